@@ -1,0 +1,30 @@
+/// @file
+/// Byte literals, and bytes as people read them. Sizes in this library are counts of bytes.
+/// @code{.cpp}
+/// using namespace tapedeck::literals;
+/// static_assert(4_KiB == 4096 && 1_GiB == 1024_MiB);
+/// @endcode
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+inline namespace literals {
+
+// clang-format off
+consteval std::size_t operator""_KiB(unsigned long long n) { return static_cast<std::size_t>(n) << 10; }
+consteval std::size_t operator""_MiB(unsigned long long n) { return static_cast<std::size_t>(n) << 20; }
+consteval std::size_t operator""_GiB(unsigned long long n) { return static_cast<std::size_t>(n) << 30; }
+// clang-format on
+
+}  // namespace literals
+
+/// "512 B", "1.5 KiB", "64 MiB": at most one decimal, IEC units.
+[[nodiscard]] std::string to_iec(std::uint64_t bytes);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

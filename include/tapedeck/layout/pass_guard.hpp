@@ -1,0 +1,94 @@
+/// @file
+/// `PassGuard`: what a forward pass cost the operating system.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/layout/layout.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+/// What happened between two `clear_pass()` calls. In steady state all of it is 0.
+struct PassCost {
+  std::uint64_t minor_faults = 0;  ///< Page faults of the whole process, without input or output.
+  std::uint64_t major_faults = 0;  ///< Page faults that read from disk or swap.
+  /// Calls of malloc and its kin by the whole process, operator new included; nothing where the
+  /// program does not link `tapedeck::heap_hook`.
+  std::optional<std::uint64_t> heap_allocations{};
+  std::uint64_t grows = 0;   ///< Commit steps of the layout's tapes.
+  std::uint64_t spills = 0;  ///< Takes that left a full tape.
+
+  [[nodiscard]] bool free_of_cost() const noexcept;
+  /// "2 minor faults, 1 heap allocation"; "nothing" where that is so.
+  [[nodiscard]] std::string text() const;
+};
+
+/// Thrown by `Layout::clear_pass` under a strict guard.
+class PassViolation : public Error {
+ public:
+  PassViolation(std::uint64_t pass, const PassCost& cost);
+
+  [[nodiscard]] std::uint64_t pass() const noexcept { return pass_; }  ///< Counted from 1.
+  [[nodiscard]] const PassCost& cost() const noexcept { return cost_; }
+
+ private:
+  std::uint64_t pass_;
+  PassCost cost_;
+};
+
+struct PassGuardOptions {
+  /// Throw `PassViolation` from the `clear_pass()` that ends a pass which cost anything.
+  bool strict = false;
+};
+
+/// Watches a layout, for engines' tests and debug builds: between two `clear_pass()` calls it
+/// counts page faults, heap allocations, growth and spills. What lies between two talks belongs to
+/// no pass. Each pass makes one system call more while watched.
+///
+/// Thread-safety: made, read and destroyed by the thread that calls `clear_pass`; one at a time.
+///
+/// @code{.cpp}
+/// using namespace tapedeck;
+/// Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB});
+/// (void)layout.scratch().warm();
+/// PassGuard guard(layout);
+/// for (int token = 0; token < 100; ++token) {
+///   (void)layout.scratch().take<float>(1000);
+///   layout.clear_pass();
+/// }
+/// assert(guard.total().grows == 0 && guard.passes() == 100);
+/// @endcode
+class PassGuard {
+ public:
+  /// @throws InvalidArgument if the layout is watched already.
+  explicit PassGuard(Layout& layout, PassGuardOptions options = {});
+  ~PassGuard();
+  PassGuard(const PassGuard&) = delete;
+  PassGuard& operator=(const PassGuard&) = delete;
+
+  /// What happened since the last `clear_pass()` is forgotten.
+  void restart() noexcept;
+
+  [[nodiscard]] std::uint64_t passes() const noexcept { return passes_; }
+  [[nodiscard]] const PassCost& last() const noexcept { return last_; }    ///< The last pass.
+  [[nodiscard]] const PassCost& total() const noexcept { return total_; }  ///< All passes.
+
+ private:
+  friend class Layout;
+
+  [[nodiscard]] PassCost now() const noexcept;
+  void end_pass();
+
+  Layout& layout_;
+  PassGuardOptions options_;
+  std::uint64_t passes_ = 0;
+  PassCost start_{};
+  PassCost last_{};
+  PassCost total_{};
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,0 +1,45 @@
+/// @file
+/// `Stat`: where the memory of a layout stands.
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/memory/tape_stat.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+/// The figures of a layout at one moment: a plain struct, made without a system call or a lock.
+/// Figures of one tape agree with each other as far as its writer was quiet.
+/// @code{.cpp}
+/// using namespace tapedeck;
+/// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
+/// (void)layout.weights().take(3_MiB);
+/// assert(layout.stat().line() == "weights: 3/4 MB | scratch: 0/1 MB | history: 0/2 MB");
+/// std::puts(layout.stat().text().c_str());
+/// @endcode
+struct Stat {
+  std::uint32_t size = sizeof(Stat);  ///< First, so that a reader of another version can tell.
+  std::uint32_t version = 1;
+  TapeStat weights{};
+  TapeStat scratch{};
+  /// Summed over all talks; `peak` and `spilled_peak` are then upper bounds. `page_size` is the
+  /// smallest, `unmet` the first refusal.
+  TapeStat history{};
+  std::uint64_t talks = 0;
+  std::uint64_t passes = 0;         ///< Calls of `clear_pass`.
+  std::uint64_t conversations = 0;  ///< Calls of `clear_talk`.
+
+  /// `weights: 12/4096 MB | scratch: 1/64 MB | history: 3/512 MB`: used and reserved, in whole MiB.
+  [[nodiscard]] std::string line() const;
+
+  /// All figures, several lines, in IEC units.
+  [[nodiscard]] std::string text() const;
+};
+
+/// Prints `stat.line()`.
+std::ostream& operator<<(std::ostream& out, const Stat& stat);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,0 +1,117 @@
+/// @file
+/// `SharedTape`: one tape, many writers.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/checking.hpp"
+#include "tapedeck/memory/tape.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+/// A bump allocator many threads take from at once, by compare-and-exchange. It has no mark, no
+/// growth and no spill, every take is whole 64-byte lines, and contended it is many times slower
+/// than a `Tape` for each worker: prefer `Tape::split` where the workers are known.
+///
+/// Thread-safety: takes and queries from any thread; `clear()` only while nobody takes.
+///
+/// @code{.cpp}
+/// using namespace tapedeck;
+/// SharedTape results = SharedTape::start(1_MiB, {.name = "results"});
+/// std::jthread worker([&] { (void)results.take<float>(1000); });
+/// (void)results.take<float>(1000);
+/// worker.join();
+/// assert(results.used() == 2 * 4032);  // 4000 bytes are 63 lines
+/// results.clear();
+/// @endcode
+class alignas(kLine) SharedTape : public TypedTakes<SharedTape> {
+ public:
+  SharedTape() noexcept;
+  /// Moving needs the tape quiet.
+  SharedTape(SharedTape&& other) noexcept;
+  SharedTape& operator=(SharedTape&& other) noexcept;
+  ~SharedTape();
+
+  /// As `Tape::start`. Everything is committed at once.
+  /// @throws InvalidArgument, also for the options a shared tape has no use for (`commit_step`,
+  /// `spill`); SystemError.
+  [[nodiscard]] static SharedTape start(std::size_t bytes, TapeOptions options = {});
+
+  /// As `Tape::over`.
+  [[nodiscard]] static SharedTape over(Block block, TapeOptions options = {});
+
+  using TypedTakes::take;
+  using TypedTakes::try_take;
+
+  /// As `Tape::try_take`; lock-free.
+  [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {
+    assert(std::has_single_bit(align));
+    if (align > kLine) [[unlikely]]
+      return try_take_aligned(bytes, align);
+    std::uintptr_t head = head_.load(std::memory_order_relaxed);
+    do {
+      if (bytes > end_ - head) [[unlikely]]
+        return refuse();
+    } while (!head_.compare_exchange_weak(head, head + round_up(bytes, kLine),
+                                          std::memory_order_relaxed));
+    checking::unpoison(head, bytes);
+    return reinterpret_cast<void*>(head);
+  }
+
+  /// As `try_take`. @throws TapeFull.
+  [[nodiscard]] void* take(std::size_t bytes, std::size_t align = kLine) {
+    void* at = try_take(bytes, align);
+    if (at == nullptr) [[unlikely]]
+      throw_full(bytes);
+    return at;
+  }
+
+  /// Gives everything back. @pre no other thread is taking, nor uses what it took.
+  void clear() noexcept;
+
+  [[nodiscard]] std::size_t used() const noexcept {  ///< Bytes.
+    return head_.load(std::memory_order_acquire) - base_;
+  }
+  [[nodiscard]] std::size_t total() const noexcept { return end_ - base_; }     ///< Bytes.
+  [[nodiscard]] std::size_t free() const noexcept { return total() - used(); }  ///< Bytes.
+  [[nodiscard]] std::size_t committed() const noexcept { return total(); }      ///< Bytes.
+  [[nodiscard]] std::size_t peak() const noexcept {                             ///< Bytes.
+    const std::uintptr_t head = head_.load(std::memory_order_acquire);
+    const std::uintptr_t peak = peak_.load(std::memory_order_relaxed);
+    return (head > peak ? head : peak) - base_;
+  }
+  [[nodiscard]] bool owns(const void* address) const noexcept {
+    return reinterpret_cast<std::uintptr_t>(address) - base_ < end_ - base_;
+  }
+
+  [[nodiscard]] const std::string& name() const noexcept;
+  /// All figures at once: no system call, no lock.
+  [[nodiscard]] TapeStat stat() const noexcept;
+  [[nodiscard]] const Block& block() const noexcept;
+
+ private:
+  struct Cold;
+
+  [[nodiscard]] void* try_take_aligned(std::size_t bytes, std::size_t align) noexcept;
+  [[nodiscard]] void* refuse() noexcept;
+  [[noreturn]] void throw_full(std::size_t bytes) const;
+  void swap(SharedTape& other) noexcept;
+
+  // The head has its line for itself: writers fight for it alone.
+  std::atomic<std::uintptr_t> head_{kLine};
+  alignas(kLine) std::uintptr_t base_ = kLine;
+  std::uintptr_t end_ = kLine;
+  std::atomic<std::uintptr_t> peak_{kLine};
+  std::unique_ptr<Cold> cold_;
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

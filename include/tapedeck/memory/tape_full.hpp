@@ -1,0 +1,45 @@
+/// @file
+/// `TapeFull`: what `take` throws when a tape has no room.
+/// @code{.cpp}
+/// using namespace tapedeck;
+/// Tape tape = Tape::start(4_KiB, {.name = "scratch"});
+/// try {
+///   (void)tape.take(1_MiB);
+/// } catch (const TapeFull& full) {
+///   std::printf("%s: asked %zu, used %zu of %zu\n", full.name(), full.requested(), full.used(),
+///               full.total());
+/// }
+/// @endcode
+#pragma once
+
+#include <cstddef>
+#include <new>
+#include <string_view>
+
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+/// A tape had no room. Derives from `std::bad_alloc` alone, so code written for allocators catches
+/// it, and its construction allocates nothing. Immutable: safe to read from any thread.
+class TapeFull : public std::bad_alloc {
+ public:
+  /// The name is cut to 31 characters.
+  TapeFull(std::string_view name, std::size_t requested, std::size_t used,
+           std::size_t total) noexcept;
+
+  [[nodiscard]] const char* what() const noexcept override { return what_; }
+  [[nodiscard]] const char* name() const noexcept { return name_; }
+  [[nodiscard]] std::size_t requested() const noexcept { return requested_; }  ///< Bytes.
+  [[nodiscard]] std::size_t used() const noexcept { return used_; }            ///< Bytes.
+  [[nodiscard]] std::size_t total() const noexcept { return total_; }          ///< Bytes.
+
+ private:
+  char name_[32];
+  char what_[160];
+  std::size_t requested_;
+  std::size_t used_;
+  std::size_t total_;
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

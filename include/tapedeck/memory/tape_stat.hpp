@@ -1,0 +1,40 @@
+/// @file
+/// `TapeStat`: the figures of one tape at one moment.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/memory/block.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+/// The figures of one tape at one moment: a plain struct, owned by whoever asked for it. All sizes
+/// are bytes.
+/// @code{.cpp}
+/// using namespace tapedeck;
+/// Tape tape = Tape::start(1_MiB);
+/// (void)tape.take(1000);
+/// const TapeStat now = tape.stat();
+/// assert(now.used == 1024 && now.reserved == 1_MiB);
+/// @endcode
+struct TapeStat {
+  std::uint64_t reserved = 0;      ///< Addresses held.
+  std::uint64_t committed = 0;     ///< Of these, usable without another system call.
+  std::uint64_t used = 0;          ///< Of these, taken (whole 64-byte lines).
+  std::uint64_t peak = 0;          ///< The most that was ever used.
+  std::uint64_t planned = 0;       ///< What lies below the floor and stays through every clear.
+  std::uint64_t spilled = 0;       ///< Bytes in spilled blocks now, outside the tape.
+  std::uint64_t spilled_peak = 0;  ///< The most that was ever spilled at a time.
+  std::uint64_t spills = 0;        ///< Takes that were spilled.
+  std::uint64_t refused = 0;       ///< Takes that found no room.
+  std::uint64_t grows = 0;         ///< Commit steps made by a take.
+  std::uint64_t clears = 0;
+  std::uint64_t page_size = 0;  ///< Bytes of the pages obtained (`Block::page_size`).
+  /// For each `Wish`, errno of the call that refused it; 0 where it was met or not asked.
+  std::array<std::int32_t, kWishes> unmet{};
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

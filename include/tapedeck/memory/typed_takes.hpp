@@ -1,0 +1,79 @@
+/// @file
+/// The typed forms of `take`, written once for every kind of tape.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+/// The default alignment of a take: a cache line, and the widest vector register in use.
+inline constexpr std::size_t kLine = 64;
+
+/// What a span on a tape may hold: memory starts undefined, and no destructor runs at clear.
+template <class T>
+concept TapeElement =
+    std::is_trivially_default_constructible_v<T> && std::is_trivially_destructible_v<T>;
+
+/// Adds the typed forms to a tape that has `void* try_take(bytes, align)` and `take(bytes, align)`.
+/// Thread-safety: that of the tape.
+template <class Self>
+class TypedTakes {
+ public:
+  /// `count` elements with undefined contents; `data() == nullptr` when the tape is full.
+  /// `align` is in bytes, a power of two, at least `alignof(T)`.
+  template <TapeElement T>
+  [[nodiscard]] std::span<T> try_take(std::size_t count,
+                                      std::size_t align = std::max(kLine, alignof(T))) noexcept {
+    void* at = self().try_take(bytes_of<T>(count), align);
+    if (at == nullptr) [[unlikely]]
+      return {};
+    return {static_cast<T*>(at), count};
+  }
+
+  /// As `try_take<T>`. @throws TapeFull.
+  template <TapeElement T>
+  [[nodiscard]] std::span<T> take(std::size_t count,
+                                  std::size_t align = std::max(kLine, alignof(T))) {
+    return {static_cast<T*>(self().take(bytes_of<T>(count), align)), count};
+  }
+
+  /// One object, constructed from the arguments and packed next to its like; nullptr when the tape
+  /// is full. Its destructor never runs, so it must have none.
+  template <class T, class... Args>
+  requires std::is_trivially_destructible_v<T>
+  [[nodiscard]] T* try_take_one(Args&&... args) noexcept(
+      std::is_nothrow_constructible_v<T, Args...>) {
+    void* at = self().try_take(sizeof(T), alignof(T));
+    if (at == nullptr) [[unlikely]]
+      return nullptr;
+    return std::construct_at(static_cast<T*>(at), std::forward<Args>(args)...);
+  }
+
+  /// As `try_take_one`. @throws TapeFull, and what the constructor throws.
+  template <class T, class... Args>
+  requires std::is_trivially_destructible_v<T>
+  [[nodiscard]] T& take_one(Args&&... args) {
+    void* at = self().take(sizeof(T), alignof(T));
+    return *std::construct_at(static_cast<T*>(at), std::forward<Args>(args)...);
+  }
+
+ private:
+  [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
+
+  // A product that does not fit becomes a size no tape has.
+  template <class T>
+  [[nodiscard]] static constexpr std::size_t bytes_of(std::size_t count) noexcept {
+    constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
+    return count > most / sizeof(T) ? most : count * sizeof(T);
+  }
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

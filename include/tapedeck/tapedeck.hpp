@@ -1,0 +1,21 @@
+/// @file
+/// All of the core.
+#pragma once
+
+#include "tapedeck/base/abi.hpp"              // IWYU pragma: export
+#include "tapedeck/base/bytes.hpp"            // IWYU pragma: export
+#include "tapedeck/base/checked.hpp"          // IWYU pragma: export
+#include "tapedeck/base/error.hpp"            // IWYU pragma: export
+#include "tapedeck/base/version.hpp"          // IWYU pragma: export
+#include "tapedeck/layout/layout.hpp"         // IWYU pragma: export
+#include "tapedeck/layout/pass_guard.hpp"     // IWYU pragma: export
+#include "tapedeck/layout/stat.hpp"           // IWYU pragma: export
+#include "tapedeck/memory/block.hpp"          // IWYU pragma: export
+#include "tapedeck/memory/shared_tape.hpp"    // IWYU pragma: export
+#include "tapedeck/memory/spill_source.hpp"   // IWYU pragma: export
+#include "tapedeck/memory/tape.hpp"           // IWYU pragma: export
+#include "tapedeck/memory/tape_full.hpp"      // IWYU pragma: export
+#include "tapedeck/memory/tape_resource.hpp"  // IWYU pragma: export
+#include "tapedeck/memory/tape_scope.hpp"     // IWYU pragma: export
+#include "tapedeck/memory/tape_stat.hpp"      // IWYU pragma: export
+#include "tapedeck/memory/typed_takes.hpp"    // IWYU pragma: export

@@ -1,0 +1,47 @@
+#include "tapedeck/layout/stat.hpp"
+
+#include <ostream>
+
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+std::string in_mib(const char* name, const TapeStat& tape) {
+  return std::string(name) + ": " + std::to_string(tape.used >> 20) + "/" +
+         std::to_string(tape.reserved >> 20) + " MB";
+}
+
+std::string figures(const char* name, const TapeStat& tape) {
+  std::string text = std::string(name) + ": used " + to_iec(tape.used) + " of " +
+                     to_iec(tape.reserved) + ", peak " + to_iec(tape.peak) + ", committed " +
+                     to_iec(tape.committed) + ", planned " + to_iec(tape.planned) + "\n";
+  text += "  clears " + std::to_string(tape.clears) + ", grows " + std::to_string(tape.grows) +
+          ", refused " + std::to_string(tape.refused) + ", spilled " + to_iec(tape.spilled) +
+          " (peak " + to_iec(tape.spilled_peak) + ", " + std::to_string(tape.spills) +
+          " takes), pages of " + to_iec(tape.page_size) + "\n";
+  for (std::size_t i = 0; i < kWishes; ++i) {
+    if (tape.unmet[i] == 0) continue;
+    text += std::string("  asked and not had: ") + to_string(static_cast<Wish>(i)) + " (" +
+            errno_name(tape.unmet[i]) + ")\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string Stat::line() const {
+  return in_mib("weights", weights) + " | " + in_mib("scratch", scratch) + " | " +
+         in_mib("history", history);
+}
+
+std::string Stat::text() const {
+  return figures("weights", weights) + figures("scratch", scratch) + figures("history", history) +
+         "talks " + std::to_string(talks) + ", passes " + std::to_string(passes) +
+         ", conversations " + std::to_string(conversations) + "\n";
+}
+
+std::ostream& operator<<(std::ostream& out, const Stat& stat) { return out << stat.line(); }
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

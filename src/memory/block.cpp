@@ -1,0 +1,347 @@
+#include "tapedeck/memory/block.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <limits>
+#include <utility>
+
+#include "base/on_failure.hpp"
+#include "memory/warm.hpp"
+#include "os/file.hpp"
+#include "os/proc.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+[[nodiscard]] std::size_t rounded_to(std::size_t bytes, std::size_t page) {
+  if (bytes == 0) throw InvalidArgument("a block of 0 bytes");
+  // Room for guards and alignment must fit as well.
+  const auto rounded = checked_round_up(bytes, page);
+  if (!rounded || *rounded > std::numeric_limits<std::size_t>::max() / 4) {
+    throw InvalidArgument("a block of " + to_iec(bytes) + " is more than can be addressed");
+  }
+  return *rounded;
+}
+
+[[nodiscard]] const char* to_call(BlockKind kind) noexcept {
+  return kind == BlockKind::anonymous ? "mprotect" : "mmap";
+}
+
+}  // namespace
+
+const char* to_string(Wish wish) noexcept {
+  constexpr std::array names = {"huge pages", "lock", "kept out of core dumps", "fork policy"};
+  static_assert(names.size() == kWishes);
+  return names[static_cast<std::size_t>(wish)];
+}
+
+struct Block::State {
+  explicit State(BlockKind block_kind, const BlockOptions& block_options = {})
+      : kind(block_kind), options(block_options) {}
+  ~State() {
+    announce_decommit(0, committed);
+    if (mapping != nullptr) static_cast<void>(os::unmap(mapping, mapping_bytes));
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  void reserve(std::size_t bytes, std::size_t align);
+  void map_whole(os::Access access);
+  void commit_range(std::size_t from, std::size_t to);
+  [[nodiscard]] int make_usable(std::byte* at, std::size_t bytes);
+  [[nodiscard]] bool give_back(std::byte* at, std::size_t bytes) const noexcept;
+  void ask(Wish wish, std::byte* at, std::size_t bytes, os::Advice advice);
+  void ask_kernel(std::byte* at, std::size_t bytes);
+  bool lock_range(std::byte* at, std::size_t bytes);
+  void refused(Wish wish, int error, const std::string& why = {});
+  void announce_decommit(std::size_t from, std::size_t to) const noexcept;
+  [[nodiscard]] std::size_t granule() const noexcept {
+    return explicit_page != 0 ? explicit_page : os::page_size();
+  }
+
+  BlockKind kind;
+  BlockOptions options;
+  bool can_write = true;
+  bool foreign = false;          // the content is a file's, or another process's
+  std::byte* mapping = nullptr;  // what is unmapped in the end, guards and slack included
+  std::size_t mapping_bytes = 0;
+  std::byte* data = nullptr;
+  std::size_t size = 0;
+  std::atomic<std::size_t> committed = 0;
+  std::size_t explicit_page = 0;  // size of the hugetlb pages asked for; 0: none
+  std::size_t page = os::page_size();
+  os::Descriptor file;
+  std::vector<Unmet> unmet;
+};
+
+Block::Block() noexcept = default;
+Block::Block(Block&&) noexcept = default;
+Block& Block::operator=(Block&&) noexcept = default;
+Block::~Block() = default;
+Block::Block(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+
+// Addresses only; nothing is charged until it is committed.
+void Block::State::reserve(std::size_t bytes, std::size_t align) {
+  const std::size_t page_bytes = os::page_size();
+  const std::size_t guard = options.guard_pages ? page_bytes : 0;
+  const std::size_t slack = align > page_bytes ? align : 0;
+  const std::size_t extent = rounded_to(bytes, page_bytes);
+  mapping_bytes = extent + 2 * guard + slack;
+  const os::Mapped mapped = os::reserve(mapping_bytes);
+  if (mapped.error != 0) {
+    throw SystemError({.call = "mmap", .number = mapped.error, .bytes = mapping_bytes},
+                      "reserve less, or raise the limit of address space (ulimit -v)");
+  }
+  mapping = mapped.at;
+  const auto first = reinterpret_cast<std::uintptr_t>(mapping) + guard;
+  data = reinterpret_cast<std::byte*>(slack != 0 ? round_up(first, align) : first);
+  size = bytes;
+}
+
+// A file or another's shared memory: all of it at once, over the reserved addresses.
+void Block::State::map_whole(os::Access access) {
+  foreign = true;
+  const os::Mapped mapped = os::map_shared(file.get(), size, access, data);
+  if (mapped.error != 0) {
+    throw SystemError({.call = "mmap", .number = mapped.error, .bytes = size});
+  }
+  ask_kernel(data, size);
+  if (options.lock) lock_range(data, size);
+  if (options.on_commit) options.on_commit({data, size});
+  committed = size;
+}
+
+Block Block::reserve(std::size_t bytes, const BlockOptions& options) {
+  auto state = std::make_unique<State>(BlockKind::anonymous, options);
+  const std::size_t huge = options.huge_pages == HugePages::never ? 0 : os::huge_page_size();
+  if (options.huge_pages == HugePages::explicit_pages) {
+    state->explicit_page = huge;
+    if (huge == 0) state->refused(Wish::huge_pages, ENOSYS);
+  }
+  const bool whole_huge_pages = huge != 0 && bytes >= huge;
+  state->reserve(rounded_to(bytes, state->granule()), whole_huge_pages ? huge : 0);
+  return Block(std::move(state));
+}
+
+Block Block::map_file(const std::filesystem::path& path, const BlockOptions& options) {
+  os::Opened opened = os::open_read(path);
+  const os::FileFacts facts =
+      opened.error == 0 ? os::facts(opened.descriptor.get()) : os::FileFacts{};
+  if (const int error = opened.error != 0 ? opened.error : facts.error; error != 0) {
+    throw SystemError(
+        {.call = opened.error != 0 ? "open" : "fstat", .number = error, .path = path.string()});
+  }
+  if (!facts.regular) throw InvalidArgument(path.string() + " is not a regular file");
+  if (facts.bytes == 0) throw FormatError(path.string(), 0, "the file is empty");
+  auto state = std::make_unique<State>(BlockKind::file, options);
+  state->can_write = false;
+  state->reserve(facts.bytes, 0);
+  state->file = std::move(opened.descriptor);
+  state->map_whole(os::Access::read);
+  state->file = {};  // the mapping keeps the file; descriptors are few
+  return Block(std::move(state));
+}
+
+Block Block::create_shared(std::size_t bytes, const BlockOptions& options) {
+  auto state = std::make_unique<State>(BlockKind::shared, options);
+  const bool want_huge = options.huge_pages == HugePages::explicit_pages;
+  const std::size_t huge = want_huge ? os::huge_page_size() : 0;
+  os::Opened opened;
+  if (huge != 0) {
+    opened = os::create_memory_file("tapedeck", rounded_to(bytes, huge), huge);
+    if (opened.error == 0) state->explicit_page = state->page = huge;
+  }
+  if (want_huge && !opened.descriptor) {
+    state->refused(Wish::huge_pages, huge == 0 ? ENOSYS : opened.error);
+  }
+  const std::size_t size = rounded_to(bytes, state->granule());
+  if (!opened.descriptor) opened = os::create_memory_file("tapedeck", size, 0);
+  if (opened.error != 0) {
+    throw SystemError({.call = "memfd_create", .number = opened.error, .bytes = size});
+  }
+  state->file = std::move(opened.descriptor);
+  state->reserve(size, state->explicit_page);
+  const os::Mapped mapped = os::map_shared(state->file.get(), size, os::Access::none, state->data);
+  if (mapped.error != 0) throw SystemError({.call = "mmap", .number = mapped.error, .bytes = size});
+  return Block(std::move(state));
+}
+
+Block Block::open_shared(int descriptor, bool writable, const BlockOptions& options) {
+  os::Opened opened = os::duplicate(descriptor);
+  if (opened.error != 0) throw SystemError({.call = "fcntl", .number = opened.error});
+  const os::FileFacts facts = os::facts(opened.descriptor.get());
+  if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
+  if (facts.bytes == 0) throw InvalidArgument("the shared memory is empty");
+  auto state = std::make_unique<State>(BlockKind::shared, options);
+  state->can_write = writable;
+  state->reserve(facts.bytes, 0);
+  state->file = std::move(opened.descriptor);
+  state->map_whole(writable ? os::Access::write : os::Access::read);
+  return Block(std::move(state));
+}
+
+Block Block::borrow(std::span<std::byte> memory) {
+  auto state = std::make_unique<State>(BlockKind::borrowed);
+  state->data = memory.data();
+  state->size = memory.size();
+  state->committed = memory.size();
+  return Block(std::move(state));
+}
+
+std::byte* Block::data() const noexcept { return state_ ? state_->data : nullptr; }
+std::size_t Block::size() const noexcept { return state_ ? state_->size : 0; }
+std::size_t Block::committed() const noexcept { return state_ ? state_->committed.load() : 0; }
+BlockKind Block::kind() const noexcept { return state_ ? state_->kind : BlockKind::none; }
+bool Block::writable() const noexcept { return state_ && state_->can_write; }
+std::size_t Block::page_size() const noexcept { return state_ ? state_->page : 0; }
+int Block::descriptor() const noexcept { return state_ ? state_->file.get() : -1; }
+
+const std::vector<Unmet>& Block::unmet() const noexcept {
+  static const std::vector<Unmet> none;
+  return state_ ? state_->unmet : none;
+}
+
+void Block::commit(std::size_t bytes) {
+  if (bytes > size()) {
+    throw InvalidArgument("commit of " + to_iec(bytes) + " in a block of " + to_iec(size()));
+  }
+  if (bytes <= committed()) return;
+  const std::size_t to = std::min(round_up(bytes, state_->granule()), size());
+  state_->commit_range(committed(), to);
+}
+
+bool Block::try_commit(std::size_t bytes) noexcept {
+  try {
+    commit(bytes);
+    return true;
+  } catch (...) {  // a hook may throw anything
+    return false;
+  }
+}
+
+void Block::State::commit_range(std::size_t from, std::size_t to) {
+  std::byte* at = data + from;
+  const std::size_t bytes = to - from;
+  if (const int error = make_usable(at, bytes); error != 0) {
+    throw SystemError({.call = to_call(kind), .number = error, .bytes = bytes},
+                      "commit less, or see vm.overcommit_memory and vm.max_map_count");
+  }
+  OnFailure undo([&] { static_cast<void>(give_back(at, bytes)); });
+  ask_kernel(at, bytes);
+  if (options.lock) lock_range(at, bytes);
+  if (options.on_commit) options.on_commit({at, bytes});
+  undo.completed();
+  committed = to;
+}
+
+int Block::State::make_usable(std::byte* at, std::size_t bytes) {
+  if (kind == BlockKind::anonymous && explicit_page != 0) {
+    const int error = os::map_huge(at, bytes, explicit_page);
+    if (error == 0) {
+      if (at == data) page = explicit_page;
+      return 0;
+    }
+    refused(Wish::huge_pages, error, "see /proc/sys/vm/nr_hugepages");
+    page = os::page_size();
+  }
+  return os::allow_write(at, bytes);
+}
+
+// Errors here leave the pages where they are, without access: nothing that was asked depends on it.
+bool Block::State::give_back(std::byte* at, std::size_t bytes) const noexcept {
+  if (kind == BlockKind::anonymous) return os::reserve_again(at, bytes) == 0;
+  const auto offset = static_cast<std::uint64_t>(at - data);
+  const bool punched = os::punch_hole(file.get(), offset, bytes) == 0;
+  return os::forbid_access(at, bytes) == 0 && punched;
+}
+
+void Block::State::ask(Wish wish, std::byte* at, std::size_t bytes, os::Advice advice) {
+  if (const int error = os::advise(at, bytes, advice); error != 0) refused(wish, error);
+}
+
+void Block::State::ask_kernel(std::byte* at, std::size_t bytes) {
+  const bool has_explicit = page != os::page_size();
+  if (!has_explicit && kind != BlockKind::file) {
+    if (options.huge_pages != HugePages::never) {
+      ask(Wish::huge_pages, at, bytes, os::Advice::huge_pages);
+    } else {
+      // A kernel that has no huge pages refuses this, and all is as it was asked.
+      static_cast<void>(os::advise(at, bytes, os::Advice::no_huge_pages));
+    }
+  }
+  if (!options.core_dump) ask(Wish::core_dump, at, bytes, os::Advice::no_core_dump);
+  if (options.on_fork == OnFork::omit) ask(Wish::on_fork, at, bytes, os::Advice::not_on_fork);
+  if (options.on_fork == OnFork::zero) ask(Wish::on_fork, at, bytes, os::Advice::zero_on_fork);
+}
+
+bool Block::State::lock_range(std::byte* at, std::size_t bytes) {
+  const int error = os::lock(at, bytes);
+  if (error == 0) return true;
+  const std::size_t limit = os::lock_limit();
+  const bool unlimited = limit == std::numeric_limits<std::size_t>::max();
+  refused(Wish::lock, error,
+          "asked " + to_iec(bytes) + ", limit " + (unlimited ? "none" : to_iec(limit)));
+  return false;
+}
+
+void Block::State::refused(Wish wish, int error, const std::string& why) {
+  std::string text = std::string(to_string(wish)) + ": " + errno_name(error);
+  if (!why.empty()) text += " (" + why + ")";
+  std::erase_if(unmet, [&](const Unmet& one) { return one.wish == wish; });
+  unmet.push_back({.wish = wish, .error = error, .text = std::move(text)});
+}
+
+void Block::State::announce_decommit(std::size_t from, std::size_t to) const noexcept {
+  if (options.on_decommit && from < to) options.on_decommit({data + from, to - from});
+}
+
+std::size_t Block::decommit(std::size_t keep) noexcept {
+  if (!state_ || state_->kind == BlockKind::borrowed) return 0;
+  const std::size_t to = committed();
+  const std::size_t from = std::min(round_up(std::min(keep, to), state_->granule()), to);
+  if (from == to) return 0;
+  std::byte* at = state_->data + from;
+  if (state_->foreign) {
+    return os::advise(at, to - from, os::Advice::drop_pages) == 0 ? to - from : 0;
+  }
+  state_->announce_decommit(from, to);
+  state_->committed = from;
+  return state_->give_back(at, to - from) ? to - from : 0;
+}
+
+bool Block::lock() {
+  if (!state_) return false;
+  state_->options.lock = true;
+  return state_->lock_range(state_->data, committed());
+}
+
+WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions& options) {
+  if (offset > committed() || bytes > committed() - offset) {
+    throw InvalidArgument("warming " + to_iec(bytes) + " at " + to_iec(offset) +
+                          " of a block with " + to_iec(committed()) + " committed");
+  }
+  if (bytes == 0) return {.present = 0};
+  // Borrowed memory may begin and end inside a page; the pages it touches are warmed whole.
+  const auto begin = reinterpret_cast<std::uintptr_t>(data()) + offset;
+  const std::uintptr_t from = round_down(begin, os::page_size());
+  const std::uintptr_t to = round_up(begin + bytes, os::page_size());
+  const auto access = writable() ? os::Access::write : os::Access::read;
+  return warm_pages({reinterpret_cast<std::byte*>(from), to - from}, access, options);
+}
+
+Residency Block::residency(std::size_t offset, std::size_t bytes) const {
+  if (offset > size() || bytes > size() - offset) {
+    throw InvalidArgument("residency of " + to_iec(bytes) + " at " + to_iec(offset) +
+                          " of a block of " + to_iec(size()));
+  }
+  if (bytes == 0) return {.present = 0, .huge = 0};
+  return {.present = os::present_bytes(data() + offset, bytes),
+          .huge = os::huge_bytes(data(), size())};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

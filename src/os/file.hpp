@@ -1,0 +1,78 @@
+/// @file
+/// Files and descriptors.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <utility>
+
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::os {
+
+/// Owns a file descriptor.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int number) noexcept : number_(number) {}
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(number_, other.number_);
+    return *this;
+  }
+  ~Descriptor();
+
+  [[nodiscard]] int get() const noexcept { return number_; }
+  explicit operator bool() const noexcept { return number_ >= 0; }
+
+ private:
+  int number_ = -1;
+};
+
+struct Opened {
+  Descriptor descriptor{};
+  int error = 0;  ///< errno
+};
+
+/// Opens for reading. A FIFO without a writer does not block.
+[[nodiscard]] Opened open_read(const std::filesystem::path& path) noexcept;
+/// Creates or truncates for writing.
+[[nodiscard]] Opened open_write(const std::filesystem::path& path) noexcept;
+[[nodiscard]] Opened duplicate(int descriptor) noexcept;
+/// Anonymous memory behind a descriptor. `huge_page` 0, or the size of the hugetlb pages to use.
+[[nodiscard]] Opened create_memory_file(const char* name, std::size_t bytes,
+                                        std::size_t huge_page) noexcept;
+
+struct FileFacts {
+  std::uint64_t bytes = 0;
+  bool regular = false;
+  int error = 0;  ///< errno
+};
+
+[[nodiscard]] FileFacts facts(int descriptor) noexcept;
+[[nodiscard]] FileFacts facts(const std::filesystem::path& path) noexcept;
+
+struct Transferred {
+  std::size_t bytes = 0;  ///< Fewer than asked at the end of the file, or on an error.
+  int error = 0;          ///< errno
+};
+
+/// Reads until the span is full or the file ends.
+[[nodiscard]] Transferred read_at(int descriptor, std::span<std::byte> into,
+                                  std::uint64_t offset) noexcept;
+/// Writes all of it at the descriptor's position.
+[[nodiscard]] Transferred write_all(int descriptor, std::span<const std::byte> from) noexcept;
+
+/// Gives errno, 0 for success. A file that has the new name is replaced, at once.
+[[nodiscard]] int rename_file(const std::filesystem::path& from,
+                              const std::filesystem::path& to) noexcept;
+[[nodiscard]] int remove_file(const std::filesystem::path& path) noexcept;
+
+[[nodiscard]] bool is_terminal(int descriptor) noexcept;
+
+/// Gives the pages of a range of a memory file back.
+[[nodiscard]] int punch_hole(int descriptor, std::uint64_t offset, std::size_t bytes) noexcept;
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::os

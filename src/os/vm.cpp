@@ -1,0 +1,126 @@
+#include "os/vm.hpp"
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <limits>
+
+#include "os/faults.hpp"
+#include "os/proc.hpp"
+
+// In kernels since 5.14; older headers lack the names.
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace {
+
+Mapped mapped(void* result) noexcept {
+  if (result == MAP_FAILED) return {.error = errno};
+  return {.at = static_cast<std::byte*>(result)};
+}
+
+int outcome(int result) noexcept { return result == 0 ? 0 : errno; }
+
+constexpr int kReserved = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
+int to_madvise(Advice advice) noexcept {
+  switch (advice) {
+    case Advice::huge_pages:
+      return MADV_HUGEPAGE;
+    case Advice::no_huge_pages:
+      return MADV_NOHUGEPAGE;
+    case Advice::no_core_dump:
+      return MADV_DONTDUMP;
+    case Advice::not_on_fork:
+      return MADV_DONTFORK;
+    case Advice::zero_on_fork:
+      return MADV_WIPEONFORK;
+    case Advice::drop_pages:
+      return MADV_DONTNEED;
+  }
+  return -1;
+}
+
+}  // namespace
+
+std::size_t page_size() noexcept {
+  static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+std::size_t huge_page_size() {
+  static const std::size_t size = meminfo_bytes("Hugepagesize").value_or(0);
+  return size;
+}
+
+Mapped reserve(std::size_t bytes) noexcept {
+  if (const int error = injected("mmap")) return {.error = error};
+  return mapped(::mmap(nullptr, bytes, PROT_NONE, kReserved, -1, 0));
+}
+
+Mapped map_shared(int descriptor, std::size_t bytes, Access access, std::byte* at) noexcept {
+  if (const int error = injected("mmap")) return {.error = error};
+  int protection = PROT_NONE;
+  if (access != Access::none) protection |= PROT_READ;
+  if (access == Access::write) protection |= PROT_WRITE;
+  const int flags = MAP_SHARED | (at != nullptr ? MAP_FIXED : 0);
+  return mapped(::mmap(at, bytes, protection, flags, descriptor, 0));
+}
+
+int unmap(std::byte* at, std::size_t bytes) noexcept { return outcome(::munmap(at, bytes)); }
+
+int allow_write(std::byte* at, std::size_t bytes) noexcept {
+  if (const int error = injected("mprotect")) return error;
+  return outcome(::mprotect(at, bytes, PROT_READ | PROT_WRITE));
+}
+
+int forbid_access(std::byte* at, std::size_t bytes) noexcept {
+  if (const int error = injected("mprotect")) return error;
+  return outcome(::mprotect(at, bytes, PROT_NONE));
+}
+
+int reserve_again(std::byte* at, std::size_t bytes) noexcept {
+  if (const int error = injected("mmap")) return error;
+  return mapped(::mmap(at, bytes, PROT_NONE, kReserved | MAP_FIXED, -1, 0)).error;
+}
+
+int map_huge(std::byte* at, std::size_t bytes, std::size_t huge_page) noexcept {
+  if (const int error = injected("mmap")) return error;
+  const int size_code = std::countr_zero(huge_page) << MAP_HUGE_SHIFT;
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB;
+  return mapped(::mmap(at, bytes, PROT_READ | PROT_WRITE, kFlags | size_code, -1, 0)).error;
+}
+
+int advise(std::byte* at, std::size_t bytes, Advice advice) noexcept {
+  if (const int error = injected("madvise")) return error;
+  return outcome(::madvise(at, bytes, to_madvise(advice)));
+}
+
+int lock(std::byte* at, std::size_t bytes) noexcept {
+  if (const int error = injected("mlock")) return error;
+  return outcome(::mlock(at, bytes));
+}
+
+std::size_t lock_limit() noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+    return std::numeric_limits<std::size_t>::max();
+  }
+  return limit.rlim_cur;
+}
+
+int populate(std::byte* at, std::size_t bytes, Access access) noexcept {
+  if (const int error = injected("madvise")) return error;
+  const int advice = access == Access::write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+  int error = EINTR;
+  while (error == EINTR || error == EAGAIN) error = outcome(::madvise(at, bytes, advice));
+  return error;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::os

@@ -1,0 +1,57 @@
+/// @file
+/// Address space: every call that maps, protects, advises or locks memory. Nothing here throws;
+/// results carry errno.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::os {
+
+[[nodiscard]] std::size_t page_size() noexcept;
+/// The default size of a huge page; 0 where the kernel has none.
+[[nodiscard]] std::size_t huge_page_size();
+
+struct Mapped {
+  std::byte* at = nullptr;
+  int error = 0;  ///< errno
+};
+
+/// Inaccessible addresses that cost no memory.
+[[nodiscard]] Mapped reserve(std::size_t bytes) noexcept;
+
+enum class Access : std::uint8_t { none, read, write };
+
+/// Maps a descriptor, shared. With `at`, over the addresses that are reserved there.
+[[nodiscard]] Mapped map_shared(int descriptor, std::size_t bytes, Access access,
+                                std::byte* at) noexcept;
+
+// These give errno, 0 for success.
+[[nodiscard]] int unmap(std::byte* at, std::size_t bytes) noexcept;
+[[nodiscard]] int allow_write(std::byte* at, std::size_t bytes) noexcept;
+[[nodiscard]] int forbid_access(std::byte* at, std::size_t bytes) noexcept;
+/// Puts fresh reserved addresses over a range: its pages go back.
+[[nodiscard]] int reserve_again(std::byte* at, std::size_t bytes) noexcept;
+/// Puts hugetlb pages over reserved addresses; ENOMEM where the host's pool is too small.
+[[nodiscard]] int map_huge(std::byte* at, std::size_t bytes, std::size_t huge_page) noexcept;
+
+enum class Advice : std::uint8_t {
+  huge_pages,
+  no_huge_pages,
+  no_core_dump,
+  not_on_fork,
+  zero_on_fork,
+  drop_pages,
+};
+[[nodiscard]] int advise(std::byte* at, std::size_t bytes, Advice advice) noexcept;
+
+[[nodiscard]] int lock(std::byte* at, std::size_t bytes) noexcept;
+/// RLIMIT_MEMLOCK in bytes; the largest number where it is unlimited.
+[[nodiscard]] std::size_t lock_limit() noexcept;
+
+/// Makes pages resident; EINVAL from kernels before 5.14.
+[[nodiscard]] int populate(std::byte* at, std::size_t bytes, Access access) noexcept;
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::os
