@@ -11,6 +11,7 @@
 #include "tapedeck/layout/pass_guard.hpp"     // IWYU pragma: export
 #include "tapedeck/layout/stat.hpp"           // IWYU pragma: export
 #include "tapedeck/memory/block.hpp"          // IWYU pragma: export
+#include "tapedeck/memory/block_options.hpp"  // IWYU pragma: export
 #include "tapedeck/memory/shared_tape.hpp"    // IWYU pragma: export
 #include "tapedeck/memory/spill_source.hpp"   // IWYU pragma: export
 #include "tapedeck/memory/tape.hpp"           // IWYU pragma: export
@@ -19,3 +20,4 @@
 #include "tapedeck/memory/tape_scope.hpp"     // IWYU pragma: export
 #include "tapedeck/memory/tape_stat.hpp"      // IWYU pragma: export
 #include "tapedeck/memory/typed_takes.hpp"    // IWYU pragma: export
+#include "tapedeck/memory/warm.hpp"           // IWYU pragma: export

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/on_failure.hpp"
-#include "memory/warm.hpp"
+#include "memory/warm_pages.hpp"
 #include "os/file.hpp"
 #include "os/proc.hpp"
 #include "os/vm.hpp"

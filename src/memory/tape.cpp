@@ -9,6 +9,7 @@
 
 #include "memory/tape_parts.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/block.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {

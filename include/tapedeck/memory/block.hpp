@@ -5,89 +5,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <span>
-#include <stop_token>
-#include <string>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
-#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/memory/block_options.hpp"
+#include "tapedeck/memory/warm.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Which pages back a block. `never` and `transparent` are advice to the kernel; `explicit_pages`
-/// takes pages from the host's hugetlb pool and falls back to `transparent` where the pool is empty
-/// (`Block::unmet` tells).
-enum class HugePages : std::uint8_t { never, transparent, explicit_pages };
-
-/// What a child process finds at these addresses after fork: a copy, nothing, or zeros.
-enum class OnFork : std::uint8_t { copy, omit, zero };
-
 enum class BlockKind : std::uint8_t { none, anonymous, file, shared, borrowed };
-
-/// Something a block can be asked for and the host may not have.
-enum class Wish : std::uint8_t { huge_pages, lock, core_dump, on_fork };
-inline constexpr std::size_t kWishes = 4;
-
-/// "huge pages", "lock", "kept out of core dumps", "fork policy".
-[[nodiscard]] const char* to_string(Wish wish) noexcept;
-
-/// A wish that was not met.
-struct Unmet {
-  Wish wish;
-  int error;         ///< errno of the call that refused.
-  std::string text;  ///< For people: "lock: ENOMEM (asked 64 MiB, limit 8 MiB)".
-};
-
-struct BlockOptions {
-  HugePages huge_pages = HugePages::transparent;
-  bool lock = false;         ///< Keep committed pages in RAM (mlock).
-  bool core_dump = true;     ///< False keeps the range out of core dumps.
-  bool guard_pages = false;  ///< An inaccessible page at either end: overruns fault at once.
-  OnFork on_fork = OnFork::copy;
-  /// Called with each range as it becomes usable, and before it goes: for pinning, RDMA or NCCL
-  /// registration. `on_commit` may throw, which undoes that commit; `on_decommit` may not.
-  std::function<void(std::span<std::byte>)> on_commit{};
-  std::function<void(std::span<std::byte>)> on_decommit{};
-};
-
-struct WarmProgress {
-  std::size_t done;   ///< Bytes.
-  std::size_t total;  ///< Bytes.
-};
-
-struct WarmOptions {
-  unsigned threads = 0;        ///< 0: as many as the machine has, at most 16.
-  std::size_t chunk = 32_MiB;  ///< Between two chunks: stop, budget and progress.
-  std::stop_token stop{};
-  std::function<void(WarmProgress)> progress{};  ///< One call at a time, from any of the threads.
-};
-
-enum class WarmEnd : std::uint8_t { complete, stopped, over_budget, failed };
-
-/// What `warm` did. Converts to true when every page was made resident.
-struct WarmResult {
-  WarmEnd end = WarmEnd::complete;
-  std::size_t asked = 0;   ///< Bytes.
-  std::size_t warmed = 0;  ///< Bytes of the chunks that were populated.
-  /// Bytes really present afterwards (present bits of /proc/self/pagemap); nothing where that
-  /// cannot be read.
-  std::optional<std::size_t> present{};
-  int error = 0;              ///< errno, where `end` is `failed`.
-  std::size_t available = 0;  ///< Where `end` is `over_budget`: bytes that were left,
-  std::string limit{};        ///< and what bounds them.
-
-  explicit operator bool() const noexcept { return end == WarmEnd::complete; }
-};
-
-/// How much of a range is in RAM now. Costs system calls; "nothing" means the kernel did not tell.
-struct Residency {
-  std::optional<std::size_t> present{};  ///< Bytes in RAM.
-  std::optional<std::size_t> huge{};     ///< Bytes of the whole block backed by huge pages.
-};
 
 /// One contiguous, page-aligned range of addresses. Reserving costs addresses only; committing
 /// makes a prefix usable, in place, and the bytes before it never move. Tapes are laid over blocks.

@@ -12,7 +12,6 @@
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/checked.hpp"
-#include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/checking.hpp"
 #include "tapedeck/memory/tape.hpp"
 

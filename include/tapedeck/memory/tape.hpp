@@ -13,14 +13,17 @@
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/checked.hpp"
-#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/block_options.hpp"
 #include "tapedeck/memory/checking.hpp"
 #include "tapedeck/memory/spill_source.hpp"
 #include "tapedeck/memory/tape_full.hpp"
 #include "tapedeck/memory/tape_stat.hpp"
 #include "tapedeck/memory/typed_takes.hpp"
+#include "tapedeck/memory/warm.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
+
+class Block;
 
 struct TapeOptions {
   std::string name = "tape";  ///< Shown in errors and statistics.

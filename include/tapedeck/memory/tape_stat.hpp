@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "tapedeck/base/abi.hpp"
-#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/block_options.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 

@@ -1,4 +1,4 @@
-#include "memory/warm.hpp"
+#include "memory/warm_pages.hpp"
 
 #include <algorithm>
 #include <atomic>

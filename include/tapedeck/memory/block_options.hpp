@@ -1,0 +1,49 @@
+/// @file
+/// `BlockOptions`: what a block may be asked for, and `Unmet`: what the host did not have.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+/// Which pages back a block. `never` and `transparent` are advice to the kernel; `explicit_pages`
+/// takes pages from the host's hugetlb pool and falls back to `transparent` where the pool is empty
+/// (`Block::unmet` tells).
+enum class HugePages : std::uint8_t { never, transparent, explicit_pages };
+
+/// What a child process finds at these addresses after fork: a copy, nothing, or zeros.
+enum class OnFork : std::uint8_t { copy, omit, zero };
+
+/// Something a block can be asked for and the host may not have.
+enum class Wish : std::uint8_t { huge_pages, lock, core_dump, on_fork };
+inline constexpr std::size_t kWishes = 4;
+
+/// "huge pages", "lock", "kept out of core dumps", "fork policy".
+[[nodiscard]] const char* to_string(Wish wish) noexcept;
+
+/// A wish that was not met.
+struct Unmet {
+  Wish wish;
+  int error;         ///< errno of the call that refused.
+  std::string text;  ///< For people: "lock: ENOMEM (asked 64 MiB, limit 8 MiB)".
+};
+
+struct BlockOptions {
+  HugePages huge_pages = HugePages::transparent;
+  bool lock = false;         ///< Keep committed pages in RAM (mlock).
+  bool core_dump = true;     ///< False keeps the range out of core dumps.
+  bool guard_pages = false;  ///< An inaccessible page at either end: overruns fault at once.
+  OnFork on_fork = OnFork::copy;
+  /// Called with each range as it becomes usable, and before it goes: for pinning, RDMA or NCCL
+  /// registration. `on_commit` may throw, which undoes that commit; `on_decommit` may not.
+  std::function<void(std::span<std::byte>)> on_commit{};
+  std::function<void(std::span<std::byte>)> on_decommit{};
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI
