@@ -3,10 +3,13 @@
 //
 // In sanitized builds the sanitizer owns malloc and tells of each allocation through its own hook.
 
+#include <malloc.h>
+
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 
 #include "tapedeck/base/abi.hpp"
 
@@ -48,32 +51,32 @@ void* __libc_calloc(std::size_t count, std::size_t bytes);
 void* __libc_realloc(void* block, std::size_t bytes);
 void* __libc_memalign(std::size_t align, std::size_t bytes);
 
-void* malloc(std::size_t bytes) {
+void* malloc(std::size_t bytes) noexcept {
   count();
   return __libc_malloc(bytes);
 }
 
-void* calloc(std::size_t number, std::size_t bytes) {
+void* calloc(std::size_t number, std::size_t bytes) noexcept {
   count();
   return __libc_calloc(number, bytes);
 }
 
-void* realloc(void* block, std::size_t bytes) {
+void* realloc(void* block, std::size_t bytes) noexcept {
   count();
   return __libc_realloc(block, bytes);
 }
 
-void* memalign(std::size_t align, std::size_t bytes) {
+void* memalign(std::size_t align, std::size_t bytes) noexcept {
   count();
   return __libc_memalign(align, bytes);
 }
 
-void* aligned_alloc(std::size_t align, std::size_t bytes) {
+void* aligned_alloc(std::size_t align, std::size_t bytes) noexcept {
   count();
   return __libc_memalign(align, bytes);
 }
 
-int posix_memalign(void** block, std::size_t align, std::size_t bytes) {
+int posix_memalign(void** block, std::size_t align, std::size_t bytes) noexcept {
   if (align % sizeof(void*) != 0 || (align & (align - 1)) != 0 || align == 0) return EINVAL;
   count();
   void* found = __libc_memalign(align, bytes);

@@ -1,0 +1,44 @@
+include(CMakePackageConfigHelpers)
+
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/tapedeck)
+set(pkgconfig_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ TYPE INCLUDE)
+
+# The spill has an export set of its own, so that finding the package does not mean loading mimalloc.
+install(TARGETS tapedeck tapedeck_heap_hook EXPORT tapedeckTargets)
+install(EXPORT tapedeckTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
+if(TARGET tapedeck_spill)
+  install(TARGETS tapedeck_spill EXPORT tapedeckSpillTargets)
+  install(EXPORT tapedeckSpillTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
+endif()
+if(TARGET tapedeck_cli)
+  install(TARGETS tapedeck_cli)
+endif()
+
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/tapedeckConfig.cmake.in
+  tapedeckConfig.cmake INSTALL_DESTINATION ${package_dir})
+# Before 1.0 a minor version may break what links it.
+write_basic_package_version_file(tapedeckConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES
+  ${CMAKE_CURRENT_BINARY_DIR}/tapedeckConfig.cmake
+  ${CMAKE_CURRENT_BINARY_DIR}/tapedeckConfigVersion.cmake
+  DESTINATION ${package_dir})
+
+# Paths in the .pc files start from ${pcfiledir}, so an installed tree may be moved.
+file(RELATIVE_PATH pc_to_include
+  ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+set(pc_cflags $<TARGET_PROPERTY:tapedeck,INTERFACE_COMPILE_DEFINITIONS>)
+set(pc_cflags "$<$<BOOL:${pc_cflags}>: -D$<JOIN:${pc_cflags}, -D>>")
+
+function(install_pc name)
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/${name}.pc.in ${name}.pc.in @ONLY)
+  file(GENERATE OUTPUT ${name}.pc INPUT ${CMAKE_CURRENT_BINARY_DIR}/${name}.pc.in)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${name}.pc DESTINATION ${pkgconfig_dir})
+endfunction()
+
+install_pc(tapedeck)
+install_pc(tapedeck-heap-hook)
+if(TARGET tapedeck_spill)
+  install_pc(tapedeck-spill)
+endif()

@@ -1,0 +1,32 @@
+// 0 where the library, as a stranger got it, does what its headers say.
+
+#include <malloc.h>
+
+#include <cstdlib>
+#include <tapedeck/tapedeck.hpp>
+
+#ifdef WITH_SPILL
+#include <tapedeck/memory/mimalloc_spill.hpp>
+#endif
+
+int main() {
+  tapedeck::LayoutOptions options;
+#ifdef WITH_SPILL
+  options.scratch.spill = &tapedeck::mimalloc_spill();
+#endif
+  tapedeck::Layout layout({.weights = 1, .scratch = 1, .history = 1}, options);
+  tapedeck::PassGuard guard(layout);
+  if (layout.scratch().try_take(layout.scratch().total()) == nullptr) return 1;
+
+  const bool spills = layout.scratch().try_take(1) != nullptr;
+  if (spills != (options.scratch.spill != nullptr)) return 2;
+
+  layout.clear_pass();
+  if (!guard.last().heap_allocations) return 3;
+
+  // The heap hook has a malloc and the spill's library a free: they must not be taken for a pair.
+  const std::size_t mapped = mallinfo2().hblkhd;
+  void* volatile block = std::malloc(std::size_t{64} << 20);
+  std::free(block);
+  return mallinfo2().hblkhd == mapped ? 0 : 4;
+}

@@ -1,0 +1,55 @@
+# What a stranger does with us: install, then build a small program against the result. It gets the
+# flags of this build, because a sanitized library and a plain program do not link.
+if(NOT TAPEDECK_INSTALL)
+  return()
+endif()
+
+set(prefix ${CMAKE_CURRENT_BINARY_DIR}/prefix)
+# Not over an older installation: a file that is no longer installed must not be found.
+add_test(NAME package.clean COMMAND ${CMAKE_COMMAND} -E rm -rf ${prefix})
+add_test(NAME package.install
+  COMMAND ${CMAKE_COMMAND} --install ${PROJECT_BINARY_DIR} --prefix ${prefix})
+set_tests_properties(package.clean PROPERTIES
+  LABELS package
+  FIXTURES_SETUP tapedeck_clean_prefix)
+set_tests_properties(package.install PROPERTIES
+  LABELS package
+  FIXTURES_REQUIRED tapedeck_clean_prefix
+  FIXTURES_SETUP tapedeck_prefix)
+
+# way: find_package, add_subdirectory or pkg_config; spill: whether the program links that too.
+function(add_consumer_test way spill)
+  string(TOUPPER "${CMAKE_BUILD_TYPE}" config)
+  set(name package.${way})
+  if(spill)
+    string(APPEND name .spill)
+  endif()
+  add_test(NAME ${name} COMMAND ${CMAKE_CTEST_COMMAND}
+    --build-and-test ${CMAKE_CURRENT_SOURCE_DIR}/consumer ${CMAKE_CURRENT_BINARY_DIR}/${name}
+    --build-generator ${CMAKE_GENERATOR}
+    --build-options
+      --fresh
+      -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
+      -DCMAKE_BUILD_TYPE=${CMAKE_BUILD_TYPE}
+      -DCMAKE_CXX_FLAGS=${CMAKE_CXX_FLAGS}
+      -DCMAKE_CXX_FLAGS_${config}=${CMAKE_CXX_FLAGS_${config}}
+      -DCMAKE_PREFIX_PATH=${prefix}
+      -DBUILD_SHARED_LIBS=${BUILD_SHARED_LIBS}
+      -DTAPEDECK_SOURCE_DIR=${PROJECT_SOURCE_DIR}
+      -DTAPEDECK_VALGRIND=${TAPEDECK_VALGRIND}
+      -DWAY=${way}
+      -DSPILL=${spill}
+    --test-command consumer)
+  set_tests_properties(${name} PROPERTIES
+    LABELS package
+    FIXTURES_REQUIRED tapedeck_prefix
+    TIMEOUT 600)
+endfunction()
+
+find_package(PkgConfig REQUIRED)
+foreach(way IN ITEMS find_package add_subdirectory pkg_config)
+  add_consumer_test(${way} OFF)
+  if(TARGET tapedeck_spill)
+    add_consumer_test(${way} ON)
+  endif()
+endforeach()

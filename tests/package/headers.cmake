@@ -1,0 +1,27 @@
+# Every public header compiles alone, under our warnings. A library of objects: to build it is to
+# test it.
+file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR}/include CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/include/tapedeck/*.hpp)
+
+# What an engine inlines into its loop has to compile in its tree, whatever that is built without.
+set(hot_headers
+  tapedeck/base/abi.hpp
+  tapedeck/base/bytes.hpp
+  tapedeck/memory/checking.hpp
+  tapedeck/memory/shared_tape.hpp
+  tapedeck/memory/tape.hpp
+  tapedeck/memory/tape_scope.hpp)
+
+function(add_header_test target)
+  foreach(header IN LISTS ARGN)
+    set(source ${CMAKE_CURRENT_BINARY_DIR}/${target}/${header}.cpp)
+    file(CONFIGURE OUTPUT ${source} CONTENT "#include \"${header}\"\n")
+    list(APPEND sources ${source})
+  endforeach()
+  add_library(${target} OBJECT ${sources})
+  target_link_libraries(${target} PRIVATE tapedeck tapedeck_warnings)
+endfunction()
+
+add_header_test(tapedeck_headers_alone ${headers})
+add_header_test(tapedeck_hot_headers_alone ${hot_headers})
+target_compile_options(tapedeck_hot_headers_alone PRIVATE -fno-exceptions -fno-rtti)
