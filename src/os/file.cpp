@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <bit>
@@ -101,6 +102,12 @@ int rename_file(const std::filesystem::path& from, const std::filesystem::path& 
 int remove_file(const std::filesystem::path& path) noexcept {
   if (const int error = injected("unlink")) return error;
   return ::unlink(path.c_str()) == 0 ? 0 : errno;
+}
+
+std::optional<std::uint64_t> free_bytes(const std::filesystem::path& folder) noexcept {
+  struct statvfs status {};
+  if (injected("statvfs") != 0 || ::statvfs(folder.c_str(), &status) != 0) return std::nullopt;
+  return std::uint64_t{status.f_bavail} * status.f_frsize;
 }
 
 bool is_terminal(int descriptor) noexcept { return ::isatty(descriptor) == 1; }

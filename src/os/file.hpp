@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -69,6 +70,9 @@ struct Transferred {
 [[nodiscard]] int rename_file(const std::filesystem::path& from,
                               const std::filesystem::path& to) noexcept;
 [[nodiscard]] int remove_file(const std::filesystem::path& path) noexcept;
+
+/// What an ordinary user may still write in a folder's file system.
+[[nodiscard]] std::optional<std::uint64_t> free_bytes(const std::filesystem::path& folder) noexcept;
 
 [[nodiscard]] bool is_terminal(int descriptor) noexcept;
 

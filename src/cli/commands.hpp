@@ -1,0 +1,24 @@
+/// @file
+/// The subcommands. Each adds itself to the program and gives what runs it after the arguments were
+/// read: with an exit code, or an exception.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+
+struct Command {
+  CLI::App* arguments;
+  std::function<int()> run;
+};
+
+/// Refuses what CLI11 would turn into another number: a sign, or too many digits.
+[[nodiscard]] CLI::Validator whole_number();
+
+[[nodiscard]] Command add_decode(CLI::App& program);
+[[nodiscard]] Command add_make_model(CLI::App& program);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -1,0 +1,185 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cli/commands.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/output.hpp"
+#include "engine/checkpoint.hpp"
+#include "engine/decoder.hpp"
+#include "engine/make_model.hpp"
+#include "engine/sampler.hpp"
+#include "engine/talk.hpp"
+#include "engine/tokenizer.hpp"
+#include "os/file.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace {
+
+constexpr unsigned kMostThreads = 1024;
+constexpr int kPipeClosed = 141;  // as if SIGPIPE had ended it
+
+struct DecodeArguments {
+  std::string model;
+  std::string tokenizer;
+  std::vector<std::string> prompts;
+  std::size_t positions = 256;
+  float temperature = 0;
+  std::uint64_t seed = 1;
+  unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads);
+  bool ids = false;
+  bool stat = false;
+};
+
+std::filesystem::path tokenizer_for(const DecodeArguments& arguments) {
+  if (!arguments.tokenizer.empty()) return arguments.tokenizer;
+  std::filesystem::path beside = engine::tokenizer_beside(arguments.model);
+  if (os::facts(beside).error == ENOENT) {
+    throw InvalidArgument("no tokenizer: there is no " + beside.string(), "give --tokenizer FILE");
+  }
+  return beside;
+}
+
+void warm(Tape& tape) {
+  const WarmResult warmed = tape.warm();
+  if (warmed) return;
+  if (warmed.end == WarmEnd::over_budget) {
+    throw OutOfMemory({.purpose = "warming tape " + tape.name(),
+                       .limit = warmed.limit,
+                       .needed = warmed.asked - warmed.warmed,
+                       .available = warmed.available},
+                      "free some, or use a smaller model");
+  }
+  throw SystemError({.call = "madvise", .number = warmed.error, .bytes = warmed.asked});
+}
+
+// Control characters would drive the terminal; only white space is text.
+bool is_text(std::string_view piece) {
+  if (piece.size() != 1) return true;
+  const auto byte = static_cast<unsigned char>(piece[0]);
+  return (byte >= ' ' && byte != 0x7F) || (byte >= '\t' && byte <= '\r');
+}
+
+// Prints talks, one after the other, as text or as ids.
+class Printer {
+ public:
+  Printer(const DecodeArguments& arguments, const engine::Tokenizer& tokenizer, Layout& layout)
+      : tokenizer_(tokenizer), layout_(layout), ids_(arguments.ids), live_(arguments.stat) {}
+
+  void begin(engine::TokenId first) {
+    if (ids_) reading_ = output_.write(fmt::format_int(first).c_str());
+  }
+
+  bool add(engine::TokenId previous, engine::TokenId token) {
+    live_.make_way();
+    if (ids_) {
+      reading_ = output_.write(fmt::format(" {}", token));
+    } else if (token != engine::kBos) {
+      const std::string_view piece = tokenizer_.decode(previous, token);
+      if (is_text(piece)) reading_ = output_.write(piece);
+    }
+    live_.show(layout_.stat());
+    return reading_;
+  }
+
+  void end() {
+    live_.finish();
+    reading_ = output_.write("\n");
+  }
+
+  // False when nobody reads any more.
+  [[nodiscard]] bool reading() const noexcept { return reading_; }
+
+ private:
+  const engine::Tokenizer& tokenizer_;
+  Layout& layout_;
+  bool ids_;
+  bool reading_ = true;
+  Output output_;
+  LiveStat live_;
+};
+
+int decode(const DecodeArguments& arguments) {
+  const engine::Checkpoint checkpoint(arguments.model);
+  const engine::Shape& shape = checkpoint.shape();
+  const engine::Tokenizer tokenizer(tokenizer_for(arguments), shape.vocab);
+  std::vector<std::vector<engine::TokenId>> prompts;
+  for (const std::string& prompt : arguments.prompts) {
+    prompts.push_back(tokenizer.encode(prompt));
+    // All of them, before the first is answered.
+    static_cast<void>(engine::positions_for(shape, prompts.back().size(), arguments.positions));
+  }
+  engine::Sampler sampler(arguments.temperature, arguments.seed);
+
+  Layout layout(checkpoint.sizes());
+  engine::ThreadPool pool(arguments.threads);
+  engine::Decoder decoder(shape, checkpoint.load(layout.weights()), layout, pool);
+  warm(layout.scratch());  // so that the first token costs what the others do
+  warm(layout.history());
+
+  const std::atomic<bool>& stop = stop_on_interrupt();
+  Printer printer(arguments, tokenizer, layout);
+  const engine::OnToken print = [&](engine::TokenId previous, engine::TokenId token) {
+    return printer.add(previous, token);
+  };
+  std::size_t passes = 0;
+  const auto start = std::chrono::steady_clock::now();
+  for (const std::vector<engine::TokenId>& prompt : prompts) {
+    layout.clear_talk();  // the last one stays, for the statistics
+    printer.begin(prompt[0]);
+    passes += engine::hold_talk(decoder, sampler, prompt, arguments.positions, stop, print).passes;
+    printer.end();
+    if (stop || !printer.reading()) break;
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  if (!stop && !printer.reading()) return kPipeClosed;
+  tell(fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s\n", passes, seconds.count(),
+                   static_cast<double>(passes) / seconds.count()));
+  if (arguments.stat) tell(layout.stat().text());
+  return stop ? kInterrupted : 0;
+}
+
+}  // namespace
+
+Command add_decode(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("decode", "Continues prompts with a llama2.c model.");
+  auto arguments = std::make_shared<DecodeArguments>();
+  DecodeArguments& a = *arguments;
+  command->add_option("MODEL", a.model, "llama2.c checkpoint, version 0")->required();
+  command->add_option("--tokenizer", a.tokenizer, "Its tokenizer [MODEL.tokenizer]");
+  // Taken as it is, whatever brackets or dashes it has; each one is a conversation.
+  command
+      ->add_option_function<std::string>(
+          "-p,--prompt", [&a](const std::string& prompt) { a.prompts.push_back(prompt); },
+          "What to continue; may be given several times: conversations, one after the other")
+      ->trigger_on_parse();
+  command
+      ->add_option("-n,--positions", a.positions,
+                   "Tokens of a conversation, the prompt's too; 0: as many as the model takes")
+      ->check(whole_number())
+      ->capture_default_str();
+  command->add_option("--temperature", a.temperature, "0: always the best token")
+      ->capture_default_str();
+  command->add_option("--seed", a.seed, "Of the sampling")
+      ->check(whole_number())
+      ->capture_default_str();
+  command->add_option("--threads", a.threads, "Threads that compute")
+      ->check(whole_number())
+      ->check(CLI::Range(1U, kMostThreads))
+      ->capture_default_str();
+  command->add_flag("--ids", a.ids, "Print token ids instead of text");
+  command->add_flag("--stat", a.stat, "Show where the memory stands");
+  return {command, [arguments] {
+            if (arguments->prompts.empty()) arguments->prompts.emplace_back();
+            return decode(*arguments);
+          }};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -1,0 +1,29 @@
+#include "cli/interrupt.hpp"
+
+#include <cstdlib>
+
+#include "os/signals.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace {
+
+std::atomic<bool> interrupted{false};
+static_assert(std::atomic<bool>::is_always_lock_free, "it is set in a signal handler");
+
+void end(int) { std::_Exit(kInterrupted); }
+
+void remember(int) {
+  interrupted.store(true, std::memory_order_relaxed);
+  os::on_interrupt(end);
+}
+
+}  // namespace
+
+void end_on_interrupt() noexcept { os::on_interrupt(end); }
+
+const std::atomic<bool>& stop_on_interrupt() noexcept {
+  os::on_interrupt(remember);
+  return interrupted;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

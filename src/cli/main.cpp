@@ -1,0 +1,67 @@
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <exception>
+#include <new>
+#include <string>
+#include <system_error>
+
+#include "cli/commands.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/output.hpp"
+#include "tapedeck/base/version.hpp"
+#include "tapedeck/memory/tape_full.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace {
+
+constexpr int kFailed = 2;
+
+int run(int argc, const char* const* argv) {
+  CLI::App program("Decodes with language models whose memory lies on tapes.", "tapedeck");
+  program.set_version_flag(
+      "--version", fmt::format("tapedeck {}.{}.{}", TAPEDECK_VERSION_MAJOR, TAPEDECK_VERSION_MINOR,
+                               TAPEDECK_VERSION_PATCH));
+  program.require_subcommand(1);
+  const std::array commands = {add_decode(program), add_make_model(program)};
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return program.exit(help);
+  }
+  for (const Command& command : commands) {
+    if (command.arguments->parsed()) return command.run();
+  }
+  return kFailed;  // not reached: a subcommand is required
+}
+
+}  // namespace
+
+CLI::Validator whole_number() {
+  return {[](const std::string& text) -> std::string {
+            std::uint64_t number = 0;
+            const char* const end = text.data() + text.size();
+            const auto [rest, error] = std::from_chars(text.data(), end, number);
+            return error == std::errc{} && rest == end ? "" : "no whole number: " + text;
+          },
+          ""};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+
+int main(int argc, char** argv) {
+  using namespace tapedeck;
+  cli::end_on_interrupt();
+  try {
+    return cli::run(argc, argv);
+  } catch (const TapeFull& full) {
+    cli::tell_error(full.what());
+  } catch (const std::bad_alloc&) {
+    cli::tell("tapedeck: out of memory\n");
+  } catch (const std::exception& error) {
+    cli::tell_error(error.what());
+  }
+  return cli::kFailed;
+}

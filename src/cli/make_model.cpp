@@ -1,0 +1,89 @@
+#include "engine/make_model.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cli/commands.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/output.hpp"
+#include "tapedeck/base/bytes.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace {
+
+constexpr std::size_t kSmallDim = 256;  // below it: the vocabulary and length of a toy
+
+struct MakeModelArguments {
+  std::string out;
+  std::size_t dim = 0;
+  std::size_t layers = 0;
+  std::optional<std::size_t> heads;
+  std::optional<std::size_t> kv_heads;
+  std::optional<std::size_t> ffn;
+  std::optional<std::size_t> vocab;
+  std::optional<std::size_t> seq_len;
+  std::uint64_t seed = 1;
+};
+
+// At least four heads of the usual sizes where dim allows it.
+std::size_t usual_heads(std::size_t dim) {
+  for (const std::size_t head_size : std::array<std::size_t, 8>{128, 64, 48, 32, 16, 8, 4, 2}) {
+    if (dim % head_size == 0 && dim / head_size >= 4) return dim / head_size;
+  }
+  return 1;
+}
+
+// Two thirds of four times dim, as Llama has it, in whole 32s.
+std::size_t usual_ffn(std::size_t dim) { return (dim * 8 / 3 + 31) / 32 * 32; }
+
+engine::Shape shape_of(const MakeModelArguments& a) {
+  const std::size_t heads = a.heads.value_or(usual_heads(a.dim));
+  return {.dim = a.dim,
+          .ffn = a.ffn.value_or(usual_ffn(a.dim)),
+          .layers = a.layers,
+          .heads = heads,
+          .kv_heads = a.kv_heads.value_or(heads),
+          .vocab = a.vocab.value_or(a.dim < kSmallDim ? 512 : 32'000),
+          .seq_len = a.seq_len.value_or(a.dim < kSmallDim ? 512 : 2048)};
+}
+
+int make_model(const MakeModelArguments& arguments) {
+  const engine::Shape shape = shape_of(arguments);
+  if (!engine::make_model(arguments.out, shape, arguments.seed, stop_on_interrupt())) {
+    return kInterrupted;
+  }
+  tell(fmt::format(
+      "{}: {}, dim {}, {} layers, {} heads, {} KV heads, ffn {}, {} tokens, length {}\n",
+      arguments.out, to_iec(*engine::file_bytes(shape)), shape.dim, shape.layers, shape.heads,
+      shape.kv_heads, shape.ffn, shape.vocab, shape.seq_len));
+  return 0;
+}
+
+}  // namespace
+
+Command add_make_model(CLI::App& program) {
+  CLI::App* command = program.add_subcommand(
+      "make-model", "Makes a llama2.c model with random weights: OUT and OUT.tokenizer.");
+  auto arguments = std::make_shared<MakeModelArguments>();
+  MakeModelArguments& a = *arguments;
+  command->add_option("OUT", a.out, "The file to write")->required();
+  const auto number = [command](const char* name, auto& value, const char* what) {
+    return command->add_option(name, value, what)->check(whole_number());
+  };
+  number("--dim", a.dim, "Width of the residual stream")->required();
+  number("--layers", a.layers, "Layers")->required();
+  number("--heads", a.heads, "Query heads [of 128 or fewer dimensions]");
+  number("--kv-heads", a.kv_heads, "KV heads [as many as heads]");
+  number("--ffn", a.ffn, "Width of the feed-forward part [8/3 of dim]");
+  number("--vocab", a.vocab, "Tokens [512 for a dim below 256, else 32000]");
+  number("--seq-len", a.seq_len, "Longest talk [512 for a dim below 256, else 2048]");
+  number("--seed", a.seed, "Of the weights")->capture_default_str();
+  return {command, [arguments] { return make_model(*arguments); }};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -1,0 +1,91 @@
+#include "cli/output.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "os/file.hpp"
+#include "os/signals.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace {
+
+constexpr std::size_t kTokensPerLine = 32;
+constexpr int kOutput = 1;
+constexpr int kError = 2;
+
+// What terminals understand since the VT100.
+constexpr std::string_view kEraseLineEnd = "\x1b[K";
+constexpr std::string_view kEraseBelow = "\x1b[J";
+// Goes to the start of the next line, which is made if there is none, and remembers the place.
+constexpr std::string_view kGoBelow =
+    "\x1b"
+    "D\x1b[A\x1b"
+    "7\x1b[B\r";
+constexpr std::string_view kGoBack =
+    "\x1b"
+    "8";
+
+}  // namespace
+
+Output::Output() noexcept {
+  os::ignore_broken_pipes();
+  std::setvbuf(stdout, nullptr, _IONBF, 0);
+}
+
+bool Output::write(std::string_view text) {
+  if (!open_ || std::fwrite(text.data(), 1, text.size(), stdout) == text.size()) return open_;
+  open_ = false;
+  if (errno == EPIPE || errno == EBADF || errno == EINTR) return false;
+  throw SystemError({.call = "write", .number = errno, .path = "standard output"});
+}
+
+void tell(std::string_view text) noexcept { std::fwrite(text.data(), 1, text.size(), stderr); }
+
+void tell_error(std::string_view message) {
+  std::string line = "tapedeck: ";
+  for (const char c : message) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < ' ' || byte == 0x7F) {
+      line += fmt::format("\\x{:02x}", byte);
+    } else {
+      line += c;
+    }
+  }
+  tell(line + '\n');
+}
+
+LiveStat::LiveStat(bool wanted) noexcept : style_(Style::off) {
+  if (!wanted) return;
+  const bool below = os::is_terminal(kOutput);
+  style_ = !os::is_terminal(kError) ? Style::lines : below ? Style::below_text : Style::in_place;
+}
+
+void LiveStat::make_way() const {
+  if (shown_ && style_ == Style::below_text) tell(kEraseBelow);
+}
+
+void LiveStat::show(const Stat& stat) {
+  if (style_ == Style::off) return;
+  ++tokens_;
+  if (style_ == Style::lines) {
+    if (tokens_ % kTokensPerLine == 0) tell(stat.line() + '\n');
+    return;
+  }
+  if (style_ == Style::in_place) {
+    tell(fmt::format("\r{}{}", stat.line(), kEraseLineEnd));
+  } else {
+    tell(fmt::format("{}{}{}{}", kGoBelow, stat.line(), kEraseLineEnd, kGoBack));
+  }
+  shown_ = true;
+}
+
+void LiveStat::finish() {
+  make_way();
+  if (shown_ && style_ == Style::in_place) tell("\n");
+  shown_ = false;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -1,0 +1,54 @@
+/// @file
+/// Where the program prints: results to standard output, everything else to standard error.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/stat.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+
+/// Standard output, without a buffer: each piece of text is there when it was written.
+class Output {
+ public:
+  Output() noexcept;
+
+  /// False from when nobody reads any more, or a signal came while nobody read.
+  /// @throws SystemError where the output cannot be stored.
+  bool write(std::string_view text);
+
+ private:
+  bool open_ = true;
+};
+
+/// To standard error. That it cannot be written has nobody to be told.
+void tell(std::string_view text) noexcept;
+
+/// One line, "tapedeck: " and the message, whatever a file name in it contains.
+void tell_error(std::string_view message);
+
+/// The statistics line that follows a talk on standard error: rewritten in place on a terminal,
+/// below the text where that goes to the terminal too; elsewhere a line every 32 tokens.
+class LiveStat {
+ public:
+  explicit LiveStat(bool wanted) noexcept;
+
+  /// Before text is printed.
+  void make_way() const;
+  /// After each token.
+  void show(const Stat& stat);
+  /// After the last.
+  void finish();
+
+ private:
+  enum class Style : unsigned char { off, lines, in_place, below_text };
+
+  Style style_;
+  bool shown_ = false;
+  std::size_t tokens_ = 0;
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -1,0 +1,91 @@
+#include "engine/decoder.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include "engine/kernels.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::engine {
+namespace {
+
+// One layer's part of an array that holds all layers.
+std::span<const float> part(std::span<const float> all, std::size_t layer,
+                            std::size_t layers) noexcept {
+  const std::size_t size = all.size() / layers;
+  return all.subspan(layer * size, size);
+}
+
+}  // namespace
+
+struct Decoder::Pass {
+  TokenTakes takes;
+  std::span<float> row;   // of history, this token's
+  std::size_t positions;  // with this token's
+};
+
+Decoder::Decoder(const Shape& shape, const Weights& weights, Layout& layout, ThreadPool& pool,
+                 std::size_t talk) noexcept
+    : shape_(shape),
+      weights_(weights),
+      layout_(layout),
+      pool_(pool),
+      history_(layout.history(talk)),
+      stride_(round_up(shape.row() * sizeof(float), kLine) / sizeof(float)) {}
+
+std::size_t Decoder::position() const noexcept {
+  return (history_.used() - history_.floor()) / (stride_ * sizeof(float));
+}
+
+std::span<float> Decoder::forward(TokenId token) {
+  assert(token < shape_.vocab);
+  const std::size_t position = this->position();
+  Tape& scratch = layout_.scratch();
+  const Pass pass{.takes = take_token(scratch, shape_),
+                  .row = take_row(history_, shape_),
+                  .positions = position + 1};
+  if (position == 0) rows_ = pass.row.data();
+  assert(pass.row.data() == rows_ + position * stride_);  // the kernels walk rows by their stride
+
+  const std::span<float> hidden = pass.takes.hidden;
+  const auto embedding = weights_.token_embedding.subspan(token * shape_.dim, shape_.dim);
+  std::copy(embedding.begin(), embedding.end(), hidden.begin());
+  rotation_at(pass.takes.rotation, position);
+  for (std::size_t layer = 0; layer < shape_.layers; ++layer) run_layer(layer, pass);
+  rmsnorm(hidden, hidden, weights_.final_norm);
+  matmul(pool_, pass.takes.logits, hidden, weights_.classifier);
+  return pass.takes.logits;
+}
+
+void Decoder::run_layer(std::size_t layer, const Pass& pass) {
+  const std::size_t layers = shape_.layers;
+  const std::size_t kv_dim = shape_.kv_dim();
+  const std::size_t offset = layer * 2 * kv_dim;  // of this layer's K, and then V, in each row
+  const LayerTakes t = take_layer(layout_.scratch(), shape_, pass.positions);
+  const std::span<float> hidden = pass.takes.hidden;
+
+  rmsnorm(t.normed, hidden, part(weights_.attention_norm, layer, layers));
+  const std::span<float> key = pass.row.subspan(offset, kv_dim);
+  const std::span<float> value = pass.row.subspan(offset + kv_dim, kv_dim);
+  matmul(pool_, t.query, t.normed, part(weights_.wq, layer, layers));
+  matmul(pool_, key, t.normed, part(weights_.wk, layer, layers));
+  matmul(pool_, value, t.normed, part(weights_.wv, layer, layers));
+  rotate(t.query, pass.takes.rotation);
+  rotate(key, pass.takes.rotation);
+  attend(pool_, t.mixed, t.query, t.scores,
+         {.keys = rows_ + offset,
+          .values = rows_ + offset + kv_dim,
+          .stride = stride_,
+          .positions = pass.positions},
+         {.heads = shape_.heads, .kv_heads = shape_.kv_heads});
+  matmul(pool_, t.out, t.mixed, part(weights_.wo, layer, layers));
+  add(hidden, t.out);
+
+  rmsnorm(t.normed, hidden, part(weights_.ffn_norm, layer, layers));
+  matmul(pool_, t.gate, t.normed, part(weights_.w1, layer, layers));
+  matmul(pool_, t.up, t.normed, part(weights_.w3, layer, layers));
+  swiglu(t.gate, t.up);
+  matmul(pool_, t.out, t.gate, part(weights_.w2, layer, layers));
+  add(hidden, t.out);
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::engine

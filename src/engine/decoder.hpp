@@ -1,0 +1,60 @@
+/// @file
+/// The forward pass of a Llama model, and how an engine uses a `Layout`.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "engine/shape.hpp"
+#include "engine/takes.hpp"
+#include "engine/thread_pool.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/layout.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::engine {
+
+/// Decodes one talk of a layout. Temporaries live on `scratch()` until `clear_pass()`; the KV cache
+/// is the talk's `history()` and grows by one row each token until `clear_talk()`. The decoder
+/// holds no state of its own, so those two calls are its whole lifecycle too. In steady state a
+/// pass makes no heap allocation and no system call but the pool's futex.
+///
+/// Thread-safety: the layout's writer.
+///
+///     Decoder decoder(checkpoint.shape(), checkpoint.load(layout.weights()), layout, pool);
+///     std::span<float> logits = decoder.forward(kBos);
+///     TokenId next = sampler.choose(logits);
+///     layout.clear_pass();
+class Decoder {
+ public:
+  /// All arguments but the shape and the spans must outlive the decoder.
+  /// @pre talk < layout.talks()
+  Decoder(const Shape& shape, const Weights& weights, Layout& layout, ThreadPool& pool,
+          std::size_t talk = 0) noexcept;
+
+  /// Runs the model over one token, at the next position of the talk. The logits of the token that
+  /// follows lie on scratch, until `layout.clear_pass()`.
+  /// @pre token < shape().vocab, and scratch was cleared since the last pass.
+  /// @throws TapeFull when the talk is longer than the tapes; `clear_talk()` then.
+  [[nodiscard]] std::span<float> forward(TokenId token);
+
+  /// Tokens of this talk so far.
+  [[nodiscard]] std::size_t position() const noexcept;
+
+  [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
+  [[nodiscard]] Layout& layout() const noexcept { return layout_; }
+
+ private:
+  struct Pass;
+
+  void run_layer(std::size_t layer, const Pass& pass);
+
+  Shape shape_;
+  Weights weights_;
+  Layout& layout_;
+  ThreadPool& pool_;
+  Tape& history_;
+  std::size_t stride_;           // floats from one row of history to the next
+  const float* rows_ = nullptr;  // the first
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::engine

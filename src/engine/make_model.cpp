@@ -1,0 +1,205 @@
+#include "engine/make_model.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cmath>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/on_failure.hpp"
+#include "engine/random.hpp"
+#include "engine/tokenizer.hpp"
+#include "os/file.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::engine {
+namespace {
+
+constexpr std::size_t kChunkFloats = 256 * 1024;
+
+// Written under a name of its own beside the final one, and gone unless it was put in place.
+class NewFile {
+ public:
+  explicit NewFile(const std::filesystem::path& path) : path_(path) {
+    const os::FileFacts there = os::facts(path_);
+    if (there.error != 0 && there.error != ENOENT) fail("stat", there.error);
+    if (there.error == 0 && !there.regular) {
+      throw InvalidArgument(path_.string() + " is there and not a regular file");
+    }
+    // In the same folder, so that renaming copies nothing; its length does not depend on the name.
+    std::random_device random;
+    temporary_ = path_.parent_path() / (".tapedeck-" + std::to_string(random()));
+    os::Opened opened = os::open_write(temporary_);
+    if (opened.error != 0) fail("open", opened.error);
+    descriptor_ = std::move(opened.descriptor);
+  }
+  ~NewFile() {
+    if (!in_place_) static_cast<void>(os::remove_file(temporary_));
+  }
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+
+  void write(std::span<const std::byte> bytes) {
+    const os::Transferred put = os::write_all(descriptor_.get(), bytes);
+    if (put.error != 0) fail("write", put.error);
+  }
+
+  void put_in_place() {
+    descriptor_ = {};
+    if (const int error = os::rename_file(temporary_, path_); error != 0) fail("rename", error);
+    in_place_ = true;
+  }
+
+ private:
+  [[noreturn]] void fail(const char* call, int error) const {
+    throw SystemError({.call = call, .number = error, .path = path_.string()});
+  }
+
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  os::Descriptor descriptor_;
+  bool in_place_ = false;
+};
+
+void check(const std::filesystem::path& out, const Shape& shape) {
+  if (const auto fault = find_fault(shape)) throw InvalidArgument("no model: " + fault->text);
+  if (shape.vocab < kFirstPiece) {
+    throw InvalidArgument("no model: vocab_size " + std::to_string(shape.vocab) + " is less than " +
+                          std::to_string(kFirstPiece) + ", which the byte tokens need");
+  }
+  const auto bytes = file_bytes(shape);
+  if (!bytes) throw InvalidArgument("no model: its file would be larger than any");
+  const std::filesystem::path folder = out.has_parent_path() ? out.parent_path() : ".";
+  // Better now than when the disk is full.
+  if (const auto free = os::free_bytes(folder); free && *bytes > *free) {
+    throw SystemError(
+        {.call = "write", .number = ENOSPC, .path = out.string(), .bytes = *bytes},
+        "the folder has " + to_iec(*free) + " left; make a smaller model, or put it elsewhere");
+  }
+}
+
+// Norms near 1; matrices such that what goes in with a mean square of 1 comes out so.
+void fill(std::span<float> chunk, const Tensor& tensor, Random& random) {
+  if (tensor.place == nullptr) {
+    std::fill(chunk.begin(), chunk.end(), 0.0F);
+    return;
+  }
+  const bool norm = tensor.rows == 1;
+  const float middle = norm ? 1.0F : 0.0F;
+  const float reach = norm ? 0.1F : std::sqrt(3.0F / static_cast<float>(tensor.columns));
+  for (float& value : chunk) value = middle + reach * (2 * random.unit() - 1);
+}
+
+bool write_weights(NewFile& file, const Shape& shape, std::uint64_t seed,
+                   const std::atomic<bool>& stop) {
+  static_assert(std::endian::native == std::endian::little, "checkpoints are written as they are");
+  const auto vocab = static_cast<std::int32_t>(shape.vocab);
+  const auto as_int = [](std::size_t n) { return static_cast<std::int32_t>(n); };
+  const std::array header = {as_int(shape.dim),      as_int(shape.ffn),
+                             as_int(shape.layers),   as_int(shape.heads),
+                             as_int(shape.kv_heads), shape.own_classifier ? -vocab : vocab,
+                             as_int(shape.seq_len)};
+  static_assert(sizeof header == kHeaderBytes);
+  file.write(std::as_bytes(std::span(header)));
+  Random random(seed);
+  std::vector<float> buffer(kChunkFloats);
+  for (const Tensor& tensor : tensors(shape)) {
+    std::size_t left = *tensor.bytes() / sizeof(float);
+    while (left != 0) {
+      if (stop.load(std::memory_order_relaxed)) return false;
+      const std::span<float> chunk = std::span(buffer).first(std::min(left, buffer.size()));
+      fill(chunk, tensor, random);
+      file.write(std::as_bytes(chunk));
+      left -= chunk.size();
+    }
+  }
+  return true;
+}
+
+// The n-th made piece: every printable character, then words of one syllable, of two, and so on,
+// first with a space in front and then without. Each is made of earlier ones, as merging needs it.
+std::string made_piece(std::size_t n) {
+  constexpr std::string_view consonants = "bdfghjklmnprstvz";
+  constexpr std::string_view vowels = "aeiou";
+  constexpr std::size_t syllables = consonants.size() * vowels.size();
+  constexpr std::size_t printable = '~' - ' ' + 1;
+  if (n == 0) return "\n";
+  if (n <= printable) return {static_cast<char>(' ' + n - 1)};
+  n -= printable + 1;
+  std::size_t words = syllables;  // as many as have this length
+  std::size_t length = 1;
+  while (n >= 2 * words) {
+    n -= 2 * words;
+    words *= syllables;
+    ++length;
+  }
+  std::string text(n < words ? " " : "");
+  for (n %= words; length != 0; --length) {
+    words /= syllables;
+    const std::size_t syllable = n / words;
+    n %= words;
+    text += consonants[syllable / vowels.size()];
+    text += vowels[syllable % vowels.size()];
+  }
+  return text;
+}
+
+std::string piece_of(TokenId id) {
+  constexpr std::array special = {"<unk>", "\n<s>\n", "\n</s>\n"};
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  if (id < kFirstByte) return special[id];
+  if (id >= kFirstPiece) return made_piece(id - kFirstPiece);
+  const TokenId byte = id - kFirstByte;
+  return std::string("<0x") + digits[byte / 16] + digits[byte % 16] + ">";
+}
+
+bool write_tokenizer(NewFile& file, std::size_t vocab, const std::atomic<bool>& stop) {
+  constexpr std::int32_t longest = 11;  // five syllables and a space: enough for 2^31 pieces
+  std::vector<std::byte> buffer;
+  const auto append = [&](const auto& value) {
+    const auto bytes = std::as_bytes(std::span(value));
+    buffer.insert(buffer.end(), bytes.begin(), bytes.end());
+  };
+  append(std::array{longest});
+  for (TokenId id = 0; id < vocab; ++id) {
+    const std::string text = piece_of(id);
+    append(std::array{id < kFirstPiece ? 0.0F : -static_cast<float>(id - kFirstPiece)});
+    append(std::array{static_cast<std::int32_t>(text.size())});
+    append(text);
+    if (buffer.size() < kChunkFloats && id + 1 < vocab) continue;
+    if (stop.load(std::memory_order_relaxed)) return false;
+    file.write(buffer);
+    buffer.clear();
+  }
+  return true;
+}
+
+}  // namespace
+
+std::filesystem::path tokenizer_beside(const std::filesystem::path& model) {
+  std::filesystem::path path = model;
+  path += ".tokenizer";
+  return path;
+}
+
+bool make_model(const std::filesystem::path& out, const Shape& shape, std::uint64_t seed,
+                const std::atomic<bool>& stop) {
+  check(out, shape);
+  const std::filesystem::path tokenizer_path = tokenizer_beside(out);
+  NewFile model(out);
+  NewFile tokenizer(tokenizer_path);
+  if (!write_tokenizer(tokenizer, shape.vocab, stop)) return false;
+  if (!write_weights(model, shape, seed, stop)) return false;
+  tokenizer.put_in_place();
+  OnFailure undo([&] { static_cast<void>(os::remove_file(tokenizer_path)); });
+  model.put_in_place();
+  undo.completed();
+  return true;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::engine

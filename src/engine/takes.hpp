@@ -1,0 +1,81 @@
+/// @file
+/// What one token takes from scratch and history, written once: the decoder runs these lists on the
+/// layout's tapes, and the same lists run on a `TapeMeasure` give the sizes of those tapes. So a
+/// layout made from the sizes is exactly enough.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+#include "engine/shape.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/memory/typed_takes.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::engine {
+
+/// Stands in for a tape and only counts.
+class TapeMeasure {
+ public:
+  template <TapeElement T>
+  std::span<T> take(std::size_t count) noexcept {
+    add(checked_mul<std::size_t>(count, sizeof(T)));
+    return {};
+  }
+  /// A take of so many bytes: whole lines, as on a tape.
+  void add(std::optional<std::size_t> bytes) noexcept {
+    if (bytes) bytes = checked_round_up(*bytes, kLine);
+    bytes_ = bytes_ && bytes ? checked_add(*bytes_, *bytes) : std::nullopt;
+  }
+  /// Nothing where the sum does not fit.
+  [[nodiscard]] std::optional<std::size_t> bytes() const noexcept { return bytes_; }
+
+ private:
+  std::optional<std::size_t> bytes_ = 0;
+};
+
+/// Lives as long as the pass of one token.
+struct TokenTakes {
+  std::span<float> hidden;    ///< The residual stream.
+  std::span<float> rotation;  ///< Cosine and sine of each pair of a head at this position.
+  std::span<float> logits;
+};
+
+template <class AnyTape>
+[[nodiscard]] TokenTakes take_token(AnyTape& scratch, const Shape& s) {
+  return {.hidden = scratch.template take<float>(s.dim),
+          .rotation = scratch.template take<float>(s.head_size()),
+          .logits = scratch.template take<float>(s.vocab)};
+}
+
+/// What a layer computes in.
+struct LayerTakes {
+  std::span<float> normed;
+  std::span<float> query;
+  std::span<float> scores;  ///< [heads][positions]
+  std::span<float> mixed;   ///< Values, weighted by the scores.
+  std::span<float> out;     ///< What the layer adds to the residual stream, twice.
+  std::span<float> gate;
+  std::span<float> up;
+};
+
+/// `positions`: those of the talk so far, with this token's.
+template <class AnyTape>
+[[nodiscard]] LayerTakes take_layer(AnyTape& scratch, const Shape& s, std::size_t positions) {
+  return {.normed = scratch.template take<float>(s.dim),
+          .query = scratch.template take<float>(s.dim),
+          .scores = scratch.template take<float>(s.heads * positions),
+          .mixed = scratch.template take<float>(s.dim),
+          .out = scratch.template take<float>(s.dim),
+          .gate = scratch.template take<float>(s.ffn),
+          .up = scratch.template take<float>(s.ffn)};
+}
+
+/// K and V of all layers at one position. Rows lie one behind the other, since each is whole lines.
+template <class AnyTape>
+[[nodiscard]] std::span<float> take_row(AnyTape& history, const Shape& s) {
+  return history.template take<float>(s.row());
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::engine

@@ -1,0 +1,41 @@
+#include "engine/talk.hpp"
+
+#include <string>
+
+#include "engine/tokenizer.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::engine {
+
+std::size_t positions_for(const Shape& shape, std::size_t prompt_tokens, std::size_t asked) {
+  if (prompt_tokens == 0) throw InvalidArgument("a prompt of no tokens", "begin it with BOS");
+  const bool all = asked == 0 || asked >= shape.seq_len;
+  const std::size_t positions = all ? shape.seq_len : asked;
+  if (prompt_tokens > positions) {
+    throw InvalidArgument("the prompt has " + std::to_string(prompt_tokens) + " tokens, and " +
+                              (all ? "the model takes " : "the talk may have ") +
+                              std::to_string(positions),
+                          all ? "shorten it" : "shorten it, or allow more");
+  }
+  return positions;
+}
+
+TalkResult hold_talk(Decoder& decoder, Sampler& sampler, std::span<const TokenId> prompt,
+                     std::size_t positions, const std::atomic<bool>& stop,
+                     const OnToken& on_token) {
+  const std::size_t limit = positions_for(decoder.shape(), prompt.size(), positions);
+  TokenId token = prompt[0];
+  for (std::size_t pass = 1; pass <= limit; ++pass) {
+    const std::span<float> logits = decoder.forward(token);
+    const bool forced = pass < prompt.size();
+    const TokenId next = forced ? prompt[pass] : sampler.choose(logits);
+    const bool go_on = on_token(token, next);
+    decoder.layout().clear_pass();
+    if (next == kBos) return {TalkEnd::by_model, pass};
+    if (!go_on || stop.load(std::memory_order_relaxed)) return {TalkEnd::stopped, pass};
+    token = next;
+  }
+  return {TalkEnd::full, limit};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::engine

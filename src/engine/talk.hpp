@@ -1,0 +1,42 @@
+/// @file
+/// The loop around a decoder: a prompt goes in, tokens come out.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "engine/decoder.hpp"
+#include "engine/sampler.hpp"
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::engine {
+
+/// Called with each token of a talk but the first, in order: what went before it, and it. BOS is
+/// the end and has no text. False stops the talk.
+using OnToken = std::function<bool(TokenId previous, TokenId token)>;
+
+enum class TalkEnd : std::uint8_t { by_model, full, stopped };
+
+struct TalkResult {
+  TalkEnd end;
+  std::size_t passes;  ///< Forward passes made.
+};
+
+/// How many positions a talk has, the prompt's included, as llama2.c counts: `asked`, or `seq_len`
+/// where that is 0 or more.
+/// @throws InvalidArgument where the prompt is empty, or does not fit.
+[[nodiscard]] std::size_t positions_for(const Shape& shape, std::size_t prompt_tokens,
+                                        std::size_t asked);
+
+/// Runs the prompt through the model and goes on from there, until the model chooses BOS, the talk
+/// is full, or somebody stops it: `stop` is looked at after each token. Each pass is cleared when
+/// its token is out; clearing the talk is the caller's. Allocates nothing.
+/// @throws InvalidArgument as `positions_for`; TapeFull.
+[[nodiscard]] TalkResult hold_talk(Decoder& decoder, Sampler& sampler,
+                                   std::span<const TokenId> prompt, std::size_t positions,
+                                   const std::atomic<bool>& stop, const OnToken& on_token);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::engine
