@@ -1,0 +1,80 @@
+#include "tapedeck/base/bytes.hpp"
+
+#include <gtest/gtest.h>
+
+#include <clocale>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "os/child.hpp"
+#include "os/temp_folder.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+
+static_assert(0_KiB == 0 && 1_KiB == 1024 && 4_KiB == 4096);
+static_assert(1_MiB == 1024_KiB && 1_GiB == 1024_MiB && 1024_GiB == std::size_t{1} << 40);
+
+TEST(ToIec, CountsSmallSizesInBytes) {
+  EXPECT_EQ(to_iec(0), "0 B");
+  EXPECT_EQ(to_iec(1), "1 B");
+  EXPECT_EQ(to_iec(1023), "1023 B");
+}
+
+TEST(ToIec, WritesAtMostOneDecimal) {
+  EXPECT_EQ(to_iec(1024), "1 KiB");
+  EXPECT_EQ(to_iec(1025), "1 KiB");
+  EXPECT_EQ(to_iec(1075), "1 KiB");    // 1.0498
+  EXPECT_EQ(to_iec(1076), "1.1 KiB");  // 1.0508
+  EXPECT_EQ(to_iec(1536), "1.5 KiB");
+  EXPECT_EQ(to_iec(10_KiB + 512), "10.5 KiB");
+  EXPECT_EQ(to_iec(100_KiB), "100 KiB");
+  EXPECT_EQ(to_iec(64_MiB), "64 MiB");
+  EXPECT_EQ(to_iec(64_MiB + 52'428), "64 MiB");
+  EXPECT_EQ(to_iec(64_MiB + 52'429), "64.1 MiB");
+}
+
+// Nobody is shown "1024 KiB": from 1023.95 on a size is one of the next unit.
+TEST(ToIec, ChangesTheUnitWhereTheNumberWouldRoundTo1024) {
+  const std::vector<std::string> units = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  for (std::size_t i = 0; i + 1 < units.size(); ++i) {
+    const std::uint64_t unit = std::uint64_t{1} << (10 * (i + 1));
+    const std::uint64_t border = unit * 1023 + unit / 20 * 19 + unit % 20 * 19 / 20;  // 1023.95
+    EXPECT_EQ(to_iec(unit), "1 " + units[i]);
+    EXPECT_EQ(to_iec(unit * 1023), "1023 " + units[i]);
+    EXPECT_EQ(to_iec(border - unit / 1000), "1023.9 " + units[i]);
+    EXPECT_EQ(to_iec(border + unit / 1000), "1 " + units[i + 1]);
+    EXPECT_EQ(to_iec(unit * 1024 - 1), "1 " + units[i + 1]);
+    EXPECT_EQ(to_iec(unit * 1024), "1 " + units[i + 1]);
+  }
+  EXPECT_EQ(to_iec(1'048'524), "1023.9 KiB");  // the last byte below 1023.95 KiB
+  EXPECT_EQ(to_iec(1'048'525), "1 MiB");
+}
+
+TEST(ToIec, EndsWithEiB) {
+  EXPECT_EQ(to_iec(std::uint64_t{15} << 60), "15 EiB");
+  EXPECT_EQ(to_iec((std::uint64_t{15} << 60) + (std::uint64_t{1} << 59)), "15.5 EiB");
+  EXPECT_EQ(to_iec(kMost), "16 EiB");
+}
+
+// A host program may have called setlocale: what is printed must not change under it.
+TEST(ToIec, WritesAPointInEveryLocale) {
+  const TempFolder folder;
+  const std::string made = folder / "de_DE.UTF-8";
+  const std::string make = "localedef -i de_DE -f UTF-8 " + made + " >/dev/null 2>&1";
+  if (std::system(make.c_str()) != 0) GTEST_SKIP() << "localedef cannot make a German locale here";
+  in_child([&] {
+    ::setenv("LOCPATH", folder.path().c_str(), 1);
+    ASSERT_NE(std::setlocale(LC_ALL, "de_DE.UTF-8"), nullptr);
+    EXPECT_EQ(to_iec(1536), "1.5 KiB");
+    EXPECT_EQ(to_iec(1024), "1 KiB");
+  });
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

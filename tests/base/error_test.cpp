@@ -1,0 +1,132 @@
+#include "tapedeck/base/error.hpp"
+
+#include <gmock/gmock.h>
+
+#include <cerrno>
+#include <exception>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+template <class Caught, class Thrown>
+std::string text_when_caught_as(const Thrown& error) {
+  try {
+    throw error;
+  } catch (const Caught& caught) {
+    return caught.what();
+  }
+  return "not caught";
+}
+
+// Every error of ours can be caught as Error, and by code that knows nothing of us.
+template <class Thrown>
+void expect_caught_everywhere(const Thrown& error) {
+  const std::string text = error.what();
+  EXPECT_EQ(text_when_caught_as<Thrown>(error), text);
+  EXPECT_EQ(text_when_caught_as<Error>(error), text);
+  EXPECT_EQ(text_when_caught_as<std::runtime_error>(error), text);
+  EXPECT_EQ(text_when_caught_as<std::exception>(error), text);
+}
+
+TEST(InvalidArgument, SaysTheMistakeAndTheWayOut) {
+  const InvalidArgument plain("a block of 0 bytes");
+  EXPECT_STREQ(plain.what(), "a block of 0 bytes");
+  EXPECT_EQ(plain.advice(), "");
+  const InvalidArgument error("a step of 3", "use a multiple of 64");
+  EXPECT_STREQ(error.what(), "a step of 3; use a multiple of 64");
+  EXPECT_EQ(error.advice(), "use a multiple of 64");
+  expect_caught_everywhere(error);
+}
+
+TEST(SystemError, NamesCallFileSizeAndReason) {
+  const SystemError error(
+      {.call = "mmap", .number = ENOMEM, .path = "/models/a.gguf", .bytes = 64 << 20},
+      "close something");
+  EXPECT_EQ(error.call(), "mmap");
+  EXPECT_EQ(error.number(), ENOMEM);
+  EXPECT_EQ(error.name(), "ENOMEM");
+  EXPECT_EQ(error.path(), "/models/a.gguf");
+  EXPECT_EQ(error.bytes(), std::size_t{64} << 20);
+  EXPECT_EQ(error.advice(), "close something");
+  EXPECT_STREQ(error.what(),
+               "mmap of /models/a.gguf (64 MiB) failed: ENOMEM, Cannot allocate memory; "
+               "close something");
+  expect_caught_everywhere(error);
+}
+
+TEST(SystemError, LeavesOutWhatThereIsNot) {
+  const SystemError error({.call = "open", .number = ENOENT});
+  EXPECT_STREQ(error.what(), "open failed: ENOENT, No such file or directory");
+  EXPECT_EQ(error.path(), "");
+  EXPECT_EQ(error.bytes(), 0U);
+  EXPECT_EQ(error.advice(), "");
+}
+
+TEST(SystemError, TellsAnUnknownNumber) {
+  const SystemError error({.call = "ioctl", .number = 4711});
+  EXPECT_EQ(error.name(), "errno 4711");
+  EXPECT_THAT(error.what(), HasSubstr("ioctl failed: errno 4711"));
+}
+
+TEST(OutOfMemory, SaysWhatForHowMuchAndWhatBoundsIt) {
+  const OutOfMemory error({.purpose = "warming tape weights",
+                           .limit = "memory cgroup /a/b, memory.max",
+                           .needed = std::size_t{3} << 30,
+                           .available = std::size_t{1536} << 20},
+                          "plan a smaller tape");
+  EXPECT_EQ(error.purpose(), "warming tape weights");
+  EXPECT_EQ(error.limit(), "memory cgroup /a/b, memory.max");
+  EXPECT_EQ(error.needed(), std::size_t{3} << 30);
+  EXPECT_EQ(error.available(), std::size_t{1536} << 20);
+  EXPECT_STREQ(error.what(),
+               "warming tape weights needs 3 GiB, but only 1.5 GiB are left "
+               "(memory cgroup /a/b, memory.max); plan a smaller tape");
+  expect_caught_everywhere(error);
+}
+
+TEST(FormatError, PointsAtTheByte) {
+  const FormatError error("model.gguf", 0x1'0000'0000, "a tensor of 7 dimensions", "convert again");
+  EXPECT_EQ(error.path(), "model.gguf");
+  EXPECT_EQ(error.offset(), 0x1'0000'0000U);
+  EXPECT_STREQ(error.what(),
+               "model.gguf, byte 4294967296: a tensor of 7 dimensions; convert again");
+  EXPECT_EQ(error.advice(), "convert again");
+  expect_caught_everywhere(error);
+}
+
+TEST(Error, KeepsItsFactsWhenCopied) {
+  std::exception_ptr held;
+  {
+    const SystemError error({.call = "madvise", .number = EINVAL, .path = "p", .bytes = 1}, "a");
+    held = std::make_exception_ptr(error);
+  }
+  try {
+    std::rethrow_exception(held);
+  } catch (const SystemError& error) {
+    EXPECT_EQ(error.call() + error.name() + error.path() + error.advice(), "madviseEINVALpa");
+  }
+}
+
+TEST(ErrnoName, KnowsTheNumbersOfThisSystem) {
+  EXPECT_EQ(errno_name(EPERM), "EPERM");
+  EXPECT_EQ(errno_name(ENOMEM), "ENOMEM");
+  EXPECT_EQ(errno_name(EAGAIN), "EAGAIN");
+  EXPECT_EQ(errno_name(EOVERFLOW), "EOVERFLOW");
+}
+
+TEST(ErrnoName, AnswersEveryNumber) {
+  EXPECT_EQ(errno_name(0), "errno 0");
+  EXPECT_EQ(errno_name(-1), "errno -1");
+  EXPECT_EQ(errno_name(4711), "errno 4711");
+  EXPECT_EQ(errno_name(std::numeric_limits<int>::max()), "errno 2147483647");
+  for (int number = -10; number < 200; ++number) EXPECT_THAT(errno_name(number), Not(""));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

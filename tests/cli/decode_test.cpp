@@ -1,0 +1,374 @@
+#include <gmock/gmock.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <termios.h>
+
+#include <cstdlib>
+
+#include "cli/program.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using engine::Shape;
+using engine::TokenId;
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+using ::testing::Not;
+
+const std::string kModel = kStories / "stories260K.bin";
+const std::string kTokenizer = kStories / "tok512.bin";
+
+Words stories(const Words& more) {
+  Words words = {"decode", kModel, "--tokenizer", kTokenizer};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+std::size_t lines_in(const std::string& text) {
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+class DecodeStories : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { SKIP_WITHOUT_STORIES(); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Threads, DecodeStories, ::testing::Values("1", "2", "3"));
+
+TEST_P(DecodeStories, TextIsThatOfTheReference) {
+  for (int n = 1; n <= 3; ++n) {
+    const Ran ran =
+        run(stories({"-p", kStoriesPrompts[n - 1], "-n", "256", "--threads", GetParam()}));
+    EXPECT_EQ(ran.exit_code, 0);
+    EXPECT_EQ(ran.out, content_of(expected_file(n, "text")));
+    EXPECT_THAT(ran.err, MatchesRegex("[0-9]+ tokens in [0-9.]+ s, [0-9.]+ tokens/s\n"));
+  }
+}
+
+TEST_P(DecodeStories, SeveralPromptsAreSeveralTalks) {
+  std::string ids;
+  std::string text;
+  Words prompts = {"-n", "256", "--threads", GetParam()};
+  for (int n = 1; n <= 3; ++n) {
+    ids += content_of(expected_file(n, "tokens"));
+    text += content_of(expected_file(n, "text"));
+    prompts.insert(prompts.end(), {"-p", kStoriesPrompts[n - 1]});
+  }
+  EXPECT_EQ(run(stories(prompts)).out, text);
+  prompts.emplace_back("--ids");
+  const Ran ran = run(stories(prompts));
+  EXPECT_EQ(ran.out, ids);
+  EXPECT_THAT(ran.err, HasSubstr("644 tokens in "));
+}
+
+class Decode : public ::testing::Test {
+ protected:
+  Words decode(const Words& more) {
+    Words words = {"decode", model_};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+
+  TempFolder folder_;
+  std::string model_ = made(folder_, "m", kSmall).string();
+};
+
+TEST_F(Decode, PositionsCountThePromptToo) {
+  const auto ids = [&](const Words& more) {
+    std::istringstream words(run(decode(more)).out);
+    return std::distance(std::istream_iterator<TokenId>(words), {});
+  };
+  EXPECT_EQ(ids({"--ids", "-p", "ba", "-n", "7"}), 8);  // and one that follows
+  EXPECT_EQ(ids({"--ids", "-p", "ba", "-n", "0"}), 21);
+  EXPECT_EQ(ids({"--ids", "-n", "999"}), 21);
+  EXPECT_EQ(ids({"--ids"}), 21);  // no prompt is an empty one
+}
+
+TEST_F(Decode, APromptIsTakenAsItIs) {
+  const engine::Tokenizer tokenizer(model_ + ".tokenizer", kSmall.vocab);
+  for (const std::string prompt :
+       {"{}", "[a,b]", "-n", "--ids", "%%", "", "'a'", "a\\nb", "=", "--"}) {
+    const std::vector<TokenId> expected = tokenizer.encode(prompt);
+    const Ran ran = run(decode({"--ids", "-p", prompt}));
+    std::istringstream words(ran.out);
+    std::vector<TokenId> ids{std::istream_iterator<TokenId>(words), {}};
+    ASSERT_GE(ids.size(), expected.size()) << prompt << ran.err;
+    ids.resize(expected.size());
+    EXPECT_EQ(ids, expected) << prompt;
+  }
+}
+
+TEST_F(Decode, ASeedDrawsTheSameAndAnotherSeedOthers) {
+  const Words warm = {"--ids", "--temperature", "1", "--seed"};
+  const auto drawn = [&](const std::string& seed) {
+    Words words = warm;
+    words.push_back(seed);
+    return run(decode(words)).out;
+  };
+  EXPECT_EQ(drawn("5"), drawn("5"));
+  EXPECT_NE(drawn("5"), drawn("6"));
+}
+
+TEST_F(Decode, StatGoesToStandardErrorALineEvery32Tokens) {
+  Words words = {"--stat"};
+  for (int talk = 0; talk < 4; ++talk) words.insert(words.end(), {"-p", ""});
+  const Ran ran = run(decode(words));
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_THAT(ran.out, Not(HasSubstr("MB")));
+  const std::string line = "weights: 0/0 MB | scratch: 0/0 MB | history: 0/0 MB\n";
+  EXPECT_TRUE(ran.err.starts_with(line + line + "80 tokens in ")) << ran.err;
+  EXPECT_THAT(ran.err, HasSubstr("clears"));
+  EXPECT_THAT(ran.err, HasSubstr("passes 80"));
+  EXPECT_THAT(ran.err, Not(HasSubstr("\r")));
+  EXPECT_EQ(run(decode({})).out + run(decode({})).out + run(decode({})).out + run(decode({})).out,
+            ran.out);
+}
+
+// The controlling side of a pseudo-terminal of 80 columns, and the name of the other side.
+struct Terminal {
+  Terminal() : control(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
+    ::grantpt(control.get());
+    ::unlockpt(control.get());
+    side.emplace(::open(::ptsname(control.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+    const winsize size = {.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
+    ::ioctl(control.get(), TIOCSWINSZ, &size);
+  }
+  // What was printed, after the program has ended.
+  std::string printed() {
+    side.reset();
+    return control.read_all();
+  }
+  End control;
+  std::optional<End> side;
+};
+
+TEST_F(Decode, OnATerminalTheStatLineIsRewrittenInPlace) {
+  Terminal terminal;
+  Program program(decode({"--stat", "-n", "5"}), {.err = terminal.side->get()});
+  const Ran ran = program.wait();
+  const std::string err = terminal.printed();
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_EQ(static_cast<int>(std::count(err.begin(), err.end(), 'w')) > 0, true);
+  std::size_t rewritten = 0;
+  for (std::size_t at = err.find("\rweights: "); at != std::string::npos;
+       at = err.find("\rweights: ", at + 1)) {
+    ++rewritten;
+  }
+  EXPECT_EQ(rewritten, 5U);
+  EXPECT_THAT(err, HasSubstr("\x1b[K\r\n5 tokens in "));
+}
+
+TEST_F(Decode, OnTheTerminalOfTheTextTheStatLineIsBelowIt) {
+  Terminal terminal;
+  Program program(decode({"--stat", "-n", "5"}),
+                  {.out = terminal.side->get(), .err = terminal.side->get()});
+  EXPECT_EQ(program.wait().exit_code, 0);
+  std::string all = terminal.printed();
+  // Each line of statistics is drawn between saving and restoring the place of the text, and erased
+  // before the text goes on: without them the text is left.
+  std::size_t drawn = 0;
+  for (std::size_t at = all.find("\x1b"
+                                 "D");
+       at != std::string::npos; at = all.find("\x1b"
+                                              "D")) {
+    const std::size_t end = all.find(
+        "\x1b"
+        "8",
+        at);
+    ASSERT_NE(end, std::string::npos);
+    EXPECT_THAT(all.substr(at, end - at), HasSubstr("weights: "));
+    EXPECT_EQ(all.compare(end + 2, 3, "\x1b[J"), 0) << "not erased";
+    all.erase(at, end + 5 - at);
+    ++drawn;
+  }
+  EXPECT_EQ(drawn, 5U);
+  std::string text = run(decode({"-n", "5"})).out;
+  for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 2)) {
+    text.insert(at, "\r");  // as a terminal shows it
+  }
+  EXPECT_TRUE(all.starts_with(text + "5 tokens in ")) << all;
+}
+
+TEST_F(Decode, BadInputIsOneLineAndExitCode2) {
+  const std::string tokenizer = model_ + ".tokenizer";
+  EXPECT_TRUE(refuses(run({}), "subcommand"));
+  EXPECT_TRUE(refuses(run({"nonsense"}), "subcommand"));
+  EXPECT_TRUE(refuses(run({"--bogus"}), ""));
+  EXPECT_TRUE(refuses(run({"decode"}), "MODEL is required"));
+  EXPECT_TRUE(refuses(run(decode({"--bogus"})), "--bogus"));
+  EXPECT_TRUE(refuses(run(decode({"second"})), "second"));
+  EXPECT_TRUE(refuses(run(decode({"-p"})), "--prompt"));
+  EXPECT_TRUE(refuses(run(decode({"-n", "x"})), "--positions"));
+  EXPECT_TRUE(refuses(run(decode({"-n", "-1"})), "--positions"));
+  EXPECT_TRUE(refuses(run(decode({"-n", "99999999999999999999"})), "--positions"));
+  EXPECT_TRUE(refuses(run(decode({"--threads", "0"})), "--threads"));
+  EXPECT_TRUE(refuses(run(decode({"--threads", "1025"})), "--threads"));
+  EXPECT_TRUE(refuses(run(decode({"--seed", "1.5"})), "--seed"));
+  EXPECT_TRUE(refuses(run(decode({"--temperature", "-1"})), "temperature"));
+  EXPECT_TRUE(refuses(run(decode({"--temperature", "nan"})), "temperature"));
+  EXPECT_TRUE(refuses(run(decode({"--temperature", "warm"})), "temperature"));
+
+  EXPECT_TRUE(refuses(run({"decode", folder_ / "missing"}), "missing failed: ENOENT"));
+  EXPECT_TRUE(refuses(run({"decode", ""}), "ENOENT"));
+  EXPECT_TRUE(refuses(run({"decode", folder_.path()}), "is not a regular file"));
+  EXPECT_TRUE(refuses(run({"decode", "/dev/null"}), "is not a regular file"));
+  EXPECT_TRUE(refuses(run({"decode", model_ + "/x"}), "ENOTDIR"));
+  EXPECT_TRUE(refuses(run(decode({"--tokenizer", folder_ / "missing"})), "missing failed: ENOENT"));
+  EXPECT_TRUE(refuses(run(decode({"--tokenizer", folder_.path()})), "is not a regular file"));
+  EXPECT_TRUE(refuses(run(decode({"--tokenizer", model_})), "tokenizer of this model?"));
+  EXPECT_TRUE(refuses(run({"decode", tokenizer, "--tokenizer", tokenizer}), "checkpoint"));
+  EXPECT_TRUE(refuses(run({"decode", folder_ / "two\nlines"}), "two\\x0alines"));
+
+  const std::string bytes = content_of(model_);
+  const std::string alone = folder_.write("alone", bytes);
+  EXPECT_TRUE(refuses(run({"decode", alone}), "give --tokenizer FILE"));
+  const std::string cut = folder_.write("cut", bytes.substr(0, bytes.size() - 1));
+  EXPECT_TRUE(refuses(run({"decode", cut, "--tokenizer", tokenizer}), "ends inside"));
+  const std::string empty = folder_.write("empty", "");
+  EXPECT_TRUE(refuses(run({"decode", empty, "--tokenizer", tokenizer}), "ends inside the header"));
+  std::string giant = bytes;
+  overwrite(giant, 4, std::int32_t{2'000'000'000});
+  const std::string claim = folder_.write("claim", giant);
+  EXPECT_TRUE(refuses(run({"decode", claim, "--tokenizer", tokenizer}), "ends inside w1"));
+  const auto other = made(
+      folder_, "other",
+      {.dim = 24, .ffn = 50, .layers = 2, .heads = 4, .kv_heads = 2, .vocab = 301, .seq_len = 20});
+  EXPECT_TRUE(refuses(run(decode({"--tokenizer", other.string() + ".tokenizer"})), "bytes after"));
+
+  const std::string letters = "aXbXcXdXeXfXgXhXiXjXkX";
+  EXPECT_TRUE(refuses(run(decode({"-p", letters})), "the model takes 20"));
+  EXPECT_TRUE(refuses(run(decode({"-n", "3", "-p", "", "-p", "axbx"})), "the talk may have 3"));
+  EXPECT_TRUE(refuses(run(decode({"-p", std::string(100'000, 'x')})), "the model takes 20"));
+}
+
+TEST_F(Decode, MoreMemoryThanThereIsIsOneLineToo) {
+  // A valid model whose talks take more than any machine has: 8 TB.
+  const Shape shape = {.dim = 2,
+                       .ffn = 1,
+                       .layers = 1000,
+                       .heads = 1,
+                       .kv_heads = 1,
+                       .vocab = 259,
+                       .seq_len = 500'000'000};
+  std::string header(28, '\0');
+  const std::array<std::int32_t, 7> fields = {2, 1, 1000, 1, 1, 259, 500'000'000};
+  std::memcpy(header.data(), fields.data(), header.size());
+  const auto model = folder_.write("long", header);
+  std::error_code error;
+  std::filesystem::resize_file(model, *engine::file_bytes(shape), error);
+  if (error) GTEST_SKIP() << "no sparse file of 4 GB here: " << error.message();
+  const Ran ran = run(
+      {"decode", model, "--tokenizer",
+       made(
+           folder_, "t",
+           {.dim = 2, .ffn = 1, .layers = 1, .heads = 1, .kv_heads = 1, .vocab = 259, .seq_len = 1})
+               .string() +
+           ".tokenizer"});
+  EXPECT_TRUE(refuses(ran, ""));
+}
+
+TEST_F(Decode, AFileItMayNotReadIsOneLineToo) {
+  const std::string closed = folder_.write("closed", content_of(model_));
+  const std::string tokenizer = model_ + ".tokenizer";
+  ASSERT_EQ(::chmod(closed.c_str(), 0), 0);
+  for (const std::string& open : {model_, tokenizer}) ASSERT_EQ(::chmod(open.c_str(), 0644), 0);
+  // Root reads everything, so somebody else tries.
+  const uid_t nobody = ::geteuid() == 0 ? 65'534 : 0;
+  const Ran readable = run(decode({}), {.user = nobody});
+  if (readable.exit_code >= 126) GTEST_SKIP() << "user " << nobody << " cannot run the program";
+  ASSERT_EQ(readable.exit_code, 0) << readable.err;
+  EXPECT_TRUE(
+      refuses(run({"decode", closed, "--tokenizer", tokenizer}, {.user = nobody}), "EACCES"));
+  EXPECT_TRUE(refuses(run(decode({"--tokenizer", closed}), {.user = nobody}), "EACCES"));
+}
+
+// A talk that goes on for a while: 200 conversations.
+Words long_run(const std::string& model) {
+  Words words = {"decode", model, "-n", "0"};
+  for (int talk = 0; talk < 200; ++talk) words.insert(words.end(), {"-p", "bo"});
+  return words;
+}
+
+class DecodeInterrupted : public ::testing::Test {
+ protected:
+  TempFolder folder_;
+  std::string model_ = made(folder_, "m",
+                            {.dim = 128,
+                             .ffn = 300,
+                             .layers = 4,
+                             .heads = 4,
+                             .kv_heads = 4,
+                             .vocab = 2000,
+                             .seq_len = 1000})
+                           .string();
+};
+
+TEST_F(DecodeInterrupted, ASignalStopsAfterTheToken) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    Pipe pipe;
+    Program program(long_run(model_), {.out = pipe.write.get()});
+    pipe.write.close();
+    std::string out = pipe.read.read_some();
+    EXPECT_NE(out, "");
+    program.send(signal);
+    out += pipe.read.read_all();
+    const Ran ran = program.wait();
+    EXPECT_EQ(ran.exit_code, 130);
+    EXPECT_TRUE(out.ends_with('\n'));
+    EXPECT_LT(lines_in(out), 100U);  // it was not through
+    EXPECT_THAT(ran.err, MatchesRegex("[0-9]+ tokens in [0-9.]+ s, [0-9.]+ tokens/s\n"));
+  }
+}
+
+TEST_F(DecodeInterrupted, ASignalEndsEvenAWriteThatNobodyReads) {
+  Pipe pipe;
+  ASSERT_GE(::fcntl(pipe.write.get(), F_SETPIPE_SZ, 4096), 4096);
+  Program program(long_run(model_), {.out = pipe.write.get()});
+  pipe.write.close();
+  int waiting = 0;
+  int before = -1;
+  while (waiting == 0 || waiting != before) {  // until the pipe is full
+    before = waiting;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    ASSERT_EQ(::ioctl(pipe.read.get(), FIONREAD, &waiting), 0);
+  }
+  program.send(SIGINT);
+  EXPECT_EQ(program.wait().exit_code, 130);
+}
+
+TEST_F(DecodeInterrupted, AClosedOutputEndsItQuietly) {
+  Pipe pipe;
+  Program program(long_run(model_), {.out = pipe.write.get()});
+  pipe.write.close();
+  EXPECT_NE(pipe.read.read_some(), "");
+  pipe.read.close();
+  const Ran ran = program.wait();
+  EXPECT_EQ(ran.exit_code, 141);
+  EXPECT_EQ(ran.err, "");
+
+  const Ran without = run(long_run(model_), {.no_out = true});
+  EXPECT_EQ(without.exit_code, 141);
+  EXPECT_EQ(without.err, "");
+}
+
+TEST_F(DecodeInterrupted, AFullDiskIsAnError) {
+  const End full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  ASSERT_GE(full.get(), 0);
+  EXPECT_TRUE(refuses(run(long_run(model_), {.out = full.get()}), "ENOSPC"));
+}
+
+TEST(Program, TellsItsVersionAndHelp) {
+  const Ran version = run({"--version"});
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_THAT(version.out, MatchesRegex("tapedeck [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+  for (const Words& words : {Words{"--help"}, {"decode", "--help"}, {"make-model", "--help"}}) {
+    const Ran help = run(words);
+    EXPECT_EQ(help.exit_code, 0);
+    EXPECT_THAT(help.out, HasSubstr("Usage: tapedeck"));
+    EXPECT_EQ(help.err, "");
+  }
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

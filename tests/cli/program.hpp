@@ -1,0 +1,169 @@
+/// @file
+/// Runs the real program and keeps what it says.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/support.hpp"
+
+namespace tapedeck::tests {
+
+using Words = std::vector<std::string>;
+
+/// How a run ended, and what it said.
+struct Ran {
+  int signal = 0;
+  int exit_code = 0;
+  std::string out{};
+  std::string err{};
+};
+
+/// The program as a child, its standard output and error in files or on a descriptor of the test.
+class Program {
+ public:
+  struct Options {
+    int out = -1;         ///< Its standard output; -1: a file, for `Ran::out`.
+    int err = -1;         ///< Its standard error, likewise.
+    uid_t user = 0;       ///< Whom it runs as; 0: as the test.
+    bool no_out = false;  ///< Without a standard output at all.
+  };
+
+  explicit Program(const Words& arguments, const Options& options) {
+    out_ = options.out < 0 ? ::open(out_path().c_str(), kNew, 0600) : options.out;
+    err_ = options.err < 0 ? ::open(err_path().c_str(), kNew, 0600) : options.err;
+    id_ = ::fork();
+    if (id_ == 0) become(arguments, options);
+    if (options.out < 0) ::close(out_);
+    if (options.err < 0) ::close(err_);
+  }
+  explicit Program(const Words& arguments) : Program(arguments, Options()) {}
+  ~Program() {
+    if (id_ > 0) {
+      ::kill(id_, SIGKILL);
+      ::waitpid(id_, nullptr, 0);
+    }
+  }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  void send(int signal) const { ::kill(id_, signal); }
+
+  /// Waits for its end; who takes longer than a minute is killed.
+  Ran wait() {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    int status = 0;
+    while (::waitpid(id_, &status, WNOHANG) == 0) {
+      if (std::chrono::steady_clock::now() > deadline) ::kill(id_, SIGKILL);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    id_ = 0;
+    return {.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+            .exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+            .out = content_of(out_path()),
+            .err = content_of(err_path())};
+  }
+
+ private:
+  static constexpr int kNew = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
+
+  [[nodiscard]] std::filesystem::path out_path() const { return folder_ / "out"; }
+  [[nodiscard]] std::filesystem::path err_path() const { return folder_ / "err"; }
+
+  [[noreturn]] void become(const Words& arguments, const Options& options) const {
+    ::dup2(out_, 1);
+    ::dup2(err_, 2);
+    if (options.no_out) ::close(1);
+    // As a shell starts it, whatever this test was started by.
+    ::signal(SIGINT, SIG_DFL);
+    ::signal(SIGPIPE, SIG_DFL);
+    std::vector<char*> argv = {const_cast<char*>("tapedeck")};
+    for (const std::string& word : arguments) argv.push_back(const_cast<char*>(word.c_str()));
+    argv.push_back(nullptr);
+    if (options.user != 0 && ::setuid(options.user) != 0) ::_exit(126);
+    ::execv(TAPEDECK_CLI, argv.data());
+    ::_exit(127);
+  }
+
+  TempFolder folder_;
+  int out_;
+  int err_;
+  pid_t id_ = -1;
+};
+
+[[nodiscard]] inline Ran run(const Words& arguments, const Program::Options& options) {
+  return Program(arguments, options).wait();
+}
+[[nodiscard]] inline Ran run(const Words& arguments) { return run(arguments, {}); }
+
+/// A descriptor that is closed in the end.
+class End {
+ public:
+  explicit End(int descriptor) : descriptor_(descriptor) {}
+  ~End() { close(); }
+  End(const End&) = delete;
+  End& operator=(const End&) = delete;
+
+  [[nodiscard]] int get() const { return descriptor_; }
+  void close() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+    descriptor_ = -1;
+  }
+
+  /// What is there; waits for something, up to a minute. "" at the end.
+  [[nodiscard]] std::string read_some() const {
+    pollfd wait = {.fd = descriptor_, .events = POLLIN, .revents = 0};
+    if (::poll(&wait, 1, 60'000) != 1) return {};
+    std::array<char, 4096> buffer{};
+    const ssize_t got = ::read(descriptor_, buffer.data(), buffer.size());
+    return {buffer.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
+  }
+  [[nodiscard]] std::string read_all() const {
+    std::string all;
+    for (std::string some = read_some(); !some.empty(); some = read_some()) all += some;
+    return all;
+  }
+
+ private:
+  int descriptor_;
+};
+
+struct Pipe {
+  Pipe() : Pipe(make()) {}
+  End read;
+  End write;
+
+ private:
+  explicit Pipe(const std::array<int, 2>& ends) : read(ends[0]), write(ends[1]) {}
+  static std::array<int, 2> make() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    return ends;
+  }
+};
+
+/// Ended as every bad input must: exit code 2, nothing on standard output, and one line on standard
+/// error that begins with the program's name and contains `says`.
+[[nodiscard]] inline ::testing::AssertionResult refuses(const Ran& ran, const std::string& says) {
+  const bool one_line = !ran.err.empty() && ran.err.find('\n') == ran.err.size() - 1;
+  if (ran.signal == 0 && ran.exit_code == 2 && ran.out.empty() && one_line &&
+      ran.err.starts_with("tapedeck: ") && ran.err.find(says) != std::string::npos) {
+    return ::testing::AssertionSuccess();
+  }
+  return ::testing::AssertionFailure()
+         << "expected one line with \"" << says << "\", but signal " << ran.signal << ", exit code "
+         << ran.exit_code << ", output \"" << ran.out << "\", errors \"" << ran.err << "\"";
+}
+
+}  // namespace tapedeck::tests

@@ -1,0 +1,223 @@
+#include "engine/decoder.hpp"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <map>
+#include <sstream>
+
+#include "engine/support.hpp"
+#include "tapedeck/layout/pass_guard.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using engine::Shape;
+using engine::TokenId;
+using engine::Tokenizer;
+
+// "pos 7 token_in 261" and then the logits, for some positions.
+std::map<std::size_t, std::vector<float>> expected_logits(int n) {
+  std::map<std::size_t, std::vector<float>> all;
+  std::ifstream in(expected_file(n, "logits"));
+  std::string word;
+  std::size_t position = 0;
+  while (in >> word) {
+    if (word == "pos") {
+      in >> position >> word >> word;
+    } else {
+      all[position].push_back(std::stof(word));
+    }
+  }
+  return all;
+}
+
+class StoriesTest : public ::testing::TestWithParam<unsigned> {
+ protected:
+  void SetUp() override { SKIP_WITHOUT_STORIES(); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Threads, StoriesTest, ::testing::Values(1U, 2U, 3U));
+
+TEST_P(StoriesTest, TokensAreThoseOfTheReference) {
+  Host host(kStories / "stories260K.bin", GetParam());
+  const Tokenizer tokenizer(kStories / "tok512.bin", 512);
+  for (int n = 1; n <= 3; ++n) {
+    EXPECT_EQ(ids_of_talk(host, tokenizer.encode(kStoriesPrompts[n - 1]), 256), expected_ids(n));
+  }
+}
+
+TEST_P(StoriesTest, LogitsAreThoseOfTheReference) {
+  Host host(kStories / "stories260K.bin", GetParam());
+  for (int n = 1; n <= 3; ++n) {
+    const std::vector<TokenId> ids = expected_ids(n);
+    auto expected = expected_logits(n);
+    ASSERT_EQ(expected.size(), n == 1 ? 5U : 4U);
+    for (std::size_t position = 0; position + 1 < ids.size(); ++position) {
+      EXPECT_EQ(host.decoder.position(), position);
+      const std::span<float> logits = host.decoder.forward(ids[position]);
+      if (expected.contains(position)) {
+        EXPECT_THAT(std::vector<float>(logits.begin(), logits.end()),
+                    ::testing::Pointwise(::testing::FloatNear(1e-3F), expected[position]));
+        expected.erase(position);
+      }
+      host.layout.clear_pass();
+    }
+    EXPECT_TRUE(expected.empty());
+    host.layout.clear_talk();
+  }
+}
+
+TEST_P(StoriesTest, TheTapesAreExactlyLongEnough) {
+  Host host(kStories / "stories260K.bin", GetParam());
+  Layout& layout = host.layout;
+  EXPECT_EQ(layout.weights().used(), host.checkpoint.sizes().weights);
+  for (std::size_t position = 0; position < 512; ++position) {
+    static_cast<void>(host.decoder.forward(300));
+    layout.clear_pass();
+  }
+  EXPECT_EQ(layout.scratch().peak(), host.checkpoint.sizes().scratch);
+  // This model's history is whole pages, so the tape is full to the last byte.
+  EXPECT_EQ(layout.history().used(), layout.history().total());
+  EXPECT_THROW(static_cast<void>(host.decoder.forward(300)), TapeFull);
+}
+
+struct Made {
+  const char* name;
+  Shape shape;
+};
+void PrintTo(const Made& made, std::ostream* out) { *out << made.name; }
+
+class MadeModelTest : public ::testing::TestWithParam<Made> {
+ protected:
+  TempFolder folder_;
+};
+
+constexpr Shape kOneOfEach = {
+    .dim = 2, .ffn = 1, .layers = 1, .heads = 1, .kv_heads = 1, .vocab = 259, .seq_len = 1};
+constexpr Shape kOwnClassifier = {.dim = 32,
+                                  .ffn = 40,
+                                  .layers = 3,
+                                  .heads = 8,
+                                  .kv_heads = 8,
+                                  .vocab = 301,
+                                  .seq_len = 33,
+                                  .own_classifier = true};
+constexpr Shape kDeep = {
+    .dim = 16, .ffn = 8, .layers = 40, .heads = 2, .kv_heads = 1, .vocab = 260, .seq_len = 9};
+constexpr Shape kWide = {
+    .dim = 192, .ffn = 500, .layers = 2, .heads = 6, .kv_heads = 3, .vocab = 1000, .seq_len = 70};
+
+INSTANTIATE_TEST_SUITE_P(Shapes, MadeModelTest,
+                         ::testing::Values(Made{"small", kSmall}, Made{"one_of_each", kOneOfEach},
+                                           Made{"own_classifier", kOwnClassifier},
+                                           Made{"deep", kDeep}, Made{"wide", kWide}),
+                         [](const auto& one) { return std::string(one.param.name); });
+
+TEST_P(MadeModelTest, TheSizesAreExactlyWhatIsTaken) {
+  const Shape& shape = GetParam().shape;
+  Host host(made(folder_, "m", shape));
+  const LayoutSizes& sizes = host.checkpoint.sizes();
+  EXPECT_EQ(host.layout.weights().used(), sizes.weights);
+  for (std::size_t position = 0; position < shape.seq_len; ++position) {
+    static_cast<void>(host.decoder.forward(5));
+    EXPECT_LE(host.layout.scratch().used(), sizes.scratch);
+    host.layout.clear_pass();
+  }
+  EXPECT_EQ(host.layout.scratch().peak(), sizes.scratch);
+  EXPECT_EQ(host.layout.history().used(), sizes.history);
+  EXPECT_EQ(host.layout.scratch().used(), 0U);
+}
+
+TEST_P(MadeModelTest, TalksAreAlikeWhateverTheThreadsAndWhateverCameBefore) {
+  const auto model = made(folder_, "m", GetParam().shape);
+  Host one(model, 1);
+  Host three(model, 3);
+  const std::vector<TokenId> ids = ids_of_talk(one, {1});
+  EXPECT_EQ(ids_of_talk(one, {1}), ids);
+  EXPECT_EQ(ids_of_talk(three, {1}), ids);
+  EXPECT_EQ(one.decoder.position(), 0U);
+}
+
+TEST_P(MadeModelTest, LogitsAreSane) {
+  const Shape& shape = GetParam().shape;
+  Host host(made(folder_, "m", shape));
+  for (std::size_t position = 0; position < shape.seq_len; ++position) {
+    double squares = 0;
+    for (const float logit : host.decoder.forward(static_cast<TokenId>(position))) {
+      ASSERT_TRUE(std::isfinite(logit));
+      squares += static_cast<double>(logit) * static_cast<double>(logit);
+    }
+    EXPECT_GT(squares / static_cast<double>(shape.vocab), 0.1);
+    EXPECT_LT(squares / static_cast<double>(shape.vocab), 10);
+    host.layout.clear_pass();
+  }
+}
+
+TEST(Decoder, TalksOfOneLayoutDoNotMix) {
+  const TempFolder folder;
+  Host host(made(folder, "m", kSmall), 1, 2);
+  engine::Decoder other(host.checkpoint.shape(), host.weights, host.layout, host.pool, 1);
+  const auto last_logit = [&](engine::Decoder& decoder, TokenId token) {
+    const float logit = decoder.forward(token).back();
+    host.layout.clear_pass();
+    return logit;
+  };
+  const std::vector<TokenId> a = {1, 9, 17, 200};
+  const std::vector<TokenId> b = {1, 8, 9, 9};
+  std::vector<float> alone;
+  for (const TokenId token : a) alone.push_back(last_logit(host.decoder, token));
+  host.layout.clear_talk(0);
+  for (const TokenId token : b) alone.push_back(last_logit(other, token));
+  host.layout.clear_talk(1);
+
+  std::vector<float> of_a;
+  std::vector<float> of_b;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    of_a.push_back(last_logit(host.decoder, a[i]));
+    of_b.push_back(last_logit(other, b[i]));
+  }
+  of_a.insert(of_a.end(), of_b.begin(), of_b.end());
+  EXPECT_EQ(of_a, alone);
+  EXPECT_EQ(host.decoder.position(), 4U);
+  host.layout.clear_talk(0);
+  EXPECT_EQ(host.decoder.position(), 0U);
+  EXPECT_EQ(other.position(), 4U);
+}
+
+TEST(Decoder, APassTakesSevenTimesALayerAndAFewATokenMore) {
+  const TempFolder folder;
+  Host host(made(folder, "m", kSmall));
+  static_cast<void>(host.decoder.forward(1));
+  // hidden, rotation, logits; normed, query, scores, mixed, out, gate, up: each its own lines.
+  const auto lines = [](std::size_t floats) { return (floats * 4 + 63) / 64 * 64; };
+  const std::size_t dim = lines(24);
+  EXPECT_EQ(host.layout.scratch().used(),
+            dim + lines(6) + lines(300) + 2 * (4 * dim + lines(4) + 2 * lines(50)));
+  EXPECT_EQ(host.layout.history().used(), lines(2 * 2 * 12));
+  host.layout.clear_pass();
+  EXPECT_EQ(host.layout.scratch().used(), 0U);
+  EXPECT_EQ(host.layout.history().used(), lines(2 * 2 * 12));
+}
+
+TEST(Decoder, AScratchThatIsTooSmallIsTapeFull) {
+  const TempFolder folder;
+  const engine::Checkpoint checkpoint(made(folder, "m", kWide));
+  LayoutSizes sizes = checkpoint.sizes();
+  sizes.scratch /= 2;
+  Layout layout(sizes);
+  engine::ThreadPool pool(1);
+  engine::Decoder decoder(checkpoint.shape(), checkpoint.load(layout.weights()), layout, pool);
+  try {
+    for (std::size_t i = 0; i < kWide.seq_len; ++i) {
+      static_cast<void>(decoder.forward(1));
+      layout.clear_pass();
+    }
+    ADD_FAILURE() << "the last pass needs more";
+  } catch (const TapeFull& full) {
+    EXPECT_STREQ(full.name(), "scratch");
+  }
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,211 @@
+// quiet_decode MODE TOKENS THREADS MODEL DESCRIPTOR: decodes under an allow-list of system calls.
+// MODE is what happens after each token: "nothing", or a deliberate fault of the program, which
+// quiet_decode_test must notice: "allocation", "mapping", "page_fault". With "guard" before it, a
+// strict PassGuard watches instead: "guard", "guard_allocation".
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "engine/checkpoint.hpp"
+#include "engine/decoder.hpp"
+#include "engine/quiet_decode.hpp"
+#include "engine/talk.hpp"
+#include "tapedeck/layout/pass_guard.hpp"
+
+extern "C" std::uint64_t tapedeck_heap_allocations() noexcept;
+
+namespace tapedeck::tests {
+namespace {
+
+#if defined(__x86_64__)
+constexpr std::uint32_t kThisArchitecture = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr std::uint32_t kThisArchitecture = AUDIT_ARCH_AARCH64;
+#endif
+
+// From now on any thread of this process is allowed to sleep, to wake others and to end; anything
+// else kills the process.
+bool allow_only_futex() {
+  constexpr std::uint32_t number = offsetof(seccomp_data, nr);
+  constexpr std::uint32_t architecture = offsetof(seccomp_data, arch);
+  std::array<sock_filter, 8> program = {{
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, architecture},
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 4, kThisArchitecture},
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, number},
+      {BPF_JMP | BPF_JEQ | BPF_K, 3, 0, SYS_futex},
+      {BPF_JMP | BPF_JEQ | BPF_K, 2, 0, SYS_exit},
+      {BPF_JMP | BPF_JEQ | BPF_K, 1, 0, SYS_exit_group},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+  }};
+  const sock_fprog filter = {static_cast<unsigned short>(program.size()), program.data()};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) == 0;
+}
+
+class Noise {
+ public:
+  Noise(std::string_view mode, std::uint64_t tokens)
+      : allocates_(mode.ends_with("allocation")),
+        maps_(mode == "mapping"),
+        touches_(mode == "page_fault") {
+    if (!touches_) return;
+    void* pages = ::mmap(nullptr, kPage * tokens * 2, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) std::exit(1);
+    next_page_ = static_cast<volatile char*>(pages);
+  }
+
+  void make() {
+    if (allocates_) {
+      void* volatile block = std::malloc(32);
+      std::free(block);
+    }
+    if (maps_) {
+      void* const page = ::mmap(nullptr, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      ::munmap(page, kPage);
+    }
+    if (touches_) {
+      *next_page_ = 1;
+      next_page_ = next_page_ + kPage;
+    }
+  }
+
+ private:
+  static constexpr std::size_t kPage = 4096;
+
+  bool allocates_;
+  bool maps_;
+  bool touches_;
+  volatile char* next_page_ = nullptr;
+};
+
+struct Arguments {
+  std::string_view mode;
+  std::uint64_t tokens;
+  unsigned threads;
+  const char* model;
+  int descriptor;
+};
+
+class QuietDecode {
+ public:
+  explicit QuietDecode(const Arguments& arguments)
+      : checkpoint_(arguments.model),
+        layout_(checkpoint_.sizes()),
+        pool_(arguments.threads),
+        decoder_(checkpoint_.shape(), checkpoint_.load(layout_.weights()), layout_, pool_),
+        prompt_(checkpoint_.shape().seq_len / 2, 300),
+        noise_(arguments.mode, arguments.tokens) {
+    prompt_[0] = 1;
+    if (!layout_.scratch().warm() || !layout_.history().warm()) {
+      throw std::runtime_error("could not warm the tapes");
+    }
+  }
+
+  Layout& layout() { return layout_; }
+
+  /// At least so many tokens, in whole talks.
+  void decode(std::uint64_t tokens, Blackboard& board) {
+    board.tokens = 0;
+    board.talks = 0;
+    while (board.tokens < tokens) {
+      board.tokens +=
+          engine::hold_talk(decoder_, sampler_, prompt_, 0, never_stop_, on_token_).passes;
+      layout_.clear_talk();
+      ++board.talks;
+    }
+  }
+
+  void be_noisy(bool noisy) { noisy_ = noisy; }
+
+ private:
+  engine::Checkpoint checkpoint_;
+  Layout layout_;
+  engine::ThreadPool pool_;
+  engine::Decoder decoder_;
+  engine::Sampler sampler_{0};
+  std::vector<engine::TokenId> prompt_;
+  Noise noise_;
+  bool noisy_ = false;
+  std::atomic<bool> never_stop_{false};
+  engine::OnToken on_token_ = [this](engine::TokenId, engine::TokenId) {
+    if (noisy_) noise_.make();
+    return true;
+  };
+};
+
+void wait_for(const std::atomic<Stage>& stage, Stage wanted) {
+  while (stage.load(std::memory_order_acquire) != wanted) {
+  }
+}
+
+int run_quietly(QuietDecode& subject, std::uint64_t tokens, Blackboard& board) {
+  // What was touched stays, however short of memory the machine is; nothing is made resident here.
+  ::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+  if (!allow_only_futex()) return kNoSeccomp;
+  subject.decode(1000, board);
+  subject.be_noisy(true);
+  board.stage.store(Stage::ready);
+  wait_for(board.stage, Stage::decoding);
+  const std::uint64_t before = tapedeck_heap_allocations();
+  subject.decode(tokens, board);
+  board.allocations = tapedeck_heap_allocations() - before;
+  board.stage.store(Stage::done);
+  wait_for(board.stage, Stage::end);
+  ::_exit(0);
+}
+
+int run_guarded(QuietDecode& subject, std::uint64_t tokens, Blackboard& board) {
+  PassGuard guard(subject.layout(), {.strict = true});
+  subject.be_noisy(true);
+  try {
+    subject.decode(tokens, board);
+  } catch (const PassViolation&) {
+    return kViolation;
+  }
+  // Whatever it did not count it did not see.
+  return guard.total().heap_allocations && guard.passes() == board.tokens ? 0 : 1;
+}
+
+int run(const Arguments& arguments) {
+  void* shared = ::mmap(nullptr, sizeof(Blackboard), PROT_READ | PROT_WRITE, MAP_SHARED,
+                        arguments.descriptor, 0);
+  if (shared == MAP_FAILED) return 1;
+  Blackboard& board = *static_cast<Blackboard*>(shared);
+  QuietDecode subject(arguments);
+  subject.decode(1000, board);
+  return arguments.mode.starts_with("guard") ? run_guarded(subject, arguments.tokens, board)
+                                             : run_quietly(subject, arguments.tokens, board);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
+
+int main(int argc, char** argv) {
+  if (argc != 6) return 1;
+  try {
+    return tapedeck::tests::run({.mode = argv[1],
+                                 .tokens = std::stoull(argv[2]),
+                                 .threads = static_cast<unsigned>(std::stoul(argv[3])),
+                                 .model = argv[4],
+                                 .descriptor = std::stoi(argv[5])});
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "quiet_decode: %s\n", error.what());
+    return 1;
+  }
+}

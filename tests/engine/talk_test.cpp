@@ -1,0 +1,118 @@
+#include "engine/talk.hpp"
+
+#include <gmock/gmock.h>
+
+#include "engine/support.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using engine::hold_talk;
+using engine::OnToken;
+using engine::positions_for;
+using engine::Sampler;
+using engine::Shape;
+using engine::TalkEnd;
+using engine::TalkResult;
+using engine::TokenId;
+using ::testing::HasSubstr;
+
+TEST(PositionsFor, CountsAsTheReferenceDoes) {
+  EXPECT_EQ(positions_for(kSmall, 1, 0), 20U);
+  EXPECT_EQ(positions_for(kSmall, 1, 7), 7U);
+  EXPECT_EQ(positions_for(kSmall, 7, 7), 7U);
+  EXPECT_EQ(positions_for(kSmall, 20, 21), 20U);
+  EXPECT_EQ(positions_for(kSmall, 20, 1'000'000), 20U);
+}
+
+TEST(PositionsFor, RefusesAPromptThatDoesNotFit) {
+  EXPECT_THROW(static_cast<void>(positions_for(kSmall, 0, 0)), InvalidArgument);
+  try {
+    static_cast<void>(positions_for(kSmall, 8, 7));
+    ADD_FAILURE();
+  } catch (const InvalidArgument& error) {
+    EXPECT_THAT(error.what(), HasSubstr("has 8 tokens, and the talk may have 7"));
+  }
+  try {
+    static_cast<void>(positions_for(kSmall, 21, 0));
+    ADD_FAILURE();
+  } catch (const InvalidArgument& error) {
+    EXPECT_THAT(error.what(), HasSubstr("has 21 tokens, and the model takes 20"));
+  }
+}
+
+class TalkTest : public ::testing::Test {
+ protected:
+  struct Heard {
+    std::vector<TokenId> previous;
+    std::vector<TokenId> tokens;
+  };
+
+  OnToken hear(std::size_t stop_after = 1000) {
+    return [this, stop_after](TokenId previous, TokenId token) {
+      heard_.previous.push_back(previous);
+      heard_.tokens.push_back(token);
+      EXPECT_GT(host_.layout.scratch().used(), 0U);  // the pass is not over yet
+      return heard_.tokens.size() < stop_after;
+    };
+  }
+
+  TempFolder folder_;
+  Host host_{made(folder_, "m", kSmall)};
+  Sampler sampler_{0};
+  Heard heard_;
+  const std::vector<TokenId> prompt_ = {1, 270, 280, 290};
+};
+
+TEST_F(TalkTest, RepeatsThePromptAndGoesOnUntilFull) {
+  const TalkResult result = hold_talk(host_.decoder, sampler_, prompt_, 10, kNeverStop, hear());
+  ASSERT_EQ(result.end, TalkEnd::full);
+  EXPECT_EQ(result.passes, 10U);
+  ASSERT_EQ(heard_.tokens.size(), 10U);
+  EXPECT_EQ(std::vector(heard_.tokens.begin(), heard_.tokens.begin() + 3),
+            std::vector(prompt_.begin() + 1, prompt_.end()));
+  EXPECT_EQ(heard_.previous[0], 1U);
+  for (std::size_t i = 1; i < 10; ++i) EXPECT_EQ(heard_.previous[i], heard_.tokens[i - 1]);
+  EXPECT_EQ(host_.decoder.position(), 10U);
+  EXPECT_EQ(host_.layout.scratch().used(), 0U);
+}
+
+TEST_F(TalkTest, StopsWhenTheListenerOrTheFlagSaysSo) {
+  TalkResult result = hold_talk(host_.decoder, sampler_, prompt_, 0, kNeverStop, hear(5));
+  EXPECT_EQ(result.end, TalkEnd::stopped);
+  EXPECT_EQ(result.passes, 5U);
+  EXPECT_EQ(heard_.tokens.size(), 5U);
+  EXPECT_EQ(host_.layout.scratch().used(), 0U);
+  host_.layout.clear_talk();
+
+  const std::atomic<bool> stop{true};
+  result = hold_talk(host_.decoder, sampler_, prompt_, 0, stop, hear());
+  EXPECT_EQ(result.end, TalkEnd::stopped);
+  EXPECT_EQ(result.passes, 1U);
+}
+
+TEST_F(TalkTest, EndsAtBosAndTellsIt) {
+  // A sampler of this model says BOS sooner or later; so does a prompt that contains it.
+  const TalkResult result = hold_talk(host_.decoder, sampler_, std::vector<TokenId>{1, 270, 1, 280},
+                                      0, kNeverStop, hear());
+  EXPECT_EQ(result.end, TalkEnd::by_model);
+  EXPECT_EQ(result.passes, 2U);
+  EXPECT_THAT(heard_.tokens, ::testing::ElementsAre(270, 1));
+}
+
+TEST_F(TalkTest, APromptAsLongAsTheTalkStillGetsAToken) {
+  const TalkResult result = hold_talk(host_.decoder, sampler_, prompt_, 4, kNeverStop, hear());
+  EXPECT_EQ(result.passes, 4U);
+  EXPECT_EQ(heard_.tokens.size(), 4U);
+}
+
+TEST_F(TalkTest, ASeedGivesTheSameTalk) {
+  const std::vector<TokenId> ids = ids_of_talk(host_, prompt_, 0, Sampler(1, 7));
+  EXPECT_EQ(ids_of_talk(host_, prompt_, 0, Sampler(1, 7)), ids);
+  EXPECT_NE(ids_of_talk(host_, prompt_, 0, Sampler(1, 8)), ids);
+  EXPECT_NE(ids_of_talk(host_, prompt_), ids);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

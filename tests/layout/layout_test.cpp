@@ -1,0 +1,301 @@
+#include "tapedeck/layout/layout.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <new>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#include "memory/ledger_spill.hpp"
+#include "memory/pattern.hpp"
+#include "os/faults.hpp"
+#include "os/self.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/block.hpp"
+
+#if defined(TAPEDECK_ASAN)
+#include <sanitizer/lsan_interface.h>
+#endif
+
+namespace tapedeck::tests {
+namespace {
+
+static_assert(!std::is_copy_constructible_v<Layout> && !std::is_move_constructible_v<Layout>);
+
+constexpr LayoutSizes kSmall = {.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB};
+
+TEST(Layout, HasThreeTapesOfTheSizesAsked) {
+  Layout layout(kSmall);
+  EXPECT_EQ(layout.weights().total(), 4_MiB);
+  EXPECT_EQ(layout.scratch().total(), 1_MiB);
+  EXPECT_EQ(layout.history().total(), 2_MiB);
+  EXPECT_EQ(layout.total(), 7_MiB);
+  EXPECT_EQ(layout.talks(), 1U);
+  EXPECT_EQ(layout.weights().name(), "weights");
+  EXPECT_EQ(layout.scratch().name(), "scratch");
+  EXPECT_EQ(layout.history().name(), "history");
+  EXPECT_EQ(&layout.history(), &layout.history(0));
+}
+
+TEST(Layout, TheWeightsStartWarmAndTheOthersDoNot) {
+  Layout layout({.weights = 4_MiB, .scratch = 4_MiB, .history = 4_MiB});
+  const auto weights = layout.weights().residency().present;
+  const auto scratch = layout.scratch().residency().present;
+  const auto history = layout.history().residency().present;
+  if (!weights || !scratch || !history) {
+    GTEST_SKIP() << "the kernel does not tell which pages are there";
+  }
+  EXPECT_EQ(*weights, 4_MiB);
+  EXPECT_EQ(*scratch, 0U);
+  EXPECT_EQ(*history, 0U);
+}
+
+TEST(Layout, ClearPassGivesScratchBackAndNothingElse) {
+  Layout layout(kSmall);
+  void* weight = layout.weights().take(1000);
+  void* row = layout.history().take(1000);
+  Pattern(1).write(weight, 1000);
+  Pattern(2).write(row, 1000);
+  const void* first = layout.scratch().take(1000);
+  layout.clear_pass();
+  EXPECT_EQ(layout.scratch().used(), 0U);
+  EXPECT_EQ(layout.scratch().take(1000), first);
+  EXPECT_EQ(layout.weights().used(), 1024U);
+  EXPECT_EQ(layout.history().used(), 1024U);
+  EXPECT_TRUE(Pattern(1).is_at(weight, 1000) && Pattern(2).is_at(row, 1000));
+}
+
+TEST(Layout, ClearTalkGivesHistoryAndScratchBack) {
+  Layout layout(kSmall);
+  void* weight = layout.weights().take(1000);
+  Pattern(1).write(weight, 1000);
+  (void)layout.history().take(1000);
+  (void)layout.scratch().take(1000);
+  layout.clear_talk();
+  EXPECT_EQ(layout.history().used(), 0U);
+  EXPECT_EQ(layout.scratch().used(), 0U);
+  EXPECT_EQ(layout.weights().used(), 1024U);
+  EXPECT_TRUE(Pattern(1).is_at(weight, 1000));
+}
+
+TEST(Layout, ATalkIsClearedWithoutTheOthers) {
+  Layout layout(kSmall, {.talks = 3});
+  ASSERT_EQ(layout.talks(), 3U);
+  EXPECT_EQ(layout.total(), 4_MiB + 1_MiB + 3 * 2_MiB);
+  std::array<void*, 3> rows{};
+  for (std::size_t talk = 0; talk < 3; ++talk) {
+    rows[talk] = layout.history(talk).take(1000 * (talk + 1));
+    Pattern(talk).write(rows[talk], 1000);
+  }
+  layout.clear_talk(1);
+  EXPECT_NE(layout.history(0).used(), 0U);
+  EXPECT_EQ(layout.history(1).used(), 0U);
+  EXPECT_NE(layout.history(2).used(), 0U);
+  EXPECT_TRUE(Pattern(0).is_at(rows[0], 1000) && Pattern(2).is_at(rows[2], 1000));
+}
+
+#ifndef NDEBUG
+TEST(LayoutDeathTest, ATalkThatIsNotThere) {
+  Layout layout(kSmall, {.talks = 2});
+  EXPECT_DEATH((void)layout.history(2), "talk < histories_.size");
+  EXPECT_DEATH(layout.clear_talk(2), "talk < histories_.size");
+}
+#endif
+
+TEST(Layout, PassesOptionsToItsTapes) {
+  LedgerSpill source;
+  Layout layout(kSmall, {.talks = 2,
+                         .weights = {.name = "model", .block = {.core_dump = false}},
+                         .scratch = {.name = "temporaries", .spill = &source},
+                         .history = {.name = "cache", .commit_step = 64_KiB}});
+  EXPECT_EQ(layout.weights().name(), "model");
+  EXPECT_EQ(layout.scratch().name(), "temporaries");
+  EXPECT_EQ(layout.history(0).name(), "cache");
+  EXPECT_EQ(layout.history(1).name(), "cache");
+  EXPECT_EQ(layout.history(1).committed(), 64_KiB);
+  (void)layout.scratch().take(2_MiB);
+  EXPECT_EQ(source.blocks(), 1U);
+  layout.clear_pass();
+  EXPECT_EQ(source.blocks(), 0U);
+}
+
+// The example of the library this one grew from, in sizes that a test machine can warm.
+TEST(Layout, TheExampleOfItsOrigin) {
+  Layout layout({.weights = 64_MiB, .scratch = 64_MiB, .history = 512_MiB});
+  (void)layout.weights().take(12_MiB);
+  for (int token = 0; token < 3; ++token) {
+    (void)layout.history().take(1_MiB);
+    (void)layout.scratch().take(1_MiB);
+    if (token < 2) layout.clear_pass();
+  }
+  std::ostringstream out;
+  out << layout.stat();
+  EXPECT_EQ(out.str(), "weights: 12/64 MB | scratch: 1/64 MB | history: 3/512 MB");
+  EXPECT_EQ(layout.total(), 640_MiB);
+  layout.clear_talk();
+  EXPECT_EQ(layout.stat().line(), "weights: 12/64 MB | scratch: 0/64 MB | history: 0/512 MB");
+  EXPECT_EQ(layout.scratch().peak(), 1_MiB);
+  EXPECT_EQ(layout.history().peak(), 3_MiB);
+}
+
+TEST(Layout, RefusesNothingAsASizeOrANumberOfTalks) {
+  const Holdings before = holdings();
+  EXPECT_THROW(Layout({.weights = 0, .scratch = 1_MiB, .history = 1_MiB}), InvalidArgument);
+  EXPECT_THROW(Layout({.weights = 1_MiB, .scratch = 0, .history = 1_MiB}), InvalidArgument);
+  EXPECT_THROW(Layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 0}), InvalidArgument);
+  EXPECT_THROW(Layout(kSmall, {.talks = 0}), InvalidArgument);
+  EXPECT_THROW(Layout(kSmall, {.weights = {.commit_step = 4096}}), InvalidArgument);
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST(Layout, AHistoryThatCannotBeLeavesNoWeightsBehind) {
+  constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
+  const Holdings before = holdings();
+  for (const std::size_t history : {kMost, kMost / 2, std::size_t{1} << 60, std::size_t{1} << 47}) {
+    EXPECT_THROW(Layout({.weights = 8_MiB, .scratch = 1_MiB, .history = history}), Error)
+        << history;
+    EXPECT_TRUE(same(before, holdings()));
+  }
+}
+
+TEST(Layout, WeightsTheHostHasNoRoomForAreRefusedBeforeTheyAreTouched) {
+  const Holdings before = holdings();
+  try {
+    const Layout layout({.weights = std::size_t{1} << 45, .scratch = 1_MiB, .history = 1_MiB});
+    FAIL() << "32 TiB of weights";
+  } catch (const OutOfMemory& error) {
+    EXPECT_THAT(error.purpose(), ::testing::HasSubstr("weights"));
+    EXPECT_EQ(error.needed(), std::size_t{1} << 45);
+    EXPECT_LT(error.available(), error.needed());
+  } catch (const SystemError& error) {  // where overcommit is strict
+    EXPECT_EQ(error.number(), ENOMEM);
+  }
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST(Layout, AHookThatThrowsOnTheLastTalkLeavesNothingBehind) {
+  const Holdings before = holdings();
+  int commits = 0;
+  int decommits = 0;
+  const BlockOptions hooks = {
+      .on_commit =
+          [&](std::span<std::byte>) {
+            if (++commits == 4) throw std::bad_alloc();
+          },
+      .on_decommit = [&](std::span<std::byte>) { ++decommits; }};
+  EXPECT_THROW(Layout(kSmall, {.talks = 4, .history = {.name = "history", .block = hooks}}),
+               std::bad_alloc);
+  EXPECT_EQ(commits, 4);
+  EXPECT_EQ(decommits, 3);
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+// --- faults ---------------------------------------------------------------------------------
+
+[[nodiscard]] bool has_leaks() {
+#if defined(TAPEDECK_ASAN)
+  return __lsan_do_recoverable_leak_check() != 0;
+#else
+  return false;
+#endif
+}
+
+// All wishes, so that every call that a block can make is made.
+[[nodiscard]] LayoutOptions everything() {
+  const BlockOptions wishes = {.lock = true, .core_dump = false, .on_fork = OnFork::omit};
+  return {.talks = 2,
+          .weights = {.name = "weights", .block = wishes},
+          .scratch = {.name = "scratch", .commit_step = 64_KiB, .block = wishes},
+          .history = {.name = "history", .block = {.huge_pages = HugePages::explicit_pages}}};
+}
+
+// Either a whole layout, or a typed error.
+void create(const LayoutSizes& sizes) {
+  try {
+    Layout layout(sizes, everything());
+    EXPECT_EQ(layout.talks(), 2U);
+    EXPECT_EQ(layout.weights().total(), sizes.weights);
+    EXPECT_NE(layout.weights().try_take(sizes.weights), nullptr);
+    EXPECT_NE(layout.scratch().try_take(1000), nullptr);
+    EXPECT_NE(layout.history(1).try_take(1000), nullptr);
+  } catch (const Error& error) {
+    EXPECT_STRNE(error.what(), "");
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+class LayoutFaults : public ::testing::TestWithParam<int> {};
+
+TEST_P(LayoutFaults, CreationIsAllOrNothing) {
+  const LayoutSizes sizes = {.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB};
+  create(sizes);  // whatever is made only once is made now
+  for (std::uint64_t k = 1;; ++k) {
+    ASSERT_LT(k, 1000U) << "no end of system calls";
+    const Holdings before = holdings();
+    bool fired = false;
+    std::string victim;
+    {
+      const os::InjectFault fault(k, GetParam());
+      create(sizes);
+      fired = os::InjectFault::fired();
+      victim = os::InjectFault::victim();
+    }
+    EXPECT_TRUE(same(before, holdings())) << "call " << k << ", " << victim;
+    EXPECT_FALSE(has_leaks()) << "call " << k << ", " << victim;
+    if (!fired) {
+      EXPECT_GT(k, 10U) << "hardly a call was made to fail";
+      return;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(With, LayoutFaults, ::testing::Values(ENOMEM, EPERM, EINVAL),
+                         [](const auto& with) { return errno_name(with.param); });
+
+// --- readers --------------------------------------------------------------------------------
+
+TEST(Layout, StatMayBeCalledWhileTheEngineRuns) {
+  Layout layout(kSmall, {.talks = 2, .history = {.name = "history", .commit_step = 64_KiB}});
+  std::atomic<bool> done{false};
+  std::jthread reader([&] {
+    Stat last;
+    while (!done.load(std::memory_order_relaxed)) {
+      const Stat now = layout.stat();
+      EXPECT_GE(now.passes, last.passes);
+      EXPECT_GE(now.conversations, last.conversations);
+      EXPECT_GE(now.scratch.peak, last.scratch.peak);
+      EXPECT_GE(now.history.peak, last.history.peak);
+      EXPECT_LE(now.history.used, now.history.reserved);
+      EXPECT_EQ(layout.total(), 9_MiB);
+      EXPECT_FALSE(now.line().empty());
+      last = now;
+    }
+  });
+  for (int token = 0; token < 2000; ++token) {
+    (void)layout.scratch().take(50'000);
+    (void)layout.history(token % 2).take(2000);
+    layout.clear_pass();
+    if (token % 500 == 499) {
+      layout.clear_talk(0);
+      layout.clear_talk(1);
+    }
+  }
+  done.store(true, std::memory_order_relaxed);
+  reader.join();
+  EXPECT_EQ(layout.stat().passes, 2000U);
+  EXPECT_EQ(layout.stat().conversations, 8U);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,202 @@
+#include "tapedeck/layout/stat.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <sstream>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "memory/ledger_spill.hpp"
+#include "os/huge_page_pool.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/layout/layout.hpp"
+#include "tapedeck/memory/block.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+static_assert(std::is_trivially_copyable_v<Stat> && std::is_standard_layout_v<Stat>);
+static_assert(offsetof(Stat, size) == 0 && offsetof(Stat, version) == 4);
+
+TEST(Stat, BeginsWithItsSizeAndVersion) {
+  const Stat stat;
+  EXPECT_EQ(stat.size, sizeof(Stat));
+  EXPECT_EQ(stat.version, 1U);
+}
+
+TEST(Stat, TheLineIsUsedAndReservedInWholeMebibytes) {
+  Stat stat;
+  EXPECT_EQ(stat.line(), "weights: 0/0 MB | scratch: 0/0 MB | history: 0/0 MB");
+  stat.weights.used = 12_MiB;
+  stat.weights.reserved = 4_GiB;
+  stat.scratch.used = 2_MiB - 1;  // what is not whole is not counted
+  stat.scratch.reserved = 64_MiB;
+  stat.history.used = 3_MiB + 1;
+  stat.history.reserved = 512_MiB;
+  EXPECT_EQ(stat.line(), "weights: 12/4096 MB | scratch: 1/64 MB | history: 3/512 MB");
+  std::ostringstream out;
+  out << stat;
+  EXPECT_EQ(out.str(), stat.line());
+  stat.weights.reserved = ~std::uint64_t{0};
+  EXPECT_THAT(stat.line(), HasSubstr("12/17592186044415 MB"));
+}
+
+TEST(Stat, TheLineOfALayout) {
+  Layout layout({.weights = 4_MiB, .scratch = 2_MiB, .history = 3_MiB}, {.talks = 3});
+  (void)layout.weights().take(3_MiB + 100);
+  (void)layout.scratch().take(1_MiB);
+  (void)layout.history(0).take(1_MiB / 2);
+  (void)layout.history(2).take(1_MiB / 2);  // halves of two talks: their sum is whole
+  EXPECT_EQ(layout.stat().line(), "weights: 3/4 MB | scratch: 1/2 MB | history: 1/9 MB");
+}
+
+TEST(Stat, FiguresOfATapeAreTheTapes) {
+  LedgerSpill source;
+  Layout layout({.weights = 4_MiB, .scratch = 64_KiB, .history = 1_MiB},
+                {.scratch = {.name = "scratch", .commit_step = 4_KiB, .spill = &source}});
+  (void)layout.weights().take(1000);
+  layout.weights().raise_floor();
+  (void)layout.scratch().take(10'000);
+  (void)layout.scratch().take(100'000);
+  EXPECT_EQ(layout.history().try_take(2_MiB), nullptr);
+  const Stat stat = layout.stat();
+  EXPECT_EQ(stat.weights.used, 1024U);
+  EXPECT_EQ(stat.weights.planned, 1024U);
+  EXPECT_EQ(stat.weights.committed, 4_MiB);
+  EXPECT_EQ(stat.scratch.used, layout.scratch().used());
+  EXPECT_EQ(stat.scratch.peak, layout.scratch().peak());
+  EXPECT_EQ(stat.scratch.committed, layout.scratch().committed());
+  EXPECT_EQ(stat.scratch.grows, 1U);
+  EXPECT_EQ(stat.scratch.spills, 1U);
+  EXPECT_EQ(stat.scratch.spilled, 100'000U);
+  EXPECT_EQ(stat.history.refused, 1U);
+  EXPECT_EQ(stat.talks, 1U);
+}
+
+TEST(Stat, CountsPassesAndConversations) {
+  Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB}, {.talks = 2});
+  for (int token = 0; token < 5; ++token) layout.clear_pass();
+  layout.clear_talk(0);
+  layout.clear_talk(1);
+  const Stat stat = layout.stat();
+  EXPECT_EQ(stat.passes, 5U);
+  EXPECT_EQ(stat.conversations, 2U);
+  EXPECT_EQ(stat.scratch.clears, 7U);
+  EXPECT_EQ(stat.history.clears, 2U);
+  EXPECT_EQ(stat.weights.clears, 0U);
+}
+
+TEST(Stat, HistoriesAreSummed) {
+  LedgerSpill source;
+  const TapeOptions history = {.name = "history", .commit_step = 64_KiB, .spill = &source};
+  Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB},
+                {.talks = 3, .history = history});
+  TapeStat sum;
+  for (std::size_t talk = 0; talk < 3; ++talk) {
+    Tape& tape = layout.history(talk);
+    (void)tape.take(1000);
+    if (talk != 1) tape.raise_floor();
+    (void)tape.take(100'000 * (talk + 1));
+    (void)tape.take(2_MiB);
+    if (talk == 1) tape.clear();
+    const TapeStat one = tape.stat();
+    sum.reserved += one.reserved;
+    sum.committed += one.committed;
+    sum.used += one.used;
+    sum.peak += one.peak;
+    sum.planned += one.planned;
+    sum.spilled += one.spilled;
+    sum.spilled_peak += one.spilled_peak;
+    sum.spills += one.spills;
+    sum.grows += one.grows;
+    sum.clears += one.clears;
+  }
+  const TapeStat all = layout.stat().history;
+  EXPECT_EQ(all.reserved, sum.reserved);
+  EXPECT_EQ(all.committed, sum.committed);
+  EXPECT_EQ(all.used, sum.used);
+  EXPECT_EQ(all.peak, sum.peak);
+  EXPECT_EQ(all.planned, sum.planned);
+  EXPECT_EQ(all.spilled, sum.spilled);
+  EXPECT_EQ(all.spilled_peak, sum.spilled_peak);
+  EXPECT_EQ(all.spills, sum.spills);
+  EXPECT_EQ(all.grows, sum.grows);
+  EXPECT_EQ(all.clears, 1U);
+  EXPECT_EQ(all.page_size, layout.history().block().page_size());
+}
+
+// Each figure of a tape, no two alike.
+[[nodiscard]] TapeStat numbered(std::uint64_t from) {
+  return {.reserved = from,
+          .committed = from + 1,
+          .used = from + 2,
+          .peak = from + 3,
+          .planned = from + 4,
+          .spilled = from + 5,
+          .spilled_peak = from + 6,
+          .spills = from + 7,
+          .refused = from + 8,
+          .grows = from + 9,
+          .clears = from + 10,
+          .page_size = from + 11};
+}
+
+TEST(Stat, TheTextHasEveryFigure) {
+  Stat stat;
+  stat.weights = numbered(100);
+  stat.scratch = numbered(300);
+  stat.history = numbered(500);
+  stat.talks = 701;
+  stat.passes = 702;
+  stat.conversations = 703;
+  const std::string text = stat.text();
+  for (const std::uint64_t from : {100U, 300U, 500U}) {
+    for (std::uint64_t figure = from; figure < from + 12; ++figure) {
+      EXPECT_THAT(text, HasSubstr(std::to_string(figure))) << text;
+    }
+  }
+  for (const char* rest : {"weights", "scratch", "history", "701", "702", "703"}) {
+    EXPECT_THAT(text, HasSubstr(rest));
+  }
+  EXPECT_THAT(text, Not(HasSubstr("asked and not had")));
+}
+
+TEST(Stat, TheTextIsInIecUnits) {
+  Stat stat;
+  stat.weights.reserved = 4_GiB;
+  stat.weights.used = 1536_MiB;
+  EXPECT_THAT(stat.text(), HasSubstr("used 1.5 GiB of 4 GiB"));
+}
+
+TEST(Stat, TheTextShowsWishesThatWereNotMet) {
+  for (std::size_t i = 0; i < kWishes; ++i) {
+    Stat stat;
+    stat.history.unmet[i] = ENOMEM;
+    EXPECT_THAT(stat.text(), HasSubstr(to_string(static_cast<Wish>(i)))) << stat.text();
+    EXPECT_THAT(stat.text(), HasSubstr("ENOMEM"));
+  }
+}
+
+TEST(Stat, ALayoutTellsWhatItDidNotGet) {
+  const HugePagePool pool(0);  // nobody fills it meanwhile
+  if (pool_page() == 0 || pool_free() != 0) GTEST_SKIP() << "this host has huge pages to give";
+  Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 4_MiB},
+                {.talks = 2,
+                 .history = {.name = "history",
+                             .block = {.huge_pages = HugePages::explicit_pages}}});
+  const Stat stat = layout.stat();
+  EXPECT_EQ(stat.history.unmet[static_cast<std::size_t>(Wish::huge_pages)], ENOMEM);
+  EXPECT_EQ(stat.history.unmet, layout.history(1).stat().unmet);
+  EXPECT_THAT(stat.text(), HasSubstr("asked and not had: huge pages (ENOMEM)"));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,282 @@
+// Every path of a block with each of its system calls failing in turn.
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "memory/hook_ledger.hpp"
+#include "memory/pattern.hpp"
+#include "os/fault_sweep.hpp"
+#include "os/huge_page_pool.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/block.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+const std::size_t kPage = host_page();
+
+Complaints complaints_of(const Block& block) {
+  Complaints all;
+  for (const Unmet& one : block.unmet()) {
+    EXPECT_NE(one.text.find(errno_name(one.error)), std::string::npos) << one.text;
+    all.push_back(one.text);
+  }
+  return all;
+}
+
+/// Everything that can be asked, for memory that is not a file.
+BlockOptions everything(HookLedger& ledger) {
+  return ledger.with(
+      {.lock = true, .core_dump = false, .guard_pages = true, .on_fork = OnFork::omit});
+}
+
+void expect_balanced(const HookLedger& ledger) {
+  EXPECT_EQ(ledger.open_bytes(), 0U);
+  EXPECT_EQ(ledger.mistakes(), "");
+}
+
+class BlockFaults : public ::testing::TestWithParam<int> {
+ protected:
+  // Runs `use` with a ledger of its own for each run, whose books must balance.
+  static void sweep_with_ledger(const std::function<Complaints(HookLedger&)>& use,
+                                std::uint64_t calls_at_least) {
+    const Work work = {.run = [&] {
+      HookLedger ledger;
+      Complaints all;
+      try {
+        all = use(ledger);
+      } catch (...) {
+        expect_balanced(ledger);
+        throw;
+      }
+      expect_balanced(ledger);
+      return all;
+    }};
+    EXPECT_GE(sweep(work, GetParam()), calls_at_least);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Errno, BlockFaults, ::testing::Values(ENOMEM, EPERM, EINTR, EAGAIN),
+                         [](const auto& number) { return errno_name(number.param); });
+
+// Committed, grown, given back, grown again. Up to where it came, its bytes are as they were.
+Complaints use_memory(Block block) {
+  block.commit(2 * kPage);
+  Pattern(1).write(block.data(), 2 * kPage);
+  try {
+    block.commit(8 * kPage);
+  } catch (const SystemError&) {
+    EXPECT_EQ(block.committed(), 2 * kPage);
+    EXPECT_TRUE(access_of(block.data() + 2 * kPage).starts_with("---"));
+    EXPECT_TRUE(Pattern(1).is_at(block.data(), 2 * kPage));
+    block.commit(8 * kPage);  // only one call fails
+    throw;
+  }
+  EXPECT_TRUE(Pattern(1).is_at(block.data(), 2 * kPage));
+  EXPECT_TRUE(all_bytes_are(block.data() + 2 * kPage, 6 * kPage, 0));
+  return complaints_of(block);
+}
+
+TEST_P(BlockFaults, ReserveAndGrow) {
+  sweep_with_ledger(
+      [](HookLedger& ledger) { return use_memory(Block::reserve(8 * kPage, everything(ledger))); },
+      11);  // mmap, and twice mprotect, three times madvise, mlock
+}
+
+TEST_P(BlockFaults, CreateSharedAndGrow) {
+  sweep_with_ledger(
+      [](HookLedger& ledger) {
+        return use_memory(Block::create_shared(8 * kPage, everything(ledger)));
+      },
+      14);
+}
+
+// The pool is empty or not: either way nothing may stay behind.
+TEST_P(BlockFaults, ExplicitHugePages) {
+  const std::size_t huge = pool_page();
+  if (huge == 0) GTEST_SKIP() << "this kernel has no huge pages";
+  const HugePagePool pool(1);
+  if (!pool.ready()) GTEST_SKIP() << "the host's pool of huge pages cannot be filled here";
+  for (const auto make : {Block::reserve, Block::create_shared}) {
+    sweep_with_ledger(
+        [&](HookLedger& ledger) {
+          BlockOptions options = everything(ledger);
+          options.huge_pages = HugePages::explicit_pages;
+          Block block = make(huge, options);
+          block.commit(huge);
+          block.data()[huge - 1] = std::byte{1};
+          Complaints all = complaints_of(block);
+          all.push_back("pages of " + to_iec(block.page_size()));
+          return all;
+        },
+        4);
+  }
+}
+
+// A kernel without huge pages refuses the advice against them, and all is as it was asked.
+TEST_P(BlockFaults, NoHugePagesIsAdviceNobodyMisses) {
+  const Work work = {.run =
+                         [] {
+                           Block block =
+                               Block::reserve(4 * kPage, {.huge_pages = HugePages::never});
+                           block.commit(4 * kPage);
+                           return complaints_of(block);
+                         },
+                     .silent = {"madvise"}};
+  EXPECT_EQ(sweep(work, GetParam()), 3U);
+}
+
+TEST_P(BlockFaults, MapFile) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.write("a", std::string(3 * kPage + 5, 'x'));
+  sweep_with_ledger(
+      [&](HookLedger& ledger) {
+        const Block block = Block::map_file(path, everything(ledger));
+        EXPECT_TRUE(all_bytes_are(block.data(), block.size(), 'x'));
+        return complaints_of(block);
+      },
+      7);  // open, fstat, mmap, mmap, twice madvise, mlock
+}
+
+TEST_P(BlockFaults, OpenShared) {
+  Block owner = Block::create_shared(4 * kPage);
+  owner.commit(4 * kPage);
+  Pattern(1).write(owner.data(), 4 * kPage);
+  for (const bool writable : {false, true}) {
+    sweep_with_ledger(
+        [&](HookLedger& ledger) {
+          const Block block = Block::open_shared(owner.descriptor(), writable, everything(ledger));
+          EXPECT_TRUE(Pattern(1).is_at(block.data(), 4 * kPage));
+          return complaints_of(block);
+        },
+        8);
+  }
+  EXPECT_TRUE(Pattern(1).is_at(owner.data(), 4 * kPage));
+}
+
+TEST_P(BlockFaults, Lock) {
+  Block block = Block::reserve(4 * kPage);
+  block.commit(4 * kPage);
+  const os::InjectFault fault(1, GetParam());
+  EXPECT_FALSE(block.lock());
+  ASSERT_EQ(block.unmet().size(), 1U);
+  EXPECT_EQ(block.unmet()[0].wish, Wish::lock);
+  EXPECT_EQ(block.unmet()[0].error, GetParam());
+}
+
+// However decommit fails, what is no longer committed cannot be used.
+Complaints give_back(Block block) {
+  block.commit(8 * kPage);
+  Pattern(1).write(block.data(), 8 * kPage);
+  const std::size_t given_back = block.decommit(3 * kPage);
+  EXPECT_TRUE(Pattern(1).is_at(block.data(), 3 * kPage));
+  if (block.committed() != 8 * kPage) {
+    EXPECT_EQ(block.committed(), 3 * kPage);
+    EXPECT_TRUE(access_of(block.data() + 3 * kPage).starts_with("---"));
+  }
+  if (given_back == 5 * kPage) {
+    block.commit(8 * kPage);
+    EXPECT_TRUE(all_bytes_are(block.data() + 3 * kPage, 5 * kPage, 0));
+    return complaints_of(block);
+  }
+  EXPECT_EQ(given_back, 0U);
+  Complaints all = complaints_of(block);
+  all.emplace_back("nothing was given back");
+  return all;
+}
+
+TEST_P(BlockFaults, DecommitOfAnonymousMemory) {
+  sweep_with_ledger(
+      [](HookLedger& ledger) { return give_back(Block::reserve(8 * kPage, everything(ledger))); },
+      12);
+}
+
+TEST_P(BlockFaults, DecommitOfSharedMemory) {
+  sweep_with_ledger(
+      [](HookLedger& ledger) {
+        return give_back(Block::create_shared(8 * kPage, everything(ledger)));
+      },
+      15);
+}
+
+// There are two ways to drop anonymous pages; where one is refused, the other is left.
+TEST_P(BlockFaults, WhatComesBackIsZeroThoughOneCallFailed) {
+  Block block = Block::reserve(4 * kPage);
+  block.commit(4 * kPage);
+  Pattern(1).write(block.data(), 4 * kPage);
+  {
+    const os::InjectFault fault(1, GetParam());
+    block.decommit(0);
+    ASSERT_TRUE(os::InjectFault::fired());
+  }
+  if (block.committed() != 0) return;  // a block that keeps its pages has decommitted nothing
+  block.commit(4 * kPage);
+  EXPECT_TRUE(all_bytes_are(block.data(), 4 * kPage, 0));
+}
+
+TEST_P(BlockFaults, DecommitOfForeignMemory) {
+  const TempFolder folder;
+  Block block = Block::map_file(folder.write("a", std::string(4 * kPage, 'x')));
+  {
+    const os::InjectFault fault(1, GetParam());
+    EXPECT_EQ(block.decommit(0), 0U);
+  }
+  EXPECT_TRUE(all_bytes_are(block.data(), 4 * kPage, 'x'));
+  EXPECT_EQ(block.decommit(0), 4 * kPage);
+}
+
+// A budget that cannot be read bounds nothing; what else fails is told in the result.
+TEST_P(BlockFaults, Warm) {
+  const auto run = [] {
+    Block block = Block::reserve(8 * kPage);
+    block.commit(8 * kPage);
+    Pattern(1).write(block.data(), 2 * kPage);
+    const WarmResult result = block.warm(0, 8 * kPage, {.threads = 1, .chunk = 4 * kPage});
+    Complaints all = complaints_of(block);
+    if (!result) all.push_back("warm: " + errno_name(result.error));
+    if (!result.present) all.emplace_back("present: unknown");
+    EXPECT_TRUE(Pattern(1).is_at(block.data(), 2 * kPage));
+    EXPECT_TRUE(all_bytes_are(block.data() + 2 * kPage, 6 * kPage, 0));
+    return all;
+  };
+  EXPECT_GE(sweep({.run = run, .silent = {"open", "pread"}}, GetParam()), 12U);
+}
+
+TEST_P(BlockFaults, Residency) {
+  Block block = Block::reserve(4 * kPage);
+  block.commit(4 * kPage);
+  block.data()[0] = std::byte{1};
+  const auto run = [&] {
+    const Residency residency = block.residency(0, 4 * kPage);
+    Complaints all;
+    if (!residency.present) all.emplace_back("present: unknown");
+    if (!residency.huge) all.emplace_back("huge: unknown");
+    return all;
+  };
+  EXPECT_GE(sweep({.run = run}, GetParam()), 5U);  // of two files: open, pread …
+}
+
+// A destructor asks the system to unmap and for nothing else.
+TEST(BlockEnd, CannotFail) {
+  const Holdings before = holdings();
+  {
+    Block block = Block::create_shared(4 * kPage, {.guard_pages = true});
+    block.commit(4 * kPage);
+    const os::InjectFault fault(1, ENOMEM);
+    block = Block();
+    EXPECT_EQ(os::InjectFault::calls(), 0U);
+  }
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

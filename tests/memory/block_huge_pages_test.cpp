@@ -1,0 +1,217 @@
+// Explicit huge pages: from the host's pool, which root fills here, and without them.
+#include <gmock/gmock.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <ostream>
+#include <stdexcept>
+#include <string>
+
+#include "memory/hook_ledger.hpp"
+#include "memory/pattern.hpp"
+#include "os/child.hpp"
+#include "os/huge_page_pool.hpp"
+#include "os/self.hpp"
+#include "tapedeck/memory/block.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::size_t kPage = host_page();
+const std::size_t kHuge = pool_page();
+
+struct Maker {
+  const char* name;
+  Block (*make)(std::size_t, const BlockOptions&);
+
+  friend void PrintTo(const Maker& maker, std::ostream* out) { *out << maker.name; }
+};
+
+class ExplicitPages : public ::testing::TestWithParam<Maker> {
+ protected:
+  void SetUp() override {
+    if (kHuge == 0) GTEST_SKIP() << "this kernel has no huge pages";
+  }
+
+  [[nodiscard]] static Block make(std::size_t bytes, BlockOptions options = {}) {
+    options.huge_pages = HugePages::explicit_pages;
+    return GetParam().make(bytes, options);
+  }
+
+  // The work runs in a child, so that the pool is put back whatever happens to it.
+  static void with_pool(std::size_t pages, const std::function<void()>& work) {
+    const HugePagePool pool(pages);
+    if (!pool.ready()) GTEST_SKIP() << "the host's pool of huge pages cannot be filled here";
+    in_child(work);
+  }
+  static void without_pool(const std::function<void()>& work) {
+    const HugePagePool pool(0);
+    if (number_of("/proc/sys/vm/nr_overcommit_hugepages", "") != 0) {
+      GTEST_SKIP() << "this host makes huge pages on demand";
+    }
+    in_child(work);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, ExplicitPages,
+                         ::testing::Values(Maker{"Anonymous", Block::reserve},
+                                           Maker{"Shared", Block::create_shared}),
+                         [](const auto& kind) { return std::string(kind.param.name); });
+
+void expect_backed_by(const std::byte* at, std::size_t bytes, std::size_t page) {
+  std::size_t mapped = 0;
+  for (const Mapping& one : mappings_in(at, bytes)) {
+    EXPECT_EQ(one.kernel_page_kib * 1024, page);
+    EXPECT_EQ(one.flags.contains("ht"), page == kHuge);
+    mapped += one.end - one.begin;
+  }
+  EXPECT_GE(mapped, bytes);
+}
+
+TEST_P(ExplicitPages, AreHadFromThePool) {
+  with_pool(4, [] {
+    const std::size_t free = pool_free();
+    Block block = make(3 * kHuge + 1);
+    EXPECT_EQ(block.size(), 4 * kHuge);
+    block.commit(1);
+    EXPECT_EQ(block.committed(), kHuge);
+    EXPECT_EQ(block.page_size(), kHuge);
+    EXPECT_TRUE(block.unmet().empty());
+    block.commit(4 * kHuge);
+    expect_backed_by(block.data(), 4 * kHuge, kHuge);
+    Pattern(1).write(block.data(), 4 * kHuge);
+    EXPECT_TRUE(Pattern(1).is_at(block.data(), 4 * kHuge));
+    EXPECT_EQ(block.residency(0, 4 * kHuge).huge, 4 * kHuge);
+    EXPECT_EQ(block.residency(0, 4 * kHuge).present.value_or(4 * kHuge), 4 * kHuge);
+    EXPECT_EQ(pool_free(), free - 4);
+  });
+}
+
+TEST_P(ExplicitPages, GoBackToThePool) {
+  with_pool(4, [] {
+    const std::size_t free = pool_free();
+    {
+      Block block = make(4 * kHuge);
+      block.commit(4 * kHuge);
+      Pattern(1).write(block.data(), 4 * kHuge);
+      EXPECT_EQ(block.decommit(kHuge + 1), 2 * kHuge);
+      EXPECT_EQ(block.committed(), 2 * kHuge);
+      EXPECT_TRUE(Pattern(1).is_at(block.data(), 2 * kHuge));
+      EXPECT_TRUE(faults_on_read(block.data() + 2 * kHuge));
+      EXPECT_EQ(number_of("/proc/meminfo", "HugePages_Free:"), free - 2);
+      block.commit(4 * kHuge);
+      EXPECT_TRUE(all_bytes_are(block.data() + 2 * kHuge, 2 * kHuge, 0));
+      EXPECT_EQ(block.page_size(), kHuge);
+    }
+    EXPECT_EQ(pool_free(), free);
+  });
+}
+
+TEST_P(ExplicitPages, FallBackWhereThePoolIsTooSmall) {
+  without_pool([] {
+    const std::size_t bytes = (pool_free() + 2) * kHuge;
+    Block block = make(bytes);
+    block.commit(bytes);
+    EXPECT_EQ(block.committed(), bytes);
+    EXPECT_EQ(block.page_size(), kPage);
+    ASSERT_EQ(block.unmet().size(), 1U);
+    EXPECT_EQ(block.unmet()[0].wish, Wish::huge_pages);
+    EXPECT_EQ(block.unmet()[0].error, ENOMEM);
+    EXPECT_THAT(block.unmet()[0].text, HasSubstr("huge pages: ENOMEM"));
+    EXPECT_THAT(block.unmet()[0].text, HasSubstr("/proc/sys/vm/nr_hugepages"));
+    expect_backed_by(block.data(), bytes, kPage);
+    Pattern(1).write(block.data(), kHuge);
+    EXPECT_TRUE(Pattern(1).is_at(block.data(), kHuge));
+    EXPECT_EQ(block.decommit(kPage), bytes - kHuge);
+  });
+}
+
+// The first part keeps its huge pages, the rest is told.
+TEST_P(ExplicitPages, AGrowthBeyondThePoolFallsBack) {
+  if (GetParam().make == Block::create_shared) {
+    GTEST_SKIP() << "shared memory has its pages from the start";
+  }
+  with_pool(4, [] {
+    const std::size_t bytes = (pool_free() + 4) * kHuge;
+    Block block = make(bytes);
+    block.commit(2 * kHuge);
+    EXPECT_EQ(block.page_size(), kHuge);
+    Pattern(1).write(block.data(), 2 * kHuge);
+    block.commit(bytes);
+    ASSERT_EQ(block.unmet().size(), 1U);
+    EXPECT_EQ(block.unmet()[0].wish, Wish::huge_pages);
+    EXPECT_EQ(block.page_size(), kPage);
+    EXPECT_TRUE(Pattern(1).is_at(block.data(), 2 * kHuge));
+    expect_backed_by(block.data(), 2 * kHuge, kHuge);
+    expect_backed_by(block.data() + 2 * kHuge, bytes - 2 * kHuge, kPage);
+    block.data()[bytes - 1] = std::byte{1};
+    EXPECT_EQ(block.decommit(kHuge), bytes - kHuge);
+    EXPECT_TRUE(Pattern(1).is_at(block.data(), kHuge));
+  });
+}
+
+TEST_P(ExplicitPages, WorkWithEverythingElseAsked) {
+  with_pool(2, [] {
+    HookLedger ledger;
+    {
+      Block block =
+          make(2 * kHuge, ledger.with({.lock = true, .core_dump = false, .guard_pages = true}));
+      block.commit(2 * kHuge);
+      EXPECT_EQ(block.page_size(), kHuge);
+      EXPECT_TRUE(has_flag(block.data(), 2 * kHuge, "dd"));
+      Pattern(1).write(block.data(), 2 * kHuge);
+      EXPECT_TRUE(block.warm(0, 2 * kHuge, {.threads = 1}));
+      EXPECT_TRUE(Pattern(1).is_at(block.data(), 2 * kHuge));
+      EXPECT_TRUE(faults_on_read(block.data() - 1));
+      EXPECT_TRUE(faults_on_read(block.data() + 2 * kHuge));
+    }
+    EXPECT_EQ(ledger.open_bytes(), 0U);
+    EXPECT_EQ(ledger.mistakes(), "");
+  });
+}
+
+TEST_P(ExplicitPages, AHookThatThrowsLeavesTheBlockAsItWas) {
+  with_pool(2, [] {
+    const std::size_t free = pool_free();
+    HookLedger ledger;
+    Block block = make(2 * kHuge, ledger.with());
+    const std::size_t page_before = block.page_size();
+    ledger.refuse_next();
+    EXPECT_FALSE(block.try_commit(2 * kHuge));
+    EXPECT_EQ(block.committed(), 0U);
+    EXPECT_EQ(block.page_size(), page_before);
+    if (GetParam().make == Block::reserve) {  // shared memory holds its pages from the start
+      EXPECT_EQ(pool_free(), free);
+    }
+    block.commit(2 * kHuge);
+    EXPECT_EQ(block.page_size(), kHuge);
+  });
+}
+
+TEST_P(ExplicitPages, AreSharedWithWhoOpensThem) {
+  if (GetParam().make == Block::reserve) GTEST_SKIP() << "this memory has no descriptor";
+  with_pool(2, [] {
+    Block owner = make(2 * kHuge);
+    owner.commit(2 * kHuge);
+    Pattern(1).write(owner.data(), 2 * kHuge);
+    // The kernel puts neighbours next to each other, so that some are at odd multiples.
+    for (int i = 0; i < 4; ++i) {
+      const Block neighbour = Block::reserve(kPage);
+      Block opened = Block::open_shared(owner.descriptor(), true, {.guard_pages = true});
+      EXPECT_EQ(opened.size(), 2 * kHuge);
+      EXPECT_EQ(opened.page_size(), kHuge);
+      EXPECT_TRUE(opened.unmet().empty()) << opened.unmet()[0].text;
+      EXPECT_TRUE(Pattern(1).is_at(opened.data(), 2 * kHuge));
+      EXPECT_TRUE(faults_on_read(opened.data() + 2 * kHuge));
+      EXPECT_EQ(opened.decommit(0), 2 * kHuge);
+    }
+    EXPECT_TRUE(Pattern(1).is_at(owner.data(), 2 * kHuge));
+  });
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,467 @@
+// What holds for every block that reserves and commits, and for borrowed and empty ones. Files,
+// sharing, and wishes (locks, huge pages, fork) have files of their own.
+#include "tapedeck/memory/block.hpp"
+
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <ostream>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "memory/hook_ledger.hpp"
+#include "memory/pattern.hpp"
+#include "os/child.hpp"
+#include "os/self.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::size_t kPage = host_page();
+constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
+
+// Where the kernel does not tell, what was expected.
+std::size_t present(const Block& block, std::size_t offset, std::size_t bytes,
+                    std::size_t expected) {
+  return block.residency(offset, bytes).present.value_or(expected);
+}
+
+struct Maker {
+  const char* name;
+  Block (*make)(std::size_t, const BlockOptions&);
+  BlockKind kind;
+
+  friend void PrintTo(const Maker& maker, std::ostream* out) { *out << maker.name; }
+};
+
+class BlockContract : public ::testing::TestWithParam<Maker> {
+ protected:
+  // Small pages, so that one page is one page.
+  [[nodiscard]] static Block make(std::size_t bytes,
+                                  const BlockOptions& options = {.huge_pages = HugePages::never}) {
+    return GetParam().make(bytes, options);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, BlockContract,
+                         ::testing::Values(Maker{"Anonymous", Block::reserve, BlockKind::anonymous},
+                                           Maker{"Shared", Block::create_shared,
+                                                 BlockKind::shared}),
+                         [](const auto& kind) { return std::string(kind.param.name); });
+
+TEST_P(BlockContract, ReservesWholePagesAndCommitsNothing) {
+  for (const std::size_t bytes : {std::size_t{1}, kPage - 1, kPage, kPage + 1, 17 * kPage}) {
+    const Block block = make(bytes);
+    EXPECT_EQ(block.size(), (bytes + kPage - 1) / kPage * kPage);
+    EXPECT_EQ(block.committed(), 0U);
+    EXPECT_EQ(block.kind(), GetParam().kind);
+    EXPECT_TRUE(block.writable());
+    EXPECT_EQ(block.page_size(), kPage);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block.data()) % kPage, 0U);
+    EXPECT_EQ(block.descriptor() >= 0, GetParam().kind == BlockKind::shared);
+    EXPECT_TRUE(block.unmet().empty());
+    EXPECT_TRUE(faults_on_read(block.data()));
+  }
+}
+
+TEST_P(BlockContract, CommitsInStepsAndKeepsWhatIsThere) {
+  Block block = make(64 * kPage);
+  std::byte* const first = block.data();
+  std::size_t filled = 0;
+  for (const std::size_t bytes : {std::size_t{1}, kPage + 1, 9 * kPage, 64 * kPage}) {
+    block.commit(bytes);
+    EXPECT_EQ(block.committed(), (bytes + kPage - 1) / kPage * kPage);
+    EXPECT_EQ(block.data(), first);
+    EXPECT_TRUE(Pattern(1).is_at(first, filled));
+    EXPECT_TRUE(all_bytes_are(first + filled, block.committed() - filled, 0));
+    filled = block.committed();
+    Pattern(1).write(first, filled);
+  }
+  EXPECT_TRUE(Pattern(1).is_at(first, 64 * kPage));
+}
+
+TEST_P(BlockContract, WhatIsNotCommittedFaults) {
+  Block block = make(4 * kPage);
+  block.commit(2 * kPage);
+  block.data()[2 * kPage - 1] = std::byte{1};
+  EXPECT_TRUE(faults_on_read(block.data() + 2 * kPage));
+  EXPECT_TRUE(faults_on_write(block.data() + 2 * kPage));
+  EXPECT_TRUE(faults_on_write(block.data() + 4 * kPage - 1));
+}
+
+TEST_P(BlockContract, NeverCommitsLess) {
+  Block block = make(4 * kPage);
+  block.commit(3 * kPage);
+  Pattern(1).write(block.data(), 3 * kPage);
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, kPage, 3 * kPage}) {
+    block.commit(bytes);
+    EXPECT_EQ(block.committed(), 3 * kPage);
+  }
+  EXPECT_TRUE(Pattern(1).is_at(block.data(), 3 * kPage));
+}
+
+TEST_P(BlockContract, RefusesToCommitBeyondItsSize) {
+  Block block = make(4 * kPage);
+  block.commit(kPage);
+  for (const std::size_t bytes : {4 * kPage + 1, kMost, kMost / 2 + 1}) {
+    EXPECT_THROW(block.commit(bytes), InvalidArgument);
+    EXPECT_FALSE(block.try_commit(bytes));
+    EXPECT_EQ(block.committed(), kPage);
+  }
+  EXPECT_TRUE(block.try_commit(4 * kPage));
+  EXPECT_EQ(block.committed(), 4 * kPage);
+}
+
+TEST_P(BlockContract, DecommitGivesPagesBackAndKeepsAddresses) {
+  Block block = make(16 * kPage);
+  std::byte* const first = block.data();
+  block.commit(16 * kPage);
+  Pattern(1).write(first, 16 * kPage);
+  EXPECT_EQ(present(block, 0, 16 * kPage, 16 * kPage), 16 * kPage);
+  EXPECT_EQ(block.decommit(5 * kPage), 11 * kPage);
+  EXPECT_EQ(block.committed(), 5 * kPage);
+  EXPECT_EQ(block.size(), 16 * kPage);
+  EXPECT_EQ(block.data(), first);
+  EXPECT_EQ(present(block, 0, 16 * kPage, 5 * kPage), 5 * kPage);
+  EXPECT_TRUE(Pattern(1).is_at(first, 5 * kPage));
+  EXPECT_TRUE(faults_on_read(first + 5 * kPage));
+  EXPECT_TRUE(faults_on_write(first + 16 * kPage - 1));
+}
+
+TEST_P(BlockContract, DecommitKeepsWholePages) {
+  Block block = make(4 * kPage);
+  block.commit(4 * kPage);
+  EXPECT_EQ(block.decommit(4 * kPage), 0U);
+  EXPECT_EQ(block.decommit(kMost), 0U);
+  EXPECT_EQ(block.decommit(3 * kPage + 1), 0U);
+  EXPECT_EQ(block.decommit(kPage + 1), 2 * kPage);
+  EXPECT_EQ(block.committed(), 2 * kPage);
+  EXPECT_EQ(block.decommit(0), 2 * kPage);
+  EXPECT_EQ(block.decommit(0), 0U);
+  EXPECT_EQ(block.committed(), 0U);
+}
+
+TEST_P(BlockContract, WhatComesBackIsZero) {
+  Block block = make(8 * kPage);
+  for (const std::size_t keep : {std::size_t{0}, 3 * kPage}) {
+    block.commit(8 * kPage);
+    Pattern(2).write(block.data(), 8 * kPage);
+    ASSERT_EQ(block.decommit(keep), 8 * kPage - keep);
+    block.commit(8 * kPage);
+    EXPECT_TRUE(Pattern(2).is_at(block.data(), keep));
+    EXPECT_TRUE(all_bytes_are(block.data() + keep, 8 * kPage - keep, 0));
+  }
+}
+
+TEST_P(BlockContract, ResidencyCountsWhatWasTouched) {
+  Block block = make(8 * kPage);
+  block.commit(8 * kPage);
+  EXPECT_EQ(present(block, 0, 8 * kPage, 0), 0U);
+  block.data()[2 * kPage] = block.data()[5 * kPage] = std::byte{1};
+  EXPECT_EQ(present(block, 0, 8 * kPage, 2 * kPage), 2 * kPage);
+  EXPECT_EQ(present(block, 2 * kPage, kPage, kPage), kPage);
+  EXPECT_EQ(present(block, 3 * kPage, 2 * kPage, 0), 0U);
+  EXPECT_EQ(block.residency(8 * kPage, 0).present, 0U);
+  EXPECT_EQ(block.residency(0, 8 * kPage).huge.value_or(0), 0U);
+}
+
+TEST_P(BlockContract, ResidencyRefusesWhatIsOutside) {
+  const Block block = make(4 * kPage);
+  EXPECT_THROW(static_cast<void>(block.residency(0, 4 * kPage + 1)), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(block.residency(4 * kPage + 1, 0)), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(block.residency(kPage, kMost)), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(block.residency(kMost, 2)), InvalidArgument);
+}
+
+TEST_P(BlockContract, SizesThatMakeNoSenseLeaveNothingBehind) {
+  const Holdings before = holdings();
+  EXPECT_THROW(static_cast<void>(make(0)), InvalidArgument);
+  for (const std::size_t bytes : {kMost, kMost - kPage, kMost / 2, kMost / 2 + 1, kMost / 4 + 1}) {
+    EXPECT_THROW(static_cast<void>(make(bytes)), InvalidArgument) << bytes;
+  }
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST_P(BlockContract, MoreThanTheMachineAddressesIsTheSystemsError) {
+  const Holdings before = holdings();
+  try {
+    static_cast<void>(make(std::size_t{1} << 60));
+    ADD_FAILURE() << "there are addresses for it";
+  } catch (const SystemError& error) {
+    EXPECT_EQ(error.call(), "mmap");
+    EXPECT_EQ(error.name(), "ENOMEM");
+    EXPECT_GE(error.bytes(), std::size_t{1} << 60);
+    EXPECT_THAT(error.what(), HasSubstr("1 EiB"));
+    EXPECT_NE(error.advice(), "");
+  }
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST_P(BlockContract, ReservingCostsAddressesOnly) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each address";
+  Block block = make(1024_GiB);
+  block.commit(kPage);
+  block.data()[0] = std::byte{1};
+  EXPECT_EQ(block.size(), 1024_GiB);
+  EXPECT_EQ(present(block, 0, 1_GiB, kPage), kPage);
+}
+
+TEST_P(BlockContract, LeavesNothingBehind) {
+  { const Block once = make(kPage); }
+  const Holdings before = holdings();
+  {
+    BlockOptions options = {.core_dump = false, .guard_pages = true, .on_fork = OnFork::omit};
+    Block block = make(64 * kPage, options);
+    block.commit(9 * kPage);
+    block.commit(32 * kPage);
+    block.decommit(kPage);
+    block.commit(64 * kPage);
+  }
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST_P(BlockContract, MovesWithItsMemory) {
+  Block first = make(4 * kPage);
+  first.commit(kPage);
+  Pattern(1).write(first.data(), kPage);
+  std::byte* const at = first.data();
+  Block second = std::move(first);
+  EXPECT_EQ(second.data(), at);
+  EXPECT_EQ(second.committed(), kPage);
+  EXPECT_EQ(first.size(), 0U);  // NOLINT(bugprone-use-after-move): defined to be empty
+  EXPECT_EQ(first.kind(), BlockKind::none);
+  second.commit(4 * kPage);
+  EXPECT_TRUE(Pattern(1).is_at(at, kPage));
+}
+
+TEST_P(BlockContract, AMoveOverABlockEndsIt) {
+  { const Block once = make(kPage); }
+  const Holdings before = holdings();
+  Block block = make(4 * kPage);
+  Block other = make(8 * kPage);
+  std::byte* const at = other.data();
+  block = std::move(other);
+  EXPECT_EQ(block.data(), at);
+  EXPECT_EQ(block.size(), 8 * kPage);
+  block = Block();
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST_P(BlockContract, AMoveOntoItselfChangesNothing) {
+  Block block = make(4 * kPage);
+  block.commit(kPage);
+  Pattern(1).write(block.data(), kPage);
+  Block& alias = block;
+  block = std::move(alias);
+  ASSERT_EQ(block.size(), 4 * kPage);
+  EXPECT_EQ(block.committed(), kPage);
+  EXPECT_TRUE(Pattern(1).is_at(block.data(), kPage));
+}
+
+TEST_P(BlockContract, GuardPagesFaultOnBothSides) {
+  const std::size_t huge = 4_MiB;  // also where the start is aligned to a huge page
+  for (const std::size_t bytes : {kPage, 3 * kPage, huge}) {
+    Block block = make(bytes, {.guard_pages = true});
+    block.commit(bytes);
+    block.data()[0] = block.data()[bytes - 1] = std::byte{1};
+    EXPECT_TRUE(faults_on_read(block.data() - 1));
+    EXPECT_TRUE(faults_on_write(block.data() - kPage));
+    EXPECT_TRUE(faults_on_write(block.data() + bytes));
+    EXPECT_TRUE(faults_on_read(block.data() + bytes + kPage - 1));
+  }
+}
+
+TEST_P(BlockContract, AnnouncesEachByteOnce) {
+  HookLedger ledger;
+  {
+    Block block = make(16 * kPage, ledger.with());
+    EXPECT_EQ(ledger.commits(), 0U);
+    block.commit(kPage);
+    block.commit(kPage);
+    block.commit(5 * kPage);
+    EXPECT_EQ(ledger.commits(), 2U);
+    EXPECT_EQ(ledger.open_bytes(), 5 * kPage);
+    block.decommit(2 * kPage);
+    EXPECT_EQ(ledger.open_bytes(), 2 * kPage);
+    block.commit(16 * kPage);
+    EXPECT_EQ(ledger.open_bytes(), 16 * kPage);
+    EXPECT_EQ(block.decommit(16 * kPage), 0U);
+    EXPECT_EQ(ledger.open_bytes(), 16 * kPage);
+  }
+  EXPECT_EQ(ledger.open_bytes(), 0U);
+  EXPECT_EQ(ledger.mistakes(), "");
+}
+
+// What registered a range (cudaHostRegister, ibv_reg_mr) takes it back by the same range.
+TEST_P(BlockContract, TakesBackTheRangesThatWereAnnounced) {
+  HookLedger ledger;
+  {
+    Block block = make(16 * kPage, ledger.with());
+    block.commit(kPage);
+    block.commit(5 * kPage);
+    block.commit(16 * kPage);
+    block.decommit(5 * kPage);
+    block.commit(8 * kPage);
+  }
+  const auto as_pairs = [](const auto& ranges) {
+    std::multimap<std::byte*, std::size_t> pairs;
+    for (const std::span<std::byte> range : ranges) pairs.emplace(range.data(), range.size());
+    return pairs;
+  };
+  EXPECT_EQ(ledger.commits(), 4U);
+  EXPECT_EQ(as_pairs(ledger.committed()), as_pairs(ledger.decommitted()));
+  EXPECT_EQ(ledger.mistakes(), "");
+}
+
+TEST_P(BlockContract, AnnouncesNothingTwiceWhenMoved) {
+  HookLedger ledger;
+  {
+    Block first = make(4 * kPage, ledger.with());
+    first.commit(4 * kPage);
+    Block second = std::move(first);
+    first = make(2 * kPage, ledger.with());
+    first.commit(2 * kPage);
+    EXPECT_EQ(ledger.open_bytes(), 6 * kPage);
+    first = std::move(second);
+    EXPECT_EQ(ledger.open_bytes(), 4 * kPage);
+    EXPECT_EQ(ledger.decommits(), 1U);
+  }
+  EXPECT_EQ(ledger.open_bytes(), 0U);
+  EXPECT_EQ(ledger.mistakes(), "");
+}
+
+TEST_P(BlockContract, AHookThatThrowsLeavesTheBlockAsItWas) {
+  HookLedger ledger;
+  {
+    Block block = make(8 * kPage, ledger.with({.huge_pages = HugePages::never}));
+    ledger.refuse_next();
+    EXPECT_THROW(block.commit(2 * kPage), std::runtime_error);
+    EXPECT_EQ(block.committed(), 0U);
+    EXPECT_TRUE(faults_on_read(block.data()));
+    block.commit(2 * kPage);
+    Pattern(1).write(block.data(), 2 * kPage);
+    ledger.refuse_next();
+    EXPECT_FALSE(block.try_commit(8 * kPage));
+    EXPECT_EQ(block.committed(), 2 * kPage);
+    EXPECT_EQ(block.page_size(), kPage);
+    EXPECT_TRUE(block.unmet().empty());
+    EXPECT_EQ(present(block, 0, 8 * kPage, 2 * kPage), 2 * kPage);
+    EXPECT_TRUE(faults_on_read(block.data() + 2 * kPage));
+    EXPECT_TRUE(Pattern(1).is_at(block.data(), 2 * kPage));
+    EXPECT_EQ(ledger.open_bytes(), 2 * kPage);
+    block.commit(8 * kPage);
+    EXPECT_TRUE(all_bytes_are(block.data() + 2 * kPage, 6 * kPage, 0));
+  }
+  EXPECT_EQ(ledger.open_bytes(), 0U);
+  EXPECT_EQ(ledger.mistakes(), "");
+}
+
+TEST_P(BlockContract, AHookMayLookAtItsBlockAndRefuse) {
+  std::optional<Block> block;
+  std::size_t seen = kMost;
+  BlockOptions options;
+  options.on_commit = [&](std::span<std::byte> range) {
+    seen = block->committed();  // not yet
+    range[0] = std::byte{1};
+    throw std::runtime_error("no");
+  };
+  block = make(4 * kPage, options);
+  EXPECT_FALSE(block->try_commit(kPage));
+  EXPECT_EQ(seen, 0U);
+}
+
+TEST(BorrowedBlock, IsTheCallersMemory) {
+  std::array<std::byte, 1000> memory{};
+  {
+    Block block = Block::borrow(memory);
+    EXPECT_EQ(block.data(), memory.data());
+    EXPECT_EQ(block.size(), 1000U);
+    EXPECT_EQ(block.committed(), 1000U);
+    EXPECT_EQ(block.kind(), BlockKind::borrowed);
+    EXPECT_TRUE(block.writable());
+    EXPECT_EQ(block.descriptor(), -1);
+    block.commit(1000);
+    EXPECT_THROW(block.commit(1001), InvalidArgument);
+    EXPECT_FALSE(block.try_commit(1001));
+    Pattern(1).write(block.data(), 1000);
+    EXPECT_EQ(block.decommit(0), 0U);
+    EXPECT_EQ(block.committed(), 1000U);
+  }
+  EXPECT_TRUE(Pattern(1).is_at(memory.data(), 1000));
+}
+
+TEST(BorrowedBlock, ChangesNoMapping) {
+  Block below = Block::reserve(4 * kPage);
+  below.commit(4 * kPage);
+  Pattern(1).write(below.data(), 4 * kPage);
+  const Holdings before = holdings();
+  {
+    Block block = Block::borrow({below.data() + 10, 3 * kPage});
+    EXPECT_EQ(block.decommit(kPage), 0U);
+    EXPECT_EQ(present(block, 0, 3 * kPage, 3 * kPage), 3 * kPage);
+    EXPECT_THROW(static_cast<void>(block.warm(1, 3 * kPage)), InvalidArgument);
+    EXPECT_TRUE(block.warm(0, 3 * kPage, {.threads = 1}));
+  }
+  EXPECT_TRUE(same(before, holdings()));
+  EXPECT_TRUE(Pattern(1).is_at(below.data(), 4 * kPage));
+}
+
+TEST(BorrowedBlock, MayBeEmpty) {
+  Block block = Block::borrow({});
+  EXPECT_EQ(block.kind(), BlockKind::borrowed);
+  EXPECT_EQ(block.size(), 0U);
+  EXPECT_EQ(block.decommit(0), 0U);
+  EXPECT_TRUE(block.warm(0, 0));
+  EXPECT_EQ(block.residency(0, 0).present, 0U);
+  EXPECT_THROW(block.commit(1), InvalidArgument);
+}
+
+TEST(EmptyBlock, AnswersEverything) {
+  Block block;
+  EXPECT_EQ(block.data(), nullptr);
+  EXPECT_EQ(block.size(), 0U);
+  EXPECT_EQ(block.committed(), 0U);
+  EXPECT_EQ(block.kind(), BlockKind::none);
+  EXPECT_FALSE(block.writable());
+  EXPECT_EQ(block.page_size(), 0U);
+  EXPECT_EQ(block.descriptor(), -1);
+  EXPECT_TRUE(block.unmet().empty());
+  EXPECT_EQ(block.decommit(0), 0U);
+  EXPECT_FALSE(block.lock());
+  EXPECT_EQ(block.residency(0, 0).present, 0U);
+  const WarmResult warm = block.warm(0, 0);
+  EXPECT_TRUE(warm);
+  EXPECT_EQ(warm.asked, 0U);
+  block.commit(0);
+  EXPECT_TRUE(block.try_commit(0));
+}
+
+TEST(EmptyBlock, RefusesWhatIsOutside) {
+  Block block;
+  EXPECT_THROW(block.commit(1), InvalidArgument);
+  EXPECT_FALSE(block.try_commit(1));
+  EXPECT_THROW(static_cast<void>(block.warm(0, 1)), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(block.residency(1, 0)), InvalidArgument);
+}
+
+TEST(Wish, HasAName) {
+  EXPECT_STREQ(to_string(Wish::huge_pages), "huge pages");
+  EXPECT_STREQ(to_string(Wish::lock), "lock");
+  EXPECT_STREQ(to_string(Wish::core_dump), "kept out of core dumps");
+  EXPECT_STREQ(to_string(Wish::on_fork), "fork policy");
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

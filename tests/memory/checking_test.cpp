@@ -1,0 +1,262 @@
+// Use of what a tape took back dies: at the faulting line under AddressSanitizer, as a report of
+// memcheck under Valgrind.
+
+#include "tapedeck/memory/checking.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "memory/program.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/shared_tape.hpp"
+#include "tapedeck/memory/tape.hpp"
+#include "tapedeck/memory/tape_resource.hpp"
+#include "tapedeck/memory/tape_scope.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+#if defined(TAPEDECK_ASAN)
+
+constexpr const char* kDeath = "AddressSanitizer: use-after-poison";
+
+void touch(const void* at) { static_cast<void>(*static_cast<const volatile char*>(at)); }
+
+[[nodiscard]] bool is_poisoned(const void* at) { return __asan_address_is_poisoned(at) != 0; }
+
+// Of a range, all of it or none.
+[[nodiscard]] bool all_poisoned(const std::byte* at, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; ++i) {
+    if (!is_poisoned(at + i)) return false;
+  }
+  return true;
+}
+[[nodiscard]] bool none_poisoned(std::byte* at, std::size_t bytes) {
+  return __asan_region_is_poisoned(at, bytes) == nullptr;
+}
+
+class CheckingDeathTest : public ::testing::Test {
+ protected:
+  std::byte* take(std::size_t bytes, std::size_t align = kLine) {
+    auto* at = static_cast<std::byte*>(tape_.take(bytes, align));
+    std::memset(at, 1, bytes);
+    return at;
+  }
+
+  Tape tape_ = Tape::start(1_MiB);
+};
+
+TEST_F(CheckingDeathTest, AfterClear) {
+  const std::byte* at = take(1000);
+  touch(at);
+  tape_.clear();
+  EXPECT_DEATH(touch(at), kDeath);
+  EXPECT_DEATH(touch(at + 999), kDeath);
+  EXPECT_TRUE(all_poisoned(at, 1024));
+}
+
+TEST_F(CheckingDeathTest, AfterRewind) {
+  std::byte* kept = take(100);
+  const Tape::Mark mark = tape_.mark();
+  const std::byte* at = take(1000);
+  tape_.rewind(mark);
+  EXPECT_DEATH(touch(at), kDeath);
+  EXPECT_TRUE(all_poisoned(at, 1024));
+  EXPECT_TRUE(none_poisoned(kept, 100));
+}
+
+TEST_F(CheckingDeathTest, AfterAScope) {
+  const std::byte* at = nullptr;
+  {
+    const TapeScope scope(tape_);
+    at = take(64);
+    touch(at);
+  }
+  EXPECT_DEATH(touch(at), kDeath);
+}
+
+TEST_F(CheckingDeathTest, TheTailOfAnOpenLine) {
+  std::byte* kept = take(3, 1);
+  const Tape::Mark mark = tape_.mark();
+  const std::byte* at = take(5, 1);
+  const std::byte* over = take(100, 4);
+  tape_.rewind(mark);
+  EXPECT_DEATH(touch(at + 4), kDeath);
+  EXPECT_TRUE(all_poisoned(at, 5));
+  EXPECT_TRUE(all_poisoned(over, 100));
+  EXPECT_TRUE(none_poisoned(kept, 3));
+}
+
+// The second pass over the same lines: the padding between takes stays poisoned.
+TEST_F(CheckingDeathTest, BehindTheExactEndOfATake) {
+  (void)take(1_MiB);
+  tape_.clear();
+  std::byte* wide = take(100);
+  std::byte* next = take(1);
+  EXPECT_TRUE(none_poisoned(wide, 100));
+  EXPECT_DEATH(touch(wide + 100), kDeath);
+  EXPECT_TRUE(all_poisoned(wide + 100, 28));
+  EXPECT_DEATH(touch(next + 1), kDeath);
+  std::byte* small = take(10, 2);
+  EXPECT_DEATH(touch(small + 10), kDeath);
+  std::byte* aligned = take(10, 4096);
+  EXPECT_DEATH(touch(aligned - 1), kDeath);
+}
+
+TEST_F(CheckingDeathTest, WhatIsTakenAgainIsUsable) {
+  for (int pass = 0; pass < 3; ++pass) {
+    for (std::size_t i = 1; i < 200; ++i) {
+      const std::size_t align = std::size_t{1} << i % 9;
+      EXPECT_TRUE(none_poisoned(take(i, align), i)) << i << " at " << align;
+    }
+    tape_.clear();
+  }
+}
+
+TEST_F(CheckingDeathTest, WhatLiesBelowTheFloorIsUsable) {
+  std::byte* planned = take(1000);
+  tape_.raise_floor();
+  const std::byte* at = take(1000);
+  tape_.clear();
+  EXPECT_TRUE(none_poisoned(planned, 1000));
+  EXPECT_TRUE(all_poisoned(at, 1000));
+}
+
+// Never the whole reserve: poisoning costs shadow memory and time.
+TEST_F(CheckingDeathTest, WhatWasNeverTakenIsNotPoisoned) {
+  const std::byte* at = take(1000);
+  tape_.clear();
+  EXPECT_FALSE(is_poisoned(at + 1024));
+  EXPECT_FALSE(is_poisoned(at + 1_MiB - 1));
+}
+
+TEST_F(CheckingDeathTest, AContainerOnTheTape) {
+  TapeResource on_tape(tape_);
+  std::pmr::vector<int> numbers(10, &on_tape);
+  tape_.clear();
+  EXPECT_DEATH(touch(&numbers[3]), kDeath);
+}
+
+TEST_F(CheckingDeathTest, AChildsBytesAfterTheParentsClear) {
+  Tape& child = tape_.split(2)[1];
+  void* at = child.take(100);
+  tape_.clear();
+  EXPECT_DEATH(touch(at), kDeath);
+}
+
+TEST_F(CheckingDeathTest, ASharedTapesBytesAfterItsClear) {
+  SharedTape tape = SharedTape::start(64_KiB);
+  auto* at = static_cast<std::byte*>(tape.take(100));
+  tape.clear();
+  EXPECT_DEATH(touch(at), kDeath);
+  EXPECT_EQ(tape.take(50), at);
+  EXPECT_TRUE(none_poisoned(at, 50));
+  EXPECT_DEATH(touch(at + 50), kDeath);
+}
+
+TEST_F(CheckingDeathTest, ASpilledBlockAfterClear) {
+  struct Heap final : SpillSource {
+    void* allocate(std::size_t bytes, std::size_t align) noexcept override {
+      return ::operator new(bytes, std::align_val_t(align), std::nothrow);
+    }
+    void deallocate(void* block, std::size_t, std::size_t align) noexcept override {
+      ::operator delete(block, std::align_val_t(align));
+    }
+  } heap;
+  Tape tape = Tape::start(4_KiB, {.spill = &heap});
+  const void* at = tape.take(10'000);
+  touch(at);
+  tape.clear();
+  EXPECT_DEATH(touch(at), "AddressSanitizer: heap-use-after-free");
+}
+
+TEST_F(CheckingDeathTest, BorrowedMemoryIsItsOwnersAgain) {
+  std::vector<std::byte> memory(10'001);
+  {
+    Tape tape = Tape::over(Block::borrow(memory));
+    (void)tape.take(tape.free(), 1);
+    tape.clear();
+    (void)tape.take(100, 1);
+    (void)tape.take(100);
+    EXPECT_FALSE(none_poisoned(memory.data(), memory.size()));
+  }
+  EXPECT_TRUE(none_poisoned(memory.data(), memory.size()));
+  {
+    Tape tape = Tape::over(Block::borrow(memory));
+    for (Tape& child : tape.split(3)) (void)child.take(child.free());
+    tape.clear();
+  }
+  EXPECT_TRUE(none_poisoned(memory.data(), memory.size()));
+  {
+    SharedTape tape = SharedTape::over(Block::borrow(memory));
+    (void)tape.take(5000);
+    tape.clear();
+    (void)tape.take(1);
+  }
+  EXPECT_TRUE(none_poisoned(memory.data(), memory.size()));
+}
+
+// The addresses of a tape that is gone may serve somebody else next.
+TEST_F(CheckingDeathTest, AddressesAreClearedForTheNextMapping) {
+  std::byte* at = take(1_MiB);
+  tape_.clear();
+  tape_ = Tape();
+  for (std::size_t i = 0; i < 1_MiB; i += 4096) ASSERT_FALSE(is_poisoned(at + i));
+}
+
+TEST_F(CheckingDeathTest, DecommittedPagesCanBeTakenAgain) {
+  (void)take(512_KiB);
+  tape_.clear();
+  tape_.decommit();
+  EXPECT_TRUE(none_poisoned(take(600_KiB), 600_KiB));
+}
+
+#else
+
+TEST(CheckingDeathTest, AfterClear) { GTEST_SKIP() << "built without AddressSanitizer"; }
+
+#endif
+
+// --- memcheck -------------------------------------------------------------------------------
+
+#if defined(TAPEDECK_MEMCHECK) && defined(TAPEDECK_USE_AFTER)
+
+[[nodiscard]] Ran run_under_memcheck(const std::string& mistake) {
+  return run_program(std::string(TAPEDECK_MEMCHECK) + " --quiet --error-exitcode=9 " +
+                     TAPEDECK_USE_AFTER + " " + mistake);
+}
+
+TEST(MemcheckOfAllowed, HasNothingAgainstWhatIsAllowed) {
+  const Ran ran = run_under_memcheck("none");
+  EXPECT_EQ(ran.exit_code, 0) << ran.output;
+}
+
+class Memcheck : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Memcheck, Reports) {
+  const Ran ran = run_under_memcheck(GetParam());
+  EXPECT_EQ(ran.exit_code, 9) << ran.output;
+}
+
+INSTANTIATE_TEST_SUITE_P(UseAfter, Memcheck,
+                         ::testing::Values("clear", "rewind", "packed_rewind", "scope", "overflow",
+                                           "undefined", "shared"),
+                         [](const auto& which) { return std::string(which.param); });
+
+#else
+
+TEST(Memcheck, Reports) {
+  GTEST_SKIP() << "needs a build with TAPEDECK_VALGRIND and no sanitizer, and valgrind";
+}
+
+#endif
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,108 @@
+/// @file
+/// Keeps the books of what a block announces to `on_commit` and `on_decommit`, as an engine that
+/// registers memory would.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <map>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tapedeck/memory/block_options.hpp"
+
+namespace tapedeck::tests {
+
+/// Every byte must be announced before it is taken back, once each, and be usable meanwhile.
+/// Outlives its blocks.
+class HookLedger {
+ public:
+  /// The options given, with hooks that write into this ledger.
+  [[nodiscard]] BlockOptions with(BlockOptions options = {}) {
+    options.on_commit = [this](std::span<std::byte> range) { commit(range); };
+    options.on_decommit = [this](std::span<std::byte> range) { decommit(range); };
+    return options;
+  }
+
+  /// The next `on_commit` throws.
+  void refuse_next() { refuse_ = true; }
+
+  [[nodiscard]] std::size_t commits() const { return commits_; }
+  [[nodiscard]] std::size_t decommits() const { return decommits_; }
+  /// Bytes that are announced and not taken back.
+  [[nodiscard]] std::size_t open_bytes() const {
+    std::size_t bytes = 0;
+    for (const auto& [begin, end] : open_) bytes += static_cast<std::size_t>(end - begin);
+    return bytes;
+  }
+  /// What went wrong so far, a line each.
+  [[nodiscard]] const std::string& mistakes() const { return mistakes_; }
+  /// Ranges as they were announced.
+  [[nodiscard]] const std::vector<std::span<std::byte>>& committed() const { return committed_; }
+  [[nodiscard]] const std::vector<std::span<std::byte>>& decommitted() const {
+    return decommitted_;
+  }
+
+ private:
+  void commit(std::span<std::byte> range) {
+    if (refuse_) {
+      refuse_ = false;
+      throw std::runtime_error("the card takes no more memory");
+    }
+    ++commits_;
+    committed_.push_back(range);
+    if (range.empty()) mistakes_ += "an empty range was announced\n";
+    if (overlap(range) != 0) mistakes_ += "a range was announced twice\n";
+    touch(range);
+    open_[range.data()] = range.data() + range.size();
+  }
+
+  void decommit(std::span<std::byte> range) {
+    ++decommits_;
+    decommitted_.push_back(range);
+    if (range.empty()) mistakes_ += "an empty range was taken back\n";
+    if (overlap(range) != range.size()) mistakes_ += "what was not announced was taken back\n";
+    touch(range);
+    remove(range.data(), range.data() + range.size());
+  }
+
+  // It must be there; where it is not, this is the end of the test.
+  static void touch(std::span<std::byte> range) {
+    if (range.empty()) return;
+    static_cast<void>(*static_cast<const volatile std::byte*>(&range.front()));
+    static_cast<void>(*static_cast<const volatile std::byte*>(&range.back()));
+  }
+
+  [[nodiscard]] std::size_t overlap(std::span<std::byte> range) const {
+    std::size_t bytes = 0;
+    for (const auto& [begin, end] : open_) {
+      const std::byte* from = std::max<const std::byte*>(begin, range.data());
+      const std::byte* to = std::min<const std::byte*>(end, range.data() + range.size());
+      if (from < to) bytes += static_cast<std::size_t>(to - from);
+    }
+    return bytes;
+  }
+
+  void remove(std::byte* from, std::byte* to) {
+    std::map<std::byte*, std::byte*> left;
+    for (const auto& [begin, end] : open_) {
+      if (begin < from) left[begin] = std::min(end, from);
+      if (end > to) left[std::max(begin, to)] = end;
+    }
+    open_ = left;
+  }
+
+  std::map<std::byte*, std::byte*> open_;
+  std::vector<std::span<std::byte>> committed_;
+  std::vector<std::span<std::byte>> decommitted_;
+  std::size_t commits_ = 0;
+  std::size_t decommits_ = 0;
+  std::string mistakes_;
+  bool refuse_ = false;
+};
+
+}  // namespace tapedeck::tests

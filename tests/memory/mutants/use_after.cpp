@@ -1,0 +1,127 @@
+// Run under memcheck, by name of the mistake: "none" must be clean, each of the others must be
+// reported.
+
+#include <cstddef>
+#include <cstdio>
+#include <string_view>
+#include <vector>
+
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/shared_tape.hpp"
+#include "tapedeck/memory/tape.hpp"
+#include "tapedeck/memory/tape_scope.hpp"
+
+namespace {
+
+using namespace tapedeck;
+
+// A branch on the byte: memcheck reports the use of what is undefined, not its copy.
+void use(const volatile char* at) {
+  if (*at == 1) std::puts("1");
+}
+
+char* filled(void* at, std::size_t bytes) {
+  auto* to = static_cast<char*>(at);
+  for (std::size_t i = 0; i < bytes; ++i) to[i] = 1;
+  return to;
+}
+
+// Everything that is allowed.
+void none() {
+  std::vector<std::byte> memory(64_KiB);
+  {
+    Tape tape = Tape::over(Block::borrow(memory));
+    for (int pass = 0; pass < 3; ++pass) {
+      char* wide = filled(tape.take(1000), 1000);
+      char* small = filled(tape.take(10, 1), 10);
+      {
+        const TapeScope scope(tape);
+        use(filled(tape.take(10, 1), 10));
+        use(filled(tape.take(100, 4096), 100));
+      }
+      use(wide + 999);
+      use(small + 9);
+      tape.clear();
+    }
+  }
+  for (std::byte& one : memory) one = std::byte{2};  // the owner has it again
+  use(reinterpret_cast<char*>(memory.data()));
+}
+
+void clear(Tape& tape) {
+  const char* at = filled(tape.take(100), 100);
+  tape.clear();
+  use(at + 50);
+}
+
+void rewind(Tape& tape) {
+  const Tape::Mark mark = tape.mark();
+  const char* at = filled(tape.take(100), 100);
+  tape.rewind(mark);
+  use(at);
+}
+
+void packed_rewind(Tape& tape) {
+  (void)filled(tape.take(8, 8), 8);
+  const Tape::Mark mark = tape.mark();
+  const char* at = filled(tape.take(8, 8), 8);
+  tape.rewind(mark);
+  use(at);
+}
+
+void scope(Tape& tape) {
+  const char* at = nullptr;
+  {
+    const TapeScope inner(tape);
+    at = filled(tape.take(100), 100);
+  }
+  use(at + 99);
+}
+
+// The second time around, for what was never taken is not poisoned.
+void overflow(Tape& tape) {
+  (void)tape.take(4096);
+  tape.clear();
+  const char* at = filled(tape.take(100), 100);
+  use(at + 100);
+}
+
+void undefined(Tape& tape) {
+  (void)filled(tape.take(100), 100);
+  tape.clear();
+  use(static_cast<const char*>(tape.take(100)));
+}
+
+void shared() {
+  SharedTape tape = SharedTape::start(64_KiB);
+  const char* at = filled(tape.take(100), 100);
+  tape.clear();
+  use(at);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string_view mistake = argc == 2 ? argv[1] : "";
+  Tape tape = Tape::start(64_KiB);
+  if (mistake == "none") {
+    none();
+  } else if (mistake == "clear") {
+    clear(tape);
+  } else if (mistake == "rewind") {
+    rewind(tape);
+  } else if (mistake == "packed_rewind") {
+    packed_rewind(tape);
+  } else if (mistake == "scope") {
+    scope(tape);
+  } else if (mistake == "overflow") {
+    overflow(tape);
+  } else if (mistake == "undefined") {
+    undefined(tape);
+  } else if (mistake == "shared") {
+    shared();
+  } else {
+    return 2;
+  }
+}

@@ -1,0 +1,339 @@
+// What depends on rights and limits, in a child under another user id: root has neither.
+#include <gmock/gmock.h>
+#include <grp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "memory/pattern.hpp"
+#include "os/child.hpp"
+#include "os/huge_page_pool.hpp"
+#include "os/proc.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/tape.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::size_t kPage = host_page();
+constexpr unsigned kNobody = 65534;
+
+bool is_root() { return ::geteuid() == 0; }
+
+// An ordinary user already has no more rights than nobody.
+void become_nobody() {
+  if (!is_root()) return;
+  ASSERT_EQ(::setgroups(0, nullptr), 0);
+  ASSERT_EQ(::setgid(kNobody), 0);
+  ASSERT_EQ(::setuid(kNobody), 0);
+  ASSERT_NE(::setuid(0), 0) << "there is a way back";
+  // As after exec of an ordinary program: /proc/self is one's own again.
+  ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 1), 0);
+}
+
+void as_nobody(const std::function<void()>& work) {
+  in_child([&] {
+    become_nobody();
+    work();
+  });
+}
+
+void limit(int resource, std::size_t value) {
+  const rlimit both = {value, value};
+  ASSERT_EQ(::setrlimit(static_cast<__rlimit_resource>(resource), &both), 0);
+}
+
+TEST(AsNobody, RootIsLeftForGood) {
+  as_nobody([] {
+    EXPECT_NE(::geteuid(), 0U);
+    EXPECT_EQ(number_of("/proc/self/status", "CapEff:"), 0U);
+  });
+}
+
+TEST(AsNobody, ALockBeyondTheLimitIsToldWithBoth) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
+  as_nobody([] {
+    limit(RLIMIT_MEMLOCK, 64_KiB);
+    Block block = Block::reserve(1_MiB, {.huge_pages = HugePages::never});
+    block.commit(1_MiB);
+    EXPECT_FALSE(block.lock());
+    ASSERT_EQ(block.unmet().size(), 1U);
+    EXPECT_EQ(block.unmet()[0].wish, Wish::lock);
+    EXPECT_EQ(block.unmet()[0].error, ENOMEM);
+    EXPECT_EQ(block.unmet()[0].text, "lock: ENOMEM (asked 1 MiB, limit 64 KiB)");
+    Pattern(1).write(block.data(), 1_MiB);  // it works on without
+  });
+}
+
+TEST(AsNobody, ALockWithinTheLimitIsHad) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
+  as_nobody([] {
+    limit(RLIMIT_MEMLOCK, 64_KiB);
+    Block block = Block::reserve(32_KiB, {.lock = true});
+    block.commit(32_KiB);
+    EXPECT_TRUE(block.unmet().empty());
+    EXPECT_TRUE(has_flag(block.data(), 32_KiB, "lo"));
+  });
+}
+
+TEST(AsNobody, ALockWithoutAnyLimitLeftIsRefused) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
+  as_nobody([] {
+    limit(RLIMIT_MEMLOCK, 0);
+    Block block = Block::create_shared(32_KiB, {.lock = true});
+    block.commit(32_KiB);
+    ASSERT_EQ(block.unmet().size(), 1U);
+    EXPECT_EQ(block.unmet()[0].text, "lock: EPERM (asked 32 KiB, limit 0 B)");
+  });
+}
+
+// What a tape was asked for and did not get is in its figures as well.
+TEST(AsNobody, ATapeTellsTheLockItDidNotGet) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
+  as_nobody([] {
+    limit(RLIMIT_MEMLOCK, 64_KiB);
+    Tape tape = Tape::start(1_MiB, {.name = "t", .commit_step = 32_KiB, .block = {.lock = true}});
+    constexpr auto kLock = static_cast<std::size_t>(Wish::lock);
+    EXPECT_EQ(tape.stat().unmet[kLock], 0);
+    EXPECT_NE(tape.try_take(512_KiB), nullptr);
+    EXPECT_EQ(tape.stat().unmet[kLock], ENOMEM);
+    ASSERT_EQ(tape.block().unmet().size(), 1U);
+    EXPECT_THAT(tape.block().unmet()[0].text, HasSubstr("limit 64 KiB"));
+  });
+}
+
+TEST(AsNobody, AFileThatMayNotBeReadIsAnErrorWithItsPath) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.write("secret", "content");
+  std::filesystem::permissions(path, std::filesystem::perms::none);
+  as_nobody([&] {
+    const Holdings before = holdings();
+    try {
+      static_cast<void>(Block::map_file(path));
+      ADD_FAILURE() << "it was mapped";
+    } catch (const SystemError& error) {
+      EXPECT_EQ(error.number(), EACCES);
+      EXPECT_EQ(error.call(), "open");
+      EXPECT_EQ(error.path(), path.string());
+      EXPECT_THAT(error.what(), HasSubstr(path.string()));
+    }
+    EXPECT_TRUE(same(before, holdings()));
+  });
+}
+
+TEST(AsNobody, AFolderThatMayNotBeEnteredIsAnError) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.write("closed/a", "content");
+  std::filesystem::permissions(path.parent_path(), std::filesystem::perms::none);
+  as_nobody([&] {
+    try {
+      static_cast<void>(Block::map_file(path));
+      ADD_FAILURE() << "it was mapped";
+    } catch (const SystemError& error) {
+      EXPECT_EQ(error.number(), EACCES);
+    }
+  });
+  std::filesystem::permissions(path.parent_path(), std::filesystem::perms::owner_all);
+}
+
+// The owner of a file may write to it, others may read it: mapping is for both.
+TEST(AsNobody, AFileOfSomebodyElseIsMappedAndWarmed) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.write("model", std::string(8 * kPage, 'x'));
+  std::filesystem::permissions(path, std::filesystem::perms(0444));
+  as_nobody([&] {
+    Block block = Block::map_file(path);
+    const WarmResult result = block.warm(0, 8 * kPage, {.threads = 1});
+    EXPECT_TRUE(result);
+    EXPECT_EQ(result.present.value_or(8 * kPage), 8 * kPage);
+    EXPECT_TRUE(all_bytes_are(block.data(), 8 * kPage, 'x'));
+  });
+}
+
+// The present bits of one's own pages are for everybody; only page frame numbers are for root.
+TEST(AsNobody, ResidencyIsKnownOrSaidToBeUnknown) {
+  as_nobody([] {
+    Block block = Block::reserve(8 * kPage, {.huge_pages = HugePages::never});
+    block.commit(8 * kPage);
+    block.data()[0] = block.data()[3 * kPage] = std::byte{1};
+    EXPECT_EQ(block.residency(0, 8 * kPage).present.value_or(2 * kPage), 2 * kPage);
+    const WarmResult result = block.warm(0, 8 * kPage, {.threads = 1});
+    EXPECT_TRUE(result);
+    EXPECT_EQ(result.present.value_or(8 * kPage), 8 * kPage);
+  });
+}
+
+// A process that changed its user and called no exec may not look at its own page table.
+TEST(AsNobody, ResidencyIsUnknownWhereTheKernelDoesNotTell) {
+  if (!is_root()) GTEST_SKIP() << "only root can become somebody who may not look at himself";
+  as_nobody([] {
+    ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 0), 0);
+    Block block = Block::reserve(8 * kPage);
+    block.commit(8 * kPage);
+    const Residency residency = block.residency(0, 8 * kPage);
+    EXPECT_EQ(residency.present, std::nullopt);
+    EXPECT_EQ(residency.huge.value_or(0), 0U);
+    const WarmResult result = block.warm(0, 8 * kPage, {.threads = 1});
+    EXPECT_TRUE(result);
+    EXPECT_EQ(result.warmed, 8 * kPage);
+    EXPECT_EQ(result.present, std::nullopt);
+  });
+}
+
+TEST(AsNobody, TheBudgetIsKnown) {
+  as_nobody([] {
+    const auto budget = os::memory_budget();
+    ASSERT_TRUE(budget);
+    EXPECT_GT(budget->available, 0U);
+  });
+}
+
+TEST(AsNobody, ExplicitHugePagesAreHadOrToldToBeMissing) {
+  if (pool_page() == 0) GTEST_SKIP() << "this kernel has no huge pages";
+  const HugePagePool pool(is_root() ? 2 : 0);
+  as_nobody([] {
+    const std::size_t huge = pool_page();
+    Block block = Block::reserve(huge, {.huge_pages = HugePages::explicit_pages});
+    block.commit(huge);
+    Pattern(1).write(block.data(), huge);
+    EXPECT_TRUE(Pattern(1).is_at(block.data(), huge));
+    const bool had = block.page_size() == huge;
+    EXPECT_EQ(had, block.unmet().empty());
+    EXPECT_EQ(had, mappings_in(block.data(), 1).front().kernel_page_kib * 1024 == huge);
+  });
+}
+
+TEST(AsNobody, AWishThatNeedsNoRightIsHad) {
+  as_nobody([] {
+    Block block = Block::reserve(4 * kPage, {.core_dump = false, .on_fork = OnFork::zero});
+    block.commit(4 * kPage);
+    EXPECT_TRUE(block.unmet().empty());
+    EXPECT_TRUE(has_flag(block.data(), 4 * kPage, "dd"));
+    EXPECT_TRUE(has_flag(block.data(), 4 * kPage, "wf"));
+  });
+}
+
+// Memory that was made by one user and is used by another, who was given the descriptor.
+TEST(AsNobody, SharedMemoryIsForWhoeverHasItsDescriptor) {
+  Block owner = Block::create_shared(4 * kPage);
+  owner.commit(4 * kPage);
+  Pattern(1).write(owner.data(), 4 * kPage);
+  as_nobody([&] {
+    Block opened = Block::open_shared(owner.descriptor(), true);
+    EXPECT_TRUE(Pattern(1).is_at(opened.data(), 4 * kPage));
+    EXPECT_TRUE(opened.warm(0, 4 * kPage, {.threads = 1}));
+    Pattern(2).write(opened.data(), 4 * kPage);
+  });
+  EXPECT_TRUE(Pattern(2).is_at(owner.data(), 4 * kPage));
+}
+
+TEST(Limits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  in_child([] {
+    const std::size_t now = number_of("/proc/self/status", "VmSize:") * 1024;
+    limit(RLIMIT_AS, now + 64_MiB);
+    const Holdings before = holdings();
+    for (const auto make : {Block::reserve, Block::create_shared}) {
+      try {
+        static_cast<void>(make(1_GiB, {.huge_pages = HugePages::never}));
+        ADD_FAILURE() << "reserved";
+      } catch (const SystemError& error) {
+        EXPECT_EQ(error.call(), "mmap");
+        EXPECT_EQ(error.number(), ENOMEM);
+        EXPECT_EQ(error.bytes(), 1_GiB);
+        EXPECT_THAT(error.advice(), HasSubstr("ulimit -v"));
+      }
+    }
+    EXPECT_TRUE(same(before, holdings()));
+    Block block = Block::reserve(1_MiB, {.huge_pages = HugePages::never});
+    block.commit(1_MiB);
+  });
+}
+
+TEST(Limits, ATapeBeyondTheAddressesLeavesNothingBehind) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  in_child([] {
+    const std::size_t now = number_of("/proc/self/status", "VmSize:") * 1024;
+    limit(RLIMIT_AS, now + 64_MiB);
+    const Holdings before = holdings();
+    EXPECT_THROW(static_cast<void>(Tape::start(1_GiB)), SystemError);
+    EXPECT_THROW(static_cast<void>(Tape::start_warm(1_GiB)), SystemError);
+    EXPECT_TRUE(same(before, holdings()));
+  });
+}
+
+TEST(Limits, TooLittleDataIsAnErrorOfCommit) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that is taken away here";
+  in_child([] {
+    Block block = Block::reserve(1_GiB);
+    block.commit(1_MiB);
+    Pattern(1).write(block.data(), 1_MiB);
+    limit(RLIMIT_DATA, 64_MiB);
+    try {
+      block.commit(1_GiB);
+      ADD_FAILURE() << "committed";
+    } catch (const SystemError& error) {
+      EXPECT_EQ(error.call(), "mprotect");
+      EXPECT_EQ(error.number(), ENOMEM);
+      EXPECT_EQ(error.bytes(), 1_GiB - 1_MiB);
+    }
+    EXPECT_EQ(block.committed(), 1_MiB);
+    EXPECT_TRUE(Pattern(1).is_at(block.data(), 1_MiB));
+    block.commit(2_MiB);
+  });
+}
+
+TEST(Limits, TooFewDescriptorsAreAnError) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.write("a", "content");
+  in_child([&] {
+    const Block owner = Block::create_shared(kPage);
+    limit(RLIMIT_NOFILE, static_cast<std::size_t>(::dup(0)));
+    const auto expect_too_many = [](const std::string& call, const std::function<Block()>& make) {
+      try {
+        static_cast<void>(make());
+        ADD_FAILURE() << "made";
+      } catch (const SystemError& error) {
+        EXPECT_EQ(error.number(), EMFILE);
+        EXPECT_EQ(error.call(), call);
+      }
+    };
+    expect_too_many("open", [&] { return Block::map_file(path); });
+    expect_too_many("fcntl", [&] { return Block::open_shared(owner.descriptor(), true); });
+    expect_too_many("memfd_create", [] { return Block::create_shared(kPage); });
+    Block block = Block::reserve(4 * kPage);  // needs none
+    block.commit(4 * kPage);
+    EXPECT_EQ(block.residency(0, 4 * kPage).present, std::nullopt);
+    EXPECT_TRUE(block.warm(0, 4 * kPage, {.threads = 1}));
+  });
+}
+
+// A warm with fewer threads than asked is slower, and that is all.
+TEST(Limits, TooFewThreadsWarmAsWell) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer starts threads of its own";
+  if (!is_root()) GTEST_SKIP() << "what counts is how many threads the user has, not only these";
+  as_nobody([] {
+    limit(RLIMIT_NPROC, 0);
+    Block block = Block::reserve(64 * kPage);
+    block.commit(64 * kPage);
+    const WarmResult result = block.warm(0, 64 * kPage, {.threads = 4, .chunk = kPage});
+    EXPECT_TRUE(result);
+    EXPECT_EQ(result.warmed, 64 * kPage);
+  });
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

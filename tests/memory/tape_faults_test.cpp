@@ -1,0 +1,298 @@
+// Every path of a tape with each of its system calls failing in turn.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "memory/pattern.hpp"
+#include "os/child.hpp"
+#include "os/fault_sweep.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/shared_tape.hpp"
+#include "tapedeck/memory/tape.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+const std::size_t kPage = host_page();
+
+/// All a tape's memory can be asked for. Children of this process must be able to look.
+BlockOptions everything() {
+  return {.lock = true, .core_dump = false, .guard_pages = true, .on_fork = OnFork::zero};
+}
+
+// Wishes, by the block and by the figures, which must agree.
+template <class AnyTape>
+Complaints complaints_of(const AnyTape& tape) {
+  Complaints all;
+  const TapeStat stat = tape.stat();
+  for (const Unmet& one : tape.block().unmet()) {
+    EXPECT_EQ(stat.unmet[static_cast<std::size_t>(one.wish)], one.error) << one.text;
+    all.push_back(one.text);
+  }
+  for (std::size_t i = 0; i < kWishes; ++i) {
+    if (stat.unmet[i] != 0) all.push_back("stat: " + errno_name(stat.unmet[i]));
+  }
+  return all;
+}
+
+class TapeFaults : public ::testing::TestWithParam<int> {};
+
+INSTANTIATE_TEST_SUITE_P(Errno, TapeFaults, ::testing::Values(ENOMEM, EPERM, EINTR),
+                         [](const auto& number) { return errno_name(number.param); });
+
+// Takes, clears and takes again: whatever was refused, a tape that exists works.
+void expect_works(Tape& tape) {
+  void* first = tape.try_take(kPage / 2);
+  ASSERT_NE(first, nullptr);
+  Pattern(1).write(first, kPage / 2);
+  EXPECT_TRUE(Pattern(1).is_at(first, kPage / 2));
+  tape.clear();
+  EXPECT_EQ(tape.try_take(kPage / 2), first);
+}
+
+TEST_P(TapeFaults, Start) {
+  const auto run = [] {
+    Tape tape = Tape::start(8 * kPage, {.name = "t", .block = everything()});
+    expect_works(tape);
+    return complaints_of(tape);
+  };
+  EXPECT_EQ(sweep({.run = run}, GetParam()), 6U);  // mmap, mprotect, three times madvise, mlock
+}
+
+// A budget that cannot be read bounds nothing.
+TEST_P(TapeFaults, StartWarm) {
+  const auto run = [] {
+    Tape tape = Tape::start_warm(8 * kPage, {.name = "t", .block = everything()},
+                                 {.threads = 1, .chunk = 4 * kPage});
+    expect_works(tape);
+    return complaints_of(tape);
+  };
+  EXPECT_GT(sweep({.run = run, .silent = {"open", "pread"}}, GetParam()), 12U);
+}
+
+TEST_P(TapeFaults, OverAFile) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.write("a", std::string(kPage + 5, 'x'));
+  const auto run = [&] {
+    const Tape tape = Tape::over(Block::map_file(path, everything()), {.name = "t"});
+    EXPECT_EQ(tape.used(), tape.total());
+    return complaints_of(tape);
+  };
+  EXPECT_GE(sweep({.run = run}, GetParam()), 7U);
+}
+
+TEST_P(TapeFaults, OverSharedMemory) {
+  const auto run = [] {
+    Tape tape = Tape::over(Block::create_shared(8 * kPage, everything()), {.name = "t"});
+    expect_works(tape);
+    return complaints_of(tape);
+  };
+  EXPECT_GE(sweep({.run = run}, GetParam()), 9U);
+}
+
+TEST_P(TapeFaults, StartOfASharedTape) {
+  const auto run = [] {
+    SharedTape tape = SharedTape::start(8 * kPage, {.name = "t", .block = everything()});
+    EXPECT_NE(tape.try_take(kPage), nullptr);
+    return complaints_of(tape);
+  };
+  EXPECT_EQ(sweep({.run = run}, GetParam()), 6U);
+}
+
+// A commit inside a take that is refused is tried once more, with what the take needs.
+TEST_P(TapeFaults, GrowthInATake) {
+  const auto run = [] {
+    Tape tape =
+        Tape::start(16 * kPage, {.name = "t", .commit_step = 4 * kPage, .block = everything()});
+    void* first = tape.take(4 * kPage);
+    Pattern(1).write(first, 4 * kPage);
+    void* second = tape.take(2 * kPage);
+    Pattern(2).write(second, 2 * kPage);
+    EXPECT_TRUE(Pattern(1).is_at(first, 4 * kPage));
+    EXPECT_EQ(tape.stat().grows, 1U);
+    Complaints all = complaints_of(tape);
+    all.push_back(to_iec(tape.committed()));
+    return all;
+  };
+  EXPECT_GE(sweep({.run = run}, GetParam()), 11U);
+}
+
+TEST_P(TapeFaults, Prepare) {
+  const auto run = [] {
+    Tape tape = Tape::start(16 * kPage, {.name = "t", .commit_step = kPage, .block = everything()});
+    void* first = tape.take(kPage);
+    Pattern(1).write(first, kPage);
+    try {
+      tape.prepare(8 * kPage);
+    } catch (const SystemError&) {
+      EXPECT_EQ(tape.committed(), kPage);
+      EXPECT_TRUE(Pattern(1).is_at(first, kPage));
+      EXPECT_TRUE(tape.try_prepare(8 * kPage));  // only one call fails
+      throw;
+    }
+    EXPECT_NE(tape.try_take(8 * kPage), nullptr);
+    EXPECT_EQ(tape.stat().grows, 0U);
+    EXPECT_TRUE(Pattern(1).is_at(first, kPage));
+    return complaints_of(tape);
+  };
+  EXPECT_GE(sweep({.run = run}, GetParam()), 11U);
+}
+
+TEST_P(TapeFaults, Decommit) {
+  const auto run = [] {
+    Tape tape = Tape::start(16 * kPage, {.name = "t", .block = everything()});
+    void* first = tape.take(3 * kPage);
+    Pattern(1).write(first, 3 * kPage);
+    const std::size_t given_back = tape.decommit();
+    Complaints all = complaints_of(tape);
+    if (given_back == 0) all.emplace_back("nothing was given back");
+    EXPECT_TRUE(given_back == 0 || given_back == 13 * kPage);
+    void* second = tape.take(13 * kPage);
+    Pattern(2).write(second, 13 * kPage);
+    EXPECT_TRUE(Pattern(1).is_at(first, 3 * kPage));
+    for (const std::string& one : complaints_of(tape)) all.push_back(one);
+    return all;
+  };
+  // The take behind the decommit may be refused once and then succeed.
+  EXPECT_GE(sweep({.run = run, .silent = {"mprotect"}}, GetParam()), 11U);
+}
+
+TEST_P(TapeFaults, Split) {
+  const auto run = [] {
+    Tape tape = Tape::start(16 * kPage, {.name = "t", .commit_step = kPage, .block = everything()});
+    std::span<Tape> children;
+    try {
+      children = tape.split(3);
+    } catch (const SystemError&) {
+      EXPECT_TRUE(tape.children().empty());
+      EXPECT_EQ(tape.used(), 0U);
+      EXPECT_EQ(tape.split(3).size(), 3U);  // only one call fails
+      throw;
+    }
+    EXPECT_EQ(children.size(), 3U);
+    for (Tape& child : children) expect_works(child);
+    return complaints_of(tape);
+  };
+  EXPECT_GE(sweep({.run = run}, GetParam()), 11U);
+}
+
+TEST_P(TapeFaults, WarmAndResidency) {
+  Tape tape = Tape::start(8 * kPage, {.name = "t"});
+  const auto run = [&] {
+    const WarmResult result = tape.warm({.threads = 1});
+    const Residency residency = tape.residency();
+    Complaints all;
+    if (!result) all.push_back("warm: " + errno_name(result.error));
+    if (!result.present) all.emplace_back("present: unknown");
+    if (!residency.present) all.emplace_back("residency: unknown");
+    if (!residency.huge) all.emplace_back("huge: unknown");
+    return all;
+  };
+  EXPECT_GE(sweep({.run = run, .silent = {"open", "pread"}}, GetParam()), 10U);
+}
+
+/// A tape that cannot grow while `refuse` is set.
+struct Refusing {
+  bool refuse = false;
+  Tape tape = Tape::start(16 * kPage, {.name = "t", .commit_step = kPage, .block = hooks()});
+
+  BlockOptions hooks() {
+    BlockOptions options;
+    options.on_commit = [this](std::span<std::byte>) {
+      if (refuse) throw std::runtime_error("the card takes no more memory");
+    };
+    return options;
+  }
+};
+
+// Both tries of a growth fail: the take is refused, and nothing else happens.
+TEST(TapeGrowth, ThatIsRefusedLeavesTheTapeAsItWas) {
+  Refusing refusing;
+  Tape& tape = refusing.tape;
+  void* first = tape.take(kPage - 64);
+  Pattern(1).write(first, kPage - 64);
+  refusing.refuse = true;
+  EXPECT_EQ(tape.try_take(2 * kPage), nullptr);
+  EXPECT_THROW(static_cast<void>(tape.take(2 * kPage)), TapeFull);
+  EXPECT_THROW(tape.prepare(2 * kPage), std::runtime_error);
+  EXPECT_FALSE(tape.try_prepare(2 * kPage));
+  EXPECT_THROW(static_cast<void>(tape.take(65)), TapeFull);
+  EXPECT_EQ(tape.used(), kPage - 64);
+  EXPECT_EQ(tape.committed(), kPage);
+  EXPECT_EQ(tape.stat().grows, 0U);
+  EXPECT_EQ(tape.stat().refused, 3U);
+  EXPECT_NE(tape.try_take(64), nullptr);  // what is committed can be taken
+  EXPECT_TRUE(Pattern(1).is_at(first, kPage - 64));
+}
+
+TEST(TapeGrowth, GoesOnWhenItIsPossibleAgain) {
+  Refusing refusing;
+  Tape& tape = refusing.tape;
+  void* first = tape.take(kPage);
+  Pattern(1).write(first, kPage);
+  refusing.refuse = true;
+  EXPECT_EQ(tape.try_take(15 * kPage), nullptr);
+  refusing.refuse = false;
+  void* rest = tape.try_take(15 * kPage);
+  ASSERT_NE(rest, nullptr);
+  Pattern(2).write(rest, 15 * kPage);
+  EXPECT_TRUE(Pattern(1).is_at(first, kPage));
+  EXPECT_EQ(tape.used(), 16 * kPage);
+}
+
+TEST(TapeGrowth, ASplitThatCannotBeCommittedLeavesTheTapeWhole) {
+  Refusing refusing;
+  refusing.refuse = true;
+  EXPECT_THROW(static_cast<void>(refusing.tape.split(2)), std::runtime_error);
+  EXPECT_TRUE(refusing.tape.children().empty());
+  EXPECT_EQ(refusing.tape.used(), 0U);
+  refusing.refuse = false;
+  EXPECT_EQ(refusing.tape.split(2).size(), 2U);
+}
+
+TEST(TapeGrowth, AStartThatIsRefusedLeavesNothingBehind) {
+  const auto start = [] {
+    BlockOptions options = everything();
+    options.on_commit = [](std::span<std::byte>) { throw std::runtime_error("no"); };
+    EXPECT_THROW(static_cast<void>(Tape::start(8 * kPage, {.name = "t", .block = options})),
+                 std::runtime_error);
+    EXPECT_THROW(static_cast<void>(SharedTape::start(8 * kPage, {.name = "t", .block = options})),
+                 std::runtime_error);
+  };
+  start();
+  const Holdings before = holdings();
+  start();
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+// A limit that the kernel itself keeps: mprotect is refused, again and again.
+TEST(TapeGrowth, BeyondALimitOfTheSystemIsRefused) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that is taken away here";
+  in_child([] {
+    Tape tape = Tape::start(64_MiB, {.name = "t", .commit_step = 64_KiB});
+    void* first = tape.take(64_KiB);
+    Pattern(1).write(first, 64_KiB);
+    const rlimit limit = {16_MiB, 16_MiB};
+    ASSERT_EQ(::setrlimit(RLIMIT_DATA, &limit), 0);
+    EXPECT_EQ(tape.try_take(32_MiB), nullptr);
+    EXPECT_THROW(tape.prepare(32_MiB), SystemError);
+    EXPECT_EQ(tape.committed(), 64_KiB);
+    EXPECT_TRUE(Pattern(1).is_at(first, 64_KiB));
+    EXPECT_NE(tape.try_take(64_KiB), nullptr);  // this much is left
+  });
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

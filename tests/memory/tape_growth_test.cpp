@@ -1,0 +1,335 @@
+// Committing: on take, ahead of it, back to the system, and making resident.
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <stdexcept>
+#include <stop_token>
+#include <vector>
+
+#include "memory/pattern.hpp"
+#include "os/self.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/tape.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+// Nothing moves: what was written before a growth is read back through the old pointer after it.
+void expect_old_pointers_hold(Tape tape) {
+  std::vector<std::byte*> taken;
+  for (void* at = tape.try_take(8_KiB); at != nullptr; at = tape.try_take(8_KiB)) {
+    Pattern(taken.size()).write(at, 8_KiB);
+    taken.push_back(static_cast<std::byte*>(at));
+    // The oldest, through every growth.
+    ASSERT_TRUE(Pattern(0).is_at(taken.front(), 8_KiB)) << "after take " << taken.size();
+  }
+  EXPECT_EQ(taken.size(), 4_MiB / 8_KiB);
+  EXPECT_EQ(tape.stat().grows, 4_MiB / 64_KiB - 1);
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    EXPECT_TRUE(Pattern(i).is_at(taken[i], 8_KiB)) << "take " << i;
+  }
+}
+
+TEST(TapeGrowth, BytesWrittenBeforeAGrowthAreReadBackAfterIt) {
+  expect_old_pointers_hold(Tape::start(4_MiB, {.commit_step = 64_KiB}));
+}
+
+TEST(TapeGrowth, AlsoInSharedMemory) {
+  expect_old_pointers_hold(Tape::over(Block::create_shared(4_MiB), {.commit_step = 64_KiB}));
+}
+
+TEST(TapeGrowth, CommitsAStepAtATime) {
+  Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB});
+  EXPECT_EQ(tape.committed(), 64_KiB);
+  (void)tape.take(64_KiB);
+  EXPECT_EQ(tape.stat().grows, 0U);
+  (void)tape.take(1);
+  EXPECT_EQ(tape.stat().grows, 1U);
+  EXPECT_EQ(tape.committed(), 128_KiB);
+  (void)tape.take(1, 1);  // a packed take of the next line
+  EXPECT_EQ(tape.committed(), 128_KiB);
+  std::memset(tape.take(400_KiB), 1, 400_KiB);  // more than a step
+  EXPECT_EQ(tape.stat().grows, 2U);
+  EXPECT_EQ(tape.committed(), round_up(tape.used(), host_page()));
+  EXPECT_EQ(tape.stat().committed, tape.committed());
+}
+
+TEST(TapeGrowth, SmallTakesAndWideAlignmentsGrowToo) {
+  Tape tape = Tape::start(1_MiB, {.commit_step = 4_KiB});
+  for (int i = 0; i < 1000; ++i) std::memset(tape.take(24, 8), 1, 24);
+  EXPECT_GT(tape.stat().grows, 0U);
+  std::memset(tape.take(100, 256_KiB), 1, 100);
+  EXPECT_GE(tape.committed(), tape.used());
+  std::memset(tape.take(tape.free(), 8), 1, 1000);
+  EXPECT_EQ(tape.committed(), tape.total());
+}
+
+TEST(TapeGrowth, TheLastStepEndsWithTheTape) {
+  Tape tape = Tape::start(100_KiB, {.commit_step = 64_KiB});
+  (void)tape.take(64_KiB + 1);
+  EXPECT_EQ(tape.committed(), 100_KiB);
+  EXPECT_EQ(Tape::start(100_KiB, {.commit_step = 1_GiB}).committed(), 100_KiB);
+  EXPECT_EQ(Tape::start(100_KiB, {.commit_step = 1}).committed(), host_page());
+  EXPECT_EQ(Tape::start(100_KiB).committed(), 100_KiB);
+}
+
+TEST(TapeGrowth, ATapeWithoutAStepNeverGrows) {
+  Tape tape = Tape::start(1_MiB);
+  while (tape.try_take(1000) != nullptr) {
+  }
+  EXPECT_EQ(tape.stat().grows, 0U);
+}
+
+TEST(TapeGrowth, ClearKeepsWhatIsCommitted) {
+  Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB});
+  (void)tape.take(1_MiB);
+  tape.clear();
+  EXPECT_EQ(tape.committed(), 1_MiB);
+  (void)tape.take(1_MiB);
+  EXPECT_EQ(tape.stat().grows, 1U);
+}
+
+// A hook that refuses all but small ranges.
+struct Refusing {
+  std::size_t most = 0;  // bytes; 0: refuses everything
+  bool active = false;
+  std::vector<std::size_t> committed{};
+
+  [[nodiscard]] BlockOptions options() {
+    return {.on_commit = [this](std::span<std::byte> range) {
+      if (active && range.size() > most) throw std::runtime_error("not now");
+      committed.push_back(range.size());
+    }};
+  }
+};
+
+TEST(TapeGrowth, AGrowthThatIsRefusedIsAFullTape) {
+  Refusing hook;
+  Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB, .block = hook.options()});
+  auto* first = static_cast<std::byte*>(tape.take(64_KiB));
+  Pattern(1).write(first, 64_KiB);
+  hook.active = true;
+  EXPECT_EQ(tape.try_take(100), nullptr);
+  EXPECT_EQ(tape.try_take(100, 8), nullptr);
+  EXPECT_THROW((void)tape.take(100), TapeFull);
+  EXPECT_EQ(tape.used(), 64_KiB);
+  EXPECT_EQ(tape.committed(), 64_KiB);
+  EXPECT_EQ(tape.stat().refused, 3U);
+  EXPECT_EQ(tape.stat().grows, 0U);
+  hook.active = false;
+  EXPECT_EQ(tape.take(100), first + 64_KiB);
+  EXPECT_EQ(tape.stat().grows, 1U);
+  EXPECT_TRUE(Pattern(1).is_at(first, 64_KiB));
+}
+
+TEST(TapeGrowth, WhereAStepIsRefusedTheTakeAloneMayNotBe) {
+  Refusing hook;
+  Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB, .block = hook.options()});
+  (void)tape.take(64_KiB);
+  hook.active = true;
+  hook.most = host_page();
+  std::memset(tape.take(100), 1, 100);
+  EXPECT_EQ(tape.committed(), 64_KiB + host_page());
+  EXPECT_EQ(hook.committed.back(), host_page());
+}
+
+// --- ahead of it ----------------------------------------------------------------------------
+
+TEST(TapePrepare, LetsTheNextTakesBeWithoutGrowth) {
+  Tape tape = Tape::start(4_MiB, {.commit_step = 64_KiB});
+  (void)tape.take(1000);
+  tape.prepare(1_MiB);
+  EXPECT_GE(tape.committed(), 1024 + 1_MiB);
+  EXPECT_EQ(tape.used(), 1024U);
+  EXPECT_EQ(tape.peak(), 1024U);
+  for (std::size_t i = 0; i < 1024; ++i) (void)tape.take(1_KiB);
+  EXPECT_EQ(tape.stat().grows, 0U);
+}
+
+TEST(TapePrepare, KeepsWhatIsThere) {
+  Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB});
+  tape.prepare(0);
+  tape.prepare(1);
+  tape.prepare(64_KiB);
+  EXPECT_EQ(tape.committed(), 64_KiB);
+  tape.prepare(1_MiB);
+  EXPECT_EQ(tape.committed(), 1_MiB);
+  tape.prepare(1);
+  EXPECT_EQ(tape.committed(), 1_MiB);
+}
+
+TEST(TapePrepare, RefusesMoreThanTheTapeHas) {
+  Tape tape = Tape::start(1_MiB, {.name = "history", .commit_step = 64_KiB});
+  (void)tape.take(1000);
+  for (const std::size_t bytes : {1_MiB, 1_MiB - 1023, ~std::size_t{0}, ~std::size_t{0} - 63}) {
+    EXPECT_FALSE(tape.try_prepare(bytes)) << bytes;
+    try {
+      tape.prepare(bytes);
+      ADD_FAILURE() << bytes;
+    } catch (const TapeFull& full) {
+      EXPECT_STREQ(full.name(), "history");
+      EXPECT_EQ(full.requested(), bytes);
+      EXPECT_EQ(full.used(), 1024U);
+      EXPECT_EQ(full.total(), 1_MiB);
+    }
+  }
+  EXPECT_EQ(tape.committed(), 64_KiB);
+  EXPECT_EQ(tape.stat().refused, 0U) << "nobody took anything";
+  EXPECT_TRUE(tape.try_prepare(1_MiB - 1024));
+  Tape none;
+  EXPECT_TRUE(none.try_prepare(0));
+  EXPECT_FALSE(none.try_prepare(1));
+}
+
+TEST(TapePrepare, LeavesTheTapeAsItWasWhenItFails) {
+  Refusing hook;
+  Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB, .block = hook.options()});
+  hook.active = true;
+  EXPECT_FALSE(tape.try_prepare(500_KiB));
+  EXPECT_THROW(tape.prepare(500_KiB), std::runtime_error);
+  EXPECT_EQ(tape.committed(), 64_KiB);
+}
+
+// --- back to the system ---------------------------------------------------------------------
+
+TEST(TapeDecommit, GivesBackThePagesAboveTheHeadAndTheyComeAgain) {
+  Tape tape = Tape::start(4_MiB, {.commit_step = 64_KiB});
+  auto* kept = static_cast<std::byte*>(tape.take(5000));
+  Pattern(1).write(kept, 5000);
+  const Tape::Mark mark = tape.mark();
+  auto* gone = static_cast<std::byte*>(tape.take(1_MiB));
+  std::memset(gone, 1, 1_MiB);
+  tape.rewind(mark);
+  const std::size_t committed = tape.committed();
+  const std::size_t left = round_up(tape.used(), host_page());
+  EXPECT_EQ(tape.decommit(), committed - left);
+  EXPECT_EQ(tape.committed(), left);
+  EXPECT_EQ(tape.decommit(), 0U);
+  EXPECT_EQ(tape.peak(), round_up(5000, 64) + 1_MiB);
+  EXPECT_TRUE(Pattern(1).is_at(kept, 5000));
+
+  const std::uint64_t grows = tape.stat().grows;
+  EXPECT_EQ(tape.take(1_MiB), gone) << "addresses never move";
+  EXPECT_EQ(tape.stat().grows, grows + 1);
+  Pattern(2).write(gone, 1_MiB);
+  EXPECT_TRUE(Pattern(2).is_at(gone, 1_MiB));
+  EXPECT_TRUE(Pattern(1).is_at(kept, 5000));
+}
+
+TEST(TapeDecommit, ATapeWithoutAStepComesBackByTwoMebibytes) {
+  Tape tape = Tape::start(16_MiB);
+  (void)tape.take(16_MiB);
+  tape.clear();
+  EXPECT_EQ(tape.decommit(), 16_MiB);
+  EXPECT_EQ(tape.committed(), 0U);
+  std::memset(tape.take(100), 1, 100);
+  EXPECT_EQ(tape.committed(), 2_MiB);
+  std::memset(tape.take(5_MiB), 1, 5_MiB);
+  EXPECT_GE(tape.committed(), 5_MiB);
+  EXPECT_EQ(tape.stat().grows, 2U);
+  std::memset(tape.take(tape.free()), 1, 1);
+  EXPECT_EQ(tape.committed(), 16_MiB);
+}
+
+TEST(TapeDecommit, PutsPagesBackIntoTheSystem) {
+  Tape tape = Tape::start(4_MiB);
+  std::memset(tape.take(4_MiB), 1, 4_MiB);
+  const auto before = tape.block().residency(0, 4_MiB).present;
+  tape.clear();
+  tape.decommit();
+  const auto after = tape.block().residency(0, 4_MiB).present;
+  if (!before || !after) GTEST_SKIP() << "the kernel does not tell which pages are there";
+  EXPECT_EQ(*before, 4_MiB);
+  EXPECT_EQ(*after, 0U);
+}
+
+TEST(TapeDecommit, SmallTakesGoOnInTheLineBelow) {
+  Tape tape = Tape::start(1_MiB);
+  auto* first = static_cast<std::byte*>(tape.take(8, 8));
+  (void)tape.take(host_page() - 64);
+  tape.decommit();
+  EXPECT_EQ(tape.committed(), host_page());
+  EXPECT_EQ(tape.take(8, 8), first + 8);
+  std::memset(tape.take(100, 8), 1, 100);
+  EXPECT_GT(tape.committed(), host_page());
+}
+
+TEST(TapeDecommit, BorrowedMemoryStaysWithItsOwner) {
+  std::vector<std::byte> memory(64_KiB);
+  Tape tape = Tape::over(Block::borrow(memory));
+  (void)tape.take(1000);
+  tape.clear();
+  EXPECT_EQ(tape.decommit(), 0U);
+  EXPECT_EQ(tape.committed(), tape.total());
+  std::memset(tape.take(tape.free()), 1, 1000);
+}
+
+TEST(TapeDecommit, OfATapeWithoutMemoryGivesNothingBack) {
+  Tape tape;
+  EXPECT_EQ(tape.decommit(), 0U);
+  EXPECT_TRUE(tape.warm());
+  EXPECT_EQ(tape.residency().present, 0U);
+}
+
+// --- resident -------------------------------------------------------------------------------
+
+TEST(TapeWarm, MakesTheCommittedPartResidentAndChangesNoByte) {
+  Tape tape = Tape::start(4_MiB, {.commit_step = 1_MiB});
+  auto* taken = static_cast<std::byte*>(tape.take(500'000));
+  Pattern(1).write(taken, 500'000);
+  const WarmResult result = tape.warm();
+  EXPECT_TRUE(result);
+  EXPECT_EQ(result.asked, 1_MiB);
+  EXPECT_EQ(result.warmed, 1_MiB);
+  EXPECT_TRUE(Pattern(1).is_at(taken, 500'000));
+  EXPECT_EQ(tape.committed(), 1_MiB);
+  const Residency residency = tape.residency();
+  if (!residency.present) GTEST_SKIP() << "the kernel does not tell which pages are there";
+  EXPECT_EQ(*residency.present, 1_MiB);
+  EXPECT_EQ(result.present, 1_MiB);
+}
+
+TEST(TapeWarm, StartWarmIsResidentFromTheStart) {
+  const Tape tape = Tape::start_warm(3_MiB, {.name = "weights"});
+  EXPECT_EQ(tape.used(), 0U);
+  EXPECT_EQ(tape.name(), "weights");
+  EXPECT_EQ(tape.committed(), 3_MiB);
+  const Residency residency = tape.residency();
+  if (!residency.present) GTEST_SKIP() << "the kernel does not tell which pages are there";
+  EXPECT_EQ(*residency.present, 3_MiB);
+}
+
+TEST(TapeWarm, StartWarmHasNoCommitStep) {
+  EXPECT_THROW((void)Tape::start_warm(1_MiB, {.commit_step = 4_KiB}), InvalidArgument);
+}
+
+TEST(TapeWarm, StartWarmCanBeStopped) {
+  const Holdings before = holdings();
+  std::stop_source source;
+  source.request_stop();
+  try {
+    (void)Tape::start_warm(1_MiB, {.name = "weights"}, {.stop = source.get_token()});
+    FAIL() << "it went on";
+  } catch (const SystemError& error) {
+    EXPECT_EQ(error.number(), ECANCELED);
+    EXPECT_NE(error.call().find("weights"), std::string::npos);
+  }
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST(TapeWarm, StartWarmRefusesWhatTheHostHasNoRoomFor) {
+  // More than any host has, and still addresses.
+  const Holdings before = holdings();
+  EXPECT_THROW((void)Tape::start_warm(std::size_t{1} << 46, {.name = "weights"}), Error);
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,72 @@
+/// @file
+/// Every kind of tape, each called "kind" and of about `kKindBytes`, for suites that hold for all.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "memory/ledger_spill.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/shared_tape.hpp"
+#include "tapedeck/memory/tape.hpp"
+
+namespace tapedeck::tests {
+
+inline constexpr std::size_t kKindBytes = 8_MiB;
+
+struct CommittedTape {
+  static constexpr const char* kName = "Committed";
+  Tape tape = Tape::start(kKindBytes, {.name = "kind"});
+};
+
+struct GrowingTape {
+  static constexpr const char* kName = "Growing";
+  Tape tape = Tape::start(kKindBytes, {.name = "kind", .commit_step = 64_KiB});
+};
+
+/// At an odd address and of an odd size.
+struct BorrowedTape {
+  static constexpr const char* kName = "Borrowed";
+  std::unique_ptr<std::byte[]> memory =
+      std::make_unique_for_overwrite<std::byte[]>(kKindBytes + 200);
+  Tape tape = Tape::over(Block::borrow({memory.get() + 13, kKindBytes + 101}), {.name = "kind"});
+};
+
+struct SharedMemoryTape {
+  static constexpr const char* kName = "SharedMemory";
+  Tape tape = Tape::over(Block::create_shared(kKindBytes), {.name = "kind"});
+};
+
+/// Its spill has only so much, so that this kind becomes full as well.
+struct SpillingTape {
+  static constexpr const char* kName = "Spilling";
+  LedgerSpill source{256_KiB};
+  Tape tape = Tape::start(kKindBytes, {.name = "kind", .spill = &source});
+};
+
+struct ChildTape {
+  static constexpr const char* kName = "Child";
+  Tape parent = Tape::start(3 * kKindBytes, {.name = "kind"});
+  Tape& tape = parent.split(3)[1];
+};
+
+struct ManyWritersTape {
+  static constexpr const char* kName = "ManyWriters";
+  SharedTape tape = SharedTape::start(kKindBytes, {.name = "kind"});
+};
+
+using TapeKinds = ::testing::Types<CommittedTape, GrowingTape, BorrowedTape, SharedMemoryTape,
+                                   SpillingTape, ChildTape, ManyWritersTape>;
+
+struct TapeKindNames {
+  template <class Kind>
+  static std::string GetName(int /*index*/) {  // NOLINT(readability-identifier-naming)
+    return Kind::kName;
+  }
+};
+
+}  // namespace tapedeck::tests

@@ -1,0 +1,259 @@
+// Mark, rewind, and the scope that does both.
+
+#include "tapedeck/memory/tape_scope.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+
+#include "memory/ledger_spill.hpp"
+#include "memory/pattern.hpp"
+#include "tapedeck/base/bytes.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+TEST(TapeScope, GivesBackWhatWasTakenInside) {
+  Tape tape = Tape::start(1_MiB);
+  std::byte* outside = static_cast<std::byte*>(tape.take(100));
+  Pattern(1).write(outside, 100);
+  const void* inside = nullptr;
+  {
+    const TapeScope scope(tape);
+    inside = tape.take(1000);
+    EXPECT_EQ(tape.used(), 128U + 1024U);
+  }
+  EXPECT_EQ(tape.used(), 128U);
+  EXPECT_EQ(tape.peak(), 128U + 1024U);
+  EXPECT_EQ(tape.clears(), 0U);
+  EXPECT_EQ(tape.take(10), inside);
+  EXPECT_TRUE(Pattern(1).is_at(outside, 100));
+}
+
+TEST(TapeScope, Nests) {
+  Tape tape = Tape::start(1_MiB);
+  for (std::size_t pass = 0; pass < 3; ++pass) {
+    const TapeScope outer(tape);
+    (void)tape.take(64);
+    for (std::size_t layer = 1; layer <= 4; ++layer) {
+      const TapeScope inner(tape);
+      (void)tape.take(64 * layer);
+      EXPECT_EQ(tape.used(), 64 + 64 * layer);
+    }
+    EXPECT_EQ(tape.used(), 64U);
+  }
+  EXPECT_EQ(tape.used(), 0U);
+  EXPECT_EQ(tape.peak(), 64U * 5);
+}
+
+TEST(TapeScope, UnwindsWithAnException) {
+  Tape tape = Tape::start(4_KiB);
+  try {
+    const TapeScope scope(tape);
+    (void)tape.take(4_KiB);
+    (void)tape.take(1);
+    FAIL() << "a full tape gave something";
+  } catch (const TapeFull&) {
+    EXPECT_EQ(tape.used(), 0U);
+  }
+}
+
+TEST(TapeScope, DoesNothingAfterAClear) {
+  Tape tape = Tape::start(1_MiB);
+  (void)tape.take(100);
+  std::byte* later = nullptr;
+  {
+    const TapeScope scope(tape);
+    (void)tape.take(64);
+    tape.clear();
+    later = static_cast<std::byte*>(tape.take(5000));  // the head is past the mark again
+    Pattern(2).write(later, 5000);
+  }
+  EXPECT_EQ(tape.used(), round_up(5000, 64));
+  EXPECT_TRUE(Pattern(2).is_at(later, 5000));
+}
+
+TEST(TapeScope, DoesNothingAfterAClearOfAnEmptyTape) {
+  Tape tape = Tape::start(1_MiB);
+  {
+    const TapeScope scope(tape);
+    tape.clear();
+    (void)tape.take(64);
+  }
+  EXPECT_EQ(tape.used(), 64U);
+}
+
+TEST(TapeScope, TheInnerOneDoesNothingAfterTheOuter) {
+  Tape tape = Tape::start(1_MiB);
+  std::optional<TapeScope> outer(std::in_place, tape);
+  (void)tape.take(1000);
+  std::optional<TapeScope> inner(std::in_place, tape);
+  (void)tape.take(1000);
+  outer.reset();
+  EXPECT_EQ(tape.used(), 0U);
+  inner.reset();
+  EXPECT_EQ(tape.used(), 0U);
+  EXPECT_EQ(tape.peak(), 2048U);
+}
+
+// The head is past the inner mark again, and what lies there is somebody else's.
+TEST(TapeScope, TheInnerOneDoesNothingAfterTheOuterAndALaterTake) {
+  Tape tape = Tape::start(1_MiB);
+  std::optional<TapeScope> outer(std::in_place, tape);
+  (void)tape.take(1000);
+  std::optional<TapeScope> inner(std::in_place, tape);
+  outer.reset();
+  auto* later = static_cast<std::byte*>(tape.take(4000));
+  Pattern(3).write(later, 4000);
+  inner.reset();
+  EXPECT_EQ(tape.used(), round_up(4000, 64)) << "a take that is in use was given back";
+  EXPECT_TRUE(tape.used() < 4000 || Pattern(3).is_at(later, 4000));
+}
+
+// On a full tape all marks lie at one place: what was spilled must still be told apart.
+TEST(TapeScope, TheInnerOneLeavesOlderSpillsAloneAfterTheOuter) {
+  LedgerSpill source;
+  Tape tape = Tape::start(4_KiB, {.spill = &source});
+  void* kept = tape.take(5000);
+  std::optional<TapeScope> outer(std::in_place, tape);
+  (void)tape.take(6000);
+  std::optional<TapeScope> inner(std::in_place, tape);
+  outer.reset();
+  EXPECT_EQ(source.blocks(), 1U);
+  inner.reset();
+  EXPECT_EQ(source.blocks(), 1U) << "a block that is in use was given back";
+  EXPECT_TRUE(source.blocks() != 1 || tape.owns(kept));
+}
+
+TEST(TapeRewind, AMarkCanBeUsedAgainAndAgain) {
+  Tape tape = Tape::start(1_MiB);
+  (void)tape.take(100);
+  const Tape::Mark mark = tape.mark();
+  const void* first = nullptr;
+  for (int pass = 0; pass < 10; ++pass) {
+    const void* at = tape.take(1000);
+    if (first == nullptr) first = at;
+    EXPECT_EQ(at, first);
+    tape.rewind(mark);
+    EXPECT_EQ(tape.used(), 128U);
+  }
+}
+
+TEST(TapeRewind, AnOlderMarkGivesBackMore) {
+  Tape tape = Tape::start(1_MiB);
+  const Tape::Mark none = tape.mark();
+  (void)tape.take(64);
+  const Tape::Mark one = tape.mark();
+  (void)tape.take(64);
+  const Tape::Mark two = tape.mark();
+  (void)tape.take(64);
+  tape.rewind(two);
+  EXPECT_EQ(tape.used(), 128U);
+  tape.rewind(none);
+  EXPECT_EQ(tape.used(), 0U);
+  tape.rewind(one);
+  tape.rewind(two);
+  EXPECT_EQ(tape.used(), 0U);
+}
+
+TEST(TapeRewind, AMarkFromBeforeAClearDoesNothing) {
+  Tape tape = Tape::start(1_MiB);
+  const Tape::Mark empty = tape.mark();
+  (void)tape.take(64);
+  const Tape::Mark mark = tape.mark();
+  tape.clear();
+  (void)tape.take(640);
+  tape.rewind(mark);
+  tape.rewind(empty);
+  EXPECT_EQ(tape.used(), 640U);
+}
+
+// Packed takes go on in a line that was open at the mark: these too are given back.
+TEST(TapeRewind, ReopensTheLineThatWasOpen) {
+  Tape tape = Tape::start(1_MiB);
+  auto* first = static_cast<std::byte*>(tape.take(8, 8));
+  Pattern(4).write(first, 8);
+  const Tape::Mark mark = tape.mark();
+  EXPECT_EQ(tape.take(8, 8), first + 8);    // in the open line
+  EXPECT_EQ(tape.take(100, 4), first + 16);  // over its end
+  (void)tape.take(64);
+  EXPECT_EQ(tape.used(), 3 * 64U);
+  tape.rewind(mark);
+  EXPECT_EQ(tape.used(), 64U);
+  EXPECT_EQ(tape.take(8, 8), first + 8);
+  EXPECT_TRUE(Pattern(4).is_at(first, 8));
+}
+
+TEST(TapeRewind, ReopensALineThatLiesBelowWideTakes) {
+  Tape tape = Tape::start(1_MiB);
+  auto* first = static_cast<std::byte*>(tape.take(8, 8));
+  (void)tape.take(64);
+  const Tape::Mark mark = tape.mark();
+  EXPECT_EQ(tape.take(16, 8), first + 8);
+  EXPECT_EQ(tape.take(60, 4), first + 128);  // a new line
+  tape.rewind(mark);
+  EXPECT_EQ(tape.used(), 128U);
+  EXPECT_EQ(tape.take(16, 8), first + 8);
+}
+
+TEST(TapeRewind, GoesBackOverGrowthAndKeepsIt) {
+  Tape tape = Tape::start(4_MiB, {.commit_step = 64_KiB});
+  auto* before = static_cast<std::byte*>(tape.take(1000));
+  Pattern(5).write(before, 1000);
+  const Tape::Mark mark = tape.mark();
+  for (int i = 0; i < 20; ++i) (void)tape.take(64_KiB);
+  const std::size_t committed = tape.committed();
+  EXPECT_EQ(tape.stat().grows, 20U);
+  tape.rewind(mark);
+  EXPECT_EQ(tape.used(), 1024U);
+  EXPECT_EQ(tape.committed(), committed);
+  EXPECT_TRUE(Pattern(5).is_at(before, 1000));
+  for (int i = 0; i < 20; ++i) (void)tape.take(64_KiB);
+  EXPECT_EQ(tape.stat().grows, 20U);
+}
+
+TEST(TapeRewind, GivesBackTheSpillsSinceTheMark) {
+  LedgerSpill source;
+  Tape tape = Tape::start(4_KiB, {.spill = &source});
+  (void)tape.take(4_KiB);
+  void* kept = tape.take(1000);
+  Pattern(6).write(kept, 1000);
+  {
+    const TapeScope scope(tape);
+    (void)tape.take(2000);
+    (void)tape.take(3000);
+    EXPECT_EQ(tape.stat().spilled, 6000U);
+    EXPECT_EQ(source.blocks(), 3U);
+  }
+  EXPECT_EQ(tape.used(), 4_KiB);
+  EXPECT_EQ(tape.stat().spilled, 1000U);
+  EXPECT_EQ(source.blocks(), 1U);
+  EXPECT_TRUE(Pattern(6).is_at(kept, 1000));
+  EXPECT_TRUE(tape.owns(kept));
+}
+
+TEST(TapeRewind, AStaleMarkLeavesTheSpillsAlone) {
+  LedgerSpill source;
+  Tape tape = Tape::start(4_KiB, {.spill = &source});
+  (void)tape.take(5000);
+  const Tape::Mark mark = tape.mark();
+  tape.clear();
+  void* spilled = tape.take(6000);
+  Pattern(7).write(spilled, 6000);
+  tape.rewind(mark);
+  EXPECT_EQ(tape.stat().spilled, 6000U);
+  EXPECT_TRUE(Pattern(7).is_at(spilled, 6000));
+}
+
+TEST(TapeRewind, OfATapeWithoutMemoryDoesNothing) {
+  Tape tape;
+  tape.rewind(tape.mark());
+  { const TapeScope scope(tape); }
+  EXPECT_EQ(tape.used(), 0U);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

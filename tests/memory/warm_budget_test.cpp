@@ -1,0 +1,142 @@
+// What bounds a warm: more than there is must be refused before the kernel kills somebody.
+#include <gmock/gmock.h>
+
+#include <cstddef>
+#include <functional>
+#include <string>
+
+#include "memory/pattern.hpp"
+#include "os/child.hpp"
+#include "os/memory_cgroup.hpp"
+#include "os/self.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/tape.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr std::size_t kLimit = 64_MiB;
+
+Block committed(std::size_t bytes) {
+  Block block = Block::reserve(bytes, {.huge_pages = HugePages::never});
+  block.commit(bytes);
+  return block;
+}
+
+std::size_t host_memory() { return number_of("/proc/meminfo", "MemTotal:") * 1024; }
+
+TEST(WarmBudget, MoreThanTheHostHasIsRefusedAtOnce) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each address";
+  if (number_of("/proc/sys/vm/overcommit_memory", "") == 2) GTEST_SKIP() << "no overcommit here";
+  const std::size_t bytes = 2 * host_memory();
+  Block block = committed(bytes);
+  const WarmResult result = block.warm(0, bytes, {.chunk = 1_MiB});
+  EXPECT_FALSE(result);
+  EXPECT_EQ(result.end, WarmEnd::over_budget);
+  EXPECT_EQ(result.asked, bytes);
+  EXPECT_EQ(result.warmed, 0U);  // nothing was filled first
+  EXPECT_EQ(result.present.value_or(0), 0U);
+  EXPECT_LT(result.available, bytes);
+  EXPECT_NE(result.limit, "");
+}
+
+/// A child inside a group of 64 MiB. To be killed there is a failure.
+class WarmInGroup : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+  }
+
+  void in_group(const std::function<void()>& work) {
+    in_child([&] {
+      ASSERT_TRUE(group_.enter());
+      work();
+    });
+  }
+
+  void expect_over_budget(const WarmResult& result, std::size_t asked) const {
+    EXPECT_EQ(result.end, WarmEnd::over_budget);
+    EXPECT_EQ(result.asked, asked);
+    EXPECT_LT(result.warmed, asked);
+    EXPECT_LE(result.available, kLimit);
+    EXPECT_EQ(result.limit, "memory cgroup " + group_.path() + ", " + group_.limit_file());
+  }
+
+  MemoryCgroup group_{kLimit};
+};
+
+TEST_F(WarmInGroup, WhatFitsIsWarmed) {
+  in_group([] {
+    Block block = committed(kLimit / 4);
+    EXPECT_TRUE(block.warm(0, block.size(), {.threads = 1, .chunk = 1_MiB}));
+  });
+}
+
+TEST_F(WarmInGroup, OverTheLimitIsRefusedInsteadOfKilled) {
+  in_group([&] {
+    Block block = committed(4 * kLimit);
+    const WarmResult result = block.warm(0, block.size(), {.threads = 1, .chunk = 1_MiB});
+    expect_over_budget(result, 4 * kLimit);
+    EXPECT_EQ(result.warmed, 0U);
+  });
+}
+
+TEST_F(WarmInGroup, WhatIsThereAlreadyNeedsNoBudget) {
+  in_group([] {
+    Block block = committed(40_MiB);
+    EXPECT_TRUE(block.warm(0, block.size(), {.threads = 1, .chunk = 1_MiB}));
+    EXPECT_TRUE(block.warm(0, block.size(), {.threads = 1, .chunk = 1_MiB}));
+  });
+}
+
+// The budget is asked again before each chunk: somebody else may have taken it meanwhile.
+TEST_F(WarmInGroup, ABudgetThatShrinksEndsTheWarm) {
+  in_group([&] {
+    Block other = committed(36_MiB);
+    Block block = committed(40_MiB);
+    const auto take_the_rest = [&](WarmProgress progress) {
+      if (progress.done == 8_MiB) Pattern(1).write(other.data(), other.size());
+    };
+    const WarmResult result =
+        block.warm(0, block.size(), {.threads = 1, .chunk = 4_MiB, .progress = take_the_rest});
+    expect_over_budget(result, 40_MiB);
+    EXPECT_GE(result.warmed, 8_MiB);
+    EXPECT_EQ(result.present.value_or(result.warmed), result.warmed);
+  });
+}
+
+TEST_F(WarmInGroup, ATapeSaysWhatItNeededAndWhatBoundsIt) {
+  in_group([&] {
+    try {
+      static_cast<void>(Tape::start_warm(4 * kLimit, {.name = "weights"}, {.threads = 1}));
+      ADD_FAILURE() << "warmed";
+    } catch (const OutOfMemory& error) {
+      EXPECT_EQ(error.purpose(), "warming tape weights");
+      EXPECT_EQ(error.needed(), 4 * kLimit);
+      EXPECT_LE(error.available(), kLimit);
+      EXPECT_THAT(error.limit(), HasSubstr(group_.path()));
+      EXPECT_NE(error.advice(), "");
+    }
+  });
+}
+
+// One physical copy for all processes of a host: who opens what another made needs no memory.
+TEST_F(WarmInGroup, MemoryThatAnotherProcessHoldsNeedsNoBudget) {
+  Block owner = Block::create_shared(2 * kLimit);
+  owner.commit(2 * kLimit);
+  Pattern(1).write(owner.data(), 2 * kLimit);  // charged to this process's group
+  in_group([&] {
+    Block opened = Block::open_shared(owner.descriptor(), false);
+    const WarmResult result = opened.warm(0, opened.size(), {.threads = 1, .chunk = 4_MiB});
+    EXPECT_EQ(result.end, WarmEnd::complete);
+    EXPECT_EQ(result.warmed, opened.size());
+    EXPECT_TRUE(Pattern(1).is_at(opened.data(), opened.size()));
+  });
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,359 @@
+// Block::warm. What bounds it is in warm_budget_test.cpp.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "memory/pattern.hpp"
+#include "os/faults.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/block.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+const std::size_t kPage = host_page();
+constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
+
+Block committed(std::size_t bytes) {
+  Block block = Block::reserve(bytes, {.huge_pages = HugePages::never});
+  block.commit(bytes);
+  return block;
+}
+
+void expect_present(const Block& block, std::size_t offset, std::size_t bytes) {
+  EXPECT_EQ(block.residency(offset, bytes).present.value_or(bytes), bytes);
+}
+
+void expect_complete(const WarmResult& result, std::size_t bytes) {
+  EXPECT_TRUE(result);
+  EXPECT_EQ(result.end, WarmEnd::complete);
+  EXPECT_EQ(result.asked, bytes);
+  EXPECT_EQ(result.warmed, bytes);
+  EXPECT_EQ(result.present.value_or(bytes), bytes);
+  EXPECT_EQ(result.error, 0);
+  EXPECT_EQ(result.limit, "");
+}
+
+/// Notes each call of `progress`.
+class Notes {
+ public:
+  [[nodiscard]] auto writer() {
+    return [this](WarmProgress progress) { all_.push_back(progress); };
+  }
+
+  void expect_rising_to(std::size_t total) const {
+    ASSERT_FALSE(all_.empty());
+    std::size_t before = 0;
+    for (const WarmProgress& one : all_) {
+      EXPECT_GT(one.done, before);
+      EXPECT_EQ(one.total, total);
+      before = one.done;
+    }
+    EXPECT_EQ(before, total);
+  }
+  [[nodiscard]] std::size_t count() const { return all_.size(); }
+
+ private:
+  std::vector<WarmProgress> all_;
+};
+
+class WarmThreadsAndChunks : public ::testing::TestWithParam<std::tuple<unsigned, std::size_t>> {
+ protected:
+  static constexpr std::size_t kPages = 37;
+
+  [[nodiscard]] static WarmOptions options(Notes& notes) {
+    return {.threads = std::get<0>(GetParam()),
+            .chunk = std::get<1>(GetParam()),
+            .progress = notes.writer()};
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(All, WarmThreadsAndChunks,
+                         ::testing::Combine(::testing::Values(0U, 1U, 2U, 3U, 4U),
+                                            ::testing::Values(0U, 1U, kPage, kPage + 1, 5 * kPage,
+                                                              37 * kPage, 32_MiB, kMost / 2 + 1,
+                                                              kMost)));
+
+TEST_P(WarmThreadsAndChunks, FreshMemoryBecomesResidentAndIsZero) {
+  Block block = committed(kPages * kPage);
+  Notes notes;
+  expect_complete(block.warm(0, kPages * kPage, options(notes)), kPages * kPage);
+  expect_present(block, 0, kPages * kPage);
+  EXPECT_TRUE(all_bytes_are(block.data(), kPages * kPage, 0));
+  notes.expect_rising_to(kPages * kPage);
+}
+
+TEST_P(WarmThreadsAndChunks, NoByteChanges) {
+  Block block = committed(kPages * kPage);
+  Pattern(1).write(block.data() + 3 * kPage, 20 * kPage);  // some are there, some are not
+  Notes notes;
+  expect_complete(block.warm(0, kPages * kPage, options(notes)), kPages * kPage);
+  EXPECT_TRUE(all_bytes_are(block.data(), 3 * kPage, 0));
+  EXPECT_TRUE(Pattern(1).is_at(block.data() + 3 * kPage, 20 * kPage));
+  expect_present(block, 0, kPages * kPage);
+}
+
+TEST_P(WarmThreadsAndChunks, AFileBecomesResidentAndKeepsItsBytes) {
+  const TempFolder folder;
+  std::string content(kPages * kPage - 100, '\0');
+  Pattern(3).write(content.data(), content.size());
+  Block block = Block::map_file(folder.write("a", content));
+  Notes notes;
+  const WarmResult result = block.warm(0, block.size(), options(notes));
+  expect_complete(result, kPages * kPage);  // whole pages
+  expect_present(block, 0, block.size());
+  EXPECT_TRUE(Pattern(3).is_at(block.data(), content.size()));
+  notes.expect_rising_to(kPages * kPage);
+}
+
+// Which call of this room, counted from the start of a warm, is the first that populates.
+std::uint64_t first_populate() {
+  for (std::uint64_t k = 1; k < 1000; ++k) {
+    Block block = committed(kPage);
+    const os::InjectFault fault(k, EINVAL);
+    static_cast<void>(block.warm(0, kPage, {.threads = 1}));
+    if (std::string(os::InjectFault::victim()) == "madvise") return k;
+  }
+  ADD_FAILURE() << "warm populates nothing";
+  return 0;
+}
+
+// As on kernels before 5.14, which have no MADV_POPULATE.
+TEST(WarmByTouching, MakesPagesResidentAndChangesNoByte) {
+  const std::uint64_t populate = first_populate();
+  Block block = committed(37 * kPage);
+  Pattern(1).write(block.data(), 5 * kPage);
+  {
+    const os::InjectFault fault(populate, EINVAL);
+    expect_complete(block.warm(0, 37 * kPage, {.threads = 1}), 37 * kPage);
+    ASSERT_STREQ(os::InjectFault::victim(), "madvise");
+  }
+  expect_present(block, 0, 37 * kPage);
+  EXPECT_TRUE(Pattern(1).is_at(block.data(), 5 * kPage));
+  EXPECT_TRUE(all_bytes_are(block.data() + 5 * kPage, 32 * kPage, 0));
+}
+
+TEST(WarmByTouching, ReadsFiles) {
+  const TempFolder folder;
+  std::string content(20 * kPage + 1, '\0');
+  Pattern(3).write(content.data(), content.size());
+  Block block = Block::map_file(folder.write("a", content));
+  block.decommit(0);
+  {
+    const os::InjectFault fault(first_populate(), EINVAL);
+    expect_complete(block.warm(0, block.size(), {.threads = 1}), 21 * kPage);
+  }
+  expect_present(block, 0, block.size());
+  EXPECT_TRUE(Pattern(3).is_at(block.data(), content.size()));
+}
+
+// A page that is touched while somebody writes to it keeps what was written.
+TEST(WarmByTouching, DisturbsNoWriter) {
+  const std::uint64_t populate = first_populate();
+  Block block = committed(kPage);
+  const std::atomic_ref word(reinterpret_cast<unsigned char&>(*block.data()));
+  constexpr int kWrites = 200'000;
+  std::atomic<bool> done{false};
+  std::jthread writer([&] {
+    for (int i = 0; i < kWrites; ++i) word.fetch_add(1, std::memory_order_relaxed);
+    done = true;
+  });
+  do {
+    const os::InjectFault fault(populate, EINVAL);
+    EXPECT_TRUE(block.warm(0, kPage, {.threads = 1}));
+  } while (!done);
+  writer.join();
+  EXPECT_EQ(word.load(), static_cast<unsigned char>(kWrites % 256));
+}
+
+TEST(Warm, TellsWhatTheKernelRefused) {
+  const std::uint64_t populate = first_populate();
+  for (const int error : {ENOMEM, EFAULT, EHWPOISON, EPERM}) {
+    Block block = committed(8 * kPage);
+    const os::InjectFault fault(populate, error);
+    const WarmResult result = block.warm(0, 8 * kPage, {.threads = 1});
+    EXPECT_FALSE(result);
+    EXPECT_EQ(result.end, WarmEnd::failed);
+    EXPECT_EQ(result.error, error);
+    EXPECT_EQ(result.asked, 8 * kPage);
+    EXPECT_EQ(result.warmed, 0U);
+    EXPECT_EQ(result.present.value_or(0), 0U);
+  }
+}
+
+// The file shrank behind our back: an error, where touching would end in SIGBUS.
+TEST(Warm, AFileThatShrankIsAFailure) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.write("a", std::string(16 * kPage, 'x'));
+  Block block = Block::map_file(path);
+  ASSERT_EQ(::truncate(path.c_str(), static_cast<off_t>(4 * kPage)), 0);
+  const WarmResult result = block.warm(0, block.size(), {.threads = 1, .chunk = 2 * kPage});
+  EXPECT_EQ(result.end, WarmEnd::failed);
+  EXPECT_EQ(result.error, EFAULT);
+  EXPECT_EQ(result.asked, 16 * kPage);
+  EXPECT_EQ(result.warmed, 4 * kPage);
+  EXPECT_EQ(result.present.value_or(4 * kPage), 4 * kPage);
+}
+
+TEST(Warm, PresentIsUnknownWhereThePagemapCannotBeRead) {
+  Block block = committed(kPage);
+  std::uint64_t calls = 0;
+  {
+    const os::InjectFault counting(0, 0);
+    static_cast<void>(block.warm(0, kPage, {.threads = 1}));
+    calls = os::InjectFault::calls();
+  }
+  for (const std::uint64_t k : {calls - 1, calls}) {  // open and pread of the pagemap come last
+    const os::InjectFault fault(k, EACCES);
+    const WarmResult result = block.warm(0, kPage, {.threads = 1});
+    EXPECT_TRUE(result);
+    EXPECT_EQ(result.present, std::nullopt);
+  }
+}
+
+TEST(Warm, WarmsTheRangeAndNothingElse) {
+  Block block = committed(16 * kPage);
+  EXPECT_TRUE(block.warm(4 * kPage, 3 * kPage));
+  expect_present(block, 4 * kPage, 3 * kPage);
+  EXPECT_LE(block.residency(0, 16 * kPage).present.value_or(0), 3 * kPage);
+}
+
+TEST(Warm, WarmsWholePagesOfPartsOfThem) {
+  Block block = committed(16 * kPage);
+  const WarmResult result = block.warm(4 * kPage + 100, kPage);
+  EXPECT_EQ(result.asked, 2 * kPage);
+  expect_present(block, 4 * kPage, 2 * kPage);
+  EXPECT_LE(block.residency(0, 16 * kPage).present.value_or(0), 2 * kPage);
+}
+
+TEST(Warm, OfBorrowedMemoryTakesThePagesItTouches) {
+  Block below = committed(8 * kPage);
+  Pattern(1).write(below.data(), kPage);
+  Block block = Block::borrow({below.data() + kPage - 8, 2 * kPage});
+  EXPECT_TRUE(block.warm(0, block.size()));
+  expect_present(below, 0, 3 * kPage);
+  EXPECT_TRUE(Pattern(1).is_at(below.data(), kPage));
+}
+
+TEST(Warm, OfNothingIsComplete) {
+  Block block = committed(kPage);
+  for (const std::size_t offset : {std::size_t{0}, kPage}) {
+    const os::InjectFault counting(0, 0);
+    const WarmResult result = block.warm(offset, 0);
+    EXPECT_TRUE(result);
+    EXPECT_EQ(result.asked, 0U);
+    EXPECT_EQ(result.present, 0U);
+    EXPECT_EQ(os::InjectFault::calls(), 0U);
+  }
+}
+
+TEST(Warm, RefusesWhatIsNotCommitted) {
+  Block block = Block::reserve(4 * kPage);
+  block.commit(2 * kPage);
+  for (const auto& [offset, bytes] : std::vector<std::pair<std::size_t, std::size_t>>{
+           {0, 2 * kPage + 1}, {2 * kPage + 1, 0}, {kPage, kMost}, {kMost, 1}, {kMost, kMost}}) {
+    EXPECT_THROW(static_cast<void>(block.warm(offset, bytes)), InvalidArgument);
+  }
+}
+
+TEST(Warm, OfSharedMemoryKeepsItsBytes) {
+  Block owner = Block::create_shared(16 * kPage);
+  owner.commit(16 * kPage);
+  Pattern(1).write(owner.data(), 8 * kPage);
+  for (const bool writable : {false, true}) {
+    Block opened = Block::open_shared(owner.descriptor(), writable);
+    expect_complete(opened.warm(0, 16 * kPage, {.threads = 2, .chunk = kPage}), 16 * kPage);
+    EXPECT_TRUE(Pattern(1).is_at(opened.data(), 8 * kPage));
+    EXPECT_TRUE(all_bytes_are(opened.data() + 8 * kPage, 8 * kPage, 0));
+  }
+}
+
+TEST(WarmStop, BeforeTheStartWarmsNothing) {
+  std::stop_source stop;
+  stop.request_stop();
+  for (const unsigned threads : {1U, 4U}) {
+    Block block = committed(64 * kPage);
+    Notes notes;
+    const WarmResult result = block.warm(
+        0, 64 * kPage,
+        {.threads = threads, .chunk = kPage, .stop = stop.get_token(), .progress = notes.writer()});
+    EXPECT_FALSE(result);
+    EXPECT_EQ(result.end, WarmEnd::stopped);
+    EXPECT_EQ(result.asked, 64 * kPage);
+    EXPECT_EQ(result.warmed, 0U);
+    EXPECT_EQ(result.present.value_or(0), 0U);
+    EXPECT_EQ(notes.count(), 0U);
+  }
+}
+
+// Each thread ends with the chunk it is at.
+TEST(WarmStop, InTheMiddleLeavesTheRest) {
+  for (const unsigned threads : {1U, 2U, 4U}) {
+    Block block = committed(64 * kPage);
+    std::stop_source stop;
+    const WarmResult result = block.warm(0, 64 * kPage,
+                                         {.threads = threads,
+                                          .chunk = kPage,
+                                          .stop = stop.get_token(),
+                                          .progress = [&](WarmProgress) { stop.request_stop(); }});
+    EXPECT_EQ(result.end, WarmEnd::stopped);
+    EXPECT_EQ(result.asked, 64 * kPage);
+    EXPECT_GE(result.warmed, kPage);
+    EXPECT_LE(result.warmed, threads * kPage);
+    EXPECT_EQ(result.present.value_or(result.warmed), result.warmed);
+  }
+}
+
+TEST(WarmStop, AfterTheLastChunkIsTooLate) {
+  Block block = committed(4 * kPage);
+  std::stop_source stop;
+  const auto stop_at_the_end = [&](WarmProgress progress) {
+    if (progress.done == progress.total) stop.request_stop();
+  };
+  EXPECT_TRUE(block.warm(
+      0, 4 * kPage,
+      {.threads = 1, .chunk = kPage, .stop = stop.get_token(), .progress = stop_at_the_end}));
+}
+
+// What was stopped can be gone on with.
+TEST(WarmStop, ASecondWarmDoesTheRest) {
+  Block block = committed(64 * kPage);
+  std::stop_source stop;
+  const auto stop_at_once = [&](WarmProgress) { stop.request_stop(); };
+  EXPECT_FALSE(block.warm(
+      0, 64 * kPage,
+      {.threads = 1, .chunk = kPage, .stop = stop.get_token(), .progress = stop_at_once}));
+  expect_complete(block.warm(0, 64 * kPage, {.threads = 2}), 64 * kPage);
+}
+
+TEST(WarmProgress, IsToldOneCallAtATime) {
+  Block block = committed(256 * kPage);
+  std::atomic<int> inside{0};
+  int calls = 0;  // not atomic: that is the promise
+  EXPECT_TRUE(
+      block.warm(0, 256 * kPage, {.threads = 4, .chunk = kPage, .progress = [&](WarmProgress) {
+                                    EXPECT_EQ(inside.fetch_add(1), 0);
+                                    ++calls;
+                                    inside.fetch_sub(1);
+                                  }}));
+  EXPECT_EQ(calls, 256);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

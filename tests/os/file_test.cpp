@@ -1,0 +1,307 @@
+#include "os/file.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "os/child.hpp"
+#include "os/faults.hpp"
+#include "os/huge_page_pool.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+bool is_open(int descriptor) { return ::fcntl(descriptor, F_GETFD) >= 0; }
+bool closes_on_exec(int descriptor) { return (::fcntl(descriptor, F_GETFD) & FD_CLOEXEC) != 0; }
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+TEST(Descriptor, ClosesWhatItOwns) {
+  const int number = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  {
+    const os::Descriptor owner(number);
+    EXPECT_TRUE(owner);
+    EXPECT_EQ(owner.get(), number);
+    EXPECT_TRUE(is_open(number));
+  }
+  EXPECT_FALSE(is_open(number));
+}
+
+TEST(Descriptor, OwnsNothingByDefault) {
+  const os::Descriptor none;
+  EXPECT_FALSE(none);
+  EXPECT_EQ(none.get(), -1);
+}
+
+TEST(Descriptor, MovesItsFile) {
+  const int number = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  os::Descriptor first(number);
+  os::Descriptor second(std::move(first));
+  EXPECT_FALSE(first);  // NOLINT(bugprone-use-after-move): defined to own nothing
+  EXPECT_EQ(second.get(), number);
+  second = os::Descriptor();
+  EXPECT_FALSE(is_open(number));
+}
+
+TEST(OpenRead, ReadsAFile) {
+  const TempFolder folder;
+  const os::Opened opened = os::open_read(folder.write("a", "hello"));
+  ASSERT_EQ(opened.error, 0);
+  EXPECT_TRUE(closes_on_exec(opened.descriptor.get()));
+  EXPECT_EQ(os::write_all(opened.descriptor.get(), bytes_of("x")).error, EBADF);
+}
+
+TEST(OpenRead, GivesErrno) {
+  const TempFolder folder;
+  EXPECT_EQ(os::open_read(folder / "missing").error, ENOENT);
+  EXPECT_EQ(os::open_read(folder.write("a", "") / "b").error, ENOTDIR);
+  EXPECT_EQ(os::open_read(folder / std::string(300, 'x')).error, ENAMETOOLONG);
+  EXPECT_FALSE(os::open_read(folder / "missing").descriptor);
+}
+
+TEST(OpenRead, DoesNotWaitForTheWriterOfAFifo) {
+  const TempFolder folder;
+  const std::filesystem::path fifo = folder / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  in_child([&] {  // a child that hangs is killed
+    const os::Opened opened = os::open_read(fifo);
+    EXPECT_EQ(opened.error, 0);
+    EXPECT_FALSE(os::facts(opened.descriptor.get()).regular);
+  });
+}
+
+TEST(OpenWrite, CreatesAndTruncates) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder / "new";
+  EXPECT_EQ(os::open_write(path).error, 0);
+  EXPECT_EQ(os::facts(path).bytes, 0U);
+  folder.write("new", "what was there");
+  const os::Opened opened = os::open_write(path);
+  EXPECT_TRUE(closes_on_exec(opened.descriptor.get()));
+  EXPECT_EQ(os::write_all(opened.descriptor.get(), bytes_of("now")).bytes, 3U);
+  EXPECT_EQ(text_of(path), "now");
+  EXPECT_EQ(os::open_write(folder.path()).error, EISDIR);
+}
+
+TEST(Duplicate, GivesASecondDescriptorOfTheSameFile) {
+  const TempFolder folder;
+  os::Opened first = os::open_read(folder.write("a", "hello"));
+  const os::Opened second = os::duplicate(first.descriptor.get());
+  ASSERT_EQ(second.error, 0);
+  EXPECT_NE(second.descriptor.get(), first.descriptor.get());
+  EXPECT_TRUE(closes_on_exec(second.descriptor.get()));
+  first.descriptor = {};
+  EXPECT_EQ(os::facts(second.descriptor.get()).bytes, 5U);
+  EXPECT_EQ(os::duplicate(-1).error, EBADF);
+}
+
+TEST(Facts, TellSizeAndKind) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.write("a", "hello");
+  const os::Opened opened = os::open_read(path);
+  for (const os::FileFacts& facts : {os::facts(path), os::facts(opened.descriptor.get())}) {
+    EXPECT_EQ(facts.error, 0);
+    EXPECT_EQ(facts.bytes, 5U);
+    EXPECT_TRUE(facts.regular);
+  }
+  EXPECT_FALSE(os::facts(folder.path()).regular);
+  EXPECT_EQ(os::facts(folder / "missing").error, ENOENT);
+  EXPECT_EQ(os::facts(-1).error, EBADF);
+}
+
+TEST(CreateMemoryFile, HasTheSizeAskedFor) {
+  const os::Opened opened = os::create_memory_file("test", 12345, 0);
+  ASSERT_EQ(opened.error, 0);
+  EXPECT_TRUE(closes_on_exec(opened.descriptor.get()));
+  EXPECT_EQ(os::facts(opened.descriptor.get()).bytes, 12345U);
+  EXPECT_EQ(os::write_all(opened.descriptor.get(), bytes_of("x")).bytes, 1U);
+}
+
+TEST(CreateMemoryFile, ClosesItsFileWhenTheSizeIsRefused) {
+  const Holdings before = holdings();
+  const os::Opened opened = os::create_memory_file("test", std::size_t{1} << 63, 0);
+  EXPECT_EQ(opened.error, EINVAL);
+  EXPECT_FALSE(opened.descriptor);
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST(CreateMemoryFile, TakesHugePages) {
+  const HugePagePool pool(0);
+  const std::size_t page = pool_page();
+  if (page == 0) GTEST_SKIP() << "this kernel has no huge pages";
+  const os::Opened opened = os::create_memory_file("test", 2 * page, page);
+  ASSERT_EQ(opened.error, 0);
+  struct stat status {};
+  ASSERT_EQ(::fstat(opened.descriptor.get(), &status), 0);
+  EXPECT_EQ(static_cast<std::size_t>(status.st_blksize), page);
+}
+
+TEST(ReadAt, ReadsUntilFullOrTheEnd) {
+  const TempFolder folder;
+  const os::Opened opened = os::open_read(folder.write("a", "0123456789"));
+  const int file = opened.descriptor.get();
+  std::array<std::byte, 4> four{};
+  const os::Transferred middle = os::read_at(file, four, 3);
+  EXPECT_EQ(middle.error, 0);
+  EXPECT_EQ(middle.bytes, 4U);
+  EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(four.data()), 4), "3456");
+  EXPECT_EQ(os::read_at(file, four, 8).bytes, 2U);
+  EXPECT_EQ(os::read_at(file, four, 10).bytes, 0U);
+  EXPECT_EQ(os::read_at(file, four, 1000).error, 0);
+  EXPECT_EQ(os::read_at(file, {}, 0).bytes, 0U);
+  EXPECT_EQ(os::read_at(-1, four, 0).error, EBADF);
+  EXPECT_EQ(os::read_at(file, four, std::uint64_t{1} << 63).error, EINVAL);
+}
+
+// A read is split where the system likes: here by a failure behind the first part.
+TEST(ReadAt, SaysHowFarItCame) {
+  const TempFolder folder;
+  const os::Opened opened = os::open_read(folder.write("a", "0123456789"));
+  std::array<std::byte, 16> more{};
+  const os::InjectFault fault(2, EIO);
+  const os::Transferred got = os::read_at(opened.descriptor.get(), more, 0);
+  EXPECT_EQ(got.error, EIO);
+  EXPECT_EQ(got.bytes, 10U);
+}
+
+TEST(WriteAll, WritesOnUntilItIsDone) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  const os::Descriptor read_end(ends[0]);
+  os::Descriptor write_end(ends[1]);
+  const std::string much(300'000, 'x');  // more than a pipe takes at once
+  Child writer(
+      [&] { EXPECT_EQ(os::write_all(write_end.get(), bytes_of(much)).bytes, much.size()); });
+  write_end = {};
+  std::string got(much.size(), ' ');
+  std::size_t done = 0;
+  while (done < got.size()) {
+    const ssize_t part = ::read(read_end.get(), got.data() + done, got.size() - done);
+    ASSERT_GT(part, 0);
+    done += static_cast<std::size_t>(part);
+  }
+  EXPECT_TRUE(got == much);
+  EXPECT_TRUE(passed(writer.wait()));
+}
+
+TEST(WriteAll, GivesErrno) {
+  const os::Opened full = os::open_write("/dev/full");
+  ASSERT_EQ(full.error, 0);
+  const os::Transferred put = os::write_all(full.descriptor.get(), bytes_of("x"));
+  EXPECT_EQ(put.error, ENOSPC);
+  EXPECT_EQ(put.bytes, 0U);
+}
+
+TEST(RenameFile, ReplacesAtOnce) {
+  const TempFolder folder;
+  const std::filesystem::path from = folder.write("from", "new");
+  const std::filesystem::path to = folder.write("to", "old");
+  EXPECT_EQ(os::rename_file(from, to), 0);
+  EXPECT_EQ(text_of(to), "new");
+  EXPECT_EQ(os::facts(from).error, ENOENT);
+  EXPECT_EQ(os::rename_file(from, to), ENOENT);
+}
+
+TEST(RemoveFile, GivesErrno) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.write("a", "");
+  EXPECT_EQ(os::remove_file(path), 0);
+  EXPECT_EQ(os::remove_file(path), ENOENT);
+  EXPECT_NE(os::remove_file(folder.path()), 0);
+}
+
+TEST(FreeBytes, AreUnknownWhereThereIsNoFolder) {
+  const TempFolder folder;
+  EXPECT_GT(os::free_bytes(folder.path()).value_or(0), 0U);
+  EXPECT_EQ(os::free_bytes(folder / "missing"), std::nullopt);
+  const os::InjectFault fault(1, EIO);
+  EXPECT_EQ(os::free_bytes(folder.path()), std::nullopt);
+  EXPECT_STREQ(os::InjectFault::victim(), "statvfs");
+}
+
+TEST(IsTerminal, KnowsAPseudoTerminal) {
+  const os::Opened null = os::open_read("/dev/null");
+  EXPECT_FALSE(os::is_terminal(null.descriptor.get()));
+  EXPECT_FALSE(os::is_terminal(-1));
+  const os::Descriptor terminal(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!terminal) GTEST_SKIP() << "this host has no pseudo-terminals";
+  EXPECT_TRUE(os::is_terminal(terminal.get()));
+}
+
+TEST(PunchHole, GivesPagesBackAndKeepsTheSize) {
+  const std::size_t page = host_page();
+  const os::Opened opened = os::create_memory_file("test", 3 * page, 0);
+  const int file = opened.descriptor.get();
+  const std::string content(3 * page, 'x');
+  ASSERT_EQ(os::write_all(file, bytes_of(content)).error, 0);
+  EXPECT_EQ(os::punch_hole(file, page, page), 0);
+  struct stat status {};
+  ASSERT_EQ(::fstat(file, &status), 0);
+  EXPECT_EQ(static_cast<std::size_t>(status.st_size), 3 * page);
+  EXPECT_EQ(static_cast<std::size_t>(status.st_blocks) * 512, 2 * page);
+  std::vector<std::byte> now(3 * page);
+  ASSERT_EQ(os::read_at(file, now, 0).bytes, now.size());
+  EXPECT_EQ(now[page - 1], std::byte{'x'});
+  EXPECT_EQ(now[page], std::byte{0});
+  EXPECT_EQ(now[2 * page - 1], std::byte{0});
+  EXPECT_EQ(now[2 * page], std::byte{'x'});
+  EXPECT_EQ(os::punch_hole(-1, 0, page), EBADF);
+}
+
+struct Wrapper {
+  const char* call;
+  std::function<int()> run;  // gives errno
+};
+
+// Each wrapper asks before it acts, and passes on the errno that was injected.
+TEST(File, EveryCallCanBeMadeToFail) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.write("a", "hello");
+  const os::Opened file = os::create_memory_file("test", 1, 0);
+  std::array<std::byte, 1> one{};
+  const std::vector<Wrapper> wrappers = {
+      {"open", [&] { return os::open_read(path).error; }},
+      {"open", [&] { return os::open_write(path).error; }},
+      {"fcntl", [&] { return os::duplicate(file.descriptor.get()).error; }},
+      {"memfd_create", [] { return os::create_memory_file("test", 1, 0).error; }},
+      {"fstat", [&] { return os::facts(file.descriptor.get()).error; }},
+      {"stat", [&] { return os::facts(path).error; }},
+      {"pread", [&] { return os::read_at(file.descriptor.get(), one, 0).error; }},
+      {"write", [&] { return os::write_all(file.descriptor.get(), one).error; }},
+      {"rename", [&] { return os::rename_file(path, folder / "b"); }},
+      {"unlink", [&] { return os::remove_file(path); }},
+      {"fallocate", [&] { return os::punch_hole(file.descriptor.get(), 0, 1); }},
+  };
+  for (const Wrapper& wrapper : wrappers) {
+    const os::InjectFault fault(1, EDOM);
+    EXPECT_EQ(wrapper.run(), EDOM) << wrapper.call;
+    EXPECT_STREQ(os::InjectFault::victim(), wrapper.call);
+  }
+  EXPECT_EQ(text_of(path), "hello");  // none of them acted
+}
+
+TEST(File, TheSizeOfAMemoryFileCanBeRefused) {
+  const Holdings before = holdings();
+  const os::InjectFault fault(2, EFBIG);
+  EXPECT_EQ(os::create_memory_file("test", 1, 0).error, EFBIG);
+  EXPECT_STREQ(os::InjectFault::victim(), "ftruncate");
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

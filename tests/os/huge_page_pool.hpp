@@ -1,0 +1,57 @@
+/// @file
+/// The host's pool of huge pages, filled for a test by root and put back after it.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <fstream>
+
+#include "os/self.hpp"
+
+namespace tapedeck::tests {
+
+[[nodiscard]] inline std::size_t pool_page() {
+  return number_of("/proc/meminfo", "Hugepagesize:") * 1024;
+}
+[[nodiscard]] inline std::size_t pool_free() {
+  return number_of("/proc/meminfo", "HugePages_Free:") -
+         number_of("/proc/meminfo", "HugePages_Rsvd:");
+}
+
+/// Puts `more` huge pages into the pool while it lives. One at a time on a host, across processes,
+/// so a test that wants the pool as it is takes 0. What could crash belongs into a child.
+class HugePagePool {
+ public:
+  explicit HugePagePool(std::size_t more)
+      : lock_(::open(kFile, O_RDONLY | O_CLOEXEC)), before_(number_of(kFile, "")) {
+    if (lock_ >= 0) ::flock(lock_, LOCK_EX);
+    before_ = number_of(kFile, "");
+    if (more == 0) return;
+    const std::size_t free = pool_free();
+    set(before_ + more);
+    ready_ = pool_free() >= free + more;
+  }
+  ~HugePagePool() {
+    if (number_of(kFile, "") != before_) set(before_);
+    if (lock_ >= 0) ::close(lock_);
+  }
+  HugePagePool(const HugePagePool&) = delete;
+  HugePagePool& operator=(const HugePagePool&) = delete;
+
+  /// Whether all pages asked for are there: not without root, nor where memory is in pieces.
+  [[nodiscard]] bool ready() const { return ready_; }
+
+ private:
+  static constexpr const char* kFile = "/proc/sys/vm/nr_hugepages";
+
+  static void set(std::size_t pages) { std::ofstream(kFile) << pages << std::flush; }
+
+  int lock_;
+  std::size_t before_;
+  bool ready_ = false;
+};
+
+}  // namespace tapedeck::tests

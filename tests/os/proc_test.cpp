@@ -1,0 +1,363 @@
+#include "os/proc.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "os/faults.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/bytes.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+const std::size_t kPage = host_page();
+
+TEST(MeminfoBytes, ReadsALine) {
+  const TempFolder root;
+  root.write("meminfo",
+             "MemTotal:       16384 kB\n"
+             "MemAvailable:    8192 kB\n"
+             "Hugepagesize:       2048 kB\n"
+             "HugePages_Free:        3");
+  const os::Roots roots = {.proc = root.path()};
+  EXPECT_EQ(os::meminfo_bytes("MemTotal", roots), 16_MiB);
+  EXPECT_EQ(os::meminfo_bytes("MemAvailable", roots), 8_MiB);
+  EXPECT_EQ(os::meminfo_bytes("HugePages_Free", roots), 3_KiB);  // the last, without a newline
+  EXPECT_EQ(os::meminfo_bytes("Mem", roots), std::nullopt);      // no field of that whole name
+  EXPECT_EQ(os::meminfo_bytes("SwapTotal", roots), std::nullopt);
+}
+
+TEST(MeminfoBytes, DoesNotMakeUpNumbers) {
+  const TempFolder root;
+  const os::Roots roots = {.proc = root.path()};
+  EXPECT_EQ(os::meminfo_bytes("MemTotal", roots), std::nullopt);  // no file
+  for (const char* text : {"", "\n", "MemTotal:", "MemTotal: kB\n", "MemTotal: -5 kB\n",
+                           "MemTotal: 99999999999999999999999 kB\n",
+                           "MemTotal: 18446744073709551615 kB\n" /* times 1024 */}) {
+    root.write("meminfo", text);
+    EXPECT_EQ(os::meminfo_bytes("MemTotal", roots), std::nullopt) << text;
+  }
+}
+
+// Long files arrive in parts.
+TEST(MeminfoBytes, ReadsALongFile) {
+  const TempFolder root;
+  std::string text;
+  for (int i = 0; i < 5000; ++i) text += "Field" + std::to_string(i) + ":  " + "1 kB\n";
+  root.write("meminfo", text + "MemTotal: 7 kB\n");
+  EXPECT_EQ(os::meminfo_bytes("MemTotal", {.proc = root.path()}), 7_KiB);
+}
+
+TEST(MeminfoBytes, ReadsTheRealOne) {
+  EXPECT_EQ(os::meminfo_bytes("MemTotal"), number_of("/proc/meminfo", "MemTotal:") * 1024);
+}
+
+/// A host with 8 GiB available, and folders for its cgroups.
+class MemoryBudget : public ::testing::Test {
+ protected:
+  MemoryBudget() { root_.write("proc/meminfo", "MemAvailable: 8388608 kB\n"); }
+
+  void in_group(const std::string& lines) { root_.write("proc/self/cgroup", lines); }
+  void write(const std::string& file, const std::string& text) {
+    root_.write("cgroup/" + file, text);
+  }
+  void group_v2(const std::string& folder, const std::string& limit, std::size_t usage) {
+    write(folder + "/memory.max", limit + "\n");
+    write(folder + "/memory.current", std::to_string(usage) + "\n");
+  }
+  void group_v1(const std::string& folder, std::size_t limit, std::size_t usage) {
+    write(folder + "/memory.limit_in_bytes", std::to_string(limit) + "\n");
+    write(folder + "/memory.usage_in_bytes", std::to_string(usage) + "\n");
+  }
+  void expect(std::size_t available, const std::string& limit) {
+    const os::Roots roots = {.proc = root_ / "proc", .cgroup = root_ / "cgroup"};
+    const std::optional<os::Budget> budget = os::memory_budget(roots);
+    ASSERT_TRUE(budget);
+    EXPECT_EQ(budget->available, available);
+    EXPECT_EQ(budget->limit, limit);
+  }
+
+  TempFolder root_;
+};
+
+TEST_F(MemoryBudget, IsWhatIsAvailableWithoutGroups) {
+  expect(8_GiB, "MemAvailable");
+  in_group("");
+  expect(8_GiB, "MemAvailable");
+}
+
+TEST_F(MemoryBudget, IsUnknownWithoutProc) {
+  const TempFolder empty;
+  EXPECT_FALSE(os::memory_budget({.proc = empty.path(), .cgroup = empty.path()}));
+}
+
+TEST_F(MemoryBudget, OwnLimitOfVersion2Binds) {
+  in_group("0::/a/b\n");
+  group_v2("a/b", std::to_string(1_GiB), 256_MiB);
+  expect(768_MiB, "memory cgroup /a/b, memory.max");
+}
+
+TEST_F(MemoryBudget, TheTightestAncestorOfVersion2Binds) {
+  in_group("0::/a/b/c\n");
+  group_v2("a/b/c", std::to_string(4_GiB), 0);
+  group_v2("a/b", "max", 1_GiB);
+  group_v2("a", std::to_string(2_GiB), 1_GiB);
+  expect(1_GiB, "memory cgroup /a, memory.max");
+}
+
+TEST_F(MemoryBudget, NoLimitIsNoLimit) {
+  in_group("0::/a\n");
+  group_v2("a", "max", 1_GiB);
+  expect(8_GiB, "MemAvailable");
+}
+
+TEST_F(MemoryBudget, ALimitAboveWhatIsAvailableDoesNotBind) {
+  in_group("0::/a\n");
+  group_v2("a", std::to_string(64_GiB), 1_GiB);
+  expect(8_GiB, "MemAvailable");
+}
+
+// File pages that nobody touched lately are dropped before anybody is killed.
+TEST_F(MemoryBudget, DroppableFilePagesOfVersion2AreNotUsed) {
+  in_group("0::/a\n");
+  group_v2("a", std::to_string(1_GiB), 768_MiB);
+  write("a/memory.stat", "anon 1\nfile 2\nactive_file 5\ninactive_file 536870912\n");
+  expect(768_MiB, "memory cgroup /a, memory.max");
+}
+
+TEST_F(MemoryBudget, MoreDroppableThanUsedIsNothingUsed) {
+  in_group("0::/a\n");
+  group_v2("a", std::to_string(1_GiB), 1_MiB);
+  write("a/memory.stat", "inactive_file 536870912\n");
+  expect(1_GiB, "memory cgroup /a, memory.max");
+}
+
+TEST_F(MemoryBudget, ALimitBelowUseLeavesNothing) {
+  in_group("0::/a\n");
+  group_v2("a", std::to_string(1_GiB), 3_GiB);
+  expect(0, "memory cgroup /a, memory.max");
+  group_v2("a", "0", 0);
+  expect(0, "memory cgroup /a, memory.max");
+}
+
+TEST_F(MemoryBudget, OwnLimitOfVersion1Binds) {
+  in_group("12:cpu,cpuacct:/x\n4:memory:/a/b\n1:name=systemd:/\n");
+  group_v1("memory/a/b", 2_GiB, 512_MiB);
+  expect(1536_MiB, "memory cgroup /a/b, memory.limit_in_bytes");
+}
+
+// Version 1 counts its children's pages in the lines that begin with total_.
+TEST_F(MemoryBudget, DroppableFilePagesOfVersion1AreNotUsed) {
+  in_group("4:memory:/a\n");
+  group_v1("memory/a", 1_GiB, 768_MiB);
+  write("memory/a/memory.stat", "inactive_file 1\ntotal_inactive_file 268435456\n");
+  expect(512_MiB, "memory cgroup /a, memory.limit_in_bytes");
+}
+
+TEST_F(MemoryBudget, TheTightestAncestorOfVersion1Binds) {
+  in_group("4:memory:/a/b\n");
+  group_v1("memory/a/b", 9223372036854771712U, 1_GiB);  // how version 1 says "unlimited"
+  group_v1("memory/a", 3_GiB, 2_GiB);
+  group_v1("memory", 9223372036854771712U, 3_GiB);
+  expect(1_GiB, "memory cgroup /a, memory.limit_in_bytes");
+}
+
+TEST_F(MemoryBudget, UnlimitedVersion1IsNoLimit) {
+  in_group("4:memory:/a\n");
+  group_v1("memory/a", 9223372036854771712U, 1_GiB);
+  expect(8_GiB, "MemAvailable");
+}
+
+TEST_F(MemoryBudget, MemoryMayShareItsHierarchy) {
+  in_group("4:cpuset,memory:/a\n");
+  group_v1("memory/a", 1_GiB, 0);
+  expect(1_GiB, "memory cgroup /a, memory.limit_in_bytes");
+}
+
+TEST_F(MemoryBudget, OtherControllersDoNotCount) {
+  in_group("4:memory2:/a\n5:cpu,memoryless:/a\n6:name=memory:/a\n");
+  group_v1("memory/a", 1_MiB, 0);
+  expect(8_GiB, "MemAvailable");
+}
+
+TEST_F(MemoryBudget, BothVersionsBindOnAHybridHost) {
+  in_group("4:memory:/a\n0::/b\n");
+  group_v1("memory/a", 2_GiB, 0);
+  expect(2_GiB, "memory cgroup /a, memory.limit_in_bytes");
+  group_v2("unified/b", std::to_string(1_GiB), 0);
+  expect(1_GiB, "memory cgroup /b, memory.max");
+}
+
+// A container may see its host's path, while its own group is what is mounted at the root.
+TEST_F(MemoryBudget, AContainersOwnLimitIsAtTheRoot) {
+  in_group("0::/docker/0123456789abcdef\n");
+  write("memory.max", std::to_string(1_GiB));
+  write("memory.current", std::to_string(256_MiB));
+  expect(768_MiB, "memory cgroup /, memory.max");
+}
+
+TEST_F(MemoryBudget, AContainersOwnLimitIsAtTheRootInVersion1) {
+  in_group("4:memory:/docker/0123456789abcdef\n");
+  group_v1("memory", 1_GiB, 256_MiB);
+  expect(768_MiB, "memory cgroup /, memory.limit_in_bytes");
+}
+
+TEST_F(MemoryBudget, TheRootGroupHasAPathOfOneSlash) {
+  in_group("0::/\n");
+  write("memory.max", std::to_string(1_GiB));
+  write("memory.current", "0");
+  expect(1_GiB, "memory cgroup /, memory.max");
+}
+
+TEST_F(MemoryBudget, GroupsMayBeCalledAsTheyLike) {
+  in_group("0::/a:b/c d/e-f.slice\n");
+  group_v2("a:b/c d/e-f.slice", std::to_string(1_GiB), 0);
+  expect(1_GiB, "memory cgroup /a:b/c d/e-f.slice, memory.max");
+}
+
+TEST_F(MemoryBudget, AFileThatIsMissingIsNoLimit) {
+  in_group("0::/a\n");
+  write("a/memory.max", std::to_string(1_GiB));
+  expect(8_GiB, "MemAvailable");
+  in_group("0::/b\n");
+  write("b/memory.current", "0");
+  expect(8_GiB, "MemAvailable");
+}
+
+TEST_F(MemoryBudget, GarbageIsNoLimit) {
+  in_group("0::/a\n");
+  for (const char* limit : {"", "\n", "garbage", "-1", "99999999999999999999999"}) {
+    group_v2("a", limit, 0);
+    expect(8_GiB, "MemAvailable");
+  }
+}
+
+TEST_F(MemoryBudget, AGarbledStatDropsNothing) {
+  in_group("0::/a\n");
+  group_v2("a", std::to_string(1_GiB), 256_MiB);
+  for (const char* stat : {"", "inactive_file", "inactive_file x\n", "inactive_files 5\n"}) {
+    write("a/memory.stat", stat);
+    expect(768_MiB, "memory cgroup /a, memory.max");
+  }
+}
+
+TEST_F(MemoryBudget, GarbledGroupLinesAreSkipped) {
+  in_group("\n:\n::\n0:\n0::\n0::a\nmemory\nmemory:/a\n\n4:memory:/a");
+  group_v1("memory/a", 1_GiB, 0);
+  expect(1_GiB, "memory cgroup /a, memory.limit_in_bytes");
+}
+
+TEST(MemoryBudgetOfThisHost, IsKnown) {
+  const std::optional<os::Budget> budget = os::memory_budget();
+  ASSERT_TRUE(budget);
+  EXPECT_GT(budget->available, 0U);
+  EXPECT_LE(budget->available, number_of("/proc/meminfo", "MemTotal:") * 1024);
+  EXPECT_FALSE(budget->limit.empty());
+}
+
+TEST(MemoryBudgetOfThisHost, IsUnknownWhenNothingCanBeRead) {
+  const os::InjectFault fault(1, EMFILE);
+  EXPECT_FALSE(os::memory_budget());
+  EXPECT_STREQ(os::InjectFault::victim(), "open");
+}
+
+/// Four pages; the second and the fourth are there.
+class Pages : public ::testing::Test {
+ protected:
+  Pages() : at_(os::reserve(4 * kPage).at) {
+    EXPECT_EQ(os::allow_write(at_, 4 * kPage), 0);
+    EXPECT_EQ(os::advise(at_, 4 * kPage, os::Advice::no_huge_pages) & ~EINVAL, 0);
+    at_[kPage] = at_[3 * kPage] = std::byte{1};
+  }
+  ~Pages() override { static_cast<void>(os::unmap(at_, 4 * kPage)); }
+
+  std::byte* at_;
+};
+
+TEST_F(Pages, PresentBytesCountsPages) {
+  if (!os::present_bytes(at_, kPage)) GTEST_SKIP() << "this kernel does not tell";
+  EXPECT_EQ(os::present_bytes(at_, 4 * kPage), 2 * kPage);
+  EXPECT_EQ(os::present_bytes(at_, kPage), 0U);
+  EXPECT_EQ(os::present_bytes(at_ + kPage, kPage), kPage);
+  EXPECT_EQ(os::present_bytes(at_ + 2 * kPage, 2 * kPage), kPage);
+}
+
+TEST_F(Pages, PresentBytesOfPartsOfPages) {
+  if (!os::present_bytes(at_, kPage)) GTEST_SKIP() << "this kernel does not tell";
+  EXPECT_EQ(os::present_bytes(at_ + kPage, 1), 1U);
+  EXPECT_EQ(os::present_bytes(at_ + kPage + 100, 200), 200U);
+  EXPECT_EQ(os::present_bytes(at_ + 100, 200), 0U);
+  EXPECT_EQ(os::present_bytes(at_, 0), 0U);
+}
+
+// A page that was only read is the kernel's page of zeros; it counts as there, and a page that was
+// dropped does not.
+TEST_F(Pages, PresentBytesFollowsThePages) {
+  if (!os::present_bytes(at_, kPage)) GTEST_SKIP() << "this kernel does not tell";
+  ASSERT_EQ(os::advise(at_ + kPage, kPage, os::Advice::drop_pages), 0);
+  EXPECT_EQ(os::present_bytes(at_, 4 * kPage), kPage);
+}
+
+// More pages than one read of the kernel's table takes.
+TEST(PresentBytes, CountsLargeRanges) {
+  const std::size_t bytes = 5000 * kPage;
+  const os::Mapped mapped = os::reserve(bytes);
+  ASSERT_EQ(os::allow_write(mapped.at, bytes), 0);
+  static_cast<void>(os::advise(mapped.at, bytes, os::Advice::no_huge_pages));
+  for (const std::size_t page : {0U, 4095U, 4096U, 4999U}) mapped.at[page * kPage] = std::byte{1};
+  const auto present = os::present_bytes(mapped.at, bytes);
+  EXPECT_EQ(present.value_or(4 * kPage), 4 * kPage);
+  EXPECT_EQ(os::unmap(mapped.at, bytes), 0);
+}
+
+TEST_F(Pages, WhatCannotBeReadIsUnknown) {
+  for (const std::uint64_t k : {1U, 2U}) {
+    const os::InjectFault fault(k, EACCES);
+    EXPECT_EQ(os::present_bytes(at_, kPage), std::nullopt);
+    EXPECT_EQ(std::string(os::InjectFault::victim()), k == 1 ? "open" : "pread");
+  }
+  for (const std::uint64_t k : {1U, 2U, 3U}) {
+    const os::InjectFault fault(k, EACCES);
+    EXPECT_EQ(os::huge_bytes(at_, kPage), std::nullopt) << k;
+  }
+}
+
+TEST_F(Pages, HugeBytesOfSmallPagesAreNone) { EXPECT_EQ(os::huge_bytes(at_, 4 * kPage), 0U); }
+
+TEST(HugeBytes, CountTransparentHugePages) {
+  const std::size_t huge = os::huge_page_size();
+  if (huge == 0) GTEST_SKIP() << "this kernel has no huge pages";
+  const os::Mapped mapped = os::reserve(3 * huge);
+  const auto first = reinterpret_cast<std::uintptr_t>(mapped.at);
+  std::byte* at = mapped.at + (huge - first % huge) % huge;
+  ASSERT_EQ(os::allow_write(at, 2 * huge), 0);
+  const bool advised = os::advise(at, 2 * huge, os::Advice::huge_pages) == 0;
+  at[0] = at[huge] = std::byte{1};
+  const std::size_t count = os::huge_bytes(at, 2 * huge).value_or(0);
+  const std::size_t present = os::present_bytes(at, 2 * huge).value_or(2 * kPage);
+  EXPECT_EQ(os::unmap(mapped.at, 3 * huge), 0);
+  if (!advised || present == 2 * kPage) GTEST_SKIP() << "the kernel had no huge page to give";
+  EXPECT_EQ(count, present / huge * huge);
+}
+
+TEST(PageFaults, AreCounted) {
+  const os::FaultCount before = os::page_faults();
+  const std::size_t bytes = 64 * kPage;
+  const os::Mapped mapped = os::reserve(bytes);
+  ASSERT_EQ(os::allow_write(mapped.at, bytes), 0);
+  static_cast<void>(os::advise(mapped.at, bytes, os::Advice::no_huge_pages));
+  for (std::size_t at = 0; at < bytes; at += kPage) mapped.at[at] = std::byte{1};
+  EXPECT_GE(os::page_faults().minor, before.minor + 64);
+  EXPECT_EQ(os::unmap(mapped.at, bytes), 0);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

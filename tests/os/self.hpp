@@ -1,0 +1,174 @@
+/// @file
+/// What the kernel says of this process: its mappings, its descriptors. Read here a second time,
+/// independently of what the library reads.
+#pragma once
+
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tapedeck::tests {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
+[[nodiscard]] inline std::size_t host_page() {
+  return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+[[nodiscard]] inline std::string text_of(const std::string& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// A number of a file in /proc: "VmLck:" of "/proc/self/status"; 0 where it is not there.
+[[nodiscard]] inline std::size_t number_of(const std::string& path, std::string_view key) {
+  std::istringstream lines(text_of(path));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(key)) return std::stoull(line.substr(key.size()));
+  }
+  return 0;
+}
+
+/// A mapping of /proc/self/smaps.
+struct Mapping {
+  std::uintptr_t begin = 0;
+  std::uintptr_t end = 0;
+  std::string access;               ///< "rw-p"
+  std::set<std::string> flags{};    ///< VmFlags
+  std::size_t kernel_page_kib = 0;  ///< KernelPageSize
+};
+
+[[nodiscard]] inline bool is_mapping_head(const std::string& line) {
+  const std::size_t dash = line.find('-');
+  return dash != std::string::npos && dash != 0 &&
+         line.find_first_not_of("0123456789abcdef") == dash;
+}
+
+[[nodiscard]] inline Mapping read_mapping_head(const std::string& line) {
+  const std::size_t dash = line.find('-');
+  const std::size_t space = line.find(' ');
+  return {.begin = std::stoull(line.substr(0, dash), nullptr, 16),
+          .end = std::stoull(line.substr(dash + 1, space - dash - 1), nullptr, 16),
+          .access = line.substr(space + 1, 4)};
+}
+
+/// The mappings that have bytes of the range.
+[[nodiscard]] inline std::vector<Mapping> mappings_in(const std::byte* at, std::size_t bytes) {
+  const auto from = reinterpret_cast<std::uintptr_t>(at);
+  std::vector<Mapping> all;
+  std::istringstream lines(text_of("/proc/self/smaps"));
+  for (std::string line; std::getline(lines, line);) {
+    if (is_mapping_head(line)) {
+      all.push_back(read_mapping_head(line));
+    } else if (line.starts_with("VmFlags:")) {
+      std::istringstream words(line.substr(8));
+      all.back().flags = {std::istream_iterator<std::string>(words), {}};
+    } else if (line.starts_with("KernelPageSize:")) {
+      all.back().kernel_page_kib = std::stoull(line.substr(15));
+    }
+  }
+  std::erase_if(all,
+                [&](const Mapping& one) { return one.end <= from || from + bytes <= one.begin; });
+  return all;
+}
+
+/// The access a byte allows, as /proc/self/smaps writes it: "rw-p"; "none" where nothing is mapped.
+[[nodiscard]] inline std::string access_of(const std::byte* at) {
+  const std::vector<Mapping> all = mappings_in(at, 1);
+  return all.empty() ? "none" : all.front().access;
+}
+
+/// Whether every byte of the range is mapped and every mapping of it has the flag.
+[[nodiscard]] inline ::testing::AssertionResult has_flag(const std::byte* at, std::size_t bytes,
+                                                         const std::string& flag) {
+  const auto from = reinterpret_cast<std::uintptr_t>(at);
+  std::size_t covered = 0;
+  for (const Mapping& one : mappings_in(at, bytes)) {
+    if (!one.flags.contains(flag)) {
+      return ::testing::AssertionFailure() << one.access << " mapping without " << flag;
+    }
+    covered += std::min(one.end, from + bytes) - std::max(one.begin, from);
+  }
+  if (covered != bytes) return ::testing::AssertionFailure() << covered << " bytes are mapped";
+  return ::testing::AssertionSuccess();
+}
+
+[[nodiscard]] inline bool any_has_flag(const std::byte* at, std::size_t bytes,
+                                       const std::string& flag) {
+  const std::vector<Mapping> all = mappings_in(at, bytes);
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Mapping& one) { return one.flags.contains(flag); });
+}
+
+/// Everything a process can leak but heap: its mappings without heap and stack, its descriptors.
+struct Holdings {
+  std::multiset<std::string> mappings{};
+  std::multiset<std::string> descriptors{};
+
+  friend bool operator==(const Holdings&, const Holdings&) = default;
+};
+
+[[nodiscard]] inline std::multiset<std::string> open_descriptors() {
+  std::multiset<std::string> all;
+  DIR* folder = ::opendir("/proc/self/fd");
+  if (folder == nullptr) return all;
+  while (const dirent* entry = ::readdir(folder)) {
+    const std::string name = entry->d_name;
+    if (!name.starts_with('.') && name != std::to_string(::dirfd(folder))) all.insert(name);
+  }
+  ::closedir(folder);
+  return all;
+}
+
+/// A sanitizer maps memory of its own as it likes, so its builds compare descriptors only.
+[[nodiscard]] inline Holdings holdings() {
+  Holdings all = {.descriptors = open_descriptors()};
+  if (kSanitized) return all;
+  std::ifstream lines("/proc/self/maps");
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.ends_with("[heap]") && !line.ends_with("[stack]")) all.mappings.insert(line);
+  }
+  return all;
+}
+
+[[nodiscard]] inline std::string difference(const std::multiset<std::string>& a,
+                                            const std::multiset<std::string>& b) {
+  std::vector<std::string> only;
+  std::set_symmetric_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(only));
+  std::string text;
+  for (const std::string& one : only) text += "  " + one + "\n";
+  return text;
+}
+
+/// Whether two moments hold the same, and what differs.
+[[nodiscard]] inline ::testing::AssertionResult same(const Holdings& before,
+                                                     const Holdings& after) {
+  if (before == after) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << "mappings or descriptors differ:\n"
+                                       << difference(before.mappings, after.mappings)
+                                       << difference(before.descriptors, after.descriptors);
+}
+
+}  // namespace tapedeck::tests

@@ -1,0 +1,258 @@
+#include "os/vm.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "os/child.hpp"
+#include "os/faults.hpp"
+#include "os/file.hpp"
+#include "os/huge_page_pool.hpp"
+#include "os/proc.hpp"
+#include "os/self.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+/// Reserved addresses, unmapped in the end.
+class Addresses {
+ public:
+  explicit Addresses(std::size_t bytes) : bytes_(bytes), mapped_(os::reserve(bytes)) {
+    if (mapped_.error != 0) ADD_FAILURE() << "reserve: errno " << mapped_.error;
+  }
+  ~Addresses() { static_cast<void>(os::unmap(mapped_.at, bytes_)); }
+  Addresses(const Addresses&) = delete;
+  Addresses& operator=(const Addresses&) = delete;
+
+  [[nodiscard]] std::byte* at(std::size_t offset = 0) const { return mapped_.at + offset; }
+
+ private:
+  std::size_t bytes_;
+  os::Mapped mapped_;
+};
+
+const std::size_t kPage = host_page();
+
+TEST(Vm, KnowsThePageSizes) {
+  EXPECT_EQ(os::page_size(), kPage);
+  EXPECT_EQ(os::huge_page_size(), pool_page());
+}
+
+TEST(Reserve, GivesAddressesWithoutMemory) {
+  const Addresses range(16 * kPage);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(range.at()) % kPage, 0U);
+  EXPECT_EQ(access_of(range.at()), "---p");
+  EXPECT_TRUE(has_flag(range.at(), 16 * kPage, "nr"));  // MAP_NORESERVE
+  EXPECT_TRUE(faults_on_read(range.at()));
+  EXPECT_EQ(os::present_bytes(range.at(), 16 * kPage).value_or(0), 0U);
+}
+
+TEST(Reserve, GivesErrno) {
+  const os::Mapped mapped = os::reserve(std::size_t{1} << 61);
+  EXPECT_EQ(mapped.error, ENOMEM);
+  EXPECT_EQ(mapped.at, nullptr);
+}
+
+TEST(Unmap, TakesTheAddressesAway) {
+  const os::Mapped mapped = os::reserve(kPage);
+  EXPECT_EQ(os::unmap(mapped.at, kPage), 0);
+  EXPECT_EQ(access_of(mapped.at), "none");
+  EXPECT_EQ(os::unmap(mapped.at + 1, kPage), EINVAL);
+}
+
+TEST(Access, IsAllowedAndForbiddenPageByPage) {
+  const Addresses range(4 * kPage);
+  EXPECT_EQ(os::allow_write(range.at(kPage), 2 * kPage), 0);
+  EXPECT_EQ(access_of(range.at()), "---p");
+  EXPECT_EQ(access_of(range.at(kPage)), "rw-p");
+  EXPECT_EQ(access_of(range.at(3 * kPage)), "---p");
+  *range.at(kPage) = std::byte{7};
+  EXPECT_EQ(os::forbid_access(range.at(kPage), kPage), 0);
+  EXPECT_TRUE(faults_on_read(range.at(kPage)));
+  EXPECT_EQ(os::allow_write(range.at(kPage), kPage), 0);
+  EXPECT_EQ(*range.at(kPage), std::byte{7});  // forbidding keeps the page
+  EXPECT_EQ(os::allow_write(range.at() + 1, kPage), EINVAL);
+  EXPECT_EQ(os::forbid_access(range.at() + 1, kPage), EINVAL);
+}
+
+TEST(ReserveAgain, DropsThePages) {
+  const Addresses range(2 * kPage);
+  ASSERT_EQ(os::allow_write(range.at(), 2 * kPage), 0);
+  *range.at() = *range.at(kPage) = std::byte{7};
+  EXPECT_EQ(os::reserve_again(range.at(kPage), kPage), 0);
+  EXPECT_EQ(access_of(range.at(kPage)), "---p");
+  EXPECT_EQ(*range.at(), std::byte{7});
+  ASSERT_EQ(os::allow_write(range.at(kPage), kPage), 0);
+  EXPECT_EQ(*range.at(kPage), std::byte{0});
+  EXPECT_EQ(os::reserve_again(range.at() + 1, kPage), EINVAL);
+}
+
+TEST(MapShared, LiesOverReservedAddresses) {
+  const os::Opened file = os::create_memory_file("test", kPage, 0);
+  const Addresses range(2 * kPage);
+  const os::Mapped mapped =
+      os::map_shared(file.descriptor.get(), kPage, os::Access::write, range.at(kPage));
+  ASSERT_EQ(mapped.error, 0);
+  EXPECT_EQ(mapped.at, range.at(kPage));
+  EXPECT_EQ(access_of(range.at()), "---p");
+  EXPECT_EQ(access_of(mapped.at), "rw-s");
+  *mapped.at = std::byte{9};
+  std::byte read{};
+  ASSERT_EQ(os::read_at(file.descriptor.get(), {&read, 1}, 0).bytes, 1U);
+  EXPECT_EQ(read, std::byte{9});
+}
+
+TEST(MapShared, GivesTheAccessAskedFor) {
+  const os::Opened file = os::create_memory_file("test", kPage, 0);
+  const std::vector<std::pair<os::Access, std::string>> all = {
+      {os::Access::none, "---s"}, {os::Access::read, "r--s"}, {os::Access::write, "rw-s"}};
+  for (const auto& [access, text] : all) {
+    const os::Mapped mapped = os::map_shared(file.descriptor.get(), kPage, access, nullptr);
+    ASSERT_EQ(mapped.error, 0);
+    EXPECT_EQ(access_of(mapped.at), text);
+    EXPECT_EQ(os::unmap(mapped.at, kPage), 0);
+  }
+  EXPECT_EQ(os::map_shared(-1, kPage, os::Access::read, nullptr).error, EBADF);
+}
+
+TEST(MapHuge, TakesPagesOfThePool) {
+  const HugePagePool pool(2);
+  if (!pool.ready()) GTEST_SKIP() << "the host's pool of huge pages cannot be filled here";
+  in_child([] {
+    const std::size_t huge = pool_page();
+    const Addresses range(3 * huge);
+    const auto first = reinterpret_cast<std::uintptr_t>(range.at());
+    std::byte* at = range.at((huge - first % huge) % huge);
+    ASSERT_EQ(os::map_huge(at, 2 * huge, huge), 0);
+    *at = *(at + huge) = std::byte{1};
+    EXPECT_EQ(mappings_in(at, huge).front().kernel_page_kib * 1024, huge);
+    EXPECT_EQ(os::huge_bytes(at, 2 * huge), 2 * huge);
+    EXPECT_EQ(os::present_bytes(at, 2 * huge), 2 * huge);
+  });
+}
+
+TEST(MapHuge, IsRefusedBeyondThePool) {
+  const HugePagePool pool(0);
+  const std::size_t huge = pool_page();
+  if (huge == 0) GTEST_SKIP() << "this kernel has no huge pages";
+  if (number_of("/proc/sys/vm/nr_overcommit_hugepages", "") != 0) {
+    GTEST_SKIP() << "this host makes huge pages on demand";
+  }
+  const std::size_t bytes = (pool_free() + 1) * huge;
+  const Addresses range(bytes + huge);
+  const auto first = reinterpret_cast<std::uintptr_t>(range.at());
+  EXPECT_EQ(os::map_huge(range.at((huge - first % huge) % huge), bytes, huge), ENOMEM);
+}
+
+struct AdviceCase {
+  os::Advice advice;
+  const char* flag;
+};
+
+TEST(Advise, ReachesTheKernel) {
+  const std::vector<AdviceCase> all = {{os::Advice::no_core_dump, "dd"},
+                                       {os::Advice::not_on_fork, "dc"},
+                                       {os::Advice::zero_on_fork, "wf"},
+                                       {os::Advice::no_huge_pages, "nh"},
+                                       {os::Advice::huge_pages, "hg"}};
+  const bool has_huge = ::access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0;
+  for (const auto& [advice, flag] : all) {
+    const bool for_huge = advice == os::Advice::huge_pages || advice == os::Advice::no_huge_pages;
+    if (for_huge && !has_huge) continue;
+    const Addresses range(kPage);
+    ASSERT_EQ(os::allow_write(range.at(), kPage), 0);
+    EXPECT_EQ(os::advise(range.at(), kPage, advice), 0) << flag;
+    EXPECT_TRUE(has_flag(range.at(), kPage, flag));
+    EXPECT_EQ(os::advise(range.at() + 1, kPage, advice), EINVAL) << flag;
+  }
+}
+
+TEST(Advise, DropsPages) {
+  const Addresses range(kPage);
+  ASSERT_EQ(os::allow_write(range.at(), kPage), 0);
+  *range.at() = std::byte{7};
+  EXPECT_EQ(os::advise(range.at(), kPage, os::Advice::drop_pages), 0);
+  EXPECT_EQ(*range.at(), std::byte{0});
+}
+
+TEST(Lock, HoldsPagesInMemory) {
+  const Addresses range(2 * kPage);
+  ASSERT_EQ(os::allow_write(range.at(), 2 * kPage), 0);
+  ASSERT_EQ(os::lock(range.at(), kPage), 0);
+  if (!kSanitized) {  // whose mlock does nothing
+    EXPECT_TRUE(has_flag(range.at(), kPage, "lo"));
+    EXPECT_EQ(os::present_bytes(range.at(), kPage).value_or(kPage), kPage);
+  }
+  EXPECT_FALSE(any_has_flag(range.at(kPage), kPage, "lo"));
+}
+
+TEST(LockLimit, IsTheResourceLimit) {
+  in_child([] {
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    limit.rlim_cur = 12288;
+    ASSERT_EQ(::setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    EXPECT_EQ(os::lock_limit(), 12288U);
+    limit.rlim_cur = limit.rlim_max = RLIM_INFINITY;
+    if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return;  // only root raises it
+    EXPECT_EQ(os::lock_limit(), std::numeric_limits<std::size_t>::max());
+  });
+}
+
+TEST(Populate, MakesPagesResidentAndKeepsThem) {
+  const Addresses range(4 * kPage);
+  ASSERT_EQ(os::allow_write(range.at(), 4 * kPage), 0);
+  *range.at(kPage) = std::byte{7};
+  const int error = os::populate(range.at(), 4 * kPage, os::Access::write);
+  if (error == EINVAL) GTEST_SKIP() << "this kernel has no MADV_POPULATE";
+  ASSERT_EQ(error, 0);
+  EXPECT_EQ(os::present_bytes(range.at(), 4 * kPage).value_or(4 * kPage), 4 * kPage);
+  EXPECT_EQ(*range.at(kPage), std::byte{7});
+}
+
+TEST(Populate, GivesErrnoWhereThereIsNoAccess) {
+  const Addresses range(kPage);
+  EXPECT_NE(os::populate(range.at(), kPage, os::Access::write), 0);
+  EXPECT_NE(os::populate(range.at() + 1, kPage, os::Access::read), 0);
+}
+
+struct Wrapper {
+  const char* call;
+  std::function<int()> run;  // gives errno
+};
+
+TEST(Vm, EveryCallCanBeMadeToFail) {
+  const Addresses range(kPage);
+  const os::Opened file = os::create_memory_file("test", kPage, 0);
+  std::byte* at = range.at();
+  const std::vector<Wrapper> wrappers = {
+      {"mmap", [] { return os::reserve(kPage).error; }},
+      {"mmap",
+       [&] { return os::map_shared(file.descriptor.get(), kPage, os::Access::write, at).error; }},
+      {"mprotect", [&] { return os::allow_write(at, kPage); }},
+      {"mprotect", [&] { return os::forbid_access(at, kPage); }},
+      {"mmap", [&] { return os::reserve_again(at, kPage); }},
+      {"mmap", [&] { return os::map_huge(at, kPage, std::size_t{2} << 20); }},
+      {"madvise", [&] { return os::advise(at, kPage, os::Advice::no_core_dump); }},
+      {"mlock", [&] { return os::lock(at, kPage); }},
+      {"madvise", [&] { return os::populate(at, kPage, os::Access::write); }},
+  };
+  for (const Wrapper& wrapper : wrappers) {
+    const os::InjectFault fault(1, EDOM);
+    EXPECT_EQ(wrapper.run(), EDOM) << wrapper.call;
+    EXPECT_STREQ(os::InjectFault::victim(), wrapper.call);
+  }
+  EXPECT_EQ(access_of(at), "---p");  // none of them acted
+  EXPECT_FALSE(any_has_flag(at, kPage, "dd"));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
