@@ -57,7 +57,7 @@ void tell_error(std::string_view message) {
   tell(line + '\n');
 }
 
-LiveStat::LiveStat(bool wanted) noexcept : style_(Style::off) {
+LiveStat::LiveStat(bool wanted) noexcept {
   if (!wanted) return;
   const bool below = os::is_terminal(kOutput);
   style_ = !os::is_terminal(kError) ? Style::lines : below ? Style::below_text : Style::in_place;

@@ -46,7 +46,7 @@ class LiveStat {
  private:
   enum class Style : unsigned char { off, lines, in_place, below_text };
 
-  Style style_;
+  Style style_ = Style::off;
   bool shown_ = false;
   std::size_t tokens_ = 0;
 };

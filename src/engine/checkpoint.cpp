@@ -81,9 +81,7 @@ std::optional<LayoutSizes> sizes_of(const Shape& shape) {
   }
   TapeMeasure scratch;
   static_cast<void>(take_token(scratch, shape));
-  for (std::size_t layer = 0; layer < shape.layers; ++layer) {
-    static_cast<void>(take_layer(scratch, shape, shape.seq_len));
-  }
+  static_cast<void>(take_layer(scratch, shape, shape.seq_len));  // each layer in the same lines
   TapeMeasure row;
   static_cast<void>(take_row(row, shape));
   const auto history = row.bytes() ? checked_mul(*row.bytes(), shape.seq_len) : std::nullopt;

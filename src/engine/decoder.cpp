@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "engine/kernels.hpp"
+#include "tapedeck/memory/tape_scope.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 namespace {
@@ -60,6 +61,7 @@ void Decoder::run_layer(std::size_t layer, const Pass& pass) {
   const std::size_t layers = shape_.layers;
   const std::size_t kv_dim = shape_.kv_dim();
   const std::size_t offset = layer * 2 * kv_dim;  // of this layer's K, and then V, in each row
+  const TapeScope layer_end(layout_.scratch());  // the next layer computes in the same, warm, lines
   const LayerTakes t = take_layer(layout_.scratch(), shape_, pass.positions);
   const std::span<float> hidden = pass.takes.hidden;
 

@@ -13,10 +13,11 @@
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 
-/// Decodes one talk of a layout. Temporaries live on `scratch()` until `clear_pass()`; the KV cache
-/// is the talk's `history()` and grows by one row each token until `clear_talk()`. The decoder
-/// holds no state of its own, so those two calls are its whole lifecycle too. In steady state a
-/// pass makes no heap allocation and no system call but the pool's futex.
+/// Decodes one talk of a layout. Temporaries live on `scratch()`: a layer's until its `TapeScope`
+/// ends, so that all layers compute in the same lines, the others until `clear_pass()`. The KV
+/// cache is the talk's `history()` and grows by one row each token until `clear_talk()`. The
+/// decoder holds no state of its own, so those two calls are its whole lifecycle too. In steady
+/// state a pass makes no heap allocation and no system call but the pool's futex.
 ///
 /// Thread-safety: the layout's writer.
 ///

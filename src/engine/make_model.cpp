@@ -8,6 +8,8 @@
 #include <random>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/on_failure.hpp"
@@ -20,12 +22,12 @@
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 namespace {
 
-constexpr std::size_t kChunkFloats = 256 * 1024;
+constexpr std::size_t kChunkFloats = 262'144;
 
 // Written under a name of its own beside the final one, and gone unless it was put in place.
 class NewFile {
  public:
-  explicit NewFile(const std::filesystem::path& path) : path_(path) {
+  explicit NewFile(std::filesystem::path path) : path_(std::move(path)) {
     const os::FileFacts there = os::facts(path_);
     if (there.error != 0 && there.error != ENOENT) fail("stat", there.error);
     if (there.error == 0 && !there.regular) {

@@ -49,7 +49,7 @@ template <class AnyTape>
           .logits = scratch.template take<float>(s.vocab)};
 }
 
-/// What a layer computes in.
+/// What a layer computes in, until the next one does.
 struct LayerTakes {
   std::span<float> normed;
   std::span<float> query;

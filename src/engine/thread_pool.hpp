@@ -72,7 +72,7 @@ class ThreadPool {
 
  private:
   // A few microseconds of work: more than it takes to hand a part to a thread that spins.
-  static constexpr std::size_t kWorthAThread = 16 * 1024;
+  static constexpr std::size_t kWorthAThread = 16'384;
 
   // A reference to a function object: std::function might allocate.
   struct Task {

@@ -257,10 +257,11 @@ void Tape::clear_extras(std::uintptr_t floor, std::uintptr_t head) noexcept {
   for (Tape& child : cold_->children) child.clear();
 }
 
-void Tape::rewind_extras(const Mark& mark, std::uintptr_t head) noexcept {
-  overwrite_given_back(mark.head_, head);
-  overwrite_given_back(mark.crumb_, round_up(mark.crumb_, kLine));
-  free_spilled(mark.spilled_);
+void Tape::rewind_extras(std::uintptr_t to, std::uintptr_t crumb, const Spilled* keep,
+                         std::uintptr_t head) noexcept {
+  overwrite_given_back(to, head);
+  overwrite_given_back(crumb, round_up(crumb, kLine));
+  free_spilled(keep);
 }
 
 void Tape::overwrite_given_back(std::uintptr_t from, std::uintptr_t to) noexcept {

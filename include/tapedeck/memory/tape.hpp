@@ -104,6 +104,7 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
     }
     head_.store(head + round_up(bytes, kLine), std::memory_order_relaxed);
     checking::unpoison(head, bytes);
+    if (head == 0) __builtin_unreachable();  // so that `take` need not look at the pointer again
     return reinterpret_cast<void*>(head);
   }
 
@@ -239,7 +240,8 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
   void overwrite_given_back(std::uintptr_t from, std::uintptr_t to) noexcept;
   [[noreturn]] void throw_full(std::size_t bytes) const;
   void clear_extras(std::uintptr_t floor, std::uintptr_t head) noexcept;
-  void rewind_extras(const Mark& mark, std::uintptr_t head) noexcept;
+  void rewind_extras(std::uintptr_t to, std::uintptr_t crumb, const Spilled* keep,
+                     std::uintptr_t head) noexcept;
   [[nodiscard]] bool owns_spilled(std::uintptr_t at) const noexcept;
   void release() noexcept;
   void swap(Tape& other) noexcept;
@@ -289,7 +291,7 @@ inline void Tape::rewind(const Mark& mark) noexcept {
     return;
   fold_peak(head);
   if (on_give_back_ != 0) [[unlikely]]
-    rewind_extras(mark, head);
+    rewind_extras(mark.head_, mark.crumb_, mark.spilled_, head);
   checking::poison(mark.head_, head - mark.head_);
   // Packed takes may have gone on in the line that was open at the mark.
   checking::poison(mark.crumb_, round_up(mark.crumb_, kLine) - mark.crumb_);

@@ -30,7 +30,8 @@ class TapeResource final : public std::pmr::memory_resource {
   [[nodiscard]] Tape& tape() const noexcept { return *tape_; }
 
  private:
-  void* do_allocate(std::size_t bytes, std::size_t align) override {
+  // Flattened, because with an alignment known only at run time GCC would call try_take.
+  [[gnu::flatten]] void* do_allocate(std::size_t bytes, std::size_t align) override {
     return tape_->take(bytes, align);
   }
   void do_deallocate(void*, std::size_t, std::size_t) override {}
