@@ -21,6 +21,7 @@ std::span<const float> part(std::span<const float> all, std::size_t layer,
 struct Decoder::Pass {
   TokenTakes takes;
   std::span<float> row;   // of history, this token's
+  const float* rows;      // the talk's first
   std::size_t positions;  // with this token's
 };
 
@@ -41,11 +42,14 @@ std::span<float> Decoder::forward(TokenId token) {
   assert(token < shape_.vocab);
   const std::size_t position = this->position();
   Tape& scratch = layout_.scratch();
-  const Pass pass{.takes = take_token(scratch, shape_),
-                  .row = take_row(history_, shape_),
+  const TokenTakes takes = take_token(scratch, shape_);
+  const std::span<float> row = take_row(history_, shape_);
+  const Pass pass{.takes = takes,
+                  .row = row,
+                  .rows = row.data() - position * stride_,
                   .positions = position + 1};
-  if (position == 0) rows_ = pass.row.data();
-  assert(pass.row.data() == rows_ + position * stride_);  // the kernels walk rows by their stride
+  // Rows lie one behind the other, and nothing else lies on this history.
+  assert(history_.used() - history_.floor() == pass.positions * stride_ * sizeof(float));
 
   const std::span<float> hidden = pass.takes.hidden;
   const auto embedding = weights_.token_embedding.subspan(token * shape_.dim, shape_.dim);
@@ -74,8 +78,8 @@ void Decoder::run_layer(std::size_t layer, const Pass& pass) {
   rotate(t.query, pass.takes.rotation);
   rotate(key, pass.takes.rotation);
   attend(pool_, t.mixed, t.query, t.scores,
-         {.keys = rows_ + offset,
-          .values = rows_ + offset + kv_dim,
+         {.keys = pass.rows + offset,
+          .values = pass.rows + offset + kv_dim,
           .stride = stride_,
           .positions = pass.positions},
          {.heads = shape_.heads, .kv_heads = shape_.kv_heads});

@@ -17,7 +17,8 @@ namespace tapedeck::inline TAPEDECK_ABI::engine {
 /// ends, so that all layers compute in the same lines, the others until `clear_pass()`. The KV
 /// cache is the talk's `history()` and grows by one row each token until `clear_talk()`. The
 /// decoder holds no state of its own, so those two calls are its whole lifecycle too. In steady
-/// state a pass makes no heap allocation and no system call but the pool's futex.
+/// state a pass makes no heap allocation and no system call but the pool's futex. The history may
+/// grow by steps, but not spill: the kernels walk its rows by their stride.
 ///
 /// Thread-safety: the layout's writer.
 ///
@@ -54,8 +55,7 @@ class Decoder {
   Layout& layout_;
   ThreadPool& pool_;
   Tape& history_;
-  std::size_t stride_;           // floats from one row of history to the next
-  const float* rows_ = nullptr;  // the first
+  std::size_t stride_;  // floats from one row of history to the next
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::engine

@@ -1,5 +1,6 @@
 #include "engine/talk.hpp"
 
+#include <cassert>
 #include <string>
 
 #include "engine/tokenizer.hpp"
@@ -24,6 +25,7 @@ TalkResult hold_talk(Decoder& decoder, Sampler& sampler, std::span<const TokenId
                      std::size_t positions, const std::atomic<bool>& stop,
                      const OnToken& on_token) {
   const std::size_t limit = positions_for(decoder.shape(), prompt.size(), positions);
+  assert(decoder.position() == 0);
   TokenId token = prompt[0];
   for (std::size_t pass = 1; pass <= limit; ++pass) {
     const std::span<float> logits = decoder.forward(token);

@@ -29,6 +29,8 @@ void count() noexcept { allocations.fetch_add(1, std::memory_order_relaxed); }
 
 }  // namespace
 
+// The names are the C library's and the sanitizers'.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-*)
 extern "C" {
 
 std::uint64_t tapedeck_heap_allocations() noexcept;
@@ -88,6 +90,7 @@ int posix_memalign(void** block, std::size_t align, std::size_t bytes) noexcept 
 #endif
 
 }  // extern "C"
+// NOLINTEND(bugprone-reserved-identifier,readability-*)
 
 #if defined(TAPEDECK_SANITIZED)
 namespace {

@@ -41,8 +41,8 @@ const char* to_string(Wish wish) noexcept {
 }
 
 struct Block::State {
-  explicit State(BlockKind block_kind, const BlockOptions& block_options = {})
-      : kind(block_kind), options(block_options) {}
+  explicit State(BlockKind block_kind, BlockOptions block_options = {})
+      : kind(block_kind), options(std::move(block_options)) {}
   ~State() {
     announce_decommit(0, committed);
     if (mapping != nullptr) static_cast<void>(os::unmap(mapping, mapping_bytes));

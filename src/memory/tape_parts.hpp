@@ -24,6 +24,7 @@ inline std::uintptr_t address_of(const std::byte* at) noexcept {
 }
 
 inline void overwrite(std::uintptr_t from, std::uintptr_t to, int value) noexcept {
+  if (from == to) return;  // an empty tape's range begins nowhere
   // Padding between takes is still poisoned.
   checking::unpoison(from, to - from);
   std::memset(reinterpret_cast<void*>(from), value, to - from);
