@@ -1,7 +1,7 @@
 #include "tapedeck/base/bytes.hpp"
 
 #include <array>
-#include <cstdio>
+#include <charconv>
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
@@ -13,8 +13,8 @@ std::string to_iec(std::uint64_t bytes) {
   // 1023.95 and more would be printed as 1024.
   for (; value >= 1023.95 && unit + 1 < units.size(); ++unit) value /= 1024;
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.1f", value);
-  std::string number(text.data());
+  const auto end = std::to_chars(text.begin(), text.end(), value, std::chars_format::fixed, 1).ptr;
+  std::string number(text.begin(), end);
   if (number.ends_with(".0")) number.resize(number.size() - 2);
   return number + " " + units[unit];
 }

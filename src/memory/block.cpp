@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -28,8 +29,11 @@ namespace {
   return *rounded;
 }
 
-[[nodiscard]] const char* to_call(BlockKind kind) noexcept {
-  return kind == BlockKind::anonymous ? "mprotect" : "mmap";
+constexpr const char* kPoolAdvice = "see /proc/sys/vm/nr_hugepages";
+
+[[noreturn]] void refuse(const os::Opened& opened, std::size_t bytes,
+                         const std::string& path = {}) {
+  throw SystemError({.call = opened.call, .number = opened.error, .path = path, .bytes = bytes});
 }
 
 }  // namespace
@@ -44,7 +48,7 @@ struct Block::State {
   explicit State(BlockKind block_kind, BlockOptions block_options = {})
       : kind(block_kind), options(std::move(block_options)) {}
   ~State() {
-    announce_decommit(0, committed);
+    announce_decommit(0);
     if (mapping != nullptr) static_cast<void>(os::unmap(mapping, mapping_bytes));
   }
   State(const State&) = delete;
@@ -53,13 +57,14 @@ struct Block::State {
   void reserve(std::size_t bytes, std::size_t align);
   void map_whole(os::Access access);
   void commit_range(std::size_t from, std::size_t to);
+  [[nodiscard]] os::Opened create_file(std::size_t bytes);
   [[nodiscard]] int make_usable(std::byte* at, std::size_t bytes);
   [[nodiscard]] bool give_back(std::byte* at, std::size_t bytes) const noexcept;
   void ask(Wish wish, std::byte* at, std::size_t bytes, os::Advice advice);
   void ask_kernel(std::byte* at, std::size_t bytes);
   bool lock_range(std::byte* at, std::size_t bytes);
   void refused(Wish wish, int error, const std::string& why = {});
-  void announce_decommit(std::size_t from, std::size_t to) const noexcept;
+  void announce_decommit(std::size_t from) noexcept;
   [[nodiscard]] std::size_t granule() const noexcept {
     return explicit_page != 0 ? explicit_page : os::page_size();
   }
@@ -76,6 +81,7 @@ struct Block::State {
   std::size_t explicit_page = 0;  // size of the hugetlb pages asked for; 0: none
   std::size_t page = os::page_size();
   os::Descriptor file;
+  std::vector<std::span<std::byte>> announced;  // to on_commit, and not yet to on_decommit
   std::vector<Unmet> unmet;
 };
 
@@ -94,7 +100,7 @@ void Block::State::reserve(std::size_t bytes, std::size_t align) {
   mapping_bytes = extent + 2 * guard + slack;
   const os::Mapped mapped = os::reserve(mapping_bytes);
   if (mapped.error != 0) {
-    throw SystemError({.call = "mmap", .number = mapped.error, .bytes = mapping_bytes},
+    throw SystemError({.call = mapped.call, .number = mapped.error, .bytes = mapping_bytes},
                       "reserve less, or raise the limit of address space (ulimit -v)");
   }
   mapping = mapped.at;
@@ -108,11 +114,13 @@ void Block::State::map_whole(os::Access access) {
   foreign = true;
   const os::Mapped mapped = os::map_shared(file.get(), size, access, data);
   if (mapped.error != 0) {
-    throw SystemError({.call = "mmap", .number = mapped.error, .bytes = size});
+    throw SystemError({.call = mapped.call, .number = mapped.error, .bytes = size});
   }
   ask_kernel(data, size);
   if (options.lock) lock_range(data, size);
+  announced.reserve(1);  // nothing may fail once the hook was told
   if (options.on_commit) options.on_commit({data, size});
+  announced.push_back({data, size});
   committed = size;
 }
 
@@ -130,11 +138,10 @@ Block Block::reserve(std::size_t bytes, const BlockOptions& options) {
 
 Block Block::map_file(const std::filesystem::path& path, const BlockOptions& options) {
   os::Opened opened = os::open_read(path);
-  const os::FileFacts facts =
-      opened.error == 0 ? os::facts(opened.descriptor.get()) : os::FileFacts{};
-  if (const int error = opened.error != 0 ? opened.error : facts.error; error != 0) {
-    throw SystemError(
-        {.call = opened.error != 0 ? "open" : "fstat", .number = error, .path = path.string()});
+  if (opened.error != 0) refuse(opened, 0, path.string());
+  const os::FileFacts facts = os::facts(opened.descriptor.get());
+  if (facts.error != 0) {
+    throw SystemError({.call = "fstat", .number = facts.error, .path = path.string()});
   }
   if (!facts.regular) throw InvalidArgument(path.string() + " is not a regular file");
   if (facts.bytes == 0) throw FormatError(path.string(), 0, "the file is empty");
@@ -148,38 +155,42 @@ Block Block::map_file(const std::filesystem::path& path, const BlockOptions& opt
 }
 
 Block Block::create_shared(std::size_t bytes, const BlockOptions& options) {
+  int refusal = 0;
+  if (options.huge_pages == HugePages::explicit_pages) {
+    const std::size_t huge = os::huge_page_size();
+    auto state = std::make_unique<State>(BlockKind::shared, options);
+    state->explicit_page = state->page = huge;
+    refusal = huge == 0 ? ENOSYS : state->create_file(rounded_to(bytes, huge)).error;
+    if (refusal == 0) return Block(std::move(state));
+  }
   auto state = std::make_unique<State>(BlockKind::shared, options);
-  const bool want_huge = options.huge_pages == HugePages::explicit_pages;
-  const std::size_t huge = want_huge ? os::huge_page_size() : 0;
-  os::Opened opened;
-  if (huge != 0) {
-    opened = os::create_memory_file("tapedeck", rounded_to(bytes, huge), huge);
-    if (opened.error == 0) state->explicit_page = state->page = huge;
-  }
-  if (want_huge && !opened.descriptor) {
-    state->refused(Wish::huge_pages, huge == 0 ? ENOSYS : opened.error);
-  }
-  const std::size_t size = rounded_to(bytes, state->granule());
-  if (!opened.descriptor) opened = os::create_memory_file("tapedeck", size, 0);
-  if (opened.error != 0) {
-    throw SystemError({.call = "memfd_create", .number = opened.error, .bytes = size});
-  }
-  state->file = std::move(opened.descriptor);
-  state->reserve(size, state->explicit_page);
-  const os::Mapped mapped = os::map_shared(state->file.get(), size, os::Access::none, state->data);
-  if (mapped.error != 0) throw SystemError({.call = "mmap", .number = mapped.error, .bytes = size});
+  const std::size_t size = rounded_to(bytes, os::page_size());
+  if (const os::Opened made = state->create_file(size); made.error != 0) refuse(made, size);
+  if (refusal != 0) state->refused(Wish::huge_pages, refusal, kPoolAdvice);
   return Block(std::move(state));
+}
+
+// The pool of huge pages may be too small for the file, or only for its mapping.
+os::Opened Block::State::create_file(std::size_t bytes) {
+  os::Opened opened = os::create_memory_file("tapedeck", bytes, explicit_page);
+  if (opened.error != 0) return opened;
+  file = std::move(opened.descriptor);
+  reserve(bytes, explicit_page);
+  const os::Mapped mapped = os::map_shared(file.get(), bytes, os::Access::none, data);
+  return {.error = mapped.error, .call = mapped.call};
 }
 
 Block Block::open_shared(int descriptor, bool writable, const BlockOptions& options) {
   os::Opened opened = os::duplicate(descriptor);
-  if (opened.error != 0) throw SystemError({.call = "fcntl", .number = opened.error});
+  if (opened.error != 0) refuse(opened, 0);
   const os::FileFacts facts = os::facts(opened.descriptor.get());
   if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
   if (facts.bytes == 0) throw InvalidArgument("the shared memory is empty");
   auto state = std::make_unique<State>(BlockKind::shared, options);
   state->can_write = writable;
-  state->reserve(facts.bytes, 0);
+  const std::size_t huge = os::huge_page_of(opened.descriptor.get());
+  if (huge != 0) state->explicit_page = state->page = huge;
+  state->reserve(facts.bytes, huge);
   state->file = std::move(opened.descriptor);
   state->map_whole(writable ? os::Access::write : os::Access::read);
   return Block(std::move(state));
@@ -227,15 +238,21 @@ bool Block::try_commit(std::size_t bytes) noexcept {
 void Block::State::commit_range(std::size_t from, std::size_t to) {
   std::byte* at = data + from;
   const std::size_t bytes = to - from;
+  announced.reserve(announced.size() + 1);  // nothing may fail once the hook was told
+  const std::size_t page_before = page;
   if (const int error = make_usable(at, bytes); error != 0) {
-    throw SystemError({.call = to_call(kind), .number = error, .bytes = bytes},
+    throw SystemError({.call = "mprotect", .number = error, .bytes = bytes},
                       "commit less, or see vm.overcommit_memory and vm.max_map_count");
   }
-  OnFailure undo([&] { static_cast<void>(give_back(at, bytes)); });
+  OnFailure undo([&] {
+    static_cast<void>(give_back(at, bytes));
+    page = page_before;
+  });
   ask_kernel(at, bytes);
   if (options.lock) lock_range(at, bytes);
   if (options.on_commit) options.on_commit({at, bytes});
   undo.completed();
+  announced.push_back({at, bytes});
   committed = to;
 }
 
@@ -246,18 +263,22 @@ int Block::State::make_usable(std::byte* at, std::size_t bytes) {
       if (at == data) page = explicit_page;
       return 0;
     }
-    refused(Wish::huge_pages, error, "see /proc/sys/vm/nr_hugepages");
+    refused(Wish::huge_pages, error, kPoolAdvice);
     page = os::page_size();
   }
   return os::allow_write(at, bytes);
 }
 
-// Errors here leave the pages where they are, without access: nothing that was asked depends on it.
+// Where one way to drop the pages is refused, there is another; at worst they stay, zeroed, so that
+// what is committed again is always new.
 bool Block::State::give_back(std::byte* at, std::size_t bytes) const noexcept {
-  if (kind == BlockKind::anonymous) return os::reserve_again(at, bytes) == 0;
+  if (kind == BlockKind::anonymous && os::reserve_again(at, bytes) == 0) return true;
   const auto offset = static_cast<std::uint64_t>(at - data);
-  const bool punched = os::punch_hole(file.get(), offset, bytes) == 0;
-  return os::forbid_access(at, bytes) == 0 && punched;
+  const bool dropped = kind == BlockKind::anonymous
+                           ? os::advise(at, bytes, os::Advice::drop_pages) == 0
+                           : os::punch_hole(file.get(), offset, bytes) == 0;
+  if (!dropped) std::memset(at, 0, bytes);
+  return os::forbid_access(at, bytes) == 0 && dropped;
 }
 
 void Block::State::ask(Wish wish, std::byte* at, std::size_t bytes, os::Advice advice) {
@@ -296,8 +317,17 @@ void Block::State::refused(Wish wish, int error, const std::string& why) {
   unmet.push_back({.wish = wish, .error = error, .text = std::move(text)});
 }
 
-void Block::State::announce_decommit(std::size_t from, std::size_t to) const noexcept {
-  if (options.on_decommit && from < to) options.on_decommit({data + from, to - from});
+// The newest first, as they were announced; the last may lose only its end.
+void Block::State::announce_decommit(std::size_t from) noexcept {
+  std::byte* const first = data + from;
+  while (!announced.empty() && announced.back().data() + announced.back().size() > first) {
+    std::span<std::byte>& range = announced.back();
+    const std::size_t kept =
+        range.data() < first ? static_cast<std::size_t>(first - range.data()) : 0;
+    if (options.on_decommit) options.on_decommit(range.subspan(kept));
+    range = range.first(kept);
+    if (kept == 0) announced.pop_back();
+  }
 }
 
 std::size_t Block::decommit(std::size_t keep) noexcept {
@@ -309,7 +339,7 @@ std::size_t Block::decommit(std::size_t keep) noexcept {
   if (state_->foreign) {
     return os::advise(at, to - from, os::Advice::drop_pages) == 0 ? to - from : 0;
   }
-  state_->announce_decommit(from, to);
+  state_->announce_decommit(from);
   state_->committed = from;
   return state_->give_back(at, to - from) ? to - from : 0;
 }
@@ -317,7 +347,9 @@ std::size_t Block::decommit(std::size_t keep) noexcept {
 bool Block::lock() {
   if (!state_) return false;
   state_->options.lock = true;
-  return state_->lock_range(state_->data, committed());
+  if (!state_->lock_range(state_->data, committed())) return false;
+  std::erase_if(state_->unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
+  return true;
 }
 
 WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions& options) {
@@ -331,7 +363,12 @@ WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions&
   const std::uintptr_t from = round_down(begin, os::page_size());
   const std::uintptr_t to = round_up(begin + bytes, os::page_size());
   const auto access = writable() ? os::Access::write : os::Access::read;
-  return warm_pages({reinterpret_cast<std::byte*>(from), to - from}, access, options);
+  const bool in_pool = state_->page != os::page_size();
+  const WarmSource source = in_pool ? WarmSource::huge_page_pool
+                            : kind() == BlockKind::anonymous || kind() == BlockKind::borrowed
+                                ? WarmSource::new_pages
+                                : WarmSource::page_cache;
+  return warm_pages({reinterpret_cast<std::byte*>(from), to - from}, access, source, options);
 }
 
 Residency Block::residency(std::size_t offset, std::size_t bytes) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -157,7 +158,7 @@ void Tape::release() noexcept {
   cold_->children.clear();
   // The addresses may serve somebody else next, and borrowed memory goes back to its owner.
   const std::uintptr_t most = base_ + peak();
-  if ((on_give_back_ & kWipe) != 0) overwrite(base_, most, 0);
+  if ((on_give_back_ & kWipe) != 0) overwrite(base_, std::min(most, limit_.load()), 0);
   checking::unpoison(base_, most - base_);
 }
 
@@ -318,7 +319,8 @@ std::span<Tape> Tape::split(std::size_t n) {
         "split once, into one part or more, while nothing is taken above the floor");
   }
   const std::size_t part = round_down((end_ - head) / n, kLine);
-  if (part == 0) throw_full(n * kLine);
+  if (part == 0)
+    throw_full(checked_mul(n, kLine).value_or(std::numeric_limits<std::size_t>::max()));
   prepare(part * n);
   TapeOptions options = {
       .name = name(), .wipe_on_clear = cold_->options.wipe_on_clear, .spill = cold_->options.spill};

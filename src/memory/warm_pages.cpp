@@ -31,9 +31,11 @@ void touch(std::span<std::byte> pages, os::Access access) noexcept {
 /// The chunks of one warm, worked off by several threads.
 class WarmJob {
  public:
-  WarmJob(std::span<std::byte> pages, os::Access access, const WarmOptions& options)
+  WarmJob(std::span<std::byte> pages, os::Access access, WarmSource source,
+          const WarmOptions& options)
       : pages_(pages),
         access_(access),
+        source_(source),
         options_(options),
         chunk_(std::max(round_down(options.chunk, os::page_size()), os::page_size())) {
     result_.asked = pages.size();
@@ -83,9 +85,13 @@ class WarmJob {
 
   // Only what is not there yet counts, and it is only counted when it matters.
   [[nodiscard]] bool fits(std::span<std::byte> part) {
+    if (source_ == WarmSource::huge_page_pool) return true;
     const std::optional<os::Budget> budget = os::memory_budget();
     if (!budget || part.size() <= budget->available) return true;
-    const std::size_t there = os::present_bytes(part.data(), part.size()).value_or(0);
+    const std::size_t there =
+        (source_ == WarmSource::page_cache ? os::cached_bytes(part.data(), part.size())
+                                           : os::present_bytes(part.data(), part.size()))
+            .value_or(0);
     if (part.size() - there <= budget->available) return true;
     end({.end = WarmEnd::over_budget, .available = budget->available, .limit = budget->limit});
     return false;
@@ -108,6 +114,7 @@ class WarmJob {
 
   const std::span<std::byte> pages_;
   const os::Access access_;
+  const WarmSource source_;
   const WarmOptions& options_;
   const std::size_t chunk_;
   std::atomic<std::size_t> next_{0};
@@ -119,9 +126,10 @@ class WarmJob {
 
 }  // namespace
 
-WarmResult warm_pages(std::span<std::byte> pages, os::Access access, const WarmOptions& options) {
+WarmResult warm_pages(std::span<std::byte> pages, os::Access access, WarmSource source,
+                      const WarmOptions& options) {
   if (pages.empty()) return {.present = 0};
-  return WarmJob(pages, access, options).run();
+  return WarmJob(pages, access, source, options).run();
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "os/vm.hpp"
@@ -10,8 +11,15 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
+/// Where the pages come from, which decides what they count against.
+enum class WarmSource : std::uint8_t {
+  new_pages,
+  page_cache,      ///< May be in RAM already, though not for this process.
+  huge_page_pool,  ///< Set aside by the host: no budget is touched.
+};
+
 /// Makes a range of whole pages resident without changing a byte.
 [[nodiscard]] WarmResult warm_pages(std::span<std::byte> pages, os::Access access,
-                                    const WarmOptions& options);
+                                    WarmSource source, const WarmOptions& options);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

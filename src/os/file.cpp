@@ -1,8 +1,10 @@
 #include "os/file.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -15,8 +17,8 @@
 namespace tapedeck::inline TAPEDECK_ABI::os {
 namespace {
 
-Opened opened(int result) noexcept {
-  if (result < 0) return {.error = errno};
+Opened opened(int result, const char* call) noexcept {
+  if (result < 0) return {.error = errno, .call = call};
   return {.descriptor = Descriptor(result)};
 }
 
@@ -27,30 +29,31 @@ Descriptor::~Descriptor() {
 }
 
 Opened open_read(const std::filesystem::path& path) noexcept {
-  if (const int error = injected("open")) return {.error = error};
-  return opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (const int error = injected("open")) return {.error = error, .call = "open"};
+  return opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK), "open");
 }
 
 Opened open_write(const std::filesystem::path& path) noexcept {
-  if (const int error = injected("open")) return {.error = error};
-  return opened(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (const int error = injected("open")) return {.error = error, .call = "open"};
+  return opened(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), "open");
 }
 
 Opened duplicate(int descriptor) noexcept {
-  if (const int error = injected("fcntl")) return {.error = error};
-  return opened(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+  if (const int error = injected("fcntl")) return {.error = error, .call = "fcntl"};
+  return opened(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0), "fcntl");
 }
 
 Opened create_memory_file(const char* name, std::size_t bytes, std::size_t huge_page) noexcept {
-  if (const int error = injected("memfd_create")) return {.error = error};
+  if (const int error = injected("memfd_create")) return {.error = error, .call = "memfd_create"};
   unsigned flags = MFD_CLOEXEC;
   if (huge_page != 0) {
     flags |= MFD_HUGETLB | static_cast<unsigned>(std::countr_zero(huge_page)) << MAP_HUGE_SHIFT;
   }
-  Opened file = opened(::memfd_create(name, flags));
+  Opened file = opened(::memfd_create(name, flags), "memfd_create");
   if (file.error != 0) return file;
-  if (const int error = injected("ftruncate")) return {.error = error};
-  if (::ftruncate(file.descriptor.get(), static_cast<off_t>(bytes)) != 0) return {.error = errno};
+  if (const int error = injected("ftruncate")) return {.error = error, .call = "ftruncate"};
+  if (::ftruncate(file.descriptor.get(), static_cast<off_t>(bytes)) != 0)
+    return {.error = errno, .call = "ftruncate"};
   return file;
 }
 
@@ -66,6 +69,12 @@ FileFacts facts(const std::filesystem::path& path) noexcept {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return {.error = errno};
   return {.bytes = static_cast<std::uint64_t>(status.st_size), .regular = S_ISREG(status.st_mode)};
+}
+
+std::size_t huge_page_of(int descriptor) noexcept {
+  struct statfs status {};
+  if (::fstatfs(descriptor, &status) != 0 || status.f_type != HUGETLBFS_MAGIC) return 0;
+  return static_cast<std::size_t>(status.f_bsize);
 }
 
 Transferred read_at(int descriptor, std::span<std::byte> into, std::uint64_t offset) noexcept {

@@ -34,7 +34,8 @@ class Descriptor {
 
 struct Opened {
   Descriptor descriptor{};
-  int error = 0;  ///< errno
+  int error = 0;          ///< errno,
+  const char* call = "";  ///< and whose it is.
 };
 
 /// Opens for reading. A FIFO without a writer does not block.
@@ -54,6 +55,9 @@ struct FileFacts {
 
 [[nodiscard]] FileFacts facts(int descriptor) noexcept;
 [[nodiscard]] FileFacts facts(const std::filesystem::path& path) noexcept;
+
+/// Bytes of the hugetlb pages behind a memory file; 0 where it has ordinary ones.
+[[nodiscard]] std::size_t huge_page_of(int descriptor) noexcept;
 
 struct Transferred {
   std::size_t bytes = 0;  ///< Fewer than asked at the end of the file, or on an error.

@@ -1,5 +1,6 @@
 #include "os/proc.hpp"
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <charconv>
 #include <span>
 
+#include "os/faults.hpp"
 #include "os/file.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -158,6 +160,24 @@ std::optional<std::size_t> present_bytes(const std::byte* at, std::size_t bytes)
     page += count;
   }
   return std::min(present * page_size(), bytes);
+}
+
+std::optional<std::size_t> cached_bytes(std::byte* at, std::size_t bytes) {
+  constexpr std::size_t kPagesAtOnce = 4096;
+  std::array<unsigned char, kPagesAtOnce> pages;
+  std::size_t cached = 0;
+  for (std::size_t done = 0; done < bytes;) {
+    const std::size_t part = std::min(bytes - done, kPagesAtOnce * page_size());
+    if (injected("mincore") != 0 || ::mincore(at + done, part, pages.data()) != 0) {
+      return std::nullopt;
+    }
+    const std::size_t count = (part + page_size() - 1) / page_size();
+    cached += static_cast<std::size_t>(
+        std::count_if(pages.begin(), pages.begin() + static_cast<std::ptrdiff_t>(count),
+                      [](unsigned char page) { return (page & 1) != 0; }));
+    done += part;
+  }
+  return std::min(cached * page_size(), bytes);
 }
 
 std::optional<std::size_t> huge_bytes(const std::byte* at, std::size_t bytes) {

@@ -26,6 +26,10 @@ struct Roots {
 /// count the page cache instead.
 [[nodiscard]] std::optional<std::size_t> present_bytes(const std::byte* at, std::size_t bytes);
 
+/// Bytes of a file's or shared mapping that are in the page cache (mincore). For files of other
+/// owners the kernel says that all of it is, so this is no measure of residency.
+[[nodiscard]] std::optional<std::size_t> cached_bytes(std::byte* at, std::size_t bytes);
+
 /// Bytes of the range that huge pages back (/proc/self/smaps); an upper bound where the kernel
 /// merged the range with a neighbour.
 [[nodiscard]] std::optional<std::size_t> huge_bytes(const std::byte* at, std::size_t bytes);

@@ -27,6 +27,20 @@ Mapped mapped(void* result) noexcept {
 
 int outcome(int result) noexcept { return result == 0 ? 0 : errno; }
 
+// A mapping that is refused at a fixed place leaves a hole there, which another thread's mmap may
+// fill. So it is made elsewhere first, and moved only when it is there.
+Mapped moved_onto(std::byte* at, std::size_t bytes, Mapped elsewhere) noexcept {
+  if (elsewhere.error != 0) return elsewhere;
+  int error = injected("mremap");
+  if (error == 0) {
+    constexpr int kOnto = MREMAP_MAYMOVE | MREMAP_FIXED;
+    error = mapped(::mremap(elsewhere.at, bytes, bytes, kOnto, at)).error;
+  }
+  if (error == 0) return {.at = at};
+  ::munmap(elsewhere.at, bytes);
+  return {.error = error, .call = "mremap"};
+}
+
 constexpr int kReserved = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 
 int to_madvise(Advice advice) noexcept {
@@ -69,8 +83,8 @@ Mapped map_shared(int descriptor, std::size_t bytes, Access access, std::byte* a
   int protection = PROT_NONE;
   if (access != Access::none) protection |= PROT_READ;
   if (access == Access::write) protection |= PROT_WRITE;
-  const int flags = MAP_SHARED | (at != nullptr ? MAP_FIXED : 0);
-  return mapped(::mmap(at, bytes, protection, flags, descriptor, 0));
+  return moved_onto(at, bytes,
+                    mapped(::mmap(nullptr, bytes, protection, MAP_SHARED, descriptor, 0)));
 }
 
 int unmap(std::byte* at, std::size_t bytes) noexcept { return outcome(::munmap(at, bytes)); }
@@ -93,8 +107,9 @@ int reserve_again(std::byte* at, std::size_t bytes) noexcept {
 int map_huge(std::byte* at, std::size_t bytes, std::size_t huge_page) noexcept {
   if (const int error = injected("mmap")) return error;
   const int size_code = std::countr_zero(huge_page) << MAP_HUGE_SHIFT;
-  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB;
-  return mapped(::mmap(at, bytes, PROT_READ | PROT_WRITE, kFlags | size_code, -1, 0)).error;
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | size_code;
+  const Mapped pages = mapped(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, -1, 0));
+  return moved_onto(at, bytes, pages).error;
 }
 
 int advise(std::byte* at, std::size_t bytes, Advice advice) noexcept {

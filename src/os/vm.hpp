@@ -16,7 +16,8 @@ namespace tapedeck::inline TAPEDECK_ABI::os {
 
 struct Mapped {
   std::byte* at = nullptr;
-  int error = 0;  ///< errno
+  int error = 0;              ///< errno,
+  const char* call = "mmap";  ///< and whose it is.
 };
 
 /// Inaccessible addresses that cost no memory.
@@ -24,7 +25,7 @@ struct Mapped {
 
 enum class Access : std::uint8_t { none, read, write };
 
-/// Maps a descriptor, shared. With `at`, over the addresses that are reserved there.
+/// Maps a descriptor, shared, over addresses that are reserved.
 [[nodiscard]] Mapped map_shared(int descriptor, std::size_t bytes, Access access,
                                 std::byte* at) noexcept;
 
@@ -34,7 +35,8 @@ enum class Access : std::uint8_t { none, read, write };
 [[nodiscard]] int forbid_access(std::byte* at, std::size_t bytes) noexcept;
 /// Puts fresh reserved addresses over a range: its pages go back.
 [[nodiscard]] int reserve_again(std::byte* at, std::size_t bytes) noexcept;
-/// Puts hugetlb pages over reserved addresses; ENOMEM where the host's pool is too small.
+/// Puts hugetlb pages over reserved addresses; ENOMEM where the host's pool is too small, EINVAL
+/// from kernels before 5.16.
 [[nodiscard]] int map_huge(std::byte* at, std::size_t bytes, std::size_t huge_page) noexcept;
 
 enum class Advice : std::uint8_t {

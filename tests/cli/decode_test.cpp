@@ -285,7 +285,7 @@ TEST_F(Decode, AFileItMayNotReadIsOneLineToo) {
 
 // A talk that goes on for a while: 200 conversations.
 Words long_run(const std::string& model) {
-  Words words = {"decode", model, "-n", "0"};
+  Words words = {"decode", model, "-n", "0", "--threads", "1"};
   for (int talk = 0; talk < 200; ++talk) words.insert(words.end(), {"-p", "bo"});
   return words;
 }

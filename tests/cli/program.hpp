@@ -40,10 +40,10 @@ class Program {
     bool no_out = false;  ///< Without a standard output at all.
   };
 
-  explicit Program(const Words& arguments, const Options& options) {
-    out_ = options.out < 0 ? ::open(out_path().c_str(), kNew, 0600) : options.out;
-    err_ = options.err < 0 ? ::open(err_path().c_str(), kNew, 0600) : options.err;
-    id_ = ::fork();
+  explicit Program(const Words& arguments, const Options& options)
+      : out_(options.out < 0 ? ::open(out_path().c_str(), kNew, 0600) : options.out),
+        err_(options.err < 0 ? ::open(err_path().c_str(), kNew, 0600) : options.err),
+        id_(::fork()) {
     if (id_ == 0) become(arguments, options);
     if (options.out < 0) ::close(out_);
     if (options.err < 0) ::close(err_);
@@ -60,9 +60,9 @@ class Program {
 
   void send(int signal) const { ::kill(id_, signal); }
 
-  /// Waits for its end; who takes longer than a minute is killed.
+  /// Waits for its end; who takes longer than five minutes is killed.
   Ran wait() {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(5);
     int status = 0;
     while (::waitpid(id_, &status, WNOHANG) == 0) {
       if (std::chrono::steady_clock::now() > deadline) ::kill(id_, SIGKILL);
@@ -99,7 +99,7 @@ class Program {
   TempFolder folder_;
   int out_;
   int err_;
-  pid_t id_ = -1;
+  pid_t id_;
 };
 
 [[nodiscard]] inline Ran run(const Words& arguments, const Program::Options& options) {

@@ -74,7 +74,7 @@ TEST_F(CheckpointTest, ReadsTheRealHeaderAndSizesTheTapes) {
   // 260,032 weights, and every array happens to be whole lines.
   EXPECT_EQ(checkpoint.sizes().weights, 260'032U * 4);
   // hidden 256, rotation 64, logits 2048; a layer's four of dim, scores [8][512], gate and up.
-  EXPECT_EQ(checkpoint.sizes().scratch, 256U + 64 + 2048 + 5 * (4 * 256 + 8 * 512 * 4 + 2 * 704));
+  EXPECT_EQ(checkpoint.sizes().scratch, 256U + 64 + 2048 + 4 * 256 + 8 * 512 * 4 + 2 * 704);
   EXPECT_EQ(checkpoint.sizes().history, 655'360U);
 }
 
@@ -169,6 +169,19 @@ TEST_F(CheckpointTest, ProductsThatOverflowAreRefused) {
   overwrite(bytes, 12, std::int32_t{1});
   overwrite(bytes, 16, std::int32_t{1});
   EXPECT_THAT(refusal_of(bytes), HasSubstr("the header claims more than any file holds"));
+}
+
+TEST_F(CheckpointTest, AProductThatWrapsToNothingIsRefused) {
+  // 4 layers of 2^30 x 2^30 floats are 2^64 bytes: nothing at all, if nobody looks. The rest of the
+  // model is small enough for a file, of holes.
+  const std::uint64_t dim = std::uint64_t{1} << 30;
+  const std::array<std::int32_t, 7> header = {1 << 30, 1, 4, 1 << 29, 1 << 29, 1, 1};
+  const std::uint64_t floats = dim + 2 * 4 * dim + 3 * 4 * dim + dim + 2;
+  const auto file = folder_.write("wraps.bin", counted(header, 0));
+  std::error_code error;
+  std::filesystem::resize_file(file, engine::kHeaderBytes + floats * sizeof(float), error);
+  if (error) GTEST_SKIP() << "no sparse file of 88 GiB here: " << error.message();
+  EXPECT_THROW(Checkpoint{file}, FormatError);
 }
 
 TEST_F(CheckpointTest, NastyFieldsAreRefusedOrTaken) {

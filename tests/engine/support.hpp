@@ -59,7 +59,7 @@ inline const std::atomic<bool> kNeverStop{false};
 /// Makes a model of that name in the folder.
 inline std::filesystem::path made(const TempFolder& folder, const std::string& name,
                                   const engine::Shape& shape, std::uint64_t seed = 1) {
-  const std::filesystem::path path = folder / name;
+  std::filesystem::path path = folder / name;
   EXPECT_TRUE(engine::make_model(path, shape, seed, kNeverStop));
   return path;
 }

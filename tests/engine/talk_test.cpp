@@ -12,7 +12,6 @@ using engine::hold_talk;
 using engine::OnToken;
 using engine::positions_for;
 using engine::Sampler;
-using engine::Shape;
 using engine::TalkEnd;
 using engine::TalkResult;
 using engine::TokenId;

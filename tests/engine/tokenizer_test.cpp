@@ -2,6 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "engine/support.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -164,21 +168,32 @@ TEST_F(TokenizerTest, DecodesBytesAndDropsOneSpaceAfterBos) {
 }
 
 TEST_F(TokenizerTest, EncodesAsThePlainAlgorithmDoes) {
-  // Few letters and few scores: many merges, many ties.
+  // Characters of one to four bytes, what is none, and few scores: many merges, many ties.
+  const std::vector<std::string> letters = {
+      "a", "b", " ", "\xC3\xA9", "\xE6\x97\xA5", "\xF0\x9F\x98\x80", "\x80", "\xC3", "<"};
   std::mt19937_64 random(7);
-  std::vector<Piece> pieces = {{" ", 0}, {"a", 0}, {"b", 0}, {"\xC3\xA9", 0}};
-  const std::string letters[] = {" ", "a", "b", "\xC3\xA9", "\xC3", "<", "0x61>"};
-  for (int i = 0; i < 60; ++i) {
-    std::string text;
-    for (std::size_t n = 2 + random() % 4; n != 0; --n) text += letters[random() % 7];
-    pieces.push_back({text.substr(0, 16), -static_cast<float>(random() % 5)});
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < 6; ++i) pieces.push_back({letters[i], 0});
+  pieces.push_back({"<0x80>a", 0});  // what a byte is called, merged with a letter
+  for (int i = 0; i < 80; ++i) {
+    const std::string text =
+        pieces[random() % pieces.size()].text + pieces[random() % pieces.size()].text;
+    if (text.size() <= 16) pieces.push_back({text, -static_cast<float>(random() % 5)});
   }
   const Tokenizer tokenizer = make(pieces);
+  std::size_t merges = 0;
   for (int round = 0; round < 2000; ++round) {
     std::string text;
-    for (std::size_t n = random() % 40; n != 0; --n) text += letters[random() % 7];
-    ASSERT_EQ(tokenizer.encode(text), encode_plainly(tokenizer, text)) << text;
+    for (std::size_t n = random() % 20; n != 0; --n) {
+      text += letters[random() % letters.size()];
+      text += pieces[random() % pieces.size()].text;
+    }
+    const std::vector<TokenId> ids = tokenizer.encode(text);
+    ASSERT_EQ(ids, encode_plainly(tokenizer, text)) << text;
+    merges += static_cast<std::size_t>(
+        std::count_if(ids.begin(), ids.end(), [](TokenId id) { return id >= 259 + 7; }));
   }
+  EXPECT_GT(merges, 10'000U);
 }
 
 TEST_F(TokenizerTest, EncodesRealTextAndNoiseAsThePlainAlgorithmDoes) {
@@ -259,7 +274,8 @@ TEST_F(TokenizerTest, SaysWhatIsWrong) {
 
 TEST_F(TokenizerTest, EveryTruncationIsRefused) {
   const std::string good = tokenizer_file({{" ", -1}, {"ab", -2}});
-  for (std::size_t length = 0; length < good.size(); ++length) {
+  for (std::size_t length = 0; length < good.size();
+       length += length < good.size() - 50 ? 3U : 1U) {
     EXPECT_NE(refusal_of(good.substr(0, length), 261), "") << length;
   }
 }

@@ -188,10 +188,10 @@ TEST(Stat, TheTextShowsWishesThatWereNotMet) {
 TEST(Stat, ALayoutTellsWhatItDidNotGet) {
   const HugePagePool pool(0);  // nobody fills it meanwhile
   if (pool_page() == 0 || pool_free() != 0) GTEST_SKIP() << "this host has huge pages to give";
-  Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 4_MiB},
-                {.talks = 2,
-                 .history = {.name = "history",
-                             .block = {.huge_pages = HugePages::explicit_pages}}});
+  Layout layout(
+      {.weights = 4_MiB, .scratch = 1_MiB, .history = 4_MiB},
+      {.talks = 2,
+       .history = {.name = "history", .block = {.huge_pages = HugePages::explicit_pages}}});
   const Stat stat = layout.stat();
   EXPECT_EQ(stat.history.unmet[static_cast<std::size_t>(Wish::huge_pages)], ENOMEM);
   EXPECT_EQ(stat.history.unmet, layout.history(1).stat().unmet);

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <span>
+#include <set>
 #include <string>
 
 #include "memory/hook_ledger.hpp"
@@ -48,8 +48,9 @@ class BlockFaults : public ::testing::TestWithParam<int> {
  protected:
   // Runs `use` with a ledger of its own for each run, whose books must balance.
   static void sweep_with_ledger(const std::function<Complaints(HookLedger&)>& use,
-                                std::uint64_t calls_at_least) {
-    const Work work = {.run = [&] {
+                                std::uint64_t calls_at_least,
+                                const std::set<std::string>& silent = {}) {
+    const auto run = [&] {
       HookLedger ledger;
       Complaints all;
       try {
@@ -60,8 +61,8 @@ class BlockFaults : public ::testing::TestWithParam<int> {
       }
       expect_balanced(ledger);
       return all;
-    }};
-    EXPECT_GE(sweep(work, GetParam()), calls_at_least);
+    };
+    EXPECT_GE(sweep({.run = run, .silent = silent}, GetParam()), calls_at_least);
   }
 };
 
@@ -173,14 +174,15 @@ TEST_P(BlockFaults, Lock) {
   EXPECT_EQ(block.unmet()[0].error, GetParam());
 }
 
-// However decommit fails, what is no longer committed cannot be used.
+// However decommit fails, the rest is as it was, and what was given up cannot be used. (Shared
+// memory has mprotect alone for that.)
 Complaints give_back(Block block) {
   block.commit(8 * kPage);
   Pattern(1).write(block.data(), 8 * kPage);
   const std::size_t given_back = block.decommit(3 * kPage);
   EXPECT_TRUE(Pattern(1).is_at(block.data(), 3 * kPage));
-  if (block.committed() != 8 * kPage) {
-    EXPECT_EQ(block.committed(), 3 * kPage);
+  EXPECT_GE(block.committed(), 3 * kPage);
+  if (block.committed() == 3 * kPage && (given_back != 0 || block.kind() != BlockKind::shared)) {
     EXPECT_TRUE(access_of(block.data() + 3 * kPage).starts_with("---"));
   }
   if (given_back == 5 * kPage) {
@@ -197,7 +199,7 @@ Complaints give_back(Block block) {
 TEST_P(BlockFaults, DecommitOfAnonymousMemory) {
   sweep_with_ledger(
       [](HookLedger& ledger) { return give_back(Block::reserve(8 * kPage, everything(ledger))); },
-      12);
+      12, {"mmap"});  // the pages may go another way
 }
 
 TEST_P(BlockFaults, DecommitOfSharedMemory) {

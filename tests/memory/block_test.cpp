@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -15,6 +16,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "memory/hook_ledger.hpp"
@@ -270,12 +272,34 @@ TEST_P(BlockContract, AMoveOntoItselfChangesNothing) {
   EXPECT_TRUE(Pattern(1).is_at(block.data(), kPage));
 }
 
+// Who reads may look at any time, also while the block grows.
+TEST_P(BlockContract, ReadersSeeWhatIsCommittedAndCanUseIt) {
+  Block block = make(64 * kPage);
+  std::atomic<bool> done{false};
+  std::jthread reader([&] {
+    std::size_t before = 0;
+    while (!done) {
+      const std::size_t now = block.committed();
+      EXPECT_GE(now, before);
+      EXPECT_EQ(block.size(), 64 * kPage);
+      if (now != 0) {
+        EXPECT_EQ(block.data()[now - 1], std::byte{0});
+      }
+      before = now;
+    }
+  });
+  for (std::size_t pages = 1; pages <= 64; ++pages) block.commit(pages * kPage);
+  done = true;
+}
+
 TEST_P(BlockContract, GuardPagesFaultOnBothSides) {
   const std::size_t huge = 4_MiB;  // also where the start is aligned to a huge page
   for (const std::size_t bytes : {kPage, 3 * kPage, huge}) {
     Block block = make(bytes, {.guard_pages = true});
     block.commit(bytes);
     block.data()[0] = block.data()[bytes - 1] = std::byte{1};
+    EXPECT_TRUE(is_taken(block.data() - kPage));
+    EXPECT_TRUE(is_taken(block.data() + bytes));
     EXPECT_TRUE(faults_on_read(block.data() - 1));
     EXPECT_TRUE(faults_on_write(block.data() - kPage));
     EXPECT_TRUE(faults_on_write(block.data() + bytes));

@@ -132,9 +132,11 @@ TEST(BlockWishes, AnonymousMemoryBeginsWhereHugePagesDo) {
   const std::size_t huge = pool_page();
   if (huge == 0) GTEST_SKIP() << "this kernel has no huge pages";
   for (const bool guards : {false, true}) {
-    const Block block = Block::reserve(huge, {.guard_pages = guards});
+    Block block = Block::reserve(huge, {.guard_pages = guards});
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block.data()) % huge, 0U);
     EXPECT_EQ(block.size(), huge);
+    block.commit(huge);
+    Pattern(1).write(block.data(), huge);
   }
 }
 

@@ -13,7 +13,6 @@
 #include <span>
 
 #include "memory/pattern.hpp"
-#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/memory/spill_source.hpp"
 
 namespace tapedeck::tests {
@@ -22,8 +21,7 @@ namespace tapedeck::tests {
 /// asked with. Thread-safe, but for its switches.
 class LedgerSpill final : public SpillSource {
  public:
-  explicit LedgerSpill(std::size_t limit = 1_GiB) noexcept
-      : limit_(limit) {}
+  explicit LedgerSpill(std::size_t limit = std::size_t{1} << 30) noexcept : limit_(limit) {}
   ~LedgerSpill() { EXPECT_EQ(blocks(), 0U) << "spilled blocks never came back"; }
   LedgerSpill(const LedgerSpill&) = delete;
   LedgerSpill& operator=(const LedgerSpill&) = delete;

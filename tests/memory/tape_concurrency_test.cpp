@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <thread>
 #include <vector>
@@ -44,9 +46,46 @@ TEST(TapeConcurrency, NorOfTheChildrenWhileEachHasAWriter) {
   Tape tape = Tape::start(256_KiB);
   std::vector<std::jthread> workers;
   for (Tape& child : tape.split(3)) {
-    workers.emplace_back(
-        [&child] { EXPECT_THAT(watch(child, 1, kPasses / 4), IsEmpty()); });
+    workers.emplace_back([&child] { EXPECT_THAT(watch(child, 1, kPasses / 4), IsEmpty()); });
   }
+}
+
+// Each pass has a new peak, and gives it back at once: whoever saw its head must see the peak.
+template <class GiveBack>
+void expect_no_peak_lost(GiveBack give_back) {
+  constexpr std::size_t kSteps = 100'000;
+  Tape tape = Tape::start(kSteps * kLine + 4_KiB);
+  std::atomic<bool> done{false};
+  std::jthread reader([&] {
+    std::size_t most = 0;
+    std::size_t lost = 0;
+    while (!done.load(std::memory_order_relaxed)) {
+      most = std::max(most, tape.used());
+      lost += tape.peak() < most ? 1 : 0;
+    }
+    EXPECT_EQ(lost, 0U);
+  });
+  for (std::size_t step = 0; step < kSteps; ++step) {
+    give_back(tape);
+    (void)tape.take(kLine);
+    tape.raise_floor();
+  }
+  done.store(true, std::memory_order_relaxed);
+}
+
+TEST(TapeConcurrency, ClearLosesNoPeak) {
+  expect_no_peak_lost([](Tape& tape) {
+    (void)tape.take(kLine);
+    tape.clear();
+  });
+}
+
+TEST(TapeConcurrency, RewindLosesNoPeak) {
+  expect_no_peak_lost([](Tape& tape) {
+    const Tape::Mark mark = tape.mark();
+    (void)tape.take(kLine);
+    tape.rewind(mark);
+  });
 }
 
 // The writer's role goes from thread to thread, with a join between them.

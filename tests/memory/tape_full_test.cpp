@@ -24,8 +24,8 @@ static_assert(std::is_base_of_v<std::bad_alloc, TapeFull>);
 static_assert(!std::is_base_of_v<Error, TapeFull>);
 static_assert(!std::is_base_of_v<std::runtime_error, TapeFull>);
 static_assert(std::is_nothrow_copy_constructible_v<TapeFull>);
-static_assert(
-    std::is_nothrow_constructible_v<TapeFull, std::string_view, std::size_t, std::size_t, std::size_t>);
+static_assert(std::is_nothrow_constructible_v<TapeFull, std::string_view, std::size_t, std::size_t,
+                                              std::size_t>);
 
 TEST(TapeFull, CarriesTheFactsAsFieldsAndAsText) {
   const TapeFull full("scratch", 4096, 1000, 1024);

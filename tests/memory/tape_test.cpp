@@ -25,7 +25,8 @@ namespace tapedeck::tests {
 namespace {
 
 static_assert(sizeof(Tape) <= 128 && alignof(Tape) == 64);
-static_assert(std::is_nothrow_move_constructible_v<Tape> && std::is_nothrow_move_assignable_v<Tape>);
+static_assert(std::is_nothrow_move_constructible_v<Tape> &&
+              std::is_nothrow_move_assignable_v<Tape>);
 static_assert(!std::is_copy_constructible_v<Tape> && !std::is_copy_assignable_v<Tape>);
 static_assert(TapeElement<float> && TapeElement<int*>);
 static_assert(!TapeElement<std::string> && !TapeElement<std::unique_ptr<int>>);

@@ -7,6 +7,7 @@
 
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
+#include "os/huge_page_pool.hpp"
 #include "os/memory_cgroup.hpp"
 #include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -135,6 +136,25 @@ TEST_F(WarmInGroup, MemoryThatAnotherProcessHoldsNeedsNoBudget) {
     EXPECT_EQ(result.end, WarmEnd::complete);
     EXPECT_EQ(result.warmed, opened.size());
     EXPECT_TRUE(Pattern(1).is_at(opened.data(), opened.size()));
+  });
+}
+
+// Pages of the pool are set aside already: neither MemAvailable nor the group's limit counts them.
+TEST_F(WarmInGroup, HugePagesOfThePoolNeedNoBudget) {
+  if (text_of("/proc/mounts").find("memory_hugetlb_accounting") != std::string::npos) {
+    GTEST_SKIP() << "this host charges huge pages to memory cgroups";
+  }
+  const std::size_t huge = pool_page();
+  const std::size_t pages = huge == 0 ? 0 : 2 * kLimit / huge;
+  const HugePagePool pool(pages);
+  if (!pool.ready()) GTEST_SKIP() << "the host's pool of huge pages cannot be filled here";
+  in_group([&] {
+    Block block = Block::reserve(2 * kLimit, {.huge_pages = HugePages::explicit_pages});
+    block.commit(2 * kLimit);
+    ASSERT_EQ(block.page_size(), huge);
+    const WarmResult result = block.warm(0, 2 * kLimit, {.threads = 1, .chunk = 4_MiB});
+    EXPECT_EQ(result.end, WarmEnd::complete);
+    EXPECT_EQ(result.warmed, 2 * kLimit);
   });
 }
 

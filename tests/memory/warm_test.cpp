@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
@@ -63,6 +64,7 @@ class Notes {
     for (const WarmProgress& one : all_) {
       EXPECT_GT(one.done, before);
       EXPECT_EQ(one.total, total);
+      EXPECT_EQ(one.done % kPage, 0U);
       before = one.done;
     }
     EXPECT_EQ(before, total);
@@ -97,6 +99,8 @@ TEST_P(WarmThreadsAndChunks, FreshMemoryBecomesResidentAndIsZero) {
   expect_present(block, 0, kPages * kPage);
   EXPECT_TRUE(all_bytes_are(block.data(), kPages * kPage, 0));
   notes.expect_rising_to(kPages * kPage);
+  const std::size_t chunk = std::max(std::get<1>(GetParam()) / kPage, std::size_t{1});  // in pages
+  EXPECT_EQ(notes.count(), chunk < kPages ? (kPages + chunk - 1) / chunk : 1);
 }
 
 TEST_P(WarmThreadsAndChunks, NoByteChanges) {
@@ -168,7 +172,7 @@ TEST(WarmByTouching, DisturbsNoWriter) {
   const std::uint64_t populate = first_populate();
   Block block = committed(kPage);
   const std::atomic_ref word(reinterpret_cast<unsigned char&>(*block.data()));
-  constexpr int kWrites = 200'000;
+  constexpr int kWrites = 3'000'000;
   std::atomic<bool> done{false};
   std::jthread writer([&] {
     for (int i = 0; i < kWrites; ++i) word.fetch_add(1, std::memory_order_relaxed);
@@ -350,6 +354,7 @@ TEST(WarmProgress, IsToldOneCallAtATime) {
       block.warm(0, 256 * kPage, {.threads = 4, .chunk = kPage, .progress = [&](WarmProgress) {
                                     EXPECT_EQ(inside.fetch_add(1), 0);
                                     ++calls;
+                                    std::this_thread::yield();
                                     inside.fetch_sub(1);
                                   }}));
   EXPECT_EQ(calls, 256);

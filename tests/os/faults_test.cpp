@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <thread>
-#include <vector>
 
 namespace tapedeck::tests {
 namespace {
@@ -54,9 +54,9 @@ TEST(InjectFault, FailsOneCallOfAllThreads) {
   const os::InjectFault fault(100, ENOMEM);
   std::atomic<int> failed{0};
   {
-    std::vector<std::jthread> threads;
-    for (int i = 0; i < 4; ++i) {
-      threads.emplace_back([&] {
+    std::array<std::jthread, 4> threads;
+    for (std::jthread& thread : threads) {
+      thread = std::jthread([&] {
         for (int call = 0; call < 100; ++call) failed += os::injected("madvise") == 0 ? 0 : 1;
       });
     }

@@ -2,14 +2,17 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
+#include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -197,6 +200,21 @@ TEST(WriteAll, WritesOnUntilItIsDone) {
   }
   EXPECT_TRUE(got == much);
   EXPECT_TRUE(passed(writer.wait()));
+}
+
+// The system takes a part, and refuses the rest.
+TEST(WriteAll, SaysHowFarItCame) {
+  const TempFolder folder;
+  in_child([&] {
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit six = {6, 6};
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &six), 0);
+    const os::Opened file = os::open_write(folder / "a");
+    const os::Transferred put = os::write_all(file.descriptor.get(), bytes_of("0123456789"));
+    EXPECT_EQ(put.error, EFBIG);
+    EXPECT_EQ(put.bytes, 6U);
+  });
+  EXPECT_EQ(text_of(folder / "a"), "012345");
 }
 
 TEST(WriteAll, GivesErrno) {

@@ -6,8 +6,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstddef>
 #include <fstream>
+#include <thread>
 
 #include "os/self.hpp"
 
@@ -21,6 +23,19 @@ namespace tapedeck::tests {
          number_of("/proc/meminfo", "HugePages_Rsvd:");
 }
 
+[[nodiscard]] inline std::size_t pool_total() {
+  return number_of("/proc/meminfo", "HugePages_Total:");
+}
+
+/// Waits until at least so many pages of the pool are free; false after ten seconds. Programs that
+/// know nothing of these tests may use some for a moment.
+[[nodiscard]] inline bool pool_has(std::size_t pages) {
+  for (int i = 0; i < 1000 && pool_free() < pages; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return pool_free() >= pages;
+}
+
 /// Puts `more` huge pages into the pool while it lives. One at a time on a host, across processes,
 /// so a test that wants the pool as it is takes 0. What could crash belongs into a child.
 class HugePagePool {
@@ -31,7 +46,7 @@ class HugePagePool {
     before_ = number_of(kFile, "");
     if (more == 0) return;
     const std::size_t free = pool_free();
-    set(before_ + more);
+    set(before_ + more + kSpare);
     ready_ = pool_free() >= free + more;
   }
   ~HugePagePool() {
@@ -45,6 +60,7 @@ class HugePagePool {
   [[nodiscard]] bool ready() const { return ready_; }
 
  private:
+  static constexpr std::size_t kSpare = 4;  // for who does not know of the lock
   static constexpr const char* kFile = "/proc/sys/vm/nr_hugepages";
 
   static void set(std::size_t pages) { std::ofstream(kFile) << pages << std::flush; }

@@ -217,6 +217,14 @@ TEST_F(MemoryBudget, TheRootGroupHasAPathOfOneSlash) {
   expect(1_GiB, "memory cgroup /, memory.max");
 }
 
+// So a cgroup namespace shows a group that lies outside of it.
+TEST_F(MemoryBudget, AGroupAboveTheRootStillHasTheRootsLimit) {
+  in_group("0::/../../outside\n");
+  write("memory.max", std::to_string(1_GiB));
+  write("memory.current", "0");
+  expect(1_GiB, "memory cgroup /, memory.max");
+}
+
 TEST_F(MemoryBudget, GroupsMayBeCalledAsTheyLike) {
   in_group("0::/a:b/c d/e-f.slice\n");
   group_v2("a:b/c d/e-f.slice", std::to_string(1_GiB), 0);

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -98,6 +99,15 @@ struct Mapping {
 [[nodiscard]] inline std::string access_of(const std::byte* at) {
   const std::vector<Mapping> all = mappings_in(at, 1);
   return all.empty() ? "none" : all.front().access;
+}
+
+/// Whether a page's addresses are in use, be it without access: nothing can be mapped there.
+[[nodiscard]] inline bool is_taken(std::byte* page) {
+  void* at = ::mmap(page, host_page(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+                    -1, 0);
+  if (at == MAP_FAILED) return true;
+  ::munmap(at, host_page());
+  return at != page;
 }
 
 /// Whether every byte of the range is mapped and every mapping of it has the flag.

@@ -146,7 +146,7 @@ TEST(MapHuge, IsRefusedBeyondThePool) {
   if (number_of("/proc/sys/vm/nr_overcommit_hugepages", "") != 0) {
     GTEST_SKIP() << "this host makes huge pages on demand";
   }
-  const std::size_t bytes = (pool_free() + 1) * huge;
+  const std::size_t bytes = (pool_total() + 1) * huge;
   const Addresses range(bytes + huge);
   const auto first = reinterpret_cast<std::uintptr_t>(range.at());
   EXPECT_EQ(os::map_huge(range.at((huge - first % huge) % huge), bytes, huge), ENOMEM);

@@ -40,8 +40,10 @@ struct BlockOptions {
   bool core_dump = true;     ///< False keeps the range out of core dumps.
   bool guard_pages = false;  ///< An inaccessible page at either end: overruns fault at once.
   OnFork on_fork = OnFork::copy;
-  /// Called with each range as it becomes usable, and before it goes: for pinning, RDMA or NCCL
-  /// registration. `on_commit` may throw, which undoes that commit; `on_decommit` may not.
+  /// Called with each range as it becomes usable, and with the same range before it goes: for
+  /// pinning, RDMA or NCCL registration. A decommit that cuts through a range announces its end
+  /// alone, and later the rest; who cannot take back a part commits by steps and decommits between
+  /// them. `on_commit` may throw, which undoes that commit; `on_decommit` may not.
   std::function<void(std::span<std::byte>)> on_commit{};
   std::function<void(std::span<std::byte>)> on_decommit{};
 };

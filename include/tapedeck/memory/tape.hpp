@@ -133,8 +133,9 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
 
   [[nodiscard]] Mark mark() const noexcept;
 
-  /// Gives back everything taken after the mark. A mark made before the last `clear()`, or already
-  /// rewound over, does nothing. @pre the mark is of this tape.
+  /// Gives back everything taken after the mark, which may be used again. A mark made before the
+  /// last `clear()`, or below the floor, does nothing. @pre the mark is of this tape, and no older
+  /// one was rewound to since it was made.
   void rewind(const Mark& mark) noexcept;
 
   /// What is taken now stays through every clear: the head becomes the floor.
@@ -285,17 +286,20 @@ inline Tape::Mark Tape::mark() const noexcept {
 
 inline void Tape::rewind(const Mark& mark) noexcept {
   const std::uintptr_t head = head_.load(std::memory_order_relaxed);
+  const std::uintptr_t floor = floor_.load(std::memory_order_relaxed);
   const bool stale = mark.clears_ != clears_.load(std::memory_order_relaxed) || mark.head_ > head ||
-                     mark.head_ < floor_.load(std::memory_order_relaxed);
+                     mark.head_ < floor;
   if (stale) [[unlikely]]
     return;
+  // Packed takes may have gone on in the line that was open at the mark; a line that has since come
+  // below the floor stays.
+  const std::uintptr_t crumb = mark.head_ == floor ? 0 : mark.crumb_;
   fold_peak(head);
   if (on_give_back_ != 0) [[unlikely]]
-    rewind_extras(mark.head_, mark.crumb_, mark.spilled_, head);
+    rewind_extras(mark.head_, crumb, mark.spilled_, head);
   checking::poison(mark.head_, head - mark.head_);
-  // Packed takes may have gone on in the line that was open at the mark.
-  checking::poison(mark.crumb_, round_up(mark.crumb_, kLine) - mark.crumb_);
-  crumb_ = mark.crumb_;
+  checking::poison(crumb, round_up(crumb, kLine) - crumb);
+  crumb_ = crumb;
   head_.store(mark.head_, std::memory_order_release);
 }
 

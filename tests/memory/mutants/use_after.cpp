@@ -16,7 +16,10 @@ namespace {
 
 using namespace tapedeck;
 
-// A branch on the byte: memcheck reports the use of what is undefined, not its copy.
+// Memcheck reports an access to what may not be accessed.
+void access(const volatile char* at) { static_cast<void>(*at); }
+
+// A branch on the byte: it also reports the use of what is undefined, though not its copy.
 void use(const volatile char* at) {
   if (*at == 1) std::puts("1");
 }
@@ -52,14 +55,14 @@ void none() {
 void clear(Tape& tape) {
   const char* at = filled(tape.take(100), 100);
   tape.clear();
-  use(at + 50);
+  access(at + 50);
 }
 
 void rewind(Tape& tape) {
   const Tape::Mark mark = tape.mark();
   const char* at = filled(tape.take(100), 100);
   tape.rewind(mark);
-  use(at);
+  access(at);
 }
 
 void packed_rewind(Tape& tape) {
@@ -67,7 +70,7 @@ void packed_rewind(Tape& tape) {
   const Tape::Mark mark = tape.mark();
   const char* at = filled(tape.take(8, 8), 8);
   tape.rewind(mark);
-  use(at);
+  access(at);
 }
 
 void scope(Tape& tape) {
@@ -76,7 +79,7 @@ void scope(Tape& tape) {
     const TapeScope inner(tape);
     at = filled(tape.take(100), 100);
   }
-  use(at + 99);
+  access(at + 99);
 }
 
 // The second time around, for what was never taken is not poisoned.
@@ -84,7 +87,7 @@ void overflow(Tape& tape) {
   (void)tape.take(4096);
   tape.clear();
   const char* at = filled(tape.take(100), 100);
-  use(at + 100);
+  access(at + 100);
 }
 
 void undefined(Tape& tape) {
@@ -97,7 +100,7 @@ void shared() {
   SharedTape tape = SharedTape::start(64_KiB);
   const char* at = filled(tape.take(100), 100);
   tape.clear();
-  use(at);
+  access(at);
 }
 
 }  // namespace
