@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <exception>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -44,7 +45,9 @@ class WarmJob {
   [[nodiscard]] WarmResult run() {
     // Asked once for the whole: a range that cannot fit must not fill the host first.
     if (fits(pages_)) work();
+    if (thrown_) std::rethrow_exception(thrown_);
     result_.warmed = done_;
+    if (result_.end == WarmEnd::over_budget && done_ == 0) return std::move(result_);
     result_.present = os::present_bytes(pages_.data(), pages_.size());
     return std::move(result_);
   }
@@ -66,7 +69,18 @@ class WarmJob {
     take_chunks();
   }
 
+  // What is thrown here, by a full heap or by the progress function, is thrown again by `run`.
   void take_chunks() noexcept {
+    try {
+      warm_chunks();
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      thrown_ = std::current_exception();
+      ended_ = true;
+    }
+  }
+
+  void warm_chunks() {
     while (!ended_) {
       const std::size_t from = next_.fetch_add(chunk_);
       if (from >= pages_.size()) return;
@@ -121,6 +135,7 @@ class WarmJob {
   std::atomic<bool> ended_{false};
   std::mutex mutex_;
   std::size_t done_ = 0;
+  std::exception_ptr thrown_;
   WarmResult result_;
 };
 

@@ -26,16 +26,19 @@ void* allocate(std::size_t bytes, std::size_t align) {
   return at;
 }
 
+// Not inline: GCC would see that what `new` gave is freed, and warn.
+[[gnu::noinline]] void release(void* at) noexcept { std::free(at); }
+
 }  // namespace
 
 void* operator new(std::size_t bytes) { return allocate(bytes, alignof(std::max_align_t)); }
 void* operator new(std::size_t bytes, std::align_val_t align) {
   return allocate(bytes, static_cast<std::size_t>(align));
 }
-void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, std::size_t) noexcept { std::free(at); }
-void operator delete(void* at, std::align_val_t) noexcept { std::free(at); }
-void operator delete(void* at, std::size_t, std::align_val_t) noexcept { std::free(at); }
+void operator delete(void* at) noexcept { release(at); }
+void operator delete(void* at, std::size_t) noexcept { release(at); }
+void operator delete(void* at, std::align_val_t) noexcept { release(at); }
+void operator delete(void* at, std::size_t, std::align_val_t) noexcept { release(at); }
 
 namespace tapedeck::tests {
 namespace {

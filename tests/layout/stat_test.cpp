@@ -187,9 +187,9 @@ TEST(Stat, TheTextShowsWishesThatWereNotMet) {
 
 TEST(Stat, ALayoutTellsWhatItDidNotGet) {
   const HugePagePool pool(0);  // nobody fills it meanwhile
-  if (pool_page() == 0 || pool_free() != 0) GTEST_SKIP() << "this host has huge pages to give";
+  if (pool_page() == 0) GTEST_SKIP() << "this kernel has no huge pages";
   Layout layout(
-      {.weights = 4_MiB, .scratch = 1_MiB, .history = 4_MiB},
+      {.weights = 4_MiB, .scratch = 1_MiB, .history = (pool_free() + 2) * pool_page()},
       {.talks = 2,
        .history = {.name = "history", .block = {.huge_pages = HugePages::explicit_pages}}});
   const Stat stat = layout.stat();

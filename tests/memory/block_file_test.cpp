@@ -16,6 +16,7 @@
 #include "memory/hook_ledger.hpp"
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
+#include "os/faults.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -163,6 +164,23 @@ TEST_F(MappedFile, AMissingFileIsASystemErrorWithItsPath) {
     EXPECT_EQ(error.path(), path);
     EXPECT_THAT(error.what(), HasSubstr(path));
   }
+}
+
+// Many files are mapped at a time: whichever call fails, the error says which of them.
+TEST_F(MappedFile, EveryErrorSaysWhichFile) {
+  const std::filesystem::path path = write(kPage);
+  std::uint64_t errors = 0;
+  for (std::uint64_t k = 1;; ++k) {
+    const os::InjectFault fault(k, ENOMEM);
+    try {
+      static_cast<void>(Block::map_file(path, {.huge_pages = HugePages::never}));
+      break;
+    } catch (const SystemError& error) {
+      EXPECT_EQ(error.path(), path.string()) << error.what();
+      ++errors;
+    }
+  }
+  EXPECT_GE(errors, 4U);  // open, fstat, mmap of addresses, mmap of the file
 }
 
 TEST_F(MappedFile, AnEmptyFileIsAFormatErrorWithItsPath) {

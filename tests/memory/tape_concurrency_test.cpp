@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <latch>
 #include <thread>
 #include <vector>
 
@@ -53,18 +54,21 @@ TEST(TapeConcurrency, NorOfTheChildrenWhileEachHasAWriter) {
 // Each pass has a new peak, and gives it back at once: whoever saw its head must see the peak.
 template <class GiveBack>
 void expect_no_peak_lost(GiveBack give_back) {
-  constexpr std::size_t kSteps = 100'000;
+  constexpr std::size_t kSteps = 300'000;
   Tape tape = Tape::start(kSteps * kLine + 4_KiB);
   std::atomic<bool> done{false};
+  std::latch start(2);
   std::jthread reader([&] {
+    start.arrive_and_wait();
     std::size_t most = 0;
     std::size_t lost = 0;
     while (!done.load(std::memory_order_relaxed)) {
       most = std::max(most, tape.used());
-      lost += tape.peak() < most ? 1 : 0;
+      lost += tape.peak() < most ? 1U : 0U;
     }
     EXPECT_EQ(lost, 0U);
   });
+  start.arrive_and_wait();
   for (std::size_t step = 0; step < kSteps; ++step) {
     give_back(tape);
     (void)tape.take(kLine);

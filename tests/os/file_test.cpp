@@ -149,9 +149,16 @@ TEST(CreateMemoryFile, TakesHugePages) {
   if (page == 0) GTEST_SKIP() << "this kernel has no huge pages";
   const os::Opened opened = os::create_memory_file("test", 2 * page, page);
   ASSERT_EQ(opened.error, 0);
-  struct stat status {};
-  ASSERT_EQ(::fstat(opened.descriptor.get(), &status), 0);
-  EXPECT_EQ(static_cast<std::size_t>(status.st_blksize), page);
+  EXPECT_EQ(os::huge_page_of(opened.descriptor.get()), page);
+}
+
+TEST(HugePageOf, IsZeroForOrdinaryPages) {
+  const TempFolder folder;
+  const os::Opened memory = os::create_memory_file("test", 12345, 0);
+  EXPECT_EQ(os::huge_page_of(memory.descriptor.get()), 0U);
+  const os::Opened file = os::open_read(folder.write("a", "hello"));
+  EXPECT_EQ(os::huge_page_of(file.descriptor.get()), 0U);
+  EXPECT_EQ(os::huge_page_of(-1), 0U);
 }
 
 TEST(ReadAt, ReadsUntilFullOrTheEnd) {

@@ -115,12 +115,29 @@ TEST(MapShared, GivesTheAccessAskedFor) {
   const std::vector<std::pair<os::Access, std::string>> all = {
       {os::Access::none, "---s"}, {os::Access::read, "r--s"}, {os::Access::write, "rw-s"}};
   for (const auto& [access, text] : all) {
-    const os::Mapped mapped = os::map_shared(file.descriptor.get(), kPage, access, nullptr);
-    ASSERT_EQ(mapped.error, 0);
-    EXPECT_EQ(access_of(mapped.at), text);
-    EXPECT_EQ(os::unmap(mapped.at, kPage), 0);
+    const Addresses range(kPage);
+    ASSERT_EQ(os::map_shared(file.descriptor.get(), kPage, access, range.at()).error, 0);
+    EXPECT_EQ(access_of(range.at()), text);
   }
-  EXPECT_EQ(os::map_shared(-1, kPage, os::Access::read, nullptr).error, EBADF);
+}
+
+// Not a hole, into which another thread's memory could fall.
+TEST(MapShared, LeavesTheAddressesReservedWhereItIsRefused) {
+  const os::Opened file = os::create_memory_file("test", kPage, 0);
+  const Addresses range(kPage);
+  const Holdings before = holdings();
+  const os::Mapped refused = os::map_shared(-1, kPage, os::Access::read, range.at());
+  EXPECT_EQ(refused.error, EBADF);
+  EXPECT_STREQ(refused.call, "mmap");
+  {
+    const os::InjectFault fault(2, EDOM);
+    const os::Mapped moved =
+        os::map_shared(file.descriptor.get(), kPage, os::Access::read, range.at());
+    EXPECT_EQ(moved.error, EDOM);
+    EXPECT_STREQ(moved.call, os::InjectFault::victim());
+  }
+  EXPECT_EQ(access_of(range.at()), "---p");
+  EXPECT_TRUE(same(before, holdings()));
 }
 
 TEST(MapHuge, TakesPagesOfThePool) {
@@ -149,7 +166,11 @@ TEST(MapHuge, IsRefusedBeyondThePool) {
   const std::size_t bytes = (pool_total() + 1) * huge;
   const Addresses range(bytes + huge);
   const auto first = reinterpret_cast<std::uintptr_t>(range.at());
-  EXPECT_EQ(os::map_huge(range.at((huge - first % huge) % huge), bytes, huge), ENOMEM);
+  std::byte* at = range.at((huge - first % huge) % huge);
+  const Holdings before = holdings();
+  EXPECT_EQ(os::map_huge(at, bytes, huge), ENOMEM);
+  EXPECT_EQ(access_of(at), "---p");  // still reserved
+  EXPECT_TRUE(same(before, holdings()));
 }
 
 struct AdviceCase {

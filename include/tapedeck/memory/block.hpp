@@ -98,7 +98,7 @@ class Block {
   /// changing a byte (MADV_POPULATE_WRITE, or _READ for files; touching where the kernel has
   /// neither). Before each chunk the memory budget of host and cgroup is checked, because over a
   /// cgroup's limit the kernel kills instead of refusing.
-  /// @throws InvalidArgument if the range is not committed.
+  /// @throws InvalidArgument if the range is not committed; whatever `options.progress` throws.
   [[nodiscard]] WarmResult warm(std::size_t offset, std::size_t bytes,
                                 const WarmOptions& options = {});
 

@@ -44,7 +44,7 @@ struct WarmResult {
   std::size_t asked = 0;   ///< Bytes.
   std::size_t warmed = 0;  ///< Bytes of the chunks that were populated.
   /// Bytes really present afterwards (present bits of /proc/self/pagemap); nothing where that
-  /// cannot be read.
+  /// cannot be read, or the budget was too small from the start.
   std::optional<std::size_t> present{};
   int error = 0;              ///< errno, where `end` is `failed`.
   std::size_t available = 0;  ///< Where `end` is `over_budget`: bytes that were left,

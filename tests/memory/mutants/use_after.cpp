@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tapedeck/base/bytes.hpp"
@@ -17,7 +18,7 @@ namespace {
 using namespace tapedeck;
 
 // Memcheck reports an access to what may not be accessed.
-void access(const volatile char* at) { static_cast<void>(*at); }
+void touch(const volatile char* at) { static_cast<void>(*at); }
 
 // A branch on the byte: it also reports the use of what is undefined, though not its copy.
 void use(const volatile char* at) {
@@ -31,7 +32,7 @@ char* filled(void* at, std::size_t bytes) {
 }
 
 // Everything that is allowed.
-void none() {
+void none(Tape& /*tape*/) {
   std::vector<std::byte> memory(64_KiB);
   {
     Tape tape = Tape::over(Block::borrow(memory));
@@ -55,14 +56,14 @@ void none() {
 void clear(Tape& tape) {
   const char* at = filled(tape.take(100), 100);
   tape.clear();
-  access(at + 50);
+  touch(at + 50);
 }
 
 void rewind(Tape& tape) {
   const Tape::Mark mark = tape.mark();
   const char* at = filled(tape.take(100), 100);
   tape.rewind(mark);
-  access(at);
+  touch(at);
 }
 
 void packed_rewind(Tape& tape) {
@@ -70,7 +71,7 @@ void packed_rewind(Tape& tape) {
   const Tape::Mark mark = tape.mark();
   const char* at = filled(tape.take(8, 8), 8);
   tape.rewind(mark);
-  access(at);
+  touch(at);
 }
 
 void scope(Tape& tape) {
@@ -79,7 +80,7 @@ void scope(Tape& tape) {
     const TapeScope inner(tape);
     at = filled(tape.take(100), 100);
   }
-  access(at + 99);
+  touch(at + 99);
 }
 
 // The second time around, for what was never taken is not poisoned.
@@ -87,7 +88,7 @@ void overflow(Tape& tape) {
   (void)tape.take(4096);
   tape.clear();
   const char* at = filled(tape.take(100), 100);
-  access(at + 100);
+  touch(at + 100);
 }
 
 void undefined(Tape& tape) {
@@ -96,35 +97,27 @@ void undefined(Tape& tape) {
   use(static_cast<const char*>(tape.take(100)));
 }
 
-void shared() {
+void shared(Tape& /*tape*/) {
   SharedTape tape = SharedTape::start(64_KiB);
   const char* at = filled(tape.take(100), 100);
   tape.clear();
-  access(at);
+  touch(at);
 }
+
+constexpr std::pair<std::string_view, void (*)(Tape&)> kCases[] = {
+    {"none", none},           {"clear", clear},
+    {"rewind", rewind},       {"packed_rewind", packed_rewind},
+    {"scope", scope},         {"overflow", overflow},
+    {"undefined", undefined}, {"shared", shared}};
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string_view mistake = argc == 2 ? argv[1] : "";
   Tape tape = Tape::start(64_KiB);
-  if (mistake == "none") {
-    none();
-  } else if (mistake == "clear") {
-    clear(tape);
-  } else if (mistake == "rewind") {
-    rewind(tape);
-  } else if (mistake == "packed_rewind") {
-    packed_rewind(tape);
-  } else if (mistake == "scope") {
-    scope(tape);
-  } else if (mistake == "overflow") {
-    overflow(tape);
-  } else if (mistake == "undefined") {
-    undefined(tape);
-  } else if (mistake == "shared") {
-    shared();
-  } else {
-    return 2;
+  for (const auto& [name, run] : kCases) {
+    if (argc != 2 || argv[1] != name) continue;
+    run(tape);
+    return 0;
   }
+  return 2;
 }
