@@ -81,6 +81,7 @@ struct Block::State {
   std::size_t explicit_page = 0;  // size of the hugetlb pages asked for; 0: none
   std::size_t page = os::page_size();
   os::Descriptor file;
+  std::string path;                             // of a mapped file, for errors
   std::vector<std::span<std::byte>> announced;  // to on_commit, and not yet to on_decommit
   std::vector<Unmet> unmet;
 };
@@ -100,8 +101,9 @@ void Block::State::reserve(std::size_t bytes, std::size_t align) {
   mapping_bytes = extent + 2 * guard + slack;
   const os::Mapped mapped = os::reserve(mapping_bytes);
   if (mapped.error != 0) {
-    throw SystemError({.call = mapped.call, .number = mapped.error, .bytes = mapping_bytes},
-                      "reserve less, or raise the limit of address space (ulimit -v)");
+    throw SystemError(
+        {.call = mapped.call, .number = mapped.error, .path = path, .bytes = mapping_bytes},
+        "reserve less, or raise the limit of address space (ulimit -v)");
   }
   mapping = mapped.at;
   const auto first = reinterpret_cast<std::uintptr_t>(mapping) + guard;
@@ -114,7 +116,7 @@ void Block::State::map_whole(os::Access access) {
   foreign = true;
   const os::Mapped mapped = os::map_shared(file.get(), size, access, data);
   if (mapped.error != 0) {
-    throw SystemError({.call = mapped.call, .number = mapped.error, .bytes = size});
+    throw SystemError({.call = mapped.call, .number = mapped.error, .path = path, .bytes = size});
   }
   ask_kernel(data, size);
   if (options.lock) lock_range(data, size);
@@ -146,6 +148,7 @@ Block Block::map_file(const std::filesystem::path& path, const BlockOptions& opt
   if (!facts.regular) throw InvalidArgument(path.string() + " is not a regular file");
   if (facts.bytes == 0) throw FormatError(path.string(), 0, "the file is empty");
   auto state = std::make_unique<State>(BlockKind::file, options);
+  state->path = path.string();
   state->can_write = false;
   state->reserve(facts.bytes, 0);
   state->file = std::move(opened.descriptor);

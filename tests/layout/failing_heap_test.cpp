@@ -26,6 +26,17 @@ void* allocate(std::size_t bytes, std::size_t align) {
   return at;
 }
 
+// While alive, the k-th allocation from now (from 0) fails, and all before it succeed.
+class FailingAllocation {
+ public:
+  explicit FailingAllocation(long k) noexcept { succeeding = k; }
+  ~FailingAllocation() { succeeding = -1; }
+  FailingAllocation(const FailingAllocation&) = delete;
+  FailingAllocation& operator=(const FailingAllocation&) = delete;
+
+  [[nodiscard]] static bool reached() noexcept { return succeeding < 0; }
+};
+
 // Not inline: GCC would see that what `new` gave is freed, and warn.
 [[gnu::noinline]] void release(void* at) noexcept { std::free(at); }
 
@@ -51,13 +62,12 @@ void expect_all_or_nothing(const std::function<void()>& work) {
     const Holdings before = holdings();
     bool hurt = true;
     try {
-      succeeding = k;
+      const FailingAllocation failing(k);
       work();
-      hurt = succeeding < 0;
+      hurt = FailingAllocation::reached();
     } catch (const std::bad_alloc&) {
     } catch (const Error&) {
     }
-    succeeding = -1;
     EXPECT_TRUE(same(before, holdings())) << "allocation " << k;
     if (!hurt) {
       EXPECT_GT(k, 2);
@@ -91,15 +101,13 @@ TEST(FailingHeap, ASplitThatFailsLeavesTheTapeWhole) {
   for (long k = 0; tape.children().empty(); ++k) {
     ASSERT_LT(k, 100);
     try {
-      succeeding = k;
+      const FailingAllocation failing(k);
       (void)tape.split(3);
     } catch (const std::bad_alloc&) {
-      succeeding = -1;
       EXPECT_EQ(tape.used(), 0U);
       EXPECT_EQ(tape.floor(), 0U);
       EXPECT_TRUE(tape.children().empty());
     }
-    succeeding = -1;
   }
   EXPECT_EQ(tape.children().size(), 3U);
 }

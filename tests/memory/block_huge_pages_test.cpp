@@ -31,15 +31,10 @@ struct Maker {
   friend void PrintTo(const Maker& maker, std::ostream* out) { *out << maker.name; }
 };
 
-class ExplicitPages : public ::testing::TestWithParam<Maker> {
+class HostsPool : public ::testing::Test {
  protected:
   void SetUp() override {
     if (kHuge == 0) GTEST_SKIP() << "this kernel has no huge pages";
-  }
-
-  [[nodiscard]] static Block make(std::size_t bytes, BlockOptions options = {}) {
-    options.huge_pages = HugePages::explicit_pages;
-    return GetParam().make(bytes, options);
   }
 
   // The work runs in a child, so that the pool is put back whatever happens to it.
@@ -54,6 +49,14 @@ class ExplicitPages : public ::testing::TestWithParam<Maker> {
       GTEST_SKIP() << "this host makes huge pages on demand";
     }
     in_child(work);
+  }
+};
+
+class ExplicitPages : public HostsPool, public ::testing::WithParamInterface<Maker> {
+ protected:
+  [[nodiscard]] static Block make(std::size_t bytes, BlockOptions options = {}) {
+    options.huge_pages = HugePages::explicit_pages;
+    return GetParam().make(bytes, options);
   }
 };
 
@@ -130,14 +133,12 @@ TEST_P(ExplicitPages, FallBackWhereThePoolIsTooSmall) {
   });
 }
 
-// The first part keeps its huge pages, the rest is told.
-TEST_P(ExplicitPages, AGrowthBeyondThePoolFallsBack) {
-  if (GetParam().make == Block::create_shared) {
-    GTEST_SKIP() << "shared memory has its pages from the start";
-  }
+// The first part keeps its huge pages, the rest is told. (Shared memory has all of its pages from
+// the start.)
+TEST_F(HostsPool, AGrowthBeyondItFallsBack) {
   with_pool(4, [] {
     const std::size_t bytes = (pool_total() + 4) * kHuge;
-    Block block = make(bytes);
+    Block block = Block::reserve(bytes, {.huge_pages = HugePages::explicit_pages});
     block.commit(2 * kHuge);
     EXPECT_EQ(block.page_size(), kHuge);
     Pattern(1).write(block.data(), 2 * kHuge);
@@ -192,10 +193,9 @@ TEST_P(ExplicitPages, AHookThatThrowsLeavesTheBlockAsItWas) {
   });
 }
 
-TEST_P(ExplicitPages, AreSharedWithWhoOpensThem) {
-  if (GetParam().make == Block::reserve) GTEST_SKIP() << "this memory has no descriptor";
+TEST_F(HostsPool, ItsPagesAreSharedWithWhoOpensThem) {
   with_pool(2, [] {
-    Block owner = make(2 * kHuge);
+    Block owner = Block::create_shared(2 * kHuge, {.huge_pages = HugePages::explicit_pages});
     owner.commit(2 * kHuge);
     Pattern(1).write(owner.data(), 2 * kHuge);
     // The kernel puts neighbours next to each other, so that some are at odd multiples.

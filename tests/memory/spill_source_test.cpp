@@ -216,6 +216,7 @@ TEST_F(Spill, BytesLeftWithoutAClearComeBackWithTheTapeOnAnotherThread) {
 TEST(SpillSource, ServesSeveralTapes) {
   LedgerSpill source;
   std::vector<std::jthread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       Tape tape = Tape::start(4_KiB, {.spill = &source});

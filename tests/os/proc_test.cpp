@@ -331,25 +331,25 @@ TEST(PresentBytes, CountsLargeRanges) {
 /// A memory file of 5000 pages, mapped; four pages of it were written by somebody.
 class CachedPages : public ::testing::Test {
  protected:
-  CachedPages() : at_(os::reserve(kBytes).at) {
-    EXPECT_EQ(os::map_shared(file_.descriptor.get(), kBytes, os::Access::read, at_).error, 0);
+  CachedPages() : at_(os::reserve(bytes_).at) {
+    EXPECT_EQ(os::map_shared(file_.descriptor.get(), bytes_, os::Access::read, at_).error, 0);
     const std::byte one[] = {std::byte{1}};
     for (const off_t page : {0, 4095, 4096, 4999}) {
       ::lseek(file_.descriptor.get(), page * static_cast<off_t>(kPage), SEEK_SET);
       EXPECT_EQ(os::write_all(file_.descriptor.get(), one).error, 0);
     }
   }
-  ~CachedPages() override { static_cast<void>(os::unmap(at_, kBytes)); }
+  ~CachedPages() override { static_cast<void>(os::unmap(at_, bytes_)); }
 
-  const std::size_t kBytes = 5000 * kPage;
-  os::Opened file_ = os::create_memory_file("test", kBytes, 0);
+  std::size_t bytes_ = 5000 * kPage;
+  os::Opened file_ = os::create_memory_file("test", bytes_, 0);
   std::byte* at_;
 };
 
 // They are in RAM, and not in this process's page table.
 TEST_F(CachedPages, AreCountedWhoeverBroughtThem) {
-  EXPECT_EQ(os::cached_bytes(at_, kBytes), 4 * kPage);
-  EXPECT_EQ(os::present_bytes(at_, kBytes).value_or(0), 0U);
+  EXPECT_EQ(os::cached_bytes(at_, bytes_), 4 * kPage);
+  EXPECT_EQ(os::present_bytes(at_, bytes_).value_or(0), 0U);
   EXPECT_EQ(os::cached_bytes(at_, kPage), kPage);
   EXPECT_EQ(os::cached_bytes(at_ + kPage, 4094 * kPage), 0U);
   EXPECT_EQ(os::cached_bytes(at_, 100), 100U);
@@ -359,7 +359,7 @@ TEST_F(CachedPages, AreCountedWhoeverBroughtThem) {
 TEST_F(CachedPages, AreUnknownWhereTheKernelDoesNotTell) {
   EXPECT_EQ(os::cached_bytes(at_ + 1, kPage), std::nullopt);  // it wants whole pages
   const os::InjectFault fault(1, EPERM);
-  EXPECT_EQ(os::cached_bytes(at_, kBytes), std::nullopt);
+  EXPECT_EQ(os::cached_bytes(at_, bytes_), std::nullopt);
   EXPECT_STREQ(os::InjectFault::victim(), "mincore");
 }
 
