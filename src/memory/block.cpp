@@ -122,7 +122,7 @@ void Block::State::map_whole(os::Access access) {
   if (options.lock) lock_range(data, size);
   announced.reserve(1);  // nothing may fail once the hook was told
   if (options.on_commit) options.on_commit({data, size});
-  announced.push_back({data, size});
+  announced.emplace_back(data, size);
   committed = size;
 }
 
@@ -255,7 +255,7 @@ void Block::State::commit_range(std::size_t from, std::size_t to) {
   if (options.lock) lock_range(at, bytes);
   if (options.on_commit) options.on_commit({at, bytes});
   undo.completed();
-  announced.push_back({at, bytes});
+  announced.emplace_back(at, bytes);
   committed = to;
 }
 

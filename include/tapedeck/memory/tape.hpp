@@ -138,7 +138,8 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
   /// one was rewound to since it was made.
   void rewind(const Mark& mark) noexcept;
 
-  /// What is taken now stays through every clear: the head becomes the floor.
+  /// What is taken now stays through every clear: the head becomes the floor. Spilled blocks do not
+  /// lie on the tape, and go with the next clear all the same.
   void raise_floor() noexcept;
 
   /// Commits what the next `bytes` of takes need, so that none of them grows the tape.
@@ -159,6 +160,7 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
   /// `n` child tapes over equal parts of what is free, one for each worker: the fast way to many
   /// writers. The children belong to this tape and live as long; their memory is committed at once
   /// and lies below its floor. `clear()` of this tape clears them all, while the workers are quiet.
+  /// What they spill or refuse is in their own `stat()`.
   /// @pre nothing is taken above the floor, and the tape was not split before.
   /// @throws InvalidArgument; TapeFull if no child would get a line; SystemError.
   std::span<Tape> split(std::size_t n);
