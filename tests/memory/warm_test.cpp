@@ -11,6 +11,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -385,6 +386,41 @@ TEST(WarmProgress, IsToldOneCallAtATime) {
                                     inside.fetch_sub(1);
                                   }}));
   EXPECT_EQ(calls, 256);
+}
+
+TEST(WarmProgress, WhatItThrowsComesOutOfWarm) {
+  for (const unsigned threads : {1U, 2U, 4U}) {
+    Block block = committed(64 * kPage);
+    Pattern(1).write(block.data(), kPage);
+    int calls = 0;
+    const WarmOptions options = {.threads = threads, .chunk = kPage, .progress = [&](WarmProgress) {
+                                   if (++calls == 3) throw std::runtime_error("the user left");
+                                 }};
+    EXPECT_THROW(static_cast<void>(block.warm(0, 64 * kPage, options)), std::runtime_error);
+    EXPECT_GE(calls, 3);
+    EXPECT_LE(calls, 3 + static_cast<int>(threads));  // each thread ends with the chunk it is at
+    EXPECT_TRUE(Pattern(1).is_at(block.data(), kPage));
+    expect_complete(block.warm(0, 64 * kPage, {.threads = threads}), 64 * kPage);
+  }
+}
+
+// Whichever thread met it: a helper thread that lets it pass would end the program.
+TEST(WarmProgress, WhatItThrowsInAHelperThreadComesOutOfWarm) {
+  Block block = committed(64 * kPage);
+  const std::thread::id self = std::this_thread::get_id();
+  const WarmOptions options = {.threads = 4, .chunk = kPage, .progress = [&](WarmProgress) {
+                                 if (std::this_thread::get_id() != self) throw 42;
+                                 std::this_thread::yield();
+                               }};
+  for (int round = 0; round < 1000; ++round) {
+    try {
+      static_cast<void>(block.warm(0, 64 * kPage, options));
+    } catch (int thrown) {
+      EXPECT_EQ(thrown, 42);
+      return;
+    }
+  }
+  GTEST_SKIP() << "no helper thread got a chunk in a thousand rounds";
 }
 
 }  // namespace
