@@ -7,6 +7,7 @@
 #include <array>
 #include <charconv>
 #include <span>
+#include <utility>
 
 #include "os/faults.hpp"
 #include "os/file.hpp"
@@ -31,7 +32,7 @@ std::optional<std::string> read_text(const std::string& path) {
 
 template <class Number>
 std::optional<Number> parse(std::string_view text, int base = 10) {
-  text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
   Number number{};
   const auto result = std::from_chars(text.data(), text.data() + text.size(), number, base);
   return result.ec == std::errc{} ? std::optional(number) : std::nullopt;
@@ -63,36 +64,64 @@ std::optional<std::size_t> read_number(const std::string& path) {
   return text ? parse<std::size_t>(*text) : std::nullopt;  // "max" is no number
 }
 
+/// The number of kB behind `key`, in bytes.
+std::optional<std::size_t> kib_of(std::string_view text, std::string_view key) {
+  const auto kib = value_of(text, key);
+  return kib ? checked_mul<std::size_t>(*kib, 1024) : std::nullopt;
+}
+
 /// One version of the memory controller's files.
 struct Controller {
-  const char* limit;
+  std::array<const char*, 2> limits;
   const char* usage;
   const char* droppable;
+  /// Of memory.stat: the least limit of all ancestors, also of those a container does not see.
+  const char* hierarchical;
 };
-constexpr Controller kVersion1 = {"memory.limit_in_bytes", "memory.usage_in_bytes",
-                                  "total_inactive_file "};
-constexpr Controller kVersion2 = {"memory.max", "memory.current", "inactive_file "};
+// Over memory.high nobody is killed, but everybody is throttled to a crawl.
+constexpr Controller kVersion2 = {
+    {"memory.max", "memory.high"}, "memory.current", "inactive_file ", nullptr};
+constexpr Controller kVersion1 = {{"memory.limit_in_bytes", nullptr},
+                                  "memory.usage_in_bytes",
+                                  "total_inactive_file ",
+                                  "hierarchical_memory_limit "};
 
-std::optional<std::size_t> left_in(const std::string& folder, const Controller& files) {
-  const auto limit = read_number(folder + "/" + files.limit);
+/// Version 1 says "unlimited" with the last page below 2^63.
+constexpr std::size_t kUnlimited = std::size_t{1} << 62;
+
+void add_limit(std::vector<MemoryLimit>& limits, std::string name, std::optional<std::size_t> limit,
+               std::size_t used) {
+  if (!limit || *limit >= kUnlimited) return;
+  limits.push_back({.name = std::move(name), .limit = *limit, .used = used});
+}
+
+void add_limits_of(std::vector<MemoryLimit>& limits, const std::string& folder,
+                   const std::string& group, const Controller& files) {
   const auto usage = read_number(folder + "/" + files.usage);
-  if (!limit || !usage) return std::nullopt;
-  const auto stat = read_text(folder + "/memory.stat");
-  const std::size_t droppable =
-      stat ? value_of(*stat, files.droppable).value_or(0) : std::size_t{0};
+  if (!usage) return;
+  const std::string stat = read_text(folder + "/memory.stat").value_or("");
+  const std::size_t droppable = value_of(stat, files.droppable).value_or(0);
   const std::size_t held = *usage - std::min(*usage, droppable);
-  return *limit - std::min(*limit, held);
+  const std::string name = "memory cgroup " + (group.empty() ? "/" : group) + ", ";
+  for (const char* file : files.limits) {
+    if (file == nullptr) continue;
+    add_limit(limits, name + file, read_number(folder + "/" + file), held);
+  }
+  if (files.hierarchical == nullptr) return;
+  const auto own = read_number(folder + "/" + files.limits.front());
+  const auto least = value_of(stat, files.hierarchical);
+  if (own && least && *least < *own) {
+    add_limit(limits, name + "hierarchical_memory_limit", least, held);
+  }
 }
 
 /// Walks from a group up to the root of its hierarchy: every ancestor's limit binds. A container
 /// that sees its host's path but not the folder has its own limits at the root.
-void narrow(Budget& budget, const std::string& root, std::string path, const Controller& files) {
+void add_chain(std::vector<MemoryLimit>& limits, const std::string& root, std::string path,
+               const Controller& files) {
   while (true) {
     if (path == "/") path.clear();
-    if (const auto left = left_in(root + path, files); left && *left < budget.available) {
-      budget = {.available = *left,
-                .limit = "memory cgroup " + (path.empty() ? "/" : path) + ", " + files.limit};
-    }
+    add_limits_of(limits, root + path, path, files);
     if (path.empty()) return;
     path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
   }
@@ -105,6 +134,103 @@ bool lists_memory(std::string_view controllers) {
     controllers.remove_prefix(std::min(end + 1, controllers.size()));
   }
   return false;
+}
+
+void add_cgroups(std::vector<MemoryLimit>& limits, const Roots& roots) {
+  const std::string groups = read_text(roots.proc + "/self/cgroup").value_or("");
+  for_each_line(groups, [&](std::string_view line) {  // "4:memory:/a/b", "0::/a/b"
+    const std::size_t first = line.find(':');
+    const std::size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);
+    if (second == std::string_view::npos) return false;
+    const std::string_view controllers = line.substr(first + 1, second - first - 1);
+    const std::string path(line.substr(second + 1));
+    if (controllers.empty()) {
+      add_chain(limits, roots.cgroup, path, kVersion2);
+      add_chain(limits, roots.cgroup + "/unified", path, kVersion2);
+    } else if (lists_memory(controllers)) {
+      add_chain(limits, roots.cgroup + "/memory", path, kVersion1);
+    }
+    return false;
+  });
+}
+
+/// What bounds memory in RAM; empty without MemAvailable.
+std::vector<MemoryLimit> resident_limits(const std::string& meminfo, const Roots& roots) {
+  const auto available = kib_of(meminfo, "MemAvailable:");
+  if (!available) return {};
+  const std::size_t total = std::max(kib_of(meminfo, "MemTotal:").value_or(0), *available);
+  std::vector<MemoryLimit> limits = {
+      {.name = "MemAvailable", .limit = total, .used = total - *available}};
+  add_cgroups(limits, roots);
+  return limits;
+}
+
+/// A cpuset that leaves out some nodes bounds memory to what the others have.
+void add_cpuset(std::vector<MemoryLimit>& limits, const Roots& roots) {
+  MemoryLimit bound = {.name = "cpuset, NUMA nodes"};
+  bool all = true;
+  for (const NumaNode& node : numa_nodes(roots)) {
+    all = all && node.allowed;
+    if (!node.allowed) continue;
+    bound.name += " " + std::to_string(node.id);
+    bound.limit += node.total;
+    bound.used += node.total - std::min(node.total, node.free + node.reclaimable);
+  }
+  if (!all) limits.push_back(std::move(bound));
+}
+
+/// What bounds the memory a process may map, be it in RAM or not.
+void add_mapping_limits(std::vector<MemoryLimit>& limits, const std::string& meminfo,
+                        const Roots& roots) {
+  const std::string rlimits = read_text(roots.proc + "/self/limits").value_or("");
+  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+  add_limit(limits, "RLIMIT_AS", value_of(rlimits, "Max address space "),
+            kib_of(status, "VmSize:").value_or(0));
+  add_limit(limits, "RLIMIT_DATA", value_of(rlimits, "Max data size "),
+            kib_of(status, "VmData:").value_or(0));
+  if (read_number(roots.proc + "/sys/vm/overcommit_memory") == std::size_t{2}) {
+    add_limit(limits, "CommitLimit", kib_of(meminfo, "CommitLimit:"),
+              kib_of(meminfo, "Committed_AS:").value_or(0));
+  }
+}
+
+/// Whether a list of the kernel's, "0-3,8", has the number.
+bool list_has(std::string_view list, unsigned number) {
+  while (!list.empty()) {
+    const std::size_t end = std::min(list.find(','), list.size());
+    const std::string_view range = list.substr(0, end);
+    const std::size_t dash = std::min(range.find('-'), range.size());
+    const auto first = parse<unsigned>(range);
+    const auto last = dash < range.size() ? parse<unsigned>(range.substr(dash + 1)) : first;
+    if (first && last && *first <= number && number <= *last) return true;
+    list.remove_prefix(std::min(end + 1, list.size()));
+  }
+  return false;
+}
+
+std::optional<NumaNode> read_node(unsigned id, const Roots& roots) {
+  const std::string name = "node" + std::to_string(id);
+  const auto text = read_text(roots.sys + "/devices/system/node/" + name + "/meminfo");
+  if (!text) return std::nullopt;
+  const std::string prefix = "Node " + std::to_string(id) + " ";
+  const auto total = kib_of(*text, prefix + "MemTotal:");
+  const auto free = kib_of(*text, prefix + "MemFree:");
+  if (!total || !free) return std::nullopt;
+  return NumaNode{.id = id,
+                  .total = *total,
+                  .free = *free,
+                  .reclaimable = kib_of(*text, prefix + "Inactive(file):").value_or(0)};
+}
+
+/// What stands behind a key at the start of a line; empty where the key is missing.
+std::string_view text_behind(std::string_view text, std::string_view key) {
+  std::string_view behind;
+  for_each_line(text, [&](std::string_view line) {
+    if (!line.starts_with(key)) return false;
+    behind = line.substr(key.size());
+    return true;
+  });
+  return behind;
 }
 
 struct AddressRange {
@@ -135,9 +261,12 @@ std::size_t huge_kib_of(std::string_view line) {
 
 std::optional<std::size_t> meminfo_bytes(std::string_view field, const Roots& roots) {
   const auto text = read_text(roots.proc + "/meminfo");
-  if (!text) return std::nullopt;
-  const auto kib = value_of(*text, std::string(field) + ":");
-  return kib ? checked_mul<std::size_t>(*kib, 1024) : std::nullopt;
+  return text ? kib_of(*text, std::string(field) + ":") : std::nullopt;
+}
+
+std::optional<std::size_t> resident_bytes(const Roots& roots) {
+  const auto text = read_text(roots.proc + "/self/status");
+  return text ? kib_of(*text, "VmRSS:") : std::nullopt;
 }
 
 std::optional<std::size_t> present_bytes(const std::byte* at, std::size_t bytes) {
@@ -199,26 +328,50 @@ std::optional<std::size_t> huge_bytes(const std::byte* at, std::size_t bytes) {
   return huge;
 }
 
+std::vector<MemoryLimit> memory_limits(const Roots& roots) {
+  const std::string meminfo = read_text(roots.proc + "/meminfo").value_or("");
+  std::vector<MemoryLimit> limits = resident_limits(meminfo, roots);
+  add_cpuset(limits, roots);
+  add_mapping_limits(limits, meminfo, roots);
+  return limits;
+}
+
+std::optional<MemoryLimit> memlock_limit(const Roots& roots) {
+  constexpr std::uint64_t kIpcLock = std::uint64_t{1} << 14;
+  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+  const auto capabilities = parse<std::uint64_t>(text_behind(status, "CapEff:"), 16);
+  if ((capabilities.value_or(0) & kIpcLock) != 0) return std::nullopt;
+  const std::string rlimits = read_text(roots.proc + "/self/limits").value_or("");
+  std::vector<MemoryLimit> limits;
+  add_limit(limits, "RLIMIT_MEMLOCK", value_of(rlimits, "Max locked memory "),
+            kib_of(status, "VmLck:").value_or(0));
+  return limits.empty() ? std::nullopt : std::optional(limits.front());
+}
+
+std::vector<NumaNode> numa_nodes(const Roots& roots) {
+  constexpr unsigned kMostNodes = 1024;  // of any Linux
+  const auto online = read_text(roots.sys + "/devices/system/node/online");
+  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+  const std::string_view allowed = text_behind(status, "Mems_allowed_list:");
+  std::vector<NumaNode> nodes;
+  for (unsigned id = 0; online && id < kMostNodes; ++id) {
+    if (!list_has(*online, id)) continue;
+    std::optional<NumaNode> node = read_node(id, roots);
+    if (!node) continue;
+    node->allowed = allowed.empty() || list_has(allowed, id);
+    nodes.push_back(*node);
+  }
+  return nodes;
+}
+
 std::optional<Budget> memory_budget(const Roots& roots) {
-  const auto available = meminfo_bytes("MemAvailable", roots);
-  if (!available) return std::nullopt;
-  Budget budget = {.available = *available, .limit = "MemAvailable"};
-  const std::string groups = read_text(roots.proc + "/self/cgroup").value_or("");
-  for_each_line(groups, [&](std::string_view line) {  // "4:memory:/a/b", "0::/a/b"
-    const std::size_t first = line.find(':');
-    const std::size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);
-    if (second == std::string_view::npos) return false;
-    const std::string_view controllers = line.substr(first + 1, second - first - 1);
-    const std::string path(line.substr(second + 1));
-    if (controllers.empty()) {
-      narrow(budget, roots.cgroup, path, kVersion2);
-      narrow(budget, roots.cgroup + "/unified", path, kVersion2);
-    } else if (lists_memory(controllers)) {
-      narrow(budget, roots.cgroup + "/memory", path, kVersion1);
-    }
-    return false;
-  });
-  return budget;
+  const std::string meminfo = read_text(roots.proc + "/meminfo").value_or("");
+  const std::vector<MemoryLimit> limits = resident_limits(meminfo, roots);
+  const auto tightest = std::min_element(
+      limits.begin(), limits.end(),
+      [](const MemoryLimit& a, const MemoryLimit& b) { return a.available() < b.available(); });
+  if (tightest == limits.end()) return std::nullopt;
+  return Budget{.available = tightest->available(), .limit = tightest->name};
 }
 
 FaultCount page_faults() noexcept {

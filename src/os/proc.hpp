@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tapedeck/base/abi.hpp"
 
@@ -16,11 +17,15 @@ namespace tapedeck::inline TAPEDECK_ABI::os {
 struct Roots {
   std::string proc = "/proc";
   std::string cgroup = "/sys/fs/cgroup";
+  std::string sys = "/sys";
 };
 
 /// A line of /proc/meminfo, in bytes: "MemAvailable".
 [[nodiscard]] std::optional<std::size_t> meminfo_bytes(std::string_view field,
                                                        const Roots& roots = {});
+
+/// Bytes of all mappings of this process that are in RAM (VmRSS; not of hugetlb).
+[[nodiscard]] std::optional<std::size_t> resident_bytes(const Roots& roots = {});
 
 /// Bytes of the range that are in RAM: the present bits of /proc/self/pagemap. `mincore` would
 /// count the page cache instead.
@@ -34,15 +39,45 @@ struct Roots {
 /// merged the range with a neighbour.
 [[nodiscard]] std::optional<std::size_t> huge_bytes(const std::byte* at, std::size_t bytes);
 
+/// Something that bounds memory, and how much of it is used up.
+struct MemoryLimit {
+  std::string name{};     ///< "MemAvailable", "memory cgroup /a/b, memory.max".
+  std::size_t limit = 0;  ///< Bytes.
+  std::size_t used = 0;   ///< Bytes, without file pages the kernel would drop.
+
+  [[nodiscard]] std::size_t available() const noexcept { return limit > used ? limit - used : 0; }
+};
+
+/// Everything that bounds how much more memory this process may use: MemAvailable; for each memory
+/// cgroup (v1 and v2) from the process's own up to the root, its limits; the NUMA nodes of its
+/// cpuset where those are not all; RLIMIT_AS and RLIMIT_DATA; the commit limit of a host that does
+/// not overcommit. What cannot be read, or is unlimited, is not listed.
+[[nodiscard]] std::vector<MemoryLimit> memory_limits(const Roots& roots = {});
+
+/// RLIMIT_MEMLOCK; nothing where it is unlimited, unknown, or this process need not obey it
+/// (CAP_IPC_LOCK).
+[[nodiscard]] std::optional<MemoryLimit> memlock_limit(const Roots& roots = {});
+
+/// A NUMA node that is online.
+struct NumaNode {
+  unsigned id = 0;
+  std::size_t total = 0;        ///< Bytes.
+  std::size_t free = 0;         ///< Bytes.
+  std::size_t reclaimable = 0;  ///< Bytes of file pages the kernel would drop.
+  bool allowed = true;          ///< This process's cpuset has it.
+};
+
+/// Empty where the kernel has none or does not tell.
+[[nodiscard]] std::vector<NumaNode> numa_nodes(const Roots& roots = {});
+
 /// How much more memory this process may use, and what bounds it.
 struct Budget {
   std::size_t available;  ///< Bytes.
-  std::string limit;      ///< "MemAvailable", "memory cgroup /a/b (memory.max)".
+  std::string limit;      ///< As `MemoryLimit::name`.
 };
 
-/// The least of MemAvailable and, for each memory cgroup (v1 and v2) from the process's own up to
-/// the root, its limit less its use; file pages the kernel would drop do not count as used. Unknown
-/// without /proc.
+/// The tightest of those limits that bound memory in RAM, for whoever fills addresses it has
+/// already: MemAvailable and the memory cgroups. Unknown without /proc.
 [[nodiscard]] std::optional<Budget> memory_budget(const Roots& roots = {});
 
 /// Page faults of this process so far.

@@ -115,6 +115,16 @@ TEST_F(MemoryBudget, TheTightestAncestorOfVersion2Binds) {
   expect(1_GiB, "memory cgroup /a, memory.max");
 }
 
+// Over it nobody is killed, but everybody is throttled to a crawl.
+TEST_F(MemoryBudget, MemoryHighBinds) {
+  in_group("0::/a\n");
+  group_v2("a", std::to_string(4_GiB), 1_GiB);
+  write("a/memory.high", "max\n");
+  expect(3_GiB, "memory cgroup /a, memory.max");
+  write("a/memory.high", std::to_string(2_GiB));
+  expect(1_GiB, "memory cgroup /a, memory.high");
+}
+
 TEST_F(MemoryBudget, NoLimitIsNoLimit) {
   in_group("0::/a\n");
   group_v2("a", "max", 1_GiB);
@@ -170,6 +180,62 @@ TEST_F(MemoryBudget, TheTightestAncestorOfVersion1Binds) {
   group_v1("memory/a", 3_GiB, 2_GiB);
   group_v1("memory", 9223372036854771712U, 3_GiB);
   expect(1_GiB, "memory cgroup /a, memory.limit_in_bytes");
+}
+
+// So a container learns of a group above it that it does not see.
+TEST_F(MemoryBudget, TheHierarchicalLimitOfVersion1Binds) {
+  in_group("4:memory:/a\n");
+  group_v1("memory/a", 4_GiB, 1_GiB);
+  write("memory/a/memory.stat", "hierarchical_memory_limit 2147483648\ntotal_inactive_file 0\n");
+  expect(1_GiB, "memory cgroup /a, hierarchical_memory_limit");
+  write("memory/a/memory.stat", "hierarchical_memory_limit 4294967296\n");
+  expect(3_GiB, "memory cgroup /a, memory.limit_in_bytes");
+}
+
+// For whoever fills addresses it has already.
+TEST_F(MemoryBudget, LimitsOfAddressesDoNotCount) {
+  root_.write("proc/self/limits", "Max address space    1024   1024   bytes\n");
+  expect(8_GiB, "MemAvailable");
+  const auto limits = os::memory_limits({.proc = root_ / "proc", .cgroup = root_ / "cgroup"});
+  ASSERT_FALSE(limits.empty());
+  EXPECT_EQ(limits.back().name, "RLIMIT_AS");
+  EXPECT_EQ(limits.back().available(), 1024U);
+}
+
+TEST(MemlockLimit, IsWhatIsLeftOfIt) {
+  const TempFolder root;
+  const os::Roots roots = {.proc = root.path()};
+  EXPECT_FALSE(os::memlock_limit(roots));
+  root.write("self/limits", "Max locked memory         8388608      8388608       bytes\n");
+  EXPECT_EQ(os::memlock_limit(roots)->available(), 8_MiB);
+  root.write("self/status", "VmLck:\t    1024 kB\nCapEff:\t0000000000000000\n");
+  EXPECT_EQ(os::memlock_limit(roots)->available(), 7_MiB);
+  root.write("self/status", "VmLck:\t    9999 kB\nCapEff:\tffffffffffffbfff\n");
+  EXPECT_EQ(os::memlock_limit(roots)->available(), 0U);
+  root.write("self/status", "CapEff:\t0000000000004000\n");  // CAP_IPC_LOCK
+  EXPECT_FALSE(os::memlock_limit(roots));
+}
+
+// Nodes may be numbered with gaps.
+TEST(NumaNodes, AreThoseOnline) {
+  const TempFolder root;
+  const os::Roots roots = {.proc = root.path(), .sys = root.path()};
+  EXPECT_TRUE(os::numa_nodes(roots).empty());
+  root.write("devices/system/node/online", "0,2-3,9\n");
+  for (const char* id : {"0", "1", "2", "3"}) {
+    root.write(std::string("devices/system/node/node") + id + "/meminfo",
+               std::string("Node ") + id + " MemTotal:  8 kB\nNode " + id + " MemFree: 4 kB\n");
+  }
+  root.write("self/status", "Mems_allowed_list:\t1-2\n");
+  const std::vector<os::NumaNode> nodes = os::numa_nodes(roots);
+  ASSERT_EQ(nodes.size(), 3U);  // 1 is not online, 9 has no file
+  EXPECT_EQ(nodes[1].id, 2U);
+  EXPECT_EQ(nodes[2].id, 3U);
+  EXPECT_EQ(nodes[2].total, 8_KiB);
+  EXPECT_EQ(nodes[2].free, 4_KiB);
+  EXPECT_FALSE(nodes[0].allowed);
+  EXPECT_TRUE(nodes[1].allowed);
+  EXPECT_FALSE(nodes[2].allowed);
 }
 
 TEST_F(MemoryBudget, UnlimitedVersion1IsNoLimit) {

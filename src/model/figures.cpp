@@ -1,0 +1,245 @@
+#include "model/figures.hpp"
+
+#include <array>
+#include <cmath>
+#include <utility>
+#include <variant>
+
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace {
+
+/// The keys of a figure, in each dialect, the first that is there counts.
+struct Keys {
+  Figure figure;
+  std::string_view gguf;
+  std::string_view config;
+};
+
+// In the order of Figure. Sources: docs/gguf.md of ggml, llama-arch.cpp of llama.cpp; the
+// configuration classes of transformers and of the models' own repositories.
+constexpr std::array<Keys, kFigures> kKeys = {{
+    {Figure::layers, "block_count", "num_hidden_layers n_layer n_layers num_layers"},
+    {Figure::hidden, "embedding_length", "hidden_size n_embd d_model"},
+    {Figure::vocabulary, "vocab_size", "padded_vocab_size vocab_size"},
+    {Figure::context, "context_length",
+     "max_position_embeddings n_positions max_seq_len seq_length max_sequence_length n_ctx"},
+    {Figure::draft_layers, "nextn_predict_layers", "num_nextn_predict_layers"},
+
+    {Figure::heads, "attention.head_count", "num_attention_heads n_head n_heads num_heads"},
+    {Figure::heads_windowed, "", "swa_num_attention_heads"},
+    {Figure::kv_heads, "attention.head_count_kv",
+     "num_key_value_heads num_kv_heads multi_query_group_num attn_config.kv_n_heads"},
+    {Figure::kv_heads_windowed, "", "swa_num_key_value_heads"},
+    {Figure::kv_heads_full, "", "num_global_key_value_heads"},
+
+    {Figure::head_dim, "attention.key_length", "head_dim attention_head_dim kv_channels"},
+    {Figure::head_dim_windowed, "attention.key_length_swa", "swa_head_dim"},
+    {Figure::head_dim_full, "", "global_head_dim"},
+    {Figure::value_dim, "attention.value_length", "v_head_dim"},
+    {Figure::value_dim_windowed, "attention.value_length_swa", "swa_v_head_dim"},
+
+    {Figure::window, "attention.sliding_window", "sliding_window sliding_window_size"},
+    {Figure::window_period, "attention.sliding_window_pattern", "sliding_window_pattern"},
+    {Figure::chunk, "attention.chunk_size", "attention_chunk_size"},
+    {Figure::first_windowed_layer, "", "max_window_layers"},
+    {Figure::shared_cache_layers, "attention.shared_kv_layers", "num_kv_shared_layers"},
+    {Figure::cache_layers, "", ""},
+
+    {Figure::kv_lora, "attention.kv_lora_rank", "kv_lora_rank"},
+    {Figure::q_lora, "attention.q_lora_rank", "q_lora_rank"},
+    {Figure::rope_dim, "rope.dimension_count", "qk_rope_head_dim"},
+    {Figure::nope_dim, "", "qk_nope_head_dim"},
+    {Figure::latent_key_dim, "attention.key_length_mla", ""},
+    {Figure::indexer_dim, "attention.indexer.key_length", "index_head_dim"},
+    {Figure::compress_ratio, "attention.compress_ratios", "compress_ratios"},
+
+    {Figure::ffn, "feed_forward_length",
+     "intermediate_size_mlp block_ff_dim intermediate_size n_inner ffn_dim ffn_hidden_size"},
+    {Figure::experts, "expert_count",
+     "num_local_experts num_experts n_routed_experts moe_num_experts ffn_config.moe_num_experts"},
+    {Figure::experts_used, "expert_used_count",
+     "num_experts_per_tok num_experts_per_token experts_per_token top_k_experts moe_k moe_topk "
+     "ffn_config.moe_top_k"},
+    {Figure::expert_ffn, "expert_feed_forward_length feed_forward_length",
+     "moe_intermediate_size expert_intermediate_size ffn_config.ffn_hidden_size "
+     "intermediate_size"},
+    {Figure::shared_experts, "expert_shared_count",
+     "n_shared_experts num_shared_experts moe_num_shared_experts"},
+    {Figure::shared_ffn, "expert_shared_feed_forward_length",
+     "shared_expert_intermediate_size moe_shared_expert_intermediate_size "
+     "shared_intermediate_size"},
+
+    {Figure::dense_layers, "leading_dense_block_count", "first_k_dense_replace num_dense_layers"},
+    {Figure::expert_period, "interleave_moe_layer_step moe_every_n_layers",
+     "decoder_sparse_step interleave_moe_layer_step expert_layer_period moe_layer_freq"},
+    {Figure::expert_offset, "", "expert_layer_offset"},
+
+    {Figure::conv_kernel, "ssm.conv_kernel",
+     "mamba_d_conv conv_kernel linear_conv_kernel_dim linear_attn_config.short_conv_kernel_size "
+     "conv_size"},
+    {Figure::inner, "ssm.inner_size", "mamba_d_ssm"},
+    {Figure::state_heads, "ssm.time_step_rank",
+     "mamba_num_heads mamba_n_heads linear_num_value_heads linear_attn_config.num_heads num_heads"},
+    {Figure::state_head_dim, "kda.head_dim",
+     "mamba_head_dim mamba_d_head linear_value_head_dim linear_attn_config.head_dim head_dim"},
+    {Figure::state, "ssm.state_size",
+     "mamba_d_state ssm_state_size state_size linear_key_head_dim linear_attn_config.head_dim"},
+    {Figure::groups, "ssm.group_count",
+     "mamba_n_groups n_groups linear_num_key_heads linear_attn_config.num_heads"},
+    {Figure::expand, "", "mamba_expand expand"},
+    {Figure::time_step_rank, "ssm.time_step_rank", "mamba_dt_rank time_step_rank"},
+
+    {Figure::conv_cache, "shortconv.l_cache", "conv_L_cache"},
+    {Figure::attention_period, "full_attention_interval",
+     "full_attention_interval attn_layer_period"},
+    {Figure::attention_offset, "", "attn_layer_offset"},
+    {Figure::wkv_head, "wkv.head_size", "head_size head_dim"},
+    {Figure::token_shift, "token_shift_count", ""},
+}};
+
+constexpr bool in_order() {
+  for (std::size_t i = 0; i < kFigures; ++i) {
+    if (kKeys[i].figure != static_cast<Figure>(i)) return false;
+  }
+  return true;
+}
+static_assert(in_order(), "the table of keys is in the order of Figure");
+
+/// The first word, which is taken off the front.
+std::string_view next_word(std::string_view& words) noexcept {
+  const std::string_view word = words.substr(0, words.find(' '));
+  words.remove_prefix(word.size() == words.size() ? word.size() : word.size() + 1);
+  return word;
+}
+
+}  // namespace
+
+bool has_word(std::string_view words, std::string_view word) noexcept {
+  while (!words.empty()) {
+    if (next_word(words) == word) return true;
+  }
+  return false;
+}
+
+Figures::Figures(std::string path, const Metadata& metadata, Dialect dialect,
+                 std::vector<std::string> scopes)
+    : path_(std::move(path)), metadata_(&metadata), dialect_(dialect), scopes_(std::move(scopes)) {}
+
+void Figures::add_defaults(std::span<const Default> defaults) {
+  defaults_.insert(defaults_.end(), defaults.begin(), defaults.end());
+}
+
+const Metadata::Entry* Figures::entry(std::string_view keys) const {
+  for (const std::string& scope : scopes_) {
+    for (std::string_view rest = keys; !rest.empty();) {
+      const Metadata::Entry* const found = metadata_->find(scope + std::string(next_word(rest)));
+      if (found != nullptr && !std::holds_alternative<std::monostate>(found->value)) return found;
+    }
+  }
+  return nullptr;
+}
+
+const Metadata::Entry* Figures::stated(Figure figure) const {
+  const Keys& keys = kKeys[static_cast<std::size_t>(figure)];
+  return entry(dialect_ == Dialect::gguf ? keys.gguf : keys.config);
+}
+
+bool Figures::is_list(Figure figure) const {
+  const Metadata::Entry* const entry = stated(figure);
+  return entry != nullptr && std::holds_alternative<std::vector<std::int64_t>>(entry->value);
+}
+
+std::uint64_t Figures::checked(const Metadata::Entry& entry, std::int64_t value,
+                               Figure figure) const {
+  if (value < 0) refuse(entry, "is negative: " + std::to_string(value));
+  const auto size = static_cast<std::uint64_t>(value);
+  const std::uint64_t most = figure == Figure::layers ? kMostLayers : kLargest;
+  if (size > most) refuse(entry, "is beyond any model: " + std::to_string(value));
+  return size;
+}
+
+std::optional<std::uint64_t> Figures::find(Figure figure, std::size_t layer) const {
+  const Metadata::Entry* const entry = stated(figure);
+  if (entry == nullptr) {
+    for (const Default& known : defaults_) {
+      if (known.value != 0 && known.figure == figure) return known.value;
+    }
+    return std::nullopt;
+  }
+  if (const auto* number = std::get_if<std::uint64_t>(&entry->value)) {
+    if (*number > kLargest) refuse(*entry, "is beyond any model: " + std::to_string(*number));
+    return checked(*entry, static_cast<std::int64_t>(*number), figure);
+  }
+  if (const auto* number = std::get_if<std::int64_t>(&entry->value)) {
+    return checked(*entry, *number, figure);
+  }
+  if (const auto* list = std::get_if<std::vector<std::int64_t>>(&entry->value)) {
+    if (layer >= list->size()) {
+      refuse(*entry, "has " + std::to_string(list->size()) + " elements, and layer " +
+                         std::to_string(layer) + " has none");
+    }
+    return checked(*entry, (*list)[layer], figure);
+  }
+  // Some converters write whole numbers as reals.
+  if (const auto* number = std::get_if<double>(&entry->value)) {
+    if (std::abs(*number) < 9e15 && *number == std::floor(*number)) {
+      return checked(*entry, static_cast<std::int64_t>(*number), figure);
+    }
+  }
+  refuse(*entry, "is no whole number");
+}
+
+std::optional<bool> Figures::flag(std::string_view key) const {
+  const Metadata::Entry* const found = entry(key);
+  if (found == nullptr) return std::nullopt;
+  const auto* value = std::get_if<bool>(&found->value);
+  return value != nullptr ? std::optional<bool>(*value) : std::nullopt;
+}
+
+std::optional<double> Figures::real(std::string_view key) const {
+  const Metadata::Entry* const found = entry(key);
+  if (found == nullptr) return std::nullopt;
+  if (const auto* real = std::get_if<double>(&found->value)) return *real;
+  if (const auto* whole = std::get_if<std::uint64_t>(&found->value)) {
+    return static_cast<double>(*whole);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string_view> Figures::text(std::string_view key) const {
+  const Metadata::Entry* const found = entry(key);
+  if (found == nullptr) return std::nullopt;
+  const auto* value = std::get_if<std::string>(&found->value);
+  return value != nullptr ? std::optional<std::string_view>(*value) : std::nullopt;
+}
+
+std::span<const std::string> Figures::texts(std::string_view key) const {
+  const Metadata::Entry* const found = entry(key);
+  if (found == nullptr) return {};
+  const auto* list = std::get_if<std::vector<std::string>>(&found->value);
+  return list != nullptr ? std::span<const std::string>(*list) : std::span<const std::string>();
+}
+
+std::span<const std::int64_t> Figures::integers(std::string_view key) const {
+  const Metadata::Entry* const found = entry(key);
+  if (found == nullptr) return {};
+  const auto* list = std::get_if<std::vector<std::int64_t>>(&found->value);
+  return list != nullptr ? std::span<const std::int64_t>(*list) : std::span<const std::int64_t>();
+}
+
+void Figures::refuse(const Metadata::Entry& entry, const std::string& fault) const {
+  throw FormatError(path_, entry.offset, entry.key + " " + fault,
+                    "the file is broken, or no model of this kind");
+}
+
+void Figures::refuse(Figure figure, const std::string& fault) const {
+  if (const Metadata::Entry* const entry = stated(figure)) refuse(*entry, fault);
+  const Keys& keys = kKeys[static_cast<std::size_t>(figure)];
+  std::string_view names = dialect_ == Dialect::gguf ? keys.gguf : keys.config;
+  throw FormatError(path_, 0, std::string(next_word(names)) + " is missing, or " + fault,
+                    "the file is broken, or no model of this kind");
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::model

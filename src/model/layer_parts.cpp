@@ -1,0 +1,199 @@
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "model/layers.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace {
+
+constexpr LayerParts kFull{};
+constexpr LayerParts kWindowed{.attention = Attention::windowed};
+constexpr LayerParts kChunked{.attention = Attention::chunked};
+constexpr LayerParts kState{.attention = Attention::none, .state = true};
+constexpr LayerParts kNeither{.attention = Attention::none};
+
+// The words of layer_types and layers_block_type.
+constexpr std::array<std::pair<std::string_view, LayerParts>, 14> kWords = {{
+    {"full_attention", kFull},
+    {"attention", kFull},
+    {"compressed_sparse_attention", kFull},
+    {"heavily_compressed_attention", kFull},
+    {"sliding_attention", kWindowed},
+    {"chunked_attention", kChunked},
+    {"linear_attention", kState},
+    {"mamba", kState},
+    {"mamba2", kState},
+    {"conv", kState},
+    {"recurrent", kState},
+    {"hybrid", {.attention = Attention::full, .state = true}},
+    {"mlp", kNeither},
+    {"moe", kNeither},
+}};
+
+template <typename List>
+void need(const Figures& figures, std::string_view keys, const List& list, std::size_t layer) {
+  if (layer < list.size()) return;
+  figures.refuse(*figures.entry(keys), "says nothing of layer " + std::to_string(layer));
+}
+
+LayerParts from_word(const Figures& figures, std::string_view keys, const std::string& word) {
+  for (const auto& [known, parts] : kWords) {
+    if (known == word) return parts;
+  }
+  figures.refuse(*figures.entry(keys), "has a layer of an unknown kind: " + word);
+}
+
+// Nemotron-H has one part a layer: M a state, * attention, - and E a feed-forward part.
+LayerParts from_letter(const Figures& figures, std::string_view key, char letter) {
+  switch (letter) {
+    case 'M':
+      return {.attention = Attention::none, .state = true, .feed_forward = false};
+    case '*':
+      return {.attention = Attention::full, .state = false, .feed_forward = false};
+    case '-':
+    case 'E':
+      return kNeither;
+    default:
+      figures.refuse(*figures.entry(key), std::string("has a layer of an unknown kind: ") + letter);
+  }
+}
+
+bool has(std::span<const std::int64_t> list, std::size_t number) {
+  return std::find(list.begin(), list.end(), static_cast<std::int64_t>(number)) != list.end();
+}
+
+// The many ways to list which layer is what.
+std::optional<LayerParts> listed(const Figures& figures, bool one_part, std::size_t layer) {
+  constexpr std::string_view kKinds = "layer_types layers_block_type";
+  if (const auto kinds = figures.texts(kKinds); !kinds.empty()) {
+    need(figures, kKinds, kinds, layer);
+    LayerParts parts = from_word(figures, kKinds, kinds[layer]);
+    if (one_part) parts.feed_forward = parts.attention == Attention::none && !parts.state;
+    return parts;
+  }
+  constexpr std::string_view kPattern = "hybrid_override_pattern";
+  if (const auto pattern = figures.text(kPattern)) {
+    need(figures, kPattern, *pattern, layer);
+    return from_letter(figures, kPattern, (*pattern)[layer]);
+  }
+  constexpr std::string_view kStates = "attention.recurrent_layers";
+  if (const auto list = figures.integers(kStates); !list.empty()) {
+    need(figures, kStates, list, layer);
+    return list[layer] != 0 ? kState : kFull;
+  }
+  // These number the layers from 1.
+  if (const auto list = figures.integers("linear_attn_config.kda_layers"); !list.empty()) {
+    return has(list, layer + 1) ? kState : kFull;
+  }
+  if (const auto list = figures.integers("attn_layer_indices"); !list.empty()) {
+    return has(list, layer) ? kFull : kState;
+  }
+  // What they attend to is an image's, not the talk's.
+  if (has(figures.integers("cross_attention_layers"), layer)) return kNeither;
+  // Nemotron-NAS left parts of a Llama out, layer by layer.
+  const std::string block = "block_configs." + std::to_string(layer);
+  if (const auto missing = figures.flag(block + ".attention.no_op")) {
+    const bool linear = figures.flag(block + ".attention.replace_with_linear").value_or(false);
+    return LayerParts{.attention = *missing || linear ? Attention::none : Attention::full,
+                      .feed_forward = !figures.flag(block + ".ffn.no_op").value_or(false)};
+  }
+  return std::nullopt;
+}
+
+std::optional<bool> listed_window(const Figures& figures, std::size_t layer) {
+  constexpr std::string_view kLetters = "sliding_window_pattern";
+  if (const auto letters = figures.text(kLetters); letters && !letters->empty()) {
+    return (*letters)[layer % letters->size()] == 'L';
+  }
+  if (figures.is_list(Figure::window_period)) {
+    return figures.find(Figure::window_period, layer) != 0;
+  }
+  constexpr std::string_view kNumbers = "hybrid_layer_pattern no_rope_layers";
+  if (const auto list = figures.integers(kNumbers); !list.empty()) {
+    need(figures, kNumbers, list, layer);
+    return list[layer] != 0;
+  }
+  return std::nullopt;
+}
+
+bool windowed_by_rule(const Figures& figures, const Architecture& architecture, std::size_t layer) {
+  switch (architecture.windows) {
+    case Windows::none:
+      return false;
+    case Windows::all:
+      return true;
+    case Windows::above_first:
+      return figures.flag("use_sliding_window").value_or(false) &&
+             layer >= figures.get(Figure::first_windowed_layer, 0);
+    case Windows::but_last_of:
+      break;
+  }
+  const std::uint64_t period = figures.get(Figure::window_period, architecture.period);
+  // As llama.cpp: a period of 0 is "all".
+  return period == 0 || layer % period != period - 1;
+}
+
+Attention attention_of(const Figures& figures, const Architecture& architecture,
+                       std::size_t layer) {
+  const bool config = figures.dialect() == Dialect::config;
+  if (!config && architecture.has(kWindowlessEngine)) return Attention::full;
+  if (!figures.flag("use_sliding_window").value_or(true)) return Attention::full;
+  const bool chunks = architecture.has(kChunks);
+  // How a Llama 4 without chunks is written.
+  if (!config && chunks && figures.get(Figure::window, 1) == 0) return Attention::full;
+  const std::uint64_t window = figures.get(chunks ? Figure::chunk : Figure::window, 0);
+  if (window == 0) return Attention::full;
+  // A window that the context cannot fill is none.
+  const std::uint64_t context = figures.get(Figure::context, 0);
+  if (config && context != 0 && window >= context) return Attention::full;
+  const std::optional<bool> stated = listed_window(figures, layer);
+  const bool windowed = stated ? *stated : windowed_by_rule(figures, architecture, layer);
+  if (!windowed) return Attention::full;
+  return chunks ? Attention::chunked : Attention::windowed;
+}
+
+bool keeps_state(const Figures& figures, const Architecture& architecture, std::size_t layer) {
+  switch (architecture.states) {
+    case States::none:
+      return false;
+    case States::all:
+    case States::beside_attention:
+      return true;
+    case States::without_kv:
+    case States::without_kv_and_ffn:
+      break;
+  }
+  if (const auto period = figures.find(Figure::attention_period)) {
+    if (*period == 0) figures.refuse(Figure::attention_period, "is 0");
+    return layer % *period != figures.get(Figure::attention_offset, *period - 1);
+  }
+  if (figures.get(Figure::kv_heads, 1, layer) != 0) return false;
+  return architecture.states == States::without_kv || figures.get(Figure::ffn, 0, layer) == 0;
+}
+
+}  // namespace
+
+LayerParts layer_parts(const Figures& figures, const Architecture& architecture,
+                       std::size_t layer) {
+  const bool one_part = architecture.states == States::without_kv_and_ffn;
+  if (const auto parts = listed(figures, one_part, layer)) {
+    // A list of kinds says nothing of windows that are switched off.
+    if (parts->attention != Attention::windowed) return *parts;
+    return figures.get(Figure::window, 0) != 0 ? *parts : kFull;
+  }
+  LayerParts parts;
+  parts.state = keeps_state(figures, architecture, layer);
+  const bool attends = !parts.state || architecture.states == States::beside_attention;
+  // A list may have a 0 for a layer without attention.
+  const bool cached =
+      !figures.is_list(Figure::kv_heads) || figures.find(Figure::kv_heads, layer) != 0;
+  parts.attention =
+      attends && cached ? attention_of(figures, architecture, layer) : Attention::none;
+  if (figures.is_list(Figure::ffn)) parts.feed_forward = figures.find(Figure::ffn, layer) != 0;
+  return parts;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::model

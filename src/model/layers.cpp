@@ -1,0 +1,315 @@
+#include "model/layers.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string_view>
+
+#include "tapedeck/base/checked.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace {
+
+double between(double low, std::optional<double> value, double otherwise, double high) {
+  return std::clamp(value.value_or(otherwise), low, high);
+}
+
+std::string block(std::size_t layer) { return "block_configs." + std::to_string(layer) + "."; }
+
+std::uint64_t query_heads(const Figures& figures, bool windowed, std::size_t layer) {
+  const std::uint64_t common = figures.get(Figure::heads, 0, layer);
+  const std::uint64_t heads =
+      windowed ? figures.get(Figure::heads_windowed, common, layer) : common;
+  if (heads == 0) figures.refuse(Figure::heads, "is 0 in a layer with attention");
+  return heads;
+}
+
+std::uint64_t cached_heads(const Figures& figures, bool windowed, std::uint64_t heads,
+                           std::size_t layer) {
+  const auto special = figures.find(windowed ? Figure::kv_heads_windowed : Figure::kv_heads_full);
+  if (special) return *special;
+  if (const auto group = figures.real(block(layer) + "attention.n_heads_in_group")) {
+    if (*group >= 1 && *group <= static_cast<double>(heads)) {
+      return heads / static_cast<std::uint64_t>(*group);
+    }
+    figures.refuse(*figures.entry(block(layer) + "attention.n_heads_in_group"),
+                   "does not divide the heads");
+  }
+  // Falcon's and StarCoder's way to say 1; in Falcon's new architecture the number counts.
+  const bool numbered = figures.flag("new_decoder_architecture").value_or(false) ||
+                        figures.entry("multi_query_group_num") != nullptr;
+  if (!numbered && figures.flag("multi_query").value_or(false)) return 1;
+  return figures.get(Figure::kv_heads, heads, layer);
+}
+
+void set_attention(const Figures& figures, const Architecture& architecture, std::size_t layer,
+                   Attention kind, LayerShape& shape) {
+  const bool windowed = kind == Attention::windowed || kind == Attention::chunked;
+  shape.attention = kind;
+  shape.heads = query_heads(figures, windowed, layer);
+  shape.kv_heads = cached_heads(figures, windowed, shape.heads, layer);
+  if (shape.kv_heads == 0) figures.refuse(Figure::kv_heads, "is 0 in a layer with attention");
+  if (windowed) {
+    shape.window =
+        figures.get(kind == Attention::chunked ? Figure::chunk : Figure::window, 0, layer);
+  }
+  const std::uint64_t split = figures.get(Figure::hidden, 0) / shape.heads;
+  shape.key_dim = figures.get(Figure::head_dim, split, layer);
+  const bool config = figures.dialect() == Dialect::config;
+  shape.value_dim = figures.get(Figure::value_dim, config ? shape.key_dim : split, layer);
+  if (config && architecture.has(kLowRank)) {
+    shape.key_dim = figures.get(Figure::nope_dim, 0) + figures.get(Figure::rope_dim, 0);
+    shape.value_dim = figures.get(Figure::value_dim, split);
+  }
+  const auto key = figures.find(windowed ? Figure::head_dim_windowed : Figure::head_dim_full);
+  if (key) shape.key_dim = shape.value_dim = *key;
+  if (windowed) shape.value_dim = figures.get(Figure::value_dim_windowed, shape.value_dim);
+}
+
+// DeepSeek's cache: one row of kv_lora_rank + rope elements, of which V is a part.
+void set_latent(const Figures& figures, const Architecture& architecture, std::size_t layer,
+                LayerShape& shape) {
+  if (!architecture.has(kLatent)) return;
+  const auto rank = figures.find(Figure::kv_lora);
+  if (!rank) return;
+  // Older GGUF files hold the projections apart, and engines keep whole K and V for them.
+  const bool gguf = figures.dialect() == Dialect::gguf;
+  if (gguf && !figures.find(Figure::latent_key_dim)) return;
+  shape.attention = Attention::latent;
+  shape.kv_heads = 1;
+  shape.key_dim = *rank + figures.get(Figure::rope_dim, 0);
+  if (gguf) shape.key_dim = figures.get(Figure::head_dim, shape.key_dim);
+  shape.value_dim = 0;
+  // GLM-5.2's layers share the choice of an earlier one.
+  const auto indexers = figures.texts("indexer_types");
+  if (layer < indexers.size() && indexers[layer] == "shared") return;
+  shape.indexer_dim = figures.get(Figure::indexer_dim, 0);
+}
+
+// DeepSeek V4: K is V, rows of a layer are shared by so many tokens, the latest are kept apart.
+void set_compressed(const Figures& figures, std::size_t layer, LayerShape& shape) {
+  if (!figures.is_list(Figure::compress_ratio)) return;
+  shape.value_dim = 0;
+  shape.window = figures.get(Figure::window, 0);
+  shape.compress_ratio = figures.get(Figure::compress_ratio, 0, layer);
+  shape.attention = shape.compress_ratio == 0 ? Attention::windowed : Attention::latent;
+  constexpr std::uint64_t kIndexed = 4;  // The ratio whose rows are chosen by an indexer.
+  if (shape.compress_ratio == kIndexed) shape.indexer_dim = figures.get(Figure::indexer_dim, 0);
+}
+
+std::uint64_t state_width(const Figures& figures, std::uint64_t hidden) {
+  if (const auto inner = figures.find(Figure::inner)) return *inner;
+  const auto heads = figures.find(Figure::state_heads);
+  const auto size = figures.find(Figure::state_head_dim);
+  if (heads && size) return *heads * *size;
+  return hidden * figures.get(Figure::expand, 2);
+}
+
+// Sources: n_embd_r and n_embd_s in llama-hparams.cpp of llama.cpp.
+void set_scan_state(const Figures& figures, Recurrence kind, LayerShape& shape) {
+  std::uint64_t inner = state_width(figures, figures.get(Figure::hidden, 0));
+  std::uint64_t state = figures.get(Figure::state, 0);
+  std::uint64_t groups = kind == Recurrence::mamba1 ? 0 : figures.get(Figure::groups, 1);
+  const auto delta_head = figures.find(Figure::state_head_dim);
+  const bool gguf = figures.dialect() == Dialect::gguf;
+  if (gguf && kind == Recurrence::gated_delta && delta_head) {  // Kimi: as wide as the attention.
+    groups = figures.get(Figure::heads, 0);
+    inner = groups * *delta_head;
+    state = *delta_head;
+  }
+  if (const auto value_factor = figures.real("expand_v")) {  // fla's gated delta net.
+    const std::uint64_t heads = figures.get(Figure::heads, 0);
+    state = figures.get(Figure::head_dim, 0);
+    groups = heads;
+    inner = heads * static_cast<std::uint64_t>(static_cast<double>(state) *
+                                               between(0, value_factor, 2, 64));
+  }
+  if (inner == 0) figures.refuse(Figure::inner, "leaves a state of no width");
+  if (state == 0) figures.refuse(Figure::state, "leaves a state of no width");
+  const std::uint64_t kernel = figures.get(Figure::conv_kernel, 4);
+  const auto both = checked_mul<std::uint64_t>(2, groups, state);
+  const auto width = both ? checked_add<std::uint64_t>(inner, *both) : std::nullopt;
+  const auto convolution =
+      width ? checked_mul<std::uint64_t>(kernel == 0 ? 0 : kernel - 1, *width) : std::nullopt;
+  const auto elements = checked_mul<std::uint64_t>(inner, state);
+  if (!convolution || !elements) figures.refuse(Figure::state, "makes a state beyond any memory");
+  shape.inner = inner;
+  shape.conv_state = *convolution;
+  shape.state = *elements;
+}
+
+void set_state(const Figures& figures, Recurrence kind, LayerShape& shape) {
+  const std::uint64_t hidden = figures.get(Figure::hidden, 0);
+  shape.recurrence = kind;
+  switch (kind) {
+    case Recurrence::none:
+      return;
+    case Recurrence::rwkv: {
+      const auto head = figures.find(Figure::wkv_head);
+      if (!head || *head == 0) figures.refuse(Figure::wkv_head, "is 0");
+      shape.inner = hidden;
+      shape.conv_state = figures.get(Figure::token_shift, 2) * hidden;
+      shape.state = hidden * *head;
+      return;
+    }
+    case Recurrence::short_convolution: {
+      const auto cached = figures.find(Figure::conv_cache);
+      if (!cached || *cached == 0) figures.refuse(Figure::conv_cache, "is 0");
+      shape.inner = hidden;
+      shape.conv_state = hidden * (*cached - 1);
+      return;
+    }
+    case Recurrence::mamba1:
+    case Recurrence::mamba2:
+    case Recurrence::gated_delta:
+      return set_scan_state(figures, kind, shape);
+  }
+}
+
+std::uint64_t next_multiple(std::uint64_t n, std::uint64_t of) { return (n + of - 1) / of * of; }
+
+// Of configs that state no width.
+std::uint64_t implied_width(const Figures& figures, const Architecture& architecture,
+                            std::uint64_t hidden) {
+  const auto wide = static_cast<double>(hidden);
+  if (const auto ratio = figures.real("hidden_ratio")) {  // fla, whose gate takes a third of it
+    return next_multiple(static_cast<std::uint64_t>(wide * between(0, ratio, 4, 1024) * 2 / 3),
+                         256);
+  }
+  if (architecture.states == States::all) return 0;
+  return static_cast<std::uint64_t>(wide * between(0, figures.real("expansion_ratio"), 4, 1024));
+}
+
+// Some configs state a width that the model rounds or scales.
+std::uint64_t dense_width(const Figures& figures, const Architecture& architecture,
+                          std::size_t layer) {
+  const std::uint64_t hidden = figures.get(Figure::hidden, 0);
+  if (const auto factor = figures.real(block(layer) + "ffn.ffn_mult")) {  // Nemotron-NAS
+    const double width = 2 * between(0, factor, 0, 1024) * static_cast<double>(hidden) / 3;
+    return next_multiple(static_cast<std::uint64_t>(width), 256);
+  }
+  const auto stated = figures.find(Figure::ffn, layer);
+  if (!stated && figures.dialect() == Dialect::gguf) return 0;
+  const std::uint64_t width = stated ? *stated : implied_width(figures, architecture, hidden);
+  if (architecture.has(kHalvedFfn)) return width / 2;
+  if (!figures.flag("block_auto_adjust_ff_dim").value_or(false)) return width;
+  // LFM2. Source: Lfm2MLP of transformers.
+  const std::uint64_t gated = 2 * width / 3;
+  const double scale = between(0, figures.real("block_ffn_dim_multiplier"), 1, 1024);
+  const auto scaled = static_cast<std::uint64_t>(scale * static_cast<double>(gated));
+  const double multiple = between(1, figures.real("block_multiple_of"), 256, 65'536);
+  return next_multiple(scaled, static_cast<std::uint64_t>(multiple));
+}
+
+// Every n-th layer has experts, in the many ways to say so.
+bool has_experts(const Figures& figures, const TensorDirectory& tensors, std::size_t layer) {
+  if (!tensors.empty()) {
+    return tensors.find("blk." + std::to_string(layer) + ".ffn_gate_inp.weight") != nullptr;
+  }
+  constexpr std::string_view kWords = "mlp_layer_types";
+  if (const auto words = figures.texts(kWords); layer < words.size()) {
+    return words[layer] == "sparse";
+  }
+  if (const auto pattern = figures.text("hybrid_override_pattern"); pattern) {
+    return layer < pattern->size() && (*pattern)[layer] == 'E';
+  }
+  const auto dense = figures.integers("mlp_only_layers");
+  if (std::find(dense.begin(), dense.end(), static_cast<std::int64_t>(layer)) != dense.end()) {
+    return false;
+  }
+  if (layer < figures.get(Figure::dense_layers, 0)) return false;
+  if (figures.is_list(Figure::expert_period)) {
+    return figures.find(Figure::expert_period, layer) != 0;
+  }
+  const std::uint64_t period = figures.get(Figure::expert_period, 1);
+  if (period == 0) return false;
+  // DeepSeek counts from 0, whoever states no offset counts from 1.
+  const bool from_zero = figures.entry("moe_layer_freq") != nullptr;
+  return layer % period == figures.get(Figure::expert_offset, from_zero ? 0 : period - 1);
+}
+
+void set_experts(const Figures& figures, LayerShape& shape) {
+  shape.experts = figures.get(Figure::experts, 0);
+  shape.experts_used = figures.get(Figure::experts_used, 0);
+  if (shape.experts_used > shape.experts) {
+    figures.refuse(Figure::experts_used, "is more than there are experts");
+  }
+  shape.expert_ffn = figures.get(Figure::expert_ffn, 0);
+  shape.shared_ffn = figures.get(Figure::shared_experts, 0) * shape.expert_ffn;
+  shape.shared_ffn = figures.get(Figure::shared_ffn, shape.shared_ffn);
+}
+
+// The layers from this one on read the caches of earlier ones.
+std::uint64_t cache_owners(const Figures& figures, std::uint64_t count) {
+  const auto shared = figures.find(Figure::shared_cache_layers);
+  if (!shared) return figures.get(Figure::cache_layers, count);
+  if (*shared > count) figures.refuse(Figure::shared_cache_layers, "is more than all layers");
+  return count - *shared;
+}
+
+// What was taken to be so although no file or engine confirms it.
+void note_assumptions(const Figures& figures, const Architecture* known, ModelShape& shape) {
+  const auto note = [&](const std::string& text) { shape.warnings.push_back(text); };
+  if (known == nullptr) {
+    note("unknown architecture " + shape.architecture +
+         ": planned from its generic fields, with full attention in each layer that is not "
+         "listed as another");
+    return;
+  }
+  if (!known->confirmed(figures.dialect())) {
+    note("the rules of " + shape.architecture + " are its published code's; no figure of an " +
+         "engine or a file confirms them");
+  }
+  if (known->has(kLatent) && figures.dialect() == Dialect::gguf &&
+      shape.layers.front().attention == Attention::full) {
+    note(
+        "attention.key_length_mla is missing: whole K and V are planned, as engines keep them "
+        "for such files");
+  }
+  if (figures.flag("use_sliding_window").value_or(false)) {
+    note("use_sliding_window: taken as transformers does, from max_window_layers on");
+  }
+  if (figures.entry("cross_attention_layers") != nullptr) {
+    note("layers with cross attention: what they keep of an image is not planned");
+  }
+  if (figures.is_list(Figure::compress_ratio)) {
+    note("compressed caches: planned as one row for each compress_ratio tokens, beside a window");
+  }
+}
+
+}  // namespace
+
+void make_layers(const Figures& figures, const Architecture* known, const TensorDirectory& tensors,
+                 std::uint64_t count, ModelShape& shape) {
+  constexpr Architecture kUnknown = {.gguf = "", .config = ""};
+  const Architecture& architecture = known != nullptr ? *known : kUnknown;
+  shape.hidden = figures.get(Figure::hidden, 0);
+  if (shape.hidden == 0) figures.refuse(Figure::hidden, "is 0");
+  if (count == 0) figures.refuse(Figure::layers, "is 0");
+  shape.context = figures.get(Figure::context, 0);
+  shape.encoder = architecture.has(kEncoder);
+
+  const std::uint64_t owners = cache_owners(figures, count);
+  const bool moe = figures.get(Figure::experts, 0) != 0;
+  shape.layers.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const LayerParts parts = layer_parts(figures, architecture, i);
+    LayerShape& layer = shape.layers[i];
+    if (parts.attention != Attention::none) {
+      set_attention(figures, architecture, i, parts.attention, layer);
+      set_latent(figures, architecture, i, layer);
+      set_compressed(figures, i, layer);
+      layer.shares_cache = i >= owners;
+    }
+    if (parts.state) set_state(figures, architecture.recurrence, layer);
+    if (!parts.feed_forward) continue;
+    if (moe && has_experts(figures, tensors, i)) {
+      set_experts(figures, layer);
+    } else {
+      layer.ffn = dense_width(figures, architecture, i);
+    }
+  }
+  note_assumptions(figures, known, shape);
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::model

@@ -1,0 +1,76 @@
+#include "tapedeck/model/metadata.hpp"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+bool Metadata::add(std::string key, Value value, std::uint64_t offset) {
+  if (!index_.try_emplace(key, entries_.size()).second) return false;
+  entries_.push_back({.key = std::move(key), .value = std::move(value), .offset = offset});
+  return true;
+}
+
+const Metadata::Entry* Metadata::find(std::string_view key) const noexcept {
+  const auto at = index_.find(key);
+  return at == index_.end() ? nullptr : &entries_[at->second];
+}
+
+bool Metadata::has(std::string_view key) const noexcept {
+  const Entry* entry = find(key);
+  return entry != nullptr && !std::holds_alternative<std::monostate>(entry->value);
+}
+
+std::optional<std::uint64_t> Metadata::integer(std::string_view key) const noexcept {
+  const Entry* entry = find(key);
+  if (entry == nullptr) return std::nullopt;
+  if (const auto* whole = std::get_if<std::uint64_t>(&entry->value)) return *whole;
+  const auto* real = std::get_if<double>(&entry->value);
+  constexpr double kEnd = 18446744073709551616.0;  // 2^64
+  if (real == nullptr || !(*real >= 0 && *real < kEnd) || std::trunc(*real) != *real) {
+    return std::nullopt;
+  }
+  return static_cast<std::uint64_t>(*real);
+}
+
+std::optional<double> Metadata::real(std::string_view key) const noexcept {
+  const Entry* entry = find(key);
+  if (entry == nullptr) return std::nullopt;
+  if (const auto* real = std::get_if<double>(&entry->value)) return *real;
+  if (const auto* whole = std::get_if<std::uint64_t>(&entry->value)) {
+    return static_cast<double>(*whole);
+  }
+  if (const auto* negative = std::get_if<std::int64_t>(&entry->value)) {
+    return static_cast<double>(*negative);
+  }
+  return std::nullopt;
+}
+
+std::optional<bool> Metadata::boolean(std::string_view key) const noexcept {
+  const Entry* entry = find(key);
+  const bool* value = entry == nullptr ? nullptr : std::get_if<bool>(&entry->value);
+  return value == nullptr ? std::nullopt : std::optional(*value);
+}
+
+std::optional<std::string_view> Metadata::string(std::string_view key) const noexcept {
+  const Entry* entry = find(key);
+  const auto* value = entry == nullptr ? nullptr : std::get_if<std::string>(&entry->value);
+  return value == nullptr ? std::nullopt : std::optional<std::string_view>(*value);
+}
+
+std::span<const std::int64_t> Metadata::integers(std::string_view key) const noexcept {
+  const Entry* entry = find(key);
+  const auto* values =
+      entry == nullptr ? nullptr : std::get_if<std::vector<std::int64_t>>(&entry->value);
+  return values == nullptr ? std::span<const std::int64_t>() : std::span(*values);
+}
+
+std::span<const std::string> Metadata::strings(std::string_view key) const noexcept {
+  const Entry* entry = find(key);
+  const auto* values =
+      entry == nullptr ? nullptr : std::get_if<std::vector<std::string>>(&entry->value);
+  return values == nullptr ? std::span<const std::string>() : std::span(*values);
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

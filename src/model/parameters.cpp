@@ -1,0 +1,286 @@
+#include "model/parameters.hpp"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace {
+
+/// Collects tensors; those of one name and shape are counted together.
+class Collector {
+ public:
+  Collector(const Figures& figures, const Architecture& architecture, const ModelShape& shape);
+
+  void add_outside();
+  void add_layer(const LayerShape& layer);
+  [[nodiscard]] std::vector<Parameter> take() && { return std::move(parameters_); }
+
+ private:
+  void add(std::string_view name, ParameterKind kind, std::uint64_t rows, std::uint64_t columns,
+           std::uint64_t count = 1);
+  void matrix(std::string_view name, std::uint64_t rows, std::uint64_t columns) {
+    add(name, ParameterKind::matrix, rows, columns);
+  }
+  void vector(std::string_view name, ParameterKind kind, std::uint64_t elements) {
+    add(name, kind, 1, elements);
+  }
+  void norm(std::string_view name, std::uint64_t width, std::uint64_t count = 1);
+  /// Weight and, where the architecture has them, biases of a projection.
+  void projection(std::string_view name, std::uint64_t rows, std::uint64_t columns, bool bias);
+
+  void add_attention(const LayerShape& layer);
+  void add_low_rank_attention(const LayerShape& layer);
+  void add_query_key_norms(const LayerShape& layer);
+  void add_state(const LayerShape& layer);
+  void add_mamba1(const LayerShape& layer);
+  void add_mamba2(const LayerShape& layer);
+  void add_gated_delta(const LayerShape& layer);
+  void add_dense(std::string_view name, std::uint64_t width);
+  void add_experts(const LayerShape& layer);
+  void add_norms(const LayerShape& layer);
+
+  [[nodiscard]] bool says(std::string_view key) const { return figures_.flag(key).value_or(false); }
+
+  const Figures& figures_;
+  const Architecture& architecture_;
+  const ModelShape& shape_;
+  const std::uint64_t hidden_;
+  bool input_bias_;
+  bool output_bias_;
+  bool ffn_bias_;
+
+  std::vector<Parameter> parameters_;
+  std::map<std::tuple<std::string_view, std::uint64_t, std::uint64_t>, std::size_t> index_;
+};
+
+Collector::Collector(const Figures& figures, const Architecture& architecture,
+                     const ModelShape& shape)
+    : figures_(figures),
+      architecture_(architecture),
+      shape_(shape),
+      hidden_(shape.hidden),
+      input_bias_(architecture.has(kQkvBias)),
+      output_bias_(architecture.has(kOutputBias)),
+      ffn_bias_(architecture.has(kFfnBias) || says("mlp_bias")) {
+  const bool all = says("attention_bias") || says("bias");
+  input_bias_ |= all || says("use_qkv_bias") || says("add_qkv_bias");
+  output_bias_ |= all && !architecture.has(kInputBiasOnly);
+}
+
+// Names are literals: the index may refer to them.
+void Collector::add(std::string_view name, ParameterKind kind, std::uint64_t rows,
+                    std::uint64_t columns, std::uint64_t count) {
+  if (rows == 0 || columns == 0 || count == 0) return;
+  const auto [at, added] = index_.try_emplace({name, rows, columns}, parameters_.size());
+  if (added) parameters_.push_back({std::string(name), kind, 0, rows, columns});
+  parameters_[at->second].count += count;
+}
+
+void Collector::norm(std::string_view name, std::uint64_t width, std::uint64_t count) {
+  add(name, ParameterKind::norm, 1, width, count);
+  if (architecture_.has(kNormBias)) add("norm_bias", ParameterKind::bias, 1, width, count);
+}
+
+void Collector::projection(std::string_view name, std::uint64_t rows, std::uint64_t columns,
+                           bool bias) {
+  matrix(name, rows, columns);
+  if (bias) vector("bias", ParameterKind::bias, rows);
+}
+
+void Collector::add_outside() {
+  add("embedding", ParameterKind::embedding, shape_.vocabulary, hidden_);
+  if (architecture_.has(kPositions)) {
+    constexpr std::uint64_t kOptOffset = 2;  // OPT leaves two rows of the table unused.
+    const std::uint64_t rows =
+        shape_.context + (architecture_.has(kOffsetPositions) ? kOptOffset : 0);
+    add("positions", ParameterKind::embedding, rows, hidden_);
+  }
+  if (architecture_.has(kEmbeddingNorm)) norm("embedding_norm", hidden_);
+  norm("final_norm", hidden_);
+  if (!shape_.tied) add("head", ParameterKind::head, shape_.vocabulary, hidden_);
+  if (architecture_.has(kHeadBias) || says("lm_head_bias")) {
+    vector("head_bias", ParameterKind::bias, shape_.vocabulary);
+  }
+}
+
+void Collector::add_layer(const LayerShape& layer) {
+  add_norms(layer);
+  if (layer.attention != Attention::none) {
+    if (architecture_.has(kLowRank)) {
+      add_low_rank_attention(layer);
+    } else {
+      add_attention(layer);
+    }
+  }
+  add_state(layer);
+  add_dense("layers.ffn", layer.ffn);
+  if (layer.experts != 0) add_experts(layer);
+}
+
+// One before each part, and one after it where there are four.
+void Collector::add_norms(const LayerShape& layer) {
+  const bool mixes = layer.attention != Attention::none || layer.recurrence != Recurrence::none;
+  const bool feeds = layer.ffn != 0 || layer.experts != 0;
+  std::uint64_t parts = (mixes ? 1U : 0U) + (feeds ? 1U : 0U);
+  // Falcon-7B's parts stand side by side, behind one norm; later Falcons have two again.
+  const bool beside = says("parallel_attn") && !says("new_decoder_architecture");
+  if (architecture_.has(kOneNorm) || beside) parts = 1;
+  norm("layers.norm", hidden_, architecture_.has(kFourNorms) ? 2 * parts : parts);
+}
+
+void Collector::add_attention(const LayerShape& layer) {
+  const std::uint64_t queries = layer.heads * layer.key_dim;
+  projection("layers.attention.q", architecture_.has(kOutputGate) ? 2 * queries : queries, hidden_,
+             input_bias_);
+  projection("layers.attention.k", layer.kv_heads * layer.key_dim, hidden_, input_bias_);
+  projection("layers.attention.v", layer.kv_heads * layer.value_dim, hidden_, input_bias_);
+  projection("layers.attention.output", hidden_, layer.heads * layer.value_dim, output_bias_);
+  add_query_key_norms(layer);
+  if (architecture_.has(kSinks)) {
+    vector("layers.attention.sinks", ParameterKind::other, layer.heads);
+  }
+}
+
+void Collector::add_query_key_norms(const LayerShape& layer) {
+  const bool asked = architecture_.has(kOptionalHeadNorms) && says("use_qk_norm");
+  if (architecture_.has(kHeadNorms) || asked) {
+    norm("layers.attention.q_norm", layer.key_dim);
+    norm("layers.attention.k_norm", layer.key_dim);
+  }
+  if (architecture_.has(kWideNorms)) {
+    norm("layers.attention.q_norm", layer.heads * layer.key_dim);
+    norm("layers.attention.k_norm", layer.kv_heads * layer.key_dim);
+  }
+}
+
+// Source: DeepseekV3Attention of transformers.
+void Collector::add_low_rank_attention(const LayerShape& layer) {
+  const std::uint64_t nope = figures_.get(Figure::nope_dim, 0);
+  const std::uint64_t rope = figures_.get(Figure::rope_dim, 0);
+  const std::uint64_t value = figures_.get(Figure::value_dim, hidden_ / layer.heads);
+  const std::uint64_t rank = figures_.get(Figure::kv_lora, 0);
+  const std::uint64_t queries = layer.heads * (nope + rope);
+  if (const auto query_rank = figures_.find(Figure::q_lora)) {
+    matrix("layers.attention.q_a", *query_rank, hidden_);
+    norm("layers.attention.q_a_norm", *query_rank);
+    matrix("layers.attention.q_b", queries, *query_rank);
+  } else {
+    matrix("layers.attention.q", queries, hidden_);
+  }
+  matrix("layers.attention.kv_a", rank + rope, hidden_);
+  norm("layers.attention.kv_a_norm", rank);
+  matrix("layers.attention.kv_b", layer.heads * (nope + value), rank);
+  matrix("layers.attention.output", hidden_, layer.heads * value);
+}
+
+void Collector::add_state(const LayerShape& layer) {
+  switch (layer.recurrence) {
+    case Recurrence::none:
+    case Recurrence::rwkv:
+      return;
+    case Recurrence::mamba1:
+      return add_mamba1(layer);
+    case Recurrence::mamba2:
+      return add_mamba2(layer);
+    case Recurrence::gated_delta:
+      return add_gated_delta(layer);
+    case Recurrence::short_convolution:
+      matrix("layers.convolution.in", 3 * hidden_, hidden_);
+      add("layers.convolution.kernel", ParameterKind::other, hidden_,
+          figures_.get(Figure::conv_cache, 0));
+      matrix("layers.convolution.out", hidden_, hidden_);
+      return;
+  }
+}
+
+// Sources: MambaMixer and Mamba2Mixer of transformers.
+void Collector::add_mamba1(const LayerShape& layer) {
+  const std::uint64_t state = figures_.get(Figure::state, 0);
+  const std::uint64_t rank = figures_.get(Figure::time_step_rank, (hidden_ + 15) / 16);
+  matrix("layers.state.in", 2 * layer.inner, hidden_);
+  add("layers.state.kernel", ParameterKind::other, layer.inner,
+      figures_.get(Figure::conv_kernel, 4));
+  vector("layers.state.kernel_bias", ParameterKind::bias, layer.inner);
+  matrix("layers.state.x", rank + 2 * state, layer.inner);
+  projection("layers.state.dt", layer.inner, rank, true);
+  add("layers.state.a", ParameterKind::other, layer.inner, state);
+  vector("layers.state.d", ParameterKind::other, layer.inner);
+  matrix("layers.state.out", hidden_, layer.inner);
+  if (architecture_.has(kStateNorms)) {  // Jamba's, of the time step and of B and C.
+    norm("layers.state.dt_norm", rank);
+    norm("layers.state.bc_norm", state, 2);
+  }
+}
+
+void Collector::add_mamba2(const LayerShape& layer) {
+  const std::uint64_t shared = 2 * figures_.get(Figure::groups, 1) * figures_.get(Figure::state, 0);
+  const std::uint64_t size = figures_.get(Figure::state_head_dim, 64);
+  const std::uint64_t heads = figures_.get(Figure::state_heads, size == 0 ? 0 : layer.inner / size);
+  matrix("layers.state.in", 2 * layer.inner + shared + heads, hidden_);
+  add("layers.state.kernel", ParameterKind::other, layer.inner + shared,
+      figures_.get(Figure::conv_kernel, 4));
+  vector("layers.state.kernel_bias", ParameterKind::bias, layer.inner + shared);
+  add("layers.state.head", ParameterKind::other, 1, heads, 3);  // A, D and the time step's bias
+  norm("layers.state.norm", layer.inner);
+  matrix("layers.state.out", hidden_, layer.inner);
+}
+
+// Source: Qwen3NextGatedDeltaNet of transformers.
+void Collector::add_gated_delta(const LayerShape& layer) {
+  const std::uint64_t shared = 2 * figures_.get(Figure::groups, 1) * figures_.get(Figure::state, 0);
+  const std::uint64_t heads = figures_.get(Figure::state_heads, 0);
+  matrix("layers.state.in", shared + 2 * layer.inner, hidden_);
+  matrix("layers.state.ba", 2 * heads, hidden_);
+  add("layers.state.kernel", ParameterKind::other, shared + layer.inner,
+      figures_.get(Figure::conv_kernel, 4));
+  add("layers.state.head", ParameterKind::other, 1, heads, 2);  // A and the time step's bias
+  norm("layers.state.norm", figures_.get(Figure::state_head_dim, 0));
+  matrix("layers.state.out", hidden_, layer.inner);
+}
+
+void Collector::add_dense(std::string_view name, std::uint64_t width) {
+  if (width == 0) return;
+  const bool gated = !architecture_.has(kPlainFfn);
+  add(name, ParameterKind::matrix, width, hidden_, gated ? 2 : 1);
+  matrix("layers.ffn.down", hidden_, width);
+  if (!ffn_bias_) return;
+  add("bias", ParameterKind::bias, 1, width, gated ? 2 : 1);
+  vector("bias", ParameterKind::bias, hidden_);
+}
+
+void Collector::add_experts(const LayerShape& layer) {
+  const std::uint64_t branches = architecture_.has(kPlainFfn) ? 1 : 2;
+  matrix("layers.router", layer.experts, hidden_);
+  const bool corrected = architecture_.has(kRouterCorrection) || says("use_routing_bias") ||
+                         figures_.text("topk_method") == "noaux_tc";
+  if (architecture_.has(kRouterBias) || corrected) {
+    vector("layers.router_bias", ParameterKind::bias, layer.experts);
+  }
+  add("layers.experts", ParameterKind::expert, layer.expert_ffn, hidden_, branches * layer.experts);
+  add("layers.experts.down", ParameterKind::expert, hidden_, layer.expert_ffn, layer.experts);
+  if (architecture_.has(kExpertBias)) {
+    add("bias", ParameterKind::bias, 1, layer.expert_ffn, branches * layer.experts);
+    add("bias", ParameterKind::bias, 1, hidden_, layer.experts);
+  }
+  add_dense("layers.shared_expert", layer.shared_ffn);
+  if (architecture_.has(kSharedGate) && layer.shared_ffn != 0) {
+    matrix("layers.shared_expert.gate", 1, hidden_);
+  }
+}
+
+}  // namespace
+
+std::vector<Parameter> make_parameters(const Figures& figures, const Architecture& architecture,
+                                       const ModelShape& shape) {
+  if (architecture.has(kUnknownParameters)) return {};
+  Collector collector(figures, architecture, shape);
+  collector.add_outside();
+  for (const LayerShape& layer : shape.layers) collector.add_layer(layer);
+  return std::move(collector).take();
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::model

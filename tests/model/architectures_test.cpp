@@ -1,0 +1,208 @@
+#include "model/architectures.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "model/shapes.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using model::Architecture;
+using model::Dialect;
+using model::States;
+using model::Windows;
+
+std::vector<std::string> words(std::string_view text) {
+  std::vector<std::string> all;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    all.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return all;
+}
+
+std::string name_of(const Architecture& row) {
+  return words(row.gguf.empty() ? row.config : row.gguf).front();
+}
+
+TEST(Architectures, EveryNameIsInOneRow) {
+  for (const Dialect dialect : {Dialect::gguf, Dialect::config}) {
+    std::set<std::string> seen;
+    for (const Architecture& row : model::architectures()) {
+      for (const std::string& name : words(dialect == Dialect::gguf ? row.gguf : row.config)) {
+        EXPECT_FALSE(name.empty()) << "two blanks in the row of " << name_of(row);
+        EXPECT_TRUE(seen.insert(name).second) << name << " is twice there";
+        EXPECT_EQ(model::find_architecture(dialect, name), &row) << name;
+      }
+    }
+  }
+}
+
+TEST(Architectures, WhatIsNotThereIsNotFound) {
+  for (const Dialect dialect : {Dialect::gguf, Dialect::config}) {
+    for (const char* name : {"", " ", "foo", "llam", "llama ", "LLAMA"}) {
+      EXPECT_EQ(model::find_architecture(dialect, name), nullptr) << name;
+    }
+  }
+}
+
+TEST(Architectures, TheFamiliesOfTheDayAreThere) {
+  for (const char* name :
+       {"llama",   "qwen2",       "qwen3",         "qwen2moe",   "qwen3moe",   "qwen3next",
+        "qwen35",  "gemma",       "gemma2",        "gemma3",     "gemma3n",    "gemma4",
+        "phi2",    "phi3",        "phimoe",        "deepseek2",  "deepseek32", "minicpm3",
+        "gpt-oss", "gpt2",        "gptneox",       "falcon",     "falcon-h1",  "mpt",
+        "bloom",   "starcoder",   "starcoder2",    "command-r",  "cohere2",    "olmo",
+        "olmo2",   "olmoe",       "stablelm",      "internlm2",  "chatglm",    "glm4",
+        "glm4moe", "kimi-linear", "nemotron",      "nemotron_h", "mamba",      "mamba2",
+        "jamba",   "granite",     "granitehybrid", "lfm2",       "rwkv7",      "smollm3",
+        "exaone",  "exaone4",     "minimax-m2",    "llama4",     "bert"}) {
+    EXPECT_NE(model::find_architecture(Dialect::gguf, name), nullptr) << name;
+  }
+  for (const char* name :
+       {"llama",       "mistral",      "mixtral",   "qwen",        "qwen2",
+        "qwen2_moe",   "qwen3",        "qwen3_moe", "qwen3_next",  "qwen3_5",
+        "qwen3_5_moe", "gemma",        "gemma2",    "gemma3_text", "gemma3n_text",
+        "gemma4_text", "phi",          "phi3",      "phimoe",      "deepseek_v2",
+        "deepseek_v3", "deepseek_v32", "kimi_k2",   "kimi_linear", "minicpm",
+        "minicpm3",    "gpt_oss",      "gpt2",      "gpt_neox",    "falcon",
+        "falcon_h1",   "mpt",          "bloom",     "gpt_bigcode", "starcoder2",
+        "cohere",      "cohere2",      "olmo",      "olmo2",       "olmo3",
+        "olmoe",       "stablelm",     "internlm2", "chatglm",     "glm4",
+        "glm4_moe",    "glm_moe_dsa",  "nemotron",  "nemotron_h",  "nemotron-nas",
+        "mamba",       "mamba2",       "jamba",     "granite",     "granitemoehybrid",
+        "lfm2",        "rwkv7",        "smollm3",   "exaone",      "exaone4",
+        "minimax_m2",  "llama4_text",  "opt",       "bert"}) {
+    EXPECT_NE(model::find_architecture(Dialect::config, name), nullptr) << name;
+  }
+}
+
+TEST(Architectures, RowsAreConsistent) {
+  for (const Architecture& row : model::architectures()) {
+    SCOPED_TRACE(name_of(row));
+    EXPECT_FALSE(row.gguf.empty() && row.config.empty());
+    EXPECT_EQ(row.windows == Windows::but_last_of, row.period != 0);
+    EXPECT_EQ(row.states == States::none, row.recurrence == Recurrence::none);
+    EXPECT_FALSE((row.tested & model::kEngine) != 0 && row.gguf.empty());
+    if ((row.tested & model::kCount) != 0) {
+      EXPECT_FALSE(row.config.empty());
+      EXPECT_FALSE(row.has(model::kUnknownParameters));
+    }
+    EXPECT_FALSE(row.has(model::kHeadNorms) && row.has(model::kWideNorms));
+    EXPECT_FALSE(row.has(model::kOneNorm) && row.has(model::kFourNorms));
+  }
+}
+
+/// Figures that every rule finds what it needs in: 6 layers, of which the third has no KV heads.
+const std::vector<std::pair<std::string, std::uint64_t>> kGgufFigures = {
+    {"block_count", 6},
+    {"embedding_length", 64},
+    {"attention.head_count", 4},
+    {"feed_forward_length", 96},
+    {"vocab_size", 128},
+    {"context_length", 1024},
+    {"ssm.conv_kernel", 4},
+    {"ssm.inner_size", 128},
+    {"ssm.state_size", 16},
+    {"ssm.group_count", 1},
+    {"ssm.time_step_rank", 4},
+    {"shortconv.l_cache", 3},
+    {"wkv.head_size", 16},
+    {"attention.sliding_window", 32},
+    {"attention.kv_lora_rank", 8},
+    {"attention.key_length_mla", 12},
+    {"rope.dimension_count", 4}};
+
+TEST(Architectures, EveryRowMakesALayerOfAGgufHeader) {
+  std::size_t made = 0;
+  for (const Architecture& row : model::architectures()) {
+    for (const std::string& name : words(row.gguf)) {
+      SCOPED_TRACE(name);
+      ++made;
+      Metadata metadata;
+      metadata.add("general.architecture", name);
+      const std::string scope = name + ".";
+      for (const auto& [key, number] : kGgufFigures) metadata.add(scope + key, number);
+      metadata.add(scope + "attention.head_count_kv", std::vector<std::int64_t>{2, 2, 0, 2, 2, 2});
+      const ModelShape shape = gguf_shape("a.gguf", metadata, {});
+      ASSERT_EQ(shape.layers.size(), 6U);
+      EXPECT_EQ(shape.exact, row.confirmed(Dialect::gguf));
+      EXPECT_EQ(shape.encoder, row.has(model::kEncoder));
+      const Summary kept = summary_of(shape);
+      const bool windows = row.windows == Windows::but_last_of;
+      EXPECT_EQ(kept.windowed != 0, windows);
+      EXPECT_EQ(kept.stateful != 0,
+                row.states != States::none && row.states != States::without_kv_and_ffn);
+      EXPECT_EQ(kept.full + kept.windowed == 0, row.states == States::all);
+      const bool latent = row.has(model::kLatent);
+      EXPECT_EQ(count_layers(shape,
+                             [](const LayerShape& layer) {
+                               return layer.attention == Attention::latent;
+                             }) != 0,
+                latent);
+    }
+  }
+  EXPECT_GE(made, 60U);
+}
+
+constexpr std::string_view kConfigFigures = R"(
+  "hidden_size": 64, "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2,
+  "intermediate_size": 96, "vocab_size": 128, "max_position_embeddings": 1024,
+  "sliding_window": 32, "attention_chunk_size": 32, "kv_lora_rank": 8, "qk_rope_head_dim": 4,
+  "qk_nope_head_dim": 8, "v_head_dim": 8, "mamba_d_state": 16, "mamba_d_conv": 4,
+  "linear_num_value_heads": 4, "linear_value_head_dim": 16, "linear_num_key_heads": 2,
+  "linear_key_head_dim": 16, "conv_L_cache": 3, "head_size": 16, "attn_layer_period": 3,
+  "attn_layer_offset": 1)";
+
+TEST(Architectures, EveryRowMakesAModelOfAConfig) {
+  std::size_t made = 0;
+  for (const Architecture& row : model::architectures()) {
+    for (const std::string& name : words(row.config)) {
+      SCOPED_TRACE(name);
+      ++made;
+      const ModelShape shape =
+          shape_of_config("{\"model_type\": \"" + name + "\"," + std::string(kConfigFigures) + "}");
+      EXPECT_EQ(shape.architecture, name);
+      ASSERT_EQ(shape.layers.size(), 6U);
+      EXPECT_EQ(shape.tied, row.has(model::kTied));
+      EXPECT_EQ(shape.exact, row.confirmed(Dialect::config));
+      EXPECT_EQ(shape.parameter_count().has_value(), !row.has(model::kUnknownParameters));
+      const Summary kept = summary_of(shape);
+      EXPECT_EQ(kept.windowed != 0,
+                row.windows == Windows::but_last_of || row.windows == Windows::all);
+      EXPECT_EQ(kept.stateful != 0, row.states != States::none);
+      EXPECT_EQ(kept.full + kept.windowed == 0, row.states == States::all);
+    }
+  }
+  EXPECT_GE(made, 80U);
+}
+
+TEST(Figures, WordsAreFoundWhole) {
+  EXPECT_TRUE(model::has_word("a bc d", "a"));
+  EXPECT_TRUE(model::has_word("a bc d", "bc"));
+  EXPECT_TRUE(model::has_word("a bc d", "d"));
+  EXPECT_FALSE(model::has_word("a bc d", "b"));
+  EXPECT_FALSE(model::has_word("a bc d", "a bc"));
+  EXPECT_FALSE(model::has_word("a bc d", ""));
+  EXPECT_FALSE(model::has_word("", ""));
+}
+
+TEST(Names, OfKindsAreWords) {
+  EXPECT_STREQ(to_string(Attention::latent), "latent");
+  EXPECT_STREQ(to_string(Attention::chunked), "chunked");
+  EXPECT_STREQ(to_string(Recurrence::gated_delta), "gated delta");
+  EXPECT_STREQ(to_string(Recurrence::none), "none");
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

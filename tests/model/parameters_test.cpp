@@ -1,0 +1,179 @@
+#include "model/parameters.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <string_view>
+
+#include "model/shapes.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+// One layer of 4 query and 2 KV heads of 16, and a table of 100 tokens.
+constexpr std::uint64_t kHidden = 64;
+constexpr std::uint64_t kTable = 100 * kHidden;
+constexpr std::uint64_t kProjections = (64 + 32 + 32 + 64) * kHidden;
+constexpr std::uint64_t kGated = 3ULL * 96 * kHidden;
+constexpr std::uint64_t kPlain = 2ULL * 96 * kHidden;
+constexpr std::uint64_t kNorm = kHidden;
+
+constexpr std::string_view kFigures =
+    R"("hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 100,)"
+    R"( "num_key_value_heads": 2, "intermediate_size": 96, "max_position_embeddings": 10)";
+
+ModelShape shape_of(std::string_view architecture, std::string_view more = "") {
+  return shape_of_config("{\"model_type\": \"" + std::string(architecture) + "\", " +
+                         std::string(kFigures) + (more.empty() ? "" : ", ") + std::string(more) +
+                         "}");
+}
+
+/// A small model, and its parameters reckoned by hand.
+struct Reckoned {
+  std::string_view architecture;
+  std::string_view more;
+  std::uint64_t parameters;
+};
+
+std::ostream& operator<<(std::ostream& out, const Reckoned& model) {
+  return out << model.architecture << ' ' << model.more;
+}
+
+// Experts: a router of 4 rows, 4 experts of width 8.
+constexpr std::string_view kMoe =
+    R"("num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8)";
+constexpr std::uint64_t kRouter = 4 * kHidden;
+constexpr std::uint64_t kExperts = 4ULL * 3 * 8 * kHidden;
+
+// A recurrent branch of width 128 with a state of 16, a time step of rank 4.
+constexpr std::string_view kScan =
+    R"("state_size": 16, "conv_kernel": 4, "expand": 2, "time_step_rank": 4, "head_dim": 16)";
+constexpr std::uint64_t kMamba1 = 2ULL * 128 * kHidden + 128ULL * 4 + 128 + (4 + 2ULL * 16) * 128 +
+                                  (128ULL * 4 + 128) + 128ULL * 16 + 128 + kHidden * 128;
+// 8 heads of 16, one group.
+constexpr std::uint64_t kMamba2 = (2ULL * 128 + 2ULL * 16 + 8) * kHidden +
+                                  (128 + 2ULL * 16) * (4 + 1) + 3ULL * 8 + 128 + kHidden * 128;
+
+constexpr Reckoned kReckoned[] = {
+    // Norms, biases, ties, positions.
+    {"llama", "", 2 * kTable + kProjections + kGated + 3 * kNorm},
+    {"llama", R"("tie_word_embeddings": true)", kTable + kProjections + kGated + 3 * kNorm},
+    {"llama", R"("attention_bias": true)", 2 * kTable + kProjections + 192 + kGated + 3 * kNorm},
+    {"llama", R"("mlp_bias": true)",
+     2ULL * kTable + kProjections + kGated + 2ULL * 96 + 64 + 3ULL * kNorm},
+    {"llama", R"("head_dim": 32)", 2 * kTable + 2 * kProjections + kGated + 3 * kNorm},
+    {"qwen2", R"("attention_bias": true)", 2 * kTable + kProjections + 128 + kGated + 3 * kNorm},
+    {"cohere", "", kTable + kProjections + kGated + 2 * kNorm},
+    {"cohere2", "", kTable + kProjections + kGated + 2 * kNorm},
+    {"glm4", "", 2 * kTable + kProjections + kGated + 5 * kNorm},
+    {"exaone4", "", 2ULL * kTable + kProjections + 2ULL * 16 + kGated + 3ULL * kNorm},
+    {"olmo2", "", 2 * kTable + kProjections + 64 + 32 + kGated + 3 * kNorm},
+    {"nemotron", "", 2 * kTable + kProjections + kPlain + 6 * kNorm},
+    {"starcoder2", "", kTable + kProjections + 192 + kPlain + 96 + 64 + 6 * kNorm},
+    {"gpt2", "", kTable + 10 * kHidden + kProjections + 192 + kPlain + 96 + 64 + 6 * kNorm},
+    {"opt", "", kTable + 12 * kHidden + kProjections + 192 + kPlain + 96 + 64 + 6 * kNorm},
+    {"falcon", R"("parallel_attn": true)", kTable + kProjections + kPlain + 4 * kNorm},
+    {"falcon", R"("parallel_attn": true, "new_decoder_architecture": true)",
+     kTable + kProjections + kPlain + 6 * kNorm},
+    {"glm4_moe", R"("use_qk_norm": true)",
+     2ULL * kTable + kProjections + 2ULL * 16 + kGated + 3ULL * kNorm},
+    // Experts.
+    {"mixtral", kMoe, 2 * kTable + kProjections + kRouter + kExperts + 3 * kNorm},
+    {"olmoe", kMoe, 2 * kTable + kProjections + 96 + kRouter + kExperts + 3 * kNorm},
+    {"granitemoe", kMoe, kTable + kProjections + kRouter + kExperts + 3 * kNorm},
+    {"glm4_moe", kMoe, 2 * kTable + kProjections + kRouter + 4 + kExperts + 3 * kNorm},
+    {"qwen2_moe",
+     R"("num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8,)"
+     R"( "shared_expert_intermediate_size": 24)",
+     2ULL * kTable + kProjections + 128 + kRouter + kExperts + 3ULL * 24 * kHidden + kHidden +
+         3ULL * kNorm},
+    {"llama4", R"("num_local_experts": 4, "num_experts_per_tok": 1, "intermediate_size_mlp": 50)",
+     2 * kTable + kProjections + kRouter + 4 * kGated + kGated + 3 * kNorm},
+    // Low-rank projections.
+    {"deepseek_v3",
+     R"("kv_lora_rank": 8, "q_lora_rank": 12, "qk_rope_head_dim": 4, "qk_nope_head_dim": 6,)"
+     R"( "v_head_dim": 5)",
+     2ULL * kTable + 12ULL * kHidden + 12 + 4ULL * 10 * 12 + 12ULL * kHidden + 8 + 4ULL * 11 * 8 +
+         4ULL * 5 * kHidden + kGated + 3ULL * kNorm},
+    {"deepseek_v2",
+     R"("kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 6, "v_head_dim": 5)",
+     2ULL * kTable + 4ULL * 10 * kHidden + 12ULL * kHidden + 8 + 4ULL * 11 * 8 +
+         4ULL * 5 * kHidden + kGated + 3 * kNorm},
+    // Recurrent branches.
+    {"mamba", R"("intermediate_size": null, "state_size": 16, "time_step_rank": 4)",
+     kTable + kMamba1 + 2 * kNorm},
+    {"mamba2", kScan, kTable + kMamba2 + kGated + 3 * kNorm},
+    {"jamba",
+     R"("mamba_d_state": 16, "mamba_dt_rank": 4, "attn_layer_period": 2, "attn_layer_offset": 1)",
+     2ULL * kTable + kMamba1 + 4 + 2ULL * 16 + kGated + 3ULL * kNorm},
+    {"granitemoehybrid", R"("mamba_d_state": 16, "mamba_d_head": 16, "layer_types": ["mamba"])",
+     kTable + kMamba2 + kGated + 3 * kNorm},
+    {"lfm2", R"("conv_L_cache": 3, "layer_types": ["conv"])",
+     kTable + 4 * kHidden* kHidden + 3 * kHidden + kGated + 3 * kNorm},
+    {"qwen3_next",
+     R"("linear_num_value_heads": 4, "linear_value_head_dim": 8, "linear_num_key_heads": 2,)"
+     R"( "linear_key_head_dim": 8, "layer_types": ["linear_attention"])",
+     2ULL * kTable + (32 + 64) * kHidden + 8ULL * kHidden + 64ULL * 4 + 2ULL * 4 + 8 +
+         kHidden * 32 + kGated + 3 * kNorm},
+    {"qwen3_next", R"("layer_types": ["full_attention"])",
+     2ULL * kTable + kProjections + 64ULL * kHidden + 2ULL * 16 + kGated + 3ULL * kNorm},
+};
+
+class Parameters : public testing::TestWithParam<Reckoned> {};
+
+TEST_P(Parameters, AreCounted) {
+  EXPECT_EQ(shape_of(GetParam().architecture, GetParam().more).parameter_count(),
+            GetParam().parameters);
+}
+
+INSTANTIATE_TEST_SUITE_P(ByHand, Parameters, testing::ValuesIn(kReckoned));
+
+TEST(ParameterList, TensorsOfOneNameAndShapeAreOneLine) {
+  const ModelShape shape =
+      shape_of("llama", R"("num_hidden_layers": 3, "tie_word_embeddings": true)");
+  std::size_t queries = 0;
+  for (const Parameter& part : shape.parameters) {
+    if (part.name != "layers.attention.q") continue;
+    ++queries;
+    EXPECT_EQ(part.kind, ParameterKind::matrix);
+    EXPECT_EQ(part.count, 3U);
+    EXPECT_EQ(part.rows, 64U);
+    EXPECT_EQ(part.columns, kHidden);
+  }
+  EXPECT_EQ(queries, 1U);
+  EXPECT_EQ(shape.parameters.size(), 9U);  // embedding, two norms, q, k, v, output, ffn, down
+}
+
+TEST(ParameterList, KindsTellWhatQuantisationTreatsApart) {
+  const ModelShape shape = shape_of(
+      "phimoe", R"("num_local_experts": 4, "num_experts_per_tok": 2, "attention_bias": true)");
+  std::string kinds;
+  for (const ParameterKind kind :
+       {ParameterKind::embedding, ParameterKind::head, ParameterKind::norm, ParameterKind::bias,
+        ParameterKind::matrix, ParameterKind::expert, ParameterKind::other}) {
+    std::uint64_t elements = 0;
+    for (const Parameter& part : shape.parameters) {
+      if (part.kind == kind) elements += part.count * part.rows * part.columns;
+    }
+    kinds += std::to_string(elements) + " ";
+  }
+  EXPECT_EQ(kinds, "6400 6400 192 484 12544 73728 0 ");
+}
+
+TEST(ParameterCount, IsNothingWithoutPartsOrWhereItOverflows) {
+  ModelShape shape;
+  EXPECT_EQ(shape.parameter_count(), std::nullopt);
+  shape.parameters = {{"a", ParameterKind::matrix, 2, 3, 4}, {"b", ParameterKind::norm, 1, 1, 5}};
+  EXPECT_EQ(shape.parameter_count(), 29U);
+  shape.parameters[0].count = ~std::uint64_t{0};
+  EXPECT_EQ(shape.parameter_count(), std::nullopt);
+  shape.parameters = {{"a", ParameterKind::norm, 1, 1, ~std::uint64_t{0}},
+                      {"b", ParameterKind::norm, 1, 1, 1}};
+  EXPECT_EQ(shape.parameter_count(), std::nullopt);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

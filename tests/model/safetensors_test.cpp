@@ -1,0 +1,187 @@
+#include "model/safetensors.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "model/refusal.hpp"
+#include "model/safetensors_bytes.hpp"
+#include "model/shared_data.hpp"
+#include "model/types_of.hpp"
+#include "os/fault_sweep.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/model/model.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using testing::ElementsAre;
+
+TEST(Safetensors, AllSharedFilesAreWhatTheirIndexSays) {
+  const std::vector<IndexRow> rows = index_of("safetensors");
+  if (rows.empty()) GTEST_SKIP() << "no " << shared_data("safetensors");
+  for (const IndexRow& row : rows) {
+    SCOPED_TRACE(row.at("file"));
+    const Model model = read_model(shared_data("safetensors") / row.at("file"));
+    EXPECT_EQ(model.format, ModelFormat::safetensors);
+    EXPECT_EQ(std::to_string(model.tensors.entries().size()), row.at("tensor_count"));
+    EXPECT_EQ(types_of(model.tensors), row.at("dtypes"));
+    EXPECT_EQ(std::to_string(model.tensors.bytes()), row.at("data_bytes_stated"));
+    ASSERT_EQ(model.tensors.files().size(), 1U);
+    const TensorFile& file = model.tensors.files().front();
+    EXPECT_EQ(std::to_string(file.size), row.at("bytes"));
+    EXPECT_EQ(std::to_string(file.data_begin - 8), row.at("header_bytes"));
+    EXPECT_EQ(std::to_string(file.data_end - file.data_begin), row.at("data_bytes_stated"));
+    EXPECT_EQ(file.truncated(), row.at("file").find("header-only") != std::string::npos);
+  }
+}
+
+class SafetensorsFile : public testing::Test {
+ protected:
+  Model read(const std::string& bytes) {
+    return read_model(folder_.write("model.safetensors", bytes));
+  }
+  testing::AssertionResult refused_at(const std::string& bytes, std::uint64_t offset,
+                                      const std::string& reason) {
+    return refused(folder_.write("bad.safetensors", bytes), offset, reason);
+  }
+  /// With a header of just these members.
+  testing::AssertionResult refuses(const std::string& members, std::uint64_t offset,
+                                   const std::string& reason, std::size_t data = 8) {
+    return refused_at(safetensors("{" + members + "}", data), offset, reason);
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(SafetensorsFile, TellsItsTensors) {
+  const std::string header =
+      "{" + tensor_json("b", "BF16", "2,3", 5, 17) + "," + tensor_json("a", "U8", "5", 0, 5) + "}";
+  const Model model = read(safetensors(header, 17));
+  ASSERT_EQ(model.tensors.entries().size(), 2U);
+  const TensorEntry& b = model.tensors.entries()[0];  // in the header's order
+  EXPECT_EQ(b.name, "b");
+  EXPECT_EQ(b.dtype, DType::bf16);
+  EXPECT_THAT(b.shape(), ElementsAre(2U, 3U));
+  EXPECT_EQ(b.offset, 8 + header.size() + 5);
+  EXPECT_EQ(b.bytes, 12U);
+  EXPECT_EQ(b.aligned, b.offset % 2 == 0);
+  EXPECT_FALSE(model.tensors.truncated());
+  EXPECT_EQ(model.tensors.find("a"), &model.tensors.entries()[1]);
+}
+
+TEST_F(SafetensorsFile, TellsItsMetadata) {
+  const Model model = read(safetensors(R"({"__metadata__":{"format":"pt","a.b":"é"}})"));
+  EXPECT_EQ(model.metadata.string("__metadata__.format"), "pt");
+  EXPECT_EQ(model.metadata.string("__metadata__.a.b"), "é");
+  EXPECT_TRUE(read(safetensors(R"({"__metadata__":null})")).metadata.entries().empty());
+}
+
+TEST_F(SafetensorsFile, KnowsEveryDtypeOfTheFormat) {
+  for (const auto& [name, bits] : std::vector<std::pair<std::string, std::uint64_t>>{
+           {"BOOL", 8},    {"U8", 8},   {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8},
+           {"F8_E8M0", 8}, {"I16", 16}, {"U16", 16}, {"F16", 16},    {"BF16", 16},
+           {"I32", 32},    {"U32", 32}, {"F32", 32}, {"F64", 64},    {"I64", 64},
+           {"U64", 64},    {"C64", 64}, {"F4", 4},   {"F6_E2M3", 6}, {"F6_E3M2", 6}}) {
+    SCOPED_TRACE(name);
+    const Model model = read(safetensors("{" + tensor_json("t", name, "2,4", 0, bits) + "}", bits));
+    EXPECT_EQ(model.tensors.bytes(), bits);  // 8 elements
+  }
+}
+
+TEST_F(SafetensorsFile, ReadsOverFieldsItDoesNotKnow) {
+  const Model model = read(safetensors(
+      R"({"t":{"x":{"dtype":"F64","shape":[9,9],"y":[[1],{"z":null}]},"dtype":"F32","n":[1,[2]],)"
+      R"("s":"text","f":1.5,"b":true,"shape":[2],"data_offsets":[0,8],"m":-1}})",
+      8));
+  EXPECT_EQ(model.tensors.entries()[0].dtype, DType::f32);
+  EXPECT_THAT(model.tensors.entries()[0].shape(), ElementsAre(2U));
+}
+
+TEST_F(SafetensorsFile, AHeaderByItselfIsTruncatedAndPartOfTheDataIsBroken) {
+  const std::string header = "{" + tensor_json("t", "F32", "2", 0, 8) + "}";
+  EXPECT_TRUE(read(safetensors(header)).tensors.truncated());
+  const std::uint64_t data = 8 + header.size();
+  EXPECT_TRUE(refused_at(safetensors(header, 7), data + 7, "1 bytes of the tensors are missing"));
+  EXPECT_TRUE(refused_at(safetensors(header, 9), data + 8, "1 bytes after the last tensor"));
+}
+
+TEST_F(SafetensorsFile, RefusesHeadersThatAreNoObject) {
+  EXPECT_TRUE(refused_at(safetensors("[]"), 8, "the header is an array"));
+  EXPECT_TRUE(refused_at(safetensors("17"), 9, "the header is a number"));
+  EXPECT_TRUE(refused_at(safetensors("{} x"), 11, "no valid JSON"));
+  EXPECT_TRUE(refused_at(safetensors(""), 8, "no valid JSON"));
+}
+
+TEST_F(SafetensorsFile, RefusesTensorsThatAreNone) {
+  EXPECT_TRUE(refuses(R"("t":3)", 14, "t is a number"));
+  EXPECT_TRUE(refuses(R"("t":null)", 16, "t is null"));
+  EXPECT_TRUE(refuses(R"("t":{})", 14, "t lacks one of"));
+  EXPECT_TRUE(refuses(R"("t":{"dtype":"F32","shape":[2]})", 39, "t lacks one of"));
+  EXPECT_TRUE(refuses(R"("t":{"dtype":"F31")", 26, "unknown dtype F31"));
+  EXPECT_TRUE(refuses(R"("t":{"dtype":"Q4_0")", 27, "unknown dtype Q4_0"));
+  EXPECT_TRUE(refuses(R"("t":{"dtype":7)", 23, "a number in its dtype"));
+  EXPECT_TRUE(refuses(R"("t":{"shape":[-1])", 25, "a negative number in its shape"));
+  EXPECT_TRUE(refuses(R"("t":{"shape":[1.0])", 26, "not whole"));
+  EXPECT_TRUE(refuses(R"("t":{"shape":[18446744073709551616])", 43, "too large"));
+  EXPECT_TRUE(refuses(R"("t":{"shape":[[1]])", 23, "an array in its shape"));
+  EXPECT_TRUE(refuses(R"("t":{"shape":{})", 22, "an object in its shape"));
+  EXPECT_TRUE(refuses(R"("t":{"shape":[1,1,1,1,1,1,1,1,1])", 40, "more than 8 dimensions"));
+  EXPECT_TRUE(refuses(R"("t":{"data_offsets":[1])", 31, "no two data_offsets"));
+  EXPECT_TRUE(refuses(R"("t":{"data_offsets":[0,1,2])", 35, "more than two data_offsets"));
+  EXPECT_TRUE(refuses(R"("t":{"dtype":"F32","dtype":"F32")", 34, "two of the field dtype"));
+  EXPECT_TRUE(refuses(R"("__metadata__":{"a":1})", 30, "only strings"));
+  EXPECT_TRUE(refuses(R"("__metadata__":[])", 24, "__metadata__ is an array"));
+}
+
+TEST_F(SafetensorsFile, RefusesSizesThatDoNotAgree) {
+  EXPECT_TRUE(refuses(tensor_json("t", "F32", "2", 0, 7), 60, "and 8 bytes by dtype and shape"));
+  EXPECT_TRUE(refuses(tensor_json("t", "F32", "2", 8, 0), 60, "and 8 bytes by dtype and shape"));
+  EXPECT_TRUE(refuses(tensor_json("t", "F4", "3", 0, 2), 59, "end inside a byte"));
+  const std::string two32 = "4294967296";
+  EXPECT_TRUE(refuses(tensor_json("t", "U8", two32 + "," + two32, 0, 0), 79, "more elements"));
+  EXPECT_TRUE(refuses(tensor_json("t", "F32", "4611686018427387904", 0, 0), 78, "more bytes"));
+}
+
+TEST_F(SafetensorsFile, RefusesOverlapsAndHoles) {
+  const std::string first = tensor_json("a", "U8", "4", 0, 4) + ",";
+  EXPECT_TRUE(refuses(first + tensor_json("b", "U8", "4", 3, 7), 61, "b begins at 3"));
+  EXPECT_TRUE(refuses(first + tensor_json("b", "U8", "3", 5, 8), 61, "b begins at 5"));
+  EXPECT_TRUE(refuses(tensor_json("a", "U8", "4", 4, 8), 9, "a begins at 4"));
+  EXPECT_TRUE(refuses(first + tensor_json("a", "U8", "4", 4, 8), 61, "a second tensor called a"));
+  const std::string half = "9223372036854775808";
+  const std::uint64_t middle = 1ULL << 63;
+  EXPECT_TRUE(refuses(tensor_json("a", "U8", half, 0, middle) + "," +
+                          tensor_json("b", "U8", "9223372036854775807", middle, ~0ULL),
+                      8, "beyond any file"));
+}
+
+TEST_F(SafetensorsFile, CutAnywhereItIsRefusedOrTruncated) {
+  const std::string header = "{" + tensor_json("t", "F32", "2", 0, 8) + "}  ";
+  const std::string bytes = safetensors(header, 8);
+  for (std::size_t length = 0; length < bytes.size(); ++length) {
+    const Refusal refusal = refusal_of(folder_.write("cut.safetensors", bytes.substr(0, length)));
+    EXPECT_EQ(refusal.format_error, length != 8 + header.size()) << length << refusal.text;
+    EXPECT_LE(refusal.offset, length);
+  }
+}
+
+TEST_F(SafetensorsFile, DeepNestingIsNoStackOverflow) {
+  const std::string deep(1'000'000, '[');
+  EXPECT_TRUE(refused_at(safetensors(R"({"t":{"x":)" + deep), 1'000'018, "no valid JSON"));
+}
+
+TEST_F(SafetensorsFile, EachFailingCallIsTold) {
+  const std::filesystem::path path =
+      folder_.write("a.safetensors", safetensors("{" + tensor_json("t", "U8", "8", 0, 8) + "}", 8));
+  const Work work = {
+      .run = [&] { return Complaints{std::to_string(read_model(path).tensors.bytes())}; }};
+  EXPECT_GE(sweep(work, EIO), 4U);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

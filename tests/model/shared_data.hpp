@@ -1,0 +1,62 @@
+/// @file
+/// The real files kept beside the checkout, and what their indexes say of them.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tapedeck::tests {
+
+/// A row of an index, by the names of its columns.
+using IndexRow = std::map<std::string, std::string>;
+
+[[nodiscard]] inline std::filesystem::path shared_data(const std::string& name) {
+  return std::filesystem::path(TAPEDECK_SHARED_DATA) / name;
+}
+
+/// The records of a CSV text; quoted fields may hold commas, doubled quotes and line ends.
+[[nodiscard]] inline std::vector<std::vector<std::string>> csv_records(const std::string& text) {
+  std::vector<std::vector<std::string>> records;
+  std::vector<std::string> record = {""};
+  bool quoted = false;
+  for (const char c : text) {
+    if (c == '"') {
+      // Of a doubled quote the second one opens again what the first one closed.
+      if (!quoted && !record.back().empty()) record.back() += '"';
+      quoted = !quoted;
+    } else if (quoted || (c != ',' && c != '\n' && c != '\r')) {
+      record.back() += c;
+    } else if (c == ',') {
+      record.emplace_back();
+    } else if (c == '\n') {
+      records.push_back(std::exchange(record, {""}));
+    }
+  }
+  if (record.size() > 1) records.push_back(record);
+  return records;
+}
+
+/// The rows of FOLDER/INDEX.csv; none where the folder is not there.
+[[nodiscard]] inline std::vector<IndexRow> index_of(const std::string& folder) {
+  std::ifstream in(shared_data(folder) / "INDEX.csv", std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const std::vector<std::vector<std::string>> records = csv_records(text);
+  std::vector<IndexRow> rows;
+  for (std::size_t i = 1; i < records.size(); ++i) {
+    IndexRow row;
+    for (std::size_t column = 0; column < records[0].size(); ++column) {
+      row[records[0][column]] = records[i].at(column);
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+}  // namespace tapedeck::tests
