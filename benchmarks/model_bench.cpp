@@ -1,0 +1,268 @@
+// What it costs to plan a model by its files' headers: reading them, and the plan itself.
+#include <benchmark/benchmark.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "compare.hpp"
+#include "tapedeck/model/model.hpp"
+#include "tapedeck/plan/plan.hpp"
+
+namespace {
+
+using namespace tapedeck;
+namespace fs = std::filesystem;
+
+// --- The heap -----------------------------------------------------------------------------------
+
+// Of the planning thread, which is the only one.
+struct HeapMeter {
+  std::size_t used = 0;
+  std::size_t peak = 0;
+};
+HeapMeter heap;
+
+void* counted(void* at) {
+  if (at == nullptr) throw std::bad_alloc();
+  heap.used += malloc_usable_size(at);
+  heap.peak = std::max(heap.peak, heap.used);
+  return at;
+}
+
+void discount(void* at) noexcept {
+  if (at != nullptr) heap.used -= malloc_usable_size(at);
+  std::free(at);
+}
+
+// --- Models -------------------------------------------------------------------------------------
+
+/// A folder with a model's headers, and no weights.
+class Models {
+ public:
+  Models() {
+    std::string name = (fs::temp_directory_path() / "tapedeck-bench-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder " + name);
+    root_ = name;
+  }
+  ~Models() {
+    std::error_code ignored;
+    fs::remove_all(root_, ignored);
+  }
+  Models(const Models&) = delete;
+  Models& operator=(const Models&) = delete;
+
+  fs::path write(const std::string& name, std::string_view content) const {
+    const fs::path path = root_ / name;
+    fs::create_directories(path.parent_path());
+    std::ofstream out(path, std::ios::binary);
+    out.write(content.data(), static_cast<std::streamsize>(content.size()));
+    if (!out.flush()) throw std::runtime_error("cannot write " + path.string());
+    return path;
+  }
+
+ private:
+  fs::path root_;
+};
+
+constexpr std::uint64_t kHidden = 64;
+constexpr const char* kConfig =
+    R"({"model_type":"llama","hidden_size":64,"num_hidden_layers":8,"num_attention_heads":4,)"
+    R"("intermediate_size":128,"vocab_size":1000,"max_position_embeddings":4096})";
+
+/// Headers as mixtures of experts have them, whose names are long.
+std::string safetensors_header(std::size_t tensors) {
+  std::string header = R"({"__metadata__":{"format":"pt"})";
+  std::uint64_t at = 0;
+  for (std::size_t i = 0; i < tensors; ++i) {
+    const std::uint64_t bytes = kHidden * kHidden * 2;
+    header += ",\"model.layers." + std::to_string(i / 384) + ".mlp.experts." +
+              std::to_string(i / 3 % 128) +
+              (i % 3 == 0   ? ".up"
+               : i % 3 == 1 ? ".gate"
+                            : ".down") +
+              R"(_proj.weight":{"dtype":"BF16","shape":[64,64],"data_offsets":[)" +
+              std::to_string(at) + "," + std::to_string(at + bytes) + "]}";
+    at += bytes;
+  }
+  return header + "}";
+}
+
+fs::path write_safetensors(const Models& models, std::size_t tensors) {
+  const std::string header = safetensors_header(tensors);
+  const std::uint64_t length = header.size();
+  std::string bytes(sizeof length, '\0');
+  std::memcpy(bytes.data(), &length, sizeof length);
+  const std::string folder = std::to_string(tensors);
+  models.write(folder + "/config.json", kConfig);
+  return models.write(folder + "/model.safetensors", bytes + header);
+}
+
+class GgufHeader {
+ public:
+  template <class T>
+  GgufHeader& number(T value) {
+    char raw[sizeof value];
+    std::memcpy(raw, &value, sizeof value);
+    bytes_.append(raw, sizeof value);
+    return *this;
+  }
+  GgufHeader& text(std::string_view text) {
+    number(std::uint64_t{text.size()});
+    bytes_.append(text);
+    return *this;
+  }
+  GgufHeader& key(std::string_view name, std::uint32_t value) {
+    return text(name).number(std::uint32_t{4}).number(value);
+  }
+  GgufHeader& tensor(const std::string& name) {
+    text(name).number(std::uint32_t{2}).number(kHidden).number(kHidden).number(std::uint32_t{0});
+    number(data_);
+    data_ += kHidden * kHidden * 4;
+    return *this;
+  }
+  GgufHeader& strings(std::string_view name, std::size_t count) {
+    text(name).number(std::uint32_t{9}).number(std::uint32_t{8}).number(std::uint64_t{count});
+    for (std::size_t i = 0; i < count; ++i) text("token" + std::to_string(i));
+    return *this;
+  }
+  [[nodiscard]] std::string padded() const {
+    return bytes_ + std::string((32 - bytes_.size() % 32) % 32, '\0');
+  }
+
+ private:
+  std::string bytes_ = "GGUF";
+  std::uint64_t data_ = 0;
+};
+
+/// 1,056 tensors in 48 layers.
+std::string gguf(std::size_t vocabulary) {
+  constexpr std::uint32_t kLayers = 48;
+  constexpr std::uint64_t kTensorsOfALayer = 22;
+  GgufHeader header;
+  header.number(std::uint32_t{3}).number(kLayers * kTensorsOfALayer);
+  header.number(std::uint64_t{vocabulary == 0 ? 7U : 9U});
+  header.text("general.architecture").number(std::uint32_t{8}).text("llama");
+  header.key("llama.block_count", kLayers).key("llama.embedding_length", kHidden);
+  header.key("llama.attention.head_count", 4).key("llama.feed_forward_length", 128);
+  header.key("llama.context_length", 4096).key("llama.vocab_size", 1000);
+  if (vocabulary != 0) {
+    header.strings("tokenizer.ggml.tokens", vocabulary);
+    header.strings("tokenizer.ggml.merges", vocabulary);
+  }
+  for (std::uint32_t layer = 0; layer < kLayers; ++layer) {
+    for (std::uint64_t i = 0; i < kTensorsOfALayer; ++i) {
+      header.tensor("blk." + std::to_string(layer) + ".part_" + std::to_string(i) + ".weight");
+    }
+  }
+  return header.padded();
+}
+
+// --- Rows ---------------------------------------------------------------------------------------
+
+std::size_t peak_of_planning(const fs::path& path) {
+  const std::size_t before = heap.used;
+  heap.peak = before;
+  const Model model = read_model(path);
+  benchmark::DoNotOptimize(make_plan(model));
+  return heap.peak - before;
+}
+
+/// @param items  tensors for the figure of one tensor, or 1 for that of a whole plan.
+void add_plan(const std::string& name, const fs::path& path, std::size_t items) {
+  benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+    const auto header = static_cast<double>(fs::file_size(path));
+    state.counters["peak_over_header"] = static_cast<double>(peak_of_planning(path)) / header;
+    for (auto _ : state) {
+      const Model model = read_model(path);
+      benchmark::DoNotOptimize(make_plan(model));
+    }
+    state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(items));
+  });
+}
+
+/// Takes every event of the parser, and does nothing.
+class Nothing : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  bool null() override { return true; }
+  bool boolean(bool /*value*/) override { return true; }
+  bool number_integer(number_integer_t /*value*/) override { return true; }
+  bool number_unsigned(number_unsigned_t /*value*/) override { return true; }
+  bool number_float(number_float_t /*value*/, const string_t& /*text*/) override { return true; }
+  bool string(string_t& /*value*/) override { return true; }
+  bool binary(binary_t& /*value*/) override { return true; }
+  bool start_object(std::size_t /*elements*/) override { return true; }
+  bool key(string_t& /*name*/) override { return true; }
+  bool end_object() override { return true; }
+  bool start_array(std::size_t /*elements*/) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+                   const nlohmann::json::exception& /*error*/) override {
+    return false;
+  }
+};
+
+void add_bare_sax(const std::string& name, std::size_t tensors) {
+  benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+    const std::string header = safetensors_header(tensors);
+    bool parsed = true;
+    for (auto _ : state) {
+      Nothing nothing;
+      parsed &= nlohmann::json::sax_parse(header.data(), header.data() + header.size(), &nothing);
+    }
+    if (!parsed) state.SkipWithError("the header is no JSON");
+    state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(tensors));
+  });
+}
+
+}  // namespace
+
+// Out of line, or GCC sees a new that ends in malloc and a delete that ends in free, and warns.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
+  return counted(std::malloc(bytes == 0 ? 1 : bytes));
+}
+[[gnu::noinline]] void operator delete(void* at) noexcept { discount(at); }
+void* operator new[](std::size_t bytes) { return operator new(bytes); }
+void operator delete[](void* at) noexcept { operator delete(at); }
+void operator delete(void* at, std::size_t /*bytes*/) noexcept { operator delete(at); }
+void operator delete[](void* at, std::size_t /*bytes*/) noexcept { operator delete(at); }
+
+int main(int argc, char** argv) {
+  const Models models;
+  add_plan("gguf_1056/plan", models.write("plain.gguf", gguf(0)), 1);
+  add_plan("gguf_1056_vocabulary/plan", models.write("full.gguf", gguf(151'936)), 1);
+  add_bare_sax("safetensors_100k/bare_sax", 100'000);
+  for (const std::size_t thousands : {25U, 50U, 100U, 200U}) {
+    const std::size_t tensors = thousands * 1000;
+    add_plan("safetensors_" + std::to_string(thousands) + "k/plan",
+             write_safetensors(models, tensors), tensors);
+  }
+
+  using namespace compare;
+  const std::vector<Claim> claims{
+      figure_at_most("gguf_1056/plan", 5e6),
+      figure_at_most("gguf_1056_vocabulary/plan", 5e6),
+      at_most("safetensors_100k/plan", "safetensors_100k/bare_sax", 2),
+      // Linear: eight times the tensors, and no tensor is much dearer.
+      at_most("safetensors_200k/plan", "safetensors_25k/plan", 1.25),
+      shown("safetensors_50k/plan", "safetensors_25k/plan"),
+      shown("safetensors_100k/plan", "safetensors_50k/plan"),
+      figure_at_most("gguf_1056_vocabulary/plan", 4, "peak_over_header"),
+      // Without a vocabulary a GGUF header is 60 bytes a tensor, and a region alone takes more.
+      {"gguf_1056/plan", "", Bound::none, 0, "peak_over_header"},
+      figure_at_most("safetensors_100k/plan", 4, "peak_over_header"),
+      figure_at_most("safetensors_200k/plan", 4, "peak_over_header"),
+  };
+  return run(argc, argv, claims);
+}

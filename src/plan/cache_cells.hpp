@@ -1,0 +1,32 @@
+/// @file
+/// `CacheCells`: how many tokens the caches of a talk hold, and what a micro-batch sees of them.
+#pragma once
+
+#include <cstdint>
+
+#include "tapedeck/model/model_shape.hpp"
+#include "tapedeck/plan/plan.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::plan {
+
+/// Derived from model and options once, used by the planners of history and scratch.
+struct CacheCells {
+  std::uint64_t streams = 1;        ///< Caches side by side: one, or one a sequence.
+  std::uint64_t context = 0;        ///< Tokens that were asked for, per stream.
+  std::uint64_t cells = 0;          ///< Of a stream's full-context cache.
+  std::uint64_t window_slack = 0;   ///< Tokens that a windowed cache holds besides the window.
+  std::uint64_t window_factor = 1;  ///< Windows in one stream.
+  std::uint64_t rounding = 1;
+  bool full_window_cache = false;
+  std::uint64_t states = 1;       ///< Recurrent states in one stream, rollback included.
+  std::uint64_t micro_batch = 0;  ///< Tokens computed at a time, in whole rows of sequences.
+
+  /// Cells of a layer's cache.
+  /// @throws InvalidArgument if a figure does not fit in 64 bits.
+  [[nodiscard]] std::uint64_t of(const LayerShape& layer) const;
+};
+
+/// @throws InvalidArgument for options that make no sense, alone or for this model.
+[[nodiscard]] CacheCells cache_cells(const ModelShape& shape, const PlanOptions& options);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::plan

@@ -1,0 +1,105 @@
+#include "tapedeck/plan/fit.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "plan/fit_choices.hpp"
+#include "tapedeck/base/bytes.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+/// The side of a choice that lacks more.
+struct Bottleneck {
+  FitSide side;
+  std::string limit;
+};
+
+Bottleneck bottleneck_of(const FitChoice& choice, const std::string& device_limit,
+                         const std::string& host_limit) {
+  return choice.device.shortfall() > choice.host.shortfall()
+             ? Bottleneck{choice.device, device_limit}
+             : Bottleneck{choice.host, host_limit};
+}
+
+OutOfMemory::Facts facts_of(const std::string& model, const FitChoice& best,
+                            const Bottleneck& bottleneck) {
+  return {.purpose = "nothing fits: of all ways to run " + model + ", " +
+                     std::string(description(best.mode)) + " lacks least, " +
+                     to_iec(best.shortfall()) + ". It",
+          .limit = bottleneck.limit,
+          .needed = bottleneck.side.needed,
+          .available = bottleneck.side.available};
+}
+
+// The first choice that a remedy helps names it.
+std::string advice_for(const std::vector<FitChoice>& choices) {
+  const auto first = [&](auto has) { return std::find_if(choices.begin(), choices.end(), has); };
+  std::string text;
+  const auto add = [&](const std::string& remedy, const FitChoice& choice) {
+    text += remedy + " (" + std::string(description(choice.mode)) + "), ";
+  };
+  const auto end = choices.end();
+  if (const auto at = first([](const auto& one) { return one.largest_context != 0; }); at != end) {
+    add("reduce the context to " + std::to_string(at->largest_context) + " tokens", *at);
+  }
+  if (const auto at = first([](const auto& one) { return one.kv_type.has_value(); }); at != end) {
+    add("keep K and V as " + std::string(to_string(*at->kv_type)), *at);
+  }
+  if (const auto at = first([](const auto& one) { return one.weights_type.has_value(); });
+      at != end) {
+    add("take weights of type " + std::string(to_string(*at->weights_type)), *at);
+  }
+  return text + (text.empty() ? "" : "or ") + "free " + to_iec(choices.front().shortfall());
+}
+
+std::string name_of(const Model& model) {
+  if (!model.shape.name.empty()) return model.shape.name;
+  return model.path.empty() ? "the model" : model.path.filename().string();
+}
+
+}  // namespace
+
+std::string_view description(FitMode mode) noexcept {
+  switch (mode) {
+    case FitMode::full_cache:
+      return "full cache on the device";
+    case FitMode::layer_streaming:
+      return "layer streaming through two slots";
+    case FitMode::first_layers:
+      return "first layers on the device";
+    default:
+      return "host only";
+  }
+}
+
+std::uint64_t FitChoice::margin() const noexcept {
+  if (device.needed == 0) return host.margin();
+  if (host.needed == 0) return device.margin();
+  return std::min(device.margin(), host.margin());
+}
+
+std::uint64_t FitChoice::shortfall() const noexcept {
+  const std::uint64_t both = device.shortfall() + host.shortfall();
+  return both < host.shortfall() ? ~std::uint64_t{0} : both;  // as much as can be said
+}
+
+NothingFits::NothingFits(const std::string& model, std::vector<FitChoice> choices,
+                         const std::string& device_limit, const std::string& host_limit)
+    : OutOfMemory(facts_of(model, choices.front(),
+                           bottleneck_of(choices.front(), device_limit, host_limit)),
+                  advice_for(choices)),
+      choices_(std::move(choices)) {}
+
+std::vector<FitChoice> fit(const Model& model, const PlanOptions& options, const HostBudget& host,
+                           const std::optional<DeviceBudget>& device) {
+  const auto make = [&](const PlanOptions& asked) { return make_plan(model, asked); };
+  std::vector<FitChoice> choices =
+      plan::fit_choices(make, model.shape, options, host.available,
+                        device ? std::optional(device->free) : std::nullopt);
+  if (choices.front().fits()) return choices;
+  throw NothingFits(name_of(model), std::move(choices),
+                    device ? "free memory of " + device->name : "", host.limit);
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,0 +1,111 @@
+#include "plan/graph_hints.hpp"
+
+#include <algorithm>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "model/architectures.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace {
+
+/// The figures of a model by either dialect's keys.
+class Keys {
+ public:
+  explicit Keys(const Model& model) : metadata_(model.metadata) {
+    const auto architecture = metadata_.string("general.architecture");
+    gguf_scope_ = std::string(architecture.value_or(model.shape.architecture)) + ".";
+  }
+
+  [[nodiscard]] bool has(std::string_view key) const {
+    return metadata_.has(gguf_scope_ + std::string(key)) || metadata_.has(key) ||
+           metadata_.has("text_config." + std::string(key));
+  }
+
+  /// The first of the keys that is there and not 0 wins.
+  void read(std::initializer_list<std::string_view> keys, std::uint64_t& figure) const {
+    for (const std::string_view key : keys) {
+      for (const std::string& scope : {gguf_scope_, std::string(), std::string("text_config.")}) {
+        const auto value = metadata_.integer(scope + std::string(key));
+        if (!value || *value == 0) continue;
+        figure = *value;
+        return;
+      }
+    }
+  }
+
+ private:
+  const Metadata& metadata_;
+  std::string gguf_scope_;
+};
+
+void read_architecture(const Model& model, const Keys& keys, GraphHints& hints) {
+  using model::Dialect;
+  const Dialect dialect = model.format == ModelFormat::gguf ? Dialect::gguf : Dialect::config;
+  const model::Architecture* row = model::find_architecture(dialect, model.shape.architecture);
+  const std::uint32_t traits = row == nullptr ? 0 : row->traits;
+  hints.gated_ffn = (traits & model::kPlainFfn) == 0;
+  hints.one_norm = (traits & model::kOneNorm) != 0;
+  hints.output_gate = (traits & model::kOutputGate) != 0;
+  hints.rope = (traits & model::kPositions) == 0;
+  // RMS norms have an epsilon of their own name, which wins where a file states both.
+  const bool rms = keys.has("attention.layer_norm_rms_epsilon") || keys.has("rms_norm_eps") ||
+                   keys.has("norm_eps");
+  const bool mean = keys.has("attention.layer_norm_epsilon") || keys.has("layer_norm_eps") ||
+                    keys.has("layer_norm_epsilon") || keys.has("layernorm_epsilon");
+  hints.layer_norm = rms ? false : mean || (traits & model::kNormBias) != 0;
+}
+
+// The tensors of a GGUF file have one spelling, so they tell for certain.
+void read_tensors(const Model& model, const Keys& keys, GraphHints& hints) {
+  if (model.format != ModelFormat::gguf || model.tensors.empty()) return;
+  bool any_ffn = false;
+  bool any_gate = false;
+  bool any_ffn_norm = false;
+  for (const TensorEntry& tensor : model.tensors.entries()) {
+    const std::string_view name = tensor.name;
+    const auto holds = [&](std::string_view part) {
+      return name.find(part) != std::string_view::npos;
+    };
+    any_ffn |= holds(".ffn_up");
+    any_gate |= holds(".ffn_gate.") || holds(".ffn_gate_exps.") || holds(".ffn_gate_up");
+    any_ffn_norm |= holds(".ffn_norm.") || holds(".post_attention_norm.");
+    hints.fused_qkv |= holds(".attn_qkv.");
+  }
+  if (!any_ffn) return;
+  hints.gated_ffn = any_gate;
+  // Encoders norm after the feed-forward part, under another name.
+  hints.one_norm = !any_ffn_norm && !model.shape.encoder;
+  if (hints.fused_qkv) {
+    hints.rope = keys.has("rope.dimension_count") || keys.has("rope.freq_base");
+  }
+}
+
+}  // namespace
+
+GraphHints graph_hints(const Model& model) {
+  GraphHints hints;
+  const Keys keys(model);
+  read_architecture(model, keys, hints);
+  read_tensors(model, keys, hints);
+  keys.read({"ssm.conv_kernel", "shortconv.l_cache", "mamba_d_conv", "conv_kernel", "conv_L_cache",
+             "linear_conv_kernel_dim", "d_conv"},
+            hints.conv_kernel);
+  keys.read({"ssm.time_step_rank", "mamba_dt_rank", "time_step_rank"}, hints.step_rank);
+  keys.read({"ssm.time_step_rank", "mamba_num_heads", "mamba_n_heads", "linear_num_value_heads"},
+            hints.state_heads);
+  keys.read({"ssm.group_count", "mamba_n_groups", "n_groups"}, hints.groups);
+  keys.read({"attention.kv_lora_rank", "kv_lora_rank"}, hints.latent_rank);
+  keys.read({"attention.key_length_mla", "qk_head_dim"}, hints.latent_key);
+  keys.read({"attention.value_length_mla", "v_head_dim"}, hints.latent_value);
+  keys.read({"attention.decay_lora_rank", "decay_low_rank_dim"}, hints.lora_rank);
+  keys.read({"attention.gate_lora_rank", "gate_low_rank_dim"}, hints.gate_lora_rank);
+  keys.read({"wkv.head_size", "head_dim"}, hints.wkv_head);
+  // A convolution of one token keeps nothing.
+  hints.conv_kernel = std::max<std::uint64_t>(hints.conv_kernel, 2);
+  return hints;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::plan

@@ -1,0 +1,100 @@
+/// @file
+/// `LlamaCppGraph`: the tensors of one micro-batch, in the order in which llama.cpp makes them.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "plan/cache_cells.hpp"
+#include "plan/graph_hints.hpp"
+#include "plan/tensor_graph.hpp"
+#include "tapedeck/model/model_shape.hpp"
+#include "tapedeck/plan/plan.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::plan {
+
+/// One graph for all architectures, built from the layers' figures: what does not change which
+/// tensors live together (biases, head norms, scalings, which ggml all computes in place) is left
+/// out. Refers to its arguments.
+///
+/// Source of the rules: llama-graph.cpp, llama-kv-cache.cpp and models/*.cpp of llama.cpp. The
+/// worst case is reserved: caches full, logits of every token.
+class LlamaCppGraph {
+ public:
+  LlamaCppGraph(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells,
+                const GraphHints& hints);
+
+  /// @throws InvalidArgument for figures that do not fit in 64 bits.
+  [[nodiscard]] TensorGraph::Footprint measure();
+
+ private:
+  using Tensor = TensorGraph::Tensor;
+
+  /// Inputs that all layers of one kind of cache share.
+  struct CacheInputs {
+    std::optional<Tensor> mask, key_rows, value_rows, key_rotation, value_rotation;
+  };
+  struct Qkv {
+    Tensor q;
+    std::optional<Tensor> k, v;  ///< None where another layer's cache is read.
+  };
+
+  // Sizes, in bytes.
+  [[nodiscard]] std::uint64_t rows(std::uint64_t width) const;  ///< One f32 row a token.
+  [[nodiscard]] std::uint64_t states(std::uint64_t elements) const;
+
+  Tensor project(std::uint64_t width, Tensor from) { return graph_.op(rows(width), {from}); }
+  Tensor same(Tensor tensor) { return graph_.in_place(graph_.bytes(tensor), {tensor}); }
+  Tensor add(Tensor a, Tensor b) { return graph_.in_place(graph_.bytes(a), {a, b}); }
+  Tensor norm(Tensor from);
+  Tensor output_rows(Tensor from);
+
+  // llama_cpp_graph.cpp
+  void layer(const LayerShape& layer, bool last);
+  void encoder_layer(const LayerShape& layer, bool last);
+  Tensor mixer(const LayerShape& layer, Tensor normed);
+  Tensor attention(const LayerShape& layer, Tensor normed);
+  Tensor latent_attention(const LayerShape& layer, Tensor normed);
+  Qkv queries_keys_values(const LayerShape& layer, Tensor normed);
+  void store_rows(const LayerShape& layer, CacheInputs& inputs, const Qkv& qkv);
+  Tensor attend(const LayerShape& layer, CacheInputs& inputs, const Qkv& computed);
+  Tensor rotated(std::optional<Tensor>& rotation, DType type, std::uint64_t head_dim, Tensor of);
+  Tensor mask(const LayerShape& layer, CacheInputs& inputs);
+  CacheInputs& inputs_of(const LayerShape& layer);
+  [[nodiscard]] std::uint64_t scores(const LayerShape& layer, std::uint64_t heads) const;
+  Tensor feed_forward(const LayerShape& layer, Tensor normed);
+  Tensor dense(std::uint64_t width, Tensor normed);
+  Tensor experts(const LayerShape& layer, Tensor normed);
+
+  // llama_cpp_recurrent.cpp
+  Tensor recurrent(const LayerShape& layer, Tensor normed);
+  Tensor load_state(std::uint64_t elements);
+  Tensor convolve(Tensor from, std::uint64_t state, std::uint64_t width);
+  Tensor mamba1(const LayerShape& layer, Tensor normed);
+  Tensor mamba2(const LayerShape& layer, Tensor normed);
+  Tensor gated_delta(const LayerShape& layer, Tensor normed);
+  Tensor short_convolution(const LayerShape& layer, Tensor normed);
+  Tensor scan(std::uint64_t width, std::uint64_t state, std::array<Tensor, 4> from, Tensor skip);
+  void rwkv_layer(const LayerShape& layer, bool last);
+  Tensor rwkv_time_mix(const LayerShape& layer, Tensor normed, Tensor shifted);
+  Tensor low_rank(std::uint64_t rank, Tensor from);
+  Tensor interpolate(Tensor a, Tensor b, std::uint64_t ways);
+
+  const ModelShape& shape_;
+  const PlanOptions& options_;
+  const CacheCells& cells_;
+  const GraphHints& hints_;
+  std::uint64_t tokens_;
+  std::uint64_t widest_v_ = 0;
+  TensorGraph graph_;
+  Tensor positions_ = 0;
+  Tensor output_ids_ = 0;
+  Tensor state_ids_ = 0;
+  Tensor residual_ = 0;
+  std::optional<Tensor> first_value_;  ///< RWKV: the first layer's values are mixed into all.
+  std::array<CacheInputs, 2> inputs_;  ///< Of full caches, of windowed ones.
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::plan

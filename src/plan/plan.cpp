@@ -1,0 +1,103 @@
+#include "tapedeck/plan/plan.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "plan/cache_cells.hpp"
+#include "plan/history_plan.hpp"
+#include "plan/llama_cpp_scratch.hpp"
+#include "plan/scratch_plan.hpp"
+#include "plan/sizes.hpp"
+#include "plan/weights_plan.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+// From the first byte to the last of the regions of a role.
+std::uint64_t extent(const TapePlan& tape, RegionRole role) noexcept {
+  std::uint64_t begin = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t end = 0;
+  for (const Region& region : tape.regions()) {
+    if (region.role != role) continue;
+    begin = std::min(begin, region.offset);
+    end = std::max(end, region.offset + region.bytes);
+  }
+  return end > begin ? end - begin : 0;
+}
+
+// `make_plan` has found all sums to fit; of plans made by hand a breakdown may be at the limit.
+std::uint64_t at_most_all(const CheckedSize& size) noexcept {
+  return size.value().value_or(std::numeric_limits<std::uint64_t>::max());
+}
+
+CheckedSize total(const Plan& plan) {
+  return CheckedSize(plan.weights.payload()) + CheckedSize(plan.history.payload()) * plan.talks +
+         plan.scratch.bytes() + plan.overhead;
+}
+
+void check_fits(const Plan& plan) {
+  static_cast<void>(plan::fits(total(plan)));
+  static_cast<void>(plan::fits(CheckedSize(plan.history.bytes()) * plan.talks));
+}
+
+}  // namespace
+
+const char* to_string(Profile profile) noexcept {
+  switch (profile) {
+    case Profile::native:
+      return "native";
+    case Profile::llama_cpp:
+      return "llama.cpp";
+  }
+  return "unknown";
+}
+
+Breakdown Plan::breakdown() const noexcept {
+  const auto all_talks = [&](RegionRole role) {
+    return at_most_all(CheckedSize(history.payload(role)) * talks);
+  };
+  Breakdown out;
+  out.weights = weights.payload();
+  out.kv = all_talks(RegionRole::kv);
+  out.window = all_talks(RegionRole::window);
+  out.recurrent = all_talks(RegionRole::recurrent);
+  out.history = at_most_all(CheckedSize(out.kv) + out.window + out.recurrent);
+  out.decode = extent(scratch, RegionRole::decode);
+  out.prefill = extent(scratch, RegionRole::prefill);
+  out.scratch = scratch.bytes();
+  out.overhead = overhead;
+  out.total = at_most_all(total(*this));
+  return out;
+}
+
+Plan make_plan(const Model& model, const PlanOptions& options) {
+  if (model.shape.layers.empty()) {
+    throw InvalidArgument("the model's files say nothing of its layers",
+                          "plan from a GGUF file, or from a folder with a config.json");
+  }
+  const plan::CacheCells cells = plan::cache_cells(model.shape, options);
+  Plan out;
+  out.profile = options.profile;
+  out.talks = cells.streams;
+  out.context = cells.context;
+  out.overhead = options.overhead;
+  out.weights = plan::plan_weights(model, options, out.warnings);
+  out.history = plan::plan_history(model.shape, options, cells);
+  plan::ScratchPlan scratch = options.profile == Profile::native
+                                  ? plan::plan_scratch(model, options, cells)
+                                  : plan::plan_llama_cpp_scratch(model, options, cells);
+  out.scratch = std::move(scratch.tape);
+  out.peak_stage = std::move(scratch.peak_stage);
+  out.prefill_lower_bound = scratch.prefill_lower_bound;
+  check_fits(out);
+
+  // Whatever was assumed above has left a line.
+  out.exact = model.shape.exact && out.warnings.empty();
+  out.warnings.insert(out.warnings.begin(), model.shape.warnings.begin(),
+                      model.shape.warnings.end());
+  return out;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,0 +1,180 @@
+#include "tapedeck/plan/tensor_parallel.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "plan/cache_cells.hpp"
+#include "plan/history_plan.hpp"
+#include "plan/llama_cpp_scratch.hpp"
+#include "plan/scratch_plan.hpp"
+#include "plan/sizes.hpp"
+#include "plan/weights_plan.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+using plan::fits;
+
+/// A rank's part of what can be cut.
+struct Cut {
+  std::uint64_t rank;
+  std::uint64_t ranks;
+
+  [[nodiscard]] std::uint64_t begin(std::uint64_t n) const {
+    // In two halves, so that nothing overflows.
+    return n / ranks * rank + n % ranks * rank / ranks;
+  }
+  [[nodiscard]] std::uint64_t end(std::uint64_t n) const { return Cut{rank + 1, ranks}.begin(n); }
+  [[nodiscard]] std::uint64_t of(std::uint64_t n) const { return end(n) - begin(n); }
+
+  /// The KV heads that this rank's query heads read.
+  [[nodiscard]] std::uint64_t kv_heads(const LayerShape& layer) const {
+    if (layer.kv_heads == 0 || layer.heads == 0) return layer.kv_heads;
+    const std::uint64_t group = std::max<std::uint64_t>(layer.heads / layer.kv_heads, 1);
+    const std::uint64_t last = std::min(plan::parts(end(layer.heads), group), layer.kv_heads);
+    return last - std::min(begin(layer.heads) / group, last);
+  }
+};
+
+LayerShape cut_layer(const LayerShape& layer, const Cut& cut) {
+  LayerShape out = layer;
+  out.heads = cut.of(layer.heads);
+  if (layer.attention != Attention::latent) out.kv_heads = cut.kv_heads(layer);
+  out.inner = cut.of(layer.inner);
+  out.state = cut.of(layer.state);
+  // RWKV's token shift is of the residual stream, which every rank has.
+  if (layer.recurrence != Recurrence::rwkv) out.conv_state = cut.of(layer.conv_state);
+  out.ffn = cut.of(layer.ffn);
+  out.expert_ffn = cut.of(layer.expert_ffn);
+  out.shared_ffn = cut.of(layer.shared_ffn);
+  return out;
+}
+
+bool holds_any(std::string_view name, const auto& words) {
+  return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
+    return name.find(word) != std::string_view::npos;
+  });
+}
+
+// In the spellings of GGUF, of safetensors, and of `Parameter::name`.
+constexpr std::array<std::string_view, 10> kWhole = {
+    "norm",  "router",   "ffn_gate_inp", "mlp.gate.", "attn_kv_a",
+    "kv_a_", "attn_q_a", "q_a_proj",     ".kv_a",     ".q_a"};
+constexpr std::array<std::string_view, 6> kKeysOrValues = {
+    "attn_k.", "attn_v.", "k_proj", "v_proj", "layers.attention.k", "layers.attention.v"};
+constexpr std::array<std::string_view, 3> kFused = {"attn_qkv.", "qkv_proj", "query_key_value"};
+
+/// The number in "blk.12.attn_k.weight".
+std::optional<std::size_t> layer_number(std::string_view name) {
+  const std::size_t first = name.find_first_of("0123456789");
+  if (first == std::string_view::npos) return std::nullopt;
+  std::size_t number = 0;
+  const auto result = std::from_chars(name.data() + first, name.data() + name.size(), number);
+  return result.ec == std::errc() ? std::optional(number) : std::nullopt;
+}
+
+const LayerShape* attention_layer(const ModelShape& shape, std::string_view name) {
+  const auto number = layer_number(name);
+  if (number && *number < shape.layers.size()) return &shape.layers[*number];
+  const auto layer =
+      std::find_if(shape.layers.begin(), shape.layers.end(),
+                   [](const LayerShape& each) { return each.attention != Attention::none; });
+  return layer == shape.layers.end() ? nullptr : &*layer;
+}
+
+/// `part` of `whole` equal slices of a tensor, in whole bytes.
+std::uint64_t slices(std::uint64_t bytes, std::uint64_t part, std::uint64_t whole) {
+  if (whole == 0) return bytes;
+  return fits(CheckedSize(bytes / whole) * part) + fits(CheckedSize(bytes % whole) * part) / whole;
+}
+
+std::uint64_t cut_weight(const ModelShape& shape, const Region& region, const Cut& cut) {
+  const bool vector =
+      std::count_if(region.shape.begin(), region.shape.end(), [](auto n) { return n > 1; }) < 2;
+  if (holds_any(region.name, kWhole) || (vector && !region.name.ends_with(".scales"))) {
+    return region.bytes;
+  }
+  const LayerShape* layer = attention_layer(shape, region.name);
+  if (layer != nullptr && layer->attention != Attention::latent && layer->kv_heads != 0) {
+    if (holds_any(region.name, kKeysOrValues)) {
+      return slices(region.bytes, cut.kv_heads(*layer), layer->kv_heads);
+    }
+    if (holds_any(region.name, kFused)) {
+      const std::uint64_t pair = fits(CheckedSize(layer->key_dim) + layer->value_dim);
+      const auto width = [&](std::uint64_t heads, std::uint64_t kv_heads) {
+        return fits(CheckedSize(heads) * layer->key_dim + CheckedSize(kv_heads) * pair);
+      };
+      return slices(region.bytes, width(cut.of(layer->heads), cut.kv_heads(*layer)),
+                    width(layer->heads, layer->kv_heads));
+    }
+  }
+  return cut.of(region.bytes);
+}
+
+void check_ranks(const ModelShape& shape, std::uint64_t ranks) {
+  if (ranks == 0) throw InvalidArgument("the number of ranks is 0", "it is 1 at least");
+  for (std::size_t i = 0; i < shape.layers.size(); ++i) {
+    const LayerShape& layer = shape.layers[i];
+    if (layer.attention == Attention::none || layer.heads >= ranks) continue;
+    throw InvalidArgument("layer " + std::to_string(i) + " has " + std::to_string(layer.heads) +
+                              " query heads for " + std::to_string(ranks) + " ranks",
+                          "a rank has one query head at least");
+  }
+  constexpr std::uint64_t kMostRanks = 65'536;  // for models without attention
+  if (ranks <= kMostRanks) return;
+  throw InvalidArgument(std::to_string(ranks) + " ranks", "use at most 65536");
+}
+
+/// A rank's history and scratch follow from its part of the shape.
+RankBytes rank_bytes(const Model& part, const PlanOptions& options) {
+  const plan::CacheCells cells = plan::cache_cells(part.shape, options);
+  const TapePlan history = plan::plan_history(part.shape, options, cells);
+  const plan::ScratchPlan scratch = options.profile == Profile::native
+                                        ? plan::plan_scratch(part, options, cells)
+                                        : plan::plan_llama_cpp_scratch(part, options, cells);
+  RankBytes out;
+  out.history = fits(CheckedSize(history.payload()) * cells.streams);
+  out.scratch = scratch.tape.bytes();
+  out.overhead = options.overhead;
+  for (const LayerShape& layer : part.shape.layers) {
+    if (layer.attention == Attention::none) continue;
+    out.kv_heads = std::max(out.kv_heads, layer.kv_heads);
+  }
+  return out;
+}
+
+}  // namespace
+
+RankPlan plan_ranks(const Model& model, const PlanOptions& options, std::uint64_t ranks) {
+  const Plan whole = make_plan(model, options);
+  check_ranks(model.shape, ranks);
+
+  RankPlan out;
+  Model part = model;
+  for (std::uint64_t rank = 0; rank < ranks; ++rank) {
+    const Cut cut{rank, ranks};
+    std::transform(model.shape.layers.begin(), model.shape.layers.end(), part.shape.layers.begin(),
+                   [&](const LayerShape& layer) { return cut_layer(layer, cut); });
+    part.shape.vocabulary = cut.of(model.shape.vocabulary);
+    RankBytes bytes = rank_bytes(part, options);
+    for (const Region& region : whole.weights.regions()) {
+      bytes.weights = fits(CheckedSize(bytes.weights) + cut_weight(model.shape, region, cut));
+    }
+    bytes.total = fits(CheckedSize(bytes.weights) + bytes.history + bytes.scratch + bytes.overhead);
+    out.ranks.push_back(bytes);
+    if (bytes.total > out.ranks[out.largest].total) out.largest = rank;
+  }
+  out.replicates_kv_heads = std::any_of(
+      model.shape.layers.begin(), model.shape.layers.end(), [&](const LayerShape& layer) {
+        return layer.attention != Attention::none && layer.attention != Attention::latent &&
+               layer.kv_heads % ranks != 0;
+      });
+  return out;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,0 +1,64 @@
+#include "plan/widest_layers.hpp"
+
+#include <algorithm>
+
+#include "plan/sizes.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace {
+
+void raise(std::uint64_t& figure, std::uint64_t to) { figure = std::max(figure, to); }
+
+// Published convolutions are 4 tokens long, of which 3 are kept; LFM2's is 3, over one row.
+std::uint64_t convolved_width(const ModelShape& shape, const LayerShape& layer) {
+  switch (layer.recurrence) {
+    case Recurrence::none:
+      return 0;
+    case Recurrence::mamba1:
+      return layer.inner;
+    case Recurrence::mamba2:
+    case Recurrence::gated_delta:
+      return std::max(layer.inner, layer.conv_state / 3);
+    case Recurrence::short_convolution:
+      return shape.hidden;
+    case Recurrence::rwkv:
+      break;
+  }
+  return fits(CheckedSize(shape.hidden) * 6);  // r, w, k, v, a and g
+}
+
+void raise_attention(WidestLayers& out, const LayerShape& layer) {
+  if (layer.attention == Attention::none) return;
+  const bool latent = layer.attention == Attention::latent;
+  const std::uint64_t value = latent ? layer.key_dim : layer.value_dim;
+  raise(out.heads, layer.heads);
+  raise(out.head_dim, value);
+  raise(out.q, fits(CheckedSize(layer.heads) * layer.key_dim));
+  raise(out.attention_out, fits(CheckedSize(layer.heads) * value));
+  if (latent) {
+    raise(out.latent, layer.key_dim);
+    return;
+  }
+  raise(out.k, fits(CheckedSize(layer.kv_heads) * layer.key_dim));
+  raise(out.v, fits(CheckedSize(layer.kv_heads) * layer.value_dim));
+}
+
+}  // namespace
+
+WidestLayers widest_layers(const ModelShape& shape) {
+  WidestLayers out;
+  for (const LayerShape& layer : shape.layers) {
+    raise_attention(out, layer);
+    raise(out.ffn, layer.ffn);
+    raise(out.shared_ffn, layer.shared_ffn);
+    raise(out.experts, layer.experts);
+    raise(out.experts_used, layer.experts_used);
+    raise(out.expert_rows, fits(CheckedSize(layer.experts_used) * layer.expert_ffn));
+    if (layer.recurrence == Recurrence::none) continue;
+    raise(out.inner, layer.inner != 0 ? layer.inner : shape.hidden);
+    raise(out.convolved, convolved_width(shape, layer));
+  }
+  return out;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::plan

@@ -1,0 +1,262 @@
+// What `fit` says, checked against plans of models of any shape.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "plan/layer_bytes.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/plan/fit.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+
+FitChoice of(const std::vector<FitChoice>& choices, FitMode mode) {
+  const auto at = std::find_if(choices.begin(), choices.end(),
+                               [&](const FitChoice& choice) { return choice.mode == mode; });
+  if (at == choices.end()) throw std::runtime_error("no such mode");
+  return *at;
+}
+
+/// Shapes that no rule made: every kind of layer, any width.
+class RandomModel {
+ public:
+  explicit RandomModel(std::uint32_t seed) : random_(seed) {
+    ModelShape& shape = model.shape;
+    shape.architecture = "random";
+    shape.hidden = 32 * up_to(64);
+    shape.vocabulary = up_to(50'000);
+    shape.context = up_to(20'000);
+    shape.layers.resize(up_to(12));
+    for (LayerShape& layer : shape.layers) make(layer);
+    const auto layers = static_cast<std::uint64_t>(shape.layers.size());
+    shape.parameters = {
+        {"embedding", ParameterKind::embedding, 1, shape.vocabulary, shape.hidden},
+        {"layers.attention.q", ParameterKind::matrix, layers, shape.hidden, shape.hidden},
+        {"layers.norm", ParameterKind::norm, 2 * layers, 1, shape.hidden}};
+    shape.dtype = DType::f16;
+    options = {.context = up_to(shape.context),
+               .sequences = up_to(4),
+               .unified = up_to(2) == 1,
+               .decode_batch = up_to(16),
+               .micro_batch = up_to(1024),
+               .flash_attention = up_to(2) == 1,
+               .overhead = up_to(1'000'000)};
+  }
+
+  Model model;
+  PlanOptions options;
+
+ private:
+  std::uint64_t up_to(std::uint64_t most) {
+    return std::uniform_int_distribution<std::uint64_t>(1, most)(random_);
+  }
+
+  void make(LayerShape& layer) {
+    layer.attention = up_to(3) == 1 ? Attention::windowed : Attention::full;
+    layer.window = layer.attention == Attention::windowed ? up_to(4096) : 0;
+    layer.heads = up_to(16);
+    layer.kv_heads = layer.heads;
+    layer.key_dim = layer.value_dim = 32 * up_to(8);
+    layer.ffn = up_to(4096);
+  }
+
+  std::mt19937 random_;
+};
+
+HostBudget host_of(std::uint64_t bytes) { return {.available = bytes, .limit = "a test"}; }
+
+DeviceBudget device_of(std::uint64_t bytes) {
+  return {.free = bytes, .total = bytes, .name = "a test's device"};
+}
+
+FitChoice choice_of(const RandomModel& random, FitMode mode, std::uint64_t host,
+                    std::uint64_t device) {
+  try {
+    return of(fit(random.model, random.options, host_of(host), device_of(device)), mode);
+  } catch (const NothingFits& error) {
+    return of(error.choices(), mode);
+  }
+}
+
+// One byte less budget flips the answer, on either side.
+TEST(FitRandom, OneByteDecides) {
+  constexpr std::uint64_t kEnough = std::uint64_t{1} << 50;
+  for (std::uint32_t seed = 0; seed < 20; ++seed) {
+    const RandomModel random(seed);
+    for (const FitMode mode : {FitMode::full_cache, FitMode::layer_streaming, FitMode::first_layers,
+                               FitMode::host_only}) {
+      SCOPED_TRACE("seed " + std::to_string(seed) + ", " + std::string(description(mode)));
+      const FitChoice rich = choice_of(random, mode, kEnough, kEnough);
+      ASSERT_TRUE(rich.fits());
+      const std::uint64_t host = rich.host.needed;
+      const std::uint64_t device = rich.device.needed;
+      const FitChoice exact = choice_of(random, mode, host, device);
+      EXPECT_TRUE(exact.fits());
+      EXPECT_EQ(exact.margin(), 0U);
+      EXPECT_EQ(exact.device_layers, rich.device_layers);
+      if (host != 0) {
+        const FitChoice less = choice_of(random, mode, host - 1, device);
+        EXPECT_FALSE(less.fits());
+        EXPECT_EQ(less.shortfall(), 1U);
+      }
+      if (device == 0) continue;
+      const FitChoice less = choice_of(random, mode, kEnough, device - 1);
+      if (mode == FitMode::first_layers && exact.device_layers > 1) {
+        EXPECT_EQ(less.device_layers, exact.device_layers - 1);
+      } else {
+        EXPECT_FALSE(less.fits());
+        EXPECT_EQ(less.shortfall(), 1U);
+      }
+    }
+  }
+}
+
+// What is said to be the largest fits, and one more does not.
+TEST(FitRandom, TheLargestIsTheLargest) {
+  std::mt19937 dice(1);
+  int bounded = 0;
+  for (std::uint32_t seed = 100; seed < 160; ++seed) {
+    const RandomModel random(seed);
+    const std::uint64_t all = choice_of(random, FitMode::host_only, kMost, 0).host.needed;
+    const std::uint64_t budget = all / 2 + dice() % all;
+    const FitChoice choice = choice_of(random, FitMode::host_only, budget, 0);
+    const auto fits = [&](auto set, std::uint64_t value) {
+      PlanOptions options = random.options;
+      set(options, value);
+      const Plan plan = make_plan(random.model, options);
+      return plan.weights.bytes() + plan.history.bytes() * plan.talks + plan.scratch.bytes() +
+                 plan.overhead <=
+             budget;
+    };
+    const auto expect_largest = [&](auto set, std::uint64_t largest, std::uint64_t most) {
+      SCOPED_TRACE("seed " + std::to_string(seed));
+      if (largest != 0) {
+        EXPECT_TRUE(fits(set, largest));
+      }
+      if (largest == most) return;
+      EXPECT_FALSE(fits(set, largest + 1));
+      ++bounded;
+    };
+    expect_largest([](PlanOptions& options, std::uint64_t n) { options.context = n; },
+                   choice.largest_context, random.model.shape.context * random.options.sequences);
+    expect_largest(
+        [](PlanOptions& options, std::uint64_t n) {
+          options.micro_batch = n;
+          options.batch = std::max(options.batch, n);
+        },
+        choice.largest_micro_batch, make_plan(random.model, random.options).context);
+    expect_largest([](PlanOptions& options, std::uint64_t n) { options.decode_batch = n; },
+                   choice.largest_decode_batch, 65'536);
+  }
+  EXPECT_GT(bounded, 60);  // the rare end of the range is not all that was met
+}
+
+// What bisection takes for granted.
+TEST(FitRandom, WhatAPlanHoldsIsMonotone) {
+  const auto bytes = [](const RandomModel& random, const PlanOptions& options) {
+    const Plan plan = make_plan(random.model, options);
+    return plan.weights.bytes() + plan.history.bytes() * plan.talks + plan.scratch.bytes();
+  };
+  for (std::uint32_t seed = 200; seed < 230; ++seed) {
+    const RandomModel random(seed);
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    PlanOptions options = random.options;
+    std::uint64_t before = 0;
+    for (options.context = 1; options.context < 8192; options.context += 97) {
+      const std::uint64_t now = bytes(random, options);
+      EXPECT_GE(now, before) << options.context;
+      before = now;
+    }
+    options = random.options;
+    before = 0;
+    for (options.micro_batch = 1; options.micro_batch < 2048; options.micro_batch += 61) {
+      const std::uint64_t now = bytes(random, options);
+      EXPECT_GE(now, before) << options.micro_batch;
+      before = now;
+    }
+  }
+}
+
+TEST(NothingFits, SaysByHowMuchAndWhatToChange) {
+  const RandomModel random(7);
+  const std::uint64_t needed = choice_of(random, FitMode::host_only, kMost, 0).host.needed;
+  try {
+    static_cast<void>(fit(random.model, random.options, host_of(needed - 1)));
+    FAIL() << "fits";
+  } catch (const OutOfMemory& error) {
+    EXPECT_EQ(error.needed(), needed);
+    EXPECT_EQ(error.available(), needed - 1);
+    EXPECT_EQ(error.limit(), "a test");
+    EXPECT_THAT(error.what(), HasSubstr("nothing fits"));
+    EXPECT_THAT(error.what(), HasSubstr("host only lacks least, 1 B"));
+    EXPECT_THAT(error.advice(), HasSubstr("reduce the context to "));
+    EXPECT_THAT(error.advice(), HasSubstr("keep K and V as q8_0"));
+    EXPECT_THAT(error.advice(), HasSubstr("free 1 B"));
+  }
+}
+
+TEST(NothingFits, NamesTheSideThatLacksMore) {
+  const RandomModel random(7);
+  try {
+    static_cast<void>(fit(random.model, random.options, host_of(0), device_of(0)));
+    FAIL() << "fits";
+  } catch (const NothingFits& error) {
+    ASSERT_EQ(error.choices().size(), 4U);
+    EXPECT_FALSE(error.choices().front().fits());
+    EXPECT_EQ(error.available(), 0U);
+    const FitChoice& best = error.choices().front();
+    EXPECT_EQ(error.needed(), std::max(best.device.needed, best.host.needed));
+    EXPECT_THAT(error.limit(),
+                HasSubstr(best.device.needed > best.host.needed ? "device" : "test"));
+    EXPECT_THAT(error.advice(), HasSubstr("free "));
+    EXPECT_EQ(error.advice().find("reduce"), std::string::npos);  // no context helps
+  }
+}
+
+TEST(Fit, OptionsThatMakeNoSenseAreErrors) {
+  const RandomModel random(7);
+  PlanOptions options = random.options;
+  options.sequences = 0;
+  EXPECT_THROW(static_cast<void>(fit(random.model, options, host_of(kMost))), InvalidArgument);
+}
+
+// Real headers: the layers' tensors and what is beside them are all there is.
+TEST(FitRealModels, LayersAndTheRestAreTheWhole) {
+  const std::filesystem::path folder =
+      std::filesystem::path(TAPEDECK_SHARED_DATA) / "engine_figures";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no " << folder;
+  int models = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".gguf") continue;
+    SCOPED_TRACE(entry.path().filename());
+    const Model model = read_model(entry.path());
+    const Plan plan = make_plan(model, {.context = 4096});
+    const plan::LayerBytes weights = plan::bytes_by_layer(plan.weights, model.shape);
+    std::uint64_t sum = weights.rest;
+    for (const std::uint64_t bytes : weights.layers) sum += bytes;
+    EXPECT_EQ(sum, plan.weights.bytes());
+    EXPECT_EQ(weights.layers.size(), model.shape.layers.size());
+    const std::vector<FitChoice> choices =
+        fit(model, {.context = 4096}, host_of(kMost), device_of(kMost));
+    EXPECT_EQ(choices.front().mode, FitMode::full_cache);
+    EXPECT_EQ(choices.front().device.needed,
+              plan.weights.bytes() + plan.history.bytes() * plan.talks + plan.scratch.bytes());
+    ++models;
+  }
+  EXPECT_GE(models, 17);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

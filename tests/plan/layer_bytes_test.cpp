@@ -1,0 +1,57 @@
+#include "plan/layer_bytes.hpp"
+
+#include <gmock/gmock.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::ElementsAre;
+
+Region weight(const std::string& name, std::uint64_t bytes) {
+  return {.name = name, .role = RegionRole::weight, .bytes = bytes};
+}
+
+TEST(LayerOf, IsTheFirstNumberBetweenDots) {
+  using plan::layer_of;
+  EXPECT_EQ(layer_of("blk.3.attn_q.weight"), 3U);
+  EXPECT_EQ(layer_of("model.layers.12.mlp.experts.7.up_proj.weight"), 12U);
+  EXPECT_EQ(layer_of("transformer.h.0.attn.c_attn.weight"), 0U);
+  EXPECT_EQ(layer_of("layers.31.k"), 31U);
+  EXPECT_EQ(layer_of("5"), 5U);
+  EXPECT_EQ(layer_of("token_embd.weight"), std::nullopt);
+  EXPECT_EQ(layer_of("layers.ffn.gate"), std::nullopt);
+  EXPECT_EQ(layer_of("conv1d.w2"), std::nullopt);
+  EXPECT_EQ(layer_of("blk.-1.w"), std::nullopt);
+  EXPECT_EQ(layer_of("blk.4294967296000.w"), std::nullopt);
+  EXPECT_EQ(layer_of("blk.99999999999999999999999.w"), std::nullopt);
+  EXPECT_EQ(layer_of("vision_tower.encoder.layers.3.mlp.fc1.weight"), std::nullopt);
+  EXPECT_EQ(layer_of(""), std::nullopt);
+  EXPECT_EQ(layer_of("..."), std::nullopt);
+}
+
+TEST(BytesByLayer, SharesOutWhatAllLayersHaveTogether) {
+  ModelShape shape;
+  shape.vocabulary = 100;
+  shape.layers.resize(4);
+  for (std::size_t i = 1; i < 4; ++i) shape.layers[i].experts = 8;
+  shape.layers[0].ffn = 64;
+  TapePlan tape;
+  tape.append(weight("embedding", 1000));
+  tape.append(weight("layers.norm", 256));
+  tape.append(weight("layers.experts", 1920));
+  tape.append(weight("layers.ffn.up", 128));
+  tape.append({.name = "wq", .bytes = 256, .shape = {4, 4, 4}});
+  tape.append({.name = "head", .bytes = 400, .shape = {100, 4}});
+  const plan::LayerBytes bytes = plan::bytes_by_layer(tape, shape);
+  EXPECT_THAT(bytes.layers, ElementsAre(64 + 128 + 64, 64 + 640 + 64, 768, 768));
+  EXPECT_EQ(bytes.rest, 1024U + 448);
+  EXPECT_EQ(bytes.largest(), 768U);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,94 @@
+#include "tapedeck/plan/region.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+#include <set>
+#include <string>
+
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+
+TEST(TapePlan, OfNothingIsEmpty) {
+  const TapePlan plan;
+  EXPECT_TRUE(plan.empty());
+  EXPECT_EQ(plan.bytes(), 0U);
+  EXPECT_EQ(plan.payload(), 0U);
+  EXPECT_EQ(plan.alignment(), 64U);
+  EXPECT_EQ(plan.find("a"), nullptr);
+}
+
+TEST(TapePlan, AppendsBehindAllAtTheAlignment) {
+  TapePlan plan;
+  plan.append({.name = "a", .bytes = 10});
+  plan.append({.name = "b", .bytes = 100, .alignment = 256});
+  plan.append({.name = "c", .bytes = 1});
+  EXPECT_EQ(plan.find("a")->offset, 0U);
+  EXPECT_EQ(plan.find("b")->offset, 256U);
+  EXPECT_EQ(plan.find("c")->offset, 384U);  // 356 in whole lines
+  EXPECT_EQ(plan.payload(), 111U);
+  EXPECT_EQ(plan.bytes(), 448U);  // 385 in whole lines
+  EXPECT_EQ(plan.alignment(), 256U);
+}
+
+TEST(TapePlan, PlacesRegionsOverOthers) {
+  TapePlan plan;
+  plan.place({.name = "late", .offset = 128, .bytes = 64, .live = {1, 2}});
+  plan.place({.name = "early", .bytes = 256, .live = {0, 1}});
+  EXPECT_EQ(plan.payload(), 320U);
+  EXPECT_EQ(plan.bytes(), 256U);
+  plan.append({.name = "behind", .bytes = 1});
+  EXPECT_EQ(plan.find("behind")->offset, 256U);
+}
+
+TEST(TapePlan, SumsUpByRole) {
+  TapePlan plan;
+  plan.append({.name = "k", .role = RegionRole::kv, .bytes = 3});
+  plan.append({.name = "s", .role = RegionRole::recurrent, .bytes = 5});
+  plan.append({.name = "v", .role = RegionRole::kv, .bytes = 7});
+  EXPECT_EQ(plan.payload(RegionRole::kv), 10U);
+  EXPECT_EQ(plan.payload(RegionRole::recurrent), 5U);
+  EXPECT_EQ(plan.payload(RegionRole::window), 0U);
+}
+
+TEST(TapePlan, RefusesWhatMakesNoSense) {
+  TapePlan plan;
+  EXPECT_THROW(plan.append({.name = "", .bytes = 1}), InvalidArgument);
+  EXPECT_THROW(plan.append({.name = "a", .bytes = 1, .alignment = 0}), InvalidArgument);
+  EXPECT_THROW(plan.append({.name = "a", .bytes = 1, .alignment = 96}), InvalidArgument);
+  EXPECT_THROW(plan.place({.name = "a", .offset = 32, .bytes = 1}), InvalidArgument);
+  EXPECT_TRUE(plan.empty());
+}
+
+TEST(TapePlan, RefusesWhatDoesNotFit) {
+  TapePlan plan;
+  EXPECT_THROW(plan.append({.name = "a", .bytes = kMost}), InvalidArgument);
+  // Its own end fits; the line it ends in does not.
+  EXPECT_THROW(plan.append({.name = "a", .bytes = kMost - 62}), InvalidArgument);
+  plan.append({.name = "a", .bytes = kMost - 63});
+  EXPECT_EQ(plan.bytes(), kMost - 63);
+  EXPECT_THROW(plan.append({.name = "b", .bytes = 1}), InvalidArgument);
+  EXPECT_THROW(plan.append({.name = "b", .bytes = 1, .alignment = std::uint64_t{1} << 63U}),
+               InvalidArgument);
+  // Over each other the extents fit, and the sum of bytes does not.
+  EXPECT_THROW(plan.place({.name = "b", .bytes = 128}), InvalidArgument);
+  EXPECT_EQ(plan.regions().size(), 1U);
+}
+
+TEST(RegionRole, HasNames) {
+  std::set<std::string> names;
+  for (const RegionRole role : {RegionRole::weight, RegionRole::kv, RegionRole::window,
+                                RegionRole::recurrent, RegionRole::decode, RegionRole::prefill}) {
+    names.insert(to_string(role));
+  }
+  EXPECT_EQ(names.size(), 6U);
+  EXPECT_STREQ(to_string(RegionRole::kv), "kv");
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,74 @@
+/// @file
+/// Models made by hand, for tests of plans.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "tapedeck/model/model.hpp"
+
+namespace tapedeck::tests {
+
+inline LayerShape attention_layer(std::uint64_t heads, std::uint64_t kv_heads, std::uint64_t dim,
+                                  std::uint64_t ffn) {
+  LayerShape layer;
+  layer.attention = Attention::full;
+  layer.heads = heads;
+  layer.kv_heads = kv_heads;
+  layer.key_dim = dim;
+  layer.value_dim = dim;
+  layer.ffn = ffn;
+  return layer;
+}
+
+inline LayerShape windowed_layer(LayerShape layer, std::uint64_t window) {
+  layer.attention = Attention::windowed;
+  layer.window = window;
+  return layer;
+}
+
+/// DeepSeek-V2-Lite's: 16 heads over one latent row of 512 + 64.
+inline LayerShape latent_layer() {
+  LayerShape layer = attention_layer(16, 1, 576, 10944);
+  layer.attention = Attention::latent;
+  layer.value_dim = 0;
+  return layer;
+}
+
+/// Mamba-2: d_inner 3072, d_state 128, one group, four tokens of convolution (Granite-4.0-H-Tiny).
+inline LayerShape mamba2_layer() {
+  LayerShape layer;
+  layer.recurrence = Recurrence::mamba2;
+  layer.inner = 3072;
+  layer.conv_state = std::uint64_t{3} * (3072 + 2 * 128);
+  layer.state = std::uint64_t{3072} * 128;
+  layer.ffn = 512;
+  return layer;
+}
+
+inline Model model_of(std::vector<LayerShape> layers, std::uint64_t hidden = 512,
+                      std::uint64_t vocabulary = 1000, std::uint64_t context = 4096) {
+  Model model;
+  model.format = ModelFormat::config;
+  model.shape.architecture = "llama";
+  model.shape.hidden = hidden;
+  model.shape.vocabulary = vocabulary;
+  model.shape.context = context;
+  model.shape.layers = std::move(layers);
+  model.shape.dtype = DType::bf16;
+  model.shape.exact = true;
+  model.shape.parameters = {
+      {"embedding", ParameterKind::embedding, 1, vocabulary, hidden},
+      {"final_norm", ParameterKind::norm, 1, 1, hidden},
+  };
+  return model;
+}
+
+/// Qwen2-1.5B.
+inline Model qwen2_1_5b() {
+  return model_of(std::vector<LayerShape>(28, attention_layer(12, 2, 128, 8960)), 1536, 151936,
+                  131072);
+}
+
+}  // namespace tapedeck::tests

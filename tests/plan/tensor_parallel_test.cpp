@@ -1,0 +1,121 @@
+#include "tapedeck/plan/tensor_parallel.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "plan/shapes.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+/// One layer: 8 query heads, 2 KV heads.
+Model small() {
+  Model model = model_of({attention_layer(8, 2, 64, 1024)});
+  model.shape.parameters = {
+      {"embedding", ParameterKind::embedding, 1, 1000, 512},
+      {"layers.attention.q", ParameterKind::matrix, 1, 512, 512},
+      {"layers.attention.k", ParameterKind::matrix, 1, 128, 512},
+      {"layers.attention.v", ParameterKind::matrix, 1, 128, 512},
+      {"layers.norm", ParameterKind::norm, 2, 1, 512},
+      {"layers.ffn.up", ParameterKind::matrix, 1, 1024, 512},
+  };
+  return model;
+}
+
+TEST(PlanRanks, OneRankIsThePlan) {
+  const Plan whole = make_plan(small());
+  const RankPlan plan = plan_ranks(small(), {}, 1);
+  ASSERT_EQ(plan.ranks.size(), 1U);
+  const Breakdown sums = whole.breakdown();
+  EXPECT_EQ(plan.ranks[0].weights, sums.weights);
+  EXPECT_EQ(plan.ranks[0].history, sums.history);
+  EXPECT_EQ(plan.ranks[0].scratch, sums.scratch);
+  EXPECT_EQ(plan.ranks[0].total, sums.total);
+  EXPECT_FALSE(plan.replicates_kv_heads);
+}
+
+TEST(PlanRanks, TwoRanksShareWhatCanBeCut) {
+  const RankPlan plan = plan_ranks(small(), {}, 2);
+  ASSERT_EQ(plan.ranks.size(), 2U);
+  EXPECT_FALSE(plan.replicates_kv_heads);
+  const std::uint64_t cut =
+      (std::uint64_t{1000} * 512 + 512 * 512 + 2 * 128 * 512 + 1024 * 512) * 2;
+  const std::uint64_t whole = std::uint64_t{2} * 512 * 2;
+  for (const RankBytes& rank : plan.ranks) {
+    EXPECT_EQ(rank.weights, cut / 2 + whole);
+    EXPECT_EQ(rank.kv_heads, 1U);
+    EXPECT_EQ(rank.history, 4096 * 2 * 64 * 2);
+  }
+  EXPECT_EQ(plan.largest, 0U);
+}
+
+TEST(PlanRanks, ReplicateKvHeadsThatDoNotDivide) {
+  const RankPlan plan = plan_ranks(small(), {}, 4);
+  EXPECT_TRUE(plan.replicates_kv_heads);
+  const std::uint64_t cut = (std::uint64_t{1000} * 512 + 512 * 512 + 1024 * 512) * 2;
+  const std::uint64_t one_head =
+      std::uint64_t{2} * 64 * 512 * 2;  // of K and of V, on two ranks each
+  for (const RankBytes& rank : plan.ranks) {
+    EXPECT_EQ(rank.kv_heads, 1U);
+    EXPECT_EQ(rank.weights, cut / 4 + one_head + std::uint64_t{2} * 512 * 2);
+    EXPECT_EQ(rank.history, 4096 * 2 * 64 * 2);
+  }
+}
+
+// 8 heads in groups of 4 over 3 ranks: heads 0-1, 2-4, 5-7; the second reads both KV heads.
+TEST(PlanRanks, NamesTheLargest) {
+  const RankPlan plan = plan_ranks(small(), {}, 3);
+  EXPECT_EQ(plan.ranks[0].kv_heads, 1U);
+  EXPECT_EQ(plan.ranks[1].kv_heads, 2U);
+  EXPECT_EQ(plan.ranks[2].kv_heads, 1U);
+  EXPECT_EQ(plan.largest, 1U);
+  EXPECT_TRUE(plan.replicates_kv_heads);
+}
+
+TEST(PlanRanks, LatentRowsAreOnEveryRank) {
+  Model model = model_of({latent_layer()});
+  model.shape.parameters = {{"layers.attention.kv_a", ParameterKind::matrix, 1, 576, 512}};
+  const RankPlan plan = plan_ranks(model, {}, 4);
+  for (const RankBytes& rank : plan.ranks) {
+    EXPECT_EQ(rank.history, 4096 * 576 * 2);
+    EXPECT_EQ(rank.weights, 576 * 512 * 2);
+  }
+  EXPECT_FALSE(plan.replicates_kv_heads);
+}
+
+TEST(PlanRanks, StatesAreCut) {
+  const RankPlan plan = plan_ranks(model_of({mamba2_layer()}), {}, 4);
+  const std::uint64_t whole = (std::uint64_t{3} * (3072 + 2 * 128) + 3072 * 128) * 4;
+  for (const RankBytes& rank : plan.ranks) EXPECT_EQ(rank.history, whole / 4);
+}
+
+TEST(PlanRanks, LeaveNothingOut) {
+  for (std::uint64_t ranks = 1; ranks <= 8; ++ranks) {
+    const RankPlan plan = plan_ranks(small(), {.overhead = 100}, ranks);
+    std::uint64_t weights = 0;
+    std::uint64_t history = 0;
+    for (const RankBytes& rank : plan.ranks) {
+      weights += rank.weights;
+      history += rank.history;
+      EXPECT_EQ(rank.total, rank.weights + rank.history + rank.scratch + 100);
+      EXPECT_LE(rank.total, plan.ranks[plan.largest].total);
+    }
+    EXPECT_GE(weights, make_plan(small()).weights.payload());
+    EXPECT_GE(history, make_plan(small()).history.payload());
+  }
+}
+
+TEST(PlanRanks, RefusesRanksWithoutHeads) {
+  EXPECT_THROW((void)plan_ranks(small(), {}, 0), InvalidArgument);
+  EXPECT_THROW((void)plan_ranks(small(), {}, 9), InvalidArgument);
+  EXPECT_THROW((void)plan_ranks(model_of({mamba2_layer()}), {}, 1'000'000), InvalidArgument);
+  EXPECT_EQ(plan_ranks(small(), {}, 8).ranks.size(), 8U);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,178 @@
+// Weights, from directories and from what an architecture implies.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "model/shared_data.hpp"
+#include "plan/shapes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/plan/plan.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+/// A matrix, a norm, and two experts.
+Model small() {
+  Model model = model_of({attention_layer(4, 4, 64, 128)});
+  model.shape.parameters = {
+      {"layers.attention.q", ParameterKind::matrix, 2, 256, 512},
+      {"layers.norm", ParameterKind::norm, 2, 1, 512},
+      {"layers.experts.up", ParameterKind::expert, 4, 300, 512},
+      {"layers.router", ParameterKind::matrix, 2, 2, 512},
+      {"head", ParameterKind::head, 1, 1000, 512},
+  };
+  return model;
+}
+
+std::uint64_t bytes_in(const Model& model, const std::string& name,
+                       const PlanOptions& options = {}) {
+  const Plan plan = make_plan(model, options);
+  const Region* region = plan.weights.find(name);
+  return region == nullptr ? 0 : region->bytes;
+}
+
+TEST(WeightsPlan, OfAConfigIsItsParametersAtItsType) {
+  const Plan plan = make_plan(small());
+  EXPECT_EQ(plan.weights.payload(),
+            2 * (2 * 256 * 512 + 2 * 512 + 4 * 300 * 512 + 2 * 2 * 512 + 1000 * 512));
+  EXPECT_EQ(plan.weights.find("layers.norm")->dtype, DType::bf16);
+  EXPECT_EQ(plan.weights.find("layers.experts.up")->shape,
+            (std::vector<std::uint64_t>{4, 300, 512}));
+}
+
+// Norms stay in f32, as in GGUF files.
+TEST(WeightsPlan, TakesAnotherType) {
+  const PlanOptions options = {.weights_type = DType::q4_k};
+  EXPECT_EQ(bytes_in(small(), "layers.attention.q", options), 2 * 256 * 512 / 256 * 144);
+  EXPECT_EQ(bytes_in(small(), "layers.norm", options), 2 * 512 * 4);
+  Model odd = small();
+  odd.shape.parameters = {{"a", ParameterKind::matrix, 1, 10, 96},
+                          {"b", ParameterKind::matrix, 1, 10, 97}};
+  EXPECT_EQ(bytes_in(odd, "a", options), 10 * 96 / 32 * 34);  // q8_0
+  EXPECT_EQ(bytes_in(odd, "b", options), 10 * 97 * 2);        // f16
+  EXPECT_THROW((void)make_plan(small(), {.weights_type = DType::i32}), InvalidArgument);
+}
+
+TEST(WeightsPlan, CountsScalesOfFp8Blocks) {
+  Model model = small();
+  model.metadata.add("quantization_config.quant_method", std::string("fp8"));
+  model.metadata.add("quantization_config.weight_block_size", std::vector<std::int64_t>{128, 128});
+  EXPECT_EQ(bytes_in(model, "layers.attention.q"), 2 * 256 * 512);
+  EXPECT_EQ(bytes_in(model, "layers.attention.q.scales"), 2 * (2 * 4) * 4);
+  EXPECT_EQ(bytes_in(model, "layers.experts.up.scales"), 4 * (3 * 4) * 4);  // 300 is three blocks
+  EXPECT_EQ(bytes_in(model, "layers.norm"), 2 * 512 * 2);
+  EXPECT_EQ(bytes_in(model, "layers.router"), 2 * 2 * 512 * 2);
+  EXPECT_EQ(bytes_in(model, "head"), 1000 * 512 * 2);
+  EXPECT_TRUE(make_plan(model).exact);
+}
+
+TEST(WeightsPlan, LeavesModulesThatAreNotConverted) {
+  Model model = small();
+  model.metadata.add("quantization_config.quant_method", std::string("fp8"));
+  model.metadata.add("quantization_config.weight_block_size", std::vector<std::int64_t>{128, 128});
+  model.metadata.add("quantization_config.modules_to_not_convert",
+                     std::vector<std::string>{"model.layers.*.self_attn", "lm_head"});
+  EXPECT_EQ(bytes_in(model, "layers.attention.q"), 2 * 256 * 512 * 2);
+  EXPECT_EQ(bytes_in(model, "layers.attention.q.scales"), 0U);
+  EXPECT_EQ(bytes_in(model, "layers.experts.up"), 4 * 300 * 512);
+}
+
+TEST(WeightsPlan, Mxfp4IsOfExperts) {
+  Model model = small();
+  model.metadata.add("quantization_config.quant_method", std::string("mxfp4"));
+  EXPECT_EQ(bytes_in(model, "layers.experts.up"), 4 * 300 * 512 / 32 * 17);
+  EXPECT_EQ(bytes_in(model, "layers.attention.q"), 2 * 256 * 512 * 2);
+  EXPECT_NE(make_plan(model).scratch.find("decode.temp_dequant"), nullptr);
+}
+
+TEST(WeightsPlan, CountsScalesAndZerosOfInt4) {
+  Model model = small();
+  model.metadata.add("quantization_config.quant_method", std::string("gptq"));
+  model.metadata.add("quantization_config.bits", std::uint64_t{4});
+  model.metadata.add("quantization_config.group_size", std::uint64_t{128});
+  EXPECT_EQ(bytes_in(model, "layers.attention.q"), 2 * 256 * 512 / 2);
+  const std::uint64_t scales = std::uint64_t{256} * 4;
+  EXPECT_EQ(bytes_in(model, "layers.attention.q.scales"),
+            2 * (scales * 2 + scales / 2 + std::uint64_t{512} * 4));
+}
+
+TEST(WeightsPlan, UnknownQuantisationIsAWarning) {
+  Model model = small();
+  model.metadata.add("quantization_config.quant_method", std::string("sorcery"));
+  const Plan plan = make_plan(model);
+  EXPECT_FALSE(plan.exact);
+  ASSERT_EQ(plan.warnings.size(), 1U);
+  EXPECT_THAT(plan.warnings[0], ::testing::HasSubstr("sorcery"));
+}
+
+TEST(WeightsPlan, WithoutParametersIsAWarning) {
+  Model model = small();
+  model.shape.parameters.clear();
+  const Plan plan = make_plan(model);
+  EXPECT_TRUE(plan.weights.empty());
+  EXPECT_FALSE(plan.exact);
+}
+
+/// Files that are kept beside the checkout.
+class RealFiles : public ::testing::Test {
+ protected:
+  static std::filesystem::path need(const char* name) {
+    return std::filesystem::exists(shared_data(name)) ? shared_data(name) : std::filesystem::path();
+  }
+};
+
+TEST_F(RealFiles, HaveOneRegionATensor) {
+  const auto path = need("engine_figures/llama-8b-gqa.header-only.gguf");
+  if (path.empty()) GTEST_SKIP() << "no shared data beside this checkout";
+  const Model model = read_model(path);
+  const Plan plan = make_plan(model);
+  const auto regions = plan.weights.regions();
+  const auto tensors = model.tensors.entries();
+  ASSERT_EQ(regions.size(), tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    EXPECT_EQ(regions[i].name, tensors[i].name);
+    EXPECT_EQ(regions[i].bytes, tensors[i].bytes);
+    EXPECT_EQ(regions[i].offset % 64, 0U);
+  }
+  EXPECT_EQ(plan.weights.payload(), model.tensors.bytes());
+
+  const Plan half = make_plan(model, {.weights_type = DType::f16});
+  EXPECT_EQ(half.weights.find("output_norm.weight")->dtype, DType::f32);
+  EXPECT_EQ(half.weights.find("output.weight")->bytes, std::uint64_t{128256} * 4096 * 2);
+}
+
+// What public lists state of MiniMax-M2.5 counts the scales too; the difference is theirs alone.
+TEST_F(RealFiles, ScaleElementsAreThoseOfThePublishedCheckpoint) {
+  const auto path = need("configs/MiniMaxAI--MiniMax-M2.5.json");
+  if (path.empty()) GTEST_SKIP() << "no shared data beside this checkout";
+  std::uint64_t scales = 0;
+  const Plan plan = make_plan(read_model(path));
+  for (const Region& region : plan.weights.regions()) {
+    if (region.name.ends_with(".scales")) scales += region.bytes / 4;
+  }
+  EXPECT_EQ(scales, 228'703'644'928 - 228'689'764'864);
+  EXPECT_EQ(plan.weights.find("head")->dtype, DType::bf16);
+}
+
+// Four bits and a scale of one byte for each 32: 21,511,953,984 elements with the scales.
+TEST_F(RealFiles, GptOssExpertsAreMxfp4) {
+  const auto path = need("configs/openai--gpt-oss-20b.json");
+  if (path.empty()) GTEST_SKIP() << "no shared data beside this checkout";
+  const Plan plan = make_plan(read_model(path));
+  std::uint64_t experts = 0;
+  std::uint64_t rest = 0;
+  for (const Region& region : plan.weights.regions()) {
+    (region.dtype == DType::mxfp4 ? experts : rest) += region.bytes;
+  }
+  constexpr std::uint64_t kScales = 21'511'953'984 - 20'914'757'184;
+  EXPECT_EQ(experts, kScales * 17);
+  EXPECT_EQ(rest, (20'914'757'184 - kScales * 32) * 2);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
