@@ -193,15 +193,15 @@ class Engine {
     (void)make_model(path, kShape, 1, stop);
     return Checkpoint(path);
   }
-  static Tape& warm(Layout& layout) {
+  static Layout& warm(Layout& layout) {
     (void)layout.scratch().warm();
     (void)layout.history().warm();
-    return layout.weights();
+    return layout;
   }
 
   TemporaryDirectory directory_;
   Checkpoint checkpoint_ = made_in(directory_.path());
-  Layout layout_{checkpoint_.sizes()};
+  Layout layout_{checkpoint_.plan(), checkpoint_.options()};
 
  public:
   ThreadPool pool{threads()};

@@ -19,6 +19,9 @@ struct Command {
 [[nodiscard]] CLI::Validator whole_number();
 
 [[nodiscard]] Command add_decode(CLI::App& program);
+[[nodiscard]] Command add_fit(CLI::App& program);
 [[nodiscard]] Command add_make_model(CLI::App& program);
+[[nodiscard]] Command add_plan(CLI::App& program);
+[[nodiscard]] Command add_show(CLI::App& program);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -47,11 +47,10 @@ std::filesystem::path tokenizer_for(const DecodeArguments& arguments) {
   return beside;
 }
 
-void warm(Tape& tape) {
-  const WarmResult warmed = tape.warm();
+void check_warm(const std::string& tape, const WarmResult& warmed) {
   if (warmed) return;
   if (warmed.end == WarmEnd::over_budget) {
-    throw OutOfMemory({.purpose = "warming tape " + tape.name(),
+    throw OutOfMemory({.purpose = "warming tape " + tape,
                        .limit = warmed.limit,
                        .needed = warmed.asked - warmed.warmed,
                        .available = warmed.available},
@@ -111,18 +110,26 @@ int decode(const DecodeArguments& arguments) {
   const engine::Shape& shape = checkpoint.shape();
   const engine::Tokenizer tokenizer(tokenizer_for(arguments), shape.vocab);
   std::vector<std::vector<engine::TokenId>> prompts;
+  std::size_t longest = 0;  // of all conversations, in tokens
   for (const std::string& prompt : arguments.prompts) {
     prompts.push_back(tokenizer.encode(prompt));
     // All of them, before the first is answered.
-    static_cast<void>(engine::positions_for(shape, prompts.back().size(), arguments.positions));
+    longest =
+        std::max(longest, engine::positions_for(shape, prompts.back().size(), arguments.positions));
   }
   engine::Sampler sampler(arguments.temperature, arguments.seed);
 
-  Layout layout(checkpoint.sizes());
+  // Reserved for the longest talk the model takes, and committed for the one that was asked for.
+  LayoutOptions options = checkpoint.options(longest);
+  options.commit = Commit::with_talks;
+  options.growth_step = 1;
+  Layout layout(checkpoint.plan(), std::move(options));
+  layout.prepare(0, longest);
   engine::ThreadPool pool(arguments.threads);
-  engine::Decoder decoder(shape, checkpoint.load(layout.weights()), layout, pool);
-  warm(layout.scratch());  // so that the first token costs what the others do
-  warm(layout.history());
+  engine::Decoder decoder(shape, checkpoint.load(layout), layout, pool);
+  // So that the first token costs what the others do.
+  check_warm("scratch", layout.scratch().warm());
+  check_warm("history", layout.warm(0));
 
   const std::atomic<bool>& stop = stop_on_interrupt();
   Printer printer(arguments, tokenizer, layout);

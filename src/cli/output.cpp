@@ -44,18 +44,20 @@ bool Output::write(std::string_view text) {
 
 void tell(std::string_view text) noexcept { std::fwrite(text.data(), 1, text.size(), stderr); }
 
-void tell_error(std::string_view message) {
-  std::string line = "tapedeck: ";
-  for (const char c : message) {
+std::string printable(std::string_view text) {
+  std::string shown;
+  for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < ' ' || byte == 0x7F) {
-      line += fmt::format("\\x{:02x}", byte);
+      shown += fmt::format("\\x{:02x}", byte);
     } else {
-      line += c;
+      shown += c;
     }
   }
-  tell(line + '\n');
+  return shown;
 }
+
+void tell_error(std::string_view message) { tell("tapedeck: " + printable(message) + '\n'); }
 
 LiveStat::LiveStat(bool wanted) noexcept {
   if (!wanted) return;

@@ -24,6 +24,9 @@ class Output {
   bool open_ = true;
 };
 
+/// Text out of a file, on one line and without what would drive the terminal.
+[[nodiscard]] std::string printable(std::string_view text);
+
 /// To standard error. That it cannot be written has nobody to be told.
 void tell(std::string_view text) noexcept;
 

@@ -1,12 +1,13 @@
 #include "engine/checkpoint.hpp"
 
-#include <array>
 #include <bit>
 #include <cstdint>
-#include <limits>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "engine/takes.hpp"
+#include "model/llama2c.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
@@ -14,105 +15,90 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "checkpoints are read as they are");
 
-using Header = std::array<std::int32_t, 7>;
-static_assert(sizeof(Header) == kHeaderBytes);
-
-constexpr std::size_t kVocabField = 5;
-constexpr std::size_t kSeqLenField = 6;
-
-// The usual mix-ups, by the first four bytes.
-std::string advice_for(std::int32_t first) {
-  if (first == 0x46554747) return "this is a GGUF file; a llama2.c version 0 checkpoint is needed";
-  if (first == 0x616b3432) return "this is a later llama2.c format; export it with --version 0";
-  return "is it a llama2.c version 0 checkpoint?";
-}
-
-[[noreturn]] void refuse(const InputFile& file, std::size_t field, const std::string& text,
-                         const Header& header) {
-  throw FormatError(file.path(), field * sizeof(std::int32_t), text, advice_for(header[0]));
-}
-
-Shape shape_of(const InputFile& file, const Header& header) {
-  for (std::size_t field = 0; field < header.size(); ++field) {
-    if (header[field] < 0 && field != kVocabField) {
-      refuse(file, field, "a negative figure in the header: " + std::to_string(header[field]),
-             header);
-    }
+Shape shape_of(const Model& model) {
+  const LayerShape& layer = model.shape.layers.front();
+  const Shape shape{.dim = model.shape.hidden,
+                    .ffn = layer.ffn,
+                    .layers = model.shape.layers.size(),
+                    .heads = layer.heads,
+                    .kv_heads = layer.kv_heads,
+                    .vocab = model.shape.vocabulary,
+                    .seq_len = model.shape.context,
+                    .own_classifier = !model.shape.tied};
+  if (const auto fault = find_fault(shape)) {
+    throw FormatError(model.path.string(), fault->field * sizeof(std::int32_t), fault->text,
+                      "is it a llama2.c version 0 checkpoint?");
   }
-  // A negative vocabulary says that the classifier is an array of its own.
-  const std::int64_t vocab = header[kVocabField];
-  const auto figure = [&](std::size_t field) { return static_cast<std::size_t>(header[field]); };
-  const Shape shape{.dim = figure(0),
-                    .ffn = figure(1),
-                    .layers = figure(2),
-                    .heads = figure(3),
-                    .kv_heads = figure(4),
-                    .vocab = static_cast<std::size_t>(vocab < 0 ? -vocab : vocab),
-                    .seq_len = figure(kSeqLenField),
-                    .own_classifier = vocab < 0};
-  if (const auto fault = find_fault(shape)) refuse(file, fault->field, fault->text, header);
   return shape;
 }
 
-// The file has exactly the arrays its header claims.
-void check_length(const InputFile& file, const Header& header, const Shape& shape) {
-  const std::optional<std::size_t> bytes = file_bytes(shape);
-  if (!bytes) refuse(file, 0, "the header claims more than any file holds", header);
-  const std::string claim = "a model of this header has " + std::to_string(*bytes) + " bytes";
-  if (file.size() > *bytes) {
-    throw FormatError(file.path(), *bytes,
-                      claim + ", but the file goes on to " + std::to_string(file.size()),
-                      advice_for(header[0]));
-  }
-  std::uint64_t end = kHeaderBytes;
-  for (const Tensor& tensor : tensors(shape)) {
-    end += *tensor.bytes();
-    if (file.size() >= end) continue;
-    throw FormatError(file.path(), file.size(),
-                      std::string("the file ends inside ") + tensor.name + ", and " + claim,
+// A header alone is enough to plan with, but not to decode.
+void check_whole(const Model& model) {
+  const TensorFile& file = model.tensors.files().front();
+  if (!file.truncated()) return;
+  for (const TensorEntry& tensor : model.tensors.entries()) {
+    if (file.size >= tensor.offset + tensor.bytes) continue;
+    throw FormatError(file.path.string(), file.size,
+                      "the file ends inside " + std::string(tensor.name) +
+                          ", and a model of this header has " + std::to_string(file.data_end) +
+                          " bytes",
                       "it is cut off, or no llama2.c version 0 checkpoint");
   }
 }
 
-std::optional<LayoutSizes> sizes_of(const Shape& shape) {
-  TapeMeasure weights;
-  for (const Tensor& tensor : tensors(shape)) {
-    if (tensor.place != nullptr) weights.add(tensor.bytes());
-  }
-  TapeMeasure scratch;
-  static_cast<void>(take_token(scratch, shape));
-  static_cast<void>(take_layer(scratch, shape, shape.seq_len));  // each layer in the same lines
-  TapeMeasure row;
-  static_cast<void>(take_row(row, shape));
-  const auto history = row.bytes() ? checked_mul(*row.bytes(), shape.seq_len) : std::nullopt;
-  if (!weights.bytes() || !scratch.bytes() || !history) return std::nullopt;
-  return LayoutSizes{.weights = *weights.bytes(), .scratch = *scratch.bytes(), .history = *history};
-}
-
 }  // namespace
 
-Checkpoint::Checkpoint(const std::filesystem::path& path) : file_(path), shape_(), sizes_() {
-  Header header{};
-  file_.read(0, std::as_writable_bytes(std::span(header)), "the header");
-  shape_ = shape_of(file_, header);
-  check_length(file_, header, shape_);
-  const std::optional<LayoutSizes> sizes = sizes_of(shape_);
-  if (!sizes)
-    refuse(file_, kSeqLenField, "a talk of seq_len needs more than can be addressed", header);
-  sizes_ = *sizes;
+Checkpoint::Checkpoint(const std::filesystem::path& path)
+    : file_(path), model_(model::read_llama2c(path)), shape_(shape_of(model_)) {
+  check_whole(model_);
 }
 
-Weights Checkpoint::load(Tape& tape) const {
-  Weights weights;
-  std::uint64_t offset = kHeaderBytes;
+Plan Checkpoint::plan(std::size_t positions, std::size_t talks) const {
+  const std::size_t tokens = positions == 0 ? shape_.seq_len : positions;
+  const auto context = checked_mul(tokens, talks);
+  if (!context) throw InvalidArgument("more tokens than can be counted");
+  Plan plan = make_plan(model_, {.context = *context,
+                                 .sequences = talks,
+                                 .key_type = DType::f32,
+                                 .value_type = DType::f32,
+                                 .cell_rounding = 1,
+                                 .activation_type = DType::f32});
+  TapePlan used;
   for (const Tensor& tensor : tensors(shape_)) {
-    const std::size_t bytes = *tensor.bytes();
-    if (tensor.place != nullptr) {
-      const std::span<float> array = tape.take<float>(bytes / sizeof(float));
-      file_.read(offset, std::as_writable_bytes(array), tensor.name);
-      weights.*tensor.place = array;
-    }
-    offset += bytes;
+    const Region* region = tensor.place == nullptr ? nullptr : plan.weights.find(tensor.name);
+    if (region != nullptr) used.append(*region);
+  }
+  plan.weights = std::move(used);
+  plan.scratch = {};
+  return plan;
+}
+
+LayoutOptions Checkpoint::options(std::size_t positions) const {
+  LayoutOptions options;
+  options.extra.scratch = scratch_bytes(positions);
+  return options;
+}
+
+std::size_t Checkpoint::scratch_bytes(std::size_t positions) const {
+  TapeMeasure scratch;
+  static_cast<void>(take_token(scratch, shape_));
+  // Each layer in the same lines.
+  static_cast<void>(take_layer(scratch, shape_, positions == 0 ? shape_.seq_len : positions));
+  if (scratch.bytes()) return *scratch.bytes();
+  throw InvalidArgument("a pass of this model needs more than can be addressed",
+                        "ask for fewer positions");
+}
+
+Weights Checkpoint::load(Layout& layout) const {
+  Weights weights;
+  for (const Tensor& tensor : tensors(shape_)) {
+    const Region* region =
+        tensor.place == nullptr ? nullptr : layout.plan().weights.find(tensor.name);
+    if (region == nullptr) continue;
+    const std::span<float> array = layout.weights_at<float>(*region);
+    file_.read(model_.tensors.find(tensor.name)->offset, std::as_writable_bytes(array),
+               tensor.name);
+    weights.*tensor.place = array;
   }
   if (!shape_.own_classifier) weights.classifier = weights.token_embedding;
   return weights;

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cassert>
+#include <string>
 
 #include "engine/kernels.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/tape_scope.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
@@ -20,36 +22,31 @@ std::span<const float> part(std::span<const float> all, std::size_t layer,
 
 struct Decoder::Pass {
   TokenTakes takes;
-  std::span<float> row;   // of history, this token's
-  const float* rows;      // the talk's first
-  std::size_t positions;  // with this token's
+  std::size_t position;
 };
 
 Decoder::Decoder(const Shape& shape, const Weights& weights, Layout& layout, ThreadPool& pool,
-                 std::size_t talk) noexcept
-    : shape_(shape),
-      weights_(weights),
-      layout_(layout),
-      pool_(pool),
-      history_(layout.history(talk)),
-      stride_(round_up(shape.row() * sizeof(float), kLine) / sizeof(float)) {}
-
-std::size_t Decoder::position() const noexcept {
-  return (history_.used() - history_.floor()) / (stride_ * sizeof(float));
+                 std::size_t talk)
+    : shape_(shape), weights_(weights), layout_(layout), pool_(pool), talk_(talk) {
+  caches_.reserve(shape.layers);
+  const auto rows = [&](const std::string& name) {
+    const Region* region = layout.plan().history.find(name);
+    if (region == nullptr) throw InvalidArgument("the layout's plan has no region " + name);
+    return layout.history_at<float>(*region, talk);
+  };
+  for (std::size_t layer = 0; layer < shape.layers; ++layer) {
+    const std::string prefix = "layers." + std::to_string(layer);
+    caches_.push_back({.keys = rows(prefix + ".k"), .values = rows(prefix + ".v")});
+  }
 }
+
+std::size_t Decoder::position() const noexcept { return layout_.tokens(talk_); }
 
 std::span<float> Decoder::forward(TokenId token) {
   assert(token < shape_.vocab);
-  const std::size_t position = this->position();
-  Tape& scratch = layout_.scratch();
-  const TokenTakes takes = take_token(scratch, shape_);
-  const std::span<float> row = take_row(history_, shape_);
-  const Pass pass{.takes = takes,
-                  .row = row,
-                  .rows = row.data() - position * stride_,
-                  .positions = position + 1};
-  // Rows lie one behind the other, and nothing else lies on this history.
-  assert(history_.used() - history_.floor() == pass.positions * stride_ * sizeof(float));
+  const TokenTakes takes = take_token(layout_.scratch(), shape_);
+  const std::size_t position = layout_.advance(talk_);
+  const Pass pass{.takes = takes, .position = position};
 
   const std::span<float> hidden = pass.takes.hidden;
   const auto embedding = weights_.token_embedding.subspan(token * shape_.dim, shape_.dim);
@@ -64,24 +61,25 @@ std::span<float> Decoder::forward(TokenId token) {
 void Decoder::run_layer(std::size_t layer, const Pass& pass) {
   const std::size_t layers = shape_.layers;
   const std::size_t kv_dim = shape_.kv_dim();
-  const std::size_t offset = layer * 2 * kv_dim;  // of this layer's K, and then V, in each row
+  const std::size_t positions = pass.position + 1;
   const TapeScope layer_end(layout_.scratch());  // the next layer computes in the same, warm, lines
-  const LayerTakes t = take_layer(layout_.scratch(), shape_, pass.positions);
+  const LayerTakes t = take_layer(layout_.scratch(), shape_, positions);
   const std::span<float> hidden = pass.takes.hidden;
+  const Cache& cache = caches_[layer];
 
   rmsnorm(t.normed, hidden, part(weights_.attention_norm, layer, layers));
-  const std::span<float> key = pass.row.subspan(offset, kv_dim);
-  const std::span<float> value = pass.row.subspan(offset + kv_dim, kv_dim);
+  const std::span<float> key = cache.keys.subspan(pass.position * kv_dim, kv_dim);
+  const std::span<float> value = cache.values.subspan(pass.position * kv_dim, kv_dim);
   matmul(pool_, t.query, t.normed, part(weights_.wq, layer, layers));
   matmul(pool_, key, t.normed, part(weights_.wk, layer, layers));
   matmul(pool_, value, t.normed, part(weights_.wv, layer, layers));
   rotate(t.query, pass.takes.rotation);
   rotate(key, pass.takes.rotation);
   attend(pool_, t.mixed, t.query, t.scores,
-         {.keys = pass.rows + offset,
-          .values = pass.rows + offset + kv_dim,
-          .stride = stride_,
-          .positions = pass.positions},
+         {.keys = cache.keys.data(),
+          .values = cache.values.data(),
+          .stride = kv_dim,
+          .positions = positions},
          {.heads = shape_.heads, .kv_heads = shape_.kv_heads});
   matmul(pool_, t.out, t.mixed, part(weights_.wo, layer, layers));
   add(hidden, t.out);

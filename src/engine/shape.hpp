@@ -28,8 +28,6 @@ struct Shape {
 
   [[nodiscard]] std::size_t head_size() const noexcept { return dim / heads; }
   [[nodiscard]] std::size_t kv_dim() const noexcept { return kv_heads * head_size(); }
-  /// Floats of K and V of all layers at one position.
-  [[nodiscard]] std::size_t row() const noexcept { return layers * 2 * kv_dim(); }
 };
 
 /// Why a shape is no model.

@@ -1,7 +1,6 @@
 /// @file
-/// What one token takes from scratch and history, written once: the decoder runs these lists on the
-/// layout's tapes, and the same lists run on a `TapeMeasure` give the sizes of those tapes. So a
-/// layout made from the sizes is exactly enough.
+/// What one token takes from scratch, written once: the decoder runs these lists on the layout's
+/// tape, and the same lists run on a `TapeMeasure` give its size, which is then exactly enough.
 #pragma once
 
 #include <cstddef>
@@ -70,12 +69,6 @@ template <class AnyTape>
           .out = scratch.template take<float>(s.dim),
           .gate = scratch.template take<float>(s.ffn),
           .up = scratch.template take<float>(s.ffn)};
-}
-
-/// K and V of all layers at one position. Rows lie one behind the other, since each is whole lines.
-template <class AnyTape>
-[[nodiscard]] std::span<float> take_row(AnyTape& history, const Shape& s) {
-  return history.template take<float>(s.row());
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::engine

@@ -28,6 +28,7 @@ TalkResult hold_talk(Decoder& decoder, Sampler& sampler, std::span<const TokenId
   assert(decoder.position() == 0);
   TokenId token = prompt[0];
   for (std::size_t pass = 1; pass <= limit; ++pass) {
+    decoder.layout().prepare(decoder.talk(), 1);  // between two passes, and by steps
     const std::span<float> logits = decoder.forward(token);
     const bool forced = pass < prompt.size();
     const TokenId next = forced ? prompt[pass] : sampler.choose(logits);

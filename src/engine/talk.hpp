@@ -33,7 +33,8 @@ struct TalkResult {
 
 /// Runs the prompt through the model and goes on from there, until the model chooses BOS, the talk
 /// is full, or somebody stops it: `stop` is looked at after each token. Each pass is cleared when
-/// its token is out; clearing the talk is the caller's. Allocates nothing.
+/// its token is out; clearing the talk is the caller's. Room is prepared before each token, which
+/// is nothing where it is there. Allocates nothing.
 /// @pre the talk is a new one.
 /// @throws InvalidArgument as `positions_for`; TapeFull.
 [[nodiscard]] TalkResult hold_talk(Decoder& decoder, Sampler& sampler,

@@ -1,8 +1,13 @@
 #include "tapedeck/layout/layout.hpp"
 
 #include <algorithm>
+#include <cstring>
+#include <string>
 #include <utility>
 
+#include "layout/talk_regions.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
 
@@ -39,6 +44,108 @@ Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) {
   }
 }
 
+Layout::Layout(Plan plan, LayoutOptions options) : plan_(std::move(plan)) {
+  if (plan_.profile != Profile::native) {
+    throw InvalidArgument("a layout of a plan for another engine", "plan with the native profile");
+  }
+  if (plan_.talks == 0 || (options.talks != 1 && options.talks != plan_.talks)) {
+    throw InvalidArgument("a layout of " + std::to_string(options.talks) +
+                          " talks, of a plan for " + std::to_string(plan_.talks));
+  }
+  wipe_scratch_ = options.scratch.wipe_on_clear;
+  wipe_history_ = options.history.wipe_on_clear;
+  const bool now = options.commit != Commit::nothing;
+  weights_ = make_tape(plan_.weights, options.extra.weights, now ? Start::warm : Start::reserved,
+                       std::move(options.weights));
+  scratch_ = make_tape(plan_.scratch, options.extra.scratch,
+                       now ? Start::committed : Start::reserved, std::move(options.scratch));
+  make_histories(options);
+}
+
+Tape Layout::make_tape(const TapePlan& plan, std::size_t extra, Start start, TapeOptions options) {
+  const std::size_t page = os::page_size();
+  if (plan.alignment() > page) {
+    throw InvalidArgument("tape " + options.name + ": a region aligned to " +
+                          to_iec(plan.alignment()) + " where pages have " + to_iec(page));
+  }
+  if (start == Start::reserved) return reserve_tape(plan, extra, std::move(options));
+  const auto total = checked_add<std::size_t>(plan.bytes(), extra);
+  if (!total) throw InvalidArgument("tape " + options.name + ": more than can be addressed");
+  if (*total == 0) return {};
+  Tape tape = start == Start::warm ? Tape::start_warm(*total, std::move(options))
+                                   : Tape::start(*total, std::move(options));
+  static_cast<void>(tape.take(plan.bytes()));
+  tape.raise_floor();
+  return tape;
+}
+
+Tape Layout::reserve_tape(const TapePlan& plan, std::size_t extra, TapeOptions options) {
+  const std::size_t page = os::page_size();
+  // What is taken above begins with a page of its own.
+  const auto planned = extra == 0 ? plan.bytes() : checked_round_up(plan.bytes(), page);
+  const auto total = planned ? checked_add<std::size_t>(*planned, extra) : std::nullopt;
+  if (!total) throw InvalidArgument("tape " + options.name + ": more than can be addressed");
+  if (*total == 0) return {};
+  Block& reserved = reserved_.emplace_back(Block::reserve(*total, options.block));
+  Block above = extra == 0 ? Block() : reserved.part(*planned, extra);
+  return Tape::behind({reserved.data(), *planned}, std::move(above), std::move(options));
+}
+
+void Layout::make_histories(const LayoutOptions& options) {
+  const bool at_once = options.commit == Commit::at_creation;
+  const TapePlan& plan = plan_.history;
+  histories_.reserve(plan_.talks);
+  for (std::size_t talk = 0; talk < plan_.talks; ++talk) {
+    const std::size_t reservations = reserved_.size();
+    Tape& tape = histories_.emplace_back(make_tape(plan, options.extra.history,
+                                                   at_once ? Start::committed : Start::reserved,
+                                                   options.history));
+    const bool in_parts = reserved_.size() != reservations;
+    regions_.push_back(
+        in_parts ? std::make_unique<TalkRegions>(plan, tape, reserved_.back(), options.growth_step)
+                 : std::make_unique<TalkRegions>(plan, tape));
+    if (options.commit == Commit::with_talks) regions_.back()->commit_fixed();
+  }
+}
+
+TalkRegions& Layout::regions(std::size_t talk) const {
+  assert(talk < histories_.size());
+  if (regions_.empty()) {
+    throw InvalidArgument("a layout made from sizes does not count tokens", "make it from a plan");
+  }
+  return *regions_[talk];
+}
+
+void Layout::prepare(std::size_t talk, std::uint64_t tokens) { regions(talk).prepare(tokens); }
+
+std::uint64_t Layout::advance(std::size_t talk, std::uint64_t tokens) {
+  return regions(talk).advance(tokens);
+}
+
+void Layout::rewind(std::size_t talk, std::uint64_t tokens) noexcept {
+  if (!regions_.empty()) regions_[talk]->rewind(tokens, wipe_history_);
+}
+
+std::uint64_t Layout::tokens(std::size_t talk) const noexcept {
+  return regions_.empty() ? 0 : regions_[talk]->tokens();
+}
+
+WarmResult Layout::warm(std::size_t talk, const WarmOptions& options) {
+  return regions(talk).warm(options);
+}
+
+std::size_t Layout::decommit(std::size_t talk) noexcept {
+  return regions_.empty() ? 0 : regions_[talk]->decommit();
+}
+
+// The next talk may be another tenant's.
+void Layout::clear_regions(std::size_t talk) noexcept {
+  regions_[talk]->clear(wipe_history_);
+  if (wipe_scratch_ && scratch_.committed() >= scratch_.floor()) {
+    std::memset(scratch_.data(), 0, scratch_.floor());
+  }
+}
+
 Layout::~Layout() { assert(guard_ == nullptr && "a PassGuard must go before its layout"); }
 
 std::size_t Layout::total() const noexcept {
@@ -53,7 +160,10 @@ Stat Layout::stat() const noexcept {
                .talks = talks(),
                .passes = passes_.load(std::memory_order_relaxed),
                .conversations = conversations_.load(std::memory_order_relaxed)};
-  for (const Tape& history : histories_) add(stat.history, history.stat());
+  for (std::size_t talk = 0; talk < talks(); ++talk) {
+    add(stat.history, histories_[talk].stat());
+    stat.tokens += tokens(talk);
+  }
   return stat;
 }
 

@@ -38,8 +38,8 @@ std::string Stat::line() const {
 
 std::string Stat::text() const {
   return figures("weights", weights) + figures("scratch", scratch) + figures("history", history) +
-         "talks " + std::to_string(talks) + ", passes " + std::to_string(passes) +
-         ", conversations " + std::to_string(conversations) + "\n";
+         "talks " + std::to_string(talks) + ", tokens " + std::to_string(tokens) + ", passes " +
+         std::to_string(passes) + ", conversations " + std::to_string(conversations) + "\n";
 }
 
 std::ostream& operator<<(std::ostream& out, const Stat& stat) { return out << stat.line(); }

@@ -207,6 +207,28 @@ Block Block::borrow(std::span<std::byte> memory) {
   return Block(std::move(state));
 }
 
+Block Block::part(std::size_t offset, std::size_t bytes) {
+  if (bytes == 0 || offset > size() || bytes > size() - offset) {
+    throw InvalidArgument("a part of " + to_iec(bytes) + " at " + to_iec(offset) +
+                          " of a block of " + to_iec(size()));
+  }
+  if (kind() == BlockKind::borrowed) return borrow({data() + offset, bytes});
+  if (kind() != BlockKind::anonymous || offset % os::page_size() != 0) {
+    throw InvalidArgument("a part must begin with a page of anonymous memory",
+                          "align the offset to pages");
+  }
+  auto part = std::make_unique<State>(BlockKind::anonymous, state_->options);
+  part->data = data() + offset;
+  part->size = std::min(round_up(bytes, os::page_size()), size() - offset);
+  const std::size_t huge = state_->explicit_page;
+  if (huge != 0 && (offset % huge != 0 || part->size % huge != 0)) {
+    part->refused(Wish::huge_pages, EINVAL, "a part of the block is not of whole huge pages");
+  } else {
+    part->explicit_page = huge;
+  }
+  return Block(std::move(part));
+}
+
 std::byte* Block::data() const noexcept { return state_ ? state_->data : nullptr; }
 std::size_t Block::size() const noexcept { return state_ ? state_->size : 0; }
 std::size_t Block::committed() const noexcept { return state_ ? state_->committed.load() : 0; }

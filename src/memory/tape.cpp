@@ -50,6 +50,8 @@ struct Tape::Cold {
   Block block;
   TapeOptions options;
   std::vector<Tape> children;
+  std::size_t planned = 0;  // bytes in front of the block, that somebody else commits
+  std::atomic<std::size_t> uncommitted{0};  // of those
   std::atomic<std::uint64_t> spilled{0};
   std::atomic<std::uint64_t> spilled_peak{0};
   std::atomic<std::uint64_t> spills{0};
@@ -138,6 +140,32 @@ Tape Tape::over(Block block, TapeOptions options) {
   return tape;
 }
 
+Tape Tape::behind(std::span<std::byte> planned, Block above, TapeOptions options) {
+  std::byte* const end = planned.data() + planned.size();
+  if (above.size() != 0 && above.data() != end) {
+    throw InvalidArgument("tape " + options.name +
+                          ": the block does not lie behind what is planned");
+  }
+  const bool has_room = above.size() != 0;
+  Tape tape = has_room ? over(std::move(above), options) : Tape();
+  if (!has_room) {
+    tape.cold_ = std::make_unique<Cold>(Block(), std::move(options));
+    const std::uintptr_t full = round_up(address_of(end), kLine);
+    tape.end_ = full;
+    for (auto* place : {&tape.head_, &tape.limit_, &tape.floor_, &tape.peak_}) *place = full;
+  }
+  tape.base_ = address_of(planned.data());
+  tape.cold_->planned = planned.size();
+  tape.cold_->uncommitted = planned.size();
+  return tape;
+}
+
+void Tape::note_planned(std::size_t committed, bool grew) noexcept {
+  assert(committed <= cold_->planned);
+  cold_->uncommitted.store(cold_->planned - committed, std::memory_order_relaxed);
+  if (grew) add(cold_->grows, std::uint64_t{1});
+}
+
 void Tape::swap(Tape& other) noexcept {
   swap_relaxed(head_, other.head_);
   swap_relaxed(limit_, other.limit_);
@@ -157,9 +185,10 @@ void Tape::release() noexcept {
   free_spilled(nullptr);
   cold_->children.clear();
   // The addresses may serve somebody else next, and borrowed memory goes back to its owner.
+  const std::uintptr_t first = base_ + cold_->planned;
   const std::uintptr_t most = base_ + peak();
-  if ((on_give_back_ & kWipe) != 0) overwrite(base_, std::min(most, limit_.load()), 0);
-  checking::unpoison(base_, most - base_);
+  if ((on_give_back_ & kWipe) != 0) overwrite(first, std::min(most, limit_.load()), 0);
+  checking::unpoison(first, most - first);
 }
 
 // The rare takes: beyond the committed end, at a wide alignment, or on a full tape.
@@ -291,6 +320,11 @@ bool Tape::try_prepare(std::size_t bytes) noexcept {
   } catch (...) {
     return false;
   }
+}
+
+std::size_t Tape::committed() const noexcept {
+  const std::size_t reach = limit_.load(std::memory_order_relaxed) - base_;
+  return cold_ == nullptr ? reach : reach - cold_->uncommitted.load(std::memory_order_relaxed);
 }
 
 std::size_t Tape::decommit() noexcept {

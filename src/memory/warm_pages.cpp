@@ -29,6 +29,11 @@ void touch(std::span<std::byte> pages, os::Access access) noexcept {
   }
 }
 
+bool beyond(const os::Budget& budget, std::size_t bytes) {
+  const std::size_t resident = os::resident_bytes().value_or(bytes);
+  return bytes > resident && bytes - resident > budget.available;
+}
+
 /// The chunks of one warm, worked off by several threads.
 class WarmJob {
  public:
@@ -102,6 +107,11 @@ class WarmJob {
     if (source_ == WarmSource::huge_page_pool) return true;
     const std::optional<os::Budget> budget = os::memory_budget();
     if (!budget || part.size() <= budget->available) return true;
+    // Counting the present pages of many TiB takes seconds.
+    if (source_ == WarmSource::new_pages && beyond(*budget, part.size())) {
+      end({.end = WarmEnd::over_budget, .available = budget->available, .limit = budget->limit});
+      return false;
+    }
     const std::size_t there =
         (source_ == WarmSource::page_cache ? os::cached_bytes(part.data(), part.size())
                                            : os::present_bytes(part.data(), part.size()))
@@ -140,6 +150,11 @@ class WarmJob {
 };
 
 }  // namespace
+
+std::optional<os::Budget> beyond_budget(std::size_t bytes) {
+  std::optional<os::Budget> budget = os::memory_budget();
+  return budget && beyond(*budget, bytes) ? budget : std::nullopt;
+}
 
 WarmResult warm_pages(std::span<std::byte> pages, os::Access access, WarmSource source,
                       const WarmOptions& options) {

@@ -4,8 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "os/proc.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/memory/block.hpp"
 
@@ -17,6 +19,10 @@ enum class WarmSource : std::uint8_t {
   page_cache,      ///< May be in RAM already, though not for this process.
   huge_page_pool,  ///< Set aside by the host: no budget is touched.
 };
+
+/// The budget, where `bytes` of new pages cannot fit in it even if all that this process has in RAM
+/// is already part of them.
+[[nodiscard]] std::optional<os::Budget> beyond_budget(std::size_t bytes);
 
 /// Makes a range of whole pages resident without changing a byte.
 [[nodiscard]] WarmResult warm_pages(std::span<std::byte> pages, os::Access access,

@@ -72,10 +72,12 @@ TEST_F(CheckpointTest, ReadsTheRealHeaderAndSizesTheTapes) {
   EXPECT_EQ(shape.head_size(), 8U);
   EXPECT_EQ(shape.kv_dim(), 32U);
   // 260,032 weights, and every array happens to be whole lines.
-  EXPECT_EQ(checkpoint.sizes().weights, 260'032U * 4);
+  EXPECT_EQ(checkpoint.plan().weights.bytes(), 260'032U * 4);
   // hidden 256, rotation 64, logits 2048; a layer's four of dim, scores [8][512], gate and up.
-  EXPECT_EQ(checkpoint.sizes().scratch, 256U + 64 + 2048 + 4 * 256 + 8 * 512 * 4 + 2 * 704);
-  EXPECT_EQ(checkpoint.sizes().history, 655'360U);
+  EXPECT_EQ(checkpoint.scratch_bytes(), 256U + 64 + 2048 + 4 * 256 + 8 * 512 * 4 + 2 * 704);
+  EXPECT_EQ(checkpoint.plan().history.bytes(), 655'360U);
+  EXPECT_EQ(checkpoint.plan(100).history.payload(), 128'000U);
+  EXPECT_TRUE(checkpoint.plan().exact);
 }
 
 // dim 4, ffn 3, 2 layers, 2 heads, 1 KV head, 5 tokens, length 6: head size 2, kv_dim 2.
@@ -85,8 +87,8 @@ constexpr std::size_t kFloatsBeforeClassifier =
 TEST_F(CheckpointTest, PutsEveryArrayInItsPlace) {
   const auto file = folder_.write("c", counted({4, 3, 2, 2, 1, 5, 6}, kFloatsBeforeClassifier));
   const Checkpoint checkpoint(file);
-  Layout layout(checkpoint.sizes());
-  const Weights weights = checkpoint.load(layout.weights());
+  Layout layout(checkpoint.plan(), checkpoint.options());
+  const Weights weights = checkpoint.load(layout);
   struct Expected {
     std::span<const float> array;
     std::size_t first;
@@ -110,7 +112,7 @@ TEST_F(CheckpointTest, PutsEveryArrayInItsPlace) {
     EXPECT_EQ(one.array.back(), static_cast<float>(one.first + one.count - 1));
     EXPECT_TRUE(layout.weights().owns(one.array.data()));
   }
-  EXPECT_EQ(layout.weights().used(), checkpoint.sizes().weights);
+  EXPECT_EQ(layout.weights().used(), checkpoint.plan().weights.bytes());
 }
 
 TEST_F(CheckpointTest, NegativeVocabularyMeansAClassifierOfItsOwn) {
@@ -119,11 +121,11 @@ TEST_F(CheckpointTest, NegativeVocabularyMeansAClassifierOfItsOwn) {
   const Checkpoint checkpoint(file);
   EXPECT_TRUE(checkpoint.shape().own_classifier);
   EXPECT_EQ(checkpoint.shape().vocab, 5U);
-  Layout layout(checkpoint.sizes());
-  const Weights weights = checkpoint.load(layout.weights());
+  Layout layout(checkpoint.plan(), checkpoint.options());
+  const Weights weights = checkpoint.load(layout);
   EXPECT_THAT(weights.classifier, SizeIs(20));
   EXPECT_EQ(weights.classifier.front(), static_cast<float>(kFloatsBeforeClassifier));
-  EXPECT_EQ(layout.weights().used(), checkpoint.sizes().weights);
+  EXPECT_EQ(layout.weights().used(), checkpoint.plan().weights.bytes());
 }
 
 TEST_F(CheckpointTest, NamesTheFieldThatIsWrong) {
@@ -141,13 +143,13 @@ TEST_F(CheckpointTest, NamesTheFieldThatIsWrong) {
       {4, 0, "byte 16: n_kv_heads is 0"},
       {5, 0, "byte 20: vocab_size is 0"},
       {6, 0, "byte 24: seq_len is 0"},
-      {2, -3, "byte 8: a negative figure in the header: -3"},
-      {6, kLeast, "byte 24: a negative figure"},
+      {2, -3, "byte 8: n_layers -3 is negative"},
+      {6, kLeast, "byte 24: seq_len -2147483648 is negative"},
       {5, kLeast, "byte 20: vocab_size 2147483648 does not fit"},
-      {3, 5, "byte 12: n_heads 5 does not divide dim 24"},
-      {3, 8, "byte 12: dim 24 / n_heads 8 is odd"},
-      {4, 3, "byte 16: n_kv_heads 3 does not divide n_heads 4"},
-      {4, 8, "byte 16: n_kv_heads 8 does not divide n_heads 4"},
+      {3, 5, "byte 12: n_heads 5 does not divide dim"},
+      {3, 8, "byte 12: n_heads 8 makes heads of an odd size"},
+      {4, 3, "byte 16: n_kv_heads 3 does not divide n_heads"},
+      {4, 8, "byte 16: n_kv_heads 8 does not divide n_heads"},
       {1, std::numeric_limits<std::int32_t>::max(), "ends inside w1"},
       {6, 21, "ends inside freq_cis_imag"},
       {6, 19, "but the file goes on to"},
@@ -165,7 +167,8 @@ TEST_F(CheckpointTest, NamesTheFieldThatIsWrong) {
 TEST_F(CheckpointTest, ProductsThatOverflowAreRefused) {
   constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
   std::string bytes = good_;
-  for (const std::size_t field : {0U, 1U, 2U, 5U, 6U}) overwrite(bytes, field * 4, most - 1);
+  for (const std::size_t field : {0U, 1U, 5U, 6U}) overwrite(bytes, field * 4, most - 1);
+  overwrite(bytes, 8, std::int32_t{60'000});
   overwrite(bytes, 12, std::int32_t{1});
   overwrite(bytes, 16, std::int32_t{1});
   EXPECT_THAT(refusal_of(bytes), HasSubstr("the header claims more than any file holds"));
@@ -259,17 +262,17 @@ TEST_F(CheckpointTest, OpeningAllocatesNothingOfTheModel) {
   std::filesystem::resize_file(file, *engine::file_bytes(shape), error);
   if (error) GTEST_SKIP() << "no sparse file of 256 GiB here: " << error.message();
   const Checkpoint checkpoint(file);
-  EXPECT_GT(checkpoint.sizes().weights, 250_GiB);
-  EXPECT_EQ(checkpoint.sizes().history, std::size_t{2} * 80 * 1024 * 4 * 4096);
+  EXPECT_GT(checkpoint.plan().weights.bytes(), 250_GiB);
+  EXPECT_EQ(checkpoint.plan().history.bytes(), std::size_t{2} * 80 * 1024 * 4 * 4096);
 }
 
 TEST_F(CheckpointTest, AFileThatShrinksWhileItIsReadIsRefused) {
   const auto file = folder_.write("shrinking.bin", good_);
   const Checkpoint checkpoint(file);
-  Layout layout(checkpoint.sizes());
+  Layout layout(checkpoint.plan(), checkpoint.options());
   std::filesystem::resize_file(file, good_.size() / 2);
   try {
-    static_cast<void>(checkpoint.load(layout.weights()));
+    static_cast<void>(checkpoint.load(layout));
     ADD_FAILURE() << "half a file was loaded";
   } catch (const FormatError& error) {
     EXPECT_EQ(error.offset(), good_.size() / 2);
@@ -292,12 +295,12 @@ TEST_F(CheckpointTest, WhatIsNoFileIsRefused) {
 
 TEST_F(CheckpointTest, EveryRefusalOfTheSystemIsReported) {
   const auto file = folder_ / "good.bin";
+  Layout layout(Checkpoint(file).plan());
   std::uint64_t failed = 0;
   for (std::uint64_t call = 1;; ++call) {
-    Layout layout({.weights = 1_MiB, .scratch = 4_KiB, .history = 4_KiB});
     const os::InjectFault fault(call, EIO);
     try {
-      static_cast<void>(Checkpoint(file).load(layout.weights()));
+      static_cast<void>(Checkpoint(file).load(layout));
       EXPECT_FALSE(os::InjectFault::fired());
       break;
     } catch (const SystemError& error) {
@@ -308,7 +311,8 @@ TEST_F(CheckpointTest, EveryRefusalOfTheSystemIsReported) {
       ++failed;
     }
   }
-  EXPECT_EQ(failed, 3U + 11);  // open, fstat, the header, and each array but the classifier
+  // To plan and to load: open and fstat; the header, and each array but the classifier.
+  EXPECT_EQ(failed, 2U * 2 + 1 + 11);
 }
 
 }  // namespace

@@ -72,14 +72,15 @@ TEST_P(StoriesTest, LogitsAreThoseOfTheReference) {
 TEST_P(StoriesTest, TheTapesAreExactlyLongEnough) {
   Host host(kStories / "stories260K.bin", GetParam());
   Layout& layout = host.layout;
-  EXPECT_EQ(layout.weights().used(), host.checkpoint.sizes().weights);
+  EXPECT_EQ(layout.weights().used(), host.checkpoint.plan().weights.bytes());
   for (std::size_t position = 0; position < 512; ++position) {
     static_cast<void>(host.decoder.forward(300));
     layout.clear_pass();
   }
-  EXPECT_EQ(layout.scratch().peak(), host.checkpoint.sizes().scratch);
-  // This model's history is whole pages, so the tape is full to the last byte.
-  EXPECT_EQ(layout.history().used(), layout.history().total());
+  EXPECT_EQ(layout.scratch().peak(), host.checkpoint.scratch_bytes());
+  EXPECT_EQ(layout.history().used(), host.checkpoint.plan().history.bytes());
+  EXPECT_EQ(layout.tokens(), 512U);
+  layout.clear_pass();
   EXPECT_THROW(static_cast<void>(host.decoder.forward(300)), TapeFull);
 }
 
@@ -118,15 +119,17 @@ INSTANTIATE_TEST_SUITE_P(Shapes, MadeModelTest,
 TEST_P(MadeModelTest, TheSizesAreExactlyWhatIsTaken) {
   const Shape& shape = GetParam().shape;
   Host host(made(folder_, "m", shape));
-  const LayoutSizes& sizes = host.checkpoint.sizes();
-  EXPECT_EQ(host.layout.weights().used(), sizes.weights);
+  const Plan plan = host.checkpoint.plan();
+  const std::size_t scratch = host.checkpoint.scratch_bytes();
+  EXPECT_EQ(host.layout.weights().used(), plan.weights.bytes());
   for (std::size_t position = 0; position < shape.seq_len; ++position) {
     static_cast<void>(host.decoder.forward(5));
-    EXPECT_LE(host.layout.scratch().used(), sizes.scratch);
+    EXPECT_LE(host.layout.scratch().used(), scratch);
     host.layout.clear_pass();
   }
-  EXPECT_EQ(host.layout.scratch().peak(), sizes.scratch);
-  EXPECT_EQ(host.layout.history().used(), sizes.history);
+  EXPECT_EQ(host.layout.scratch().peak(), scratch);
+  EXPECT_EQ(host.layout.history().used(), plan.history.bytes());
+  EXPECT_EQ(host.layout.tokens(), shape.seq_len);
   EXPECT_EQ(host.layout.scratch().used(), 0U);
 }
 
@@ -210,20 +213,20 @@ TEST(Decoder, APassTakesAFewTimesATokenAndSevenTimesALayer) {
   const std::size_t token = dim + lines(6) + lines(300);
   EXPECT_EQ(host.layout.scratch().used(), token);  // the last layer has given back its own
   EXPECT_EQ(host.layout.scratch().peak(), token + 4 * dim + lines(4) + 2 * lines(50));
-  EXPECT_EQ(host.layout.history().used(), lines(48));  // K and V of 12 in 2 layers
+  EXPECT_EQ(host.layout.tokens(), 1U);
   host.layout.clear_pass();
   EXPECT_EQ(host.layout.scratch().used(), 0U);
-  EXPECT_EQ(host.layout.history().used(), lines(48));  // K and V of 12 in 2 layers
+  EXPECT_EQ(host.layout.tokens(), 1U);
 }
 
 TEST(Decoder, AScratchThatIsTooSmallIsTapeFull) {
   const TempFolder folder;
   const engine::Checkpoint checkpoint(made(folder, "m", kWide));
-  LayoutSizes sizes = checkpoint.sizes();
-  sizes.scratch /= 2;
-  Layout layout(sizes);
+  LayoutOptions options = checkpoint.options();
+  options.extra.scratch /= 2;
+  Layout layout(checkpoint.plan(), options);
   engine::ThreadPool pool(1);
-  engine::Decoder decoder(checkpoint.shape(), checkpoint.load(layout.weights()), layout, pool);
+  engine::Decoder decoder(checkpoint.shape(), checkpoint.load(layout), layout, pool);
   try {
     for (std::size_t i = 0; i < kWide.seq_len; ++i) {
       static_cast<void>(decoder.forward(1));

@@ -106,9 +106,9 @@ class QuietDecode {
  public:
   explicit QuietDecode(const Arguments& arguments)
       : checkpoint_(arguments.model),
-        layout_(checkpoint_.sizes()),
+        layout_(checkpoint_.plan(), checkpoint_.options()),
         pool_(arguments.threads),
-        decoder_(checkpoint_.shape(), checkpoint_.load(layout_.weights()), layout_, pool_),
+        decoder_(checkpoint_.shape(), checkpoint_.load(layout_), layout_, pool_),
         prompt_(checkpoint_.shape().seq_len / 2, 300),
         noise_(arguments.mode, arguments.tokens) {
     prompt_[0] = 1;

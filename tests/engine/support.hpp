@@ -68,9 +68,9 @@ inline std::filesystem::path made(const TempFolder& folder, const std::string& n
 struct Host {
   explicit Host(const std::filesystem::path& model, unsigned threads = 1, std::size_t talks = 1)
       : checkpoint(model),
-        layout(checkpoint.sizes(), {.talks = talks}),
+        layout(checkpoint.plan(0, talks), checkpoint.options()),
         pool(threads),
-        weights(checkpoint.load(layout.weights())),
+        weights(checkpoint.load(layout)),
         decoder(checkpoint.shape(), weights, layout, pool) {}
 
   engine::Checkpoint checkpoint;

@@ -6,15 +6,20 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/stat.hpp"
+#include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/tape.hpp"
+#include "tapedeck/plan/plan.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
 class PassGuard;
+class TalkRegions;
 
 /// Bytes of each tape.
 struct LayoutSizes {
@@ -23,8 +28,19 @@ struct LayoutSizes {
   std::size_t history;  ///< For each talk.
 };
 
+/// When the pages of a layout that was made from a plan are committed.
+enum class Commit : std::uint8_t {
+  at_creation,  ///< All of them; weights are warm.
+  with_talks,   ///< Those of the histories by `prepare`, the others at creation.
+  nothing,      ///< Only histories, by `prepare`: a dry run, or weights that come another way.
+};
+
 struct LayoutOptions {
-  std::size_t talks = 1;  ///< Conversations held at a time, each with a history of its own.
+  /// Conversations held at a time, each with a history of its own. A plan has its own number.
+  std::size_t talks = 1;
+  Commit commit = Commit::at_creation;  ///< Of a layout made from a plan.
+  std::uint64_t growth_step = 256;      ///< Tokens that `prepare` commits at least, at a time.
+  LayoutSizes extra{};                  ///< Bytes for takes above what is planned.
   /// How each tape is made. The weights tape starts warm; the others are made resident by their
   /// first use, or by `scratch().warm()` and `history().warm()`.
   TapeOptions weights{.name = "weights"};
@@ -43,6 +59,9 @@ struct LayoutOptions {
 /// Thread-safety: each tape has one writer; `clear_pass` is called by the writer of scratch,
 /// `clear_talk` by the writer of both. `total` and `stat` may be called from any thread at any
 /// time. A layout does not move: tapes are handed out by reference.
+///
+/// A layout made from a **plan** has the plan's regions below the floor of each tape: they keep
+/// their addresses through every clear, and what is taken besides them lies above.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -63,6 +82,14 @@ class Layout {
   /// Creates all tapes or throws and leaves nothing behind.
   /// @throws InvalidArgument for a size or a number of talks of 0; SystemError; OutOfMemory.
   explicit Layout(const LayoutSizes& sizes, LayoutOptions options = {});
+
+  /// Creates exactly the regions of a plan, or throws and leaves nothing behind: `used()` of each
+  /// tape is then the plan's `bytes()`, now and after every clear.
+  /// @throws InvalidArgument for a plan of another profile than `native`, an `options.talks` that
+  /// is neither 1 nor the plan's, or a region that is stricter aligned than a page; SystemError;
+  /// OutOfMemory.
+  explicit Layout(Plan plan, LayoutOptions options = {});
+
   ~Layout();
   Layout(const Layout&) = delete;
   Layout& operator=(const Layout&) = delete;
@@ -75,6 +102,54 @@ class Layout {
     return histories_[talk];
   }
   [[nodiscard]] std::size_t talks() const noexcept { return histories_.size(); }
+
+  /// What the layout was made from; empty where it was made from sizes.
+  [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
+
+  // Where a region lies. The address holds as long as the layout does.
+  /// @pre the region is one of plan().weights; so below.
+  template <class T = std::byte>
+  [[nodiscard]] std::span<T> weights_at(const Region& region) noexcept {
+    return place<T>(weights_, region);
+  }
+  template <class T = std::byte>
+  [[nodiscard]] std::span<T> scratch_at(const Region& region) noexcept {
+    return place<T>(scratch_, region);
+  }
+  /// Of this, what the talk's tokens fill may be used (`advance`).
+  template <class T = std::byte>
+  [[nodiscard]] std::span<T> history_at(const Region& region, std::size_t talk = 0) noexcept {
+    return place<T>(history(talk), region);
+  }
+
+  // A talk of a planned layout grows in three steps: room is prepared, between two passes; the pass
+  // moves on over it and writes; a draft that is rejected is taken back.
+
+  /// Commits what the next `tokens` of a talk need. O(1) where they have room, else O(regions) and
+  /// system calls. Not inside a pass. @pre talk < talks()
+  /// @throws TapeFull beyond what is planned; SystemError, and the talk is as it was;
+  /// InvalidArgument in a layout without a plan.
+  void prepare(std::size_t talk, std::uint64_t tokens);
+
+  /// The talk moves on: rows of the next `tokens` may be written. Returns the first one's position.
+  /// O(1), no system call. A windowed region's rows are used again in a ring.
+  /// @throws TapeFull where no room is prepared; InvalidArgument in a layout without a plan.
+  std::uint64_t advance(std::size_t talk, std::uint64_t tokens = 1);
+
+  /// Takes back the last `tokens` (at most those there are), and keeps the pages. O(regions). What
+  /// a window's ring or a recurrent state lost meanwhile does not come back by itself.
+  void rewind(std::size_t talk, std::uint64_t tokens) noexcept;
+
+  /// Tokens of a talk. For readers, too. 0 in a layout without a plan.
+  [[nodiscard]] std::uint64_t tokens(std::size_t talk = 0) const noexcept;
+
+  /// Makes what is prepared of a talk resident, so that no first touch faults. See `Block::warm`.
+  /// @throws InvalidArgument in a layout without a plan; what `options.progress` throws.
+  [[nodiscard]] WarmResult warm(std::size_t talk, const WarmOptions& options = {});
+
+  /// Gives back the pages behind the tokens a talk has, where they were committed by `prepare`.
+  /// Returns bytes.
+  std::size_t decommit(std::size_t talk) noexcept;
 
   /// The end of a forward pass: scratch is given back. O(1), no system call.
   /// @throws PassViolation, only while a strict `PassGuard` watches; scratch is then cleared too.
@@ -90,6 +165,7 @@ class Layout {
   void clear_talk(std::size_t talk = 0) noexcept {
     history(talk).clear();
     scratch_.clear();
+    if (!regions_.empty()) clear_regions(talk);
     count(conversations_);
     if (guard_ != nullptr) [[unlikely]]
       restart_guard();
@@ -108,12 +184,29 @@ class Layout {
   static void count(std::atomic<std::uint64_t>& counter) noexcept {
     counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
+  template <class T>
+  [[nodiscard]] static std::span<T> place(Tape& tape, const Region& region) noexcept {
+    assert(region.offset + region.bytes <= tape.floor());
+    return {reinterpret_cast<T*>(tape.data() + region.offset), region.bytes / sizeof(T)};
+  }
+  enum class Start : std::uint8_t { warm, committed, reserved };
+  [[nodiscard]] Tape make_tape(const TapePlan& plan, std::size_t extra, Start start,
+                               TapeOptions options);
+  [[nodiscard]] Tape reserve_tape(const TapePlan& plan, std::size_t extra, TapeOptions options);
+  void make_histories(const LayoutOptions& options);
+  [[nodiscard]] TalkRegions& regions(std::size_t talk) const;
+  void clear_regions(std::size_t talk) noexcept;
   void end_guarded_pass();
   void restart_guard() noexcept;
 
+  Plan plan_;
+  std::vector<Block> reserved_;  // addresses of tapes whose planned bytes are not committed at once
   Tape weights_;
   Tape scratch_;
-  std::vector<Tape> histories_;  // as many as talks, from creation on
+  std::vector<Tape> histories_;                        // as many as talks, from creation on
+  std::vector<std::unique_ptr<TalkRegions>> regions_;  // likewise; none without a plan
+  bool wipe_scratch_ = false;
+  bool wipe_history_ = false;
   std::atomic<std::uint64_t> passes_{0};
   std::atomic<std::uint64_t> conversations_{0};
   PassGuard* guard_ = nullptr;

@@ -29,6 +29,7 @@ struct Stat {
   /// smallest, `unmet` the first refusal.
   TapeStat history{};
   std::uint64_t talks = 0;
+  std::uint64_t tokens = 0;         ///< In all talks; 0 in a layout without a plan.
   std::uint64_t passes = 0;         ///< Calls of `clear_pass`.
   std::uint64_t conversations = 0;  ///< Calls of `clear_talk`.
 

@@ -64,6 +64,15 @@ class Block {
   /// advised. How an engine that already has its memory starts.
   [[nodiscard]] static Block borrow(std::span<std::byte> memory);
 
+  /// A block over `[offset, offset + bytes)` of this one, with this one's options and a committed
+  /// prefix of its own: how regions grow side by side in one reservation. This block keeps the
+  /// addresses, must outlive the part, and must not commit into it. Parts of borrowed memory are
+  /// committed, as it is.
+  /// @pre nothing of the range is committed, or part of another part.
+  /// @throws InvalidArgument for a range outside the block, an offset that is no multiple of the
+  /// host's page, or a block that is neither anonymous nor borrowed.
+  [[nodiscard]] Block part(std::size_t offset, std::size_t bytes);
+
   [[nodiscard]] std::byte* data() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept;       ///< Reserved bytes.
   [[nodiscard]] std::size_t committed() const noexcept;  ///< Usable bytes, from the start.

@@ -18,6 +18,13 @@
 
 namespace tapedeck::inline TAPEDECK_ABI::checking {
 
+/// Whether any tool listens: where none does, walking ranges only to mark them is not worth it.
+#if defined(TAPEDECK_ASAN) || defined(TAPEDECK_VALGRIND)
+inline constexpr bool kListening = true;
+#else
+inline constexpr bool kListening = false;
+#endif
+
 /// From now on any access to these bytes is an error.
 inline void poison([[maybe_unused]] std::uintptr_t at,
                    [[maybe_unused]] std::size_t bytes) noexcept {

@@ -86,6 +86,14 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
   /// @throws InvalidArgument if the block has no whole line; SystemError.
   [[nodiscard]] static Tape over(Block block, TapeOptions options = {});
 
+  /// A tape whose first bytes are `planned`: they lie below its floor, and somebody else commits
+  /// them, region by region. Takes go into `above`, the block right behind them, which may be
+  /// empty; the tape is full then.
+  /// @pre both begin at multiples of 64, and `planned` outlives the tape.
+  /// @throws InvalidArgument if `above` is not empty and begins elsewhere; SystemError.
+  [[nodiscard]] static Tape behind(std::span<std::byte> planned, Block above,
+                                   TapeOptions options = {});
+
   using TypedTakes::take;
   using TypedTakes::try_take;
 
@@ -179,10 +187,8 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
   [[nodiscard]] std::size_t floor() const noexcept {  ///< Bytes below the floor.
     return floor_.load(std::memory_order_relaxed) - base_;
   }
-  [[nodiscard]] std::size_t committed() const noexcept {  ///< Bytes usable without growth.
-    return limit_.load(std::memory_order_relaxed) - base_;
-  }
-  [[nodiscard]] std::size_t peak() const noexcept {  ///< The most bytes that were ever used.
+  [[nodiscard]] std::size_t committed() const noexcept;  ///< Bytes usable without growth.
+  [[nodiscard]] std::size_t peak() const noexcept {      ///< The most bytes that were ever used.
     const std::uintptr_t head = head_.load(std::memory_order_acquire);
     const std::uintptr_t peak = peak_.load(std::memory_order_relaxed);
     return (head > peak ? head : peak) - base_;
@@ -204,6 +210,11 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
   [[nodiscard]] TapeStat stat() const noexcept;
   /// The block below, for its wishes and its descriptor.
   [[nodiscard]] const Block& block() const noexcept;
+  /// Tells a tape made by `behind` how much of what is planned is committed now, for its figures;
+  /// `grew` counts as growth.
+  void note_planned(std::size_t committed, bool grew) noexcept;
+  /// The first byte: a region of a plan lies at its offset from here.
+  [[nodiscard]] std::byte* data() const noexcept { return reinterpret_cast<std::byte*>(base_); }
 
  private:
   struct Cold;

@@ -1,0 +1,129 @@
+#include "tapedeck/plan/fit.hpp"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/commands.hpp"
+#include "cli/output.hpp"
+#include "cli/plan_arguments.hpp"
+#include "cli/plan_text.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/model/model.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace {
+
+constexpr int kNothingFits = 3;
+
+struct Arguments : PlanArguments {
+  std::optional<std::uint64_t> gpu_memory;
+  std::optional<std::uint64_t> host_memory;
+};
+
+std::string side_text(const char* name, const FitSide& side) {
+  if (side.needed == 0) return {};
+  return fmt::format("    {}: {} of {}, {} {}\n", name, to_iec(side.needed), to_iec(side.available),
+                     to_iec(side.fits() ? side.margin() : side.shortfall()),
+                     side.fits() ? "left" : "missing");
+}
+
+std::string choice_text(std::size_t rank, const FitChoice& choice) {
+  std::string text = fmt::format("{}. {}: {}\n", rank, description(choice.mode),
+                                 choice.fits() ? "fits" : "does not fit");
+  if (choice.mode == FitMode::first_layers) {
+    text += fmt::format("    {} layers on the device; the reference decoder does not run this\n",
+                        choice.device_layers);
+  }
+  text += side_text("device", choice.device) + side_text("host", choice.host);
+  text +=
+      fmt::format("    up to {} tokens of context, {} of a prompt at a time, {} of a decode step\n",
+                  choice.largest_context, choice.largest_micro_batch, choice.largest_decode_batch);
+  if (choice.kv_type)
+    text += fmt::format("    would fit with --kv {}\n", to_string(*choice.kv_type));
+  if (choice.weights_type) {
+    text += fmt::format("    would fit with --weights-type {}\n", to_string(*choice.weights_type));
+  }
+  return text;
+}
+
+nlohmann::ordered_json side_json(const FitSide& side) {
+  return {{"needed", side.needed}, {"available", side.available}};
+}
+
+nlohmann::ordered_json choice_json(const FitChoice& choice) {
+  nlohmann::ordered_json json = {{"mode", description(choice.mode)},
+                                 {"fits", choice.fits()},
+                                 {"margin", choice.margin()},
+                                 {"shortfall", choice.shortfall()},
+                                 {"device", side_json(choice.device)},
+                                 {"host", side_json(choice.host)},
+                                 {"device_layers", choice.device_layers},
+                                 {"reference_decoder", choice.reference_decoder},
+                                 {"largest_context", choice.largest_context},
+                                 {"largest_micro_batch", choice.largest_micro_batch},
+                                 {"largest_decode_batch", choice.largest_decode_batch}};
+  if (choice.kv_type) json["kv_type"] = to_string(*choice.kv_type);
+  if (choice.weights_type) json["weights_type"] = to_string(*choice.weights_type);
+  return json;
+}
+
+void print(const Arguments& arguments, const Model& model, const HostBudget& host,
+           const std::vector<FitChoice>& choices) {
+  if (arguments.json) {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const FitChoice& choice : choices) list.push_back(choice_json(choice));
+    const nlohmann::ordered_json json = {
+        {"schema", kPlanSchema},
+        {"model", model_json(model)},
+        {"host", {{"available", host.available}, {"limit", host.limit}}},
+        {"choices", std::move(list)}};
+    Output().write(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    return;
+  }
+  std::string text = model_text(model) + fmt::format("host      {} left, bound by {}\n\n",
+                                                     to_iec(host.available), host.limit);
+  for (std::size_t i = 0; i < choices.size(); ++i) text += choice_text(i + 1, choices[i]);
+  Output().write(text);
+}
+
+int fit(const Arguments& arguments) {
+  const Model model = read_model(arguments.model);
+  const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
+                                                             .limit = "--host-memory"}
+                                                : host_budget();
+  std::optional<DeviceBudget> device;
+  if (arguments.gpu_memory) {
+    device = {
+        .free = *arguments.gpu_memory, .total = *arguments.gpu_memory, .name = "--gpu-memory"};
+  }
+  try {
+    print(arguments, model, host, tapedeck::fit(model, arguments.options, host, device));
+    return 0;
+  } catch (const NothingFits& nothing) {
+    print(arguments, model, host, nothing.choices());
+    tell_error(nothing.what());
+    return kNothingFits;
+  }
+}
+
+}  // namespace
+
+Command add_fit(CLI::App& program) {
+  CLI::App* command = program.add_subcommand(
+      "fit", "Ranks the ways a model can be run here; exit code 3 where nothing fits.");
+  auto arguments = std::make_shared<Arguments>();
+  add_plan_arguments(*command, *arguments);
+  const auto size = [&](const char* name, std::optional<std::uint64_t>& bytes, const char* what) {
+    command->add_option(name, bytes, what)->transform(CLI::AsSizeValue(false))->option_text("SIZE");
+  };
+  size("--gpu-memory", arguments->gpu_memory, "Free memory of the device [none]");
+  size("--host-memory", arguments->host_memory, "Free memory of the host [what this one has]");
+  return {command, [arguments] { return fit(*arguments); }};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

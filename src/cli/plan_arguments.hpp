@@ -1,0 +1,28 @@
+/// @file
+/// The arguments that say what a model is to be run with, read the same way by every command that
+/// plans.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/plan/plan.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+
+struct PlanArguments {
+  std::string model;
+  PlanOptions options;
+  bool json = false;
+};
+
+/// Adds MODEL and the options. The arguments outlive the command.
+void add_plan_arguments(CLI::App& command, PlanArguments& arguments);
+
+/// Adds an option that takes bytes: "24GiB", "24G", "512MiB", "1000". All units are binary.
+CLI::Option* add_size(CLI::App& command, const std::string& name, std::uint64_t& bytes,
+                      const std::string& what);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

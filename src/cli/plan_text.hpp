@@ -1,0 +1,38 @@
+/// @file
+/// Models and plans as people and as programs read them.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/model/model.hpp"
+#include "tapedeck/plan/plan.hpp"
+#include "tapedeck/plan/tensor_parallel.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+
+/// Raised by one where a field changes its meaning; fields may be added.
+inline constexpr int kPlanSchema = 1;
+
+/// "28 layers full, 20 layers window 1024".
+[[nodiscard]] std::string layer_kinds(const ModelShape& shape);
+
+/// Elements of the tensors where there are any, else what the architecture implies; 0: unknown.
+[[nodiscard]] std::uint64_t parameters_of(const Model& model);
+
+/// The model, in a few aligned lines.
+[[nodiscard]] std::string model_text(const Model& model);
+/// The breakdown as a table, and the warnings.
+[[nodiscard]] std::string plan_text(const Plan& plan, const PlanOptions& options);
+/// Every region of every tape, a line each.
+[[nodiscard]] std::string regions_text(const Plan& plan);
+[[nodiscard]] std::string ranks_text(const RankPlan& ranks);
+
+[[nodiscard]] nlohmann::ordered_json model_json(const Model& model);
+[[nodiscard]] nlohmann::ordered_json plan_json(const Model& model, const Plan& plan);
+[[nodiscard]] nlohmann::ordered_json regions_json(const Plan& plan);
+[[nodiscard]] nlohmann::ordered_json ranks_json(const RankPlan& ranks);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -1,0 +1,104 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cli/commands.hpp"
+#include "cli/output.hpp"
+#include "cli/plan_text.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/model/model.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace {
+
+constexpr std::size_t kShown = 16;  // of an array
+
+template <class T>
+std::string array_text(const std::vector<T>& values) {
+  const std::size_t shown = std::min(values.size(), kShown);
+  std::string text = "[";
+  for (std::size_t i = 0; i < shown; ++i)
+    text += fmt::format("{}{}", i == 0 ? "" : ", ", values[i]);
+  return text + (shown < values.size() ? fmt::format(", ... {} in all]", values.size()) : "]");
+}
+
+struct AsText {
+  std::string operator()(std::monostate) const { return "null"; }
+  std::string operator()(const std::string& text) const { return '"' + text + '"'; }
+  std::string operator()(const Metadata::Omitted& array) const {
+    return fmt::format("[{} items]", array.count);
+  }
+  template <class T>
+  std::string operator()(const std::vector<T>& values) const {
+    return array_text(values);
+  }
+  template <class T>
+  std::string operator()(const T& value) const {
+    return fmt::format("{}", value);
+  }
+};
+
+std::string files_text(const Model& model) {
+  std::string text;
+  for (const TensorFile& file : model.tensors.files()) {
+    text +=
+        fmt::format("file      {}: {}, data from byte {} to {}{}\n", printable(file.path.string()),
+                    to_iec(file.size), file.data_begin, file.data_end,
+                    file.truncated()
+                        ? fmt::format(" (TRUNCATED: {} missing)", to_iec(file.data_end - file.size))
+                        : "");
+  }
+  return text;
+}
+
+std::string metadata_text(const Metadata& metadata) {
+  std::string text;
+  for (const Metadata::Entry& entry : metadata.entries()) {
+    text += fmt::format("  {} = {}\n", printable(entry.key),
+                        printable(std::visit(AsText{}, entry.value)));
+  }
+  return text;
+}
+
+std::string tensors_text(const TensorDirectory& tensors) {
+  std::string text;
+  for (const TensorEntry& tensor : tensors.entries()) {
+    text += fmt::format("  {:<8} {:>14} bytes at {:>14} of file {}  [{}]  {}{}\n",
+                        to_string(tensor.dtype), tensor.bytes, tensor.offset, tensor.file,
+                        fmt::join(tensor.shape(), ", "), printable(tensor.name),
+                        tensor.aligned ? "" : "  (misaligned)");
+  }
+  return text;
+}
+
+int show(const std::string& path) {
+  const Model model = read_model(path);
+  std::string text = model_text(model);
+  if (model.version != 0) text += fmt::format("version   {}\n", model.version);
+  text += files_text(model);
+  text +=
+      fmt::format("\n{} keys\n{}", model.metadata.entries().size(), metadata_text(model.metadata));
+  text += fmt::format("\n{} tensors, {}\n{}", model.tensors.entries().size(),
+                      to_iec(model.tensors.bytes()), tensors_text(model.tensors));
+  for (const std::string& warning : model.shape.warnings) {
+    text += "warning: " + printable(warning) + "\n";
+  }
+  Output().write(text);
+  return 0;
+}
+
+}  // namespace
+
+Command add_show(CLI::App& program) {
+  CLI::App* command = program.add_subcommand(
+      "show", "Shows a model's header, hyperparameters and tensors, or what is broken and where.");
+  auto path = std::make_shared<std::string>();
+  command->add_option("MODEL", *path, "The model")->required();
+  return {command, [path] { return show(*path); }};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -1,0 +1,331 @@
+// A layout made from a plan: exactly the plan's regions, and talks that grow by tokens.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "memory/hook_ledger.hpp"
+#include "memory/pattern.hpp"
+#include "os/fault_sweep.hpp"
+#include "os/self.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/layout/layout.hpp"
+#include "tapedeck/layout/pass_guard.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+constexpr std::uint64_t kContext = 1024;
+constexpr std::uint64_t kWindow = 256;
+constexpr std::uint64_t kRow = 512;  // bytes of K of one token
+
+Region cache(const std::string& name, RegionRole role, std::uint64_t cells) {
+  return {.name = name,
+          .role = role,
+          .bytes = cells * kRow,
+          .alignment = 4096,
+          .growth = {.bytes_per_token = kRow, .capacity = cells}};
+}
+
+// Two tensors, two buffers that share their place, K and V of a layer, a window, a state.
+Plan small_plan(std::uint64_t talks = 1) {
+  Plan plan;
+  plan.talks = talks;
+  plan.context = kContext;
+  plan.weights.append({.name = "embedding", .bytes = 1000});
+  plan.weights.append({.name = "head", .bytes = 8192, .alignment = 4096});
+  plan.scratch.place({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4000});
+  plan.scratch.place({.name = "prefill.logits", .role = RegionRole::prefill, .bytes = 9000});
+  plan.history.append(cache("layers.0.k", RegionRole::kv, kContext));
+  plan.history.append(cache("layers.0.v", RegionRole::kv, kContext));
+  plan.history.append(cache("layers.1.k", RegionRole::window, kWindow));
+  plan.history.append(
+      {.name = "layers.2.state", .role = RegionRole::recurrent, .bytes = 100, .alignment = 4096});
+  return plan;
+}
+
+const Region& region(const TapePlan& plan, const char* name) { return *plan.find(name); }
+
+void expect_exact(Layout& layout) {
+  const Plan& plan = layout.plan();
+  EXPECT_EQ(layout.weights().used(), plan.weights.bytes());
+  EXPECT_EQ(layout.scratch().used(), plan.scratch.bytes());
+  for (std::size_t talk = 0; talk < layout.talks(); ++talk) {
+    EXPECT_EQ(layout.history(talk).used(), plan.history.bytes());
+  }
+}
+
+LayoutOptions options(Commit commit) {
+  LayoutOptions options{.commit = commit};
+  options.history.block.huge_pages = HugePages::never;
+  return options;
+}
+
+class PlannedLayout : public ::testing::TestWithParam<Commit> {};
+INSTANTIATE_TEST_SUITE_P(Commits, PlannedLayout,
+                         ::testing::Values(Commit::at_creation, Commit::with_talks,
+                                           Commit::nothing));
+
+TEST_P(PlannedLayout, HoldsExactlyThePlanNowAndAfterEveryClear) {
+  Layout layout(small_plan(2), options(GetParam()));
+  EXPECT_EQ(layout.talks(), 2U);
+  expect_exact(layout);
+  layout.clear_pass();
+  expect_exact(layout);
+  layout.prepare(1, 10);
+  layout.advance(1, 10);
+  layout.clear_talk(1);
+  expect_exact(layout);
+  EXPECT_EQ(layout.tokens(1), 0U);
+}
+
+TEST_P(PlannedLayout, RegionsLieAtTheirOffsetsAndAlignments) {
+  Layout layout(small_plan(), options(GetParam()));
+  for (const Region& one : layout.plan().weights.regions()) {
+    const std::span<std::byte> at = layout.weights_at(one);
+    EXPECT_EQ(at.data(), layout.weights().data() + one.offset);
+    EXPECT_EQ(at.size(), one.bytes);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(at.data()) % one.alignment, 0U);
+  }
+  const std::span<float> logits =
+      layout.scratch_at<float>(region(layout.plan().scratch, "decode.logits"));
+  EXPECT_EQ(logits.size(), 1000U);
+}
+
+TEST_P(PlannedLayout, TakesOfItsOwnLieAboveAndGo) {
+  LayoutOptions asked = options(GetParam());
+  asked.extra = {.weights = 4096, .scratch = 4096, .history = 4096};
+  Layout layout(small_plan(), asked);
+  const std::size_t scratch = layout.scratch().used();
+  const std::size_t history = layout.history().used();
+  Pattern(1).write(layout.scratch().take(4096), 4096);
+  Pattern(2).write(layout.history().take(4096), 4096);
+  Pattern(3).write(layout.weights().take(4096), 4096);
+  EXPECT_THROW((void)layout.scratch().take(4096), TapeFull);
+  layout.clear_pass();
+  EXPECT_EQ(layout.scratch().used(), scratch);
+  layout.clear_talk();
+  EXPECT_EQ(layout.history().used(), history);
+}
+
+TEST_P(PlannedLayout, WrittenRowsStayWhereTheyAreWhileTheTalkGrows) {
+  LayoutOptions asked = options(GetParam());
+  asked.growth_step = 16;
+  Layout layout(small_plan(2), asked);
+  const Region& k = region(layout.plan().history, "layers.0.k");
+  const Region& v = region(layout.plan().history, "layers.0.v");
+  for (std::uint64_t token = 0; token < kContext; ++token) {
+    for (const std::size_t talk : {0U, 1U}) {
+      layout.prepare(talk, 1);
+      EXPECT_EQ(layout.advance(talk), token);
+      Pattern(2 * token + talk).write(&layout.history_at(k, talk)[token * kRow], kRow);
+      Pattern(9 * token + talk).write(&layout.history_at(v, talk)[token * kRow], kRow);
+    }
+  }
+  for (std::uint64_t token = 0; token < kContext; ++token) {
+    for (const std::size_t talk : {0U, 1U}) {
+      EXPECT_TRUE(Pattern(2 * token + talk).is_at(&layout.history_at(k, talk)[token * kRow], kRow));
+      EXPECT_TRUE(Pattern(9 * token + talk).is_at(&layout.history_at(v, talk)[token * kRow], kRow));
+    }
+  }
+  EXPECT_EQ(layout.stat().tokens, 2 * kContext);
+  EXPECT_THROW(layout.prepare(0, 1), TapeFull);
+}
+
+TEST_P(PlannedLayout, ATalkBeyondThePlanIsRefusedAndStaysAsItWas) {
+  Layout layout(small_plan(), options(GetParam()));
+  layout.prepare(0, 1000);
+  layout.advance(0, 1000);
+  const std::size_t committed = layout.history().committed();
+  try {
+    layout.prepare(0, 25);
+    FAIL() << "room for 1025 tokens in 1024 cells";
+  } catch (const TapeFull& full) {
+    EXPECT_STREQ(full.name(), "history");
+    EXPECT_EQ(full.requested(), 25 * 3 * kRow);
+    EXPECT_EQ(full.total(), (2 * kContext + kWindow) * kRow + 100);
+  }
+  EXPECT_THROW(layout.prepare(0, ~std::uint64_t{0}), TapeFull);
+  EXPECT_EQ(layout.tokens(), 1000U);
+  EXPECT_EQ(layout.history().committed(), committed);
+  layout.prepare(0, 24);
+  layout.advance(0, 24);
+}
+
+TEST_P(PlannedLayout, TokensAreTakenBack) {
+  Layout layout(small_plan(), options(GetParam()));
+  layout.prepare(0, 300);
+  layout.advance(0, 300);
+  layout.rewind(0, 100);
+  EXPECT_EQ(layout.tokens(), 200U);
+  EXPECT_EQ(layout.advance(0, 100), 200U);  // their room is still there
+  layout.rewind(0, 1000);
+  EXPECT_EQ(layout.tokens(), 0U);
+}
+
+TEST(PlannedLayoutGrowth, CommitsWhatTheTokensNeedAndNoMore) {
+  LayoutOptions asked = options(Commit::with_talks);
+  asked.growth_step = 1;
+  Layout layout(small_plan(), asked);
+  EXPECT_EQ(layout.history().committed(), 100U);  // the state alone
+  layout.prepare(0, 8);
+  EXPECT_EQ(layout.history().committed(), 3 * 8 * kRow + 100);
+  layout.prepare(0, 9);  // a page more of each
+  EXPECT_EQ(layout.history().committed(), 3 * 16 * kRow + 100);
+  layout.prepare(0, kContext);
+  EXPECT_EQ(layout.history().committed(), (2 * kContext + kWindow) * kRow + 100);
+  EXPECT_EQ(layout.stat().history.committed, layout.history().committed());
+  EXPECT_EQ(layout.stat().history.grows, 3U);
+}
+
+TEST(PlannedLayoutGrowth, GrowsByItsStep) {
+  LayoutOptions asked = options(Commit::with_talks);
+  asked.growth_step = 128;
+  Layout layout(small_plan(), asked);
+  layout.prepare(0, 1);
+  EXPECT_EQ(layout.history().committed(), 3 * 128 * kRow + 100);
+  layout.prepare(0, 128);
+  EXPECT_EQ(layout.stat().history.grows, 1U);
+  layout.prepare(0, 129);
+  EXPECT_EQ(layout.stat().history.grows, 2U);
+}
+
+TEST(PlannedLayoutGrowth, PagesGoBackAndAddressesStay) {
+  LayoutOptions asked = options(Commit::with_talks);
+  asked.growth_step = 1;
+  Layout layout(small_plan(), asked);
+  const Region& k = region(layout.plan().history, "layers.0.k");
+  layout.prepare(0, 1024);
+  layout.advance(0, 8);
+  Pattern(1).write(layout.history_at(k).data(), 8 * kRow);
+  EXPECT_EQ(layout.decommit(0), (2 * (1024 - 8) + (256 - 8)) * kRow);
+  EXPECT_EQ(layout.history().committed(), 3 * 8 * kRow + 100);
+  EXPECT_TRUE(Pattern(1).is_at(layout.history_at(k).data(), 8 * kRow));
+  EXPECT_THROW(layout.advance(0), TapeFull);
+  layout.prepare(0, 1);
+  layout.advance(0);
+  Pattern(2).write(&layout.history_at(k)[8 * kRow], kRow);
+}
+
+TEST(PlannedLayoutGrowth, AdvancingWithoutRoomIsRefused) {
+  Layout layout(small_plan(), options(Commit::with_talks));
+  EXPECT_THROW(layout.advance(0), TapeFull);
+  layout.prepare(0, 1);
+  layout.advance(0, 256);  // the whole step
+  EXPECT_THROW(layout.advance(0), TapeFull);
+}
+
+TEST(PlannedLayoutGrowth, IsGrowthInsideAPassToTheGuard) {
+  Layout layout(small_plan(), options(Commit::with_talks));
+  PassGuard guard(layout, {.strict = true});
+  layout.prepare(0, 1);
+  EXPECT_THROW(layout.clear_pass(), PassViolation);
+}
+
+TEST(PlannedLayoutGrowth, EveryCallThatFailsLeavesTheTalkAsItWas) {
+  const Work work{.run =
+                      [] {
+                        LayoutOptions asked = options(Commit::with_talks);
+                        asked.growth_step = 8;
+                        Layout layout(small_plan(), asked);
+                        Complaints complaints;
+                        for (const std::uint64_t tokens : {8U, 64U, 512U}) {
+                          const std::size_t before = layout.history().committed();
+                          try {
+                            layout.prepare(0, tokens);
+                          } catch (const SystemError&) {
+                            EXPECT_EQ(layout.history().committed(), before);
+                            throw;
+                          }
+                        }
+                        const Stat stat = layout.stat();
+                        for (const TapeStat& tape : {stat.weights, stat.scratch, stat.history}) {
+                          for (const std::int32_t refusal : tape.unmet) {
+                            if (refusal != 0) complaints.push_back(errno_name(refusal));
+                          }
+                        }
+                        return complaints;
+                      },
+                  // Advice about pages is advice; without these warming asks otherwise.
+                  .silent = {"madvise", "open", "pread", "read", "fopen"}};
+  EXPECT_GT(sweep(work, ENOMEM), 10U);
+}
+
+TEST(PlannedLayoutWipe, TheNextTenantFindsZeros) {
+  for (const Commit commit : {Commit::at_creation, Commit::with_talks}) {
+    LayoutOptions asked = options(commit);
+    asked.history.wipe_on_clear = true;
+    asked.scratch.wipe_on_clear = true;
+    Layout layout(small_plan(), asked);
+    const Plan& plan = layout.plan();
+    layout.prepare(0, 20);
+    layout.advance(0, 20);
+    std::vector<std::span<std::byte>> places = {
+        layout.history_at(region(plan.history, "layers.0.k")).first(20 * kRow),
+        layout.history_at(region(plan.history, "layers.1.k")).first(20 * kRow),
+        layout.history_at(region(plan.history, "layers.2.state")),
+        layout.scratch_at(region(plan.scratch, "decode.logits"))};
+    for (const auto place : places) Pattern(7).write(place.data(), place.size());
+    layout.clear_talk();
+    layout.advance(0, 20);
+    for (const auto place : places) EXPECT_TRUE(all_bytes_are(place.data(), place.size(), 0));
+  }
+}
+
+TEST(PlannedLayoutErrors, RefusesPlansItCannotHold) {
+  Plan foreign = small_plan();
+  foreign.profile = Profile::llama_cpp;
+  EXPECT_THROW(Layout{foreign}, InvalidArgument);
+  EXPECT_THROW(Layout(small_plan(2), {.talks = 3}), InvalidArgument);
+  Plan none = small_plan();
+  none.talks = 0;
+  EXPECT_THROW(Layout{none}, InvalidArgument);
+  Plan strict = small_plan();
+  strict.weights.append({.name = "strict", .bytes = 1, .alignment = std::uint64_t{1} << 30});
+  EXPECT_THROW(Layout{strict}, InvalidArgument);
+  Plan endless = small_plan();
+  endless.weights.append({.name = "endless", .bytes = std::uint64_t{1} << 62});
+  EXPECT_THROW(Layout(endless, options(Commit::nothing)), Error);
+}
+
+TEST(PlannedLayoutErrors, ALayoutOfSizesCountsNoTokens) {
+  Layout layout({.weights = 4096, .scratch = 4096, .history = 4096});
+  EXPECT_THROW(layout.prepare(0, 1), InvalidArgument);
+  EXPECT_THROW(layout.advance(0), InvalidArgument);
+  EXPECT_EQ(layout.tokens(), 0U);
+  EXPECT_EQ(layout.decommit(0), 0U);
+  layout.rewind(0, 1);
+}
+
+TEST(PlannedLayoutErrors, AnEmptyPlanIsALayoutOfNothing) {
+  Layout layout{Plan{}};
+  EXPECT_EQ(layout.total(), 0U);
+  EXPECT_EQ(layout.talks(), 1U);
+  layout.prepare(0, 100);  // nothing fills, so nothing is full
+  layout.advance(0, 100);
+  layout.clear_talk();
+}
+
+#if defined(TAPEDECK_ASAN) && defined(GTEST_HAS_DEATH_TEST)
+TEST(PlannedLayoutDeathTest, RowsThatWereTakenBackMayNotBeTouched) {
+  Layout layout(small_plan(), options(Commit::with_talks));
+  std::byte* rows = layout.history_at(region(layout.plan().history, "layers.0.k")).data();
+  layout.prepare(0, 10);
+  layout.advance(0, 10);
+  rows[9 * kRow] = std::byte{1};
+  layout.rewind(0, 1);
+  EXPECT_DEATH(rows[9 * kRow] = std::byte{2}, "use-after-poison");
+  layout.advance(0);
+  rows[9 * kRow] = std::byte{3};
+  layout.clear_talk();
+  EXPECT_DEATH(rows[0] = std::byte{4}, "use-after-poison");
+}
+#endif
+
+}  // namespace
+}  // namespace tapedeck::tests
