@@ -118,11 +118,10 @@ Command add_fit(CLI::App& program) {
       "fit", "Ranks the ways a model can be run here; exit code 3 where nothing fits.");
   auto arguments = std::make_shared<Arguments>();
   add_plan_arguments(*command, *arguments);
-  const auto size = [&](const char* name, std::optional<std::uint64_t>& bytes, const char* what) {
-    command->add_option(name, bytes, what)->transform(CLI::AsSizeValue(false))->option_text("SIZE");
-  };
-  size("--gpu-memory", arguments->gpu_memory, "Free memory of the device [none]");
-  size("--host-memory", arguments->host_memory, "Free memory of the host [what this one has]");
+  as_size(command->add_option("--gpu-memory", arguments->gpu_memory,
+                              "Free memory of the device [none]"));
+  as_size(command->add_option("--host-memory", arguments->host_memory,
+                              "Free memory of the host [what this one has]"));
   return {command, [arguments] { return fit(*arguments); }};
 }
 

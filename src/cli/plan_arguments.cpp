@@ -1,7 +1,9 @@
 #include "cli/plan_arguments.hpp"
 
+#include <charconv>
 #include <map>
 #include <optional>
+#include <system_error>
 
 #include "cli/commands.hpp"
 #include "tapedeck/base/dtype.hpp"
@@ -25,12 +27,16 @@ void set_cache_types(const std::string& text, PlanOptions& options) {
 
 }  // namespace
 
-CLI::Option* add_size(CLI::App& command, const std::string& name, std::uint64_t& bytes,
-                      const std::string& what) {
-  return command.add_option(name, bytes, what)
-      ->transform(CLI::AsSizeValue(false))
-      ->check(whole_number())
-      ->option_text("SIZE");
+void as_size(CLI::Option* option) {
+  // Looked at first: CLI11 would make 2^64 - 1 of digits that are too many.
+  const CLI::Validator digits = {
+      [](const std::string& text) -> std::string {
+        std::uint64_t number = 0;
+        const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        return error == std::errc{} ? "" : "no size: " + text + " (24GiB, 512M, 1000)";
+      },
+      ""};
+  option->transform(CLI::AsSizeValue(false))->transform(digits)->option_text("SIZE");
 }
 
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
@@ -78,7 +84,7 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
       ->option_text("TYPE");
   command.add_flag("--unified", o.unified, "One stream of cells for all sequences");
   command.add_flag("--swa-full", o.full_window_cache, "Windowed layers keep the full context");
-  add_size(command, "--overhead", o.overhead, "Set aside: driver context, safety margin");
+  as_size(command.add_option("--overhead", o.overhead, "Set aside: driver context, safety margin"));
   command.add_flag("--json", arguments.json, "JSON, in whole bytes");
 }
 

@@ -21,8 +21,7 @@ struct PlanArguments {
 /// Adds MODEL and the options. The arguments outlive the command.
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments);
 
-/// Adds an option that takes bytes: "24GiB", "24G", "512MiB", "1000". All units are binary.
-CLI::Option* add_size(CLI::App& command, const std::string& name, std::uint64_t& bytes,
-                      const std::string& what);
+/// Makes an option take bytes: "24GiB", "24G", "512MiB", "1000". All units are binary.
+void as_size(CLI::Option* option);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -28,11 +28,11 @@ inline constexpr int kPlanSchema = 1;
 [[nodiscard]] std::string plan_text(const Plan& plan, const PlanOptions& options);
 /// Every region of every tape, a line each.
 [[nodiscard]] std::string regions_text(const Plan& plan);
-[[nodiscard]] std::string ranks_text(const RankPlan& ranks);
+[[nodiscard]] std::string ranks_text(const RankPlan& plan);
 
 [[nodiscard]] nlohmann::ordered_json model_json(const Model& model);
 [[nodiscard]] nlohmann::ordered_json plan_json(const Model& model, const Plan& plan);
 [[nodiscard]] nlohmann::ordered_json regions_json(const Plan& plan);
-[[nodiscard]] nlohmann::ordered_json ranks_json(const RankPlan& ranks);
+[[nodiscard]] nlohmann::ordered_json ranks_json(const RankPlan& plan);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -30,11 +30,10 @@ TalkRegions::TalkRegions(const TapePlan& plan, Tape& tape, Block* reserved, std:
       capacity_ = std::min(capacity_, region.growth.capacity);
     }
   }
+  if (reserved == nullptr) prepared_ = capacity_;
 }
 
-TalkRegions::TalkRegions(const TapePlan& plan, Tape& tape) : TalkRegions(plan, tape, nullptr, 1) {
-  prepared_ = capacity_;
-}
+TalkRegions::TalkRegions(const TapePlan& plan, Tape& tape) : TalkRegions(plan, tape, nullptr, 1) {}
 
 TalkRegions::TalkRegions(const TapePlan& plan, Tape& tape, Block& reserved, std::uint64_t step)
     : TalkRegions(plan, tape, &reserved, step) {}

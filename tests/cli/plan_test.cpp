@@ -1,0 +1,218 @@
+#include <gmock/gmock.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cli/program.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using Json = nlohmann::json;
+using ::testing::HasSubstr;
+
+const std::filesystem::path kData = TAPEDECK_SHARED_DATA;
+#define SKIP_WITHOUT_DATA() \
+  if (!std::filesystem::exists(kData)) GTEST_SKIP() << "there is no " << kData
+
+class Planning : public ::testing::Test {
+ protected:
+  // Runs a command on the made model, or on another.
+  Ran run_on(const std::string& command, const Words& more, const std::string& model = {}) {
+    Words words = {command, model.empty() ? model_ : model};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words);
+  }
+  Json json_of(const std::string& command, Words more, const std::string& model = {}) {
+    more.emplace_back("--json");
+    const Ran ran = run_on(command, more, model);
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    return Json::parse(ran.out);
+  }
+
+  TempFolder folder_;
+  std::string model_ = made(folder_, "m.bin",
+                            {.dim = 64,
+                             .ffn = 172,
+                             .layers = 3,
+                             .heads = 8,
+                             .kv_heads = 4,
+                             .vocab = 512,
+                             .seq_len = 1024});
+};
+
+std::uint64_t bytes_of_role(const Json& regions, const std::string& role) {
+  std::uint64_t bytes = 0;
+  for (const Json& region : regions) {
+    if (region.at("role") == role) bytes += region.at("bytes").get<std::uint64_t>();
+  }
+  return bytes;
+}
+
+TEST_F(Planning, JsonIsTheSumOfItsRegions) {
+  const Json plan = json_of("plan", {"--regions", "--context", "512", "--overhead", "1MiB"});
+  EXPECT_EQ(plan.at("schema"), 1);
+  EXPECT_EQ(plan.at("profile"), "native");
+  EXPECT_EQ(plan.at("exact"), true);
+  EXPECT_TRUE(plan.at("warnings").empty());
+  EXPECT_EQ(plan.at("model").at("architecture"), "llama");
+  EXPECT_EQ(plan.at("model").at("layers"), 3);
+  const Json& regions = plan.at("regions");
+  const Json& history = plan.at("history");
+  EXPECT_EQ(plan.at("weights").at("bytes"), bytes_of_role(regions.at("weights"), "weight"));
+  EXPECT_EQ(history.at("kv"), bytes_of_role(regions.at("history"), "kv"));
+  // K and V of 3 layers, 512 tokens of 4 heads of 8, in f16.
+  EXPECT_EQ(history.at("kv"), 2 * 3 * 512 * 4 * 8 * 2);
+  EXPECT_EQ(history.at("bytes"), history.at("kv").get<std::uint64_t>() +
+                                     history.at("window").get<std::uint64_t>() +
+                                     history.at("recurrent").get<std::uint64_t>());
+  EXPECT_EQ(plan.at("overhead").at("bytes"), 1 << 20);
+  std::uint64_t total = 0;
+  for (const char* part : {"weights", "history", "scratch", "overhead"}) {
+    total += plan.at(part).at("bytes").get<std::uint64_t>();
+  }
+  EXPECT_EQ(plan.at("total").at("bytes"), total);
+  EXPECT_FALSE(plan.at("scratch").at("peak_stage").get<std::string>().empty());
+}
+
+TEST_F(Planning, OptionsChangeWhatTheySay) {
+  const auto history = [&](const Words& options) {
+    return json_of("plan", options).at("history").at("bytes").get<std::uint64_t>();
+  };
+  const std::uint64_t usual = history({"--context", "1024"});
+  EXPECT_EQ(history({}), usual);  // the model's own context
+  EXPECT_EQ(history({"--kv", "f32"}), 2 * usual);
+  EXPECT_EQ(history({"--kv", "f32,f16"}), usual / 2 * 3);
+  EXPECT_EQ(history({"--kv", "q8_0"}), usual / 64 * 34);
+  EXPECT_EQ(history({"--context", "2048"}), 2 * usual);
+  EXPECT_EQ(history({"--sequences", "3"}), usual / 1024 * 512 * 3);  // 341.3 tokens, in 256s
+  EXPECT_EQ(history({"--sequences", "3", "--unified"}), usual);
+
+  const Json with = json_of("plan", {"--flash-attention", "on", "--profile", "llama.cpp"});
+  const Json without = json_of("plan", {"--flash-attention", "off", "--profile", "llama.cpp"});
+  EXPECT_GT(without.at("scratch").at("prefill"), with.at("scratch").at("prefill"));
+  EXPECT_EQ(without.at("profile"), "llama.cpp");
+  EXPECT_LT(json_of("plan", {"--ubatch", "64"}).at("scratch").at("prefill"),
+            json_of("plan", {"--ubatch", "512"}).at("scratch").at("prefill"));
+  const Json ranks = json_of("plan", {"--tp", "2"}).at("tensor_parallel").at("ranks");
+  ASSERT_EQ(ranks.size(), 2U);
+  EXPECT_EQ(ranks[0].at("kv_heads"), 2);
+}
+
+TEST_F(Planning, TextIsForPeople) {
+  const Ran ran = run_on("plan", {"--regions", "--tp", "2"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(ran.err, "");
+  EXPECT_THAT(ran.out, HasSubstr("3 layers full"));
+  EXPECT_THAT(ran.out, HasSubstr("layers.2.v"));
+  EXPECT_THAT(ran.out, HasSubstr("token_embedding_table"));
+  EXPECT_THAT(ran.out, HasSubstr("peak at the stage"));
+  EXPECT_THAT(ran.out, HasSubstr("(largest)"));
+}
+
+TEST_F(Planning, KindsOfLayersAreSummedUp) {
+  SKIP_WITHOUT_DATA();
+  const Ran ran = run({"plan", kData / "configs" / "google--gemma-3-1b-it.json"});
+  EXPECT_THAT(ran.out, HasSubstr("22 layers window 512, 4 layers full"));
+  const Ran state = run({"plan", kData / "engine_figures" / "nemotron-h-8b.header-only.gguf"});
+  EXPECT_THAT(state.out, HasSubstr("24 layers mamba2"));
+  EXPECT_THAT(state.out, HasSubstr("4 layers full"));
+}
+
+TEST_F(Planning, FitIsExactAtTheEdge) {
+  const Json all = json_of("fit", {"--host-memory", "1TiB"});
+  const Json& choice = all.at("choices").at(0);
+  EXPECT_EQ(choice.at("mode"), "host only");
+  const auto needed = choice.at("host").at("needed").get<std::uint64_t>();
+  EXPECT_EQ(needed, json_of("plan", {}).at("total").at("bytes"));
+  EXPECT_EQ(run_on("fit", {"--host-memory", std::to_string(needed)}).exit_code, 0);
+  const Ran nothing = run_on("fit", {"--host-memory", std::to_string(needed - 1)});
+  EXPECT_EQ(nothing.exit_code, 3);
+  EXPECT_THAT(nothing.err, HasSubstr("nothing fits"));
+  EXPECT_THAT(nothing.out, HasSubstr("1 B missing"));
+  const Ran json = run_on("fit", {"--host-memory", "1K", "--json"});
+  EXPECT_EQ(json.exit_code, 3);
+  EXPECT_EQ(Json::parse(json.out).at("choices").at(0).at("fits"), false);
+}
+
+TEST_F(Planning, FitRanksTheWaysOfADevice) {
+  const Json fits =
+      json_of("fit", {"--gpu-memory", "24GiB", "--host-memory", "24G", "--context", "256"});
+  std::vector<std::string> modes;
+  for (const Json& choice : fits.at("choices")) modes.push_back(choice.at("mode"));
+  EXPECT_THAT(modes, ::testing::SizeIs(4));
+  EXPECT_THAT(modes.front(), HasSubstr("full cache"));
+  EXPECT_EQ(fits.at("choices")[0].at("device").at("available"), std::uint64_t{24} << 30);
+  EXPECT_EQ(fits.at("choices")[0].at("reference_decoder"), true);
+}
+
+TEST_F(Planning, FitAsksTheHostWhereNothingIsSaid) {
+  const Json fits = json_of("fit", {});
+  EXPECT_GT(fits.at("host").at("available").get<std::uint64_t>(), 0U);
+  EXPECT_FALSE(fits.at("host").at("limit").get<std::string>().empty());
+}
+
+TEST_F(Planning, SizesAreReadAsPeopleWriteThem) {
+  for (const auto& [text, bytes] : {std::pair{"3GiB", std::uint64_t{3} << 30},
+                                    {"3G", std::uint64_t{3} << 30},
+                                    {"512MiB", std::uint64_t{512} << 20},
+                                    {"123456789", std::uint64_t{123'456'789}}}) {
+    EXPECT_EQ(json_of("fit", {"--host-memory", text}).at("host").at("available"), bytes) << text;
+  }
+}
+
+TEST_F(Planning, ShowTellsWhatAModelIsMadeOf) {
+  const Ran ran = run_on("show", {});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("n_kv_heads = 4"));
+  EXPECT_THAT(ran.out, HasSubstr("[3, 172, 64]  w1"));
+  SKIP_WITHOUT_DATA();
+  const Ran cut = run({"show", kData / "gguf" / "llama-2-7b-chat-Q4_0.header-only.gguf"});
+  EXPECT_EQ(cut.exit_code, 0);
+  EXPECT_THAT(cut.out, HasSubstr("TRUNCATED"));
+  EXPECT_THAT(cut.out, HasSubstr("291 tensors"));
+  EXPECT_THAT(cut.out, HasSubstr("llama.block_count = 32"));
+  EXPECT_THAT(cut.out, HasSubstr("tokenizer.ggml.tokens = [32000 items]"));
+}
+
+TEST_F(Planning, ShowSaysWhatIsBrokenAndWhere) {
+  std::string bytes = content_of(model_);
+  bytes[8] = 0;  // no layers
+  const std::string broken = folder_.write("broken.bin", bytes);
+  for (const char* command : {"show", "plan", "fit"}) {
+    EXPECT_TRUE(refuses(run({command, broken}), "broken.bin")) << command;
+  }
+  SKIP_WITHOUT_DATA();
+  for (const auto& entry : std::filesystem::directory_iterator(kData / "malformed")) {
+    if (entry.path().filename() == "INDEX.csv") continue;
+    EXPECT_TRUE(refuses(run({"show", entry.path()}), ", byte ")) << entry.path();
+  }
+}
+
+TEST_F(Planning, BadInputIsOneLine) {
+  const Words none;
+  EXPECT_TRUE(refuses(run({"plan"}), "MODEL is required"));
+  EXPECT_TRUE(refuses(run({"show", folder_ / "missing"}), "ENOENT"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--kv", "f17"}), "f17"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--kv", "f16,"}), "no type"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--kv", "q4_k"}), "q4_k"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--weights-type", "x"}), "no type"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--context", "-1"}), "--context"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--context", "99999999999999999999"}), "--context"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--context", "9999999999999999999"}), "64 bits"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--sequences", "0"}), "sequences"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--ubatch", "0"}), "0"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--profile", "vllm"}), "--profile"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--flash-attention", "maybe"}), "--flash-attention"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--tp", "0"}), "0"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--tp", "9"}), "9"));
+  EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "12XB"}), "--gpu-memory"));
+  EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "-1G"}), "--gpu-memory"));
+  EXPECT_TRUE(refuses(run_on("fit", {"--host-memory", "99999999999999999999"}), "--host-memory"));
+  EXPECT_TRUE(refuses(run({"plan", folder_.path()}), folder_.path().filename().string()));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
