@@ -20,6 +20,11 @@ void check(const Region& region) {
     throw InvalidArgument("region " + region.name + ": alignment " +
                           std::to_string(region.alignment) + " is no power of two");
   }
+  const auto filled = checked_mul(region.growth.bytes_per_token, region.growth.capacity);
+  if (!filled || *filled > region.bytes) {
+    throw InvalidArgument("region " + region.name + " of " + std::to_string(region.bytes) +
+                          " bytes grows beyond its end");
+  }
 }
 
 [[noreturn]] void refuse_end(const Region& region) {

@@ -90,5 +90,16 @@ TEST(RegionRole, HasNames) {
   EXPECT_STREQ(to_string(RegionRole::kv), "kv");
 }
 
+TEST(TapePlan, ARegionMayNotGrowBeyondItsEnd) {
+  TapePlan plan;
+  const auto grown = [](std::uint64_t per_token, std::uint64_t capacity) {
+    return Region{.name = "k", .bytes = 1000, .growth = {per_token, capacity}};
+  };
+  plan.append(grown(100, 10));
+  EXPECT_THROW(plan.append(grown(100, 11)), InvalidArgument);
+  EXPECT_THROW(plan.append(grown(std::uint64_t{1} << 40, std::uint64_t{1} << 40)), InvalidArgument);
+  EXPECT_EQ(plan.regions().size(), 1U);
+}
+
 }  // namespace
 }  // namespace tapedeck::tests

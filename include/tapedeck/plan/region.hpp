@@ -64,7 +64,7 @@ class TapePlan {
 
   /// Puts a region behind all others, at its alignment; `offset` is set here.
   /// @throws InvalidArgument where the end does not fit in 64 bits, the alignment is no power of
-  /// two, or the name is empty.
+  /// two, the name is empty, or the region grows beyond its bytes.
   void append(Region region);
   /// Adds a region at the offset it states. It may lie over regions that live at other times.
   /// @throws InvalidArgument as `append`, and where the offset is not aligned.
