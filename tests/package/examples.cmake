@@ -41,9 +41,14 @@ function(add_example name document line code)
     target_link_libraries(${target} PRIVATE tapedeck_spill)
   endif()
 
-  if(NOT code MATCHES "^// compile only\n")
-    add_test(NAME package.example.${name} COMMAND ${target})
-    set_tests_properties(package.example.${name} PROPERTIES LABELS package TIMEOUT 60)
+  if(code MATCHES "^// compile only\n" OR (code MATCHES "model\\.bin" AND NOT TARGET tapedeck_cli))
+    return()
+  endif()
+  add_test(NAME package.example.${name} COMMAND ${target}
+    WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/examples)
+  set_tests_properties(package.example.${name} PROPERTIES LABELS package TIMEOUT 60)
+  if(code MATCHES "model\\.bin")
+    set_tests_properties(package.example.${name} PROPERTIES FIXTURES_REQUIRED model.bin)
   endif()
 endfunction()
 
@@ -84,6 +89,14 @@ function(add_examples document)
     string(FIND "${text}" "${opening}" begin)
   endwhile()
 endfunction()
+
+# The model that examples read.
+if(TARGET tapedeck_cli)
+  add_test(NAME package.example_model
+    COMMAND tapedeck_cli make-model --dim 64 --layers 2 model.bin
+    WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/examples)
+  set_tests_properties(package.example_model PROPERTIES LABELS package FIXTURES_SETUP model.bin)
+endif()
 
 foreach(document IN LISTS documents)
   add_examples(${document})
