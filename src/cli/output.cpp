@@ -72,14 +72,15 @@ void LiveStat::make_way() const {
 void LiveStat::show(const Stat& stat) {
   if (style_ == Style::off) return;
   ++tokens_;
+  const std::string line = fmt::format("{} | {} tokens", stat.line(), stat.tokens);
   if (style_ == Style::lines) {
-    if (tokens_ % kTokensPerLine == 0) tell(stat.line() + '\n');
+    if (tokens_ % kTokensPerLine == 0) tell(line + '\n');
     return;
   }
   if (style_ == Style::in_place) {
-    tell(fmt::format("\r{}{}", stat.line(), kEraseLineEnd));
+    tell(fmt::format("\r{}{}", line, kEraseLineEnd));
   } else {
-    tell(fmt::format("{}{}{}{}", kGoBelow, stat.line(), kEraseLineEnd, kGoBack));
+    tell(fmt::format("{}{}{}{}", kGoBelow, line, kEraseLineEnd, kGoBack));
   }
   shown_ = true;
 }

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <string>
 
+#include "base/on_failure.hpp"
 #include "engine/kernels.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/tape_scope.hpp"
@@ -46,6 +47,7 @@ std::span<float> Decoder::forward(TokenId token) {
   assert(token < shape_.vocab);
   const TokenTakes takes = take_token(layout_.scratch(), shape_);
   const std::size_t position = layout_.advance(talk_);
+  OnFailure undo([&] { layout_.rewind(talk_, 1); });
   const Pass pass{.takes = takes, .position = position};
 
   const std::span<float> hidden = pass.takes.hidden;
@@ -55,6 +57,7 @@ std::span<float> Decoder::forward(TokenId token) {
   for (std::size_t layer = 0; layer < shape_.layers; ++layer) run_layer(layer, pass);
   rmsnorm(hidden, hidden, weights_.final_norm);
   matmul(pool_, pass.takes.logits, hidden, weights_.classifier);
+  undo.completed();
   return pass.takes.logits;
 }
 

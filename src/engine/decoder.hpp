@@ -39,8 +39,8 @@ class Decoder {
   /// Runs the model over one token, at the next position of the talk. The logits of the token that
   /// follows lie on scratch, until `layout.clear_pass()`.
   /// @pre token < shape().vocab, and scratch was cleared since the last pass.
-  /// @throws TapeFull when the talk has no room prepared, or scratch is too small; `clear_talk()`
-  /// then.
+  /// @throws TapeFull when the talk has no room prepared, or scratch is too small; the talk is as
+  /// it was.
   [[nodiscard]] std::span<float> forward(TokenId token);
 
   /// Tokens of this talk so far.

@@ -223,7 +223,7 @@ TEST(Decoder, AScratchThatIsTooSmallIsTapeFull) {
   const TempFolder folder;
   const engine::Checkpoint checkpoint(made(folder, "m", kWide));
   LayoutOptions options = checkpoint.options();
-  options.extra.scratch /= 2;
+  options.extra.scratch = 12'288;  // whole pages; the scores of some ten positions do not fit
   Layout layout(checkpoint.plan(), options);
   engine::ThreadPool pool(1);
   engine::Decoder decoder(checkpoint.shape(), checkpoint.load(layout), layout, pool);
@@ -235,6 +235,11 @@ TEST(Decoder, AScratchThatIsTooSmallIsTapeFull) {
     ADD_FAILURE() << "the last pass needs more";
   } catch (const TapeFull& full) {
     EXPECT_STREQ(full.name(), "scratch");
+    const std::size_t before = decoder.position();
+    EXPECT_GT(before, 0U);
+    layout.clear_pass();
+    EXPECT_THROW(static_cast<void>(decoder.forward(1)), TapeFull);
+    EXPECT_EQ(decoder.position(), before);  // the talk is as it was
   }
 }
 

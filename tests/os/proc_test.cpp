@@ -22,6 +22,14 @@ namespace {
 
 const std::size_t kPage = host_page();
 
+TEST(ResidentBytes, IsALineOfTheStatus) {
+  const TempFolder root;
+  root.write("self/status", "Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n");
+  EXPECT_EQ(os::resident_bytes({.proc = root.path()}), 2_MiB);
+  EXPECT_EQ(os::resident_bytes({.proc = root / "nowhere"}), std::nullopt);
+  EXPECT_GT(os::resident_bytes(), 100_KiB);
+}
+
 TEST(MeminfoBytes, ReadsALine) {
   const TempFolder root;
   root.write("meminfo",
