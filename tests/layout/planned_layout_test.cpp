@@ -227,32 +227,35 @@ TEST(PlannedLayoutGrowth, IsGrowthInsideAPassToTheGuard) {
   EXPECT_THROW(layout.clear_pass(), PassViolation);
 }
 
+// A talk that grows three times, and whatever was asked for and not had.
+Complaints grow_a_talk() {
+  LayoutOptions asked = options(Commit::with_talks);
+  asked.growth_step = 8;
+  Layout layout(small_plan(), asked);
+  for (const std::uint64_t tokens : {8U, 64U, 512U}) {
+    const std::size_t before = layout.history().committed();
+    try {
+      layout.prepare(0, tokens);
+    } catch (const SystemError&) {
+      EXPECT_EQ(layout.history().committed(), before);
+      EXPECT_EQ(layout.decommit(0), 0U);  // nothing is left half done
+      throw;
+    }
+    layout.advance(0, tokens);
+  }
+  Complaints complaints;
+  const Stat stat = layout.stat();
+  for (const TapeStat& tape : {stat.weights, stat.scratch, stat.history}) {
+    for (const std::int32_t refusal : tape.unmet) {
+      if (refusal != 0) complaints.push_back(errno_name(refusal));
+    }
+  }
+  return complaints;
+}
+
 TEST(PlannedLayoutGrowth, EveryCallThatFailsLeavesTheTalkAsItWas) {
-  const Work work{.run =
-                      [] {
-                        LayoutOptions asked = options(Commit::with_talks);
-                        asked.growth_step = 8;
-                        Layout layout(small_plan(), asked);
-                        Complaints complaints;
-                        for (const std::uint64_t tokens : {8U, 64U, 512U}) {
-                          const std::size_t before = layout.history().committed();
-                          try {
-                            layout.prepare(0, tokens);
-                          } catch (const SystemError&) {
-                            EXPECT_EQ(layout.history().committed(), before);
-                            throw;
-                          }
-                        }
-                        const Stat stat = layout.stat();
-                        for (const TapeStat& tape : {stat.weights, stat.scratch, stat.history}) {
-                          for (const std::int32_t refusal : tape.unmet) {
-                            if (refusal != 0) complaints.push_back(errno_name(refusal));
-                          }
-                        }
-                        return complaints;
-                      },
-                  // Advice about pages is advice; without these warming asks otherwise.
-                  .silent = {"madvise", "open", "pread", "read", "fopen"}};
+  // Advice about pages is advice; without these warming asks otherwise.
+  const Work work{.run = grow_a_talk, .silent = {"madvise", "open", "pread", "read", "fopen"}};
   EXPECT_GT(sweep(work, ENOMEM), 10U);
 }
 
