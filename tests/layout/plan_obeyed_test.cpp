@@ -113,7 +113,7 @@ LayerShape random_layer(std::mt19937_64& random) {
       layer.attention = Attention::none;
       layer.recurrence = Recurrence::mamba2;
       layer.conv_state = one_of({3, 1000, 4097});
-      layer.state = one_of({1, 1000, 4096 * 3});
+      layer.state = one_of({1, 1000, std::uint64_t{4096} * 3});
       layer.inner = one_of({16, 256});
       break;
     case 1:

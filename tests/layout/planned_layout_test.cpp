@@ -147,7 +147,7 @@ TEST_P(PlannedLayout, ATalkBeyondThePlanIsRefusedAndStaysAsItWas) {
     FAIL() << "room for 1025 tokens in 1024 cells";
   } catch (const TapeFull& full) {
     EXPECT_STREQ(full.name(), "history");
-    EXPECT_EQ(full.requested(), 25 * 3 * kRow);
+    EXPECT_EQ(full.requested(), std::uint64_t{25} * 3 * kRow);
     EXPECT_EQ(full.total(), (2 * kContext + kWindow) * kRow + 100);
   }
   EXPECT_THROW(layout.prepare(0, ~std::uint64_t{0}), TapeFull);
@@ -174,9 +174,9 @@ TEST(PlannedLayoutGrowth, CommitsWhatTheTokensNeedAndNoMore) {
   Layout layout(small_plan(), asked);
   EXPECT_EQ(layout.history().committed(), 100U);  // the state alone
   layout.prepare(0, 8);
-  EXPECT_EQ(layout.history().committed(), 3 * 8 * kRow + 100);
+  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 8 * kRow + 100);
   layout.prepare(0, 9);  // a page more of each
-  EXPECT_EQ(layout.history().committed(), 3 * 16 * kRow + 100);
+  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 16 * kRow + 100);
   layout.prepare(0, kContext);
   EXPECT_EQ(layout.history().committed(), (2 * kContext + kWindow) * kRow + 100);
   EXPECT_EQ(layout.stat().history.committed, layout.history().committed());
@@ -188,7 +188,7 @@ TEST(PlannedLayoutGrowth, GrowsByItsStep) {
   asked.growth_step = 128;
   Layout layout(small_plan(), asked);
   layout.prepare(0, 1);
-  EXPECT_EQ(layout.history().committed(), 3 * 128 * kRow + 100);
+  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 128 * kRow + 100);
   layout.prepare(0, 128);
   EXPECT_EQ(layout.stat().history.grows, 1U);
   layout.prepare(0, 129);
@@ -204,7 +204,7 @@ TEST(PlannedLayoutGrowth, PagesGoBackAndAddressesStay) {
   layout.advance(0, 8);
   Pattern(1).write(layout.history_at(k).data(), 8 * kRow);
   EXPECT_EQ(layout.decommit(0), (2 * (1024 - 8) + (256 - 8)) * kRow);
-  EXPECT_EQ(layout.history().committed(), 3 * 8 * kRow + 100);
+  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 8 * kRow + 100);
   EXPECT_TRUE(Pattern(1).is_at(layout.history_at(k).data(), 8 * kRow));
   EXPECT_THROW(layout.advance(0), TapeFull);
   layout.prepare(0, 1);

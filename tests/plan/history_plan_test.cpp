@@ -92,6 +92,22 @@ TEST(HistoryPlan, WindowHoldsWindowAndMicroBatch) {
   EXPECT_EQ(of(model, {.context = 8192, .sequences = 4, .unified = true}).window, 2560 * row);
 }
 
+// A config says what its library does; llama.cpp keeps every token of such a model.
+TEST(HistoryPlan, SomeWindowsAreNotTheEngines) {
+  Model model = model_of({windowed_layer(attention_layer(4, 1, 256, 128), 512)}, 512, 1000, 32768);
+  const std::uint64_t row = std::uint64_t{2} * 256 * 2;
+  const PlanOptions engine = {.profile = Profile::llama_cpp};
+  for (const char* name : {"mistral", "mixtral", "phi3", "starcoder2", "qwen2"}) {
+    model.shape.architecture = name;
+    EXPECT_EQ(of(model, engine).kv, 32768 * row) << name;
+    EXPECT_EQ(of(model, engine).window, 0U) << name;
+    EXPECT_EQ(of(model, {}).window, 1024 * row) << name;
+  }
+  model.shape.architecture = "gemma2";
+  EXPECT_EQ(of(model, engine).window, 1024 * row);
+  EXPECT_EQ(of(model, engine).kv, 0U);
+}
+
 TEST(HistoryPlan, ChunksActAsWindows) {
   Model model =
       model_of({windowed_layer(attention_layer(4, 1, 256, 128), 8192)}, 512, 1000, 131072);
@@ -135,7 +151,7 @@ TEST(HistoryPlan, SharedCachesAreOwnedOnce) {
 
 TEST(HistoryPlan, StatesAreF32PerSequence) {
   const Model model = model_of({mamba2_layer(), attention_layer(4, 4, 64, 128)});
-  const std::uint64_t state = (std::uint64_t{3} * (3072 + 2 * 128) + 3072 * 128) * 4;
+  const std::uint64_t state = (std::uint64_t{3} * (3072 + 2 * 128) + std::uint64_t{3072} * 128) * 4;
   EXPECT_EQ(of(model, {}).recurrent, state);
   EXPECT_EQ(of(model, {.sequences = 4}).recurrent, 4 * state);
   EXPECT_EQ(of(model, {.rollback_states = 2}).recurrent, 3 * state);

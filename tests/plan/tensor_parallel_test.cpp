@@ -43,8 +43,7 @@ TEST(PlanRanks, TwoRanksShareWhatCanBeCut) {
   const RankPlan plan = plan_ranks(small(), {}, 2);
   ASSERT_EQ(plan.ranks.size(), 2U);
   EXPECT_FALSE(plan.replicates_kv_heads);
-  const std::uint64_t cut =
-      (std::uint64_t{1000} * 512 + 512 * 512 + 2 * 128 * 512 + 1024 * 512) * 2;
+  const std::uint64_t cut = std::uint64_t{1000 + 512 + 2 * 128 + 1024} * 512 * 2;
   const std::uint64_t whole = std::uint64_t{2} * 512 * 2;
   for (const RankBytes& rank : plan.ranks) {
     EXPECT_EQ(rank.weights, cut / 2 + whole);
@@ -57,7 +56,7 @@ TEST(PlanRanks, TwoRanksShareWhatCanBeCut) {
 TEST(PlanRanks, ReplicateKvHeadsThatDoNotDivide) {
   const RankPlan plan = plan_ranks(small(), {}, 4);
   EXPECT_TRUE(plan.replicates_kv_heads);
-  const std::uint64_t cut = (std::uint64_t{1000} * 512 + 512 * 512 + 1024 * 512) * 2;
+  const std::uint64_t cut = std::uint64_t{1000 + 512 + 1024} * 512 * 2;
   const std::uint64_t one_head =
       std::uint64_t{2} * 64 * 512 * 2;  // of K and of V, on two ranks each
   for (const RankBytes& rank : plan.ranks) {
@@ -90,7 +89,7 @@ TEST(PlanRanks, LatentRowsAreOnEveryRank) {
 
 TEST(PlanRanks, StatesAreCut) {
   const RankPlan plan = plan_ranks(model_of({mamba2_layer()}), {}, 4);
-  const std::uint64_t whole = (std::uint64_t{3} * (3072 + 2 * 128) + 3072 * 128) * 4;
+  const std::uint64_t whole = (std::uint64_t{3} * (3072 + 2 * 128) + std::uint64_t{3072} * 128) * 4;
   for (const RankBytes& rank : plan.ranks) EXPECT_EQ(rank.history, whole / 4);
 }
 
