@@ -21,8 +21,9 @@ namespace model {
 enum class Windows : std::uint8_t {
   none,
   all,
-  above_first,  ///< From `max_window_layers` on, where `use_sliding_window` says so (Qwen2).
-  but_last_of,  ///< All but the last of each `period` layers.
+  above_first,   ///< From `max_window_layers` on, where `use_sliding_window` says so (Qwen2).
+  but_last_of,   ///< All but the last of each `period` layers.
+  but_first_of,  ///< All but the first of each `period` layers.
 };
 
 /// Which layers keep a recurrent state, where the file has no list of its own.
@@ -67,6 +68,19 @@ enum Trait : std::uint32_t {
   kRouterCorrection = 1U << 27U,   ///< The router has a number for each expert.
   kStateNorms = 1U << 28U,         ///< Inside the recurrent branch (Jamba).
   kOffsetPositions = 1U << 29U,    ///< The table of positions has rows in front (OPT).
+  kListedWindows = 1U << 30U,   ///< llama.cpp knows the windowed layers by the file's list alone.
+  kSharedIndexers = 1U << 31U,  ///< Some layers use the choice of an earlier one's indexer (GLM).
+};
+
+/// Tensors of one family only, beside those that the traits tell of.
+enum class Family : std::uint8_t {
+  none,
+  bert,     ///< Types of tokens, a pooler; nothing behind the last layer.
+  olmo,     ///< Norms have no weights.
+  mllama,   ///< Layers that attend to an image, and a token for it.
+  gemma3n,  ///< As gemma4, and four streams that a layer mixes.
+  gemma4,   ///< An embedding for each layer.
+  rwkv7,    ///< Time mixing with low-rank gates.
 };
 
 /// What confirms the rules of a row; a shape made by it is exact then.
@@ -74,6 +88,7 @@ enum Tested : std::uint8_t {
   kNothing = 0,
   kEngine = 1,  ///< Figures that llama.cpp printed for GGUF files with these rules.
   kCount = 2,   ///< The published parameter count of a config.json.
+  kSource = 4,  ///< What a GGUF file keeps: llama.cpp's published source, line by line.
 };
 
 /// A row of the table.
@@ -81,9 +96,12 @@ struct Architecture {
   std::string_view gguf;    ///< general.architecture; several names are separated by blanks.
   std::string_view config;  ///< model_type; likewise.
   std::uint32_t traits = 0;
+  Family family = Family::none;
   std::uint8_t tested = kNothing;
   Windows windows = Windows::none;
   std::uint8_t period = 0;
+  std::uint8_t windowed_depth = 0;  ///< llama.cpp has windows only in models of so many layers.
+  std::uint32_t engine_window = 0;  ///< What llama.cpp takes, whatever window a file states.
   Recurrence recurrence = Recurrence::none;
   States states = States::none;
   std::array<Default, 2> defaults{};  ///< What holds where a file is silent.
@@ -94,11 +112,12 @@ struct Architecture {
   [[nodiscard]] constexpr bool plain() const noexcept {
     const bool windowless =
         windows == Windows::none || windows == Windows::above_first || has(kWindowlessEngine);
-    return windowless && states == States::none && !has(kLatent) && !has(kUnknownParameters);
+    return windowless && states == States::none && !has(kLatent) && !has(kUnknownParameters) &&
+           !has(kListedWindows);
   }
   [[nodiscard]] constexpr bool confirmed(Dialect dialect) const noexcept {
     if (dialect == Dialect::config) return (tested & kCount) != 0;
-    return (tested & kEngine) != 0 || plain();
+    return (tested & (kEngine | kSource)) != 0 || plain();
   }
 };
 

@@ -103,12 +103,20 @@ std::optional<LayerParts> listed(const Figures& figures, bool one_part, std::siz
   return std::nullopt;
 }
 
-std::optional<bool> listed_window(const Figures& figures, std::size_t layer) {
+// Whether a list of windowed layers counts. llama.cpp reads one where it knows a pattern; of an
+// architecture that the table does not have, it is the best there is.
+bool reads_list(const Figures& figures, const Architecture& architecture) {
+  const bool known = figures.dialect() == Dialect::gguf && !architecture.gguf.empty();
+  return !known || architecture.period != 0 || architecture.has(kListedWindows);
+}
+
+std::optional<bool> listed_window(const Figures& figures, const Architecture& architecture,
+                                  std::size_t layer) {
   constexpr std::string_view kLetters = "sliding_window_pattern";
   if (const auto letters = figures.text(kLetters); letters && !letters->empty()) {
     return (*letters)[layer % letters->size()] == 'L';
   }
-  if (figures.is_list(Figure::window_period)) {
+  if (reads_list(figures, architecture) && figures.is_list(Figure::window_period)) {
     return figures.find(Figure::window_period, layer) != 0;
   }
   constexpr std::string_view kNumbers = "hybrid_layer_pattern no_rope_layers";
@@ -129,27 +137,37 @@ bool windowed_by_rule(const Figures& figures, const Architecture& architecture, 
       return figures.flag("use_sliding_window").value_or(false) &&
              layer >= figures.get(Figure::first_windowed_layer, 0);
     case Windows::but_last_of:
+    case Windows::but_first_of:
       break;
   }
   const std::uint64_t period = figures.get(Figure::window_period, architecture.period);
+  const bool first = architecture.windows == Windows::but_first_of;
   // As llama.cpp: a period of 0 is "all".
-  return period == 0 || layer % period != period - 1;
+  return period == 0 || layer % period != (first ? 0 : period - 1);
+}
+
+// Whether llama.cpp has windows in such a model at all.
+bool engine_has_windows(const Figures& figures, const Architecture& architecture) {
+  if (architecture.has(kWindowlessEngine)) return false;
+  const std::uint64_t depth = figures.get(Figure::layers, 0) - figures.get(Figure::draft_layers, 0);
+  return architecture.windowed_depth == 0 || depth == architecture.windowed_depth;
 }
 
 Attention attention_of(const Figures& figures, const Architecture& architecture,
                        std::size_t layer) {
   const bool config = figures.dialect() == Dialect::config;
-  if (!config && architecture.has(kWindowlessEngine)) return Attention::full;
+  if (!config && !engine_has_windows(figures, architecture)) return Attention::full;
   if (!figures.flag("use_sliding_window").value_or(true)) return Attention::full;
   const bool chunks = architecture.has(kChunks);
-  // How a Llama 4 without chunks is written.
-  if (!config && chunks && figures.get(Figure::window, 1) == 0) return Attention::full;
-  const std::uint64_t window = figures.get(chunks ? Figure::chunk : Figure::window, 0);
+  // Llama 4: a header is silent of its chunks, and one without them states a window of 0.
+  const bool by_chunk = config && chunks;
+  const std::uint64_t absent = config || !chunks ? 0 : architecture.engine_window;
+  const std::uint64_t window = figures.get(by_chunk ? Figure::chunk : Figure::window, absent);
   if (window == 0) return Attention::full;
   // A window that the context cannot fill is none.
   const std::uint64_t context = figures.get(Figure::context, 0);
   if (config && context != 0 && window >= context) return Attention::full;
-  const std::optional<bool> stated = listed_window(figures, layer);
+  const std::optional<bool> stated = listed_window(figures, architecture, layer);
   const bool windowed = stated ? *stated : windowed_by_rule(figures, architecture, layer);
   if (!windowed) return Attention::full;
   return chunks ? Attention::chunked : Attention::windowed;

@@ -27,7 +27,8 @@ std::uint64_t query_heads(const Figures& figures, bool windowed, std::size_t lay
 std::uint64_t cached_heads(const Figures& figures, bool windowed, std::uint64_t heads,
                            std::size_t layer) {
   const auto special = figures.find(windowed ? Figure::kv_heads_windowed : Figure::kv_heads_full);
-  if (special) return *special;
+  // Gemma 4's wide layers have heads of their own number where their V is K.
+  if (special && (windowed || figures.flag("attention_k_eq_v").value_or(true))) return *special;
   if (const auto group = figures.real(block(layer) + "attention.n_heads_in_group")) {
     if (*group >= 1 && *group <= static_cast<double>(heads)) {
       return heads / static_cast<std::uint64_t>(*group);
@@ -42,6 +43,20 @@ std::uint64_t cached_heads(const Figures& figures, bool windowed, std::uint64_t 
   return figures.get(Figure::kv_heads, heads, layer);
 }
 
+std::uint64_t window_of(const Figures& figures, const Architecture& architecture, Attention kind,
+                        std::size_t layer) {
+  const bool fixed = figures.dialect() == Dialect::gguf && architecture.engine_window != 0;
+  if (fixed) return architecture.engine_window;
+  return figures.get(kind == Attention::chunked ? Figure::chunk : Figure::window, 0, layer);
+}
+
+// llama.cpp takes the first layer's number for all where a header states no head size.
+std::uint64_t splitting_heads(const Figures& figures, const LayerShape& shape) {
+  const std::uint64_t first =
+      figures.dialect() == Dialect::gguf ? figures.get(Figure::heads, 0) : shape.heads;
+  return first == 0 ? shape.heads : first;
+}
+
 void set_attention(const Figures& figures, const Architecture& architecture, std::size_t layer,
                    Attention kind, LayerShape& shape) {
   const bool windowed = kind == Attention::windowed || kind == Attention::chunked;
@@ -49,21 +64,32 @@ void set_attention(const Figures& figures, const Architecture& architecture, std
   shape.heads = query_heads(figures, windowed, layer);
   shape.kv_heads = cached_heads(figures, windowed, shape.heads, layer);
   if (shape.kv_heads == 0) figures.refuse(Figure::kv_heads, "is 0 in a layer with attention");
-  if (windowed) {
-    shape.window =
-        figures.get(kind == Attention::chunked ? Figure::chunk : Figure::window, 0, layer);
-  }
-  const std::uint64_t split = figures.get(Figure::hidden, 0) / shape.heads;
-  shape.key_dim = figures.get(Figure::head_dim, split, layer);
   const bool config = figures.dialect() == Dialect::config;
+  if (windowed) shape.window = window_of(figures, architecture, kind, layer);
+  const std::uint64_t split = figures.get(Figure::hidden, 0) / splitting_heads(figures, shape);
+  shape.key_dim = figures.get(Figure::head_dim, split, layer);
   shape.value_dim = figures.get(Figure::value_dim, config ? shape.key_dim : split, layer);
   if (config && architecture.has(kLowRank)) {
     shape.key_dim = figures.get(Figure::nope_dim, 0) + figures.get(Figure::rope_dim, 0);
     shape.value_dim = figures.get(Figure::value_dim, split);
   }
   const auto key = figures.find(windowed ? Figure::head_dim_windowed : Figure::head_dim_full);
-  if (key) shape.key_dim = shape.value_dim = *key;
+  if (key) shape.key_dim = *key;
+  if (key && config) shape.value_dim = *key;  // A header states each by itself.
   if (windowed) shape.value_dim = figures.get(Figure::value_dim_windowed, shape.value_dim);
+}
+
+// GLM-5.2's layers share the choice of an earlier one. Source: models/glm-dsa.cpp of llama.cpp,
+// which knows the models whose headers have no list by their context.
+bool owns_indexer(const Figures& figures, const Architecture& architecture, std::size_t layer) {
+  const auto words = figures.texts("indexer_types");
+  if (layer < words.size()) return words[layer] != "shared";
+  if (figures.dialect() == Dialect::config || !architecture.has(kSharedIndexers)) return true;
+  const auto list = figures.integers("attention.indexer.types");
+  if (layer < list.size()) return list[layer] != 0;
+  constexpr std::uint64_t kContextOfShared = 1'048'576;
+  if (figures.get(Figure::context, 0) < kContextOfShared) return true;
+  return layer < 2 || layer % 4 == 2;
 }
 
 // DeepSeek's cache: one row of kv_lora_rank + rope elements, of which V is a part.
@@ -76,14 +102,13 @@ void set_latent(const Figures& figures, const Architecture& architecture, std::s
   const bool gguf = figures.dialect() == Dialect::gguf;
   if (gguf && !figures.find(Figure::latent_key_dim)) return;
   shape.attention = Attention::latent;
-  shape.kv_heads = 1;
+  if (!gguf) shape.kv_heads = 1;  // A header states it; the config's number is of another form.
   shape.key_dim = *rank + figures.get(Figure::rope_dim, 0);
   if (gguf) shape.key_dim = figures.get(Figure::head_dim, shape.key_dim);
   shape.value_dim = 0;
-  // GLM-5.2's layers share the choice of an earlier one.
-  const auto indexers = figures.texts("indexer_types");
-  if (layer < indexers.size() && indexers[layer] == "shared") return;
-  shape.indexer_dim = figures.get(Figure::indexer_dim, 0);
+  if (owns_indexer(figures, architecture, layer)) {
+    shape.indexer_dim = figures.get(Figure::indexer_dim, 0);
+  }
 }
 
 // DeepSeek V4: K is V, rows of a layer are shared by so many tokens, the latest are kept apart.
@@ -180,6 +205,19 @@ std::uint64_t implied_width(const Figures& figures, const Architecture& architec
   return static_cast<std::uint64_t>(wide * between(0, figures.real("expansion_ratio"), 4, 1024));
 }
 
+// The layers from this one on read the caches of earlier ones.
+std::uint64_t cache_owners(const Figures& figures, std::uint64_t count) {
+  // llama.cpp counts Gemma 3n's owners itself, and overlooks what the header says of the others.
+  const auto counted = figures.find(Figure::cache_layers);
+  if (counted && figures.dialect() == Dialect::gguf) return *counted;
+  const auto shared = figures.find(Figure::shared_cache_layers);
+  if (!shared) return count;
+  const bool stated = figures.stated(Figure::shared_cache_layers) != nullptr;
+  if (!stated && *shared >= count) return count;  // A library's number for larger models.
+  if (*shared > count) figures.refuse(Figure::shared_cache_layers, "is more than all layers");
+  return count - *shared;
+}
+
 // Some configs state a width that the model rounds or scales.
 std::uint64_t dense_width(const Figures& figures, const Architecture& architecture,
                           std::size_t layer) {
@@ -192,6 +230,8 @@ std::uint64_t dense_width(const Figures& figures, const Architecture& architectu
   if (!stated && figures.dialect() == Dialect::gguf) return 0;
   const std::uint64_t width = stated ? *stated : implied_width(figures, architecture, hidden);
   if (architecture.has(kHalvedFfn)) return width / 2;
+  const bool wide = figures.flag("use_double_wide_mlp").value_or(false);  // Gemma 4
+  if (wide && layer >= cache_owners(figures, figures.get(Figure::layers, 0))) return 2 * width;
   if (!figures.flag("block_auto_adjust_ff_dim").value_or(false)) return width;
   // LFM2. Source: Lfm2MLP of transformers.
   const std::uint64_t gated = 2 * width / 3;
@@ -237,14 +277,6 @@ void set_experts(const Figures& figures, LayerShape& shape) {
   shape.expert_ffn = figures.get(Figure::expert_ffn, 0);
   shape.shared_ffn = figures.get(Figure::shared_experts, 0) * shape.expert_ffn;
   shape.shared_ffn = figures.get(Figure::shared_ffn, shape.shared_ffn);
-}
-
-// The layers from this one on read the caches of earlier ones.
-std::uint64_t cache_owners(const Figures& figures, std::uint64_t count) {
-  const auto shared = figures.find(Figure::shared_cache_layers);
-  if (!shared) return figures.get(Figure::cache_layers, count);
-  if (*shared > count) figures.refuse(Figure::shared_cache_layers, "is more than all layers");
-  return count - *shared;
 }
 
 // What was taken to be so although no file or engine confirms it.
@@ -305,6 +337,10 @@ void make_layers(const Figures& figures, const Architecture* known, const Tensor
     if (!parts.feed_forward) continue;
     if (moe && has_experts(figures, tensors, i)) {
       set_experts(figures, layer);
+      // Gemma 4's dense part is there too: every token uses it.
+      if (architecture.family == Family::gemma4) {
+        layer.shared_ffn = dense_width(figures, architecture, i);
+      }
     } else {
       layer.ffn = dense_width(figures, architecture, i);
     }

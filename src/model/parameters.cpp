@@ -1,5 +1,7 @@
 #include "model/parameters.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -17,6 +19,7 @@ class Collector {
 
   void add_outside();
   void add_layer(const LayerShape& layer);
+  void add_family();
   [[nodiscard]] std::vector<Parameter> take() && { return std::move(parameters_); }
 
  private:
@@ -34,7 +37,13 @@ class Collector {
 
   void add_attention(const LayerShape& layer);
   void add_low_rank_attention(const LayerShape& layer);
+  void add_cross_attention();
   void add_query_key_norms(const LayerShape& layer);
+  void add_bert();
+  void add_layer_inputs();
+  void add_gemma3n();
+  void add_rwkv7();
+  void add_low_rank(std::string_view key, double width, std::uint64_t count, bool bias);
   void add_state(const LayerShape& layer);
   void add_mamba1(const LayerShape& layer);
   void add_mamba2(const LayerShape& layer);
@@ -44,6 +53,9 @@ class Collector {
   void add_norms(const LayerShape& layer);
 
   [[nodiscard]] bool says(std::string_view key) const { return figures_.flag(key).value_or(false); }
+  [[nodiscard]] bool is(Family family) const { return architecture_.family == family; }
+  /// Of a key that one family has.
+  [[nodiscard]] std::uint64_t number(std::string_view key, std::uint64_t otherwise) const;
 
   const Figures& figures_;
   const Architecture& architecture_;
@@ -80,7 +92,16 @@ void Collector::add(std::string_view name, ParameterKind kind, std::uint64_t row
   parameters_[at->second].count += count;
 }
 
+std::uint64_t Collector::number(std::string_view key, std::uint64_t otherwise) const {
+  const auto stated = figures_.real(key);
+  if (!stated) return otherwise;
+  const bool honest = *stated >= 0 && *stated <= static_cast<double>(Figures::kLargest);
+  if (!honest) figures_.refuse(*figures_.entry(key), "is beyond any model");
+  return static_cast<std::uint64_t>(*stated);
+}
+
 void Collector::norm(std::string_view name, std::uint64_t width, std::uint64_t count) {
+  if (is(Family::olmo)) return;
   add(name, ParameterKind::norm, 1, width, count);
   if (architecture_.has(kNormBias)) add("norm_bias", ParameterKind::bias, 1, width, count);
 }
@@ -100,7 +121,7 @@ void Collector::add_outside() {
     add("positions", ParameterKind::embedding, rows, hidden_);
   }
   if (architecture_.has(kEmbeddingNorm)) norm("embedding_norm", hidden_);
-  norm("final_norm", hidden_);
+  if (!is(Family::bert)) norm("final_norm", hidden_);
   if (!shape_.tied) add("head", ParameterKind::head, shape_.vocabulary, hidden_);
   if (architecture_.has(kHeadBias) || says("lm_head_bias")) {
     vector("head_bias", ParameterKind::bias, shape_.vocabulary);
@@ -109,6 +130,8 @@ void Collector::add_outside() {
 
 void Collector::add_layer(const LayerShape& layer) {
   add_norms(layer);
+  // What Llama 3.2 attends to in such a layer is an image.
+  if (is(Family::mllama) && layer.attention == Attention::none) add_cross_attention();
   if (layer.attention != Attention::none) {
     if (architecture_.has(kLowRank)) {
       add_low_rank_attention(layer);
@@ -123,7 +146,8 @@ void Collector::add_layer(const LayerShape& layer) {
 
 // One before each part, and one after it where there are four.
 void Collector::add_norms(const LayerShape& layer) {
-  const bool mixes = layer.attention != Attention::none || layer.recurrence != Recurrence::none;
+  const bool mixes = layer.attention != Attention::none || layer.recurrence != Recurrence::none ||
+                     is(Family::mllama);
   const bool feeds = layer.ffn != 0 || layer.experts != 0;
   std::uint64_t parts = (mixes ? 1U : 0U) + (feeds ? 1U : 0U);
   // Falcon-7B's parts stand side by side, behind one norm; later Falcons have two again.
@@ -137,10 +161,16 @@ void Collector::add_attention(const LayerShape& layer) {
   projection("layers.attention.q", architecture_.has(kOutputGate) ? 2 * queries : queries, hidden_,
              input_bias_);
   projection("layers.attention.k", layer.kv_heads * layer.key_dim, hidden_, input_bias_);
-  projection("layers.attention.v", layer.kv_heads * layer.value_dim, hidden_, input_bias_);
+  // In Gemma 4's wide layers V may be K.
+  const bool one = says("attention_k_eq_v") && layer.attention == Attention::full;
+  const std::uint64_t values = one ? 0 : layer.kv_heads * layer.value_dim;
+  projection("layers.attention.v", values, hidden_, input_bias_);
   projection("layers.attention.output", hidden_, layer.heads * layer.value_dim, output_bias_);
   add_query_key_norms(layer);
-  if (architecture_.has(kSinks)) {
+  const bool windowed = layer.attention == Attention::windowed;
+  const bool asked = says(windowed ? "add_swa_attention_sink_bias"  // MiMo-V2
+                                   : "add_full_attention_sink_bias");
+  if (architecture_.has(kSinks) || asked) {
     vector("layers.attention.sinks", ParameterKind::other, layer.heads);
   }
 }
@@ -154,6 +184,105 @@ void Collector::add_query_key_norms(const LayerShape& layer) {
   if (architecture_.has(kWideNorms)) {
     norm("layers.attention.q_norm", layer.heads * layer.key_dim);
     norm("layers.attention.k_norm", layer.kv_heads * layer.key_dim);
+  }
+}
+
+// Source: MllamaCrossAttentionDecoderLayer of transformers.
+void Collector::add_cross_attention() {
+  const std::uint64_t heads = figures_.get(Figure::heads, 1);
+  const std::uint64_t size = heads == 0 ? 0 : hidden_ / heads;
+  const std::uint64_t cached = figures_.get(Figure::kv_heads, heads) * size;
+  matrix("layers.cross_attention.q", hidden_, hidden_);
+  matrix("layers.cross_attention.k", cached, hidden_);
+  matrix("layers.cross_attention.v", cached, hidden_);
+  matrix("layers.cross_attention.output", hidden_, hidden_);
+  norm("layers.cross_attention.norm", size, 2);  // of queries and keys
+  add("layers.cross_attention.gate", ParameterKind::other, 1, 1, 2);
+}
+
+// Source: BertEmbeddings and BertPooler of transformers.
+void Collector::add_bert() {
+  add("token_types", ParameterKind::embedding, number("type_vocab_size", 2), hidden_);
+  projection("pooler", hidden_, hidden_, true);
+}
+
+// Source: Gemma3nTextModel and Gemma4TextModel of transformers, and their layers.
+void Collector::add_layer_inputs() {
+  // Gemma 3n has them where its config is silent.
+  const std::uint64_t width = number("hidden_size_per_layer_input", is(Family::gemma3n) ? 256 : 0);
+  if (width == 0) return;
+  const std::uint64_t layers = shape_.layers.size();
+  const std::uint64_t rows = number("vocab_size_per_layer_input", 262'144);
+  add("layer_embedding", ParameterKind::embedding, rows, layers * width);
+  matrix("layer_projection", layers * width, hidden_);
+  norm("layer_projection_norm", width);
+  add("layers.input_gate", ParameterKind::matrix, width, hidden_, layers);
+  add("layers.input_projection", ParameterKind::matrix, hidden_, width, layers);
+  norm("layers.input_norm", hidden_, layers);
+}
+
+// Source: Gemma3nTextAltUp and Gemma3nTextLaurelBlock of transformers.
+void Collector::add_gemma3n() {
+  const std::uint64_t layers = shape_.layers.size();
+  const std::uint64_t streams = number("altup_num_inputs", 4);
+  const std::uint64_t rank = number("laurel_rank", 64);
+  if (streams == 0) return;
+  add("streams", ParameterKind::matrix, hidden_, hidden_, 2 * (streams - 1));  // there and back
+  add("layers.streams.correction", ParameterKind::other, streams, streams, layers);
+  add("layers.streams.prediction", ParameterKind::other, streams * streams, streams, layers);
+  add("layers.streams.router", ParameterKind::matrix, streams, hidden_, layers);
+  norm("layers.streams.norm", hidden_, layers);
+  add("layers.streams.scale", ParameterKind::other, 1, hidden_, layers);
+  add("layers.laurel.left", ParameterKind::matrix, rank, hidden_, layers);
+  add("layers.laurel.right", ParameterKind::matrix, hidden_, rank, layers);
+  norm("layers.laurel.norm", hidden_, layers);
+}
+
+// A vector made from another one through few dimensions, in `count` layers. Where the config is
+// silent, their number follows from the hidden width, as in the model's own code.
+void Collector::add_low_rank(std::string_view key, double width, std::uint64_t count, bool bias) {
+  constexpr std::uint64_t kStep = 32;
+  const auto steps = static_cast<std::uint64_t>(std::llround(width / kStep));
+  const std::uint64_t rank = number(key, kStep * std::max<std::uint64_t>(steps, 1));
+  add("layers.mix.gates", ParameterKind::matrix, rank, hidden_, count);
+  add("layers.mix.gates", ParameterKind::matrix, hidden_, rank, count);
+  if (bias) add("layers.mix.vectors", ParameterKind::other, 1, hidden_, count);
+}
+
+// Source: RWKV_Tmix_x070 and RWKV_CMix_x070 of RWKV-LM.
+void Collector::add_rwkv7() {
+  const std::uint64_t layers = shape_.layers.size();
+  const double root = std::sqrt(static_cast<double>(hidden_));
+  // Of queries, keys, values and the output.
+  add("layers.mix.projections", ParameterKind::matrix, hidden_, hidden_, 4 * layers);
+  // Seven mix a token with the one before; three scale keys, and the bonus of the present token.
+  add("layers.mix.vectors", ParameterKind::other, 1, hidden_, (7ULL + 3) * layers);
+  norm("layers.mix.norm", hidden_, layers);
+  add_low_rank("decay_low_rank_dim", 1.8 * root, layers, true);
+  add_low_rank("a_low_rank_dim", 1.8 * root, layers, true);
+  add_low_rank("v_low_rank_dim", 1.3 * root, layers - 1, true);  // The first layer's are mixed in.
+  add_low_rank("gate_low_rank_dim", 0.6 * std::pow(static_cast<double>(hidden_), 0.8), layers,
+               false);
+}
+
+void Collector::add_family() {
+  constexpr std::uint64_t kImageTokens = 8;  // Rows of the embedding that the head has not.
+  switch (architecture_.family) {
+    case Family::none:
+    case Family::olmo:
+      return;
+    case Family::bert:
+      return add_bert();
+    case Family::rwkv7:
+      return add_rwkv7();
+    case Family::gemma3n:
+      add_gemma3n();
+      return add_layer_inputs();
+    case Family::gemma4:
+      return add_layer_inputs();
+    case Family::mllama:
+      add("image_embedding", ParameterKind::embedding, kImageTokens, hidden_);
+      return;
   }
 }
 
@@ -225,7 +354,9 @@ void Collector::add_mamba2(const LayerShape& layer) {
       figures_.get(Figure::conv_kernel, 4));
   vector("layers.state.kernel_bias", ParameterKind::bias, layer.inner + shared);
   add("layers.state.head", ParameterKind::other, 1, heads, 3);  // A, D and the time step's bias
-  norm("layers.state.norm", layer.inner);
+  // Falcon-H1 has one where it says so.
+  const bool beside = architecture_.states == States::beside_attention;
+  if (!beside || says("mamba_rms_norm")) norm("layers.state.norm", layer.inner);
   matrix("layers.state.out", hidden_, layer.inner);
 }
 
@@ -277,9 +408,12 @@ void Collector::add_experts(const LayerShape& layer) {
 std::vector<Parameter> make_parameters(const Figures& figures, const Architecture& architecture,
                                        const ModelShape& shape) {
   if (architecture.has(kUnknownParameters)) return {};
+  // The experts of Gemma 4 stand beside a dense part, which no rule here knows.
+  if (figures.flag("enable_moe_block").value_or(false)) return {};
   Collector collector(figures, architecture, shape);
   collector.add_outside();
   for (const LayerShape& layer : shape.layers) collector.add_layer(layer);
+  collector.add_family();
   return std::move(collector).take();
 }
 

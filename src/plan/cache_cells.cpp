@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/architectures.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -12,12 +13,21 @@ void at_least_one(std::uint64_t figure, const char* name) {
   if (figure == 0) throw InvalidArgument(std::string(name) + " is 0", "it is 1 at least");
 }
 
+// The shape of a config.json has the windows that its library has; a header's has the engine's.
+bool engine_is_windowless(const ModelShape& shape, const PlanOptions& options) {
+  if (options.profile != Profile::llama_cpp) return false;
+  const model::Architecture* const row =
+      model::find_architecture(model::Dialect::config, shape.architecture);
+  return row != nullptr &&
+         (row->has(model::kWindowlessEngine) || row->windows == model::Windows::above_first);
+}
+
 }  // namespace
 
 std::uint64_t CacheCells::of(const LayerShape& layer) const {
   const bool windowed =
       layer.attention == Attention::windowed || layer.attention == Attention::chunked;
-  if (!windowed || full_window_cache || layer.window == 0) return cells;
+  if (!windowed || windowless || full_window_cache || layer.window == 0) return cells;
   const std::uint64_t seen = fits(CheckedSize(layer.window) * window_factor + window_slack);
   return up_to_multiple(std::min(cells, seen), rounding);
 }
@@ -42,6 +52,7 @@ CacheCells cache_cells(const ModelShape& shape, const PlanOptions& options) {
   out.window_slack = micro_batch;
   out.window_factor = options.unified ? options.sequences : 1;
   out.full_window_cache = options.full_window_cache;
+  out.windowless = engine_is_windowless(shape, options);
   out.states =
       fits((CheckedSize(options.rollback_states) + 1) * (options.unified ? options.sequences : 1));
   // Every sequence has an equal part of a micro-batch.

@@ -18,6 +18,7 @@ struct CacheCells {
   std::uint64_t window_factor = 1;  ///< Windows in one stream.
   std::uint64_t rounding = 1;
   bool full_window_cache = false;
+  bool windowless = false;        ///< The engine knows no windows of such a model.
   std::uint64_t states = 1;       ///< Recurrent states in one stream, rollback included.
   std::uint64_t micro_batch = 0;  ///< Tokens computed at a time, in whole rows of sequences.
 

@@ -71,6 +71,15 @@ class HistoryPlanner {
     return layer.attention != Attention::none && !layer.shares_cache;
   }
 
+  // Without a recurrent layer in the model, llama.cpp pads the V of layers without KV heads too.
+  [[nodiscard]] bool has_rows(const LayerShape& layer) const {
+    const auto stateful = [](const LayerShape& any) { return any.recurrence != Recurrence::none; };
+    const auto& all = shape_.layers;
+    const bool padded = layer.attention == Attention::none && widest_v_ != 0 &&
+                        std::none_of(all.begin(), all.end(), stateful);
+    return owns_cache(layer) || padded;
+  }
+
   // What V rows are padded to; 0: they are not.
   [[nodiscard]] std::uint64_t widest_value_row() const {
     if (options_.profile != Profile::llama_cpp || options_.flash_attention) return 0;
@@ -88,7 +97,7 @@ class HistoryPlanner {
 
   void add_caches(std::size_t index) {
     const LayerShape& layer = shape_.layers[index];
-    if (shape_.encoder || !owns_cache(layer)) return;
+    if (shape_.encoder || !has_rows(layer)) return;
     add_rows(index, {"k", layer.kv_heads, layer.key_dim, options_.key_type});
     add_rows(index, {"v", layer.kv_heads, layer.value_dim, options_.value_type});
     add_rows(index, {"indexer", 1, layer.indexer_dim, options_.key_type});
@@ -109,15 +118,15 @@ class HistoryPlanner {
   void add_rows(std::size_t index, const Rows& rows) {
     const LayerShape& layer = shape_.layers[index];
     std::uint64_t width = fits(CheckedSize(rows.heads) * rows.head_dim);
-    if (width == 0) return;
     if (rows.name[0] == 'v') width = std::max(width, widest_v_);
+    if (width == 0) return;
     check_blocks(index, rows, width);
 
     const std::uint64_t ratio = std::max<std::uint64_t>(layer.compress_ratio, 1);
     const std::uint64_t count = parts(cells_.of(layer), ratio);
     const std::uint64_t row_bytes = bytes_of_row(rows.type, width);
-    const bool windowed =
-        layer.attention == Attention::windowed || layer.attention == Attention::chunked;
+    const bool windowed = !cells_.windowless && (layer.attention == Attention::windowed ||
+                                                 layer.attention == Attention::chunked);
     out_.append({.name = name(index, rows.name),
                  .role = windowed ? RegionRole::window : RegionRole::kv,
                  .bytes = fits(CheckedSize(row_bytes) * count),

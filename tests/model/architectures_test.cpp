@@ -58,15 +58,19 @@ TEST(Architectures, WhatIsNotThereIsNotFound) {
 
 TEST(Architectures, TheFamiliesOfTheDayAreThere) {
   for (const char* name :
-       {"llama",   "qwen2",       "qwen3",         "qwen2moe",   "qwen3moe",   "qwen3next",
-        "qwen35",  "gemma",       "gemma2",        "gemma3",     "gemma3n",    "gemma4",
-        "phi2",    "phi3",        "phimoe",        "deepseek2",  "deepseek32", "minicpm3",
-        "gpt-oss", "gpt2",        "gptneox",       "falcon",     "falcon-h1",  "mpt",
-        "bloom",   "starcoder",   "starcoder2",    "command-r",  "cohere2",    "olmo",
-        "olmo2",   "olmoe",       "stablelm",      "internlm2",  "chatglm",    "glm4",
-        "glm4moe", "kimi-linear", "nemotron",      "nemotron_h", "mamba",      "mamba2",
-        "jamba",   "granite",     "granitehybrid", "lfm2",       "rwkv7",      "smollm3",
-        "exaone",  "exaone4",     "minimax-m2",    "llama4",     "bert"}) {
+       {"llama",   "qwen2",        "qwen3",         "qwen2moe",     "qwen3moe",   "qwen3next",
+        "qwen35",  "gemma",        "gemma2",        "gemma3",       "gemma3n",    "gemma4",
+        "phi2",    "phi3",         "phimoe",        "deepseek2",    "deepseek32", "minicpm3",
+        "gpt-oss", "gpt2",         "gptneox",       "falcon",       "falcon-h1",  "mpt",
+        "bloom",   "starcoder",    "starcoder2",    "command-r",    "cohere2",    "olmo",
+        "olmo2",   "olmoe",        "stablelm",      "internlm2",    "chatglm",    "glm4",
+        "glm4moe", "kimi-linear",  "nemotron",      "nemotron_h",   "mamba",      "mamba2",
+        "jamba",   "granite",      "granitehybrid", "lfm2",         "rwkv7",      "smollm3",
+        "exaone",  "exaone4",      "minimax-m2",    "llama4",       "bert",       "mimo2",
+        "openelm", "smallthinker", "afmoe",         "plamo2",       "rwkv6",      "arwkv7",
+        "lfm2moe", "glm-dsa",      "nomic-bert",    "jina-bert-v2", "dots1",      "ernie4_5",
+        "bitnet",  "orion",        "baichuan",      "xverse",       "refact",     "plamo",
+        "apertus", "seed_oss",     "hunyuan-moe",   "hunyuan-dense"}) {
     EXPECT_NE(model::find_architecture(Dialect::gguf, name), nullptr) << name;
   }
   for (const char* name :
@@ -91,7 +95,9 @@ TEST(Architectures, RowsAreConsistent) {
   for (const Architecture& row : model::architectures()) {
     SCOPED_TRACE(name_of(row));
     EXPECT_FALSE(row.gguf.empty() && row.config.empty());
-    EXPECT_EQ(row.windows == Windows::but_last_of, row.period != 0);
+    EXPECT_EQ(row.windows == Windows::but_last_of || row.windows == Windows::but_first_of,
+              row.period != 0);
+    EXPECT_FALSE((row.tested & model::kSource) != 0 && row.gguf.empty());
     EXPECT_EQ(row.states == States::none, row.recurrence == Recurrence::none);
     EXPECT_FALSE((row.tested & model::kEngine) != 0 && row.gguf.empty());
     if ((row.tested & model::kCount) != 0) {
@@ -139,8 +145,9 @@ TEST(Architectures, EveryRowMakesALayerOfAGgufHeader) {
       EXPECT_EQ(shape.exact, row.confirmed(Dialect::gguf));
       EXPECT_EQ(shape.encoder, row.has(model::kEncoder));
       const Summary kept = summary_of(shape);
-      const bool windows = row.windows == Windows::but_last_of;
-      EXPECT_EQ(kept.windowed != 0, windows);
+      const bool windows = row.windows != Windows::none && row.windows != Windows::above_first;
+      EXPECT_EQ(kept.windowed != 0,
+                windows && !row.has(model::kWindowlessEngine) && row.windowed_depth == 0);
       EXPECT_EQ(kept.stateful != 0,
                 row.states != States::none && row.states != States::without_kv_and_ffn);
       EXPECT_EQ(kept.full + kept.windowed == 0, row.states == States::all);

@@ -95,6 +95,15 @@ TEST(ConfigShape, WhatIsStatedBeyondTheFormulaIsTheNotesReason) {
   EXPECT_EQ(surplus("Qwen--Qwen3-0.6B.json"), qwen3.vocabulary * qwen3.hidden);  // a stored head
   EXPECT_EQ(surplus("THUDM--glm-4-9b.json"), 32U);
 
+  // Llama 3.2's vision tower: 32 layers of 1280, and 8 with gates; the embeddings of patches, of
+  // their places and of tiles; and the projection of 6 of its layers into the text.
+  const std::uint64_t seen = 4ULL * 1280 * 1280 + 2ULL * 1280 * 5120 + 5120 + 1280 + 4ULL * 1280;
+  const std::uint64_t places = 1601ULL * 1280;
+  const std::uint64_t tiles = 9ULL * 4 * 1280 + 1;
+  EXPECT_EQ(surplus("meta-llama--Llama-3.2-11B-Vision-Instruct.json"),
+            32 * seen + 8 * (seen + 2) + 3ULL * 14 * 14 * 1280 + 1280 + places + 9 * 4 * places +
+                1 + 2 * tiles + 4ULL * 1280 + 6ULL * 1280 * 4096 + 4096);
+
   // One layer more, fed by a projection of two rows, and three norms.
   const ModelShape mimo = shape_of_file("XiaomiMiMo--MiMo-7B-Base.json");
   const std::uint64_t layer = (elements_of(mimo, "layers") + elements_of(mimo, "bias")) / 36;

@@ -168,10 +168,10 @@ TEST(GgufShape, AListsZeroIsNoAttention) {
 }
 
 TEST(GgufShape, WindowsFollowTheEnginesRules) {
-  const auto windows = [](const std::string& architecture, int window = 16) {
+  const auto windows = [](const std::string& architecture, int window = 16, int layers = 8) {
     std::string kinds;
     Header header(architecture);
-    header.with("block_count", 8).with("embedding_length", 64).with("attention.head_count", 8);
+    header.with("block_count", layers).with("embedding_length", 64).with("attention.head_count", 8);
     if (window >= 0) header.with("attention.sliding_window", window);
     for (const LayerShape& layer : header.shape().layers) {
       kinds += layer.attention == Attention::full ? '-' : to_string(layer.attention)[0];
@@ -186,7 +186,22 @@ TEST(GgufShape, WindowsFollowTheEnginesRules) {
   EXPECT_EQ(windows("cohere2"), "www-www-");
   EXPECT_EQ(windows("olmo2"), "www-www-");
   EXPECT_EQ(windows("olmo2", -1), "--------");  // OLMo 2 proper
-  EXPECT_EQ(windows("exaone4"), "www-www-");
+  EXPECT_EQ(windows("plamo3"), "wwwwwww-");
+  EXPECT_EQ(windows("afmoe"), "www-www-");
+  EXPECT_EQ(windows("afmoe", -1), "--------");
+  // Full ones come first.
+  EXPECT_EQ(windows("smallthinker"), "-www-www");
+  EXPECT_EQ(windows("smallthinker", -1), "--------");
+  EXPECT_EQ(windows("smallthinker", 0), "--------");
+  EXPECT_EQ(windows("laguna"), "-www-www");
+  EXPECT_EQ(windows("cohere2moe"), "-www-www");
+  EXPECT_EQ(windows("exaone-moe", -1), "www-www-");  // 128
+  EXPECT_EQ(windows("lfm2"), "wwwwwwww");
+  EXPECT_EQ(windows("lfm2", -1), "--------");
+  EXPECT_EQ(windows("lfm2moe"), "--------");
+  // The engine knows the one EXAONE 4 with windows by its depth.
+  EXPECT_EQ(windows("exaone4"), "--------");
+  EXPECT_EQ(windows("exaone4", 4096, 64).substr(0, 8), "www-www-");
   EXPECT_EQ(windows("gpt-oss"), "w-w-w-w-");
   EXPECT_EQ(windows("llama4"), "ccc-ccc-");
   EXPECT_EQ(windows("llama4", -1), "ccc-ccc-");
@@ -195,6 +210,112 @@ TEST(GgufShape, WindowsFollowTheEnginesRules) {
   for (const char* name : {"llama", "phi3", "phimoe", "mistral3", "starcoder2", "qwen2", "qwen3"}) {
     EXPECT_EQ(windows(name), "--------") << name;
   }
+}
+
+TEST(GgufShape, SomeWindowsAreTheEnginesOwn) {
+  const auto first_window = [](const Header& header) {
+    for (const LayerShape& layer : header.shape().layers) {
+      if (layer.window != 0) return layer.window;
+    }
+    return std::uint64_t{0};
+  };
+  EXPECT_EQ(first_window(small("smallthinker").with("attention.sliding_window", 16)), 4096U);
+  EXPECT_EQ(first_window(small("llama4").with("attention.chunk_size", 16)), 8192U);
+  EXPECT_EQ(first_window(small("afmoe").with("attention.sliding_window", 16)), 16U);
+}
+
+// load_swa_pattern of the engine takes a list before a period.
+TEST(GgufShape, AListOfWindowsCountsWhereTheEngineReadsOne) {
+  const auto kinds = [](const std::string& architecture) {
+    Header header = small(architecture);
+    header.with("attention.sliding_window", 16)
+        .with("attention.sliding_window_pattern", {0, 1, 1, 0});
+    std::string text;
+    for (const LayerShape& layer : header.shape().layers) {
+      text += layer.attention == Attention::windowed ? 'w' : '-';
+    }
+    return text;
+  };
+  EXPECT_EQ(kinds("gemma4"), "-ww-");
+  EXPECT_EQ(kinds("mimo2"), "-ww-");
+  EXPECT_EQ(kinds("step35"), "-ww-");
+  EXPECT_EQ(kinds("cohere2moe"), "-ww-");
+  EXPECT_EQ(kinds("foo"), "-ww-");  // nothing better is known of it
+  EXPECT_EQ(kinds("gemma2"), "-ww-");
+  EXPECT_EQ(kinds("gemma3n"), "-ww-");
+  EXPECT_EQ(kinds("gpt-oss"), "-ww-");
+  EXPECT_EQ(kinds("llama"), "----");  // it knows no windows there
+  EXPECT_EQ(kinds("lfm2"), "wwww");
+}
+
+// MiMo-V2: KV heads of each layer, and heads whose K is wider than V.
+TEST(GgufShape, AWindowedLayersHeadsAreStatedApart) {
+  Header header = small("mimo2");
+  header.with("attention.sliding_window", 16)
+      .with("attention.sliding_window_pattern", {0, 1, 1, 0})
+      .with("attention.head_count_kv", {1, 2, 2, 1})
+      .with("attention.key_length", 24)
+      .with("attention.value_length", 16)
+      .with("attention.key_length_swa", 12);
+  const ModelShape shape = header.shape();
+  EXPECT_EQ(summary_of(shape), (Summary{.full = 2,
+                                        .windowed = 2,
+                                        .dense = 4,
+                                        .keys = 2ULL * 24,
+                                        .values = 2ULL * 16,
+                                        .window_keys = 2ULL * 2 * 12,
+                                        .window_values = 2ULL * 2 * 16}));
+  EXPECT_TRUE(shape.exact);
+}
+
+TEST(GgufShape, Gemma4sDensePartStandsBesideItsExperts) {
+  const ModelShape shape = small("gemma4")
+                               .with("attention.sliding_window", 16)
+                               .with("expert_count", 8)
+                               .with("expert_used_count", 2)
+                               .with("expert_feed_forward_length", 24)
+                               .shape();
+  EXPECT_EQ(shape.layers[0].experts, 8U);
+  EXPECT_EQ(shape.layers[0].expert_ffn, 24U);
+  EXPECT_EQ(shape.layers[0].shared_ffn, 128U);
+}
+
+// OpenELM, Laguna: where no head size is stated, it follows from the first layer's heads.
+TEST(GgufShape, OneHeadSizeForLayersOfDifferentHeads) {
+  const ModelShape shape = Header("openelm")
+                               .with("block_count", 2)
+                               .with("embedding_length", 64)
+                               .with("attention.head_count", {4, 8})
+                               .with("attention.head_count_kv", {1, 2})
+                               .shape();
+  EXPECT_EQ(shape.layers[0].key_dim, 16U);
+  EXPECT_EQ(shape.layers[1].key_dim, 16U);
+  EXPECT_EQ(summary_of(shape).keys, 3U * 16);
+}
+
+TEST(GgufShape, IndexersMayBeShared) {
+  const auto owners = [](const std::string& architecture, int context, bool list = false) {
+    Header header(architecture);
+    header.with("block_count", 8)
+        .with("embedding_length", 64)
+        .with("attention.head_count", 8)
+        .with("attention.head_count_kv", 1)
+        .with("attention.key_length", 20)
+        .with("attention.key_length_mla", 12)
+        .with("attention.kv_lora_rank", 16)
+        .with("attention.indexer.key_length", 4)
+        .with("context_length", context);
+    if (list) header.with("attention.indexer.types", {1, 0, 0, 1, 0, 0, 1, 0});
+    std::string text;
+    for (const LayerShape& layer : header.shape().layers) {
+      text += layer.indexer_dim == 4 ? 'i' : '-';
+    }
+    return text;
+  };
+  EXPECT_EQ(owners("deepseek32", 163'840), "iiiiiiii");
+  EXPECT_EQ(owners("glm-dsa", 202'752), "iiiiiiii");     // GLM-5
+  EXPECT_EQ(owners("glm-dsa", 1'048'576), "iii---i-");   // GLM-5.2
+  EXPECT_EQ(owners("glm-dsa", 4096, true), "i--i--i-");  // as the header says
 }
 
 TEST(GgufShape, AWindowPatternMayBeAPeriodOrAList) {
@@ -225,7 +346,7 @@ TEST(GgufShape, AWindowPatternMayBeAPeriodOrAList) {
   EXPECT_EQ(list.layers[0].window, 16U);
   EXPECT_FALSE(list.layers[2].shares_cache);
   EXPECT_TRUE(list.layers[3].shares_cache);
-  EXPECT_FALSE(list.exact);
+  EXPECT_TRUE(list.exact);
 }
 
 TEST(GgufShape, Gemma3nsLaterLayersShareTheCachesOfTheFirstTwenty) {
@@ -233,8 +354,8 @@ TEST(GgufShape, Gemma3nsLaterLayersShareTheCachesOfTheFirstTwenty) {
   header.with("block_count", 30).with("embedding_length", 64).with("attention.head_count", 8);
   const auto owns = [](const LayerShape& layer) { return !layer.shares_cache; };
   EXPECT_EQ(count_layers(header.shape(), owns), 20U);
-  header.with("attention.shared_kv_layers", 12);
-  EXPECT_EQ(count_layers(header.shape(), owns), 18U);
+  header.with("attention.shared_kv_layers", 12);  // which the engine does not read
+  EXPECT_EQ(count_layers(header.shape(), owns), 20U);
 }
 
 TEST(GgufShape, LatentAttentionKeepsOneRowOnlyInHeadersWrittenForIt) {
@@ -281,6 +402,8 @@ TEST(GgufShape, StatesFollowTheEnginesRules) {
   EXPECT_EQ(state_of("mamba2").full, 0U);
   EXPECT_EQ(state_of("jamba", {0, 0, 8, 0}).stateful, 3U);
   EXPECT_EQ(state_of("jamba", {0, 0, 8, 0}).full, 1U);
+  EXPECT_EQ(state_of("plamo2", {0, 8, 0, 8}).convolution, 2U * 3 * (32 + 2 * 2 * 16));
+  EXPECT_EQ(state_of("plamo2", {0, 8, 0, 8}).full, 2U);
   EXPECT_EQ(state_of("falcon-h1").stateful, 4U);  // beside the attention of every layer
   EXPECT_EQ(state_of("falcon-h1").full, 4U);
   EXPECT_EQ(state_of("qwen3next").stateful, 3U);  // all but every fourth
@@ -316,10 +439,11 @@ TEST(GgufShape, AnUnknownArchitectureIsPlannedFromItsGenericFields) {
 
 TEST(GgufShape, WhatNoFigureConfirmsIsSaid) {
   EXPECT_TRUE(small("qwen3").shape().exact);  // as Qwen3-MoE's, for which there are figures
-  const ModelShape shape = small("olmo2").shape();
+  EXPECT_TRUE(small("olmo2").shape().exact);  // by the engine's source
+  const ModelShape shape = small("modern-bert").shape();
   EXPECT_FALSE(shape.exact);
   ASSERT_EQ(shape.warnings.size(), 1U);
-  EXPECT_THAT(shape.warnings[0], HasSubstr("rules of olmo2"));
+  EXPECT_THAT(shape.warnings[0], HasSubstr("rules of modern-bert"));
 }
 
 struct Impossible {

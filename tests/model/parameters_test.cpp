@@ -80,6 +80,39 @@ constexpr Reckoned kReckoned[] = {
      kTable + kProjections + kPlain + 6 * kNorm},
     {"glm4_moe", R"("use_qk_norm": true)",
      2ULL * kTable + kProjections + 2ULL * 16 + kGated + 3ULL * kNorm},
+    {"olmo", "", 2 * kTable + kProjections + kGated},
+    {"seed_oss", R"("attention_bias": true)", 2 * kTable + kProjections + 128 + kGated + 3 * kNorm},
+    {"ernie4_5", "", kTable + kProjections + kGated + 3 * kNorm},
+    // 10 positions, 2 kinds of tokens, 6 norms with biases, a pooler.
+    {"bert", "",
+     kTable + 12 * kHidden + kProjections + 192 + kPlain + 96 + 64 + 6 * kNorm + 65ULL * kHidden},
+    // An image is attended to in the only layer; 8 more rows of embedding.
+    {"mllama_text_model", R"("cross_attention_layers": [0])",
+     2 * kTable + 8 * kHidden + kProjections + 2ULL * 16 + 2 + kGated + 3 * kNorm},
+    // K of 24 and V of 12, in windowed layers 2 KV heads of 20 and 10, and a sink for each head.
+    {"mimo_v2_flash",
+     R"("num_hidden_layers": 2, "head_dim": 24, "v_head_dim": 12, "swa_num_key_value_heads": 1,)"
+     R"( "swa_head_dim": 20, "swa_v_head_dim": 10, "sliding_window": 4,)"
+     R"( "hybrid_layer_pattern": [0, 1], "add_swa_attention_sink_bias": true,)"
+     R"( "add_full_attention_sink_bias": false)",
+     2ULL * kTable + (96ULL + 48 + 24 + 48) * kHidden + (80ULL + 20 + 10 + 40) * kHidden + 4 +
+         2 * kGated + 5 * kNorm},
+    // Four norms a layer, two of a head; 5 dimensions of input for each layer from 30 rows.
+    {"gemma4_text", R"("hidden_size_per_layer_input": 5, "vocab_size_per_layer_input": 30)",
+     kTable + kProjections + 2ULL * 16 + kGated + 5 * kNorm + 30ULL * 5 + 5ULL * kHidden + 5 +
+         2ULL * 5 * kHidden + kNorm},
+    // The second of two layers reads the first one's cache, and is twice as wide.
+    {"gemma4_text",
+     R"("num_hidden_layers": 2, "num_kv_shared_layers": 1, "use_double_wide_mlp": true)",
+     kTable + 2 * (kProjections + 2ULL * 16) + 3 * kGated + 9 * kNorm},
+    {"gemma4_text", R"("layer_types": ["full_attention"], "attention_k_eq_v": true)",
+     kTable + kProjections - 32 * kHidden + 2ULL * 16 + kGated + 5 * kNorm},
+    {"gemma3n_text",
+     R"("head_dim": 16, "hidden_size_per_layer_input": 5, "vocab_size_per_layer_input": 30,)"
+     R"( "altup_num_inputs": 3, "laurel_rank": 7)",
+     kTable + kProjections + 2ULL * 16 + kGated + 5 * kNorm + 30ULL * 5 + 5ULL * kHidden + 5 +
+         2ULL * 5 * kHidden + kNorm + 4ULL * kHidden* kHidden + 9 + 27 + 3 * kHidden + kNorm +
+         kHidden + 2ULL * 7 * kHidden + kNorm},
     // Experts.
     {"mixtral", kMoe, 2 * kTable + kProjections + kRouter + kExperts + 3 * kNorm},
     {"olmoe", kMoe, 2 * kTable + kProjections + 96 + kRouter + kExperts + 3 * kNorm},
@@ -111,6 +144,14 @@ constexpr Reckoned kReckoned[] = {
      2ULL * kTable + kMamba1 + 4 + 2ULL * 16 + kGated + 3ULL * kNorm},
     {"granitemoehybrid", R"("mamba_d_state": 16, "mamba_d_head": 16, "layer_types": ["mamba"])",
      kTable + kMamba2 + kGated + 3 * kNorm},
+    // Beside attention, without a norm of its own unless the config says so.
+    {"falcon_h1",
+     R"("mamba_d_ssm": 128, "mamba_d_state": 16, "mamba_n_heads": 8, "mamba_d_head": 16)",
+     2 * kTable + kProjections + kMamba2 - 128 + kGated + 3 * kNorm},
+    {"falcon_h1",
+     R"("mamba_d_ssm": 128, "mamba_d_state": 16, "mamba_n_heads": 8, "mamba_d_head": 16,)"
+     R"( "mamba_rms_norm": true)",
+     2 * kTable + kProjections + kMamba2 + kGated + 3 * kNorm},
     {"lfm2", R"("conv_L_cache": 3, "layer_types": ["conv"])",
      kTable + 4 * kHidden* kHidden + 3 * kHidden + kGated + 3 * kNorm},
     {"qwen3_next",
@@ -130,6 +171,66 @@ TEST_P(Parameters, AreCounted) {
 }
 
 INSTANTIATE_TEST_SUITE_P(ByHand, Parameters, testing::ValuesIn(kReckoned));
+
+/// The figures of a published model, and how many parameters its page states.
+struct Published {
+  std::string_view config;
+  std::uint64_t parameters;
+};
+
+std::ostream& operator<<(std::ostream& out, const Published& model) {
+  return out << model.parameters;
+}
+
+constexpr Published kPublished[] = {
+    {R"("model_type": "bert", "hidden_size": 768, "num_hidden_layers": 12,)"
+     R"( "num_attention_heads": 12, "intermediate_size": 3072, "vocab_size": 30522,)"
+     R"( "max_position_embeddings": 512, "type_vocab_size": 2)",
+     109'482'240},  // BERT base, as an encoder
+    {R"("model_type": "olmo", "hidden_size": 4096, "num_hidden_layers": 32,)"
+     R"( "num_attention_heads": 32, "intermediate_size": 11008, "vocab_size": 50304)",
+     6'888'095'744},  // OLMo 7B
+    {R"("model_type": "falcon_h1", "hidden_size": 1024, "num_hidden_layers": 36,)"
+     R"( "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64,)"
+     R"( "intermediate_size": 2048, "vocab_size": 32784, "mamba_d_ssm": 1536,)"
+     R"( "mamba_d_state": 128, "mamba_n_groups": 1, "mamba_n_heads": 24, "mamba_d_head": 64,)"
+     R"( "mamba_d_conv": 4, "mamba_rms_norm": false, "tie_word_embeddings": false)",
+     521'411'104},  // Falcon-H1 0.5B
+    {R"("model_type": "seed_oss", "hidden_size": 5120, "num_hidden_layers": 64,)"
+     R"( "num_attention_heads": 80, "num_key_value_heads": 8, "head_dim": 128,)"
+     R"( "intermediate_size": 27648, "vocab_size": 155136, "attention_bias": true,)"
+     R"( "attention_out_bias": false, "tie_word_embeddings": false)",
+     36'151'104'512},  // Seed-OSS 36B
+    {R"("model_type": "ernie4_5", "hidden_size": 1024, "num_hidden_layers": 18,)"
+     R"( "num_attention_heads": 16, "num_key_value_heads": 2, "head_dim": 128,)"
+     R"( "intermediate_size": 3072, "vocab_size": 103424, "tie_word_embeddings": true)",
+     360'748'032},  // ERNIE 4.5 0.3B
+    {R"("model_type": "rwkv7", "hidden_size": 2048, "num_hidden_layers": 24, "head_dim": 64,)"
+     R"( "intermediate_size": 8192, "vocab_size": 65536, "decay_low_rank_dim": 96,)"
+     R"( "a_low_rank_dim": 96, "v_low_rank_dim": 64, "gate_low_rank_dim": 256)",
+     1'527'404'544},  // RWKV-7 World 1.5B
+    {R"("model_type": "rwkv7", "hidden_size": 768, "num_hidden_layers": 12, "head_dim": 64,)"
+     R"( "intermediate_size": 3072, "vocab_size": 65536)",
+     191'034'624},  // RWKV-7 World 0.1B, by the ranks of its own code
+    {R"("model_type": "baichuan", "hidden_size": 4096, "num_hidden_layers": 32,)"
+     R"( "num_attention_heads": 32, "intermediate_size": 11008, "vocab_size": 64000)",
+     7'000'559'616},  // Baichuan 7B
+};
+
+class PublishedParameters : public testing::TestWithParam<Published> {};
+
+TEST_P(PublishedParameters, AreCounted) {
+  const ModelShape shape = shape_of_config("{" + std::string(GetParam().config) + "}");
+  EXPECT_EQ(shape.parameter_count(), GetParam().parameters);
+  EXPECT_TRUE(shape.exact);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, PublishedParameters, testing::ValuesIn(kPublished));
+
+// Where a dense part stands beside the experts, no rule here knows all.
+TEST(ParameterList, IsEmptyForTheGemma4WithExperts) {
+  EXPECT_TRUE(shape_of("gemma4_text", R"("enable_moe_block": true)").parameters.empty());
+}
 
 TEST(ParameterList, TensorsOfOneNameAndShapeAreOneLine) {
   const ModelShape shape =

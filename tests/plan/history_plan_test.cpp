@@ -184,6 +184,20 @@ TEST(HistoryPlan, LlamaCppPadsVWithoutFlashAttention) {
   EXPECT_EQ(make_plan(model, options).history.find("layers.1.v")->bytes, 4096 * 128 * 2);
 }
 
+// Deci: the engine's tensor of a layer that keeps nothing is padded with the others.
+TEST(HistoryPlan, LlamaCppPadsTheVOfLayersWithoutHeads) {
+  const LayerShape none = {.ffn = 128};
+  PlanOptions options = {.profile = Profile::llama_cpp, .flash_attention = false};
+  const Model model = model_of({attention_layer(8, 8, 64, 128), none});
+  EXPECT_EQ(of(model, options).kv, 4096 * (512 + 512 + 512) * 2);
+  EXPECT_EQ(make_plan(model, options).history.find("layers.1.k"), nullptr);
+  // A hybrid's cache has the layers with attention only.
+  const Model hybrid = model_of({attention_layer(8, 8, 64, 128), none, mamba2_layer()});
+  EXPECT_EQ(of(hybrid, options).kv, 4096 * (512 + 512) * 2);
+  options.flash_attention = true;
+  EXPECT_EQ(of(model, options).kv, 4096 * (512 + 512) * 2);
+}
+
 TEST(HistoryPlan, RefusesTypesThatNoCacheHas) {
   const Model model = model_of({attention_layer(4, 4, 64, 128)});
   EXPECT_THAT(refusal(model, {.key_type = DType::q4_k}), HasSubstr("K cache of type q4_k"));
