@@ -38,11 +38,12 @@ TalkRegions::TalkRegions(const TapePlan& plan, Tape& tape) : TalkRegions(plan, t
 TalkRegions::TalkRegions(const TapePlan& plan, Tape& tape, Block& reserved, std::uint64_t step)
     : TalkRegions(plan, tape, &reserved, step) {}
 
-// The addresses may serve somebody else next.
+// The addresses may serve somebody else next. Only what a token was taken back from is poisoned:
+// shadow memory for all that is prepared may be more than there is.
 TalkRegions::~TalkRegions() {
   if constexpr (!checking::kListening) return;
   for (const Cursor& cursor : cursors_) {
-    if (cursor.grows()) checking::unpoison(address_of(cursor.at), cursor.filled(prepared_));
+    checking::unpoison(address_of(cursor.at), cursor.filled(most_));
   }
 }
 
@@ -94,6 +95,7 @@ std::uint64_t TalkRegions::advance(std::uint64_t tokens) {
     }
   }
   tokens_.store(first + tokens, std::memory_order_relaxed);
+  most_ = std::max(most_, first + tokens);
   return first;
 }
 
@@ -158,9 +160,7 @@ std::size_t TalkRegions::decommit() noexcept {
     if (!cursor.grows() || cursor.part.size() == 0) continue;
     parts = true;
     const std::size_t keep = cursor.filled(tokens());
-    if (checking::kListening && cursor.part.committed() > keep) {
-      checking::unpoison(address_of(cursor.at) + keep, cursor.part.committed() - keep);
-    }
+    checking::unpoison(address_of(cursor.at) + keep, cursor.filled(most_) - keep);
     given_back += cursor.part.decommit(keep);
   }
   if (!parts) return 0;

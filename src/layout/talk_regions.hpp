@@ -68,6 +68,7 @@ class TalkRegions {
   std::uint64_t step_;
   std::uint64_t capacity_ = std::numeric_limits<std::uint64_t>::max();
   std::uint64_t prepared_ = 0;
+  std::uint64_t most_ = 0;  // tokens that were ever held at a time
   std::atomic<std::uint64_t> tokens_{0};
 };
 

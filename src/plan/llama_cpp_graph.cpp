@@ -23,14 +23,20 @@ bool has_feed_forward(const LayerShape& layer) {
 
 LlamaCppGraph::LlamaCppGraph(const ModelShape& shape, const PlanOptions& options,
                              const CacheCells& cells, const GraphHints& hints)
-    : shape_(shape), options_(options), cells_(cells), hints_(hints), tokens_(cells.micro_batch) {
+    : shape_(shape),
+      options_(options),
+      cells_(cells),
+      hints_(hints),
+      tokens_(cells.micro_batch),
+      outputs_(std::min(cells.micro_batch, options.batch)),
+      rows_(tokens_) {
   for (const LayerShape& layer : shape.layers) {
     widest_v_ = std::max(widest_v_, fits(CheckedSize(layer.kv_heads) * layer.value_dim));
   }
 }
 
 std::uint64_t LlamaCppGraph::rows(std::uint64_t width) const {
-  return fits(CheckedSize(width) * tokens_ * kF32);
+  return fits(CheckedSize(width) * rows_ * kF32);
 }
 
 std::uint64_t LlamaCppGraph::states(std::uint64_t elements) const {
@@ -49,14 +55,22 @@ TensorGraph::Footprint LlamaCppGraph::measure() {
   output_ids_ = graph_.input(fits(CheckedSize(tokens_) * kI32));
   state_ids_ = graph_.input(fits(CheckedSize(options_.sequences) * kI32));
 
+  add_layer_inputs(ids);
   for (std::size_t i = 0; i < shape_.layers.size(); ++i) {
     layer(shape_.layers[i], i + 1 == shape_.layers.size());
   }
 
   graph_.set_stage("logits");
+  if (stack_) residual_ = output_rows(merge_stack());
+  if (!hints_.late_outputs) rows_ = outputs_;
   if (!shape_.encoder) {
     residual_ = norm(residual_);
     graph_.keep(residual_);
+    if (hints_.late_outputs) {
+      residual_ = output_rows(residual_);
+      graph_.keep(residual_);
+      rows_ = outputs_;
+    }
     residual_ = project(shape_.vocabulary, residual_);
   }
   graph_.keep(residual_);
@@ -70,29 +84,94 @@ LlamaCppGraph::Tensor LlamaCppGraph::norm(Tensor from) {
 }
 
 LlamaCppGraph::Tensor LlamaCppGraph::output_rows(Tensor from) {
-  return graph_.op(graph_.bytes(from), {from, output_ids_});
+  return graph_.op(graph_.bytes(from) / tokens_ * outputs_, {from, output_ids_});
 }
 
 void LlamaCppGraph::layer(const LayerShape& layer, bool last) {
   if (shape_.encoder) return encoder_layer(layer, last);
   if (layer.recurrence == Recurrence::rwkv) return rwkv_layer(layer, last);
+  if (!stack_) {
+    plain_layer(layer, last);
+    if (layer_inputs_) residual_ = add(residual_, layer_input(residual_));
+    return;
+  }
+  const Tensor predictions = predict_stack();
+  residual_ = graph_.view(predictions, rows(shape_.hidden));
+  plain_layer(layer, false);
+  correct_stack(predictions);
+}
+
+void LlamaCppGraph::plain_layer(const LayerShape& layer, bool last) {
   Tensor input = residual_;
   Tensor normed = norm(input);
   const bool mixes = layer.attention != Attention::none || layer.recurrence != Recurrence::none;
   Tensor out = mixes ? mixer(layer, normed) : feed_forward(layer, normed);
-  if (last) {
+  if (last && !hints_.late_outputs) {
     out = output_rows(out);
     input = output_rows(input);
     if (hints_.one_norm) normed = output_rows(normed);
+    rows_ = outputs_;
   }
   if (!mixes || !has_feed_forward(layer)) {
     residual_ = add(out, input);
+  } else if (hints_.parallel) {
+    const Tensor second = feed_forward(layer, norm(input));
+    residual_ = add(add(second, out), input);
   } else if (hints_.one_norm) {
     residual_ = add(add(feed_forward(layer, normed), input), out);
   } else {
     const Tensor middle = add(out, input);
     residual_ = add(feed_forward(layer, norm(middle)), middle);
   }
+}
+
+// Gemma 3n and 4: a small row for every token and layer, of which each layer takes its own. Gemma
+// 3n also keeps several rows of the residual (AltUp).
+void LlamaCppGraph::add_layer_inputs(Tensor ids) {
+  const std::uint64_t bytes = rows(fits(CheckedSize(hints_.layer_input) * shape_.layers.size()));
+  if (bytes != 0) {
+    const Tensor selected = same(graph_.view(graph_.op(bytes, {ids})));
+    graph_.expand(selected);
+    const Tensor projected = same(graph_.view(graph_.op(bytes, {residual_})));
+    layer_inputs_ = graph_.op(bytes, {graph_.view(add(projected, selected))});
+  }
+  if (hints_.residuals < 2) return;
+  const std::uint64_t others = rows(fits(CheckedSize(shape_.hidden) * (hints_.residuals - 1)));
+  const Tensor added = same(graph_.op(others, {graph_.op(others, {residual_})}));
+  stack_ = graph_.op(fits(CheckedSize(rows(shape_.hidden)) + others), {residual_, added});
+}
+
+LlamaCppGraph::Tensor LlamaCppGraph::layer_input(Tensor from) {
+  if (!layer_inputs_) return from;
+  const std::uint64_t bytes = rows(hints_.layer_input);
+  const Tensor gate = same(project(hints_.layer_input, from));
+  const Tensor gated = graph_.in_place(bytes, {gate, graph_.view(*layer_inputs_, bytes)});
+  return norm(project(shape_.hidden, gated));
+}
+
+LlamaCppGraph::Tensor LlamaCppGraph::predict_stack() {
+  const std::uint64_t bytes = graph_.bytes(*stack_);
+  const Tensor turned = graph_.op(bytes, {graph_.view(*stack_)});
+  const Tensor mixed = graph_.op(bytes, {turned});
+  return add(graph_.op(bytes, {graph_.view(mixed)}), *stack_);
+}
+
+void LlamaCppGraph::correct_stack(Tensor predictions) {
+  const std::uint64_t row = rows(shape_.hidden);
+  const std::uint64_t bytes = graph_.bytes(predictions);
+  const Tensor innovation = graph_.op(row, {residual_, graph_.view(predictions, row)});
+  const Tensor scaled = graph_.in_place(bytes, {graph_.op(bytes, {innovation}), residual_});
+  const Tensor corrected = add(scaled, predictions);
+  const Tensor added = layer_input(graph_.op(row, {graph_.view(corrected, row)}));
+  const Tensor rest = graph_.op(bytes - row, {graph_.view(corrected, bytes - row), added});
+  stack_ = graph_.op(bytes, {graph_.view(corrected, row), rest});
+}
+
+LlamaCppGraph::Tensor LlamaCppGraph::merge_stack() {
+  const std::uint64_t row = rows(shape_.hidden);
+  const std::uint64_t others = graph_.bytes(*stack_) - row;
+  const Tensor mixed = same(graph_.op(others, {graph_.view(*stack_, others)}));
+  return graph_.op(row, {graph_.view(*stack_, row), graph_.view(mixed, row)});
 }
 
 // Norms come after, and nothing is before the first.
@@ -102,6 +181,7 @@ void LlamaCppGraph::encoder_layer(const LayerShape& layer, bool last) {
   if (last) {
     out = output_rows(out);
     input = output_rows(input);
+    rows_ = outputs_;
   }
   const Tensor middle = norm(add(out, input));
   residual_ = norm(add(feed_forward(layer, middle), middle));
@@ -110,8 +190,9 @@ void LlamaCppGraph::encoder_layer(const LayerShape& layer, bool last) {
 LlamaCppGraph::Tensor LlamaCppGraph::mixer(const LayerShape& layer, Tensor normed) {
   if (layer.recurrence == Recurrence::none) return attention(layer, normed);
   if (layer.attention == Attention::none) return recurrent(layer, normed);
-  const Tensor state = recurrent(layer, normed);  // both, side by side (Falcon-H1)
-  return add(attention(layer, normed), state);
+  // Both, side by side (Falcon-H1), of which each norms the layer's input for itself.
+  const Tensor out = attention(layer, normed);
+  return add(out, recurrent(layer, hints_.state_norm ? norm(residual_) : normed));
 }
 
 LlamaCppGraph::CacheInputs& LlamaCppGraph::inputs_of(const LayerShape& layer) {
@@ -126,9 +207,20 @@ LlamaCppGraph::Tensor LlamaCppGraph::mask(const LayerShape& layer, CacheInputs& 
 
 // Of queries with every key, in f32.
 std::uint64_t LlamaCppGraph::scores(const LayerShape& layer, std::uint64_t heads) const {
+  return rows(fits(CheckedSize(keys(layer)) * heads));
+}
+
+std::uint64_t LlamaCppGraph::keys(const LayerShape& layer) const {
   const std::uint64_t ratio = std::max<std::uint64_t>(layer.compress_ratio, 1);
-  const std::uint64_t keys = shape_.encoder ? tokens_ : parts(cells_.of(layer), ratio);
-  return rows(fits(CheckedSize(keys) * heads));
+  return shape_.encoder ? tokens_ : parts(cells_.of(layer), ratio);
+}
+
+// A layer's cache of all streams, `width` elements a token.
+std::uint64_t LlamaCppGraph::cache_bytes(const LayerShape& layer, DType type,
+                                         std::uint64_t width) const {
+  const DTypeTraits& of = traits(type);
+  return fits(CheckedSize(keys(layer)) * cells_.streams * parts(width, of.block_elements) *
+              of.block_bytes);
 }
 
 LlamaCppGraph::Qkv LlamaCppGraph::queries_keys_values(const LayerShape& layer, Tensor normed) {
@@ -139,10 +231,17 @@ LlamaCppGraph::Qkv LlamaCppGraph::queries_keys_values(const LayerShape& layer, T
   if (hints_.fused_qkv) {
     const Tensor all = graph_.op(fits(CheckedSize(q_bytes) + k_bytes + v_bytes), {normed});
     const Tensor biased = same(all);
-    out = {graph_.view(biased, q_bytes), graph_.view(biased, k_bytes),
-           graph_.view(biased, v_bytes)};
+    out.q = graph_.view(biased, q_bytes);
+    out.k = graph_.view(biased, k_bytes);
+    out.v = graph_.view(biased, v_bytes);
   } else {
-    out.q = graph_.view(graph_.op(q_bytes, {normed}));
+    if (hints_.output_gate) {  // queries and gate side by side
+      const Tensor both = graph_.op(fits(CheckedSize(q_bytes) * 2), {normed});
+      out.q = graph_.op(q_bytes, {graph_.view(both, q_bytes)});
+      out.gate = graph_.view(both, q_bytes);
+    } else {
+      out.q = graph_.view(graph_.op(q_bytes, {normed}));
+    }
     if (!layer.shares_cache || shape_.encoder) {
       out.k = graph_.view(graph_.op(k_bytes, {normed}));
       out.v = graph_.view(graph_.op(v_bytes, {normed}));
@@ -157,14 +256,12 @@ LlamaCppGraph::Qkv LlamaCppGraph::queries_keys_values(const LayerShape& layer, T
 LlamaCppGraph::Tensor LlamaCppGraph::attention(const LayerShape& layer, Tensor normed) {
   graph_.set_stage("attention");
   if (layer.attention == Attention::latent) return latent_attention(layer, normed);
-  std::optional<Tensor> gate;
-  if (hints_.output_gate) {
-    const std::uint64_t bytes = rows(fits(CheckedSize(layer.heads) * layer.key_dim));
-    gate = graph_.op(bytes, {graph_.op(fits(CheckedSize(bytes) * 2), {normed})});
-  }
   const Qkv qkv = queries_keys_values(layer, normed);
   Tensor out = attend(layer, inputs_of(layer), qkv);
-  if (gate) out = graph_.in_place(graph_.bytes(out), {out, same(*gate)});
+  if (qkv.gate) {
+    const std::uint64_t bytes = graph_.bytes(*qkv.gate);
+    out = graph_.in_place(bytes, {out, graph_.view(same(graph_.op(bytes, {*qkv.gate})))});
+  }
   return project(shape_.hidden, out);
 }
 
@@ -196,6 +293,14 @@ void LlamaCppGraph::store_rows(const LayerShape& layer, CacheInputs& inputs, con
   graph_.expand(graph_.store({v, *inputs.value_rows}));
 }
 
+// Flash attention reads no f32: such a cache is copied as f16, all of it.
+LlamaCppGraph::Tensor LlamaCppGraph::cache_view(const LayerShape& layer, DType type,
+                                                std::uint64_t head_dim) {
+  if (type != DType::f32) return graph_.store({});
+  const std::uint64_t width = fits(CheckedSize(layer.kv_heads) * head_dim);
+  return graph_.op(cache_bytes(layer, DType::f16, width), {});
+}
+
 LlamaCppGraph::Tensor LlamaCppGraph::attend(const LayerShape& layer, CacheInputs& inputs,
                                             const Qkv& computed) {
   Qkv qkv = computed;
@@ -214,7 +319,9 @@ LlamaCppGraph::Tensor LlamaCppGraph::attend(const LayerShape& layer, CacheInputs
   Tensor out{};
   if (options_.flash_attention) {
     if (cached) {
-      out = graph_.op(out_bytes, {qkv.q, mask(layer, inputs)});
+      const Tensor k = cache_view(layer, options_.key_type, layer.key_dim);
+      const Tensor v = cache_view(layer, options_.value_type, layer.value_dim);
+      out = graph_.op(out_bytes, {qkv.q, k, v, mask(layer, inputs)});
     } else {
       const Tensor k = graph_.op(graph_.bytes(*qkv.k) / 2, {*qkv.k});
       const Tensor v = graph_.op(graph_.bytes(*qkv.v) / 2, {*qkv.v});
@@ -234,6 +341,33 @@ LlamaCppGraph::Tensor LlamaCppGraph::attend(const LayerShape& layer, CacheInputs
   graph_.expand(out);
   if (!cached || !inputs.value_rotation) return out;
   return graph_.op(out_bytes, {*inputs.value_rotation, out});
+}
+
+// DeepSeek V3.2: an indexer scores all keys, and a mask of the layer's own lets the best through.
+LlamaCppGraph::Tensor LlamaCppGraph::sparse_mask(const LayerShape& layer, CacheInputs& inputs,
+                                                 Tensor normed) {
+  const Tensor all = mask(layer, inputs);
+  if (layer.indexer_dim == 0 && !best_keys_) return all;
+  const std::uint64_t chosen = rows(std::min(hints_.indexer_top_k, keys(layer)));
+  // Each layer has constants of its own for it, which have memory from the start.
+  const Tensor zeros = graph_.in_place(chosen, {graph_.input(chosen)});
+  graph_.expand(zeros);
+  // A layer without an indexer takes what the last one chose.
+  if (layer.indexer_dim != 0) best_keys_ = best_keys(layer, all, normed);
+  const Tensor none = graph_.op(graph_.bytes(all), {all});
+  graph_.expand(graph_.store({zeros, *best_keys_, graph_.view(none)}));
+  return graph_.op(graph_.bytes(all), {graph_.view(none), all});
+}
+
+LlamaCppGraph::Tensor LlamaCppGraph::best_keys(const LayerShape& layer, Tensor mask,
+                                               Tensor normed) {
+  const std::uint64_t width = fits(CheckedSize(layer.indexer_dim) * hints_.indexer_heads);
+  const std::uint64_t chosen = rows(std::min(hints_.indexer_top_k, keys(layer)));
+  const Tensor rotated = graph_.op(rows(width), {graph_.view(project(width, normed))});
+  const Tensor q = project(width, rotated);
+  const Tensor weights = project(hints_.indexer_heads, normed);
+  const Tensor scores = graph_.op(rows(keys(layer)), {q, weights, mask});
+  return graph_.op(chosen, {graph_.op(chosen, {scores})});
 }
 
 // Keys and values are absorbed into the query, so that all heads read one latent row a token.
@@ -264,14 +398,21 @@ LlamaCppGraph::Tensor LlamaCppGraph::latent_attention(const LayerShape& layer, T
 
   Tensor out{};
   if (options_.flash_attention) {
-    out = graph_.op(heads(rank), {query, mask(layer, inputs)});
+    const Tensor k = cache_view(layer, options_.key_type, layer.key_dim);
+    const Tensor v = cache_view(layer, options_.key_type, rank);
+    graph_.expand(k);
+    graph_.expand(v);
+    out = graph_.op(heads(rank), {query, k, v, sparse_mask(layer, inputs, normed)});
     out = graph_.op(heads(hints_.latent_value), {graph_.view(out, heads(rank))});
     out = graph_.view(out, heads(hints_.latent_value));
   } else {
     const std::uint64_t kq_bytes = scores(layer, layer.heads);
-    const Tensor kq =
-        graph_.in_place(kq_bytes, {graph_.op(kq_bytes, {query}), mask(layer, inputs)});
-    out = graph_.op(heads(hints_.latent_value), {graph_.op(heads(rank), {kq})});
+    const Tensor products = graph_.op(kq_bytes, {query});
+    graph_.expand(products);
+    const Tensor kq = graph_.in_place(kq_bytes, {products, sparse_mask(layer, inputs, normed)});
+    // V is a part of K's rows, and is transposed for the product.
+    const Tensor v = graph_.op(cache_bytes(layer, options_.key_type, rank), {});
+    out = graph_.op(heads(hints_.latent_value), {graph_.op(heads(rank), {v, kq})});
   }
   out = graph_.op(heads(hints_.latent_value), {out});
   graph_.expand(out);
@@ -295,6 +436,10 @@ LlamaCppGraph::Tensor LlamaCppGraph::feed_forward(const LayerShape& layer, Tenso
 }
 
 LlamaCppGraph::Tensor LlamaCppGraph::dense(std::uint64_t width, Tensor normed) {
+  if (hints_.gated_ffn && hints_.fused_gate_up) {
+    const Tensor both = project(fits(CheckedSize(width) * 2), normed);
+    return project(shape_.hidden, project(width, both));
+  }
   const Tensor up = project(width, normed);
   if (!hints_.gated_ffn) return project(shape_.hidden, same(up));
   const Tensor gate = project(width, normed);
@@ -313,10 +458,14 @@ LlamaCppGraph::Tensor LlamaCppGraph::experts(const LayerShape& layer, Tensor nor
   graph_.expand(normed_weights);
 
   const Tensor input = graph_.view(normed);
-  Tensor inner = graph_.op(each(layer.expert_ffn), {input, chosen});
-  if (hints_.gated_ffn) {
-    const Tensor gate = graph_.op(each(layer.expert_ffn), {input, chosen});
-    inner = graph_.op(each(layer.expert_ffn), {gate, inner});
+  const std::uint64_t width = each(layer.expert_ffn);
+  const bool fused = hints_.gated_ffn && hints_.fused_expert_gate_up;
+  Tensor inner = graph_.op(fused ? fits(CheckedSize(width) * 2) : width, {input, chosen});
+  if (fused) {
+    inner = graph_.op(width, {graph_.view(inner, width), graph_.view(inner, width)});
+  } else if (hints_.gated_ffn) {
+    const Tensor gate = graph_.op(width, {input, chosen});
+    inner = graph_.op(width, {gate, inner});
   } else {
     inner = same(inner);
   }

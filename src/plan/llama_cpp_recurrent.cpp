@@ -88,29 +88,67 @@ LlamaCppGraph::Tensor LlamaCppGraph::mamba2(const LayerShape& layer, Tensor norm
 
 // Gated delta net, by ggml's fused operation.
 LlamaCppGraph::Tensor LlamaCppGraph::gated_delta(const LayerShape& layer, Tensor normed) {
+  if (hints_.split_delta) return split_delta(layer, normed);
   const std::uint64_t inner = layer.inner;
   const std::uint64_t width = std::max(inner, layer.conv_state / (hints_.conv_kernel - 1));
   const std::uint64_t side = (width - inner) / 2;  // of queries, and of keys
   const std::uint64_t heads =
       hints_.state_heads != 0 ? hints_.state_heads : std::max<std::uint64_t>(inner / 128, 1);
+  const auto unit_rows = [&](Tensor qkv) {
+    const Tensor unit = same(graph_.op(rows(side), {graph_.view(qkv, rows(side))}));
+    return hints_.repeated_heads ? project(inner, graph_.view(unit)) : unit;
+  };
 
-  const Tensor mixed = project(width, normed);
-  const Tensor z = project(inner, normed);
-  graph_.expand(mixed);
-  graph_.expand(z);
-  const Tensor decay = same(project(heads, normed));
-  const Tensor qkv = convolve(mixed, layer.conv_state, width);
-  const Tensor q = graph_.op(rows(side), {graph_.view(qkv, rows(side))});
-  const Tensor k = graph_.op(rows(side), {graph_.view(qkv, rows(side))});
-  const Tensor v = graph_.view(qkv, rows(inner));
+  graph_.expand(normed);
+  const Tensor qkv = convolve(project(width, normed), layer.conv_state, width);
   const Tensor state = load_state(layer.state);
-  const Tensor both =
-      graph_.op(fits(CheckedSize(rows(inner)) + states(layer.state)), {q, k, v, decay, state});
+  const Tensor q = unit_rows(qkv);
+  const Tensor k = unit_rows(qkv);
+  const Tensor v = graph_.view(qkv, rows(inner));
+  const Tensor decay = same(project(heads, normed));
+  const Tensor out = delta_rule(layer, {q, k, v, decay}, state);
+  const Tensor gate = same(graph_.view(project(inner, normed)));
+  return project(shape_.hidden, graph_.view(graph_.in_place(rows(inner), {same(out), gate})));
+}
+
+// Kimi's: a decay for every element of a key.
+LlamaCppGraph::Tensor LlamaCppGraph::split_delta(const LayerShape& layer, Tensor normed) {
+  const std::uint64_t inner = layer.inner;
+  const std::uint64_t rank = 128;  // of decay and gate: the size of a head
+  graph_.expand(normed);
+  const Tensor before = load_state(layer.conv_state);
+  const std::uint64_t part = layer.conv_state / 3;
+  const auto convolved = [&] {
+    const Tensor padded =
+        graph_.op(fits(CheckedSize(rows(inner)) + states(part)),
+                  {graph_.view(before, states(part)), graph_.view(project(inner, normed))});
+    graph_.expand(graph_.store({graph_.view(padded, states(part))}));
+    return graph_.op(rows(inner), {graph_.view(project(inner, padded))});
+  };
+  const Tensor q_conv = convolved();
+  const Tensor k_conv = convolved();
+  const Tensor v = graph_.view(convolved());
+  const Tensor state = load_state(layer.state);
+  const Tensor q = same(graph_.op(rows(inner), {graph_.view(q_conv)}));
+  const Tensor k = same(graph_.op(rows(inner), {graph_.view(k_conv)}));
+  const Tensor decay =
+      graph_.op(rows(inner), {graph_.view(same(project(inner, project(rank, normed))))});
+  const Tensor out = graph_.view(delta_rule(layer, {q, k, v, graph_.view(decay)}, state));
+  const Tensor normed_out = graph_.op(rows(inner), {out});
+  const Tensor gate =
+      graph_.op(rows(inner), {graph_.view(project(inner, project(rank, graph_.view(normed))))});
+  const Tensor gated = graph_.in_place(rows(inner), {normed_out, gate});
+  return project(shape_.hidden, graph_.op(rows(inner), {graph_.view(gated)}));
+}
+
+// Rows and the new states come in one tensor; the rows are then normed, or copied, out of it.
+LlamaCppGraph::Tensor LlamaCppGraph::delta_rule(const LayerShape& layer, std::array<Tensor, 4> from,
+                                                Tensor state) {
+  const Tensor both = graph_.op(fits(CheckedSize(rows(layer.inner)) + states(layer.state)),
+                                {from[0], from[1], from[2], from[3], state});
   graph_.expand(both);
   graph_.expand(graph_.store({graph_.view(both, states(layer.state))}));
-  const Tensor out = same(graph_.in_place(rows(inner), {graph_.view(both, rows(inner))}));
-  const Tensor gated = graph_.in_place(rows(inner), {out, same(z)});
-  return project(shape_.hidden, graph_.view(gated));
+  return graph_.op(rows(layer.inner), {graph_.view(both, rows(layer.inner))});
 }
 
 // LFM2: three rows a token, of which two gate the third before and after the convolution.
@@ -141,6 +179,33 @@ LlamaCppGraph::Tensor LlamaCppGraph::interpolate(Tensor a, Tensor b, std::uint64
   const std::uint64_t all = fits(CheckedSize(bytes) * ways);
   const Tensor repeated = graph_.op(all, {difference});
   return graph_.in_place(all, {same(repeated), a});
+}
+
+// Five rows a token are mixed by weights that depend on the token.
+LlamaCppGraph::Tensor LlamaCppGraph::rwkv6_time_mix(const LayerShape& layer, Tensor normed,
+                                                    Tensor shifted) {
+  constexpr std::uint64_t kWays = 5;  // w k v r g
+  const std::uint64_t bytes = rows(shape_.hidden);
+  const std::uint64_t all = fits(CheckedSize(bytes) * kWays);
+  const Tensor state = load_state(layer.state);
+  const Tensor difference = graph_.in_place(bytes, {shifted, normed});
+  const Tensor weights =
+      same(graph_.op(all, {project(hints_.lora_rank, project(shape_.hidden, difference))}));
+  const Tensor mixed = graph_.in_place(
+      all, {graph_.in_place(all, {weights, graph_.view(difference)}), graph_.view(normed)});
+  const auto part = [&] { return graph_.view(mixed, bytes); };
+
+  const Tensor k = graph_.view(project(shape_.hidden, part()));
+  const Tensor v = graph_.view(project(shape_.hidden, part()));
+  const Tensor r = graph_.view(project(shape_.hidden, part()));
+  const Tensor decay = same(low_rank(hints_.lora_rank, part()));
+  const Tensor both = graph_.op(fits(CheckedSize(bytes) + states(layer.state)),
+                                {k, v, r, graph_.view(decay), state});
+  graph_.expand(graph_.store({graph_.view(both, states(layer.state))}));
+  const Tensor grouped = graph_.view(graph_.op(bytes, {graph_.view(both, bytes)}));
+  const Tensor scaled = same(graph_.op(bytes, {grouped}));
+  const Tensor gate = same(project(shape_.hidden, part()));
+  return project(shape_.hidden, graph_.in_place(bytes, {scaled, gate}));
 }
 
 LlamaCppGraph::Tensor LlamaCppGraph::rwkv_time_mix(const LayerShape& layer, Tensor normed,
@@ -194,7 +259,9 @@ void LlamaCppGraph::rwkv_layer(const LayerShape& layer, bool last) {
   const Tensor normed = norm(residual_);
   graph_.expand(normed);
   const Tensor shifted = graph_.op(bytes, {one_state, normed});
-  Tensor middle = add(graph_.view(rwkv_time_mix(layer, normed, shifted)), residual_);
+  const Tensor mix =
+      hints_.rwkv6 ? rwkv6_time_mix(layer, normed, shifted) : rwkv_time_mix(layer, normed, shifted);
+  Tensor middle = add(graph_.view(mix), residual_);
   graph_.expand(middle);
 
   graph_.set_stage("feed-forward");
@@ -207,6 +274,7 @@ void LlamaCppGraph::rwkv_layer(const LayerShape& layer, bool last) {
     middle = output_rows(middle);
     mixed = output_rows(mixed);
     previous = output_rows(previous);
+    rows_ = outputs_;
   }
   const Tensor inner = project(layer.ffn, interpolate(mixed, previous, 1));
   residual_ = add(project(shape_.hidden, same(same(inner))), middle);

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <iterator>
 #include <numeric>
+#include <utility>
 
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -68,19 +70,21 @@ void find_lower_bound(std::span<const Buffer> buffers, Packing& packing) {
   }
 }
 
-}  // namespace
+using Order = std::vector<std::size_t>;
 
-Packing pack(std::span<const Buffer> buffers) {
-  for (const Buffer& buffer : buffers) check(buffer);
-  Packing packing{.offsets = std::vector<std::uint64_t>(buffers.size())};
-  find_lower_bound(buffers, packing);
-
-  std::vector<std::size_t> order(buffers.size());
+/// Larger keys first; of equal ones, those that were given first.
+template <class Key>
+Order order_by(std::span<const Buffer> buffers, Key key) {
+  Order order(buffers.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return buffers[a].bytes > buffers[b].bytes;
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return key(buffers[a]) > key(buffers[b]); });
+  return order;
+}
 
+/// Each buffer at the lowest place that those before it in the order leave.
+void place(std::span<const Buffer> buffers, const Order& order, Packing& packing) {
+  packing.peak = 0;
   std::vector<Placed> placed;
   placed.reserve(buffers.size());
   for (const std::size_t index : order) {
@@ -95,6 +99,70 @@ Packing pack(std::span<const Buffer> buffers) {
                          [](std::uint64_t at, const Placed& other) { return at < other.offset; }),
         here);
   }
+}
+
+void improve(std::span<const Buffer> buffers, const Order& order, Packing& best) {
+  if (best.peak <= best.lower_bound) return;
+  Packing other = best;
+  place(buffers, order, other);
+  if (other.peak < best.peak) best = std::move(other);
+}
+
+std::uint32_t lifetime(const Buffer& buffer) { return buffer.live.end - buffer.live.begin; }
+
+// Whoever ends highest is given the first choice, again and again.
+void repair(std::span<const Buffer> buffers, Order order, Packing& best) {
+  constexpr int kTries = 64;
+  constexpr std::size_t kMost = 256;
+  Packing now = best;
+  for (int i = 0; i < kTries && buffers.size() <= kMost; ++i) {
+    if (best.peak <= best.lower_bound) return;
+    place(buffers, order, now);
+    if (now.peak < best.peak) best = now;
+    const auto highest = std::find_if(order.begin(), order.end(), [&](std::size_t index) {
+      return now.offsets[index] + buffers[index].bytes == now.peak;
+    });
+    std::rotate(order.begin(), highest, std::next(highest));
+  }
+}
+
+// No order is best for all; each costs as much as the first.
+void try_other_orders(std::span<const Buffer> buffers, Packing& best) {
+  constexpr std::size_t kMost = 2048;  // More would take longer than it gains.
+  if (buffers.size() > kMost || best.peak <= best.lower_bound) return;
+  // Another order's sums must fit too, whatever it does.
+  CheckedSize all = 0;
+  for (const Buffer& b : buffers) all = all + b.bytes + b.alignment;
+  if (!all.value()) return;
+  const auto area = [](const Buffer& b) {
+    return static_cast<double>(b.bytes) * static_cast<double>(lifetime(b));
+  };
+  const auto stays = [](const Buffer& b) { return std::pair(lifetime(b), b.bytes); };
+  // Around the time at which most is needed, then outwards.
+  const auto at_peak = [&](const Buffer& b) {
+    const bool there =
+        b.live.begin <= best.lower_bound_stage && best.lower_bound_stage < b.live.end;
+    return std::pair(there, b.bytes);
+  };
+  const auto early = [](const Buffer& b) { return std::pair(~b.live.begin, b.bytes); };
+  const auto late = [](const Buffer& b) { return std::pair(b.live.end, b.bytes); };
+  improve(buffers, order_by(buffers, area), best);
+  improve(buffers, order_by(buffers, stays), best);
+  improve(buffers, order_by(buffers, at_peak), best);
+  improve(buffers, order_by(buffers, early), best);
+  improve(buffers, order_by(buffers, late), best);
+  repair(buffers, order_by(buffers, [](const Buffer& b) { return b.bytes; }), best);
+  repair(buffers, order_by(buffers, area), best);
+}
+
+}  // namespace
+
+Packing pack(std::span<const Buffer> buffers) {
+  for (const Buffer& buffer : buffers) check(buffer);
+  Packing packing{.offsets = std::vector<std::uint64_t>(buffers.size())};
+  find_lower_bound(buffers, packing);
+  place(buffers, order_by(buffers, [](const Buffer& b) { return b.bytes; }), packing);
+  try_other_orders(buffers, packing);
   return packing;
 }
 

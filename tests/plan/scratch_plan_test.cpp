@@ -163,6 +163,17 @@ TEST(ScratchPlan, PrefillPeaksWhereItShould) {
   EXPECT_EQ(logits.scratch.find("prefill.logits")->bytes, std::uint64_t{512} * 151936 * 2);
 }
 
+// Qwen3-30B-A3B, whose experts are the peak: largest first would be 1.2 times the bound.
+TEST(ScratchPlan, PrefillOfExpertsIsPackedWithoutAGap) {
+  LayerShape layer = attention_layer(32, 4, 128, 0);
+  layer.experts = 128;
+  layer.experts_used = 8;
+  layer.expert_ffn = 768;
+  const Plan plan = make_plan(model_of({layer}, 2048, 151'936));
+  EXPECT_EQ(plan.peak_stage, "experts");
+  EXPECT_EQ(plan.breakdown().prefill, plan.prefill_lower_bound);
+}
+
 TEST(ScratchPlan, ScoresOfWindowsAreAsWideAsTheirCache) {
   const Model model =
       model_of({windowed_layer(attention_layer(4, 4, 64, 128), 512)}, 512, 1000, 32768);
