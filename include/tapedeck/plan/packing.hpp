@@ -29,10 +29,10 @@ struct Packing {
   std::uint32_t lower_bound_stage = 0;  ///< The first stage at which it is reached.
 };
 
-/// Gives every buffer an offset, so that no two that live at a common stage share a byte: the
-/// largest first, each at the lowest place that is free for as long as it lives (greedy by size;
-/// Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020).
-/// Deterministic; O(n²) steps of a few nanoseconds.
+/// Gives every buffer an offset, so that no two that live at a common stage share a byte: each at
+/// the lowest place that is free for as long as it lives, in several orders, of which the best is
+/// kept. The first order is by size (Pisarchyk and Lee, "Efficient memory management for deep
+/// neural net inference", 2020). Deterministic; O(n²) steps of a few nanoseconds.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// const Packing packing = pack(std::vector<Buffer>{{"scores", 4096, 64, {0, 2}},
