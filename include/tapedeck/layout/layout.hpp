@@ -83,11 +83,12 @@ struct LayoutOptions {
 /// Plan plan;
 /// plan.history.append({.name = "layers.0.k", .role = RegionRole::kv, .bytes = 4_MiB,
 ///                      .alignment = 4096, .growth = {.bytes_per_token = 1024, .capacity = 4096}});
-/// Layout layout(plan, {.commit = Commit::with_talks, .growth_step = 1, .extra = {.scratch =
-/// 1_MiB}}); layout.prepare(0, 100);  // room for a hundred tokens: 100 KiB std::span<std::byte>
-/// keys = layout.history_at(*layout.plan().history.find("layers.0.k")); keys[layout.advance(0) *
-/// 1024] = std::byte{1};  // the row of the next token assert(layout.tokens() == 1 &&
-/// layout.history().committed() == 100_KiB); layout.rewind(0, 1);  // a draft that was rejected
+/// Layout layout(plan, {.commit = Commit::with_talks, .growth_step = 1});
+/// layout.prepare(0, 100);  // room for a hundred tokens: 100 KiB
+/// std::span<std::byte> keys = layout.history_at(*layout.plan().history.find("layers.0.k"));
+/// keys[layout.advance(0) * 1024] = std::byte{1};  // the row of the next token
+/// assert(layout.tokens() == 1 && layout.history().committed() == 100_KiB);
+/// layout.rewind(0, 1);  // a draft that was rejected
 /// @endcode
 class Layout {
  public:
