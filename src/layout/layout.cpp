@@ -14,6 +14,8 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
+constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
+
 void add(TapeStat& sum, const TapeStat& one) noexcept {
   sum.reserved += one.reserved;
   sum.committed += one.committed;
@@ -47,6 +49,10 @@ Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) {
 Layout::Layout(Plan plan, LayoutOptions options) : plan_(std::move(plan)) {
   if (plan_.profile != Profile::native) {
     throw InvalidArgument("a layout of a plan for another engine", "plan with the native profile");
+  }
+  if (plan_.talks > kMostTalks) {
+    throw InvalidArgument("a layout of " + std::to_string(plan_.talks) + " talks",
+                          "plan for " + std::to_string(kMostTalks) + " at most");
   }
   if (plan_.talks == 0 || (options.talks != 1 && options.talks != plan_.talks)) {
     throw InvalidArgument("a layout of " + std::to_string(options.talks) +

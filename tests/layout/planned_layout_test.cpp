@@ -288,6 +288,7 @@ TEST(PlannedLayoutErrors, RefusesPlansItCannotHold) {
   Plan none = small_plan();
   none.talks = 0;
   EXPECT_THROW(Layout{none}, InvalidArgument);
+  EXPECT_THROW(Layout(small_plan(~std::uint64_t{0}), options(Commit::nothing)), InvalidArgument);
   Plan strict = small_plan();
   strict.weights.append({.name = "strict", .bytes = 1, .alignment = std::uint64_t{1} << 30});
   EXPECT_THROW(Layout{strict}, InvalidArgument);

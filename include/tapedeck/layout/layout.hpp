@@ -98,9 +98,9 @@ class Layout {
 
   /// Creates exactly the regions of a plan, or throws and leaves nothing behind: `used()` of each
   /// tape is then the plan's `bytes()`, now and after every clear.
-  /// @throws InvalidArgument for a plan of another profile than `native`, an `options.talks` that
-  /// is neither 1 nor the plan's, or a region that is stricter aligned than a page; SystemError;
-  /// OutOfMemory.
+  /// @throws InvalidArgument for a plan of another profile than `native`, for more than 2^20 talks,
+  /// an `options.talks` that is neither 1 nor the plan's, or a region that is stricter aligned than
+  /// a page; SystemError; OutOfMemory.
   explicit Layout(Plan plan, LayoutOptions options = {});
 
   ~Layout();
