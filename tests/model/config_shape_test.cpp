@@ -101,7 +101,7 @@ TEST(ConfigShape, WhatIsStatedBeyondTheFormulaIsTheNotesReason) {
   const std::uint64_t places = 1601ULL * 1280;
   const std::uint64_t tiles = 9ULL * 4 * 1280 + 1;
   EXPECT_EQ(surplus("meta-llama--Llama-3.2-11B-Vision-Instruct.json"),
-            32 * seen + 8 * (seen + 2) + 3ULL * 14 * 14 * 1280 + 1280 + places + 9 * 4 * places +
+            32 * seen + 8 * (seen + 2) + 3ULL * 14 * 14 * 1280 + 1280 + places + 9ULL * 4 * places +
                 1 + 2 * tiles + 4ULL * 1280 + 6ULL * 1280 * 4096 + 4096);
 
   // One layer more, fed by a projection of two rows, and three norms.
