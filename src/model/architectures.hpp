@@ -104,8 +104,8 @@ struct Architecture {
   std::uint32_t engine_window = 0;  ///< What llama.cpp takes, whatever window a file states.
   Recurrence recurrence = Recurrence::none;
   States states = States::none;
-  std::array<Default, 2> defaults{};  ///< What holds where a file is silent.
-  std::array<Default, 6> library{};   ///< What transformers fills in besides, for a config.
+  std::array<Default, 2> defaults{};         ///< What holds where a file is silent.
+  std::array<Default, 6> config_defaults{};  ///< What transformers fills in besides, for a config.
 
   [[nodiscard]] constexpr bool has(Trait trait) const noexcept { return (traits & trait) != 0; }
   /// In a GGUF file: every layer attends to every token and keeps whole K and V.

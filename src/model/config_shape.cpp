@@ -81,7 +81,7 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
   Figures figures(path, metadata, Dialect::config, scopes);
   if (named.known != nullptr) {
     figures.add_defaults(named.known->defaults);
-    figures.add_defaults(named.known->library);
+    figures.add_defaults(named.known->config_defaults);
   }
 
   ModelShape shape;
