@@ -36,7 +36,6 @@ class TalkRegions {
   [[nodiscard]] std::uint64_t tokens() const noexcept {
     return tokens_.load(std::memory_order_relaxed);
   }
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
 
   // As the functions of `Layout`.
   void prepare(std::uint64_t tokens);
