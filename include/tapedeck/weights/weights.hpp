@@ -1,0 +1,179 @@
+/// @file
+/// `Weights`: the tensors of a model in memory, however they get there.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/memory/block_options.hpp"
+#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/tensor_directory.hpp"
+#include "tapedeck/weights/tensor_view.hpp"
+#include "tapedeck/weights/warm_job.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+/// How a file's bytes get into memory. All ways give the same bytes.
+enum class Way : std::uint8_t {
+  automatic,  ///< One of the others for each file, by what the host tells: `WeightsFile::why`.
+  map,        ///< The shared page cache, read-only: one copy for all processes of a host.
+  read,       ///< Buffered reads, in parallel, into memory of its own (huge pages).
+  direct,     ///< As `read`, past the page cache: O_DIRECT with io_uring, or reads by threads.
+  shared,     ///< Memory that another process, or a `WeightsBuilder`, filled and sealed.
+};
+
+[[nodiscard]] const char* to_string(Way way) noexcept;
+
+/// On which NUMA nodes pages come to lie. Set before they are touched for the first time.
+struct NumaPlacement {
+  enum class Policy : std::uint8_t {
+    local,       ///< The node of the thread that touches a page first.
+    bind,        ///< Only `nodes`.
+    interleave,  ///< In turn over `nodes`.
+  };
+  Policy policy = Policy::local;
+  std::vector<unsigned> nodes{};  ///< Empty: all this process may use.
+};
+
+struct WeightsOptions {
+  Way way = Way::automatic;
+  /// Of memory that is read into. Nothing: what a trial on this host found faster
+  /// (`huge_page_trial`).
+  std::optional<HugePages> huge_pages{};
+  NumaPlacement numa{};     ///< Of memory that is read into; the page cache has its own.
+  bool core_dump = false;   ///< Weights are on disk already.
+};
+
+/// What became of a file.
+struct WeightsFile {
+  std::filesystem::path path{};
+  std::uint64_t bytes = 0;
+  Way way = Way::map;                     ///< Never `automatic`.
+  std::string why{};                      ///< For people: "cold (0 % in the page cache), ext4".
+  std::optional<std::uint64_t> cached{};  ///< Bytes in the page cache when it was opened.
+};
+
+/// Where weights are now. Costs system calls; "nothing" means the kernel did not tell.
+struct WeightsResidency {
+  std::uint64_t bytes = 0;  ///< That were asked about.
+  std::optional<std::uint64_t> present{};  ///< In RAM and mapped by this process.
+  std::optional<std::uint64_t> huge{};     ///< Of these, in huge pages.
+  std::optional<std::uint64_t> swapped{};
+  /// Of mapped files: in the page cache, for whomever. The kernel tells only who may write a file.
+  std::optional<std::uint64_t> cached{};
+  /// Changed, and not on disk. Known for all weights together only.
+  std::optional<std::uint64_t> dirty{};
+  std::vector<std::uint64_t> nodes{};  ///< Bytes by NUMA node; empty where the kernel has none.
+};
+
+/// The tensors of a model: one reserved range of addresses that holds the image of each of its
+/// files, mapped or read. Opening checks everything and reads only headers; `warm` brings the
+/// bytes. Tensors that are mapped can be read from the start (and fault); tensors that are read
+/// into memory hold zeros until they are `readable`. Addresses never move.
+///
+/// Thread-safety: `warm`, `start_warm`, `lock` and `decommit` by one thread at a time; everything
+/// else from any thread. Bytes may be read beside a running warm once they are `readable`.
+///
+/// @code{.cpp}
+/// // compile only
+/// using namespace tapedeck;
+/// Weights weights = Weights::open("models/llama", {.way = Way::map});
+/// if (const WarmJobResult warmed = weights.warm(); !warmed) std::puts(to_string(warmed.end));
+/// const TensorView head = weights.at("output.weight");
+/// Layout layout(make_plan(read_model("models/llama")), {.loaded_weights = weights.range()});
+/// @endcode
+class Weights {
+ public:
+  /// Opens all files of a model: a GGUF file (all parts of a split one), safetensors (single, by
+  /// an index, or a folder), llama2.c. Each file costs a descriptor as long as the object lives.
+  /// @throws as `read_model`; FormatError for a tensor outside its file, before anything is
+  /// touched; InvalidArgument for a model without tensors, or a node that is not there;
+  /// SystemError.
+  [[nodiscard]] static Weights open(const std::filesystem::path& path,
+                                    const WeightsOptions& options = {});
+  /// Of a model that was read already. @throws also FormatError where a file changed meanwhile.
+  [[nodiscard]] static Weights open(const Model& model, const WeightsOptions& options = {});
+
+  /// Takes over sealed weights that `send` gave away at the other end of a Unix socket. Nothing is
+  /// copied, and they stay when the sender goes.
+  /// @throws SystemError; FormatError where what came is no sealed weights.
+  [[nodiscard]] static Weights receive(int socket);
+  /// The same, of a descriptor that came another way (inherited, SCM_RIGHTS of the host's own). It
+  /// is duplicated.
+  [[nodiscard]] static Weights adopt(int descriptor);
+
+  Weights(Weights&&) noexcept;
+  Weights& operator=(Weights&&) noexcept;
+  ~Weights();
+
+  /// Gives these weights to the process at the other end of a Unix socket (connected, or one of a
+  /// pair), which takes them with `receive`.
+  /// @throws InvalidArgument where they are not in sealed memory (`WeightsBuilder`); SystemError.
+  void send(int socket) const;
+  /// The memfd of sealed weights; -1 for others. Owned by the object.
+  [[nodiscard]] int descriptor() const noexcept;
+
+  [[nodiscard]] const TensorDirectory& tensors() const noexcept;
+  [[nodiscard]] std::size_t size() const noexcept;  ///< Number of tensors.
+  /// @pre index < size()
+  [[nodiscard]] TensorView operator[](std::size_t index) const noexcept;
+  /// Nothing where there is no such tensor. O(log n).
+  [[nodiscard]] std::optional<TensorView> find(std::string_view name) const noexcept;
+  /// @throws InvalidArgument where there is no such tensor.
+  [[nodiscard]] TensorView at(std::string_view name) const;
+
+  /// In the order of `tensors().files()`.
+  [[nodiscard]] std::span<const WeightsFile> files() const noexcept;
+  /// All of it, with what lies between the files: for `LayoutOptions::loaded_weights`.
+  [[nodiscard]] std::span<const std::byte> range() const noexcept;
+  /// What was asked and could not be had: huge pages, locks, NUMA.
+  [[nodiscard]] const std::vector<Unmet>& unmet() const noexcept;
+
+  /// Whether a tensor's bytes are there. Of mapped tensors they always are; without `warmed`,
+  /// reading them may have to wait for the disk. O(chunks of the tensor), no system call.
+  /// @pre tensor < size()
+  [[nodiscard]] bool readable(std::size_t tensor) const noexcept;
+  /// Whether a warm has made it resident since it was opened, or last decommitted.
+  [[nodiscard]] bool warmed(std::size_t tensor) const noexcept;
+
+  /// Brings in what is not there yet, and waits. `start_warm` and `wait` in one.
+  WarmJobResult warm(const WarmJobOptions& options = {});
+  /// The same beside the caller's own work. The weights must not move while the job is there.
+  /// @throws InvalidArgument where a job runs already, or `order` names no tensor.
+  [[nodiscard]] WarmJob start_warm(WarmJobOptions options = {});
+
+  /// Of everything.
+  [[nodiscard]] WeightsResidency residency() const;
+  /// Of one file, by its place in `files()`. @throws InvalidArgument
+  [[nodiscard]] WeightsResidency residency_of_file(std::size_t file) const;
+  /// Of some tensors together, say a layer's. @throws InvalidArgument
+  [[nodiscard]] WeightsResidency residency_of(std::span<const std::uint32_t> tensors) const;
+
+  /// Keeps everything in RAM (mlock): it is brought in where it is not. False where the host
+  /// refuses; `unmet` then says how much was asked, and the limit.
+  bool lock();
+
+  /// Gives all pages back and keeps the addresses, after an upload to a device, say. Tensors that
+  /// were read are not readable until they are warmed again; nobody may be reading them.
+  /// Returns bytes that had been present; 0 for sealed weights, of which only the mapping is
+  /// dropped. @pre no job runs.
+  std::uint64_t decommit() noexcept;
+  /// The same for the chunks (8 MiB) that lie wholly in these tensors, say a layer's.
+  std::uint64_t decommit(std::span<const std::uint32_t> tensors) noexcept;
+
+ private:
+  friend class WeightsBuilder;
+  explicit Weights(std::unique_ptr<WeightsState> state) noexcept;
+
+  std::unique_ptr<WeightsState> state_;
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI
