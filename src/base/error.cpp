@@ -15,6 +15,7 @@ std::string with_advice(const std::string& message, const std::string& advice) {
 std::string describe(const SystemError::Facts& facts) {
   std::string text = facts.call;
   if (!facts.path.empty()) text += " of " + facts.path;
+  if (facts.offset) text += ", byte " + std::to_string(*facts.offset);
   if (facts.bytes != 0) text += " (" + to_iec(facts.bytes) + ")";
   return text + " failed: " + errno_name(facts.number) + ", " + std::strerror(facts.number);
 }

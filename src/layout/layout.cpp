@@ -61,11 +61,27 @@ Layout::Layout(Plan plan, LayoutOptions options) : plan_(std::move(plan)) {
   wipe_scratch_ = options.scratch.wipe_on_clear;
   wipe_history_ = options.history.wipe_on_clear;
   const bool now = options.commit != Commit::nothing;
-  weights_ = make_tape(plan_.weights, options.extra.weights, now ? Start::warm : Start::reserved,
-                       std::move(options.weights));
+  weights_ = weights_tape(options);
   scratch_ = make_tape(plan_.scratch, options.extra.scratch,
                        now ? Start::committed : Start::reserved, std::move(options.scratch));
   make_histories(options);
+}
+
+Tape Layout::weights_tape(LayoutOptions& options) {
+  const std::span<const std::byte> loaded = options.loaded_weights;
+  if (loaded.empty()) {
+    const Start start = options.commit != Commit::nothing ? Start::warm : Start::reserved;
+    return make_tape(plan_.weights, options.extra.weights, start, std::move(options.weights));
+  }
+  if (options.extra.weights != 0) {
+    throw InvalidArgument("extra weights besides loaded ones", "put them on a tape of your own");
+  }
+  plan_.weights = {};
+  // Below its floor, where nobody writes: a tape's own type is not const.
+  const std::span<std::byte> whole{const_cast<std::byte*>(loaded.data()), loaded.size()};
+  Tape tape = Tape::behind(whole, Block(), std::move(options.weights));
+  tape.note_planned(whole.size(), false);
+  return tape;
 }
 
 Tape Layout::make_tape(const TapePlan& plan, std::size_t extra, Start start, TapeOptions options) {

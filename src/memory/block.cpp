@@ -11,6 +11,7 @@
 #include "base/on_failure.hpp"
 #include "memory/warm_pages.hpp"
 #include "os/file.hpp"
+#include "os/pages.hpp"
 #include "os/proc.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -39,7 +40,8 @@ constexpr const char* kPoolAdvice = "see /proc/sys/vm/nr_hugepages";
 }  // namespace
 
 const char* to_string(Wish wish) noexcept {
-  constexpr std::array names = {"huge pages", "lock", "kept out of core dumps", "fork policy"};
+  constexpr std::array names = {"huge pages", "lock", "kept out of core dumps", "fork policy",
+                                "NUMA placement"};
   static_assert(names.size() == kWishes);
   return names[static_cast<std::size_t>(wish)];
 }
@@ -62,6 +64,7 @@ struct Block::State {
   [[nodiscard]] bool give_back(std::byte* at, std::size_t bytes) const noexcept;
   void ask(Wish wish, std::byte* at, std::size_t bytes, os::Advice advice);
   void ask_kernel(std::byte* at, std::size_t bytes);
+  void ask_nodes(std::byte* at, std::size_t bytes);
   bool lock_range(std::byte* at, std::size_t bytes);
   void refused(Wish wish, int error, const std::string& why = {});
   void announce_decommit(std::size_t from) noexcept;
@@ -320,9 +323,27 @@ void Block::State::ask_kernel(std::byte* at, std::size_t bytes) {
       static_cast<void>(os::advise(at, bytes, os::Advice::no_huge_pages));
     }
   }
+  if (options.numa.policy != NumaPlacement::Policy::local && kind != BlockKind::file) {
+    ask_nodes(at, bytes);
+  }
   if (!options.core_dump) ask(Wish::core_dump, at, bytes, os::Advice::no_core_dump);
   if (options.on_fork == OnFork::omit) ask(Wish::on_fork, at, bytes, os::Advice::not_on_fork);
   if (options.on_fork == OnFork::zero) ask(Wish::on_fork, at, bytes, os::Advice::zero_on_fork);
+}
+
+void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
+  std::vector<unsigned> nodes = options.numa.nodes;
+  if (nodes.empty()) {
+    for (const os::NumaNode& node : os::numa_nodes()) {
+      if (node.allowed) nodes.push_back(node.id);
+    }
+  }
+  const os::NodePolicy policy = options.numa.policy == NumaPlacement::Policy::bind
+                                    ? os::NodePolicy::bind
+                                    : os::NodePolicy::interleave;
+  if (const int error = os::place_on_nodes(at, bytes, policy, nodes); error != 0) {
+    refused(Wish::numa, error, "see /sys/devices/system/node/online");
+  }
 }
 
 bool Block::State::lock_range(std::byte* at, std::size_t bytes) {

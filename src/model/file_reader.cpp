@@ -27,6 +27,7 @@ FileReader::FileReader(const std::filesystem::path& path) : path_(path.string())
   if (!facts.regular) throw InvalidArgument(path_ + " is not a regular file");
   descriptor_ = std::move(opened.descriptor);
   size_ = facts.bytes;
+  stamp_ = facts.stamp;
   capacity_ = static_cast<std::size_t>(std::min(kBuffer, size_));
   buffer_ = std::make_unique<std::byte[]>(capacity_);
 }

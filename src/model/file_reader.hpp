@@ -26,6 +26,7 @@ class FileReader {
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  [[nodiscard]] std::uint64_t stamp() const noexcept { return stamp_; }  ///< Of `os::FileFacts`.
   [[nodiscard]] std::uint64_t offset() const noexcept { return buffer_begin_ + at_; }
   [[nodiscard]] std::uint64_t left() const noexcept { return size_ - offset(); }
 
@@ -68,6 +69,7 @@ class FileReader {
   std::string path_;
   os::Descriptor descriptor_;
   std::uint64_t size_ = 0;
+  std::uint64_t stamp_ = 0;
   std::size_t capacity_ = 0;
   std::unique_ptr<std::byte[]> buffer_;
   std::uint64_t buffer_begin_ = 0;

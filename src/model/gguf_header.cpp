@@ -48,8 +48,10 @@ class HeaderParser {
       file_.refuse(4, "version 1, and neither keys nor tensors", "is the version wrong?");
     }
     for (std::uint64_t i = 0; i < keys; ++i) read_pair();
-    tensors_.begin_file(
-        {.path = file_.path(), .size = file_.size(), .alignment = read_alignment()});
+    tensors_.begin_file({.path = file_.path(),
+                         .size = file_.size(),
+                         .alignment = read_alignment(),
+                         .stamp = file_.stamp()});
     tensors_.expect(tensors);
     for (std::uint64_t i = 0; i < tensors; ++i) read_tensor();
     place_data();

@@ -121,7 +121,8 @@ TensorDirectory directory_of(const FileReader& file, const Figures& figures) {
   builder.begin_file({.path = file.path(),
                       .size = file.size(),
                       .data_begin = kLlama2cHeader,
-                      .alignment = sizeof(float)});
+                      .alignment = sizeof(float),
+                      .stamp = file.stamp()});
   std::optional<std::uint64_t> end = kLlama2cHeader;
   for (const Array& array : arrays_of(figures)) {
     if (array.rows == 0) continue;

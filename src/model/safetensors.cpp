@@ -313,8 +313,10 @@ void check_length(const FileReader& file, const TensorFile& of) {
 void read_safetensors_header(FileReader& file, TensorDirectoryBuilder& tensors,
                              Metadata& metadata) {
   const std::uint64_t length = read_header_length(file);
-  tensors.begin_file(
-      {.path = file.path(), .size = file.size(), .data_begin = kLengthBytes + length});
+  tensors.begin_file({.path = file.path(),
+                      .size = file.size(),
+                      .data_begin = kLengthBytes + length,
+                      .stamp = file.stamp()});
   HeaderHandler handler(file, length, tensors, metadata);
   parse_json(handler);
   place_data(file, tensors);

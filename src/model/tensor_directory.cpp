@@ -12,7 +12,6 @@
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
-namespace {
 
 // Of a number, its size; of a block, that of the widest number in it (a float, or a pair of f16).
 std::uint64_t natural_alignment(DType type) noexcept {
@@ -20,8 +19,6 @@ std::uint64_t natural_alignment(DType type) noexcept {
   const std::uint64_t widest = of.block_elements == 1 ? 8 : 4;
   return std::gcd(std::uint64_t{of.block_bytes}, widest);
 }
-
-}  // namespace
 
 std::uint64_t TensorEntry::elements() const noexcept {
   std::uint64_t product = 1;

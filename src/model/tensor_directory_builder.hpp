@@ -16,6 +16,9 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
+/// What the address of a tensor's data must be a multiple of, for its numbers to be read as such.
+[[nodiscard]] std::uint64_t natural_alignment(DType type) noexcept;
+
 class TensorDirectoryBuilder {
  public:
   /// What is added from now on lies in this file.

@@ -8,9 +8,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <cstdio>
+#include <initializer_list>
 
 #include "os/faults.hpp"
 
@@ -21,6 +23,55 @@ Opened opened(int result, const char* call) noexcept {
   if (result < 0) return {.error = errno, .call = call};
   return {.descriptor = Descriptor(result)};
 }
+
+constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+
+// FNV-1a, over the words.
+std::uint64_t hash_of(std::initializer_list<std::uint64_t> words) noexcept {
+  std::uint64_t hash = 0xCBF29CE484222325U;
+  for (const std::uint64_t word : words) hash = (hash ^ word) * 0x100000001B3U;
+  return hash;
+}
+
+FileFacts facts_of(const struct stat& status) noexcept {
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  return {.bytes = size,
+          .regular = S_ISREG(status.st_mode),
+          .stamp = hash_of({status.st_dev, status.st_ino, size,
+                            static_cast<std::uint64_t>(status.st_mtim.tv_sec),
+                            static_cast<std::uint64_t>(status.st_mtim.tv_nsec)})};
+}
+
+using Kind = FileSystem::Kind;
+
+struct KnownFileSystem {
+  std::uint32_t magic;
+  const char* name;
+  Kind kind;
+};
+
+// From linux/magic.h and the file systems' own sources.
+constexpr std::array kKnownFileSystems = {
+    KnownFileSystem{0xEF53, "ext4", Kind::disk},
+    KnownFileSystem{0x58465342, "xfs", Kind::disk},
+    KnownFileSystem{0x9123683E, "btrfs", Kind::disk},
+    KnownFileSystem{0xF2F52010, "f2fs", Kind::disk},
+    KnownFileSystem{0x2FC12FC1, "zfs", Kind::disk},
+    KnownFileSystem{0x794C7630, "overlay", Kind::disk},
+    KnownFileSystem{0x73717368, "squashfs", Kind::disk},
+    KnownFileSystem{0xE0F5E1E2, "erofs", Kind::disk},
+    KnownFileSystem{TMPFS_MAGIC, "tmpfs", Kind::memory},
+    KnownFileSystem{RAMFS_MAGIC, "ramfs", Kind::memory},
+    KnownFileSystem{HUGETLBFS_MAGIC, "hugetlbfs", Kind::memory},
+    KnownFileSystem{0x6969, "nfs", Kind::network},
+    KnownFileSystem{0xFF534D42, "cifs", Kind::network},
+    KnownFileSystem{0xFE534D42, "smb3", Kind::network},
+    KnownFileSystem{0x65735546, "fuse", Kind::network},
+    KnownFileSystem{0x01021997, "9p", Kind::network},
+    KnownFileSystem{0x00C36400, "ceph", Kind::network},
+    KnownFileSystem{0x0BD00BD0, "lustre", Kind::network},
+    KnownFileSystem{0x47504653, "gpfs", Kind::network},
+};
 
 }  // namespace
 
@@ -33,6 +84,11 @@ Opened open_read(const std::filesystem::path& path) noexcept {
   return opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK), "open");
 }
 
+Opened open_direct(const std::filesystem::path& path) noexcept {
+  if (const int error = injected("open")) return {.error = error, .call = "open"};
+  return opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_DIRECT), "open");
+}
+
 Opened open_write(const std::filesystem::path& path) noexcept {
   if (const int error = injected("open")) return {.error = error, .call = "open"};
   return opened(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), "open");
@@ -43,9 +99,10 @@ Opened duplicate(int descriptor) noexcept {
   return opened(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0), "fcntl");
 }
 
-Opened create_memory_file(const char* name, std::size_t bytes, std::size_t huge_page) noexcept {
+Opened create_memory_file(const char* name, std::size_t bytes, std::size_t huge_page,
+                          bool sealable) noexcept {
   if (const int error = injected("memfd_create")) return {.error = error, .call = "memfd_create"};
-  unsigned flags = MFD_CLOEXEC;
+  unsigned flags = MFD_CLOEXEC | (sealable ? MFD_ALLOW_SEALING : 0U);
   if (huge_page != 0) {
     flags |= MFD_HUGETLB | static_cast<unsigned>(std::countr_zero(huge_page)) << MAP_HUGE_SHIFT;
   }
@@ -57,24 +114,52 @@ Opened create_memory_file(const char* name, std::size_t bytes, std::size_t huge_
   return file;
 }
 
+int seal(int descriptor) noexcept {
+  if (const int error = injected("fcntl")) return error;
+  return ::fcntl(descriptor, F_ADD_SEALS, kSeals | F_SEAL_SEAL) == 0 ? 0 : errno;
+}
+
+bool is_sealed(int descriptor) noexcept {
+  if (injected("fcntl") != 0) return false;
+  const int seals = ::fcntl(descriptor, F_GET_SEALS);
+  return seals >= 0 && (seals & kSeals) == kSeals;
+}
+
 FileFacts facts(int descriptor) noexcept {
   if (const int error = injected("fstat")) return {.error = error};
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) return {.error = errno};
-  return {.bytes = static_cast<std::uint64_t>(status.st_size), .regular = S_ISREG(status.st_mode)};
+  return facts_of(status);
 }
 
 FileFacts facts(const std::filesystem::path& path) noexcept {
   if (const int error = injected("stat")) return {.error = error};
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return {.error = errno};
-  return {.bytes = static_cast<std::uint64_t>(status.st_size), .regular = S_ISREG(status.st_mode)};
+  return facts_of(status);
 }
 
 std::size_t huge_page_of(int descriptor) noexcept {
   struct statfs status {};
   if (::fstatfs(descriptor, &status) != 0 || status.f_type != HUGETLBFS_MAGIC) return 0;
   return static_cast<std::size_t>(status.f_bsize);
+}
+
+FileSystem file_system(int descriptor) {
+  struct statfs status {};
+  if (injected("fstatfs") != 0 || ::fstatfs(descriptor, &status) != 0) {
+    return {.name = "a file system that is not told"};
+  }
+  const auto magic = static_cast<std::uint32_t>(status.f_type);
+  for (const KnownFileSystem& known : kKnownFileSystems) {
+    if (known.magic == magic) return {.kind = known.kind, .name = known.name};
+  }
+  return {.name = "file system " + std::to_string(magic)};
+}
+
+void read_ahead(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept {
+  static_cast<void>(::posix_fadvise(descriptor, static_cast<off_t>(offset),
+                                    static_cast<off_t>(bytes), POSIX_FADV_WILLNEED));
 }
 
 Transferred read_at(int descriptor, std::span<std::byte> into, std::uint64_t offset) noexcept {

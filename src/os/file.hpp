@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "tapedeck/base/abi.hpp"
@@ -40,16 +41,27 @@ struct Opened {
 
 /// Opens for reading. A FIFO without a writer does not block.
 [[nodiscard]] Opened open_read(const std::filesystem::path& path) noexcept;
+/// Opens for reading past the page cache: offsets, sizes and addresses of reads must be multiples
+/// of the device's block, which a page always is. EINVAL from file systems that cannot.
+[[nodiscard]] Opened open_direct(const std::filesystem::path& path) noexcept;
 /// Creates or truncates for writing.
 [[nodiscard]] Opened open_write(const std::filesystem::path& path) noexcept;
 [[nodiscard]] Opened duplicate(int descriptor) noexcept;
-/// Anonymous memory behind a descriptor. `huge_page` 0, or the size of the hugetlb pages to use.
-[[nodiscard]] Opened create_memory_file(const char* name, std::size_t bytes,
-                                        std::size_t huge_page) noexcept;
+/// Anonymous memory behind a descriptor. `huge_page` 0, or the size of the hugetlb pages to use;
+/// `sealable`: whether whoever has the descriptor may `seal` it.
+[[nodiscard]] Opened create_memory_file(const char* name, std::size_t bytes, std::size_t huge_page,
+                                        bool sealable = false) noexcept;
+/// Nobody writes a memory file or changes its size any more. EBUSY while somebody has it mapped to
+/// write. Gives errno.
+[[nodiscard]] int seal(int descriptor) noexcept;
+[[nodiscard]] bool is_sealed(int descriptor) noexcept;
 
 struct FileFacts {
   std::uint64_t bytes = 0;
   bool regular = false;
+  /// A hash of what tells a file from another one, or from itself once it was written: device,
+  /// number, size, time of the last change.
+  std::uint64_t stamp = 0;
   int error = 0;  ///< errno
 };
 
@@ -74,6 +86,17 @@ struct Transferred {
 [[nodiscard]] int rename_file(const std::filesystem::path& from,
                               const std::filesystem::path& to) noexcept;
 [[nodiscard]] int remove_file(const std::filesystem::path& path) noexcept;
+
+/// What a file lies on, as far as it matters for reading it.
+struct FileSystem {
+  enum class Kind : std::uint8_t { disk, memory, network };
+  Kind kind = Kind::disk;
+  std::string name{};  ///< "ext4", "tmpfs"; the number of one that is not known.
+};
+[[nodiscard]] FileSystem file_system(int descriptor);
+
+/// Asks the kernel to read a range of a file ahead, and does not wait.
+void read_ahead(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept;
 
 /// What an ordinary user may still write in a folder's file system.
 [[nodiscard]] std::optional<std::uint64_t> free_bytes(const std::filesystem::path& folder) noexcept;

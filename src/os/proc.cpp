@@ -248,13 +248,29 @@ std::optional<AddressRange> mapping_of(std::string_view line) {
   return AddressRange{*begin, *end};
 }
 
-std::size_t huge_kib_of(std::string_view line) {
-  constexpr std::array keys = {
-      "AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:", "Private_Hugetlb:", "Shared_Hugetlb:"};
-  for (const std::string_view key : keys) {
-    if (line.starts_with(key)) return parse<std::size_t>(line.substr(key.size())).value_or(0);
-  }
-  return 0;
+/// The sum of some figures of /proc/self/smaps over the mappings that have bytes of a range, each
+/// no more than those bytes.
+std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
+                                        std::span<const std::string_view> keys) {
+  const auto text = read_text("/proc/self/smaps");
+  if (!text) return std::nullopt;
+  const auto begin = reinterpret_cast<std::uintptr_t>(at);
+  std::size_t overlap = 0;
+  std::size_t sum = 0;
+  for_each_line(*text, [&](std::string_view line) {
+    if (const auto mapping = mapping_of(line)) {
+      const std::uintptr_t from = std::max(begin, mapping->begin);
+      const std::uintptr_t to = std::min(begin + bytes, mapping->end);
+      overlap = from < to ? to - from : 0;
+      return false;
+    }
+    for (const std::string_view key : keys) {
+      if (overlap == 0 || !line.starts_with(key)) continue;
+      sum += std::min(overlap, kib_of(line, key).value_or(0));
+    }
+    return false;
+  });
+  return sum;
 }
 
 }  // namespace
@@ -310,22 +326,14 @@ std::optional<std::size_t> cached_bytes(std::byte* at, std::size_t bytes) {
 }
 
 std::optional<std::size_t> huge_bytes(const std::byte* at, std::size_t bytes) {
-  const auto text = read_text("/proc/self/smaps");
-  if (!text) return std::nullopt;
-  const auto begin = reinterpret_cast<std::uintptr_t>(at);
-  std::size_t overlap = 0;
-  std::size_t huge = 0;
-  for_each_line(*text, [&](std::string_view line) {
-    if (const auto mapping = mapping_of(line)) {
-      const std::uintptr_t from = std::max(begin, mapping->begin);
-      const std::uintptr_t to = std::min(begin + bytes, mapping->end);
-      overlap = from < to ? to - from : 0;
-    } else if (overlap != 0) {
-      huge += std::min(overlap, huge_kib_of(line) * 1024);
-    }
-    return false;
-  });
-  return huge;
+  constexpr std::array<std::string_view, 5> kKeys = {
+      "AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:", "Private_Hugetlb:", "Shared_Hugetlb:"};
+  return sum_of_smaps(at, bytes, kKeys);
+}
+
+std::optional<std::size_t> dirty_bytes(const std::byte* at, std::size_t bytes) {
+  constexpr std::array<std::string_view, 2> kKeys = {"Private_Dirty:", "Shared_Dirty:"};
+  return sum_of_smaps(at, bytes, kKeys);
 }
 
 std::vector<MemoryLimit> memory_limits(const Roots& roots) {

@@ -39,6 +39,10 @@ struct Roots {
 /// merged the range with a neighbour.
 [[nodiscard]] std::optional<std::size_t> huge_bytes(const std::byte* at, std::size_t bytes);
 
+/// Bytes of the range that were written and are not on disk (/proc/self/smaps); an upper bound as
+/// above.
+[[nodiscard]] std::optional<std::size_t> dirty_bytes(const std::byte* at, std::size_t bytes);
+
 /// Something that bounds memory, and how much of it is used up.
 struct MemoryLimit {
   std::string name{};     ///< "MemAvailable", "memory cgroup /a/b, memory.max".

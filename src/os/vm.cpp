@@ -122,6 +122,11 @@ int lock(std::byte* at, std::size_t bytes) noexcept {
   return outcome(::mlock(at, bytes));
 }
 
+int unlock(std::byte* at, std::size_t bytes) noexcept {
+  if (const int error = injected("munlock")) return error;
+  return outcome(::munlock(at, bytes));
+}
+
 std::size_t lock_limit() noexcept {
   rlimit limit{};
   if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {

@@ -50,6 +50,7 @@ enum class Advice : std::uint8_t {
 [[nodiscard]] int advise(std::byte* at, std::size_t bytes, Advice advice) noexcept;
 
 [[nodiscard]] int lock(std::byte* at, std::size_t bytes) noexcept;
+[[nodiscard]] int unlock(std::byte* at, std::size_t bytes) noexcept;
 /// RLIMIT_MEMLOCK in bytes; the largest number where it is unlimited.
 [[nodiscard]] std::size_t lock_limit() noexcept;
 

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -47,10 +48,11 @@ class InvalidArgument : public Error {
 class SystemError : public Error {
  public:
   struct Facts {
-    std::string call;       ///< The call, as in its manual page: "mmap".
-    int number = 0;         ///< errno.
-    std::string path{};     ///< The file it was about, if any.
-    std::size_t bytes = 0;  ///< The size asked for, if any.
+    std::string call;                       ///< The call, as in its manual page: "mmap".
+    int number = 0;                         ///< errno.
+    std::string path{};                     ///< The file it was about, if any.
+    std::size_t bytes = 0;                  ///< The size asked for, if any.
+    std::optional<std::uint64_t> offset{};  ///< The byte of the file, if that is known.
   };
 
   explicit SystemError(Facts facts, std::string advice = {});
@@ -61,6 +63,7 @@ class SystemError : public Error {
   [[nodiscard]] std::string name() const;
   [[nodiscard]] const std::string& path() const noexcept { return facts_.path; }
   [[nodiscard]] std::size_t bytes() const noexcept { return facts_.bytes; }
+  [[nodiscard]] std::optional<std::uint64_t> offset() const noexcept { return facts_.offset; }
 
  private:
   Facts facts_;

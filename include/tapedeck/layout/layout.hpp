@@ -41,6 +41,10 @@ struct LayoutOptions {
   Commit commit = Commit::at_creation;  ///< Of a layout made from a plan.
   std::uint64_t growth_step = 256;      ///< Tokens that `prepare` commits at least, at a time.
   LayoutSizes extra{};                  ///< Bytes for takes above what is planned.
+  /// Weights that are in memory already, `Weights::range()`, which outlive the layout: the weights
+  /// tape then is that range, full, and the plan's own weights are left out. Several layouts may
+  /// be given the same.
+  std::span<const std::byte> loaded_weights{};
   /// How each tape is made. The weights tape starts warm; the others are made resident by their
   /// first use, or by `scratch().warm()` and `history().warm()`.
   TapeOptions weights{.name = "weights"};
@@ -99,8 +103,8 @@ class Layout {
   /// Creates exactly the regions of a plan, or throws and leaves nothing behind: `used()` of each
   /// tape is then the plan's `bytes()`, now and after every clear.
   /// @throws InvalidArgument for a plan of another profile than `native`, for more than 2^20 talks,
-  /// an `options.talks` that is neither 1 nor the plan's, or a region that is stricter aligned than
-  /// a page; SystemError; OutOfMemory.
+  /// an `options.talks` that is neither 1 nor the plan's, a region that is stricter aligned than a
+  /// page, or extra weights besides loaded ones; SystemError; OutOfMemory.
   explicit Layout(Plan plan, LayoutOptions options = {});
 
   ~Layout();
@@ -206,6 +210,7 @@ class Layout {
   [[nodiscard]] Tape make_tape(const TapePlan& plan, std::size_t extra, Start start,
                                TapeOptions options);
   [[nodiscard]] Tape reserve_tape(const TapePlan& plan, std::size_t extra, TapeOptions options);
+  [[nodiscard]] Tape weights_tape(LayoutOptions& options);
   void make_histories(const LayoutOptions& options);
   [[nodiscard]] TalkRegions& regions(std::size_t talk) const;
   void clear_regions(std::size_t talk) noexcept;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "tapedeck/base/abi.hpp"
 
@@ -20,11 +21,22 @@ enum class HugePages : std::uint8_t { never, transparent, explicit_pages };
 /// What a child process finds at these addresses after fork: a copy, nothing, or zeros.
 enum class OnFork : std::uint8_t { copy, omit, zero };
 
-/// Something a block can be asked for and the host may not have.
-enum class Wish : std::uint8_t { huge_pages, lock, core_dump, on_fork };
-inline constexpr std::size_t kWishes = 4;
+/// On which NUMA nodes pages come to lie. Set when they are committed, before anybody touches them.
+struct NumaPlacement {
+  enum class Policy : std::uint8_t {
+    local,       ///< The node of the thread that touches a page first.
+    bind,        ///< Only `nodes`.
+    interleave,  ///< In turn over `nodes`.
+  };
+  Policy policy = Policy::local;
+  std::vector<unsigned> nodes{};  ///< Empty: all this process may use.
+};
 
-/// "huge pages", "lock", "kept out of core dumps", "fork policy".
+/// Something a block can be asked for and the host may not have.
+enum class Wish : std::uint8_t { huge_pages, lock, core_dump, on_fork, numa };
+inline constexpr std::size_t kWishes = 5;
+
+/// "huge pages", "lock", "kept out of core dumps", "fork policy", "NUMA placement".
 [[nodiscard]] const char* to_string(Wish wish) noexcept;
 
 /// A wish that was not met.
@@ -40,6 +52,7 @@ struct BlockOptions {
   bool core_dump = true;     ///< False keeps the range out of core dumps.
   bool guard_pages = false;  ///< An inaccessible page at either end: overruns fault at once.
   OnFork on_fork = OnFork::copy;
+  NumaPlacement numa{};  ///< Of anonymous and shared memory.
   /// Called with each range as it becomes usable, and with the same range before it goes: for
   /// pinning, RDMA or NCCL registration. A decommit that cuts through a range announces its end
   /// alone, and later the rest; who cannot take back a part commits by steps and decommits between

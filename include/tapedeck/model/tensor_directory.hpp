@@ -45,6 +45,9 @@ struct TensorFile {
   std::uint64_t data_begin = 0;  ///< Where the header ends.
   std::uint64_t data_end = 0;    ///< Where the last tensor ends, as the header states.
   std::uint64_t alignment = 1;   ///< What the format promises for tensors.
+  /// Tells the file whose header was read from another one of that name, or a changed one: a hash
+  /// of device, number, size and time of the last change.
+  std::uint64_t stamp = 0;
 
   /// The header is whole and some data is missing: good for planning, not for loading. What pads
   /// the header of a file without data may be missing.

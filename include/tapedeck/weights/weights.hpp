@@ -32,24 +32,13 @@ enum class Way : std::uint8_t {
 
 [[nodiscard]] const char* to_string(Way way) noexcept;
 
-/// On which NUMA nodes pages come to lie. Set before they are touched for the first time.
-struct NumaPlacement {
-  enum class Policy : std::uint8_t {
-    local,       ///< The node of the thread that touches a page first.
-    bind,        ///< Only `nodes`.
-    interleave,  ///< In turn over `nodes`.
-  };
-  Policy policy = Policy::local;
-  std::vector<unsigned> nodes{};  ///< Empty: all this process may use.
-};
-
 struct WeightsOptions {
   Way way = Way::automatic;
   /// Of memory that is read into. Nothing: what a trial on this host found faster
   /// (`huge_page_trial`).
   std::optional<HugePages> huge_pages{};
-  NumaPlacement numa{};     ///< Of memory that is read into; the page cache has its own.
-  bool core_dump = false;   ///< Weights are on disk already.
+  NumaPlacement numa{};    ///< Of memory that is read into; the page cache has its own.
+  bool core_dump = false;  ///< Weights are on disk already.
 };
 
 /// What became of a file.
@@ -63,7 +52,7 @@ struct WeightsFile {
 
 /// Where weights are now. Costs system calls; "nothing" means the kernel did not tell.
 struct WeightsResidency {
-  std::uint64_t bytes = 0;  ///< That were asked about.
+  std::uint64_t bytes = 0;                 ///< That were asked about.
   std::optional<std::uint64_t> present{};  ///< In RAM and mapped by this process.
   std::optional<std::uint64_t> huge{};     ///< Of these, in huge pages.
   std::optional<std::uint64_t> swapped{};

@@ -1,0 +1,209 @@
+#include "os/pages.hpp"
+
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <string>
+
+#include "os/faults.hpp"
+#include "os/file.hpp"
+#include "os/proc.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
+
+// Newer than the headers of the oldest system this builds on.
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+
+namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace {
+
+// From linux/fs.h of Linux 6.7.
+struct ScanRegion {
+  std::uint64_t start;
+  std::uint64_t end;
+  std::uint64_t categories;
+};
+struct ScanArguments {
+  std::uint64_t size;
+  std::uint64_t flags;
+  std::uint64_t start;
+  std::uint64_t end;
+  std::uint64_t walk_end;
+  std::uint64_t vec;
+  std::uint64_t vec_len;
+  std::uint64_t max_pages;
+  std::uint64_t category_inverted;
+  std::uint64_t category_mask;
+  std::uint64_t category_anyof_mask;
+  std::uint64_t return_mask;
+};
+constexpr unsigned long kPagemapScan = _IOWR('f', 16, ScanArguments);
+constexpr std::uint64_t kScanPresent = 1U << 3;
+constexpr std::uint64_t kScanSwapped = 1U << 4;
+constexpr std::uint64_t kScanHuge = 1U << 6;
+
+struct PageRange {
+  std::uintptr_t begin;
+  std::uintptr_t end;
+};
+
+PageRange pages_of(const std::byte* at, std::size_t bytes) noexcept {
+  const auto begin = reinterpret_cast<std::uintptr_t>(at);
+  return {round_down(begin, page_size()), round_up(begin + bytes, page_size())};
+}
+
+std::optional<PageStates> scan(int pagemap, PageRange range) {
+  std::array<ScanRegion, 256> regions;
+  PageStates states = {.huge = 0};
+  while (range.begin < range.end) {
+    ScanArguments arguments = {};
+    arguments.size = sizeof arguments;
+    arguments.start = range.begin;
+    arguments.end = range.end;
+    arguments.vec = reinterpret_cast<std::uintptr_t>(regions.data());
+    arguments.vec_len = regions.size();
+    arguments.category_anyof_mask = kScanPresent | kScanSwapped;
+    arguments.return_mask = kScanPresent | kScanSwapped | kScanHuge;
+    const int found = injected("ioctl") != 0 ? -1 : ::ioctl(pagemap, kPagemapScan, &arguments);
+    if (found < 0 || arguments.walk_end <= range.begin) return std::nullopt;
+    for (const ScanRegion& region : std::span(regions).first(static_cast<std::size_t>(found))) {
+      const std::size_t bytes = region.end - region.start;
+      if ((region.categories & kScanPresent) != 0) states.present += bytes;
+      if ((region.categories & kScanSwapped) != 0) states.swapped += bytes;
+      if ((region.categories & kScanHuge) != 0) *states.huge += bytes;
+    }
+    range.begin = arguments.walk_end;
+  }
+  return states;
+}
+
+std::optional<PageStates> read_entries(int pagemap, PageRange range) {
+  constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;
+  constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62;
+  std::array<std::uint64_t, 4096> entries;
+  PageStates states;
+  std::uintptr_t page = range.begin / page_size();
+  const std::uintptr_t end = range.end / page_size();
+  while (page < end) {
+    const auto part = std::span(entries).first(std::min<std::size_t>(entries.size(), end - page));
+    const Transferred got =
+        read_at(pagemap, std::as_writable_bytes(part), page * sizeof(std::uint64_t));
+    if (got.error != 0 || got.bytes != part.size_bytes()) return std::nullopt;
+    for (const std::uint64_t entry : part) {
+      if ((entry & kPresent) != 0) states.present += page_size();
+      if ((entry & kSwapped) != 0) states.swapped += page_size();
+    }
+    page += part.size();
+  }
+  return states;
+}
+
+}  // namespace
+
+std::optional<PageStates> page_states(const std::byte* at, std::size_t bytes) {
+  if (bytes == 0) return PageStates{.huge = 0};
+  const Opened pagemap = open_read("/proc/self/pagemap");
+  if (pagemap.error != 0) return std::nullopt;
+  const PageRange range = pages_of(at, bytes);
+  std::optional<PageStates> states = scan(pagemap.descriptor.get(), range);
+  if (!states) states = read_entries(pagemap.descriptor.get(), range);
+  if (!states) return std::nullopt;
+  // Of the pages at either end, only what lies in the range counts.
+  states->present = std::min(states->present, bytes);
+  states->swapped = std::min(states->swapped, bytes);
+  if (states->huge) states->huge = std::min(*states->huge, bytes);
+  return states;
+}
+
+bool add_node_bytes(std::byte* at, std::size_t bytes, std::vector<std::uint64_t>& nodes) {
+  constexpr std::size_t kPagesAtOnce = 4096;
+  const PageRange range = pages_of(at, bytes);
+  std::array<void*, kPagesAtOnce> pages;
+  std::array<int, kPagesAtOnce> places;
+  for (std::uintptr_t page = range.begin; page < range.end;) {
+    const std::size_t count = std::min(kPagesAtOnce, (range.end - page) / page_size());
+    for (std::size_t i = 0; i < count; ++i) {
+      pages[i] = reinterpret_cast<void*>(page + i * page_size());
+    }
+    if (injected("move_pages") != 0 ||
+        ::syscall(SYS_move_pages, 0, count, pages.data(), nullptr, places.data(), 0) != 0) {
+      return false;
+    }
+    for (const int node : std::span(places).first(count)) {
+      if (node < 0) continue;  // not present
+      const auto number = static_cast<std::size_t>(node);
+      if (nodes.size() <= number) nodes.resize(number + 1);
+      nodes[number] += page_size();
+    }
+    page += count * page_size();
+  }
+  return true;
+}
+
+std::optional<std::uint64_t> cached_file_bytes(int descriptor, std::uint64_t offset,
+                                               std::uint64_t bytes) noexcept {
+  struct {
+    std::uint64_t offset;
+    std::uint64_t length;
+  } range = {offset, bytes};
+  struct {
+    std::uint64_t cached;
+    std::uint64_t dirty;
+    std::uint64_t writeback;
+    std::uint64_t evicted;
+    std::uint64_t recently_evicted;
+  } pages = {};
+  if (bytes == 0) return 0;  // to the kernel, a length of 0 is the whole file
+  if (injected("cachestat") != 0 || ::syscall(SYS_cachestat, descriptor, &range, &pages, 0U) != 0) {
+    return std::nullopt;
+  }
+  return std::min(pages.cached * page_size(), bytes);
+}
+
+int place_on_nodes(std::byte* at, std::size_t bytes, NodePolicy policy,
+                   std::span<const unsigned> nodes) {
+  // From linux/mempolicy.h.
+  constexpr int kBind = 2;
+  constexpr int kInterleave = 3;
+  constexpr unsigned kBits = sizeof(unsigned long) * CHAR_BIT;
+  if (const int error = injected("mbind")) return error;
+  std::vector<unsigned long> mask;
+  for (const unsigned node : nodes) {
+    if (mask.size() <= node / kBits) mask.resize(node / kBits + 1);
+    mask[node / kBits] |= 1UL << node % kBits;
+  }
+  const int mode = policy == NodePolicy::bind ? kBind : kInterleave;
+  // The kernel reads one bit fewer than it is told of.
+  const long result =
+      ::syscall(SYS_mbind, at, bytes, mode, mask.data(), mask.size() * kBits + 1, 0U);
+  return result == 0 ? 0 : errno;
+}
+
+int touch_pages(std::byte* at, std::size_t bytes) noexcept {
+  const PageRange range = pages_of(at, bytes);
+  std::array<char, IOV_MAX> sink;
+  std::array<iovec, IOV_MAX> pages;
+  for (std::uintptr_t page = range.begin; page < range.end;) {
+    const std::size_t count = std::min(pages.size(), (range.end - page) / page_size());
+    for (std::size_t i = 0; i < count; ++i) {
+      pages[i] = {.iov_base = reinterpret_cast<void*>(page + i * page_size()), .iov_len = 1};
+    }
+    const iovec into = {.iov_base = sink.data(), .iov_len = count};
+    if (const int error = injected("process_vm_readv")) return error;
+    const ssize_t got = ::process_vm_readv(::getpid(), &into, 1, pages.data(), count, 0);
+    if (got < 0) return errno;
+    if (static_cast<std::size_t>(got) < count) return EFAULT;
+    page += count * page_size();
+  }
+  return 0;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::os

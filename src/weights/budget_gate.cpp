@@ -1,0 +1,52 @@
+#include "weights/budget_gate.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "os/pages.hpp"
+#include "os/vm.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+constexpr std::chrono::milliseconds kFresh{10};
+
+}  // namespace
+
+bool BudgetGate::admit(std::uint64_t bytes) {
+  if (bytes == 0) return true;
+  const std::lock_guard lock(mutex_);
+  const Clock::time_point now = Clock::now();
+  if (bytes > left_ || now - asked_ > kFresh) {
+    budget_ = os::memory_budget();
+    left_ = budget_ ? budget_->available : std::numeric_limits<std::uint64_t>::max();
+    asked_ = now;
+  }
+  if (bytes > left_) return false;
+  left_ -= bytes;
+  return true;
+}
+
+os::Budget BudgetGate::last() const {
+  const std::lock_guard lock(mutex_);
+  return budget_.value_or(os::Budget{});
+}
+
+std::uint64_t most_missing_bytes(const WeightsState& state, const WeightsChunk& chunk) {
+  const WeightsSegment& segment = *chunk.segment;
+  const OpenFile& file = state.open_files[segment.file];
+  const std::uint64_t bytes = chunk.memory.size();
+  // What its maker filled, and what the host has set aside.
+  if (segment.way == Way::shared || file.in_huge_page_pool) return 0;
+  if (segment.way != Way::map) return bytes;
+  return bytes - os::cached_file_bytes(file.buffered.get(), chunk.begin, bytes).value_or(0);
+}
+
+std::uint64_t missing_bytes(const WeightsState& state, const WeightsChunk& chunk) {
+  const std::uint64_t most = most_missing_bytes(state, chunk);
+  if (most == 0) return 0;
+  const auto states = os::page_states(chunk.memory.data(), chunk.memory.size());
+  return std::min<std::uint64_t>(most, chunk.memory.size() - (states ? states->present : 0));
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

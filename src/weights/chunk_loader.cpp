@@ -1,0 +1,146 @@
+#include "weights/chunk_loader.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <span>
+#include <string>
+
+#include "os/file.hpp"
+#include "os/pages.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "weights/placement.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+[[noreturn]] void refuse_short(const std::string& path, std::uint64_t offset) {
+  throw FormatError(path, offset, "the file ends inside its tensors",
+                    "somebody made it shorter after it was opened");
+}
+
+[[noreturn]] void refuse(const char* call, int error, const std::string& path, std::uint64_t offset,
+                         std::size_t bytes) {
+  throw SystemError(
+      {.call = call, .number = error, .path = path, .bytes = bytes, .offset = offset});
+}
+
+// Mapping says that a page could not be had (EFAULT), and neither why nor which; reading does.
+void explain_fault(int descriptor, const std::string& path, const WeightsChunk& chunk) {
+  std::array<std::byte, 65536> part;
+  const std::uint64_t end = chunk.begin + chunk.memory.size();
+  for (std::uint64_t at = chunk.begin; at < end;) {
+    const std::size_t want =
+        static_cast<std::size_t>(std::min<std::uint64_t>(part.size(), end - at));
+    const os::Transferred got = os::read_at(descriptor, std::span(part).first(want), at);
+    if (got.error != 0) refuse("pread", got.error, path, at + got.bytes, want);
+    if (got.bytes < want) refuse_short(path, at + got.bytes);
+    at += want;
+  }
+}
+
+/// Whole pages around a chunk, as a direct read wants them.
+struct DirectRead {
+  std::uint64_t offset;
+  std::span<std::byte> memory;
+};
+
+DirectRead direct_read_of(const WeightsChunk& chunk) noexcept {
+  const std::uint64_t page = os::page_size();
+  const std::uint64_t offset = round_down(chunk.begin, page);
+  const std::uint64_t end = round_up(chunk.begin + chunk.memory.size(), page);
+  return {.offset = offset,
+          .memory = {chunk.memory.data() - (chunk.begin - offset),
+                     static_cast<std::size_t>(end - offset)}};
+}
+
+}  // namespace
+
+bool ChunkLoader::begin(const WeightsChunk& chunk) {
+  switch (chunk.segment->way) {
+    case Way::direct:
+      if (is_page_congruent(*chunk.segment) && !is_cached(chunk)) return begin_direct(chunk);
+      [[fallthrough]];
+    case Way::read:
+      read(chunk, chunk.begin);
+      return true;
+    default:
+      map(chunk);
+      return true;
+  }
+}
+
+void ChunkLoader::map(const WeightsChunk& chunk) {
+  const std::uintptr_t page = os::page_size();
+  const auto address = reinterpret_cast<std::uintptr_t>(chunk.memory.data());
+  const std::uintptr_t first = round_down(address, page);
+  const std::size_t bytes = round_up(address + chunk.memory.size(), page) - first;
+  auto* const pages = reinterpret_cast<std::byte*>(first);
+  const char* call = "madvise";
+  int error = os::populate(pages, bytes, os::Access::read);
+  if (error == EINVAL) {  // before Linux 5.14
+    call = "process_vm_readv";
+    error = os::touch_pages(pages, bytes);
+  }
+  if (error == 0) return;
+  const std::string& path = state_.path_of(*chunk.segment);
+  const int descriptor = state_.open_files[chunk.segment->file].buffered.get();
+  if (error == EFAULT && chunk.segment->way == Way::map) explain_fault(descriptor, path, chunk);
+  refuse(call, error, path, chunk.begin, bytes);
+}
+
+void ChunkLoader::read(const WeightsChunk& chunk, std::uint64_t from) {
+  const std::span<std::byte> into =
+      chunk.memory.subspan(static_cast<std::size_t>(from - chunk.begin));
+  const int descriptor = state_.open_files[chunk.segment->file].buffered.get();
+  const os::Transferred got = os::read_at(descriptor, into, from);
+  const std::string& path = state_.path_of(*chunk.segment);
+  if (got.error != 0) refuse("pread", got.error, path, from + got.bytes, into.size());
+  if (got.bytes < into.size()) refuse_short(path, from + got.bytes);
+}
+
+// What the page cache has of a file is copied from there: re-reading it would be slower.
+bool ChunkLoader::is_cached(const WeightsChunk& chunk) const {
+  const int descriptor = state_.open_files[chunk.segment->file].buffered.get();
+  const auto cached = os::cached_file_bytes(descriptor, chunk.begin, chunk.memory.size());
+  return cached && *cached > chunk.memory.size() / 2;
+}
+
+bool ChunkLoader::begin_direct(const WeightsChunk& chunk) {
+  const int descriptor = state_.open_files[chunk.segment->file].direct.get();
+  const DirectRead direct = direct_read_of(chunk);
+  if (!ring_ && !ring_refused_ && depth_ != 0) {
+    ring_ = os::Ring::make(depth_).ring;
+    ring_refused_ = ring_ == nullptr;
+  }
+  if (ring_ && !ring_refused_) {
+    if (ring_->read(descriptor, direct.memory, direct.offset, chunk.number) == 0) return false;
+    ring_refused_ = true;  // those under way still come
+  }
+  const os::Transferred got = os::read_at(descriptor, direct.memory, direct.offset);
+  finish_direct(chunk, got.bytes, got.error);
+  return true;
+}
+
+WeightsChunk ChunkLoader::finish_one() {
+  const os::Ring::Done done = ring_->wait();
+  if (done.wait_error != 0) {
+    throw SystemError({.call = "io_uring_enter", .number = done.wait_error});
+  }
+  const WeightsChunk chunk = state_.chunk(static_cast<std::size_t>(done.tag));
+  finish_direct(chunk, done.bytes, done.error);
+  return chunk;
+}
+
+// Whatever did not come directly is asked for again in the ordinary way, which has fewer reasons to
+// refuse, and tells where exactly it cannot go on.
+void ChunkLoader::finish_direct(const WeightsChunk& chunk, std::size_t got, int error) {
+  const std::uint64_t have = direct_read_of(chunk).offset + (error == 0 ? got : 0);
+  const std::uint64_t end = chunk.begin + chunk.memory.size();
+  if (have < end) read(chunk, std::max(have, chunk.begin));
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

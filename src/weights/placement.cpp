@@ -1,0 +1,153 @@
+#include "weights/placement.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <limits>
+#include <numeric>
+
+#include "model/tensor_directory_builder.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/typed_takes.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+// At this share of a file in the page cache, copying or re-reading the rest of it past the cache
+// costs more than it saves: benchmarks/weights_bench.cpp, rows half_hot.
+constexpr double kHot = 0.25;
+
+std::string percent_of(std::uint64_t part, std::uint64_t whole) {
+  if (whole == 0) return "0 %";
+  return std::to_string(
+             static_cast<int>(100.0 * static_cast<double>(part) / static_cast<double>(whole))) +
+         " %";
+}
+
+/// A run of tensors that lie in memory as they lie in the file.
+class RunPlacer {
+ public:
+  RunPlacer(Placement& out, std::uint32_t file, Way way) : out_(out), file_(file), way_(way) {}
+
+  void add(const TensorEntry& tensor) {
+    if (tensor.bytes == 0) return;
+    if (!open_ || !keeps_aligned(tensor)) begin_run(tensor);
+    run_.bytes = std::max(run_.end(), tensor.offset + tensor.bytes) - run_.begin;
+  }
+
+  void finish() {
+    if (!open_) return;
+    out_.segments.push_back(run_);
+    out_.bytes = run_.at + run_.bytes;
+    // A direct read fills whole pages.
+    if (is_page_congruent(run_)) out_.bytes = round_up(out_.bytes, os::page_size());
+    open_ = false;
+  }
+
+ private:
+  [[nodiscard]] bool keeps_aligned(const TensorEntry& tensor) const noexcept {
+    return (run_.at + (tensor.offset - run_.begin)) % natural_alignment(tensor.dtype) == 0;
+  }
+
+  void begin_run(const TensorEntry& tensor) {
+    finish();
+    const std::uint64_t page = os::page_size();
+    const bool natural = tensor.offset % natural_alignment(tensor.dtype) == 0;
+    const std::uint64_t at =
+        natural ? round_up(out_.bytes, page) + tensor.offset % page : round_up(out_.bytes, kLine);
+    run_ = {.file = file_, .way = way_, .begin = tensor.offset, .bytes = 0, .at = at};
+    open_ = true;
+  }
+
+  Placement& out_;
+  std::uint32_t file_;
+  Way way_;
+  WeightsSegment run_{};
+  bool open_ = false;
+};
+
+/// The tensors of each file, by offset.
+std::vector<std::vector<std::uint32_t>> tensors_by_file(const TensorDirectory& directory) {
+  std::vector<std::vector<std::uint32_t>> by_file(directory.files().size());
+  const std::span<const TensorEntry> entries = directory.entries();
+  for (std::uint32_t i = 0; i < entries.size(); ++i) by_file[entries[i].file].push_back(i);
+  const auto before = [&](std::uint32_t a, std::uint32_t b) {
+    return entries[a].offset < entries[b].offset;
+  };
+  for (std::vector<std::uint32_t>& tensors : by_file) {
+    if (!std::is_sorted(tensors.begin(), tensors.end(), before)) {
+      std::sort(tensors.begin(), tensors.end(), before);
+    }
+  }
+  return by_file;
+}
+
+void place_whole(Placement& out, const TensorFile& file, std::uint32_t number, Way way) {
+  out.segments.push_back(
+      {.file = number, .way = way, .begin = 0, .bytes = file.size, .at = out.bytes});
+  out.bytes += file.size;
+}
+
+// What alignment adds is far less: a page for each of at most 2^32 tensors.
+void check_addressable(const TensorDirectory& directory) {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max() / 8;
+  std::optional<std::uint64_t> sum = 0;
+  for (const TensorFile& file : directory.files()) {
+    if (sum) sum = checked_add(*sum, file.size);
+  }
+  if (sum && *sum <= kMost) return;
+  throw InvalidArgument("the files of this model have more bytes than can be addressed");
+}
+
+}  // namespace
+
+WayChoice choose_way(const WayFacts& facts) {
+  const std::string& on = facts.file_system.name;
+  if (facts.misaligned) return {Way::read, "it has misaligned tensors, which reading realigns"};
+  if (facts.file_system.kind == os::FileSystem::Kind::memory) {
+    return {Way::map, on + ": it is in memory already"};
+  }
+  if (!facts.fits) return {Way::map, "a copy would not fit in what is left (" + facts.limit + ")"};
+  if (!facts.cached) {
+    return {Way::map, on + ", and the kernel does not tell what of it is in the page cache"};
+  }
+  const std::string share = percent_of(*facts.cached, facts.bytes) + " in the page cache, " + on;
+  const bool hot = static_cast<double>(*facts.cached) >= kHot * static_cast<double>(facts.bytes);
+  if (hot) return {Way::map, share};
+  if (facts.file_system.kind == os::FileSystem::Kind::network) return {Way::read, share};
+  return {Way::direct, share};
+}
+
+Placement place_files(const TensorDirectory& directory, std::span<const Way> ways,
+                      std::size_t huge_page) {
+  assert(ways.size() == directory.files().size());
+  check_addressable(directory);
+  const std::vector<std::vector<std::uint32_t>> by_file = tensors_by_file(directory);
+  const std::uint64_t page = os::page_size();
+  Placement out;
+  for (std::uint32_t file = 0; file < ways.size(); ++file) {
+    const TensorFile& of = directory.files()[file];
+    const bool large = huge_page != 0 && of.size >= huge_page;
+    const std::uint64_t granule = large ? huge_page : page;
+    out.bytes = round_up(out.bytes, granule);
+    const std::uint64_t at = out.bytes;
+    if (ways[file] == Way::map || ways[file] == Way::shared) {
+      place_whole(out, of, file, ways[file]);
+    } else {
+      RunPlacer runs(out, file, ways[file]);
+      for (const std::uint32_t tensor : by_file[file]) runs.add(directory.entries()[tensor]);
+      runs.finish();
+    }
+    out.bytes = round_up(out.bytes, granule);
+    out.shares.push_back({.at = at, .bytes = out.bytes - at});
+  }
+  return out;
+}
+
+bool is_page_congruent(const WeightsSegment& segment) noexcept {
+  const std::uint64_t page = os::page_size();
+  return segment.at % page == segment.begin % page;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

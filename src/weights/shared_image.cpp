@@ -1,0 +1,165 @@
+#include "weights/shared_image.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "model/printable.hpp"
+#include "model/tensor_directory_builder.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/typed_takes.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kFormat = 1;
+constexpr std::uint64_t kDataAlignment = 4096;
+constexpr std::uint64_t kMostHeader = 100'000'000;  // as of a safetensors file
+constexpr const char* kPath = "shared weights";
+
+std::uint64_t bytes_of_spec(const TensorSpec& spec) {
+  const std::string tensor = "tensor " + spec.name;
+  if (spec.shape.size() > TensorEntry::kMostDimensions) {
+    throw InvalidArgument(tensor + " has more than " +
+                          std::to_string(TensorEntry::kMostDimensions) + " dimensions");
+  }
+  std::optional<std::uint64_t> elements = 1;
+  for (const std::uint64_t dimension : spec.shape) {
+    if (elements) elements = checked_mul(*elements, dimension);
+  }
+  const auto bytes = elements ? bytes_of(spec.dtype, *elements) : std::nullopt;
+  if (!bytes) {
+    throw InvalidArgument(tensor + " has no whole number of " + std::string(to_string(spec.dtype)) +
+                          " blocks that can be counted");
+  }
+  return *bytes;
+}
+
+Json describe(const TensorSpec& spec, std::uint64_t offset) {
+  return {{"name", spec.name},
+          {"dtype", to_string(spec.dtype)},
+          {"shape", spec.shape},
+          {"offset", offset}};
+}
+
+std::string header_text(const std::string& name, const std::vector<TensorSpec>& tensors,
+                        const std::vector<std::uint64_t>& offsets) {
+  Json all = Json::array();
+  for (std::size_t i = 0; i < tensors.size(); ++i) all.push_back(describe(tensors[i], offsets[i]));
+  try {
+    return Json{{"tapedeck", kFormat}, {"name", name}, {"tensors", std::move(all)}}.dump();
+  } catch (const Json::type_error&) {
+    throw InvalidArgument("a name that is no UTF-8");
+  }
+}
+
+void place(SharedImage& image, const std::vector<TensorSpec>& tensors, std::uint64_t begin) {
+  std::optional<std::uint64_t> at = begin;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    image.offsets[i] = *at;
+    at = checked_add(*at, image.sizes[i]);
+    if (at) at = checked_round_up(*at, kLine);
+    if (!at) throw InvalidArgument("more bytes of tensors than can be counted");
+  }
+  image.bytes = *at;
+}
+
+[[noreturn]] void refuse(std::uint64_t offset, const std::string& message) {
+  throw FormatError(kPath, offset, message, "were they made by a WeightsBuilder of this version?");
+}
+
+TensorEntry entry_of(const Json& tensor, std::string& name, std::uint64_t image_bytes) {
+  tensor.at("name").get_to(name);
+  TensorEntry entry = {.name = name};
+  const auto dtype = dtype_from_name(tensor.at("dtype").get<std::string>());
+  if (!dtype) refuse(8, "tensor " + model::printable(name) + " has an unknown type");
+  entry.dtype = *dtype;
+  const auto shape = tensor.at("shape").get<std::vector<std::uint64_t>>();
+  try {
+    entry.bytes = bytes_of_spec({.name = model::printable(name), .dtype = *dtype, .shape = shape});
+  } catch (const InvalidArgument& error) {
+    refuse(8, error.what());
+  }
+  std::copy(shape.begin(), shape.end(), entry.dimensions.begin());
+  entry.rank = static_cast<std::uint8_t>(shape.size());
+  tensor.at("offset").get_to(entry.offset);
+  if (entry.offset % kLine != 0 || entry.offset > image_bytes ||
+      entry.bytes > image_bytes - entry.offset) {
+    refuse(8, "tensor " + model::printable(name) + " does not lie in the memory");
+  }
+  return entry;
+}
+
+// Two tensors over each other would be one that changes under somebody's name.
+void check_apart(TensorDirectoryBuilder& builder) {
+  std::uint64_t end = 0;
+  builder.in_order_of_data([&](const TensorEntry& entry, std::uint64_t) {
+    if (entry.bytes == 0) return;
+    if (entry.offset < end)
+      refuse(8, "tensor " + model::printable(entry.name) + " overlaps another");
+    end = entry.offset + entry.bytes;
+  });
+}
+
+}  // namespace
+
+SharedImage plan_shared_image(const std::string& name, const std::vector<TensorSpec>& tensors) {
+  if (tensors.empty()) throw InvalidArgument("weights of no tensor");
+  SharedImage image;
+  std::set<std::string_view> names;
+  for (const TensorSpec& spec : tensors) {
+    if (!names.insert(spec.name).second) throw InvalidArgument("two tensors called " + spec.name);
+    image.sizes.push_back(bytes_of_spec(spec));
+  }
+  image.offsets.assign(tensors.size(), 0);
+  // Offsets are written in the header, whose length they depend on: larger numbers have no fewer
+  // digits, so this comes to an end.
+  std::uint64_t begin = 0;
+  for (;;) {
+    place(image, tensors, begin);
+    image.header = header_text(name, tensors, image.offsets);
+    const std::uint64_t needed =
+        round_up(sizeof(std::uint64_t) + image.header.size(), kDataAlignment);
+    if (needed <= begin) break;
+    begin = needed;
+  }
+  const std::uint64_t length = image.header.size();
+  image.header.insert(0, reinterpret_cast<const char*>(&length), sizeof length);
+  return image;
+}
+
+TensorDirectory read_shared_image(std::span<const std::byte> image) {
+  std::uint64_t length = 0;
+  if (image.size() < sizeof length) refuse(image.size(), "the memory ends before its header");
+  std::memcpy(&length, image.data(), sizeof length);
+  if (length > kMostHeader || length > image.size() - sizeof length) {
+    refuse(0, "a header of " + std::to_string(length) + " bytes, and " +
+                  std::to_string(image.size() - sizeof length) + " follow");
+  }
+  const auto* const text = reinterpret_cast<const char*>(image.data() + sizeof length);
+  TensorDirectoryBuilder builder;
+  builder.begin_file({.path = "shared:",
+                      .size = image.size(),
+                      .data_begin = sizeof length + length,
+                      .data_end = image.size(),
+                      .alignment = kLine});
+  try {
+    const Json header = Json::parse(text, text + length);
+    if (header.at("tapedeck") != kFormat) refuse(8, "shared weights of another version");
+    builder.file().path += header.at("name").get<std::string>();
+    for (const Json& tensor : header.at("tensors")) {
+      std::string name;
+      builder.add(entry_of(tensor, name, image.size()), sizeof length);
+    }
+  } catch (const Json::exception& error) {
+    refuse(8, std::string("the header is none of shared weights: ") + error.what());
+  }
+  check_apart(builder);
+  return std::move(builder).finish();
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

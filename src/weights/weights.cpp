@@ -1,0 +1,267 @@
+#include "tapedeck/weights/weights.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <limits>
+#include <utility>
+
+#include "os/pages.hpp"
+#include "os/proc.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/weights/huge_page_trial.hpp"
+#include "weights/placement.hpp"
+#include "weights/weights_state.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+/// Below this, the trial of huge pages would take longer than it could save.
+constexpr std::uint64_t kWorthATrial = 256_MiB;
+
+void check_whole(const TensorFile& file) {
+  if (!file.truncated()) return;
+  throw FormatError(file.path.string(), file.size,
+                    "its tensors end at byte " + std::to_string(file.data_end) + ", and " +
+                        std::to_string(file.data_end - file.size) + " bytes are missing",
+                    "it is cut off: copy or download it again");
+}
+
+os::Descriptor open_checked(const TensorFile& file) {
+  os::Opened opened = os::open_read(file.path);
+  if (opened.error != 0) {
+    throw SystemError({.call = opened.call, .number = opened.error, .path = file.path.string()});
+  }
+  const os::FileFacts facts = os::facts(opened.descriptor.get());
+  if (facts.error != 0) {
+    throw SystemError({.call = "fstat", .number = facts.error, .path = file.path.string()});
+  }
+  if (facts.stamp != file.stamp) {
+    throw FormatError(file.path.string(), 0, "it is not the file any more whose header was read",
+                      "somebody writes it or replaced it: open the model again");
+  }
+  return std::move(opened.descriptor);
+}
+
+/// Opens the files of a directory and decides how each is brought in.
+class Opener {
+ public:
+  Opener(WeightsState& state, const WeightsOptions& options) : state_(state), options_(options) {}
+
+  void open_all() {
+    find_misaligned();
+    const std::span<const TensorFile> files = state_.directory.files();
+    for (const TensorFile& file : files) check_whole(file);
+    for (std::size_t i = 0; i < files.size(); ++i) open_file(files[i], i);
+  }
+
+ private:
+  // Once for all files: there may be many of both.
+  void find_misaligned() {
+    misaligned_.resize(state_.directory.files().size());
+    for (const TensorEntry& entry : state_.directory.entries()) {
+      if (!entry.aligned && entry.bytes != 0) misaligned_[entry.file] = true;
+    }
+  }
+
+  void open_file(const TensorFile& file, std::size_t number) {
+    OpenFile& open = state_.open_files.emplace_back();
+    open.buffered = open_checked(file);
+    open.stamp = file.stamp;
+    WeightsFile& shown = state_.files.emplace_back();
+    shown.path = file.path;
+    shown.bytes = file.size;
+    shown.cached = os::cached_file_bytes(open.buffered.get(), 0, file.size);
+    shown.way = options_.way;
+    shown.why = "as asked";
+    if (shown.way == Way::automatic) choose(shown, number);
+    if (shown.way == Way::direct) open_direct(open, shown);
+  }
+
+  void choose(WeightsFile& shown, std::size_t number) {
+    if (!budget_) {
+      budget_ = os::memory_budget().value_or(
+          os::Budget{.available = std::numeric_limits<std::size_t>::max(), .limit = {}});
+    }
+    const WayChoice choice =
+        choose_way({.bytes = shown.bytes,
+                    .cached = shown.cached,
+                    .file_system = os::file_system(state_.open_files.back().buffered.get()),
+                    .misaligned = misaligned_[number],
+                    .fits = shown.bytes <= budget_->available,
+                    .limit = budget_->limit});
+    shown.way = choice.way;
+    shown.why = choice.why;
+    if (shown.way != Way::map) budget_->available -= std::min(budget_->available, shown.bytes);
+  }
+
+  // Not every file system can.
+  static void open_direct(OpenFile& open, WeightsFile& shown) {
+    os::Opened opened = os::open_direct(shown.path);
+    int error = opened.error;
+    if (error == 0 && os::facts(opened.descriptor.get()).stamp != open.stamp) error = ESTALE;
+    if (error == 0) {
+      open.direct = std::move(opened.descriptor);
+      return;
+    }
+    shown.way = Way::read;
+    shown.why += "; direct reads are refused: " + errno_name(error);
+  }
+
+  WeightsState& state_;
+  const WeightsOptions& options_;
+  std::vector<bool> misaligned_;
+  std::optional<os::Budget> budget_;
+};
+
+HugePages huge_pages_for(const WeightsState& state, const WeightsOptions& options) {
+  if (options.huge_pages) return *options.huge_pages;
+  std::uint64_t read = 0;
+  for (const WeightsFile& file : state.files) {
+    if (file.way != Way::map) read += file.bytes;
+  }
+  return read < kWorthATrial ? HugePages::transparent : huge_page_trial().best;
+}
+
+void add_unmet(std::vector<Unmet>& all, const std::vector<Unmet>& more) {
+  for (const Unmet& one : more) {
+    const bool told = std::any_of(all.begin(), all.end(),
+                                  [&](const Unmet& other) { return other.wish == one.wish; });
+    if (!told) all.push_back(one);
+  }
+}
+
+void map_whole(WeightsState& state, const WeightsSegment& segment) {
+  const std::span<std::byte> memory = state.memory_of(segment);
+  const os::Mapped mapped = os::map_shared(state.open_files[segment.file].buffered.get(),
+                                           memory.size(), os::Access::read, memory.data());
+  if (mapped.error == 0) return;
+  throw SystemError({.call = mapped.call,
+                     .number = mapped.error,
+                     .path = state.path_of(segment),
+                     .bytes = memory.size()},
+                    "see vm.max_map_count, and the limit of address space (ulimit -v)");
+}
+
+void take_addresses(WeightsState& state, const WeightsOptions& options) {
+  std::vector<Way> ways;
+  for (const WeightsFile& file : state.files) ways.push_back(file.way);
+  Placement placement = place_files(state.directory, ways, os::huge_page_size());
+  state.segments = std::move(placement.segments);
+  state.range = Block::reserve(std::max<std::uint64_t>(placement.bytes, os::page_size()),
+                               {.huge_pages = huge_pages_for(state, options),
+                                .core_dump = options.core_dump,
+                                .numa = options.numa});
+  state.number_chunks();
+  for (std::size_t file = 0; file < ways.size(); ++file) {
+    const Placement::Share& share = placement.shares[file];
+    if (share.bytes == 0) continue;
+    if (ways[file] == Way::map) {
+      map_whole(state, state.segments_of(file).front());
+      continue;
+    }
+    Block& part = state.parts.emplace_back(state.range.part(share.at, share.bytes));
+    part.commit(share.bytes);
+    state.open_files[file].in_huge_page_pool = part.page_size() != os::page_size();
+    add_unmet(state.unmet, part.unmet());
+  }
+}
+
+std::unique_ptr<WeightsState> open_state(TensorDirectory directory, const std::string& path,
+                                         const WeightsOptions& options) {
+  if (directory.empty()) {
+    throw InvalidArgument(path + " has no tensors", "name the files with the weights");
+  }
+  if (options.way == Way::shared) {
+    throw InvalidArgument("files cannot be opened as shared weights",
+                          "that is for WeightsBuilder, and Weights::receive");
+  }
+  auto state = std::make_unique<WeightsState>();
+  state->directory = std::move(directory);
+  Opener(*state, options).open_all();
+  take_addresses(*state, options);
+  return state;
+}
+
+}  // namespace
+
+const char* to_string(Way way) noexcept {
+  constexpr std::array names = {"automatic", "map", "read", "direct", "shared"};
+  return names[static_cast<std::size_t>(way)];
+}
+
+Weights::Weights(std::unique_ptr<WeightsState> state) noexcept : state_(std::move(state)) {}
+Weights::Weights(Weights&&) noexcept = default;
+Weights& Weights::operator=(Weights&&) noexcept = default;
+Weights::~Weights() = default;
+
+Weights Weights::open(const std::filesystem::path& path, const WeightsOptions& options) {
+  return Weights(open_state(std::move(read_model(path).tensors), path.string(), options));
+}
+
+Weights Weights::open(const Model& model, const WeightsOptions& options) {
+  return Weights(open_state(model.tensors, model.path.string(), options));
+}
+
+const TensorDirectory& Weights::tensors() const noexcept { return state_->directory; }
+std::size_t Weights::size() const noexcept { return state_->directory.entries().size(); }
+TensorView Weights::operator[](std::size_t index) const noexcept { return state_->view(index); }
+
+std::optional<TensorView> Weights::find(std::string_view name) const noexcept {
+  const TensorEntry* entry = state_->directory.find(name);
+  if (entry == nullptr) return std::nullopt;
+  return state_->view(static_cast<std::size_t>(entry - state_->directory.entries().data()));
+}
+
+TensorView Weights::at(std::string_view name) const {
+  if (const auto view = find(name)) return *view;
+  throw InvalidArgument("the model has no tensor " + std::string(name));
+}
+
+std::span<const WeightsFile> Weights::files() const noexcept { return state_->files; }
+std::span<const std::byte> Weights::range() const noexcept {
+  return {state_->range.data(), state_->range.size()};
+}
+const std::vector<Unmet>& Weights::unmet() const noexcept { return state_->unmet; }
+
+bool Weights::readable(std::size_t tensor) const noexcept {
+  const Way way = state_->files[state_->directory.entries()[tensor].file].way;
+  return way == Way::map || way == Way::shared || state_->all_ready(tensor);
+}
+
+bool Weights::warmed(std::size_t tensor) const noexcept { return state_->all_ready(tensor); }
+
+WarmJob Weights::start_warm(WarmJobOptions options) { return WarmJob(*state_, std::move(options)); }
+
+WarmJobResult Weights::warm(const WarmJobOptions& options) { return start_warm(options).wait(); }
+
+bool Weights::lock() {
+  WeightsState& state = *state_;
+  std::vector<std::span<std::byte>> locked;
+  std::size_t bytes = 0;
+  for (const WeightsSegment& segment : state.segments) bytes += state.pages_of(segment).size();
+  for (const WeightsSegment& segment : state.segments) {
+    const std::span<std::byte> pages = state.pages_of(segment);
+    const int error = os::lock(pages.data(), pages.size());
+    if (error == 0) {
+      locked.push_back(pages);
+      continue;
+    }
+    for (const auto& back : locked) static_cast<void>(os::unlock(back.data(), back.size()));
+    const std::size_t limit = os::lock_limit();
+    const bool unlimited = limit == std::numeric_limits<std::size_t>::max();
+    std::erase_if(state.unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
+    state.unmet.push_back({.wish = Wish::lock,
+                           .error = error,
+                           .text = "lock: " + errno_name(error) + " (asked " + to_iec(bytes) +
+                                   ", limit " + (unlimited ? "none" : to_iec(limit)) + ")"});
+    return false;
+  }
+  std::erase_if(state.unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
+  state.locked = true;
+  return true;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

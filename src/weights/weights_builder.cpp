@@ -1,0 +1,139 @@
+#include "tapedeck/weights/weights_builder.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "os/file.hpp"
+#include "os/socket.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/block.hpp"
+#include "weights/shared_image.hpp"
+#include "weights/weights_state.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+constexpr std::size_t kLongestName = 200;  // the kernel takes 249 bytes
+
+/// A memory file that can be sealed, and where it is mapped to be written.
+struct MappedFile {
+  os::Descriptor file{};
+  Block block{};
+};
+
+MappedFile map_new_file(const std::string& name, std::uint64_t bytes, std::size_t huge_page,
+                        HugePages huge_pages) {
+  const auto whole = checked_round_up(bytes, huge_page == 0 ? os::page_size() : huge_page);
+  if (!whole) throw InvalidArgument("more bytes of tensors than can be addressed");
+  os::Opened made =
+      os::create_memory_file(name.substr(0, kLongestName).c_str(), *whole, huge_page, true);
+  if (made.error != 0) {
+    throw SystemError({.call = made.call, .number = made.error, .bytes = *whole});
+  }
+  MappedFile mapped = {.file = std::move(made.descriptor)};
+  mapped.block = Block::open_shared(mapped.file.get(), true, {.huge_pages = huge_pages});
+  return mapped;
+}
+
+}  // namespace
+
+struct WeightsBuilder::State {
+  SharedImage image;
+  MappedFile mapped;
+  std::vector<Unmet> unmet;
+};
+
+WeightsBuilder::WeightsBuilder(const std::vector<TensorSpec>& tensors,
+                               const WeightsBuilderOptions& options)
+    : state_(std::make_unique<State>()) {
+  State& state = *state_;
+  state.image = plan_shared_image(options.name, tensors);
+  const std::uint64_t bytes = state.image.bytes;
+  HugePages pages = options.huge_pages;
+  if (pages == HugePages::explicit_pages) {
+    try {
+      state.mapped = map_new_file(options.name, bytes, os::huge_page_size(), pages);
+    } catch (const SystemError& error) {  // the host's pool is too small, or there is none
+      pages = HugePages::transparent;
+      state.unmet.push_back(
+          {.wish = Wish::huge_pages,
+           .error = error.number(),
+           .text = "huge pages: " + error.name() + " (see /proc/sys/vm/nr_hugepages)"});
+    }
+  }
+  if (!state.mapped.file) state.mapped = map_new_file(options.name, bytes, 0, pages);
+  std::memcpy(state.mapped.block.data(), state.image.header.data(), state.image.header.size());
+}
+
+WeightsBuilder::WeightsBuilder(WeightsBuilder&&) noexcept = default;
+WeightsBuilder& WeightsBuilder::operator=(WeightsBuilder&&) noexcept = default;
+WeightsBuilder::~WeightsBuilder() = default;
+
+std::span<std::byte> WeightsBuilder::bytes(std::size_t tensor) noexcept {
+  const SharedImage& image = state_->image;
+  assert(tensor < image.offsets.size());
+  return {state_->mapped.block.data() + image.offsets[tensor],
+          static_cast<std::size_t>(image.sizes[tensor])};
+}
+
+Weights WeightsBuilder::seal() && {
+  State& state = *state_;
+  state.mapped.block = {};  // nothing is sealed against writing while it is mapped for that
+  if (const int error = os::seal(state.mapped.file.get()); error != 0) {
+    throw SystemError({.call = "fcntl", .number = error},
+                      "a child process may still have it mapped");
+  }
+  Weights weights = Weights::adopt(state.mapped.file.get());
+  weights.state_->unmet = std::move(state.unmet);
+  state_.reset();
+  return weights;
+}
+
+Weights Weights::adopt(int descriptor) {
+  if (!os::is_sealed(descriptor)) {
+    throw FormatError("shared weights", 0, "the memory is not sealed",
+                      "its maker could change or shrink it: only what a WeightsBuilder sealed is "
+                      "taken over");
+  }
+  auto state = std::make_unique<WeightsState>();
+  state->range = Block::open_shared(descriptor, false);
+  state->directory = read_shared_image({state->range.data(), state->range.size()});
+  const TensorFile& file = state->directory.files().front();
+  state->files.push_back({.path = file.path,
+                          .bytes = file.size,
+                          .way = Way::shared,
+                          .why = "sealed memory of another maker"});
+  state->open_files.emplace_back();
+  state->segments.push_back({.file = 0, .way = Way::shared, .begin = 0, .bytes = file.size});
+  state->number_chunks();
+  return Weights(std::move(state));
+}
+
+Weights Weights::receive(int socket) {
+  const os::Opened received = os::receive_descriptor(socket);
+  if (received.error == EBADMSG) {
+    throw FormatError("shared weights", 0, "what came over the socket carries no descriptor",
+                      "send them with Weights::send");
+  }
+  if (received.error != 0) throw SystemError({.call = received.call, .number = received.error});
+  return adopt(received.descriptor.get());
+}
+
+void Weights::send(int socket) const {
+  if (descriptor() < 0) {
+    throw InvalidArgument("weights of files are not sent",
+                          "the other process opens the same files: mapped, they are one copy");
+  }
+  if (const int error = os::send_descriptor(socket, descriptor()); error != 0) {
+    throw SystemError({.call = "sendmsg", .number = error});
+  }
+}
+
+int Weights::descriptor() const noexcept { return state_->range.descriptor(); }
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,0 +1,97 @@
+#include "weights/weights_state.hpp"
+
+#include <algorithm>
+
+#include "model/tensor_directory_builder.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+void WeightsState::number_chunks() {
+  first_segment_.assign(files.size() + 1, segments.size());
+  chunks_ = 0;
+  for (std::size_t i = segments.size(); i-- != 0;) first_segment_[segments[i].file] = i;
+  for (std::size_t file = files.size(); file-- != 0;) {  // a file may have none
+    first_segment_[file] = std::min(first_segment_[file], first_segment_[file + 1]);
+  }
+  for (WeightsSegment& segment : segments) {
+    segment.first_chunk = chunks_;
+    chunks_ += segment.chunks();
+  }
+  ready_ = std::make_unique<std::atomic<bool>[]>(chunks_);
+}
+
+WeightsChunk WeightsState::chunk(std::size_t number) const noexcept {
+  const auto after = std::upper_bound(
+      segments.begin(), segments.end(), number,
+      [](std::size_t n, const WeightsSegment& segment) { return n < segment.first_chunk; });
+  const WeightsSegment& segment = *(after - 1);
+  const std::uint64_t grid =
+      (segment.begin / kWeightsChunk + (number - segment.first_chunk)) * kWeightsChunk;
+  const std::uint64_t begin = std::max(grid, segment.begin);
+  const std::uint64_t end = std::min(grid + kWeightsChunk, segment.end());
+  return {.number = number,
+          .segment = &segment,
+          .begin = begin,
+          .memory = memory_of(segment).subspan(static_cast<std::size_t>(begin - segment.begin),
+                                               static_cast<std::size_t>(end - begin))};
+}
+
+std::span<const WeightsSegment> WeightsState::segments_of(std::size_t file) const noexcept {
+  const std::size_t first = first_segment_[file];
+  return std::span(segments).subspan(first, first_segment_[file + 1] - first);
+}
+
+const WeightsSegment* WeightsState::segment_of(const TensorEntry& tensor) const noexcept {
+  if (tensor.bytes == 0) return nullptr;
+  const std::span<const WeightsSegment> all = segments_of(tensor.file);
+  const auto after = std::upper_bound(
+      all.begin(), all.end(), tensor.offset,
+      [](std::uint64_t offset, const WeightsSegment& segment) { return offset < segment.begin; });
+  return &*(after - 1);
+}
+
+TensorView WeightsState::view(std::size_t tensor) const noexcept {
+  const TensorEntry& entry = directory.entries()[tensor];
+  const WeightsSegment* segment = segment_of(entry);
+  std::span<const std::byte> bytes(range.data(), 0);
+  if (segment != nullptr) {
+    bytes = memory_of(*segment).subspan(static_cast<std::size_t>(entry.offset - segment->begin),
+                                        static_cast<std::size_t>(entry.bytes));
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
+  return {.name = entry.name,
+          .dtype = entry.dtype,
+          .shape = entry.shape(),
+          .bytes = bytes,
+          .aligned = address % natural_alignment(entry.dtype) == 0};
+}
+
+WeightsState::ChunkRange WeightsState::chunks_of(std::size_t tensor) const noexcept {
+  const TensorEntry& entry = directory.entries()[tensor];
+  const WeightsSegment* segment = segment_of(entry);
+  if (segment == nullptr) return {};
+  const auto number_at = [&](std::uint64_t offset) {
+    return segment->first_chunk +
+           static_cast<std::size_t>(offset / kWeightsChunk - segment->begin / kWeightsChunk);
+  };
+  return {.begin = number_at(entry.offset), .end = number_at(entry.offset + entry.bytes - 1) + 1};
+}
+
+bool WeightsState::all_ready(std::size_t tensor) const noexcept {
+  const ChunkRange range_of = chunks_of(tensor);
+  for (std::size_t number = range_of.begin; number != range_of.end; ++number) {
+    if (!ready(number)) return false;
+  }
+  return true;
+}
+
+std::span<std::byte> WeightsState::pages_of(const WeightsSegment& segment) const noexcept {
+  const std::uintptr_t page = os::page_size();
+  const std::uintptr_t first = round_down(segment.at, page);
+  const std::uintptr_t last = std::min(round_up(segment.at + segment.bytes, page), range.size());
+  return {range.data() + first, last - first};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI
