@@ -120,7 +120,7 @@ WayChoice choose_way(const WayFacts& facts) {
 }
 
 Placement place_files(const TensorDirectory& directory, std::span<const Way> ways,
-                      std::size_t huge_page) {
+                      std::size_t huge_page, bool all_huge) {
   assert(ways.size() == directory.files().size());
   check_addressable(directory);
   const std::vector<std::vector<std::uint32_t>> by_file = tensors_by_file(directory);
@@ -128,11 +128,12 @@ Placement place_files(const TensorDirectory& directory, std::span<const Way> way
   Placement out;
   for (std::uint32_t file = 0; file < ways.size(); ++file) {
     const TensorFile& of = directory.files()[file];
-    const bool large = huge_page != 0 && of.size >= huge_page;
+    const bool mapped = ways[file] == Way::map || ways[file] == Way::shared;
+    const bool large = huge_page != 0 && (of.size >= huge_page || (all_huge && !mapped));
     const std::uint64_t granule = large ? huge_page : page;
     out.bytes = round_up(out.bytes, granule);
     const std::uint64_t at = out.bytes;
-    if (ways[file] == Way::map || ways[file] == Way::shared) {
+    if (mapped) {
       place_whole(out, of, file, ways[file]);
     } else {
       RunPlacer runs(out, file, ways[file]);

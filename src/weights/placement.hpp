@@ -51,9 +51,11 @@ struct Placement {
 /// its file, page by page, so that it can be read directly; a tensor which that would misalign
 /// begins another run, packed at 64 bytes.
 /// @param ways  of the files, none of them `automatic`
+/// @param huge_page  where large files begin; 0 where the host has none
+/// @param all_huge  all files that are read begin there: they want pages of the host's pool
 /// @throws InvalidArgument where all together is more than can be addressed
 [[nodiscard]] Placement place_files(const TensorDirectory& directory, std::span<const Way> ways,
-                                    std::size_t huge_page);
+                                    std::size_t huge_page, bool all_huge = false);
 
 /// A run that is packed can only be read by buffered reads.
 [[nodiscard]] bool is_page_congruent(const WeightsSegment& segment) noexcept;

@@ -148,12 +148,13 @@ void map_whole(WeightsState& state, const WeightsSegment& segment) {
 void take_addresses(WeightsState& state, const WeightsOptions& options) {
   std::vector<Way> ways;
   for (const WeightsFile& file : state.files) ways.push_back(file.way);
-  Placement placement = place_files(state.directory, ways, os::huge_page_size());
+  const HugePages huge_pages = huge_pages_for(state, options);
+  Placement placement = place_files(state.directory, ways, os::huge_page_size(),
+                                    huge_pages == HugePages::explicit_pages);
   state.segments = std::move(placement.segments);
-  state.range = Block::reserve(std::max<std::uint64_t>(placement.bytes, os::page_size()),
-                               {.huge_pages = huge_pages_for(state, options),
-                                .core_dump = options.core_dump,
-                                .numa = options.numa});
+  state.range = Block::reserve(
+      std::max<std::uint64_t>(placement.bytes, os::page_size()),
+      {.huge_pages = huge_pages, .core_dump = options.core_dump, .numa = options.numa});
   state.number_chunks();
   for (std::size_t file = 0; file < ways.size(); ++file) {
     const Placement::Share& share = placement.shares[file];

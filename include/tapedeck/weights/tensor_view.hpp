@@ -29,10 +29,10 @@ concept TensorElement = std::is_trivially_copyable_v<T> && !std::is_const_v<T>;
 /// for (const float weight : norm.as<float>()) std::cout << weight << '\n';
 /// @endcode
 struct TensorView {
-  std::string_view name;
+  std::string_view name{};
   DType dtype = DType::f32;
-  std::span<const std::uint64_t> shape;  ///< Slowest dimension first.
-  std::span<const std::byte> bytes;
+  std::span<const std::uint64_t> shape{};  ///< Slowest dimension first.
+  std::span<const std::byte> bytes{};
   /// The address is a multiple of what the type wants: of its number's size, or, for a block type,
   /// of the widest number in a block.
   bool aligned = false;

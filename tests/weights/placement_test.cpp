@@ -1,0 +1,177 @@
+#include "weights/placement.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "model/tensor_directory_builder.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using testing::HasSubstr;
+using Kind = os::FileSystem::Kind;
+
+WayFacts facts(double cached, Kind kind = Kind::disk) {
+  return {.bytes = 1000,
+          .cached = static_cast<std::uint64_t>(1000 * cached),
+          .file_system = {.kind = kind, .name = "somefs"}};
+}
+
+TEST(ChooseWay, MapsWhatIsInMemoryAlready) {
+  EXPECT_EQ(choose_way(facts(1)).way, Way::map);
+  EXPECT_EQ(choose_way(facts(0.5)).way, Way::map);
+  EXPECT_EQ(choose_way(facts(0, Kind::memory)).way, Way::map);
+  EXPECT_THAT(choose_way(facts(1)).why, HasSubstr("100 % in the page cache, somefs"));
+}
+
+TEST(ChooseWay, ReadsWhatIsNot) {
+  EXPECT_EQ(choose_way(facts(0)).way, Way::direct);
+  EXPECT_EQ(choose_way(facts(0, Kind::network)).way, Way::read);
+}
+
+TEST(ChooseWay, MapsWhatItKnowsTooLittleOf) {
+  WayFacts unknown = facts(0);
+  unknown.cached.reset();
+  EXPECT_EQ(choose_way(unknown).way, Way::map);
+  EXPECT_THAT(choose_way(unknown).why, HasSubstr("does not tell"));
+}
+
+TEST(ChooseWay, MapsWhatACopyOfWouldNotFit) {
+  WayFacts large = facts(0);
+  large.fits = false;
+  large.limit = "memory cgroup /a";
+  EXPECT_EQ(choose_way(large).way, Way::map);
+  EXPECT_THAT(choose_way(large).why, HasSubstr("memory cgroup /a"));
+}
+
+TEST(ChooseWay, ReadsWhatMustBeRealigned) {
+  WayFacts odd = facts(1, Kind::memory);
+  odd.misaligned = true;
+  EXPECT_EQ(choose_way(odd).way, Way::read);
+}
+
+struct RandomFiles {
+  TensorDirectory directory;
+  std::vector<Way> ways;
+};
+
+// Tensors with holes between them, at any alignment, in any order, some of no bytes.
+RandomFiles random_files(std::mt19937_64& random) {
+  RandomFiles made;
+  TensorDirectoryBuilder builder;
+  int name = 0;
+  for (std::uint64_t files = 1 + random() % 4; files != 0; --files) {
+    std::vector<TensorEntry> entries;
+    std::uint64_t at = random() % 100;
+    for (std::uint64_t tensors = random() % 12; tensors != 0; --tensors) {
+      const std::uint64_t elements = random() % 8 == 0 ? 0 : random() % 20'000;
+      const DType type = random() % 2 == 0 ? DType::f32 : DType::u8;
+      at += random() % 3 == 0 ? random() % 9000 : 0;
+      if (random() % 2 == 0) at = (at + 63) / 64 * 64;
+      entries.push_back(
+          {.name = {}, .dtype = type, .offset = at, .bytes = *bytes_of(type, elements)});
+      at += entries.back().bytes;
+    }
+    std::shuffle(entries.begin(), entries.end(), random);
+    builder.begin_file({.path = "f", .size = at + random() % 50 + 1});
+    for (TensorEntry& entry : entries) {
+      const std::string text = "t" + std::to_string(name++);
+      entry.name = text;
+      builder.add(entry, 0);
+    }
+    constexpr Way kEach[] = {Way::map, Way::read, Way::direct};
+    made.ways.push_back(kEach[random() % 3]);
+  }
+  made.directory = std::move(builder).finish();
+  return made;
+}
+
+std::unique_ptr<WeightsState> state_of(const RandomFiles& files, const Placement& placement) {
+  auto state = std::make_unique<WeightsState>();
+  state->directory = files.directory;
+  state->files.resize(files.ways.size());
+  state->segments = placement.segments;
+  state->range = Block::reserve(std::max<std::uint64_t>(placement.bytes, os::page_size()));
+  state->number_chunks();
+  return state;
+}
+
+void expect_segments_apart(const RandomFiles& files, const Placement& placement) {
+  const std::uint64_t page = os::page_size();
+  std::uint64_t end = 0;
+  for (const WeightsSegment& segment : placement.segments) {
+    // A direct read fills the pages around a segment.
+    const bool direct = segment.way == Way::direct && is_page_congruent(segment);
+    EXPECT_GE(direct ? segment.at / page * page : segment.at, end);
+    end = segment.at + segment.bytes;
+    if (direct) end = (end + page - 1) / page * page;
+    const Placement::Share& share = placement.shares[segment.file];
+    EXPECT_GE(segment.at, share.at);
+    EXPECT_LE(end, share.at + share.bytes);
+    EXPECT_EQ(segment.way, files.ways[segment.file]);
+  }
+  EXPECT_LE(end, placement.bytes);
+}
+
+TEST(PlaceFiles, PutsEveryTensorSomewhereOfItsOwn) {
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937_64 random(seed);
+    const RandomFiles files = random_files(random);
+    const Placement placement = place_files(files.directory, files.ways, 2_MiB);
+    expect_segments_apart(files, placement);
+    const std::unique_ptr<WeightsState> owned = state_of(files, placement);
+    const WeightsState& state = *owned;
+    for (std::size_t i = 0; i < files.directory.entries().size(); ++i) {
+      const TensorEntry& entry = files.directory.entries()[i];
+      const WeightsSegment* segment = state.segment_of(entry);
+      ASSERT_EQ(segment == nullptr, entry.bytes == 0);
+      if (segment == nullptr) continue;
+      EXPECT_EQ(segment->file, entry.file);
+      EXPECT_GE(entry.offset, segment->begin);
+      EXPECT_LE(entry.offset + entry.bytes, segment->end());
+      EXPECT_TRUE(files.ways[entry.file] == Way::map || state.view(i).aligned);
+    }
+  }
+}
+
+TEST(PlaceFiles, CutsAllBytesIntoChunksOnce) {
+  TensorDirectoryBuilder builder;
+  builder.begin_file({.path = "f", .size = 50'000'000});
+  builder.add({.name = "a", .dtype = DType::u8, .offset = 5'000'000, .bytes = 30'000'000}, 0);
+  builder.begin_file({.path = "g", .size = 10});
+  builder.add({.name = "b", .dtype = DType::u8, .offset = 3, .bytes = 7}, 0);
+  RandomFiles files = {.directory = std::move(builder).finish(), .ways = {Way::read, Way::map}};
+  const Placement placement = place_files(files.directory, files.ways, 2_MiB);
+  const std::unique_ptr<WeightsState> owned = state_of(files, placement);
+  const WeightsState& state = *owned;
+  std::uint64_t at = 5'000'000;
+  for (std::size_t i = 0; i + 1 < state.chunks(); ++i) {
+    const WeightsChunk chunk = state.chunk(i);
+    EXPECT_EQ(chunk.begin, at);
+    at += chunk.memory.size();
+    EXPECT_TRUE(at == 35'000'000U || at % kWeightsChunk == 0);
+  }
+  EXPECT_EQ(at, 35'000'000U);
+  EXPECT_EQ(state.chunk(state.chunks() - 1).memory.size(), 10U);  // mapped: the whole file
+  EXPECT_EQ(state.chunks_of(0).end, state.chunks() - 1);
+}
+
+TEST(PlaceFiles, RefusesMoreThanCanBeAddressed) {
+  TensorDirectoryBuilder builder;
+  for (int i = 0; i < 3; ++i) builder.begin_file({.path = "f", .size = std::uint64_t{1} << 62});
+  const TensorDirectory directory = std::move(builder).finish();
+  const std::vector<Way> ways(3, Way::map);
+  EXPECT_THROW(static_cast<void>(place_files(directory, ways, 2_MiB)), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

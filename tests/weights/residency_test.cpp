@@ -1,0 +1,99 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "os/self.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/weights/weights.hpp"
+#include "weights/made_models.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+/// Brings all files to the disk and out of the page cache.
+void store_and_drop(const ThreeFiles& model) {
+  for (const auto& entry : std::filesystem::directory_iterator(model.path())) {
+    const int file = ::open(entry.path().c_str(), O_RDONLY);
+    ASSERT_GE(file, 0);
+    EXPECT_EQ(::fsync(file), 0);
+    EXPECT_EQ(::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED), 0);
+    ::close(file);
+  }
+}
+
+TEST(WeightsResidency, OfMappedFilesFollowsWhatIsTouched) {
+  const ThreeFiles model;
+  store_and_drop(model);
+  Weights weights = Weights::open(model.path(), {.way = Way::map});
+  const WeightsResidency before = weights.residency();
+  if (!before.present) GTEST_SKIP() << "the kernel does not tell";
+  EXPECT_EQ(*before.present, 0U);
+  ASSERT_TRUE(weights.warm());
+  const WeightsResidency after = weights.residency();
+  EXPECT_EQ(after.present, after.bytes);
+  EXPECT_EQ(after.swapped.value_or(0), 0U);
+  EXPECT_EQ(after.dirty.value_or(0), 0U);
+  EXPECT_GE(weights.decommit(), after.bytes);
+  EXPECT_EQ(weights.residency().present, 0U);
+}
+
+TEST(WeightsResidency, OfReadWeightsIsAnonymousAndDirty) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(model.path(), {.way = Way::read});
+  ASSERT_TRUE(weights.warm());
+  const WeightsResidency residency = weights.residency();
+  if (!residency.present) GTEST_SKIP() << "the kernel does not tell";
+  EXPECT_EQ(residency.present, residency.bytes);
+  EXPECT_GE(residency.dirty.value_or(residency.bytes), residency.bytes);
+  EXPECT_EQ(residency.cached, 0U);  // nothing is mapped
+}
+
+TEST(WeightsResidency, TellsThePageCacheApart) {
+  const ThreeFiles model;
+  store_and_drop(model);
+  Weights weights = Weights::open(model.path(), {.way = Way::map});
+  const auto cold = weights.residency().cached;
+  if (!cold) GTEST_SKIP() << "the kernel does not tell";
+  ASSERT_TRUE(weights.warm());
+  EXPECT_LT(*cold, weights.residency().bytes / 2);  // headers were read
+  static_cast<void>(weights.decommit());
+  EXPECT_EQ(weights.residency().cached, weights.residency().bytes);
+}
+
+TEST(WeightsResidency, IsToldByFileAndByTensors) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(model.path(), {.way = Way::read});
+  std::uint64_t sum = 0;
+  for (std::size_t file = 0; file < 3; ++file) sum += weights.residency_of_file(file).bytes;
+  EXPECT_EQ(sum, weights.residency().bytes);
+  const std::vector<std::uint32_t> some = {0, 2};
+  ASSERT_TRUE(weights.warm());
+  const WeightsResidency of_some = weights.residency_of(some);
+  // Neighbours are asked about in one piece, with the three bytes between them.
+  EXPECT_EQ(of_some.bytes, 9'000'001U + 3 + 4096);
+  EXPECT_EQ(of_some.present.value_or(of_some.bytes), of_some.bytes);
+  EXPECT_THROW(static_cast<void>(weights.residency_of_file(3)), InvalidArgument);
+  const std::vector<std::uint32_t> none_such = {1000};
+  EXPECT_THROW(static_cast<void>(weights.residency_of(none_such)), InvalidArgument);
+}
+
+TEST(WeightsResidency, GoesWithTheTensorsThatAreGivenBack) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(model.path(), {.way = Way::read});
+  ASSERT_TRUE(weights.warm());
+  const std::vector<std::uint32_t> large = {3};  // 20,000,000 bytes: one chunk is all its own
+  const std::uint64_t given_back = weights.decommit(large);
+  EXPECT_FALSE(weights.readable(3));
+  EXPECT_TRUE(weights.readable(0));
+  EXPECT_TRUE(weights.readable(6));  // behind it, in the same file
+  EXPECT_GE(given_back, 8'000'000U);
+  EXPECT_TRUE(weights.warm());
+  EXPECT_TRUE(holds_its_files(weights));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

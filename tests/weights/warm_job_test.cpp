@@ -1,0 +1,177 @@
+#include "tapedeck/weights/warm_job.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tapedeck/base/error.hpp"
+#include "weights/made_models.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using testing::ElementsAre;
+
+class WarmJobWays : public testing::TestWithParam<Way> {
+ protected:
+  ThreeFiles model_;
+  Weights weights_ = Weights::open(model_.path(), {.way = GetParam()});
+};
+INSTANTIATE_TEST_SUITE_P(Ways, WarmJobWays, testing::ValuesIn(kWays), name_of_way);
+
+TEST_P(WarmJobWays, TellHowFarTheyAre) {
+  std::vector<std::uint64_t> done;
+  std::uint64_t total = 0;
+  const WarmJobResult result = weights_.warm({.threads = 3, .progress = [&](const auto& at) {
+                                                done.push_back(at.done);
+                                                total = at.total;
+                                                EXPECT_TRUE(at.seconds_left().has_value());
+                                              }});
+  ASSERT_FALSE(done.empty());
+  EXPECT_TRUE(std::is_sorted(done.begin(), done.end()));
+  EXPECT_EQ(done.back(), total);
+  EXPECT_EQ(total, result.asked);
+  EXPECT_EQ(result.warmed, total);
+  EXPECT_GT(result.seconds, 0);
+}
+
+TEST_P(WarmJobWays, CountWhatIsReallyThere) {
+  const WarmJobResult result = weights_.warm();
+  if (!result.present) GTEST_SKIP() << "the kernel does not tell";
+  EXPECT_GE(*result.present, result.asked - weights_.files().size() * 4096);
+}
+
+TEST_P(WarmJobWays, WaitForATensor) {
+  WarmJob job = weights_.start_warm({.order = layer_order(weights_.tensors())});
+  for (std::size_t i = 0; i < weights_.size(); ++i) {
+    EXPECT_TRUE(job.wait_for(i));
+    EXPECT_TRUE(weights_.warmed(i));
+  }
+  EXPECT_TRUE(job.wait());
+  EXPECT_TRUE(job.wait());  // the same
+}
+
+TEST_P(WarmJobWays, BeginWithWhatComesFirst) {
+  // The last tensor is in a file of its own; one thread keeps the order.
+  const std::uint32_t last = static_cast<std::uint32_t>(weights_.size() - 1);
+  bool first = true;
+  static_cast<void>(weights_.warm({.threads = 1, .order = {last}, .progress = [&](const auto&) {
+                                     if (first && GetParam() != Way::direct) {
+                                       EXPECT_TRUE(weights_.warmed(last));
+                                     }
+                                     first = false;
+                                   }}));
+  EXPECT_FALSE(first);
+}
+
+TEST_P(WarmJobWays, GoOnWhereAnotherStopped) {
+  std::stop_source stop;
+  const WarmJobResult part =
+      weights_.warm({.threads = 1, .stop = stop.get_token(), .progress = [&](const auto&) {
+                       stop.request_stop();
+                     }});
+  ASSERT_EQ(part.end, WarmJobEnd::stopped);
+  EXPECT_FALSE(part);
+  EXPECT_GT(part.warmed, 0U);
+  EXPECT_LT(part.warmed, part.asked);
+  const WarmJobResult rest = weights_.warm();
+  EXPECT_TRUE(rest);
+  EXPECT_EQ(rest.asked, part.asked - part.warmed);
+  EXPECT_TRUE(holds_its_files(weights_));
+  EXPECT_EQ(weights_.warm().asked, 0U);
+}
+
+TEST_P(WarmJobWays, EndAtADeadline) {
+  const WarmJobResult result = weights_.warm({.deadline = std::chrono::steady_clock::now()});
+  EXPECT_EQ(result.end, WarmJobEnd::past_deadline);
+  EXPECT_EQ(result.warmed, 0U);
+}
+
+TEST_P(WarmJobWays, PassOnWhatTheProgressFunctionThrows) {
+  EXPECT_THROW(static_cast<void>(weights_.warm(
+                   {.progress = [](const auto&) { throw std::runtime_error("enough"); }})),
+               std::runtime_error);
+  EXPECT_TRUE(weights_.warm());
+  EXPECT_TRUE(holds_its_files(weights_));
+}
+
+TEST_P(WarmJobWays, AreOneAtATime) {
+  WarmJob job = weights_.start_warm();
+  EXPECT_THROW(static_cast<void>(weights_.start_warm()), InvalidArgument);
+  EXPECT_TRUE(job.wait());
+  EXPECT_TRUE(weights_.start_warm().wait());
+}
+
+TEST_P(WarmJobWays, StopWhenTheyGo) {
+  for (int i = 0; i < 20; ++i) {
+    { const WarmJob job = weights_.start_warm(); }
+    static_cast<void>(weights_.decommit());
+  }
+  EXPECT_TRUE(weights_.warm());
+  EXPECT_TRUE(holds_its_files(weights_));
+}
+
+TEST_P(WarmJobWays, RefuseAnOrderOfNoTensor) {
+  EXPECT_THROW(static_cast<void>(weights_.warm({.order = {1000}})), InvalidArgument);
+  EXPECT_TRUE(weights_.warm());
+}
+
+TEST(WarmJob, ThatIsStoppedLetsNobodyWait) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(model.path(), {.way = Way::read});
+  std::stop_source stop;
+  stop.request_stop();
+  WarmJob job = weights.start_warm({.stop = stop.get_token()});
+  EXPECT_FALSE(job.wait_for(0));
+  EXPECT_EQ(job.wait().end, WarmJobEnd::stopped);
+}
+
+TEST(WarmJob, ProgressHasARate) {
+  const WarmJobProgress at = {.done = 50, .total = 200, .seconds = 2};
+  EXPECT_DOUBLE_EQ(at.bytes_per_second(), 25);
+  EXPECT_DOUBLE_EQ(at.seconds_left().value(), 6);
+  EXPECT_EQ(WarmJobProgress{}.seconds_left(), std::nullopt);
+}
+
+TEST(LayerOf, IsTheNumberBetweenDots) {
+  EXPECT_EQ(layer_of("blk.7.attn_q.weight"), 7U);
+  EXPECT_EQ(layer_of("model.layers.12.mlp.experts.3.up_proj.weight"), 12U);
+  EXPECT_EQ(layer_of("output.weight"), std::nullopt);
+  EXPECT_EQ(layer_of("a.7"), std::nullopt);
+  EXPECT_EQ(layer_of("a.99999999999999.b"), std::nullopt);
+  EXPECT_EQ(layer_of(""), std::nullopt);
+}
+
+TEST(LayerOrder, IsThatOfAForwardPass) {
+  const TempFolder folder;
+  const auto path = folder.write("m.safetensors", [] {
+    const std::vector<std::string> names = {"lm_head.weight", "layers.10.a", "layers.2.b",
+                                            "embed.weight",   "norm.weight", "layers.2.a"};
+    std::string header = "{";
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      header += (i == 0 ? "\"" : ",\"") + names[i] +
+                R"(":{"dtype":"U8","shape":[1],"data_offsets":[)" + std::to_string(i) + "," +
+                std::to_string(i + 1) + "]}";
+    }
+    header += "}";
+    const std::uint64_t length = header.size();
+    return std::string(reinterpret_cast<const char*>(&length), 8) + header + "abcdef";
+  }());
+  const Model model = read_model(path);
+  std::vector<std::string> ordered;
+  for (const std::uint32_t i : layer_order(model.tensors)) {
+    ordered.emplace_back(model.tensors.entries()[i].name);
+  }
+  EXPECT_THAT(ordered, ElementsAre("embed.weight", "layers.2.b", "layers.2.a", "layers.10.a",
+                                   "lm_head.weight", "norm.weight"));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,168 @@
+#include "tapedeck/weights/weights_builder.hpp"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "os/huge_page_pool.hpp"
+#include "os/self.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "weights/made_models.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using testing::HasSubstr;
+
+const std::vector<TensorSpec> kSpecs = {
+    {.name = "a", .dtype = DType::f32, .shape = {3, 5}},
+    {.name = "b.q8", .dtype = DType::q8_0, .shape = {2, 64}},
+    {.name = "nothing", .dtype = DType::f16, .shape = {0, 7}},
+    {.name = "one", .dtype = DType::f64, .shape = {}},
+    {.name = "f8", .dtype = DType::f8_e4m3, .shape = {70'001}},
+};
+
+Weights build(std::uint64_t seed, const WeightsBuilderOptions& options = {}) {
+  WeightsBuilder builder(kSpecs, options);
+  for (std::size_t i = 0; i < kSpecs.size(); ++i) {
+    const std::span<std::byte> bytes = builder.bytes(i);
+    const std::string random = random_bytes(round_up(bytes.size(), 8), seed + i);
+    std::memcpy(bytes.data(), random.data(), bytes.size());
+  }
+  return std::move(builder).seal();
+}
+
+void expect_built(const Weights& weights, std::uint64_t seed) {
+  ASSERT_EQ(weights.size(), kSpecs.size());
+  for (std::size_t i = 0; i < kSpecs.size(); ++i) {
+    const TensorView view = weights.at(kSpecs[i].name);
+    EXPECT_EQ(view.dtype, kSpecs[i].dtype);
+    EXPECT_TRUE(std::equal(view.shape.begin(), view.shape.end(), kSpecs[i].shape.begin(),
+                           kSpecs[i].shape.end()));
+    EXPECT_EQ(bytes_of_view(view),
+              random_bytes(round_up(view.bytes.size(), 8), seed + i).substr(0, view.bytes.size()));
+    EXPECT_TRUE(view.aligned);
+    EXPECT_TRUE(weights.readable(i));
+  }
+}
+
+TEST(WeightsBuilder, MakesWeightsOfAllTypes) {
+  const Weights weights = build(1);
+  expect_built(weights, 1);
+  EXPECT_EQ(weights.at("a").as<float>().size(), 15U);
+  EXPECT_EQ(weights.files().front().way, Way::shared);
+}
+
+TEST(WeightsBuilder, SealsWhatItMade) {
+  const Weights weights = build(2);
+  EXPECT_EQ(::ftruncate(weights.descriptor(), 0), -1);
+  EXPECT_EQ(::ftruncate(weights.descriptor(), 1 << 30), -1);
+  EXPECT_EQ(::pwrite(weights.descriptor(), "x", 1, 0), -1);
+  void* const at =
+      ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, weights.descriptor(), 0);
+  EXPECT_EQ(at, MAP_FAILED);
+}
+
+TEST(WeightsBuilder, MakesWeightsThatWarmLikeOthers) {
+  Weights weights = build(3);
+  const WarmJobResult warmed = weights.warm();
+  EXPECT_TRUE(warmed);
+  EXPECT_EQ(warmed.present.value_or(weights.range().size()), weights.range().size());
+  EXPECT_EQ(weights.decommit(), 0U);  // others have the pages, too
+  expect_built(weights, 3);
+}
+
+class SocketPair {
+ public:
+  SocketPair() { EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_.data()), 0); }
+  ~SocketPair() {
+    for (const int end : ends_) ::close(end);
+  }
+  SocketPair(const SocketPair&) = delete;
+  SocketPair& operator=(const SocketPair&) = delete;
+  [[nodiscard]] int operator[](std::size_t end) const { return ends_[end]; }
+
+ private:
+  std::array<int, 2> ends_{-1, -1};
+};
+
+TEST(WeightsBuilder, MakesWeightsThatTravel) {
+  const Holdings before = holdings();
+  {
+    const SocketPair sockets;
+    {
+      const Weights owner = build(4, {.name = "merged"});
+      owner.send(sockets[0]);
+    }
+    const Weights reader = Weights::receive(sockets[1]);
+    expect_built(reader, 4);
+    EXPECT_EQ(reader.files().front().path, "shared:merged");
+    reader.send(sockets[1]);  // and on
+    expect_built(Weights::receive(sockets[0]), 4);
+  }
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST(WeightsBuilder, TakesPagesOfThePool) {
+  const HugePagePool pool(2);
+  if (!pool.ready()) GTEST_SKIP() << "no pool of huge pages";
+  const Weights weights = build(5, {.huge_pages = HugePages::explicit_pages});
+  EXPECT_TRUE(weights.unmet().empty());
+  expect_built(weights, 5);
+}
+
+TEST(WeightsBuilder, SaysWhenThePoolIsTooSmall) {
+  const HugePagePool pool(0);
+  if (pool_free() > 0) GTEST_SKIP() << "there is a pool";
+  const Weights weights = build(6, {.huge_pages = HugePages::explicit_pages});
+  ASSERT_EQ(weights.unmet().size(), 1U);
+  EXPECT_EQ(weights.unmet().front().wish, Wish::huge_pages);
+  expect_built(weights, 6);
+}
+
+TEST(WeightsBuilder, RefusesWhatCannotBeStored) {
+  const auto refused = [](const std::vector<TensorSpec>& specs) {
+    try {
+      const WeightsBuilder builder(specs);
+    } catch (const InvalidArgument& error) {
+      return std::string(error.what());
+    }
+    return std::string("made");
+  };
+  constexpr std::uint64_t kHuge = std::uint64_t{1} << 62;
+  EXPECT_THAT(refused({}), HasSubstr("no tensor"));
+  EXPECT_THAT(refused({{.name = "x", .shape = {1}}, {.name = "x", .shape = {1}}}),
+              HasSubstr("two tensors called x"));
+  EXPECT_THAT(refused({{.name = "x", .dtype = DType::q8_0, .shape = {33}}}), HasSubstr("q8_0"));
+  EXPECT_THAT(refused({{.name = "x", .shape = {kHuge, kHuge}}}), HasSubstr("counted"));
+  EXPECT_THAT(refused({{.name = "x", .shape = {1, 1, 1, 1, 1, 1, 1, 1, 1}}}),
+              HasSubstr("dimensions"));
+  EXPECT_THAT(refused({{.name = "\xff", .shape = {1}}}), HasSubstr("UTF-8"));
+}
+
+TEST(WeightsBuilder, OfMoreThanThereAreAddressesSaysSo) {
+  constexpr std::uint64_t kHuge = std::uint64_t{1} << 60;
+  const Holdings before = holdings();
+  EXPECT_THROW(WeightsBuilder({{.name = "x", .dtype = DType::u8, .shape = {kHuge}}}), Error);
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST(Weights, OfFilesAreNotSent) {
+  const ThreeFiles model;
+  const SocketPair sockets;
+  EXPECT_THROW(Weights::open(model.path()).send(sockets[0]), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

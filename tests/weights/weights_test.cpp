@@ -1,0 +1,246 @@
+#include "tapedeck/weights/weights.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/refusal.hpp"
+#include "model/shared_data.hpp"
+#include "os/huge_page_pool.hpp"
+#include "os/self.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/layout/layout.hpp"
+#include "weights/made_models.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using testing::HasSubstr;
+
+class WeightsWays : public testing::TestWithParam<Way> {};
+INSTANTIATE_TEST_SUITE_P(Ways, WeightsWays, testing::ValuesIn(kWays), name_of_way);
+
+TEST_P(WeightsWays, GiveTheBytesOfAllFiles) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(model.path(), {.way = GetParam()});
+  const WarmJobResult warmed = weights.warm();
+  EXPECT_TRUE(warmed);
+  EXPECT_EQ(warmed.warmed, warmed.asked);
+  EXPECT_TRUE(holds_its_files(weights));
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    EXPECT_TRUE(weights.readable(i));
+    EXPECT_TRUE(weights.warmed(i));
+  }
+}
+
+TEST_P(WeightsWays, GiveTheBytesOfEverySharedFile) {
+  std::size_t seen = 0;
+  for (const char* folder : {"gguf", "safetensors"}) {
+    for (const IndexRow& row : index_of(folder)) {
+      const std::filesystem::path path = shared_data(folder) / row.at("file");
+      SCOPED_TRACE(path.string());
+      const Model model = read_model(path);
+      if (model.tensors.empty()) {
+        EXPECT_THROW(static_cast<void>(Weights::open(path)), InvalidArgument);
+        continue;
+      }
+      if (model.tensors.truncated()) {
+        EXPECT_THROW(static_cast<void>(Weights::open(path, {.way = GetParam()})), FormatError);
+        continue;
+      }
+      Weights weights = Weights::open(model, {.way = GetParam()});
+      EXPECT_TRUE(weights.warm());
+      EXPECT_TRUE(holds_its_files(weights));
+      ++seen;
+    }
+  }
+  if (seen == 0) GTEST_SKIP() << "no " << shared_data("gguf");
+  EXPECT_GT(seen, 30U);
+}
+
+TEST_P(WeightsWays, KeepAddressesThroughWarmDecommitAndWarm) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(model.path(), {.way = GetParam()});
+  const auto* const before = weights[0].bytes.data();
+  ASSERT_TRUE(weights.warm());
+  static_cast<void>(weights.decommit());
+  EXPECT_FALSE(weights.warmed(0));
+  ASSERT_TRUE(weights.warm());
+  EXPECT_EQ(weights[0].bytes.data(), before);
+  EXPECT_TRUE(holds_its_files(weights));
+}
+
+TEST_P(WeightsWays, AreTensorsOfOneRange) {
+  const ThreeFiles model;
+  const Weights weights = Weights::open(model.path(), {.way = GetParam()});
+  const std::span<const std::byte> range = weights.range();
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const std::span<const std::byte> bytes = weights[i].bytes;
+    EXPECT_GE(bytes.data(), range.data());
+    EXPECT_LE(bytes.data() + bytes.size(), range.data() + range.size());
+    EXPECT_EQ(weights.tensors().entries()[i].name, weights[i].name);
+  }
+}
+
+TEST_P(WeightsWays, LeaveNothingBehind) {
+  const ThreeFiles model;
+  const Holdings before = holdings();
+  {
+    Weights weights = Weights::open(model.path(), {.way = GetParam()});
+    static_cast<void>(weights.warm());
+    static_cast<void>(weights.lock());
+  }
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST_P(WeightsWays, CanBeLockedAndGivenBackAllTheSame) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(model.path(), {.way = GetParam()});
+  if (!weights.lock()) GTEST_SKIP() << weights.unmet().front().text;
+  EXPECT_GE(number_of("/proc/self/status", "VmLck:") * 1024, weights.residency().bytes);
+  ASSERT_TRUE(weights.warm());
+  static_cast<void>(weights.decommit());
+  EXPECT_EQ(number_of("/proc/self/status", "VmLck:"), 0U);
+  ASSERT_TRUE(weights.warm());
+  EXPECT_TRUE(holds_its_files(weights));
+}
+
+TEST(Weights, OfAMovedObjectStayWhereTheyAre) {
+  const ThreeFiles model;
+  Weights first = Weights::open(model.path(), {.way = Way::read});
+  ASSERT_TRUE(first.warm());
+  const auto* const at = first[0].bytes.data();
+  const Weights second = std::move(first);
+  EXPECT_EQ(second[0].bytes.data(), at);
+  EXPECT_TRUE(holds_its_files(second));
+}
+
+TEST(Weights, ThatAreReadAreNotReadableBeforeTheyAreWarm) {
+  const ThreeFiles model;
+  const Weights read = Weights::open(model.path(), {.way = Way::read});
+  EXPECT_FALSE(read.readable(0));
+  const Weights mapped = Weights::open(model.path(), {.way = Way::map});
+  EXPECT_TRUE(mapped.readable(0));
+  EXPECT_FALSE(mapped.warmed(0));
+  EXPECT_TRUE(holds_its_files(mapped));
+}
+
+TEST(Weights, AreFoundByName) {
+  const ThreeFiles model;
+  const Weights weights = Weights::open(model.path());
+  EXPECT_EQ(weights.at("layers.1.3").bytes.size(), 77U);
+  EXPECT_EQ(weights.find("layers.9.0"), std::nullopt);
+  try {
+    static_cast<void>(weights.at("layers.9.0"));
+    ADD_FAILURE() << "no such tensor, and no error";
+  } catch (const InvalidArgument& error) {
+    EXPECT_THAT(error.what(), HasSubstr("layers.9.0"));
+  }
+}
+
+TEST(Weights, SayWhichWayEachFileCame) {
+  const ThreeFiles model;
+  const Weights weights = Weights::open(model.path());
+  ASSERT_EQ(weights.files().size(), 3U);
+  for (const WeightsFile& file : weights.files()) {
+    EXPECT_NE(file.way, Way::automatic);
+    EXPECT_FALSE(file.why.empty());
+    EXPECT_EQ(file.bytes, std::filesystem::file_size(file.path));
+  }
+}
+
+TEST(Weights, CannotBeOpenedAsShared) {
+  const ThreeFiles model;
+  EXPECT_THROW(static_cast<void>(Weights::open(model.path(), {.way = Way::shared})),
+               InvalidArgument);
+}
+
+TEST(Weights, ServeSeveralLayouts) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(model.path());
+  Plan plan;
+  plan.weights.append({.name = "left out", .bytes = 1_MiB});
+  plan.scratch.append({.name = "x", .role = RegionRole::decode, .bytes = 1_KiB});
+  const Layout first(plan, {.loaded_weights = weights.range()});
+  Layout second(plan, {.loaded_weights = weights.range()});
+  EXPECT_EQ(first.stat().weights.reserved, weights.range().size());
+  EXPECT_EQ(second.stat().weights.used, weights.range().size());
+  EXPECT_EQ(second.stat().weights.planned, weights.range().size());
+  EXPECT_TRUE(second.weights().owns(weights[0].bytes.data()));
+  EXPECT_EQ(second.weights().try_take(1), nullptr);
+  second.clear_talk();
+  EXPECT_TRUE(holds_its_files(weights));
+  EXPECT_THROW(Layout(plan, {.extra = {.weights = 1, .scratch = 0, .history = 0},
+                             .loaded_weights = weights.range()}),
+               InvalidArgument);
+}
+
+TEST(Weights, AreKeptOutOfCoreDumps) {
+  const ThreeFiles model;
+  const Weights weights = Weights::open(model.path(), {.way = Way::read});
+  EXPECT_TRUE(has_flag(weights[0].bytes.data(), 4096, "dd"));
+  const Weights dumped = Weights::open(model.path(), {.way = Way::read, .core_dump = true});
+  EXPECT_FALSE(any_has_flag(dumped[0].bytes.data(), 4096, "dd"));
+}
+
+TEST(Weights, LieOnTheNodeThatWasAskedFor) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(
+      model.path(),
+      {.way = Way::read, .numa = {.policy = NumaPlacement::Policy::bind, .nodes = {0}}});
+  if (!weights.unmet().empty()) GTEST_SKIP() << weights.unmet().front().text;
+  ASSERT_TRUE(weights.warm());
+  const WeightsResidency residency = weights.residency();
+  if (residency.nodes.empty()) GTEST_SKIP() << "the kernel does not tell nodes";
+  EXPECT_GE(residency.nodes[0], residency.bytes);
+}
+
+TEST(Weights, TellThatANodeIsNotThere) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(
+      model.path(),
+      {.way = Way::read, .numa = {.policy = NumaPlacement::Policy::interleave, .nodes = {1000}}});
+  ASSERT_FALSE(weights.unmet().empty());
+  EXPECT_EQ(weights.unmet().front().wish, Wish::numa);
+  EXPECT_THAT(weights.unmet().front().text, HasSubstr("NUMA placement"));
+  EXPECT_TRUE(weights.warm());  // it was a wish
+}
+
+TEST(Weights, TakeOrdinaryPagesWhenAsked) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(model.path(), {.way = Way::read, .huge_pages = HugePages::never});
+  ASSERT_TRUE(weights.warm());
+  EXPECT_EQ(weights.residency().huge.value_or(0), 0U);
+}
+
+TEST(Weights, SayWhenThePoolOfHugePagesIsTooSmall) {
+  const ThreeFiles model;
+  const HugePagePool pool(0);
+  if (pool_free() > 0) GTEST_SKIP() << "there is a pool";
+  Weights weights =
+      Weights::open(model.path(), {.way = Way::read, .huge_pages = HugePages::explicit_pages});
+  ASSERT_FALSE(weights.unmet().empty());
+  EXPECT_EQ(weights.unmet().front().wish, Wish::huge_pages);
+  EXPECT_TRUE(weights.warm());
+  EXPECT_TRUE(holds_its_files(weights));
+}
+
+TEST(Weights, TakePagesOfThePool) {
+  const ThreeFiles model;
+  const HugePagePool pool(32);
+  if (!pool.ready() || pool_page() != 2_MiB) GTEST_SKIP() << "no 32 huge pages of 2 MiB";
+  Weights weights =
+      Weights::open(model.path(), {.way = Way::read, .huge_pages = HugePages::explicit_pages});
+  EXPECT_TRUE(weights.unmet().empty());
+  const WarmJobResult warmed = weights.warm();
+  ASSERT_TRUE(warmed);
+  EXPECT_GT(warmed.huge.value_or(32_MiB), 25_MiB);
+  EXPECT_TRUE(holds_its_files(weights));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
