@@ -8,6 +8,9 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ TYPE INCLUDE)
 # The spill has an export set of its own, so that finding the package does not mean loading mimalloc.
 install(TARGETS tapedeck tapedeck_heap_hook EXPORT tapedeckTargets)
 install(EXPORT tapedeckTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
+# So has what may need liburing.
+install(TARGETS tapedeck_weights EXPORT tapedeckWeightsTargets)
+install(EXPORT tapedeckWeightsTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
 if(TARGET tapedeck_spill)
   install(TARGETS tapedeck_spill EXPORT tapedeckSpillTargets)
   install(EXPORT tapedeckSpillTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
@@ -39,6 +42,8 @@ endfunction()
 
 install_pc(tapedeck)
 install_pc(tapedeck-heap-hook)
+set(pc_uring "$<$<BOOL:${TAPEDECK_LIBURING}>: -luring>")
+install_pc(tapedeck-weights)
 if(TARGET tapedeck_spill)
   install_pc(tapedeck-spill)
 endif()

@@ -1,6 +1,8 @@
 // Ends with 0 where the library, as a stranger got it, does what its headers say.
 
 #include <tapedeck/tapedeck.hpp>
+#include <tapedeck/weights.hpp>
+#include <utility>
 
 #ifdef WITH_SPILL
 #include <tapedeck/memory/mimalloc_spill.hpp>
@@ -17,6 +19,11 @@ int main() {
 
   const bool spills = layout.scratch().try_take(1) != nullptr;
   if (spills != (options.scratch.spill != nullptr)) return 2;
+
+  tapedeck::WeightsBuilder builder({{.name = "bias", .shape = {3}}});
+  builder.as<float>(0)[2] = 0.5F;
+  tapedeck::Weights weights = std::move(builder).seal();
+  if (!weights.warm() || weights.at("bias").as<float>()[2] != 0.5F) return 4;
 
   layout.clear_pass();
   return guard.last().heap_allocations ? 0 : 3;
