@@ -17,12 +17,17 @@
 #include <vector>
 
 #include "compare.hpp"
+#include "model_files.hpp"
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/plan.hpp"
 
 namespace {
 
 using namespace tapedeck;
+using model_files::Folder;
+using model_files::kHidden;
+using model_files::Nothing;
+using model_files::safetensors_header;
 namespace fs = std::filesystem;
 
 // --- The heap -----------------------------------------------------------------------------------
@@ -48,58 +53,11 @@ void discount(void* at) noexcept {
 
 // --- Models -------------------------------------------------------------------------------------
 
-/// A folder with a model's headers, and no weights.
-class Models {
- public:
-  Models() {
-    std::string name = (fs::temp_directory_path() / "tapedeck-bench-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder " + name);
-    root_ = name;
-  }
-  ~Models() {
-    std::error_code ignored;
-    fs::remove_all(root_, ignored);
-  }
-  Models(const Models&) = delete;
-  Models& operator=(const Models&) = delete;
-
-  fs::path write(const std::string& name, std::string_view content) const {
-    const fs::path path = root_ / name;
-    fs::create_directories(path.parent_path());
-    std::ofstream out(path, std::ios::binary);
-    out.write(content.data(), static_cast<std::streamsize>(content.size()));
-    if (!out.flush()) throw std::runtime_error("cannot write " + path.string());
-    return path;
-  }
-
- private:
-  fs::path root_;
-};
-
-constexpr std::uint64_t kHidden = 64;
 constexpr const char* kConfig =
     R"({"model_type":"llama","hidden_size":64,"num_hidden_layers":8,"num_attention_heads":4,)"
     R"("intermediate_size":128,"vocab_size":1000,"max_position_embeddings":4096})";
 
-/// Headers as mixtures of experts have them, whose names are long.
-std::string safetensors_header(std::size_t tensors) {
-  std::string header = R"({"__metadata__":{"format":"pt"})";
-  std::uint64_t at = 0;
-  for (std::size_t i = 0; i < tensors; ++i) {
-    const std::uint64_t bytes = kHidden * kHidden * 2;
-    header += ",\"model.layers." + std::to_string(i / 384) + ".mlp.experts." +
-              std::to_string(i / 3 % 128) +
-              (i % 3 == 0   ? ".up"
-               : i % 3 == 1 ? ".gate"
-                            : ".down") +
-              R"(_proj.weight":{"dtype":"BF16","shape":[64,64],"data_offsets":[)" +
-              std::to_string(at) + "," + std::to_string(at + bytes) + "]}";
-    at += bytes;
-  }
-  return header + "}";
-}
-
-fs::path write_safetensors(const Models& models, std::size_t tensors) {
+fs::path write_safetensors(const Folder& models, std::size_t tensors) {
   const std::string header = safetensors_header(tensors);
   const std::uint64_t length = header.size();
   std::string bytes(sizeof length, '\0');
@@ -192,27 +150,6 @@ void add_plan(const std::string& name, const fs::path& path, std::size_t items) 
   });
 }
 
-/// Takes every event of the parser, and does nothing.
-class Nothing : public nlohmann::json_sax<nlohmann::json> {
- public:
-  bool null() override { return true; }
-  bool boolean(bool /*value*/) override { return true; }
-  bool number_integer(number_integer_t /*value*/) override { return true; }
-  bool number_unsigned(number_unsigned_t /*value*/) override { return true; }
-  bool number_float(number_float_t /*value*/, const string_t& /*text*/) override { return true; }
-  bool string(string_t& /*value*/) override { return true; }
-  bool binary(binary_t& /*value*/) override { return true; }
-  bool start_object(std::size_t /*elements*/) override { return true; }
-  bool key(string_t& /*name*/) override { return true; }
-  bool end_object() override { return true; }
-  bool start_array(std::size_t /*elements*/) override { return true; }
-  bool end_array() override { return true; }
-  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
-                   const nlohmann::json::exception& /*error*/) override {
-    return false;
-  }
-};
-
 void add_bare_sax(const std::string& name, std::size_t tensors) {
   benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
     const std::string header = safetensors_header(tensors);
@@ -239,7 +176,7 @@ void operator delete(void* at, std::size_t /*bytes*/) noexcept { operator delete
 void operator delete[](void* at, std::size_t /*bytes*/) noexcept { operator delete(at); }
 
 int main(int argc, char** argv) {
-  const Models models;
+  const Folder models;
   add_plan("gguf_1056/plan", models.write("plain.gguf", gguf(0)), 1);
   add_plan("gguf_1056_vocabulary/plan", models.write("full.gguf", gguf(151'936)), 1);
   add_bare_sax("safetensors_100k/bare_sax", 100'000);

@@ -1,0 +1,90 @@
+/// @file
+/// Model files made for benchmarks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace model_files {
+
+namespace fs = std::filesystem;
+
+/// A folder below another one, gone with its object.
+class Folder {
+ public:
+  explicit Folder(const fs::path& above = fs::temp_directory_path()) {
+    std::string name = (above / "tapedeck-bench-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder " + name);
+    root_ = name;
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(root_, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  fs::path write(const std::string& name, std::string_view content) const {
+    const fs::path path = root_ / name;
+    fs::create_directories(path.parent_path());
+    std::ofstream out(path, std::ios::binary);
+    out.write(content.data(), static_cast<std::streamsize>(content.size()));
+    if (!out.flush()) throw std::runtime_error("cannot write " + path.string());
+    return path;
+  }
+
+ private:
+  fs::path root_;
+};
+
+constexpr std::uint64_t kHidden = 64;
+
+/// Headers as mixtures of experts have them, whose names are long.
+inline std::string safetensors_header(std::size_t tensors, std::size_t first = 0) {
+  std::string header = R"({"__metadata__":{"format":"pt"})";
+  std::uint64_t at = 0;
+  for (std::size_t i = first; i < first + tensors; ++i) {
+    const std::uint64_t bytes = kHidden * kHidden * 2;
+    header += ",\"model.layers." + std::to_string(i / 384) + ".mlp.experts." +
+              std::to_string(i / 3 % 128) +
+              (i % 3 == 0   ? ".up"
+               : i % 3 == 1 ? ".gate"
+                            : ".down") +
+              R"(_proj.weight":{"dtype":"BF16","shape":[64,64],"data_offsets":[)" +
+              std::to_string(at) + "," + std::to_string(at + bytes) + "]}";
+    at += bytes;
+  }
+  return header + "}";
+}
+
+/// Takes every event of the parser, and does nothing.
+class Nothing : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  bool null() override { return true; }
+  bool boolean(bool /*value*/) override { return true; }
+  bool number_integer(number_integer_t /*value*/) override { return true; }
+  bool number_unsigned(number_unsigned_t /*value*/) override { return true; }
+  bool number_float(number_float_t /*value*/, const string_t& /*text*/) override { return true; }
+  bool string(string_t& /*value*/) override { return true; }
+  bool binary(binary_t& /*value*/) override { return true; }
+  bool start_object(std::size_t /*elements*/) override { return true; }
+  bool key(string_t& /*name*/) override { return true; }
+  bool end_object() override { return true; }
+  bool start_array(std::size_t /*elements*/) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+                   const nlohmann::json::exception& /*error*/) override {
+    return false;
+  }
+};
+
+}  // namespace model_files
