@@ -245,7 +245,8 @@ fs::path write_many(const model_files::Folder& folder) {
         "many/" + name, std::string(reinterpret_cast<const char*>(&length), 8) + headers[file]);
     const std::uint64_t data = kTensorsOfAFile * model_files::kHidden * model_files::kHidden * 2;
     fs::resize_file(path, 8 + length + data);  // a hole: nobody reads it
-    for (const auto& [tensor, ignored] : nlohmann::json::parse(headers[file]).items()) {
+    const nlohmann::json header = nlohmann::json::parse(headers[file]);
+    for (const auto& [tensor, ignored] : header.items()) {
       if (tensor != "__metadata__") map[tensor] = name;
     }
   }
