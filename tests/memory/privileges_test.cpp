@@ -1,6 +1,5 @@
 // What depends on rights and limits, in a child under another user id: root has neither.
 #include <gmock/gmock.h>
-#include <grp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include "os/child.hpp"
 #include "os/huge_page_pool.hpp"
 #include "os/proc.hpp"
+#include "os/rights.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -29,32 +29,6 @@ namespace {
 using ::testing::HasSubstr;
 
 const std::size_t kPage = host_page();
-constexpr unsigned kNobody = 65534;
-
-bool is_root() { return ::geteuid() == 0; }
-
-// An ordinary user already has no more rights than nobody.
-void become_nobody() {
-  if (!is_root()) return;
-  ASSERT_EQ(::setgroups(0, nullptr), 0);
-  ASSERT_EQ(::setgid(kNobody), 0);
-  ASSERT_EQ(::setuid(kNobody), 0);
-  ASSERT_NE(::setuid(0), 0) << "there is a way back";
-  // As after exec of an ordinary program: /proc/self is one's own again.
-  ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 1), 0);
-}
-
-void as_nobody(const std::function<void()>& work) {
-  in_child([&] {
-    become_nobody();
-    work();
-  });
-}
-
-void limit(int resource, std::size_t value) {
-  const rlimit both = {value, value};
-  ASSERT_EQ(::setrlimit(static_cast<__rlimit_resource>(resource), &both), 0);
-}
 
 TEST(AsNobody, RootIsLeftForGood) {
   as_nobody([] {
