@@ -302,6 +302,8 @@ WarmJobResult WarmJob::Work::wait() {
 
 void WarmJob::Work::finish() {
   result_.warmed = done_;
+  // Who asked it to end when nothing was left to do has it complete.
+  if (result_.warmed == total_) result_.end = WarmJobEnd::complete;
   if (result_.end == WarmJobEnd::complete && !error_) check_unchanged();
   const os::FaultCount now = os::page_faults();
   result_.minor_faults = now.minor - faults_.minor;

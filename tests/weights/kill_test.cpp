@@ -1,0 +1,217 @@
+// A warm that is ended at any moment, by anybody: what it says is there is right, what it leaves
+// can be gone on from, and nothing of it stays behind.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <random>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/weights/weights.hpp"
+#include "weights/made_model.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+constexpr unsigned kThreads = 4;  // so few that their stacks stay mapped for the next ones
+constexpr std::size_t kChunks = 8;
+
+class Kill : public ::testing::TestWithParam<Way> {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = std::make_unique<TempFolder>();
+    const std::vector<std::uint64_t> sizes = {5_MiB,  7_MiB,  100,   0,      9_MiB, 5_MiB,
+                                              70'001, 12_MiB, 3_MiB, 17_MiB, 1};
+    path_ = make_file(*folder_, "a.safetensors", {.sizes = sizes});
+    // Whatever a process makes only once is made now.
+    for (const Way way : {Way::read, Way::direct}) warm_cold(way, {.threads = kThreads});
+  }
+  static void TearDownTestSuite() { folder_.reset(); }
+
+  void SetUp() override { before_ = holdings(); }
+  void TearDown() override { EXPECT_TRUE(same(before_, holdings())); }
+
+  static void warm_cold(Way way, const WarmJobOptions& options) {
+    make_cold(path_);
+    Weights weights = Weights::open(path_, {.way = way});
+    static_cast<void>(weights.warm(options));
+  }
+
+  [[nodiscard]] static Weights open() {
+    make_cold(path_);
+    return Weights::open(path_, {.way = GetParam()});
+  }
+
+  // After an end before its time.
+  static void expect_goes_on(Weights& weights) {
+    EXPECT_TRUE(warmed_are_right(weights));
+    const WarmJobResult rest = weights.warm({.threads = kThreads});
+    EXPECT_EQ(rest.end, WarmJobEnd::complete);
+    EXPECT_EQ(rest.warmed, rest.asked);
+    EXPECT_TRUE(all_right(weights));
+  }
+
+  static void expect_ended(const WarmJobResult& result, WarmJobEnd early) {
+    if (result.end == WarmJobEnd::complete) {
+      EXPECT_EQ(result.warmed, result.asked);
+    } else {
+      EXPECT_EQ(result.end, early);
+      EXPECT_LT(result.warmed, result.asked);
+    }
+  }
+
+  // Some moment while a job runs; which one is left to chance.
+  void wait_for_some_moment() {
+    std::this_thread::sleep_for(
+        std::chrono::microseconds(std::uniform_int_distribution(0, 6000)(random_)));
+  }
+
+  static std::filesystem::path path_;
+  static std::unique_ptr<TempFolder> folder_;
+  std::mt19937 random_{std::random_device{}()};
+  Holdings before_;
+};
+
+std::filesystem::path Kill::path_;
+std::unique_ptr<TempFolder> Kill::folder_;
+
+INSTANTIATE_TEST_SUITE_P(Way, Kill, kEveryWay, name_of_way);
+
+TEST_P(Kill, AStopTokenEndsItAfterAnyChunk) {
+  for (const unsigned threads : {1U, kThreads}) {
+    for (std::size_t last = 0; last <= kChunks; ++last) {
+      Weights weights = open();
+      std::stop_source stop;
+      if (last == 0) stop.request_stop();
+      std::size_t calls = 0;
+      const WarmJobResult result =
+          weights.warm({.threads = threads, .stop = stop.get_token(), .progress = [&](auto) {
+                          if (++calls == last) stop.request_stop();
+                        }});
+      expect_ended(result, WarmJobEnd::stopped);
+      EXPECT_TRUE(last != 0 || result.warmed == 0) << result.warmed;
+      expect_goes_on(weights);
+    }
+  }
+}
+
+TEST_P(Kill, StopEndsItAtAnyMoment) {
+  for (int round = 0; round < 8; ++round) {
+    Weights weights = open();
+    WarmJob job = weights.start_warm({.threads = kThreads});
+    wait_for_some_moment();
+    job.stop();
+    const bool there = job.wait_for(weights.size() - 1);
+    const WarmJobResult result = job.wait();
+    expect_ended(result, WarmJobEnd::stopped);
+    EXPECT_EQ(there, weights.warmed(weights.size() - 1));
+    expect_goes_on(weights);
+  }
+}
+
+TEST_P(Kill, AJobIsDestroyedAtAnyMoment) {
+  for (int round = 0; round < 8; ++round) {
+    Weights weights = open();
+    {
+      const WarmJob job = weights.start_warm({.threads = kThreads});
+      wait_for_some_moment();
+    }
+    expect_goes_on(weights);
+  }
+}
+
+TEST_P(Kill, WeightsGoRightAfterTheirJob) {
+  for (int round = 0; round < 8; ++round) {
+    const auto weights = std::make_unique<Weights>(open());
+    const WarmJob job = weights->start_warm({.threads = kThreads});
+    wait_for_some_moment();
+  }
+}
+
+TEST_P(Kill, AnotherJobTakesThePlaceOfOne) {
+  Weights weights = open();
+  Weights others = open();
+  WarmJob job = weights.start_warm({.threads = kThreads / 2});
+  job = others.start_warm({.threads = kThreads / 2});
+  EXPECT_TRUE(job.wait());
+  EXPECT_TRUE(all_right(others));
+  expect_goes_on(weights);
+}
+
+struct Thrown {
+  std::size_t at;
+};
+
+TEST_P(Kill, WhatProgressThrowsEndsIt) {
+  for (std::size_t last = 1; last <= kChunks; ++last) {
+    Weights weights = open();
+    std::size_t calls = 0;
+    WarmJob job = weights.start_warm({.threads = kThreads, .progress = [&](auto) {
+                                        if (++calls == last) throw Thrown{last};
+                                      }});
+    for (int time = 0; time < 2; ++time) {
+      try {
+        static_cast<void>(job.wait());
+        ADD_FAILURE() << "nothing was thrown";
+      } catch (const Thrown& thrown) {
+        EXPECT_EQ(thrown.at, last);
+      }
+    }
+    expect_goes_on(weights);
+  }
+}
+
+TEST_P(Kill, ADeadlineEndsItAtAnyMoment) {
+  using Clock = std::chrono::steady_clock;
+  for (int milliseconds = -1; milliseconds < 8; ++milliseconds) {
+    Weights weights = open();
+    const auto deadline = Clock::now() + std::chrono::milliseconds(milliseconds);
+    const WarmJobResult result = weights.warm({.threads = kThreads, .deadline = deadline});
+    expect_ended(result, WarmJobEnd::past_deadline);
+    EXPECT_TRUE(milliseconds >= 0 || result.warmed == 0) << result.warmed;
+    expect_goes_on(weights);
+  }
+}
+
+TEST_P(Kill, ASecondJobBesideOneIsRefusedAndHarmless) {
+  Weights weights = open();
+  bool refused = false;
+  const auto start_another = [&](auto) {
+    try {
+      static_cast<void>(weights.start_warm({.threads = 1}));
+    } catch (const InvalidArgument&) {
+      refused = true;
+    }
+  };
+  EXPECT_TRUE(weights.warm({.threads = kThreads, .progress = start_another}));
+  EXPECT_TRUE(refused);
+  EXPECT_TRUE(all_right(weights));
+}
+
+TEST_P(Kill, WhatWasBroughtInHalfIsGivenBackAndBroughtInAgain) {
+  for (std::size_t last = 1; last <= kChunks; ++last) {
+    Weights weights = open();
+    std::stop_source stop;
+    std::size_t calls = 0;
+    static_cast<void>(
+        weights.warm({.threads = kThreads, .stop = stop.get_token(), .progress = [&](auto) {
+                        if (++calls == last) stop.request_stop();
+                      }}));
+    static_cast<void>(weights.decommit());
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      EXPECT_EQ(weights.warmed(i), weights[i].bytes.empty()) << i;
+    }
+    expect_goes_on(weights);
+  }
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,136 @@
+/// @file
+/// Models of safetensors files whose every byte is known: tensor n holds the pattern n.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <malloc.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "memory/pattern.hpp"
+#include "model/safetensors_bytes.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/weights/weights.hpp"
+
+namespace tapedeck::tests {
+
+// Threads would map heaps of their own, now so many and now so many, where a test compares
+// mappings.
+inline const int one_heap = ::mallopt(M_ARENA_MAX, 1);
+
+/// A file to be made.
+struct FileToMake {
+  std::vector<std::uint64_t> sizes;  ///< Bytes of its tensors.
+  std::string dtype = "U8";          ///< "U8", or "F32" with sizes that are multiples of 4.
+  std::size_t first = 0;             ///< Number of its first tensor.
+  std::size_t skew = 0;              ///< Where its data begins, modulo 64.
+  bool backwards = false;            ///< The header names the last tensor first.
+};
+
+[[nodiscard]] inline std::string made_name(std::size_t number) {
+  return "blk." + std::to_string(number) + ".weight";
+}
+
+[[nodiscard]] inline std::size_t made_number(std::string_view name) {
+  std::size_t number = 0;
+  std::from_chars(name.data() + 4, name.data() + name.size(), number);
+  return number;
+}
+
+[[nodiscard]] inline std::string made_header(const FileToMake& file) {
+  std::vector<std::string> entries;
+  std::uint64_t at = 0;
+  const std::uint64_t element = file.dtype == "F32" ? 4 : 1;
+  for (std::size_t i = 0; i < file.sizes.size(); ++i) {
+    const std::uint64_t bytes = file.sizes[i];
+    entries.push_back(tensor_json(made_name(file.first + i), file.dtype,
+                                  std::to_string(bytes / element), at, at + bytes));
+    at += bytes;
+  }
+  if (file.backwards) std::reverse(entries.begin(), entries.end());
+  std::string header = "{";
+  for (const std::string& entry : entries) header += (header.size() > 1 ? "," : "") + entry;
+  header += "}";
+  while ((header.size() + 8) % 64 != file.skew) header += ' ';
+  return safetensors(header);
+}
+
+/// Makes it look old, so that any later change of it is told by its time, on whatever clock.
+inline void make_old(const std::filesystem::path& path) {
+  std::filesystem::last_write_time(path, std::filesystem::file_time_type() - std::chrono::hours(1));
+}
+
+inline std::filesystem::path make_file(const TempFolder& folder, const std::string& name,
+                                       const FileToMake& file) {
+  std::filesystem::path path = folder / name;
+  std::ofstream out(path, std::ios::binary);
+  const std::string header = made_header(file);
+  out.write(header.data(), static_cast<std::streamsize>(header.size()));
+  std::vector<char> bytes;
+  for (std::size_t i = 0; i < file.sizes.size(); ++i) {
+    bytes.resize(file.sizes[i]);
+    Pattern(file.first + i).write(bytes.data(), bytes.size());
+    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  }
+  if (!out.flush()) throw std::runtime_error("cannot write " + path.string());
+  out.close();
+  make_old(path);
+  return path;
+}
+
+/// Takes a file out of the page cache, as far as the host lets go of it.
+inline void make_cold(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ::fdatasync(descriptor);
+  ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+  ::close(descriptor);
+}
+
+/// Whether a tensor holds what was written for it.
+[[nodiscard]] inline ::testing::AssertionResult is_right(const TensorView& tensor) {
+  if (Pattern(made_number(tensor.name)).is_at(tensor.bytes.data(), tensor.bytes.size())) {
+    return ::testing::AssertionSuccess();
+  }
+  return ::testing::AssertionFailure() << tensor.name << " has wrong bytes";
+}
+
+[[nodiscard]] inline ::testing::AssertionResult all_right(const Weights& weights) {
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (!weights.readable(i)) {
+      return ::testing::AssertionFailure() << weights[i].name << " is not readable";
+    }
+    if (const auto right = is_right(weights[i]); !right) return right;
+  }
+  return ::testing::AssertionSuccess();
+}
+
+/// Whether those that are said to be there hold what was written for them.
+[[nodiscard]] inline ::testing::AssertionResult warmed_are_right(const Weights& weights) {
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (!weights.warmed(i)) continue;
+    if (const auto right = is_right(weights[i]); !right) return right;
+  }
+  return ::testing::AssertionSuccess();
+}
+
+/// Every way in which files can be brought in.
+inline const auto kEveryWay = ::testing::Values(Way::map, Way::read, Way::direct, Way::automatic);
+
+[[nodiscard]] inline std::string name_of_way(const ::testing::TestParamInfo<Way>& info) {
+  return to_string(info.param);
+}
+
+}  // namespace tapedeck::tests
