@@ -11,6 +11,16 @@ namespace {
 
 constexpr std::chrono::milliseconds kFresh{10};
 
+// What nobody wrote has no page yet: reading makes one, at the cost of whoever reads.
+std::uint64_t missing_of_shared(const WeightsState& state, const WeightsChunk& chunk) {
+  if (state.range.page_size() != os::page_size()) return 0;  // the host has set them aside
+  const std::size_t bytes = chunk.memory.size();
+  std::optional<std::uint64_t> there =
+      os::cached_file_bytes(state.range.descriptor(), chunk.begin, bytes);
+  if (!there) there = os::cached_bytes(chunk.memory.data(), bytes);
+  return bytes - there.value_or(0);
+}
+
 }  // namespace
 
 bool BudgetGate::admit(std::uint64_t bytes) {
@@ -34,10 +44,10 @@ os::Budget BudgetGate::last() const {
 
 std::uint64_t most_missing_bytes(const WeightsState& state, const WeightsChunk& chunk) {
   const WeightsSegment& segment = *chunk.segment;
-  const OpenFile& file = state.open_files[segment.file];
   const std::uint64_t bytes = chunk.memory.size();
-  // What its maker filled, and what the host has set aside.
-  if (segment.way == Way::shared || file.in_huge_page_pool) return 0;
+  if (segment.way == Way::shared) return missing_of_shared(state, chunk);
+  const OpenFile& file = state.open_files[segment.file];
+  if (file.in_huge_page_pool) return 0;  // the host has set it aside
   if (segment.way != Way::map) return bytes;
   return bytes - os::cached_file_bytes(file.buffered.get(), chunk.begin, bytes).value_or(0);
 }

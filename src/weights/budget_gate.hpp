@@ -34,8 +34,8 @@ class BudgetGate {
   Clock::time_point asked_{};
 };
 
-/// How many bytes bringing a chunk in may add to what is in RAM; cheap to ask. Of mapped files,
-/// those that are not in the page cache; of memory of our own, all.
+/// How many bytes bringing a chunk in may add to what is in RAM; cheap to ask. Of mapped files
+/// and shared memory, those that are not in the page cache; of memory of our own, all.
 [[nodiscard]] std::uint64_t most_missing_bytes(const WeightsState& state,
                                                const WeightsChunk& chunk);
 /// The same to the page. What the kernel does not tell of counts as missing.
