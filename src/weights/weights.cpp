@@ -12,6 +12,7 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/huge_page_trial.hpp"
+#include "weights/budget_gate.hpp"
 #include "weights/placement.hpp"
 #include "weights/weights_state.hpp"
 
@@ -186,6 +187,40 @@ std::unique_ptr<WeightsState> open_state(TensorDirectory directory, const std::s
   return state;
 }
 
+// A lock brings in what is not there, and over a memory cgroup's limit the kernel kills.
+std::optional<os::Budget> beyond_budget(const WeightsState& state) {
+  std::uint64_t missing = 0;
+  for (std::size_t number = 0; number != state.chunks(); ++number) {
+    missing += missing_bytes(state, state.chunk(number));
+  }
+  BudgetGate gate;
+  return gate.admit(missing) ? std::nullopt : std::optional(gate.last());
+}
+
+// All or nothing. Gives errno.
+int lock_all(const WeightsState& state) {
+  for (std::size_t i = 0; i != state.segments.size(); ++i) {
+    const std::span<std::byte> pages = state.pages_of(state.segments[i]);
+    const int error = os::lock(pages.data(), pages.size());
+    if (error == 0) continue;
+    for (const WeightsSegment& locked : std::span(state.segments).first(i)) {
+      const std::span<std::byte> back = state.pages_of(locked);
+      static_cast<void>(os::unlock(back.data(), back.size()));
+    }
+    return error;
+  }
+  return 0;
+}
+
+void lock_refused(WeightsState& state, int error, const std::string& limit) {
+  std::uint64_t bytes = 0;
+  for (const WeightsSegment& segment : state.segments) bytes += state.pages_of(segment).size();
+  state.unmet.push_back({.wish = Wish::lock,
+                         .error = error,
+                         .text = "lock: " + errno_name(error) + " (asked " + to_iec(bytes) +
+                                 ", limit " + limit + ")"});
+}
+
 }  // namespace
 
 const char* to_string(Way way) noexcept {
@@ -240,27 +275,17 @@ WarmJobResult Weights::warm(const WarmJobOptions& options) { return start_warm(o
 
 bool Weights::lock() {
   WeightsState& state = *state_;
-  std::vector<std::span<std::byte>> locked;
-  std::size_t bytes = 0;
-  for (const WeightsSegment& segment : state.segments) bytes += state.pages_of(segment).size();
-  for (const WeightsSegment& segment : state.segments) {
-    const std::span<std::byte> pages = state.pages_of(segment);
-    const int error = os::lock(pages.data(), pages.size());
-    if (error == 0) {
-      locked.push_back(pages);
-      continue;
-    }
-    for (const auto& back : locked) static_cast<void>(os::unlock(back.data(), back.size()));
-    const std::size_t limit = os::lock_limit();
-    const bool unlimited = limit == std::numeric_limits<std::size_t>::max();
-    std::erase_if(state.unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
-    state.unmet.push_back({.wish = Wish::lock,
-                           .error = error,
-                           .text = "lock: " + errno_name(error) + " (asked " + to_iec(bytes) +
-                                   ", limit " + (unlimited ? "none" : to_iec(limit)) + ")"});
+  std::erase_if(state.unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
+  if (const auto budget = beyond_budget(state)) {
+    lock_refused(state, ENOMEM, to_iec(budget->available) + " by " + budget->limit);
     return false;
   }
-  std::erase_if(state.unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
+  if (const int error = lock_all(state); error != 0) {
+    const std::size_t limit = os::lock_limit();
+    const bool unlimited = limit == std::numeric_limits<std::size_t>::max();
+    lock_refused(state, error, unlimited ? "none" : to_iec(limit));
+    return false;
+  }
   state.locked = true;
   return true;
 }

@@ -1,0 +1,302 @@
+// What a host or a user may not have: addresses, locks, descriptors, memory, files of others.
+// Refused in words, beforehand, and never by being killed.
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "os/child.hpp"
+#include "os/memory_cgroup.hpp"
+#include "os/rights.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/weights/weights.hpp"
+#include "weights/made_model.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+constexpr std::uint64_t kLimit = 64_MiB;
+
+class WeightsLimits : public ::testing::TestWithParam<Way> {
+ protected:
+  [[nodiscard]] static WeightsOptions options() {
+    return {.way = GetParam(), .huge_pages = HugePages::never};
+  }
+  [[nodiscard]] fs::path make(std::uint64_t bytes) const {
+    fs::path path = make_file(folder_, "a.safetensors", {.sizes = {bytes / 2, 7, bytes / 2}});
+    make_cold(path);
+    return path;
+  }
+
+  TempFolder folder_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Way, WeightsLimits, kEveryWay, name_of_way);
+
+TEST_P(WeightsLimits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  const fs::path path = make(96_MiB);
+  in_child([&] {
+    limit(RLIMIT_AS, number_of("/proc/self/status", "VmSize:") * 1024 + 64_MiB);
+    const Holdings before = holdings();
+    try {
+      static_cast<void>(Weights::open(path, options()));
+      ADD_FAILURE() << "opened";
+    } catch (const SystemError& error) {
+      EXPECT_EQ(error.call(), "mmap");
+      EXPECT_EQ(error.number(), ENOMEM);
+      EXPECT_GE(error.bytes(), 96_MiB);
+      EXPECT_THAT(error.advice(), HasSubstr("ulimit -v"));
+    }
+    EXPECT_TRUE(same(before, holdings()));
+  });
+}
+
+// No thread can be had, since a stack needs addresses: an error, or one that did without.
+TEST_P(WeightsLimits, TooFewAddressesForThreadsAreAnError) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  const fs::path path = make(16_MiB);
+  in_child([&] {
+    Weights weights = Weights::open(path, options());
+    limit(RLIMIT_AS, number_of("/proc/self/status", "VmSize:") * 1024);
+    try {
+      EXPECT_TRUE(weights.warm({.threads = 4}));
+      EXPECT_TRUE(all_right(weights));
+    } catch (const SystemError& error) {
+      EXPECT_EQ(error.call(), "pthread_create");
+      EXPECT_EQ(error.number(), EAGAIN);
+    }
+  });
+}
+
+TEST_P(WeightsLimits, ALockBeyondTheLimitIsToldWithBoth) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
+  const fs::path path = make(8_MiB);
+  as_nobody([&] {
+    limit(RLIMIT_MEMLOCK, 64_KiB);
+    Weights weights = Weights::open(path, options());
+    EXPECT_TRUE(weights.warm({.threads = 1}));
+    EXPECT_FALSE(weights.lock());
+    EXPECT_FALSE(weights.lock());
+    ASSERT_EQ(weights.unmet().size(), 1U);
+    EXPECT_EQ(weights.unmet()[0].wish, Wish::lock);
+    EXPECT_EQ(weights.unmet()[0].error, ENOMEM);
+    EXPECT_THAT(weights.unmet()[0].text, HasSubstr("limit 64 KiB"));
+    EXPECT_THAT(weights.unmet()[0].text, HasSubstr("lock: ENOMEM (asked 8"));
+    EXPECT_EQ(number_of("/proc/self/status", "VmLck:"), 0U);
+    EXPECT_TRUE(all_right(weights));
+  });
+}
+
+// A lock of some files and not of the others is none.
+TEST_P(WeightsLimits, ALockThatEndsHalfwayIsTakenBack) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
+  for (std::size_t part = 0; part < 2; ++part) {
+    make_file(folder_, "p" + std::to_string(part), {.sizes = {1_MiB}, .first = part});
+  }
+  const fs::path index =
+      folder_.write("model.safetensors.index.json",
+                    R"({"weight_map":{"blk.0.weight":"p0","blk.1.weight":"p1"}})");
+  as_nobody([&] {
+    limit(RLIMIT_MEMLOCK, 1536_KiB);
+    Weights weights = Weights::open(index, options());
+    EXPECT_FALSE(weights.lock());
+    EXPECT_EQ(number_of("/proc/self/status", "VmLck:"), 0U);
+  });
+}
+
+TEST_P(WeightsLimits, ALockWithinTheLimitIsHadAndGivenBack) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
+  const fs::path path = make(1_MiB);
+  as_nobody([&] {
+    limit(RLIMIT_MEMLOCK, 4_MiB);
+    Weights weights = Weights::open(path, options());
+    EXPECT_TRUE(weights.lock());
+    EXPECT_TRUE(weights.unmet().empty());
+    EXPECT_GE(number_of("/proc/self/status", "VmLck:") * 1024, 1_MiB);
+    EXPECT_TRUE(weights.warm({.threads = 1}));
+    EXPECT_TRUE(all_right(weights));
+    static_cast<void>(weights.decommit());
+    EXPECT_EQ(number_of("/proc/self/status", "VmLck:"), 0U);
+    EXPECT_EQ(weights.residency().present.value_or(0), 0U);
+  });
+}
+
+fs::path make_many_files(const TempFolder& folder) {
+  std::string map;
+  for (std::size_t part = 0; part < 100; ++part) {
+    const std::string name = "part-" + std::to_string(part);
+    make_file(folder, name, {.sizes = {5000}, .first = part});
+    map += (map.empty() ? "\"" : ",\"") + made_name(part) + "\":\"" + name + "\"";
+  }
+  return folder.write("model.safetensors.index.json", R"({"weight_map":{)" + map + "}}");
+}
+
+TEST_P(WeightsLimits, TooFewDescriptorsAreAnErrorThatNamesAFile) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
+  const fs::path index = make_many_files(folder_);
+  in_child([&] {
+    limit(RLIMIT_NOFILE, 60);
+    const Holdings before = holdings();
+    try {
+      static_cast<void>(Weights::open(index, options()));
+      ADD_FAILURE() << "opened";
+    } catch (const SystemError& error) {
+      EXPECT_EQ(error.call(), "open");
+      EXPECT_EQ(error.number(), EMFILE);
+      EXPECT_THAT(error.path(), HasSubstr("part-"));
+    }
+    EXPECT_TRUE(same(before, holdings()));
+  });
+}
+
+// No descriptor is left for /proc, a ring, or whatever else would be nice to have.
+TEST_P(WeightsLimits, AWarmNeedsNoFurtherDescriptor) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
+  const fs::path path = make(16_MiB);
+  in_child([&] {
+    Weights weights = Weights::open(path, options());
+    limit(RLIMIT_NOFILE, static_cast<std::size_t>(::dup(0)));
+    const WarmJobResult result = weights.warm({.threads = 2});
+    EXPECT_TRUE(result);
+    EXPECT_EQ(result.present, std::nullopt);
+    EXPECT_TRUE(all_right(weights));
+    EXPECT_EQ(weights.residency().present, std::nullopt);
+  });
+}
+
+TEST_P(WeightsLimits, AFileThatMayNotBeReadIsAnErrorWithItsPath) {
+  const fs::path path = make(1_MiB);
+  fs::permissions(path, fs::perms::none);
+  as_nobody([&] {
+    const Holdings before = holdings();
+    try {
+      static_cast<void>(Weights::open(path, options()));
+      ADD_FAILURE() << "opened";
+    } catch (const SystemError& error) {
+      EXPECT_EQ(error.call(), "open");
+      EXPECT_EQ(error.number(), EACCES);
+      EXPECT_EQ(error.path(), path.string());
+    }
+    EXPECT_TRUE(same(before, holdings()));
+  });
+}
+
+// The kernel tells a stranger neither what is cached of a file nor lets him write it.
+TEST_P(WeightsLimits, AFileOfSomebodyElseIsBroughtIn) {
+  const fs::path path = make(16_MiB);
+  fs::permissions(path, fs::perms(0444));
+  as_nobody([&] {
+    Weights weights = Weights::open(path, options());
+    EXPECT_TRUE(weights.warm({.threads = 2}));
+    EXPECT_TRUE(all_right(weights));
+  });
+}
+
+// The stranger of a process that may not look at itself.
+TEST_P(WeightsLimits, ResidencyIsUnknownWhereTheKernelDoesNotTell) {
+  if (!is_root()) GTEST_SKIP() << "only root can become somebody who may not look at himself";
+  const fs::path path = make(1_MiB);
+  as_nobody([&] {
+    ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 0), 0);
+    Weights weights = Weights::open(path, options());
+    const WarmJobResult result = weights.warm({.threads = 1});
+    EXPECT_TRUE(result);
+    EXPECT_EQ(result.present, std::nullopt);
+    EXPECT_EQ(weights.residency().present, std::nullopt);
+  });
+}
+
+/// A child inside a group of 64 MiB. To be killed there is a failure.
+class WeightsInGroup : public WeightsLimits {
+ protected:
+  void SetUp() override {
+    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+  }
+  void in_group(const std::function<void()>& work) const {
+    in_child([&] {
+      ASSERT_TRUE(group_.enter());
+      work();
+    });
+  }
+  [[nodiscard]] std::string name_of_limit() const {
+    return "memory cgroup " + group_.path() + ", " + group_.limit_file();
+  }
+
+  MemoryCgroup group_{kLimit};
+};
+
+INSTANTIATE_TEST_SUITE_P(Way, WeightsInGroup, kEveryWay, name_of_way);
+
+TEST_P(WeightsInGroup, AModelThatCannotFitIsRefusedBeforehand) {
+  const fs::path path = make(3 * kLimit);
+  in_group([&] {
+    WeightsOptions as_asked = options();
+    if (as_asked.way == Way::automatic) as_asked.way = Way::read;  // which would map it
+    Weights weights = Weights::open(path, as_asked);
+    WarmJob job = weights.start_warm({.threads = 2});
+    EXPECT_FALSE(job.wait_for(2));
+    const WarmJobResult result = job.wait();
+    EXPECT_EQ(result.end, WarmJobEnd::over_budget);
+    EXPECT_EQ(result.warmed, 0U);
+    EXPECT_GE(result.asked, 3 * kLimit);
+    EXPECT_LE(result.available, kLimit);
+    EXPECT_EQ(result.limit, name_of_limit());
+    EXPECT_EQ(weights.residency().present.value_or(0), 0U);
+  });
+}
+
+TEST_P(WeightsInGroup, AModelThatFitsIsBroughtIn) {
+  const fs::path path = make(kLimit / 4);
+  in_group([&] {
+    Weights weights = Weights::open(path, options());
+    const WarmJobResult result = weights.warm({.threads = 2});
+    EXPECT_EQ(result.end, WarmJobEnd::complete) << result.available << " by " << result.limit;
+    EXPECT_TRUE(all_right(weights));
+  });
+}
+
+TEST_P(WeightsInGroup, AModelThatIsCachedForEverybodyNeedsNoBudgetToBeMapped) {
+  const fs::path path = make(3 * kLimit);
+  static_cast<void>(text_of(path.string()));  // charged to this process's group
+  Weights ours = Weights::open(path, {.way = Way::map});
+  if (!ours.files()[0].cached) GTEST_SKIP() << "this kernel does not tell what is cached";
+  in_group([&] {
+    WeightsOptions mapped = options();
+    mapped.way = Way::map;
+    Weights weights = Weights::open(path, mapped);
+    EXPECT_EQ(weights.warm({.threads = 2}).end, WarmJobEnd::complete);
+    EXPECT_TRUE(all_right(weights));
+  });
+}
+
+// mlock brings everything in, and over a group's limit the kernel kills.
+TEST_P(WeightsInGroup, ALockThatCannotFitIsRefusedInsteadOfKilled) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
+  const fs::path path = make(3 * kLimit);
+  in_group([&] {
+    WeightsOptions as_asked = options();
+    if (as_asked.way == Way::automatic) as_asked.way = Way::read;
+    Weights weights = Weights::open(path, as_asked);
+    EXPECT_FALSE(weights.lock());
+    ASSERT_EQ(weights.unmet().size(), 1U);
+    EXPECT_EQ(weights.unmet()[0].wish, Wish::lock);
+    EXPECT_THAT(weights.unmet()[0].text, HasSubstr(name_of_limit()));
+    EXPECT_EQ(number_of("/proc/self/status", "VmLck:"), 0U);
+  });
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
