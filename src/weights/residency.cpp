@@ -129,7 +129,10 @@ std::uint64_t Weights::decommit() noexcept {
 // A chunk at the edge has bytes of other tensors too, and so may the pages at its own edges.
 std::uint64_t Weights::decommit(std::span<const std::uint32_t> tensors) noexcept {
   std::vector<std::uint64_t> covered(state_->chunks());
-  for (const std::uint32_t tensor : tensors) {
+  std::vector<std::uint32_t> each(tensors.begin(), tensors.end());
+  std::sort(each.begin(), each.end());  // named twice, a tensor covers no more
+  each.erase(std::unique(each.begin(), each.end()), each.end());
+  for (const std::uint32_t tensor : each) {
     const TensorEntry& entry = state_->directory.entries()[tensor];
     const WeightsState::ChunkRange range = state_->chunks_of(tensor);
     for (std::size_t number = range.begin; number != range.end; ++number) {

@@ -1,0 +1,175 @@
+// An engine that reads weights while a job still brings them in: whatever is said to be there is.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/weights/weights.hpp"
+#include "weights/made_model.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using Order = std::vector<std::uint32_t>;
+
+class Server : public ::testing::TestWithParam<Way> {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = std::make_unique<TempFolder>();
+    std::vector<std::uint64_t> sizes;
+    for (std::uint64_t i = 0; i < 40; ++i) sizes.push_back(i % 5 == 4 ? 8_MiB : 40'000 * i + i);
+    path_ = make_file(*folder_, "a.safetensors", {.sizes = sizes, .backwards = true});
+  }
+  static void TearDownTestSuite() { folder_.reset(); }
+
+  void SetUp() override {
+    make_cold(path_);
+    weights_ = std::make_unique<Weights>(Weights::open(path_, {.way = GetParam()}));
+  }
+
+  [[nodiscard]] Order in_random_order() {
+    Order order(weights_->size());
+    std::iota(order.begin(), order.end(), 0U);
+    std::shuffle(order.begin(), order.end(), random_);
+    return order;
+  }
+
+  // As decoding does: layer by layer, each as soon as it is there.
+  void read_in_order(WarmJob& job, const Order& order) {
+    for (const std::uint32_t tensor : order) {
+      if (!job.wait_for(tensor)) return;
+      count(tensor);
+    }
+  }
+
+  // Looks again and again for one that came in since.
+  void read_whatever_is_there(Order order) {
+    while (!order.empty() && !job_is_over_) {
+      std::erase_if(order, [&](std::uint32_t tensor) {
+        if (!weights_->warmed(tensor)) return false;
+        count(tensor);
+        return true;
+      });
+      std::this_thread::yield();
+    }
+  }
+
+  void count(std::uint32_t tensor) {
+    const bool right = weights_->readable(tensor) && is_right((*weights_)[tensor]);
+    ++(right ? right_ : wrong_);
+  }
+
+  // A job with readers beside it.
+  WarmJobResult serve(const WarmJobOptions& options, const Order& order) {
+    job_is_over_ = false;
+    WarmJob job = weights_->start_warm(options);
+    std::vector<std::jthread> readers;
+    readers.emplace_back([&] { read_in_order(job, order); });
+    readers.emplace_back(
+        [&, backwards = Order(order.rbegin(), order.rend())] { read_in_order(job, backwards); });
+    readers.emplace_back([&] { read_whatever_is_there(order); });
+    const WarmJobResult result = job.wait();
+    job_is_over_ = true;
+    return result;
+  }
+
+  void expect_served(std::size_t reads_at_least) const {
+    EXPECT_EQ(wrong_, 0U);
+    EXPECT_GE(right_, reads_at_least);
+  }
+
+  static std::filesystem::path path_;
+  static std::unique_ptr<TempFolder> folder_;
+  std::mt19937 random_{std::random_device{}()};
+  std::unique_ptr<Weights> weights_;
+  std::atomic<bool> job_is_over_{false};
+  std::atomic<std::size_t> right_{0};
+  std::atomic<std::size_t> wrong_{0};
+};
+
+std::filesystem::path Server::path_;
+std::unique_ptr<TempFolder> Server::folder_;
+
+INSTANTIATE_TEST_SUITE_P(Way, Server, kEveryWay, name_of_way);
+
+TEST_P(Server, ReadsInTheOrderOfLayersWhileTheRestComes) {
+  const Order order = layer_order(weights_->tensors());
+  EXPECT_TRUE(serve({.threads = 2, .order = order}, order));
+  expect_served(2 * order.size());
+}
+
+TEST_P(Server, ReadsInAnyOrder) {
+  for (int round = 0; round < 4; ++round) {
+    const Order order = in_random_order();
+    EXPECT_TRUE(serve({.threads = 4, .order = in_random_order()}, order));
+    static_cast<void>(weights_->decommit());
+  }
+  expect_served(4 * 2 * weights_->size());
+}
+
+TEST_P(Server, ReadsWhenAllWasGivenBackAndComesAgain) {
+  const Order order = layer_order(weights_->tensors());
+  for (int round = 0; round < 4; ++round) {
+    EXPECT_TRUE(serve({.threads = 2, .order = order}, order));
+    EXPECT_TRUE(all_right(*weights_));
+    make_cold(path_);
+    static_cast<void>(weights_->decommit());
+  }
+  expect_served(4 * 2 * order.size());
+}
+
+// What some tensors give back must not be taken from others.
+TEST_P(Server, ReadsWhatWasNotGivenBack) {
+  EXPECT_TRUE(weights_->warm({.threads = 2}));
+  for (int round = 0; round < 10; ++round) {
+    Order some = in_random_order();
+    some.resize(random_() % some.size());
+    some.insert(some.end(), some.begin(), some.end());  // named twice
+    static_cast<void>(weights_->decommit(some));
+    for (std::uint32_t i = 0; i < weights_->size(); ++i) {
+      const bool named = std::find(some.begin(), some.end(), i) != some.end();
+      EXPECT_TRUE(named || weights_->warmed(i)) << i;
+      EXPECT_TRUE(!weights_->warmed(i) || is_right((*weights_)[i])) << i;
+    }
+    EXPECT_TRUE(serve({.threads = 2}, in_random_order()));
+    EXPECT_TRUE(all_right(*weights_));
+  }
+  expect_served(1);
+}
+
+// Readers of one half, while the other half goes and comes.
+TEST_P(Server, ReadsOneHalfWhileTheOtherIsGivenBack) {
+  EXPECT_TRUE(weights_->warm({.threads = 2}));
+  const Order order = layer_order(weights_->tensors());
+  const Order first(order.begin(), order.begin() + 20);
+  const Order second(order.begin() + 20, order.end());
+  std::atomic<bool> over = false;
+  {
+    const std::jthread reader([&] {
+      while (!over) {
+        for (const std::uint32_t tensor : first) count(tensor);
+      }
+    });
+    for (int round = 0; round < 10; ++round) {
+      static_cast<void>(weights_->decommit(second));
+      EXPECT_TRUE(weights_->warm({.threads = 2}));
+    }
+    over = true;
+  }
+  EXPECT_TRUE(all_right(*weights_));
+  expect_served(first.size());
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
