@@ -72,7 +72,7 @@ void place(SharedImage& image, const std::vector<TensorSpec>& tensors, std::uint
   throw FormatError(kPath, offset, message, "were they made by a WeightsBuilder of this version?");
 }
 
-TensorEntry entry_of(const Json& tensor, std::string& name, std::uint64_t image_bytes) {
+TensorEntry entry_of(const Json& tensor, std::string& name, const TensorFile& file) {
   tensor.at("name").get_to(name);
   TensorEntry entry = {.name = name};
   const auto dtype = dtype_from_name(tensor.at("dtype").get<std::string>());
@@ -87,8 +87,8 @@ TensorEntry entry_of(const Json& tensor, std::string& name, std::uint64_t image_
   std::copy(shape.begin(), shape.end(), entry.dimensions.begin());
   entry.rank = static_cast<std::uint8_t>(shape.size());
   tensor.at("offset").get_to(entry.offset);
-  if (entry.offset % kLine != 0 || entry.offset > image_bytes ||
-      entry.bytes > image_bytes - entry.offset) {
+  if (entry.offset % kLine != 0 || entry.offset < file.data_begin || entry.offset > file.data_end ||
+      entry.bytes > file.data_end - entry.offset) {
     refuse(8, "tensor " + model::printable(name) + " does not lie in the memory");
   }
   return entry;
@@ -153,7 +153,7 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
     builder.file().path += header.at("name").get<std::string>();
     for (const Json& tensor : header.at("tensors")) {
       std::string name;
-      builder.add(entry_of(tensor, name, image.size()), sizeof length);
+      builder.add(entry_of(tensor, name, builder.file()), sizeof length);
     }
   } catch (const Json::exception& error) {
     refuse(8, std::string("the header is none of shared weights: ") + error.what());
