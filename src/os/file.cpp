@@ -119,10 +119,11 @@ int seal(int descriptor) noexcept {
   return ::fcntl(descriptor, F_ADD_SEALS, kSeals | F_SEAL_SEAL) == 0 ? 0 : errno;
 }
 
-bool is_sealed(int descriptor) noexcept {
-  if (injected("fcntl") != 0) return false;
+Sealed is_sealed(int descriptor) noexcept {
+  if (const int error = injected("fcntl")) return {.error = error};
   const int seals = ::fcntl(descriptor, F_GET_SEALS);
-  return seals >= 0 && (seals & kSeals) == kSeals;
+  if (seals < 0) return {.error = errno == EINVAL ? 0 : errno};
+  return {.sealed = (seals & kSeals) == kSeals};
 }
 
 FileFacts facts(int descriptor) noexcept {

@@ -54,7 +54,13 @@ struct Opened {
 /// Nobody writes a memory file or changes its size any more. EBUSY while somebody has it mapped to
 /// write. Gives errno.
 [[nodiscard]] int seal(int descriptor) noexcept;
-[[nodiscard]] bool is_sealed(int descriptor) noexcept;
+struct Sealed {
+  bool sealed = false;  ///< False for what is no memory file.
+  int error = 0;        ///< errno
+
+  explicit operator bool() const noexcept { return sealed; }
+};
+[[nodiscard]] Sealed is_sealed(int descriptor) noexcept;
 
 struct FileFacts {
   std::uint64_t bytes = 0;

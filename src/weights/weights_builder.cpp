@@ -84,22 +84,31 @@ std::span<std::byte> WeightsBuilder::bytes(std::size_t tensor) noexcept {
 Weights WeightsBuilder::seal() && {
   State& state = *state_;
   state.mapped.block = {};  // nothing is sealed against writing while it is mapped for that
-  if (const int error = os::seal(state.mapped.file.get()); error != 0) {
+  const int file = state.mapped.file.get();
+  int error = os::seal(file);
+  // It is sealed already where taking it over failed the first time.
+  if (error == EPERM && os::is_sealed(file)) error = 0;
+  if (error != 0) {
     throw SystemError({.call = "fcntl", .number = error},
                       "a child process may still have it mapped");
   }
-  Weights weights = Weights::adopt(state.mapped.file.get());
+  Weights weights = Weights::adopt(file);
   weights.state_->unmet = std::move(state.unmet);
   state_.reset();
   return weights;
 }
 
 Weights Weights::adopt(int descriptor) {
-  if (!os::is_sealed(descriptor)) {
+  const os::Sealed found = os::is_sealed(descriptor);
+  if (found.error != 0) throw SystemError({.call = "fcntl", .number = found.error});
+  if (!found) {
     throw FormatError("shared weights", 0, "the memory is not sealed",
                       "its maker could change or shrink it: only what a WeightsBuilder sealed is "
                       "taken over");
   }
+  const os::FileFacts facts = os::facts(descriptor);
+  if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
+  if (facts.bytes == 0) throw FormatError("shared weights", 0, "the memory is empty");
   auto state = std::make_unique<WeightsState>();
   state->range = Block::open_shared(descriptor, false);
   state->directory = read_shared_image({state->range.data(), state->range.size()});

@@ -1,0 +1,248 @@
+// The life of weights with each of its system calls failing in turn: told, or done another way,
+// and never wrong bytes.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "memory/pattern.hpp"
+#include "os/fault_sweep.hpp"
+#include "os/file.hpp"
+#include "os/ring.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/weights/weights.hpp"
+#include "tapedeck/weights/weights_builder.hpp"
+#include "weights/made_model.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+namespace fs = std::filesystem;
+
+void add_unknown(Complaints& all, const std::string& what, bool known) {
+  if (!known) all.push_back(what + ": unknown");
+}
+
+void add_residency(Complaints& all, const Weights& weights) {
+  const WeightsResidency residency = weights.residency();
+  add_unknown(all, "present", residency.present.has_value());
+  add_unknown(all, "huge", residency.huge.has_value());
+  add_unknown(all, "swapped", residency.swapped.has_value());
+  add_unknown(all, "cached", residency.cached.has_value());
+  add_unknown(all, "dirty", residency.dirty.has_value());
+  add_unknown(all, "nodes", !residency.nodes.empty());
+}
+
+void add_warm(Complaints& all, const WarmJobResult& result) {
+  if (!result) all.emplace_back(to_string(result.end));
+  add_unknown(all, "present of the warm", result.present.has_value());
+  add_unknown(all, "huge of the warm", result.huge.has_value());
+}
+
+void add_unmet(Complaints& all, const Weights& weights) {
+  for (const Unmet& one : weights.unmet()) all.push_back(one.text);
+}
+
+Complaints life_of(const fs::path& path, Way way) {
+  make_cold(path);
+  Complaints all;
+  Weights weights = Weights::open(path, {.way = way});
+  all.push_back("way " + std::string(to_string(weights.files()[0].way)));
+  add_warm(all, weights.warm({.threads = 1}));
+  EXPECT_TRUE(all_right(weights));
+  add_residency(all, weights);
+  static_cast<void>(weights.lock());
+  add_unmet(all, weights);
+  if (weights.decommit() == 0) all.emplace_back("nothing was given back");
+  add_warm(all, weights.warm({.threads = 1}));
+  EXPECT_TRUE(all_right(weights));
+  return all;
+}
+
+// What only says how much there is of something, or has another way.
+const std::set<std::string> kSilent = {"open",    "pread", "cachestat",      "fstatfs",
+                                       "mincore", "ioctl", "io_uring_setup", "io_uring_enter"};
+
+class WeightsFaults : public ::testing::TestWithParam<std::tuple<Way, int>> {
+ protected:
+  [[nodiscard]] static Way way() { return std::get<0>(GetParam()); }
+  [[nodiscard]] static int error() { return std::get<1>(GetParam()); }
+
+  TempFolder folder_;
+};
+
+INSTANTIATE_TEST_SUITE_P(WayAndErrno, WeightsFaults,
+                         ::testing::Combine(kEveryWay,
+                                            ::testing::Values(ENOMEM, EPERM, EINTR, EIO)),
+                         [](const auto& one) {
+                           return std::string(to_string(std::get<0>(one.param))) + "_" +
+                                  errno_name(std::get<1>(one.param));
+                         });
+
+TEST_P(WeightsFaults, OpenWarmAskLockGiveBackAndWarmAgain) {
+  const fs::path path =
+      make_file(folder_, "a.safetensors", {.sizes = {70'000, 0, 5, 100'003}, .skew = 3});
+  const Work work = {.run = [&] { return life_of(path, way()); }, .silent = kSilent};
+  EXPECT_GE(sweep(work, error()), 40U);
+}
+
+TEST_P(WeightsFaults, ModelOfTwoFiles) {
+  for (std::size_t part = 0; part < 2; ++part) {
+    make_file(folder_, "p" + std::to_string(part), {.sizes = {20'000}, .first = part});
+  }
+  const fs::path index =
+      folder_.write("model.safetensors.index.json",
+                    R"({"weight_map":{"blk.0.weight":"p0","blk.1.weight":"p1"}})");
+  const auto run = [&] {
+    Weights weights = Weights::open(index, {.way = way()});
+    Complaints all;
+    for (const WeightsFile& file : weights.files()) all.emplace_back(to_string(file.way));
+    add_warm(all, weights.warm({.threads = 1}));
+    EXPECT_TRUE(all_right(weights));
+    add_unmet(all, weights);
+    return all;
+  };
+  EXPECT_GE(sweep({.run = run, .silent = kSilent}, error()), 30U);
+}
+
+/// How often each call was made to fail.
+using Victims = std::multiset<std::string>;
+
+/// Runs `work` with each of its calls failing in turn. Those that are named have another way: the
+/// work is done, with the same outcome.
+Victims expect_done_without(const std::set<std::string>& names, int error, const Work& work) {
+  static_cast<void>(work.run());
+  const Complaints usual = work.run();
+  Victims victims;
+  for (std::uint64_t k = 1; k < 1000; ++k) {
+    const Run run = run_with_fault(work, k, error);
+    if (!run.fired) return victims;
+    if (!names.contains(run.victim)) continue;
+    victims.insert(run.victim);
+    EXPECT_EQ(run.error, "") << "call " << k << ", " << run.victim;
+    EXPECT_EQ(run.complaints, usual) << "call " << k << ", " << run.victim;
+  }
+  ADD_FAILURE() << "a thousand calls and no end";
+  return victims;
+}
+
+// Of one chunk, so that which call comes when does not depend on time: between chunks, the budget
+// is asked again or not.
+Complaints warm_once(const fs::path& path, Way way) {
+  make_cold(path);
+  Weights weights = Weights::open(path, {.way = way});
+  Complaints all = {to_string(weights.files()[0].way)};
+  add_warm(all, weights.warm({.threads = 1}));
+  EXPECT_TRUE(all_right(weights));
+  add_unmet(all, weights);
+  return all;
+}
+
+TEST(WeightsFallBack, ReadsWithoutARing) {
+  if (!os::Ring::make(1).ring) GTEST_SKIP() << "this host has no io_uring";
+  const TempFolder folder;
+  const fs::path path = make_file(folder, "a.safetensors", {.sizes = {3_MiB, 4_MiB}});
+  if (Weights::open(path, {.way = Way::direct}).files()[0].way != Way::direct) {
+    GTEST_SKIP() << "this file system has no direct reads";
+  }
+  for (const int error : {ENOSYS, EBUSY}) {
+    const Victims victims =
+        expect_done_without({"io_uring_setup", "io_uring_enter"}, error,
+                            {.run = [&] { return warm_once(path, Way::direct); }});
+    EXPECT_EQ(victims.count("io_uring_setup"), 2U) << "to try it, and to use it";
+    EXPECT_EQ(victims.count("io_uring_enter"), 1U);
+  }
+}
+
+// The call is as good as any: a kernel before 5.14 refuses to populate.
+TEST(WeightsFallBack, TouchesPagesWithoutPopulate) {
+  const TempFolder folder;
+  const fs::path path = make_file(folder, "a.safetensors", {.sizes = {3_MiB, 4_MiB}});
+  const Victims victims =
+      expect_done_without({"madvise"}, EINVAL, {.run = [&] { return warm_once(path, Way::map); }});
+  EXPECT_EQ(victims.count("madvise"), 1U);
+}
+
+class SharedFaults : public ::testing::TestWithParam<int> {};
+
+INSTANTIATE_TEST_SUITE_P(Errno, SharedFaults, ::testing::Values(ENOMEM, EPERM, EINTR, EIO),
+                         [](const auto& number) { return errno_name(number.param); });
+
+WeightsBuilder build() {
+  WeightsBuilder builder({{.name = "blk.0.weight", .dtype = DType::u8, .shape = {70'000}},
+                          {.name = "blk.1.weight", .dtype = DType::u8, .shape = {5}}});
+  for (std::size_t i = 0; i < 2; ++i) {
+    Pattern(i).write(builder.bytes(i).data(), builder.bytes(i).size());
+  }
+  return builder;
+}
+
+TEST_P(SharedFaults, BuildSealAdoptAndWarm) {
+  const auto run = [] {
+    Complaints all;
+    const Weights owner = build().seal();
+    Weights weights = Weights::adopt(owner.descriptor());
+    add_warm(all, weights.warm({.threads = 1}));
+    EXPECT_TRUE(all_right(weights));
+    add_residency(all, weights);
+    static_cast<void>(weights.lock());
+    add_unmet(all, owner);
+    add_unmet(all, weights);
+    return all;
+  };
+  EXPECT_GE(
+      sweep({.run = run, .silent = {"open", "pread", "cachestat", "mincore", "ioctl", "madvise"}},
+            GetParam()),
+      20U);
+}
+
+// Where only sealing fails, nothing is lost: it can be tried again.
+TEST_P(SharedFaults, SealingIsTriedAgain) {
+  for (std::uint64_t k = 1; k < 100; ++k) {
+    WeightsBuilder builder = build();
+    std::optional<Weights> weights;
+    bool fired = false;
+    {
+      const os::InjectFault fault(k, GetParam());
+      try {
+        weights = std::move(builder).seal();
+      } catch (const SystemError& error) {
+        EXPECT_EQ(error.number(), GetParam());
+      }
+      fired = os::InjectFault::fired();
+    }
+    if (!weights) weights = std::move(builder).seal();
+    EXPECT_TRUE(all_right(*weights));
+    if (!fired) return;
+  }
+  ADD_FAILURE() << "a hundred calls and no end";
+}
+
+TEST_P(SharedFaults, SendAndReceive) {
+  const Weights owner = build().seal();
+  const auto run = [&]() -> Complaints {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return {"no pair"};
+    const os::Descriptor here(ends[0]);
+    const os::Descriptor there(ends[1]);
+    owner.send(here.get());
+    const Weights weights = Weights::receive(there.get());
+    EXPECT_TRUE(all_right(weights));
+    return {};
+  };
+  EXPECT_GE(sweep({.run = run, .silent = {"madvise"}}, GetParam()), 8U);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,306 @@
+// A receiver of shared weights that is handed something else: a typed error, and nothing kept.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "memory/pattern.hpp"
+#include "os/file.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/weights/weights.hpp"
+#include "tapedeck/weights/weights_builder.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+class HostilePeer : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    before_ = holdings();
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    here_ = os::Descriptor(ends[0]);
+    there_ = os::Descriptor(ends[1]);
+  }
+  void TearDown() override {
+    here_ = {};
+    there_ = {};
+    EXPECT_TRUE(same(before_, holdings()));
+  }
+
+  // As a peer would that knows nothing of us.
+  void send(const std::vector<int>& descriptors, const std::string& bytes = "T") const {
+    std::vector<std::max_align_t> control(
+        CMSG_SPACE(descriptors.size() * sizeof(int)) / sizeof(std::max_align_t) + 1);
+    std::string text = bytes;
+    iovec part = {.iov_base = text.data(), .iov_len = text.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (!descriptors.empty()) {
+      message.msg_control = control.data();
+      message.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
+      cmsghdr* const header = CMSG_FIRSTHDR(&message);
+      header->cmsg_level = SOL_SOCKET;
+      header->cmsg_type = SCM_RIGHTS;
+      header->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
+      std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size() * sizeof(int));
+    }
+    ASSERT_EQ(::sendmsg(here_.get(), &message, MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+  }
+
+  void expect_refused(const std::string& word) const {
+    try {
+      static_cast<void>(Weights::receive(there_.get()));
+      ADD_FAILURE() << "it was taken";
+    } catch (const FormatError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(word));
+    }
+  }
+
+  os::Descriptor here_;
+  os::Descriptor there_;
+  Holdings before_;
+};
+
+os::Descriptor memory_file(const std::string& bytes, int seals) {
+  os::Descriptor file(::memfd_create("hostile", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  EXPECT_EQ(::write(file.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  EXPECT_EQ(::fcntl(file.get(), F_ADD_SEALS, seals), 0);
+  return file;
+}
+
+std::string with_length(std::uint64_t length, const std::string& rest) {
+  std::string bytes(sizeof length, '\0');
+  std::memcpy(bytes.data(), &length, sizeof length);
+  return bytes + rest;
+}
+
+/// An image with this header, and 64 KiB in all.
+std::string image_of(const std::string& header) {
+  std::string bytes = with_length(header.size(), header);
+  bytes.resize(std::max<std::size_t>(bytes.size(), 65536));
+  return bytes;
+}
+
+std::string image_of_tensors(const std::string& tensors) {
+  return image_of(R"({"tapedeck":1,"name":"n","tensors":[)" + tensors + "]}");
+}
+
+std::string tensor(const std::string& name, const std::string& shape, const std::string& offset,
+                   const std::string& dtype = "u8") {
+  return R"({"name":")" + name + R"(","dtype":")" + dtype + R"(","shape":)" + shape +
+         R"(,"offset":)" + offset + "}";
+}
+
+TEST_F(HostilePeer, TheOtherEndHasGone) {
+  here_ = {};
+  try {
+    static_cast<void>(Weights::receive(there_.get()));
+    ADD_FAILURE() << "it was taken";
+  } catch (const SystemError& error) {
+    EXPECT_EQ(error.call(), "recvmsg");
+    EXPECT_EQ(error.number(), EPIPE);
+  }
+}
+
+TEST_F(HostilePeer, WhatIsNoSocket) {
+  const os::Descriptor file(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  const Weights weights = WeightsBuilder({{.name = "a", .dtype = DType::u8, .shape = {1}}}).seal();
+  const auto number_of_error = [](const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const SystemError& error) {
+      return error.number();
+    }
+    return 0;
+  };
+  const auto receive = [&](int from) {
+    return number_of_error([&] { static_cast<void>(Weights::receive(from)); });
+  };
+  const auto send_to = [&](int to) { return number_of_error([&] { weights.send(to); }); };
+  EXPECT_EQ(receive(file.get()), ENOTSOCK);
+  EXPECT_EQ(receive(-1), EBADF);
+  EXPECT_EQ(send_to(file.get()), ENOTSOCK);
+  EXPECT_EQ(send_to(-1), EBADF);
+  EXPECT_EQ(number_of_error([] { static_cast<void>(Weights::adopt(-1)); }), EBADF);
+}
+
+TEST_F(HostilePeer, BytesWithoutADescriptor) {
+  send({}, "hello");
+  for (int time = 0; time < 5; ++time) expect_refused("no descriptor");
+}
+
+TEST_F(HostilePeer, MoreThanOneDescriptor) {
+  for (const std::size_t count : {2U, 4U, 5U, 200U}) {
+    send(std::vector<int>(count, here_.get()));
+    expect_refused("descriptor");
+  }
+}
+
+TEST_F(HostilePeer, AGoodOneAfterABadOne) {
+  const Weights owner = WeightsBuilder({{.name = "a", .dtype = DType::u8, .shape = {9}}}).seal();
+  send({}, "x");
+  expect_refused("no descriptor");
+  owner.send(here_.get());
+  EXPECT_EQ(Weights::receive(there_.get()).size(), 1U);
+}
+
+TEST_F(HostilePeer, ADescriptorOfSomethingElse) {
+  const TempFolder folder;
+  const auto path = folder.write("a", std::string(4096, 'x'));
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
+  const os::Descriptor from(pipe[0]);
+  const os::Descriptor to(pipe[1]);
+  const os::Descriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  const os::Descriptor directory(::open(folder.path().c_str(), O_RDONLY | O_CLOEXEC));
+  const os::Descriptor zero(::open("/dev/zero", O_RDWR | O_CLOEXEC));
+  for (const int one : {file.get(), directory.get(), zero.get(), from.get(), there_.get()}) {
+    send({one});
+    expect_refused("not sealed");
+  }
+}
+
+// Whatever may still be done to the memory could be done while it is read.
+TEST_F(HostilePeer, MemoryThatIsNotSealedEnough) {
+  const std::string good = image_of_tensors(tensor("a", "[9]", "4096"));
+  for (const int seals : {0, F_SEAL_WRITE, F_SEAL_SHRINK | F_SEAL_GROW, F_SEAL_WRITE | F_SEAL_GROW,
+                          F_SEAL_WRITE | F_SEAL_SHRINK, F_SEAL_SEAL}) {
+    const os::Descriptor file = memory_file(good, seals);
+    send({file.get()});
+    expect_refused("not sealed");
+  }
+  const os::Descriptor file = memory_file(good, kSeals);
+  send({file.get()});
+  EXPECT_EQ(Weights::receive(there_.get())[0].bytes.size(), 9U);
+}
+
+TEST_F(HostilePeer, SealedMemoryThatIsNoWeights) {
+  const std::vector<std::string> all = {
+      "",
+      "x",
+      std::string(7, '\0'),
+      std::string(8, '\0'),
+      std::string(100, '\xff'),
+      with_length(0, ""),
+      with_length(~std::uint64_t{0}, "{}"),
+      with_length(~std::uint64_t{0} - 7, "{}"),
+      with_length(3, "{}"),
+      with_length(100'000'001, "{}"),
+      image_of(""),
+      image_of("{}"),
+      image_of("[]"),
+      image_of("null"),
+      image_of("7"),
+      image_of("{\"tapedeck\":1,"),
+      image_of("\xff\xfe"),
+      image_of(std::string(2, '\0')),
+      image_of(R"({"tapedeck":2,"name":"n","tensors":[]})"),
+      image_of(R"({"tapedeck":"1","name":"n","tensors":[]})"),
+      image_of(R"({"tapedeck":1,"name":7,"tensors":[]})"),
+      image_of(R"({"tapedeck":1,"name":"n"})"),
+      image_of(R"({"tapedeck":1,"name":"n","tensors":7})"),
+      image_of(R"({"tapedeck":1,"name":"n","tensors":[7]})"),
+      image_of(std::string(1'000'000, '[')),
+      image_of(std::string(30'000, '[') + std::string(30'000, ']')),
+      image_of(R"({"tapedeck":1,"name":"n","tensors":)" + std::string(500'000, '[') +
+               std::string(500'000, ']') + "}"),
+  };
+  for (const std::string& bytes : all) {
+    SCOPED_TRACE(bytes.substr(0, 60));
+    const os::Descriptor file = memory_file(bytes, kSeals);
+    send({file.get()});
+    expect_refused("shared weights");
+  }
+}
+
+TEST_F(HostilePeer, TensorsThatCannotBe) {
+  const std::vector<std::string> all = {
+      tensor("a", "[65536]", "64"),                                      // runs out of the memory
+      tensor("a", "[9]", "65536"),                                       // lies behind it
+      tensor("a", "[9]", "18446744073709551552"),                        // wraps round
+      tensor("a", "[18446744073709551615]", "4096"),                     // is too long
+      tensor("a", "[4294967296,4294967296]", "4096"),                    // cannot be counted
+      tensor("a", "[9]", "0"),                                           // is the header
+      tensor("a", "[9]", "64"),                                          // is the header's end
+      tensor("a", "[0]", "0"),                                           // is no byte of the header
+      tensor("a", "[9]", "4097"),                                        // is not aligned
+      tensor("a", "[9]", "-64"),                                         //
+      tensor("a", "[-9]", "4096"),                                       //
+      tensor("a", "[9]", "\"4096\""),                                    //
+      tensor("a", "[9]", "null"),                                        //
+      tensor("a", "9", "4096"),                                          //
+      tensor("a", "[[9]]", "4096"),                                      //
+      tensor("a", "[1,1,1,1,1,1,1,1,1]", "4096"),                        // has nine dimensions
+      tensor("a", "[9]", "4096", "q9_9"),                                // has no known type
+      tensor("a", "[31]", "4096", "q8_0"),                               // is no whole block
+      tensor("a", "[9]", "4096") + "," + tensor("a", "[9]", "8192"),     // two of one name
+      tensor("a", "[4097]", "4096") + "," + tensor("b", "[9]", "8192"),  // one over the other
+      tensor("b", "[9]", "8192") + "," + tensor("a", "[9999]", "4096"),  //
+      tensor("a", "[9]", "8192") + "," + tensor("b", "[9]", "8192"),     //
+      R"({"name":"a","dtype":"u8","shape":[9]})",
+      R"({"name":"a","dtype":"u8","offset":4096})",
+      R"({"name":"a","shape":[9],"offset":4096})",
+      R"({"dtype":"u8","shape":[9],"offset":4096})",
+  };
+  for (const std::string& tensors : all) {
+    SCOPED_TRACE(tensors);
+    const os::Descriptor file = memory_file(image_of_tensors(tensors), kSeals);
+    send({file.get()});
+    expect_refused("shared");
+  }
+}
+
+// A header with some bytes changed: it is refused, or what it says lies in the memory.
+TEST_F(HostilePeer, AHeaderWithChangedBytes) {
+  const std::string good =
+      image_of_tensors(tensor("a", "[9,3]", "4096") + "," + tensor("b", "[64]", "8192", "q8_0") +
+                       "," + tensor("c", "[]", "12288", "f32"));
+  const std::size_t header = good.find('\0', 8);
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  std::size_t refused = 0;
+  for (int round = 0; round < 500; ++round) {
+    std::string bytes = good;
+    for (std::size_t changes = 1 + random() % 3; changes != 0; --changes) {
+      const std::string_view alphabet = "0123456789[]{}\",:-eabu \xff";
+      bytes[random() % header] = alphabet[random() % alphabet.size()];
+    }
+    const os::Descriptor file = memory_file(bytes, kSeals);
+    try {
+      const Weights weights = Weights::adopt(file.get());
+      for (std::size_t i = 0; i < weights.size(); ++i) {
+        const std::string copy(reinterpret_cast<const char*>(weights[i].bytes.data()),
+                               weights[i].bytes.size());
+        EXPECT_LE(copy.size(), bytes.size());
+      }
+    } catch (const FormatError&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 100U);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
