@@ -1,0 +1,232 @@
+// Several processes on one model: one copy of it in memory, which outlives whoever made it.
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <new>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "memory/pattern.hpp"
+#include "os/child.hpp"
+#include "os/file.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/weights/weights.hpp"
+#include "tapedeck/weights/weights_builder.hpp"
+#include "weights/made_model.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kProcesses = 4;
+constexpr std::uint64_t kTensor = 16_MiB;
+
+/// What processes tell one another, in memory they share.
+struct Board {
+  std::array<std::atomic<pid_t>, kProcesses> ready{};
+  std::atomic<bool> go{false};
+};
+
+class SharedBoard {
+ public:
+  SharedBoard()
+      : at_(new (::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                        -1, 0)) Board) {}
+  ~SharedBoard() { ::munmap(at_, sizeof(Board)); }
+  SharedBoard(const SharedBoard&) = delete;
+  SharedBoard& operator=(const SharedBoard&) = delete;
+  Board* operator->() const { return at_; }
+
+ private:
+  Board* at_;
+};
+
+template <class Condition>
+bool comes_true(Condition condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(50);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+/// Bytes of Pss of a process: all of it, and of its mappings that have a word in their name.
+struct Pss {
+  std::uint64_t all = 0;
+  std::uint64_t named = 0;
+};
+
+Pss pss_of(pid_t process, const std::string& word) {
+  const std::string folder = "/proc/" + std::to_string(process);
+  Pss pss = {.all = number_of(folder + "/smaps_rollup", "Pss:") * 1024};
+  std::istringstream lines(text_of(folder + "/smaps"));
+  bool named = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (is_mapping_head(line)) named = line.find(word) != std::string::npos;
+    if (named && line.starts_with("Pss:")) pss.named += std::stoull(line.substr(4)) * 1024;
+  }
+  return pss;
+}
+
+class Processes : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory would be counted";
+    const bool room = number_of("/proc/meminfo", "MemAvailable:") >= 4_GiB / 1024 &&
+                      fs::space(folder_.path()).available >= 2_GiB;
+    bytes_ = room ? 1_GiB : 128_MiB;
+    if (!room) std::cout << "no room for 1 GiB: a model of " << to_iec(bytes_) << "\n";
+  }
+
+  [[nodiscard]] std::size_t tensors() const { return bytes_ / kTensor; }
+
+  // In a child: says that it is ready, and waits to be told to go on.
+  void ready_and_wait(std::size_t process) {
+    board_->ready[process] = ::getpid();
+    EXPECT_TRUE(comes_true([&] { return board_->go.load(); }));
+  }
+  [[nodiscard]] bool all_are_ready() {
+    return comes_true([&] {
+      return std::all_of(board_->ready.begin(), board_->ready.end(),
+                         [](const auto& one) { return one != 0; });
+    });
+  }
+
+  // All of them together hold no more than one copy, and not less either.
+  void expect_one_copy(const std::string& word) {
+    Pss sum;
+    for (const auto& process : board_->ready) {
+      const Pss pss = pss_of(process, word);
+      sum.all += pss.all;
+      sum.named += pss.named;
+    }
+    std::cout << "Pss of " << kProcesses << " processes: " << to_iec(sum.named) << " of the model, "
+              << to_iec(sum.all) << " in all\n";
+    EXPECT_LE(sum.named, bytes_ / 100 * 102);
+    EXPECT_GE(sum.named, bytes_ / 100 * 98);
+    // What else a process has is no share of a small model.
+    EXPECT_TRUE(bytes_ < 1_GiB || sum.all <= bytes_ / 100 * 102) << sum.all;
+  }
+
+  TempFolder folder_;
+  SharedBoard board_;
+  std::uint64_t bytes_ = 0;
+};
+
+// Mostly holes, to be quick; each MiB begins with a page that tells which one it is.
+fs::path make_sparse(const TempFolder& folder, std::uint64_t bytes) {
+  const std::string header =
+      made_header({.sizes = std::vector<std::uint64_t>(bytes / kTensor, kTensor)});
+  fs::path path = folder.write("sparse.safetensors", header);
+  fs::resize_file(path, header.size() + bytes);
+  std::fstream out(path, std::ios::in | std::ios::out | std::ios::binary);
+  std::string page(4096, '\0');
+  for (std::uint64_t at = 0; at < bytes; at += 1_MiB) {
+    Pattern(at / 1_MiB).write(page.data(), page.size());
+    out.seekp(static_cast<std::streamoff>(header.size() + at));
+    out.write(page.data(), static_cast<std::streamsize>(page.size()));
+  }
+  return path;
+}
+
+bool is_right_sparse(const Weights& weights) {
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const std::byte* const at = weights.at(made_name(i)).bytes.data();
+    for (std::uint64_t mib = 0; mib < kTensor / 1_MiB; ++mib) {
+      const std::byte* const block = at + mib * 1_MiB;
+      if (!Pattern(i * (kTensor / 1_MiB) + mib).is_at(block, 4096)) return false;
+      if (!all_bytes_are(block + 4096, 4096, 0)) return false;
+    }
+  }
+  return true;
+}
+
+TEST_F(Processes, MapOneCopyOfAFile) {
+  const fs::path path = make_sparse(folder_, bytes_);
+  std::vector<std::unique_ptr<Child>> children;
+  for (std::size_t process = 0; process < kProcesses; ++process) {
+    children.push_back(std::make_unique<Child>([&, process] {
+      Weights weights = Weights::open(path, {.way = Way::map});
+      EXPECT_TRUE(weights.warm({.threads = 1}));
+      ready_and_wait(process);
+      EXPECT_TRUE(is_right_sparse(weights));
+    }));
+  }
+  EXPECT_TRUE(all_are_ready());
+  expect_one_copy(path.string());
+  board_->go = true;
+  for (const auto& child : children) EXPECT_TRUE(passed(child->wait()));
+}
+
+using Pair = std::pair<os::Descriptor, os::Descriptor>;
+
+Pair make_pair_of_sockets() {
+  std::array<int, 2> ends{};
+  EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  return {os::Descriptor(ends[0]), os::Descriptor(ends[1])};
+}
+
+Weights build(std::size_t tensors) {
+  std::vector<TensorSpec> specs;
+  for (std::size_t i = 0; i < tensors; ++i) {
+    specs.push_back({.name = made_name(i), .dtype = DType::u8, .shape = {kTensor}});
+  }
+  WeightsBuilder builder(specs, {.name = "four-readers"});
+  for (std::size_t i = 0; i < tensors; ++i) {
+    Pattern(i).write(builder.bytes(i).data(), builder.bytes(i).size());
+  }
+  return std::move(builder).seal();
+}
+
+// The first one makes it and gives it to the others, and then it is killed.
+TEST_F(Processes, ShareOneCopyThatOutlivesItsMaker) {
+  std::vector<Pair> sockets;
+  for (std::size_t i = 1; i < kProcesses; ++i) sockets.push_back(make_pair_of_sockets());
+  std::vector<std::unique_ptr<Child>> children;
+  children.push_back(std::make_unique<Child>([&] {
+    Weights weights = build(tensors());
+    for (const Pair& pair : sockets) weights.send(pair.first.get());
+    EXPECT_TRUE(weights.warm({.threads = 1}));
+    ready_and_wait(0);
+    ADD_FAILURE() << "its maker was to be killed";
+  }));
+  for (std::size_t process = 1; process < kProcesses; ++process) {
+    children.push_back(std::make_unique<Child>([&, process] {
+      Weights weights = Weights::receive(sockets[process - 1].second.get());
+      EXPECT_TRUE(weights.warm({.threads = 1}));
+      ready_and_wait(process);
+      EXPECT_TRUE(all_right(weights));
+      static_cast<void>(weights.decommit());
+      EXPECT_TRUE(all_right(weights));
+    }));
+  }
+  EXPECT_TRUE(all_are_ready());
+  expect_one_copy("four-readers");
+  if (board_->ready[0] != 0) ::kill(board_->ready[0], SIGKILL);
+  EXPECT_EQ(children[0]->wait().signal, SIGKILL);
+  board_->go = true;
+  for (std::size_t i = 1; i < kProcesses; ++i) EXPECT_TRUE(passed(children[i]->wait()));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
