@@ -15,7 +15,8 @@
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/weights.hpp"
-#include "weights/made_model.hpp"
+#include "weights/made_models.hpp"
+#include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -94,7 +95,7 @@ class ChangedFile : public ::testing::TestWithParam<Way> {
   Holdings before_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Way, ChangedFile, kEveryWay, name_of_way);
+INSTANTIATE_TEST_SUITE_P(Way, ChangedFile, ::testing::ValuesIn(kWays), name_of_way);
 
 TEST_P(ChangedFile, CutOffBeforeItIsOpenedIsToldAtOnce) {
   fs::resize_file(path_, kCut);

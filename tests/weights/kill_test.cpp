@@ -16,7 +16,8 @@
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/weights.hpp"
-#include "weights/made_model.hpp"
+#include "weights/made_models.hpp"
+#include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -83,7 +84,7 @@ class Kill : public ::testing::TestWithParam<Way> {
 std::filesystem::path Kill::path_;
 std::unique_ptr<TempFolder> Kill::folder_;
 
-INSTANTIATE_TEST_SUITE_P(Way, Kill, kEveryWay, name_of_way);
+INSTANTIATE_TEST_SUITE_P(Way, Kill, ::testing::ValuesIn(kWays), name_of_way);
 
 TEST_P(Kill, AStopTokenEndsItAfterAnyChunk) {
   for (const unsigned threads : {1U, kThreads}) {

@@ -19,7 +19,8 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/weights.hpp"
-#include "weights/made_model.hpp"
+#include "weights/made_models.hpp"
+#include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -43,7 +44,7 @@ class WeightsLimits : public ::testing::TestWithParam<Way> {
   TempFolder folder_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Way, WeightsLimits, kEveryWay, name_of_way);
+INSTANTIATE_TEST_SUITE_P(Way, WeightsLimits, ::testing::ValuesIn(kWays), name_of_way);
 
 TEST_P(WeightsLimits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
@@ -238,7 +239,7 @@ class WeightsInGroup : public WeightsLimits {
   MemoryCgroup group_{kLimit};
 };
 
-INSTANTIATE_TEST_SUITE_P(Way, WeightsInGroup, kEveryWay, name_of_way);
+INSTANTIATE_TEST_SUITE_P(Way, WeightsInGroup, ::testing::ValuesIn(kWays), name_of_way);
 
 TEST_P(WeightsInGroup, AModelThatCannotFitIsRefusedBeforehand) {
   const fs::path path = make(3 * kLimit);

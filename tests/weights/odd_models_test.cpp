@@ -19,7 +19,8 @@
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/weights.hpp"
-#include "weights/made_model.hpp"
+#include "weights/made_models.hpp"
+#include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -75,7 +76,7 @@ class OddModel : public ::testing::TestWithParam<Way> {
   Holdings before_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Way, OddModel, kEveryWay, name_of_way);
+INSTANTIATE_TEST_SUITE_P(Way, OddModel, ::testing::ValuesIn(kWays), name_of_way);
 
 TEST_P(OddModel, TensorsOfNoBytesAndOfOne) {
   expect_warms(make_file(folder_, "a.safetensors", {.sizes = {0, 1, 0, 2, 3, 0, 4097, 0}}));

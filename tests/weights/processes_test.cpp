@@ -30,7 +30,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/weights/weights.hpp"
 #include "tapedeck/weights/weights_builder.hpp"
-#include "weights/made_model.hpp"
+#include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
 namespace {

@@ -16,7 +16,8 @@
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/weights/weights.hpp"
-#include "weights/made_model.hpp"
+#include "weights/made_models.hpp"
+#include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -101,7 +102,7 @@ class Server : public ::testing::TestWithParam<Way> {
 std::filesystem::path Server::path_;
 std::unique_ptr<TempFolder> Server::folder_;
 
-INSTANTIATE_TEST_SUITE_P(Way, Server, kEveryWay, name_of_way);
+INSTANTIATE_TEST_SUITE_P(Way, Server, ::testing::ValuesIn(kWays), name_of_way);
 
 TEST_P(Server, ReadsInTheOrderOfLayersWhileTheRestComes) {
   const Order order = layer_order(weights_->tensors());

@@ -126,11 +126,4 @@ inline void make_cold(const std::filesystem::path& path) {
   return ::testing::AssertionSuccess();
 }
 
-/// Every way in which files can be brought in.
-inline const auto kEveryWay = ::testing::Values(Way::map, Way::read, Way::direct, Way::automatic);
-
-[[nodiscard]] inline std::string name_of_way(const ::testing::TestParamInfo<Way>& info) {
-  return to_string(info.param);
-}
-
 }  // namespace tapedeck::tests
