@@ -22,6 +22,8 @@ struct Command {
 [[nodiscard]] Command add_fit(CLI::App& program);
 [[nodiscard]] Command add_make_model(CLI::App& program);
 [[nodiscard]] Command add_plan(CLI::App& program);
+[[nodiscard]] Command add_resident(CLI::App& program);
 [[nodiscard]] Command add_show(CLI::App& program);
+[[nodiscard]] Command add_warm(CLI::App& program);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -20,13 +20,15 @@ namespace {
 constexpr int kFailed = 2;
 
 int run(int argc, const char* const* argv) {
-  CLI::App program("Plans the memory of language models, and decodes with it.", "tapedeck");
+  CLI::App program("Plans the memory of language models, warms it, and decodes with it.",
+                   "tapedeck");
   program.set_version_flag(
       "--version", fmt::format("tapedeck {}.{}.{}", TAPEDECK_VERSION_MAJOR, TAPEDECK_VERSION_MINOR,
                                TAPEDECK_VERSION_PATCH));
   program.require_subcommand(1);
-  const std::array commands = {add_plan(program), add_fit(program), add_show(program),
-                               add_decode(program), add_make_model(program)};
+  const std::array commands = {add_plan(program),      add_fit(program),      add_show(program),
+                               add_warm(program),      add_resident(program), add_decode(program),
+                               add_make_model(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {

@@ -16,8 +16,6 @@ constexpr std::size_t kTokensPerLine = 32;
 constexpr int kOutput = 1;
 constexpr int kError = 2;
 
-// What terminals understand since the VT100.
-constexpr std::string_view kEraseLineEnd = "\x1b[K";
 constexpr std::string_view kEraseBelow = "\x1b[J";
 // Goes to the start of the next line, which is made if there is none, and remembers the place.
 constexpr std::string_view kGoBelow =

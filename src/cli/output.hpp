@@ -11,6 +11,10 @@
 
 namespace tapedeck::inline TAPEDECK_ABI::cli {
 
+// What terminals understand since the VT100.
+inline constexpr std::string_view kEraseLineEnd = "\x1b[K";
+inline constexpr std::string_view kEraseLine = "\r\x1b[K";
+
 /// Standard output, without a buffer: each piece of text is there when it was written.
 class Output {
  public:

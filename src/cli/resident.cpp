@@ -1,0 +1,125 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/commands.hpp"
+#include "cli/figures.hpp"
+#include "cli/output.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/weights/weights.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace {
+
+constexpr int kResidentSchema = 1;  // raised where a field changes its meaning; fields may be added
+
+struct Arguments {
+  std::string model;
+  bool json = false;
+};
+
+// A layer, or what lies before or after them all.
+struct Part {
+  std::string name;
+  std::optional<std::uint32_t> layer;
+  std::vector<std::uint32_t> tensors;
+};
+
+std::string name_of(std::optional<std::uint32_t> layer, bool first) {
+  if (layer) return fmt::format("layer {}", *layer);
+  return first ? "before the layers" : "after the layers";
+}
+
+// As they are warmed.
+std::vector<Part> parts_of(const TensorDirectory& tensors) {
+  std::vector<Part> parts;
+  for (const std::uint32_t tensor : layer_order(tensors)) {
+    const TensorEntry& entry = tensors.entries()[tensor];
+    if (entry.bytes == 0) continue;
+    const std::optional<std::uint32_t> layer = layer_of(entry.name);
+    if (parts.empty() || parts.back().layer != layer) {
+      parts.push_back({.name = name_of(layer, parts.empty()), .layer = layer, .tensors = {}});
+    }
+    parts.back().tensors.push_back(tensor);
+  }
+  if (parts.size() == 1 && !parts.front().layer) parts.front().name = "all tensors";
+  return parts;
+}
+
+std::string line_of(const WeightsResidency& residency) {
+  return fmt::format("{}  {:>10} of {:>10}\n", bar_text(residency.cached, residency.bytes),
+                     size_text(residency.cached), to_iec(residency.bytes));
+}
+
+std::string as_text(const Weights& weights) {
+  std::string text = "in the page cache, for every process\n\n";
+  for (std::size_t file = 0; file < weights.files().size(); ++file) {
+    text += printable(weights.files()[file].path.string()) + "\n  " +
+            line_of(weights.residency_of_file(file));
+  }
+  if (weights.files().size() > 1) text += "all files\n  " + line_of(weights.residency());
+  const std::vector<Part> parts = parts_of(weights.tensors());
+  std::size_t width = 0;
+  for (const Part& part : parts) width = std::max(width, part.name.size());
+  text += '\n';
+  for (const Part& part : parts) {
+    text +=
+        fmt::format("{:<{}}  {}", part.name, width, line_of(weights.residency_of(part.tensors)));
+  }
+  return text;
+}
+
+nlohmann::ordered_json as_json(const Arguments& arguments, const Weights& weights) {
+  nlohmann::ordered_json files = nlohmann::ordered_json::array();
+  for (std::size_t file = 0; file < weights.files().size(); ++file) {
+    const WeightsResidency residency = weights.residency_of_file(file);
+    files.push_back({{"path", printable(weights.files()[file].path.string())},
+                     {"bytes", residency.bytes},
+                     {"cached", number_json(residency.cached)}});
+  }
+  nlohmann::ordered_json parts = nlohmann::ordered_json::array();
+  for (const Part& part : parts_of(weights.tensors())) {
+    const WeightsResidency residency = weights.residency_of(part.tensors);
+    parts.push_back({{"name", part.name},
+                     {"layer", number_json(part.layer)},
+                     {"tensors", part.tensors.size()},
+                     {"bytes", residency.bytes},
+                     {"cached", number_json(residency.cached)}});
+  }
+  const WeightsResidency all = weights.residency();
+  return {{"schema", kResidentSchema},
+          {"model", printable(arguments.model)},
+          {"bytes", all.bytes},
+          {"cached", number_json(all.cached)},
+          {"files", files},
+          {"parts", parts}};
+}
+
+int resident(const Arguments& arguments) {
+  // Mapped and never touched, so that asking changes nothing.
+  const Weights weights = Weights::open(arguments.model, {.way = Way::map});
+  Output().write(arguments.json ? json_text(as_json(arguments, weights)) : as_text(weights));
+  return 0;
+}
+
+}  // namespace
+
+Command add_resident(CLI::App& program) {
+  CLI::App* command = program.add_subcommand(
+      "resident", "Says which part of a model is in the page cache, by file and by layer.");
+  command->footer(
+      "The kernel tells it to whoever may write the files; to others it is unknown. To ask, the\n"
+      "headers are read, which brings the first part of each file in.");
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("MODEL", arguments->model, "GGUF, safetensors, llama2.c, or a folder of them")
+      ->required();
+  command->add_flag("--json", arguments->json, "JSON, in whole bytes");
+  return {command, [arguments] { return resident(*arguments); }};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli
