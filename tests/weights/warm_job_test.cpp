@@ -94,6 +94,16 @@ TEST_P(WarmJobWays, EndAtADeadline) {
   EXPECT_EQ(result.warmed, 0U);
 }
 
+TEST_P(WarmJobWays, AreCompleteWhenTheyAreStoppedTooLate) {
+  std::stop_source stop;
+  const WarmJobResult result =
+      weights_.warm({.threads = 1, .stop = stop.get_token(), .progress = [&](const auto& at) {
+                       if (at.done == at.total) stop.request_stop();
+                     }});
+  EXPECT_EQ(result.end, WarmJobEnd::complete);
+  EXPECT_TRUE(result);
+}
+
 TEST_P(WarmJobWays, PassOnWhatTheProgressFunctionThrows) {
   EXPECT_THROW(static_cast<void>(weights_.warm(
                    {.progress = [](const auto&) { throw std::runtime_error("enough"); }})),
