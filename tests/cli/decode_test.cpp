@@ -1,7 +1,6 @@
 #include <gmock/gmock.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <termios.h>
 
 #include <cstdlib>
 
@@ -126,24 +125,6 @@ TEST_F(Decode, StatGoesToStandardErrorALineEvery32Tokens) {
   EXPECT_EQ(run(decode({})).out + run(decode({})).out + run(decode({})).out + run(decode({})).out,
             ran.out);
 }
-
-// The controlling side of a pseudo-terminal of 80 columns, and the name of the other side.
-struct Terminal {
-  Terminal() : control(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
-    ::grantpt(control.get());
-    ::unlockpt(control.get());
-    side.emplace(::open(::ptsname(control.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
-    const winsize size = {.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
-    ::ioctl(control.get(), TIOCSWINSZ, &size);
-  }
-  // What was printed, after the program has ended.
-  std::string printed() {
-    side.reset();
-    return control.read_all();
-  }
-  End control;
-  std::optional<End> side;
-};
 
 TEST_F(Decode, OnATerminalTheStatLineIsRewrittenInPlace) {
   Terminal terminal;

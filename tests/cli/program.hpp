@@ -5,13 +5,17 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -151,6 +155,24 @@ struct Pipe {
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
     return ends;
   }
+};
+
+/// The controlling side of a pseudo-terminal of 80 columns, and the other side.
+struct Terminal {
+  Terminal() : control(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
+    ::grantpt(control.get());
+    ::unlockpt(control.get());
+    side.emplace(::open(::ptsname(control.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+    const winsize size = {.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
+    ::ioctl(control.get(), TIOCSWINSZ, &size);
+  }
+  /// What was printed, after the program has ended.
+  [[nodiscard]] std::string printed() {
+    side.reset();
+    return control.read_all();
+  }
+  End control;
+  std::optional<End> side;
 };
 
 /// Ended as every bad input must: exit code 2, nothing on standard output, and one line on standard
