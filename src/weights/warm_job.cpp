@@ -207,8 +207,7 @@ void WarmJob::Work::bring_in() {
 }
 
 std::optional<WeightsChunk> WarmJob::Work::next_chunk() {
-  // First: with nothing left to begin, the job is complete, whatever is asked of it now.
-  if (ended_ || next_ >= chunks_.size()) return std::nullopt;
+  if (ended_) return std::nullopt;
   if (stop_.stop_requested() || options_.stop.stop_requested()) {
     end_with(WarmJobEnd::stopped);
     return std::nullopt;
