@@ -1,12 +1,12 @@
 #include "model/gguf_header.hpp"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <limits>
 #include <optional>
 #include <utility>
 
+#include "model/gguf_values.hpp"
 #include "model/printable.hpp"
 #include "tapedeck/base/checked.hpp"
 
@@ -16,21 +16,8 @@ namespace {
 constexpr std::uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr std::uint64_t kDefaultAlignment = 32;
 constexpr std::uint64_t kMostKeys = 1 << 16;
-constexpr std::uint64_t kMostStrings = 1 << 24;   // the largest vocabularies have a million
-constexpr std::uint64_t kLongestKey = 65535;      // gguf.md
 constexpr std::uint64_t kLongestTensorName = 64;  // gguf.md
 constexpr std::uint32_t kMostDimensions = 4;      // GGML_MAX_DIMS
-// No file is longer, and no tensor has more elements: ggml counts in int64.
-constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
-
-// Numbered from 0, as gguf.md numbers them.
-enum class ValueType : std::uint32_t {
-  // clang-format off
-  u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64,
-  // clang-format on
-};
-
-constexpr std::array<std::uint64_t, 13> kValueBytes = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
 class HeaderParser {
  public:
@@ -39,8 +26,8 @@ class HeaderParser {
 
   GgufHeader parse() {
     read_version();
-    const std::uint64_t tensors = read_count("the number of tensors", kLeastTensorBytes);
-    const std::uint64_t keys = read_count("the number of keys", kLeastKeyBytes);
+    const std::uint64_t tensors = values_.count("the number of tensors", kLeastTensorBytes);
+    const std::uint64_t keys = values_.count("the number of keys", kLeastKeyBytes);
     header_.tensors = tensors;
     if (keys > kMostKeys) file_.refuse(file_.offset(), std::to_string(keys) + " keys are too many");
     // The same bytes as an empty file of version 3, which is no model of version 1.
@@ -68,6 +55,7 @@ class HeaderParser {
       file_.refuse(0, "it does not begin with GGUF", "is it a GGUF file?");
     }
     header_.version = file_.number<std::uint32_t>("the version");
+    values_ = GgufValues(file_, header_.version);
     if (header_.version >= 1 && header_.version <= 3) return;
     if ((header_.version & 0xffff) == 0 && header_.version != 0) {
       file_.refuse(4, "its numbers are big-endian", "convert it to little-endian");
@@ -76,35 +64,9 @@ class HeaderParser {
         4, "GGUF version " + std::to_string(header_.version) + "; versions 1, 2 and 3 are known");
   }
 
-  // Counts and lengths have 32 bits in version 1.
-  std::uint64_t read_size(const char* what) {
-    return header_.version == 1 ? file_.number<std::uint32_t>(what)
-                                : file_.number<std::uint64_t>(what);
-  }
-
-  // A count of things that take at least so many bytes each.
-  std::uint64_t read_count(const char* what, std::uint64_t least_bytes) {
-    const std::uint64_t at = file_.offset();
-    const std::uint64_t count = read_size(what);
-    if (count <= file_.left() / least_bytes) return count;
-    file_.refuse(at, std::string(what) + " is " + std::to_string(count) + ", and " +
-                         std::to_string(file_.left()) + " bytes follow");
-  }
-
-  std::uint64_t read_length(const char* what, std::uint64_t most) {
-    const std::uint64_t at = file_.offset();
-    const std::uint64_t length = read_size(what);
-    if (length <= std::min(most, file_.left())) return length;
-    const std::string found = std::string(what) + " has " + std::to_string(length) + " bytes";
-    if (length > file_.left()) {
-      file_.refuse(at, found + ", and " + std::to_string(file_.left()) + " follow");
-    }
-    file_.refuse(at, found + "; at most " + std::to_string(most) + " are allowed");
-  }
-
   void read_pair() {
     const std::uint64_t at = file_.offset();
-    std::string key = file_.text(read_length("a key", kLongestKey), "a key");
+    std::string key = file_.text(values_.length("a key", kLongestGgufKey), "a key");
     if (key.empty()) file_.refuse(at, "an empty key");
     Metadata::Value value = read_value(key);
     if (header_.metadata.add(key, std::move(value), at)) return;
@@ -112,24 +74,17 @@ class HeaderParser {
                                " is there twice: its first value holds");
   }
 
-  ValueType read_type(const std::string& key) {
-    const std::uint64_t at = file_.offset();
-    const auto number = file_.number<std::uint32_t>("a value's type");
-    if (number < kValueBytes.size()) return static_cast<ValueType>(number);
-    file_.refuse(at, printable(key) + " has a value of the unknown type " + std::to_string(number));
-  }
-
   Metadata::Value read_value(const std::string& key) {
-    const ValueType type = read_type(key);
+    const GgufType type = values_.type(key);
     switch (type) {
-      case ValueType::string:
+      case GgufType::string:
         return read_string();
-      case ValueType::array:
+      case GgufType::array:
         return read_array(key);
-      case ValueType::boolean:
+      case GgufType::boolean:
         return read_boolean();
-      case ValueType::f32:
-      case ValueType::f64:
+      case GgufType::f32:
+      case GgufType::f64:
         return read_real(type);
       default:
         return read_whole(type);
@@ -137,7 +92,7 @@ class HeaderParser {
   }
 
   Metadata::Value read_string() {
-    const std::uint64_t length = read_length("a value", kMost);
+    const std::uint64_t length = values_.length("a value", kMostOfGguf);
     if (length <= Metadata::kLongestString) return file_.text(length, "a value");
     file_.skip(length, "a value");
     return Metadata::Omitted{length};
@@ -146,26 +101,26 @@ class HeaderParser {
   // Of one byte, which not every writer keeps to 0 and 1.
   bool read_boolean() { return file_.number<std::uint8_t>("a value") != 0; }
 
-  double read_real(ValueType type) {
-    return type == ValueType::f32 ? static_cast<double>(file_.number<float>("a value"))
-                                  : file_.number<double>("a value");
+  double read_real(GgufType type) {
+    return type == GgufType::f32 ? static_cast<double>(file_.number<float>("a value"))
+                                 : file_.number<double>("a value");
   }
 
-  Metadata::Value read_whole(ValueType type) {
+  Metadata::Value read_whole(GgufType type) {
     switch (type) {
-      case ValueType::u8:
+      case GgufType::u8:
         return std::uint64_t{file_.number<std::uint8_t>("a value")};
-      case ValueType::u16:
+      case GgufType::u16:
         return std::uint64_t{file_.number<std::uint16_t>("a value")};
-      case ValueType::u32:
+      case GgufType::u32:
         return std::uint64_t{file_.number<std::uint32_t>("a value")};
-      case ValueType::u64:
+      case GgufType::u64:
         return file_.number<std::uint64_t>("a value");
-      case ValueType::i8:
+      case GgufType::i8:
         return signed_value(file_.number<std::int8_t>("a value"));
-      case ValueType::i16:
+      case GgufType::i16:
         return signed_value(file_.number<std::int16_t>("a value"));
-      case ValueType::i32:
+      case GgufType::i32:
         return signed_value(file_.number<std::int32_t>("a value"));
       default:
         return signed_value(file_.number<std::int64_t>("a value"));
@@ -179,60 +134,56 @@ class HeaderParser {
 
   Metadata::Value read_array(const std::string& key) {
     const std::uint64_t at = file_.offset();
-    const ValueType type = read_type(key);
-    if (type == ValueType::array) {
+    const GgufType type = values_.type(key);
+    if (type == GgufType::array) {
       file_.refuse(at, printable(key) + " is an array of arrays, which no known model has");
     }
-    if (type == ValueType::string) return read_strings(key);
-    const std::uint64_t bytes = kValueBytes[static_cast<std::size_t>(type)];
-    const std::uint64_t count = read_count("an array's length", bytes);
+    if (type == GgufType::string) return read_strings(key);
+    const std::uint64_t bytes = kGgufTypeBytes[static_cast<std::size_t>(type)];
+    const std::uint64_t count = values_.count("an array's length", bytes);
     if (count > Metadata::kLongestArray) {
       file_.skip(count * bytes, "an array");
       return Metadata::Omitted{count};
     }
-    if (type == ValueType::f32 || type == ValueType::f64) return read_reals(type, count);
+    if (type == GgufType::f32 || type == GgufType::f64) return read_reals(type, count);
     return read_wholes(type, count);
   }
 
   Metadata::Value read_strings(const std::string& key) {
-    const std::uint64_t at = file_.offset();
-    const std::uint64_t count = read_count("an array's length", header_.version == 1 ? 4 : 8);
-    if (count > kMostStrings) {
-      file_.refuse(at, printable(key) + " has " + std::to_string(count) + " strings; at most " +
-                           std::to_string(kMostStrings) + " are allowed");
-    }
+    const std::uint64_t count = values_.strings(key);
     if (count > Metadata::kLongestStringArray) {
       const std::string what = "a string of " + printable(key);
       for (std::uint64_t i = 0; i < count; ++i) {
-        file_.skip(read_length(what.c_str(), kMost), what.c_str());
+        file_.skip(values_.length(what.c_str(), kMostOfGguf), what.c_str());
       }
       return Metadata::Omitted{count};
     }
     std::vector<std::string> strings;
     for (std::uint64_t i = 0; i < count; ++i) {
-      strings.push_back(file_.text(read_length("a string", Metadata::kLongestString), "a string"));
+      strings.push_back(
+          file_.text(values_.length("a string", Metadata::kLongestString), "a string"));
     }
     return strings;
   }
 
-  Metadata::Value read_reals(ValueType type, std::uint64_t count) {
+  Metadata::Value read_reals(GgufType type, std::uint64_t count) {
     std::vector<double> values;
     for (std::uint64_t i = 0; i < count; ++i) values.push_back(read_real(type));
     return values;
   }
 
-  Metadata::Value read_wholes(ValueType type, std::uint64_t count) {
+  Metadata::Value read_wholes(GgufType type, std::uint64_t count) {
     std::vector<std::int64_t> values;
     bool fits = true;
     for (std::uint64_t i = 0; i < count; ++i) {
-      if (type == ValueType::boolean) {
+      if (type == GgufType::boolean) {
         values.push_back(read_boolean() ? 1 : 0);
         continue;
       }
       const Metadata::Value value = read_whole(type);
       const auto* negative = std::get_if<std::int64_t>(&value);
       const std::uint64_t whole = negative == nullptr ? std::get<std::uint64_t>(value) : 0;
-      fits = fits && whole <= kMost;
+      fits = fits && whole <= kMostOfGguf;
       values.push_back(negative == nullptr ? static_cast<std::int64_t>(whole) : *negative);
     }
     if (!fits) return Metadata::Omitted{count};
@@ -253,7 +204,7 @@ class HeaderParser {
   void read_tensor() {
     const std::uint64_t at = file_.offset();
     const std::string name =
-        file_.text(read_length("a tensor's name", kLongestTensorName), "a tensor's name");
+        file_.text(values_.length("a tensor's name", kLongestTensorName), "a tensor's name");
     if (name.empty()) file_.refuse(at, "a tensor without a name");
     TensorEntry entry{.name = name};
     read_dimensions(entry);
@@ -278,7 +229,7 @@ class HeaderParser {
     }
     entry.rank = static_cast<std::uint8_t>(rank);
     for (std::size_t i = rank; i-- > 0;) {
-      entry.dimensions[i] = read_size("a tensor's dimensions");
+      entry.dimensions[i] = values_.size("a tensor's dimensions");
     }
   }
 
@@ -297,7 +248,7 @@ class HeaderParser {
     for (const std::uint64_t dimension : entry.shape()) {
       // Each alone as well: another may be 0.
       if (elements) elements = checked_mul(*elements, dimension);
-      if (!elements || std::max(*elements, dimension) > kMost) {
+      if (!elements || std::max(*elements, dimension) > kMostOfGguf) {
         file_.refuse(at, printable(entry.name) + " has more elements than can be counted");
       }
     }
@@ -327,7 +278,7 @@ class HeaderParser {
                                        std::to_string(next) + ", where the one before it ends");
       }
       const auto after = checked_add(tensor.offset, tensor.bytes, file.data_begin, file.alignment);
-      if (!after || *after > kMost) {
+      if (!after || *after > kMostOfGguf) {
         file_.refuse(described_at, printable(tensor.name) + " ends beyond any file");
       }
       end = tensor.offset + tensor.bytes;
@@ -343,6 +294,7 @@ class HeaderParser {
 
   FileReader& file_;
   TensorDirectoryBuilder& tensors_;
+  GgufValues values_{file_, 3};
   GgufHeader header_;
 };
 

@@ -1,0 +1,167 @@
+#include "model/gguf_arrays.hpp"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+
+#include "model/gguf.hpp"
+#include "model/gguf_bytes.hpp"
+#include "model/shared_data.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using model::read_gguf;
+using model::read_real_array;
+using model::read_string_array;
+using model::read_whole_array;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class GgufArraysTest : public ::testing::Test {
+ protected:
+  std::filesystem::path write(const GgufBytes& bytes) {
+    return folder_.write("m.gguf", bytes.bytes());
+  }
+
+  // "" where nothing is refused.
+  template <class Read>
+  static std::string refusal(Read read) {
+    try {
+      static_cast<void>(read());
+      return {};
+    } catch (const FormatError& error) {
+      return error.what();
+    }
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(GgufArraysTest, ReadsWhatMetadataLeavesOut) {
+  for (const std::uint32_t version : {1U, 2U, 3U}) {
+    std::vector<std::string> strings;
+    std::vector<float> reals;
+    for (int i = 0; i < 5000; ++i) {
+      strings.push_back(std::string(static_cast<std::size_t>(i % 7), 'x') + std::to_string(i));
+      reals.push_back(static_cast<float>(i) / 2);
+    }
+    strings[17] = "";
+    const auto path = write(GgufBytes(version)
+                                .header(0, 4)
+                                .key("before", "text")
+                                .strings("strings", strings)
+                                .array("reals", gguf_type::f32, reals)
+                                .array("wholes", gguf_type::i32, std::vector<std::int32_t>{-1, 7}));
+    const Model gguf = read_gguf(path);
+    const model::StringArray read = read_string_array(gguf, "strings");
+    ASSERT_EQ(read.size(), strings.size());
+    for (std::size_t i = 0; i < strings.size(); ++i) EXPECT_EQ(read[i], strings[i]);
+    EXPECT_EQ(read_real_array(gguf, "reals"), reals);
+    EXPECT_THAT(read_whole_array(gguf, "wholes"), ElementsAre(-1, 7));
+  }
+}
+
+TEST_F(GgufArraysTest, EveryWholeTypeIsReadAndOnlyWhatFits) {
+  const auto path =
+      write(GgufBytes()
+                .header(0, 7)
+                .array("u8", gguf_type::u8, std::vector<std::uint8_t>{255})
+                .array("i8", gguf_type::i8, std::vector<std::int8_t>{-128})
+                .array("u16", gguf_type::u16, std::vector<std::uint16_t>{65'535})
+                .array("i16", gguf_type::i16, std::vector<std::int16_t>{-32'768})
+                .array("u32", gguf_type::u32, std::vector<std::uint32_t>{1, 2'147'483'647})
+                .array("large", gguf_type::u32, std::vector<std::uint32_t>{1, 2'147'483'648U})
+                .array("u64", gguf_type::u64, std::vector<std::uint64_t>{1}));
+  const Model gguf = read_gguf(path);
+  EXPECT_THAT(read_whole_array(gguf, "u8"), ElementsAre(255));
+  EXPECT_THAT(read_whole_array(gguf, "i8"), ElementsAre(-128));
+  EXPECT_THAT(read_whole_array(gguf, "u16"), ElementsAre(65'535));
+  EXPECT_THAT(read_whole_array(gguf, "i16"), ElementsAre(-32'768));
+  EXPECT_THAT(read_whole_array(gguf, "u32"), ElementsAre(1, 2'147'483'647));
+  EXPECT_THAT(refusal([&] { return read_whole_array(gguf, "large"); }),
+              HasSubstr("large has 2147483648, which is too large"));
+  EXPECT_THAT(refusal([&] { return read_whole_array(gguf, "u64"); }), HasSubstr("is no array of"));
+}
+
+TEST_F(GgufArraysTest, OtherThingsThanAskedForAreRefused) {
+  const auto path = write(GgufBytes()
+                              .header(0, 2)
+                              .key("text", "a")
+                              .array("reals", gguf_type::f32, std::vector<float>{1}));
+  const Model gguf = read_gguf(path);
+  EXPECT_THAT(refusal([&] { return read_string_array(gguf, "none"); }), HasSubstr("is no none"));
+  EXPECT_THAT(refusal([&] { return read_string_array(gguf, "text"); }),
+              HasSubstr("text is no array"));
+  EXPECT_THAT(refusal([&] { return read_string_array(gguf, "reals"); }),
+              HasSubstr("reals is no array of strings"));
+  EXPECT_THAT(refusal([&] { return read_whole_array(gguf, "reals"); }), HasSubstr("whole numbers"));
+}
+
+// The header was checked when it was read, and may be another one by now.
+TEST_F(GgufArraysTest, AFileThatChangesMeanwhileIsRefusedOrRead) {
+  GgufBytes bytes;
+  bytes.header(0, 2).strings("strings", {"a", "bc", "def"});
+  bytes.array("wholes", gguf_type::i32, std::vector<std::int32_t>{1, 2, 3});
+  const std::string good = bytes.bytes();
+  const Model gguf = read_gguf(write(bytes));
+  std::mt19937_64 random(3);
+  int taken = 0;
+  constexpr int kRounds = 2000;
+  for (int round = 0; round < kRounds; ++round) {
+    std::string damaged = good;
+    char& byte = damaged[random() % damaged.size()];
+    byte = static_cast<char>(static_cast<unsigned char>(byte) ^ (1U << random() % 8));
+    if (random() % 4 == 0) damaged.resize(random() % damaged.size());
+    static_cast<void>(folder_.write("m.gguf", damaged));
+    taken += refusal([&] { return read_string_array(gguf, "strings"); }).empty() ? 1 : 0;
+    taken += refusal([&] { return read_whole_array(gguf, "wholes"); }).empty() ? 1 : 0;
+  }
+  EXPECT_GT(taken, kRounds / 4);
+  EXPECT_LT(taken, kRounds * 2 * 9 / 10);
+}
+
+TEST_F(GgufArraysTest, CountsAndLengthsAreNotBelieved) {
+  GgufBytes bytes;
+  bytes.header(0, 1).strings("s", {"a", "b"});
+  const Model gguf = read_gguf(write(bytes));
+  const std::size_t count_at = 4 + 4 + 8 + 8 + 8 + 1 + 4 + 4;
+  for (const std::size_t at : {count_at, count_at + 8, count_at + 8 + 8 + 1}) {
+    for (const std::uint64_t claim : {std::numeric_limits<std::uint64_t>::max(),
+                                      std::uint64_t{1} << 62, std::uint64_t{1} << 24}) {
+      std::string mutant = bytes.bytes();
+      std::memcpy(&mutant[at], &claim, sizeof claim);
+      static_cast<void>(folder_.write("m.gguf", mutant));
+      EXPECT_THAT(refusal([&] { return read_string_array(gguf, "s"); }),
+                  ::testing::AnyOf(HasSubstr("follow"), HasSubstr("at most")));
+    }
+  }
+}
+
+TEST_F(GgufArraysTest, ReadsTheVocabulariesOfRealFiles) {
+  for (const char* name : {"stories260K.gguf", "tinyllamas-stories-260k-f32.v1.gguf"}) {
+    const auto path = shared_data("gguf") / name;
+    if (!std::filesystem::exists(path)) GTEST_SKIP() << "there is no " << path;
+    const Model gguf = read_gguf(path);
+    const model::StringArray tokens = read_string_array(gguf, "tokenizer.ggml.tokens");
+    const std::vector<float> scores = read_real_array(gguf, "tokenizer.ggml.scores");
+    const std::vector<std::int32_t> types = read_whole_array(gguf, "tokenizer.ggml.token_type");
+    ASSERT_EQ(tokens.size(), 512U);
+    ASSERT_EQ(scores.size(), 512U);
+    ASSERT_EQ(types.size(), 512U);
+    EXPECT_EQ(tokens[0], "<unk>");
+    EXPECT_EQ(tokens[3], "<0x00>");
+    EXPECT_EQ(tokens[259], "\xE2\x96\x81t");
+    EXPECT_EQ(scores[262], -3);
+    EXPECT_EQ(types[2], 3);
+    EXPECT_EQ(types[258], 6);
+  }
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
