@@ -18,9 +18,9 @@
 #include <vector>
 
 #include "compare.hpp"
-#include "engine/checkpoint.hpp"
 #include "engine/decoder.hpp"
 #include "engine/kernels.hpp"
+#include "engine/llama_model.hpp"
 #include "engine/make_model.hpp"
 #include "engine/thread_pool.hpp"
 #include "tapedeck/tapedeck.hpp"
@@ -44,31 +44,31 @@ constexpr std::size_t kTokens = 32;  // of each talk
 /// Allocates the ordinary way: temporaries where they are needed, a cache that grows by resize.
 class PlainDecoder {
  public:
-  PlainDecoder(const Shape& shape, const Weights& weights, ThreadPool& pool)
-      : s_(shape), w_(weights), pool_(pool), keys_(shape.layers), values_(shape.layers) {}
+  PlainDecoder(const LlamaModel& model, ThreadPool& pool)
+      : s_(model.shape()),
+        w_(model.arrays()),
+        frequencies_(model.frequencies()),
+        pool_(pool),
+        keys_(s_.layers),
+        values_(s_.layers) {}
 
   std::vector<float> forward(TokenId token) {
-    const std::size_t position = keys_[0].size() / s_.kv_dim();
-    const auto embedding = w_.token_embedding.subspan(token * s_.dim, s_.dim);
-    std::vector<float> hidden(embedding.begin(), embedding.end());
-    std::vector<float> rotation(s_.head_size());
-    rotation_at(rotation, position);
+    const std::size_t position = keys_[0].size() / s_.key_dim();
+    std::vector<float> hidden(s_.dim);
+    copy_row(hidden, w_.token_embedding, token);
+    std::vector<float> rotation(s_.key_head());
+    rotation_at(rotation, frequencies_, position);
     for (std::size_t layer = 0; layer < s_.layers; ++layer) {
       attention(layer, position, hidden, rotation);
       feed_forward(layer, hidden);
     }
-    rmsnorm(hidden, hidden, w_.final_norm);
+    rmsnorm(hidden, hidden, w_.final_norm, s_.norm_epsilon);
     std::vector<float> logits(s_.vocab);
     matmul(pool_, logits, hidden, w_.classifier);
     return logits;
   }
 
  private:
-  [[nodiscard]] std::span<const float> part(std::span<const float> all, std::size_t layer) const {
-    const std::size_t size = all.size() / s_.layers;
-    return all.subspan(layer * size, size);
-  }
-
   static std::span<float> grow(std::vector<float>& cache, std::size_t by) {
     cache.resize(cache.size() + by);
     return std::span(cache).last(by);
@@ -77,45 +77,47 @@ class PlainDecoder {
   void attention(std::size_t layer, std::size_t position, std::span<float> hidden,
                  std::span<const float> rotation) {
     std::vector<float> normed(s_.dim);
-    rmsnorm(normed, hidden, part(w_.attention_norm, layer));
-    std::vector<float> query(s_.dim);
-    const std::span<float> key = grow(keys_[layer], s_.kv_dim());
-    const std::span<float> value = grow(values_[layer], s_.kv_dim());
-    matmul(pool_, query, normed, part(w_.wq, layer));
-    matmul(pool_, key, normed, part(w_.wk, layer));
-    matmul(pool_, value, normed, part(w_.wv, layer));
+    rmsnorm(normed, hidden, w_.layers[layer].attention_norm, s_.norm_epsilon);
+    std::vector<float> query(s_.query_dim());
+    const std::span<float> key = grow(keys_[layer], s_.key_dim());
+    const std::span<float> value = grow(values_[layer], s_.value_dim());
+    matmul(pool_, query, normed, w_.layers[layer].query);
+    matmul(pool_, key, normed, w_.layers[layer].key);
+    matmul(pool_, value, normed, w_.layers[layer].value);
     rotate(query, rotation);
     rotate(key, rotation);
     std::vector<float> scores(s_.heads * (position + 1));
-    std::vector<float> mixed(s_.dim);
+    std::vector<float> mixed(s_.mixed_dim());
     attend(pool_, mixed, query, scores,
            {.keys = keys_[layer].data(),
             .values = values_[layer].data(),
-            .stride = s_.kv_dim(),
+            .key_stride = s_.key_dim(),
+            .value_stride = s_.value_dim(),
             .positions = position + 1},
            {.heads = s_.heads, .kv_heads = s_.kv_heads});
     std::vector<float> out(s_.dim);
-    matmul(pool_, out, mixed, part(w_.wo, layer));
+    matmul(pool_, out, mixed, w_.layers[layer].attention_out);
     add(hidden, out);
   }
 
   void feed_forward(std::size_t layer, std::span<float> hidden) {
     std::vector<float> normed(s_.dim);
-    rmsnorm(normed, hidden, part(w_.ffn_norm, layer));
+    rmsnorm(normed, hidden, w_.layers[layer].ffn_norm, s_.norm_epsilon);
     std::vector<float> gate(s_.ffn);
     std::vector<float> up(s_.ffn);
-    matmul(pool_, gate, normed, part(w_.w1, layer));
-    matmul(pool_, up, normed, part(w_.w3, layer));
+    matmul(pool_, gate, normed, w_.layers[layer].gate);
+    matmul(pool_, up, normed, w_.layers[layer].up);
     swiglu(gate, up);
     std::vector<float> out(s_.dim);
-    matmul(pool_, out, gate, part(w_.w2, layer));
+    matmul(pool_, out, gate, w_.layers[layer].down);
     add(hidden, out);
   }
 
-  Shape s_;
-  Weights w_;
+  const Shape& s_;
+  const LlamaWeights& w_;
+  std::span<const float> frequencies_;
   ThreadPool& pool_;
-  std::vector<std::vector<float>> keys_;  // by layer: [position][kv_dim]
+  std::vector<std::vector<float>> keys_;  // by layer: [position][key_dim]
   std::vector<std::vector<float>> values_;
 };
 
@@ -134,17 +136,17 @@ void talk(Decoder& decoder, Each each) {
 }
 
 template <class Each>
-void plain_talk(const Weights& weights, ThreadPool& pool, Each each) {
-  PlainDecoder decoder(kShape, weights, pool);
+void plain_talk(const LlamaModel& model, ThreadPool& pool, Each each) {
+  PlainDecoder decoder(model, pool);
   for (std::size_t position = 0; position < kTokens; ++position) {
     each(position, decoder.forward(token_at(position)));
   }
 }
 
 // Only decoders that compute the same may be compared: to the last bit.
-void check_same(Decoder& decoder, const Weights& weights, ThreadPool& pool) {
+void check_same(Decoder& decoder, const LlamaModel& model, ThreadPool& pool) {
   std::vector<std::vector<float>> expected;
-  plain_talk(weights, pool, [&](std::size_t, std::vector<float> logits) {
+  plain_talk(model, pool, [&](std::size_t, std::vector<float> logits) {
     expected.push_back(std::move(logits));
   });
   talk(decoder, [&](std::size_t position, std::span<const float> logits) {
@@ -181,34 +183,36 @@ class TemporaryDirectory {
   std::filesystem::path path_;
 };
 
-/// The made model on a layout that is resident, and its decoder.
+/// The made model on a layout, all of it resident, and its decoder.
 class Engine {
  public:
-  Engine() { check_same(decoder, weights, pool); }
+  Engine() { check_same(decoder, model_, pool); }
+
+  [[nodiscard]] const LlamaModel& model() const { return model_; }
+  static unsigned threads() { return std::max(1U, std::thread::hardware_concurrency()); }
 
  private:
-  static Checkpoint made_in(const std::filesystem::path& directory) {
-    const std::filesystem::path path = directory / "made.bin";
+  static std::filesystem::path make_in(const std::filesystem::path& directory) {
+    std::filesystem::path path = directory / "made.bin";
     const std::atomic<bool> stop{false};
     (void)make_model(path, kShape, 1, stop);
-    return Checkpoint(path);
+    return path;
   }
-  static Layout& warm(Layout& layout) {
-    (void)layout.scratch().warm();
-    (void)layout.history().warm();
-    return layout;
+  Layout& warm() {
+    (void)model_.weights().warm();
+    (void)layout_.scratch().warm();
+    (void)layout_.history().warm();
+    return layout_;
   }
 
   TemporaryDirectory directory_;
-  Checkpoint checkpoint_ = made_in(directory_.path());
-  Layout layout_{checkpoint_.plan(), checkpoint_.options()};
+  // Into memory of its own: the page cache is no matter here.
+  LlamaModel model_{make_in(directory_.path()), {.way = Way::read}};
+  Layout layout_{model_.plan(), model_.options()};
 
  public:
   ThreadPool pool{threads()};
-  Weights weights = checkpoint_.load(warm(layout_));
-  Decoder decoder{kShape, weights, layout_, pool};
-
-  static unsigned threads() { return std::max(1U, std::thread::hardware_concurrency()); }
+  Decoder decoder{model_, warm(), pool};
 };
 
 Engine& engine_once() {
@@ -239,7 +243,7 @@ void use(std::size_t, std::span<const float> logits) { benchmark::DoNotOptimize(
 
 int main(int argc, char** argv) {
   add_row("decode/layout", [](Engine& engine) { talk(engine.decoder, use); });
-  add_row("decode/vectors", [](Engine& engine) { plain_talk(engine.weights, engine.pool, use); });
+  add_row("decode/vectors", [](Engine& engine) { plain_talk(engine.model(), engine.pool, use); });
   const std::vector<compare::Claim> claims{
       compare::no_slower("decode/layout", "decode/vectors"),
       compare::figure_at_most("decode/layout", 0, "faults"),

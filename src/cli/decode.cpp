@@ -4,6 +4,9 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -11,8 +14,9 @@
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/output.hpp"
-#include "engine/checkpoint.hpp"
+#include "engine/arrival.hpp"
 #include "engine/decoder.hpp"
+#include "engine/llama_model.hpp"
 #include "engine/make_model.hpp"
 #include "engine/sampler.hpp"
 #include "engine/talk.hpp"
@@ -24,13 +28,15 @@ namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
 
 constexpr unsigned kMostThreads = 1024;
+constexpr std::size_t kUsualPositions = 256;
 constexpr int kPipeClosed = 141;  // as if SIGPIPE had ended it
 
 struct DecodeArguments {
   std::string model;
   std::string tokenizer;
   std::vector<std::string> prompts;
-  std::size_t positions = 256;
+  std::optional<std::size_t> positions;
+  Way way = Way::automatic;
   float temperature = 0;
   std::uint64_t seed = 1;
   unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads);
@@ -38,13 +44,21 @@ struct DecodeArguments {
   bool stat = false;
 };
 
-std::filesystem::path tokenizer_for(const DecodeArguments& arguments) {
-  if (!arguments.tokenizer.empty()) return arguments.tokenizer;
-  std::filesystem::path beside = engine::tokenizer_beside(arguments.model);
+// The one that was given, the one in the file, or the one beside it.
+engine::Tokenizer tokenizer_for(const DecodeArguments& arguments, const engine::LlamaModel& model) {
+  const std::size_t vocab = model.shape().vocab;
+  if (!arguments.tokenizer.empty()) return {arguments.tokenizer, vocab};
+  if (model.model().format == ModelFormat::gguf) return {model.model(), vocab};
+  const std::filesystem::path beside = engine::tokenizer_beside(arguments.model);
   if (os::facts(beside).error == ENOENT) {
     throw InvalidArgument("no tokenizer: there is no " + beside.string(), "give --tokenizer FILE");
   }
-  return beside;
+  return {beside, vocab};
+}
+
+// Of a conversation, for `positions_for`.
+std::size_t positions_asked(const DecodeArguments& arguments, const engine::Shape& shape) {
+  return arguments.positions.value_or(std::min(kUsualPositions, shape.seq_len));
 }
 
 void check_warm(const std::string& tape, const WarmResult& warmed) {
@@ -72,17 +86,21 @@ class Printer {
   Printer(const DecodeArguments& arguments, const engine::Tokenizer& tokenizer, Layout& layout)
       : tokenizer_(tokenizer), layout_(layout), ids_(arguments.ids), live_(arguments.stat) {}
 
+  // The first token is BOS, which has no text, or the prompt's first where a model has no BOS.
   void begin(engine::TokenId first) {
-    if (ids_) reading_ = output_.write(fmt::format_int(first).c_str());
+    if (ids_) {
+      reading_ = output_.write(fmt::format_int(first).c_str());
+    } else {
+      print(std::nullopt, first);
+    }
   }
 
   bool add(engine::TokenId previous, engine::TokenId token) {
     live_.make_way();
     if (ids_) {
       reading_ = output_.write(fmt::format(" {}", token));
-    } else if (token != engine::kBos) {
-      const std::string_view piece = tokenizer_.decode(previous, token);
-      if (is_text(piece)) reading_ = output_.write(piece);
+    } else {
+      print(previous, token);
     }
     live_.show(layout_.stat());
     return reading_;
@@ -97,6 +115,12 @@ class Printer {
   [[nodiscard]] bool reading() const noexcept { return reading_; }
 
  private:
+  void print(std::optional<engine::TokenId> previous, engine::TokenId token) {
+    if (tokenizer_.is_end(token)) return;
+    const std::string_view piece = tokenizer_.decode(previous, token);
+    if (is_text(piece)) reading_ = output_.write(piece);
+  }
+
   const engine::Tokenizer& tokenizer_;
   Layout& layout_;
   bool ids_;
@@ -105,43 +129,71 @@ class Printer {
   LiveStat live_;
 };
 
-int decode(const DecodeArguments& arguments) {
-  const engine::Checkpoint checkpoint(arguments.model);
-  const engine::Shape& shape = checkpoint.shape();
-  const engine::Tokenizer tokenizer(tokenizer_for(arguments), shape.vocab);
-  std::vector<std::vector<engine::TokenId>> prompts;
-  std::size_t longest = 0;  // of all conversations, in tokens
-  for (const std::string& prompt : arguments.prompts) {
-    prompts.push_back(tokenizer.encode(prompt));
-    // All of them, before the first is answered.
-    longest =
-        std::max(longest, engine::positions_for(shape, prompts.back().size(), arguments.positions));
-  }
-  engine::Sampler sampler(arguments.temperature, arguments.seed);
+struct Prompts {
+  std::vector<std::vector<engine::TokenId>> tokens;
+  std::size_t longest = 0;  ///< Of all conversations, in tokens.
+};
 
-  // Reserved for the longest talk the model takes, and committed for the one that was asked for.
-  LayoutOptions options = checkpoint.options(longest);
+// All of them, before the first is answered.
+Prompts encode(const DecodeArguments& arguments, const engine::Tokenizer& tokenizer,
+               const engine::Shape& shape) {
+  Prompts prompts;
+  for (const std::string& prompt : arguments.prompts) {
+    prompts.tokens.push_back(tokenizer.encode(prompt));
+    prompts.longest =
+        std::max(prompts.longest, engine::positions_for(shape, prompts.tokens.back().size(),
+                                                        positions_asked(arguments, shape)));
+  }
+  return prompts;
+}
+
+// Reserved for the longest talk the model is made for, and committed for the one that was asked
+// for.
+LayoutOptions layout_options(const engine::LlamaModel& model, std::size_t longest) {
+  LayoutOptions options = model.options(longest);
   options.commit = Commit::with_talks;
   options.growth_step = 1;
-  Layout layout(checkpoint.plan(), std::move(options));
-  layout.prepare(0, longest);
+  return options;
+}
+
+// Stops a warm that is interrupted.
+WarmJobOptions until(const std::atomic<bool>& stop) {
+  const std::stop_source source;
+  return {.stop = source.get_token(), .progress = [&stop, source](const WarmJobProgress&) {
+            if (stop) source.request_stop();
+          }};
+}
+
+int decode(const DecodeArguments& arguments) {
+  engine::LlamaModel model(arguments.model, {.way = arguments.way});
+  const engine::Shape& shape = model.shape();
+  const engine::Tokenizer tokenizer = tokenizer_for(arguments, model);
+  const Prompts prompts = encode(arguments, tokenizer, shape);
+  engine::Sampler sampler(arguments.temperature, arguments.seed);
+
+  Layout layout(model.plan(std::max(prompts.longest, shape.seq_len)),
+                layout_options(model, prompts.longest));
+  layout.prepare(0, prompts.longest);
   engine::ThreadPool pool(arguments.threads);
-  engine::Decoder decoder(shape, checkpoint.load(layout), layout, pool);
+  engine::Decoder decoder(model, layout, pool);
+  const std::atomic<bool>& stop = stop_on_interrupt();
+  const engine::Arrival arrival(model, decoder, until(stop));
   // So that the first token costs what the others do.
   check_warm("scratch", layout.scratch().warm());
   check_warm("history", layout.warm(0));
 
-  const std::atomic<bool>& stop = stop_on_interrupt();
   Printer printer(arguments, tokenizer, layout);
   const engine::OnToken print = [&](engine::TokenId previous, engine::TokenId token) {
     return printer.add(previous, token);
   };
   std::size_t passes = 0;
   const auto start = std::chrono::steady_clock::now();
-  for (const std::vector<engine::TokenId>& prompt : prompts) {
+  for (const std::vector<engine::TokenId>& prompt : prompts.tokens) {
     layout.clear_talk();  // the last one stays, for the statistics
     printer.begin(prompt[0]);
-    passes += engine::hold_talk(decoder, sampler, prompt, arguments.positions, stop, print).passes;
+    passes += engine::hold_talk(decoder, sampler, prompt, positions_asked(arguments, shape),
+                                tokenizer.ends(), stop, print)
+                  .passes;
     printer.end();
     if (stop || !printer.reading()) break;
   }
@@ -156,11 +208,16 @@ int decode(const DecodeArguments& arguments) {
 }  // namespace
 
 Command add_decode(CLI::App& program) {
-  CLI::App* command = program.add_subcommand("decode", "Continues prompts with a llama2.c model.");
+  CLI::App* command =
+      program.add_subcommand("decode", "Continues prompts with a Llama model of GGUF or llama2.c.");
   auto arguments = std::make_shared<DecodeArguments>();
   DecodeArguments& a = *arguments;
-  command->add_option("MODEL", a.model, "llama2.c checkpoint, version 0")->required();
-  command->add_option("--tokenizer", a.tokenizer, "Its tokenizer [MODEL.tokenizer]");
+  command
+      ->add_option("MODEL", a.model,
+                   "GGUF file (f32, f16, bf16, q8_0), or llama2.c checkpoint, version 0")
+      ->required();
+  command->add_option("--tokenizer", a.tokenizer,
+                      "A tokenizer file of llama2.c [the one in a GGUF file; MODEL.tokenizer]");
   // Taken as it is, whatever brackets or dashes it has; each one is a conversation.
   command
       ->add_option_function<std::string>(
@@ -168,10 +225,18 @@ Command add_decode(CLI::App& program) {
           "What to continue; may be given several times: conversations, one after the other")
       ->trigger_on_parse();
   command
-      ->add_option("-n,--positions", a.positions,
-                   "Tokens of a conversation, the prompt's too; 0: as many as the model takes")
-      ->check(whole_number())
-      ->capture_default_str();
+      ->add_option(
+          "-n,--positions", a.positions,
+          "Tokens of a conversation, the prompt's too; 0: as many as the model is made for."
+          " A GGUF model is given more than that, where more are asked for"
+          " [256, or what it is made for]")
+      ->check(whole_number());
+  command->add_option("--way", a.way, "How the weights are brought in: mapped, or read into memory")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Way>{{"automatic", Way::automatic},
+                                                                     {"map", Way::map},
+                                                                     {"read", Way::read},
+                                                                     {"direct", Way::direct}}))
+      ->option_text("automatic|map|read|direct");
   command->add_option("--temperature", a.temperature, "0: always the best token")
       ->capture_default_str();
   command->add_option("--seed", a.seed, "Of the sampling")
@@ -185,7 +250,11 @@ Command add_decode(CLI::App& program) {
   command->add_flag("--stat", a.stat, "Show where the memory stands");
   return {command, [arguments] {
             if (arguments->prompts.empty()) arguments->prompts.emplace_back();
-            return decode(*arguments);
+            try {
+              return decode(*arguments);
+            } catch (const engine::ArrivalStopped&) {
+              return kInterrupted;  // nobody else stops it
+            }
           }};
 }
 

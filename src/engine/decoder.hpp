@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
-#include "engine/shape.hpp"
+#include "engine/llama_model.hpp"
 #include "engine/takes.hpp"
 #include "engine/thread_pool.hpp"
 #include "tapedeck/base/abi.hpp"
@@ -23,18 +25,22 @@ namespace tapedeck::inline TAPEDECK_ABI::engine {
 ///
 /// Thread-safety: the layout's writer.
 ///
-///     Decoder decoder(checkpoint.shape(), checkpoint.load(layout), layout, pool);
+///     Decoder decoder(model, layout, pool);
 ///     layout.prepare(0, 1);
 ///     std::span<float> logits = decoder.forward(kBos);
 ///     TokenId next = sampler.choose(logits);
 ///     layout.clear_pass();
 class Decoder {
  public:
-  /// All arguments but the shape and the spans must outlive the decoder.
+  /// All arguments must outlive the decoder.
   /// @pre talk < layout.talks()
   /// @throws InvalidArgument where the layout's plan has no K and V of some layer.
-  Decoder(const Shape& shape, const Weights& weights, Layout& layout, ThreadPool& pool,
-          std::size_t talk = 0);
+  Decoder(const LlamaModel& model, Layout& layout, ThreadPool& pool, std::size_t talk = 0);
+
+  /// Calls `ready` in the next pass before each part of the model (`LlamaModel::tensors_of`) is
+  /// used: weights may be arriving while it computes. What it throws, `forward` throws, and the
+  /// talk is as it was. Once a pass is through it is called no more.
+  void before_parts(std::function<void(std::size_t part)> ready) { ready_ = std::move(ready); }
 
   /// Runs the model over one token, at the next position of the talk. The logits of the token that
   /// follows lie on scratch, until `layout.clear_pass()`.
@@ -52,20 +58,26 @@ class Decoder {
 
  private:
   struct Pass;
-  /// [position][kv_dim] each.
+  /// [position][key_dim], and [position][value_dim].
   struct Cache {
     std::span<float> keys;
     std::span<float> values;
   };
 
+  void wait_for(std::size_t part) const {
+    if (ready_) [[unlikely]]
+      ready_(part);
+  }
   void run_layer(std::size_t layer, const Pass& pass);
 
-  Shape shape_;
-  Weights weights_;
+  const Shape& shape_;
+  const LlamaWeights& weights_;
+  std::span<const float> frequencies_;
   Layout& layout_;
   ThreadPool& pool_;
   std::size_t talk_;
   std::vector<Cache> caches_;  // by layer
+  std::function<void(std::size_t)> ready_;
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::engine

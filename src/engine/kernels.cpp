@@ -2,14 +2,20 @@
 #include "engine/kernels.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cassert>
 #include <cmath>
+
+#include "engine/unpack.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 namespace {
 
-constexpr float kNormEpsilon = 1e-5F;
-constexpr float kRotaryTheta = 10000.0F;
 constexpr std::size_t kRowsAtOnce = 4;
+// Of a row, so many elements are unpacked and summed at a time, whatever the type: so all types sum
+// in the same order. What is unpacked of some rows fits in the first cache.
+constexpr std::size_t kPiece = 512;
+using Room = std::array<float, kPiece>;
 
 float dot(const float* a, const float* b, std::size_t n) noexcept {
   float sum = 0;
@@ -19,11 +25,13 @@ float dot(const float* a, const float* b, std::size_t n) noexcept {
 }
 
 // Four rows share each load of x, and their sums do not wait for each other.
-void dot_four_rows(float* out, const float* rows, const float* x, std::size_t n) noexcept {
-  const float* const a = rows;
-  const float* const b = rows + n;
-  const float* const c = rows + 2 * n;
-  const float* const d = rows + 3 * n;
+void add_dots(std::array<float, kRowsAtOnce>& sums,
+              const std::array<const float*, kRowsAtOnce>& rows, const float* x,
+              std::size_t n) noexcept {
+  const float* const a = rows[0];
+  const float* const b = rows[1];
+  const float* const c = rows[2];
+  const float* const d = rows[3];
   float sum_a = 0;
   float sum_b = 0;
   float sum_c = 0;
@@ -35,58 +43,145 @@ void dot_four_rows(float* out, const float* rows, const float* x, std::size_t n)
     sum_c += c[i] * x[i];
     sum_d += d[i] * x[i];
   }
-  out[0] = sum_a;
-  out[1] = sum_b;
-  out[2] = sum_c;
-  out[3] = sum_d;
+  sums[0] += sum_a;
+  sums[1] += sum_b;
+  sums[2] += sum_c;
+  sums[3] += sum_d;
 }
 
-void attend_head(float* mixed, const float* query, std::span<float> scores,
-                 const CachedLayer& cached, std::size_t kv_offset, std::size_t size) noexcept {
-  const float scale = 1.0F / std::sqrt(static_cast<float>(size));
+// Elements of a row, from `begin` on: where they are, or unpacked into `room`.
+template <class Stored>
+const float* floats_of(const Stored* row, std::size_t begin, std::size_t n, Room& room) noexcept {
+  unpack(row + begin / kElementsOf<Stored>, n, room.data());
+  return room.data();
+}
+const float* floats_of(const float* row, std::size_t begin, std::size_t, Room&) noexcept {
+  return row + begin;
+}
+
+/// The rows of a matrix, as what they are stored in.
+template <class Stored>
+class Rows {
+ public:
+  explicit Rows(const Matrix& matrix) noexcept
+      : first_(reinterpret_cast<const Stored*>(matrix.bytes.data())),
+        stride_(matrix.columns / kElementsOf<Stored>) {}
+
+  [[nodiscard]] const Stored* operator[](std::size_t row) const noexcept {
+    return first_ + row * stride_;
+  }
+
+  // Rows [begin, end) of matrix * x.
+  void multiply(std::span<float> out, std::span<const float> x, std::size_t begin,
+                std::size_t end) const noexcept {
+    std::size_t row = begin;
+    for (; row + kRowsAtOnce <= end; row += kRowsAtOnce) multiply_four(&out[row], x, row);
+    for (; row < end; ++row) out[row] = multiply_one(x, row);
+  }
+
+ private:
+  void multiply_four(float* out, std::span<const float> x, std::size_t row) const noexcept {
+    std::array<Room, kRowsAtOnce> rooms;
+    std::array<float, kRowsAtOnce> sums{};
+    for (std::size_t at = 0; at < x.size(); at += kPiece) {
+      const std::size_t n = std::min(kPiece, x.size() - at);
+      std::array<const float*, kRowsAtOnce> rows{};
+      for (std::size_t i = 0; i < kRowsAtOnce; ++i) {
+        rows[i] = floats_of((*this)[row + i], at, n, rooms[i]);
+      }
+      add_dots(sums, rows, &x[at], n);
+    }
+    std::copy(sums.begin(), sums.end(), out);
+  }
+
+  [[nodiscard]] float multiply_one(std::span<const float> x, std::size_t row) const noexcept {
+    Room room;
+    float sum = 0;
+    for (std::size_t at = 0; at < x.size(); at += kPiece) {
+      const std::size_t n = std::min(kPiece, x.size() - at);
+      sum += dot(floats_of((*this)[row], at, n, room), &x[at], n);
+    }
+    return sum;
+  }
+
+  const Stored* first_;
+  std::size_t stride_;
+};
+
+// Calls `use` with the matrix's rows.
+template <class Use>
+void with_rows(const Matrix& matrix, Use use) noexcept {
+  switch (matrix.dtype) {
+    case DType::f32:
+      return use(Rows<float>(matrix));
+    case DType::f16:
+      return use(Rows<Float16>(matrix));
+    case DType::bf16:
+      return use(Rows<BFloat16>(matrix));
+    case DType::q8_0:
+      return use(Rows<Q8Block>(matrix));
+    default:
+      assert(false);  // no type of kMatrixTypes
+  }
+}
+
+// One query head, which reads the KV head `kv_head`.
+void attend_head(std::span<float> mixed, std::span<const float> query, std::span<float> scores,
+                 const CachedLayer& cached, std::size_t kv_head) noexcept {
+  const float scale = 1.0F / std::sqrt(static_cast<float>(query.size()));
+  const float* const keys = cached.keys + kv_head * query.size();
   for (std::size_t p = 0; p < scores.size(); ++p) {
-    scores[p] = dot(query, cached.keys + p * cached.stride + kv_offset, size) * scale;
+    scores[p] = dot(query.data(), keys + p * cached.key_stride, query.size()) * scale;
   }
   softmax(scores);
-  std::fill_n(mixed, size, 0.0F);
+  std::fill(mixed.begin(), mixed.end(), 0.0F);
+  const float* const values = cached.values + kv_head * mixed.size();
   for (std::size_t p = 0; p < scores.size(); ++p) {
-    const float* const value = cached.values + p * cached.stride + kv_offset;
+    const float* const value = values + p * cached.value_stride;
     const float weight = scores[p];
 #pragma omp simd
-    for (std::size_t i = 0; i < size; ++i) mixed[i] += weight * value[i];
+    for (std::size_t i = 0; i < mixed.size(); ++i) mixed[i] += weight * value[i];
   }
 }
 
 }  // namespace
 
-void rmsnorm(std::span<float> out, std::span<const float> x,
-             std::span<const float> weight) noexcept {
+void rmsnorm(std::span<float> out, std::span<const float> x, std::span<const float> weight,
+             float epsilon) noexcept {
   const float mean_square = dot(x.data(), x.data(), x.size()) / static_cast<float>(x.size());
-  const float scale = 1.0F / std::sqrt(mean_square + kNormEpsilon);
+  const float scale = 1.0F / std::sqrt(mean_square + epsilon);
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = weight[i] * (scale * x[i]);
 }
 
 void matmul(ThreadPool& pool, std::span<float> out, std::span<const float> x,
-            std::span<const float> matrix) noexcept {
-  const std::size_t n = x.size();
+            const Matrix& matrix) noexcept {
+  assert(matrix.rows == out.size() && matrix.columns == x.size());
   // Parts are whole blocks of rows, so that a row is summed alike on any number of threads.
   const std::size_t blocks = (out.size() + kRowsAtOnce - 1) / kRowsAtOnce;
-  pool.split(blocks, kRowsAtOnce * n, [&](std::size_t begin, std::size_t end) noexcept {
-    std::size_t row = begin * kRowsAtOnce;
-    const std::size_t last = std::min(end * kRowsAtOnce, out.size());
-    for (; row + kRowsAtOnce <= last; row += kRowsAtOnce) {
-      dot_four_rows(&out[row], &matrix[row * n], x.data(), n);
-    }
-    for (; row < last; ++row) out[row] = dot(&matrix[row * n], x.data(), n);
+  with_rows(matrix, [&](const auto& rows) {
+    pool.split(blocks, kRowsAtOnce * x.size(), [&](std::size_t begin, std::size_t end) noexcept {
+      rows.multiply(out, x, begin * kRowsAtOnce, std::min(end * kRowsAtOnce, out.size()));
+    });
   });
 }
 
-void rotation_at(std::span<float> rotation, std::size_t position) noexcept {
-  for (std::size_t i = 0; i < rotation.size(); i += 2) {
-    const float turn = static_cast<float>(i) / static_cast<float>(rotation.size());
-    const float angle = static_cast<float>(position) / std::pow(kRotaryTheta, turn);
-    rotation[i] = std::cos(angle);
-    rotation[i + 1] = std::sin(angle);
+void copy_row(std::span<float> out, const Matrix& matrix, std::size_t row) noexcept {
+  assert(row < matrix.rows && out.size() == matrix.columns);
+  with_rows(matrix, [&](const auto& rows) {
+    Room room;
+    for (std::size_t at = 0; at < out.size(); at += kPiece) {
+      const std::size_t n = std::min(kPiece, out.size() - at);
+      std::copy_n(floats_of(rows[row], at, n, room), n, &out[at]);
+    }
+  });
+}
+
+void rotation_at(std::span<float> rotation, std::span<const float> frequencies,
+                 std::size_t position) noexcept {
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    const float angle = static_cast<float>(position) * frequencies[i];
+    rotation[2 * i] = std::cos(angle);
+    rotation[2 * i + 1] = std::sin(angle);
   }
 }
 
@@ -103,14 +198,15 @@ void rotate(std::span<float> x, std::span<const float> rotation) noexcept {
 
 void attend(ThreadPool& pool, std::span<float> mixed, std::span<const float> query,
             std::span<float> scores, const CachedLayer& cached, HeadCounts counts) noexcept {
-  const std::size_t size = query.size() / counts.heads;
+  const std::size_t key_size = query.size() / counts.heads;
+  const std::size_t value_size = mixed.size() / counts.heads;
   const std::size_t heads_per_kv = counts.heads / counts.kv_heads;
-  const std::size_t cost = 2 * size * cached.positions;
+  const std::size_t cost = (key_size + value_size) * cached.positions;
   pool.split(counts.heads, cost, [&](std::size_t begin, std::size_t end) noexcept {
     for (std::size_t head = begin; head < end; ++head) {
-      attend_head(&mixed[head * size], &query[head * size],
-                  scores.subspan(head * cached.positions, cached.positions), cached,
-                  head / heads_per_kv * size, size);
+      attend_head(
+          mixed.subspan(head * value_size, value_size), query.subspan(head * key_size, key_size),
+          scores.subspan(head * cached.positions, cached.positions), cached, head / heads_per_kv);
     }
   });
 }

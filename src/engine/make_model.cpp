@@ -15,8 +15,10 @@
 #include "base/on_failure.hpp"
 #include "engine/random.hpp"
 #include "engine/tokenizer.hpp"
+#include "model/llama2c.hpp"
 #include "os/file.hpp"
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
@@ -68,6 +70,17 @@ class NewFile {
   bool in_place_ = false;
 };
 
+model::Llama2cFigures figures_of(const Shape& shape) noexcept {
+  return {.dim = shape.dim,
+          .ffn = shape.ffn,
+          .layers = shape.layers,
+          .heads = shape.heads,
+          .kv_heads = shape.kv_heads,
+          .vocabulary = shape.vocab,
+          .context = shape.seq_len,
+          .own_classifier = shape.own_classifier};
+}
+
 void check(const std::filesystem::path& out, const Shape& shape) {
   if (const auto fault = find_fault(shape)) throw InvalidArgument("no model: " + fault->text);
   if (shape.vocab < kFirstPiece) {
@@ -86,14 +99,14 @@ void check(const std::filesystem::path& out, const Shape& shape) {
 }
 
 // Norms near 1; matrices such that what goes in with a mean square of 1 comes out so.
-void fill(std::span<float> chunk, const Tensor& tensor, Random& random) {
-  if (tensor.place == nullptr) {
+void fill(std::span<float> chunk, const model::Llama2cArray& array, Random& random) {
+  if (array.kind == ParameterKind::other) {
     std::fill(chunk.begin(), chunk.end(), 0.0F);
     return;
   }
-  const bool norm = tensor.rows == 1;
+  const bool norm = array.kind == ParameterKind::norm;
   const float middle = norm ? 1.0F : 0.0F;
-  const float reach = norm ? 0.1F : std::sqrt(3.0F / static_cast<float>(tensor.columns));
+  const float reach = norm ? 0.1F : std::sqrt(3.0F / static_cast<float>(array.columns));
   for (float& value : chunk) value = middle + reach * (2 * random.unit() - 1);
 }
 
@@ -106,16 +119,16 @@ bool write_weights(NewFile& file, const Shape& shape, std::uint64_t seed,
                              as_int(shape.layers),   as_int(shape.heads),
                              as_int(shape.kv_heads), shape.own_classifier ? -vocab : vocab,
                              as_int(shape.seq_len)};
-  static_assert(sizeof header == kHeaderBytes);
+  static_assert(sizeof header == model::kLlama2cHeader);
   file.write(std::as_bytes(std::span(header)));
   Random random(seed);
   std::vector<float> buffer(kChunkFloats);
-  for (const Tensor& tensor : tensors(shape)) {
-    std::size_t left = *tensor.bytes() / sizeof(float);
+  for (const model::Llama2cArray& array : model::llama2c_arrays(figures_of(shape))) {
+    std::size_t left = *array.bytes() / sizeof(float);
     while (left != 0) {
       if (stop.load(std::memory_order_relaxed)) return false;
       const std::span<float> chunk = std::span(buffer).first(std::min(left, buffer.size()));
-      fill(chunk, tensor, random);
+      fill(chunk, array, random);
       file.write(std::as_bytes(chunk));
       left -= chunk.size();
     }
@@ -187,6 +200,16 @@ std::filesystem::path tokenizer_beside(const std::filesystem::path& model) {
   std::filesystem::path path = model;
   path += ".tokenizer";
   return path;
+}
+
+std::optional<std::uint64_t> file_bytes(const Shape& shape) noexcept {
+  std::optional<std::uint64_t> sum = model::kLlama2cHeader;
+  for (const model::Llama2cArray& array : model::llama2c_arrays(figures_of(shape))) {
+    const std::optional<std::uint64_t> bytes = array.bytes();
+    if (sum && bytes) sum = checked_add(*sum, *bytes);
+    if (!sum || !bytes) return std::nullopt;
+  }
+  return sum;
 }
 
 bool make_model(const std::filesystem::path& out, const Shape& shape, std::uint64_t seed,

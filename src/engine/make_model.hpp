@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "engine/shape.hpp"
 #include "tapedeck/base/abi.hpp"
@@ -13,6 +14,9 @@ namespace tapedeck::inline TAPEDECK_ABI::engine {
 
 /// Where a made model's tokenizer lies: beside it.
 [[nodiscard]] std::filesystem::path tokenizer_beside(const std::filesystem::path& model);
+
+/// Of a checkpoint; nothing where they do not fit.
+[[nodiscard]] std::optional<std::uint64_t> file_bytes(const Shape& shape) noexcept;
 
 /// Writes a llama2.c checkpoint with random weights, and its tokenizer to `tokenizer_beside(out)`:
 /// the same for the same shape and seed. Files of these names are replaced. Both are there in the

@@ -44,7 +44,7 @@ struct TokenTakes {
 template <class AnyTape>
 [[nodiscard]] TokenTakes take_token(AnyTape& scratch, const Shape& s) {
   return {.hidden = scratch.template take<float>(s.dim),
-          .rotation = scratch.template take<float>(s.head_size()),
+          .rotation = scratch.template take<float>(s.key_head()),
           .logits = scratch.template take<float>(s.vocab)};
 }
 
@@ -63,9 +63,9 @@ struct LayerTakes {
 template <class AnyTape>
 [[nodiscard]] LayerTakes take_layer(AnyTape& scratch, const Shape& s, std::size_t positions) {
   return {.normed = scratch.template take<float>(s.dim),
-          .query = scratch.template take<float>(s.dim),
+          .query = scratch.template take<float>(s.query_dim()),
           .scores = scratch.template take<float>(s.heads * positions),
-          .mixed = scratch.template take<float>(s.dim),
+          .mixed = scratch.template take<float>(s.mixed_dim()),
           .out = scratch.template take<float>(s.dim),
           .gate = scratch.template take<float>(s.ffn),
           .up = scratch.template take<float>(s.ffn)};

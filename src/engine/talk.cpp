@@ -1,17 +1,28 @@
 #include "engine/talk.hpp"
 
+#include <algorithm>
 #include <cassert>
+#include <limits>
 #include <string>
 
-#include "engine/tokenizer.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 
+namespace {
+
+constexpr std::size_t kMostPositions = std::numeric_limits<std::int32_t>::max();
+
+}  // namespace
+
 std::size_t positions_for(const Shape& shape, std::size_t prompt_tokens, std::size_t asked) {
   if (prompt_tokens == 0) throw InvalidArgument("a prompt of no tokens", "begin it with BOS");
-  const bool all = asked == 0 || asked >= shape.seq_len;
+  const bool all = asked == 0 || (asked >= shape.seq_len && !shape.longer_talks);
   const std::size_t positions = all ? shape.seq_len : asked;
+  if (positions > kMostPositions) {
+    throw InvalidArgument("a talk of " + std::to_string(positions) + " tokens",
+                          "no model makes sense of so many");
+  }
   if (prompt_tokens > positions) {
     throw InvalidArgument("the prompt has " + std::to_string(prompt_tokens) + " tokens, and " +
                               (all ? "the model takes " : "the talk may have ") +
@@ -22,8 +33,8 @@ std::size_t positions_for(const Shape& shape, std::size_t prompt_tokens, std::si
 }
 
 TalkResult hold_talk(Decoder& decoder, Sampler& sampler, std::span<const TokenId> prompt,
-                     std::size_t positions, const std::atomic<bool>& stop,
-                     const OnToken& on_token) {
+                     std::size_t positions, std::span<const TokenId> ends,
+                     const std::atomic<bool>& stop, const OnToken& on_token) {
   const std::size_t limit = positions_for(decoder.shape(), prompt.size(), positions);
   assert(decoder.position() == 0);
   TokenId token = prompt[0];
@@ -34,7 +45,7 @@ TalkResult hold_talk(Decoder& decoder, Sampler& sampler, std::span<const TokenId
     const TokenId next = forced ? prompt[pass] : sampler.choose(logits);
     const bool go_on = on_token(token, next);
     decoder.layout().clear_pass();
-    if (next == kBos) return {TalkEnd::by_model, pass};
+    if (std::find(ends.begin(), ends.end(), next) != ends.end()) return {TalkEnd::by_model, pass};
     if (!go_on || stop.load(std::memory_order_relaxed)) return {TalkEnd::stopped, pass};
     token = next;
   }

@@ -14,8 +14,8 @@
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 
-/// Called with each token of a talk but the first, in order: what went before it, and it. BOS is
-/// the end and has no text. False stops the talk.
+/// Called with each token of a talk but the first, in order: what went before it, and it. A token
+/// that ends the talk has no text. False stops the talk.
 using OnToken = std::function<bool(TokenId previous, TokenId token)>;
 
 enum class TalkEnd : std::uint8_t { by_model, full, stopped };
@@ -25,20 +25,22 @@ struct TalkResult {
   std::size_t passes;  ///< Forward passes made.
 };
 
-/// How many positions a talk has, the prompt's included, as llama2.c counts: `asked`, or `seq_len`
-/// where that is 0 or more.
+/// How many positions a talk has, the prompt's included: `asked`, or `seq_len` where that is 0.
+/// More than `seq_len` are had only of a model that takes them (`Shape::longer_talks`); others stop
+/// there, as llama2.c does.
 /// @throws InvalidArgument where the prompt is empty, or does not fit.
 [[nodiscard]] std::size_t positions_for(const Shape& shape, std::size_t prompt_tokens,
                                         std::size_t asked);
 
-/// Runs the prompt through the model and goes on from there, until the model chooses BOS, the talk
-/// is full, or somebody stops it: `stop` is looked at after each token. Each pass is cleared when
-/// its token is out; clearing the talk is the caller's. Room is prepared before each token, which
-/// is nothing where it is there. Allocates nothing.
+/// Runs the prompt through the model and goes on from there, until a token of `ends` comes, the
+/// talk is full, or somebody stops it: `stop` is looked at after each token. Each pass is cleared
+/// when its token is out; clearing the talk is the caller's. Room is prepared before each token,
+/// which is nothing where it is there. Allocates nothing.
 /// @pre the talk is a new one.
 /// @throws InvalidArgument as `positions_for`; TapeFull.
 [[nodiscard]] TalkResult hold_talk(Decoder& decoder, Sampler& sampler,
                                    std::span<const TokenId> prompt, std::size_t positions,
-                                   const std::atomic<bool>& stop, const OnToken& on_token);
+                                   std::span<const TokenId> ends, const std::atomic<bool>& stop,
+                                   const OnToken& on_token);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::engine

@@ -3,7 +3,6 @@
 #include <cstring>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,20 +20,7 @@ constexpr std::uint64_t kMostLayers = 65'536;
 using Header = std::array<std::int32_t, kFields.size()>;
 static_assert(sizeof(Header) == kLlama2cHeader);
 
-struct Figures {
-  std::uint64_t dim = 0;
-  std::uint64_t ffn = 0;
-  std::uint64_t layers = 0;
-  std::uint64_t heads = 0;
-  std::uint64_t kv_heads = 0;
-  std::uint64_t vocabulary = 0;
-  std::uint64_t context = 0;
-  bool own_classifier = false;  ///< Said by a negative vocabulary.
-
-  [[nodiscard]] std::uint64_t head_size() const noexcept { return dim / heads; }
-};
-
-Figures figures_of(const Header& header) noexcept {
+Llama2cFigures figures_of(const Header& header) noexcept {
   const std::int64_t vocabulary = header[kVocabField];
   const auto figure = [&](std::size_t field) { return static_cast<std::uint64_t>(header[field]); };
   return {.dim = figure(0),
@@ -65,7 +51,7 @@ std::optional<Fault> find_fault(const Header& header) noexcept {
     if (header[field] == 0) return Fault{field, "is 0"};
     if (header[field] < 0 && field != kVocabField) return Fault{field, "is negative"};
   }
-  const Figures f = figures_of(header);
+  const Llama2cFigures f = figures_of(header);
   if (f.layers > kMostLayers) return Fault{2, "is more than any model has"};
   if (f.dim % f.heads != 0) return Fault{3, "does not divide dim"};
   if (f.head_size() % 2 != 0) return Fault{3, "makes heads of an odd size"};
@@ -73,38 +59,8 @@ std::optional<Fault> find_fault(const Header& header) noexcept {
   return std::nullopt;
 }
 
-/// One array of the file: [layers][rows][columns], of f32.
-struct Array {
-  std::string_view name;
-  std::uint64_t layers;
-  std::uint64_t rows;
-  std::uint64_t columns;
-  ParameterKind kind;
-};
-
-// In the order of the file. What is 0 in one dimension is not there.
-std::array<Array, 14> arrays_of(const Figures& f) noexcept {
-  using enum ParameterKind;
-  const std::uint64_t kv = f.kv_heads * f.head_size();
-  const std::uint64_t angles = f.head_size() / 2;
-  return {{{"token_embedding_table", 1, f.vocabulary, f.dim, embedding},
-           {"rms_att_weight", f.layers, 1, f.dim, norm},
-           {"wq", f.layers, f.dim, f.dim, matrix},
-           {"wk", f.layers, kv, f.dim, matrix},
-           {"wv", f.layers, kv, f.dim, matrix},
-           {"wo", f.layers, f.dim, f.dim, matrix},
-           {"rms_ffn_weight", f.layers, 1, f.dim, norm},
-           {"w1", f.layers, f.ffn, f.dim, matrix},
-           {"w2", f.layers, f.dim, f.ffn, matrix},
-           {"w3", f.layers, f.ffn, f.dim, matrix},
-           {"rms_final_weight", 1, 1, f.dim, norm},
-           {"freq_cis_real", 1, f.context, angles, other},
-           {"freq_cis_imag", 1, f.context, angles, other},
-           {"wcls", 1, f.own_classifier ? f.vocabulary : 0, f.dim, head}}};
-}
-
 // As the arrays are named: matrices of all layers together, vectors without the 1.
-TensorEntry entry_of(const Array& array) noexcept {
+TensorEntry entry_of(const Llama2cArray& array) noexcept {
   TensorEntry entry{.name = array.name};
   if (array.layers != 1 || array.kind == ParameterKind::matrix) {
     entry.dimensions[entry.rank++] = array.layers;
@@ -116,7 +72,7 @@ TensorEntry entry_of(const Array& array) noexcept {
   return entry;
 }
 
-TensorDirectory directory_of(const FileReader& file, const Figures& figures) {
+TensorDirectory directory_of(const FileReader& file, const Llama2cFigures& figures) {
   TensorDirectoryBuilder builder;
   builder.begin_file({.path = file.path(),
                       .size = file.size(),
@@ -124,11 +80,10 @@ TensorDirectory directory_of(const FileReader& file, const Figures& figures) {
                       .alignment = sizeof(float),
                       .stamp = file.stamp()});
   std::optional<std::uint64_t> end = kLlama2cHeader;
-  for (const Array& array : arrays_of(figures)) {
+  for (const Llama2cArray& array : llama2c_arrays(figures)) {
     if (array.rows == 0) continue;
     TensorEntry entry = entry_of(array);
-    const auto bytes =
-        checked_mul(array.layers, array.rows, array.columns, std::uint64_t{sizeof(float)});
+    const auto bytes = array.bytes();
     entry.offset = *end;
     end = bytes ? checked_add(*end, *bytes) : std::nullopt;
     if (!end) {
@@ -148,7 +103,7 @@ TensorDirectory directory_of(const FileReader& file, const Figures& figures) {
   return std::move(builder).finish();
 }
 
-ModelShape shape_of(const Figures& f) {
+ModelShape shape_of(const Llama2cFigures& f) {
   ModelShape shape;
   shape.architecture = "llama";
   shape.hidden = f.dim;
@@ -163,7 +118,7 @@ ModelShape shape_of(const Figures& f) {
                                                            .key_dim = f.head_size(),
                                                            .value_dim = f.head_size(),
                                                            .ffn = f.ffn});
-  for (const Array& array : arrays_of(f)) {
+  for (const Llama2cArray& array : llama2c_arrays(f)) {
     // The tables of angles are computed today, and are no parameters.
     if (array.rows == 0 || array.kind == ParameterKind::other) continue;
     shape.parameters.push_back({.name = std::string(array.name),
@@ -176,6 +131,30 @@ ModelShape shape_of(const Figures& f) {
 }
 
 }  // namespace
+
+std::optional<std::uint64_t> Llama2cArray::bytes() const noexcept {
+  return checked_mul(layers, rows, columns, std::uint64_t{sizeof(float)});
+}
+
+std::array<Llama2cArray, 14> llama2c_arrays(const Llama2cFigures& f) noexcept {
+  using enum ParameterKind;
+  const std::uint64_t kv = f.kv_heads * f.head_size();
+  const std::uint64_t angles = f.head_size() / 2;
+  return {{{"token_embedding_table", 1, f.vocabulary, f.dim, embedding},
+           {"rms_att_weight", f.layers, 1, f.dim, norm},
+           {"wq", f.layers, f.dim, f.dim, matrix},
+           {"wk", f.layers, kv, f.dim, matrix},
+           {"wv", f.layers, kv, f.dim, matrix},
+           {"wo", f.layers, f.dim, f.dim, matrix},
+           {"rms_ffn_weight", f.layers, 1, f.dim, norm},
+           {"w1", f.layers, f.ffn, f.dim, matrix},
+           {"w2", f.layers, f.dim, f.ffn, matrix},
+           {"w3", f.layers, f.ffn, f.dim, matrix},
+           {"rms_final_weight", 1, 1, f.dim, norm},
+           {"freq_cis_real", 1, f.context, angles, other},
+           {"freq_cis_imag", 1, f.context, angles, other},
+           {"wcls", 1, f.own_classifier ? f.vocabulary : 0, f.dim, head}}};
+}
 
 bool looks_like_llama2c(std::span<const std::byte> head) noexcept {
   Header header{};
@@ -203,7 +182,7 @@ Model read_llama2c(const std::filesystem::path& path) {
                        static_cast<std::uint64_t>(value < 0 ? -value : value),
                        field * sizeof header[0]);
   }
-  const Figures figures = figures_of(header);
+  const Llama2cFigures figures = figures_of(header);
   model.tensors = directory_of(file, figures);
   model.shape = shape_of(figures);
   return model;

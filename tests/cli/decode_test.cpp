@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "cli/program.hpp"
+#include "engine/gguf_model.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -61,6 +62,38 @@ TEST_P(DecodeStories, SeveralPromptsAreSeveralTalks) {
   EXPECT_THAT(ran.err, HasSubstr("644 tokens in "));
 }
 
+const std::filesystem::path kGguf = kStories / ".." / "gguf";
+
+class DecodeGguf : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    SKIP_WITHOUT_STORIES();
+    if (!std::filesystem::exists(kGguf / GetParam())) GTEST_SKIP() << "there is no " << GetParam();
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Files, DecodeGguf,
+                         ::testing::Values("stories260K.gguf", "stories260K-F16.gguf",
+                                           "tinyllamas-stories-260k-f32.v1.gguf"));
+
+TEST_P(DecodeGguf, TextIsThatOfTheReferenceHoweverItIsLoaded) {
+  for (const char* way : {"automatic", "map", "read", "direct"}) {
+    for (int n = 1; n <= 3; ++n) {
+      const Ran ran = run({"decode", kGguf / GetParam(), "-p", kStoriesPrompts[n - 1], "-n", "256",
+                           "--way", way, "--threads", "2"});
+      EXPECT_EQ(ran.exit_code, 0);
+      EXPECT_EQ(ran.out, content_of(expected_file(n, "text")));
+      EXPECT_THAT(ran.err, MatchesRegex("[0-9]+ tokens in [0-9.]+ s, [0-9.]+ tokens/s\n"));
+    }
+  }
+}
+
+TEST_P(DecodeGguf, ATokenizerFileMayBeGiven) {
+  const Ran ran = run({"decode", kGguf / GetParam(), "--tokenizer", kTokenizer, "--ids", "-n",
+                       "256", "-p", kStoriesPrompts[1]});
+  EXPECT_EQ(ran.out, content_of(expected_file(2, "tokens")));
+}
+
 class Decode : public ::testing::Test {
  protected:
   Words decode(const Words& more) {
@@ -82,6 +115,43 @@ TEST_F(Decode, PositionsCountThePromptToo) {
   EXPECT_EQ(ids({"--ids", "-p", "ba", "-n", "0"}), 21);
   EXPECT_EQ(ids({"--ids", "-n", "999"}), 21);
   EXPECT_EQ(ids({"--ids"}), 21);  // no prompt is an empty one
+}
+
+TEST_F(Decode, AGgufModelIsGivenMoreThanItIsMadeForWhereMoreIsAskedFor) {
+  const std::string file = folder_.write("m.gguf", made_gguf().bytes());
+  const auto ids = [&](const Words& more) {
+    Words words = {"decode", file, "--ids", "-p", "ab"};
+    words.insert(words.end(), more.begin(), more.end());
+    std::istringstream tokens(run(words).out);
+    return std::distance(std::istream_iterator<TokenId>(tokens), {});
+  };
+  EXPECT_EQ(ids({}), 21);
+  EXPECT_EQ(ids({"-n", "0"}), 21);
+  EXPECT_EQ(ids({"-n", "7"}), 8);
+  EXPECT_EQ(ids({"-n", "50"}), 51);
+  EXPECT_TRUE(refuses(run({"decode", file, "-n", "99999999999"}), "a talk of 99999999999 tokens"));
+}
+
+TEST_F(Decode, WithoutABosTheFirstTokenIsTextToo) {
+  GgufModel model = made_gguf();
+  model.set("tokenizer.ggml.add_bos_token", gguf_type::boolean, false);
+  const std::string file = folder_.write("m.gguf", model.bytes());
+  EXPECT_TRUE(run({"decode", file, "-p", "abc", "-n", "3"}).out.starts_with("abc"));
+  EXPECT_TRUE(refuses(run({"decode", file}), "a prompt of no tokens"));
+}
+
+TEST_F(Decode, AGgufModelThatIsNotDecodedSaysWhy) {
+  GgufModel model = made_gguf();
+  model.set("tokenizer.ggml.model", "gpt2");
+  const std::string other = folder_.write("gpt2.gguf", model.bytes());
+  EXPECT_TRUE(refuses(run({"decode", other}), "--tokenizer FILE"));
+  model = made_gguf();
+  model.set("general.architecture", "gemma");
+  EXPECT_TRUE(refuses(run({"decode", folder_.write("g.gguf", model.bytes())}), "gemma"));
+  const std::string bytes = made_gguf().bytes();
+  const std::string cut = folder_.write("cut.gguf", bytes.substr(0, bytes.size() - 100));
+  EXPECT_TRUE(refuses(run({"decode", cut}), "it is cut off"));
+  EXPECT_TRUE(refuses(run(decode({"--way", "shared"})), "--way"));
 }
 
 TEST_F(Decode, APromptIsTakenAsItIs) {
@@ -207,13 +277,13 @@ TEST_F(Decode, BadInputIsOneLineAndExitCode2) {
   const std::string alone = folder_.write("alone", bytes);
   EXPECT_TRUE(refuses(run({"decode", alone}), "give --tokenizer FILE"));
   const std::string cut = folder_.write("cut", bytes.substr(0, bytes.size() - 1));
-  EXPECT_TRUE(refuses(run({"decode", cut, "--tokenizer", tokenizer}), "ends inside"));
+  EXPECT_TRUE(refuses(run({"decode", cut, "--tokenizer", tokenizer}), "it is cut off"));
   const std::string empty = folder_.write("empty", "");
   EXPECT_TRUE(refuses(run({"decode", empty, "--tokenizer", tokenizer}), "ends inside the header"));
   std::string giant = bytes;
   overwrite(giant, 4, std::int32_t{2'000'000'000});
   const std::string claim = folder_.write("claim", giant);
-  EXPECT_TRUE(refuses(run({"decode", claim, "--tokenizer", tokenizer}), "ends inside w1"));
+  EXPECT_TRUE(refuses(run({"decode", claim, "--tokenizer", tokenizer}), "bytes are missing"));
   const auto other = made(
       folder_, "other",
       {.dim = 24, .ffn = 50, .layers = 2, .heads = 4, .kv_heads = 2, .vocab = 301, .seq_len = 20});

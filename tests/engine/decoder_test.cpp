@@ -72,13 +72,13 @@ TEST_P(StoriesTest, LogitsAreThoseOfTheReference) {
 TEST_P(StoriesTest, TheTapesAreExactlyLongEnough) {
   Host host(kStories / "stories260K.bin", GetParam());
   Layout& layout = host.layout;
-  EXPECT_EQ(layout.weights().used(), host.checkpoint.plan().weights.bytes());
+  EXPECT_EQ(layout.weights().used(), host.model.weights().range().size());
   for (std::size_t position = 0; position < 512; ++position) {
     static_cast<void>(host.decoder.forward(300));
     layout.clear_pass();
   }
-  EXPECT_EQ(layout.scratch().peak(), host.checkpoint.scratch_bytes());
-  EXPECT_EQ(layout.history().used(), host.checkpoint.plan().history.bytes());
+  EXPECT_EQ(layout.scratch().peak(), host.model.scratch_bytes());
+  EXPECT_EQ(layout.history().used(), host.model.plan().history.bytes());
   EXPECT_EQ(layout.tokens(), 512U);
   layout.clear_pass();
   EXPECT_THROW(static_cast<void>(host.decoder.forward(300)), TapeFull);
@@ -119,9 +119,9 @@ INSTANTIATE_TEST_SUITE_P(Shapes, MadeModelTest,
 TEST_P(MadeModelTest, TheSizesAreExactlyWhatIsTaken) {
   const Shape& shape = GetParam().shape;
   Host host(made(folder_, "m", shape));
-  const Plan plan = host.checkpoint.plan();
-  const std::size_t scratch = host.checkpoint.scratch_bytes();
-  EXPECT_EQ(host.layout.weights().used(), plan.weights.bytes());
+  const Plan plan = host.model.plan();
+  const std::size_t scratch = host.model.scratch_bytes();
+  EXPECT_EQ(host.layout.weights().used(), host.model.weights().range().size());
   for (std::size_t position = 0; position < shape.seq_len; ++position) {
     static_cast<void>(host.decoder.forward(5));
     EXPECT_LE(host.layout.scratch().used(), scratch);
@@ -161,7 +161,7 @@ TEST_P(MadeModelTest, LogitsAreSane) {
 TEST(Decoder, TalksOfOneLayoutDoNotMix) {
   const TempFolder folder;
   Host host(made(folder, "m", kSmall), 1, 2);
-  engine::Decoder other(host.checkpoint.shape(), host.weights, host.layout, host.pool, 1);
+  engine::Decoder other(host.model, host.layout, host.pool, 1);
   const auto last_logit = [&](engine::Decoder& decoder, TokenId token) {
     const float logit = decoder.forward(token).back();
     host.layout.clear_pass();
@@ -191,7 +191,7 @@ TEST(Decoder, AnotherDecoderMayGoOnWithATalk) {
   const TempFolder folder;
   Host host(made(folder, "m", kSmall));
   const std::vector<TokenId> ids = ids_of_talk(host, {1, 9}, 8);
-  engine::Decoder other(host.checkpoint.shape(), host.weights, host.layout, host.pool);
+  engine::Decoder other(host.model, host.layout, host.pool);
   engine::Sampler sampler(0);
   for (std::size_t i = 0; i + 1 < ids.size(); ++i) {
     engine::Decoder& decoder = i % 2 == 0 ? host.decoder : other;
@@ -221,12 +221,13 @@ TEST(Decoder, APassTakesAFewTimesATokenAndSevenTimesALayer) {
 
 TEST(Decoder, AScratchThatIsTooSmallIsTapeFull) {
   const TempFolder folder;
-  const engine::Checkpoint checkpoint(made(folder, "m", kWide));
-  LayoutOptions options = checkpoint.options();
+  engine::LlamaModel model(made(folder, "m", kWide));
+  static_cast<void>(model.weights().warm());
+  LayoutOptions options = model.options();
   options.extra.scratch = 12'288;  // whole pages; the scores of some ten positions do not fit
-  Layout layout(checkpoint.plan(), options);
+  Layout layout(model.plan(), options);
   engine::ThreadPool pool(1);
-  engine::Decoder decoder(checkpoint.shape(), checkpoint.load(layout), layout, pool);
+  engine::Decoder decoder(model, layout, pool);
   try {
     for (std::size_t i = 0; i < kWide.seq_len; ++i) {
       static_cast<void>(decoder.forward(1));

@@ -20,10 +20,11 @@
 #include <thread>
 #include <vector>
 
-#include "engine/checkpoint.hpp"
 #include "engine/decoder.hpp"
+#include "engine/llama_model.hpp"
 #include "engine/quiet_decode.hpp"
 #include "engine/talk.hpp"
+#include "engine/tokenizer.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
 
 extern "C" std::uint64_t tapedeck_heap_allocations() noexcept;
@@ -105,15 +106,15 @@ struct Arguments {
 class QuietDecode {
  public:
   explicit QuietDecode(const Arguments& arguments)
-      : checkpoint_(arguments.model),
-        layout_(checkpoint_.plan(), checkpoint_.options()),
+      : model_(arguments.model),
+        layout_(model_.plan(), model_.options()),
         pool_(arguments.threads),
-        decoder_(checkpoint_.shape(), checkpoint_.load(layout_), layout_, pool_),
-        prompt_(checkpoint_.shape().seq_len / 2, 300),
+        decoder_(model_, layout_, pool_),
+        prompt_(model_.shape().seq_len / 2, 300),
         noise_(arguments.mode, arguments.tokens) {
     prompt_[0] = 1;
-    if (!layout_.scratch().warm() || !layout_.history().warm()) {
-      throw std::runtime_error("could not warm the tapes");
+    if (!model_.weights().warm() || !layout_.scratch().warm() || !layout_.history().warm()) {
+      throw std::runtime_error("could not warm weights and tapes");
     }
   }
 
@@ -125,7 +126,7 @@ class QuietDecode {
     board.talks = 0;
     while (board.tokens < tokens) {
       board.tokens +=
-          engine::hold_talk(decoder_, sampler_, prompt_, 0, never_stop_, on_token_).passes;
+          engine::hold_talk(decoder_, sampler_, prompt_, 0, ends_, never_stop_, on_token_).passes;
       layout_.clear_talk();
       ++board.talks;
     }
@@ -134,7 +135,7 @@ class QuietDecode {
   void be_noisy(bool noisy) { noisy_ = noisy; }
 
  private:
-  engine::Checkpoint checkpoint_;
+  engine::LlamaModel model_;
   Layout layout_;
   engine::ThreadPool pool_;
   engine::Decoder decoder_;
@@ -142,6 +143,7 @@ class QuietDecode {
   std::vector<engine::TokenId> prompt_;
   Noise noise_;
   bool noisy_ = false;
+  const std::array<engine::TokenId, 1> ends_ = {engine::kBos};
   std::atomic<bool> never_stop_{false};
   engine::OnToken on_token_ = [this](engine::TokenId, engine::TokenId) {
     if (noisy_) noise_.make();

@@ -16,8 +16,8 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/checkpoint.hpp"
 #include "engine/decoder.hpp"
+#include "engine/llama_model.hpp"
 #include "engine/make_model.hpp"
 #include "engine/sampler.hpp"
 #include "engine/talk.hpp"
@@ -64,29 +64,32 @@ inline std::filesystem::path made(const TempFolder& folder, const std::string& n
   return path;
 }
 
-/// A model, loaded and ready to decode.
+/// A model, warm and ready to decode.
 struct Host {
-  explicit Host(const std::filesystem::path& model, unsigned threads = 1, std::size_t talks = 1)
-      : checkpoint(model),
-        layout(checkpoint.plan(0, talks), checkpoint.options()),
+  explicit Host(const std::filesystem::path& file, unsigned threads = 1, std::size_t talks = 1,
+                std::size_t positions = 0, Way way = Way::automatic)
+      : model(file, {.way = way}),
+        layout(model.plan(positions, talks), model.options(positions)),
         pool(threads),
-        weights(checkpoint.load(layout)),
-        decoder(checkpoint.shape(), weights, layout, pool) {}
+        decoder(model, layout, pool) {
+    EXPECT_TRUE(model.weights().warm());
+  }
 
-  engine::Checkpoint checkpoint;
+  engine::LlamaModel model;
   Layout layout;
   engine::ThreadPool pool;
-  engine::Weights weights;
   engine::Decoder decoder;
 };
+
+inline constexpr engine::TokenId kEndAtBos[] = {engine::kBos};
 
 /// The ids of one talk, the prompt's and an ending BOS included.
 [[nodiscard]] inline std::vector<engine::TokenId> ids_of_talk(
     Host& host, const std::vector<engine::TokenId>& prompt, std::size_t positions = 0,
     engine::Sampler sampler = engine::Sampler(0)) {
   std::vector<engine::TokenId> ids = {prompt[0]};
-  static_cast<void>(engine::hold_talk(host.decoder, sampler, prompt, positions, kNeverStop,
-                                      [&](engine::TokenId, engine::TokenId token) {
+  static_cast<void>(engine::hold_talk(host.decoder, sampler, prompt, positions, kEndAtBos,
+                                      kNeverStop, [&](engine::TokenId, engine::TokenId token) {
                                         ids.push_back(token);
                                         return true;
                                       }));

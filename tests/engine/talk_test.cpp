@@ -25,6 +25,16 @@ TEST(PositionsFor, CountsAsTheReferenceDoes) {
   EXPECT_EQ(positions_for(kSmall, 20, 1'000'000), 20U);
 }
 
+TEST(PositionsFor, MoreThanTheModelIsMadeForWhereItTakesThem) {
+  engine::Shape shape = kSmall;
+  shape.longer_talks = true;
+  EXPECT_EQ(positions_for(shape, 1, 0), 20U);
+  EXPECT_EQ(positions_for(shape, 1, 7), 7U);
+  EXPECT_EQ(positions_for(shape, 21, 30), 30U);
+  EXPECT_THROW(static_cast<void>(positions_for(shape, 21, 0)), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(positions_for(shape, 1, std::size_t{1} << 31)), InvalidArgument);
+}
+
 TEST(PositionsFor, RefusesAPromptThatDoesNotFit) {
   EXPECT_THROW(static_cast<void>(positions_for(kSmall, 0, 0)), InvalidArgument);
   try {
@@ -65,7 +75,8 @@ class TalkTest : public ::testing::Test {
 };
 
 TEST_F(TalkTest, RepeatsThePromptAndGoesOnUntilFull) {
-  const TalkResult result = hold_talk(host_.decoder, sampler_, prompt_, 10, kNeverStop, hear());
+  const TalkResult result =
+      hold_talk(host_.decoder, sampler_, prompt_, 10, kEndAtBos, kNeverStop, hear());
   ASSERT_EQ(result.end, TalkEnd::full);
   EXPECT_EQ(result.passes, 10U);
   ASSERT_EQ(heard_.tokens.size(), 10U);
@@ -78,7 +89,8 @@ TEST_F(TalkTest, RepeatsThePromptAndGoesOnUntilFull) {
 }
 
 TEST_F(TalkTest, StopsWhenTheListenerOrTheFlagSaysSo) {
-  TalkResult result = hold_talk(host_.decoder, sampler_, prompt_, 0, kNeverStop, hear(5));
+  TalkResult result =
+      hold_talk(host_.decoder, sampler_, prompt_, 0, kEndAtBos, kNeverStop, hear(5));
   EXPECT_EQ(result.end, TalkEnd::stopped);
   EXPECT_EQ(result.passes, 5U);
   EXPECT_EQ(heard_.tokens.size(), 5U);
@@ -86,7 +98,7 @@ TEST_F(TalkTest, StopsWhenTheListenerOrTheFlagSaysSo) {
   host_.layout.clear_talk();
 
   const std::atomic<bool> stop{true};
-  result = hold_talk(host_.decoder, sampler_, prompt_, 0, stop, hear());
+  result = hold_talk(host_.decoder, sampler_, prompt_, 0, kEndAtBos, stop, hear());
   EXPECT_EQ(result.end, TalkEnd::stopped);
   EXPECT_EQ(result.passes, 1U);
 }
@@ -94,14 +106,23 @@ TEST_F(TalkTest, StopsWhenTheListenerOrTheFlagSaysSo) {
 TEST_F(TalkTest, EndsAtBosAndTellsIt) {
   // A sampler of this model says BOS sooner or later; so does a prompt that contains it.
   const TalkResult result = hold_talk(host_.decoder, sampler_, std::vector<TokenId>{1, 270, 1, 280},
-                                      0, kNeverStop, hear());
+                                      0, kEndAtBos, kNeverStop, hear());
   EXPECT_EQ(result.end, TalkEnd::by_model);
   EXPECT_EQ(result.passes, 2U);
   EXPECT_THAT(heard_.tokens, ::testing::ElementsAre(270, 1));
 }
 
+TEST_F(TalkTest, EndsAtAnyOfTheEnds) {
+  const std::vector<TokenId> ends = {1, 280};
+  const TalkResult result =
+      hold_talk(host_.decoder, sampler_, prompt_, 0, ends, kNeverStop, hear());
+  EXPECT_EQ(result.end, TalkEnd::by_model);
+  EXPECT_THAT(heard_.tokens, ::testing::ElementsAre(270, 280));
+}
+
 TEST_F(TalkTest, APromptAsLongAsTheTalkStillGetsAToken) {
-  const TalkResult result = hold_talk(host_.decoder, sampler_, prompt_, 4, kNeverStop, hear());
+  const TalkResult result =
+      hold_talk(host_.decoder, sampler_, prompt_, 4, kEndAtBos, kNeverStop, hear());
   EXPECT_EQ(result.passes, 4U);
   EXPECT_EQ(heard_.tokens.size(), 4U);
 }
