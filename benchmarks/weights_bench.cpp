@@ -1,9 +1,6 @@
 // How fast weights get into memory, by each way, beside the best that can be written by hand with
 // the same system calls.
 #include <benchmark/benchmark.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -24,6 +21,7 @@
 
 #include "by_hand.hpp"
 #include "compare.hpp"
+#include "file_state.hpp"
 #include "model_files.hpp"
 #include "tapedeck/memory/block.hpp"
 #include "tapedeck/weights.hpp"
@@ -34,47 +32,13 @@ using namespace tapedeck;
 namespace fs = std::filesystem;
 using by_hand::Arena;
 using by_hand::Pages;
+using file_state::bring_to;
+using file_state::State;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kModel = 2_GiB;
 
-// --- Files and their state ----------------------------------------------------------------------
-
-enum class State { cold, half_hot, hot };
-
-class Descriptor {
- public:
-  explicit Descriptor(const fs::path& path) : number_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (number_ < 0) throw std::runtime_error("cannot open " + path.string());
-  }
-  ~Descriptor() { ::close(number_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  [[nodiscard]] int get() const { return number_; }
-
- private:
-  int number_;
-};
-
-void read_through(int file, std::size_t bytes) {
-  std::vector<std::byte> part(8_MiB);
-  for (std::size_t at = 0; at < bytes; at += part.size()) {
-    if (::pread(file, part.data(), part.size(), static_cast<off_t>(at)) <= 0) return;
-  }
-}
-
-void bring_to(State state, const fs::path& path) {
-  const Descriptor file(path);
-  ::fdatasync(file.get());
-  ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
-  const std::size_t bytes = fs::file_size(path);
-  if (state == State::half_hot) read_through(file.get(), bytes / 2);
-  if (state == State::hot) read_through(file.get(), bytes);
-}
-
-/// The host of a virtual machine takes back what it does not use, and giving it again is slow. What
-/// a row will need is touched before its clock starts, so that no row pays for another.
-void prime() { Arena(2 * kModel + 256_MiB, Pages::huge).populate(1); }
+// --- The model ---------------------------------------------------------------------------------
 
 fs::path write_model(const model_files::Folder& folder) {
   constexpr std::size_t kTensors = 64;
@@ -105,6 +69,8 @@ fs::path write_model(const model_files::Folder& folder) {
 }
 
 // --- Rows ---------------------------------------------------------------------------------------
+
+void prime() { file_state::prime(2 * kModel); }
 
 /// A row that is one run of `work`, which gives the bytes it moved; what `before` does is not
 /// timed, nor is what the result of `work` takes to go.
@@ -300,8 +266,7 @@ std::vector<compare::Claim> claims() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const char* const chosen = std::getenv("TMPDIR");
-  const model_files::Folder disk(chosen != nullptr ? chosen : "/var/tmp");
+  const model_files::Folder disk(file_state::disk_folder());
   const fs::path model = write_model(disk);
   add_anonymous();
   add_ways("cold", State::cold, model);
