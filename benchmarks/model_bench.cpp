@@ -25,6 +25,7 @@ namespace {
 
 using namespace tapedeck;
 using model_files::Folder;
+using model_files::GgufHeader;
 using model_files::kHidden;
 using model_files::Nothing;
 using model_files::safetensors_header;
@@ -67,43 +68,6 @@ fs::path write_safetensors(const Folder& models, std::size_t tensors) {
   return models.write(folder + "/model.safetensors", bytes + header);
 }
 
-class GgufHeader {
- public:
-  template <class T>
-  GgufHeader& number(T value) {
-    char raw[sizeof value];
-    std::memcpy(raw, &value, sizeof value);
-    bytes_.append(raw, sizeof value);
-    return *this;
-  }
-  GgufHeader& text(std::string_view text) {
-    number(std::uint64_t{text.size()});
-    bytes_.append(text);
-    return *this;
-  }
-  GgufHeader& key(std::string_view name, std::uint32_t value) {
-    return text(name).number(std::uint32_t{4}).number(value);
-  }
-  GgufHeader& tensor(const std::string& name) {
-    text(name).number(std::uint32_t{2}).number(kHidden).number(kHidden).number(std::uint32_t{0});
-    number(data_);
-    data_ += kHidden * kHidden * 4;
-    return *this;
-  }
-  GgufHeader& strings(std::string_view name, std::size_t count) {
-    text(name).number(std::uint32_t{9}).number(std::uint32_t{8}).number(std::uint64_t{count});
-    for (std::size_t i = 0; i < count; ++i) text("token" + std::to_string(i));
-    return *this;
-  }
-  [[nodiscard]] std::string padded() const {
-    return bytes_ + std::string((32 - bytes_.size() % 32) % 32, '\0');
-  }
-
- private:
-  std::string bytes_ = "GGUF";
-  std::uint64_t data_ = 0;
-};
-
 /// 1,056 tensors in 48 layers.
 std::string gguf(std::size_t vocabulary) {
   constexpr std::uint32_t kLayers = 48;
@@ -121,7 +85,8 @@ std::string gguf(std::size_t vocabulary) {
   }
   for (std::uint32_t layer = 0; layer < kLayers; ++layer) {
     for (std::uint64_t i = 0; i < kTensorsOfALayer; ++i) {
-      header.tensor("blk." + std::to_string(layer) + ".part_" + std::to_string(i) + ".weight");
+      header.matrix("blk." + std::to_string(layer) + ".part_" + std::to_string(i) + ".weight",
+                    kHidden, kHidden);
     }
   }
   return header.padded();

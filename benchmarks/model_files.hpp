@@ -87,4 +87,51 @@ class Nothing : public nlohmann::json_sax<nlohmann::json> {
   }
 };
 
+/// A GGUF header, key by key. Tensors must have multiples of 32 bytes.
+class GgufHeader {
+ public:
+  template <class T>
+  GgufHeader& number(T value) {
+    char raw[sizeof value];
+    std::memcpy(raw, &value, sizeof value);
+    bytes_.append(raw, sizeof value);
+    return *this;
+  }
+  GgufHeader& text(std::string_view text) {
+    number(std::uint64_t{text.size()});
+    bytes_.append(text);
+    return *this;
+  }
+  GgufHeader& key(std::string_view name, std::uint32_t value) {
+    return text(name).number(std::uint32_t{4}).number(value);
+  }
+  // In f32, one behind the other.
+  GgufHeader& vector(std::string_view name, std::uint64_t elements) {
+    text(name).number(std::uint32_t{1}).number(elements).number(std::uint32_t{0}).number(data_);
+    data_ += elements * 4;
+    return *this;
+  }
+  GgufHeader& matrix(std::string_view name, std::uint64_t rows, std::uint64_t columns) {
+    text(name).number(std::uint32_t{2}).number(columns).number(rows).number(std::uint32_t{0});
+    number(data_);
+    data_ += rows * columns * 4;
+    return *this;
+  }
+  GgufHeader& strings(std::string_view name, std::size_t count) {
+    text(name).number(std::uint32_t{9}).number(std::uint32_t{8}).number(std::uint64_t{count});
+    for (std::size_t i = 0; i < count; ++i) text("token" + std::to_string(i));
+    return *this;
+  }
+  [[nodiscard]] std::string padded() const {
+    return bytes_ + std::string((32 - bytes_.size() % 32) % 32, '\0');
+  }
+
+  /// Of all tensors so far.
+  [[nodiscard]] std::uint64_t data_bytes() const { return data_; }
+
+ private:
+  std::string bytes_ = "GGUF";
+  std::uint64_t data_ = 0;
+};
+
 }  // namespace model_files

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "engine/gguf_llama.hpp"
 #include "engine/rotation.hpp"
@@ -47,10 +48,12 @@ Shape llama2c_shape(const Model& model) {
 }
 
 Shape shape_of(const Model& model) {
-  if (model.format == ModelFormat::llama2c) return llama2c_shape(model);
-  const Shape shape = gguf_llama_shape(model);
-  check_gguf_llama_tensors(model, shape);
-  return shape;
+  return model.format == ModelFormat::llama2c ? llama2c_shape(model) : gguf_llama_shape(model);
+}
+
+const Model& checked(const Model& model, const Shape& shape) {
+  if (model.format == ModelFormat::gguf) check_gguf_llama_tensors(model, shape);
+  return model;
 }
 
 std::vector<float> frequencies_of(const Model& model, const Shape& shape) {
@@ -79,8 +82,22 @@ LlamaModel::LlamaModel(const std::filesystem::path& path, const WeightsOptions& 
     : model_(read(path)),
       shape_(shape_of(model_)),
       frequencies_(frequencies_of(model_, shape_)),
-      weights_(Weights::open(model_, options)),
+      weights_(Weights::open(checked(model_, shape_), options)),
       parts_(shape_.layers + 2) {
+  find_arrays();
+}
+
+LlamaModel::LlamaModel(Model model, Weights weights)
+    : model_(std::move(model)),
+      shape_(shape_of(model_)),
+      frequencies_(frequencies_of(model_, shape_)),
+      weights_(std::move(weights)),
+      parts_(shape_.layers + 2) {
+  if (model_.format != ModelFormat::gguf) {
+    throw InvalidArgument("shared weights of a model that is no GGUF file", "convert the model");
+  }
+  model_.tensors = weights_.tensors();
+  check_gguf_llama_tensors(model_, shape_);
   find_arrays();
 }
 

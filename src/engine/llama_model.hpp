@@ -35,6 +35,10 @@ class LlamaModel {
   /// @throws SystemError; InvalidArgument if it is no regular file, or a model that is not decoded;
   /// FormatError.
   explicit LlamaModel(const std::filesystem::path& path, const WeightsOptions& options = {});
+  /// What `model` says, computed with weights that come from elsewhere, of the same names and
+  /// shapes: converted, or shared by another process. The types of the model's own do not matter.
+  /// @throws as above
+  LlamaModel(Model model, Weights weights);
 
   [[nodiscard]] const Model& model() const noexcept { return model_; }
   [[nodiscard]] const Shape& shape() const noexcept { return shape_; }

@@ -50,6 +50,8 @@ class Child {
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
+  void kill(int signal) const { EXPECT_EQ(::kill(id_, signal), 0); }
+
   [[nodiscard]] Ended wait() {
     Ended ended;
     std::array<char, 4096> part{};
