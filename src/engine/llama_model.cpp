@@ -96,8 +96,10 @@ LlamaModel::LlamaModel(Model model, Weights weights)
   if (model_.format != ModelFormat::gguf) {
     throw InvalidArgument("shared weights of a model that is no GGUF file", "convert the model");
   }
-  model_.tensors = weights_.tensors();
-  check_gguf_llama_tensors(model_, shape_);
+  // The model keeps its own file, where its tokenizer is.
+  Model with_weights = model_;
+  with_weights.tensors = weights_.tensors();
+  check_gguf_llama_tensors(with_weights, shape_);
   find_arrays();
 }
 

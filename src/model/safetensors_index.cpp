@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "model/json_source.hpp"
 #include "model/printable.hpp"
@@ -92,16 +92,31 @@ void check_name(const std::string& index, const std::string& name, std::uint64_t
   }
 }
 
-std::set<std::string> files_of(const std::filesystem::path& index) {
+/// What an index says. Parsing it is what costs, so it is done once: its names take no more room
+/// than the file does.
+struct Index {
+  struct Place {
+    std::size_t name_end;     ///< In `names`; it begins where the one before ends.
+    const std::string* file;  ///< One of `files`.
+    std::uint64_t offset;     ///< In the index.
+  };
   std::set<std::string> files;
-  std::optional<std::string> last;  // tensors of one file mostly follow one another
-  read_index(index, [&](const std::string& /*tensor*/, const std::string& file, std::uint64_t at) {
-    if (file == last) return;
-    check_name(index.string(), file, at);
-    files.insert(file);
-    last = file;
+  std::string names;
+  std::vector<Place> places;
+};
+
+Index read_whole_index(const std::filesystem::path& path) {
+  Index index;
+  const std::string* last = nullptr;  // tensors of one file mostly follow one another
+  read_index(path, [&](const std::string& name, const std::string& file, std::uint64_t at) {
+    if (last == nullptr || file != *last) {
+      check_name(path.string(), file, at);
+      last = &*index.files.insert(file).first;
+    }
+    index.names += name;
+    index.places.push_back({.name_end = index.names.size(), .file = last, .offset = at});
   });
-  return files;
+  return index;
 }
 
 FileReader open_shard(const std::filesystem::path& path, const std::filesystem::path& index) {
@@ -113,14 +128,21 @@ FileReader open_shard(const std::filesystem::path& path, const std::filesystem::
   }
 }
 
-void check_places(const std::filesystem::path& index, const TensorDirectory& tensors) {
-  const std::filesystem::path folder = index.parent_path();
-  read_index(index, [&](const std::string& name, const std::string& file, std::uint64_t at) {
+void check_places(const std::filesystem::path& path, const Index& index,
+                  const TensorDirectory& tensors) {
+  std::vector<std::string> file_names;
+  for (const TensorFile& file : tensors.files()) file_names.push_back(file.path.filename());
+  std::size_t begin = 0;
+  for (const Index::Place& place : index.places) {
+    const std::string_view name =
+        std::string_view(index.names).substr(begin, place.name_end - begin);
+    begin = place.name_end;
     const TensorEntry* tensor = tensors.find(name);
-    if (tensor != nullptr && tensors.files()[tensor->file].path.filename() == file) return;
-    throw FormatError(index.string(), at, printable(name) + " is not in " + printable(file),
+    if (tensor != nullptr && file_names[tensor->file] == *place.file) continue;
+    throw FormatError(path.string(), place.offset,
+                      printable(name) + " is not in " + printable(*place.file),
                       "are index and files of the same model?");
-  });
+  }
 }
 
 /// Looks for a weight_map, as far as the text is JSON.
@@ -153,13 +175,14 @@ class KindHandler : public JsonHandler {
 }  // namespace
 
 TensorDirectory read_safetensors_index(const std::filesystem::path& path, Metadata& metadata) {
+  const Index index = read_whole_index(path);
   TensorDirectoryBuilder builder;
-  for (const std::string& name : files_of(path)) {
+  for (const std::string& name : index.files) {
     FileReader file = open_shard(path.parent_path() / name, path);
     read_safetensors_header(file, builder, metadata);
   }
   TensorDirectory tensors = std::move(builder).finish();
-  check_places(path, tensors);
+  check_places(path, index, tensors);
   return tensors;
 }
 

@@ -15,6 +15,7 @@
 #include "engine/support.hpp"
 #include "model/shared_data.hpp"
 #include "os/child.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/weights_builder.hpp"
 
 namespace tapedeck::tests {

@@ -27,13 +27,14 @@ WayFacts facts(double cached, Kind kind = Kind::disk) {
 
 TEST(ChooseWay, MapsWhatIsInMemoryAlready) {
   EXPECT_EQ(choose_way(facts(1)).way, Way::map);
-  EXPECT_EQ(choose_way(facts(0.5)).way, Way::map);
+  EXPECT_EQ(choose_way(facts(0.8)).way, Way::map);
   EXPECT_EQ(choose_way(facts(0, Kind::memory)).way, Way::map);
   EXPECT_THAT(choose_way(facts(1)).why, HasSubstr("100 % in the page cache, somefs"));
 }
 
 TEST(ChooseWay, ReadsWhatIsNot) {
   EXPECT_EQ(choose_way(facts(0)).way, Way::direct);
+  EXPECT_EQ(choose_way(facts(0.5)).way, Way::direct);
   EXPECT_EQ(choose_way(facts(0, Kind::network)).way, Way::read);
 }
 
