@@ -1,6 +1,7 @@
 #include "os/ring.hpp"
 
 #include <cerrno>
+#include <mutex>
 #include <utility>
 
 #include "os/faults.hpp"
@@ -13,13 +14,30 @@ namespace tapedeck::inline TAPEDECK_ABI::os {
 
 #if defined(TAPEDECK_LIBURING)
 
+namespace {
+
+// A queue may be mapped where another one was unmapped. The kernel puts these one after the other;
+// but liburing makes its own system calls, and ThreadSanitizer sees only this.
+std::mutex mapping;
+
+}  // namespace
+
 struct Ring::Queue {
   Queue() = default;
   ~Queue() {
+    const std::lock_guard lock(mapping);
     if (open) ::io_uring_queue_exit(&ring);
   }
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
+
+  // Gives errno.
+  [[nodiscard]] int init(unsigned depth) noexcept {
+    const std::lock_guard lock(mapping);
+    const int result = ::io_uring_queue_init(depth, &ring, 0);
+    open = result == 0;
+    return -result;
+  }
 
   io_uring ring{};
   bool open = false;
@@ -29,9 +47,7 @@ Ring::Made Ring::make(unsigned depth) {
   if (const int error = injected("io_uring_setup")) return {.error = error};
   std::unique_ptr<Ring> made(new Ring);
   made->queue_ = std::make_unique<Queue>();
-  const int result = ::io_uring_queue_init(depth, &made->queue_->ring, 0);
-  if (result < 0) return {.error = -result};
-  made->queue_->open = true;
+  if (const int error = made->queue_->init(depth); error != 0) return {.error = error};
   return {.ring = std::move(made)};
 }
 
