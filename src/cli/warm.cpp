@@ -81,7 +81,7 @@ WarmJobResult warm_watched(Weights& weights, const Arguments& arguments, Clock::
     if (interrupted) stop.request_stop();
     bar.show(progress);
   };
-  const WarmJobResult result = weights.warm(options);
+  WarmJobResult result = weights.warm(options);
   end_on_interrupt();
   return result;
 }

@@ -36,11 +36,15 @@ class Resident : public ::testing::Test {
 
 std::uint64_t cached_of(const Json& part) { return part.at("cached").get<std::uint64_t>(); }
 
-#define SKIP_UNLESS_COLD(path)                  \
-  if (const auto left = make_cold(path); !left) \
-    GTEST_SKIP() << "the kernel does not tell"; \
-  else if (*left != 0)                          \
-  GTEST_SKIP() << "the kernel keeps " << *left << " bytes"
+/// Makes a file cold; empty where it is.
+std::string why_not_cold(const fs::path& path) {
+  const auto left = make_cold(path);
+  if (!left) return "the kernel does not tell";
+  return *left == 0 ? "" : "the kernel keeps " + std::to_string(*left) + " bytes";
+}
+
+#define SKIP_UNLESS_COLD(path) \
+  if (const std::string why = why_not_cold(path); !why.empty()) GTEST_SKIP() << why
 
 TEST_F(Resident, AColdModelIsThereAfterAWarm) {
   SKIP_UNLESS_COLD(model_);

@@ -191,7 +191,7 @@ class PlainLlama {
     rotate(key);
     keys_[layer].push_back(key);
     values_[layer].push_back(times(blk + "attn_v", x));
-    Row mixed(f_.heads * f_.value, 0);
+    Row mixed(std::size_t{f_.heads} * f_.value, 0);
     for (std::size_t head = 0; head < f_.heads; ++head) {
       const std::size_t kv = head / (f_.heads / f_.kv_heads);
       Row weights;

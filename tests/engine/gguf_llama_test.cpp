@@ -162,10 +162,10 @@ TEST_F(GgufLlamaTest, TypesThatAreNotDecodedAreCounted) {
               HasSubstr("blk.0.attn_norm.weight is f16; only f32"));
   GgufModel model = made_gguf();
   model.tensor("blk.0.attn_q.weight").dtype = DType::q4_0;
-  model.tensor("blk.0.attn_q.weight").bytes.assign(64 * 64 / 32 * 18, '\0');
+  model.tensor("blk.0.attn_q.weight").bytes.assign(std::size_t{64} * 64 / 32 * 18, '\0');
   for (const char* name : {"blk.0.ffn_up.weight", "blk.1.ffn_up.weight"}) {
     model.tensor(name).dtype = DType::iq4_nl;
-    model.tensor(name).bytes.assign(100 * 64 / 32 * 18, '\0');
+    model.tensor(name).bytes.assign(std::size_t{100} * 64 / 32 * 18, '\0');
   }
   EXPECT_THAT(refusal_of(model), AllOf(HasSubstr("q4_0 (1 tensor), iq4_nl (2 tensors)"),
                                        HasSubstr("f32, f16, bf16 or q8_0")));

@@ -331,10 +331,10 @@ inline GgufModel made_gguf(const GgufFigures& f = {}, std::uint64_t seed = 1) {
   for (std::uint32_t layer = 0; layer < f.layers; ++layer) {
     const std::string blk = "blk." + std::to_string(layer) + ".";
     norm(blk + "attn_norm.weight");
-    matrix(blk + "attn_q.weight", f.heads * f.key, f.dim);
-    matrix(blk + "attn_k.weight", f.kv_heads * f.key, f.dim);
-    matrix(blk + "attn_v.weight", f.kv_heads * f.value, f.dim);
-    matrix(blk + "attn_output.weight", f.dim, f.heads * f.value);
+    matrix(blk + "attn_q.weight", std::uint64_t{f.heads} * f.key, f.dim);
+    matrix(blk + "attn_k.weight", std::uint64_t{f.kv_heads} * f.key, f.dim);
+    matrix(blk + "attn_v.weight", std::uint64_t{f.kv_heads} * f.value, f.dim);
+    matrix(blk + "attn_output.weight", f.dim, std::uint64_t{f.heads} * f.value);
     norm(blk + "ffn_norm.weight");
     matrix(blk + "ffn_gate.weight", f.ffn, f.dim);
     matrix(blk + "ffn_up.weight", f.ffn, f.dim);

@@ -260,6 +260,7 @@ TEST_P(WeightsInGroup, AModelThatCannotFitIsRefusedBeforehand) {
 }
 
 TEST_P(WeightsInGroup, AModelThatFitsIsBroughtIn) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
   const fs::path path = make(kLimit / 4);
   in_group([&] {
     Weights weights = Weights::open(path, options());
@@ -270,6 +271,7 @@ TEST_P(WeightsInGroup, AModelThatFitsIsBroughtIn) {
 }
 
 TEST_P(WeightsInGroup, AModelThatIsCachedForEverybodyNeedsNoBudgetToBeMapped) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
   const fs::path path = make(3 * kLimit);
   static_cast<void>(text_of(path.string()));  // charged to this process's group
   Weights ours = Weights::open(path, {.way = Way::map});

@@ -97,7 +97,8 @@ class ThreeFiles {
       write_tensors(folder_, name, prefix, sizes[file], file + 1);
       for (std::size_t i = 0; i < sizes[file].size(); ++i) {
         if (!map.empty()) map += ",";
-        map += "\"" + prefix + std::to_string(i) + "\":\"" + name + "\"";
+        map.append("\"").append(prefix).append(std::to_string(i));
+        map.append("\":\"").append(name).append("\"");
       }
     }
     folder_.write("model.safetensors.index.json", R"({"weight_map":{)" + map + "}}");

@@ -91,12 +91,19 @@ inline std::filesystem::path make_file(const TempFolder& folder, const std::stri
   return path;
 }
 
-/// Takes a file out of the page cache, as far as the host lets go of it.
+/// Takes a file that is on disk out of the page cache, as far as the host lets go of it.
+inline void make_cold_again(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+  ::close(descriptor);
+}
+
+/// The same for one that was just written.
 inline void make_cold(const std::filesystem::path& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   ::fdatasync(descriptor);
-  ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
   ::close(descriptor);
+  make_cold_again(path);
 }
 
 /// Whether a tensor holds what was written for it.

@@ -38,7 +38,7 @@ TEST_F(SharedInGroup, WhatItsMakerFilledNeedsNoBudget) {
     ASSERT_TRUE(group_.enter());
     Weights weights = Weights::adopt(owner.descriptor());
     EXPECT_EQ(weights.warm({.threads = 2}).end, WarmJobEnd::complete);
-    EXPECT_TRUE(Pattern(1).is_at(weights[0].bytes.data(), weights[0].bytes.size()));
+    EXPECT_TRUE(Pattern(1).is_at(weights[0].bytes.data(), 1_MiB));
   });
 }
 
