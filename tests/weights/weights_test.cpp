@@ -100,6 +100,7 @@ TEST_P(WeightsWays, LeaveNothingBehind) {
 }
 
 TEST_P(WeightsWays, CanBeLockedAndGivenBackAllTheSame) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
   const ThreeFiles model;
   Weights weights = Weights::open(model.path(), {.way = GetParam()});
   if (!weights.lock()) GTEST_SKIP() << weights.unmet().front().text;
