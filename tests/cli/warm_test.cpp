@@ -10,6 +10,7 @@
 #include "cli/models.hpp"
 #include "cli/program.hpp"
 #include "os/proc.hpp"
+#include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "weights/made_models.hpp"
@@ -136,6 +137,7 @@ TEST_F(Warm, TooLittleMemoryIsExitCode3) {
 }
 
 TEST_F(Warm, ALockIsHadOrTold) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
   const Json told = warm_json({model_, "--lock"});
   EXPECT_EQ(told.at("locked").get<bool>(), told.at("unmet").empty());
 
