@@ -94,6 +94,13 @@ TensorEntry entry_of(const Json& tensor, std::string& name, const TensorFile& fi
   return entry;
 }
 
+// A bracket is a byte of the text, and some eighty of memory once it is read.
+bool refuse_depth(int depth, Json::parse_event_t /*event*/, const Json& /*value*/) {
+  constexpr int kDepth = 4;  // of a number in the shape of one of the tensors
+  if (depth > kDepth) refuse(8, "the header is nested more deeply than that of shared weights");
+  return true;
+}
+
 // Two tensors over each other would be one that changes under somebody's name.
 void check_apart(TensorDirectoryBuilder& builder) {
   std::uint64_t end = 0;
@@ -148,7 +155,7 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
                       .data_end = image.size(),
                       .alignment = kLine});
   try {
-    const Json header = Json::parse(text, text + length);
+    const Json header = Json::parse(text, text + length, refuse_depth);
     if (header.at("tapedeck") != kFormat) refuse(8, "shared weights of another version");
     builder.file().path += header.at("name").get<std::string>();
     for (const Json& tensor : header.at("tensors")) {

@@ -19,8 +19,10 @@
 
 #include "memory/pattern.hpp"
 #include "os/file.hpp"
+#include "os/rights.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/weights.hpp"
 #include "tapedeck/weights/weights_builder.hpp"
@@ -269,6 +271,16 @@ TEST_F(HostilePeer, TensorsThatCannotBe) {
     send({file.get()});
     expect_refused("shared");
   }
+}
+
+// What somebody sends must not cost many times as much to refuse.
+TEST_F(HostilePeer, AHeaderOfBracketsAloneCostsLittle) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  const os::Descriptor file = memory_file(image_of(std::string(20'000'000, '[')), kSeals);
+  in_child([&] {
+    limit(RLIMIT_AS, number_of("/proc/self/status", "VmSize:") * 1024 + 128_MiB);
+    EXPECT_THROW(static_cast<void>(Weights::adopt(file.get())), FormatError);
+  });
 }
 
 // A header with some bytes changed: it is refused, or what it says lies in the memory.
