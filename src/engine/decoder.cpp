@@ -9,6 +9,7 @@
 #include "tapedeck/memory/tape_scope.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
+
 struct Decoder::Pass {
   TokenTakes takes;
   std::size_t position;

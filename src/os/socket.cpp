@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -13,10 +14,22 @@ namespace {
 
 constexpr std::size_t kMostDescriptors = 4;
 
-// The kernel wants the control data aligned as its header is.
-union Control {
-  cmsghdr header;
-  char bytes[CMSG_SPACE(kMostDescriptors * sizeof(int))];
+/// A message of one byte, which carries descriptors.
+struct Envelope {
+  explicit Envelope(std::size_t control_bytes) noexcept {
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control_bytes;
+  }
+  Envelope(const Envelope&) = delete;  // it points into itself
+  Envelope& operator=(const Envelope&) = delete;
+
+  char carrier = 'T';
+  iovec part = {.iov_base = &carrier, .iov_len = 1};
+  // The kernel wants it aligned as its header is.
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostDescriptors * sizeof(int))> control{};
+  msghdr message{};
 };
 
 int descriptor_at(const cmsghdr* header, std::size_t index) noexcept {
@@ -29,14 +42,8 @@ int descriptor_at(const cmsghdr* header, std::size_t index) noexcept {
 
 int send_descriptor(int socket, int descriptor) noexcept {
   if (const int error = injected("sendmsg")) return error;
-  char carrier = 'T';
-  iovec part = {.iov_base = &carrier, .iov_len = 1};
-  Control control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = CMSG_SPACE(sizeof descriptor);
+  Envelope envelope(CMSG_SPACE(sizeof descriptor));
+  msghdr& message = envelope.message;
   cmsghdr* const header = CMSG_FIRSTHDR(&message);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
@@ -51,14 +58,8 @@ int send_descriptor(int socket, int descriptor) noexcept {
 
 Opened receive_descriptor(int socket) noexcept {
   if (const int error = injected("recvmsg")) return {.error = error, .call = "recvmsg"};
-  char carrier = 0;
-  iovec part = {.iov_base = &carrier, .iov_len = 1};
-  Control control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof control.bytes;
+  Envelope envelope(sizeof(Envelope::control));
+  msghdr& message = envelope.message;
   ssize_t got = -1;
   do {
     got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);

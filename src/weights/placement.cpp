@@ -16,7 +16,8 @@ namespace {
 
 // From this share of a file in the page cache on, mapping is faster, though what is missing comes
 // more slowly then: below it, copying the one and reading the other past the cache wins. By the
-// figures of benchmarks/weights_bench.cpp: 7 GB/s for the copy, 3.7 directly, 1.7 by mapping.
+// figures of benchmarks/weights_bench.cpp: 7 GB/s for the copy, 3.7 directly, 1.0 to 1.7 by
+// mapping.
 constexpr double kHot = 0.75;
 
 std::string percent_of(std::uint64_t part, std::uint64_t whole) {

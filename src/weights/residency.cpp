@@ -55,10 +55,7 @@ void add_segment(std::vector<Run>& runs, const WeightsSegment& segment) {
 std::vector<Run> runs_of(const WeightsState& state, std::span<const std::uint32_t> tensors) {
   std::vector<Run> runs;
   for (const std::uint32_t tensor : tensors) {
-    if (tensor >= state.directory.entries().size()) {
-      throw InvalidArgument("the residency of tensor " + std::to_string(tensor) +
-                            " of a model of " + std::to_string(state.directory.entries().size()));
-    }
+    state.check_tensor(tensor);
     const TensorEntry& entry = state.directory.entries()[tensor];
     const WeightsSegment* segment = state.segment_of(entry);
     if (segment == nullptr) continue;
@@ -127,12 +124,13 @@ std::uint64_t Weights::decommit() noexcept {
 }
 
 // A chunk at the edge has bytes of other tensors too, and so may the pages at its own edges.
-std::uint64_t Weights::decommit(std::span<const std::uint32_t> tensors) noexcept {
+std::uint64_t Weights::decommit(std::span<const std::uint32_t> tensors) {
   std::vector<std::uint64_t> covered(state_->chunks());
   std::vector<std::uint32_t> each(tensors.begin(), tensors.end());
   std::sort(each.begin(), each.end());  // named twice, a tensor covers no more
   each.erase(std::unique(each.begin(), each.end()), each.end());
   for (const std::uint32_t tensor : each) {
+    state_->check_tensor(tensor);
     const TensorEntry& entry = state_->directory.entries()[tensor];
     const WeightsState::ChunkRange range = state_->chunks_of(tensor);
     for (std::size_t number = range.begin; number != range.end; ++number) {

@@ -7,6 +7,7 @@
 
 #include "model/printable.hpp"
 #include "model/tensor_directory_builder.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/typed_takes.hpp"
@@ -18,7 +19,8 @@ using Json = nlohmann::json;
 
 constexpr int kFormat = 1;
 constexpr std::uint64_t kDataAlignment = 4096;
-constexpr std::uint64_t kMostHeader = 100'000'000;  // as of a safetensors file
+// Of some 300,000 tensors. Parsed, a hostile one takes some twenty times as much.
+constexpr std::uint64_t kMostHeader = std::uint64_t{32} << 20;
 constexpr const char* kPath = "shared weights";
 
 std::uint64_t bytes_of_spec(const TensorSpec& spec) {
@@ -135,6 +137,11 @@ SharedImage plan_shared_image(const std::string& name, const std::vector<TensorS
     begin = needed;
   }
   const std::uint64_t length = image.header.size();
+  if (length > kMostHeader) {
+    throw InvalidArgument("the names and shapes of " + std::to_string(tensors.size()) +
+                              " tensors take " + to_iec(length),
+                          "at most " + to_iec(kMostHeader) + " are read again: use shorter names");
+  }
   image.header.insert(0, reinterpret_cast<const char*>(&length), sizeof length);
   return image;
 }

@@ -53,15 +53,6 @@ std::vector<std::size_t> chunks_in_order(const WeightsState& state,
   return chunks;
 }
 
-void check_order(const WeightsState& state, const std::vector<std::uint32_t>& order) {
-  const std::size_t tensors = state.directory.entries().size();
-  for (const std::uint32_t tensor : order) {
-    if (tensor < tensors) continue;
-    throw InvalidArgument("an order with tensor " + std::to_string(tensor) + " of a model of " +
-                          std::to_string(tensors));
-  }
-}
-
 bool reads_directly(const WeightsState& state) {
   return std::any_of(state.files.begin(), state.files.end(),
                      [](const WeightsFile& file) { return file.way == Way::direct; });
@@ -280,6 +271,7 @@ void WarmJob::Work::end_over_budget() {
 }
 
 bool WarmJob::Work::wait_for(std::size_t tensor) {
+  state_.check_tensor(tensor);
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return running_ == 0 || state_.all_ready(tensor); });
   return state_.all_ready(tensor);
@@ -304,7 +296,8 @@ void WarmJob::Work::finish() {
   result_.warmed = done_;
   // Who asked it to end when nothing was left to do has it complete.
   if (result_.warmed == total_) result_.end = WarmJobEnd::complete;
-  if (result_.end == WarmJobEnd::complete && !error_) check_unchanged();
+  // Also of a part of them, which may be read until the next job goes on.
+  if (!error_) check_unchanged();
   const os::FaultCount now = os::page_faults();
   result_.minor_faults = now.minor - faults_.minor;
   result_.major_faults = now.major - faults_.major;
@@ -348,7 +341,7 @@ void WarmJob::Work::check_unchanged() {
 }
 
 WarmJob::WarmJob(WeightsState& weights, WarmJobOptions options) {
-  check_order(weights, options.order);
+  for (const std::uint32_t tensor : options.order) weights.check_tensor(tensor);
   work_ = std::make_unique<Work>(weights, std::move(options));
 }
 WarmJob::WarmJob(WarmJob&&) noexcept = default;

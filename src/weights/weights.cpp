@@ -19,8 +19,8 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-/// Below this, the trial of huge pages would take longer than it could save.
-constexpr std::uint64_t kWorthATrial = 256_MiB;
+/// Below this, the trial of huge pages takes longer than it could save.
+constexpr std::uint64_t kWorthATrial = 512_MiB;
 
 void check_whole(const TensorFile& file) {
   if (!file.truncated()) return;

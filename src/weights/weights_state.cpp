@@ -5,6 +5,7 @@
 #include "model/tensor_directory_builder.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
@@ -50,6 +51,14 @@ const WeightsSegment* WeightsState::segment_of(const TensorEntry& tensor) const 
       all.begin(), all.end(), tensor.offset,
       [](std::uint64_t offset, const WeightsSegment& segment) { return offset < segment.begin; });
   return &*(after - 1);
+}
+
+void WeightsState::check_tensor(std::size_t tensor) const {
+  const std::size_t tensors = directory.entries().size();
+  if (tensor < tensors) return;
+  throw InvalidArgument(
+      "tensor " + std::to_string(tensor) + " of a model of " + std::to_string(tensors),
+      "tensors are numbered from 0, in the order of the directory");
 }
 
 TensorView WeightsState::view(std::size_t tensor) const noexcept {

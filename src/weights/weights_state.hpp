@@ -84,6 +84,8 @@ class WeightsState {
     ready_[chunk].store(ready, std::memory_order_release);
   }
 
+  /// @throws InvalidArgument where the model has fewer tensors.
+  void check_tensor(std::size_t tensor) const;
   [[nodiscard]] TensorView view(std::size_t tensor) const noexcept;
   /// The segment that holds a tensor; nullptr for one of no bytes.
   [[nodiscard]] const WeightsSegment* segment_of(const TensorEntry& tensor) const noexcept;

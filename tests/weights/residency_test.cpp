@@ -79,6 +79,8 @@ TEST(WeightsResidency, IsToldByFileAndByTensors) {
   EXPECT_THROW(static_cast<void>(weights.residency_of_file(3)), InvalidArgument);
   const std::vector<std::uint32_t> none_such = {1000};
   EXPECT_THROW(static_cast<void>(weights.residency_of(none_such)), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(weights.decommit(none_such)), InvalidArgument);
+  EXPECT_TRUE(weights.readable(0));
 }
 
 TEST(WeightsResidency, GoesWithTheTensorsThatAreGivenBack) {

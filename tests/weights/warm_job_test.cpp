@@ -130,6 +130,7 @@ TEST_P(WarmJobWays, StopWhenTheyGo) {
 
 TEST_P(WarmJobWays, RefuseAnOrderOfNoTensor) {
   EXPECT_THROW(static_cast<void>(weights_.warm({.order = {1000}})), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(weights_.start_warm().wait_for(1000)), InvalidArgument);
   EXPECT_TRUE(weights_.warm());
 }
 

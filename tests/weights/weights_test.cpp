@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -196,6 +197,13 @@ TEST(Weights, LieOnTheNodeThatWasAskedFor) {
       model.path(),
       {.way = Way::read, .numa = {.policy = NumaPlacement::Policy::bind, .nodes = {0}}});
   if (!weights.unmet().empty()) GTEST_SKIP() << weights.unmet().front().text;
+  const std::vector<Mapping> mappings = mappings_in(weights[0].bytes.data(), 1);
+  ASSERT_EQ(mappings.size(), 1U);
+  std::ostringstream begin;
+  begin << std::hex << mappings[0].begin;
+  const std::string maps = text_of("/proc/self/numa_maps");
+  if (maps.empty()) GTEST_SKIP() << "the kernel does not tell policies";
+  EXPECT_THAT(maps, HasSubstr(begin.str() + " bind:0\n"));
   ASSERT_TRUE(weights.warm());
   const WeightsResidency residency = weights.residency();
   if (residency.nodes.empty()) GTEST_SKIP() << "the kernel does not tell nodes";

@@ -19,7 +19,7 @@ struct HugePageTrial {
   std::size_t huge = 0;
 };
 
-/// Measures once in a process, by the first call that needs it, some 20 ms; later calls give the
+/// Measures once in a process, by the first call that needs it, some 0.1 s; later calls give the
 /// same. The way of a load is measured: populate, fill, read once.
 /// Thread-safety: any thread.
 /// @code{.cpp}

@@ -97,6 +97,7 @@ class WarmJob {
 
   /// Waits until a tensor can be read without waiting for the disk. False where the job ended
   /// before that; `wait` tells why. O(chunks of the tensor) where it is there.
+  /// @throws InvalidArgument where the model has fewer tensors.
   [[nodiscard]] bool wait_for(std::size_t tensor);
 
   [[nodiscard]] WarmJobProgress progress() const noexcept;

@@ -35,7 +35,7 @@ enum class Way : std::uint8_t {
 struct WeightsOptions {
   Way way = Way::automatic;
   /// Of memory that is read into. Nothing: what a trial on this host found faster
-  /// (`huge_page_trial`).
+  /// (`huge_page_trial`), where 512 MiB or more are read; transparent ones for less.
   std::optional<HugePages> huge_pages{};
   NumaPlacement numa{};    ///< Of memory that is read into; the page cache has its own.
   bool core_dump = false;  ///< Weights are on disk already.
@@ -84,8 +84,8 @@ class Weights {
   /// Opens all files of a model: a GGUF file (all parts of a split one), safetensors (single, by
   /// an index, or a folder), llama2.c. Each file costs a descriptor as long as the object lives.
   /// @throws as `read_model`; FormatError for a tensor outside its file, before anything is
-  /// touched; InvalidArgument for a model without tensors, or a node that is not there;
-  /// SystemError.
+  /// touched; InvalidArgument for a model without tensors; SystemError. What the host does not have
+  /// of huge pages or nodes is in `unmet`.
   [[nodiscard]] static Weights open(const std::filesystem::path& path,
                                     const WeightsOptions& options = {});
   /// Of a model that was read already. @throws also FormatError where a file changed meanwhile.
@@ -135,7 +135,7 @@ class Weights {
 
   /// Brings in what is not there yet, and waits. `start_warm` and `wait` in one.
   WarmJobResult warm(const WarmJobOptions& options = {});
-  /// The same beside the caller's own work. The weights must not move while the job is there.
+  /// The same beside the caller's own work. The weights must outlive the job, and may be moved.
   /// @throws InvalidArgument where a job runs already, or `order` names no tensor.
   [[nodiscard]] WarmJob start_warm(WarmJobOptions options = {});
 
@@ -155,8 +155,10 @@ class Weights {
   /// Returns bytes that had been present; 0 for sealed weights, of which only the mapping is
   /// dropped. @pre no job runs.
   std::uint64_t decommit() noexcept;
-  /// The same for the chunks (8 MiB) that lie wholly in these tensors, say a layer's.
-  std::uint64_t decommit(std::span<const std::uint32_t> tensors) noexcept;
+  /// The same for the chunks (8 MiB) that lie wholly in these tensors, say a layer's: a chunk with
+  /// padding between tensors stays. @throws InvalidArgument for no tensor, and nothing is given
+  /// back
+  std::uint64_t decommit(std::span<const std::uint32_t> tensors);
 
  private:
   friend class WeightsBuilder;
