@@ -276,7 +276,9 @@ TEST_F(HostilePeer, TensorsThatCannotBe) {
 // What somebody sends must not cost many times as much to refuse.
 TEST_F(HostilePeer, AHeaderOfBracketsAloneCostsLittle) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
-  const os::Descriptor file = memory_file(image_of(std::string(20'000'000, '[')), kSeals);
+  std::string brackets;
+  brackets.resize(20'000'000, '[');
+  const os::Descriptor file = memory_file(image_of(brackets), kSeals);
   in_child([&] {
     limit(RLIMIT_AS, number_of("/proc/self/status", "VmSize:") * 1024 + 128_MiB);
     EXPECT_THROW(static_cast<void>(Weights::adopt(file.get())), FormatError);

@@ -29,28 +29,28 @@ constexpr std::size_t kStep = kSanitized ? 4 : 1;  // a sanitizer makes reading 
 class Kill : public ::testing::TestWithParam<Way> {
  protected:
   static void SetUpTestSuite() {
-    folder_ = std::make_unique<TempFolder>();
+    model_folder = std::make_unique<TempFolder>();
     const std::vector<std::uint64_t> sizes = {5_MiB,  7_MiB,  100,   0,      9_MiB, 5_MiB,
                                               70'001, 12_MiB, 3_MiB, 17_MiB, 1};
-    path_ = make_file(*folder_, "a.safetensors", {.sizes = sizes});
-    make_cold(path_);
+    model_path = make_file(*model_folder, "a.safetensors", {.sizes = sizes});
+    make_cold(model_path);
     // Whatever a process makes only once is made now.
     for (const Way way : {Way::read, Way::direct}) warm_cold(way, {.threads = kThreads});
   }
-  static void TearDownTestSuite() { folder_.reset(); }
+  static void TearDownTestSuite() { model_folder.reset(); }
 
   void SetUp() override { before_ = holdings(); }
   void TearDown() override { EXPECT_TRUE(same(before_, holdings())); }
 
   static void warm_cold(Way way, const WarmJobOptions& options) {
-    make_cold_again(path_);
-    Weights weights = Weights::open(path_, {.way = way});
+    make_cold_again(model_path);
+    Weights weights = Weights::open(model_path, {.way = way});
     static_cast<void>(weights.warm(options));
   }
 
   [[nodiscard]] static Weights open() {
-    make_cold_again(path_);
-    return Weights::open(path_, {.way = GetParam()});
+    make_cold_again(model_path);
+    return Weights::open(model_path, {.way = GetParam()});
   }
 
   // After an end before its time.
@@ -77,8 +77,8 @@ class Kill : public ::testing::TestWithParam<Way> {
         std::chrono::microseconds(std::uniform_int_distribution(0, 6000)(random_)));
   }
 
-  inline static std::filesystem::path path_;
-  inline static std::unique_ptr<TempFolder> folder_;
+  inline static std::filesystem::path model_path;
+  inline static std::unique_ptr<TempFolder> model_folder;
   std::mt19937 random_{std::random_device{}()};
   Holdings before_;
 };

@@ -27,17 +27,17 @@ using Order = std::vector<std::uint32_t>;
 class Server : public ::testing::TestWithParam<Way> {
  protected:
   static void SetUpTestSuite() {
-    folder_ = std::make_unique<TempFolder>();
+    model_folder = std::make_unique<TempFolder>();
     std::vector<std::uint64_t> sizes;
     for (std::uint64_t i = 0; i < 40; ++i) sizes.push_back(i % 5 == 4 ? 8_MiB : 40'000 * i + i);
-    path_ = make_file(*folder_, "a.safetensors", {.sizes = sizes, .backwards = true});
-    make_cold(path_);
+    model_path = make_file(*model_folder, "a.safetensors", {.sizes = sizes, .backwards = true});
+    make_cold(model_path);
   }
-  static void TearDownTestSuite() { folder_.reset(); }
+  static void TearDownTestSuite() { model_folder.reset(); }
 
   void SetUp() override {
-    make_cold_again(path_);
-    weights_ = std::make_unique<Weights>(Weights::open(path_, {.way = GetParam()}));
+    make_cold_again(model_path);
+    weights_ = std::make_unique<Weights>(Weights::open(model_path, {.way = GetParam()}));
   }
 
   [[nodiscard]] Order in_random_order() {
@@ -91,8 +91,8 @@ class Server : public ::testing::TestWithParam<Way> {
     EXPECT_GE(right_, reads_at_least);
   }
 
-  inline static std::filesystem::path path_;
-  inline static std::unique_ptr<TempFolder> folder_;
+  inline static std::filesystem::path model_path;
+  inline static std::unique_ptr<TempFolder> model_folder;
   std::mt19937 random_{std::random_device{}()};
   std::unique_ptr<Weights> weights_;
   std::atomic<bool> job_is_over_{false};
@@ -122,7 +122,7 @@ TEST_P(Server, ReadsWhenAllWasGivenBackAndComesAgain) {
   for (int round = 0; round < 4; ++round) {
     EXPECT_TRUE(serve({.threads = 2, .order = order}, order));
     EXPECT_TRUE(all_right(*weights_));
-    make_cold_again(path_);
+    make_cold_again(model_path);
     static_cast<void>(weights_->decommit());
   }
   expect_served(8 * order.size());
