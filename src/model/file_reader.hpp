@@ -2,9 +2,9 @@
 /// A file's header: read from the start, through a buffer, and not trusted.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -33,7 +33,8 @@ class FileReader {
   /// @param what  for the error, where the file ends inside it: "a tensor's name".
   void read(std::span<std::byte> into, const char* what) {
     if (into.size() > filled_ - at_) return read_across(into, what);
-    std::memcpy(into.data(), buffer_.get() + at_, into.size());
+    // Not memcpy: an empty string may be read into an empty vector, which lies nowhere.
+    std::copy_n(buffer_.get() + at_, into.size(), into.data());
     at_ += into.size();
   }
 

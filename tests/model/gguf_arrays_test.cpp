@@ -67,6 +67,21 @@ TEST_F(GgufArraysTest, ReadsWhatMetadataLeavesOut) {
   }
 }
 
+TEST_F(GgufArraysTest, EmptyStringsAndArraysAreRead) {
+  const auto path = write(GgufBytes()
+                              .header(0, 3)
+                              .strings("first", {"", "a"})
+                              .strings("only", {""})
+                              .strings("none", {}));
+  const Model gguf = read_gguf(path);
+  const model::StringArray first = read_string_array(gguf, "first");
+  ASSERT_EQ(first.size(), 2);
+  EXPECT_EQ(first[0], "");
+  EXPECT_EQ(first[1], "a");
+  ASSERT_EQ(read_string_array(gguf, "only").size(), 1);
+  EXPECT_EQ(read_string_array(gguf, "none").size(), 0);
+}
+
 TEST_F(GgufArraysTest, EveryWholeTypeIsReadAndOnlyWhatFits) {
   const auto path =
       write(GgufBytes()
