@@ -8,6 +8,14 @@
 #include "tapedeck/base/dtype.hpp"                // IWYU pragma: export
 #include "tapedeck/base/error.hpp"                // IWYU pragma: export
 #include "tapedeck/base/version.hpp"              // IWYU pragma: export
+#include "tapedeck/gpu/device.hpp"                // IWYU pragma: export
+#include "tapedeck/gpu/device_block.hpp"          // IWYU pragma: export
+#include "tapedeck/gpu/device_error.hpp"          // IWYU pragma: export
+#include "tapedeck/gpu/device_span.hpp"           // IWYU pragma: export
+#include "tapedeck/gpu/device_stream.hpp"         // IWYU pragma: export
+#include "tapedeck/gpu/device_tape.hpp"           // IWYU pragma: export
+#include "tapedeck/gpu/host_device.hpp"           // IWYU pragma: export
+#include "tapedeck/gpu/page_pool.hpp"             // IWYU pragma: export
 #include "tapedeck/layout/layout.hpp"             // IWYU pragma: export
 #include "tapedeck/layout/pass_guard.hpp"         // IWYU pragma: export
 #include "tapedeck/layout/stat.hpp"               // IWYU pragma: export

@@ -78,13 +78,15 @@ Mapped reserve(std::size_t bytes) noexcept {
   return mapped(::mmap(nullptr, bytes, PROT_NONE, kReserved, -1, 0));
 }
 
-Mapped map_shared(int descriptor, std::size_t bytes, Access access, std::byte* at) noexcept {
+Mapped map_shared(int descriptor, std::size_t bytes, Access access, std::byte* at,
+                  std::uint64_t offset) noexcept {
   if (const int error = injected("mmap")) return {.error = error};
   int protection = PROT_NONE;
   if (access != Access::none) protection |= PROT_READ;
   if (access == Access::write) protection |= PROT_WRITE;
   return moved_onto(at, bytes,
-                    mapped(::mmap(nullptr, bytes, protection, MAP_SHARED, descriptor, 0)));
+                    mapped(::mmap(nullptr, bytes, protection, MAP_SHARED, descriptor,
+                                  static_cast<off_t>(offset))));
 }
 
 int unmap(std::byte* at, std::size_t bytes) noexcept { return outcome(::munmap(at, bytes)); }

@@ -25,9 +25,9 @@ struct Mapped {
 
 enum class Access : std::uint8_t { none, read, write };
 
-/// Maps a descriptor, shared, over addresses that are reserved.
-[[nodiscard]] Mapped map_shared(int descriptor, std::size_t bytes, Access access,
-                                std::byte* at) noexcept;
+/// Maps a descriptor from `offset` on, shared, over addresses that are reserved.
+[[nodiscard]] Mapped map_shared(int descriptor, std::size_t bytes, Access access, std::byte* at,
+                                std::uint64_t offset = 0) noexcept;
 
 // These give errno, 0 for success.
 [[nodiscard]] int unmap(std::byte* at, std::size_t bytes) noexcept;

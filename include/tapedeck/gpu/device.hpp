@@ -78,7 +78,8 @@ class Device {
   /// "NVIDIA H200 0": for errors and tables.
   [[nodiscard]] const std::string& label() const noexcept { return label_; }
 
-  // All that are not noexcept throw DeviceError.
+  // All that are not noexcept throw DeviceError; a HostDevice SystemError, where the kernel
+  // refuses.
 
   [[nodiscard]] virtual DeviceMemory memory() const = 0;
 

@@ -22,16 +22,17 @@ template <class T>
 concept TapeElement =
     std::is_trivially_default_constructible_v<T> && std::is_trivially_destructible_v<T>;
 
-/// Adds the typed forms to a tape that has `void* try_take(bytes, align)` and `take(bytes, align)`.
-/// Thread-safety: that of the tape.
-template <class Self>
-class TypedTakes {
+/// Adds the forms that give spans to a tape that has `void* try_take(bytes, align)` and
+/// `take(bytes, align)`. `SpanOf<T>` is made from a pointer and a count; `Line` is the tape's
+/// default alignment. Thread-safety: that of the tape.
+template <class Self, template <class> class SpanOf, std::size_t Line>
+class SpanTakes {
  public:
   /// `count` elements with undefined contents; `data() == nullptr` when the tape is full.
   /// `align` is in bytes, a power of two, at least `alignof(T)`.
   template <TapeElement T>
-  [[nodiscard]] std::span<T> try_take(std::size_t count,
-                                      std::size_t align = std::max(kLine, alignof(T))) noexcept {
+  [[nodiscard]] SpanOf<T> try_take(std::size_t count,
+                                   std::size_t align = std::max(Line, alignof(T))) noexcept {
     void* at = self().try_take(bytes_of<T>(count), align);
     if (at == nullptr) [[unlikely]]
       return {};
@@ -40,18 +41,38 @@ class TypedTakes {
 
   /// As `try_take<T>`. @throws TapeFull.
   template <TapeElement T>
-  [[nodiscard]] std::span<T> take(std::size_t count,
-                                  std::size_t align = std::max(kLine, alignof(T))) {
+  [[nodiscard]] SpanOf<T> take(std::size_t count, std::size_t align = std::max(Line, alignof(T))) {
     return {static_cast<T*>(self().take(bytes_of<T>(count), align)), count};
   }
 
+ protected:
+  [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
+
+ private:
+  // A product that does not fit becomes a size no tape has. By a branch: a conditional move would
+  // stand between the count and the take.
+  template <class T>
+  [[nodiscard]] static constexpr std::size_t bytes_of(std::size_t count) noexcept {
+    constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
+    if (__builtin_expect_with_probability(count > most / sizeof(T), 0, 1.0) != 0) return most;
+    return count * sizeof(T);
+  }
+};
+
+template <class T>
+using HostSpan = std::span<T>;
+
+/// Adds all typed forms to a tape of memory that the host writes. Thread-safety: that of the tape.
+template <class Self>
+class TypedTakes : public SpanTakes<Self, HostSpan, kLine> {
+ public:
   /// One object, constructed from the arguments and packed next to its like; nullptr when the tape
   /// is full. Its destructor never runs, so it must have none.
   template <class T, class... Args>
   requires std::is_trivially_destructible_v<T>
   [[nodiscard]] T* try_take_one(Args&&... args) noexcept(
       std::is_nothrow_constructible_v<T, Args...>) {
-    void* at = self().try_take(sizeof(T), alignof(T));
+    void* at = this->self().try_take(sizeof(T), alignof(T));
     if (at == nullptr) [[unlikely]]
       return nullptr;
     return std::construct_at(static_cast<T*>(at), std::forward<Args>(args)...);
@@ -61,20 +82,8 @@ class TypedTakes {
   template <class T, class... Args>
   requires std::is_trivially_destructible_v<T>
   [[nodiscard]] T& take_one(Args&&... args) {
-    void* at = self().take(sizeof(T), alignof(T));
+    void* at = this->self().take(sizeof(T), alignof(T));
     return *std::construct_at(static_cast<T*>(at), std::forward<Args>(args)...);
-  }
-
- private:
-  [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
-
-  // A product that does not fit becomes a size no tape has. By a branch: a conditional move would
-  // stand between the count and the take.
-  template <class T>
-  [[nodiscard]] static constexpr std::size_t bytes_of(std::size_t count) noexcept {
-    constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
-    if (__builtin_expect_with_probability(count > most / sizeof(T), 0, 1.0) != 0) return most;
-    return count * sizeof(T);
   }
 };
 

@@ -1,0 +1,64 @@
+#include "tapedeck/gpu/page_pool.hpp"
+
+#include <cassert>
+#include <string>
+
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+PagePool::PagePool(Device& device, std::size_t page_bytes)
+    : device_(device), page_bytes_(page_bytes != 0 ? page_bytes : device.info().granularity) {
+  const std::size_t granularity = device.info().granularity;
+  if (page_bytes_ % granularity == 0) return;
+  throw InvalidArgument(
+      device.label() + ": a pool with pages of " + std::to_string(page_bytes) + " bytes",
+      "they are a multiple of " + std::to_string(granularity));
+}
+
+PagePool::~PagePool() {
+  assert(free_.size() == created_ && "a block must go before its pool");
+  trim();
+}
+
+PageHandle PagePool::take() {
+  const std::lock_guard lock(mutex_);
+  if (!free_.empty()) {
+    const PageHandle page = free_.back();
+    free_.pop_back();
+    return page;
+  }
+  free_.reserve(created_ + 1);  // so that giving back never allocates
+  const PageHandle page = device_.create_pages(page_bytes_);
+  ++created_;
+  return page;
+}
+
+void PagePool::give(PageHandle page) noexcept {
+  const std::lock_guard lock(mutex_);
+  free_.push_back(page);
+}
+
+std::size_t PagePool::trim(std::size_t keep) noexcept {
+  const std::lock_guard lock(mutex_);
+  std::size_t released = 0;
+  while (!free_.empty() && free_.size() * page_bytes_ > keep) {
+    device_.destroy_pages(free_.back());
+    free_.pop_back();
+    --created_;
+    released += page_bytes_;
+  }
+  return released;
+}
+
+std::size_t PagePool::held_bytes() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return created_ * page_bytes_;
+}
+
+std::size_t PagePool::free_bytes() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return free_.size() * page_bytes_;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI
