@@ -14,9 +14,13 @@
 #include "tapedeck/gpu/device_span.hpp"           // IWYU pragma: export
 #include "tapedeck/gpu/device_stream.hpp"         // IWYU pragma: export
 #include "tapedeck/gpu/device_tape.hpp"           // IWYU pragma: export
+#include "tapedeck/gpu/frame_ring.hpp"            // IWYU pragma: export
 #include "tapedeck/gpu/host_device.hpp"           // IWYU pragma: export
 #include "tapedeck/gpu/page_pool.hpp"             // IWYU pragma: export
+#include "tapedeck/gpu/pinned_tape.hpp"           // IWYU pragma: export
+#include "tapedeck/layout/device_layout.hpp"      // IWYU pragma: export
 #include "tapedeck/layout/layout.hpp"             // IWYU pragma: export
+#include "tapedeck/layout/layout_sizes.hpp"       // IWYU pragma: export
 #include "tapedeck/layout/pass_guard.hpp"         // IWYU pragma: export
 #include "tapedeck/layout/stat.hpp"               // IWYU pragma: export
 #include "tapedeck/memory/block.hpp"              // IWYU pragma: export

@@ -5,34 +5,18 @@
 #include <string>
 #include <utility>
 
+#include "layout/stat_sum.hpp"
 #include "layout/talk_regions.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/layout/device_layout.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
-
-void add(TapeStat& sum, const TapeStat& one) noexcept {
-  sum.reserved += one.reserved;
-  sum.committed += one.committed;
-  sum.used += one.used;
-  sum.peak += one.peak;
-  sum.planned += one.planned;
-  sum.spilled += one.spilled;
-  sum.spilled_peak += one.spilled_peak;
-  sum.spills += one.spills;
-  sum.refused += one.refused;
-  sum.grows += one.grows;
-  sum.clears += one.clears;
-  sum.page_size = sum.page_size == 0 ? one.page_size : std::min(sum.page_size, one.page_size);
-  for (std::size_t i = 0; i < kWishes; ++i) {
-    if (sum.unmet[i] == 0) sum.unmet[i] = one.unmet[i];
-  }
-}
 
 }  // namespace
 
@@ -43,6 +27,9 @@ Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) {
   scratch_ = Tape::start(sizes.scratch, std::move(options.scratch));
   for (std::size_t talk = 0; talk < options.talks; ++talk) {
     histories_.push_back(Tape::start(sizes.history, options.history));
+  }
+  if (!options.gpus.empty()) {
+    throw InvalidArgument("a layout made from sizes has no devices", "make it from a plan");
   }
 }
 
@@ -65,6 +52,32 @@ Layout::Layout(Plan plan, LayoutOptions options) : plan_(std::move(plan)) {
   scratch_ = make_tape(plan_.scratch, options.extra.scratch,
                        now ? Start::committed : Start::reserved, std::move(options.scratch));
   make_histories(options);
+  make_gpus(std::move(options.gpus));
+}
+
+void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
+  if (gpus.size() > kMostGpus) {
+    throw InvalidArgument("a layout of " + std::to_string(gpus.size()) + " devices",
+                          std::to_string(kMostGpus) + " at most");
+  }
+  for (LayoutGpu& one : gpus) {
+    if (one.device == nullptr) throw InvalidArgument("a layout on a device that is null");
+    Plan plan = one.plan ? std::move(*one.plan) : plan_;
+    if (plan.talks != plan_.talks) {
+      throw InvalidArgument(one.device->label() + ": a plan of " + std::to_string(plan.talks) +
+                            " talks, in a layout of " + std::to_string(plan_.talks));
+    }
+    gpus_.push_back(
+        std::make_unique<DeviceLayout>(*one.device, std::move(plan), std::move(one.options)));
+  }
+}
+
+void Layout::clear_pass_on_gpus() noexcept {
+  for (const auto& gpu : gpus_) gpu->clear_pass();
+}
+
+void Layout::clear_talk_on_gpus(std::size_t talk) noexcept {
+  for (const auto& gpu : gpus_) gpu->clear_talk(talk);
 }
 
 Tape Layout::weights_tape(LayoutOptions& options) {
@@ -173,6 +186,7 @@ Layout::~Layout() { assert(guard_ == nullptr && "a PassGuard must go before its 
 std::size_t Layout::total() const noexcept {
   std::size_t bytes = weights_.total() + scratch_.total();
   for (const Tape& history : histories_) bytes += history.total();
+  for (const auto& gpu : gpus_) bytes += gpu->total();
   return bytes;
 }
 
@@ -186,6 +200,8 @@ Stat Layout::stat() const noexcept {
     add(stat.history, histories_[talk].stat());
     stat.tokens += tokens(talk);
   }
+  stat.gpus = gpus_.size();
+  for (std::size_t i = 0; i < gpus_.size(); ++i) stat.gpu[i] = gpus_[i]->stat();
   return stat;
 }
 

@@ -1,7 +1,9 @@
 #include "tapedeck/layout/stat.hpp"
 
+#include <algorithm>
 #include <ostream>
 
+#include "layout/stat_sum.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -37,9 +39,37 @@ std::string Stat::line() const {
 }
 
 std::string Stat::text() const {
-  return figures("weights", weights) + figures("scratch", scratch) + figures("history", history) +
-         "talks " + std::to_string(talks) + ", tokens " + std::to_string(tokens) + ", passes " +
-         std::to_string(passes) + ", conversations " + std::to_string(conversations) + "\n";
+  std::string text = figures("weights", weights) + figures("scratch", scratch) +
+                     figures("history", history) + "talks " + std::to_string(talks) + ", tokens " +
+                     std::to_string(tokens) + ", passes " + std::to_string(passes) +
+                     ", conversations " + std::to_string(conversations) + "\n";
+  for (std::size_t i = 0; i < gpus; ++i) {
+    const std::string name = "gpu " + std::to_string(i);
+    text += figures((name + " weights").c_str(), gpu[i].weights) +
+            figures((name + " scratch").c_str(), gpu[i].scratch) +
+            figures((name + " history").c_str(), gpu[i].history) + name + " tokens " +
+            std::to_string(gpu[i].tokens) + ", pool " + to_iec(gpu[i].pool_held) + ", of it free " +
+            to_iec(gpu[i].pool_free) + "\n";
+  }
+  return text;
+}
+
+void add(TapeStat& sum, const TapeStat& one) noexcept {
+  sum.reserved += one.reserved;
+  sum.committed += one.committed;
+  sum.used += one.used;
+  sum.peak += one.peak;
+  sum.planned += one.planned;
+  sum.spilled += one.spilled;
+  sum.spilled_peak += one.spilled_peak;
+  sum.spills += one.spills;
+  sum.refused += one.refused;
+  sum.grows += one.grows;
+  sum.clears += one.clears;
+  sum.page_size = sum.page_size == 0 ? one.page_size : std::min(sum.page_size, one.page_size);
+  for (std::size_t i = 0; i < kWishes; ++i) {
+    if (sum.unmet[i] == 0) sum.unmet[i] = one.unmet[i];
+  }
 }
 
 std::ostream& operator<<(std::ostream& out, const Stat& stat) { return out << stat.line(); }

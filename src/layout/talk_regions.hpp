@@ -1,13 +1,11 @@
 /// @file
-/// The planned regions of one talk's history: how they fill, side by side, as the talk grows.
+/// The planned regions of one talk's history on the host.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <vector>
 
+#include "layout/talk_cursors.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/tape.hpp"
@@ -33,9 +31,7 @@ class TalkRegions {
   /// Commits the regions that do not grow. @throws SystemError.
   void commit_fixed();
 
-  [[nodiscard]] std::uint64_t tokens() const noexcept {
-    return tokens_.load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] std::uint64_t tokens() const noexcept { return cursors_.tokens(); }
 
   // As the functions of `Layout`.
   void prepare(std::uint64_t tokens);
@@ -46,29 +42,13 @@ class TalkRegions {
   std::size_t decommit() noexcept;
 
  private:
-  struct Cursor {
-    std::byte* at;
-    std::size_t bytes;
-    Growth growth;
-    Block part;  // none where the tape has committed everything
+  using Cursor = TalkCursor<Block>;
 
-    [[nodiscard]] bool grows() const noexcept { return growth.bytes_per_token != 0; }
-    [[nodiscard]] std::size_t filled(std::uint64_t tokens) const noexcept;
-  };
-
-  TalkRegions(const TapePlan& plan, Tape& tape, Block* reserved, std::uint64_t step);
-  void commit(std::uint64_t tokens);
   void note_committed(bool grew) noexcept;
   void give_back(std::uint64_t keep, bool wipe) noexcept;
-  [[noreturn]] void refuse(std::uint64_t tokens) const;
 
   Tape& tape_;
-  std::vector<Cursor> cursors_;
-  std::uint64_t step_;
-  std::uint64_t capacity_ = std::numeric_limits<std::uint64_t>::max();
-  std::uint64_t prepared_ = 0;
-  std::uint64_t most_ = 0;  // tokens that were ever held at a time
-  std::atomic<std::uint64_t> tokens_{0};
+  TalkCursors<Block> cursors_;
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

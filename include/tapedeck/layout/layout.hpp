@@ -7,10 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/device_layout.hpp"
+#include "tapedeck/layout/layout_sizes.hpp"
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/tape.hpp"
@@ -21,18 +24,11 @@ namespace tapedeck::inline TAPEDECK_ABI {
 class PassGuard;
 class TalkRegions;
 
-/// Bytes of each tape.
-struct LayoutSizes {
-  std::size_t weights;
-  std::size_t scratch;
-  std::size_t history;  ///< For each talk.
-};
-
-/// When the pages of a layout that was made from a plan are committed.
-enum class Commit : std::uint8_t {
-  at_creation,  ///< All of them; weights are warm.
-  with_talks,   ///< Those of the histories by `prepare`, the others at creation.
-  nothing,      ///< Only histories, by `prepare`: a dry run, or weights that come another way.
+/// A device, and what of the model lies on it.
+struct LayoutGpu {
+  Device* device;              ///< Outlives the layout.
+  std::optional<Plan> plan{};  ///< Its part of the model; nothing: the layout's whole plan.
+  DeviceLayoutOptions options{};
 };
 
 struct LayoutOptions {
@@ -50,6 +46,7 @@ struct LayoutOptions {
   TapeOptions weights{.name = "weights"};
   TapeOptions scratch{.name = "scratch"};
   TapeOptions history{.name = "history"};
+  std::vector<LayoutGpu> gpus{};  ///< `kMostGpus` at most; of a layout made from a plan.
 };
 
 /// Owns the three tapes of an inference host:
@@ -104,7 +101,8 @@ class Layout {
   /// tape is then the plan's `bytes()`, now and after every clear.
   /// @throws InvalidArgument for a plan of another profile than `native`, for more than 2^20 talks,
   /// an `options.talks` that is neither 1 nor the plan's, a region that is stricter aligned than a
-  /// page, or extra weights besides loaded ones; SystemError; OutOfMemory.
+  /// page, extra weights besides loaded ones, or devices that make no sense; SystemError;
+  /// OutOfMemory; DeviceError.
   explicit Layout(Plan plan, LayoutOptions options = {});
 
   ~Layout();
@@ -119,6 +117,13 @@ class Layout {
     return histories_[talk];
   }
   [[nodiscard]] std::size_t talks() const noexcept { return histories_.size(); }
+
+  /// The counterparts on a device, in the order of `LayoutOptions::gpus`. @pre i < gpus()
+  [[nodiscard]] DeviceLayout& gpu(std::size_t i) noexcept {
+    assert(i < gpus_.size());
+    return *gpus_[i];
+  }
+  [[nodiscard]] std::size_t gpus() const noexcept { return gpus_.size(); }
 
   /// What the layout was made from; empty where it was made from sizes.
   [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
@@ -168,21 +173,25 @@ class Layout {
   /// Returns bytes.
   std::size_t decommit(std::size_t talk) noexcept;
 
-  /// The end of a forward pass: scratch is given back. O(1), no system call.
+  /// The end of a forward pass: scratch is given back, here and on the devices (where a frame is
+  /// still read: `gpu(i).clear_pass(event)` instead). O(1), no system call.
   /// @throws PassViolation, only while a strict `PassGuard` watches; scratch is then cleared too.
   void clear_pass() {
     scratch_.clear();
+    if (!gpus_.empty()) clear_pass_on_gpus();
     count(passes_);
     if (guard_ != nullptr) [[unlikely]]
       end_guarded_pass();
   }
 
-  /// The end of a conversation: its history, and scratch, are given back. O(1), no system call.
+  /// The end of a conversation: its history, and scratch, are given back, here and on the devices.
+  /// O(1), no system call.
   /// @pre talk < talks()
   void clear_talk(std::size_t talk = 0) noexcept {
     history(talk).clear();
     scratch_.clear();
     if (!regions_.empty()) clear_regions(talk);
+    if (!gpus_.empty()) clear_talk_on_gpus(talk);
     count(conversations_);
     if (guard_ != nullptr) [[unlikely]]
       restart_guard();
@@ -212,6 +221,9 @@ class Layout {
   [[nodiscard]] Tape reserve_tape(const TapePlan& plan, std::size_t extra, TapeOptions options);
   [[nodiscard]] Tape weights_tape(LayoutOptions& options);
   void make_histories(const LayoutOptions& options);
+  void make_gpus(std::vector<LayoutGpu> gpus);
+  void clear_pass_on_gpus() noexcept;
+  void clear_talk_on_gpus(std::size_t talk) noexcept;
   [[nodiscard]] TalkRegions& regions(std::size_t talk) const;
   void clear_regions(std::size_t talk) noexcept;
   void end_guarded_pass();
@@ -223,6 +235,7 @@ class Layout {
   Tape scratch_;
   std::vector<Tape> histories_;                        // as many as talks, from creation on
   std::vector<std::unique_ptr<TalkRegions>> regions_;  // likewise; none without a plan
+  std::vector<std::unique_ptr<DeviceLayout>> gpus_;
   bool wipe_scratch_ = false;
   bool wipe_history_ = false;
   std::atomic<std::uint64_t> passes_{0};

@@ -2,6 +2,8 @@
 /// `Stat`: where the memory of a layout stands.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <iosfwd>
 #include <string>
@@ -10,6 +12,19 @@
 #include "tapedeck/memory/tape_stat.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
+
+/// The figures of a layout's part on one device. Thread-safety: a value.
+struct DeviceStat {
+  TapeStat weights{};
+  TapeStat scratch{};  ///< Summed over its frames, as over talks.
+  TapeStat history{};  ///< Summed over all talks.
+  std::uint64_t tokens = 0;
+  std::uint64_t pool_held = 0;  ///< Bytes of physical pages that histories grow from,
+  std::uint64_t pool_free = 0;  ///< and of these, in use by nobody.
+};
+
+/// Devices a layout may have.
+inline constexpr std::size_t kMostGpus = 8;
 
 /// The figures of a layout at one moment: a plain struct, made without a system call or a lock.
 /// Figures of one tape agree with each other as far as its writer was quiet.
@@ -22,7 +37,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// @endcode
 struct Stat {
   std::uint32_t size = sizeof(Stat);  ///< First, so that a reader of another version can tell.
-  std::uint32_t version = 1;
+  std::uint32_t version = 2;
   TapeStat weights{};
   TapeStat scratch{};
   /// Summed over all talks; `peak` and `spilled_peak` are then upper bounds. `page_size` is the
@@ -32,6 +47,8 @@ struct Stat {
   std::uint64_t tokens = 0;         ///< In all talks; 0 in a layout without a plan.
   std::uint64_t passes = 0;         ///< Calls of `clear_pass`.
   std::uint64_t conversations = 0;  ///< Calls of `clear_talk`.
+  std::uint64_t gpus = 0;
+  std::array<DeviceStat, kMostGpus> gpu{};  ///< The first `gpus` of them.
 
   /// `weights: 12/4096 MB | scratch: 1/64 MB | history: 3/512 MB`: used and reserved, in whole MiB.
   [[nodiscard]] std::string line() const;

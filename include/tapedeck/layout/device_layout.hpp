@@ -1,0 +1,171 @@
+/// @file
+/// `DeviceLayout`: the three tapes of a model on one device.
+#pragma once
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/gpu/device.hpp"
+#include "tapedeck/gpu/device_block.hpp"
+#include "tapedeck/gpu/device_span.hpp"
+#include "tapedeck/gpu/device_tape.hpp"
+#include "tapedeck/gpu/frame_ring.hpp"
+#include "tapedeck/gpu/page_pool.hpp"
+#include "tapedeck/layout/layout_sizes.hpp"
+#include "tapedeck/layout/stat.hpp"
+#include "tapedeck/plan/plan.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+struct DeviceLayoutOptions {
+  Commit commit = Commit::at_creation;
+  std::uint64_t growth_step = 256;  ///< Tokens that `prepare` commits at least, at a time.
+  /// Scratch tapes that `clear_pass(event)` goes round through, 1 at least: more than one where a
+  /// copy or another stream still reads what the last pass wrote.
+  std::size_t frames = 1;
+  LayoutSizes extra{};         ///< Bytes for takes above what is planned.
+  std::size_t page_bytes = 0;  ///< Of the pool that histories grow from; 0: the granularity.
+  DeviceBlockOptions block{};  ///< Hooks: NCCL and RDMA registration.
+};
+
+/// Weights, scratch and histories of one plan on one device, with the lifecycle of a `Layout`,
+/// which usually owns it (`Layout::gpu`). Planned regions lie below the floor of each tape and keep
+/// their addresses through every clear, and through growth: a CUDA graph captured over them stays
+/// valid.
+///
+/// All talks grow from one pool of pages: what a cleared talk has is first given to a talk that
+/// grows, and only then are pages created. With `Commit::with_talks` each growing region begins
+/// with a page of its own, so `plan().history` has other offsets than the plan it was made from.
+///
+/// Between the start and the end of a pass no function here calls the driver, but
+/// `clear_pass(event)` and `prepare`, which are what lies between two passes.
+///
+/// Thread-safety: as `Layout`.
+///
+/// @code{.cpp}
+/// using namespace tapedeck;
+/// Plan plan;
+/// plan.talks = 2;
+/// plan.history.append({.name = "layers.0.k", .role = RegionRole::kv, .bytes = 4_MiB,
+///                      .alignment = 4096, .growth = {.bytes_per_token = 1024, .capacity = 4096}});
+/// HostDevice device;
+/// DeviceLayout gpu(device, plan, {.commit = Commit::with_talks, .growth_step = 64});
+/// const DeviceSpan<std::byte> keys = gpu.history_at(gpu.plan().history.regions()[0]);
+/// gpu.prepare(0, 100);           // between passes: maps 128 KiB
+/// assert(gpu.advance(0) == 0);   // the row of the first token, at keys.data()
+/// gpu.clear_talk(0);
+/// gpu.prepare(1, 100);           // the second talk gets the first one's pages
+/// assert(gpu.stat().pool_held == 128_KiB && keys.size() == 4_MiB);
+/// @endcode
+class DeviceLayout {
+ public:
+  /// Creates all tapes, or throws and leaves nothing behind. The device outlives the layout.
+  /// @throws InvalidArgument for a plan of another profile than `native`, no talk or no frame;
+  /// DeviceError.
+  DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions options = {});
+  /// @pre nothing that was put on a stream uses the memory.
+  ~DeviceLayout();
+  DeviceLayout(const DeviceLayout&) = delete;
+  DeviceLayout& operator=(const DeviceLayout&) = delete;
+
+  [[nodiscard]] Device& device() const noexcept { return device_; }
+  [[nodiscard]] PagePool& pool() noexcept { return pool_; }
+  [[nodiscard]] DeviceTape& weights() noexcept { return weights_; }
+  /// The frame that is open.
+  [[nodiscard]] DeviceTape& scratch() noexcept { return scratch_.current(); }
+  [[nodiscard]] FrameRing<DeviceTape>& frames() noexcept { return scratch_; }
+  /// @pre talk < talks()
+  [[nodiscard]] DeviceTape& history(std::size_t talk = 0) noexcept {
+    assert(talk < histories_.size());
+    return histories_[talk];
+  }
+  [[nodiscard]] std::size_t talks() const noexcept { return histories_.size(); }
+
+  /// What it was made from, with the offsets that its histories really have.
+  [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
+
+  // Where a region lies. The address holds as long as the layout does.
+  /// @pre the region is one of plan().weights; so below.
+  template <class T = std::byte>
+  [[nodiscard]] DeviceSpan<T> weights_at(const Region& region) noexcept {
+    return place<T>(weights_, region);
+  }
+  /// In the frame that is open.
+  template <class T = std::byte>
+  [[nodiscard]] DeviceSpan<T> scratch_at(const Region& region) noexcept {
+    return place<T>(scratch(), region);
+  }
+  template <class T = std::byte>
+  [[nodiscard]] DeviceSpan<T> history_at(const Region& region, std::size_t talk = 0) noexcept {
+    return place<T>(history(talk), region);
+  }
+
+  // As the functions of `Layout`.
+
+  /// Maps what the next `tokens` of a talk need. Where they have room O(1), and no call of the
+  /// driver. Else pages of cleared talks are used first, after the device has finished with them.
+  /// @throws TapeFull beyond what is planned; InvalidArgument if it is sealed; DeviceError, and the
+  /// talk is as it was.
+  void prepare(std::size_t talk, std::uint64_t tokens);
+  /// @throws TapeFull where no room is prepared.
+  std::uint64_t advance(std::size_t talk, std::uint64_t tokens = 1);
+  void rewind(std::size_t talk, std::uint64_t tokens) noexcept;
+  [[nodiscard]] std::uint64_t tokens(std::size_t talk = 0) const noexcept;
+
+  /// O(1), no call of the driver: what this pass wrote is written over by a later kernel of the
+  /// same stream.
+  void clear_pass() noexcept { scratch().clear(); }
+  /// Closes the frame with `done`, which fires when nothing reads it any more, and opens the next
+  /// one, waiting only if its own event has not fired. @pre the event lives, and is not recorded
+  /// again, until the frame comes round. @throws DeviceError of the event.
+  void clear_pass(EventHandle done) { scratch_.rotate(done); }
+
+  /// O(1), no call of the driver. Its pages stay, until another talk needs them: prepare the talk
+  /// again before it goes on.
+  void clear_talk(std::size_t talk = 0) noexcept;
+
+  /// From now on no tape and no talk grows or shrinks.
+  void seal() noexcept;
+
+  /// Unmaps what talks have prepared beyond their tokens, once `after` has fired, and releases all
+  /// pages that are free. Returns the bytes that went back to the device.
+  /// @throws InvalidArgument if it is sealed; DeviceError of the event.
+  std::size_t trim(EventHandle after);
+
+  /// Bytes reserved: the sum over all tapes.
+  [[nodiscard]] std::size_t total() const noexcept;
+  /// All figures at once: no call of the driver.
+  [[nodiscard]] DeviceStat stat() const noexcept;
+
+ private:
+  class Talk;
+
+  template <class T>
+  [[nodiscard]] static DeviceSpan<T> place(DeviceTape& tape, const Region& region) noexcept {
+    assert(region.offset + region.bytes <= tape.floor());
+    return {reinterpret_cast<T*>(tape.data() + region.offset), region.bytes / sizeof(T)};
+  }
+  [[nodiscard]] DeviceTape make_tape(const TapePlan& plan, std::size_t extra, const char* name);
+  [[nodiscard]] DeviceTape reserve_tape(const TapePlan& plan, std::size_t extra, const char* name);
+  void require_alignment(const TapePlan& plan, const char* name) const;
+  void make_histories();
+  bool reclaim_from_cleared(std::size_t but);
+  void refuse_if_sealed(const char* what) const;
+
+  Device& device_;
+  Plan plan_;
+  DeviceLayoutOptions options_;
+  PagePool pool_;
+  std::vector<DeviceBlock> reserved_;  // addresses of tapes that are not committed at once
+  DeviceTape weights_;
+  FrameRing<DeviceTape> scratch_;
+  std::vector<DeviceTape> histories_;         // as many as talks, from creation on
+  std::vector<std::unique_ptr<Talk>> talks_;  // likewise
+  bool sealed_ = false;
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,0 +1,249 @@
+#include "tapedeck/layout/device_layout.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "layout/stat_sum.hpp"
+#include "layout/talk_cursors.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+// Each region begins with a page of its own, to be mapped apart.
+TapePlan in_whole_pages(const TapePlan& plan, std::size_t page_bytes) {
+  TapePlan out;
+  for (Region region : plan.regions()) {
+    region.alignment = std::max<std::uint64_t>(region.alignment, page_bytes);
+    out.append(std::move(region));
+  }
+  return out;
+}
+
+}  // namespace
+
+/// One talk's history.
+class DeviceLayout::Talk {
+ public:
+  Talk(const TapePlan& plan, DeviceTape& tape, DeviceBlock* reserved, std::uint64_t step)
+      : tape_(tape), cursors_(plan, tape.data(), reserved, step, tape.name()) {}
+
+  [[nodiscard]] TalkCursors<DeviceBlock>& cursors() noexcept { return cursors_; }
+  [[nodiscard]] const TalkCursors<DeviceBlock>& cursors() const noexcept { return cursors_; }
+
+  void commit_fixed() {
+    cursors_.commit_fixed();
+    note_committed(false);
+  }
+  void prepare(std::uint64_t tokens) {
+    if (cursors_.prepare(tokens)) note_committed(true);
+  }
+  void clear() noexcept {
+    cursors_.keep(0);
+    cleared_ = true;
+  }
+  /// Somebody goes on with it: its pages are no longer for others.
+  void claim() noexcept { cleared_ = false; }
+  [[nodiscard]] bool has_pages_for_others() const noexcept {
+    return cleared_ && cursors_.tokens() == 0 && cursors_.prepared() != 0;
+  }
+  std::size_t decommit(EventHandle after) {
+    const std::size_t bytes = cursors_.decommit(after);
+    if (bytes != 0) note_committed(false);
+    return bytes;
+  }
+  [[nodiscard]] bool has_room(std::uint64_t tokens) const noexcept {
+    return tokens <= cursors_.prepared() - cursors_.tokens();
+  }
+  /// Bytes of pages that `prepare` would map.
+  [[nodiscard]] std::size_t missing(std::uint64_t tokens) const noexcept {
+    const auto sum = checked_add(cursors_.tokens(), tokens);
+    if (!sum) return 0;
+    std::size_t bytes = 0;
+    for (const TalkCursor<DeviceBlock>& cursor : cursors_.cursors()) {
+      if (!cursor.grows() || cursor.part.size() == 0) continue;
+      const std::size_t whole =
+          round_up(cursor.filled(cursors_.in_steps(*sum)), cursor.part.page_bytes());
+      bytes += whole - std::min(whole, cursor.part.committed());
+    }
+    return bytes;
+  }
+
+ private:
+  void note_committed(bool grew) noexcept { tape_.note_planned(cursors_.committed(), grew); }
+
+  DeviceTape& tape_;
+  TalkCursors<DeviceBlock> cursors_;
+  bool cleared_ = false;
+};
+
+DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions options)
+    : device_(device),
+      plan_(std::move(plan)),
+      options_(std::move(options)),
+      pool_(device, options_.page_bytes) {
+  if (plan_.profile != Profile::native) {
+    throw InvalidArgument("a layout of a plan for another engine", "plan with the native profile");
+  }
+  if (plan_.talks == 0 || options_.frames == 0) {
+    throw InvalidArgument(device.label() + ": a layout with no talk, or no frame",
+                          "ask for at least 1 of each");
+  }
+  if (options_.commit != Commit::at_creation) {
+    plan_.history = in_whole_pages(plan_.history, pool_.page_bytes());
+  }
+  reserved_.reserve(1 + options_.frames + plan_.talks);  // parts refer to them
+  weights_ = make_tape(plan_.weights, options_.extra.weights, "weights");
+  std::vector<DeviceTape> frames;
+  for (std::size_t i = 0; i < options_.frames; ++i) {
+    frames.push_back(make_tape(plan_.scratch, options_.extra.scratch, "scratch"));
+  }
+  scratch_ = FrameRing<DeviceTape>(device, std::move(frames));
+  make_histories();
+}
+
+DeviceLayout::~DeviceLayout() = default;
+
+void DeviceLayout::make_histories() {
+  histories_.reserve(plan_.talks);
+  const bool grows = options_.commit != Commit::at_creation;
+  for (std::size_t talk = 0; talk < plan_.talks; ++talk) {
+    const std::size_t reservations = reserved_.size();
+    const TapePlan& plan = plan_.history;
+    DeviceTape& tape =
+        histories_.emplace_back(grows ? reserve_tape(plan, options_.extra.history, "history")
+                                      : make_tape(plan, options_.extra.history, "history"));
+    DeviceBlock* const reserved = reserved_.size() != reservations ? &reserved_.back() : nullptr;
+    talks_.push_back(std::make_unique<Talk>(plan, tape, reserved, options_.growth_step));
+    if (options_.commit == Commit::with_talks) talks_.back()->commit_fixed();
+  }
+}
+
+DeviceTape DeviceLayout::make_tape(const TapePlan& plan, std::size_t extra, const char* name) {
+  if (options_.commit == Commit::nothing) return reserve_tape(plan, extra, name);
+  const auto total = checked_add<std::size_t>(plan.bytes(), extra);
+  if (!total) throw InvalidArgument(std::string("tape ") + name + ": more than can be addressed");
+  if (*total == 0) return {};
+  // What the driver allocates is aligned to 256; its pages are to far more.
+  const bool plain = plan.alignment() <= kDeviceLine;
+  require_alignment(plan, name);
+  DeviceTape tape =
+      plain ? DeviceTape::start(device_, *total, {.name = name, .block = options_.block})
+            : DeviceTape::reserve(pool_, *total, {.name = name, .block = options_.block});
+  tape.grow_to(*total);
+  static_cast<void>(tape.take(plan.bytes()));
+  tape.raise_floor();
+  return tape;
+}
+
+DeviceTape DeviceLayout::reserve_tape(const TapePlan& plan, std::size_t extra, const char* name) {
+  const std::size_t page = pool_.page_bytes();
+  // What is taken above begins with a page of its own.
+  const auto planned = checked_round_up(plan.bytes(), page);
+  const auto above = checked_round_up(extra, page);
+  const auto total = planned && above ? checked_add(*planned, *above) : std::nullopt;
+  if (!total) throw InvalidArgument(std::string("tape ") + name + ": more than can be addressed");
+  if (*total == 0) return {};
+  require_alignment(plan, name);
+  DeviceBlock& reserved =
+      reserved_.emplace_back(DeviceBlock::reserve(pool_, *total, options_.block));
+  DeviceBlock rest = extra == 0 ? DeviceBlock() : reserved.part(*planned, *above);
+  const std::size_t below = extra == 0 ? plan.bytes() : *planned;
+  return DeviceTape::behind({reserved.data(), below}, std::move(rest), {.name = name});
+}
+
+void DeviceLayout::require_alignment(const TapePlan& plan, const char* name) const {
+  const std::size_t most = device_.info().granularity;
+  if (plan.alignment() <= most) return;
+  throw InvalidArgument(std::string("tape ") + name + ": a region aligned to " +
+                        to_iec(plan.alignment()) + " where pages have " + to_iec(most));
+}
+
+void DeviceLayout::prepare(std::size_t talk, std::uint64_t tokens) {
+  assert(talk < talks_.size());
+  Talk& one = *talks_[talk];
+  one.claim();
+  if (one.has_room(tokens)) return;
+  refuse_if_sealed("a talk would have to grow");
+  const std::size_t missing = one.missing(tokens);
+  while (pool_.free_bytes() < missing && reclaim_from_cleared(talk)) {
+  }
+  one.prepare(tokens);
+}
+
+// Unmapping is not ordered by streams, and nobody has told what still reads there.
+bool DeviceLayout::reclaim_from_cleared(std::size_t but) {
+  for (std::size_t talk = 0; talk < talks_.size(); ++talk) {
+    Talk& one = *talks_[talk];
+    if (talk == but || !one.has_pages_for_others()) continue;
+    device_.synchronize();
+    if (one.decommit(nullptr) != 0) return true;
+  }
+  return false;
+}
+
+std::uint64_t DeviceLayout::advance(std::size_t talk, std::uint64_t tokens) {
+  assert(talk < talks_.size());
+  return talks_[talk]->cursors().advance(tokens);
+}
+
+void DeviceLayout::rewind(std::size_t talk, std::uint64_t tokens) noexcept {
+  assert(talk < talks_.size());
+  TalkCursors<DeviceBlock>& cursors = talks_[talk]->cursors();
+  cursors.keep(cursors.tokens() - std::min(tokens, cursors.tokens()));
+}
+
+std::uint64_t DeviceLayout::tokens(std::size_t talk) const noexcept {
+  assert(talk < talks_.size());
+  return talks_[talk]->cursors().tokens();
+}
+
+void DeviceLayout::clear_talk(std::size_t talk) noexcept {
+  assert(talk < talks_.size());
+  talks_[talk]->clear();
+  histories_[talk].clear();
+  scratch().clear();
+}
+
+void DeviceLayout::seal() noexcept {
+  sealed_ = true;
+  weights_.seal();
+  for (std::size_t i = 0; i < scratch_.size(); ++i) scratch_.frame(i).seal();
+  for (DeviceTape& history : histories_) history.seal();
+}
+
+void DeviceLayout::refuse_if_sealed(const char* what) const {
+  if (!sealed_) return;
+  throw InvalidArgument(device_.label() + ": the layout is sealed, and " + what,
+                        "prepare all that is needed before seal()");
+}
+
+std::size_t DeviceLayout::trim(EventHandle after) {
+  refuse_if_sealed("would have to give pages back");
+  for (const auto& talk : talks_) talk->decommit(after);
+  return pool_.trim();
+}
+
+std::size_t DeviceLayout::total() const noexcept {
+  std::size_t bytes = weights_.total();
+  for (std::size_t i = 0; i < scratch_.size(); ++i) bytes += scratch_.frame(i).total();
+  for (const DeviceTape& history : histories_) bytes += history.total();
+  return bytes;
+}
+
+DeviceStat DeviceLayout::stat() const noexcept {
+  DeviceStat stat = {
+      .weights = weights_.stat(), .pool_held = pool_.held_bytes(), .pool_free = pool_.free_bytes()};
+  for (std::size_t i = 0; i < scratch_.size(); ++i) add(stat.scratch, scratch_.frame(i).stat());
+  for (std::size_t talk = 0; talk < histories_.size(); ++talk) {
+    add(stat.history, histories_[talk].stat());
+    stat.tokens += tokens(talk);
+  }
+  return stat;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

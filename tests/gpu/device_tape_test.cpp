@@ -1,0 +1,256 @@
+// The contract of tapes, on a host device, and what only device tapes do.
+
+#include "tapedeck/gpu/device_tape.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <span>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "gpu/device_tape_kinds.hpp"
+#include "gpu/host_makers.hpp"
+#include "memory/pattern.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/gpu/device_error.hpp"
+#include "tapedeck/gpu/device_stream.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Pair;
+
+INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeContract, DeviceTapeKinds<HostMaker>, TapeKindNames);
+
+using DeviceTapeWithoutMemory = ::testing::Types<DeviceTape>;
+INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeWithoutMemory, DeviceTapeWithoutMemory);
+
+constexpr std::size_t kPage = 64_KiB;
+
+class DeviceTapeTest : public ::testing::Test {
+ protected:
+  HostDevice device_{{.memory = 64_MiB, .granularity = kPage}};
+  PagePool pool_{device_};
+};
+
+TEST_F(DeviceTapeTest, TakeNeverGrowsAndPrepareDoes) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 1_GiB, {.name = "scratch"});
+  EXPECT_EQ(tape.total(), 1_GiB);
+  EXPECT_EQ(tape.committed(), 0U);
+  EXPECT_EQ(tape.try_take(1), nullptr);
+  EXPECT_THROW((void)tape.take(1), TapeFull);
+  tape.prepare(1);
+  EXPECT_EQ(tape.committed(), kPage);
+  EXPECT_NE(tape.try_take(kPage), nullptr);
+  EXPECT_EQ(tape.try_take(1), nullptr);
+  tape.grow_to(10 * kPage);
+  EXPECT_EQ(tape.committed(), 10 * kPage);
+  EXPECT_EQ(tape.stat().grows, 2U);
+  tape.grow_to(3);  // there already
+  EXPECT_EQ(tape.stat().grows, 2U);
+  EXPECT_THROW(tape.prepare(1_GiB), TapeFull);
+  EXPECT_THROW(tape.grow_to(1_GiB + 1), TapeFull);
+}
+
+TEST_F(DeviceTapeTest, BytesStayWhereTheyAreAsItGrows) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 32_MiB);
+  std::vector<DeviceSpan<std::byte>> taken;
+  for (std::size_t i = 0; i < 40; ++i) {
+    tape.prepare(100'000);
+    taken.push_back(tape.take<std::byte>(100'000));
+    Pattern(i).write(taken.back().data(), taken.back().bytes());
+  }
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    EXPECT_TRUE(Pattern(i).is_at(taken[i].data(), taken[i].bytes())) << i;
+  }
+}
+
+TEST_F(DeviceTapeTest, ASealedTapeRefusesToGrowAndToShrinkAndStaysUsable) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 1_MiB, {.name = "captured"});
+  tape.prepare(2 * kPage);
+  tape.seal();
+  EXPECT_NE(tape.try_take(2 * kPage), nullptr);
+  EXPECT_EQ(tape.try_take(1), nullptr);
+  tape.clear();
+  tape.prepare(2 * kPage);  // there already
+  try {
+    tape.prepare(2 * kPage + 1);
+    FAIL() << "it grew";
+  } catch (const InvalidArgument& refused) {
+    EXPECT_THAT(refused.what(), HasSubstr("tape captured is sealed"));
+  }
+  EXPECT_THROW((void)tape.trim(), InvalidArgument);
+  EXPECT_EQ(tape.committed(), 2 * kPage);
+}
+
+TEST_F(DeviceTapeTest, TrimmedPagesServeAnotherTapeAndOnlyThePoolReleasesThem) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 4_MiB);
+  DeviceTape other = DeviceTape::reserve(pool_, 4_MiB);
+  tape.grow_to(10 * kPage);
+  (void)tape.take(kPage + 1);
+  EXPECT_EQ(tape.trim(), 8 * kPage);
+  EXPECT_EQ(tape.committed(), 2 * kPage);
+  EXPECT_EQ(pool_.free_bytes(), 8 * kPage);
+  other.grow_to(8 * kPage);
+  EXPECT_EQ(pool_.held_bytes(), 10 * kPage);  // nothing was created
+  EXPECT_EQ(other.trim(), 8 * kPage);
+  EXPECT_EQ(device_.memory().free, 64_MiB - 10 * kPage);
+  EXPECT_EQ(pool_.trim(2 * kPage), 6 * kPage);
+  EXPECT_EQ(pool_.trim(), 2 * kPage);
+  EXPECT_EQ(device_.memory().free, 64_MiB - 2 * kPage);
+}
+
+TEST_F(DeviceTapeTest, TrimWaitsForItsEvent) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 4_MiB);
+  tape.grow_to(4_MiB);
+  const DeviceStream first(device_);
+  const DeviceStream second(device_);
+  DeviceEvent read(device_);
+  std::vector<std::byte> copy(4_MiB);
+  device_.fill(tape.data(), std::byte{7}, 4_MiB, first.handle());
+  device_.copy(copy.data(), tape.data(), 4_MiB, first.handle());
+  read.record(first.handle());
+  EXPECT_EQ(tape.trim(read.handle()), 4_MiB);
+  EXPECT_TRUE(read.fired());
+  EXPECT_TRUE(all_bytes_are(copy.data(), copy.size(), 7));
+}
+
+TEST_F(DeviceTapeTest, ADeviceThatIsFullRefusesAndNothingChanges) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 128_MiB, {.name = "large"});
+  tape.grow_to(1_MiB);
+  try {
+    tape.grow_to(65_MiB);
+    FAIL() << "more than the device has";
+  } catch (const DeviceError& error) {
+    EXPECT_TRUE(error.out_of_memory());
+    EXPECT_EQ(error.device(), "host 0");
+    EXPECT_EQ(error.bytes(), kPage);
+  }
+  EXPECT_EQ(tape.committed(), 1_MiB);
+  EXPECT_EQ(pool_.held_bytes() - pool_.free_bytes(), 1_MiB);
+  EXPECT_EQ(pool_.trim(), 63_MiB);  // what was created on the way is kept, and free
+}
+
+TEST_F(DeviceTapeTest, HooksHearOfRangesAsTheyComeAndGo) {
+  std::vector<std::pair<std::ptrdiff_t, std::size_t>> came;
+  std::vector<std::pair<std::ptrdiff_t, std::size_t>> went;
+  const std::byte* base = nullptr;
+  {
+    DeviceTape tape =
+        DeviceTape::reserve(pool_, 4_MiB,
+                            {.block = {.on_commit =
+                                           [&](std::span<std::byte> range) {
+                                             if (base == nullptr) base = range.data();
+                                             came.emplace_back(range.data() - base, range.size());
+                                           },
+                                       .on_decommit =
+                                           [&](std::span<std::byte> range) {
+                                             went.emplace_back(range.data() - base, range.size());
+                                           }}});
+    tape.grow_to(3 * kPage);
+    tape.grow_to(4 * kPage);
+    EXPECT_THAT(came, ::testing::ElementsAre(Pair(0, 3 * kPage), Pair(3 * kPage, kPage)));
+    (void)tape.take(kPage);
+    (void)tape.trim();
+    EXPECT_THAT(went, ::testing::ElementsAre(Pair(3 * kPage, kPage), Pair(kPage, 2 * kPage)));
+    went.clear();
+  }
+  EXPECT_THAT(went, ::testing::ElementsAre(Pair(0, kPage)));
+}
+
+TEST_F(DeviceTapeTest, AHookThatThrowsUndoesTheCommit) {
+  bool angry = false;
+  DeviceTape tape =
+      DeviceTape::reserve(pool_, 4_MiB, {.block = {.on_commit = [&](std::span<std::byte>) {
+                                           if (angry) throw std::runtime_error("no room");
+                                         }}});
+  tape.grow_to(kPage);
+  angry = true;
+  EXPECT_THROW(tape.grow_to(4 * kPage), std::runtime_error);
+  EXPECT_EQ(tape.committed(), kPage);
+  EXPECT_EQ(pool_.free_bytes(), 3 * kPage);
+  angry = false;
+  tape.grow_to(4 * kPage);
+  EXPECT_EQ(tape.committed(), 4 * kPage);
+}
+
+TEST_F(DeviceTapeTest, WhatLiesBelowTheFloorStays) {
+  DeviceTape tape = DeviceTape::start(device_, 1_MiB);
+  const void* planned = tape.take(1000);
+  tape.raise_floor();
+  const DeviceTape::Mark below = tape.mark();
+  (void)tape.take(5000);
+  tape.clear();
+  EXPECT_EQ(tape.used(), 1024U);
+  EXPECT_EQ(tape.floor(), 1024U);
+  EXPECT_EQ(tape.stat().planned, 1024U);
+  tape.rewind(below);
+  EXPECT_EQ(tape.used(), 1024U);
+  EXPECT_EQ(tape.data(), planned);
+}
+
+TEST_F(DeviceTapeTest, RewindGivesBackTheEndUnlessTheMarkIsStale) {
+  DeviceTape tape = DeviceTape::start(device_, 1_MiB);
+  (void)tape.take(100);
+  const DeviceTape::Mark mark = tape.mark();
+  const void* at = tape.take(10'000);
+  EXPECT_EQ(tape.peak(), 256U + 10'240U);
+  tape.rewind(mark);
+  EXPECT_EQ(tape.used(), 256U);
+  EXPECT_EQ(tape.peak(), 256U + 10'240U);
+  EXPECT_EQ(tape.take(1), at);
+  tape.clear();
+  (void)tape.take(2000);
+  tape.rewind(mark);
+  EXPECT_EQ(tape.used(), 2048U);
+}
+
+TEST_F(DeviceTapeTest, PlannedMemoryInFrontIsCountedAsItIsCommitted) {
+  DeviceBlock whole = DeviceBlock::reserve(pool_, 4 * kPage);
+  DeviceBlock planned = whole.part(0, kPage);
+  DeviceTape tape = DeviceTape::behind({whole.data(), kPage}, whole.part(kPage, 3 * kPage));
+  EXPECT_EQ(tape.used(), kPage);
+  EXPECT_EQ(tape.committed(), 0U);
+  planned.commit(kPage);
+  tape.note_planned(kPage, true);
+  EXPECT_EQ(tape.committed(), kPage);
+  EXPECT_EQ(tape.stat().grows, 1U);
+  tape.prepare(100);
+  EXPECT_EQ(tape.take(100), whole.data() + kPage);
+  EXPECT_THROW((void)DeviceTape::behind({whole.data(), 0}, whole.part(kPage, kPage)),
+               InvalidArgument);
+}
+
+TEST_F(DeviceTapeTest, NonsenseIsRefused) {
+  EXPECT_THROW((void)DeviceTape::start(device_, 0), InvalidArgument);
+  EXPECT_THROW((void)DeviceTape::reserve(pool_, 0), InvalidArgument);
+  EXPECT_THROW((void)DeviceTape::reserve(pool_, SIZE_MAX), InvalidArgument);
+  EXPECT_THROW((void)DeviceTape::start(device_, SIZE_MAX), InvalidArgument);
+  EXPECT_THROW((void)DeviceTape::start(device_, 65_MiB), DeviceError);
+  EXPECT_THROW((void)DeviceTape::over(DeviceBlock::borrow(device_, {})), InvalidArgument);
+  EXPECT_THROW(PagePool(device_, kPage + 1), InvalidArgument);
+  DeviceBlock block = DeviceBlock::reserve(pool_, 2 * kPage);
+  EXPECT_THROW((void)block.part(1, kPage), InvalidArgument);
+  EXPECT_THROW((void)block.part(kPage, 2 * kPage), InvalidArgument);
+  EXPECT_THROW(block.commit(2 * kPage + 1), InvalidArgument);
+  EXPECT_EQ(device_.memory().free, 64_MiB);
+}
+
+TEST_F(DeviceTapeTest, AMovedTapeTakesEverythingAlong) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 1_MiB, {.name = "moved"});
+  tape.prepare(kPage);
+  (void)tape.take(1000);
+  DeviceTape other = std::move(tape);
+  EXPECT_EQ(other.name(), "moved");
+  EXPECT_EQ(other.used(), 1024U);
+  EXPECT_EQ(tape.total(), 0U);  // NOLINT(bugprone-use-after-move)
+  tape = std::move(other);
+  EXPECT_EQ(tape.committed(), kPage);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,343 @@
+// The tapes of a plan on a device: exactly the plan's regions, talks that grow from one pool.
+
+#include "tapedeck/layout/device_layout.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gpu/host_makers.hpp"
+#include "memory/pattern.hpp"
+#include "os/fault_sweep.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/gpu/device_error.hpp"
+#include "tapedeck/gpu/device_stream.hpp"
+#include "tapedeck/gpu/host_device.hpp"
+#include "tapedeck/gpu/pinned_tape.hpp"
+#include "tapedeck/layout/layout.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr std::size_t kPage = 64_KiB;
+constexpr std::uint64_t kContext = 4096;
+constexpr std::uint64_t kRow = 512;  // bytes of K of one token
+
+Region cache(const std::string& name, RegionRole role, std::uint64_t cells) {
+  return {.name = name,
+          .role = role,
+          .bytes = cells * kRow,
+          .alignment = 4096,
+          .growth = {.bytes_per_token = kRow, .capacity = cells}};
+}
+
+Plan small_plan(std::uint64_t talks = 1) {
+  Plan plan;
+  plan.talks = talks;
+  plan.context = kContext;
+  plan.weights.append({.name = "embedding", .bytes = 1000});
+  plan.weights.append({.name = "head", .bytes = 8192, .alignment = 4096});
+  plan.scratch.place({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4096});
+  plan.history.append(cache("layers.0.k", RegionRole::kv, kContext));
+  plan.history.append(cache("layers.0.v", RegionRole::kv, kContext));
+  plan.history.append(cache("layers.1.k", RegionRole::window, 256));
+  plan.history.append(
+      {.name = "layers.2.state", .role = RegionRole::recurrent, .bytes = 100, .alignment = 4096});
+  return plan;
+}
+
+class DeviceLayoutTest : public ::testing::TestWithParam<Commit> {
+ protected:
+  HostDevice device_{{.memory = 256_MiB, .granularity = kPage}};
+};
+INSTANTIATE_TEST_SUITE_P(Commits, DeviceLayoutTest,
+                         ::testing::Values(Commit::at_creation, Commit::with_talks,
+                                           Commit::nothing));
+
+void expect_exact(DeviceLayout& gpu) {
+  const Plan& plan = gpu.plan();
+  EXPECT_EQ(gpu.weights().used(), round_up(plan.weights.bytes(), kDeviceLine));
+  EXPECT_EQ(gpu.scratch().used(), round_up(plan.scratch.bytes(), kDeviceLine));
+  for (std::size_t talk = 0; talk < gpu.talks(); ++talk) {
+    EXPECT_EQ(gpu.history(talk).used(), round_up(plan.history.bytes(), kDeviceLine));
+  }
+}
+
+TEST_P(DeviceLayoutTest, HoldsExactlyThePlanNowAndAfterEveryClear) {
+  DeviceLayout gpu(device_, small_plan(2), {.commit = GetParam()});
+  EXPECT_EQ(gpu.talks(), 2U);
+  EXPECT_EQ(gpu.plan().history.payload(), small_plan().history.payload());
+  expect_exact(gpu);
+  gpu.clear_pass();
+  expect_exact(gpu);
+  gpu.prepare(1, 10);
+  EXPECT_EQ(gpu.advance(1, 7), 0U);
+  EXPECT_EQ(gpu.advance(1), 7U);
+  EXPECT_EQ(gpu.tokens(1), 8U);
+  gpu.rewind(1, 3);
+  EXPECT_EQ(gpu.advance(1), 5U);
+  gpu.clear_talk(1);
+  EXPECT_EQ(gpu.tokens(1), 0U);
+  expect_exact(gpu);
+}
+
+TEST_P(DeviceLayoutTest, RegionsAreAlignedAndHaveTheirBytes) {
+  DeviceLayout gpu(device_, small_plan(), {.commit = GetParam()});
+  gpu.prepare(0, kContext);
+  for (const Region& region : gpu.plan().history.regions()) {
+    const DeviceSpan<std::byte> at = gpu.history_at(region);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(at.data()) % region.alignment, 0U) << region.name;
+    EXPECT_EQ(at.size(), region.bytes);
+    EXPECT_TRUE(gpu.history().owns(at.data()));
+  }
+  const Region& head = *gpu.plan().weights.find("head");
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(gpu.weights_at(head).data()) % 4096, 0U);
+  EXPECT_EQ(gpu.weights_at<float>(head).size(), 2048U);
+}
+
+TEST_P(DeviceLayoutTest, ATalkEndsWhereItsPlanDoes) {
+  DeviceLayout gpu(device_, small_plan(), {.commit = GetParam()});
+  gpu.prepare(0, kContext);
+  EXPECT_EQ(gpu.advance(0, kContext), 0U);
+  EXPECT_THROW(gpu.prepare(0, 1), TapeFull);
+  EXPECT_THROW((void)gpu.advance(0), TapeFull);
+  EXPECT_EQ(gpu.tokens(), kContext);
+}
+
+TEST_P(DeviceLayoutTest, EverythingGoesBack) {
+  {
+    DeviceLayout gpu(device_, small_plan(3), {.commit = GetParam(), .frames = 2});
+    for (std::size_t talk = 0; talk < 3; ++talk) gpu.prepare(talk, 1000);
+    EXPECT_LT(device_.memory().free, 256_MiB);
+  }
+  EXPECT_EQ(device_.memory().free, 256_MiB);
+}
+
+class GrowingLayout : public ::testing::Test {
+ protected:
+  DeviceLayout make(std::uint64_t talks) {
+    return {device_, small_plan(talks), {.commit = Commit::with_talks, .growth_step = 64}};
+  }
+  DeviceSpan<std::byte> keys(DeviceLayout& gpu, std::size_t talk = 0) {
+    return gpu.history_at(gpu.plan().history.regions()[0], talk);
+  }
+  HostDevice device_{{.memory = 256_MiB, .granularity = kPage}};
+};
+
+TEST_F(GrowingLayout, BytesStayThroughGrowthAtTheirAddresses) {
+  DeviceLayout gpu = make(1);
+  const std::byte* const at = keys(gpu).data();
+  for (std::uint64_t token = 0; token < kContext; ++token) {
+    gpu.prepare(0, 1);
+    ASSERT_EQ(gpu.advance(0), token);
+    Pattern(token).write(keys(gpu).data() + token * kRow, kRow);
+  }
+  EXPECT_EQ(keys(gpu).data(), at);
+  for (std::uint64_t token = 0; token < kContext; ++token) {
+    ASSERT_TRUE(Pattern(token).is_at(at + token * kRow, kRow)) << token;
+  }
+  EXPECT_EQ(gpu.history().committed(), gpu.stat().history.committed);
+}
+
+TEST_F(GrowingLayout, AClearedTalksPagesServeTheNextOne) {
+  DeviceLayout gpu = make(3);
+  gpu.prepare(0, 1024);
+  static_cast<void>(gpu.advance(0, 1024));
+  const std::uint64_t held = gpu.stat().pool_held;
+  gpu.prepare(1, 64);
+  EXPECT_GT(gpu.stat().pool_held, held);  // the first talk still has its pages
+  gpu.clear_talk(0);
+  const std::uint64_t both = gpu.stat().pool_held;
+  gpu.prepare(2, 1024);
+  EXPECT_EQ(gpu.stat().pool_held, both);
+  EXPECT_EQ(gpu.history(0).committed(), 100U);  // its state, which is fixed
+  gpu.prepare(0, 1);
+  EXPECT_GT(gpu.stat().pool_held, both);
+}
+
+TEST_F(GrowingLayout, ATalkThatWasPreparedIsNotRobbed) {
+  DeviceLayout gpu = make(2);
+  gpu.prepare(0, 512);
+  gpu.clear_talk(0);
+  gpu.prepare(0, 512);  // has room: it only says that it goes on
+  gpu.prepare(1, 512);
+  EXPECT_EQ(gpu.advance(0, 512), 0U);
+}
+
+TEST_F(GrowingLayout, ASealedLayoutRefusesToGrow) {
+  DeviceLayout gpu = make(1);
+  gpu.prepare(0, 128);
+  gpu.seal();
+  gpu.prepare(0, 128);
+  EXPECT_EQ(gpu.advance(0, 128), 0U);
+  try {
+    gpu.prepare(0, 1);
+    FAIL() << "it grew";
+  } catch (const InvalidArgument& refused) {
+    EXPECT_THAT(refused.what(), HasSubstr("host 0: the layout is sealed"));
+  }
+  EXPECT_THROW((void)gpu.trim(nullptr), InvalidArgument);
+}
+
+TEST_F(GrowingLayout, TrimGivesBackWhatTalksDoNotHold) {
+  DeviceLayout gpu = make(2);
+  const std::size_t before = device_.memory().free;
+  gpu.prepare(0, 1024);
+  gpu.prepare(1, 1024);
+  static_cast<void>(gpu.advance(1, 10));
+  gpu.clear_talk(0);
+  const DeviceStream stream(device_);
+  DeviceEvent read(device_);
+  read.record(stream.handle());
+  const std::size_t given_back = gpu.trim(read.handle());
+  EXPECT_EQ(gpu.stat().pool_free, 0U);
+  EXPECT_EQ(device_.memory().free, before - 3 * kPage);  // ten tokens of K, V and the window
+  EXPECT_GT(given_back, 0U);
+  EXPECT_THROW((void)gpu.advance(1), TapeFull);
+  gpu.prepare(1, 100);
+  EXPECT_EQ(gpu.advance(1, 100), 10U);
+}
+
+TEST_F(GrowingLayout, ADeviceThatIsFullLeavesTheTalkAsItWas) {
+  HostDevice small({.memory = 24 * kPage, .granularity = kPage});
+  DeviceLayout gpu(small, small_plan(1), {.commit = Commit::with_talks, .growth_step = 1});
+  gpu.prepare(0, 128);
+  const std::size_t committed = gpu.history().committed();
+  try {
+    gpu.prepare(0, kContext);
+    FAIL() << "more than the device has";
+  } catch (const DeviceError& error) {
+    EXPECT_TRUE(error.out_of_memory());
+  }
+  EXPECT_EQ(gpu.history().committed(), committed);
+  EXPECT_EQ(gpu.advance(0, 128), 0U);
+  EXPECT_THROW((void)gpu.advance(0), TapeFull);
+  gpu.prepare(0, 128);
+}
+
+TEST_F(GrowingLayout, FramesGoRound) {
+  DeviceLayout gpu(device_, small_plan(), {.frames = 3});
+  const DeviceStream stream(device_);
+  std::vector<DeviceEvent> done;
+  for (int i = 0; i < 3; ++i) done.emplace_back(device_);
+  std::vector<const std::byte*> places;
+  for (std::size_t pass = 0; pass < 9; ++pass) {
+    EXPECT_EQ(gpu.frames().index(), pass % 3);
+    places.push_back(gpu.scratch_at(gpu.plan().scratch.regions()[0]).data());
+    DeviceEvent& event = done[gpu.frames().index()];
+    event.record(stream.handle());
+    gpu.clear_pass(event.handle());
+  }
+  EXPECT_EQ(std::set<const std::byte*>(places.begin(), places.end()).size(), 3U);
+  EXPECT_EQ(places[0], places[3]);
+}
+
+// --- In a Layout --------------------------------------------------------------------------------
+
+TEST(LayoutWithGpus, BothSidesHaveOneLifecycle) {
+  HostDevice first({.granularity = kPage});
+  HostDevice second({.granularity = kPage, .ordinal = 1});
+  Plan half = small_plan(2);
+  half.weights = {};
+  LayoutOptions options{.gpus = {{.device = &first}, {.device = &second, .plan = half}}};
+  Layout layout(small_plan(2), options);
+  ASSERT_EQ(layout.gpus(), 2U);
+  EXPECT_EQ(&layout.gpu(1).device(), &second);
+  EXPECT_EQ(layout.gpu(0).weights().used(), round_up(layout.plan().weights.bytes(), kDeviceLine));
+  EXPECT_EQ(layout.gpu(1).weights().total(), 0U);
+  layout.gpu(0).prepare(1, 5);
+  static_cast<void>(layout.gpu(0).advance(1, 5));
+  Stat stat = layout.stat();
+  EXPECT_EQ(stat.gpus, 2U);
+  EXPECT_EQ(stat.gpu[0].tokens, 5U);
+  EXPECT_EQ(stat.gpu[1].tokens, 0U);
+  EXPECT_THAT(stat.text(), HasSubstr("gpu 1 history: used"));
+  layout.clear_pass();
+  layout.clear_talk(1);
+  stat = layout.stat();
+  EXPECT_EQ(stat.gpu[0].tokens, 0U);
+  EXPECT_EQ(stat.gpu[0].scratch.clears, 2U);
+  EXPECT_EQ(stat.gpu[1].history.clears, 1U);
+  EXPECT_EQ(layout.total(), layout.weights().total() + layout.scratch().total() +
+                                layout.history(0).total() + layout.history(1).total() +
+                                layout.gpu(0).total() + layout.gpu(1).total());
+}
+
+TEST(LayoutWithGpus, NonsenseIsRefused) {
+  HostDevice device({.granularity = kPage});
+  const auto make = [&](const Plan& plan, std::vector<LayoutGpu> gpus) {
+    const Layout layout(plan, LayoutOptions{.gpus = std::move(gpus)});
+  };
+  EXPECT_THROW(make(small_plan(), {{.device = nullptr}}), InvalidArgument);
+  EXPECT_THROW(make(small_plan(2), {{.device = &device, .plan = small_plan(1)}}), InvalidArgument);
+  EXPECT_THROW(make(small_plan(), {{.device = &device, .options = {.frames = 0}}}),
+               InvalidArgument);
+  EXPECT_THROW(make(small_plan(), std::vector<LayoutGpu>(kMostGpus + 1, {.device = &device})),
+               InvalidArgument);
+  Plan strict = small_plan();
+  strict.scratch.append({.name = "strict", .bytes = 100, .alignment = 2 * kPage});
+  EXPECT_THROW(DeviceLayout(device, strict), InvalidArgument);
+  EXPECT_THROW(Layout({.weights = 1, .scratch = 1, .history = 1},
+                      LayoutOptions{.gpus = {{.device = &device}}}),
+               InvalidArgument);
+}
+
+// Whatever the kernel refuses on the way, and wherever the device is full: nothing is left.
+TEST(LayoutWithGpus, CreationRollsBackCompletely) {
+  HostDevice device({.memory = 256_MiB, .granularity = kPage});
+  const auto live = [&]() -> Complaints {
+    DeviceLayout gpu(device, small_plan(2), {.commit = Commit::with_talks});
+    gpu.prepare(1, 300);
+    EXPECT_LT(device.memory().free, 256_MiB);
+    return {};
+  };
+  // Nobody can be told of what fails while it is given back.
+  const std::uint64_t calls =
+      sweep({.run = live, .silent = {"munmap", "fallocate", "mmap"}}, ENOMEM);
+  EXPECT_GT(calls, 20U);
+  EXPECT_EQ(device.memory().free, 256_MiB);
+  for (std::size_t room = 0; room < 200 * kPage; room += kPage) {
+    HostDevice small({.memory = std::max<std::size_t>(room, 1), .granularity = kPage});
+    try {
+      DeviceLayout gpu(small, small_plan(3));
+      EXPECT_GT(room, small_plan(3).history.bytes() * 3);
+    } catch (const DeviceError& error) {
+      EXPECT_TRUE(error.out_of_memory()) << error.what();
+    }
+    EXPECT_EQ(small.memory().free, std::max<std::size_t>(room, 1));
+  }
+}
+
+TEST(PinnedTape, IsATapeAndKeepsTheHooksOfItsCaller) {
+  HostDevice device;
+  std::size_t bytes = 0;
+  {
+    Tape tape = start_pinned(
+        device, 1_MiB,
+        {.name = "staging",
+         .block = {.on_commit = [&](std::span<std::byte> range) { bytes += range.size(); },
+                   .on_decommit = [&](std::span<std::byte> range) { bytes -= range.size(); }}});
+    EXPECT_EQ(bytes, 1_MiB);
+    EXPECT_EQ(tape.name(), "staging");
+    tape.take<float>(100)[99] = 1;
+  }
+  EXPECT_EQ(bytes, 0U);
+  EXPECT_THROW((void)start_pinned(device, 1_MiB, {.commit_step = 4096}), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

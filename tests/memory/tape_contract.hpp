@@ -1,0 +1,334 @@
+/// @file
+/// What every kind of tape does, of the host and of devices: instantiated where the kinds are.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <new>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "memory/pattern.hpp"
+#include "memory/tape_kinds.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/memory/tape_full.hpp"
+
+namespace tapedeck::tests {
+
+inline constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
+inline constexpr std::size_t kWidest = 2_MiB;
+// Clang 14 does not evaluate a consteval literal inside a template.
+inline constexpr std::size_t kLargePart = 64_KiB;
+inline constexpr std::size_t kMuch = 1_GiB;
+
+[[nodiscard]] inline bool is_aligned(const void* at, std::size_t align) {
+  return (reinterpret_cast<std::uintptr_t>(at) & (align - 1)) == 0;
+}
+
+/// Bytes that takes of a kind of tape are whole multiples of.
+template <class AnyTape>
+inline constexpr std::size_t kTakeLine = kLine;
+
+template <class Kind>
+class TapeContract : public ::testing::Test {
+ protected:
+  [[nodiscard]] auto& tape() noexcept { return kind_.tape; }
+  [[nodiscard]] std::size_t line() noexcept {
+    return kTakeLine<std::remove_cvref_t<decltype(tape())>>;
+  }
+
+  // Takes until nothing more is given, to the last line.
+  void fill() {
+    for (std::size_t bytes = kLargePart; bytes >= kLine; bytes /= 2) {
+      while (tape().try_take(bytes) != nullptr) {
+      }
+    }
+  }
+
+  // What every reader is told must agree.
+  void expect_consistent() {
+    const TapeStat stat = tape().stat();
+    EXPECT_EQ(tape().used() + tape().free(), tape().total());
+    EXPECT_EQ(stat.used, tape().used());
+    EXPECT_EQ(stat.reserved, tape().total());
+    EXPECT_EQ(stat.peak, tape().peak());
+    EXPECT_EQ(stat.committed, tape().committed());
+    EXPECT_LE(stat.used, stat.peak);
+    EXPECT_LE(stat.used, stat.committed);
+    EXPECT_LE(stat.committed, stat.reserved);
+    EXPECT_EQ(stat.used % line(), 0U);
+  }
+
+ private:
+  Kind kind_;
+};
+TYPED_TEST_SUITE_P(TapeContract);
+
+TYPED_TEST_P(TapeContract, StartsEmpty) {
+  auto& tape = this->tape();
+  EXPECT_EQ(tape.used(), 0U);
+  EXPECT_EQ(tape.peak(), 0U);
+  EXPECT_GE(tape.total(), kKindBytes);
+  EXPECT_LT(tape.total(), kKindBytes + 200);
+  EXPECT_EQ(tape.name(), "kind");
+  const TapeStat stat = tape.stat();
+  EXPECT_EQ(stat.clears + stat.refused + stat.spills + stat.spilled + stat.planned,
+            0U);
+  if constexpr (requires { tape.block().page_size(); }) {
+    EXPECT_EQ(stat.page_size, tape.block().page_size());
+  } else {
+    EXPECT_EQ(stat.page_size, tape.block().page_bytes());
+  }
+  this->expect_consistent();
+}
+
+TYPED_TEST_P(TapeContract, EveryAlignmentIsOfTheAddress) {
+  auto& tape = this->tape();
+  for (std::size_t align = 1; align <= kWidest; align *= 2) {
+    ASSERT_NE(tape.try_take(1, 1), nullptr);  // so that the head is nowhere in particular
+    const void* at = tape.try_take(1, align);
+    ASSERT_NE(at, nullptr) << align;
+    EXPECT_TRUE(is_aligned(at, align)) << at << " at " << align;
+    EXPECT_TRUE(tape.owns(at));
+    this->expect_consistent();
+  }
+}
+
+TYPED_TEST_P(TapeContract, TheDefaultAlignmentIsALine) {
+  for (const std::size_t bytes : {1U, 3U, 64U, 65U, 1000U}) {
+    const std::size_t before = this->tape().used();
+    EXPECT_TRUE(is_aligned(this->tape().take(bytes), this->line())) << bytes;
+    EXPECT_EQ(this->tape().used() - before, round_up(bytes, this->line())) << bytes;
+  }
+}
+
+TYPED_TEST_P(TapeContract, TakesDoNotOverlapAndKeepTheirBytesUntilClear) {
+  auto& tape = this->tape();
+  std::vector<std::span<std::byte>> taken;
+  // Small and large, packed and wide, on past the end (where the spill comes in).
+  for (std::size_t i = 0;; ++i) {
+    const std::size_t bytes = i % 5 == 0 ? 20'000 + i : 1 + i * 37 % 700;
+    const std::size_t align = std::size_t{1} << i % 13;
+    void* at = tape.try_take(bytes, align);
+    if (at == nullptr) break;
+    Pattern(i).write(at, bytes);
+    taken.emplace_back(static_cast<std::byte*>(at), bytes);
+  }
+  EXPECT_GT(taken.size(), 1000U);
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    ASSERT_TRUE(Pattern(i).is_at(taken[i].data(), taken[i].size())) << "take " << i;
+    EXPECT_TRUE(tape.owns(&taken[i].front()) && tape.owns(&taken[i].back()));
+  }
+}
+
+TYPED_TEST_P(TapeContract, ZeroBytesTakeNoRoomAtAnyAlignment) {
+  auto& tape = this->tape();
+  ASSERT_NE(tape.try_take(100), nullptr);
+  const std::size_t used = tape.used();
+  for (std::size_t align = 1; align != 0; align *= 2) {
+    const void* at = tape.try_take(0, align);
+    EXPECT_NE(at, nullptr) << align;
+    EXPECT_TRUE(is_aligned(at, align)) << align;
+  }
+  EXPECT_EQ(tape.used(), used);
+  EXPECT_EQ(tape.stat().refused + tape.stat().spills, 0U);
+}
+
+TYPED_TEST_P(TapeContract, ZeroBytesCanBeTakenFromAFullTape) {
+  this->fill();
+  auto& tape = this->tape();
+  const TapeStat before = tape.stat();
+  for (std::size_t align = 1; align != 0; align *= 2) {
+    EXPECT_NE(tape.try_take(0, align), nullptr) << align;
+    EXPECT_NE(tape.take(0, align), nullptr) << align;
+  }
+  EXPECT_NE(tape.template try_take<double>(0).data(), nullptr);
+  EXPECT_EQ(tape.used(), before.used);
+  EXPECT_EQ(tape.stat().refused, before.refused);
+  EXPECT_EQ(tape.stat().spills, before.spills);
+}
+
+TYPED_TEST_P(TapeContract, SizesNearTheEndOfTheAddressSpaceAreRefusedAndChangeNothing) {
+  auto& tape = this->tape();
+  ASSERT_NE(tape.try_take(5, 1), nullptr);
+  const TapeStat before = tape.stat();
+  std::uint64_t refused = 0;
+  for (const std::size_t align : {1UL, 8UL, 64UL, 128UL, 4096UL, 2UL << 20, 1UL << 63}) {
+    for (const std::size_t less : {0U, 1U, 7U, 63U, 64U, 65U, 127U, 4096U, 1U << 30}) {
+      EXPECT_EQ(tape.try_take(kMost - less, align), nullptr) << less << " at " << align;
+      ++refused;
+    }
+    EXPECT_EQ(tape.try_take(kMost / 2, align), nullptr) << align;
+    EXPECT_EQ(tape.try_take(tape.total() + kMuch, align), nullptr) << align;
+    refused += 2;
+  }
+  EXPECT_EQ(tape.used(), before.used);
+  EXPECT_EQ(tape.peak(), before.peak);
+  EXPECT_EQ(tape.committed(), before.committed);
+  EXPECT_EQ(tape.stat().refused, refused);
+  this->expect_consistent();
+}
+
+TYPED_TEST_P(TapeContract, ElementCountsThatOverflowAreRefusedAndChangeNothing) {
+  auto& tape = this->tape();
+  // 2^61 doubles are 2^64 bytes: a product that wraps would be small.
+  for (const std::size_t count : {kMost / 8 + 1, kMost / 8 + 2, kMost / 4, kMost / 2 + 1, kMost}) {
+    EXPECT_EQ(tape.template try_take<double>(count).data(), nullptr) << count;
+    EXPECT_TRUE(tape.template try_take<double>(count).empty()) << count;
+    try {
+      (void)tape.template take<double>(count);
+      ADD_FAILURE() << count << " doubles were given";
+    } catch (const TapeFull& full) {
+      EXPECT_EQ(full.requested(), kMost);
+    }
+  }
+  EXPECT_EQ(tape.used(), 0U);
+}
+
+TYPED_TEST_P(TapeContract, CanBeFilledToTheLastByte) {
+  auto& tape = this->tape();
+  (void)tape.take(1000);
+  const std::size_t rest = tape.free();
+  void* last = tape.try_take(rest);
+  ASSERT_NE(last, nullptr);
+  Pattern(7).write(last, rest);
+  EXPECT_TRUE(Pattern(7).is_at(last, rest));
+  EXPECT_EQ(tape.free(), 0U);
+  EXPECT_EQ(tape.committed(), tape.total());
+  this->expect_consistent();
+}
+
+TYPED_TEST_P(TapeContract, OneByteMoreThanThereIsDoesNotFit) {
+  auto& tape = this->tape();
+  (void)tape.take(1000);
+  const std::size_t spills = tape.stat().spills;
+  void* too_much = tape.try_take(tape.free() + 1);
+  EXPECT_TRUE(too_much == nullptr || tape.stat().spills == spills + 1);
+  EXPECT_EQ(tape.used(), 1024U);
+}
+
+TYPED_TEST_P(TapeContract, AFullTapeRefusesAndStaysAsItIs) {
+  this->fill();
+  auto& tape = this->tape();
+  EXPECT_EQ(tape.free(), 0U);
+  const std::uint64_t refused = tape.stat().refused;
+  EXPECT_EQ(tape.try_take(1), nullptr);
+  EXPECT_EQ(tape.try_take(1, 1), nullptr);
+  EXPECT_EQ(tape.try_take(1, 4096), nullptr);
+  EXPECT_EQ(tape.template try_take<int>(3).data(), nullptr);
+  EXPECT_EQ(tape.template try_take<char>(3, 2).data(), nullptr);
+  EXPECT_EQ(tape.stat().refused, refused + 5);
+  EXPECT_EQ(tape.free(), 0U);
+  this->expect_consistent();
+}
+
+TYPED_TEST_P(TapeContract, TapeFullCarriesTheFacts) {
+  this->fill();
+  auto& tape = this->tape();
+  try {
+    (void)tape.take(12'345);
+    FAIL() << "a full tape gave something";
+  } catch (const TapeFull& full) {
+    EXPECT_STREQ(full.name(), "kind");
+    EXPECT_EQ(full.requested(), 12'345U);
+    EXPECT_EQ(full.used(), tape.used());
+    EXPECT_EQ(full.total(), tape.total());
+    EXPECT_EQ(full.what(), "tape kind is full: asked 12345 bytes, used " +
+                               std::to_string(tape.used()) + " of " + std::to_string(tape.total()));
+  }
+  EXPECT_THROW((void)tape.template take<double>(2), std::bad_alloc);
+  EXPECT_THROW((void)tape.take(1, 1), std::bad_alloc);
+}
+
+TYPED_TEST_P(TapeContract, ClearGivesEverythingBack) {
+  auto& tape = this->tape();
+  const void* first = tape.take(100);
+  this->fill();
+  EXPECT_EQ(tape.try_take(64), nullptr);
+  tape.clear();
+  EXPECT_EQ(tape.used(), 0U);
+  EXPECT_EQ(tape.free(), tape.total());
+  EXPECT_EQ(tape.stat().clears, 1U);
+  EXPECT_EQ(tape.stat().spilled, 0U);
+  EXPECT_EQ(tape.take(100), first);
+  this->fill();
+  EXPECT_EQ(tape.free(), 0U);
+  this->expect_consistent();
+}
+
+TYPED_TEST_P(TapeContract, ClearOfAnEmptyTapeCounts) {
+  auto& tape = this->tape();
+  tape.clear();
+  tape.clear();
+  EXPECT_EQ(tape.used(), 0U);
+  EXPECT_EQ(tape.stat().clears, 2U);
+}
+
+TYPED_TEST_P(TapeContract, ThePeakIsTheMostOverAllClears) {
+  auto& tape = this->tape();
+  std::size_t most = 0;
+  for (const std::size_t bytes : {1000U, 50'000U, 64U, 200'000U, 1U, 199'999U}) {
+    (void)tape.take(bytes);
+    (void)tape.take(bytes, 16);
+    most = std::max(most, tape.used());
+    EXPECT_EQ(tape.peak(), most);
+    tape.clear();
+    EXPECT_EQ(tape.peak(), most);
+    this->expect_consistent();
+  }
+}
+
+TYPED_TEST_P(TapeContract, OwnsItsAddressesAndNoOthers) {
+  auto& tape = this->tape();
+  const auto* first = static_cast<const std::byte*>(tape.take(1));
+  const int elsewhere = 0;
+  EXPECT_TRUE(tape.owns(first));
+  EXPECT_TRUE(tape.owns(first + tape.total() - 1));  // taken or not
+  EXPECT_FALSE(tape.owns(first - 1));
+  EXPECT_FALSE(tape.owns(first + tape.total()));
+  EXPECT_FALSE(tape.owns(&elsewhere));
+  EXPECT_FALSE(tape.owns(nullptr));
+  tape.clear();
+  EXPECT_TRUE(tape.owns(first));
+}
+
+REGISTER_TYPED_TEST_SUITE_P(TapeContract, StartsEmpty, EveryAlignmentIsOfTheAddress,
+                            TheDefaultAlignmentIsALine,
+                            TakesDoNotOverlapAndKeepTheirBytesUntilClear,
+                            ZeroBytesTakeNoRoomAtAnyAlignment, ZeroBytesCanBeTakenFromAFullTape,
+                            SizesNearTheEndOfTheAddressSpaceAreRefusedAndChangeNothing,
+                            ElementCountsThatOverflowAreRefusedAndChangeNothing,
+                            CanBeFilledToTheLastByte, OneByteMoreThanThereIsDoesNotFit,
+                            AFullTapeRefusesAndStaysAsItIs, TapeFullCarriesTheFacts,
+                            ClearGivesEverythingBack, ClearOfAnEmptyTapeCounts,
+                            ThePeakIsTheMostOverAllClears, OwnsItsAddressesAndNoOthers);
+
+// A tape that nobody gave memory behaves like a full one.
+template <class Any>
+class TapeWithoutMemory : public ::testing::Test {};
+TYPED_TEST_SUITE_P(TapeWithoutMemory);
+
+TYPED_TEST_P(TapeWithoutMemory, IsFull) {
+  TypeParam tape;
+  EXPECT_EQ(tape.total() + tape.used() + tape.free() + tape.peak() + tape.committed(), 0U);
+  EXPECT_EQ(tape.name(), "none");
+  EXPECT_EQ(tape.block().size(), 0U);
+  for (const std::size_t align : {1U, 64U, 4096U}) {
+    EXPECT_EQ(tape.try_take(1, align), nullptr);
+    EXPECT_THROW((void)tape.take(1, align), TapeFull);
+    EXPECT_NE(tape.try_take(0, align), nullptr);
+  }
+  tape.clear();
+  EXPECT_FALSE(tape.owns(&tape));
+  EXPECT_FALSE(tape.owns(nullptr));
+  EXPECT_EQ(tape.stat().reserved, 0U);
+}
+
+REGISTER_TYPED_TEST_SUITE_P(TapeWithoutMemory, IsFull);
+
+}  // namespace tapedeck::tests
