@@ -20,6 +20,7 @@ struct Command {
 
 [[nodiscard]] Command add_decode(CLI::App& program);
 [[nodiscard]] Command add_fit(CLI::App& program);
+[[nodiscard]] Command add_gpus(CLI::App& program);
 [[nodiscard]] Command add_make_model(CLI::App& program);
 [[nodiscard]] Command add_plan(CLI::App& program);
 [[nodiscard]] Command add_resident(CLI::App& program);

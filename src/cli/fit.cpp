@@ -13,6 +13,8 @@
 #include "cli/plan_arguments.hpp"
 #include "cli/plan_text.hpp"
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/gpu/cuda_device.hpp"
+#include "tapedeck/gpu/device_error.hpp"
 #include "tapedeck/model/model.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::cli {
@@ -22,6 +24,7 @@ constexpr int kNothingFits = 3;
 
 struct Arguments : PlanArguments {
   std::optional<std::uint64_t> gpu_memory;
+  std::optional<unsigned> gpu;
   std::optional<std::uint64_t> host_memory;
 };
 
@@ -73,22 +76,42 @@ nlohmann::ordered_json choice_json(const FitChoice& choice) {
 }
 
 void print(const Arguments& arguments, const Model& model, const HostBudget& host,
-           const std::vector<FitChoice>& choices) {
+           const std::optional<DeviceBudget>& device, const std::vector<FitChoice>& choices) {
   if (arguments.json) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const FitChoice& choice : choices) list.push_back(choice_json(choice));
-    const nlohmann::ordered_json json = {
+    nlohmann::ordered_json json = {
         {"schema", kPlanSchema},
         {"model", model_json(model)},
-        {"host", {{"available", host.available}, {"limit", host.limit}}},
-        {"choices", std::move(list)}};
+        {"host", {{"available", host.available}, {"limit", host.limit}}}};
+    if (device) json["device"] = {{"name", device->name}, {"free", device->free}};
+    json["choices"] = std::move(list);
     Output().write(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
     return;
   }
-  std::string text = model_text(model) + fmt::format("host      {} left, bound by {}\n\n",
+  std::string text = model_text(model) + fmt::format("host      {} left, bound by {}\n",
                                                      to_iec(host.available), host.limit);
+  if (device) text += fmt::format("device    {} free, {}\n", to_iec(device->free), device->name);
+  text += '\n';
   for (std::size_t i = 0; i < choices.size(); ++i) text += choice_text(i + 1, choices[i]);
   Output().write(text);
+}
+
+// As told, or else the GPU that was named, or else the first one, if there is any that can be used.
+std::optional<DeviceBudget> device_of(const Arguments& arguments) {
+  if (arguments.gpu_memory) {
+    return DeviceBudget{
+        .free = *arguments.gpu_memory, .total = *arguments.gpu_memory, .name = "--gpu-memory"};
+  }
+  if (!arguments.gpu && CudaDevice::support().devices == 0) return std::nullopt;
+  try {
+    const CudaDevice gpu(arguments.gpu.value_or(0));
+    const DeviceMemory memory = gpu.memory();
+    return DeviceBudget{.free = memory.free, .total = memory.total, .name = gpu.label()};
+  } catch (const DeviceUnavailable&) {
+    if (arguments.gpu) throw;
+    return std::nullopt;
+  }
 }
 
 int fit(const Arguments& arguments) {
@@ -96,16 +119,12 @@ int fit(const Arguments& arguments) {
   const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
                                                              .limit = "--host-memory"}
                                                 : host_budget();
-  std::optional<DeviceBudget> device;
-  if (arguments.gpu_memory) {
-    device = {
-        .free = *arguments.gpu_memory, .total = *arguments.gpu_memory, .name = "--gpu-memory"};
-  }
+  const std::optional<DeviceBudget> device = device_of(arguments);
   try {
-    print(arguments, model, host, tapedeck::fit(model, arguments.options, host, device));
+    print(arguments, model, host, device, tapedeck::fit(model, arguments.options, host, device));
     return 0;
   } catch (const NothingFits& nothing) {
-    print(arguments, model, host, nothing.choices());
+    print(arguments, model, host, device, nothing.choices());
     tell_error(nothing.what());
     return kNothingFits;
   }
@@ -119,7 +138,10 @@ Command add_fit(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
   add_plan_arguments(*command, *arguments);
   as_size(command->add_option("--gpu-memory", arguments->gpu_memory,
-                              "Free memory of the device [none]"));
+                              "Free memory of the device [what the GPU has]"));
+  command->add_option("--gpu", arguments->gpu, "Which GPU, as `tapedeck gpus` lists them [0]")
+      ->check(whole_number())
+      ->excludes("--gpu-memory");
   as_size(command->add_option("--host-memory", arguments->host_memory,
                               "Free memory of the host [what this one has]"));
   return {command, [arguments] { return fit(*arguments); }};

@@ -26,9 +26,9 @@ int run(int argc, const char* const* argv) {
       "--version", fmt::format("tapedeck {}.{}.{}", TAPEDECK_VERSION_MAJOR, TAPEDECK_VERSION_MINOR,
                                TAPEDECK_VERSION_PATCH));
   program.require_subcommand(1);
-  const std::array commands = {add_plan(program),      add_fit(program),      add_show(program),
-                               add_warm(program),      add_resident(program), add_decode(program),
-                               add_make_model(program)};
+  const std::array commands = {add_plan(program),       add_fit(program),      add_show(program),
+                               add_warm(program),       add_resident(program), add_decode(program),
+                               add_make_model(program), add_gpus(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {

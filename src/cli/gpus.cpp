@@ -1,0 +1,94 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/commands.hpp"
+#include "cli/figures.hpp"
+#include "cli/output.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/gpu/cuda_device.hpp"
+#include "tapedeck/gpu/device_error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace {
+
+constexpr int kGpusSchema = 1;  // raised where a field changes its meaning; fields may be added
+
+// One device; `why` where it cannot be used.
+struct Gpu {
+  unsigned ordinal = 0;
+  DeviceInfo info{};
+  DeviceMemory memory{};
+  std::string why{};
+};
+
+Gpu look_at(unsigned ordinal) {
+  try {
+    const CudaDevice device(ordinal);
+    return {.ordinal = ordinal, .info = device.info(), .memory = device.memory()};
+  } catch (const Error& error) {
+    return {.ordinal = ordinal, .why = error.what()};
+  }
+}
+
+std::string as_text(const CudaSupport& support, const std::vector<Gpu>& gpus) {
+  if (gpus.empty()) return support.why + "\n";
+  std::string text = fmt::format("CUDA driver {}\n", support.driver);
+  for (const Gpu& gpu : gpus) {
+    if (!gpu.why.empty()) {
+      text += fmt::format("{}: {}\n", gpu.ordinal, printable(gpu.why));
+      continue;
+    }
+    text +=
+        fmt::format("{}: {}, {} free of {}, pages of {}, compute capability {}.{}\n", gpu.ordinal,
+                    printable(gpu.info.name), to_iec(gpu.memory.free), to_iec(gpu.memory.total),
+                    to_iec(gpu.info.granularity), gpu.info.compute_major, gpu.info.compute_minor);
+  }
+  return text;
+}
+
+nlohmann::ordered_json as_json(const CudaSupport& support, const std::vector<Gpu>& gpus) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const Gpu& gpu : gpus) {
+    if (!gpu.why.empty()) {
+      list.push_back({{"ordinal", gpu.ordinal}, {"usable", false}, {"why", printable(gpu.why)}});
+      continue;
+    }
+    list.push_back({{"ordinal", gpu.ordinal},
+                    {"usable", true},
+                    {"name", printable(gpu.info.name)},
+                    {"free", gpu.memory.free},
+                    {"total", gpu.memory.total},
+                    {"granularity", gpu.info.granularity},
+                    {"compute_capability",
+                     fmt::format("{}.{}", gpu.info.compute_major, gpu.info.compute_minor)}});
+  }
+  return {{"schema", kGpusSchema},
+          {"driver", support.driver},
+          {"why", printable(support.why)},
+          {"gpus", std::move(list)}};
+}
+
+int gpus(bool json) {
+  const CudaSupport support = CudaDevice::support();
+  std::vector<Gpu> found;
+  for (unsigned ordinal = 0; ordinal < support.devices; ++ordinal) {
+    found.push_back(look_at(ordinal));
+  }
+  Output().write(json ? json_text(as_json(support, found)) : as_text(support, found));
+  return 0;
+}
+
+}  // namespace
+
+Command add_gpus(CLI::App& program) {
+  CLI::App* command = program.add_subcommand(
+      "gpus", "Lists the GPUs here: memory, page size, driver; or says why there are none.");
+  auto json = std::make_shared<bool>(false);
+  command->add_flag("--json", *json, "JSON, in whole bytes");
+  return {command, [json] { return gpus(*json); }};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli
