@@ -83,6 +83,7 @@ class CudaDevice final : public Device {
 
  private:
   struct State;
+  explicit CudaDevice(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

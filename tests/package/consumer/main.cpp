@@ -1,5 +1,6 @@
 // Ends with 0 where the library, as a stranger got it, does what its headers say.
 
+#include <tapedeck/gpu/cuda_device.hpp>
 #include <tapedeck/tapedeck.hpp>
 #include <tapedeck/weights.hpp>
 #include <utility>
@@ -24,6 +25,10 @@ int main() {
   builder.as<float>(0)[2] = 0.5F;
   tapedeck::Weights weights = std::move(builder).seal();
   if (!weights.warm() || weights.at("bias").as<float>()[2] != 0.5F) return 4;
+
+  // With a GPU or without.
+  const tapedeck::CudaSupport gpus = tapedeck::CudaDevice::support();
+  if ((gpus.devices == 0) != !gpus.why.empty()) return 5;
 
   layout.clear_pass();
   return guard.last().heap_allocations ? 0 : 3;
