@@ -87,12 +87,12 @@ struct CudaDevice::State {
     check(entry(arguments...), entry.name(), bytes);
   }
 
-  /// The same for what gives back.
+  /// The same for what gives back. False where it failed.
   template <class... Parameters>
-  void quietly(const EntryPoint<Parameters...>& entry,
+  bool quietly(const EntryPoint<Parameters...>& entry,
                std::type_identity_t<Parameters>... arguments) const noexcept {
     const Current current(cuda, context.get());
-    if (current.result() == CUDA_SUCCESS) entry(arguments...);
+    return current.result() == CUDA_SUCCESS && entry(arguments...) == CUDA_SUCCESS;
   }
 
   void check(CUresult result, const char* name, std::size_t bytes) const {
@@ -247,8 +247,8 @@ void CudaDevice::map(std::byte* at, PageHandle pages, std::size_t bytes) {
   undo.completed();
 }
 
-void CudaDevice::unmap(std::byte* at, std::size_t bytes) noexcept {
-  state_->quietly(state_->cuda.mem_unmap, address_of(at), bytes);
+bool CudaDevice::unmap(std::byte* at, std::size_t bytes) noexcept {
+  return state_->quietly(state_->cuda.mem_unmap, address_of(at), bytes);
 }
 
 std::byte* CudaDevice::allocate(std::size_t bytes) {

@@ -31,7 +31,7 @@ void CudaDevice::unreserve(std::byte*, std::size_t) noexcept {}
 PageHandle CudaDevice::create_pages(std::size_t) { absent(); }
 void CudaDevice::destroy_pages(PageHandle) noexcept {}
 void CudaDevice::map(std::byte*, PageHandle, std::size_t) { absent(); }
-void CudaDevice::unmap(std::byte*, std::size_t) noexcept {}
+bool CudaDevice::unmap(std::byte*, std::size_t) noexcept { return true; }
 std::byte* CudaDevice::allocate(std::size_t) { absent(); }
 void CudaDevice::deallocate(std::byte*) noexcept {}
 std::byte* CudaDevice::allocate_pinned(std::size_t) { absent(); }

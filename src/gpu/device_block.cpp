@@ -47,6 +47,8 @@ DeviceBlock::DeviceBlock(std::unique_ptr<State> state) noexcept : state_(std::mo
 DeviceBlock::State::~State() {
   announce_decommit(0);
   unmap_from(0);
+  // These addresses are never used again, whatever the driver left there.
+  for (const PageHandle page : pages) pool->give(page);
   if (!owns_addresses || data == nullptr) return;
   if (kind == DeviceBlockKind::growing) device->unreserve(data, size);
   if (kind == DeviceBlockKind::allocated) device->deallocate(data);
@@ -81,7 +83,8 @@ void DeviceBlock::State::map_page() {
 
 void DeviceBlock::State::unmap_from(std::size_t keep_pages) noexcept {
   while (pages.size() > keep_pages) {
-    device->unmap(data + mapped() - page_bytes, page_bytes);
+    // What the driver does not unmap stays usable.
+    if (!device->unmap(data + mapped() - page_bytes, page_bytes)) return;
     pool->give(pages.back());
     pages.pop_back();
   }

@@ -89,7 +89,8 @@ namespace {
 
 [[noreturn]] void refuse(const Device& device, const char* call, int number, std::size_t bytes,
                          std::string advice) {
-  const char* const name = number == DeviceError::kOutOfMemory ? "out of memory" : "invalid value";
+  const char* const name =
+      number == DeviceError::kOutOfMemory ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_INVALID_VALUE";
   throw DeviceError(
       {.device = device.label(), .call = call, .number = number, .name = name, .bytes = bytes},
       std::move(advice));
@@ -190,8 +191,8 @@ void HostDevice::map(std::byte* at, PageHandle pages, std::size_t bytes) {
   if (mapped.error != 0) refuse(mapped, bytes);
 }
 
-void HostDevice::unmap(std::byte* at, std::size_t bytes) noexcept {
-  static_cast<void>(os::reserve_again(at, bytes));
+bool HostDevice::unmap(std::byte* at, std::size_t bytes) noexcept {
+  return os::reserve_again(at, bytes) == 0;
 }
 
 std::byte* HostDevice::allocate(std::size_t bytes) {

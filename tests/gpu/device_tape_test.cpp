@@ -14,6 +14,7 @@
 #include "gpu/device_tape_kinds.hpp"
 #include "gpu/host_makers.hpp"
 #include "memory/pattern.hpp"
+#include "memory/tape_without_memory.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/gpu/device_error.hpp"
 #include "tapedeck/gpu/device_stream.hpp"

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "memory/tape_kinds.hpp"
+#include "memory/tape_without_memory.hpp"
 
 namespace tapedeck::tests {
 namespace {

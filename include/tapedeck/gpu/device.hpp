@@ -96,8 +96,9 @@ class Device {
   /// Puts all of `pages` (`bytes` of them) at an address inside a reservation, for reading and
   /// writing by this device. On an error nothing is mapped. @pre nothing is mapped there.
   virtual void map(std::byte* at, PageHandle pages, std::size_t bytes) = 0;
-  /// @pre exactly what one call of `map` mapped, and nothing that was put on a stream reads it.
-  virtual void unmap(std::byte* at, std::size_t bytes) noexcept = 0;
+  /// False where the driver refuses, and all stays mapped. @pre exactly what one call of `map`
+  /// mapped, and nothing that was put on a stream reads it.
+  virtual bool unmap(std::byte* at, std::size_t bytes) noexcept = 0;
 
   /// Memory at a new address, aligned to 256 bytes. @pre bytes is not 0.
   [[nodiscard]] virtual std::byte* allocate(std::size_t bytes) = 0;

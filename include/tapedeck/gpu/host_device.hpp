@@ -47,7 +47,7 @@ class HostDevice final : public Device {
   [[nodiscard]] PageHandle create_pages(std::size_t bytes) override;
   void destroy_pages(PageHandle pages) noexcept override;
   void map(std::byte* at, PageHandle pages, std::size_t bytes) override;
-  void unmap(std::byte* at, std::size_t bytes) noexcept override;
+  bool unmap(std::byte* at, std::size_t bytes) noexcept override;
   [[nodiscard]] std::byte* allocate(std::size_t bytes) override;
   void deallocate(std::byte* at) noexcept override;
   [[nodiscard]] std::byte* allocate_pinned(std::size_t bytes) override;

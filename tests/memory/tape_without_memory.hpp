@@ -1,0 +1,33 @@
+/// @file
+/// A tape that nobody gave memory behaves like a full one: instantiated where the tapes are.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include "tapedeck/memory/tape_full.hpp"
+
+namespace tapedeck::tests {
+
+template <class Any>
+class TapeWithoutMemory : public ::testing::Test {};
+TYPED_TEST_SUITE_P(TapeWithoutMemory);
+
+TYPED_TEST_P(TapeWithoutMemory, IsFull) {
+  TypeParam tape;
+  EXPECT_EQ(tape.total() + tape.used() + tape.free() + tape.peak() + tape.committed(), 0U);
+  EXPECT_EQ(tape.name(), "none");
+  EXPECT_EQ(tape.block().size(), 0U);
+  for (const std::size_t align : {1U, 64U, 4096U}) {
+    EXPECT_EQ(tape.try_take(1, align), nullptr);
+    EXPECT_THROW((void)tape.take(1, align), TapeFull);
+    EXPECT_NE(tape.try_take(0, align), nullptr);
+  }
+  tape.clear();
+  EXPECT_FALSE(tape.owns(&tape));
+  EXPECT_FALSE(tape.owns(nullptr));
+  EXPECT_EQ(tape.stat().reserved, 0U);
+}
+
+REGISTER_TYPED_TEST_SUITE_P(TapeWithoutMemory, IsFull);
+
+}  // namespace tapedeck::tests
