@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -19,6 +20,9 @@ const std::filesystem::path kData = TAPEDECK_SHARED_DATA;
 
 class Planning : public ::testing::Test {
  protected:
+  // What fits must not depend on a GPU that is here.
+  Planning() { ::setenv("CUDA_VISIBLE_DEVICES", "", 1); }
+
   // Runs a command on the made model, or on another.
   Ran run_on(const std::string& command, const Words& more, const std::string& model = {}) {
     Words words = {command, model.empty() ? model_ : model};
