@@ -10,6 +10,7 @@
 #include "gpu/device_contract.hpp"
 #include "gpu/device_stream_contract.hpp"
 #include "gpu/stand_in_device.hpp"
+#include "os/child.hpp"
 
 namespace tapedeck::tests {
 
@@ -239,7 +240,17 @@ TEST_F(CudaDeviceTest, UnmapsWhatAllowsNoAccess) {
   device.unreserve(at, page);
 }
 
-// The host cannot look into device memory, and neither may a test.
+// On a HostDevice it could: here is found out who forgets that a GPU is none.
+TEST_F(CudaDeviceTest, HoldsNothingThatTheHostCanReach) {
+  start();
+  CudaDevice device;
+  const MappedPages pages(device, stand_in::kGranularity);
+  std::byte* const allocated = device.allocate(100);
+  EXPECT_TRUE(faults_on_read(pages.at()));
+  EXPECT_TRUE(faults_on_write(allocated));
+  device.deallocate(allocated);
+}
+
 TEST_F(CudaDeviceTest, PagesStayWhileTheyAreMapped) {
   start();
   CudaDevice device;
@@ -254,6 +265,16 @@ TEST_F(CudaDeviceTest, PagesStayWhileTheyAreMapped) {
   device.unmap(at, page);
   EXPECT_EQ(device.memory().free, device.info().total);
   device.unreserve(at, page);
+}
+
+TEST_F(CudaDeviceTest, GivesNothingBackWithoutItsContext) {
+  start();
+  CudaDevice device;
+  std::byte* const at = device.allocate(100);
+  stand_in::fail_call(1, CUDA_ERROR_UNKNOWN);
+  device.deallocate(at);
+  EXPECT_EQ(stand_in::live().allocations, 1U);
+  device.deallocate(at);
 }
 
 // As at the end of a process, where the driver may be gone first.

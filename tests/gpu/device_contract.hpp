@@ -115,11 +115,13 @@ class DeviceContract : public testing::Test {
   static constexpr bool kHolds = requires(Kind kind, Device& device) {
     kind.hold(device, StreamHandle{});
   };
-  [[nodiscard]] auto hold(StreamHandle stream) {
+  /// Lets go when it is destroyed or reset.
+  [[nodiscard]] std::shared_ptr<void> hold(StreamHandle stream) {
     if constexpr (kHolds) {
-      return kind_.hold(*device_, stream);
+      using Held = decltype(kind_.hold(*device_, stream));
+      return std::shared_ptr<Held>(new Held(kind_.hold(*device_, stream)));
     } else {
-      return 0;
+      return nullptr;
     }
   }
 
@@ -272,7 +274,9 @@ TYPED_TEST_P(DeviceContract, FillsARangeAndNothingElse) {
   Bytes bytes = pattern(1000);
   this->upload(pages.at(), bytes);
   this->device().fill(pages.at() + 100, std::byte{0xAB}, 300, nullptr);
+  this->device().fill(pages.at() + 500, std::byte{0xCD}, 1, nullptr);
   std::fill_n(bytes.begin() + 100, 300, std::byte{0xAB});
+  bytes[500] = std::byte{0xCD};
   EXPECT_EQ(this->download(pages.at(), bytes.size()), bytes);
 }
 

@@ -4,8 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstddef>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gpu/device_contract.hpp"
@@ -89,7 +91,7 @@ TYPED_TEST_P(DeviceStreamContract, IsAsynchronous) {
   DeviceEvent start(device);
   DeviceEvent arrived(device);
   {
-    [[maybe_unused]] const auto held = this->hold(blocked.handle());
+    const auto held = this->hold(blocked.handle());
     start.record(blocked.handle());
     device.wait(copies.handle(), start.handle());
     device.copy(to.at(), from.at(), 1000, copies.handle());
@@ -113,7 +115,7 @@ TYPED_TEST_P(DeviceStreamContract, ForgetsAFormerRecord) {
   event.record(stream.handle());
   event.synchronize();
   {
-    [[maybe_unused]] const auto held = this->hold(stream.handle());
+    const auto held = this->hold(stream.handle());
     event.record(stream.handle());
     EXPECT_FALSE(event.fired());
   }
@@ -129,7 +131,7 @@ TYPED_TEST_P(DeviceStreamContract, WaitsForTheRecordThatIsTheLastOneThen) {
   const DeviceStream waiting(device);
   DeviceEvent event(device);
   DeviceEvent passed(device);
-  [[maybe_unused]] const auto held = this->hold(late.handle());
+  const auto held = this->hold(late.handle());
   event.record(early.handle());
   device.wait(waiting.handle(), event.handle());
   event.record(late.handle());
@@ -176,12 +178,18 @@ TYPED_TEST_P(DeviceStreamContract, SynchronizesAllStreams) {
   const Pinned got(device, 300);
   const DeviceStream one(device);
   const DeviceStream other(device);
+  auto held = this->hold(other.handle());
   std::size_t begin = 0;
-  for (const StreamHandle stream : {StreamHandle{}, one.handle(), other.handle()}) {
+  for (auto* const stream : {StreamHandle{}, one.handle(), other.handle()}) {
     device.fill(pages.at() + begin, std::byte{5}, 100, stream);
     device.copy(got.at() + begin, pages.at() + begin, 100, stream);
     begin += 100;
   }
+  // Whoever does not wait for the last stream comes too early.
+  std::jthread release([held = std::move(held)]() mutable {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    held.reset();
+  });
   device.synchronize();
   EXPECT_EQ(got.bytes(), Bytes(300, std::byte{5}));
 }

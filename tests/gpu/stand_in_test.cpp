@@ -184,6 +184,7 @@ const std::vector<Misuse>& misuses() {
        }},
       {"FillOverTheEndOfAnAllocation", "cuMemsetD8Async: .* runs over the end of its allocation",
        [](D&) { D::fill(D::allocate(100), 101); }},
+      {"FillOfNothing", "cuMemsetD8Async: no bytes", [](D&) { D::fill(D::allocate(10), 0); }},
       {"FillOfHostMemory", "cuMemsetD8Async: a fill of host memory",
        [](D& driver) { D::fill(reinterpret_cast<CUdeviceptr>(&driver), 1); }},
       {"CopyFromAReservation", "cuMemcpyAsync: .* is reserved and not mapped",
@@ -243,33 +244,48 @@ const std::vector<Misuse>& misuses() {
        }},
       {"UnpinOfWhatIsNotPinned", "cuMemHostUnregister: this was not registered",
        [](D& driver) { cuMemHostUnregister(&driver); }},
+      {"AccessByAnotherDevice", "cuMemSetAccess: access by another than the current device",
+       [](D&) {
+         const CUdeviceptr at = D::mapped(kPage);
+         const CUmemAccessDesc other = {.location = of_device(1).location,
+                                        .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+         cuMemSetAccess(at, kPage, &other, 1);
+       }},
+      {"AllocationOfNothing", "cuMemAlloc_v2: no bytes", [](D&) { D::allocate(0); }},
+      {"AStreamThatBlocksOthers", "cuStreamCreate: a stream that others wait for",
+       [](D&) {
+         CUstream stream = nullptr;
+         cuStreamCreate(&stream, CU_STREAM_DEFAULT);
+       }},
+      {"DestructionOfTheDefaultStream", "cuStreamDestroy_v2: the default stream",
+       [](D&) { cuStreamDestroy(nullptr); }},
       {"StreamDestroyedTwice", "cuStreamDestroy_v2: no such stream",
        [](D&) {
-         const CUstream stream = D::stream();
+         auto* const stream = D::stream();
          cuStreamDestroy(stream);
          cuStreamDestroy(stream);
        }},
       {"FillOnADestroyedStream", "cuMemsetD8Async: no such stream",
        [](D&) {
-         const CUstream stream = D::stream();
+         auto* const stream = D::stream();
          cuStreamDestroy(stream);
          D::fill(D::allocate(10), 10, stream);
        }},
       {"FillOnAStreamOfAnotherDevice", "cuMemsetD8Async: a stream of another device",
        [](D& driver) {
-         const CUstream stream = D::stream();
+         auto* const stream = D::stream();
          driver.push_other();
          D::fill(D::allocate(10), 10, stream);
        }},
       {"EventDestroyedTwice", "cuEventDestroy_v2: no such event",
        [](D&) {
-         const CUevent event = D::event();
+         auto* const event = D::event();
          cuEventDestroy(event);
          cuEventDestroy(event);
        }},
       {"RecordOnAnotherDevice", "cuEventRecord: the event and the stream are of two devices",
        [](D& driver) {
-         const CUevent event = D::event();
+         auto* const event = D::event();
          driver.push_other();
          cuEventRecord(event, D::stream());
        }},

@@ -76,9 +76,7 @@ std::vector<CUcontext>& current_contexts() {
   return contexts;
 }
 
-Call::Call(const char* name, Needs needs) : name_(name), lock_(state().mutex) {
-  ++state().calls;
-  result_ = injected();
+Call::Call(const char* name, Needs needs) : name_(name), lock_(state().mutex), result_(counted()) {
   if (result_ != CUDA_SUCCESS || needs == Needs::nothing) return;
   if (!state().started) {
     result_ = violation("called before cuInit", CUDA_ERROR_NOT_INITIALIZED);
@@ -87,7 +85,8 @@ Call::Call(const char* name, Needs needs) : name_(name), lock_(state().mutex) {
   }
 }
 
-CUresult Call::injected() const {
+CUresult Call::counted() const {
+  ++state().calls;
   Fault& fault = state().fault;
   if (fault.calls_left == 0) return CUDA_SUCCESS;
   if (fault.calls_left > 1) {

@@ -166,11 +166,12 @@ class Call {
   [[nodiscard]] int device() const;
 
  private:
-  [[nodiscard]] CUresult injected() const;
+  /// Counts the call, and gives its fault if it is to fail.
+  [[nodiscard]] CUresult counted() const;
 
   std::string name_;
   std::unique_lock<std::mutex> lock_;
-  CUresult result_ = CUDA_SUCCESS;
+  CUresult result_;
 };
 
 /// A piece of host memory that is behind a piece of a range.

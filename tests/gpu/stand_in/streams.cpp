@@ -125,6 +125,7 @@ bool reached(const Event& event) { return event.recorded == nullptr || event.rec
 CUresult put_transfer(const Call& call, CUstream handle, const Task& task) {
   Stream* const stream = stream_of(call, handle);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (task.bytes == 0) return call.violation("no bytes");
   const Resolved to = resolve(task.to, task.bytes);
   if (!to.error.empty()) return call.violation(to.error);
   if (task.kind == Task::Kind::fill && !to.on_device) {
