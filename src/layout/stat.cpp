@@ -15,10 +15,10 @@ std::string in_mib(const char* name, const TapeStat& tape) {
          std::to_string(tape.reserved >> 20) + " MB";
 }
 
-std::string figures(const char* name, const TapeStat& tape) {
-  std::string text = std::string(name) + ": used " + to_iec(tape.used) + " of " +
-                     to_iec(tape.reserved) + ", peak " + to_iec(tape.peak) + ", committed " +
-                     to_iec(tape.committed) + ", planned " + to_iec(tape.planned) + "\n";
+std::string figures(const std::string& name, const TapeStat& tape) {
+  std::string text = name + ": used " + to_iec(tape.used) + " of " + to_iec(tape.reserved) +
+                     ", peak " + to_iec(tape.peak) + ", committed " + to_iec(tape.committed) +
+                     ", planned " + to_iec(tape.planned) + "\n";
   text += "  clears " + std::to_string(tape.clears) + ", grows " + std::to_string(tape.grows) +
           ", refused " + std::to_string(tape.refused) + ", spilled " + to_iec(tape.spilled) +
           " (peak " + to_iec(tape.spilled_peak) + ", " + std::to_string(tape.spills) +
@@ -28,6 +28,15 @@ std::string figures(const char* name, const TapeStat& tape) {
     text += std::string("  asked and not had: ") + to_string(static_cast<Wish>(i)) + " (" +
             errno_name(tape.unmet[i]) + ")\n";
   }
+  return text;
+}
+
+std::string figures(const std::string& name, const DeviceStat& gpu) {
+  std::string text = figures(name + " weights", gpu.weights);
+  text += figures(name + " scratch", gpu.scratch);
+  text += figures(name + " history", gpu.history);
+  text += name + " tokens " + std::to_string(gpu.tokens) + ", pool " + to_iec(gpu.pool_held) +
+          ", of it free " + to_iec(gpu.pool_free) + "\n";
   return text;
 }
 
@@ -43,14 +52,7 @@ std::string Stat::text() const {
                      figures("history", history) + "talks " + std::to_string(talks) + ", tokens " +
                      std::to_string(tokens) + ", passes " + std::to_string(passes) +
                      ", conversations " + std::to_string(conversations) + "\n";
-  for (std::size_t i = 0; i < gpus; ++i) {
-    const std::string name = "gpu " + std::to_string(i);
-    text += figures((name + " weights").c_str(), gpu[i].weights) +
-            figures((name + " scratch").c_str(), gpu[i].scratch) +
-            figures((name + " history").c_str(), gpu[i].history) + name + " tokens " +
-            std::to_string(gpu[i].tokens) + ", pool " + to_iec(gpu[i].pool_held) + ", of it free " +
-            to_iec(gpu[i].pool_free) + "\n";
-  }
+  for (std::size_t i = 0; i < gpus; ++i) text += figures("gpu " + std::to_string(i), gpu[i]);
   return text;
 }
 

@@ -20,7 +20,6 @@
 namespace tapedeck::tests {
 namespace {
 
-constexpr std::size_t kPage = stand_in::kGranularity;
 constexpr std::uint64_t kRow = 4096;
 constexpr std::uint64_t kContext = 4096;
 
@@ -72,16 +71,17 @@ TEST_F(CudaLayout, BytesFromBeforeGrowthAreReadThroughTheOldAddress) {
   DeviceLayout gpu(device(), plan_of(2), growing());
   const DeviceStream stream(device());
   std::byte* const keys = gpu.history_at(gpu.plan().history.regions()[0]).data();
+  constexpr std::uint64_t kStep = 97;
   std::vector<std::byte> row(kRow);
-  for (std::uint64_t token = 0; token < kContext; token += 97) {
-    gpu.prepare(0, 97);
-    static_cast<void>(gpu.advance(0, 97));
+  for (std::uint64_t token = 0; token < kContext; token += kStep) {
+    gpu.prepare(0, kStep);
+    static_cast<void>(gpu.advance(0, kStep));
     Pattern(token).write(row.data(), kRow);
     device().copy(keys + token * kRow, row.data(), kRow, stream.handle());
     stream.synchronize();
-    if (token + 2 * 97 > kContext) break;
+    if (token + 2 * kStep > kContext) break;
   }
-  for (std::uint64_t token = 0; token + 2 * 97 <= kContext; token += 97) {
+  for (std::uint64_t token = 0; token + 2 * kStep <= kContext; token += kStep) {
     device().copy(row.data(), keys + token * kRow, kRow, stream.handle());
     stream.synchronize();
     ASSERT_TRUE(Pattern(token).is_at(row.data(), kRow)) << token;

@@ -78,7 +78,7 @@ TEST(HostDevice, WaitsForItsStreamsBeforeItGoes) {
   const Bytes from(1_MiB, std::byte{9});
   {
     HostDevice device;
-    const StreamHandle stream = device.create_stream();
+    auto* const stream = device.create_stream();
     for (int i = 0; i < 20; ++i) device.copy(to.data(), from.data(), to.size(), stream);
     device.destroy_stream(stream);
   }

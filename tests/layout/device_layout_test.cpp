@@ -233,6 +233,7 @@ TEST_F(GrowingLayout, FramesGoRound) {
   DeviceLayout gpu(device_, small_plan(), {.frames = 3});
   const DeviceStream stream(device_);
   std::vector<DeviceEvent> done;
+  done.reserve(3);
   for (int i = 0; i < 3; ++i) done.emplace_back(device_);
   std::vector<const std::byte*> places;
   for (std::size_t pass = 0; pass < 9; ++pass) {

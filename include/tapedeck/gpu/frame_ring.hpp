@@ -62,7 +62,7 @@ class FrameRing {
   void rotate(EventHandle done) {
     assert(device_ != nullptr && done != nullptr);
     const std::size_t next = (index_ + 1) % tapes_.size();
-    const EventHandle awaited = next == index_ ? done : closed_by_[next];
+    auto* const awaited = next == index_ ? done : closed_by_[next];
     if (awaited != nullptr) device_->synchronize_event(awaited);
     closed_by_[index_] = done;
     closed_by_[next] = nullptr;
