@@ -302,10 +302,12 @@ void HostDevice::synchronize_event(EventHandle event) {
 
 void HostDevice::copy(std::byte* to, const std::byte* from, std::size_t bytes,
                       StreamHandle stream) {
+  if (bytes == 0) return;
   state_->stream(stream).put([=] { std::memmove(to, from, bytes); });
 }
 
 void HostDevice::fill(std::byte* at, std::byte value, std::size_t bytes, StreamHandle stream) {
+  if (bytes == 0) return;
   state_->stream(stream).put([=] { std::memset(at, std::to_integer<int>(value), bytes); });
 }
 
