@@ -17,7 +17,7 @@ PagePool::PagePool(Device& device, std::size_t page_bytes)
 }
 
 PagePool::~PagePool() {
-  assert(free_.size() == created_ && "a block must go before its pool");
+  assert(free_bytes() == held_bytes() && "a block must go before its pool");
   trim();
 }
 
@@ -26,39 +26,31 @@ PageHandle PagePool::take() {
   if (!free_.empty()) {
     const PageHandle page = free_.back();
     free_.pop_back();
+    free_bytes_ -= page_bytes_;
     return page;
   }
-  free_.reserve(created_ + 1);  // so that giving back never allocates
+  free_.reserve(held_bytes_ / page_bytes_ + 1);  // so that giving back never allocates
   const PageHandle page = device_.create_pages(page_bytes_);
-  ++created_;
+  held_bytes_ += page_bytes_;
   return page;
 }
 
 void PagePool::give(PageHandle page) noexcept {
   const std::lock_guard lock(mutex_);
   free_.push_back(page);
+  free_bytes_ += page_bytes_;
 }
 
 std::size_t PagePool::trim(std::size_t keep) noexcept {
   const std::lock_guard lock(mutex_);
-  std::size_t released = 0;
-  while (!free_.empty() && free_.size() * page_bytes_ > keep) {
+  const std::size_t before = free_bytes_;
+  while (free_bytes_ > keep) {
     device_.destroy_pages(free_.back());
     free_.pop_back();
-    --created_;
-    released += page_bytes_;
+    free_bytes_ -= page_bytes_;
+    held_bytes_ -= page_bytes_;
   }
-  return released;
-}
-
-std::size_t PagePool::held_bytes() const noexcept {
-  const std::lock_guard lock(mutex_);
-  return created_ * page_bytes_;
-}
-
-std::size_t PagePool::free_bytes() const noexcept {
-  const std::lock_guard lock(mutex_);
-  return free_.size() * page_bytes_;
+  return before - free_bytes_;
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -2,6 +2,7 @@
 /// `PagePool`: physical pages of a device, kept to be used again.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <mutex>
 #include <vector>
@@ -47,15 +48,21 @@ class PagePool {
   /// Releases the free pages, but for `keep` bytes of them. Returns bytes.
   std::size_t trim(std::size_t keep = 0) noexcept;
 
-  [[nodiscard]] std::size_t held_bytes() const noexcept;  ///< Of all pages: used and free.
-  [[nodiscard]] std::size_t free_bytes() const noexcept;
+  // Without a lock.
+  [[nodiscard]] std::size_t held_bytes() const noexcept {  ///< Of all pages: used and free.
+    return held_bytes_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::size_t free_bytes() const noexcept {
+    return free_bytes_.load(std::memory_order_relaxed);
+  }
 
  private:
   Device& device_;
   std::size_t page_bytes_;
-  mutable std::mutex mutex_;
-  std::size_t created_ = 0;
+  std::mutex mutex_;
   std::vector<PageHandle> free_;
+  std::atomic<std::size_t> held_bytes_ = 0;  // written under the lock, both
+  std::atomic<std::size_t> free_bytes_ = 0;
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
