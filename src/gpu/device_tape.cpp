@@ -4,24 +4,16 @@
 #include <optional>
 #include <utility>
 
+#include "memory/tape_parts.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-std::uintptr_t address_of(const std::byte* at) { return reinterpret_cast<std::uintptr_t>(at); }
-
 // One writer: a plain increment.
 void count(std::atomic<std::uint64_t>& counter) noexcept {
   counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-}
-
-template <class T>
-void swap_atomic(std::atomic<T>& a, std::atomic<T>& b) noexcept {
-  const T kept = a.load(std::memory_order_relaxed);
-  a.store(b.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  b.store(kept, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -44,12 +36,12 @@ DeviceTape& DeviceTape::operator=(DeviceTape&& other) noexcept {
 DeviceTape::~DeviceTape() = default;
 
 void DeviceTape::swap(DeviceTape& other) noexcept {
-  swap_atomic(head_, other.head_);
-  swap_atomic(limit_, other.limit_);
-  swap_atomic(floor_, other.floor_);
+  swap_relaxed(head_, other.head_);
+  swap_relaxed(limit_, other.limit_);
+  swap_relaxed(floor_, other.floor_);
   std::swap(base_, other.base_);
-  swap_atomic(peak_, other.peak_);
-  swap_atomic(clears_, other.clears_);
+  swap_relaxed(peak_, other.peak_);
+  swap_relaxed(clears_, other.clears_);
   std::swap(end_, other.end_);
   std::swap(sealed_, other.sealed_);
   std::swap(cold_, other.cold_);

@@ -51,8 +51,9 @@ class DeviceLayout::Talk {
   [[nodiscard]] bool has_pages_for_others() const noexcept {
     return cleared_ && cursors_.tokens() == 0 && cursors_.prepared() != 0;
   }
-  std::size_t decommit(EventHandle after) {
-    const std::size_t bytes = cursors_.decommit(after);
+  /// @pre the device has finished with what goes.
+  std::size_t decommit() {
+    const std::size_t bytes = cursors_.decommit();
     if (bytes != 0) note_committed(false);
     return bytes;
   }
@@ -181,7 +182,7 @@ bool DeviceLayout::reclaim_from_cleared(std::size_t but) {
     Talk& one = *talks_[talk];
     if (talk == but || !one.has_pages_for_others()) continue;
     device_.synchronize();
-    if (one.decommit(nullptr) != 0) return true;
+    if (one.decommit() != 0) return true;
   }
   return false;
 }
@@ -224,7 +225,8 @@ void DeviceLayout::refuse_if_sealed(const char* what) const {
 
 std::size_t DeviceLayout::trim(EventHandle after) {
   refuse_if_sealed("would have to give pages back");
-  for (const auto& talk : talks_) talk->decommit(after);
+  if (after != nullptr) device_.synchronize_event(after);
+  for (const auto& talk : talks_) talk->decommit();
   return pool_.trim();
 }
 

@@ -102,16 +102,14 @@ class TalkCursors {
   /// @pre keep <= tokens()
   void keep(std::uint64_t keep) noexcept { tokens_.store(keep, std::memory_order_relaxed); }
 
-  /// Gives back what is committed behind the tokens held. What is passed on goes to
-  /// `AnyBlock::decommit`. Returns bytes.
-  template <class... More>
-  std::size_t decommit(const More&... more) {
+  /// Gives back what is committed behind the tokens held. Returns bytes.
+  std::size_t decommit() {
     std::size_t given_back = 0;
     bool parts = false;
     for (Cursor& cursor : cursors_) {
       if (!cursor.grows() || cursor.part.size() == 0) continue;
       parts = true;
-      given_back += cursor.part.decommit(cursor.filled(tokens()), more...);
+      given_back += cursor.part.decommit(cursor.filled(tokens()));
     }
     if (parts) prepared_ = tokens();
     return given_back;

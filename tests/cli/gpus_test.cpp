@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "cli/models.hpp"
 #include "cli/program.hpp"
 #include "tapedeck/gpu/cuda_device.hpp"
 
@@ -14,17 +15,6 @@ namespace {
 
 using Json = nlohmann::json;
 using ::testing::HasSubstr;
-
-std::string made_model(const TempFolder& folder) {
-  return made(folder, "m.bin",
-              {.dim = 64,
-               .ffn = 172,
-               .layers = 3,
-               .heads = 8,
-               .kv_heads = 4,
-               .vocab = 512,
-               .seq_len = 1024});
-}
 
 TEST(Gpus, WithoutOneItSaysWhy) {
   const CudaSupport support = CudaDevice::support();
@@ -46,7 +36,7 @@ TEST(Gpus, WordsItDoesNotKnowAreRefused) {
 
 TEST(Gpus, AGpuThatIsNotThereIsNoneToFitOn) {
   const TempFolder folder;
-  const std::string model = made_model(folder);
+  const std::string model = made_small(folder);
   const Ran ran = run({"fit", model, "--gpu", "77"});
   EXPECT_EQ(ran.exit_code, 2);
   EXPECT_THAT(ran.err, HasSubstr("tapedeck: "));
@@ -77,7 +67,7 @@ TEST_F(OnStandIn, ListsIt) {
 
 TEST_F(OnStandIn, FitUsesItUnlessItIsToldOtherwise) {
   const TempFolder folder;
-  const std::string model = made_model(folder);
+  const std::string model = made_small(folder);
   const Json here = Json::parse(run({"fit", model, "--json"}).out);
   EXPECT_EQ(here.at("device").at("free"), 64 << 20);
   EXPECT_EQ(here.at("device").at("name"), "stand-in 0");

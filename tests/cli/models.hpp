@@ -21,6 +21,18 @@ namespace tapedeck::tests {
 inline constexpr std::uint64_t kTensorBytes = 1 << 20;
 inline constexpr std::uint32_t kF32 = 0;  // the type of a tensor
 
+/// A llama2.c model of three layers, to plan.
+inline std::string made_small(const TempFolder& folder) {
+  return made(folder, "m.bin",
+              {.dim = 64,
+               .ffn = 172,
+               .layers = 3,
+               .heads = 8,
+               .kv_heads = 4,
+               .vocab = 512,
+               .seq_len = 1024});
+}
+
 /// A GGUF file of five tensors of f32, `kTensorBytes` each: one before two layers, two after them.
 /// The layers are not in their order.
 inline std::filesystem::path write_gguf(const TempFolder& folder, const std::string& name) {

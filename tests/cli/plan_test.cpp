@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "cli/models.hpp"
 #include "cli/program.hpp"
 
 namespace tapedeck::tests {
@@ -37,14 +38,7 @@ class Planning : public ::testing::Test {
   }
 
   TempFolder folder_;
-  std::string model_ = made(folder_, "m.bin",
-                            {.dim = 64,
-                             .ffn = 172,
-                             .layers = 3,
-                             .heads = 8,
-                             .kv_heads = 4,
-                             .vocab = 512,
-                             .seq_len = 1024});
+  std::string model_ = made_small(folder_);
 };
 
 std::uint64_t bytes_of_role(const Json& regions, const std::string& role) {

@@ -12,6 +12,7 @@
 #include "gpu/device_tape_kinds.hpp"
 #include "gpu/stand_in_device.hpp"
 #include "gpu/stand_in_faults.hpp"
+#include "layout/cache_region.hpp"
 #include "memory/pattern.hpp"
 #include "tapedeck/gpu/device_stream.hpp"
 #include "tapedeck/layout/device_layout.hpp"
@@ -38,11 +39,7 @@ Plan plan_of(std::uint64_t talks) {
   plan.weights.append({.name = "embedding", .bytes = 100'000});
   plan.scratch.append({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4096});
   for (const char* name : {"layers.0.k", "layers.0.v"}) {
-    plan.history.append({.name = name,
-                         .role = RegionRole::kv,
-                         .bytes = kContext * kRow,
-                         .alignment = 4096,
-                         .growth = {.bytes_per_token = kRow, .capacity = kContext}});
+    plan.history.append(cache_region(name, RegionRole::kv, kContext, kRow));
   }
   plan.history.append({.name = "layers.1.state", .role = RegionRole::recurrent, .bytes = 1000});
   return plan;

@@ -6,18 +6,20 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "gpu/device_tape_kinds.hpp"
-#include "gpu/host_makers.hpp"
+#include "gpu/held_stream.hpp"
 #include "memory/pattern.hpp"
 #include "memory/tape_without_memory.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/gpu/device_error.hpp"
 #include "tapedeck/gpu/device_stream.hpp"
+#include "tapedeck/gpu/host_device.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -25,6 +27,9 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Pair;
 
+struct HostMaker {
+  static std::unique_ptr<Device> make() { return std::make_unique<HostDevice>(); }
+};
 INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeContract, DeviceTapeKinds<HostMaker>, TapeKindNames);
 
 using DeviceTapeWithoutMemory = ::testing::Types<DeviceTape>;
@@ -108,13 +113,13 @@ TEST_F(DeviceTapeTest, TrimmedPagesServeAnotherTapeAndOnlyThePoolReleasesThem) {
 TEST_F(DeviceTapeTest, TrimWaitsForItsEvent) {
   DeviceTape tape = DeviceTape::reserve(pool_, 4_MiB);
   tape.grow_to(4_MiB);
-  const DeviceStream first(device_);
-  const DeviceStream second(device_);
+  const DeviceStream stream(device_);
   DeviceEvent read(device_);
   std::vector<std::byte> copy(4_MiB);
-  device_.fill(tape.data(), std::byte{7}, 4_MiB, first.handle());
-  device_.copy(copy.data(), tape.data(), 4_MiB, first.handle());
-  read.record(first.handle());
+  const StreamHeldForAWhile held(stream.handle());
+  device_.fill(tape.data(), std::byte{7}, 4_MiB, stream.handle());
+  device_.copy(copy.data(), tape.data(), 4_MiB, stream.handle());
+  read.record(stream.handle());
   EXPECT_EQ(tape.trim(read.handle()), 4_MiB);
   EXPECT_TRUE(read.fired());
   EXPECT_TRUE(all_bytes_are(copy.data(), copy.size(), 7));

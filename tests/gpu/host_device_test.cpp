@@ -6,36 +6,22 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
-#include <future>
 #include <memory>
 #include <string>
 
 #include "gpu/device_contract.hpp"
 #include "gpu/device_stream_contract.hpp"
-#include "gpu/host_streams.hpp"
+#include "gpu/held_stream.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/plan/budget.hpp"
 
 namespace tapedeck::tests {
 namespace {
 
-// A host stream's handle is the stream: it can be told to wait for the test.
-class Held {
- public:
-  explicit Held(StreamHandle stream) {
-    reinterpret_cast<gpu::HostStream*>(stream)->put(
-        [waits = released_.get_future().share()] { waits.wait(); });
-  }
-  ~Held() { released_.set_value(); }
-  Held(const Held&) = delete;
-  Held& operator=(const Held&) = delete;
-
- private:
-  std::promise<void> released_;
-};
-
 struct HostKind {
-  [[nodiscard]] static Held hold(Device& /*device*/, StreamHandle stream) { return Held(stream); }
+  [[nodiscard]] static HeldStream hold(Device& /*device*/, StreamHandle stream) {
+    return HeldStream(stream);
+  }
   [[nodiscard]] static std::unique_ptr<Device> make(std::size_t limit) {
     return std::make_unique<HostDevice>(HostDeviceOptions{.memory = limit});
   }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,10 +16,12 @@
 #include <set>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
-#include "gpu/host_makers.hpp"
+#include "gpu/held_stream.hpp"
+#include "layout/cache_region.hpp"
 #include "memory/pattern.hpp"
 #include "os/fault_sweep.hpp"
 #include "tapedeck/base/error.hpp"
@@ -37,14 +40,6 @@ constexpr std::size_t kPage = 64_KiB;
 constexpr std::uint64_t kContext = 4096;
 constexpr std::uint64_t kRow = 512;  // bytes of K of one token
 
-Region cache(const std::string& name, RegionRole role, std::uint64_t cells) {
-  return {.name = name,
-          .role = role,
-          .bytes = cells * kRow,
-          .alignment = 4096,
-          .growth = {.bytes_per_token = kRow, .capacity = cells}};
-}
-
 Plan small_plan(std::uint64_t talks = 1) {
   Plan plan;
   plan.talks = talks;
@@ -52,9 +47,9 @@ Plan small_plan(std::uint64_t talks = 1) {
   plan.weights.append({.name = "embedding", .bytes = 1000});
   plan.weights.append({.name = "head", .bytes = 8192, .alignment = 4096});
   plan.scratch.place({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4096});
-  plan.history.append(cache("layers.0.k", RegionRole::kv, kContext));
-  plan.history.append(cache("layers.0.v", RegionRole::kv, kContext));
-  plan.history.append(cache("layers.1.k", RegionRole::window, 256));
+  plan.history.append(cache_region("layers.0.k", RegionRole::kv, kContext, kRow));
+  plan.history.append(cache_region("layers.0.v", RegionRole::kv, kContext, kRow));
+  plan.history.append(cache_region("layers.1.k", RegionRole::window, 256, kRow));
   plan.history.append(
       {.name = "layers.2.state", .role = RegionRole::recurrent, .bytes = 100, .alignment = 4096});
   return plan;
@@ -212,6 +207,28 @@ TEST_F(GrowingLayout, TrimGivesBackWhatTalksDoNotHold) {
   EXPECT_EQ(gpu.advance(1, 100), 10U);
 }
 
+TEST_F(GrowingLayout, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
+  DeviceLayout gpu = make(2);
+  const DeviceStream stream(device_);
+  DeviceEvent done(device_);
+  const auto use_keys = [&](std::size_t talk) {
+    device_.fill(keys(gpu, talk).data(), std::byte{1}, kRow, stream.handle());
+    done.record(stream.handle());
+  };
+  gpu.prepare(0, 1024);
+  {
+    const StreamHeldForAWhile held(stream.handle());
+    use_keys(0);
+    gpu.clear_talk(0);
+    gpu.prepare(1, 1024);  // takes them from the first talk
+    EXPECT_TRUE(done.fired());
+  }
+  const StreamHeldForAWhile held(stream.handle());
+  use_keys(1);
+  EXPECT_GT(gpu.trim(done.handle()), 0U);
+  EXPECT_TRUE(done.fired());
+}
+
 TEST_F(GrowingLayout, ADeviceThatIsFullLeavesTheTalkAsItWas) {
   HostDevice small({.memory = 24 * kPage, .granularity = kPage});
   DeviceLayout gpu(small, small_plan(1), {.commit = Commit::with_talks, .growth_step = 1});
@@ -245,6 +262,24 @@ TEST_F(GrowingLayout, FramesGoRound) {
   }
   EXPECT_EQ(std::set<const std::byte*>(places.begin(), places.end()).size(), 3U);
   EXPECT_EQ(places[0], places[3]);
+}
+
+TEST_F(GrowingLayout, AFrameOpensWhenItsOwnEventHasFiredAndNoOther) {
+  DeviceLayout gpu(device_, small_plan(), {.frames = 2});
+  const DeviceStream slow(device_);
+  DeviceEvent first(device_);
+  DeviceEvent second(device_);
+  std::optional<HeldStream> held(std::in_place, slow.handle());
+  first.record(slow.handle());
+  gpu.clear_pass(first.handle());  // the other frame was never closed
+  EXPECT_FALSE(first.fired());
+  std::thread release([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    held.reset();
+  });
+  gpu.clear_pass(second.handle());
+  EXPECT_TRUE(first.fired());
+  release.join();
 }
 
 // --- In a Layout --------------------------------------------------------------------------------

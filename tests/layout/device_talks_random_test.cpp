@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "layout/cache_region.hpp"
 #include "memory/pattern.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -58,11 +59,7 @@ Plan plan_of_talks() {
   plan.context = kContext;
   plan.scratch.append({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4096});
   for (const char* name : {"layers.0.k", "layers.0.v"}) {
-    plan.history.append({.name = name,
-                         .role = RegionRole::kv,
-                         .bytes = kContext * kRow,
-                         .alignment = 4096,
-                         .growth = {.bytes_per_token = kRow, .capacity = kContext}});
+    plan.history.append(cache_region(name, RegionRole::kv, kContext, kRow));
   }
   return plan;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "layout/cache_region.hpp"
 #include "memory/hook_ledger.hpp"
 #include "memory/pattern.hpp"
 #include "os/fault_sweep.hpp"
@@ -24,14 +25,6 @@ constexpr std::uint64_t kContext = 1024;
 constexpr std::uint64_t kWindow = 256;
 constexpr std::uint64_t kRow = 512;  // bytes of K of one token
 
-Region cache(const std::string& name, RegionRole role, std::uint64_t cells) {
-  return {.name = name,
-          .role = role,
-          .bytes = cells * kRow,
-          .alignment = 4096,
-          .growth = {.bytes_per_token = kRow, .capacity = cells}};
-}
-
 // Two tensors, two buffers that share their place, K and V of a layer, a window, a state.
 Plan small_plan(std::uint64_t talks = 1) {
   Plan plan;
@@ -41,9 +34,9 @@ Plan small_plan(std::uint64_t talks = 1) {
   plan.weights.append({.name = "head", .bytes = 8192, .alignment = 4096});
   plan.scratch.place({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4000});
   plan.scratch.place({.name = "prefill.logits", .role = RegionRole::prefill, .bytes = 9000});
-  plan.history.append(cache("layers.0.k", RegionRole::kv, kContext));
-  plan.history.append(cache("layers.0.v", RegionRole::kv, kContext));
-  plan.history.append(cache("layers.1.k", RegionRole::window, kWindow));
+  plan.history.append(cache_region("layers.0.k", RegionRole::kv, kContext, kRow));
+  plan.history.append(cache_region("layers.0.v", RegionRole::kv, kContext, kRow));
+  plan.history.append(cache_region("layers.1.k", RegionRole::window, kWindow, kRow));
   plan.history.append(
       {.name = "layers.2.state", .role = RegionRole::recurrent, .bytes = 100, .alignment = 4096});
   return plan;

@@ -28,7 +28,7 @@ struct DeviceLayoutOptions {
   /// copy or another stream still reads what the last pass wrote.
   std::size_t frames = 1;
   LayoutSizes extra{};         ///< Bytes for takes above what is planned.
-  std::size_t page_bytes = 0;  ///< Of the pool that histories grow from; 0: the granularity.
+  std::size_t page_bytes = 0;  ///< Of the pool of pages; 0: the granularity.
   DeviceBlockOptions block{};  ///< Hooks: NCCL and RDMA registration.
 };
 
@@ -38,8 +38,9 @@ struct DeviceLayoutOptions {
 /// valid.
 ///
 /// All talks grow from one pool of pages: what a cleared talk has is first given to a talk that
-/// grows, and only then are pages created. With `Commit::with_talks` each growing region begins
-/// with a page of its own, so `plan().history` has other offsets than the plan it was made from.
+/// grows, and only then are pages created. Unless all is committed at creation, each region of a
+/// history begins with a page of its own, so `plan().history` has other offsets than the plan it
+/// was made from. A floor is in whole lines of 256 bytes.
 ///
 /// Between the start and the end of a pass no function here calls the driver, but
 /// `clear_pass(event)` and `prepare`, which are what lies between two passes.
@@ -64,8 +65,8 @@ struct DeviceLayoutOptions {
 class DeviceLayout {
  public:
   /// Creates all tapes, or throws and leaves nothing behind. The device outlives the layout.
-  /// @throws InvalidArgument for a plan of another profile than `native`, no talk or no frame;
-  /// DeviceError.
+  /// @throws InvalidArgument for a plan of another profile than `native`, no talk, no frame, or a
+  /// region that is stricter aligned than the device's pages; DeviceError.
   DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions options = {});
   /// @pre nothing that was put on a stream uses the memory.
   ~DeviceLayout();
@@ -73,7 +74,6 @@ class DeviceLayout {
   DeviceLayout& operator=(const DeviceLayout&) = delete;
 
   [[nodiscard]] Device& device() const noexcept { return device_; }
-  [[nodiscard]] PagePool& pool() noexcept { return pool_; }
   [[nodiscard]] DeviceTape& weights() noexcept { return weights_; }
   /// The frame that is open.
   [[nodiscard]] DeviceTape& scratch() noexcept { return scratch_.current(); }
@@ -131,8 +131,9 @@ class DeviceLayout {
   /// From now on no tape and no talk grows or shrinks.
   void seal() noexcept;
 
-  /// Unmaps what talks have prepared beyond their tokens, once `after` has fired, and releases all
-  /// pages that are free. Returns the bytes that went back to the device.
+  /// Unmaps what talks have prepared beyond their tokens, once `after` has fired (nullptr: nothing
+  /// uses it), and releases all pages that are free. Returns the bytes that went back to the
+  /// device.
   /// @throws InvalidArgument if it is sealed; DeviceError of the event.
   std::size_t trim(EventHandle after);
 

@@ -19,7 +19,7 @@ struct DeviceStat {
   TapeStat scratch{};  ///< Summed over its frames, as over talks.
   TapeStat history{};  ///< Summed over all talks.
   std::uint64_t tokens = 0;
-  std::uint64_t pool_held = 0;  ///< Bytes of physical pages that histories grow from,
+  std::uint64_t pool_held = 0;  ///< Bytes of physical pages below growing or aligned tapes,
   std::uint64_t pool_free = 0;  ///< and of these, in use by nobody.
 };
 
