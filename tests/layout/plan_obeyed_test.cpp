@@ -19,9 +19,10 @@ namespace {
 
 const std::filesystem::path kData = TAPEDECK_SHARED_DATA;
 
-// A sanitizer's own maps leave less room for addresses.
+// ThreadSanitizer leaves the program 1.5 TiB of addresses, and where the system puts the first
+// mapping in them varies by 1 TiB.
 constexpr std::uint64_t kMostAddresses =
-    kSanitized ? std::uint64_t{1} << 40 : std::uint64_t{1} << 46;
+    kSanitized ? std::uint64_t{1} << 38 : std::uint64_t{1} << 46;
 
 void expect_tape(const Tape& tape, const TapePlan& plan) {
   EXPECT_EQ(tape.used(), plan.bytes());
