@@ -1,10 +1,13 @@
 #include "tapedeck/layout/device_layout.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "layout/growth_thread.hpp"
 #include "layout/stat_sum.hpp"
 #include "layout/talk_cursors.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -39,39 +42,59 @@ class DeviceLayout::Talk {
     cursors_.commit_fixed();
     note_committed(false);
   }
-  void prepare(std::uint64_t tokens) {
-    if (cursors_.prepare(tokens)) note_committed(true);
+  /// Room for the talk's first `tokens`.
+  void grow_to(std::uint64_t tokens) {
+    if (cursors_.grow_to(tokens)) note_committed(true);
   }
   void clear() noexcept {
     cursors_.keep(0);
-    cleared_ = true;
+    asked_.store(0, std::memory_order_relaxed);
+    cleared_.fetch_add(1, std::memory_order_release);
   }
-  /// Somebody goes on with it: its pages are no longer for others.
-  void claim() noexcept { cleared_ = false; }
-  [[nodiscard]] bool has_pages_for_others() const noexcept {
-    return cleared_ && cursors_.tokens() == 0 && cursors_.prepared() != 0;
+
+  /// How often it was cleared, while its pages are for others; else 0.
+  [[nodiscard]] std::uint64_t for_others() const noexcept {
+    const std::uint64_t cleared = cleared_.load(std::memory_order_acquire);
+    const bool claimed = cleared == claimed_.load(std::memory_order_relaxed);
+    return claimed || cursors_.tokens() != 0 ? 0 : cleared;
   }
+  /// Somebody goes on with it: its pages are no longer for others. @pre whoever would take them
+  /// waits
+  void claim() noexcept {
+    claimed_.store(cleared_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  }
+
   /// @pre the device has finished with what goes.
   std::size_t decommit() {
     const std::size_t bytes = cursors_.decommit();
+    asked_.store(0, std::memory_order_relaxed);
     if (bytes != 0) note_committed(false);
     return bytes;
   }
   [[nodiscard]] bool has_room(std::uint64_t tokens) const noexcept {
     return tokens <= cursors_.prepared() - cursors_.tokens();
   }
-  /// Bytes of pages that `prepare` would map.
+  /// Bytes of pages that room for the first `tokens` takes.
   [[nodiscard]] std::size_t missing(std::uint64_t tokens) const noexcept {
-    const auto sum = checked_add(cursors_.tokens(), tokens);
-    if (!sum) return 0;
     std::size_t bytes = 0;
     for (const TalkCursor<DeviceBlock>& cursor : cursors_.cursors()) {
       if (!cursor.grows() || cursor.part.size() == 0) continue;
       const std::size_t whole =
-          round_up(cursor.filled(cursors_.in_steps(*sum)), cursor.part.page_bytes());
+          round_up(cursor.filled(cursors_.in_steps(tokens)), cursor.part.page_bytes());
       bytes += whole - std::min(whole, cursor.part.committed());
     }
     return bytes;
+  }
+
+  /// The tokens to ask for so that `ahead` of them have room; 0 where they have, or where that was
+  /// asked for already.
+  [[nodiscard]] std::uint64_t to_ask(std::uint64_t ahead) noexcept {
+    const auto sum = checked_add(cursors_.tokens(), ahead);
+    const std::uint64_t wanted =
+        cursors_.in_steps(std::min(sum.value_or(cursors_.capacity()), cursors_.capacity()));
+    if (wanted <= cursors_.prepared() || wanted <= asked_.load(std::memory_order_relaxed)) return 0;
+    asked_.store(wanted, std::memory_order_relaxed);
+    return wanted;
   }
 
  private:
@@ -79,7 +102,9 @@ class DeviceLayout::Talk {
 
   DeviceTape& tape_;
   TalkCursors<DeviceBlock> cursors_;
-  bool cleared_ = false;
+  std::atomic<std::uint64_t> asked_{0};  // of the layout's thread
+  std::atomic<std::uint64_t> cleared_{0};
+  std::atomic<std::uint64_t> claimed_{0};  // the value of `cleared_` when somebody went on
 };
 
 DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions options)
@@ -105,6 +130,9 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
   }
   scratch_ = FrameRing<DeviceTape>(device, std::move(frames));
   make_histories();
+  if (options_.ahead == 0) return;
+  thread_ = std::make_unique<GrowthThread>(
+      talks_.size(), [this](std::size_t talk, std::uint64_t tokens) { grow_ahead(talk, tokens); });
 }
 
 DeviceLayout::~DeviceLayout() = default;
@@ -167,22 +195,52 @@ void DeviceLayout::require_alignment(const TapePlan& plan, const char* name) con
 void DeviceLayout::prepare(std::size_t talk, std::uint64_t tokens) {
   assert(talk < talks_.size());
   Talk& one = *talks_[talk];
-  one.claim();
-  if (one.has_room(tokens)) return;
-  refuse_if_sealed("a talk would have to grow");
-  const std::size_t missing = one.missing(tokens);
-  while (pool_.free_bytes() < missing && reclaim_from_cleared(talk)) {
+  if (one.for_others() != 0 || !one.has_room(tokens)) {
+    std::unique_lock growing(growing_);
+    one.claim();
+    if (!one.has_room(tokens)) grow(growing, talk, one.cursors().after(tokens));
   }
-  one.prepare(tokens);
+  if (thread_ != nullptr) ask_ahead(talk);
 }
 
-// Unmapping is not ordered by streams, and nobody has told what still reads there.
-bool DeviceLayout::reclaim_from_cleared(std::size_t but) {
+// Room for the talk's first `tokens`. Others may grow while this waits for the device.
+void DeviceLayout::grow(std::unique_lock<std::mutex>& growing, std::size_t talk,
+                        std::uint64_t tokens) {
+  Talk& one = *talks_[talk];
+  do {
+    refuse_if_sealed("a talk would have to grow");
+  } while (pool_.free_bytes() < one.missing(tokens) && reclaim_from_cleared(growing, talk));
+  one.grow_to(tokens);
+}
+
+void DeviceLayout::ask_ahead(std::size_t talk) noexcept {
+  const std::uint64_t tokens = talks_[talk]->to_ask(options_.ahead);
+  if (tokens != 0) thread_->ask(talk, tokens);
+}
+
+// On the layout's thread.
+void DeviceLayout::grow_ahead(std::size_t talk, std::uint64_t tokens) noexcept {
+  std::unique_lock growing(growing_);
+  // A talk that was cleared since gives pages, and takes none.
+  if (talks_[talk]->for_others() != 0) return;
+  try {
+    grow(growing, talk, tokens);
+  } catch (...) {
+    // Nothing changed, and the `prepare` that needs the room will ask for itself.
+  }
+}
+
+// Unmapping is not ordered by streams, and nobody has told what still reads there. The lock is let
+// go while the device ends what it does; what was cleared is taken only if it stayed so.
+bool DeviceLayout::reclaim_from_cleared(std::unique_lock<std::mutex>& growing, std::size_t but) {
   for (std::size_t talk = 0; talk < talks_.size(); ++talk) {
     Talk& one = *talks_[talk];
-    if (talk == but || !one.has_pages_for_others()) continue;
+    const std::uint64_t cleared = one.for_others();
+    if (talk == but || cleared == 0 || one.cursors().prepared() == 0) continue;
+    growing.unlock();
     device_.synchronize();
-    if (one.decommit() != 0) return true;
+    growing.lock();
+    if (one.for_others() == cleared && one.decommit() != 0) return true;
   }
   return false;
 }
@@ -211,6 +269,7 @@ void DeviceLayout::clear_talk(std::size_t talk) noexcept {
 }
 
 void DeviceLayout::seal() noexcept {
+  const std::lock_guard growing(growing_);
   sealed_ = true;
   weights_.seal();
   for (std::size_t i = 0; i < scratch_.size(); ++i) scratch_.frame(i).seal();
@@ -224,6 +283,7 @@ void DeviceLayout::refuse_if_sealed(const char* what) const {
 }
 
 std::size_t DeviceLayout::trim(EventHandle after) {
+  const std::lock_guard growing(growing_);
   refuse_if_sealed("would have to give pages back");
   if (after != nullptr) device_.synchronize_event(after);
   for (const auto& talk : talks_) talk->decommit();

@@ -38,7 +38,8 @@ struct TalkCursor {
 };
 
 /// How many tokens a talk holds and has room for. `AnyBlock` is `Block` or `DeviceBlock`.
-/// Thread-safety: the history's writer; `tokens` is for readers too.
+/// Thread-safety: the history's writer; `tokens` and `prepared` are for readers too. What commits
+/// and decommits may be another thread, one at a time.
 template <class AnyBlock>
 class TalkCursors {
  public:
@@ -61,7 +62,7 @@ class TalkCursors {
         capacity_ = std::min(capacity_, region.growth.capacity);
       }
     }
-    if (reserved == nullptr) prepared_ = capacity_;
+    if (reserved == nullptr) note_prepared(capacity_);
   }
 
   [[nodiscard]] std::span<Cursor> cursors() noexcept { return cursors_; }
@@ -69,7 +70,11 @@ class TalkCursors {
   [[nodiscard]] std::uint64_t tokens() const noexcept {
     return tokens_.load(std::memory_order_relaxed);
   }
-  [[nodiscard]] std::uint64_t prepared() const noexcept { return prepared_; }
+  [[nodiscard]] std::uint64_t prepared() const noexcept {
+    return prepared_.load(std::memory_order_acquire);
+  }
+  /// Where the talk ends.
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
   /// Tokens that were ever held at a time.
   [[nodiscard]] std::uint64_t most() const noexcept { return most_; }
 
@@ -80,19 +85,25 @@ class TalkCursors {
     }
   }
 
-  /// Makes room for `tokens` more; true where that took commits. On an error nothing changed.
-  bool prepare(std::uint64_t tokens) {
-    const std::optional<std::uint64_t> sum = checked_add(this->tokens(), tokens);
-    if (!sum || *sum > capacity_) refuse(tokens);
-    if (*sum <= prepared_) return false;
-    commit(*sum);
+  /// Tokens held once there are so many more. @throws TapeFull beyond what is planned.
+  [[nodiscard]] std::uint64_t after(std::uint64_t more) const {
+    const std::optional<std::uint64_t> sum = checked_add(tokens(), more);
+    if (!sum || *sum > capacity_) refuse(more);
+    return *sum;
+  }
+
+  /// Makes room for the talk's first `tokens`; true where that took commits. On an error nothing
+  /// changed. @pre tokens <= capacity()
+  bool grow_to(std::uint64_t tokens) {
+    if (tokens <= prepared()) return false;
+    commit(tokens);
     return true;
   }
 
   /// Returns the position of the first of the `tokens`.
   std::uint64_t advance(std::uint64_t tokens) {
     const std::uint64_t first = this->tokens();
-    if (tokens > prepared_ - first) [[unlikely]]
+    if (tokens > prepared() - first) [[unlikely]]
       refuse(tokens);
     tokens_.store(first + tokens, std::memory_order_relaxed);
     most_ = std::max(most_, first + tokens);
@@ -111,7 +122,7 @@ class TalkCursors {
       parts = true;
       given_back += cursor.part.decommit(cursor.filled(tokens()));
     }
-    if (parts) prepared_ = tokens();
+    if (parts) note_prepared(tokens());
     return given_back;
   }
 
@@ -137,18 +148,23 @@ class TalkCursors {
     }
   }
 
+  // Release: who sees the room also sees the memory.
+  void note_prepared(std::uint64_t tokens) noexcept {
+    prepared_.store(tokens, std::memory_order_release);
+  }
+
   void commit(std::uint64_t tokens) {
     const std::uint64_t whole = in_steps(tokens);
     OnFailure undo([&] {
       for (Cursor& cursor : cursors_) {
-        if (cursor.grows()) cursor.part.decommit(cursor.filled(prepared_));
+        if (cursor.grows()) cursor.part.decommit(cursor.filled(prepared()));
       }
     });
     for (Cursor& cursor : cursors_) {
       if (cursor.grows() && cursor.part.size() != 0) cursor.part.commit(cursor.filled(whole));
     }
     undo.completed();
-    prepared_ = whole;
+    note_prepared(whole);
   }
 
   [[noreturn]] void refuse(std::uint64_t tokens) const {
@@ -168,7 +184,7 @@ class TalkCursors {
   std::vector<Cursor> cursors_;
   std::uint64_t step_;
   std::uint64_t capacity_ = std::numeric_limits<std::uint64_t>::max();
-  std::uint64_t prepared_ = 0;
+  std::atomic<std::uint64_t> prepared_{0};
   std::uint64_t most_ = 0;
   std::atomic<std::uint64_t> tokens_{0};
 };

@@ -30,7 +30,7 @@ void TalkRegions::commit_fixed() {
 }
 
 void TalkRegions::prepare(std::uint64_t tokens) {
-  if (cursors_.prepare(tokens)) note_committed(true);
+  if (cursors_.grow_to(cursors_.after(tokens))) note_committed(true);
 }
 
 void TalkRegions::note_committed(bool grew) noexcept {

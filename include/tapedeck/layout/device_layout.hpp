@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
@@ -21,9 +22,15 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
+class GrowthThread;
+
 struct DeviceLayoutOptions {
   Commit commit = Commit::at_creation;
   std::uint64_t growth_step = 256;  ///< Tokens that `prepare` commits at least, at a time.
+  /// Tokens of room that a thread of the layout maps in advance of what is prepared, so that
+  /// `prepare` finds them there; 0: no thread. Hooks are then called on it, too. While a graph is
+  /// captured it may be mapping: capture in the thread-local mode, or after `seal()`.
+  std::uint64_t ahead = 0;
   /// Scratch tapes that `clear_pass(event)` goes round through, 1 at least: more than one where a
   /// copy or another stream still reads what the last pass wrote.
   std::size_t frames = 1;
@@ -43,9 +50,11 @@ struct DeviceLayoutOptions {
 /// was made from. A floor is in whole lines of 256 bytes.
 ///
 /// Between the start and the end of a pass no function here calls the driver, but
-/// `clear_pass(event)` and `prepare`, which are what lies between two passes.
+/// `clear_pass(event)` and `prepare`, which are what lies between two passes. With
+/// `DeviceLayoutOptions::ahead`, a thread of the layout maps what `prepare` will ask for while
+/// passes run.
 ///
-/// Thread-safety: as `Layout`.
+/// Thread-safety: as `Layout`; talks may have a writer each. `seal` and `trim` need all quiet.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -66,7 +75,8 @@ class DeviceLayout {
  public:
   /// Creates all tapes, or throws and leaves nothing behind. The device outlives the layout.
   /// @throws InvalidArgument for a plan of another profile than `native`, no talk, no frame, or a
-  /// region that is stricter aligned than the device's pages; DeviceError.
+  /// region that is stricter aligned than the device's pages; DeviceError; SystemError where there
+  /// is no thread for `ahead`.
   DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions options = {});
   /// @pre nothing that was put on a stream uses the memory.
   ~DeviceLayout();
@@ -108,6 +118,8 @@ class DeviceLayout {
 
   /// Maps what the next `tokens` of a talk need. Where they have room O(1), and no call of the
   /// driver. Else pages of cleared talks are used first, after the device has finished with them.
+  /// The layout's own thread, where there is one, is asked for what comes next; what it cannot get
+  /// is told by the `prepare` that needs it.
   /// @throws TapeFull beyond what is planned; InvalidArgument if it is sealed; DeviceError, and the
   /// talk is as it was.
   void prepare(std::size_t talk, std::uint64_t tokens);
@@ -128,7 +140,7 @@ class DeviceLayout {
   /// again before it goes on.
   void clear_talk(std::size_t talk = 0) noexcept;
 
-  /// From now on no tape and no talk grows or shrinks.
+  /// From now on no tape and no talk grows or shrinks, by the layout's own thread neither.
   void seal() noexcept;
 
   /// Unmaps what talks have prepared beyond their tokens, once `after` has fired (nullptr: nothing
@@ -154,7 +166,10 @@ class DeviceLayout {
   [[nodiscard]] DeviceTape reserve_tape(const TapePlan& plan, std::size_t extra, const char* name);
   void require_alignment(const TapePlan& plan, const char* name) const;
   void make_histories();
-  bool reclaim_from_cleared(std::size_t but);
+  void grow(std::unique_lock<std::mutex>& growing, std::size_t talk, std::uint64_t tokens);
+  void grow_ahead(std::size_t talk, std::uint64_t tokens) noexcept;
+  void ask_ahead(std::size_t talk) noexcept;
+  bool reclaim_from_cleared(std::unique_lock<std::mutex>& growing, std::size_t but);
   void refuse_if_sealed(const char* what) const;
 
   Device& device_;
@@ -166,7 +181,9 @@ class DeviceLayout {
   FrameRing<DeviceTape> scratch_;
   std::vector<DeviceTape> histories_;         // as many as talks, from creation on
   std::vector<std::unique_ptr<Talk>> talks_;  // likewise
-  bool sealed_ = false;
+  std::mutex growing_;                        // held by whoever maps or unmaps pages of talks
+  bool sealed_ = false;                       // under the lock
+  std::unique_ptr<GrowthThread> thread_;      // last: it ends first
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,0 +1,296 @@
+// A thread of the layout makes room for talks while passes run.
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <random>
+#include <span>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gpu/held_stream.hpp"
+#include "layout/cache_region.hpp"
+#include "memory/pattern.hpp"
+#include "os/child.hpp"
+#include "os/self.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/gpu/device_error.hpp"
+#include "tapedeck/gpu/device_stream.hpp"
+#include "tapedeck/gpu/host_device.hpp"
+#include "tapedeck/layout/device_layout.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kPage = 64_KiB;
+constexpr std::uint64_t kRow = 1024;  // of K, and of V
+constexpr std::uint64_t kPageTokens = kPage / kRow;
+constexpr std::uint64_t kContext = 2048;
+constexpr std::uint64_t kAhead = 256;
+
+Plan plan_of(std::size_t talks) {
+  Plan plan;
+  plan.talks = talks;
+  plan.context = kContext;
+  for (const char* name : {"layers.0.k", "layers.0.v"}) {
+    plan.history.append(cache_region(name, RegionRole::kv, kContext, kRow));
+  }
+  return plan;
+}
+
+DeviceLayoutOptions ahead(std::uint64_t tokens, DeviceBlockOptions hooks = {}) {
+  return {.commit = Commit::with_talks,
+          .growth_step = kPageTokens,
+          .ahead = tokens,
+          .block = std::move(hooks)};
+}
+
+bool becomes_true(const std::function<bool()>& holds) {
+  const auto deadline = std::chrono::steady_clock::now() + 60s;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(1ms);
+  }
+  return true;
+}
+
+std::uint64_t room(DeviceLayout& gpu, std::size_t talk = 0) {
+  return gpu.history(talk).committed() / (2 * kRow) - gpu.tokens(talk);
+}
+
+class GrowingAhead : public ::testing::Test {
+ protected:
+  ~GrowingAhead() override { EXPECT_EQ(device_.memory().free, device_.memory().total); }
+  HostDevice device_{{.memory = 64_MiB, .granularity = kPage}};
+};
+
+TEST_F(GrowingAhead, MapsOnItsOwnThreadWhatPrepareWouldHaveMapped) {
+  std::mutex mutex;
+  std::vector<std::thread::id> mappers;
+  const DeviceBlockOptions hooks = {.on_commit = [&](std::span<std::byte>) {
+    const std::lock_guard lock(mutex);
+    mappers.push_back(std::this_thread::get_id());
+  }};
+  {
+    DeviceLayout gpu(device_, plan_of(1), ahead(kAhead, hooks));
+    for (std::uint64_t token = 0; token < kContext; ++token) {
+      gpu.prepare(0, 1);
+      const std::uint64_t wanted = std::min(kAhead, kContext - token);
+      ASSERT_TRUE(becomes_true([&] { return room(gpu) >= wanted; })) << token;
+      ASSERT_EQ(gpu.advance(0), token);
+    }
+  }
+  const auto here = std::count(mappers.begin(), mappers.end(), std::this_thread::get_id());
+  EXPECT_EQ(here, 2);  // the first page of K and of V
+  EXPECT_GT(mappers.size(), 2U);
+}
+
+TEST_F(GrowingAhead, ATalkThatDoesNotGoOnIsNotGrown) {
+  DeviceLayout gpu(device_, plan_of(2), ahead(kAhead));
+  gpu.prepare(0, 1);
+  ASSERT_TRUE(becomes_true([&] { return room(gpu) >= kAhead; }));
+  EXPECT_EQ(gpu.history(1).committed(), 0U);
+  EXPECT_LE(room(gpu), kAhead + kPageTokens);
+}
+
+TEST_F(GrowingAhead, EndsWithTheLayoutWhateverItDoes) {
+  for (int i = 0; i < 200; ++i) {
+    DeviceLayout gpu(device_, plan_of(3), ahead(kContext));
+    for (std::size_t talk = 0; talk < 3; ++talk) gpu.prepare(talk, 1);
+  }
+}
+
+TEST_F(GrowingAhead, ASealedLayoutGrowsNoMore) {
+  for (int i = 0; i < 200; ++i) {
+    DeviceLayout gpu(device_, plan_of(1), ahead(kContext));
+    gpu.prepare(0, 1);
+    gpu.seal();
+    const std::size_t committed = gpu.history().committed();
+    std::this_thread::yield();
+    ASSERT_EQ(gpu.history().committed(), committed);
+    if (room(gpu) == kContext) continue;
+    ASSERT_THROW(gpu.prepare(0, kContext), InvalidArgument);
+  }
+}
+
+// The lock is free while the thread waits for the device to finish with a cleared talk's pages.
+TEST_F(GrowingAhead, ALayoutThatIsSealedMeanwhileGrowsNoMore) {
+  DeviceLayout gpu(device_, plan_of(2), ahead(kAhead));
+  const DeviceStream stream(device_);
+  gpu.prepare(0, kContext);
+  gpu.prepare(1, 1);
+  ASSERT_TRUE(becomes_true([&] { return room(gpu, 1) >= kAhead; }));
+  static_cast<void>(gpu.advance(1, kAhead));
+  gpu.clear_talk(0);
+  std::size_t committed = 0;
+  {
+    const HeldStream held(stream.handle());
+    device_.fill(gpu.history(0).data(), std::byte{1}, kRow, stream.handle());
+    gpu.prepare(1, 0);  // has room, and asks the thread for more
+    std::this_thread::sleep_for(20ms);
+    committed = gpu.history(1).committed();
+    gpu.seal();
+  }
+  std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(gpu.history(1).committed(), committed);
+}
+
+TEST_F(GrowingAhead, WhatTheDeviceHasNotIsToldByThePrepareThatNeedsIt) {
+  HostDevice small({.memory = 6 * kPage, .granularity = kPage});
+  DeviceLayout gpu(small, plan_of(1), ahead(kContext));
+  gpu.prepare(0, kPageTokens);
+  EXPECT_EQ(gpu.advance(0, kPageTokens), 0U);
+  Pattern(1).write(gpu.history_at(gpu.plan().history.regions()[0]).data(), kPage);
+  for (std::uint64_t token = 0; token < 2 * kPageTokens; ++token) {
+    gpu.prepare(0, 1);
+    static_cast<void>(gpu.advance(0));
+  }
+  try {
+    gpu.prepare(0, 1);
+    FAIL() << "more than the device has";
+  } catch (const DeviceError& error) {
+    EXPECT_TRUE(error.out_of_memory());
+  }
+  EXPECT_EQ(gpu.tokens(), 3 * kPageTokens);
+  EXPECT_TRUE(Pattern(1).is_at(gpu.history_at(gpu.plan().history.regions()[0]).data(), kPage));
+}
+
+TEST_F(GrowingAhead, AHookThatThrowsIsToldByThePrepareThatNeedsIt) {
+  struct Refused {};
+  const auto here = std::this_thread::get_id();
+  std::size_t refused = 0;
+  const DeviceBlockOptions hooks = {.on_commit = [&](std::span<std::byte> range) {
+    if (std::this_thread::get_id() != here || range.size() > kPage) {
+      ++refused;
+      throw Refused();
+    }
+  }};
+  DeviceLayout gpu(device_, plan_of(1), ahead(kAhead, hooks));
+  gpu.prepare(0, 1);
+  EXPECT_THROW(gpu.prepare(0, kContext), Refused);
+  gpu.seal();  // the thread does nothing any more
+  EXPECT_GE(refused, 1U);
+  EXPECT_EQ(room(gpu), kPageTokens);
+}
+
+// The row of each token of a talk tells whose it is.
+class WrittenTalk {
+ public:
+  WrittenTalk(DeviceLayout& gpu, std::size_t talk) : gpu_(gpu), talk_(talk) {
+    for (const Region& region : gpu.plan().history.regions()) {
+      places_.push_back(gpu.history_at(region, talk).data());
+    }
+  }
+
+  /// False where the device is full.
+  bool go_on(std::uint64_t tokens) {
+    try {
+      gpu_.prepare(talk_, tokens);
+    } catch (const DeviceError& error) {
+      EXPECT_TRUE(error.out_of_memory());
+      return false;
+    }
+    const std::uint64_t first = gpu_.advance(talk_, tokens);
+    for (std::uint64_t row = first; row < first + tokens; ++row) {
+      for (std::byte* place : places_) pattern(row).write(place + row * kRow, kRow);
+    }
+    return true;
+  }
+  void expect_bytes() const {
+    for (std::uint64_t row = 0; row < gpu_.tokens(talk_); ++row) {
+      for (const std::byte* place : places_) {
+        ASSERT_TRUE(pattern(row).is_at(place + row * kRow, kRow)) << talk_ << ", row " << row;
+      }
+    }
+  }
+  void clear() {
+    gpu_.clear_talk(talk_);
+    ++conversation_;
+  }
+  [[nodiscard]] std::uint64_t tokens() const { return gpu_.tokens(talk_); }
+
+ private:
+  [[nodiscard]] Pattern pattern(std::uint64_t row) const {
+    return Pattern((conversation_ * 8 + talk_) * kContext + row);
+  }
+
+  DeviceLayout& gpu_;
+  std::size_t talk_;
+  std::vector<std::byte*> places_;
+  std::uint64_t conversation_ = 0;
+};
+
+// Talks at random, on a device that has not enough for all of them to be long.
+void live(WrittenTalk& talk, std::mt19937_64& random, std::uint64_t& ended) {
+  const std::uint64_t tokens = 1 + random() % 40;
+  const bool ends = talk.tokens() + tokens > kContext || random() % 40 == 0;
+  if (!ends && talk.go_on(tokens)) return;
+  talk.expect_bytes();
+  talk.clear();
+  ++ended;
+}
+
+constexpr std::size_t kTalks = 4;
+constexpr std::size_t kTooLittle = 8_MiB;  // of 16 MiB
+
+TEST_F(GrowingAhead, TalksComeAndGoUnderOneWriter) {
+  HostDevice device({.memory = kTooLittle, .granularity = kPage});
+  DeviceLayout gpu(device, plan_of(kTalks), ahead(kAhead));
+  std::vector<WrittenTalk> talks;
+  for (std::size_t talk = 0; talk < kTalks; ++talk) talks.emplace_back(gpu, talk);
+  std::mt19937_64 random(7);
+  std::uint64_t ended = 0;
+  for (int step = 0; step < 20'000 && !HasFailure(); ++step) {
+    live(talks[random() % kTalks], random, ended);
+  }
+  for (const WrittenTalk& talk : talks) talk.expect_bytes();
+  EXPECT_GE(ended, 100U);
+}
+
+TEST_F(GrowingAhead, TalksComeAndGoUnderAWriterEach) {
+  HostDevice device({.memory = kTooLittle, .granularity = kPage});
+  DeviceLayout gpu(device, plan_of(kTalks), ahead(kAhead));
+  std::array<std::uint64_t, kTalks> ended{};
+  std::vector<std::thread> writers;
+  for (std::size_t talk = 0; talk < kTalks; ++talk) {
+    writers.emplace_back([&, talk] {
+      WrittenTalk written(gpu, talk);
+      std::mt19937_64 random(talk);
+      for (int step = 0; step < 5'000 && !HasFailure(); ++step) {
+        live(written, random, ended[talk]);
+      }
+      written.expect_bytes();
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  for (const std::uint64_t conversations : ended) EXPECT_GE(conversations, 25U);
+}
+
+TEST_F(GrowingAhead, AHostWithoutMoreThreadsIsAnErrorAndLeavesNothing) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the address space that is taken away here";
+  in_child([] {
+    HostDevice device({.memory = 64_MiB, .granularity = kPage});
+    const std::size_t free = device.memory().free;
+    const rlimit stack = {std::size_t{1} << 40, std::size_t{1} << 40};
+    ::setrlimit(RLIMIT_STACK, &stack);
+    const std::size_t now = number_of("/proc/self/status", "VmSize:") << 10;
+    const rlimit limit = {now + 64_MiB, now + 64_MiB};
+    ::setrlimit(RLIMIT_AS, &limit);
+    EXPECT_THROW(DeviceLayout(device, plan_of(1), ahead(kAhead)), SystemError);
+    EXPECT_EQ(device.memory().free, free);
+  });
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
