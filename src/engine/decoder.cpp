@@ -6,13 +6,15 @@
 #include "base/on_failure.hpp"
 #include "engine/kernels.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/memory/tape_scope.hpp"
+#include "tapedeck/gpu/decode_buffers.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 
 struct Decoder::Pass {
   TokenTakes takes;
   std::size_t position;
+
+  [[nodiscard]] std::size_t positions() const noexcept { return position + 1; }
 };
 
 Decoder::Decoder(const LlamaModel& model, Layout& layout, ThreadPool& pool, std::size_t talk)
@@ -22,11 +24,37 @@ Decoder::Decoder(const LlamaModel& model, Layout& layout, ThreadPool& pool, std:
       layout_(layout),
       pool_(pool),
       talk_(talk) {
+  find_buffers();
+  find_caches();
+}
+
+void Decoder::find_buffers() {
+  const HostDecodeBuffers<float> planned(layout_.scratch().data(), layout_.plan().scratch);
+  // A plan may be for a wider batch.
+  const auto first = [](std::span<float> buffer, std::size_t elements, const char* name) {
+    if (buffer.size() >= elements) return buffer.first(elements);
+    throw InvalidArgument("the layout's plan has too little room in decode." + std::string(name));
+  };
+  const Shape& s = shape_;
+  const std::span<float> gate_up = first(planned.gate_up_out, 2 * s.ffn, "gate_up_out");
+  buffers_ = {.hidden = first(planned.embed_out, s.dim, "embed_out"),
+              .normed = first(planned.norm_out, s.dim, "norm_out"),
+              .query = first(planned.qkv_out, s.query_dim(), "qkv_out"),
+              .mixed = first(planned.attn_out, s.mixed_dim(), "attn_out"),
+              .attention_out = first(planned.o_proj_out, s.dim, "o_proj_out"),
+              .gate = gate_up.first(s.ffn),
+              .up = gate_up.last(s.ffn),
+              .ffn_out = first(planned.down_out, s.dim, "down_out"),
+              .final_normed = first(planned.final_norm_out, s.dim, "final_norm_out"),
+              .logits = first(planned.logits, s.vocab, "logits")};
+}
+
+void Decoder::find_caches() {
   caches_.reserve(shape_.layers);
   const auto rows = [&](const std::string& name) {
-    const Region* region = layout.plan().history.find(name);
+    const Region* region = layout_.plan().history.find(name);
     if (region == nullptr) throw InvalidArgument("the layout's plan has no region " + name);
-    return layout.history_at<float>(*region, talk);
+    return layout_.history_at<float>(*region, talk_);
   };
   for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
     const std::string prefix = "layers." + std::to_string(layer);
@@ -38,61 +66,60 @@ std::size_t Decoder::position() const noexcept { return layout_.tokens(talk_); }
 
 std::span<float> Decoder::forward(TokenId token) {
   assert(token < shape_.vocab);
-  const TokenTakes takes = take_token(layout_.scratch(), shape_);
-  const std::size_t position = layout_.advance(talk_);
+  const std::size_t position = this->position();
+  const Pass pass{.takes = take_token(layout_.scratch(), shape_, position + 1),
+                  .position = position};
+  static_cast<void>(layout_.advance(talk_));
   OnFailure undo([&] { layout_.rewind(talk_, 1); });
-  const Pass pass{.takes = takes, .position = position};
 
-  const std::span<float> hidden = pass.takes.hidden;
+  const Buffers& b = buffers_;
   wait_for(0);
-  copy_row(hidden, weights_.token_embedding, token);
+  copy_row(b.hidden, weights_.token_embedding, token);
   rotation_at(pass.takes.rotation, frequencies_, position);
   for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
     wait_for(1 + layer);
     run_layer(layer, pass);
   }
   wait_for(1 + shape_.layers);
-  rmsnorm(hidden, hidden, weights_.final_norm, shape_.norm_epsilon);
-  matmul(pool_, pass.takes.logits, hidden, weights_.classifier);
+  rmsnorm(b.final_normed, b.hidden, weights_.final_norm, shape_.norm_epsilon);
+  matmul(pool_, b.logits, b.final_normed, weights_.classifier);
   ready_ = nullptr;
   undo.completed();
-  return pass.takes.logits;
+  return b.logits;
 }
 
+// All layers compute in the same, warm, lines.
 void Decoder::run_layer(std::size_t layer, const Pass& pass) {
-  const std::size_t positions = pass.position + 1;
-  const TapeScope layer_end(layout_.scratch());  // the next layer computes in the same, warm, lines
-  const LayerTakes t = take_layer(layout_.scratch(), shape_, positions);
-  const std::span<float> hidden = pass.takes.hidden;
+  const Buffers& b = buffers_;
   const LayerWeights& w = weights_.layers[layer];
   const Cache& cache = caches_[layer];
   const std::size_t key_dim = shape_.key_dim();
   const std::size_t value_dim = shape_.value_dim();
 
-  rmsnorm(t.normed, hidden, w.attention_norm, shape_.norm_epsilon);
+  rmsnorm(b.normed, b.hidden, w.attention_norm, shape_.norm_epsilon);
   const std::span<float> key = cache.keys.subspan(pass.position * key_dim, key_dim);
   const std::span<float> value = cache.values.subspan(pass.position * value_dim, value_dim);
-  matmul(pool_, t.query, t.normed, w.query);
-  matmul(pool_, key, t.normed, w.key);
-  matmul(pool_, value, t.normed, w.value);
-  rotate(t.query, pass.takes.rotation);
+  matmul(pool_, b.query, b.normed, w.query);
+  matmul(pool_, key, b.normed, w.key);
+  matmul(pool_, value, b.normed, w.value);
+  rotate(b.query, pass.takes.rotation);
   rotate(key, pass.takes.rotation);
-  attend(pool_, t.mixed, t.query, t.scores,
+  attend(pool_, b.mixed, b.query, pass.takes.scores,
          {.keys = cache.keys.data(),
           .values = cache.values.data(),
           .key_stride = key_dim,
           .value_stride = value_dim,
-          .positions = positions},
+          .positions = pass.positions()},
          {.heads = shape_.heads, .kv_heads = shape_.kv_heads});
-  matmul(pool_, t.out, t.mixed, w.attention_out);
-  add(hidden, t.out);
+  matmul(pool_, b.attention_out, b.mixed, w.attention_out);
+  add(b.hidden, b.attention_out);
 
-  rmsnorm(t.normed, hidden, w.ffn_norm, shape_.norm_epsilon);
-  matmul(pool_, t.gate, t.normed, w.gate);
-  matmul(pool_, t.up, t.normed, w.up);
-  swiglu(t.gate, t.up);
-  matmul(pool_, t.out, t.gate, w.down);
-  add(hidden, t.out);
+  rmsnorm(b.normed, b.hidden, w.ffn_norm, shape_.norm_epsilon);
+  matmul(pool_, b.gate, b.normed, w.gate);
+  matmul(pool_, b.up, b.normed, w.up);
+  swiglu(b.gate, b.up);
+  matmul(pool_, b.ffn_out, b.gate, w.down);
+  add(b.hidden, b.ffn_out);
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::engine

@@ -16,8 +16,9 @@
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 
-/// Decodes one talk of a layout. Temporaries live on `scratch()`: a layer's until its `TapeScope`
-/// ends, so that all layers compute in the same lines, the others until `clear_pass()`. The KV
+/// Decodes one talk of a layout. What a pass computes in are the plan's decode buffers
+/// (`DecodeBuffers`), at the same addresses in every pass; what grows with the talk is taken from
+/// `scratch()`, until `clear_pass()`. The KV
 /// cache is the plan's regions of the talk, "layers.N.k" and "layers.N.v", which fill by one row
 /// each token until `clear_talk()`. The decoder holds no state of its own, so those two calls are
 /// its whole lifecycle too. In steady state a pass makes no heap allocation and no system call but
@@ -34,7 +35,8 @@ class Decoder {
  public:
   /// All arguments must outlive the decoder.
   /// @pre talk < layout.talks()
-  /// @throws InvalidArgument where the layout's plan has no K and V of some layer.
+  /// @throws InvalidArgument where the layout's plan has no K and V of some layer, or no room for a
+  /// step of this model among its decode buffers.
   Decoder(const LlamaModel& model, Layout& layout, ThreadPool& pool, std::size_t talk = 0);
 
   /// Calls `ready` in the next pass before each part of the model (`LlamaModel::tensors_of`) is
@@ -43,7 +45,7 @@ class Decoder {
   void before_parts(std::function<void(std::size_t part)> ready) { ready_ = std::move(ready); }
 
   /// Runs the model over one token, at the next position of the talk. The logits of the token that
-  /// follows lie on scratch, until `layout.clear_pass()`.
+  /// follows lie on scratch, until `layout.clear_pass()`; the next pass writes over them.
   /// @pre token < shape().vocab, and scratch was cleared since the last pass.
   /// @throws TapeFull when the talk has no room prepared, or scratch is too small; the talk is as
   /// it was.
@@ -58,6 +60,19 @@ class Decoder {
 
  private:
   struct Pass;
+  /// What the steps of a pass write, of exactly the size they write.
+  struct Buffers {
+    std::span<float> hidden;  ///< The residual stream.
+    std::span<float> normed;
+    std::span<float> query;
+    std::span<float> mixed;  ///< Values, weighted by the scores.
+    std::span<float> attention_out;
+    std::span<float> gate;
+    std::span<float> up;
+    std::span<float> ffn_out;
+    std::span<float> final_normed;
+    std::span<float> logits;
+  };
   /// [position][key_dim], and [position][value_dim].
   struct Cache {
     std::span<float> keys;
@@ -68,6 +83,8 @@ class Decoder {
     if (ready_) [[unlikely]]
       ready_(part);
   }
+  void find_buffers();
+  void find_caches();
   void run_layer(std::size_t layer, const Pass& pass);
 
   const Shape& shape_;
@@ -76,6 +93,7 @@ class Decoder {
   Layout& layout_;
   ThreadPool& pool_;
   std::size_t talk_;
+  Buffers buffers_;
   std::vector<Cache> caches_;  // by layer
   std::function<void(std::size_t)> ready_;
 };

@@ -12,6 +12,7 @@
 #include "model/gguf.hpp"
 #include "model/llama2c.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/plan/decode_buffers_plan.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 namespace {
@@ -155,7 +156,7 @@ Plan LlamaModel::plan(std::size_t positions, std::size_t talks) const {
                                  .cell_rounding = 1,
                                  .activation_type = DType::f32});
   plan.weights = {};
-  plan.scratch = {};
+  plan.scratch = plan_decode_buffers(model_.shape, {.element = DType::f32});
   return plan;
 }
 
@@ -168,9 +169,7 @@ LayoutOptions LlamaModel::options(std::size_t positions) const {
 
 std::size_t LlamaModel::scratch_bytes(std::size_t positions) const {
   TapeMeasure scratch;
-  static_cast<void>(take_token(scratch, shape_));
-  // Each layer in the same lines.
-  static_cast<void>(take_layer(scratch, shape_, positions == 0 ? shape_.seq_len : positions));
+  static_cast<void>(take_token(scratch, shape_, positions == 0 ? shape_.seq_len : positions));
   if (scratch.bytes()) return *scratch.bytes();
   throw InvalidArgument("a pass of this model needs more than can be addressed",
                         "ask for fewer positions");

@@ -59,15 +59,15 @@ class LlamaModel {
   }
 
   /// K and V in f32 for each of `talks` of `positions` tokens; 0: of as many as the model was made
-  /// for, here and below. No weights, which are loaded already; nothing on scratch: what a pass
-  /// computes in, it takes.
+  /// for, here and below. On scratch the buffers of one decode step. No weights, which are loaded
+  /// already.
   /// @throws InvalidArgument where that is more than can be addressed.
   [[nodiscard]] Plan plan(std::size_t positions = 0, std::size_t talks = 1) const;
 
   /// With these weights, and the room for those takes, in talks of so many positions. The model
   /// must outlive the layout.
   [[nodiscard]] LayoutOptions options(std::size_t positions = 0) const;
-  /// What a pass takes at most. @throws InvalidArgument as `plan`.
+  /// What a pass takes at most, above what is planned. @throws InvalidArgument as `plan`.
   [[nodiscard]] std::size_t scratch_bytes(std::size_t positions = 0) const;
 
  private:

@@ -1,6 +1,7 @@
 /// @file
-/// What one token takes from scratch, written once: the decoder runs these lists on the layout's
-/// tape, and the same lists run on a `TapeMeasure` give its size, which is then exactly enough.
+/// What one token takes from scratch above the plan's decode buffers, written once: the decoder
+/// runs this list on the layout's tape, and the same list run on a `TapeMeasure` gives its size,
+/// which is then exactly enough.
 #pragma once
 
 #include <cstddef>
@@ -36,39 +37,15 @@ class TapeMeasure {
 
 /// Lives as long as the pass of one token.
 struct TokenTakes {
-  std::span<float> hidden;    ///< The residual stream.
   std::span<float> rotation;  ///< Cosine and sine of each pair of a head at this position.
-  std::span<float> logits;
-};
-
-template <class AnyTape>
-[[nodiscard]] TokenTakes take_token(AnyTape& scratch, const Shape& s) {
-  return {.hidden = scratch.template take<float>(s.dim),
-          .rotation = scratch.template take<float>(s.key_head()),
-          .logits = scratch.template take<float>(s.vocab)};
-}
-
-/// What a layer computes in, until the next one does.
-struct LayerTakes {
-  std::span<float> normed;
-  std::span<float> query;
-  std::span<float> scores;  ///< [heads][positions]
-  std::span<float> mixed;   ///< Values, weighted by the scores.
-  std::span<float> out;     ///< What the layer adds to the residual stream, twice.
-  std::span<float> gate;
-  std::span<float> up;
+  std::span<float> scores;    ///< [heads][positions]: of one layer, then of the next.
 };
 
 /// `positions`: those of the talk so far, with this token's.
 template <class AnyTape>
-[[nodiscard]] LayerTakes take_layer(AnyTape& scratch, const Shape& s, std::size_t positions) {
-  return {.normed = scratch.template take<float>(s.dim),
-          .query = scratch.template take<float>(s.query_dim()),
-          .scores = scratch.template take<float>(s.heads * positions),
-          .mixed = scratch.template take<float>(s.mixed_dim()),
-          .out = scratch.template take<float>(s.dim),
-          .gate = scratch.template take<float>(s.ffn),
-          .up = scratch.template take<float>(s.ffn)};
+[[nodiscard]] TokenTakes take_token(AnyTape& scratch, const Shape& s, std::size_t positions) {
+  return {.rotation = scratch.template take<float>(s.key_head()),
+          .scores = scratch.template take<float>(s.heads * positions)};
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::engine

@@ -5,10 +5,13 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <set>
 #include <sstream>
+#include <string>
 
 #include "engine/support.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
+#include "tapedeck/plan/decode_buffers_plan.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -77,7 +80,7 @@ TEST_P(StoriesTest, TheTapesAreExactlyLongEnough) {
     static_cast<void>(host.decoder.forward(300));
     layout.clear_pass();
   }
-  EXPECT_EQ(layout.scratch().peak(), host.model.scratch_bytes());
+  EXPECT_EQ(layout.scratch().peak(), layout.scratch().floor() + host.model.scratch_bytes());
   EXPECT_EQ(layout.history().used(), host.model.plan().history.bytes());
   EXPECT_EQ(layout.tokens(), 512U);
   layout.clear_pass();
@@ -120,7 +123,8 @@ TEST_P(MadeModelTest, TheSizesAreExactlyWhatIsTaken) {
   const Shape& shape = GetParam().shape;
   Host host(made(folder_, "m", shape));
   const Plan plan = host.model.plan();
-  const std::size_t scratch = host.model.scratch_bytes();
+  const std::size_t floor = plan.scratch.bytes();
+  const std::size_t scratch = floor + host.model.scratch_bytes();
   EXPECT_EQ(host.layout.weights().used(), host.model.weights().range().size());
   for (std::size_t position = 0; position < shape.seq_len; ++position) {
     static_cast<void>(host.decoder.forward(5));
@@ -130,7 +134,40 @@ TEST_P(MadeModelTest, TheSizesAreExactlyWhatIsTaken) {
   EXPECT_EQ(host.layout.scratch().peak(), scratch);
   EXPECT_EQ(host.layout.history().used(), plan.history.bytes());
   EXPECT_EQ(host.layout.tokens(), shape.seq_len);
-  EXPECT_EQ(host.layout.scratch().used(), 0U);
+  EXPECT_EQ(host.layout.scratch().used(), floor);
+}
+
+TEST_P(MadeModelTest, APassComputesInThePlansBuffers) {
+  Host host(made(folder_, "m", GetParam().shape));
+  const Plan& plan = host.layout.plan();
+  EXPECT_EQ(plan.scratch.payload(),
+            plan_decode_buffers(host.model.model().shape, {.element = DType::f32}).payload());
+  const std::span<float> planned =
+      host.layout.scratch_at<float>(*plan.scratch.find("decode.logits"));
+  const std::span<float> logits = host.decoder.forward(5);
+  EXPECT_EQ(logits.data(), planned.data());
+  EXPECT_EQ(logits.size(), planned.size());
+}
+
+TEST_P(MadeModelTest, APlanWithoutRoomForAStepIsRefused) {
+  Host host(made(folder_, "m", GetParam().shape));
+  for (const Region& missing : host.layout.plan().scratch.regions()) {
+    Plan plan = host.model.plan();
+    plan.scratch = {};
+    for (const Region& region : host.layout.plan().scratch.regions()) {
+      if (region.name != missing.name) plan.scratch.append(region);
+    }
+    Layout layout(plan, host.model.options());
+    static const std::set<std::string> used = {
+        "decode.embed_out",   "decode.norm_out",       "decode.qkv_out",
+        "decode.attn_out",    "decode.o_proj_out",     "decode.down_out",
+        "decode.gate_up_out", "decode.final_norm_out", "decode.logits"};
+    if (used.contains(missing.name)) {
+      EXPECT_THROW(engine::Decoder(host.model, layout, host.pool), InvalidArgument) << missing.name;
+    } else {
+      EXPECT_NO_THROW(engine::Decoder(host.model, layout, host.pool)) << missing.name;
+    }
+  }
 }
 
 TEST_P(MadeModelTest, TalksAreAlikeWhateverTheThreadsAndWhateverCameBefore) {
@@ -203,33 +240,34 @@ TEST(Decoder, AnotherDecoderMayGoOnWithATalk) {
   }
 }
 
-TEST(Decoder, APassTakesAFewTimesATokenAndSevenTimesALayer) {
+TEST(Decoder, APassTakesOnlyWhatIsNotPlanned) {
   const TempFolder folder;
   Host host(made(folder, "m", kSmall));
-  static_cast<void>(host.decoder.forward(1));
-  // hidden, rotation, logits; normed, query, scores, mixed, out, gate, up: each its own lines.
-  const auto lines = [](std::size_t floats) { return (floats * 4 + 63) / 64 * 64; };
-  const std::size_t dim = lines(24);
-  const std::size_t token = dim + lines(6) + lines(300);
-  EXPECT_EQ(host.layout.scratch().used(), token);  // the last layer has given back its own
-  EXPECT_EQ(host.layout.scratch().peak(), token + 4 * dim + lines(4) + 2 * lines(50));
-  EXPECT_EQ(host.layout.tokens(), 1U);
-  host.layout.clear_pass();
-  EXPECT_EQ(host.layout.scratch().used(), 0U);
-  EXPECT_EQ(host.layout.tokens(), 1U);
+  Tape& scratch = host.layout.scratch();
+  for (std::size_t positions = 1; positions <= 20; ++positions) {
+    static_cast<void>(host.decoder.forward(1));
+    // rotation and scores, each in its own lines
+    const auto lines = [](std::size_t floats) { return (floats * 4 + 63) / 64 * 64; };
+    EXPECT_EQ(scratch.used(), scratch.floor() + lines(6) + lines(4 * positions));
+    host.layout.clear_pass();
+    EXPECT_EQ(scratch.used(), scratch.floor());
+    EXPECT_EQ(host.layout.tokens(), positions);
+  }
 }
 
 TEST(Decoder, AScratchThatIsTooSmallIsTapeFull) {
   const TempFolder folder;
-  engine::LlamaModel model(made(folder, "m", kWide));
+  Shape shape = kWide;
+  shape.seq_len = 1000;
+  engine::LlamaModel model(made(folder, "m", shape));
   static_cast<void>(model.weights().warm());
   LayoutOptions options = model.options();
-  options.extra.scratch = 12'288;  // whole pages; the scores of some ten positions do not fit
+  options.extra.scratch = 12'288;  // and the rest of a page: scores of some 600 positions
   Layout layout(model.plan(), options);
   engine::ThreadPool pool(1);
   engine::Decoder decoder(model, layout, pool);
   try {
-    for (std::size_t i = 0; i < kWide.seq_len; ++i) {
+    for (std::size_t i = 0; i < shape.seq_len; ++i) {
       static_cast<void>(decoder.forward(1));
       layout.clear_pass();
     }
