@@ -19,6 +19,8 @@ namespace tapedeck::tests {
 namespace {
 
 struct HostKind {
+  static constexpr bool kWholeDevice = true;
+
   [[nodiscard]] static HeldStream hold(Device& /*device*/, StreamHandle stream) {
     return HeldStream(stream);
   }

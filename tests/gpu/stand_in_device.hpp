@@ -23,6 +23,8 @@ inline void expect_all_given_back() {
 /// For `DeviceContract`.
 class StandInKind {
  public:
+  static constexpr bool kWholeDevice = true;
+
   StandInKind() = default;
   ~StandInKind() { expect_all_given_back(); }
   StandInKind(const StandInKind&) = delete;

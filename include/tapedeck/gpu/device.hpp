@@ -132,7 +132,8 @@ class Device {
   virtual void synchronize_event(EventHandle event) = 0;
 
   /// Puts a copy on a stream, between any two of host, pinned and this device's memory; of host
-  /// memory that is not pinned it may wait. @pre the memory stays until the copy has run.
+  /// memory that is not pinned, and from host to host, it may wait. @pre the memory stays until the
+  /// copy has run.
   virtual void copy(std::byte* to, const std::byte* from, std::size_t bytes,
                     StreamHandle stream) = 0;
   /// Puts a fill of device memory on a stream.
