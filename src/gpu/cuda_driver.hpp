@@ -18,6 +18,8 @@ namespace tapedeck::inline TAPEDECK_ABI {
 template <class... Parameters>
 class EntryPoint {
  public:
+  using Function = CUresult(Parameters...);
+
   EntryPoint(void* library, const char* name)
       : name_(name), function_(reinterpret_cast<Function*>(cuda_symbol(library, name))) {}
 
@@ -25,7 +27,6 @@ class EntryPoint {
   CUresult operator()(Parameters... arguments) const noexcept { return function_(arguments...); }
 
  private:
-  using Function = CUresult(Parameters...);
   const char* name_;
   Function* function_;
 };
@@ -35,6 +36,9 @@ class EntryPoint {
 class CudaDriver {
  public:
   explicit CudaDriver(void* library) : library_(library) {}
+
+  /// For other entry points.
+  [[nodiscard]] void* library() const noexcept { return library_; }
 
  private:
   void* library_;

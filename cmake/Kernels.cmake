@@ -1,0 +1,42 @@
+# Kernels: CUDA C++, compiled by nvcc where there is one. CMake's CUDA language is not enabled: it is
+# for programs that link the CUDA runtime, and nothing here links a CUDA library.
+find_program(TAPEDECK_NVCC nvcc HINTS ${CUDAToolkit_NVCC_EXECUTABLE} ${CUDAToolkit_BIN_DIR})
+mark_as_advanced(TAPEDECK_NVCC)
+if(NOT TAPEDECK_NVCC)
+  message(STATUS "nvcc not found: what has kernels for a GPU is left out")
+  return()
+endif()
+
+# Machine code for these, as far as the toolkit knows them; of the newest PTX too, for what comes
+# after it.
+set(TAPEDECK_KERNEL_CODE "")
+execute_process(COMMAND ${TAPEDECK_NVCC} --list-gpu-arch
+  OUTPUT_VARIABLE known COMMAND_ERROR_IS_FATAL ANY)
+foreach(architecture IN ITEMS 80 90 100 120)
+  if(known MATCHES "compute_${architecture}\n")
+    list(APPEND TAPEDECK_KERNEL_CODE -gencode arch=compute_${architecture},code=sm_${architecture})
+    set(newest ${architecture})
+  endif()
+endforeach()
+list(APPEND TAPEDECK_KERNEL_CODE -gencode arch=compute_${newest},code=compute_${newest})
+
+# tapedeck_add_kernels(TARGET FILE.cu)
+#
+# Puts the kernels of FILE.cu into TARGET, as `extern "C" const unsigned char FILE[]`, which a
+# `KernelModule` loads.
+function(tapedeck_add_kernels target source)
+  cmake_path(GET source STEM name)
+  cmake_path(ABSOLUTE_PATH source NORMALIZE)
+  set(image ${CMAKE_CURRENT_BINARY_DIR}/${name}.fatbin)
+  add_custom_command(OUTPUT ${image}
+    COMMAND ${TAPEDECK_NVCC} -fatbin -std=c++20 -lineinfo --Werror all-warnings
+      ${TAPEDECK_KERNEL_CODE} -MD -MF ${image}.d -o ${image} ${source}
+    DEPENDS ${source}
+    DEPFILE ${image}.d
+    COMMENT "Compiling the kernels ${name}"
+    VERBATIM)
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/kernels.cpp.in ${name}.cpp @ONLY)
+  set_source_files_properties(${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp
+    PROPERTIES OBJECT_DEPENDS ${image})
+  target_sources(${target} PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+endfunction()
