@@ -1,0 +1,35 @@
+// The contracts of devices and of tapes, on a GPU.
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <memory>
+
+#include "gpu/device_contract.hpp"
+#include "gpu/device_stream_contract.hpp"
+#include "gpu/device_tape_kinds.hpp"
+#include "gpu/on_gpu/held_by_host.hpp"
+#include "tapedeck/gpu/cuda_device.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+struct GpuKind {
+  static constexpr bool kWholeDevice = false;
+
+  [[nodiscard]] static std::unique_ptr<Device> make(std::size_t /*limit*/) {
+    return std::make_unique<CudaDevice>();
+  }
+  [[nodiscard]] static HeldByHost hold(const Device& device, StreamHandle stream) {
+    return {device, stream};
+  }
+};
+INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, DeviceContract, GpuKind);
+INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, DeviceStreamContract, GpuKind);
+
+struct GpuMaker {
+  static std::unique_ptr<Device> make() { return std::make_unique<CudaDevice>(); }
+};
+INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeContract, DeviceTapeKinds<GpuMaker>, TapeKindNames);
+
+}  // namespace
+}  // namespace tapedeck::tests
