@@ -1,6 +1,6 @@
 # Kernels: CUDA C++, compiled by nvcc where there is one. CMake's CUDA language is not enabled: it is
 # for programs that link the CUDA runtime, and nothing here links a CUDA library.
-find_program(TAPEDECK_NVCC nvcc HINTS ${CUDAToolkit_NVCC_EXECUTABLE} ${CUDAToolkit_BIN_DIR})
+find_program(TAPEDECK_NVCC nvcc HINTS ${CUDAToolkit_BIN_DIR})
 mark_as_advanced(TAPEDECK_NVCC)
 if(NOT TAPEDECK_NVCC)
   message(STATUS "nvcc not found: what has kernels for a GPU is left out")
@@ -10,14 +10,18 @@ endif()
 # Machine code for these, as far as the toolkit knows them; of the newest PTX too, for what comes
 # after it.
 set(TAPEDECK_KERNEL_CODE "")
-execute_process(COMMAND ${TAPEDECK_NVCC} --list-gpu-arch
-  OUTPUT_VARIABLE known COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${TAPEDECK_NVCC} --list-gpu-arch OUTPUT_VARIABLE known)
 foreach(architecture IN ITEMS 80 90 100 120)
   if(known MATCHES "compute_${architecture}\n")
     list(APPEND TAPEDECK_KERNEL_CODE -gencode arch=compute_${architecture},code=sm_${architecture})
     set(newest ${architecture})
   endif()
 endforeach()
+if(NOT newest)
+  message(STATUS "${TAPEDECK_NVCC} compiles for no GPU: what has kernels for one is left out")
+  set(TAPEDECK_NVCC OFF)
+  return()
+endif()
 list(APPEND TAPEDECK_KERNEL_CODE -gencode arch=compute_${newest},code=compute_${newest})
 
 # tapedeck_add_kernels(TARGET FILE.cu)

@@ -1,0 +1,534 @@
+// What memory costs on a GPU: fixed decode buffers and growing histories beside the driver's own
+// allocators. Where there is no GPU, it says so and measures nothing.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "compare.hpp"
+#include "gpu/cuda_launch.hpp"
+#include "tapedeck/gpu/cuda_device.hpp"
+#include "tapedeck/tapedeck.hpp"
+#include "trace.hpp"
+
+extern "C" const unsigned char gpu_kernels[];
+
+namespace {
+
+using namespace tapedeck;
+
+using Clock = std::chrono::steady_clock;
+using Element = std::uint16_t;  // bf16
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// --- The model of trace.hpp, in bf16 ------------------------------------------------------------
+
+constexpr std::size_t kHeadDim = 128;
+constexpr std::uint64_t kRowBytes = trace::kKv * sizeof(Element);  // of K, and of V, of a token
+
+TapePlan decode_plan() {
+  ModelShape shape;
+  shape.hidden = trace::kHidden;
+  shape.vocabulary = trace::kVocab;
+  shape.layers.assign(trace::kLayers, {.attention = Attention::full,
+                                       .heads = trace::kHidden / kHeadDim,
+                                       .kv_heads = trace::kKv / kHeadDim,
+                                       .key_dim = kHeadDim,
+                                       .value_dim = kHeadDim,
+                                       .ffn = trace::kFfn});
+  return plan_decode_buffers(shape, {.batch = 1, .element = DType::bf16});
+}
+
+/// K and V of `layers`, and no other history.
+Plan history_plan(std::size_t layers, std::uint64_t row_bytes, std::uint64_t tokens) {
+  Plan plan;
+  plan.context = tokens;
+  for (std::size_t i = 0; i < 2 * layers; ++i) {
+    plan.history.append({.name = "layers." + std::to_string(i / 2) + (i % 2 == 0 ? ".k" : ".v"),
+                         .role = RegionRole::kv,
+                         .bytes = tokens * row_bytes,
+                         .alignment = 4096,
+                         .growth = {.bytes_per_token = row_bytes, .capacity = tokens}});
+  }
+  return plan;
+}
+
+// --- The device, and what all rows need of it ---------------------------------------------------
+
+struct Gpu {
+  CudaDevice device{};
+  CurrentDevice current{device};
+  KernelModule module{gpu_kernels};
+  DeviceStream stream{device};
+};
+
+std::string description(const DeviceInfo& info) {
+  return info.name + ", compute capability " + std::to_string(info.compute_major) + "." +
+         std::to_string(info.compute_minor) + ", " + to_iec(info.total) + ", pages of " +
+         to_iec(info.granularity) + "; driver for CUDA " + info.driver;
+}
+
+/// The driver's pool behind cuMemAllocAsync, set up for speed: it keeps what was freed.
+class AsyncPool {
+ public:
+  explicit AsyncPool(const Gpu& gpu) {
+    const LaunchDriver& cuda = launch_driver();
+    call_cuda(cuda.device_get_default_mem_pool, &pool_, gpu.current.handle());
+    std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
+    call_cuda(cuda.mem_pool_set_attribute, pool_, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &keep);
+  }
+
+  /// Gives what is free back to the device.
+  void trim() const { call_cuda(launch_driver().mem_pool_trim_to, pool_, std::size_t{0}); }
+
+ private:
+  CUmemoryPool pool_ = nullptr;
+};
+
+/// Buffers of these sizes, one cuMemAllocAsync and one cuMemFreeAsync each.
+class AsyncBuffers {
+ public:
+  AsyncBuffers(StreamHandle stream, std::vector<std::size_t> bytes)
+      : stream_(stream), bytes_(std::move(bytes)), at_(bytes_.size()) {}
+
+  void allocate() {
+    const LaunchDriver& cuda = launch_driver();
+    for (std::size_t i = 0; i < at_.size(); ++i) {
+      call_cuda(cuda.mem_alloc_async, &at_[i], bytes_[i], stream_);
+    }
+  }
+  void free() {
+    const LaunchDriver& cuda = launch_driver();
+    for (const CUdeviceptr at : at_) call_cuda(cuda.mem_free_async, at, stream_);
+  }
+
+  [[nodiscard]] CUdeviceptr at(std::size_t i) const { return at_[i]; }
+
+ private:
+  StreamHandle stream_;
+  std::vector<std::size_t> bytes_;
+  std::vector<CUdeviceptr> at_;
+};
+
+std::vector<std::size_t> sizes_of(const TapePlan& plan) {
+  std::vector<std::size_t> sizes;
+  sizes.reserve(plan.regions().size());
+  for (const Region& region : plan.regions()) sizes.push_back(region.bytes);
+  return sizes;
+}
+
+// --- Creating all buffers of a decode step ------------------------------------------------------
+
+void create_one_range(benchmark::State& state, Gpu& gpu) {
+  const TapePlan plan = decode_plan();
+  for (auto _ : state) {
+    const Clock::time_point start = Clock::now();
+    DeviceTape tape = DeviceTape::start(gpu.device, plan.bytes());
+    static_cast<void>(tape.take(plan.bytes()));
+    tape.raise_floor();
+    DecodeBuffers<Element> buffers(tape.data(), plan);
+    benchmark::DoNotOptimize(buffers);
+    state.SetIterationTime(seconds_since(start));
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+void create_by_mem_alloc(benchmark::State& state, Gpu& gpu) {
+  const std::vector<std::size_t> sizes = sizes_of(decode_plan());
+  std::vector<std::byte*> buffers(sizes.size());
+  for (auto _ : state) {
+    const Clock::time_point start = Clock::now();
+    for (std::size_t i = 0; i < sizes.size(); ++i) buffers[i] = gpu.device.allocate(sizes[i]);
+    state.SetIterationTime(seconds_since(start));
+    for (std::byte* const buffer : buffers) gpu.device.deallocate(buffer);
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+// The pool is empty, as it is when an engine starts, or has all of it, as when one starts again.
+void create_by_mem_alloc_async(benchmark::State& state, Gpu& gpu, bool empty) {
+  const AsyncPool pool(gpu);
+  AsyncBuffers buffers(gpu.stream.handle(), sizes_of(decode_plan()));
+  const auto give_back = [&] {
+    buffers.free();
+    gpu.stream.synchronize();
+    if (empty) pool.trim();
+  };
+  buffers.allocate();
+  give_back();
+  for (auto _ : state) {
+    const Clock::time_point start = Clock::now();
+    buffers.allocate();
+    state.SetIterationTime(seconds_since(start));
+    give_back();
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+// --- Taking them for every token ----------------------------------------------------------------
+
+void take_from_tape(benchmark::State& state, Gpu& gpu) {
+  const std::vector<std::size_t> sizes = sizes_of(decode_plan());
+  DeviceTape tape = DeviceTape::start(gpu.device, decode_plan().bytes() + kDeviceLine);
+  for (auto _ : state) {
+    for (const std::size_t bytes : sizes) trace::sink(tape.take(bytes));
+    tape.clear();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(sizes.size()));
+}
+
+// What the stream then does with the calls is waited for, and not measured.
+void take_by_mem_alloc_async(benchmark::State& state, Gpu& gpu) {
+  const AsyncPool pool(gpu);
+  const std::vector<std::size_t> sizes = sizes_of(decode_plan());
+  AsyncBuffers buffers(gpu.stream.handle(), sizes);
+  for (auto _ : state) {
+    const Clock::time_point start = Clock::now();
+    buffers.allocate();
+    buffers.free();
+    state.SetIterationTime(seconds_since(start));
+    gpu.stream.synchronize();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(sizes.size()));
+}
+
+// --- A decode step ------------------------------------------------------------------------------
+
+/// What a step writes, in its order: the first is its input, the last two follow all layers.
+constexpr std::array kStepBuffers = {
+    "decode.embed_out", "decode.norm_out",   "decode.qkv_out",        "decode.q_rotated",
+    "decode.attn_out",  "decode.o_proj_out", "decode.post_norm_out",  "decode.gate_up_out",
+    "decode.mlp_act",   "decode.down_out",   "decode.final_norm_out", "decode.logits"};
+constexpr std::size_t kQkv = 2;
+constexpr std::size_t kDown = 9;
+using StepBuffers = std::array<DeviceSpan<Element>, kStepBuffers.size()>;
+
+/// K and V of a layer.
+struct Cache {
+  Element* keys;
+  Element* values;
+};
+
+class DecodeStep {
+ public:
+  explicit DecodeStep(Gpu& gpu) : gpu_(gpu), layout_(gpu.device, plan()) {
+    for (std::size_t i = 0; i < planned_.size(); ++i) {
+      planned_[i] = buffer<Element>(kStepBuffers[i]);
+    }
+    const auto regions = layout_.plan().history.regions();
+    for (std::size_t layer = 0; layer < caches_.size(); ++layer) {
+      caches_[layer] = {layout_.history_at<Element>(regions[2 * layer]).data(),
+                        layout_.history_at<Element>(regions[2 * layer + 1]).data()};
+    }
+    // Every token is written to the first row.
+    gpu.device.fill(reinterpret_cast<std::byte*>(positions_.data()), std::byte{0},
+                    positions_.bytes(), gpu.stream.handle());
+    // What is loaded at a kernel's first launch is loaded now.
+    put();
+    gpu.stream.synchronize();
+  }
+
+  /// On the buffers of the plan.
+  void put() const { put_on(planned_); }
+
+  /// On buffers that are allocated for this step, and freed after it.
+  void put_allocating() {
+    allocated_.allocate();
+    StepBuffers buffers;
+    for (std::size_t i = 0; i < buffers.size(); ++i) {
+      buffers[i] = {reinterpret_cast<Element*>(allocated_.at(i)), planned_[i].size()};
+    }
+    put_on(buffers);
+    allocated_.free();
+  }
+
+ private:
+  static Plan plan() {
+    Plan plan = history_plan(trace::kLayers, kRowBytes, 256);
+    plan.scratch = decode_plan();
+    return plan;
+  }
+
+  template <class T>
+  [[nodiscard]] DeviceSpan<T> buffer(const char* name) {
+    return layout_.scratch_at<T>(*layout_.plan().scratch.find(name));
+  }
+  [[nodiscard]] std::vector<std::size_t> step_sizes() const {
+    std::vector<std::size_t> bytes;
+    bytes.reserve(kStepBuffers.size());
+    for (const char* name : kStepBuffers) {
+      bytes.push_back(layout_.plan().scratch.find(name)->bytes);
+    }
+    return bytes;
+  }
+
+  void put_on(const StepBuffers& buffers) const {
+    for (std::size_t layer = 0; layer < caches_.size(); ++layer) {
+      transform(buffers[layer == 0 ? 0 : kDown], buffers[1]);
+      for (std::size_t i = 2; i <= kDown; ++i) transform(buffers[i - 1], buffers[i]);
+      append_row_.launch(Grid::over(trace::kKv), gpu_.stream.handle(), buffers[kQkv].data(),
+                         positions_.data(), caches_[layer].keys, caches_[layer].values,
+                         static_cast<unsigned>(trace::kKv));
+    }
+    for (std::size_t i = kDown + 1; i < buffers.size(); ++i) transform(buffers[i - 1], buffers[i]);
+  }
+
+  void transform(DeviceSpan<Element> in, DeviceSpan<Element> out) const {
+    transform_.launch(Grid::over(out.size()), gpu_.stream.handle(), in.data(),
+                      static_cast<unsigned>(in.size()), out.data(),
+                      static_cast<unsigned>(out.size()));
+  }
+
+  using Transform = Kernel<const Element*, unsigned, Element*, unsigned>;
+  using AppendRow = Kernel<const Element*, const std::int32_t*, Element*, Element*, unsigned>;
+
+  Gpu& gpu_;
+  DeviceLayout layout_;
+  StepBuffers planned_{};
+  AsyncBuffers allocated_{gpu_.stream.handle(), step_sizes()};
+  std::array<Cache, trace::kLayers> caches_{};
+  DeviceSpan<std::int32_t> positions_ = buffer<std::int32_t>("decode.batched_positions");
+  Transform transform_ =
+      gpu_.module.find<const Element*, unsigned, Element*, unsigned>("transform");
+  AppendRow append_row_ =
+      gpu_.module.find<const Element*, const std::int32_t*, Element*, Element*, unsigned>(
+          "append_row");
+};
+
+/// An item is a step, until the host knows that it has run.
+template <class Put>
+void measure_steps(benchmark::State& state, const Gpu& gpu, const Put& put) {
+  for (auto _ : state) {
+    put();
+    gpu.stream.synchronize();
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+void replay_on_buffers(benchmark::State& state, Gpu& gpu) {
+  const DecodeStep step(gpu);
+  auto* const stream = gpu.stream.handle();
+  const CudaGraph graph = CudaGraph::capture(stream, [&] { step.put(); });
+  measure_steps(state, gpu, [&] { graph.launch(stream); });
+}
+
+void launch_on_buffers(benchmark::State& state, Gpu& gpu) {
+  const DecodeStep step(gpu);
+  measure_steps(state, gpu, [&] { step.put(); });
+}
+
+void launch_with_allocations(benchmark::State& state, Gpu& gpu) {
+  const AsyncPool pool(gpu);
+  DecodeStep step(gpu);
+  measure_steps(state, gpu, [&] { step.put_allocating(); });
+}
+
+// The allocations are captured, too, and become nodes of the graph.
+void replay_with_allocations(benchmark::State& state, Gpu& gpu) {
+  DecodeStep step(gpu);
+  auto* const stream = gpu.stream.handle();
+  const CudaGraph graph = CudaGraph::capture(stream, [&] { step.put_allocating(); });
+  measure_steps(state, gpu, [&] { graph.launch(stream); });
+}
+
+// --- Growing as a talk goes on ------------------------------------------------------------------
+
+// Each talk begins without a page, and prepares every token by itself.
+void prepare_long_talk(benchmark::State& state, Gpu& gpu) {
+  constexpr std::uint64_t kTokens = 32'768;
+  DeviceLayout layout(gpu.device, history_plan(trace::kLayers, kRowBytes, kTokens),
+                      {.commit = Commit::with_talks});
+  double worst = 0;
+  for (auto _ : state) {
+    layout.clear_talk();
+    static_cast<void>(layout.trim(nullptr));
+    double all = 0;
+    for (std::uint64_t token = 0; token < kTokens; ++token) {
+      const Clock::time_point start = Clock::now();
+      layout.prepare(0, 1);
+      const double seconds = seconds_since(start);
+      static_cast<void>(layout.advance(0));
+      all += seconds;
+      worst = std::max(worst, seconds);
+    }
+    state.SetIterationTime(all);
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kTokens));
+  state.counters["worst_ms"] = worst * 1e3;
+}
+
+// --- Reading what has grown ---------------------------------------------------------------------
+
+/// The time that the device itself takes for what is between two points on a stream.
+class Stopwatch {
+ public:
+  explicit Stopwatch(StreamHandle stream) : stream_(stream) {
+    for (CUevent* event : {&begin_, &end_}) {
+      call_cuda(cuda_driver().event_create, event, unsigned{CU_EVENT_DEFAULT});
+    }
+  }
+  ~Stopwatch() {
+    for (auto* const event : {begin_, end_}) cuda_driver().event_destroy(event);
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+  void start() { call_cuda(cuda_driver().event_record, begin_, stream_); }
+  /// In seconds.
+  [[nodiscard]] double stop() {
+    call_cuda(cuda_driver().event_record, end_, stream_);
+    call_cuda(cuda_driver().event_synchronize, end_);
+    float milliseconds = 0;
+    call_cuda(launch_driver().event_elapsed_time, &milliseconds, begin_, end_);
+    return double{milliseconds} / 1e3;
+  }
+
+ private:
+  StreamHandle stream_;
+  CUevent begin_ = nullptr;
+  CUevent end_ = nullptr;
+};
+
+constexpr std::uint64_t kReadRow = 2048;  // of K, and of V, of a token
+constexpr std::uint64_t kReadTokens = 131'072;
+constexpr std::size_t kReadBytes = kReadRow * kReadTokens;  // 256 MiB: more than a cache holds
+constexpr Grid kReadGrid{.blocks = 2048, .threads = 256};
+
+// An item reads all of K and V once.
+void read_all(benchmark::State& state, Gpu& gpu, std::byte* keys, std::byte* values) {
+  constexpr int kTimes = 8;
+  auto* const stream = gpu.stream.handle();
+  const auto read_rows =
+      gpu.module.find<const std::byte*, const std::byte*, unsigned long long, unsigned*>(
+          "read_rows");
+  std::vector<unsigned> sums(std::size_t{kReadGrid.blocks} * kReadGrid.threads);
+  DeviceTape scratch = DeviceTape::start(gpu.device, sums.size() * sizeof(unsigned));
+  const DeviceSpan<unsigned> sums_there = scratch.take<unsigned>(sums.size());
+  for (std::byte* const rows : {keys, values}) {
+    gpu.device.fill(rows, std::byte{1}, kReadBytes, stream);
+  }
+  Stopwatch watch(stream);
+  const auto read = [&] {
+    read_rows.launch(kReadGrid, stream, keys, values, kReadBytes / 16, sums_there.data());
+  };
+  read();
+  double all = 0;
+  for (auto _ : state) {
+    watch.start();
+    for (int i = 0; i < kTimes; ++i) read();
+    const double seconds = watch.stop();
+    state.SetIterationTime(seconds);
+    all += seconds;
+  }
+  const auto items = state.iterations() * kTimes;
+  state.SetItemsProcessed(items);
+  state.counters["GB/s"] = 2.0 * double{kReadBytes} * static_cast<double>(items) / 1e9 / all;
+
+  // Words that wrap around, as the device's do.
+  gpu.device.copy(reinterpret_cast<std::byte*>(sums.data()),
+                  reinterpret_cast<const std::byte*>(sums_there.data()), sums_there.bytes(),
+                  stream);
+  gpu.stream.synchronize();
+  constexpr auto kExpected = static_cast<unsigned>(2 * kReadBytes / sizeof(unsigned)) * 0x01010101U;
+  if (std::accumulate(sums.begin(), sums.end(), 0U) != kExpected) {
+    state.SkipWithError("it did not read what was there");
+  }
+}
+
+// As a talk fills it: a few rows at a time, pages of K and of V by turns.
+void read_grown(benchmark::State& state, Gpu& gpu) {
+  DeviceLayout layout(gpu.device, history_plan(1, kReadRow, kReadTokens),
+                      {.commit = Commit::with_talks});
+  while (layout.tokens() < kReadTokens) {
+    layout.prepare(0, 256);
+    static_cast<void>(layout.advance(0, 256));
+  }
+  const auto regions = layout.plan().history.regions();
+  read_all(state, gpu, layout.history_at(regions[0]).data(), layout.history_at(regions[1]).data());
+}
+
+void read_by_mem_alloc(benchmark::State& state, Gpu& gpu) {
+  DeviceTape keys = DeviceTape::start(gpu.device, kReadBytes);
+  DeviceTape values = DeviceTape::start(gpu.device, kReadBytes);
+  read_all(state, gpu, keys.data(), values.data());
+}
+
+// --- All of them --------------------------------------------------------------------------------
+
+// Where the device refuses, the row is skipped, and the others go on.
+template <class Row>
+benchmark::internal::Benchmark* add(const char* name, Gpu& gpu, Row row) {
+  return benchmark::RegisterBenchmark(name, [&gpu, row](benchmark::State& state) {
+    try {
+      row(state, gpu);
+    } catch (const Error& error) {
+      state.SkipWithError(error.what());
+    }
+  });
+}
+
+void add_all(Gpu& gpu) {
+  add("create/one_range", gpu, create_one_range)->UseManualTime();
+  add("create/mem_alloc_each", gpu, create_by_mem_alloc)->UseManualTime();
+  add("create/mem_alloc_async_each", gpu, [](benchmark::State& state, Gpu& it) {
+    create_by_mem_alloc_async(state, it, true);
+  })->UseManualTime();
+  add("create/mem_alloc_async_again", gpu, [](benchmark::State& state, Gpu& it) {
+    create_by_mem_alloc_async(state, it, false);
+  })->UseManualTime();
+
+  add("take/device_tape", gpu, take_from_tape)->UseRealTime();
+  add("take/mem_alloc_async", gpu, take_by_mem_alloc_async)->UseManualTime();
+
+  add("step/replay", gpu, replay_on_buffers)->UseRealTime();
+  add("step/launches", gpu, launch_on_buffers)->UseRealTime();
+  add("step/launches_async_alloc", gpu, launch_with_allocations)->UseRealTime();
+  add("step/replay_async_alloc", gpu, replay_with_allocations)->UseRealTime();
+
+  add("prepare/long_talk", gpu, prepare_long_talk)->UseManualTime();
+
+  add("read/grown", gpu, read_grown)->UseManualTime();
+  add("read/mem_alloc", gpu, read_by_mem_alloc)->UseManualTime();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const CudaSupport support = CudaDevice::support();
+  if (support.devices == 0) {
+    std::printf("nothing is measured: %s\n", support.why.c_str());
+    return 0;
+  }
+  Gpu gpu;
+  const std::string note = description(gpu.device.info());
+  add_all(gpu);
+
+  using namespace compare;
+  constexpr double kHundredthOfAToken = 10e6 / 100;  // of 10 ms, in nanoseconds
+  const std::vector<Claim> claims{
+      shown("create/one_range", "create/mem_alloc_each"),
+      shown("create/one_range", "create/mem_alloc_async_each"),
+      shown("create/one_range", "create/mem_alloc_async_again"),
+      times_as_fast("take/device_tape", "take/mem_alloc_async", 50),
+      no_slower("step/replay", "step/launches_async_alloc"),
+      no_slower("step/replay", "step/replay_async_alloc"),
+      shown("step/replay", "step/launches"),
+      shown("step/launches", "step/launches_async_alloc"),
+      figure_at_most("prepare/long_talk", kHundredthOfAToken),
+      at_most("read/grown", "read/mem_alloc", 1.02),
+  };
+  return run(argc, argv, claims, {&note, 1});
+}
