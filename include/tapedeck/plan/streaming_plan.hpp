@@ -1,0 +1,101 @@
+/// @file
+/// `plan_streaming`: a model whose layers take turns in a few slots on the device.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/model/model.hpp"
+#include "tapedeck/plan/region.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+struct StreamingOptions {
+  /// Layers on the device at a time that take turns: with 2, one is copied while the other
+  /// computes; with 1, nothing overlaps.
+  std::uint64_t slots = 2;
+  /// Bytes that weights may take on the device: as many layers as fit beside the slots stay there,
+  /// the first ones. Nothing: none stays.
+  std::optional<std::uint64_t> device_bytes{};
+  /// The ring of pinned buffers through which weights go that are not pinned themselves.
+  std::uint64_t staging_buffer = 8_MiB;
+  std::uint64_t staging_buffers = 4;
+};
+
+/// A tensor, or the part of it that belongs to one layer, or one expert's part of that.
+struct StreamedPart {
+  static constexpr std::uint32_t kNoExpert = 0xffff'ffff;
+
+  std::uint32_t tensor = 0;  ///< Its place in `Model::tensors`.
+  std::uint32_t expert = kNoExpert;
+  std::uint64_t from = 0;  ///< Bytes, from where the tensor begins.
+  std::uint64_t bytes = 0;
+  std::uint64_t offset = 0;  ///< Bytes, from where the layer begins on the device.
+};
+
+struct StreamedLayer {
+  std::vector<StreamedPart> parts{};  ///< By offset; none overlaps another.
+  std::uint64_t bytes = 0;            ///< The extent, with padding.
+  std::uint64_t experts = 0;          ///< 0: a dense layer.
+  /// Where it stays, an index into the regions of `StreamingPlan::device`; nothing: it takes turns.
+  std::optional<std::uint32_t> resident{};
+};
+
+/// Every byte of layer streaming, as regions. Thread-safety: a value.
+struct StreamingPlan {
+  /// Of the device's weights tape: the tensors of no layer by their own names, "resident.N" for
+  /// each layer that stays, "slot.0", "slot.1" and so on, each as large as the largest layer that
+  /// takes turns. Each is aligned to 256 bytes.
+  TapePlan device;
+  /// Of pinned host memory: "staging.0" and so on. Needed only where weights are not pinned.
+  TapePlan staging;
+  std::vector<StreamedLayer> layers;
+  /// Tensors of no layer, each with its region in `device`: embedding, last norm, classifier.
+  struct Outer {
+    std::uint32_t tensor;
+    std::uint32_t region;
+  };
+  std::vector<Outer> outer;
+  /// Index of "slot.0" in `device`; the others follow. None where every layer stays.
+  std::uint32_t first_slot = 0;
+  std::uint64_t slots = 0;
+  /// Bytes that a token's step copies: all parts of the layers that take turns; of experts, as many
+  /// as a token uses.
+  std::uint64_t token_bytes = 0;
+  /// What the device's weights would take with one slot and no layer that stays (the estimate of
+  /// realizar's StreamingConfig, here from the model's own tensors).
+  std::uint64_t one_slot_bytes = 0;
+
+  /// Bytes of one slot; 0 where every layer stays.
+  [[nodiscard]] std::uint64_t slot_bytes() const noexcept;
+  [[nodiscard]] std::uint64_t resident_layers() const noexcept;
+};
+
+/// Plans the weights of a model for layer streaming. Parts of a layer lie on the device as they lie
+/// in their file where that leaves each at a multiple of 16 bytes, so that they can be copied as
+/// one. Layers are told by the numbers in the names of their tensors; a llama2.c checkpoint has all
+/// layers in one tensor. O(tensors log tensors).
+/// @throws InvalidArgument for a model without tensors or without layers, 0 slots, staging buffers
+/// of 0 bytes, or `device_bytes` that do not hold the tensors of no layer and the slots: the
+/// message states both.
+/// @code{.cpp}
+/// // compile only
+/// using namespace tapedeck;
+/// const Model model = read_model("llama.gguf");
+/// const StreamingPlan plan = plan_streaming(model, {.device_bytes = 8_GiB});
+/// std::cout << plan.resident_layers() << " layers stay, a token copies "
+///           << to_iec(plan.token_bytes) << '\n';
+/// @endcode
+[[nodiscard]] StreamingPlan plan_streaming(const Model& model,
+                                           const StreamingOptions& options = {});
+
+/// Tokens a second that a bus can carry at most, whatever the device computes: its bytes a second
+/// over the bytes of a token. Infinite where nothing is copied.
+[[nodiscard]] double streaming_ceiling(const StreamingPlan& plan,
+                                       double bus_bytes_per_second) noexcept;
+
+}  // namespace tapedeck::inline TAPEDECK_ABI
