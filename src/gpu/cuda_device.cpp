@@ -234,8 +234,15 @@ void CudaDevice::pin(std::span<std::byte> memory) {
                CU_MEMHOSTREGISTER_PORTABLE);
 }
 
-void CudaDevice::unpin(std::byte* at) noexcept {
-  state_->quietly(state_->cuda.mem_host_unregister, at);
+void CudaDevice::pin_read_only(std::span<const std::byte> memory) {
+  // The driver's parameter is for both kinds.
+  auto* const at = const_cast<std::byte*>(memory.data());
+  state_->call(state_->cuda.mem_host_register, memory.size(), at, memory.size(),
+               CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_READ_ONLY);
+}
+
+void CudaDevice::unpin(const std::byte* at) noexcept {
+  state_->quietly(state_->cuda.mem_host_unregister, const_cast<std::byte*>(at));
 }
 
 StreamHandle CudaDevice::create_stream() {

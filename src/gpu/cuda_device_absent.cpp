@@ -37,7 +37,8 @@ void CudaDevice::deallocate(std::byte*) noexcept {}
 std::byte* CudaDevice::allocate_pinned(std::size_t) { absent(); }
 void CudaDevice::deallocate_pinned(std::byte*) noexcept {}
 void CudaDevice::pin(std::span<std::byte>) { absent(); }
-void CudaDevice::unpin(std::byte*) noexcept {}
+void CudaDevice::pin_read_only(std::span<const std::byte>) { absent(); }
+void CudaDevice::unpin(const std::byte*) noexcept {}
 StreamHandle CudaDevice::create_stream() { absent(); }
 void CudaDevice::destroy_stream(StreamHandle) noexcept {}
 void CudaDevice::synchronize(StreamHandle) { absent(); }

@@ -237,7 +237,11 @@ void HostDevice::pin(std::span<std::byte> memory) {
   if (memory.empty()) refuse(*this, "pin", DeviceError::kInvalidValue, 0, "pin some bytes");
 }
 
-void HostDevice::unpin(std::byte* /*at*/) noexcept {}
+void HostDevice::pin_read_only(std::span<const std::byte> memory) {
+  if (memory.empty()) refuse(*this, "pin", DeviceError::kInvalidValue, 0, "pin some bytes");
+}
+
+void HostDevice::unpin(const std::byte* /*at*/) noexcept {}
 
 StreamHandle HostDevice::create_stream() {
   auto stream = std::make_unique<HostStream>();

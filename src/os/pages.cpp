@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 #include <string>
 
 #include "os/faults.hpp"
@@ -104,6 +105,15 @@ std::optional<PageStates> read_entries(int pagemap, PageRange range) {
     page += part.size();
   }
   return states;
+}
+
+Transferred copy_populated(std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
+  const PageRange pages = pages_of(const_cast<std::byte*>(from), bytes);
+  const int error =
+      populate(reinterpret_cast<std::byte*>(pages.begin), pages.end - pages.begin, Access::read);
+  if (error != 0) return {0, error};
+  std::memcpy(to, from, bytes);
+  return {bytes, 0};
 }
 
 }  // namespace
@@ -204,6 +214,20 @@ int touch_pages(std::byte* at, std::size_t bytes) noexcept {
     page += count * page_size();
   }
   return 0;
+}
+
+Transferred copy_readable(std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
+  for (std::size_t done = 0; done < bytes;) {
+    if (const int error = injected("process_vm_readv")) return {done, error};
+    const iovec into = {.iov_base = to + done, .iov_len = bytes - done};
+    const iovec source = {.iov_base = const_cast<std::byte*>(from + done), .iov_len = bytes - done};
+    const ssize_t got = ::process_vm_readv(::getpid(), &into, 1, &source, 1, 0);
+    if (got < 0 && (errno == EPERM || errno == ENOSYS)) return copy_populated(to, from, bytes);
+    if (got < 0) return {done, errno};
+    if (got == 0) return {done, EFAULT};
+    done += static_cast<std::size_t>(got);
+  }
+  return {bytes, 0};
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::os

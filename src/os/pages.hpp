@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "os/file.hpp"
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::os {
@@ -43,5 +44,11 @@ enum class NodePolicy : std::uint8_t { bind, interleave };
 /// Maps the pages of a range, as reading a byte of each would; but what would be SIGBUS is EFAULT.
 /// For kernels without MADV_POPULATE_READ. Gives errno.
 [[nodiscard]] int touch_pages(std::byte* at, std::size_t bytes) noexcept;
+
+/// Copies bytes that may be gone, as a mapped file's are when somebody made it shorter: what would
+/// be SIGBUS is EFAULT, behind as many bytes as could be read. Where the kernel refuses such copies
+/// (process_vm_readv), that holds only of what is gone when it begins.
+[[nodiscard]] Transferred copy_readable(std::byte* to, const std::byte* from,
+                                        std::size_t bytes) noexcept;
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::os

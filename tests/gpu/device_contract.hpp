@@ -358,12 +358,26 @@ TYPED_TEST_P(DeviceContract, PinsWhatIsThere) {
   device.unpin(bytes.data());
 }
 
+TYPED_TEST_P(DeviceContract, PinsWhatIsOnlyRead) {
+  Device& device = this->device();
+  const MappedPages pages(device, this->page());
+  const Bytes bytes = pattern(this->page());
+  try {
+    device.pin_read_only(bytes);
+  } catch (const DeviceError& error) {
+    GTEST_SKIP() << "this device cannot: " << error.what();
+  }
+  this->upload(pages.at(), bytes);
+  EXPECT_EQ(this->download(pages.at(), bytes.size()), bytes);
+  device.unpin(bytes.data());
+}
+
 REGISTER_TYPED_TEST_SUITE_P(DeviceContract, SaysWhatItIs, ReservesAddressesForNothing, CountsPages,
                             KeepsWhatIsInPages, GrowsARangeInPlace, RefusesPagesAboveItsMemory,
                             RefusesAllocationsAboveItsMemory, CountsAllocations,
                             AllocatesApartAndAligned, CopiesFromDeviceToDevice,
                             CopiesOneByteAmongOthers, FillsARangeAndNothingElse,
                             CopiesAndFillsNothing, CopiesPinnedMemory, CopiesFromHostToHost,
-                            PinsWhatIsThere);
+                            PinsWhatIsThere, PinsWhatIsOnlyRead);
 
 }  // namespace tapedeck::tests

@@ -67,7 +67,8 @@ class CudaDevice final : public Device {
   [[nodiscard]] std::byte* allocate_pinned(std::size_t bytes) override;
   void deallocate_pinned(std::byte* at) noexcept override;
   void pin(std::span<std::byte> memory) override;
-  void unpin(std::byte* at) noexcept override;
+  void pin_read_only(std::span<const std::byte> memory) override;
+  void unpin(const std::byte* at) noexcept override;
   [[nodiscard]] StreamHandle create_stream() override;
   void destroy_stream(StreamHandle stream) noexcept override;
   void synchronize(StreamHandle stream) override;

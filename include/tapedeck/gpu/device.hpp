@@ -109,8 +109,11 @@ class Device {
   virtual void deallocate_pinned(std::byte* at) noexcept = 0;
   /// Makes host memory that is there already such memory.
   virtual void pin(std::span<std::byte> memory) = 0;
+  /// The same of memory that the host itself may only read, as a mapped file is; the device must
+  /// only read it, too. Not every device can.
+  virtual void pin_read_only(std::span<const std::byte> memory) = 0;
   /// @pre `at` is the first byte of what was pinned.
-  virtual void unpin(std::byte* at) noexcept = 0;
+  virtual void unpin(const std::byte* at) noexcept = 0;
 
   [[nodiscard]] virtual StreamHandle create_stream() = 0;
   /// What is on it still runs.

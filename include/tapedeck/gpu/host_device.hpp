@@ -22,6 +22,8 @@ struct HostDeviceOptions {
 /// Its streams are asynchronous as a GPU's: each has a worker, and what is put on it runs later.
 /// The host may dereference its addresses, as far as they are mapped.
 ///
+/// A test may derive from it, to watch what is done with it or to disturb it.
+///
 /// Thread-safety: as `Device`.
 ///
 /// @code{.cpp}
@@ -34,7 +36,7 @@ struct HostDeviceOptions {
 /// assert(at[0] == std::byte{7} && device.memory().free == 63_MiB);
 /// device.deallocate(at);
 /// @endcode
-class HostDevice final : public Device {
+class HostDevice : public Device {
  public:
   /// @throws InvalidArgument for a granularity that is no power of two, or below the host's page.
   explicit HostDevice(const HostDeviceOptions& options = {});
@@ -53,7 +55,8 @@ class HostDevice final : public Device {
   [[nodiscard]] std::byte* allocate_pinned(std::size_t bytes) override;
   void deallocate_pinned(std::byte* at) noexcept override;
   void pin(std::span<std::byte> memory) override;
-  void unpin(std::byte* at) noexcept override;
+  void pin_read_only(std::span<const std::byte> memory) override;
+  void unpin(const std::byte* at) noexcept override;
   [[nodiscard]] StreamHandle create_stream() override;
   void destroy_stream(StreamHandle stream) noexcept override;
   void synchronize(StreamHandle stream) override;

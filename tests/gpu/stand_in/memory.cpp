@@ -305,10 +305,13 @@ CUresult CUDAAPI cuMemFreeHost(void* at) {
   return CUDA_SUCCESS;
 }
 
-CUresult CUDAAPI cuMemHostRegister_v2(void* at, std::size_t bytes, unsigned int /*flags*/) {
+CUresult CUDAAPI cuMemHostRegister_v2(void* at, std::size_t bytes, unsigned int flags) {
   const Call call(__func__);
   if (call.refused()) return call.result();
   if (at == nullptr || bytes == 0) return call.violation("no bytes");
+  if ((flags & ~(CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_READ_ONLY)) != 0) {
+    return call.violation("unknown flags");
+  }
   for (const auto& [begin, length] : state().registered) {
     if (overlaps(reinterpret_cast<Address>(at), bytes, reinterpret_cast<Address>(begin), length)) {
       return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
