@@ -3,35 +3,20 @@
 #pragma once
 
 #include "tapedeck/base/abi.hpp"                  // IWYU pragma: export
-#include "tapedeck/base/abi.hpp"                  // IWYU pragma: export
-#include "tapedeck/base/bytes.hpp"                // IWYU pragma: export
 #include "tapedeck/base/bytes.hpp"                // IWYU pragma: export
 #include "tapedeck/base/checked.hpp"              // IWYU pragma: export
-#include "tapedeck/base/checked.hpp"              // IWYU pragma: export
-#include "tapedeck/base/dtype.hpp"                // IWYU pragma: export
 #include "tapedeck/base/dtype.hpp"                // IWYU pragma: export
 #include "tapedeck/base/error.hpp"                // IWYU pragma: export
-#include "tapedeck/base/error.hpp"                // IWYU pragma: export
-#include "tapedeck/base/version.hpp"              // IWYU pragma: export
 #include "tapedeck/base/version.hpp"              // IWYU pragma: export
 #include "tapedeck/gpu/bus_bandwidth.hpp"         // IWYU pragma: export
 #include "tapedeck/gpu/decode_buffers.hpp"        // IWYU pragma: export
-#include "tapedeck/gpu/decode_buffers.hpp"        // IWYU pragma: export
-#include "tapedeck/gpu/device.hpp"                // IWYU pragma: export
 #include "tapedeck/gpu/device.hpp"                // IWYU pragma: export
 #include "tapedeck/gpu/device_block.hpp"          // IWYU pragma: export
-#include "tapedeck/gpu/device_block.hpp"          // IWYU pragma: export
-#include "tapedeck/gpu/device_error.hpp"          // IWYU pragma: export
 #include "tapedeck/gpu/device_error.hpp"          // IWYU pragma: export
 #include "tapedeck/gpu/device_span.hpp"           // IWYU pragma: export
-#include "tapedeck/gpu/device_span.hpp"           // IWYU pragma: export
-#include "tapedeck/gpu/device_stream.hpp"         // IWYU pragma: export
 #include "tapedeck/gpu/device_stream.hpp"         // IWYU pragma: export
 #include "tapedeck/gpu/device_tape.hpp"           // IWYU pragma: export
-#include "tapedeck/gpu/device_tape.hpp"           // IWYU pragma: export
 #include "tapedeck/gpu/frame_ring.hpp"            // IWYU pragma: export
-#include "tapedeck/gpu/frame_ring.hpp"            // IWYU pragma: export
-#include "tapedeck/gpu/host_device.hpp"           // IWYU pragma: export
 #include "tapedeck/gpu/host_device.hpp"           // IWYU pragma: export
 #include "tapedeck/gpu/layer_streamer.hpp"        // IWYU pragma: export
 #include "tapedeck/gpu/page_pool.hpp"             // IWYU pragma: export

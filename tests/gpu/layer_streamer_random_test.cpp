@@ -33,8 +33,8 @@ constexpr std::byte kSpoiled{0xDD};
 
 // Rarely long enough for another thread to run, and often a few steps.
 void dawdle(std::uint64_t random) {
-  if (random % 64 == 0) {
-    std::this_thread::sleep_for(std::chrono::microseconds(random / 64 % 50));
+  if (random % 256 == 0) {
+    std::this_thread::sleep_for(std::chrono::microseconds(random / 256 % 50));
   } else if (random % 4 == 0) {
     std::this_thread::yield();
   }

@@ -279,7 +279,7 @@ TEST(LayerStreamerPinning, NoMoreIsPinnedThanIsAllowed) {
   HostDevice device;
   const StreamedOnDevice on(device, made, {.pin_at_most = 8_KiB});
   EXPECT_TRUE(on.streamer.staged());
-  EXPECT_THAT(on.streamer.why_staged(), HasSubstr("8.0 KiB may be"));
+  EXPECT_THAT(on.streamer.why_staged(), HasSubstr("8 KiB may be"));
   EXPECT_THROW(StreamedOnDevice(device, made, {.source = StreamSource::pin, .pin_at_most = 8_KiB}),
                InvalidArgument);
 }
