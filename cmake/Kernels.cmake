@@ -27,13 +27,14 @@ list(APPEND TAPEDECK_KERNEL_CODE -gencode arch=compute_${newest},code=compute_${
 # tapedeck_add_kernels(TARGET FILE.cu)
 #
 # Puts the kernels of FILE.cu into TARGET, as `extern "C" const unsigned char FILE[]`, which a
-# `KernelModule` loads.
+# `KernelModule` loads. They may include the private headers that nvcc can compile.
 function(tapedeck_add_kernels target source)
   cmake_path(GET source STEM name)
   cmake_path(ABSOLUTE_PATH source NORMALIZE)
   set(image ${CMAKE_CURRENT_BINARY_DIR}/${name}.fatbin)
   add_custom_command(OUTPUT ${image}
     COMMAND ${TAPEDECK_NVCC} -fatbin -std=c++20 -lineinfo --Werror all-warnings
+      -I ${PROJECT_SOURCE_DIR}/src -I ${PROJECT_SOURCE_DIR}/include
       ${TAPEDECK_KERNEL_CODE} -MD -MF ${image}.d -o ${image} ${source}
     DEPENDS ${source}
     DEPFILE ${image}.d

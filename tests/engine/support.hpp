@@ -22,12 +22,12 @@
 #include "engine/sampler.hpp"
 #include "engine/talk.hpp"
 #include "engine/tokenizer.hpp"
+#include "model/shared_data.hpp"
 #include "os/temp_folder.hpp"
 
 namespace tapedeck::tests {
 
-inline const std::filesystem::path kStories =
-    std::filesystem::path(TAPEDECK_SHARED_DATA) / "stories260K";
+inline const std::filesystem::path kStories = shared_data("stories260K");
 
 /// The trained checkpoint and what the reference program makes of it.
 #define SKIP_WITHOUT_STORIES() \

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -17,8 +18,10 @@ namespace tapedeck::tests {
 /// A row of an index, by the names of its columns.
 using IndexRow = std::map<std::string, std::string>;
 
+/// Beside the checkout, or, on a machine that has another place for them, in $TAPEDECK_TEST_DATA.
 [[nodiscard]] inline std::filesystem::path shared_data(const std::string& name) {
-  return std::filesystem::path(TAPEDECK_SHARED_DATA) / name;
+  const char* const elsewhere = std::getenv("TAPEDECK_TEST_DATA");
+  return std::filesystem::path(elsewhere == nullptr ? TAPEDECK_SHARED_DATA : elsewhere) / name;
 }
 
 /// The records of a CSV text; quoted fields may hold commas, doubled quotes and line ends.

@@ -1,0 +1,86 @@
+/// @file
+/// The forward pass of a Llama model on a GPU, and how an engine uses a `DeviceLayout`.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "engine/device_model.hpp"
+#include "engine/llama_model.hpp"
+#include "engine/shape.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/device_layout.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::engine {
+
+struct CudaDecoderOptions {
+  /// Where all layers stay on the device, a step is captured as a graph, once, and replayed.
+  bool graph = true;
+};
+
+/// Decodes one talk of a device's layout: `Decoder` on a GPU, with the same lifecycle. It computes
+/// in the plan's decode buffers, in f32, on a stream of its own; the KV cache is the plan's regions
+/// "layers.N.k" and "layers.N.v" of the talk. Layers that do not stay on the device come through
+/// the slots of `weights`, each while the one before it is computed with.
+///
+/// A step is put on the stream as a whole, and waited for once: nothing is allocated, mapped or
+/// otherwise waited for, but where weights are staged (`LayerStreamer`). Its token and position are
+/// copied to where the kernels read them, so that a graph is launched as it was captured.
+///
+/// Of target `tapedeck_cuda_engine`. Built without nvcc, it says so.
+///
+/// Thread-safety: the thread that made it, on which it keeps the device's context current, and
+/// which is the layout's writer and the one that uses `weights`.
+///
+///     Plan plan = model.plan(positions);
+///     DeviceLayout layout(gpu, plan);
+///     DeviceTape place = DeviceTape::start(gpu, streaming.device.bytes());
+///     DeviceModel weights(model, gpu, streaming, place.take<std::byte>(streaming.device.bytes()));
+///     CudaDecoder decoder(model, weights, layout);
+///     layout.prepare(0, 1);
+///     std::span<float> logits = decoder.forward(kBos);
+///     TokenId next = sampler.choose(logits);
+///     layout.clear_pass();
+class CudaDecoder {
+ public:
+  /// Why this build cannot make one, and what to do: for people. Empty where it can; whether there
+  /// is a GPU, `CudaDevice::support` tells.
+  [[nodiscard]] static std::string missing();
+
+  /// All arguments must outlive the decoder. Buffers are those of the scratch frame that is open.
+  /// @pre talk < layout.talks(), and `weights` are the model's, on the layout's device.
+  /// @throws InvalidArgument where the layout's device is no GPU, or its plan has no K and V of
+  /// some layer, or too little room for a step of this model among its decode buffers; DeviceError;
+  /// DeviceUnavailable in a build without nvcc.
+  CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
+              std::size_t talk = 0, const CudaDecoderOptions& options = {});
+  ~CudaDecoder();
+  CudaDecoder(const CudaDecoder&) = delete;
+  CudaDecoder& operator=(const CudaDecoder&) = delete;
+
+  /// Runs the model over one token, at the next position of the talk. The logits of the token that
+  /// follows lie in pinned host memory; the next pass writes over them.
+  /// @pre token < shape().vocab
+  /// @throws TapeFull when the talk has no room prepared; DeviceError, and what
+  /// `DeviceModel::acquire` throws. The talk is then as it was.
+  [[nodiscard]] std::span<float> forward(TokenId token);
+
+  /// Tokens of this talk so far.
+  [[nodiscard]] std::size_t position() const noexcept { return layout_.tokens(talk_); }
+
+  [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
+  [[nodiscard]] DeviceLayout& layout() const noexcept { return layout_; }
+  [[nodiscard]] std::size_t talk() const noexcept { return talk_; }
+
+ private:
+  class Step;
+
+  const Shape& shape_;
+  DeviceLayout& layout_;
+  std::size_t talk_;
+  std::unique_ptr<Step> step_;
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::engine

@@ -1,0 +1,128 @@
+// The decoder on a GPU against the one on the CPU, and against the reference program.
+#include "engine/cuda_decoder.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <vector>
+
+#include "engine/gguf_model.hpp"
+#include "engine/gpu_host.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using engine::TokenId;
+
+std::vector<TokenId> ids_of_talk(GpuHost& host, const std::vector<TokenId>& prompt,
+                                 std::size_t positions) {
+  std::vector<TokenId> ids = {prompt[0]};
+  while (ids.size() <= positions && (ids.size() == 1 || ids.back() != engine::kBos)) {
+    std::vector<float> logits = next_logits(host.decoder, ids.back());
+    const bool forced = ids.size() < prompt.size();
+    ids.push_back(forced ? prompt[ids.size()] : engine::Sampler(0).choose(logits));
+  }
+  host.layout.clear_talk();
+  return ids;
+}
+
+// A GPU sums in another order, and fuses what it multiplies and adds.
+void expect_near(const std::vector<float>& found, std::span<const float> expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  float largest = 0;
+  for (const float value : expected) largest = std::max(largest, std::fabs(value));
+  ASSERT_GT(largest, 0);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    ASSERT_NEAR(found[i], expected[i], 1e-3F * largest) << "logit " << i;
+  }
+}
+
+// More tokens than attention has parts, so that some have several positions, and others fewer.
+constexpr std::size_t kTokens = 77;
+
+TokenId some_token(std::size_t position) { return static_cast<TokenId>(position * 37 % 300); }
+
+void expect_as_on_cpu(const std::filesystem::path& file, const GpuMode& mode) {
+  Host cpu(file, 1, 1, kTokens);
+  GpuHost gpu(file, mode, 1, kTokens);
+  for (std::size_t position = 0; position < kTokens; ++position) {
+    SCOPED_TRACE("position " + std::to_string(position));
+    EXPECT_EQ(gpu.decoder.position(), position);
+    const std::vector<float> logits = next_logits(gpu.decoder, some_token(position));
+    ASSERT_NO_FATAL_FAILURE(expect_near(logits, cpu.decoder.forward(some_token(position))));
+    cpu.layout.clear_pass();
+  }
+}
+
+class CudaDecoderTest : public ::testing::TestWithParam<GpuMode> {
+ protected:
+  TempFolder folder_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, CudaDecoderTest,
+                         ::testing::Values(kReplayed, kLaunched, kTwoSlots, kThreeSlots, kOneStays,
+                                           kStaged),
+                         [](const auto& param) { return param.param.name; });
+
+TEST_P(CudaDecoderTest, TokensAreThoseOfTheReference) {
+  SKIP_WITHOUT_STORIES();
+  GpuHost host(kStories / "stories260K.bin", GetParam());
+  const engine::Tokenizer tokenizer(kStories / "tok512.bin", 512);
+  for (int n = 1; n <= 3; ++n) {
+    EXPECT_EQ(ids_of_talk(host, tokenizer.encode(kStoriesPrompts[n - 1]), 256), expected_ids(n));
+  }
+}
+
+TEST_P(CudaDecoderTest, LogitsOfACheckpointAreThoseOfTheCpu) {
+  engine::Shape shape = kSmall;
+  shape.seq_len = kTokens;
+  shape.layers = 5;
+  expect_as_on_cpu(made(folder_, "made.bin", shape), GetParam());
+}
+
+TEST_P(CudaDecoderTest, LogitsOfEveryTypeAreThoseOfTheCpu) {
+  GgufFigures figures;
+  figures.layers = 4;
+  figures.value = 32;  // not as large as keys
+  figures.context = kTokens;
+  figures.tied = false;
+  const GgufModel model = made_gguf(figures);
+  for (const DType type : engine::kMatrixTypes) {
+    SCOPED_TRACE(to_string(type));
+    expect_as_on_cpu(folder_.write("made.gguf", model.quantised(type).bytes()), GetParam());
+  }
+}
+
+TEST_P(CudaDecoderTest, ATokenThatWasTakenBackLeavesNothing) {
+  GpuHost host(made(folder_, "made.bin", kSmall), GetParam());
+  static_cast<void>(next_logits(host.decoder, 5));
+  const std::vector<float> expected = next_logits(host.decoder, 7);
+  host.layout.rewind(0, 1);
+  static_cast<void>(next_logits(host.decoder, 299));
+  host.layout.rewind(0, 1);
+  EXPECT_EQ(next_logits(host.decoder, 7), expected);
+  host.layout.clear_talk();
+  static_cast<void>(next_logits(host.decoder, 5));
+  EXPECT_EQ(next_logits(host.decoder, 7), expected);
+}
+
+TEST_P(CudaDecoderTest, TalksShareWeightsAndNothingElse) {
+  GpuHost host(made(folder_, "made.bin", kSmall), GetParam(), 2);
+  engine::CudaDecoder second(host.model, host.weights, host.layout, 1, {.graph = GetParam().graph});
+  std::vector<std::vector<float>> alone;
+  for (TokenId token = 1; token < 8; ++token) alone.push_back(next_logits(host.decoder, token));
+  host.layout.clear_talk();
+  for (TokenId token = 1; token < 8; ++token) {
+    EXPECT_EQ(next_logits(host.decoder, token), alone[token - 1]);
+    static_cast<void>(next_logits(second, 300 - token));
+  }
+  host.layout.clear_talk(1);
+  for (TokenId token = 1; token < 8; ++token) {
+    EXPECT_EQ(next_logits(second, token), alone[token - 1]);
+  }
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

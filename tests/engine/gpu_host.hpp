@@ -1,0 +1,90 @@
+/// @file
+/// A model on a GPU, ready to decode: `Host` with a `CudaDecoder`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <ostream>
+#include <vector>
+
+#include "engine/cuda_decoder.hpp"
+#include "engine/device_model.hpp"
+#include "engine/support.hpp"
+#include "tapedeck/gpu/cuda_device.hpp"
+
+namespace tapedeck::tests {
+
+/// How a model is computed with on a GPU.
+struct GpuMode {
+  const char* name;
+  bool graph = true;
+  std::uint64_t slots = 2;
+  /// Beside the slots; nothing: all of them, and there are no slots.
+  std::optional<std::size_t> resident_layers{};
+  StreamSource source = StreamSource::automatic;
+
+  friend std::ostream& operator<<(std::ostream& out, const GpuMode& mode) {
+    return out << mode.name;
+  }
+};
+
+inline constexpr GpuMode kReplayed{.name = "Replayed"};
+inline constexpr GpuMode kLaunched{.name = "Launched", .graph = false};
+inline constexpr GpuMode kTwoSlots{.name = "TwoSlots", .resident_layers = 0};
+inline constexpr GpuMode kThreeSlots{.name = "ThreeSlots", .slots = 3, .resident_layers = 0};
+inline constexpr GpuMode kOneStays{.name = "OneStays", .resident_layers = 1};
+inline constexpr GpuMode kStaged{
+    .name = "Staged", .resident_layers = 0, .source = StreamSource::staged};
+
+[[nodiscard]] inline StreamingPlan streaming_of(const engine::LlamaModel& model,
+                                                const GpuMode& mode) {
+  const Model planned = engine::model_to_plan(model);
+  if (!mode.resident_layers) {
+    return plan_streaming(planned, {.device_bytes = std::numeric_limits<std::uint64_t>::max()});
+  }
+  StreamingPlan none = plan_streaming(planned, {.slots = mode.slots});
+  if (*mode.resident_layers == 0) return none;
+  // The layers of a Llama model are alike, and so is what they take.
+  const std::uint64_t more = *mode.resident_layers * none.slot_bytes();
+  return plan_streaming(planned, {.slots = mode.slots, .device_bytes = none.device.bytes() + more});
+}
+
+[[nodiscard]] inline const engine::LlamaModel& warmed(engine::LlamaModel& model) {
+  EXPECT_TRUE(model.weights().warm());
+  return model;
+}
+
+struct GpuHost {
+  explicit GpuHost(const std::filesystem::path& file, const GpuMode& mode = kReplayed,
+                   std::size_t talks = 1, std::size_t positions = 0)
+      : model(file, {.way = Way::read}),
+        layout(device, model.plan(positions, talks),
+               {.commit = Commit::with_talks, .growth_step = 16}),
+        streaming(streaming_of(model, mode)),
+        place(DeviceTape::start(device, streaming.device.bytes())),
+        weights(warmed(model), device, streaming, place.take<std::byte>(streaming.device.bytes()),
+                {.source = mode.source}),
+        decoder(model, weights, layout, 0, {.graph = mode.graph}) {}
+
+  CudaDevice device{};
+  engine::LlamaModel model;
+  DeviceLayout layout;
+  StreamingPlan streaming;
+  DeviceTape place;
+  engine::DeviceModel weights;
+  engine::CudaDecoder decoder;
+};
+
+/// One step, and all that goes around it.
+[[nodiscard]] inline std::vector<float> next_logits(engine::CudaDecoder& decoder,
+                                                    engine::TokenId token) {
+  decoder.layout().prepare(decoder.talk(), 1);
+  const std::span<float> logits = decoder.forward(token);
+  decoder.layout().clear_pass();
+  return {logits.begin(), logits.end()};
+}
+
+}  // namespace tapedeck::tests
