@@ -1,5 +1,6 @@
 #include "engine/cuda_decoder.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
 #include <optional>
@@ -9,7 +10,6 @@
 #include "base/on_failure.hpp"
 #include "engine/cuda_kernels.hpp"
 #include "gpu/cuda_launch.hpp"
-#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/gpu/decode_buffers.hpp"
 #include "tapedeck/gpu/device_stream.hpp"
@@ -118,8 +118,10 @@ class CudaDecoder::Step {
     const std::span<const float> turns = model.frequencies();
     const std::span<float> staged = pinned_.take<float>(turns.size());
     std::copy(turns.begin(), turns.end(), staged.begin());
+    OnFailure undo([&] { finish(); });  // before it goes, what the copy reads
     copy(frequencies_.data(), staged.data(), frequencies_.bytes());
     stream_.synchronize();
+    undo.completed();
   }
   ~Step() { finish(); }
   Step(const Step&) = delete;

@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/on_failure.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -46,6 +47,10 @@ LayerStreamer::Slots::Slots(Device& device, StreamingPlan plan, std::byte* place
 
 LayerStreamer::Slots::~Slots() {
   thread_ = {};
+  finish_copies();
+}
+
+void LayerStreamer::Slots::finish_copies() noexcept {
   try {
     copies_.synchronize();
   } catch (const Error&) {
@@ -54,6 +59,7 @@ LayerStreamer::Slots::~Slots() {
 }
 
 void LayerStreamer::Slots::bring_what_stays() {
+  OnFailure undo([this] { finish_copies(); });  // before the ring goes that they read
   std::vector<StreamedRun> runs;
   for (const StreamingPlan::Outer& outer : plan_.outer) {
     const std::span<const std::byte> bytes = tensors_[outer.tensor];
@@ -71,6 +77,7 @@ void LayerStreamer::Slots::bring_what_stays() {
                         copies_.handle());
   }
   copies_.synchronize();
+  undo.completed();
   source_.drop_idle_ring();
 }
 

@@ -75,6 +75,7 @@ class LayerStreamer::Slots {
     std::exception_ptr error{};       ///< What the thread met.
   };
 
+  void finish_copies() noexcept;
   void bring_what_stays();
   [[nodiscard]] Slot* slot_of(std::size_t layer) noexcept;
   [[nodiscard]] Slot* slot_to_take(bool also_awaited);

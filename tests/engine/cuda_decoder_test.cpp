@@ -110,7 +110,8 @@ TEST_P(CudaDecoderTest, ATokenThatWasTakenBackLeavesNothing) {
 
 TEST_P(CudaDecoderTest, TalksShareWeightsAndNothingElse) {
   GpuHost host(made(folder_, "made.bin", kSmall), GetParam(), 2);
-  engine::CudaDecoder second(host.model, host.weights, host.layout, 1, {.graph = GetParam().graph});
+  engine::CudaDecoder second(*host.model, host.weights, host.layout, 1,
+                             {.graph = GetParam().graph});
   std::vector<std::vector<float>> alone;
   for (TokenId token = 1; token < 8; ++token) alone.push_back(next_logits(host.decoder, token));
   host.layout.clear_talk();

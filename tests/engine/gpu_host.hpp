@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <ostream>
+#include <utility>
 #include <vector>
 
 #include "engine/cuda_decoder.hpp"
@@ -52,25 +54,30 @@ inline constexpr GpuMode kStaged{
   return plan_streaming(planned, {.slots = mode.slots, .device_bytes = none.device.bytes() + more});
 }
 
-[[nodiscard]] inline const engine::LlamaModel& warmed(engine::LlamaModel& model) {
-  EXPECT_TRUE(model.weights().warm());
+[[nodiscard]] inline std::shared_ptr<const engine::LlamaModel> warm_model(
+    const std::filesystem::path& file) {
+  auto model = std::make_shared<engine::LlamaModel>(file, WeightsOptions{.way = Way::read});
+  EXPECT_TRUE(model->weights().warm());
   return model;
 }
 
 struct GpuHost {
   explicit GpuHost(const std::filesystem::path& file, const GpuMode& mode = kReplayed,
                    std::size_t talks = 1, std::size_t positions = 0)
-      : model(file, {.way = Way::read}),
-        layout(device, model.plan(positions, talks),
+      : GpuHost(warm_model(file), mode, talks, positions) {}
+  explicit GpuHost(std::shared_ptr<const engine::LlamaModel> warm, const GpuMode& mode = kReplayed,
+                   std::size_t talks = 1, std::size_t positions = 0)
+      : model(std::move(warm)),
+        layout(device, model->plan(positions, talks),
                {.commit = Commit::with_talks, .growth_step = 16}),
-        streaming(streaming_of(model, mode)),
+        streaming(streaming_of(*model, mode)),
         place(DeviceTape::start(device, streaming.device.bytes())),
-        weights(warmed(model), device, streaming, place.take<std::byte>(streaming.device.bytes()),
+        weights(*model, device, streaming, place.take<std::byte>(streaming.device.bytes()),
                 {.source = mode.source}),
-        decoder(model, weights, layout, 0, {.graph = mode.graph}) {}
+        decoder(*model, weights, layout, 0, {.graph = mode.graph}) {}
 
   CudaDevice device{};
-  engine::LlamaModel model;
+  std::shared_ptr<const engine::LlamaModel> model;
   DeviceLayout layout;
   StreamingPlan streaming;
   DeviceTape place;

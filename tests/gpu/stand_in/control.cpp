@@ -87,6 +87,7 @@ Call::Call(const char* name, Needs needs) : name_(name), lock_(state().mutex), r
 
 CUresult Call::counted() const {
   ++state().calls;
+  ++state().calls_by_name[name_];
   Fault& fault = state().fault;
   if (fault.calls_left == 0) return CUDA_SUCCESS;
   if (fault.calls_left > 1) {
@@ -117,6 +118,9 @@ void reset(const Settings& settings) {
   end_streams(lock);
   all.streams.clear();
   all.events.clear();
+  all.modules.clear();
+  all.graphs.clear();
+  all.graph_execs.clear();
   all.mappings.clear();
   all.allocations.clear();
   all.reservations.clear();
@@ -127,6 +131,7 @@ void reset(const Settings& settings) {
   all.violations.clear();
   all.fault = {};
   all.started = false;
+  all.calls_by_name.clear();
   all.calls = all.transfers = all.pushed = 0;
   current_contexts().clear();
   all.settings = settings;
@@ -148,6 +153,11 @@ std::uint64_t calls() {
   return state().calls;
 }
 
+std::map<std::string, std::uint64_t> calls_by_name() {
+  const std::scoped_lock lock(state().mutex);
+  return state().calls_by_name;
+}
+
 std::uint64_t transfers() {
   const std::scoped_lock lock(state().mutex);
   return state().transfers;
@@ -167,6 +177,8 @@ Live live_now() {
   live.pinned = all.pinned.size();
   live.registered = all.registered.size();
   live.pushed = all.pushed;
+  live.modules = all.modules.size();
+  live.graphs = all.graphs.size() + all.graph_execs.size();
   std::set<const Memory*> pages;
   for (const auto& [handle, memory] : all.pages) pages.insert(memory.get());
   for (const auto& [at, mapping] : all.mappings) pages.insert(mapping.memory.get());
@@ -192,7 +204,8 @@ std::ostream& operator<<(std::ostream& out, const Live& live) {
              << " mappings, " << live.allocations << " allocations, " << live.pinned << " pinned, "
              << live.registered << " registered, " << live.streams << " streams, " << live.events
              << " events, " << live.retains << " retains, " << live.pushed << " pushed contexts, "
-             << live.bytes << " bytes";
+             << live.bytes << " bytes, " << live.modules << " modules, " << live.graphs
+             << " graphs";
 }
 
 }  // namespace tapedeck::tests::stand_in

@@ -5,13 +5,15 @@
 ///
 /// Device addresses hold nothing: the memory behind them lies elsewhere, so a host that
 /// dereferences one dies. Each stream is a thread, and copies of host memory are asynchronous
-/// whether it is pinned or not: they touch it when their turn comes.
+/// whether it is pinned or not: they touch it when their turn comes. Kernels may be launched and
+/// captured, and compute nothing.
 #pragma once
 
 #include <cuda.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -41,6 +43,8 @@ std::string stop_failing();
 
 /// Calls since the last reset.
 [[nodiscard]] std::uint64_t calls();
+/// The same for each entry point that was called.
+[[nodiscard]] std::map<std::string, std::uint64_t> calls_by_name();
 
 /// What broke CUDA's rules: "cuMemFree_v2: ...". Each once, in order.
 [[nodiscard]] std::vector<std::string> violations();
@@ -58,6 +62,8 @@ struct Live {
   std::size_t retains = 0;  ///< Of primary contexts.
   std::size_t pushed = 0;   ///< Contexts pushed and not popped, by all threads.
   std::size_t bytes = 0;    ///< Of device memory.
+  std::size_t modules = 0;
+  std::size_t graphs = 0;  ///< Instantiated or not.
   friend bool operator==(const Live&, const Live&) = default;
 };
 [[nodiscard]] Live live();

@@ -93,6 +93,7 @@ struct Stream {
   int device = 0;
   bool held = false;
   bool destroyed = false;
+  bool captured = false;
   std::deque<Task> tasks{};  ///< The first may be running.
   std::thread worker{};
 };
@@ -123,6 +124,7 @@ struct State {
   Settings settings{};
   bool started = false;
   std::uint64_t calls = 0;
+  std::map<std::string, std::uint64_t> calls_by_name{};
   std::uint64_t transfers = 0;
   std::size_t pushed = 0;
   Fault fault{};
@@ -140,6 +142,11 @@ struct State {
   // Those destroyed stay, so that their handles never come back.
   std::map<CUstream, std::unique_ptr<Stream>> streams{};
   std::map<CUevent, std::unique_ptr<Event>> events{};
+  std::set<CUmodule> modules{};
+  std::set<std::string> functions{};  ///< Of any module: a CUfunction is the address of one.
+  std::set<CUgraph> graphs{};
+  std::set<CUgraphExec> graph_execs{};
+  std::uintptr_t last_object = 0;  ///< Handle of a module or a graph.
 
   ~State();
 };
@@ -191,6 +198,10 @@ struct Resolved {
 
 /// Whether something that is on a stream and has not run touches the range.
 [[nodiscard]] bool in_use(Address at, std::size_t bytes);
+
+/// Null where there is none, it is another device's, or it is being captured, which launches of
+/// kernels may do alone: then it was reported.
+[[nodiscard]] Stream* stream_of(const Call& call, CUstream handle, bool may_be_captured = false);
 
 /// Lets every stream end, held ones too, and waits for it.
 void end_streams(std::unique_lock<std::mutex>& lock);

@@ -91,19 +91,6 @@ Stream* default_stream(int device) {
   return stream;
 }
 
-// Null where there is none, or it is another device's: then it was reported.
-Stream* stream_of(const Call& call, CUstream handle) {
-  if (handle == nullptr) return default_stream(call.device());
-  const auto found = state().streams.find(handle);
-  if (found == state().streams.end() || found->second->destroyed) {
-    call.violation("no such stream");
-    return nullptr;
-  }
-  if (found->second->device == call.device()) return found->second.get();
-  call.violation("a stream of another device");
-  return nullptr;
-}
-
 Event* event_of(const Call& call, CUevent handle) {
   const auto found = state().events.find(handle);
   if (found != state().events.end() && !found->second->destroyed) return found->second.get();
@@ -140,6 +127,25 @@ CUresult put_transfer(const Call& call, CUstream handle, const Task& task) {
 }
 
 }  // namespace
+
+Stream* stream_of(const Call& call, CUstream handle, bool may_be_captured) {
+  if (handle == nullptr) return default_stream(call.device());
+  const auto found = state().streams.find(handle);
+  if (found == state().streams.end() || found->second->destroyed) {
+    call.violation("no such stream");
+    return nullptr;
+  }
+  Stream& stream = *found->second;
+  if (stream.device != call.device()) {
+    call.violation("a stream of another device");
+    return nullptr;
+  }
+  if (stream.captured && !may_be_captured) {
+    call.violation("the stream is captured");
+    return nullptr;
+  }
+  return &stream;
+}
 
 void end_streams(std::unique_lock<std::mutex>& lock) {
   std::vector<std::thread> workers;

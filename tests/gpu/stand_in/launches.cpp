@@ -1,0 +1,159 @@
+// Kernels, which compute nothing, and graphs of them.
+#include "gpu/stand_in/state.hpp"
+
+namespace tapedeck::tests::stand_in {
+namespace {
+
+constexpr unsigned kMostThreads = 1024;
+
+template <class Handle>
+Handle add_to(std::set<Handle>& all) {
+  const auto handle = reinterpret_cast<Handle>(++state().last_object);
+  all.insert(handle);
+  return handle;
+}
+
+template <class Handle>
+CUresult take_from(const Call& call, std::set<Handle>& all, Handle handle) {
+  if (all.erase(handle) == 0) return call.violation("no such object", CUDA_ERROR_INVALID_HANDLE);
+  return CUDA_SUCCESS;
+}
+
+bool is_function(CUfunction function) {
+  for (const std::string& one : state().functions) {
+    if (reinterpret_cast<const void*>(&one) == function) return true;
+  }
+  return false;
+}
+
+// For programs that need a device.
+CUresult not_stood_in_for(const char* name) {
+  const Call call(name);
+  if (call.refused()) return call.result();
+  return CUDA_ERROR_NOT_SUPPORTED;
+}
+
+}  // namespace
+}  // namespace tapedeck::tests::stand_in
+
+using namespace tapedeck::tests::stand_in;
+
+CUresult CUDAAPI cuModuleLoadData(CUmodule* module, const void* image) {
+  const Call call(__func__);
+  if (call.refused()) return call.result();
+  if (image == nullptr) return call.violation("no image");
+  *module = add_to(state().modules);
+  return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuModuleUnload(CUmodule module) {
+  const Call call(__func__);
+  if (call.refused()) return call.result();
+  return take_from(call, state().modules, module);
+}
+
+// Nobody looks into the image.
+CUresult CUDAAPI cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
+  const Call call(__func__);
+  if (call.refused()) return call.result();
+  if (!state().modules.contains(module)) return call.violation("no such module");
+  const std::string& known = *state().functions.insert(name).first;
+  *function = reinterpret_cast<CUfunction>(const_cast<std::string*>(&known));
+  return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigned int grid_y,
+                                unsigned int grid_z, unsigned int block_x, unsigned int block_y,
+                                unsigned int block_z, unsigned int /*shared_bytes*/,
+                                CUstream handle, void** parameters, void** /*extra*/) {
+  const Call call(__func__);
+  if (call.refused()) return call.result();
+  if (stream_of(call, handle, true) == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (!is_function(function)) return call.violation("no such function");
+  if (parameters == nullptr) return call.violation("no parameters");
+  if (grid_x == 0 || grid_y != 1 || grid_z != 1) return call.violation("no row of blocks");
+  if (block_x == 0 || block_x > kMostThreads || block_y != 1 || block_z != 1) {
+    return call.violation("no row of threads");
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode mode) {
+  const Call call(__func__);
+  if (call.refused()) return call.result();
+  if (handle == nullptr) return call.violation("the default stream");
+  if (mode != CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) return call.violation("others are disturbed");
+  Stream* const stream = stream_of(call, handle);
+  if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  stream->captured = true;
+  return CUDA_SUCCESS;
+}
+
+// The capture ends even where this fails.
+CUresult CUDAAPI cuStreamEndCapture(CUstream handle, CUgraph* graph) {
+  const Call call(__func__);
+  Stream* const stream = stream_of(call, handle, true);
+  if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  const bool captured = std::exchange(stream->captured, false);
+  if (call.refused()) return call.result();
+  if (!captured) return call.violation("the stream is not captured");
+  *graph = add_to(state().graphs);
+  return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph,
+                                             unsigned long long flags) {
+  const Call call(__func__);
+  if (call.refused()) return call.result();
+  if (flags != 0) return call.violation("flags");
+  if (!state().graphs.contains(graph)) return call.violation("no such graph");
+  *exec = add_to(state().graph_execs);
+  return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuGraphLaunch(CUgraphExec exec, CUstream handle) {
+  const Call call(__func__);
+  if (call.refused()) return call.result();
+  if (stream_of(call, handle) == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (!state().graph_execs.contains(exec)) return call.violation("no such graph");
+  return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuGraphExecDestroy(CUgraphExec exec) {
+  const Call call(__func__);
+  if (call.refused()) return call.result();
+  return take_from(call, state().graph_execs, exec);
+}
+
+CUresult CUDAAPI cuGraphDestroy(CUgraph graph) {
+  const Call call(__func__);
+  if (call.refused()) return call.result();
+  return take_from(call, state().graphs, graph);
+}
+
+CUresult CUDAAPI cuLaunchHostFunc(CUstream /*stream*/, CUhostFn /*function*/, void* /*data*/) {
+  return not_stood_in_for(__func__);
+}
+CUresult CUDAAPI cuMemAllocAsync(CUdeviceptr* /*at*/, std::size_t /*bytes*/, CUstream /*stream*/) {
+  return not_stood_in_for(__func__);
+}
+CUresult CUDAAPI cuMemFreeAsync(CUdeviceptr /*at*/, CUstream /*stream*/) {
+  return not_stood_in_for(__func__);
+}
+CUresult CUDAAPI cuDeviceGetDefaultMemPool(CUmemoryPool* /*pool*/, CUdevice /*device*/) {
+  return not_stood_in_for(__func__);
+}
+CUresult CUDAAPI cuMemPoolSetAttribute(CUmemoryPool /*pool*/, CUmemPool_attribute /*attribute*/,
+                                       void* /*value*/) {
+  return not_stood_in_for(__func__);
+}
+CUresult CUDAAPI cuMemPoolTrimTo(CUmemoryPool /*pool*/, std::size_t /*bytes*/) {
+  return not_stood_in_for(__func__);
+}
+
+// cuda.h has another version of it under this name.
+#undef cuEventElapsedTime
+extern "C" CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end);
+CUresult CUDAAPI cuEventElapsedTime(float* /*milliseconds*/, CUevent /*begin*/, CUevent /*end*/) {
+  return not_stood_in_for(__func__);
+}
