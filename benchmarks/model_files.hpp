@@ -33,6 +33,8 @@ class Folder {
   Folder(const Folder&) = delete;
   Folder& operator=(const Folder&) = delete;
 
+  [[nodiscard]] const fs::path& path() const noexcept { return root_; }
+
   fs::path write(const std::string& name, std::string_view content) const {
     const fs::path path = root_ / name;
     fs::create_directories(path.parent_path());
@@ -112,10 +114,10 @@ class GgufHeader {
     return *this;
   }
   GgufHeader& matrix(std::string_view name, std::uint64_t rows, std::uint64_t columns) {
-    text(name).number(std::uint32_t{2}).number(columns).number(rows).number(std::uint32_t{0});
-    number(data_);
-    data_ += rows * columns * 4;
-    return *this;
+    return matrix(name, rows, columns, 0, 4);
+  }
+  GgufHeader& half_matrix(std::string_view name, std::uint64_t rows, std::uint64_t columns) {
+    return matrix(name, rows, columns, 1, 2);
   }
   GgufHeader& strings(std::string_view name, std::size_t count) {
     text(name).number(std::uint32_t{9}).number(std::uint32_t{8}).number(std::uint64_t{count});
@@ -130,6 +132,13 @@ class GgufHeader {
   [[nodiscard]] std::uint64_t data_bytes() const { return data_; }
 
  private:
+  GgufHeader& matrix(std::string_view name, std::uint64_t rows, std::uint64_t columns,
+                     std::uint32_t type, std::uint64_t element_bytes) {
+    text(name).number(std::uint32_t{2}).number(columns).number(rows).number(type).number(data_);
+    data_ += rows * columns * element_bytes;
+    return *this;
+  }
+
   std::string bytes_ = "GGUF";
   std::uint64_t data_ = 0;
 };
