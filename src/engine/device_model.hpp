@@ -50,6 +50,7 @@ class DeviceModel {
 
   void find_outer(std::byte* base);
   void find_layers();
+  void begin_next(std::size_t layer);
 
   const LlamaModel& model_;
   LayerStreamer streamer_;
