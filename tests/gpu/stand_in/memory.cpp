@@ -309,7 +309,8 @@ CUresult CUDAAPI cuMemHostRegister_v2(void* at, std::size_t bytes, unsigned int 
   const Call call(__func__);
   if (call.refused()) return call.result();
   if (at == nullptr || bytes == 0) return call.violation("no bytes");
-  if ((flags & ~(CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_READ_ONLY)) != 0) {
+  constexpr unsigned kKnown = CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_READ_ONLY;
+  if ((flags & ~kKnown) != 0) {
     return call.violation("unknown flags");
   }
   for (const auto& [begin, length] : state().registered) {
