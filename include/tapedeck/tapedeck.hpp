@@ -49,4 +49,5 @@
 #include "tapedeck/plan/quantization.hpp"         // IWYU pragma: export
 #include "tapedeck/plan/region.hpp"               // IWYU pragma: export
 #include "tapedeck/plan/streaming_config.hpp"     // IWYU pragma: export
+#include "tapedeck/plan/streaming_plan.hpp"       // IWYU pragma: export
 #include "tapedeck/plan/tensor_parallel.hpp"      // IWYU pragma: export

@@ -16,6 +16,12 @@ void put(std::uint64_t& end, std::uint64_t bytes, std::uint64_t alignment) {
   end = round_up(end, alignment) + bytes;
 }
 
+/// Puts bytes of a region into a layer.
+void put(LayerBytes& out, std::size_t layer, std::uint64_t bytes, const Region& region) {
+  put(out.layers[layer], bytes, region.alignment);
+  if (of_experts(region.name)) out.experts[layer] += bytes;
+}
+
 bool contains(std::string_view text, std::string_view word) {
   return text.find(word) != std::string_view::npos;
 }
@@ -49,7 +55,7 @@ bool share_out(LayerBytes& out, const Region& region, const ModelShape& shape) {
   if (owners == 0) return false;
   const std::uint64_t share = region.bytes / owners + (region.bytes % owners == 0 ? 0U : 1U);
   for (std::size_t i = 0; i < shape.layers.size(); ++i) {
-    if (owns(shape.layers[i])) put(out.layers[i], share, region.alignment);
+    if (owns(shape.layers[i])) put(out, i, share, region);
   }
   return true;
 }
@@ -80,13 +86,24 @@ std::optional<std::size_t> layer_of(std::string_view region) noexcept {
   return std::nullopt;
 }
 
+bool of_experts(std::string_view region) noexcept {
+  while (!region.empty()) {
+    const std::string_view part = region.substr(0, region.find('.'));
+    if (part == "experts" || part.ends_with("_exps")) return true;
+    region.remove_prefix(std::min(part.size() + 1, region.size()));
+  }
+  return false;
+}
+
 LayerBytes bytes_by_layer(const TapePlan& plan, const ModelShape& shape) {
-  LayerBytes out = {.layers = std::vector<std::uint64_t>(shape.layers.size())};
+  LayerBytes out = {.layers = std::vector<std::uint64_t>(shape.layers.size()),
+                    .experts = std::vector<std::uint64_t>(shape.layers.size())};
   for (const Region& region : plan.regions()) {
     const auto layer = layer_of(region.name);
     if (layer) {
       out.layers.resize(std::max(out.layers.size(), *layer + 1));
-      put(out.layers[*layer], region.bytes, region.alignment);
+      out.experts.resize(out.layers.size());
+      put(out, *layer, region.bytes, region);
     } else if (!share_out(out, region, shape)) {
       put(out.rest, region.bytes, region.alignment);
     }

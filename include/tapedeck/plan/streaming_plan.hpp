@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string_view>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
@@ -38,9 +37,9 @@ struct StreamedPart {
 };
 
 struct StreamedLayer {
-  std::vector<StreamedPart> parts{};  ///< By offset; none overlaps another.
-  std::uint64_t bytes = 0;            ///< The extent, with padding.
-  std::uint64_t experts = 0;          ///< 0: a dense layer.
+  std::vector<StreamedPart> parts{};  ///< By offset; none overlaps another, and none is empty.
+  std::uint64_t bytes = 0;            ///< The extent, in whole 256 bytes.
+  std::uint64_t experts = 0;          ///< That its parts are told apart by; 0: a dense layer.
   /// Where it stays, an index into the regions of `StreamingPlan::device`; nothing: it takes turns.
   std::optional<std::uint32_t> resident{};
 };
@@ -77,11 +76,13 @@ struct StreamingPlan {
 
 /// Plans the weights of a model for layer streaming. Parts of a layer lie on the device as they lie
 /// in their file where that leaves each at a multiple of 16 bytes, so that they can be copied as
-/// one. Layers are told by the numbers in the names of their tensors; a llama2.c checkpoint has all
-/// layers in one tensor. O(tensors log tensors).
+/// one: a run, with gaps of 4 KiB at most, which begins at a multiple of 256. Layers are told by
+/// the numbers in the names of their tensors; a llama2.c checkpoint has all layers in one tensor.
+/// Of what the shape calls experts, each is a part of its own, also of tensors that hold all of
+/// them. Tensors of no bytes are left out. O(parts log parts).
 /// @throws InvalidArgument for a model without tensors or without layers, 0 slots, staging buffers
-/// of 0 bytes, or `device_bytes` that do not hold the tensors of no layer and the slots: the
-/// message states both.
+/// of 0 bytes, more than 65,536 of either, more experts than any model has, or `device_bytes` that
+/// do not hold the tensors of no layer and the slots: the message states both.
 /// @code{.cpp}
 /// // compile only
 /// using namespace tapedeck;

@@ -1,0 +1,54 @@
+/// @file
+/// `StreamingSizes`: what layer streaming takes on a device, by how many layers stay there.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "plan/checked_sizes.hpp"
+#include "plan/layer_bytes.hpp"
+#include "plan/streaming_layers.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/model/model.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::plan {
+
+/// Bytes.
+struct StreamingSizes {
+  struct Layer {
+    std::uint64_t bytes = 0;  ///< On the device, with padding.
+    std::uint64_t token = 0;  ///< What a token's step copies.
+  };
+  std::vector<Layer> layers;
+  std::uint64_t outer = 0;  ///< Tensors of no layer, with padding.
+};
+
+/// From a model's own tensors. @throws InvalidArgument where it does not fit in 64 bits.
+[[nodiscard]] StreamingSizes streaming_sizes(const Model& model, const StreamingLayers& layers);
+/// From a plan of its weights, where there are no tensors or they are to be of another type.
+[[nodiscard]] StreamingSizes streaming_sizes(const ModelShape& shape, const LayerBytes& weights);
+
+/// Streaming with some layers that stay.
+struct StreamingStep {
+  CheckedSize device = 0;         ///< Weights on the device: tensors of no layer, layers that stay,
+                                  ///< and slots.
+  std::uint64_t token_bytes = 0;  ///< What a token's step copies.
+
+  /// Tokens a second that the bus carries at most; infinite where nothing is copied.
+  [[nodiscard]] double ceiling(double bus_bytes_per_second) const noexcept;
+};
+
+/// With none, the first one, the first two, … and all layers staying. Of all there are no slots.
+[[nodiscard]] std::vector<StreamingStep> streaming_steps(const StreamingSizes& sizes,
+                                                         std::uint64_t slots);
+
+/// How many layers can stay in so many bytes; nothing where there is no room for any step.
+[[nodiscard]] std::optional<std::size_t> most_resident(std::span<const StreamingStep> steps,
+                                                       std::uint64_t device_bytes);
+/// How many stay where the device has to hold least. @pre there are steps.
+[[nodiscard]] std::size_t least_device(std::span<const StreamingStep> steps);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::plan

@@ -1,0 +1,307 @@
+#include "tapedeck/plan/streaming_plan.hpp"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "plan/made_tensors.hpp"
+#include "plan/streaming_oracle.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+constexpr std::uint32_t kNoExpert = StreamedPart::kNoExpert;
+
+/// Two layers of 1000 and 2000 bytes, an embedding of 300 and a norm of 10.
+Model small() {
+  return Made(2)
+      .tensor("token_embd.weight", 0, {300})
+      .tensor("blk.0.w", 320, {1000})
+      .tensor("blk.1.w", 1344, {2000})
+      .tensor("output_norm.weight", 3360, {10})
+      .model();
+}
+
+constexpr std::uint64_t kOuter = 512 + 256;
+constexpr std::uint64_t kLayers = 1024 + 2048;
+
+std::vector<std::uint64_t> offsets_of(const StreamedLayer& layer) {
+  std::vector<std::uint64_t> offsets;
+  for (const StreamedPart& part : layer.parts) offsets.push_back(part.offset);
+  return offsets;
+}
+
+TEST(StreamingPlan, IsOuterTensorsAndSlots) {
+  const Model model = small();
+  const StreamingPlan plan = plan_streaming(model);
+  expect_sound(model, plan, {});
+  ASSERT_EQ(plan.layers.size(), 2U);
+  EXPECT_EQ(plan.outer.size(), 2U);
+  EXPECT_EQ(plan.resident_layers(), 0U);
+  EXPECT_EQ(plan.slots, 2U);
+  EXPECT_EQ(plan.slot_bytes(), 2048U);
+  EXPECT_EQ(plan.first_slot, 2U);
+  EXPECT_EQ(plan.token_bytes, 3000U);
+  EXPECT_EQ(plan.one_slot_bytes, kOuter + 2048);
+  EXPECT_EQ(plan.device.bytes(), kOuter + 4096);
+  EXPECT_EQ(plan.device.find("token_embd.weight")->shape, (std::vector<std::uint64_t>{300}));
+  EXPECT_EQ(plan.staging.payload(), 32_MiB);
+}
+
+TEST(StreamingPlan, AsManyLayersStayAsFit) {
+  const Model model = small();
+  const auto resident = [&](std::uint64_t bytes) {
+    const StreamingOptions options = {.slots = 1, .device_bytes = bytes};
+    const StreamingPlan plan = plan_streaming(model, options);
+    expect_sound(model, plan, options);
+    EXPECT_LE(plan.device.bytes(), bytes);
+    return plan.resident_layers();
+  };
+  EXPECT_EQ(resident(kOuter + 2048), 0U);
+  EXPECT_EQ(resident(kOuter + kLayers - 1), 0U);
+  // One layer and a slot of the other are all there is: then that stays as well.
+  EXPECT_EQ(resident(kOuter + kLayers), 2U);
+  EXPECT_THAT(refusal_of(model, {.slots = 1, .device_bytes = kOuter + 2047}),
+              AllOf(HasSubstr(std::to_string(kOuter + 2048)),
+                    HasSubstr("device_bytes are " + std::to_string(kOuter + 2047))));
+}
+
+TEST(StreamingPlan, WhereEverythingStaysThereAreNoSlots) {
+  const Model model = small();
+  const StreamingPlan plan = plan_streaming(model, {.device_bytes = kMost});
+  expect_sound(model, plan, {.device_bytes = kMost});
+  EXPECT_EQ(plan.slots, 0U);
+  EXPECT_EQ(plan.slot_bytes(), 0U);
+  EXPECT_EQ(plan.token_bytes, 0U);
+  EXPECT_EQ(plan.device.bytes(), kOuter + kLayers);
+  EXPECT_EQ(plan.device.find("slot.0"), nullptr);
+  EXPECT_TRUE(std::isinf(streaming_ceiling(plan, 1.0)));
+}
+
+// A large first layer that stays makes the slots small: streaming with it takes less than without.
+TEST(StreamingPlan, SlotsAreOfTheLayersThatTakeTurns) {
+  const Model model = Made(4)
+                          .tensor("blk.0.w", 0, {10'240})
+                          .tensor("blk.1.w", 10'240, {256})
+                          .tensor("blk.2.w", 10'496, {256})
+                          .tensor("blk.3.w", 10'752, {256})
+                          .model();
+  EXPECT_EQ(plan_streaming(model).device.bytes(), 2 * 10'240U);
+  const StreamingPlan plan = plan_streaming(model, {.device_bytes = 10'240 + 2 * 256});
+  expect_sound(model, plan, {});
+  EXPECT_EQ(plan.resident_layers(), 1U);
+  EXPECT_EQ(plan.slot_bytes(), 256U);
+  EXPECT_EQ(plan.token_bytes, 3 * 256U);
+  EXPECT_THAT(refusal_of(model, {.device_bytes = 10'240 + 2 * 256 - 1}),
+              HasSubstr("2 slots and the layers that stay"));
+}
+
+TEST(StreamingPlan, NeighboursInAFileKeepTheirDistance) {
+  const Model model = Made(1)
+                          .tensor("blk.0.e", 20'000, {7})  // 16 bytes too far from the one before
+                          .tensor("blk.0.a", 32, {100})
+                          .tensor("blk.0.b", 144, {100})
+                          .tensor("blk.0.c", 240 + 4096, {1})  // 4092 bytes after its neighbour
+                          .tensor("blk.0.d", 4384, {11'504})   // 16 bytes on, and 4 KiB of gap
+                          .file()
+                          .tensor("blk.0.f", 20'016, {16})  // of another file
+                          .tensor("blk.0.g", 20'040, {8})   // no multiple of 16 on
+                          .model();
+  const StreamingPlan plan = plan_streaming(model);
+  expect_sound(model, plan, {});
+  const std::uint64_t second = 15'872;
+  EXPECT_THAT(offsets_of(plan.layers[0]),
+              ElementsAre(0, 112, 4304, 4352, second, second + 256, second + 512));
+}
+
+TEST(StreamingPlan, AGapOfFourKibibytesIsTheWidest) {
+  const auto offset = [](std::uint64_t gap) {
+    const Model model = Made(1).tensor("blk.0.a", 0, {16}).tensor("blk.0.b", 16 + gap, {1}).model();
+    return plan_streaming(model).layers[0].parts[1].offset;
+  };
+  EXPECT_EQ(offset(4096), 4112U);
+  EXPECT_EQ(offset(4112), 256U);
+}
+
+TEST(StreamingPlan, TensorsThatLieOverEachOtherAreApart) {
+  const Model model = Made(1).tensor("blk.0.a", 0, {160}).tensor("blk.0.b", 16, {160}).model();
+  EXPECT_THAT(offsets_of(plan_streaming(model).layers[0]), ElementsAre(0, 256));
+}
+
+TEST(StreamingPlan, TensorsOfNoBytesAreLeftOut) {
+  const Model model = Made(1)
+                          .tensor("blk.0.a", 0, {0, 5})
+                          .tensor("blk.0.b", 0, {16})
+                          .tensor("output.weight", 16, {0})
+                          .model();
+  const StreamingPlan plan = plan_streaming(model);
+  expect_sound(model, plan, {});
+  EXPECT_EQ(plan.layers[0].parts.size(), 1U);
+  EXPECT_THAT(plan.outer, IsEmpty());
+}
+
+TEST(StreamingPlan, StackedExpertsAreCut) {
+  const Model model = Made(2, 4, 1)
+                          .tensor("blk.0.ffn_gate_inp.weight", 0, {4, 16})
+                          .tensor("blk.0.ffn_up_exps.weight", 64, {4, 8, 32})
+                          .tensor("blk.0.ffn_up_shexp.weight", 1088, {4, 8, 32})
+                          .tensor("blk.0.ffn_norm_exps.weight", 2112, {4})    // of one dimension
+                          .tensor("blk.1.ffn_up_exps.weight", 2144, {3, 32})  // of another count
+                          .model();
+  const StreamingPlan plan = plan_streaming(model);
+  expect_sound(model, plan, {});
+  const std::vector<StreamedPart>& parts = plan.layers[0].parts;
+  ASSERT_EQ(parts.size(), 1U + 4 + 1 + 1);
+  for (std::uint32_t expert = 0; expert < 4; ++expert) {
+    EXPECT_EQ(parts[1 + expert].expert, expert);
+    EXPECT_EQ(parts[1 + expert].from, expert * 256);
+    EXPECT_EQ(parts[1 + expert].bytes, 256U);
+  }
+  for (const std::size_t shared : {0U, 5U, 6U}) EXPECT_EQ(parts[shared].expert, kNoExpert);
+  EXPECT_EQ(plan.layers[0].experts, 4U);
+  EXPECT_EQ(plan.layers[1].experts, 0U);
+  EXPECT_EQ(plan.token_bytes, 64 + 256 + 1024 + 4 + 96U);
+}
+
+TEST(StreamingPlan, ExpertsAreToldByNumber) {
+  const Model model = Made(1, 4, 3)
+                          .tensor("model.layers.0.mlp.experts.2.up_proj.weight", 0, {100})
+                          .tensor("model.layers.0.mlp.experts.0.up_proj.weight", 112, {100})
+                          .tensor("model.layers.0.mlp.experts.4.up_proj.weight", 224, {7})
+                          .tensor("model.layers.0.mlp.shared_experts.up_proj.weight", 240, {30})
+                          .tensor("model.layers.0.mlp.experts.x.up_proj.weight", 272, {3})
+                          .tensor("model.layers.0.mlp.gate.weight", 288, {4, 5})
+                          .model();
+  const StreamingPlan plan = plan_streaming(model);
+  expect_sound(model, plan, {});
+  std::vector<std::uint32_t> experts;
+  for (const StreamedPart& part : plan.layers[0].parts) experts.push_back(part.expert);
+  EXPECT_THAT(experts, ElementsAre(2, 0, kNoExpert, kNoExpert, kNoExpert, kNoExpert));
+  // Two experts are there of the three that a token uses.
+  EXPECT_EQ(plan.token_bytes, 200 + 7 + 30 + 3 + 20U);
+}
+
+TEST(StreamingPlan, ExpertsThatTheShapeDoesNotKnowAreNone) {
+  const auto experts_of = [](std::uint64_t experts, std::uint64_t used, std::size_t layers = 1) {
+    const StreamingPlan plan = plan_streaming(
+        Made(layers, experts, used).tensor("blk.0.ffn_up_exps.weight", 0, {4, 16}).model());
+    return std::pair(plan.layers[0].experts, plan.token_bytes);
+  };
+  EXPECT_EQ(experts_of(0, 0), std::pair(0UL, 64UL));
+  EXPECT_EQ(experts_of(4, 1, 0), std::pair(0UL, 64UL));  // a layer that the shape has not
+  EXPECT_EQ(experts_of(4, 0), std::pair(4UL, 64UL));     // nothing says how many are used: all
+  EXPECT_EQ(experts_of(4, 2), std::pair(4UL, 32UL));
+  EXPECT_EQ(experts_of(kMost, 2), std::pair(0UL, 64UL));
+}
+
+// Its number would be another one in 32 bits.
+TEST(StreamingPlan, AnExpertBeyond32BitsIsNone) {
+  const Model model =
+      Made(1, kMost, 2).tensor("model.layers.0.mlp.experts.4294967296.w", 0, {64}).model();
+  const StreamingPlan plan = plan_streaming(model);
+  EXPECT_EQ(plan.layers[0].parts[0].expert, kNoExpert);
+  EXPECT_EQ(plan.token_bytes, 64U);
+}
+
+TEST(StreamingPlan, StagingBuffersBeginOnPages) {
+  const StreamingOptions options = {.staging_buffer = 5000, .staging_buffers = 3};
+  const StreamingPlan plan = plan_streaming(small(), options);
+  expect_sound(small(), plan, options);
+  EXPECT_EQ(plan.staging.bytes(), 2 * 8192 + 5056U);
+}
+
+// A header of a few bytes must not be able to ask for any number of parts.
+TEST(StreamingPlan, MoreExpertsThanAnyModelHasAreRefused) {
+  constexpr std::uint64_t kExperts = std::uint64_t{1} << 20;
+  const auto with = [](std::uint64_t experts, std::uint64_t tensors) {
+    Made made(1, experts, 2);
+    for (std::uint64_t i = 0; i < tensors; ++i) {
+      made.tensor("blk.0.up" + std::to_string(i) + "_exps.weight", i * experts * 16, {experts, 16});
+    }
+    return refusal_of(made.model(), {});
+  };
+  EXPECT_EQ(with(kExperts, 1), "no refusal");
+  EXPECT_THAT(with(kExperts + 1, 1), HasSubstr("more experts than any has"));
+  EXPECT_THAT(with(kExperts / 2, 3), HasSubstr("more experts than any has"));
+}
+
+TEST(StreamingPlan, Llama2cTensorsAreCutIntoLayers) {
+  // As many rows of the vocabulary and of angles as layers: only names tell which is which.
+  const Model model = Made(2)
+                          .tensor("token_embedding_table", 28, {2, 8})
+                          .tensor("rms_att_weight", 44, {2, 8})
+                          .tensor("wq", 60, {2, 8, 8})
+                          .tensor("rms_final_weight", 188, {8})
+                          .tensor("freq_cis_real", 196, {2, 8})
+                          .tensor("freq_cis_imag", 212, {2, 8})
+                          .tensor("wcls", 228, {2, 8})
+                          .model(ModelFormat::llama2c);
+  const StreamingPlan plan = plan_streaming(model);
+  expect_sound(model, plan, {});
+  ASSERT_EQ(plan.layers.size(), 2U);
+  EXPECT_EQ(plan.outer.size(), 5U);
+  for (std::uint64_t i = 0; i < 2; ++i) {
+    ASSERT_EQ(plan.layers[i].parts.size(), 2U);
+    EXPECT_EQ(plan.layers[i].parts[0].from, i * 8);
+    EXPECT_EQ(plan.layers[i].parts[1].from, i * 64);
+  }
+  EXPECT_EQ(plan.token_bytes, 2 * (8 + 64U));
+}
+
+TEST(StreamingPlan, Llama2cOfOneLayer) {
+  const Model model = Made(1)
+                          .tensor("rms_att_weight", 0, {8})
+                          .tensor("wq", 8, {1, 8, 8})
+                          .tensor("rms_final_weight", 72, {8})
+                          .model(ModelFormat::llama2c);
+  const StreamingPlan plan = plan_streaming(model);
+  expect_sound(model, plan, {});
+  EXPECT_EQ(plan.layers[0].parts.size(), 2U);
+  EXPECT_EQ(plan.outer.size(), 1U);
+}
+
+TEST(StreamingPlan, RefusesWhatMakesNoSense) {
+  const Model model = small();
+  EXPECT_THAT(refusal_of(model, {.slots = 0}), HasSubstr("0 slots"));
+  EXPECT_THAT(refusal_of(model, {.slots = 65'537}), HasSubstr("65537 slots"));
+  EXPECT_THAT(refusal_of(model, {.staging_buffer = 0}), HasSubstr("staging buffers of 0 bytes"));
+  EXPECT_THAT(refusal_of(model, {.staging_buffers = 65'537}), HasSubstr("65537 staging"));
+  EXPECT_THAT(refusal_of(model, {.staging_buffer = kMost}), HasSubstr("64 bits"));
+  EXPECT_EQ(plan_streaming(model, {.staging_buffers = 0}).staging.bytes(), 0U);
+  EXPECT_THAT(refusal_of({}, {}), HasSubstr("no tensors"));
+  EXPECT_THAT(refusal_of(Made().tensor("output.weight", 0, {10}).model(), {}),
+              HasSubstr("no tensor of the model belongs to a layer"));
+}
+
+TEST(StreamingPlan, WhatDoesNotFitIn64BitsIsRefused) {
+  const std::uint64_t half = kMost / 2;
+  const Model slots = Made(1).tensor("blk.0.w", 0, {half}).model();
+  EXPECT_THAT(refusal_of(slots, {.slots = 3}), HasSubstr("64 bits"));
+  const Model padded = Made(1).tensor("blk.0.w", 0, {kMost - 100}).model();
+  EXPECT_THAT(refusal_of(padded, {}), HasSubstr("64 bits"));
+  const Model layer = Made(1).tensor("blk.0.v", 0, {half}).tensor("blk.0.w", half, {half}).model();
+  EXPECT_THAT(refusal_of(layer, {}), HasSubstr("64 bits"));
+  const Model outer = Made(1).tensor("blk.0.w", 0, {1}).tensor("w", 1, {kMost - 100}).model();
+  EXPECT_THAT(refusal_of(outer, {}), HasSubstr("64 bits"));
+}
+
+TEST(StreamingPlan, TheCeilingIsTheBusOverTheBytes) {
+  StreamingPlan plan;
+  plan.token_bytes = 500;
+  EXPECT_DOUBLE_EQ(streaming_ceiling(plan, 25'000.0), 50.0);
+  EXPECT_DOUBLE_EQ(streaming_ceiling(plan, 0.0), 0.0);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
