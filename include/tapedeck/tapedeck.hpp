@@ -8,6 +8,7 @@
 #include "tapedeck/base/dtype.hpp"                // IWYU pragma: export
 #include "tapedeck/base/error.hpp"                // IWYU pragma: export
 #include "tapedeck/base/version.hpp"              // IWYU pragma: export
+#include "tapedeck/gpu/bus_bandwidth.hpp"         // IWYU pragma: export
 #include "tapedeck/gpu/decode_buffers.hpp"        // IWYU pragma: export
 #include "tapedeck/gpu/device.hpp"                // IWYU pragma: export
 #include "tapedeck/gpu/device_block.hpp"          // IWYU pragma: export
