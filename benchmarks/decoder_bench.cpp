@@ -130,9 +130,9 @@ template <class Each>
 void talk(Decoder& decoder, Each each) {
   for (std::size_t position = 0; position < kTokens; ++position) {
     each(position, decoder.forward(token_at(position)));
-    decoder.layout().clear_pass();
+    decoder.clear_pass();
   }
-  decoder.layout().clear_talk();
+  decoder.clear_talk();
 }
 
 template <class Each>

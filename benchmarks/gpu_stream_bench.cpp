@@ -179,10 +179,10 @@ constexpr StreamingOptions kWhole{.device_bytes = std::numeric_limits<std::uint6
 
 /// The first tokens load kernels, capture, and fill the slots.
 void warm_up(CudaDecoder& decoder) {
-  decoder.layout().prepare(decoder.talk(), 1);
+  decoder.prepare(1);
   for (int i = 0; i < 2; ++i) {
     static_cast<void>(decoder.forward(1));
-    decoder.layout().rewind(decoder.talk(), 1);
+    decoder.rewind(1);
   }
 }
 
@@ -228,9 +228,9 @@ struct LargeModel {
 // An item is a token, until its logits are on the host.
 void decode(benchmark::State& state, CudaDecoder& decoder) {
   for (auto _ : state) {
-    decoder.layout().prepare(decoder.talk(), 1);
+    decoder.prepare(1);
     benchmark::DoNotOptimize(decoder.forward(1)[0]);
-    decoder.layout().rewind(decoder.talk(), 1);
+    decoder.rewind(1);
   }
   state.SetItemsProcessed(state.iterations());
 }

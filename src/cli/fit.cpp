@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -13,6 +16,7 @@
 #include "cli/plan_arguments.hpp"
 #include "cli/plan_text.hpp"
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/gpu/bus_bandwidth.hpp"
 #include "tapedeck/gpu/cuda_device.hpp"
 #include "tapedeck/gpu/device_error.hpp"
 #include "tapedeck/model/model.hpp"
@@ -26,13 +30,42 @@ struct Arguments : PlanArguments {
   std::optional<std::uint64_t> gpu_memory;
   std::optional<unsigned> gpu;
   std::optional<std::uint64_t> host_memory;
+  std::optional<std::uint64_t> bus;
+  std::optional<double> least_tokens_per_second;
 };
+
+// A real number that a rate can be.
+CLI::Validator positive_number() {
+  return {[](const std::string& text) -> std::string {
+            double number = 0;
+            const char* const end = text.data() + text.size();
+            const auto [rest, error] = std::from_chars(text.data(), end, number);
+            const bool good = error == std::errc{} && rest == end && std::isfinite(number);
+            return good && number > 0 ? "" : "no positive number: " + text;
+          },
+          ""};
+}
 
 std::string side_text(const char* name, const FitSide& side) {
   if (side.needed == 0) return {};
   return fmt::format("    {}: {} of {}, {} {}\n", name, to_iec(side.needed), to_iec(side.available),
                      to_iec(side.fits() ? side.margin() : side.shortfall()),
                      side.fits() ? "left" : "missing");
+}
+
+std::string streaming_text(const FitChoice& choice) {
+  if (choice.token_bytes == 0) {
+    return choice.resident_layers == 0 ? "" : "    all layers stay, and nothing is copied\n";
+  }
+  std::string text = fmt::format("    {} layers stay; a token copies {}", choice.resident_layers,
+                                 to_iec(choice.token_bytes));
+  if (choice.ceiling_tokens_per_second != 0) {
+    text += fmt::format(": {:.4g} tokens a second at most", choice.ceiling_tokens_per_second);
+  }
+  if (choice.too_slow()) {
+    text += fmt::format(", and {:.4g} are asked", choice.least_tokens_per_second);
+  }
+  return text + '\n';
 }
 
 std::string choice_text(std::size_t rank, const FitChoice& choice) {
@@ -43,6 +76,7 @@ std::string choice_text(std::size_t rank, const FitChoice& choice) {
                         choice.device_layers);
   }
   text += side_text("device", choice.device) + side_text("host", choice.host);
+  text += streaming_text(choice);
   text +=
       fmt::format("    up to {} tokens of context, {} of a prompt at a time, {} of a decode step\n",
                   choice.largest_context, choice.largest_micro_batch, choice.largest_decode_batch);
@@ -58,21 +92,40 @@ nlohmann::ordered_json side_json(const FitSide& side) {
   return {{"needed", side.needed}, {"available", side.available}};
 }
 
+// A rate, or null where there is none.
+nlohmann::ordered_json rate_json(double rate) {
+  return rate == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(rate);
+}
+
 nlohmann::ordered_json choice_json(const FitChoice& choice) {
-  nlohmann::ordered_json json = {{"mode", description(choice.mode)},
-                                 {"fits", choice.fits()},
-                                 {"margin", choice.margin()},
-                                 {"shortfall", choice.shortfall()},
-                                 {"device", side_json(choice.device)},
-                                 {"host", side_json(choice.host)},
-                                 {"device_layers", choice.device_layers},
-                                 {"reference_decoder", choice.reference_decoder},
-                                 {"largest_context", choice.largest_context},
-                                 {"largest_micro_batch", choice.largest_micro_batch},
-                                 {"largest_decode_batch", choice.largest_decode_batch}};
+  nlohmann::ordered_json json = {
+      {"mode", description(choice.mode)},
+      {"fits", choice.fits()},
+      {"margin", choice.margin()},
+      {"shortfall", choice.shortfall()},
+      {"device", side_json(choice.device)},
+      {"host", side_json(choice.host)},
+      {"device_layers", choice.device_layers},
+      {"resident_layers", choice.resident_layers},
+      {"token_bytes", choice.token_bytes},
+      {"ceiling_tokens_per_second", rate_json(choice.ceiling_tokens_per_second)},
+      {"too_slow", choice.too_slow()},
+      {"reference_decoder", choice.reference_decoder},
+      {"largest_context", choice.largest_context},
+      {"largest_micro_batch", choice.largest_micro_batch},
+      {"largest_decode_batch", choice.largest_decode_batch}};
   if (choice.kv_type) json["kv_type"] = to_string(*choice.kv_type);
   if (choice.weights_type) json["weights_type"] = to_string(*choice.weights_type);
   return json;
+}
+
+std::string device_text(const DeviceBudget& device) {
+  std::string text = fmt::format("device    {} free, {}", to_iec(device.free), device.name);
+  if (device.bus_bytes_per_second != 0) {
+    text += fmt::format(", copies {} a second",
+                        to_iec(static_cast<std::uint64_t>(device.bus_bytes_per_second)));
+  }
+  return text + '\n';
 }
 
 void print(const Arguments& arguments, const Model& model, const HostBudget& host,
@@ -84,33 +137,69 @@ void print(const Arguments& arguments, const Model& model, const HostBudget& hos
         {"schema", kPlanSchema},
         {"model", model_json(model)},
         {"host", {{"available", host.available}, {"limit", host.limit}}}};
-    if (device) json["device"] = {{"name", device->name}, {"free", device->free}};
+    if (device) {
+      json["device"] = {{"name", device->name},
+                        {"free", device->free},
+                        {"bus_bytes_per_second", rate_json(device->bus_bytes_per_second)}};
+    }
+    if (arguments.least_tokens_per_second) {
+      json["least_tokens_per_second"] = *arguments.least_tokens_per_second;
+    }
     json["choices"] = std::move(list);
     Output().write(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
     return;
   }
   std::string text = model_text(model) + fmt::format("host      {} left, bound by {}\n",
                                                      to_iec(host.available), host.limit);
-  if (device) text += fmt::format("device    {} free, {}\n", to_iec(device->free), device->name);
+  if (device) text += device_text(*device);
   text += '\n';
   for (std::size_t i = 0; i < choices.size(); ++i) text += choice_text(i + 1, choices[i]);
   Output().write(text);
 }
 
+// As told, or else measured; 0 where the device has no room to.
+double bus_of(const Arguments& arguments, Device& device) {
+  if (arguments.bus) return static_cast<double>(*arguments.bus);
+  try {
+    return bus_bandwidth(device);
+  } catch (const DeviceError& error) {
+    if (!error.out_of_memory()) throw;
+    return 0;
+  }
+}
+
 // As told, or else the GPU that was named, or else the first one, if there is any that can be used.
 std::optional<DeviceBudget> device_of(const Arguments& arguments) {
   if (arguments.gpu_memory) {
-    return DeviceBudget{
-        .free = *arguments.gpu_memory, .total = *arguments.gpu_memory, .name = "--gpu-memory"};
+    return DeviceBudget{.free = *arguments.gpu_memory,
+                        .total = *arguments.gpu_memory,
+                        .name = "--gpu-memory",
+                        .bus_bytes_per_second = static_cast<double>(arguments.bus.value_or(0))};
   }
   if (!arguments.gpu && CudaDevice::support().devices == 0) return std::nullopt;
   try {
-    const CudaDevice gpu(arguments.gpu.value_or(0));
+    CudaDevice gpu(arguments.gpu.value_or(0));
     const DeviceMemory memory = gpu.memory();
-    return DeviceBudget{.free = memory.free, .total = memory.total, .name = gpu.label()};
+    return DeviceBudget{.free = memory.free,
+                        .total = memory.total,
+                        .name = gpu.label(),
+                        .bus_bytes_per_second = bus_of(arguments, gpu)};
   } catch (const DeviceUnavailable&) {
     if (arguments.gpu) throw;
     return std::nullopt;
+  }
+}
+
+// What is asked of a bus must not be dropped where there is none.
+void check(const Arguments& arguments, const std::optional<DeviceBudget>& device) {
+  if (!arguments.bus && !arguments.least_tokens_per_second) return;
+  if (!device) {
+    throw InvalidArgument("--bus and --tokens-per-second are of a device, and there is none",
+                          "give --gpu-memory");
+  }
+  if (device->bus_bytes_per_second == 0) {
+    throw InvalidArgument("how many tokens a second the bus carries is not known",
+                          "give --bus, the bytes that it copies a second");
   }
 }
 
@@ -120,8 +209,11 @@ int fit(const Arguments& arguments) {
                                                              .limit = "--host-memory"}
                                                 : host_budget();
   const std::optional<DeviceBudget> device = device_of(arguments);
+  check(arguments, device);
+  const FitOptions least = {arguments.least_tokens_per_second.value_or(0)};
   try {
-    print(arguments, model, host, device, tapedeck::fit(model, arguments.options, host, device));
+    print(arguments, model, host, device,
+          tapedeck::fit(model, arguments.options, host, device, least));
     return 0;
   } catch (const NothingFits& nothing) {
     print(arguments, model, host, device, nothing.choices());
@@ -144,6 +236,13 @@ Command add_fit(CLI::App& program) {
       ->excludes("--gpu-memory");
   as_size(command->add_option("--host-memory", arguments->host_memory,
                               "Free memory of the host [what this one has]"));
+  as_size(command->add_option("--bus", arguments->bus,
+                              "Bytes a second copied to the device [what the GPU is measured to]"));
+  command
+      ->add_option("--tokens-per-second", arguments->least_tokens_per_second,
+                   "What layer streaming must be able to reach, or it does not fit")
+      ->check(positive_number())
+      ->option_text("RATE");
   return {command, [arguments] { return fit(*arguments); }};
 }
 

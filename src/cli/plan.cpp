@@ -1,13 +1,18 @@
 #include "tapedeck/plan/plan.hpp"
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "cli/commands.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_arguments.hpp"
 #include "cli/plan_text.hpp"
+#include "cli/streaming_text.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/model/model.hpp"
+#include "tapedeck/plan/streaming_plan.hpp"
 #include "tapedeck/plan/tensor_parallel.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::cli {
@@ -16,28 +21,66 @@ namespace {
 struct Arguments : PlanArguments {
   bool regions = false;
   std::uint64_t ranks = 1;
+  bool streaming = false;
+  std::uint64_t slots = 2;
+  std::optional<std::uint64_t> gpu_memory;
 };
 
-std::string as_json(const Arguments& a, const Model& model, const Plan& plan) {
+// The weights may take what the rest of the plan leaves.
+std::optional<StreamingPlan> streaming_of(const Arguments& a, const Model& model,
+                                          const Plan& plan) {
+  if (!a.streaming) return std::nullopt;
+  StreamingOptions options = {.slots = a.slots, .device_bytes = a.gpu_memory};
+  if (options.device_bytes) {
+    const Breakdown b = plan.breakdown();
+    const std::uint64_t beside = b.total - b.weights;
+    if (beside > *a.gpu_memory) {
+      throw InvalidArgument("history, scratch and overhead take " + to_iec(beside) + " of " +
+                                to_iec(*a.gpu_memory) + " on the device",
+                            "reduce the context, or give it more memory");
+    }
+    *options.device_bytes -= beside;
+  }
+  return plan_streaming(model, options);
+}
+
+std::string as_json(const Arguments& a, const Model& model, const Plan& plan,
+                    const std::optional<StreamingPlan>& streaming) {
   nlohmann::ordered_json json = plan_json(model, plan);
   if (a.ranks != 1) json["tensor_parallel"] = ranks_json(plan_ranks(model, a.options, a.ranks));
-  if (a.regions) json["regions"] = regions_json(plan);
+  if (streaming) json["streaming"] = streaming_json(model, plan, *streaming);
+  if (a.regions) {
+    json["regions"] = regions_json(plan);
+    if (streaming) {
+      json["regions"]["device"] = tape_regions_json(streaming->device);
+      json["regions"]["staging"] = tape_regions_json(streaming->staging);
+    }
+  }
   // File names and tensor names need not be text.
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-std::string as_text(const Arguments& a, const Model& model, const Plan& plan) {
+std::string as_text(const Arguments& a, const Model& model, const Plan& plan,
+                    const std::optional<StreamingPlan>& streaming) {
   std::string text = model_text(model) + plan_text(plan, a.options);
   if (a.ranks != 1) text += ranks_text(plan_ranks(model, a.options, a.ranks));
-  if (a.regions) text += regions_text(plan);
+  if (streaming) text += streaming_text(model, plan, *streaming);
+  if (a.regions) {
+    text += regions_text(plan);
+    if (streaming) {
+      text += tape_regions_text("device", streaming->device) +
+              tape_regions_text("staging", streaming->staging);
+    }
+  }
   return text;
 }
 
 int plan(const Arguments& arguments) {
   const Model model = read_model(arguments.model);
   const Plan plan = make_plan(model, arguments.options);
-  Output().write(arguments.json ? as_json(arguments, model, plan)
-                                : as_text(arguments, model, plan));
+  const std::optional<StreamingPlan> streaming = streaming_of(arguments, model, plan);
+  Output().write(arguments.json ? as_json(arguments, model, plan, streaming)
+                                : as_text(arguments, model, plan, streaming));
   return 0;
 }
 
@@ -52,6 +95,19 @@ Command add_plan(CLI::App& program) {
   command->add_option("--tp", arguments->ranks, "Ranks that compute every layer together")
       ->check(whole_number())
       ->capture_default_str();
+  command
+      ->add_flag("--streaming", arguments->streaming,
+                 "The weights on a device whose layers take turns in slots")
+      ->excludes("--tp")
+      ->excludes("--weights-type");
+  command->add_option("--slots", arguments->slots, "Layers that take turns at a time")
+      ->check(whole_number())
+      ->capture_default_str()
+      ->needs("--streaming");
+  as_size(command
+              ->add_option("--gpu-memory", arguments->gpu_memory,
+                           "Of the device: as many layers stay as fit [none stays]")
+              ->needs("--streaming"));
   return {command, [arguments] { return plan(*arguments); }};
 }
 

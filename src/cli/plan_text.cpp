@@ -54,37 +54,6 @@ std::string count_text(std::uint64_t count) {
   return std::to_string(count);
 }
 
-std::string line(std::string_view name, std::uint64_t bytes, const std::string& note = {}) {
-  return fmt::format("{:<14}{:>11}{}{}\n", name, to_iec(bytes), note.empty() ? "" : "   ", note);
-}
-
-std::string tape_regions(std::string_view tape, const TapePlan& plan) {
-  std::string text;
-  for (const Region& region : plan.regions()) {
-    text += fmt::format("{:<8} {:>14} {:>14}  {:<8} {:<10} [{}]  {}\n", tape, region.offset,
-                        region.bytes, to_string(region.dtype), to_string(region.role),
-                        fmt::join(region.shape, ", "), printable(region.name));
-  }
-  return text;
-}
-
-Json tape_regions_json(const TapePlan& plan) {
-  Json regions = Json::array();
-  for (const Region& region : plan.regions()) {
-    Json one = {{"name", region.name},           {"role", to_string(region.role)},
-                {"offset", region.offset},       {"bytes", region.bytes},
-                {"alignment", region.alignment}, {"type", to_string(region.dtype)},
-                {"shape", region.shape}};
-    if (region.live != Live{}) one["live"] = {region.live.begin, region.live.end};
-    if (region.growth.bytes_per_token != 0) {
-      one["growth"] = {{"bytes_per_token", region.growth.bytes_per_token},
-                       {"capacity", region.growth.capacity}};
-    }
-    regions.push_back(std::move(one));
-  }
-  return regions;
-}
-
 }  // namespace
 
 std::string layer_kinds(const ModelShape& shape) {
@@ -112,6 +81,10 @@ std::uint64_t parameters_of(const Model& model) {
   return model.shape.parameter_count().value_or(0);
 }
 
+std::string size_line(std::string_view name, std::uint64_t bytes, const std::string& note) {
+  return fmt::format("{:<14}{:>11}{}{}\n", name, to_iec(bytes), note.empty() ? "" : "   ", note);
+}
+
 std::string model_text(const Model& model) {
   const ModelShape& shape = model.shape;
   const std::string name = shape.name.empty() ? model.path.filename().string() : shape.name;
@@ -133,26 +106,36 @@ std::string plan_text(const Plan& plan, const PlanOptions& options) {
                                  to_string(plan.profile), plan.exact ? "exact" : "not exact",
                                  plan.talks, plan.talks == 1 ? "" : "s", plan.context,
                                  to_string(options.key_type), to_string(options.value_type));
-  text += line("weights", b.weights, fmt::format("{} regions", plan.weights.regions().size()));
-  text += line("history", b.history);
-  text += line("  kv", b.kv);
-  text += line("  window", b.window);
-  text += line("  recurrent", b.recurrent);
-  text += line("scratch", b.scratch);
-  text += line("  decode", b.decode);
-  text += line("  prefill", b.prefill,
-               plan.peak_stage.empty() ? "" : "peak at the stage: " + plan.peak_stage);
-  text += line("overhead", b.overhead);
-  text += line("total", b.total);
+  text += size_line("weights", b.weights, fmt::format("{} regions", plan.weights.regions().size()));
+  text += size_line("history", b.history);
+  text += size_line("  kv", b.kv);
+  text += size_line("  window", b.window);
+  text += size_line("  recurrent", b.recurrent);
+  text += size_line("scratch", b.scratch);
+  text += size_line("  decode", b.decode);
+  text += size_line("  prefill", b.prefill,
+                    plan.peak_stage.empty() ? "" : "peak at the stage: " + plan.peak_stage);
+  text += size_line("overhead", b.overhead);
+  text += size_line("total", b.total);
   for (const std::string& warning : plan.warnings) text += "warning: " + printable(warning) + "\n";
+  return text;
+}
+
+std::string tape_regions_text(std::string_view tape, const TapePlan& plan) {
+  std::string text;
+  for (const Region& region : plan.regions()) {
+    text += fmt::format("{:<8} {:>14} {:>14}  {:<8} {:<10} [{}]  {}\n", tape, region.offset,
+                        region.bytes, to_string(region.dtype), to_string(region.role),
+                        fmt::join(region.shape, ", "), printable(region.name));
+  }
   return text;
 }
 
 std::string regions_text(const Plan& plan) {
   return fmt::format("\n{:<8} {:>14} {:>14}  {:<8} {:<10} shape, name\n", "tape", "offset", "bytes",
                      "type", "role") +
-         tape_regions("weights", plan.weights) + tape_regions("scratch", plan.scratch) +
-         tape_regions("history", plan.history);
+         tape_regions_text("weights", plan.weights) + tape_regions_text("scratch", plan.scratch) +
+         tape_regions_text("history", plan.history);
 }
 
 std::string ranks_text(const RankPlan& plan) {
@@ -202,6 +185,23 @@ Json plan_json(const Model& model, const Plan& plan) {
             {"peak_stage", plan.peak_stage}}},
           {"overhead", {{"bytes", b.overhead}}},
           {"total", {{"bytes", b.total}}}};
+}
+
+Json tape_regions_json(const TapePlan& plan) {
+  Json regions = Json::array();
+  for (const Region& region : plan.regions()) {
+    Json one = {{"name", region.name},           {"role", to_string(region.role)},
+                {"offset", region.offset},       {"bytes", region.bytes},
+                {"alignment", region.alignment}, {"type", to_string(region.dtype)},
+                {"shape", region.shape}};
+    if (region.live != Live{}) one["live"] = {region.live.begin, region.live.end};
+    if (region.growth.bytes_per_token != 0) {
+      one["growth"] = {{"bytes_per_token", region.growth.bytes_per_token},
+                       {"capacity", region.growth.capacity}};
+    }
+    regions.push_back(std::move(one));
+  }
+  return regions;
 }
 
 Json regions_json(const Plan& plan) {

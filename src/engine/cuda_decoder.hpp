@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include "engine/device_model.hpp"
 #include "engine/llama_model.hpp"
 #include "engine/shape.hpp"
+#include "engine/talk_decoder.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/device_layout.hpp"
 
@@ -39,11 +41,11 @@ struct CudaDecoderOptions {
 ///     DeviceTape place = DeviceTape::start(gpu, streaming.device.bytes());
 ///     DeviceModel weights(model, gpu, streaming, place.take<std::byte>(streaming.device.bytes()));
 ///     CudaDecoder decoder(model, weights, layout);
-///     layout.prepare(0, 1);
+///     decoder.prepare(1);
 ///     std::span<float> logits = decoder.forward(kBos);
 ///     TokenId next = sampler.choose(logits);
-///     layout.clear_pass();
-class CudaDecoder {
+///     decoder.clear_pass();
+class CudaDecoder final : public TalkDecoder {
  public:
   /// Why this build cannot make one, and what to do: for people. Empty where it can; whether there
   /// is a GPU, `CudaDevice::support` tells.
@@ -56,23 +58,21 @@ class CudaDecoder {
   /// DeviceUnavailable in a build without nvcc.
   CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
               std::size_t talk = 0, const CudaDecoderOptions& options = {});
-  ~CudaDecoder();
+  ~CudaDecoder() override;
   CudaDecoder(const CudaDecoder&) = delete;
   CudaDecoder& operator=(const CudaDecoder&) = delete;
 
-  /// Runs the model over one token, at the next position of the talk. The logits of the token that
-  /// follows lie in pinned host memory; the next pass writes over them.
-  /// @pre token < shape().vocab
-  /// @throws TapeFull when the talk has no room prepared; DeviceError, and what
-  /// `DeviceModel::acquire` throws. The talk is then as it was.
-  [[nodiscard]] std::span<float> forward(TokenId token);
+  /// The logits lie in pinned host memory; the next pass writes over them.
+  /// @throws DeviceError too.
+  [[nodiscard]] std::span<float> forward(TokenId token) override;
 
-  /// Tokens of this talk so far.
-  [[nodiscard]] std::size_t position() const noexcept { return layout_.tokens(talk_); }
-
-  [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
-  [[nodiscard]] DeviceLayout& layout() const noexcept { return layout_; }
-  [[nodiscard]] std::size_t talk() const noexcept { return talk_; }
+  [[nodiscard]] std::size_t position() const noexcept override { return layout_.tokens(talk_); }
+  [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
+  void prepare(std::uint64_t tokens) override { layout_.prepare(talk_, tokens); }
+  void clear_pass() override { layout_.clear_pass(); }
+  void clear_talk() override { layout_.clear_talk(talk_); }
+  /// Takes back the last tokens.
+  void rewind(std::uint64_t tokens) noexcept { layout_.rewind(talk_, tokens); }
 
  private:
   class Step;

@@ -10,26 +10,32 @@
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 
-struct Decoder::Pass {
+template <class Side>
+struct BasicDecoder<Side>::Pass {
   TokenTakes takes;
   std::size_t position;
 
   [[nodiscard]] std::size_t positions() const noexcept { return position + 1; }
 };
 
-Decoder::Decoder(const LlamaModel& model, Layout& layout, ThreadPool& pool, std::size_t talk)
+template <class Side>
+BasicDecoder<Side>::BasicDecoder(const LlamaModel& model, Layout& layout, ThreadPool& pool,
+                                 std::size_t talk, LayerFeed* feed)
     : shape_(model.shape()),
-      weights_(model.arrays()),
+      own_feed_(model),
+      feed_(feed != nullptr ? *feed : own_feed_),
       frequencies_(model.frequencies()),
       layout_(layout),
+      places_(Side::of(layout)),
       pool_(pool),
       talk_(talk) {
   find_buffers();
   find_caches();
 }
 
-void Decoder::find_buffers() {
-  const HostDecodeBuffers<float> planned(layout_.scratch().data(), layout_.plan().scratch);
+template <class Side>
+void BasicDecoder<Side>::find_buffers() {
+  const HostDecodeBuffers<float> planned(places_.scratch().data(), places_.plan().scratch);
   // A plan may be for a wider batch.
   const auto first = [](std::span<float> buffer, std::size_t elements, const char* name) {
     if (buffer.size() >= elements) return buffer.first(elements);
@@ -49,12 +55,13 @@ void Decoder::find_buffers() {
               .logits = first(planned.logits, s.vocab, "logits")};
 }
 
-void Decoder::find_caches() {
+template <class Side>
+void BasicDecoder<Side>::find_caches() {
   caches_.reserve(shape_.layers);
   const auto rows = [&](const std::string& name) {
-    const Region* region = layout_.plan().history.find(name);
+    const Region* region = places_.plan().history.find(name);
     if (region == nullptr) throw InvalidArgument("the layout's plan has no region " + name);
-    return layout_.history_at<float>(*region, talk_);
+    return on_host(places_.template history_at<float>(*region, talk_));
   };
   for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
     const std::string prefix = "layers." + std::to_string(layer);
@@ -62,36 +69,41 @@ void Decoder::find_caches() {
   }
 }
 
-std::size_t Decoder::position() const noexcept { return layout_.tokens(talk_); }
+template <class Side>
+std::size_t BasicDecoder<Side>::position() const noexcept {
+  return places_.tokens(talk_);
+}
 
-std::span<float> Decoder::forward(TokenId token) {
+template <class Side>
+std::span<float> BasicDecoder<Side>::forward(TokenId token) {
   assert(token < shape_.vocab);
   const std::size_t position = this->position();
-  const Pass pass{.takes = take_token(layout_.scratch(), shape_, position + 1),
+  const Pass pass{.takes = take_token(places_.scratch(), shape_, position + 1),
                   .position = position};
-  static_cast<void>(layout_.advance(talk_));
-  OnFailure undo([&] { layout_.rewind(talk_, 1); });
+  static_cast<void>(places_.advance(talk_));
+  OnFailure undo([&] { places_.rewind(talk_, 1); });
 
   const Buffers& b = buffers_;
   wait_for(0);
-  copy_row(b.hidden, weights_.token_embedding, token);
+  copy_row(b.hidden, feed_.outer().token_embedding, token);
   rotation_at(pass.takes.rotation, frequencies_, position);
   for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
     wait_for(1 + layer);
     run_layer(layer, pass);
   }
   wait_for(1 + shape_.layers);
-  rmsnorm(b.final_normed, b.hidden, weights_.final_norm, shape_.norm_epsilon);
-  matmul(pool_, b.logits, b.final_normed, weights_.classifier);
+  rmsnorm(b.final_normed, b.hidden, feed_.outer().final_norm, shape_.norm_epsilon);
+  matmul(pool_, b.logits, b.final_normed, feed_.outer().classifier);
   ready_ = nullptr;
   undo.completed();
   return b.logits;
 }
 
 // All layers compute in the same, warm, lines.
-void Decoder::run_layer(std::size_t layer, const Pass& pass) {
+template <class Side>
+void BasicDecoder<Side>::run_layer(std::size_t layer, const Pass& pass) {
   const Buffers& b = buffers_;
-  const LayerWeights& w = weights_.layers[layer];
+  const LayerWeights& w = feed_.acquire(layer);
   const Cache& cache = caches_[layer];
   const std::size_t key_dim = shape_.key_dim();
   const std::size_t value_dim = shape_.value_dim();
@@ -120,6 +132,10 @@ void Decoder::run_layer(std::size_t layer, const Pass& pass) {
   swiglu(b.gate, b.up);
   matmul(pool_, b.ffn_out, b.gate, w.down);
   add(b.hidden, b.ffn_out);
+  feed_.release(layer);
 }
+
+template class BasicDecoder<OnHost>;
+template class BasicDecoder<OnDevice>;
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::engine

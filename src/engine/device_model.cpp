@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/gpu/device_error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 namespace {
@@ -88,10 +89,19 @@ void DeviceModel::find_layers() {
   }
 }
 
+void DeviceModel::begin_next(std::size_t layer) {
+  const std::size_t next = streamer_.next_streamed(layer);
+  if (next >= layers_.size()) return;
+  try {
+    static_cast<void>(streamer_.prefetch(next));
+  } catch (const DeviceError&) {
+    // Who acquires it is told.
+  }
+}
+
 LayerWeights DeviceModel::acquire(std::size_t layer, StreamHandle stream) {
   const std::byte* const at = streamer_.acquire(layer, stream);
-  const std::size_t next = streamer_.next_streamed(layer);
-  if (next < layers_.size()) static_cast<void>(streamer_.prefetch(next));
+  begin_next(layer);
 
   LayerWeights weights = model_.arrays().layers[layer];
   std::size_t array = 0;

@@ -27,7 +27,8 @@ namespace tapedeck::inline TAPEDECK_ABI::engine {
 ///     weights.release(7, stream);
 class DeviceModel {
  public:
-  /// Brings to `place` what stays on the device. The model outlives this object.
+  /// Brings to `place` what stays on the device. The model outlives this object, and its weights
+  /// are there: mapped, or warm.
   /// @param plan  `plan_streaming` of `model_to_plan(model)`.
   /// @throws as `LayerStreamer`.
   DeviceModel(const LlamaModel& model, Device& device, StreamingPlan plan,
@@ -50,6 +51,7 @@ class DeviceModel {
 
   void find_outer(std::byte* base);
   void find_layers();
+  void begin_next(std::size_t layer);
 
   const LlamaModel& model_;
   LayerStreamer streamer_;

@@ -167,8 +167,8 @@ LayoutOptions LlamaModel::options(std::size_t positions) const {
   return options;
 }
 
-std::size_t LlamaModel::scratch_bytes(std::size_t positions) const {
-  TapeMeasure scratch;
+std::size_t LlamaModel::scratch_bytes(std::size_t positions, std::size_t line) const {
+  TapeMeasure scratch(line);
   static_cast<void>(take_token(scratch, shape_, positions == 0 ? shape_.seq_len : positions));
   if (scratch.bytes()) return *scratch.bytes();
   throw InvalidArgument("a pass of this model needs more than can be addressed",

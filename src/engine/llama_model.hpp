@@ -67,8 +67,10 @@ class LlamaModel {
   /// With these weights, and the room for those takes, in talks of so many positions. The model
   /// must outlive the layout.
   [[nodiscard]] LayoutOptions options(std::size_t positions = 0) const;
-  /// What a pass takes at most, above what is planned. @throws InvalidArgument as `plan`.
-  [[nodiscard]] std::size_t scratch_bytes(std::size_t positions = 0) const;
+  /// What a pass takes at most, above what is planned, from a tape of such lines. @throws
+  /// InvalidArgument as `plan`.
+  [[nodiscard]] std::size_t scratch_bytes(std::size_t positions = 0,
+                                          std::size_t line = kLine) const;
 
  private:
   struct Stored;

@@ -32,19 +32,19 @@ std::size_t positions_for(const Shape& shape, std::size_t prompt_tokens, std::si
   return positions;
 }
 
-TalkResult hold_talk(Decoder& decoder, Sampler& sampler, std::span<const TokenId> prompt,
+TalkResult hold_talk(TalkDecoder& decoder, Sampler& sampler, std::span<const TokenId> prompt,
                      std::size_t positions, std::span<const TokenId> ends,
                      const std::atomic<bool>& stop, const OnToken& on_token) {
   const std::size_t limit = positions_for(decoder.shape(), prompt.size(), positions);
   assert(decoder.position() == 0);
   TokenId token = prompt[0];
   for (std::size_t pass = 1; pass <= limit; ++pass) {
-    decoder.layout().prepare(decoder.talk(), 1);  // between two passes, and by steps
+    decoder.prepare(1);  // between two passes, and by steps
     const std::span<float> logits = decoder.forward(token);
     const bool forced = pass < prompt.size();
     const TokenId next = forced ? prompt[pass] : sampler.choose(logits);
     const bool go_on = on_token(token, next);
-    decoder.layout().clear_pass();
+    decoder.clear_pass();
     if (std::find(ends.begin(), ends.end(), next) != ends.end()) return {TalkEnd::by_model, pass};
     if (!go_on || stop.load(std::memory_order_relaxed)) return {TalkEnd::stopped, pass};
     token = next;

@@ -8,8 +8,8 @@
 #include <functional>
 #include <span>
 
-#include "engine/decoder.hpp"
 #include "engine/sampler.hpp"
+#include "engine/talk_decoder.hpp"
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
@@ -38,7 +38,7 @@ struct TalkResult {
 /// which is nothing where it is there. Allocates nothing.
 /// @pre the talk is a new one.
 /// @throws InvalidArgument as `positions_for`; TapeFull.
-[[nodiscard]] TalkResult hold_talk(Decoder& decoder, Sampler& sampler,
+[[nodiscard]] TalkResult hold_talk(TalkDecoder& decoder, Sampler& sampler,
                                    std::span<const TokenId> prompt, std::size_t positions,
                                    std::span<const TokenId> ends, const std::atomic<bool>& stop,
                                    const OnToken& on_token);

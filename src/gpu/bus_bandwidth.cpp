@@ -27,10 +27,10 @@ constexpr std::chrono::milliseconds kLongEnough(100);
 class Buffers {
  public:
   Buffers(Device& device, std::size_t bytes)
-      : device_(device), bytes_(bytes), from_(device.allocate_pinned(bytes)) {
-    OnFailure undo([this] { device_.deallocate_pinned(from_); });
-    to_ = device.allocate(bytes);
-    undo.completed();
+      : device_(device),
+        bytes_(bytes),
+        from_(device.allocate_pinned(bytes)),
+        to_(allocate_or_give_back(device, bytes, from_)) {
     std::memset(from_, 1, bytes);  // pages that were never written may all be one
   }
   ~Buffers() {
@@ -49,10 +49,17 @@ class Buffers {
   }
 
  private:
+  static std::byte* allocate_or_give_back(Device& device, std::size_t bytes, std::byte* pinned) {
+    OnFailure undo([&] { device.deallocate_pinned(pinned); });
+    std::byte* const at = device.allocate(bytes);
+    undo.completed();
+    return at;
+  }
+
   Device& device_;
   std::size_t bytes_;
   std::byte* from_;
-  std::byte* to_ = nullptr;
+  std::byte* to_;
 };
 
 void wait_for_all(Device& device) noexcept {

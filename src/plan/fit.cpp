@@ -1,9 +1,14 @@
 #include "tapedeck/plan/fit.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
 #include <utility>
 
 #include "plan/fit_choices.hpp"
+#include "plan/streaming_layers.hpp"
+#include "plan/streaming_sizes.hpp"
 #include "tapedeck/base/bytes.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -22,10 +27,35 @@ Bottleneck bottleneck_of(const FitChoice& choice, const std::string& device_limi
              : Bottleneck{choice.host, host_limit};
 }
 
-OutOfMemory::Facts facts_of(const std::string& model, const FitChoice& best,
+std::string rate_text(double tokens_per_second) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.4g", tokens_per_second);
+  return text.data();
+}
+
+/// In three digits and rounded down, so that whoever asks for that gets it.
+std::string ceiling_text(const FitChoice& choice) {
+  const double ceiling = choice.ceiling_tokens_per_second;
+  const double unit = std::pow(10.0, std::floor(std::log10(ceiling)) - 2);
+  return rate_text(std::floor(ceiling / unit) * unit);
+}
+
+// The way that lacks least is perhaps another one; that this one is too slow is told all the same.
+std::string too_slow_text(const std::vector<FitChoice>& choices) {
+  for (const FitChoice& choice : choices) {
+    if (!choice.too_slow()) continue;
+    return std::string(description(choice.mode)) + " is too slow, the bus carries " +
+           ceiling_text(choice) + " tokens a second of " +
+           rate_text(choice.least_tokens_per_second) + "; ";
+  }
+  return {};
+}
+
+OutOfMemory::Facts facts_of(const std::string& model, const std::vector<FitChoice>& choices,
                             const Bottleneck& bottleneck) {
-  return {.purpose = "nothing fits: of all ways to run " + model + ", " +
-                     std::string(description(best.mode)) + " lacks least, " +
+  const FitChoice& best = choices.front();
+  return {.purpose = "nothing fits: " + too_slow_text(choices) + "of all ways to run " + model +
+                     ", " + std::string(description(best.mode)) + " lacks least, " +
                      to_iec(best.shortfall()) + ". It",
           .limit = bottleneck.limit,
           .needed = bottleneck.side.needed,
@@ -50,7 +80,16 @@ std::string advice_for(const std::vector<FitChoice>& choices) {
       at != end) {
     add("take weights of type " + std::string(to_string(*at->weights_type)), *at);
   }
+  if (const auto at = first([](const auto& one) { return one.too_slow() && one.host.fits(); });
+      at != end) {
+    add("ask for " + ceiling_text(*at) + " tokens a second", *at);
+  }
   return text + (text.empty() ? "" : "or ") + "free " + to_iec(choices.front().shortfall());
+}
+
+void check_rate(const char* what, double rate) {
+  if (std::isfinite(rate) && rate >= 0) return;
+  throw InvalidArgument(std::to_string(rate) + " " + what, "0 says nothing of it");
 }
 
 std::string name_of(const Model& model) {
@@ -86,17 +125,28 @@ std::uint64_t FitChoice::shortfall() const noexcept {
 
 NothingFits::NothingFits(const std::string& model, std::vector<FitChoice> choices,
                          const std::string& device_limit, const std::string& host_limit)
-    : OutOfMemory(facts_of(model, choices.front(),
-                           bottleneck_of(choices.front(), device_limit, host_limit)),
-                  advice_for(choices)),
+    : OutOfMemory(
+          facts_of(model, choices, bottleneck_of(choices.front(), device_limit, host_limit)),
+          advice_for(choices)),
       choices_(std::move(choices)) {}
 
 std::vector<FitChoice> fit(const Model& model, const PlanOptions& options, const HostBudget& host,
-                           const std::optional<DeviceBudget>& device) {
-  const auto make = [&](const PlanOptions& asked) { return make_plan(model, asked); };
-  std::vector<FitChoice> choices =
-      plan::fit_choices(make, model.shape, options, host.available,
-                        device ? std::optional(device->free) : std::nullopt);
+                           const std::optional<DeviceBudget>& device, const FitOptions& least) {
+  check_rate("tokens a second", least.least_tokens_per_second);
+  plan::FitModel planned = {
+      .make = [&](const PlanOptions& asked) { return make_plan(model, asked); },
+      .shape = model.shape};
+  plan::FitBudget budget = {.host_bytes = host.available,
+                            .least_tokens_per_second = least.least_tokens_per_second};
+  if (device) {
+    check_rate("bytes a second of the bus", device->bus_bytes_per_second);
+    budget.device_bytes = device->free;
+    budget.bus_bytes_per_second = device->bus_bytes_per_second;
+    if (!model.tensors.empty()) {
+      planned.streaming = plan::streaming_sizes(model, plan::lay_out_layers(model));
+    }
+  }
+  std::vector<FitChoice> choices = plan::fit_choices(planned, options, budget);
   if (choices.front().fits()) return choices;
   throw NothingFits(name_of(model), std::move(choices),
                     device ? "free memory of " + device->name : "", host.limit);

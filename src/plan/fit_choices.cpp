@@ -2,13 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <limits>
-#include <map>
+#include <span>
 #include <tuple>
 
 #include "plan/checked_sizes.hpp"
 #include "plan/layer_bytes.hpp"
+#include "plan/streaming_sizes.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::plan {
 namespace {
@@ -32,19 +34,12 @@ struct Sizes {
   std::uint64_t talks = 1;
   LayerBytes weights_by_layer;
   LayerBytes history_by_layer;
+  std::vector<StreamingStep> streaming;
 
-  [[nodiscard]] CheckedSize all() const { return weights + history + scratch + overhead; }
+  /// What is on a device in every way that uses one.
+  [[nodiscard]] CheckedSize beside_weights() const { return history + scratch + overhead; }
+  [[nodiscard]] CheckedSize all() const { return weights + beside_weights(); }
 };
-
-Sizes sizes_of(const Plan& plan, const ModelShape& shape) {
-  return {.weights = plan.weights.bytes(),
-          .history = CheckedSize(plan.history.bytes()) * plan.talks,
-          .scratch = plan.scratch.bytes(),
-          .overhead = plan.overhead,
-          .talks = plan.talks,
-          .weights_by_layer = bytes_by_layer(plan.weights, shape),
-          .history_by_layer = bytes_by_layer(plan.history, shape)};
-}
 
 // What does not fit in 64 bits fits in no memory.
 std::uint64_t needed(const CheckedSize& size) {
@@ -53,17 +48,12 @@ std::uint64_t needed(const CheckedSize& size) {
 
 class FitPlanner {
  public:
-  FitPlanner(const PlanFunction& make, const ModelShape& shape, const PlanOptions& options,
-             std::uint64_t host_bytes, std::optional<std::uint64_t> device_bytes)
-      : make_(make),
-        shape_(shape),
-        options_(options),
-        host_bytes_(host_bytes),
-        device_bytes_(device_bytes) {}
+  FitPlanner(const FitModel& model, const PlanOptions& options, const FitBudget& budget)
+      : model_(model), options_(options), budget_(budget) {}
 
   [[nodiscard]] FitChoice choose(FitMode mode) const {
-    const Plan plan = make_(options_);
-    FitChoice choice = place(mode, sizes_of(plan, shape_));
+    const Plan plan = model_.make(options_);
+    FitChoice choice = place(mode, sizes_of(plan, options_));
     choice.largest_context = largest(mode, set_context, most_context());
     choice.largest_micro_batch = largest(mode, set_micro_batch, plan.context);
     choice.largest_decode_batch = largest(mode, set_decode_batch, kMostDecodeBatch);
@@ -90,24 +80,36 @@ class FitPlanner {
 
   // A context is that of all sequences together.
   [[nodiscard]] std::uint64_t most_context() const {
-    const CheckedSize all = CheckedSize(shape_.context) * options_.sequences;
-    const std::uint64_t most = shape_.context == 0 ? kMostContext : needed(all);
+    const CheckedSize all = CheckedSize(model_.shape.context) * options_.sequences;
+    const std::uint64_t most = model_.shape.context == 0 ? kMostContext : needed(all);
     return std::max(most, options_.context);
+  }
+
+  [[nodiscard]] Sizes sizes_of(const Plan& plan, const PlanOptions& options) const {
+    Sizes sizes = {.weights = plan.weights.bytes(),
+                   .history = CheckedSize(plan.history.bytes()) * plan.talks,
+                   .scratch = plan.scratch.bytes(),
+                   .overhead = plan.overhead,
+                   .talks = plan.talks,
+                   .weights_by_layer = bytes_by_layer(plan.weights, model_.shape),
+                   .history_by_layer = bytes_by_layer(plan.history, model_.shape),
+                   .streaming = {}};
+    const bool own = model_.streaming && !options.weights_type;
+    sizes.streaming = streaming_steps(
+        own ? *model_.streaming : streaming_sizes(model_.shape, sizes.weights_by_layer), kSlots);
+    return sizes;
   }
 
   [[nodiscard]] FitChoice place(FitMode mode, const Sizes& sizes) const {
     FitChoice choice = {.mode = mode,
-                        .device = {.available = device_bytes_.value_or(0)},
-                        .host = {.available = host_bytes_}};
+                        .device = {.available = budget_.device_bytes.value_or(0)},
+                        .host = {.available = budget_.host_bytes}};
     switch (mode) {
       case FitMode::full_cache:
         choice.device.needed = needed(sizes.all());
         break;
       case FitMode::layer_streaming:
-        choice.device.needed = needed(CheckedSize(sizes.weights_by_layer.rest) +
-                                      CheckedSize(sizes.weights_by_layer.largest()) * kSlots +
-                                      sizes.history + sizes.scratch + sizes.overhead);
-        choice.host.needed = needed(sizes.weights);
+        place_streaming(choice, sizes);
         break;
       case FitMode::first_layers:
         choice.reference_decoder = false;
@@ -118,6 +120,35 @@ class FitPlanner {
         break;
     }
     return choice;
+  }
+
+  // Layers that stay cost memory and spare the bus: so many must that the rate can be reached, and
+  // as many do as there is room for.
+  void place_streaming(FitChoice& choice, const Sizes& sizes) const {
+    const std::span<const StreamingStep> steps = sizes.streaming;
+    const std::size_t fast = first_fast_enough(steps);
+    const std::size_t least = fast + least_device(steps.subspan(fast));
+    choice.device.needed = needed(steps[least].device + sizes.beside_weights());
+    choice.host.needed = needed(sizes.weights);
+    choice.least_tokens_per_second = budget_.least_tokens_per_second;
+    const std::uint64_t beside = needed(sizes.beside_weights());
+    if (choice.device.available < beside) return;
+    const auto resident = most_resident(steps, choice.device.available - beside);
+    if (!resident) return;
+    choice.resident_layers = *resident;
+    choice.token_bytes = steps[*resident].token_bytes;
+    const double ceiling = steps[*resident].ceiling(budget_.bus_bytes_per_second);
+    choice.ceiling_tokens_per_second = std::isfinite(ceiling) ? ceiling : 0;
+  }
+
+  // Of a bus that is not known, nobody can say that it is too slow.
+  [[nodiscard]] std::size_t first_fast_enough(std::span<const StreamingStep> steps) const {
+    std::size_t step = 0;
+    if (budget_.bus_bytes_per_second == 0) return step;
+    while (steps[step].ceiling(budget_.bus_bytes_per_second) < budget_.least_tokens_per_second) {
+      ++step;  // the last one copies nothing
+    }
+    return step;
   }
 
   // As many layers as the device holds, one at least.
@@ -146,7 +177,7 @@ class FitPlanner {
   // Options that make no sense for this model fit nowhere.
   [[nodiscard]] bool fits(FitMode mode, const PlanOptions& options) const {
     try {
-      return place(mode, sizes_of(make_(options), shape_)).fits();
+      return place(mode, sizes_of(model_.make(options), options)).fits();
     } catch (const InvalidArgument&) {
       return false;
     }
@@ -179,11 +210,9 @@ class FitPlanner {
     return std::nullopt;
   }
 
-  const PlanFunction& make_;
-  const ModelShape& shape_;
+  const FitModel& model_;
   const PlanOptions& options_;
-  std::uint64_t host_bytes_;
-  std::optional<std::uint64_t> device_bytes_;
+  const FitBudget& budget_;
 };
 
 // Fitting ones lack nothing, and so come first, by preference.
@@ -193,12 +222,11 @@ bool ranks_before(const FitChoice& a, const FitChoice& b) {
 
 }  // namespace
 
-std::vector<FitChoice> fit_choices(const PlanFunction& make, const ModelShape& shape,
-                                   const PlanOptions& options, std::uint64_t host_bytes,
-                                   std::optional<std::uint64_t> device_bytes) {
-  const FitPlanner planner(make, shape, options, host_bytes, device_bytes);
+std::vector<FitChoice> fit_choices(const FitModel& model, const PlanOptions& options,
+                                   const FitBudget& budget) {
+  const FitPlanner planner(model, options, budget);
   std::vector<FitChoice> choices;
-  if (device_bytes) {
+  if (budget.device_bytes) {
     for (const FitMode mode :
          {FitMode::full_cache, FitMode::layer_streaming, FitMode::first_layers}) {
       choices.push_back(planner.choose(mode));

@@ -7,7 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "tapedeck/plan/budget.hpp"
+#include "plan/streaming_sizes.hpp"
+#include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/plan/fit.hpp"
 #include "tapedeck/plan/plan.hpp"
 
@@ -15,11 +16,23 @@ namespace tapedeck::inline TAPEDECK_ABI::plan {
 
 using PlanFunction = std::function<Plan(const PlanOptions&)>;
 
-/// All ways to run the model of this shape, ranked as `fit` says; perhaps none fits.
-/// @param make  throws InvalidArgument for options that make no sense; those asked for must.
-[[nodiscard]] std::vector<FitChoice> fit_choices(const PlanFunction& make, const ModelShape& shape,
-                                                 const PlanOptions& options,
-                                                 std::uint64_t host_bytes,
-                                                 std::optional<std::uint64_t> device_bytes);
+struct FitModel {
+  PlanFunction make;  ///< Throws InvalidArgument for options that make no sense.
+  const ModelShape& shape;
+  /// Of its own tensors; where there are none, what is planned tells.
+  std::optional<StreamingSizes> streaming{};
+};
+
+struct FitBudget {
+  std::uint64_t host_bytes = 0;
+  std::optional<std::uint64_t> device_bytes{};
+  double bus_bytes_per_second = 0;     ///< 0: not known.
+  double least_tokens_per_second = 0;  ///< 0: any.
+};
+
+/// All ways to run the model, ranked as `fit` says; perhaps none fits.
+/// @throws InvalidArgument where the options asked for make no sense.
+[[nodiscard]] std::vector<FitChoice> fit_choices(const FitModel& model, const PlanOptions& options,
+                                                 const FitBudget& budget);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::plan

@@ -71,8 +71,14 @@ TEST_F(OnStandIn, FitUsesItUnlessItIsToldOtherwise) {
   const Json here = Json::parse(run({"fit", model, "--json"}).out);
   EXPECT_EQ(here.at("device").at("free"), 64 << 20);
   EXPECT_EQ(here.at("device").at("name"), "stand-in 0");
+  EXPECT_GT(here.at("device").at("bus_bytes_per_second"), 1e6);
   const Json told = Json::parse(run({"fit", model, "--gpu-memory", "1GiB", "--json"}).out);
   EXPECT_EQ(told.at("device").at("free"), 1 << 30);
+  EXPECT_TRUE(told.at("device").at("bus_bytes_per_second").is_null());
+  const Json bus = Json::parse(run({"fit", model, "--bus", "1234", "--json"}).out);
+  EXPECT_EQ(bus.at("device").at("name"), "stand-in 0");
+  EXPECT_EQ(bus.at("device").at("bus_bytes_per_second"), 1234.0);
+  EXPECT_EQ(run({"fit", model, "--tokens-per-second", "1e-3"}).exit_code, 0);
   EXPECT_EQ(run({"fit", model, "--gpu", "0"}).exit_code, 0);
 }
 #endif

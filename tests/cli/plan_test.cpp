@@ -146,6 +146,120 @@ TEST_F(Planning, FitRanksTheWaysOfADevice) {
   EXPECT_EQ(fits.at("choices")[0].at("reference_decoder"), true);
 }
 
+std::uint64_t number(const Json& json, const char* key) {
+  return json.at(key).get<std::uint64_t>();
+}
+
+Json streaming_choice(const Json& fits) {
+  for (const Json& choice : fits.at("choices")) {
+    if (choice.at("mode") == "layer streaming through two slots") return choice;
+  }
+  ADD_FAILURE() << "no such way";
+  return {};
+}
+
+TEST_F(Planning, StreamingIsPlannedBesideTheRest) {
+  const Json plan = json_of("plan", {"--streaming", "--slots", "3", "--regions"});
+  const Json& streaming = plan.at("streaming");
+  EXPECT_EQ(streaming.at("layers"), 3);
+  EXPECT_EQ(streaming.at("resident_layers"), 0);
+  EXPECT_EQ(streaming.at("slots"), 3);
+  EXPECT_EQ(streaming.at("staging_buffers"), 4);
+  EXPECT_EQ(streaming.at("staging"), 32 << 20);
+  // Attention, feed-forward and two norms of 3 layers, in f32.
+  EXPECT_EQ(streaming.at("token_bytes"), 3 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 172 + 128) * 4);
+  EXPECT_EQ(number(streaming, "device"),
+            number(streaming, "outer") + 3 * number(streaming, "slot_bytes"));
+  EXPECT_EQ(number(streaming, "one_slot"),
+            number(streaming, "outer") + number(streaming, "slot_bytes"));
+  EXPECT_EQ(bytes_of_role(plan.at("regions").at("device"), "weight"), number(streaming, "device"));
+  EXPECT_EQ(plan.at("regions").at("staging").at(0).at("name"), "staging.0");
+
+  // h·V·4 + h·4 + layer + kv_cache, with h = 64, kv = 32, f = 172 and 1024 tokens.
+  const int layer = (64 * (64 + 2 * 32) + 64 * 64 + 3 * 64 * 172 + 2 * 64) * 4;
+  EXPECT_EQ(streaming.at("closed_form"), 64 * 512 * 4 + 64 * 4 + layer + 2 * 3 * 1024 * 32 * 4);
+  EXPECT_FALSE(json_of("plan", {}).contains("streaming"));
+}
+
+TEST_F(Planning, LayersStayInTheMemoryThatTheRestLeaves) {
+  const Json plan = json_of("plan", {"--streaming"});
+  const std::uint64_t beside =
+      number(plan.at("total"), "bytes") - number(plan.at("weights"), "bytes");
+  const std::uint64_t needed = beside + number(plan.at("streaming"), "device");
+  const auto with = [&](std::uint64_t bytes) {
+    return run_on("plan", {"--streaming", "--json", "--gpu-memory", std::to_string(bytes)});
+  };
+  EXPECT_EQ(Json::parse(with(needed).out).at("streaming").at("resident_layers"), 0);
+  EXPECT_TRUE(refuses(with(needed - 1), "device_bytes"));
+  EXPECT_TRUE(refuses(with(beside - 1), "history, scratch and overhead take"));
+  const Json all = Json::parse(with(std::uint64_t{1} << 30).out).at("streaming");
+  EXPECT_EQ(all.at("resident_layers"), 3);
+  EXPECT_EQ(all.at("slots"), 0);
+  EXPECT_EQ(all.at("token_bytes"), 0);
+}
+
+TEST_F(Planning, StreamingTextIsForPeople) {
+  const Ran ran = run_on("plan", {"--streaming", "--regions"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  for (const char* says : {"0 of 3 layers stay", "in which 3 layers take turns", "4 pinned buffers",
+                           "StreamingConfig", "slot.1", "staging.3"}) {
+    EXPECT_THAT(ran.out, HasSubstr(says));
+  }
+  const Ran all = run_on("plan", {"--streaming", "--gpu-memory", "1GiB"});
+  EXPECT_THAT(all.out, HasSubstr("3 of 3 layers stay"));
+  EXPECT_THAT(all.out, HasSubstr("no layer takes turns"));
+}
+
+TEST_F(Planning, TheClosedFormIsOfDenseModels) {
+  SKIP_WITHOUT_DATA();
+  const auto closed_form = [&](const char* file) {
+    return json_of("plan", {"--streaming", "--context", "2048"}, kData / "engine_figures" / file)
+        .at("streaming")
+        .at("closed_form");
+  };
+  EXPECT_TRUE(closed_form("llama-8b-gqa.header-only.gguf").is_number());
+  for (const char* other : {"qwen3-30b-a3b", "mamba-2.8b", "deepseek-v2-lite", "gemma2-9b"}) {
+    EXPECT_TRUE(closed_form((std::string(other) + ".header-only.gguf").c_str()).is_null()) << other;
+  }
+}
+
+TEST_F(Planning, FitSaysWhatTheBusCarries) {
+  const Json plenty = json_of("fit", {"--gpu-memory", "1GiB", "--host-memory", "1GiB"});
+  EXPECT_TRUE(plenty.at("device").at("bus_bytes_per_second").is_null());
+  const Json streamed = streaming_choice(plenty);
+  EXPECT_EQ(streamed.at("resident_layers"), 3);
+  const std::string needed = std::to_string(number(streamed.at("device"), "needed"));
+  const std::string host = std::to_string(number(streamed.at("host"), "needed"));
+
+  const Words least = {"--gpu-memory", needed, "--host-memory", host, "--bus", "64MiB"};
+  const Json fits = json_of("fit", least);
+  EXPECT_EQ(fits.at("device").at("bus_bytes_per_second"), 64 << 20);
+  const Json slow = fits.at("choices").at(0);
+  EXPECT_EQ(slow.at("mode"), "layer streaming through two slots");
+  const double ceiling = slow.at("ceiling_tokens_per_second");
+  EXPECT_DOUBLE_EQ(ceiling, (64 << 20) / slow.at("token_bytes").get<double>());
+  EXPECT_FALSE(slow.at("too_slow"));
+  EXPECT_THAT(run_on("fit", least).out, HasSubstr("tokens a second at most"));
+
+  const auto asked = [&](double rate, const char* format) {
+    Words words = least;
+    words.insert(words.end(), {"--tokens-per-second", std::to_string(rate)});
+    if (format[0] != 0) words.emplace_back(format);
+    return run_on("fit", words);
+  };
+  const Json fast = Json::parse(asked(ceiling * 0.99, "--json").out);
+  EXPECT_TRUE(fast.at("choices").at(0).at("fits"));
+  EXPECT_NEAR(fast.at("least_tokens_per_second"), ceiling * 0.99, 1e-5);
+  const Ran refused = asked(ceiling * 1.01, "");
+  EXPECT_EQ(refused.exit_code, 3);
+  EXPECT_THAT(refused.err, HasSubstr("is too slow, the bus carries "));
+  EXPECT_THAT(refused.out, HasSubstr(" are asked"));
+  const Ran json = asked(ceiling * 1.01, "--json");
+  EXPECT_EQ(json.exit_code, 3);
+  EXPECT_TRUE(streaming_choice(Json::parse(json.out)).at("too_slow"));
+  EXPECT_FALSE(streaming_choice(Json::parse(json.out)).at("fits"));
+}
+
 TEST_F(Planning, FitAsksTheHostWhereNothingIsSaid) {
   const Json fits = json_of("fit", {});
   EXPECT_GT(fits.at("host").at("available").get<std::uint64_t>(), 0U);
@@ -206,6 +320,24 @@ TEST_F(Planning, BadInputIsOneLine) {
   EXPECT_TRUE(refuses(run_on("plan", {"--flash-attention", "maybe"}), "--flash-attention"));
   EXPECT_TRUE(refuses(run_on("plan", {"--tp", "0"}), "0"));
   EXPECT_TRUE(refuses(run_on("plan", {"--tp", "9"}), "9"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--slots", "2"}), "--streaming"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--gpu-memory", "2G"}), "--streaming"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--streaming", "--slots", "0"}), "0 slots"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--streaming", "--slots", "-1"}), "--slots"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--streaming", "--gpu-memory", "x"}), "--gpu-memory"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--streaming", "--tp", "2"}), "--tp"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--streaming", "--weights-type", "q8_0"}), "--weights-type"));
+  for (const char* rate : {"0", "-1", "fast", "nan", "inf", "1e999", "3x", ""}) {
+    EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "1G", "--bus", "1G",  //
+                                       "--tokens-per-second", rate}),
+                        "--tokens-per-second"))
+        << rate;
+  }
+  EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "1G", "--tokens-per-second", "3"}), "--bus"));
+  EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "1G", "--bus", "0"}), "--bus"));
+  EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "1G", "--bus", "25XB"}), "--bus"));
+  EXPECT_TRUE(refuses(run_on("fit", {"--tokens-per-second", "3"}), "there is none"));
+  EXPECT_TRUE(refuses(run_on("fit", {"--bus", "1G"}), "there is none"));
   EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "12XB"}), "--gpu-memory"));
   EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "-1G"}), "--gpu-memory"));
   EXPECT_TRUE(refuses(run_on("fit", {"--host-memory", "99999999999999999999"}), "--host-memory"));

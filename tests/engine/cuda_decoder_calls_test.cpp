@@ -38,7 +38,7 @@ class CudaDecoderCalls : public ::testing::Test {
     return calls;
   }
   static void warm_up(GpuHost& host) {
-    host.layout.prepare(0, 12);
+    host.decoder.prepare(12);
     for (int i = 0; i < 2; ++i) static_cast<void>(next_logits(host.decoder, 1));
   }
 
@@ -98,7 +98,7 @@ TEST_F(CudaDecoderCalls, AStreamedTokenAllocatesMapsAndWaitsForNothingElse) {
 // Whatever call of a token fails, the talk is as it was, and the token can be decoded then.
 void fail_every_call_of_a_token(const std::filesystem::path& path, const GpuMode& mode) {
   GpuHost host(path, mode);
-  host.layout.prepare(0, 3);
+  host.decoder.prepare(3);
   std::uint64_t told = 0;
   for (std::uint64_t k = 1;; ++k) {
     SCOPED_TRACE("call " + std::to_string(k));
@@ -113,11 +113,13 @@ void fail_every_call_of_a_token(const std::filesystem::path& path, const GpuMode
       EXPECT_THAT(error.what(), HasSubstr("CUDA_ERROR_UNKNOWN"));
     }
     const std::string victim = stand_in::stop_failing();
-    EXPECT_TRUE(failed || victim.empty() || kGivingBack.contains(victim)) << victim;
-    if (!failed) host.layout.rewind(0, 1);
+    // What fails of a copy in advance is tried again by who needs it.
+    EXPECT_TRUE(failed || victim.empty() || kGivingBack.contains(victim) || mode.resident_layers)
+        << victim;
+    if (!failed) host.decoder.rewind(1);
     ASSERT_EQ(host.decoder.position(), 0U);
     static_cast<void>(host.decoder.forward(1));
-    host.layout.rewind(0, 1);
+    host.decoder.rewind(1);
     if (victim.empty()) break;
   }
   EXPECT_GT(told, 3U);
@@ -142,7 +144,9 @@ TEST_F(CudaDecoderCalls, WhateverFailsEverythingIsGivenBack) {
           GpuHost host(model, mode);
           for (int i = 0; i < 2; ++i) static_cast<void>(next_logits(host.decoder, 1));
         },
-        {"cuStreamSynchronize"});  // what is still on a stream ends before what it uses
+        // What is still on a stream ends before what it uses; and what fails of a copy in advance
+        // is tried again by who needs it.
+        {"cuStreamSynchronize", "cuMemcpyAsync", "cuStreamWaitEvent", "cuEventRecord"});
     EXPECT_GT(told, calls / 4);
   }
 }

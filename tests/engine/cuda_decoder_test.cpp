@@ -16,15 +16,16 @@ namespace {
 
 using engine::TokenId;
 
-std::vector<TokenId> ids_of_talk(GpuHost& host, const std::vector<TokenId>& prompt,
-                                 std::size_t positions) {
+// As `ids_of_talk` of a Host.
+std::vector<TokenId> ids_of_talk(engine::CudaDecoder& decoder, const std::vector<TokenId>& prompt) {
   std::vector<TokenId> ids = {prompt[0]};
-  while (ids.size() <= positions && (ids.size() == 1 || ids.back() != engine::kBos)) {
-    std::vector<float> logits = next_logits(host.decoder, ids.back());
-    const bool forced = ids.size() < prompt.size();
-    ids.push_back(forced ? prompt[ids.size()] : engine::Sampler(0).choose(logits));
-  }
-  host.layout.clear_talk();
+  engine::Sampler sampler(0);
+  static_cast<void>(engine::hold_talk(decoder, sampler, prompt, 256, kEndAtBos, kNeverStop,
+                                      [&](TokenId, TokenId token) {
+                                        ids.push_back(token);
+                                        return true;
+                                      }));
+  decoder.clear_talk();
   return ids;
 }
 
@@ -71,7 +72,7 @@ TEST_P(CudaDecoderTest, TokensAreThoseOfTheReference) {
   GpuHost host(kStories / "stories260K.bin", GetParam());
   const engine::Tokenizer tokenizer(kStories / "tok512.bin", 512);
   for (int n = 1; n <= 3; ++n) {
-    EXPECT_EQ(ids_of_talk(host, tokenizer.encode(kStoriesPrompts[n - 1]), 256), expected_ids(n));
+    EXPECT_EQ(ids_of_talk(host.decoder, tokenizer.encode(kStoriesPrompts[n - 1])), expected_ids(n));
   }
 }
 
@@ -99,11 +100,11 @@ TEST_P(CudaDecoderTest, ATokenThatWasTakenBackLeavesNothing) {
   GpuHost host(made(folder_, "made.bin", kSmall), GetParam());
   static_cast<void>(next_logits(host.decoder, 5));
   const std::vector<float> expected = next_logits(host.decoder, 7);
-  host.layout.rewind(0, 1);
+  host.decoder.rewind(1);
   static_cast<void>(next_logits(host.decoder, 299));
-  host.layout.rewind(0, 1);
+  host.decoder.rewind(1);
   EXPECT_EQ(next_logits(host.decoder, 7), expected);
-  host.layout.clear_talk();
+  host.decoder.clear_talk();
   static_cast<void>(next_logits(host.decoder, 5));
   EXPECT_EQ(next_logits(host.decoder, 7), expected);
 }
@@ -114,12 +115,12 @@ TEST_P(CudaDecoderTest, TalksShareWeightsAndNothingElse) {
                              {.graph = GetParam().graph});
   std::vector<std::vector<float>> alone;
   for (TokenId token = 1; token < 8; ++token) alone.push_back(next_logits(host.decoder, token));
-  host.layout.clear_talk();
+  host.decoder.clear_talk();
   for (TokenId token = 1; token < 8; ++token) {
     EXPECT_EQ(next_logits(host.decoder, token), alone[token - 1]);
     static_cast<void>(next_logits(second, 300 - token));
   }
-  host.layout.clear_talk(1);
+  second.clear_talk();
   for (TokenId token = 1; token < 8; ++token) {
     EXPECT_EQ(next_logits(second, token), alone[token - 1]);
   }

@@ -88,9 +88,9 @@ struct GpuHost {
 /// One step, and all that goes around it.
 [[nodiscard]] inline std::vector<float> next_logits(engine::CudaDecoder& decoder,
                                                     engine::TokenId token) {
-  decoder.layout().prepare(decoder.talk(), 1);
+  decoder.prepare(1);
   const std::span<float> logits = decoder.forward(token);
-  decoder.layout().clear_pass();
+  decoder.clear_pass();
   return {logits.begin(), logits.end()};
 }
 

@@ -1,6 +1,7 @@
 // A thread of the layout makes room for talks while passes run.
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -282,10 +283,12 @@ TEST_F(GrowingAhead, AHostWithoutMoreThreadsIsAnErrorAndLeavesNothing) {
   in_child([] {
     HostDevice device({.memory = 64_MiB, .granularity = kPage});
     const std::size_t free = device.memory().free;
-    const rlimit stack = {std::size_t{1} << 40, std::size_t{1} << 40};
-    ::setrlimit(RLIMIT_STACK, &stack);
+    pthread_attr_t large;
+    ::pthread_attr_init(&large);
+    ::pthread_attr_setstacksize(&large, 1_GiB);
+    ::pthread_setattr_default_np(&large);
     const std::size_t now = number_of("/proc/self/status", "VmSize:") << 10;
-    const rlimit limit = {now + 64_MiB, now + 64_MiB};
+    const rlimit limit = {now + 256_MiB, now + 256_MiB};
     ::setrlimit(RLIMIT_AS, &limit);
     EXPECT_THROW(DeviceLayout(device, plan_of(1), ahead(kAhead)), SystemError);
     EXPECT_EQ(device.memory().free, free);

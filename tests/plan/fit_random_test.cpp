@@ -14,6 +14,7 @@
 #include "plan/layer_bytes.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/plan/fit.hpp"
+#include "tapedeck/plan/streaming_plan.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -77,14 +78,16 @@ class RandomModel {
 
 HostBudget host_of(std::uint64_t bytes) { return {.available = bytes, .limit = "a test"}; }
 
+constexpr double kBus = 1e9;  // bytes a second
+
 DeviceBudget device_of(std::uint64_t bytes) {
-  return {.free = bytes, .total = bytes, .name = "a test's device"};
+  return {.free = bytes, .total = bytes, .name = "a test's device", .bus_bytes_per_second = kBus};
 }
 
 FitChoice choice_of(const RandomModel& random, FitMode mode, std::uint64_t host,
-                    std::uint64_t device) {
+                    std::uint64_t device, const FitOptions& least = {}) {
   try {
-    return of(fit(random.model, random.options, host_of(host), device_of(device)), mode);
+    return of(fit(random.model, random.options, host_of(host), device_of(device), least), mode);
   } catch (const NothingFits& error) {
     return of(error.choices(), mode);
   }
@@ -121,6 +124,44 @@ TEST(FitRandom, OneByteDecides) {
       }
     }
   }
+}
+
+// And so it does where a rate is asked for that needs some layers on the device.
+TEST(FitRandom, OneByteDecidesWhetherItIsFastEnough) {
+  constexpr std::uint64_t kEnough = std::uint64_t{1} << 50;
+  std::mt19937 dice(2);
+  int slow = 0;
+  for (std::uint32_t seed = 300; seed < 340; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const RandomModel random(seed);
+    const auto with = [&](std::uint64_t device, double rate) {
+      return choice_of(random, FitMode::layer_streaming, kEnough, device, {rate});
+    };
+    const FitChoice any = with(kEnough, 0);
+    const FitChoice least = with(any.device.needed, 0);
+    if (least.token_bytes == 0) continue;  // too few layers to stream
+    // Between what it reaches with the least memory, and ten times that.
+    const double rate =
+        least.ceiling_tokens_per_second * (1 + static_cast<double>(dice() % 1000) / 111);
+    const FitChoice exact = with(with(kEnough, rate).device.needed, rate);
+    EXPECT_TRUE(exact.fits());
+    EXPECT_EQ(exact.margin(), 0U);
+    EXPECT_GE(exact.device.needed, any.device.needed);
+    if (exact.token_bytes != 0) {
+      EXPECT_GE(exact.ceiling_tokens_per_second, rate);
+      EXPECT_DOUBLE_EQ(exact.ceiling_tokens_per_second * static_cast<double>(exact.token_bytes),
+                       kBus);
+    }
+    const FitChoice less = with(exact.device.needed - 1, rate);
+    EXPECT_FALSE(less.fits());
+    EXPECT_EQ(less.shortfall(), 1U);
+    EXPECT_EQ(less.too_slow(), less.token_bytes != 0);
+    slow += less.too_slow() ? 1 : 0;
+    const FitChoice without_rate = with(exact.device.needed - 1, 0);
+    EXPECT_EQ(without_rate.resident_layers, less.resident_layers);
+    EXPECT_EQ(without_rate.fits(), less.too_slow());
+  }
+  EXPECT_GE(slow, 10);
 }
 
 // What is said to be the largest fits, and one more does not.
@@ -225,6 +266,47 @@ TEST(NothingFits, NamesTheSideThatLacksMore) {
   }
 }
 
+TEST(NothingFits, SaysThatTheBusIsTooSlowAndWhatItCarries) {
+  const RandomModel random(8);
+  const std::uint64_t device =
+      choice_of(random, FitMode::layer_streaming, kMost, kMost).device.needed;
+  // The host holds the weights, and no more; the device no whole model.
+  const std::uint64_t host = make_plan(random.model, random.options).weights.bytes();
+  const auto fit_with = [&](double rate) {
+    return fit(random.model, random.options, host_of(host), device_of(device), {rate});
+  };
+  const FitChoice slow = fit_with(0).front();
+  ASSERT_EQ(slow.mode, FitMode::layer_streaming);
+  try {
+    static_cast<void>(fit_with(slow.ceiling_tokens_per_second * 1.001));
+    FAIL() << "fits";
+  } catch (const NothingFits& error) {
+    EXPECT_THAT(error.what(),
+                HasSubstr("streaming through two slots is too slow, the bus carries "));
+    const std::string& advice = error.advice();
+    EXPECT_THAT(advice, HasSubstr(" tokens a second (layer streaming"));
+    // Who follows the advice is served.
+    const double advised = std::stod(advice.substr(advice.find("ask for ") + 8));
+    EXPECT_GT(advised, slow.ceiling_tokens_per_second * 0.98);
+    EXPECT_EQ(fit_with(advised).front().mode, FitMode::layer_streaming);
+  }
+}
+
+TEST(Fit, RatesThatMakeNoSenseAreErrors) {
+  const RandomModel random(7);
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  constexpr double kEndless = std::numeric_limits<double>::infinity();
+  for (const double rate : {-1.0, kNone, kEndless}) {
+    DeviceBudget device = device_of(kMost);
+    EXPECT_THROW(
+        static_cast<void>(fit(random.model, random.options, host_of(kMost), device, {rate})),
+        InvalidArgument);
+    device.bus_bytes_per_second = rate;
+    EXPECT_THROW(static_cast<void>(fit(random.model, random.options, host_of(kMost), device)),
+                 InvalidArgument);
+  }
+}
+
 TEST(Fit, OptionsThatMakeNoSenseAreErrors) {
   const RandomModel random(7);
   PlanOptions options = random.options;
@@ -256,6 +338,35 @@ TEST(FitRealModels, LayersAndTheRestAreTheWhole) {
     ++models;
   }
   EXPECT_GE(models, 17);
+}
+
+// What fits is what is planned: at the byte that is said to be needed, and with some layers more.
+TEST(FitRealModels, StreamingIsWhatIsPlanned) {
+  const std::filesystem::path folder =
+      std::filesystem::path(TAPEDECK_SHARED_DATA) / "engine_figures";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no " << folder;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".gguf") continue;
+    SCOPED_TRACE(entry.path().filename());
+    const Model model = read_model(entry.path());
+    const Plan plan = make_plan(model, {.context = 4096});
+    const std::uint64_t beside = plan.history.bytes() * plan.talks + plan.scratch.bytes();
+    const auto streamed = [&](std::uint64_t device) {
+      return of(fit(model, {.context = 4096}, host_of(kMost), device_of(device)),
+                FitMode::layer_streaming);
+    };
+    const std::uint64_t needed = streamed(kMost).device.needed;
+    for (const std::uint64_t device : {needed, needed + model.tensors.bytes() / 3}) {
+      const FitChoice choice = streamed(device);
+      const StreamingPlan streaming = plan_streaming(model, {.device_bytes = device - beside});
+      EXPECT_LE(streaming.device.bytes(), device - beside);
+      EXPECT_EQ(choice.resident_layers, streaming.resident_layers());
+      EXPECT_EQ(choice.token_bytes, streaming.token_bytes);
+      EXPECT_DOUBLE_EQ(choice.ceiling_tokens_per_second, streaming_ceiling(streaming, kBus));
+    }
+    EXPECT_THROW(static_cast<void>(plan_streaming(model, {.device_bytes = needed - beside - 1})),
+                 InvalidArgument);
+  }
 }
 
 }  // namespace

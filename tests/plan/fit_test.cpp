@@ -9,6 +9,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "plan/fit_choices.hpp"
@@ -69,7 +70,8 @@ ModelShape made_up_shape() {
 
 std::vector<FitChoice> fit_made_up(std::uint64_t host, std::optional<std::uint64_t> device,
                                    const PlanOptions& options = kAsked) {
-  return plan::fit_choices(made_up, made_up_shape(), options, host, device);
+  return plan::fit_choices({.make = made_up, .shape = made_up_shape()}, options,
+                           {.host_bytes = host, .device_bytes = device});
 }
 
 FitChoice of(const std::vector<FitChoice>& choices, FitMode mode) {
@@ -242,10 +244,147 @@ TEST(Fit, OverflowFitsNowhere) {
     return plan;
   };
   for (const FitChoice& choice :
-       plan::fit_choices(make, made_up_shape(), kAsked, kMost - 1, kMost - 1)) {
+       plan::fit_choices({.make = make, .shape = made_up_shape()}, kAsked,
+                         {.host_bytes = kMost - 1, .device_bytes = kMost - 1})) {
     EXPECT_FALSE(choice.fits()) << description(choice.mode);
     EXPECT_EQ(choice.largest_context, 0U);
   }
+}
+
+/// As before, but of eight layers of 1 MiB: with n that stay, tensors of no layer and two slots,
+/// the device has n + 4 MiB of weights; with all eight, and no slots, 10 MiB.
+constexpr std::uint64_t kBeside = kHistory + kScratch + kOverhead;
+constexpr double kBus = 60.0 * 1024 * 1024;  // carries one layer 60 times a second
+
+Plan of_eight_layers(const PlanOptions& options) {
+  Plan plan = made_up(options);
+  plan.weights = {};
+  plan.weights.append(weight("token_embd.weight", 2_MiB));
+  const std::uint64_t bytes = options.weights_type == DType::q4_k ? 256_KiB : 1_MiB;
+  for (int i = 0; i < 8; ++i) {
+    plan.weights.append(weight("blk." + std::to_string(i) + ".ffn.weight", bytes));
+  }
+  return plan;
+}
+
+FitChoice streamed(std::uint64_t device, double bus = kBus, double least = 0,
+                   const std::optional<plan::StreamingSizes>& own = {}) {
+  return of(plan::fit_choices({.make = of_eight_layers, .shape = made_up_shape(), .streaming = own},
+                              kAsked,
+                              {.host_bytes = 1_GiB,
+                               .device_bytes = device,
+                               .bus_bytes_per_second = bus,
+                               .least_tokens_per_second = least}),
+            FitMode::layer_streaming);
+}
+
+TEST(FitStreaming, AsManyLayersStayAsThereIsRoomFor) {
+  const auto with = [](std::uint64_t weights) {
+    const FitChoice choice = streamed(kBeside + weights);
+    EXPECT_TRUE(choice.fits());
+    EXPECT_EQ(choice.device.needed, kBeside + 4_MiB);  // the least it runs with
+    return std::tuple(choice.resident_layers, choice.token_bytes, choice.ceiling_tokens_per_second);
+  };
+  EXPECT_EQ(with(4_MiB), std::tuple(0, 8_MiB, 60.0 / 8));
+  EXPECT_EQ(with(5_MiB - 1), std::tuple(0, 8_MiB, 60.0 / 8));
+  EXPECT_EQ(with(6_MiB), std::tuple(2, 6_MiB, 10.0));
+  EXPECT_EQ(with(10_MiB - 1), std::tuple(5, 3_MiB, 20.0));
+  EXPECT_EQ(with(10_MiB), std::tuple(8, 0, 0.0));  // nothing is copied
+}
+
+TEST(FitStreaming, WithoutRoomForSlotsThereIsNothingToTell) {
+  for (const std::uint64_t device : {kBeside + 4_MiB - 1, kBeside - 1, std::uint64_t{0}}) {
+    const FitChoice choice = streamed(device, kBus, 1000);
+    EXPECT_FALSE(choice.fits());
+    EXPECT_FALSE(choice.too_slow());
+    EXPECT_EQ(choice.resident_layers, 0U);
+    EXPECT_EQ(choice.token_bytes, 0U);
+    EXPECT_EQ(choice.ceiling_tokens_per_second, 0.0);
+  }
+}
+
+TEST(FitStreaming, OtherWaysCopyNothing) {
+  for (const FitChoice& choice : fit_made_up(1_GiB, 1_GiB)) {
+    if (choice.mode == FitMode::layer_streaming) continue;
+    EXPECT_EQ(choice.resident_layers, 0U);
+    EXPECT_EQ(choice.token_bytes, 0U);
+  }
+}
+
+// 10 tokens a second are 6 layers a token; a little more, and one less may be copied.
+TEST(FitStreaming, TheLeastRateIsReachedAtTheByte) {
+  const FitChoice enough = streamed(kBeside + 6_MiB, kBus, 10);
+  EXPECT_TRUE(enough.fits());
+  EXPECT_EQ(enough.margin(), 0U);
+  const FitChoice less = streamed(kBeside + 6_MiB - 1, kBus, 10);
+  EXPECT_FALSE(less.fits());
+  EXPECT_TRUE(less.too_slow());
+  EXPECT_EQ(less.shortfall(), 1U);
+  EXPECT_EQ(less.device.needed, kBeside + 6_MiB);
+  EXPECT_EQ(less.resident_layers, 1U);
+  EXPECT_DOUBLE_EQ(less.ceiling_tokens_per_second, 60.0 / 7);
+  EXPECT_EQ(less.least_tokens_per_second, 10.0);
+  EXPECT_EQ(streamed(kBeside, kBus, 10.001).device.needed, kBeside + 7_MiB);
+  EXPECT_EQ(streamed(kBeside, kBus, 1e9).device.needed, kBeside + 10_MiB);  // all must stay
+}
+
+TEST(FitStreaming, OfABusThatIsNotKnownNothingIsRefused) {
+  const FitChoice choice = streamed(kBeside + 4_MiB, 0, 1000);
+  EXPECT_TRUE(choice.fits());
+  EXPECT_EQ(choice.token_bytes, 8_MiB);
+  EXPECT_EQ(choice.ceiling_tokens_per_second, 0.0);
+}
+
+// What makes it fit makes it fast enough, too.
+TEST(FitStreaming, WhatWouldFitIsFastEnough) {
+  const FitChoice choice = streamed(kBeside + 6_MiB, kBus, 10);
+  EXPECT_EQ(choice.largest_context, 1024U);
+  EXPECT_EQ(streamed(kBeside + 6_MiB + 4_KiB, kBus, 10).largest_context, 1025U);
+  const FitChoice slow = streamed(kBeside + 4_MiB, kBus, 10);
+  EXPECT_TRUE(slow.too_slow());
+  EXPECT_EQ(slow.kv_type, DType::q8_0);  // of which history takes 2 MiB less: two layers stay
+  const FitChoice slower = streamed(kBeside + 4_MiB, kBus, 10.001);
+  EXPECT_EQ(slower.kv_type, DType::q4_0);
+  EXPECT_EQ(slower.weights_type, DType::q4_k);
+}
+
+TEST(FitStreaming, AModelsOwnTensorsAreWhatCounts) {
+  const plan::StreamingSizes own = {
+      .layers = {{.bytes = 3_MiB, .token = 1_MiB}, {.bytes = 2_MiB, .token = 2_MiB}},
+      .outer = 1_MiB};
+  const FitChoice choice = streamed(kBeside + 6_MiB - 1, kBus, 0, own);
+  // Both that stay take 6 MiB, one that stays and two slots 8, two slots 7.
+  EXPECT_EQ(choice.device.needed, kBeside + 6_MiB);
+  EXPECT_EQ(choice.weights_type, DType::f16);  // of another type only the plan tells
+  EXPECT_EQ(streamed(kBeside + 6_MiB, kBus, 0, own).resident_layers, 2U);
+}
+
+TEST(FitStreaming, ATokenNeedsFewOfTheExperts) {
+  const auto make = [](const PlanOptions& options) {
+    Plan plan = made_up(options);
+    plan.weights = {};
+    for (int i = 0; i < 4; ++i) {
+      const std::string layer = "blk." + std::to_string(i);
+      plan.weights.append(weight(layer + ".attn_q.weight", 1_MiB));
+      plan.weights.append(weight(layer + ".ffn_up_exps.weight", 8_MiB));
+      plan.weights.append(weight(layer + ".ffn_up_shexp.weight", 1_MiB));
+    }
+    return plan;
+  };
+  ModelShape shape = made_up_shape();
+  const auto token = [&](std::uint64_t experts, std::uint64_t used) {
+    for (LayerShape& layer : shape.layers) {
+      layer.experts = experts;
+      layer.experts_used = used;
+    }
+    const auto choices = plan::fit_choices({.make = make, .shape = shape}, kAsked,
+                                           {.host_bytes = 1_GiB, .device_bytes = kBeside + 20_MiB});
+    return of(choices, FitMode::layer_streaming).token_bytes;
+  };
+  EXPECT_EQ(token(16, 2), 4 * (2_MiB + 1_MiB));
+  EXPECT_EQ(token(3, 1), 4 * (2_MiB + (8_MiB + 2) / 3));
+  EXPECT_EQ(token(16, 0), 4 * 10_MiB);  // nothing says how many
+  EXPECT_EQ(token(0, 0), 4 * 10_MiB);
 }
 
 TEST(Fit, DescribesTheWays) {

@@ -34,6 +34,20 @@ TEST(LayerOf, IsTheFirstNumberBetweenDots) {
   EXPECT_EQ(layer_of("..."), std::nullopt);
 }
 
+TEST(OfExperts, AreRoutedOnes) {
+  using plan::of_experts;
+  for (const char* name :
+       {"blk.3.ffn_up_exps.weight", "model.layers.12.mlp.experts.7.up_proj.weight",
+        "layers.experts", "layers.experts.down.scales"}) {
+    EXPECT_TRUE(of_experts(name)) << name;
+  }
+  for (const char* name :
+       {"blk.3.ffn_up_shexp.weight", "layers.shared_expert.gate", "mlp.shared_experts.up_proj",
+        "layers.router", "blk.3.ffn_gate_inp.weight", "blk.3.exp_probs_b.bias", "", "..."}) {
+    EXPECT_FALSE(of_experts(name)) << name;
+  }
+}
+
 TEST(BytesByLayer, SharesOutWhatAllLayersHaveTogether) {
   ModelShape shape;
   shape.vocabulary = 100;
@@ -49,8 +63,17 @@ TEST(BytesByLayer, SharesOutWhatAllLayersHaveTogether) {
   tape.append({.name = "head", .bytes = 400, .shape = {100, 4}});
   const plan::LayerBytes bytes = plan::bytes_by_layer(tape, shape);
   EXPECT_THAT(bytes.layers, ElementsAre(64 + 128 + 64, 64 + 640 + 64, 768, 768));
+  EXPECT_THAT(bytes.experts, ElementsAre(0, 640, 640, 640));
   EXPECT_EQ(bytes.rest, 1024U + 448);
   EXPECT_EQ(bytes.largest(), 768U);
+}
+
+TEST(BytesByLayer, HasLayersThatTheShapeHasNot) {
+  TapePlan tape;
+  tape.append(weight("blk.2.ffn_up_exps.weight", 128));
+  const plan::LayerBytes bytes = plan::bytes_by_layer(tape, {});
+  EXPECT_THAT(bytes.layers, ElementsAre(0, 0, 128));
+  EXPECT_THAT(bytes.experts, ElementsAre(0, 0, 128));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -32,9 +33,10 @@ inline constexpr Way kWays[] = {Way::map, Way::read, Way::direct, Way::automatic
 [[nodiscard]] inline std::string random_bytes(std::size_t count, std::uint64_t seed) {
   constexpr std::size_t kPage = 4096;
   constexpr std::size_t kWords = 32 * kPage / sizeof(std::uint64_t);
-  static const std::vector<std::uint64_t> noise = [] {
+  // Not on the heap: some tests compare what is mapped.
+  static const std::array<std::uint64_t, kWords> noise = [] {
     std::mt19937_64 random(1);
-    std::vector<std::uint64_t> words(kWords);
+    std::array<std::uint64_t, kWords> words{};
     for (std::uint64_t& word : words) word = random();
     return words;
   }();

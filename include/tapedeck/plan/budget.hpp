@@ -57,6 +57,8 @@ struct DeviceBudget {
   std::uint64_t free = 0;   ///< Bytes.
   std::uint64_t total = 0;  ///< Bytes.
   std::string name{};       ///< "NVIDIA H200".
+  /// Of copies from pinned host memory: `bus_bandwidth` measures it. 0: not known.
+  double bus_bytes_per_second = 0;
 };
 
 /// Reads what bounds memory: MemAvailable; the limits of every memory cgroup, v1 (limit_in_bytes

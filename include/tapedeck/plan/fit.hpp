@@ -43,16 +43,26 @@ struct FitSide {
 /// One way to run the model, with its bytes.
 ///
 /// Of `full_cache` the device holds the whole plan. Of `layer_streaming` the host holds the
-/// weights, and the device two slots of the largest layer, the tensors that belong to no layer,
-/// history and scratch. Of `first_layers` the device holds weights and history of the first
-/// `device_layers` layers, the host the others and what belongs to no layer, and both a scratch. Of
-/// `host_only` the host holds the whole plan. Overhead is counted on the device where one is used.
+/// weights, and the device the tensors that belong to no layer, history, scratch, and two slots of
+/// the largest layer that takes turns; first layers may stay beside them, which `needed` counts
+/// only where it takes less with them, or where a stated rate cannot be reached without. Of
+/// `first_layers` the device holds weights and history of the first `device_layers` layers, the
+/// host the others and what belongs to no layer, and both a scratch. Of `host_only` the host holds
+/// the whole plan. Overhead is counted on the device where one is used.
 struct FitChoice {
   FitMode mode = FitMode::host_only;
   bool reference_decoder = true;  ///< The reference decoder runs this; not so `first_layers`.
   std::uint64_t device_layers = 0;
   FitSide device{};
   FitSide host{};
+
+  // Of `layer_streaming`, with what the device can give; all 0 elsewhere, and where that does not
+  // hold the slots.
+  std::uint64_t resident_layers = 0;  ///< The first ones, which stay on the device: all that fit.
+  std::uint64_t token_bytes = 0;      ///< What a token's step copies to the device.
+  /// What the bus carries at most. 0: it is not known, or nothing is copied.
+  double ceiling_tokens_per_second = 0;
+  double least_tokens_per_second = 0;  ///< As asked; 0: nothing was.
 
   // The largest that would fit, all else as asked (of `first_layers` perhaps with fewer layers on
   // the device); 0 where not even 1 does.
@@ -66,6 +76,11 @@ struct FitChoice {
   std::optional<DType> weights_type{};  ///< Of the matrices.
 
   [[nodiscard]] bool fits() const noexcept { return device.fits() && host.fits(); }
+  /// The device would hold it, and the bus does not carry as many tokens a second as were asked:
+  /// then it does not fit, and `device.needed` is where so many layers stay that it would.
+  [[nodiscard]] bool too_slow() const noexcept {
+    return ceiling_tokens_per_second != 0 && ceiling_tokens_per_second < least_tokens_per_second;
+  }
   /// What is left on the side that has less; of the sides that hold anything.
   [[nodiscard]] std::uint64_t margin() const noexcept;
   /// What is missing, on both sides together.
@@ -86,14 +101,23 @@ class NothingFits : public OutOfMemory {
   std::vector<FitChoice> choices_;
 };
 
+/// What else a way must be to fit.
+struct FitOptions {
+  /// Tokens a second that layer streaming must be able to reach; 0: any. Of a device whose bus is
+  /// not known nothing is refused for it.
+  double least_tokens_per_second = 0;
+};
+
 /// All ways to run the model: those that fit first, in the order of `FitMode`; then those that do
 /// not, the one that lacks least first. Exact: with one byte less than `needed` a way does not fit.
 /// Nothing is set aside by this function; a safety margin is `PlanOptions::overhead`.
 ///
-/// Where the model is a config.json alone, the bytes of one layer are its share of the tensors of
-/// each kind; the two ways that split layers are then as good as that.
+/// The weights of `layer_streaming` are those of `plan_streaming`. Where the model is a config.json
+/// alone, or weights of another type are asked for, the bytes of one layer are its share of the
+/// tensors of each kind; the two ways that split layers are then as good as that.
 /// Thread-safety: a pure function. Plans the model some hundred times.
-/// @throws NothingFits; InvalidArgument as `make_plan`.
+/// @throws NothingFits; InvalidArgument as `make_plan`, as `plan_streaming` for a model that states
+/// too many experts, and for rates that are negative or not finite.
 /// @code{.cpp}
 /// // compile only
 /// using namespace tapedeck;
@@ -107,6 +131,7 @@ class NothingFits : public OutOfMemory {
 /// @endcode
 [[nodiscard]] std::vector<FitChoice> fit(const Model& model, const PlanOptions& options,
                                          const HostBudget& host,
-                                         const std::optional<DeviceBudget>& device = {});
+                                         const std::optional<DeviceBudget>& device = {},
+                                         const FitOptions& least = {});
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

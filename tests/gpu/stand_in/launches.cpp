@@ -153,6 +153,7 @@ CUresult CUDAAPI cuMemPoolTrimTo(CUmemoryPool /*pool*/, std::size_t /*bytes*/) {
 
 // cuda.h has another version of it under this name.
 #undef cuEventElapsedTime
+// NOLINTNEXTLINE(readability-identifier-naming): the driver has it so.
 extern "C" CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end);
 CUresult CUDAAPI cuEventElapsedTime(float* /*milliseconds*/, CUevent /*begin*/, CUevent /*end*/) {
   return not_stood_in_for(__func__);

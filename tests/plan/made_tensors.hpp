@@ -1,0 +1,67 @@
+/// @file
+/// Tensors of bytes at places, made by hand, and what `plan_streaming` says to them.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/tensor_directory_builder.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/plan/streaming_plan.hpp"
+
+namespace tapedeck::tests {
+
+/// Makes a model, tensor by tensor.
+class Made {
+ public:
+  explicit Made(std::size_t layers = 0, std::uint64_t experts = 0, std::uint64_t used = 0) {
+    shape_.layers.resize(layers);
+    for (LayerShape& layer : shape_.layers) {
+      layer.experts = experts;
+      layer.experts_used = used;
+    }
+    file();
+  }
+
+  /// What is added from now on lies in another file.
+  Made& file() {
+    builder_.begin_file({.path = "made", .size = std::numeric_limits<std::uint64_t>::max()});
+    return *this;
+  }
+  Made& tensor(const std::string& name, std::uint64_t offset,
+               const std::vector<std::uint64_t>& dimensions) {
+    TensorEntry entry{.name = name, .dtype = DType::u8, .offset = offset, .bytes = 1};
+    for (const std::uint64_t dimension : dimensions) {
+      entry.dimensions[entry.rank++] = dimension;
+      entry.bytes *= dimension;
+    }
+    builder_.add(entry, 0);
+    return *this;
+  }
+  [[nodiscard]] Model model(ModelFormat format = ModelFormat::gguf) {
+    Model out;
+    out.format = format;
+    out.shape = shape_;
+    out.tensors = std::move(builder_).finish();
+    return out;
+  }
+
+ private:
+  ModelShape shape_;
+  TensorDirectoryBuilder builder_;
+};
+
+/// Why it makes no plan.
+inline std::string refusal_of(const Model& model, const StreamingOptions& options) {
+  try {
+    static_cast<void>(plan_streaming(model, options));
+  } catch (const InvalidArgument& error) {
+    return error.what();
+  }
+  return "no refusal";
+}
+
+}  // namespace tapedeck::tests
