@@ -15,6 +15,7 @@
 #include "engine/cuda_decoder.hpp"
 #include "engine/device_model.hpp"
 #include "engine/support.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/gpu/cuda_device.hpp"
 
 namespace tapedeck::tests {
@@ -44,14 +45,16 @@ inline constexpr GpuMode kStaged{
 [[nodiscard]] inline StreamingPlan streaming_of(const engine::LlamaModel& model,
                                                 const GpuMode& mode) {
   const Model planned = engine::model_to_plan(model);
+  // A ring that layers go round in several times.
+  StreamingOptions options = {.slots = mode.slots, .staging_buffer = 4_KiB, .staging_buffers = 3};
   if (!mode.resident_layers) {
-    return plan_streaming(planned, {.device_bytes = std::numeric_limits<std::uint64_t>::max()});
+    options.device_bytes = std::numeric_limits<std::uint64_t>::max();
+  } else if (*mode.resident_layers != 0) {
+    // The layers of a Llama model are alike, and so is what they take.
+    const StreamingPlan none = plan_streaming(planned, options);
+    options.device_bytes = none.device.bytes() + *mode.resident_layers * none.slot_bytes();
   }
-  StreamingPlan none = plan_streaming(planned, {.slots = mode.slots});
-  if (*mode.resident_layers == 0) return none;
-  // The layers of a Llama model are alike, and so is what they take.
-  const std::uint64_t more = *mode.resident_layers * none.slot_bytes();
-  return plan_streaming(planned, {.slots = mode.slots, .device_bytes = none.device.bytes() + more});
+  return plan_streaming(planned, options);
 }
 
 [[nodiscard]] inline std::shared_ptr<const engine::LlamaModel> warm_model(
