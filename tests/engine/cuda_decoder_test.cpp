@@ -86,6 +86,7 @@ TEST_P(CudaDecoderTest, LogitsOfACheckpointAreThoseOfTheCpu) {
 TEST_P(CudaDecoderTest, LogitsOfEveryTypeAreThoseOfTheCpu) {
   GgufFigures figures;
   figures.layers = 4;
+  figures.heads = 6;   // three to a KV head, of which there are two
   figures.value = 32;  // not as large as keys
   figures.context = kTokens;
   figures.tied = false;
