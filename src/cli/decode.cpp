@@ -14,15 +14,19 @@
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/output.hpp"
+#include "cli/plan_arguments.hpp"
 #include "engine/arrival.hpp"
 #include "engine/decoder.hpp"
+#include "engine/device_host.hpp"
 #include "engine/llama_model.hpp"
 #include "engine/make_model.hpp"
 #include "engine/sampler.hpp"
 #include "engine/talk.hpp"
 #include "engine/tokenizer.hpp"
 #include "os/file.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/gpu/host_device.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
@@ -31,12 +35,16 @@ constexpr unsigned kMostThreads = 1024;
 constexpr std::size_t kUsualPositions = 256;
 constexpr int kPipeClosed = 141;  // as if SIGPIPE had ended it
 
+enum class DecodeOn : std::uint8_t { cpu, host_sim };
+
 struct DecodeArguments {
   std::string model;
   std::string tokenizer;
   std::vector<std::string> prompts;
   std::optional<std::size_t> positions;
   Way way = Way::automatic;
+  DecodeOn device = DecodeOn::cpu;
+  std::optional<std::uint64_t> gpu_memory;
   float temperature = 0;
   std::uint64_t seed = 1;
   unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads);
@@ -164,45 +172,97 @@ WarmJobOptions until(const std::atomic<bool>& stop) {
           }};
 }
 
-int decode(const DecodeArguments& arguments) {
-  engine::LlamaModel model(arguments.model, {.way = arguments.way});
-  const engine::Shape& shape = model.shape();
-  const engine::Tokenizer tokenizer = tokenizer_for(arguments, model);
-  const Prompts prompts = encode(arguments, tokenizer, shape);
-  engine::Sampler sampler(arguments.temperature, arguments.seed);
+// What all talks need, wherever they are computed.
+struct Talks {
+  const DecodeArguments& arguments;
+  const engine::Shape& shape;
+  const engine::Tokenizer& tokenizer;
+  const Prompts& prompts;
+  engine::Sampler& sampler;
+  const std::atomic<bool>& stop;
+};
 
-  Layout layout(model.plan(std::max(prompts.longest, shape.seq_len)),
-                layout_options(model, prompts.longest));
-  layout.prepare(0, prompts.longest);
-  engine::ThreadPool pool(arguments.threads);
-  engine::Decoder decoder(model, layout, pool);
-  const std::atomic<bool>& stop = stop_on_interrupt();
-  const engine::Arrival arrival(model, decoder, until(stop));
-  // So that the first token costs what the others do.
-  check_warm("scratch", layout.scratch().warm());
-  check_warm("history", layout.warm(0));
-
-  Printer printer(arguments, tokenizer, layout);
+// Holds them, one after the other. Returns the exit code.
+int hold(const Talks& talks, engine::TalkDecoder& decoder, Layout& layout) {
+  const DecodeArguments& arguments = talks.arguments;
+  Printer printer(arguments, talks.tokenizer, layout);
   const engine::OnToken print = [&](engine::TokenId previous, engine::TokenId token) {
     return printer.add(previous, token);
   };
   std::size_t passes = 0;
   const auto start = std::chrono::steady_clock::now();
-  for (const std::vector<engine::TokenId>& prompt : prompts.tokens) {
-    layout.clear_talk();  // the last one stays, for the statistics
+  for (const std::vector<engine::TokenId>& prompt : talks.prompts.tokens) {
+    decoder.clear_talk();  // the last one stays, for the statistics
     printer.begin(prompt[0]);
-    passes += engine::hold_talk(decoder, sampler, prompt, positions_asked(arguments, shape),
-                                tokenizer.ends(), stop, print)
-                  .passes;
+    passes +=
+        engine::hold_talk(decoder, talks.sampler, prompt, positions_asked(arguments, talks.shape),
+                          talks.tokenizer.ends(), talks.stop, print)
+            .passes;
     printer.end();
-    if (stop || !printer.reading()) break;
+    if (talks.stop || !printer.reading()) break;
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  if (!stop && !printer.reading()) return kPipeClosed;
+  if (!talks.stop && !printer.reading()) return kPipeClosed;
   tell(fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s\n", passes, seconds.count(),
                    static_cast<double>(passes) / seconds.count()));
   if (arguments.stat) tell(layout.stat().text());
-  return stop ? kInterrupted : 0;
+  return talks.stop ? kInterrupted : 0;
+}
+
+int hold_on_cpu(const Talks& talks, engine::LlamaModel& model) {
+  const std::size_t longest = talks.prompts.longest;
+  Layout layout(model.plan(std::max(longest, talks.shape.seq_len)), layout_options(model, longest));
+  layout.prepare(0, longest);
+  engine::ThreadPool pool(talks.arguments.threads);
+  engine::Decoder decoder(model, layout, pool);
+  const engine::Arrival arrival(model, decoder, until(talks.stop));
+  // So that the first token costs what the others do.
+  check_warm("scratch", layout.scratch().warm());
+  check_warm("history", layout.warm(0));
+  return hold(talks, decoder, layout);
+}
+
+std::string streaming_text(const LayerStreamer& streamer) {
+  const StreamingPlan& plan = streamer.plan();
+  const LayerStreamerStat stat = streamer.stat();
+  return fmt::format(
+      "layers: {} stay, {} take turns in {} slots of {}; {} copied, {} of them late\n",
+      plan.resident_layers(), plan.layers.size() - plan.resident_layers(), plan.slots,
+      to_iec(plan.slot_bytes()), stat.copies, stat.late);
+}
+
+// On a device of host memory: what a GPU would hold, and the arithmetic of the host.
+int hold_on_host_device(const Talks& talks, engine::LlamaModel& model) {
+  engine::bring_in(model, until(talks.stop));
+  HostDevice device({.memory = static_cast<std::size_t>(talks.arguments.gpu_memory.value_or(0))});
+  // A file may be made shorter while it is read: staged, that is an error.
+  engine::DeviceHost host(
+      model, device,
+      {.positions = talks.prompts.longest, .source = {.source = StreamSource::staged}});
+  engine::DeviceFeed feed(host.weights(), device);
+  engine::ThreadPool pool(talks.arguments.threads);
+  engine::DeviceSideDecoder decoder(model, host.layout(), pool, 0, &feed);
+  const int exit_code = hold(talks, decoder, host.layout());
+  if (talks.arguments.stat) tell(streaming_text(host.weights().streamer()));
+  return exit_code;
+}
+
+int decode(const DecodeArguments& arguments) {
+  if (arguments.gpu_memory && arguments.device == DecodeOn::cpu) {
+    throw InvalidArgument("--gpu-memory, and no device to have it", "give --device, too");
+  }
+  engine::LlamaModel model(arguments.model, {.way = arguments.way});
+  const engine::Tokenizer tokenizer = tokenizer_for(arguments, model);
+  const Prompts prompts = encode(arguments, tokenizer, model.shape());
+  engine::Sampler sampler(arguments.temperature, arguments.seed);
+  const Talks talks = {.arguments = arguments,
+                       .shape = model.shape(),
+                       .tokenizer = tokenizer,
+                       .prompts = prompts,
+                       .sampler = sampler,
+                       .stop = stop_on_interrupt()};
+  return arguments.device == DecodeOn::cpu ? hold_on_cpu(talks, model)
+                                           : hold_on_host_device(talks, model);
 }
 
 }  // namespace
@@ -237,6 +297,16 @@ Command add_decode(CLI::App& program) {
                                                                      {"read", Way::read},
                                                                      {"direct", Way::direct}}))
       ->option_text("automatic|map|read|direct");
+  command
+      ->add_option("--device", a.device,
+                   "Where it is decoded: cpu, or host-sim, a device of host memory that layers are"
+                   " streamed to as to a GPU")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, DecodeOn>{
+          {"cpu", DecodeOn::cpu}, {"host-sim", DecodeOn::host_sim}}))
+      ->option_text("cpu|host-sim");
+  as_size(command->add_option("--gpu-memory", a.gpu_memory,
+                              "Memory of the device; layers that it does not hold are streamed"
+                              " [all of them stay]"));
   command->add_option("--temperature", a.temperature, "0: always the best token")
       ->capture_default_str();
   command->add_option("--seed", a.seed, "Of the sampling")

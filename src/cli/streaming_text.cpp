@@ -35,15 +35,20 @@ Parts parts_of(const StreamingPlan& streaming) {
   return parts;
 }
 
-// Dense, all alike, and with heads that share out the residual stream.
+// Dense layers of full attention, all alike, whose heads share out the residual stream. A model
+// without layers has no plan.
 bool is_of_closed_form(const ModelShape& shape) {
-  if (shape.layers.empty()) return false;
   const LayerShape& first = shape.layers.front();
-  const bool plain = first.heads != 0 && first.ffn != 0 && first.experts == 0 &&
-                     first.attention != Attention::latent && first.recurrence == Recurrence::none &&
-                     shape.hidden % first.heads == 0 && shape.hidden / first.heads == first.key_dim;
-  return plain && std::all_of(shape.layers.begin(), shape.layers.end(),
-                              [&](const LayerShape& layer) { return layer == first; });
+  const LayerShape dense = {.attention = Attention::full,
+                            .heads = first.heads,
+                            .kv_heads = first.kv_heads,
+                            .key_dim = first.key_dim,
+                            .value_dim = first.key_dim,
+                            .ffn = first.ffn};
+  const bool shared_out = dense.heads != 0 && shape.hidden % dense.heads == 0 &&
+                          shape.hidden / dense.heads == dense.key_dim;
+  return shared_out && std::all_of(shape.layers.begin(), shape.layers.end(),
+                                   [&](const LayerShape& layer) { return layer == dense; });
 }
 
 std::optional<std::uint64_t> closed_form(const ModelShape& shape, const Plan& plan) {

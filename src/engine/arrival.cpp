@@ -41,6 +41,11 @@ Arrival::Arrival(LlamaModel& model, Decoder& decoder, WarmJobOptions options)
   decoder.before_parts([this](std::size_t part) { wait_for(part); });
 }
 
+void bring_in(LlamaModel& model, WarmJobOptions options) {
+  WarmJob job = model.weights().start_warm(in_order(model, std::move(options)));
+  if (!job.wait()) fail(job);
+}
+
 void Arrival::wait_for(std::size_t part) {
   for (const std::uint32_t tensor : model_.tensors_of(part)) {
     if (!job_.wait_for(tensor)) fail(job_);

@@ -47,4 +47,8 @@ class Arrival {
   WarmJob job_;
 };
 
+/// Brings in what a model computes with, and waits for it. `options.order` is set here.
+/// @throws what `Arrival` has the first pass throw.
+void bring_in(LlamaModel& model, WarmJobOptions options = {});
+
 }  // namespace tapedeck::inline TAPEDECK_ABI::engine

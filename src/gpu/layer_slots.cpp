@@ -246,8 +246,13 @@ void LayerStreamer::Slots::list_missing(Slot& slot, const StreamedLayer& layer,
     return wanted && !slot.experts[part.expert];
   };
   slot.runs.clear();
+  bool left_out = false;
   for (const StreamedPart& part : layer.parts) {
-    if (is_missing(part)) append_run(slot.runs, part, tensors_[part.tensor].data() + part.from);
+    const bool missing = is_missing(part);
+    if (missing) {
+      append_run(slot.runs, part, tensors_[part.tensor].data() + part.from, left_out);
+    }
+    left_out = !missing;
   }
   slot.outside_experts = true;
   if (experts.empty()) slot.experts.assign(slot.experts.size(), true);

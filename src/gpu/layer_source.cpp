@@ -51,10 +51,11 @@ std::vector<PinnedRange> pages_to_pin(const StreamingPlan& plan,
 
 }  // namespace
 
-void append_run(std::vector<StreamedRun>& runs, const StreamedPart& part, const std::byte* from) {
+void append_run(std::vector<StreamedRun>& runs, const StreamedPart& part, const std::byte* from,
+                bool left_out_before) {
   // Less than a page: it is readable, whatever it belongs to.
   constexpr std::uint64_t kMostPadding = 4095;
-  if (!runs.empty()) {
+  if (!runs.empty() && !left_out_before) {
     StreamedRun& last = runs.back();
     const std::uint64_t distance = part.offset - last.offset;
     if (distance >= last.bytes && distance - last.bytes <= kMostPadding &&

@@ -27,8 +27,10 @@ struct StreamedRun {
   std::uint64_t tensor_from = 0;  ///< and where in it the run begins.
 };
 
-/// Puts a part behind the runs, or makes the last one longer. Parts come by offset.
-void append_run(std::vector<StreamedRun>& runs, const StreamedPart& part, const std::byte* from);
+/// Puts a part behind the runs, or, where nothing was left out before it, makes the last one
+/// longer. Parts come by offset.
+void append_run(std::vector<StreamedRun>& runs, const StreamedPart& part, const std::byte* from,
+                bool left_out_before = false);
 
 /// Thread-safety: one thread at a time.
 class LayerSource {

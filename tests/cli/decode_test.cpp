@@ -46,6 +46,21 @@ TEST_P(DecodeStories, TextIsThatOfTheReference) {
   }
 }
 
+TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
+  for (const char* memory : {"900KiB", "1200KiB", "64MiB"}) {
+    const Ran ran = run(stories({"-p", kStoriesPrompts[1], "-n", "256", "--threads", GetParam(),
+                                 "--device", "host-sim", "--gpu-memory", memory, "--stat"}));
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    EXPECT_EQ(ran.out, content_of(expected_file(2, "text")));
+    const bool all = memory == std::string("64MiB");
+    EXPECT_THAT(ran.err, HasSubstr(all ? "layers: 5 stay, 0 take turns" : "take turns in 2 slots"));
+  }
+  const Ran ran = run(stories({"--device", "host-sim", "--gpu-memory", "300KiB"}));
+  EXPECT_TRUE(refuses(ran, "layer streaming on host 0"));
+  EXPECT_THAT(ran.err, HasSubstr("300 KiB"));
+  EXPECT_TRUE(refuses(run(stories({"--gpu-memory", "1GiB"})), "--device"));
+}
+
 TEST_P(DecodeStories, SeveralPromptsAreSeveralTalks) {
   std::string ids;
   std::string text;

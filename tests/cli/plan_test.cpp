@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
 #include "cli/models.hpp"
 #include "cli/program.hpp"
@@ -218,9 +219,29 @@ TEST_F(Planning, TheClosedFormIsOfDenseModels) {
         .at("closed_form");
   };
   EXPECT_TRUE(closed_form("llama-8b-gqa.header-only.gguf").is_number());
-  for (const char* other : {"qwen3-30b-a3b", "mamba-2.8b", "deepseek-v2-lite", "gemma2-9b"}) {
+  for (const char* other : {"qwen3-30b-a3b", "mixtral-8x7b", "mamba-2.8b", "deepseek-v2-lite",
+                            "gemma2-9b", "command-r7b"}) {
     EXPECT_TRUE(closed_form((std::string(other) + ".header-only.gguf").c_str()).is_null()) << other;
   }
+}
+
+TEST_F(Planning, TheClosedFormIsOfHeadsThatShareOutTheWidth) {
+  const auto closed_form = [&](std::uint32_t head) {
+    GgufBytes file;
+    file.header(1, 8).key("general.architecture", "llama");
+    for (const auto& [key, value] :
+         {std::pair("block_count", 1U), std::pair("context_length", 128U),
+          std::pair("embedding_length", 64U), std::pair("feed_forward_length", 96U),
+          std::pair("attention.head_count", 4U), std::pair("attention.key_length", head),
+          std::pair("attention.value_length", head)}) {
+      file.key(std::string("llama.") + key, gguf_type::u32, value);
+    }
+    file.tensor("blk.0.attn_norm.weight", {64}, kF32, 0).pad().zeros(256);
+    const std::string path = folder_.write("heads.gguf", file.bytes());
+    return json_of("plan", {"--streaming"}, path).at("streaming").at("closed_form");
+  };
+  EXPECT_TRUE(closed_form(16).is_number());
+  EXPECT_TRUE(closed_form(32).is_null());
 }
 
 TEST_F(Planning, FitSaysWhatTheBusCarries) {

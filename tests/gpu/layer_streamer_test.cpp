@@ -76,8 +76,8 @@ TEST_P(LayerStreamerTest, WhatStaysIsCopiedOnceAndTheRestEveryTime) {
   StreamedOnDevice three(device_, more, {.source = GetParam()});
   for (int token = 0; token < 10; ++token) pass(three, more);
   EXPECT_EQ(three.streamer.stat().copies, 31U);  // the next token's first one is on its way
-  EXPECT_EQ(three.streamer.stat().late, 1U);
-  EXPECT_EQ(three.streamer.stat().in_time, 29U);
+  EXPECT_EQ(three.streamer.stat().late, 0U);
+  EXPECT_EQ(three.streamer.stat().in_time, 30U);
 }
 
 TEST_P(LayerStreamerTest, ALayerThatLiesInOnePieceIsOneCopy) {
@@ -160,6 +160,9 @@ TEST_P(LayerStreamerTest, NonsenseIsRefused) {
 TEST_P(LayerStreamerTest, ExpertsComeWhenTheyAreNamed) {
   const MadeLayers made({.experts = 8});
   StreamedOnDevice on(device_, made, {.source = GetParam()});
+  const Region& slot = made.plan().device.regions()[made.plan().first_slot];
+  device_.fill(on.place.data() + slot.offset, std::byte{0}, 2 * slot.bytes, stream_.handle());
+  stream_.synchronize();
   const std::array<std::uint32_t, 2> first = {5, 1};
   const std::array<std::uint32_t, 2> second = {1, 7};
   const std::byte* const at = on.streamer.acquire(2, stream_.handle(), first);
