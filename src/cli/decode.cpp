@@ -16,6 +16,7 @@
 #include "cli/output.hpp"
 #include "cli/plan_arguments.hpp"
 #include "engine/arrival.hpp"
+#include "engine/cuda_decoder.hpp"
 #include "engine/decoder.hpp"
 #include "engine/device_host.hpp"
 #include "engine/llama_model.hpp"
@@ -26,6 +27,8 @@
 #include "os/file.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/gpu/cuda_device.hpp"
+#include "tapedeck/gpu/device_error.hpp"
 #include "tapedeck/gpu/host_device.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::cli {
@@ -35,7 +38,7 @@ constexpr unsigned kMostThreads = 1024;
 constexpr std::size_t kUsualPositions = 256;
 constexpr int kPipeClosed = 141;  // as if SIGPIPE had ended it
 
-enum class DecodeOn : std::uint8_t { cpu, host_sim };
+enum class DecodeOn : std::uint8_t { cpu, gpu, automatic, host_sim };
 
 struct DecodeArguments {
   std::string model;
@@ -247,6 +250,24 @@ int hold_on_host_device(const Talks& talks, engine::LlamaModel& model) {
   return exit_code;
 }
 
+int hold_on_gpu(const Talks& talks, engine::LlamaModel& model) {
+  if (const std::string why = engine::CudaDecoder::missing(); !why.empty()) {
+    throw DeviceUnavailable(why, "decode with --device cpu");
+  }
+  CudaDevice gpu;
+  engine::bring_in(model, until(talks.stop));
+  engine::DeviceHost host(
+      model, gpu, {.positions = talks.prompts.longest, .memory = talks.arguments.gpu_memory});
+  engine::CudaDecoder decoder(model, host.weights(), host.layout().gpu(0));
+  const int exit_code = hold(talks, decoder, host.layout());
+  if (talks.arguments.stat) tell(streaming_text(host.weights().streamer()));
+  return exit_code;
+}
+
+bool can_decode_on_gpu() {
+  return engine::CudaDecoder::missing().empty() && CudaDevice::support().devices != 0;
+}
+
 int decode(const DecodeArguments& arguments) {
   if (arguments.gpu_memory && arguments.device == DecodeOn::cpu) {
     throw InvalidArgument("--gpu-memory, and no device to have it", "give --device, too");
@@ -261,8 +282,16 @@ int decode(const DecodeArguments& arguments) {
                        .prompts = prompts,
                        .sampler = sampler,
                        .stop = stop_on_interrupt()};
-  return arguments.device == DecodeOn::cpu ? hold_on_cpu(talks, model)
-                                           : hold_on_host_device(talks, model);
+  switch (arguments.device) {
+    case DecodeOn::gpu:
+      return hold_on_gpu(talks, model);
+    case DecodeOn::host_sim:
+      return hold_on_host_device(talks, model);
+    case DecodeOn::automatic:
+      return can_decode_on_gpu() ? hold_on_gpu(talks, model) : hold_on_cpu(talks, model);
+    default:
+      return hold_on_cpu(talks, model);
+  }
 }
 
 }  // namespace
@@ -298,12 +327,16 @@ Command add_decode(CLI::App& program) {
                                                                      {"direct", Way::direct}}))
       ->option_text("automatic|map|read|direct");
   command
-      ->add_option("--device", a.device,
-                   "Where it is decoded: cpu, or host-sim, a device of host memory that layers are"
-                   " streamed to as to a GPU")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, DecodeOn>{
-          {"cpu", DecodeOn::cpu}, {"host-sim", DecodeOn::host_sim}}))
-      ->option_text("cpu|host-sim");
+      ->add_option(
+          "--device", a.device,
+          "Where it is decoded: cpu; gpu; auto: on a GPU where there is one; host-sim: on a"
+          " device of host memory, which layers are streamed to as to a GPU [cpu]")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, DecodeOn>{{"cpu", DecodeOn::cpu},
+                                          {"gpu", DecodeOn::gpu},
+                                          {"auto", DecodeOn::automatic},
+                                          {"host-sim", DecodeOn::host_sim}}))
+      ->option_text("cpu|gpu|auto|host-sim");
   as_size(command->add_option("--gpu-memory", a.gpu_memory,
                               "Memory of the device; layers that it does not hold are streamed"
                               " [all of them stay]"));

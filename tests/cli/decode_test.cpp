@@ -6,6 +6,7 @@
 
 #include "cli/program.hpp"
 #include "engine/gguf_model.hpp"
+#include "tapedeck/gpu/cuda_device.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -59,6 +60,13 @@ TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
   EXPECT_TRUE(refuses(ran, "layer streaming on host 0"));
   EXPECT_THAT(ran.err, HasSubstr("300 KiB"));
   EXPECT_TRUE(refuses(run(stories({"--gpu-memory", "1GiB"})), "--device"));
+}
+
+TEST_P(DecodeStories, AutoDecodesWhereItCan) {
+  const Ran ran = run(stories(
+      {"-p", kStoriesPrompts[0], "-n", "256", "--threads", GetParam(), "--device", "auto"}));
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(ran.out, content_of(expected_file(1, "text")));
 }
 
 TEST_P(DecodeStories, SeveralPromptsAreSeveralTalks) {
@@ -167,6 +175,15 @@ TEST_F(Decode, AGgufModelThatIsNotDecodedSaysWhy) {
   const std::string cut = folder_.write("cut.gguf", bytes.substr(0, bytes.size() - 100));
   EXPECT_TRUE(refuses(run({"decode", cut}), "it is cut off"));
   EXPECT_TRUE(refuses(run(decode({"--way", "shared"})), "--way"));
+}
+
+TEST_F(Decode, WithoutAGpuItSaysWhy) {
+  if (CudaDevice::support().devices != 0) GTEST_SKIP() << "there is a GPU";
+  const Ran ran = run(decode({"--device", "gpu"}));
+  EXPECT_EQ(ran.exit_code, 2);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_THAT(ran.err, testing::AnyOf(HasSubstr("CUDA driver"), HasSubstr("nvcc")));
+  EXPECT_TRUE(refuses(run(decode({"--device", "tpu"})), "--device"));
 }
 
 TEST_F(Decode, APromptIsTakenAsItIs) {

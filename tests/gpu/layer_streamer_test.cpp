@@ -123,7 +123,9 @@ TEST_P(LayerStreamerTest, NeverReleasedLayersAreAnErrorThatNamesThem) {
     EXPECT_THAT(error.advice(), HasSubstr("release"));
   }
   on.streamer.release(1, stream_.handle());
-  EXPECT_TRUE(made.is_at(4, on.streamer.acquire(4, stream_.handle())));
+  const std::byte* const held = on.streamer.acquire(4, stream_.handle());
+  stream_.synchronize();
+  EXPECT_TRUE(made.is_at(4, held));
   const std::byte* const at = on.streamer.acquire(2, stream_.handle());
   stream_.synchronize();
   EXPECT_TRUE(made.is_at(2, at));
