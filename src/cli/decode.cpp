@@ -264,8 +264,15 @@ int hold_on_gpu(const Talks& talks, engine::LlamaModel& model) {
   return exit_code;
 }
 
-bool can_decode_on_gpu() {
-  return engine::CudaDecoder::missing().empty() && CudaDevice::support().devices != 0;
+// On a GPU where there is one, and where that has the room.
+int hold_where_it_fits(const Talks& talks, engine::LlamaModel& model) {
+  const bool gpu = engine::CudaDecoder::missing().empty() && CudaDevice::support().devices != 0;
+  if (!gpu) return hold_on_cpu(talks, model);
+  try {
+    return hold_on_gpu(talks, model);
+  } catch (const OutOfMemory&) {
+    return hold_on_cpu(talks, model);
+  }
 }
 
 int decode(const DecodeArguments& arguments) {
@@ -288,7 +295,7 @@ int decode(const DecodeArguments& arguments) {
     case DecodeOn::host_sim:
       return hold_on_host_device(talks, model);
     case DecodeOn::automatic:
-      return can_decode_on_gpu() ? hold_on_gpu(talks, model) : hold_on_cpu(talks, model);
+      return hold_where_it_fits(talks, model);
     default:
       return hold_on_cpu(talks, model);
   }
@@ -327,10 +334,10 @@ Command add_decode(CLI::App& program) {
                                                                      {"direct", Way::direct}}))
       ->option_text("automatic|map|read|direct");
   command
-      ->add_option(
-          "--device", a.device,
-          "Where it is decoded: cpu; gpu; auto: on a GPU where there is one; host-sim: on a"
-          " device of host memory, which layers are streamed to as to a GPU [cpu]")
+      ->add_option("--device", a.device,
+                   "Where it is decoded: cpu; gpu; auto: on a GPU where there is one"
+                   " with room; host-sim: on a"
+                   " device of host memory, which layers are streamed to as to a GPU [cpu]")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, DecodeOn>{{"cpu", DecodeOn::cpu},
                                           {"gpu", DecodeOn::gpu},

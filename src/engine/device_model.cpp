@@ -27,9 +27,11 @@ std::vector<Bytes> tensors_of(const Weights& weights) {
 
 // The arrays of a layer, in the order of their offsets here.
 std::vector<Bytes> arrays_of(const LayerWeights& layer, const Shape& shape) {
+  const auto matrices = layer_matrices(shape);
   std::vector<Bytes> all;
+  all.reserve(kLayerNorms.size() + matrices.size());
   for (const LayerNorm& norm : kLayerNorms) all.push_back(std::as_bytes(layer.*norm.place));
-  for (const LayerMatrix& matrix : layer_matrices(shape)) {
+  for (const LayerMatrix& matrix : matrices) {
     all.push_back((layer.*matrix.place).bytes);
   }
   return all;

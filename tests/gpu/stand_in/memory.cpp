@@ -1,5 +1,6 @@
 // Addresses, pages, allocations and pinned memory.
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <new>
 
@@ -64,7 +65,8 @@ bool room_for(int device, std::size_t bytes) {
 
 std::shared_ptr<Memory> make_memory(int device, std::size_t bytes) {
   return std::make_shared<Memory>(device, bytes,
-                                  state().devices[static_cast<std::size_t>(device)].used);
+                                  state().devices[static_cast<std::size_t>(device)].used,
+                                  state().settings.host_visible);
 }
 
 CUresult check_place(const Call& call, Address at, std::size_t bytes, const Memory& memory) {
@@ -100,16 +102,38 @@ AddressRange::~AddressRange() {
   if (raw_ != nullptr) ::munmap(raw_, bytes_ + kGranularity);
 }
 
-Memory::Memory(int device, std::size_t bytes, std::atomic<std::size_t>& used)
+Memory::Memory(int device, std::size_t bytes, std::atomic<std::size_t>& used, bool visible)
     : device_(device),
       bytes_(bytes),
-      data_(static_cast<std::byte*>(map(bytes, PROT_READ | PROT_WRITE))),
+      file_(visible ? ::memfd_create("stand-in", MFD_CLOEXEC) : -1),
+      data_(nullptr),
       used_(used) {
+  if (file_ < 0) {
+    data_ = static_cast<std::byte*>(map(bytes, PROT_READ | PROT_WRITE));
+  } else {
+    if (::ftruncate(file_, static_cast<off_t>(bytes)) != 0) throw std::bad_alloc();
+    void* const at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
+    if (at == MAP_FAILED) throw std::bad_alloc();
+    data_ = static_cast<std::byte*>(at);
+  }
   used_ += bytes_;
 }
 Memory::~Memory() {
   ::munmap(data_, bytes_);
+  if (file_ >= 0) ::close(file_);
   used_ -= bytes_;
+}
+
+void Memory::show_at(Address at) const {
+  if (file_ < 0) return;
+  ::mmap(reinterpret_cast<void*>(at), bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file_,
+         0);
+}
+
+void Memory::hide(Address at, std::size_t bytes) {
+  if (!state().settings.host_visible) return;
+  ::mmap(reinterpret_cast<void*>(at), bytes, PROT_NONE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
 Resolved resolve(Address at, std::size_t bytes) {
@@ -233,6 +257,7 @@ CUresult CUDAAPI cuMemMap(CUdeviceptr at, std::size_t bytes, std::size_t offset,
   const CUresult place = check_place(call, at, bytes, *pages->second);
   if (place != CUDA_SUCCESS) return place;
   state().mappings.emplace(at, Mapping{bytes, pages->second, false});
+  pages->second->show_at(at);
   return CUDA_SUCCESS;
 }
 
@@ -241,6 +266,7 @@ CUresult CUDAAPI cuMemUnmap(CUdeviceptr at, std::size_t bytes) {
   if (call.refused()) return call.result();
   if (exact_mapping(call, at, bytes) == nullptr) return CUDA_ERROR_INVALID_VALUE;
   if (in_use(at, bytes)) call.violation("something on a stream still uses it");
+  Memory::hide(at, bytes);
   state().mappings.erase(at);
   return CUDA_SUCCESS;
 }
@@ -264,11 +290,13 @@ CUresult CUDAAPI cuMemAlloc_v2(CUdeviceptr* at, std::size_t bytes) {
   if (call.refused()) return call.result();
   if (bytes == 0) return call.violation("no bytes");
   if (!room_for(call.device(), bytes)) return CUDA_ERROR_OUT_OF_MEMORY;
-  // Not more aligned than is promised.
-  AddressRange range(bytes + kAllocationAlignment);
-  *at = range.begin() + kAllocationAlignment;
-  state().allocations.emplace(
-      *at, std::pair(std::move(range), Mapping{bytes, make_memory(call.device(), bytes), true}));
+  // Not more aligned than is promised, but where the host is to see a page of it.
+  const std::size_t lead = state().settings.host_visible ? 0 : kAllocationAlignment;
+  AddressRange range(bytes + lead);
+  *at = range.begin() + lead;
+  const std::shared_ptr<Memory> memory = make_memory(call.device(), bytes);
+  memory->show_at(*at);
+  state().allocations.emplace(*at, std::pair(std::move(range), Mapping{bytes, memory, true}));
   return CUDA_SUCCESS;
 }
 
@@ -278,6 +306,7 @@ CUresult CUDAAPI cuMemFree_v2(CUdeviceptr at) {
   const auto found = state().allocations.find(at);
   if (found == state().allocations.end()) return call.violation(hex(at) + " is not allocated");
   if (in_use(at, found->second.second.bytes)) call.violation("something on a stream still uses it");
+  Memory::hide(at, found->second.second.bytes);
   state().freed.push_back(std::move(found->second.first));
   state().allocations.erase(found);
   return CUDA_SUCCESS;

@@ -29,6 +29,9 @@ struct Settings {
   std::size_t memory = std::size_t{64} << 20;  ///< Bytes of each device.
   bool virtual_memory = true;
   bool unified_addressing = true;
+  /// The host may dereference a device's addresses, to compute what a kernel would. Otherwise that
+  /// is a segmentation fault, as with a GPU.
+  bool host_visible = false;
 };
 
 /// Starts again: waits for all streams, forgets all objects, violations and faults. What the

@@ -50,10 +50,14 @@ class AddressRange {
 /// Physical memory of a device, counted in `used` as long as it is there.
 class Memory {
  public:
-  Memory(int device, std::size_t bytes, std::atomic<std::size_t>& used);
+  Memory(int device, std::size_t bytes, std::atomic<std::size_t>& used, bool visible);
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
+
+  /// Lets the host see it at a device's address, where that was asked for.
+  void show_at(Address at) const;
+  static void hide(Address at, std::size_t bytes);
 
   [[nodiscard]] int device() const noexcept { return device_; }
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
@@ -62,6 +66,7 @@ class Memory {
  private:
   int device_;
   std::size_t bytes_;
+  int file_;  // -1: the host does not see it
   std::byte* data_;
   std::atomic<std::size_t>& used_;
 };
