@@ -106,7 +106,6 @@ Memory::Memory(int device, std::size_t bytes, std::atomic<std::size_t>& used, bo
     : device_(device),
       bytes_(bytes),
       file_(visible ? ::memfd_create("stand-in", MFD_CLOEXEC) : -1),
-      data_(nullptr),
       used_(used) {
   if (file_ < 0) {
     data_ = static_cast<std::byte*>(map(bytes, PROT_READ | PROT_WRITE));
@@ -126,14 +125,16 @@ Memory::~Memory() {
 
 void Memory::show_at(Address at) const {
   if (file_ < 0) return;
-  ::mmap(reinterpret_cast<void*>(at), bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file_,
-         0);
+  void* const shown = ::mmap(reinterpret_cast<void*>(at), bytes_, PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_FIXED, file_, 0);
+  if (shown == MAP_FAILED) throw std::bad_alloc();
 }
 
 void Memory::hide(Address at, std::size_t bytes) {
   if (!state().settings.host_visible) return;
-  ::mmap(reinterpret_cast<void*>(at), bytes, PROT_NONE,
-         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  void* const hidden = ::mmap(reinterpret_cast<void*>(at), bytes, PROT_NONE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  if (hidden == MAP_FAILED) throw std::bad_alloc();
 }
 
 Resolved resolve(Address at, std::size_t bytes) {

@@ -67,7 +67,7 @@ class Memory {
   int device_;
   std::size_t bytes_;
   int file_;  // -1: the host does not see it
-  std::byte* data_;
+  std::byte* data_ = nullptr;
   std::atomic<std::size_t>& used_;
 };
 
