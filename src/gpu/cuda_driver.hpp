@@ -38,7 +38,7 @@ class CudaDriver {
   explicit CudaDriver(void* library) : library_(library) {}
 
   /// For other entry points.
-  [[nodiscard]] void* library() const noexcept { return library_; }
+  [[nodiscard]] void* handle() const noexcept { return library_; }
 
  private:
   void* library_;

@@ -25,7 +25,7 @@ std::string advice(CUresult result) {
 
 const LaunchDriver& launch_driver() {
   // Never destroyed, as the driver itself.
-  static const LaunchDriver* const driver = new LaunchDriver(cuda_driver().library());
+  static const LaunchDriver* const driver = new LaunchDriver(cuda_driver().handle());
   return *driver;
 }
 

@@ -261,7 +261,7 @@ TEST_P(LayerStreamerRandom, SlotsAreNeverTorn) {
 
 // Each kind of wait, left out, is seen.
 TEST_P(LayerStreamerRandom, AWaitThatIsLeftOutIsSeen) {
-  if (kSanitized) GTEST_SKIP() << "ThreadSanitizer reports the race itself";
+  if (kThreadSanitized) GTEST_SKIP() << "ThreadSanitizer reports the race itself";
   const Deadline deadline(std::chrono::seconds(500));
   for (const Dropped dropped : {Dropped::waits_for_release, Dropped::waits_for_arrival}) {
     Life life(7, 2, GetParam(), dropped);

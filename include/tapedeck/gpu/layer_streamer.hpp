@@ -102,6 +102,7 @@ class LayerStreamer {
 
   /// Begins to copy a layer into the slot that was used longest ago. True where it is there or on
   /// its way; false where every slot is acquired, or awaits its own turn: `acquire` will copy then.
+  /// What fails while weights are staged, `acquire` tells.
   /// @param experts  of a layer with experts only these are copied; none: all of it.
   /// @throws InvalidArgument for a layer or an expert that there is not; DeviceError, and the layer
   /// is not there.
