@@ -352,7 +352,7 @@ TEST(LayerStreamerFiles, AFileThatWasMadeShorterIsAnErrorWithItsPlace) {
   std::vector<std::span<const std::byte>> tensors;
   for (std::uint32_t layer = 0; layer < 4; ++layer) {
     const std::string name = std::to_string(layer);
-    const std::size_t begin = layer * 16 * page;
+    const std::size_t begin = std::size_t{layer} * 16 * page;
     builder.add({.name = name, .dtype = DType::u8, .offset = begin, .bytes = 16 * page}, 0);
     tensors.emplace_back(at + begin, 16 * page);
     plan.layers.push_back({.parts = {{.tensor = layer, .bytes = 16 * page}}, .bytes = 16 * page});
