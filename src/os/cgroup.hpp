@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "os/pressure.hpp"
 #include "os/proc.hpp"
 #include "tapedeck/base/abi.hpp"
 
@@ -18,5 +19,14 @@ void add_limit(std::vector<MemoryLimit>& limits, std::string name, std::optional
 
 /// Adds the limits of each group, from the process's own up to the root.
 void add_cgroups(std::vector<MemoryLimit>& limits, const Roots& roots);
+
+/// Bytes.
+struct CgroupMemory {
+  std::optional<std::size_t> current{};  ///< Charged to the process's own group, page cache too.
+  std::optional<std::size_t> limit{};    ///< The least of this group and its ancestors.
+  Pressure pressure{};                   ///< Of the own group; version 2 only.
+};
+
+[[nodiscard]] CgroupMemory cgroup_memory(const Roots& roots = {});
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::os

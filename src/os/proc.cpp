@@ -137,6 +137,21 @@ std::optional<std::size_t> resident_bytes(const Roots& roots) {
   return text ? kib_of(*text, "VmRSS:") : std::nullopt;
 }
 
+ProcessMemory process_memory(const Roots& roots) {
+  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+  return {.anonymous = kib_of(status, "RssAnon:"),
+          .file = kib_of(status, "RssFile:"),
+          .shared = kib_of(status, "RssShmem:"),
+          .peak = kib_of(status, "VmHWM:"),
+          .swapped = kib_of(status, "VmSwap:"),
+          .hugetlb = kib_of(status, "HugetlbPages:")};
+}
+
+std::optional<std::size_t> anon_huge_bytes(const Roots& roots) {
+  const auto text = read_text(roots.proc + "/self/smaps_rollup");
+  return text ? kib_of(*text, "AnonHugePages:") : std::nullopt;
+}
+
 std::optional<std::size_t> present_bytes(const std::byte* at, std::size_t bytes) {
   const Opened pagemap = open_read("/proc/self/pagemap");
   if (pagemap.error != 0) return std::nullopt;
