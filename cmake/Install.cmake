@@ -14,6 +14,9 @@ install(EXPORT tapedeckWeightsTargets NAMESPACE tapedeck:: DESTINATION ${package
 # What asks for no GPU needs not know of it.
 install(TARGETS tapedeck_cuda EXPORT tapedeckCudaTargets)
 install(EXPORT tapedeckCudaTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
+# And what may need prometheus-cpp.
+install(TARGETS tapedeck_telemetry EXPORT tapedeckTelemetryTargets)
+install(EXPORT tapedeckTelemetryTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
 if(TARGET tapedeck_spill)
   install(TARGETS tapedeck_spill EXPORT tapedeckSpillTargets)
   install(EXPORT tapedeckSpillTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
@@ -49,6 +52,8 @@ set(pc_uring "$<$<BOOL:${TAPEDECK_LIBURING}>: -luring>")
 install_pc(tapedeck-weights)
 list(TRANSFORM CMAKE_DL_LIBS PREPEND " -l" OUTPUT_VARIABLE pc_dl)
 install_pc(tapedeck-cuda)
+set(pc_prometheus "$<$<BOOL:${TAPEDECK_PROMETHEUS}>:, prometheus-cpp-pull>")
+install_pc(tapedeck-telemetry)
 if(TARGET tapedeck_spill)
   install_pc(tapedeck-spill)
 endif()

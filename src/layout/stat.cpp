@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <ostream>
+#include <span>
 
 #include "layout/stat_sum.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/layout/stat_fields.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
@@ -15,14 +17,30 @@ std::string in_mib(const char* name, const TapeStat& tape) {
          std::to_string(tape.reserved >> 20) + " MB";
 }
 
+std::string value_text(StatUnit unit, std::uint64_t value) {
+  return unit == StatUnit::bytes ? to_iec(value) : std::to_string(value);
+}
+
+/// "weights: used 1 KiB, reserved 4 MiB, ...", in as many lines as it takes.
+template <class Figures>
+std::string listed(const std::string& name, std::span<const StatField<Figures>> fields,
+                   const Figures& figures) {
+  constexpr std::size_t kWidth = 80;
+  std::string text = name + ":";
+  std::size_t column = text.size();
+  for (const StatField<Figures>& field : fields) {
+    std::string item = std::string(field.name) + " " + value_text(field.unit, field.of(figures));
+    std::replace(item.begin(), item.end(), '_', ' ');
+    if (&field != &fields.back()) item += ",";
+    const bool fits = column + 1 + item.size() <= kWidth;
+    column = (fits ? column + 1 : 2) + item.size();
+    text += (fits ? " " : "\n  ") + item;
+  }
+  return text + "\n";
+}
+
 std::string figures(const std::string& name, const TapeStat& tape) {
-  std::string text = name + ": used " + to_iec(tape.used) + " of " + to_iec(tape.reserved) +
-                     ", peak " + to_iec(tape.peak) + ", committed " + to_iec(tape.committed) +
-                     ", planned " + to_iec(tape.planned) + "\n";
-  text += "  clears " + std::to_string(tape.clears) + ", grows " + std::to_string(tape.grows) +
-          ", refused " + std::to_string(tape.refused) + ", spilled " + to_iec(tape.spilled) +
-          " (peak " + to_iec(tape.spilled_peak) + ", " + std::to_string(tape.spills) +
-          " takes), pages of " + to_iec(tape.page_size) + "\n";
+  std::string text = listed(name, tape_fields(), tape);
   for (std::size_t i = 0; i < kWishes; ++i) {
     if (tape.unmet[i] == 0) continue;
     text += std::string("  asked and not had: ") + to_string(static_cast<Wish>(i)) + " (" +
@@ -32,12 +50,8 @@ std::string figures(const std::string& name, const TapeStat& tape) {
 }
 
 std::string figures(const std::string& name, const DeviceStat& gpu) {
-  std::string text = figures(name + " weights", gpu.weights);
-  text += figures(name + " scratch", gpu.scratch);
-  text += figures(name + " history", gpu.history);
-  text += name + " tokens " + std::to_string(gpu.tokens) + ", pool " + to_iec(gpu.pool_held) +
-          ", of it free " + to_iec(gpu.pool_free) + "\n";
-  return text;
+  return figures(name + " weights", gpu.weights) + figures(name + " scratch", gpu.scratch) +
+         figures(name + " history", gpu.history) + listed(name, device_fields(), gpu);
 }
 
 }  // namespace
@@ -49,9 +63,7 @@ std::string Stat::line() const {
 
 std::string Stat::text() const {
   std::string text = figures("weights", weights) + figures("scratch", scratch) +
-                     figures("history", history) + "talks " + std::to_string(talks) + ", tokens " +
-                     std::to_string(tokens) + ", passes " + std::to_string(passes) +
-                     ", conversations " + std::to_string(conversations) + "\n";
+                     figures("history", history) + listed("layout", layout_fields(), *this);
   for (std::size_t i = 0; i < gpus; ++i) text += figures("gpu " + std::to_string(i), gpu[i]);
   return text;
 }

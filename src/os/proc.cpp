@@ -5,154 +5,17 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <span>
 #include <utility>
 
+#include "os/cgroup.hpp"
 #include "os/faults.hpp"
 #include "os/file.hpp"
+#include "os/proc_text.hpp"
 #include "os/vm.hpp"
-#include "tapedeck/base/checked.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::os {
 namespace {
-
-std::optional<std::string> read_text(const std::string& path) {
-  const Opened file = open_read(path);
-  if (file.error != 0) return std::nullopt;
-  std::string text;
-  std::array<std::byte, 16384> part;
-  while (true) {
-    const Transferred got = read_at(file.descriptor.get(), part, text.size());
-    if (got.error != 0) return std::nullopt;
-    text.append(reinterpret_cast<const char*>(part.data()), got.bytes);
-    if (got.bytes < part.size()) return text;
-  }
-}
-
-template <class Number>
-std::optional<Number> parse(std::string_view text, int base = 10) {
-  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
-  Number number{};
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), number, base);
-  return result.ec == std::errc{} ? std::optional(number) : std::nullopt;
-}
-
-/// Calls `line_do` with every line until it gives true.
-template <class LineDo>
-void for_each_line(std::string_view text, LineDo line_do) {
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    if (line_do(text.substr(0, end))) return;
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-}
-
-/// The number behind `key` at the start of a line.
-std::optional<std::size_t> value_of(std::string_view text, std::string_view key) {
-  std::optional<std::size_t> value;
-  for_each_line(text, [&](std::string_view line) {
-    if (!line.starts_with(key)) return false;
-    value = parse<std::size_t>(line.substr(key.size()));
-    return true;
-  });
-  return value;
-}
-
-std::optional<std::size_t> read_number(const std::string& path) {
-  const auto text = read_text(path);
-  return text ? parse<std::size_t>(*text) : std::nullopt;  // "max" is no number
-}
-
-/// The number of kB behind `key`, in bytes.
-std::optional<std::size_t> kib_of(std::string_view text, std::string_view key) {
-  const auto kib = value_of(text, key);
-  return kib ? checked_mul<std::size_t>(*kib, 1024) : std::nullopt;
-}
-
-/// One version of the memory controller's files.
-struct Controller {
-  std::array<const char*, 2> limits;
-  const char* usage;
-  const char* droppable;
-  /// Of memory.stat: the least limit of all ancestors, also of those a container does not see.
-  const char* hierarchical;
-};
-// Over memory.high nobody is killed, but everybody is throttled to a crawl.
-constexpr Controller kVersion2 = {
-    {"memory.max", "memory.high"}, "memory.current", "inactive_file ", nullptr};
-constexpr Controller kVersion1 = {{"memory.limit_in_bytes", nullptr},
-                                  "memory.usage_in_bytes",
-                                  "total_inactive_file ",
-                                  "hierarchical_memory_limit "};
-
-/// Version 1 says "unlimited" with the last page below 2^63.
-constexpr std::size_t kUnlimited = std::size_t{1} << 62;
-
-void add_limit(std::vector<MemoryLimit>& limits, std::string name, std::optional<std::size_t> limit,
-               std::size_t used) {
-  if (!limit || *limit >= kUnlimited) return;
-  limits.push_back({.name = std::move(name), .limit = *limit, .used = used});
-}
-
-void add_limits_of(std::vector<MemoryLimit>& limits, const std::string& folder,
-                   const std::string& group, const Controller& files) {
-  const auto usage = read_number(folder + "/" + files.usage);
-  if (!usage) return;
-  const std::string stat = read_text(folder + "/memory.stat").value_or("");
-  const std::size_t droppable = value_of(stat, files.droppable).value_or(0);
-  const std::size_t held = *usage - std::min(*usage, droppable);
-  const std::string name = "memory cgroup " + (group.empty() ? "/" : group) + ", ";
-  for (const char* file : files.limits) {
-    if (file == nullptr) continue;
-    add_limit(limits, name + file, read_number(folder + "/" + file), held);
-  }
-  if (files.hierarchical == nullptr) return;
-  const auto own = read_number(folder + "/" + files.limits.front());
-  const auto least = value_of(stat, files.hierarchical);
-  if (own && least && *least < *own) {
-    add_limit(limits, name + "hierarchical_memory_limit", least, held);
-  }
-}
-
-/// Walks from a group up to the root of its hierarchy: every ancestor's limit binds. A container
-/// that sees its host's path but not the folder has its own limits at the root.
-void add_chain(std::vector<MemoryLimit>& limits, const std::string& root, std::string path,
-               const Controller& files) {
-  while (true) {
-    if (path == "/") path.clear();
-    add_limits_of(limits, root + path, path, files);
-    if (path.empty()) return;
-    path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
-  }
-}
-
-bool lists_memory(std::string_view controllers) {
-  while (!controllers.empty()) {
-    const std::size_t end = std::min(controllers.find(','), controllers.size());
-    if (controllers.substr(0, end) == "memory") return true;
-    controllers.remove_prefix(std::min(end + 1, controllers.size()));
-  }
-  return false;
-}
-
-void add_cgroups(std::vector<MemoryLimit>& limits, const Roots& roots) {
-  const std::string groups = read_text(roots.proc + "/self/cgroup").value_or("");
-  for_each_line(groups, [&](std::string_view line) {  // "4:memory:/a/b", "0::/a/b"
-    const std::size_t first = line.find(':');
-    const std::size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);
-    if (second == std::string_view::npos) return false;
-    const std::string_view controllers = line.substr(first + 1, second - first - 1);
-    const std::string path(line.substr(second + 1));
-    if (controllers.empty()) {
-      add_chain(limits, roots.cgroup, path, kVersion2);
-      add_chain(limits, roots.cgroup + "/unified", path, kVersion2);
-    } else if (lists_memory(controllers)) {
-      add_chain(limits, roots.cgroup + "/memory", path, kVersion1);
-    }
-    return false;
-  });
-}
 
 /// What bounds memory in RAM; empty without MemAvailable.
 std::vector<MemoryLimit> resident_limits(const std::string& meminfo, const Roots& roots) {
@@ -222,17 +85,6 @@ std::optional<NumaNode> read_node(unsigned id, const Roots& roots) {
                   .reclaimable = kib_of(*text, prefix + "Inactive(file):").value_or(0)};
 }
 
-/// What stands behind a key at the start of a line; empty where the key is missing.
-std::string_view text_behind(std::string_view text, std::string_view key) {
-  std::string_view behind;
-  for_each_line(text, [&](std::string_view line) {
-    if (!line.starts_with(key)) return false;
-    behind = line.substr(key.size());
-    return true;
-  });
-  return behind;
-}
-
 struct AddressRange {
   std::uintptr_t begin;
   std::uintptr_t end;
@@ -283,6 +135,21 @@ std::optional<std::size_t> meminfo_bytes(std::string_view field, const Roots& ro
 std::optional<std::size_t> resident_bytes(const Roots& roots) {
   const auto text = read_text(roots.proc + "/self/status");
   return text ? kib_of(*text, "VmRSS:") : std::nullopt;
+}
+
+ProcessMemory process_memory(const Roots& roots) {
+  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+  return {.anonymous = kib_of(status, "RssAnon:"),
+          .file = kib_of(status, "RssFile:"),
+          .shared = kib_of(status, "RssShmem:"),
+          .peak = kib_of(status, "VmHWM:"),
+          .swapped = kib_of(status, "VmSwap:"),
+          .hugetlb = kib_of(status, "HugetlbPages:")};
+}
+
+std::optional<std::size_t> anon_huge_bytes(const Roots& roots) {
+  const auto text = read_text(roots.proc + "/self/smaps_rollup");
+  return text ? kib_of(*text, "AnonHugePages:") : std::nullopt;
 }
 
 std::optional<std::size_t> present_bytes(const std::byte* at, std::size_t bytes) {

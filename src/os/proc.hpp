@@ -27,6 +27,21 @@ struct Roots {
 /// Bytes of all mappings of this process that are in RAM (VmRSS; not of hugetlb).
 [[nodiscard]] std::optional<std::size_t> resident_bytes(const Roots& roots = {});
 
+/// Memory of this process by what backs it, in bytes (/proc/self/status).
+struct ProcessMemory {
+  std::optional<std::size_t> anonymous{};  ///< In RAM; so are the next two.
+  std::optional<std::size_t> file{};
+  std::optional<std::size_t> shared{};
+  std::optional<std::size_t> peak{};  ///< The most that ever was in RAM.
+  std::optional<std::size_t> swapped{};
+  std::optional<std::size_t> hugetlb{};  ///< In none of the others.
+};
+[[nodiscard]] ProcessMemory process_memory(const Roots& roots = {});
+
+/// Anonymous memory of this process in transparent huge pages (/proc/self/smaps_rollup). The kernel
+/// walks over all pages for it.
+[[nodiscard]] std::optional<std::size_t> anon_huge_bytes(const Roots& roots = {});
+
 /// Bytes of the range that are in RAM: the present bits of /proc/self/pagemap. `mincore` would
 /// count the page cache instead.
 [[nodiscard]] std::optional<std::size_t> present_bytes(const std::byte* at, std::size_t bytes);

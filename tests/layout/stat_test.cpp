@@ -173,7 +173,9 @@ TEST(Stat, TheTextIsInIecUnits) {
   Stat stat;
   stat.weights.reserved = 4_GiB;
   stat.weights.used = 1536_MiB;
-  EXPECT_THAT(stat.text(), HasSubstr("used 1.5 GiB of 4 GiB"));
+  EXPECT_THAT(stat.text(), HasSubstr("weights: used 1.5 GiB, reserved 4 GiB, headroom 2.5 GiB,"));
+  std::istringstream lines(stat.text());
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80U) << line;
 }
 
 TEST(Stat, TheTextShowsWishesThatWereNotMet) {

@@ -116,10 +116,18 @@ class Layout {
     assert(talk < histories_.size());
     return histories_[talk];
   }
+  [[nodiscard]] const Tape& history(std::size_t talk = 0) const noexcept {
+    assert(talk < histories_.size());
+    return histories_[talk];
+  }
   [[nodiscard]] std::size_t talks() const noexcept { return histories_.size(); }
 
   /// The counterparts on a device, in the order of `LayoutOptions::gpus`. @pre i < gpus()
   [[nodiscard]] DeviceLayout& gpu(std::size_t i) noexcept {
+    assert(i < gpus_.size());
+    return *gpus_[i];
+  }
+  [[nodiscard]] const DeviceLayout& gpu(std::size_t i) const noexcept {
     assert(i < gpus_.size());
     return *gpus_[i];
   }

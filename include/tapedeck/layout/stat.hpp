@@ -53,7 +53,7 @@ struct Stat {
   /// `weights: 12/4096 MB | scratch: 1/64 MB | history: 3/512 MB`: used and reserved, in whole MiB.
   [[nodiscard]] std::string line() const;
 
-  /// All figures, several lines, in IEC units.
+  /// All figures of the list (stat_fields.hpp), several lines, in IEC units.
   [[nodiscard]] std::string text() const;
 };
 

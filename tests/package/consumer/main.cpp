@@ -1,7 +1,9 @@
 // Ends with 0 where the library, as a stranger got it, does what its headers say.
 
+#include <string>
 #include <tapedeck/gpu/cuda_device.hpp>
 #include <tapedeck/tapedeck.hpp>
+#include <tapedeck/telemetry.hpp>
 #include <tapedeck/weights.hpp>
 #include <utility>
 
@@ -25,6 +27,13 @@ int main() {
   builder.as<float>(0)[2] = 0.5F;
   tapedeck::Weights weights = std::move(builder).seal();
   if (!weights.warm() || weights.at("bias").as<float>()[2] != 0.5F) return 4;
+
+  // With Prometheus or without.
+  try {
+    const tapedeck::MetricsServer server({{&layout, "consumer"}}, ":0");
+  } catch (const tapedeck::InvalidArgument&) {
+  }
+  if (to_json(snapshot_of(layout, "consumer")).find("consumer") == std::string::npos) return 6;
 
   // With a GPU or without.
   const tapedeck::CudaSupport gpus = tapedeck::CudaDevice::support();

@@ -1,0 +1,10 @@
+/// @file
+/// All of `tapedeck::telemetry`, which is linked besides the core; without the collector, which
+/// includes prometheus-cpp's headers.
+#pragma once
+
+#include "tapedeck/telemetry/json.hpp"             // IWYU pragma: export
+#include "tapedeck/telemetry/metrics.hpp"          // IWYU pragma: export
+#include "tapedeck/telemetry/metrics_server.hpp"   // IWYU pragma: export
+#include "tapedeck/telemetry/process_figures.hpp"  // IWYU pragma: export
+#include "tapedeck/telemetry/snapshot.hpp"         // IWYU pragma: export

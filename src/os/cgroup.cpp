@@ -1,0 +1,129 @@
+#include "os/cgroup.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "os/proc_text.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace {
+
+/// One version of the memory controller's files.
+struct Controller {
+  std::array<const char*, 2> limits;
+  const char* usage;
+  const char* droppable;
+  /// Of memory.stat: the least limit of all ancestors, also of those a container does not see.
+  const char* hierarchical;
+};
+// Over memory.high nobody is killed, but everybody is throttled to a crawl.
+constexpr Controller kVersion2 = {
+    {"memory.max", "memory.high"}, "memory.current", "inactive_file ", nullptr};
+constexpr Controller kVersion1 = {{"memory.limit_in_bytes", nullptr},
+                                  "memory.usage_in_bytes",
+                                  "total_inactive_file ",
+                                  "hierarchical_memory_limit "};
+
+/// Version 1 says "unlimited" with the last page below 2^63.
+constexpr std::size_t kUnlimited = std::size_t{1} << 62;
+
+/// A group of this process, or an ancestor.
+struct Group {
+  std::string folder;
+  std::string path;  ///< Empty of the root.
+  const Controller* files;
+};
+
+void add_limits_of(std::vector<MemoryLimit>& limits, const Group& group) {
+  const Controller& files = *group.files;
+  const auto usage = read_number(group.folder + "/" + files.usage);
+  if (!usage) return;
+  const std::string stat = read_text(group.folder + "/memory.stat").value_or("");
+  const std::size_t droppable = value_of(stat, files.droppable).value_or(0);
+  const std::size_t held = *usage - std::min(*usage, droppable);
+  const std::string name = "memory cgroup " + (group.path.empty() ? "/" : group.path) + ", ";
+  for (const char* file : files.limits) {
+    if (file == nullptr) continue;
+    add_limit(limits, name + file, read_number(group.folder + "/" + file), held);
+  }
+  if (files.hierarchical == nullptr) return;
+  const auto own = read_number(group.folder + "/" + files.limits.front());
+  const auto least = value_of(stat, files.hierarchical);
+  if (own && least && *least < *own) {
+    add_limit(limits, name + "hierarchical_memory_limit", least, held);
+  }
+}
+
+/// Walks from a group up to the root of its hierarchy: every ancestor's limit binds. A container
+/// that sees its host's path but not the folder has its own limits at the root.
+void add_chain(std::vector<Group>& groups, const std::string& root, std::string path,
+               const Controller& files) {
+  while (true) {
+    if (path == "/") path.clear();
+    groups.push_back({.folder = root + path, .path = path, .files = &files});
+    if (path.empty()) return;
+    path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+  }
+}
+
+bool lists_memory(std::string_view controllers) {
+  while (!controllers.empty()) {
+    const std::size_t end = std::min(controllers.find(','), controllers.size());
+    if (controllers.substr(0, end) == "memory") return true;
+    controllers.remove_prefix(std::min(end + 1, controllers.size()));
+  }
+  return false;
+}
+
+/// Of each hierarchy, from the process's own group up. Not all of them need be there.
+std::vector<Group> memory_groups(const Roots& roots) {
+  std::vector<Group> groups;
+  const std::string lines = read_text(roots.proc + "/self/cgroup").value_or("");
+  for_each_line(lines, [&](std::string_view line) {  // "4:memory:/a/b", "0::/a/b"
+    const std::size_t first = line.find(':');
+    const std::size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);
+    if (second == std::string_view::npos) return false;
+    const std::string_view controllers = line.substr(first + 1, second - first - 1);
+    const std::string path(line.substr(second + 1));
+    if (controllers.empty()) {
+      add_chain(groups, roots.cgroup, path, kVersion2);
+      add_chain(groups, roots.cgroup + "/unified", path, kVersion2);
+    } else if (lists_memory(controllers)) {
+      add_chain(groups, roots.cgroup + "/memory", path, kVersion1);
+    }
+    return false;
+  });
+  return groups;
+}
+
+}  // namespace
+
+void add_limit(std::vector<MemoryLimit>& limits, std::string name, std::optional<std::size_t> limit,
+               std::size_t used) {
+  if (!limit || *limit >= kUnlimited) return;
+  limits.push_back({.name = std::move(name), .limit = *limit, .used = used});
+}
+
+void add_cgroups(std::vector<MemoryLimit>& limits, const Roots& roots) {
+  for (const Group& group : memory_groups(roots)) add_limits_of(limits, group);
+}
+
+CgroupMemory cgroup_memory(const Roots& roots) {
+  CgroupMemory memory;
+  std::vector<MemoryLimit> limits;
+  for (const Group& group : memory_groups(roots)) {
+    if (!memory.current) {
+      memory.current = read_number(group.folder + "/" + group.files->usage);
+      if (memory.current) memory.pressure = read_pressure(group.folder + "/memory.pressure");
+    }
+    add_limits_of(limits, group);
+  }
+  for (const MemoryLimit& limit : limits) {
+    memory.limit = std::min(memory.limit.value_or(limit.limit), limit.limit);
+  }
+  return memory;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::os

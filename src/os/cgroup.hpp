@@ -1,0 +1,32 @@
+/// @file
+/// The memory cgroups of this process, of version 1 and 2. Every answer may be "unknown".
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "os/pressure.hpp"
+#include "os/proc.hpp"
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::os {
+
+/// Adds a limit, unless it is unknown, or so large that it is none.
+void add_limit(std::vector<MemoryLimit>& limits, std::string name, std::optional<std::size_t> limit,
+               std::size_t used);
+
+/// Adds the limits of each group, from the process's own up to the root.
+void add_cgroups(std::vector<MemoryLimit>& limits, const Roots& roots);
+
+/// Bytes.
+struct CgroupMemory {
+  std::optional<std::size_t> current{};  ///< Charged to the process's own group, page cache too.
+  std::optional<std::size_t> limit{};    ///< The least of this group and its ancestors.
+  Pressure pressure{};                   ///< Of the own group; version 2 only.
+};
+
+[[nodiscard]] CgroupMemory cgroup_memory(const Roots& roots = {});
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::os

@@ -1,0 +1,31 @@
+/// @file
+/// How long processes waited for memory: the kernel's pressure stall information.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "os/proc.hpp"
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::os {
+
+/// A line of a pressure file.
+struct Stalls {
+  std::optional<std::uint64_t> average{};  ///< Share of the last 10 s, in ten-thousandths.
+  std::optional<std::uint64_t> total{};  ///< Microseconds since boot, or since the group is there.
+};
+
+struct Pressure {
+  Stalls some{};  ///< At least one task waited.
+  Stalls full{};  ///< All of them did.
+};
+
+/// Of "/proc/pressure/memory", or a cgroup's "memory.pressure".
+[[nodiscard]] Pressure read_pressure(const std::string& path);
+
+/// Of the whole host.
+[[nodiscard]] Pressure memory_pressure(const Roots& roots = {});
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::os

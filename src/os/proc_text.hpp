@@ -1,0 +1,50 @@
+/// @file
+/// Reads what the kernel writes into the files of /proc, /sys and cgroups. What is missing, garbled
+/// or too large to count is "unknown".
+#pragma once
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::os {
+
+[[nodiscard]] std::optional<std::string> read_text(const std::string& path);
+
+template <class Number>
+[[nodiscard]] std::optional<Number> parse(std::string_view text, int base = 10) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
+  Number number{};
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), number, base);
+  return result.ec == std::errc{} ? std::optional(number) : std::nullopt;
+}
+
+/// Calls `line_do` with every line until it gives true.
+template <class LineDo>
+void for_each_line(std::string_view text, LineDo line_do) {
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    if (line_do(text.substr(0, end))) return;
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+/// What stands behind a key at the start of a line; empty where the key is missing.
+[[nodiscard]] std::string_view text_behind(std::string_view text, std::string_view key);
+
+/// The number behind `key` at the start of a line.
+[[nodiscard]] std::optional<std::size_t> value_of(std::string_view text, std::string_view key);
+
+/// The number of kB behind `key`, in bytes.
+[[nodiscard]] std::optional<std::size_t> kib_of(std::string_view text, std::string_view key);
+
+/// The number a file begins with: "max" is none.
+[[nodiscard]] std::optional<std::size_t> read_number(const std::string& path);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::os

@@ -1,0 +1,27 @@
+/// @file
+/// Where tapes lie, as exporters call it.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/stat.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+[[nodiscard]] inline std::string gpu_place(std::size_t gpu) { return "gpu" + std::to_string(gpu); }
+
+/// Calls `tape_do(place, name, tape)` for each tape, the host's first.
+template <class TapeDo>
+void for_each_tape(const Stat& stat, TapeDo tape_do) {
+  const auto three = [&](const std::string& place, const auto& tapes) {
+    tape_do(place, "weights", tapes.weights);
+    tape_do(place, "scratch", tapes.scratch);
+    tape_do(place, "history", tapes.history);
+  };
+  three("host", stat);
+  for (std::size_t i = 0; i < stat.gpus; ++i) three(gpu_place(i), stat.gpu[i]);
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

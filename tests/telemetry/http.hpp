@@ -1,0 +1,89 @@
+/// @file
+/// Just enough HTTP for tests: loopback, one request a connection.
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+namespace tapedeck::tests {
+
+/// The port of "127.0.0.1:9464".
+[[nodiscard]] inline std::uint16_t port_of(const std::string& address) {
+  return static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
+}
+
+/// A TCP socket on 127.0.0.1.
+class Socket {
+ public:
+  Socket() : number_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const timeval patience = {.tv_sec = 60, .tv_usec = 0};
+    ::setsockopt(number_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  }
+  ~Socket() { ::close(number_); }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+
+  [[nodiscard]] bool connect(std::uint16_t port) const {
+    const sockaddr_in at = loopback(port);
+    return ::connect(number_, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0;
+  }
+  /// Listens at a port that is free, and gives it.
+  [[nodiscard]] std::uint16_t listen() const {
+    sockaddr_in at = loopback(0);
+    socklen_t bytes = sizeof at;
+    if (::bind(number_, reinterpret_cast<const sockaddr*>(&at), bytes) != 0) return 0;
+    if (::listen(number_, 1) != 0) return 0;
+    ::getsockname(number_, reinterpret_cast<sockaddr*>(&at), &bytes);
+    return ntohs(at.sin_port);
+  }
+  void send(const std::string& text) const {
+    static_cast<void>(::send(number_, text.data(), text.size(), MSG_NOSIGNAL));
+  }
+  [[nodiscard]] std::string read_all() const {
+    std::string all;
+    std::array<char, 4096> part{};
+    for (ssize_t got = 0; (got = ::recv(number_, part.data(), part.size(), 0)) > 0;) {
+      all.append(part.data(), static_cast<std::size_t>(got));
+    }
+    return all;
+  }
+  /// The other end gets a reset, whatever it was about to send.
+  void break_off_at_close() const {
+    const linger none = {.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(number_, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+  }
+
+ private:
+  [[nodiscard]] static sockaddr_in loopback(std::uint16_t port) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return at;
+  }
+
+  int number_;
+};
+
+/// A port that was free a moment ago.
+[[nodiscard]] inline std::uint16_t free_port() { return Socket().listen(); }
+
+/// The body of what `GET path` answers; empty where nobody answers 200.
+[[nodiscard]] inline std::string http_get(std::uint16_t port, const std::string& path) {
+  const Socket socket;
+  if (!socket.connect(port)) return {};
+  socket.send("GET " + path + " HTTP/1.0\r\nHost: localhost\r\n\r\n");
+  const std::string answer = socket.read_all();
+  const std::size_t body = answer.find("\r\n\r\n");
+  const bool good = answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200");
+  return good && body != std::string::npos ? answer.substr(body + 4) : "";
+}
+
+}  // namespace tapedeck::tests
