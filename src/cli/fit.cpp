@@ -54,11 +54,11 @@ std::string side_text(const char* name, const FitSide& side) {
 }
 
 std::string streaming_text(const FitChoice& choice) {
-  if (choice.token_bytes == 0) {
-    return choice.resident_layers == 0 ? "" : "    all layers stay, and nothing is copied\n";
-  }
-  std::string text = fmt::format("    {} layers stay; a token copies {}", choice.resident_layers,
-                                 to_iec(choice.token_bytes));
+  if (choice.resident_needed == 0) return {};
+  std::string text = fmt::format("    with {} layers that stay {}: ", choice.resident_layers,
+                                 to_iec(choice.resident_needed));
+  if (choice.token_bytes == 0) return text + "nothing is copied\n";
+  text += fmt::format("a token copies {}", to_iec(choice.token_bytes));
   if (choice.ceiling_tokens_per_second != 0) {
     text += fmt::format(": {:.4g} tokens a second at most", choice.ceiling_tokens_per_second);
   }
@@ -75,11 +75,14 @@ std::string choice_text(std::size_t rank, const FitChoice& choice) {
     text += fmt::format("    {} layers on the device; the reference decoder does not run this\n",
                         choice.device_layers);
   }
-  text += side_text("device", choice.device) + side_text("host", choice.host);
+  const bool at_least = choice.mode == FitMode::layer_streaming;
+  text += side_text(at_least ? "device, at least" : "device", choice.device) +
+          side_text("host", choice.host);
   text += streaming_text(choice);
-  text +=
-      fmt::format("    up to {} tokens of context, {} of a prompt at a time, {} of a decode step\n",
-                  choice.largest_context, choice.largest_micro_batch, choice.largest_decode_batch);
+  text += fmt::format(
+      "    up to {} tokens of context{}, {} of a prompt at a time, {} of a decode step\n",
+      choice.largest_context, at_least ? ", fewer layers staying" : "", choice.largest_micro_batch,
+      choice.largest_decode_batch);
   if (choice.kv_type)
     text += fmt::format("    would fit with --kv {}\n", to_string(*choice.kv_type));
   if (choice.weights_type) {
@@ -107,6 +110,7 @@ nlohmann::ordered_json choice_json(const FitChoice& choice) {
       {"host", side_json(choice.host)},
       {"device_layers", choice.device_layers},
       {"resident_layers", choice.resident_layers},
+      {"resident_needed", choice.resident_needed},
       {"token_bytes", choice.token_bytes},
       {"ceiling_tokens_per_second", rate_json(choice.ceiling_tokens_per_second)},
       {"too_slow", choice.too_slow()},

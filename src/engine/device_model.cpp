@@ -13,13 +13,6 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-std::vector<Bytes> tensors_of(const Weights& weights) {
-  std::vector<Bytes> all;
-  all.reserve(weights.size());
-  for (std::size_t i = 0; i < weights.size(); ++i) all.push_back(weights[i].bytes);
-  return all;
-}
-
 [[noreturn]] void refuse(const std::string& what) {
   throw InvalidArgument("layer streaming: " + what + " is not in the plan",
                         "plan this model's own tensors: model_to_plan");
@@ -49,17 +42,16 @@ DeviceModel::DeviceModel(const LlamaModel& model, Device& device, StreamingPlan 
                          DeviceSpan<std::byte> place, const LayerStreamerOptions& options)
     : model_(model),
       streamer_(device, std::move(plan), place, model.weights().tensors(),
-                tensors_of(model.weights()), options) {
-  find_outer(place.data());
+                model.weights().all_bytes(), options) {
+  find_outer();
   find_layers();
 }
 
-void DeviceModel::find_outer(std::byte* base) {
-  const StreamingPlan& plan = streamer_.plan();
+void DeviceModel::find_outer() {
   const auto on_device = [&](Bytes array, const char* name) -> Bytes {
-    for (const StreamingPlan::Outer& outer : plan.outer) {
+    for (const StreamingPlan::Outer& outer : streamer_.plan().outer) {
       if (model_.weights()[outer.tensor].bytes.data() != array.data()) continue;
-      return {base + plan.device.regions()[outer.region].offset, array.size()};
+      return {streamer_.outer(outer.tensor), array.size()};
     }
     refuse(name);
   };

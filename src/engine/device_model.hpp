@@ -49,7 +49,7 @@ class DeviceModel {
   /// Where the arrays of a layer lie in it; the order is `kLayerNorms`, then `layer_matrices`.
   using Offsets = std::vector<std::uint64_t>;
 
-  void find_outer(std::byte* base);
+  void find_outer();
   void find_layers();
   void begin_next(std::size_t layer);
 

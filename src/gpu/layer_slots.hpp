@@ -37,6 +37,7 @@ class LayerStreamer::Slots {
   Slots& operator=(const Slots&) = delete;
 
   [[nodiscard]] const StreamingPlan& plan() const noexcept { return plan_; }
+  [[nodiscard]] std::byte* place() const noexcept { return place_; }
   [[nodiscard]] const LayerSource& source() const noexcept { return source_; }
   [[nodiscard]] LayerStreamerStat stat() const noexcept { return stat_; }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/gpu/device_tape.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
@@ -38,6 +40,9 @@ void require_plan(const StreamingPlan& plan, DeviceSpan<std::byte> place,
                   std::span<const std::span<const std::byte>> tensors) {
   if (place.size() < plan.device.bytes()) {
     refuse("a place of " + to_iec(place.size()) + " for " + to_iec(plan.device.bytes()));
+  }
+  if (reinterpret_cast<std::uintptr_t>(place.data()) % kDeviceLine != 0) {
+    refuse("a place that is not aligned to " + to_iec(kDeviceLine));
   }
   if (tensors.size() != directory.entries().size()) {
     refuse("bytes of " + std::to_string(tensors.size()) + " tensors, of " +
@@ -81,6 +86,14 @@ LayerStreamerStat LayerStreamer::stat() const noexcept { return slots_->stat(); 
 bool LayerStreamer::staged() const noexcept { return slots_->source().staged(); }
 const std::string& LayerStreamer::why_staged() const noexcept {
   return slots_->source().why_staged();
+}
+
+std::byte* LayerStreamer::outer(std::uint32_t tensor) const {
+  for (const StreamingPlan::Outer& one : plan().outer) {
+    if (one.tensor == tensor) return slots_->place() + plan().device.regions()[one.region].offset;
+  }
+  throw InvalidArgument("layer streaming: tensor " + std::to_string(tensor) + " is of a layer",
+                        "acquire the layer");
 }
 
 bool LayerStreamer::prefetch(std::size_t layer, std::span<const std::uint32_t> experts) {

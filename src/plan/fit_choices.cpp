@@ -136,6 +136,7 @@ class FitPlanner {
     const auto resident = most_resident(steps, choice.device.available - beside);
     if (!resident) return;
     choice.resident_layers = *resident;
+    choice.resident_needed = needed(steps[*resident].device + sizes.beside_weights());
     choice.token_bytes = steps[*resident].token_bytes;
     const double ceiling = steps[*resident].ceiling(budget_.bus_bytes_per_second);
     choice.ceiling_tokens_per_second = std::isfinite(ceiling) ? ceiling : 0;

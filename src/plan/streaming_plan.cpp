@@ -30,6 +30,7 @@ void check_count(const char* what, std::uint64_t count) {
 void check(const Model& model, const StreamingOptions& options) {
   if (options.slots == 0) throw InvalidArgument("0 slots", "2 let copies and kernels overlap");
   if (options.staging_buffer == 0) throw InvalidArgument("staging buffers of 0 bytes");
+  if (options.staging_buffers == 0) throw InvalidArgument("0 staging buffers");
   check_count("slots", options.slots);
   check_count("staging buffers", options.staging_buffers);
   if (!model.tensors.empty()) return;

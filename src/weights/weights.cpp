@@ -262,6 +262,20 @@ std::span<const std::byte> Weights::range() const noexcept {
 }
 const std::vector<Unmet>& Weights::unmet() const noexcept { return state_->unmet; }
 
+std::vector<std::span<const std::byte>> Weights::all_bytes() const {
+  std::vector<std::span<const std::byte>> all;
+  all.reserve(size());
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (!readable(i)) {
+      throw InvalidArgument("tensor " + std::string(tensors().entries()[i].name) +
+                                " is not in memory yet, and would be zeros",
+                            "warm the weights first");
+    }
+    all.push_back(state_->view(i).bytes);
+  }
+  return all;
+}
+
 bool Weights::readable(std::size_t tensor) const noexcept {
   const Way way = state_->files[state_->directory.entries()[tensor].file].way;
   return way == Way::map || way == Way::shared || state_->all_ready(tensor);

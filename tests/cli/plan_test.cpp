@@ -249,6 +249,9 @@ TEST_F(Planning, FitSaysWhatTheBusCarries) {
   EXPECT_TRUE(plenty.at("device").at("bus_bytes_per_second").is_null());
   const Json streamed = streaming_choice(plenty);
   EXPECT_EQ(streamed.at("resident_layers"), 3);
+  EXPECT_GE(streamed.at("resident_needed"), streamed.at("device").at("needed"));
+  EXPECT_THAT(run_on("fit", {"--gpu-memory", "1GiB", "--host-memory", "1GiB"}).out,
+              HasSubstr("with 3 layers that stay"));
   const std::string needed = std::to_string(number(streamed.at("device"), "needed"));
   const std::string host = std::to_string(number(streamed.at("host"), "needed"));
 

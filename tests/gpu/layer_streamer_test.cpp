@@ -65,6 +65,19 @@ TEST_P(LayerStreamerTest, EveryLayerIsWhereItIsSaidToBe) {
   }
 }
 
+TEST_P(LayerStreamerTest, TensorsOfNoLayerAreFoundByTheirPlace) {
+  const MadeLayers made({});
+  StreamedOnDevice on(device_, made, {.source = GetParam()});
+  const StreamingPlan& plan = made.plan();
+  ASSERT_FALSE(plan.outer.empty());
+  for (const StreamingPlan::Outer& outer : plan.outer) {
+    EXPECT_EQ(on.streamer.outer(outer.tensor),
+              on.place.data() + plan.device.regions()[outer.region].offset);
+  }
+  const std::uint32_t of_a_layer = plan.layers[0].parts[0].tensor;
+  EXPECT_THROW(static_cast<void>(on.streamer.outer(of_a_layer)), InvalidArgument);
+}
+
 TEST_P(LayerStreamerTest, WhatStaysIsCopiedOnceAndTheRestEveryTime) {
   const MadeLayers made({.resident = 4});
   StreamedOnDevice on(device_, made, {.source = GetParam()});
@@ -204,6 +217,9 @@ TEST_P(LayerStreamerTest, ThePlanHasToFitTheWeights) {
   };
   refused("a place of",
           [](auto&, auto& where, auto&) { where = where.subspan(0, where.size() - 1); });
+  refused("not aligned", [](auto&, auto& where, auto&) {
+    where = DeviceSpan<std::byte>(where.data() + 1, where.size());
+  });
   refused("tensors", [](auto&, auto&, auto& tensors) { tensors.pop_back(); });
   refused("outside", [](auto& plan, auto&, auto&) { plan.layers[3].parts[0].tensor = 1000; });
   refused("outside", [](auto& plan, auto&, auto&) { ++plan.layers[3].parts[1].from; });

@@ -361,6 +361,7 @@ TEST(FitRealModels, StreamingIsWhatIsPlanned) {
       const StreamingPlan streaming = plan_streaming(model, {.device_bytes = device - beside});
       EXPECT_LE(streaming.device.bytes(), device - beside);
       EXPECT_EQ(choice.resident_layers, streaming.resident_layers());
+      EXPECT_EQ(choice.resident_needed, streaming.device.bytes() + beside);
       EXPECT_EQ(choice.token_bytes, streaming.token_bytes);
       EXPECT_DOUBLE_EQ(choice.ceiling_tokens_per_second, streaming_ceiling(streaming, kBus));
     }

@@ -22,7 +22,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 enum class StreamSource : std::uint8_t {
   automatic,  ///< As `pin`; where that is refused, or more than `pin_at_most`, as `staged`.
   pin,        ///< They are pinned where they lie, for as long as the streamer lives.
-  pinned,     ///< Somebody has pinned them.
+  pinned,     ///< Somebody has pinned them; nobody looks whether that is so.
   staged,     ///< Through a ring of pinned buffers, by a thread of the streamer.
 };
 
@@ -59,31 +59,32 @@ struct LayerStreamerStat {
 /// // compile only
 /// using namespace tapedeck;
 /// const Model model = read_model("llama.gguf");
-/// const Weights weights = Weights::open("llama.gguf");
+/// Weights weights = Weights::open(model);
+/// weights.warm();  // what is not in memory yet cannot be copied
 /// const StreamingPlan plan = plan_streaming(model, {.device_bytes = 8_GiB});
-/// std::vector<std::span<const std::byte>> tensors;
-/// for (std::size_t i = 0; i < weights.size(); ++i) tensors.push_back(weights[i].bytes);
 ///
 /// HostDevice device;  // or CudaDevice
 /// DeviceTape tape = DeviceTape::start(device, plan.device.bytes());
 /// LayerStreamer streamer(device, plan, tape.take<std::byte>(plan.device.bytes()), model.tensors,
-///                        tensors);
+///                        weights.all_bytes());
 /// const DeviceStream stream(device);
+/// const std::byte* const embedding = streamer.outer(plan.outer[0].tensor);  // stays
 /// for (std::size_t layer = 0; layer < plan.layers.size(); ++layer) {
 ///   const std::byte* const at = streamer.acquire(layer, stream.handle());
 ///   streamer.prefetch(streamer.next_streamed(layer));
 ///   // … launch what computes with the parts of plan.layers[layer], each at `at` + its offset
-///   (void)at;
+///   (void)at, (void)embedding;
 ///   streamer.release(layer, stream.handle());
 /// }
 /// @endcode
 class LayerStreamer {
  public:
   /// Brings the tensors of no layer and the layers that stay to the device, and waits for them.
-  /// @param place  where `plan.device` lies; `plan.device.bytes()` at least.
+  /// @param place  where `plan.device` lies: `plan.device.bytes()` at least, aligned to 256.
   /// @param directory  of the model that was planned; it tells where bytes are that cannot be read.
-  /// @param tensors  the bytes of each of its tensors, which stay and do not change. Those of no
-  /// layer and of layers that stay are read here alone.
+  /// @param tensors  the bytes of each of its tensors, in the order of `directory.entries()`; they
+  /// are in memory by now, stay, and do not change (`Weights::all_bytes`). Those of no layer and of
+  /// layers that stay are read here alone.
   /// @throws InvalidArgument where these do not fit to each other; DeviceError; SystemError;
   /// FormatError for a file that was made shorter. Nothing is left behind.
   LayerStreamer(Device& device, StreamingPlan plan, DeviceSpan<std::byte> place,
@@ -100,10 +101,15 @@ class LayerStreamer {
   [[nodiscard]] bool staged() const noexcept;
   [[nodiscard]] const std::string& why_staged() const noexcept;
 
+  /// Where a tensor of no layer lies on the device: one of `plan().outer`. O(their number).
+  /// @throws InvalidArgument for another.
+  [[nodiscard]] std::byte* outer(std::uint32_t tensor) const;
+
   /// Begins to copy a layer into the slot that was used longest ago. True where it is there or on
   /// its way; false where every slot is acquired, or awaits its own turn: `acquire` will copy then.
   /// What fails while weights are staged, `acquire` tells.
-  /// @param experts  of a layer with experts only these are copied; none: all of it.
+  /// @param experts  of a layer with experts only these are copied, besides what belongs to none;
+  /// none: all of it. Those that its slot has already stay, and are not copied again.
   /// @throws InvalidArgument for a layer or an expert that there is not; DeviceError, and the layer
   /// is not there.
   bool prefetch(std::size_t layer, std::span<const std::uint32_t> experts = {});
@@ -123,7 +129,7 @@ class LayerStreamer {
   void release(std::size_t layer, StreamHandle stream);
 
   /// The layer after this one, in turn, that does not stay on the device; `layer` itself where all
-  /// do.
+  /// do. @pre layer < plan().layers.size()
   [[nodiscard]] std::size_t next_streamed(std::size_t layer) const noexcept;
 
  private:

@@ -59,6 +59,7 @@ struct FitChoice {
   // Of `layer_streaming`, with what the device can give; all 0 elsewhere, and where that does not
   // hold the slots.
   std::uint64_t resident_layers = 0;  ///< The first ones, which stay on the device: all that fit.
+  std::uint64_t resident_needed = 0;  ///< What the device then holds: `device.needed`, or more.
   std::uint64_t token_bytes = 0;      ///< What a token's step copies to the device.
   /// What the bus carries at most. 0: it is not known, or nothing is copied.
   double ceiling_tokens_per_second = 0;

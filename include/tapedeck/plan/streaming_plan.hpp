@@ -50,7 +50,8 @@ struct StreamingPlan {
   /// each layer that stays, "slot.0", "slot.1" and so on, each as large as the largest layer that
   /// takes turns. Each is aligned to 256 bytes.
   TapePlan device;
-  /// Of pinned host memory: "staging.0" and so on. Needed only where weights are not pinned.
+  /// Of pinned host memory: "staging.0" and so on. What stays on the device comes through it; then
+  /// it is given back, unless weights are not pinned.
   TapePlan staging;
   std::vector<StreamedLayer> layers;
   /// Tensors of no layer, each with its region in `device`: embedding, last norm, classifier.
@@ -62,8 +63,8 @@ struct StreamingPlan {
   /// Index of "slot.0" in `device`; the others follow. None where every layer stays.
   std::uint32_t first_slot = 0;
   std::uint64_t slots = 0;
-  /// Bytes that a token's step copies: all parts of the layers that take turns; of experts, as many
-  /// as a token uses.
+  /// Bytes that a token's step copies: all parts of the layers that take turns, without the gaps
+  /// between them that are copied along; of experts, as many as a token uses.
   std::uint64_t token_bytes = 0;
   /// What the device's weights would take with one slot and no layer that stays (the estimate of
   /// realizar's StreamingConfig, here from the model's own tensors).
@@ -80,9 +81,9 @@ struct StreamingPlan {
 /// the numbers in the names of their tensors; a llama2.c checkpoint has all layers in one tensor.
 /// Of what the shape calls experts, each is a part of its own, also of tensors that hold all of
 /// them. Tensors of no bytes are left out. O(parts log parts).
-/// @throws InvalidArgument for a model without tensors or without layers, 0 slots, staging buffers
-/// of 0 bytes, more than 65,536 of either, more experts than any model has, or `device_bytes` that
-/// do not hold the tensors of no layer and the slots: the message states both.
+/// @throws InvalidArgument for a model without tensors or without layers, 0 slots, no staging
+/// buffer or buffers of 0 bytes, more than 65,536 of either, more experts than any model has, or
+/// `device_bytes` that do not hold the tensors of no layer and the slots: the message states both.
 /// @code{.cpp}
 /// // compile only
 /// using namespace tapedeck;
@@ -95,7 +96,7 @@ struct StreamingPlan {
                                            const StreamingOptions& options = {});
 
 /// Tokens a second that a bus can carry at most, whatever the device computes: its bytes a second
-/// over the bytes of a token. Infinite where nothing is copied.
+/// over the bytes of a token. Infinite where nothing is copied. @pre the rate is positive
 [[nodiscard]] double streaming_ceiling(const StreamingPlan& plan,
                                        double bus_bytes_per_second) noexcept;
 

@@ -119,6 +119,10 @@ class Weights {
   /// @throws InvalidArgument where there is no such tensor.
   [[nodiscard]] TensorView at(std::string_view name) const;
 
+  /// The bytes of every tensor, in the order of `tensors()`: what a `LayerStreamer` copies.
+  /// @throws InvalidArgument where some are not `readable`.
+  [[nodiscard]] std::vector<std::span<const std::byte>> all_bytes() const;
+
   /// In the order of `tensors().files()`.
   [[nodiscard]] std::span<const WeightsFile> files() const noexcept;
   /// All of it, with what lies between the files: for `LayoutOptions::loaded_weights`.
