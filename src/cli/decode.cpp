@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "cli/commands.hpp"
@@ -30,6 +33,7 @@
 #include "tapedeck/gpu/cuda_device.hpp"
 #include "tapedeck/gpu/device_error.hpp"
 #include "tapedeck/gpu/host_device.hpp"
+#include "tapedeck/telemetry/metrics_server.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
@@ -48,6 +52,7 @@ struct DecodeArguments {
   Way way = Way::automatic;
   DecodeOn device = DecodeOn::cpu;
   std::optional<std::uint64_t> gpu_memory;
+  std::optional<std::string> metrics;
   float temperature = 0;
   std::uint64_t seed = 1;
   unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads);
@@ -182,12 +187,26 @@ struct Talks {
   const engine::Tokenizer& tokenizer;
   const Prompts& prompts;
   engine::Sampler& sampler;
+  std::span<const WeightsFile> files;
   const std::atomic<bool>& stop;
 };
+
+// For whoever scrapes, while talks are held.
+std::unique_ptr<MetricsServer> serve_metrics(const Talks& talks, const Layout& layout) {
+  if (!talks.arguments.metrics) return nullptr;
+  ProcessOptions process;
+  for (const WeightsFile& file : talks.files) process.model_files.push_back(file.path);
+  auto server = std::make_unique<MetricsServer>(
+      std::vector<WatchedLayout>{{&layout, "decode"}}, *talks.arguments.metrics,
+      SnapshotOptions{.devices = true, .process = std::move(process)});
+  tell(fmt::format("metrics at http://{}/metrics\n", server->address()));
+  return server;
+}
 
 // Holds them, one after the other. Returns the exit code.
 int hold(const Talks& talks, engine::TalkDecoder& decoder, Layout& layout) {
   const DecodeArguments& arguments = talks.arguments;
+  const std::unique_ptr<MetricsServer> server = serve_metrics(talks, layout);
   Printer printer(arguments, talks.tokenizer, layout);
   const engine::OnToken print = [&](engine::TokenId previous, engine::TokenId token) {
     return printer.add(previous, token);
@@ -288,6 +307,7 @@ int decode(const DecodeArguments& arguments) {
                        .tokenizer = tokenizer,
                        .prompts = prompts,
                        .sampler = sampler,
+                       .files = model.weights().files(),
                        .stop = stop_on_interrupt()};
   switch (arguments.device) {
     case DecodeOn::gpu:
@@ -358,6 +378,11 @@ Command add_decode(CLI::App& program) {
       ->capture_default_str();
   command->add_flag("--ids", a.ids, "Print token ids instead of text");
   command->add_flag("--stat", a.stat, "Show where the memory stands");
+  command
+      ->add_option("--metrics", a.metrics,
+                   "Serve the same for Prometheus, at this address; without a HOST at 127.0.0.1;"
+                   " PORT 0: any")
+      ->option_text("[HOST]:PORT");
   return {command, [arguments] {
             if (arguments->prompts.empty()) arguments->prompts.emplace_back();
             try {

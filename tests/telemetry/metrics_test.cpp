@@ -14,6 +14,8 @@
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/collector.hpp"
+#include "tapedeck/telemetry/metrics_server.hpp"
+#include "telemetry/http.hpp"
 #include "telemetry/tools.hpp"
 
 namespace tapedeck::tests {
@@ -161,6 +163,14 @@ TEST_F(Promtool, HasNoWarningForUs) {
   all.fill(5);  // none is unknown
   std::memcpy(static_cast<void*>(&*now.process), all.data(), sizeof all);
   const Said said = check(text_of_one(now));
+  EXPECT_EQ(said.exit_code, 0);
+  EXPECT_EQ(said.text, "");
+}
+
+TEST_F(Promtool, HasNoWarningForAServer) {
+  const BusyLayout busy;
+  const MetricsServer server({{&busy.layout, "chat"}}, ":0", kEverything);
+  const Said said = check(http_get(port_of(server.address()), "/metrics"));
   EXPECT_EQ(said.exit_code, 0);
   EXPECT_EQ(said.text, "");
 }

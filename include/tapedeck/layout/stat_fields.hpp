@@ -20,7 +20,7 @@ enum class StatUnit : std::uint8_t {
   basis_points,  ///< Ten-thousandths of a whole: 1234 are 12.34 %.
 };
 
-/// A gauge goes up and down; a counter only up, from 0 when the layout was made.
+/// A gauge goes up and down; a counter only up, from 0 when what it is of began.
 enum class StatKind : std::uint8_t { gauge, counter };
 
 /// A row of the list: one figure of a struct of them. `Value` is an optional number where a figure

@@ -36,7 +36,7 @@ class LayoutCollector : public prometheus::Collectable {
 
  private:
   std::vector<WatchedLayout> layouts_;
-  SnapshotOptions options_;  // of all but the first: without the process
+  SnapshotOptions options_;
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -37,7 +37,7 @@ inline constexpr unsigned kJsonVersion = 1;
 [[nodiscard]] std::string to_json(const Snapshot& snapshot);
 
 /// The JSON Schema (2020-12) that describes it, with the meaning and the unit of every figure. It
-/// refuses what it does not know.
+/// refuses what this build does not know.
 [[nodiscard]] std::string json_schema();
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

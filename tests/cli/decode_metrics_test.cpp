@@ -1,0 +1,154 @@
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/ioctl.h>
+
+#include <chrono>
+#include <regex>
+#include <string>
+#include <thread>
+
+#include "cli/program.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "telemetry/prometheus.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// A model, and a talk that says more than a pipe of 4 KiB holds.
+class DecodeMetrics : public ::testing::Test {
+ protected:
+  void SetUp() override {
+#if !defined(TAPEDECK_WITH_PROMETHEUS)
+    GTEST_SKIP() << "built without prometheus-cpp (Debian: prometheus-cpp-dev)";
+#endif
+  }
+  [[nodiscard]] Words decode(const std::string& address) const {
+    Words words = {"decode", model_, "-n", "0", "--ids", "--stat", "--metrics", address};
+    for (int talk = 0; talk < 4; ++talk) words.insert(words.end(), {"-p", "bo"});
+    return words;
+  }
+
+  TempFolder folder_;
+  std::string model_ = made(folder_, "m",
+                            {.dim = 64,
+                             .ffn = 172,
+                             .layers = 3,
+                             .heads = 4,
+                             .kv_heads = 4,
+                             .vocab = 512,
+                             .seq_len = 1000})
+                           .string();
+};
+
+/// A program that has filled the pipe and waits until somebody reads it: its figures stand still.
+class Stopped {
+ public:
+  explicit Stopped(const Words& words)
+      : program_(words, {.out = out_.write.get(), .err = err_.write.get()}) {
+    out_.write.close();
+    err_.write.close();
+    const std::string said = err_.read.read_some();
+    std::smatch parts;
+    if (std::regex_search(said, parts,
+                          std::regex("metrics at http://(127\\.0\\.0\\.1:[0-9]+)/metrics\n"))) {
+      address_ = parts[1];
+    }
+    int before = -1;
+    for (int waiting = 0; waiting == 0 || waiting != before;) {
+      before = waiting;
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      ::ioctl(out_.read.get(), FIONREAD, &waiting);
+    }
+  }
+  [[nodiscard]] const std::string& address() const { return address_; }
+  /// Lets it go on. Gives the exit code, and what it said meanwhile on standard error.
+  [[nodiscard]] std::pair<int, std::string> finish() {
+    std::string said;
+    std::thread reader([&] { said = err_.read.read_all(); });
+    static_cast<void>(out_.read.read_all());
+    reader.join();
+    return {program_.wait().exit_code, said};
+  }
+
+ private:
+  struct SmallPipe : Pipe {
+    SmallPipe() { ::fcntl(write.get(), F_SETPIPE_SZ, 4096); }
+  };
+  SmallPipe out_;
+  Pipe err_;
+  Program program_;
+  std::string address_;
+};
+
+/// Of the layout, as an exposition has them.
+Series series_in(const std::string& exposition) {
+  Series series;
+  std::istringstream lines(exposition);
+  for (std::string line; std::getline(lines, line);) {
+    const bool ours = line.starts_with("tapedeck_tape_") || line.starts_with("tapedeck_layout_");
+    if (ours) series[line.substr(0, line.rfind(' '))] = std::stod(line.substr(line.rfind(' ')));
+  }
+  return series;
+}
+
+TEST_F(DecodeMetrics, ArePrometheusFiguresAndThoseOfStat) {
+  if (prometheus_program("prometheus").empty()) {
+    GTEST_SKIP() << "there is no Prometheus (Debian: prometheus)";
+  }
+  Stopped decoding(decode(":0"));
+  ASSERT_NE(decoding.address(), "");
+  Series scraped = Prometheus(decoding.address()).series();
+  const Series told = series_in(http_get(port_of(decoding.address()), "/metrics"));
+  EXPECT_GT(scraped.at("tapedeck_process_rss_anon_bytes{}"), 0);
+  EXPECT_EQ(scraped.at("tapedeck_process_model_file_bytes{}"),
+            static_cast<double>(std::filesystem::file_size(model_)));
+  std::erase_if(scraped,
+                [](const auto& one) { return one.first.starts_with("tapedeck_process_"); });
+  EXPECT_GT(told.size(), 3 * 10U);
+  EXPECT_EQ(scraped, told);
+
+  const auto [exit_code, stat] = decoding.finish();
+  EXPECT_EQ(exit_code, 0);
+  for (const char* const tape : {"weights", "scratch", "history"}) {
+    const std::string labels =
+        std::string("layout=\"decode\",place=\"host\",tape=\"") + tape + "\"}";
+    for (const char* const name : {"reserved", "planned", "committed"}) {
+      const double bytes = told.at(std::string("tapedeck_tape_") + name + "_bytes{" + labels);
+      EXPECT_THAT(stat,
+                  HasSubstr(std::string(name) + " " + to_iec(static_cast<std::uint64_t>(bytes))));
+    }
+  }
+  // One clear before each of four talks; passes went on after the scrape.
+  EXPECT_THAT(stat, HasSubstr("conversations 4"));
+  std::smatch passes;
+  ASSERT_TRUE(std::regex_search(stat, passes, std::regex("passes ([0-9]+)")));
+  const double then = told.at("tapedeck_layout_passes_total{layout=\"decode\"}");
+  EXPECT_GT(then, 0);
+  EXPECT_GT(std::stod(passes[1]), then);
+}
+
+TEST_F(DecodeMetrics, AreNotServedWhereThatCannotBe) {
+  for (const char* const none : {"", "127.0.0.1", "9464", ":", ":x", ":65536"}) {
+    EXPECT_TRUE(refuses(run(decode(none)), "metrics address"));
+  }
+  const Socket other;
+  const std::string taken = "127.0.0.1:" + std::to_string(other.listen());
+  EXPECT_TRUE(refuses(run(decode(taken)), "bind of " + taken + " failed: EADDRINUSE"));
+  EXPECT_TRUE(refuses(run(decode("192.0.2.1:9464")), "EADDRNOTAVAIL"));
+}
+
+// With threads of its own beside it.
+TEST_F(DecodeMetrics, StillEndWithASignal) {
+  Pipe err;
+  Program program(decode(":0"), {.err = err.write.get()});
+  err.write.close();
+  EXPECT_THAT(err.read.read_some(), HasSubstr("metrics at"));
+  program.send(SIGINT);
+  EXPECT_EQ(program.wait().exit_code, 130);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
