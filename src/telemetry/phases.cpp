@@ -120,8 +120,8 @@ void Phases::close_watch() noexcept {
   }
   const std::uint64_t passes = layout_.passes();
   for (std::size_t i = 0; i < std::min(depth_, kDeepestPhase); ++i) {
-    const auto* const inner = open_.begin() + i;
-    const bool again = std::find(open_.begin(), inner, open_[i]) != inner;  // inside itself
+    const auto* const inner = open_.cbegin() + i;
+    const bool again = std::find(open_.cbegin(), inner, open_[i]) != inner;  // inside itself
     if (open_[i] == kNone || again) continue;
     Phase& phase = phases_[open_[i]];
     add(phase.passes, passes - passes_);

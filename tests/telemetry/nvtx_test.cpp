@@ -1,6 +1,7 @@
 // What a profiler would hear of phases: this program listens as one does.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#define NVTX_NO_IMPL  // types alone: the functions are the library's
 #include <nvtx3/nvToolsExt.h>
 
 #include <string>

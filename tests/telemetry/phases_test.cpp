@@ -92,7 +92,8 @@ TEST(Phases, HaveWhatIsTakenOnDevices) {
   HostDevice device({.memory = 64_MiB});
   DeviceLayoutOptions on_device;
   on_device.frames = 2;
-  on_device.extra = {.scratch = 1_MiB, .history = 1_MiB};
+  on_device.extra.scratch = 1_MiB;
+  on_device.extra.history = 1_MiB;
   Layout layout(plan, {.gpus = {{.device = &device, .options = on_device}}});
   DeviceLayout& gpu = layout.gpu(0);
   Phases phases(layout);
