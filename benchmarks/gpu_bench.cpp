@@ -301,11 +301,8 @@ class DecodeStep {
   AsyncBuffers allocated_{gpu_.stream.handle(), step_sizes()};
   std::array<Cache, trace::kLayers> caches_{};
   DeviceSpan<std::int32_t> positions_ = buffer<std::int32_t>("decode.batched_positions");
-  Transform transform_ =
-      gpu_.module.find<const Element*, unsigned, Element*, unsigned>("transform");
-  AppendRow append_row_ =
-      gpu_.module.find<const Element*, const std::int32_t*, Element*, Element*, unsigned>(
-          "append_row");
+  Transform transform_ = gpu_.module.find<Transform>("transform");
+  AppendRow append_row_ = gpu_.module.find<AppendRow>("append_row");
 };
 
 /// An item is a step, until the host knows that it has run.
@@ -411,9 +408,8 @@ constexpr Grid kReadGrid{.blocks = 2048, .threads = 256};
 void read_all(benchmark::State& state, Gpu& gpu, std::byte* keys, std::byte* values) {
   constexpr int kTimes = 8;
   auto* const stream = gpu.stream.handle();
-  const auto read_rows =
-      gpu.module.find<const std::byte*, const std::byte*, unsigned long long, unsigned*>(
-          "read_rows");
+  using ReadRows = Kernel<const std::byte*, const std::byte*, unsigned long long, unsigned*>;
+  const auto read_rows = gpu.module.find<ReadRows>("read_rows");
   std::vector<unsigned> sums(std::size_t{kReadGrid.blocks} * kReadGrid.threads);
   DeviceTape scratch = DeviceTape::start(gpu.device, sums.size() * sizeof(unsigned));
   const DeviceSpan<unsigned> sums_there = scratch.take<unsigned>(sums.size());

@@ -29,6 +29,7 @@
 #include "engine/tokenizer.hpp"
 #include "os/file.hpp"
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/dtype.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/gpu/cuda_device.hpp"
 #include "tapedeck/gpu/device_error.hpp"
@@ -52,6 +53,7 @@ struct DecodeArguments {
   Way way = Way::automatic;
   DecodeOn device = DecodeOn::cpu;
   std::optional<std::uint64_t> gpu_memory;
+  std::string activations = "f32";
   std::optional<std::string> metrics;
   float temperature = 0;
   std::uint64_t seed = 1;
@@ -275,8 +277,10 @@ int hold_on_gpu(const Talks& talks, engine::LlamaModel& model) {
   }
   CudaDevice gpu;
   engine::bring_in(model, until(talks.stop));
-  engine::DeviceHost host(
-      model, gpu, {.positions = talks.prompts.longest, .memory = talks.arguments.gpu_memory});
+  engine::DeviceHost host(model, gpu,
+                          {.positions = talks.prompts.longest,
+                           .memory = talks.arguments.gpu_memory,
+                           .element = dtype_from_name(talks.arguments.activations).value()});
   engine::CudaDecoder decoder(model, host.weights(), host.layout().gpu(0));
   const int exit_code = hold(talks, decoder, host.layout());
   if (talks.arguments.stat) tell(streaming_text(host.weights().streamer()));
@@ -297,6 +301,11 @@ int hold_where_it_fits(const Talks& talks, engine::LlamaModel& model) {
 int decode(const DecodeArguments& arguments) {
   if (arguments.gpu_memory && arguments.device == DecodeOn::cpu) {
     throw InvalidArgument("--gpu-memory, and no device to have it", "give --device, too");
+  }
+  if (arguments.activations != "f32" && arguments.device != DecodeOn::gpu) {
+    throw InvalidArgument(
+        "--activations " + arguments.activations + ", and the CPU computes in f32",
+        "give --device gpu, too");
   }
   engine::LlamaModel model(arguments.model, {.way = arguments.way});
   const engine::Tokenizer tokenizer = tokenizer_for(arguments, model);
@@ -367,6 +376,12 @@ Command add_decode(CLI::App& program) {
   as_size(command->add_option("--gpu-memory", a.gpu_memory,
                               "Memory of the device; layers that it does not hold are streamed"
                               " [all of them stay]"));
+  command
+      ->add_option("--activations", a.activations,
+                   "What a GPU computes in, and keeps of the conversation: f32, as the CPU, or f16,"
+                   " half of that memory [f32]")
+      ->check(CLI::IsMember({"f32", "f16"}))
+      ->option_text("f32|f16");
   command->add_option("--temperature", a.temperature, "0: always the best token")
       ->capture_default_str();
   command->add_option("--seed", a.seed, "Of the sampling")

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "base/on_failure.hpp"
@@ -19,36 +20,40 @@ namespace tapedeck::inline TAPEDECK_ABI::engine {
 namespace {
 
 /// What the kernels of a step write, of exactly the size they write.
+template <class Element>
 struct Buffers {
-  DeviceSpan<float> hidden;  ///< The residual stream.
-  DeviceSpan<float> normed;
-  DeviceSpan<float> query_key_value;
+  DeviceSpan<Element> hidden;  ///< The residual stream.
+  DeviceSpan<Element> normed;
+  DeviceSpan<Element> query_key_value;
   AttentionPartials partials;
-  DeviceSpan<float> mixed;  ///< Values, weighted by the scores.
-  DeviceSpan<float> attention_out;
-  DeviceSpan<float> gate;
-  DeviceSpan<float> up;
-  DeviceSpan<float> ffn_out;
-  DeviceSpan<float> final_normed;
-  DeviceSpan<float> logits;
+  DeviceSpan<Element> mixed;  ///< Values, weighted by the scores.
+  DeviceSpan<Element> attention_out;
+  DeviceSpan<Element> gate;
+  DeviceSpan<Element> up;
+  DeviceSpan<Element> ffn_out;
+  DeviceSpan<Element> final_normed;
+  DeviceSpan<Element> logits;
 };
 
 /// [position][key_dim], and [position][value_dim].
+template <class Element>
 struct Cache {
-  DeviceSpan<float> keys;
-  DeviceSpan<float> values;
+  DeviceSpan<Element> keys;
+  DeviceSpan<Element> values;
 };
 
 // A plan may be for a wider batch.
-DeviceSpan<float> first(DeviceSpan<float> buffer, std::size_t elements, const char* name) {
+template <class T>
+DeviceSpan<T> first(DeviceSpan<T> buffer, std::size_t elements, const char* name) {
   if (buffer.size() >= elements) return buffer.subspan(0, elements);
   throw InvalidArgument("the layout's plan has too little room in decode." + std::string(name));
 }
 
-Buffers buffers_of(DeviceLayout& layout, const Shape& s) {
-  const DecodeBuffers<float> planned(layout.scratch().data(), layout.plan().scratch);
+template <class Element>
+Buffers<Element> buffers_of(DeviceLayout& layout, const Shape& s) {
+  const DecodeBuffers<Element> planned(layout.scratch().data(), layout.plan().scratch);
   const std::size_t parts = s.heads * kAttentionParts;
-  const DeviceSpan<float> gate_up = first(planned.gate_up_out, 2 * s.ffn, "gate_up_out");
+  const DeviceSpan<Element> gate_up = first(planned.gate_up_out, 2 * s.ffn, "gate_up_out");
   return {.hidden = first(planned.embed_out, s.dim, "embed_out"),
           .normed = first(planned.norm_out, s.dim, "norm_out"),
           .query_key_value =
@@ -67,18 +72,19 @@ Buffers buffers_of(DeviceLayout& layout, const Shape& s) {
           .logits = first(planned.logits, s.vocab, "logits")};
 }
 
-std::vector<Cache> caches_of(DeviceLayout& layout, const Shape& s, std::size_t talk) {
+template <class Element>
+std::vector<Cache<Element>> caches_of(DeviceLayout& layout, const Shape& s, std::size_t talk) {
   const auto rows = [&](const std::string& name, std::size_t width) {
     const Region* region = layout.plan().history.find(name);
     if (region == nullptr) throw InvalidArgument("the layout's plan has no region " + name);
     // Rows are written where the kernels have them, so they must be the plan's.
-    if (region->growth.bytes_per_token != width * sizeof(float)) {
+    if (region->growth.bytes_per_token != width * sizeof(Element)) {
       throw InvalidArgument("the rows of the plan's region " + name +
-                            " are not the model's, in f32");
+                            " are not the model's, in the type of its decode buffers");
     }
-    return layout.history_at<float>(*region, talk);
+    return layout.history_at<Element>(*region, talk);
   };
-  std::vector<Cache> caches;
+  std::vector<Cache<Element>> caches;
   caches.reserve(s.layers);
   for (std::size_t layer = 0; layer < s.layers; ++layer) {
     const std::string prefix = "layers." + std::to_string(layer);
@@ -104,17 +110,29 @@ Device& gpu_of(const DeviceLayout& layout) {
 
 }  // namespace
 
-/// What a step needs, made once, and the kernels of one.
+/// A step of a decoder, and what it needs, made once.
 class CudaDecoder::Step {
  public:
-  Step(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout, std::size_t talk,
-       bool graph)
+  virtual ~Step() = default;
+  /// Returns the logits.
+  [[nodiscard]] virtual std::span<float> run(TokenId token, std::uint64_t position) = 0;
+  /// Waits for what is on the stream, if it still runs.
+  virtual void finish() noexcept = 0;
+};
+
+/// With activations and a KV cache of `Element`.
+template <class Element>
+class CudaDecoder::StepOf final : public Step {
+ public:
+  StepOf(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout, std::size_t talk,
+         bool graph)
       : shape_(model.shape()),
         weights_(weights),
         device_(gpu_of(layout)),
-        buffers_(buffers_of(layout, shape_)),
-        caches_(caches_of(layout, shape_, talk)),
+        buffers_(buffers_of<Element>(layout, shape_)),
+        caches_(caches_of<Element>(layout, shape_, talk)),
         replayed_(graph && weights.streamer().plan().token_bytes == 0) {
+    if constexpr (!kArrivesAsF32) logits_.resize(shape_.vocab);
     const std::span<const float> turns = model.frequencies();
     const std::span<float> staged = pinned_.take<float>(turns.size());
     std::copy(turns.begin(), turns.end(), staged.begin());
@@ -123,21 +141,20 @@ class CudaDecoder::Step {
     stream_.synchronize();
     undo.completed();
   }
-  ~Step() { finish(); }
-  Step(const Step&) = delete;
-  Step& operator=(const Step&) = delete;
+  ~StepOf() override { finish(); }
+  StepOf(const StepOf&) = delete;
+  StepOf& operator=(const StepOf&) = delete;
 
-  [[nodiscard]] std::span<float> run(TokenId token, std::uint64_t position) {
+  [[nodiscard]] std::span<float> run(TokenId token, std::uint64_t position) override {
     *input_.data() = {.token = token, .position = static_cast<std::uint32_t>(position)};
     copy(step_.data(), input_.data(), step_.bytes());
     put();
-    copy(logits_.data(), buffers_.logits.data(), logits_.size_bytes());
+    copy(arrived_.data(), buffers_.logits.data(), arrived_.size_bytes());
     stream_.synchronize();
-    return logits_;
+    return logits();
   }
 
-  /// Waits for what is on the stream, if it still runs.
-  void finish() noexcept {
+  void finish() noexcept override {
     try {
       stream_.synchronize();
     } catch (const Error&) {
@@ -146,6 +163,18 @@ class CudaDecoder::Step {
   }
 
  private:
+  static constexpr bool kArrivesAsF32 = std::is_same_v<Element, float>;
+
+  [[nodiscard]] std::span<float> logits() noexcept {
+    if constexpr (kArrivesAsF32) {
+      return arrived_;
+    } else {
+      std::transform(arrived_.begin(), arrived_.end(), logits_.begin(),
+                     [](Element one) { return to_float(one); });
+      return logits_;
+    }
+  }
+
   void copy(void* to, const void* from, std::size_t bytes) {
     device_.copy(static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes, stream());
   }
@@ -159,7 +188,7 @@ class CudaDecoder::Step {
   }
 
   void put_kernels() {
-    const Buffers& b = buffers_;
+    const Buffers<Element>& b = buffers_;
     const LlamaWeights& outer = weights_.outer();
     kernels_.embed(stream(), outer.token_embedding, step_.data(), b.hidden);
     for (std::size_t layer = 0; layer < shape_.layers; ++layer) put_acquired(layer);
@@ -185,13 +214,13 @@ class CudaDecoder::Step {
     }
   }
 
-  void put_attention(const LayerWeights& w, const Cache& cache) {
-    const Buffers& b = buffers_;
+  void put_attention(const LayerWeights& w, const Cache<Element>& cache) {
+    const Buffers<Element>& b = buffers_;
     const std::size_t query_dim = shape_.query_dim();
     const std::size_t key_dim = shape_.key_dim();
     const std::size_t value_dim = shape_.value_dim();
-    const DeviceSpan<float>& all = b.query_key_value;
-    const DeviceSpan<float> query = all.subspan(0, query_dim);
+    const DeviceSpan<Element>& all = b.query_key_value;
+    const DeviceSpan<Element> query = all.subspan(0, query_dim);
 
     kernels_.rmsnorm(stream(), b.hidden, w.attention_norm, b.normed, shape_.norm_epsilon);
     kernels_.multiply(stream(), w.query, b.normed, query);
@@ -207,7 +236,7 @@ class CudaDecoder::Step {
   }
 
   void put_feed_forward(const LayerWeights& w) {
-    const Buffers& b = buffers_;
+    const Buffers<Element>& b = buffers_;
     kernels_.rmsnorm(stream(), b.hidden, w.ffn_norm, b.normed, shape_.norm_epsilon);
     kernels_.multiply(stream(), w.gate, b.normed, b.gate);
     kernels_.multiply(stream(), w.up, b.normed, b.up);
@@ -224,37 +253,50 @@ class CudaDecoder::Step {
     return 2 * kDeviceLine + pairs() * sizeof(float);
   }
   [[nodiscard]] std::size_t pinned_bytes() const noexcept {
-    return 3 * kLine + (pairs() + shape_.vocab) * sizeof(float);
+    return 3 * kLine + pairs() * sizeof(float) + shape_.vocab * sizeof(Element);
   }
 
   const Shape& shape_;
   DeviceModel& weights_;
   Device& device_;
-  Buffers buffers_;
-  std::vector<Cache> caches_;  // by layer
+  Buffers<Element> buffers_;
+  std::vector<Cache<Element>> caches_;  // by layer
   bool replayed_;
   AttentionHeads heads_ = heads_of(shape_);
 
   CurrentDevice current_{device_};
-  CudaKernels kernels_;
+  CudaKernels<Element> kernels_;
   DeviceTape own_ = DeviceTape::start(device_, device_bytes(), {.name = "decoder"});
   Tape pinned_ = start_pinned(device_, pinned_bytes(), {.name = "decoder, pinned"});
   DeviceSpan<StepInput> step_ = own_.take<StepInput>(1);
   DeviceSpan<float> frequencies_ = own_.take<float>(pairs());
   std::span<StepInput> input_ = pinned_.take<StepInput>(1);
-  std::span<float> logits_ = pinned_.take<float>(shape_.vocab);
+  std::span<Element> arrived_ = pinned_.take<Element>(shape_.vocab);  // the logits,
+  std::vector<float> logits_;  // and in f32, where they are not already
   DeviceStream stream_{device_};
   std::optional<CudaGraph> graph_;
 };
 
 std::string CudaDecoder::missing() { return {}; }
 
+std::unique_ptr<CudaDecoder::Step> CudaDecoder::make_step(const LlamaModel& model,
+                                                          DeviceModel& weights,
+                                                          DeviceLayout& layout, std::size_t talk,
+                                                          const CudaDecoderOptions& options) {
+  const Region* const any = layout.plan().scratch.find("decode.embed_out");
+  if (any != nullptr && any->dtype == DType::f16) {
+    return std::make_unique<StepOf<Float16>>(model, weights, layout, talk, options.graph);
+  }
+  // Or it says what it would have needed.
+  return std::make_unique<StepOf<float>>(model, weights, layout, talk, options.graph);
+}
+
 CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
                          std::size_t talk, const CudaDecoderOptions& options)
     : shape_(model.shape()),
       layout_(layout),
       talk_(talk),
-      step_(std::make_unique<Step>(model, weights, layout, talk, options.graph)) {}
+      step_(make_step(model, weights, layout, talk, options)) {}
 
 CudaDecoder::~CudaDecoder() = default;
 

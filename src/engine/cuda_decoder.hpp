@@ -23,9 +23,13 @@ struct CudaDecoderOptions {
 };
 
 /// Decodes one talk of a device's layout: `Decoder` on a GPU, with the same lifecycle. It computes
-/// in the plan's decode buffers, in f32, on a stream of its own; the KV cache is the plan's regions
+/// in the plan's decode buffers, on a stream of its own; the KV cache is the plan's regions
 /// "layers.N.k" and "layers.N.v" of the talk. Layers that do not stay on the device come through
 /// the slots of `weights`, each while the one before it is computed with.
+///
+/// Activations and the KV cache are of the type that they are planned in: f32, as the CPU has them,
+/// or f16, half as large. Sums are in f32. f16 holds numbers up to 65504; a model that computes
+/// larger ones is for f32.
 ///
 /// A step is put on the stream as a whole, and waited for once: nothing is allocated, mapped or
 /// otherwise waited for, but where weights are staged (`LayerStreamer`). Its token and position are
@@ -54,7 +58,8 @@ class CudaDecoder final : public TalkDecoder {
   /// All arguments must outlive the decoder. Buffers are those of the scratch frame that is open.
   /// @pre talk < layout.talks(), and `weights` are the model's, on the layout's device.
   /// @throws InvalidArgument where the layout's device is no GPU, or its plan has no K and V of
-  /// some layer, or too little room for a step of this model among its decode buffers; DeviceError;
+  /// some layer, too little room for a step of this model among its decode buffers, or buffers that
+  /// are neither f32 nor f16; DeviceError;
   /// DeviceUnavailable in a build without nvcc.
   CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
               std::size_t talk = 0, const CudaDecoderOptions& options = {});
@@ -62,7 +67,7 @@ class CudaDecoder final : public TalkDecoder {
   CudaDecoder(const CudaDecoder&) = delete;
   CudaDecoder& operator=(const CudaDecoder&) = delete;
 
-  /// The logits lie in pinned host memory; the next pass writes over them.
+  /// The logits lie in host memory, in f32; the next pass writes over them.
   /// @throws DeviceError too.
   [[nodiscard]] std::span<float> forward(TokenId token) override;
 
@@ -76,6 +81,13 @@ class CudaDecoder final : public TalkDecoder {
 
  private:
   class Step;
+  template <class Element>
+  class StepOf;
+
+  [[nodiscard]] static std::unique_ptr<Step> make_step(const LlamaModel& model,
+                                                       DeviceModel& weights, DeviceLayout& layout,
+                                                       std::size_t talk,
+                                                       const CudaDecoderOptions& options);
 
   const Shape& shape_;
   DeviceLayout& layout_;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <type_traits>
 
 #include "engine/llama_kernels.hpp"
 #include "engine/matrix.hpp"
@@ -20,33 +21,36 @@ extern "C" const unsigned char llama_kernels[];
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 
+/// For activations and a KV cache of `Element`: `float` or `Float16`.
+///
 /// Each function puts one kernel on a stream; what it computes is that of the same name in
 /// engine/kernels.hpp. Needs a device's context current. All addresses are the device's. All throw
 /// DeviceError.
+template <class Element>
 class CudaKernels {
  public:
   /// The row of `table` that `step->token` says.
   void embed(StreamHandle stream, const Matrix& table, const StepInput* step,
-             DeviceSpan<float> out) const {
+             DeviceSpan<Element> out) const {
     of(table).embed.launch(Grid::over(out.size()), stream, table.bytes.data(), step, out.data(),
                            count(out.size()));
   }
 
-  void rmsnorm(StreamHandle stream, DeviceSpan<float> x, std::span<const float> weight,
-               DeviceSpan<float> out, float epsilon) const {
+  void rmsnorm(StreamHandle stream, DeviceSpan<Element> x, std::span<const float> weight,
+               DeviceSpan<Element> out, float epsilon) const {
     rmsnorm_.launch({.blocks = 1, .threads = 1024}, stream, x.data(), weight.data(), out.data(),
                     count(out.size()), epsilon);
   }
 
   /// @pre the matrix has `out.size()` rows and `x.size()` columns
-  void multiply(StreamHandle stream, const Matrix& matrix, DeviceSpan<float> x,
-                DeviceSpan<float> out) const {
+  void multiply(StreamHandle stream, const Matrix& matrix, DeviceSpan<Element> x,
+                DeviceSpan<Element> out) const {
     of(matrix).multiply.launch(Grid::over(out.size() * kWarp), stream, matrix.bytes.data(),
                                x.data(), out.data(), count(out.size()), count(x.size()));
   }
 
   /// Turns the pairs of all heads in `x` to the position of the step.
-  void rotate(StreamHandle stream, DeviceSpan<float> x, DeviceSpan<float> frequencies,
+  void rotate(StreamHandle stream, DeviceSpan<Element> x, DeviceSpan<float> frequencies,
               const StepInput* step) const {
     const std::size_t pairs = x.size() / 2;
     rotate_.launch(Grid::over(pairs), stream, x.data(), frequencies.data(), step,
@@ -54,35 +58,35 @@ class CudaKernels {
   }
 
   /// Puts the row of K and, behind it, the row of V where the step's position has them.
-  void append(StreamHandle stream, DeviceSpan<float> rows, const StepInput* step,
-              DeviceSpan<float> keys, DeviceSpan<float> values, std::size_t key_width) const {
+  void append(StreamHandle stream, DeviceSpan<Element> rows, const StepInput* step,
+              DeviceSpan<Element> keys, DeviceSpan<Element> values, std::size_t key_width) const {
     append_.launch(Grid::over(rows.size()), stream, rows.data(), step, keys.data(), values.data(),
                    count(key_width), count(rows.size() - key_width));
   }
 
   /// Over the positions so far, with the step's.
-  void attend(StreamHandle stream, DeviceSpan<float> query, DeviceSpan<float> keys,
-              DeviceSpan<float> values, const StepInput* step, const AttentionPartials& partials,
-              DeviceSpan<float> mixed, const AttentionHeads& heads) const {
+  void attend(StreamHandle stream, DeviceSpan<Element> query, DeviceSpan<Element> keys,
+              DeviceSpan<Element> values, const StepInput* step, const AttentionPartials& partials,
+              DeviceSpan<Element> mixed, const AttentionHeads& heads) const {
     const std::size_t warps = std::size_t{heads.heads} * kAttentionParts;
     attend_.launch(Grid::over(warps * kWarp), stream, query.data(), keys.data(), values.data(),
                    step, partials, heads);
     join_.launch(Grid::over(mixed.size()), stream, partials, step, mixed.data(), heads);
   }
 
-  void swiglu(StreamHandle stream, DeviceSpan<float> gate, DeviceSpan<float> up) const {
+  void swiglu(StreamHandle stream, DeviceSpan<Element> gate, DeviceSpan<Element> up) const {
     swiglu_.launch(Grid::over(gate.size()), stream, gate.data(), up.data(), count(gate.size()));
   }
 
-  void add(StreamHandle stream, DeviceSpan<float> x, DeviceSpan<float> y) const {
+  void add(StreamHandle stream, DeviceSpan<Element> x, DeviceSpan<Element> y) const {
     add_.launch(Grid::over(x.size()), stream, x.data(), y.data(), count(x.size()));
   }
 
  private:
   static constexpr std::size_t kWarp = 32;
 
-  using Embed = Kernel<const std::byte*, const StepInput*, float*, unsigned>;
-  using Multiply = Kernel<const std::byte*, const float*, float*, unsigned, unsigned>;
+  using Embed = Kernel<const std::byte*, const StepInput*, Element*, unsigned>;
+  using Multiply = Kernel<const std::byte*, const Element*, Element*, unsigned, unsigned>;
 
   /// For matrices of one type.
   struct OfType {
@@ -93,13 +97,16 @@ class CudaKernels {
 
   [[nodiscard]] static unsigned count(std::size_t n) noexcept { return static_cast<unsigned>(n); }
 
-  [[nodiscard]] OfType find(DType type) const {
-    const std::string suffix(to_string(type));
+  // A kernel is called after what it does and what it does that to.
+  template <class Found>
+  [[nodiscard]] Found find(const std::string& name) const {
+    return module_.find<Found>((name + '_' + std::string(to_string(kElementType))).c_str());
+  }
+  [[nodiscard]] OfType of_type(DType type) const {
+    const std::string suffix = '_' + std::string(to_string(type));
     return {.type = type,
-            .embed = module_.find<const std::byte*, const StepInput*, float*, unsigned>(
-                ("embed_" + suffix).c_str()),
-            .multiply = module_.find<const std::byte*, const float*, float*, unsigned, unsigned>(
-                ("multiply_" + suffix).c_str())};
+            .embed = find<Embed>("embed" + suffix),
+            .multiply = find<Multiply>("multiply" + suffix)};
   }
   [[nodiscard]] const OfType& of(const Matrix& matrix) const {
     for (const OfType& one : types_) {
@@ -108,25 +115,26 @@ class CudaKernels {
     throw InvalidArgument("no kernels for matrices of " + std::string(to_string(matrix.dtype)));
   }
 
+  using Rmsnorm = Kernel<const Element*, const float*, Element*, unsigned, float>;
+  using Rotate = Kernel<Element*, const float*, const StepInput*, unsigned, unsigned>;
+  using Append = Kernel<const Element*, const StepInput*, Element*, Element*, unsigned, unsigned>;
+  using Attend = Kernel<const Element*, const Element*, const Element*, const StepInput*,
+                        AttentionPartials, AttentionHeads>;
+  using Join = Kernel<AttentionPartials, const StepInput*, Element*, AttentionHeads>;
+  using Pairwise = Kernel<Element*, const Element*, unsigned>;
+
+  static constexpr DType kElementType = std::is_same_v<Element, Float16> ? DType::f16 : DType::f32;
+
   KernelModule module_{llama_kernels};
-  std::array<OfType, 4> types_ = {find(kMatrixTypes[0]), find(kMatrixTypes[1]),
-                                  find(kMatrixTypes[2]), find(kMatrixTypes[3])};
-  Kernel<const float*, const float*, float*, unsigned, float> rmsnorm_ =
-      module_.find<const float*, const float*, float*, unsigned, float>("rmsnorm");
-  Kernel<float*, const float*, const StepInput*, unsigned, unsigned> rotate_ =
-      module_.find<float*, const float*, const StepInput*, unsigned, unsigned>("rotate");
-  Kernel<const float*, const StepInput*, float*, float*, unsigned, unsigned> append_ =
-      module_.find<const float*, const StepInput*, float*, float*, unsigned, unsigned>(
-          "append_rows");
-  Kernel<const float*, const float*, const float*, const StepInput*, AttentionPartials,
-         AttentionHeads>
-      attend_ = module_.find<const float*, const float*, const float*, const StepInput*,
-                             AttentionPartials, AttentionHeads>("attend_parts");
-  Kernel<AttentionPartials, const StepInput*, float*, AttentionHeads> join_ =
-      module_.find<AttentionPartials, const StepInput*, float*, AttentionHeads>("join_parts");
-  Kernel<float*, const float*, unsigned> swiglu_ =
-      module_.find<float*, const float*, unsigned>("swiglu");
-  Kernel<float*, const float*, unsigned> add_ = module_.find<float*, const float*, unsigned>("add");
+  std::array<OfType, 4> types_ = {of_type(kMatrixTypes[0]), of_type(kMatrixTypes[1]),
+                                  of_type(kMatrixTypes[2]), of_type(kMatrixTypes[3])};
+  Rmsnorm rmsnorm_ = find<Rmsnorm>("rmsnorm");
+  Rotate rotate_ = find<Rotate>("rotate");
+  Append append_ = find<Append>("append");
+  Attend attend_ = find<Attend>("attend");
+  Join join_ = find<Join>("join");
+  Pairwise swiglu_ = find<Pairwise>("swiglu");
+  Pairwise add_ = find<Pairwise>("add");
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::engine

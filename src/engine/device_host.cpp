@@ -9,6 +9,10 @@
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 namespace {
 
+Plan plan_talk(const LlamaModel& model, const DeviceHostOptions& options) {
+  return model.plan(options.positions, 1, options.element);
+}
+
 std::uint64_t in_whole_pages(const Device& device, std::uint64_t bytes) {
   const auto whole = checked_round_up(bytes, device.info().granularity);
   if (!whole) throw InvalidArgument("a talk that is longer than can be addressed");
@@ -18,7 +22,7 @@ std::uint64_t in_whole_pages(const Device& device, std::uint64_t bytes) {
 // All that is left beside the talk and the buffers is for weights.
 StreamingPlan plan_weights(const LlamaModel& model, const Device& device,
                            const DeviceHostOptions& options) {
-  const Plan plan = model.plan(options.positions);
+  const Plan plan = plan_talk(model, options);
   const std::uint64_t others =
       in_whole_pages(device, plan.history.bytes()) +
       in_whole_pages(device,
@@ -45,7 +49,7 @@ StreamingPlan plan_weights(const LlamaModel& model, const Device& device,
 
 LayoutOptions layout_options(const LlamaModel& model, Device& device,
                              const DeviceHostOptions& options, const StreamingPlan& streaming) {
-  Plan plan = model.plan(options.positions);
+  Plan plan = plan_talk(model, options);
   plan.weights = streaming.device;
   DeviceLayoutOptions on_device;
   on_device.extra.scratch = model.scratch_bytes(options.positions, kDeviceLine);

@@ -10,6 +10,7 @@
 #include "engine/device_model.hpp"
 #include "engine/llama_model.hpp"
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/dtype.hpp"
 #include "tapedeck/gpu/device.hpp"
 #include "tapedeck/gpu/layer_streamer.hpp"
 #include "tapedeck/layout/layout.hpp"
@@ -20,6 +21,7 @@ namespace tapedeck::inline TAPEDECK_ABI::engine {
 struct DeviceHostOptions {
   std::size_t positions = 0;              ///< Of the talk; 0: as many as the model is made for.
   std::optional<std::uint64_t> memory{};  ///< Bytes it may use; nothing: what is free.
+  DType element = DType::f32;             ///< Of activations and the KV cache.
   std::uint64_t slots = 2;                ///< For layers that do not stay.
   LayerStreamerOptions source{};
 };

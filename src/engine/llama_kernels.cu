@@ -1,5 +1,6 @@
-// The forward pass of a Llama model for one token, in f32: engine/kernels.hpp for a GPU. Plain
-// rather than fast. What a warp reads together lies together.
+// The forward pass of a Llama model for one token: engine/kernels.hpp for a GPU. Activations and
+// the KV cache are in f32 or f16, sums in f32. Plain rather than fast. What a warp reads together
+// lies together.
 #include "engine/llama_kernels.hpp"
 
 namespace {
@@ -22,18 +23,18 @@ __device__ float sum_of_warp(float value) {
 }
 
 // A thread for each column.
-template <class Stored>
-__device__ void embed_row(const Stored* table, const StepInput* step, float* out,
+template <class Stored, class Element>
+__device__ void embed_row(const Stored* table, const StepInput* step, Element* out,
                           unsigned columns) {
   const unsigned column = thread_number();
   if (column >= columns) return;
   const std::size_t stride = columns / kElementsOf<Stored>;
-  out[column] = element_of(table + step->token * stride, column);
+  set_element(out, column, element_of(table + step->token * stride, column));
 }
 
 // A warp for each row.
-template <class Stored>
-__device__ void multiply_row(const Stored* matrix, const float* x, float* out, unsigned rows,
+template <class Stored, class Element>
+__device__ void multiply_row(const Stored* matrix, const Element* x, Element* out, unsigned rows,
                              unsigned columns) {
   const unsigned row = thread_number() / kWarp;
   if (row >= rows) return;
@@ -41,54 +42,46 @@ __device__ void multiply_row(const Stored* matrix, const float* x, float* out, u
   const Stored* const of_row = matrix + row * stride;
   float sum = 0;
 #pragma unroll 4
-  for (unsigned i = lane_number(); i < columns; i += kWarp) sum += element_of(of_row, i) * x[i];
+  for (unsigned i = lane_number(); i < columns; i += kWarp) {
+    sum += element_of(of_row, i) * element_of(x, i);
+  }
   sum = sum_of_warp(sum);
-  if (lane_number() == 0) out[row] = sum;
+  if (lane_number() == 0) set_element(out, row, sum);
 }
 
-}  // namespace
-
-#define TAPEDECK_KERNELS_OF_A_TYPE(name, Stored)                                                  \
-  extern "C" __global__ void embed_##name(const Stored* table, const StepInput* step, float* out, \
-                                          unsigned columns) {                                     \
-    embed_row(table, step, out, columns);                                                         \
-  }                                                                                               \
-  extern "C" __global__ void multiply_##name(const Stored* matrix, const float* x, float* out,    \
-                                             unsigned rows, unsigned columns) {                   \
-    multiply_row(matrix, x, out, rows, columns);                                                  \
-  }
-TAPEDECK_KERNELS_OF_A_TYPE(f32, float)
-TAPEDECK_KERNELS_OF_A_TYPE(f16, Float16)
-TAPEDECK_KERNELS_OF_A_TYPE(bf16, BFloat16)
-TAPEDECK_KERNELS_OF_A_TYPE(q8_0, Q8Block)
-#undef TAPEDECK_KERNELS_OF_A_TYPE
-
 // One block, of whole warps and 1024 threads at most.
-extern "C" __global__ void rmsnorm(const float* x, const float* weight, float* out, unsigned n,
-                                   float epsilon) {
+template <class Element>
+__device__ void normalize(const Element* x, const float* weight, Element* out, unsigned n,
+                          float epsilon) {
   __shared__ float sums[kWarp];
   float squares = 0;
-  for (unsigned i = threadIdx.x; i < n; i += blockDim.x) squares += x[i] * x[i];
+  for (unsigned i = threadIdx.x; i < n; i += blockDim.x) {
+    squares += element_of(x, i) * element_of(x, i);
+  }
   squares = sum_of_warp(squares);
   if (lane_number() == 0) sums[threadIdx.x / kWarp] = squares;
   __syncthreads();
   float sum = 0;
   for (unsigned warp = 0; warp < blockDim.x / kWarp; ++warp) sum += sums[warp];
   const float scale = 1.0F / std::sqrt(sum / static_cast<float>(n) + epsilon);
-  for (unsigned i = threadIdx.x; i < n; i += blockDim.x) out[i] = weight[i] * (scale * x[i]);
+  for (unsigned i = threadIdx.x; i < n; i += blockDim.x) {
+    set_element(out, i, weight[i] * (scale * element_of(x, i)));
+  }
 }
 
 // A thread for each pair of all heads.
-extern "C" __global__ void rotate(float* x, const float* frequencies, const StepInput* step,
-                                  unsigned heads, unsigned pairs_of_head) {
+template <class Element>
+__device__ void rotate_pair(Element* x, const float* frequencies, const StepInput* step,
+                            unsigned heads, unsigned pairs_of_head) {
   const unsigned pair = thread_number();
   if (pair >= heads * pairs_of_head) return;
   turn_pair(x + 2 * pair, frequencies[pair % pairs_of_head], step->position);
 }
 
 // A thread for each element of the row of K and, behind it, the row of V.
-extern "C" __global__ void append_rows(const float* rows, const StepInput* step, float* keys,
-                                       float* values, unsigned key_width, unsigned value_width) {
+template <class Element>
+__device__ void append_element(const Element* rows, const StepInput* step, Element* keys,
+                               Element* values, unsigned key_width, unsigned value_width) {
   const unsigned i = thread_number();
   const std::size_t position = step->position;
   if (i < key_width) {
@@ -100,9 +93,10 @@ extern "C" __global__ void append_rows(const float* rows, const StepInput* step,
 
 // A warp for each part of each head. What it mixes lies in memory, in which each lane has its own
 // elements, so a head may be of any size.
-extern "C" __global__ void attend_parts(const float* query, const float* keys, const float* values,
-                                        const StepInput* step, AttentionPartials partials,
-                                        AttentionHeads heads) {
+template <class Element>
+__device__ void attend_part(const Element* query, const Element* keys, const Element* values,
+                            const StepInput* step, AttentionPartials partials,
+                            AttentionHeads heads) {
   const unsigned part = thread_number() / kWarp;
   if (part >= heads.heads * kAttentionParts) return;
   const unsigned head = part / kAttentionParts;
@@ -119,13 +113,15 @@ extern "C" __global__ void attend_parts(const float* query, const float* keys, c
   for (unsigned i = lane_number(); i < heads.value_size; i += kWarp) mixed[i] = 0;
   OnlineSoftmax softmax;
   for (unsigned p = part % kAttentionParts; p < positions; p += kAttentionParts) {
-    const float* const key = keys + p * key_stride;
+    const Element* const key = keys + p * key_stride;
     float score = 0;
-    for (unsigned i = lane_number(); i < heads.key_size; i += kWarp) score += query[i] * key[i];
+    for (unsigned i = lane_number(); i < heads.key_size; i += kWarp) {
+      score += element_of(query, i) * element_of(key, i);
+    }
     const OnlineSoftmax::Weights weights = softmax.add(sum_of_warp(score) * scale);
-    const float* const value = values + p * value_stride;
+    const Element* const value = values + p * value_stride;
     for (unsigned i = lane_number(); i < heads.value_size; i += kWarp) {
-      mixed[i] = weights.former * mixed[i] + weights.own * value[i];
+      mixed[i] = weights.former * mixed[i] + weights.own * element_of(value, i);
     }
   }
   if (lane_number() != 0) return;
@@ -134,8 +130,9 @@ extern "C" __global__ void attend_parts(const float* query, const float* keys, c
 }
 
 // A thread for each element of all heads.
-extern "C" __global__ void join_parts(AttentionPartials partials, const StepInput* step,
-                                      float* mixed, AttentionHeads heads) {
+template <class Element>
+__device__ void join_part(AttentionPartials partials, const StepInput* step, Element* mixed,
+                          AttentionHeads heads) {
   const unsigned i = thread_number();
   if (i >= heads.heads * heads.value_size) return;
   const unsigned first = i / heads.value_size * kAttentionParts;
@@ -148,17 +145,71 @@ extern "C" __global__ void join_parts(AttentionPartials partials, const StepInpu
     const float own = partials.mixed[std::size_t{part} * heads.value_size + i % heads.value_size];
     sum = weights.former * sum + weights.own * own;
   }
-  mixed[i] = sum / softmax.sum;
+  set_element(mixed, i, sum / softmax.sum);
 }
 
 // gate = silu(gate) * up
-extern "C" __global__ void swiglu(float* gate, const float* up, unsigned n) {
+template <class Element>
+__device__ void swiglu_element(Element* gate, const Element* up, unsigned n) {
   const unsigned i = thread_number();
-  if (i < n) gate[i] = silu_times(gate[i], up[i]);
+  if (i < n) set_element(gate, i, silu_times(element_of(gate, i), element_of(up, i)));
 }
 
 // x += y
-extern "C" __global__ void add(float* x, const float* y, unsigned n) {
+template <class Element>
+__device__ void add_element(Element* x, const Element* y, unsigned n) {
   const unsigned i = thread_number();
-  if (i < n) x[i] += y[i];
+  if (i < n) set_element(x, i, element_of(x, i) + element_of(y, i));
 }
+
+}  // namespace
+
+// NOLINTBEGIN(bugprone-macro-parentheses): types, and parts of names.
+#define TAPEDECK_KERNELS_OF_A_MATRIX(matrix_type, Stored, type, Element)                       \
+  extern "C" __global__ void embed_##matrix_type##_##type(                                     \
+      const Stored* table, const StepInput* step, Element* out, unsigned columns) {            \
+    embed_row(table, step, out, columns);                                                      \
+  }                                                                                            \
+  extern "C" __global__ void multiply_##matrix_type##_##type(                                  \
+      const Stored* matrix, const Element* x, Element* out, unsigned rows, unsigned columns) { \
+    multiply_row(matrix, x, out, rows, columns);                                               \
+  }
+#define TAPEDECK_KERNELS(type, Element)                                                          \
+  TAPEDECK_KERNELS_OF_A_MATRIX(f32, float, type, Element)                                        \
+  TAPEDECK_KERNELS_OF_A_MATRIX(f16, Float16, type, Element)                                      \
+  TAPEDECK_KERNELS_OF_A_MATRIX(bf16, BFloat16, type, Element)                                    \
+  TAPEDECK_KERNELS_OF_A_MATRIX(q8_0, Q8Block, type, Element)                                     \
+  extern "C" __global__ void rmsnorm_##type(const Element* x, const float* weight, Element* out, \
+                                            unsigned n, float epsilon) {                         \
+    normalize(x, weight, out, n, epsilon);                                                       \
+  }                                                                                              \
+  extern "C" __global__ void rotate_##type(Element* x, const float* frequencies,                 \
+                                           const StepInput* step, unsigned heads,                \
+                                           unsigned pairs_of_head) {                             \
+    rotate_pair(x, frequencies, step, heads, pairs_of_head);                                     \
+  }                                                                                              \
+  extern "C" __global__ void append_##type(const Element* rows, const StepInput* step,           \
+                                           Element* keys, Element* values, unsigned key_width,   \
+                                           unsigned value_width) {                               \
+    append_element(rows, step, keys, values, key_width, value_width);                            \
+  }                                                                                              \
+  extern "C" __global__ void attend_##type(const Element* query, const Element* keys,            \
+                                           const Element* values, const StepInput* step,         \
+                                           AttentionPartials partials, AttentionHeads heads) {   \
+    attend_part(query, keys, values, step, partials, heads);                                     \
+  }                                                                                              \
+  extern "C" __global__ void join_##type(AttentionPartials partials, const StepInput* step,      \
+                                         Element* mixed, AttentionHeads heads) {                 \
+    join_part(partials, step, mixed, heads);                                                     \
+  }                                                                                              \
+  extern "C" __global__ void swiglu_##type(Element* gate, const Element* up, unsigned n) {       \
+    swiglu_element(gate, up, n);                                                                 \
+  }                                                                                              \
+  extern "C" __global__ void add_##type(Element* x, const Element* y, unsigned n) {              \
+    add_element(x, y, n);                                                                        \
+  }
+TAPEDECK_KERNELS(f32, float)
+TAPEDECK_KERNELS(f16, Float16)
+#undef TAPEDECK_KERNELS
+#undef TAPEDECK_KERNELS_OF_A_MATRIX
+// NOLINTEND(bugprone-macro-parentheses)

@@ -30,7 +30,7 @@ struct AttentionHeads {
 /// `plan_decode_buffers` have room for. Part s of each head has the positions s, s + 32, and so on.
 inline constexpr unsigned kAttentionParts = 32;
 
-/// Of each part of each head.
+/// Of each part of each head, in f32 whatever activations are in.
 struct AttentionPartials {
   float* mixed;  ///< [heads][parts][value_size]
   float* most;   ///< [heads][parts], and so `sum`: its `OnlineSoftmax`.
@@ -55,16 +55,25 @@ struct AttentionPartials {
   return to_float(block.scale) * static_cast<float>(block.quants[i % Q8Block::kElements]);
 }
 
+/// Of activations, of which a kernel's sums are in f32.
+TAPEDECK_HOST_DEVICE inline void set_element(float* row, std::size_t i, float value) noexcept {
+  row[i] = value;
+}
+TAPEDECK_HOST_DEVICE inline void set_element(Float16* row, std::size_t i, float value) noexcept {
+  row[i] = to_half(value);
+}
+
 /// Turns an adjacent pair by `frequency` for each position.
-TAPEDECK_HOST_DEVICE inline void turn_pair(float* pair, float frequency,
+template <class Element>
+TAPEDECK_HOST_DEVICE inline void turn_pair(Element* pair, float frequency,
                                            std::uint32_t position) noexcept {
   const float angle = static_cast<float>(position) * frequency;
   const float cosine = std::cos(angle);
   const float sine = std::sin(angle);
-  const float a = pair[0];
-  const float b = pair[1];
-  pair[0] = a * cosine - b * sine;
-  pair[1] = a * sine + b * cosine;
+  const float a = element_of(pair, 0);
+  const float b = element_of(pair, 1);
+  set_element(pair, 0, a * cosine - b * sine);
+  set_element(pair, 1, a * sine + b * cosine);
 }
 
 [[nodiscard]] TAPEDECK_HOST_DEVICE inline float silu_times(float gate, float up) noexcept {

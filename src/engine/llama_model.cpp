@@ -145,18 +145,18 @@ void LlamaModel::find_arrays() {
                            : arrays_.token_embedding;
 }
 
-Plan LlamaModel::plan(std::size_t positions, std::size_t talks) const {
+Plan LlamaModel::plan(std::size_t positions, std::size_t talks, DType element) const {
   const std::size_t tokens = positions == 0 ? shape_.seq_len : positions;
   const auto context = checked_mul(tokens, talks);
   if (!context) throw InvalidArgument("more tokens than can be counted");
   Plan plan = make_plan(model_, {.context = *context,
                                  .sequences = talks,
-                                 .key_type = DType::f32,
-                                 .value_type = DType::f32,
+                                 .key_type = element,
+                                 .value_type = element,
                                  .cell_rounding = 1,
-                                 .activation_type = DType::f32});
+                                 .activation_type = element});
   plan.weights = {};
-  plan.scratch = plan_decode_buffers(model_.shape, {.element = DType::f32});
+  plan.scratch = plan_decode_buffers(model_.shape, {.element = element});
   return plan;
 }
 

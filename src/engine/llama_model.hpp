@@ -14,6 +14,7 @@
 #include "engine/llama_weights.hpp"
 #include "engine/shape.hpp"
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/dtype.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/plan.hpp"
@@ -58,11 +59,12 @@ class LlamaModel {
     return parts_[part];
   }
 
-  /// K and V in f32 for each of `talks` of `positions` tokens; 0: of as many as the model was made
-  /// for, here and below. On scratch the buffers of one decode step. No weights, which are loaded
-  /// already.
+  /// K and V for each of `talks` of `positions` tokens; 0: of as many as the model was made for,
+  /// here and below. On scratch the buffers of one decode step. Both of `element`, of which the CPU
+  /// takes f32 alone. No weights, which are loaded already.
   /// @throws InvalidArgument where that is more than can be addressed.
-  [[nodiscard]] Plan plan(std::size_t positions = 0, std::size_t talks = 1) const;
+  [[nodiscard]] Plan plan(std::size_t positions = 0, std::size_t talks = 1,
+                          DType element = DType::f32) const;
 
   /// With these weights, and the room for those takes, in talks of so many positions. The model
   /// must outlive the layout.

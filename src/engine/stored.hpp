@@ -45,6 +45,31 @@ static_assert(sizeof(Q8Block) == 34);
   return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, scaled) | not_finite | sign);
 }
 
+/// The nearest one, of two the even one; infinity beyond the largest (65504), NaN for NaN.
+[[nodiscard]] TAPEDECK_HOST_DEVICE inline Float16 to_half(float value) noexcept {
+  constexpr std::uint32_t kInfinity = 0x7f800000;
+  constexpr std::uint32_t kRoundsToInfinity = 0x477ff000;  // 65520, half a step above the largest
+  constexpr std::uint32_t kLeastNormal = 0x38800000;       // 2^-14
+  constexpr std::uint32_t kExponents = 15U << 23;          // from those counted from 127
+  const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, value);
+  const std::uint32_t sign = bits >> 16 & 0x8000U;
+  const std::uint32_t size = bits & 0x7fffffffU;
+  std::uint32_t half = 0;
+  if (size > kInfinity) {
+    half = 0x7e00;
+  } else if (size >= kRoundsToInfinity) {
+    half = 0x7c00;
+  } else if (size < kLeastNormal) {
+    // Floats from 0.5 to 1 have the steps of subnormal halves, so the sum is rounded to those.
+    const float rounded = __builtin_bit_cast(float, size) + 0.5F;
+    half = __builtin_bit_cast(std::uint32_t, rounded) - __builtin_bit_cast(std::uint32_t, 0.5F);
+  } else {
+    const std::uint32_t even = size >> 13 & 1U;
+    half = (size - (127U << 23) + kExponents + 0xfffU + even) >> 13;
+  }
+  return {static_cast<std::uint16_t>(sign | half)};
+}
+
 [[nodiscard]] TAPEDECK_HOST_DEVICE inline float to_float(BFloat16 brain) noexcept {
   return __builtin_bit_cast(float, std::uint32_t{brain.bits} << 16);
 }

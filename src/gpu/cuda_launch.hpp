@@ -124,10 +124,10 @@ class KernelModule {
   KernelModule(const KernelModule&) = delete;
   KernelModule& operator=(const KernelModule&) = delete;
 
-  /// The kernel must not outlive the module.
-  template <class... Parameters>
-  [[nodiscard]] Kernel<Parameters...> find(const char* name) const {
-    return Kernel<Parameters...>(function(name));
+  /// As `Found`, a `Kernel`, which must not outlive the module.
+  template <class Found>
+  [[nodiscard]] Found find(const char* name) const {
+    return Found(function(name));
   }
 
  private:

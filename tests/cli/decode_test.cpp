@@ -61,6 +61,8 @@ TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
   EXPECT_TRUE(refuses(ran, "layer streaming on host 0"));
   EXPECT_THAT(ran.err, HasSubstr("300 KiB"));
   EXPECT_TRUE(refuses(run(stories({"--gpu-memory", "1GiB"})), "--device"));
+  EXPECT_TRUE(refuses(run(stories({"--activations", "f16"})), "--device gpu"));
+  EXPECT_TRUE(refuses(run(stories({"--activations", "f64"})), "--activations"));
 }
 
 TEST_P(DecodeStories, AutoDecodesWhereItCan) {

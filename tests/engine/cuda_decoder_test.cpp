@@ -16,11 +16,18 @@ namespace {
 
 using engine::TokenId;
 
+// Of a story: all of it on a GPU, less on what is a GPU's stand-in.
+#ifdef TAPEDECK_STORY_TOKENS
+constexpr std::size_t kStoryTokens = TAPEDECK_STORY_TOKENS;
+#else
+constexpr std::size_t kStoryTokens = 256;
+#endif
+
 // As `ids_of_talk` of a Host.
 std::vector<TokenId> ids_of_talk(engine::CudaDecoder& decoder, const std::vector<TokenId>& prompt) {
   std::vector<TokenId> ids = {prompt[0]};
   engine::Sampler sampler(0);
-  static_cast<void>(engine::hold_talk(decoder, sampler, prompt, 256, kEndAtBos, kNeverStop,
+  static_cast<void>(engine::hold_talk(decoder, sampler, prompt, kStoryTokens, kEndAtBos, kNeverStop,
                                       [&](TokenId, TokenId token) {
                                         ids.push_back(token);
                                         return true;
@@ -29,19 +36,23 @@ std::vector<TokenId> ids_of_talk(engine::CudaDecoder& decoder, const std::vector
   return ids;
 }
 
-// A GPU sums in another order, and fuses what it multiplies and adds.
-void expect_near(const std::vector<float>& found, std::span<const float> expected) {
+// A GPU sums in another order, and fuses what it multiplies and adds; of what it keeps in f16 each
+// number is off by 2^-12 of itself.
+float tolerance_of(const GpuMode& mode) { return mode.element == DType::f16 ? 2e-2F : 1e-3F; }
+
+void expect_near(const std::vector<float>& found, std::span<const float> expected,
+                 float tolerance) {
   ASSERT_EQ(found.size(), expected.size());
   float largest = 0;
   for (const float value : expected) largest = std::max(largest, std::fabs(value));
   ASSERT_GT(largest, 0);
   for (std::size_t i = 0; i < found.size(); ++i) {
-    ASSERT_NEAR(found[i], expected[i], 1e-3F * largest) << "logit " << i;
+    ASSERT_NEAR(found[i], expected[i], tolerance * largest) << "logit " << i;
   }
 }
 
 // More tokens than attention has parts, so that some have several positions, and others fewer.
-constexpr std::size_t kTokens = 77;
+constexpr std::size_t kTokens = 41;
 
 TokenId some_token(std::size_t position) { return static_cast<TokenId>(position * 37 % 300); }
 
@@ -52,7 +63,8 @@ void expect_as_on_cpu(const std::filesystem::path& file, const GpuMode& mode) {
     SCOPED_TRACE("position " + std::to_string(position));
     EXPECT_EQ(gpu.decoder.position(), position);
     const std::vector<float> logits = next_logits(gpu.decoder, some_token(position));
-    ASSERT_NO_FATAL_FAILURE(expect_near(logits, cpu.decoder.forward(some_token(position))));
+    ASSERT_NO_FATAL_FAILURE(
+        expect_near(logits, cpu.decoder.forward(some_token(position)), tolerance_of(mode)));
     cpu.layout.clear_pass();
   }
 }
@@ -64,21 +76,25 @@ class CudaDecoderTest : public ::testing::TestWithParam<GpuMode> {
 
 INSTANTIATE_TEST_SUITE_P(Modes, CudaDecoderTest,
                          ::testing::Values(kReplayed, kLaunched, kTwoSlots, kThreeSlots, kOneStays,
-                                           kStaged),
+                                           kStaged, kHalf, kHalfTwoSlots),
                          [](const auto& param) { return param.param.name; });
 
 TEST_P(CudaDecoderTest, TokensAreThoseOfTheReference) {
   SKIP_WITHOUT_STORIES();
+  if (GetParam().element != DType::f32) GTEST_SKIP() << "rounded, two tokens may be as good";
   GpuHost host(kStories / "stories260K.bin", GetParam());
   const engine::Tokenizer tokenizer(kStories / "tok512.bin", 512);
   for (int n = 1; n <= 3; ++n) {
-    EXPECT_EQ(ids_of_talk(host.decoder, tokenizer.encode(kStoriesPrompts[n - 1])), expected_ids(n));
+    std::vector<TokenId> expected = expected_ids(n);
+    expected.resize(std::min(expected.size(), kStoryTokens + 1));  // with what it begins with
+    EXPECT_EQ(ids_of_talk(host.decoder, tokenizer.encode(kStoriesPrompts[n - 1])), expected);
   }
 }
 
 TEST_P(CudaDecoderTest, LogitsOfACheckpointAreThoseOfTheCpu) {
   engine::Shape shape = kSmall;
   shape.seq_len = kTokens;
+  shape.dim = 72;  // for more than one warp
   shape.layers = 5;
   expect_as_on_cpu(made(folder_, "made.bin", shape), GetParam());
 }

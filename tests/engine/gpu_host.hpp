@@ -16,6 +16,7 @@
 #include "engine/device_model.hpp"
 #include "engine/support.hpp"
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/dtype.hpp"
 #include "tapedeck/gpu/cuda_device.hpp"
 
 namespace tapedeck::tests {
@@ -28,6 +29,7 @@ struct GpuMode {
   /// Beside the slots; nothing: all of them, and there are no slots.
   std::optional<std::size_t> resident_layers{};
   StreamSource source = StreamSource::automatic;
+  DType element = DType::f32;
 
   friend std::ostream& operator<<(std::ostream& out, const GpuMode& mode) {
     return out << mode.name;
@@ -41,6 +43,10 @@ inline constexpr GpuMode kThreeSlots{.name = "ThreeSlots", .slots = 3, .resident
 inline constexpr GpuMode kOneStays{.name = "OneStays", .resident_layers = 1};
 inline constexpr GpuMode kStaged{
     .name = "Staged", .resident_layers = 0, .source = StreamSource::staged};
+
+inline constexpr GpuMode kHalf{.name = "Half", .element = DType::f16};
+inline constexpr GpuMode kHalfTwoSlots{
+    .name = "HalfTwoSlots", .resident_layers = 0, .element = DType::f16};
 
 [[nodiscard]] inline StreamingPlan streaming_of(const engine::LlamaModel& model,
                                                 const GpuMode& mode) {
@@ -71,7 +77,7 @@ struct GpuHost {
   explicit GpuHost(std::shared_ptr<const engine::LlamaModel> warm, const GpuMode& mode = kReplayed,
                    std::size_t talks = 1, std::size_t positions = 0)
       : model(std::move(warm)),
-        layout(device, model->plan(positions, talks),
+        layout(device, model->plan(positions, talks, mode.element),
                {.commit = Commit::with_talks, .growth_step = 16}),
         streaming(streaming_of(*model, mode)),
         place(DeviceTape::start(device, streaming.device.bytes())),

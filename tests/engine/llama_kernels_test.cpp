@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <random>
 #include <span>
 #include <vector>
@@ -65,6 +67,32 @@ TEST(LlamaKernels, ElementsOfEveryTypeAreThoseOfTheHost) {
       EXPECT_EQ(elements_of(tensor, row), expected) << to_string(type) << ' ' << row;
     }
   }
+}
+
+std::uint16_t half_bits(float value) { return engine::to_half(value).bits; }
+
+constexpr std::uint16_t kHalfInfinity = 0x7c00;
+
+// All of them, and what lies between one and the next.
+TEST(LlamaKernels, AHalfIsTheNearestOne) {
+  for (std::uint16_t bits = 0; bits < kHalfInfinity; ++bits) {
+    const auto next = static_cast<std::uint16_t>(bits + 1);
+    const auto low = static_cast<float>(value_of_half(bits));
+    // The largest is rounded as if there were one more.
+    const auto high = next == kHalfInfinity ? 65536.0F : static_cast<float>(value_of_half(next));
+    const float between = (low + high) / 2;
+    ASSERT_EQ(half_bits(low), bits);
+    ASSERT_EQ(half_bits(-low), 0x8000U | bits);
+    ASSERT_EQ(half_bits(std::nextafter(between, 0.0F)), bits);
+    ASSERT_EQ(half_bits(between), bits % 2 == 0 ? bits : next);
+    ASSERT_EQ(half_bits(std::nextafter(between, high)), next);
+  }
+  const float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(half_bits(infinity), kHalfInfinity);
+  EXPECT_EQ(half_bits(-infinity), 0x8000U | kHalfInfinity);
+  EXPECT_EQ(half_bits(std::numeric_limits<float>::max()), kHalfInfinity);
+  EXPECT_EQ(half_bits(std::numeric_limits<float>::denorm_min()), 0);
+  EXPECT_TRUE(std::isnan(to_float(engine::to_half(std::nanf("1")))));
 }
 
 TEST(LlamaKernels, PairsTurnAsOnTheHost) {

@@ -159,8 +159,8 @@ class GraphOnGpu : public testing::Test {
   Layout layout_{plan_of(width_), options_of(device_)};
   DeviceStream stream_{device_};
   DecodeBuffers<float> buffers_{gpu().scratch().data(), gpu().plan().scratch};
-  Kernel<const float*, const std::int32_t*, float*, float*, unsigned> append_row_ =
-      module_.find<const float*, const std::int32_t*, float*, float*, unsigned>("append_row");
+  using AppendRow = Kernel<const float*, const std::int32_t*, float*, float*, unsigned>;
+  AppendRow append_row_ = module_.find<AppendRow>("append_row");
 
  private:
   [[nodiscard]] DeviceSpan<float> region(std::size_t index) {
@@ -212,10 +212,8 @@ class GraphOnGpu : public testing::Test {
                         float*, unsigned>;
   using Project = Kernel<const float*, const float*, float*, unsigned, unsigned>;
 
-  Attend attend_ = module_.find<const float*, const float*, const std::int32_t*, const float*,
-                                float*, float*, unsigned>("attend");
-  Project project_ =
-      module_.find<const float*, const float*, float*, unsigned, unsigned>("project");
+  Attend attend_ = module_.find<Attend>("attend");
+  Project project_ = module_.find<Project>("project");
   std::array<Cache<DeviceSpan<float>>, kLayers> caches_ = {
       {{.keys = region(0), .values = region(1)}, {.keys = region(2), .values = region(3)}}};
   std::optional<CudaGraph> graph_{};

@@ -119,6 +119,7 @@ void reset(const Settings& settings) {
   all.streams.clear();
   all.events.clear();
   all.modules.clear();
+  all.launchers.clear();
   all.graphs.clear();
   all.graph_execs.clear();
   all.mappings.clear();
@@ -136,6 +137,11 @@ void reset(const Settings& settings) {
   current_contexts().clear();
   all.settings = settings;
   make_devices(all);
+}
+
+void compute(const std::string& name, Launcher launcher) {
+  const std::scoped_lock lock(state().mutex);
+  state().launchers[name] = std::move(launcher);
 }
 
 void fail_call(std::uint64_t k, CUresult error, bool and_after) {

@@ -1,4 +1,4 @@
-// Kernels, which compute nothing, and graphs of them.
+// Kernels, and graphs of them.
 #include "gpu/stand_in/state.hpp"
 
 namespace tapedeck::tests::stand_in {
@@ -7,14 +7,12 @@ namespace {
 constexpr unsigned kMostThreads = 1024;
 
 template <class Handle>
-Handle add_to(std::set<Handle>& all) {
-  const auto handle = reinterpret_cast<Handle>(++state().last_object);
-  all.insert(handle);
-  return handle;
+Handle new_handle() {
+  return reinterpret_cast<Handle>(++state().last_object);
 }
 
-template <class Handle>
-CUresult take_from(const Call& call, std::set<Handle>& all, Handle handle) {
+template <class All, class Handle>
+CUresult take_from(const Call& call, All& all, Handle handle) {
   if (all.erase(handle) == 0) return call.violation("no such object", CUDA_ERROR_INVALID_HANDLE);
   return CUDA_SUCCESS;
 }
@@ -42,7 +40,7 @@ CUresult CUDAAPI cuModuleLoadData(CUmodule* module, const void* image) {
   const Call call(__func__);
   if (call.refused()) return call.result();
   if (image == nullptr) return call.violation("no image");
-  *module = add_to(state().modules);
+  *module = *state().modules.insert(new_handle<CUmodule>()).first;
   return CUDA_SUCCESS;
 }
 
@@ -68,12 +66,21 @@ CUresult CUDAAPI cuLaunchKernel(CUfunction function, unsigned int grid_x, unsign
                                 CUstream handle, void** parameters, void** /*extra*/) {
   const Call call(__func__);
   if (call.refused()) return call.result();
-  if (stream_of(call, handle, true) == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  Stream* const stream = stream_of(call, handle, true);
+  if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (!is_function(function)) return call.violation("no such function");
   if (parameters == nullptr) return call.violation("no parameters");
   if (grid_x == 0 || grid_y != 1 || grid_z != 1) return call.violation("no row of blocks");
   if (block_x == 0 || block_x > kMostThreads || block_y != 1 || block_z != 1) {
     return call.violation("no row of threads");
+  }
+  const auto launcher = state().launchers.find(*reinterpret_cast<const std::string*>(function));
+  if (launcher == state().launchers.end()) return CUDA_SUCCESS;
+  Launch launch = launcher->second(grid_x, block_x, parameters);
+  if (stream->captured) {
+    stream->capture.push_back(std::move(launch));
+  } else {
+    put(*stream, {.kind = Task::Kind::kernel, .launch = std::move(launch)});
   }
   return CUDA_SUCCESS;
 }
@@ -94,10 +101,12 @@ CUresult CUDAAPI cuStreamEndCapture(CUstream handle, CUgraph* graph) {
   const Call call(__func__);
   Stream* const stream = stream_of(call, handle, true);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-  const bool captured = std::exchange(stream->captured, false);
+  const bool was_captured = std::exchange(stream->captured, false);
+  std::vector<Launch> captured = std::exchange(stream->capture, {});
   if (call.refused()) return call.result();
-  if (!captured) return call.violation("the stream is not captured");
-  *graph = add_to(state().graphs);
+  if (!was_captured) return call.violation("the stream is not captured");
+  *graph = new_handle<CUgraph>();
+  state().graphs[*graph] = std::move(captured);
   return CUDA_SUCCESS;
 }
 
@@ -106,16 +115,23 @@ CUresult CUDAAPI cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph,
   const Call call(__func__);
   if (call.refused()) return call.result();
   if (flags != 0) return call.violation("flags");
-  if (!state().graphs.contains(graph)) return call.violation("no such graph");
-  *exec = add_to(state().graph_execs);
+  const auto found = state().graphs.find(graph);
+  if (found == state().graphs.end()) return call.violation("no such graph");
+  *exec = new_handle<CUgraphExec>();
+  state().graph_execs[*exec] = found->second;
   return CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuGraphLaunch(CUgraphExec exec, CUstream handle) {
   const Call call(__func__);
   if (call.refused()) return call.result();
-  if (stream_of(call, handle) == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-  if (!state().graph_execs.contains(exec)) return call.violation("no such graph");
+  Stream* const stream = stream_of(call, handle);
+  if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  const auto found = state().graph_execs.find(exec);
+  if (found == state().graph_execs.end()) return call.violation("no such graph");
+  for (const Launch& launch : found->second) {
+    put(*stream, {.kind = Task::Kind::kernel, .launch = launch});
+  }
   return CUDA_SUCCESS;
 }
 

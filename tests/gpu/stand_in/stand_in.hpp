@@ -6,13 +6,14 @@
 /// Device addresses hold nothing: the memory behind them lies elsewhere, so a host that
 /// dereferences one dies. Each stream is a thread, and copies of host memory are asynchronous
 /// whether it is pinned or not: they touch it when their turn comes. Kernels may be launched and
-/// captured, and compute nothing.
+/// captured; what they compute, if anything, a test says.
 #pragma once
 
 #include <cuda.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <ostream>
 #include <string>
@@ -83,6 +84,15 @@ class Hold {
  private:
   void* stream_;
 };
+
+/// A launch of a kernel, with the parameters that it was launched with.
+using Launch = std::function<void()>;
+/// Makes one: of so many blocks, of so many threads each, with `cuLaunchKernel`'s parameters.
+using Launcher = std::function<Launch(unsigned blocks, unsigned threads, void** parameters)>;
+
+/// Kernels of this name compute, on the stream that they are launched on, until the next reset.
+/// The others compute nothing.
+void compute(const std::string& name, Launcher launcher);
 
 /// Copies and fills that have run since the last reset.
 [[nodiscard]] std::uint64_t transfers();

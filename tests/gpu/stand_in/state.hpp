@@ -85,13 +85,14 @@ struct Moment {
 
 /// Something on a stream.
 struct Task {
-  enum class Kind : std::uint8_t { copy, fill, record, wait };
+  enum class Kind : std::uint8_t { copy, fill, record, wait, kernel };
   Kind kind;
   Address to = 0;
   Address from = 0;
   std::size_t bytes = 0;
   unsigned char value = 0;
   std::shared_ptr<Moment> moment{};
+  Launch launch{};
 };
 
 struct Stream {
@@ -99,7 +100,8 @@ struct Stream {
   bool held = false;
   bool destroyed = false;
   bool captured = false;
-  std::deque<Task> tasks{};  ///< The first may be running.
+  std::vector<Launch> capture{};  ///< What was put on it since.
+  std::deque<Task> tasks{};       ///< The first may be running.
   std::thread worker{};
 };
 
@@ -149,8 +151,9 @@ struct State {
   std::map<CUevent, std::unique_ptr<Event>> events{};
   std::set<CUmodule> modules{};
   std::set<std::string> functions{};  ///< Of any module: a CUfunction is the address of one.
-  std::set<CUgraph> graphs{};
-  std::set<CUgraphExec> graph_execs{};
+  std::map<std::string, Launcher> launchers{};  ///< Of kernels that compute.
+  std::map<CUgraph, std::vector<Launch>> graphs{};
+  std::map<CUgraphExec, std::vector<Launch>> graph_execs{};
   std::uintptr_t last_object = 0;  ///< Handle of a module or a graph.
 
   ~State();
@@ -207,6 +210,9 @@ struct Resolved {
 /// Null where there is none, it is another device's, or it is being captured, which launches of
 /// kernels may do alone: then it was reported.
 [[nodiscard]] Stream* stream_of(const Call& call, CUstream handle, bool may_be_captured = false);
+
+/// Puts it behind what is on the stream.
+void put(Stream& stream, Task task);
 
 /// Lets every stream end, held ones too, and waits for it.
 void end_streams(std::unique_lock<std::mutex>& lock);

@@ -59,6 +59,13 @@ void transfer(const Task& task, std::unique_lock<std::mutex>& lock) {
   ++state().transfers;
 }
 
+// The mutex is not held while it computes.
+void run(const Task& task, std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  task.launch();
+  lock.lock();
+}
+
 void work(Stream& stream) {
   std::unique_lock lock(state().mutex);
   while (true) {
@@ -68,6 +75,8 @@ void work(Stream& stream) {
     const Task& task = stream.tasks.front();
     if (task.kind == Task::Kind::record) {
       task.moment->reached = true;
+    } else if (task.kind == Task::Kind::kernel) {
+      run(task, lock);
     } else if (task.kind != Task::Kind::wait) {
       transfer(task, lock);
     }
@@ -98,11 +107,6 @@ Event* event_of(const Call& call, CUevent handle) {
   return nullptr;
 }
 
-void put(Stream& stream, Task task) {
-  stream.tasks.push_back(std::move(task));
-  state().changed.notify_all();
-}
-
 void wait_until_idle(Call& call, const Stream& stream) {
   state().changed.wait(call.lock(), [&] { return stream.tasks.empty(); });
 }
@@ -127,6 +131,11 @@ CUresult put_transfer(const Call& call, CUstream handle, const Task& task) {
 }
 
 }  // namespace
+
+void put(Stream& stream, Task task) {
+  stream.tasks.push_back(std::move(task));
+  state().changed.notify_all();
+}
 
 Stream* stream_of(const Call& call, CUstream handle, bool may_be_captured) {
   if (handle == nullptr) return default_stream(call.device());

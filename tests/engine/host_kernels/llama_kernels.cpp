@@ -1,0 +1,56 @@
+// The kernels of the decoder as C++: what the stand-in computes when it is asked for them.
+#include "engine/host_kernels/lanes.hpp"
+// After it: the names that CUDA C++ has.
+#include "engine/llama_kernels.cu"
+
+#include <cstddef>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "engine/host_kernels/llama_kernels.hpp"
+#include "gpu/stand_in/stand_in.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+template <class... Parameters, std::size_t... kEach>
+std::tuple<Parameters...> copied(void** parameters, std::index_sequence<kEach...> /*each*/) {
+  return {*static_cast<Parameters*>(parameters[kEach])...};
+}
+
+template <class... Parameters>
+void compute(const std::string& name, void (*kernel)(Parameters...)) {
+  stand_in::compute(name, [kernel](unsigned blocks, unsigned threads, void** parameters) {
+    const auto values = copied<Parameters...>(parameters, std::index_sequence_for<Parameters...>());
+    return [kernel, blocks, threads, values] {
+      run_grid(blocks, threads, [&] { std::apply(kernel, values); });
+    };
+  });
+}
+
+}  // namespace
+
+void compute_llama_kernels() {
+#define TAPEDECK_COMPUTE(type)                           \
+  compute("embed_f32_" #type, embed_f32_##type);         \
+  compute("embed_f16_" #type, embed_f16_##type);         \
+  compute("embed_bf16_" #type, embed_bf16_##type);       \
+  compute("embed_q8_0_" #type, embed_q8_0_##type);       \
+  compute("multiply_f32_" #type, multiply_f32_##type);   \
+  compute("multiply_f16_" #type, multiply_f16_##type);   \
+  compute("multiply_bf16_" #type, multiply_bf16_##type); \
+  compute("multiply_q8_0_" #type, multiply_q8_0_##type); \
+  compute("rmsnorm_" #type, rmsnorm_##type);             \
+  compute("rotate_" #type, rotate_##type);               \
+  compute("append_" #type, append_##type);               \
+  compute("attend_" #type, attend_##type);               \
+  compute("join_" #type, join_##type);                   \
+  compute("swiglu_" #type, swiglu_##type);               \
+  compute("add_" #type, add_##type);
+  TAPEDECK_COMPUTE(f32)
+  TAPEDECK_COMPUTE(f16)
+#undef TAPEDECK_COMPUTE
+}
+
+}  // namespace tapedeck::tests
