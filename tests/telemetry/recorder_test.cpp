@@ -66,7 +66,8 @@ TEST(Recorder, WritesWhatTheStatWas) {
   EXPECT_EQ(lines[0]["tape_fields"], json(names_of(tape_fields())));
   EXPECT_EQ(lines[0]["layout_fields"], json(names_of(layout_fields())));
   EXPECT_EQ(lines[0]["device_fields"], json(names_of(device_fields())));
-  const json tapes = {{"host", "weights"}, {"host", "scratch"}, {"host", "history"}};
+  const json tapes =
+      json::parse(R"([["host", "weights"], ["host", "scratch"], ["host", "history"]])");
   EXPECT_EQ(lines[0]["tapes"], tapes);
   std::uint64_t last = 0;
   for (std::size_t pass = 1; pass <= 3; ++pass) {
@@ -160,7 +161,7 @@ TEST(Recorder, HasDevicesAndThePlansRegions) {
   recorder.sample();
   const std::vector<json> lines = lines_of(recorder);
   ASSERT_EQ(lines[0]["tapes"].size(), 6U);
-  const json last_tape = {"gpu0", "history"};
+  const json last_tape = json::array({"gpu0", "history"});
   EXPECT_EQ(lines[0]["tapes"][5], last_tape);
   ASSERT_EQ(lines[1]["tapes"].size(), 6U);
   EXPECT_EQ(figure(lines, 1, 5, "planned"), layout.gpu(0).history().floor());
