@@ -41,6 +41,7 @@ void DeviceTape::swap(DeviceTape& other) noexcept {
   swap_relaxed(floor_, other.floor_);
   std::swap(base_, other.base_);
   swap_relaxed(peak_, other.peak_);
+  swap_relaxed(former_peak_, other.former_peak_);
   swap_relaxed(clears_, other.clears_);
   std::swap(end_, other.end_);
   std::swap(sealed_, other.sealed_);
@@ -79,7 +80,9 @@ DeviceTape DeviceTape::behind(std::span<std::byte> planned, DeviceBlock above,
                           "it begins right behind what is planned");
   }
   tape.end_ = above.size() != 0 ? round_down(begin + above.size(), kDeviceLine) : floor;
-  for (auto* one : {&tape.head_, &tape.limit_, &tape.floor_, &tape.peak_}) one->store(floor);
+  for (auto* one : {&tape.head_, &tape.limit_, &tape.floor_, &tape.peak_, &tape.former_peak_}) {
+    one->store(floor);
+  }
   tape.cold_ = std::make_unique<Cold>();
   tape.cold_->options = std::move(options);
   tape.cold_->block = std::move(above);

@@ -136,6 +136,7 @@ Tape Tape::over(Block block, TapeOptions options) {
   if (!writable) tape.limit_ = tape.end_;
   tape.floor_ = start;
   tape.peak_ = start;
+  tape.former_peak_ = start;
   tape.head_ = start;
   return tape;
 }
@@ -152,7 +153,9 @@ Tape Tape::behind(std::span<std::byte> planned, Block above, TapeOptions options
     tape.cold_ = std::make_unique<Cold>(Block(), std::move(options));
     const std::uintptr_t full = round_up(address_of(end), kLine);
     tape.end_ = full;
-    for (auto* place : {&tape.head_, &tape.limit_, &tape.floor_, &tape.peak_}) *place = full;
+    for (auto* place : {&tape.head_, &tape.limit_, &tape.floor_, &tape.peak_, &tape.former_peak_}) {
+      *place = full;
+    }
   }
   tape.base_ = address_of(planned.data());
   tape.cold_->planned = planned.size();
@@ -173,6 +176,7 @@ void Tape::swap(Tape& other) noexcept {
   swap_relaxed(floor_, other.floor_);
   std::swap(base_, other.base_);
   swap_relaxed(peak_, other.peak_);
+  swap_relaxed(former_peak_, other.former_peak_);
   swap_relaxed(clears_, other.clears_);
   std::swap(on_give_back_, other.on_give_back_);
   std::swap(end_, other.end_);

@@ -39,14 +39,15 @@ enum class Act : std::uint8_t {
   decommit,
   warm,
   switch_spill,
+  restart_peak,
 };
-inline constexpr std::array kActNames = {"wide",  "aligned", "packed",     "zero",  "oversize",
-                                         "mark",  "rewind",  "open_scope", "close", "clear",
-                                         "raise", "prepare", "decommit",   "warm",  "switch_spill"};
+inline constexpr std::array kActNames = {
+    "wide",  "aligned", "packed", "zero",    "oversize", "mark", "rewind",       "open_scope",
+    "close", "clear",   "raise",  "prepare", "decommit", "warm", "switch_spill", "restart_peak"};
 inline constexpr std::size_t kActs = kActNames.size();
 // Of 1000. The floor only ever rises, and warming reads files of /proc.
-inline constexpr std::array<unsigned, kActs> kActWeights = {225, 80, 235, 30, 30, 70, 60, 50,
-                                                            50,  30, 22,  30, 35, 18, 35};
+inline constexpr std::array<unsigned, kActs> kActWeights = {215, 80, 230, 30, 30, 70, 60, 50,
+                                                            50,  30, 22,  30, 35, 18, 35, 15};
 
 // Clang 14 does not evaluate a consteval literal inside a template.
 inline constexpr std::size_t kKiB = 1_KiB;
@@ -168,6 +169,9 @@ class RandomLife {
       case Act::switch_spill:
         source_.open = !source_.open;
         return;
+      case Act::restart_peak:
+        oracle_.restart_peak();
+        return tape_.restart_peak();
     }
   }
 

@@ -111,6 +111,15 @@ struct Step {
              take_more(tape);
              tape.rewind(mark);
            }},
+          {"restart peak",
+           [=](Tape& tape) {
+             take_more(tape);
+             tape.clear();
+             tape.restart_peak();
+             take_more(tape);
+             tape.clear();
+             tape.restart_peak();
+           }},
           {"clear twice", [=](Tape& tape) {
              take_more(tape);
              tape.clear();

@@ -72,6 +72,7 @@ class TapeOracle {
     taken_.push_back({.at = from, .bytes = bytes, .order = next_, .spilled = spilled});
     ++next_;
     peak_ = std::max(peak_, used());
+    recent_peak_ = std::max(recent_peak_, used());
   }
 
   void refused(std::size_t bytes, std::size_t align, bool could_spill) {
@@ -102,6 +103,8 @@ class TapeOracle {
     ++clears_;
   }
 
+  void restart_peak() { recent_peak_ = used(); }
+
   void raise_floor() {
     for (Taken& one : taken_) one.stays = !one.spilled;
     floor_ = used();
@@ -128,6 +131,7 @@ class TapeOracle {
     require_equal(tape.used(), used(), "used");
     require_equal(tape.free(), end_ - base_ - used(), "free");
     require_equal(tape.peak(), peak_, "peak");
+    require_equal(tape.recent_peak(), recent_peak_, "recent_peak");
     require_equal(tape.floor(), floor_, "floor");
     require_equal(stat.used, std::uint64_t{used()}, "stat().used");
     require_equal(stat.peak, std::uint64_t{peak_}, "stat().peak");
@@ -179,6 +183,7 @@ class TapeOracle {
   std::uint64_t next_ = 0;
   std::size_t floor_ = 0;
   std::size_t peak_ = 0;
+  std::size_t recent_peak_ = 0;
   std::size_t spilled_ = 0;
   std::size_t spilled_peak_ = 0;
   std::uint64_t spills_ = 0;

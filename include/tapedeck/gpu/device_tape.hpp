@@ -157,10 +157,19 @@ class alignas(kLine) DeviceTape : public SpanTakes<DeviceTape, DeviceSpan, kDevi
   }
   [[nodiscard]] std::size_t committed() const noexcept;  ///< Bytes usable without growth.
   [[nodiscard]] std::size_t peak() const noexcept {      ///< The most bytes that were ever used.
+    const std::size_t recent = recent_peak();
+    const std::size_t former = former_peak_.load(std::memory_order_relaxed) - base_;
+    return recent > former ? recent : former;
+  }
+  /// The most bytes used since the last `restart_peak()`.
+  [[nodiscard]] std::size_t recent_peak() const noexcept {
     const std::uintptr_t head = head_.load(std::memory_order_acquire);
-    const std::uintptr_t peak = peak_.load(std::memory_order_relaxed);
+    const std::uintptr_t peak = peak_.load(std::memory_order_acquire);
     return (head > peak ? head : peak) - base_;
   }
+  /// Begins a new watch, with what is used now: the peak of a phase, then, is `recent_peak()`, and
+  /// `peak()` is what it was. For the writer.
+  void restart_peak() noexcept;
   [[nodiscard]] std::uint64_t clears() const noexcept {
     return clears_.load(std::memory_order_relaxed);
   }
@@ -199,6 +208,7 @@ class alignas(kLine) DeviceTape : public SpanTakes<DeviceTape, DeviceSpan, kDevi
   std::atomic<std::uintptr_t> floor_{kDeviceLine};
   std::uintptr_t base_ = kDeviceLine;
   std::atomic<std::uintptr_t> peak_{kDeviceLine};
+  std::atomic<std::uintptr_t> former_peak_{kDeviceLine};  // before the last restart_peak()
   std::atomic<std::uint64_t> clears_{0};
   std::uintptr_t end_ = kDeviceLine;
   bool sealed_ = false;
@@ -225,6 +235,16 @@ inline void DeviceTape::rewind(const Mark& mark) noexcept {
     return;
   fold_peak(head);
   head_.store(mark.head_, std::memory_order_release);
+}
+
+inline void DeviceTape::restart_peak() noexcept {
+  const std::uintptr_t head = head_.load(std::memory_order_relaxed);
+  fold_peak(head);
+  const std::uintptr_t recent = peak_.load(std::memory_order_relaxed);
+  const std::uintptr_t former = former_peak_.load(std::memory_order_relaxed);
+  former_peak_.store(recent > former ? recent : former, std::memory_order_relaxed);
+  // Release, after it: a reader that sees the new watch also sees what the last one saw.
+  peak_.store(head, std::memory_order_release);
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

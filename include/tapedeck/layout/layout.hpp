@@ -205,6 +205,11 @@ class Layout {
       restart_guard();
   }
 
+  /// Calls of `clear_pass`. For readers, too.
+  [[nodiscard]] std::uint64_t passes() const noexcept {
+    return passes_.load(std::memory_order_relaxed);
+  }
+
   /// Bytes reserved: the sum over all tapes.
   [[nodiscard]] std::size_t total() const noexcept;
 
