@@ -8,3 +8,5 @@
 #include "tapedeck/telemetry/metrics_server.hpp"   // IWYU pragma: export
 #include "tapedeck/telemetry/process_figures.hpp"  // IWYU pragma: export
 #include "tapedeck/telemetry/snapshot.hpp"         // IWYU pragma: export
+#include "tapedeck/telemetry/stat_publisher.hpp"   // IWYU pragma: export
+#include "tapedeck/telemetry/stat_reader.hpp"      // IWYU pragma: export
