@@ -69,11 +69,11 @@ std::uint64_t check_file(const os::Descriptor& file, const std::filesystem::path
   if (facts.error != 0) {
     throw SystemError({.call = "fstat", .number = facts.error, .path = path.string()});
   }
-  if (!facts.regular) refuse(path, 0, "no file of shared memory");
   if (!facts.owned) {
     throw SystemError({.call = "open", .number = EACCES, .path = path.string()},
                       "it is another user's: watch it as that user");
   }
+  if (!facts.regular) refuse(path, 0, "no file of shared memory");
   if (!facts.owner_only) {
     throw SystemError({.call = "open", .number = EACCES, .path = path.string()},
                       "others have rights to it: nobody knows who wrote it");

@@ -44,6 +44,7 @@ class OtherPublisher {
  public:
   OtherPublisher(const std::filesystem::path& folder, const std::string& name)
       : there_before_(published_layouts(folder)), child_([folder, name] {
+          ::alarm(600);  // a test may wait several times
           SmallLayout layout;
           (void)layout.weights().take(3_MiB);
           layout.clear_pass();

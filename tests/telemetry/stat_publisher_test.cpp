@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -20,7 +22,6 @@
 namespace tapedeck::tests {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 namespace fs = std::filesystem;
@@ -156,6 +157,31 @@ TEST(StatPublisher, SaysWhereItCannotPublish) {
     EXPECT_EQ(error.path(), "/no/such/folder");
     EXPECT_THAT(error.what(), HasSubstr("publish in a folder"));
   }
+}
+
+// Found out at once, and not by a store that there is no page for.
+TEST(StatPublisher, SaysThatTheFolderIsFull) {
+  constexpr int kNoMount = 77;
+  const SharedFolder folder;
+  SmallLayout layout;
+  const Ended ended = Child([&] {
+                        const char* const at = folder.path().c_str();
+                        if (::unshare(CLONE_NEWNS) != 0 ||
+                            ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+                            ::mount("tmpfs", at, "tmpfs", 0, "size=4096") != 0) {
+                          ::_exit(kNoMount);
+                        }
+                        overwrite(folder.path() / "full", std::string(4096, 'x'));
+                        try {
+                          const StatPublisher publisher(layout, "chat", folder.path());
+                          ADD_FAILURE() << "there was room";
+                        } catch (const SystemError& error) {
+                          EXPECT_EQ(error.number(), ENOSPC);
+                          EXPECT_EQ(error.call(), "fallocate");
+                        }
+                      }).wait();
+  if (ended.exit_code == kNoMount) GTEST_SKIP() << "only root can mount a small file system";
+  EXPECT_TRUE(passed(ended));
 }
 
 // It would be this process's end, and its parent's, too.

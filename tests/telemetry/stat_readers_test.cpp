@@ -15,6 +15,7 @@ namespace tapedeck::tests {
 namespace {
 
 constexpr int kReads = 20'000;
+constexpr int kProcesses = 2;
 
 /// "" where a record is one that was published.
 std::string fault_of(const Stat& stat) {
@@ -47,10 +48,11 @@ TEST(StatReaders, SeeNoTornRecord) {
   const SharedFolder folder;
   Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 256_MiB});
   StatPublisher publisher(layout, "chat", folder.path());
-  std::atomic<int> reading{3};
+  std::atomic<int> reading{kProcesses + 1};
   // Forked before there are threads.
   std::vector<std::unique_ptr<Child>> processes;
-  for (int i = 0; i < 2; ++i) {
+  processes.reserve(kProcesses);
+  for (int i = 0; i < kProcesses; ++i) {
     processes.push_back(
         std::make_unique<Child>([&] { EXPECT_EQ(read_all(publisher.path()), ""); }));
   }
