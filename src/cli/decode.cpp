@@ -34,13 +34,13 @@
 #include "tapedeck/gpu/device_error.hpp"
 #include "tapedeck/gpu/host_device.hpp"
 #include "tapedeck/telemetry/metrics_server.hpp"
+#include "tapedeck/telemetry/stat_publisher.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
 
 constexpr unsigned kMostThreads = 1024;
 constexpr std::size_t kUsualPositions = 256;
-constexpr int kPipeClosed = 141;  // as if SIGPIPE had ended it
 
 enum class DecodeOn : std::uint8_t { cpu, gpu, automatic, host_sim };
 
@@ -53,6 +53,7 @@ struct DecodeArguments {
   DecodeOn device = DecodeOn::cpu;
   std::optional<std::uint64_t> gpu_memory;
   std::optional<std::string> metrics;
+  std::string publish;
   float temperature = 0;
   std::uint64_t seed = 1;
   unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads);
@@ -96,11 +97,13 @@ bool is_text(std::string_view piece) {
   return (byte >= ' ' && byte != 0x7F) || (byte >= '\t' && byte <= '\r');
 }
 
-// Prints talks, one after the other, as text or as ids.
+// Prints talks, one after the other, as text or as ids, and publishes where they stand.
 class Printer {
  public:
   Printer(const DecodeArguments& arguments, const engine::Tokenizer& tokenizer, Layout& layout)
-      : tokenizer_(tokenizer), layout_(layout), ids_(arguments.ids), live_(arguments.stat) {}
+      : tokenizer_(tokenizer), layout_(layout), ids_(arguments.ids), live_(arguments.stat) {
+    if (!arguments.publish.empty()) publisher_.emplace(layout, arguments.publish);
+  }
 
   // The first token is BOS, which has no text, or the prompt's first where a model has no BOS.
   void begin(engine::TokenId first) {
@@ -112,6 +115,7 @@ class Printer {
   }
 
   bool add(engine::TokenId previous, engine::TokenId token) {
+    if (publisher_) publisher_->publish();
     live_.make_way();
     if (ids_) {
       reading_ = output_.write(fmt::format(" {}", token));
@@ -143,6 +147,7 @@ class Printer {
   bool reading_ = true;
   Output output_;
   LiveStat live_;
+  std::optional<StatPublisher> publisher_;
 };
 
 struct Prompts {
@@ -383,6 +388,10 @@ Command add_decode(CLI::App& program) {
                    "Serve the same for Prometheus, at this address; without a HOST at 127.0.0.1;"
                    " PORT 0: any")
       ->option_text("[HOST]:PORT");
+  // A flag, so that what follows it is still the model.
+  command->add_flag("--publish{decode}", a.publish,
+                    "Let `tapedeck top` see where the memory stands; --publish=NAME: by this name"
+                    " [decode]");
   return {command, [arguments] {
             if (arguments->prompts.empty()) arguments->prompts.emplace_back();
             try {
