@@ -1,5 +1,7 @@
 #include "os/signals.hpp"
 
+#include <signal.h>
+
 namespace tapedeck::inline TAPEDECK_ABI::os {
 namespace {
 
@@ -17,15 +19,5 @@ void on_interrupt(void (*handler)(int)) noexcept {
 }
 
 void ignore_broken_pipes() noexcept { set(SIGPIPE, SIG_IGN); }
-
-KeepSignals::KeepSignals() noexcept {
-  ::sigaction(SIGPIPE, nullptr, &broken_pipe_);
-  ::sigaction(SIGCHLD, nullptr, &child_);
-}
-
-KeepSignals::~KeepSignals() {
-  ::sigaction(SIGPIPE, &broken_pipe_, nullptr);
-  ::sigaction(SIGCHLD, &child_, nullptr);
-}
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::os

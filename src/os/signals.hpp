@@ -2,8 +2,6 @@
 /// Signals that ask a program to end.
 #pragma once
 
-#include <signal.h>
-
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::os {
@@ -14,18 +12,5 @@ void on_interrupt(void (*handler)(int)) noexcept;
 
 /// From now on writing to a pipe nobody reads gives EPIPE instead of ending the process.
 void ignore_broken_pipes() noexcept;
-
-/// While alive, a library may set what SIGPIPE and SIGCHLD do; afterwards they do what they did.
-class KeepSignals {
- public:
-  KeepSignals() noexcept;
-  ~KeepSignals();
-  KeepSignals(const KeepSignals&) = delete;
-  KeepSignals& operator=(const KeepSignals&) = delete;
-
- private:
-  struct sigaction broken_pipe_ {};
-  struct sigaction child_ {};
-};
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::os

@@ -18,6 +18,7 @@ namespace {
 
 class MetricsServer::State {};
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): the other one keeps them
 MetricsServer::MetricsServer(std::vector<WatchedLayout>, const std::string&, SnapshotOptions) {
   refuse();
 }

@@ -12,7 +12,6 @@
 #include <utility>
 
 #include "os/listen.hpp"
-#include "os/signals.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/collector.hpp"
 #include "telemetry/host_port.hpp"
@@ -62,8 +61,6 @@ class MetricsServer::State {
   State(std::vector<WatchedLayout> layouts, const std::string& address, SnapshotOptions options)
       : collector_(std::make_shared<LayoutCollector>(std::move(layouts), std::move(options))),
         address_(checked_address(address)) {
-    // CivetWeb would ignore SIGPIPE and SIGCHLD from now on, in the whole process.
-    const os::KeepSignals keep;
     try {
       exposer_.emplace(address_);
     } catch (const std::exception&) {

@@ -134,7 +134,7 @@ TEST_F(FixtureHost, DoesNotMakeUpPressure) {
 TEST_F(FixtureHost, TellsItsCgroupOfVersion2) {
   proc("self/cgroup", "0::/a/b\n");
   group("a/b/memory.current", "1000\n");
-  group("a/b/memory.max", "max\n");
+  group("a/b/memory.max", "12000\n");
   group("a/b/memory.pressure", kPressure);
   group("a/memory.current", "5000\n");
   group("a/memory.max", "9000\n");

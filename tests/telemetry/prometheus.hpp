@@ -28,27 +28,7 @@ using Series = std::map<std::string, double>;
 class Prometheus {
  public:
   /// Its data is in a folder of its own, and it ends with the test, however that ends.
-  explicit Prometheus(const std::string& target) : port_(free_port()) {
-    config_ = folder_.write("prometheus.yml",
-                            "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\n"
-                            "scrape_configs:\n"
-                            "  - job_name: tapedeck\n"
-                            "    static_configs: [{targets: ['" +
-                                target + "']}]\n");
-    const std::string program = prometheus_program("prometheus");
-    const std::string config = "--config.file=" + config_.string();
-    const std::string data = "--storage.tsdb.path=" + (folder_ / "data").string();
-    const std::string listen = "--web.listen-address=127.0.0.1:" + std::to_string(port_);
-    const std::string log = (folder_ / "log").string();
-    id_ = ::fork();
-    if (id_ != 0) return;
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    ::dup2(out, 1);
-    ::dup2(out, 2);
-    ::execlp(program.c_str(), "prometheus", config.c_str(), data.c_str(), listen.c_str(), nullptr);
-    ::_exit(127);
-  }
+  explicit Prometheus(const std::string& target) : port_(free_port()), id_(start(target)) {}
   ~Prometheus() {
     ::kill(id_, SIGKILL);
     ::waitpid(id_, nullptr, 0);
@@ -60,7 +40,7 @@ class Prometheus {
   [[nodiscard]] Series series() const {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
     while (std::chrono::steady_clock::now() < deadline) {
-      const Series found = query("%7B__name__%3D~%22tapedeck_.%2B%22%7D");
+      Series found = query("%7B__name__%3D~%22tapedeck_.%2B%22%7D");
       if (!found.empty()) return found;
       std::this_thread::sleep_for(std::chrono::milliseconds(200));
     }
@@ -69,6 +49,28 @@ class Prometheus {
   }
 
  private:
+  [[nodiscard]] pid_t start(const std::string& target) const {
+    const auto config = folder_.write("prometheus.yml",
+                                      "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\n"
+                                      "scrape_configs:\n"
+                                      "  - job_name: tapedeck\n"
+                                      "    static_configs: [{targets: ['" +
+                                          target + "']}]\n");
+    const std::string program = prometheus_program("prometheus");
+    const std::string config_word = "--config.file=" + config.string();
+    const std::string data = "--storage.tsdb.path=" + (folder_ / "data").string();
+    const std::string listen = "--web.listen-address=127.0.0.1:" + std::to_string(port_);
+    const std::string log = (folder_ / "log").string();
+    const pid_t id = ::fork();
+    if (id != 0) return id;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ::dup2(out, 1);
+    ::dup2(out, 2);
+    ::execlp(program.c_str(), "prometheus", config_word.c_str(), data.c_str(), listen.c_str(),
+             nullptr);
+    ::_exit(127);
+  }
   [[nodiscard]] Series query(const std::string& expression) const {
     const std::string answer = http_get(port_, "/api/v1/query?query=" + expression);
     if (answer.empty()) return {};
@@ -87,7 +89,6 @@ class Prometheus {
   }
 
   TempFolder folder_;
-  std::filesystem::path config_;
   std::uint16_t port_;
   pid_t id_;
 };

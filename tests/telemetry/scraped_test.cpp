@@ -35,8 +35,9 @@ TEST(Scraped, PrometheusHasWhatStatSays) {
   const Stat stat = busy.layout.stat();
   const std::string label = "layout=\"" + name + "\"";
   expect_scraped(scraped, "tapedeck_layout_", label, layout_fields(), stat);
+  const auto at = [&](const std::string& place) { return label + ",place=\"" + place + "\""; };
   const auto tapes = [&](const std::string& place, const auto& of) {
-    const std::string labels = label + ",place=\"" + place + "\"";
+    const std::string labels = at(place);
     expect_scraped(scraped, "tapedeck_tape_", labels + ",tape=\"weights\"", tape_fields(),
                    of.weights);
     expect_scraped(scraped, "tapedeck_tape_", labels + ",tape=\"scratch\"", tape_fields(),
@@ -48,8 +49,7 @@ TEST(Scraped, PrometheusHasWhatStatSays) {
   for (std::size_t i = 0; i < 2; ++i) {
     const std::string place = "gpu" + std::to_string(i);
     tapes(place, stat.gpu[i]);
-    expect_scraped(scraped, "tapedeck_device_", label + ",place=\"" + place + "\"", device_fields(),
-                   stat.gpu[i]);
+    expect_scraped(scraped, "tapedeck_device_", at(place), device_fields(), stat.gpu[i]);
   }
   EXPECT_EQ(scraped.at("tapedeck_device_memory_total_bytes{" + label + ",place=\"gpu1\"}"), 32_MiB);
   EXPECT_GT(scraped.at("tapedeck_process_rss_anon_bytes{}"), 1_MiB);

@@ -9,6 +9,7 @@
 #include "layout/cache_region.hpp"
 #include "os/faults.hpp"
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
 #include "tapedeck/gpu/host_device.hpp"
 
 namespace tapedeck::tests {
@@ -30,16 +31,16 @@ TEST(Snapshot, HasEachTalkOnRequest) {
   Plan plan;
   plan.talks = 3;
   plan.history.append(cache_region("layers.0.k", RegionRole::kv, 64, 1024));
-  Layout layout(plan);
+  Layout layout(plan, {.commit = Commit::with_talks, .growth_step = 1});
   for (std::size_t talk = 0; talk < 3; ++talk) {
-    layout.prepare(talk, 10);
+    layout.prepare(talk, 10 * (talk + 1));
     layout.advance(talk, talk + 1);
   }
   const Snapshot now = snapshot_of(layout, "chat", {.talks = true});
   ASSERT_EQ(now.talks.size(), 3U);
   for (std::size_t talk = 0; talk < 3; ++talk) {
     EXPECT_EQ(now.talks[talk].tokens, talk + 1);
-    EXPECT_EQ(now.talks[talk].history.planned, layout.history(talk).stat().planned);
+    EXPECT_EQ(now.talks[talk].history.committed, round_up(10_KiB * (talk + 1), 4_KiB));
   }
   EXPECT_EQ(now.stat.tokens, 6U);
 }

@@ -12,8 +12,11 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Answers `GET /metrics` with what `metrics_text` tells, afresh at each scrape, beside some
-/// figures of the server itself (`exposer_...`). Two threads of its own serve; the layouts' writers
-/// are not held up. There is neither TLS nor a password: beyond loopback, put a proxy before it.
+/// figures of the server itself (`exposer_...`). Threads of its own serve; the layouts' writers are
+/// not held up. There is neither TLS nor a password: beyond loopback, put a proxy before it.
+///
+/// It is the server of prometheus-cpp, CivetWeb, whose threads have the whole process ignore
+/// SIGPIPE from then on. A host that needs this signal serves `metrics_text` by itself.
 ///
 /// Thread-safety: any thread; it must go before the layouts do.
 ///

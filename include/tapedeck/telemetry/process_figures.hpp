@@ -63,8 +63,8 @@ using ProcessField = StatField<ProcessFigures, ProcessFigures::Figure>;
 /// The list of them, each as it is called above. As `tape_fields`.
 [[nodiscard]] std::span<const ProcessField> process_fields() noexcept;
 
-/// Asks the kernel: a dozen files, of which one (smaps_rollup) has it walk over all pages of the
-/// process, some milliseconds for each 10 GiB. Never on the path of a token.
+/// Asks the kernel: it reads some files, of which one (smaps_rollup) has it walk over all pages of
+/// the process. Not for the path of a token.
 [[nodiscard]] ProcessFigures process_figures(const ProcessOptions& options = {});
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
