@@ -143,10 +143,9 @@ void StatPublisher::publish() noexcept {
   layout_.stat(stat_);
   record_[segment::sequence].store(sequence_ + 1, std::memory_order_relaxed);
   record_[segment::published_at].store(os::coarse_nanoseconds(), std::memory_order_release);
-  Word* word = record_ + segment::figures;
-  segment::for_each_word(stat_, [&word](std::uint64_t figure) {
-    word->store(figure, std::memory_order_release);
-    ++word;
+  Word* const figures = record_ + segment::figures;
+  segment::for_each_word(stat_, [figures](std::size_t at, std::uint64_t word) {
+    figures[at].store(word, std::memory_order_release);
   });
   sequence_ += 2;
   record_[segment::sequence].store(sequence_, std::memory_order_release);

@@ -40,9 +40,7 @@ std::vector<std::size_t> places_in(std::span<const StatField<Figures>> fields) {
 std::size_t words_of_figures() {
   Stat stat;
   stat.gpus = kMostGpus;
-  std::size_t count = 0;
-  for_each_word(stat, [&count](std::uint64_t) { ++count; });
-  return count;
+  return for_each_word(stat, [](std::size_t, std::uint64_t) {});
 }
 
 /// Takes words off the front.

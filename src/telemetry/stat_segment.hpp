@@ -59,40 +59,45 @@ struct Places {
 };
 [[nodiscard]] const Places& places();
 
+// These call `word_do(at, word)` for one word after the other, and give where the next would lie: a
+// count that stays in a register, whatever is stored.
+
 template <class Figures, class WordDo>
-void for_each_word(const std::vector<std::size_t>& places, const Figures& of, WordDo& word_do) {
+std::size_t for_each_word(const std::vector<std::size_t>& places, const Figures& of, std::size_t at,
+                          const WordDo& word_do) {
   for (const std::size_t place : places) {
     std::uint64_t word = 0;
     std::memcpy(&word, reinterpret_cast<const std::byte*>(&of) + place, sizeof word);
-    word_do(word);
+    word_do(at++, word);
   }
+  return at;
 }
 
 /// Two wishes in a word.
 template <class WordDo>
-void for_each_word(const TapeStat& tape, WordDo& word_do) {
-  for_each_word(places().tape, tape, word_do);
+std::size_t for_each_word(const TapeStat& tape, std::size_t at, const WordDo& word_do) {
+  at = for_each_word(places().tape, tape, at, word_do);
   for (std::size_t i = 0; i < kWishes; i += 2) {
     const std::uint64_t second =
         i + 1 < kWishes ? static_cast<std::uint32_t>(tape.unmet[i + 1]) : 0;
-    word_do(second << 32 | static_cast<std::uint32_t>(tape.unmet[i]));
+    word_do(at++, second << 32 | static_cast<std::uint32_t>(tape.unmet[i]));
   }
+  return at;
 }
 
-/// Calls `word_do(word)` for each word of the record's figures, in their order.
+/// For each word of the record's figures.
 template <class WordDo>
-void for_each_word(const Stat& stat, WordDo word_do) {
-  const auto tapes = [&](const auto& of) {
-    for_each_word(of.weights, word_do);
-    for_each_word(of.scratch, word_do);
-    for_each_word(of.history, word_do);
+std::size_t for_each_word(const Stat& stat, const WordDo& word_do) {
+  const auto tapes = [&word_do](const auto& of, std::size_t at) {
+    at = for_each_word(of.weights, at, word_do);
+    at = for_each_word(of.scratch, at, word_do);
+    return for_each_word(of.history, at, word_do);
   };
-  for_each_word(places().layout, stat, word_do);
-  tapes(stat);
+  std::size_t at = tapes(stat, for_each_word(places().layout, stat, 0, word_do));
   for (std::size_t i = 0; i < stat.gpus; ++i) {
-    for_each_word(places().device, stat.gpu[i], word_do);
-    tapes(stat.gpu[i]);
+    at = tapes(stat.gpu[i], for_each_word(places().device, stat.gpu[i], at, word_do));
   }
+  return at;
 }
 
 /// The other way. False where there are more devices than can be.

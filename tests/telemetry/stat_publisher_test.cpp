@@ -73,7 +73,8 @@ TEST(StatPublisher, LosesNoFigure) {
     number_tapes(gpu);
   }
   std::vector<std::uint64_t> words;
-  segment::for_each_word(stat, [&words](std::uint64_t word) { words.push_back(word); });
+  segment::for_each_word(stat,
+                         [&words](std::size_t, std::uint64_t word) { words.push_back(word); });
   EXPECT_EQ(words.size() + segment::figures + segment::record_at(), segment::word_count());
   Stat again;
   ASSERT_TRUE(segment::read_stat(words, again));
