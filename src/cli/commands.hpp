@@ -25,6 +25,7 @@ struct Command {
 [[nodiscard]] Command add_plan(CLI::App& program);
 [[nodiscard]] Command add_resident(CLI::App& program);
 [[nodiscard]] Command add_show(CLI::App& program);
+[[nodiscard]] Command add_top(CLI::App& program);
 [[nodiscard]] Command add_warm(CLI::App& program);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI::cli

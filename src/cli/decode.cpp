@@ -35,13 +35,13 @@
 #include "tapedeck/gpu/device_error.hpp"
 #include "tapedeck/gpu/host_device.hpp"
 #include "tapedeck/telemetry/metrics_server.hpp"
+#include "tapedeck/telemetry/stat_publisher.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
 
 constexpr unsigned kMostThreads = 1024;
 constexpr std::size_t kUsualPositions = 256;
-constexpr int kPipeClosed = 141;  // as if SIGPIPE had ended it
 
 enum class DecodeOn : std::uint8_t { cpu, gpu, automatic, host_sim };
 
@@ -55,6 +55,7 @@ struct DecodeArguments {
   std::optional<std::uint64_t> gpu_memory;
   std::string activations = "f32";
   std::optional<std::string> metrics;
+  std::string publish;
   float temperature = 0;
   std::uint64_t seed = 1;
   unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads);
@@ -98,11 +99,13 @@ bool is_text(std::string_view piece) {
   return (byte >= ' ' && byte != 0x7F) || (byte >= '\t' && byte <= '\r');
 }
 
-// Prints talks, one after the other, as text or as ids.
+// Prints talks, one after the other, as text or as ids, and publishes where they stand.
 class Printer {
  public:
   Printer(const DecodeArguments& arguments, const engine::Tokenizer& tokenizer, Layout& layout)
-      : tokenizer_(tokenizer), layout_(layout), ids_(arguments.ids), live_(arguments.stat) {}
+      : tokenizer_(tokenizer), layout_(layout), ids_(arguments.ids), live_(arguments.stat) {
+    if (!arguments.publish.empty()) publisher_.emplace(layout, arguments.publish);
+  }
 
   // The first token is BOS, which has no text, or the prompt's first where a model has no BOS.
   void begin(engine::TokenId first) {
@@ -114,6 +117,7 @@ class Printer {
   }
 
   bool add(engine::TokenId previous, engine::TokenId token) {
+    if (publisher_) publisher_->publish();
     live_.make_way();
     if (ids_) {
       reading_ = output_.write(fmt::format(" {}", token));
@@ -145,6 +149,7 @@ class Printer {
   bool reading_ = true;
   Output output_;
   LiveStat live_;
+  std::optional<StatPublisher> publisher_;
 };
 
 struct Prompts {
@@ -398,6 +403,10 @@ Command add_decode(CLI::App& program) {
                    "Serve the same for Prometheus, at this address; without a HOST at 127.0.0.1;"
                    " PORT 0: any")
       ->option_text("[HOST]:PORT");
+  // A flag, so that what follows it is still the model.
+  command->add_flag("--publish{decode}", a.publish,
+                    "Let `tapedeck top` see where the memory stands; --publish=NAME: by this name"
+                    " [decode]");
   return {command, [arguments] {
             if (arguments->prompts.empty()) arguments->prompts.emplace_back();
             try {

@@ -12,6 +12,8 @@ static_assert(std::atomic<bool>::is_always_lock_free, "it is set in a signal han
 
 void end(int) { std::_Exit(kInterrupted); }
 
+void note(int) { interrupted.store(true, std::memory_order_relaxed); }
+
 void remember(int) {
   interrupted.store(true, std::memory_order_relaxed);
   os::on_interrupt(end);
@@ -23,6 +25,11 @@ void end_on_interrupt() noexcept { os::on_interrupt(end); }
 
 const std::atomic<bool>& stop_on_interrupt() noexcept {
   os::on_interrupt(remember);
+  return interrupted;
+}
+
+const std::atomic<bool>& note_interrupts() noexcept {
+  os::on_interrupt(note);
   return interrupted;
 }
 

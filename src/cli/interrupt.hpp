@@ -17,4 +17,8 @@ void end_on_interrupt() noexcept;
 /// program at once.
 [[nodiscard]] const std::atomic<bool>& stop_on_interrupt() noexcept;
 
+/// From now on signals set the flag that is returned, and none ends the program: for who has a
+/// terminal to tidy up and looks at the flag often.
+[[nodiscard]] const std::atomic<bool>& note_interrupts() noexcept;
+
 }  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -15,6 +15,8 @@ namespace tapedeck::inline TAPEDECK_ABI::cli {
 inline constexpr std::string_view kEraseLineEnd = "\x1b[K";
 inline constexpr std::string_view kEraseLine = "\r\x1b[K";
 
+inline constexpr int kPipeClosed = 141;  ///< The exit code, as if SIGPIPE had ended it.
+
 /// Standard output, without a buffer: each piece of text is there when it was written.
 class Output {
  public:

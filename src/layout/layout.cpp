@@ -191,18 +191,25 @@ std::size_t Layout::total() const noexcept {
 }
 
 Stat Layout::stat() const noexcept {
-  Stat stat = {.weights = weights_.stat(),
-               .scratch = scratch_.stat(),
-               .talks = talks(),
-               .passes = passes_.load(std::memory_order_relaxed),
-               .conversations = conversations_.load(std::memory_order_relaxed)};
+  Stat now;
+  stat(now);
+  return now;
+}
+
+void Layout::stat(Stat& stat) const noexcept {
+  stat.weights = weights_.stat();
+  stat.scratch = scratch_.stat();
+  stat.history = {};
+  stat.talks = talks();
+  stat.tokens = 0;
+  stat.passes = passes_.load(std::memory_order_relaxed);
+  stat.conversations = conversations_.load(std::memory_order_relaxed);
   for (std::size_t talk = 0; talk < talks(); ++talk) {
     add(stat.history, histories_[talk].stat());
     stat.tokens += tokens(talk);
   }
   stat.gpus = gpus_.size();
   for (std::size_t i = 0; i < gpus_.size(); ++i) stat.gpu[i] = gpus_[i]->stat();
-  return stat;
 }
 
 void Layout::end_guarded_pass() { guard_->end_pass(); }

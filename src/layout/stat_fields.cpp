@@ -17,6 +17,11 @@ std::uint64_t member(const Figures& figures) noexcept {
   return figures.*kMember;
 }
 
+template <auto kMember, class Figures>
+void set(Figures& figures, std::uint64_t value) noexcept {
+  figures.*kMember = value;
+}
+
 // Clamped, since a reader may see an older reserve than use of a sum over talks.
 std::uint64_t headroom(const TapeStat& tape) noexcept {
   return tape.reserved - std::min(tape.reserved, tape.used);
@@ -36,45 +41,54 @@ using LayoutField = StatField<Stat>;
 using DeviceField = StatField<DeviceStat>;
 
 constexpr std::array kTapeFields = {
-    TapeField{"used", kBytes, kGauge, "Taken from the tape.", member<&TapeStat::used>},
-    TapeField{"reserved", kBytes, kGauge, "Addresses held.", member<&TapeStat::reserved>},
+    TapeField{"used", kBytes, kGauge, "Taken from the tape.", member<&TapeStat::used>,
+              set<&TapeStat::used>},
+    TapeField{"reserved", kBytes, kGauge, "Addresses held.", member<&TapeStat::reserved>,
+              set<&TapeStat::reserved>},
     TapeField{"headroom", kBytes, kGauge, "Reserved and not used.", headroom},
-    TapeField{"peak", kBytes, kGauge, "The most that was ever used.", member<&TapeStat::peak>},
+    TapeField{"peak", kBytes, kGauge, "The most that was ever used.", member<&TapeStat::peak>,
+              set<&TapeStat::peak>},
     TapeField{"committed", kBytes, kGauge, "Usable without another system call.",
-              member<&TapeStat::committed>},
+              member<&TapeStat::committed>, set<&TapeStat::committed>},
     TapeField{"planned", kBytes, kGauge, "Below the floor: stays through every clear.",
-              member<&TapeStat::planned>},
+              member<&TapeStat::planned>, set<&TapeStat::planned>},
     TapeField{"spilled", kBytes, kGauge, "In blocks outside the tape, now.",
-              member<&TapeStat::spilled>},
+              member<&TapeStat::spilled>, set<&TapeStat::spilled>},
     TapeField{"spilled_peak", kBytes, kGauge, "The most that was ever spilled at a time.",
-              member<&TapeStat::spilled_peak>},
-    TapeField{"spills", kCount, kCounter, "Takes that were spilled.", member<&TapeStat::spills>},
-    TapeField{"refused", kCount, kCounter, "Takes that found no room.", member<&TapeStat::refused>},
+              member<&TapeStat::spilled_peak>, set<&TapeStat::spilled_peak>},
+    TapeField{"spills", kCount, kCounter, "Takes that were spilled.", member<&TapeStat::spills>,
+              set<&TapeStat::spills>},
+    TapeField{"refused", kCount, kCounter, "Takes that found no room.", member<&TapeStat::refused>,
+              set<&TapeStat::refused>},
     TapeField{"grows", kCount, kCounter, "Commit steps made by a take, or for a talk.",
-              member<&TapeStat::grows>},
-    TapeField{"clears", kCount, kCounter, "Clears.", member<&TapeStat::clears>},
-    TapeField{"page_size", kBytes, kGauge, "Of the pages obtained.", member<&TapeStat::page_size>},
+              member<&TapeStat::grows>, set<&TapeStat::grows>},
+    TapeField{"clears", kCount, kCounter, "Clears.", member<&TapeStat::clears>,
+              set<&TapeStat::clears>},
+    TapeField{"page_size", kBytes, kGauge, "Of the pages obtained.", member<&TapeStat::page_size>,
+              set<&TapeStat::page_size>},
     TapeField{"unmet_wishes", kCount, kGauge, "Options asked for that the host did not have.",
               unmet_wishes},
 };
 
 constexpr std::array kLayoutFields = {
     LayoutField{"talks", kCount, kGauge, "Conversations that there is room for.",
-                member<&Stat::talks>},
-    LayoutField{"tokens", kTokens, kGauge, "In all talks.", member<&Stat::tokens>},
-    LayoutField{"passes", kCount, kCounter, "Forward passes that ended.", member<&Stat::passes>},
+                member<&Stat::talks>, set<&Stat::talks>},
+    LayoutField{"tokens", kTokens, kGauge, "In all talks.", member<&Stat::tokens>,
+                set<&Stat::tokens>},
+    LayoutField{"passes", kCount, kCounter, "Forward passes that ended.", member<&Stat::passes>,
+                set<&Stat::passes>},
     LayoutField{"conversations", kCount, kCounter, "Conversations that ended.",
-                member<&Stat::conversations>},
-    LayoutField{"gpus", kCount, kGauge, "Devices.", member<&Stat::gpus>},
+                member<&Stat::conversations>, set<&Stat::conversations>},
+    LayoutField{"gpus", kCount, kGauge, "Devices.", member<&Stat::gpus>, set<&Stat::gpus>},
 };
 
 constexpr std::array kDeviceFields = {
     DeviceField{"tokens", kTokens, kGauge, "In all talks, on this device.",
-                member<&DeviceStat::tokens>},
+                member<&DeviceStat::tokens>, set<&DeviceStat::tokens>},
     DeviceField{"pool_held", kBytes, kGauge, "Physical pages below growing or aligned tapes.",
-                member<&DeviceStat::pool_held>},
+                member<&DeviceStat::pool_held>, set<&DeviceStat::pool_held>},
     DeviceField{"pool_free", kBytes, kGauge, "Of the pool's pages, in use by nobody.",
-                member<&DeviceStat::pool_free>},
+                member<&DeviceStat::pool_free>, set<&DeviceStat::pool_free>},
     DeviceField{"committed", kBytes, kGauge, "Committed by this layout's tapes.", committed},
 };
 

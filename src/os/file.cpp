@@ -1,5 +1,6 @@
 #include "os/file.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
@@ -13,6 +14,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <initializer_list>
+#include <memory>
+#include <string_view>
 
 #include "os/faults.hpp"
 
@@ -37,6 +40,8 @@ FileFacts facts_of(const struct stat& status) noexcept {
   const auto size = static_cast<std::uint64_t>(status.st_size);
   return {.bytes = size,
           .regular = S_ISREG(status.st_mode),
+          .owned = status.st_uid == ::geteuid(),
+          .owner_only = (status.st_mode & (S_IRWXG | S_IRWXO)) == 0,
           .stamp = hash_of({status.st_dev, status.st_ino, size,
                             static_cast<std::uint64_t>(status.st_mtim.tv_sec),
                             static_cast<std::uint64_t>(status.st_mtim.tv_nsec)})};
@@ -84,6 +89,11 @@ Opened open_read(const std::filesystem::path& path) noexcept {
   return opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK), "open");
 }
 
+Opened open_no_link(const std::filesystem::path& path) noexcept {
+  if (const int error = injected("open")) return {.error = error, .call = "open"};
+  return opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW), "open");
+}
+
 Opened open_direct(const std::filesystem::path& path) noexcept {
   if (const int error = injected("open")) return {.error = error, .call = "open"};
   return opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_DIRECT), "open");
@@ -92,6 +102,24 @@ Opened open_direct(const std::filesystem::path& path) noexcept {
 Opened open_write(const std::filesystem::path& path) noexcept {
   if (const int error = injected("open")) return {.error = error, .call = "open"};
   return opened(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), "open");
+}
+
+Opened create_unnamed(const std::filesystem::path& folder) noexcept {
+  if (const int error = injected("open")) return {.error = error, .call = "open"};
+  return opened(::open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600), "open");
+}
+
+int give_name(int descriptor, const std::filesystem::path& path) noexcept {
+  if (const int error = injected("linkat")) return error;
+  std::array<char, 32> unnamed{};
+  std::snprintf(unnamed.data(), unnamed.size(), "/proc/self/fd/%d", descriptor);
+  const int result = ::linkat(AT_FDCWD, unnamed.data(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW);
+  return result == 0 ? 0 : errno;
+}
+
+int allocate(int descriptor, std::size_t bytes) noexcept {
+  if (const int error = injected("fallocate")) return error;
+  return ::fallocate(descriptor, 0, 0, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
 }
 
 Opened duplicate(int descriptor) noexcept {
@@ -197,6 +225,21 @@ int rename_file(const std::filesystem::path& from, const std::filesystem::path& 
 int remove_file(const std::filesystem::path& path) noexcept {
   if (const int error = injected("unlink")) return error;
   return ::unlink(path.c_str()) == 0 ? 0 : errno;
+}
+
+Listed list_folder(const std::filesystem::path& folder) {
+  if (const int error = injected("opendir")) return {.error = error};
+  const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(folder.c_str()), ::closedir);
+  if (!open) return {.error = errno};
+  Listed listed;
+  errno = 0;
+  while (const dirent* const entry = ::readdir(open.get())) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") listed.names.emplace_back(name);
+    errno = 0;
+  }
+  listed.error = errno;
+  return listed;
 }
 
 std::optional<std::uint64_t> free_bytes(const std::filesystem::path& folder) noexcept {

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tapedeck/base/abi.hpp"
 
@@ -44,8 +45,17 @@ struct Opened {
 /// Opens for reading past the page cache: offsets, sizes and addresses of reads must be multiples
 /// of the device's block, which a page always is. EINVAL from file systems that cannot.
 [[nodiscard]] Opened open_direct(const std::filesystem::path& path) noexcept;
+/// Opens for reading what is no symbolic link: ELOOP.
+[[nodiscard]] Opened open_no_link(const std::filesystem::path& path) noexcept;
 /// Creates or truncates for writing.
 [[nodiscard]] Opened open_write(const std::filesystem::path& path) noexcept;
+/// A file in a folder that nobody sees, for this user alone; gone with its descriptor unless it
+/// gets a name.
+[[nodiscard]] Opened create_unnamed(const std::filesystem::path& folder) noexcept;
+/// EEXIST where something has the name. Gives errno.
+[[nodiscard]] int give_name(int descriptor, const std::filesystem::path& path) noexcept;
+/// Makes a file so long, and has all of it on the file system. Gives errno.
+[[nodiscard]] int allocate(int descriptor, std::size_t bytes) noexcept;
 [[nodiscard]] Opened duplicate(int descriptor) noexcept;
 /// Anonymous memory behind a descriptor. `huge_page` 0, or the size of the hugetlb pages to use;
 /// `sealable`: whether whoever has the descriptor may `seal` it.
@@ -65,6 +75,8 @@ struct Sealed {
 struct FileFacts {
   std::uint64_t bytes = 0;
   bool regular = false;
+  bool owned = false;       ///< By the user that this process runs as,
+  bool owner_only = false;  ///< and nobody else has rights.
   /// A hash of what tells a file from another one, or from itself once it was written: device,
   /// number, size, time of the last change.
   std::uint64_t stamp = 0;
@@ -92,6 +104,13 @@ struct Transferred {
 [[nodiscard]] int rename_file(const std::filesystem::path& from,
                               const std::filesystem::path& to) noexcept;
 [[nodiscard]] int remove_file(const std::filesystem::path& path) noexcept;
+
+struct Listed {
+  std::vector<std::string> names{};
+  int error = 0;  ///< errno
+};
+/// What is in a folder, but "." and "..", in no order.
+[[nodiscard]] Listed list_folder(const std::filesystem::path& folder);
 
 /// What a file lies on, as far as it matters for reading it.
 struct FileSystem {

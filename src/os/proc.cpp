@@ -137,8 +137,8 @@ std::optional<std::size_t> resident_bytes(const Roots& roots) {
   return text ? kib_of(*text, "VmRSS:") : std::nullopt;
 }
 
-ProcessMemory process_memory(const Roots& roots) {
-  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+ProcessMemory process_memory(const Roots& roots, const std::string& process) {
+  const std::string status = read_text(roots.proc + "/" + process + "/status").value_or("");
   return {.anonymous = kib_of(status, "RssAnon:"),
           .file = kib_of(status, "RssFile:"),
           .shared = kib_of(status, "RssShmem:"),

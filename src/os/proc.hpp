@@ -27,7 +27,7 @@ struct Roots {
 /// Bytes of all mappings of this process that are in RAM (VmRSS; not of hugetlb).
 [[nodiscard]] std::optional<std::size_t> resident_bytes(const Roots& roots = {});
 
-/// Memory of this process by what backs it, in bytes (/proc/self/status).
+/// Memory of a process by what backs it, in bytes (/proc/PID/status).
 struct ProcessMemory {
   std::optional<std::size_t> anonymous{};  ///< In RAM; so are the next two.
   std::optional<std::size_t> file{};
@@ -36,7 +36,8 @@ struct ProcessMemory {
   std::optional<std::size_t> swapped{};
   std::optional<std::size_t> hugetlb{};  ///< In none of the others.
 };
-[[nodiscard]] ProcessMemory process_memory(const Roots& roots = {});
+[[nodiscard]] ProcessMemory process_memory(const Roots& roots = {},
+                                           const std::string& process = "self");
 
 /// Anonymous memory of this process in transparent huge pages (/proc/self/smaps_rollup). The kernel
 /// walks over all pages for it.

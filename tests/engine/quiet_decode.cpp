@@ -1,7 +1,8 @@
-// quiet_decode MODE TOKENS THREADS MODEL DESCRIPTOR: decodes under an allow-list of system calls.
-// MODE is what happens after each token: "nothing", or a deliberate fault of the program, which
-// quiet_decode_test must notice: "allocation", "mapping", "page_fault". With "guard" before it, a
-// strict PassGuard watches instead: "guard", "guard_allocation".
+// quiet_decode MODE TOKENS THREADS MODEL DESCRIPTOR FOLDER: decodes under an allow-list of system
+// calls, and publishes where it stands after each token. MODE is what happens after each token:
+// "nothing", or a deliberate fault of the program, which quiet_decode_test must notice:
+// "allocation", "mapping", "page_fault". With "guard" before it, a strict PassGuard watches
+// instead: "guard", "guard_allocation".
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -26,6 +27,7 @@
 #include "engine/talk.hpp"
 #include "engine/tokenizer.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
+#include "tapedeck/telemetry/stat_publisher.hpp"
 
 extern "C" std::uint64_t tapedeck_heap_allocations() noexcept;
 
@@ -101,6 +103,7 @@ struct Arguments {
   unsigned threads;
   const char* model;
   int descriptor;
+  const char* folder;
 };
 
 class QuietDecode {
@@ -108,6 +111,7 @@ class QuietDecode {
   explicit QuietDecode(const Arguments& arguments)
       : model_(arguments.model),
         layout_(model_.plan(), model_.options()),
+        publisher_(layout_, "quiet", arguments.folder),
         pool_(arguments.threads),
         decoder_(model_, layout_, pool_),
         prompt_(model_.shape().seq_len / 2, 300),
@@ -137,6 +141,7 @@ class QuietDecode {
  private:
   engine::LlamaModel model_;
   Layout layout_;
+  StatPublisher publisher_;
   engine::ThreadPool pool_;
   engine::Decoder decoder_;
   engine::Sampler sampler_{0};
@@ -146,6 +151,7 @@ class QuietDecode {
   const std::array<engine::TokenId, 1> ends_ = {engine::kBos};
   std::atomic<bool> never_stop_{false};
   engine::OnToken on_token_ = [this](engine::TokenId, engine::TokenId) {
+    publisher_.publish();
     if (noisy_) noise_.make();
     return true;
   };
@@ -199,13 +205,14 @@ int run(const Arguments& arguments) {
 }  // namespace tapedeck::tests
 
 int main(int argc, char** argv) {
-  if (argc != 6) return 1;
+  if (argc != 7) return 1;
   try {
     return tapedeck::tests::run({.mode = argv[1],
                                  .tokens = std::stoull(argv[2]),
                                  .threads = static_cast<unsigned>(std::stoul(argv[3])),
                                  .model = argv[4],
-                                 .descriptor = std::stoi(argv[5])});
+                                 .descriptor = std::stoi(argv[5]),
+                                 .folder = argv[6]});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "quiet_decode: %s\n", error.what());
     return 1;

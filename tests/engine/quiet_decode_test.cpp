@@ -15,6 +15,8 @@
 
 #include "engine/support.hpp"
 #include "os/self.hpp"
+#include "os/shared_folder.hpp"
+#include "tapedeck/telemetry/stat_reader.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -75,12 +77,16 @@ class QuietDecodeTest : public ::testing::TestWithParam<unsigned> {
     if (child == 0) {
       ::execl(TAPEDECK_QUIET_DECODE, TAPEDECK_QUIET_DECODE, mode.c_str(),
               std::to_string(tokens).c_str(), threads.c_str(), model_.c_str(), descriptor.c_str(),
-              nullptr);
+              published_.path().c_str(), nullptr);
       ::_exit(1);
     }
     EXPECT_GT(child, 0);
-    return watch(child);
+    const Observed observed = watch(child);
+    expect_published(observed);
+    return observed;
   }
+
+  SharedFolder published_;
 
  private:
   Observed watch(pid_t child) {
@@ -105,6 +111,18 @@ class QuietDecodeTest : public ::testing::TestWithParam<unsigned> {
     observed.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     observed.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
     return observed;
+  }
+
+  // Who makes no system call leaves its file behind; the next one removes it.
+  void expect_published(const Observed& observed) const {
+    for (const PublishedLayout& published : published_layouts(published_.path())) {
+      const StatReader reader(published.path);
+      EXPECT_EQ(reader.state(), PublisherState::dead);
+      const auto last = reader.read();
+      ASSERT_TRUE(last);
+      EXPECT_GE(last->publishes, observed.tokens);
+      EXPECT_GE(last->stat.passes, observed.tokens);
+    }
   }
 
   TempFolder folder_;
@@ -133,6 +151,7 @@ TEST_P(QuietDecodeTest, TenThousandTokensCostNothing) {
   EXPECT_GT(observed.tokens, 60 * observed.talks);
   EXPECT_EQ(observed.allocations, 0U);
   EXPECT_EQ(observed.faults, 0U);
+  EXPECT_EQ(published_layouts(published_.path()).size(), 1U);
 }
 
 TEST_P(QuietDecodeTest, AnAllocationIsHeard) {

@@ -216,6 +216,10 @@ class Layout {
   /// All figures at once: no system call, no lock.
   [[nodiscard]] Stat stat() const noexcept;
 
+  /// The same into a `Stat` that was made so, or is new: for who asks for every token, and would
+  /// clear room for devices that there are not.
+  void stat(Stat& stat) const noexcept;
+
  private:
   friend class PassGuard;
 

@@ -40,6 +40,9 @@ struct StatField {
   StatKind kind;
   const char* help;  ///< One sentence.
   Value (*of)(const Figures& figures) noexcept;
+  /// Puts a value there, for whoever makes a struct of published figures; nothing where the figure
+  /// is computed.
+  void (*set)(Figures& figures, Value value) noexcept = nullptr;
 };
 
 /// Of one tape, on the host or on a device. Of computed figures: `headroom`, which is reserved and

@@ -1,0 +1,241 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "cli/commands.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/output.hpp"
+#include "cli/screen.hpp"
+#include "cli/top_view.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kRatesOver = std::chrono::seconds(3);
+constexpr auto kBetweenFrames = std::chrono::milliseconds(500);
+constexpr auto kBetweenLines = std::chrono::seconds(1);
+constexpr int kMostWait = 200;  // milliseconds that a signal may have to wait for us
+
+struct Arguments {
+  std::string which;
+  std::string folder = kPublishFolder;
+  bool once = false;
+};
+
+// A layout, from when it was found on.
+class Watched {
+ public:
+  explicit Watched(PublishedLayout published) : look_{.published = std::move(published)} {
+    try {
+      reader_ = std::make_unique<StatReader>(look_.published.path);
+      look_.published = reader_->published();
+    } catch (const FormatError& error) {
+      look_.refused = error.what();
+    }
+  }
+
+  [[nodiscard]] const Look& look() const noexcept { return look_; }
+
+  void look_again() {
+    if (!reader_) return;
+    try {
+      look_.state = reader_->state();
+      // What it published last stays to be seen.
+      if (const auto now = reader_->read()) look_.now = now;
+    } catch (const Error& error) {
+      look_.refused = error.what();
+    }
+    look_at_process();
+    take_sample();
+  }
+
+ private:
+  struct Sample {
+    Clock::time_point time;
+    std::uint64_t passes = 0;
+    os::FaultCount faults{};
+  };
+
+  void look_at_process() {
+    look_.faults.reset();
+    // Another process may have the number of a dead one.
+    if (look_.state != PublisherState::running) return;
+    const std::string process = std::to_string(look_.published.process);
+    look_.memory = os::process_memory({}, process);
+    const os::ProcessStat stat = os::process_stat(process);
+    if (stat.error == 0) look_.faults = stat.faults;
+  }
+
+  void take_sample() {
+    if (!look_.now || look_.state != PublisherState::running) return look_.rates.reset();
+    samples_.push_back({.time = Clock::now(),
+                        .passes = look_.now->stat.passes,
+                        .faults = look_.faults.value_or(os::FaultCount())});
+    const Sample& last = samples_.back();
+    while (samples_.size() > 2 && last.time - samples_[1].time > kRatesOver) samples_.pop_front();
+    if (samples_.size() < 2) return;
+    const Sample& first = samples_.front();
+    const std::chrono::duration<double> seconds = last.time - first.time;
+    const auto rate = [&](std::uint64_t before, std::uint64_t now) {
+      return static_cast<double>(now - std::min(before, now)) / seconds.count();
+    };
+    look_.rates = {.passes = rate(first.passes, last.passes),
+                   .minor_faults = rate(first.faults.minor, last.faults.minor),
+                   .major_faults = rate(first.faults.major, last.faults.major)};
+  }
+
+  std::unique_ptr<StatReader> reader_;
+  Look look_;
+  std::deque<Sample> samples_;
+};
+
+// What is wanted of what is published, as it comes and goes.
+class Watch {
+ public:
+  explicit Watch(const Arguments& arguments) : arguments_(arguments) {}
+
+  void look_again() {
+    const std::vector<PublishedLayout> there = wanted();
+    for (const PublishedLayout& published : there) find(published);
+    for (Watched& one : all_) one.look_again();
+    // What is gone is shown for as long as there is nothing better.
+    if (!any_running()) return;
+    std::erase_if(all_, [&](const Watched& one) {
+      return std::none_of(there.begin(), there.end(), [&](const PublishedLayout& published) {
+        return published.path == one.look().published.path;
+      });
+    });
+  }
+
+  [[nodiscard]] std::vector<Look> looks() const {
+    std::vector<Look> looks;
+    looks.reserve(all_.size());
+    for (const Watched& one : all_) looks.push_back(one.look());
+    return looks;
+  }
+
+  /// Whether anything may still change.
+  [[nodiscard]] bool any_running() const {
+    return std::any_of(all_.begin(), all_.end(), [](const Watched& one) {
+      const Look& look = one.look();
+      return look.refused.empty() &&
+             (look.state == PublisherState::running || look.state == PublisherState::unknown);
+    });
+  }
+
+  void refuse_nothing() const {
+    if (!all_.empty()) return;
+    const std::string how = "decode with --publish, or give your engine a StatPublisher";
+    if (arguments_.which.empty()) throw InvalidArgument("no layout of this user is published", how);
+    throw InvalidArgument("no layout of this user is published as " + printable(arguments_.which),
+                          "`tapedeck top` shows all there are");
+  }
+
+ private:
+  [[nodiscard]] std::vector<PublishedLayout> wanted() const {
+    std::vector<PublishedLayout> all = published_layouts(arguments_.folder);
+    const std::string& which = arguments_.which;
+    std::erase_if(all, [&](const PublishedLayout& one) {
+      return !which.empty() && one.name != which && std::to_string(one.process) != which;
+    });
+    return all;
+  }
+
+  void find(const PublishedLayout& published) {
+    const bool known = std::any_of(all_.begin(), all_.end(), [&](const Watched& one) {
+      return one.look().published.path == published.path;
+    });
+    if (known) return;
+    try {
+      all_.emplace_back(published);
+    } catch (const SystemError& error) {
+      // Another user's, a link that anybody may have put there, or gone meanwhile.
+      const int why = error.number();
+      if (why != EACCES && why != ELOOP && why != ENOENT) throw;
+    }
+  }
+
+  const Arguments& arguments_;
+  std::vector<Watched> all_;
+};
+
+// Redraws where the window has another size. False: it is to end.
+bool wait_for_next_frame(Screen& screen, const Watch& watch, const std::atomic<bool>& stop) {
+  const auto next = Clock::now() + kBetweenFrames;
+  os::WindowSize drawn = screen.size();
+  while (Clock::now() < next && !stop) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next - Clock::now());
+    const os::Key key = screen.wait(std::clamp(static_cast<int>(left.count()), 0, kMostWait));
+    if (key.waited == os::Waited::hung_up || key.key == 'q') return false;
+    if (screen.size() == drawn) continue;
+    drawn = screen.size();
+    if (!screen.draw(view(watch.looks(), drawn))) return false;
+  }
+  return !stop;
+}
+
+int watch_on_screen(Watch& watch) {
+  const std::atomic<bool>& stop = note_interrupts();
+  Screen screen;
+  while (screen.draw(view(watch.looks(), screen.size())) &&
+         wait_for_next_frame(screen, watch, stop)) {
+    watch.look_again();
+  }
+  return stop ? kInterrupted : 0;
+}
+
+int watch_in_lines(Watch& watch) {
+  Output output;
+  while (true) {
+    std::string lines;
+    for (const Look& look : watch.looks()) lines += line_of(look) + '\n';
+    if (!output.write(lines)) return kPipeClosed;
+    if (!watch.any_running()) return 0;
+    std::this_thread::sleep_for(kBetweenLines);
+    watch.look_again();
+  }
+}
+
+int show_once(const Watch& watch) {
+  Output().write(text_of(watch.looks()));
+  return 0;
+}
+
+int top(const Arguments& arguments) {
+  Watch watch(arguments);
+  watch.look_again();
+  watch.refuse_nothing();
+  if (arguments.once) return show_once(watch);
+  return Screen::possible() ? watch_on_screen(watch) : watch_in_lines(watch);
+}
+
+}  // namespace
+
+Command add_top(CLI::App& program) {
+  CLI::App* command = program.add_subcommand(
+      "top", "Shows where the memory of layouts of other processes stands, live.");
+  command->footer(
+      "A process publishes with `tapedeck decode --publish`, or by a StatPublisher. On a terminal "
+      "q\n"
+      "ends it; elsewhere it is a line for each layout every second, until none of them runs.");
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("WHICH", arguments->which, "A process, or the name of a layout [all of them]")
+      ->option_text("PID|NAME");
+  command->add_option("--folder", arguments->folder, "Where they are published")
+      ->capture_default_str();
+  command->add_flag("--once", arguments->once, "One look, as text");
+  return {command, [arguments] { return top(*arguments); }};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -1,0 +1,241 @@
+#include "cli/top_view.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <string_view>
+
+#include "cli/figures.hpp"
+#include "cli/output.hpp"
+#include "tapedeck/base/bytes.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace {
+
+constexpr std::size_t kLabel = 13;  // "gpu0 weights "
+constexpr std::size_t kColumn = 12;
+constexpr const char* kLegend = " # used  = peak  - committed  . reserved";
+constexpr const char* kQuit = "q quits ";
+
+using Lines = std::vector<Line>;
+
+struct NamedTape {
+  std::string name;
+  const TapeStat* tape;
+};
+
+std::vector<NamedTape> tapes_of(const Stat& stat) {
+  std::vector<NamedTape> tapes = {
+      {"weights", &stat.weights}, {"scratch", &stat.scratch}, {"history", &stat.history}};
+  for (std::size_t i = 0; i < stat.gpus; ++i) {
+    const DeviceStat& gpu = stat.gpu[i];
+    const std::string place = fmt::format("gpu{} ", i);
+    tapes.insert(tapes.end(), {{place + "weights", &gpu.weights},
+                               {place + "scratch", &gpu.scratch},
+                               {place + "history", &gpu.history}});
+  }
+  return tapes;
+}
+
+// Left and right in a line, with one space at least between them.
+std::string spread(const std::string& left, const std::string& right, std::size_t width) {
+  const std::size_t used = left.size() + right.size();
+  return left + std::string(used < width ? width - used : 1, ' ') + right;
+}
+
+std::size_t cells_of(std::uint64_t part, std::uint64_t whole, std::size_t cells) {
+  if (whole == 0) return 0;
+  const double share = static_cast<double>(std::min(part, whole)) / static_cast<double>(whole);
+  const auto full = static_cast<std::size_t>(share * static_cast<double>(cells));
+  return std::min(part == 0 ? 0 : std::max<std::size_t>(full, 1), cells);  // something is seen
+}
+
+std::string bar_of(const TapeStat& tape, std::size_t cells) {
+  std::string bar(cells, '.');
+  const auto fill = [&](std::uint64_t bytes, char with) {
+    std::fill_n(bar.begin(), cells_of(bytes, tape.reserved, cells), with);
+  };
+  fill(tape.committed, '-');
+  fill(tape.peak, '=');
+  fill(tape.used, '#');
+  return "[" + bar + "]";
+}
+
+std::uint64_t headroom(const TapeStat& tape) {
+  return tape.reserved - std::min(tape.reserved, tape.used);
+}
+
+// A bar over its figures.
+void add_roomy(Lines& lines, const NamedTape& named, std::size_t width) {
+  const TapeStat& tape = *named.tape;
+  const std::size_t beside = kLabel + 4;
+  const std::size_t cells = width > beside ? width - beside : 1;
+  lines.push_back({fmt::format(" {:<{}}{}", named.name, kLabel, bar_of(tape, cells))});
+  std::string figures(kLabel, ' ');
+  for (const std::uint64_t bytes :
+       {tape.used, tape.peak, tape.committed, tape.reserved, headroom(tape)}) {
+    figures += fmt::format("{:>{}}", to_iec(bytes), kColumn);
+  }
+  lines.push_back({figures});
+}
+
+// A bar beside what matters most.
+void add_dense(Lines& lines, const NamedTape& named, std::size_t width) {
+  const TapeStat& tape = *named.tape;
+  const std::string figures = fmt::format("{:>11} of {:>10}, {:>10} left", to_iec(tape.used),
+                                          to_iec(tape.reserved), to_iec(headroom(tape)));
+  const std::size_t beside = kLabel + 4 + figures.size();
+  const std::size_t cells = width > beside ? width - beside : 1;
+  lines.push_back({fmt::format(" {:<{}}{}{}", named.name, kLabel, bar_of(tape, cells), figures)});
+}
+
+std::string age_text(std::uint64_t nanoseconds) {
+  const double seconds = static_cast<double>(nanoseconds) / 1e9;
+  if (seconds < 60) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 3600) return fmt::format("{:.0f} min", seconds / 60);
+  return fmt::format("{:.1f} h", seconds / 3600);
+}
+
+std::string state_text(const Look& look) {
+  if (!look.refused.empty()) return "cannot be read";
+  switch (look.state) {
+    case PublisherState::running:
+      return "running";
+    case PublisherState::ended:
+      return "ENDED";
+    case PublisherState::dead:
+      return "DEAD: these are its last figures";
+    default:
+      return "of another container, or hidden";
+  }
+}
+
+std::string rate_text(const Look& look, double Rates::*rate) {
+  return look.rates ? fmt::format("{:.1f}/s", *look.rates.*rate) : "";
+}
+
+// "41 (2.5/s)"
+std::string counted(std::uint64_t count, const std::string& rate) {
+  return rate.empty() ? fmt::format("{}", count) : fmt::format("{} ({})", count, rate);
+}
+
+std::string heading_of(const Look& look, std::size_t width) {
+  std::string left = fmt::format(" {}  process {}  {}", look.published.name, look.published.process,
+                                 state_text(look));
+  if (!look.now) return left;
+  return spread(left, fmt::format("published {} ago ", age_text(look.now->age)), width);
+}
+
+std::string passes_text(const Look& look) {
+  const Stat& stat = look.now->stat;
+  return fmt::format(" passes {}   conversations {}   tokens {}   talks {}",
+                     counted(stat.passes, rate_text(look, &Rates::passes)), stat.conversations,
+                     stat.tokens, stat.talks);
+}
+
+// Over all tapes, whichever it was that ran full.
+std::string trouble_text(const Stat& stat) {
+  std::uint64_t spills = 0;
+  std::uint64_t spilled = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t grows = 0;
+  for (const NamedTape& named : tapes_of(stat)) {
+    spills += named.tape->spills;
+    spilled += named.tape->spilled;
+    refused += named.tape->refused;
+    grows += named.tape->grows;
+  }
+  return fmt::format(" spills {} ({} now)   refused {}   growth steps {}", spills, to_iec(spilled),
+                     refused, grows);
+}
+
+std::optional<std::uint64_t> resident(const os::ProcessMemory& memory) {
+  if (!memory.anonymous || !memory.file || !memory.shared) return std::nullopt;
+  return *memory.anonymous + *memory.file + *memory.shared;
+}
+
+std::string process_text(const Look& look) {
+  if (!look.faults) return " RSS, swap and faults are unknown: there is no such process here";
+  return fmt::format(" RSS {}   swap {}   faults {}, major {}", size_text(resident(look.memory)),
+                     size_text(look.memory.swapped),
+                     counted(look.faults->minor, rate_text(look, &Rates::minor_faults)),
+                     counted(look.faults->major, rate_text(look, &Rates::major_faults)));
+}
+
+void add_look(Lines& lines, const Look& look, std::size_t width, bool roomy) {
+  lines.push_back({heading_of(look, width), true});
+  if (!look.refused.empty()) {
+    lines.push_back({" " + printable(look.refused)});
+    return;
+  }
+  if (!look.now) {
+    lines.push_back({" its record never held still: it was stopped or killed amidst"});
+    return;
+  }
+  lines.push_back({passes_text(look)});
+  lines.push_back({trouble_text(look.now->stat)});
+  lines.push_back({process_text(look)});
+  if (roomy) {
+    std::string titles(kLabel, ' ');
+    for (const char* const title : {"used", "peak", "committed", "reserved", "headroom"}) {
+      titles += fmt::format("{:>{}}", title, kColumn);
+    }
+    lines.insert(lines.end(), {{""}, {titles}});
+  }
+  for (const NamedTape& named : tapes_of(look.now->stat)) {
+    (roomy ? add_roomy : add_dense)(lines, named, width);
+  }
+}
+
+Lines all_of(std::span<const Look> looks, std::size_t width, bool roomy) {
+  Lines lines;
+  for (const Look& look : looks) {
+    if (!lines.empty()) lines.push_back({""});
+    add_look(lines, look, width, roomy);
+  }
+  if (looks.empty()) lines.push_back({" no layout is published now"});
+  return lines;
+}
+
+}  // namespace
+
+std::vector<Line> view(std::span<const Look> looks, os::WindowSize window) {
+  const std::size_t room = std::max<std::size_t>(window.rows, 2) - 1;
+  Lines lines = all_of(looks, window.columns, true);
+  if (lines.size() > room) lines = all_of(looks, window.columns, false);
+  std::string legend = kLegend;
+  if (lines.size() > room) {
+    legend = fmt::format(" {} more lines: make the window taller", lines.size() - room);
+    lines.resize(room);
+  }
+  lines.resize(room);
+  lines.push_back({spread(legend, kQuit, window.columns)});
+  for (Line& line : lines) line.text.resize(std::min(line.text.size(), window.columns));
+  return lines;
+}
+
+std::string text_of(std::span<const Look> looks) {
+  std::string text;
+  for (const Line& line : all_of(looks, os::WindowSize().columns, true)) text += line.text + '\n';
+  return text + '\n' + kLegend + '\n';
+}
+
+std::string line_of(const Look& look) {
+  const std::string who =
+      fmt::format("{} {} {}", look.published.name, look.published.process, to_string(look.state));
+  if (!look.refused.empty()) return fmt::format("{}: {}", who, printable(look.refused));
+  if (!look.now) return who + ": its record never held still";
+  const Stat& stat = look.now->stat;
+  std::string line =
+      fmt::format("{} | {} | {} tokens | {} passes", who, stat.line(), stat.tokens, stat.passes);
+  if (look.rates) line += fmt::format(", {:.1f}/s", look.rates->passes);
+  if (look.faults) {
+    line +=
+        fmt::format(" | RSS {}, swap {} | {} faults, {} major", size_text(resident(look.memory)),
+                    size_text(look.memory.swapped), look.faults->minor, look.faults->major);
+  }
+  return line;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -1,0 +1,45 @@
+/// @file
+/// What `tapedeck top` shows.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cli/screen.hpp"
+#include "os/process.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/telemetry/stat_reader.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::cli {
+
+/// What has happened in a second, on average over the last few.
+struct Rates {
+  double passes = 0;
+  double minor_faults = 0;
+  double major_faults = 0;
+};
+
+/// A layout at one moment.
+struct Look {
+  PublishedLayout published{};
+  std::string refused{};  ///< Why there is nothing more to tell.
+  PublisherState state = PublisherState::unknown;
+  std::optional<PublishedStat> now{};  ///< Nothing where it never held still.
+  os::ProcessMemory memory{};
+  std::optional<os::FaultCount> faults{};
+  std::optional<Rates> rates{};  ///< Nothing at first.
+};
+
+/// All of them in a window of this size; no line is longer.
+[[nodiscard]] std::vector<Line> view(std::span<const Look> looks, os::WindowSize window);
+
+/// The same as text, as long as it is, for a window of the usual width.
+[[nodiscard]] std::string text_of(std::span<const Look> looks);
+
+/// One of them in one line, for what is no terminal.
+[[nodiscard]] std::string line_of(const Look& look);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::cli

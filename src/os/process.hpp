@@ -1,0 +1,31 @@
+/// @file
+/// Processes: which one it is, whether it lives, and what it has cost.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "os/proc.hpp"
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::os {
+
+/// Of /proc/PID/stat.
+struct ProcessStat {
+  bool alive = false;  ///< Not a zombie either.
+  std::uint64_t start =
+      0;  ///< Ticks from the host's start to its own: tells a number's next owner.
+  FaultCount faults{};
+  int error = 0;          ///< errno, where the kernel does not tell: ENOENT for no such process,
+  const char* call = "";  ///< and whose it is.
+};
+
+/// EINVAL for a text that is none of the kernel's.
+[[nodiscard]] ProcessStat process_stat(const std::string& process, const Roots& roots = {});
+
+[[nodiscard]] std::int32_t process_id() noexcept;
+
+/// The namespace that this process's number is one of; 0 where the kernel does not tell.
+[[nodiscard]] std::uint64_t pid_namespace() noexcept;
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::os

@@ -1,0 +1,51 @@
+#include "os/terminal.hpp"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "os/faults.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::os {
+
+WindowSize window_size(int descriptor) noexcept {
+  winsize size{};
+  if (injected("ioctl") != 0 || ::ioctl(descriptor, TIOCGWINSZ, &size) != 0) return {};
+  if (size.ws_row == 0 || size.ws_col == 0) return {};
+  return {.rows = size.ws_row, .columns = size.ws_col};
+}
+
+void wake_on_resize() noexcept {
+  struct sigaction action {};
+  action.sa_handler = [](int) {};
+  action.sa_flags = SA_RESTART;  // of writes; poll is never restarted
+  ::sigaction(SIGWINCH, &action, nullptr);
+}
+
+KeyByKey::KeyByKey(int descriptor) noexcept
+    : descriptor_(descriptor), changed_(::tcgetattr(descriptor, &before_) == 0) {
+  if (!changed_) return;
+  termios now = before_;
+  now.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
+  now.c_cc[VMIN] = 1;
+  now.c_cc[VTIME] = 0;
+  now.c_cc[VSUSP] = _POSIX_VDISABLE;
+  now.c_cc[VQUIT] = _POSIX_VDISABLE;
+  ::tcsetattr(descriptor, TCSANOW, &now);
+}
+
+KeyByKey::~KeyByKey() {
+  if (changed_) ::tcsetattr(descriptor_, TCSANOW, &before_);
+}
+
+Key wait_for_key(int descriptor, int milliseconds) noexcept {
+  if (injected("poll") != 0) return {.waited = Waited::hung_up};
+  pollfd wait = {.fd = descriptor, .events = POLLIN, .revents = 0};
+  if (::poll(&wait, 1, milliseconds) != 1) return {};
+  char key = '\0';
+  if (::read(descriptor, &key, 1) != 1) return {.waited = Waited::hung_up};
+  return {.waited = Waited::key, .key = key};
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::os

@@ -1,0 +1,94 @@
+/// @file
+/// A program in tmux, as somebody sees it.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include "os/temp_folder.hpp"
+#include "telemetry/tools.hpp"
+
+namespace tapedeck::tests {
+
+/// A server of its own with one window, in which a shell waits for commands; gone with its object,
+/// whatever has happened.
+class Tmux {
+ public:
+  Tmux(int columns, int rows) {
+    const std::string size = " -x " + std::to_string(columns) + " -y " + std::to_string(rows);
+    // Without anybody's settings, and a shell that says "READY" where others have a prompt.
+    const Said said = shell("env -u TMUX PS1=READY ENV= tmux -S " + socket() +
+                            " -f /dev/null new-session -d" + size + " sh");
+    EXPECT_EQ(said.exit_code, 0) << said.text;
+  }
+  ~Tmux() { static_cast<void>(tmux("kill-server")); }
+  Tmux(const Tmux&) = delete;
+  Tmux& operator=(const Tmux&) = delete;
+
+  [[nodiscard]] static bool is_there() { return shell("tmux -V").exit_code == 0; }
+
+  void type(const std::string& line) const {
+    const Said said = tmux("send-keys -l '" + line + "'");
+    EXPECT_EQ(said.exit_code, 0) << said.text;
+    press("Enter");
+  }
+  void press(const std::string& key) const {
+    EXPECT_EQ(tmux("send-keys " + key).exit_code, 0) << key;
+  }
+  void resize(int columns, int rows) const {
+    const Said said =
+        tmux("resize-window -x " + std::to_string(columns) + " -y " + std::to_string(rows));
+    EXPECT_EQ(said.exit_code, 0) << said.text;
+  }
+
+  /// To the program that the shell waits for.
+  void send_signal(const std::string& name) const {
+    const std::string id = tmux("display-message -p '#{pane_pid}'").text;
+    const std::string shell_id = id.substr(0, id.find('\n'));
+    const Said said =
+        shell("kill -" + name + " $(cat /proc/" + shell_id + "/task/" + shell_id + "/children)");
+    EXPECT_EQ(said.exit_code, 0) << said.text;
+  }
+
+  [[nodiscard]] std::string screen() const { return tmux("capture-pane -p").text; }
+
+  /// "1" where the program has the other screen.
+  [[nodiscard]] std::string alternate() const {
+    return tmux("display-message -p '#{alternate_on}'").text.substr(0, 1);
+  }
+  [[nodiscard]] std::string cursor() const {
+    return tmux("display-message -p '#{cursor_flag}'").text.substr(0, 1);
+  }
+
+  /// Waits for a text to be seen, up to a minute.
+  [[nodiscard]] ::testing::AssertionResult shows(const std::string& text) const {
+    return sees([&](const std::string& now) { return now.find(text) != std::string::npos; },
+                "\"" + text + "\"");
+  }
+  template <class Condition>
+  [[nodiscard]] ::testing::AssertionResult sees(Condition condition,
+                                                const std::string& what) const {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    std::string now;
+    while (std::chrono::steady_clock::now() < deadline) {
+      now = screen();
+      if (condition(now)) return ::testing::AssertionSuccess();
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    return ::testing::AssertionFailure() << "no " << what << " within a minute on\n" << now;
+  }
+
+ private:
+  [[nodiscard]] std::string socket() const { return (folder_ / "tmux").string(); }
+  [[nodiscard]] Said tmux(const std::string& command) const {
+    return shell("env -u TMUX tmux -S " + socket() + " " + command);
+  }
+
+  TempFolder folder_;
+};
+
+}  // namespace tapedeck::tests

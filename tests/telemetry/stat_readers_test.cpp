@@ -1,0 +1,82 @@
+// Readers in this process and in others, while a layout is published as fast as it goes. Also run
+// with publishers and readers that have a mistake: see mutants.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "telemetry/published.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+constexpr int kReads = 20'000;
+constexpr int kProcesses = 2;
+
+/// "" where a record is one that was published.
+std::string fault_of(const Stat& stat) {
+  for (const TapeStat* const tape : {&stat.weights, &stat.scratch, &stat.history}) {
+    if (tape->used > tape->peak || tape->peak > tape->reserved) return "used, peak and reserved";
+  }
+  // Each pass is a clear of scratch, and a take of 64 bytes from the history.
+  if (stat.passes != stat.scratch.clears) return "passes and clears";
+  if (stat.history.used != stat.passes * 64) return "passes and takes";
+  return "";
+}
+
+/// The first torn record that a reader has seen.
+std::string read_all(const std::filesystem::path& path) {
+  const StatReader reader(path);
+  std::uint64_t passes = 0;
+  std::uint64_t publishes = 0;
+  for (int i = 0; i < kReads; ++i) {
+    const auto now = reader.read();
+    if (!now) continue;  // on a machine with one processor for all of them
+    if (std::string fault = fault_of(now->stat); !fault.empty()) return "torn: " + fault;
+    if (now->stat.passes < passes || now->publishes < publishes) return "torn: it went back";
+    passes = now->stat.passes;
+    publishes = now->publishes;
+  }
+  return passes > 0 ? "" : "nothing was read";
+}
+
+TEST(StatReaders, SeeNoTornRecord) {
+  const SharedFolder folder;
+  Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 256_MiB});
+  StatPublisher publisher(layout, "chat", folder.path());
+  std::atomic<int> reading{kProcesses + 1};
+  // Forked before there are threads.
+  std::vector<std::unique_ptr<Child>> processes;
+  processes.reserve(kProcesses);
+  for (int i = 0; i < kProcesses; ++i) {
+    processes.push_back(
+        std::make_unique<Child>([&] { EXPECT_EQ(read_all(publisher.path()), ""); }));
+  }
+  std::string said;
+  std::thread reader([&] {
+    said = read_all(publisher.path());
+    --reading;
+  });
+  std::thread waiter([&] {
+    for (const auto& process : processes) {
+      EXPECT_TRUE(passed(process->wait()));
+      --reading;
+    }
+  });
+  while (reading != 0) {
+    (void)layout.scratch().take(layout.stat().passes % 5'000);
+    if (layout.history().try_take(64) == nullptr) break;
+    layout.clear_pass();
+    publisher.publish();
+  }
+  reader.join();
+  waiter.join();
+  EXPECT_EQ(said, "");
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
