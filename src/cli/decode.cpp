@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -16,8 +15,8 @@
 
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/option_values.hpp"
 #include "cli/output.hpp"
-#include "cli/plan_arguments.hpp"
 #include "engine/arrival.hpp"
 #include "engine/cuda_decoder.hpp"
 #include "engine/decoder.hpp"
@@ -356,23 +355,21 @@ Command add_decode(CLI::App& program) {
           " A GGUF model is given more than that, where more are asked for"
           " [256, or what it is made for]")
       ->check(whole_number());
-  command->add_option("--way", a.way, "How the weights are brought in: mapped, or read into memory")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Way>{{"automatic", Way::automatic},
-                                                                     {"map", Way::map},
-                                                                     {"read", Way::read},
-                                                                     {"direct", Way::direct}}))
-      ->option_text("automatic|map|read|direct");
-  command
-      ->add_option("--device", a.device,
-                   "Where it is decoded: cpu; gpu; auto: on a GPU where there is one"
-                   " with room; host-sim: on a"
-                   " device of host memory, which layers are streamed to as to a GPU [cpu]")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, DecodeOn>{{"cpu", DecodeOn::cpu},
-                                          {"gpu", DecodeOn::gpu},
-                                          {"auto", DecodeOn::automatic},
-                                          {"host-sim", DecodeOn::host_sim}}))
-      ->option_text("cpu|gpu|auto|host-sim");
+  as_choice<Way>(command->add_option("--way", a.way,
+                                     "How the weights are brought in: mapped, or read into memory"),
+                 {{"automatic", Way::automatic},
+                  {"map", Way::map},
+                  {"read", Way::read},
+                  {"direct", Way::direct}});
+  as_choice<DecodeOn>(
+      command->add_option("--device", a.device,
+                          "Where it is decoded: cpu; gpu; auto: on a GPU where there is one"
+                          " with room; host-sim: on a"
+                          " device of host memory, which layers are streamed to as to a GPU [cpu]"),
+      {{"cpu", DecodeOn::cpu},
+       {"gpu", DecodeOn::gpu},
+       {"auto", DecodeOn::automatic},
+       {"host-sim", DecodeOn::host_sim}});
   as_size(command->add_option("--gpu-memory", a.gpu_memory,
                               "Memory of the device; layers that it does not hold are streamed"
                               " [all of them stay]"));

@@ -2,16 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-#include <cmath>
 #include <memory>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/option_values.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_arguments.hpp"
 #include "cli/plan_text.hpp"
@@ -33,18 +31,6 @@ struct Arguments : PlanArguments {
   std::optional<std::uint64_t> bus;
   std::optional<double> least_tokens_per_second;
 };
-
-// A real number that a rate can be.
-CLI::Validator positive_number() {
-  return {[](const std::string& text) -> std::string {
-            double number = 0;
-            const char* const end = text.data() + text.size();
-            const auto [rest, error] = std::from_chars(text.data(), end, number);
-            const bool good = error == std::errc{} && rest == end && std::isfinite(number);
-            return good && number > 0 ? "" : "no positive number: " + text;
-          },
-          ""};
-}
 
 std::string side_text(const char* name, const FitSide& side) {
   if (side.needed == 0) return {};

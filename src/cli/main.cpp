@@ -1,12 +1,9 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
-#include <cstdint>
 #include <exception>
 #include <new>
 #include <string>
-#include <system_error>
 
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
@@ -41,17 +38,6 @@ int run(int argc, const char* const* argv) {
 }
 
 }  // namespace
-
-CLI::Validator whole_number() {
-  return {[](const std::string& text) -> std::string {
-            std::uint64_t number = 0;
-            const char* const end = text.data() + text.size();
-            const auto [rest, error] = std::from_chars(text.data(), end, number);
-            return error == std::errc{} && rest == end ? "" : "no whole number: " + text;
-          },
-          ""};
-}
-
 }  // namespace tapedeck::inline TAPEDECK_ABI::cli
 
 int main(int argc, char** argv) {

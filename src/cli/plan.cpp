@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cli/commands.hpp"
+#include "cli/option_values.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_arguments.hpp"
 #include "cli/plan_text.hpp"

@@ -177,7 +177,8 @@ TEST_F(Decode, AGgufModelThatIsNotDecodedSaysWhy) {
   const std::string bytes = made_gguf().bytes();
   const std::string cut = folder_.write("cut.gguf", bytes.substr(0, bytes.size() - 100));
   EXPECT_TRUE(refuses(run({"decode", cut}), "it is cut off"));
-  EXPECT_TRUE(refuses(run(decode({"--way", "shared"})), "--way"));
+  EXPECT_TRUE(refuses(run(decode({"--way", "shared"})),
+                      "--way: shared not in {automatic,map,read,direct}\n"));
 }
 
 TEST_F(Decode, WithoutAGpuItSaysWhy) {
@@ -186,7 +187,9 @@ TEST_F(Decode, WithoutAGpuItSaysWhy) {
   EXPECT_EQ(ran.exit_code, 2);
   EXPECT_EQ(ran.out, "");
   EXPECT_THAT(ran.err, testing::AnyOf(HasSubstr("CUDA driver"), HasSubstr("nvcc")));
-  EXPECT_TRUE(refuses(run(decode({"--device", "tpu"})), "--device"));
+  const std::string names = " not in {cpu,gpu,auto,host-sim}\n";
+  EXPECT_TRUE(refuses(run(decode({"--device", "tpu"})), "--device: tpu" + names));
+  EXPECT_TRUE(refuses(run(decode({"--device", "1"})), "--device: 1" + names));
 }
 
 TEST_F(Decode, APromptIsTakenAsItIs) {

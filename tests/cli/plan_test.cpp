@@ -337,7 +337,8 @@ TEST_F(Planning, BadInputIsOneLine) {
   EXPECT_TRUE(refuses(run_on("plan", {"--context", "9999999999999999999"}), "64 bits"));
   EXPECT_TRUE(refuses(run_on("plan", {"--sequences", "0"}), "sequences"));
   EXPECT_TRUE(refuses(run_on("plan", {"--ubatch", "0"}), "0"));
-  EXPECT_TRUE(refuses(run_on("plan", {"--profile", "vllm"}), "--profile"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--profile", "vllm"}),
+                      "--profile: vllm not in {native,llama.cpp}\n"));
   EXPECT_TRUE(refuses(run_on("plan", {"--flash-attention", "maybe"}), "--flash-attention"));
   EXPECT_TRUE(refuses(run_on("plan", {"--tp", "0"}), "0"));
   EXPECT_TRUE(refuses(run_on("plan", {"--tp", "9"}), "9"));
