@@ -223,7 +223,8 @@ Command add_fit(CLI::App& program) {
   as_size(command->add_option("--host-memory", arguments->host_memory,
                               "Free memory of the host [what this one has]"));
   as_size(command->add_option("--bus", arguments->bus,
-                              "Bytes a second copied to the device [what the GPU is measured to]"));
+                              "Bytes a second copied to the device: 25GB are 25e9, 25G and 25GiB"
+                              " are binary [what the GPU is measured to]"));
   command
       ->add_option("--tokens-per-second", arguments->least_tokens_per_second,
                    "What layer streaming must be able to reach, or it does not fit")

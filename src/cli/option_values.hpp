@@ -15,7 +15,9 @@ namespace tapedeck::inline TAPEDECK_ABI::cli {
 /// Refuses what is no rate: zero, less, and what is no finite number.
 [[nodiscard]] CLI::Validator positive_number();
 
-/// Makes an option take bytes: "24GiB", "24G", "512MiB", "1000". All units are binary.
+/// Makes an option take bytes: "24GiB", "1.5G", "512m", "1000", "25 GB". Units in any case. K, M, G
+/// and T are binary, as KiB to TiB are; KB to TB are decimal, as dd and the data sheets of buses
+/// have them.
 void as_size(CLI::Option* option);
 
 /// Makes an option take one of some names, each of which stands for a value.

@@ -290,9 +290,51 @@ TEST_F(Planning, FitAsksTheHostWhereNothingIsSaid) {
 TEST_F(Planning, SizesAreReadAsPeopleWriteThem) {
   for (const auto& [text, bytes] : {std::pair{"3GiB", std::uint64_t{3} << 30},
                                     {"3G", std::uint64_t{3} << 30},
+                                    {"3 GiB", std::uint64_t{3} << 30},
+                                    {"3gib", std::uint64_t{3} << 30},
+                                    {"3GB", std::uint64_t{3'000'000'000}},
+                                    {"3tb", std::uint64_t{3'000'000'000'000}},
+                                    {"2T", std::uint64_t{2} << 40},
+                                    {"5KB", std::uint64_t{5'000}},
+                                    {"5k", std::uint64_t{5} << 10},
+                                    {"7B", std::uint64_t{7}},
+                                    {"7 b", std::uint64_t{7}},
+                                    {"1.5G", std::uint64_t{3} << 29},
+                                    {"1.2GiB", std::uint64_t{1'288'490'189}},
+                                    {"0.25MB", std::uint64_t{250'000}},
+                                    {"18446744073709551615", ~std::uint64_t{0}},
                                     {"512MiB", std::uint64_t{512} << 20},
                                     {"123456789", std::uint64_t{123'456'789}}}) {
-    EXPECT_EQ(json_of("fit", {"--host-memory", text}).at("host").at("available"), bytes) << text;
+    const Ran ran = run_on("fit", {"--host-memory", text, "--json"});
+    EXPECT_EQ(Json::parse(ran.out).at("host").at("available"), bytes) << text << ran.err;
+  }
+}
+
+TEST_F(Planning, WhatIsNoSizeIsSaidInOneWay) {
+  for (const std::string text : {"G",
+                                 "-1G",
+                                 "+1G",
+                                 "1.5",
+                                 "1.5B",
+                                 "1.G",
+                                 ".5G",
+                                 "1.5.5G",
+                                 "1e12GB",
+                                 "1.5e3G",
+                                 "2GiBB",
+                                 "2Gi",
+                                 "2X",
+                                 "25GB/s",
+                                 "2  G",
+                                 "2G ",
+                                 " 2G",
+                                 "0x10",
+                                 "99999999999999999999",
+                                 "18446744073709551616",
+                                 "16777216TiB",
+                                 "16777215.99999999999999999T"}) {
+    EXPECT_TRUE(refuses(run_on("fit", {"--host-memory", text}),
+                        "--host-memory: no size: " + text + " (24GiB, 1.5G, 512M, 1000)\n"));
   }
 }
 
