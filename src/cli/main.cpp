@@ -8,6 +8,7 @@
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/output.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/base/version.hpp"
 #include "tapedeck/memory/tape_full.hpp"
 
@@ -15,6 +16,15 @@ namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
 
 constexpr int kFailed = 2;
+
+[[noreturn]] void refuse_none(const CLI::App& program) {
+  std::string names;
+  for (const CLI::App* command : program.get_subcommands({})) {
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  throw InvalidArgument("a subcommand is required: " + names,
+                        "tapedeck --help says what each of them does");
+}
 
 int run(int argc, const char* const* argv) {
   CLI::App program("Plans the memory of language models, warms it, and decodes with it.",
@@ -30,6 +40,9 @@ int run(int argc, const char* const* argv) {
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {
     return program.exit(help);
+  } catch (const CLI::RequiredError&) {
+    if (program.get_subcommands().empty()) refuse_none(program);
+    throw;
   }
   for (const Command& command : commands) {
     if (command.arguments->parsed()) return command.run();

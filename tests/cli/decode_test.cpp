@@ -283,8 +283,10 @@ TEST_F(Decode, OnTheTerminalOfTheTextTheStatLineIsBelowIt) {
 
 TEST_F(Decode, BadInputIsOneLineAndExitCode2) {
   const std::string tokenizer = model_ + ".tokenizer";
-  EXPECT_TRUE(refuses(run({}), "subcommand"));
-  EXPECT_TRUE(refuses(run({"nonsense"}), "subcommand"));
+  const std::string commands =
+      "a subcommand is required: plan, fit, show, warm, resident, decode, make-model, gpus; ";
+  EXPECT_TRUE(refuses(run({}), commands));
+  EXPECT_TRUE(refuses(run({"nonsense"}), commands));
   EXPECT_TRUE(refuses(run({"--bogus"}), ""));
   EXPECT_TRUE(refuses(run({"decode"}), "MODEL is required"));
   EXPECT_TRUE(refuses(run(decode({"--bogus"})), "--bogus"));
