@@ -190,6 +190,9 @@ void check(const Arguments& arguments, const std::optional<DeviceBudget>& device
 }
 
 int fit(const Arguments& arguments) {
+  if (arguments.bus == 0U) {
+    throw InvalidArgument("no bus copies 0 bytes a second", "give --bus more, or leave it out");
+  }
   const Model model = read_model(arguments.model);
   const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
                                                              .limit = "--host-memory"}
