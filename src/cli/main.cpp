@@ -3,6 +3,7 @@
 #include <array>
 #include <exception>
 #include <new>
+#include <sstream>
 #include <string>
 
 #include "cli/commands.hpp"
@@ -39,7 +40,10 @@ int run(int argc, const char* const* argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return program.exit(help);
+    std::ostringstream text;
+    const int exit_code = program.exit(help, text);
+    Output().write(text.str());
+    return exit_code;
   } catch (const CLI::RequiredError&) {
     if (program.get_subcommands().empty()) refuse_none(program);
     throw;
@@ -55,6 +59,7 @@ int run(int argc, const char* const* argv) {
 
 int main(int argc, char** argv) {
   using namespace tapedeck;
+  cli::reserve_standard_streams();
   cli::end_on_interrupt();
   try {
     return cli::run(argc, argv);

@@ -26,7 +26,11 @@ constexpr std::string_view kGoBack =
     "\x1b"
     "8";
 
+bool has_output = true;
+
 }  // namespace
+
+void reserve_standard_streams() noexcept { has_output = os::reserve_standard_streams(); }
 
 Output::Output() noexcept {
   os::ignore_broken_pipes();
@@ -34,9 +38,12 @@ Output::Output() noexcept {
 }
 
 bool Output::write(std::string_view text) {
+  if (!has_output) {
+    throw InvalidArgument("standard output is closed", "redirect it to /dev/null to drop it");
+  }
   if (!open_ || std::fwrite(text.data(), 1, text.size(), stdout) == text.size()) return open_;
   open_ = false;
-  if (errno == EPIPE || errno == EBADF || errno == EINTR) return false;
+  if (errno == EPIPE || errno == EINTR) return false;
   throw SystemError({.call = "write", .number = errno, .path = "standard output"});
 }
 

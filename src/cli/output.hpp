@@ -15,13 +15,18 @@ namespace tapedeck::inline TAPEDECK_ABI::cli {
 inline constexpr std::string_view kEraseLineEnd = "\x1b[K";
 inline constexpr std::string_view kEraseLine = "\r\x1b[K";
 
+/// Before anything is opened: keeps the descriptors of the standard streams from files that are
+/// opened later, and notes where there is no standard output to write to.
+void reserve_standard_streams() noexcept;
+
 /// Standard output, without a buffer: each piece of text is there when it was written.
 class Output {
  public:
   Output() noexcept;
 
   /// False from when nobody reads any more, or a signal came while nobody read.
-  /// @throws SystemError where the output cannot be stored.
+  /// @throws SystemError where the output cannot be stored; InvalidArgument where standard output
+  /// was closed from the start.
   bool write(std::string_view text);
 
  private:

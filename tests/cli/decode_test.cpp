@@ -443,10 +443,15 @@ TEST_F(DecodeInterrupted, AClosedOutputEndsItQuietly) {
   const Ran ran = program.wait();
   EXPECT_EQ(ran.exit_code, 141);
   EXPECT_EQ(ran.err, "");
+}
 
-  const Ran without = run(long_run(model_), {.no_out = true});
-  EXPECT_EQ(without.exit_code, 141);
-  EXPECT_EQ(without.err, "");
+TEST_F(DecodeInterrupted, WithoutAnOutputThereIsNothingToDoIt) {
+  EXPECT_TRUE(refuses(run(long_run(model_), {.no_out = true}), "standard output is closed"));
+  for (const char* command : {"plan", "show", "resident", "warm"}) {
+    EXPECT_TRUE(refuses(run({command, model_}, {.no_out = true}), "standard output is closed"))
+        << command;
+  }
+  EXPECT_TRUE(refuses(run({"--help"}, {.no_out = true}), "standard output is closed"));
 }
 
 TEST_F(DecodeInterrupted, AFullDiskIsAnError) {
