@@ -63,12 +63,16 @@ TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
   EXPECT_TRUE(refuses(run(stories({"--gpu-memory", "1GiB"})), "--device"));
   EXPECT_TRUE(refuses(run(stories({"--activations", "f16"})), "--device gpu"));
   EXPECT_TRUE(refuses(run(stories({"--activations", "f64"})), "--activations"));
+  for (const char* device : {"host-sim", "gpu", "auto"}) {
+    EXPECT_TRUE(refuses(run(stories({"--device", device, "--gpu-memory", "0"})), "no memory: 0"));
+  }
 }
 
 TEST_P(DecodeStories, AutoDecodesWhereItCan) {
   const Ran ran = run(stories(
       {"-p", kStoriesPrompts[0], "-n", "256", "--threads", GetParam(), "--device", "auto"}));
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_TRUE(ran.err.starts_with("decoding on ")) << ran.err;
   EXPECT_EQ(ran.out, content_of(expected_file(1, "text")));
 }
 
@@ -190,6 +194,23 @@ TEST_F(Decode, WithoutAGpuItSaysWhy) {
   const std::string names = " not in {cpu,gpu,auto,host-sim}\n";
   EXPECT_TRUE(refuses(run(decode({"--device", "tpu"})), "--device: tpu" + names));
   EXPECT_TRUE(refuses(run(decode({"--device", "1"})), "--device: 1" + names));
+}
+
+TEST_F(Decode, AutoSaysWhyItIsTheCpuAndWhatIsNotUsed) {
+  ::setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  const auto first_line = [&](const Words& more) {
+    Words words = {"--device", "auto", "-n", "3"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ran ran = run(decode(words));
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    return ran.err.substr(0, ran.err.find('\n'));
+  };
+  const std::string plain = first_line({});
+  EXPECT_THAT(plain, MatchesRegex("decoding on the CPU: .*(kernels|driver|GPU).*"));
+  EXPECT_THAT(plain, Not(HasSubstr("f32")));
+  EXPECT_EQ(first_line({"--activations", "f16", "--gpu-memory", "1GiB"}),
+            plain + "; it computes in f32; --gpu-memory is not used");
+  ::unsetenv("CUDA_VISIBLE_DEVICES");
 }
 
 TEST_F(Decode, APromptIsTakenAsItIs) {
