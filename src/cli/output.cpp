@@ -28,6 +28,13 @@ constexpr std::string_view kGoBack =
 
 bool has_output = true;
 
+// Where a layout has a device, its talk is there.
+std::string live_line(const Stat& stat) {
+  const bool on_device = stat.gpus != 0;
+  return fmt::format("{} | {} tokens", on_device ? stat.gpu[0].line() : stat.line(),
+                     on_device ? stat.gpu[0].tokens : stat.tokens);
+}
+
 }  // namespace
 
 void reserve_standard_streams() noexcept { has_output = os::reserve_standard_streams(); }
@@ -77,7 +84,7 @@ void LiveStat::make_way() const {
 void LiveStat::show(const Stat& stat) {
   if (style_ == Style::off) return;
   ++tokens_;
-  const std::string line = fmt::format("{} | {} tokens", stat.line(), stat.tokens);
+  const std::string line = live_line(stat);
   if (style_ == Style::lines) {
     if (tokens_ % kTokensPerLine == 0) tell(line + '\n');
     return;

@@ -56,6 +56,10 @@ TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
     EXPECT_EQ(ran.out, content_of(expected_file(2, "text")));
     const bool all = memory == std::string("64MiB");
     EXPECT_THAT(ran.err, HasSubstr(all ? "layers: 5 stay, 0 take turns" : "take turns in 2 slots"));
+    // The figures of the device, and none of tapes of the host, which it leaves empty.
+    EXPECT_THAT(ran.err, MatchesRegex("weights: [0-9]+/[1-9].* MB \\| 32 tokens\n(.|\n)*"));
+    EXPECT_THAT(ran.err, Not(HasSubstr("\nhistory:")));
+    EXPECT_THAT(ran.err, HasSubstr("\ngpu 0 history:"));
   }
   const Ran ran = run(stories({"--device", "host-sim", "--gpu-memory", "300KiB"}));
   EXPECT_TRUE(refuses(ran, "layer streaming on host 0"));
