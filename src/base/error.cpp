@@ -21,8 +21,15 @@ std::string describe(const SystemError::Facts& facts) {
 }
 
 std::string describe(const OutOfMemory::Facts& facts) {
-  return facts.purpose + " needs " + to_iec(facts.needed) + ", but only " +
-         to_iec(facts.available) + " are left (" + facts.limit + ")";
+  std::string needed = to_iec(facts.needed);
+  std::string available = to_iec(facts.available);
+  // Rounded to the same, they would say that it fits.
+  if (needed == available) {
+    needed = std::to_string(facts.needed) + " bytes";
+    available = std::to_string(facts.available);
+  }
+  return facts.purpose + " needs " + needed + ", but only " + available + " are left (" +
+         facts.limit + ")";
 }
 
 }  // namespace

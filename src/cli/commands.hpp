@@ -15,9 +15,6 @@ struct Command {
   std::function<int()> run;
 };
 
-/// Refuses what CLI11 would turn into another number: a sign, or too many digits.
-[[nodiscard]] CLI::Validator whole_number();
-
 [[nodiscard]] Command add_decode(CLI::App& program);
 [[nodiscard]] Command add_fit(CLI::App& program);
 [[nodiscard]] Command add_gpus(CLI::App& program);

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -16,8 +15,8 @@
 
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/option_values.hpp"
 #include "cli/output.hpp"
-#include "cli/plan_arguments.hpp"
 #include "engine/arrival.hpp"
 #include "engine/cuda_decoder.hpp"
 #include "engine/decoder.hpp"
@@ -276,42 +275,92 @@ int hold_on_host_device(const Talks& talks, engine::LlamaModel& model) {
   return exit_code;
 }
 
+// What decoding on a GPU takes: made as a whole, or not at all.
+struct OnGpu {
+  OnGpu(const Talks& talks, const engine::LlamaModel& model, CudaDevice& gpu)
+      : host(model, gpu,
+             {.positions = talks.prompts.longest,
+              .memory = talks.arguments.gpu_memory,
+              .element = dtype_from_name(talks.arguments.activations).value()}),
+        decoder(model, host.weights(), host.layout().gpu(0)) {}
+
+  engine::DeviceHost host;
+  engine::CudaDecoder decoder;
+};
+
+int hold(const Talks& talks, OnGpu& on) {
+  const int exit_code = hold(talks, on.decoder, on.host.layout());
+  if (talks.arguments.stat) tell(streaming_text(on.host.weights().streamer()));
+  return exit_code;
+}
+
 int hold_on_gpu(const Talks& talks, engine::LlamaModel& model) {
   if (const std::string why = engine::CudaDecoder::missing(); !why.empty()) {
     throw DeviceUnavailable(why, "decode with --device cpu");
   }
   CudaDevice gpu;
   engine::bring_in(model, until(talks.stop));
-  engine::DeviceHost host(model, gpu,
-                          {.positions = talks.prompts.longest,
-                           .memory = talks.arguments.gpu_memory,
-                           .element = dtype_from_name(talks.arguments.activations).value()});
-  engine::CudaDecoder decoder(model, host.weights(), host.layout().gpu(0));
-  const int exit_code = hold(talks, decoder, host.layout());
-  if (talks.arguments.stat) tell(streaming_text(host.weights().streamer()));
-  return exit_code;
+  OnGpu on(talks, model, gpu);
+  return hold(talks, on);
+}
+
+// Says what was asked of a GPU and is not had.
+void tell_cpu(const DecodeArguments& arguments, const std::string& why) {
+  std::string text = "decoding on the CPU: " + printable(why);
+  if (arguments.activations != "f32") text += "; it computes in f32";
+  if (arguments.gpu_memory) text += "; --gpu-memory is not used";
+  tell(text + '\n');
+}
+
+std::string why_no_gpu() {
+  std::string why = engine::CudaDecoder::missing();
+  return why.empty() ? CudaDevice::support().why : why;
 }
 
 // On a GPU where there is one, and where that has the room.
 int hold_where_it_fits(const Talks& talks, engine::LlamaModel& model) {
-  const bool gpu = engine::CudaDecoder::missing().empty() && CudaDevice::support().devices != 0;
-  if (!gpu) return hold_on_cpu(talks, model);
-  try {
-    return hold_on_gpu(talks, model);
-  } catch (const OutOfMemory&) {
-    return hold_on_cpu(talks, model);
+  std::string why = why_no_gpu();
+  std::optional<CudaDevice> gpu;
+  std::optional<OnGpu> on;
+  if (why.empty()) {
+    try {
+      gpu.emplace();
+      engine::bring_in(model, until(talks.stop));
+      on.emplace(talks, model, *gpu);
+    } catch (const OutOfMemory& error) {
+      why = error.what();
+    } catch (const DeviceUnavailable& error) {
+      why = error.what();
+    }
   }
+  if (on) {
+    tell("decoding on " + printable(gpu->label()) + '\n');
+    return hold(talks, *on);
+  }
+  gpu.reset();
+  tell_cpu(talks.arguments, why);
+  return hold_on_cpu(talks, model);
 }
 
-int decode(const DecodeArguments& arguments) {
+// What is asked of a device must not be dropped where there is none.
+void check(const DecodeArguments& arguments) {
   if (arguments.gpu_memory && arguments.device == DecodeOn::cpu) {
     throw InvalidArgument("--gpu-memory, and no device to have it", "give --device, too");
   }
-  if (arguments.activations != "f32" && arguments.device != DecodeOn::gpu) {
+  if (arguments.gpu_memory == 0U) {
+    throw InvalidArgument("no memory: 0", "leave --gpu-memory out, or give what may be used");
+  }
+  const bool may_be_gpu =
+      arguments.device == DecodeOn::gpu || arguments.device == DecodeOn::automatic;
+  if (arguments.activations != "f32" && !may_be_gpu) {
     throw InvalidArgument(
         "--activations " + arguments.activations + ", and the CPU computes in f32",
         "give --device gpu, too");
   }
+}
+
+int decode(const DecodeArguments& arguments) {
+  check(arguments);
   engine::LlamaModel model(arguments.model, {.way = arguments.way});
   const engine::Tokenizer tokenizer = tokenizer_for(arguments, model);
   const Prompts prompts = encode(arguments, tokenizer, model.shape());
@@ -361,23 +410,21 @@ Command add_decode(CLI::App& program) {
           " A GGUF model is given more than that, where more are asked for"
           " [256, or what it is made for]")
       ->check(whole_number());
-  command->add_option("--way", a.way, "How the weights are brought in: mapped, or read into memory")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Way>{{"automatic", Way::automatic},
-                                                                     {"map", Way::map},
-                                                                     {"read", Way::read},
-                                                                     {"direct", Way::direct}}))
-      ->option_text("automatic|map|read|direct");
-  command
-      ->add_option("--device", a.device,
-                   "Where it is decoded: cpu; gpu; auto: on a GPU where there is one"
-                   " with room; host-sim: on a"
-                   " device of host memory, which layers are streamed to as to a GPU [cpu]")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, DecodeOn>{{"cpu", DecodeOn::cpu},
-                                          {"gpu", DecodeOn::gpu},
-                                          {"auto", DecodeOn::automatic},
-                                          {"host-sim", DecodeOn::host_sim}}))
-      ->option_text("cpu|gpu|auto|host-sim");
+  as_choice<Way>(command->add_option("--way", a.way,
+                                     "How the weights are brought in: mapped, or read into memory"),
+                 {{"automatic", Way::automatic},
+                  {"map", Way::map},
+                  {"read", Way::read},
+                  {"direct", Way::direct}});
+  as_choice<DecodeOn>(
+      command->add_option("--device", a.device,
+                          "Where it is decoded: cpu; gpu; auto: on a GPU where there is one"
+                          " with room; host-sim: on a"
+                          " device of host memory, which layers are streamed to as to a GPU [cpu]"),
+      {{"cpu", DecodeOn::cpu},
+       {"gpu", DecodeOn::gpu},
+       {"auto", DecodeOn::automatic},
+       {"host-sim", DecodeOn::host_sim}});
   as_size(command->add_option("--gpu-memory", a.gpu_memory,
                               "Memory of the device; layers that it does not hold are streamed"
                               " [all of them stay]"));

@@ -2,16 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-#include <cmath>
 #include <memory>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/option_values.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_arguments.hpp"
 #include "cli/plan_text.hpp"
@@ -33,18 +31,6 @@ struct Arguments : PlanArguments {
   std::optional<std::uint64_t> bus;
   std::optional<double> least_tokens_per_second;
 };
-
-// A real number that a rate can be.
-CLI::Validator positive_number() {
-  return {[](const std::string& text) -> std::string {
-            double number = 0;
-            const char* const end = text.data() + text.size();
-            const auto [rest, error] = std::from_chars(text.data(), end, number);
-            const bool good = error == std::errc{} && rest == end && std::isfinite(number);
-            return good && number > 0 ? "" : "no positive number: " + text;
-          },
-          ""};
-}
 
 std::string side_text(const char* name, const FitSide& side) {
   if (side.needed == 0) return {};
@@ -208,6 +194,9 @@ void check(const Arguments& arguments, const std::optional<DeviceBudget>& device
 }
 
 int fit(const Arguments& arguments) {
+  if (arguments.bus == 0U) {
+    throw InvalidArgument("no bus copies 0 bytes a second", "give --bus more, or leave it out");
+  }
   const Model model = read_model(arguments.model);
   const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
                                                              .limit = "--host-memory"}
@@ -241,7 +230,8 @@ Command add_fit(CLI::App& program) {
   as_size(command->add_option("--host-memory", arguments->host_memory,
                               "Free memory of the host [what this one has]"));
   as_size(command->add_option("--bus", arguments->bus,
-                              "Bytes a second copied to the device [what the GPU is measured to]"));
+                              "Bytes a second copied to the device: 25GB are 25e9, 25G and 25GiB"
+                              " are binary [what the GPU is measured to]"));
   command
       ->add_option("--tokens-per-second", arguments->least_tokens_per_second,
                    "What layer streaming must be able to reach, or it does not fit")

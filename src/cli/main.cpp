@@ -1,16 +1,15 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
-#include <cstdint>
 #include <exception>
 #include <new>
+#include <sstream>
 #include <string>
-#include <system_error>
 
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/output.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/base/version.hpp"
 #include "tapedeck/memory/tape_full.hpp"
 
@@ -18,6 +17,15 @@ namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
 
 constexpr int kFailed = 2;
+
+[[noreturn]] void refuse_none(const CLI::App& program) {
+  std::string names;
+  for (const CLI::App* command : program.get_subcommands({})) {
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  throw InvalidArgument("a subcommand is required: " + names,
+                        "tapedeck --help says what each of them does");
+}
 
 int run(int argc, const char* const* argv) {
   CLI::App program("Plans the memory of language models, warms it, and decodes with it.",
@@ -32,7 +40,13 @@ int run(int argc, const char* const* argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return program.exit(help);
+    std::ostringstream text;
+    const int exit_code = program.exit(help, text);
+    Output().write(text.str());
+    return exit_code;
+  } catch (const CLI::RequiredError&) {
+    if (program.get_subcommands().empty()) refuse_none(program);
+    throw;
   }
   for (const Command& command : commands) {
     if (command.arguments->parsed()) return command.run();
@@ -41,21 +55,11 @@ int run(int argc, const char* const* argv) {
 }
 
 }  // namespace
-
-CLI::Validator whole_number() {
-  return {[](const std::string& text) -> std::string {
-            std::uint64_t number = 0;
-            const char* const end = text.data() + text.size();
-            const auto [rest, error] = std::from_chars(text.data(), end, number);
-            return error == std::errc{} && rest == end ? "" : "no whole number: " + text;
-          },
-          ""};
-}
-
 }  // namespace tapedeck::inline TAPEDECK_ABI::cli
 
 int main(int argc, char** argv) {
   using namespace tapedeck;
+  cli::reserve_standard_streams();
   cli::end_on_interrupt();
   try {
     return cli::run(argc, argv);

@@ -26,7 +26,18 @@ constexpr std::string_view kGoBack =
     "\x1b"
     "8";
 
+bool has_output = true;
+
+// Where a layout has a device, its talk is there.
+std::string live_line(const Stat& stat) {
+  const bool on_device = stat.gpus != 0;
+  return fmt::format("{} | {} tokens", on_device ? stat.gpu[0].line() : stat.line(),
+                     on_device ? stat.gpu[0].tokens : stat.tokens);
+}
+
 }  // namespace
+
+void reserve_standard_streams() noexcept { has_output = os::reserve_standard_streams(); }
 
 Output::Output() noexcept {
   os::ignore_broken_pipes();
@@ -34,9 +45,12 @@ Output::Output() noexcept {
 }
 
 bool Output::write(std::string_view text) {
+  if (!has_output) {
+    throw InvalidArgument("standard output is closed", "redirect it to /dev/null to drop it");
+  }
   if (!open_ || std::fwrite(text.data(), 1, text.size(), stdout) == text.size()) return open_;
   open_ = false;
-  if (errno == EPIPE || errno == EBADF || errno == EINTR) return false;
+  if (errno == EPIPE || errno == EINTR) return false;
   throw SystemError({.call = "write", .number = errno, .path = "standard output"});
 }
 
@@ -70,7 +84,7 @@ void LiveStat::make_way() const {
 void LiveStat::show(const Stat& stat) {
   if (style_ == Style::off) return;
   ++tokens_;
-  const std::string line = fmt::format("{} | {} tokens", stat.line(), stat.tokens);
+  const std::string line = live_line(stat);
   if (style_ == Style::lines) {
     if (tokens_ % kTokensPerLine == 0) tell(line + '\n');
     return;

@@ -17,13 +17,18 @@ inline constexpr std::string_view kEraseLine = "\r\x1b[K";
 
 inline constexpr int kPipeClosed = 141;  ///< The exit code, as if SIGPIPE had ended it.
 
+/// Before anything is opened: keeps the descriptors of the standard streams from files that are
+/// opened later, and notes where there is no standard output to write to.
+void reserve_standard_streams() noexcept;
+
 /// Standard output, without a buffer: each piece of text is there when it was written.
 class Output {
  public:
   Output() noexcept;
 
   /// False from when nobody reads any more, or a signal came while nobody read.
-  /// @throws SystemError where the output cannot be stored.
+  /// @throws SystemError where the output cannot be stored; InvalidArgument where standard output
+  /// was closed from the start.
   bool write(std::string_view text);
 
  private:

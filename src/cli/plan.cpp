@@ -1,14 +1,22 @@
 #include "tapedeck/plan/plan.hpp"
 
+#include <fmt/format.h>
+
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/option_values.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_arguments.hpp"
 #include "cli/plan_text.hpp"
 #include "cli/streaming_text.hpp"
+#include "plan/sizes.hpp"
+#include "plan/streaming_layers.hpp"
+#include "plan/streaming_sizes.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/model/model.hpp"
@@ -26,21 +34,36 @@ struct Arguments : PlanArguments {
   std::optional<std::uint64_t> gpu_memory;
 };
 
+// Of weights, with as many layers staying as make it least.
+std::uint64_t least_weights(const Model& model, std::uint64_t slots) {
+  const plan::StreamingSizes sizes = plan::streaming_sizes(model, plan::lay_out_layers(model));
+  const std::vector<plan::StreamingStep> steps = plan::streaming_steps(sizes, slots);
+  return plan::fits(steps[plan::least_device(steps)].device);
+}
+
+[[noreturn]] void refuse(std::uint64_t weights, const Breakdown& b, std::uint64_t needed,
+                         std::uint64_t memory) {
+  throw InvalidArgument(
+      fmt::format("layer streaming needs {} bytes at least (weights {}, history {}, scratch and "
+                  "overhead {}); --gpu-memory is {}",
+                  needed, to_iec(weights), to_iec(b.history), to_iec(b.scratch + b.overhead),
+                  memory),
+      "give it more, or reduce the context or the slots");
+}
+
 // The weights may take what the rest of the plan leaves.
 std::optional<StreamingPlan> streaming_of(const Arguments& a, const Model& model,
                                           const Plan& plan) {
   if (!a.streaming) return std::nullopt;
-  StreamingOptions options = {.slots = a.slots, .device_bytes = a.gpu_memory};
-  if (options.device_bytes) {
-    const Breakdown b = plan.breakdown();
-    const std::uint64_t beside = b.total - b.weights;
-    if (beside > *a.gpu_memory) {
-      throw InvalidArgument("history, scratch and overhead take " + to_iec(beside) + " of " +
-                                to_iec(*a.gpu_memory) + " on the device",
-                            "reduce the context, or give it more memory");
-    }
-    *options.device_bytes -= beside;
-  }
+  StreamingOptions options = {.slots = a.slots};
+  StreamingPlan none_stays = plan_streaming(model, options);
+  if (!a.gpu_memory) return none_stays;
+  const Breakdown b = plan.breakdown();
+  const std::uint64_t beside = b.total - b.weights;
+  const std::uint64_t weights = least_weights(model, a.slots);
+  const std::uint64_t needed = plan::fits(CheckedSize(beside) + weights);
+  if (needed > *a.gpu_memory) refuse(weights, b, needed, *a.gpu_memory);
+  options.device_bytes = *a.gpu_memory - beside;
   return plan_streaming(model, options);
 }
 

@@ -1,11 +1,8 @@
 #include "cli/plan_arguments.hpp"
 
-#include <charconv>
-#include <map>
 #include <optional>
-#include <system_error>
 
-#include "cli/commands.hpp"
+#include "cli/option_values.hpp"
 #include "tapedeck/base/dtype.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::cli {
@@ -27,18 +24,6 @@ void set_cache_types(const std::string& text, PlanOptions& options) {
 
 }  // namespace
 
-void as_size(CLI::Option* option) {
-  // Looked at first: CLI11 would make 2^64 - 1 of digits that are too many.
-  const CLI::Validator digits = {
-      [](const std::string& text) -> std::string {
-        std::uint64_t number = 0;
-        const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-        return error == std::errc{} ? "" : "no size: " + text + " (24GiB, 512M, 1000)";
-      },
-      ""};
-  option->transform(CLI::AsSizeValue(false))->transform(digits)->option_text("SIZE");
-}
-
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
   PlanOptions& o = arguments.options;
   const auto number = [&](const char* name, std::uint64_t& value, const char* what) {
@@ -48,12 +33,10 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
       .add_option("MODEL", arguments.model,
                   "GGUF, safetensors, config.json, llama2.c, or a folder of them")
       ->required();
-  command
-      .add_option("--profile", o.profile,
-                  "native: what a layout allocates; llama.cpp: what that engine would")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Profile>{
-          {"native", Profile::native}, {"llama.cpp", Profile::llama_cpp}}))
-      ->option_text("native|llama.cpp");
+  as_choice<Profile>(
+      command.add_option("--profile", o.profile,
+                         "native: what a layout allocates; llama.cpp: what that engine would"),
+      {{"native", Profile::native}, {"llama.cpp", Profile::llama_cpp}});
   command.add_option("--context", o.context, "Tokens, of all sequences together [the model's own]")
       ->check(whole_number());
   number("--sequences", o.sequences, "Conversations held at a time");

@@ -21,7 +21,4 @@ struct PlanArguments {
 /// Adds MODEL and the options. The arguments outlive the command.
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments);
 
-/// Makes an option take bytes: "24GiB", "24G", "512MiB", "1000". All units are binary.
-void as_size(CLI::Option* option);
-
 }  // namespace tapedeck::inline TAPEDECK_ABI::cli

@@ -12,6 +12,7 @@
 #include "cli/commands.hpp"
 #include "cli/figures.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/option_values.hpp"
 #include "cli/output.hpp"
 #include "cli/progress_bar.hpp"
 #include "tapedeck/base/bytes.hpp"

@@ -83,9 +83,11 @@ void LayerStreamer::Slots::bring_what_stays() {
 
 void LayerStreamer::Slots::require(std::size_t layer,
                                    std::span<const std::uint32_t> experts) const {
-  if (layer >= plan_.layers.size()) {
-    throw InvalidArgument("layer " + std::to_string(layer) + " of a model that has " +
-                          std::to_string(plan_.layers.size()));
+  const std::size_t layers = plan_.layers.size();
+  if (layer >= layers) {
+    throw InvalidArgument(
+        "layer " + std::to_string(layer) + " of a model that has " + std::to_string(layers),
+        layers == 0 ? "" : "layers are 0 to " + std::to_string(layers - 1));
   }
   for (const std::uint32_t expert : experts) {
     if (expert < plan_.layers[layer].experts) continue;

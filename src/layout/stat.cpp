@@ -17,6 +17,18 @@ std::string in_mib(const char* name, const TapeStat& tape) {
          std::to_string(tape.reserved >> 20) + " MB";
 }
 
+template <class Tapes>
+std::string line_of(const Tapes& tapes) {
+  return in_mib("weights", tapes.weights) + " | " + in_mib("scratch", tapes.scratch) + " | " +
+         in_mib("history", tapes.history);
+}
+
+// As those of the host are where a layout is on devices alone.
+bool is_empty(const TapeStat& tape) {
+  return tape.reserved == 0 && tape.spills == 0 && tape.refused == 0 &&
+         std::all_of(tape.unmet.begin(), tape.unmet.end(), [](auto error) { return error == 0; });
+}
+
 std::string value_text(StatUnit unit, std::uint64_t value) {
   return unit == StatUnit::bytes ? to_iec(value) : std::to_string(value);
 }
@@ -56,14 +68,15 @@ std::string figures(const std::string& name, const DeviceStat& gpu) {
 
 }  // namespace
 
-std::string Stat::line() const {
-  return in_mib("weights", weights) + " | " + in_mib("scratch", scratch) + " | " +
-         in_mib("history", history);
-}
+std::string DeviceStat::line() const { return line_of(*this); }
+std::string Stat::line() const { return line_of(*this); }
 
 std::string Stat::text() const {
-  std::string text = figures("weights", weights) + figures("scratch", scratch) +
-                     figures("history", history) + listed("layout", layout_fields(), *this);
+  std::string text;
+  if (!is_empty(weights)) text += figures("weights", weights);
+  if (!is_empty(scratch)) text += figures("scratch", scratch);
+  if (!is_empty(history)) text += figures("history", history);
+  text += listed("layout", layout_fields(), *this);
   for (std::size_t i = 0; i < gpus; ++i) text += figures("gpu " + std::to_string(i), gpu[i]);
   return text;
 }
@@ -87,5 +100,6 @@ void add(TapeStat& sum, const TapeStat& one) noexcept {
 }
 
 std::ostream& operator<<(std::ostream& out, const Stat& stat) { return out << stat.line(); }
+std::ostream& operator<<(std::ostream& out, const DeviceStat& stat) { return out << stat.line(); }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

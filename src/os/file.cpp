@@ -84,6 +84,17 @@ Descriptor::~Descriptor() {
   if (number_ >= 0) ::close(number_);
 }
 
+bool reserve_standard_streams() noexcept {
+  bool has_output = true;
+  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(number, F_GETFD) >= 0) continue;
+    if (number == STDOUT_FILENO) has_output = false;
+    // The least that is free, which is this one: those before it are open by now.
+    static_cast<void>(::open("/dev/null", O_RDWR));  // NOLINT(android-cloexec-open): kept
+  }
+  return has_output;
+}
+
 Opened open_read(const std::filesystem::path& path) noexcept {
   if (const int error = injected("open")) return {.error = error, .call = "open"};
   return opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK), "open");

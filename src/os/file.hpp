@@ -40,6 +40,11 @@ struct Opened {
   const char* call = "";  ///< and whose it is.
 };
 
+/// Opens /dev/null in the place of each of the descriptors 0 to 2 that is closed, so that no file
+/// that is opened later is taken for one of them. Tells whether standard output was open. Before
+/// anything else is opened.
+[[nodiscard]] bool reserve_standard_streams() noexcept;
+
 /// Opens for reading. A FIFO without a writer does not block.
 [[nodiscard]] Opened open_read(const std::filesystem::path& path) noexcept;
 /// Opens for reading past the page cache: offsets, sizes and addresses of reads must be multiples

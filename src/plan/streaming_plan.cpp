@@ -34,8 +34,7 @@ void check(const Model& model, const StreamingOptions& options) {
   check_count("slots", options.slots);
   check_count("staging buffers", options.staging_buffers);
   if (!model.tensors.empty()) return;
-  throw InvalidArgument("the model has no tensors to stream",
-                        "give its weights' file, not its config.json alone");
+  throw InvalidArgument("the model has no tensors to stream", "give the file that has its weights");
 }
 
 [[noreturn]] void refuse(const StreamingSizes& sizes, const std::vector<StreamingStep>& steps,

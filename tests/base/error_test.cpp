@@ -90,6 +90,15 @@ TEST(OutOfMemory, SaysWhatForHowMuchAndWhatBoundsIt) {
   expect_caught_everywhere(error);
 }
 
+TEST(OutOfMemory, SaysBytesWhereRoundedBothWouldBeTheSame) {
+  const OutOfMemory error({.purpose = "a talk",
+                           .limit = "its free memory",
+                           .needed = (832 << 10) + 1,
+                           .available = 832 << 10});
+  EXPECT_STREQ(error.what(),
+               "a talk needs 851969 bytes, but only 851968 are left (its free memory)");
+}
+
 TEST(FormatError, PointsAtTheByte) {
   const FormatError error("model.gguf", 0x1'0000'0000, "a tensor of 7 dimensions", "convert again");
   EXPECT_EQ(error.path(), "model.gguf");

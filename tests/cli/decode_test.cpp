@@ -56,6 +56,10 @@ TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
     EXPECT_EQ(ran.out, content_of(expected_file(2, "text")));
     const bool all = memory == std::string("64MiB");
     EXPECT_THAT(ran.err, HasSubstr(all ? "layers: 5 stay, 0 take turns" : "take turns in 2 slots"));
+    // The figures of the device, and none of tapes of the host, which it leaves empty.
+    EXPECT_THAT(ran.err, MatchesRegex("weights: [0-9]+/[1-9].* MB \\| 32 tokens\n(.|\n)*"));
+    EXPECT_THAT(ran.err, Not(HasSubstr("\nhistory:")));
+    EXPECT_THAT(ran.err, HasSubstr("\ngpu 0 history:"));
   }
   const Ran ran = run(stories({"--device", "host-sim", "--gpu-memory", "300KiB"}));
   EXPECT_TRUE(refuses(ran, "layer streaming on host 0"));
@@ -63,12 +67,16 @@ TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
   EXPECT_TRUE(refuses(run(stories({"--gpu-memory", "1GiB"})), "--device"));
   EXPECT_TRUE(refuses(run(stories({"--activations", "f16"})), "--device gpu"));
   EXPECT_TRUE(refuses(run(stories({"--activations", "f64"})), "--activations"));
+  for (const char* device : {"host-sim", "gpu", "auto"}) {
+    EXPECT_TRUE(refuses(run(stories({"--device", device, "--gpu-memory", "0"})), "no memory: 0"));
+  }
 }
 
 TEST_P(DecodeStories, AutoDecodesWhereItCan) {
   const Ran ran = run(stories(
       {"-p", kStoriesPrompts[0], "-n", "256", "--threads", GetParam(), "--device", "auto"}));
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_TRUE(ran.err.starts_with("decoding on ")) << ran.err;
   EXPECT_EQ(ran.out, content_of(expected_file(1, "text")));
 }
 
@@ -177,7 +185,8 @@ TEST_F(Decode, AGgufModelThatIsNotDecodedSaysWhy) {
   const std::string bytes = made_gguf().bytes();
   const std::string cut = folder_.write("cut.gguf", bytes.substr(0, bytes.size() - 100));
   EXPECT_TRUE(refuses(run({"decode", cut}), "it is cut off"));
-  EXPECT_TRUE(refuses(run(decode({"--way", "shared"})), "--way"));
+  EXPECT_TRUE(refuses(run(decode({"--way", "shared"})),
+                      "--way: shared not in {automatic,map,read,direct}\n"));
 }
 
 TEST_F(Decode, WithoutAGpuItSaysWhy) {
@@ -186,7 +195,26 @@ TEST_F(Decode, WithoutAGpuItSaysWhy) {
   EXPECT_EQ(ran.exit_code, 2);
   EXPECT_EQ(ran.out, "");
   EXPECT_THAT(ran.err, testing::AnyOf(HasSubstr("CUDA driver"), HasSubstr("nvcc")));
-  EXPECT_TRUE(refuses(run(decode({"--device", "tpu"})), "--device"));
+  const std::string names = " not in {cpu,gpu,auto,host-sim}\n";
+  EXPECT_TRUE(refuses(run(decode({"--device", "tpu"})), "--device: tpu" + names));
+  EXPECT_TRUE(refuses(run(decode({"--device", "1"})), "--device: 1" + names));
+}
+
+TEST_F(Decode, AutoSaysWhyItIsTheCpuAndWhatIsNotUsed) {
+  ::setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  const auto first_line = [&](const Words& more) {
+    Words words = {"--device", "auto", "-n", "3"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ran ran = run(decode(words));
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    return ran.err.substr(0, ran.err.find('\n'));
+  };
+  const std::string plain = first_line({});
+  EXPECT_THAT(plain, MatchesRegex("decoding on the CPU: .*(kernels|driver|GPU).*"));
+  EXPECT_THAT(plain, Not(HasSubstr("f32")));
+  EXPECT_EQ(first_line({"--activations", "f16", "--gpu-memory", "1GiB"}),
+            plain + "; it computes in f32; --gpu-memory is not used");
+  ::unsetenv("CUDA_VISIBLE_DEVICES");
 }
 
 TEST_F(Decode, APromptIsTakenAsItIs) {
@@ -280,8 +308,10 @@ TEST_F(Decode, OnTheTerminalOfTheTextTheStatLineIsBelowIt) {
 
 TEST_F(Decode, BadInputIsOneLineAndExitCode2) {
   const std::string tokenizer = model_ + ".tokenizer";
-  EXPECT_TRUE(refuses(run({}), "subcommand"));
-  EXPECT_TRUE(refuses(run({"nonsense"}), "subcommand"));
+  const std::string commands =
+      "a subcommand is required: plan, fit, show, warm, resident, decode, make-model, gpus; ";
+  EXPECT_TRUE(refuses(run({}), commands));
+  EXPECT_TRUE(refuses(run({"nonsense"}), commands));
   EXPECT_TRUE(refuses(run({"--bogus"}), ""));
   EXPECT_TRUE(refuses(run({"decode"}), "MODEL is required"));
   EXPECT_TRUE(refuses(run(decode({"--bogus"})), "--bogus"));
@@ -438,10 +468,15 @@ TEST_F(DecodeInterrupted, AClosedOutputEndsItQuietly) {
   const Ran ran = program.wait();
   EXPECT_EQ(ran.exit_code, 141);
   EXPECT_EQ(ran.err, "");
+}
 
-  const Ran without = run(long_run(model_), {.no_out = true});
-  EXPECT_EQ(without.exit_code, 141);
-  EXPECT_EQ(without.err, "");
+TEST_F(DecodeInterrupted, WithoutAnOutputThereIsNothingToDoIt) {
+  EXPECT_TRUE(refuses(run(long_run(model_), {.no_out = true}), "standard output is closed"));
+  for (const char* command : {"plan", "show", "resident", "warm"}) {
+    EXPECT_TRUE(refuses(run({command, model_}, {.no_out = true}), "standard output is closed"))
+        << command;
+  }
+  EXPECT_TRUE(refuses(run({"--help"}, {.no_out = true}), "standard output is closed"));
 }
 
 TEST_F(DecodeInterrupted, AFullDiskIsAnError) {

@@ -191,12 +191,30 @@ TEST_F(Planning, LayersStayInTheMemoryThatTheRestLeaves) {
     return run_on("plan", {"--streaming", "--json", "--gpu-memory", std::to_string(bytes)});
   };
   EXPECT_EQ(Json::parse(with(needed).out).at("streaming").at("resident_layers"), 0);
-  EXPECT_TRUE(refuses(with(needed - 1), "device_bytes"));
-  EXPECT_TRUE(refuses(with(beside - 1), "history, scratch and overhead take"));
+  const std::string at_least =
+      "layer streaming needs " + std::to_string(needed) + " bytes at least (weights ";
+  for (const std::uint64_t less : {needed - 1, beside, beside - 1, std::uint64_t{0}}) {
+    const Ran ran = with(less);
+    EXPECT_TRUE(refuses(ran, at_least));
+    EXPECT_THAT(ran.err, HasSubstr("; --gpu-memory is " + std::to_string(less) + ";"));
+  }
   const Json all = Json::parse(with(std::uint64_t{1} << 30).out).at("streaming");
   EXPECT_EQ(all.at("resident_layers"), 3);
   EXPECT_EQ(all.at("slots"), 0);
   EXPECT_EQ(all.at("token_bytes"), 0);
+}
+
+// All three layers take less than nine slots.
+TEST_F(Planning, WhatStreamingNeedsAtLeastIsWithLayersThatStay) {
+  const auto with = [&](std::uint64_t bytes) {
+    return run_on("plan", {"--streaming", "--slots", "9", "--gpu-memory", std::to_string(bytes)});
+  };
+  const Ran refused = with(0);
+  const std::size_t number = refused.err.find("needs ") + 6;
+  const std::uint64_t needed = std::stoull(refused.err.substr(number));
+  EXPECT_EQ(with(needed).exit_code, 0);
+  EXPECT_THAT(with(needed).out, HasSubstr("3 of 3 layers stay"));
+  EXPECT_TRUE(refuses(with(needed - 1), "layer streaming needs " + std::to_string(needed) + " "));
 }
 
 TEST_F(Planning, StreamingTextIsForPeople) {
@@ -225,23 +243,35 @@ TEST_F(Planning, TheClosedFormIsOfDenseModels) {
   }
 }
 
+// The header of a GGUF model of one layer, with heads of this width, and of one tensor or none.
+GgufBytes gguf_header(std::uint32_t head, std::uint64_t tensors) {
+  GgufBytes file;
+  file.header(tensors, 8).key("general.architecture", "llama");
+  for (const auto& [key, value] :
+       {std::pair("block_count", 1U), std::pair("context_length", 128U),
+        std::pair("embedding_length", 64U), std::pair("feed_forward_length", 96U),
+        std::pair("attention.head_count", 4U), std::pair("attention.key_length", head),
+        std::pair("attention.value_length", head)}) {
+    file.key(std::string("llama.") + key, gguf_type::u32, value);
+  }
+  return file;
+}
+
 TEST_F(Planning, TheClosedFormIsOfHeadsThatShareOutTheWidth) {
   const auto closed_form = [&](std::uint32_t head) {
-    GgufBytes file;
-    file.header(1, 8).key("general.architecture", "llama");
-    for (const auto& [key, value] :
-         {std::pair("block_count", 1U), std::pair("context_length", 128U),
-          std::pair("embedding_length", 64U), std::pair("feed_forward_length", 96U),
-          std::pair("attention.head_count", 4U), std::pair("attention.key_length", head),
-          std::pair("attention.value_length", head)}) {
-      file.key(std::string("llama.") + key, gguf_type::u32, value);
-    }
+    GgufBytes file = gguf_header(head, 1);
     file.tensor("blk.0.attn_norm.weight", {64}, kF32, 0).pad().zeros(256);
     const std::string path = folder_.write("heads.gguf", file.bytes());
     return json_of("plan", {"--streaming"}, path).at("streaming").at("closed_form");
   };
   EXPECT_TRUE(closed_form(16).is_number());
   EXPECT_TRUE(closed_form(32).is_null());
+}
+
+TEST_F(Planning, AModelWithoutTensorsIsNotStreamed) {
+  const std::string path = folder_.write("none.gguf", gguf_header(16, 0).pad().bytes());
+  EXPECT_TRUE(refuses(run_on("plan", {"--streaming"}, path),
+                      "no tensors to stream; give the file that has its weights\n"));
 }
 
 TEST_F(Planning, FitSaysWhatTheBusCarries) {
@@ -293,9 +323,51 @@ TEST_F(Planning, FitAsksTheHostWhereNothingIsSaid) {
 TEST_F(Planning, SizesAreReadAsPeopleWriteThem) {
   for (const auto& [text, bytes] : {std::pair{"3GiB", std::uint64_t{3} << 30},
                                     {"3G", std::uint64_t{3} << 30},
+                                    {"3 GiB", std::uint64_t{3} << 30},
+                                    {"3gib", std::uint64_t{3} << 30},
+                                    {"3GB", std::uint64_t{3'000'000'000}},
+                                    {"3tb", std::uint64_t{3'000'000'000'000}},
+                                    {"2T", std::uint64_t{2} << 40},
+                                    {"5KB", std::uint64_t{5'000}},
+                                    {"5k", std::uint64_t{5} << 10},
+                                    {"7B", std::uint64_t{7}},
+                                    {"7 b", std::uint64_t{7}},
+                                    {"1.5G", std::uint64_t{3} << 29},
+                                    {"1.2GiB", std::uint64_t{1'288'490'189}},
+                                    {"0.25MB", std::uint64_t{250'000}},
+                                    {"18446744073709551615", ~std::uint64_t{0}},
                                     {"512MiB", std::uint64_t{512} << 20},
                                     {"123456789", std::uint64_t{123'456'789}}}) {
-    EXPECT_EQ(json_of("fit", {"--host-memory", text}).at("host").at("available"), bytes) << text;
+    const Ran ran = run_on("fit", {"--host-memory", text, "--json"});
+    EXPECT_EQ(Json::parse(ran.out).at("host").at("available"), bytes) << text << ran.err;
+  }
+}
+
+TEST_F(Planning, WhatIsNoSizeIsSaidInOneWay) {
+  for (const std::string text : {"G",
+                                 "-1G",
+                                 "+1G",
+                                 "1.5",
+                                 "1.5B",
+                                 "1.G",
+                                 ".5G",
+                                 "1.5.5G",
+                                 "1e12GB",
+                                 "1.5e3G",
+                                 "2GiBB",
+                                 "2Gi",
+                                 "2X",
+                                 "25GB/s",
+                                 "2  G",
+                                 "2G ",
+                                 " 2G",
+                                 "0x10",
+                                 "99999999999999999999",
+                                 "18446744073709551616",
+                                 "16777216TiB",
+                                 "16777215.99999999999999999T"}) {
+    EXPECT_TRUE(refuses(run_on("fit", {"--host-memory", text}),
+                        "--host-memory: no size: " + text + " (24GiB, 1.5G, 512M, 1000)\n"));
   }
 }
 
@@ -340,7 +412,8 @@ TEST_F(Planning, BadInputIsOneLine) {
   EXPECT_TRUE(refuses(run_on("plan", {"--context", "9999999999999999999"}), "64 bits"));
   EXPECT_TRUE(refuses(run_on("plan", {"--sequences", "0"}), "sequences"));
   EXPECT_TRUE(refuses(run_on("plan", {"--ubatch", "0"}), "0"));
-  EXPECT_TRUE(refuses(run_on("plan", {"--profile", "vllm"}), "--profile"));
+  EXPECT_TRUE(refuses(run_on("plan", {"--profile", "vllm"}),
+                      "--profile: vllm not in {native,llama.cpp}\n"));
   EXPECT_TRUE(refuses(run_on("plan", {"--flash-attention", "maybe"}), "--flash-attention"));
   EXPECT_TRUE(refuses(run_on("plan", {"--tp", "0"}), "0"));
   EXPECT_TRUE(refuses(run_on("plan", {"--tp", "9"}), "9"));
@@ -358,7 +431,8 @@ TEST_F(Planning, BadInputIsOneLine) {
         << rate;
   }
   EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "1G", "--tokens-per-second", "3"}), "--bus"));
-  EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "1G", "--bus", "0"}), "--bus"));
+  EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "1G", "--bus", "0"}),
+                      "no bus copies 0 bytes a second"));
   EXPECT_TRUE(refuses(run_on("fit", {"--gpu-memory", "1G", "--bus", "25XB"}), "--bus"));
   EXPECT_TRUE(refuses(run_on("fit", {"--tokens-per-second", "3"}), "there is none"));
   EXPECT_TRUE(refuses(run_on("fit", {"--bus", "1G"}), "there is none"));

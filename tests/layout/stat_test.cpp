@@ -169,6 +169,30 @@ TEST(Stat, TheTextHasEveryFigure) {
   EXPECT_THAT(text, Not(HasSubstr("asked and not had")));
 }
 
+TEST(Stat, TheTextLeavesOutTapesThatHoldNothing) {
+  Stat stat;
+  EXPECT_TRUE(stat.text().starts_with("layout: talks 0,")) << stat.text();
+  stat.scratch.reserved = 1;
+  EXPECT_TRUE(stat.text().starts_with("scratch: ")) << stat.text();
+  EXPECT_THAT(stat.text(), Not(HasSubstr("history")));
+  for (std::uint64_t TapeStat::*what : {&TapeStat::spills, &TapeStat::refused}) {
+    Stat asked;
+    asked.history.*what = 1;
+    EXPECT_TRUE(asked.text().starts_with("history: ")) << asked.text();
+  }
+}
+
+TEST(DeviceStat, HasALineToo) {
+  DeviceStat stat;
+  stat.weights = {.reserved = 4_MiB, .used = 3_MiB};
+  stat.scratch = {.reserved = 2_MiB, .used = 1_MiB};
+  stat.history = {.reserved = 9_MiB, .used = 5_MiB};
+  EXPECT_EQ(stat.line(), "weights: 3/4 MB | scratch: 1/2 MB | history: 5/9 MB");
+  std::ostringstream out;
+  out << stat;
+  EXPECT_EQ(out.str(), stat.line());
+}
+
 TEST(Stat, TheTextIsInIecUnits) {
   Stat stat;
   stat.weights.reserved = 4_GiB;

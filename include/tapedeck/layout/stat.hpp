@@ -21,6 +21,9 @@ struct DeviceStat {
   std::uint64_t tokens = 0;
   std::uint64_t pool_held = 0;  ///< Bytes of physical pages below growing or aligned tapes,
   std::uint64_t pool_free = 0;  ///< and of these, in use by nobody.
+
+  /// As `Stat::line`, of the device.
+  [[nodiscard]] std::string line() const;
 };
 
 /// Devices a layout may have.
@@ -53,11 +56,14 @@ struct Stat {
   /// `weights: 12/4096 MB | scratch: 1/64 MB | history: 3/512 MB`: used and reserved, in whole MiB.
   [[nodiscard]] std::string line() const;
 
-  /// All figures of the list (stat_fields.hpp), several lines, in IEC units.
+  /// All figures of the list (stat_fields.hpp), several lines, in IEC units. Tapes of the host that
+  /// hold nothing, were asked for nothing and lack nothing are left out.
   [[nodiscard]] std::string text() const;
 };
 
 /// Prints `stat.line()`.
 std::ostream& operator<<(std::ostream& out, const Stat& stat);
+/// Prints `stat.line()`.
+std::ostream& operator<<(std::ostream& out, const DeviceStat& stat);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
