@@ -210,8 +210,10 @@ TEST_F(Planning, WhatStreamingNeedsAtLeastIsWithLayersThatStay) {
     return run_on("plan", {"--streaming", "--slots", "9", "--gpu-memory", std::to_string(bytes)});
   };
   const Ran refused = with(0);
-  const std::size_t number = refused.err.find("needs ") + 6;
-  const std::uint64_t needed = std::stoull(refused.err.substr(number));
+  const std::uint64_t needed = std::stoull(refused.err.substr(refused.err.find("needs ") + 6));
+  const Json plenty = json_of("plan", {"--streaming", "--slots", "9", "--gpu-memory", "1GiB"});
+  const auto of = [&](const char* part, const char* key) { return number(plenty.at(part), key); };
+  EXPECT_EQ(needed, of("total", "bytes") - of("weights", "extent") + of("streaming", "device"));
   EXPECT_EQ(with(needed).exit_code, 0);
   EXPECT_THAT(with(needed).out, HasSubstr("3 of 3 layers stay"));
   EXPECT_TRUE(refuses(with(needed - 1), "layer streaming needs " + std::to_string(needed) + " "));
