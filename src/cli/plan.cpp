@@ -6,7 +6,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "cli/commands.hpp"
 #include "cli/option_values.hpp"
@@ -15,8 +14,6 @@
 #include "cli/plan_text.hpp"
 #include "cli/streaming_text.hpp"
 #include "plan/sizes.hpp"
-#include "plan/streaming_layers.hpp"
-#include "plan/streaming_sizes.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/model/model.hpp"
@@ -33,13 +30,6 @@ struct Arguments : PlanArguments {
   std::uint64_t slots = 2;
   std::optional<std::uint64_t> gpu_memory;
 };
-
-// Of weights, with as many layers staying as make it least.
-std::uint64_t least_weights(const Model& model, std::uint64_t slots) {
-  const plan::StreamingSizes sizes = plan::streaming_sizes(model, plan::lay_out_layers(model));
-  const std::vector<plan::StreamingStep> steps = plan::streaming_steps(sizes, slots);
-  return plan::fits(steps[plan::least_device(steps)].device);
-}
 
 [[noreturn]] void refuse(std::uint64_t weights, const Breakdown& b, std::uint64_t needed,
                          std::uint64_t memory) {
@@ -60,7 +50,7 @@ std::optional<StreamingPlan> streaming_of(const Arguments& a, const Model& model
   if (!a.gpu_memory) return none_stays;
   const Breakdown b = plan.breakdown();
   const std::uint64_t beside = b.total - b.weights;
-  const std::uint64_t weights = least_weights(model, a.slots);
+  const std::uint64_t weights = none_stays.least_bytes;
   const std::uint64_t needed = plan::fits(CheckedSize(beside) + weights);
   if (needed > *a.gpu_memory) refuse(weights, b, needed, *a.gpu_memory);
   options.device_bytes = *a.gpu_memory - beside;

@@ -31,20 +31,18 @@ StreamingPlan plan_weights(const LlamaModel& model, const Device& device,
       std::min<std::uint64_t>(device.memory().free, options.memory.value_or(device.info().total));
   const std::uint64_t left = memory - std::min(others, memory);
   const Model planned = model_to_plan(model);
-  StreamingOptions streaming = {.slots = options.slots,
-                                .device_bytes = round_down(left, device.info().granularity)};
-  try {
-    return plan_streaming(planned, streaming);
-  } catch (const InvalidArgument&) {
-    streaming.device_bytes.reset();
-    const StreamingPlan least = plan_streaming(planned, streaming);  // or another reason is told
-    throw OutOfMemory(
-        {.purpose = "layer streaming on " + device.label(),
-         .limit = options.memory ? "the memory it may use" : "its free memory",
-         .needed = static_cast<std::size_t>(others + in_whole_pages(device, least.device.bytes())),
-         .available = static_cast<std::size_t>(memory)},
-        "allow more, plan fewer tokens, or use a smaller model");
+  StreamingOptions streaming = {.slots = options.slots};
+  const std::uint64_t least =
+      in_whole_pages(device, plan_streaming(planned, streaming).least_bytes);
+  if (least > left) {
+    throw OutOfMemory({.purpose = "layer streaming on " + device.label(),
+                       .limit = options.memory ? "the memory it may use" : "its free memory",
+                       .needed = static_cast<std::size_t>(others + least),
+                       .available = static_cast<std::size_t>(memory)},
+                      "allow more, plan fewer tokens, or use a smaller model");
   }
+  streaming.device_bytes = round_down(left, device.info().granularity);
+  return plan_streaming(planned, streaming);
 }
 
 LayoutOptions layout_options(const LlamaModel& model, Device& device,

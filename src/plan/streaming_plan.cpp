@@ -124,6 +124,7 @@ StreamingPlan plan_streaming(const Model& model, const StreamingOptions& options
   StreamingPlan out;
   out.layers = std::move(layers.layers);
   out.token_bytes = steps[resident].token_bytes;
+  out.least_bytes = fits(steps[plan::least_device(steps)].device);
   out.one_slot_bytes = fits(plan::streaming_steps(sizes, 1).front().device);
   add_outer(out, model, layers);
   add_layers(out, resident, options.slots);

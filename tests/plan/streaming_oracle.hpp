@@ -151,6 +151,13 @@ inline void expect_sound(const Model& model, const StreamingPlan& plan,
   }
   EXPECT_EQ(plan.token_bytes, token);
   EXPECT_EQ(plan.one_slot_bytes, device_bytes_with(model, plan, 0, 1));
+  EXPECT_NO_THROW(static_cast<void>(
+      plan_streaming(model, {.slots = options.slots, .device_bytes = plan.least_bytes})));
+  if (plan.least_bytes != 0) {
+    EXPECT_THROW(static_cast<void>(plan_streaming(
+                     model, {.slots = options.slots, .device_bytes = plan.least_bytes - 1})),
+                 InvalidArgument);
+  }
   EXPECT_EQ(plan.device.bytes(),
             device_bytes_with(model, plan, plan.resident_layers(), options.slots));
   EXPECT_EQ(plan.slots, plan.resident_layers() == plan.layers.size() ? 0 : options.slots);

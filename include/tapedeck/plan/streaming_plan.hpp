@@ -69,6 +69,9 @@ struct StreamingPlan {
   /// What the device's weights would take with one slot and no layer that stays (the estimate of
   /// realizar's StreamingConfig, here from the model's own tensors).
   std::uint64_t one_slot_bytes = 0;
+  /// What they take at least with the slots that were asked for: where a few layers are streamed
+  /// through many slots, that is with some that stay. `device_bytes` of so many are enough.
+  std::uint64_t least_bytes = 0;
 
   /// Bytes of one slot; 0 where every layer stays.
   [[nodiscard]] std::uint64_t slot_bytes() const noexcept;
