@@ -3,6 +3,7 @@
 /// includes prometheus-cpp's headers.
 #pragma once
 
+#include "tapedeck/telemetry/advice.hpp"           // IWYU pragma: export
 #include "tapedeck/telemetry/json.hpp"             // IWYU pragma: export
 #include "tapedeck/telemetry/metrics.hpp"          // IWYU pragma: export
 #include "tapedeck/telemetry/metrics_server.hpp"   // IWYU pragma: export

@@ -5,29 +5,13 @@
 #include <utility>
 
 #include "tapedeck/base/error.hpp"
-#include "telemetry/places.hpp"
+#include "telemetry/planned_regions.hpp"
 #include "telemetry/sample_words.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 constexpr std::size_t kMostSamples = std::size_t{1} << 24;
-
-void add_regions(std::vector<RecordedRegion>& all, const std::string& place, const Plan& plan) {
-  const auto add = [&](const char* tape, const TapePlan& regions) {
-    for (const Region& region : regions.regions()) {
-      all.push_back({.place = place,
-                     .tape = tape,
-                     .name = region.name,
-                     .offset = region.offset,
-                     .bytes = region.bytes,
-                     .bytes_per_token = region.growth.bytes_per_token});
-    }
-  };
-  add("weights", plan.weights);
-  add("scratch", plan.scratch);
-  add("history", plan.history);
-}
 
 /// Calls `slot_do(i)` for what a ring still has, the oldest first.
 template <class SlotDo>
@@ -86,12 +70,10 @@ std::uint64_t Recorder::now() const noexcept {
 }
 
 Recording Recorder::recording() const {
-  Recording recording = {
-      .layout = options_.name, .gpus = layout_.gpus(), .taken = taken_, .regions = {}};
-  add_regions(recording.regions, "host", layout_.plan());
-  for (std::size_t i = 0; i < layout_.gpus(); ++i) {
-    add_regions(recording.regions, gpu_place(i), layout_.gpu(i).plan());
-  }
+  Recording recording = {.layout = options_.name,
+                         .gpus = layout_.gpus(),
+                         .taken = taken_,
+                         .regions = planned_regions(layout_)};
   recording.words.reserve(size() * words_);
   each_kept(taken_, options_.samples, [&](std::size_t slot) {
     const auto sample = std::span(ring_).subspan(slot * words_, words_);

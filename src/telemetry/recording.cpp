@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "tapedeck/base/checked.hpp"
 #include "tapedeck/layout/stat_fields.hpp"
 #include "telemetry/places.hpp"
 #include "telemetry/sample_words.hpp"
@@ -85,6 +86,11 @@ std::string mark_line(const RecordedMark& mark) {
 }
 
 }  // namespace
+
+std::uint64_t RecordedRegion::filled(std::uint64_t tokens) const noexcept {
+  if (bytes_per_token == 0) return bytes;
+  return std::min(checked_mul(bytes_per_token, tokens).value_or(bytes), bytes);
+}
 
 std::size_t Recording::samples() const noexcept { return words.size() / words::count(gpus); }
 

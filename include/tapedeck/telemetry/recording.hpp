@@ -36,6 +36,9 @@ struct RecordedRegion {
   std::uint64_t offset = 0;           ///< Bytes, from the start of the tape.
   std::uint64_t bytes = 0;            ///< Of one talk, in a history.
   std::uint64_t bytes_per_token = 0;  ///< 0: it does not grow.
+
+  /// Bytes of it that a talk of so many tokens has filled; all of one that does not grow.
+  [[nodiscard]] std::uint64_t filled(std::uint64_t tokens) const noexcept;
 };
 
 /// The beginning of a phase, or the end of the innermost one.
