@@ -12,6 +12,17 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 [[nodiscard]] inline std::string gpu_place(std::size_t gpu) { return "gpu" + std::to_string(gpu); }
 
+/// The host is place 0.
+[[nodiscard]] inline std::string place_name(std::size_t place) {
+  return place == 0 ? "host" : gpu_place(place - 1);
+}
+
+/// Whether there is anything to tell: as not of those of the host where a layout is on devices
+/// alone.
+[[nodiscard]] inline bool was_asked(const TapeStat& tape) noexcept {
+  return tape.reserved != 0 || tape.refused != 0 || tape.spills != 0;
+}
+
 /// Calls `tape_do(place, name, tape)` for each tape, the host's first.
 template <class TapeDo>
 void for_each_tape(const Stat& stat, TapeDo tape_do) {
