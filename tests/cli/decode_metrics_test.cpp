@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "cli/models.hpp"
 #include "cli/program.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "telemetry/prometheus.hpp"
@@ -32,15 +33,7 @@ class DecodeMetrics : public ::testing::Test {
   }
 
   TempFolder folder_;
-  std::string model_ = made(folder_, "m",
-                            {.dim = 64,
-                             .ffn = 172,
-                             .layers = 3,
-                             .heads = 4,
-                             .kv_heads = 4,
-                             .vocab = 512,
-                             .seq_len = 1000})
-                           .string();
+  std::string model_ = made_for_long_talks(folder_);
 };
 
 /// A program that has filled the pipe and waits until somebody reads it: its figures stand still.
