@@ -192,38 +192,51 @@ struct Talks {
   const std::atomic<bool>& stop;
 };
 
-// Holds them, one after the other. Returns the exit code.
-int hold(const Talks& talks, engine::TalkDecoder& decoder, Layout& layout) {
-  const DecodeArguments& arguments = talks.arguments;
-  DecodeTelemetry telemetry(arguments.telemetry, layout, talks.files);
-  Printer printer(arguments, talks.tokenizer, layout);
+// Holds them, one after the other, until somebody has enough. Returns the passes.
+std::size_t hold_all(const Talks& talks, engine::TalkDecoder& decoder, DecodeTelemetry& telemetry,
+                     Printer& printer) {
   const engine::OnToken on_token = [&](engine::TokenId previous, engine::TokenId token) {
     telemetry.pass();
     return printer.add(previous, token);
   };
+  const engine::OnPhase on_phase = [&](engine::TalkPhase phase) { telemetry.enter(phase); };
   std::size_t passes = 0;
-  const auto start = std::chrono::steady_clock::now();
   for (const std::vector<engine::TokenId>& prompt : talks.prompts.tokens) {
     decoder.clear_talk();  // the last one stays, for the statistics
     printer.begin(prompt[0]);
-    passes +=
-        engine::hold_talk(decoder, talks.sampler, prompt, positions_asked(arguments, talks.shape),
-                          talks.tokenizer.ends(), talks.stop, on_token)
-            .passes;
+    passes += engine::hold_talk(decoder, talks.sampler, prompt,
+                                positions_asked(talks.arguments, talks.shape),
+                                talks.tokenizer.ends(), talks.stop, on_token, on_phase)
+                  .passes;
+    telemetry.end_talk();
     printer.end();
     if (talks.stop || !printer.reading()) break;
   }
+  return passes;
+}
+
+// Holds them, and says how that went. Returns the exit code.
+int hold(const Talks& talks, engine::TalkDecoder& decoder, DecodeTelemetry& telemetry,
+         const Layout& layout) {
+  Printer printer(talks.arguments, talks.tokenizer, layout);
+  const auto start = std::chrono::steady_clock::now();
+  const std::size_t passes = hold_all(talks, decoder, telemetry, printer);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  if (!talks.stop && !printer.reading()) return kPipeClosed;
-  tell(fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s\n", passes, seconds.count(),
-                   static_cast<double>(passes) / seconds.count()));
-  if (arguments.stat) tell(layout.stat().text());
+  const bool unread = !talks.stop && !printer.reading();
+  if (!unread) {
+    tell(fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s\n", passes, seconds.count(),
+                     static_cast<double>(passes) / seconds.count()));
+    if (talks.arguments.stat) tell(layout.stat().text() + telemetry.phases_text());
+  }
+  telemetry.save();  // whoever listened, and however it ended
+  if (unread) return kPipeClosed;
   return talks.stop ? kInterrupted : 0;
 }
 
 int hold_on_cpu(const Talks& talks, engine::LlamaModel& model) {
   const std::size_t longest = talks.prompts.longest;
   Layout layout(model.plan(std::max(longest, talks.shape.seq_len)), layout_options(model, longest));
+  DecodeTelemetry telemetry(talks.arguments.telemetry, layout, talks.files);
   layout.prepare(0, longest);
   engine::ThreadPool pool(talks.arguments.threads);
   engine::Decoder decoder(model, layout, pool);
@@ -231,7 +244,7 @@ int hold_on_cpu(const Talks& talks, engine::LlamaModel& model) {
   // So that the first token costs what the others do.
   check_warm("scratch", layout.scratch().warm());
   check_warm("history", layout.warm(0));
-  return hold(talks, decoder, layout);
+  return hold(talks, decoder, telemetry, layout);
 }
 
 std::string streaming_text(const LayerStreamer& streamer) {
@@ -251,10 +264,11 @@ int hold_on_host_device(const Talks& talks, engine::LlamaModel& model) {
   engine::DeviceHost host(
       model, device,
       {.positions = talks.prompts.longest, .source = {.source = StreamSource::staged}});
+  DecodeTelemetry telemetry(talks.arguments.telemetry, host.layout(), talks.files);
   engine::DeviceFeed feed(host.weights(), device);
   engine::ThreadPool pool(talks.arguments.threads);
   engine::DeviceSideDecoder decoder(model, host.layout(), pool, 0, &feed);
-  const int exit_code = hold(talks, decoder, host.layout());
+  const int exit_code = hold(talks, decoder, telemetry, host.layout());
   if (talks.arguments.stat) tell(streaming_text(host.weights().streamer()));
   return exit_code;
 }
@@ -273,7 +287,8 @@ struct OnGpu {
 };
 
 int hold(const Talks& talks, OnGpu& on) {
-  const int exit_code = hold(talks, on.decoder, on.host.layout());
+  DecodeTelemetry telemetry(talks.arguments.telemetry, on.host.layout(), talks.files);
+  const int exit_code = hold(talks, on.decoder, telemetry, on.host.layout());
   if (talks.arguments.stat) tell(streaming_text(on.host.weights().streamer()));
   return exit_code;
 }
