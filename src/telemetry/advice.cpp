@@ -54,6 +54,7 @@ struct ObservedTape {
   std::string_view place;
   std::string_view name;
   TapeStat stat;
+  std::uint64_t longest_talk;  // of its place
 };
 
 template <class RegionDo>
@@ -65,39 +66,30 @@ void each_history_region(const Observed& layout, std::string_view place, RegionD
 
 /// Of a planned history, in all talks, with so many tokens in each.
 std::uint64_t filled(const Observed& layout, std::string_view place, std::uint64_t tokens) {
+  if (tokens == 0) return 0;
   std::uint64_t bytes = 0;
   each_history_region(layout, place,
                       [&](const auto& region) { bytes = sum(bytes, region.filled(tokens)); });
   return product(bytes, layout.stat.talks);
 }
 
-std::uint64_t longest_talk(const Stat& stat) {
-  std::uint64_t longest = stat.longest_talk;
-  for (std::size_t i = 0; i < stat.gpus; ++i) {
-    longest = std::max(longest, stat.gpu[i].longest_talk);
-  }
-  return longest;
-}
-
 /// Tokens that the regions have room for; 0 where none grows.
-std::uint64_t planned_context(std::span<const RecordedRegion> regions) {
+std::uint64_t planned_context(const Observed& layout, std::string_view place) {
   std::uint64_t most = 0;
-  for (const RecordedRegion& region : regions) {
-    if (region.bytes_per_token == 0) continue;
-    most = std::max(most, region.bytes / region.bytes_per_token);
-  }
+  each_history_region(layout, place, [&](const RecordedRegion& region) {
+    if (region.bytes_per_token != 0) most = std::max(most, region.bytes / region.bytes_per_token);
+  });
   return most;
 }
 
-std::uint64_t advised_context(const Observed& layout) {
-  const std::uint64_t longest = longest_talk(layout.stat);
+/// Tokens to plan for where the longest talk had so many.
+std::uint64_t context_for(const Observed& layout, std::string_view place, std::uint64_t longest) {
   if (longest == 0) return 0;
   return std::min(up_to_multiple(with_margin(longest, layout.margin), kContextStep),
-                  std::max(longest, planned_context(layout.regions)));
+                  std::max(longest, planned_context(layout, place)));
 }
 
-void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape,
-          std::uint64_t context) {
+void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) {
   const TapeStat& stat = tape.stat;
   advice.reserved = stat.reserved;
   advice.observed = sum(stat.peak, stat.spilled_peak);
@@ -105,8 +97,9 @@ void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape,
   const std::uint64_t above = rounded(with_margin(dynamic, layout.margin));
   if (tape.name == "weights") {
     advice.reserve = advice.observed;
-  } else if (tape.name == "history" && context != 0 && stat.planned != 0) {
-    advice.observed = sum(filled(layout, tape.place, longest_talk(layout.stat)), dynamic);
+  } else if (tape.name == "history" && stat.planned != 0 && counts_tokens(layout.stat)) {
+    const std::uint64_t context = context_for(layout, tape.place, tape.longest_talk);
+    advice.observed = sum(filled(layout, tape.place, tape.longest_talk), dynamic);
     advice.reserve = sum(filled(layout, tape.place, context), above);
   } else {
     advice.reserve = sum(std::min(stat.planned, advice.observed), above);
@@ -137,7 +130,8 @@ std::string peak_text(const std::string& name, const TapeAdvice& advice, const O
                       bool planned) {
   const std::string share =
       percent(advice.observed, advice.reserved) + " of " + (planned ? "plan" : "what is reserved");
-  const bool by_longest = planned && advice.tape == "history" && layout.stat.talks > 1;
+  const bool by_longest =
+      planned && advice.tape == "history" && layout.stat.talks > 1 && counts_tokens(layout.stat);
   return by_longest ? name + " would be at " + share + " with all talks as long as the longest"
                     : name + " peaked at " + share;
 }
@@ -167,11 +161,17 @@ Advice advise(const Observed& layout) {
     throw InvalidArgument("a margin of " + std::to_string(layout.margin),
                           "0.1 is a tenth, and 10 the most");
   }
-  Advice advice = {.longest_talk = longest_talk(layout.stat), .context = advised_context(layout)};
+  Advice advice;
+  std::size_t number = 0;
   for_each_tape(layout.stat, [&](const std::string& place, const char* name, const TapeStat& stat) {
+    const std::size_t at = number++ / 3;
+    const std::uint64_t longest =
+        at == 0 ? layout.stat.longest_talk : layout.stat.gpu[at - 1].longest_talk;
+    advice.longest_talk = std::max(advice.longest_talk, longest);
+    advice.context = std::max(advice.context, context_for(layout, place, longest));
     if (!was_asked(stat)) return;
     TapeAdvice one = {.place = place, .tape = name};
-    size(one, layout, {.place = place, .name = name, .stat = stat}, advice.context);
+    size(one, layout, {.place = place, .name = name, .stat = stat, .longest_talk = longest});
     one.finding = finding_of(one, stat);
     one.text = text_of(one, layout, stat);
     advice.tapes.push_back(std::move(one));

@@ -24,6 +24,13 @@ namespace tapedeck::inline TAPEDECK_ABI {
   return tape.reserved != 0 || tape.refused != 0 || tape.spills != 0;
 }
 
+/// Whether any talk ever had tokens: an engine may use its planned regions and count none.
+[[nodiscard]] inline bool counts_tokens(const Stat& stat) noexcept {
+  bool counts = stat.longest_talk != 0;
+  for (std::size_t i = 0; i < stat.gpus; ++i) counts = counts || stat.gpu[i].longest_talk != 0;
+  return counts;
+}
+
 template <class Tapes, class TapeDo>
 void for_each_tape_at(const std::string& place, const Tapes& tapes, TapeDo& tape_do) {
   tape_do(place, "weights", tapes.weights);

@@ -22,12 +22,19 @@ using nlohmann::json;
 
 constexpr std::size_t kLongestLine = 32U << 20;  // the regions of 100,000 tensors take half
 
+constexpr const char* kNoRecording = "it is no recording of a layout";
+
 /// The next line of a file as an object, and what can be wrong with it.
 class Lines {
  public:
   explicit Lines(const std::filesystem::path& path) : file_(path) {}
 
   [[nodiscard]] bool has_more() const noexcept { return file_.left() != 0; }
+  /// As far as its first byte tells; an empty file may be anything.
+  [[nodiscard]] bool may_be_object() {
+    const std::span<const std::byte> bytes = file_.peek();
+    return bytes.empty() || bytes[0] == std::byte{'{'};
+  }
 
   /// @throws SystemError; FormatError where there is no whole line, or another thing in it.
   void read() {
@@ -129,9 +136,10 @@ class RecordingReader {
 
  private:
   void read_first() {
+    if (!line_.may_be_object()) line_.refuse(kNoRecording);
     line_.read();
-    const auto schema = line_.has("schema") ? line_.at("schema") : json();
-    if (schema != kRecordingSchema) line_.refuse("it is no recording of a layout");
+    const json schema = line_.has("schema") ? line_.at("schema") : json();
+    if (schema != kRecordingSchema) line_.refuse(kNoRecording);
     const std::uint64_t version = line_.number(line_.at("version"), "the version");
     if (version != kRecordingVersion) {
       line_.refuse("it is of version " + std::to_string(version) + ", and this Tapedeck reads " +

@@ -141,7 +141,7 @@ Data chart_data(const report::Chart& chart, std::size_t index, const Contents& c
   data.set("name", name_of(chart));
   data.set("most", to_iec(most));
   data.set("reserved", to_iec(newest.reserved));
-  data.set("top", to_iec(chart.top));
+  data.set("top", to_iec(chart.top == 1 ? 0 : chart.top));
   data.set("begin", "0");
   data.set("end", time_text(contents.span.end - contents.span.begin));
   data.set("committed_area", chart.committed_area);

@@ -119,10 +119,25 @@ TEST(Advice, OfAPlannedHistoryIsTokens) {
   EXPECT_EQ(history.reserve, 2 * (1280_KiB + 256_KiB + 64_KiB));
   EXPECT_EQ(
       history.text,
-      "history would be at 30 % of plan with all talks as long as the longest: 3.1 MiB would do");
+      "history would be at 29 % of plan with all talks as long as the longest: 3.1 MiB would do");
   EXPECT_EQ(of(advice, "scratch").reserve, 1_MiB);  // planned: no margin
-  EXPECT_EQ(of(advice, "history", "gpu0").reserve, history.reserve);
-  EXPECT_THAT(of(advice, "history", "gpu0").text, HasSubstr("gpu0 history would be at"));
+  // Where nothing was held, nothing is needed.
+  EXPECT_EQ(of(advice, "history", "gpu0").finding, TapeFinding::unused);
+  layout.gpu(0).prepare(0, 1000);
+  layout.gpu(0).advance(0, 1000);
+  const Advice both = advise(layout);
+  EXPECT_EQ(of(both, "history", "gpu0").reserve, history.reserve);
+  EXPECT_THAT(of(both, "history", "gpu0").text, HasSubstr("gpu0 history would be at"));
+}
+
+TEST(Advice, TakesAPlannedHistoryForUsedWhereNobodyCountsTokens) {
+  Layout layout(plan());
+  layout.clear_pass();
+  const Advice advice = advise(layout);
+  EXPECT_EQ(advice.context, 0U);
+  EXPECT_EQ(of(advice, "history").finding, TapeFinding::fits);
+  EXPECT_EQ(of(advice, "history").observed, layout.stat().history.planned);
+  EXPECT_EQ(of(advice, "history").text, "history peaked at 100 % of plan: it fits");
 }
 
 TEST(Advice, NeverWantsALongerContextThanThereIs) {

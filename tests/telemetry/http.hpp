@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 namespace tapedeck::tests {
@@ -47,10 +48,16 @@ class Socket {
     static_cast<void>(::send(number_, text.data(), text.size(), MSG_NOSIGNAL));
   }
   [[nodiscard]] std::string read_all() const {
+    return read_until([](const std::string&) { return false; });
+  }
+  /// Or until what was read is enough.
+  template <class Enough>
+  [[nodiscard]] std::string read_until(Enough enough) const {
     std::string all;
     std::array<char, 4096> part{};
     for (ssize_t got = 0; (got = ::recv(number_, part.data(), part.size(), 0)) > 0;) {
       all.append(part.data(), static_cast<std::size_t>(got));
+      if (enough(all)) break;
     }
     return all;
   }
@@ -75,15 +82,41 @@ class Socket {
 /// A port that was free a moment ago.
 [[nodiscard]] inline std::uint16_t free_port() { return Socket().listen(); }
 
-/// The body of what `GET path` answers; empty where nobody answers 200.
-[[nodiscard]] inline std::string http_get(std::uint16_t port, const std::string& path) {
+/// Whether an answer that says how long it is has come: not every server closes the connection.
+[[nodiscard]] inline bool is_whole(const std::string& answer) {
+  static constexpr const char* kLength = "Content-Length:";
+  const std::size_t head_end = answer.find("\r\n\r\n");
+  if (head_end == std::string::npos) return false;
+  const std::size_t length = answer.find(kLength);
+  return length < head_end &&
+         answer.size() - head_end - 4 >= std::stoul(answer.substr(length + std::strlen(kLength)));
+}
+
+/// What is answered, without its head where it is 200; empty where nobody answers.
+struct Answer {
+  bool good = false;
+  std::string text{};
+};
+
+[[nodiscard]] inline Answer http(std::uint16_t port, const std::string& method,
+                                 const std::string& path, const std::string& body = {},
+                                 const std::string& protocol = "HTTP/1.0") {
   const Socket socket;
   if (!socket.connect(port)) return {};
-  socket.send("GET " + path + " HTTP/1.0\r\nHost: localhost\r\n\r\n");
-  const std::string answer = socket.read_all();
-  const std::size_t body = answer.find("\r\n\r\n");
+  socket.send(method + " " + path + " " + protocol +
+              "\r\nHost: localhost\r\nConnection: close\r\nContent-Length: " +
+              std::to_string(body.size()) + "\r\n\r\n" + body);
+  const std::string answer = socket.read_until(is_whole);
+  const std::size_t head_end = answer.find("\r\n\r\n");
   const bool good = answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200");
-  return good && body != std::string::npos ? answer.substr(body + 4) : "";
+  if (!good || head_end == std::string::npos) return {.good = false, .text = answer};
+  return {.good = true, .text = answer.substr(head_end + 4)};
+}
+
+/// The body of what `GET path` answers; empty where nobody answers 200.
+[[nodiscard]] inline std::string http_get(std::uint16_t port, const std::string& path) {
+  const Answer answer = http(port, "GET", path);
+  return answer.good ? answer.text : "";
 }
 
 }  // namespace tapedeck::tests

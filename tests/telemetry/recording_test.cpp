@@ -164,7 +164,8 @@ TEST_F(ReadRecording, RefusesAnotherVersionAndOtherFiles) {
   lines[0]["schema"] = "tapedeck.snapshot";
   expect_refused(lines, "no recording of a layout");
   expect_refused({json::object()}, "no recording of a layout");
-  expect_refused({json(5)}, "no JSON object");
+  expect_refused({json(5)}, "no recording of a layout");
+  expect_refused({lines_[0], json(5)}, "no JSON object");
   EXPECT_THROW(static_cast<void>(read(std::string("GGUF\n"))), FormatError);
   EXPECT_THROW(static_cast<void>(read(std::string("{\"schema\": \"\xff\"}\n"))), FormatError);
   EXPECT_THROW(static_cast<void>(read_recording(folder_ / "none")), SystemError);

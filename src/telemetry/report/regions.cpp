@@ -46,9 +46,11 @@ std::uint64_t sum(std::uint64_t a, std::uint64_t b) {
 
 /// What is planned and does not grow is used as a whole, or not at all.
 std::uint64_t used_of(const RecordedRegion& region, const Stat& stat, std::uint64_t longest) {
-  if (region.tape == "history") return longest == 0 ? 0 : region.filled(longest);
-  if (region.tape == "scratch") return stat.passes == 0 ? 0 : region.bytes;
-  return region.bytes;
+  if (region.tape == "weights") return region.bytes;
+  if (region.tape == "history" && counts_tokens(stat)) {
+    return longest == 0 ? 0 : region.filled(longest);
+  }
+  return stat.passes == 0 ? 0 : region.bytes;
 }
 
 std::vector<Tape> tapes_of(const Recording& recording, const Stat& stat) {
@@ -118,7 +120,8 @@ List boxes(const Tape& tape) {
 Data section(const Tape& tape) {
   Data section;
   section.set("name", tape.name);
-  section.set("regions", std::to_string(tape.regions.size()));
+  section.set("regions", std::to_string(tape.regions.size()) +
+                             (tape.regions.size() == 1 ? " region" : " regions"));
   section.set("used", to_iec(tape.used));
   section.set("bytes", to_iec(tape.bytes));
   section.set("boxes", Data(boxes(tape)));

@@ -69,7 +69,7 @@ std::uint64_t in_use(const RecordedSample& sample, std::size_t tape, const TapeS
   const TapePeaks& peaks = sample.peaks[place];
   if (tape % 3 == 0) return peaks.weights;
   if (tape % 3 == 1) return peaks.scratch;
-  if (stat.planned == 0) return peaks.history;
+  if (stat.planned == 0 || histories.empty()) return peaks.history;
   const std::uint64_t tokens = place == 0 ? sample.stat.tokens : sample.stat.gpu[place - 1].tokens;
   const std::uint64_t above = peaks.history - std::min(peaks.history, stat.planned);
   return checked_add(filled(histories[place], tokens, sample.stat.talks), above)
@@ -152,7 +152,9 @@ std::vector<Chart> charts_of(const Recording& recording) {
   std::vector<Chart> charts = empty_charts(recording.sample(samples - 1).stat);
   const std::vector<std::size_t> columns = columns_of_samples(recording, span);
   for (Chart& chart : charts) chart.columns.resize(columns.back() + 1);
-  const std::vector<History> histories = histories_of(recording);
+  // None where tokens tell nothing.
+  const bool by_tokens = counts_tokens(recording.sample(samples - 1).stat);
+  const auto histories = by_tokens ? histories_of(recording) : std::vector<History>();
   for (std::size_t i = 0; i < samples; ++i) {
     const RecordedSample sample = recording.sample(i);
     auto chart = charts.begin();

@@ -1,0 +1,150 @@
+/// @file
+/// Debian's Chromium without a screen, driven by its own driver as W3C's WebDriver describes it.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "os/temp_folder.hpp"
+#include "telemetry/http.hpp"
+#include "telemetry/tools.hpp"
+
+namespace tapedeck::tests {
+
+[[nodiscard]] inline bool has_browser() {
+  return shell("command -v chromium && command -v chromedriver").exit_code == 0;
+}
+
+class Browser {
+ public:
+  using Json = nlohmann::json;
+
+  /// It ends with the test, however that ends.
+  Browser() : port_(free_port()), driver_(start_driver()), session_(begin_session()) {}
+  ~Browser() {
+    static_cast<void>(send("DELETE", session_));
+    ::kill(driver_, SIGKILL);
+    ::waitpid(driver_, nullptr, 0);
+  }
+  Browser(const Browser&) = delete;
+  Browser& operator=(const Browser&) = delete;
+
+  void open(const std::string& address) const { ask("POST", "/url", {{"url", address}}); }
+
+  /// As on a screen of that width, in light or dark mode.
+  void look(unsigned width, unsigned height, bool dark) const {
+    devtools("Emulation.setDeviceMetricsOverride",
+             {{"width", width}, {"height", height}, {"deviceScaleFactor", 1}, {"mobile", false}});
+    devtools(
+        "Emulation.setEmulatedMedia",
+        {{"features",
+          Json::array({{{"name", "prefers-color-scheme"}, {"value", dark ? "dark" : "light"}}})}});
+  }
+
+  /// What a function body returns in the page.
+  [[nodiscard]] Json run(const std::string& script) const {
+    return ask("POST", "/execute/sync", {{"script", script}, {"args", Json::array()}});
+  }
+
+  /// What the page has said to the console since the last time.
+  [[nodiscard]] std::vector<std::string> console() const {
+    std::vector<std::string> messages;
+    for (const Json& line : ask("POST", "/se/log", {{"type", "browser"}})) {
+      messages.push_back(line.at("message"));
+    }
+    return messages;
+  }
+  /// The addresses that were asked for since the last time, but for those of the browser itself.
+  [[nodiscard]] std::vector<std::string> requests() const {
+    std::vector<std::string> addresses;
+    for (const Json& line : ask("POST", "/se/log", {{"type", "performance"}})) {
+      const Json event = Json::parse(line.at("message").get<std::string>()).at("message");
+      if (event.at("method") != "Network.requestWillBeSent") continue;
+      const std::string address = event.at("params").at("request").at("url");
+      const bool its_own = address.starts_with("chrome://") || address.starts_with("data:");
+      if (!its_own) addresses.push_back(address);
+    }
+    return addresses;
+  }
+
+  /// The whole page as it is seen now, as a PNG file.
+  void take_picture(const std::string& path) const {
+    const Json picture = devtools("Page.captureScreenshot", {{"captureBeyondViewport", true}});
+    const std::string coded =
+        folder_.write("picture", picture.at("data").get<std::string>()).string();
+    const Said said = shell("base64 -d " + coded + " > " + path);
+    EXPECT_EQ(said.exit_code, 0) << said.text;
+  }
+
+ private:
+  [[nodiscard]] pid_t start_driver() const {
+    const std::string port = "--port=" + std::to_string(port_);
+    const std::string log = (folder_ / "log").string();
+    const pid_t id = ::fork();
+    if (id != 0) return id;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ::dup2(out, 1);
+    ::dup2(out, 2);
+    ::execlp("chromedriver", "chromedriver", port.c_str(), nullptr);
+    ::_exit(127);
+  }
+
+  // Its own profile, and nothing asked of the network by the browser itself.
+  [[nodiscard]] std::string begin_session() const {
+    const Json arguments = {"--headless=new",
+                            "--no-sandbox",
+                            "--disable-gpu",
+                            "--disable-dev-shm-usage",
+                            "--disable-background-networking",
+                            "--user-data-dir=" + (folder_ / "profile").string()};
+    const Json wanted = {{"browserName", "chrome"},
+                         {"goog:chromeOptions", {{"args", arguments}}},
+                         {"goog:loggingPrefs", {{"browser", "ALL"}, {"performance", "ALL"}}}};
+    const std::string body = Json{{"capabilities", {{"alwaysMatch", wanted}}}}.dump();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    Answer answer;
+    while (!answer.good && std::chrono::steady_clock::now() < deadline) {
+      answer = send("POST", "/session", body);
+      if (!answer.good) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    if (!answer.good) {
+      ADD_FAILURE() << "no browser: " << answer.text
+                    << shell("tail -5 " + (folder_ / "log").string()).text;
+      return "/session/none";
+    }
+    return "/session/" + Json::parse(answer.text).at("value").at("sessionId").get<std::string>();
+  }
+
+  // It speaks no older HTTP.
+  [[nodiscard]] Answer send(const std::string& method, const std::string& path,
+                            const std::string& body = {}) const {
+    return http(port_, method, path, body, "HTTP/1.1");
+  }
+  Json ask(const std::string& method, const std::string& path, const Json& body) const {
+    const Answer answer = send(method, session_ + path, body.dump());
+    if (!answer.good) throw std::runtime_error("the browser refuses " + path + ": " + answer.text);
+    return Json::parse(answer.text).at("value");
+  }
+  Json devtools(const std::string& command, const Json& parameters) const {
+    return ask("POST", "/goog/cdp/execute", {{"cmd", command}, {"params", parameters}});
+  }
+
+  TempFolder folder_;
+  std::uint16_t port_;
+  pid_t driver_;
+  std::string session_;
+};
+
+}  // namespace tapedeck::tests
