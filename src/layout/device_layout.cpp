@@ -304,6 +304,7 @@ DeviceStat DeviceLayout::stat() const noexcept {
   for (std::size_t talk = 0; talk < histories_.size(); ++talk) {
     add(stat.history, histories_[talk].stat());
     stat.tokens += tokens(talk);
+    stat.longest_talk = std::max(stat.longest_talk, talks_[talk]->cursors().most());
   }
   return stat;
 }

@@ -202,11 +202,14 @@ void Layout::stat(Stat& stat) const noexcept {
   stat.history = {};
   stat.talks = talks();
   stat.tokens = 0;
+  stat.longest_talk = 0;
   stat.passes = passes_.load(std::memory_order_relaxed);
   stat.conversations = conversations_.load(std::memory_order_relaxed);
   for (std::size_t talk = 0; talk < talks(); ++talk) {
     add(stat.history, histories_[talk].stat());
-    stat.tokens += tokens(talk);
+    if (regions_.empty()) continue;
+    stat.tokens += regions_[talk]->tokens();
+    stat.longest_talk = std::max(stat.longest_talk, regions_[talk]->most());
   }
   stat.gpus = gpus_.size();
   for (std::size_t i = 0; i < gpus_.size(); ++i) stat.gpu[i] = gpus_[i]->stat();

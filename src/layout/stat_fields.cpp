@@ -75,6 +75,8 @@ constexpr std::array kLayoutFields = {
                 member<&Stat::talks>, set<&Stat::talks>},
     LayoutField{"tokens", kTokens, kGauge, "In all talks.", member<&Stat::tokens>,
                 set<&Stat::tokens>},
+    LayoutField{"longest_talk", kTokens, kGauge, "The most that one talk has ever had at a time.",
+                member<&Stat::longest_talk>, set<&Stat::longest_talk>},
     LayoutField{"passes", kCount, kCounter, "Forward passes that ended.", member<&Stat::passes>,
                 set<&Stat::passes>},
     LayoutField{"conversations", kCount, kCounter, "Conversations that ended.",
@@ -85,6 +87,9 @@ constexpr std::array kLayoutFields = {
 constexpr std::array kDeviceFields = {
     DeviceField{"tokens", kTokens, kGauge, "In all talks, on this device.",
                 member<&DeviceStat::tokens>, set<&DeviceStat::tokens>},
+    DeviceField{"longest_talk", kTokens, kGauge,
+                "The most that one talk has ever had at a time, on this device.",
+                member<&DeviceStat::longest_talk>, set<&DeviceStat::longest_talk>},
     DeviceField{"pool_held", kBytes, kGauge, "Physical pages below growing or aligned tapes.",
                 member<&DeviceStat::pool_held>, set<&DeviceStat::pool_held>},
     DeviceField{"pool_free", kBytes, kGauge, "Of the pool's pages, in use by nobody.",

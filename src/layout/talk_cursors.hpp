@@ -38,8 +38,8 @@ struct TalkCursor {
 };
 
 /// How many tokens a talk holds and has room for. `AnyBlock` is `Block` or `DeviceBlock`.
-/// Thread-safety: the history's writer; `tokens` and `prepared` are for readers too. What commits
-/// and decommits may be another thread, one at a time.
+/// Thread-safety: the history's writer; `tokens`, `most` and `prepared` are for readers too. What
+/// commits and decommits may be another thread, one at a time.
 template <class AnyBlock>
 class TalkCursors {
  public:
@@ -76,7 +76,9 @@ class TalkCursors {
   /// Where the talk ends.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
   /// Tokens that were ever held at a time.
-  [[nodiscard]] std::uint64_t most() const noexcept { return most_; }
+  [[nodiscard]] std::uint64_t most() const noexcept {
+    return most_.load(std::memory_order_relaxed);
+  }
 
   /// Commits the regions that do not grow.
   void commit_fixed() {
@@ -106,7 +108,7 @@ class TalkCursors {
     if (tokens > prepared() - first) [[unlikely]]
       refuse(tokens);
     tokens_.store(first + tokens, std::memory_order_relaxed);
-    most_ = std::max(most_, first + tokens);
+    if (first + tokens > most()) most_.store(first + tokens, std::memory_order_relaxed);
     return first;
   }
 
@@ -185,7 +187,7 @@ class TalkCursors {
   std::uint64_t step_;
   std::uint64_t capacity_ = std::numeric_limits<std::uint64_t>::max();
   std::atomic<std::uint64_t> prepared_{0};
-  std::uint64_t most_ = 0;
+  std::atomic<std::uint64_t> most_{0};
   std::atomic<std::uint64_t> tokens_{0};
 };
 

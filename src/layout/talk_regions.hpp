@@ -14,7 +14,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 /// How many tokens a talk holds and has room for, and how much of each of its regions is committed.
-/// Thread-safety: the history's writer; `tokens` is for readers too.
+/// Thread-safety: the history's writer; `tokens` and `most` are for readers too.
 class TalkRegions {
  public:
   /// Over a tape all of which is committed. The tape outlives this object, here and below.
@@ -32,6 +32,8 @@ class TalkRegions {
   void commit_fixed();
 
   [[nodiscard]] std::uint64_t tokens() const noexcept { return cursors_.tokens(); }
+  /// Tokens that were ever held at a time.
+  [[nodiscard]] std::uint64_t most() const noexcept { return cursors_.most(); }
 
   // As the functions of `Layout`.
   void prepare(std::uint64_t tokens);

@@ -18,27 +18,10 @@ void raise(std::atomic<std::uint64_t>& most, std::uint64_t value) noexcept {
   if (value > most.load(std::memory_order_relaxed)) most.store(value, std::memory_order_relaxed);
 }
 
-/// Calls `tape_do(k, tape)` for each tape of one place, where k is 0 for weights, 1 for scratch, 2
-/// for history.
-template <class TapeDo>
-void each_tape(Layout& layout, TapeDo tape_do) noexcept {
-  tape_do(0, layout.weights());
-  tape_do(1, layout.scratch());
-  for (std::size_t talk = 0; talk < layout.talks(); ++talk) tape_do(2, layout.history(talk));
-}
-template <class TapeDo>
-void each_tape(DeviceLayout& gpu, TapeDo tape_do) noexcept {
-  tape_do(0, gpu.weights());
-  for (std::size_t i = 0; i < gpu.frames().size(); ++i) tape_do(1, gpu.frames().frame(i));
-  for (std::size_t talk = 0; talk < gpu.talks(); ++talk) tape_do(2, gpu.history(talk));
-}
-
-template <class Place>
-void add_peaks(Place& place, std::uint64_t* peaks) noexcept {
-  each_tape(place, [peaks](std::size_t k, auto& tape) {
-    peaks[k] += tape.recent_peak();
-    tape.restart_peak();
-  });
+void raise(std::atomic<std::uint64_t>* most, const TapePeaks& to) noexcept {
+  raise(most[0], to.weights);
+  raise(most[1], to.scratch);
+  raise(most[2], to.history);
 }
 
 TapePeaks peaks_at(const std::atomic<std::uint64_t>* first) {
@@ -49,7 +32,11 @@ TapePeaks peaks_at(const std::atomic<std::uint64_t>* first) {
 }  // namespace
 
 Phases::Phases(Layout& layout, Recorder* recorder) noexcept
-    : layout_(layout), recorder_(recorder), passes_(layout.passes()) {}
+    : layout_(layout),
+      recorder_(recorder),
+      own_watch_(layout),
+      watch_(recorder != nullptr ? recorder->watch_ : own_watch_),
+      passes_(layout.passes()) {}
 
 void Phases::push(std::string_view name) noexcept {
   close_watch();
@@ -113,11 +100,7 @@ std::size_t Phases::find(std::string_view name) noexcept {
 
 // What was used since the last one counts for every phase that is open.
 void Phases::close_watch() noexcept {
-  Peaks peaks{};
-  add_peaks(layout_, peaks.data());
-  for (std::size_t gpu = 0; gpu < layout_.gpus(); ++gpu) {
-    add_peaks(layout_.gpu(gpu), &peaks[3 * (1 + gpu)]);
-  }
+  const LayoutPeaks peaks = watch_.since_last(PeakWatch::for_phases);
   const std::uint64_t passes = layout_.passes();
   for (std::size_t i = 0; i < std::min(depth_, kDeepestPhase); ++i) {
     const auto* const inner = open_.cbegin() + i;
@@ -125,7 +108,9 @@ void Phases::close_watch() noexcept {
     if (open_[i] == kNone || again) continue;
     Phase& phase = phases_[open_[i]];
     add(phase.passes, passes - passes_);
-    for (std::size_t k = 0; k < 3 * (1 + layout_.gpus()); ++k) raise(phase.peaks[k], peaks[k]);
+    for (std::size_t place = 0; place < 1 + layout_.gpus(); ++place) {
+      raise(&phase.peaks[3 * place], peaks[place]);
+    }
   }
   passes_ = passes;
 }

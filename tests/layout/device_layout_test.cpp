@@ -306,6 +306,8 @@ TEST(LayoutWithGpus, BothSidesHaveOneLifecycle) {
   layout.clear_talk(1);
   stat = layout.stat();
   EXPECT_EQ(stat.gpu[0].tokens, 0U);
+  EXPECT_EQ(stat.gpu[0].longest_talk, 5U);
+  EXPECT_EQ(stat.gpu[1].longest_talk, 0U);
   EXPECT_EQ(stat.gpu[0].scratch.clears, 2U);
   EXPECT_EQ(stat.gpu[1].history.clears, 1U);
   EXPECT_EQ(layout.total(), layout.weights().total() + layout.scratch().total() +

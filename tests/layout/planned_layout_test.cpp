@@ -324,5 +324,20 @@ TEST(PlannedLayoutDeathTest, RowsThatWereTakenBackMayNotBeTouched) {
 }
 #endif
 
+TEST(PlannedLayout, KnowsTheLongestTalkThereWas) {
+  Layout layout(small_plan(2), options(Commit::at_creation));
+  EXPECT_EQ(layout.stat().longest_talk, 0U);
+  layout.advance(0, 7);
+  layout.advance(1, 5);
+  layout.rewind(0, 3);
+  layout.advance(0, 1);
+  EXPECT_EQ(layout.stat().longest_talk, 7U);
+  layout.advance(1, 4);
+  EXPECT_EQ(layout.stat().longest_talk, 9U);
+  layout.clear_talk(1);
+  EXPECT_EQ(layout.stat().longest_talk, 9U);
+  EXPECT_EQ(layout.stat().tokens, 5U);
+}
+
 }  // namespace
 }  // namespace tapedeck::tests

@@ -149,6 +149,45 @@ TEST(Recorder, MarksPhasesWhereTheyWere) {
               testing::ElementsAre("load", "leave", "decode", "attention", "leave", "leave"));
 }
 
+// The scratch of a pass is gone when its sample is taken.
+TEST(Recorder, KnowsWhatWasInUseBetweenSamples) {
+  Layout layout(kSizes);
+  Recorder recorder(layout);
+  for (const std::size_t kib : {700U, 100U, 300U}) {
+    (void)layout.scratch().take(kib * 1_KiB);
+    layout.clear_pass();
+    recorder.pass();
+  }
+  const Recording recording = recorder.recording();
+  ASSERT_EQ(recording.samples(), 3U);
+  EXPECT_EQ(recording.sample(0).peaks[0].scratch, 700_KiB);
+  EXPECT_EQ(recording.sample(1).peaks[0].scratch, 100_KiB);
+  EXPECT_EQ(recording.sample(2).peaks[0].scratch, 300_KiB);
+  EXPECT_EQ(recording.sample(2).stat.scratch.peak, 700_KiB);
+  EXPECT_EQ(recording.sample(2).stat.scratch.used, 0U);
+}
+
+// Both restart the peaks of the same tapes.
+TEST(Recorder, AndPhasesEachSeeAllThatWasInUse) {
+  Layout layout(kSizes);
+  Recorder recorder(layout);
+  Phases phases(layout, &recorder);
+  phases.push("prefill");
+  (void)layout.scratch().take(700_KiB);
+  layout.clear_pass();
+  recorder.pass();
+  (void)layout.scratch().take(200_KiB);
+  layout.clear_pass();
+  phases.pop();
+  phases.push("decode");
+  recorder.pass();
+  phases.pop();
+  EXPECT_EQ(phases.figures()[0].host.scratch, 700_KiB);
+  EXPECT_EQ(phases.figures()[1].host.scratch, 0U);
+  EXPECT_EQ(recorder.recording().sample(0).peaks[0].scratch, 700_KiB);
+  EXPECT_EQ(recorder.recording().sample(1).peaks[0].scratch, 200_KiB);
+}
+
 TEST(Recorder, HasDevicesAndThePlansRegions) {
   Plan plan;
   plan.scratch.append({.name = "decode.logits", .bytes = 64_KiB});
@@ -167,6 +206,7 @@ TEST(Recorder, HasDevicesAndThePlansRegions) {
   EXPECT_EQ(figure(lines, 1, 5, "planned"), layout.gpu(0).history().floor());
   ASSERT_EQ(lines[1]["devices"].size(), 1U);
   EXPECT_EQ(lines[1]["devices"][0][0], 5);  // tokens
+  EXPECT_EQ(lines[1]["peaks"].size(), 6U);
   std::vector<std::string> regions;
   for (const json& region : lines[0]["regions"]) {
     regions.push_back(region["place"].get<std::string>() + ' ' + region["tape"].get<std::string>() +
@@ -176,6 +216,7 @@ TEST(Recorder, HasDevicesAndThePlansRegions) {
               testing::ElementsAre("host scratch decode.logits", "host history layers.0.k",
                                    "gpu0 scratch decode.logits", "gpu0 history layers.0.k"));
   EXPECT_EQ(lines[0]["regions"][1]["bytes"], 256_KiB);
+  EXPECT_EQ(lines[0]["regions"][1]["bytes_per_token"], 256);
 }
 
 TEST(Recorder, RefusesWhatMakesNoSense) {

@@ -19,8 +19,9 @@ struct DeviceStat {
   TapeStat scratch{};  ///< Summed over its frames, as over talks.
   TapeStat history{};  ///< Summed over all talks.
   std::uint64_t tokens = 0;
-  std::uint64_t pool_held = 0;  ///< Bytes of physical pages below growing or aligned tapes,
-  std::uint64_t pool_free = 0;  ///< and of these, in use by nobody.
+  std::uint64_t longest_talk = 0;  ///< As that of `Stat`.
+  std::uint64_t pool_held = 0;     ///< Bytes of physical pages below growing or aligned tapes,
+  std::uint64_t pool_free = 0;     ///< and of these, in use by nobody.
 
   /// As `Stat::line`, of the device.
   [[nodiscard]] std::string line() const;
@@ -40,7 +41,7 @@ inline constexpr std::size_t kMostGpus = 8;
 /// @endcode
 struct Stat {
   std::uint32_t size = sizeof(Stat);  ///< First, so that a reader of another version can tell.
-  std::uint32_t version = 2;
+  std::uint32_t version = 3;
   TapeStat weights{};
   TapeStat scratch{};
   /// Summed over all talks; `peak` and `spilled_peak` are then upper bounds. `page_size` is the
@@ -48,6 +49,7 @@ struct Stat {
   TapeStat history{};
   std::uint64_t talks = 0;
   std::uint64_t tokens = 0;         ///< In all talks; 0 in a layout without a plan.
+  std::uint64_t longest_talk = 0;   ///< The most tokens that one talk has ever had at a time.
   std::uint64_t passes = 0;         ///< Calls of `clear_pass`.
   std::uint64_t conversations = 0;  ///< Calls of `clear_talk`.
   std::uint64_t gpus = 0;

@@ -12,6 +12,7 @@
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/layout.hpp"
+#include "tapedeck/telemetry/peak_watch.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
@@ -22,14 +23,6 @@ class Recorder;
 inline constexpr std::size_t kMostPhases = 16;
 inline constexpr std::size_t kDeepestPhase = 8;
 inline constexpr std::size_t kPhaseNameBytes = 31;
-
-/// The most bytes that were used of each tape. A history's is the sum over its talks, each at its
-/// own moment, and so an upper bound; a device's scratch that of its frames.
-struct TapePeaks {
-  std::uint64_t weights = 0;
-  std::uint64_t scratch = 0;
-  std::uint64_t history = 0;
-};
 
 /// All that was done under one name. Thread-safety: a value.
 struct PhaseFigures {
@@ -67,7 +60,8 @@ struct PhaseFigures {
 /// @endcode
 class Phases {
  public:
-  /// Of a layout, which outlives them. A recorder, where there is one, is told, too.
+  /// Of a layout, which outlives them, as the recorder does. That is told, where the layout has
+  /// one.
   explicit Phases(Layout& layout, Recorder* recorder = nullptr) noexcept;
   Phases(const Phases&) = delete;
   Phases& operator=(const Phases&) = delete;
@@ -91,7 +85,6 @@ class Phases {
  private:
   static constexpr std::size_t kPlaces = 1 + kMostGpus;
   static constexpr std::size_t kNone = kMostPhases;
-  using Peaks = std::array<std::uint64_t, 3 * kPlaces>;
 
   struct Phase {
     std::array<char, kPhaseNameBytes + 1> name{};  // written before it is counted
@@ -105,6 +98,8 @@ class Phases {
 
   Layout& layout_;
   Recorder* recorder_;
+  PeakWatch own_watch_;  // where there is no recorder, which has one
+  PeakWatch& watch_;
   std::array<Phase, kMostPhases> phases_{};
   std::atomic<std::size_t> count_{0};
   std::array<std::size_t, kDeepestPhase> open_{};  // the outermost first

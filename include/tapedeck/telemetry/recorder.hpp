@@ -11,11 +11,10 @@
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/layout.hpp"
+#include "tapedeck/telemetry/peak_watch.hpp"
+#include "tapedeck/telemetry/recording.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
-
-/// Of a recording. It is raised where something changes its meaning or goes; figures may be added.
-inline constexpr unsigned kRecordingVersion = 1;
 
 struct RecorderOptions {
   std::string name = "layout";                 ///< Of the layout, for people.
@@ -24,11 +23,11 @@ struct RecorderOptions {
   std::chrono::microseconds at_least_apart{};  ///< and no two of them nearer than this.
 };
 
-/// Keeps samples of a layout's `Stat`, and the phases it goes through, in a ring of fixed size. To
-/// sample costs no allocation, no lock and no system call: a steady clock is read, which Linux
-/// answers without one.
+/// Keeps samples of a layout's `Stat` and of what was in use between them, and the phases it goes
+/// through, in a ring of fixed size. To sample costs O(talks), no allocation, no lock and no system
+/// call: a steady clock is read, which Linux answers without one. A layout has one at a time.
 ///
-/// Thread-safety: the layout's writer, `write` too.
+/// Thread-safety: the layout's writer, of all its tapes; `recording` and `write` too.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
@@ -46,7 +45,7 @@ class Recorder {
  public:
   /// Of a layout, which outlives it. Allocates all that it will need.
   /// @throws InvalidArgument for options out of range.
-  explicit Recorder(const Layout& layout, RecorderOptions options = {});
+  explicit Recorder(Layout& layout, RecorderOptions options = {});
 
   /// A pass has ended: takes a sample where one is due.
   void pass() noexcept {
@@ -66,23 +65,14 @@ class Recorder {
     return taken_;
   }
 
-  /// Writes all it has as JSON lines. Times are microseconds since the recorder was made; figures
-  /// are whole numbers in the units of their rows. In this order:
-  ///
-  /// | line    | members                                                                       |
-  /// |---------|-------------------------------------------------------------------------------|
-  /// | first   | `schema`: "tapedeck.recording"; `version`; `layout`: its name; `tape_fields`, |
-  /// |         | `layout_fields`, `device_fields`: names, in the order of the figures below;   |
-  /// |         | `tapes`: place and tape of each; `regions`: of the plan, `place`, `tape`,     |
-  /// |         | `name`, `offset`, `bytes`; `lines`: how many follow; `taken`: samples, those  |
-  /// |         | that the ring has lost too                                                    |
-  /// | samples | `t`; `layout`: figures; `tapes`: figures of each; `devices`: of each          |
-  /// | marks   | among them, by time: `t`, and `enter`: the phase, or `leave`: null            |
-  ///
-  /// @throws what the stream throws.
-  void write(std::ostream& out) const;
+  /// All that it has.
+  [[nodiscard]] Recording recording() const;
+  /// The same as JSON lines, see `Recording::write`. @throws what the stream throws.
+  void write(std::ostream& out) const { recording().write(out); }
 
  private:
+  friend class Phases;  // which watches the same peaks
+
   struct Mark {
     std::uint64_t at;
     const char* entered;  ///< Null: the innermost phase was left.
@@ -91,14 +81,15 @@ class Recorder {
   void sample_if_due() noexcept;
   void mark(const char* entered) noexcept;
   [[nodiscard]] std::uint64_t now() const noexcept;
-  [[nodiscard]] std::string first_line(std::size_t lines) const;
 
-  const Layout& layout_;
+  Layout& layout_;
+  PeakWatch watch_;
   RecorderOptions options_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  RecordedSample newest_;            // made again and again: clearing it costs more than filling it
   std::size_t words_;                // of a sample
-  std::vector<std::uint64_t> ring_;  // samples: the time, and all figures in order
-  std::vector<Mark> marks_;          // likewise
+  std::vector<std::uint64_t> ring_;  // samples, packed
+  std::vector<Mark> marks_;          // likewise a ring
   std::uint64_t taken_ = 0;
   std::uint64_t marked_ = 0;
   std::uint64_t passes_ = 0;  // since the last sample

@@ -1,0 +1,189 @@
+#include "tapedeck/telemetry/advice.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "telemetry/places.hpp"
+#include "telemetry/planned_regions.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+constexpr std::uint64_t kContextStep = 256;  // as caches are rounded (PlanOptions::cell_rounding)
+constexpr double kMostMargin = 10;
+
+// A recording may claim anything: what does not fit is the most there is.
+std::uint64_t sum(std::uint64_t a, std::uint64_t b) { return checked_add(a, b).value_or(kMost); }
+std::uint64_t product(std::uint64_t a, std::uint64_t b) {
+  return checked_mul(a, b).value_or(kMost);
+}
+std::uint64_t beyond(std::uint64_t a, std::uint64_t b) { return a - std::min(a, b); }
+
+std::uint64_t with_margin(std::uint64_t observed, double margin) {
+  const double more = std::ceil(static_cast<double>(observed) * margin);
+  if (more >= static_cast<double>(kMost)) return kMost;
+  return sum(observed, static_cast<std::uint64_t>(more));
+}
+
+std::uint64_t up_to_multiple(std::uint64_t n, std::uint64_t power_of_two) {
+  return checked_round_up(n, power_of_two).value_or(kMost);
+}
+
+std::uint64_t rounded(std::uint64_t bytes) {
+  return up_to_multiple(bytes, std::max<std::uint64_t>(std::bit_floor(bytes) / 16, 64_KiB));
+}
+
+/// All that is known of a layout.
+struct Observed {
+  const Stat& stat;
+  std::span<const RecordedRegion> regions;
+  double margin;
+};
+
+/// One tape of it.
+struct ObservedTape {
+  std::string_view place;
+  std::string_view name;
+  TapeStat stat;
+};
+
+template <class RegionDo>
+void each_history_region(const Observed& layout, std::string_view place, RegionDo region_do) {
+  for (const RecordedRegion& region : layout.regions) {
+    if (region.place == place && region.tape == "history") region_do(region);
+  }
+}
+
+/// Of a planned history, in all talks, with so many tokens in each.
+std::uint64_t filled(const Observed& layout, std::string_view place, std::uint64_t tokens) {
+  std::uint64_t bytes = 0;
+  each_history_region(layout, place,
+                      [&](const auto& region) { bytes = sum(bytes, region.filled(tokens)); });
+  return product(bytes, layout.stat.talks);
+}
+
+std::uint64_t longest_talk(const Stat& stat) {
+  std::uint64_t longest = stat.longest_talk;
+  for (std::size_t i = 0; i < stat.gpus; ++i) {
+    longest = std::max(longest, stat.gpu[i].longest_talk);
+  }
+  return longest;
+}
+
+/// Tokens that the regions have room for; 0 where none grows.
+std::uint64_t planned_context(std::span<const RecordedRegion> regions) {
+  std::uint64_t most = 0;
+  for (const RecordedRegion& region : regions) {
+    if (region.bytes_per_token == 0) continue;
+    most = std::max(most, region.bytes / region.bytes_per_token);
+  }
+  return most;
+}
+
+std::uint64_t advised_context(const Observed& layout) {
+  const std::uint64_t longest = longest_talk(layout.stat);
+  if (longest == 0) return 0;
+  return std::min(up_to_multiple(with_margin(longest, layout.margin), kContextStep),
+                  std::max(longest, planned_context(layout.regions)));
+}
+
+void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape,
+          std::uint64_t context) {
+  const TapeStat& stat = tape.stat;
+  advice.reserved = stat.reserved;
+  advice.observed = sum(stat.peak, stat.spilled_peak);
+  const std::uint64_t dynamic = beyond(advice.observed, stat.planned);
+  const std::uint64_t above = rounded(with_margin(dynamic, layout.margin));
+  if (tape.name == "weights") {
+    advice.reserve = advice.observed;
+  } else if (tape.name == "history" && context != 0 && stat.planned != 0) {
+    advice.observed = sum(filled(layout, tape.place, longest_talk(layout.stat)), dynamic);
+    advice.reserve = sum(filled(layout, tape.place, context), above);
+  } else {
+    advice.reserve = sum(std::min(stat.planned, advice.observed), above);
+  }
+  if (stat.refused == 0) return;
+  // What was refused is not known: it is more than there was.
+  advice.reserve = std::max(advice.reserve, rounded(with_margin(stat.reserved, layout.margin)));
+}
+
+TapeFinding finding_of(const TapeAdvice& advice, const TapeStat& stat) {
+  if (stat.refused != 0) return TapeFinding::refused;
+  if (stat.spills != 0) return TapeFinding::spilled;
+  if (advice.observed == 0) return TapeFinding::unused;
+  const bool roomy = advice.reserve < advice.reserved / 4 * 3;
+  return roomy ? TapeFinding::roomy : TapeFinding::fits;
+}
+
+std::string times(std::uint64_t n) { return n == 1 ? "once" : std::to_string(n) + " times"; }
+
+std::string percent(std::uint64_t part, std::uint64_t whole) {
+  if (whole == 0) return "more";
+  const double share = 100 * static_cast<double>(part) / static_cast<double>(whole);
+  return std::to_string(static_cast<std::uint64_t>(std::min(share, 1e6))) + " %";
+}
+
+std::string text_of(const TapeAdvice& advice, const TapeStat& stat) {
+  const std::string name = (advice.place == "host" ? "" : advice.place + " ") + advice.tape;
+  const std::string whole = stat.planned != 0 ? "plan" : "what is reserved";
+  const std::string reserve = to_iec(advice.reserve);
+  const std::string verb = stat.planned != 0 ? "plan " : "reserve ";
+  switch (advice.finding) {
+    case TapeFinding::refused:
+      return name + " refused takes " + times(stat.refused) + ", with " + to_iec(stat.reserved) +
+             ": " + verb + reserve + " to begin with, and look again";
+    case TapeFinding::spilled:
+      return name + " spilled " + times(stat.spills) + ", " + to_iec(stat.spilled_peak) +
+             " at a time: " + verb + reserve;
+    case TapeFinding::unused:
+      return name + " was never used";
+    case TapeFinding::roomy:
+      return name + " peaked at " + percent(advice.observed, advice.reserved) + " of " + whole +
+             ": " + reserve + " would do";
+    default:
+      return name + " peaked at " + percent(advice.observed, advice.reserved) + " of " + whole +
+             ": it fits";
+  }
+}
+
+Advice advise(const Observed& layout) {
+  if (!(layout.margin >= 0 && layout.margin <= kMostMargin)) {
+    throw InvalidArgument("a margin of " + std::to_string(layout.margin),
+                          "0.1 is a tenth, and 10 the most");
+  }
+  Advice advice = {.longest_talk = longest_talk(layout.stat), .context = advised_context(layout)};
+  for_each_tape(layout.stat, [&](const std::string& place, const char* name, const TapeStat& stat) {
+    if (stat.reserved == 0 && stat.refused == 0 && stat.spills == 0) return;
+    TapeAdvice one = {.place = place, .tape = name};
+    size(one, layout, {.place = place, .name = name, .stat = stat}, advice.context);
+    one.finding = finding_of(one, stat);
+    one.text = text_of(one, stat);
+    advice.tapes.push_back(std::move(one));
+  });
+  return advice;
+}
+
+}  // namespace
+
+Advice advise(const Layout& layout, const AdviceOptions& options) {
+  const std::vector<RecordedRegion> regions = planned_regions(layout);
+  const Stat now = layout.stat();
+  return advise({.stat = now, .regions = regions, .margin = options.margin});
+}
+
+Advice advise(const Recording& recording, const AdviceOptions& options) {
+  const std::size_t samples = recording.samples();
+  const Stat newest = samples == 0 ? Stat() : recording.sample(samples - 1).stat;
+  return advise({.stat = newest, .regions = recording.regions, .margin = options.margin});
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

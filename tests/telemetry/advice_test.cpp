@@ -1,0 +1,175 @@
+#include "tapedeck/telemetry/advice.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "layout/cache_region.hpp"
+#include "memory/ledger_spill.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/gpu/host_device.hpp"
+#include "tapedeck/telemetry/recorder.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr LayoutSizes kSizes = {.weights = 4_MiB, .scratch = 64_MiB, .history = 64_MiB};
+
+const TapeAdvice& of(const Advice& advice, const std::string& tape,
+                     const std::string& place = "host") {
+  for (const TapeAdvice& one : advice.tapes) {
+    if (one.tape == tape && one.place == place) return one;
+  }
+  throw std::runtime_error("no advice for " + place + " " + tape);
+}
+
+// What was advised holds what was done.
+TEST(Advice, IsEnoughForTheSameAgain) {
+  for (const std::size_t kib : {1U, 60U, 64U, 900U, 1024U, 5000U, 33'000U, 60'000U}) {
+    Layout layout(kSizes);
+    (void)layout.scratch().take(kib * 1_KiB);
+    layout.clear_pass();
+    const TapeAdvice exact = of(advise(layout, {.margin = 0}), "scratch");
+    EXPECT_EQ(exact.observed, kib * 1_KiB);
+    EXPECT_GE(exact.reserve, exact.observed);
+    EXPECT_LE(exact.reserve, exact.observed + exact.observed / 16 + 64_KiB);
+    const TapeAdvice tenth = of(advise(layout), "scratch");
+    EXPECT_GE(tenth.reserve, exact.observed + exact.observed / 10);
+    Layout again({.weights = 4_MiB, .scratch = tenth.reserve, .history = 1_MiB});
+    EXPECT_NE(again.scratch().try_take(kib * 1_KiB), nullptr);
+  }
+}
+
+TEST(Advice, TellsRoomyFromFittingAndUnused) {
+  Layout layout(kSizes);
+  (void)layout.weights().take(4_MiB);
+  (void)layout.scratch().take(61_MiB);
+  Advice advice = advise(layout);
+  EXPECT_EQ(of(advice, "weights").finding, TapeFinding::fits);
+  EXPECT_EQ(of(advice, "weights").reserve, 4_MiB);  // no margin: they do not vary
+  EXPECT_EQ(of(advice, "scratch").finding, TapeFinding::fits);
+  EXPECT_EQ(of(advice, "scratch").text, "scratch peaked at 95 % of what is reserved: it fits");
+  EXPECT_EQ(of(advice, "history").finding, TapeFinding::unused);
+  EXPECT_EQ(of(advice, "history").text, "history was never used");
+  EXPECT_EQ(of(advice, "history").reserve, 0U);
+  (void)layout.history().take(39_MiB);
+  EXPECT_EQ(of(advise(layout), "history").text,
+            "history peaked at 60 % of what is reserved: 44 MiB would do");
+  EXPECT_EQ(advise(layout).context, 0U);
+}
+
+TEST(Advice, CountsWhatWasSpilled) {
+  LedgerSpill spill;
+  LayoutOptions options;
+  options.scratch.spill = &spill;
+  Layout layout({.weights = 4_MiB, .scratch = 64_MiB, .history = 1_MiB}, std::move(options));
+  (void)layout.scratch().take(60_MiB);
+  for (int i = 0; i < 3; ++i) (void)layout.scratch().take(10_MiB);
+  layout.clear_pass();
+  const TapeAdvice scratch = of(advise(layout), "scratch");
+  EXPECT_EQ(scratch.finding, TapeFinding::spilled);
+  EXPECT_EQ(scratch.observed, 90_MiB);
+  EXPECT_EQ(scratch.reserve, 100_MiB);
+  EXPECT_EQ(scratch.text, "scratch spilled 3 times, 30 MiB at a time: reserve 100 MiB");
+}
+
+TEST(Advice, WantsMoreWhereTakesWereRefused) {
+  Layout layout(kSizes);
+  (void)layout.scratch().take(1_MiB);
+  (void)layout.scratch().try_take(100_MiB);
+  const TapeAdvice scratch = of(advise(layout), "scratch");
+  EXPECT_EQ(scratch.finding, TapeFinding::refused);
+  EXPECT_GT(scratch.reserve, 64_MiB);
+  EXPECT_THAT(scratch.text, HasSubstr("scratch refused takes once, with 64 MiB: reserve 72 MiB"));
+}
+
+/// Two talks of 4096 tokens, a KiB each, a window of 256 and a state.
+Plan plan() {
+  Plan plan;
+  plan.talks = 2;
+  plan.context = 4096;
+  plan.scratch.append({.name = "decode.logits", .bytes = 1_MiB});
+  plan.history.append(cache_region("layers.0.k", RegionRole::kv, 4096, 1024));
+  plan.history.append(cache_region("layers.1.k", RegionRole::window, 256, 1024));
+  plan.history.append({.name = "layers.2.state", .role = RegionRole::recurrent, .bytes = 64_KiB});
+  return plan;
+}
+
+TEST(Advice, OfAPlannedHistoryIsTokens) {
+  HostDevice device({.memory = 64_MiB});
+  LayoutOptions options{.commit = Commit::with_talks,
+                        .extra = {.weights = 0, .scratch = 8_MiB, .history = 0}};
+  options.gpus.push_back({.device = &device});
+  Layout layout(plan(), std::move(options));
+  layout.prepare(1, 1000);
+  layout.advance(1, 1000);
+  layout.clear_talk(1);
+  const Advice advice = advise(layout);
+  EXPECT_EQ(advice.longest_talk, 1000U);
+  EXPECT_EQ(advice.context, 1280U);  // 1100, in cells of 256
+  const TapeAdvice history = of(advice, "history");
+  EXPECT_EQ(history.observed, 2 * (1000_KiB + 256_KiB + 64_KiB));
+  EXPECT_EQ(history.reserve, 2 * (1280_KiB + 256_KiB + 64_KiB));
+  EXPECT_EQ(history.text, "history peaked at 29 % of plan: 3.1 MiB would do");
+  EXPECT_EQ(of(advice, "scratch").reserve, 1_MiB);  // planned: no margin
+  EXPECT_EQ(of(advice, "history", "gpu0").reserve, history.reserve);
+  EXPECT_THAT(of(advice, "history", "gpu0").text, HasSubstr("gpu0 history peaked at"));
+}
+
+TEST(Advice, NeverWantsALongerContextThanThereIs) {
+  Layout layout(plan());
+  layout.advance(0, 4096);
+  const Advice advice = advise(layout);
+  EXPECT_EQ(advice.context, 4096U);
+  EXPECT_EQ(of(advice, "history").finding, TapeFinding::fits);
+  EXPECT_EQ(of(advice, "history").reserve, 2 * (4_MiB + 256_KiB + 64_KiB));
+}
+
+TEST(Advice, IsTheSameFromARecording) {
+  Layout layout(plan());
+  Recorder recorder(layout);
+  layout.advance(0, 700);
+  layout.clear_pass();
+  recorder.pass();
+  const Advice now = advise(layout);
+  const Advice then = advise(recorder.recording());
+  EXPECT_EQ(then.context, now.context);
+  ASSERT_EQ(then.tapes.size(), now.tapes.size());
+  for (std::size_t i = 0; i < now.tapes.size(); ++i) {
+    EXPECT_EQ(then.tapes[i].text, now.tapes[i].text);
+    EXPECT_EQ(then.tapes[i].reserve, now.tapes[i].reserve);
+  }
+  EXPECT_TRUE(advise(Recording()).tapes.empty());
+}
+
+TEST(Advice, ComesToNoHarmFromHostileFigures) {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+  Layout layout(plan());
+  Recorder recorder(layout);
+  recorder.sample();
+  Recording recording = recorder.recording();
+  for (std::uint64_t& word : recording.words) word = kMost;
+  for (RecordedRegion& region : recording.regions) region.bytes = region.bytes_per_token = kMost;
+  for (const double margin : {0.0, 0.1, 10.0}) {
+    const Advice advice = advise(recording, {.margin = margin});
+    ASSERT_EQ(advice.tapes.size(), 3U);
+    EXPECT_EQ(advice.tapes[2].reserve, kMost);
+  }
+}
+
+TEST(Advice, RefusesAMarginThatIsNone) {
+  const Layout layout(kSizes);
+  for (const double margin : {-0.1, 10.5, std::nan("")}) {
+    EXPECT_THROW(static_cast<void>(advise(layout, {.margin = margin})), InvalidArgument);
+  }
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
