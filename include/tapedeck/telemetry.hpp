@@ -12,6 +12,7 @@
 #include "tapedeck/telemetry/process_figures.hpp"  // IWYU pragma: export
 #include "tapedeck/telemetry/recorder.hpp"         // IWYU pragma: export
 #include "tapedeck/telemetry/recording.hpp"        // IWYU pragma: export
+#include "tapedeck/telemetry/report.hpp"           // IWYU pragma: export
 #include "tapedeck/telemetry/snapshot.hpp"         // IWYU pragma: export
 #include "tapedeck/telemetry/stat_publisher.hpp"   // IWYU pragma: export
 #include "tapedeck/telemetry/stat_reader.hpp"      // IWYU pragma: export

@@ -20,6 +20,7 @@ struct Command {
 [[nodiscard]] Command add_gpus(CLI::App& program);
 [[nodiscard]] Command add_make_model(CLI::App& program);
 [[nodiscard]] Command add_plan(CLI::App& program);
+[[nodiscard]] Command add_report(CLI::App& program);
 [[nodiscard]] Command add_resident(CLI::App& program);
 [[nodiscard]] Command add_show(CLI::App& program);
 [[nodiscard]] Command add_top(CLI::App& program);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/decode_telemetry.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/option_values.hpp"
 #include "cli/output.hpp"
@@ -33,8 +34,6 @@
 #include "tapedeck/gpu/cuda_device.hpp"
 #include "tapedeck/gpu/device_error.hpp"
 #include "tapedeck/gpu/host_device.hpp"
-#include "tapedeck/telemetry/metrics_server.hpp"
-#include "tapedeck/telemetry/stat_publisher.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
@@ -53,8 +52,7 @@ struct DecodeArguments {
   DecodeOn device = DecodeOn::cpu;
   std::optional<std::uint64_t> gpu_memory;
   std::string activations = "f32";
-  std::optional<std::string> metrics;
-  std::string publish;
+  TelemetryOptions telemetry;
   float temperature = 0;
   std::uint64_t seed = 1;
   unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads);
@@ -98,13 +96,12 @@ bool is_text(std::string_view piece) {
   return (byte >= ' ' && byte != 0x7F) || (byte >= '\t' && byte <= '\r');
 }
 
-// Prints talks, one after the other, as text or as ids, and publishes where they stand.
+// Prints talks, one after the other, as text or as ids.
 class Printer {
  public:
-  Printer(const DecodeArguments& arguments, const engine::Tokenizer& tokenizer, Layout& layout)
-      : tokenizer_(tokenizer), layout_(layout), ids_(arguments.ids), live_(arguments.stat) {
-    if (!arguments.publish.empty()) publisher_.emplace(layout, arguments.publish);
-  }
+  Printer(const DecodeArguments& arguments, const engine::Tokenizer& tokenizer,
+          const Layout& layout)
+      : tokenizer_(tokenizer), layout_(layout), ids_(arguments.ids), live_(arguments.stat) {}
 
   // The first token is BOS, which has no text, or the prompt's first where a model has no BOS.
   void begin(engine::TokenId first) {
@@ -116,7 +113,6 @@ class Printer {
   }
 
   bool add(engine::TokenId previous, engine::TokenId token) {
-    if (publisher_) publisher_->publish();
     live_.make_way();
     if (ids_) {
       reading_ = output_.write(fmt::format(" {}", token));
@@ -143,12 +139,11 @@ class Printer {
   }
 
   const engine::Tokenizer& tokenizer_;
-  Layout& layout_;
+  const Layout& layout_;
   bool ids_;
   bool reading_ = true;
   Output output_;
   LiveStat live_;
-  std::optional<StatPublisher> publisher_;
 };
 
 struct Prompts {
@@ -197,49 +192,51 @@ struct Talks {
   const std::atomic<bool>& stop;
 };
 
-// For whoever scrapes, while talks are held.
-std::unique_ptr<MetricsServer> serve_metrics(const Talks& talks, const Layout& layout) {
-  if (!talks.arguments.metrics) return nullptr;
-  ProcessOptions process;
-  for (const WeightsFile& file : talks.files) process.model_files.push_back(file.path);
-  auto server = std::make_unique<MetricsServer>(
-      std::vector<WatchedLayout>{{&layout, "decode"}}, *talks.arguments.metrics,
-      SnapshotOptions{.devices = true, .process = std::move(process)});
-  tell(fmt::format("metrics at http://{}/metrics\n", server->address()));
-  return server;
-}
-
-// Holds them, one after the other. Returns the exit code.
-int hold(const Talks& talks, engine::TalkDecoder& decoder, Layout& layout) {
-  const DecodeArguments& arguments = talks.arguments;
-  const std::unique_ptr<MetricsServer> server = serve_metrics(talks, layout);
-  Printer printer(arguments, talks.tokenizer, layout);
-  const engine::OnToken print = [&](engine::TokenId previous, engine::TokenId token) {
+// Holds them, one after the other, until somebody has enough. Returns the passes.
+std::size_t hold_all(const Talks& talks, engine::TalkDecoder& decoder, DecodeTelemetry& telemetry,
+                     Printer& printer) {
+  const engine::OnToken on_token = [&](engine::TokenId previous, engine::TokenId token) {
+    telemetry.pass();
     return printer.add(previous, token);
   };
+  const engine::OnPhase on_phase = [&](engine::TalkPhase phase) { telemetry.enter(phase); };
   std::size_t passes = 0;
-  const auto start = std::chrono::steady_clock::now();
   for (const std::vector<engine::TokenId>& prompt : talks.prompts.tokens) {
     decoder.clear_talk();  // the last one stays, for the statistics
     printer.begin(prompt[0]);
-    passes +=
-        engine::hold_talk(decoder, talks.sampler, prompt, positions_asked(arguments, talks.shape),
-                          talks.tokenizer.ends(), talks.stop, print)
-            .passes;
+    passes += engine::hold_talk(decoder, talks.sampler, prompt,
+                                positions_asked(talks.arguments, talks.shape),
+                                talks.tokenizer.ends(), talks.stop, on_token, on_phase)
+                  .passes;
+    telemetry.end_talk();
     printer.end();
     if (talks.stop || !printer.reading()) break;
   }
+  return passes;
+}
+
+// Holds them, and says how that went. Returns the exit code.
+int hold(const Talks& talks, engine::TalkDecoder& decoder, DecodeTelemetry& telemetry,
+         const Layout& layout) {
+  Printer printer(talks.arguments, talks.tokenizer, layout);
+  const auto start = std::chrono::steady_clock::now();
+  const std::size_t passes = hold_all(talks, decoder, telemetry, printer);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  if (!talks.stop && !printer.reading()) return kPipeClosed;
-  tell(fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s\n", passes, seconds.count(),
-                   static_cast<double>(passes) / seconds.count()));
-  if (arguments.stat) tell(layout.stat().text());
+  const bool unread = !talks.stop && !printer.reading();
+  if (!unread) {
+    tell(fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s\n", passes, seconds.count(),
+                     static_cast<double>(passes) / seconds.count()));
+    if (talks.arguments.stat) tell(layout.stat().text() + telemetry.phases_text());
+  }
+  telemetry.save();  // whoever listened, and however it ended
+  if (unread) return kPipeClosed;
   return talks.stop ? kInterrupted : 0;
 }
 
 int hold_on_cpu(const Talks& talks, engine::LlamaModel& model) {
   const std::size_t longest = talks.prompts.longest;
   Layout layout(model.plan(std::max(longest, talks.shape.seq_len)), layout_options(model, longest));
+  DecodeTelemetry telemetry(talks.arguments.telemetry, layout, talks.files);
   layout.prepare(0, longest);
   engine::ThreadPool pool(talks.arguments.threads);
   engine::Decoder decoder(model, layout, pool);
@@ -247,7 +244,7 @@ int hold_on_cpu(const Talks& talks, engine::LlamaModel& model) {
   // So that the first token costs what the others do.
   check_warm("scratch", layout.scratch().warm());
   check_warm("history", layout.warm(0));
-  return hold(talks, decoder, layout);
+  return hold(talks, decoder, telemetry, layout);
 }
 
 std::string streaming_text(const LayerStreamer& streamer) {
@@ -267,10 +264,11 @@ int hold_on_host_device(const Talks& talks, engine::LlamaModel& model) {
   engine::DeviceHost host(
       model, device,
       {.positions = talks.prompts.longest, .source = {.source = StreamSource::staged}});
+  DecodeTelemetry telemetry(talks.arguments.telemetry, host.layout(), talks.files);
   engine::DeviceFeed feed(host.weights(), device);
   engine::ThreadPool pool(talks.arguments.threads);
   engine::DeviceSideDecoder decoder(model, host.layout(), pool, 0, &feed);
-  const int exit_code = hold(talks, decoder, host.layout());
+  const int exit_code = hold(talks, decoder, telemetry, host.layout());
   if (talks.arguments.stat) tell(streaming_text(host.weights().streamer()));
   return exit_code;
 }
@@ -289,7 +287,8 @@ struct OnGpu {
 };
 
 int hold(const Talks& talks, OnGpu& on) {
-  const int exit_code = hold(talks, on.decoder, on.host.layout());
+  DecodeTelemetry telemetry(talks.arguments.telemetry, on.host.layout(), talks.files);
+  const int exit_code = hold(talks, on.decoder, telemetry, on.host.layout());
   if (talks.arguments.stat) tell(streaming_text(on.host.weights().streamer()));
   return exit_code;
 }
@@ -445,15 +444,7 @@ Command add_decode(CLI::App& program) {
       ->capture_default_str();
   command->add_flag("--ids", a.ids, "Print token ids instead of text");
   command->add_flag("--stat", a.stat, "Show where the memory stands");
-  command
-      ->add_option("--metrics", a.metrics,
-                   "Serve the same for Prometheus, at this address; without a HOST at 127.0.0.1;"
-                   " PORT 0: any")
-      ->option_text("[HOST]:PORT");
-  // A flag, so that what follows it is still the model.
-  command->add_flag("--publish{decode}", a.publish,
-                    "Let `tapedeck top` see where the memory stands; --publish=NAME: by this name"
-                    " [decode]");
+  add_options(*command, a.telemetry);
   return {command, [arguments] {
             if (arguments->prompts.empty()) arguments->prompts.emplace_back();
             try {

@@ -36,7 +36,8 @@ int run(int argc, const char* const* argv) {
   program.require_subcommand(1);
   const std::array commands = {add_plan(program),       add_fit(program),      add_show(program),
                                add_warm(program),       add_resident(program), add_decode(program),
-                               add_make_model(program), add_gpus(program),     add_top(program)};
+                               add_make_model(program), add_gpus(program),     add_top(program),
+                               add_report(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {

@@ -5,7 +5,6 @@
 #include <bit>
 #include <cerrno>
 #include <cmath>
-#include <random>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "base/on_failure.hpp"
+#include "engine/new_file.hpp"
 #include "engine/random.hpp"
 #include "engine/tokenizer.hpp"
 #include "model/llama2c.hpp"
@@ -25,50 +25,6 @@ namespace tapedeck::inline TAPEDECK_ABI::engine {
 namespace {
 
 constexpr std::size_t kChunkFloats = 262'144;
-
-// Written under a name of its own beside the final one, and gone unless it was put in place.
-class NewFile {
- public:
-  explicit NewFile(std::filesystem::path path) : path_(std::move(path)) {
-    const os::FileFacts there = os::facts(path_);
-    if (there.error != 0 && there.error != ENOENT) fail("stat", there.error);
-    if (there.error == 0 && !there.regular) {
-      throw InvalidArgument(path_.string() + " is there and not a regular file");
-    }
-    // In the same folder, so that renaming copies nothing; its length does not depend on the name.
-    std::random_device random;
-    temporary_ = path_.parent_path() / (".tapedeck-" + std::to_string(random()));
-    os::Opened opened = os::open_write(temporary_);
-    if (opened.error != 0) fail("open", opened.error);
-    descriptor_ = std::move(opened.descriptor);
-  }
-  ~NewFile() {
-    if (!in_place_) static_cast<void>(os::remove_file(temporary_));
-  }
-  NewFile(const NewFile&) = delete;
-  NewFile& operator=(const NewFile&) = delete;
-
-  void write(std::span<const std::byte> bytes) {
-    const os::Transferred put = os::write_all(descriptor_.get(), bytes);
-    if (put.error != 0) fail("write", put.error);
-  }
-
-  void put_in_place() {
-    descriptor_ = {};
-    if (const int error = os::rename_file(temporary_, path_); error != 0) fail("rename", error);
-    in_place_ = true;
-  }
-
- private:
-  [[noreturn]] void fail(const char* call, int error) const {
-    throw SystemError({.call = call, .number = error, .path = path_.string()});
-  }
-
-  std::filesystem::path path_;
-  std::filesystem::path temporary_;
-  os::Descriptor descriptor_;
-  bool in_place_ = false;
-};
 
 model::Llama2cFigures figures_of(const Shape& shape) noexcept {
   return {.dim = shape.dim,

@@ -132,9 +132,18 @@ std::string percent(std::uint64_t part, std::uint64_t whole) {
   return std::to_string(static_cast<std::uint64_t>(std::min(share, 1e6))) + " %";
 }
 
-std::string text_of(const TapeAdvice& advice, const TapeStat& stat) {
+/// "history peaked at 61 % of plan".
+std::string peak_text(const std::string& name, const TapeAdvice& advice, const Observed& layout,
+                      bool planned) {
+  const std::string share =
+      percent(advice.observed, advice.reserved) + " of " + (planned ? "plan" : "what is reserved");
+  const bool by_longest = planned && advice.tape == "history" && layout.stat.talks > 1;
+  return by_longest ? name + " would be at " + share + " with all talks as long as the longest"
+                    : name + " peaked at " + share;
+}
+
+std::string text_of(const TapeAdvice& advice, const Observed& layout, const TapeStat& stat) {
   const std::string name = (advice.place == "host" ? "" : advice.place + " ") + advice.tape;
-  const std::string whole = stat.planned != 0 ? "plan" : "what is reserved";
   const std::string reserve = to_iec(advice.reserve);
   const std::string verb = stat.planned != 0 ? "plan " : "reserve ";
   switch (advice.finding) {
@@ -147,11 +156,9 @@ std::string text_of(const TapeAdvice& advice, const TapeStat& stat) {
     case TapeFinding::unused:
       return name + " was never used";
     case TapeFinding::roomy:
-      return name + " peaked at " + percent(advice.observed, advice.reserved) + " of " + whole +
-             ": " + reserve + " would do";
+      return peak_text(name, advice, layout, stat.planned != 0) + ": " + reserve + " would do";
     default:
-      return name + " peaked at " + percent(advice.observed, advice.reserved) + " of " + whole +
-             ": it fits";
+      return peak_text(name, advice, layout, stat.planned != 0) + ": it fits";
   }
 }
 
@@ -162,11 +169,11 @@ Advice advise(const Observed& layout) {
   }
   Advice advice = {.longest_talk = longest_talk(layout.stat), .context = advised_context(layout)};
   for_each_tape(layout.stat, [&](const std::string& place, const char* name, const TapeStat& stat) {
-    if (stat.reserved == 0 && stat.refused == 0 && stat.spills == 0) return;
+    if (!was_asked(stat)) return;
     TapeAdvice one = {.place = place, .tape = name};
     size(one, layout, {.place = place, .name = name, .stat = stat}, advice.context);
     one.finding = finding_of(one, stat);
-    one.text = text_of(one, stat);
+    one.text = text_of(one, layout, stat);
     advice.tapes.push_back(std::move(one));
   });
   return advice;

@@ -29,6 +29,7 @@ std::vector<prometheus::MetricFamily> LayoutCollector::Collect() const {
   snapshots.reserve(layouts_.size());
   SnapshotOptions options = options_;
   for (const WatchedLayout& one : layouts_) {
+    options.phases = one.phases;
     snapshots.push_back(snapshot_of(*one.layout, one.name, options));
     options.process.reset();  // one process: asked once
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "tapedeck/base/error.hpp"
@@ -112,6 +113,49 @@ void add_devices(std::vector<MetricFamily>& families, std::span<const Snapshot> 
   }
 }
 
+struct NamedPhase {
+  Labels labels;
+  const PhaseFigures& figures;
+};
+
+/// Of two names that are one as labels the first alone: Prometheus takes no series twice.
+std::vector<NamedPhase> phases_of(std::span<const Snapshot> snapshots) {
+  std::vector<NamedPhase> all;
+  for (const Snapshot& snapshot : snapshots) {
+    const std::string layout = label_text(snapshot.layout);
+    std::set<std::string> names;
+    for (const PhaseFigures& phase : snapshot.phases) {
+      const auto [name, is_new] = names.insert(label_text(phase.name));
+      if (is_new) all.push_back({{{"layout", layout}, {"phase", *name}}, phase});
+    }
+  }
+  return all;
+}
+
+constexpr StatField<std::uint64_t> kPeak = {
+    "peak", StatUnit::bytes, StatKind::gauge, "The most that was used meanwhile.",
+    [](const std::uint64_t& bytes) noexcept { return bytes; }};
+
+void add_phases(std::vector<MetricFamily>& families, std::span<const Snapshot> snapshots) {
+  const std::vector<NamedPhase> phases = phases_of(snapshots);
+  for (const StatField<PhaseFigures>& field : phase_fields()) {
+    FamilyOf family("tapedeck_phase_", field);
+    for (const NamedPhase& phase : phases) family.add(phase.labels, phase.figures);
+    std::move(family).append_to(families);
+  }
+  FamilyOf peaks("tapedeck_phase_", kPeak);
+  for (const NamedPhase& phase : phases) {
+    for_each_peak(phase.figures,
+                  [&](const std::string& place, const char* tape, std::uint64_t bytes) {
+                    Labels labels = phase.labels;
+                    labels.push_back({"place", place});
+                    labels.push_back({"tape", tape});
+                    peaks.add(std::move(labels), bytes);
+                  });
+  }
+  std::move(peaks).append_to(families);
+}
+
 void add_process(std::vector<MetricFamily>& families, std::span<const Snapshot> snapshots) {
   const auto first = std::find_if(snapshots.begin(), snapshots.end(),
                                   [](const Snapshot& one) { return one.process.has_value(); });
@@ -130,6 +174,7 @@ std::vector<MetricFamily> families_of(std::span<const Snapshot> snapshots) {
   add_tapes(families, snapshots);
   add_layouts(families, snapshots);
   add_devices(families, snapshots);
+  add_phases(families, snapshots);
   add_process(families, snapshots);
   return families;
 }

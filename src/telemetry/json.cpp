@@ -69,6 +69,20 @@ Json talks_of(const Snapshot& snapshot) {
   return talks;
 }
 
+Json phases_of(const Snapshot& snapshot) {
+  Json phases = Json::array();
+  for (const PhaseFigures& phase : snapshot.phases) {
+    Json one = {{"name", phase.name}};
+    add_figures(one, phase_fields(), phase);
+    Json& peaks = one["peaks"] = Json::array();
+    for_each_peak(phase, [&](const std::string& place, const char* tape, std::uint64_t bytes) {
+      peaks.push_back({{"place", place}, {"tape", tape}, {"bytes", bytes}});
+    });
+    phases.push_back(std::move(one));
+  }
+  return phases;
+}
+
 // The schema.
 
 const char* unit_name(StatUnit unit) {
@@ -114,9 +128,14 @@ Json array_schema(Json items) { return {{"type", "array"}, {"items", std::move(i
 
 Json text_schema(const char* pattern = "") { return {{"type", "string"}, {"pattern", pattern}}; }
 
+/// What tells which tape of a layout it is.
+Json which_tape() {
+  return {{"place", text_schema("^(host|gpu[0-9]+)$")},
+          {"tape", {{"enum", {"weights", "scratch", "history"}}}}};
+}
+
 Json tape_schema() {
-  Json properties = {{"place", text_schema("^(host|gpu[0-9]+)$")},
-                     {"tape", {{"enum", {"weights", "scratch", "history"}}}}};
+  Json properties = which_tape();
   describe(properties, tape_fields());
   properties["unmet"] = {{"type", "object"}, {"additionalProperties", {{"type", "string"}}}};
   return object_schema(properties);
@@ -133,6 +152,17 @@ Json device_schema() {
 Json talk_schema() {
   Json properties = {{"tokens", {{"type", "integer"}, {"minimum", 0}}}};
   describe(properties, tape_fields());
+  return object_schema(properties);
+}
+
+Json phase_schema() {
+  Json peak = which_tape();
+  peak["bytes"] = {{"type", "integer"},
+                   {"minimum", 0},
+                   {"description", "The most that was used meanwhile. (gauge, bytes)"}};
+  Json properties = {{"name", text_schema()}};
+  describe(properties, phase_fields());
+  properties["peaks"] = array_schema(object_schema(peak));
   return object_schema(properties);
 }
 
@@ -159,6 +189,7 @@ std::string to_json(const Snapshot& snapshot) {
                {"tapes", tapes_of(snapshot.stat)},
                {"devices", devices_of(snapshot)}};
   if (!snapshot.talks.empty()) json["talks"] = talks_of(snapshot);
+  if (!snapshot.phases.empty()) json["phases"] = phases_of(snapshot);
   if (snapshot.process) {
     Json process = Json::object();
     add_figures(process, process_fields(), *snapshot.process);
@@ -170,13 +201,14 @@ std::string to_json(const Snapshot& snapshot) {
 std::string json_schema() {
   Json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
                  {"title", "Where the memory of a Tapedeck layout stands"}};
-  schema.update(
-      object_schema({{"schema", {{"const", kSchema}}},
-                     {"version", {{"const", kJsonVersion}}},
-                     {"layout", layout_schema()},
-                     {"tapes", array_schema(tape_schema())},
-                     {"devices", array_schema(device_schema())}},
-                    {{"talks", array_schema(talk_schema())}, {"process", process_schema()}}));
+  schema.update(object_schema({{"schema", {{"const", kSchema}}},
+                               {"version", {{"const", kJsonVersion}}},
+                               {"layout", layout_schema()},
+                               {"tapes", array_schema(tape_schema())},
+                               {"devices", array_schema(device_schema())}},
+                              {{"talks", array_schema(talk_schema())},
+                               {"phases", array_schema(phase_schema())},
+                               {"process", process_schema()}}));
   return schema.dump(2) + "\n";
 }
 

@@ -16,6 +16,15 @@ constexpr std::array kDeviceMemoryFields = {
                       [](const DeviceFigures& device) noexcept { return device.memory_total; }},
 };
 
+constexpr std::array kPhaseFields = {
+    StatField<PhaseFigures>{"entered", StatUnit::count, StatKind::counter,
+                            "How often it was entered.",
+                            [](const PhaseFigures& phase) noexcept { return phase.times; }},
+    StatField<PhaseFigures>{"passes", StatUnit::count, StatKind::counter,
+                            "Passes that ended in it.",
+                            [](const PhaseFigures& phase) noexcept { return phase.passes; }},
+};
+
 DeviceFigures figures_of(const Device& device) {
   DeviceFigures figures = {.label = device.label()};
   try {
@@ -30,6 +39,8 @@ DeviceFigures figures_of(const Device& device) {
 }  // namespace
 
 std::span<const DeviceMemoryField> device_memory_fields() noexcept { return kDeviceMemoryFields; }
+
+std::span<const StatField<PhaseFigures>> phase_fields() noexcept { return kPhaseFields; }
 
 Snapshot snapshot_of(const Layout& layout, std::string name, const SnapshotOptions& options) {
   Snapshot snapshot = {.layout = std::move(name), .stat = layout.stat()};
@@ -47,6 +58,7 @@ Snapshot snapshot_of(const Layout& layout, std::string name, const SnapshotOptio
     }
   }
   if (options.process) snapshot.process = process_figures(*options.process);
+  if (options.phases != nullptr) snapshot.phases = options.phases->figures();
   return snapshot;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "cli/models.hpp"
 #include "cli/program.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "telemetry/prometheus.hpp"
@@ -32,15 +33,7 @@ class DecodeMetrics : public ::testing::Test {
   }
 
   TempFolder folder_;
-  std::string model_ = made(folder_, "m",
-                            {.dim = 64,
-                             .ffn = 172,
-                             .layers = 3,
-                             .heads = 4,
-                             .kv_heads = 4,
-                             .vocab = 512,
-                             .seq_len = 1000})
-                           .string();
+  std::string model_ = made_for_long_talks(folder_);
 };
 
 /// A program that has filled the pipe and waits until somebody reads it: its figures stand still.
@@ -88,7 +81,8 @@ Series series_in(const std::string& exposition) {
   Series series;
   std::istringstream lines(exposition);
   for (std::string line; std::getline(lines, line);) {
-    const bool ours = line.starts_with("tapedeck_tape_") || line.starts_with("tapedeck_layout_");
+    const bool ours = line.starts_with("tapedeck_tape_") || line.starts_with("tapedeck_layout_") ||
+                      line.starts_with("tapedeck_phase_");
     if (ours) series[line.substr(0, line.rfind(' '))] = std::stod(line.substr(line.rfind(' ')));
   }
   return series;
@@ -110,6 +104,18 @@ TEST_F(DecodeMetrics, ArePrometheusFiguresAndThoseOfStat) {
   EXPECT_GT(told.size(), 3 * 10U);
   EXPECT_EQ(scraped, told);
 
+  const auto of_phase = [&](const std::string& name, const std::string& phase) {
+    return told.at("tapedeck_phase_" + name + "{layout=\"decode\",phase=\"" + phase + "\"}");
+  };
+  EXPECT_EQ(of_phase("entered_total", "load"), 1);
+  EXPECT_EQ(of_phase("passes_total", "load"), 0);
+  EXPECT_GE(of_phase("entered_total", "prefill"), 1);
+  EXPECT_GE(of_phase("passes_total", "prefill"), 2);
+  EXPECT_EQ(of_phase("entered_total", "decode"), of_phase("entered_total", "prefill"));
+  EXPECT_GT(told.at("tapedeck_phase_peak_bytes{layout=\"decode\",phase=\"prefill\",place=\"host\","
+                    "tape=\"history\"}"),
+            0);
+
   const auto [exit_code, stat] = decoding.finish();
   EXPECT_EQ(exit_code, 0);
   for (const char* const tape : {"weights", "scratch", "history"}) {
@@ -123,6 +129,7 @@ TEST_F(DecodeMetrics, ArePrometheusFiguresAndThoseOfStat) {
   }
   // One clear before each of four talks; passes went on after the scrape.
   EXPECT_THAT(stat, HasSubstr("conversations 4"));
+  EXPECT_THAT(stat, HasSubstr("\nphase decode: entered 4, "));
   std::smatch passes;
   ASSERT_TRUE(std::regex_search(stat, passes, std::regex("passes ([0-9]+)")));
   const double then = told.at("tapedeck_layout_passes_total{layout=\"decode\"}");

@@ -1,5 +1,5 @@
 /// @file
-/// Models to warm, made for a test.
+/// Models to warm, to plan and to decode, made for a test.
 #pragma once
 
 #include <fcntl.h>
@@ -31,6 +31,19 @@ inline std::string made_small(const TempFolder& folder) {
                .kv_heads = 4,
                .vocab = 512,
                .seq_len = 1024});
+}
+
+/// A llama2.c model whose talks are of 1000 tokens: it says more than a pipe of 4 KiB holds, and
+/// for long enough to be stopped.
+inline std::string made_for_long_talks(const TempFolder& folder) {
+  return made(folder, "long.bin",
+              {.dim = 64,
+               .ffn = 172,
+               .layers = 3,
+               .heads = 4,
+               .kv_heads = 4,
+               .vocab = 512,
+               .seq_len = 1000});
 }
 
 /// A GGUF file of five tensors of f32, `kTensorBytes` each: one before two layers, two after them.

@@ -155,15 +155,7 @@ TEST_F(Top, EndsWhenNobodyReadsItsLines) {
 
 TEST_F(Top, SeesADecoder) {
   const TempFolder models;
-  const std::string model = made(models, "m",
-                                 {.dim = 64,
-                                  .ffn = 172,
-                                  .layers = 3,
-                                  .heads = 4,
-                                  .kv_heads = 4,
-                                  .vocab = 512,
-                                  .seq_len = 1000})
-                                .string();
+  const std::string model = made_for_long_talks(models);
   const std::string name = "test-" + std::to_string(::getpid());
   Pipe out;  // nobody reads, so it stays
   Program decoder(

@@ -2,8 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include <optional>
+
 #include "engine/support.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/telemetry/phases.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -62,8 +65,7 @@ class TalkTest : public ::testing::Test {
     return [this, stop_after](TokenId previous, TokenId token) {
       heard_.previous.push_back(previous);
       heard_.tokens.push_back(token);
-      EXPECT_GT(host_.layout.scratch().used(),
-                host_.layout.scratch().floor());  // the pass is not over yet
+      EXPECT_EQ(host_.layout.passes(), heard_.tokens.size());  // its pass is over
       return heard_.tokens.size() < stop_after;
     };
   }
@@ -126,6 +128,31 @@ TEST_F(TalkTest, APromptAsLongAsTheTalkStillGetsAToken) {
       hold_talk(host_.decoder, sampler_, prompt_, 4, kEndAtBos, kNeverStop, hear());
   EXPECT_EQ(result.passes, 4U);
   EXPECT_EQ(heard_.tokens.size(), 4U);
+}
+
+// As an engine uses them.
+TEST_F(TalkTest, TellsItsPhases) {
+  Phases phases(host_.layout);
+  std::optional<PhaseScope> phase;
+  const auto hold = [&](std::size_t positions) {
+    const auto enter = [&](engine::TalkPhase next) { phase.emplace(phases, to_string(next)); };
+    static_cast<void>(hold_talk(host_.decoder, sampler_, prompt_, positions, kEndAtBos, kNeverStop,
+                                hear(), enter));
+    phase.reset();
+    host_.layout.clear_talk();
+  };
+  hold(4);  // the prompt fills it
+  ASSERT_EQ(phases.figures().size(), 1U);
+  hold(10);
+  const std::vector<PhaseFigures> all = phases.figures();
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0].name, "prefill");
+  EXPECT_EQ(all[0].times, 2U);
+  EXPECT_EQ(all[0].passes, 8U);
+  EXPECT_EQ(all[1].name, "decode");
+  EXPECT_EQ(all[1].times, 1U);
+  EXPECT_EQ(all[1].passes, 6U);
+  EXPECT_GT(all[1].host.scratch, all[0].host.scratch);  // scores of longer talks
 }
 
 TEST_F(TalkTest, ASeedGivesTheSameTalk) {

@@ -117,10 +117,12 @@ TEST(Advice, OfAPlannedHistoryIsTokens) {
   const TapeAdvice history = of(advice, "history");
   EXPECT_EQ(history.observed, 2 * (1000_KiB + 256_KiB + 64_KiB));
   EXPECT_EQ(history.reserve, 2 * (1280_KiB + 256_KiB + 64_KiB));
-  EXPECT_EQ(history.text, "history peaked at 29 % of plan: 3.1 MiB would do");
+  EXPECT_EQ(
+      history.text,
+      "history would be at 30 % of plan with all talks as long as the longest: 3.1 MiB would do");
   EXPECT_EQ(of(advice, "scratch").reserve, 1_MiB);  // planned: no margin
   EXPECT_EQ(of(advice, "history", "gpu0").reserve, history.reserve);
-  EXPECT_THAT(of(advice, "history", "gpu0").text, HasSubstr("gpu0 history peaked at"));
+  EXPECT_THAT(of(advice, "history", "gpu0").text, HasSubstr("gpu0 history would be at"));
 }
 
 TEST(Advice, NeverWantsALongerContextThanThereIs) {

@@ -17,7 +17,9 @@ namespace {
 using Json = nlohmann::json;
 using ::testing::HasSubstr;
 
-const SnapshotOptions kEverything = {.talks = true, .devices = true, .process = ProcessOptions()};
+SnapshotOptions everything(const Phases* phases = nullptr) {
+  return {.talks = true, .devices = true, .process = ProcessOptions(), .phases = phases};
+}
 
 template <class Figures, class Value>
 void expect_figures(const Json& object, std::span<const StatField<Figures, Value>> fields,
@@ -47,13 +49,13 @@ TEST(ToJson, HasEveryFigureOfEveryTape) {
   expect_figures(last, tape_fields(), now.stat.gpu[1].history);
   ASSERT_EQ(json.at("devices").size(), 2U);
   expect_figures(json.at("devices").at(1), device_fields(), now.stat.gpu[1]);
-  for (const char* const other : {"talks", "process"}) EXPECT_FALSE(json.contains(other));
+  for (const char* const other : {"talks", "process", "phases"}) EXPECT_FALSE(json.contains(other));
   EXPECT_FALSE(json.at("devices").at(0).contains("memory_free"));
 }
 
 TEST(ToJson, HasWhatWasAskedFor) {
   const BusyLayout busy;
-  const Snapshot now = snapshot_of(busy.layout, "chat", kEverything);
+  const Snapshot now = snapshot_of(busy.layout, "chat", everything());
   const Json json = Json::parse(to_json(now));
   ASSERT_EQ(json.at("talks").size(), 2U);
   EXPECT_EQ(json.at("talks").at(0).at("tokens"), 3);
@@ -63,6 +65,25 @@ TEST(ToJson, HasWhatWasAskedFor) {
   EXPECT_EQ(json.at("devices").at(1).at("memory_total"), 32_MiB);
   EXPECT_EQ(json.at("process").at("rss_anon"), *now.process->rss_anon);
   EXPECT_TRUE(json.at("process").at("model_file").is_null());
+}
+
+TEST(ToJson, HasThePhases) {
+  const BusyLayout busy;
+  const Snapshot now = snapshot_of(busy.layout, "chat", {.phases = &busy.phases});
+  const Json phases = Json::parse(to_json(now)).at("phases");
+  ASSERT_EQ(phases.size(), 2U);
+  EXPECT_EQ(phases.at(0).at("name"), "talk");
+  EXPECT_EQ(phases.at(1).at("name"), "prefill");
+  EXPECT_EQ(phases.at(1).at("entered"), 1);
+  expect_figures(phases.at(1), phase_fields(), now.phases[1]);
+  const Json& peaks = phases.at(1).at("peaks");
+  ASSERT_EQ(peaks.size(), 9U);
+  const auto peak = [](const char* place, const char* tape, std::uint64_t bytes) {
+    return Json({{"place", place}, {"tape", tape}, {"bytes", bytes}});
+  };
+  EXPECT_EQ(peaks.at(1), peak("host", "scratch", now.phases[1].host.scratch));
+  EXPECT_EQ(peaks.at(8), peak("gpu1", "history", now.phases[1].gpu[1].history));
+  EXPECT_GE(peaks.at(1).at("bytes"), 10'000);
 }
 
 TEST(ToJson, SaysWhatTheHostDidNotHave) {
@@ -99,6 +120,7 @@ TEST(ToJson, StandsAnyName) {
     Snapshot now;
     now.layout = name;
     now.devices = {{.label = name}};
+    now.phases = {{.name = name}};
     now.stat.gpus = 1;
     const Json json = Json::parse(to_json(now));
     EXPECT_EQ(json.at("version"), kJsonVersion);
@@ -154,17 +176,18 @@ std::string repeated(const std::string& line, std::size_t times) {
 TEST_F(Validator, AgreesWithRealLayouts) {
   const BusyLayout busy;
   const Layout small({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB}, {.talks = 2});
-  std::vector<std::string> documents = {to_json(snapshot_of(busy.layout, "chat")),
-                                        to_json(snapshot_of(busy.layout, "chat", kEverything)),
-                                        to_json(snapshot_of(small, "small", kEverything)),
-                                        to_json(Snapshot{})};
+  std::vector<std::string> documents = {
+      to_json(snapshot_of(busy.layout, "chat")),
+      to_json(snapshot_of(busy.layout, "chat", everything(&busy.phases))),
+      to_json(snapshot_of(small, "small", everything())), to_json(Snapshot{})};
   for (const std::string& name : kNames) documents.push_back(to_json(snapshot_of(small, name)));
   EXPECT_EQ(verdicts(documents), repeated("good\n", documents.size())) << errors();
 }
 
 TEST_F(Validator, RefusesWhatIsBroken) {
   const BusyLayout busy;
-  const Json good = Json::parse(to_json(snapshot_of(busy.layout, "chat", kEverything)));
+  const Json good =
+      Json::parse(to_json(snapshot_of(busy.layout, "chat", everything(&busy.phases))));
   std::vector<std::string> broken;
   const auto breaks = [&](auto change) {
     Json json = good;
@@ -187,6 +210,11 @@ TEST_F(Validator, RefusesWhatIsBroken) {
   breaks([](Json& json) { json["devices"][1]["memory_free"] = "all"; });
   breaks([](Json& json) { json["devices"][1].erase("pool_free"); });
   breaks([](Json& json) { json["talks"][0].erase("tokens"); });
+  breaks([](Json& json) { json["phases"][0].erase("passes"); });
+  breaks([](Json& json) { json["phases"][0]["more"] = 1; });
+  breaks([](Json& json) { json["phases"][1].erase("peaks"); });
+  breaks([](Json& json) { json["phases"][1]["peaks"][2]["place"] = "disk"; });
+  breaks([](Json& json) { json["phases"][1]["peaks"][2]["bytes"] = nullptr; });
   breaks([](Json& json) { json["process"].erase("rss_anon"); });
   breaks([](Json& json) { json["process"]["rss_anon"] = true; });
   broken.push_back(good.dump());
@@ -197,6 +225,8 @@ TEST(JsonSchema, SaysWhatEachFigureIs) {
   const Json schema = Json::parse(json_schema());
   const Json& used = schema.at("properties").at("tapes").at("items").at("properties").at("used");
   EXPECT_EQ(used.at("description"), "Taken from the tape. (gauge, bytes)");
+  const Json& phase = schema.at("properties").at("phases").at("items").at("properties");
+  EXPECT_EQ(phase.at("entered").at("description"), "How often it was entered. (counter, count)");
   const Json& process = schema.at("properties").at("process").at("properties");
   EXPECT_EQ(process.size(), process_fields().size());
   EXPECT_EQ(process.at("rss_anon").at("type"), Json({"integer", "null"}));

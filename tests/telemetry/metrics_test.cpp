@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <prometheus/text_serializer.h>
 
 #include <array>
 #include <cstring>
@@ -24,13 +25,19 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const SnapshotOptions kEverything = {.talks = true, .devices = true, .process = ProcessOptions()};
+SnapshotOptions everything(const Phases* phases = nullptr) {
+  return {.talks = true, .devices = true, .process = ProcessOptions(), .phases = phases};
+}
+
+Snapshot everything_of(const BusyLayout& busy) {
+  return snapshot_of(busy.layout, "chat", everything(&busy.phases));
+}
 
 std::string text_of_one(const Snapshot& snapshot) { return metrics_text({&snapshot, 1}); }
 
 TEST(MetricsText, NamesEveryFigure) {
   const BusyLayout busy;
-  Snapshot now = snapshot_of(busy.layout, "chat", kEverything);
+  Snapshot now = everything_of(busy);
   now.process->host_pressure_some = 1234;
   now.process->host_stalled_some = 1'500'000;
   const std::string text = text_of_one(now);
@@ -46,6 +53,14 @@ TEST(MetricsText, NamesEveryFigure) {
            "tapedeck_layout_conversations_total{layout=\"chat\"} 1",
            "tapedeck_device_tokens{layout=\"chat\",place=\"gpu1\"} 5",
            "tapedeck_device_memory_total_bytes{layout=\"chat\",place=\"gpu1\"} 33554432",
+           "# TYPE tapedeck_phase_entered_total counter",
+           "# TYPE tapedeck_phase_peak_bytes gauge",
+           "tapedeck_phase_entered_total{layout=\"chat\",phase=\"prefill\"} 1",
+           "tapedeck_phase_passes_total{layout=\"chat\",phase=\"talk\"} 1",
+           "tapedeck_phase_peak_bytes{layout=\"chat\",phase=\"prefill\",place=\"host\",tape="
+           "\"scratch\"} 10048",
+           "tapedeck_phase_peak_bytes{layout=\"chat\",phase=\"talk\",place=\"gpu0\",tape="
+           "\"weights\"} 2097152",
            "tapedeck_process_host_pressure_some_ratio 0.1234",
            "tapedeck_process_host_stalled_some_seconds_total 1.5",
        }) {
@@ -63,9 +78,9 @@ std::vector<std::string> lines_of(const std::string& text) {
 // A name, labels from a short list, a number; and no series twice.
 TEST(MetricsText, HasOneLineForEachSeries) {
   const BusyLayout busy;
-  const std::string text = text_of_one(snapshot_of(busy.layout, "chat", kEverything));
+  const std::string text = text_of_one(everything_of(busy));
   const std::regex line(
-      "(tapedeck_[a-z_]+(\\{layout=\"chat\"(,place=\"(host|gpu[01])\")?"
+      "(tapedeck_[a-z_]+(\\{layout=\"chat\"(,phase=\"(talk|prefill)\")?(,place=\"(host|gpu[01])\")?"
       "(,tape=\"(weights|scratch|history)\")?\\})?) [0-9.e+-]+");
   std::set<std::string> all;
   for (const std::string& one : lines_of(text)) {
@@ -78,7 +93,8 @@ TEST(MetricsText, HasOneLineForEachSeries) {
   const ProcessFigures process = process_figures();
   for (const ProcessField& field : process_fields()) known += field.of(process) ? 1U : 0U;
   EXPECT_EQ(all.size(), 9 * tape_fields().size() + layout_fields().size() +
-                            2 * (device_fields().size() + device_memory_fields().size()) + known);
+                            2 * (device_fields().size() + device_memory_fields().size()) +
+                            2 * (phase_fields().size() + 9) + known);
 }
 
 TEST(MetricsText, LeavesOutWhatIsUnknown) {
@@ -90,6 +106,18 @@ TEST(MetricsText, LeavesOutWhatIsUnknown) {
   EXPECT_THAT(text, HasSubstr("\ntapedeck_process_rss_anon_bytes 5\n"));
   EXPECT_THAT(text, Not(HasSubstr("rss_file")));
   EXPECT_THAT(text, Not(HasSubstr("memory_free")));
+}
+
+// As one label they would be one series, which Prometheus takes once.
+TEST(MetricsText, HasTheFirstOfPhasesOfOneLabel) {
+  Snapshot now;
+  now.layout = "chat";
+  now.phases = {{.name = "\xff", .times = 1}, {.name = "\xfe", .times = 2}, {.times = 3}};
+  const std::string text = text_of_one(now);
+  EXPECT_THAT(text,
+              HasSubstr("tapedeck_phase_entered_total{layout=\"chat\",phase=\"\xEF\xBF\xBD\"} "
+                        "1\ntapedeck_phase_entered_total{layout=\"chat\",phase=\"\"} 3\n"));
+  EXPECT_THAT(text, Not(HasSubstr("} 2\n")));
 }
 
 TEST(MetricsText, HasEachFamilyOnceForSeveralLayouts) {
@@ -127,6 +155,26 @@ TEST(LayoutCollector, RefusesLayoutsItCannotTellApart) {
   EXPECT_NO_THROW(LayoutCollector({{&layout, "a"}, {&layout, "b"}}));
 }
 
+TEST(LayoutCollector, TellsThePhasesOfEachLayout) {
+  const LayoutSizes sizes = {.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB};
+  Layout first(sizes);
+  Layout second(sizes);
+  const Layout third(sizes);
+  Phases of_first(first);
+  Phases of_second(second);
+  { const PhaseScope load(of_first, "load"); }
+  for (int turn = 0; turn < 2; ++turn) {
+    const PhaseScope decode(of_second, "decode");
+  }
+  const LayoutCollector collector(
+      {{&first, "first", &of_first}, {&second, "second", &of_second}, {&third, "third"}});
+  const std::string text = prometheus::TextSerializer().Serialize(collector.Collect());
+  EXPECT_THAT(text, HasSubstr("# TYPE tapedeck_phase_entered_total counter\n"
+                              "tapedeck_phase_entered_total{layout=\"first\",phase=\"load\"} 1\n"
+                              "tapedeck_phase_entered_total{layout=\"second\",phase=\"decode\"} 2\n"
+                              "# HELP"));
+}
+
 TEST(LayoutCollector, TellsAtEachScrapeWhatIsThen) {
   Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB});
   const LayoutCollector collector({{&layout, "chat"}});
@@ -158,7 +206,7 @@ class Promtool : public ::testing::Test {
 
 TEST_F(Promtool, HasNoWarningForUs) {
   const BusyLayout busy;
-  Snapshot now = snapshot_of(busy.layout, "chat", kEverything);
+  Snapshot now = everything_of(busy);
   std::array<ProcessFigures::Figure, sizeof(ProcessFigures) / sizeof(ProcessFigures::Figure)> all;
   all.fill(5);  // none is unknown
   std::memcpy(static_cast<void*>(&*now.process), all.data(), sizeof all);
@@ -169,7 +217,7 @@ TEST_F(Promtool, HasNoWarningForUs) {
 
 TEST_F(Promtool, HasNoWarningForAServer) {
   const BusyLayout busy;
-  const MetricsServer server({{&busy.layout, "chat"}}, ":0", kEverything);
+  const MetricsServer server({{&busy.layout, "chat", &busy.phases}}, ":0", everything());
   const Said said = check(http_get(port_of(server.address()), "/metrics"));
   EXPECT_EQ(said.exit_code, 0);
   EXPECT_EQ(said.text, "");
@@ -186,6 +234,7 @@ TEST_F(Promtool, StandsAnyName) {
         std::string("a\",b=\"c")}) {
     Snapshot now;
     now.layout = name;
+    now.phases = {{.name = name}};
     const Said said = check(text_of_one(now));
     EXPECT_EQ(said.exit_code, 0) << name;
     EXPECT_EQ(said.text, "") << name;

@@ -29,7 +29,7 @@ TEST(Scraped, PrometheusHasWhatStatSays) {
   }
   const BusyLayout busy;
   const std::string name = "my \"chat\" \\ 日本";
-  const MetricsServer server({{&busy.layout, name}}, ":0",
+  const MetricsServer server({{&busy.layout, name, &busy.phases}}, ":0",
                              {.devices = true, .process = ProcessOptions()});
   const Series scraped = Prometheus(server.address()).series();
   const Stat stat = busy.layout.stat();
@@ -50,6 +50,13 @@ TEST(Scraped, PrometheusHasWhatStatSays) {
     const std::string place = "gpu" + std::to_string(i);
     tapes(place, stat.gpu[i]);
     expect_scraped(scraped, "tapedeck_device_", at(place), device_fields(), stat.gpu[i]);
+  }
+  for (const PhaseFigures& phase : busy.phases.figures()) {
+    const std::string labels = label + ",phase=\"" + phase.name + "\"";
+    expect_scraped(scraped, "tapedeck_phase_", labels, phase_fields(), phase);
+    const std::string peak = "tapedeck_phase_peak_bytes{" + labels + ",place=";
+    EXPECT_EQ(scraped.at(peak + "\"host\",tape=\"scratch\"}"), phase.host.scratch);
+    EXPECT_EQ(scraped.at(peak + "\"gpu1\",tape=\"history\"}"), phase.gpu[1].history);
   }
   EXPECT_EQ(scraped.at("tapedeck_device_memory_total_bytes{" + label + ",place=\"gpu1\"}"), 32_MiB);
   EXPECT_GT(scraped.at("tapedeck_process_rss_anon_bytes{}"), 1_MiB);

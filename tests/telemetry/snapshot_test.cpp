@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <string>
 
 #include "layout/cache_region.hpp"
@@ -25,6 +26,7 @@ TEST(Snapshot, HasTheLayoutsStatAndName) {
   EXPECT_TRUE(now.talks.empty());
   EXPECT_TRUE(now.devices.empty());
   EXPECT_FALSE(now.process);
+  EXPECT_TRUE(now.phases.empty());
 }
 
 TEST(Snapshot, HasEachTalkOnRequest) {
@@ -58,6 +60,21 @@ TEST(Snapshot, HasMemoryOfTheDevicesOnRequest) {
   EXPECT_EQ(device_fields().back().of(now.stat.gpu[0]), layout.gpu(0).history().committed());
 }
 
+TEST(Snapshot, HasPhasesOnRequest) {
+  Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB});
+  Phases phases(layout);
+  for (int turn = 0; turn < 2; ++turn) {
+    const PhaseScope decode(phases, "decode");
+    for (int pass = 0; pass < 3; ++pass) layout.clear_pass();
+  }
+  const Snapshot now = snapshot_of(layout, "chat", {.phases = &phases});
+  ASSERT_EQ(now.phases.size(), 1U);
+  EXPECT_EQ(now.phases[0].name, "decode");
+  std::map<std::string, std::uint64_t> figures;
+  for (const auto& field : phase_fields()) figures[field.name] = field.of(now.phases[0]);
+  EXPECT_EQ(figures, (std::map<std::string, std::uint64_t>{{"entered", 2}, {"passes", 6}}));
+}
+
 TEST(Snapshot, HasFiguresOfTheProcessOnRequest) {
   Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB});
   const Snapshot now = snapshot_of(layout, "chat", {.process = ProcessOptions()});
@@ -69,7 +86,8 @@ TEST(Snapshot, HasFiguresOfTheProcessOnRequest) {
 TEST(Snapshot, MakesNoSystemCallUnlessAskedTo) {
   Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB});
   const os::InjectFault count(0, 0);
-  (void)snapshot_of(layout, "chat", {.talks = true});
+  const Phases phases(layout);
+  (void)snapshot_of(layout, "chat", {.talks = true, .phases = &phases});
   EXPECT_EQ(os::InjectFault::calls(), 0U);
   (void)snapshot_of(layout, "chat", {.process = ProcessOptions()});
   EXPECT_GT(os::InjectFault::calls(), 5U);

@@ -17,6 +17,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/gpu/host_device.hpp"
 #include "tapedeck/layout/layout.hpp"
+#include "tapedeck/telemetry/phases.hpp"
 
 namespace tapedeck::tests {
 
@@ -47,17 +48,18 @@ struct Said {
   return shell("command -v " + name).exit_code == 0 ? name : "";
 }
 
-/// Two talks on the host and on two devices of host memory, with something in every tape.
+/// Two talks on the host and on two devices of host memory, with something in every tape, and a
+/// pass in a phase inside another.
 struct BusyLayout {
   BusyLayout() {
+    const PhaseScope outer(phases, "talk");
     for (std::size_t talk = 0; talk < 2; ++talk) {
       layout.prepare(talk, 10);
       layout.advance(talk, talk + 3);
       layout.gpu(1).prepare(talk, 5);
       layout.gpu(1).advance(talk, 5);
     }
-    (void)layout.scratch().take(10'000);
-    layout.clear_pass();
+    pass();
     layout.clear_talk(1);
     (void)layout.scratch().take(5'000);
     (void)layout.scratch().try_take(1_GiB);
@@ -71,6 +73,12 @@ struct BusyLayout {
     return plan;
   }
 
+  void pass() {
+    const PhaseScope prefill(phases, "prefill");
+    (void)layout.scratch().take(10'000);
+    layout.clear_pass();
+  }
+
   HostDevice first{{.memory = 64_MiB}};
   HostDevice second{{.memory = 32_MiB}};
   Layout layout{plan(),
@@ -78,6 +86,7 @@ struct BusyLayout {
                  .extra = {.weights = 0, .scratch = 1_MiB, .history = 0},
                  .gpus = {{.device = &first, .options = {.commit = Commit::with_talks}},
                           {.device = &second, .options = {.commit = Commit::with_talks}}}}};
+  Phases phases{layout};
 };
 
 }  // namespace tapedeck::tests

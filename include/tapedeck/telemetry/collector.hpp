@@ -12,9 +12,9 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Gives prometheus-cpp what `metrics_text` tells, afresh at each scrape. The layouts must outlive
-/// it: a registry of prometheus-cpp holds it weakly, so reset the shared pointer first, and let no
-/// scrape be running then (`MetricsServer` sees to both).
+/// Gives prometheus-cpp what `metrics_text` tells, afresh at each scrape. The layouts and their
+/// phases must outlive it: a registry of prometheus-cpp holds it weakly, so reset the shared
+/// pointer first, and let no scrape be running then (`MetricsServer` sees to both).
 ///
 /// Thread-safety: any thread, while the layouts' writers work.
 ///

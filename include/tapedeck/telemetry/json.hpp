@@ -25,6 +25,8 @@ inline constexpr unsigned kJsonVersion = 1;
 /// | `devices` | for each: `place`, each of `device_fields`; where asked for `label` and     |
 /// |           | each of `device_memory_fields`                                              |
 /// | `talks`   | where asked for, for each: `tokens` and each of `tape_fields`               |
+/// | `phases`  | where asked for, for each: `name`, each of `phase_fields`, `peaks`: of each |
+/// |           | tape `place`, `tape` and the `bytes` it was                                 |
 /// | `process` | where asked for: each of `process_fields`                                   |
 ///
 /// Every figure is a whole number in the unit of its row; null is unknown. What is no UTF-8 in a

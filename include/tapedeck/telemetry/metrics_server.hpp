@@ -18,12 +18,13 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// It is the server of prometheus-cpp, CivetWeb, whose threads have the whole process ignore
 /// SIGPIPE from then on. A host that needs this signal serves `metrics_text` by itself.
 ///
-/// Thread-safety: any thread; it must go before the layouts do.
+/// Thread-safety: any thread; it must go before the layouts and their phases do.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
-/// const MetricsServer server({{&layout, "chat"}}, "127.0.0.1:0");  // any port that is free
+/// Phases phases(layout);  // or without: {{&layout, "chat"}}
+/// const MetricsServer server({{&layout, "chat", &phases}}, "127.0.0.1:0");  // any free port
 /// std::cout << "scrape http://" << server.address() << "/metrics\n";
 /// @endcode
 class MetricsServer {

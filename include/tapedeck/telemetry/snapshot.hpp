@@ -11,6 +11,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/layout/stat_fields.hpp"
+#include "tapedeck/telemetry/phases.hpp"
 #include "tapedeck/telemetry/process_figures.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -20,6 +21,7 @@ struct SnapshotOptions {
   bool talks = false;                       ///< Each talk by itself: O(talks), no system call.
   bool devices = false;                     ///< Memory of each device: calls of its driver.
   std::optional<ProcessOptions> process{};  ///< System calls: see `process_figures`.
+  const Phases* phases = nullptr;           ///< Of this layout: O(their number), no system call.
 };
 
 /// One conversation.
@@ -41,6 +43,10 @@ using DeviceMemoryField = StatField<DeviceFigures, std::optional<std::uint64_t>>
 /// As `tape_fields`.
 [[nodiscard]] std::span<const DeviceMemoryField> device_memory_fields() noexcept;
 
+/// What is counted of a phase, besides its peaks: `entered`, which is `PhaseFigures::times`, and
+/// `passes`. As `tape_fields`.
+[[nodiscard]] std::span<const StatField<PhaseFigures>> phase_fields() noexcept;
+
 /// The figures of a layout at one moment, and of what is around it where that was asked for.
 /// Thread-safety: a value.
 struct Snapshot {
@@ -49,6 +55,7 @@ struct Snapshot {
   std::vector<TalkFigures> talks{};         ///< Empty unless asked for.
   std::vector<DeviceFigures> devices{};     ///< Empty unless asked for; as many as `stat.gpus`.
   std::optional<ProcessFigures> process{};  ///< Nothing unless asked for.
+  std::vector<PhaseFigures> phases{};       ///< Empty unless asked for.
 };
 
 /// Takes one, from any thread, while the layout's writers work. Without options it makes no system

@@ -1,0 +1,148 @@
+#include "telemetry/report/regions.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "telemetry/places.hpp"
+#include "telemetry/report/text.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::report {
+namespace {
+
+using Data = kainjow::mustache::data;
+using List = kainjow::mustache::list;
+
+constexpr std::size_t kMostRows = 1000;  // of a tape; the picture has no more places either
+constexpr std::uint64_t kSteps = 1000;
+
+struct UsedRegion {
+  const RecordedRegion* region;
+  std::uint64_t used;
+};
+
+/// The regions of one tape, as the recording has them.
+struct Tape {
+  std::string name;
+  bool per_talk = false;
+  std::vector<UsedRegion> regions{};
+  std::uint64_t bytes = 0;
+  std::uint64_t used = 0;
+};
+
+std::uint64_t share(std::uint64_t part, std::uint64_t whole) {
+  if (whole == 0 || part >= whole) return kSteps;
+  return static_cast<std::uint64_t>(static_cast<double>(part) / static_cast<double>(whole) *
+                                    static_cast<double>(kSteps));
+}
+
+std::uint64_t sum(std::uint64_t a, std::uint64_t b) {
+  return checked_add(a, b).value_or(UINT64_MAX);
+}
+
+/// What is planned and does not grow is used as a whole, or not at all.
+std::uint64_t used_of(const RecordedRegion& region, const Stat& stat, std::uint64_t longest) {
+  if (region.tape == "history") return longest == 0 ? 0 : region.filled(longest);
+  if (region.tape == "scratch") return stat.passes == 0 ? 0 : region.bytes;
+  return region.bytes;
+}
+
+std::vector<Tape> tapes_of(const Recording& recording, const Stat& stat) {
+  std::vector<Tape> tapes;
+  std::size_t number = 0;
+  for_each_tape(stat, [&](const std::string& place, const char* tape, const TapeStat&) {
+    const std::size_t at = number++ / 3;
+    const std::uint64_t longest = at == 0 ? stat.longest_talk : stat.gpu[at - 1].longest_talk;
+    Tape one = {.name = place + " " + tape, .per_talk = std::string_view(tape) == "history"};
+    for (const RecordedRegion& region : recording.regions) {
+      if (region.place != place || region.tape != tape) continue;
+      const std::uint64_t used = used_of(region, stat, longest);
+      one.regions.push_back({.region = &region, .used = used});
+      one.bytes = sum(one.bytes, region.bytes);
+      one.used = sum(one.used, used);
+    }
+    if (!one.regions.empty()) tapes.push_back(std::move(one));
+  });
+  return tapes;
+}
+
+Data row(const UsedRegion& used) {
+  Data row;
+  row.set("name", shown(used.region->name));
+  row.set("offset", std::to_string(used.region->offset));
+  row.set("bytes_value", std::to_string(used.region->bytes));
+  row.set("bytes_text", to_iec(used.region->bytes));
+  row.set("used_value", std::to_string(used.used));
+  row.set("used_text", to_iec(used.used));
+  row.set("share", std::to_string(share(used.used, used.region->bytes)));
+  return row;
+}
+
+Data box(const char* kind, std::uint64_t x, std::uint64_t width, const std::string& title) {
+  Data box;
+  box.set("kind", kind);
+  box.set("x", std::to_string(x));
+  box.set("width", std::to_string(width));
+  box.set("title", title);
+  return box;
+}
+
+/// Where the regions lie, and how much of each is used. What would cover nothing new is left out.
+List boxes(const Tape& tape) {
+  std::uint64_t extent = 0;
+  for (const UsedRegion& used : tape.regions) {
+    extent = std::max(extent, sum(used.region->offset, used.region->bytes));
+  }
+  List boxes;
+  std::uint64_t covered = 0;
+  for (const UsedRegion& used : tape.regions) {
+    const RecordedRegion& region = *used.region;
+    const std::uint64_t begin = std::min(share(region.offset, extent), kSteps - 1);
+    const std::uint64_t end = std::max(share(sum(region.offset, region.bytes), extent), begin + 1);
+    if (end <= covered) continue;
+    covered = end;
+    const std::string title =
+        shown(region.name) + ": " + to_iec(used.used) + " of " + to_iec(region.bytes);
+    boxes.push_back(box("planned", begin, end - begin, title));
+    const std::uint64_t width = (end - begin) * share(used.used, region.bytes) / kSteps;
+    if (used.used != 0)
+      boxes.push_back(box("used", begin, std::max<std::uint64_t>(width, 1), title));
+  }
+  return boxes;
+}
+
+Data section(const Tape& tape) {
+  Data section;
+  section.set("name", tape.name);
+  section.set("regions", std::to_string(tape.regions.size()));
+  section.set("used", to_iec(tape.used));
+  section.set("bytes", to_iec(tape.bytes));
+  section.set("boxes", Data(boxes(tape)));
+  if (tape.per_talk) section.set("per_talk", Data::type::bool_true);
+  List rows;
+  for (std::size_t i = 0; i < std::min(tape.regions.size(), kMostRows); ++i) {
+    rows.push_back(row(tape.regions[i]));
+  }
+  section.set("entries", Data(rows));
+  if (tape.regions.size() > kMostRows) {
+    section.set("more", std::to_string(tape.regions.size() - kMostRows));
+  }
+  return section;
+}
+
+}  // namespace
+
+List region_sections(const Recording& recording) {
+  const std::size_t samples = recording.samples();
+  Stat stat = samples == 0 ? Stat() : recording.sample(samples - 1).stat;
+  stat.gpus = recording.gpus;
+  List sections;
+  for (const Tape& tape : tapes_of(recording, stat)) sections.push_back(section(tape));
+  return sections;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::report

@@ -1,0 +1,15 @@
+/// @file
+/// The part of a report about the plan's regions.
+#pragma once
+
+#include <kainjow/mustache.hpp>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/telemetry/recording.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::report {
+
+/// Of each tape that has regions: as the page's section `tapes` wants it.
+[[nodiscard]] kainjow::mustache::list region_sections(const Recording& recording);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::report

@@ -1,0 +1,26 @@
+/// @file
+/// Names and figures as a report shows them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/stat_fields.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::report {
+
+/// A name out of a recording: at most 120 bytes of it, and no control characters. Not yet escaped
+/// for HTML.
+[[nodiscard]] std::string shown(std::string_view name);
+
+/// "12.3 ms", "4 min 05 s".
+[[nodiscard]] std::string time_text(std::uint64_t microseconds);
+
+[[nodiscard]] std::string value_text(StatUnit unit, std::uint64_t value);
+
+/// A hash in hexadecimal digits as browsers want it.
+[[nodiscard]] std::string base64_of_hex(std::string_view digits);
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::report

@@ -1,0 +1,200 @@
+#include "telemetry/report/timeline.hpp"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+
+#include "tapedeck/base/checked.hpp"
+#include "telemetry/places.hpp"
+
+namespace tapedeck::inline TAPEDECK_ABI::report {
+namespace {
+
+/// `part` of `whole` as a place among `steps`; whatever the numbers are.
+std::uint64_t scaled(std::uint64_t part, std::uint64_t whole, std::uint64_t steps) noexcept {
+  if (whole == 0 || part >= whole) return steps;
+  return static_cast<std::uint64_t>(static_cast<double>(part) / static_cast<double>(whole) *
+                                    static_cast<double>(steps));
+}
+
+/// The column that each sample belongs to, from 0 on without a gap.
+std::vector<std::size_t> columns_of_samples(const Recording& recording, const Span& span) {
+  const std::size_t samples = recording.samples();
+  std::vector<std::size_t> columns(samples);
+  std::size_t next = 0;
+  std::uint64_t last_bucket = 0;
+  for (std::size_t i = 0; i < samples; ++i) {
+    const std::uint64_t at = recording.sample(i).at;
+    const std::uint64_t bucket =
+        samples <= kMostColumns ? i
+                                : scaled(at - span.begin, span.end - span.begin, kMostColumns - 1);
+    if (i != 0 && bucket != last_bucket) ++next;
+    last_bucket = bucket;
+    columns[i] = next;
+  }
+  return columns;
+}
+
+/// What is planned for one talk, of one place.
+using History = std::vector<const RecordedRegion*>;
+
+std::vector<History> histories_of(const Recording& recording) {
+  std::vector<History> histories(1 + recording.gpus);
+  for (const RecordedRegion& region : recording.regions) {
+    if (region.tape != "history") continue;
+    for (std::size_t place = 0; place < histories.size(); ++place) {
+      if (region.place == place_name(place)) histories[place].push_back(&region);
+    }
+  }
+  return histories;
+}
+
+/// What tokens have filled of it in all talks: it is in use as a whole from the start.
+std::uint64_t filled(const History& history, std::uint64_t tokens, std::uint64_t talks) {
+  std::uint64_t bytes = 0;
+  for (const RecordedRegion* region : history) {
+    const std::uint64_t whole = checked_mul(region->bytes, talks).value_or(UINT64_MAX);
+    const std::uint64_t rows = checked_mul(region->bytes_per_token, tokens).value_or(UINT64_MAX);
+    const std::uint64_t used = region->bytes_per_token == 0 ? whole : std::min(whole, rows);
+    bytes = checked_add(bytes, used).value_or(UINT64_MAX);
+  }
+  return bytes;
+}
+
+/// The most that was in use of a tape since the sample before.
+std::uint64_t in_use(const RecordedSample& sample, std::size_t tape, const TapeStat& stat,
+                     const std::vector<History>& histories) {
+  const std::size_t place = tape / 3;
+  const TapePeaks& peaks = sample.peaks[place];
+  if (tape % 3 == 0) return peaks.weights;
+  if (tape % 3 == 1) return peaks.scratch;
+  if (stat.planned == 0) return peaks.history;
+  const std::uint64_t tokens = place == 0 ? sample.stat.tokens : sample.stat.gpu[place - 1].tokens;
+  const std::uint64_t above = peaks.history - std::min(peaks.history, stat.planned);
+  return checked_add(filled(histories[place], tokens, sample.stat.talks), above)
+      .value_or(UINT64_MAX);
+}
+
+void raise(Column& column, std::uint64_t at, std::uint64_t in_use, const TapeStat& stat) {
+  column = {.at = at,
+            .in_use = std::max(column.in_use, in_use),
+            .committed = std::max(column.committed, stat.committed),
+            .peak = std::max(column.peak, stat.peak)};
+}
+
+std::string path_along(const Chart& chart, const Span& span, std::uint64_t Column::*value) {
+  std::string path = "M0 " + std::to_string(y(chart, chart.columns.front().*value));
+  for (const Column& column : chart.columns) {
+    path += "V" + std::to_string(y(chart, column.*value)) + "H" + std::to_string(span.x(column.at));
+  }
+  return path;
+}
+
+std::string area_below(const std::string& path) {
+  return path + "V" + std::to_string(kHeight) + "H0Z";
+}
+
+/// The peak of a planned history's tape is its plan.
+void find_peaks(Chart& chart) {
+  std::uint64_t most = 0;
+  for (Column& column : chart.columns) column.peak = most = std::max(most, column.in_use);
+}
+
+void draw(Chart& chart, const Span& span) {
+  if (chart.tape == "history" && chart.planned != 0) find_peaks(chart);
+  for (const Column& column : chart.columns) {
+    chart.top = std::max({chart.top, column.in_use, column.committed, column.peak});
+  }
+  // A plan far above what was needed would press all else to the ground.
+  if (chart.planned / 2 > chart.top) chart.planned = 0;
+  chart.top = std::max(chart.top, chart.planned);
+  chart.in_use_area = area_below(path_along(chart, span, &Column::in_use));
+  chart.committed_area = area_below(path_along(chart, span, &Column::committed));
+  chart.peak_line = path_along(chart, span, &Column::peak);
+}
+
+/// The charts that there will be, still without columns.
+std::vector<Chart> empty_charts(const Stat& newest) {
+  std::vector<Chart> charts;
+  std::size_t number = 0;
+  for_each_tape(newest, [&](const std::string& place, const char* tape, const TapeStat& stat) {
+    Chart chart = {.place = place, .tape = tape, .number = number++, .planned = stat.planned};
+    if (was_asked(stat)) charts.push_back(std::move(chart));
+  });
+  return charts;
+}
+
+}  // namespace
+
+std::uint64_t Span::x(std::uint64_t at) const noexcept {
+  return scaled(at - std::min(at, begin), end - begin, kWidth);
+}
+
+std::uint64_t y(const Chart& chart, std::uint64_t bytes) noexcept {
+  return kHeight - scaled(bytes, chart.top, kHeight);
+}
+
+Span span_of(const Recording& recording) noexcept {
+  Span span = {.begin = UINT64_MAX, .end = recording.end()};
+  if (recording.samples() != 0) span.begin = recording.sample(0).at;
+  if (!recording.marks.empty()) span.begin = std::min(span.begin, recording.marks.front().at);
+  span.begin = std::min(span.begin, span.end);
+  if (span.begin != span.end) return span;
+  // One moment gets some width, whichever it is.
+  return span.end == UINT64_MAX ? Span{span.begin - 1, span.end} : Span{span.begin, span.end + 1};
+}
+
+std::vector<Chart> charts_of(const Recording& recording) {
+  const std::size_t samples = recording.samples();
+  if (samples == 0) return {};
+  const Span span = span_of(recording);
+  std::vector<Chart> charts = empty_charts(recording.sample(samples - 1).stat);
+  const std::vector<std::size_t> columns = columns_of_samples(recording, span);
+  for (Chart& chart : charts) chart.columns.resize(columns.back() + 1);
+  const std::vector<History> histories = histories_of(recording);
+  for (std::size_t i = 0; i < samples; ++i) {
+    const RecordedSample sample = recording.sample(i);
+    auto chart = charts.begin();
+    std::size_t number = 0;
+    for_each_tape(sample.stat, [&](const std::string&, const char*, const TapeStat& stat) {
+      const std::size_t tape = number++;
+      if (chart == charts.end() || chart->number != tape) return;
+      raise(chart->columns[columns[i]], sample.at, in_use(sample, tape, stat, histories), stat);
+      ++chart;
+    });
+  }
+  for (Chart& chart : charts) draw(chart, span);
+  return charts;
+}
+
+PhasesPicture picture(const std::vector<RecordedPhase>& phases, const Span& span) {
+  PhasesPicture picture;
+  std::map<std::string, std::size_t> names;
+  std::array<std::size_t, kDepths> last{};  // 1 + the band, of each depth
+  for (const RecordedPhase& phase : phases) {
+    const auto [known, is_new] = names.try_emplace(phase.name, picture.names.size());
+    if (is_new) picture.names.push_back({.name = phase.name});
+    NamedPhase& named = picture.names[known->second];
+    ++named.times;
+    named.total += phase.end - phase.begin;
+    if (phase.depth >= kDepths) continue;
+    const std::uint64_t begin = span.x(phase.begin);
+    const std::uint64_t end = std::max(span.x(phase.end), begin + 1);
+    if (last[phase.depth] != 0) {
+      Band& before = picture.bands[last[phase.depth] - 1];
+      const std::uint64_t before_end = before.x + before.width;
+      if (before.name == known->second && begin <= before_end) {
+        before.width = std::max(end, before_end) - before.x;
+        continue;
+      }
+      if (end <= before_end) continue;  // within what another one covers already
+    }
+    picture.bands.push_back(
+        {.x = begin, .width = end - begin, .depth = phase.depth, .name = known->second});
+    last[phase.depth] = picture.bands.size();
+  }
+  return picture;
+}
+
+}  // namespace tapedeck::inline TAPEDECK_ABI::report
