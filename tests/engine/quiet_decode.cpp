@@ -1,8 +1,10 @@
 // quiet_decode MODE TOKENS THREADS MODEL DESCRIPTOR FOLDER: decodes under an allow-list of system
-// calls, and publishes where it stands after each token. MODE is what happens after each token:
-// "nothing", or a deliberate fault of the program, which quiet_decode_test must notice:
-// "allocation", "mapping", "page_fault". With "guard" before it, a strict PassGuard watches
-// instead: "guard", "guard_allocation".
+// calls, and tells of each token all that telemetry has: a recorder's sample, two phases, and where
+// the layout stands, published. MODE is what happens besides with each token: "nothing", or a
+// deliberate fault of the program, which quiet_decode_test must notice: "allocation", "mapping",
+// "page_fault"; "recorder" and "phases", which are asked for all they have, and "publisher", one
+// more of which is made. With "guard" before it, a strict PassGuard watches instead: "guard",
+// "guard_allocation".
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -17,6 +19,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <functional>
+#include <span>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -25,8 +29,11 @@
 #include "engine/llama_model.hpp"
 #include "engine/quiet_decode.hpp"
 #include "engine/talk.hpp"
+#include "engine/talk_decoder.hpp"
 #include "engine/tokenizer.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
+#include "tapedeck/telemetry/phases.hpp"
+#include "tapedeck/telemetry/recorder.hpp"
 #include "tapedeck/telemetry/stat_publisher.hpp"
 
 extern "C" std::uint64_t tapedeck_heap_allocations() noexcept;
@@ -60,42 +67,28 @@ bool allow_only_futex() {
          ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) == 0;
 }
 
-class Noise {
- public:
-  Noise(std::string_view mode, std::uint64_t tokens)
-      : allocates_(mode.ends_with("allocation")),
-        maps_(mode == "mapping"),
-        touches_(mode == "page_fault") {
-    if (!touches_) return;
-    void* pages = ::mmap(nullptr, kPage * tokens * 2, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED) std::exit(1);
-    next_page_ = static_cast<volatile char*>(pages);
-  }
+constexpr std::size_t kPage = 4096;
 
-  void make() {
-    if (allocates_) {
-      void* volatile block = std::malloc(32);
-      std::free(block);
-    }
-    if (maps_) {
-      void* const page = ::mmap(nullptr, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      ::munmap(page, kPage);
-    }
-    if (touches_) {
-      *next_page_ = 1;
-      next_page_ = next_page_ + kPage;
-    }
-  }
+void allocate() {
+  void* volatile block = std::malloc(32);
+  std::free(block);
+}
 
- private:
-  static constexpr std::size_t kPage = 4096;
+void map() {
+  void* const page = ::mmap(nullptr, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ::munmap(page, kPage);
+}
 
-  bool allocates_;
-  bool maps_;
-  bool touches_;
-  volatile char* next_page_ = nullptr;
-};
+// Touches one page after the other, of as many.
+std::function<void()> touch(std::uint64_t pages) {
+  void* const mapped =
+      ::mmap(nullptr, kPage * pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) std::exit(1);
+  return [next = static_cast<volatile char*>(mapped)]() mutable {
+    *next = 1;
+    next = next + kPage;
+  };
+}
 
 struct Arguments {
   std::string_view mode;
@@ -106,16 +99,50 @@ struct Arguments {
   const char* folder;
 };
 
+// An engine's decoder that tells all of its passes: as phases, to a recorder, and to publish.
+class ToldDecoder final : public engine::TalkDecoder {
+ public:
+  ToldDecoder(engine::TalkDecoder& decoder, Layout& layout, const char* folder)
+      : decoder_(decoder),
+        recorder_(layout),
+        phases_(layout, &recorder_),
+        publisher_(layout, "quiet", folder) {}
+
+  [[nodiscard]] const engine::Shape& shape() const noexcept override { return decoder_.shape(); }
+  [[nodiscard]] std::size_t position() const noexcept override { return decoder_.position(); }
+  void prepare(std::uint64_t tokens) override { decoder_.prepare(tokens); }
+  [[nodiscard]] std::span<float> forward(engine::TokenId token) override {
+    const PhaseScope decode(phases_, "decode");
+    const PhaseScope attention(phases_, "attention");
+    return decoder_.forward(token);
+  }
+  void clear_pass() override {
+    decoder_.clear_pass();
+    recorder_.pass();
+    publisher_.publish();
+  }
+  void clear_talk() override { decoder_.clear_talk(); }
+
+  [[nodiscard]] const Recorder& recorder() const { return recorder_; }
+  [[nodiscard]] const Phases& phases() const { return phases_; }
+
+ private:
+  engine::TalkDecoder& decoder_;
+  Recorder recorder_;
+  Phases phases_;
+  StatPublisher publisher_;
+};
+
 class QuietDecode {
  public:
   explicit QuietDecode(const Arguments& arguments)
       : model_(arguments.model),
         layout_(model_.plan(), model_.options()),
-        publisher_(layout_, "quiet", arguments.folder),
         pool_(arguments.threads),
         decoder_(model_, layout_, pool_),
+        told_(decoder_, layout_, arguments.folder),
         prompt_(model_.shape().seq_len / 2, 300),
-        noise_(arguments.mode, arguments.tokens) {
+        noise_(noise_of(arguments)) {
     prompt_[0] = 1;
     if (!model_.weights().warm() || !layout_.scratch().warm() || !layout_.history().warm()) {
       throw std::runtime_error("could not warm weights and tapes");
@@ -130,29 +157,59 @@ class QuietDecode {
     board.talks = 0;
     while (board.tokens < tokens) {
       board.tokens +=
-          engine::hold_talk(decoder_, sampler_, prompt_, 0, ends_, never_stop_, on_token_).passes;
-      layout_.clear_talk();
+          engine::hold_talk(told_, sampler_, prompt_, 0, ends_, never_stop_, on_token_).passes;
+      told_.clear_talk();
       ++board.talks;
     }
   }
 
-  void be_noisy(bool noisy) { noisy_ = noisy; }
+  /// As `decode`, with all that it cost and told.
+  void measure(std::uint64_t tokens, Blackboard& board) {
+    board.samples = told_.recorder().taken();
+    board.phases = phases_entered();
+    board.allocations = tapedeck_heap_allocations();
+    decode(tokens, board);
+    board.allocations = tapedeck_heap_allocations() - board.allocations;
+    board.phases = phases_entered() - board.phases;
+    board.samples = told_.recorder().taken() - board.samples;
+  }
+
+  void be_noisy() { noisy_ = true; }
 
  private:
+  std::function<void()> noise_of(const Arguments& arguments) {
+    const std::string_view mode = arguments.mode;
+    if (mode.ends_with("allocation")) return allocate;
+    if (mode == "mapping") return map;
+    if (mode == "page_fault") return touch(arguments.tokens * 2);
+    if (mode == "recorder") return [this] { (void)told_.recorder().recording(); };
+    if (mode == "phases") return [this] { (void)told_.phases().figures(); };
+    if (mode == "publisher") {
+      return
+          [this, folder = arguments.folder] { const StatPublisher another(layout_, "2", folder); };
+    }
+    return [] {};
+  }
+
+  std::uint64_t phases_entered() const {
+    std::uint64_t times = 0;
+    for (const PhaseFigures& phase : told_.phases().figures()) times += phase.times;
+    return times;
+  }
+
   engine::LlamaModel model_;
   Layout layout_;
-  StatPublisher publisher_;
   engine::ThreadPool pool_;
   engine::Decoder decoder_;
+  ToldDecoder told_;
   engine::Sampler sampler_{0};
   std::vector<engine::TokenId> prompt_;
-  Noise noise_;
+  std::function<void()> noise_;
   bool noisy_ = false;
   const std::array<engine::TokenId, 1> ends_ = {engine::kBos};
   std::atomic<bool> never_stop_{false};
   engine::OnToken on_token_ = [this](engine::TokenId, engine::TokenId) {
-    publisher_.publish();
-    if (noisy_) noise_.make();
+    if (noisy_) noise_();
     return true;
   };
 };
@@ -167,12 +224,10 @@ int run_quietly(QuietDecode& subject, std::uint64_t tokens, Blackboard& board) {
   ::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
   if (!allow_only_futex()) return kNoSeccomp;
   subject.decode(1000, board);
-  subject.be_noisy(true);
+  subject.be_noisy();
   board.stage.store(Stage::ready);
   wait_for(board.stage, Stage::decoding);
-  const std::uint64_t before = tapedeck_heap_allocations();
-  subject.decode(tokens, board);
-  board.allocations = tapedeck_heap_allocations() - before;
+  subject.measure(tokens, board);
   board.stage.store(Stage::done);
   wait_for(board.stage, Stage::end);
   ::_exit(0);
@@ -180,7 +235,7 @@ int run_quietly(QuietDecode& subject, std::uint64_t tokens, Blackboard& board) {
 
 int run_guarded(QuietDecode& subject, std::uint64_t tokens, Blackboard& board) {
   PassGuard guard(subject.layout(), {.strict = true});
-  subject.be_noisy(true);
+  subject.be_noisy();
   try {
     subject.decode(tokens, board);
   } catch (const PassViolation&) {
@@ -196,7 +251,7 @@ int run(const Arguments& arguments) {
   if (shared == MAP_FAILED) return 1;
   Blackboard& board = *static_cast<Blackboard*>(shared);
   QuietDecode subject(arguments);
-  subject.decode(1000, board);
+  subject.measure(1000, board);
   return arguments.mode.starts_with("guard") ? run_guarded(subject, arguments.tokens, board)
                                              : run_quietly(subject, arguments.tokens, board);
 }

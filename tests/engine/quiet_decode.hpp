@@ -21,7 +21,10 @@ struct Blackboard {
   std::atomic<Stage> stage;
   std::uint64_t tokens;
   std::uint64_t talks;
-  std::uint64_t allocations;  ///< While decoding.
+  // While decoding.
+  std::uint64_t allocations;
+  std::uint64_t samples;  ///< That the recorder took.
+  std::uint64_t phases;   ///< That were entered.
 };
 static_assert(std::atomic<Stage>::is_always_lock_free);
 

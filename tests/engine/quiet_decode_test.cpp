@@ -1,6 +1,7 @@
 // A decode step costs nothing: no heap allocation, no system call but the pool's futex, no page
-// fault. The program quiet_decode does the decoding; what it does is watched from here, and each
-// kind of noise is made on purpose once, to see that it would be heard.
+// fault; nor does what telemetry is told of it. The program quiet_decode does the decoding; what it
+// does is watched from here, and each kind of noise is made on purpose once, to see that it would
+// be heard.
 #include "engine/quiet_decode.hpp"
 
 #include <gtest/gtest.h>
@@ -35,6 +36,8 @@ struct Observed {
   std::uint64_t tokens = 0;
   std::uint64_t talks = 0;
   std::uint64_t allocations = 0;
+  std::uint64_t samples = 0;
+  std::uint64_t phases = 0;
   std::uint64_t faults = 0;
 };
 
@@ -104,6 +107,8 @@ class QuietDecodeTest : public ::testing::TestWithParam<unsigned> {
         observed.tokens = board_->tokens;
         observed.talks = board_->talks;
         observed.allocations = board_->allocations;
+        observed.samples = board_->samples;
+        observed.phases = board_->phases;
         board_->stage = Stage::end;
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -151,6 +156,8 @@ TEST_P(QuietDecodeTest, TenThousandTokensCostNothing) {
   EXPECT_GT(observed.tokens, 60 * observed.talks);
   EXPECT_EQ(observed.allocations, 0U);
   EXPECT_EQ(observed.faults, 0U);
+  EXPECT_EQ(observed.samples, observed.tokens);
+  EXPECT_EQ(observed.phases, 2 * observed.tokens);
   EXPECT_EQ(published_layouts(published_.path()).size(), 1U);
 }
 
@@ -174,6 +181,29 @@ TEST_P(QuietDecodeTest, APageFaultIsHeard) {
   EXPECT_EQ(observed.signal, 0);
   EXPECT_EQ(observed.allocations, 0U);
   EXPECT_GT(observed.faults, 0U);
+}
+
+// What telemetry does when it is made, or asked for something to keep, is not for a token. A
+// recording is so large that its memory comes from the kernel at once, or does so soon.
+TEST_P(QuietDecodeTest, ARecorderThatIsAskedIsHeard) {
+  const Observed observed = observe("recorder", kFewTokens);
+  SKIP_WITHOUT_SECCOMP(observed);
+  if (observed.signal == SIGSYS) return;
+  EXPECT_GE(observed.tokens, kFewTokens);
+  EXPECT_GE(observed.allocations, observed.tokens);
+}
+
+TEST_P(QuietDecodeTest, PhasesThatAreAskedAreHeard) {
+  const Observed observed = observe("phases", kFewTokens);
+  SKIP_WITHOUT_SECCOMP(observed);
+  EXPECT_EQ(observed.signal, 0);
+  EXPECT_EQ(observed.allocations, observed.tokens);
+}
+
+TEST_P(QuietDecodeTest, APublisherThatIsMadeIsHeard) {
+  const Observed observed = observe("publisher", kFewTokens);
+  SKIP_WITHOUT_SECCOMP(observed);
+  EXPECT_EQ(observed.signal, SIGSYS);
 }
 
 // The same by the library's own means: a strict guard throws at the first pass that costs anything.

@@ -14,6 +14,7 @@
 
 #include "gpu/device_tape_kinds.hpp"
 #include "gpu/held_stream.hpp"
+#include "memory/no_peak_lost.hpp"
 #include "memory/pattern.hpp"
 #include "memory/tape_without_memory.hpp"
 #include "tapedeck/base/error.hpp"
@@ -213,6 +214,17 @@ TEST_F(DeviceTapeTest, RewindGivesBackTheEndUnlessTheMarkIsStale) {
   (void)tape.take(2000);
   tape.rewind(mark);
   EXPECT_EQ(tape.used(), 2048U);
+}
+
+TEST(DeviceTapeConcurrency, ReadersLoseNoPeak) {
+  HostDevice device({.memory = 128_MiB});
+  const auto expect = [&device](const auto& give_back) {
+    DeviceTape tape = DeviceTape::start(device, (kPeaks + 2) * kDeviceLine);
+    expect_no_peak_lost(tape, kDeviceLine, give_back);
+  };
+  expect(ByClear());
+  expect(ByRewind());
+  expect(ByRestart());
 }
 
 TEST_F(DeviceTapeTest, PlannedMemoryInFrontIsCountedAsItIsCommitted) {

@@ -23,9 +23,11 @@ class Watcher {
 
   void look() {
     const std::size_t used = tape_.used();
+    const std::size_t recent = tape_.recent_peak();
     const std::size_t peak = tape_.peak();
-    most_used_ = std::max(most_used_, used);
+    most_used_ = std::max({most_used_, used, recent});
     check(used <= tape_.total(), "more is used than there is");
+    check(peak <= tape_.total(), "the peak is more than there is");
     check(peak >= most_used_, "the peak is less than what was used");
     check(peak >= peak_, "the peak went down");
     check(tape_.committed() <= tape_.total(), "more is committed than there is");
@@ -64,7 +66,7 @@ class Watcher {
   std::string wrong_;
 };
 
-/// A pass: takes until the tape is full and further, rewinds, clears.
+/// A pass: takes until the tape is full and further, rewinds, clears, begins to watch anew.
 inline void write_a_pass(Tape& tape, std::size_t pass) {
   for (std::size_t i = 0; i < 20; ++i) {
     (void)tape.try_take(1 + (pass * 67 + i * 31) % 3000);
@@ -74,6 +76,7 @@ inline void write_a_pass(Tape& tape, std::size_t pass) {
     if (i % 3 != 0) tape.rewind(mark);
   }
   if (pass % 8 == 0) tape.clear();
+  if (pass % 12 == 0) tape.restart_peak();  // amidst a pass, and after a clear
   if (pass % 64 == 0) tape.decommit();
 }
 

@@ -1,0 +1,152 @@
+#include <algorithm>
+#include <cctype>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fuzz/checks.hpp"
+#include "fuzz/memory_file.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/telemetry/advice.hpp"
+#include "tapedeck/telemetry/recording.hpp"
+#include "tapedeck/telemetry/report.hpp"
+#include "telemetry/sample_words.hpp"
+
+// libFuzzer looks for this name.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes);
+
+namespace {
+
+using namespace tapedeck;
+
+constexpr std::size_t kScripts = 2;  // of the page itself
+
+[[maybe_unused]] std::size_t count(std::string_view text, std::string_view what) {
+  std::size_t times = 0;
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string_view::npos; ++at) ++times;
+  return times;
+}
+
+std::string lines_of(const Recording& recording) {
+  std::ostringstream lines;
+  recording.write(lines);
+  return lines.str();
+}
+
+Recording read_back(const std::string& lines) {
+  static const fuzz::MemoryFile file;
+  return read_recording(
+      file.hold(reinterpret_cast<const std::uint8_t*>(lines.data()), lines.size()));
+}
+
+void check_phases(const Recording& recording) {
+  const std::vector<RecordedPhase> phases = recording.phases();
+  fuzz::require(phases.size() <= recording.marks.size());
+  for (const RecordedPhase& phase : phases) {
+    fuzz::require(phase.begin <= phase.end && phase.end <= recording.end());
+    fuzz::require(phase.depth < phases.size());
+  }
+}
+
+void check_samples(const Recording& recording) {
+  std::uint64_t last = 0;
+  for (std::size_t i = 0; i < recording.samples(); ++i) {
+    const RecordedSample sample = recording.sample(i);
+    fuzz::require(sample.at >= last && sample.at <= recording.end());
+    fuzz::require(sample.stat.gpus == recording.gpus && !sample.stat.text().empty());
+    last = sample.at;
+  }
+}
+
+void check_report(const Recording& recording) {
+#if defined(TAPEDECK_MUSTACHE)
+  const std::string page = report_html(recording);
+  fuzz::require(count(page, "<script") == kScripts && count(page, "</script") == kScripts);
+#endif
+  for (const TapeAdvice& advice : advise(recording).tapes) fuzz::require(!advice.text.empty());
+}
+
+void check(const Recording& recording) {
+  fuzz::require(recording.gpus <= kMostGpus);
+  fuzz::require(recording.words.size() == recording.samples() * words::count(recording.gpus));
+  check_samples(recording);
+  check_phases(recording);
+  for (const RecordedRegion& region : recording.regions) {
+    fuzz::require(region.filled(UINT64_MAX) <= region.bytes);
+  }
+  check_report(recording);
+  // What was read is written, and read as the same.
+  const std::string lines = lines_of(recording);
+  fuzz::require(lines_of(read_back(lines)) == lines);
+}
+
+void read(const std::string& lines) {
+  std::optional<Recording> recording;
+  try {
+    recording = read_back(lines);
+  } catch (const FormatError&) {
+    return;  // refused, as it should be
+  }
+  check(*recording);
+}
+
+/// Something of everything, and no more figures than that takes.
+constexpr std::string_view kValid =
+    R"({"schema":"tapedeck.recording","version":1,"layout":"</script><script>",)"
+    R"("layout_fields":["passes"],"tape_fields":["reserved","used"],"device_fields":["tokens"],)"
+    R"("tapes":[["host","weights"],["host","scratch"],["host","history"],)"
+    R"(["gpu0","weights"],["gpu0","scratch"],["gpu0","history"]],)"
+    R"("regions":[{"place":"host","tape":"history","name":"<script>","offset":0,"bytes":64,)"
+    R"("bytes_per_token":8}],"lines":5,"taken":2}
+{"t":1,"enter":"<script>"}
+{"t":2,"layout":[1],"tapes":[[9,1],[9,2],[9,3],[9,4],[9,5],[9,6]],"devices":[[7]],"peaks":[1,2,3,4,5,6]}
+{"t":3,"enter":"decode"}
+{"t":4,"leave":null}
+{"t":5,"layout":[2],"tapes":[[9,1],[9,2],[9,3],[9,4],[9,5],[9,6]],"devices":[[8]],"peaks":[1,2,3,4,5,6]}
+)";
+
+/// Its words and numbers, and each sign by itself.
+std::vector<std::string_view> pieces_of(std::string_view text) {
+  const auto is_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
+  std::vector<std::string_view> pieces;
+  while (!text.empty()) {
+    const auto end = std::find_if_not(text.begin(), text.end(), is_word);
+    const auto length = std::max<std::size_t>(1, static_cast<std::size_t>(end - text.begin()));
+    pieces.push_back(text.substr(0, length));
+    text.remove_prefix(length);
+  }
+  return pieces;
+}
+
+/// The valid recording with some pieces replaced: the input is where they begin and how many they
+/// are, and then what is there instead.
+std::string spliced(std::string_view input) {
+  constexpr std::size_t kMost = 8;
+  static const std::vector<std::string_view> pieces = pieces_of(kValid);
+  if (input.size() < 3) return std::string(kValid);
+  const auto byte = [input](std::size_t i) { return static_cast<unsigned char>(input[i]); };
+  const std::size_t begin = (byte(0) * 256U + byte(1)) % pieces.size();
+  const std::size_t end = std::min(begin + byte(2) % kMost, pieces.size());
+  std::string lines;
+  for (std::size_t i = 0; i < begin; ++i) lines += pieces[i];
+  lines += input.substr(3);
+  for (std::size_t i = end; i < pieces.size(); ++i) lines += pieces[i];
+  return lines;
+}
+
+}  // namespace
+
+// Once as it is, and once as part of a recording, which chance would not often make.
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
+  static const bool is_valid = read_back(std::string(kValid)).samples() == 2;
+  fuzz::require(is_valid);
+  const std::string_view input(reinterpret_cast<const char*>(data), bytes);
+  read(std::string(input));
+  read(spliced(input));
+  return 0;
+}
