@@ -182,7 +182,9 @@ TEST_F(DecodeRecord, KeepsTheNewestSamples) {
   ASSERT_TRUE(std::getline(text, head));
   EXPECT_EQ(Json::parse(head).at("taken"), tokens_told(ran.err));
   std::size_t samples = 0;
-  for (std::string line; std::getline(text, line);) samples += line.find("\"tapes\"") != line.npos;
+  for (std::string line; std::getline(text, line);) {
+    if (line.find("\"tapes\"") != std::string::npos) ++samples;
+  }
   EXPECT_EQ(samples, 16'384U);
   const Ran help = run({"decode", "--help"});
   EXPECT_THAT(help.out, HasSubstr("16384"));
@@ -271,6 +273,7 @@ TEST_F(DecodeRecordStopped, IsWrittenAfterASignal) {
   const Ran ran = program.wait();
   EXPECT_EQ(ran.exit_code, 130);
   const Recorded recorded(file_);
+  ASSERT_FALSE(recorded.marks().empty());
   EXPECT_GT(tokens_told(ran.err), 0U);
   EXPECT_LT(tokens_told(ran.err), 100'000U);  // it was not through
   EXPECT_EQ(recorded.head.at("taken"), tokens_told(ran.err));
@@ -288,6 +291,7 @@ TEST_F(DecodeRecordStopped, IsWrittenWhenNobodyReadsAnyMore) {
   EXPECT_EQ(ran.exit_code, 141);
   EXPECT_EQ(ran.err, "");
   const Recorded recorded(file_);
+  ASSERT_FALSE(recorded.marks().empty());
   EXPECT_GT(recorded.last().passes, 0U);
   EXPECT_EQ(recorded.marks().back(), "-");
 }

@@ -35,13 +35,19 @@ Snapshot everything_of(const BusyLayout& busy) {
 
 std::string text_of_one(const Snapshot& snapshot) { return metrics_text({&snapshot, 1}); }
 
+std::string peak_line(const std::string& phase, const std::string& place, const std::string& tape,
+                      std::uint64_t bytes) {
+  return "tapedeck_phase_peak_bytes{layout=\"chat\",phase=\"" + phase + "\",place=\"" + place +
+         "\",tape=\"" + tape + "\"} " + std::to_string(bytes);
+}
+
 TEST(MetricsText, NamesEveryFigure) {
   const BusyLayout busy;
   Snapshot now = everything_of(busy);
   now.process->host_pressure_some = 1234;
   now.process->host_stalled_some = 1'500'000;
   const std::string text = text_of_one(now);
-  for (const std::string line : {
+  for (const std::string& line : std::vector<std::string>{
            "# TYPE tapedeck_tape_used_bytes gauge",
            "# HELP tapedeck_tape_clears_total Clears.",
            "# TYPE tapedeck_tape_clears_total counter",
@@ -57,10 +63,8 @@ TEST(MetricsText, NamesEveryFigure) {
            "# TYPE tapedeck_phase_peak_bytes gauge",
            "tapedeck_phase_entered_total{layout=\"chat\",phase=\"prefill\"} 1",
            "tapedeck_phase_passes_total{layout=\"chat\",phase=\"talk\"} 1",
-           "tapedeck_phase_peak_bytes{layout=\"chat\",phase=\"prefill\",place=\"host\",tape="
-           "\"scratch\"} 10048",
-           "tapedeck_phase_peak_bytes{layout=\"chat\",phase=\"talk\",place=\"gpu0\",tape="
-           "\"weights\"} 2097152",
+           peak_line("prefill", "host", "scratch", 10'048),
+           peak_line("talk", "gpu0", "weights", 2_MiB),
            "tapedeck_process_host_pressure_some_ratio 0.1234",
            "tapedeck_process_host_stalled_some_seconds_total 1.5",
        }) {
