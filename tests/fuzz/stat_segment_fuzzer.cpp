@@ -93,8 +93,8 @@ void read(const std::filesystem::path& path, const Bytes& segment) {
 
 /// A file as publishers make them: of this user alone, and no link to one.
 std::filesystem::path file_in(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "tapedeck.1.1.fuzzed";
-  std::ofstream{path};
+  std::filesystem::path path = folder / "tapedeck.1.1.fuzzed";
+  std::ofstream(path).close();
   std::filesystem::permissions(path, std::filesystem::perms(0600));
   return path;
 }

@@ -70,9 +70,11 @@ namespace tapedeck::tests {
 namespace {
 
 struct HostKind {
+  static constexpr const char* kName = "Host";
   Tape tape = Tape::start(1_MiB);
 };
 struct DeviceKind {
+  static constexpr const char* kName = "Device";
   HostDevice device;
   DeviceTape tape = DeviceTape::start(device, 1_MiB);
 };
@@ -153,8 +155,15 @@ template <class AnyTape>
 template <class Kind>
 class TapeInterleaving : public ::testing::Test {};
 
+struct KindNames {
+  template <class Kind>
+  static std::string GetName(int /*index*/) {  // NOLINT(readability-identifier-naming)
+    return Kind::kName;
+  }
+};
+
 using Kinds = ::testing::Types<HostKind, DeviceKind>;
-TYPED_TEST_SUITE(TapeInterleaving, Kinds);
+TYPED_TEST_SUITE(TapeInterleaving, Kinds, KindNames);
 
 TYPED_TEST(TapeInterleaving, AReaderBetweenAnyTwoStoresOfTheWriter) {
   TypeParam kind;
