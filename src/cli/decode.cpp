@@ -280,7 +280,7 @@ struct OnGpu {
              {.positions = talks.prompts.longest,
               .memory = talks.arguments.gpu_memory,
               .element = dtype_from_name(talks.arguments.activations).value()}),
-        decoder(model, host.weights(), host.layout().gpu(0)) {}
+        decoder(model, host.weights(), host.layout()) {}
 
   engine::DeviceHost host;
   engine::CudaDecoder decoder;

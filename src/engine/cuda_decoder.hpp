@@ -14,6 +14,7 @@
 #include "engine/talk_decoder.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/device_layout.hpp"
+#include "tapedeck/layout/layout.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::engine {
 
@@ -63,6 +64,10 @@ class CudaDecoder final : public TalkDecoder {
   /// DeviceUnavailable in a build without nvcc.
   CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
               std::size_t talk = 0, const CudaDecoderOptions& options = {});
+  /// On the first device of a layout, whose clears end passes and talks as a whole, so that it
+  /// counts them. @pre layout.gpus() != 0
+  CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout, std::size_t talk = 0,
+              const CudaDecoderOptions& options = {});
   ~CudaDecoder() override;
   CudaDecoder(const CudaDecoder&) = delete;
   CudaDecoder& operator=(const CudaDecoder&) = delete;
@@ -74,8 +79,8 @@ class CudaDecoder final : public TalkDecoder {
   [[nodiscard]] std::size_t position() const noexcept override { return layout_.tokens(talk_); }
   [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
   void prepare(std::uint64_t tokens) override { layout_.prepare(talk_, tokens); }
-  void clear_pass() override { layout_.clear_pass(); }
-  void clear_talk() override { layout_.clear_talk(talk_); }
+  void clear_pass() override;
+  void clear_talk() override;
   /// Takes back the last tokens.
   void rewind(std::uint64_t tokens) noexcept { layout_.rewind(talk_, tokens); }
 
@@ -91,6 +96,7 @@ class CudaDecoder final : public TalkDecoder {
 
   const Shape& shape_;
   DeviceLayout& layout_;
+  Layout* whole_ = nullptr;  // that it is a part of, where that is to be cleared
   std::size_t talk_;
   std::unique_ptr<Step> step_;
 };

@@ -22,7 +22,12 @@ CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& /*weights*/, Devi
     : shape_(model.shape()), layout_(layout), talk_(talk) {
   absent();
 }
+CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout,
+                         std::size_t talk, const CudaDecoderOptions& options)
+    : CudaDecoder(model, weights, layout.gpu(0), talk, options) {}
 CudaDecoder::~CudaDecoder() = default;
+void CudaDecoder::clear_pass() { absent(); }
+void CudaDecoder::clear_talk() { absent(); }
 
 // No object ever lives to be called.
 std::span<float> CudaDecoder::forward(TokenId) { absent(); }

@@ -64,13 +64,18 @@ void each_history_region(const Observed& layout, std::string_view place, RegionD
   }
 }
 
-/// Of a planned history, in all talks, with so many tokens in each.
-std::uint64_t filled(const Observed& layout, std::string_view place, std::uint64_t tokens) {
+/// Of a planned history, in all talks, with so many tokens in each, and with what lies between its
+/// regions: that stays, however long they are.
+std::uint64_t filled(const Observed& layout, const ObservedTape& tape, std::uint64_t tokens) {
   if (tokens == 0) return 0;
+  std::uint64_t all = 0;
   std::uint64_t bytes = 0;
-  each_history_region(layout, place,
-                      [&](const auto& region) { bytes = sum(bytes, region.filled(tokens)); });
-  return product(bytes, layout.stat.talks);
+  each_history_region(layout, tape.place, [&](const RecordedRegion& region) {
+    all = sum(all, region.bytes);
+    bytes = sum(bytes, region.filled(tokens));
+  });
+  const std::uint64_t padding = beyond(tape.stat.planned, product(all, layout.stat.talks));
+  return sum(product(bytes, layout.stat.talks), padding);
 }
 
 /// Tokens that the regions have room for; 0 where none grows.
@@ -99,8 +104,8 @@ void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) 
     advice.reserve = advice.observed;
   } else if (tape.name == "history" && stat.planned != 0 && counts_tokens(layout.stat)) {
     const std::uint64_t context = context_for(layout, tape.place, tape.longest_talk);
-    advice.observed = sum(filled(layout, tape.place, tape.longest_talk), dynamic);
-    advice.reserve = sum(filled(layout, tape.place, context), above);
+    advice.observed = sum(filled(layout, tape, tape.longest_talk), dynamic);
+    advice.reserve = sum(filled(layout, tape, context), above);
   } else {
     advice.reserve = sum(std::min(stat.planned, advice.observed), above);
   }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/cuda_decoder.hpp"
+#include "engine/device_host.hpp"
 #include "engine/gpu_host.hpp"
 #include "gpu/stand_in_faults.hpp"
 #include "tapedeck/base/error.hpp"
@@ -157,6 +158,22 @@ TEST_F(CudaDecoderCalls, ATalkWithoutRoomIsRefusedBeforeTheDriverIsAsked) {
   EXPECT_THROW(static_cast<void>(host.decoder.forward(1)), TapeFull);
   EXPECT_EQ(stand_in::calls(), before);
   EXPECT_EQ(host.decoder.position(), 0U);
+}
+
+TEST_F(CudaDecoderCalls, AWholeLayoutCountsPassesAndTalks) {
+  CudaDevice gpu;
+  const auto model = warm_model(model_);
+  engine::DeviceHost host(*model, gpu, {.positions = 12});
+  engine::CudaDecoder decoder(*model, host.weights(), host.layout());
+  for (int i = 0; i < 3; ++i) static_cast<void>(next_logits(decoder, 1));
+  Stat stat = host.layout().stat();
+  EXPECT_EQ(stat.passes, 3U);
+  EXPECT_EQ(stat.gpu[0].tokens, 3U);
+  EXPECT_EQ(stat.gpu[0].scratch.clears, 3U);
+  decoder.clear_talk();
+  stat = host.layout().stat();
+  EXPECT_EQ(stat.conversations, 1U);
+  EXPECT_EQ(stat.gpu[0].tokens, 0U);
 }
 
 std::string refusal_of(GpuHost& host, DeviceLayout& layout) {

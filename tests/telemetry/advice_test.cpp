@@ -149,6 +149,26 @@ TEST(Advice, NeverWantsALongerContextThanThereIs) {
   EXPECT_EQ(of(advice, "history").reserve, 2 * (4_MiB + 256_KiB + 64_KiB));
 }
 
+// A plan of the context that is advised needs what is advised.
+TEST(Advice, OfAPlannedHistoryIsWhatThePlanWouldBe) {
+  const auto plan_of = [](std::uint64_t context) {
+    Plan plan;
+    for (const char* const name : {"a", "b", "c"}) {
+      plan.history.append(cache_region(name, RegionRole::kv, context, 100));  // padded to pages
+    }
+    return plan;
+  };
+  Layout layout(plan_of(5000));
+  layout.advance(0, 4000);
+  const Advice advice = advise(layout);
+  EXPECT_EQ(advice.context, 4608U);
+  const std::uint64_t needed = plan_of(advice.context).history.bytes();
+  EXPECT_GE(of(advice, "history").reserve + 2 * 4_KiB, needed);
+  EXPECT_LE(of(advice, "history").reserve, needed + 2 * 4_KiB);
+  layout.advance(0, 1000);
+  EXPECT_EQ(of(advise(layout), "history").text, "history peaked at 99 % of plan: it fits");
+}
+
 TEST(Advice, IsTheSameFromARecording) {
   Layout layout(plan());
   Recorder recorder(layout);

@@ -79,7 +79,7 @@ struct WarmJobResult {
 /// // compile only
 /// tapedeck::Weights weights = tapedeck::Weights::open("llama.gguf");
 /// tapedeck::WarmJob job = weights.start_warm({.order = layer_order(weights.tensors())});
-/// job.wait_for(0);  // the first tensor is there, and decoding may begin on it
+/// (void)job.wait_for(0);  // the first tensor is there, and decoding may begin on it
 /// const tapedeck::WarmJobResult result = job.wait();
 /// @endcode
 class WarmJob {
