@@ -305,7 +305,7 @@ TEST_F(Decode, BadInputIsOneLineAndExitCode2) {
   const std::string tokenizer = model_ + ".tokenizer";
   const std::string commands =
       "a subcommand is required: plan, fit, show, warm, resident, decode, make-model, gpus, "
-      "top; ";
+      "top, report; ";
   EXPECT_TRUE(refuses(run({}), commands));
   EXPECT_TRUE(refuses(run({"nonsense"}), commands));
   EXPECT_TRUE(refuses(run({"--bogus"}), ""));

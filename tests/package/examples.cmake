@@ -16,7 +16,7 @@ set(example_prelude
 #include <tapedeck/tapedeck.hpp>
 ")
 
-set(telemetry_words "snapshot_of|process_figures|StatPublisher|StatReader|MetricsServer|LayoutCollector|Phases|Recorder|Recording|advise")
+set(telemetry_words "snapshot_of|process_figures|StatPublisher|StatReader|MetricsServer|LayoutCollector|Phases|Recorder|Recording|advise|report_html|PeakWatch")
 
 function(add_example name document line code)
   if(code MATCHES "metrics_text|MetricsServer|LayoutCollector" AND NOT TAPEDECK_PROMETHEUS)
