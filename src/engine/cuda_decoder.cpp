@@ -292,17 +292,20 @@ std::unique_ptr<CudaDecoder::Step> CudaDecoder::make_step(const LlamaModel& mode
 }
 
 CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
-                         std::size_t talk, const CudaDecoderOptions& options)
+                         Layout* whole, std::size_t talk, const CudaDecoderOptions& options)
     : shape_(model.shape()),
       layout_(layout),
+      whole_(whole),
       talk_(talk),
       step_(make_step(model, weights, layout, talk, options)) {}
 
+CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
+                         std::size_t talk, const CudaDecoderOptions& options)
+    : CudaDecoder(model, weights, layout, nullptr, talk, options) {}
+
 CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout,
                          std::size_t talk, const CudaDecoderOptions& options)
-    : CudaDecoder(model, weights, layout.gpu(0), talk, options) {
-  whole_ = &layout;
-}
+    : CudaDecoder(model, weights, layout.gpu(0), &layout, talk, options) {}
 
 CudaDecoder::~CudaDecoder() = default;
 

@@ -89,6 +89,9 @@ class CudaDecoder final : public TalkDecoder {
   template <class Element>
   class StepOf;
 
+  CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout, Layout* whole,
+              std::size_t talk, const CudaDecoderOptions& options);
+
   [[nodiscard]] static std::unique_ptr<Step> make_step(const LlamaModel& model,
                                                        DeviceModel& weights, DeviceLayout& layout,
                                                        std::size_t talk,
@@ -96,7 +99,7 @@ class CudaDecoder final : public TalkDecoder {
 
   const Shape& shape_;
   DeviceLayout& layout_;
-  Layout* whole_ = nullptr;  // that it is a part of, where that is to be cleared
+  Layout* whole_;  // that it is a part of, where that is to be cleared
   std::size_t talk_;
   std::unique_ptr<Step> step_;
 };

@@ -18,13 +18,16 @@ class CudaDecoder::Step {};
 std::string CudaDecoder::missing() { return std::string(kWhy) + "; " + kAdvice; }
 
 CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& /*weights*/, DeviceLayout& layout,
-                         std::size_t talk, const CudaDecoderOptions& /*options*/)
-    : shape_(model.shape()), layout_(layout), talk_(talk) {
+                         Layout* whole, std::size_t talk, const CudaDecoderOptions& /*options*/)
+    : shape_(model.shape()), layout_(layout), whole_(whole), talk_(talk) {
   absent();
 }
+CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
+                         std::size_t talk, const CudaDecoderOptions& options)
+    : CudaDecoder(model, weights, layout, nullptr, talk, options) {}
 CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout,
                          std::size_t talk, const CudaDecoderOptions& options)
-    : CudaDecoder(model, weights, layout.gpu(0), talk, options) {}
+    : CudaDecoder(model, weights, layout.gpu(0), &layout, talk, options) {}
 CudaDecoder::~CudaDecoder() = default;
 void CudaDecoder::clear_pass() { absent(); }
 void CudaDecoder::clear_talk() { absent(); }

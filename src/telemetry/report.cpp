@@ -152,13 +152,13 @@ Data chart_data(const report::Chart& chart, std::size_t index, const Contents& c
   return data;
 }
 
-Data table_row(const char* name, const char* help, List cells) {
+Data table_row(const char* name, const char* help, const List& cells) {
   Data row;
   std::string words = name;
   std::replace(words.begin(), words.end(), '_', ' ');
   row.set("name", words);
   row.set("help", help);
-  row.set("cells", Data(std::move(cells)));
+  row.set("cells", Data(cells));
   return row;
 }
 
@@ -190,7 +190,7 @@ void set_charts(Data& page, const Contents& contents) {
     for (const report::Chart& chart : contents.charts) {
       cells.push_back(cell(chart.place + "." + chart.tape, field, tapes[chart.number]));
     }
-    rows.push_back(table_row(field.name, field.help, std::move(cells)));
+    rows.push_back(table_row(field.name, field.help, cells));
   }
   page.set("charts", Data(charts));
   page.set("columns", Data(columns));
@@ -210,7 +210,7 @@ void set_devices(Data& page, const Contents& contents) {
     for (std::size_t i = 0; i < contents.recording.gpus; ++i) {
       cells.push_back(cell(gpu_place(i), field, contents.newest.gpu[i]));
     }
-    rows.push_back(table_row(field.name, field.help, std::move(cells)));
+    rows.push_back(table_row(field.name, field.help, cells));
   }
   page.set("devices", Data(devices));
   page.set("device_rows", Data(rows));
