@@ -215,12 +215,23 @@ std::size_t hold_all(const Talks& talks, engine::TalkDecoder& decoder, DecodeTel
   return passes;
 }
 
+// However it ends, what was recorded is kept.
+std::size_t hold_recorded(const Talks& talks, engine::TalkDecoder& decoder,
+                          DecodeTelemetry& telemetry, Printer& printer) {
+  try {
+    return hold_all(talks, decoder, telemetry, printer);
+  } catch (...) {
+    telemetry.save();
+    throw;
+  }
+}
+
 // Holds them, and says how that went. Returns the exit code.
 int hold(const Talks& talks, engine::TalkDecoder& decoder, DecodeTelemetry& telemetry,
          const Layout& layout) {
   Printer printer(talks.arguments, talks.tokenizer, layout);
   const auto start = std::chrono::steady_clock::now();
-  const std::size_t passes = hold_all(talks, decoder, telemetry, printer);
+  const std::size_t passes = hold_recorded(talks, decoder, telemetry, printer);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const bool unread = !talks.stop && !printer.reading();
   if (!unread) {
@@ -228,7 +239,7 @@ int hold(const Talks& talks, engine::TalkDecoder& decoder, DecodeTelemetry& tele
                      static_cast<double>(passes) / seconds.count()));
     if (talks.arguments.stat) tell(layout.stat().text() + telemetry.phases_text());
   }
-  telemetry.save();  // whoever listened, and however it ended
+  telemetry.save();
   if (unread) return kPipeClosed;
   return talks.stop ? kInterrupted : 0;
 }
@@ -358,9 +369,20 @@ void check(const DecodeArguments& arguments) {
   }
 }
 
+// Whoever mistypes must not lose a model.
+void keep_apart_from_model(const DecodeArguments& arguments, const engine::LlamaModel& model) {
+  if (!arguments.telemetry.record) return;
+  const std::string& record = *arguments.telemetry.record;
+  for (const WeightsFile& file : model.weights().files()) keep_apart(record, file.path);
+  keep_apart(record, arguments.model);
+  keep_apart(record, engine::tokenizer_beside(arguments.model));
+  keep_apart(record, arguments.tokenizer);
+}
+
 int decode(const DecodeArguments& arguments) {
   check(arguments);
   engine::LlamaModel model(arguments.model, {.way = arguments.way});
+  keep_apart_from_model(arguments, model);
   const engine::Tokenizer tokenizer = tokenizer_for(arguments, model);
   const Prompts prompts = encode(arguments, tokenizer, model.shape());
   engine::Sampler sampler(arguments.temperature, arguments.seed);

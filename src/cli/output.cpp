@@ -56,6 +56,13 @@ bool Output::write(std::string_view text) {
 
 void tell(std::string_view text) noexcept { std::fwrite(text.data(), 1, text.size(), stderr); }
 
+void keep_apart(const std::filesystem::path& written, const std::filesystem::path& read) {
+  std::error_code not_there;
+  if (!std::filesystem::equivalent(written, read, not_there)) return;
+  throw InvalidArgument(written.string() + " would replace what is read from it",
+                        "write another file");
+}
+
 std::string printable(std::string_view text) {
   std::string shown;
   for (const char c : text) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -34,6 +35,10 @@ class Output {
  private:
   bool open_ = true;
 };
+
+/// Before anything is written: a file takes the place of one of its name, whatever that is.
+/// @throws InvalidArgument where the file to be written is the one that is read.
+void keep_apart(const std::filesystem::path& written, const std::filesystem::path& read);
 
 /// Text out of a file, on one line and without what would drive the terminal.
 [[nodiscard]] std::string printable(std::string_view text);

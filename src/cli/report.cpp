@@ -1,16 +1,13 @@
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
-#include <system_error>
 
 #include "cli/commands.hpp"
 #include "cli/output.hpp"
 #include "engine/new_file.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/advice.hpp"
 #include "tapedeck/telemetry/report.hpp"
 
@@ -22,15 +19,6 @@ struct ReportArguments {
   std::string out;
 };
 
-// Before the page takes the recording's place.
-void check(const ReportArguments& arguments) {
-  std::error_code not_there;
-  if (std::filesystem::equivalent(arguments.recording, arguments.out, not_there)) {
-    throw InvalidArgument("the report would replace its recording " + arguments.recording,
-                          "give -o another file");
-  }
-}
-
 void write(const std::string& path, const std::string& page) {
   engine::NewFile file(path);
   file.write(std::as_bytes(std::span(page)));
@@ -39,7 +27,7 @@ void write(const std::string& path, const std::string& page) {
 }
 
 int report(const ReportArguments& arguments) {
-  check(arguments);
+  keep_apart(arguments.out, arguments.recording);
   const Recording recording = read_recording(arguments.recording);
   const std::string page = report_html(recording);
   if (arguments.out.empty()) {
@@ -47,7 +35,9 @@ int report(const ReportArguments& arguments) {
   } else {
     write(arguments.out, page);
   }
-  for (const TapeAdvice& tape : advise(recording).tapes) tell(tape.text + "\n");
+  const Advice advice = advise(recording);
+  if (!advice.text.empty()) tell(advice.text + "\n");
+  for (const TapeAdvice& tape : advice.tapes) tell(tape.text + "\n");
   return 0;
 }
 

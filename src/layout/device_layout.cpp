@@ -302,7 +302,9 @@ DeviceStat DeviceLayout::stat() const noexcept {
       .weights = weights_.stat(), .pool_held = pool_.held_bytes(), .pool_free = pool_.free_bytes()};
   for (std::size_t i = 0; i < scratch_.size(); ++i) add(stat.scratch, scratch_.frame(i).stat());
   for (std::size_t talk = 0; talk < histories_.size(); ++talk) {
-    add(stat.history, histories_[talk].stat());
+    const TapeStat history = histories_[talk].stat();
+    add(stat.history, history);
+    stat.largest_talk = std::max(stat.largest_talk, history.peak);
     stat.tokens += tokens(talk);
     stat.longest_talk = std::max(stat.longest_talk, talks_[talk]->cursors().most());
   }

@@ -203,10 +203,13 @@ void Layout::stat(Stat& stat) const noexcept {
   stat.talks = talks();
   stat.tokens = 0;
   stat.longest_talk = 0;
+  stat.largest_talk = 0;
   stat.passes = passes_.load(std::memory_order_relaxed);
   stat.conversations = conversations_.load(std::memory_order_relaxed);
   for (std::size_t talk = 0; talk < talks(); ++talk) {
-    add(stat.history, histories_[talk].stat());
+    const TapeStat history = histories_[talk].stat();
+    add(stat.history, history);
+    stat.largest_talk = std::max(stat.largest_talk, history.peak);
     if (regions_.empty()) continue;
     stat.tokens += regions_[talk]->tokens();
     stat.longest_talk = std::max(stat.longest_talk, regions_[talk]->most());

@@ -54,7 +54,9 @@ struct ObservedTape {
   std::string_view place;
   std::string_view name;
   TapeStat stat;
-  std::uint64_t longest_talk;  // of its place
+  // Of its place:
+  std::uint64_t longest_talk;
+  std::uint64_t largest_talk;
 };
 
 template <class RegionDo>
@@ -94,15 +96,22 @@ std::uint64_t context_for(const Observed& layout, std::string_view place, std::u
                   std::max(longest, planned_context(layout, place)));
 }
 
+/// Whether tokens tell how full a history is.
+bool by_tokens(const Observed& layout, const ObservedTape& tape) {
+  return tape.name == "history" && tape.stat.planned != 0 && counts_tokens(layout.stat);
+}
+
 void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) {
   const TapeStat& stat = tape.stat;
+  const bool of_talks = tape.name == "history" && stat.planned == 0;
+  const std::uint64_t peak = of_talks ? product(tape.largest_talk, layout.stat.talks) : stat.peak;
   advice.reserved = stat.reserved;
-  advice.observed = sum(stat.peak, stat.spilled_peak);
+  advice.observed = sum(peak, stat.spilled_peak);
   const std::uint64_t dynamic = beyond(advice.observed, stat.planned);
   const std::uint64_t above = rounded(with_margin(dynamic, layout.margin));
   if (tape.name == "weights") {
     advice.reserve = advice.observed;
-  } else if (tape.name == "history" && stat.planned != 0 && counts_tokens(layout.stat)) {
+  } else if (by_tokens(layout, tape)) {
     const std::uint64_t context = context_for(layout, tape.place, tape.longest_talk);
     advice.observed = sum(filled(layout, tape, tape.longest_talk), dynamic);
     advice.reserve = sum(filled(layout, tape, context), above);
@@ -130,35 +139,48 @@ std::string percent(std::uint64_t part, std::uint64_t whole) {
   return std::to_string(static_cast<std::uint64_t>(std::min(share, 1e6))) + " %";
 }
 
-/// "history peaked at 61 % of plan".
-std::string peak_text(const std::string& name, const TapeAdvice& advice, const Observed& layout,
-                      bool planned) {
+/// "history peaked at 61 % of plan"; of what is reserved where more was taken than the plan has.
+std::string peak_text(const TapeAdvice& advice, const Observed& layout, const ObservedTape& tape,
+                      const std::string& name) {
+  const std::uint64_t planned = tape.stat.planned;
+  const bool of_plan = planned != 0 && advice.observed <= planned;
   const std::string share =
-      percent(advice.observed, advice.reserved) + " of " + (planned ? "plan" : "what is reserved");
-  const bool by_longest =
-      planned && advice.tape == "history" && layout.stat.talks > 1 && counts_tokens(layout.stat);
-  return by_longest ? name + " would be at " + share + " with all talks as long as the longest"
+      of_plan ? percent(advice.observed, planned) + " of plan"
+              : percent(advice.observed, advice.reserved) + " of what is reserved";
+  const bool by_largest = tape.name == "history" && layout.stat.talks > 1 &&
+                          (planned == 0 || counts_tokens(layout.stat));
+  return by_largest ? name + " would be at " + share + " with all talks as long as the longest"
                     : name + " peaked at " + share;
 }
 
-std::string text_of(const TapeAdvice& advice, const Observed& layout, const TapeStat& stat) {
+std::string text_of(const TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) {
+  const TapeStat& stat = tape.stat;
   const std::string name = (advice.place == "host" ? "" : advice.place + " ") + advice.tape;
-  const std::string reserve = to_iec(advice.reserve);
-  const std::string verb = stat.planned != 0 ? "plan " : "reserve ";
+  const std::string reserve = (stat.planned != 0 ? "plan " : "reserve ") + to_iec(advice.reserve);
   switch (advice.finding) {
     case TapeFinding::refused:
       return name + " refused takes " + times(stat.refused) + ", with " + to_iec(stat.reserved) +
-             ": " + verb + reserve + " to begin with, and look again";
+             ": " + reserve + " to begin with, and look again";
     case TapeFinding::spilled:
       return name + " spilled " + times(stat.spills) + ", " + to_iec(stat.spilled_peak) +
-             " at a time: " + verb + reserve;
+             " at a time: " + reserve;
     case TapeFinding::unused:
-      return name + " was never used";
+      return "nothing was ever taken from " + name;
     case TapeFinding::roomy:
-      return peak_text(name, advice, layout, stat.planned != 0) + ": " + reserve + " would do";
+      return peak_text(advice, layout, tape, name) + ": " + to_iec(advice.reserve) + " would do";
     default:
-      return peak_text(name, advice, layout, stat.planned != 0) + ": it fits";
+      return peak_text(advice, layout, tape, name) + ": it fits";
   }
+}
+
+/// One place's talks, as far as anybody counts their tokens.
+void note_talks(Advice& advice, const Observed& layout, const std::string& place,
+                std::uint64_t longest) {
+  advice.longest_talk = std::max(advice.longest_talk, longest);
+  advice.context = std::max(advice.context, context_for(layout, place, longest));
+  if (advice.longest_talk == 0) return;
+  advice.text = "the longest talk had " + std::to_string(advice.longest_talk) +
+                " tokens: plan a talk for " + std::to_string(advice.context);
 }
 
 Advice advise(const Observed& layout) {
@@ -170,15 +192,21 @@ Advice advise(const Observed& layout) {
   std::size_t number = 0;
   for_each_tape(layout.stat, [&](const std::string& place, const char* name, const TapeStat& stat) {
     const std::size_t at = number++ / 3;
-    const std::uint64_t longest =
-        at == 0 ? layout.stat.longest_talk : layout.stat.gpu[at - 1].longest_talk;
-    advice.longest_talk = std::max(advice.longest_talk, longest);
-    advice.context = std::max(advice.context, context_for(layout, place, longest));
+    const auto talks = [&](auto of) {
+      return at == 0 ? of(layout.stat) : of(layout.stat.gpu[at - 1]);
+    };
+    const ObservedTape tape = {
+        .place = place,
+        .name = name,
+        .stat = stat,
+        .longest_talk = talks([](const auto& all) { return all.longest_talk; }),
+        .largest_talk = talks([](const auto& all) { return all.largest_talk; })};
+    note_talks(advice, layout, place, tape.longest_talk);
     if (!was_asked(stat)) return;
     TapeAdvice one = {.place = place, .tape = name};
-    size(one, layout, {.place = place, .name = name, .stat = stat, .longest_talk = longest});
+    size(one, layout, tape);
     one.finding = finding_of(one, stat);
-    one.text = text_of(one, layout, stat);
+    one.text = text_of(one, layout, tape);
     advice.tapes.push_back(std::move(one));
   });
   return advice;

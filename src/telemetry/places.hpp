@@ -2,7 +2,9 @@
 /// Where tapes lie, as exporters call it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "tapedeck/base/abi.hpp"
@@ -24,11 +26,18 @@ namespace tapedeck::inline TAPEDECK_ABI {
   return tape.reserved != 0 || tape.refused != 0 || tape.spills != 0;
 }
 
+/// On whichever place.
+[[nodiscard]] inline std::uint64_t longest_talk(const Stat& stat) noexcept {
+  std::uint64_t longest = stat.longest_talk;
+  for (std::size_t i = 0; i < stat.gpus; ++i) {
+    longest = std::max(longest, stat.gpu[i].longest_talk);
+  }
+  return longest;
+}
+
 /// Whether any talk ever had tokens: an engine may use its planned regions and count none.
 [[nodiscard]] inline bool counts_tokens(const Stat& stat) noexcept {
-  bool counts = stat.longest_talk != 0;
-  for (std::size_t i = 0; i < stat.gpus; ++i) counts = counts || stat.gpu[i].longest_talk != 0;
-  return counts;
+  return longest_talk(stat) != 0;
 }
 
 template <class Tapes, class TapeDo>

@@ -35,8 +35,17 @@ Recorder::Recorder(Layout& layout, RecorderOptions options)
   if (options_.every_passes == 0) {
     throw InvalidArgument("a recorder that samples every 0 passes", "1 is every pass");
   }
+  if (options_.at_least_apart.count() < 0) {
+    throw InvalidArgument("a recorder whose samples are less than no time apart",
+                          "0 takes all of them");
+  }
   ring_.resize(options_.samples * words_);
   marks_.resize(options_.samples);
+  names_.resize(kMostPhases);
+  for (std::string& name : names_) name.reserve(kPhaseNameBytes);
+  names_.emplace_back("...");
+  // What was in use before is of no sample.
+  static_cast<void>(watch_.since_last(PeakWatch::for_samples));
 }
 
 void Recorder::sample() noexcept {
@@ -55,7 +64,15 @@ void Recorder::sample_if_due() noexcept {
   sample();
 }
 
-void Recorder::mark(const char* entered) noexcept {
+std::size_t Recorder::place_of(std::string_view name) noexcept {
+  name = name.substr(0, kPhaseNameBytes);
+  const auto end = names_.begin() + static_cast<std::ptrdiff_t>(known_);
+  const auto known = std::find(names_.begin(), end, name);
+  if (known == end && known_ < kMostPhases) names_[known_++] = name;  // which has the room
+  return static_cast<std::size_t>(known - names_.begin());
+}
+
+void Recorder::mark(std::size_t entered) noexcept {
   marks_[marked_++ % options_.samples] = {.at = now(), .entered = entered};
 }
 
@@ -83,7 +100,7 @@ Recording Recorder::recording() const {
     const Mark& mark = marks_[slot];
     RecordedMark& kept = recording.marks.emplace_back();
     kept.at = mark.at;
-    if (mark.entered != nullptr) kept.entered = mark.entered;
+    if (mark.entered != kLeft) kept.entered = names_[mark.entered];
   });
   return recording;
 }

@@ -107,11 +107,12 @@ std::uint64_t Recording::end() const noexcept {
 std::vector<RecordedPhase> Recording::phases() const {
   std::vector<RecordedPhase> phases;
   std::vector<std::size_t> open;
+  const std::uint64_t at_the_end = end();
   for (const RecordedMark& mark : marks) {
     if (mark.entered) {
       open.push_back(phases.size());
       phases.push_back(
-          {.name = *mark.entered, .begin = mark.at, .end = end(), .depth = open.size() - 1});
+          {.name = *mark.entered, .begin = mark.at, .end = at_the_end, .depth = open.size() - 1});
     } else if (!open.empty()) {
       phases[open.back()].end = mark.at;
       open.pop_back();

@@ -76,6 +76,7 @@ void set_header(Data& page, const Contents& contents) {
   if (lost != 0) page.set("lost", std::to_string(lost));
   page.set("passes", std::to_string(contents.newest.passes));
   page.set("conversations", std::to_string(contents.newest.conversations));
+  page.set("longest", std::to_string(longest_talk(contents.newest)));
 }
 
 void set_advice(Data& page, const Contents& contents) {
@@ -88,12 +89,7 @@ void set_advice(Data& page, const Contents& contents) {
     items.push_back(item);
   }
   page.set("advice", Data(items));
-  if (advice.longest_talk == 0) return;
-  page.set("longest", std::to_string(advice.longest_talk));
-  Data context;
-  context.set("kind", "fits");
-  context.set("text", "plan a talk for " + std::to_string(advice.context));
-  page.set("context", context);
+  if (!advice.text.empty()) page.set("talks_advice", advice.text);
 }
 
 /// The innermost phase at a time, with the words around it; empty outside of all.
@@ -139,10 +135,10 @@ Data chart_data(const report::Chart& chart, std::size_t index, const Contents& c
   Data data;
   data.set("index", std::to_string(index));
   data.set("name", name_of(chart));
+  data.set("filled", chart.by_tokens ? "filled by tokens" : "in use");
   data.set("most", to_iec(most));
   data.set("reserved", to_iec(newest.reserved));
   data.set("top", to_iec(chart.top == 1 ? 0 : chart.top));
-  data.set("begin", "0");
   data.set("end", time_text(contents.span.end - contents.span.begin));
   data.set("committed_area", chart.committed_area);
   data.set("in_use_area", chart.in_use_area);

@@ -211,6 +211,18 @@ TEST_F(DecodeRecord, IsRefusedBeforeAnythingIsDecoded) {
   EXPECT_EQ(files(), 0U);
 }
 
+TEST_F(DecodeRecord, NeverTakesThePlaceOfTheModel) {
+  const std::string other = (models_.path() / "tok").string();
+  std::filesystem::copy_file(model_ + ".tokenizer", other);
+  std::filesystem::create_symlink(model_, folder_ / "link");
+  for (const std::string& read :
+       {model_, model_ + ".tokenizer", other, (folder_ / "link").string()}) {
+    const std::string before = content_of(read);
+    EXPECT_TRUE(refuses(run(decode(read, {"--tokenizer", other})), read + " would replace"));
+    EXPECT_EQ(content_of(read), before);
+  }
+}
+
 TEST_F(DecodeRecord, IsRefusedWhereItMayNotBeWritten) {
   // Root writes everywhere, so somebody else tries.
   const uid_t nobody = ::geteuid() == 0 ? 65'534 : 0;
@@ -223,11 +235,12 @@ TEST_F(DecodeRecord, IsRefusedWhereItMayNotBeWritten) {
   EXPECT_TRUE(refuses(run(decode({}), {.user = nobody}), file_.string() + " failed: EACCES"));
 }
 
-TEST_F(DecodeRecord, LeavesTheOldOneWhereDecodingFails) {
+// Then, most of all, somebody wants to know.
+TEST_F(DecodeRecord, IsWrittenWhereDecodingFails) {
   folder_.write("recording.jsonl", "old\n");
   const End full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
   EXPECT_TRUE(refuses(run(decode({}), {.out = full.get()}), "ENOSPC"));
-  EXPECT_EQ(content_of(file_), "old\n");
+  EXPECT_EQ(Recorded(file_).head.at("schema"), "tapedeck.recording");
   EXPECT_EQ(files(), 1U);
 }
 

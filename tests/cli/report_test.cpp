@@ -38,12 +38,13 @@ TEST_F(Report, IsAPageAndAdvice) {
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_EQ(ran.out, "");
   EXPECT_THAT(ran.err, HasSubstr(page_ + ": "));
+  EXPECT_THAT(ran.err, HasSubstr("\nthe longest talk had 20 tokens: plan a talk for 20\n"));
   EXPECT_THAT(ran.err, HasSubstr("weights peaked at 100 % of plan: it fits\n"));
   EXPECT_THAT(ran.err, HasSubstr("history peaked at 100 % of plan: it fits\n"));
   const std::string page = content_of(page_);
   EXPECT_THAT(page, StartsWith("<!doctype html>"));
   EXPECT_THAT(page, EndsWith("</html>\n"));
-  EXPECT_THAT(page, HasSubstr("The longest talk had 20 tokens"));
+  EXPECT_THAT(page, HasSubstr("the longest talk had 20 tokens: plan a talk for 20"));
   for (const char* const phase : {"<bdi>load</bdi>", "<bdi>prefill</bdi>", "<bdi>decode</bdi>"}) {
     EXPECT_THAT(page, HasSubstr(phase));
   }
@@ -67,9 +68,11 @@ TEST_F(Report, RefusesWhatItCannotReadOrWrite) {
 
 TEST_F(Report, DoesNotTakeItsRecordingsPlace) {
   const std::string before = content_of(recording_);
-  EXPECT_TRUE(refuses(run({"report", recording_, "-o", recording_}), "replace its recording"));
+  EXPECT_TRUE(
+      refuses(run({"report", recording_, "-o", recording_}), "would replace what is read from it"));
   std::filesystem::create_symlink(recording_, page_);
-  EXPECT_TRUE(refuses(run({"report", recording_, "-o", page_}), "replace its recording"));
+  EXPECT_TRUE(
+      refuses(run({"report", recording_, "-o", page_}), "would replace what is read from it"));
   EXPECT_EQ(content_of(recording_), before);
 }
 

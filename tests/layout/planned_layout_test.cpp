@@ -337,6 +337,7 @@ TEST(PlannedLayout, KnowsTheLongestTalkThereWas) {
   layout.clear_talk(1);
   EXPECT_EQ(layout.stat().longest_talk, 9U);
   EXPECT_EQ(layout.stat().tokens, 5U);
+  EXPECT_EQ(layout.stat().largest_talk, layout.plan().history.bytes());
 }
 
 }  // namespace

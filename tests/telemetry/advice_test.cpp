@@ -57,7 +57,7 @@ TEST(Advice, TellsRoomyFromFittingAndUnused) {
   EXPECT_EQ(of(advice, "scratch").finding, TapeFinding::fits);
   EXPECT_EQ(of(advice, "scratch").text, "scratch peaked at 95 % of what is reserved: it fits");
   EXPECT_EQ(of(advice, "history").finding, TapeFinding::unused);
-  EXPECT_EQ(of(advice, "history").text, "history was never used");
+  EXPECT_EQ(of(advice, "history").text, "nothing was ever taken from history");
   EXPECT_EQ(of(advice, "history").reserve, 0U);
   (void)layout.history().take(39_MiB);
   EXPECT_EQ(of(advise(layout), "history").text,
@@ -121,6 +121,8 @@ TEST(Advice, OfAPlannedHistoryIsTokens) {
       history.text,
       "history would be at 29 % of plan with all talks as long as the longest: 3.1 MiB would do");
   EXPECT_EQ(of(advice, "scratch").reserve, 1_MiB);  // planned: no margin
+  EXPECT_EQ(of(advice, "scratch").text, "scratch peaked at 100 % of plan: 1 MiB would do");
+  EXPECT_EQ(advice.text, "the longest talk had 1000 tokens: plan a talk for 1280");
   // Where nothing was held, nothing is needed.
   EXPECT_EQ(of(advice, "history", "gpu0").finding, TapeFinding::unused);
   layout.gpu(0).prepare(0, 1000);
@@ -138,6 +140,30 @@ TEST(Advice, TakesAPlannedHistoryForUsedWhereNobodyCountsTokens) {
   EXPECT_EQ(of(advice, "history").finding, TapeFinding::fits);
   EXPECT_EQ(of(advice, "history").observed, layout.stat().history.planned);
   EXPECT_EQ(of(advice, "history").text, "history peaked at 100 % of plan: it fits");
+}
+
+// Each may be the longest the next time.
+TEST(Advice, GivesAllTalksWhatTheLargestNeeds) {
+  Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 32_MiB}, {.talks = 4});
+  for (std::size_t talk = 0; talk < 4; ++talk) {
+    (void)layout.history(talk).take(talk == 2 ? 10_MiB : 1_MiB);
+  }
+  layout.clear_talk(2);
+  const TapeAdvice history = of(advise(layout), "history");
+  EXPECT_EQ(history.observed, 40_MiB);
+  EXPECT_EQ(history.text,
+            "history would be at 31 % of what is reserved with all talks as long as the longest: "
+            "44 MiB would do");
+  Layout again({.weights = 4_MiB, .scratch = 1_MiB, .history = history.reserve / 4}, {.talks = 4});
+  EXPECT_NE(again.history(2).try_take(10_MiB), nullptr);
+}
+
+TEST(Advice, SaysOfWhatItTellsTheShare) {
+  LayoutOptions options{.extra = {.weights = 0, .scratch = 1_MiB, .history = 0}};
+  Layout layout(plan(), std::move(options));
+  (void)layout.scratch().take(512_KiB);
+  EXPECT_THAT(of(advise(layout), "scratch").text,
+              HasSubstr("scratch peaked at 75 % of what is reserved"));
 }
 
 TEST(Advice, NeverWantsALongerContextThanThereIs) {
@@ -166,7 +192,7 @@ TEST(Advice, OfAPlannedHistoryIsWhatThePlanWouldBe) {
   EXPECT_GE(of(advice, "history").reserve + 2 * 4_KiB, needed);
   EXPECT_LE(of(advice, "history").reserve, needed + 2 * 4_KiB);
   layout.advance(0, 1000);
-  EXPECT_EQ(of(advise(layout), "history").text, "history peaked at 99 % of plan: it fits");
+  EXPECT_EQ(of(advise(layout), "history").text, "history peaked at 100 % of plan: it fits");
 }
 
 TEST(Advice, IsTheSameFromARecording) {

@@ -219,11 +219,41 @@ TEST(Recorder, HasDevicesAndThePlansRegions) {
   EXPECT_EQ(lines[0]["regions"][1]["bytes_per_token"], 256);
 }
 
+TEST(Recorder, KeepsTheNamesOfPhasesThatAreGone) {
+  Layout layout(kSizes);
+  Recorder recorder(layout);
+  {
+    Phases phases(layout, &recorder);
+    const PhaseScope phase(phases, "a name that is longer than 31 bytes");
+  }
+  for (int i = 0; i < 20; ++i) recorder.enter("phase " + std::to_string(i));
+  const Recording recording = recorder.recording();
+  ASSERT_EQ(recording.marks.size(), 22U);
+  EXPECT_EQ(recording.marks[0].entered, "a name that is longer than 31 b");
+  EXPECT_EQ(recording.marks[2].entered, "phase 0");
+  EXPECT_EQ(recording.marks[16].entered, "phase 14");
+  EXPECT_EQ(recording.marks[17].entered, "...");
+  EXPECT_EQ(recording.marks[21].entered, "...");
+}
+
+TEST(Recorder, CountsNothingThatWasInUseBeforeIt) {
+  Layout layout(kSizes);
+  (void)layout.scratch().take(3_MiB);
+  layout.clear_pass();
+  Recorder recorder(layout);
+  (void)layout.scratch().take(1_KiB);
+  layout.clear_pass();
+  recorder.pass();
+  EXPECT_EQ(recorder.recording().sample(0).peaks[0].scratch, 1_KiB);
+}
+
 TEST(Recorder, RefusesWhatMakesNoSense) {
   Layout layout(kSizes);
   EXPECT_THROW(Recorder(layout, {.samples = 0}), InvalidArgument);
   EXPECT_THROW(Recorder(layout, {.samples = (1U << 24U) + 1}), InvalidArgument);
   EXPECT_THROW(Recorder(layout, {.every_passes = 0}), InvalidArgument);
+  EXPECT_THROW(Recorder(layout, {.at_least_apart = std::chrono::microseconds(-1)}),
+               InvalidArgument);
 }
 
 TEST(Recorder, WritesNamesThatAreNoText) {

@@ -219,6 +219,8 @@ TEST_F(ReadRecording, RefusesHostileFigures) {
   expect_refused(with(0, "/regions/0/place", "gpu2"), "of a tape that there is not");
   expect_refused(with(0, "/regions/0/offset", UINT64_MAX), "ends beyond 64 bits");
   expect_refused(with(0, "/regions/0", 1), "a region that is no object");
+  expect_refused(with(1, "/deep", json::parse("[[[[[[[[1]]]]]]]]")), "nested too deep");
+  EXPECT_NO_THROW(static_cast<void>(read(with(1, "/text", "[[[[[[[[[{\\\"[["))));
   expect_refused(with(0, "/tape_fields/0", 1), "tape_fields is no text");
   json tapes = json::array();
   for (std::size_t i = 0; i < 3 * (2 + kMostGpus); ++i) tapes.push_back({"host", "weights"});

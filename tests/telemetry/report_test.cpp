@@ -27,6 +27,7 @@ TEST(ReportText, IsForPeople) {
   EXPECT_EQ(report::time_text(125'000'000), "2 min 05 s");
   EXPECT_EQ(report::time_text(7'500'000'000), "2 h 05 min");
   EXPECT_EQ(report::shown("a\nb\x7f\x01"), "a\uFFFDb\uFFFD\uFFFD");
+  EXPECT_EQ(report::shown("a\u202Eb\u2066c\u2060"), "a\uFFFDb\uFFFDc\u2060");
   EXPECT_EQ(report::shown(std::string(120, 'x')), std::string(120, 'x'));
   EXPECT_EQ(report::shown(std::string(121, 'x')), std::string(120, 'x') + "…");
   // 119 bytes and a character of three.
@@ -147,6 +148,18 @@ TEST(ReportPhases, AreNoMoreBandsThanCanBeSeen) {
   ASSERT_EQ(picture.names.size(), 2U);
   EXPECT_EQ(picture.names[1].times, 50'000U);
   EXPECT_EQ(picture.names[1].total, 450'000U);
+}
+
+TEST(ReportPhases, AreOfNoMoreNamesThanAnybodyReads) {
+  std::vector<RecordedPhase> phases;
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    phases.push_back({.name = std::to_string(i), .begin = i, .end = UINT64_MAX});
+  }
+  const report::PhasesPicture picture = report::picture(phases, {.begin = 0, .end = UINT64_MAX});
+  ASSERT_EQ(picture.names.size(), report::kMostNames + 1);
+  EXPECT_EQ(picture.names.back().name, "...");
+  EXPECT_EQ(picture.names.back().times, 1000 - report::kMostNames);
+  EXPECT_EQ(picture.names.back().total, UINT64_MAX);
 }
 
 TEST(ReportPhases, AreBesideAndBelowEachOther) {

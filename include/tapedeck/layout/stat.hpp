@@ -19,9 +19,10 @@ struct DeviceStat {
   TapeStat scratch{};  ///< Summed over its frames, as over talks.
   TapeStat history{};  ///< Summed over all talks.
   std::uint64_t tokens = 0;
-  std::uint64_t longest_talk = 0;  ///< As that of `Stat`.
-  std::uint64_t pool_held = 0;     ///< Bytes of physical pages below growing or aligned tapes,
-  std::uint64_t pool_free = 0;     ///< and of these, in use by nobody.
+  std::uint64_t longest_talk = 0;  ///< As those of `Stat`.
+  std::uint64_t largest_talk = 0;
+  std::uint64_t pool_held = 0;  ///< Bytes of physical pages below growing or aligned tapes,
+  std::uint64_t pool_free = 0;  ///< and of these, in use by nobody.
 
   /// As `Stat::line`, of the device.
   [[nodiscard]] std::string line() const;
@@ -50,6 +51,7 @@ struct Stat {
   std::uint64_t talks = 0;
   std::uint64_t tokens = 0;         ///< In all talks; 0 in a layout without a plan.
   std::uint64_t longest_talk = 0;   ///< The most tokens that one talk has ever had at a time.
+  std::uint64_t largest_talk = 0;   ///< The most bytes that one talk's history has ever used.
   std::uint64_t passes = 0;         ///< Calls of `clear_pass`.
   std::uint64_t conversations = 0;  ///< Calls of `clear_talk`.
   std::uint64_t gpus = 0;

@@ -14,8 +14,8 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What was observed of a tape.
 enum class TapeFinding : std::uint8_t {
-  fits,     ///< It had what it needed, and little more.
-  roomy,    ///< Three quarters of it would have done.
+  fits,     ///< It had what it needed, and to reserve less would save less than a quarter.
+  roomy,    ///< Three quarters of it would do.
   unused,   ///< Nothing was taken.
   spilled,  ///< Takes found no room, and got some elsewhere.
   refused,  ///< Takes found no room.
@@ -28,7 +28,8 @@ struct TapeAdvice {
   TapeFinding finding = TapeFinding::fits;
   std::uint64_t reserved = 0;  ///< Now.
   /// The most in use at a time, what was spilled too (each at its own moment: an upper bound). Of a
-  /// planned history what tokens filled, as if all talks were the longest one.
+  /// history as if all talks were the longest one, since each may be; of a planned one what tokens
+  /// filled.
   std::uint64_t observed = 0;
   std::uint64_t reserve = 0;  ///< What to reserve: observed, and the margin where it may vary.
   std::string text{};         ///< "history peaked at 61 % of plan: 320 MiB would do".
@@ -40,6 +41,7 @@ struct Advice {
   /// than now. 0 where the layout does not count tokens. `PlanOptions::context` is of all sequences
   /// together, and so this times them.
   std::uint64_t context = 0;
+  std::string text{};               ///< The same in a sentence; empty likewise.
   std::vector<TapeAdvice> tapes{};  ///< But for those that nothing was reserved for, or asked of.
 };
 

@@ -32,8 +32,11 @@ class PeakWatch {
 
   /// Over a layout, which outlives it.
   explicit PeakWatch(Layout& layout) noexcept : layout_(layout) {}
+  PeakWatch(const PeakWatch&) = delete;
+  PeakWatch& operator=(const PeakWatch&) = delete;
 
-  /// Since the last call for the same asker, or since the watch began. O(talks), no system call.
+  /// Since the last call for the same asker; the first time since the peaks were last restarted by
+  /// anybody, or ever. O(talks), no system call.
   [[nodiscard]] LayoutPeaks since_last(Asker asker) noexcept;
 
  private:

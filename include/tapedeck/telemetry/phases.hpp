@@ -13,16 +13,14 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/telemetry/peak_watch.hpp"
+#include "tapedeck/telemetry/recording.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
 class Recorder;
 
-/// Names that `Phases` can tell apart, how many may be nested, and bytes of a name, of which more
-/// are cut off.
-inline constexpr std::size_t kMostPhases = 16;
+/// How many phases may be nested.
 inline constexpr std::size_t kDeepestPhase = 8;
-inline constexpr std::size_t kPhaseNameBytes = 31;
 
 /// All that was done under one name. Thread-safety: a value.
 struct PhaseFigures {

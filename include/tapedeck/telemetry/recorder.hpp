@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <iosfwd>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
@@ -17,10 +18,11 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 struct RecorderOptions {
-  std::string name = "layout";                 ///< Of the layout, for people.
-  std::size_t samples = 4096;                  ///< Kept, the newest; 1 at least, 2^24 at most.
-  std::uint64_t every_passes = 1;              ///< A sample each so many passes; 1 at least,
-  std::chrono::microseconds at_least_apart{};  ///< and no two of them nearer than this.
+  std::string name = "layout";     ///< Of the layout, for people.
+  std::size_t samples = 4096;      ///< Kept, the newest; 1 at least, 2^24 at most.
+  std::uint64_t every_passes = 1;  ///< A sample each so many passes; 1 at least,
+  std::chrono::microseconds
+      at_least_apart{};  ///< and no two of them nearer than this; not negative.
 };
 
 /// Keeps samples of a layout's `Stat` and of what was in use between them, and the phases it goes
@@ -46,6 +48,8 @@ class Recorder {
   /// Of a layout, which outlives it. Allocates all that it will need.
   /// @throws InvalidArgument for options out of range.
   explicit Recorder(Layout& layout, RecorderOptions options = {});
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
 
   /// A pass has ended: takes a sample where one is due.
   void pass() noexcept {
@@ -56,9 +60,10 @@ class Recorder {
   void sample() noexcept;
 
   /// Marks the beginning of a phase, and the end of the innermost one; `Phases` does. Only the
-  /// newest marks are kept, as many as samples. @pre the name lives as long as the recorder
-  void enter(const char* name) noexcept { mark(name); }
-  void leave() noexcept { mark(nullptr); }
+  /// newest marks are kept, as many as samples. Names beyond `kMostPhases` are all recorded as
+  /// "...".
+  void enter(std::string_view name) noexcept { mark(place_of(name)); }
+  void leave() noexcept { mark(kLeft); }
 
   [[nodiscard]] std::size_t size() const noexcept;      ///< Samples that it has.
   [[nodiscard]] std::uint64_t taken() const noexcept {  ///< Samples ever taken.
@@ -73,13 +78,15 @@ class Recorder {
  private:
   friend class Phases;  // which watches the same peaks
 
+  static constexpr std::size_t kLeft = kMostPhases + 1;
   struct Mark {
     std::uint64_t at;
-    const char* entered;  ///< Null: the innermost phase was left.
+    std::size_t entered;  ///< The place of its name; kLeft: the innermost phase was left.
   };
 
   void sample_if_due() noexcept;
-  void mark(const char* entered) noexcept;
+  void mark(std::size_t entered) noexcept;
+  [[nodiscard]] std::size_t place_of(std::string_view name) noexcept;
   [[nodiscard]] std::uint64_t now() const noexcept;
 
   Layout& layout_;
@@ -90,6 +97,8 @@ class Recorder {
   std::size_t words_;                // of a sample
   std::vector<std::uint64_t> ring_;  // samples, packed
   std::vector<Mark> marks_;          // likewise a ring
+  std::vector<std::string> names_;   // of phases, each with room for the longest; then "..."
+  std::size_t known_ = 0;            // of them
   std::uint64_t taken_ = 0;
   std::uint64_t marked_ = 0;
   std::uint64_t passes_ = 0;  // since the last sample

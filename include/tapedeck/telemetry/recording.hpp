@@ -21,6 +21,10 @@ namespace tapedeck::inline TAPEDECK_ABI {
 inline constexpr unsigned kRecordingVersion = 1;
 inline constexpr const char* kRecordingSchema = "tapedeck.recording";
 
+/// Names of phases that can be told apart, and bytes of one, of which more are cut off.
+inline constexpr std::size_t kMostPhases = 16;
+inline constexpr std::size_t kPhaseNameBytes = 31;
+
 /// Where a layout stood at one moment. Thread-safety: a value, as all below.
 struct RecordedSample {
   std::uint64_t at = 0;  ///< Microseconds since the recording began.

@@ -14,7 +14,8 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// reader's light or dark mode, and has room on a phone. Samples that would be less than a pixel
 /// are shown as the most among them. Whatever a recording has in its names is shown, and never run.
 ///
-/// O(samples + regions); the page is some 100 KiB at most for each tape that has many regions.
+/// Of each tape at most 1000 regions are listed, and of phases at most 64 names, four deep: the
+/// page has 1 MiB at most for each tape, and some 100 KiB mostly. O(samples + regions).
 /// @throws InvalidArgument where Tapedeck was built without kainjow's mustache.
 /// @code{.cpp}
 /// using namespace tapedeck;

@@ -36,30 +36,36 @@ std::vector<std::size_t> columns_of_samples(const Recording& recording, const Sp
   return columns;
 }
 
-/// What is planned for one talk, of one place.
-using History = std::vector<const RecordedRegion*>;
+/// What is planned for one talk, of one place: how many regions of each size and growth.
+using History = std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t>;
 
 std::vector<History> histories_of(const Recording& recording) {
   std::vector<History> histories(1 + recording.gpus);
   for (const RecordedRegion& region : recording.regions) {
     if (region.tape != "history") continue;
     for (std::size_t place = 0; place < histories.size(); ++place) {
-      if (region.place == place_name(place)) histories[place].push_back(&region);
+      if (region.place != place_name(place)) continue;
+      ++histories[place][{region.bytes, region.bytes_per_token}];
     }
   }
   return histories;
 }
 
+std::uint64_t product(std::uint64_t a, std::uint64_t b) {
+  return checked_mul(a, b).value_or(UINT64_MAX);
+}
+
 /// What tokens have filled of it in all talks: it is in use as a whole from the start.
 std::uint64_t filled(const History& history, std::uint64_t tokens, std::uint64_t talks) {
-  std::uint64_t bytes = 0;
-  for (const RecordedRegion* region : history) {
-    const std::uint64_t whole = checked_mul(region->bytes, talks).value_or(UINT64_MAX);
-    const std::uint64_t rows = checked_mul(region->bytes_per_token, tokens).value_or(UINT64_MAX);
-    const std::uint64_t used = region->bytes_per_token == 0 ? whole : std::min(whole, rows);
-    bytes = checked_add(bytes, used).value_or(UINT64_MAX);
+  std::uint64_t sum = 0;
+  for (const auto& [region, count] : history) {
+    const auto [bytes, bytes_per_token] = region;
+    const std::uint64_t whole = product(bytes, talks);
+    const std::uint64_t rows = product(bytes_per_token, tokens);
+    const std::uint64_t used = bytes_per_token == 0 ? whole : std::min(whole, rows);
+    sum = checked_add(sum, product(used, count)).value_or(UINT64_MAX);
   }
-  return bytes;
+  return sum;
 }
 
 /// The most that was in use of a tape since the sample before.
@@ -102,7 +108,7 @@ void find_peaks(Chart& chart) {
 }
 
 void draw(Chart& chart, const Span& span) {
-  if (chart.tape == "history" && chart.planned != 0) find_peaks(chart);
+  if (chart.by_tokens) find_peaks(chart);
   for (const Column& column : chart.columns) {
     chart.top = std::max({chart.top, column.in_use, column.committed, column.peak});
   }
@@ -114,12 +120,27 @@ void draw(Chart& chart, const Span& span) {
   chart.peak_line = path_along(chart, span, &Column::peak);
 }
 
+/// The place of a name among those of a picture, where it gets one if there is room.
+std::size_t name_among(std::vector<NamedPhase>& all, std::map<std::string, std::size_t>& places,
+                       const std::string& name) {
+  const auto found = places.find(name);
+  if (found != places.end()) return found->second;
+  if (all.size() < kMostNames) {
+    all.push_back({.name = name});
+    places[name] = all.size() - 1;
+    return all.size() - 1;
+  }
+  if (all.size() == kMostNames) all.push_back({.name = "..."});
+  return kMostNames;
+}
+
 /// The charts that there will be, still without columns.
 std::vector<Chart> empty_charts(const Stat& newest) {
   std::vector<Chart> charts;
   std::size_t number = 0;
   for_each_tape(newest, [&](const std::string& place, const char* tape, const TapeStat& stat) {
     Chart chart = {.place = place, .tape = tape, .number = number++, .planned = stat.planned};
+    chart.by_tokens = chart.tape == "history" && stat.planned != 0 && counts_tokens(newest);
     if (was_asked(stat)) charts.push_back(std::move(chart));
   });
   return charts;
@@ -175,25 +196,23 @@ PhasesPicture picture(const std::vector<RecordedPhase>& phases, const Span& span
   std::map<std::string, std::size_t> names;
   std::array<std::size_t, kDepths> last{};  // 1 + the band, of each depth
   for (const RecordedPhase& phase : phases) {
-    const auto [known, is_new] = names.try_emplace(phase.name, picture.names.size());
-    if (is_new) picture.names.push_back({.name = phase.name});
-    NamedPhase& named = picture.names[known->second];
+    const std::size_t name = name_among(picture.names, names, phase.name);
+    NamedPhase& named = picture.names[name];
     ++named.times;
-    named.total += phase.end - phase.begin;
+    named.total = checked_add(named.total, phase.end - phase.begin).value_or(UINT64_MAX);
     if (phase.depth >= kDepths) continue;
     const std::uint64_t begin = span.x(phase.begin);
     const std::uint64_t end = std::max(span.x(phase.end), begin + 1);
     if (last[phase.depth] != 0) {
       Band& before = picture.bands[last[phase.depth] - 1];
       const std::uint64_t before_end = before.x + before.width;
-      if (before.name == known->second && begin <= before_end) {
+      if (before.name == name && begin <= before_end) {
         before.width = std::max(end, before_end) - before.x;
         continue;
       }
       if (end <= before_end) continue;  // within what another one covers already
     }
-    picture.bands.push_back(
-        {.x = begin, .width = end - begin, .depth = phase.depth, .name = known->second});
+    picture.bands.push_back({.x = begin, .width = end - begin, .depth = phase.depth, .name = name});
     last[phase.depth] = picture.bands.size();
   }
   return picture;

@@ -42,6 +42,7 @@ struct Chart {
   std::size_t number = 0;  ///< Of the tape, in the order of `for_each_tape`.
   std::vector<Column> columns{};
   std::uint64_t top = 1;      ///< Bytes at the upper edge.
+  bool by_tokens = false;     ///< A planned history: only tokens tell how much of it is in use.
   std::uint64_t planned = 0;  ///< 0: without a plan, or far above all the others.
   std::string in_use_area{};  ///< An SVG path, as the others.
   std::string committed_area{};
@@ -73,6 +74,7 @@ struct PhasesPicture {
   std::vector<NamedPhase> names{};  ///< In the order of their first beginning.
 };
 inline constexpr std::size_t kDepths = 4;
+inline constexpr std::size_t kMostNames = 64;  ///< All others are called "...".
 
 [[nodiscard]] PhasesPicture picture(const std::vector<RecordedPhase>& phases, const Span& span);
 
