@@ -27,8 +27,10 @@ TEST(ReportText, IsForPeople) {
   EXPECT_EQ(report::time_text(125'000'000), "2 min 05 s");
   EXPECT_EQ(report::time_text(7'500'000'000), "2 h 05 min");
   EXPECT_EQ(report::shown("a\nb\x7f\x01"), "a\uFFFDb\uFFFD\uFFFD");
-  // What would turn the direction of writing, by its bytes; and a neighbour.
-  EXPECT_EQ(report::shown("a\xE2\x80\xAE-\xE2\x81\xA6-\u2060"), "a\uFFFD-\uFFFD-\u2060");
+  // What would turn the direction of writing, byte by byte; and a neighbour.
+  const std::string overrides = {'\xE2', '\x80', '\xAE'};
+  const std::string isolates = {'\xE2', '\x81', '\xA6'};
+  EXPECT_EQ(report::shown("a" + overrides + "b" + isolates + "c\u2060"), "a\uFFFDb\uFFFDc\u2060");
   EXPECT_EQ(report::shown(std::string(120, 'x')), std::string(120, 'x'));
   EXPECT_EQ(report::shown(std::string(121, 'x')), std::string(120, 'x') + "…");
   // 119 bytes and a character of three.
