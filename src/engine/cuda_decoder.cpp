@@ -299,25 +299,7 @@ CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLa
       talk_(talk),
       step_(make_step(model, weights, layout, talk, options)) {}
 
-CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
-                         std::size_t talk, const CudaDecoderOptions& options)
-    : CudaDecoder(model, weights, layout, nullptr, talk, options) {}
-
-CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout,
-                         std::size_t talk, const CudaDecoderOptions& options)
-    : CudaDecoder(model, weights, layout.gpu(0), &layout, talk, options) {}
-
 CudaDecoder::~CudaDecoder() = default;
-
-void CudaDecoder::clear_pass() {
-  if (whole_ != nullptr) return whole_->clear_pass();
-  layout_.clear_pass();
-}
-
-void CudaDecoder::clear_talk() {
-  if (whole_ != nullptr) return whole_->clear_talk(talk_);
-  layout_.clear_talk(talk_);
-}
 
 std::span<float> CudaDecoder::forward(TokenId token) {
   assert(token < shape_.vocab);

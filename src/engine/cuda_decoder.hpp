@@ -63,11 +63,13 @@ class CudaDecoder final : public TalkDecoder {
   /// are neither f32 nor f16; DeviceError;
   /// DeviceUnavailable in a build without nvcc.
   CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
-              std::size_t talk = 0, const CudaDecoderOptions& options = {});
+              std::size_t talk = 0, const CudaDecoderOptions& options = {})
+      : CudaDecoder(model, weights, layout, nullptr, talk, options) {}
   /// On the first device of a layout, whose clears end passes and talks as a whole, so that it
   /// counts them. @pre layout.gpus() != 0
   CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout, std::size_t talk = 0,
-              const CudaDecoderOptions& options = {});
+              const CudaDecoderOptions& options = {})
+      : CudaDecoder(model, weights, layout.gpu(0), &layout, talk, options) {}
   ~CudaDecoder() override;
   CudaDecoder(const CudaDecoder&) = delete;
   CudaDecoder& operator=(const CudaDecoder&) = delete;
@@ -79,8 +81,10 @@ class CudaDecoder final : public TalkDecoder {
   [[nodiscard]] std::size_t position() const noexcept override { return layout_.tokens(talk_); }
   [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
   void prepare(std::uint64_t tokens) override { layout_.prepare(talk_, tokens); }
-  void clear_pass() override;
-  void clear_talk() override;
+  void clear_pass() override { whole_ != nullptr ? whole_->clear_pass() : layout_.clear_pass(); }
+  void clear_talk() override {
+    whole_ != nullptr ? whole_->clear_talk(talk_) : layout_.clear_talk(talk_);
+  }
   /// Takes back the last tokens.
   void rewind(std::uint64_t tokens) noexcept { layout_.rewind(talk_, tokens); }
 

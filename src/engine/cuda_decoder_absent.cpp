@@ -22,15 +22,7 @@ CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& /*weights*/, Devi
     : shape_(model.shape()), layout_(layout), whole_(whole), talk_(talk) {
   absent();
 }
-CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
-                         std::size_t talk, const CudaDecoderOptions& options)
-    : CudaDecoder(model, weights, layout, nullptr, talk, options) {}
-CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout,
-                         std::size_t talk, const CudaDecoderOptions& options)
-    : CudaDecoder(model, weights, layout.gpu(0), &layout, talk, options) {}
 CudaDecoder::~CudaDecoder() = default;
-void CudaDecoder::clear_pass() { absent(); }
-void CudaDecoder::clear_talk() { absent(); }
 
 // No object ever lives to be called.
 std::span<float> CudaDecoder::forward(TokenId) { absent(); }

@@ -11,6 +11,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
+#include "telemetry/amounts.hpp"
 #include "telemetry/places.hpp"
 #include "telemetry/planned_regions.hpp"
 
@@ -21,17 +22,12 @@ constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
 constexpr std::uint64_t kContextStep = 256;  // as caches are rounded (PlanOptions::cell_rounding)
 constexpr double kMostMargin = 10;
 
-// A recording may claim anything: what does not fit is the most there is.
-std::uint64_t sum(std::uint64_t a, std::uint64_t b) { return checked_add(a, b).value_or(kMost); }
-std::uint64_t product(std::uint64_t a, std::uint64_t b) {
-  return checked_mul(a, b).value_or(kMost);
-}
 std::uint64_t beyond(std::uint64_t a, std::uint64_t b) { return a - std::min(a, b); }
 
 std::uint64_t with_margin(std::uint64_t observed, double margin) {
   const double more = std::ceil(static_cast<double>(observed) * margin);
   if (more >= static_cast<double>(kMost)) return kMost;
-  return sum(observed, static_cast<std::uint64_t>(more));
+  return saturated_sum(observed, static_cast<std::uint64_t>(more));
 }
 
 std::uint64_t up_to_multiple(std::uint64_t n, std::uint64_t power_of_two) {
@@ -73,11 +69,12 @@ std::uint64_t filled(const Observed& layout, const ObservedTape& tape, std::uint
   std::uint64_t all = 0;
   std::uint64_t bytes = 0;
   each_history_region(layout, tape.place, [&](const RecordedRegion& region) {
-    all = sum(all, region.bytes);
-    bytes = sum(bytes, region.filled(tokens));
+    all = saturated_sum(all, region.bytes);
+    bytes = saturated_sum(bytes, region.filled(tokens));
   });
-  const std::uint64_t padding = beyond(tape.stat.planned, product(all, layout.stat.talks));
-  return sum(product(bytes, layout.stat.talks), padding);
+  const std::uint64_t padding =
+      beyond(tape.stat.planned, saturated_product(all, layout.stat.talks));
+  return saturated_sum(saturated_product(bytes, layout.stat.talks), padding);
 }
 
 /// Tokens that the regions have room for; 0 where none grows.
@@ -104,19 +101,20 @@ bool by_tokens(const Observed& layout, const ObservedTape& tape) {
 void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) {
   const TapeStat& stat = tape.stat;
   const bool of_talks = tape.name == "history" && stat.planned == 0;
-  const std::uint64_t peak = of_talks ? product(tape.largest_talk, layout.stat.talks) : stat.peak;
+  const std::uint64_t peak =
+      of_talks ? saturated_product(tape.largest_talk, layout.stat.talks) : stat.peak;
   advice.reserved = stat.reserved;
-  advice.observed = sum(peak, stat.spilled_peak);
+  advice.observed = saturated_sum(peak, stat.spilled_peak);
   const std::uint64_t dynamic = beyond(advice.observed, stat.planned);
   const std::uint64_t above = rounded(with_margin(dynamic, layout.margin));
   if (tape.name == "weights") {
     advice.reserve = advice.observed;
   } else if (by_tokens(layout, tape)) {
     const std::uint64_t context = context_for(layout, tape.place, tape.longest_talk);
-    advice.observed = sum(filled(layout, tape, tape.longest_talk), dynamic);
-    advice.reserve = sum(filled(layout, tape, context), above);
+    advice.observed = saturated_sum(filled(layout, tape, tape.longest_talk), dynamic);
+    advice.reserve = saturated_sum(filled(layout, tape, context), above);
   } else {
-    advice.reserve = sum(std::min(stat.planned, advice.observed), above);
+    advice.reserve = saturated_sum(std::min(stat.planned, advice.observed), above);
   }
   if (stat.refused == 0) return;
   // What was refused is not known: it is more than there was.
@@ -173,6 +171,14 @@ std::string text_of(const TapeAdvice& advice, const Observed& layout, const Obse
   }
 }
 
+TapeAdvice advice_of(const Observed& layout, const ObservedTape& tape) {
+  TapeAdvice advice = {.place = std::string(tape.place), .tape = std::string(tape.name)};
+  size(advice, layout, tape);
+  advice.finding = finding_of(advice, tape.stat);
+  advice.text = text_of(advice, layout, tape);
+  return advice;
+}
+
 /// One place's talks, as far as anybody counts their tokens.
 void note_talks(Advice& advice, const Observed& layout, const std::string& place,
                 std::uint64_t longest) {
@@ -189,25 +195,17 @@ Advice advise(const Observed& layout) {
                           "0.1 is a tenth, and 10 the most");
   }
   Advice advice;
-  std::size_t number = 0;
-  for_each_tape(layout.stat, [&](const std::string& place, const char* name, const TapeStat& stat) {
-    const std::size_t at = number++ / 3;
-    const auto talks = [&](auto of) {
-      return at == 0 ? of(layout.stat) : of(layout.stat.gpu[at - 1]);
+  for_each_place(layout.stat, [&](const std::string& place, const auto& tapes) {
+    note_talks(advice, layout, place, tapes.longest_talk);
+    const auto note = [&](const std::string&, const char* name, const TapeStat& stat) {
+      if (!was_asked(stat)) return;
+      advice.tapes.push_back(advice_of(layout, {.place = place,
+                                                .name = name,
+                                                .stat = stat,
+                                                .longest_talk = tapes.longest_talk,
+                                                .largest_talk = tapes.largest_talk}));
     };
-    const ObservedTape tape = {
-        .place = place,
-        .name = name,
-        .stat = stat,
-        .longest_talk = talks([](const auto& all) { return all.longest_talk; }),
-        .largest_talk = talks([](const auto& all) { return all.largest_talk; })};
-    note_talks(advice, layout, place, tape.longest_talk);
-    if (!was_asked(stat)) return;
-    TapeAdvice one = {.place = place, .tape = name};
-    size(one, layout, tape);
-    one.finding = finding_of(one, stat);
-    one.text = text_of(one, layout, tape);
-    advice.tapes.push_back(std::move(one));
+    for_each_tape_at(place, tapes, note);
   });
   return advice;
 }

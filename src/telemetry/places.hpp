@@ -47,11 +47,20 @@ void for_each_tape_at(const std::string& place, const Tapes& tapes, TapeDo& tape
   tape_do(place, "history", tapes.history);
 }
 
+/// Calls `place_do(place, tapes)` for the host, whose tapes are the stat's own, and for each
+/// device.
+template <class PlaceDo>
+void for_each_place(const Stat& stat, PlaceDo place_do) {
+  place_do(std::string("host"), stat);
+  for (std::size_t i = 0; i < stat.gpus; ++i) place_do(gpu_place(i), stat.gpu[i]);
+}
+
 /// Calls `tape_do(place, name, tape)` for each tape, the host's first.
 template <class TapeDo>
 void for_each_tape(const Stat& stat, TapeDo tape_do) {
-  for_each_tape_at("host", stat, tape_do);
-  for (std::size_t i = 0; i < stat.gpus; ++i) for_each_tape_at(gpu_place(i), stat.gpu[i], tape_do);
+  for_each_place(stat, [&](const std::string& place, const auto& tapes) {
+    for_each_tape_at(place, tapes, tape_do);
+  });
 }
 
 /// Likewise `peak_do(place, name, bytes)` for each peak of a phase.

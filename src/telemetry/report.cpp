@@ -148,23 +148,46 @@ Data chart_data(const report::Chart& chart, std::size_t index, const Contents& c
   return data;
 }
 
-Data table_row(const char* name, const char* help, const List& cells) {
-  Data row;
-  std::string words = name;
+/// Whose figures a column of a table has, and by which name the page knows them.
+template <class Figures>
+struct TableColumn {
+  std::string name;
+  std::string id;
+  Figures figures;
+};
+
+template <class Figures>
+Data row(const StatField<Figures>& field, const std::vector<TableColumn<Figures>>& columns) {
+  List cells;
+  for (const TableColumn<Figures>& column : columns) {
+    const std::uint64_t value = field.of(column.figures);
+    Data cell;
+    cell.set("id", column.id + "." + field.name);
+    cell.set("value", std::to_string(value));
+    cell.set("text", value_text(field.unit, value));
+    cells.push_back(cell);
+  }
+  std::string words = field.name;
   std::replace(words.begin(), words.end(), '_', ' ');
+  Data row;
   row.set("name", words);
-  row.set("help", help);
+  row.set("help", field.help);
   row.set("cells", Data(cells));
   return row;
 }
 
+/// A row for each figure of a list.
 template <class Figures>
-Data cell(const std::string& of, const StatField<Figures>& field, const Figures& figures) {
-  Data cell;
-  cell.set("id", of + "." + field.name);
-  cell.set("value", std::to_string(field.of(figures)));
-  cell.set("text", value_text(field.unit, field.of(figures)));
-  return cell;
+Data table(std::span<const StatField<Figures>> fields,
+           const std::vector<TableColumn<Figures>>& columns) {
+  List rows;
+  for (const StatField<Figures>& field : fields) rows.push_back(row(field, columns));
+  List heads;
+  for (const TableColumn<Figures>& column : columns) heads.push_back(Data("name", column.name));
+  Data table;
+  table.set("columns", Data(heads));
+  table.set("rows", Data(rows));
+  return table;
 }
 
 void set_charts(Data& page, const Contents& contents) {
@@ -175,41 +198,20 @@ void set_charts(Data& page, const Contents& contents) {
     tapes.push_back(tape);
   });
   List charts;
-  List columns;
+  std::vector<TableColumn<TapeStat>> of_tapes;
   for (const report::Chart& chart : contents.charts) {
-    charts.push_back(chart_data(chart, charts.size(), contents, tapes[chart.number]));
-    columns.push_back(Data("name", name_of(chart)));
+    const TapeStat& tape = tapes[chart.number];
+    charts.push_back(chart_data(chart, charts.size(), contents, tape));
+    of_tapes.push_back({name_of(chart), chart.place + "." + chart.tape, tape});
   }
-  List rows;
-  for (const StatField<TapeStat>& field : tape_fields()) {
-    List cells;
-    for (const report::Chart& chart : contents.charts) {
-      cells.push_back(cell(chart.place + "." + chart.tape, field, tapes[chart.number]));
-    }
-    rows.push_back(table_row(field.name, field.help, cells));
-  }
-  page.set("charts", Data(charts));
-  page.set("columns", Data(columns));
-  page.set("rows", Data(rows));
-}
-
-void set_devices(Data& page, const Contents& contents) {
-  if (contents.recording.gpus == 0 || contents.charts.empty()) return;
-  page.set("has_devices", Data::type::bool_true);
-  List devices;
+  std::vector<TableColumn<DeviceStat>> of_devices;
   for (std::size_t i = 0; i < contents.recording.gpus; ++i) {
-    devices.push_back(Data("name", gpu_place(i)));
+    of_devices.push_back({gpu_place(i), gpu_place(i), contents.newest.gpu[i]});
   }
-  List rows;
-  for (const StatField<DeviceStat>& field : device_fields()) {
-    List cells;
-    for (std::size_t i = 0; i < contents.recording.gpus; ++i) {
-      cells.push_back(cell(gpu_place(i), field, contents.newest.gpu[i]));
-    }
-    rows.push_back(table_row(field.name, field.help, cells));
-  }
-  page.set("devices", Data(devices));
-  page.set("device_rows", Data(rows));
+  List tables = {table(tape_fields(), of_tapes)};
+  if (!of_devices.empty()) tables.push_back(table(device_fields(), of_devices));
+  page.set("charts", Data(charts));
+  page.set("tables", Data(tables));
 }
 
 std::string colour_of(std::size_t phase) { return std::to_string(phase % kPhaseColours); }
@@ -267,7 +269,6 @@ std::string report_html(const Recording& recording) {
   set_header(page, contents);
   set_advice(page, contents);
   set_charts(page, contents);
-  set_devices(page, contents);
   set_phases(page, contents);
   const List sections = report::region_sections(recording);
   if (!sections.empty()) page.set("has_tapes", Data::type::bool_true);

@@ -2,12 +2,7 @@
 /// Debian's Chromium without a screen, driven by its own driver as W3C's WebDriver describes it.
 #pragma once
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdint>
@@ -17,6 +12,7 @@
 #include <vector>
 
 #include "os/temp_folder.hpp"
+#include "telemetry/daemon.hpp"
 #include "telemetry/http.hpp"
 #include "telemetry/tools.hpp"
 
@@ -30,13 +26,11 @@ class Browser {
  public:
   using Json = nlohmann::json;
 
-  /// It ends with the test, however that ends.
-  Browser() : port_(free_port()), driver_(start_driver()), session_(begin_session()) {}
-  ~Browser() {
-    static_cast<void>(send("DELETE", session_));
-    ::kill(driver_, SIGKILL);
-    ::waitpid(driver_, nullptr, 0);
-  }
+  Browser()
+      : port_(free_port()),
+        driver_({"chromedriver", "--port=" + std::to_string(port_)}, folder_ / "log"),
+        session_(begin_session()) {}
+  ~Browser() { static_cast<void>(send("DELETE", session_)); }
   Browser(const Browser&) = delete;
   Browser& operator=(const Browser&) = delete;
 
@@ -88,19 +82,6 @@ class Browser {
   }
 
  private:
-  [[nodiscard]] pid_t start_driver() const {
-    const std::string port = "--port=" + std::to_string(port_);
-    const std::string log = (folder_ / "log").string();
-    const pid_t id = ::fork();
-    if (id != 0) return id;
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    ::dup2(out, 1);
-    ::dup2(out, 2);
-    ::execlp("chromedriver", "chromedriver", port.c_str(), nullptr);
-    ::_exit(127);
-  }
-
   // Its own profile, and nothing asked of the network by the browser itself.
   [[nodiscard]] std::string begin_session() const {
     const Json arguments = {"--headless=new",
@@ -120,8 +101,7 @@ class Browser {
       if (!answer.good) std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
     if (!answer.good) {
-      ADD_FAILURE() << "no browser: " << answer.text
-                    << shell("tail -5 " + (folder_ / "log").string()).text;
+      ADD_FAILURE() << "no browser: " << answer.text << driver_.said();
       return "/session/none";
     }
     return "/session/" + Json::parse(answer.text).at("value").at("sessionId").get<std::string>();
@@ -143,7 +123,7 @@ class Browser {
 
   TempFolder folder_;
   std::uint16_t port_;
-  pid_t driver_;
+  Daemon driver_;
   std::string session_;
 };
 

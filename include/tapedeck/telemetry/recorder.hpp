@@ -20,9 +20,9 @@ namespace tapedeck::inline TAPEDECK_ABI {
 struct RecorderOptions {
   std::string name = "layout";     ///< Of the layout, for people.
   std::size_t samples = 4096;      ///< Kept, the newest; 1 at least, 2^24 at most.
-  std::uint64_t every_passes = 1;  ///< A sample each so many passes; 1 at least,
-  std::chrono::microseconds
-      at_least_apart{};  ///< and no two of them nearer than this; not negative.
+  std::uint64_t every_passes = 1;  ///< A sample each so many passes; 1 at least.
+  /// No two of them nearer than this; not negative.
+  std::chrono::microseconds at_least_apart{};
 };
 
 /// Keeps samples of a layout's `Stat` and of what was in use between them, and the phases it goes

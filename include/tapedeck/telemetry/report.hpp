@@ -15,7 +15,8 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// are shown as the most among them. Whatever a recording has in its names is shown, and never run.
 ///
 /// Of each tape at most 1000 regions are listed, and of phases at most 64 names, four deep: the
-/// page has 1 MiB at most for each tape, and some 100 KiB mostly. O(samples + regions).
+/// page has 1 MiB at most for each tape, and some 100 KiB mostly. O(regions), and for each sample
+/// O(how many sizes the regions of histories have).
 /// @throws InvalidArgument where Tapedeck was built without kainjow's mustache.
 /// @code{.cpp}
 /// using namespace tapedeck;

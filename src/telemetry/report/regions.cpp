@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/base/checked.hpp"
+#include "telemetry/amounts.hpp"
 #include "telemetry/places.hpp"
 #include "telemetry/report/text.hpp"
 
@@ -34,16 +34,6 @@ struct Tape {
   std::uint64_t used = 0;
 };
 
-std::uint64_t share(std::uint64_t part, std::uint64_t whole) {
-  if (whole == 0 || part >= whole) return kSteps;
-  return static_cast<std::uint64_t>(static_cast<double>(part) / static_cast<double>(whole) *
-                                    static_cast<double>(kSteps));
-}
-
-std::uint64_t sum(std::uint64_t a, std::uint64_t b) {
-  return checked_add(a, b).value_or(UINT64_MAX);
-}
-
 /// What is planned and does not grow is used as a whole, or not at all.
 std::uint64_t used_of(const RecordedRegion& region, const Stat& stat, std::uint64_t longest) {
   if (region.tape == "weights") return region.bytes;
@@ -53,23 +43,28 @@ std::uint64_t used_of(const RecordedRegion& region, const Stat& stat, std::uint6
   return stat.passes == 0 ? 0 : region.bytes;
 }
 
+Tape tape_of(const Recording& recording, const Stat& stat, std::uint64_t longest,
+             const std::string& place, const std::string& name) {
+  Tape tape = {.name = place + " " + name, .per_talk = name == "history"};
+  for (const RecordedRegion& region : recording.regions) {
+    if (region.place != place || region.tape != name) continue;
+    const std::uint64_t used = used_of(region, stat, longest);
+    tape.regions.push_back({.region = &region, .used = used});
+    tape.bytes = saturated_sum(tape.bytes, region.bytes);
+    tape.used = saturated_sum(tape.used, used);
+  }
+  return tape;
+}
+
 std::vector<Tape> tapes_of(const Recording& recording, const Stat& stat) {
-  std::vector<Tape> tapes;
-  std::size_t number = 0;
-  for_each_tape(stat, [&](const std::string& place, const char* tape, const TapeStat&) {
-    const std::size_t at = number++ / 3;
-    const std::uint64_t longest = at == 0 ? stat.longest_talk : stat.gpu[at - 1].longest_talk;
-    Tape one = {.name = place + " " + tape, .per_talk = std::string_view(tape) == "history"};
-    for (const RecordedRegion& region : recording.regions) {
-      if (region.place != place || region.tape != tape) continue;
-      const std::uint64_t used = used_of(region, stat, longest);
-      one.regions.push_back({.region = &region, .used = used});
-      one.bytes = sum(one.bytes, region.bytes);
-      one.used = sum(one.used, used);
+  std::vector<Tape> all;
+  for_each_place(stat, [&](const std::string& place, const auto& tapes) {
+    for (const char* const name : {"weights", "scratch", "history"}) {
+      Tape tape = tape_of(recording, stat, tapes.longest_talk, place, name);
+      if (!tape.regions.empty()) all.push_back(std::move(tape));
     }
-    if (!one.regions.empty()) tapes.push_back(std::move(one));
   });
-  return tapes;
+  return all;
 }
 
 Data row(const UsedRegion& used) {
@@ -80,7 +75,7 @@ Data row(const UsedRegion& used) {
   row.set("bytes_text", to_iec(used.region->bytes));
   row.set("used_value", std::to_string(used.used));
   row.set("used_text", to_iec(used.used));
-  row.set("share", std::to_string(share(used.used, used.region->bytes)));
+  row.set("share", std::to_string(scaled(used.used, used.region->bytes, kSteps)));
   return row;
 }
 
@@ -97,20 +92,21 @@ Data box(const char* kind, std::uint64_t x, std::uint64_t width, const std::stri
 List boxes(const Tape& tape) {
   std::uint64_t extent = 0;
   for (const UsedRegion& used : tape.regions) {
-    extent = std::max(extent, sum(used.region->offset, used.region->bytes));
+    extent = std::max(extent, saturated_sum(used.region->offset, used.region->bytes));
   }
   List boxes;
   std::uint64_t covered = 0;
   for (const UsedRegion& used : tape.regions) {
     const RecordedRegion& region = *used.region;
-    const std::uint64_t begin = std::min(share(region.offset, extent), kSteps - 1);
-    const std::uint64_t end = std::max(share(sum(region.offset, region.bytes), extent), begin + 1);
+    const std::uint64_t begin = std::min(scaled(region.offset, extent, kSteps), kSteps - 1);
+    const std::uint64_t end =
+        std::max(scaled(saturated_sum(region.offset, region.bytes), extent, kSteps), begin + 1);
     if (end <= covered) continue;
     covered = end;
     const std::string title =
         shown(region.name) + ": " + to_iec(used.used) + " of " + to_iec(region.bytes);
     boxes.push_back(box("planned", begin, end - begin, title));
-    const std::uint64_t width = (end - begin) * share(used.used, region.bytes) / kSteps;
+    const std::uint64_t width = (end - begin) * scaled(used.used, region.bytes, kSteps) / kSteps;
     if (used.used != 0)
       boxes.push_back(box("used", begin, std::max<std::uint64_t>(width, 1), title));
   }

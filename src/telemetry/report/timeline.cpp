@@ -5,18 +5,11 @@
 #include <map>
 #include <utility>
 
-#include "tapedeck/base/checked.hpp"
+#include "telemetry/amounts.hpp"
 #include "telemetry/places.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI::report {
 namespace {
-
-/// `part` of `whole` as a place among `steps`; whatever the numbers are.
-std::uint64_t scaled(std::uint64_t part, std::uint64_t whole, std::uint64_t steps) noexcept {
-  if (whole == 0 || part >= whole) return steps;
-  return static_cast<std::uint64_t>(static_cast<double>(part) / static_cast<double>(whole) *
-                                    static_cast<double>(steps));
-}
 
 /// The column that each sample belongs to, from 0 on without a gap.
 std::vector<std::size_t> columns_of_samples(const Recording& recording, const Span& span) {
@@ -51,19 +44,15 @@ std::vector<History> histories_of(const Recording& recording) {
   return histories;
 }
 
-std::uint64_t product(std::uint64_t a, std::uint64_t b) {
-  return checked_mul(a, b).value_or(UINT64_MAX);
-}
-
 /// What tokens have filled of it in all talks: it is in use as a whole from the start.
 std::uint64_t filled(const History& history, std::uint64_t tokens, std::uint64_t talks) {
   std::uint64_t sum = 0;
   for (const auto& [region, count] : history) {
     const auto [bytes, bytes_per_token] = region;
-    const std::uint64_t whole = product(bytes, talks);
-    const std::uint64_t rows = product(bytes_per_token, tokens);
+    const std::uint64_t whole = saturated_product(bytes, talks);
+    const std::uint64_t rows = saturated_product(bytes_per_token, tokens);
     const std::uint64_t used = bytes_per_token == 0 ? whole : std::min(whole, rows);
-    sum = checked_add(sum, product(used, count)).value_or(UINT64_MAX);
+    sum = saturated_sum(sum, saturated_product(used, count));
   }
   return sum;
 }
@@ -78,8 +67,7 @@ std::uint64_t in_use(const RecordedSample& sample, std::size_t tape, const TapeS
   if (stat.planned == 0 || histories.empty()) return peaks.history;
   const std::uint64_t tokens = place == 0 ? sample.stat.tokens : sample.stat.gpu[place - 1].tokens;
   const std::uint64_t above = peaks.history - std::min(peaks.history, stat.planned);
-  return checked_add(filled(histories[place], tokens, sample.stat.talks), above)
-      .value_or(UINT64_MAX);
+  return saturated_sum(filled(histories[place], tokens, sample.stat.talks), above);
 }
 
 void raise(Column& column, std::uint64_t at, std::uint64_t in_use, const TapeStat& stat) {
@@ -199,7 +187,7 @@ PhasesPicture picture(const std::vector<RecordedPhase>& phases, const Span& span
     const std::size_t name = name_among(picture.names, names, phase.name);
     NamedPhase& named = picture.names[name];
     ++named.times;
-    named.total = checked_add(named.total, phase.end - phase.begin).value_or(UINT64_MAX);
+    named.total = saturated_sum(named.total, phase.end - phase.begin);
     if (phase.depth >= kDepths) continue;
     const std::uint64_t begin = span.x(phase.begin);
     const std::uint64_t end = std::max(span.x(phase.end), begin + 1);
