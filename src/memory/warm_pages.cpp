@@ -74,15 +74,20 @@ class WarmJob {
     take_chunks();
   }
 
-  // What is thrown here, by a full heap or by the progress function, is thrown again by `run`.
+  // What is thrown here, by a full heap, is thrown again by `run`.
   void take_chunks() noexcept {
     try {
       warm_chunks();
     } catch (...) {
       const std::lock_guard lock(mutex_);
-      thrown_ = std::current_exception();
-      ended_ = true;
+      keep_thrown();
     }
+  }
+
+  // What was thrown first is what `run` throws. Needs the lock.
+  void keep_thrown() noexcept {
+    if (!thrown_) thrown_ = std::current_exception();
+    ended_ = true;
   }
 
   void warm_chunks() {
@@ -121,10 +126,16 @@ class WarmJob {
     return false;
   }
 
+  // Caught while the lock is held: nobody may be told anything once a call has thrown.
   void report(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     done_ += bytes;
-    if (options_.progress) options_.progress({.done = done_, .total = pages_.size()});
+    if (!options_.progress || thrown_) return;
+    try {
+      options_.progress({.done = done_, .total = pages_.size()});
+    } catch (...) {
+      keep_thrown();
+    }
   }
 
   // The first reason to end is the one that is told.

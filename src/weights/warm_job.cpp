@@ -85,6 +85,8 @@ class WarmJob::Work {
   void read_ahead(std::size_t place) const;
   [[nodiscard]] bool fits_as_a_whole();
   void chunk_done(const WeightsChunk& chunk);
+  void report(std::uint64_t bytes);
+  void keep_thrown() noexcept;
   void end_with(WarmJobEnd end);
   void end_over_budget();
   void finish();
@@ -105,6 +107,7 @@ class WarmJob::Work {
   std::atomic<std::uint64_t> done_{0};
   std::atomic<bool> ended_{false};
   std::mutex progress_mutex_;  // one call of the progress function at a time
+  bool progress_threw_ = false;
 
   std::mutex mutex_;  // of what follows
   std::condition_variable changed_;
@@ -175,15 +178,12 @@ void WarmJob::Work::start_threads() {
 }
 
 void WarmJob::Work::run() noexcept {
-  std::exception_ptr error;
   try {
     bring_in();
   } catch (...) {
-    error = std::current_exception();
-    ended_ = true;
+    keep_thrown();
   }
   const std::lock_guard lock(mutex_);
-  if (error && !error_) error_ = error;
   if (--running_ == 0) result_.seconds = seconds_since(start_);
   changed_.notify_all();
 }
@@ -250,9 +250,27 @@ void WarmJob::Work::chunk_done(const WeightsChunk& chunk) {
     const std::lock_guard lock(mutex_);  // a waiter has looked, or will look again
   }
   changed_.notify_all();
+  report(chunk.memory.size());
+}
+
+// Caught while the lock is held: nobody may be told anything once a call has thrown.
+void WarmJob::Work::report(std::uint64_t bytes) {
   const std::lock_guard lock(progress_mutex_);
-  done_ += chunk.memory.size();
-  if (options_.progress) options_.progress(progress());
+  done_ += bytes;
+  if (!options_.progress || progress_threw_) return;
+  try {
+    options_.progress(progress());
+  } catch (...) {
+    progress_threw_ = true;
+    keep_thrown();
+  }
+}
+
+// What was thrown first is what `wait` throws.
+void WarmJob::Work::keep_thrown() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!error_) error_ = std::current_exception();
+  ended_ = true;
 }
 
 // The first reason to end is the one that is told.

@@ -105,9 +105,14 @@ TEST_P(WarmJobWays, AreCompleteWhenTheyAreStoppedTooLate) {
 }
 
 TEST_P(WarmJobWays, PassOnWhatTheProgressFunctionThrows) {
-  EXPECT_THROW(static_cast<void>(weights_.warm(
-                   {.progress = [](const auto&) { throw std::runtime_error("enough"); }})),
+  int calls = 0;
+  const auto leave = [&](const auto&) {
+    ++calls;
+    throw std::runtime_error("enough");
+  };
+  EXPECT_THROW(static_cast<void>(weights_.warm({.threads = 4, .progress = leave})),
                std::runtime_error);
+  EXPECT_EQ(calls, 1);  // nobody is told anything after that
   EXPECT_TRUE(weights_.warm());
   EXPECT_TRUE(holds_its_files(weights_));
 }

@@ -33,7 +33,9 @@ struct WarmOptions {
   unsigned threads = 0;        ///< 0: as many as the machine has, at most 16.
   std::size_t chunk = 32_MiB;  ///< Between two chunks: stop, budget and progress.
   std::stop_token stop{};
-  std::function<void(WarmProgress)> progress{};  ///< One call at a time, from any of the threads.
+  /// One call at a time, from any of the threads. What it throws comes out of `warm`; it is not
+  /// called again then.
+  std::function<void(WarmProgress)> progress{};
 };
 
 enum class WarmEnd : std::uint8_t { complete, stopped, over_budget, failed };

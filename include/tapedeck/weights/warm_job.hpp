@@ -44,7 +44,8 @@ struct WarmJobOptions {
   std::stop_token stop{};
   /// When the job ends unfinished: nothing is begun after it.
   std::optional<std::chrono::steady_clock::time_point> deadline{};
-  /// One call at a time, from any of the threads. What it throws ends the job.
+  /// One call at a time, from any of the threads. What it throws ends the job and comes out of
+  /// `wait`; it is not called again then.
   std::function<void(const WarmJobProgress&)> progress{};
 };
 
