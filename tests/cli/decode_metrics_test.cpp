@@ -1,9 +1,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/ioctl.h>
 
-#include <chrono>
 #include <regex>
 #include <string>
 #include <thread>
@@ -49,12 +47,7 @@ class Stopped {
                           std::regex("metrics at http://(127\\.0\\.0\\.1:[0-9]+)/metrics\n"))) {
       address_ = parts[1];
     }
-    int before = -1;
-    for (int waiting = 0; waiting == 0 || waiting != before;) {
-      before = waiting;
-      std::this_thread::sleep_for(std::chrono::milliseconds(500));
-      ::ioctl(out_.read.get(), FIONREAD, &waiting);
-    }
+    EXPECT_TRUE(out_.read.fills());
   }
   [[nodiscard]] const std::string& address() const { return address_; }
   /// Lets it go on. Gives the exit code, and what it said meanwhile on standard error.

@@ -133,6 +133,21 @@ class End {
     const ssize_t got = ::read(descriptor_, buffer.data(), buffer.size());
     return {buffer.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
   }
+  /// Waits, up to a minute, until it has stood for half a second at a length that leaves no room
+  /// for a word: who writes to it waits.
+  [[nodiscard]] bool fills() const {
+    constexpr int kWord = 64;
+    const int full = ::fcntl(descriptor_, F_GETPIPE_SZ) - kWord;
+    int before = -1;
+    for (int tries = 0; tries < 120; ++tries) {
+      int held = 0;
+      if (::ioctl(descriptor_, FIONREAD, &held) != 0) return false;
+      if (held >= full && held == before) return true;
+      before = held;
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    }
+    return false;
+  }
   [[nodiscard]] std::string read_all() const {
     std::string all;
     for (std::string some = read_some(); !some.empty(); some = read_some()) all += some;
