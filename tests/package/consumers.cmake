@@ -40,9 +40,11 @@ function(add_consumer_test way spill)
       -DWAY=${way}
       -DSPILL=${spill}
     --test-command consumer)
+  # They take longest, so they go first, beside many short ones; at the end they would run alone.
   set_tests_properties(${name} PROPERTIES
     LABELS package
     FIXTURES_REQUIRED tapedeck_prefix
+    COST 1000
     TIMEOUT 600)
 endfunction()
 
