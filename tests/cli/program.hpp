@@ -133,6 +133,7 @@ class End {
     const ssize_t got = ::read(descriptor_, buffer.data(), buffer.size());
     return {buffer.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
   }
+
   /// Waits, up to a minute, until it has stood for half a second at a length that leaves no room
   /// for a word: who writes to it waits.
   [[nodiscard]] bool fills() const {
@@ -148,6 +149,7 @@ class End {
     }
     return false;
   }
+
   [[nodiscard]] std::string read_all() const {
     std::string all;
     for (std::string some = read_some(); !some.empty(); some = read_some()) all += some;

@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "telemetry/tools.hpp"
@@ -23,6 +24,7 @@ class Daemon {
   Daemon(const std::vector<std::string>& words, std::filesystem::path log)
       : log_(std::move(log)), id_(start(words, log_)) {}
   ~Daemon() {
+    if (id_ < 0) return;  // was never started; kill would take -1 for everybody
     ::kill(id_, SIGKILL);
     ::waitpid(id_, nullptr, 0);
   }
