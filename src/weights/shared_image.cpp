@@ -74,24 +74,41 @@ void place(SharedImage& image, const std::vector<TensorSpec>& tensors, std::uint
   throw FormatError(kPath, offset, message, "were they made by a WeightsBuilder of this version?");
 }
 
+// The library makes a number of a fraction, a negative one and a truth too, and of one over 64 bits
+// what is not defined.
+std::uint64_t whole_number(const Json& value, const std::string& owner) {
+  if (!value.is_number_unsigned()) refuse(8, owner + " has a number that is no whole one");
+  return value.get<std::uint64_t>();
+}
+
+std::vector<std::uint64_t> shape_of(const Json& tensor, const std::string& owner) {
+  std::vector<std::uint64_t> shape;
+  for (const Json& dimension : tensor.at("shape").get_ref<const Json::array_t&>()) {
+    shape.push_back(whole_number(dimension, owner));
+  }
+  return shape;
+}
+
 TensorEntry entry_of(const Json& tensor, std::string& name, const TensorFile& file) {
   tensor.at("name").get_to(name);
+  const std::string printable = model::printable(name);
+  const std::string owner = "tensor " + printable;
   TensorEntry entry = {.name = name};
   const auto dtype = dtype_from_name(tensor.at("dtype").get<std::string>());
-  if (!dtype) refuse(8, "tensor " + model::printable(name) + " has an unknown type");
+  if (!dtype) refuse(8, owner + " has an unknown type");
   entry.dtype = *dtype;
-  const auto shape = tensor.at("shape").get<std::vector<std::uint64_t>>();
+  const std::vector<std::uint64_t> shape = shape_of(tensor, owner);
   try {
-    entry.bytes = bytes_of_spec({.name = model::printable(name), .dtype = *dtype, .shape = shape});
+    entry.bytes = bytes_of_spec({.name = printable, .dtype = *dtype, .shape = shape});
   } catch (const InvalidArgument& error) {
     refuse(8, error.what());
   }
   std::copy(shape.begin(), shape.end(), entry.dimensions.begin());
   entry.rank = static_cast<std::uint8_t>(shape.size());
-  tensor.at("offset").get_to(entry.offset);
+  entry.offset = whole_number(tensor.at("offset"), owner);
   if (entry.offset % kLine != 0 || entry.offset < file.data_begin || entry.offset > file.data_end ||
       entry.bytes > file.data_end - entry.offset) {
-    refuse(8, "tensor " + model::printable(name) + " does not lie in the memory");
+    refuse(8, owner + " does not lie in the memory");
   }
   return entry;
 }
@@ -165,7 +182,7 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
     const Json header = Json::parse(text, text + length, refuse_depth);
     if (header.at("tapedeck") != kFormat) refuse(8, "shared weights of another version");
     builder.file().path += header.at("name").get<std::string>();
-    for (const Json& tensor : header.at("tensors")) {
+    for (const Json& tensor : header.at("tensors").get_ref<const Json::array_t&>()) {
       std::string name;
       builder.add(entry_of(tensor, name, builder.file()), sizeof length);
     }

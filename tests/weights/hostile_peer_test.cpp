@@ -223,6 +223,7 @@ TEST_F(HostilePeer, SealedMemoryThatIsNoWeights) {
       image_of(R"({"tapedeck":1,"name":"n"})"),
       image_of(R"({"tapedeck":1,"name":"n","tensors":7})"),
       image_of(R"({"tapedeck":1,"name":"n","tensors":[7]})"),
+      image_of(R"({"tapedeck":1,"name":"n","tensors":{"x":)" + tensor("a", "[9]", "4096") + "}}"),
       image_of(std::string(1'000'000, '[')),
       image_of(std::string(30'000, '[') + std::string(30'000, ']')),
       image_of(R"({"tapedeck":1,"name":"n","tensors":)" + std::string(500'000, '[') +
@@ -251,6 +252,13 @@ TEST_F(HostilePeer, TensorsThatCannotBe) {
       tensor("a", "[-9]", "4096"),                                       //
       tensor("a", "[9]", "\"4096\""),                                    //
       tensor("a", "[9]", "null"),                                        //
+      tensor("a", "[9]", "true"),                                        //
+      tensor("a", "[9]", "4096.0"),                                      // is no whole number
+      tensor("a", "[9]", "8e92"),                                        //
+      tensor("a", "[9e-1]", "4096"),                                     //
+      tensor("a", "[1e99]", "4096"),                                     //
+      tensor("a", "[9,-1]", "4096"),                                     //
+      tensor("a", R"({"x":9})", "4096"),                                 //
       tensor("a", "9", "4096"),                                          //
       tensor("a", "[[9]]", "4096"),                                      //
       tensor("a", "[1,1,1,1,1,1,1,1,1]", "4096"),                        // has nine dimensions
@@ -291,11 +299,9 @@ TEST_F(HostilePeer, AHeaderWithChangedBytes) {
       image_of_tensors(tensor("a", "[9,3]", "4096") + "," + tensor("b", "[64]", "8192", "q8_0") +
                        "," + tensor("c", "[]", "12288", "f32"));
   const std::size_t header = good.find('\0', 8);
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  std::mt19937 random(seed);
+  std::mt19937 random(1);  // what other numbers would find is for the fuzzer
   std::size_t refused = 0;
-  for (int round = 0; round < 500; ++round) {
+  for (int round = 0; round < 2000; ++round) {
     std::string bytes = good;
     for (std::size_t changes = 1 + random() % 3; changes != 0; --changes) {
       const std::string_view alphabet = "0123456789[]{}\",:-eabu \xff";
@@ -313,7 +319,7 @@ TEST_F(HostilePeer, AHeaderWithChangedBytes) {
       ++refused;
     }
   }
-  EXPECT_GT(refused, 100U);
+  EXPECT_GT(refused, 400U);
 }
 
 }  // namespace
