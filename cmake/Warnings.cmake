@@ -19,3 +19,8 @@ target_compile_options(tapedeck_warnings INTERFACE
   -Wundef
   $<$<CXX_COMPILER_ID:GNU>:-Wduplicated-branches -Wduplicated-cond -Wlogical-op>
   $<$<BOOL:${TAPEDECK_WERROR}>:-Werror>)
+if(CMAKE_UNITY_BUILD)
+  # GCC takes one source for a header of the next. The builds that keep sources apart ask.
+  target_compile_options(tapedeck_warnings INTERFACE
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-shadow -Wno-subobject-linkage>)
+endif()

@@ -38,7 +38,6 @@
 namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
 
-constexpr unsigned kMostThreads = 1024;
 constexpr std::size_t kUsualPositions = 256;
 
 enum class DecodeOn : std::uint8_t { cpu, gpu, automatic, host_sim };
@@ -258,7 +257,7 @@ int hold_on_cpu(const Talks& talks, engine::LlamaModel& model) {
   return hold(talks, decoder, telemetry, layout);
 }
 
-std::string streaming_text(const LayerStreamer& streamer) {
+std::string streamed_text(const LayerStreamer& streamer) {
   const StreamingPlan& plan = streamer.plan();
   const LayerStreamerStat stat = streamer.stat();
   return fmt::format(
@@ -280,7 +279,7 @@ int hold_on_host_device(const Talks& talks, engine::LlamaModel& model) {
   engine::ThreadPool pool(talks.arguments.threads);
   engine::DeviceSideDecoder decoder(model, host.layout(), pool, 0, &feed);
   const int exit_code = hold(talks, decoder, telemetry, host.layout());
-  if (talks.arguments.stat) tell(streaming_text(host.weights().streamer()));
+  if (talks.arguments.stat) tell(streamed_text(host.weights().streamer()));
   return exit_code;
 }
 
@@ -300,7 +299,7 @@ struct OnGpu {
 int hold(const Talks& talks, OnGpu& on) {
   DecodeTelemetry telemetry(talks.arguments.telemetry, on.host.layout(), talks.files);
   const int exit_code = hold(talks, on.decoder, telemetry, on.host.layout());
-  if (talks.arguments.stat) tell(streaming_text(on.host.weights().streamer()));
+  if (talks.arguments.stat) tell(streamed_text(on.host.weights().streamer()));
   return exit_code;
 }
 

@@ -24,7 +24,7 @@ namespace {
 
 constexpr int kNothingFits = 3;
 
-struct Arguments : PlanArguments {
+struct FitArguments : PlanArguments {
   std::optional<std::uint64_t> gpu_memory;
   std::optional<unsigned> gpu;
   std::optional<std::uint64_t> host_memory;
@@ -39,7 +39,7 @@ std::string side_text(const char* name, const FitSide& side) {
                      side.fits() ? "left" : "missing");
 }
 
-std::string streaming_text(const FitChoice& choice) {
+std::string choice_streaming_text(const FitChoice& choice) {
   if (choice.resident_needed == 0) return {};
   std::string text = fmt::format("    with {} layers that stay {}: ", choice.resident_layers,
                                  to_iec(choice.resident_needed));
@@ -64,7 +64,7 @@ std::string choice_text(std::size_t rank, const FitChoice& choice) {
   const bool at_least = choice.mode == FitMode::layer_streaming;
   text += side_text(at_least ? "device, at least" : "device", choice.device) +
           side_text("host", choice.host);
-  text += streaming_text(choice);
+  text += choice_streaming_text(choice);
   text += fmt::format(
       "    up to {} tokens of context{}, {} of a prompt at a time, {} of a decode step\n",
       choice.largest_context, at_least ? ", fewer layers staying" : "", choice.largest_micro_batch,
@@ -118,7 +118,7 @@ std::string device_text(const DeviceBudget& device) {
   return text + '\n';
 }
 
-void print(const Arguments& arguments, const Model& model, const HostBudget& host,
+void print(const FitArguments& arguments, const Model& model, const HostBudget& host,
            const std::optional<DeviceBudget>& device, const std::vector<FitChoice>& choices) {
   if (arguments.json) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -148,7 +148,7 @@ void print(const Arguments& arguments, const Model& model, const HostBudget& hos
 }
 
 // As told, or else measured; 0 where the device has no room to.
-double bus_of(const Arguments& arguments, Device& device) {
+double bus_of(const FitArguments& arguments, Device& device) {
   if (arguments.bus) return static_cast<double>(*arguments.bus);
   try {
     return bus_bandwidth(device);
@@ -159,7 +159,7 @@ double bus_of(const Arguments& arguments, Device& device) {
 }
 
 // As told, or else the GPU that was named, or else the first one, if there is any that can be used.
-std::optional<DeviceBudget> device_of(const Arguments& arguments) {
+std::optional<DeviceBudget> device_of(const FitArguments& arguments) {
   if (arguments.gpu_memory) {
     return DeviceBudget{.free = *arguments.gpu_memory,
                         .total = *arguments.gpu_memory,
@@ -181,7 +181,7 @@ std::optional<DeviceBudget> device_of(const Arguments& arguments) {
 }
 
 // What is asked of a bus must not be dropped where there is none.
-void check(const Arguments& arguments, const std::optional<DeviceBudget>& device) {
+void check(const FitArguments& arguments, const std::optional<DeviceBudget>& device) {
   if (!arguments.bus && !arguments.least_tokens_per_second) return;
   if (!device) {
     throw InvalidArgument("--bus and --tokens-per-second are of a device, and there is none",
@@ -193,7 +193,7 @@ void check(const Arguments& arguments, const std::optional<DeviceBudget>& device
   }
 }
 
-int fit(const Arguments& arguments) {
+int fit(const FitArguments& arguments) {
   if (arguments.bus == 0U) {
     throw InvalidArgument("no bus copies 0 bytes a second", "give --bus more, or leave it out");
   }
@@ -220,7 +220,7 @@ int fit(const Arguments& arguments) {
 Command add_fit(CLI::App& program) {
   CLI::App* command = program.add_subcommand(
       "fit", "Ranks the ways a model can be run here; exit code 3 where nothing fits.");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<FitArguments>();
   add_plan_arguments(*command, *arguments);
   as_size(command->add_option("--gpu-memory", arguments->gpu_memory,
                               "Free memory of the device [what the GPU has]"));

@@ -9,6 +9,9 @@
 
 namespace tapedeck::inline TAPEDECK_ABI::cli {
 
+/// Of `--threads`.
+inline constexpr unsigned kMostThreads = 1024;
+
 /// Refuses what CLI11 would turn into another number: a sign, or too many digits.
 [[nodiscard]] CLI::Validator whole_number();
 

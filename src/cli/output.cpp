@@ -13,10 +13,8 @@ namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
 
 constexpr std::size_t kTokensPerLine = 32;
-constexpr int kOutput = 1;
 constexpr int kError = 2;
 
-constexpr std::string_view kEraseBelow = "\x1b[J";
 // Goes to the start of the next line, which is made if there is none, and remembers the place.
 constexpr std::string_view kGoBelow =
     "\x1b"

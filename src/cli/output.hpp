@@ -13,9 +13,11 @@
 namespace tapedeck::inline TAPEDECK_ABI::cli {
 
 // What terminals understand since the VT100.
+inline constexpr std::string_view kEraseBelow = "\x1b[J";
 inline constexpr std::string_view kEraseLineEnd = "\x1b[K";
 inline constexpr std::string_view kEraseLine = "\r\x1b[K";
 
+inline constexpr int kOutput = 1;        ///< The descriptor of standard output.
 inline constexpr int kPipeClosed = 141;  ///< The exit code, as if SIGPIPE had ended it.
 
 /// Before anything is opened: keeps the descriptors of the standard streams from files that are

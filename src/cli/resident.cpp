@@ -18,7 +18,7 @@ namespace {
 
 constexpr int kResidentSchema = 1;  // raised where a field changes its meaning; fields may be added
 
-struct Arguments {
+struct ResidentArguments {
   std::string model;
   bool json = false;
 };
@@ -74,7 +74,7 @@ std::string as_text(const Weights& weights) {
   return text;
 }
 
-nlohmann::ordered_json as_json(const Arguments& arguments, const Weights& weights) {
+nlohmann::ordered_json as_json(const ResidentArguments& arguments, const Weights& weights) {
   nlohmann::ordered_json files = nlohmann::ordered_json::array();
   for (std::size_t file = 0; file < weights.files().size(); ++file) {
     const WeightsResidency residency = weights.residency_of_file(file);
@@ -100,7 +100,7 @@ nlohmann::ordered_json as_json(const Arguments& arguments, const Weights& weight
           {"parts", parts}};
 }
 
-int resident(const Arguments& arguments) {
+int resident(const ResidentArguments& arguments) {
   // Mapped and never touched, so that asking changes nothing.
   const Weights weights = Weights::open(arguments.model, {.way = Way::map});
   Output().write(arguments.json ? json_text(as_json(arguments, weights)) : as_text(weights));
@@ -115,7 +115,7 @@ Command add_resident(CLI::App& program) {
   command->footer(
       "The kernel tells it to whoever may write the files; to others it is unknown. To ask, the\n"
       "headers are read, which brings the first part of each file in.");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ResidentArguments>();
   command->add_option("MODEL", arguments->model, "GGUF, safetensors, llama2.c, or a folder of them")
       ->required();
   command->add_flag("--json", arguments->json, "JSON, in whole bytes");

@@ -11,14 +11,12 @@ namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
 
 constexpr int kInput = 0;
-constexpr int kOutput = 1;
 
 // What xterm, tmux, the Linux console and their like understand. The other screen, without a
 // cursor, and without going on in the next line where one is full.
 constexpr std::string_view kEnter = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 constexpr std::string_view kLeave = "\x1b[m\x1b[?7h\x1b[?25h\x1b[?1049l";
 constexpr std::string_view kHome = "\x1b[H";
-constexpr std::string_view kEraseBelow = "\x1b[J";
 constexpr std::string_view kReverse = "\x1b[7m";
 constexpr std::string_view kPlain = "\x1b[m";
 

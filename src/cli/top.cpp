@@ -27,7 +27,7 @@ constexpr auto kBetweenFrames = std::chrono::milliseconds(500);
 constexpr auto kBetweenLines = std::chrono::seconds(1);
 constexpr int kMostWait = 200;  // milliseconds that a signal may have to wait for us
 
-struct Arguments {
+struct TopArguments {
   std::string which;
   std::string folder = kPublishFolder;
   bool once = false;
@@ -103,7 +103,7 @@ class Watched {
 // What is wanted of what is published, as it comes and goes.
 class Watch {
  public:
-  explicit Watch(const Arguments& arguments) : arguments_(arguments) {}
+  explicit Watch(const TopArguments& arguments) : arguments_(arguments) {}
 
   void look_again() {
     const std::vector<PublishedLayout> there = wanted();
@@ -166,7 +166,7 @@ class Watch {
     }
   }
 
-  const Arguments& arguments_;
+  const TopArguments& arguments_;
   std::vector<Watched> all_;
 };
 
@@ -212,7 +212,7 @@ int show_once(const Watch& watch) {
   return 0;
 }
 
-int top(const Arguments& arguments) {
+int top(const TopArguments& arguments) {
   Watch watch(arguments);
   watch.look_again();
   watch.refuse_nothing();
@@ -229,7 +229,7 @@ Command add_top(CLI::App& program) {
       "A process publishes with `tapedeck decode --publish`, or by a StatPublisher. On a terminal "
       "q\n"
       "ends it; elsewhere it is a line for each layout every second, until none of them runs.");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<TopArguments>();
   command->add_option("WHICH", arguments->which, "A process, or the name of a layout [all of them]")
       ->option_text("PID|NAME");
   command->add_option("--folder", arguments->folder, "Where they are published")

@@ -27,10 +27,9 @@ using Clock = std::chrono::steady_clock;
 constexpr int kWarmSchema = 1;  // raised where a field changes its meaning; fields may be added
 constexpr int kOverBudget = 3;
 constexpr int kPastDeadline = 4;
-constexpr unsigned kMostThreads = 1024;
 constexpr double kMostSeconds = 1e9;
 
-struct Arguments {
+struct WarmArguments {
   std::string model;
   std::optional<Way> way;
   unsigned threads = 0;
@@ -41,7 +40,7 @@ struct Arguments {
 
 // What was done, and with what.
 struct Report {
-  const Arguments& arguments;
+  const WarmArguments& arguments;
   const Weights& weights;
   const WarmJobResult& result;
   bool locked = false;
@@ -66,7 +65,8 @@ double seconds_of(const std::string& text) {
   return seconds;
 }
 
-WarmJobResult warm_watched(Weights& weights, const Arguments& arguments, Clock::time_point start) {
+WarmJobResult warm_watched(Weights& weights, const WarmArguments& arguments,
+                           Clock::time_point start) {
   const std::atomic<bool>& interrupted = stop_on_interrupt();
   std::stop_source stop;
   ProgressBar bar;
@@ -164,7 +164,7 @@ nlohmann::ordered_json as_json(const Report& report) {
 }
 
 // Says why not all was warmed, and gives the exit code.
-int tell_end(const WarmJobResult& result, const Arguments& arguments) {
+int tell_end(const WarmJobResult& result, const WarmArguments& arguments) {
   const std::string far =
       fmt::format("{} of {} were warmed", to_iec(result.warmed), to_iec(result.asked));
   switch (result.end) {
@@ -184,7 +184,7 @@ int tell_end(const WarmJobResult& result, const Arguments& arguments) {
   return kOverBudget;
 }
 
-int warm(const Arguments& arguments) {
+int warm(const WarmArguments& arguments) {
   const Clock::time_point start = Clock::now();
   Weights weights = Weights::open(arguments.model, {.way = arguments.way.value_or(Way::map)});
   const WarmJobResult result = warm_watched(weights, arguments, start);
@@ -205,8 +205,8 @@ Command add_warm(CLI::App& program) {
       "other ways read into memory of this program's own, and only measure.\n"
       "Exit codes: 3 where memory does not suffice, 4 where the deadline passed, 130 after "
       "Ctrl-C.");
-  auto arguments = std::make_shared<Arguments>();
-  Arguments& a = *arguments;
+  auto arguments = std::make_shared<WarmArguments>();
+  WarmArguments& a = *arguments;
   command->add_option("MODEL", a.model, "GGUF, safetensors, llama2.c, or a folder of them")
       ->required();
   command

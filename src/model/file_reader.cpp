@@ -14,7 +14,6 @@ static_assert(std::endian::native == std::endian::little, "model files are read 
 namespace {
 
 constexpr std::uint64_t kBuffer = std::uint64_t{64} << 10;
-constexpr const char* kCutOff = "it is cut off: copy or download it again";
 
 }  // namespace
 

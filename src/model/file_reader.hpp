@@ -17,6 +17,9 @@
 
 namespace tapedeck::inline TAPEDECK_ABI::model {
 
+/// The advice where a file ends too early.
+inline constexpr const char* kCutOff = "it is cut off: copy or download it again";
+
 /// Reads forward. Whatever would go beyond the file's end is a FormatError, before memory is
 /// allocated for it; what is skipped is not read.
 class FileReader {

@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::size_t kMostMetadata = 1 << 16;
-constexpr const char* kCutOff = "it is cut off: copy or download it again";
 
 // The format's own spelling, and no other.
 std::optional<DType> dtype_of(std::string_view name) {

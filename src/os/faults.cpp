@@ -6,7 +6,7 @@ namespace tapedeck::inline TAPEDECK_ABI::os {
 namespace {
 
 std::atomic<bool> armed{false};
-std::atomic<std::uint64_t> count{0};
+std::atomic<std::uint64_t> calls_made{0};
 std::atomic<const char*> failed_call{""};
 std::uint64_t fail_at = 0;
 int fail_with = 0;
@@ -16,23 +16,23 @@ int fail_with = 0;
 InjectFault::InjectFault(std::uint64_t n, int error) noexcept {
   fail_at = n;
   fail_with = error;
-  count.store(0);
+  calls_made.store(0);
   failed_call.store("");
   armed.store(true, std::memory_order_release);
 }
 
 InjectFault::~InjectFault() { armed.store(false, std::memory_order_release); }
 
-std::uint64_t InjectFault::calls() noexcept { return count.load(); }
+std::uint64_t InjectFault::calls() noexcept { return calls_made.load(); }
 
-bool InjectFault::fired() noexcept { return fail_at != 0 && count.load() >= fail_at; }
+bool InjectFault::fired() noexcept { return fail_at != 0 && calls_made.load() >= fail_at; }
 
 const char* InjectFault::victim() noexcept { return failed_call.load(); }
 
 int injected(const char* call) noexcept {
   if (!armed.load(std::memory_order_acquire)) [[likely]]
     return 0;
-  if (count.fetch_add(1) + 1 != fail_at) return 0;
+  if (calls_made.fetch_add(1) + 1 != fail_at) return 0;
   failed_call.store(call);
   return fail_with;
 }

@@ -20,10 +20,10 @@ constexpr std::uint64_t kMostDecodeBatch = 65'536;
 constexpr std::uint64_t kSlots = 2;
 
 // From the widest. Those that a model has already, or wider ones, do not help and do no harm.
-constexpr std::array kCacheTypes = {DType::f16,  DType::q8_0, DType::q5_1,
-                                    DType::q5_0, DType::q4_1, DType::q4_0};
-constexpr std::array kWeightTypes = {DType::f16,  DType::q8_0, DType::q6_k, DType::q5_k,
-                                     DType::q4_k, DType::q3_k, DType::q2_k};
+constexpr std::array kCacheChoices = {DType::f16,  DType::q8_0, DType::q5_1,
+                                      DType::q5_0, DType::q4_1, DType::q4_0};
+constexpr std::array kWeightChoices = {DType::f16,  DType::q8_0, DType::q6_k, DType::q5_k,
+                                       DType::q4_k, DType::q3_k, DType::q2_k};
 
 /// What a plan holds, by layer. Bytes; history is that of all talks.
 struct Sizes {
@@ -58,8 +58,8 @@ class FitPlanner {
     choice.largest_micro_batch = largest(mode, set_micro_batch, plan.context);
     choice.largest_decode_batch = largest(mode, set_decode_batch, kMostDecodeBatch);
     if (!choice.fits()) {
-      choice.kv_type = widest(mode, kCacheTypes, set_kv_type);
-      choice.weights_type = widest(mode, kWeightTypes, set_weights_type);
+      choice.kv_type = widest(mode, kCacheChoices, set_kv_type);
+      choice.weights_type = widest(mode, kWeightChoices, set_weights_type);
     }
     return choice;
   }

@@ -1,11 +1,11 @@
 #include "tapedeck/base/bytes.hpp"
+#include "base/most.hpp"
 
 #include <gtest/gtest.h>
 
 #include <clocale>
 #include <cstdint>
 #include <cstdlib>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -14,8 +14,6 @@
 
 namespace tapedeck::tests {
 namespace {
-
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
 
 static_assert(0_KiB == 0 && 1_KiB == 1024 && 4_KiB == 4096);
 static_assert(1_MiB == 1024_KiB && 1_GiB == 1024_MiB && 1024_GiB == std::size_t{1} << 40);

@@ -1,15 +1,14 @@
 #include "tapedeck/base/checked.hpp"
+#include "base/most.hpp"
 
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <limits>
 #include <optional>
 
 namespace tapedeck::tests {
 namespace {
 
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
 constexpr std::uint64_t kTop = std::uint64_t{1} << 63;
 
 // All of it can be asked at compile time.

@@ -19,7 +19,6 @@
 namespace tapedeck::tests {
 
 inline constexpr std::uint64_t kTensorBytes = 1 << 20;
-inline constexpr std::uint32_t kF32 = 0;  // the type of a tensor
 
 /// A llama2.c model of three layers, to plan.
 inline std::string made_small(const TempFolder& folder) {

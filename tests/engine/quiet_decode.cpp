@@ -31,12 +31,11 @@
 #include "engine/talk.hpp"
 #include "engine/talk_decoder.hpp"
 #include "engine/tokenizer.hpp"
+#include "memory/heap_allocations.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
 #include "tapedeck/telemetry/phases.hpp"
 #include "tapedeck/telemetry/recorder.hpp"
 #include "tapedeck/telemetry/stat_publisher.hpp"
-
-extern "C" std::uint64_t tapedeck_heap_allocations() noexcept;
 
 namespace tapedeck::tests {
 namespace {

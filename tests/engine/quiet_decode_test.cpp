@@ -24,7 +24,7 @@ namespace {
 
 // As deep as real models are, and narrow, so that it is quick. Its classifier is worth two threads;
 // what comes between lasts long enough for the second one to fall asleep.
-constexpr engine::Shape kDeep = {
+constexpr engine::Shape kDeepAndNarrow = {
     .dim = 64, .ffn = 96, .layers = 28, .heads = 4, .kv_heads = 2, .vocab = 1024, .seq_len = 128};
 
 constexpr std::uint64_t kTokens = 10'000;
@@ -65,7 +65,7 @@ class QuietDecodeTest : public ::testing::TestWithParam<unsigned> {
         ::mmap(nullptr, sizeof(Blackboard), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_, 0);
     ASSERT_NE(shared, MAP_FAILED);
     board_ = static_cast<Blackboard*>(shared);
-    model_ = made(folder_, "deep", kDeep).string();
+    model_ = made(folder_, "deep", kDeepAndNarrow).string();
   }
   void TearDown() override {
     if (board_ != nullptr) ::munmap(board_, sizeof(Blackboard));

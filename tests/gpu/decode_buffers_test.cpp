@@ -356,7 +356,7 @@ bool holds(const Buffer& buffer, std::byte value) {
                      [&](std::byte byte) { return byte == value; });
 }
 
-std::byte pattern(std::size_t buffer, int pass) {
+std::byte byte_of_pass(std::size_t buffer, int pass) {
   return static_cast<std::byte>(1 + buffer * 5 + static_cast<std::size_t>(pass));
 }
 
@@ -368,11 +368,11 @@ void expect_apart(Tape& scratch, const std::vector<Buffer>& all, Fill fill, Clea
   for (int pass = 0; pass < kPasses; ++pass) {
     for (std::size_t i = 0; i < all.size(); ++i) {
       fill(static_cast<std::byte*>(scratch.take(1000)), std::byte{0xFF}, 1000);
-      fill(all[i].at, pattern(i, pass), all[i].bytes);
+      fill(all[i].at, byte_of_pass(i, pass), all[i].bytes);
       clear();
       for (std::size_t j = 0; j < all.size(); ++j) {
         if (j > i && pass == 0) break;  // not written yet
-        EXPECT_TRUE(holds(all[j], pattern(j, j <= i ? pass : pass - 1)))
+        EXPECT_TRUE(holds(all[j], byte_of_pass(j, j <= i ? pass : pass - 1)))
             << all[j].name << " when " << all[i].name << " was written in pass " << pass;
       }
     }

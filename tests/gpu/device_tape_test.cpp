@@ -36,11 +36,11 @@ INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeContract, DeviceTapeKinds<HostMak
 using DeviceTapeWithoutMemory = ::testing::Types<DeviceTape>;
 INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeWithoutMemory, DeviceTapeWithoutMemory);
 
-constexpr std::size_t kPage = 64_KiB;
+constexpr std::size_t kDevicePage = 64_KiB;
 
 class DeviceTapeTest : public ::testing::Test {
  protected:
-  HostDevice device_{{.memory = 64_MiB, .granularity = kPage}};
+  HostDevice device_{{.memory = 64_MiB, .granularity = kDevicePage}};
   PagePool pool_{device_};
 };
 
@@ -51,11 +51,11 @@ TEST_F(DeviceTapeTest, TakeNeverGrowsAndPrepareDoes) {
   EXPECT_EQ(tape.try_take(1), nullptr);
   EXPECT_THROW((void)tape.take(1), TapeFull);
   tape.prepare(1);
-  EXPECT_EQ(tape.committed(), kPage);
-  EXPECT_NE(tape.try_take(kPage), nullptr);
+  EXPECT_EQ(tape.committed(), kDevicePage);
+  EXPECT_NE(tape.try_take(kDevicePage), nullptr);
   EXPECT_EQ(tape.try_take(1), nullptr);
-  tape.grow_to(10 * kPage);
-  EXPECT_EQ(tape.committed(), 10 * kPage);
+  tape.grow_to(10 * kDevicePage);
+  EXPECT_EQ(tape.committed(), 10 * kDevicePage);
   EXPECT_EQ(tape.stat().grows, 2U);
   tape.grow_to(3);  // there already
   EXPECT_EQ(tape.stat().grows, 2U);
@@ -78,37 +78,37 @@ TEST_F(DeviceTapeTest, BytesStayWhereTheyAreAsItGrows) {
 
 TEST_F(DeviceTapeTest, ASealedTapeRefusesToGrowAndToShrinkAndStaysUsable) {
   DeviceTape tape = DeviceTape::reserve(pool_, 1_MiB, {.name = "captured"});
-  tape.prepare(2 * kPage);
+  tape.prepare(2 * kDevicePage);
   tape.seal();
-  EXPECT_NE(tape.try_take(2 * kPage), nullptr);
+  EXPECT_NE(tape.try_take(2 * kDevicePage), nullptr);
   EXPECT_EQ(tape.try_take(1), nullptr);
   tape.clear();
-  tape.prepare(2 * kPage);  // there already
+  tape.prepare(2 * kDevicePage);  // there already
   try {
-    tape.prepare(2 * kPage + 1);
+    tape.prepare(2 * kDevicePage + 1);
     FAIL() << "it grew";
   } catch (const InvalidArgument& refused) {
     EXPECT_THAT(refused.what(), HasSubstr("tape captured is sealed"));
   }
   EXPECT_THROW((void)tape.trim(), InvalidArgument);
-  EXPECT_EQ(tape.committed(), 2 * kPage);
+  EXPECT_EQ(tape.committed(), 2 * kDevicePage);
 }
 
 TEST_F(DeviceTapeTest, TrimmedPagesServeAnotherTapeAndOnlyThePoolReleasesThem) {
   DeviceTape tape = DeviceTape::reserve(pool_, 4_MiB);
   DeviceTape other = DeviceTape::reserve(pool_, 4_MiB);
-  tape.grow_to(10 * kPage);
-  (void)tape.take(kPage + 1);
-  EXPECT_EQ(tape.trim(), 8 * kPage);
-  EXPECT_EQ(tape.committed(), 2 * kPage);
-  EXPECT_EQ(pool_.free_bytes(), 8 * kPage);
-  other.grow_to(8 * kPage);
-  EXPECT_EQ(pool_.held_bytes(), 10 * kPage);  // nothing was created
-  EXPECT_EQ(other.trim(), 8 * kPage);
-  EXPECT_EQ(device_.memory().free, 64_MiB - 10 * kPage);
-  EXPECT_EQ(pool_.trim(2 * kPage), 6 * kPage);
-  EXPECT_EQ(pool_.trim(), 2 * kPage);
-  EXPECT_EQ(device_.memory().free, 64_MiB - 2 * kPage);
+  tape.grow_to(10 * kDevicePage);
+  (void)tape.take(kDevicePage + 1);
+  EXPECT_EQ(tape.trim(), 8 * kDevicePage);
+  EXPECT_EQ(tape.committed(), 2 * kDevicePage);
+  EXPECT_EQ(pool_.free_bytes(), 8 * kDevicePage);
+  other.grow_to(8 * kDevicePage);
+  EXPECT_EQ(pool_.held_bytes(), 10 * kDevicePage);  // nothing was created
+  EXPECT_EQ(other.trim(), 8 * kDevicePage);
+  EXPECT_EQ(device_.memory().free, 64_MiB - 10 * kDevicePage);
+  EXPECT_EQ(pool_.trim(2 * kDevicePage), 6 * kDevicePage);
+  EXPECT_EQ(pool_.trim(), 2 * kDevicePage);
+  EXPECT_EQ(device_.memory().free, 64_MiB - 2 * kDevicePage);
 }
 
 TEST_F(DeviceTapeTest, TrimWaitsForItsEvent) {
@@ -135,7 +135,7 @@ TEST_F(DeviceTapeTest, ADeviceThatIsFullRefusesAndNothingChanges) {
   } catch (const DeviceError& error) {
     EXPECT_TRUE(error.out_of_memory());
     EXPECT_EQ(error.device(), "host 0");
-    EXPECT_EQ(error.bytes(), kPage);
+    EXPECT_EQ(error.bytes(), kDevicePage);
   }
   EXPECT_EQ(tape.committed(), 1_MiB);
   EXPECT_EQ(pool_.held_bytes() - pool_.free_bytes(), 1_MiB);
@@ -158,15 +158,17 @@ TEST_F(DeviceTapeTest, HooksHearOfRangesAsTheyComeAndGo) {
                                            [&](std::span<std::byte> range) {
                                              went.emplace_back(range.data() - base, range.size());
                                            }}});
-    tape.grow_to(3 * kPage);
-    tape.grow_to(4 * kPage);
-    EXPECT_THAT(came, ::testing::ElementsAre(Pair(0, 3 * kPage), Pair(3 * kPage, kPage)));
-    (void)tape.take(kPage);
+    tape.grow_to(3 * kDevicePage);
+    tape.grow_to(4 * kDevicePage);
+    EXPECT_THAT(
+        came, ::testing::ElementsAre(Pair(0, 3 * kDevicePage), Pair(3 * kDevicePage, kDevicePage)));
+    (void)tape.take(kDevicePage);
     (void)tape.trim();
-    EXPECT_THAT(went, ::testing::ElementsAre(Pair(3 * kPage, kPage), Pair(kPage, 2 * kPage)));
+    EXPECT_THAT(went, ::testing::ElementsAre(Pair(3 * kDevicePage, kDevicePage),
+                                             Pair(kDevicePage, 2 * kDevicePage)));
     went.clear();
   }
-  EXPECT_THAT(went, ::testing::ElementsAre(Pair(0, kPage)));
+  EXPECT_THAT(went, ::testing::ElementsAre(Pair(0, kDevicePage)));
 }
 
 TEST_F(DeviceTapeTest, AHookThatThrowsUndoesTheCommit) {
@@ -175,14 +177,14 @@ TEST_F(DeviceTapeTest, AHookThatThrowsUndoesTheCommit) {
       DeviceTape::reserve(pool_, 4_MiB, {.block = {.on_commit = [&](std::span<std::byte>) {
                                            if (angry) throw std::runtime_error("no room");
                                          }}});
-  tape.grow_to(kPage);
+  tape.grow_to(kDevicePage);
   angry = true;
-  EXPECT_THROW(tape.grow_to(4 * kPage), std::runtime_error);
-  EXPECT_EQ(tape.committed(), kPage);
-  EXPECT_EQ(pool_.free_bytes(), 3 * kPage);
+  EXPECT_THROW(tape.grow_to(4 * kDevicePage), std::runtime_error);
+  EXPECT_EQ(tape.committed(), kDevicePage);
+  EXPECT_EQ(pool_.free_bytes(), 3 * kDevicePage);
   angry = false;
-  tape.grow_to(4 * kPage);
-  EXPECT_EQ(tape.committed(), 4 * kPage);
+  tape.grow_to(4 * kDevicePage);
+  EXPECT_EQ(tape.committed(), 4 * kDevicePage);
 }
 
 TEST_F(DeviceTapeTest, WhatLiesBelowTheFloorStays) {
@@ -228,18 +230,19 @@ TEST(DeviceTapeConcurrency, ReadersLoseNoPeak) {
 }
 
 TEST_F(DeviceTapeTest, PlannedMemoryInFrontIsCountedAsItIsCommitted) {
-  DeviceBlock whole = DeviceBlock::reserve(pool_, 4 * kPage);
-  DeviceBlock planned = whole.part(0, kPage);
-  DeviceTape tape = DeviceTape::behind({whole.data(), kPage}, whole.part(kPage, 3 * kPage));
-  EXPECT_EQ(tape.used(), kPage);
+  DeviceBlock whole = DeviceBlock::reserve(pool_, 4 * kDevicePage);
+  DeviceBlock planned = whole.part(0, kDevicePage);
+  DeviceTape tape =
+      DeviceTape::behind({whole.data(), kDevicePage}, whole.part(kDevicePage, 3 * kDevicePage));
+  EXPECT_EQ(tape.used(), kDevicePage);
   EXPECT_EQ(tape.committed(), 0U);
-  planned.commit(kPage);
-  tape.note_planned(kPage, true);
-  EXPECT_EQ(tape.committed(), kPage);
+  planned.commit(kDevicePage);
+  tape.note_planned(kDevicePage, true);
+  EXPECT_EQ(tape.committed(), kDevicePage);
   EXPECT_EQ(tape.stat().grows, 1U);
   tape.prepare(100);
-  EXPECT_EQ(tape.take(100), whole.data() + kPage);
-  EXPECT_THROW((void)DeviceTape::behind({whole.data(), 0}, whole.part(kPage, kPage)),
+  EXPECT_EQ(tape.take(100), whole.data() + kDevicePage);
+  EXPECT_THROW((void)DeviceTape::behind({whole.data(), 0}, whole.part(kDevicePage, kDevicePage)),
                InvalidArgument);
 }
 
@@ -250,24 +253,24 @@ TEST_F(DeviceTapeTest, NonsenseIsRefused) {
   EXPECT_THROW((void)DeviceTape::start(device_, SIZE_MAX), InvalidArgument);
   EXPECT_THROW((void)DeviceTape::start(device_, 65_MiB), DeviceError);
   EXPECT_THROW((void)DeviceTape::over(DeviceBlock::borrow(device_, {})), InvalidArgument);
-  EXPECT_THROW(PagePool(device_, kPage + 1), InvalidArgument);
-  DeviceBlock block = DeviceBlock::reserve(pool_, 2 * kPage);
-  EXPECT_THROW((void)block.part(1, kPage), InvalidArgument);
-  EXPECT_THROW((void)block.part(kPage, 2 * kPage), InvalidArgument);
-  EXPECT_THROW(block.commit(2 * kPage + 1), InvalidArgument);
+  EXPECT_THROW(PagePool(device_, kDevicePage + 1), InvalidArgument);
+  DeviceBlock block = DeviceBlock::reserve(pool_, 2 * kDevicePage);
+  EXPECT_THROW((void)block.part(1, kDevicePage), InvalidArgument);
+  EXPECT_THROW((void)block.part(kDevicePage, 2 * kDevicePage), InvalidArgument);
+  EXPECT_THROW(block.commit(2 * kDevicePage + 1), InvalidArgument);
   EXPECT_EQ(device_.memory().free, 64_MiB);
 }
 
 TEST_F(DeviceTapeTest, AMovedTapeTakesEverythingAlong) {
   DeviceTape tape = DeviceTape::reserve(pool_, 1_MiB, {.name = "moved"});
-  tape.prepare(kPage);
+  tape.prepare(kDevicePage);
   (void)tape.take(1000);
   DeviceTape other = std::move(tape);
   EXPECT_EQ(other.name(), "moved");
   EXPECT_EQ(other.used(), 1024U);
   EXPECT_EQ(tape.total(), 0U);  // NOLINT(bugprone-use-after-move)
   tape = std::move(other);
-  EXPECT_EQ(tape.committed(), kPage);
+  EXPECT_EQ(tape.committed(), kDevicePage);
 }
 
 }  // namespace

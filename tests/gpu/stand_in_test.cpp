@@ -20,7 +20,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr std::size_t kPage = stand_in::kGranularity;
+constexpr std::size_t kDevicePage = stand_in::kGranularity;
 
 CUmemAllocationProp of_device(int device) {
   CUmemAllocationProp property{};
@@ -35,7 +35,7 @@ CUmemAllocationProp of_device(int device) {
 class Driver {
  public:
   Driver() {
-    stand_in::reset({.devices = 2, .memory = 8 * kPage});
+    stand_in::reset({.devices = 2, .memory = 8 * kDevicePage});
     EXPECT_EQ(cuInit(0), CUDA_SUCCESS);
     EXPECT_EQ(cuDevicePrimaryCtxRetain(&context, 0), CUDA_SUCCESS);
     EXPECT_EQ(cuCtxPushCurrent(context), CUDA_SUCCESS);
@@ -103,77 +103,84 @@ const std::vector<Misuse>& misuses() {
   using D = Driver;
   static const std::vector<Misuse> all = {
       {"ReserveOfPartOfAPage", "cuMemAddressReserve: not whole pages",
-       [](D&) { D::reserve(kPage + 4096); }},
+       [](D&) { D::reserve(kDevicePage + 4096); }},
       {"ReserveOfNothing", "cuMemAddressReserve: not whole pages", [](D&) { D::reserve(0); }},
       {"FreeOfPartOfAReservation", "cuMemAddressFree: .* is not what was reserved",
-       [](D&) { cuMemAddressFree(D::reserve(2 * kPage), kPage); }},
+       [](D&) { cuMemAddressFree(D::reserve(2 * kDevicePage), kDevicePage); }},
       {"FreeOfAReservationTwice", "cuMemAddressFree: .* is not what was reserved",
        [](D&) {
-         const CUdeviceptr at = D::reserve(kPage);
-         cuMemAddressFree(at, kPage);
-         cuMemAddressFree(at, kPage);
+         const CUdeviceptr at = D::reserve(kDevicePage);
+         cuMemAddressFree(at, kDevicePage);
+         cuMemAddressFree(at, kDevicePage);
        }},
       {"FreeOfAReservationThatIsMapped", "cuMemAddressFree: something is mapped there",
-       [](D&) { cuMemAddressFree(D::mapped(kPage), kPage); }},
-      {"CreateOfPartOfAPage", "cuMemCreate: not whole pages", [](D&) { D::create(kPage / 2); }},
+       [](D&) { cuMemAddressFree(D::mapped(kDevicePage), kDevicePage); }},
+      {"CreateOfPartOfAPage", "cuMemCreate: not whole pages",
+       [](D&) { D::create(kDevicePage / 2); }},
       {"CreateOnAnotherDevice", "cuMemCreate: the pages are not the current device's",
-       [](D&) { D::create(kPage, 1); }},
+       [](D&) { D::create(kDevicePage, 1); }},
       {"ReleaseTwice", "cuMemRelease: no such pages",
        [](D&) {
-         const auto pages = D::create(kPage);
+         const auto pages = D::create(kDevicePage);
          cuMemRelease(pages);
          cuMemRelease(pages);
        }},
       {"MapOfReleasedPages", "cuMemMap: no such pages",
        [](D&) {
-         const auto pages = D::create(kPage);
+         const auto pages = D::create(kDevicePage);
          cuMemRelease(pages);
-         cuMemMap(D::reserve(kPage), kPage, 0, pages, 0);
+         cuMemMap(D::reserve(kDevicePage), kDevicePage, 0, pages, 0);
        }},
       {"MapInTheMiddleOfAPage", "cuMemMap: not whole pages",
-       [](D&) { cuMemMap(D::reserve(2 * kPage) + 4096, kPage, 0, D::create(kPage), 0); }},
+       [](D&) {
+         cuMemMap(D::reserve(2 * kDevicePage) + 4096, kDevicePage, 0, D::create(kDevicePage), 0);
+       }},
       {"MapOfMoreThanThereIs", "cuMemMap: more than the pages have",
-       [](D&) { cuMemMap(D::reserve(2 * kPage), 2 * kPage, 0, D::create(kPage), 0); }},
+       [](D&) {
+         cuMemMap(D::reserve(2 * kDevicePage), 2 * kDevicePage, 0, D::create(kDevicePage), 0);
+       }},
       {"MapOverTheEnd", "cuMemMap: outside of a reservation",
-       [](D&) { cuMemMap(D::reserve(kPage), 2 * kPage, 0, D::create(2 * kPage), 0); }},
+       [](D&) {
+         cuMemMap(D::reserve(kDevicePage), 2 * kDevicePage, 0, D::create(2 * kDevicePage), 0);
+       }},
       {"MapOverWhatIsMapped", "cuMemMap: something is mapped there",
-       [](D&) { cuMemMap(D::mapped(kPage), kPage, 0, D::create(kPage), 0); }},
+       [](D&) { cuMemMap(D::mapped(kDevicePage), kDevicePage, 0, D::create(kDevicePage), 0); }},
       {"AccessToPartOfAMapping", "cuMemSetAccess: .* is not what one call mapped",
-       [](D&) { D::allow(D::mapped(2 * kPage), kPage); }},
+       [](D&) { D::allow(D::mapped(2 * kDevicePage), kDevicePage); }},
       {"UnmapOfAPart", "cuMemUnmap: .* is not what one call mapped",
-       [](D&) { cuMemUnmap(D::mapped(2 * kPage), kPage); }},
+       [](D&) { cuMemUnmap(D::mapped(2 * kDevicePage), kDevicePage); }},
       {"UnmapOfTwoMappings", "cuMemUnmap: .* is not what one call mapped",
        [](D&) {
-         const CUdeviceptr at = D::reserve(2 * kPage);
-         cuMemMap(at, kPage, 0, D::create(kPage), 0);
-         cuMemMap(at + kPage, kPage, 0, D::create(kPage), 0);
-         cuMemUnmap(at, 2 * kPage);
+         const CUdeviceptr at = D::reserve(2 * kDevicePage);
+         cuMemMap(at, kDevicePage, 0, D::create(kDevicePage), 0);
+         cuMemMap(at + kDevicePage, kDevicePage, 0, D::create(kDevicePage), 0);
+         cuMemUnmap(at, 2 * kDevicePage);
        }},
       {"UnmapTwice", "cuMemUnmap: .* is not what one call mapped",
        [](D&) {
-         const CUdeviceptr at = D::mapped(kPage);
-         cuMemUnmap(at, kPage);
-         cuMemUnmap(at, kPage);
+         const CUdeviceptr at = D::mapped(kDevicePage);
+         cuMemUnmap(at, kDevicePage);
+         cuMemUnmap(at, kDevicePage);
        }},
       {"FillOfAReservation", "cuMemsetD8Async: .* is reserved and not mapped",
-       [](D&) { D::fill(D::reserve(kPage), 10); }},
+       [](D&) { D::fill(D::reserve(kDevicePage), 10); }},
       {"FillOverTheEndOfAMapping", "cuMemsetD8Async: .* is reserved and not mapped",
        [](D&) {
-         const CUdeviceptr at = D::reserve(2 * kPage);
-         cuMemMap(at, kPage, 0, D::create(kPage), 0);
-         D::allow(at, kPage);
-         D::fill(at, kPage + 1);
+         const CUdeviceptr at = D::reserve(2 * kDevicePage);
+         cuMemMap(at, kDevicePage, 0, D::create(kDevicePage), 0);
+         D::allow(at, kDevicePage);
+         D::fill(at, kDevicePage + 1);
        }},
       {"FillWithoutAccess", "cuMemsetD8Async: .* allows no access",
        [](D&) {
-         const CUdeviceptr at = D::reserve(kPage);
-         cuMemMap(at, kPage, 0, D::create(kPage), 0);
+         const CUdeviceptr at = D::reserve(kDevicePage);
+         cuMemMap(at, kDevicePage, 0, D::create(kDevicePage), 0);
          D::fill(at, 10);
        }},
       {"FillOfAFreedReservation", "cuMemsetD8Async: .* was given back",
        [](D&) {
-         const CUdeviceptr at = D::reserve(kPage);
-         cuMemAddressFree(at, kPage);
+         const CUdeviceptr at = D::reserve(kDevicePage);
+         cuMemAddressFree(at, kDevicePage);
          D::fill(at, 10);
        }},
       {"FillOfAFreedAllocation", "cuMemsetD8Async: .* was given back",
@@ -188,17 +195,17 @@ const std::vector<Misuse>& misuses() {
       {"FillOfHostMemory", "cuMemsetD8Async: a fill of host memory",
        [](D& driver) { D::fill(reinterpret_cast<CUdeviceptr>(&driver), 1); }},
       {"CopyFromAReservation", "cuMemcpyAsync: .* is reserved and not mapped",
-       [](D&) { cuMemcpyAsync(D::allocate(10), D::reserve(kPage), 10, nullptr); }},
+       [](D&) { cuMemcpyAsync(D::allocate(10), D::reserve(kDevicePage), 10, nullptr); }},
       {"CopyToAReservation", "cuMemcpyAsync: .* is reserved and not mapped",
-       [](D&) { cuMemcpyAsync(D::reserve(kPage), D::allocate(10), 10, nullptr); }},
+       [](D&) { cuMemcpyAsync(D::reserve(kDevicePage), D::allocate(10), 10, nullptr); }},
       {"CopyFromNull", "cuMemcpyAsync: the address is null",
        [](D&) { cuMemcpyAsync(D::allocate(10), 0, 10, nullptr); }},
       {"UnmapUnderAFill", "cuMemUnmap: something on a stream still uses it",
        [](D&) {
-         const CUdeviceptr at = D::mapped(kPage);
+         const CUdeviceptr at = D::mapped(kDevicePage);
          const Hold hold(nullptr);
-         D::fill(at + kPage - 1, 1);
-         cuMemUnmap(at, kPage);
+         D::fill(at + kDevicePage - 1, 1);
+         cuMemUnmap(at, kDevicePage);
        }},
       {"FreeUnderACopy", "cuMemFree_v2: something on a stream still uses it",
        [](D&) {
@@ -246,10 +253,10 @@ const std::vector<Misuse>& misuses() {
        [](D& driver) { cuMemHostUnregister(&driver); }},
       {"AccessByAnotherDevice", "cuMemSetAccess: access by another than the current device",
        [](D&) {
-         const CUdeviceptr at = D::mapped(kPage);
+         const CUdeviceptr at = D::mapped(kDevicePage);
          const CUmemAccessDesc other = {.location = of_device(1).location,
                                         .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
-         cuMemSetAccess(at, kPage, &other, 1);
+         cuMemSetAccess(at, kDevicePage, &other, 1);
        }},
       {"AllocationOfNothing", "cuMemAlloc_v2: no bytes", [](D&) { D::allocate(0); }},
       {"AStreamThatBlocksOthers", "cuStreamCreate: a stream that others wait for",
@@ -319,7 +326,7 @@ const std::vector<Misuse>& misuses() {
        }},
       {"Leak", "cuDevicePrimaryCtxRelease_v2: the context ends, and there are still 1 reservations",
        [](D& driver) {
-         D::reserve(kPage);
+         D::reserve(kDevicePage);
          cuCtxPopCurrent(&driver.context);
          cuDevicePrimaryCtxRelease(0);
        }}};
@@ -353,9 +360,9 @@ TEST_F(StandIn, CountsWhatLives) {
   using D = Driver;
   std::array<std::byte, 10> host{};
   void* pinned = nullptr;
-  D::mapped(2 * kPage);
-  D::reserve(kPage);
-  D::create(kPage);
+  D::mapped(2 * kDevicePage);
+  D::reserve(kDevicePage);
+  D::create(kDevicePage);
   D::allocate(100);
   D::stream();
   D::event();
@@ -371,7 +378,7 @@ TEST_F(StandIn, CountsWhatLives) {
                                               .events = 1,
                                               .retains = 1,
                                               .pushed = 1,
-                                              .bytes = 3 * kPage + 100}));
+                                              .bytes = 3 * kDevicePage + 100}));
   EXPECT_THAT(stand_in::violations(), IsEmpty());
 }
 
@@ -379,10 +386,10 @@ TEST_F(StandIn, HasNoMoreMemoryThanItWasGiven) {
   CUmemGenericAllocationHandle pages = 0;
   CUdeviceptr at = 0;
   const CUmemAllocationProp property = of_device(0);
-  EXPECT_EQ(cuMemCreate(&pages, 9 * kPage, &property, 0), CUDA_ERROR_OUT_OF_MEMORY);
-  EXPECT_EQ(cuMemCreate(&pages, 7 * kPage, &property, 0), CUDA_SUCCESS);
-  EXPECT_EQ(cuMemAlloc(&at, kPage + 1), CUDA_ERROR_OUT_OF_MEMORY);
-  EXPECT_EQ(cuMemAlloc(&at, kPage), CUDA_SUCCESS);
+  EXPECT_EQ(cuMemCreate(&pages, 9 * kDevicePage, &property, 0), CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(cuMemCreate(&pages, 7 * kDevicePage, &property, 0), CUDA_SUCCESS);
+  EXPECT_EQ(cuMemAlloc(&at, kDevicePage + 1), CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(cuMemAlloc(&at, kDevicePage), CUDA_SUCCESS);
   EXPECT_THAT(stand_in::violations(), IsEmpty());
 }
 
@@ -392,7 +399,7 @@ TEST_F(StandIn, FailsTheCallItIsToldTo) {
   std::size_t total = 0;
   stand_in::fail_call(2, CUDA_ERROR_UNKNOWN);
   EXPECT_EQ(cuMemGetInfo(&free, &total), CUDA_SUCCESS);
-  EXPECT_EQ(Driver::reserve(kPage), 0U);
+  EXPECT_EQ(Driver::reserve(kDevicePage), 0U);
   EXPECT_EQ(cuMemGetInfo(&free, &total), CUDA_SUCCESS);
   EXPECT_EQ(stand_in::stop_failing(), "cuMemAddressReserve");
   EXPECT_EQ(stand_in::live().reservations, 0U);
@@ -406,11 +413,11 @@ TEST_F(StandIn, FailsTheCallItIsToldTo) {
 
 // What was right when it was put on the stream, and is no more when its turn comes.
 TEST_F(StandIn, ReportsWhatAStreamFindsGone) {
-  const CUdeviceptr at = Driver::mapped(kPage);
+  const CUdeviceptr at = Driver::mapped(kDevicePage);
   {
     const Hold hold(nullptr);
-    Driver::fill(at, kPage);
-    cuMemUnmap(at, kPage);
+    Driver::fill(at, kDevicePage);
+    cuMemUnmap(at, kDevicePage);
   }
   cuStreamSynchronize(nullptr);
   EXPECT_THAT(stand_in::violations(),

@@ -36,7 +36,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr std::size_t kPage = 64_KiB;
 constexpr std::uint64_t kContext = 4096;
 constexpr std::uint64_t kRow = 512;  // bytes of K of one token
 
@@ -57,7 +56,7 @@ Plan small_plan(std::uint64_t talks = 1) {
 
 class DeviceLayoutTest : public ::testing::TestWithParam<Commit> {
  protected:
-  HostDevice device_{{.memory = 256_MiB, .granularity = kPage}};
+  HostDevice device_{{.memory = 256_MiB, .granularity = kDevicePage}};
 };
 INSTANTIATE_TEST_SUITE_P(Commits, DeviceLayoutTest,
                          ::testing::Values(Commit::at_creation, Commit::with_talks,
@@ -130,7 +129,7 @@ class GrowingLayout : public ::testing::Test {
   DeviceSpan<std::byte> keys(DeviceLayout& gpu, std::size_t talk = 0) {
     return gpu.history_at(gpu.plan().history.regions()[0], talk);
   }
-  HostDevice device_{{.memory = 256_MiB, .granularity = kPage}};
+  HostDevice device_{{.memory = 256_MiB, .granularity = kDevicePage}};
 };
 
 TEST_F(GrowingLayout, BytesStayThroughGrowthAtTheirAddresses) {
@@ -200,7 +199,7 @@ TEST_F(GrowingLayout, TrimGivesBackWhatTalksDoNotHold) {
   read.record(stream.handle());
   const std::size_t given_back = gpu.trim(read.handle());
   EXPECT_EQ(gpu.stat().pool_free, 0U);
-  EXPECT_EQ(device_.memory().free, before - 3 * kPage);  // ten tokens of K, V and the window
+  EXPECT_EQ(device_.memory().free, before - 3 * kDevicePage);  // ten tokens of K, V and the window
   EXPECT_GT(given_back, 0U);
   EXPECT_THROW((void)gpu.advance(1), TapeFull);
   gpu.prepare(1, 100);
@@ -230,7 +229,7 @@ TEST_F(GrowingLayout, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
 }
 
 TEST_F(GrowingLayout, ADeviceThatIsFullLeavesTheTalkAsItWas) {
-  HostDevice small({.memory = 24 * kPage, .granularity = kPage});
+  HostDevice small({.memory = 24 * kDevicePage, .granularity = kDevicePage});
   DeviceLayout gpu(small, small_plan(1), {.commit = Commit::with_talks, .growth_step = 1});
   gpu.prepare(0, 128);
   const std::size_t committed = gpu.history().committed();
@@ -285,8 +284,8 @@ TEST_F(GrowingLayout, AFrameOpensWhenItsOwnEventHasFiredAndNoOther) {
 // --- In a Layout --------------------------------------------------------------------------------
 
 TEST(LayoutWithGpus, BothSidesHaveOneLifecycle) {
-  HostDevice first({.granularity = kPage});
-  HostDevice second({.granularity = kPage, .ordinal = 1});
+  HostDevice first({.granularity = kDevicePage});
+  HostDevice second({.granularity = kDevicePage, .ordinal = 1});
   Plan half = small_plan(2);
   half.weights = {};
   LayoutOptions options{.gpus = {{.device = &first}, {.device = &second, .plan = half}}};
@@ -316,7 +315,7 @@ TEST(LayoutWithGpus, BothSidesHaveOneLifecycle) {
 }
 
 TEST(LayoutWithGpus, NonsenseIsRefused) {
-  HostDevice device({.granularity = kPage});
+  HostDevice device({.granularity = kDevicePage});
   const auto make = [&](const Plan& plan, std::vector<LayoutGpu> gpus) {
     const Layout layout(plan, LayoutOptions{.gpus = std::move(gpus)});
   };
@@ -327,7 +326,7 @@ TEST(LayoutWithGpus, NonsenseIsRefused) {
   EXPECT_THROW(make(small_plan(), std::vector<LayoutGpu>(kMostGpus + 1, {.device = &device})),
                InvalidArgument);
   Plan strict = small_plan();
-  strict.scratch.append({.name = "strict", .bytes = 100, .alignment = 2 * kPage});
+  strict.scratch.append({.name = "strict", .bytes = 100, .alignment = 2 * kDevicePage});
   EXPECT_THROW(DeviceLayout(device, strict), InvalidArgument);
   EXPECT_THROW(Layout({.weights = 1, .scratch = 1, .history = 1},
                       LayoutOptions{.gpus = {{.device = &device}}}),
@@ -336,7 +335,7 @@ TEST(LayoutWithGpus, NonsenseIsRefused) {
 
 // Whatever the kernel refuses on the way, and wherever the device is full: nothing is left.
 TEST(LayoutWithGpus, CreationRollsBackCompletely) {
-  HostDevice device({.memory = 256_MiB, .granularity = kPage});
+  HostDevice device({.memory = 256_MiB, .granularity = kDevicePage});
   const auto live = [&]() -> Complaints {
     DeviceLayout gpu(device, small_plan(2), {.commit = Commit::with_talks});
     gpu.prepare(1, 300);
@@ -348,8 +347,8 @@ TEST(LayoutWithGpus, CreationRollsBackCompletely) {
       sweep({.run = live, .silent = {"munmap", "fallocate", "mmap"}}, ENOMEM);
   EXPECT_GT(calls, 20U);
   EXPECT_EQ(device.memory().free, 256_MiB);
-  for (std::size_t room = 0; room < 200 * kPage; room += kPage) {
-    HostDevice small({.memory = std::max<std::size_t>(room, 1), .granularity = kPage});
+  for (std::size_t room = 0; room < 200 * kDevicePage; room += kDevicePage) {
+    HostDevice small({.memory = std::max<std::size_t>(room, 1), .granularity = kDevicePage});
     try {
       DeviceLayout gpu(small, small_plan(3));
       EXPECT_GT(room, small_plan(3).history.bytes() * 3);

@@ -21,10 +21,9 @@
 namespace tapedeck::tests {
 namespace {
 
-constexpr std::size_t kPage = 64_KiB;
-constexpr std::uint64_t kRow = 1024;
-constexpr std::uint64_t kContext = 2048;
-constexpr std::size_t kTalks = 4;
+constexpr std::uint64_t kRandomRow = 1024;
+constexpr std::uint64_t kRandomContext = 2048;
+constexpr std::size_t kRandomTalks = 4;
 // Not enough for all talks to be long.
 constexpr std::size_t kMemory = 7_MiB;
 
@@ -55,11 +54,11 @@ struct Tally {
 
 Plan plan_of_talks() {
   Plan plan;
-  plan.talks = kTalks;
-  plan.context = kContext;
+  plan.talks = kRandomTalks;
+  plan.context = kRandomContext;
   plan.scratch.append({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4096});
   for (const char* name : {"layers.0.k", "layers.0.v"}) {
-    plan.history.append(cache_region(name, RegionRole::kv, kContext, kRow));
+    plan.history.append(cache_region(name, RegionRole::kv, kRandomContext, kRandomRow));
   }
   return plan;
 }
@@ -67,7 +66,7 @@ Plan plan_of_talks() {
 class Life {
  public:
   Life(std::uint64_t seed, Tally& tally) : random_(seed), tally_(tally) {
-    for (std::size_t talk = 0; talk < kTalks; ++talk) {
+    for (std::size_t talk = 0; talk < kRandomTalks; ++talk) {
       for (const Region& region : gpu_.plan().history.regions()) {
         places_.push_back(gpu_.history_at(region, talk).data());
       }
@@ -104,7 +103,7 @@ class Life {
   }
 
   void perform(Act act) {
-    const std::size_t talk = below(kTalks);
+    const std::size_t talk = below(kRandomTalks);
     switch (act) {
       case Act::prepare:
         return prepare(talk);
@@ -136,10 +135,10 @@ class Life {
     const std::size_t committed = gpu_.history(talk).committed();
     try {
       gpu_.prepare(talk, tokens);
-      EXPECT_LE(talks_[talk].rows.size() + tokens, kContext);
+      EXPECT_LE(talks_[talk].rows.size() + tokens, kRandomContext);
     } catch (const TapeFull&) {
       ++tally_.ended;
-      EXPECT_GT(talks_[talk].rows.size() + tokens, kContext);
+      EXPECT_GT(talks_[talk].rows.size() + tokens, kRandomContext);
     } catch (const DeviceError& error) {
       ++tally_.full;
       EXPECT_TRUE(error.out_of_memory());
@@ -153,7 +152,7 @@ class Life {
   void advance(std::size_t talk) {
     const std::uint64_t tokens = 1 + below(120);
     Expected& expected = talks_[talk];
-    const std::size_t room = gpu_.history(talk).committed() / (2 * kRow);
+    const std::size_t room = gpu_.history(talk).committed() / (2 * kRandomRow);
     try {
       const std::uint64_t first = gpu_.advance(talk, tokens);
       ASSERT_EQ(first, expected.rows.size());
@@ -167,15 +166,16 @@ class Life {
   void write_row(std::size_t talk, Expected& expected) {
     const std::size_t row = expected.rows.size();
     expected.rows.push_back(++patterns_);
-    Pattern(patterns_).write(place(talk, 0) + row * kRow, kRow);
-    Pattern(patterns_ + 7).write(place(talk, 1) + row * kRow, kRow);
+    Pattern(patterns_).write(place(talk, 0) + row * kRandomRow, kRandomRow);
+    Pattern(patterns_ + 7).write(place(talk, 1) + row * kRandomRow, kRandomRow);
   }
 
   void rewind(std::size_t talk) {
     const std::uint64_t tokens = below(100);
     std::vector<std::uint64_t>& rows = talks_[talk].rows;
     const std::size_t kept = rows.size() - std::min<std::size_t>(tokens, rows.size());
-    if (rows.size() * kRow / kPage != kept * kRow / kPage) ++tally_.rewound_over_growth;
+    if (rows.size() * kRandomRow / kDevicePage != kept * kRandomRow / kDevicePage)
+      ++tally_.rewound_over_growth;
     gpu_.rewind(talk, tokens);
     rows.resize(kept);
   }
@@ -193,7 +193,7 @@ class Life {
     EXPECT_EQ(sealed.advance(talk, 32), 0U);
     sealed.clear_talk(talk);
     EXPECT_THROW(sealed.prepare(talk, 33), InvalidArgument);
-    EXPECT_THROW(sealed.prepare((talk + 1) % kTalks, 1), InvalidArgument);
+    EXPECT_THROW(sealed.prepare((talk + 1) % kRandomTalks, 1), InvalidArgument);
     EXPECT_EQ(sealed.advance(talk, 32), 0U);
     ++tally_.refused_sealed;
   }
@@ -205,9 +205,9 @@ class Life {
   void check_figures() {
     std::uint64_t tokens = 0;
     std::uint64_t committed = 0;
-    for (std::size_t talk = 0; talk < kTalks; ++talk) {
+    for (std::size_t talk = 0; talk < kRandomTalks; ++talk) {
       ASSERT_EQ(gpu_.tokens(talk), talks_[talk].rows.size());
-      ASSERT_GE(gpu_.history(talk).committed(), talks_[talk].rows.size() * kRow * 2);
+      ASSERT_GE(gpu_.history(talk).committed(), talks_[talk].rows.size() * kRandomRow * 2);
       tokens += gpu_.tokens(talk);
       committed += gpu_.history(talk).committed();
     }
@@ -219,14 +219,14 @@ class Life {
   }
 
   void check_bytes() {
-    for (std::size_t talk = 0; talk < kTalks; ++talk) {
+    for (std::size_t talk = 0; talk < kRandomTalks; ++talk) {
       for (std::size_t region = 0; region < 2; ++region) {
         const std::byte* const at =
             gpu_.history_at(gpu_.plan().history.regions()[region], talk).data();
         ASSERT_EQ(at, place(talk, region));
         const std::vector<std::uint64_t>& rows = talks_[talk].rows;
         for (std::size_t row = 0; row < rows.size(); ++row) {
-          ASSERT_TRUE(Pattern(rows[row] + region * 7).is_at(at + row * kRow, kRow))
+          ASSERT_TRUE(Pattern(rows[row] + region * 7).is_at(at + row * kRandomRow, kRandomRow))
               << "talk " << talk << ", region " << region << ", row " << row;
         }
       }
@@ -235,10 +235,10 @@ class Life {
 
   std::mt19937_64 random_;
   Tally& tally_;
-  HostDevice device_{{.memory = kMemory, .granularity = kPage}};
+  HostDevice device_{{.memory = kMemory, .granularity = kDevicePage}};
   DeviceLayout gpu_{device_, plan_of_talks(), {.commit = Commit::with_talks, .growth_step = 16}};
   std::vector<std::byte*> places_;
-  std::array<Expected, kTalks> talks_;
+  std::array<Expected, kRandomTalks> talks_;
   std::uint64_t patterns_ = 0;
 };
 
@@ -262,12 +262,12 @@ TEST(DeviceTalksRandom, AgreeWithTheOracle) {
 
 // As many conversations as a server has in a day, over growth that is behind it.
 TEST(DeviceTalks, BytesFromBeforeGrowthAreThereAfterTenThousandCycles) {
-  HostDevice device({.memory = kMemory, .granularity = kPage});
+  HostDevice device({.memory = kMemory, .granularity = kDevicePage});
   DeviceLayout gpu(device, plan_of_talks(), {.commit = Commit::with_talks, .growth_step = 16});
   std::byte* const keys = gpu.history_at(gpu.plan().history.regions()[0]).data();
   gpu.prepare(0, 10);
   static_cast<void>(gpu.advance(0, 10));
-  Pattern(1).write(keys, 10 * kRow);
+  Pattern(1).write(keys, 10 * kRandomRow);
   gpu.prepare(0, 200);
   for (int cycle = 0; cycle < 10'000; ++cycle) {
     gpu.prepare(1, 1);
@@ -275,7 +275,7 @@ TEST(DeviceTalks, BytesFromBeforeGrowthAreThereAfterTenThousandCycles) {
     gpu.clear_pass();
     gpu.clear_talk(1);
   }
-  EXPECT_TRUE(Pattern(1).is_at(keys, 10 * kRow));
+  EXPECT_TRUE(Pattern(1).is_at(keys, 10 * kRandomRow));
   EXPECT_EQ(gpu.stat().scratch.clears, 20'000U);
 }
 

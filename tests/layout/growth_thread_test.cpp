@@ -34,18 +34,17 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t kPage = 64_KiB;
-constexpr std::uint64_t kRow = 1024;  // of K, and of V
-constexpr std::uint64_t kPageTokens = kPage / kRow;
-constexpr std::uint64_t kContext = 2048;
+constexpr std::uint64_t kGrowthRow = 1024;  // of K, and of V
+constexpr std::uint64_t kPageTokens = kDevicePage / kGrowthRow;
+constexpr std::uint64_t kGrowthContext = 2048;
 constexpr std::uint64_t kAhead = 256;
 
 Plan plan_of(std::size_t talks) {
   Plan plan;
   plan.talks = talks;
-  plan.context = kContext;
+  plan.context = kGrowthContext;
   for (const char* name : {"layers.0.k", "layers.0.v"}) {
-    plan.history.append(cache_region(name, RegionRole::kv, kContext, kRow));
+    plan.history.append(cache_region(name, RegionRole::kv, kGrowthContext, kGrowthRow));
   }
   return plan;
 }
@@ -67,13 +66,13 @@ bool becomes_true(const std::function<bool()>& holds) {
 }
 
 std::uint64_t room(DeviceLayout& gpu, std::size_t talk = 0) {
-  return gpu.history(talk).committed() / (2 * kRow) - gpu.tokens(talk);
+  return gpu.history(talk).committed() / (2 * kGrowthRow) - gpu.tokens(talk);
 }
 
 class GrowingAhead : public ::testing::Test {
  protected:
   ~GrowingAhead() override { EXPECT_EQ(device_.memory().free, device_.memory().total); }
-  HostDevice device_{{.memory = 64_MiB, .granularity = kPage}};
+  HostDevice device_{{.memory = 64_MiB, .granularity = kDevicePage}};
 };
 
 TEST_F(GrowingAhead, MapsOnItsOwnThreadWhatPrepareWouldHaveMapped) {
@@ -85,9 +84,9 @@ TEST_F(GrowingAhead, MapsOnItsOwnThreadWhatPrepareWouldHaveMapped) {
   }};
   {
     DeviceLayout gpu(device_, plan_of(1), ahead(kAhead, hooks));
-    for (std::uint64_t token = 0; token < kContext; ++token) {
+    for (std::uint64_t token = 0; token < kGrowthContext; ++token) {
       gpu.prepare(0, 1);
-      const std::uint64_t wanted = std::min(kAhead, kContext - token);
+      const std::uint64_t wanted = std::min(kAhead, kGrowthContext - token);
       ASSERT_TRUE(becomes_true([&] { return room(gpu) >= wanted; })) << token;
       ASSERT_EQ(gpu.advance(0), token);
     }
@@ -107,21 +106,21 @@ TEST_F(GrowingAhead, ATalkThatDoesNotGoOnIsNotGrown) {
 
 TEST_F(GrowingAhead, EndsWithTheLayoutWhateverItDoes) {
   for (int i = 0; i < 200; ++i) {
-    DeviceLayout gpu(device_, plan_of(3), ahead(kContext));
+    DeviceLayout gpu(device_, plan_of(3), ahead(kGrowthContext));
     for (std::size_t talk = 0; talk < 3; ++talk) gpu.prepare(talk, 1);
   }
 }
 
 TEST_F(GrowingAhead, ASealedLayoutGrowsNoMore) {
   for (int i = 0; i < 200; ++i) {
-    DeviceLayout gpu(device_, plan_of(1), ahead(kContext));
+    DeviceLayout gpu(device_, plan_of(1), ahead(kGrowthContext));
     gpu.prepare(0, 1);
     gpu.seal();
     const std::size_t committed = gpu.history().committed();
     std::this_thread::yield();
     ASSERT_EQ(gpu.history().committed(), committed);
-    if (room(gpu) == kContext) continue;
-    ASSERT_THROW(gpu.prepare(0, kContext), InvalidArgument);
+    if (room(gpu) == kGrowthContext) continue;
+    ASSERT_THROW(gpu.prepare(0, kGrowthContext), InvalidArgument);
   }
 }
 
@@ -129,7 +128,7 @@ TEST_F(GrowingAhead, ASealedLayoutGrowsNoMore) {
 TEST_F(GrowingAhead, ALayoutThatIsSealedMeanwhileGrowsNoMore) {
   DeviceLayout gpu(device_, plan_of(2), ahead(kAhead));
   const DeviceStream stream(device_);
-  gpu.prepare(0, kContext);
+  gpu.prepare(0, kGrowthContext);
   gpu.prepare(1, 1);
   ASSERT_TRUE(becomes_true([&] { return room(gpu, 1) >= kAhead; }));
   static_cast<void>(gpu.advance(1, kAhead));
@@ -137,7 +136,7 @@ TEST_F(GrowingAhead, ALayoutThatIsSealedMeanwhileGrowsNoMore) {
   std::size_t committed = 0;
   {
     const HeldStream held(stream.handle());
-    device_.fill(gpu.history(0).data(), std::byte{1}, kRow, stream.handle());
+    device_.fill(gpu.history(0).data(), std::byte{1}, kGrowthRow, stream.handle());
     gpu.prepare(1, 0);  // has room, and asks the thread for more
     std::this_thread::sleep_for(20ms);
     committed = gpu.history(1).committed();
@@ -148,11 +147,11 @@ TEST_F(GrowingAhead, ALayoutThatIsSealedMeanwhileGrowsNoMore) {
 }
 
 TEST_F(GrowingAhead, WhatTheDeviceHasNotIsToldByThePrepareThatNeedsIt) {
-  HostDevice small({.memory = 6 * kPage, .granularity = kPage});
-  DeviceLayout gpu(small, plan_of(1), ahead(kContext));
+  HostDevice small({.memory = 6 * kDevicePage, .granularity = kDevicePage});
+  DeviceLayout gpu(small, plan_of(1), ahead(kGrowthContext));
   gpu.prepare(0, kPageTokens);
   EXPECT_EQ(gpu.advance(0, kPageTokens), 0U);
-  Pattern(1).write(gpu.history_at(gpu.plan().history.regions()[0]).data(), kPage);
+  Pattern(1).write(gpu.history_at(gpu.plan().history.regions()[0]).data(), kDevicePage);
   for (std::uint64_t token = 0; token < 2 * kPageTokens; ++token) {
     gpu.prepare(0, 1);
     static_cast<void>(gpu.advance(0));
@@ -164,7 +163,8 @@ TEST_F(GrowingAhead, WhatTheDeviceHasNotIsToldByThePrepareThatNeedsIt) {
     EXPECT_TRUE(error.out_of_memory());
   }
   EXPECT_EQ(gpu.tokens(), 3 * kPageTokens);
-  EXPECT_TRUE(Pattern(1).is_at(gpu.history_at(gpu.plan().history.regions()[0]).data(), kPage));
+  EXPECT_TRUE(
+      Pattern(1).is_at(gpu.history_at(gpu.plan().history.regions()[0]).data(), kDevicePage));
 }
 
 TEST_F(GrowingAhead, AHookThatThrowsIsToldByThePrepareThatNeedsIt) {
@@ -172,14 +172,14 @@ TEST_F(GrowingAhead, AHookThatThrowsIsToldByThePrepareThatNeedsIt) {
   const auto here = std::this_thread::get_id();
   std::size_t refused = 0;
   const DeviceBlockOptions hooks = {.on_commit = [&](std::span<std::byte> range) {
-    if (std::this_thread::get_id() != here || range.size() > kPage) {
+    if (std::this_thread::get_id() != here || range.size() > kDevicePage) {
       ++refused;
       throw Refused();
     }
   }};
   DeviceLayout gpu(device_, plan_of(1), ahead(kAhead, hooks));
   gpu.prepare(0, 1);
-  EXPECT_THROW(gpu.prepare(0, kContext), Refused);
+  EXPECT_THROW(gpu.prepare(0, kGrowthContext), Refused);
   gpu.seal();  // the thread does nothing any more
   EXPECT_GE(refused, 1U);
   EXPECT_EQ(room(gpu), kPageTokens);
@@ -204,14 +204,15 @@ class WrittenTalk {
     }
     const std::uint64_t first = gpu_.advance(talk_, tokens);
     for (std::uint64_t row = first; row < first + tokens; ++row) {
-      for (std::byte* place : places_) pattern(row).write(place + row * kRow, kRow);
+      for (std::byte* place : places_) pattern(row).write(place + row * kGrowthRow, kGrowthRow);
     }
     return true;
   }
   void expect_bytes() const {
     for (std::uint64_t row = 0; row < gpu_.tokens(talk_); ++row) {
       for (const std::byte* place : places_) {
-        ASSERT_TRUE(pattern(row).is_at(place + row * kRow, kRow)) << talk_ << ", row " << row;
+        ASSERT_TRUE(pattern(row).is_at(place + row * kGrowthRow, kGrowthRow))
+            << talk_ << ", row " << row;
       }
     }
   }
@@ -223,7 +224,7 @@ class WrittenTalk {
 
  private:
   [[nodiscard]] Pattern pattern(std::uint64_t row) const {
-    return Pattern((conversation_ * 8 + talk_) * kContext + row);
+    return Pattern((conversation_ * 8 + talk_) * kGrowthContext + row);
   }
 
   DeviceLayout& gpu_;
@@ -235,36 +236,36 @@ class WrittenTalk {
 // Talks at random, on a device that has not enough for all of them to be long.
 void live(WrittenTalk& talk, std::mt19937_64& random, std::uint64_t& ended) {
   const std::uint64_t tokens = 1 + random() % 40;
-  const bool ends = talk.tokens() + tokens > kContext || random() % 40 == 0;
+  const bool ends = talk.tokens() + tokens > kGrowthContext || random() % 40 == 0;
   if (!ends && talk.go_on(tokens)) return;
   talk.expect_bytes();
   talk.clear();
   ++ended;
 }
 
-constexpr std::size_t kTalks = 4;
+constexpr std::size_t kGrowthTalks = 4;
 constexpr std::size_t kTooLittle = 8_MiB;  // of 16 MiB
 
 TEST_F(GrowingAhead, TalksComeAndGoUnderOneWriter) {
-  HostDevice device({.memory = kTooLittle, .granularity = kPage});
-  DeviceLayout gpu(device, plan_of(kTalks), ahead(kAhead));
+  HostDevice device({.memory = kTooLittle, .granularity = kDevicePage});
+  DeviceLayout gpu(device, plan_of(kGrowthTalks), ahead(kAhead));
   std::vector<WrittenTalk> talks;
-  for (std::size_t talk = 0; talk < kTalks; ++talk) talks.emplace_back(gpu, talk);
+  for (std::size_t talk = 0; talk < kGrowthTalks; ++talk) talks.emplace_back(gpu, talk);
   std::mt19937_64 random(7);
   std::uint64_t ended = 0;
   for (int step = 0; step < 20'000 && !HasFailure(); ++step) {
-    live(talks[random() % kTalks], random, ended);
+    live(talks[random() % kGrowthTalks], random, ended);
   }
   for (const WrittenTalk& talk : talks) talk.expect_bytes();
   EXPECT_GE(ended, 100U);
 }
 
 TEST_F(GrowingAhead, TalksComeAndGoUnderAWriterEach) {
-  HostDevice device({.memory = kTooLittle, .granularity = kPage});
-  DeviceLayout gpu(device, plan_of(kTalks), ahead(kAhead));
-  std::array<std::uint64_t, kTalks> ended{};
+  HostDevice device({.memory = kTooLittle, .granularity = kDevicePage});
+  DeviceLayout gpu(device, plan_of(kGrowthTalks), ahead(kAhead));
+  std::array<std::uint64_t, kGrowthTalks> ended{};
   std::vector<std::thread> writers;
-  for (std::size_t talk = 0; talk < kTalks; ++talk) {
+  for (std::size_t talk = 0; talk < kGrowthTalks; ++talk) {
     writers.emplace_back([&, talk] {
       WrittenTalk written(gpu, talk);
       std::mt19937_64 random(talk);
@@ -281,7 +282,7 @@ TEST_F(GrowingAhead, TalksComeAndGoUnderAWriterEach) {
 TEST_F(GrowingAhead, AHostWithoutMoreThreadsIsAnErrorAndLeavesNothing) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs the address space that is taken away here";
   in_child([] {
-    HostDevice device({.memory = 64_MiB, .granularity = kPage});
+    HostDevice device({.memory = 64_MiB, .granularity = kDevicePage});
     const std::size_t free = device.memory().free;
     pthread_attr_t large;
     ::pthread_attr_init(&large);

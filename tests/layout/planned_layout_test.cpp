@@ -21,22 +21,22 @@
 namespace tapedeck::tests {
 namespace {
 
-constexpr std::uint64_t kContext = 1024;
+constexpr std::uint64_t kPlannedContext = 1024;
 constexpr std::uint64_t kWindow = 256;
-constexpr std::uint64_t kRow = 512;  // bytes of K of one token
+constexpr std::uint64_t kPlannedRow = 512;  // bytes of K of one token
 
 // Two tensors, two buffers that share their place, K and V of a layer, a window, a state.
-Plan small_plan(std::uint64_t talks = 1) {
+Plan small_host_plan(std::uint64_t talks = 1) {
   Plan plan;
   plan.talks = talks;
-  plan.context = kContext;
+  plan.context = kPlannedContext;
   plan.weights.append({.name = "embedding", .bytes = 1000});
   plan.weights.append({.name = "head", .bytes = 8192, .alignment = 4096});
   plan.scratch.place({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4000});
   plan.scratch.place({.name = "prefill.logits", .role = RegionRole::prefill, .bytes = 9000});
-  plan.history.append(cache_region("layers.0.k", RegionRole::kv, kContext, kRow));
-  plan.history.append(cache_region("layers.0.v", RegionRole::kv, kContext, kRow));
-  plan.history.append(cache_region("layers.1.k", RegionRole::window, kWindow, kRow));
+  plan.history.append(cache_region("layers.0.k", RegionRole::kv, kPlannedContext, kPlannedRow));
+  plan.history.append(cache_region("layers.0.v", RegionRole::kv, kPlannedContext, kPlannedRow));
+  plan.history.append(cache_region("layers.1.k", RegionRole::window, kWindow, kPlannedRow));
   plan.history.append(
       {.name = "layers.2.state", .role = RegionRole::recurrent, .bytes = 100, .alignment = 4096});
   return plan;
@@ -65,7 +65,7 @@ INSTANTIATE_TEST_SUITE_P(Commits, PlannedLayout,
                                            Commit::nothing));
 
 TEST_P(PlannedLayout, HoldsExactlyThePlanNowAndAfterEveryClear) {
-  Layout layout(small_plan(2), options(GetParam()));
+  Layout layout(small_host_plan(2), options(GetParam()));
   EXPECT_EQ(layout.talks(), 2U);
   expect_exact(layout);
   layout.clear_pass();
@@ -78,7 +78,7 @@ TEST_P(PlannedLayout, HoldsExactlyThePlanNowAndAfterEveryClear) {
 }
 
 TEST_P(PlannedLayout, RegionsLieAtTheirOffsetsAndAlignments) {
-  Layout layout(small_plan(), options(GetParam()));
+  Layout layout(small_host_plan(), options(GetParam()));
   for (const Region& one : layout.plan().weights.regions()) {
     const std::span<std::byte> at = layout.weights_at(one);
     EXPECT_EQ(at.data(), layout.weights().data() + one.offset);
@@ -93,7 +93,7 @@ TEST_P(PlannedLayout, RegionsLieAtTheirOffsetsAndAlignments) {
 TEST_P(PlannedLayout, TakesOfItsOwnLieAboveAndGo) {
   LayoutOptions asked = options(GetParam());
   asked.extra = {.weights = 4096, .scratch = 4096, .history = 4096};
-  Layout layout(small_plan(), asked);
+  Layout layout(small_host_plan(), asked);
   const std::size_t scratch = layout.scratch().used();
   const std::size_t history = layout.history().used();
   Pattern(1).write(layout.scratch().take(4096), 4096);
@@ -109,29 +109,33 @@ TEST_P(PlannedLayout, TakesOfItsOwnLieAboveAndGo) {
 TEST_P(PlannedLayout, WrittenRowsStayWhereTheyAreWhileTheTalkGrows) {
   LayoutOptions asked = options(GetParam());
   asked.growth_step = 16;
-  Layout layout(small_plan(2), asked);
+  Layout layout(small_host_plan(2), asked);
   const Region& k = region(layout.plan().history, "layers.0.k");
   const Region& v = region(layout.plan().history, "layers.0.v");
-  for (std::uint64_t token = 0; token < kContext; ++token) {
+  for (std::uint64_t token = 0; token < kPlannedContext; ++token) {
     for (const std::size_t talk : {0U, 1U}) {
       layout.prepare(talk, 1);
       EXPECT_EQ(layout.advance(talk), token);
-      Pattern(2 * token + talk).write(&layout.history_at(k, talk)[token * kRow], kRow);
-      Pattern(9 * token + talk).write(&layout.history_at(v, talk)[token * kRow], kRow);
+      Pattern(2 * token + talk)
+          .write(&layout.history_at(k, talk)[token * kPlannedRow], kPlannedRow);
+      Pattern(9 * token + talk)
+          .write(&layout.history_at(v, talk)[token * kPlannedRow], kPlannedRow);
     }
   }
-  for (std::uint64_t token = 0; token < kContext; ++token) {
+  for (std::uint64_t token = 0; token < kPlannedContext; ++token) {
     for (const std::size_t talk : {0U, 1U}) {
-      EXPECT_TRUE(Pattern(2 * token + talk).is_at(&layout.history_at(k, talk)[token * kRow], kRow));
-      EXPECT_TRUE(Pattern(9 * token + talk).is_at(&layout.history_at(v, talk)[token * kRow], kRow));
+      EXPECT_TRUE(Pattern(2 * token + talk)
+                      .is_at(&layout.history_at(k, talk)[token * kPlannedRow], kPlannedRow));
+      EXPECT_TRUE(Pattern(9 * token + talk)
+                      .is_at(&layout.history_at(v, talk)[token * kPlannedRow], kPlannedRow));
     }
   }
-  EXPECT_EQ(layout.stat().tokens, 2 * kContext);
+  EXPECT_EQ(layout.stat().tokens, 2 * kPlannedContext);
   EXPECT_THROW(layout.prepare(0, 1), TapeFull);
 }
 
 TEST_P(PlannedLayout, ATalkBeyondThePlanIsRefusedAndStaysAsItWas) {
-  Layout layout(small_plan(), options(GetParam()));
+  Layout layout(small_host_plan(), options(GetParam()));
   layout.prepare(0, 1000);
   layout.advance(0, 1000);
   const std::size_t committed = layout.history().committed();
@@ -140,8 +144,8 @@ TEST_P(PlannedLayout, ATalkBeyondThePlanIsRefusedAndStaysAsItWas) {
     FAIL() << "room for 1025 tokens in 1024 cells";
   } catch (const TapeFull& full) {
     EXPECT_STREQ(full.name(), "history");
-    EXPECT_EQ(full.requested(), std::uint64_t{25} * 3 * kRow);
-    EXPECT_EQ(full.total(), (2 * kContext + kWindow) * kRow + 100);
+    EXPECT_EQ(full.requested(), std::uint64_t{25} * 3 * kPlannedRow);
+    EXPECT_EQ(full.total(), (2 * kPlannedContext + kWindow) * kPlannedRow + 100);
   }
   EXPECT_THROW(layout.prepare(0, ~std::uint64_t{0}), TapeFull);
   EXPECT_EQ(layout.tokens(), 1000U);
@@ -151,7 +155,7 @@ TEST_P(PlannedLayout, ATalkBeyondThePlanIsRefusedAndStaysAsItWas) {
 }
 
 TEST_P(PlannedLayout, TokensAreTakenBack) {
-  Layout layout(small_plan(), options(GetParam()));
+  Layout layout(small_host_plan(), options(GetParam()));
   layout.prepare(0, 300);
   layout.advance(0, 300);
   layout.rewind(0, 100);
@@ -164,14 +168,14 @@ TEST_P(PlannedLayout, TokensAreTakenBack) {
 TEST(PlannedLayoutGrowth, CommitsWhatTheTokensNeedAndNoMore) {
   LayoutOptions asked = options(Commit::with_talks);
   asked.growth_step = 1;
-  Layout layout(small_plan(), asked);
+  Layout layout(small_host_plan(), asked);
   EXPECT_EQ(layout.history().committed(), 100U);  // the state alone
   layout.prepare(0, 8);
-  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 8 * kRow + 100);
+  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 8 * kPlannedRow + 100);
   layout.prepare(0, 9);  // a page more of each
-  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 16 * kRow + 100);
-  layout.prepare(0, kContext);
-  EXPECT_EQ(layout.history().committed(), (2 * kContext + kWindow) * kRow + 100);
+  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 16 * kPlannedRow + 100);
+  layout.prepare(0, kPlannedContext);
+  EXPECT_EQ(layout.history().committed(), (2 * kPlannedContext + kWindow) * kPlannedRow + 100);
   EXPECT_EQ(layout.stat().history.committed, layout.history().committed());
   EXPECT_EQ(layout.stat().history.grows, 3U);
 }
@@ -179,9 +183,9 @@ TEST(PlannedLayoutGrowth, CommitsWhatTheTokensNeedAndNoMore) {
 TEST(PlannedLayoutGrowth, GrowsByItsStep) {
   LayoutOptions asked = options(Commit::with_talks);
   asked.growth_step = 128;
-  Layout layout(small_plan(), asked);
+  Layout layout(small_host_plan(), asked);
   layout.prepare(0, 1);
-  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 128 * kRow + 100);
+  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 128 * kPlannedRow + 100);
   layout.prepare(0, 128);
   EXPECT_EQ(layout.stat().history.grows, 1U);
   layout.prepare(0, 129);
@@ -191,22 +195,22 @@ TEST(PlannedLayoutGrowth, GrowsByItsStep) {
 TEST(PlannedLayoutGrowth, PagesGoBackAndAddressesStay) {
   LayoutOptions asked = options(Commit::with_talks);
   asked.growth_step = 1;
-  Layout layout(small_plan(), asked);
+  Layout layout(small_host_plan(), asked);
   const Region& k = region(layout.plan().history, "layers.0.k");
   layout.prepare(0, 1024);
   layout.advance(0, 8);
-  Pattern(1).write(layout.history_at(k).data(), 8 * kRow);
-  EXPECT_EQ(layout.decommit(0), (2 * (1024 - 8) + (256 - 8)) * kRow);
-  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 8 * kRow + 100);
-  EXPECT_TRUE(Pattern(1).is_at(layout.history_at(k).data(), 8 * kRow));
+  Pattern(1).write(layout.history_at(k).data(), 8 * kPlannedRow);
+  EXPECT_EQ(layout.decommit(0), (2 * (1024 - 8) + (256 - 8)) * kPlannedRow);
+  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 8 * kPlannedRow + 100);
+  EXPECT_TRUE(Pattern(1).is_at(layout.history_at(k).data(), 8 * kPlannedRow));
   EXPECT_THROW(layout.advance(0), TapeFull);
   layout.prepare(0, 1);
   layout.advance(0);
-  Pattern(2).write(&layout.history_at(k)[8 * kRow], kRow);
+  Pattern(2).write(&layout.history_at(k)[8 * kPlannedRow], kPlannedRow);
 }
 
 TEST(PlannedLayoutGrowth, AdvancingWithoutRoomIsRefused) {
-  Layout layout(small_plan(), options(Commit::with_talks));
+  Layout layout(small_host_plan(), options(Commit::with_talks));
   EXPECT_THROW(layout.advance(0), TapeFull);
   layout.prepare(0, 1);
   layout.advance(0, 256);  // the whole step
@@ -214,7 +218,7 @@ TEST(PlannedLayoutGrowth, AdvancingWithoutRoomIsRefused) {
 }
 
 TEST(PlannedLayoutGrowth, IsGrowthInsideAPassToTheGuard) {
-  Layout layout(small_plan(), options(Commit::with_talks));
+  Layout layout(small_host_plan(), options(Commit::with_talks));
   PassGuard guard(layout, {.strict = true});
   layout.prepare(0, 1);
   EXPECT_THROW(layout.clear_pass(), PassViolation);
@@ -224,7 +228,7 @@ TEST(PlannedLayoutGrowth, IsGrowthInsideAPassToTheGuard) {
 Complaints grow_a_talk() {
   LayoutOptions asked = options(Commit::with_talks);
   asked.growth_step = 8;
-  Layout layout(small_plan(), asked);
+  Layout layout(small_host_plan(), asked);
   for (const std::uint64_t tokens : {8U, 64U, 512U}) {
     const std::size_t before = layout.history().committed();
     try {
@@ -257,13 +261,13 @@ TEST(PlannedLayoutWipe, TheNextTenantFindsZeros) {
     LayoutOptions asked = options(commit);
     asked.history.wipe_on_clear = true;
     asked.scratch.wipe_on_clear = true;
-    Layout layout(small_plan(), asked);
+    Layout layout(small_host_plan(), asked);
     const Plan& plan = layout.plan();
     layout.prepare(0, 20);
     layout.advance(0, 20);
     std::vector<std::span<std::byte>> places = {
-        layout.history_at(region(plan.history, "layers.0.k")).first(20 * kRow),
-        layout.history_at(region(plan.history, "layers.1.k")).first(20 * kRow),
+        layout.history_at(region(plan.history, "layers.0.k")).first(20 * kPlannedRow),
+        layout.history_at(region(plan.history, "layers.1.k")).first(20 * kPlannedRow),
         layout.history_at(region(plan.history, "layers.2.state")),
         layout.scratch_at(region(plan.scratch, "decode.logits"))};
     for (const auto place : places) Pattern(7).write(place.data(), place.size());
@@ -274,18 +278,19 @@ TEST(PlannedLayoutWipe, TheNextTenantFindsZeros) {
 }
 
 TEST(PlannedLayoutErrors, RefusesPlansItCannotHold) {
-  Plan foreign = small_plan();
+  Plan foreign = small_host_plan();
   foreign.profile = Profile::llama_cpp;
   EXPECT_THROW(Layout{foreign}, InvalidArgument);
-  EXPECT_THROW(Layout(small_plan(2), {.talks = 3}), InvalidArgument);
-  Plan none = small_plan();
+  EXPECT_THROW(Layout(small_host_plan(2), {.talks = 3}), InvalidArgument);
+  Plan none = small_host_plan();
   none.talks = 0;
   EXPECT_THROW(Layout{none}, InvalidArgument);
-  EXPECT_THROW(Layout(small_plan(~std::uint64_t{0}), options(Commit::nothing)), InvalidArgument);
-  Plan strict = small_plan();
+  EXPECT_THROW(Layout(small_host_plan(~std::uint64_t{0}), options(Commit::nothing)),
+               InvalidArgument);
+  Plan strict = small_host_plan();
   strict.weights.append({.name = "strict", .bytes = 1, .alignment = std::uint64_t{1} << 30});
   EXPECT_THROW(Layout{strict}, InvalidArgument);
-  Plan endless = small_plan();
+  Plan endless = small_host_plan();
   endless.weights.append({.name = "endless", .bytes = std::uint64_t{1} << 62});
   EXPECT_THROW(Layout(endless, options(Commit::nothing)), Error);
 }
@@ -310,22 +315,22 @@ TEST(PlannedLayoutErrors, AnEmptyPlanIsALayoutOfNothing) {
 
 #if defined(TAPEDECK_ASAN) && defined(GTEST_HAS_DEATH_TEST)
 TEST(PlannedLayoutDeathTest, RowsThatWereTakenBackMayNotBeTouched) {
-  Layout layout(small_plan(), options(Commit::with_talks));
+  Layout layout(small_host_plan(), options(Commit::with_talks));
   std::byte* rows = layout.history_at(region(layout.plan().history, "layers.0.k")).data();
   layout.prepare(0, 10);
   layout.advance(0, 10);
-  rows[9 * kRow] = std::byte{1};
+  rows[9 * kPlannedRow] = std::byte{1};
   layout.rewind(0, 1);
-  EXPECT_DEATH(rows[9 * kRow] = std::byte{2}, "use-after-poison");
+  EXPECT_DEATH(rows[9 * kPlannedRow] = std::byte{2}, "use-after-poison");
   layout.advance(0);
-  rows[9 * kRow] = std::byte{3};
+  rows[9 * kPlannedRow] = std::byte{3};
   layout.clear_talk();
   EXPECT_DEATH(rows[0] = std::byte{4}, "use-after-poison");
 }
 #endif
 
 TEST(PlannedLayout, KnowsTheLongestTalkThereWas) {
-  Layout layout(small_plan(2), options(Commit::at_creation));
+  Layout layout(small_host_plan(2), options(Commit::at_creation));
   EXPECT_EQ(layout.stat().longest_talk, 0U);
   layout.advance(0, 7);
   layout.advance(1, 5);

@@ -22,8 +22,6 @@
 namespace tapedeck::tests {
 namespace {
 
-const std::size_t kPage = host_page();
-
 Complaints complaints_of(const Block& block) {
   Complaints all;
   for (const Unmet& one : block.unmet()) {

@@ -28,8 +28,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::size_t kPage = host_page();
-
 std::string pattern_text(std::size_t bytes) {
   std::string text(bytes, '\0');
   Pattern(3).write(text.data(), bytes);

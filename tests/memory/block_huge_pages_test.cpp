@@ -21,7 +21,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::size_t kPage = host_page();
 const std::size_t kHuge = pool_page();
 
 struct Maker {

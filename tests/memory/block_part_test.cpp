@@ -17,8 +17,6 @@
 namespace tapedeck::tests {
 namespace {
 
-const std::size_t kPage = host_page();
-
 TEST(BlockPart, EachGrowsByItselfAndNothingMoves) {
   Block whole = Block::reserve(64 * kPage, {.huge_pages = HugePages::never});
   Block low = whole.part(0, 16 * kPage);

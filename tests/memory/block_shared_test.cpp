@@ -26,8 +26,6 @@
 namespace tapedeck::tests {
 namespace {
 
-const std::size_t kPage = host_page();
-
 Block shared_with_pattern(std::size_t bytes) {
   Block block = Block::create_shared(bytes);
   block.commit(bytes);

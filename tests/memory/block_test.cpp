@@ -1,6 +1,7 @@
 // What holds for every block that reserves and commits, and for borrowed and empty ones. Files,
 // sharing, and wishes (locks, huge pages, fork) have files of their own.
 #include "tapedeck/memory/block.hpp"
+#include "base/most.hpp"
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
@@ -9,7 +10,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <optional>
 #include <ostream>
@@ -31,24 +31,21 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::size_t kPage = host_page();
-constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
-
 // Where the kernel does not tell, what was expected.
 std::size_t present(const Block& block, std::size_t offset, std::size_t bytes,
                     std::size_t expected) {
   return block.residency(offset, bytes).present.value_or(expected);
 }
 
-struct Maker {
+struct BlockMaker {
   const char* name;
   Block (*make)(std::size_t, const BlockOptions&);
   BlockKind kind;
 
-  friend void PrintTo(const Maker& maker, std::ostream* out) { *out << maker.name; }
+  friend void PrintTo(const BlockMaker& maker, std::ostream* out) { *out << maker.name; }
 };
 
-class BlockContract : public ::testing::TestWithParam<Maker> {
+class BlockContract : public ::testing::TestWithParam<BlockMaker> {
  protected:
   // Small pages, so that one page is one page.
   [[nodiscard]] static Block make(std::size_t bytes,
@@ -57,11 +54,11 @@ class BlockContract : public ::testing::TestWithParam<Maker> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Kinds, BlockContract,
-                         ::testing::Values(Maker{"Anonymous", Block::reserve, BlockKind::anonymous},
-                                           Maker{"Shared", Block::create_shared,
-                                                 BlockKind::shared}),
-                         [](const auto& kind) { return std::string(kind.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, BlockContract,
+    ::testing::Values(BlockMaker{"Anonymous", Block::reserve, BlockKind::anonymous},
+                      BlockMaker{"Shared", Block::create_shared, BlockKind::shared}),
+    [](const auto& kind) { return std::string(kind.param.name); });
 
 TEST_P(BlockContract, ReservesWholePagesAndCommitsNothing) {
   for (const std::size_t bytes : {std::size_t{1}, kPage - 1, kPage, kPage + 1, 17 * kPage}) {

@@ -23,8 +23,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::size_t kPage = host_page();
-
 bool has_transparent_huge_pages() {
   return ::access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0;
 }
@@ -35,14 +33,14 @@ std::vector<std::string> texts(const Block& block) {
   return all;
 }
 
-struct Maker {
+struct WishMaker {
   const char* name;
   Block (*make)(std::size_t, const BlockOptions&);
 
-  friend void PrintTo(const Maker& maker, std::ostream* out) { *out << maker.name; }
+  friend void PrintTo(const WishMaker& maker, std::ostream* out) { *out << maker.name; }
 };
 
-class BlockWishes : public ::testing::TestWithParam<Maker> {
+class BlockWishes : public ::testing::TestWithParam<WishMaker> {
  protected:
   [[nodiscard]] static Block make(std::size_t bytes, const BlockOptions& options) {
     return GetParam().make(bytes, options);
@@ -51,8 +49,8 @@ class BlockWishes : public ::testing::TestWithParam<Maker> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Kinds, BlockWishes,
-                         ::testing::Values(Maker{"Anonymous", Block::reserve},
-                                           Maker{"Shared", Block::create_shared}),
+                         ::testing::Values(WishMaker{"Anonymous", Block::reserve},
+                                           WishMaker{"Shared", Block::create_shared}),
                          [](const auto& kind) { return std::string(kind.param.name); });
 
 TEST_P(BlockWishes, IsInCoreDumpsUnlessAskedOut) {
@@ -141,7 +139,7 @@ TEST(BlockWishes, AnonymousMemoryBeginsWhereHugePagesDo) {
 }
 
 // What is refused is told, with errno, and the block works on without it.
-void expect_refused(const Maker& maker, const BlockOptions& options, Wish wish,
+void expect_refused(const WishMaker& maker, const BlockOptions& options, Wish wish,
                     const std::string& text) {
   Block block = maker.make(4 * kPage, options);
   {

@@ -28,8 +28,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::size_t kPage = host_page();
-
 TEST(AsNobody, RootIsLeftForGood) {
   as_nobody([] {
     EXPECT_NE(::geteuid(), 0U);

@@ -5,13 +5,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/most.hpp"
 #include "memory/ledger_spill.hpp"
 #include "memory/tape_oracle.hpp"
 #include "os/self.hpp"
@@ -176,7 +176,6 @@ class RandomLife {
   }
 
   [[nodiscard]] std::size_t oversize() {
-    constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
     return one_in(2) ? tape_.total() + 1 + below(10'000) : kMost - below(200);
   }
 

@@ -6,13 +6,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <new>
 #include <span>
 #include <string>
 #include <type_traits>
 #include <vector>
 
+#include "base/most.hpp"
 #include "memory/pattern.hpp"
 #include "memory/tape_kinds.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -20,7 +20,6 @@
 
 namespace tapedeck::tests {
 
-inline constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
 inline constexpr std::size_t kWidest = 2_MiB;
 // Clang 14 does not evaluate a consteval literal inside a template.
 inline constexpr std::size_t kLargePart = 64_KiB;

@@ -26,8 +26,6 @@
 namespace tapedeck::tests {
 namespace {
 
-const std::size_t kPage = host_page();
-
 /// All a tape's memory can be asked for. Children of this process must be able to look.
 BlockOptions everything() {
   return {.lock = true, .core_dump = false, .guard_pages = true, .on_fork = OnFork::zero};
@@ -205,7 +203,7 @@ TEST_P(TapeFaults, WarmAndResidency) {
 }
 
 /// A tape that cannot grow while `refuse` is set.
-struct Refusing {
+struct RefusingTape {
   bool refuse = false;
   Tape tape = Tape::start(16 * kPage, {.name = "t", .commit_step = kPage, .block = hooks()});
 
@@ -220,7 +218,7 @@ struct Refusing {
 
 // Both tries of a growth fail: the take is refused, and nothing else happens.
 TEST(TapeGrowth, ThatIsRefusedLeavesTheTapeAsItWas) {
-  Refusing refusing;
+  RefusingTape refusing;
   Tape& tape = refusing.tape;
   void* first = tape.take(kPage - 64);
   Pattern(1).write(first, kPage - 64);
@@ -239,7 +237,7 @@ TEST(TapeGrowth, ThatIsRefusedLeavesTheTapeAsItWas) {
 }
 
 TEST(TapeGrowth, GoesOnWhenItIsPossibleAgain) {
-  Refusing refusing;
+  RefusingTape refusing;
   Tape& tape = refusing.tape;
   void* first = tape.take(kPage);
   Pattern(1).write(first, kPage);
@@ -254,7 +252,7 @@ TEST(TapeGrowth, GoesOnWhenItIsPossibleAgain) {
 }
 
 TEST(TapeGrowth, ASplitThatCannotBeCommittedLeavesTheTapeWhole) {
-  Refusing refusing;
+  RefusingTape refusing;
   refusing.refuse = true;
   EXPECT_THROW(static_cast<void>(refusing.tape.split(2)), std::runtime_error);
   EXPECT_TRUE(refusing.tape.children().empty());

@@ -1,4 +1,5 @@
 #include "tapedeck/memory/tape_full.hpp"
+#include "memory/heap_allocations.hpp"
 
 #include <gtest/gtest.h>
 
@@ -13,9 +14,6 @@
 
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/tape.hpp"
-
-// Of tapedeck::heap_hook, which this program links.
-extern "C" std::uint64_t tapedeck_heap_allocations() noexcept;
 
 namespace tapedeck::tests {
 namespace {

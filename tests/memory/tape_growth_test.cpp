@@ -97,7 +97,7 @@ TEST(TapeGrowth, ClearKeepsWhatIsCommitted) {
 }
 
 // A hook that refuses all but small ranges.
-struct Refusing {
+struct RefusingHook {
   std::size_t most = 0;  // bytes; 0: refuses everything
   bool active = false;
   std::vector<std::size_t> committed{};
@@ -111,7 +111,7 @@ struct Refusing {
 };
 
 TEST(TapeGrowth, AGrowthThatIsRefusedIsAFullTape) {
-  Refusing hook;
+  RefusingHook hook;
   Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB, .block = hook.options()});
   auto* first = static_cast<std::byte*>(tape.take(64_KiB));
   Pattern(1).write(first, 64_KiB);
@@ -130,7 +130,7 @@ TEST(TapeGrowth, AGrowthThatIsRefusedIsAFullTape) {
 }
 
 TEST(TapeGrowth, WhereAStepIsRefusedTheTakeAloneMayNotBe) {
-  Refusing hook;
+  RefusingHook hook;
   Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB, .block = hook.options()});
   (void)tape.take(64_KiB);
   hook.active = true;
@@ -189,7 +189,7 @@ TEST(TapePrepare, RefusesMoreThanTheTapeHas) {
 }
 
 TEST(TapePrepare, LeavesTheTapeAsItWasWhenItFails) {
-  Refusing hook;
+  RefusingHook hook;
   Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB, .block = hook.options()});
   hook.active = true;
   EXPECT_FALSE(tape.try_prepare(500_KiB));

@@ -1,4 +1,5 @@
 #include "tapedeck/memory/tape_resource.hpp"
+#include "memory/heap_allocations.hpp"
 
 #include <gtest/gtest.h>
 
@@ -14,8 +15,6 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/memory/tape_full.hpp"
 #include "tapedeck/memory/tape_scope.hpp"
-
-extern "C" std::uint64_t tapedeck_heap_allocations() noexcept;
 
 namespace tapedeck::tests {
 namespace {

@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -19,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/most.hpp"
 #include "memory/pattern.hpp"
 #include "os/faults.hpp"
 #include "os/self.hpp"
@@ -31,10 +31,7 @@
 namespace tapedeck::tests {
 namespace {
 
-const std::size_t kPage = host_page();
-constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
-
-Block committed(std::size_t bytes) {
+Block committed_block(std::size_t bytes) {
   Block block = Block::reserve(bytes, {.huge_pages = HugePages::never});
   block.commit(bytes);
   return block;
@@ -96,7 +93,7 @@ INSTANTIATE_TEST_SUITE_P(All, WarmThreadsAndChunks,
                                                               kMost)));
 
 TEST_P(WarmThreadsAndChunks, FreshMemoryBecomesResidentAndIsZero) {
-  Block block = committed(kPages * kPage);
+  Block block = committed_block(kPages * kPage);
   Notes notes;
   expect_complete(block.warm(0, kPages * kPage, options(notes)), kPages * kPage);
   expect_present(block, 0, kPages * kPage);
@@ -107,7 +104,7 @@ TEST_P(WarmThreadsAndChunks, FreshMemoryBecomesResidentAndIsZero) {
 }
 
 TEST_P(WarmThreadsAndChunks, NoByteChanges) {
-  Block block = committed(kPages * kPage);
+  Block block = committed_block(kPages * kPage);
   Pattern(1).write(block.data() + 3 * kPage, 20 * kPage);  // some are there, some are not
   Notes notes;
   expect_complete(block.warm(0, kPages * kPage, options(notes)), kPages * kPage);
@@ -132,7 +129,7 @@ TEST_P(WarmThreadsAndChunks, AFileBecomesResidentAndKeepsItsBytes) {
 // Which call of this room, counted from the start of a warm, is the first that populates.
 std::uint64_t first_populate() {
   for (std::uint64_t k = 1; k < 1000; ++k) {
-    Block block = committed(kPage);
+    Block block = committed_block(kPage);
     const os::InjectFault fault(k, EINVAL);
     static_cast<void>(block.warm(0, kPage, {.threads = 1}));
     if (std::string(os::InjectFault::victim()) == "madvise") return k;
@@ -144,7 +141,7 @@ std::uint64_t first_populate() {
 // As on kernels before 5.14, which have no MADV_POPULATE.
 TEST(WarmByTouching, MakesPagesResidentAndChangesNoByte) {
   const std::uint64_t populate = first_populate();
-  Block block = committed(37 * kPage);
+  Block block = committed_block(37 * kPage);
   Pattern(1).write(block.data(), 5 * kPage);
   {
     const os::InjectFault fault(populate, EINVAL);
@@ -217,7 +214,7 @@ TEST(WarmByTouching, DisturbsNoWriter) {
 TEST(Warm, TellsWhatTheKernelRefused) {
   const std::uint64_t populate = first_populate();
   for (const int error : {ENOMEM, EFAULT, EHWPOISON, EPERM}) {
-    Block block = committed(8 * kPage);
+    Block block = committed_block(8 * kPage);
     const os::InjectFault fault(populate, error);
     const WarmResult result = block.warm(0, 8 * kPage, {.threads = 1});
     EXPECT_FALSE(result);
@@ -244,7 +241,7 @@ TEST(Warm, AFileThatShrankIsAFailure) {
 }
 
 TEST(Warm, PresentIsUnknownWhereThePagemapCannotBeRead) {
-  Block block = committed(kPage);
+  Block block = committed_block(kPage);
   std::uint64_t calls = 0;
   {
     const os::InjectFault counting(0, 0);
@@ -260,14 +257,14 @@ TEST(Warm, PresentIsUnknownWhereThePagemapCannotBeRead) {
 }
 
 TEST(Warm, WarmsTheRangeAndNothingElse) {
-  Block block = committed(16 * kPage);
+  Block block = committed_block(16 * kPage);
   EXPECT_TRUE(block.warm(4 * kPage, 3 * kPage));
   expect_present(block, 4 * kPage, 3 * kPage);
   EXPECT_LE(block.residency(0, 16 * kPage).present.value_or(0), 3 * kPage);
 }
 
 TEST(Warm, WarmsWholePagesOfPartsOfThem) {
-  Block block = committed(16 * kPage);
+  Block block = committed_block(16 * kPage);
   const WarmResult result = block.warm(4 * kPage + 100, kPage);
   EXPECT_EQ(result.asked, 2 * kPage);
   expect_present(block, 4 * kPage, 2 * kPage);
@@ -275,7 +272,7 @@ TEST(Warm, WarmsWholePagesOfPartsOfThem) {
 }
 
 TEST(Warm, OfBorrowedMemoryTakesThePagesItTouches) {
-  Block below = committed(8 * kPage);
+  Block below = committed_block(8 * kPage);
   Pattern(1).write(below.data(), kPage);
   Block block = Block::borrow({below.data() + kPage - 8, 2 * kPage});
   EXPECT_TRUE(block.warm(0, block.size()));
@@ -284,7 +281,7 @@ TEST(Warm, OfBorrowedMemoryTakesThePagesItTouches) {
 }
 
 TEST(Warm, OfNothingIsComplete) {
-  Block block = committed(kPage);
+  Block block = committed_block(kPage);
   for (const std::size_t offset : {std::size_t{0}, kPage}) {
     const os::InjectFault counting(0, 0);
     const WarmResult result = block.warm(offset, 0);
@@ -320,7 +317,7 @@ TEST(WarmStop, BeforeTheStartWarmsNothing) {
   std::stop_source stop;
   stop.request_stop();
   for (const unsigned threads : {1U, 4U}) {
-    Block block = committed(64 * kPage);
+    Block block = committed_block(64 * kPage);
     Notes notes;
     const WarmResult result = block.warm(
         0, 64 * kPage,
@@ -337,7 +334,7 @@ TEST(WarmStop, BeforeTheStartWarmsNothing) {
 // Each thread ends with the chunk it is at.
 TEST(WarmStop, InTheMiddleLeavesTheRest) {
   for (const unsigned threads : {1U, 2U, 4U}) {
-    Block block = committed(64 * kPage);
+    Block block = committed_block(64 * kPage);
     std::stop_source stop;
     const WarmResult result = block.warm(0, 64 * kPage,
                                          {.threads = threads,
@@ -353,7 +350,7 @@ TEST(WarmStop, InTheMiddleLeavesTheRest) {
 }
 
 TEST(WarmStop, AfterTheLastChunkIsTooLate) {
-  Block block = committed(4 * kPage);
+  Block block = committed_block(4 * kPage);
   std::stop_source stop;
   const auto stop_at_the_end = [&](WarmProgress progress) {
     if (progress.done == progress.total) stop.request_stop();
@@ -365,7 +362,7 @@ TEST(WarmStop, AfterTheLastChunkIsTooLate) {
 
 // What was stopped can be gone on with.
 TEST(WarmStop, ASecondWarmDoesTheRest) {
-  Block block = committed(64 * kPage);
+  Block block = committed_block(64 * kPage);
   std::stop_source stop;
   const auto stop_at_once = [&](WarmProgress) { stop.request_stop(); };
   EXPECT_FALSE(block.warm(
@@ -375,7 +372,7 @@ TEST(WarmStop, ASecondWarmDoesTheRest) {
 }
 
 TEST(WarmProgress, IsToldOneCallAtATime) {
-  Block block = committed(256 * kPage);
+  Block block = committed_block(256 * kPage);
   std::atomic<int> inside{0};
   int calls = 0;  // not atomic: that is the promise
   EXPECT_TRUE(
@@ -390,7 +387,7 @@ TEST(WarmProgress, IsToldOneCallAtATime) {
 
 TEST(WarmProgress, WhatItThrowsComesOutOfWarm) {
   for (const unsigned threads : {1U, 2U, 4U}) {
-    Block block = committed(64 * kPage);
+    Block block = committed_block(64 * kPage);
     Pattern(1).write(block.data(), kPage);
     int calls = 0;
     const WarmOptions options = {.threads = threads, .chunk = kPage, .progress = [&](WarmProgress) {
@@ -405,7 +402,7 @@ TEST(WarmProgress, WhatItThrowsComesOutOfWarm) {
 
 // Whichever thread met it: a helper thread that lets it pass would end the program.
 TEST(WarmProgress, WhatItThrowsInAHelperThreadComesOutOfWarm) {
-  Block block = committed(64 * kPage);
+  Block block = committed_block(64 * kPage);
   const std::thread::id self = std::this_thread::get_id();
   const WarmOptions options = {.threads = 4, .chunk = kPage, .progress = [&](WarmProgress) {
                                  if (std::this_thread::get_id() != self) throw 42;

@@ -16,8 +16,6 @@
 namespace tapedeck::tests {
 namespace {
 
-constexpr std::uint32_t kF32 = 0;
-
 class AdversarialGguf : public testing::Test {
  protected:
   testing::AssertionResult refused_at(const GgufBytes& file, std::uint64_t offset,

@@ -18,6 +18,8 @@ inline constexpr std::uint32_t u8 = 0, i8 = 1, u16 = 2, i16 = 3, u32 = 4, i32 = 
                                boolean = 7, string = 8, array = 9, u64 = 10, i64 = 11, f64 = 12;
 }  // namespace gguf_type
 
+inline constexpr std::uint32_t kF32 = 0;  ///< The type of a tensor.
+
 /// A row of bytes that numbers and strings are put behind.
 class GgufBytes {
  public:

@@ -63,7 +63,7 @@ class Header {
 };
 
 /// Four layers of eight heads.
-Header small(const std::string& architecture) {
+Header small_header(const std::string& architecture) {
   Header header(architecture);
   header.with("block_count", 4)
       .with("embedding_length", 64)
@@ -102,12 +102,12 @@ TEST(GgufShape, AHeaderThatSaysTooLittleHasNoLayers) {
 }
 
 TEST(GgufShape, KeysThatAreAbsentFollowFromOthers) {
-  const ModelShape shape = small("llama").shape();
+  const ModelShape shape = small_header("llama").shape();
   EXPECT_EQ(shape.layers[0].kv_heads, 8U);
   EXPECT_EQ(shape.layers[0].key_dim, 8U);
   EXPECT_EQ(shape.layers[0].value_dim, 8U);
   // One of the two head sizes says nothing of the other.
-  const ModelShape wide = small("llama").with("attention.key_length", 32).shape();
+  const ModelShape wide = small_header("llama").with("attention.key_length", 32).shape();
   EXPECT_EQ(wide.layers[0].key_dim, 32U);
   EXPECT_EQ(wide.layers[0].value_dim, 8U);
 }
@@ -162,7 +162,8 @@ TEST(GgufShape, ListsCountElementByElement) {
 
 // Nemotron-NAS: layers without attention, though they keep no state either.
 TEST(GgufShape, AListsZeroIsNoAttention) {
-  const ModelShape shape = small("deci").with("attention.head_count_kv", {2, 0, 1, 0}).shape();
+  const ModelShape shape =
+      small_header("deci").with("attention.head_count_kv", {2, 0, 1, 0}).shape();
   EXPECT_EQ(summary_of(shape), (Summary{.full = 2, .dense = 4, .keys = 24, .values = 24}));
   EXPECT_TRUE(shape.exact);
 }
@@ -219,15 +220,15 @@ TEST(GgufShape, SomeWindowsAreTheEnginesOwn) {
     }
     return std::uint64_t{0};
   };
-  EXPECT_EQ(first_window(small("smallthinker").with("attention.sliding_window", 16)), 4096U);
-  EXPECT_EQ(first_window(small("llama4").with("attention.chunk_size", 16)), 8192U);
-  EXPECT_EQ(first_window(small("afmoe").with("attention.sliding_window", 16)), 16U);
+  EXPECT_EQ(first_window(small_header("smallthinker").with("attention.sliding_window", 16)), 4096U);
+  EXPECT_EQ(first_window(small_header("llama4").with("attention.chunk_size", 16)), 8192U);
+  EXPECT_EQ(first_window(small_header("afmoe").with("attention.sliding_window", 16)), 16U);
 }
 
 // load_swa_pattern of the engine takes a list before a period.
 TEST(GgufShape, AListOfWindowsCountsWhereTheEngineReadsOne) {
   const auto kinds = [](const std::string& architecture) {
-    Header header = small(architecture);
+    Header header = small_header(architecture);
     header.with("attention.sliding_window", 16)
         .with("attention.sliding_window_pattern", {0, 1, 1, 0});
     std::string text;
@@ -250,7 +251,7 @@ TEST(GgufShape, AListOfWindowsCountsWhereTheEngineReadsOne) {
 
 // MiMo-V2: KV heads of each layer, and heads whose K is wider than V.
 TEST(GgufShape, AWindowedLayersHeadsAreStatedApart) {
-  Header header = small("mimo2");
+  Header header = small_header("mimo2");
   header.with("attention.sliding_window", 16)
       .with("attention.sliding_window_pattern", {0, 1, 1, 0})
       .with("attention.head_count_kv", {1, 2, 2, 1})
@@ -269,7 +270,7 @@ TEST(GgufShape, AWindowedLayersHeadsAreStatedApart) {
 }
 
 TEST(GgufShape, Gemma4sDensePartStandsBesideItsExperts) {
-  const ModelShape shape = small("gemma4")
+  const ModelShape shape = small_header("gemma4")
                                .with("attention.sliding_window", 16)
                                .with("expert_count", 8)
                                .with("expert_used_count", 2)
@@ -319,14 +320,14 @@ TEST(GgufShape, IndexersMayBeShared) {
 }
 
 TEST(GgufShape, AWindowPatternMayBeAPeriodOrAList) {
-  const ModelShape period = small("gemma3")
+  const ModelShape period = small_header("gemma3")
                                 .with("attention.sliding_window", 16)
                                 .with("attention.sliding_window_pattern", 2)
                                 .shape();
   EXPECT_EQ(period.layers[0].attention, Attention::windowed);
   EXPECT_EQ(period.layers[1].attention, Attention::full);
 
-  const ModelShape list = small("gemma4")
+  const ModelShape list = small_header("gemma4")
                               .with("attention.sliding_window", 16)
                               .with("attention.sliding_window_pattern", {1, 0, 0, 1})
                               .with("attention.head_count_kv", {2, 1, 1, 2})
@@ -360,7 +361,7 @@ TEST(GgufShape, Gemma3nsLaterLayersShareTheCachesOfTheFirstTwenty) {
 
 TEST(GgufShape, LatentAttentionKeepsOneRowOnlyInHeadersWrittenForIt) {
   const auto deepseek = [] {
-    return small("deepseek2")
+    return small_header("deepseek2")
         .with("attention.kv_lora_rank", 16)
         .with("rope.dimension_count", 4)
         .with("attention.value_length", 6);
@@ -384,7 +385,7 @@ TEST(GgufShape, LatentAttentionKeepsOneRowOnlyInHeadersWrittenForIt) {
 
 TEST(GgufShape, StatesFollowTheEnginesRules) {
   const auto state_of = [](const std::string& name, const std::vector<std::int64_t>& kv = {}) {
-    Header header = small(name);
+    Header header = small_header(name);
     if (!kv.empty()) header.with("attention.head_count_kv", kv);
     header.with("ssm.conv_kernel", 4)
         .with("ssm.inner_size", 32)
@@ -417,20 +418,20 @@ TEST(GgufShape, StatesFollowTheEnginesRules) {
 }
 
 TEST(GgufShape, AnIntervalMayBeStated) {
-  Header header = small("qwen35");
+  Header header = small_header("qwen35");
   header.with("ssm.inner_size", 32).with("ssm.state_size", 16).with("full_attention_interval", 2);
   EXPECT_EQ(summary_of(header.shape()).full, 2U);
 }
 
 // GLM-4.5 and Qwen3.5: the last block drafts tokens, and is no layer of the decoder.
 TEST(GgufShape, DraftLayersKeepNothing) {
-  EXPECT_EQ(small("glm4moe").with("nextn_predict_layers", 1).shape().layers.size(), 3U);
-  EXPECT_THROW(static_cast<void>(small("glm4moe").with("nextn_predict_layers", 4).shape()),
+  EXPECT_EQ(small_header("glm4moe").with("nextn_predict_layers", 1).shape().layers.size(), 3U);
+  EXPECT_THROW(static_cast<void>(small_header("glm4moe").with("nextn_predict_layers", 4).shape()),
                FormatError);
 }
 
 TEST(GgufShape, AnUnknownArchitectureIsPlannedFromItsGenericFields) {
-  const ModelShape shape = small("foo").with("attention.head_count_kv", 2).shape();
+  const ModelShape shape = small_header("foo").with("attention.head_count_kv", 2).shape();
   EXPECT_EQ(summary_of(shape), (Summary{.full = 4, .dense = 4, .keys = 64, .values = 64}));
   EXPECT_FALSE(shape.exact);
   ASSERT_EQ(shape.warnings.size(), 1U);
@@ -438,23 +439,23 @@ TEST(GgufShape, AnUnknownArchitectureIsPlannedFromItsGenericFields) {
 }
 
 TEST(GgufShape, WhatNoFigureConfirmsIsSaid) {
-  EXPECT_TRUE(small("qwen3").shape().exact);  // as Qwen3-MoE's, for which there are figures
-  EXPECT_TRUE(small("olmo2").shape().exact);  // by the engine's source
-  const ModelShape shape = small("modern-bert").shape();
+  EXPECT_TRUE(small_header("qwen3").shape().exact);  // as Qwen3-MoE's, for which there are figures
+  EXPECT_TRUE(small_header("olmo2").shape().exact);  // by the engine's source
+  const ModelShape shape = small_header("modern-bert").shape();
   EXPECT_FALSE(shape.exact);
   ASSERT_EQ(shape.warnings.size(), 1U);
   EXPECT_THAT(shape.warnings[0], HasSubstr("rules of modern-bert"));
 }
 
-struct Impossible {
+struct ImpossibleKey {
   std::string key;
   Metadata::Value value;
   std::string architecture = "llama";
 };
 
-std::ostream& operator<<(std::ostream& out, const Impossible& input) { return out << input.key; }
+std::ostream& operator<<(std::ostream& out, const ImpossibleKey& input) { return out << input.key; }
 
-class ImpossibleHeader : public testing::TestWithParam<Impossible> {};
+class ImpossibleHeader : public testing::TestWithParam<ImpossibleKey> {};
 
 TEST_P(ImpossibleHeader, IsRefusedByTheKeyThatStatesIt) {
   Header header(GetParam().architecture);
@@ -478,7 +479,7 @@ TEST_P(ImpossibleHeader, IsRefusedByTheKeyThatStatesIt) {
 
 using List = std::vector<std::int64_t>;
 
-const Impossible kImpossible[] = {
+const ImpossibleKey kImpossibleKeys[] = {
     {"block_count", std::uint64_t{1'000'000'000}},
     {"block_count", std::uint64_t{4097}},
     {"block_count", std::uint64_t{0}},
@@ -502,7 +503,7 @@ const Impossible kImpossible[] = {
     {"ssm.state_size", std::uint64_t{0}, "mamba"},
 };
 
-INSTANTIATE_TEST_SUITE_P(Figures, ImpossibleHeader, testing::ValuesIn(kImpossible));
+INSTANTIATE_TEST_SUITE_P(Figures, ImpossibleHeader, testing::ValuesIn(kImpossibleKeys));
 
 TEST(GgufShape, AnErrorSaysWhatIsWrong) {
   Header header("llama");
@@ -517,10 +518,10 @@ TEST(GgufShape, AnErrorSaysWhatIsWrong) {
 }
 
 TEST(GgufShape, AStateOfNoOrOfAnySizeIsRefused) {
-  Header lfm2 = small("lfm2");
+  Header lfm2 = small_header("lfm2");
   lfm2.with("attention.head_count_kv", {0, 0, 0, 0}).with("shortconv.l_cache", 0);
   EXPECT_THROW(static_cast<void>(lfm2.shape()), FormatError);
-  Header mamba2 = small("mamba2");
+  Header mamba2 = small_header("mamba2");
   mamba2.with("ssm.group_count", 2147483647).with("ssm.state_size", 2147483647);
   EXPECT_THROW(static_cast<void>(mamba2.shape()), FormatError);
 }

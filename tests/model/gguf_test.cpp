@@ -20,7 +20,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr std::uint32_t kF32 = 0;
 constexpr std::uint32_t kQ40 = 2;
 
 bool is_part(const std::string& name) { return name.find("-of-0") != std::string::npos; }

@@ -20,14 +20,14 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-using Header = std::array<std::int32_t, 7>;
+using Llama2cHeader = std::array<std::int32_t, 7>;
 
 // dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len
-constexpr Header kSmall = {8, 12, 2, 2, 1, 5, 16};
+constexpr Llama2cHeader kSmallHeader = {8, 12, 2, 2, 1, 5, 16};
 // 5·8 + 2·8 + 2·8·8 + 2·4·8·2 + 2·8·8 + 2·8 + 3·2·12·8 + 8 + 2·16·2 floats
-constexpr std::size_t kSmallBytes = 28 + 4 * (40 + 16 + 128 + 128 + 128 + 16 + 576 + 8 + 64);
+constexpr std::size_t kSmallHeaderBytes = 28 + 4 * (40 + 16 + 128 + 128 + 128 + 16 + 576 + 8 + 64);
 
-std::string file_of(const Header& header, std::size_t bytes) {
+std::string file_of(const Llama2cHeader& header, std::size_t bytes) {
   std::string file(bytes, '\0');
   std::memcpy(file.data(), header.data(), std::min(bytes, sizeof header));
   return file;
@@ -51,22 +51,22 @@ TEST(Llama2c, TheSharedCheckpointIsWhatItsReadmeSays) {
 
 TEST(Llama2c, TellsItsArrays) {
   const TempFolder folder;
-  const Model model = read_model(folder.write("a", file_of(kSmall, kSmallBytes)));
+  const Model model = read_model(folder.write("a", file_of(kSmallHeader, kSmallHeaderBytes)));
   EXPECT_EQ(model.tensors.entries().size(), 13U);
   EXPECT_THAT(model.tensors.find("wk")->shape(), ElementsAre(2U, 4U, 8U));
   EXPECT_THAT(model.tensors.find("rms_att_weight")->shape(), ElementsAre(2U, 8U));
   EXPECT_THAT(model.tensors.find("rms_final_weight")->shape(), ElementsAre(8U));
   EXPECT_EQ(model.tensors.find("token_embedding_table")->offset, 28U);
-  EXPECT_EQ(model.tensors.bytes(), kSmallBytes - 28);
+  EXPECT_EQ(model.tensors.bytes(), kSmallHeaderBytes - 28);
   EXPECT_EQ(model.metadata.integer("hidden_dim"), 12U);
   EXPECT_FALSE(model.tensors.truncated());
 }
 
 TEST(Llama2c, ANegativeVocabularySaysThatTheClassifierIsItsOwn) {
   const TempFolder folder;
-  Header header = kSmall;
+  Llama2cHeader header = kSmallHeader;
   header[5] = -5;
-  const Model model = read_model(folder.write("a", file_of(header, kSmallBytes + 160)));
+  const Model model = read_model(folder.write("a", file_of(header, kSmallHeaderBytes + 160)));
   EXPECT_FALSE(model.shape.tied);
   EXPECT_EQ(model.shape.vocabulary, 5U);
   EXPECT_THAT(model.tensors.find("wcls")->shape(), ElementsAre(5U, 8U));
@@ -74,15 +74,15 @@ TEST(Llama2c, ANegativeVocabularySaysThatTheClassifierIsItsOwn) {
 
 TEST(Llama2c, AHeaderByItselfIsTruncated) {
   const TempFolder folder;
-  EXPECT_TRUE(read_model(folder.write("a.bin", file_of(kSmall, 28))).tensors.truncated());
+  EXPECT_TRUE(read_model(folder.write("a.bin", file_of(kSmallHeader, 28))).tensors.truncated());
 }
 
 TEST(Llama2c, RefusesWhatIsNoModel) {
   const TempFolder folder;
   const auto wrong = [&](std::size_t field, std::int32_t value, const std::string& reason) {
-    Header header = kSmall;
+    Llama2cHeader header = kSmallHeader;
     header[field] = value;
-    return refused(folder.write("bad.bin", file_of(header, kSmallBytes)), field * 4, reason);
+    return refused(folder.write("bad.bin", file_of(header, kSmallHeaderBytes)), field * 4, reason);
   };
   EXPECT_TRUE(wrong(0, 0, "dim is 0"));
   EXPECT_TRUE(wrong(1, -1, "hidden_dim -1 is negative"));
@@ -90,21 +90,21 @@ TEST(Llama2c, RefusesWhatIsNoModel) {
   EXPECT_TRUE(wrong(3, 3, "n_heads 3 does not divide dim"));
   EXPECT_TRUE(wrong(3, 8, "n_heads 8 makes heads of an odd size"));
   EXPECT_TRUE(wrong(4, 3, "n_kv_heads 3 does not divide n_heads"));
-  EXPECT_TRUE(refused(folder.write("cut.bin", file_of(kSmall, 27)), 27, "inside the header"));
-  EXPECT_TRUE(refused(folder.write("long.bin", file_of(kSmall, kSmallBytes + 1)), kSmallBytes,
-                      "ends here, but the file goes on"));
+  EXPECT_TRUE(refused(folder.write("cut.bin", file_of(kSmallHeader, 27)), 27, "inside the header"));
+  EXPECT_TRUE(refused(folder.write("long.bin", file_of(kSmallHeader, kSmallHeaderBytes + 1)),
+                      kSmallHeaderBytes, "ends here, but the file goes on"));
 }
 
 TEST(Llama2c, RefusesClaimsThatOverflow) {
   const TempFolder folder;
   const std::int32_t most = 0x7ffffff0;
-  const Header header = {most, most, 65536, 8, 8, most, most};
+  const Llama2cHeader header = {most, most, 65536, 8, 8, most, most};
   EXPECT_TRUE(refused(folder.write("bad.bin", file_of(header, 28)), 0, "more than any file"));
 }
 
 TEST(Llama2c, ALaterVersionIsToldByItsMagic) {
   const TempFolder folder;
-  Header header = kSmall;
+  Llama2cHeader header = kSmallHeader;
   header[0] = 0x616b3432;
   header[1] = 0;
   EXPECT_THAT(refusal_of(folder.write("v2.bin", file_of(header, 256))).text,

@@ -23,7 +23,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr std::uint32_t kF32 = 0;
 constexpr const char* kConfig =
     R"({"model_type":"llama","hidden_size":64,"num_hidden_layers":2,"num_attention_heads":4,)"
     R"("intermediate_size":128,"vocab_size":100})";

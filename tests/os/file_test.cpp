@@ -23,6 +23,7 @@
 #include "os/huge_page_pool.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
+#include "os/wrapper.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -287,11 +288,6 @@ TEST(PunchHole, GivesPagesBackAndKeepsTheSize) {
   EXPECT_EQ(now[2 * page], std::byte{'x'});
   EXPECT_EQ(os::punch_hole(-1, 0, page), EBADF);
 }
-
-struct Wrapper {
-  const char* call;
-  std::function<int()> run;  // gives errno
-};
 
 // Each wrapper asks before it acts, and passes on the errno that was injected.
 TEST(File, EveryCallCanBeMadeToFail) {

@@ -20,8 +20,6 @@
 namespace tapedeck::tests {
 namespace {
 
-const std::size_t kPage = host_page();
-
 TEST(ResidentBytes, IsALineOfTheStatus) {
   const TempFolder root;
   root.write("self/status", "Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n");

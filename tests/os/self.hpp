@@ -46,6 +46,8 @@ inline constexpr bool kThreadSanitized = false;
   return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
+inline const std::size_t kPage = host_page();
+
 [[nodiscard]] inline std::string text_of(const std::string& path) {
   std::ifstream in(path);
   return {std::istreambuf_iterator<char>(in), {}};

@@ -18,6 +18,7 @@
 #include "os/huge_page_pool.hpp"
 #include "os/proc.hpp"
 #include "os/self.hpp"
+#include "os/wrapper.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -38,8 +39,6 @@ class Addresses {
   std::size_t bytes_;
   os::Mapped mapped_;
 };
-
-const std::size_t kPage = host_page();
 
 TEST(Vm, KnowsThePageSizes) {
   EXPECT_EQ(os::page_size(), kPage);
@@ -244,11 +243,6 @@ TEST(Populate, GivesErrnoWhereThereIsNoAccess) {
   EXPECT_NE(os::populate(range.at(), kPage, os::Access::write), 0);
   EXPECT_NE(os::populate(range.at() + 1, kPage, os::Access::read), 0);
 }
-
-struct Wrapper {
-  const char* call;
-  std::function<int()> run;  // gives errno
-};
 
 TEST(Vm, EveryCallCanBeMadeToFail) {
   const Addresses range(kPage);

@@ -22,6 +22,7 @@ function(add_header_test target)
   endforeach()
   add_library(${target} OBJECT ${sources})
   target_link_libraries(${target} PRIVATE tapedeck tapedeck_warnings)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
 endfunction()
 
 add_header_test(tapedeck_headers_alone ${headers})

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "base/most.hpp"
+#include "plan/choice_with_mode.hpp"
 #include "plan/layer_bytes.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/plan/fit.hpp"
@@ -20,15 +22,6 @@ namespace tapedeck::tests {
 namespace {
 
 using ::testing::HasSubstr;
-
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
-
-FitChoice of(const std::vector<FitChoice>& choices, FitMode mode) {
-  const auto at = std::find_if(choices.begin(), choices.end(),
-                               [&](const FitChoice& choice) { return choice.mode == mode; });
-  if (at == choices.end()) throw std::runtime_error("no such mode");
-  return *at;
-}
 
 /// Shapes that no rule made: every kind of layer, any width.
 class RandomModel {
@@ -78,18 +71,20 @@ class RandomModel {
 
 HostBudget host_of(std::uint64_t bytes) { return {.available = bytes, .limit = "a test"}; }
 
-constexpr double kBus = 1e9;  // bytes a second
+constexpr double kRandomBus = 1e9;  // bytes a second
 
 DeviceBudget device_of(std::uint64_t bytes) {
-  return {.free = bytes, .total = bytes, .name = "a test's device", .bus_bytes_per_second = kBus};
+  return {
+      .free = bytes, .total = bytes, .name = "a test's device", .bus_bytes_per_second = kRandomBus};
 }
 
-FitChoice choice_of(const RandomModel& random, FitMode mode, std::uint64_t host,
-                    std::uint64_t device, const FitOptions& least = {}) {
+FitChoice random_choice(const RandomModel& random, FitMode mode, std::uint64_t host,
+                        std::uint64_t device, const FitOptions& least = {}) {
   try {
-    return of(fit(random.model, random.options, host_of(host), device_of(device), least), mode);
+    return choice_with_mode(
+        fit(random.model, random.options, host_of(host), device_of(device), least), mode);
   } catch (const NothingFits& error) {
-    return of(error.choices(), mode);
+    return choice_with_mode(error.choices(), mode);
   }
 }
 
@@ -101,21 +96,21 @@ TEST(FitRandom, OneByteDecides) {
     for (const FitMode mode : {FitMode::full_cache, FitMode::layer_streaming, FitMode::first_layers,
                                FitMode::host_only}) {
       SCOPED_TRACE("seed " + std::to_string(seed) + ", " + std::string(description(mode)));
-      const FitChoice rich = choice_of(random, mode, kEnough, kEnough);
+      const FitChoice rich = random_choice(random, mode, kEnough, kEnough);
       ASSERT_TRUE(rich.fits());
       const std::uint64_t host = rich.host.needed;
       const std::uint64_t device = rich.device.needed;
-      const FitChoice exact = choice_of(random, mode, host, device);
+      const FitChoice exact = random_choice(random, mode, host, device);
       EXPECT_TRUE(exact.fits());
       EXPECT_EQ(exact.margin(), 0U);
       EXPECT_EQ(exact.device_layers, rich.device_layers);
       if (host != 0) {
-        const FitChoice less = choice_of(random, mode, host - 1, device);
+        const FitChoice less = random_choice(random, mode, host - 1, device);
         EXPECT_FALSE(less.fits());
         EXPECT_EQ(less.shortfall(), 1U);
       }
       if (device == 0) continue;
-      const FitChoice less = choice_of(random, mode, kEnough, device - 1);
+      const FitChoice less = random_choice(random, mode, kEnough, device - 1);
       if (mode == FitMode::first_layers && exact.device_layers > 1) {
         EXPECT_EQ(less.device_layers, exact.device_layers - 1);
       } else {
@@ -135,7 +130,7 @@ TEST(FitRandom, OneByteDecidesWhetherItIsFastEnough) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const RandomModel random(seed);
     const auto with = [&](std::uint64_t device, double rate) {
-      return choice_of(random, FitMode::layer_streaming, kEnough, device, {rate});
+      return random_choice(random, FitMode::layer_streaming, kEnough, device, {rate});
     };
     const FitChoice any = with(kEnough, 0);
     const FitChoice least = with(any.device.needed, 0);
@@ -150,7 +145,7 @@ TEST(FitRandom, OneByteDecidesWhetherItIsFastEnough) {
     if (exact.token_bytes != 0) {
       EXPECT_GE(exact.ceiling_tokens_per_second, rate);
       EXPECT_DOUBLE_EQ(exact.ceiling_tokens_per_second * static_cast<double>(exact.token_bytes),
-                       kBus);
+                       kRandomBus);
     }
     const FitChoice less = with(exact.device.needed - 1, rate);
     EXPECT_FALSE(less.fits());
@@ -170,9 +165,9 @@ TEST(FitRandom, TheLargestIsTheLargest) {
   int bounded = 0;
   for (std::uint32_t seed = 100; seed < 160; ++seed) {
     const RandomModel random(seed);
-    const std::uint64_t all = choice_of(random, FitMode::host_only, kMost, 0).host.needed;
+    const std::uint64_t all = random_choice(random, FitMode::host_only, kMost, 0).host.needed;
     const std::uint64_t budget = all / 2 + dice() % all;
-    const FitChoice choice = choice_of(random, FitMode::host_only, budget, 0);
+    const FitChoice choice = random_choice(random, FitMode::host_only, budget, 0);
     const auto fits = [&](auto set, std::uint64_t value) {
       PlanOptions options = random.options;
       set(options, value);
@@ -232,7 +227,7 @@ TEST(FitRandom, WhatAPlanHoldsIsMonotone) {
 
 TEST(NothingFits, SaysByHowMuchAndWhatToChange) {
   const RandomModel random(7);
-  const std::uint64_t needed = choice_of(random, FitMode::host_only, kMost, 0).host.needed;
+  const std::uint64_t needed = random_choice(random, FitMode::host_only, kMost, 0).host.needed;
   try {
     static_cast<void>(fit(random.model, random.options, host_of(needed - 1)));
     FAIL() << "fits";
@@ -269,7 +264,7 @@ TEST(NothingFits, NamesTheSideThatLacksMore) {
 TEST(NothingFits, SaysThatTheBusIsTooSlowAndWhatItCarries) {
   const RandomModel random(8);
   const std::uint64_t device =
-      choice_of(random, FitMode::layer_streaming, kMost, kMost).device.needed;
+      random_choice(random, FitMode::layer_streaming, kMost, kMost).device.needed;
   // The host holds the weights, and no more; the device no whole model.
   const std::uint64_t host = make_plan(random.model, random.options).weights.bytes();
   const auto fit_with = [&](double rate) {
@@ -352,8 +347,8 @@ TEST(FitRealModels, StreamingIsWhatIsPlanned) {
     const Plan plan = make_plan(model, {.context = 4096});
     const std::uint64_t beside = plan.history.bytes() * plan.talks + plan.scratch.bytes();
     const auto streamed = [&](std::uint64_t device) {
-      return of(fit(model, {.context = 4096}, host_of(kMost), device_of(device)),
-                FitMode::layer_streaming);
+      return choice_with_mode(fit(model, {.context = 4096}, host_of(kMost), device_of(device)),
+                              FitMode::layer_streaming);
     };
     const std::uint64_t needed = streamed(kMost).device.needed;
     for (const std::uint64_t device : {needed, needed + model.tensors.bytes() / 3}) {
@@ -363,7 +358,7 @@ TEST(FitRealModels, StreamingIsWhatIsPlanned) {
       EXPECT_EQ(choice.resident_layers, streaming.resident_layers());
       EXPECT_EQ(choice.resident_needed, streaming.device.bytes() + beside);
       EXPECT_EQ(choice.token_bytes, streaming.token_bytes);
-      EXPECT_DOUBLE_EQ(choice.ceiling_tokens_per_second, streaming_ceiling(streaming, kBus));
+      EXPECT_DOUBLE_EQ(choice.ceiling_tokens_per_second, streaming_ceiling(streaming, kRandomBus));
     }
     EXPECT_THROW(static_cast<void>(plan_streaming(model, {.device_bytes = needed - beside - 1})),
                  InvalidArgument);

@@ -1,11 +1,12 @@
 #include "tapedeck/plan/fit.hpp"
+#include "base/most.hpp"
+#include "plan/choice_with_mode.hpp"
 
 #include <gmock/gmock.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -19,8 +20,6 @@ namespace tapedeck::tests {
 namespace {
 
 using ::testing::ElementsAre;
-
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
 
 /// Made up, so that every figure can be computed by hand: 4 layers of 1 MiB, the second of 3 MiB; 2
 /// MiB of no layer; K and V of 1 KiB a token and layer in f16; scratch of 1 KiB for each token of a
@@ -74,13 +73,6 @@ std::vector<FitChoice> fit_made_up(std::uint64_t host, std::optional<std::uint64
                            {.host_bytes = host, .device_bytes = device});
 }
 
-FitChoice of(const std::vector<FitChoice>& choices, FitMode mode) {
-  const auto at = std::find_if(choices.begin(), choices.end(),
-                               [&](const FitChoice& choice) { return choice.mode == mode; });
-  if (at == choices.end()) throw std::runtime_error("no such mode");
-  return *at;
-}
-
 std::vector<FitMode> modes(const std::vector<FitChoice>& choices) {
   std::vector<FitMode> all;
   all.reserve(choices.size());
@@ -100,7 +92,7 @@ TEST(Fit, WithoutADeviceThereIsTheHost) {
 }
 
 TEST(Fit, TheFullCacheIsThePlanOnTheDevice) {
-  const FitChoice choice = of(fit_made_up(1_GiB, 1_GiB), FitMode::full_cache);
+  const FitChoice choice = choice_with_mode(fit_made_up(1_GiB, 1_GiB), FitMode::full_cache);
   EXPECT_EQ(choice.device.needed, kAll);
   EXPECT_EQ(choice.host.needed, 0U);
   EXPECT_EQ(choice.margin(), 1_GiB - kAll);
@@ -108,7 +100,7 @@ TEST(Fit, TheFullCacheIsThePlanOnTheDevice) {
 }
 
 TEST(Fit, StreamingIsTwoSlotsOfTheLargestLayer) {
-  const FitChoice choice = of(fit_made_up(100_MiB, 1_GiB), FitMode::layer_streaming);
+  const FitChoice choice = choice_with_mode(fit_made_up(100_MiB, 1_GiB), FitMode::layer_streaming);
   EXPECT_EQ(choice.device.needed, 2 * 3_MiB + 2_MiB + kHistory + kScratch + kOverhead);
   EXPECT_EQ(choice.host.needed, kWeights);
   EXPECT_EQ(choice.margin(), 100_MiB - kWeights);  // the host has less left
@@ -118,26 +110,27 @@ TEST(Fit, StreamingIsTwoSlotsOfTheLargestLayer) {
 TEST(Fit, FirstLayersAreAsManyAsTheDeviceHolds) {
   // A layer's history is 1 MiB; layer 0 is 2 MiB with it, layer 1 is 4 MiB.
   const std::uint64_t fixed = kScratch + kOverhead;
-  FitChoice choice = of(fit_made_up(1_GiB, fixed + 6_MiB), FitMode::first_layers);
+  FitChoice choice = choice_with_mode(fit_made_up(1_GiB, fixed + 6_MiB), FitMode::first_layers);
   EXPECT_EQ(choice.device_layers, 2U);
   EXPECT_EQ(choice.device.needed, fixed + 6_MiB);
   EXPECT_EQ(choice.host.needed, 2 * 2_MiB + 2_MiB + kScratch);
   EXPECT_FALSE(choice.reference_decoder);
 
-  choice = of(fit_made_up(1_GiB, fixed + 6_MiB - 1), FitMode::first_layers);
+  choice = choice_with_mode(fit_made_up(1_GiB, fixed + 6_MiB - 1), FitMode::first_layers);
   EXPECT_EQ(choice.device_layers, 1U);
   EXPECT_EQ(choice.host.needed, 2 * 2_MiB + 4_MiB + 2_MiB + kScratch);
 
   // One layer at least, or it would be no such way.
-  choice = of(fit_made_up(1_GiB, fixed + 2_MiB - 1), FitMode::first_layers);
+  choice = choice_with_mode(fit_made_up(1_GiB, fixed + 2_MiB - 1), FitMode::first_layers);
   EXPECT_EQ(choice.device_layers, 1U);
   EXPECT_FALSE(choice.fits());
   EXPECT_EQ(choice.shortfall(), 1U);
-  EXPECT_EQ(of(fit_made_up(1_GiB, 1_GiB), FitMode::first_layers).device_layers, kLayers);
+  EXPECT_EQ(choice_with_mode(fit_made_up(1_GiB, 1_GiB), FitMode::first_layers).device_layers,
+            kLayers);
 }
 
 TEST(Fit, TheHostAloneHoldsThePlan) {
-  const FitChoice choice = of(fit_made_up(1_GiB, std::nullopt), FitMode::host_only);
+  const FitChoice choice = choice_with_mode(fit_made_up(1_GiB, std::nullopt), FitMode::host_only);
   EXPECT_EQ(choice.host.needed, kAll);
   EXPECT_EQ(choice.device.needed, 0U);
   EXPECT_EQ(choice.margin(), 1_GiB - kAll);
@@ -147,17 +140,17 @@ TEST(Fit, EverySequenceHasItsHistory) {
   PlanOptions options = kAsked;
   options.sequences = 3;
   const std::vector<FitChoice> choices = fit_made_up(1_GiB, 1_GiB, options);
-  EXPECT_EQ(of(choices, FitMode::full_cache).device.needed, kAll + 2 * kHistory);
-  EXPECT_EQ(of(choices, FitMode::layer_streaming).device.needed,
+  EXPECT_EQ(choice_with_mode(choices, FitMode::full_cache).device.needed, kAll + 2 * kHistory);
+  EXPECT_EQ(choice_with_mode(choices, FitMode::layer_streaming).device.needed,
             2 * 3_MiB + 2_MiB + 3 * kHistory + kScratch + kOverhead);
-  EXPECT_EQ(of(choices, FitMode::first_layers).device.needed,
+  EXPECT_EQ(choice_with_mode(choices, FitMode::first_layers).device.needed,
             6_MiB + 3 * kHistory + kScratch + kOverhead);
 }
 
 // A token takes 4 KiB of history.
 TEST(Fit, TheLargestContextIsExact) {
   const auto largest = [](std::uint64_t budget) {
-    return of(fit_made_up(budget, std::nullopt), FitMode::host_only).largest_context;
+    return choice_with_mode(fit_made_up(budget, std::nullopt), FitMode::host_only).largest_context;
   };
   EXPECT_EQ(largest(kAll), 1024U);
   EXPECT_EQ(largest(kAll - 1), 1023U);
@@ -170,7 +163,7 @@ TEST(Fit, TheLargestContextIsExact) {
 
 TEST(Fit, TheLargestBatchesAreExact) {
   const auto fitted = [](std::uint64_t budget) {
-    return of(fit_made_up(budget, std::nullopt), FitMode::host_only);
+    return choice_with_mode(fit_made_up(budget, std::nullopt), FitMode::host_only);
   };
   EXPECT_EQ(fitted(kAll).largest_micro_batch, 512U);
   EXPECT_EQ(fitted(kAll).largest_decode_batch, 1U);
@@ -185,16 +178,18 @@ TEST(Fit, TheLargestBatchesAreExact) {
 TEST(Fit, TheContextOfAllSequencesGrowsWithThem) {
   PlanOptions options = kAsked;
   options.sequences = 2;
-  EXPECT_EQ(of(fit_made_up(1_GiB, std::nullopt, options), FitMode::host_only).largest_context,
+  EXPECT_EQ(choice_with_mode(fit_made_up(1_GiB, std::nullopt, options), FitMode::host_only)
+                .largest_context,
             8192U);
   options.context = 9000;  // asked for more than it was made for
-  EXPECT_EQ(of(fit_made_up(1_GiB, std::nullopt, options), FitMode::host_only).largest_context,
+  EXPECT_EQ(choice_with_mode(fit_made_up(1_GiB, std::nullopt, options), FitMode::host_only)
+                .largest_context,
             9000U);
 }
 
 TEST(Fit, TypesThatWouldMakeItFit) {
   const auto fitted = [](std::uint64_t budget) {
-    return of(fit_made_up(budget, std::nullopt), FitMode::host_only);
+    return choice_with_mode(fit_made_up(budget, std::nullopt), FitMode::host_only);
   };
   EXPECT_EQ(fitted(kAll).kv_type, std::nullopt);  // it fits as it is
   EXPECT_EQ(fitted(kAll - 1).kv_type, DType::q8_0);
@@ -269,13 +264,14 @@ Plan of_eight_layers(const PlanOptions& options) {
 
 FitChoice streamed(std::uint64_t device, double bus = kBus, double least = 0,
                    const std::optional<plan::StreamingSizes>& own = {}) {
-  return of(plan::fit_choices({.make = of_eight_layers, .shape = made_up_shape(), .streaming = own},
-                              kAsked,
-                              {.host_bytes = 1_GiB,
-                               .device_bytes = device,
-                               .bus_bytes_per_second = bus,
-                               .least_tokens_per_second = least}),
-            FitMode::layer_streaming);
+  return choice_with_mode(
+      plan::fit_choices({.make = of_eight_layers, .shape = made_up_shape(), .streaming = own},
+                        kAsked,
+                        {.host_bytes = 1_GiB,
+                         .device_bytes = device,
+                         .bus_bytes_per_second = bus,
+                         .least_tokens_per_second = least}),
+      FitMode::layer_streaming);
 }
 
 TEST(FitStreaming, AsManyLayersStayAsThereIsRoomFor) {
@@ -379,7 +375,7 @@ TEST(FitStreaming, ATokenNeedsFewOfTheExperts) {
     }
     const auto choices = plan::fit_choices({.make = make, .shape = shape}, kAsked,
                                            {.host_bytes = 1_GiB, .device_bytes = kBeside + 20_MiB});
-    return of(choices, FitMode::layer_streaming).token_bytes;
+    return choice_with_mode(choices, FitMode::layer_streaming).token_bytes;
   };
   EXPECT_EQ(token(16, 2), 4 * (2_MiB + 1_MiB));
   EXPECT_EQ(token(3, 1), 4 * (2_MiB + (8_MiB + 2) / 3));

@@ -1,9 +1,9 @@
 #include "tapedeck/plan/kv_cache.hpp"
+#include "base/most.hpp"
 
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <limits>
 
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -11,7 +11,6 @@
 namespace tapedeck::tests {
 namespace {
 
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
 constexpr KvCacheParams kEightB = {
     .num_layers = 32, .num_kv_heads = 8, .head_dim = 128, .ctx_len = 8192};
 

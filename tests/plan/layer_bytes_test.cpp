@@ -12,7 +12,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-Region weight(const std::string& name, std::uint64_t bytes) {
+Region weight_region(const std::string& name, std::uint64_t bytes) {
   return {.name = name, .role = RegionRole::weight, .bytes = bytes};
 }
 
@@ -55,10 +55,10 @@ TEST(BytesByLayer, SharesOutWhatAllLayersHaveTogether) {
   for (std::size_t i = 1; i < 4; ++i) shape.layers[i].experts = 8;
   shape.layers[0].ffn = 64;
   TapePlan tape;
-  tape.append(weight("embedding", 1000));
-  tape.append(weight("layers.norm", 256));
-  tape.append(weight("layers.experts", 1920));
-  tape.append(weight("layers.ffn.up", 128));
+  tape.append(weight_region("embedding", 1000));
+  tape.append(weight_region("layers.norm", 256));
+  tape.append(weight_region("layers.experts", 1920));
+  tape.append(weight_region("layers.ffn.up", 128));
   tape.append({.name = "wq", .bytes = 256, .shape = {4, 4, 4}});
   tape.append({.name = "head", .bytes = 400, .shape = {100, 4}});
   const plan::LayerBytes bytes = plan::bytes_by_layer(tape, shape);
@@ -70,7 +70,7 @@ TEST(BytesByLayer, SharesOutWhatAllLayersHaveTogether) {
 
 TEST(BytesByLayer, HasLayersThatTheShapeHasNot) {
   TapePlan tape;
-  tape.append(weight("blk.2.ffn_up_exps.weight", 128));
+  tape.append(weight_region("blk.2.ffn_up_exps.weight", 128));
   const plan::LayerBytes bytes = plan::bytes_by_layer(tape, {});
   EXPECT_THAT(bytes.layers, ElementsAre(0, 0, 128));
   EXPECT_THAT(bytes.experts, ElementsAre(0, 0, 128));

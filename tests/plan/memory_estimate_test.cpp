@@ -206,8 +206,8 @@ TEST(Catalogue, ClassesAreRealModels) {
 TEST(Catalogue, TheClassOf70BIsTheSumOfItsShapes) {
   constexpr std::uint64_t kLayer =
       2 * 8192ULL * 8192 + 2 * 8192ULL * 1024 + 3 * 8192ULL * 28'672 + 2ULL * 8192;
-  constexpr std::uint64_t kAll = 80 * kLayer + 2 * 128'256ULL * 8192 + 8192;
-  EXPECT_EQ(std::llround(model_class("70B").billions * 1e9), static_cast<long long>(kAll));
+  constexpr std::uint64_t kCounted = 80 * kLayer + 2 * 128'256ULL * 8192 + 8192;
+  EXPECT_EQ(std::llround(model_class("70B").billions * 1e9), static_cast<long long>(kCounted));
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 #include "tapedeck/plan/packing.hpp"
+#include "base/most.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <random>
 #include <vector>
 
@@ -13,8 +13,6 @@
 
 namespace tapedeck::tests {
 namespace {
-
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
 
 // By looking at every stage.
 std::uint64_t largest_live_sum(const std::vector<Buffer>& buffers, std::uint32_t stages) {

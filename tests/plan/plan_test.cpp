@@ -1,11 +1,11 @@
 #include "tapedeck/plan/plan.hpp"
+#include "base/most.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,11 +16,9 @@
 namespace tapedeck::tests {
 namespace {
 
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
-
 bool meet(const Live& a, const Live& b) { return a.begin < b.end && b.begin < a.end; }
 
-void expect_sound(const TapePlan& tape) {
+void expect_sound_tape(const TapePlan& tape) {
   std::uint64_t payload = 0;
   std::uint64_t end = 0;
   const auto regions = tape.regions();
@@ -90,9 +88,9 @@ TEST(MakePlan, HoldsForRandomShapes) {
     for (LayerShape& layer : layers) layer = random_layer(random);
     const Model model = model_of(layers, 32 * (1 + random() % 64), 1 + random() % 50'000);
     const Plan plan = make_plan(model, random_options(random));
-    expect_sound(plan.weights);
-    expect_sound(plan.history);
-    expect_sound(plan.scratch);
+    expect_sound_tape(plan.weights);
+    expect_sound_tape(plan.history);
+    expect_sound_tape(plan.scratch);
     const Breakdown sums = plan.breakdown();
     EXPECT_EQ(sums.weights, plan.weights.payload());
     EXPECT_EQ(sums.history, plan.history.payload() * plan.talks);

@@ -207,8 +207,8 @@ TEST_F(AdviseQuantizationOf, Llama3TakesNothingButTheFile) {
 
 // Upstream divides hidden_size by the heads: 64 instead of 128, half of what the cache takes.
 TEST_F(AdviseQuantizationOf, AnExplicitHeadWidthCounts) {
-  constexpr std::uint64_t kTokens = 8192;
-  EXPECT_EQ(advise("Qwen--Qwen3-30B-A3B").kv_cache_bytes, kTokens * 48 * 2 * 4 * 128 * 2);
+  constexpr std::uint64_t kContext = 8192;
+  EXPECT_EQ(advise("Qwen--Qwen3-30B-A3B").kv_cache_bytes, kContext * 48 * 2 * 4 * 128 * 2);
 }
 
 // Upstream gives each of 26 layers the whole context; 22 keep a window of 512.

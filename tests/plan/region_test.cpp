@@ -1,9 +1,9 @@
 #include "tapedeck/plan/region.hpp"
+#include "base/most.hpp"
 
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <limits>
 #include <set>
 #include <string>
 
@@ -11,8 +11,6 @@
 
 namespace tapedeck::tests {
 namespace {
-
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
 
 TEST(TapePlan, OfNothingIsEmpty) {
   const TapePlan plan;

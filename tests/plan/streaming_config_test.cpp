@@ -1,9 +1,9 @@
 #include "tapedeck/plan/streaming_config.hpp"
+#include "base/most.hpp"
 
 #include <gmock/gmock.h>
 
 #include <cstdint>
-#include <limits>
 #include <string>
 
 #include "tapedeck/base/bytes.hpp"
@@ -13,7 +13,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
 constexpr std::uint64_t kMb = 1'000'000;
 
 constexpr StreamingConfig kQwen2 = {.hidden_dim = 1536,

@@ -1,10 +1,10 @@
 #include "tapedeck/plan/streaming_plan.hpp"
+#include "base/most.hpp"
 
 #include <gmock/gmock.h>
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,11 +20,10 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
 constexpr std::uint32_t kNoExpert = StreamedPart::kNoExpert;
 
 /// Two layers of 1000 and 2000 bytes, an embedding of 300 and a norm of 10.
-Model small() {
+Model small_model() {
   return Made(2)
       .tensor("token_embd.weight", 0, {300})
       .tensor("blk.0.w", 320, {1000})
@@ -34,7 +33,7 @@ Model small() {
 }
 
 constexpr std::uint64_t kOuter = 512 + 256;
-constexpr std::uint64_t kLayers = 1024 + 2048;
+constexpr std::uint64_t kLayersBytes = 1024 + 2048;
 
 std::vector<std::uint64_t> offsets_of(const StreamedLayer& layer) {
   std::vector<std::uint64_t> offsets;
@@ -43,7 +42,7 @@ std::vector<std::uint64_t> offsets_of(const StreamedLayer& layer) {
 }
 
 TEST(StreamingPlan, IsOuterTensorsAndSlots) {
-  const Model model = small();
+  const Model model = small_model();
   const StreamingPlan plan = plan_streaming(model);
   expect_sound(model, plan, {});
   ASSERT_EQ(plan.layers.size(), 2U);
@@ -60,7 +59,7 @@ TEST(StreamingPlan, IsOuterTensorsAndSlots) {
 }
 
 TEST(StreamingPlan, AsManyLayersStayAsFit) {
-  const Model model = small();
+  const Model model = small_model();
   const auto resident = [&](std::uint64_t bytes) {
     const StreamingOptions options = {.slots = 1, .device_bytes = bytes};
     const StreamingPlan plan = plan_streaming(model, options);
@@ -69,27 +68,28 @@ TEST(StreamingPlan, AsManyLayersStayAsFit) {
     return plan.resident_layers();
   };
   EXPECT_EQ(resident(kOuter + 2048), 0U);
-  EXPECT_EQ(resident(kOuter + kLayers - 1), 0U);
+  EXPECT_EQ(resident(kOuter + kLayersBytes - 1), 0U);
   // One layer and a slot of the other are all there is: then that stays as well.
-  EXPECT_EQ(resident(kOuter + kLayers), 2U);
+  EXPECT_EQ(resident(kOuter + kLayersBytes), 2U);
   EXPECT_THAT(refusal_of(model, {.slots = 1, .device_bytes = kOuter + 2047}),
               AllOf(HasSubstr(std::to_string(kOuter + 2048)),
                     HasSubstr("device_bytes are " + std::to_string(kOuter + 2047))));
 }
 
 TEST(StreamingPlan, WhereEverythingStaysThereAreNoSlots) {
-  const Model model = small();
+  const Model model = small_model();
   const StreamingPlan plan = plan_streaming(model, {.device_bytes = kMost});
   expect_sound(model, plan, {.device_bytes = kMost});
   EXPECT_EQ(plan.slots, 0U);
   EXPECT_EQ(plan.slot_bytes(), 0U);
   EXPECT_EQ(plan.token_bytes, 0U);
-  EXPECT_EQ(plan.device.bytes(), kOuter + kLayers);
+  EXPECT_EQ(plan.device.bytes(), kOuter + kLayersBytes);
   EXPECT_EQ(plan.device.find("slot.0"), nullptr);
   EXPECT_TRUE(std::isinf(streaming_ceiling(plan, 1.0)));
 }
 
-// A large first layer that stays makes the slots small: streaming with it takes less than without.
+// A large first layer that stays makes the slots small_model: streaming with it takes less than
+// without.
 TEST(StreamingPlan, SlotsAreOfTheLayersThatTakeTurns) {
   const Model model = Made(4)
                           .tensor("blk.0.w", 0, {10'240})
@@ -216,8 +216,8 @@ TEST(StreamingPlan, AnExpertBeyond32BitsIsNone) {
 
 TEST(StreamingPlan, StagingBuffersBeginOnPages) {
   const StreamingOptions options = {.staging_buffer = 5000, .staging_buffers = 3};
-  const StreamingPlan plan = plan_streaming(small(), options);
-  expect_sound(small(), plan, options);
+  const StreamingPlan plan = plan_streaming(small_model(), options);
+  expect_sound(small_model(), plan, options);
   EXPECT_EQ(plan.staging.bytes(), 2 * 8192 + 5056U);
 }
 
@@ -272,7 +272,7 @@ TEST(StreamingPlan, Llama2cOfOneLayer) {
 }
 
 TEST(StreamingPlan, RefusesWhatMakesNoSense) {
-  const Model model = small();
+  const Model model = small_model();
   EXPECT_THAT(refusal_of(model, {.slots = 0}), HasSubstr("0 slots"));
   EXPECT_THAT(refusal_of(model, {.slots = 65'537}), HasSubstr("65537 slots"));
   EXPECT_THAT(refusal_of(model, {.staging_buffers = 0}), HasSubstr("0 staging buffers"));

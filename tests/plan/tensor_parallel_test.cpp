@@ -14,7 +14,7 @@ namespace tapedeck::tests {
 namespace {
 
 /// One layer: 8 query heads, 2 KV heads.
-Model small() {
+Model one_layer() {
   Model model = model_of({attention_layer(8, 2, 64, 1024)});
   model.shape.parameters = {
       {"embedding", ParameterKind::embedding, 1, 1000, 512},
@@ -28,8 +28,8 @@ Model small() {
 }
 
 TEST(PlanRanks, OneRankIsThePlan) {
-  const Plan whole = make_plan(small());
-  const RankPlan plan = plan_ranks(small(), {}, 1);
+  const Plan whole = make_plan(one_layer());
+  const RankPlan plan = plan_ranks(one_layer(), {}, 1);
   ASSERT_EQ(plan.ranks.size(), 1U);
   const Breakdown sums = whole.breakdown();
   EXPECT_EQ(plan.ranks[0].weights, sums.weights);
@@ -40,7 +40,7 @@ TEST(PlanRanks, OneRankIsThePlan) {
 }
 
 TEST(PlanRanks, TwoRanksShareWhatCanBeCut) {
-  const RankPlan plan = plan_ranks(small(), {}, 2);
+  const RankPlan plan = plan_ranks(one_layer(), {}, 2);
   ASSERT_EQ(plan.ranks.size(), 2U);
   EXPECT_FALSE(plan.replicates_kv_heads);
   const std::uint64_t cut = std::uint64_t{1000 + 512 + 2 * 128 + 1024} * 512 * 2;
@@ -54,7 +54,7 @@ TEST(PlanRanks, TwoRanksShareWhatCanBeCut) {
 }
 
 TEST(PlanRanks, ReplicateKvHeadsThatDoNotDivide) {
-  const RankPlan plan = plan_ranks(small(), {}, 4);
+  const RankPlan plan = plan_ranks(one_layer(), {}, 4);
   EXPECT_TRUE(plan.replicates_kv_heads);
   const std::uint64_t cut = std::uint64_t{1000 + 512 + 1024} * 512 * 2;
   const std::uint64_t one_head =
@@ -68,7 +68,7 @@ TEST(PlanRanks, ReplicateKvHeadsThatDoNotDivide) {
 
 // 8 heads in groups of 4 over 3 ranks: heads 0-1, 2-4, 5-7; the second reads both KV heads.
 TEST(PlanRanks, NamesTheLargest) {
-  const RankPlan plan = plan_ranks(small(), {}, 3);
+  const RankPlan plan = plan_ranks(one_layer(), {}, 3);
   EXPECT_EQ(plan.ranks[0].kv_heads, 1U);
   EXPECT_EQ(plan.ranks[1].kv_heads, 2U);
   EXPECT_EQ(plan.ranks[2].kv_heads, 1U);
@@ -95,7 +95,7 @@ TEST(PlanRanks, StatesAreCut) {
 
 TEST(PlanRanks, LeaveNothingOut) {
   for (std::uint64_t ranks = 1; ranks <= 8; ++ranks) {
-    const RankPlan plan = plan_ranks(small(), {.overhead = 100}, ranks);
+    const RankPlan plan = plan_ranks(one_layer(), {.overhead = 100}, ranks);
     std::uint64_t weights = 0;
     std::uint64_t history = 0;
     for (const RankBytes& rank : plan.ranks) {
@@ -104,16 +104,16 @@ TEST(PlanRanks, LeaveNothingOut) {
       EXPECT_EQ(rank.total, rank.weights + rank.history + rank.scratch + 100);
       EXPECT_LE(rank.total, plan.ranks[plan.largest].total);
     }
-    EXPECT_GE(weights, make_plan(small()).weights.payload());
-    EXPECT_GE(history, make_plan(small()).history.payload());
+    EXPECT_GE(weights, make_plan(one_layer()).weights.payload());
+    EXPECT_GE(history, make_plan(one_layer()).history.payload());
   }
 }
 
 TEST(PlanRanks, RefusesRanksWithoutHeads) {
-  EXPECT_THROW((void)plan_ranks(small(), {}, 0), InvalidArgument);
-  EXPECT_THROW((void)plan_ranks(small(), {}, 9), InvalidArgument);
+  EXPECT_THROW((void)plan_ranks(one_layer(), {}, 0), InvalidArgument);
+  EXPECT_THROW((void)plan_ranks(one_layer(), {}, 9), InvalidArgument);
   EXPECT_THROW((void)plan_ranks(model_of({mamba2_layer()}), {}, 1'000'000), InvalidArgument);
-  EXPECT_EQ(plan_ranks(small(), {}, 8).ranks.size(), 8U);
+  EXPECT_EQ(plan_ranks(one_layer(), {}, 8).ranks.size(), 8U);
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr LayoutSizes kSizes = {.weights = 4_MiB, .scratch = 64_MiB, .history = 64_MiB};
+constexpr LayoutSizes kAdvisedSizes = {.weights = 4_MiB, .scratch = 64_MiB, .history = 64_MiB};
 
 const TapeAdvice& of(const Advice& advice, const std::string& tape,
                      const std::string& place = "host") {
@@ -33,7 +33,7 @@ const TapeAdvice& of(const Advice& advice, const std::string& tape,
 // What was advised holds what was done.
 TEST(Advice, IsEnoughForTheSameAgain) {
   for (const std::size_t kib : {1U, 60U, 64U, 900U, 1024U, 5000U, 33'000U, 60'000U}) {
-    Layout layout(kSizes);
+    Layout layout(kAdvisedSizes);
     (void)layout.scratch().take(kib * 1_KiB);
     layout.clear_pass();
     const TapeAdvice exact = of(advise(layout, {.margin = 0}), "scratch");
@@ -48,7 +48,7 @@ TEST(Advice, IsEnoughForTheSameAgain) {
 }
 
 TEST(Advice, TellsRoomyFromFittingAndUnused) {
-  Layout layout(kSizes);
+  Layout layout(kAdvisedSizes);
   (void)layout.weights().take(4_MiB);
   (void)layout.scratch().take(61_MiB);
   Advice advice = advise(layout);
@@ -81,7 +81,7 @@ TEST(Advice, CountsWhatWasSpilled) {
 }
 
 TEST(Advice, WantsMoreWhereTakesWereRefused) {
-  Layout layout(kSizes);
+  Layout layout(kAdvisedSizes);
   (void)layout.scratch().take(1_MiB);
   (void)layout.scratch().try_take(100_MiB);
   const TapeAdvice scratch = of(advise(layout), "scratch");
@@ -228,7 +228,7 @@ TEST(Advice, ComesToNoHarmFromHostileFigures) {
 }
 
 TEST(Advice, RefusesAMarginThatIsNone) {
-  const Layout layout(kSizes);
+  const Layout layout(kAdvisedSizes);
   for (const double margin : {-0.1, 10.5, std::nan("")}) {
     EXPECT_THROW(static_cast<void>(advise(layout, {.margin = margin})), InvalidArgument);
   }

@@ -25,12 +25,12 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-SnapshotOptions everything(const Phases* phases = nullptr) {
+SnapshotOptions with_everything(const Phases* phases = nullptr) {
   return {.talks = true, .devices = true, .process = ProcessOptions(), .phases = phases};
 }
 
 Snapshot everything_of(const BusyLayout& busy) {
-  return snapshot_of(busy.layout, "chat", everything(&busy.phases));
+  return snapshot_of(busy.layout, "chat", with_everything(&busy.phases));
 }
 
 std::string text_of_one(const Snapshot& snapshot) { return metrics_text({&snapshot, 1}); }
@@ -221,7 +221,7 @@ TEST_F(Promtool, HasNoWarningForUs) {
 
 TEST_F(Promtool, HasNoWarningForAServer) {
   const BusyLayout busy;
-  const MetricsServer server({{&busy.layout, "chat", &busy.phases}}, ":0", everything());
+  const MetricsServer server({{&busy.layout, "chat", &busy.phases}}, ":0", with_everything());
   const Said said = check(http_get(port_of(server.address()), "/metrics"));
   EXPECT_EQ(said.exit_code, 0);
   EXPECT_EQ(said.text, "");

@@ -10,11 +10,10 @@
 #include "layout/cache_region.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/gpu/host_device.hpp"
+#include "telemetry/sizes.hpp"
 
 namespace tapedeck::tests {
 namespace {
-
-constexpr LayoutSizes kSizes = {.weights = 4_MiB, .scratch = 4_MiB, .history = 4_MiB};
 
 void pass(Layout& layout, std::size_t scratch, std::size_t history = 0) {
   (void)layout.scratch().take(scratch);

@@ -14,13 +14,12 @@
 #include "tapedeck/gpu/host_device.hpp"
 #include "tapedeck/layout/stat_fields.hpp"
 #include "tapedeck/telemetry/phases.hpp"
+#include "telemetry/sizes.hpp"
 
 namespace tapedeck::tests {
 namespace {
 
 using nlohmann::json;
-
-constexpr LayoutSizes kSizes = {.weights = 4_MiB, .scratch = 4_MiB, .history = 4_MiB};
 
 std::vector<json> lines_of(const Recorder& recorder) {
   std::stringstream written;

@@ -9,6 +9,7 @@
 #include "tapedeck/telemetry/recorder.hpp"
 #include "telemetry/report/text.hpp"
 #include "telemetry/report/timeline.hpp"
+#include "telemetry/sizes.hpp"
 #include "telemetry/tools.hpp"
 
 namespace tapedeck::tests {
@@ -16,8 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-constexpr LayoutSizes kSizes = {.weights = 4_MiB, .scratch = 4_MiB, .history = 4_MiB};
 
 TEST(ReportText, IsForPeople) {
   EXPECT_EQ(report::time_text(0), "0 µs");

@@ -194,7 +194,7 @@ class SharedFaults : public ::testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Errno, SharedFaults, ::testing::ValuesIn(errors()),
                          [](const auto& number) { return errno_name(number.param); });
 
-WeightsBuilder build() {
+WeightsBuilder build_small() {
   WeightsBuilder builder({{.name = "blk.0.weight", .dtype = DType::u8, .shape = {70'000}},
                           {.name = "blk.1.weight", .dtype = DType::u8, .shape = {5}}});
   for (std::size_t i = 0; i < 2; ++i) {
@@ -206,7 +206,7 @@ WeightsBuilder build() {
 TEST_P(SharedFaults, BuildSealAdoptAndWarm) {
   const auto run = [] {
     Complaints all;
-    const Weights owner = build().seal();
+    const Weights owner = build_small().seal();
     Weights weights = Weights::adopt(owner.descriptor());
     add_warm(all, weights.warm({.threads = 1}));
     EXPECT_TRUE(all_right(weights));
@@ -225,7 +225,7 @@ TEST_P(SharedFaults, BuildSealAdoptAndWarm) {
 // Where only sealing fails, nothing is lost: it can be tried again.
 TEST_P(SharedFaults, SealingIsTriedAgain) {
   for (std::uint64_t k = 1; k < 100; ++k) {
-    WeightsBuilder builder = build();
+    WeightsBuilder builder = build_small();
     std::optional<Weights> weights;
     bool fired = false;
     {
@@ -246,7 +246,7 @@ TEST_P(SharedFaults, SealingIsTriedAgain) {
 }
 
 TEST_P(SharedFaults, SendAndReceive) {
-  const Weights owner = build().seal();
+  const Weights owner = build_small().seal();
   const auto run = [&]() -> Complaints {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return {"no pair"};

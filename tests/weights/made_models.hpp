@@ -31,8 +31,8 @@ inline constexpr Way kWays[] = {Way::map, Way::read, Way::direct, Way::automatic
 
 /// Bytes that no two places of a file share by chance: pages of noise, each with its number.
 [[nodiscard]] inline std::string random_bytes(std::size_t count, std::uint64_t seed) {
-  constexpr std::size_t kPage = 4096;
-  constexpr std::size_t kWords = 32 * kPage / sizeof(std::uint64_t);
+  constexpr std::size_t kFilePage = 4096;
+  constexpr std::size_t kWords = 32 * kFilePage / sizeof(std::uint64_t);
   // Not on the heap: some tests compare what is mapped.
   static const std::array<std::uint64_t, kWords> noise = [] {
     std::mt19937_64 random(1);
@@ -41,12 +41,12 @@ inline constexpr Way kWays[] = {Way::map, Way::read, Way::direct, Way::automatic
     return words;
   }();
   std::string bytes;
-  bytes.reserve(count + kPage);
+  bytes.reserve(count + kFilePage);
   for (std::uint64_t page = 0; bytes.size() < count; ++page) {
     const std::uint64_t number = page * 1000 + seed;
     bytes.append(reinterpret_cast<const char*>(&number), sizeof number);
-    const std::size_t from = number * 97 % (kWords - kPage / sizeof number);
-    bytes.append(reinterpret_cast<const char*>(noise.data() + from), kPage - sizeof number);
+    const std::size_t from = number * 97 % (kWords - kFilePage / sizeof number);
+    bytes.append(reinterpret_cast<const char*>(noise.data() + from), kFilePage - sizeof number);
   }
   bytes.resize(count);
   return bytes;

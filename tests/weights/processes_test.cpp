@@ -188,7 +188,7 @@ Pair make_pair_of_sockets() {
   return {os::Descriptor(ends[0]), os::Descriptor(ends[1])};
 }
 
-Weights build(std::size_t tensors) {
+Weights build_many(std::size_t tensors) {
   std::vector<TensorSpec> specs;
   for (std::size_t i = 0; i < tensors; ++i) {
     specs.push_back({.name = made_name(i), .dtype = DType::u8, .shape = {kTensor}});
@@ -206,7 +206,7 @@ TEST_F(Processes, ShareOneCopyThatOutlivesItsMaker) {
   for (std::size_t i = 1; i < kProcesses; ++i) sockets.push_back(make_pair_of_sockets());
   std::vector<std::unique_ptr<Child>> children;
   children.push_back(std::make_unique<Child>([&] {
-    Weights weights = build(tensors());
+    Weights weights = build_many(tensors());
     for (const Pair& pair : sockets) weights.send(pair.first.get());
     EXPECT_TRUE(weights.warm({.threads = 1}));
     ready_and_wait(0);

@@ -17,7 +17,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr std::uint64_t kLimit = 64_MiB;
+constexpr std::uint64_t kBudget = 64_MiB;
 
 /// A group of 64 MiB. To be killed in there is a failure.
 class SharedInGroup : public ::testing::Test {
@@ -26,13 +26,13 @@ class SharedInGroup : public ::testing::Test {
     return WeightsBuilder({{.name = "a", .dtype = DType::u8, .shape = {bytes}}});
   }
 
-  MemoryCgroup group_{kLimit};
+  MemoryCgroup group_{kBudget};
 };
 
 TEST_F(SharedInGroup, WhatItsMakerFilledNeedsNoBudget) {
   if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
-  WeightsBuilder builder = build(3 * kLimit);
-  Pattern(1).write(builder.bytes(0).data(), 3 * kLimit);
+  WeightsBuilder builder = build(3 * kBudget);
+  Pattern(1).write(builder.bytes(0).data(), 3 * kBudget);
   const Weights owner = std::move(builder).seal();
   in_child([&] {
     ASSERT_TRUE(group_.enter());
@@ -45,7 +45,7 @@ TEST_F(SharedInGroup, WhatItsMakerFilledNeedsNoBudget) {
 // What nobody wrote has no page yet: reading makes one, at the cost of whoever reads.
 TEST_F(SharedInGroup, WhatItsMakerLeftOutIsRefusedInsteadOfKilled) {
   if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
-  const Weights owner = build(3 * kLimit).seal();
+  const Weights owner = build(3 * kBudget).seal();
   in_child([&] {
     ASSERT_TRUE(group_.enter());
     Weights weights = Weights::adopt(owner.descriptor());

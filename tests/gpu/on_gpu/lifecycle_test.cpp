@@ -14,16 +14,16 @@ namespace tapedeck::tests {
 namespace {
 
 constexpr std::uint64_t kRow = 16_KiB;
-constexpr std::uint64_t kContext = 1024;
+constexpr std::uint64_t kLifeContext = 1024;
 
 Plan small_plan() {
   Plan plan;
   plan.talks = 2;
-  plan.context = kContext;
+  plan.context = kLifeContext;
   plan.weights.append({.name = "embedding", .bytes = 4_MiB});
   plan.scratch.append({.name = "decode.logits", .role = RegionRole::decode, .bytes = 1_MiB});
   for (const char* name : {"layers.0.k", "layers.0.v"}) {
-    plan.history.append(cache_region(name, RegionRole::kv, kContext, kRow));
+    plan.history.append(cache_region(name, RegionRole::kv, kLifeContext, kRow));
   }
   return plan;
 }
@@ -38,15 +38,15 @@ void live_once(Device& device) {
   const DeviceStream stream(device);
   DeviceEvent done(device);
   for (std::size_t talk = 0; talk < gpu.talks(); ++talk) {
-    gpu.prepare(talk, kContext / 2);
-    static_cast<void>(gpu.advance(talk, kContext / 2));
+    gpu.prepare(talk, kLifeContext / 2);
+    static_cast<void>(gpu.advance(talk, kLifeContext / 2));
     std::byte* const keys = gpu.history_at(gpu.plan().history.regions()[0], talk).data();
-    device.fill(keys, std::byte{1}, kContext / 2 * kRow, stream.handle());
+    device.fill(keys, std::byte{1}, kLifeContext / 2 * kRow, stream.handle());
     done.record(stream.handle());
     done.synchronize();
     layout.clear_talk(talk);
   }
-  gpu.prepare(0, kContext);
+  gpu.prepare(0, kLifeContext);
   static_cast<void>(gpu.trim(done.handle()));
 }
 

@@ -1,0 +1,12 @@
+/// @file
+/// The largest number there is of bytes, and of anything.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+namespace tapedeck::tests {
+
+inline constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+
+}  // namespace tapedeck::tests
