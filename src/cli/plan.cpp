@@ -23,7 +23,7 @@
 namespace tapedeck::inline TAPEDECK_ABI::cli {
 namespace {
 
-struct PrintArguments : PlanArguments {
+struct PlanOnlyArguments : PlanArguments {
   bool regions = false;
   std::uint64_t ranks = 1;
   bool streaming = false;
@@ -42,7 +42,7 @@ struct PrintArguments : PlanArguments {
 }
 
 // The weights may take what the rest of the plan leaves.
-std::optional<StreamingPlan> streaming_of(const PrintArguments& a, const Model& model,
+std::optional<StreamingPlan> streaming_of(const PlanOnlyArguments& a, const Model& model,
                                           const Plan& plan) {
   if (!a.streaming) return std::nullopt;
   StreamingOptions options = {.slots = a.slots};
@@ -57,7 +57,7 @@ std::optional<StreamingPlan> streaming_of(const PrintArguments& a, const Model& 
   return plan_streaming(model, options);
 }
 
-std::string as_json(const PrintArguments& a, const Model& model, const Plan& plan,
+std::string as_json(const PlanOnlyArguments& a, const Model& model, const Plan& plan,
                     const std::optional<StreamingPlan>& streaming) {
   nlohmann::ordered_json json = plan_json(model, plan);
   if (a.ranks != 1) json["tensor_parallel"] = ranks_json(plan_ranks(model, a.options, a.ranks));
@@ -73,7 +73,7 @@ std::string as_json(const PrintArguments& a, const Model& model, const Plan& pla
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-std::string as_text(const PrintArguments& a, const Model& model, const Plan& plan,
+std::string as_text(const PlanOnlyArguments& a, const Model& model, const Plan& plan,
                     const std::optional<StreamingPlan>& streaming) {
   std::string text = model_text(model) + plan_text(plan, a.options);
   if (a.ranks != 1) text += ranks_text(plan_ranks(model, a.options, a.ranks));
@@ -88,7 +88,7 @@ std::string as_text(const PrintArguments& a, const Model& model, const Plan& pla
   return text;
 }
 
-int plan(const PrintArguments& arguments) {
+int plan(const PlanOnlyArguments& arguments) {
   const Model model = read_model(arguments.model);
   const Plan plan = make_plan(model, arguments.options);
   const std::optional<StreamingPlan> streaming = streaming_of(arguments, model, plan);
@@ -102,7 +102,7 @@ int plan(const PrintArguments& arguments) {
 Command add_plan(CLI::App& program) {
   CLI::App* command = program.add_subcommand(
       "plan", "Says what memory a model needs, from its own files, before anything is allocated.");
-  auto arguments = std::make_shared<PrintArguments>();
+  auto arguments = std::make_shared<PlanOnlyArguments>();
   add_plan_arguments(*command, *arguments);
   command->add_flag("--regions", arguments->regions, "Every region, with its place");
   command->add_option("--tp", arguments->ranks, "Ranks that compute every layer together")

@@ -246,8 +246,8 @@ bool has_experts(const Figures& figures, const TensorDirectory& tensors, std::si
   if (!tensors.empty()) {
     return tensors.find("blk." + std::to_string(layer) + ".ffn_gate_inp.weight") != nullptr;
   }
-  constexpr std::string_view kWordsOfFfn = "mlp_layer_types";
-  if (const auto words = figures.texts(kWordsOfFfn); layer < words.size()) {
+  constexpr std::string_view kKindsOfFfn = "mlp_layer_types";
+  if (const auto words = figures.texts(kKindsOfFfn); layer < words.size()) {
     return words[layer] == "sparse";
   }
   if (const auto pattern = figures.text("hybrid_override_pattern"); pattern) {

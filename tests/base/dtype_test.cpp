@@ -1,10 +1,10 @@
 #include "tapedeck/base/dtype.hpp"
+#include "base/most.hpp"
 
 #include <gtest/gtest.h>
 
 #include <cctype>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -90,7 +90,6 @@ TEST(DType, NumbersAreThoseOfGgml) {
 }
 
 TEST(DType, BytesComeInWholeBlocksAndDoNotOverflow) {
-  constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
   EXPECT_EQ(bytes_of(DType::q4_0, 0), 0U);
   EXPECT_EQ(bytes_of(DType::q4_0, 4096), 2304U);
   EXPECT_EQ(bytes_of(DType::q4_0, 33), std::nullopt);

@@ -4,9 +4,9 @@
 #include <sys/stat.h>
 
 #include <cctype>
-#include <limits>
 #include <set>
 
+#include "base/most.hpp"
 #include "engine/support.hpp"
 #include "os/faults.hpp"
 #include "tapedeck/base/error.hpp"
@@ -115,7 +115,6 @@ TEST_F(MakeModelTest, EveryPieceOfItsTokenizerCanBeMerged) {
 }
 
 TEST_F(MakeModelTest, RefusesWhatIsNoModel) {
-  constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
   for (const auto field : {&Shape::dim, &Shape::ffn, &Shape::layers, &Shape::heads,
                            &Shape::kv_heads, &Shape::vocab, &Shape::seq_len}) {
     EXPECT_THAT(refusal_of(with(field, 0)), HasSubstr("is 0"));

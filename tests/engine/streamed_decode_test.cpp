@@ -60,9 +60,7 @@ struct WarmModel : LlamaModel {
   }
 };
 
-HostDeviceOptions with_memory(std::size_t bytes) {
-  return {.memory = bytes, .granularity = host_page()};
-}
+HostDeviceOptions with_memory(std::size_t bytes) { return {.memory = bytes, .granularity = kPage}; }
 
 /// What a device needs for all of it, and for slots alone.
 struct Needs {

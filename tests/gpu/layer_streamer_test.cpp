@@ -362,7 +362,7 @@ TEST_P(LayerStreamerTest, ACopyThatFailsIsToldAndMayBeAskedForAgain) {
 
 TEST(LayerStreamerFiles, AFileThatWasMadeShorterIsAnErrorWithItsPlace) {
   const TempFolder folder;
-  const std::size_t page = host_page();
+  const std::size_t page = kPage;
   const std::size_t bytes = 64 * page;
   const std::filesystem::path path = folder.write("weights.bin", std::string(bytes, 'x'));
   const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);

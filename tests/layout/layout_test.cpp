@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <new>
 #include <sstream>
 #include <string>
@@ -16,6 +15,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/most.hpp"
 #include "memory/ledger_spill.hpp"
 #include "memory/pattern.hpp"
 #include "os/faults.hpp"
@@ -160,7 +160,6 @@ TEST(Layout, RefusesNothingAsASizeOrANumberOfTalks) {
 }
 
 TEST(Layout, AHistoryThatCannotBeLeavesNoWeightsBehind) {
-  constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
   const Holdings before = holdings();
   for (const std::size_t history : {kMost, kMost / 2, std::size_t{1} << 60, std::size_t{1} << 47}) {
     EXPECT_THROW(Layout({.weights = 8_MiB, .scratch = 1_MiB, .history = history}), Error)

@@ -34,7 +34,7 @@ constexpr LayoutSizes kSizes = {.weights = 1_MiB, .scratch = 4_MiB, .history = 1
 }
 
 void touch(void* at, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; i += host_page()) static_cast<volatile char*>(at)[i] = 1;
+  for (std::size_t i = 0; i < bytes; i += kPage) static_cast<volatile char*>(at)[i] = 1;
 }
 
 // A pointer the compiler knows nothing about, so that no allocation is removed.
@@ -69,8 +69,8 @@ TEST_F(PassGuardTest, CountsPageFaults) {
   constexpr std::size_t kPages = 200;
   void* at = nullptr;
   const auto take_and_touch = [&] {
-    at = layout_.scratch().take(kPages * host_page());
-    touch(at, kPages * host_page());
+    at = layout_.scratch().take(kPages * kPage);
+    touch(at, kPages * kPage);
   };
   // A debug build of the library touches what it takes back, so the first pass is looked at.
   const PassCost first = cost_of(take_and_touch);
@@ -84,7 +84,7 @@ TEST_F(PassGuardTest, AWarmTapeHasNoPageFaults) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's shadow has page faults too";
   ASSERT_TRUE(layout_.scratch().warm());
   const PassCost cost = cost_of([&] { touch(layout_.scratch().take(4_MiB), 4_MiB); });
-  EXPECT_LT(cost.minor_faults, 4_MiB / host_page() / 2);
+  EXPECT_LT(cost.minor_faults, 4_MiB / kPage / 2);
 }
 
 struct HeapCase {

@@ -258,7 +258,7 @@ class RandomLife {
 
   void decommit() {
     const std::size_t before = tape_.committed();
-    const std::size_t kept = round_up(tape_.used(), host_page());
+    const std::size_t kept = round_up(tape_.used(), kPage);
     const std::size_t gone = tape_.decommit();
     if (memory_ != nullptr) return require_equal(gone, std::size_t{0}, "borrowed bytes given back");
     require_equal(tape_.committed(), std::min(before, kept), "committed after decommit");

@@ -5,11 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/most.hpp"
 #include "memory/ledger_spill.hpp"
 #include "memory/pattern.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -165,7 +165,6 @@ TEST_F(Spill, ASourceThatHasNothingIsAFullTape) {
 
 // A block has a header, and a size that wraps with it must not become a small block.
 TEST_F(Spill, ASizeThatWrapsIsNotEvenAskedFor) {
-  constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
   for (const std::size_t less : {0U, 1U, 39U, 40U, 62U, 63U}) {
     EXPECT_EQ(tape_.try_take(kMost - less), nullptr);
     EXPECT_EQ(tape_.try_take(kMost - less, 1), nullptr);

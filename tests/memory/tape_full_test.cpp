@@ -6,12 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <limits>
 #include <new>
 #include <string>
 #include <string_view>
 #include <type_traits>
 
+#include "base/most.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/tape.hpp"
 
@@ -83,7 +83,6 @@ TEST(TapeFull, TakesNoNameAtAll) {
 }
 
 TEST(TapeFull, TheLongestTextIsWhole) {
-  constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
   const TapeFull full(std::string(31, 'n'), kMost, kMost, kMost);
   const std::string most = std::to_string(kMost);
   EXPECT_EQ(full.what(), "tape " + std::string(31, 'n') + " is full: asked " + most +

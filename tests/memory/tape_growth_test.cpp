@@ -57,7 +57,7 @@ TEST(TapeGrowth, CommitsAStepAtATime) {
   EXPECT_EQ(tape.committed(), 128_KiB);
   std::memset(tape.take(400_KiB), 1, 400_KiB);  // more than a step
   EXPECT_EQ(tape.stat().grows, 2U);
-  EXPECT_EQ(tape.committed(), round_up(tape.used(), host_page()));
+  EXPECT_EQ(tape.committed(), round_up(tape.used(), kPage));
   EXPECT_EQ(tape.stat().committed, tape.committed());
 }
 
@@ -76,7 +76,7 @@ TEST(TapeGrowth, TheLastStepEndsWithTheTape) {
   (void)tape.take(64_KiB + 1);
   EXPECT_EQ(tape.committed(), 100_KiB);
   EXPECT_EQ(Tape::start(100_KiB, {.commit_step = 1_GiB}).committed(), 100_KiB);
-  EXPECT_EQ(Tape::start(100_KiB, {.commit_step = 1}).committed(), host_page());
+  EXPECT_EQ(Tape::start(100_KiB, {.commit_step = 1}).committed(), kPage);
   EXPECT_EQ(Tape::start(100_KiB).committed(), 100_KiB);
 }
 
@@ -134,10 +134,10 @@ TEST(TapeGrowth, WhereAStepIsRefusedTheTakeAloneMayNotBe) {
   Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB, .block = hook.options()});
   (void)tape.take(64_KiB);
   hook.active = true;
-  hook.most = host_page();
+  hook.most = kPage;
   std::memset(tape.take(100), 1, 100);
-  EXPECT_EQ(tape.committed(), 64_KiB + host_page());
-  EXPECT_EQ(hook.committed.back(), host_page());
+  EXPECT_EQ(tape.committed(), 64_KiB + kPage);
+  EXPECT_EQ(hook.committed.back(), kPage);
 }
 
 // --- ahead of it ----------------------------------------------------------------------------
@@ -208,7 +208,7 @@ TEST(TapeDecommit, GivesBackThePagesAboveTheHeadAndTheyComeAgain) {
   std::memset(gone, 1, 1_MiB);
   tape.rewind(mark);
   const std::size_t committed = tape.committed();
-  const std::size_t left = round_up(tape.used(), host_page());
+  const std::size_t left = round_up(tape.used(), kPage);
   EXPECT_EQ(tape.decommit(), committed - left);
   EXPECT_EQ(tape.committed(), left);
   EXPECT_EQ(tape.decommit(), 0U);
@@ -253,12 +253,12 @@ TEST(TapeDecommit, PutsPagesBackIntoTheSystem) {
 TEST(TapeDecommit, SmallTakesGoOnInTheLineBelow) {
   Tape tape = Tape::start(1_MiB);
   auto* first = static_cast<std::byte*>(tape.take(8, 8));
-  (void)tape.take(host_page() - 64);
+  (void)tape.take(kPage - 64);
   tape.decommit();
-  EXPECT_EQ(tape.committed(), host_page());
+  EXPECT_EQ(tape.committed(), kPage);
   EXPECT_EQ(tape.take(8, 8), first + 8);
   std::memset(tape.take(100, 8), 1, 100);
-  EXPECT_GT(tape.committed(), host_page());
+  EXPECT_GT(tape.committed(), kPage);
 }
 
 TEST(TapeDecommit, BorrowedMemoryStaysWithItsOwner) {

@@ -4,12 +4,12 @@
 
 #include <cstddef>
 #include <cstring>
-#include <limits>
 #include <span>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/most.hpp"
 #include "memory/ledger_spill.hpp"
 #include "memory/pattern.hpp"
 #include "os/self.hpp"
@@ -139,7 +139,6 @@ TEST(TapeSplit, RefusesWhatMakesNoSense) {
 TEST(TapeSplit, RefusesMoreChildrenThanLinesAndStaysAsItWas) {
   Tape tape = Tape::start(4_KiB, {.name = "scratch", .commit_step = 1});
   const TapeStat before = tape.stat();
-  constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
   for (const std::size_t n : {std::size_t{65}, std::size_t{1} << 58, kMost}) {
     try {
       (void)tape.split(n);

@@ -41,9 +41,9 @@ static_assert(!TapeElement<std::string> && !TapeElement<std::unique_ptr<int>>);
 }
 
 TEST(Tape, StartRoundsUpToPages) {
-  EXPECT_EQ(Tape::start(1).total(), host_page());
-  EXPECT_EQ(Tape::start(host_page()).total(), host_page());
-  EXPECT_EQ(Tape::start(host_page() + 1).total(), 2 * host_page());
+  EXPECT_EQ(Tape::start(1).total(), kPage);
+  EXPECT_EQ(Tape::start(kPage).total(), kPage);
+  EXPECT_EQ(Tape::start(kPage + 1).total(), 2 * kPage);
 }
 
 TEST(Tape, StartRefusesSizesThatMakeNoSense) {
@@ -263,7 +263,7 @@ TEST(Tape, ClearAndRewindAreOfConstantTime) {
   EXPECT_TRUE(given_back_bytes_are(taken, 1000, 0x5A));
   const Residency residency = tape.residency();
   if (!residency.present) GTEST_SKIP() << "the kernel does not tell which pages are there";
-  EXPECT_LE(*residency.present, host_page());
+  EXPECT_LE(*residency.present, kPage);
 }
 
 TEST(Tape, DebugBuildsFillWhatIsGivenBack) {
@@ -341,7 +341,7 @@ TEST(Tape, WipeOnClearZeroesSpilledBlocks) {
 
 // The bytes beyond the committed end cannot be wiped, and need not be.
 TEST(Tape, AWipingTapeCanGoAfterDecommit) {
-  for (const std::size_t kept : {std::size_t{0}, 3 * host_page()}) {
+  for (const std::size_t kept : {std::size_t{0}, 3 * kPage}) {
     Tape tape = Tape::start(1_MiB, {.wipe_on_clear = true});
     if (kept != 0) std::memset(tape.take(kept), 5, kept);
     const Tape::Mark mark = tape.mark();

@@ -270,7 +270,7 @@ TEST(IsTerminal, KnowsAPseudoTerminal) {
 }
 
 TEST(PunchHole, GivesPagesBackAndKeepsTheSize) {
-  const std::size_t page = host_page();
+  const std::size_t page = kPage;
   const os::Opened opened = os::create_memory_file("test", 3 * page, 0);
   const int file = opened.descriptor.get();
   const std::string content(3 * page, 'x');

@@ -33,8 +33,8 @@ class FreshPages {
   FreshPages(const FreshPages&) = delete;
   FreshPages& operator=(const FreshPages&) = delete;
 
-  [[nodiscard]] std::byte* at(std::size_t page) const { return at_ + page * host_page(); }
-  [[nodiscard]] static std::size_t bytes() { return kPages * host_page(); }
+  [[nodiscard]] std::byte* at(std::size_t page) const { return at_ + page * kPage; }
+  [[nodiscard]] static std::size_t bytes() { return kPages * kPage; }
   void touch(std::size_t page) const { *at(page) = std::byte{1}; }
 
  private:
@@ -46,11 +46,11 @@ TEST(PageStates, CountTouchedPages) {
   for (const std::size_t page : {0U, 1U, 5U, 63U}) pages.touch(page);
   const auto states = os::page_states(pages.at(0), FreshPages::bytes());
   if (!states) GTEST_SKIP() << "the kernel does not tell";
-  EXPECT_EQ(states->present, 4 * host_page());
+  EXPECT_EQ(states->present, 4 * kPage);
   EXPECT_EQ(states->swapped, 0U);
   EXPECT_EQ(states->huge.value_or(0), 0U);
-  EXPECT_EQ(os::page_states(pages.at(1), host_page())->present, host_page());
-  EXPECT_EQ(os::page_states(pages.at(2), 3 * host_page())->present, 0U);
+  EXPECT_EQ(os::page_states(pages.at(1), kPage)->present, kPage);
+  EXPECT_EQ(os::page_states(pages.at(2), 3 * kPage)->present, 0U);
   EXPECT_EQ(os::page_states(pages.at(5) + 10, 20)->present, 20U);
   EXPECT_EQ(os::page_states(pages.at(0), 0)->present, 0U);
 }
@@ -83,7 +83,7 @@ TEST(NodeBytes, AreThoseOfPresentPages) {
   if (!os::add_node_bytes(pages.at(0), FreshPages::bytes(), nodes)) {
     GTEST_SKIP() << "the kernel does not tell";
   }
-  EXPECT_EQ(std::accumulate(nodes.begin(), nodes.end(), std::uint64_t{0}), 3 * host_page());
+  EXPECT_EQ(std::accumulate(nodes.begin(), nodes.end(), std::uint64_t{0}), 3 * kPage);
 }
 
 TEST(PlaceOnNodes, PutsPagesThere) {
@@ -95,7 +95,7 @@ TEST(PlaceOnNodes, PutsPagesThere) {
   pages.touch(7);
   std::vector<std::uint64_t> nodes;
   ASSERT_TRUE(os::add_node_bytes(pages.at(0), FreshPages::bytes(), nodes));
-  EXPECT_EQ(nodes.at(0), host_page());
+  EXPECT_EQ(nodes.at(0), kPage);
 }
 
 TEST(PlaceOnNodes, RefusesANodeThatIsNotThere) {
@@ -108,13 +108,13 @@ TEST(PlaceOnNodes, RefusesANodeThatIsNotThere) {
 
 TEST(CachedFileBytes, FollowThePageCache) {
   const TempFolder folder;
-  const std::size_t size = 100 * host_page() + 5;
+  const std::size_t size = 100 * kPage + 5;
   const auto path = folder.write("f", std::string(size, 'x'));
   const os::Opened file = os::open_read(path);
   const auto cached = os::cached_file_bytes(file.descriptor.get(), 0, size);
   if (!cached) GTEST_SKIP() << "the kernel does not tell";
   EXPECT_EQ(*cached, size);
-  EXPECT_EQ(os::cached_file_bytes(file.descriptor.get(), host_page(), host_page()), host_page());
+  EXPECT_EQ(os::cached_file_bytes(file.descriptor.get(), kPage, kPage), kPage);
   EXPECT_EQ(os::cached_file_bytes(file.descriptor.get(), 0, 0), 0U);
   EXPECT_EQ(::fsync(file.descriptor.get()), 0);
   EXPECT_EQ(::posix_fadvise(file.descriptor.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
@@ -123,7 +123,7 @@ TEST(CachedFileBytes, FollowThePageCache) {
 
 TEST(TouchPages, BringsThemIn) {
   const TempFolder folder;
-  const std::size_t size = 3000 * host_page();  // more than one call takes
+  const std::size_t size = 3000 * kPage;  // more than one call takes
   const os::Opened file = os::open_read(folder.write("f", std::string(size, 'x')));
   const os::Mapped reserved = os::reserve(size);
   ASSERT_EQ(os::map_shared(file.descriptor.get(), size, os::Access::read, reserved.at).error, 0);
@@ -136,12 +136,12 @@ TEST(TouchPages, BringsThemIn) {
 // Where reading would be SIGBUS.
 TEST(TouchPages, SaysWhatIsBehindTheEndOfAFile) {
   const TempFolder folder;
-  const std::size_t size = 8 * host_page();
+  const std::size_t size = 8 * kPage;
   const auto path = folder.write("f", std::string(size, 'x'));
   const os::Opened file = os::open_read(path);
   const os::Mapped reserved = os::reserve(size);
   ASSERT_EQ(os::map_shared(file.descriptor.get(), size, os::Access::read, reserved.at).error, 0);
-  std::filesystem::resize_file(path, host_page());
+  std::filesystem::resize_file(path, kPage);
   EXPECT_EQ(os::touch_pages(reserved.at, size), EFAULT);
   EXPECT_EQ(os::unmap(reserved.at, size), 0);
 }

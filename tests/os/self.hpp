@@ -42,11 +42,7 @@ inline constexpr bool kThreadSanitized = __has_feature(thread_sanitizer);
 inline constexpr bool kThreadSanitized = false;
 #endif
 
-[[nodiscard]] inline std::size_t host_page() {
-  return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
-
-inline const std::size_t kPage = host_page();
+inline const auto kPage = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 
 [[nodiscard]] inline std::string text_of(const std::string& path) {
   std::ifstream in(path);
@@ -113,10 +109,10 @@ struct Mapping {
 
 /// Whether a page's addresses are in use, be it without access: nothing can be mapped there.
 [[nodiscard]] inline bool is_taken(std::byte* page) {
-  void* at = ::mmap(page, host_page(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
-                    -1, 0);
+  void* at =
+      ::mmap(page, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   if (at == MAP_FAILED) return true;
-  ::munmap(at, host_page());
+  ::munmap(at, kPage);
   return at != page;
 }
 

@@ -266,7 +266,7 @@ class BudgetInGroup : public ::testing::Test {
              void* at =
                  ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
              ASSERT_NE(at, MAP_FAILED);
-             for (std::size_t page = 0; page < bytes; page += host_page()) {
+             for (std::size_t page = 0; page < bytes; page += kPage) {
                static_cast<volatile char*>(at)[page] = 1;
              }
              EXPECT_LT(host_budget().available, 8_MiB);

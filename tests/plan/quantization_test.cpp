@@ -7,6 +7,7 @@
 #include <limits>
 #include <string>
 
+#include "base/most.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -170,7 +171,6 @@ TEST_F(AdviseQuantization, ImpossibleFiguresAreErrors) {
   }
   EXPECT_THROW(static_cast<void>(cache(kFourFields, {.context = 0})), InvalidArgument);
   EXPECT_THROW(static_cast<void>(cache(kFourFields, {.batch = 0})), InvalidArgument);
-  constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
   EXPECT_THROW(static_cast<void>(cache(kFourFields, {.context = kMost})), InvalidArgument);
 }
 

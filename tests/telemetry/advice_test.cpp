@@ -4,10 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <string>
 #include <vector>
 
+#include "base/most.hpp"
 #include "layout/cache_region.hpp"
 #include "memory/ledger_spill.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -213,7 +213,6 @@ TEST(Advice, IsTheSameFromARecording) {
 }
 
 TEST(Advice, ComesToNoHarmFromHostileFigures) {
-  constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
   Layout layout(plan());
   Recorder recorder(layout);
   recorder.sample();
