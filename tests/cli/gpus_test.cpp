@@ -44,11 +44,11 @@ TEST(Gpus, AGpuThatIsNotThereIsNoneToFitOn) {
   EXPECT_NE(run({"fit", model, "--gpu", "0", "--gpu-memory", "1G"}).exit_code, 0);
 }
 
-#ifdef TAPEDECK_CUDA_STAND_IN
+#ifdef TAPEDECK_WITH_CUDA
 /// What this process starts finds the stand-in's libcuda.so.1 first.
 class OnStandIn : public ::testing::Test {
  protected:
-  OnStandIn() { ::setenv("LD_LIBRARY_PATH", TAPEDECK_CUDA_STAND_IN, 1); }
+  OnStandIn() { ::setenv("LD_LIBRARY_PATH", built_path("stand_in").c_str(), 1); }
   ~OnStandIn() override { ::unsetenv("LD_LIBRARY_PATH"); }
 };
 

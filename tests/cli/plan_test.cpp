@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "base/paths.hpp"
 #include "cli/models.hpp"
 #include "cli/program.hpp"
 
@@ -16,7 +17,7 @@ namespace {
 using Json = nlohmann::json;
 using ::testing::HasSubstr;
 
-const std::filesystem::path kData = TAPEDECK_SHARED_DATA;
+const std::filesystem::path kData = shared_data("");
 #define SKIP_WITHOUT_DATA() \
   if (!std::filesystem::exists(kData)) GTEST_SKIP() << "there is no " << kData
 

@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/paths.hpp"
 #include "engine/support.hpp"
 
 namespace tapedeck::tests {
@@ -96,7 +97,7 @@ class Program {
     for (const std::string& word : arguments) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
     if (options.user != 0 && ::setuid(options.user) != 0) ::_exit(126);
-    ::execv(TAPEDECK_CLI, argv.data());
+    ::execv(built_path("tapedeck").c_str(), argv.data());
     ::_exit(127);
   }
 

@@ -187,7 +187,7 @@ class TopOnScreen : public Top {
     if (!Tmux::is_there()) GTEST_SKIP() << "there is no tmux (Debian: tmux)";
   }
   [[nodiscard]] std::string command(const std::string& which = "") const {
-    return std::string(TAPEDECK_CLI) + " top --folder " + folder_.path().string() + " " + which;
+    return built_path("tapedeck").string() + " top --folder " + folder_.path().string() + " " + which;
   }
   /// What was there before is there again.
   static void expect_restored(const Tmux& tmux) {

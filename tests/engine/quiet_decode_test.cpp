@@ -14,6 +14,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/paths.hpp"
 #include "engine/support.hpp"
 #include "os/self.hpp"
 #include "os/shared_folder.hpp"
@@ -76,10 +77,10 @@ class QuietDecodeTest : public ::testing::TestWithParam<unsigned> {
     board_->stage = Stage::preparing;
     const std::string threads = std::to_string(GetParam());
     const std::string descriptor = std::to_string(descriptor_);
+    const std::string program = built_path("tapedeck_quiet_decode");
     const pid_t child = ::fork();
     if (child == 0) {
-      ::execl(TAPEDECK_QUIET_DECODE, TAPEDECK_QUIET_DECODE, mode.c_str(),
-              std::to_string(tokens).c_str(), threads.c_str(), model_.c_str(), descriptor.c_str(),
+      ::execl(program.c_str(), program.c_str(), mode.c_str(), std::to_string(tokens).c_str(), threads.c_str(), model_.c_str(), descriptor.c_str(),
               published_.path().c_str(), nullptr);
       ::_exit(1);
     }

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <type_traits>
 
+#include "base/paths.hpp"
 #include "os/child.hpp"
 
 namespace tapedeck::tests {
@@ -43,9 +44,10 @@ TAPEDECK_AS_DECLARED(event_elapsed_time, cuEventElapsedTime);
 
 // As CudaSupport.FindsAllItsEntryPointsInTheToolkitsStub.
 TEST(CudaLaunch, FindsAllItsEntryPointsInTheToolkitsStub) {
-  if (!std::filesystem::exists(TAPEDECK_CUDA_STUB)) GTEST_SKIP() << "the toolkit has no stub";
-  in_child([] {
-    void* const stub = ::dlopen(TAPEDECK_CUDA_STUB, RTLD_NOW | RTLD_LOCAL);
+  const std::filesystem::path path = built_path("toolkit_stub/libcuda.so");
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << "the toolkit has no stub";
+  in_child([&] {
+    void* const stub = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     ASSERT_NE(stub, nullptr) << ::dlerror();
     EXPECT_NO_THROW(static_cast<void>(LaunchDriver(stub)));
   });

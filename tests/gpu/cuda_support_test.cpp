@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "base/paths.hpp"
 #include "os/child.hpp"
 #include "tapedeck/gpu/cuda_device.hpp"
 #include "tapedeck/gpu/device_error.hpp"
@@ -29,11 +30,11 @@ void expect_none(const testing::Matcher<const std::string&>& why) {
   }
 }
 
-#ifdef TAPEDECK_CUDA_PARTIAL
+#ifdef TAPEDECK_WITH_CUDA
 
 // libcuda.so.1 is then looked for among what is loaded, first.
-void load(const char* path) {
-  ASSERT_NE(::dlopen(path, RTLD_NOW | RTLD_LOCAL), nullptr) << ::dlerror();
+void load(const std::filesystem::path& path) {
+  ASSERT_NE(::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL), nullptr) << ::dlerror();
 }
 
 TEST(CudaSupport, SaysThatThereIsNoDriver) {
@@ -46,7 +47,7 @@ TEST(CudaSupport, SaysThatThereIsNoDriver) {
 
 TEST(CudaSupport, NamesWhatADriverLacks) {
   in_child([] {
-    load(TAPEDECK_CUDA_PARTIAL);
+    load(built_path("partial/libcuda.so.1"));
     expect_none(AllOf(HasSubstr("has no cuDeviceGetCount"), HasSubstr("CUDA 12.0 or later")));
   });
 }
@@ -54,9 +55,10 @@ TEST(CudaSupport, NamesWhatADriverLacks) {
 // The toolkit's library to link with exports what a driver does, and does nothing: so this finds
 // out whether NVIDIA knows all the names that are looked up.
 TEST(CudaSupport, FindsAllItsEntryPointsInTheToolkitsStub) {
-  if (!std::filesystem::exists(TAPEDECK_CUDA_STUB)) GTEST_SKIP() << "the toolkit has no stub";
-  in_child([] {
-    load(TAPEDECK_CUDA_STUB);
+  const std::filesystem::path stub = built_path("toolkit_stub/libcuda.so");
+  if (!std::filesystem::exists(stub)) GTEST_SKIP() << "the toolkit has no stub";
+  in_child([&] {
+    load(stub);
     expect_none(AllOf(HasSubstr("cuDriverGetVersion failed"), HasSubstr("LD_LIBRARY_PATH")));
   });
 }

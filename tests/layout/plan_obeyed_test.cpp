@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/paths.hpp"
 #include "os/self.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/layout.hpp"
@@ -16,8 +17,6 @@
 
 namespace tapedeck::tests {
 namespace {
-
-const std::filesystem::path kData = TAPEDECK_SHARED_DATA;
 
 // A sanitizer's own maps leave less room for addresses. ThreadSanitizer leaves 1.5 TiB, and where
 // the system puts the first mapping in them varies by 1 TiB.
@@ -61,7 +60,7 @@ bool obey(const Plan& plan) {
 std::vector<std::filesystem::path> models() {
   std::vector<std::filesystem::path> files;
   for (const char* folder : {"gguf", "safetensors", "configs", "engine_figures", "stories260K"}) {
-    for (const auto& entry : std::filesystem::directory_iterator(kData / folder)) {
+    for (const auto& entry : std::filesystem::directory_iterator(shared_data(folder))) {
       const std::string extension = entry.path().extension();
       if (extension == ".gguf" || extension == ".safetensors" || extension == ".json" ||
           entry.path().filename() == "stories260K.bin") {
@@ -73,7 +72,7 @@ std::vector<std::filesystem::path> models() {
 }
 
 TEST(PlanObeyed, ByALayoutOfEveryModelThereIs) {
-  if (!std::filesystem::exists(kData)) GTEST_SKIP() << "there is no " << kData;
+  if (!std::filesystem::exists(shared_data(""))) GTEST_SKIP() << "no " << shared_data("");
   std::size_t obeyed = 0;
   std::size_t too_large = 0;
   std::size_t without_context = 0;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/paths.hpp"
 #include "memory/program.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/memory/block.hpp"
@@ -226,11 +227,11 @@ TEST(CheckingDeathTest, AfterClear) { GTEST_SKIP() << "built without AddressSani
 
 // --- memcheck -------------------------------------------------------------------------------
 
-#if defined(TAPEDECK_MEMCHECK) && defined(TAPEDECK_USE_AFTER)
+#if defined(TAPEDECK_USE_AFTER)
 
 [[nodiscard]] Ran run_under_memcheck(const std::string& mistake) {
-  return run_program(std::string(TAPEDECK_MEMCHECK) + " --quiet --error-exitcode=9 " +
-                     TAPEDECK_USE_AFTER + " " + mistake);
+  return run_program("valgrind --quiet --error-exitcode=9 " +
+                     built_path("tapedeck_use_after").string() + " " + mistake);
 }
 
 TEST(MemcheckOfAllowed, HasNothingAgainstWhatIsAllowed) {

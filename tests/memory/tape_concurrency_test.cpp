@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/paths.hpp"
 #include "memory/ledger_spill.hpp"
 #include "memory/no_peak_lost.hpp"
 #include "memory/program.hpp"
@@ -73,7 +74,7 @@ TEST(TapeConcurrency, TheWritersRoleCanBeHandedOver) {
 // The mutant is the same tape with plain integers for atomics, watched in the same way.
 TEST(TapeConcurrency, ThreadSanitizerSeesARaceWherePlainStoresAre) {
 #if defined(TAPEDECK_RACING_TAPE)
-  const Ran ran = run_program(TAPEDECK_RACING_TAPE);
+  const Ran ran = run_program(built_path("tapedeck_racing_tape"));
   EXPECT_EQ(ran.exit_code, 66) << ran.output;
   EXPECT_THAT(ran.output, ::testing::HasSubstr("WARNING: ThreadSanitizer: data race"));
 #else

@@ -5,10 +5,10 @@
 #include <string>
 #include <string_view>
 
+#include "base/paths.hpp"
 #include "model/architectures.hpp"
 #include "model/json_config.hpp"
 #include "model/shapes.hpp"
-#include "model/shared_data.hpp"
 
 namespace tapedeck::tests {
 namespace {

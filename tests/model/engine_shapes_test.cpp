@@ -6,10 +6,10 @@
 #include <string>
 #include <string_view>
 
+#include "base/paths.hpp"
 #include "model/architectures.hpp"
 #include "model/gguf.hpp"
 #include "model/shapes.hpp"
-#include "model/shared_data.hpp"
 
 namespace tapedeck::tests {
 namespace {

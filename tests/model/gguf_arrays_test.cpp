@@ -7,9 +7,9 @@
 #include <random>
 #include <string>
 
+#include "base/paths.hpp"
 #include "model/gguf.hpp"
 #include "model/gguf_bytes.hpp"
-#include "model/shared_data.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
 

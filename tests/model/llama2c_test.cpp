@@ -9,8 +9,8 @@
 #include <filesystem>
 #include <string>
 
+#include "base/paths.hpp"
 #include "model/refusal.hpp"
-#include "model/shared_data.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/model/model.hpp"
 

@@ -3,26 +3,19 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "base/paths.hpp"
 
 namespace tapedeck::tests {
 
 /// A row of an index, by the names of its columns.
 using IndexRow = std::map<std::string, std::string>;
-
-/// Beside the checkout, or, on a machine that has another place for them, in $TAPEDECK_TEST_DATA.
-[[nodiscard]] inline std::filesystem::path shared_data(const std::string& name) {
-  const char* const elsewhere = std::getenv("TAPEDECK_TEST_DATA");
-  return std::filesystem::path(elsewhere == nullptr ? TAPEDECK_SHARED_DATA : elsewhere) / name;
-}
 
 /// The records of a CSV text; quoted fields may hold commas, doubled quotes and line ends.
 [[nodiscard]] inline std::vector<std::vector<std::string>> csv_records(const std::string& text) {

@@ -1,89 +1,58 @@
-# The examples of the README (```cpp) and of the public headers (@code{.cpp}) are compiled and run.
-# An example is a row of statements, or a whole program where it has a main. One that begins with
-# "// compile only" wants what a test does not have, and is not run.
+# The examples of the README (```cpp) and of the public headers (@code{.cpp}) are compiled and run: a
+# test each, from one source for each folder of headers. An example is a row of statements. One that
+# begins with "// compile only" wants what a test does not have, and is not run.
 file(GLOB documents CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/README.md)
-file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/tapedeck/*.hpp)
+file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/tapedeck/*/*.hpp)
 list(APPEND documents ${headers})
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${documents})
 
-# What the reader of an example takes for granted; in front of its own #include lines.
+# What the reader of an example takes for granted.
 set(example_prelude
-"#include <cassert>
+"#include <gtest/gtest.h>
+#include <cassert>
 #include <cstdio>
 #include <cstring>
 #include <iostream>
 #include <thread>
 #include <tapedeck/tapedeck.hpp>
+#include <tapedeck/gpu/cuda_device.hpp>
+#include <tapedeck/telemetry.hpp>
+#include <tapedeck/weights.hpp>
 ")
 
-set(telemetry_words "snapshot_of|process_figures|StatPublisher|StatReader|MetricsServer|LayoutCollector|Phases|Recorder|Recording|advise|report_html|PeakWatch")
-
-function(add_example name document line code)
-  if(code MATCHES "metrics_text|MetricsServer|LayoutCollector" AND NOT TAPEDECK_PROMETHEUS)
-    return()
-  endif()
-  set(place "#line ${line} \"${document}\"\n")
-  if(code MATCHES "int main")
-    set(program "${place}${code}")
+# add_example(SUITE NUMBER DOCUMENT LINE CODE): appends a test to the variable tests_SUITE, and the
+# #include lines of the example to includes_SUITE.
+function(add_example suite number document line code)
+  cmake_path(GET document STEM stem)
+  cmake_path(RELATIVE_PATH document BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE place)
+  if(code MATCHES "^// compile only\n")
+    set(head "[[maybe_unused]] void ${stem}_${number}() {")
   else()
-    string(REGEX MATCHALL "#include [^\n]+\n" includes "${code}")
-    if(code MATCHES "Weights|WarmJob|TensorView|huge_page_trial")
-      list(APPEND includes "#include <tapedeck/weights.hpp>\n")
-    endif()
-    if(code MATCHES "${telemetry_words}")
-      list(APPEND includes "#include <tapedeck/telemetry.hpp>\n")
-    endif()
-    if(code MATCHES "CudaDevice")
-      list(APPEND includes "#include <tapedeck/gpu/cuda_device.hpp>\n")
-    endif()
-    string(REGEX REPLACE "#include [^\n]+" "" statements "${code}")
-    list(JOIN includes "" includes)
-    string(CONCAT program "${example_prelude}" "${includes}"
-      "using namespace tapedeck;\nint main() {\n" "${place}" "${statements}" "}\n")
+    set(head "TEST(${suite}, ${stem}_${number}) {")
   endif()
-
-  set(source ${CMAKE_CURRENT_BINARY_DIR}/examples/${name}.cpp)
-  file(CONFIGURE OUTPUT ${source} CONTENT "${program}" @ONLY)
-  set(target tapedeck_example.${name})
-  add_executable(${target} ${source})
-  set_target_properties(${target} PROPERTIES
-    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/examples)
-  # What an example asserts holds in every build.
-  target_compile_options(${target} PRIVATE -UNDEBUG)
-  target_link_libraries(${target} PRIVATE tapedeck)
-  if(code MATCHES "Weights|WarmJob|TensorView|huge_page_trial")
-    target_link_libraries(${target} PRIVATE tapedeck_weights)
-  endif()
-  if(code MATCHES "${telemetry_words}")
-    target_link_libraries(${target} PRIVATE tapedeck_telemetry)
-  endif()
-  if(code MATCHES "CudaDevice")
-    target_link_libraries(${target} PRIVATE tapedeck_cuda)
-  endif()
-  if(TARGET tapedeck_spill AND code MATCHES "mimalloc_spill")
-    target_link_libraries(${target} PRIVATE tapedeck_spill)
-  endif()
-
-  if(code MATCHES "^// compile only\n" OR (code MATCHES "model\\.bin" AND NOT TARGET tapedeck_cli))
-    return()
-  endif()
-  add_test(NAME package.example.${name} COMMAND ${target}
-    WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/examples)
-  set_tests_properties(package.example.${name} PROPERTIES LABELS package TIMEOUT 60)
-  if(code MATCHES "model\\.bin")
-    set_tests_properties(package.example.${name} PROPERTIES FIXTURES_REQUIRED model.bin)
-  endif()
+  string(REGEX MATCHALL "#include [^\n]+\n" lines "${code}")
+  string(APPEND includes_${suite} ${lines})
+  string(REGEX REPLACE "#include [^\n]+" "" statements "${code}")
+  string(APPEND tests_${suite} "\n${head}\n#line ${line} \"${place}\"\n${statements}}\n")
+  set(includes_${suite} "${includes_${suite}}" PARENT_SCOPE)
+  set(tests_${suite} "${tests_${suite}}" PARENT_SCOPE)
 endfunction()
 
+# add_examples(DOCUMENT): those of a header are of the suite of its folder. Malloc is another one in a
+# program that links the spill, so its example is of a suite, and a program, of its own.
 function(add_examples document)
   file(READ ${document} text)
-  if(document MATCHES "/include/tapedeck/(.+)\\.hpp$")
-    string(REPLACE "/" "." name ${CMAKE_MATCH_1})
+  cmake_path(GET document PARENT_PATH folder)
+  cmake_path(GET folder FILENAME suite)
+  if(document MATCHES "/mimalloc_spill\\.hpp$")
+    set(suite spill)
+  endif()
+  if(document MATCHES "\\.hpp$")
     string(REGEX REPLACE "\n */// ?" "\n" text "${text}")
     set(opening "\n@code{.cpp}\n")
     set(closing "\n@endcode")
   else()
-    cmake_path(GET document STEM name)
+    set(suite readme)
     set(opening "\n```cpp\n")
     set(closing "\n```")
   endif()
@@ -107,20 +76,64 @@ function(add_examples document)
     math(EXPR end "${end} + 1")
     string(SUBSTRING "${text}" 0 ${end} code)
     math(EXPR number "${number} + 1")
-    add_example(${name}.${number} ${document} ${line} "${code}")
+    # What says so at run time where it is left out of the build is declared in any case.
+    if(TAPEDECK_PROMETHEUS OR NOT code MATCHES "metrics_text|MetricsServer|LayoutCollector")
+      add_example(${suite} ${number} ${document} ${line} "${code}")
+    endif()
 
     string(FIND "${text}" "${opening}" begin)
   endwhile()
+  set(tests_${suite} "${tests_${suite}}" PARENT_SCOPE)
+  set(includes_${suite} "${includes_${suite}}" PARENT_SCOPE)
 endfunction()
 
-# The model that examples read.
-if(TARGET tapedeck_cli)
-  add_test(NAME package.example_model
-    COMMAND tapedeck_cli make-model --dim 64 --layers 2 model.bin
-    WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/examples)
-  set_tests_properties(package.example_model PROPERTIES LABELS package FIXTURES_SETUP model.bin)
-endif()
+# The program tapedeck_NAME_examples, of these suites.
+function(add_example_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SUITES;LIBRARIES")
+  set(target tapedeck_${name}_examples)
+  set(sources)
+  foreach(suite IN LISTS arg_SUITES)
+    set(source ${CMAKE_CURRENT_BINARY_DIR}/${target}/${suite}.cpp)
+    file(CONFIGURE OUTPUT ${source} @ONLY CONTENT "${example_prelude}${includes_${suite}}
+using namespace tapedeck;
+namespace {
+${tests_${suite}}
+}
+")
+    list(APPEND sources ${source})
+  endforeach()
+  add_executable(${target} ${sources})
+  tapedeck_in_group(${target} package)
+  # What an example asserts holds in every build.
+  target_compile_options(${target} PRIVATE ${tapedeck_test_options} -UNDEBUG)
+  target_link_libraries(${target} PRIVATE
+    tapedeck tapedeck_weights tapedeck_telemetry tapedeck_cuda ${arg_LIBRARIES} GTest::gmock_main)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
+  target_precompile_headers(${target} PRIVATE <gtest/gtest.h> <tapedeck/tapedeck.hpp>)
+  add_test(NAME package.${name}_examples
+    COMMAND ${target} WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${target})
+  set_tests_properties(package.${name}_examples PROPERTIES
+    LABELS package TIMEOUT 120 FIXTURES_REQUIRED ${name}_model)
+  # The model that examples read.
+  if(TARGET tapedeck_cli)
+    add_test(NAME package.${name}_model
+      COMMAND tapedeck_cli make-model --dim 64 --layers 2 model.bin
+      WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${target})
+    set_tests_properties(package.${name}_model PROPERTIES LABELS package FIXTURES_SETUP ${name}_model)
+  endif()
+endfunction()
 
 foreach(document IN LISTS documents)
   add_examples(${document})
 endforeach()
+set(suites readme)
+foreach(header IN LISTS headers)
+  cmake_path(GET header PARENT_PATH folder)
+  cmake_path(GET folder FILENAME suite)
+  list(APPEND suites ${suite})
+endforeach()
+list(REMOVE_DUPLICATES suites)
+add_example_program(all SUITES ${suites})
+if(TARGET tapedeck_spill)
+  add_example_program(spill SUITES spill LIBRARIES tapedeck_spill)
+endif()

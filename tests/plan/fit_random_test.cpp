@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/most.hpp"
+#include "base/paths.hpp"
 #include "plan/choice_with_mode.hpp"
 #include "plan/layer_bytes.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -311,8 +312,7 @@ TEST(Fit, OptionsThatMakeNoSenseAreErrors) {
 
 // Real headers: the layers' tensors and what is beside them are all there is.
 TEST(FitRealModels, LayersAndTheRestAreTheWhole) {
-  const std::filesystem::path folder =
-      std::filesystem::path(TAPEDECK_SHARED_DATA) / "engine_figures";
+  const std::filesystem::path folder = shared_data("engine_figures");
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no " << folder;
   int models = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
@@ -337,8 +337,7 @@ TEST(FitRealModels, LayersAndTheRestAreTheWhole) {
 
 // What fits is what is planned: at the byte that is said to be needed, and with some layers more.
 TEST(FitRealModels, StreamingIsWhatIsPlanned) {
-  const std::filesystem::path folder =
-      std::filesystem::path(TAPEDECK_SHARED_DATA) / "engine_figures";
+  const std::filesystem::path folder = shared_data("engine_figures");
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no " << folder;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() != ".gguf") continue;

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/paths.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::tests {
@@ -186,7 +187,7 @@ bool index_has(const std::string& index, const std::string& file, double billion
 }
 
 TEST(Catalogue, ClassesAreRealModels) {
-  const std::filesystem::path configs = std::filesystem::path(TAPEDECK_SHARED_DATA) / "configs";
+  const std::filesystem::path configs = shared_data("configs");
   if (!std::filesystem::exists(configs)) GTEST_SKIP() << "no " << configs;
   std::ifstream in(configs / "INDEX.csv");
   const std::string index{std::istreambuf_iterator<char>(in), {}};

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/most.hpp"
+#include "base/paths.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -194,7 +195,7 @@ class AdviseQuantizationOf : public ::testing::Test {
     return advise_quantization(configs_ / (name + ".json"), request);
   }
 
-  std::filesystem::path configs_ = std::filesystem::path(TAPEDECK_SHARED_DATA) / "configs";
+  std::filesystem::path configs_ = shared_data("configs");
 };
 
 TEST_F(AdviseQuantizationOf, Llama3TakesNothingButTheFile) {

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/shared_data.hpp"
+#include "base/paths.hpp"
 #include "plan/made_tensors.hpp"
 #include "plan/streaming_oracle.hpp"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "model/shared_data.hpp"
+#include "base/paths.hpp"
 #include "plan/shapes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/plan/plan.hpp"

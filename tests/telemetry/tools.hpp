@@ -40,11 +40,9 @@ struct Said {
   return said;
 }
 
-/// A program of Debian's package prometheus: the one that `./dev test --all` fetches, or the
-/// host's. Empty where there is none.
+/// A program of Debian's package prometheus, which `./dev test --servers` puts in the PATH. Empty where
+/// there is none.
 [[nodiscard]] inline std::string prometheus_program(const std::string& name) {
-  const std::filesystem::path fetched = std::filesystem::path(TAPEDECK_PROMETHEUS_PROGRAMS) / name;
-  if (std::filesystem::exists(fetched)) return fetched.string();
   return shell("command -v " + name).exit_code == 0 ? name : "";
 }
 
