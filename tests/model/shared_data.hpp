@@ -1,8 +1,9 @@
 /// @file
-/// The real files kept beside the checkout, and what their indexes say of them.
+/// Tables with named columns: the indexes of the real files kept beside the checkout, and others.
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -14,11 +15,12 @@
 
 namespace tapedeck::tests {
 
-/// A row of an index, by the names of its columns.
+/// A row of a table, by the names of its columns.
 using IndexRow = std::map<std::string, std::string>;
 
-/// The records of a CSV text; quoted fields may hold commas, doubled quotes and line ends.
-[[nodiscard]] inline std::vector<std::vector<std::string>> csv_records(const std::string& text) {
+/// The records of a table's text; quoted fields may hold separators, doubled quotes and line ends.
+[[nodiscard]] inline std::vector<std::vector<std::string>> table_records(const std::string& text,
+                                                                         char separator) {
   std::vector<std::vector<std::string>> records;
   std::vector<std::string> record = {""};
   bool quoted = false;
@@ -27,9 +29,9 @@ using IndexRow = std::map<std::string, std::string>;
       // Of a doubled quote the second one opens again what the first one closed.
       if (!quoted && !record.back().empty()) record.back() += '"';
       quoted = !quoted;
-    } else if (quoted || (c != ',' && c != '\n' && c != '\r')) {
+    } else if (quoted || (c != separator && c != '\n' && c != '\r')) {
       record.back() += c;
-    } else if (c == ',') {
+    } else if (c == separator) {
       record.emplace_back();
     } else if (c == '\n') {
       records.push_back(std::exchange(record, {""}));
@@ -39,11 +41,12 @@ using IndexRow = std::map<std::string, std::string>;
   return records;
 }
 
-/// The rows of FOLDER/INDEX.csv; none where the folder is not there.
-[[nodiscard]] inline std::vector<IndexRow> index_of(const std::string& folder) {
-  std::ifstream in(shared_data(folder) / "INDEX.csv", std::ios::binary);
+/// The rows below a table's first line, which names the columns; none where the file is missing.
+[[nodiscard]] inline std::vector<IndexRow> table_of(const std::filesystem::path& file,
+                                                    char separator = ',') {
+  std::ifstream in(file, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
-  const std::vector<std::vector<std::string>> records = csv_records(text);
+  const std::vector<std::vector<std::string>> records = table_records(text, separator);
   std::vector<IndexRow> rows;
   for (std::size_t i = 1; i < records.size(); ++i) {
     IndexRow row;
@@ -53,6 +56,11 @@ using IndexRow = std::map<std::string, std::string>;
     rows.push_back(std::move(row));
   }
   return rows;
+}
+
+/// The rows of FOLDER/INDEX.csv; none where the folder is missing.
+[[nodiscard]] inline std::vector<IndexRow> index_of(const std::string& folder) {
+  return table_of(shared_data(folder) / "INDEX.csv");
 }
 
 }  // namespace tapedeck::tests

@@ -13,10 +13,10 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "base/paths.hpp"
 #include "os/child.hpp"
 #include "os/memory_cgroup.hpp"
 #include "os/self.hpp"
@@ -35,9 +35,7 @@ using ::testing::IsEmpty;
 class RecordedHost {
  public:
   explicit RecordedHost(const std::string& record) {
-    const std::filesystem::path here = std::filesystem::path(__FILE__).parent_path();
-    std::ifstream in(here / "fixtures" / (record + ".tree"));
-    if (!in) throw std::runtime_error("no record " + record);
+    std::ifstream in(source_path("plan/fixtures/" + record + ".tree"));
     std::string file;
     std::string text;
     for (std::string line; std::getline(in, line);) {

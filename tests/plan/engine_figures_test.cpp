@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <string>
 #include <vector>
@@ -21,21 +19,6 @@ namespace {
 
 constexpr double kMiB = 1024.0 * 1024.0;
 constexpr std::size_t kStarts = 202;
-
-std::vector<IndexRow> engine_starts() {
-  std::ifstream in(shared_data("engine_figures/llama_cpp_runs.csv"), std::ios::binary);
-  const std::vector<std::vector<std::string>> records =
-      csv_records(std::string{std::istreambuf_iterator<char>(in), {}});
-  std::vector<IndexRow> rows;
-  for (std::size_t i = 1; i < records.size(); ++i) {
-    IndexRow row;
-    for (std::size_t column = 0; column < records[0].size(); ++column) {
-      row[records[0][column]] = records[i].at(column);
-    }
-    rows.push_back(std::move(row));
-  }
-  return rows;
-}
 
 std::uint64_t number(const IndexRow& row, const char* column) {
   const std::string& text = row.at(column);
@@ -76,7 +59,7 @@ std::uint64_t part(const Plan& plan, RegionRole role, const std::string& ending)
 class EngineFigures : public ::testing::Test {
  protected:
   void SetUp() override {
-    rows_ = engine_starts();
+    rows_ = table_of(shared_data("engine_figures/llama_cpp_runs.csv"));
     if (rows_.empty()) GTEST_SKIP() << "no engine figures beside this checkout";
     ASSERT_EQ(rows_.size(), kStarts);
   }
