@@ -12,11 +12,14 @@ namespace {
 
 std::atomic<std::size_t> used{0};
 std::atomic<std::size_t> peak{0};
+std::atomic<std::size_t> total{0};  ///< Ever given out.
 
 void* take(std::size_t bytes) noexcept {
   void* at = std::malloc(bytes == 0 ? 1 : bytes);
   if (at == nullptr) return nullptr;
-  const std::size_t now = used.fetch_add(::malloc_usable_size(at)) + ::malloc_usable_size(at);
+  const std::size_t got = ::malloc_usable_size(at);
+  total.fetch_add(got);
+  const std::size_t now = used.fetch_add(got) + got;
   std::size_t before = peak.load();
   while (before < now && !peak.compare_exchange_weak(before, now)) {
   }
@@ -31,11 +34,12 @@ void give(void* at) noexcept {
 
 }  // namespace
 
-std::size_t peak_heap(const std::function<void()>& work) {
-  const std::size_t before = used.load();
-  peak.store(before);
+HeapUse heap_use(const std::function<void()>& work) {
+  const std::size_t used_before = used.load();
+  const std::size_t total_before = total.load();
+  peak.store(used_before);
   work();
-  return peak.load() - before;
+  return {.peak = peak.load() - used_before, .total = total.load() - total_before};
 }
 
 }  // namespace tapedeck::tests

@@ -1,5 +1,5 @@
 /// @file
-/// What of the heap a piece of work needed at its peak: mallinfo2 is too coarse and a sanitizer has
+/// What a piece of work needed of the heap: mallinfo2 is too coarse and a sanitizer has
 /// its own heap, so operator new counts, in the one program that includes counting_heap.cpp.
 #pragma once
 
@@ -8,7 +8,15 @@
 
 namespace tapedeck::tests {
 
-/// Bytes that operator new had given out at most, beyond those before.
-[[nodiscard]] std::size_t peak_heap(const std::function<void()>& work);
+/// Bytes that operator new gave out.
+struct HeapUse {
+  std::size_t peak = 0;   ///< The most at one time, beyond those given out before.
+  std::size_t total = 0;  ///< All together, those given back included.
+};
+[[nodiscard]] HeapUse heap_use(const std::function<void()>& work);
+
+[[nodiscard]] inline std::size_t peak_heap(const std::function<void()>& work) {
+  return heap_use(work).peak;
+}
 
 }  // namespace tapedeck::tests
