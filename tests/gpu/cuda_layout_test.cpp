@@ -14,6 +14,7 @@
 #include "gpu/stand_in_faults.hpp"
 #include "layout/cache_region.hpp"
 #include "memory/pattern.hpp"
+#include "memory/tape_mark_contract.hpp"
 #include "tapedeck/gpu/device_stream.hpp"
 #include "tapedeck/layout/device_layout.hpp"
 #include "tapedeck/layout/layout.hpp"
@@ -31,6 +32,8 @@ struct StandInMaker {
   }
 };
 INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeContract, DeviceTapeKinds<StandInMaker>, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeMarkContract, DeviceTapeKinds<StandInMaker>,
+                               TapeKindNames);
 
 Plan plan_of(std::uint64_t talks) {
   Plan plan;

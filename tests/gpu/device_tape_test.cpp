@@ -16,6 +16,7 @@
 #include "gpu/held_stream.hpp"
 #include "memory/no_peak_lost.hpp"
 #include "memory/pattern.hpp"
+#include "memory/tape_mark_contract.hpp"
 #include "memory/tape_without_memory.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/gpu/device_error.hpp"
@@ -32,6 +33,8 @@ struct HostMaker {
   static std::unique_ptr<Device> make() { return std::make_unique<HostDevice>(); }
 };
 INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeContract, DeviceTapeKinds<HostMaker>, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeMarkContract, DeviceTapeKinds<HostMaker>,
+                               TapeKindNames);
 
 using DeviceTapeWithoutMemory = ::testing::Types<DeviceTape>;
 INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeWithoutMemory, DeviceTapeWithoutMemory);
@@ -185,37 +188,6 @@ TEST_F(DeviceTapeTest, AHookThatThrowsUndoesTheCommit) {
   angry = false;
   tape.grow_to(4 * kDevicePage);
   EXPECT_EQ(tape.committed(), 4 * kDevicePage);
-}
-
-TEST_F(DeviceTapeTest, WhatLiesBelowTheFloorStays) {
-  DeviceTape tape = DeviceTape::start(device_, 1_MiB);
-  const void* planned = tape.take(1000);
-  tape.raise_floor();
-  const DeviceTape::Mark below = tape.mark();
-  (void)tape.take(5000);
-  tape.clear();
-  EXPECT_EQ(tape.used(), 1024U);
-  EXPECT_EQ(tape.floor(), 1024U);
-  EXPECT_EQ(tape.stat().planned, 1024U);
-  tape.rewind(below);
-  EXPECT_EQ(tape.used(), 1024U);
-  EXPECT_EQ(tape.data(), planned);
-}
-
-TEST_F(DeviceTapeTest, RewindGivesBackTheEndUnlessTheMarkIsStale) {
-  DeviceTape tape = DeviceTape::start(device_, 1_MiB);
-  (void)tape.take(100);
-  const DeviceTape::Mark mark = tape.mark();
-  const void* at = tape.take(10'000);
-  EXPECT_EQ(tape.peak(), 256U + 10'240U);
-  tape.rewind(mark);
-  EXPECT_EQ(tape.used(), 256U);
-  EXPECT_EQ(tape.peak(), 256U + 10'240U);
-  EXPECT_EQ(tape.take(1), at);
-  tape.clear();
-  (void)tape.take(2000);
-  tape.rewind(mark);
-  EXPECT_EQ(tape.used(), 2048U);
 }
 
 TEST(DeviceTapeConcurrency, ReadersLoseNoPeak) {

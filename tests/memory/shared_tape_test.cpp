@@ -110,22 +110,6 @@ TEST(SharedTape, FourThreadsGetWhatNobodyElseGotAndNothingIsLost) {
   }
 }
 
-TEST(SharedTape, CountsEqualTakesExactly) {
-  SharedTape tape = SharedTape::start(4_MiB);
-  std::latch start(kThreads);
-  {
-    std::vector<std::jthread> threads;
-    for (std::size_t thread = 0; thread < kThreads; ++thread) {
-      threads.emplace_back([&] {
-        start.arrive_and_wait();
-        for (int i = 0; i < 5000; ++i) EXPECT_NE(tape.try_take(100), nullptr);
-      });
-    }
-  }
-  EXPECT_EQ(tape.used(), kThreads * 5000 * 128);
-  EXPECT_EQ(tape.peak(), tape.used());
-}
-
 TEST(SharedTape, ReadersWatchWhileOthersTake) {
   SharedTape tape = SharedTape::start(4_MiB);
   std::latch start(kThreads);

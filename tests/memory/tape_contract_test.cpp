@@ -10,12 +10,17 @@
 #include <span>
 
 #include "memory/tape_kinds.hpp"
+#include "memory/tape_mark_contract.hpp"
 #include "memory/tape_without_memory.hpp"
 
 namespace tapedeck::tests {
 namespace {
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeContract, TapeKinds, TapeKindNames);
+
+using MarkedKinds = ::testing::Types<CommittedTape, GrowingTape, BorrowedTape, SharedMemoryTape,
+                                     SpillingTape, ChildTape>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeMarkContract, MarkedKinds, TapeKindNames);
 
 using TapesWithoutMemory = ::testing::Types<Tape, SharedTape>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeWithoutMemory, TapesWithoutMemory);

@@ -1,4 +1,4 @@
-// Mark, rewind, and the scope that does both.
+// The scope that marks and rewinds, and what rewinding does on the host alone.
 
 #include "tapedeck/memory/tape_scope.hpp"
 
@@ -60,31 +60,6 @@ TEST(TapeScope, UnwindsWithAnException) {
   }
 }
 
-TEST(TapeScope, DoesNothingAfterAClear) {
-  Tape tape = Tape::start(1_MiB);
-  (void)tape.take(100);
-  std::byte* later = nullptr;
-  {
-    const TapeScope scope(tape);
-    (void)tape.take(64);
-    tape.clear();
-    later = static_cast<std::byte*>(tape.take(5000));  // the head is past the mark again
-    Pattern(2).write(later, 5000);
-  }
-  EXPECT_EQ(tape.used(), round_up(5000, 64));
-  EXPECT_TRUE(Pattern(2).is_at(later, 5000));
-}
-
-TEST(TapeScope, DoesNothingAfterAClearOfAnEmptyTape) {
-  Tape tape = Tape::start(1_MiB);
-  {
-    const TapeScope scope(tape);
-    tape.clear();
-    (void)tape.take(64);
-  }
-  EXPECT_EQ(tape.used(), 64U);
-}
-
 TEST(TapeScope, TheInnerOneDoesNothingAfterTheOuter) {
   Tape tape = Tape::start(1_MiB);
   auto outer = std::make_unique<TapeScope>(tape);
@@ -96,50 +71,6 @@ TEST(TapeScope, TheInnerOneDoesNothingAfterTheOuter) {
   inner.reset();
   EXPECT_EQ(tape.used(), 0U);
   EXPECT_EQ(tape.peak(), 2048U);
-}
-
-// The head is past the inner mark again, and what lies there is somebody else's.
-TEST(TapeRewind, AMarkCanBeUsedAgainAndAgain) {
-  Tape tape = Tape::start(1_MiB);
-  (void)tape.take(100);
-  const Tape::Mark mark = tape.mark();
-  const void* first = nullptr;
-  for (int pass = 0; pass < 10; ++pass) {
-    const void* at = tape.take(1000);
-    if (first == nullptr) first = at;
-    EXPECT_EQ(at, first);
-    tape.rewind(mark);
-    EXPECT_EQ(tape.used(), 128U);
-  }
-}
-
-TEST(TapeRewind, AnOlderMarkGivesBackMore) {
-  Tape tape = Tape::start(1_MiB);
-  const Tape::Mark none = tape.mark();
-  (void)tape.take(64);
-  const Tape::Mark one = tape.mark();
-  (void)tape.take(64);
-  const Tape::Mark two = tape.mark();
-  (void)tape.take(64);
-  tape.rewind(two);
-  EXPECT_EQ(tape.used(), 128U);
-  tape.rewind(none);
-  EXPECT_EQ(tape.used(), 0U);
-  tape.rewind(one);
-  tape.rewind(two);
-  EXPECT_EQ(tape.used(), 0U);
-}
-
-TEST(TapeRewind, AMarkFromBeforeAClearDoesNothing) {
-  Tape tape = Tape::start(1_MiB);
-  const Tape::Mark empty = tape.mark();
-  (void)tape.take(64);
-  const Tape::Mark mark = tape.mark();
-  tape.clear();
-  (void)tape.take(640);
-  tape.rewind(mark);
-  tape.rewind(empty);
-  EXPECT_EQ(tape.used(), 640U);
 }
 
 // Packed takes go on in a line that was open at the mark: these too are given back.

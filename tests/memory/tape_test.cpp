@@ -135,27 +135,6 @@ TEST(Tape, ClearClosesTheOpenLine) {
 
 // --- the floor ------------------------------------------------------------------------------
 
-TEST(Tape, WhatLiesBelowTheFloorStays) {
-  Tape tape = Tape::start(1_MiB);
-  std::byte* planned = bytes_at(tape.take(1000));
-  Pattern(1).write(planned, 1000);
-  EXPECT_EQ(tape.floor(), 0U);
-  tape.raise_floor();
-  EXPECT_EQ(tape.floor(), 1024U);
-  EXPECT_EQ(tape.stat().planned, 1024U);
-  for (int pass = 0; pass < 3; ++pass) {
-    std::byte* taken = bytes_at(tape.take(500));
-    EXPECT_EQ(taken, planned + 1024);
-    Pattern(2).write(taken, 500);
-    tape.clear();
-    EXPECT_EQ(tape.used(), 1024U);
-    EXPECT_TRUE(Pattern(1).is_at(planned, 1000));
-  }
-  tape.raise_floor();
-  EXPECT_EQ(tape.floor(), 1024U);
-  EXPECT_EQ(tape.peak(), 1024U + 512U);
-}
-
 TEST(Tape, SmallTakesAboveTheFloorOpenALineOfTheirOwn) {
   Tape tape = Tape::start(1_MiB);
   std::byte* planned = bytes_at(tape.take(8, 8));
@@ -163,16 +142,6 @@ TEST(Tape, SmallTakesAboveTheFloorOpenALineOfTheirOwn) {
   EXPECT_EQ(tape.take(8, 8), planned + 64);
   tape.clear();
   EXPECT_EQ(tape.take(8, 8), planned + 64);
-}
-
-TEST(Tape, AMarkFromBelowTheFloorGivesNothingBack) {
-  Tape tape = Tape::start(1_MiB);
-  const Tape::Mark mark = tape.mark();
-  (void)tape.take(1000);
-  tape.raise_floor();
-  (void)tape.take(1000);
-  tape.rewind(mark);
-  EXPECT_EQ(tape.used(), 2048U);
 }
 
 // What stays must not be handed out again, also where it shares a line with what lay at the mark.

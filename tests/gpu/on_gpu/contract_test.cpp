@@ -8,6 +8,7 @@
 #include "gpu/device_stream_contract.hpp"
 #include "gpu/device_tape_kinds.hpp"
 #include "gpu/on_gpu/held_by_host.hpp"
+#include "memory/tape_mark_contract.hpp"
 #include "tapedeck/gpu/cuda_device.hpp"
 
 namespace tapedeck::tests {
@@ -30,6 +31,7 @@ struct GpuMaker {
   static std::unique_ptr<Device> make() { return std::make_unique<CudaDevice>(); }
 };
 INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeContract, DeviceTapeKinds<GpuMaker>, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeMarkContract, DeviceTapeKinds<GpuMaker>, TapeKindNames);
 
 }  // namespace
 }  // namespace tapedeck::tests
