@@ -5,6 +5,7 @@
 #include <array>
 #include <thread>
 
+#include "base/thrown.hpp"
 #include "gpu/bus_trial.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/gpu/device_error.hpp"
@@ -52,13 +53,9 @@ TEST(BusBandwidth, MakesDoWithTheRoomThereIs) {
 
 TEST(BusBandwidth, WithoutRoomThereIsNoFigure) {
   HostDevice small({.memory = gpu::kLeastBusTrial - 1, .ordinal = 104});
-  try {
-    static_cast<void>(bus_bandwidth(small));
-    FAIL() << "it had room";
-  } catch (const DeviceError& error) {
-    EXPECT_TRUE(error.out_of_memory());
-    EXPECT_EQ(error.bytes(), gpu::kLeastBusTrial);
-  }
+  const auto error = thrown<DeviceError>([&] { static_cast<void>(bus_bandwidth(small)); });
+  EXPECT_TRUE(error.out_of_memory());
+  EXPECT_EQ(error.bytes(), gpu::kLeastBusTrial);
   HostDevice larger({.memory = 8_MiB, .ordinal = 104});  // nothing was kept
   EXPECT_GT(bus_bandwidth(larger), 1e6);
 }

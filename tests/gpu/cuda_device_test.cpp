@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "base/thrown.hpp"
 #include "gpu/device_contract.hpp"
 #include "gpu/device_stream_contract.hpp"
 #include "gpu/stand_in_device.hpp"
@@ -24,12 +25,8 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Cuda, DeviceStreamContract, StandInKind);
 namespace {
 
 void expect_unavailable(unsigned ordinal, const testing::Matcher<const std::string&>& why) {
-  try {
-    const CudaDevice device(ordinal);
-    ADD_FAILURE() << "there is a device: " << device.label();
-  } catch (const DeviceUnavailable& error) {
-    EXPECT_THAT(std::string(error.what()), why);
-  }
+  const auto error = thrown<DeviceUnavailable>([&] { const CudaDevice device(ordinal); });
+  EXPECT_THAT(std::string(error.what()), why);
   expect_all_given_back();
 }
 
@@ -172,14 +169,10 @@ TEST_F(CudaDeviceTest, TellsWhatIsFreeWhereThereIsNoRoom) {
   start({.memory = 4_MiB});
   CudaDevice device;
   const PageHandle pages = device.create_pages(2_MiB);
-  try {
-    static_cast<void>(device.create_pages(4_MiB));
-    ADD_FAILURE() << "it had room";
-  } catch (const DeviceError& error) {
-    EXPECT_THAT(std::string(error.what()),
-                HasSubstr("stand-in 0: cuMemCreate (4 MiB) failed: CUDA_ERROR_OUT_OF_MEMORY"));
-    EXPECT_THAT(error.advice(), HasSubstr("2 MiB of 4 MiB are free"));
-  }
+  const auto error = thrown<DeviceError>([&] { static_cast<void>(device.create_pages(4_MiB)); });
+  EXPECT_THAT(std::string(error.what()),
+              HasSubstr("stand-in 0: cuMemCreate (4 MiB) failed: CUDA_ERROR_OUT_OF_MEMORY"));
+  EXPECT_THAT(error.advice(), HasSubstr("2 MiB of 4 MiB are free"));
   device.destroy_pages(pages);
 }
 
@@ -187,13 +180,9 @@ TEST_F(CudaDeviceTest, DoesNotPutThePinningDownToTheDevice) {
   start();
   CudaDevice device;
   stand_in::fail_call(2, CUDA_ERROR_OUT_OF_MEMORY);
-  try {
-    static_cast<void>(device.allocate_pinned(2_MiB));
-    ADD_FAILURE() << "it had room";
-  } catch (const DeviceError& error) {
-    EXPECT_EQ(error.call(), "cuMemHostAlloc");
-    EXPECT_THAT(error.advice(), HasSubstr("the host"));
-  }
+  const auto error = thrown<DeviceError>([&] { static_cast<void>(device.allocate_pinned(2_MiB)); });
+  EXPECT_EQ(error.call(), "cuMemHostAlloc");
+  EXPECT_THAT(error.advice(), HasSubstr("the host"));
 }
 
 TEST_F(CudaDeviceTest, SaysThatMemoryIsPinnedAlready) {
@@ -201,14 +190,10 @@ TEST_F(CudaDeviceTest, SaysThatMemoryIsPinnedAlready) {
   CudaDevice device;
   std::array<std::byte, 100> memory{};
   device.pin(memory);
-  try {
-    device.pin(std::span(memory).subspan(50));
-    ADD_FAILURE() << "it was pinned twice";
-  } catch (const DeviceError& error) {
-    EXPECT_EQ(error.name(), "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED");
-    EXPECT_EQ(error.bytes(), 50U);
-    EXPECT_THAT(error.advice(), HasSubstr("pinned already"));
-  }
+  const auto error = thrown<DeviceError>([&] { device.pin(std::span(memory).subspan(50)); });
+  EXPECT_EQ(error.name(), "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED");
+  EXPECT_EQ(error.bytes(), 50U);
+  EXPECT_THAT(error.advice(), HasSubstr("pinned already"));
   device.unpin(memory.data());
 }
 
@@ -217,13 +202,9 @@ TEST_F(CudaDeviceTest, SaysThatTheContextIsBroken) {
   CudaDevice device;
   DeviceEvent event(device);
   stand_in::fail_call(2, CUDA_ERROR_ILLEGAL_ADDRESS);
-  try {
-    static_cast<void>(event.fired());
-    ADD_FAILURE() << "no error";
-  } catch (const DeviceError& error) {
-    EXPECT_EQ(error.call(), "cuEventQuery");
-    EXPECT_THAT(error.advice(), HasSubstr("compute-sanitizer"));
-  }
+  const auto error = thrown<DeviceError>([&] { static_cast<void>(event.fired()); });
+  EXPECT_EQ(error.call(), "cuEventQuery");
+  EXPECT_THAT(error.advice(), HasSubstr("compute-sanitizer"));
 }
 
 TEST_F(CudaDeviceTest, UnmapsWhatAllowsNoAccess) {
@@ -289,14 +270,10 @@ TEST(CudaDeviceWithoutItsDriver, GivesBackInSilence) {
     std::byte* const at = device.allocate(100);
     stand_in::fail_call(1, CUDA_ERROR_DEINITIALIZED, true);
     device.deallocate(at);
-    try {
-      static_cast<void>(event.fired());
-      ADD_FAILURE() << "the driver is gone";
-    } catch (const DeviceError& error) {
-      EXPECT_EQ(error.call(), "cuCtxPushCurrent_v2");
-      EXPECT_EQ(error.number(), CUDA_ERROR_DEINITIALIZED);
-      EXPECT_EQ(error.name(), "CUresult 4");
-    }
+    const auto error = thrown<DeviceError>([&] { static_cast<void>(event.fired()); });
+    EXPECT_EQ(error.call(), "cuCtxPushCurrent_v2");
+    EXPECT_EQ(error.number(), CUDA_ERROR_DEINITIALIZED);
+    EXPECT_EQ(error.name(), "CUresult 4");
   }
   EXPECT_THAT(stand_in::violations(), IsEmpty());
   stand_in::reset();

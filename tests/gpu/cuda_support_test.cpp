@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/paths.hpp"
+#include "base/thrown.hpp"
 #include "os/child.hpp"
 #include "tapedeck/gpu/cuda_device.hpp"
 #include "tapedeck/gpu/device_error.hpp"
@@ -21,13 +22,9 @@ void expect_none(const testing::Matcher<const std::string&>& why) {
   const CudaSupport support = CudaDevice::support();
   EXPECT_EQ(support.devices, 0U);
   EXPECT_THAT(support.why, why);
-  try {
-    const CudaDevice device;
-    ADD_FAILURE() << "there is a device: " << device.label();
-  } catch (const DeviceUnavailable& error) {
-    EXPECT_THAT(std::string(error.what()), why);
-    EXPECT_NE(error.advice(), "");
-  }
+  const auto error = thrown<DeviceUnavailable>([&] { const CudaDevice device; });
+  EXPECT_THAT(std::string(error.what()), why);
+  EXPECT_NE(error.advice(), "");
 }
 
 #ifdef TAPEDECK_WITH_CUDA

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "gpu/device_tape_kinds.hpp"
 #include "gpu/held_stream.hpp"
 #include "memory/no_peak_lost.hpp"
@@ -87,12 +88,8 @@ TEST_F(DeviceTapeTest, ASealedTapeRefusesToGrowAndToShrinkAndStaysUsable) {
   EXPECT_EQ(tape.try_take(1), nullptr);
   tape.clear();
   tape.prepare(2 * kDevicePage);  // there already
-  try {
-    tape.prepare(2 * kDevicePage + 1);
-    FAIL() << "it grew";
-  } catch (const InvalidArgument& refused) {
-    EXPECT_THAT(refused.what(), HasSubstr("tape captured is sealed"));
-  }
+  const auto refused = thrown<InvalidArgument>([&] { tape.prepare(2 * kDevicePage + 1); });
+  EXPECT_THAT(refused.what(), HasSubstr("tape captured is sealed"));
   EXPECT_THROW((void)tape.trim(), InvalidArgument);
   EXPECT_EQ(tape.committed(), 2 * kDevicePage);
 }
@@ -132,14 +129,10 @@ TEST_F(DeviceTapeTest, TrimWaitsForItsEvent) {
 TEST_F(DeviceTapeTest, ADeviceThatIsFullRefusesAndNothingChanges) {
   DeviceTape tape = DeviceTape::reserve(pool_, 128_MiB, {.name = "large"});
   tape.grow_to(1_MiB);
-  try {
-    tape.grow_to(65_MiB);
-    FAIL() << "more than the device has";
-  } catch (const DeviceError& error) {
-    EXPECT_TRUE(error.out_of_memory());
-    EXPECT_EQ(error.device(), "host 0");
-    EXPECT_EQ(error.bytes(), kDevicePage);
-  }
+  const auto error = thrown<DeviceError>([&] { tape.grow_to(65_MiB); });
+  EXPECT_TRUE(error.out_of_memory());
+  EXPECT_EQ(error.device(), "host 0");
+  EXPECT_EQ(error.bytes(), kDevicePage);
   EXPECT_EQ(tape.committed(), 1_MiB);
   EXPECT_EQ(pool_.held_bytes() - pool_.free_bytes(), 1_MiB);
   EXPECT_EQ(pool_.trim(), 63_MiB);  // what was created on the way is kept, and free

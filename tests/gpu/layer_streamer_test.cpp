@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "gpu/held_stream.hpp"
 #include "gpu/made_layers.hpp"
 #include "os/self.hpp"
@@ -127,14 +128,11 @@ TEST_P(LayerStreamerTest, NeverReleasedLayersAreAnErrorThatNamesThem) {
   static_cast<void>(on.streamer.acquire(1, stream_.handle()));
   static_cast<void>(on.streamer.acquire(4, stream_.handle()));
   EXPECT_FALSE(on.streamer.prefetch(2));
-  try {
-    static_cast<void>(on.streamer.acquire(2, stream_.handle()));
-    FAIL() << "there was no slot";
-  } catch (const InvalidArgument& error) {
-    EXPECT_THAT(error.what(), HasSubstr("no slot for layer 2"));
-    EXPECT_THAT(error.what(), HasSubstr("1, 4"));
-    EXPECT_THAT(error.advice(), HasSubstr("release"));
-  }
+  const auto error =
+      thrown<InvalidArgument>([&] { static_cast<void>(on.streamer.acquire(2, stream_.handle())); });
+  EXPECT_THAT(error.what(), HasSubstr("no slot for layer 2"));
+  EXPECT_THAT(error.what(), HasSubstr("1, 4"));
+  EXPECT_THAT(error.advice(), HasSubstr("release"));
   on.streamer.release(1, stream_.handle());
   const std::byte* const held = on.streamer.acquire(4, stream_.handle());
   stream_.synchronize();
@@ -162,12 +160,8 @@ TEST_P(LayerStreamerTest, WhatAwaitsItsTurnIsNotWrittenOver) {
 TEST_P(LayerStreamerTest, NonsenseIsRefused) {
   const MadeLayers made({.experts = 2});
   StreamedOnDevice on(device_, made, {.source = GetParam()});
-  try {
-    on.streamer.prefetch(6);
-    ADD_FAILURE() << "no refusal";
-  } catch (const InvalidArgument& error) {
-    EXPECT_STREQ(error.what(), "layer 6 of a model that has 6; layers are 0 to 5");
-  }
+  const auto error = thrown<InvalidArgument>([&] { on.streamer.prefetch(6); });
+  EXPECT_STREQ(error.what(), "layer 6 of a model that has 6; layers are 0 to 5");
   EXPECT_THROW(static_cast<void>(on.streamer.acquire(6, nullptr)), InvalidArgument);
   EXPECT_THROW(on.streamer.release(6, nullptr), InvalidArgument);
   EXPECT_THROW(on.streamer.release(5, nullptr), InvalidArgument);
@@ -212,13 +206,11 @@ TEST_P(LayerStreamerTest, ThePlanHasToFitTheWeights) {
     DeviceSpan<std::byte> where = place;
     auto tensors = made.tensors();
     change(plan, where, tensors);
-    try {
+    const auto error = thrown<InvalidArgument>([&] {
       const LayerStreamer streamer(device_, plan, where, made.directory(), tensors,
                                    {.source = GetParam()});
-      ADD_FAILURE() << why;
-    } catch (const InvalidArgument& error) {
-      EXPECT_THAT(error.what(), HasSubstr(why));
-    }
+    });
+    EXPECT_THAT(error.what(), HasSubstr(why));
   };
   refused("a place of",
           [](auto&, auto& where, auto&) { where = where.subspan(0, where.size() - 1); });
@@ -394,13 +386,10 @@ TEST(LayerStreamerFiles, AFileThatWasMadeShorterIsAnErrorWithItsPlace) {
   EXPECT_TRUE(streamer.prefetch(2));
   static_cast<void>(streamer.acquire(1, nullptr));
   for (int time = 0; time < 3; ++time) {
-    try {
-      static_cast<void>(streamer.acquire(2, nullptr));
-      FAIL() << "bytes that are gone";
-    } catch (const FormatError& error) {
-      EXPECT_EQ(error.path(), path.string());
-      EXPECT_EQ(error.offset(), 40 * page);
-    }
+    const auto error =
+        thrown<FormatError>([&] { static_cast<void>(streamer.acquire(2, nullptr)); });
+    EXPECT_EQ(error.path(), path.string());
+    EXPECT_EQ(error.offset(), 40 * page);
   }
   ASSERT_EQ(::ftruncate(file, static_cast<off_t>(bytes)), 0);
   static_cast<void>(streamer.acquire(2, nullptr));

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "gpu/held_stream.hpp"
 #include "layout/cache_region.hpp"
 #include "memory/pattern.hpp"
@@ -178,12 +179,8 @@ TEST_F(GrowingLayout, ASealedLayoutRefusesToGrow) {
   gpu.seal();
   gpu.prepare(0, 128);
   EXPECT_EQ(gpu.advance(0, 128), 0U);
-  try {
-    gpu.prepare(0, 1);
-    FAIL() << "it grew";
-  } catch (const InvalidArgument& refused) {
-    EXPECT_THAT(refused.what(), HasSubstr("host 0: the layout is sealed"));
-  }
+  const auto refused = thrown<InvalidArgument>([&] { gpu.prepare(0, 1); });
+  EXPECT_THAT(refused.what(), HasSubstr("host 0: the layout is sealed"));
   EXPECT_THROW((void)gpu.trim(nullptr), InvalidArgument);
 }
 
@@ -233,12 +230,8 @@ TEST_F(GrowingLayout, ADeviceThatIsFullLeavesTheTalkAsItWas) {
   DeviceLayout gpu(small, small_plan(1), {.commit = Commit::with_talks, .growth_step = 1});
   gpu.prepare(0, 128);
   const std::size_t committed = gpu.history().committed();
-  try {
-    gpu.prepare(0, kContext);
-    FAIL() << "more than the device has";
-  } catch (const DeviceError& error) {
-    EXPECT_TRUE(error.out_of_memory());
-  }
+  const auto error = thrown<DeviceError>([&] { gpu.prepare(0, kContext); });
+  EXPECT_TRUE(error.out_of_memory());
   EXPECT_EQ(gpu.history().committed(), committed);
   EXPECT_EQ(gpu.advance(0, 128), 0U);
   EXPECT_THROW((void)gpu.advance(0), TapeFull);

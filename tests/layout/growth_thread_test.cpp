@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "gpu/held_stream.hpp"
 #include "layout/cache_region.hpp"
 #include "memory/pattern.hpp"
@@ -156,12 +157,8 @@ TEST_F(GrowingAhead, WhatTheDeviceHasNotIsToldByThePrepareThatNeedsIt) {
     gpu.prepare(0, 1);
     static_cast<void>(gpu.advance(0));
   }
-  try {
-    gpu.prepare(0, 1);
-    FAIL() << "more than the device has";
-  } catch (const DeviceError& error) {
-    EXPECT_TRUE(error.out_of_memory());
-  }
+  const auto error = thrown<DeviceError>([&] { gpu.prepare(0, 1); });
+  EXPECT_TRUE(error.out_of_memory());
   EXPECT_EQ(gpu.tokens(), 3 * kPageTokens);
   EXPECT_TRUE(
       Pattern(1).is_at(gpu.history_at(gpu.plan().history.regions()[0]).data(), kDevicePage));

@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "memory/ledger_spill.hpp"
 #include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -228,16 +229,12 @@ TEST(PassGuard, AStrictOneThrowsAndNamesTheCost) {
   const PassGuard guard(layout, {.strict = true});
   (void)layout.history().take(200_KiB);
   (void)layout.scratch().take(1000);
-  try {
-    layout.clear_pass();
-    FAIL() << "growth is a cost";
-  } catch (const PassViolation& violation) {
-    EXPECT_EQ(violation.pass(), 1U);
-    EXPECT_EQ(violation.cost().grows, 1U);
-    EXPECT_THAT(violation.what(), HasSubstr("pass 1 cost"));
-    EXPECT_THAT(violation.what(), HasSubstr("1 commit step"));
-    EXPECT_FALSE(violation.advice().empty());
-  }
+  const auto violation = thrown<PassViolation>([&] { layout.clear_pass(); });
+  EXPECT_EQ(violation.pass(), 1U);
+  EXPECT_EQ(violation.cost().grows, 1U);
+  EXPECT_THAT(violation.what(), HasSubstr("pass 1 cost"));
+  EXPECT_THAT(violation.what(), HasSubstr("1 commit step"));
+  EXPECT_FALSE(violation.advice().empty());
   EXPECT_EQ(layout.scratch().used(), 0U) << "scratch is cleared too";
   EXPECT_EQ(layout.stat().passes, 1U);
   EXPECT_EQ(guard.passes(), 1U);

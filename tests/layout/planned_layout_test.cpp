@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "layout/cache_region.hpp"
 #include "memory/hook_ledger.hpp"
 #include "memory/pattern.hpp"
@@ -139,14 +140,10 @@ TEST_P(PlannedLayout, ATalkBeyondThePlanIsRefusedAndStaysAsItWas) {
   layout.prepare(0, 1000);
   layout.advance(0, 1000);
   const std::size_t committed = layout.history().committed();
-  try {
-    layout.prepare(0, 25);
-    FAIL() << "room for 1025 tokens in 1024 cells";
-  } catch (const TapeFull& full) {
-    EXPECT_STREQ(full.name(), "history");
-    EXPECT_EQ(full.requested(), std::uint64_t{25} * 3 * kPlannedRow);
-    EXPECT_EQ(full.total(), (2 * kPlannedContext + kWindow) * kPlannedRow + 100);
-  }
+  const auto full = thrown<TapeFull>([&] { layout.prepare(0, 25); });
+  EXPECT_STREQ(full.name(), "history");
+  EXPECT_EQ(full.requested(), std::uint64_t{25} * 3 * kPlannedRow);
+  EXPECT_EQ(full.total(), (2 * kPlannedContext + kWindow) * kPlannedRow + 100);
   EXPECT_THROW(layout.prepare(0, ~std::uint64_t{0}), TapeFull);
   EXPECT_EQ(layout.tokens(), 1000U);
   EXPECT_EQ(layout.history().committed(), committed);

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/thrown.hpp"
 #include "memory/hook_ledger.hpp"
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
@@ -153,15 +154,11 @@ TEST_F(MappedFile, AHookThatThrowsLeavesNothingBehind) {
 
 TEST_F(MappedFile, AMissingFileIsASystemErrorWithItsPath) {
   const std::string path = folder_ / "missing";
-  try {
-    static_cast<void>(Block::map_file(path));
-    ADD_FAILURE() << "mapped";
-  } catch (const SystemError& error) {
-    EXPECT_EQ(error.number(), ENOENT);
-    EXPECT_EQ(error.call(), "open");
-    EXPECT_EQ(error.path(), path);
-    EXPECT_THAT(error.what(), HasSubstr(path));
-  }
+  const auto error = thrown<SystemError>([&] { static_cast<void>(Block::map_file(path)); });
+  EXPECT_EQ(error.number(), ENOENT);
+  EXPECT_EQ(error.call(), "open");
+  EXPECT_EQ(error.path(), path);
+  EXPECT_THAT(error.what(), HasSubstr(path));
 }
 
 // Many files are mapped at a time: whichever call fails, the error says which of them.
@@ -183,14 +180,10 @@ TEST_F(MappedFile, EveryErrorSaysWhichFile) {
 
 TEST_F(MappedFile, AnEmptyFileIsAFormatErrorWithItsPath) {
   const std::string path = folder_.write("empty", "");
-  try {
-    static_cast<void>(Block::map_file(path));
-    ADD_FAILURE() << "mapped";
-  } catch (const FormatError& error) {
-    EXPECT_EQ(error.path(), path);
-    EXPECT_EQ(error.offset(), 0U);
-    EXPECT_THAT(error.what(), HasSubstr("empty"));
-  }
+  const auto error = thrown<FormatError>([&] { static_cast<void>(Block::map_file(path)); });
+  EXPECT_EQ(error.path(), path);
+  EXPECT_EQ(error.offset(), 0U);
+  EXPECT_THAT(error.what(), HasSubstr("empty"));
 }
 
 TEST_F(MappedFile, OnlyRegularFilesAreMapped) {
@@ -201,12 +194,8 @@ TEST_F(MappedFile, OnlyRegularFilesAreMapped) {
          {fifo, folder_.path(), std::filesystem::path("/dev/null"),
           std::filesystem::path("/dev/zero")}) {
       const Holdings before = holdings();
-      try {
-        static_cast<void>(Block::map_file(path));
-        ADD_FAILURE() << path << " was mapped";
-      } catch (const InvalidArgument& error) {
-        EXPECT_THAT(error.what(), HasSubstr(path.string()));
-      }
+      const auto error = thrown<InvalidArgument>([&] { static_cast<void>(Block::map_file(path)); });
+      EXPECT_THAT(error.what(), HasSubstr(path.string()));
       EXPECT_TRUE(same(before, holdings()));
     }
   });

@@ -15,6 +15,7 @@
 #include <string>
 #include <utility>
 
+#include "base/thrown.hpp"
 #include "memory/hook_ledger.hpp"
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
@@ -226,12 +227,8 @@ TEST(OpenedBlock, RefusesWhatIsNoMemory) {
   const Holdings before = holdings();
   EXPECT_THROW(static_cast<void>(Block::open_shared(empty, true)), InvalidArgument);
   EXPECT_THROW(static_cast<void>(Block::open_shared(pipe[0], false)), InvalidArgument);
-  try {
-    static_cast<void>(Block::open_shared(-1, true));
-    ADD_FAILURE() << "opened";
-  } catch (const SystemError& error) {
-    EXPECT_EQ(error.number(), EBADF);
-  }
+  const auto error = thrown<SystemError>([&] { static_cast<void>(Block::open_shared(-1, true)); });
+  EXPECT_EQ(error.number(), EBADF);
   EXPECT_TRUE(same(before, holdings()));
   for (const int one : {empty, pipe[0], pipe[1]}) ::close(one);
 }
@@ -241,13 +238,10 @@ TEST(OpenedBlock, NeedsARightToWrite) {
   const std::filesystem::path path = folder.write("a", "content");
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   const Holdings before = holdings();
-  try {
-    static_cast<void>(Block::open_shared(file, true));
-    ADD_FAILURE() << "opened";
-  } catch (const SystemError& error) {
-    EXPECT_EQ(error.number(), EACCES);
-    EXPECT_EQ(error.call(), "mmap");
-  }
+  const auto error =
+      thrown<SystemError>([&] { static_cast<void>(Block::open_shared(file, true)); });
+  EXPECT_EQ(error.number(), EACCES);
+  EXPECT_EQ(error.call(), "mmap");
   EXPECT_TRUE(same(before, holdings()));
   EXPECT_EQ(Block::open_shared(file, false).data()[0], std::byte{'c'});
   ::close(file);

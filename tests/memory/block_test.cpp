@@ -19,6 +19,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/thrown.hpp"
 #include "memory/hook_ledger.hpp"
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
@@ -195,16 +196,12 @@ TEST_P(BlockContract, SizesThatMakeNoSenseLeaveNothingBehind) {
 
 TEST_P(BlockContract, MoreThanTheMachineAddressesIsTheSystemsError) {
   const Holdings before = holdings();
-  try {
-    static_cast<void>(make(std::size_t{1} << 60));
-    ADD_FAILURE() << "there are addresses for it";
-  } catch (const SystemError& error) {
-    EXPECT_EQ(error.call(), "mmap");
-    EXPECT_EQ(error.name(), "ENOMEM");
-    EXPECT_GE(error.bytes(), std::size_t{1} << 60);
-    EXPECT_THAT(error.what(), HasSubstr("1 EiB"));
-    EXPECT_NE(error.advice(), "");
-  }
+  const auto error = thrown<SystemError>([&] { static_cast<void>(make(std::size_t{1} << 60)); });
+  EXPECT_EQ(error.call(), "mmap");
+  EXPECT_EQ(error.name(), "ENOMEM");
+  EXPECT_GE(error.bytes(), std::size_t{1} << 60);
+  EXPECT_THAT(error.what(), HasSubstr("1 EiB"));
+  EXPECT_NE(error.advice(), "");
   EXPECT_TRUE(same(before, holdings()));
 }
 

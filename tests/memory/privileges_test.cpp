@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "base/thrown.hpp"
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
 #include "os/huge_page_pool.hpp"
@@ -93,15 +94,11 @@ TEST(AsNobody, AFileThatMayNotBeReadIsAnErrorWithItsPath) {
   std::filesystem::permissions(path, std::filesystem::perms::none);
   as_nobody([&] {
     const Holdings before = holdings();
-    try {
-      static_cast<void>(Block::map_file(path));
-      ADD_FAILURE() << "it was mapped";
-    } catch (const SystemError& error) {
-      EXPECT_EQ(error.number(), EACCES);
-      EXPECT_EQ(error.call(), "open");
-      EXPECT_EQ(error.path(), path.string());
-      EXPECT_THAT(error.what(), HasSubstr(path.string()));
-    }
+    const auto error = thrown<SystemError>([&] { static_cast<void>(Block::map_file(path)); });
+    EXPECT_EQ(error.number(), EACCES);
+    EXPECT_EQ(error.call(), "open");
+    EXPECT_EQ(error.path(), path.string());
+    EXPECT_THAT(error.what(), HasSubstr(path.string()));
     EXPECT_TRUE(same(before, holdings()));
   });
 }
@@ -111,12 +108,8 @@ TEST(AsNobody, AFolderThatMayNotBeEnteredIsAnError) {
   const std::filesystem::path path = folder.write("closed/a", "content");
   std::filesystem::permissions(path.parent_path(), std::filesystem::perms::none);
   as_nobody([&] {
-    try {
-      static_cast<void>(Block::map_file(path));
-      ADD_FAILURE() << "it was mapped";
-    } catch (const SystemError& error) {
-      EXPECT_EQ(error.number(), EACCES);
-    }
+    const auto error = thrown<SystemError>([&] { static_cast<void>(Block::map_file(path)); });
+    EXPECT_EQ(error.number(), EACCES);
   });
   std::filesystem::permissions(path.parent_path(), std::filesystem::perms::owner_all);
 }
@@ -219,15 +212,12 @@ TEST(Limits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
     limit(RLIMIT_AS, now + 64_MiB);
     const Holdings before = holdings();
     for (const auto make : {Block::reserve, Block::create_shared}) {
-      try {
-        static_cast<void>(make(1_GiB, {.huge_pages = HugePages::never}));
-        ADD_FAILURE() << "reserved";
-      } catch (const SystemError& error) {
-        EXPECT_EQ(error.call(), "mmap");
-        EXPECT_EQ(error.number(), ENOMEM);
-        EXPECT_EQ(error.bytes(), 1_GiB);
-        EXPECT_THAT(error.advice(), HasSubstr("ulimit -v"));
-      }
+      const auto error = thrown<SystemError>(
+          [&] { static_cast<void>(make(1_GiB, {.huge_pages = HugePages::never})); });
+      EXPECT_EQ(error.call(), "mmap");
+      EXPECT_EQ(error.number(), ENOMEM);
+      EXPECT_EQ(error.bytes(), 1_GiB);
+      EXPECT_THAT(error.advice(), HasSubstr("ulimit -v"));
     }
     EXPECT_TRUE(same(before, holdings()));
     Block block = Block::reserve(1_MiB, {.huge_pages = HugePages::never});
@@ -254,14 +244,10 @@ TEST(Limits, TooLittleDataIsAnErrorOfCommit) {
     block.commit(1_MiB);
     Pattern(1).write(block.data(), 1_MiB);
     limit(RLIMIT_DATA, 64_MiB);
-    try {
-      block.commit(1_GiB);
-      ADD_FAILURE() << "committed";
-    } catch (const SystemError& error) {
-      EXPECT_EQ(error.call(), "mprotect");
-      EXPECT_EQ(error.number(), ENOMEM);
-      EXPECT_EQ(error.bytes(), 1_GiB - 1_MiB);
-    }
+    const auto error = thrown<SystemError>([&] { block.commit(1_GiB); });
+    EXPECT_EQ(error.call(), "mprotect");
+    EXPECT_EQ(error.number(), ENOMEM);
+    EXPECT_EQ(error.bytes(), 1_GiB - 1_MiB);
     EXPECT_EQ(block.committed(), 1_MiB);
     EXPECT_TRUE(Pattern(1).is_at(block.data(), 1_MiB));
     block.commit(2_MiB);
@@ -276,13 +262,9 @@ TEST(Limits, TooFewDescriptorsAreAnError) {
     const Block owner = Block::create_shared(kPage);
     limit(RLIMIT_NOFILE, static_cast<std::size_t>(::dup(0)));
     const auto expect_too_many = [](const std::string& call, const std::function<Block()>& make) {
-      try {
-        static_cast<void>(make());
-        ADD_FAILURE() << "made";
-      } catch (const SystemError& error) {
-        EXPECT_EQ(error.number(), EMFILE);
-        EXPECT_EQ(error.call(), call);
-      }
+      const auto error = thrown<SystemError>([&] { static_cast<void>(make()); });
+      EXPECT_EQ(error.number(), EMFILE);
+      EXPECT_EQ(error.call(), call);
     };
     expect_too_many("open", [&] { return Block::map_file(path); });
     expect_too_many("fcntl", [&] { return Block::open_shared(owner.descriptor(), true); });

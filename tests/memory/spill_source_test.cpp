@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/most.hpp"
+#include "base/thrown.hpp"
 #include "memory/ledger_spill.hpp"
 #include "memory/pattern.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -148,14 +149,10 @@ TEST_F(Spill, ASourceThatHasNothingIsAFullTape) {
   EXPECT_EQ(tape_.try_take(5000), nullptr);
   EXPECT_EQ(tape_.try_take(5000, 8), nullptr);
   EXPECT_EQ(tape_.try_take(5000, 4096), nullptr);
-  try {
-    (void)tape_.take(5000);
-    FAIL();
-  } catch (const TapeFull& full) {
-    EXPECT_EQ(full.requested(), 5000U);
-    EXPECT_EQ(full.used(), 0U);
-    EXPECT_EQ(full.total(), 4_KiB);
-  }
+  const auto full = thrown<TapeFull>([&] { (void)tape_.take(5000); });
+  EXPECT_EQ(full.requested(), 5000U);
+  EXPECT_EQ(full.used(), 0U);
+  EXPECT_EQ(full.total(), 4_KiB);
   EXPECT_EQ(tape_.stat().refused, 4U);
   EXPECT_EQ(tape_.stat().spills, 0U);
   EXPECT_EQ(tape_.stat().spilled, 0U);

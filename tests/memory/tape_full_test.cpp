@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "base/most.hpp"
+#include "base/thrown.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/tape.hpp"
 
@@ -92,13 +93,9 @@ TEST(TapeFull, TheLongestTextIsWhole) {
 TEST(TapeFull, TheTapesNameIsTheOneItWasGiven) {
   Tape tape = Tape::start(4096, {.name = "history of a talk with a long, long name"});
   EXPECT_EQ(tape.name(), "history of a talk with a long, long name");
-  try {
-    (void)tape.take(5000);
-    FAIL();
-  } catch (const TapeFull& full) {
-    EXPECT_STREQ(full.name(), "history of a talk with a long, ");
-    EXPECT_EQ(full.total(), 4096U);
-  }
+  const auto full = thrown<TapeFull>([&] { (void)tape.take(5000); });
+  EXPECT_STREQ(full.name(), "history of a talk with a long, ");
+  EXPECT_EQ(full.total(), 4096U);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <stop_token>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "memory/pattern.hpp"
 #include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -170,15 +171,11 @@ TEST(TapePrepare, RefusesMoreThanTheTapeHas) {
   (void)tape.take(1000);
   for (const std::size_t bytes : {1_MiB, 1_MiB - 1023, ~std::size_t{0}, ~std::size_t{0} - 63}) {
     EXPECT_FALSE(tape.try_prepare(bytes)) << bytes;
-    try {
-      tape.prepare(bytes);
-      ADD_FAILURE() << bytes;
-    } catch (const TapeFull& full) {
-      EXPECT_STREQ(full.name(), "history");
-      EXPECT_EQ(full.requested(), bytes);
-      EXPECT_EQ(full.used(), 1024U);
-      EXPECT_EQ(full.total(), 1_MiB);
-    }
+    const auto full = thrown<TapeFull>([&] { tape.prepare(bytes); });
+    EXPECT_STREQ(full.name(), "history");
+    EXPECT_EQ(full.requested(), bytes);
+    EXPECT_EQ(full.used(), 1024U);
+    EXPECT_EQ(full.total(), 1_MiB);
   }
   EXPECT_EQ(tape.committed(), 64_KiB);
   EXPECT_EQ(tape.stat().refused, 0U) << "nobody took anything";
@@ -314,13 +311,10 @@ TEST(TapeWarm, StartWarmCanBeStopped) {
   const Holdings before = holdings();
   std::stop_source source;
   source.request_stop();
-  try {
-    (void)Tape::start_warm(1_MiB, {.name = "weights"}, {.stop = source.get_token()});
-    FAIL() << "it went on";
-  } catch (const SystemError& error) {
-    EXPECT_EQ(error.number(), ECANCELED);
-    EXPECT_NE(error.call().find("weights"), std::string::npos);
-  }
+  const auto error = thrown<SystemError>(
+      [&] { (void)Tape::start_warm(1_MiB, {.name = "weights"}, {.stop = source.get_token()}); });
+  EXPECT_EQ(error.number(), ECANCELED);
+  EXPECT_NE(error.call().find("weights"), std::string::npos);
   EXPECT_TRUE(same(before, holdings()));
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "base/thrown.hpp"
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
 #include "os/huge_page_pool.hpp"
@@ -115,16 +116,14 @@ TEST_F(WarmInGroup, ABudgetThatShrinksEndsTheWarm) {
 
 TEST_F(WarmInGroup, ATapeSaysWhatItNeededAndWhatBoundsIt) {
   in_group([&] {
-    try {
+    const auto error = thrown<OutOfMemory>([&] {
       static_cast<void>(Tape::start_warm(4 * kLimit, {.name = "weights"}, {.threads = 1}));
-      ADD_FAILURE() << "warmed";
-    } catch (const OutOfMemory& error) {
-      EXPECT_EQ(error.purpose(), "warming tape weights");
-      EXPECT_EQ(error.needed(), 4 * kLimit);
-      EXPECT_LE(error.available(), kLimit);
-      EXPECT_THAT(error.limit(), HasSubstr(group_.path()));
-      EXPECT_NE(error.advice(), "");
-    }
+    });
+    EXPECT_EQ(error.purpose(), "warming tape weights");
+    EXPECT_EQ(error.needed(), 4 * kLimit);
+    EXPECT_LE(error.available(), kLimit);
+    EXPECT_THAT(error.limit(), HasSubstr(group_.path()));
+    EXPECT_NE(error.advice(), "");
   });
 }
 

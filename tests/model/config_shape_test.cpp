@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "model/architectures.hpp"
 #include "model/json_config.hpp"
 #include "model/shapes.hpp"
@@ -290,15 +291,11 @@ TEST_P(ImpossibleConfig, IsRefusedByTheKeyThatStatesIt) {
   const std::string text =
       R"({"model_type": "llama", )" + std::string(GetParam().text) + R"(, "last": 0})";
   const std::string key(GetParam().key);
-  try {
-    static_cast<void>(shape_of_config(text));
-    FAIL() << "taken";
-  } catch (const FormatError& error) {
-    EXPECT_EQ(error.path(), "config.json");
-    EXPECT_THAT(error.what(), HasSubstr(key));
-    const std::size_t at = text.find('"' + key + '"');
-    EXPECT_EQ(error.offset(), at == std::string::npos ? 0 : at);
-  }
+  const auto error = thrown<FormatError>([&] { static_cast<void>(shape_of_config(text)); });
+  EXPECT_EQ(error.path(), "config.json");
+  EXPECT_THAT(error.what(), HasSubstr(key));
+  const std::size_t at = text.find('"' + key + '"');
+  EXPECT_EQ(error.offset(), at == std::string::npos ? 0 : at);
 }
 
 constexpr Impossible kImpossible[] = {

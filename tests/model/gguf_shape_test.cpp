@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "model/architectures.hpp"
 #include "model/gguf.hpp"
 #include "model/shapes.hpp"
@@ -467,14 +468,10 @@ TEST_P(ImpossibleHeader, IsRefusedByTheKeyThatStatesIt) {
       .with("ssm.state_size", 2147483647)
       .with("expert_count", 2)
       .with("vocab_size", 100);
-  try {
-    static_cast<void>(header.shape());
-    FAIL() << "taken";
-  } catch (const FormatError& error) {
-    EXPECT_EQ(error.path(), "a.gguf");
-    EXPECT_EQ(error.offset(), 101U);
-    EXPECT_THAT(error.what(), HasSubstr(GetParam().architecture + "." + GetParam().key));
-  }
+  const auto error = thrown<FormatError>([&] { static_cast<void>(header.shape()); });
+  EXPECT_EQ(error.path(), "a.gguf");
+  EXPECT_EQ(error.offset(), 101U);
+  EXPECT_THAT(error.what(), HasSubstr(GetParam().architecture + "." + GetParam().key));
 }
 
 using List = std::vector<std::int64_t>;
@@ -508,13 +505,9 @@ INSTANTIATE_TEST_SUITE_P(Figures, ImpossibleHeader, testing::ValuesIn(kImpossibl
 TEST(GgufShape, AnErrorSaysWhatIsWrong) {
   Header header("llama");
   header.with("block_count", Metadata::Value(std::int64_t{-7}));
-  try {
-    static_cast<void>(header.shape());
-    FAIL() << "taken";
-  } catch (const FormatError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("a.gguf, byte 101: llama.block_count is negative: -7"));
-    EXPECT_FALSE(error.advice().empty());
-  }
+  const auto error = thrown<FormatError>([&] { static_cast<void>(header.shape()); });
+  EXPECT_THAT(error.what(), HasSubstr("a.gguf, byte 101: llama.block_count is negative: -7"));
+  EXPECT_FALSE(error.advice().empty());
 }
 
 TEST(GgufShape, AStateOfNoOrOfAnySizeIsRefused) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "model/gguf_bytes.hpp"
 #include "model/refusal.hpp"
 #include "model/safetensors_bytes.hpp"
@@ -108,13 +109,10 @@ TEST(ReadModel, RefusesWhatIsNoModel) {
   const std::filesystem::path fifo = folder / "fifo";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   EXPECT_THAT(invalid(fifo), HasSubstr("is not a regular file"));
-  try {
-    static_cast<void>(read_model(folder / "missing"));
-    ADD_FAILURE() << "it was read";
-  } catch (const SystemError& error) {
-    EXPECT_EQ(error.number(), ENOENT);
-    EXPECT_EQ(error.path(), folder / "missing");
-  }
+  const auto error =
+      thrown<SystemError>([&] { static_cast<void>(read_model(folder / "missing")); });
+  EXPECT_EQ(error.number(), ENOENT);
+  EXPECT_EQ(error.path(), folder / "missing");
 }
 
 TEST(ReadModel, PartsOfASplitModelAreReadFromAnyOfThem) {
@@ -157,14 +155,10 @@ TEST(ReadModel, PartsThatDoNotBelongTogetherAreRefused) {
 TEST(ReadModel, AMissingPartIsNamed) {
   const TempFolder folder;
   const auto second = folder.write("m-00002-of-00002.gguf", gguf_part(2, 2, 2));
-  try {
-    static_cast<void>(read_model(second));
-    ADD_FAILURE() << "it was read";
-  } catch (const SystemError& error) {
-    EXPECT_EQ(error.number(), ENOENT);
-    EXPECT_EQ(error.path(), folder / "m-00001-of-00002.gguf");
-    EXPECT_THAT(error.advice(), HasSubstr("part 1 of 2"));
-  }
+  const auto error = thrown<SystemError>([&] { static_cast<void>(read_model(second)); });
+  EXPECT_EQ(error.number(), ENOENT);
+  EXPECT_EQ(error.path(), folder / "m-00001-of-00002.gguf");
+  EXPECT_THAT(error.advice(), HasSubstr("part 1 of 2"));
 }
 
 class Shards : public testing::Test {
@@ -213,13 +207,9 @@ TEST_F(Shards, MustAgreeWithTheirIndex) {
 
 TEST_F(Shards, AMissingOneIsNamed) {
   const auto path = index(R"({"weight_map":{"a":"gone.safetensors"}})");
-  try {
-    static_cast<void>(read_model(path));
-    ADD_FAILURE() << "it was read";
-  } catch (const SystemError& error) {
-    EXPECT_EQ(error.path(), folder_ / "gone.safetensors");
-    EXPECT_THAT(error.advice(), HasSubstr("model.safetensors.index.json names it"));
-  }
+  const auto error = thrown<SystemError>([&] { static_cast<void>(read_model(path)); });
+  EXPECT_EQ(error.path(), folder_ / "gone.safetensors");
+  EXPECT_THAT(error.advice(), HasSubstr("model.safetensors.index.json names it"));
 }
 
 TEST_F(Shards, WithOneTensorTwiceAreRefused) {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "model/counting_heap.hpp"
 #include "model/tensor_directory_builder.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -87,13 +88,9 @@ TEST(TensorDirectory, ATwinIsNamedWithItsFileAndPlace) {
   builder.begin_file({.path = "two"});
   builder.add(f32("b", 0, 1), 22);
   builder.add(f32("a", 4, 1), 33);
-  try {
-    static_cast<void>(std::move(builder).finish());
-    ADD_FAILURE() << "it was accepted";
-  } catch (const FormatError& error) {
-    EXPECT_EQ(error.path(), "two");
-    EXPECT_EQ(error.offset(), 33U);
-  }
+  const auto error = thrown<FormatError>([&] { static_cast<void>(std::move(builder).finish()); });
+  EXPECT_EQ(error.path(), "two");
+  EXPECT_EQ(error.offset(), 33U);
 }
 
 TEST(TensorDirectory, SumsThatOverflowAreRefused) {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/paths.hpp"
+#include "base/thrown.hpp"
 #include "os/child.hpp"
 #include "os/memory_cgroup.hpp"
 #include "os/self.hpp"
@@ -197,13 +198,9 @@ TEST(HostBudget, WithoutMemAvailableIsAnErrorThatNamesTheFile) {
     EXPECT_THROW(static_cast<void>(host.budget()), SystemError);
   }
   host.remove("proc/meminfo");
-  try {
-    static_cast<void>(host.budget());
-    FAIL() << "known";
-  } catch (const SystemError& error) {
-    EXPECT_THAT(error.path(), HasSubstr("/proc/meminfo"));
-    EXPECT_THAT(error.advice(), HasSubstr("mounted"));
-  }
+  const auto error = thrown<SystemError>([&] { static_cast<void>(host.budget()); });
+  EXPECT_THAT(error.path(), HasSubstr("/proc/meminfo"));
+  EXPECT_THAT(error.advice(), HasSubstr("mounted"));
 }
 
 TEST(HostBudgetOfThisHost, IsNoMoreThanItHas) {

@@ -13,6 +13,7 @@
 
 #include "base/most.hpp"
 #include "base/paths.hpp"
+#include "base/thrown.hpp"
 #include "plan/choice_with_mode.hpp"
 #include "plan/layer_bytes.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -229,37 +230,30 @@ TEST(FitRandom, WhatAPlanHoldsIsMonotone) {
 TEST(NothingFits, SaysByHowMuchAndWhatToChange) {
   const RandomModel random(7);
   const std::uint64_t needed = random_choice(random, FitMode::host_only, kMost, 0).host.needed;
-  try {
-    static_cast<void>(fit(random.model, random.options, host_of(needed - 1)));
-    FAIL() << "fits";
-  } catch (const OutOfMemory& error) {
-    EXPECT_EQ(error.needed(), needed);
-    EXPECT_EQ(error.available(), needed - 1);
-    EXPECT_EQ(error.limit(), "a test");
-    EXPECT_THAT(error.what(), HasSubstr("nothing fits"));
-    EXPECT_THAT(error.what(), HasSubstr("host only lacks least, 1 B"));
-    EXPECT_THAT(error.advice(), HasSubstr("reduce the context to "));
-    EXPECT_THAT(error.advice(), HasSubstr("keep K and V as q8_0"));
-    EXPECT_THAT(error.advice(), HasSubstr("free 1 B"));
-  }
+  const auto error = thrown<OutOfMemory>(
+      [&] { static_cast<void>(fit(random.model, random.options, host_of(needed - 1))); });
+  EXPECT_EQ(error.needed(), needed);
+  EXPECT_EQ(error.available(), needed - 1);
+  EXPECT_EQ(error.limit(), "a test");
+  EXPECT_THAT(error.what(), HasSubstr("nothing fits"));
+  EXPECT_THAT(error.what(), HasSubstr("host only lacks least, 1 B"));
+  EXPECT_THAT(error.advice(), HasSubstr("reduce the context to "));
+  EXPECT_THAT(error.advice(), HasSubstr("keep K and V as q8_0"));
+  EXPECT_THAT(error.advice(), HasSubstr("free 1 B"));
 }
 
 TEST(NothingFits, NamesTheSideThatLacksMore) {
   const RandomModel random(7);
-  try {
-    static_cast<void>(fit(random.model, random.options, host_of(0), device_of(0)));
-    FAIL() << "fits";
-  } catch (const NothingFits& error) {
-    ASSERT_EQ(error.choices().size(), 4U);
-    EXPECT_FALSE(error.choices().front().fits());
-    EXPECT_EQ(error.available(), 0U);
-    const FitChoice& best = error.choices().front();
-    EXPECT_EQ(error.needed(), std::max(best.device.needed, best.host.needed));
-    EXPECT_THAT(error.limit(),
-                HasSubstr(best.device.needed > best.host.needed ? "device" : "test"));
-    EXPECT_THAT(error.advice(), HasSubstr("free "));
-    EXPECT_EQ(error.advice().find("reduce"), std::string::npos);  // no context helps
-  }
+  const auto error = thrown<NothingFits>(
+      [&] { static_cast<void>(fit(random.model, random.options, host_of(0), device_of(0))); });
+  ASSERT_EQ(error.choices().size(), 4U);
+  EXPECT_FALSE(error.choices().front().fits());
+  EXPECT_EQ(error.available(), 0U);
+  const FitChoice& best = error.choices().front();
+  EXPECT_EQ(error.needed(), std::max(best.device.needed, best.host.needed));
+  EXPECT_THAT(error.limit(), HasSubstr(best.device.needed > best.host.needed ? "device" : "test"));
+  EXPECT_THAT(error.advice(), HasSubstr("free "));
+  EXPECT_EQ(error.advice().find("reduce"), std::string::npos);  // no context helps
 }
 
 TEST(NothingFits, SaysThatTheBusIsTooSlowAndWhatItCarries) {
@@ -273,19 +267,15 @@ TEST(NothingFits, SaysThatTheBusIsTooSlowAndWhatItCarries) {
   };
   const FitChoice slow = fit_with(0).front();
   ASSERT_EQ(slow.mode, FitMode::layer_streaming);
-  try {
-    static_cast<void>(fit_with(slow.ceiling_tokens_per_second * 1.001));
-    FAIL() << "fits";
-  } catch (const NothingFits& error) {
-    EXPECT_THAT(error.what(),
-                HasSubstr("streaming through two slots is too slow, the bus carries "));
-    const std::string& advice = error.advice();
-    EXPECT_THAT(advice, HasSubstr(" tokens a second (layer streaming"));
-    // Who follows the advice is served.
-    const double advised = std::stod(advice.substr(advice.find("ask for ") + 8));
-    EXPECT_GT(advised, slow.ceiling_tokens_per_second * 0.98);
-    EXPECT_EQ(fit_with(advised).front().mode, FitMode::layer_streaming);
-  }
+  const auto error = thrown<NothingFits>(
+      [&] { static_cast<void>(fit_with(slow.ceiling_tokens_per_second * 1.001)); });
+  EXPECT_THAT(error.what(), HasSubstr("streaming through two slots is too slow, the bus carries "));
+  const std::string& advice = error.advice();
+  EXPECT_THAT(advice, HasSubstr(" tokens a second (layer streaming"));
+  // Who follows the advice is served.
+  const double advised = std::stod(advice.substr(advice.find("ask for ") + 8));
+  EXPECT_GT(advised, slow.ceiling_tokens_per_second * 0.98);
+  EXPECT_EQ(fit_with(advised).front().mode, FitMode::layer_streaming);
 }
 
 TEST(Fit, RatesThatMakeNoSenseAreErrors) {

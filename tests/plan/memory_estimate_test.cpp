@@ -13,6 +13,7 @@
 #include <string>
 
 #include "base/paths.hpp"
+#include "base/thrown.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::tests {
@@ -147,13 +148,9 @@ TEST(Catalogue, IsInOrder) {
 TEST(Catalogue, AnUnknownNameIsAnErrorThatListsTheKnown) {
   EXPECT_THROW(static_cast<void>(quant_tier("q9")), InvalidArgument);
   EXPECT_THROW(static_cast<void>(use_case("")), InvalidArgument);
-  try {
-    static_cast<void>(model_class("9B"));
-    FAIL() << "known";
-  } catch (const InvalidArgument& error) {
-    EXPECT_THAT(error.what(), HasSubstr("'9B'"));
-    EXPECT_THAT(error.advice(), HasSubstr("7B, 8B, 20B"));
-  }
+  const auto error = thrown<InvalidArgument>([&] { static_cast<void>(model_class("9B")); });
+  EXPECT_THAT(error.what(), HasSubstr("'9B'"));
+  EXPECT_THAT(error.advice(), HasSubstr("7B, 8B, 20B"));
 }
 
 /// The published configuration a class has its figures from.

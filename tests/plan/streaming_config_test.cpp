@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/thrown.hpp"
 #include "tapedeck/base/bytes.hpp"
 
 namespace tapedeck::tests {
@@ -62,12 +63,9 @@ TEST(StreamingConfigUpstream, TwelveGiBFreeMeansFullCache) {
 
 TEST(StreamingConfigUpstream, HalfAGiBFreeIsInsufficientVram) {
   EXPECT_FALSE(should_use_streaming(512_MiB, kQwen2));
-  try {
-    static_cast<void>(check_vram_sufficient(512_MiB, 8_GiB, kQwen2));
-    FAIL() << "fits";
-  } catch (const InsufficientVram& error) {
-    EXPECT_THAT(error.what(), HasSubstr("Insufficient VRAM"));
-  }
+  const auto error = thrown<InsufficientVram>(
+      [&] { static_cast<void>(check_vram_sufficient(512_MiB, 8_GiB, kQwen2)); });
+  EXPECT_THAT(error.what(), HasSubstr("Insufficient VRAM"));
 }
 
 TEST(StreamingConfigUpstream, SmallConfigIsFullCacheInOneGiB) {
@@ -131,21 +129,18 @@ TEST(StreamingConfig, OneByteDecides) {
 }
 
 TEST(StreamingConfig, TheErrorStatesEveryFigureAndTheWaysOut) {
-  try {
-    static_cast<void>(check_vram_sufficient(512_MiB, 8_GiB, kQwen2));
-    FAIL() << "fits";
-  } catch (const OutOfMemory& error) {
-    const auto mb = [](std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MB"; };
-    const std::string text = error.what();
-    EXPECT_THAT(text, HasSubstr("full cache needs " + mb(kQwen2.full_cache_bytes())));
-    EXPECT_THAT(text, HasSubstr("streaming " + mb(kQwen2.streaming_bytes())));
-    EXPECT_THAT(text, HasSubstr("460 MB of 8192 MB are available"));
-    EXPECT_EQ(error.needed(), kQwen2.streaming_bytes());
-    EXPECT_EQ(error.available(), usable_vram(512_MiB));
-    EXPECT_THAT(error.advice(), HasSubstr("quantised format"));
-    EXPECT_THAT(error.advice(), HasSubstr("CPU"));
-    EXPECT_THAT(error.advice(), HasSubstr("free GPU memory"));
-  }
+  const auto error = thrown<OutOfMemory>(
+      [&] { static_cast<void>(check_vram_sufficient(512_MiB, 8_GiB, kQwen2)); });
+  const auto mb = [](std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MB"; };
+  const std::string text = error.what();
+  EXPECT_THAT(text, HasSubstr("full cache needs " + mb(kQwen2.full_cache_bytes())));
+  EXPECT_THAT(text, HasSubstr("streaming " + mb(kQwen2.streaming_bytes())));
+  EXPECT_THAT(text, HasSubstr("460 MB of 8192 MB are available"));
+  EXPECT_EQ(error.needed(), kQwen2.streaming_bytes());
+  EXPECT_EQ(error.available(), usable_vram(512_MiB));
+  EXPECT_THAT(error.advice(), HasSubstr("quantised format"));
+  EXPECT_THAT(error.advice(), HasSubstr("CPU"));
+  EXPECT_THAT(error.advice(), HasSubstr("free GPU memory"));
 }
 
 // Where upstream is wrong.

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "base/thrown.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
@@ -192,13 +193,10 @@ TEST_P(ChangedFile, ReplacedBetweenHeaderAndOpeningIsTold) {
 TEST_P(ChangedFile, DeletedBetweenHeaderAndOpeningIsTold) {
   const Model model = read_model(path_);
   fs::remove(path_);
-  try {
-    static_cast<void>(Weights::open(model, {.way = GetParam()}));
-    ADD_FAILURE() << "opened";
-  } catch (const SystemError& error) {
-    EXPECT_EQ(error.number(), ENOENT);
-    EXPECT_EQ(error.path(), path_.string());
-  }
+  const auto error =
+      thrown<SystemError>([&] { static_cast<void>(Weights::open(model, {.way = GetParam()})); });
+  EXPECT_EQ(error.number(), ENOENT);
+  EXPECT_EQ(error.path(), path_.string());
 }
 
 // Who writes a model as one should, a new file and a rename, disturbs nobody.

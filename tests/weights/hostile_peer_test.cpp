@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "memory/pattern.hpp"
 #include "os/file.hpp"
 #include "os/rights.hpp"
@@ -71,12 +72,9 @@ class HostilePeer : public ::testing::Test {
   }
 
   void expect_refused(const std::string& word) const {
-    try {
-      static_cast<void>(Weights::receive(there_.get()));
-      ADD_FAILURE() << "it was taken";
-    } catch (const FormatError& error) {
-      EXPECT_THAT(error.what(), HasSubstr(word));
-    }
+    const auto error =
+        thrown<FormatError>([&] { static_cast<void>(Weights::receive(there_.get())); });
+    EXPECT_THAT(error.what(), HasSubstr(word));
   }
 
   os::Descriptor here_;
@@ -116,13 +114,10 @@ std::string tensor(const std::string& name, const std::string& shape, const std:
 
 TEST_F(HostilePeer, TheOtherEndHasGone) {
   here_ = {};
-  try {
-    static_cast<void>(Weights::receive(there_.get()));
-    ADD_FAILURE() << "it was taken";
-  } catch (const SystemError& error) {
-    EXPECT_EQ(error.call(), "recvmsg");
-    EXPECT_EQ(error.number(), EPIPE);
-  }
+  const auto error =
+      thrown<SystemError>([&] { static_cast<void>(Weights::receive(there_.get())); });
+  EXPECT_EQ(error.call(), "recvmsg");
+  EXPECT_EQ(error.number(), EPIPE);
 }
 
 TEST_F(HostilePeer, WhatIsNoSocket) {

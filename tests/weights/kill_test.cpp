@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
@@ -158,12 +159,8 @@ TEST_P(Kill, WhatProgressThrowsEndsIt) {
                                         if (++calls == last) throw Thrown{last};
                                       }});
     for (int time = 0; time < 2; ++time) {
-      try {
-        static_cast<void>(job.wait());
-        ADD_FAILURE() << "nothing was thrown";
-      } catch (const Thrown& thrown) {
-        EXPECT_EQ(thrown.at, last);
-      }
+      const auto ended_by = thrown<Thrown>([&] { static_cast<void>(job.wait()); });
+      EXPECT_EQ(ended_by.at, last);
     }
     expect_goes_on(weights);
   }

@@ -11,6 +11,7 @@
 #include <functional>
 #include <string>
 
+#include "base/thrown.hpp"
 #include "os/child.hpp"
 #include "os/memory_cgroup.hpp"
 #include "os/rights.hpp"
@@ -52,15 +53,12 @@ TEST_P(WeightsLimits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
   in_child([&] {
     limit(RLIMIT_AS, number_of("/proc/self/status", "VmSize:") * 1024 + 64_MiB);
     const Holdings before = holdings();
-    try {
-      static_cast<void>(Weights::open(path, options()));
-      ADD_FAILURE() << "opened";
-    } catch (const SystemError& error) {
-      EXPECT_EQ(error.call(), "mmap");
-      EXPECT_EQ(error.number(), ENOMEM);
-      EXPECT_GE(error.bytes(), 96_MiB);
-      EXPECT_THAT(error.advice(), HasSubstr("ulimit -v"));
-    }
+    const auto error =
+        thrown<SystemError>([&] { static_cast<void>(Weights::open(path, options())); });
+    EXPECT_EQ(error.call(), "mmap");
+    EXPECT_EQ(error.number(), ENOMEM);
+    EXPECT_GE(error.bytes(), 96_MiB);
+    EXPECT_THAT(error.advice(), HasSubstr("ulimit -v"));
     EXPECT_TRUE(same(before, holdings()));
   });
 }
@@ -151,14 +149,11 @@ TEST_P(WeightsLimits, TooFewDescriptorsAreAnErrorThatNamesAFile) {
   in_child([&] {
     limit(RLIMIT_NOFILE, 60);
     const Holdings before = holdings();
-    try {
-      static_cast<void>(Weights::open(index, options()));
-      ADD_FAILURE() << "opened";
-    } catch (const SystemError& error) {
-      EXPECT_EQ(error.call(), "open");
-      EXPECT_EQ(error.number(), EMFILE);
-      EXPECT_THAT(error.path(), HasSubstr("part-"));
-    }
+    const auto error =
+        thrown<SystemError>([&] { static_cast<void>(Weights::open(index, options())); });
+    EXPECT_EQ(error.call(), "open");
+    EXPECT_EQ(error.number(), EMFILE);
+    EXPECT_THAT(error.path(), HasSubstr("part-"));
     EXPECT_TRUE(same(before, holdings()));
   });
 }
@@ -183,14 +178,11 @@ TEST_P(WeightsLimits, AFileThatMayNotBeReadIsAnErrorWithItsPath) {
   fs::permissions(path, fs::perms::none);
   as_nobody([&] {
     const Holdings before = holdings();
-    try {
-      static_cast<void>(Weights::open(path, options()));
-      ADD_FAILURE() << "opened";
-    } catch (const SystemError& error) {
-      EXPECT_EQ(error.call(), "open");
-      EXPECT_EQ(error.number(), EACCES);
-      EXPECT_EQ(error.path(), path.string());
-    }
+    const auto error =
+        thrown<SystemError>([&] { static_cast<void>(Weights::open(path, options())); });
+    EXPECT_EQ(error.call(), "open");
+    EXPECT_EQ(error.number(), EACCES);
+    EXPECT_EQ(error.path(), path.string());
     EXPECT_TRUE(same(before, holdings()));
   });
 }

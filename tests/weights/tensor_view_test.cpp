@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/thrown.hpp"
 #include "tapedeck/base/error.hpp"
 #include "weights/made_models.hpp"
 
@@ -36,12 +37,8 @@ TEST(TensorView, RefusesElementsOfAnotherSize) {
   const TensorView view = {
       .name = "a", .dtype = DType::f32, .bytes = std::as_bytes(std::span(numbers))};
   EXPECT_EQ(view.try_as<double>(), std::nullopt);
-  try {
-    static_cast<void>(view.as<double>());
-    ADD_FAILURE() << "8 bytes of 4";
-  } catch (const InvalidArgument& error) {
-    EXPECT_THAT(error.what(), HasSubstr("tensor a of f32 as elements of 8 bytes"));
-  }
+  const auto error = thrown<InvalidArgument>([&] { static_cast<void>(view.as<double>()); });
+  EXPECT_THAT(error.what(), HasSubstr("tensor a of f32 as elements of 8 bytes"));
 }
 
 // A header of 65 bytes: f32 data at byte 73.
@@ -60,12 +57,8 @@ TEST(TensorView, OfAMisalignedTensorThatIsMappedRefuses) {
   EXPECT_FALSE(weights[0].aligned);
   EXPECT_EQ(weights[0].try_as<float>(), std::nullopt);
   EXPECT_TRUE(holds_its_files(weights));
-  try {
-    static_cast<void>(weights[0].as<float>());
-    ADD_FAILURE() << "floats at an odd address";
-  } catch (const InvalidArgument& error) {
-    EXPECT_THAT(error.what(), HasSubstr("Way::read"));
-  }
+  const auto error = thrown<InvalidArgument>([&] { static_cast<void>(weights[0].as<float>()); });
+  EXPECT_THAT(error.what(), HasSubstr("Way::read"));
 }
 
 TEST(TensorView, OfAMisalignedTensorThatIsReadIsAligned) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "gpu/cuda_launch.hpp"
 #include "layout/cache_region.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -270,12 +271,8 @@ TEST_F(GraphOnGpu, ReplaysInASealedLayoutWhichRefusesToGrow) {
   HostTalk host(width_);
   gpu().seal();
   ASSERT_NO_FATAL_FAILURE(decode(host, kRowsOfAPage));
-  try {
-    gpu().prepare(0, 1);
-    ADD_FAILURE() << "it grew";
-  } catch (const InvalidArgument& refused) {
-    EXPECT_THAT(refused.what(), HasSubstr("the layout is sealed"));
-  }
+  const auto refused = thrown<InvalidArgument>([&] { gpu().prepare(0, 1); });
+  EXPECT_THAT(refused.what(), HasSubstr("the layout is sealed"));
   layout_.clear_talk();
   HostTalk next(width_);
   gpu().prepare(0, kRowsOfAPage);  // there already
