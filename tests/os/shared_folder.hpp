@@ -2,22 +2,26 @@
 /// A folder in the host's shared memory.
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
-#include <stdexcept>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
 
 namespace tapedeck::tests {
 
-/// A folder of shared memory of a test's own, gone with its object.
+/// A folder of shared memory of a test's own, gone with its object. Its path is empty where none
+/// can be made: see `no_shared_memory`.
 class SharedFolder {
  public:
   SharedFolder() {
     std::string name = "/dev/shm/tapedeck-test-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder " + name);
-    path_ = name;
+    if (::mkdtemp(name.data()) != nullptr) path_ = name;
   }
   ~SharedFolder() {
     std::error_code ignored;
@@ -38,6 +42,23 @@ class SharedFolder {
 
  private:
   std::filesystem::path path_;
+};
+
+/// Why a test cannot have such a folder; nothing where it can.
+[[nodiscard]] inline std::optional<std::string> no_shared_memory() {
+  errno = 0;
+  if (!SharedFolder().path().empty()) return std::nullopt;
+  return std::string("no folder can be made in /dev/shm: ") + std::strerror(errno);
+}
+
+/// A test that needs such a folder.
+class InSharedMemory : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto why = no_shared_memory()) GTEST_SKIP() << *why;
+  }
+
+  SharedFolder folder_;
 };
 
 }  // namespace tapedeck::tests

@@ -25,10 +25,15 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 namespace fs = std::filesystem;
 
+using Reader = InSharedMemory;
+using PublishedFiles = InSharedMemory;
+
 /// A published layout as bytes, and a place to put what was made of them.
-class Segment : public ::testing::Test {
+class Segment : public InSharedMemory {
  protected:
   void SetUp() override {
+    InSharedMemory::SetUp();
+    if (IsSkipped()) return;
     const StatPublisher publisher(layout_, "chat", folder_.path());
     good_ = bytes_of(publisher.path());
     copy_ = publisher.path();
@@ -54,7 +59,6 @@ class Segment : public ::testing::Test {
     }
   }
 
-  SharedFolder folder_;
   SmallLayout layout_;
   std::string good_;
   fs::path copy_;
@@ -232,9 +236,8 @@ TEST_F(Segment, OfAnotherContainerIsNeverCalledDead) {
   EXPECT_TRUE(fs::exists(path));
 }
 
-TEST(StatReader, SeesItsPublisherDie) {
-  const SharedFolder folder;
-  OtherPublisher other(folder.path(), "chat");
+TEST_F(Reader, SeesItsPublisherDie) {
+  OtherPublisher other(folder_.path(), "chat");
   const StatReader reader(other.path());
   EXPECT_EQ(reader.state(), PublisherState::running);
   EXPECT_EQ(reader.read()->stat.weights.used, 3_MiB);
@@ -245,27 +248,25 @@ TEST(StatReader, SeesItsPublisherDie) {
 }
 
 // Nobody has asked how it ended yet; it will not publish any more.
-TEST(StatReader, CallsAZombieDead) {
-  const SharedFolder folder;
+TEST_F(Reader, CallsAZombieDead) {
   const pid_t child = ::fork();
   if (child == 0) {
     SmallLayout layout;
-    const StatPublisher publisher(layout, "chat", folder.path());
+    const StatPublisher publisher(layout, "chat", folder_.path());
     ::kill(::getpid(), SIGKILL);
   }
   siginfo_t info{};
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
-  const auto all = published_layouts(folder.path());
+  const auto all = published_layouts(folder_.path());
   ASSERT_EQ(all.size(), 1U);
   EXPECT_EQ(StatReader(all[0].path).state(), PublisherState::dead);
   ::waitpid(child, nullptr, 0);
   EXPECT_EQ(StatReader(all[0].path).state(), PublisherState::dead);
 }
 
-TEST(StatReader, NoticesEveryCallThatFails) {
-  const SharedFolder folder;
+TEST_F(Reader, NoticesEveryCallThatFails) {
   SmallLayout layout;
-  const StatPublisher publisher(layout, "chat", folder.path());
+  const StatPublisher publisher(layout, "chat", folder_.path());
   const Work work = {.run = [&]() -> Complaints {
     const StatReader reader(publisher.path());
     return {reader.read() ? "read" : "not read", to_string(reader.state())};
@@ -273,17 +274,16 @@ TEST(StatReader, NoticesEveryCallThatFails) {
   for (const int error : {EIO, EACCES}) EXPECT_GT(sweep(work, error), 8U);
 }
 
-TEST(PublishedLayouts, AreWhatIsCalledSo) {
-  const SharedFolder folder;
+TEST_F(PublishedFiles, AreWhatIsCalledSo) {
   for (const char* const name :
        {"tapedeck", "tapedeck.", "tapedeck.1", "tapedeck.1.2", "tapedeck.1.2.", "tapedeck.x.2.a",
         "tapedeck.0.2.a", "tapedeck.-1.2.a", "tapedeck.99999999999.2.a", "tapedeck.1.2.a b",
         "tapedeck.1.2.\x1b[2J", "other.1.2.a", "tapedeck-1.2.a"}) {
-    overwrite(folder.path() / name, "");
+    overwrite(folder_.path() / name, "");
   }
-  EXPECT_THAT(published_layouts(folder.path()), IsEmpty());
-  overwrite(folder.path() / "tapedeck.12.345.a.b", "");
-  const auto all = published_layouts(folder.path());
+  EXPECT_THAT(published_layouts(folder_.path()), IsEmpty());
+  overwrite(folder_.path() / "tapedeck.12.345.a.b", "");
+  const auto all = published_layouts(folder_.path());
   ASSERT_EQ(all.size(), 1U);
   EXPECT_EQ(all[0].process, 12);
   EXPECT_EQ(all[0].name, "a.b");
