@@ -15,6 +15,12 @@
 #include "tapedeck/telemetry/stat_reader.hpp"
 #include "telemetry/stat_segment.hpp"
 
+// Runs after each store of a figure. A test that compiles this file defines it to read the record
+// while it is half written.
+#if !defined(TAPEDECK_AFTER_STORE)
+#define TAPEDECK_AFTER_STORE()
+#endif
+
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
@@ -141,11 +147,14 @@ void StatPublisher::write_header(const std::string& name) noexcept {
 // that the sequence was odd before it; so who then finds it as it was has seen no such word.
 void StatPublisher::publish() noexcept {
   layout_.stat(stat_);
+#if !defined(TAPEDECK_MUTANT_NEVER_ODD)  // the mutant that stat_interleaving_test must catch
   record_[segment::sequence].store(sequence_ + 1, std::memory_order_relaxed);
+#endif
   record_[segment::published_at].store(os::coarse_nanoseconds(), std::memory_order_release);
   Word* const figures = record_ + segment::figures;
   segment::for_each_word(stat_, [figures](std::size_t at, std::uint64_t word) {
     figures[at].store(word, std::memory_order_release);
+    TAPEDECK_AFTER_STORE();
   });
   sequence_ += 2;
   record_[segment::sequence].store(sequence_, std::memory_order_release);

@@ -17,6 +17,12 @@
 #include "tapedeck/base/error.hpp"
 #include "telemetry/stat_segment.hpp"
 
+// Runs before each read of the file. A test that compiles this file defines it to publish between
+// any two of them.
+#if !defined(TAPEDECK_BEFORE_READ)
+#define TAPEDECK_BEFORE_READ()
+#endif
+
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
@@ -48,6 +54,7 @@ std::optional<PublishedLayout> parse_file_name(const std::filesystem::path& fold
 /// The whole span, or an error.
 void read_words(const os::Descriptor& file, const std::filesystem::path& path,
                 std::span<std::uint64_t> into, std::size_t at) {
+  TAPEDECK_BEFORE_READ();
   const os::Transferred got =
       os::read_at(file.get(), std::as_writable_bytes(into), std::uint64_t{at} * kWord);
   if (got.error != 0) {
@@ -194,7 +201,11 @@ std::optional<PublishedStat> StatReader::read() const {
     const std::uint64_t before = read_word(file, path, record + segment::sequence);
     if (before % 2 == 0) {
       read_words(file, path, words, record);
-      if (read_word(file, path, record + segment::sequence) == before) {
+      std::uint64_t after = read_word(file, path, record + segment::sequence);
+#if defined(TAPEDECK_MUTANT_LOOKS_ONCE)  // the mutant that stat_interleaving_test must catch
+      after = before;
+#endif
+      if (after == before) {
         PublishedStat published = {.publishes = before / 2};
         if (!segment::read_stat(std::span(words).subspan(segment::figures), published.stat)) {
           refuse(path, record + segment::figures, "more devices than a layout has");

@@ -1,5 +1,4 @@
-// Readers in this process and in others, while a layout is published as fast as it goes. Also run
-// with publishers and readers that have a mistake: see mutants.
+// Readers in this process and in others, while a layout is published as fast as it goes.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -33,7 +32,8 @@ std::string read_all(const std::filesystem::path& path) {
   const StatReader reader(path);
   std::uint64_t passes = 0;
   std::uint64_t publishes = 0;
-  for (int i = 0; i < kReads; ++i) {
+  // Not before something was published since, however late the publisher comes to it.
+  for (int i = 0; i < kReads || passes == 0; ++i) {
     const auto now = reader.read();
     if (!now) continue;  // on a machine with one processor for all of them
     if (std::string fault = fault_of(now->stat); !fault.empty()) return "torn: " + fault;
@@ -41,13 +41,14 @@ std::string read_all(const std::filesystem::path& path) {
     passes = now->stat.passes;
     publishes = now->publishes;
   }
-  return passes > 0 ? "" : "nothing was read";
+  return "";
 }
 
-TEST(StatReaders, SeeNoTornRecord) {
-  const SharedFolder folder;
+using StatReaders = InSharedMemory;
+
+TEST_F(StatReaders, SeeNoTornRecord) {
   Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 256_MiB});
-  StatPublisher publisher(layout, "chat", folder.path());
+  StatPublisher publisher(layout, "chat", folder_.path());
   std::atomic<int> reading{kProcesses + 1};
   // Forked before there are threads.
   std::vector<std::unique_ptr<Child>> processes;

@@ -102,6 +102,20 @@ class Server : public ::testing::TestWithParam<Way> {
 
 INSTANTIATE_TEST_SUITE_P(Way, Server, ::testing::ValuesIn(kWays), name_of_way);
 
+// Without a second thread: whatever is said to be there is read at each step of the job.
+TEST_P(Server, ReadsAtEachStepWhatIsSaidToBeThere) {
+  std::vector<bool> seen(weights_->size());
+  const auto look = [&](const WarmJobProgress& /*progress*/) {
+    for (std::uint32_t tensor = 0; tensor < weights_->size(); ++tensor) {
+      if (seen[tensor] || !weights_->warmed(tensor)) continue;
+      seen[tensor] = true;
+      count(tensor);
+    }
+  };
+  EXPECT_TRUE(weights_->warm({.threads = 1, .progress = look}));
+  expect_served(weights_->size());
+}
+
 TEST_P(Server, ReadsInTheOrderOfLayersWhileTheRestComes) {
   const Order order = layer_order(weights_->tensors());
   EXPECT_TRUE(serve({.threads = 2, .order = order}, order));

@@ -242,6 +242,9 @@ inline void DeviceTape::restart_peak() noexcept {
   fold_peak(head);
   const std::uintptr_t recent = peak_.load(std::memory_order_relaxed);
   const std::uintptr_t former = former_peak_.load(std::memory_order_relaxed);
+#if defined(TAPEDECK_MUTANT_NEW_WATCH_FIRST)  // tape_interleaving_test must catch this
+  peak_.store(head, std::memory_order_release);
+#endif
   former_peak_.store(recent > former ? recent : former, std::memory_order_relaxed);
   // Release, after it: a reader that sees the new watch also sees what the last one saw.
   peak_.store(head, std::memory_order_release);

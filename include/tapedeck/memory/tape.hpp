@@ -189,8 +189,13 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
   }
   [[nodiscard]] std::size_t committed() const noexcept;  ///< Bytes usable without growth.
   [[nodiscard]] std::size_t peak() const noexcept {      ///< The most bytes that were ever used.
+#if defined(TAPEDECK_MUTANT_FORMER_PEAK_FIRST)           // tape_interleaving_test must catch this
+    const std::size_t former = former_peak_.load(std::memory_order_relaxed) - base_;
+    const std::size_t recent = recent_peak();
+#else
     const std::size_t recent = recent_peak();
     const std::size_t former = former_peak_.load(std::memory_order_relaxed) - base_;
+#endif
     return recent > former ? recent : former;
   }
   /// The most bytes used since the last `restart_peak()`.
@@ -334,6 +339,9 @@ inline void Tape::restart_peak() noexcept {
   fold_peak(head);
   const std::uintptr_t recent = peak_.load(std::memory_order_relaxed);
   const std::uintptr_t former = former_peak_.load(std::memory_order_relaxed);
+#if defined(TAPEDECK_MUTANT_NEW_WATCH_FIRST)  // tape_interleaving_test must catch this
+  peak_.store(head, std::memory_order_release);
+#endif
   former_peak_.store(recent > former ? recent : former, std::memory_order_relaxed);
   // Release, after it: a reader that sees the new watch also sees what the last one saw.
   peak_.store(head, std::memory_order_release);
