@@ -10,16 +10,18 @@
 namespace tapedeck::tests {
 namespace {
 
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
 TEST(MetricsAbsent, SayWhatIsMissing) {
   const Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB});
   const Snapshot now = snapshot_of(layout, "chat");
   EXPECT_THROW(static_cast<void>(metrics_text({&now, 1})), InvalidArgument);
-  try {
-    const MetricsServer server({{&layout, "chat"}}, ":0");
-    FAIL() << "serves without a server";
-  } catch (const InvalidArgument& error) {
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("prometheus-cpp-dev"));
-  }
+  EXPECT_THAT(
+      [&] {
+        const MetricsServer server({{&layout, "chat"}}, ":0");
+      },
+      ThrowsMessage<InvalidArgument>(HasSubstr("prometheus-cpp-dev")));
 }
 
 }  // namespace

@@ -85,19 +85,6 @@ TEST_F(FixtureHost, TellsTheStatus) {
   EXPECT_EQ(now.anon_huge, 2_MiB);
 }
 
-TEST_F(FixtureHost, DoesNotMakeUpFiguresOfAGarbledStatus) {
-  for (const char* status : {"", "\n", "RssAnon", "RssAnon:", "RssAnon: kB\n", "RssAnon:\t-5 kB\n",
-                             "RssAnon:\t99999999999999999999999 kB\n",
-                             "RssAnon:\t18446744073709551615 kB\n" /* * 1024 */,
-                             " RssAnon:\t5 kB\n", "RssAnonymous:\t5 kB\n"}) {
-    proc("self/status", status);
-    proc("self/smaps_rollup", status);
-    const ProcessFigures now = figures();
-    EXPECT_EQ(now.rss_anon, std::nullopt) << status;
-    EXPECT_EQ(now.anon_huge, std::nullopt) << status;
-  }
-}
-
 constexpr const char* kPressure =
     "some avg10=12.34 avg60=0.50 avg300=0.00 total=11938\n"
     "full avg10=100.00 avg60=0.01 avg300=0.00 total=18446744073709551615\n";
@@ -156,33 +143,6 @@ TEST_F(FixtureHost, TellsItsCgroupOfVersion1) {
   const ProcessFigures now = figures();
   EXPECT_EQ(now.cgroup_current, 1000U);
   EXPECT_EQ(now.cgroup_limit, 7000U);
-}
-
-TEST_F(FixtureHost, HasNoLimitWhereItsCgroupHasNone) {
-  proc("self/cgroup", "4:memory:/a\n");
-  group("memory/a/memory.usage_in_bytes", "1000\n");
-  group("memory/a/memory.limit_in_bytes", "9223372036854771712\n");
-  EXPECT_EQ(figures().cgroup_current, 1000U);
-  EXPECT_EQ(figures().cgroup_limit, std::nullopt);
-}
-
-// What a container sees that was not given a namespace of its own.
-TEST_F(FixtureHost, TellsTheRootWhereItsOwnGroupIsNotToBeSeen) {
-  proc("self/cgroup", "0::/docker/0123\n");
-  group("memory.current", "1000\n");
-  group("memory.max", "2000\n");
-  EXPECT_EQ(figures().cgroup_current, 1000U);
-  EXPECT_EQ(figures().cgroup_limit, 2000U);
-}
-
-TEST_F(FixtureHost, DoesNotMakeUpCgroups) {
-  proc("self/cgroup", "0::/a\n");
-  for (const char* text : {"", "\n", "garbage", "-1", "99999999999999999999999", "max"}) {
-    group("a/memory.current", text);
-    group("a/memory.max", "5");
-    EXPECT_EQ(figures().cgroup_current, std::nullopt) << text;
-    EXPECT_EQ(figures().cgroup_limit, std::nullopt) << text;
-  }
 }
 
 TEST_F(FixtureHost, CountsTheModelsFiles) {

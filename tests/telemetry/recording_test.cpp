@@ -13,13 +13,17 @@
 #include "tapedeck/layout/stat_fields.hpp"
 #include "tapedeck/telemetry/phases.hpp"
 #include "tapedeck/telemetry/recorder.hpp"
+#include "telemetry/every_figure.hpp"
 #include "telemetry/tools.hpp"
 
 namespace tapedeck::tests {
 namespace {
 
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Property;
+using ::testing::Throws;
 
 /// A recording of a layout on the host and two devices, with phases.
 class ReadRecording : public ::testing::Test {
@@ -49,13 +53,10 @@ class ReadRecording : public ::testing::Test {
     return read(text);
   }
   void expect_refused(const std::vector<json>& lines, const std::string& says) const {
-    try {
-      static_cast<void>(read(lines));
-      ADD_FAILURE() << "accepted, and should say: " << says;
-    } catch (const FormatError& error) {
-      EXPECT_THAT(error.what(), HasSubstr(says));
-      EXPECT_EQ(error.path(), (folder_ / "recording").string());
-    }
+    EXPECT_THAT(
+        [&] { static_cast<void>(read(lines)); },
+        Throws<FormatError>(AllOf(Property(&FormatError::what, HasSubstr(says)),
+                                  Property(&FormatError::path, (folder_ / "recording").string()))));
   }
 
   TempFolder folder_;
@@ -65,21 +66,6 @@ class ReadRecording : public ::testing::Test {
   std::string text_;
   std::vector<json> lines_;
 };
-
-template <class Figures>
-void expect_equal(std::span<const StatField<Figures>> fields, const Figures& got,
-                  const Figures& expected) {
-  for (const StatField<Figures>& field : fields) {
-    if (field.set == nullptr) continue;
-    EXPECT_EQ(field.of(got), field.of(expected)) << field.name;
-  }
-}
-
-void expect_equal(const auto& got, const auto& expected) {
-  expect_equal(tape_fields(), got.weights, expected.weights);
-  expect_equal(tape_fields(), got.scratch, expected.scratch);
-  expect_equal(tape_fields(), got.history, expected.history);
-}
 
 TEST_F(ReadRecording, IsWhatWasRecorded) {
   const Recording kept = recorder_.recording();
@@ -91,12 +77,7 @@ TEST_F(ReadRecording, IsWhatWasRecorded) {
   ASSERT_EQ(read.samples(), 3U);
   const RecordedSample last = read.sample(2);
   const Stat stat = busy_.layout.stat();
-  expect_equal(layout_fields(), last.stat, stat);
-  expect_equal(last.stat, stat);
-  for (std::size_t i = 0; i < 2; ++i) {
-    expect_equal(last.stat.gpu[i], stat.gpu[i]);
-    expect_equal(device_fields(), last.stat.gpu[i], stat.gpu[i]);
-  }
+  EXPECT_EQ(every_figure(last.stat), every_figure(stat));
   EXPECT_GE(last.peaks[0].scratch, 70'000U);
   EXPECT_EQ(last.peaks[2].history, stat.gpu[1].history.used);
   EXPECT_EQ(read.end(), std::max(last.at, read.marks.back().at));
@@ -144,16 +125,8 @@ TEST_F(ReadRecording, RefusesOneThatIsCutOffAnywhere) {
   for (std::size_t bytes = 0; bytes < text_.size(); ++bytes) {
     const bool near_an_end = text_.find('\n', bytes - std::min<std::size_t>(bytes, 2)) < bytes + 2;
     if (bytes % 17 != 0 && !near_an_end) continue;
-    const bool line_ends = bytes != 0 && text_[bytes - 1] == '\n';
-    try {
-      static_cast<void>(read(text_.substr(0, bytes)));
-      FAIL() << "accepted " << bytes << " of " << text_.size() << " bytes";
-    } catch (const FormatError& error) {
-      EXPECT_EQ(error.offset(), bytes);
-      EXPECT_THAT(error.what(), HasSubstr("it is cut off"));
-      const char* const says = line_ends ? "lines after the first, of 11" : "has no end";
-      EXPECT_THAT(error.what(), HasSubstr(says));
-    }
+    EXPECT_THAT([&] { static_cast<void>(read(text_.substr(0, bytes))); },
+                Throws<FormatError>(Property(&FormatError::offset, bytes)));
   }
 }
 

@@ -1,0 +1,61 @@
+/// @file
+/// A `Stat` in which every figure has a number of its own, and the figures of one by their places,
+/// for the tests of each form that a `Stat` is exported in.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "tapedeck/layout/stat.hpp"
+#include "tapedeck/layout/stat_fields.hpp"
+
+namespace tapedeck::tests {
+
+/// By place, tape and name: "host.scratch.used", "gpu0.tokens", "layout.passes".
+using EveryFigure = std::map<std::string, std::uint64_t>;
+
+[[nodiscard]] inline Stat numbered_stat(std::size_t gpus) {
+  Stat stat;
+  std::uint64_t number = 1'000;
+  const auto number_all = [&number](auto fields, auto& figures) {
+    for (const auto& field : fields) {
+      if (field.set != nullptr) field.set(figures, ++number);
+    }
+  };
+  const auto number_tapes = [&](auto& of) {
+    for (TapeStat* const tape : {&of.weights, &of.scratch, &of.history}) {
+      number_all(tape_fields(), *tape);
+    }
+  };
+  number_all(layout_fields(), stat);
+  number_tapes(stat);
+  stat.gpus = gpus;
+  for (std::size_t i = 0; i < gpus; ++i) {
+    number_all(device_fields(), stat.gpu.at(i));
+    number_tapes(stat.gpu.at(i));
+  }
+  return stat;
+}
+
+[[nodiscard]] inline EveryFigure every_figure(const Stat& stat) {
+  EveryFigure all;
+  const auto add = [&all](const std::string& place, auto fields, const auto& figures) {
+    for (const auto& field : fields) all[place + "." + field.name] = field.of(figures);
+  };
+  const auto add_tapes = [&add](const std::string& place, const auto& of) {
+    add(place + ".weights", tape_fields(), of.weights);
+    add(place + ".scratch", tape_fields(), of.scratch);
+    add(place + ".history", tape_fields(), of.history);
+  };
+  add("layout", layout_fields(), stat);
+  add_tapes("host", stat);
+  for (std::size_t i = 0; i < stat.gpus; ++i) {
+    const std::string place = "gpu" + std::to_string(i);
+    add(place, device_fields(), stat.gpu.at(i));
+    add_tapes(place, stat.gpu.at(i));
+  }
+  return all;
+}
+
+}  // namespace tapedeck::tests
