@@ -117,7 +117,7 @@ TEST_F(DeviceTapeTest, TrimWaitsForItsEvent) {
   const DeviceStream stream(device_);
   DeviceEvent read(device_);
   std::vector<std::byte> copy(4_MiB);
-  const StreamHeldForAWhile held(stream.handle());
+  const StreamHeldUntilWaitedFor held(stream.handle());
   device_.fill(tape.data(), std::byte{7}, 4_MiB, stream.handle());
   device_.copy(copy.data(), tape.data(), 4_MiB, stream.handle());
   read.record(stream.handle());

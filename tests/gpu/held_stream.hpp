@@ -2,12 +2,11 @@
 /// Streams of a `HostDevice` that begin nothing until a test lets them: what must wait is seen to.
 #pragma once
 
-#include <chrono>
 #include <future>
 #include <optional>
-#include <thread>
 
 #include "gpu/host_streams.hpp"
+#include "os/when_asleep.hpp"
 #include "tapedeck/gpu/device.hpp"
 
 namespace tapedeck::tests {
@@ -28,22 +27,14 @@ class HeldStream {
   std::promise<void> released_;
 };
 
-/// Holds a stream for a while: who does not wait for it goes on too early.
-class StreamHeldForAWhile {
+/// Holds a stream until this thread sleeps, as a call that waits for the stream does.
+class StreamHeldUntilWaitedFor {
  public:
-  explicit StreamHeldForAWhile(StreamHandle stream) : held_(std::in_place, stream) {
-    thread_ = std::thread([this] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      held_.reset();
-    });
-  }
-  ~StreamHeldForAWhile() { thread_.join(); }
-  StreamHeldForAWhile(const StreamHeldForAWhile&) = delete;
-  StreamHeldForAWhile& operator=(const StreamHeldForAWhile&) = delete;
+  explicit StreamHeldUntilWaitedFor(StreamHandle stream) : held_(std::in_place, stream) {}
 
  private:
   std::optional<HeldStream> held_;
-  std::thread thread_;
+  WhenAsleep release_{[this] { held_.reset(); }};
 };
 
 }  // namespace tapedeck::tests

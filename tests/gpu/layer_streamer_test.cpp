@@ -10,12 +10,10 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/thrown.hpp"
@@ -243,7 +241,6 @@ TEST(LayerStreamerOrder, StreamsWaitAndTheHostDoesNot) {
     static_cast<void>(on.streamer.acquire(1, stream.handle()));
     on.streamer.release(1, stream.handle());
     EXPECT_TRUE(on.streamer.prefetch(2));  // into the slot that is still computed with
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
     EXPECT_TRUE(made.is_at(0, at));
   }
   EXPECT_EQ(on.streamer.acquire(2, stream.handle()), at);

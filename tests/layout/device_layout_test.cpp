@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,7 +15,6 @@
 #include <set>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -25,6 +23,7 @@
 #include "layout/cache_region.hpp"
 #include "memory/pattern.hpp"
 #include "os/fault_sweep.hpp"
+#include "os/when_asleep.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/gpu/device_error.hpp"
 #include "tapedeck/gpu/device_stream.hpp"
@@ -213,13 +212,13 @@ TEST_F(GrowingLayout, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
   };
   gpu.prepare(0, 1024);
   {
-    const StreamHeldForAWhile held(stream.handle());
+    const StreamHeldUntilWaitedFor held(stream.handle());
     use_keys(0);
     gpu.clear_talk(0);
     gpu.prepare(1, 1024);  // takes them from the first talk
     EXPECT_TRUE(done.fired());
   }
-  const StreamHeldForAWhile held(stream.handle());
+  const StreamHeldUntilWaitedFor held(stream.handle());
   use_keys(1);
   EXPECT_GT(gpu.trim(done.handle()), 0U);
   EXPECT_TRUE(done.fired());
@@ -265,13 +264,9 @@ TEST_F(GrowingLayout, AFrameOpensWhenItsOwnEventHasFiredAndNoOther) {
   first.record(slow.handle());
   gpu.clear_pass(first.handle());  // the other frame was never closed
   EXPECT_FALSE(first.fired());
-  std::thread release([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    held.reset();
-  });
+  const WhenAsleep release([&] { held.reset(); });
   gpu.clear_pass(second.handle());
   EXPECT_TRUE(first.fired());
-  release.join();
 }
 
 // --- In a Layout --------------------------------------------------------------------------------

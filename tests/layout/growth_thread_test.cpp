@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -125,26 +126,41 @@ TEST_F(GrowingAhead, ASealedLayoutGrowsNoMore) {
   }
 }
 
-// The lock is free while the thread waits for the device to finish with a cleared talk's pages.
-TEST_F(GrowingAhead, ALayoutThatIsSealedMeanwhileGrowsNoMore) {
-  DeviceLayout gpu(device_, plan_of(2), ahead(kAhead));
-  const DeviceStream stream(device_);
-  gpu.prepare(0, kGrowthContext);
-  gpu.prepare(1, 1);
-  ASSERT_TRUE(becomes_true([&] { return room(gpu, 1) >= kAhead; }));
-  static_cast<void>(gpu.advance(1, kAhead));
-  gpu.clear_talk(0);
-  std::size_t committed = 0;
-  {
-    const HeldStream held(stream.handle());
-    device_.fill(gpu.history(0).data(), std::byte{1}, kGrowthRow, stream.handle());
-    gpu.prepare(1, 0);  // has room, and asks the thread for more
-    std::this_thread::sleep_for(20ms);
-    committed = gpu.history(1).committed();
-    gpu.seal();
+/// Says whether anybody waits for all of its streams.
+class WatchedDevice : public HostDevice {
+ public:
+  using HostDevice::HostDevice;
+  using HostDevice::synchronize;
+  void synchronize() override {
+    ++waiting;
+    HostDevice::synchronize();
+    --waiting;
   }
-  std::this_thread::sleep_for(20ms);
-  EXPECT_EQ(gpu.history(1).committed(), committed);
+  std::atomic<int> waiting = 0;
+};
+
+// The lock is free while the thread waits for the device to finish with a cleared talk's pages.
+TEST(GrowingAheadOfASeal, StopsThoughTheThreadWasWaiting) {
+  WatchedDevice device({.memory = 64_MiB, .granularity = kDevicePage});
+  std::atomic<int> commits = 0;
+  int commits_before_seal = 0;
+  {
+    const DeviceBlockOptions hooks = {.on_commit = [&](std::span<std::byte>) { ++commits; }};
+    DeviceLayout gpu(device, plan_of(2), ahead(kAhead, hooks));
+    const DeviceStream stream(device);
+    gpu.prepare(0, kGrowthContext);
+    gpu.prepare(1, 1);
+    ASSERT_TRUE(becomes_true([&] { return room(gpu, 1) >= kAhead; }));
+    static_cast<void>(gpu.advance(1, kAhead));
+    gpu.clear_talk(0);
+    const HeldStream held(stream.handle());
+    device.fill(gpu.history(0).data(), std::byte{1}, kGrowthRow, stream.handle());
+    gpu.prepare(1, 0);  // has room, and asks the thread for more
+    ASSERT_TRUE(becomes_true([&] { return device.waiting == 1; }));
+    commits_before_seal = commits;
+    gpu.seal();
+  }  // the thread ends with the layout, after what it does
+  EXPECT_EQ(commits, commits_before_seal);
 }
 
 TEST_F(GrowingAhead, WhatTheDeviceHasNotIsToldByThePrepareThatNeedsIt) {

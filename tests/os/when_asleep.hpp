@@ -1,0 +1,46 @@
+/// @file
+/// Does something as soon as this thread waits for it, to see that it really waits.
+#pragma once
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <functional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "os/self.hpp"
+
+namespace tapedeck::tests {
+
+/// Whether a thread of this process sleeps, as the kernel tells.
+[[nodiscard]] inline bool is_asleep(pid_t thread) {
+  const std::string stat = text_of("/proc/self/task/" + std::to_string(thread) + "/stat");
+  const std::size_t name_end = stat.rfind(") ");  // a name may hold anything
+  return name_end != std::string::npos && stat[name_end + 2] == 'S';
+}
+
+/// Calls `act` from another thread once the thread that made this object sleeps, and at the latest
+/// when the object goes. A caller that should wait and does not comes to its checks before `act`.
+class WhenAsleep {
+ public:
+  explicit WhenAsleep(std::function<void()> act)
+      : thread_([this, caller = static_cast<pid_t>(::syscall(SYS_gettid)), act = std::move(act)] {
+          while (!over_ && !is_asleep(caller)) std::this_thread::yield();
+          act();
+        }) {}
+  ~WhenAsleep() {
+    over_ = true;
+    thread_.join();
+  }
+  WhenAsleep(const WhenAsleep&) = delete;
+  WhenAsleep& operator=(const WhenAsleep&) = delete;
+
+ private:
+  std::atomic<bool> over_ = false;
+  std::thread thread_;
+};
+
+}  // namespace tapedeck::tests
