@@ -30,6 +30,7 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 constexpr std::uint64_t kLimit = 64_MiB;
+constexpr std::uint64_t kTooMuch = kLimit + kLimit / 2;
 
 class WeightsLimits : public ::testing::TestWithParam<Way> {
  protected:
@@ -234,7 +235,7 @@ class WeightsInGroup : public WeightsLimits {
 INSTANTIATE_TEST_SUITE_P(Way, WeightsInGroup, ::testing::ValuesIn(kWays), name_of_way);
 
 TEST_P(WeightsInGroup, AModelThatCannotFitIsRefusedBeforehand) {
-  const fs::path path = make(3 * kLimit);
+  const fs::path path = make(kTooMuch);
   in_group([&] {
     WeightsOptions as_asked = options();
     if (as_asked.way == Way::automatic) as_asked.way = Way::read;  // which would map it
@@ -244,7 +245,7 @@ TEST_P(WeightsInGroup, AModelThatCannotFitIsRefusedBeforehand) {
     const WarmJobResult result = job.wait();
     EXPECT_EQ(result.end, WarmJobEnd::over_budget);
     EXPECT_EQ(result.warmed, 0U);
-    EXPECT_GE(result.asked, 3 * kLimit);
+    EXPECT_GE(result.asked, kTooMuch);
     EXPECT_LE(result.available, kLimit);
     EXPECT_EQ(result.limit, name_of_limit());
     EXPECT_EQ(weights.residency().present.value_or(0), 0U);
@@ -262,25 +263,10 @@ TEST_P(WeightsInGroup, AModelThatFitsIsBroughtIn) {
   });
 }
 
-TEST_P(WeightsInGroup, AModelThatIsCachedForEverybodyNeedsNoBudgetToBeMapped) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
-  const fs::path path = make(3 * kLimit);
-  static_cast<void>(text_of(path.string()));  // charged to this process's group
-  Weights ours = Weights::open(path, {.way = Way::map});
-  if (!ours.files()[0].cached) GTEST_SKIP() << "this kernel does not tell what is cached";
-  in_group([&] {
-    WeightsOptions mapped = options();
-    mapped.way = Way::map;
-    Weights weights = Weights::open(path, mapped);
-    EXPECT_EQ(weights.warm({.threads = 2}).end, WarmJobEnd::complete);
-    EXPECT_TRUE(all_right(weights));
-  });
-}
-
 // mlock brings everything in, and over a group's limit the kernel kills.
 TEST_P(WeightsInGroup, ALockThatCannotFitIsRefusedInsteadOfKilled) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
-  const fs::path path = make(3 * kLimit);
+  const fs::path path = make(kTooMuch);
   in_group([&] {
     WeightsOptions as_asked = options();
     if (as_asked.way == Way::automatic) as_asked.way = Way::read;
@@ -290,6 +276,25 @@ TEST_P(WeightsInGroup, ALockThatCannotFitIsRefusedInsteadOfKilled) {
     EXPECT_EQ(weights.unmet()[0].wish, Wish::lock);
     EXPECT_THAT(weights.unmet()[0].text, HasSubstr(name_of_limit()));
     EXPECT_EQ(number_of("/proc/self/status", "VmLck:"), 0U);
+  });
+}
+
+// Its pages are charged to the group of this process, which wrote them.
+TEST(CachedWeightsInGroup, NeedNoBudgetToBeMapped) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
+  const MemoryCgroup group(kLimit);
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+  const TempFolder folder;
+  const fs::path path = make_file(folder, "a.safetensors", {.sizes = {kTooMuch}});
+  const WeightsOptions options = {.way = Way::map, .huge_pages = HugePages::never};
+  if (!Weights::open(path, options).files()[0].cached) {
+    GTEST_SKIP() << "this kernel does not tell what is cached";
+  }
+  in_child([&] {
+    ASSERT_TRUE(group.enter());
+    Weights weights = Weights::open(path, options);
+    EXPECT_EQ(weights.warm({.threads = 2}).end, WarmJobEnd::complete);
+    EXPECT_TRUE(all_right(weights));
   });
 }
 

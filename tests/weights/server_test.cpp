@@ -93,7 +93,7 @@ class Server : public ::testing::TestWithParam<Way> {
 
   inline static std::filesystem::path model_path;
   inline static std::unique_ptr<TempFolder> model_folder;
-  std::mt19937 random_{std::random_device{}()};
+  std::mt19937 random_{1};
   std::unique_ptr<Weights> weights_;
   std::atomic<bool> job_is_over_{false};
   std::atomic<std::size_t> right_{0};
