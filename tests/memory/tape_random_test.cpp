@@ -15,7 +15,7 @@
 namespace tapedeck::tests {
 namespace {
 
-constexpr std::size_t kLives = 400;
+constexpr std::size_t kLives = 150;
 constexpr std::size_t kSteps = 300;
 
 struct Failure {
@@ -80,7 +80,7 @@ template <class AnyTape>
 void expect_distribution(const Tally& tally) {
   std::uint64_t all = 0;
   for (const std::uint64_t count : tally.acts) all += count;
-  EXPECT_GE(all, 100'000U);
+  EXPECT_GE(all, 40'000U);
   for (std::size_t act = 0; act < kActs; ++act) {
     EXPECT_GE(tally.acts[act] * 100, all) << kActNames[act] << " is less than 1 %";
   }
