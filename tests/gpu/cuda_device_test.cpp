@@ -170,8 +170,10 @@ TEST_F(CudaDeviceTest, TellsWhatIsFreeWhereThereIsNoRoom) {
   CudaDevice device;
   const PageHandle pages = device.create_pages(2_MiB);
   const auto error = thrown<DeviceError>([&] { static_cast<void>(device.create_pages(4_MiB)); });
-  EXPECT_THAT(std::string(error.what()),
-              HasSubstr("stand-in 0: cuMemCreate (4 MiB) failed: CUDA_ERROR_OUT_OF_MEMORY"));
+  EXPECT_EQ(error.device(), "stand-in 0");
+  EXPECT_EQ(error.call(), "cuMemCreate");
+  EXPECT_EQ(error.bytes(), 4_MiB);
+  EXPECT_EQ(error.name(), "CUDA_ERROR_OUT_OF_MEMORY");
   EXPECT_THAT(error.advice(), HasSubstr("2 MiB of 4 MiB are free"));
   device.destroy_pages(pages);
 }

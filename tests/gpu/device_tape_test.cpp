@@ -27,7 +27,6 @@
 namespace tapedeck::tests {
 namespace {
 
-using ::testing::HasSubstr;
 using ::testing::Pair;
 
 struct HostMaker {
@@ -88,8 +87,7 @@ TEST_F(DeviceTapeTest, ASealedTapeRefusesToGrowAndToShrinkAndStaysUsable) {
   EXPECT_EQ(tape.try_take(1), nullptr);
   tape.clear();
   tape.prepare(2 * kDevicePage);  // there already
-  const auto refused = thrown<InvalidArgument>([&] { tape.prepare(2 * kDevicePage + 1); });
-  EXPECT_THAT(refused.what(), HasSubstr("tape captured is sealed"));
+  EXPECT_THROW(tape.prepare(2 * kDevicePage + 1), InvalidArgument);
   EXPECT_THROW((void)tape.trim(), InvalidArgument);
   EXPECT_EQ(tape.committed(), 2 * kDevicePage);
 }

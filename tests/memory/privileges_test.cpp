@@ -98,7 +98,6 @@ TEST(AsNobody, AFileThatMayNotBeReadIsAnErrorWithItsPath) {
     EXPECT_EQ(error.number(), EACCES);
     EXPECT_EQ(error.call(), "open");
     EXPECT_EQ(error.path(), path.string());
-    EXPECT_THAT(error.what(), HasSubstr(path.string()));
     EXPECT_TRUE(same(before, holdings()));
   });
 }

@@ -6,14 +6,11 @@
 #include <cstdint>
 #include <string>
 
-#include "base/thrown.hpp"
 #include "tapedeck/base/error.hpp"
 #include "weights/made_models.hpp"
 
 namespace tapedeck::tests {
 namespace {
-
-using testing::HasSubstr;
 
 TEST(TensorView, GivesItsElements) {
   const float numbers[] = {1, 2, 3};
@@ -37,8 +34,7 @@ TEST(TensorView, RefusesElementsOfAnotherSize) {
   const TensorView view = {
       .name = "a", .dtype = DType::f32, .bytes = std::as_bytes(std::span(numbers))};
   EXPECT_EQ(view.try_as<double>(), std::nullopt);
-  const auto error = thrown<InvalidArgument>([&] { static_cast<void>(view.as<double>()); });
-  EXPECT_THAT(error.what(), HasSubstr("tensor a of f32 as elements of 8 bytes"));
+  EXPECT_THROW(static_cast<void>(view.as<double>()), InvalidArgument);
 }
 
 // A header of 65 bytes: f32 data at byte 73.
@@ -57,8 +53,7 @@ TEST(TensorView, OfAMisalignedTensorThatIsMappedRefuses) {
   EXPECT_FALSE(weights[0].aligned);
   EXPECT_EQ(weights[0].try_as<float>(), std::nullopt);
   EXPECT_TRUE(holds_its_files(weights));
-  const auto error = thrown<InvalidArgument>([&] { static_cast<void>(weights[0].as<float>()); });
-  EXPECT_THAT(error.what(), HasSubstr("Way::read"));
+  EXPECT_THROW(static_cast<void>(weights[0].as<float>()), InvalidArgument);
 }
 
 TEST(TensorView, OfAMisalignedTensorThatIsReadIsAligned) {

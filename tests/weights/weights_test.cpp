@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/thrown.hpp"
 #include "model/refusal.hpp"
 #include "model/shared_data.hpp"
 #include "os/huge_page_pool.hpp"
@@ -139,8 +138,7 @@ TEST(Weights, AreFoundByName) {
   const Weights weights = Weights::open(model.path());
   EXPECT_EQ(weights.at("layers.1.3").bytes.size(), 77U);
   EXPECT_EQ(weights.find("layers.9.0"), std::nullopt);
-  const auto error = thrown<InvalidArgument>([&] { static_cast<void>(weights.at("layers.9.0")); });
-  EXPECT_THAT(error.what(), HasSubstr("layers.9.0"));
+  EXPECT_THROW(static_cast<void>(weights.at("layers.9.0")), InvalidArgument);
 }
 
 TEST(Weights, SayWhichWayEachFileCame) {

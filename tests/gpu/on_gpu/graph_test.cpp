@@ -9,7 +9,6 @@
 #include <optional>
 #include <vector>
 
-#include "base/thrown.hpp"
 #include "gpu/cuda_launch.hpp"
 #include "layout/cache_region.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -24,8 +23,6 @@ extern "C" const unsigned char graph_kernels[];
 
 namespace tapedeck::tests {
 namespace {
-
-using testing::HasSubstr;
 
 using Row = std::vector<float>;
 
@@ -271,8 +268,7 @@ TEST_F(GraphOnGpu, ReplaysInASealedLayoutWhichRefusesToGrow) {
   HostTalk host(width_);
   gpu().seal();
   ASSERT_NO_FATAL_FAILURE(decode(host, kRowsOfAPage));
-  const auto refused = thrown<InvalidArgument>([&] { gpu().prepare(0, 1); });
-  EXPECT_THAT(refused.what(), HasSubstr("the layout is sealed"));
+  EXPECT_THROW(gpu().prepare(0, 1), InvalidArgument);
   layout_.clear_talk();
   HostTalk next(width_);
   gpu().prepare(0, kRowsOfAPage);  // there already
