@@ -46,8 +46,8 @@ class SharedFolder {
 
 /// Why a test cannot have such a folder; nothing where it can.
 [[nodiscard]] inline std::optional<std::string> no_shared_memory() {
-  errno = 0;
-  if (!SharedFolder().path().empty()) return std::nullopt;
+  const SharedFolder folder;
+  if (!folder.path().empty()) return std::nullopt;
   return std::string("no folder can be made in /dev/shm: ") + std::strerror(errno);
 }
 
