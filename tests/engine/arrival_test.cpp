@@ -3,9 +3,8 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
-#include <chrono>
+#include <latch>
 #include <stop_token>
-#include <thread>
 #include <vector>
 
 #include "engine/gguf_model.hpp"
@@ -49,12 +48,17 @@ struct Cold {
 
 class ArrivalTest : public ::testing::TestWithParam<Way> {
  protected:
-  TempFolder folder_;
-  // Of some chunks, so that layers arrive one after the other.
-  const std::filesystem::path file_ = folder_.write(
-      "m.gguf",
-      made_gguf({.dim = 256, .ffn = 4096, .layers = 2, .heads = 4, .key = 64, .value = 64})
-          .bytes());
+  static std::filesystem::path made_of_some_chunks() {
+    static const TempFolder folder;
+    static const std::filesystem::path file = folder.write(
+        "m.gguf",
+        made_gguf({.dim = 256, .ffn = 4096, .layers = 2, .heads = 4, .key = 64, .value = 64})
+            .bytes());
+    return file;
+  }
+
+  // So that layers arrive one after the other.
+  const std::filesystem::path file_ = made_of_some_chunks();
 };
 
 INSTANTIATE_TEST_SUITE_P(Ways, ArrivalTest, ::testing::Values(Way::map, Way::read, Way::direct),
@@ -67,12 +71,14 @@ TEST_P(ArrivalTest, WhatIsComputedMeanwhileIsWhatIsComputedAfterwards) {
 
   Cold cold(file_, GetParam());
   std::atomic<int> chunks{0};
+  std::latch decoding(1);  // no chunk but the first comes before it
   {
     const Arrival arrival(cold.model, cold.decoder,
                           {.threads = 1, .progress = [&](const WarmJobProgress&) {
                              ++chunks;
-                             std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                             decoding.wait();
                            }});
+    decoding.count_down();
     EXPECT_EQ(cold.logits(), expected);
   }
   EXPECT_GE(chunks, 3);

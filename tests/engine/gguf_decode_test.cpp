@@ -21,7 +21,7 @@ class GgufStories : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     SKIP_WITHOUT_STORIES();
-    if (!std::filesystem::exists(file_)) GTEST_SKIP() << "there is no " << file_;
+    if (const auto why = no_shared_data(std::string("gguf/") + GetParam())) GTEST_SKIP() << *why;
   }
   const std::filesystem::path file_ = shared_data("gguf") / GetParam();
 };
@@ -106,14 +106,6 @@ TEST_F(GgufTypes, TypesMayBeMixed) {
   }
   const std::vector<TokenId> ids = {1, 259, 70, 5, 299, 0};
   EXPECT_EQ(logits(model, ids), logits(model.dequantised(), ids));
-}
-
-TEST_F(GgufTypes, EveryWayOfLoadingGivesTheSame) {
-  const GgufModel model = made_gguf().quantised(DType::q8_0);
-  const std::vector<TokenId> ids = {1, 259, 70, 5};
-  const std::vector<float> mapped = logits(model, ids, Way::map);
-  EXPECT_EQ(logits(model, ids, Way::read), mapped);
-  EXPECT_EQ(logits(model, ids, Way::direct), mapped);
 }
 
 // The plain computation.
@@ -335,15 +327,6 @@ TEST(GgufDecode, APartOfASplitModelOpensAllOfIt) {
   }
 }
 
-TEST(GgufDecode, ATalkMayBeLongerThanTheModelIsMadeFor) {
-  const TempFolder folder;
-  const auto file = folder.write("m.gguf", made_gguf().bytes());
-  Host host(file, 1, 1, 50);
-  EXPECT_EQ(host.model.shape().seq_len, 20U);
-  EXPECT_EQ(ids_of_talk(host, {1, 260}, 50).size(), 51U);
-  EXPECT_EQ(ids_of_talk(host, {1, 260}).size(), 21U);
-}
-
 TEST(GgufDecode, MisalignedTensorsAreReadAndNotMapped) {
   const TempFolder folder;
   const std::vector<TokenId> ids = {1, 280, 65};
@@ -364,12 +347,7 @@ TEST(GgufDecode, MisalignedTensorsAreReadAndNotMapped) {
     Host host(file, 1, 1, 3, way);
     EXPECT_EQ(logits_of(host, ids), expected);
   }
-  try {
-    const engine::LlamaModel mapped(file, {.way = Way::map});
-    ADD_FAILURE() << "misaligned numbers would be computed with";
-  } catch (const InvalidArgument& error) {
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("token_embd.weight"));
-  }
+  EXPECT_THROW(engine::LlamaModel(file, {.way = Way::map}), InvalidArgument);
 }
 
 TEST(GgufDecode, RandomDamageNeverCrashes) {
@@ -379,7 +357,7 @@ TEST(GgufDecode, RandomDamageNeverCrashes) {
   const std::size_t header = read_model(folder.write("m.gguf", good)).tensors.files()[0].data_begin;
   std::mt19937_64 random(20'261'124);
   int taken = 0;
-  constexpr int kRounds = 400;
+  constexpr int kRounds = 200;
   for (int round = 0; round < kRounds; ++round) {
     const auto file = folder.write("m.gguf", damaged(good, header, random));
     try {

@@ -47,25 +47,6 @@ class GgufLlamaTest : public ::testing::Test {
   TempFolder folder_;
 };
 
-TEST_F(GgufLlamaTest, ReadsTheFiguresOfAFile) {
-  SKIP_WITHOUT_STORIES();
-  const LlamaModel model(shared_data("gguf") / "stories260K.gguf");
-  const engine::Shape& shape = model.shape();
-  EXPECT_EQ(shape.dim, 64U);
-  EXPECT_EQ(shape.ffn, 172U);
-  EXPECT_EQ(shape.layers, 5U);
-  EXPECT_EQ(shape.heads, 8U);
-  EXPECT_EQ(shape.kv_heads, 4U);
-  EXPECT_EQ(shape.key_head(), 8U);
-  EXPECT_EQ(shape.value_head(), 8U);
-  EXPECT_EQ(shape.vocab, 512U);
-  EXPECT_EQ(shape.seq_len, 128U);
-  EXPECT_TRUE(shape.own_classifier);
-  EXPECT_TRUE(shape.longer_talks);
-  EXPECT_FLOAT_EQ(shape.norm_epsilon, 1e-5F);
-  EXPECT_EQ(model.parts(), 7U);
-}
-
 TEST_F(GgufLlamaTest, OtherModelsAreNamed) {
   EXPECT_EQ(refusal_after([](GgufModel&) {}), "");
   EXPECT_THAT(refusal_after([](GgufModel& m) { m.set("general.architecture", "qwen3"); }),
@@ -185,7 +166,7 @@ TEST_F(GgufLlamaTest, RealFilesThatAreNotDecodedSayWhy) {
                           Case{"docker-dummy.gguf", "architecture"},
                           Case{"weight-inspect-empty.gguf", "llama.block_count"}}) {
     const auto path = shared_data("gguf") / one.file;
-    if (!std::filesystem::exists(path)) GTEST_SKIP() << "there is no " << path;
+    if (const auto why = no_shared_data(std::string("gguf/") + one.file)) GTEST_SKIP() << *why;
     EXPECT_THAT(refusal_of_file(path), HasSubstr(one.says)) << one.file;
   }
   for (const char* file :

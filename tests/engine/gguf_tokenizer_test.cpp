@@ -119,17 +119,6 @@ TEST_F(GgufTokenizerTest, MarksAreSpacesAndWhatIsNoPieceBecomesBytesOrUnknown) {
   EXPECT_EQ(tokenizer.decode(7, 3), "a");
 }
 
-TEST_F(GgufTokenizerTest, ARawSpaceBeforeTheTextIsDroppedToo) {
-  const Tokenizer tokenizer = make({{"<unk>", 0, kUnknown},
-                                    {"<s>", 0, kControl},
-                                    {"</s>", 0, kControl},
-                                    {"<0x20>", 0, kByte},
-                                    {"b", -9, kNormal}});
-  EXPECT_THAT(tokenizer.encode("b b"), ElementsAre(1, 3, 4, 3, 4));
-  EXPECT_EQ(tokenizer.decode(1, 3), "");
-  EXPECT_EQ(tokenizer.decode(4, 3), " ");
-}
-
 TEST_F(GgufTokenizerTest, ControlTokensAreNotFoundInTextsAndHaveNone) {
   const Tokenizer tokenizer = make(kFew);
   EXPECT_THAT(tokenizer.encode("<s>"), ElementsAre(1, 5, 13, 12));
@@ -239,7 +228,7 @@ TEST_F(GgufTokenizerTest, WithoutABosNoneIsAdded) {
 
 TEST_F(GgufTokenizerTest, ReadsTheVocabularyOfLlama2) {
   const auto path = shared_data("gguf") / "ggml-vocab-llama-spm.gguf";
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "there is no " << path;
+  if (const auto why = no_shared_data("gguf/ggml-vocab-llama-spm.gguf")) GTEST_SKIP() << *why;
   const Tokenizer tokenizer(read_model(path), 32'000);
   // As llama.cpp's test-tokenizer-0-llama-spm has it.
   EXPECT_THAT(tokenizer.encode("Hello world"), ElementsAre(1, 15'043, 3186));

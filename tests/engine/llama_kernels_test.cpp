@@ -1,4 +1,5 @@
-// What the kernels for a GPU are made of, on the host, against the host's own kernels.
+// What the kernels for a GPU are made of, on the host, against the host's own kernels; and what of
+// those no decoded model reaches.
 #include "engine/llama_kernels.hpp"
 
 #include <gtest/gtest.h>
@@ -174,6 +175,38 @@ TEST(LlamaKernels, AnOnlineSoftmaxNeverOverflows) {
   const OnlineSoftmax::Weights weights = softmax.add(0);
   EXPECT_EQ(weights.former, 1);
   EXPECT_EQ(weights.own, 0);
+}
+
+TEST(HostKernels, EveryHalfIsReadExactly) {
+  GgufTensor tensor{.name = "m", .shape = {1, 65'536}, .dtype = DType::f16, .bytes = {}};
+  for (std::uint32_t bits = 0; bits < 65'536; ++bits) {
+    tensor.bytes += static_cast<char>(bits & 255);
+    tensor.bytes += static_cast<char>(bits >> 8);
+  }
+  std::vector<float> out(65'536);
+  engine::copy_row(out,
+                   {.dtype = DType::f16,
+                    .rows = 1,
+                    .columns = 65'536,
+                    .bytes = std::as_bytes(std::span(tensor.bytes))},
+                   0);
+  for (std::uint32_t bits = 0; bits < 65'536; ++bits) {
+    const double expected = value_of_half(static_cast<std::uint16_t>(bits));
+    if (std::isnan(expected)) {
+      EXPECT_TRUE(std::isnan(out[bits])) << bits;
+    } else {
+      EXPECT_EQ(static_cast<double>(out[bits]), expected) << bits;
+      EXPECT_EQ(std::signbit(out[bits]), std::signbit(expected)) << bits;
+    }
+  }
+}
+
+TEST(HostKernels, SoftmaxSumsToOneAndDoesNotOverflow) {
+  std::vector<float> x = {1000, 1001, -1000};
+  engine::softmax(x);
+  EXPECT_NEAR(x[0], 1 / (1 + std::exp(1.0)), 1e-6);
+  EXPECT_NEAR(x[0] + x[1], 1, 1e-6);
+  EXPECT_EQ(x[2], 0);
 }
 
 }  // namespace

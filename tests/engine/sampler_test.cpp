@@ -42,19 +42,6 @@ TEST(Sampler, DrawsByTheProbabilities) {
   EXPECT_EQ(hits[3], 0U);
 }
 
-TEST(Sampler, ASeedGivesTheSameTokensAndAnotherSeedOthers) {
-  EXPECT_EQ(draws(1, 42, 100), draws(1, 42, 100));
-  EXPECT_NE(draws(1, 42, 100), draws(1, 43, 100));
-  EXPECT_NE(draws(1, 0, 100), draws(1, 1, 100));
-}
-
-TEST(Sampler, TheColderTheSurer) {
-  for (const TokenId token : draws(1e-30F, 5, 100)) EXPECT_EQ(token, 2U);
-  std::size_t best = 0;
-  for (const TokenId token : draws(0.25F, 5, 1000)) best += token == 2 ? 1U : 0U;
-  EXPECT_GT(best, 950U);  // 5^4 of 5^4 + 2^4 + 1
-}
-
 TEST(Sampler, BrokenLogitsGiveSomeToken) {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   constexpr float kInf = std::numeric_limits<float>::infinity();

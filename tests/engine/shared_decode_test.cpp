@@ -62,7 +62,7 @@ std::vector<engine::TokenId> decode(engine::LlamaModel& model, int prompt) {
 
 TEST(SharedDecode, GoesOnWhenTheOwnerOfTheWeightsIsKilled) {
   const std::filesystem::path path = shared_data("gguf") / "stories260K-F16.gguf";
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "there is no " << path;
+  if (const auto why = no_shared_data("gguf/stories260K-F16.gguf")) GTEST_SKIP() << *why;
   std::array<int, 2> sockets{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()), 0);
 

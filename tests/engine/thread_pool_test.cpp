@@ -85,19 +85,6 @@ TEST_P(ThreadPoolTest, WhatIsNotWorthAThreadRunsHere) {
   EXPECT_EQ(calls, 1);
 }
 
-TEST_P(ThreadPoolTest, ComesAndGoes) {
-  for (int round = 0; round < 50; ++round) {
-    ThreadPool pool(GetParam());
-    std::array<int, 16> done{};
-    if (round % 2 == 0) {
-      pool.split(done.size(), kCostly, [&](std::size_t begin, std::size_t end) noexcept {
-        for (std::size_t i = begin; i < end; ++i) ++done[i];
-      });
-      EXPECT_EQ(std::accumulate(done.begin(), done.end(), 0), 16);
-    }
-  }
-}
-
 TEST(ThreadPoolLimits, AHostWithoutMoreThreadsIsAnErrorAndLeavesNone) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs the address space that is taken away here";
   EXPECT_TRUE(passes_in_child([] {
