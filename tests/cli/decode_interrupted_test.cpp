@@ -20,7 +20,7 @@ Words long_run(const std::string& model) {
 class DecodeInterrupted : public ::testing::Test {
  protected:
   TempFolder folder_;
-  std::string model_ = made_for_long_talks(folder_);
+  std::string model_ = made_for_long_talks();
 };
 
 TEST_F(DecodeInterrupted, ASignalStopsAfterTheToken) {
@@ -45,7 +45,7 @@ TEST_F(DecodeInterrupted, ASignalEndsEvenAWriteThatNobodyReads) {
   ASSERT_GE(::fcntl(pipe.write.get(), F_SETPIPE_SZ, 4096), 4096);
   Program program(long_run(model_), {.out = pipe.write.get()});
   pipe.write.close();
-  ASSERT_TRUE(pipe.read.fills());
+  ASSERT_TRUE(program.waits_to_write());
   program.send(SIGINT);
   EXPECT_EQ(program.wait().exit_code, 130);
 }

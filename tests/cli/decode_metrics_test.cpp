@@ -31,7 +31,7 @@ class DecodeMetrics : public ::testing::Test {
   }
 
   TempFolder folder_;
-  std::string model_ = made_for_long_talks(folder_);
+  std::string model_ = made_for_long_talks();
 };
 
 /// A program that has filled the pipe and waits until somebody reads it: its figures stand still.
@@ -47,7 +47,7 @@ class Stopped {
                           std::regex("metrics at http://(127\\.0\\.0\\.1:[0-9]+)/metrics\n"))) {
       address_ = parts[1];
     }
-    EXPECT_TRUE(out_.read.fills());
+    EXPECT_TRUE(program_.waits_to_write());
   }
   [[nodiscard]] const std::string& address() const { return address_; }
   /// Lets it go on. Gives the exit code, and what it said meanwhile on standard error.

@@ -3,9 +3,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 
-#include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
 #include <string>
@@ -14,71 +12,26 @@
 #include "cli/models.hpp"
 #include "cli/program.hpp"
 #include "os/child.hpp"
-#include "tapedeck/layout/stat_fields.hpp"
+#include "tapedeck/telemetry/recording.hpp"
 
 namespace tapedeck::tests {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using Json = nlohmann::json;
 
-template <class Figures>
-void fill(Figures& figures, std::span<const StatField<Figures>> fields, const Json& row) {
-  ASSERT_EQ(row.size(), fields.size());
-  for (std::size_t i = 0; i < fields.size(); ++i) {
-    if (fields[i].set != nullptr) fields[i].set(figures, row[i].get<std::uint64_t>());
-  }
+/// What `Layout::stat()` was at the last sample.
+Stat last_of(const Recording& recording) {
+  if (recording.samples() == 0) return {};
+  return recording.sample(recording.samples() - 1).stat;
 }
 
-template <class Tapes>
-void fill_tapes(Tapes& tapes, const Json& rows, std::size_t first) {
-  fill(tapes.weights, tape_fields(), rows.at(first));
-  fill(tapes.scratch, tape_fields(), rows.at(first + 1));
-  fill(tapes.history, tape_fields(), rows.at(first + 2));
+/// Phases as they were entered, and "-" where one was left.
+std::vector<std::string> marks_of(const Recording& recording) {
+  std::vector<std::string> all;
+  for (const RecordedMark& mark : recording.marks) all.push_back(mark.entered.value_or("-"));
+  return all;
 }
-
-/// The lines of a recording, the first one apart.
-struct Recorded {
-  explicit Recorded(const std::filesystem::path& path) {
-    std::istringstream text(content_of(path));
-    for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
-    if (lines.empty()) return;
-    head = lines.front();
-    lines.erase(lines.begin());
-  }
-
-  [[nodiscard]] std::size_t samples() const {
-    return static_cast<std::size_t>(std::count_if(
-        lines.begin(), lines.end(), [](const Json& line) { return line.contains("tapes"); }));
-  }
-  /// What `Layout::stat()` was at the last sample.
-  [[nodiscard]] Stat last() const {
-    const auto sample = std::find_if(lines.rbegin(), lines.rend(),
-                                     [](const Json& line) { return line.contains("tapes"); });
-    Stat stat;
-    if (sample == lines.rend()) return stat;
-    fill(stat, layout_fields(), sample->at("layout"));
-    fill_tapes(stat, sample->at("tapes"), 0);
-    for (std::size_t i = 0; i < stat.gpus; ++i) {
-      fill_tapes(stat.gpu[i], sample->at("tapes"), 3 * (i + 1));
-      fill(stat.gpu[i], device_fields(), sample->at("devices").at(i));
-    }
-    return stat;
-  }
-  /// Phases as they were entered, and "-" where one was left.
-  [[nodiscard]] std::vector<std::string> marks() const {
-    std::vector<std::string> all;
-    for (const Json& line : lines) {
-      if (line.contains("enter")) all.push_back(line.at("enter"));
-      if (line.contains("leave")) all.emplace_back("-");
-    }
-    return all;
-  }
-
-  Json head;
-  std::vector<Json> lines;
-};
 
 /// The number in front of " tokens in".
 std::size_t tokens_told(const std::string& said) {
@@ -115,19 +68,16 @@ class DecodeRecord : public ::testing::Test {
 
   TempFolder folder_;
   std::filesystem::path file_ = folder_ / "recording.jsonl";
-  TempFolder models_;
-  std::string model_ = made(models_, "m", kSmall).string();
+  std::string model_ = made_small();
 };
 
 TEST_F(DecodeRecord, EndsWithWhatStatSays) {
   const Ran ran = run(decode({"--stat", "-p", "ba", "-n", "9"}));
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
-  const Recorded recorded(file_);
-  EXPECT_EQ(recorded.head.at("schema"), "tapedeck.recording");
-  EXPECT_EQ(recorded.head.at("layout"), "decode");
-  EXPECT_EQ(recorded.head.at("lines"), recorded.lines.size());
+  const Recording recorded = read_recording(file_);
+  EXPECT_EQ(recorded.layout, "decode");
   EXPECT_EQ(recorded.samples(), tokens_told(ran.err));
-  const Stat last = recorded.last();
+  const Stat last = last_of(recorded);
   EXPECT_EQ(last.passes, tokens_told(ran.err));
   EXPECT_GT(last.tokens, 0U);
   EXPECT_GT(last.scratch.peak, 0U);
@@ -138,11 +88,11 @@ TEST_F(DecodeRecord, EndsWithWhatStatSays) {
 TEST_F(DecodeRecord, HasThePhasesOfEachTalkInOrder) {
   const Ran ran = run(decode({"--stat", "-p", "ba", "-p", "bo bi", "-n", "9"}));
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
-  const Recorded recorded(file_);
-  EXPECT_THAT(recorded.marks(), ElementsAre("load", "-", "prefill", "-", "decode", "-", "prefill",
-                                            "-", "decode", "-"));
-  EXPECT_EQ(recorded.last().conversations, 2U);
-  EXPECT_THAT(ran.err, HasSubstr(recorded.last().text()));
+  const Recording recorded = read_recording(file_);
+  EXPECT_THAT(marks_of(recorded), ElementsAre("load", "-", "prefill", "-", "decode", "-", "prefill",
+                                              "-", "decode", "-"));
+  EXPECT_EQ(last_of(recorded).conversations, 2U);
+  EXPECT_THAT(ran.err, HasSubstr(last_of(recorded).text()));
 
   const std::size_t prefill = tokens_of("ba") + tokens_of("bo bi");
   const std::vector<std::string> told = phase_lines(ran.err);
@@ -153,19 +103,19 @@ TEST_F(DecodeRecord, HasThePhasesOfEachTalkInOrder) {
   EXPECT_THAT(told[2],
               HasSubstr("phase decode: entered 2, passes " +
                         std::to_string(tokens_told(ran.err) - prefill) + "; peaks: host "));
-  const std::string peak = to_iec(recorded.last().history.peak);
+  const std::string peak = to_iec(last_of(recorded).history.peak);
   EXPECT_THAT(told[2], HasSubstr("host history " + peak));
 }
 
 TEST_F(DecodeRecord, KnowsTheDeviceToo) {
   const Ran ran = run(decode({"--device", "host-sim", "--stat", "-p", "ba", "-p", "bo"}));
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
-  const Recorded recorded(file_);
+  const Recording recorded = read_recording(file_);
   EXPECT_EQ(recorded.samples(), tokens_told(ran.err));
-  EXPECT_EQ(recorded.last().gpus, 1U);
-  EXPECT_GT(recorded.last().gpu[0].tokens, 0U);
-  EXPECT_THAT(ran.err, HasSubstr(recorded.last().text()));
-  EXPECT_EQ(recorded.marks().size(), 10U);
+  EXPECT_EQ(last_of(recorded).gpus, 1U);
+  EXPECT_GT(last_of(recorded).gpu[0].tokens, 0U);
+  EXPECT_THAT(ran.err, HasSubstr(last_of(recorded).text()));
+  EXPECT_EQ(marks_of(recorded).size(), 10U);
   const std::vector<std::string> told = phase_lines(ran.err);
   ASSERT_EQ(told.size(), 3U) << ran.err;
   for (const std::string& line : told) EXPECT_THAT(line, HasSubstr("peaks: gpu0 weights "));
@@ -177,15 +127,9 @@ TEST_F(DecodeRecord, KeepsTheNewestSamples) {
   const Ran ran = run(decode(prompts));
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   ASSERT_GT(tokens_told(ran.err), 16'384U);
-  std::istringstream text(content_of(file_));
-  std::string head;
-  ASSERT_TRUE(std::getline(text, head));
-  EXPECT_EQ(Json::parse(head).at("taken"), tokens_told(ran.err));
-  std::size_t samples = 0;
-  for (std::string line; std::getline(text, line);) {
-    if (line.find("\"tapes\"") != std::string::npos) ++samples;
-  }
-  EXPECT_EQ(samples, 16'384U);
+  const Recording recorded = read_recording(file_);
+  EXPECT_EQ(recorded.taken, tokens_told(ran.err));
+  EXPECT_EQ(recorded.samples(), 16'384U);
   const Ran help = run({"decode", "--help"});
   EXPECT_THAT(help.out, HasSubstr("16384"));
 }
@@ -197,7 +141,7 @@ TEST_F(DecodeRecord, ADashIsAFileAndAnOldFileIsReplaced) {
   const Ran ran = run(decode("-", {"-n", "3"}));
   std::filesystem::current_path(before);
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
-  EXPECT_EQ(Recorded(folder_ / "-").samples(), tokens_told(ran.err));
+  EXPECT_EQ(read_recording(folder_ / "-").samples(), tokens_told(ran.err));
   EXPECT_EQ(files(), 1U);
 }
 
@@ -212,7 +156,8 @@ TEST_F(DecodeRecord, IsRefusedBeforeAnythingIsDecoded) {
 }
 
 TEST_F(DecodeRecord, NeverTakesThePlaceOfTheModel) {
-  const std::string other = (models_.path() / "tok").string();
+  const TempFolder other_folder;
+  const std::string other = (other_folder.path() / "tok").string();
   std::filesystem::copy_file(model_ + ".tokenizer", other);
   std::filesystem::create_symlink(model_, folder_ / "link");
   for (const std::string& read :
@@ -240,7 +185,7 @@ TEST_F(DecodeRecord, IsWrittenWhereDecodingFails) {
   folder_.write("recording.jsonl", "old\n");
   const End full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
   EXPECT_TRUE(refuses(run(decode({}), {.out = full.get()}), "ENOSPC"));
-  EXPECT_EQ(Recorded(file_).head.at("schema"), "tapedeck.recording");
+  EXPECT_NO_THROW(static_cast<void>(read_recording(file_)));
   EXPECT_EQ(files(), 1U);
 }
 
@@ -273,7 +218,7 @@ class DecodeRecordStopped : public ::testing::Test {
 
   TempFolder folder_;
   std::filesystem::path file_ = folder_ / "recording.jsonl";
-  std::string model_ = made_for_long_talks(folder_);
+  std::string model_ = made_for_long_talks();
 };
 
 TEST_F(DecodeRecordStopped, IsWrittenAfterASignal) {
@@ -285,13 +230,13 @@ TEST_F(DecodeRecordStopped, IsWrittenAfterASignal) {
   static_cast<void>(out.read.read_all());
   const Ran ran = program.wait();
   EXPECT_EQ(ran.exit_code, 130);
-  const Recorded recorded(file_);
-  ASSERT_FALSE(recorded.marks().empty());
+  const Recording recorded = read_recording(file_);
+  ASSERT_FALSE(marks_of(recorded).empty());
   EXPECT_GT(tokens_told(ran.err), 0U);
   EXPECT_LT(tokens_told(ran.err), 100'000U);  // it was not through
-  EXPECT_EQ(recorded.head.at("taken"), tokens_told(ran.err));
-  EXPECT_EQ(recorded.last().passes, tokens_told(ran.err));
-  EXPECT_EQ(recorded.marks().back(), "-");
+  EXPECT_EQ(recorded.taken, tokens_told(ran.err));
+  EXPECT_EQ(last_of(recorded).passes, tokens_told(ran.err));
+  EXPECT_EQ(marks_of(recorded).back(), "-");
 }
 
 TEST_F(DecodeRecordStopped, IsWrittenWhenNobodyReadsAnyMore) {
@@ -303,10 +248,10 @@ TEST_F(DecodeRecordStopped, IsWrittenWhenNobodyReadsAnyMore) {
   const Ran ran = program.wait();
   EXPECT_EQ(ran.exit_code, 141);
   EXPECT_EQ(ran.err, "");
-  const Recorded recorded(file_);
-  ASSERT_FALSE(recorded.marks().empty());
-  EXPECT_GT(recorded.last().passes, 0U);
-  EXPECT_EQ(recorded.marks().back(), "-");
+  const Recording recorded = read_recording(file_);
+  ASSERT_FALSE(marks_of(recorded).empty());
+  EXPECT_GT(last_of(recorded).passes, 0U);
+  EXPECT_EQ(marks_of(recorded).back(), "-");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "cli/models.hpp"
 #include "cli/program.hpp"
 #include "engine/gguf_model.hpp"
 #include "tapedeck/gpu/cuda_device.hpp"
@@ -91,13 +92,13 @@ TEST_P(DecodeStories, SeveralPromptsAreSeveralTalks) {
   EXPECT_THAT(ran.err, HasSubstr("644 tokens in "));
 }
 
-const std::filesystem::path kGguf = kStories / ".." / "gguf";
+const std::filesystem::path kGguf = shared_data("gguf");
 
 class DecodeGguf : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     SKIP_WITHOUT_STORIES();
-    if (!std::filesystem::exists(kGguf / GetParam())) GTEST_SKIP() << "there is no " << GetParam();
+    if (const auto why = no_shared_data(std::string("gguf/") + GetParam())) GTEST_SKIP() << *why;
   }
 };
 
@@ -132,7 +133,7 @@ class Decode : public ::testing::Test {
   }
 
   TempFolder folder_;
-  std::string model_ = made(folder_, "m", kSmall).string();
+  std::string model_ = made_small();
 };
 
 TEST_F(Decode, PositionsCountThePromptToo) {
@@ -196,7 +197,7 @@ TEST_F(Decode, WithoutAGpuItSaysWhy) {
 }
 
 TEST_F(Decode, AutoSaysWhyItIsTheCpuAndWhatIsNotUsed) {
-  ::setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  const Variable no_gpu("CUDA_VISIBLE_DEVICES", "");
   const auto first_line = [&](const Words& more) {
     Words words = {"--device", "auto", "-n", "3"};
     words.insert(words.end(), more.begin(), more.end());
@@ -209,7 +210,6 @@ TEST_F(Decode, AutoSaysWhyItIsTheCpuAndWhatIsNotUsed) {
   EXPECT_THAT(plain, Not(HasSubstr("f32")));
   EXPECT_EQ(first_line({"--activations", "f16", "--gpu-memory", "1GiB"}),
             plain + "; it computes in f32; --gpu-memory is not used");
-  ::unsetenv("CUDA_VISIBLE_DEVICES");
 }
 
 TEST_F(Decode, APromptIsTakenAsItIs) {
@@ -255,6 +255,7 @@ TEST_F(Decode, StatGoesToStandardErrorALineEvery32Tokens) {
 }
 
 TEST_F(Decode, OnATerminalTheStatLineIsRewrittenInPlace) {
+  if (const auto why = no_terminal()) GTEST_SKIP() << *why;
   Terminal terminal;
   Program program(decode({"--stat", "-n", "5"}), {.err = terminal.side->get()});
   const Ran ran = program.wait();
@@ -271,6 +272,7 @@ TEST_F(Decode, OnATerminalTheStatLineIsRewrittenInPlace) {
 }
 
 TEST_F(Decode, OnTheTerminalOfTheTextTheStatLineIsBelowIt) {
+  if (const auto why = no_terminal()) GTEST_SKIP() << *why;
   Terminal terminal;
   Program program(decode({"--stat", "-n", "5"}),
                   {.out = terminal.side->get(), .err = terminal.side->get()});
@@ -360,21 +362,21 @@ TEST_F(Decode, AContextCostsWhatWasSaidAndNotWhatIsAllowed) {
 #if defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "ThreadSanitizer leaves fewer addresses than this";
 #endif
-  // A valid model whose longest talk takes more than any machine has: 8 TB.
+  // A valid model whose longest talk takes more than any machine has: 4 TB.
   const Shape shape = {.dim = 2,
                        .ffn = 1,
-                       .layers = 1000,
+                       .layers = 4000,
                        .heads = 1,
                        .kv_heads = 1,
                        .vocab = 259,
-                       .seq_len = 500'000'000};
+                       .seq_len = 62'500'000};
   std::string header(28, '\0');
-  const std::array<std::int32_t, 7> fields = {2, 1, 1000, 1, 1, 259, 500'000'000};
+  const std::array<std::int32_t, 7> fields = {2, 1, 4000, 1, 1, 259, 62'500'000};
   std::memcpy(header.data(), fields.data(), header.size());
   const auto model = folder_.write("long", header);
   std::error_code error;
   std::filesystem::resize_file(model, *engine::file_bytes(shape), error);
-  if (error) GTEST_SKIP() << "no sparse file of 4 GB here: " << error.message();
+  if (error) GTEST_SKIP() << "no sparse file of 500 MB here: " << error.message();
   const std::string tokenizer =
       made(folder_, "t",
            {.dim = 2, .ffn = 1, .layers = 1, .heads = 1, .kv_heads = 1, .vocab = 259, .seq_len = 1})
@@ -382,7 +384,7 @@ TEST_F(Decode, AContextCostsWhatWasSaidAndNotWhatIsAllowed) {
       ".tokenizer";
   const Ran said = run({"decode", model, "--tokenizer", tokenizer, "-n", "5", "--stat"});
   EXPECT_EQ(said.exit_code, 0) << said.err;
-  EXPECT_THAT(said.err, AllOf(HasSubstr("committed 7.8 MiB"), HasSubstr("planned 7.3 TiB")));
+  EXPECT_THAT(said.err, AllOf(HasSubstr("committed 31.2 MiB"), HasSubstr("planned 3.6 TiB")));
   EXPECT_TRUE(refuses(run({"decode", model, "--tokenizer", tokenizer, "-n", "0"}), ""));
 }
 

@@ -35,8 +35,7 @@ TEST(Gpus, WordsItDoesNotKnowAreRefused) {
 }
 
 TEST(Gpus, AGpuThatIsNotThereIsNoneToFitOn) {
-  const TempFolder folder;
-  const std::string model = made_small(folder);
+  const std::string model = made_for_plans();
   const Ran ran = run({"fit", model, "--gpu", "77"});
   EXPECT_EQ(ran.exit_code, 2);
   EXPECT_THAT(ran.err, HasSubstr("tapedeck: "));
@@ -48,8 +47,7 @@ TEST(Gpus, AGpuThatIsNotThereIsNoneToFitOn) {
 /// What this process starts finds the stand-in's libcuda.so.1 first.
 class OnStandIn : public ::testing::Test {
  protected:
-  OnStandIn() { ::setenv("LD_LIBRARY_PATH", built_path("stand_in").c_str(), 1); }
-  ~OnStandIn() override { ::unsetenv("LD_LIBRARY_PATH"); }
+  const Variable path_{"LD_LIBRARY_PATH", built_path("stand_in").string()};
 };
 
 TEST_F(OnStandIn, ListsIt) {
@@ -66,8 +64,7 @@ TEST_F(OnStandIn, ListsIt) {
 }
 
 TEST_F(OnStandIn, FitUsesItUnlessItIsToldOtherwise) {
-  const TempFolder folder;
-  const std::string model = made_small(folder);
+  const std::string model = made_for_plans();
   const Json here = Json::parse(run({"fit", model, "--json"}).out);
   EXPECT_EQ(here.at("device").at("free"), 64 << 20);
   EXPECT_EQ(here.at("device").at("name"), "stand-in 0");

@@ -21,28 +21,29 @@ namespace tapedeck::tests {
 inline constexpr std::uint64_t kTensorBytes = 1 << 20;
 
 /// A llama2.c model of three layers, to plan.
-inline std::string made_small(const TempFolder& folder) {
-  return made(folder, "m.bin",
-              {.dim = 64,
-               .ffn = 172,
-               .layers = 3,
-               .heads = 8,
-               .kv_heads = 4,
-               .vocab = 512,
-               .seq_len = 1024});
+inline std::string made_for_plans() {
+  return made_once("plan.bin", {.dim = 64,
+                                .ffn = 172,
+                                .layers = 3,
+                                .heads = 8,
+                                .kv_heads = 4,
+                                .vocab = 512,
+                                .seq_len = 1024});
 }
+
+/// A llama2.c model whose talks are of 20 tokens.
+inline std::string made_small() { return made_once("small.bin", kSmall); }
 
 /// A llama2.c model whose talks are of 1000 tokens: it says more than a pipe of 4 KiB holds, and
 /// for long enough to be stopped.
-inline std::string made_for_long_talks(const TempFolder& folder) {
-  return made(folder, "long.bin",
-              {.dim = 64,
-               .ffn = 172,
-               .layers = 3,
-               .heads = 4,
-               .kv_heads = 4,
-               .vocab = 512,
-               .seq_len = 1000});
+inline std::string made_for_long_talks() {
+  return made_once("long.bin", {.dim = 64,
+                                .ffn = 172,
+                                .layers = 3,
+                                .heads = 4,
+                                .kv_heads = 4,
+                                .vocab = 512,
+                                .seq_len = 1000});
 }
 
 /// A GGUF file of five tensors of f32, `kTensorBytes` each: one before two layers, two after them.

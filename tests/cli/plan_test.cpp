@@ -17,15 +17,8 @@ namespace {
 using Json = nlohmann::json;
 using ::testing::HasSubstr;
 
-const std::filesystem::path kData = shared_data("");
-#define SKIP_WITHOUT_DATA() \
-  if (!std::filesystem::exists(kData)) GTEST_SKIP() << "there is no " << kData
-
 class Planning : public ::testing::Test {
  protected:
-  // What fits must not depend on a GPU that is here.
-  Planning() { ::setenv("CUDA_VISIBLE_DEVICES", "", 1); }
-
   // Runs a command on the made model, or on another.
   Ran run_on(const std::string& command, const Words& more, const std::string& model = {}) {
     Words words = {command, model.empty() ? model_ : model};
@@ -39,8 +32,10 @@ class Planning : public ::testing::Test {
     return Json::parse(ran.out);
   }
 
+  // What fits must not depend on a GPU that is here.
+  const Variable no_gpu_{"CUDA_VISIBLE_DEVICES", ""};
   TempFolder folder_;
-  std::string model_ = made_small(folder_);
+  std::string model_ = made_for_plans();
 };
 
 std::uint64_t bytes_of_role(const Json& regions, const std::string& role) {
@@ -113,10 +108,10 @@ TEST_F(Planning, TextIsForPeople) {
 }
 
 TEST_F(Planning, KindsOfLayersAreSummedUp) {
-  SKIP_WITHOUT_DATA();
-  const Ran ran = run({"plan", kData / "configs" / "google--gemma-3-1b-it.json"});
+  if (const auto why = no_shared_data("configs")) GTEST_SKIP() << *why;
+  const Ran ran = run({"plan", shared_data("configs") / "google--gemma-3-1b-it.json"});
   EXPECT_THAT(ran.out, HasSubstr("22 layers window 512, 4 layers full"));
-  const Ran state = run({"plan", kData / "engine_figures" / "nemotron-h-8b.header-only.gguf"});
+  const Ran state = run({"plan", shared_data("engine_figures") / "nemotron-h-8b.header-only.gguf"});
   EXPECT_THAT(state.out, HasSubstr("24 layers mamba2"));
   EXPECT_THAT(state.out, HasSubstr("4 layers full"));
 }
@@ -233,9 +228,10 @@ TEST_F(Planning, StreamingTextIsForPeople) {
 }
 
 TEST_F(Planning, TheClosedFormIsOfDenseModels) {
-  SKIP_WITHOUT_DATA();
+  if (const auto why = no_shared_data("engine_figures")) GTEST_SKIP() << *why;
   const auto closed_form = [&](const char* file) {
-    return json_of("plan", {"--streaming", "--context", "2048"}, kData / "engine_figures" / file)
+    return json_of("plan", {"--streaming", "--context", "2048"},
+                   shared_data("engine_figures") / file)
         .at("streaming")
         .at("closed_form");
   };
@@ -379,8 +375,8 @@ TEST_F(Planning, ShowTellsWhatAModelIsMadeOf) {
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_THAT(ran.out, HasSubstr("n_kv_heads = 4"));
   EXPECT_THAT(ran.out, HasSubstr("[3, 172, 64]  w1"));
-  SKIP_WITHOUT_DATA();
-  const Ran cut = run({"show", kData / "gguf" / "llama-2-7b-chat-Q4_0.header-only.gguf"});
+  if (const auto why = no_shared_data("gguf")) GTEST_SKIP() << *why;
+  const Ran cut = run({"show", shared_data("gguf") / "llama-2-7b-chat-Q4_0.header-only.gguf"});
   EXPECT_EQ(cut.exit_code, 0);
   EXPECT_THAT(cut.out, HasSubstr("TRUNCATED"));
   EXPECT_THAT(cut.out, HasSubstr("291 tensors"));
@@ -395,8 +391,8 @@ TEST_F(Planning, ShowSaysWhatIsBrokenAndWhere) {
   for (const char* command : {"show", "plan", "fit"}) {
     EXPECT_TRUE(refuses(run({command, broken}), "broken.bin")) << command;
   }
-  SKIP_WITHOUT_DATA();
-  for (const auto& entry : std::filesystem::directory_iterator(kData / "malformed")) {
+  if (const auto why = no_shared_data("malformed")) GTEST_SKIP() << *why;
+  for (const auto& entry : std::filesystem::directory_iterator(shared_data("malformed"))) {
     if (entry.path().filename() == "INDEX.csv") continue;
     EXPECT_TRUE(refuses(run({"show", entry.path()}), ", byte ")) << entry.path();
   }

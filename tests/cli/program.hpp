@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -65,6 +66,17 @@ class Program {
 
   void send(int signal) const { ::kill(id_, signal); }
 
+  /// Waits, up to a minute, until its first thread sleeps in a write to standard output, as it does
+  /// once a pipe is full that nobody reads.
+  [[nodiscard]] bool waits_to_write() const {
+    const std::string call = std::to_string(SYS_write) + " 0x1 ";
+    for (int tries = 0; tries < 60'000; ++tries) {
+      if (content_of("/proc/" + std::to_string(id_) + "/syscall").starts_with(call)) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+  }
+
   /// Waits for its end; who takes longer than five minutes is killed.
   Ran wait() {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(5);
@@ -112,6 +124,28 @@ class Program {
 }
 [[nodiscard]] inline Ran run(const Words& arguments) { return run(arguments, {}); }
 
+/// A variable of the environment while it is alive, for the programs that are run meanwhile.
+class Variable {
+ public:
+  Variable(std::string name, const std::string& value) : name_(std::move(name)) {
+    if (const char* const before = std::getenv(name_.c_str())) before_ = before;
+    ::setenv(name_.c_str(), value.c_str(), 1);
+  }
+  ~Variable() {
+    if (before_) {
+      ::setenv(name_.c_str(), before_->c_str(), 1);
+    } else {
+      ::unsetenv(name_.c_str());
+    }
+  }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  std::string name_;
+  std::optional<std::string> before_;
+};
+
 /// A descriptor that is closed in the end.
 class End {
  public:
@@ -133,22 +167,6 @@ class End {
     std::array<char, 4096> buffer{};
     const ssize_t got = ::read(descriptor_, buffer.data(), buffer.size());
     return {buffer.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
-  }
-
-  /// Waits, up to a minute, until it has stood for half a second at a length that leaves no room
-  /// for a word: who writes to it waits.
-  [[nodiscard]] bool fills() const {
-    constexpr int kWord = 64;
-    const int full = ::fcntl(descriptor_, F_GETPIPE_SZ) - kWord;
-    int before = -1;
-    for (int tries = 0; tries < 120; ++tries) {
-      int held = 0;
-      if (::ioctl(descriptor_, FIONREAD, &held) != 0) return false;
-      if (held >= full && held == before) return true;
-      before = held;
-      std::this_thread::sleep_for(std::chrono::milliseconds(500));
-    }
-    return false;
   }
 
   [[nodiscard]] std::string read_all() const {
@@ -192,6 +210,17 @@ struct Terminal {
   End control;
   std::optional<End> side;
 };
+
+/// Why there can be no `Terminal`; nothing where there can.
+[[nodiscard]] inline std::optional<std::string> no_terminal() {
+  const End control(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  const bool opened =
+      control.get() >= 0 && ::grantpt(control.get()) == 0 && ::unlockpt(control.get()) == 0 &&
+      ::ptsname(control.get()) != nullptr &&
+      End(::open(::ptsname(control.get()), O_RDWR | O_NOCTTY | O_CLOEXEC)).get() >= 0;
+  if (opened) return std::nullopt;
+  return std::string("there is no pseudo-terminal: ") + std::strerror(errno);
+}
 
 /// Ended as every bad input must: exit code 2, nothing on standard output, and one line on standard
 /// error that begins with the program's name and contains `says`.

@@ -28,7 +28,7 @@ class Report : public ::testing::Test {
   }
 
   TempFolder folder_;
-  std::string model_ = made(folder_, "m", kSmall).string();
+  std::string model_ = made_small();
   std::string recording_ = (folder_ / "talk.jsonl").string();
   std::string page_ = (folder_ / "talk.html").string();
 };

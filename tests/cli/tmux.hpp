@@ -6,13 +6,21 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <thread>
 
+#include "cli/program.hpp"
 #include "os/temp_folder.hpp"
 #include "telemetry/tools.hpp"
 
 namespace tapedeck::tests {
+
+/// Why there can be no `Tmux`; nothing where there can.
+[[nodiscard]] inline std::optional<std::string> no_tmux() {
+  if (shell("tmux -V").exit_code != 0) return "there is no tmux (Debian: tmux)";
+  return no_terminal();
+}
 
 /// A server of its own with one window, in which a shell waits for commands; gone with its object,
 /// whatever has happened.
@@ -28,8 +36,6 @@ class Tmux {
   ~Tmux() { static_cast<void>(tmux("kill-server")); }
   Tmux(const Tmux&) = delete;
   Tmux& operator=(const Tmux&) = delete;
-
-  [[nodiscard]] static bool is_there() { return shell("tmux -V").exit_code == 0; }
 
   void type(const std::string& line) const {
     const Said said = tmux("send-keys -l '" + line + "'");

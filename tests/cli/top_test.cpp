@@ -30,7 +30,7 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-class Top : public ::testing::Test {
+class Top : public InSharedMemory {
  protected:
   [[nodiscard]] Words top(Words more = {}) const {
     Words words = {"top", "--folder", folder_.path().string()};
@@ -41,8 +41,6 @@ class Top : public ::testing::Test {
     more.emplace_back("--once");
     return run(top(more));
   }
-
-  SharedFolder folder_;
 };
 
 TEST_F(Top, ShowsALayoutOnce) {
@@ -154,8 +152,7 @@ TEST_F(Top, EndsWhenNobodyReadsItsLines) {
 }
 
 TEST_F(Top, SeesADecoder) {
-  const TempFolder models;
-  const std::string model = made_for_long_talks(models);
+  const std::string model = made_for_long_talks();
   const std::string name = "test-" + std::to_string(::getpid());
   Pipe out;  // nobody reads, so it stays
   Program decoder(
@@ -174,8 +171,7 @@ TEST_F(Top, SeesADecoder) {
 }
 
 TEST_F(Top, IsNotPublishedForUnderAnyName) {
-  const TempFolder models;
-  const std::string model = made_small(models);
+  const std::string model = made_for_plans();
   EXPECT_TRUE(refuses(run({"decode", model, "-n", "2", "--ids", "--publish=a/b"}),
                       "cannot be published as \"a/b\"; give 1 to 63"));
 }
@@ -184,7 +180,8 @@ TEST_F(Top, IsNotPublishedForUnderAnyName) {
 class TopOnScreen : public Top {
  protected:
   void SetUp() override {
-    if (!Tmux::is_there()) GTEST_SKIP() << "there is no tmux (Debian: tmux)";
+    Top::SetUp();
+    if (const auto why = no_tmux()) GTEST_SKIP() << *why;
   }
   [[nodiscard]] std::string command(const std::string& which = "") const {
     return built_path("tapedeck").string() + " top --folder " + folder_.path().string() + " " + which;

@@ -193,6 +193,7 @@ TEST_F(Warm, BadOptionsAreRefused) {
 }
 
 TEST_F(Warm, ATerminalShowsProgress) {
+  if (const auto why = no_terminal()) GTEST_SKIP() << *why;
   Terminal terminal;
   const Ran ran = warm({}, {.err = terminal.side->get()});
   const std::string shown = terminal.printed();
@@ -203,6 +204,7 @@ TEST_F(Warm, ATerminalShowsProgress) {
 }
 
 TEST_F(Warm, CtrlCStopsItCleanly) {
+  if (const auto why = no_terminal()) GTEST_SKIP() << *why;
   const auto large = write_sparse(folder_, 4_GiB);
   if (!large) GTEST_SKIP() << "no sparse file of 4 GiB here";
   for (const int signal : {SIGINT, SIGTERM}) {
