@@ -7,11 +7,13 @@ if(NOT TAPEDECK_NVCC)
   return()
 endif()
 
-# Machine code for these, as far as the toolkit knows them; of the newest PTX too, for what comes
-# after it.
+# Machine code for these, as far as the toolkit knows them, and PTX for the newest of them, which
+# later devices compile.
+set(TAPEDECK_KERNEL_ARCHITECTURES "80;90;100;120" CACHE STRING
+  "Compute capabilities that kernels are compiled for, oldest first: 80 is 8.0")
 set(TAPEDECK_KERNEL_CODE "")
 execute_process(COMMAND ${TAPEDECK_NVCC} --list-gpu-arch OUTPUT_VARIABLE known)
-foreach(architecture IN ITEMS 80 90 100 120)
+foreach(architecture IN LISTS TAPEDECK_KERNEL_ARCHITECTURES)
   if(known MATCHES "compute_${architecture}\n")
     list(APPEND TAPEDECK_KERNEL_CODE -gencode arch=compute_${architecture},code=sm_${architecture})
     set(newest ${architecture})
