@@ -7,9 +7,11 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdio>
+#include <fstream>
 #include <iostream>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -182,23 +184,74 @@ void print_claims(const Collector& all, std::span<const Claim> claims) {
   }
 }
 
-/// Takes "--rounds=N" out of the arguments.
-std::optional<int> take_rounds(std::vector<char*>& arguments) {
-  constexpr std::string_view flag = "--rounds=";
-  int rounds = kRounds;
-  for (auto at = arguments.begin(); at != arguments.end();) {
-    const std::string_view argument = *at;
-    if (!argument.starts_with(flag)) {
-      ++at;
-      continue;
-    }
-    const std::string_view text = argument.substr(flag.size());
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), rounds);
-    if (error != std::errc{} || end != text.data() + text.size() || rounds < 1) {
-      return std::nullopt;
-    }
-    at = arguments.erase(at);
+using Json = nlohmann::ordered_json;
+
+// Too few rounds give an interval without ends, which JSON cannot write: they become null.
+Json as_json(const Median& median) {
+  return {{"median", median.value}, {"low", median.low}, {"high", median.high}};
+}
+
+Json as_json(const Row& row) {
+  Json json = {{"name", row.name}};
+  if (!row.skipped.empty()) json["skipped"] = row.skipped;
+  for (const auto& [name, values] : row.figures) {
+    json[name == kItem ? "nanoseconds" : name] = as_json(median_of(values));
   }
+  return json;
+}
+
+Json as_json(const Claim& claim, const std::vector<double>& values) {
+  const Median median = median_of(values);
+  Json json = as_json(median);
+  json["row"] = claim.row;
+  json["over"] = claim.over;
+  json["figure"] = claim.counter.empty() ? "nanoseconds" : claim.counter;
+  if (claim.bound == Bound::none) return json;
+  json[claim.bound == Bound::at_most ? "at_most" : "at_least"] = claim.limit;
+  json["verdict"] = verdict(claim, median, values.size());
+  return json;
+}
+
+/// Replaces what an earlier round wrote, so that a program that is stopped leaves its last round.
+bool write_json(const std::string& path, int rounds, const Collector& all,
+                std::span<const Claim> claims, std::span<const std::string> notes) {
+  Json json = {{"rounds", rounds}, {"notes", notes}, {"rows", Json::array()}};
+  for (const auto& [index, row] : all.rows()) json["rows"].push_back(as_json(row));
+  json["claims"] = Json::array();
+  for (const Claim& claim : claims) {
+    const std::vector<double> values = paired(all, claim);
+    if (!values.empty()) json["claims"].push_back(as_json(claim, values));
+  }
+  const std::string next = path + ".next";
+  std::ofstream out(next);
+  out << json.dump(1) << '\n';
+  out.close();
+  if (out && std::rename(next.c_str(), path.c_str()) == 0) return true;
+  std::fprintf(stderr, "cannot write %s\n", path.c_str());
+  return false;
+}
+
+/// Takes "FLAG=VALUE" out of the arguments; the last one counts.
+std::optional<std::string> take_value(std::vector<char*>& arguments, std::string_view flag) {
+  std::optional<std::string> value;
+  std::erase_if(arguments, [&](const char* one) {
+    const std::string_view argument = one;
+    if (!argument.starts_with(flag)) return false;
+    value = argument.substr(flag.size());
+    return true;
+  });
+  return value;
+}
+
+/// Takes "--rounds=N" out of the arguments. Nothing where N is not a number from 1 on.
+std::optional<int> take_rounds(std::vector<char*>& arguments) {
+  const std::optional<std::string> text = take_value(arguments, "--rounds=");
+  if (!text) return kRounds;
+  int rounds = 0;
+  const char* const begin = text->data();
+  const char* const end = begin + text->size();
+  const auto [stopped, error] = std::from_chars(begin, end, rounds);
+  if (error != std::errc{} || stopped != end || rounds < 1) return std::nullopt;
   return rounds;
 }
 
@@ -231,6 +284,7 @@ int run(int argc, char** argv, std::span<const Claim> claims, std::span<const st
     std::fputs("--rounds takes a number from 1 on\n", stderr);
     return 2;
   }
+  const std::optional<std::string> json = take_value(arguments, "--json=");
   // Ours come first, so that those of the command line win.
   char interleave[] = "--benchmark_enable_random_interleaving=true";
   char min_time[] = "--benchmark_min_time=0.02";
@@ -246,6 +300,7 @@ int run(int argc, char** argv, std::span<const Claim> claims, std::span<const st
     if (terminal) std::fprintf(stderr, "\rround %d of %d ", round, *rounds);
     benchmark::RunSpecifiedBenchmarks(&all);
     if (all.rows().empty()) return 0;  // nothing matched, or they were only listed
+    if (json && !write_json(*json, round, all, claims, notes)) return 1;
   }
   if (terminal) std::fputs("\r\x1b[K", stderr);
 

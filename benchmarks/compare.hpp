@@ -35,6 +35,7 @@ struct Claim {
 [[nodiscard]] Claim figure_at_most(std::string row, double limit, std::string counter = {});
 
 /// Runs the registered benchmarks in rounds and prints each row, then each claim with its verdict.
+/// With `--json=FILE` among the arguments it also writes all of that to FILE after every round.
 /// @param notes  lines to print above the table.
 /// Returns main's exit code. A missed target is no failure.
 [[nodiscard]] int run(int argc, char** argv, std::span<const Claim> claims,
