@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "compare.hpp"
+#include "gpu.hpp"
 #include "gpu/cuda_launch.hpp"
 #include "tapedeck/gpu/cuda_device.hpp"
 #include "tapedeck/tapedeck.hpp"
@@ -26,6 +27,7 @@ extern "C" const unsigned char gpu_kernels[];
 namespace {
 
 using namespace tapedeck;
+using namespace gpu_rows;
 
 using Clock = std::chrono::steady_clock;
 using Element = std::uint16_t;  // bf16
@@ -66,20 +68,7 @@ Plan history_plan(std::size_t layers, std::uint64_t row_bytes, std::uint64_t tok
   return plan;
 }
 
-// --- The device, and what all rows need of it ---------------------------------------------------
-
-struct Gpu {
-  CudaDevice device{};
-  CurrentDevice current{device};
-  KernelModule module{gpu_kernels};
-  DeviceStream stream{device};
-};
-
-std::string description(const DeviceInfo& info) {
-  return info.name + ", compute capability " + std::to_string(info.compute_major) + "." +
-         std::to_string(info.compute_minor) + ", " + to_iec(info.total) + ", pages of " +
-         to_iec(info.granularity) + "; driver for CUDA " + info.driver;
-}
+// --- The driver's own allocators -----------------------------------------------------------------
 
 /// The driver's pool behind cuMemAllocAsync, set up for speed: it keeps what was freed.
 class AsyncPool {
@@ -302,7 +291,7 @@ class DecodeStep {
   std::array<Cache, trace::kLayers> caches_{};
   DeviceSpan<std::int32_t> positions_ = buffer<std::int32_t>("decode.batched_positions");
   Transform transform_ = gpu_.module.find<Transform>("transform");
-  AppendRow append_row_ = gpu_.module.find<AppendRow>("append_row");
+  AppendRow append_row_ = gpu_.module.find<AppendRow>("append_kv");
 };
 
 /// An item is a step, until the host knows that it has run.
@@ -369,36 +358,6 @@ void prepare_long_talk(benchmark::State& state, Gpu& gpu) {
 
 // --- Reading what has grown ---------------------------------------------------------------------
 
-/// The time that the device itself takes for what is between two points on a stream.
-class Stopwatch {
- public:
-  explicit Stopwatch(StreamHandle stream) : stream_(stream) {
-    for (CUevent* event : {&begin_, &end_}) {
-      call_cuda(cuda_driver().event_create, event, unsigned{CU_EVENT_DEFAULT});
-    }
-  }
-  ~Stopwatch() {
-    for (auto* const event : {begin_, end_}) cuda_driver().event_destroy(event);
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
-  void start() { call_cuda(cuda_driver().event_record, begin_, stream_); }
-  /// In seconds.
-  [[nodiscard]] double stop() {
-    call_cuda(cuda_driver().event_record, end_, stream_);
-    call_cuda(cuda_driver().event_synchronize, end_);
-    float milliseconds = 0;
-    call_cuda(launch_driver().event_elapsed_time, &milliseconds, begin_, end_);
-    return double{milliseconds} / 1e3;
-  }
-
- private:
-  StreamHandle stream_;
-  CUevent begin_ = nullptr;
-  CUevent end_ = nullptr;
-};
-
 constexpr std::uint64_t kReadRow = 2048;  // of K, and of V, of a token
 constexpr std::uint64_t kReadTokens = 131'072;
 constexpr std::size_t kReadBytes = kReadRow * kReadTokens;  // 256 MiB: more than a cache holds
@@ -464,18 +423,6 @@ void read_by_mem_alloc(benchmark::State& state, Gpu& gpu) {
 
 // --- All of them --------------------------------------------------------------------------------
 
-// Where the device refuses, the row is skipped, and the others go on.
-template <class Row>
-benchmark::internal::Benchmark* add(const char* name, Gpu& gpu, Row row) {
-  return benchmark::RegisterBenchmark(name, [&gpu, row](benchmark::State& state) {
-    try {
-      row(state, gpu);
-    } catch (const Error& error) {
-      state.SkipWithError(error.what());
-    }
-  });
-}
-
 void add_all(Gpu& gpu) {
   add("create/one_range", gpu, create_one_range)->UseManualTime();
   add("create/mem_alloc_each", gpu, create_by_mem_alloc)->UseManualTime();
@@ -508,7 +455,7 @@ int main(int argc, char** argv) {
     std::printf("nothing is measured: %s\n", support.why.c_str());
     return 0;
   }
-  Gpu gpu;
+  Gpu gpu(gpu_kernels);
   const std::string note = description(gpu.device.info());
   add_all(gpu);
 

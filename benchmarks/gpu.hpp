@@ -1,0 +1,78 @@
+/// @file
+/// What the benchmarks on a GPU share: the device with its kernels, the device's own clock, and
+/// rows that are skipped where the device refuses.
+#pragma once
+
+#include <benchmark/benchmark.h>
+#include <cuda.h>
+
+#include <string>
+
+#include "gpu/cuda_launch.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/gpu/cuda_device.hpp"
+#include "tapedeck/gpu/device_stream.hpp"
+
+namespace gpu_rows {
+
+struct Gpu {
+  /// @param kernels  an image that `tapedeck_add_kernels` put into the program.
+  explicit Gpu(const void* kernels) : module(kernels) {}
+
+  tapedeck::CudaDevice device{};
+  tapedeck::CurrentDevice current{device};
+  tapedeck::KernelModule module;
+  tapedeck::DeviceStream stream{device};
+};
+
+/// The line that names the device above a table.
+[[nodiscard]] inline std::string description(const tapedeck::DeviceInfo& info) {
+  return info.name + ", compute capability " + std::to_string(info.compute_major) + "." +
+         std::to_string(info.compute_minor) + ", " + tapedeck::to_iec(info.total) + ", pages of " +
+         tapedeck::to_iec(info.granularity) + "; driver for CUDA " + info.driver;
+}
+
+/// Measures, by the device's own clock, what is put on a stream between `start` and `stop`.
+class Stopwatch {
+ public:
+  explicit Stopwatch(tapedeck::StreamHandle stream) : stream_(stream) {
+    for (CUevent* event : {&begin_, &end_}) {
+      tapedeck::call_cuda(tapedeck::cuda_driver().event_create, event, unsigned{CU_EVENT_DEFAULT});
+    }
+  }
+  ~Stopwatch() {
+    for (auto* const event : {begin_, end_}) tapedeck::cuda_driver().event_destroy(event);
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+  void start() { tapedeck::call_cuda(tapedeck::cuda_driver().event_record, begin_, stream_); }
+  /// Waits for the stream. Returns seconds.
+  [[nodiscard]] double stop() {
+    tapedeck::call_cuda(tapedeck::cuda_driver().event_record, end_, stream_);
+    tapedeck::call_cuda(tapedeck::cuda_driver().event_synchronize, end_);
+    float milliseconds = 0;
+    tapedeck::call_cuda(tapedeck::launch_driver().event_elapsed_time, &milliseconds, begin_, end_);
+    return double{milliseconds} / 1e3;
+  }
+
+ private:
+  tapedeck::StreamHandle stream_;
+  CUevent begin_ = nullptr;
+  CUevent end_ = nullptr;
+};
+
+/// Registers `row(state, gpu)`. Where the device refuses, the row is skipped, and the others go on.
+template <class Row>
+benchmark::internal::Benchmark* add(const std::string& name, Gpu& gpu, Row row) {
+  return benchmark::RegisterBenchmark(name.c_str(), [&gpu, row](benchmark::State& state) {
+    try {
+      row(state, gpu);
+    } catch (const tapedeck::Error& error) {
+      state.SkipWithError(error.what());
+    }
+  });
+}
+
+}  // namespace gpu_rows
