@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,6 +12,11 @@
 #include <vector>
 
 #include "gpu/stand_in/stand_in.hpp"
+
+// cuda.h has another version of it under this name.
+#undef cuEventElapsedTime
+// NOLINTNEXTLINE(readability-identifier-naming): the driver has it so.
+extern "C" CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end);
 
 namespace tapedeck::tests {
 namespace {
@@ -145,8 +151,14 @@ const std::vector<Misuse>& misuses() {
        }},
       {"MapOverWhatIsMapped", "cuMemMap: something is mapped there",
        [](D&) { cuMemMap(D::mapped(kDevicePage), kDevicePage, 0, D::create(kDevicePage), 0); }},
-      {"AccessToPartOfAMapping", "cuMemSetAccess: .* is not what one call mapped",
+      {"AccessToPartOfAMapping", "cuMemSetAccess: .* is not whole mappings",
        [](D&) { D::allow(D::mapped(2 * kDevicePage), kDevicePage); }},
+      {"AccessOverTheEndOfAMapping", "cuMemSetAccess: .* is not whole mappings",
+       [](D&) {
+         const CUdeviceptr at = D::reserve(2 * kDevicePage);
+         cuMemMap(at, kDevicePage, 0, D::create(kDevicePage), 0);
+         D::allow(at, 2 * kDevicePage);
+       }},
       {"UnmapOfAPart", "cuMemUnmap: .* is not what one call mapped",
        [](D&) { cuMemUnmap(D::mapped(2 * kDevicePage), kDevicePage); }},
       {"UnmapOfTwoMappings", "cuMemUnmap: .* is not what one call mapped",
@@ -393,6 +405,20 @@ TEST_F(StandIn, HasNoMoreMemoryThanItWasGiven) {
   EXPECT_THAT(stand_in::violations(), IsEmpty());
 }
 
+TEST_F(StandIn, HasLessFreeWhereTheDriverTakesSome) {
+  constexpr std::size_t kMemory = 8 * kDevicePage;
+  stand_in::reset({.memory = kMemory, .overhead = kDevicePage});
+  EXPECT_EQ(cuInit(0), CUDA_SUCCESS);
+  CUcontext context = nullptr;
+  EXPECT_EQ(cuDevicePrimaryCtxRetain(&context, 0), CUDA_SUCCESS);
+  EXPECT_EQ(cuCtxPushCurrent(context), CUDA_SUCCESS);
+  std::size_t free = 0;
+  std::size_t total = 0;
+  EXPECT_EQ(cuMemGetInfo(&free, &total), CUDA_SUCCESS);
+  EXPECT_EQ(total, kMemory);
+  EXPECT_EQ(free, kMemory - kDevicePage);
+}
+
 TEST_F(StandIn, FailsTheCallItIsToldTo) {
   const std::uint64_t before = stand_in::calls();
   std::size_t free = 0;
@@ -409,6 +435,48 @@ TEST_F(StandIn, FailsTheCallItIsToldTo) {
   EXPECT_EQ(cuMemGetInfo(&free, &total), CUDA_ERROR_UNKNOWN);
   EXPECT_EQ(cuMemGetInfo(&free, &total), CUDA_ERROR_UNKNOWN);
   EXPECT_EQ(stand_in::stop_failing(), "cuMemGetInfo_v2");
+}
+
+TEST_F(StandIn, AllowsAccessToSeveralMappingsAtOnce) {
+  const CUdeviceptr at = Driver::reserve(2 * kDevicePage);
+  for (const CUdeviceptr page : {at, at + kDevicePage}) {
+    cuMemMap(page, kDevicePage, 0, Driver::create(kDevicePage), 0);
+  }
+  EXPECT_EQ(Driver::allow(at, 2 * kDevicePage), CUDA_SUCCESS);
+  EXPECT_EQ(Driver::fill(at, 2 * kDevicePage), CUDA_SUCCESS);
+  EXPECT_EQ(cuStreamSynchronize(nullptr), CUDA_SUCCESS);
+  EXPECT_THAT(stand_in::violations(), IsEmpty());
+}
+
+TEST_F(StandIn, RunsAFunctionOfTheHostWhenItsTurnComes) {
+  const CUstream stream = Driver::stream();
+  std::atomic<int> calls{0};
+  {
+    const Hold hold(stream);
+    EXPECT_EQ(
+        cuLaunchHostFunc(
+            stream, [](void* counted) { ++*static_cast<std::atomic<int>*>(counted); }, &calls),
+        CUDA_SUCCESS);
+    EXPECT_EQ(calls, 0);
+  }
+  EXPECT_EQ(cuStreamSynchronize(stream), CUDA_SUCCESS);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST_F(StandIn, MeasuresTheTimeBetweenEventsThatWereReached) {
+  const CUstream stream = Driver::stream();
+  const CUevent begin = Driver::event();
+  const CUevent end = Driver::event();
+  float milliseconds = -1;
+  cuEventRecord(begin, stream);
+  {
+    const Hold hold(stream);
+    cuEventRecord(end, stream);
+    EXPECT_EQ(cuEventElapsedTime(&milliseconds, begin, end), CUDA_ERROR_NOT_READY);
+  }
+  cuStreamSynchronize(stream);
+  EXPECT_EQ(cuEventElapsedTime(&milliseconds, begin, end), CUDA_SUCCESS);
+  EXPECT_GE(milliseconds, 0);
 }
 
 // What was right when it was put on the stream, and is no more when its turn comes.

@@ -24,6 +24,8 @@ extern constinit thread_local GridIndex blockDim;
 
 float __shfl_xor_sync(unsigned lanes, float value, unsigned distance);
 void __syncthreads();
+/// One thread of the host runs all lanes.
+inline void __threadfence() {}
 
 #define __global__ inline
 #define __device__

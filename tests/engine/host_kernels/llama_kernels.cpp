@@ -1,35 +1,10 @@
 // The kernels of the decoder as C++: what the stand-in computes when it is asked for them.
-#include "engine/host_kernels/lanes.hpp"
-// After it: the names that CUDA C++ has.
+#include "engine/host_kernels/llama_kernels.hpp"
+#include "engine/host_kernels/compute.hpp"
+// After compute.hpp, which defines the names that CUDA C++ has.
 #include "engine/llama_kernels.cu"
 
-#include <cstddef>
-#include <string>
-#include <tuple>
-#include <utility>
-
-#include "engine/host_kernels/llama_kernels.hpp"
-#include "gpu/stand_in/stand_in.hpp"
-
 namespace tapedeck::tests {
-namespace {
-
-template <class... Parameters, std::size_t... kEach>
-std::tuple<Parameters...> copied(void** parameters, std::index_sequence<kEach...> /*each*/) {
-  return {*static_cast<Parameters*>(parameters[kEach])...};
-}
-
-template <class... Parameters>
-void compute(const std::string& name, void (*kernel)(Parameters...)) {
-  stand_in::compute(name, [kernel](unsigned blocks, unsigned threads, void** parameters) {
-    const auto values = copied<Parameters...>(parameters, std::index_sequence_for<Parameters...>());
-    return [kernel, blocks, threads, values] {
-      run_grid(blocks, threads, [&] { std::apply(kernel, values); });
-    };
-  });
-}
-
-}  // namespace
 
 void compute_llama_kernels() {
 #define TAPEDECK_COMPUTE(type)                           \

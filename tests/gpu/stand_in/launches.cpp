@@ -1,4 +1,7 @@
 // Kernels, and graphs of them.
+#include <array>
+#include <chrono>
+
 #include "gpu/stand_in/state.hpp"
 
 namespace tapedeck::tests::stand_in {
@@ -147,8 +150,13 @@ CUresult CUDAAPI cuGraphDestroy(CUgraph graph) {
   return take_from(call, state().graphs, graph);
 }
 
-CUresult CUDAAPI cuLaunchHostFunc(CUstream /*stream*/, CUhostFn /*function*/, void* /*data*/) {
-  return not_stood_in_for(__func__);
+CUresult CUDAAPI cuLaunchHostFunc(CUstream handle, CUhostFn function, void* data) {
+  const Call call(__func__);
+  if (call.refused()) return call.result();
+  Stream* const stream = stream_of(call, handle);
+  if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  put(*stream, {.kind = Task::Kind::kernel, .launch = [function, data] { function(data); }});
+  return CUDA_SUCCESS;
 }
 CUresult CUDAAPI cuMemAllocAsync(CUdeviceptr* /*at*/, std::size_t /*bytes*/, CUstream /*stream*/) {
   return not_stood_in_for(__func__);
@@ -171,6 +179,18 @@ CUresult CUDAAPI cuMemPoolTrimTo(CUmemoryPool /*pool*/, std::size_t /*bytes*/) {
 #undef cuEventElapsedTime
 // NOLINTNEXTLINE(readability-identifier-naming): the driver has it so.
 extern "C" CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end);
-CUresult CUDAAPI cuEventElapsedTime(float* /*milliseconds*/, CUevent /*begin*/, CUevent /*end*/) {
-  return not_stood_in_for(__func__);
+CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
+  const Call call(__func__);
+  if (call.refused()) return call.result();
+  std::array<std::chrono::steady_clock::time_point, 2> times;
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const auto found = state().events.find(i == 0 ? begin : end);
+    if (found == state().events.end() || found->second->recorded == nullptr) {
+      return call.violation("an event that was not recorded", CUDA_ERROR_INVALID_HANDLE);
+    }
+    if (!found->second->recorded->reached) return CUDA_ERROR_NOT_READY;
+    times[i] = found->second->recorded->when;
+  }
+  *milliseconds = std::chrono::duration<float, std::milli>(times[1] - times[0]).count();
+  return CUDA_SUCCESS;
 }

@@ -58,10 +58,13 @@ bool inside_reservation(Address at, std::size_t bytes) {
          within(at, bytes, found->first, found->second.bytes());
 }
 
-bool room_for(int device, std::size_t bytes) {
-  const std::size_t used = state().devices[static_cast<std::size_t>(device)].used;
-  return bytes <= state().settings.memory - used;
+std::size_t free_of(int device) {
+  const Settings& settings = state().settings;
+  return settings.memory - settings.overhead -
+         state().devices[static_cast<std::size_t>(device)].used;
 }
+
+bool room_for(int device, std::size_t bytes) { return bytes <= free_of(device); }
 
 std::shared_ptr<Memory> make_memory(int device, std::size_t bytes) {
   return std::make_shared<Memory>(device, bytes,
@@ -79,6 +82,23 @@ CUresult check_place(const Call& call, Address at, std::size_t bytes, const Memo
     }
   }
   return CUDA_SUCCESS;
+}
+
+// All mappings of the range, which must be whole and without a gap. Otherwise none, and the
+// violation is reported.
+std::vector<Mapping*> whole_mappings(const Call& call, Address at, std::size_t bytes) {
+  std::vector<Mapping*> all;
+  Address next = at;
+  while (next - at < bytes) {
+    const auto found = state().mappings.find(next);
+    if (found == state().mappings.end() || next - at + found->second.bytes > bytes) {
+      call.violation(hex(at) + ", " + std::to_string(bytes) + " bytes, is not whole mappings");
+      return {};
+    }
+    all.push_back(&found->second);
+    next += found->second.bytes;
+  }
+  return all;
 }
 
 // Null where the range is not what one call mapped; then it was reported.
@@ -181,7 +201,7 @@ CUresult CUDAAPI cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
   const Call call(__func__);
   if (call.refused()) return call.result();
   *total = state().settings.memory;
-  *free = *total - state().devices[static_cast<std::size_t>(call.device())].used;
+  *free = free_of(call.device());
   return CUDA_SUCCESS;
 }
 
@@ -276,13 +296,15 @@ CUresult CUDAAPI cuMemSetAccess(CUdeviceptr at, std::size_t bytes, const CUmemAc
                                 std::size_t count) {
   const Call call(__func__);
   if (call.refused()) return call.result();
-  Mapping* const mapping = exact_mapping(call, at, bytes);
-  if (mapping == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  const std::vector<Mapping*> mappings = whole_mappings(call, at, bytes);
+  if (mappings.empty()) return CUDA_ERROR_INVALID_VALUE;
   if (count != 1 || access->location.type != CU_MEM_LOCATION_TYPE_DEVICE ||
       access->location.id != call.device()) {
     return call.violation("access by another than the current device");
   }
-  mapping->accessible = access->flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+  for (Mapping* const mapping : mappings) {
+    mapping->accessible = access->flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+  }
   return CUDA_SUCCESS;
 }
 

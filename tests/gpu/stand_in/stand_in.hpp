@@ -28,6 +28,7 @@ struct Settings {
   int devices = 1;
   int driver_version = 13000;
   std::size_t memory = std::size_t{64} << 20;  ///< Bytes of each device.
+  std::size_t overhead = 0;                    ///< Of them, those that the driver itself takes.
   bool virtual_memory = true;
   bool unified_addressing = true;
   /// The host may dereference a device's addresses, to compute what a kernel would. Otherwise that

@@ -5,6 +5,7 @@
 #include <cuda.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -81,6 +82,7 @@ struct Mapping {
 /// A moment that a stream reaches once.
 struct Moment {
   bool reached = false;
+  std::chrono::steady_clock::time_point when{};  ///< It was reached.
 };
 
 /// Something on a stream.

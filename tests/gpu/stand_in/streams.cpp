@@ -74,6 +74,7 @@ void work(Stream& stream) {
     // It stays in the queue while it runs: what it touches is in use.
     const Task& task = stream.tasks.front();
     if (task.kind == Task::Kind::record) {
+      task.moment->when = std::chrono::steady_clock::now();
       task.moment->reached = true;
     } else if (task.kind == Task::Kind::kernel) {
       run(task, lock);
