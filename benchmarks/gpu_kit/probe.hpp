@@ -1,0 +1,91 @@
+/// @file
+/// `gpu_probe`: facts of a GPU that decide how a layout may use it. Each function is a section.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "gpu.hpp"
+
+extern "C" const unsigned char probe_kernels[];
+
+namespace tapedeck::gpu_kit {
+
+using gpu_rows::Gpu;
+
+/// The arguments after the section's name; `argv[0]` is the program.
+using Arguments = std::vector<char*>;
+
+// Each returns main's exit code, and writes its figures to FILE of `--json=FILE`.
+
+/// What the driver says of the device, and which kinds of memory it really gives.
+[[nodiscard]] int probe_facts(Arguments arguments);
+/// Whether one page may be mapped at two addresses, and who sees what through them.
+[[nodiscard]] int probe_alias(Arguments arguments);
+/// What each call of virtual memory costs.
+[[nodiscard]] int probe_pages(Arguments arguments);
+/// What reading K in chunks costs, beside reading it in one run. `--tokens=N` instead of the usual
+/// contexts.
+[[nodiscard]] int probe_chunks(Arguments arguments);
+
+/// The value of the last `FLAG=VALUE`, and takes all of them out; "" where there is none.
+[[nodiscard]] std::string take_value(Arguments& arguments, const std::string& flag);
+
+/// The driver's properties for pages of a device.
+[[nodiscard]] CUmemAllocationProp pages_of(CUdevice device);
+/// Access by a device for reading and writing.
+[[nodiscard]] CUmemAccessDesc access_by(CUdevice device);
+
+/// Physical pages: handles of the same size.
+class Handles {
+ public:
+  Handles(const Gpu& gpu, std::size_t count, std::size_t bytes_each);
+  ~Handles() { release(); }
+  Handles(const Handles&) = delete;
+  Handles& operator=(const Handles&) = delete;
+
+  void create();
+  void release() noexcept;
+
+  [[nodiscard]] const std::vector<CUmemGenericAllocationHandle>& all() const { return handles_; }
+  [[nodiscard]] std::size_t bytes_each() const { return bytes_each_; }
+  [[nodiscard]] std::size_t bytes() const { return count_ * bytes_each_; }
+
+ private:
+  CUmemAllocationProp properties_;
+  std::size_t count_;
+  std::size_t bytes_each_;
+  std::vector<CUmemGenericAllocationHandle> handles_;
+};
+
+/// One call for the whole range, or one for each handle.
+enum class Calls { one, each };
+
+/// Addresses, and handles mapped there side by side.
+class Mapping {
+ public:
+  Mapping(const Gpu& gpu, const Handles& handles);
+  ~Mapping();
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  void reserve();
+  void map();
+  void allow_access(Calls calls);
+  void unmap(Calls calls);
+  void unreserve();
+
+  [[nodiscard]] CUdeviceptr at() const { return at_; }
+
+ private:
+  [[nodiscard]] CUdeviceptr at(std::size_t handle) const;
+
+  const Handles& handles_;
+  CUmemAccessDesc access_;
+  CUdeviceptr at_ = 0;
+  std::size_t mapped_ = 0;  ///< Of the handles, from the first one on.
+};
+
+}  // namespace tapedeck::gpu_kit
