@@ -59,7 +59,7 @@ DeviceLayoutOptions ahead(std::uint64_t tokens, DeviceBlockOptions hooks = {}) {
 }
 
 bool becomes_true(const std::function<bool()>& holds) {
-  const auto deadline = std::chrono::steady_clock::now() + 60s;
+  const auto deadline = std::chrono::steady_clock::now() + 300s;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(1ms);

@@ -30,7 +30,7 @@ struct Ended {
 };
 
 /// A forked child that runs `body` and then exits; who forgot it waits for it. A child that hangs
-/// is killed after a minute (SIGALRM).
+/// is killed after five minutes (SIGALRM).
 class Child {
  public:
   explicit Child(const std::function<void()>& body) {
@@ -78,7 +78,7 @@ class Child {
     // A sanitizer would catch these and exit instead.
     std::signal(SIGSEGV, SIG_DFL);
     std::signal(SIGBUS, SIG_DFL);
-    ::alarm(60);
+    ::alarm(300);
     const std::string said = failures_of(body);
     std::size_t done = 0;
     while (done < said.size()) {

@@ -63,7 +63,7 @@ class SharedBoard {
 
 template <class Condition>
 bool comes_true(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(50);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(240);
   while (!condition()) {
     if (std::chrono::steady_clock::now() > end) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
