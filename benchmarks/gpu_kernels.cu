@@ -9,8 +9,7 @@ extern "C" __global__ void transform(const unsigned short* in, unsigned inputs, 
 
 // K and V of one token, where positions[0] says.
 extern "C" __global__ void append_kv(const unsigned short* row, const int* positions,
-                                     unsigned short* keys, unsigned short* values,
-                                     unsigned width) {
+                                     unsigned short* keys, unsigned short* values, unsigned width) {
   const unsigned column = blockIdx.x * blockDim.x + threadIdx.x;
   if (column >= width) return;
   const unsigned long long at = static_cast<unsigned long long>(positions[0]) * width + column;

@@ -173,6 +173,8 @@ int probe_alias(Arguments arguments) {
   const unsigned back = experiment.across_kernels(true);
   seen.add("first", "the kernel ends", "the next kernel", there);
   seen.add("second", "the kernel ends", "the next kernel", back);
+  report["seen"] = seen.json();
+  if (const int exit_code = report.write(); exit_code != 0) return exit_code;
   unsigned after_fence = 0;
   for (const Way& way : kWays) {
     for (const unsigned distance : {0U, kThreads / 2 + 1}) {

@@ -57,8 +57,8 @@ check_size() {
 }
 
 PATH=$PATH:/usr/local/cuda/bin
-command -v nvcc >/dev/null ||
-  die "there is no nvcc in PATH or /usr/local/cuda/bin, and the kit would have no kernels: no benchmark, no probe and no decoding on a GPU. Install the CUDA toolkit"
+nvcc --version >/dev/null 2>&1 ||
+  die "no nvcc works in PATH or /usr/local/cuda/bin. The kit would lack all kernels: the benchmarks, the probe, the graph tests and decoding on a GPU. Install the CUDA toolkit"
 build_google_benchmark
 cmake --preset gpu-kit
 cmake --build --preset gpu-kit

@@ -9,7 +9,7 @@ kit=${self%/*}
 bin=$kit/bin
 
 # Name, and the most seconds it may take: the most telling one first. They add up to less than `most`.
-sections=(facts:12 contract:30 tokens:45 layout:50 alias:12 pages:25 chunks:35 memcheck:50 bench:60
+sections=(facts:15 contract:30 tokens:45 layout:50 alias:12 pages:22 chunks:35 memcheck:50 bench:60
   stream_bench:95)
 most=420 # seconds, for everything
 # What these find out is worth nothing without a GPU; the other sections test the code.
@@ -105,13 +105,13 @@ tokens_of() {
 
 section_facts() {
   local tool
+  run gpu_probe facts "$json"
+  run tapedeck gpus --json
   for tool in "nvidia-smi" "nvcc --version" "compute-sanitizer --version"; do
     printf -- '-- %s\n' "$tool"
     # shellcheck disable=SC2086
-    timeout 5 $tool 2>&1 || printf 'no answer\n'
+    timeout 3 $tool 2>&1 || printf 'no answer\n'
   done
-  run tapedeck gpus --json
-  run gpu_probe facts "$json"
 }
 
 section_contract() {

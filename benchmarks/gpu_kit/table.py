@@ -127,15 +127,24 @@ def read(folder):
 
 
 def print_section(result):
-    print(f"### {result['section']}\n")
     figures = result["figures"]
     if not figures:
-        print(f"Not measured: {result['why'] or result['verdict']}.\n")
+        if result["section"] in PRINTERS:
+            print(f"### {result['section']}\n\nNot measured: {result['why'] or result['verdict']}.\n")
         return
+    print(f"### {result['section']}\n")
     notes = "".join(f"; {note}" for note in figures.get("notes", []))
     rounds = f", {figures['rounds']} interleaved rounds" if "rounds" in figures else ""
     print(f"On {result['device']}{rounds}{notes}.\n")
     PRINTERS.get(result["section"], counts)(figures)
+
+
+def print_all(results):
+    table(["section", "verdict", "seconds", "device", "why"],
+          [[result["section"], result["verdict"], number(result["seconds"]), result["device"],
+            result["why"]] for result in results])
+    for result in results:
+        print_section(result)
 
 
 def main(arguments):
@@ -145,17 +154,13 @@ def main(arguments):
     folder = pathlib.Path(arguments[1])
     try:
         results = read(folder)
-    except (OSError, ValueError) as error:
-        print(f"table.py: {error}", file=sys.stderr)
+        if not results:
+            print(f"table.py: {folder} has no results of run.sh", file=sys.stderr)
+            return 1
+        print_all(results)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        print(f"table.py: {folder} has results that run.sh did not write: {error}", file=sys.stderr)
         return 1
-    if not results:
-        print(f"table.py: {folder} has no results of run.sh", file=sys.stderr)
-        return 1
-    table(["section", "verdict", "seconds", "device", "why"],
-          [[result["section"], result["verdict"], number(result["seconds"]), result["device"],
-            result["why"]] for result in results])
-    for result in results:
-        print_section(result)
     return 0
 
 

@@ -449,7 +449,7 @@ TEST_F(StandIn, AllowsAccessToSeveralMappingsAtOnce) {
 }
 
 TEST_F(StandIn, RunsAFunctionOfTheHostWhenItsTurnComes) {
-  const CUstream stream = Driver::stream();
+  auto* const stream = Driver::stream();
   std::atomic<int> calls{0};
   {
     const Hold hold(stream);
@@ -464,9 +464,9 @@ TEST_F(StandIn, RunsAFunctionOfTheHostWhenItsTurnComes) {
 }
 
 TEST_F(StandIn, MeasuresTheTimeBetweenEventsThatWereReached) {
-  const CUstream stream = Driver::stream();
-  const CUevent begin = Driver::event();
-  const CUevent end = Driver::event();
+  auto* const stream = Driver::stream();
+  auto* const begin = Driver::event();
+  auto* const end = Driver::event();
   float milliseconds = -1;
   cuEventRecord(begin, stream);
   {
