@@ -1,7 +1,7 @@
 /// @file
 /// Where tests find files: those of this source tree, what the build made, and real files that are
-/// kept beside the checkout. No path is compiled in, so that the same sources make the same objects in
-/// any folder, and a folder of test programs can be carried to another machine.
+/// kept beside the checkout. No path is compiled in, so that the same sources make the same objects
+/// in any folder, and a folder of test programs can be carried to another machine.
 #pragma once
 
 #include <cstdlib>
@@ -16,7 +16,8 @@ namespace tapedeck::tests {
 [[nodiscard]] inline std::filesystem::path source_path(const std::string& name) {
   std::filesystem::path path = std::filesystem::absolute("tests") / name;
   if (!std::filesystem::exists(path)) {
-    throw std::runtime_error("there is no " + path.string() + "; run from the root of the checkout");
+    throw std::runtime_error("there is no " + path.string() +
+                             "; run from the root of the checkout");
   }
   return path;
 }

@@ -184,7 +184,8 @@ class TopOnScreen : public Top {
     if (const auto why = no_tmux()) GTEST_SKIP() << *why;
   }
   [[nodiscard]] std::string command(const std::string& which = "") const {
-    return built_path("tapedeck").string() + " top --folder " + folder_.path().string() + " " + which;
+    return built_path("tapedeck").string() + " top --folder " + folder_.path().string() + " " +
+           which;
   }
   /// What was there before is there again.
   static void expect_restored(const Tmux& tmux) {

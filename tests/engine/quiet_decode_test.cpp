@@ -81,8 +81,9 @@ class QuietDecodeTest : public ::testing::TestWithParam<unsigned> {
     const std::string program = built_path("tapedeck_quiet_decode");
     const pid_t child = ::fork();
     if (child == 0) {
-      ::execl(program.c_str(), program.c_str(), mode.c_str(), std::to_string(tokens).c_str(), threads.c_str(), model_.c_str(), descriptor.c_str(),
-              published_.path().c_str(), nullptr);
+      ::execl(program.c_str(), program.c_str(), mode.c_str(), std::to_string(tokens).c_str(),
+              threads.c_str(), model_.c_str(), descriptor.c_str(), published_.path().c_str(),
+              nullptr);
       ::_exit(1);
     }
     EXPECT_GT(child, 0);

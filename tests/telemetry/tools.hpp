@@ -40,8 +40,8 @@ struct Said {
   return said;
 }
 
-/// A program of Debian's package prometheus, which `./dev test --servers` puts in the PATH. Empty where
-/// there is none.
+/// A program of Debian's package prometheus, which `./dev test --servers` puts in the PATH. Empty
+/// where there is none.
 [[nodiscard]] inline std::string prometheus_program(const std::string& name) {
   return shell("command -v " + name).exit_code == 0 ? name : "";
 }
