@@ -40,7 +40,7 @@ TEST(ToJson, HasEveryFigure) {
   EveryFigure told;
   const auto add = [&told](const std::string& place, const Json& object) {
     for (const auto& [name, value] : object.items()) {
-      if (value.is_number()) told[place + "." + name] = value;
+      if (value.is_number()) told[std::string(place).append(".").append(name)] = value;
     }
   };
   add("layout", json.at("layout"));
