@@ -23,6 +23,7 @@ function(add_header_test target)
   add_library(${target} OBJECT EXCLUDE_FROM_ALL ${sources})
   add_dependencies(tapedeck_package_tests ${target})
   target_link_libraries(${target} PRIVATE tapedeck tapedeck_warnings)
+  target_compile_options(${target} PRIVATE ${tapedeck_test_options})
   set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
 endfunction()
 
