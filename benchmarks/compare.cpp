@@ -231,18 +231,6 @@ bool write_json(const std::string& path, int rounds, const Collector& all,
   return false;
 }
 
-/// Takes "FLAG=VALUE" out of the arguments; the last one counts.
-std::optional<std::string> take_value(std::vector<char*>& arguments, std::string_view flag) {
-  std::optional<std::string> value;
-  std::erase_if(arguments, [&](const char* one) {
-    const std::string_view argument = one;
-    if (!argument.starts_with(flag)) return false;
-    value = argument.substr(flag.size());
-    return true;
-  });
-  return value;
-}
-
 /// Takes "--rounds=N" out of the arguments. Nothing where N is not a number from 1 on.
 std::optional<int> take_rounds(std::vector<char*>& arguments) {
   const std::optional<std::string> text = take_value(arguments, "--rounds=");
@@ -256,6 +244,17 @@ std::optional<int> take_rounds(std::vector<char*>& arguments) {
 }
 
 }  // namespace
+
+std::optional<std::string> take_value(std::vector<char*>& arguments, std::string_view flag) {
+  std::optional<std::string> value;
+  std::erase_if(arguments, [&](const char* one) {
+    const std::string_view argument = one;
+    if (!argument.starts_with(flag)) return false;
+    value = argument.substr(flag.size());
+    return true;
+  });
+  return value;
+}
 
 Claim no_slower(std::string ours, std::string peer) {
   return at_most(std::move(ours), std::move(peer), kNoSlower);

@@ -7,8 +7,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace compare {
 
@@ -33,6 +36,11 @@ struct Claim {
 [[nodiscard]] Claim shown(std::string ours, std::string peer);
 /// A row's own figure is at most `limit`.
 [[nodiscard]] Claim figure_at_most(std::string row, double limit, std::string counter = {});
+
+/// Takes every argument that begins with `flag`, such as "--rounds=", out of the arguments and
+/// returns what follows it in the last of them.
+[[nodiscard]] std::optional<std::string> take_value(std::vector<char*>& arguments,
+                                                    std::string_view flag);
 
 /// Runs the registered benchmarks in rounds and prints each row, then each claim with its verdict.
 /// With `--json=FILE` among the arguments it also writes all of that to FILE after every round.

@@ -149,7 +149,8 @@ std::optional<unsigned> rounds_of(const std::string& text) {
 }  // namespace
 
 int probe_alias(Arguments arguments) {
-  const std::optional<unsigned> rounds = rounds_of(take_value(arguments, "--rounds="));
+  const std::optional<unsigned> rounds =
+      rounds_of(compare::take_value(arguments, "--rounds=").value_or(""));
   if (!rounds) {
     std::fputs("--rounds takes a number from 1 to 1000\n", stderr);
     return 2;

@@ -174,7 +174,7 @@ std::string name_of(const Reading& reading) {
 
 /// Shortest first. None where the argument is not a context.
 std::vector<unsigned> take_contexts(Arguments& arguments) {
-  const std::string text = take_value(arguments, "--tokens=");
+  const std::string text = compare::take_value(arguments, "--tokens=").value_or("");
   if (text.empty()) return {8 * 1024, 32 * 1024};
   unsigned tokens = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), tokens);

@@ -8,17 +8,6 @@
 
 namespace tapedeck::gpu_kit {
 
-std::string take_value(Arguments& arguments, const std::string& flag) {
-  std::string value;
-  std::erase_if(arguments, [&](const char* one) {
-    const std::string_view argument = one;
-    if (!argument.starts_with(flag)) return false;
-    value = argument.substr(flag.size());
-    return true;
-  });
-  return value;
-}
-
 namespace {
 
 struct Section {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "compare.hpp"
 #include "gpu.hpp"
 
 extern "C" const unsigned char probe_kernels[];
@@ -29,9 +30,6 @@ using Arguments = std::vector<char*>;
 /// What reading K in chunks costs, beside reading it in one run. `--tokens=N` instead of the usual
 /// contexts.
 [[nodiscard]] int probe_chunks(Arguments arguments);
-
-/// The value of the last `FLAG=VALUE`, and takes all of them out; "" where there is none.
-[[nodiscard]] std::string take_value(Arguments& arguments, const std::string& flag);
 
 /// The driver's properties for pages of a device.
 [[nodiscard]] CUmemAllocationProp pages_of(CUdevice device);

@@ -16,7 +16,8 @@ using Json = nlohmann::ordered_json;
 class Report {
  public:
   /// Takes `--json=FILE` out of the arguments.
-  explicit Report(Arguments& arguments) : path_(take_value(arguments, "--json=")) {}
+  explicit Report(Arguments& arguments)
+      : path_(compare::take_value(arguments, "--json=").value_or("")) {}
 
   /// False, with a message, where there are arguments left.
   [[nodiscard]] static bool accepts(const Arguments& arguments) {
