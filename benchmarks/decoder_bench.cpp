@@ -18,17 +18,17 @@
 #include <vector>
 
 #include "compare.hpp"
-#include "engine/decoder.hpp"
-#include "engine/kernels.hpp"
-#include "engine/llama_model.hpp"
-#include "engine/make_model.hpp"
-#include "engine/thread_pool.hpp"
+#include "llama/decoder.hpp"
+#include "llama/kernels.hpp"
+#include "llama/llama_model.hpp"
+#include "llama/make_model.hpp"
+#include "llama/thread_pool.hpp"
 #include "tapedeck/tapedeck.hpp"
 
 namespace {
 
 using namespace tapedeck;
-using namespace tapedeck::engine;
+using namespace tapedeck::llama;
 
 // 109.5 million parameters, 418 MiB in fp32.
 constexpr Shape kShape{.dim = 768,

@@ -16,11 +16,11 @@
 #include <vector>
 
 #include "compare.hpp"
-#include "engine/arrival.hpp"
-#include "engine/decoder.hpp"
-#include "engine/llama_model.hpp"
-#include "engine/thread_pool.hpp"
 #include "file_state.hpp"
+#include "llama/arrival.hpp"
+#include "llama/decoder.hpp"
+#include "llama/llama_model.hpp"
+#include "llama/thread_pool.hpp"
 #include "model_files.hpp"
 #include "tapedeck/tapedeck.hpp"
 #include "tapedeck/weights.hpp"
@@ -28,7 +28,7 @@
 namespace {
 
 using namespace tapedeck;
-using namespace tapedeck::engine;
+using namespace tapedeck::llama;
 namespace fs = std::filesystem;
 using file_state::State;
 

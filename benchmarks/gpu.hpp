@@ -8,11 +8,11 @@
 
 #include <string>
 
-#include "gpu/cuda_launch.hpp"
+#include "device/cuda_launch.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/gpu/cuda_device.hpp"
-#include "tapedeck/gpu/device_stream.hpp"
+#include "tapedeck/device/cuda_device.hpp"
+#include "tapedeck/device/device_stream.hpp"
 
 namespace gpu_rows {
 

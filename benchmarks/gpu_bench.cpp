@@ -16,9 +16,9 @@
 #include <vector>
 
 #include "compare.hpp"
+#include "device/cuda_launch.hpp"
 #include "gpu.hpp"
-#include "gpu/cuda_launch.hpp"
-#include "tapedeck/gpu/cuda_device.hpp"
+#include "tapedeck/device/cuda_device.hpp"
 #include "tapedeck/tapedeck.hpp"
 #include "trace.hpp"
 

@@ -19,22 +19,22 @@
 #include <vector>
 
 #include "compare.hpp"
-#include "engine/cuda_decoder.hpp"
-#include "engine/device_model.hpp"
-#include "engine/llama_model.hpp"
-#include "engine/make_model.hpp"
 #include "file_state.hpp"
+#include "llama/cuda_decoder.hpp"
+#include "llama/device_model.hpp"
+#include "llama/llama_model.hpp"
+#include "llama/make_model.hpp"
 #include "model_files.hpp"
-#include "tapedeck/gpu/bus_bandwidth.hpp"
-#include "tapedeck/gpu/cuda_device.hpp"
-#include "tapedeck/gpu/device_stream.hpp"
+#include "tapedeck/device/bus_bandwidth.hpp"
+#include "tapedeck/device/cuda_device.hpp"
+#include "tapedeck/device/device_stream.hpp"
 #include "tapedeck/tapedeck.hpp"
 #include "tapedeck/weights.hpp"
 
 namespace {
 
 using namespace tapedeck;
-using namespace tapedeck::engine;
+using namespace tapedeck::llama;
 namespace fs = std::filesystem;
 
 using Clock = std::chrono::steady_clock;

@@ -14,9 +14,9 @@
 
 #include "compare.hpp"
 #include "tapedeck/tapedeck.hpp"
-#include "tapedeck/telemetry/phases.hpp"
-#include "tapedeck/telemetry/recorder.hpp"
-#include "tapedeck/telemetry/stat_publisher.hpp"
+#include "tapedeck/telemetry/live/stat_publisher.hpp"
+#include "tapedeck/telemetry/recording/phases.hpp"
+#include "tapedeck/telemetry/recording/recorder.hpp"
 #include "trace.hpp"
 
 #if defined(TAPEDECK_BENCH_PROMETHEUS)

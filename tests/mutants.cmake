@@ -42,14 +42,14 @@ tapedeck_add_mutant(former_peak_read_first
 # The publisher does not mark a record that is being written.
 tapedeck_add_mutant(never_odd
   DEFINITION TAPEDECK_MUTANT_NEVER_ODD
-  SOURCES telemetry/stat_interleaving_test.cpp
+  SOURCES telemetry/live/stat_interleaving_test.cpp
   LIBRARIES tapedeck_telemetry
   FILTER *
   CAUGHT "torn")
 # The reader does not look whether the record was written meanwhile.
 tapedeck_add_mutant(looks_once
   DEFINITION TAPEDECK_MUTANT_LOOKS_ONCE
-  SOURCES telemetry/stat_interleaving_test.cpp
+  SOURCES telemetry/live/stat_interleaving_test.cpp
   LIBRARIES tapedeck_telemetry
   FILTER *
   CAUGHT "torn")

@@ -12,8 +12,8 @@
 #include "compare.hpp"
 #include "probe.hpp"
 #include "rows.hpp"
-#include "tapedeck/gpu/device_span.hpp"
-#include "tapedeck/gpu/device_tape.hpp"
+#include "tapedeck/device/device_span.hpp"
+#include "tapedeck/device/device_tape.hpp"
 
 namespace tapedeck::gpu_kit {
 namespace {

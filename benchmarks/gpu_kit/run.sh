@@ -158,7 +158,7 @@ section_tokens() {
   same_tokens small 250 6MiB 8MiB
   make_model large --dim 512 --layers 8 --heads 8 --kv-heads 4 --seq-len 512
   same_tokens large 200 110MiB
-  suite tapedeck_engine_on_gpu_test '*'
+  suite tapedeck_llama_on_gpu_test '*'
 }
 
 section_alias() {

@@ -1,14 +1,14 @@
 // The stand-in driver of the kit: where there is no GPU, the programs load it as libcuda.so.1. It
 // computes the kernels of the decoder, of the tests and of the probe; the others compute nothing.
-#include "gpu/stand_in/stand_in.hpp"
+#include "device/stand_in/stand_in.hpp"
 
 #include <cstdio>
 #include <string>
 
-#include "engine/host_kernels/compute.hpp"
-#include "engine/host_kernels/llama_kernels.hpp"
+#include "llama/host_kernels/compute.hpp"
+#include "llama/host_kernels/llama_kernels.hpp"
 // After compute.hpp, which defines the names that CUDA C++ has.
-#include "gpu/on_gpu/graph_kernels.cu"
+#include "device/on_gpu/graph_kernels.cu"
 #include "gpu_kit/probe_kernels.cu"
 
 namespace tapedeck::gpu_kit {

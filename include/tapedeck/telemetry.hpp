@@ -3,16 +3,16 @@
 /// includes prometheus-cpp's headers.
 #pragma once
 
-#include "tapedeck/telemetry/advice.hpp"           // IWYU pragma: export
-#include "tapedeck/telemetry/json.hpp"             // IWYU pragma: export
-#include "tapedeck/telemetry/metrics.hpp"          // IWYU pragma: export
-#include "tapedeck/telemetry/metrics_server.hpp"   // IWYU pragma: export
-#include "tapedeck/telemetry/peak_watch.hpp"       // IWYU pragma: export
-#include "tapedeck/telemetry/phases.hpp"           // IWYU pragma: export
-#include "tapedeck/telemetry/process_figures.hpp"  // IWYU pragma: export
-#include "tapedeck/telemetry/recorder.hpp"         // IWYU pragma: export
-#include "tapedeck/telemetry/recording.hpp"        // IWYU pragma: export
-#include "tapedeck/telemetry/report.hpp"           // IWYU pragma: export
-#include "tapedeck/telemetry/snapshot.hpp"         // IWYU pragma: export
-#include "tapedeck/telemetry/stat_publisher.hpp"   // IWYU pragma: export
-#include "tapedeck/telemetry/stat_reader.hpp"      // IWYU pragma: export
+#include "tapedeck/telemetry/live/stat_publisher.hpp"       // IWYU pragma: export
+#include "tapedeck/telemetry/live/stat_reader.hpp"          // IWYU pragma: export
+#include "tapedeck/telemetry/metrics/metrics.hpp"           // IWYU pragma: export
+#include "tapedeck/telemetry/metrics/metrics_server.hpp"    // IWYU pragma: export
+#include "tapedeck/telemetry/recording/peak_watch.hpp"      // IWYU pragma: export
+#include "tapedeck/telemetry/recording/phases.hpp"          // IWYU pragma: export
+#include "tapedeck/telemetry/recording/recorder.hpp"        // IWYU pragma: export
+#include "tapedeck/telemetry/recording/recording.hpp"       // IWYU pragma: export
+#include "tapedeck/telemetry/report/advice.hpp"             // IWYU pragma: export
+#include "tapedeck/telemetry/report/report.hpp"             // IWYU pragma: export
+#include "tapedeck/telemetry/snapshot/json.hpp"             // IWYU pragma: export
+#include "tapedeck/telemetry/snapshot/process_figures.hpp"  // IWYU pragma: export
+#include "tapedeck/telemetry/snapshot/snapshot.hpp"         // IWYU pragma: export

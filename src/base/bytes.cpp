@@ -3,7 +3,8 @@
 #include <array>
 #include <charconv>
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 std::string to_iec(std::uint64_t bytes) {
   constexpr std::array units = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -19,4 +20,5 @@ std::string to_iec(std::uint64_t bytes) {
   return number + " " + units[unit];
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
 struct Alias {
@@ -82,4 +84,12 @@ std::optional<DType> dtype_from_ggml(std::uint32_t number) noexcept {
   return number < kTypes.size() ? kTypes[number] : std::nullopt;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+// Of a number, its size; of a block, that of the widest number in it (a float, or a pair of f16).
+std::uint64_t natural_alignment(DType type) noexcept {
+  const DTypeTraits& of = traits(type);
+  const std::uint64_t widest = of.block_elements == 1 ? 8 : 4;
+  return std::gcd(std::uint64_t{of.block_bytes}, widest);
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,15 +1,29 @@
 #include "tapedeck/base/error.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
 #include "tapedeck/base/bytes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
+constexpr std::string_view kBeforeAdvice = "; ";
+
 std::string with_advice(const std::string& message, const std::string& advice) {
-  return advice.empty() ? message : message + "; " + advice;
+  return advice.empty() ? message : message + std::string(kBeforeAdvice) + advice;
+}
+
+std::string text_of(std::optional<std::uint64_t> number) {
+  return number ? std::to_string(*number) : "";
+}
+
+std::vector<ErrorFact> known(std::vector<ErrorFact> facts) {
+  std::erase_if(facts, [](const ErrorFact& fact) { return fact.value.empty(); });
+  return facts;
 }
 
 std::string describe(const SystemError::Facts& facts) {
@@ -34,25 +48,100 @@ std::string describe(const OutOfMemory::Facts& facts) {
 
 }  // namespace
 
-Error::Error(const std::string& message, std::string advice)
+const char* to_string(ErrorKind kind) noexcept {
+  constexpr std::array names = {"invalid argument", "wrong state", "unsupported",  "format",
+                                "system",           "device",      "out of memory"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+const char* to_string(ObjectState state) noexcept {
+  constexpr std::array names = {"empty", "sealed", "busy", "not resident", "closed", "in use"};
+  return names[static_cast<std::size_t>(state)];
+}
+
+Error::~Error() = default;
+
+std::string_view Error::message() const noexcept {
+  const std::string_view all = what();
+  const std::size_t tail = advice().empty() ? 0 : kBeforeAdvice.size() + advice().size();
+  return all.substr(0, all.size() - std::min(tail, all.size()));
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+RuntimeError::RuntimeError(const std::string& message, std::string advice)
     : std::runtime_error(with_advice(message, advice)), advice_(std::move(advice)) {}
 
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
 InvalidArgument::InvalidArgument(const std::string& message, std::string advice)
-    : Error(message, std::move(advice)) {}
+    : InvalidArgument(Facts{}, message, std::move(advice)) {}
+
+InvalidArgument::InvalidArgument(Facts facts, const std::string& message, std::string advice)
+    : RuntimeError(message, std::move(advice)), facts_(std::move(facts)) {}
+
+std::vector<ErrorFact> InvalidArgument::facts() const {
+  return known({{"argument", facts_.argument},
+                {"value", text_of(facts_.value)},
+                {"limit", text_of(facts_.limit)}});
+}
+
+WrongState::WrongState(std::string object, ObjectState state, const std::string& message,
+                       std::string advice)
+    : RuntimeError(message, std::move(advice)), object_(std::move(object)), state_(state) {}
+
+std::vector<ErrorFact> WrongState::facts() const {
+  return known({{"object", object_}, {"state", to_string(state_)}});
+}
+
+Unsupported::Unsupported(std::string feature, const std::string& message, std::string advice)
+    : RuntimeError(message, std::move(advice)), feature_(std::move(feature)) {}
+
+std::vector<ErrorFact> Unsupported::facts() const { return known({{"feature", feature_}}); }
 
 SystemError::SystemError(Facts facts, std::string advice)
-    : Error(describe(facts), std::move(advice)), facts_(std::move(facts)) {}
+    : RuntimeError(describe(facts), std::move(advice)), facts_(std::move(facts)) {}
 
 std::string SystemError::name() const { return errno_name(facts_.number); }
 
+std::vector<ErrorFact> SystemError::facts() const {
+  return known({{"call", facts_.call},
+                {"number", std::to_string(facts_.number)},
+                {"name", name()},
+                {"path", facts_.path},
+                {"bytes", facts_.bytes == 0 ? "" : std::to_string(facts_.bytes)},
+                {"offset", text_of(facts_.offset)}});
+}
+
 OutOfMemory::OutOfMemory(Facts facts, std::string advice)
-    : Error(describe(facts), std::move(advice)), facts_(std::move(facts)) {}
+    : facts_(std::move(facts)),
+      text_(with_advice(describe(facts_), advice)),
+      advice_(std::move(advice)) {}
+
+std::vector<ErrorFact> OutOfMemory::facts() const {
+  return known({{"purpose", facts_.purpose},
+                {"limit", facts_.limit},
+                {"needed", std::to_string(facts_.needed)},
+                {"available", std::to_string(facts_.available)}});
+}
 
 FormatError::FormatError(std::string path, std::uint64_t offset, const std::string& message,
                          std::string advice)
-    : Error(path + ", byte " + std::to_string(offset) + ": " + message, std::move(advice)),
+    : RuntimeError(path + ", byte " + std::to_string(offset) + ": " + message, std::move(advice)),
       path_(std::move(path)),
       offset_(offset) {}
+
+std::vector<ErrorFact> FormatError::facts() const {
+  return known({{"path", path_}, {"offset", std::to_string(offset_)}});
+}
 
 std::string errno_name(int number) {
   // glibc calls 0 "0".
@@ -60,4 +149,5 @@ std::string errno_name(int number) {
   return name != nullptr ? name : "errno " + std::to_string(number);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

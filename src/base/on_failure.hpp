@@ -7,7 +7,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 /// Runs `undo` when it goes out of scope, unless the acquisition was completed.
 template <class Undo>
@@ -27,4 +27,4 @@ class [[nodiscard]] OnFailure {
   bool armed_ = true;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

@@ -8,7 +8,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 
 struct Command {
   CLI::App* arguments;
@@ -26,4 +26,4 @@ struct Command {
 [[nodiscard]] Command add_top(CLI::App& program);
 [[nodiscard]] Command add_warm(CLI::App& program);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -18,24 +18,25 @@
 #include "cli/interrupt.hpp"
 #include "cli/option_values.hpp"
 #include "cli/output.hpp"
-#include "engine/arrival.hpp"
-#include "engine/cuda_decoder.hpp"
-#include "engine/decoder.hpp"
-#include "engine/device_host.hpp"
-#include "engine/llama_model.hpp"
-#include "engine/make_model.hpp"
-#include "engine/sampler.hpp"
-#include "engine/talk.hpp"
-#include "engine/tokenizer.hpp"
+#include "llama/arrival.hpp"
+#include "llama/cuda_decoder.hpp"
+#include "llama/decoder.hpp"
+#include "llama/device_host.hpp"
+#include "llama/llama_model.hpp"
+#include "llama/make_model.hpp"
+#include "llama/sampler.hpp"
+#include "llama/talk.hpp"
+#include "llama/tokenizer.hpp"
 #include "os/file.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/gpu/cuda_device.hpp"
-#include "tapedeck/gpu/device_error.hpp"
-#include "tapedeck/gpu/host_device.hpp"
+#include "tapedeck/device/cuda_device.hpp"
+#include "tapedeck/device/device_error.hpp"
+#include "tapedeck/device/host_device.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
+namespace os = internal::os;
 namespace {
 
 constexpr std::size_t kUsualPositions = 256;
@@ -60,11 +61,11 @@ struct DecodeArguments {
 };
 
 // The one that was given, the one in the file, or the one beside it.
-engine::Tokenizer tokenizer_for(const DecodeArguments& arguments, const engine::LlamaModel& model) {
+llama::Tokenizer tokenizer_for(const DecodeArguments& arguments, const llama::LlamaModel& model) {
   const std::size_t vocab = model.shape().vocab;
   if (!arguments.tokenizer.empty()) return {arguments.tokenizer, vocab};
   if (model.model().format == ModelFormat::gguf) return {model.model(), vocab};
-  const std::filesystem::path beside = engine::tokenizer_beside(arguments.model);
+  const std::filesystem::path beside = llama::tokenizer_beside(arguments.model);
   if (os::facts(beside).error == ENOENT) {
     throw InvalidArgument("no tokenizer: there is no " + beside.string(), "give --tokenizer FILE");
   }
@@ -72,7 +73,7 @@ engine::Tokenizer tokenizer_for(const DecodeArguments& arguments, const engine::
 }
 
 // Of a conversation, for `positions_for`.
-std::size_t positions_asked(const DecodeArguments& arguments, const engine::Shape& shape) {
+std::size_t positions_asked(const DecodeArguments& arguments, const llama::Shape& shape) {
   return arguments.positions.value_or(std::min(kUsualPositions, shape.seq_len));
 }
 
@@ -98,12 +99,11 @@ bool is_text(std::string_view piece) {
 // Prints talks, one after the other, as text or as ids.
 class Printer {
  public:
-  Printer(const DecodeArguments& arguments, const engine::Tokenizer& tokenizer,
-          const Layout& layout)
+  Printer(const DecodeArguments& arguments, const llama::Tokenizer& tokenizer, const Layout& layout)
       : tokenizer_(tokenizer), layout_(layout), ids_(arguments.ids), live_(arguments.stat) {}
 
   // The first token is BOS, which has no text, or the prompt's first where a model has no BOS.
-  void begin(engine::TokenId first) {
+  void begin(llama::TokenId first) {
     if (ids_) {
       reading_ = output_.write(fmt::format_int(first).c_str());
     } else {
@@ -111,7 +111,7 @@ class Printer {
     }
   }
 
-  bool add(engine::TokenId previous, engine::TokenId token) {
+  bool add(llama::TokenId previous, llama::TokenId token) {
     live_.make_way();
     if (ids_) {
       reading_ = output_.write(fmt::format(" {}", token));
@@ -131,13 +131,13 @@ class Printer {
   [[nodiscard]] bool reading() const noexcept { return reading_; }
 
  private:
-  void print(std::optional<engine::TokenId> previous, engine::TokenId token) {
+  void print(std::optional<llama::TokenId> previous, llama::TokenId token) {
     if (tokenizer_.is_end(token)) return;
     const std::string_view piece = tokenizer_.decode(previous, token);
     if (is_text(piece)) reading_ = output_.write(piece);
   }
 
-  const engine::Tokenizer& tokenizer_;
+  const llama::Tokenizer& tokenizer_;
   const Layout& layout_;
   bool ids_;
   bool reading_ = true;
@@ -146,26 +146,26 @@ class Printer {
 };
 
 struct Prompts {
-  std::vector<std::vector<engine::TokenId>> tokens;
+  std::vector<std::vector<llama::TokenId>> tokens;
   std::size_t longest = 0;  ///< Of all conversations, in tokens.
 };
 
 // All of them, before the first is answered.
-Prompts encode(const DecodeArguments& arguments, const engine::Tokenizer& tokenizer,
-               const engine::Shape& shape) {
+Prompts encode(const DecodeArguments& arguments, const llama::Tokenizer& tokenizer,
+               const llama::Shape& shape) {
   Prompts prompts;
   for (const std::string& prompt : arguments.prompts) {
     prompts.tokens.push_back(tokenizer.encode(prompt));
     prompts.longest =
-        std::max(prompts.longest, engine::positions_for(shape, prompts.tokens.back().size(),
-                                                        positions_asked(arguments, shape)));
+        std::max(prompts.longest, llama::positions_for(shape, prompts.tokens.back().size(),
+                                                       positions_asked(arguments, shape)));
   }
   return prompts;
 }
 
 // Reserved for the longest talk the model is made for, and committed for the one that was asked
 // for.
-LayoutOptions layout_options(const engine::LlamaModel& model, std::size_t longest) {
+LayoutOptions layout_options(const llama::LlamaModel& model, std::size_t longest) {
   LayoutOptions options = model.options(longest);
   options.commit = Commit::with_talks;
   options.growth_step = 1;
@@ -183,29 +183,29 @@ WarmJobOptions until(const std::atomic<bool>& stop) {
 // What all talks need, wherever they are computed.
 struct Talks {
   const DecodeArguments& arguments;
-  const engine::Shape& shape;
-  const engine::Tokenizer& tokenizer;
+  const llama::Shape& shape;
+  const llama::Tokenizer& tokenizer;
   const Prompts& prompts;
-  engine::Sampler& sampler;
+  llama::Sampler& sampler;
   std::span<const WeightsFile> files;
   const std::atomic<bool>& stop;
 };
 
 // Holds them, one after the other, until somebody has enough. Returns the passes.
-std::size_t hold_all(const Talks& talks, engine::TalkDecoder& decoder, DecodeTelemetry& telemetry,
+std::size_t hold_all(const Talks& talks, llama::TalkDecoder& decoder, DecodeTelemetry& telemetry,
                      Printer& printer) {
-  const engine::OnToken on_token = [&](engine::TokenId previous, engine::TokenId token) {
+  const llama::OnToken on_token = [&](llama::TokenId previous, llama::TokenId token) {
     telemetry.pass();
     return printer.add(previous, token);
   };
-  const engine::OnPhase on_phase = [&](engine::TalkPhase phase) { telemetry.enter(phase); };
+  const llama::OnPhase on_phase = [&](llama::TalkPhase phase) { telemetry.enter(phase); };
   std::size_t passes = 0;
-  for (const std::vector<engine::TokenId>& prompt : talks.prompts.tokens) {
+  for (const std::vector<llama::TokenId>& prompt : talks.prompts.tokens) {
     decoder.clear_talk();  // the last one stays, for the statistics
     printer.begin(prompt[0]);
-    passes += engine::hold_talk(decoder, talks.sampler, prompt,
-                                positions_asked(talks.arguments, talks.shape),
-                                talks.tokenizer.ends(), talks.stop, on_token, on_phase)
+    passes += llama::hold_talk(decoder, talks.sampler, prompt,
+                               positions_asked(talks.arguments, talks.shape),
+                               talks.tokenizer.ends(), talks.stop, on_token, on_phase)
                   .passes;
     telemetry.end_talk();
     printer.end();
@@ -215,7 +215,7 @@ std::size_t hold_all(const Talks& talks, engine::TalkDecoder& decoder, DecodeTel
 }
 
 // However it ends, what was recorded is kept.
-std::size_t hold_recorded(const Talks& talks, engine::TalkDecoder& decoder,
+std::size_t hold_recorded(const Talks& talks, llama::TalkDecoder& decoder,
                           DecodeTelemetry& telemetry, Printer& printer) {
   try {
     return hold_all(talks, decoder, telemetry, printer);
@@ -226,7 +226,7 @@ std::size_t hold_recorded(const Talks& talks, engine::TalkDecoder& decoder,
 }
 
 // Holds them, and says how that went. Returns the exit code.
-int hold(const Talks& talks, engine::TalkDecoder& decoder, DecodeTelemetry& telemetry,
+int hold(const Talks& talks, llama::TalkDecoder& decoder, DecodeTelemetry& telemetry,
          const Layout& layout) {
   Printer printer(talks.arguments, talks.tokenizer, layout);
   const auto start = std::chrono::steady_clock::now();
@@ -243,14 +243,14 @@ int hold(const Talks& talks, engine::TalkDecoder& decoder, DecodeTelemetry& tele
   return talks.stop ? kInterrupted : 0;
 }
 
-int hold_on_cpu(const Talks& talks, engine::LlamaModel& model) {
+int hold_on_cpu(const Talks& talks, llama::LlamaModel& model) {
   const std::size_t longest = talks.prompts.longest;
   Layout layout(model.plan(std::max(longest, talks.shape.seq_len)), layout_options(model, longest));
   DecodeTelemetry telemetry(talks.arguments.telemetry, layout, talks.files);
   layout.prepare(0, longest);
-  engine::ThreadPool pool(talks.arguments.threads);
-  engine::Decoder decoder(model, layout, pool);
-  const engine::Arrival arrival(model, decoder, until(talks.stop));
+  llama::ThreadPool pool(talks.arguments.threads);
+  llama::Decoder decoder(model, layout, pool);
+  const llama::Arrival arrival(model, decoder, until(talks.stop));
   // So that the first token costs what the others do.
   check_warm("scratch", layout.scratch().warm());
   check_warm("history", layout.warm(0));
@@ -267,17 +267,17 @@ std::string streamed_text(const LayerStreamer& streamer) {
 }
 
 // On a device of host memory: what a GPU would hold, and the arithmetic of the host.
-int hold_on_host_device(const Talks& talks, engine::LlamaModel& model) {
-  engine::bring_in(model, until(talks.stop));
+int hold_on_host_device(const Talks& talks, llama::LlamaModel& model) {
+  llama::bring_in(model, until(talks.stop));
   HostDevice device({.memory = static_cast<std::size_t>(talks.arguments.gpu_memory.value_or(0))});
   // A file may be made shorter while it is read: staged, that is an error.
-  engine::DeviceHost host(
+  llama::DeviceHost host(
       model, device,
       {.positions = talks.prompts.longest, .source = {.source = StreamSource::staged}});
   DecodeTelemetry telemetry(talks.arguments.telemetry, host.layout(), talks.files);
-  engine::DeviceFeed feed(host.weights(), device);
-  engine::ThreadPool pool(talks.arguments.threads);
-  engine::DeviceSideDecoder decoder(model, host.layout(), pool, 0, &feed);
+  llama::DeviceFeed feed(host.weights(), device);
+  llama::ThreadPool pool(talks.arguments.threads);
+  llama::DeviceSideDecoder decoder(model, host.layout(), pool, 0, &feed);
   const int exit_code = hold(talks, decoder, telemetry, host.layout());
   if (talks.arguments.stat) tell(streamed_text(host.weights().streamer()));
   return exit_code;
@@ -285,15 +285,15 @@ int hold_on_host_device(const Talks& talks, engine::LlamaModel& model) {
 
 // What decoding on a GPU takes: made as a whole, or not at all.
 struct OnGpu {
-  OnGpu(const Talks& talks, const engine::LlamaModel& model, CudaDevice& gpu)
+  OnGpu(const Talks& talks, const llama::LlamaModel& model, CudaDevice& gpu)
       : host(model, gpu,
              {.positions = talks.prompts.longest,
               .memory = talks.arguments.gpu_memory,
               .element = dtype_from_name(talks.arguments.activations).value()}),
         decoder(model, host.weights(), host.layout()) {}
 
-  engine::DeviceHost host;
-  engine::CudaDecoder decoder;
+  llama::DeviceHost host;
+  llama::CudaDecoder decoder;
 };
 
 int hold(const Talks& talks, OnGpu& on) {
@@ -303,12 +303,12 @@ int hold(const Talks& talks, OnGpu& on) {
   return exit_code;
 }
 
-int hold_on_gpu(const Talks& talks, engine::LlamaModel& model) {
-  if (const std::string why = engine::CudaDecoder::missing(); !why.empty()) {
+int hold_on_gpu(const Talks& talks, llama::LlamaModel& model) {
+  if (const std::string why = llama::CudaDecoder::missing(); !why.empty()) {
     throw DeviceUnavailable(why, "decode with --device cpu");
   }
   CudaDevice gpu;
-  engine::bring_in(model, until(talks.stop));
+  llama::bring_in(model, until(talks.stop));
   OnGpu on(talks, model, gpu);
   return hold(talks, on);
 }
@@ -322,19 +322,19 @@ void tell_cpu(const DecodeArguments& arguments, const std::string& why) {
 }
 
 std::string why_no_gpu() {
-  std::string why = engine::CudaDecoder::missing();
+  std::string why = llama::CudaDecoder::missing();
   return why.empty() ? CudaDevice::support().why : why;
 }
 
 // On a GPU where there is one, and where that has the room.
-int hold_where_it_fits(const Talks& talks, engine::LlamaModel& model) {
+int hold_where_it_fits(const Talks& talks, llama::LlamaModel& model) {
   std::string why = why_no_gpu();
   std::optional<CudaDevice> gpu;
   std::optional<OnGpu> on;
   if (why.empty()) {
     try {
       gpu.emplace();
-      engine::bring_in(model, until(talks.stop));
+      llama::bring_in(model, until(talks.stop));
       on.emplace(talks, model, *gpu);
     } catch (const OutOfMemory& error) {
       why = error.what();
@@ -369,22 +369,22 @@ void check(const DecodeArguments& arguments) {
 }
 
 // Whoever mistypes must not lose a model.
-void keep_apart_from_model(const DecodeArguments& arguments, const engine::LlamaModel& model) {
+void keep_apart_from_model(const DecodeArguments& arguments, const llama::LlamaModel& model) {
   if (!arguments.telemetry.record) return;
   const std::string& record = *arguments.telemetry.record;
   for (const WeightsFile& file : model.weights().files()) keep_apart(record, file.path);
   keep_apart(record, arguments.model);
-  keep_apart(record, engine::tokenizer_beside(arguments.model));
+  keep_apart(record, llama::tokenizer_beside(arguments.model));
   keep_apart(record, arguments.tokenizer);
 }
 
 int decode(const DecodeArguments& arguments) {
   check(arguments);
-  engine::LlamaModel model(arguments.model, {.way = arguments.way});
+  llama::LlamaModel model(arguments.model, {.way = arguments.way});
   keep_apart_from_model(arguments, model);
-  const engine::Tokenizer tokenizer = tokenizer_for(arguments, model);
+  const llama::Tokenizer tokenizer = tokenizer_for(arguments, model);
   const Prompts prompts = encode(arguments, tokenizer, model.shape());
-  engine::Sampler sampler(arguments.temperature, arguments.seed);
+  llama::Sampler sampler(arguments.temperature, arguments.seed);
   const Talks talks = {.arguments = arguments,
                        .shape = model.shape(),
                        .tokenizer = tokenizer,
@@ -470,10 +470,10 @@ Command add_decode(CLI::App& program) {
             if (arguments->prompts.empty()) arguments->prompts.emplace_back();
             try {
               return decode(*arguments);
-            } catch (const engine::ArrivalStopped&) {
+            } catch (const llama::ArrivalStopped&) {
               return kInterrupted;  // nobody else stops it
             }
           }};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -8,9 +8,9 @@
 
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "telemetry/places.hpp"
+#include "telemetry/snapshot/places.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 constexpr const char* kName = "decode";  // of the layout
@@ -36,11 +36,12 @@ std::string line_of(const PhaseFigures& phase) {
     counted += fmt::format("{}{} {}", counted.empty() ? "" : ", ", field.name, field.of(phase));
   }
   std::string peaks;
-  for_each_peak(phase, [&](const std::string& place, const char* tape, std::uint64_t bytes) {
-    if (bytes == 0) return;
-    peaks +=
-        fmt::format("{}{} {} {}", peaks.empty() ? "; peaks: " : ", ", place, tape, to_iec(bytes));
-  });
+  internal::for_each_peak(phase,
+                          [&](const std::string& place, const char* tape, std::uint64_t bytes) {
+                            if (bytes == 0) return;
+                            peaks += fmt::format("{}{} {} {}", peaks.empty() ? "; peaks: " : ", ",
+                                                 place, tape, to_iec(bytes));
+                          });
   return fmt::format("phase {}: {}{}\n", phase.name, counted, peaks);
 }
 
@@ -76,7 +77,7 @@ DecodeTelemetry::DecodeTelemetry(const TelemetryOptions& options, Layout& layout
   tell(fmt::format("metrics at http://{}/metrics\n", server_->address()));
 }
 
-void DecodeTelemetry::enter(engine::TalkPhase phase) noexcept {
+void DecodeTelemetry::enter(llama::TalkPhase phase) noexcept {
   phase_.emplace(phases_, to_string(phase));
 }
 
@@ -101,4 +102,4 @@ void DecodeTelemetry::save() {
   recording_->put_in_place();
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -7,17 +7,17 @@
 #include <span>
 #include <string>
 
-#include "engine/new_file.hpp"
-#include "engine/talk.hpp"
+#include "llama/talk.hpp"
+#include "os/new_file.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/layout.hpp"
-#include "tapedeck/telemetry/metrics_server.hpp"
-#include "tapedeck/telemetry/phases.hpp"
-#include "tapedeck/telemetry/recorder.hpp"
-#include "tapedeck/telemetry/stat_publisher.hpp"
+#include "tapedeck/telemetry/live/stat_publisher.hpp"
+#include "tapedeck/telemetry/metrics/metrics_server.hpp"
+#include "tapedeck/telemetry/recording/phases.hpp"
+#include "tapedeck/telemetry/recording/recorder.hpp"
 #include "tapedeck/weights/weights.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 
 /// What was asked for; all of it may be.
 struct TelemetryOptions {
@@ -39,7 +39,7 @@ class DecodeTelemetry {
   DecodeTelemetry(const TelemetryOptions& options, Layout& layout,
                   std::span<const WeightsFile> files);
 
-  void enter(engine::TalkPhase phase) noexcept;
+  void enter(llama::TalkPhase phase) noexcept;
   /// A pass has ended, and is cleared.
   void pass() noexcept;
   void end_talk() noexcept;
@@ -51,11 +51,11 @@ class DecodeTelemetry {
 
  private:
   std::optional<Recorder> recorder_;
-  std::optional<engine::NewFile> recording_;
+  std::optional<llama::NewFile> recording_;
   Phases phases_;
   std::optional<PhaseScope> phase_;
   std::optional<StatPublisher> publisher_;
   std::optional<MetricsServer> server_;  // whose threads read the phases, and go first
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -6,7 +6,7 @@
 
 #include "tapedeck/base/bytes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 constexpr std::size_t kCells = 20;  // with everything beside it, a line fits in 80 columns
@@ -38,4 +38,4 @@ std::string json_text(const nlohmann::ordered_json& json) {
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

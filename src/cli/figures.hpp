@@ -9,7 +9,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 
 /// "[############........]  63 %", always as wide. Rounded down: 100 % is all of it.
 [[nodiscard]] std::string bar_text(std::optional<std::uint64_t> part, std::uint64_t whole);
@@ -24,4 +24,4 @@ namespace tapedeck::inline TAPEDECK_ABI::cli {
 /// replaced.
 [[nodiscard]] std::string json_text(const nlohmann::ordered_json& json);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

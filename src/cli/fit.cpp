@@ -1,4 +1,4 @@
-#include "tapedeck/plan/fit.hpp"
+#include "tapedeck/fit/fit.hpp"
 
 #include <fmt/format.h>
 
@@ -14,12 +14,12 @@
 #include "cli/plan_arguments.hpp"
 #include "cli/plan_text.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/gpu/bus_bandwidth.hpp"
-#include "tapedeck/gpu/cuda_device.hpp"
-#include "tapedeck/gpu/device_error.hpp"
+#include "tapedeck/device/bus_bandwidth.hpp"
+#include "tapedeck/device/cuda_device.hpp"
+#include "tapedeck/device/device_error.hpp"
 #include "tapedeck/model/model.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 constexpr int kNothingFits = 3;
@@ -240,4 +240,4 @@ Command add_fit(CLI::App& program) {
   return {command, [arguments] { return fit(*arguments); }};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -8,10 +8,10 @@
 #include "cli/figures.hpp"
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/gpu/cuda_device.hpp"
-#include "tapedeck/gpu/device_error.hpp"
+#include "tapedeck/device/cuda_device.hpp"
+#include "tapedeck/device/device_error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 constexpr int kGpusSchema = 1;  // raised where a field changes its meaning; fields may be added
@@ -91,4 +91,4 @@ Command add_gpus(CLI::App& program) {
   return {command, [json] { return gpus(*json); }};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

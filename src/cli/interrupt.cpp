@@ -4,7 +4,8 @@
 
 #include "os/signals.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
+namespace os = internal::os;
 namespace {
 
 std::atomic<bool> interrupted{false};
@@ -33,4 +34,4 @@ const std::atomic<bool>& note_interrupts() noexcept {
   return interrupted;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

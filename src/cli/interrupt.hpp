@@ -6,7 +6,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 
 inline constexpr int kInterrupted = 130;  ///< The exit code, as shells know it.
 
@@ -21,4 +21,4 @@ void end_on_interrupt() noexcept;
 /// terminal to tidy up and looks at the flag often.
 [[nodiscard]] const std::atomic<bool>& note_interrupts() noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -11,9 +11,8 @@
 #include "cli/output.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/base/version.hpp"
-#include "tapedeck/memory/tape_full.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 constexpr int kFailed = 2;
@@ -56,7 +55,7 @@ int run(int argc, const char* const* argv) {
 }
 
 }  // namespace
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli
 
 int main(int argc, char** argv) {
   using namespace tapedeck;
@@ -64,8 +63,8 @@ int main(int argc, char** argv) {
   cli::end_on_interrupt();
   try {
     return cli::run(argc, argv);
-  } catch (const TapeFull& full) {
-    cli::tell_error(full.what());
+  } catch (const Error& error) {
+    cli::tell_error(error.what());
   } catch (const std::bad_alloc&) {
     cli::tell("tapedeck: out of memory\n");
   } catch (const std::exception& error) {

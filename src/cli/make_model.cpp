@@ -1,4 +1,4 @@
-#include "engine/make_model.hpp"
+#include "llama/make_model.hpp"
 
 #include <fmt/format.h>
 
@@ -14,7 +14,7 @@
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 constexpr std::size_t kSmallDim = 256;  // below it: the vocabulary and length of a toy
@@ -42,7 +42,7 @@ std::size_t usual_heads(std::size_t dim) {
 // Two thirds of four times dim, as Llama has it, in whole 32s.
 std::size_t usual_ffn(std::size_t dim) { return (dim * 8 / 3 + 31) / 32 * 32; }
 
-engine::Shape shape_of(const MakeModelArguments& a) {
+llama::Shape shape_of(const MakeModelArguments& a) {
   const std::size_t heads = a.heads.value_or(usual_heads(a.dim));
   return {.dim = a.dim,
           .ffn = a.ffn.value_or(usual_ffn(a.dim)),
@@ -54,13 +54,13 @@ engine::Shape shape_of(const MakeModelArguments& a) {
 }
 
 int make_model(const MakeModelArguments& arguments) {
-  const engine::Shape shape = shape_of(arguments);
-  if (!engine::make_model(arguments.out, shape, arguments.seed, stop_on_interrupt())) {
+  const llama::Shape shape = shape_of(arguments);
+  if (!llama::make_model(arguments.out, shape, arguments.seed, stop_on_interrupt())) {
     return kInterrupted;
   }
   tell(fmt::format(
       "{}: {}, dim {}, {} layers, {} heads, {} KV heads, ffn {}, {} tokens, length {}\n",
-      arguments.out, to_iec(*engine::file_bytes(shape)), shape.dim, shape.layers, shape.heads,
+      arguments.out, to_iec(*llama::file_bytes(shape)), shape.dim, shape.layers, shape.heads,
       shape.kv_heads, shape.ffn, shape.vocab, shape.seq_len));
   return 0;
 }
@@ -87,4 +87,4 @@ Command add_make_model(CLI::App& program) {
   return {command, [arguments] { return make_model(*arguments); }};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

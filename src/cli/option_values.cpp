@@ -12,7 +12,7 @@
 
 #include "tapedeck/base/checked.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 std::optional<std::uint64_t> bytes_of_unit(std::string unit) {
@@ -85,4 +85,4 @@ void as_size(CLI::Option* option) {
   option->transform(bytes)->option_text("SIZE");
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

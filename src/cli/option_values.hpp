@@ -7,7 +7,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 
 /// Of `--threads`.
 inline constexpr unsigned kMostThreads = 1024;
@@ -35,4 +35,4 @@ void as_choice(CLI::Option* option, const CLI::TransformPairs<Value>& choices) {
       ->option_text(names);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -9,7 +9,8 @@
 #include "os/signals.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
+namespace os = internal::os;
 namespace {
 
 constexpr std::size_t kTokensPerLine = 32;
@@ -108,4 +109,4 @@ void LiveStat::finish() {
   shown_ = false;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

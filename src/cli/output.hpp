@@ -10,7 +10,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/stat.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 
 // What terminals understand since the VT100.
 inline constexpr std::string_view kEraseBelow = "\x1b[J";
@@ -72,4 +72,4 @@ class LiveStat {
   std::size_t tokens_ = 0;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -20,7 +20,7 @@
 #include "tapedeck/plan/streaming_plan.hpp"
 #include "tapedeck/plan/tensor_parallel.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 struct PlanOnlyArguments : PlanArguments {
@@ -51,7 +51,7 @@ std::optional<StreamingPlan> streaming_of(const PlanOnlyArguments& a, const Mode
   const Breakdown b = plan.breakdown();
   const std::uint64_t beside = b.total - b.weights;
   const std::uint64_t weights = none_stays.least_bytes;
-  const std::uint64_t needed = plan::fits(CheckedSize(beside) + weights);
+  const std::uint64_t needed = internal::fits(internal::CheckedSize(beside) + weights);
   if (needed > *a.gpu_memory) refuse(weights, b, needed, *a.gpu_memory);
   options.device_bytes = *a.gpu_memory - beside;
   return plan_streaming(model, options);
@@ -124,4 +124,4 @@ Command add_plan(CLI::App& program) {
   return {command, [arguments] { return plan(*arguments); }};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

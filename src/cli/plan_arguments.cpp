@@ -5,7 +5,7 @@
 #include "cli/option_values.hpp"
 #include "tapedeck/base/dtype.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 DType type_of(const std::string& name) {
@@ -71,4 +71,4 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
   command.add_flag("--json", arguments.json, "JSON, in whole bytes");
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

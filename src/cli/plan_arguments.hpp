@@ -10,7 +10,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/plan/plan.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 
 struct PlanArguments {
   std::string model;
@@ -21,4 +21,4 @@ struct PlanArguments {
 /// Adds MODEL and the options. The arguments outlive the command.
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -12,7 +12,7 @@
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -225,4 +225,4 @@ Json ranks_json(const RankPlan& plan) {
           {"ranks", std::move(ranks)}};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

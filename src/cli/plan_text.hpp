@@ -12,7 +12,7 @@
 #include "tapedeck/plan/plan.hpp"
 #include "tapedeck/plan/tensor_parallel.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 
 /// Raised by one where a field changes its meaning; fields may be added.
 inline constexpr int kPlanSchema = 1;
@@ -43,4 +43,4 @@ inline constexpr int kPlanSchema = 1;
 [[nodiscard]] nlohmann::ordered_json tape_regions_json(const TapePlan& plan);
 [[nodiscard]] nlohmann::ordered_json ranks_json(const RankPlan& plan);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -10,7 +10,8 @@
 #include "os/file.hpp"
 #include "tapedeck/base/bytes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
+namespace os = internal::os;
 namespace {
 
 constexpr double kBetween = 0.05;  // seconds; a chunk of a fast job takes less than one
@@ -39,4 +40,4 @@ void ProgressBar::show(const WarmJobProgress& progress) {
   shown_ = true;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

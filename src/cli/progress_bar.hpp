@@ -5,7 +5,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/weights/warm_job.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 
 /// A line on standard error that is rewritten in place, and gone with the object. Nothing where
 /// that is no terminal. Thread-safety: one call at a time.
@@ -24,4 +24,4 @@ class ProgressBar {
   double next_ = 0;  // when the line is written again, in seconds of the job
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -6,12 +6,12 @@
 
 #include "cli/commands.hpp"
 #include "cli/output.hpp"
-#include "engine/new_file.hpp"
+#include "os/new_file.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/telemetry/advice.hpp"
-#include "tapedeck/telemetry/report.hpp"
+#include "tapedeck/telemetry/report/advice.hpp"
+#include "tapedeck/telemetry/report/report.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 struct ReportArguments {
@@ -20,7 +20,7 @@ struct ReportArguments {
 };
 
 void write(const std::string& path, const std::string& page) {
-  engine::NewFile file(path);
+  llama::NewFile file(path);
   file.write(std::as_bytes(std::span(page)));
   file.put_in_place();
   tell(fmt::format("{}: {}\n", printable(path), to_iec(page.size())));
@@ -52,4 +52,4 @@ Command add_report(CLI::App& program) {
   return {command, [arguments] { return report(*arguments); }};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

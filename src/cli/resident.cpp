@@ -13,7 +13,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/weights/weights.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 constexpr int kResidentSchema = 1;  // raised where a field changes its meaning; fields may be added
@@ -122,4 +122,4 @@ Command add_resident(CLI::App& program) {
   return {command, [arguments] { return resident(*arguments); }};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

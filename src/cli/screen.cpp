@@ -7,7 +7,8 @@
 
 #include "os/file.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
+namespace os = internal::os;
 namespace {
 
 constexpr int kInput = 0;
@@ -60,4 +61,4 @@ os::Key Screen::wait(int milliseconds) const noexcept {
   return os::wait_for_key(keys_, milliseconds);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -9,7 +9,8 @@
 #include "os/terminal.hpp"
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
+namespace os = internal::os;
 
 struct Line {
   std::string text;
@@ -42,4 +43,4 @@ class Screen {
   os::KeyByKey key_by_key_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

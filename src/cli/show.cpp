@@ -12,7 +12,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/model/model.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 constexpr std::size_t kShown = 16;  // of an array
@@ -101,4 +101,4 @@ Command add_show(CLI::App& program) {
   return {command, [path] { return show(*path); }};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

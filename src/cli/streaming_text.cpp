@@ -10,9 +10,9 @@
 #include "cli/plan_text.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/plan/streaming_config.hpp"
+#include "tapedeck/fit/streaming_config.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 /// Sums of the device's regions.
@@ -114,4 +114,4 @@ nlohmann::ordered_json streaming_json(const Model& model, const Plan& plan,
           {"closed_form", number_json(closed_form(model.shape, plan))}};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -10,7 +10,7 @@
 #include "tapedeck/plan/plan.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 
 /// What layer streaming takes, beside the closed form's estimate where the model is one that
 /// `StreamingConfig` describes.
@@ -19,4 +19,4 @@ namespace tapedeck::inline TAPEDECK_ABI::cli {
 [[nodiscard]] nlohmann::ordered_json streaming_json(const Model& model, const Plan& plan,
                                                     const StreamingPlan& streaming);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -17,7 +17,8 @@
 #include "cli/top_view.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
+namespace os = internal::os;
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -238,4 +239,4 @@ Command add_top(CLI::App& program) {
   return {command, [arguments] { return top(*arguments); }};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -10,7 +10,8 @@
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
+namespace os = internal::os;
 namespace {
 
 constexpr std::size_t kLabel = 13;  // "gpu0 weights "
@@ -238,4 +239,4 @@ std::string line_of(const Look& look) {
   return line;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

@@ -11,9 +11,10 @@
 #include "cli/screen.hpp"
 #include "os/process.hpp"
 #include "tapedeck/base/abi.hpp"
-#include "tapedeck/telemetry/stat_reader.hpp"
+#include "tapedeck/telemetry/live/stat_reader.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
+namespace os = internal::os;
 
 /// What has happened in a second, on average over the last few.
 struct Rates {
@@ -42,4 +43,4 @@ struct Look {
 /// One of them in one line, for what is no terminal.
 [[nodiscard]] std::string line_of(const Look& look);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

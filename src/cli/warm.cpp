@@ -19,7 +19,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/weights.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::cli {
+namespace tapedeck::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -230,4 +230,4 @@ Command add_warm(CLI::App& program) {
   return {command, [arguments] { return warm(*arguments); }};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::cli
+}  // namespace tapedeck::cli

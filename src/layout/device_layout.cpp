@@ -14,7 +14,8 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
 // Each region begins with a page of its own, to be mapped apart.
@@ -35,8 +36,10 @@ class DeviceLayout::Talk {
   Talk(const TapePlan& plan, DeviceTape& tape, DeviceBlock* reserved, std::uint64_t step)
       : tape_(tape), cursors_(plan, tape.data(), reserved, step, tape.name()) {}
 
-  [[nodiscard]] TalkCursors<DeviceBlock>& cursors() noexcept { return cursors_; }
-  [[nodiscard]] const TalkCursors<DeviceBlock>& cursors() const noexcept { return cursors_; }
+  [[nodiscard]] internal::TalkCursors<DeviceBlock>& cursors() noexcept { return cursors_; }
+  [[nodiscard]] const internal::TalkCursors<DeviceBlock>& cursors() const noexcept {
+    return cursors_;
+  }
 
   void commit_fixed() {
     cursors_.commit_fixed();
@@ -77,7 +80,7 @@ class DeviceLayout::Talk {
   /// Bytes of pages that room for the first `tokens` takes.
   [[nodiscard]] std::size_t missing(std::uint64_t tokens) const noexcept {
     std::size_t bytes = 0;
-    for (const TalkCursor<DeviceBlock>& cursor : cursors_.cursors()) {
+    for (const internal::TalkCursor<DeviceBlock>& cursor : cursors_.cursors()) {
       if (!cursor.grows() || cursor.part.size() == 0) continue;
       const std::size_t whole =
           round_up(cursor.filled(cursors_.in_steps(tokens)), cursor.part.page_bytes());
@@ -101,7 +104,7 @@ class DeviceLayout::Talk {
   void note_committed(bool grew) noexcept { tape_.note_planned(cursors_.committed(), grew); }
 
   DeviceTape& tape_;
-  TalkCursors<DeviceBlock> cursors_;
+  internal::TalkCursors<DeviceBlock> cursors_;
   std::atomic<std::uint64_t> asked_{0};  // of the layout's thread
   std::atomic<std::uint64_t> cleared_{0};
   std::atomic<std::uint64_t> claimed_{0};  // the value of `cleared_` when somebody went on
@@ -131,7 +134,7 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
   scratch_ = FrameRing<DeviceTape>(device, std::move(frames));
   make_histories();
   if (options_.ahead == 0) return;
-  thread_ = std::make_unique<GrowthThread>(
+  thread_ = std::make_unique<internal::GrowthThread>(
       talks_.size(), [this](std::size_t talk, std::uint64_t tokens) { grow_ahead(talk, tokens); });
 }
 
@@ -252,7 +255,7 @@ std::uint64_t DeviceLayout::advance(std::size_t talk, std::uint64_t tokens) {
 
 void DeviceLayout::rewind(std::size_t talk, std::uint64_t tokens) noexcept {
   assert(talk < talks_.size());
-  TalkCursors<DeviceBlock>& cursors = talks_[talk]->cursors();
+  internal::TalkCursors<DeviceBlock>& cursors = talks_[talk]->cursors();
   cursors.keep(cursors.tokens() - std::min(tokens, cursors.tokens()));
 }
 
@@ -300,10 +303,11 @@ std::size_t DeviceLayout::total() const noexcept {
 DeviceStat DeviceLayout::stat() const noexcept {
   DeviceStat stat = {
       .weights = weights_.stat(), .pool_held = pool_.held_bytes(), .pool_free = pool_.free_bytes()};
-  for (std::size_t i = 0; i < scratch_.size(); ++i) add(stat.scratch, scratch_.frame(i).stat());
+  for (std::size_t i = 0; i < scratch_.size(); ++i)
+    internal::add(stat.scratch, scratch_.frame(i).stat());
   for (std::size_t talk = 0; talk < histories_.size(); ++talk) {
     const TapeStat history = histories_[talk].stat();
-    add(stat.history, history);
+    internal::add(stat.history, history);
     stat.largest_talk = std::max(stat.largest_talk, history.peak);
     stat.tokens += tokens(talk);
     stat.longest_talk = std::max(stat.longest_talk, talks_[talk]->cursors().most());
@@ -311,4 +315,5 @@ DeviceStat DeviceLayout::stat() const noexcept {
   return stat;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

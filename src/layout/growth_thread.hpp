@@ -17,7 +17,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 /// Does what was asked for, talk by talk; of a talk only what was asked for last.
 /// Thread-safety: `ask` from any thread.
@@ -66,4 +66,4 @@ class GrowthThread {
   std::jthread thread_;  // last: it uses the others, and ends before them
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

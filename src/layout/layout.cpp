@@ -13,7 +13,9 @@
 #include "tapedeck/layout/device_layout.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
 namespace {
 
 constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
@@ -136,14 +138,14 @@ void Layout::make_histories(const LayoutOptions& options) {
                                                    at_once ? Start::committed : Start::reserved,
                                                    options.history));
     const bool in_parts = reserved_.size() != reservations;
-    regions_.push_back(
-        in_parts ? std::make_unique<TalkRegions>(plan, tape, reserved_.back(), options.growth_step)
-                 : std::make_unique<TalkRegions>(plan, tape));
+    regions_.push_back(in_parts ? std::make_unique<internal::TalkRegions>(
+                                      plan, tape, reserved_.back(), options.growth_step)
+                                : std::make_unique<internal::TalkRegions>(plan, tape));
     if (options.commit == Commit::with_talks) regions_.back()->commit_fixed();
   }
 }
 
-TalkRegions& Layout::regions(std::size_t talk) const {
+internal::TalkRegions& Layout::regions(std::size_t talk) const {
   assert(talk < histories_.size());
   if (regions_.empty()) {
     throw InvalidArgument("a layout made from sizes does not count tokens", "make it from a plan");
@@ -208,7 +210,7 @@ void Layout::stat(Stat& stat) const noexcept {
   stat.conversations = conversations_.load(std::memory_order_relaxed);
   for (std::size_t talk = 0; talk < talks(); ++talk) {
     const TapeStat history = histories_[talk].stat();
-    add(stat.history, history);
+    internal::add(stat.history, history);
     stat.largest_talk = std::max(stat.largest_talk, history.peak);
     if (regions_.empty()) continue;
     stat.tokens += regions_[talk]->tokens();
@@ -222,4 +224,5 @@ void Layout::end_guarded_pass() { guard_->end_pass(); }
 
 void Layout::restart_guard() noexcept { guard_->restart(); }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

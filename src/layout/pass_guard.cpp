@@ -5,7 +5,9 @@
 // Defined where the program links tapedeck::heap_hook.
 extern "C" [[gnu::weak]] std::uint64_t tapedeck_heap_allocations() noexcept;
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
 namespace {
 
 std::optional<std::uint64_t> heap_allocations() noexcept {
@@ -58,15 +60,23 @@ std::string PassCost::text() const {
 }
 
 PassViolation::PassViolation(std::uint64_t pass, const PassCost& cost)
-    : Error("pass " + std::to_string(pass) + " cost " + cost.text(),
-            "warm the tapes, size them from their peaks, and take what the pass allocates from "
-            "scratch"),
+    : RuntimeError(
+          "pass " + std::to_string(pass) + " cost " + cost.text(),
+          "warm the tapes, size them from their peaks, and take what the pass allocates from "
+          "scratch"),
       pass_(pass),
       cost_(cost) {}
 
+std::vector<ErrorFact> PassViolation::facts() const {
+  return {{"pass", std::to_string(pass_)}, {"cost", cost_.text()}};
+}
+
 PassGuard::PassGuard(Layout& layout, PassGuardOptions options)
     : layout_(layout), options_(options) {
-  if (layout.guard_ != nullptr) throw InvalidArgument("the layout has a PassGuard already");
+  if (layout.guard_ != nullptr) {
+    throw WrongState("layout", ObjectState::busy, "a PassGuard watches the layout already",
+                     "destroy it first");
+  }
   layout.guard_ = this;
   restart();
 }
@@ -98,4 +108,5 @@ void PassGuard::end_pass() {
   }
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -9,7 +9,8 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/stat_fields.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
 std::string in_mib(const char* name, const TapeStat& tape) {
@@ -81,6 +82,14 @@ std::string Stat::text() const {
   return text;
 }
 
+std::ostream& operator<<(std::ostream& out, const Stat& stat) { return out << stat.line(); }
+std::ostream& operator<<(std::ostream& out, const DeviceStat& stat) { return out << stat.line(); }
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck
+
+namespace tapedeck::internal {
+
 void add(TapeStat& sum, const TapeStat& one) noexcept {
   sum.reserved += one.reserved;
   sum.committed += one.committed;
@@ -99,7 +108,4 @@ void add(TapeStat& sum, const TapeStat& one) noexcept {
   }
 }
 
-std::ostream& operator<<(std::ostream& out, const Stat& stat) { return out << stat.line(); }
-std::ostream& operator<<(std::ostream& out, const DeviceStat& stat) { return out << stat.line(); }
-
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

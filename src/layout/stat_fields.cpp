@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <array>
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
 constexpr auto kBytes = StatUnit::bytes;
@@ -108,4 +109,5 @@ std::span<const StatField<TapeStat>> tape_fields() noexcept { return kTapeFields
 std::span<const StatField<Stat>> layout_fields() noexcept { return kLayoutFields; }
 std::span<const StatField<DeviceStat>> device_fields() noexcept { return kDeviceFields; }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -5,8 +5,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/tape_stat.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 void add(TapeStat& sum, const TapeStat& one) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

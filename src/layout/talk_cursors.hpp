@@ -20,7 +20,7 @@
 #include "tapedeck/memory/tape_full.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 /// A region of a talk, and what is committed of it.
 template <class AnyBlock>
@@ -191,4 +191,4 @@ class TalkCursors {
   std::atomic<std::uint64_t> tokens_{0};
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

@@ -7,7 +7,7 @@
 #include "memory/tape_parts.hpp"
 #include "memory/warm_pages.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 TalkRegions::TalkRegions(const TapePlan& plan, Tape& tape)
     : tape_(tape), cursors_(plan, tape.data(), nullptr, 1, tape.name()) {}
@@ -116,4 +116,4 @@ std::size_t TalkRegions::decommit() noexcept {
   return given_back;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

@@ -11,7 +11,7 @@
 #include "tapedeck/memory/tape.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 /// How many tokens a talk holds and has room for, and how much of each of its regions is committed.
 /// Thread-safety: the history's writer; `tokens` and `most` are for readers too.
@@ -53,4 +53,4 @@ class TalkRegions {
   TalkCursors<Block> cursors_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

@@ -17,7 +17,9 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
 namespace {
 
 [[nodiscard]] std::size_t rounded_to(std::size_t bytes, std::size_t page) {
@@ -272,7 +274,7 @@ void Block::State::commit_range(std::size_t from, std::size_t to) {
     throw SystemError({.call = "mprotect", .number = error, .bytes = bytes},
                       "commit less, or see vm.overcommit_memory and vm.max_map_count");
   }
-  OnFailure undo([&] {
+  internal::OnFailure undo([&] {
     static_cast<void>(give_back(at, bytes));
     page = page_before;
   });
@@ -410,11 +412,13 @@ WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions&
   const std::uintptr_t to = round_up(begin + bytes, os::page_size());
   const auto access = writable() ? os::Access::write : os::Access::read;
   const bool in_pool = state_->page != os::page_size();
-  const WarmSource source = in_pool ? WarmSource::huge_page_pool
-                            : kind() == BlockKind::anonymous || kind() == BlockKind::borrowed
-                                ? WarmSource::new_pages
-                                : WarmSource::page_cache;
-  return warm_pages({reinterpret_cast<std::byte*>(from), to - from}, access, source, options);
+  const internal::WarmSource source =
+      in_pool ? internal::WarmSource::huge_page_pool
+      : kind() == BlockKind::anonymous || kind() == BlockKind::borrowed
+          ? internal::WarmSource::new_pages
+          : internal::WarmSource::page_cache;
+  return internal::warm_pages({reinterpret_cast<std::byte*>(from), to - from}, access, source,
+                              options);
 }
 
 Residency Block::residency(std::size_t offset, std::size_t bytes) const {
@@ -427,4 +431,5 @@ Residency Block::residency(std::size_t offset, std::size_t bytes) const {
           .huge = os::huge_bytes(data(), size())};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

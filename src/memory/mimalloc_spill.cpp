@@ -2,7 +2,8 @@
 
 #include <mimalloc.h>
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
 // mi_free finds the block's own heap from any thread, so a list of blocks needs no heap of its own.
@@ -23,4 +24,5 @@ SpillSource& mimalloc_spill() noexcept {
   return source;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

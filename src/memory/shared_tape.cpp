@@ -9,7 +9,9 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace checking = internal::checking;
 
 struct SharedTape::Cold {
   Cold(Block below, TapeOptions asked) : block(std::move(below)), options(std::move(asked)) {}
@@ -37,7 +39,7 @@ SharedTape::~SharedTape() {
   if (cold_ == nullptr) return;
   // The addresses may serve somebody else next, and borrowed memory goes back to its owner.
   const std::uintptr_t most = base_ + peak();
-  if (cold_->options.wipe_on_clear) overwrite(base_, most, 0);
+  if (cold_->options.wipe_on_clear) internal::overwrite(base_, most, 0);
   checking::unpoison(base_, most - base_);
 }
 
@@ -54,7 +56,7 @@ SharedTape SharedTape::over(Block block, TapeOptions options) {
   if (!block.writable()) {
     throw InvalidArgument("tape " + options.name + ": its block cannot be written");
   }
-  const std::uintptr_t first = address_of(block.data());
+  const std::uintptr_t first = internal::address_of(block.data());
   SharedTape tape;
   tape.base_ = round_up(first, kLine);
   tape.end_ = round_down(first + block.size(), kLine);
@@ -70,10 +72,10 @@ SharedTape SharedTape::over(Block block, TapeOptions options) {
 }
 
 void SharedTape::swap(SharedTape& other) noexcept {
-  swap_relaxed(head_, other.head_);
+  internal::swap_relaxed(head_, other.head_);
   std::swap(base_, other.base_);
   std::swap(end_, other.end_);
-  swap_relaxed(peak_, other.peak_);
+  internal::swap_relaxed(peak_, other.peak_);
   std::swap(cold_, other.cold_);
 }
 
@@ -101,7 +103,8 @@ void SharedTape::clear() noexcept {
   const std::uintptr_t head = head_.load(std::memory_order_relaxed);
   peak_.store(std::max(head, peak_.load(std::memory_order_relaxed)), std::memory_order_relaxed);
   const bool wipe = cold_->options.wipe_on_clear;
-  if (wipe || kFillOnGiveBack) overwrite(base_, head, wipe ? 0 : kGivenBack);
+  if (wipe || internal::kFillOnGiveBack)
+    internal::overwrite(base_, head, wipe ? 0 : internal::kGivenBack);
   checking::poison(base_, head - base_);
   // Release, after the peak: a reader that sees the lower head also sees the peak it left.
   head_.store(base_, std::memory_order_release);
@@ -134,4 +137,5 @@ void SharedTape::throw_full(std::size_t bytes) const {
   throw TapeFull(name(), bytes, used(), total());
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

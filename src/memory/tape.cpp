@@ -12,7 +12,9 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace checking = internal::checking;
 namespace {
 
 // How far a tape grows at a time that was told no step: one huge page.
@@ -36,7 +38,7 @@ struct Tape::Spilled {
   std::size_t align;
   std::size_t bytes;
 
-  [[nodiscard]] std::uintptr_t payload() const noexcept { return address_of(end()); }
+  [[nodiscard]] std::uintptr_t payload() const noexcept { return internal::address_of(end()); }
 
  private:
   [[nodiscard]] const std::byte* end() const noexcept {
@@ -114,7 +116,7 @@ Tape Tape::start_warm(std::size_t bytes, TapeOptions options, const WarmOptions&
 }
 
 Tape Tape::over(Block block, TapeOptions options) {
-  const std::uintptr_t first = address_of(block.data());
+  const std::uintptr_t first = internal::address_of(block.data());
   const bool writable = block.writable();
   Tape tape;
   tape.base_ = round_up(first, kLine);
@@ -128,7 +130,8 @@ Tape Tape::over(Block block, TapeOptions options) {
   const std::size_t step = options.commit_step == 0 ? block.size() : options.commit_step;
   block.commit(std::min(step, block.size()));
   if (writable) {
-    tape.on_give_back_ = (options.wipe_on_clear ? kWipe : 0U) | (kFillOnGiveBack ? kFill : 0U);
+    tape.on_give_back_ =
+        (options.wipe_on_clear ? kWipe : 0U) | (internal::kFillOnGiveBack ? kFill : 0U);
   }
   tape.cold_ = std::make_unique<Cold>(std::move(block), std::move(options));
   tape.note_commit();
@@ -151,13 +154,13 @@ Tape Tape::behind(std::span<std::byte> planned, Block above, TapeOptions options
   Tape tape = has_room ? over(std::move(above), options) : Tape();
   if (!has_room) {
     tape.cold_ = std::make_unique<Cold>(Block(), std::move(options));
-    const std::uintptr_t full = round_up(address_of(end), kLine);
+    const std::uintptr_t full = round_up(internal::address_of(end), kLine);
     tape.end_ = full;
     for (auto* place : {&tape.head_, &tape.limit_, &tape.floor_, &tape.peak_, &tape.former_peak_}) {
       *place = full;
     }
   }
-  tape.base_ = address_of(planned.data());
+  tape.base_ = internal::address_of(planned.data());
   tape.cold_->planned = planned.size();
   tape.cold_->uncommitted = planned.size();
   return tape;
@@ -170,14 +173,14 @@ void Tape::note_planned(std::size_t committed, bool grew) noexcept {
 }
 
 void Tape::swap(Tape& other) noexcept {
-  swap_relaxed(head_, other.head_);
-  swap_relaxed(limit_, other.limit_);
+  internal::swap_relaxed(head_, other.head_);
+  internal::swap_relaxed(limit_, other.limit_);
   std::swap(crumb_, other.crumb_);
-  swap_relaxed(floor_, other.floor_);
+  internal::swap_relaxed(floor_, other.floor_);
   std::swap(base_, other.base_);
-  swap_relaxed(peak_, other.peak_);
-  swap_relaxed(former_peak_, other.former_peak_);
-  swap_relaxed(clears_, other.clears_);
+  internal::swap_relaxed(peak_, other.peak_);
+  internal::swap_relaxed(former_peak_, other.former_peak_);
+  internal::swap_relaxed(clears_, other.clears_);
   std::swap(on_give_back_, other.on_give_back_);
   std::swap(end_, other.end_);
   std::swap(spilled_, other.spilled_);
@@ -191,7 +194,7 @@ void Tape::release() noexcept {
   // The addresses may serve somebody else next, and borrowed memory goes back to its owner.
   const std::uintptr_t first = base_ + cold_->planned;
   const std::uintptr_t most = base_ + peak();
-  if ((on_give_back_ & kWipe) != 0) overwrite(first, std::min(most, limit_.load()), 0);
+  if ((on_give_back_ & kWipe) != 0) internal::overwrite(first, std::min(most, limit_.load()), 0);
   checking::unpoison(first, most - first);
 }
 
@@ -214,7 +217,7 @@ bool Tape::grow(std::uintptr_t end) noexcept {
   const std::size_t asked_step = cold_->options.commit_step;
   const std::size_t step = asked_step == 0 ? kDefaultStep : asked_step;
   const std::uintptr_t next = limit + std::min<std::size_t>(step, end_ - limit);
-  const std::uintptr_t first = address_of(cold_->block.data());
+  const std::uintptr_t first = internal::address_of(cold_->block.data());
   // A whole step may be refused where the take alone is not.
   if (!cold_->block.try_commit(std::max(end, next) - first) &&
       !cold_->block.try_commit(end - first)) {
@@ -228,7 +231,7 @@ bool Tape::grow(std::uintptr_t end) noexcept {
 // Copies what the block now is to where readers may look.
 void Tape::note_commit() noexcept {
   const Block& block = cold_->block;
-  const std::uintptr_t committed = address_of(block.data()) + block.committed();
+  const std::uintptr_t committed = internal::address_of(block.data()) + block.committed();
   limit_.store(std::clamp(round_down(committed, kLine), base_, end_), std::memory_order_relaxed);
   cold_->page_size.store(block.page_size(), std::memory_order_relaxed);
   for (const Unmet& one : block.unmet()) {
@@ -269,7 +272,7 @@ void Tape::free_spilled(const Spilled* keep) noexcept {
   while (spilled_ != nullptr && spilled_ != keep) {
     const Spilled gone = *spilled_;
     if ((on_give_back_ & kWipe) != 0) {
-      overwrite(spilled_->payload(), spilled_->payload() + gone.bytes, 0);
+      internal::overwrite(spilled_->payload(), spilled_->payload() + gone.bytes, 0);
     }
     cold_->options.spill->deallocate(gone.block, gone.block_bytes, gone.align);
     spilled_ = gone.older;
@@ -300,7 +303,7 @@ void Tape::rewind_extras(std::uintptr_t to, std::uintptr_t crumb, const Spilled*
 
 void Tape::overwrite_given_back(std::uintptr_t from, std::uintptr_t to) noexcept {
   if ((on_give_back_ & (kWipe | kFill)) == 0) return;
-  overwrite(from, to, (on_give_back_ & kWipe) != 0 ? 0 : kGivenBack);
+  internal::overwrite(from, to, (on_give_back_ & kWipe) != 0 ? 0 : internal::kGivenBack);
 }
 
 void Tape::raise_floor() noexcept {
@@ -313,7 +316,7 @@ void Tape::prepare(std::size_t bytes) {
   if (bytes > end_ - head) throw_full(bytes);
   const std::uintptr_t end = round_up(head + bytes, kLine);
   if (end <= limit_.load(std::memory_order_relaxed)) return;
-  cold_->block.commit(end - address_of(cold_->block.data()));
+  cold_->block.commit(end - internal::address_of(cold_->block.data()));
   note_commit();
 }
 
@@ -334,7 +337,8 @@ std::size_t Tape::committed() const noexcept {
 std::size_t Tape::decommit() noexcept {
   if (cold_ == nullptr) return 0;
   const std::uintptr_t head = head_.load(std::memory_order_relaxed);
-  const std::size_t given_back = cold_->block.decommit(head - address_of(cold_->block.data()));
+  const std::size_t given_back =
+      cold_->block.decommit(head - internal::address_of(cold_->block.data()));
   if (cold_->block.writable()) note_commit();
   return given_back;
 }
@@ -411,4 +415,5 @@ TapeStat Tape::stat() const noexcept {
 
 void Tape::throw_full(std::size_t bytes) const { throw TapeFull(name(), bytes, used(), total()); }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

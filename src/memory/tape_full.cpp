@@ -1,8 +1,10 @@
 #include "tapedeck/memory/tape_full.hpp"
 
 #include <cstdio>
+#include <string>
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 TapeFull::TapeFull(std::string_view name, std::size_t requested, std::size_t used,
                    std::size_t total) noexcept
@@ -12,4 +14,12 @@ TapeFull::TapeFull(std::string_view name, std::size_t requested, std::size_t use
                 requested, used, total);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+std::vector<ErrorFact> TapeFull::facts() const {
+  return {{"name", name_},
+          {"requested", std::to_string(requested_)},
+          {"used", std::to_string(used_)},
+          {"total", std::to_string(total_)}};
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

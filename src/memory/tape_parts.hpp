@@ -10,7 +10,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/checking.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 #ifdef NDEBUG
 inline constexpr bool kFillOnGiveBack = false;
@@ -38,4 +38,4 @@ void swap_relaxed(std::atomic<Number>& a, std::atomic<Number>& b) noexcept {
   b.store(before, std::memory_order_relaxed);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

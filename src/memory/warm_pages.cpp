@@ -13,7 +13,7 @@
 #include "os/proc.hpp"
 #include "tapedeck/base/checked.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 namespace {
 
 // For kernels without MADV_POPULATE: one access a page. Adding 0 is a write that changes nothing,
@@ -173,4 +173,4 @@ WarmResult warm_pages(std::span<std::byte> pages, os::Access access, WarmSource 
   return WarmJob(pages, access, source, options).run();
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

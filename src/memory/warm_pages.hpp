@@ -11,7 +11,7 @@
 #include "os/vm.hpp"
 #include "tapedeck/memory/block.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 /// Where the pages come from, which decides what they count against.
 enum class WarmSource : std::uint8_t {
@@ -28,4 +28,4 @@ enum class WarmSource : std::uint8_t {
 [[nodiscard]] WarmResult warm_pages(std::span<std::byte> pages, os::Access access,
                                     WarmSource source, const WarmOptions& options);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

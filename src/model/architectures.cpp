@@ -1,6 +1,6 @@
 #include "model/architectures.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace tapedeck::internal {
 namespace {
 
 // What several families have in common.
@@ -357,4 +357,4 @@ const Architecture* find_architecture(Dialect dialect, std::string_view name) no
   return nullptr;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::model
+}  // namespace tapedeck::internal

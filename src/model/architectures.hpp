@@ -13,9 +13,7 @@
 #include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/model/tensor_directory.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
-
-namespace model {
+namespace tapedeck::internal {
 
 /// Which layers attend to a window only, where the file has no list of its own.
 enum class Windows : std::uint8_t {
@@ -127,8 +125,6 @@ struct Architecture {
 [[nodiscard]] const Architecture* find_architecture(Dialect dialect,
                                                     std::string_view name) noexcept;
 
-}  // namespace model
-
 /// What a GGUF header says of its model. The tensors decide where the metadata is silent.
 /// No layers where it says too little.
 /// @throws FormatError for figures that cannot be.
@@ -139,4 +135,4 @@ struct Architecture {
 /// @throws FormatError for figures that cannot be, or that are missing.
 [[nodiscard]] ModelShape config_shape(const std::string& path, const Metadata& metadata);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

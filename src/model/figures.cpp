@@ -7,7 +7,7 @@
 
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace tapedeck::internal {
 namespace {
 
 /// The keys of a figure, in each dialect, the first that is there counts.
@@ -242,4 +242,4 @@ void Figures::refuse(Figure figure, const std::string& fault) const {
                     "the file is broken, or no model of this kind");
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::model
+}  // namespace tapedeck::internal

@@ -12,7 +12,7 @@
 
 #include "tapedeck/model/metadata.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace tapedeck::internal {
 
 /// Whose keys a file uses: those of a GGUF header or of a Hugging Face config.json.
 enum class Dialect : std::uint8_t { gguf, config };
@@ -97,4 +97,4 @@ class Figures {
   std::vector<Default> defaults_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::model
+}  // namespace tapedeck::internal

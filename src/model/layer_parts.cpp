@@ -6,7 +6,7 @@
 
 #include "model/layers.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace tapedeck::internal {
 namespace {
 
 constexpr LayerParts kFull{};
@@ -214,4 +214,4 @@ LayerParts layer_parts(const Figures& figures, const Architecture& architecture,
   return parts;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::model
+}  // namespace tapedeck::internal

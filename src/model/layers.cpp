@@ -7,7 +7,7 @@
 
 #include "tapedeck/base/checked.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace tapedeck::internal {
 namespace {
 
 double between(double low, std::optional<double> value, double otherwise, double high) {
@@ -348,4 +348,4 @@ void make_layers(const Figures& figures, const Architecture* known, const Tensor
   note_assumptions(figures, known, shape);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::model
+}  // namespace tapedeck::internal

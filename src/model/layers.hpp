@@ -10,7 +10,7 @@
 #include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/model/tensor_directory.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace tapedeck::internal {
 
 /// What a layer is made of. `attention` says which tokens it keeps, not how (`latent` is set
 /// later).
@@ -31,4 +31,4 @@ struct LayerParts {
 void make_layers(const Figures& figures, const Architecture* known, const TensorDirectory& tensors,
                  std::uint64_t count, ModelShape& shape);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::model
+}  // namespace tapedeck::internal

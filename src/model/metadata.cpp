@@ -4,7 +4,8 @@
 #include <limits>
 #include <utility>
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 bool Metadata::add(std::string key, Value value, std::uint64_t offset) {
   if (!index_.try_emplace(key, entries_.size()).second) return false;
@@ -73,4 +74,5 @@ std::span<const std::string> Metadata::strings(std::string_view key) const noexc
   return values == nullptr ? std::span<const std::string>() : std::span(*values);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

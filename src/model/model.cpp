@@ -11,16 +11,18 @@
 #include <utility>
 
 #include "model/architectures.hpp"
-#include "model/file_reader.hpp"
-#include "model/gguf.hpp"
-#include "model/json_config.hpp"
-#include "model/llama2c.hpp"
+#include "model/config/json_config.hpp"
+#include "model/gguf/gguf.hpp"
+#include "model/llama2c/llama2c.hpp"
 #include "model/model_folder.hpp"
-#include "model/safetensors.hpp"
+#include "model/safetensors/safetensors.hpp"
 #include "os/file.hpp"
+#include "os/file_reader.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
 namespace {
 
 enum class Content : std::uint8_t { gguf, safetensors, json, llama2c, unknown };
@@ -38,11 +40,12 @@ Content content_of(std::span<const std::byte> head) {
   if (text.starts_with("GGUF")) return Content::gguf;
   std::uint64_t length = ~std::uint64_t{0};
   if (text.size() > sizeof length) std::memcpy(&length, text.data(), sizeof length);
-  if (length <= model::kMostSafetensorsHeader && begins_with_object(text.substr(sizeof length))) {
+  if (length <= internal::kMostSafetensorsHeader &&
+      begins_with_object(text.substr(sizeof length))) {
     return Content::safetensors;
   }
   if (begins_with_object(text)) return Content::json;
-  return model::looks_like_llama2c(head) ? Content::llama2c : Content::unknown;
+  return internal::looks_like_llama2c(head) ? Content::llama2c : Content::unknown;
 }
 
 // For a broken file: what it was to be, so that the error can say more.
@@ -65,8 +68,8 @@ bool is_there(const std::filesystem::path& path) {
 }
 
 void read_config(const std::filesystem::path& path, Model& model) {
-  model.metadata = model::read_json_config(path);
-  model.shape = config_shape(path.string(), model.metadata);
+  model.metadata = internal::read_json_config(path);
+  model.shape = internal::config_shape(path.string(), model.metadata);
 }
 
 // What a safetensors file is, the config.json beside it says.
@@ -81,17 +84,17 @@ Model start_safetensors(const std::filesystem::path& path) {
 
 Model read_safetensors(const std::filesystem::path& path) {
   Model model = start_safetensors(path);
-  model::FileReader file(path);
-  TensorDirectoryBuilder tensors;
-  model::read_safetensors_header(file, tensors, model.metadata);
+  internal::FileReader file(path);
+  internal::TensorDirectoryBuilder tensors;
+  internal::read_safetensors_header(file, tensors, model.metadata);
   model.tensors = std::move(tensors).finish();
   return model;
 }
 
 Model read_json(const std::filesystem::path& path) {
-  if (model::is_safetensors_index(path)) {
+  if (internal::is_safetensors_index(path)) {
     Model model = start_safetensors(path);
-    model.tensors = model::read_safetensors_index(path, model.metadata);
+    model.tensors = internal::read_safetensors_index(path, model.metadata);
     return model;
   }
   Model model;
@@ -102,18 +105,18 @@ Model read_json(const std::filesystem::path& path) {
 }
 
 Model read_file(const std::filesystem::path& path) {
-  model::FileReader file(path);
+  internal::FileReader file(path);
   Content content = content_of(file.peek());
   if (content == Content::unknown) content = content_by_name(path);
   switch (content) {
     case Content::gguf:
-      return model::read_gguf(path);
+      return internal::read_gguf(path);
     case Content::safetensors:
       return read_safetensors(path);
     case Content::json:
       return read_json(path);
     case Content::llama2c:
-      return model::read_llama2c(path);
+      return internal::read_llama2c(path);
     case Content::unknown:
       break;
   }
@@ -139,9 +142,10 @@ const char* to_string(ModelFormat format) noexcept {
 Model read_model(const std::filesystem::path& path) {
   std::error_code ignored;  // what cannot be looked at cannot be opened either, and that is told
   if (!std::filesystem::is_directory(path, ignored)) return read_file(path);
-  Model model = read_file(model::main_file_of(path));
+  Model model = read_file(internal::main_file_of(path));
   model.path = path;
   return model;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -7,10 +7,10 @@
 #include <system_error>
 #include <vector>
 
-#include "model/printable.hpp"
+#include "base/printable.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace tapedeck::internal {
 namespace {
 
 namespace fs = std::filesystem;
@@ -83,4 +83,4 @@ fs::path main_file_of(const fs::path& folder) {
       "name one of them; several safetensors files are one model where an index names them");
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::model
+}  // namespace tapedeck::internal

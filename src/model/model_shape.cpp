@@ -2,7 +2,8 @@
 
 #include "tapedeck/base/checked.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 const char* to_string(Attention kind) noexcept {
   switch (kind) {
@@ -50,4 +51,5 @@ std::optional<std::uint64_t> ModelShape::parameter_count() const noexcept {
   return sum;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -9,7 +9,7 @@
 #include <tuple>
 #include <utility>
 
-namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace tapedeck::internal {
 namespace {
 
 /// Collects tensors; those of one name and shape are counted together.
@@ -417,4 +417,4 @@ std::vector<Parameter> make_parameters(const Figures& figures, const Architectur
   return std::move(collector).take();
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::model
+}  // namespace tapedeck::internal

@@ -8,7 +8,7 @@
 #include "model/figures.hpp"
 #include "tapedeck/model/model_shape.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::model {
+namespace tapedeck::internal {
 
 /// Text decoder, embeddings and head of a config's model, whose layers are made already; empty
 /// where the table does not know all of its tensors.
@@ -16,4 +16,4 @@ namespace tapedeck::inline TAPEDECK_ABI::model {
                                                      const Architecture& architecture,
                                                      const ModelShape& shape);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::model
+}  // namespace tapedeck::internal

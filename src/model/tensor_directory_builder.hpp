@@ -14,10 +14,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/model/tensor_directory.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
-
-/// What the address of a tensor's data must be a multiple of, for its numbers to be read as such.
-[[nodiscard]] std::uint64_t natural_alignment(DType type) noexcept;
+namespace tapedeck::internal {
 
 class TensorDirectoryBuilder {
  public:
@@ -74,4 +71,4 @@ class TensorDirectoryBuilder {
   std::uint64_t expected_ = 0;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

@@ -7,7 +7,7 @@
 
 #include "os/proc_text.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 namespace {
 
 /// One version of the memory controller's files.
@@ -126,4 +126,4 @@ CgroupMemory cgroup_memory(const Roots& roots) {
   return memory;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -11,7 +11,7 @@
 #include "os/proc.hpp"
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// Adds a limit, unless it is unknown, or so large that it is none.
 void add_limit(std::vector<MemoryLimit>& limits, std::string name, std::optional<std::size_t> limit,
@@ -29,4 +29,4 @@ struct CgroupMemory {
 
 [[nodiscard]] CgroupMemory cgroup_memory(const Roots& roots = {});
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

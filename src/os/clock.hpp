@@ -8,7 +8,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// Nanoseconds since some moment that all processes of a host share, exact to a tick of the kernel
 /// (1 to 10 ms): such a clock is read without a system call whatever the host counts time with.
@@ -19,4 +19,4 @@ namespace tapedeck::inline TAPEDECK_ABI::os {
          static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -2,7 +2,7 @@
 
 #include <atomic>
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 namespace {
 
 std::atomic<bool> armed{false};
@@ -37,4 +37,4 @@ int injected(const char* call) noexcept {
   return fail_with;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

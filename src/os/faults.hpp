@@ -7,7 +7,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// While alive, the `n`-th call (from 1) of this room fails with `error`, on whatever thread it
 /// comes; n = 0 only counts. One at a time.
@@ -26,4 +26,4 @@ class InjectFault {
 /// The errno the call named must fail with now; 0: go on.
 [[nodiscard]] int injected(const char* call) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -19,7 +19,7 @@
 
 #include "os/faults.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 namespace {
 
 Opened opened(int result, const char* call) noexcept {
@@ -268,4 +268,4 @@ int punch_hole(int descriptor, std::uint64_t offset, std::size_t bytes) noexcept
   return result == 0 ? 0 : errno;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

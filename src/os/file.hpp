@@ -13,7 +13,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// Owns a file descriptor.
 class Descriptor {
@@ -136,4 +136,4 @@ void read_ahead(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexc
 /// Gives the pages of a range of a memory file back.
 [[nodiscard]] int punch_hole(int descriptor, std::uint64_t offset, std::size_t bytes) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -8,10 +8,10 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// Sleeps while `word` is `seen`; may wake for no reason.
 void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept;
 void futex_wake_all(const std::atomic<std::uint32_t>& word) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -11,7 +11,7 @@
 #include "os/faults.hpp"
 #include "os/file.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 namespace {
 
 struct Found {
@@ -86,4 +86,4 @@ void knock(const std::string& host, std::uint16_t port) {
   static_cast<void>(::connect(socket.get(), address.ai_addr, address.ai_addrlen));
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -7,7 +7,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 struct ListenAddress {
   std::string text{};     ///< In digits: "127.0.0.1:9464", "[::1]:9464".
@@ -23,4 +23,4 @@ struct ListenAddress {
 /// Connects, and is gone: wakes whoever waits for somebody at an address of this host.
 void knock(const std::string& host, std::uint16_t port);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

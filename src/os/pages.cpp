@@ -23,7 +23,7 @@
 #define SYS_cachestat 451
 #endif
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 namespace {
 
 // From linux/fs.h of Linux 6.7.
@@ -230,4 +230,4 @@ Transferred copy_readable(std::byte* to, const std::byte* from, std::size_t byte
   return {bytes, 0};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -12,7 +12,7 @@
 #include "os/file.hpp"
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// Bytes of a range, by the state of their pages.
 struct PageStates {
@@ -51,4 +51,4 @@ enum class NodePolicy : std::uint8_t { bind, interleave };
 [[nodiscard]] Transferred copy_readable(std::byte* to, const std::byte* from,
                                         std::size_t bytes) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -6,7 +6,7 @@
 
 #include "os/proc_text.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 namespace {
 
 /// "12.34", which is 12.34 %, in ten-thousandths: 1234.
@@ -47,4 +47,4 @@ Pressure memory_pressure(const Roots& roots) {
   return read_pressure(roots.proc + "/pressure/memory");
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -9,7 +9,7 @@
 #include "os/proc.hpp"
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// A line of a pressure file.
 struct Stalls {
@@ -28,4 +28,4 @@ struct Pressure {
 /// Of the whole host.
 [[nodiscard]] Pressure memory_pressure(const Roots& roots = {});
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -14,7 +14,7 @@
 #include "os/proc_text.hpp"
 #include "os/vm.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 namespace {
 
 /// What bounds memory in RAM; empty without MemAvailable.
@@ -256,4 +256,4 @@ FaultCount page_faults() noexcept {
           .major = static_cast<std::uint64_t>(usage.ru_majflt)};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -11,7 +11,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// Where to look; tests put folders of their own here.
 struct Roots {
@@ -107,4 +107,4 @@ struct FaultCount {
 };
 [[nodiscard]] FaultCount page_faults() noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -5,7 +5,7 @@
 #include "os/file.hpp"
 #include "tapedeck/base/checked.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 std::optional<std::string> read_text(const std::string& path) {
   const Opened file = open_read(path);
@@ -44,4 +44,4 @@ std::optional<std::size_t> read_number(const std::string& path) {
   return text ? parse<std::size_t>(*text) : std::nullopt;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -13,7 +13,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 [[nodiscard]] std::optional<std::string> read_text(const std::string& path);
 
@@ -47,4 +47,4 @@ void for_each_line(std::string_view text, LineDo line_do) {
 /// The number a file begins with: "max" is none.
 [[nodiscard]] std::optional<std::size_t> read_number(const std::string& path);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

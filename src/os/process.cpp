@@ -13,7 +13,7 @@
 #include "os/file.hpp"
 #include "os/proc_text.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 namespace {
 
 /// The words of the line behind the name, which may contain anything.
@@ -76,4 +76,4 @@ std::uint64_t pid_namespace() noexcept {
   return status.st_ino;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

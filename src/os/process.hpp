@@ -8,7 +8,7 @@
 #include "os/proc.hpp"
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// Of /proc/PID/stat.
 struct ProcessStat {
@@ -28,4 +28,4 @@ struct ProcessStat {
 /// The namespace that this process's number is one of; 0 where the kernel does not tell.
 [[nodiscard]] std::uint64_t pid_namespace() noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -10,7 +10,7 @@
 #include <liburing.h>
 #endif
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 #if defined(TAPEDECK_LIBURING)
 
@@ -105,4 +105,4 @@ Ring::~Ring() = default;
 
 Ring::Ring() = default;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

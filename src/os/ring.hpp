@@ -9,7 +9,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// One thread's queue of reads. Reads that were not waited for are waited for by the destructor,
 /// since their memory is still written to.
@@ -49,4 +49,4 @@ class Ring {
   unsigned under_way_ = 0;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

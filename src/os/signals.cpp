@@ -2,7 +2,7 @@
 
 #include <signal.h>
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 namespace {
 
 void set(int signal, void (*handler)(int)) noexcept {
@@ -20,4 +20,4 @@ void on_interrupt(void (*handler)(int)) noexcept {
 
 void ignore_broken_pipes() noexcept { set(SIGPIPE, SIG_IGN); }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

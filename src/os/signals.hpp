@@ -4,7 +4,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// From now on SIGINT and SIGTERM call `handler`, and system calls they interrupt give EINTR. In a
 /// handler only what is async-signal-safe may be done; this function is.
@@ -13,4 +13,4 @@ void on_interrupt(void (*handler)(int)) noexcept;
 /// From now on writing to a pipe nobody reads gives EPIPE instead of ending the process.
 void ignore_broken_pipes() noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

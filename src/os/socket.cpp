@@ -9,7 +9,7 @@
 
 #include "os/faults.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 namespace {
 
 constexpr std::size_t kMostDescriptors = 4;
@@ -84,4 +84,4 @@ Opened receive_descriptor(int socket) noexcept {
   return {.descriptor = std::move(first)};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

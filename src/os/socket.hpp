@@ -5,7 +5,7 @@
 #include "os/file.hpp"
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 /// Sends a descriptor, with one byte that carries it. Gives errno.
 [[nodiscard]] int send_descriptor(int socket, int descriptor) noexcept;
@@ -14,4 +14,4 @@ namespace tapedeck::inline TAPEDECK_ABI::os {
 /// none, or more than one.
 [[nodiscard]] Opened receive_descriptor(int socket) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

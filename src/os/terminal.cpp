@@ -7,7 +7,7 @@
 
 #include "os/faults.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 WindowSize window_size(int descriptor) noexcept {
   winsize size{};
@@ -48,4 +48,4 @@ Key wait_for_key(int descriptor, int milliseconds) noexcept {
   return {.waited = Waited::key, .key = key};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -8,7 +8,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 struct WindowSize {
   std::size_t rows = 24;
@@ -46,4 +46,4 @@ struct Key {
 /// @param descriptor  -1: only waits.
 [[nodiscard]] Key wait_for_key(int descriptor, int milliseconds) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -17,7 +17,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 namespace {
 
 Mapped mapped(void* result) noexcept {
@@ -145,4 +145,4 @@ int populate(std::byte* at, std::size_t bytes, Access access) noexcept {
   return error;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

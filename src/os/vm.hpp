@@ -8,7 +8,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::os {
+namespace tapedeck::internal::os {
 
 [[nodiscard]] std::size_t page_size() noexcept;
 /// The default size of a huge page; 0 where the kernel has none.
@@ -57,4 +57,4 @@ enum class Advice : std::uint8_t {
 /// Makes pages resident; EINVAL from kernels before 5.14.
 [[nodiscard]] int populate(std::byte* at, std::size_t bytes, Access access) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::os
+}  // namespace tapedeck::internal::os

@@ -6,7 +6,7 @@
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 namespace {
 
 void at_least_one(std::uint64_t figure, const char* name) {
@@ -16,10 +16,8 @@ void at_least_one(std::uint64_t figure, const char* name) {
 // The shape of a config.json has the windows that its library has; a header's has the engine's.
 bool engine_is_windowless(const ModelShape& shape, const PlanOptions& options) {
   if (options.profile != Profile::llama_cpp) return false;
-  const model::Architecture* const row =
-      model::find_architecture(model::Dialect::config, shape.architecture);
-  return row != nullptr &&
-         (row->has(model::kWindowlessEngine) || row->windows == model::Windows::above_first);
+  const Architecture* const row = find_architecture(Dialect::config, shape.architecture);
+  return row != nullptr && (row->has(kWindowlessEngine) || row->windows == Windows::above_first);
 }
 
 }  // namespace
@@ -61,4 +59,4 @@ CacheCells cache_cells(const ModelShape& shape, const PlanOptions& options) {
   return out;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -7,7 +7,7 @@
 #include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/plan/plan.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 
 /// Derived from model and options once, used by the planners of history and scratch.
 struct CacheCells {
@@ -30,4 +30,4 @@ struct CacheCells {
 /// @throws InvalidArgument for options that make no sense, alone or for this model.
 [[nodiscard]] CacheCells cache_cells(const ModelShape& shape, const PlanOptions& options);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

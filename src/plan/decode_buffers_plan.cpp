@@ -7,10 +7,11 @@
 #include "plan/widest_layers.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
-using plan::fits;
+using internal::fits;
 
 constexpr std::uint64_t kAlignment = 256;
 constexpr std::uint64_t kMaxSplits = 32;  // Parts of the keys that flash decoding works on apart.
@@ -18,7 +19,7 @@ constexpr std::uint64_t kMaxSplits = 32;  // Parts of the keys that flash decodi
 class DecodePlanner {
  public:
   DecodePlanner(const ModelShape& shape, const DecodeBuffersOptions& options)
-      : shape_(shape), options_(options), widest_(plan::widest_layers(shape)) {
+      : shape_(shape), options_(options), widest_(internal::widest_layers(shape)) {
     if (options.batch == 0) {
       throw InvalidArgument("the batch of a decode step is 0", "it is 1 at least");
     }
@@ -43,7 +44,7 @@ class DecodePlanner {
     const std::uint64_t keys = w.latent != 0 ? std::max(w.k, w.latent) : w.k;
     add_rows("embed_out", shape_.hidden);
     add_rows("norm_out", shape_.hidden);
-    add_rows("qkv_out", fits(CheckedSize(w.q) + keys + w.v));
+    add_rows("qkv_out", fits(internal::CheckedSize(w.q) + keys + w.v));
     add_rows("q_rotated", w.q);
     add_rows("k_rotated", keys);
     add_rows("rope_q_temp", w.q);
@@ -61,8 +62,8 @@ class DecodePlanner {
     for (const char* name : {"batched_kv_lens", "batched_positions"}) {
       add(name, DType::i32, options_.batch);
     }
-    const std::uint64_t partials = fits(CheckedSize(w.heads) * kMaxSplits);
-    add("flash_partial_out", DType::f32, fits(CheckedSize(partials) * w.head_dim));
+    const std::uint64_t partials = fits(internal::CheckedSize(w.heads) * kMaxSplits);
+    add("flash_partial_out", DType::f32, fits(internal::CheckedSize(partials) * w.head_dim));
     add("flash_partial_m", DType::f32, partials);
     add("flash_partial_l", DType::f32, partials);
   }
@@ -70,43 +71,43 @@ class DecodePlanner {
   void add_feed_forward() {
     const WidestLayers& w = widest_;
     const std::uint64_t width = std::max({w.ffn, w.shared_ffn, w.expert_rows});
-    const std::uint64_t gate_up = fits(CheckedSize(width) * 2);
+    const std::uint64_t gate_up = fits(internal::CheckedSize(width) * 2);
     add_rows("gate_up_out", gate_up);
     add_rows("mlp_act", width);
     if (width != 0) add_rows("down_out", shape_.hidden);
-    add("router_logits", DType::f32, fits(CheckedSize(w.experts) * options_.batch));
-    add("expert_ids", DType::i32, fits(CheckedSize(w.experts_used) * options_.batch));
-    add("expert_weights", DType::f32, fits(CheckedSize(w.experts_used) * options_.batch));
-    add_rows("expert_out", fits(CheckedSize(w.experts_used) * shape_.hidden));
+    add("router_logits", DType::f32, fits(internal::CheckedSize(w.experts) * options_.batch));
+    add("expert_ids", DType::i32, fits(internal::CheckedSize(w.experts_used) * options_.batch));
+    add("expert_weights", DType::f32, fits(internal::CheckedSize(w.experts_used) * options_.batch));
+    add_rows("expert_out", fits(internal::CheckedSize(w.experts_used) * shape_.hidden));
     if (!options_.int4_weights) return;
-    const std::uint64_t dense = fits(CheckedSize(std::max(w.ffn, w.shared_ffn)) * 2);
+    const std::uint64_t dense = fits(internal::CheckedSize(std::max(w.ffn, w.shared_ffn)) * 2);
     add("temp_dequant", options_.element,
-        fits(CheckedSize(shape_.hidden) * (dense != 0 ? dense : gate_up)));
+        fits(internal::CheckedSize(shape_.hidden) * (dense != 0 ? dense : gate_up)));
   }
 
   void add_recurrent() {
     const WidestLayers& w = widest_;
     if (w.inner == 0) return;
-    add_rows("recurrent_in", fits(CheckedSize(w.inner) + w.convolved));
+    add_rows("recurrent_in", fits(internal::CheckedSize(w.inner) + w.convolved));
     add_rows("recurrent_conv", w.convolved);
     add_rows("recurrent_out", w.inner);
   }
 
   void add_rows(const char* name, std::uint64_t width) {
-    add(name, options_.element, fits(CheckedSize(width) * options_.batch));
+    add(name, options_.element, fits(internal::CheckedSize(width) * options_.batch));
   }
 
   void add(const char* name, DType type, std::uint64_t elements) {
     if (elements == 0) return;
     out_.append({.name = std::string("decode.") + name,
                  .role = RegionRole::decode,
-                 .bytes = fits(CheckedSize(elements) * traits(type).block_bytes),
+                 .bytes = fits(internal::CheckedSize(elements) * traits(type).block_bytes),
                  .alignment = kAlignment,
                  .dtype = type,
                  .shape = {elements}});
   }
 
-  using WidestLayers = plan::WidestLayers;
+  using WidestLayers = internal::WidestLayers;
 
   const ModelShape& shape_;
   const DecodeBuffersOptions& options_;
@@ -120,4 +121,5 @@ TapePlan plan_decode_buffers(const ModelShape& shape, const DecodeBuffersOptions
   return DecodePlanner(shape, options).plan();
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

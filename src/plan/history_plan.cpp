@@ -9,7 +9,7 @@
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
@@ -175,4 +175,4 @@ TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
   return HistoryPlanner(shape, options, cells).plan();
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -7,7 +7,7 @@
 #include "tapedeck/plan/plan.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 
 /// Of every layer that owns a cache: "layers.N.k", "layers.N.v" and "layers.N.indexer", each on
 /// pages of its own so that it can be committed by itself; after them "layers.N.conv" and
@@ -21,4 +21,4 @@ namespace tapedeck::inline TAPEDECK_ABI::plan {
 [[nodiscard]] TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
                                     const CacheCells& cells);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

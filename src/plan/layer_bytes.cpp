@@ -6,7 +6,7 @@
 
 #include "tapedeck/base/checked.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 namespace {
 
 constexpr std::size_t kMostLayers = 65'536;  // a name can claim any number
@@ -113,4 +113,4 @@ LayerBytes bytes_by_layer(const TapePlan& plan, const ModelShape& shape) {
   return out;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

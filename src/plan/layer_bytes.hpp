@@ -12,7 +12,7 @@
 #include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 
 /// Bytes of each layer's regions, and of those of no layer, each with its padding up to the plan's
 /// alignment: parts that can be put behind one another in any choice.
@@ -41,4 +41,4 @@ struct LayerBytes {
 /// those of a config alone ("layers.ffn.gate").
 [[nodiscard]] LayerBytes bytes_by_layer(const TapePlan& plan, const ModelShape& shape);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -10,7 +10,8 @@
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
 bool meet(const Live& a, const Live& b) noexcept { return a.begin < b.end && b.begin < a.end; }
@@ -37,8 +38,8 @@ std::uint64_t lowest_gap(const std::vector<Placed>& placed, const Buffer& buffer
   std::uint64_t at = 0;
   for (const Placed& other : placed) {
     if (!meet(other.live, buffer.live)) continue;
-    if (plan::fits(CheckedSize(at) + buffer.bytes) <= other.offset) break;
-    if (other.end > at) at = plan::up_to_multiple(other.end, buffer.alignment);
+    if (internal::fits(internal::CheckedSize(at) + buffer.bytes) <= other.offset) break;
+    if (other.end > at) at = internal::up_to_multiple(other.end, buffer.alignment);
   }
   return at;
 }
@@ -63,7 +64,8 @@ void find_lower_bound(std::span<const Buffer> buffers, Packing& packing) {
   });
   std::uint64_t live = 0;
   for (const Change& change : changes) {
-    live = change.begins ? plan::fits(CheckedSize(live) + change.bytes) : live - change.bytes;
+    live = change.begins ? internal::fits(internal::CheckedSize(live) + change.bytes)
+                         : live - change.bytes;
     if (live <= packing.lower_bound) continue;
     packing.lower_bound = live;
     packing.lower_bound_stage = change.stage;
@@ -90,7 +92,8 @@ void place(std::span<const Buffer> buffers, const Order& order, Packing& packing
   for (const std::size_t index : order) {
     const Buffer& buffer = buffers[index];
     const std::uint64_t offset = lowest_gap(placed, buffer);
-    const Placed here{offset, plan::fits(CheckedSize(offset) + buffer.bytes), buffer.live};
+    const Placed here{offset, internal::fits(internal::CheckedSize(offset) + buffer.bytes),
+                      buffer.live};
     packing.offsets[index] = offset;
     packing.peak = std::max(packing.peak, here.end);
     if (buffer.bytes == 0) continue;  // takes no room, and would only be stepped over
@@ -131,7 +134,7 @@ void try_other_orders(std::span<const Buffer> buffers, Packing& best) {
   constexpr std::size_t kMost = 2048;  // More would take longer than it gains.
   if (buffers.size() > kMost || best.peak <= best.lower_bound) return;
   // Another order's sums must fit too, whatever it does.
-  CheckedSize all = 0;
+  internal::CheckedSize all = 0;
   for (const Buffer& b : buffers) all = all + b.bytes + b.alignment;
   if (!all.value()) return;
   const auto area = [](const Buffer& b) {
@@ -166,4 +169,5 @@ Packing pack(std::span<const Buffer> buffers) {
   return packing;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -4,15 +4,16 @@
 #include <limits>
 #include <utility>
 
+#include "engines/llama_cpp/scratch.hpp"
 #include "plan/cache_cells.hpp"
 #include "plan/history_plan.hpp"
-#include "plan/llama_cpp_scratch.hpp"
 #include "plan/scratch_plan.hpp"
 #include "plan/sizes.hpp"
 #include "plan/weights_plan.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
 // From the first byte to the last of the regions of a role.
@@ -28,18 +29,19 @@ std::uint64_t extent(const TapePlan& tape, RegionRole role) noexcept {
 }
 
 // `make_plan` has found all sums to fit; of plans made by hand a breakdown may be at the limit.
-std::uint64_t at_most_all(const CheckedSize& size) noexcept {
+std::uint64_t at_most_all(const internal::CheckedSize& size) noexcept {
   return size.value().value_or(std::numeric_limits<std::uint64_t>::max());
 }
 
-CheckedSize total(const Plan& plan) {
-  return CheckedSize(plan.weights.payload()) + CheckedSize(plan.history.payload()) * plan.talks +
-         plan.scratch.bytes() + plan.overhead;
+internal::CheckedSize total(const Plan& plan) {
+  return internal::CheckedSize(plan.weights.payload()) +
+         internal::CheckedSize(plan.history.payload()) * plan.talks + plan.scratch.bytes() +
+         plan.overhead;
 }
 
 void check_fits(const Plan& plan) {
-  static_cast<void>(plan::fits(total(plan)));
-  static_cast<void>(plan::fits(CheckedSize(plan.history.bytes()) * plan.talks));
+  static_cast<void>(internal::fits(total(plan)));
+  static_cast<void>(internal::fits(internal::CheckedSize(plan.history.bytes()) * plan.talks));
 }
 
 }  // namespace
@@ -56,14 +58,14 @@ const char* to_string(Profile profile) noexcept {
 
 Breakdown Plan::breakdown() const noexcept {
   const auto all_talks = [&](RegionRole role) {
-    return at_most_all(CheckedSize(history.payload(role)) * talks);
+    return at_most_all(internal::CheckedSize(history.payload(role)) * talks);
   };
   Breakdown out;
   out.weights = weights.payload();
   out.kv = all_talks(RegionRole::kv);
   out.window = all_talks(RegionRole::window);
   out.recurrent = all_talks(RegionRole::recurrent);
-  out.history = at_most_all(CheckedSize(out.kv) + out.window + out.recurrent);
+  out.history = at_most_all(internal::CheckedSize(out.kv) + out.window + out.recurrent);
   out.decode = extent(scratch, RegionRole::decode);
   out.prefill = extent(scratch, RegionRole::prefill);
   out.scratch = scratch.bytes();
@@ -77,17 +79,17 @@ Plan make_plan(const Model& model, const PlanOptions& options) {
     throw InvalidArgument("the model's files say nothing of its layers",
                           "plan from a GGUF file, or from a folder with a config.json");
   }
-  const plan::CacheCells cells = plan::cache_cells(model.shape, options);
+  const internal::CacheCells cells = internal::cache_cells(model.shape, options);
   Plan out;
   out.profile = options.profile;
   out.talks = cells.streams;
   out.context = cells.context;
   out.overhead = options.overhead;
-  out.weights = plan::plan_weights(model, options, out.warnings);
-  out.history = plan::plan_history(model.shape, options, cells);
-  plan::ScratchPlan scratch = options.profile == Profile::native
-                                  ? plan::plan_scratch(model, options, cells)
-                                  : plan::plan_llama_cpp_scratch(model, options, cells);
+  out.weights = internal::plan_weights(model, options, out.warnings);
+  out.history = internal::plan_history(model.shape, options, cells);
+  internal::ScratchPlan scratch = options.profile == Profile::native
+                                      ? internal::plan_scratch(model, options, cells)
+                                      : internal::plan_llama_cpp_scratch(model, options, cells);
   out.scratch = std::move(scratch.tape);
   out.peak_stage = std::move(scratch.peak_stage);
   out.prefill_lower_bound = scratch.prefill_lower_bound;
@@ -100,4 +102,5 @@ Plan make_plan(const Model& model, const PlanOptions& options) {
   return out;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -9,7 +9,8 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
 constexpr std::uint64_t kLine = 64;
@@ -97,4 +98,5 @@ std::uint64_t TapePlan::alignment() const noexcept {
   return strictest;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -12,7 +12,7 @@
 #include "tapedeck/plan/decode_buffers_plan.hpp"
 #include "tapedeck/plan/packing.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 namespace {
 
 constexpr std::uint64_t kAlignment = 256;
@@ -198,4 +198,4 @@ ScratchPlan plan_scratch(const Model& model, const PlanOptions& options, const C
   return out;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

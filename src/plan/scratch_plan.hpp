@@ -10,7 +10,7 @@
 #include "tapedeck/plan/plan.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 
 /// What goes into a `Plan`.
 struct ScratchPlan {
@@ -25,4 +25,4 @@ struct ScratchPlan {
 [[nodiscard]] ScratchPlan plan_scratch(const Model& model, const PlanOptions& options,
                                        const CacheCells& cells);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-#include "plan/checked_sizes.hpp"
+#include "base/checked_sizes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 
 /// @throws InvalidArgument if it does not fit in 64 bits.
 [[nodiscard]] inline std::uint64_t fits(const CheckedSize& size) {
@@ -24,4 +24,4 @@ namespace tapedeck::inline TAPEDECK_ABI::plan {
   return fits(CheckedSize(parts(n, step)) * step);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -16,7 +16,7 @@
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 namespace {
 
 constexpr std::uint64_t kMostGap = 4096;
@@ -182,4 +182,4 @@ StreamingLayers lay_out_layers(const Model& model) {
   return out;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -9,7 +9,7 @@
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 
 /// What regions of a device are aligned to: what its allocations are. Extents of layers are whole
 /// multiples, so that they can lie behind one another in any choice.
@@ -30,4 +30,4 @@ struct StreamingLayers {
 /// bits.
 [[nodiscard]] StreamingLayers lay_out_layers(const Model& model);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -9,14 +9,15 @@
 #include "plan/streaming_sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
-using plan::fits;
-using plan::kDeviceAlignment;
-using plan::StreamingLayers;
-using plan::StreamingSizes;
-using plan::StreamingStep;
+using internal::fits;
+using internal::kDeviceAlignment;
+using internal::StreamingLayers;
+using internal::StreamingSizes;
+using internal::StreamingStep;
 
 // What DMA and direct reads like, and pinning rounds up to.
 constexpr std::uint64_t kStagingAlignment = 4096;
@@ -39,7 +40,7 @@ void check(const Model& model, const StreamingOptions& options) {
 
 [[noreturn]] void refuse(const StreamingSizes& sizes, const std::vector<StreamingStep>& steps,
                          const StreamingOptions& options) {
-  const std::size_t stay = plan::least_device(steps);
+  const std::size_t stay = internal::least_device(steps);
   const std::uint64_t needed = fits(steps[stay].device);
   throw InvalidArgument("the weights take " + std::to_string(needed) +
                             " bytes on the device at least (" + std::to_string(sizes.outer) +
@@ -52,7 +53,7 @@ void check(const Model& model, const StreamingOptions& options) {
 std::size_t choose_resident(const StreamingSizes& sizes, const std::vector<StreamingStep>& steps,
                             const StreamingOptions& options) {
   if (!options.device_bytes) return 0;
-  const auto most = plan::most_resident(steps, *options.device_bytes);
+  const auto most = internal::most_resident(steps, *options.device_bytes);
   if (!most) refuse(sizes, steps, options);
   return *most;
 }
@@ -112,20 +113,20 @@ std::uint64_t StreamingPlan::resident_layers() const noexcept {
 
 StreamingPlan plan_streaming(const Model& model, const StreamingOptions& options) {
   check(model, options);
-  StreamingLayers layers = plan::lay_out_layers(model);
+  StreamingLayers layers = internal::lay_out_layers(model);
   if (layers.layers.empty()) {
     throw InvalidArgument("no tensor of the model belongs to a layer",
                           "layers are told by numbers in names: blk.0.attn_q.weight");
   }
-  const StreamingSizes sizes = plan::streaming_sizes(model, layers);
-  const std::vector<StreamingStep> steps = plan::streaming_steps(sizes, options.slots);
+  const StreamingSizes sizes = internal::streaming_sizes(model, layers);
+  const std::vector<StreamingStep> steps = internal::streaming_steps(sizes, options.slots);
   const std::size_t resident = choose_resident(sizes, steps, options);
 
   StreamingPlan out;
   out.layers = std::move(layers.layers);
   out.token_bytes = steps[resident].token_bytes;
-  out.least_bytes = fits(steps[plan::least_device(steps)].device);
-  out.one_slot_bytes = fits(plan::streaming_steps(sizes, 1).front().device);
+  out.least_bytes = fits(steps[internal::least_device(steps)].device);
+  out.one_slot_bytes = fits(internal::streaming_steps(sizes, 1).front().device);
   add_outer(out, model, layers);
   add_layers(out, resident, options.slots);
   for (std::uint64_t i = 0; i < options.staging_buffers; ++i) {
@@ -136,7 +137,8 @@ StreamingPlan plan_streaming(const Model& model, const StreamingOptions& options
 }
 
 double streaming_ceiling(const StreamingPlan& plan, double bus_bytes_per_second) noexcept {
-  return plan::StreamingStep{.token_bytes = plan.token_bytes}.ceiling(bus_bytes_per_second);
+  return internal::StreamingStep{.token_bytes = plan.token_bytes}.ceiling(bus_bytes_per_second);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

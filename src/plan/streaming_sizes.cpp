@@ -5,7 +5,7 @@
 
 #include "plan/sizes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 namespace {
 
 /// What a token uses of experts: `used` of `count`, rounded up. Where nothing says how many, all.
@@ -112,4 +112,4 @@ std::size_t least_device(std::span<const StreamingStep> steps) {
   return static_cast<std::size_t>(least - steps.begin());
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

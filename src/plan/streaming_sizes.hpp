@@ -8,13 +8,13 @@
 #include <span>
 #include <vector>
 
-#include "plan/checked_sizes.hpp"
+#include "base/checked_sizes.hpp"
 #include "plan/layer_bytes.hpp"
 #include "plan/streaming_layers.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/model/model.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 
 /// Bytes.
 struct StreamingSizes {
@@ -51,4 +51,4 @@ struct StreamingStep {
 /// How many stay where the device has to hold least. @pre there are steps.
 [[nodiscard]] std::size_t least_device(std::span<const StreamingStep> steps);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

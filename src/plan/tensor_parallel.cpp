@@ -7,18 +7,19 @@
 #include <string>
 #include <string_view>
 
+#include "engines/llama_cpp/scratch.hpp"
 #include "plan/cache_cells.hpp"
 #include "plan/history_plan.hpp"
-#include "plan/llama_cpp_scratch.hpp"
 #include "plan/scratch_plan.hpp"
 #include "plan/sizes.hpp"
 #include "plan/weights_plan.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
-using plan::fits;
+using internal::fits;
 
 /// A rank's part of what can be cut.
 struct Cut {
@@ -36,7 +37,7 @@ struct Cut {
   [[nodiscard]] std::uint64_t kv_heads(const LayerShape& layer) const {
     if (layer.kv_heads == 0 || layer.heads == 0) return layer.kv_heads;
     const std::uint64_t group = std::max<std::uint64_t>(layer.heads / layer.kv_heads, 1);
-    const std::uint64_t last = std::min(plan::parts(end(layer.heads), group), layer.kv_heads);
+    const std::uint64_t last = std::min(internal::parts(end(layer.heads), group), layer.kv_heads);
     return last - std::min(begin(layer.heads) / group, last);
   }
 };
@@ -90,7 +91,8 @@ const LayerShape* attention_layer(const ModelShape& shape, std::string_view name
 /// `part` of `whole` equal slices of a tensor, in whole bytes.
 std::uint64_t slices(std::uint64_t bytes, std::uint64_t part, std::uint64_t whole) {
   if (whole == 0) return bytes;
-  return fits(CheckedSize(bytes / whole) * part) + fits(CheckedSize(bytes % whole) * part) / whole;
+  return fits(internal::CheckedSize(bytes / whole) * part) +
+         fits(internal::CheckedSize(bytes % whole) * part) / whole;
 }
 
 std::uint64_t cut_weight(const ModelShape& shape, const Region& region, const Cut& cut) {
@@ -105,9 +107,10 @@ std::uint64_t cut_weight(const ModelShape& shape, const Region& region, const Cu
       return slices(region.bytes, cut.kv_heads(*layer), layer->kv_heads);
     }
     if (holds_any(region.name, kFused)) {
-      const std::uint64_t pair = fits(CheckedSize(layer->key_dim) + layer->value_dim);
+      const std::uint64_t pair = fits(internal::CheckedSize(layer->key_dim) + layer->value_dim);
       const auto width = [&](std::uint64_t heads, std::uint64_t kv_heads) {
-        return fits(CheckedSize(heads) * layer->key_dim + CheckedSize(kv_heads) * pair);
+        return fits(internal::CheckedSize(heads) * layer->key_dim +
+                    internal::CheckedSize(kv_heads) * pair);
       };
       return slices(region.bytes, width(cut.of(layer->heads), cut.kv_heads(*layer)),
                     width(layer->heads, layer->kv_heads));
@@ -132,13 +135,13 @@ void check_ranks(const ModelShape& shape, std::uint64_t ranks) {
 
 /// A rank's history and scratch follow from its part of the shape.
 RankBytes rank_bytes(const Model& part, const PlanOptions& options) {
-  const plan::CacheCells cells = plan::cache_cells(part.shape, options);
-  const TapePlan history = plan::plan_history(part.shape, options, cells);
-  const plan::ScratchPlan scratch = options.profile == Profile::native
-                                        ? plan::plan_scratch(part, options, cells)
-                                        : plan::plan_llama_cpp_scratch(part, options, cells);
+  const internal::CacheCells cells = internal::cache_cells(part.shape, options);
+  const TapePlan history = internal::plan_history(part.shape, options, cells);
+  const internal::ScratchPlan scratch =
+      options.profile == Profile::native ? internal::plan_scratch(part, options, cells)
+                                         : internal::plan_llama_cpp_scratch(part, options, cells);
   RankBytes out;
-  out.history = fits(CheckedSize(history.payload()) * cells.streams);
+  out.history = fits(internal::CheckedSize(history.payload()) * cells.streams);
   out.scratch = scratch.tape.bytes();
   out.overhead = options.overhead;
   for (const LayerShape& layer : part.shape.layers) {
@@ -163,9 +166,11 @@ RankPlan plan_ranks(const Model& model, const PlanOptions& options, std::uint64_
     part.shape.vocabulary = cut.of(model.shape.vocabulary);
     RankBytes bytes = rank_bytes(part, options);
     for (const Region& region : whole.weights.regions()) {
-      bytes.weights = fits(CheckedSize(bytes.weights) + cut_weight(model.shape, region, cut));
+      bytes.weights =
+          fits(internal::CheckedSize(bytes.weights) + cut_weight(model.shape, region, cut));
     }
-    bytes.total = fits(CheckedSize(bytes.weights) + bytes.history + bytes.scratch + bytes.overhead);
+    bytes.total =
+        fits(internal::CheckedSize(bytes.weights) + bytes.history + bytes.scratch + bytes.overhead);
     out.ranks.push_back(bytes);
     if (bytes.total > out.ranks[out.largest].total) out.largest = rank;
   }
@@ -177,4 +182,5 @@ RankPlan plan_ranks(const Model& model, const PlanOptions& options, std::uint64_
   return out;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -10,7 +10,7 @@
 #include "plan/weights_quantisation.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 namespace {
 
 bool is_4_bit(DType type) {
@@ -174,4 +174,4 @@ bool has_4_bit_weights(const Model& model, const PlanOptions& options) {
   return quantisation.kind != Quantisation::Kind::none && is_4_bit(quantisation.type);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -9,7 +9,7 @@
 #include "tapedeck/plan/plan.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 
 /// From the tensor directory, one region a tensor, in the order of the file; from a config alone
 /// one region for all tensors of a kind ("layers.ffn.gate"), and one for their scales.
@@ -22,4 +22,4 @@ namespace tapedeck::inline TAPEDECK_ABI::plan {
 /// True where weights are, or are to be, in 4 bits: a decode step unpacks them into a buffer.
 [[nodiscard]] bool has_4_bit_weights(const Model& model, const PlanOptions& options);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -8,7 +8,7 @@
 
 #include "plan/sizes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 namespace {
 
 // What modules are called in checkpoints, and in `Parameter::name` here.
@@ -164,4 +164,4 @@ Quantisation read_quantisation(const Metadata& metadata, std::vector<std::string
   return *std::move(out);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -10,7 +10,7 @@
 #include "tapedeck/model/metadata.hpp"
 #include "tapedeck/model/model_shape.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 
 /// Sources: `quantization_config` of transformers; the DeepSeek-V3 (FP8) and gpt-oss (MXFP4)
 /// repositories; the compressed-tensors, GPTQ and AWQ checkpoint formats.
@@ -41,4 +41,4 @@ struct Quantisation {
 [[nodiscard]] Quantisation read_quantisation(const Metadata& metadata,
                                              std::vector<std::string>& warnings);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

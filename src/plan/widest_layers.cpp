@@ -4,7 +4,7 @@
 
 #include "plan/sizes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 namespace {
 
 void raise(std::uint64_t& figure, std::uint64_t to) { figure = std::max(figure, to); }
@@ -61,4 +61,4 @@ WidestLayers widest_layers(const ModelShape& shape) {
   return out;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -6,7 +6,7 @@
 
 #include "tapedeck/model/model_shape.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::plan {
+namespace tapedeck::internal {
 
 /// Elements a token, each the largest over a model's layers.
 struct WidestLayers {
@@ -29,4 +29,4 @@ struct WidestLayers {
 /// @throws InvalidArgument for figures that do not fit in 64 bits.
 [[nodiscard]] WidestLayers widest_layers(const ModelShape& shape);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::plan
+}  // namespace tapedeck::internal

@@ -6,7 +6,7 @@
 #include "os/pages.hpp"
 #include "os/vm.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 namespace {
 
 constexpr std::chrono::milliseconds kFresh{10};
@@ -59,4 +59,4 @@ std::uint64_t missing_bytes(const WeightsState& state, const WeightsChunk& chunk
   return std::min<std::uint64_t>(most, chunk.memory.size() - (states ? states->present : 0));
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

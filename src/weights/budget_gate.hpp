@@ -13,7 +13,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "weights/weights_state.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 /// Asked before each chunk, by any thread. What the kernel tells is used for some milliseconds,
 /// less what was let through since: asking costs as much as mapping hundreds of pages.
@@ -41,4 +41,4 @@ class BudgetGate {
 /// The same to the page. What the kernel does not tell of counts as missing.
 [[nodiscard]] std::uint64_t missing_bytes(const WeightsState& state, const WeightsChunk& chunk);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

@@ -14,7 +14,7 @@
 #include "tapedeck/base/error.hpp"
 #include "weights/placement.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 namespace {
 
 [[noreturn]] void refuse_short(const std::string& path, std::uint64_t offset) {
@@ -143,4 +143,4 @@ void ChunkLoader::finish_direct(const WeightsChunk& chunk, std::size_t got, int 
   if (have < end) read(chunk, std::max(have, chunk.begin));
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

@@ -11,7 +11,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "weights/weights_state.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 /// One thread's: chunks that are read directly are under way several at a time, all others are
 /// brought in at once.
@@ -42,4 +42,4 @@ class ChunkLoader {
   bool ring_refused_ = false;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

@@ -9,7 +9,9 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
 namespace {
 
 constexpr std::size_t kTrialBytes = 32_MiB;
@@ -69,4 +71,5 @@ const HugePageTrial& huge_page_trial() {
   return trial;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -6,7 +6,8 @@
 #include "tapedeck/model/tensor_directory.hpp"
 #include "tapedeck/weights/warm_job.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 namespace {
 
 // Whatever stands before or behind the layers has a name that tells.
@@ -48,4 +49,5 @@ std::vector<std::uint32_t> layer_order(const TensorDirectory& tensors) {
   return order;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -11,7 +11,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/typed_takes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 namespace {
 
 // From this share of a file in the page cache on, mapping is faster, though what is missing comes
@@ -153,4 +153,4 @@ bool is_page_congruent(const WeightsSegment& segment) noexcept {
   return segment.at % page == segment.begin % page;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

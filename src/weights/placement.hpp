@@ -14,7 +14,7 @@
 #include "tapedeck/model/tensor_directory.hpp"
 #include "weights/weights_state.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 /// What the choice for a file depends on.
 struct WayFacts {
@@ -60,4 +60,4 @@ struct Placement {
 /// A run that is packed can only be read by buffered reads.
 [[nodiscard]] bool is_page_congruent(const WeightsSegment& segment) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

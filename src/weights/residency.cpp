@@ -11,12 +11,14 @@
 #include "tapedeck/weights/weights.hpp"
 #include "weights/weights_state.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
 namespace {
 
 /// A run of bytes of one segment.
 struct Run {
-  const WeightsSegment* segment;
+  const internal::WeightsSegment* segment;
   std::uint64_t begin;  // offset in the file
   std::uint64_t end;
 };
@@ -26,7 +28,8 @@ std::optional<std::uint64_t> sum_of(std::optional<std::uint64_t> sum,
   return sum && more ? std::optional(*sum + *more) : std::nullopt;
 }
 
-WeightsResidency residency_of_runs(const WeightsState& state, const std::vector<Run>& runs) {
+WeightsResidency residency_of_runs(const internal::WeightsState& state,
+                                   const std::vector<Run>& runs) {
   WeightsResidency all = {.present = 0, .huge = 0, .swapped = 0, .cached = 0};
   bool nodes_known = true;
   for (const Run& run : runs) {
@@ -47,17 +50,18 @@ WeightsResidency residency_of_runs(const WeightsState& state, const std::vector<
   return all;
 }
 
-void add_segment(std::vector<Run>& runs, const WeightsSegment& segment) {
+void add_segment(std::vector<Run>& runs, const internal::WeightsSegment& segment) {
   runs.push_back({.segment = &segment, .begin = segment.begin, .end = segment.end()});
 }
 
 /// Neighbours become one, so that 100,000 tensors are not 100,000 questions.
-std::vector<Run> runs_of(const WeightsState& state, std::span<const std::uint32_t> tensors) {
+std::vector<Run> runs_of(const internal::WeightsState& state,
+                         std::span<const std::uint32_t> tensors) {
   std::vector<Run> runs;
   for (const std::uint32_t tensor : tensors) {
     state.check_tensor(tensor);
     const TensorEntry& entry = state.directory.entries()[tensor];
-    const WeightsSegment* segment = state.segment_of(entry);
+    const internal::WeightsSegment* segment = state.segment_of(entry);
     if (segment == nullptr) continue;
     runs.push_back({.segment = segment, .begin = entry.offset, .end = entry.offset + entry.bytes});
   }
@@ -77,7 +81,7 @@ std::vector<Run> runs_of(const WeightsState& state, std::span<const std::uint32_
   return merged;
 }
 
-std::uint64_t drop(const WeightsState& state, std::byte* at, std::size_t bytes) noexcept {
+std::uint64_t drop(const internal::WeightsState& state, std::byte* at, std::size_t bytes) noexcept {
   const auto states = os::page_states(at, bytes);
   if (state.locked) static_cast<void>(os::unlock(at, bytes));
   if (os::advise(at, bytes, os::Advice::drop_pages) != 0) return 0;
@@ -88,7 +92,7 @@ std::uint64_t drop(const WeightsState& state, std::byte* at, std::size_t bytes) 
 
 WeightsResidency Weights::residency() const {
   std::vector<Run> runs;
-  for (const WeightsSegment& segment : state_->segments) add_segment(runs, segment);
+  for (const internal::WeightsSegment& segment : state_->segments) add_segment(runs, segment);
   WeightsResidency all = residency_of_runs(*state_, runs);
   all.dirty = os::dirty_bytes(state_->range.data(), state_->range.size());
   return all;
@@ -100,7 +104,8 @@ WeightsResidency Weights::residency_of_file(std::size_t file) const {
                           std::to_string(state_->files.size()));
   }
   std::vector<Run> runs;
-  for (const WeightsSegment& segment : state_->segments_of(file)) add_segment(runs, segment);
+  for (const internal::WeightsSegment& segment : state_->segments_of(file))
+    add_segment(runs, segment);
   return residency_of_runs(*state_, runs);
 }
 
@@ -113,7 +118,7 @@ std::uint64_t Weights::decommit() noexcept {
   for (std::size_t number = 0; number != state_->chunks(); ++number) {
     state_->set_ready(number, false);
   }
-  for (const WeightsSegment& segment : state_->segments) {
+  for (const internal::WeightsSegment& segment : state_->segments) {
     const std::span<std::byte> pages = state_->pages_of(segment);
     const std::uint64_t dropped = drop(*state_, pages.data(), pages.size());
     // Of shared memory, others have the pages still.
@@ -132,16 +137,16 @@ std::uint64_t Weights::decommit(std::span<const std::uint32_t> tensors) {
   for (const std::uint32_t tensor : each) {
     state_->check_tensor(tensor);
     const TensorEntry& entry = state_->directory.entries()[tensor];
-    const WeightsState::ChunkRange range = state_->chunks_of(tensor);
+    const internal::WeightsState::ChunkRange range = state_->chunks_of(tensor);
     for (std::size_t number = range.begin; number != range.end; ++number) {
-      const WeightsChunk chunk = state_->chunk(number);
+      const internal::WeightsChunk chunk = state_->chunk(number);
       covered[number] += std::min(entry.offset + entry.bytes, chunk.begin + chunk.memory.size()) -
                          std::max(entry.offset, chunk.begin);
     }
   }
   std::uint64_t given_back = 0;
   for (std::size_t number = 0; number != covered.size(); ++number) {
-    const WeightsChunk chunk = state_->chunk(number);
+    const internal::WeightsChunk chunk = state_->chunk(number);
     if (covered[number] < chunk.memory.size()) continue;
     const auto first = reinterpret_cast<std::uintptr_t>(chunk.memory.data());
     const std::uintptr_t from = round_up(first, os::page_size());
@@ -154,4 +159,5 @@ std::uint64_t Weights::decommit(std::span<const std::uint32_t> tensors) {
   return given_back;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -5,14 +5,14 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "model/printable.hpp"
+#include "base/printable.hpp"
 #include "model/tensor_directory_builder.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/typed_takes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 namespace {
 
 using Json = nlohmann::json;
@@ -91,15 +91,15 @@ std::vector<std::uint64_t> shape_of(const Json& tensor, const std::string& owner
 
 TensorEntry entry_of(const Json& tensor, std::string& name, const TensorFile& file) {
   tensor.at("name").get_to(name);
-  const std::string printable = model::printable(name);
-  const std::string owner = "tensor " + printable;
+  const std::string shown = printable(name);
+  const std::string owner = "tensor " + shown;
   TensorEntry entry = {.name = name};
   const auto dtype = dtype_from_name(tensor.at("dtype").get<std::string>());
   if (!dtype) refuse(8, owner + " has an unknown type");
   entry.dtype = *dtype;
   const std::vector<std::uint64_t> shape = shape_of(tensor, owner);
   try {
-    entry.bytes = bytes_of_spec({.name = printable, .dtype = *dtype, .shape = shape});
+    entry.bytes = bytes_of_spec({.name = shown, .dtype = *dtype, .shape = shape});
   } catch (const InvalidArgument& error) {
     refuse(8, error.what());
   }
@@ -125,8 +125,7 @@ void check_apart(TensorDirectoryBuilder& builder) {
   std::uint64_t end = 0;
   builder.in_order_of_data([&](const TensorEntry& entry, std::uint64_t) {
     if (entry.bytes == 0) return;
-    if (entry.offset < end)
-      refuse(8, "tensor " + model::printable(entry.name) + " overlaps another");
+    if (entry.offset < end) refuse(8, "tensor " + printable(entry.name) + " overlaps another");
     end = entry.offset + entry.bytes;
   });
 }
@@ -193,4 +192,4 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
   return std::move(builder).finish();
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

@@ -17,7 +17,7 @@
 #include "tapedeck/model/tensor_directory.hpp"
 #include "tapedeck/weights/weights_builder.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 /// Where everything will lie.
 struct SharedImage {
@@ -35,4 +35,4 @@ struct SharedImage {
 /// @throws FormatError
 [[nodiscard]] TensorDirectory read_shared_image(std::span<const std::byte> image);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

@@ -4,7 +4,8 @@
 
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 void TensorView::refuse(std::size_t size, std::size_t alignment) const {
   const DTypeTraits& of = traits(dtype);
@@ -17,4 +18,5 @@ void TensorView::refuse(std::size_t size, std::size_t alignment) const {
                         "its file places it so; open it with Way::read, which realigns it");
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

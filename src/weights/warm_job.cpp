@@ -22,7 +22,9 @@
 #include "weights/chunk_loader.hpp"
 #include "weights/weights_state.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -36,7 +38,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 /// The chunks that are not ready, those of `order` first.
-std::vector<std::size_t> chunks_in_order(const WeightsState& state,
+std::vector<std::size_t> chunks_in_order(const internal::WeightsState& state,
                                          const std::vector<std::uint32_t>& order) {
   std::vector<std::size_t> chunks;
   chunks.reserve(state.chunks());
@@ -46,14 +48,14 @@ std::vector<std::size_t> chunks_in_order(const WeightsState& state,
     listed[number] = true;
   };
   for (const std::uint32_t tensor : order) {
-    const WeightsState::ChunkRange range = state.chunks_of(tensor);
+    const internal::WeightsState::ChunkRange range = state.chunks_of(tensor);
     for (std::size_t number = range.begin; number != range.end; ++number) list(number);
   }
   for (std::size_t number = 0; number != state.chunks(); ++number) list(number);
   return chunks;
 }
 
-bool reads_directly(const WeightsState& state) {
+bool reads_directly(const internal::WeightsState& state) {
   return std::any_of(state.files.begin(), state.files.end(),
                      [](const WeightsFile& file) { return file.way == Way::direct; });
 }
@@ -67,7 +69,7 @@ const char* to_string(WarmJobEnd end) noexcept {
 
 class WarmJob::Work {
  public:
-  Work(WeightsState& state, WarmJobOptions options);
+  Work(internal::WeightsState& state, WarmJobOptions options);
   ~Work();
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
@@ -81,10 +83,10 @@ class WarmJob::Work {
   void start_threads();
   void run() noexcept;
   void bring_in();
-  [[nodiscard]] std::optional<WeightsChunk> next_chunk();
+  [[nodiscard]] std::optional<internal::WeightsChunk> next_chunk();
   void read_ahead(std::size_t place) const;
   [[nodiscard]] bool fits_as_a_whole();
-  void chunk_done(const WeightsChunk& chunk);
+  void chunk_done(const internal::WeightsChunk& chunk);
   void report(std::uint64_t bytes);
   void keep_thrown() noexcept;
   void end_with(WarmJobEnd end);
@@ -92,7 +94,7 @@ class WarmJob::Work {
   void finish();
   void check_unchanged();
 
-  WeightsState& state_;
+  internal::WeightsState& state_;
   const WarmJobOptions options_;
   const std::vector<std::size_t> chunks_;
   std::vector<std::uint64_t> missing_;  // bytes of each of them that are not in RAM yet
@@ -100,7 +102,7 @@ class WarmJob::Work {
   const Clock::time_point start_ = Clock::now();
   const os::FaultCount faults_ = os::page_faults();
   std::stop_source stop_;
-  BudgetGate gate_;
+  internal::BudgetGate gate_;
   unsigned depth_ = 0;
 
   std::atomic<std::size_t> next_{0};
@@ -119,17 +121,17 @@ class WarmJob::Work {
   std::vector<std::jthread> threads_;
 };
 
-WarmJob::Work::Work(WeightsState& state, WarmJobOptions options)
+WarmJob::Work::Work(internal::WeightsState& state, WarmJobOptions options)
     : state_(state), options_(std::move(options)), chunks_(chunks_in_order(state, options_.order)) {
   if (state_.job_runs.exchange(true)) {
     throw InvalidArgument("these weights are being warmed already", "wait for that job");
   }
-  OnFailure undo([&] { state_.job_runs = false; });
+  internal::OnFailure undo([&] { state_.job_runs = false; });
   missing_.reserve(chunks_.size());
   for (const std::size_t number : chunks_) {
-    const WeightsChunk chunk = state_.chunk(number);
+    const internal::WeightsChunk chunk = state_.chunk(number);
     total_ += chunk.memory.size();
-    missing_.push_back(most_missing_bytes(state_, chunk));
+    missing_.push_back(internal::most_missing_bytes(state_, chunk));
   }
   result_.asked = total_;
   if (!chunks_.empty() && fits_as_a_whole()) start_threads();
@@ -155,7 +157,7 @@ void WarmJob::Work::start_threads() {
   }
   threads = static_cast<unsigned>(std::min<std::size_t>(threads, chunks_.size()));
   threads_.reserve(threads);
-  OnFailure undo([&] {
+  internal::OnFailure undo([&] {
     stop();
     threads_.clear();
   });
@@ -189,8 +191,8 @@ void WarmJob::Work::run() noexcept {
 }
 
 void WarmJob::Work::bring_in() {
-  ChunkLoader loader(state_, depth_);
-  while (const std::optional<WeightsChunk> chunk = next_chunk()) {
+  internal::ChunkLoader loader(state_, depth_);
+  while (const std::optional<internal::WeightsChunk> chunk = next_chunk()) {
 #if defined(TAPEDECK_MUTANT_READY_TOO_EARLY)  // a mutant that server_test must catch
     chunk_done(*chunk);
 #endif
@@ -200,7 +202,7 @@ void WarmJob::Work::bring_in() {
   while (loader.under_way() != 0) chunk_done(loader.finish_one());
 }
 
-std::optional<WeightsChunk> WarmJob::Work::next_chunk() {
+std::optional<internal::WeightsChunk> WarmJob::Work::next_chunk() {
   if (ended_) return std::nullopt;
   if (stop_.stop_requested() || options_.stop.stop_requested()) {
     end_with(WarmJobEnd::stopped);
@@ -212,8 +214,8 @@ std::optional<WeightsChunk> WarmJob::Work::next_chunk() {
   }
   const std::size_t place = next_.fetch_add(1);
   if (place >= chunks_.size()) return std::nullopt;
-  const WeightsChunk chunk = state_.chunk(chunks_[place]);
-  if (!gate_.admit(missing_[place]) && !gate_.admit(missing_bytes(state_, chunk))) {
+  const internal::WeightsChunk chunk = state_.chunk(chunks_[place]);
+  if (!gate_.admit(missing_[place]) && !gate_.admit(internal::missing_bytes(state_, chunk))) {
     end_over_budget();
     return std::nullopt;
   }
@@ -225,7 +227,7 @@ std::optional<WeightsChunk> WarmJob::Work::next_chunk() {
 void WarmJob::Work::read_ahead(std::size_t place) const {
   const std::size_t first = place == 0 ? 0 : place + kReadAhead;
   for (std::size_t i = first; i <= place + kReadAhead && i < chunks_.size(); ++i) {
-    const WeightsChunk chunk = state_.chunk(chunks_[i]);
+    const internal::WeightsChunk chunk = state_.chunk(chunks_[i]);
     const Way way = chunk.segment->way;
     if (missing_[i] == 0 || (way != Way::map && way != Way::read)) continue;
     os::read_ahead(state_.open_files[chunk.segment->file].buffered.get(), chunk.begin,
@@ -235,10 +237,11 @@ void WarmJob::Work::read_ahead(std::size_t place) const {
 
 // Found out before the first chunk: a model that cannot fit must not fill the host first.
 bool WarmJob::Work::fits_as_a_whole() {
-  BudgetGate whole;
+  internal::BudgetGate whole;
   if (whole.admit(std::accumulate(missing_.begin(), missing_.end(), std::uint64_t{0}))) return true;
   std::uint64_t missing = 0;
-  for (const std::size_t number : chunks_) missing += missing_bytes(state_, state_.chunk(number));
+  for (const std::size_t number : chunks_)
+    missing += internal::missing_bytes(state_, state_.chunk(number));
   if (whole.admit(missing)) return true;
   const os::Budget budget = whole.last();
   result_.end = WarmJobEnd::over_budget;
@@ -247,7 +250,7 @@ bool WarmJob::Work::fits_as_a_whole() {
   return false;
 }
 
-void WarmJob::Work::chunk_done(const WeightsChunk& chunk) {
+void WarmJob::Work::chunk_done(const internal::WeightsChunk& chunk) {
   state_.set_ready(chunk.number, true);
   {
     const std::lock_guard lock(mutex_);  // a waiter has looked, or will look again
@@ -325,7 +328,7 @@ void WarmJob::Work::finish() {
   if (result_.end == WarmJobEnd::over_budget && result_.warmed == 0) return;
   result_.present = 0;
   result_.huge = 0;
-  for (const WeightsSegment& segment : state_.segments) {
+  for (const internal::WeightsSegment& segment : state_.segments) {
     const std::span<std::byte> memory = state_.memory_of(segment);
     const auto states = os::page_states(memory.data(), memory.size());
     const auto add = [](std::optional<std::uint64_t>& sum, std::optional<std::size_t> bytes) {
@@ -352,7 +355,7 @@ void WarmJob::Work::check_unchanged() {
     } else {
       continue;
     }
-    for (const WeightsSegment& segment : state_.segments_of(file)) {
+    for (const internal::WeightsSegment& segment : state_.segments_of(file)) {
       for (std::size_t i = 0; i != segment.chunks(); ++i) {
         state_.set_ready(segment.first_chunk + i, false);
       }
@@ -361,7 +364,7 @@ void WarmJob::Work::check_unchanged() {
   }
 }
 
-WarmJob::WarmJob(WeightsState& weights, WarmJobOptions options) {
+WarmJob::WarmJob(internal::WeightsState& weights, WarmJobOptions options) {
   for (const std::uint32_t tensor : options.order) weights.check_tensor(tensor);
   work_ = std::make_unique<Work>(weights, std::move(options));
 }
@@ -374,4 +377,5 @@ bool WarmJob::wait_for(std::size_t tensor) { return work_->wait_for(tensor); }
 WarmJobProgress WarmJob::progress() const noexcept { return work_->progress(); }
 void WarmJob::stop() noexcept { work_->stop(); }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -16,7 +16,9 @@
 #include "weights/placement.hpp"
 #include "weights/weights_state.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
 namespace {
 
 /// Below this, the trial of huge pages takes longer than it could save.
@@ -49,7 +51,8 @@ os::Descriptor open_checked(const TensorFile& file) {
 /// Opens the files of a directory and decides how each is brought in.
 class Opener {
  public:
-  Opener(WeightsState& state, const WeightsOptions& options) : state_(state), options_(options) {}
+  Opener(internal::WeightsState& state, const WeightsOptions& options)
+      : state_(state), options_(options) {}
 
   void open_all() {
     find_misaligned();
@@ -68,7 +71,7 @@ class Opener {
   }
 
   void open_file(const TensorFile& file, std::size_t number) {
-    OpenFile& open = state_.open_files.emplace_back();
+    internal::OpenFile& open = state_.open_files.emplace_back();
     open.buffered = open_checked(file);
     open.stamp = file.stamp;
     WeightsFile& shown = state_.files.emplace_back();
@@ -86,20 +89,20 @@ class Opener {
       budget_ = os::memory_budget().value_or(
           os::Budget{.available = std::numeric_limits<std::size_t>::max(), .limit = {}});
     }
-    const WayChoice choice =
-        choose_way({.bytes = shown.bytes,
-                    .cached = shown.cached,
-                    .file_system = os::file_system(state_.open_files.back().buffered.get()),
-                    .misaligned = misaligned_[number],
-                    .fits = shown.bytes <= budget_->available,
-                    .limit = budget_->limit});
+    const internal::WayChoice choice = internal::choose_way(
+        {.bytes = shown.bytes,
+         .cached = shown.cached,
+         .file_system = os::file_system(state_.open_files.back().buffered.get()),
+         .misaligned = misaligned_[number],
+         .fits = shown.bytes <= budget_->available,
+         .limit = budget_->limit});
     shown.way = choice.way;
     shown.why = choice.why;
     if (shown.way != Way::map) budget_->available -= std::min(budget_->available, shown.bytes);
   }
 
   // Not every file system can.
-  static void open_direct(OpenFile& open, WeightsFile& shown) {
+  static void open_direct(internal::OpenFile& open, WeightsFile& shown) {
     os::Opened opened = os::open_direct(shown.path);
     int error = opened.error;
     if (error == 0 && os::facts(opened.descriptor.get()).stamp != open.stamp) error = ESTALE;
@@ -111,13 +114,13 @@ class Opener {
     shown.why += "; direct reads are refused: " + errno_name(error);
   }
 
-  WeightsState& state_;
+  internal::WeightsState& state_;
   const WeightsOptions& options_;
   std::vector<bool> misaligned_;
   std::optional<os::Budget> budget_;
 };
 
-HugePages huge_pages_for(const WeightsState& state, const WeightsOptions& options) {
+HugePages huge_pages_for(const internal::WeightsState& state, const WeightsOptions& options) {
   if (options.huge_pages) return *options.huge_pages;
   std::uint64_t read = 0;
   for (const WeightsFile& file : state.files) {
@@ -134,7 +137,7 @@ void add_unmet(std::vector<Unmet>& all, const std::vector<Unmet>& more) {
   }
 }
 
-void map_whole(WeightsState& state, const WeightsSegment& segment) {
+void map_whole(internal::WeightsState& state, const internal::WeightsSegment& segment) {
   const std::span<std::byte> memory = state.memory_of(segment);
   const os::Mapped mapped = os::map_shared(state.open_files[segment.file].buffered.get(),
                                            memory.size(), os::Access::read, memory.data());
@@ -146,19 +149,19 @@ void map_whole(WeightsState& state, const WeightsSegment& segment) {
                     "see vm.max_map_count, and the limit of address space (ulimit -v)");
 }
 
-void take_addresses(WeightsState& state, const WeightsOptions& options) {
+void take_addresses(internal::WeightsState& state, const WeightsOptions& options) {
   std::vector<Way> ways;
   for (const WeightsFile& file : state.files) ways.push_back(file.way);
   const HugePages huge_pages = huge_pages_for(state, options);
-  Placement placement = place_files(state.directory, ways, os::huge_page_size(),
-                                    huge_pages == HugePages::explicit_pages);
+  internal::Placement placement = internal::place_files(state.directory, ways, os::huge_page_size(),
+                                                        huge_pages == HugePages::explicit_pages);
   state.segments = std::move(placement.segments);
   state.range = Block::reserve(
       std::max<std::uint64_t>(placement.bytes, os::page_size()),
       {.huge_pages = huge_pages, .core_dump = options.core_dump, .numa = options.numa});
   state.number_chunks();
   for (std::size_t file = 0; file < ways.size(); ++file) {
-    const Placement::Share& share = placement.shares[file];
+    const internal::Placement::Share& share = placement.shares[file];
     if (share.bytes == 0) continue;
     if (ways[file] == Way::map) {
       map_whole(state, state.segments_of(file).front());
@@ -171,8 +174,9 @@ void take_addresses(WeightsState& state, const WeightsOptions& options) {
   }
 }
 
-std::unique_ptr<WeightsState> open_state(TensorDirectory directory, const std::string& path,
-                                         const WeightsOptions& options) {
+std::unique_ptr<internal::WeightsState> open_state(TensorDirectory directory,
+                                                   const std::string& path,
+                                                   const WeightsOptions& options) {
   if (directory.empty()) {
     throw InvalidArgument(path + " has no tensors", "name the files with the weights");
   }
@@ -180,7 +184,7 @@ std::unique_ptr<WeightsState> open_state(TensorDirectory directory, const std::s
     throw InvalidArgument("files cannot be opened as shared weights",
                           "that is for WeightsBuilder, and Weights::receive");
   }
-  auto state = std::make_unique<WeightsState>();
+  auto state = std::make_unique<internal::WeightsState>();
   state->directory = std::move(directory);
   Opener(*state, options).open_all();
   take_addresses(*state, options);
@@ -188,22 +192,22 @@ std::unique_ptr<WeightsState> open_state(TensorDirectory directory, const std::s
 }
 
 // A lock brings in what is not there, and over a memory cgroup's limit the kernel kills.
-std::optional<os::Budget> beyond_budget(const WeightsState& state) {
+std::optional<os::Budget> beyond_budget(const internal::WeightsState& state) {
   std::uint64_t missing = 0;
   for (std::size_t number = 0; number != state.chunks(); ++number) {
-    missing += missing_bytes(state, state.chunk(number));
+    missing += internal::missing_bytes(state, state.chunk(number));
   }
-  BudgetGate gate;
+  internal::BudgetGate gate;
   return gate.admit(missing) ? std::nullopt : std::optional(gate.last());
 }
 
 // All or nothing. Gives errno.
-int lock_all(const WeightsState& state) {
+int lock_all(const internal::WeightsState& state) {
   for (std::size_t i = 0; i != state.segments.size(); ++i) {
     const std::span<std::byte> pages = state.pages_of(state.segments[i]);
     const int error = os::lock(pages.data(), pages.size());
     if (error == 0) continue;
-    for (const WeightsSegment& locked : std::span(state.segments).first(i)) {
+    for (const internal::WeightsSegment& locked : std::span(state.segments).first(i)) {
       const std::span<std::byte> back = state.pages_of(locked);
       static_cast<void>(os::unlock(back.data(), back.size()));
     }
@@ -212,9 +216,10 @@ int lock_all(const WeightsState& state) {
   return 0;
 }
 
-void lock_refused(WeightsState& state, int error, const std::string& limit) {
+void lock_refused(internal::WeightsState& state, int error, const std::string& limit) {
   std::uint64_t bytes = 0;
-  for (const WeightsSegment& segment : state.segments) bytes += state.pages_of(segment).size();
+  for (const internal::WeightsSegment& segment : state.segments)
+    bytes += state.pages_of(segment).size();
   state.unmet.push_back({.wish = Wish::lock,
                          .error = error,
                          .text = "lock: " + errno_name(error) + " (asked " + to_iec(bytes) +
@@ -228,7 +233,8 @@ const char* to_string(Way way) noexcept {
   return names[static_cast<std::size_t>(way)];
 }
 
-Weights::Weights(std::unique_ptr<WeightsState> state) noexcept : state_(std::move(state)) {}
+Weights::Weights(std::unique_ptr<internal::WeightsState> state) noexcept
+    : state_(std::move(state)) {}
 Weights::Weights(Weights&&) noexcept = default;
 Weights& Weights::operator=(Weights&&) noexcept = default;
 Weights::~Weights() = default;
@@ -288,7 +294,7 @@ WarmJob Weights::start_warm(WarmJobOptions options) { return WarmJob(*state_, st
 WarmJobResult Weights::warm(const WarmJobOptions& options) { return start_warm(options).wait(); }
 
 bool Weights::lock() {
-  WeightsState& state = *state_;
+  internal::WeightsState& state = *state_;
   std::erase_if(state.unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
   if (const auto budget = beyond_budget(state)) {
     lock_refused(state, ENOMEM, to_iec(budget->available) + " by " + budget->limit);
@@ -304,4 +310,5 @@ bool Weights::lock() {
   return true;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -15,7 +15,9 @@
 #include "weights/shared_image.hpp"
 #include "weights/weights_state.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
 namespace {
 
 constexpr std::size_t kLongestName = 200;  // the kernel takes 249 bytes
@@ -43,7 +45,7 @@ MappedFile map_new_file(const std::string& name, std::uint64_t bytes, std::size_
 }  // namespace
 
 struct WeightsBuilder::State {
-  SharedImage image;
+  internal::SharedImage image;
   MappedFile mapped;
   std::vector<Unmet> unmet;
 };
@@ -52,7 +54,7 @@ WeightsBuilder::WeightsBuilder(const std::vector<TensorSpec>& tensors,
                                const WeightsBuilderOptions& options)
     : state_(std::make_unique<State>()) {
   State& state = *state_;
-  state.image = plan_shared_image(options.name, tensors);
+  state.image = internal::plan_shared_image(options.name, tensors);
   const std::uint64_t bytes = state.image.bytes;
   HugePages pages = options.huge_pages;
   if (pages == HugePages::explicit_pages) {
@@ -75,7 +77,7 @@ WeightsBuilder& WeightsBuilder::operator=(WeightsBuilder&&) noexcept = default;
 WeightsBuilder::~WeightsBuilder() = default;
 
 std::span<std::byte> WeightsBuilder::bytes(std::size_t tensor) noexcept {
-  const SharedImage& image = state_->image;
+  const internal::SharedImage& image = state_->image;
   assert(tensor < image.offsets.size());
   return {state_->mapped.block.data() + image.offsets[tensor],
           static_cast<std::size_t>(image.sizes[tensor])};
@@ -109,9 +111,9 @@ Weights Weights::adopt(int descriptor) {
   const os::FileFacts facts = os::facts(descriptor);
   if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
   if (facts.bytes == 0) throw FormatError("shared weights", 0, "the memory is empty");
-  auto state = std::make_unique<WeightsState>();
+  auto state = std::make_unique<internal::WeightsState>();
   state->range = Block::open_shared(descriptor, false);
-  state->directory = read_shared_image({state->range.data(), state->range.size()});
+  state->directory = internal::read_shared_image({state->range.data(), state->range.size()});
   const TensorFile& file = state->directory.files().front();
   state->files.push_back({.path = file.path,
                           .bytes = file.size,
@@ -145,4 +147,5 @@ void Weights::send(int socket) const {
 
 int Weights::descriptor() const noexcept { return state_->range.descriptor(); }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

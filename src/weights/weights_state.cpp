@@ -7,7 +7,7 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 void WeightsState::number_chunks() {
   first_segment_.assign(files.size() + 1, segments.size());
@@ -103,4 +103,4 @@ std::span<std::byte> WeightsState::pages_of(const WeightsSegment& segment) const
   return {range.data() + first, last - first};
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

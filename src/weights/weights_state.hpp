@@ -19,7 +19,7 @@
 #include "tapedeck/model/tensor_directory.hpp"
 #include "tapedeck/weights/weights.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 
 /// Files are cut into chunks at multiples of this offset. Large enough for a disk to run at full
 /// speed, small enough to stop between two.
@@ -113,4 +113,4 @@ class WeightsState {
   std::unique_ptr<std::atomic<bool>[]> ready_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+}  // namespace tapedeck::internal

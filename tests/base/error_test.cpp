@@ -7,11 +7,14 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace tapedeck::tests {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
 
 template <class Caught, class Thrown>
@@ -25,12 +28,12 @@ std::string text_when_caught_as(const Thrown& error) {
 }
 
 // Every error of ours can be caught as Error, and by code that knows nothing of us.
-template <class Thrown>
+template <class Thrown, class Standard = std::runtime_error>
 void expect_caught_everywhere(const Thrown& error) {
   const std::string text = error.what();
   EXPECT_EQ(text_when_caught_as<Thrown>(error), text);
   EXPECT_EQ(text_when_caught_as<Error>(error), text);
-  EXPECT_EQ(text_when_caught_as<std::runtime_error>(error), text);
+  EXPECT_EQ(text_when_caught_as<Standard>(error), text);
   EXPECT_EQ(text_when_caught_as<std::exception>(error), text);
 }
 
@@ -41,6 +44,41 @@ TEST(InvalidArgument, SaysTheMistakeAndTheWayOut) {
   const InvalidArgument error("a step of 3", "use a multiple of 64");
   EXPECT_STREQ(error.what(), "a step of 3; use a multiple of 64");
   EXPECT_EQ(error.advice(), "use a multiple of 64");
+  expect_caught_everywhere(error);
+}
+
+std::vector<std::string> names_of(const Error& error) {
+  std::vector<std::string> names;
+  for (const ErrorFact& fact : error.facts()) names.emplace_back(fact.name);
+  return names;
+}
+
+TEST(InvalidArgument, HasTheArgumentAndItsValue) {
+  const InvalidArgument error({.argument = "LayoutOptions::talks", .value = 0, .limit = 1},
+                              "LayoutOptions::talks is 0", "hold at least one talk");
+  EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
+  EXPECT_EQ(error.argument(), "LayoutOptions::talks");
+  EXPECT_EQ(error.value(), 0U);
+  EXPECT_EQ(error.limit(), 1U);
+  EXPECT_EQ(error.message(), "LayoutOptions::talks is 0");
+  EXPECT_THAT(names_of(error), ElementsAre("argument", "value", "limit"));
+  EXPECT_THAT(names_of(InvalidArgument("a mistake")), IsEmpty());
+}
+
+TEST(WrongState, HasTheObjectAndItsState) {
+  const WrongState error("tape history", ObjectState::sealed, "tape history would have to grow");
+  EXPECT_EQ(error.kind(), ErrorKind::wrong_state);
+  EXPECT_EQ(error.object(), "tape history");
+  EXPECT_EQ(error.state(), ObjectState::sealed);
+  EXPECT_THAT(names_of(error), ElementsAre("object", "state"));
+  expect_caught_everywhere(error);
+}
+
+TEST(Unsupported, HasTheFeature) {
+  const Unsupported error("CUDA", "this build has no support for CUDA");
+  EXPECT_EQ(error.kind(), ErrorKind::unsupported);
+  EXPECT_EQ(error.feature(), "CUDA");
+  EXPECT_EQ(error.message(), error.what());
   expect_caught_everywhere(error);
 }
 
@@ -87,7 +125,8 @@ TEST(OutOfMemory, SaysWhatForHowMuchAndWhatBoundsIt) {
   EXPECT_STREQ(error.what(),
                "warming tape weights needs 3 GiB, but only 1.5 GiB are left "
                "(memory cgroup /a/b, memory.max); plan a smaller tape");
-  expect_caught_everywhere(error);
+  EXPECT_EQ(error.kind(), ErrorKind::out_of_memory);
+  expect_caught_everywhere<OutOfMemory, std::bad_alloc>(error);
 }
 
 TEST(OutOfMemory, SaysBytesWhereRoundedBothWouldBeTheSame) {
@@ -118,7 +157,8 @@ TEST(Error, KeepsItsFactsWhenCopied) {
   try {
     std::rethrow_exception(held);
   } catch (const SystemError& error) {
-    EXPECT_EQ(error.call() + error.name() + error.path() + error.advice(), "madviseEINVALpa");
+    EXPECT_EQ(error.call() + error.name() + error.path() + std::string(error.advice()),
+              "madviseEINVALpa");
   }
 }
 

@@ -12,7 +12,7 @@
 #include "cli/models.hpp"
 #include "cli/program.hpp"
 #include "os/child.hpp"
-#include "tapedeck/telemetry/recording.hpp"
+#include "tapedeck/telemetry/recording/recording.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -58,7 +58,7 @@ class DecodeRecord : public ::testing::Test {
     return words;
   }
   [[nodiscard]] std::size_t tokens_of(const std::string& prompt) const {
-    return engine::Tokenizer(model_ + ".tokenizer", kSmall.vocab).encode(prompt).size();
+    return llama::Tokenizer(model_ + ".tokenizer", kSmall.vocab).encode(prompt).size();
   }
   /// In the recording's folder, hidden ones too.
   [[nodiscard]] std::size_t files() const {

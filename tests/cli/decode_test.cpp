@@ -5,14 +5,14 @@
 
 #include "cli/models.hpp"
 #include "cli/program.hpp"
-#include "engine/gguf_model.hpp"
-#include "tapedeck/gpu/cuda_device.hpp"
+#include "llama/gguf_model.hpp"
+#include "tapedeck/device/cuda_device.hpp"
 
 namespace tapedeck::tests {
 namespace {
 
-using engine::Shape;
-using engine::TokenId;
+using llama::Shape;
+using llama::TokenId;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
@@ -213,7 +213,7 @@ TEST_F(Decode, AutoSaysWhyItIsTheCpuAndWhatIsNotUsed) {
 }
 
 TEST_F(Decode, APromptIsTakenAsItIs) {
-  const engine::Tokenizer tokenizer(model_ + ".tokenizer", kSmall.vocab);
+  const llama::Tokenizer tokenizer(model_ + ".tokenizer", kSmall.vocab);
   for (const std::string prompt :
        {"{}", "[a,b]", "-n", "--ids", "%%", "", "'a'", "a\\nb", "=", "--"}) {
     const std::vector<TokenId> expected = tokenizer.encode(prompt);
@@ -375,7 +375,7 @@ TEST_F(Decode, AContextCostsWhatWasSaidAndNotWhatIsAllowed) {
   std::memcpy(header.data(), fields.data(), header.size());
   const auto model = folder_.write("long", header);
   std::error_code error;
-  std::filesystem::resize_file(model, *engine::file_bytes(shape), error);
+  std::filesystem::resize_file(model, *llama::file_bytes(shape), error);
   if (error) GTEST_SKIP() << "no sparse file of 500 MB here: " << error.message();
   const std::string tokenizer =
       made(folder_, "t",

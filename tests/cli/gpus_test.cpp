@@ -8,7 +8,7 @@
 
 #include "cli/models.hpp"
 #include "cli/program.hpp"
-#include "tapedeck/gpu/cuda_device.hpp"
+#include "tapedeck/device/cuda_device.hpp"
 
 namespace tapedeck::tests {
 namespace {

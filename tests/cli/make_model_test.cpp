@@ -36,11 +36,11 @@ TEST_F(MakeModel, MakesTheShapeThatWasAskedAndDecodesIt) {
 TEST_F(MakeModel, TheRestFollowsFromDim) {
   for (const char* dim : {"2", "10", "64", "100", "288"}) {
     ASSERT_EQ(run(make("m", {"--dim", dim, "--layers", "1"})).exit_code, 0);
-    const engine::LlamaModel model(folder_ / "m");
+    const llama::LlamaModel model(folder_ / "m");
     EXPECT_EQ(model.shape().dim, std::stoul(dim));
     EXPECT_EQ(run({"decode", folder_ / "m", "-n", "3"}).exit_code, 0);
   }
-  const engine::Shape shape = engine::LlamaModel(folder_ / "m").shape();
+  const llama::Shape shape = llama::LlamaModel(folder_ / "m").shape();
   EXPECT_EQ(shape.heads, 6U);
   EXPECT_EQ(shape.kv_heads, 6U);
   EXPECT_EQ(shape.ffn, 768U);

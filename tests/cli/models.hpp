@@ -17,6 +17,7 @@
 #include "os/temp_folder.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 
 inline constexpr std::uint64_t kTensorBytes = 1 << 20;
 

@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "base/paths.hpp"
-#include "engine/support.hpp"
+#include "llama/support.hpp"
 
 namespace tapedeck::tests {
 

@@ -7,7 +7,7 @@
 
 #include "cli/models.hpp"
 #include "cli/program.hpp"
-#include "tapedeck/telemetry/recording.hpp"
+#include "tapedeck/telemetry/recording/recording.hpp"
 
 namespace tapedeck::tests {
 namespace {

@@ -16,6 +16,7 @@
 #include "weights/made_models.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 using Json = nlohmann::json;

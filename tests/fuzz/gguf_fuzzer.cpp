@@ -3,8 +3,8 @@
 
 #include "fuzz/checks.hpp"
 #include "fuzz/memory_file.hpp"
-#include "model/gguf.hpp"
-#include "model/gguf_arrays.hpp"
+#include "model/gguf/gguf.hpp"
+#include "model/gguf/gguf_arrays.hpp"
 #include "tapedeck/base/error.hpp"
 
 // libFuzzer looks for this name.
@@ -15,15 +15,15 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   static const fuzz::MemoryFile input;
   const std::filesystem::path path = input.hold(data, bytes);
   try {
-    const Model gguf = model::read_gguf(path);
+    const Model gguf = internal::read_gguf(path);
     fuzz::check(gguf);
     // As a tokenizer does, which stops at the first one that is refused.
-    const auto tokens = model::read_string_array(gguf, "tokenizer.ggml.tokens");
+    const auto tokens = internal::read_string_array(gguf, "tokenizer.ggml.tokens");
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       fuzz::require(tokens[i].size() <= tokens.bytes());
     }
-    const auto scores = model::read_real_array(gguf, "tokenizer.ggml.scores");
-    const auto types = model::read_whole_array(gguf, "tokenizer.ggml.token_type");
+    const auto scores = internal::read_real_array(gguf, "tokenizer.ggml.scores");
+    const auto types = internal::read_whole_array(gguf, "tokenizer.ggml.token_type");
     fuzz::require((tokens.bytes() + scores.size() * 4 + types.size()) <= bytes);
   } catch (const Error&) {
     // Refused, as it should be.

@@ -3,7 +3,7 @@
 
 #include "fuzz/checks.hpp"
 #include "fuzz/memory_file.hpp"
-#include "model/llama2c.hpp"
+#include "model/llama2c/llama2c.hpp"
 #include "tapedeck/base/error.hpp"
 
 // libFuzzer looks for this name.
@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   static const fuzz::MemoryFile input;
   const std::filesystem::path path = input.hold(data, bytes);
   try {
-    fuzz::check(model::read_llama2c(path));
+    fuzz::check(internal::read_llama2c(path));
   } catch (const Error&) {
     // Refused, as it should be.
   }

@@ -12,10 +12,10 @@
 #include "fuzz/checks.hpp"
 #include "fuzz/memory_file.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/telemetry/advice.hpp"
-#include "tapedeck/telemetry/recording.hpp"
-#include "tapedeck/telemetry/report.hpp"
-#include "telemetry/sample_words.hpp"
+#include "tapedeck/telemetry/recording/recording.hpp"
+#include "tapedeck/telemetry/report/advice.hpp"
+#include "tapedeck/telemetry/report/report.hpp"
+#include "telemetry/recording/sample_words.hpp"
 
 // libFuzzer looks for this name.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes);
@@ -72,7 +72,8 @@ void check_report(const Recording& recording) {
 
 void check(const Recording& recording) {
   fuzz::require(recording.gpus <= kMostGpus);
-  fuzz::require(recording.words.size() == recording.samples() * words::count(recording.gpus));
+  fuzz::require(recording.words.size() ==
+                recording.samples() * internal::words::count(recording.gpus));
   check_samples(recording);
   check_phases(recording);
   for (const RecordedRegion& region : recording.regions) {

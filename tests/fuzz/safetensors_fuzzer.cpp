@@ -4,9 +4,9 @@
 
 #include "fuzz/checks.hpp"
 #include "fuzz/memory_file.hpp"
-#include "model/file_reader.hpp"
-#include "model/safetensors.hpp"
+#include "model/safetensors/safetensors.hpp"
 #include "model/tensor_directory_builder.hpp"
+#include "os/file_reader.hpp"
 #include "tapedeck/base/error.hpp"
 
 // libFuzzer looks for this name.
@@ -17,10 +17,10 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   static const fuzz::MemoryFile input;
   const std::filesystem::path path = input.hold(data, bytes);
   try {
-    model::FileReader file(path);
-    TensorDirectoryBuilder builder;
+    internal::FileReader file(path);
+    internal::TensorDirectoryBuilder builder;
     Metadata metadata;
-    model::read_safetensors_header(file, builder, metadata);
+    internal::read_safetensors_header(file, builder, metadata);
     fuzz::check(std::move(builder).finish());
   } catch (const Error&) {
     // Refused, as it should be.

@@ -17,7 +17,7 @@ namespace {
 void read(std::span<const std::byte> image) {
   using namespace tapedeck;
   try {
-    fuzz::check(read_shared_image(image));
+    fuzz::check(internal::read_shared_image(image));
   } catch (const Error&) {
     // Refused, as it should be.
   }

@@ -15,9 +15,9 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/layout.hpp"
-#include "tapedeck/telemetry/stat_publisher.hpp"
-#include "tapedeck/telemetry/stat_reader.hpp"
-#include "telemetry/stat_segment.hpp"
+#include "tapedeck/telemetry/live/stat_publisher.hpp"
+#include "tapedeck/telemetry/live/stat_reader.hpp"
+#include "telemetry/live/stat_segment.hpp"
 
 // libFuzzer looks for this name.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes);
@@ -25,6 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t byte
 namespace {
 
 using namespace tapedeck;
+namespace segment = internal::segment;
 using Bytes = std::vector<std::uint8_t>;
 
 /// What a publisher wrote.

@@ -19,16 +19,16 @@
 #include <vector>
 
 #include "base/thrown.hpp"
-#include "gpu/held_stream.hpp"
+#include "device/held_stream.hpp"
 #include "layout/cache_region.hpp"
 #include "memory/pattern.hpp"
 #include "os/fault_sweep.hpp"
 #include "os/when_asleep.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/gpu/device_error.hpp"
-#include "tapedeck/gpu/device_stream.hpp"
-#include "tapedeck/gpu/host_device.hpp"
-#include "tapedeck/gpu/pinned_tape.hpp"
+#include "tapedeck/device/device_error.hpp"
+#include "tapedeck/device/device_stream.hpp"
+#include "tapedeck/device/host_device.hpp"
+#include "tapedeck/device/pinned_tape.hpp"
 #include "tapedeck/layout/layout.hpp"
 
 namespace tapedeck::tests {

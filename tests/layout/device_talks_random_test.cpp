@@ -14,8 +14,8 @@
 #include "memory/pattern.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/gpu/device_error.hpp"
-#include "tapedeck/gpu/host_device.hpp"
+#include "tapedeck/device/device_error.hpp"
+#include "tapedeck/device/host_device.hpp"
 #include "tapedeck/layout/device_layout.hpp"
 
 namespace tapedeck::tests {

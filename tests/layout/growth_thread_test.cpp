@@ -19,16 +19,16 @@
 #include <vector>
 
 #include "base/thrown.hpp"
-#include "gpu/held_stream.hpp"
+#include "device/held_stream.hpp"
 #include "layout/cache_region.hpp"
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
 #include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/gpu/device_error.hpp"
-#include "tapedeck/gpu/device_stream.hpp"
-#include "tapedeck/gpu/host_device.hpp"
+#include "tapedeck/device/device_error.hpp"
+#include "tapedeck/device/device_stream.hpp"
+#include "tapedeck/device/host_device.hpp"
 #include "tapedeck/layout/device_layout.hpp"
 
 namespace tapedeck::tests {

@@ -29,6 +29,7 @@
 #endif
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 static_assert(!std::is_copy_constructible_v<Layout> && !std::is_move_constructible_v<Layout>);

@@ -306,7 +306,7 @@ TEST(PassGuard, OneAtATime) {
   Layout layout(kSizes);
   {
     const PassGuard guard(layout);
-    EXPECT_THROW(PassGuard second(layout), InvalidArgument);
+    EXPECT_THROW(PassGuard second(layout), WrongState);
     layout.clear_pass();  // the first one still watches
     EXPECT_EQ(guard.passes(), 1U);
   }

@@ -20,6 +20,7 @@
 #include "tapedeck/memory/block.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 Complaints complaints_of(const Block& block) {

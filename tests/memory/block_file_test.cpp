@@ -25,6 +25,7 @@
 #include "tapedeck/memory/block.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 using ::testing::HasSubstr;

@@ -24,6 +24,7 @@
 #include "tapedeck/memory/tape_full.hpp"
 
 namespace tapedeck::tests {
+namespace checking = internal::checking;
 namespace {
 
 static_assert(std::is_nothrow_move_constructible_v<SharedTape>);
@@ -71,20 +72,21 @@ void expect_no_overlap(std::vector<Taken> all) {
   for (std::size_t i = 1; i < all.size(); ++i) {
     ASSERT_LE(all[i - 1].at + all[i - 1].bytes, all[i].at);
     // Each take begins a line of its own.
-    ASSERT_LE(round_up(address_of(all[i - 1].at + all[i - 1].bytes), 64), address_of(all[i].at));
+    ASSERT_LE(round_up(internal::address_of(all[i - 1].at + all[i - 1].bytes), 64),
+              internal::address_of(all[i].at));
   }
 }
 
 // The line after the last take, walking in the order of addresses: what the tape must have used.
 std::size_t used_by(std::vector<Taken> all, const SharedTape& tape) {
   std::sort(all.begin(), all.end(), [](const Taken& a, const Taken& b) { return a.at < b.at; });
-  std::uintptr_t head = address_of(tape.block().data());
+  std::uintptr_t head = internal::address_of(tape.block().data());
   for (const Taken& one : all) {
-    EXPECT_EQ(address_of(one.at), round_up(head, std::max<std::size_t>(one.align, 64)))
+    EXPECT_EQ(internal::address_of(one.at), round_up(head, std::max<std::size_t>(one.align, 64)))
         << "a hole, or two takes out of one place";
-    head = round_up(address_of(one.at + one.bytes), 64);
+    head = round_up(internal::address_of(one.at + one.bytes), 64);
   }
-  return head - address_of(tape.block().data());
+  return head - internal::address_of(tape.block().data());
 }
 
 TEST(SharedTape, FourThreadsGetWhatNobodyElseGotAndNothingIsLost) {
@@ -182,7 +184,7 @@ TEST(SharedTape, WipesOnClearAndInTheEnd) {
     at = static_cast<std::byte*>(tape.take(1000));
     std::memset(at, 2, 1000);
     tape.clear();
-    checking::unpoison(address_of(at), 1000);
+    checking::unpoison(internal::address_of(at), 1000);
     EXPECT_TRUE(all_bytes_are(at, 1000, 0));
     EXPECT_EQ(tape.take(10), at);
     std::memset(at, 3, 10);
@@ -195,8 +197,8 @@ TEST(SharedTape, ClearFillsInDebugBuildsOnly) {
   void* at = tape.take(1000);
   std::memset(at, 0x5A, 1000);
   tape.clear();
-  checking::unpoison(address_of(static_cast<std::byte*>(at)), 1000);
-  EXPECT_TRUE(all_bytes_are(at, 1000, kFillOnGiveBack ? 0xDD : 0x5A));
+  checking::unpoison(internal::address_of(static_cast<std::byte*>(at)), 1000);
+  EXPECT_TRUE(all_bytes_are(at, 1000, internal::kFillOnGiveBack ? 0xDD : 0x5A));
 }
 
 }  // namespace

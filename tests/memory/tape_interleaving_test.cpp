@@ -14,9 +14,9 @@
 
 // All that the tapes' headers include, so that only the tapes themselves are changed.
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/gpu/device_block.hpp"
-#include "tapedeck/gpu/device_span.hpp"
-#include "tapedeck/gpu/host_device.hpp"
+#include "tapedeck/device/device_block.hpp"
+#include "tapedeck/device/device_span.hpp"
+#include "tapedeck/device/host_device.hpp"
 #include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/checking.hpp"
 #include "tapedeck/memory/spill_source.hpp"
@@ -62,7 +62,7 @@ class interruptible {
 }  // namespace std
 
 #define atomic interruptible
-#include "tapedeck/gpu/device_tape.hpp"
+#include "tapedeck/device/device_tape.hpp"
 #include "tapedeck/memory/tape.hpp"
 #undef atomic
 

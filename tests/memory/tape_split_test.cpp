@@ -21,6 +21,7 @@
 #include "tapedeck/memory/tape.hpp"
 
 namespace tapedeck::tests {
+namespace checking = internal::checking;
 namespace {
 
 TEST(TapeSplit, GivesEqualPartsOfWhatIsFree) {

@@ -22,6 +22,7 @@
 #include "tapedeck/memory/block.hpp"
 
 namespace tapedeck::tests {
+namespace checking = internal::checking;
 namespace {
 
 static_assert(sizeof(Tape) <= 128 && alignof(Tape) == 64);
@@ -220,7 +221,8 @@ TEST(Tape, AssignmentToItselfChangesNothing) {
 
 // Without wipe-on-clear and outside debug builds clear moves the head, and touches no byte.
 TEST(Tape, ClearAndRewindAreOfConstantTime) {
-  if (kFillOnGiveBack) GTEST_SKIP() << "a debug build of the library fills what it takes back";
+  if (internal::kFillOnGiveBack)
+    GTEST_SKIP() << "a debug build of the library fills what it takes back";
   Tape tape = Tape::start(64_MiB, {.block = {.huge_pages = HugePages::never}});
   const Tape::Mark mark = tape.mark();
   void* taken = tape.take(64_MiB);
@@ -236,7 +238,7 @@ TEST(Tape, ClearAndRewindAreOfConstantTime) {
 }
 
 TEST(Tape, DebugBuildsFillWhatIsGivenBack) {
-  if (!kFillOnGiveBack) GTEST_SKIP() << "the library was built with NDEBUG";
+  if (!internal::kFillOnGiveBack) GTEST_SKIP() << "the library was built with NDEBUG";
   Tape tape = Tape::start(1_MiB);
   std::byte* small = bytes_at(tape.take(8, 8));
   std::memset(small, 1, 8);

@@ -29,6 +29,7 @@
 #include "tapedeck/memory/block.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 Block committed_block(std::size_t bytes) {

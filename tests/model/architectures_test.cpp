@@ -16,10 +16,10 @@
 namespace tapedeck::tests {
 namespace {
 
-using model::Architecture;
-using model::Dialect;
-using model::States;
-using model::Windows;
+using internal::Architecture;
+using internal::Dialect;
+using internal::States;
+using internal::Windows;
 
 std::vector<std::string> words(std::string_view text) {
   std::vector<std::string> all;
@@ -31,18 +31,18 @@ std::vector<std::string> words(std::string_view text) {
   return all;
 }
 
-std::string name_of(const Architecture& row) {
+std::string name_of(const internal::Architecture& row) {
   return words(row.gguf.empty() ? row.config : row.gguf).front();
 }
 
 TEST(Architectures, EveryNameIsInOneRow) {
   for (const Dialect dialect : {Dialect::gguf, Dialect::config}) {
     std::set<std::string> seen;
-    for (const Architecture& row : model::architectures()) {
+    for (const internal::Architecture& row : internal::architectures()) {
       for (const std::string& name : words(dialect == Dialect::gguf ? row.gguf : row.config)) {
         EXPECT_FALSE(name.empty()) << "two blanks in the row of " << name_of(row);
         EXPECT_TRUE(seen.insert(name).second) << name << " is twice there";
-        EXPECT_EQ(model::find_architecture(dialect, name), &row) << name;
+        EXPECT_EQ(internal::find_architecture(dialect, name), &row) << name;
       }
     }
   }
@@ -51,7 +51,7 @@ TEST(Architectures, EveryNameIsInOneRow) {
 TEST(Architectures, WhatIsNotThereIsNotFound) {
   for (const Dialect dialect : {Dialect::gguf, Dialect::config}) {
     for (const char* name : {"", " ", "foo", "llam", "llama ", "LLAMA"}) {
-      EXPECT_EQ(model::find_architecture(dialect, name), nullptr) << name;
+      EXPECT_EQ(internal::find_architecture(dialect, name), nullptr) << name;
     }
   }
 }
@@ -71,7 +71,7 @@ TEST(Architectures, TheFamiliesOfTheDayAreThere) {
         "lfm2moe", "glm-dsa",      "nomic-bert",    "jina-bert-v2", "dots1",      "ernie4_5",
         "bitnet",  "orion",        "baichuan",      "xverse",       "refact",     "plamo",
         "apertus", "seed_oss",     "hunyuan-moe",   "hunyuan-dense"}) {
-    EXPECT_NE(model::find_architecture(Dialect::gguf, name), nullptr) << name;
+    EXPECT_NE(internal::find_architecture(Dialect::gguf, name), nullptr) << name;
   }
   for (const char* name :
        {"llama",       "mistral",      "mixtral",   "qwen",        "qwen2",
@@ -87,25 +87,26 @@ TEST(Architectures, TheFamiliesOfTheDayAreThere) {
         "mamba",       "mamba2",       "jamba",     "granite",     "granitemoehybrid",
         "lfm2",        "rwkv7",        "smollm3",   "exaone",      "exaone4",
         "minimax_m2",  "llama4_text",  "opt",       "bert"}) {
-    EXPECT_NE(model::find_architecture(Dialect::config, name), nullptr) << name;
+    EXPECT_NE(internal::find_architecture(Dialect::config, name), nullptr) << name;
   }
 }
 
 TEST(Architectures, RowsAreConsistent) {
-  for (const Architecture& row : model::architectures()) {
+  for (const internal::Architecture& row : internal::architectures()) {
     SCOPED_TRACE(name_of(row));
     EXPECT_FALSE(row.gguf.empty() && row.config.empty());
-    EXPECT_EQ(row.windows == Windows::but_last_of || row.windows == Windows::but_first_of,
+    EXPECT_EQ(row.windows == internal::Windows::but_last_of ||
+                  row.windows == internal::Windows::but_first_of,
               row.period != 0);
-    EXPECT_FALSE((row.tested & model::kSource) != 0 && row.gguf.empty());
-    EXPECT_EQ(row.states == States::none, row.recurrence == Recurrence::none);
-    EXPECT_FALSE((row.tested & model::kEngine) != 0 && row.gguf.empty());
-    if ((row.tested & model::kCount) != 0) {
+    EXPECT_FALSE((row.tested & internal::kSource) != 0 && row.gguf.empty());
+    EXPECT_EQ(row.states == internal::States::none, row.recurrence == Recurrence::none);
+    EXPECT_FALSE((row.tested & internal::kEngine) != 0 && row.gguf.empty());
+    if ((row.tested & internal::kCount) != 0) {
       EXPECT_FALSE(row.config.empty());
-      EXPECT_FALSE(row.has(model::kUnknownParameters));
+      EXPECT_FALSE(row.has(internal::kUnknownParameters));
     }
-    EXPECT_FALSE(row.has(model::kHeadNorms) && row.has(model::kWideNorms));
-    EXPECT_FALSE(row.has(model::kOneNorm) && row.has(model::kFourNorms));
+    EXPECT_FALSE(row.has(internal::kHeadNorms) && row.has(internal::kWideNorms));
+    EXPECT_FALSE(row.has(internal::kOneNorm) && row.has(internal::kFourNorms));
   }
 }
 
@@ -131,7 +132,7 @@ const std::vector<std::pair<std::string, std::uint64_t>> kGgufFigures = {
 
 TEST(Architectures, EveryRowMakesALayerOfAGgufHeader) {
   std::size_t made = 0;
-  for (const Architecture& row : model::architectures()) {
+  for (const internal::Architecture& row : internal::architectures()) {
     for (const std::string& name : words(row.gguf)) {
       SCOPED_TRACE(name);
       ++made;
@@ -140,18 +141,19 @@ TEST(Architectures, EveryRowMakesALayerOfAGgufHeader) {
       const std::string scope = name + ".";
       for (const auto& [key, number] : kGgufFigures) metadata.add(scope + key, number);
       metadata.add(scope + "attention.head_count_kv", std::vector<std::int64_t>{2, 2, 0, 2, 2, 2});
-      const ModelShape shape = gguf_shape("a.gguf", metadata, {});
+      const ModelShape shape = internal::gguf_shape("a.gguf", metadata, {});
       ASSERT_EQ(shape.layers.size(), 6U);
       EXPECT_EQ(shape.exact, row.confirmed(Dialect::gguf));
-      EXPECT_EQ(shape.encoder, row.has(model::kEncoder));
+      EXPECT_EQ(shape.encoder, row.has(internal::kEncoder));
       const Summary kept = summary_of(shape);
-      const bool windows = row.windows != Windows::none && row.windows != Windows::above_first;
+      const bool windows =
+          row.windows != internal::Windows::none && row.windows != internal::Windows::above_first;
       EXPECT_EQ(kept.windowed != 0,
-                windows && !row.has(model::kWindowlessEngine) && row.windowed_depth == 0);
-      EXPECT_EQ(kept.stateful != 0,
-                row.states != States::none && row.states != States::without_kv_and_ffn);
-      EXPECT_EQ(kept.full + kept.windowed == 0, row.states == States::all);
-      const bool latent = row.has(model::kLatent);
+                windows && !row.has(internal::kWindowlessEngine) && row.windowed_depth == 0);
+      EXPECT_EQ(kept.stateful != 0, row.states != internal::States::none &&
+                                        row.states != internal::States::without_kv_and_ffn);
+      EXPECT_EQ(kept.full + kept.windowed == 0, row.states == internal::States::all);
+      const bool latent = row.has(internal::kLatent);
       EXPECT_EQ(count_layers(shape,
                              [](const LayerShape& layer) {
                                return layer.attention == Attention::latent;
@@ -173,7 +175,7 @@ constexpr std::string_view kConfigFigures = R"(
 
 TEST(Architectures, EveryRowMakesAModelOfAConfig) {
   std::size_t made = 0;
-  for (const Architecture& row : model::architectures()) {
+  for (const internal::Architecture& row : internal::architectures()) {
     for (const std::string& name : words(row.config)) {
       SCOPED_TRACE(name);
       ++made;
@@ -181,27 +183,27 @@ TEST(Architectures, EveryRowMakesAModelOfAConfig) {
           shape_of_config("{\"model_type\": \"" + name + "\"," + std::string(kConfigFigures) + "}");
       EXPECT_EQ(shape.architecture, name);
       ASSERT_EQ(shape.layers.size(), 6U);
-      EXPECT_EQ(shape.tied, row.has(model::kTied));
+      EXPECT_EQ(shape.tied, row.has(internal::kTied));
       EXPECT_EQ(shape.exact, row.confirmed(Dialect::config));
-      EXPECT_EQ(shape.parameter_count().has_value(), !row.has(model::kUnknownParameters));
+      EXPECT_EQ(shape.parameter_count().has_value(), !row.has(internal::kUnknownParameters));
       const Summary kept = summary_of(shape);
-      EXPECT_EQ(kept.windowed != 0,
-                row.windows == Windows::but_last_of || row.windows == Windows::all);
-      EXPECT_EQ(kept.stateful != 0, row.states != States::none);
-      EXPECT_EQ(kept.full + kept.windowed == 0, row.states == States::all);
+      EXPECT_EQ(kept.windowed != 0, row.windows == internal::Windows::but_last_of ||
+                                        row.windows == internal::Windows::all);
+      EXPECT_EQ(kept.stateful != 0, row.states != internal::States::none);
+      EXPECT_EQ(kept.full + kept.windowed == 0, row.states == internal::States::all);
     }
   }
   EXPECT_GE(made, 80U);
 }
 
 TEST(Figures, WordsAreFoundWhole) {
-  EXPECT_TRUE(model::has_word("a bc d", "a"));
-  EXPECT_TRUE(model::has_word("a bc d", "bc"));
-  EXPECT_TRUE(model::has_word("a bc d", "d"));
-  EXPECT_FALSE(model::has_word("a bc d", "b"));
-  EXPECT_FALSE(model::has_word("a bc d", "a bc"));
-  EXPECT_FALSE(model::has_word("a bc d", ""));
-  EXPECT_FALSE(model::has_word("", ""));
+  EXPECT_TRUE(internal::has_word("a bc d", "a"));
+  EXPECT_TRUE(internal::has_word("a bc d", "bc"));
+  EXPECT_TRUE(internal::has_word("a bc d", "d"));
+  EXPECT_FALSE(internal::has_word("a bc d", "b"));
+  EXPECT_FALSE(internal::has_word("a bc d", "a bc"));
+  EXPECT_FALSE(internal::has_word("a bc d", ""));
+  EXPECT_FALSE(internal::has_word("", ""));
 }
 
 TEST(Names, OfKindsAreWords) {

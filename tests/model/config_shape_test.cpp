@@ -13,7 +13,7 @@
 
 #include "base/thrown.hpp"
 #include "model/architectures.hpp"
-#include "model/json_config.hpp"
+#include "model/config/json_config.hpp"
 #include "model/shapes.hpp"
 #include "model/shared_data.hpp"
 #include "tapedeck/base/error.hpp"
@@ -25,7 +25,7 @@ using testing::HasSubstr;
 
 ModelShape shape_of_file(const std::string& name) {
   const std::filesystem::path path = shared_data("configs") / name;
-  return config_shape(path.string(), model::read_json_config(path));
+  return internal::config_shape(path.string(), internal::read_json_config(path));
 }
 
 bool is_there(const std::string& name) {

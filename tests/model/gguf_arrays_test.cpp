@@ -1,4 +1,4 @@
-#include "model/gguf_arrays.hpp"
+#include "model/gguf/gguf_arrays.hpp"
 
 #include <gmock/gmock.h>
 
@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/paths.hpp"
-#include "model/gguf.hpp"
+#include "model/gguf/gguf.hpp"
 #include "model/gguf_bytes.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
@@ -16,10 +16,10 @@
 namespace tapedeck::tests {
 namespace {
 
-using model::read_gguf;
-using model::read_real_array;
-using model::read_string_array;
-using model::read_whole_array;
+using internal::read_gguf;
+using internal::read_real_array;
+using internal::read_string_array;
+using internal::read_whole_array;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -59,7 +59,7 @@ TEST_F(GgufArraysTest, ReadsWhatMetadataLeavesOut) {
                                 .array("reals", gguf_type::f32, reals)
                                 .array("wholes", gguf_type::i32, std::vector<std::int32_t>{-1, 7}));
     const Model gguf = read_gguf(path);
-    const model::StringArray read = read_string_array(gguf, "strings");
+    const internal::StringArray read = read_string_array(gguf, "strings");
     ASSERT_EQ(read.size(), strings.size());
     for (std::size_t i = 0; i < strings.size(); ++i) EXPECT_EQ(read[i], strings[i]);
     EXPECT_EQ(read_real_array(gguf, "reals"), reals);
@@ -74,7 +74,7 @@ TEST_F(GgufArraysTest, EmptyStringsAndArraysAreRead) {
                               .strings("only", {""})
                               .strings("none", {}));
   const Model gguf = read_gguf(path);
-  const model::StringArray first = read_string_array(gguf, "first");
+  const internal::StringArray first = read_string_array(gguf, "first");
   ASSERT_EQ(first.size(), 2);
   EXPECT_EQ(first[0], "");
   EXPECT_EQ(first[1], "a");
@@ -163,7 +163,7 @@ TEST_F(GgufArraysTest, ReadsTheVocabulariesOfRealFiles) {
     const auto path = shared_data("gguf") / name;
     if (!std::filesystem::exists(path)) GTEST_SKIP() << "there is no " << path;
     const Model gguf = read_gguf(path);
-    const model::StringArray tokens = read_string_array(gguf, "tokenizer.ggml.tokens");
+    const internal::StringArray tokens = read_string_array(gguf, "tokenizer.ggml.tokens");
     const std::vector<float> scores = read_real_array(gguf, "tokenizer.ggml.scores");
     const std::vector<std::int32_t> types = read_whole_array(gguf, "tokenizer.ggml.token_type");
     ASSERT_EQ(tokens.size(), 512U);

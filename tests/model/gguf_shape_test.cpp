@@ -12,7 +12,7 @@
 
 #include "base/thrown.hpp"
 #include "model/architectures.hpp"
-#include "model/gguf.hpp"
+#include "model/gguf/gguf.hpp"
 #include "model/shapes.hpp"
 #include "model/shared_data.hpp"
 #include "model/tensor_directory_builder.hpp"
@@ -50,10 +50,10 @@ class Header {
 
   [[nodiscard]] Metadata& metadata() { return metadata_; }
   [[nodiscard]] ModelShape shape() const {
-    TensorDirectoryBuilder builder;
+    internal::TensorDirectoryBuilder builder;
     builder.begin_file({.path = "a.gguf"});
     for (const TensorEntry& tensor : tensors_) builder.add(tensor, 0);
-    return gguf_shape("a.gguf", metadata_, std::move(builder).finish());
+    return internal::gguf_shape("a.gguf", metadata_, std::move(builder).finish());
   }
 
  private:
@@ -81,8 +81,8 @@ TEST(GgufShape, ReadsEverySharedFile) {
   for (const IndexRow& row : rows) {
     SCOPED_TRACE(row.at("file"));
     const std::filesystem::path path = shared_data("gguf") / row.at("file");
-    const Model model = model::read_gguf(path);
-    const ModelShape shape = gguf_shape(path.string(), model.metadata, model.tensors);
+    const Model model = internal::read_gguf(path);
+    const ModelShape shape = internal::gguf_shape(path.string(), model.metadata, model.tensors);
     if (!shape.layers.empty()) ++planned;
   }
   EXPECT_EQ(planned, 17U);  // the others are vocabularies, or no language models

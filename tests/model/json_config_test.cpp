@@ -1,4 +1,4 @@
-#include "model/json_config.hpp"
+#include "model/config/json_config.hpp"
 
 #include <gtest/gtest.h>
 
@@ -16,7 +16,7 @@ namespace {
 
 Metadata read(std::string_view text) {
   const TempFolder folder;
-  return model::read_json_config(folder.write("config.json", text));
+  return internal::read_json_config(folder.write("config.json", text));
 }
 
 /// The byte at which a text is refused; what the error says is checked for `fault`.
@@ -139,28 +139,28 @@ TEST(JsonConfig, RefusesWhatIsNoJson) {
 TEST(JsonConfig, RefusesWhatIsBeyondItsLimits) {
   std::string deep;
   for (int i = 0; i < 100'000; ++i) deep += R"({"a":)";
-  EXPECT_GT(refused_at(deep, "deep"), model::kMostConfigDepth);
+  EXPECT_GT(refused_at(deep, "deep"), internal::kMostConfigDepth);
 
   std::string many = "{";
-  for (std::size_t i = 0; i <= model::kMostConfigEntries; ++i) {
+  for (std::size_t i = 0; i <= internal::kMostConfigEntries; ++i) {
     many += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":0";
   }
-  EXPECT_GT(refused_at(many + "}", "entries"), model::kMostConfigEntries);
+  EXPECT_GT(refused_at(many + "}", "entries"), internal::kMostConfigEntries);
 
   std::string repeated = R"({"a": 0)";
-  for (std::size_t i = 0; i <= model::kMostConfigRepeats; ++i) repeated += R"(,"a":0)";
-  EXPECT_GT(refused_at(repeated + "}", "repeated"), model::kMostConfigRepeats);
+  for (std::size_t i = 0; i <= internal::kMostConfigRepeats; ++i) repeated += R"(,"a":0)";
+  EXPECT_GT(refused_at(repeated + "}", "repeated"), internal::kMostConfigRepeats);
 }
 
 TEST(JsonConfig, RefusesALongFileBeforeItIsRead) {
   const TempFolder folder;
   const auto path = folder.write("config.json", "{");
-  std::filesystem::resize_file(path, model::kMostConfigBytes + 1);  // with a hole
-  EXPECT_THROW(static_cast<void>(model::read_json_config(path)), FormatError);
+  std::filesystem::resize_file(path, internal::kMostConfigBytes + 1);  // with a hole
+  EXPECT_THROW(static_cast<void>(internal::read_json_config(path)), FormatError);
 }
 
 TEST(JsonConfig, MissingFilesAreTheSystemsError) {
-  EXPECT_THROW(static_cast<void>(model::read_json_config("no/such/config.json")), SystemError);
+  EXPECT_THROW(static_cast<void>(internal::read_json_config("no/such/config.json")), SystemError);
 }
 
 }  // namespace

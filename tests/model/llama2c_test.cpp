@@ -1,4 +1,4 @@
-#include "model/llama2c.hpp"
+#include "model/llama2c/llama2c.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

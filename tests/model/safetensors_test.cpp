@@ -1,4 +1,4 @@
-#include "model/safetensors.hpp"
+#include "model/safetensors/safetensors.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

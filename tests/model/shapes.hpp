@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "model/architectures.hpp"
-#include "model/json_config.hpp"
+#include "model/config/json_config.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/model/model_shape.hpp"
 
@@ -66,7 +66,8 @@ inline std::size_t count_layers(const ModelShape& shape,
 /// The shape of a config.json of this text.
 inline ModelShape shape_of_config(std::string_view text) {
   const TempFolder folder;
-  return config_shape("config.json", model::read_json_config(folder.write("config.json", text)));
+  return internal::config_shape("config.json",
+                                internal::read_json_config(folder.write("config.json", text)));
 }
 
 }  // namespace tapedeck::tests

@@ -45,7 +45,7 @@ TEST(TensorDirectory, EmptyByDefault) {
 }
 
 TEST(TensorDirectory, FindsEachOfManyByName) {
-  TensorDirectoryBuilder builder;
+  internal::TensorDirectoryBuilder builder;
   builder.begin_file({.path = "a"});
   for (std::uint64_t i = 0; i < 1000; ++i) {
     const std::string name = "layers." + std::to_string(i * 7919 % 1000);
@@ -70,7 +70,7 @@ TEST(TensorDirectory, FindsEachOfManyByName) {
 TEST(TensorDirectory, ItsNamesLiveAsLongAsACopy) {
   TensorDirectory copy;
   {
-    TensorDirectoryBuilder builder;
+    internal::TensorDirectoryBuilder builder;
     builder.begin_file({});
     builder.add(f32(std::string(100'000, 'n'), 0, 1), 0);
     builder.add(f32("short", 4, 1), 0);
@@ -82,7 +82,7 @@ TEST(TensorDirectory, ItsNamesLiveAsLongAsACopy) {
 }
 
 TEST(TensorDirectory, ATwinIsNamedWithItsFileAndPlace) {
-  TensorDirectoryBuilder builder;
+  internal::TensorDirectoryBuilder builder;
   builder.begin_file({.path = "one"});
   builder.add(f32("a", 0, 1), 11);
   builder.begin_file({.path = "two"});
@@ -95,7 +95,7 @@ TEST(TensorDirectory, ATwinIsNamedWithItsFileAndPlace) {
 
 TEST(TensorDirectory, SumsThatOverflowAreRefused) {
   const std::uint64_t half = 1ULL << 63;
-  TensorDirectoryBuilder builder;
+  internal::TensorDirectoryBuilder builder;
   for (const char* name : {"a", "b"}) {
     builder.begin_file({.path = name});
     TensorEntry entry{.name = name, .dtype = DType::u8, .rank = 1, .bytes = half};
@@ -119,7 +119,7 @@ TEST(TensorDirectory, EachTypeHasItsNaturalAlignment) {
                                                     {DType::f6_e2m3, 1},
                                                     {DType::mxfp4, 1}}) {
     SCOPED_TRACE(to_string(type));
-    TensorDirectoryBuilder builder;
+    internal::TensorDirectoryBuilder builder;
     builder.begin_file({});
     for (const std::uint64_t offset : {std::uint64_t{16}, 16 + alignment, 16 + alignment / 2}) {
       builder.add({.name = std::to_string(offset), .dtype = type, .offset = offset}, 0);
@@ -134,7 +134,7 @@ TEST(TensorDirectory, EachTypeHasItsNaturalAlignment) {
 }
 
 TEST(TensorDirectory, TensorsAreVisitedInTheOrderOfTheirData) {
-  TensorDirectoryBuilder builder;
+  internal::TensorDirectoryBuilder builder;
   builder.begin_file({});
   builder.add(f32("first file", 100, 1), 0);
   builder.begin_file({});
@@ -152,11 +152,11 @@ TEST(TensorDirectory, TensorsAreVisitedInTheOrderOfTheirData) {
 }
 
 TEST(TensorDirectory, AnyTruncatedFileMakesItTruncated) {
-  TensorDirectoryBuilder builder;
+  internal::TensorDirectoryBuilder builder;
   builder.begin_file({.size = 10, .data_begin = 8, .data_end = 10});
   builder.begin_file({.size = 69, .data_begin = 96, .data_end = 96});  // only padding is missing
-  EXPECT_FALSE(TensorDirectoryBuilder(std::move(builder)).finish().truncated());
-  TensorDirectoryBuilder second;
+  EXPECT_FALSE(internal::TensorDirectoryBuilder(std::move(builder)).finish().truncated());
+  internal::TensorDirectoryBuilder second;
   second.begin_file({.size = 10, .data_begin = 8, .data_end = 11});
   second.begin_file({.size = 10, .data_begin = 8, .data_end = 10});
   EXPECT_TRUE(std::move(second).finish().truncated());
@@ -165,7 +165,7 @@ TEST(TensorDirectory, AnyTruncatedFileMakesItTruncated) {
 // Whoever claims a billion tensors and brings one gets room for some.
 TEST(TensorDirectory, AnExpectationIsNoAllocation) {
   EXPECT_LE(peak_heap([] {
-              TensorDirectoryBuilder builder;
+              internal::TensorDirectoryBuilder builder;
               builder.begin_file({});
               builder.expect(1'000'000'000);
               builder.add(f32("a", 0, 1), 0);
@@ -177,7 +177,7 @@ TEST(TensorDirectory, AnExpectationIsNoAllocation) {
 TEST(TensorDirectory, RightExpectationsMakeGrowingCheap) {
   constexpr std::uint64_t kTensors = 50'000;
   const std::size_t heap = peak_heap([&] {
-    TensorDirectoryBuilder builder;
+    internal::TensorDirectoryBuilder builder;
     builder.begin_file({});
     builder.expect(kTensors);
     for (std::uint64_t i = 0; i < kTensors; ++i) builder.add(f32(std::to_string(i), i, 1), i);

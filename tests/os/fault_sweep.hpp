@@ -21,6 +21,7 @@
 #endif
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 
 /// What a run could not do, without an error: wishes, figures that are unknown.
 using Complaints = std::vector<std::string>;

@@ -8,6 +8,7 @@
 #include <thread>
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 TEST(InjectFault, LeavesCallsAloneOutsideOfTests) {

@@ -26,6 +26,7 @@
 #include "os/wrapper.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 bool is_open(int descriptor) { return ::fcntl(descriptor, F_GETFD) >= 0; }

@@ -14,6 +14,7 @@
 #include "os/self.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 // The number of the system call a thread of this process is in, as the kernel tells; "" where it

@@ -17,6 +17,7 @@
 #include "os/vm.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 constexpr std::size_t kPages = 64;

@@ -19,6 +19,7 @@
 #include "tapedeck/base/bytes.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 TEST(ResidentBytes, IsALineOfTheStatus) {

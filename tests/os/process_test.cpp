@@ -13,6 +13,7 @@
 #include "tapedeck/base/bytes.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 constexpr const char* kRest = " 1 2 3 4 5 6 70 8 90 10 11 12 13 14 15 16 17 18 1234567 20 21\n";

@@ -14,6 +14,7 @@
 #include "os/temp_folder.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 constexpr std::size_t kPart = 4096;

@@ -21,6 +21,7 @@
 #include "os/wrapper.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 /// Reserved addresses, unmapped in the end.

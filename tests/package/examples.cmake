@@ -15,7 +15,7 @@ set(example_prelude
 #include <iostream>
 #include <thread>
 #include <tapedeck/tapedeck.hpp>
-#include <tapedeck/gpu/cuda_device.hpp>
+#include <tapedeck/device/cuda_device.hpp>
 #include <tapedeck/telemetry.hpp>
 #include <tapedeck/weights.hpp>
 ")

@@ -3,7 +3,7 @@
 file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR}/include CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/include/tapedeck/*.hpp)
 # They include CCCL and prometheus-cpp; their own tests compile them where those are.
-list(REMOVE_ITEM headers tapedeck/gpu/cuda_resource.hpp tapedeck/telemetry/collector.hpp)
+list(REMOVE_ITEM headers tapedeck/device/cuda_resource.hpp tapedeck/telemetry/metrics/collector.hpp)
 
 # What an engine inlines into its loop has to compile in its tree, whatever that is built without.
 set(hot_headers

@@ -17,7 +17,7 @@ Region weight_region(const std::string& name, std::uint64_t bytes) {
 }
 
 TEST(LayerOf, IsTheFirstNumberBetweenDots) {
-  using plan::layer_of;
+  using internal::layer_of;
   EXPECT_EQ(layer_of("blk.3.attn_q.weight"), 3U);
   EXPECT_EQ(layer_of("model.layers.12.mlp.experts.7.up_proj.weight"), 12U);
   EXPECT_EQ(layer_of("transformer.h.0.attn.c_attn.weight"), 0U);
@@ -35,7 +35,7 @@ TEST(LayerOf, IsTheFirstNumberBetweenDots) {
 }
 
 TEST(OfExperts, AreRoutedOnes) {
-  using plan::of_experts;
+  using internal::of_experts;
   for (const char* name :
        {"blk.3.ffn_up_exps.weight", "model.layers.12.mlp.experts.7.up_proj.weight",
         "layers.experts", "layers.experts.down.scales"}) {
@@ -61,7 +61,7 @@ TEST(BytesByLayer, SharesOutWhatAllLayersHaveTogether) {
   tape.append(weight_region("layers.ffn.up", 128));
   tape.append({.name = "wq", .bytes = 256, .shape = {4, 4, 4}});
   tape.append({.name = "head", .bytes = 400, .shape = {100, 4}});
-  const plan::LayerBytes bytes = plan::bytes_by_layer(tape, shape);
+  const internal::LayerBytes bytes = internal::bytes_by_layer(tape, shape);
   EXPECT_THAT(bytes.layers, ElementsAre(64 + 128 + 64, 64 + 640 + 64, 768, 768));
   EXPECT_THAT(bytes.experts, ElementsAre(0, 640, 640, 640));
   EXPECT_EQ(bytes.rest, 1024U + 448);
@@ -71,7 +71,7 @@ TEST(BytesByLayer, SharesOutWhatAllLayersHaveTogether) {
 TEST(BytesByLayer, HasLayersThatTheShapeHasNot) {
   TapePlan tape;
   tape.append(weight_region("blk.2.ffn_up_exps.weight", 128));
-  const plan::LayerBytes bytes = plan::bytes_by_layer(tape, {});
+  const internal::LayerBytes bytes = internal::bytes_by_layer(tape, {});
   EXPECT_THAT(bytes.layers, ElementsAre(0, 0, 128));
   EXPECT_THAT(bytes.experts, ElementsAre(0, 0, 128));
 }

@@ -51,7 +51,7 @@ class Made {
 
  private:
   ModelShape shape_;
-  TensorDirectoryBuilder builder_;
+  internal::TensorDirectoryBuilder builder_;
 };
 
 /// Why it makes no plan.

@@ -19,8 +19,8 @@
 #include "os/shared_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/layout/layout.hpp"
-#include "tapedeck/telemetry/stat_publisher.hpp"
-#include "tapedeck/telemetry/stat_reader.hpp"
+#include "tapedeck/telemetry/live/stat_publisher.hpp"
+#include "tapedeck/telemetry/live/stat_reader.hpp"
 
 namespace tapedeck::tests {
 

@@ -15,9 +15,9 @@
 
 #include "layout/cache_region.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/gpu/host_device.hpp"
+#include "tapedeck/device/host_device.hpp"
 #include "tapedeck/layout/layout.hpp"
-#include "tapedeck/telemetry/phases.hpp"
+#include "tapedeck/telemetry/recording/phases.hpp"
 
 namespace tapedeck::tests {
 

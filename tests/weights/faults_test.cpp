@@ -29,6 +29,7 @@
 #include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 namespace fs = std::filesystem;

@@ -29,6 +29,7 @@
 #include "tapedeck/weights/weights_builder.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 using ::testing::HasSubstr;

@@ -14,49 +14,50 @@
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 using testing::HasSubstr;
 using Kind = os::FileSystem::Kind;
 
-WayFacts facts(double cached, Kind kind = Kind::disk) {
+internal::WayFacts facts(double cached, Kind kind = Kind::disk) {
   return {.bytes = 1000,
           .cached = static_cast<std::uint64_t>(1000 * cached),
           .file_system = {.kind = kind, .name = "somefs"}};
 }
 
 TEST(ChooseWay, MapsWhatIsInMemoryAlready) {
-  EXPECT_EQ(choose_way(facts(1)).way, Way::map);
-  EXPECT_EQ(choose_way(facts(0.8)).way, Way::map);
-  EXPECT_EQ(choose_way(facts(0, Kind::memory)).way, Way::map);
-  EXPECT_THAT(choose_way(facts(1)).why, HasSubstr("100 % in the page cache, somefs"));
+  EXPECT_EQ(internal::choose_way(facts(1)).way, Way::map);
+  EXPECT_EQ(internal::choose_way(facts(0.8)).way, Way::map);
+  EXPECT_EQ(internal::choose_way(facts(0, Kind::memory)).way, Way::map);
+  EXPECT_THAT(internal::choose_way(facts(1)).why, HasSubstr("100 % in the page cache, somefs"));
 }
 
 TEST(ChooseWay, ReadsWhatIsNot) {
-  EXPECT_EQ(choose_way(facts(0)).way, Way::direct);
-  EXPECT_EQ(choose_way(facts(0.5)).way, Way::direct);
-  EXPECT_EQ(choose_way(facts(0, Kind::network)).way, Way::read);
+  EXPECT_EQ(internal::choose_way(facts(0)).way, Way::direct);
+  EXPECT_EQ(internal::choose_way(facts(0.5)).way, Way::direct);
+  EXPECT_EQ(internal::choose_way(facts(0, Kind::network)).way, Way::read);
 }
 
 TEST(ChooseWay, MapsWhatItKnowsTooLittleOf) {
-  WayFacts unknown = facts(0);
+  internal::WayFacts unknown = facts(0);
   unknown.cached.reset();
-  EXPECT_EQ(choose_way(unknown).way, Way::map);
-  EXPECT_THAT(choose_way(unknown).why, HasSubstr("does not tell"));
+  EXPECT_EQ(internal::choose_way(unknown).way, Way::map);
+  EXPECT_THAT(internal::choose_way(unknown).why, HasSubstr("does not tell"));
 }
 
 TEST(ChooseWay, MapsWhatACopyOfWouldNotFit) {
-  WayFacts large = facts(0);
+  internal::WayFacts large = facts(0);
   large.fits = false;
   large.limit = "memory cgroup /a";
-  EXPECT_EQ(choose_way(large).way, Way::map);
-  EXPECT_THAT(choose_way(large).why, HasSubstr("memory cgroup /a"));
+  EXPECT_EQ(internal::choose_way(large).way, Way::map);
+  EXPECT_THAT(internal::choose_way(large).why, HasSubstr("memory cgroup /a"));
 }
 
 TEST(ChooseWay, ReadsWhatMustBeRealigned) {
-  WayFacts odd = facts(1, Kind::memory);
+  internal::WayFacts odd = facts(1, Kind::memory);
   odd.misaligned = true;
-  EXPECT_EQ(choose_way(odd).way, Way::read);
+  EXPECT_EQ(internal::choose_way(odd).way, Way::read);
 }
 
 struct RandomFiles {
@@ -67,7 +68,7 @@ struct RandomFiles {
 // Tensors with holes between them, at any alignment, in any order, some of no bytes.
 RandomFiles random_files(std::mt19937_64& random) {
   RandomFiles made;
-  TensorDirectoryBuilder builder;
+  internal::TensorDirectoryBuilder builder;
   int name = 0;
   for (std::uint64_t files = 1 + random() % 4; files != 0; --files) {
     std::vector<TensorEntry> entries;
@@ -95,8 +96,9 @@ RandomFiles random_files(std::mt19937_64& random) {
   return made;
 }
 
-std::unique_ptr<WeightsState> state_of(const RandomFiles& files, const Placement& placement) {
-  auto state = std::make_unique<WeightsState>();
+std::unique_ptr<internal::WeightsState> state_of(const RandomFiles& files,
+                                                 const internal::Placement& placement) {
+  auto state = std::make_unique<internal::WeightsState>();
   state->directory = files.directory;
   state->files.resize(files.ways.size());
   state->segments = placement.segments;
@@ -105,16 +107,16 @@ std::unique_ptr<WeightsState> state_of(const RandomFiles& files, const Placement
   return state;
 }
 
-void expect_segments_apart(const RandomFiles& files, const Placement& placement) {
+void expect_segments_apart(const RandomFiles& files, const internal::Placement& placement) {
   const std::uint64_t page = os::page_size();
   std::uint64_t end = 0;
-  for (const WeightsSegment& segment : placement.segments) {
+  for (const internal::WeightsSegment& segment : placement.segments) {
     // A direct read fills the pages around a segment.
-    const bool direct = segment.way == Way::direct && is_page_congruent(segment);
+    const bool direct = segment.way == Way::direct && internal::is_page_congruent(segment);
     EXPECT_GE(direct ? segment.at / page * page : segment.at, end);
     end = segment.at + segment.bytes;
     if (direct) end = (end + page - 1) / page * page;
-    const Placement::Share& share = placement.shares[segment.file];
+    const internal::Placement::Share& share = placement.shares[segment.file];
     EXPECT_GE(segment.at, share.at);
     EXPECT_LE(end, share.at + share.bytes);
     EXPECT_EQ(segment.way, files.ways[segment.file]);
@@ -127,13 +129,13 @@ TEST(PlaceFiles, PutsEveryTensorSomewhereOfItsOwn) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937_64 random(seed);
     const RandomFiles files = random_files(random);
-    const Placement placement = place_files(files.directory, files.ways, 2_MiB);
+    const internal::Placement placement = internal::place_files(files.directory, files.ways, 2_MiB);
     expect_segments_apart(files, placement);
-    const std::unique_ptr<WeightsState> owned = state_of(files, placement);
-    const WeightsState& state = *owned;
+    const std::unique_ptr<internal::WeightsState> owned = state_of(files, placement);
+    const internal::WeightsState& state = *owned;
     for (std::size_t i = 0; i < files.directory.entries().size(); ++i) {
       const TensorEntry& entry = files.directory.entries()[i];
-      const WeightsSegment* segment = state.segment_of(entry);
+      const internal::WeightsSegment* segment = state.segment_of(entry);
       ASSERT_EQ(segment == nullptr, entry.bytes == 0);
       if (segment == nullptr) continue;
       EXPECT_EQ(segment->file, entry.file);
@@ -145,21 +147,21 @@ TEST(PlaceFiles, PutsEveryTensorSomewhereOfItsOwn) {
 }
 
 TEST(PlaceFiles, CutsAllBytesIntoChunksOnce) {
-  TensorDirectoryBuilder builder;
+  internal::TensorDirectoryBuilder builder;
   builder.begin_file({.path = "f", .size = 50'000'000});
   builder.add({.name = "a", .dtype = DType::u8, .offset = 5'000'000, .bytes = 30'000'000}, 0);
   builder.begin_file({.path = "g", .size = 10});
   builder.add({.name = "b", .dtype = DType::u8, .offset = 3, .bytes = 7}, 0);
   RandomFiles files = {.directory = std::move(builder).finish(), .ways = {Way::read, Way::map}};
-  const Placement placement = place_files(files.directory, files.ways, 2_MiB);
-  const std::unique_ptr<WeightsState> owned = state_of(files, placement);
-  const WeightsState& state = *owned;
+  const internal::Placement placement = internal::place_files(files.directory, files.ways, 2_MiB);
+  const std::unique_ptr<internal::WeightsState> owned = state_of(files, placement);
+  const internal::WeightsState& state = *owned;
   std::uint64_t at = 5'000'000;
   for (std::size_t i = 0; i + 1 < state.chunks(); ++i) {
-    const WeightsChunk chunk = state.chunk(i);
+    const internal::WeightsChunk chunk = state.chunk(i);
     EXPECT_EQ(chunk.begin, at);
     at += chunk.memory.size();
-    EXPECT_TRUE(at == 35'000'000U || at % kWeightsChunk == 0);
+    EXPECT_TRUE(at == 35'000'000U || at % internal::kWeightsChunk == 0);
   }
   EXPECT_EQ(at, 35'000'000U);
   EXPECT_EQ(state.chunk(state.chunks() - 1).memory.size(), 10U);  // mapped: the whole file
@@ -167,11 +169,11 @@ TEST(PlaceFiles, CutsAllBytesIntoChunksOnce) {
 }
 
 TEST(PlaceFiles, RefusesMoreThanCanBeAddressed) {
-  TensorDirectoryBuilder builder;
+  internal::TensorDirectoryBuilder builder;
   for (int i = 0; i < 3; ++i) builder.begin_file({.path = "f", .size = std::uint64_t{1} << 62});
   const TensorDirectory directory = std::move(builder).finish();
   const std::vector<Way> ways(3, Way::map);
-  EXPECT_THROW(static_cast<void>(place_files(directory, ways, 2_MiB)), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(internal::place_files(directory, ways, 2_MiB)), InvalidArgument);
 }
 
 }  // namespace

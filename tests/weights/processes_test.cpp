@@ -34,6 +34,7 @@
 #include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 namespace fs = std::filesystem;

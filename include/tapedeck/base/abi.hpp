@@ -20,3 +20,7 @@
 #else
 #define TAPEDECK_ABI v0
 #endif
+
+/// Around what is public, directly inside `namespace tapedeck`.
+#define TAPEDECK_ABI_BEGIN inline namespace TAPEDECK_ABI {
+#define TAPEDECK_ABI_END }

@@ -12,7 +12,8 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 inline namespace literals {
 
@@ -27,4 +28,5 @@ constexpr std::size_t operator""_GiB(unsigned long long n) { return static_cast<
 /// "512 B", "1.5 KiB", "64 MiB": at most one decimal, IEC units.
 [[nodiscard]] std::string to_iec(std::uint64_t bytes);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -15,7 +15,8 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// The sum of all arguments, or nothing if it does not fit in `T`.
 template <std::unsigned_integral T>
@@ -53,4 +54,5 @@ template <std::unsigned_integral T>
   return round_up(n, power_of_two);
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -8,7 +8,8 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// An element type of safetensors, or a block type of ggml. Thread-safety: a value.
 /// @code{.cpp}
@@ -39,7 +40,10 @@ struct DTypeTraits {
   std::uint32_t block_elements;
 };
 
-namespace detail {
+TAPEDECK_ABI_END
+}  // namespace tapedeck
+
+namespace tapedeck::internal {
 
 // In the order of DType. Source: ggml-common.h of ggml; the safetensors format description.
 inline constexpr DTypeTraits kDTypeTraits[kDTypes] = {
@@ -57,10 +61,13 @@ inline constexpr DTypeTraits kDTypeTraits[kDTypes] = {
     {"nvfp4", 36, 64},    {"q1_0", 18, 128},    {"q2_0", 18, 64},
 };
 
-}  // namespace detail
+}  // namespace tapedeck::internal
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 [[nodiscard]] constexpr const DTypeTraits& traits(DType type) noexcept {
-  return detail::kDTypeTraits[static_cast<std::size_t>(type)];
+  return internal::kDTypeTraits[static_cast<std::size_t>(type)];
 }
 
 [[nodiscard]] constexpr std::string_view to_string(DType type) noexcept {
@@ -80,6 +87,10 @@ inline constexpr DTypeTraits kDTypeTraits[kDTypes] = {
   return bytes;
 }
 
+/// The alignment at which elements of this type can be read where they lie, in bytes: of a number
+/// its size, of a block that of the widest number in it (a float, or a pair of f16).
+[[nodiscard]] std::uint64_t natural_alignment(DType type) noexcept;
+
 /// A type by its name in any case, in this library's spelling or in safetensors' and common tools'
 /// ("F8_E4M3", "float16", "torch.bfloat16", "fp8", "int8", "Q4_K"); nothing for an unknown one.
 [[nodiscard]] std::optional<DType> dtype_from_name(std::string_view name) noexcept;
@@ -88,4 +99,5 @@ inline constexpr DTypeTraits kDTypeTraits[kDTypes] = {
 /// Source: enum ggml_type of ggml.h.
 [[nodiscard]] std::optional<DType> dtype_from_ggml(std::uint32_t number) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

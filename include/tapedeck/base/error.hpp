@@ -1,6 +1,6 @@
 /// @file
-/// What cold paths throw. Every error says what happened, where, and what the user can do; the
-/// facts are fields, so that a host can act on them without parsing text.
+/// What cold paths throw. Every error says in a sentence what happened, to what, and what the user
+/// can do; the facts are fields, so that a host can act on them without parsing text.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// try {
@@ -9,43 +9,172 @@
 ///   if (error.number() != ENOENT) throw;  // error.path(), error.call(), error.advice()
 /// }
 /// @endcode
-/// The hot path has its own type, `TapeFull` (memory/tape_full.hpp), which allocates nothing.
+/// A host that only logs catches `Error` and reads its facts:
+/// @code{.cpp}
+/// using namespace tapedeck;
+/// try {
+///   const Block block = Block::reserve(0);
+/// } catch (const Error& error) {
+///   assert(error.kind() == ErrorKind::invalid_argument);
+///   for (const ErrorFact& fact : error.facts()) std::cerr << fact.name << '=' << fact.value << '
+///   '; std::cerr << error.message() << '\n';
+/// }
+/// @endcode
 #pragma once
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
-/// The base of every error this library throws, except `TapeFull`. Objects are immutable: safe to
+/// Why a call failed, as far as a host would react to it differently.
+enum class ErrorKind : std::uint8_t {
+  invalid_argument,  ///< The caller's mistake: an option, a size, a region of another layout.
+  wrong_state,       ///< The object cannot do this now: it is sealed, moved from, being warmed.
+  unsupported,       ///< This build or this machine lacks what the call needs.
+  format,            ///< A file's content is not what its format says.
+  system,            ///< The operating system refused a call.
+  device,            ///< A device's driver refused a call.
+  out_of_memory,     ///< A tape, the host or a device has no room.
+};
+
+[[nodiscard]] const char* to_string(ErrorKind kind) noexcept;
+
+/// One fact of an error: its name is that of the accessor which has it as a number or text.
+struct ErrorFact {
+  const char* name;
+  std::string value;
+};
+
+/// What every exception of this library is, besides exactly one standard exception:
+/// `std::bad_alloc` where memory ran out, else `std::runtime_error`. Objects are immutable: safe to
 /// read from any thread.
-class Error : public std::runtime_error {
+class Error {
  public:
-  /// What the user can do about it, in one clause; empty when there is nothing to add.
-  [[nodiscard]] const std::string& advice() const noexcept { return advice_; }
+  virtual ~Error();
+
+  [[nodiscard]] virtual ErrorKind kind() const noexcept = 0;
+  /// Message and advice as one line.
+  [[nodiscard]] virtual const char* what() const noexcept = 0;
+  /// What the user can do about it, in one clause; empty where there is nothing to add.
+  [[nodiscard]] virtual std::string_view advice() const noexcept = 0;
+  /// What happened, to what.
+  [[nodiscard]] std::string_view message() const noexcept;
+  /// The fields that are known, as text: for logs.
+  [[nodiscard]] virtual std::vector<ErrorFact> facts() const = 0;
 
  protected:
-  Error(const std::string& message, std::string advice);
+  Error() = default;
+  Error(const Error&) = default;
+  Error& operator=(const Error&) = default;
+};
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+/// An error that is a `std::runtime_error`.
+class RuntimeError : public std::runtime_error, public Error {
+ public:
+  [[nodiscard]] const char* what() const noexcept override { return std::runtime_error::what(); }
+  [[nodiscard]] std::string_view advice() const noexcept override { return advice_; }
+
+ protected:
+  RuntimeError(const std::string& message, std::string advice);
 
  private:
   std::string advice_;
 };
 
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
 /// A caller's mistake: an option or a size that makes no sense.
-class InvalidArgument : public Error {
+class InvalidArgument : public internal::RuntimeError {
  public:
+  struct Facts {
+    /// The option, parameter or object, as the caller's code spells it: "PlanOptions::context".
+    std::string argument{};
+    std::optional<std::uint64_t> value{};  ///< What was given, where it is a number.
+    std::optional<std::uint64_t> limit{};  ///< The nearest number that would have been taken.
+  };
+
   explicit InvalidArgument(const std::string& message, std::string advice = {});
+  InvalidArgument(Facts facts, const std::string& message, std::string advice = {});
+
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::invalid_argument; }
+  [[nodiscard]] std::vector<ErrorFact> facts() const override;
+
+  [[nodiscard]] const std::string& argument() const noexcept { return facts_.argument; }
+  [[nodiscard]] std::optional<std::uint64_t> value() const noexcept { return facts_.value; }
+  [[nodiscard]] std::optional<std::uint64_t> limit() const noexcept { return facts_.limit; }
+
+ private:
+  Facts facts_;
+};
+
+/// A state in which an object refuses a call.
+enum class ObjectState : std::uint8_t {
+  empty,         ///< Moved from, or made without what the call needs.
+  sealed,        ///< `seal()` was called: it neither grows nor shrinks.
+  busy,          ///< It is being warmed, watched or read by someone else.
+  not_resident,  ///< Its bytes are not in memory yet.
+  closed,        ///< It was closed, or its owner is gone.
+  in_use,        ///< Something was taken from it, or it was split.
+};
+
+[[nodiscard]] const char* to_string(ObjectState state) noexcept;
+
+/// The call makes sense, but not now.
+class WrongState : public internal::RuntimeError {
+ public:
+  /// @param object  as it calls itself: "layout", "tape scratch", "talk 3".
+  WrongState(std::string object, ObjectState state, const std::string& message,
+             std::string advice = {});
+
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::wrong_state; }
+  [[nodiscard]] std::vector<ErrorFact> facts() const override;
+
+  [[nodiscard]] const std::string& object() const noexcept { return object_; }
+  [[nodiscard]] ObjectState state() const noexcept { return state_; }
+
+ private:
+  std::string object_;
+  ObjectState state_;
+};
+
+/// This build, or this machine, lacks what the call needs.
+class Unsupported : public internal::RuntimeError {
+ public:
+  /// @param feature  what is missing: "Prometheus metrics", "CUDA".
+  Unsupported(std::string feature, const std::string& message, std::string advice = {});
+
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::unsupported; }
+  [[nodiscard]] std::vector<ErrorFact> facts() const override;
+
+  [[nodiscard]] const std::string& feature() const noexcept { return feature_; }
+
+ private:
+  std::string feature_;
 };
 
 /// The operating system refused a call.
-class SystemError : public Error {
+class SystemError : public internal::RuntimeError {
  public:
   struct Facts {
     std::string call;                       ///< The call, as in its manual page: "mmap".
@@ -56,6 +185,9 @@ class SystemError : public Error {
   };
 
   explicit SystemError(Facts facts, std::string advice = {});
+
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::system; }
+  [[nodiscard]] std::vector<ErrorFact> facts() const override;
 
   [[nodiscard]] const std::string& call() const noexcept { return facts_.call; }
   [[nodiscard]] int number() const noexcept { return facts_.number; }
@@ -69,8 +201,10 @@ class SystemError : public Error {
   Facts facts_;
 };
 
-/// Memory that would be needed and is not there, found out before the kernel had to kill somebody.
-class OutOfMemory : public Error {
+/// Memory that would be needed is not there. Found out, wherever that is possible, before the
+/// kernel would kill a process for it. A full tape has its own type, `TapeFull`
+/// (memory/tape_full.hpp), which allocates nothing.
+class OutOfMemory : public std::bad_alloc, public Error {
  public:
   struct Facts {
     std::string purpose;        ///< What the memory was for: "warming tape weights".
@@ -81,6 +215,11 @@ class OutOfMemory : public Error {
 
   explicit OutOfMemory(Facts facts, std::string advice = {});
 
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::out_of_memory; }
+  [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
+  [[nodiscard]] std::string_view advice() const noexcept override { return advice_; }
+  [[nodiscard]] std::vector<ErrorFact> facts() const override;
+
   [[nodiscard]] const std::string& purpose() const noexcept { return facts_.purpose; }
   [[nodiscard]] const std::string& limit() const noexcept { return facts_.limit; }
   [[nodiscard]] std::size_t needed() const noexcept { return facts_.needed; }
@@ -88,14 +227,19 @@ class OutOfMemory : public Error {
 
  private:
   Facts facts_;
+  std::string text_;
+  std::string advice_;
 };
 
-/// A file whose content is not what its format says.
-class FormatError : public Error {
+/// A file's content is not what its format says.
+class FormatError : public internal::RuntimeError {
  public:
   /// @param offset  the byte of the file where the fault was found.
   FormatError(std::string path, std::uint64_t offset, const std::string& message,
               std::string advice = {});
+
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::format; }
+  [[nodiscard]] std::vector<ErrorFact> facts() const override;
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
@@ -108,4 +252,5 @@ class FormatError : public Error {
 /// errno by name: "ENOMEM"; "errno 4711" for a number the C library does not know.
 [[nodiscard]] std::string errno_name(int number);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

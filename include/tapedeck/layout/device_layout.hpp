@@ -10,19 +10,22 @@
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
-#include "tapedeck/gpu/device.hpp"
-#include "tapedeck/gpu/device_block.hpp"
-#include "tapedeck/gpu/device_span.hpp"
-#include "tapedeck/gpu/device_tape.hpp"
-#include "tapedeck/gpu/frame_ring.hpp"
-#include "tapedeck/gpu/page_pool.hpp"
+#include "tapedeck/device/device.hpp"
+#include "tapedeck/device/device_block.hpp"
+#include "tapedeck/device/device_span.hpp"
+#include "tapedeck/device/device_tape.hpp"
+#include "tapedeck/device/frame_ring.hpp"
+#include "tapedeck/device/page_pool.hpp"
 #include "tapedeck/layout/layout_sizes.hpp"
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/plan/plan.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
-
+namespace tapedeck::internal {
 class GrowthThread;
+}
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 struct DeviceLayoutOptions {
   Commit commit = Commit::at_creation;
@@ -179,11 +182,12 @@ class DeviceLayout {
   std::vector<DeviceBlock> reserved_;  // addresses of tapes that are not committed at once
   DeviceTape weights_;
   FrameRing<DeviceTape> scratch_;
-  std::vector<DeviceTape> histories_;         // as many as talks, from creation on
-  std::vector<std::unique_ptr<Talk>> talks_;  // likewise
-  std::mutex growing_;                        // held by whoever maps or unmaps pages of talks
-  bool sealed_ = false;                       // under the lock
-  std::unique_ptr<GrowthThread> thread_;      // last: it ends first
+  std::vector<DeviceTape> histories_;               // as many as talks, from creation on
+  std::vector<std::unique_ptr<Talk>> talks_;        // likewise
+  std::mutex growing_;                              // held by whoever maps or unmaps pages of talks
+  bool sealed_ = false;                             // under the lock
+  std::unique_ptr<internal::GrowthThread> thread_;  // last: it ends first
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

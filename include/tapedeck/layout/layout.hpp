@@ -19,10 +19,14 @@
 #include "tapedeck/memory/tape.hpp"
 #include "tapedeck/plan/plan.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
+class TalkRegions;
+}
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 class PassGuard;
-class TalkRegions;
 
 /// A device, and what of the model lies on it.
 struct LayoutGpu {
@@ -241,7 +245,7 @@ class Layout {
   void make_gpus(std::vector<LayoutGpu> gpus);
   void clear_pass_on_gpus() noexcept;
   void clear_talk_on_gpus(std::size_t talk) noexcept;
-  [[nodiscard]] TalkRegions& regions(std::size_t talk) const;
+  [[nodiscard]] internal::TalkRegions& regions(std::size_t talk) const;
   void clear_regions(std::size_t talk) noexcept;
   void end_guarded_pass();
   void restart_guard() noexcept;
@@ -250,8 +254,8 @@ class Layout {
   std::vector<Block> reserved_;  // addresses of tapes whose planned bytes are not committed at once
   Tape weights_;
   Tape scratch_;
-  std::vector<Tape> histories_;                        // as many as talks, from creation on
-  std::vector<std::unique_ptr<TalkRegions>> regions_;  // likewise; none without a plan
+  std::vector<Tape> histories_;  // as many as talks, from creation on
+  std::vector<std::unique_ptr<internal::TalkRegions>> regions_;  // likewise; none without a plan
   std::vector<std::unique_ptr<DeviceLayout>> gpus_;
   bool wipe_scratch_ = false;
   bool wipe_history_ = false;
@@ -260,4 +264,5 @@ class Layout {
   PassGuard* guard_ = nullptr;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

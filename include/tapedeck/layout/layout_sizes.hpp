@@ -7,7 +7,8 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// Bytes of each tape.
 struct LayoutSizes {
@@ -23,4 +24,5 @@ enum class Commit : std::uint8_t {
   nothing,      ///< Only histories, by `prepare`: a dry run, or weights that come another way.
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/layout.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// What happened between two `clear_pass()` calls. In steady state all of it is 0.
 struct PassCost {
@@ -28,9 +30,12 @@ struct PassCost {
 };
 
 /// Thrown by `Layout::clear_pass` under a strict guard.
-class PassViolation : public Error {
+class PassViolation : public internal::RuntimeError {
  public:
   PassViolation(std::uint64_t pass, const PassCost& cost);
+
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::wrong_state; }
+  [[nodiscard]] std::vector<ErrorFact> facts() const override;
 
   [[nodiscard]] std::uint64_t pass() const noexcept { return pass_; }  ///< Counted from 1.
   [[nodiscard]] const PassCost& cost() const noexcept { return cost_; }
@@ -91,4 +96,5 @@ class PassGuard {
   PassCost total_{};
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -11,7 +11,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/tape_stat.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// The figures of a layout's part on one device. Thread-safety: a value.
 struct DeviceStat {
@@ -70,4 +71,5 @@ std::ostream& operator<<(std::ostream& out, const Stat& stat);
 /// Prints `stat.line()`.
 std::ostream& operator<<(std::ostream& out, const DeviceStat& stat);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

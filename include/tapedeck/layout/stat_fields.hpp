@@ -9,7 +9,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/stat.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// What a figure counts.
 enum class StatUnit : std::uint8_t {
@@ -55,4 +56,5 @@ struct StatField {
 /// Of a layout's part on one device, without its tapes. Computed: `committed`, over its tapes.
 [[nodiscard]] std::span<const StatField<DeviceStat>> device_fields() noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -13,7 +13,8 @@
 #include "tapedeck/memory/block_options.hpp"
 #include "tapedeck/memory/warm.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 enum class BlockKind : std::uint8_t { none, anonymous, file, shared, borrowed };
 
@@ -121,4 +122,5 @@ class Block {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -11,7 +11,8 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// Which pages back a block. `never` and `transparent` are advice to the kernel; `explicit_pages`
 /// takes pages from the host's hugetlb pool and falls back to `transparent` where the pool is empty
@@ -61,4 +62,5 @@ struct BlockOptions {
   std::function<void(std::span<std::byte>)> on_decommit{};
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -16,7 +16,9 @@
 #include <valgrind/memcheck.h>
 #endif
 
-namespace tapedeck::inline TAPEDECK_ABI::checking {
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+namespace checking {
 
 /// Whether any tool listens: where none does, walking ranges only to mark them is not worth it.
 #if defined(TAPEDECK_ASAN) || defined(TAPEDECK_VALGRIND)
@@ -45,4 +47,6 @@ inline void unpoison([[maybe_unused]] std::uintptr_t at,
 #endif
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::checking
+}  // namespace checking
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal

@@ -7,10 +7,12 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/spill_source.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// The process-wide source on mimalloc. Thread-safe: blocks belong to no thread's heap, so they may
 /// be given back on any thread.
 [[nodiscard]] SpillSource& mimalloc_spill() noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -15,7 +15,8 @@
 #include "tapedeck/memory/checking.hpp"
 #include "tapedeck/memory/tape.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// A bump allocator many threads take from at once, by compare-and-exchange. It has no mark, no
 /// growth and no spill, every take is whole 64-byte lines, and contended it is many times slower
@@ -62,7 +63,7 @@ class alignas(kLine) SharedTape : public TypedTakes<SharedTape> {
         return refuse();
     } while (!head_.compare_exchange_weak(head, head + round_up(bytes, kLine),
                                           std::memory_order_relaxed));
-    checking::unpoison(head, bytes);
+    internal::checking::unpoison(head, bytes);
     return reinterpret_cast<void*>(head);
   }
 
@@ -113,4 +114,5 @@ class alignas(kLine) SharedTape : public TypedTakes<SharedTape> {
   std::unique_ptr<Cold> cold_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -6,7 +6,8 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// Where a full tape gets blocks from. `mimalloc_spill()` (target `tapedeck::spill`) is the one to
 /// use; engines with an allocator of their own derive from this.
@@ -40,4 +41,5 @@ class SpillSource {
   ~SpillSource() = default;  // sources are never owned through this type
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

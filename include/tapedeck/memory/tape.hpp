@@ -21,7 +21,8 @@
 #include "tapedeck/memory/typed_takes.hpp"
 #include "tapedeck/memory/warm.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 class Block;
 
@@ -114,7 +115,7 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
       return take_slow(bytes, align);
     }
     head_.store(next, std::memory_order_relaxed);
-    checking::unpoison(head, bytes);
+    internal::checking::unpoison(head, bytes);
     if (head == 0) __builtin_unreachable();  // so that `take` need not look at the pointer again
     return reinterpret_cast<void*>(head);
   }
@@ -135,7 +136,7 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
     fold_peak(head);
     if (on_give_back_ != 0) [[unlikely]]
       clear_extras(floor, head);
-    checking::poison(floor, head - floor);
+    internal::checking::poison(floor, head - floor);
     crumb_ = 0;
     // Release, after the peak: a reader that sees the lower head also sees the peak it left.
     head_.store(floor, std::memory_order_release);
@@ -244,7 +245,7 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
     const std::uintptr_t line_end = round_up(crumb_, kLine);
     if (bytes <= line_end - at) {
       crumb_ = at + bytes;
-      checking::unpoison(at, bytes);
+      internal::checking::unpoison(at, bytes);
       return reinterpret_cast<void*>(at);
     }
     const std::uintptr_t start = line_end == head ? at : head;
@@ -253,7 +254,7 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
     }
     crumb_ = start + bytes;
     head_.store(round_up(crumb_, kLine), std::memory_order_relaxed);
-    checking::unpoison(start, bytes);
+    internal::checking::unpoison(start, bytes);
     return reinterpret_cast<void*>(start);
   }
 
@@ -328,8 +329,8 @@ inline void Tape::rewind(const Mark& mark) noexcept {
   fold_peak(head);
   if (on_give_back_ != 0) [[unlikely]]
     rewind_extras(mark.head_, crumb, mark.spilled_, head);
-  checking::poison(mark.head_, head - mark.head_);
-  checking::poison(crumb, round_up(crumb, kLine) - crumb);
+  internal::checking::poison(mark.head_, head - mark.head_);
+  internal::checking::poison(crumb, round_up(crumb, kLine) - crumb);
   crumb_ = crumb;
   head_.store(mark.head_, std::memory_order_release);
 }
@@ -349,4 +350,5 @@ inline void Tape::restart_peak() noexcept {
 
 static_assert(sizeof(Tape) <= 128);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

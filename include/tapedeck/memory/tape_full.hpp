@@ -15,20 +15,26 @@
 #include <cstddef>
 #include <new>
 #include <string_view>
+#include <vector>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/error.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
-/// A tape had no room. Derives from `std::bad_alloc` alone, so code written for allocators catches
-/// it, and its construction allocates nothing. Immutable: safe to read from any thread.
-class TapeFull : public std::bad_alloc {
+/// A tape had no room. Its standard base is `std::bad_alloc`, so code written for allocators
+/// catches it, and its construction allocates nothing. Immutable: safe to read from any thread.
+class TapeFull : public std::bad_alloc, public Error {
  public:
   /// The name is cut to 31 characters.
   TapeFull(std::string_view name, std::size_t requested, std::size_t used,
            std::size_t total) noexcept;
 
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::out_of_memory; }
   [[nodiscard]] const char* what() const noexcept override { return what_; }
+  [[nodiscard]] std::string_view advice() const noexcept override { return {}; }
+  [[nodiscard]] std::vector<ErrorFact> facts() const override;
   [[nodiscard]] const char* name() const noexcept { return name_; }
   [[nodiscard]] std::size_t requested() const noexcept { return requested_; }  ///< Bytes.
   [[nodiscard]] std::size_t used() const noexcept { return used_; }            ///< Bytes.
@@ -42,4 +48,5 @@ class TapeFull : public std::bad_alloc {
   std::size_t total_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

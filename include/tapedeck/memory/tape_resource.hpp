@@ -8,7 +8,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/tape.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// Lets standard containers live on a tape. Deallocation does nothing: the tape's clear or rewind
 /// gives the memory back, and must not come before the containers are gone. A full tape throws
@@ -43,4 +44,5 @@ class TapeResource final : public std::pmr::memory_resource {
   Tape* tape_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

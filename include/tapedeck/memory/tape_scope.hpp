@@ -5,7 +5,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/tape.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// Marks a tape when made and rewinds it when it goes. Scopes nest; one that outlives a `clear()`
 /// does nothing any more. Thread-safety: the tape's writer.
@@ -30,4 +31,5 @@ class [[nodiscard]] TapeScope {
   Tape::Mark mark_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

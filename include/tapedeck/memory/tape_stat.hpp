@@ -9,7 +9,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/block_options.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// The figures of one tape at one moment: a plain struct, owned by whoever asked for it. All sizes
 /// are bytes.
@@ -37,4 +38,5 @@ struct TapeStat {
   std::array<std::int32_t, kWishes> unmet{};
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -12,7 +12,8 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// The default alignment of a take: a cache line, and the widest vector register in use.
 inline constexpr std::size_t kLine = 64;
@@ -87,4 +88,5 @@ class TypedTakes : public SpanTakes<Self, HostSpan, kLine> {
   }
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

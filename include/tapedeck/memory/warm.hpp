@@ -22,7 +22,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/bytes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 struct WarmProgress {
   std::size_t done;   ///< Bytes.
@@ -61,4 +62,5 @@ struct Residency {
   std::optional<std::size_t> huge{};     ///< Bytes of the whole block backed by huge pages.
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -14,7 +14,8 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// Key-value pairs of a GGUF header ("llama.block_count") or of a config.json, where the path to a
 /// value is joined by dots ("text_config.hidden_size", "block_configs.3.ffn.ffn_mult").
@@ -81,4 +82,5 @@ class Metadata {
   std::unordered_map<std::string, std::size_t, Hash, std::equal_to<>> index_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

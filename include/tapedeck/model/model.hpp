@@ -10,7 +10,8 @@
 #include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/model/tensor_directory.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 enum class ModelFormat : std::uint8_t { gguf, safetensors, config, llama2c };
 
@@ -42,4 +43,5 @@ struct Model {
 /// @throws SystemError; FormatError; InvalidArgument if it is no regular file or folder.
 [[nodiscard]] Model read_model(const std::filesystem::path& path);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

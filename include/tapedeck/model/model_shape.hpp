@@ -10,7 +10,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// Which past tokens a layer's attention keeps.
 enum class Attention : std::uint8_t {
@@ -99,4 +100,5 @@ struct ModelShape {
   [[nodiscard]] std::optional<std::uint64_t> parameter_count() const noexcept;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

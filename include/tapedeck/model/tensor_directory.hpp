@@ -15,7 +15,12 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
+class TensorDirectoryBuilder;
+}
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// One tensor. All figures were checked when the directory was read: the bytes follow from type and
 /// shape, and nothing overflows.
@@ -75,7 +80,7 @@ class TensorDirectory {
   [[nodiscard]] bool truncated() const noexcept;          ///< Any file is.
 
  private:
-  friend class TensorDirectoryBuilder;
+  friend class internal::TensorDirectoryBuilder;
 
   std::shared_ptr<const std::vector<std::unique_ptr<char[]>>> names_;
   std::vector<TensorFile> files_;
@@ -83,4 +88,5 @@ class TensorDirectory {
   std::vector<std::uint32_t> by_name_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -9,7 +9,8 @@
 #include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// What decode steps are to be like.
 struct DecodeBuffersOptions {
@@ -41,4 +42,5 @@ struct DecodeBuffersOptions {
 [[nodiscard]] TapePlan plan_decode_buffers(const ModelShape& shape,
                                            const DecodeBuffersOptions& options = {});
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

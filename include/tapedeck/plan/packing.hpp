@@ -10,7 +10,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// A buffer to find room for. Thread-safety: a value.
 struct Buffer {
@@ -45,4 +46,5 @@ struct Packing {
 /// it begins, or sizes that do not fit in 64 bits.
 [[nodiscard]] Packing pack(std::span<const Buffer> buffers);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

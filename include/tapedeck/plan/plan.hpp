@@ -12,7 +12,8 @@
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// `native` is what `Layout` allocates. `llama_cpp` predicts what that engine (build v0.5.0, CPU)
 /// prints at start-up.
@@ -90,4 +91,5 @@ struct Plan {
 /// model states none, a type that does not divide its rows, figures that overflow).
 [[nodiscard]] Plan make_plan(const Model& model, const PlanOptions& options = {});
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

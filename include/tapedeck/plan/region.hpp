@@ -12,7 +12,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// What a region is for; the breakdown of a plan is summed up by it.
 enum class RegionRole : std::uint8_t {
@@ -91,4 +92,5 @@ class TapePlan {
   std::uint64_t end_ = 0;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

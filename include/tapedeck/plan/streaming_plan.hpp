@@ -11,7 +11,8 @@
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 struct StreamingOptions {
   /// Layers on the device at a time that take turns: with 2, one is copied while the other
@@ -103,4 +104,5 @@ struct StreamingPlan {
 [[nodiscard]] double streaming_ceiling(const StreamingPlan& plan,
                                        double bus_bytes_per_second) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

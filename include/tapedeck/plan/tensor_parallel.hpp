@@ -10,7 +10,8 @@
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/plan.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// What one rank holds, in bytes.
 struct RankBytes {
@@ -51,4 +52,5 @@ struct RankPlan {
 [[nodiscard]] RankPlan plan_ranks(const Model& model, const PlanOptions& options,
                                   std::uint64_t ranks);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -7,7 +7,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/block_options.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// What was measured.
 struct HugePageTrial {
@@ -29,4 +30,5 @@ struct HugePageTrial {
 /// @endcode
 [[nodiscard]] const HugePageTrial& huge_page_trial();
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

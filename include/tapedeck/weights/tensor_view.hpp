@@ -12,7 +12,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// What a tensor's numbers may be looked at as: a number, or a struct that is one block of a
 /// quantised type.
@@ -59,4 +60,5 @@ struct TensorView {
   [[noreturn]] void refuse(std::size_t size, std::size_t alignment) const;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

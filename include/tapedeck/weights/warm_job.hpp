@@ -16,10 +16,14 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
+class WeightsState;
+}
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 class TensorDirectory;
-class WeightsState;
 
 struct WarmJobProgress {
   std::uint64_t done = 0;   ///< Bytes, of this job.
@@ -109,7 +113,7 @@ class WarmJob {
  private:
   friend class Weights;
   class Work;
-  WarmJob(WeightsState& weights, WarmJobOptions options);
+  WarmJob(internal::WeightsState& weights, WarmJobOptions options);
 
   std::unique_ptr<Work> work_;
 };
@@ -123,4 +127,5 @@ class WarmJob {
 /// The number of a tensor's layer, as `layer_order` reads it; nothing where it belongs to none.
 [[nodiscard]] std::optional<std::uint32_t> layer_of(std::string_view tensor) noexcept;
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

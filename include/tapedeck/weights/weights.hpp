@@ -19,7 +19,8 @@
 #include "tapedeck/weights/tensor_view.hpp"
 #include "tapedeck/weights/warm_job.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// How a file's bytes get into memory. All ways give the same bytes.
 enum class Way : std::uint8_t {
@@ -166,9 +167,10 @@ class Weights {
 
  private:
   friend class WeightsBuilder;
-  explicit Weights(std::unique_ptr<WeightsState> state) noexcept;
+  explicit Weights(std::unique_ptr<internal::WeightsState> state) noexcept;
 
-  std::unique_ptr<WeightsState> state_;
+  std::unique_ptr<internal::WeightsState> state_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -14,7 +14,8 @@
 #include "tapedeck/memory/block_options.hpp"
 #include "tapedeck/weights/weights.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
 /// A tensor to be built.
 struct TensorSpec {
@@ -75,4 +76,5 @@ class WeightsBuilder {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "tapedeck/base/bytes.hpp"
-#include "telemetry/amounts.hpp"
-#include "telemetry/places.hpp"
 #include "telemetry/report/text.hpp"
+#include "telemetry/snapshot/amounts.hpp"
+#include "telemetry/snapshot/places.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::report {
+namespace tapedeck::internal::report {
 namespace {
 
 using Data = kainjow::mustache::data;
@@ -144,4 +144,4 @@ List region_sections(const Recording& recording) {
   return sections;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::report
+}  // namespace tapedeck::internal::report

@@ -5,11 +5,11 @@
 #include <kainjow/mustache.hpp>
 
 #include "tapedeck/base/abi.hpp"
-#include "tapedeck/telemetry/recording.hpp"
+#include "tapedeck/telemetry/recording/recording.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::report {
+namespace tapedeck::internal::report {
 
 /// Of each tape that has regions: as the page's section `tapes` wants it.
 [[nodiscard]] kainjow::mustache::list region_sections(const Recording& recording);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::report
+}  // namespace tapedeck::internal::report

@@ -6,7 +6,7 @@
 
 #include "tapedeck/base/bytes.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::report {
+namespace tapedeck::internal::report {
 namespace {
 
 constexpr std::size_t kLongestName = 120;
@@ -88,4 +88,4 @@ std::string base64_of_hex(std::string_view digits) {
   return text;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::report
+}  // namespace tapedeck::internal::report

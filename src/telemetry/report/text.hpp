@@ -9,7 +9,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/stat_fields.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::report {
+namespace tapedeck::internal::report {
 
 /// A name out of a recording: at most 120 bytes of it, and no control characters. Not yet escaped
 /// for HTML.
@@ -23,4 +23,4 @@ namespace tapedeck::inline TAPEDECK_ABI::report {
 /// A hash in hexadecimal digits as browsers want it.
 [[nodiscard]] std::string base64_of_hex(std::string_view digits);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::report
+}  // namespace tapedeck::internal::report

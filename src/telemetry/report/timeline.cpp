@@ -5,10 +5,10 @@
 #include <map>
 #include <utility>
 
-#include "telemetry/amounts.hpp"
-#include "telemetry/places.hpp"
+#include "telemetry/snapshot/amounts.hpp"
+#include "telemetry/snapshot/places.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::report {
+namespace tapedeck::internal::report {
 namespace {
 
 /// The column that each sample belongs to, from 0 on without a gap.
@@ -206,4 +206,4 @@ PhasesPicture picture(const std::vector<RecordedPhase>& phases, const Span& span
   return picture;
 }
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::report
+}  // namespace tapedeck::internal::report

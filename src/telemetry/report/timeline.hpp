@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
-#include "tapedeck/telemetry/recording.hpp"
+#include "tapedeck/telemetry/recording/recording.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI::report {
+namespace tapedeck::internal::report {
 
 inline constexpr std::uint64_t kWidth = 1000;
 inline constexpr std::uint64_t kHeight = 100;
@@ -78,4 +78,4 @@ inline constexpr std::size_t kMostNames = 64;  ///< All others are called "...".
 
 [[nodiscard]] PhasesPicture picture(const std::vector<RecordedPhase>& phases, const Span& span);
 
-}  // namespace tapedeck::inline TAPEDECK_ABI::report
+}  // namespace tapedeck::internal::report

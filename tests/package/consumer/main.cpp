@@ -1,7 +1,7 @@
 // Ends with 0 where the library, as a stranger got it, does what its headers say.
 
 #include <string>
-#include <tapedeck/gpu/cuda_device.hpp>
+#include <tapedeck/device/cuda_device.hpp>
 #include <tapedeck/tapedeck.hpp>
 #include <tapedeck/telemetry.hpp>
 #include <tapedeck/weights.hpp>

@@ -1,0 +1,54 @@
+/// @file
+/// `MetricsServer`: what Prometheus scrapes.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/telemetry/metrics/metrics.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+/// Answers `GET /metrics` with what `metrics_text` tells, afresh at each scrape, beside some
+/// figures of the server itself (`exposer_...`). Threads of its own serve; the layouts' writers are
+/// not held up. There is neither TLS nor a password: beyond loopback, put a proxy before it.
+///
+/// It is the server of prometheus-cpp, CivetWeb, whose threads have the whole process ignore
+/// SIGPIPE from then on. A host that needs this signal serves `metrics_text` by itself.
+///
+/// Thread-safety: any thread; it must go before the layouts and their phases do.
+///
+/// @code{.cpp}
+/// using namespace tapedeck;
+/// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
+/// Phases phases(layout);  // or without: {{&layout, "chat"}}
+/// const MetricsServer server({{&layout, "chat", &phases}}, "127.0.0.1:0");  // any free port
+/// std::cout << "scrape http://" << server.address() << "/metrics\n";
+/// @endcode
+class MetricsServer {
+ public:
+  /// @param address  HOST:PORT, where HOST is a name, an IPv4 address, an IPv6 address in brackets,
+  /// or nothing, which is 127.0.0.1; PORT 0: one that is free.
+  /// @throws InvalidArgument for an address that is none, layouts as `LayoutCollector` refuses
+  /// them, and where this library was built without prometheus-cpp; SystemError where it cannot
+  /// listen there: EADDRINUSE, EADDRNOTAVAIL, EACCES.
+  MetricsServer(std::vector<WatchedLayout> layouts, const std::string& address,
+                SnapshotOptions options = {});
+  /// Waits for a scrape that runs.
+  ~MetricsServer();
+  MetricsServer(const MetricsServer&) = delete;
+  MetricsServer& operator=(const MetricsServer&) = delete;
+
+  /// Where it listens: "127.0.0.1:9464", "[::1]:9464".
+  [[nodiscard]] const std::string& address() const noexcept;
+
+ private:
+  class State;
+  std::unique_ptr<State> state_;
+};
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,49 @@
+/// @file
+/// `PeakWatch`: the most that was in use of each tape since one last asked.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/layout.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+/// The most bytes that were used of each tape. A history's is the sum over its talks, each at its
+/// own moment, and so an upper bound; a device's scratch that of its frames.
+struct TapePeaks {
+  std::uint64_t weights = 0;
+  std::uint64_t scratch = 0;
+  std::uint64_t history = 0;
+};
+
+/// Of the host's tapes, then of each device's.
+using LayoutPeaks = std::array<TapePeaks, 1 + kMostGpus>;
+
+/// Restarts the peaks of a layout's tapes (`Tape::restart_peak`), for phases and for samples at
+/// once: what one of them was told, the other still has to hear. A layout has one at a time.
+///
+/// Thread-safety: the layout's writer, of all its tapes.
+class PeakWatch {
+ public:
+  enum Asker : std::uint8_t { for_phases, for_samples };
+
+  /// Over a layout, which outlives it.
+  explicit PeakWatch(Layout& layout) noexcept : layout_(layout) {}
+  PeakWatch(const PeakWatch&) = delete;
+  PeakWatch& operator=(const PeakWatch&) = delete;
+
+  /// Since the last call for the same asker; the first time since the peaks were last restarted by
+  /// anybody, or ever. O(talks), no system call.
+  [[nodiscard]] LayoutPeaks since_last(Asker asker) noexcept;
+
+ private:
+  Layout& layout_;
+  std::array<LayoutPeaks, 2> most_{};  // of each asker, of what the other one ended
+};
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

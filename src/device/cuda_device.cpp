@@ -1,0 +1,309 @@
+#include "tapedeck/device/cuda_device.hpp"
+
+#include <array>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "base/on_failure.hpp"
+#include "device/cuda_context.hpp"
+#include "device/cuda_driver.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/device/device_error.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace {
+
+CUdeviceptr address_of(const void* at) noexcept { return reinterpret_cast<CUdeviceptr>(at); }
+std::byte* to_pointer(CUdeviceptr at) noexcept { return reinterpret_cast<std::byte*>(at); }
+
+const internal::CudaDriver& started_driver() {
+  const internal::CudaDriver& cuda = internal::cuda_driver();
+  internal::start_cuda(cuda);
+  return cuda;
+}
+
+void require_ordinal(const internal::CudaDriver& cuda, unsigned ordinal) {
+  const unsigned devices = internal::count_devices(cuda);
+  if (ordinal < devices) return;
+  throw DeviceUnavailable("no CUDA device " + std::to_string(ordinal) + ": there are " +
+                          std::to_string(devices));
+}
+
+}  // namespace
+
+struct CudaDevice::State {
+  explicit State(unsigned ordinal);
+
+  /// Calls an entry point with the context current. @throws DeviceError
+  template <class... Parameters>
+  void call(const internal::EntryPoint<Parameters...>& entry, std::size_t bytes,
+            std::type_identity_t<Parameters>... arguments) const {
+    const internal::Current current(cuda, context.get());
+    check(current.result(), cuda.ctx_push_current.name(), 0);
+    check(entry(arguments...), entry.name(), bytes);
+  }
+
+  /// The same for what gives back. False where it failed.
+  template <class... Parameters>
+  bool quietly(const internal::EntryPoint<Parameters...>& entry,
+               std::type_identity_t<Parameters>... arguments) const noexcept {
+    const internal::Current current(cuda, context.get());
+    return current.result() == CUDA_SUCCESS && entry(arguments...) == CUDA_SUCCESS;
+  }
+
+  void check(CUresult result, const char* name, std::size_t bytes) const {
+    if (result != CUDA_SUCCESS) refuse(result, name, bytes);
+  }
+  [[noreturn]] void refuse(CUresult result, const char* name, std::size_t bytes) const;
+  [[nodiscard]] std::string advice(CUresult result, std::string_view name) const;
+  [[nodiscard]] std::string free_text() const;
+
+  [[nodiscard]] int attribute(CUdevice_attribute which) const;
+  void require(CUdevice_attribute which, const char* what) const;
+  [[nodiscard]] CUmemLocation location() const noexcept;
+  [[nodiscard]] CUmemAllocationProp own_memory() const noexcept;
+
+  const internal::CudaDriver& cuda;
+  DeviceInfo info;
+  CUdevice device = 0;
+  internal::PrimaryContext context{};
+};
+
+CudaDevice::State::State(unsigned ordinal)
+    : cuda(started_driver()),
+      info{.kind = DeviceKind::cuda, .ordinal = ordinal, .name = "CUDA device"} {
+  info.driver = internal::version_text(internal::cuda_version(cuda));
+  require_ordinal(cuda, ordinal);
+  check(cuda.device_get(&device, static_cast<int>(ordinal)), cuda.device_get.name(), 0);
+
+  std::array<char, 256> name{};
+  check(cuda.device_get_name(name.data(), static_cast<int>(name.size()), device),
+        cuda.device_get_name.name(), 0);
+  info.name = name.data();
+  require(CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, "virtual memory management");
+  require(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, "unified addressing");
+  info.compute_major = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+  info.compute_minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+  check(cuda.device_total_mem(&info.total, device), cuda.device_total_mem.name(), 0);
+
+  check(context.retain(cuda, device), cuda.primary_retain.name(), 0);
+  const CUmemAllocationProp own = own_memory();
+  call(cuda.mem_granularity, 0, &info.granularity, &own, CU_MEM_ALLOC_GRANULARITY_MINIMUM);
+}
+
+int CudaDevice::State::attribute(CUdevice_attribute which) const {
+  int value = 0;
+  check(cuda.device_get_attribute(&value, which, device), cuda.device_get_attribute.name(), 0);
+  return value;
+}
+
+void CudaDevice::State::require(CUdevice_attribute which, const char* what) const {
+  if (attribute(which) != 0) return;
+  throw DeviceUnavailable(info.name + " " + std::to_string(info.ordinal) + " has no " + what);
+}
+
+CUmemLocation CudaDevice::State::location() const noexcept {
+  CUmemLocation here{};
+  here.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  here.id = device;
+  return here;
+}
+
+CUmemAllocationProp CudaDevice::State::own_memory() const noexcept {
+  CUmemAllocationProp own{};
+  own.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+  own.location = location();
+  return own;
+}
+
+void CudaDevice::State::refuse(CUresult result, const char* name, std::size_t bytes) const {
+  throw DeviceError({.device = info.name + " " + std::to_string(info.ordinal),
+                     .call = name,
+                     .number = static_cast<int>(result),
+                     .name = internal::result_name(cuda, result),
+                     .bytes = bytes},
+                    advice(result, name));
+}
+
+std::string CudaDevice::State::advice(CUresult result, std::string_view name) const {
+  switch (result) {
+    case CUDA_ERROR_OUT_OF_MEMORY:
+      if (name.starts_with("cuMemHost")) return "the host has no more memory to pin: pin less";
+      return free_text() + "plan less, or end what else uses the device";
+    case CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED:
+      return "some of this memory is pinned already";
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+    case CUDA_ERROR_LAUNCH_FAILED:
+      return "an earlier kernel or copy broke the context, which serves no more: "
+             "compute-sanitizer finds it";
+    default:
+      return {};
+  }
+}
+
+std::string CudaDevice::State::free_text() const {
+  DeviceMemory memory;
+  if (cuda.mem_get_info(&memory.free, &memory.total) != CUDA_SUCCESS) return {};
+  return to_iec(memory.free) + " of " + to_iec(memory.total) + " are free: ";
+}
+
+CudaSupport CudaDevice::support() {
+  CudaSupport support;
+  try {
+    const internal::CudaDriver& cuda = internal::cuda_driver();
+    support.driver = internal::version_text(internal::cuda_version(cuda));
+    internal::start_cuda(cuda);
+    support.devices = internal::count_devices(cuda);
+    if (support.devices == 0) support.why = "the CUDA driver finds no device";
+  } catch (const DeviceUnavailable& none) {
+    support.why = none.what();
+  }
+  return support;
+}
+
+CudaDevice::CudaDevice(unsigned ordinal) : CudaDevice(std::make_unique<State>(ordinal)) {}
+CudaDevice::CudaDevice(std::unique_ptr<State> state)
+    : Device(state->info), state_(std::move(state)) {}
+CudaDevice::~CudaDevice() = default;
+
+DeviceMemory CudaDevice::memory() const {
+  DeviceMemory memory;
+  state_->call(state_->cuda.mem_get_info, 0, &memory.free, &memory.total);
+  return memory;
+}
+
+std::byte* CudaDevice::reserve(std::size_t bytes) {
+  CUdeviceptr at = 0;
+  state_->call(state_->cuda.mem_address_reserve, bytes, &at, bytes, 0, 0, 0);
+  return to_pointer(at);
+}
+
+void CudaDevice::unreserve(std::byte* at, std::size_t bytes) noexcept {
+  state_->quietly(state_->cuda.mem_address_free, address_of(at), bytes);
+}
+
+PageHandle CudaDevice::create_pages(std::size_t bytes) {
+  CUmemGenericAllocationHandle pages = 0;
+  const CUmemAllocationProp own = state_->own_memory();
+  state_->call(state_->cuda.mem_create, bytes, &pages, bytes, &own, 0);
+  return pages;
+}
+
+void CudaDevice::destroy_pages(PageHandle pages) noexcept {
+  state_->quietly(state_->cuda.mem_release, pages);
+}
+
+void CudaDevice::map(std::byte* at, PageHandle pages, std::size_t bytes) {
+  state_->call(state_->cuda.mem_map, bytes, address_of(at), bytes, 0, pages, 0);
+  internal::OnFailure undo([this, at, bytes] { unmap(at, bytes); });
+  CUmemAccessDesc access{};
+  access.location = state_->location();
+  access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+  state_->call(state_->cuda.mem_set_access, bytes, address_of(at), bytes, &access, 1);
+  undo.completed();
+}
+
+bool CudaDevice::unmap(std::byte* at, std::size_t bytes) noexcept {
+  return state_->quietly(state_->cuda.mem_unmap, address_of(at), bytes);
+}
+
+std::byte* CudaDevice::allocate(std::size_t bytes) {
+  CUdeviceptr at = 0;
+  state_->call(state_->cuda.mem_alloc, bytes, &at, bytes);
+  return to_pointer(at);
+}
+
+void CudaDevice::deallocate(std::byte* at) noexcept {
+  state_->quietly(state_->cuda.mem_free, address_of(at));
+}
+
+// Portable: the contexts of other devices copy from it as fast.
+std::byte* CudaDevice::allocate_pinned(std::size_t bytes) {
+  void* at = nullptr;
+  state_->call(state_->cuda.mem_host_alloc, bytes, &at, bytes, CU_MEMHOSTALLOC_PORTABLE);
+  return static_cast<std::byte*>(at);
+}
+
+void CudaDevice::deallocate_pinned(std::byte* at) noexcept {
+  state_->quietly(state_->cuda.mem_free_host, at);
+}
+
+void CudaDevice::pin(std::span<std::byte> memory) {
+  state_->call(state_->cuda.mem_host_register, memory.size(), memory.data(), memory.size(),
+               CU_MEMHOSTREGISTER_PORTABLE);
+}
+
+void CudaDevice::pin_read_only(std::span<const std::byte> memory) {
+  // The driver's parameter is for both kinds.
+  auto* const at = const_cast<std::byte*>(memory.data());
+  state_->call(state_->cuda.mem_host_register, memory.size(), at, memory.size(),
+               CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_READ_ONLY);
+}
+
+void CudaDevice::unpin(const std::byte* at) noexcept {
+  state_->quietly(state_->cuda.mem_host_unregister, const_cast<std::byte*>(at));
+}
+
+StreamHandle CudaDevice::create_stream() {
+  StreamHandle stream = nullptr;
+  state_->call(state_->cuda.stream_create, 0, &stream, CU_STREAM_NON_BLOCKING);
+  return stream;
+}
+
+void CudaDevice::destroy_stream(StreamHandle stream) noexcept {
+  state_->quietly(state_->cuda.stream_destroy, stream);
+}
+
+void CudaDevice::synchronize(StreamHandle stream) {
+  state_->call(state_->cuda.stream_synchronize, 0, stream);
+}
+
+void CudaDevice::synchronize() { state_->call(state_->cuda.ctx_synchronize, 0); }
+
+EventHandle CudaDevice::create_event() {
+  EventHandle event = nullptr;
+  state_->call(state_->cuda.event_create, 0, &event, CU_EVENT_DISABLE_TIMING);
+  return event;
+}
+
+void CudaDevice::destroy_event(EventHandle event) noexcept {
+  state_->quietly(state_->cuda.event_destroy, event);
+}
+
+void CudaDevice::record(EventHandle event, StreamHandle stream) {
+  state_->call(state_->cuda.event_record, 0, event, stream);
+}
+
+void CudaDevice::wait(StreamHandle stream, EventHandle event) {
+  state_->call(state_->cuda.stream_wait_event, 0, stream, event, 0);
+}
+
+bool CudaDevice::fired(EventHandle event) {
+  const internal::Current current(state_->cuda, state_->context.get());
+  state_->check(current.result(), state_->cuda.ctx_push_current.name(), 0);
+  const CUresult result = state_->cuda.event_query(event);
+  if (result == CUDA_ERROR_NOT_READY) return false;
+  state_->check(result, state_->cuda.event_query.name(), 0);
+  return true;
+}
+
+void CudaDevice::synchronize_event(EventHandle event) {
+  state_->call(state_->cuda.event_synchronize, 0, event);
+}
+
+void CudaDevice::copy(std::byte* to, const std::byte* from, std::size_t bytes,
+                      StreamHandle stream) {
+  if (bytes == 0) return;
+  state_->call(state_->cuda.memcpy_async, bytes, address_of(to), address_of(from), bytes, stream);
+}
+
+void CudaDevice::fill(std::byte* at, std::byte value, std::size_t bytes, StreamHandle stream) {
+  if (bytes == 0) return;
+  state_->call(state_->cuda.memset_d8_async, bytes, address_of(at),
+               std::to_integer<unsigned char>(value), bytes, stream);
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

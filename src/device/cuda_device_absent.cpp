@@ -1,0 +1,57 @@
+// `CudaDevice` in a build without the CUDA toolkit: there are never any.
+
+#include "tapedeck/device/cuda_device.hpp"
+#include "tapedeck/device/device_error.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace {
+
+constexpr const char* kWhy = "this build of Tapedeck has no support for CUDA";
+constexpr const char* kAdvice = "build it where the CUDA toolkit's headers are, with TAPEDECK_CUDA";
+
+[[noreturn]] void absent() { throw DeviceUnavailable(kWhy, kAdvice); }
+
+}  // namespace
+
+struct CudaDevice::State {
+  DeviceInfo info{};
+};
+
+CudaSupport CudaDevice::support() { return {.why = std::string(kWhy) + "; " + kAdvice}; }
+
+CudaDevice::CudaDevice(unsigned /*ordinal*/) : Device({}) { absent(); }
+CudaDevice::CudaDevice(std::unique_ptr<State> state)
+    : Device(state->info), state_(std::move(state)) {}
+CudaDevice::~CudaDevice() = default;
+
+// No object ever lives to be called.
+DeviceMemory CudaDevice::memory() const { absent(); }
+std::byte* CudaDevice::reserve(std::size_t) { absent(); }
+void CudaDevice::unreserve(std::byte*, std::size_t) noexcept {}
+PageHandle CudaDevice::create_pages(std::size_t) { absent(); }
+void CudaDevice::destroy_pages(PageHandle) noexcept {}
+void CudaDevice::map(std::byte*, PageHandle, std::size_t) { absent(); }
+bool CudaDevice::unmap(std::byte*, std::size_t) noexcept { return true; }
+std::byte* CudaDevice::allocate(std::size_t) { absent(); }
+void CudaDevice::deallocate(std::byte*) noexcept {}
+std::byte* CudaDevice::allocate_pinned(std::size_t) { absent(); }
+void CudaDevice::deallocate_pinned(std::byte*) noexcept {}
+void CudaDevice::pin(std::span<std::byte>) { absent(); }
+void CudaDevice::pin_read_only(std::span<const std::byte>) { absent(); }
+void CudaDevice::unpin(const std::byte*) noexcept {}
+StreamHandle CudaDevice::create_stream() { absent(); }
+void CudaDevice::destroy_stream(StreamHandle) noexcept {}
+void CudaDevice::synchronize(StreamHandle) { absent(); }
+void CudaDevice::synchronize() { absent(); }
+EventHandle CudaDevice::create_event() { absent(); }
+void CudaDevice::destroy_event(EventHandle) noexcept {}
+void CudaDevice::record(EventHandle, StreamHandle) { absent(); }
+void CudaDevice::wait(StreamHandle, EventHandle) { absent(); }
+bool CudaDevice::fired(EventHandle) { absent(); }
+void CudaDevice::synchronize_event(EventHandle) { absent(); }
+void CudaDevice::copy(std::byte*, const std::byte*, std::size_t, StreamHandle) { absent(); }
+void CudaDevice::fill(std::byte*, std::byte, std::size_t, StreamHandle) { absent(); }
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,179 @@
+#include "tapedeck/device/device_block.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/on_failure.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+struct DeviceBlock::State {
+  State(DeviceBlockKind block_kind, Device& on, DeviceBlockOptions block_options)
+      : kind(block_kind), device(&on), options(std::move(block_options)) {}
+  ~State();
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  void announce(std::size_t from, std::size_t to);
+  void announce_decommit(std::size_t from) noexcept;
+  void map_page();
+  void unmap_from(std::size_t keep_pages) noexcept;
+  [[nodiscard]] std::size_t mapped() const noexcept { return pages.size() * page_bytes; }
+
+  DeviceBlockKind kind;
+  Device* device;
+  DeviceBlockOptions options;
+  PagePool* pool = nullptr;  // of a growing block
+  std::size_t page_bytes = 0;
+  bool owns_addresses = false;
+  std::byte* data = nullptr;
+  std::size_t size = 0;
+  std::size_t committed = 0;
+  std::vector<PageHandle> pages;                // mapped, from the start
+  std::vector<std::span<std::byte>> announced;  // to on_commit, and not yet to on_decommit
+};
+
+DeviceBlock::DeviceBlock() noexcept = default;
+DeviceBlock::DeviceBlock(DeviceBlock&&) noexcept = default;
+DeviceBlock& DeviceBlock::operator=(DeviceBlock&&) noexcept = default;
+DeviceBlock::~DeviceBlock() = default;
+DeviceBlock::DeviceBlock(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+
+DeviceBlock::State::~State() {
+  announce_decommit(0);
+  unmap_from(0);
+  // These addresses are never used again, whatever the driver left there.
+  for (const PageHandle page : pages) pool->give(page);
+  if (!owns_addresses || data == nullptr) return;
+  if (kind == DeviceBlockKind::growing) device->unreserve(data, size);
+  if (kind == DeviceBlockKind::allocated) device->deallocate(data);
+}
+
+void DeviceBlock::State::announce(std::size_t from, std::size_t to) {
+  announced.reserve(announced.size() + 1);  // nothing may fail once the hook was told
+  const std::span<std::byte> range{data + from, to - from};
+  if (options.on_commit) options.on_commit(range);
+  announced.push_back(range);
+}
+
+void DeviceBlock::State::announce_decommit(std::size_t from) noexcept {
+  const std::byte* const cut = data + from;
+  while (!announced.empty() && announced.back().data() + announced.back().size() > cut) {
+    std::span<std::byte>& last = announced.back();
+    const std::size_t keep = cut > last.data() ? static_cast<std::size_t>(cut - last.data()) : 0;
+    if (options.on_decommit) options.on_decommit(last.subspan(keep));
+    last = last.first(keep);
+    if (last.empty()) announced.pop_back();
+  }
+}
+
+void DeviceBlock::State::map_page() {
+  pages.reserve(pages.size() + 1);
+  const PageHandle page = pool->take();
+  internal::OnFailure give_back([&] { pool->give(page); });
+  device->map(data + mapped(), page, page_bytes);
+  give_back.completed();
+  pages.push_back(page);
+}
+
+void DeviceBlock::State::unmap_from(std::size_t keep_pages) noexcept {
+  while (pages.size() > keep_pages) {
+    // What the driver does not unmap stays usable.
+    if (!device->unmap(data + mapped() - page_bytes, page_bytes)) return;
+    pool->give(pages.back());
+    pages.pop_back();
+  }
+}
+
+DeviceBlock DeviceBlock::reserve(PagePool& pool, std::size_t bytes, DeviceBlockOptions options) {
+  const auto rounded = checked_round_up(bytes, pool.page_bytes());
+  if (bytes == 0 || !rounded) {
+    throw InvalidArgument(pool.device().label() + ": a block of " + to_iec(bytes));
+  }
+  auto state = std::make_unique<State>(DeviceBlockKind::growing, pool.device(), std::move(options));
+  state->pool = &pool;
+  state->page_bytes = pool.page_bytes();
+  state->data = pool.device().reserve(*rounded);
+  state->size = *rounded;
+  state->owns_addresses = true;
+  return DeviceBlock(std::move(state));
+}
+
+DeviceBlock DeviceBlock::allocate(Device& device, std::size_t bytes, DeviceBlockOptions options) {
+  if (bytes == 0) throw InvalidArgument(device.label() + ": a block of 0 bytes");
+  auto state = std::make_unique<State>(DeviceBlockKind::allocated, device, std::move(options));
+  state->data = device.allocate(bytes);
+  state->owns_addresses = true;
+  state->size = state->committed = bytes;
+  state->announce(0, bytes);
+  return DeviceBlock(std::move(state));
+}
+
+DeviceBlock DeviceBlock::borrow(Device& device, std::span<std::byte> memory) {
+  auto state = std::make_unique<State>(DeviceBlockKind::borrowed, device, DeviceBlockOptions{});
+  state->data = memory.data();
+  state->size = state->committed = memory.size();
+  return DeviceBlock(std::move(state));
+}
+
+DeviceBlock DeviceBlock::part(std::size_t offset, std::size_t bytes) {
+  const bool grows = kind() == DeviceBlockKind::growing;
+  if (!grows || offset > size() || bytes > size() - offset || offset % page_bytes() != 0 ||
+      bytes % page_bytes() != 0) {
+    throw InvalidArgument("a part of " + to_iec(bytes) + " at " + to_iec(offset) +
+                              " of a device block of " + to_iec(size()),
+                          "parts are whole pages of a block that grows");
+  }
+  auto state = std::make_unique<State>(DeviceBlockKind::growing, *state_->device, state_->options);
+  state->pool = state_->pool;
+  state->page_bytes = state_->page_bytes;
+  state->data = state_->data + offset;
+  state->size = bytes;
+  return DeviceBlock(std::move(state));
+}
+
+std::byte* DeviceBlock::data() const noexcept { return state_ ? state_->data : nullptr; }
+std::size_t DeviceBlock::size() const noexcept { return state_ ? state_->size : 0; }
+std::size_t DeviceBlock::committed() const noexcept { return state_ ? state_->committed : 0; }
+DeviceBlockKind DeviceBlock::kind() const noexcept {
+  return state_ ? state_->kind : DeviceBlockKind::none;
+}
+Device* DeviceBlock::device() const noexcept { return state_ ? state_->device : nullptr; }
+std::size_t DeviceBlock::page_bytes() const noexcept { return state_ ? state_->page_bytes : 0; }
+
+void DeviceBlock::commit(std::size_t bytes) {
+  if (bytes <= committed()) return;
+  if (bytes > size()) {
+    throw InvalidArgument("committing " + to_iec(bytes) + " of a device block of " +
+                          to_iec(size()));
+  }
+  State& s = *state_;
+  const std::size_t before = s.pages.size();
+  internal::OnFailure undo([&] { s.unmap_from(before); });
+  while (s.mapped() < bytes) s.map_page();
+  s.announce(s.committed, s.mapped());
+  undo.completed();
+  s.committed = s.mapped();
+}
+
+std::size_t DeviceBlock::decommit(std::size_t keep, EventHandle after) {
+  if (kind() != DeviceBlockKind::growing || keep >= committed()) return 0;
+  State& s = *state_;
+  const std::size_t keep_pages = keep / s.page_bytes + (keep % s.page_bytes != 0 ? 1 : 0);
+  if (keep_pages >= s.pages.size()) return 0;
+  if (after != nullptr) s.device->synchronize_event(after);
+  const std::size_t before = s.committed;
+  s.announce_decommit(keep_pages * s.page_bytes);
+  s.unmap_from(keep_pages);
+  s.committed = s.mapped();
+  return before - s.committed;
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

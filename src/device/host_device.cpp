@@ -1,0 +1,321 @@
+#include "tapedeck/device/host_device.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "device/host_streams.hpp"
+#include "os/file.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/device/device_error.hpp"
+#include "tapedeck/fit/budget.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
+namespace {
+
+using internal::HostEvent;
+using internal::HostStream;
+
+// Offsets of pages are never given twice, and a file of memory has only the pages that are used.
+constexpr std::size_t kFileBytes = std::size_t{1} << 46;
+constexpr std::size_t kAllocationAlign = 256;  // as of cuMemAlloc
+constexpr std::size_t kPinnedAlign = 4096;
+
+DeviceInfo info_of(const HostDeviceOptions& options) {
+  if (!std::has_single_bit(options.granularity) || options.granularity < os::page_size()) {
+    throw InvalidArgument(
+        "a host device with a granularity of " + std::to_string(options.granularity) + " bytes",
+        "it is a power of two, and at least a page");
+  }
+  const std::size_t total = options.memory != 0 ? options.memory : host_budget().available;
+  return {.kind = DeviceKind::host,
+          .ordinal = options.ordinal,
+          .name = "host",
+          .total = total,
+          .granularity = options.granularity};
+}
+
+struct FreeAligned {
+  std::size_t align;
+  void operator()(std::byte* at) const noexcept { ::operator delete(at, std::align_val_t(align)); }
+};
+using Allocated = std::unique_ptr<std::byte, FreeAligned>;
+
+}  // namespace
+
+struct HostDevice::State {
+  struct Pages {
+    std::uint64_t offset = 0;
+    std::size_t bytes = 0;
+  };
+  struct Allocation {
+    Allocated memory;
+    std::size_t bytes = 0;
+  };
+
+  mutable std::mutex mutex;
+  std::size_t held = 0;  // bytes of pages and allocations
+  os::Descriptor file;
+  std::uint64_t file_end = 0;
+  std::map<PageHandle, Pages> pages;
+  PageHandle last_handle = 0;
+  std::map<std::byte*, std::size_t> reservations;
+  std::map<std::byte*, Allocation> allocations;
+  std::map<std::byte*, Allocated> pinned;
+  HostStream default_stream;
+  std::map<StreamHandle, std::unique_ptr<HostStream>> streams;
+  std::vector<std::unique_ptr<HostStream>> closed;  // which may still run
+  std::map<EventHandle, std::shared_ptr<HostEvent>> events;
+
+  [[nodiscard]] HostStream& stream(StreamHandle handle) {
+    const std::lock_guard lock(mutex);
+    return handle == nullptr ? default_stream : *streams.at(handle);
+  }
+  [[nodiscard]] std::shared_ptr<HostEvent> event(EventHandle handle) {
+    const std::lock_guard lock(mutex);
+    return events.at(handle);
+  }
+};
+
+namespace {
+
+[[noreturn]] void refuse(const Device& device, const char* call, int number, std::size_t bytes,
+                         std::string advice) {
+  const char* const name =
+      number == DeviceError::kOutOfMemory ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_INVALID_VALUE";
+  throw DeviceError(
+      {.device = device.label(), .call = call, .number = number, .name = name, .bytes = bytes},
+      std::move(advice));
+}
+
+void require_whole_pages(const Device& device, const char* call, std::size_t bytes) {
+  const std::size_t granularity = device.info().granularity;
+  if (bytes != 0 && bytes % granularity == 0) return;
+  refuse(device, call, DeviceError::kInvalidValue, bytes,
+         "it is in whole pages of " + std::to_string(granularity) + " bytes");
+}
+
+void require_room(const Device& device, const char* call, std::size_t held, std::size_t bytes) {
+  const std::size_t left = device.info().total - std::min(held, device.info().total);
+  if (bytes <= left) return;
+  refuse(device, call, DeviceError::kOutOfMemory, bytes, std::to_string(left) + " bytes are left");
+}
+
+[[noreturn]] void refuse(const os::Mapped& mapped, std::size_t bytes) {
+  throw SystemError({.call = mapped.call, .number = mapped.error, .bytes = bytes});
+}
+
+Allocated allocate_aligned(std::size_t bytes, std::size_t align) {
+  auto* at = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(align), std::nothrow));
+  return {at, FreeAligned{align}};
+}
+
+}  // namespace
+
+HostDevice::HostDevice(const HostDeviceOptions& options)
+    : Device(info_of(options)), state_(std::make_unique<State>()) {
+  os::Opened made = os::create_memory_file("tapedeck-device", kFileBytes, 0);
+  if (made.error != 0) throw SystemError({.call = made.call, .number = made.error});
+  state_->file = std::move(made.descriptor);
+}
+
+HostDevice::~HostDevice() = default;
+
+DeviceMemory HostDevice::memory() const {
+  const std::lock_guard lock(state_->mutex);
+  return {.free = info().total - std::min(state_->held, info().total), .total = info().total};
+}
+
+std::byte* HostDevice::reserve(std::size_t bytes) {
+  require_whole_pages(*this, "reserve", bytes);
+  // The host's pages are smaller, so that what lies before a whole one of ours goes again.
+  const std::size_t granularity = info().granularity;
+  const os::Mapped mapped = os::reserve(bytes + granularity);
+  if (mapped.error != 0) refuse(mapped, bytes);
+  const auto first = reinterpret_cast<std::uintptr_t>(mapped.at);
+  const std::size_t before = (granularity - first % granularity) % granularity;
+  std::byte* const at = mapped.at + before;
+  if (before != 0) static_cast<void>(os::unmap(mapped.at, before));
+  static_cast<void>(os::unmap(at + bytes, granularity - before));
+  const std::lock_guard lock(state_->mutex);
+  state_->reservations.emplace(at, bytes);
+  return at;
+}
+
+void HostDevice::unreserve(std::byte* at, std::size_t bytes) noexcept {
+  const std::lock_guard lock(state_->mutex);
+  state_->reservations.erase(at);
+  static_cast<void>(os::unmap(at, bytes));
+}
+
+PageHandle HostDevice::create_pages(std::size_t bytes) {
+  require_whole_pages(*this, "create_pages", bytes);
+  const std::lock_guard lock(state_->mutex);
+  require_room(*this, "create_pages", state_->held, bytes);
+  const PageHandle handle = ++state_->last_handle;
+  state_->pages.emplace(handle, State::Pages{.offset = state_->file_end, .bytes = bytes});
+  state_->file_end += bytes;
+  state_->held += bytes;
+  return handle;
+}
+
+void HostDevice::destroy_pages(PageHandle pages) noexcept {
+  const std::lock_guard lock(state_->mutex);
+  const auto found = state_->pages.find(pages);
+  if (found == state_->pages.end()) return;
+  static_cast<void>(os::punch_hole(state_->file.get(), found->second.offset, found->second.bytes));
+  state_->held -= found->second.bytes;
+  state_->pages.erase(found);
+}
+
+void HostDevice::map(std::byte* at, PageHandle pages, std::size_t bytes) {
+  const std::lock_guard lock(state_->mutex);
+  const auto found = state_->pages.find(pages);
+  const auto behind = state_->reservations.upper_bound(at);
+  const bool inside = behind != state_->reservations.begin() &&
+                      at + bytes <= std::prev(behind)->first + std::prev(behind)->second;
+  if (found == state_->pages.end() || found->second.bytes != bytes || !inside) {
+    refuse(*this, "map", DeviceError::kInvalidValue, bytes,
+           "map all of what was created, inside what was reserved");
+  }
+  const os::Mapped mapped =
+      os::map_shared(state_->file.get(), bytes, os::Access::write, at, found->second.offset);
+  if (mapped.error != 0) refuse(mapped, bytes);
+}
+
+bool HostDevice::unmap(std::byte* at, std::size_t bytes) noexcept {
+  return os::reserve_again(at, bytes) == 0;
+}
+
+std::byte* HostDevice::allocate(std::size_t bytes) {
+  if (bytes == 0) refuse(*this, "allocate", DeviceError::kInvalidValue, 0, "ask for some bytes");
+  const std::lock_guard lock(state_->mutex);
+  require_room(*this, "allocate", state_->held, bytes);
+  Allocated memory = allocate_aligned(bytes, kAllocationAlign);
+  std::byte* const at = memory.get();
+  if (at == nullptr) throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
+  state_->allocations.emplace(at, State::Allocation{.memory = std::move(memory), .bytes = bytes});
+  state_->held += bytes;
+  return at;
+}
+
+void HostDevice::deallocate(std::byte* at) noexcept {
+  const std::lock_guard lock(state_->mutex);
+  const auto found = state_->allocations.find(at);
+  if (found == state_->allocations.end()) return;
+  state_->held -= found->second.bytes;
+  state_->allocations.erase(found);
+}
+
+std::byte* HostDevice::allocate_pinned(std::size_t bytes) {
+  if (bytes == 0) {
+    refuse(*this, "allocate_pinned", DeviceError::kInvalidValue, 0, "ask for some bytes");
+  }
+  Allocated memory = allocate_aligned(bytes, kPinnedAlign);
+  std::byte* const at = memory.get();
+  if (at == nullptr) throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
+  const std::lock_guard lock(state_->mutex);
+  state_->pinned.emplace(at, std::move(memory));
+  return at;
+}
+
+void HostDevice::deallocate_pinned(std::byte* at) noexcept {
+  const std::lock_guard lock(state_->mutex);
+  state_->pinned.erase(at);
+}
+
+// The host copies to and from anything.
+void HostDevice::pin(std::span<std::byte> memory) {
+  if (memory.empty()) refuse(*this, "pin", DeviceError::kInvalidValue, 0, "pin some bytes");
+}
+
+void HostDevice::pin_read_only(std::span<const std::byte> memory) {
+  if (memory.empty()) refuse(*this, "pin", DeviceError::kInvalidValue, 0, "pin some bytes");
+}
+
+void HostDevice::unpin(const std::byte* /*at*/) noexcept {}
+
+StreamHandle HostDevice::create_stream() {
+  auto stream = std::make_unique<HostStream>();
+  auto* const handle = reinterpret_cast<StreamHandle>(stream.get());
+  const std::lock_guard lock(state_->mutex);
+  state_->streams.emplace(handle, std::move(stream));
+  return handle;
+}
+
+void HostDevice::destroy_stream(StreamHandle stream) noexcept {
+  const std::lock_guard lock(state_->mutex);
+  const auto found = state_->streams.find(stream);
+  if (found == state_->streams.end()) return;
+  found->second->close();
+  state_->closed.push_back(std::move(found->second));
+  state_->streams.erase(found);
+}
+
+void HostDevice::synchronize(StreamHandle stream) { state_->stream(stream).synchronize(); }
+
+void HostDevice::synchronize() {
+  std::vector<HostStream*> all = {&state_->default_stream};
+  {
+    const std::lock_guard lock(state_->mutex);
+    for (const auto& [handle, stream] : state_->streams) all.push_back(stream.get());
+    for (const auto& stream : state_->closed) all.push_back(stream.get());
+  }
+  for (HostStream* stream : all) stream->synchronize();
+}
+
+EventHandle HostDevice::create_event() {
+  auto event = std::make_shared<HostEvent>();
+  auto* const handle = reinterpret_cast<EventHandle>(event.get());
+  const std::lock_guard lock(state_->mutex);
+  state_->events.emplace(handle, std::move(event));
+  return handle;
+}
+
+void HostDevice::destroy_event(EventHandle event) noexcept {
+  const std::lock_guard lock(state_->mutex);
+  state_->events.erase(event);
+}
+
+void HostDevice::record(EventHandle event, StreamHandle stream) {
+  std::shared_ptr<HostEvent> recorded = state_->event(event);
+  const std::uint64_t moment = recorded->record();
+  state_->stream(stream).put([recorded = std::move(recorded), moment] { recorded->fire(moment); });
+}
+
+void HostDevice::wait(StreamHandle stream, EventHandle event) {
+  std::shared_ptr<HostEvent> awaited = state_->event(event);
+  const std::uint64_t moment = awaited->recorded();
+  state_->stream(stream).put([awaited = std::move(awaited), moment] { awaited->wait_for(moment); });
+}
+
+bool HostDevice::fired(EventHandle event) { return state_->event(event)->fired(); }
+
+void HostDevice::synchronize_event(EventHandle event) {
+  const std::shared_ptr<HostEvent> awaited = state_->event(event);
+  awaited->wait_for(awaited->recorded());
+}
+
+void HostDevice::copy(std::byte* to, const std::byte* from, std::size_t bytes,
+                      StreamHandle stream) {
+  if (bytes == 0) return;
+  state_->stream(stream).put([=] { std::memmove(to, from, bytes); });
+}
+
+void HostDevice::fill(std::byte* at, std::byte value, std::size_t bytes, StreamHandle stream) {
+  if (bytes == 0) return;
+  state_->stream(stream).put([=] { std::memset(at, std::to_integer<int>(value), bytes); });
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

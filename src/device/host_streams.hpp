@@ -1,0 +1,62 @@
+/// @file
+/// Streams and events of a `HostDevice`: a worker for each stream.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::internal {
+
+/// Counts its records: each of them is a moment of its own. Thread-safety: any thread.
+class HostEvent {
+ public:
+  /// A new moment, to come.
+  [[nodiscard]] std::uint64_t record();
+  /// The last one.
+  [[nodiscard]] std::uint64_t recorded() const;
+  void fire(std::uint64_t moment);
+  [[nodiscard]] bool fired() const;
+  void wait_for(std::uint64_t moment);
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::uint64_t recorded_ = 0;
+  std::uint64_t fired_ = 0;
+};
+
+/// Runs what is put on it, in order, on a thread of its own. Thread-safety: any thread.
+class HostStream {
+ public:
+  HostStream();
+  /// Waits for what is on it.
+  ~HostStream();
+  HostStream(const HostStream&) = delete;
+  HostStream& operator=(const HostStream&) = delete;
+
+  void put(std::function<void()> work);
+  /// Waits for what is on it now.
+  void synchronize();
+  /// Nothing more is put on it; its thread ends with what is there.
+  void close();
+
+ private:
+  void run();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> work_;
+  std::uint64_t put_ = 0;
+  std::uint64_t done_ = 0;
+  bool closed_ = false;
+  std::thread worker_;  // last: it runs on all of the above
+};
+
+}  // namespace tapedeck::internal

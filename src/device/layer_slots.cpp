@@ -1,0 +1,309 @@
+#include "device/layer_slots.hpp"
+
+#include <algorithm>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "base/on_failure.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+LayerStreamer::Slots::Slots(Device& device, StreamingPlan plan, std::byte* place,
+                            TensorDirectory directory,
+                            std::vector<std::span<const std::byte>> tensors,
+                            const LayerStreamerOptions& options)
+    : device_(device),
+      plan_(std::move(plan)),
+      place_(place),
+      directory_(std::move(directory)),
+      tensors_(std::move(tensors)),
+      source_(device, plan_, directory_, tensors_, options),
+      copies_(device),
+      slot_of_layer_(plan_.layers.size(), kNone) {
+  std::size_t most_parts = 0;
+  std::uint64_t most_experts = 0;
+  for (const StreamedLayer& layer : plan_.layers) {
+    most_parts = std::max(most_parts, layer.parts.size());
+    most_experts = std::max(most_experts, layer.experts);
+  }
+  slots_.reserve(static_cast<std::size_t>(plan_.slots));
+  for (std::size_t i = 0; i < plan_.slots; ++i) {
+    Slot& slot = slots_.emplace_back(device);
+    slot.at = place + plan_.device.regions()[plan_.first_slot + i].offset;
+    slot.experts.reserve(static_cast<std::size_t>(most_experts));
+    slot.runs.reserve(most_parts);
+  }
+  queue_.reserve(slots_.size());
+  bring_what_stays();
+  if (!source_.staged()) return;
+  try {
+    thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
+  } catch (const std::system_error& error) {
+    throw SystemError({.call = "pthread_create", .number = error.code().value()});
+  }
+}
+
+LayerStreamer::Slots::~Slots() {
+  thread_ = {};
+  finish_copies();
+}
+
+void LayerStreamer::Slots::finish_copies() noexcept {
+  try {
+    copies_.synchronize();
+  } catch (const Error&) {
+    // The device is gone, and its copies with it.
+  }
+}
+
+void LayerStreamer::Slots::bring_what_stays() {
+  internal::OnFailure undo([this] { finish_copies(); });  // before the ring goes that they read
+  std::vector<internal::StreamedRun> runs;
+  for (const StreamingPlan::Outer& outer : plan_.outer) {
+    const std::span<const std::byte> bytes = tensors_[outer.tensor];
+    runs.assign({{.from = bytes.data(), .bytes = bytes.size(), .tensor = outer.tensor}});
+    source_.copy_staged(runs, place_ + plan_.device.regions()[outer.region].offset,
+                        copies_.handle());
+  }
+  for (const StreamedLayer& layer : plan_.layers) {
+    if (!layer.resident) continue;
+    runs.clear();
+    for (const StreamedPart& part : layer.parts) {
+      append_run(runs, part, tensors_[part.tensor].data() + part.from);
+    }
+    source_.copy_staged(runs, place_ + plan_.device.regions()[*layer.resident].offset,
+                        copies_.handle());
+  }
+  copies_.synchronize();
+  undo.completed();
+  source_.drop_idle_ring();
+}
+
+void LayerStreamer::Slots::require(std::size_t layer,
+                                   std::span<const std::uint32_t> experts) const {
+  const std::size_t layers = plan_.layers.size();
+  if (layer >= layers) {
+    throw InvalidArgument(
+        "layer " + std::to_string(layer) + " of a model that has " + std::to_string(layers),
+        layers == 0 ? "" : "layers are 0 to " + std::to_string(layers - 1));
+  }
+  for (const std::uint32_t expert : experts) {
+    if (expert < plan_.layers[layer].experts) continue;
+    throw InvalidArgument("expert " + std::to_string(expert) + " of layer " +
+                          std::to_string(layer) + ", which has " +
+                          std::to_string(plan_.layers[layer].experts));
+  }
+}
+
+LayerStreamer::Slots::Slot* LayerStreamer::Slots::slot_of(std::size_t layer) noexcept {
+  const std::size_t slot = slot_of_layer_[layer];
+  return slot == kNone ? nullptr : &slots_[slot];
+}
+
+// The one that was used longest ago: layers come in turn, so it is needed last.
+LayerStreamer::Slots::Slot* LayerStreamer::Slots::slot_to_take(bool also_awaited) {
+  Slot* found = nullptr;
+  for (Slot& slot : slots_) {
+    if (slot.users != 0 || (slot.awaited && !also_awaited)) continue;
+    const auto later = [](const Slot& a, const Slot& b) {
+      return std::pair(a.awaited, a.used) > std::pair(b.awaited, b.used);
+    };
+    if (found == nullptr || later(*found, slot)) found = &slot;
+  }
+  return found;
+}
+
+void LayerStreamer::Slots::refuse_all_acquired(std::size_t layer) const {
+  std::string held;
+  for (const Slot& slot : slots_) {
+    held += (held.empty() ? "" : ", ") + std::to_string(slot.layer);
+  }
+  throw InvalidArgument(
+      "no slot for layer " + std::to_string(layer) + ": all are acquired, by layers " + held,
+      "release one first, or plan for more slots");
+}
+
+void LayerStreamer::Slots::take(Slot& slot, std::size_t layer) {
+  wait_until_staged(slot);
+  forget(slot);
+  slot.layer = layer;
+  slot.experts.assign(static_cast<std::size_t>(plan_.layers[layer].experts), false);
+  slot_of_layer_[layer] = static_cast<std::size_t>(&slot - slots_.data());
+}
+
+void LayerStreamer::Slots::forget(Slot& slot) noexcept {
+  if (slot.layer != kNone) slot_of_layer_[slot.layer] = kNone;
+  slot.layer = kNone;
+  slot.outside_experts = false;
+  slot.awaited = false;
+  slot.error = nullptr;
+}
+
+// What others have acquired stays for them, and is brought again for whoever comes.
+void LayerStreamer::Slots::lose(Slot& slot) noexcept {
+  if (slot.users == 0) return forget(slot);
+  slot.experts.assign(slot.experts.size(), false);
+  slot.outside_experts = false;
+  slot.error = nullptr;
+}
+
+bool LayerStreamer::Slots::prefetch(std::size_t layer, std::span<const std::uint32_t> experts) {
+  if (plan_.layers[layer].resident) return true;
+  Slot* slot = slot_of(layer);
+  if (slot == nullptr) {
+    slot = slot_to_take(false);
+    if (slot == nullptr) return false;
+    take(*slot, layer);
+  }
+  slot->awaited = slot->users == 0;
+  slot->used = ++clock_;
+  bring(*slot, layer, experts);
+  return true;
+}
+
+std::byte* LayerStreamer::Slots::acquire(std::size_t layer, StreamHandle stream,
+                                         std::span<const std::uint32_t> experts) {
+  const StreamedLayer& wanted = plan_.layers[layer];
+  if (wanted.resident) return place_ + plan_.device.regions()[*wanted.resident].offset;
+  Slot* slot = slot_of(layer);
+  if (slot == nullptr) {
+    slot = slot_to_take(true);
+    if (slot == nullptr) refuse_all_acquired(layer);
+    take(*slot, layer);
+  }
+  const bool late = bring(*slot, layer, experts);
+  wait_until_staged(*slot);
+  if (slot->error != nullptr) {
+    const std::exception_ptr error = slot->error;
+    lose(*slot);
+    std::rethrow_exception(error);
+  }
+  device_.wait(stream, slot->arrived.handle());
+  ++(late ? stat_.late : stat_.in_time);
+  ++slot->users;
+  slot->awaited = false;
+  slot->used = ++clock_;
+  return slot->at;
+}
+
+void LayerStreamer::Slots::release(std::size_t layer, StreamHandle stream) {
+  if (plan_.layers[layer].resident) return;
+  Slot* const slot = slot_of(layer);
+  if (slot == nullptr || slot->users == 0) {
+    throw InvalidArgument("layer " + std::to_string(layer) + " is released, and not acquired");
+  }
+  wait_until_staged(*slot);
+  auto found = std::find_if(slot->releases.begin(), slot->releases.end(),
+                            [&](const Release& release) { return release.stream == stream; });
+  if (found == slot->releases.end()) {
+    slot->releases.push_back({.stream = stream, .event = DeviceEvent(device_), .pending = false});
+    found = std::prev(slot->releases.end());
+  }
+  found->event.record(stream);
+  found->pending = true;
+  --slot->users;
+}
+
+// True where something has to be copied.
+bool LayerStreamer::Slots::bring(Slot& slot, std::size_t layer,
+                                 std::span<const std::uint32_t> experts) {
+  if (is_there(slot, experts)) return false;
+  wait_until_staged(slot);
+  if (slot.error != nullptr) return false;  // acquire tells it
+  list_missing(slot, plan_.layers[layer], experts);
+  ++stat_.copies;
+  stat_.copy_calls += slot.runs.size();
+  for (const internal::StreamedRun& run : slot.runs) stat_.copied_bytes += run.bytes;
+  if (source_.staged()) {
+    stage(slot);
+    return true;
+  }
+  try {
+    copy(slot);
+  } catch (...) {
+    lose(slot);
+    throw;
+  }
+  return true;
+}
+
+bool LayerStreamer::Slots::is_there(const Slot& slot,
+                                    std::span<const std::uint32_t> experts) noexcept {
+  if (!slot.outside_experts) return false;
+  if (experts.empty()) {
+    return std::find(slot.experts.begin(), slot.experts.end(), false) == slot.experts.end();
+  }
+  return std::all_of(experts.begin(), experts.end(),
+                     [&](std::uint32_t expert) { return slot.experts[expert]; });
+}
+
+void LayerStreamer::Slots::list_missing(Slot& slot, const StreamedLayer& layer,
+                                        std::span<const std::uint32_t> experts) {
+  const auto is_missing = [&](const StreamedPart& part) {
+    if (part.expert == StreamedPart::kNoExpert) return !slot.outside_experts;
+    const bool wanted =
+        experts.empty() || std::find(experts.begin(), experts.end(), part.expert) != experts.end();
+    return wanted && !slot.experts[part.expert];
+  };
+  slot.runs.clear();
+  bool left_out = false;
+  for (const StreamedPart& part : layer.parts) {
+    const bool missing = is_missing(part);
+    if (missing) {
+      append_run(slot.runs, part, tensors_[part.tensor].data() + part.from, left_out);
+    }
+    left_out = !missing;
+  }
+  slot.outside_experts = true;
+  if (experts.empty()) slot.experts.assign(slot.experts.size(), true);
+  for (const std::uint32_t expert : experts) slot.experts[expert] = true;
+}
+
+// On the caller's thread or, staged, on ours.
+void LayerStreamer::Slots::copy(Slot& slot) {
+  for (Release& release : slot.releases) {
+    if (!release.pending) continue;
+    device_.wait(copies_.handle(), release.event.handle());
+    release.pending = false;
+  }
+  source_.copy(slot.runs, slot.at, copies_.handle());
+  slot.arrived.record(copies_.handle());
+}
+
+void LayerStreamer::Slots::stage(Slot& slot) {
+  const std::lock_guard lock(mutex_);
+  slot.queued = true;
+  queue_.push_back(&slot);
+  changed_.notify_all();
+}
+
+void LayerStreamer::Slots::wait_until_staged(Slot& slot) {
+  if (!source_.staged()) return;
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return !slot.queued; });
+}
+
+void LayerStreamer::Slots::work(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (changed_.wait(lock, stop, [this] { return !queue_.empty(); })) {
+    Slot& slot = *queue_.front();
+    queue_.erase(queue_.begin());
+    lock.unlock();
+    std::exception_ptr error;
+    try {
+      copy(slot);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.lock();
+    slot.error = error;
+    slot.queued = false;
+    changed_.notify_all();
+  }
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,116 @@
+/// @file
+/// The slots of a `LayerStreamer`, and who may write over which of them when.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <limits>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include "device/layer_source.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/device/device.hpp"
+#include "tapedeck/device/device_stream.hpp"
+#include "tapedeck/device/layer_streamer.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+/// A slot goes round: a copy is put on the streamer's stream, behind the releases of what was in
+/// it; `arrived` fires when it has run, and those who acquire the layer wait for that on their own
+/// streams; each release is an event that the next copy into the slot waits for.
+///
+/// Pinned, copies are put on the stream at once. Staged, a thread does it, one slot after the
+/// other: while a slot is `queued`, it is the thread's.
+class LayerStreamer::Slots {
+ public:
+  Slots(Device& device, StreamingPlan plan, std::byte* place, TensorDirectory directory,
+        std::vector<std::span<const std::byte>> tensors, const LayerStreamerOptions& options);
+  ~Slots();
+  Slots(const Slots&) = delete;
+  Slots& operator=(const Slots&) = delete;
+
+  [[nodiscard]] const StreamingPlan& plan() const noexcept { return plan_; }
+  [[nodiscard]] std::byte* place() const noexcept { return place_; }
+  [[nodiscard]] const internal::LayerSource& source() const noexcept { return source_; }
+  [[nodiscard]] LayerStreamerStat stat() const noexcept { return stat_; }
+
+  /// @throws InvalidArgument where there is no such layer, or no such expert of it.
+  void require(std::size_t layer, std::span<const std::uint32_t> experts) const;
+
+  // As the functions of `LayerStreamer`.
+  bool prefetch(std::size_t layer, std::span<const std::uint32_t> experts);
+  std::byte* acquire(std::size_t layer, StreamHandle stream,
+                     std::span<const std::uint32_t> experts);
+  void release(std::size_t layer, StreamHandle stream);
+
+ private:
+  static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+
+  /// The last use of a slot by one stream.
+  struct Release {
+    StreamHandle stream;
+    DeviceEvent event;
+    bool pending;  ///< The next copy has to wait for it.
+  };
+  struct Slot {
+    explicit Slot(Device& device) : arrived(device) {}
+
+    std::byte* at = nullptr;
+    std::size_t layer = kNone;
+    std::vector<bool> experts{};   ///< Those that are there, or on their way.
+    bool outside_experts = false;  ///< So of everything else in the layer.
+    std::size_t users = 0;         ///< Acquired, and not released.
+    bool awaited = false;          ///< Prefetched, and not acquired since.
+    std::uint64_t used = 0;        ///< When, on a clock of acquires and prefetches.
+    DeviceEvent arrived;
+    std::vector<Release> releases{};
+    std::vector<internal::StreamedRun> runs{};  ///< Of the copy that comes next.
+    bool queued = false;                        ///< The thread has it.
+    std::exception_ptr error{};                 ///< What the thread met.
+  };
+
+  void finish_copies() noexcept;
+  void bring_what_stays();
+  [[nodiscard]] Slot* slot_of(std::size_t layer) noexcept;
+  [[nodiscard]] Slot* slot_to_take(bool also_awaited);
+  [[noreturn]] void refuse_all_acquired(std::size_t layer) const;
+  void take(Slot& slot, std::size_t layer);
+  void forget(Slot& slot) noexcept;
+  void lose(Slot& slot) noexcept;
+  bool bring(Slot& slot, std::size_t layer, std::span<const std::uint32_t> experts);
+  [[nodiscard]] static bool is_there(const Slot& slot,
+                                     std::span<const std::uint32_t> experts) noexcept;
+  void list_missing(Slot& slot, const StreamedLayer& layer, std::span<const std::uint32_t> experts);
+  void copy(Slot& slot);
+  void stage(Slot& slot);
+  void wait_until_staged(Slot& slot);
+  void work(const std::stop_token& stop);
+
+  Device& device_;
+  StreamingPlan plan_;
+  std::byte* place_;
+  TensorDirectory directory_;
+  std::vector<std::span<const std::byte>> tensors_;
+  internal::LayerSource source_;
+  DeviceStream copies_;
+  std::vector<Slot> slots_;
+  std::vector<std::size_t> slot_of_layer_;
+  std::uint64_t clock_ = 0;
+  LayerStreamerStat stat_;
+
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::vector<Slot*> queue_;  // in order; as many at most as there are slots
+  std::jthread thread_;       // last: it uses the others, and ends before them
+};
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,127 @@
+#include "tapedeck/device/layer_streamer.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "device/layer_slots.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/device/device_tape.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace {
+
+[[noreturn]] void refuse(const std::string& what) {
+  throw InvalidArgument("layer streaming: " + what, "plan it for these weights: plan_streaming");
+}
+
+void require_parts(const StreamedLayer& layer, std::size_t number, std::uint64_t room,
+                   std::span<const std::span<const std::byte>> tensors) {
+  if (layer.bytes > room) {
+    refuse("layer " + std::to_string(number) + " of " + to_iec(layer.bytes) + " in a place of " +
+           to_iec(room));
+  }
+  for (const StreamedPart& part : layer.parts) {
+    const auto last = checked_add(part.from, part.bytes);
+    const auto end = checked_add(part.offset, part.bytes);
+    if (part.tensor >= tensors.size() || !last || *last > tensors[part.tensor].size() || !end ||
+        *end > layer.bytes) {
+      refuse("a part of layer " + std::to_string(number) + " lies outside its tensor or its slot");
+    }
+  }
+}
+
+void require_plan(const StreamingPlan& plan, DeviceSpan<std::byte> place,
+                  const TensorDirectory& directory,
+                  std::span<const std::span<const std::byte>> tensors) {
+  if (place.size() < plan.device.bytes()) {
+    refuse("a place of " + to_iec(place.size()) + " for " + to_iec(plan.device.bytes()));
+  }
+  if (reinterpret_cast<std::uintptr_t>(place.data()) % kDeviceLine != 0) {
+    refuse("a place that is not aligned to " + to_iec(kDeviceLine));
+  }
+  if (tensors.size() != directory.entries().size()) {
+    refuse("bytes of " + std::to_string(tensors.size()) + " tensors, of " +
+           std::to_string(directory.entries().size()));
+  }
+  const std::span<const Region> regions = plan.device.regions();
+  if (plan.slots > regions.size() || plan.first_slot > regions.size() - plan.slots) {
+    refuse("slots that are no regions of the plan");
+  }
+  for (std::size_t i = 0; i < plan.layers.size(); ++i) {
+    const StreamedLayer& layer = plan.layers[i];
+    if (layer.resident ? *layer.resident >= regions.size() : plan.slots == 0) {
+      refuse("layer " + std::to_string(i) + " has no place");
+    }
+    require_parts(layer, i, layer.resident ? regions[*layer.resident].bytes : plan.slot_bytes(),
+                  tensors);
+  }
+  for (const StreamingPlan::Outer& outer : plan.outer) {
+    if (outer.tensor >= tensors.size() || outer.region >= regions.size() ||
+        tensors[outer.tensor].size() > regions[outer.region].bytes) {
+      refuse("a tensor of no layer has no place");
+    }
+  }
+}
+
+}  // namespace
+
+LayerStreamer::LayerStreamer(Device& device, StreamingPlan plan, DeviceSpan<std::byte> place,
+                             TensorDirectory directory,
+                             std::vector<std::span<const std::byte>> tensors,
+                             const LayerStreamerOptions& options) {
+  require_plan(plan, place, directory, tensors);
+  slots_ = std::make_unique<Slots>(device, std::move(plan), place.data(), std::move(directory),
+                                   std::move(tensors), options);
+}
+
+LayerStreamer::~LayerStreamer() = default;
+
+const StreamingPlan& LayerStreamer::plan() const noexcept { return slots_->plan(); }
+LayerStreamerStat LayerStreamer::stat() const noexcept { return slots_->stat(); }
+bool LayerStreamer::staged() const noexcept { return slots_->source().staged(); }
+const std::string& LayerStreamer::why_staged() const noexcept {
+  return slots_->source().why_staged();
+}
+
+std::byte* LayerStreamer::outer(std::uint32_t tensor) const {
+  for (const StreamingPlan::Outer& one : plan().outer) {
+    if (one.tensor == tensor) return slots_->place() + plan().device.regions()[one.region].offset;
+  }
+  throw InvalidArgument("layer streaming: tensor " + std::to_string(tensor) + " is of a layer",
+                        "acquire the layer");
+}
+
+bool LayerStreamer::prefetch(std::size_t layer, std::span<const std::uint32_t> experts) {
+  slots_->require(layer, experts);
+  return slots_->prefetch(layer, experts);
+}
+
+std::byte* LayerStreamer::acquire(std::size_t layer, StreamHandle stream,
+                                  std::span<const std::uint32_t> experts) {
+  slots_->require(layer, experts);
+  return slots_->acquire(layer, stream, experts);
+}
+
+void LayerStreamer::release(std::size_t layer, StreamHandle stream) {
+  slots_->require(layer, {});
+  slots_->release(layer, stream);
+}
+
+std::size_t LayerStreamer::next_streamed(std::size_t layer) const noexcept {
+  const std::vector<StreamedLayer>& layers = plan().layers;
+  assert(layer < layers.size());
+  std::size_t next = layer;
+  do {
+    next = (next + 1) % layers.size();
+  } while (layers[next].resident && next != layer);
+  return next;
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,58 @@
+#include "tapedeck/device/page_pool.hpp"
+
+#include <cassert>
+#include <string>
+
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+PagePool::PagePool(Device& device, std::size_t page_bytes)
+    : device_(device), page_bytes_(page_bytes != 0 ? page_bytes : device.info().granularity) {
+  const std::size_t granularity = device.info().granularity;
+  if (page_bytes_ % granularity == 0) return;
+  throw InvalidArgument(
+      device.label() + ": a pool with pages of " + std::to_string(page_bytes) + " bytes",
+      "they are a multiple of " + std::to_string(granularity));
+}
+
+PagePool::~PagePool() {
+  assert(free_bytes() == held_bytes() && "a block must go before its pool");
+  trim();
+}
+
+PageHandle PagePool::take() {
+  const std::lock_guard lock(mutex_);
+  if (!free_.empty()) {
+    const PageHandle page = free_.back();
+    free_.pop_back();
+    free_bytes_ -= page_bytes_;
+    return page;
+  }
+  free_.reserve(held_bytes_ / page_bytes_ + 1);  // so that giving back never allocates
+  const PageHandle page = device_.create_pages(page_bytes_);
+  held_bytes_ += page_bytes_;
+  return page;
+}
+
+void PagePool::give(PageHandle page) noexcept {
+  const std::lock_guard lock(mutex_);
+  free_.push_back(page);
+  free_bytes_ += page_bytes_;
+}
+
+std::size_t PagePool::trim(std::size_t keep) noexcept {
+  const std::lock_guard lock(mutex_);
+  const std::size_t before = free_bytes_;
+  while (free_bytes_ > keep) {
+    device_.destroy_pages(free_.back());
+    free_.pop_back();
+    free_bytes_ -= page_bytes_;
+    held_bytes_ -= page_bytes_;
+  }
+  return before - free_bytes_;
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,121 @@
+/// @file
+/// `LlamaCppGraph`: the tensors of one micro-batch, in the order in which llama.cpp makes them.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "engines/llama_cpp/graph_hints.hpp"
+#include "engines/llama_cpp/tensor_graph.hpp"
+#include "plan/cache_cells.hpp"
+#include "tapedeck/model/model_shape.hpp"
+#include "tapedeck/plan/plan.hpp"
+
+namespace tapedeck::internal {
+
+/// One graph for all architectures, built from the layers' figures: what does not change which
+/// tensors live together (biases, head norms, scalings, which ggml all computes in place) is left
+/// out. Refers to its arguments.
+///
+/// Source of the rules: llama-graph.cpp, llama-kv-cache.cpp and models/*.cpp of llama.cpp. The
+/// worst case is reserved: caches full, logits of every token.
+class LlamaCppGraph {
+ public:
+  LlamaCppGraph(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells,
+                const GraphHints& hints);
+
+  /// @throws InvalidArgument for figures that do not fit in 64 bits.
+  [[nodiscard]] TensorGraph::Footprint measure();
+
+ private:
+  using Tensor = TensorGraph::Tensor;
+
+  /// Inputs that all layers of one kind of cache share.
+  struct CacheInputs {
+    std::optional<Tensor> mask, key_rows, value_rows, key_rotation, value_rotation;
+  };
+  struct Qkv {
+    Tensor q{};
+    std::optional<Tensor> k, v;  ///< None where another layer's cache is read.
+    std::optional<Tensor> gate;  ///< Of the output, where the queries' projection holds one.
+  };
+
+  // Sizes, in bytes.
+  [[nodiscard]] std::uint64_t rows(std::uint64_t width) const;  ///< One f32 row a token.
+  [[nodiscard]] std::uint64_t states(std::uint64_t elements) const;
+
+  Tensor project(std::uint64_t width, Tensor from) { return graph_.op(rows(width), {from}); }
+  Tensor same(Tensor tensor) { return graph_.in_place(graph_.bytes(tensor), {tensor}); }
+  Tensor add(Tensor a, Tensor b) { return graph_.in_place(graph_.bytes(a), {a, b}); }
+  Tensor norm(Tensor from);
+  Tensor output_rows(Tensor from);
+
+  // llama_cpp_graph.cpp
+  void layer(const LayerShape& layer, bool last);
+  void plain_layer(const LayerShape& layer, bool last);
+  void add_layer_inputs(Tensor ids);
+  Tensor layer_input(Tensor from);
+  Tensor predict_stack();
+  void correct_stack(Tensor predictions);
+  Tensor merge_stack();
+  void encoder_layer(const LayerShape& layer, bool last);
+  Tensor mixer(const LayerShape& layer, Tensor normed);
+  Tensor attention(const LayerShape& layer, Tensor normed);
+  Tensor latent_attention(const LayerShape& layer, Tensor normed);
+  Qkv queries_keys_values(const LayerShape& layer, Tensor normed);
+  void store_rows(const LayerShape& layer, CacheInputs& inputs, const Qkv& qkv);
+  Tensor attend(const LayerShape& layer, CacheInputs& inputs, const Qkv& computed);
+  Tensor rotated(std::optional<Tensor>& rotation, DType type, std::uint64_t head_dim, Tensor of);
+  Tensor mask(const LayerShape& layer, CacheInputs& inputs);
+  Tensor sparse_mask(const LayerShape& layer, CacheInputs& inputs, Tensor normed);
+  Tensor best_keys(const LayerShape& layer, Tensor mask, Tensor normed);
+  CacheInputs& inputs_of(const LayerShape& layer);
+  Tensor cache_view(const LayerShape& layer, DType type, std::uint64_t head_dim);
+  [[nodiscard]] std::uint64_t keys(const LayerShape& layer) const;
+  [[nodiscard]] std::uint64_t scores(const LayerShape& layer, std::uint64_t heads) const;
+  [[nodiscard]] std::uint64_t cache_bytes(const LayerShape& layer, DType type,
+                                          std::uint64_t width) const;
+  Tensor feed_forward(const LayerShape& layer, Tensor normed);
+  Tensor dense(std::uint64_t width, Tensor normed);
+  Tensor experts(const LayerShape& layer, Tensor normed);
+
+  // llama_cpp_recurrent.cpp
+  Tensor recurrent(const LayerShape& layer, Tensor normed);
+  Tensor load_state(std::uint64_t elements);
+  Tensor convolve(Tensor from, std::uint64_t state, std::uint64_t width);
+  Tensor mamba1(const LayerShape& layer, Tensor normed);
+  Tensor mamba2(const LayerShape& layer, Tensor normed);
+  Tensor gated_delta(const LayerShape& layer, Tensor normed);
+  Tensor split_delta(const LayerShape& layer, Tensor normed);
+  Tensor delta_rule(const LayerShape& layer, std::array<Tensor, 4> from, Tensor state);
+  Tensor short_convolution(const LayerShape& layer, Tensor normed);
+  Tensor scan(std::uint64_t width, std::uint64_t state, std::array<Tensor, 4> from, Tensor skip);
+  void rwkv_layer(const LayerShape& layer, bool last);
+  Tensor rwkv6_time_mix(const LayerShape& layer, Tensor normed, Tensor shifted);
+  Tensor rwkv_time_mix(const LayerShape& layer, Tensor normed, Tensor shifted);
+  Tensor low_rank(std::uint64_t rank, Tensor from);
+  Tensor interpolate(Tensor a, Tensor b, std::uint64_t ways);
+
+  const ModelShape& shape_;
+  const PlanOptions& options_;
+  const CacheCells& cells_;
+  const GraphHints& hints_;
+  std::uint64_t tokens_;
+  std::uint64_t outputs_;  ///< Tokens of which there are logits.
+  std::uint64_t rows_;     ///< Of what is being made: `tokens_`, at the end `outputs_`.
+  std::uint64_t widest_v_ = 0;
+  TensorGraph graph_;
+  Tensor positions_ = 0;
+  Tensor output_ids_ = 0;
+  Tensor state_ids_ = 0;
+  Tensor residual_ = 0;
+  std::optional<Tensor> first_value_;   ///< RWKV: the first layer's values are mixed into all.
+  std::optional<Tensor> layer_inputs_;  ///< Of all layers (Gemma 3n, 4).
+  std::optional<Tensor> stack_;         ///< Several rows of the residual (Gemma 3n).
+  std::optional<Tensor> best_keys_;     ///< That the last sparse indexer chose.
+  std::array<CacheInputs, 2> inputs_;   ///< Of full caches, of windowed ones.
+};
+
+}  // namespace tapedeck::internal

@@ -1,0 +1,182 @@
+#include "engines/llama_cpp/tensor_graph.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <limits>
+#include <utility>
+
+#include "plan/sizes.hpp"
+
+namespace tapedeck::internal {
+
+/// An endless range, of which the best fitting hole is given out.
+class TensorGraph::Memory {
+ public:
+  static constexpr std::uint64_t kAlignment = 64;
+
+  std::uint64_t take(std::uint64_t bytes, std::string_view stage) {
+    const std::uint64_t size = up_to_multiple(bytes, kAlignment);
+    live_ = fits(CheckedSize(live_) + size);
+    footprint_.live = std::max(footprint_.live, live_);
+
+    const auto hole = best_hole(size);
+    const std::uint64_t offset = hole == holes_.end() ? end_ : hole->offset;
+    if (hole == holes_.end()) {
+      end_ = fits(CheckedSize(end_) + size);
+    } else if (hole->size == size) {
+      holes_.erase(hole);
+    } else {
+      hole->offset += size;
+      hole->size -= size;
+    }
+    if (offset + size > footprint_.bytes) {
+      footprint_.bytes = offset + size;
+      footprint_.stage = stage;
+    }
+    return offset;
+  }
+
+  /// @pre the range was taken.
+  void give(std::uint64_t offset, std::uint64_t bytes) {
+    const std::uint64_t size = up_to_multiple(bytes, kAlignment);
+    if (size == 0) return;
+    live_ -= size;
+    auto next = std::find_if(holes_.begin(), holes_.end(),
+                             [&](const Hole& h) { return h.offset > offset; });
+    if (next != holes_.begin() && std::prev(next)->end() == offset) {
+      --next;
+      next->size += size;
+    } else {
+      next = holes_.insert(next, {offset, size});
+    }
+    const auto after = std::next(next);
+    if (after != holes_.end() && next->end() == after->offset) {
+      next->size += after->size;
+      holes_.erase(after);
+    }
+    if (holes_.back().end() == end_) {  // what lies behind everything is no hole
+      end_ = holes_.back().offset;
+      holes_.pop_back();
+    }
+  }
+
+  [[nodiscard]] const Footprint& footprint() const { return footprint_; }
+
+ private:
+  struct Hole {
+    std::uint64_t offset;
+    std::uint64_t size;
+    [[nodiscard]] std::uint64_t end() const { return offset + size; }
+  };
+
+  // Of several that fit alike, the last: as ggml does it.
+  std::vector<Hole>::iterator best_hole(std::uint64_t size) {
+    auto best = holes_.end();
+    for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {
+      if (hole->size < size) continue;
+      if (best == holes_.end() || hole->size <= best->size) best = hole;
+    }
+    return best;
+  }
+
+  std::vector<Hole> holes_;  // by offset
+  std::uint64_t end_ = 0;
+  std::uint64_t live_ = 0;
+  Footprint footprint_;
+};
+
+TensorGraph::Tensor TensorGraph::add(Kind kind, std::uint64_t bytes,
+                                     std::initializer_list<Tensor> sources) {
+  assert(sources.size() <= kMostSources);
+  Node node{.bytes = bytes, .stage = stage_, .kind = kind};
+  std::copy(sources.begin(), sources.end(), node.sources.begin());
+  node.source_count = static_cast<std::uint8_t>(sources.size());
+  nodes_.push_back(node);
+  return static_cast<Tensor>(nodes_.size() - 1);
+}
+
+TensorGraph::Tensor TensorGraph::view(Tensor of, std::uint64_t bytes) {
+  const Tensor viewed = nodes_[of].kind == Kind::view ? nodes_[of].viewed : of;
+  const Tensor out = add(Kind::view, bytes, {of});
+  nodes_[out].viewed = viewed;
+  return out;
+}
+
+// Depth first, with a stack of its own: a model may have more layers than a thread has stack.
+void TensorGraph::expand(Tensor tensor) {
+  struct Visit {
+    Tensor tensor;
+    std::uint8_t next = 0;
+  };
+  std::vector<Visit> path;
+  const auto enter = [&](Tensor which) {
+    if (std::exchange(nodes_[which].expanded, true)) return;
+    path.push_back({which});
+  };
+  enter(tensor);
+  while (!path.empty()) {
+    Visit& top = path.back();
+    const Node& node = nodes_[top.tensor];
+    if (top.next < node.source_count) {
+      enter(node.sources[top.next++]);
+      continue;
+    }
+    (node.kind == Kind::input ? inputs_ : order_).push_back(top.tensor);
+    path.pop_back();
+  }
+}
+
+void TensorGraph::count_uses() {
+  for (const Tensor tensor : order_) {
+    const Node& node = nodes_[tensor];
+    if (node.kind == Kind::view) ++nodes_[node.viewed].views;
+    for (std::size_t i = 0; i < node.source_count; ++i) ++nodes_[node.sources[i]].readers;
+  }
+}
+
+// True where a source's memory serves for the node.
+bool TensorGraph::take_over(Node& node) {
+  for (std::size_t i = 0; i < node.source_count; ++i) {
+    Node& source = nodes_[node.sources[i]];
+    if (!source.allocated || source.kept || source.bytes != node.bytes) continue;
+    if (source.readers != 1 || source.views != 0) continue;
+    node.offset = source.offset;
+    source.allocated = false;
+    return true;
+  }
+  return false;
+}
+
+void TensorGraph::place(Memory& memory, Tensor tensor) {
+  Node& node = nodes_[tensor];
+  if (node.kind == Kind::view || node.kind == Kind::store) return;
+  node.allocated = true;
+  if (node.kind == Kind::in_place && take_over(node)) return;
+  node.offset = memory.take(node.bytes, node.stage);
+}
+
+// After a source was read: it and whom it shows may go.
+void TensorGraph::release(Memory& memory, Tensor source) {
+  Node& node = nodes_[source];
+  if (--node.readers != 0 || node.views != 0) return;
+  Node& owner = node.kind == Kind::view ? nodes_[node.viewed] : node;
+  if (node.kind == Kind::view && (--owner.views != 0 || owner.readers != 0)) return;
+  if (!owner.allocated || owner.kept) return;
+  owner.allocated = false;
+  memory.give(owner.offset, owner.bytes);
+}
+
+TensorGraph::Footprint TensorGraph::allocate() {
+  count_uses();
+  Memory memory;
+  for (const Tensor tensor : inputs_) place(memory, tensor);
+  for (const Tensor tensor : order_) {
+    place(memory, tensor);
+    const Node& node = nodes_[tensor];
+    for (std::size_t i = 0; i < node.source_count; ++i) release(memory, node.sources[i]);
+  }
+  return memory.footprint();
+}
+
+}  // namespace tapedeck::internal

@@ -1,0 +1,154 @@
+#include "tapedeck/fit/quantization.hpp"
+
+#include <cmath>
+
+#include "base/checked_sizes.hpp"
+#include "model/architectures.hpp"
+#include "model/config/json_config.hpp"
+#include "plan/cache_cells.hpp"
+#include "plan/history_plan.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/fit/kv_cache.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace {
+
+constexpr std::uint64_t kDefaultHeadroomGb = 2;
+constexpr double kMostBillions = 1e9;  // 10^18 parameters
+
+std::uint64_t whole_gib(std::uint64_t bytes) {
+  constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
+  return bytes / kGib + (bytes % kGib == 0 ? 0U : 1U);
+}
+
+double bytes_of_weight(Quantization quantization) {
+  switch (quantization) {
+    case Quantization::fp16:
+      return 2.0;
+    case Quantization::int8:
+      return 1.0;
+    default:
+      return 0.5;
+  }
+}
+
+/// The closed form of the cache, from the fields upstream reads; nothing where one is missing.
+std::optional<std::uint64_t> uniform_cache(const Metadata& config,
+                                           const QuantizationRequest& request) {
+  const std::string prefix = config.has("num_hidden_layers") ? "" : "text_config.";
+  const auto figure = [&](const char* key) { return config.integer(prefix + key); };
+  const auto layers = figure("num_hidden_layers");
+  const auto heads = figure("num_attention_heads");
+  const auto kv_heads = figure("num_key_value_heads");
+  const auto hidden = figure("hidden_size");
+  if (!layers || !heads || !kv_heads || !hidden) return std::nullopt;
+  const auto head_dim = figure("head_dim");
+  if (!head_dim && (*heads == 0 || *hidden % *heads != 0)) {
+    throw InvalidArgument("num_attention_heads " + std::to_string(*heads) +
+                          " does not divide hidden_size " + std::to_string(*hidden));
+  }
+  return kv_cache_bytes({.num_layers = *layers,
+                         .num_kv_heads = *kv_heads,
+                         .head_dim = head_dim ? *head_dim : *hidden / *heads,
+                         .ctx_len = request.context,
+                         .batch = request.batch,
+                         .int8_kv = request.int8_kv});
+}
+
+/// What the layers of a known architecture cache.
+std::uint64_t cache_of(const ModelShape& shape, const QuantizationRequest& request) {
+  const DType type = request.int8_kv ? DType::i8 : DType::f16;
+  const PlanOptions options = {
+      .context =
+          (internal::CheckedSize(request.context) * request.batch).value_or_throw("the context"),
+      .sequences = request.batch,
+      .key_type = type,
+      .value_type = type,
+      .cell_rounding = kKvCacheStep};
+  const internal::CacheCells cells = internal::cache_cells(shape, options);
+  const TapePlan history = internal::plan_history(shape, options, cells);
+  const internal::CheckedSize one =
+      history.payload(RegionRole::kv) + history.payload(RegionRole::window);
+  return (one * cells.streams).value_or_throw("the size of the KV cache");
+}
+
+/// No layers where the file tells too little for that, which is no fault of a file here.
+ModelShape try_shape(const std::filesystem::path& path, const Metadata& config) {
+  try {
+    return internal::config_shape(path.string(), config);
+  } catch (const FormatError&) {
+    return {};
+  }
+}
+
+double params_billions_of(const std::filesystem::path& path, const ModelShape& shape,
+                          const QuantizationRequest& request) {
+  if (request.params_billions) return *request.params_billions;
+  const auto count = shape.parameter_count();
+  if (!count) {
+    throw InvalidArgument(path.string() + " does not tell how many parameters the model has",
+                          "state params_billions");
+  }
+  return static_cast<double>(*count) / 1e9;
+}
+
+}  // namespace
+
+std::string_view label(Quantization quantization) noexcept {
+  switch (quantization) {
+    case Quantization::fp16:
+      return "fp16";
+    case Quantization::int8:
+      return "int8";
+    default:
+      return "int4";
+  }
+}
+
+QuantizationAdvice recommend_quantization(double params_billions, std::uint64_t available_gb,
+                                          QuantizationHardware hardware,
+                                          std::optional<std::uint64_t> kv_cache_headroom_bytes) {
+  // Written so that NaN is refused too.
+  if (!(params_billions > 0 && params_billions <= kMostBillions)) {
+    throw InvalidArgument(std::to_string(params_billions) + " billion parameters",
+                          "the count must be positive");
+  }
+  const std::uint64_t headroom =
+      kv_cache_headroom_bytes ? whole_gib(*kv_cache_headroom_bytes) : kDefaultHeadroomGb;
+  const auto needed = [&](Quantization of) {
+    return static_cast<std::uint64_t>(std::ceil(bytes_of_weight(of) * params_billions)) + headroom;
+  };
+  const auto advise = [&](Quantization of, const std::string& why) {
+    return QuantizationAdvice{of,
+                              why + ": " + std::string(label(of)) + " needs " +
+                                  std::to_string(needed(of)) + " GB of " +
+                                  std::to_string(available_gb) + " GB",
+                              needed(of)};
+  };
+  const bool fast_int8 = hardware.fast_int8;
+  const Quantization first = fast_int8 ? Quantization::int8 : Quantization::fp16;
+  if (needed(first) <= available_gb) {
+    return advise(first, fast_int8 ? "INT8 is faster than FP16 here and fits" : "FP16 fits");
+  }
+  if (needed(Quantization::int4) <= available_gb) {
+    return advise(Quantization::int4, std::string(label(first)) + " does not fit, INT4 does");
+  }
+  return advise(Quantization::int4, "memory constrained, not even INT4 fits");
+}
+
+QuantizationReport advise_quantization(const std::filesystem::path& config,
+                                       const QuantizationRequest& request) {
+  if (request.context == 0) throw InvalidArgument("a context of 0 tokens");
+  const Metadata metadata = internal::read_json_config(config);
+  const ModelShape shape = try_shape(config, metadata);
+  const auto cache = shape.layers.empty() ? uniform_cache(metadata, request)
+                                          : std::optional(cache_of(shape, request));
+  const double billions = params_billions_of(config, shape, request);
+  return {.advice = recommend_quantization(billions, request.available_gb, request.hardware, cache),
+          .params_billions = billions,
+          .kv_cache_bytes = cache};
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,112 @@
+#include "tapedeck/fit/streaming_config.hpp"
+
+#include <string>
+
+#include "base/checked_sizes.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace {
+
+constexpr std::uint64_t kFp32 = 4;
+
+/// Width of K, and of V.
+internal::CheckedSize kv_width(const StreamingConfig& config) {
+  if (config.num_heads == 0) throw InvalidArgument("num_heads is 0");
+  if (config.hidden_dim % config.num_heads != 0) {
+    throw InvalidArgument("num_heads " + std::to_string(config.num_heads) +
+                          " does not divide hidden_dim " + std::to_string(config.hidden_dim));
+  }
+  if (config.num_kv_heads == 0 || config.num_heads % config.num_kv_heads != 0) {
+    throw InvalidArgument("num_kv_heads " + std::to_string(config.num_kv_heads) +
+                          " does not divide num_heads " + std::to_string(config.num_heads));
+  }
+  return internal::CheckedSize(config.num_kv_heads) * (config.hidden_dim / config.num_heads);
+}
+
+/// Parameters of a layer's matrices: Q, K and V; the output projection; gate, up and down.
+internal::CheckedSize layer_matrices(const StreamingConfig& config) {
+  const internal::CheckedSize h = config.hidden_dim;
+  return h * (h + 2 * kv_width(config)) + h * h + 3 * h * config.intermediate_dim;
+}
+
+internal::CheckedSize layer(const StreamingConfig& config) {
+  return (layer_matrices(config) + 2 * internal::CheckedSize(config.hidden_dim)) * kFp32;
+}
+
+internal::CheckedSize kv_cache(const StreamingConfig& config) {
+  return 2 * internal::CheckedSize(config.num_layers) * config.max_seq_len * kv_width(config) *
+         kFp32;
+}
+
+internal::CheckedSize with_layers(const StreamingConfig& config, std::uint64_t layers) {
+  const internal::CheckedSize h = config.hidden_dim;
+  const internal::CheckedSize tables = config.tied_embeddings ? 1U : 2U;
+  return tables * h * config.vocab_size * kFp32 + h * kFp32 + layers * layer(config) +
+         kv_cache(config);
+}
+
+std::string mb(std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MB"; }
+
+std::string describe(const InsufficientVram::Figures& figures) {
+  return "Insufficient VRAM: the full cache needs " + mb(figures.full_cache) +
+         " and layer streaming " + mb(figures.streaming) + ", where " + mb(figures.available) +
+         " of " + mb(figures.total) + " are available. Layer streaming";
+}
+
+}  // namespace
+
+std::uint64_t StreamingConfig::layer_bytes() const {
+  return layer(*this).value_or_throw("the size of a layer");
+}
+
+std::uint64_t StreamingConfig::kv_cache_bytes() const {
+  return kv_cache(*this).value_or_throw("the size of the KV cache");
+}
+
+std::uint64_t StreamingConfig::full_cache_bytes() const {
+  return with_layers(*this, num_layers).value_or_throw("the size of the full cache");
+}
+
+std::uint64_t StreamingConfig::streaming_bytes() const {
+  if (layer_slots == 0) throw InvalidArgument("layer_slots is 0", "streaming needs one at least");
+  return with_layers(*this, layer_slots).value_or_throw("the size of layer streaming");
+}
+
+std::uint64_t StreamingConfig::prefill_cache_bytes(bool fp8) const {
+  const internal::CheckedSize parameters =
+      layer_matrices(*this) * num_layers + internal::CheckedSize(hidden_dim) * vocab_size;
+  return (parameters * (fp8 ? 1U : 2U)).value_or_throw("the size of the prefill cache");
+}
+
+std::string_view description(StreamingMode mode) noexcept {
+  return mode == StreamingMode::full_cache ? "Full Cache (all layers pre-cached on GPU)"
+                                           : "Layer Streaming (weights loaded per-layer)";
+}
+
+bool should_use_streaming(std::uint64_t free_bytes, const StreamingConfig& config) {
+  const std::uint64_t usable = usable_vram(free_bytes);
+  return config.full_cache_bytes() > usable && config.streaming_bytes() <= usable;
+}
+
+InsufficientVram::InsufficientVram(const Figures& figures)
+    : OutOfMemory({.purpose = describe(figures),
+                   .limit = "90 % of the free device memory",
+                   .needed = figures.streaming,
+                   .available = figures.available},
+                  "use a quantised format (Q4_K, Q8_0), run on the CPU, or free GPU memory"),
+      figures_(figures) {}
+
+StreamingMode check_vram_sufficient(std::uint64_t free_bytes, std::uint64_t total_bytes,
+                                    const StreamingConfig& config) {
+  const InsufficientVram::Figures figures = {.full_cache = config.full_cache_bytes(),
+                                             .streaming = config.streaming_bytes(),
+                                             .available = usable_vram(free_bytes),
+                                             .total = total_bytes};
+  if (figures.full_cache <= figures.available) return StreamingMode::full_cache;
+  if (figures.streaming <= figures.available) return StreamingMode::layer_streaming;
+  throw InsufficientVram(figures);
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

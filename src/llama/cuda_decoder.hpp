@@ -1,0 +1,111 @@
+/// @file
+/// The forward pass of a Llama model on a GPU, and how an engine uses a `DeviceLayout`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "llama/device_model.hpp"
+#include "llama/llama_model.hpp"
+#include "llama/shape.hpp"
+#include "llama/talk_decoder.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/device_layout.hpp"
+#include "tapedeck/layout/layout.hpp"
+
+namespace tapedeck::llama {
+
+struct CudaDecoderOptions {
+  /// Where all layers stay on the device, a step is captured as a graph, once, and replayed.
+  bool graph = true;
+};
+
+/// Decodes one talk of a device's layout: `Decoder` on a GPU, with the same lifecycle. It computes
+/// in the plan's decode buffers, on a stream of its own; the KV cache is the plan's regions
+/// "layers.N.k" and "layers.N.v" of the talk. Layers that do not stay on the device come through
+/// the slots of `weights`, each while the one before it is computed with.
+///
+/// Activations and the KV cache are of the type that they are planned in: f32, as the CPU has them,
+/// or f16, half as large. Sums are in f32. f16 holds numbers up to 65504; a model that computes
+/// larger ones is for f32.
+///
+/// A step is put on the stream as a whole, and waited for once: nothing is allocated, mapped or
+/// otherwise waited for, but where weights are staged (`LayerStreamer`). Its token and position are
+/// copied to where the kernels read them, so that a graph is launched as it was captured.
+///
+/// Of target `tapedeck_cuda_llama`. Built without nvcc, it says so.
+///
+/// Thread-safety: the thread that made it, on which it keeps the device's context current, and
+/// which is the layout's writer and the one that uses `weights`.
+///
+///     Plan plan = model.plan(positions);
+///     DeviceLayout layout(gpu, plan);
+///     DeviceTape place = DeviceTape::start(gpu, streaming.device.bytes());
+///     DeviceModel weights(model, gpu, streaming, place.take<std::byte>(streaming.device.bytes()));
+///     CudaDecoder decoder(model, weights, layout);
+///     decoder.prepare(1);
+///     std::span<float> logits = decoder.forward(kBos);
+///     TokenId next = sampler.choose(logits);
+///     decoder.clear_pass();
+class CudaDecoder final : public TalkDecoder {
+ public:
+  /// Why this build cannot make one, and what to do: for people. Empty where it can; whether there
+  /// is a GPU, `CudaDevice::support` tells.
+  [[nodiscard]] static std::string missing();
+
+  /// All arguments must outlive the decoder. Buffers are those of the scratch frame that is open.
+  /// @pre talk < layout.talks(), and `weights` are the model's, on the layout's device.
+  /// @throws InvalidArgument where the layout's device is no GPU, or its plan has no K and V of
+  /// some layer, too little room for a step of this model among its decode buffers, or buffers that
+  /// are neither f32 nor f16; DeviceError;
+  /// DeviceUnavailable in a build without nvcc.
+  CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
+              std::size_t talk = 0, const CudaDecoderOptions& options = {})
+      : CudaDecoder(model, weights, layout, nullptr, talk, options) {}
+  /// On the first device of a layout, whose clears end passes and talks as a whole, so that it
+  /// counts them. @pre layout.gpus() != 0
+  CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout, std::size_t talk = 0,
+              const CudaDecoderOptions& options = {})
+      : CudaDecoder(model, weights, layout.gpu(0), &layout, talk, options) {}
+  ~CudaDecoder() override;
+  CudaDecoder(const CudaDecoder&) = delete;
+  CudaDecoder& operator=(const CudaDecoder&) = delete;
+
+  /// The logits lie in host memory, in f32; the next pass writes over them.
+  /// @throws DeviceError too.
+  [[nodiscard]] std::span<float> forward(TokenId token) override;
+
+  [[nodiscard]] std::size_t position() const noexcept override { return layout_.tokens(talk_); }
+  [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
+  void prepare(std::uint64_t tokens) override { layout_.prepare(talk_, tokens); }
+  void clear_pass() override { whole_ != nullptr ? whole_->clear_pass() : layout_.clear_pass(); }
+  void clear_talk() override {
+    whole_ != nullptr ? whole_->clear_talk(talk_) : layout_.clear_talk(talk_);
+  }
+  /// Takes back the last tokens.
+  void rewind(std::uint64_t tokens) noexcept { layout_.rewind(talk_, tokens); }
+
+ private:
+  class Step;
+  template <class Element>
+  class StepOf;
+
+  CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout, Layout* whole,
+              std::size_t talk, const CudaDecoderOptions& options);
+
+  [[nodiscard]] static std::unique_ptr<Step> make_step(const LlamaModel& model,
+                                                       DeviceModel& weights, DeviceLayout& layout,
+                                                       std::size_t talk,
+                                                       const CudaDecoderOptions& options);
+
+  const Shape& shape_;
+  DeviceLayout& layout_;
+  Layout* whole_;  // that it is a part of, where that is to be cleared
+  std::size_t talk_;
+  std::unique_ptr<Step> step_;
+};
+
+}  // namespace tapedeck::llama

@@ -1,0 +1,30 @@
+// `CudaDecoder` in a build without nvcc: none is ever made.
+
+#include "llama/cuda_decoder.hpp"
+#include "tapedeck/device/device_error.hpp"
+
+namespace tapedeck::llama {
+namespace {
+
+constexpr const char* kWhy = "this build of Tapedeck has no kernels for a GPU";
+constexpr const char* kAdvice = "build it where nvcc of the CUDA toolkit is, with TAPEDECK_CUDA";
+
+[[noreturn]] void absent() { throw DeviceUnavailable(kWhy, kAdvice); }
+
+}  // namespace
+
+class CudaDecoder::Step {};
+
+std::string CudaDecoder::missing() { return std::string(kWhy) + "; " + kAdvice; }
+
+CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& /*weights*/, DeviceLayout& layout,
+                         Layout* whole, std::size_t talk, const CudaDecoderOptions& /*options*/)
+    : shape_(model.shape()), layout_(layout), whole_(whole), talk_(talk) {
+  absent();
+}
+CudaDecoder::~CudaDecoder() = default;
+
+// No object ever lives to be called.
+std::span<float> CudaDecoder::forward(TokenId) { absent(); }
+
+}  // namespace tapedeck::llama

@@ -1,0 +1,140 @@
+/// @file
+/// `CudaKernels`: the kernels of llama_kernels.cu, loaded, with the grids that they want.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <type_traits>
+
+#include "device/cuda_launch.hpp"
+#include "llama/llama_kernels.hpp"
+#include "llama/matrix.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/dtype.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/device/device.hpp"
+#include "tapedeck/device/device_span.hpp"
+
+extern "C" const unsigned char llama_kernels[];
+
+namespace tapedeck::llama {
+
+/// For activations and a KV cache of `Element`: `float` or `Float16`.
+///
+/// Each function puts one kernel on a stream; what it computes is that of the same name in
+/// llama/kernels.hpp. Needs a device's context current. All addresses are the device's. All throw
+/// DeviceError.
+template <class Element>
+class CudaKernels {
+ public:
+  /// The row of `table` that `step->token` says.
+  void embed(StreamHandle stream, const Matrix& table, const StepInput* step,
+             DeviceSpan<Element> out) const {
+    of(table).embed.launch(Grid::over(out.size()), stream, table.bytes.data(), step, out.data(),
+                           count(out.size()));
+  }
+
+  void rmsnorm(StreamHandle stream, DeviceSpan<Element> x, std::span<const float> weight,
+               DeviceSpan<Element> out, float epsilon) const {
+    rmsnorm_.launch({.blocks = 1, .threads = 1024}, stream, x.data(), weight.data(), out.data(),
+                    count(out.size()), epsilon);
+  }
+
+  /// @pre the matrix has `out.size()` rows and `x.size()` columns
+  void multiply(StreamHandle stream, const Matrix& matrix, DeviceSpan<Element> x,
+                DeviceSpan<Element> out) const {
+    of(matrix).multiply.launch(Grid::over(out.size() * kWarp), stream, matrix.bytes.data(),
+                               x.data(), out.data(), count(out.size()), count(x.size()));
+  }
+
+  /// Turns the pairs of all heads in `x` to the position of the step.
+  void rotate(StreamHandle stream, DeviceSpan<Element> x, DeviceSpan<float> frequencies,
+              const StepInput* step) const {
+    const std::size_t pairs = x.size() / 2;
+    rotate_.launch(Grid::over(pairs), stream, x.data(), frequencies.data(), step,
+                   count(pairs / frequencies.size()), count(frequencies.size()));
+  }
+
+  /// Puts the row of K and, behind it, the row of V where the step's position has them.
+  void append(StreamHandle stream, DeviceSpan<Element> rows, const StepInput* step,
+              DeviceSpan<Element> keys, DeviceSpan<Element> values, std::size_t key_width) const {
+    append_.launch(Grid::over(rows.size()), stream, rows.data(), step, keys.data(), values.data(),
+                   count(key_width), count(rows.size() - key_width));
+  }
+
+  /// Over the positions so far, with the step's.
+  void attend(StreamHandle stream, DeviceSpan<Element> query, DeviceSpan<Element> keys,
+              DeviceSpan<Element> values, const StepInput* step, const AttentionPartials& partials,
+              DeviceSpan<Element> mixed, const AttentionHeads& heads) const {
+    const std::size_t warps = std::size_t{heads.heads} * kAttentionParts;
+    attend_.launch(Grid::over(warps * kWarp), stream, query.data(), keys.data(), values.data(),
+                   step, partials, heads);
+    join_.launch(Grid::over(mixed.size()), stream, partials, step, mixed.data(), heads);
+  }
+
+  void swiglu(StreamHandle stream, DeviceSpan<Element> gate, DeviceSpan<Element> up) const {
+    swiglu_.launch(Grid::over(gate.size()), stream, gate.data(), up.data(), count(gate.size()));
+  }
+
+  void add(StreamHandle stream, DeviceSpan<Element> x, DeviceSpan<Element> y) const {
+    add_.launch(Grid::over(x.size()), stream, x.data(), y.data(), count(x.size()));
+  }
+
+ private:
+  static constexpr std::size_t kWarp = 32;
+
+  using Embed = Kernel<const std::byte*, const StepInput*, Element*, unsigned>;
+  using Multiply = Kernel<const std::byte*, const Element*, Element*, unsigned, unsigned>;
+
+  /// For matrices of one type.
+  struct OfType {
+    DType type;
+    Embed embed;
+    Multiply multiply;
+  };
+
+  [[nodiscard]] static unsigned count(std::size_t n) noexcept { return static_cast<unsigned>(n); }
+
+  // A kernel is called after what it does and what it does that to.
+  template <class Found>
+  [[nodiscard]] Found find(const std::string& name) const {
+    return module_.find<Found>((name + '_' + std::string(to_string(kElementType))).c_str());
+  }
+  [[nodiscard]] OfType of_type(DType type) const {
+    const std::string suffix = '_' + std::string(to_string(type));
+    return {.type = type,
+            .embed = find<Embed>("embed" + suffix),
+            .multiply = find<Multiply>("multiply" + suffix)};
+  }
+  [[nodiscard]] const OfType& of(const Matrix& matrix) const {
+    for (const OfType& one : types_) {
+      if (one.type == matrix.dtype) return one;
+    }
+    throw InvalidArgument("no kernels for matrices of " + std::string(to_string(matrix.dtype)));
+  }
+
+  using Rmsnorm = Kernel<const Element*, const float*, Element*, unsigned, float>;
+  using Rotate = Kernel<Element*, const float*, const StepInput*, unsigned, unsigned>;
+  using Append = Kernel<const Element*, const StepInput*, Element*, Element*, unsigned, unsigned>;
+  using Attend = Kernel<const Element*, const Element*, const Element*, const StepInput*,
+                        AttentionPartials, AttentionHeads>;
+  using Join = Kernel<AttentionPartials, const StepInput*, Element*, AttentionHeads>;
+  using Pairwise = Kernel<Element*, const Element*, unsigned>;
+
+  static constexpr DType kElementType = std::is_same_v<Element, Float16> ? DType::f16 : DType::f32;
+
+  KernelModule module_{llama_kernels};
+  std::array<OfType, 4> types_ = {of_type(kMatrixTypes[0]), of_type(kMatrixTypes[1]),
+                                  of_type(kMatrixTypes[2]), of_type(kMatrixTypes[3])};
+  Rmsnorm rmsnorm_ = find<Rmsnorm>("rmsnorm");
+  Rotate rotate_ = find<Rotate>("rotate");
+  Append append_ = find<Append>("append");
+  Attend attend_ = find<Attend>("attend");
+  Join join_ = find<Join>("join");
+  Pairwise swiglu_ = find<Pairwise>("swiglu");
+  Pairwise add_ = find<Pairwise>("add");
+};
+
+}  // namespace tapedeck::llama

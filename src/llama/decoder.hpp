@@ -1,0 +1,118 @@
+/// @file
+/// The forward pass of a Llama model, and how an engine uses a `Layout`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "llama/layer_feed.hpp"
+#include "llama/llama_model.hpp"
+#include "llama/takes.hpp"
+#include "llama/talk_decoder.hpp"
+#include "llama/thread_pool.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/layout.hpp"
+
+namespace tapedeck::llama {
+
+/// Where a decoder's buffers and its KV cache lie: on the host's side of a layout.
+struct OnHost {
+  using Places = Layout;
+  [[nodiscard]] static Places& of(Layout& layout) noexcept { return layout; }
+};
+/// On its first device, which is one of host memory: the host computes there.
+struct OnDevice {
+  using Places = DeviceLayout;
+  [[nodiscard]] static Places& of(Layout& layout) noexcept { return layout.gpu(0); }
+};
+
+/// Decodes one talk of a layout. What a pass computes in are the plan's decode buffers
+/// (`DecodeBuffers`), at the same addresses in every pass; what grows with the talk is taken from
+/// `scratch()`, until `clear_pass()`. The KV cache is the plan's regions of the talk, "layers.N.k"
+/// and "layers.N.v", which fill by one row each token until `clear_talk()`. The decoder holds no
+/// state of its own, so those two calls are its whole lifecycle too. In steady state a pass on the
+/// host makes no heap allocation and no system call but the pool's futex.
+///
+/// Thread-safety: the layout's writer.
+///
+///     Decoder decoder(model, layout, pool);
+///     decoder.prepare(1);
+///     std::span<float> logits = decoder.forward(kBos);
+///     TokenId next = sampler.choose(logits);
+///     decoder.clear_pass();
+template <class Side>
+class BasicDecoder final : public TalkDecoder {
+ public:
+  /// All arguments must outlive the decoder. `feed` has the model's weights; nullptr: the model
+  /// itself has.
+  /// @pre talk < layout.talks()
+  /// @throws InvalidArgument where the layout's plan has no K and V of some layer, or no room for a
+  /// step of this model among its decode buffers.
+  BasicDecoder(const LlamaModel& model, Layout& layout, ThreadPool& pool, std::size_t talk = 0,
+               LayerFeed* feed = nullptr);
+
+  /// Calls `ready` in the next pass before each part of the model (`LlamaModel::tensors_of`) is
+  /// used: weights may be arriving while it computes. What it throws, `forward` throws, and the
+  /// talk is as it was. Once a pass is through it is called no more.
+  void before_parts(std::function<void(std::size_t part)> ready) { ready_ = std::move(ready); }
+
+  /// The logits lie on scratch; the next pass writes over them.
+  [[nodiscard]] std::span<float> forward(TokenId token) override;
+  [[nodiscard]] std::size_t position() const noexcept override;
+  [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
+  void prepare(std::uint64_t tokens) override { places_.prepare(talk_, tokens); }
+  void clear_pass() override { layout_.clear_pass(); }
+  void clear_talk() override { layout_.clear_talk(talk_); }
+
+ private:
+  struct Pass;
+  /// What the steps of a pass write, of exactly the size they write.
+  struct Buffers {
+    std::span<float> hidden;  ///< The residual stream.
+    std::span<float> normed;
+    std::span<float> query;
+    std::span<float> mixed;  ///< Values, weighted by the scores.
+    std::span<float> attention_out;
+    std::span<float> gate;
+    std::span<float> up;
+    std::span<float> ffn_out;
+    std::span<float> final_normed;
+    std::span<float> logits;
+  };
+  /// [position][key_dim], and [position][value_dim].
+  struct Cache {
+    std::span<float> keys;
+    std::span<float> values;
+  };
+
+  void wait_for(std::size_t part) const {
+    if (ready_) [[unlikely]]
+      ready_(part);
+  }
+  void find_buffers();
+  void find_caches();
+  void run_layer(std::size_t layer, const Pass& pass);
+
+  const Shape& shape_;
+  HostFeed own_feed_;
+  LayerFeed& feed_;
+  std::span<const float> frequencies_;
+  Layout& layout_;
+  typename Side::Places& places_;
+  ThreadPool& pool_;
+  std::size_t talk_;
+  Buffers buffers_;
+  std::vector<Cache> caches_;  // by layer
+  std::function<void(std::size_t)> ready_;
+};
+
+extern template class BasicDecoder<OnHost>;
+extern template class BasicDecoder<OnDevice>;
+using Decoder = BasicDecoder<OnHost>;
+using DeviceSideDecoder = BasicDecoder<OnDevice>;
+
+}  // namespace tapedeck::llama

@@ -1,0 +1,73 @@
+#include "llama/device_host.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::llama {
+namespace {
+
+Plan plan_talk(const LlamaModel& model, const DeviceHostOptions& options) {
+  return model.plan(options.positions, 1, options.element);
+}
+
+std::uint64_t in_whole_pages(const Device& device, std::uint64_t bytes) {
+  const auto whole = checked_round_up(bytes, device.info().granularity);
+  if (!whole) throw InvalidArgument("a talk that is longer than can be addressed");
+  return *whole;
+}
+
+// All that is left beside the talk and the buffers is for weights.
+StreamingPlan plan_weights(const LlamaModel& model, const Device& device,
+                           const DeviceHostOptions& options) {
+  const Plan plan = plan_talk(model, options);
+  const std::uint64_t others =
+      in_whole_pages(device, plan.history.bytes()) +
+      in_whole_pages(device,
+                     plan.scratch.bytes() + model.scratch_bytes(options.positions, kDeviceLine));
+  const std::uint64_t memory =
+      std::min<std::uint64_t>(device.memory().free, options.memory.value_or(device.info().total));
+  const std::uint64_t left = memory - std::min(others, memory);
+  const Model planned = model_to_plan(model);
+  StreamingOptions streaming = {.slots = options.slots};
+  const std::uint64_t least =
+      in_whole_pages(device, plan_streaming(planned, streaming).least_bytes);
+  if (least > left) {
+    throw OutOfMemory({.purpose = "layer streaming on " + device.label(),
+                       .limit = options.memory ? "the memory it may use" : "its free memory",
+                       .needed = static_cast<std::size_t>(others + least),
+                       .available = static_cast<std::size_t>(memory)},
+                      "allow more, plan fewer tokens, or use a smaller model");
+  }
+  streaming.device_bytes = round_down(left, device.info().granularity);
+  return plan_streaming(planned, streaming);
+}
+
+LayoutOptions layout_options(const LlamaModel& model, Device& device,
+                             const DeviceHostOptions& options, const StreamingPlan& streaming) {
+  Plan plan = plan_talk(model, options);
+  plan.weights = streaming.device;
+  DeviceLayoutOptions on_device;
+  on_device.extra.scratch = model.scratch_bytes(options.positions, kDeviceLine);
+  LayoutOptions layout;
+  layout.gpus.push_back(
+      {.device = &device, .plan = std::move(plan), .options = std::move(on_device)});
+  return layout;
+}
+
+DeviceSpan<std::byte> place_of(DeviceTape& weights) { return {weights.data(), weights.floor()}; }
+
+}  // namespace
+
+DeviceHost::DeviceHost(const LlamaModel& model, Device& device, const DeviceHostOptions& options)
+    : DeviceHost(model, device, options, plan_weights(model, device, options)) {}
+
+DeviceHost::DeviceHost(const LlamaModel& model, Device& device, const DeviceHostOptions& options,
+                       StreamingPlan streaming)
+    : layout_(Plan{}, layout_options(model, device, options, streaming)),
+      weights_(model, device, std::move(streaming), place_of(layout_.gpu(0).weights()),
+               options.source) {}
+
+}  // namespace tapedeck::llama

@@ -1,0 +1,121 @@
+// The tokenizer in a GGUF file, as llama.cpp reads and uses it (llama-vocab.cpp).
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/printable.hpp"
+#include "llama/gguf_error.hpp"
+#include "llama/piece_text.hpp"
+#include "llama/tokenizer.hpp"
+#include "model/gguf/gguf_arrays.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::llama {
+namespace {
+
+// Of tokenizer.ggml.token_type.
+constexpr std::int32_t kNormal = 1;
+constexpr std::int32_t kUnknown = 2;
+constexpr std::int32_t kControl = 3;
+constexpr std::int32_t kUserDefined = 4;
+constexpr std::int32_t kByte = 6;
+
+constexpr const char* kTokens = "tokenizer.ggml.tokens";
+constexpr const char* kScores = "tokenizer.ggml.scores";
+constexpr const char* kTypes = "tokenizer.ggml.token_type";
+
+void check_kind(const Model& gguf) {
+  const std::string_view kind = gguf.metadata.string("tokenizer.ggml.model").value_or("");
+  if (kind == "llama") return;
+  const std::string found = kind.empty()
+                                ? "has no tokenizer"
+                                : "has a tokenizer of the kind " + internal::printable(kind) +
+                                      "; only llama (SentencePiece) is known";
+  throw InvalidArgument(gguf.path.string() + " " + found,
+                        "give one in a file of llama2.c: --tokenizer FILE");
+}
+
+void check_count(const Model& gguf, const char* key, std::size_t found, std::size_t wanted) {
+  if (found == wanted) return;
+  refuse_key(gguf, key,
+             " has " + std::to_string(found) + " elements, and there are " +
+                 std::to_string(wanted) + " tokens");
+}
+
+// A token of a special meaning; `usual` where the file is silent. Nothing where it says that there
+// is none: -1, as some writers put it.
+std::optional<TokenId> special(const Model& gguf, const char* key, std::optional<TokenId> usual,
+                               std::size_t vocab) {
+  if (!gguf.metadata.has(key)) return usual && *usual < vocab ? usual : std::nullopt;
+  const std::optional<std::uint64_t> id = gguf.metadata.integer(key);
+  if (!id) refuse_key(gguf, key, " is no token");
+  if (*id == std::numeric_limits<std::uint32_t>::max()) return std::nullopt;
+  if (*id < vocab) return static_cast<TokenId>(*id);
+  refuse_key(gguf, key,
+             " is " + std::to_string(*id) + ", and there are " + std::to_string(vocab) + " tokens");
+}
+
+}  // namespace
+
+Tokenizer::Tokenizer(const Model& gguf, std::size_t vocab)
+    : marks_spaces_(true), merges_bytes_(false) {
+  check_kind(gguf);
+  ends_.clear();
+  bos_ = special(gguf, "tokenizer.ggml.bos_token_id", kBos, vocab);
+  for (const auto end : {bos_, special(gguf, "tokenizer.ggml.eos_token_id", kEos, vocab),
+                         special(gguf, "tokenizer.ggml.eot_token_id", std::nullopt, vocab)}) {
+    if (end) ends_.push_back(*end);
+  }
+  unknown_ = special(gguf, "tokenizer.ggml.unknown_token_id", 0, vocab).value_or(0);
+  const Metadata& metadata = gguf.metadata;
+  adds_bos_ = bos_ && metadata.boolean("tokenizer.ggml.add_bos_token").value_or(true);
+  space_before_text_ = metadata.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
+  read_tokens(gguf, vocab);
+}
+
+void Tokenizer::read_tokens(const Model& gguf, std::size_t vocab) {
+  const internal::StringArray tokens = internal::read_string_array(gguf, kTokens);
+  check_count(gguf, kTokens, tokens.size(), vocab);
+  const std::vector<float> scores = internal::read_real_array(gguf, kScores);
+  check_count(gguf, kScores, scores.size(), vocab);
+  // Old files have no types.
+  std::vector<std::int32_t> types;
+  if (gguf.metadata.has(kTypes)) {
+    types = internal::read_whole_array(gguf, kTypes);
+    check_count(gguf, kTypes, types.size(), vocab);
+  }
+  texts_.reserve(tokens.bytes());  // so that views into it hold
+  vocabulary_.reserve(vocab);
+  for (TokenId id = 0; id < vocab; ++id) {
+    if (std::isnan(scores[id])) {
+      refuse_key(gguf, kScores, ": token " + std::to_string(id) + " has no score (NaN)");
+    }
+    add_token(tokens[id], scores[id], types.empty() ? guessed_type(id, tokens[id]) : types[id]);
+  }
+  std::stable_sort(user_defined_.begin(), user_defined_.end(),
+                   [this](TokenId a, TokenId b) { return piece(a).size() > piece(b).size(); });
+}
+
+std::int32_t Tokenizer::guessed_type(TokenId id, std::string_view text) const {
+  if (raw_byte(text) >= 0) return kByte;
+  return id == unknown_ || is_end(id) ? kControl : kNormal;
+}
+
+void Tokenizer::add_token(std::string_view stored, float score, std::int32_t type) {
+  const auto id = static_cast<TokenId>(size());
+  const std::string spaced = with_spaces(stored);
+  const std::size_t begin = texts_.size();
+  texts_.insert(texts_.end(), spaced.begin(), spaced.end());
+  const std::string_view text(texts_.data() + begin, spaced.size());
+  const int byte = type == kByte ? raw_byte(text) : -1;
+  if (byte >= 0) {
+    std::optional<TokenId>& token = bytes_[static_cast<std::size_t>(byte)];
+    if (!token) token = id;
+    return add(text, score, Kind::byte, false);
+  }
+  if (type == kControl || type == kUnknown) return add(text, score, Kind::control, false);
+  if (type == kUserDefined && !text.empty()) user_defined_.push_back(id);
+  add(text, score, Kind::text, !text.empty());
+}
+
+}  // namespace tapedeck::llama

@@ -1,0 +1,92 @@
+/// @file
+/// `LlamaModel`: a Llama model as an engine uses it: opened, planned, and computed with where it
+/// lies.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "llama/llama_weights.hpp"
+#include "llama/shape.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/dtype.hpp"
+#include "tapedeck/layout/layout.hpp"
+#include "tapedeck/model/model.hpp"
+#include "tapedeck/plan/plan.hpp"
+#include "tapedeck/weights/weights.hpp"
+
+namespace tapedeck::llama {
+
+/// A llama2.c checkpoint ("version 0"), or a GGUF file of the llama architecture, all parts of a
+/// split one: matrices of `kMatrixTypes`, norms in f32. Opening checks everything there is to know
+/// of the model, and reads no weights: `weights().warm()` brings them.
+///
+/// Thread-safety: as `tapedeck::Weights`; everything else is immutable.
+///
+///     LlamaModel model("stories.gguf");
+///     model.weights().warm();
+///     Layout layout(model.plan(), model.options());
+class LlamaModel {
+ public:
+  /// @throws SystemError; InvalidArgument if it is no regular file, or a model that is not decoded;
+  /// FormatError.
+  explicit LlamaModel(const std::filesystem::path& path, const WeightsOptions& options = {});
+  /// What `model` says, computed with weights that come from elsewhere, of the same names and
+  /// shapes: converted, or shared by another process. The types of the model's own do not matter.
+  /// @throws as above
+  LlamaModel(Model model, Weights weights);
+
+  [[nodiscard]] const Model& model() const noexcept { return model_; }
+  [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
+
+  [[nodiscard]] Weights& weights() noexcept { return weights_; }
+  [[nodiscard]] const Weights& weights() const noexcept { return weights_; }
+  /// The same by their use.
+  [[nodiscard]] const LlamaWeights& arrays() const noexcept { return arrays_; }
+  /// How far each pair of a head turns a position (`rotation_at`).
+  [[nodiscard]] std::span<const float> frequencies() const noexcept { return frequencies_; }
+
+  // A pass uses the model part by part: the embedding table is the first one, then each layer, and
+  // what comes after the layers is the last.
+  [[nodiscard]] std::size_t parts() const noexcept { return parts_.size(); }
+  /// The tensors of a part, by their place in the weights. @pre part < parts()
+  [[nodiscard]] std::span<const std::uint32_t> tensors_of(std::size_t part) const noexcept {
+    return parts_[part];
+  }
+
+  /// K and V for each of `talks` of `positions` tokens; 0: of as many as the model was made for,
+  /// here and below. On scratch the buffers of one decode step. Both of `element`, of which the CPU
+  /// takes f32 alone. No weights, which are loaded already.
+  /// @throws InvalidArgument where that is more than can be addressed.
+  [[nodiscard]] Plan plan(std::size_t positions = 0, std::size_t talks = 1,
+                          DType element = DType::f32) const;
+
+  /// With these weights, and the room for those takes, in talks of so many positions. The model
+  /// must outlive the layout.
+  [[nodiscard]] LayoutOptions options(std::size_t positions = 0) const;
+  /// What a pass takes at most, above what is planned, from a tape of such lines. @throws
+  /// InvalidArgument as `plan`.
+  [[nodiscard]] std::size_t scratch_bytes(std::size_t positions = 0,
+                                          std::size_t line = kLine) const;
+
+ private:
+  struct Stored;
+
+  [[nodiscard]] Stored find(const char* name, std::size_t part);
+  [[nodiscard]] Stored find_in_layer(const TensorName& name, std::size_t layer);
+  void find_arrays();
+
+  Model model_;
+  Shape shape_;
+  std::vector<float> frequencies_;
+  Weights weights_;
+  LlamaWeights arrays_;
+  std::vector<std::vector<std::uint32_t>> parts_;
+};
+
+}  // namespace tapedeck::llama

@@ -1,0 +1,187 @@
+#include "llama/make_model.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cmath>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/on_failure.hpp"
+#include "llama/random.hpp"
+#include "llama/tokenizer.hpp"
+#include "model/llama2c/llama2c.hpp"
+#include "os/file.hpp"
+#include "os/new_file.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::llama {
+namespace os = internal::os;
+namespace {
+
+constexpr std::size_t kChunkFloats = 262'144;
+
+internal::Llama2cFigures figures_of(const Shape& shape) noexcept {
+  return {.dim = shape.dim,
+          .ffn = shape.ffn,
+          .layers = shape.layers,
+          .heads = shape.heads,
+          .kv_heads = shape.kv_heads,
+          .vocabulary = shape.vocab,
+          .context = shape.seq_len,
+          .own_classifier = shape.own_classifier};
+}
+
+void check(const std::filesystem::path& out, const Shape& shape) {
+  if (const auto fault = find_fault(shape)) throw InvalidArgument("no model: " + fault->text);
+  if (shape.vocab < kFirstPiece) {
+    throw InvalidArgument("no model: vocab_size " + std::to_string(shape.vocab) + " is less than " +
+                          std::to_string(kFirstPiece) + ", which the byte tokens need");
+  }
+  const auto bytes = file_bytes(shape);
+  if (!bytes) throw InvalidArgument("no model: its file would be larger than any");
+  const std::filesystem::path folder = out.has_parent_path() ? out.parent_path() : ".";
+  // Better now than when the disk is full.
+  if (const auto free = os::free_bytes(folder); free && *bytes > *free) {
+    throw SystemError(
+        {.call = "write", .number = ENOSPC, .path = out.string(), .bytes = *bytes},
+        "the folder has " + to_iec(*free) + " left; make a smaller model, or put it elsewhere");
+  }
+}
+
+// Norms near 1; matrices such that what goes in with a mean square of 1 comes out so.
+void fill(std::span<float> chunk, const internal::Llama2cArray& array, Random& random) {
+  if (array.kind == ParameterKind::other) {
+    std::fill(chunk.begin(), chunk.end(), 0.0F);
+    return;
+  }
+  const bool norm = array.kind == ParameterKind::norm;
+  const float middle = norm ? 1.0F : 0.0F;
+  const float reach = norm ? 0.1F : std::sqrt(3.0F / static_cast<float>(array.columns));
+  for (float& value : chunk) value = middle + reach * (2 * random.unit() - 1);
+}
+
+bool write_weights(NewFile& file, const Shape& shape, std::uint64_t seed,
+                   const std::atomic<bool>& stop) {
+  static_assert(std::endian::native == std::endian::little, "checkpoints are written as they are");
+  const auto vocab = static_cast<std::int32_t>(shape.vocab);
+  const auto as_int = [](std::size_t n) { return static_cast<std::int32_t>(n); };
+  const std::array header = {as_int(shape.dim),      as_int(shape.ffn),
+                             as_int(shape.layers),   as_int(shape.heads),
+                             as_int(shape.kv_heads), shape.own_classifier ? -vocab : vocab,
+                             as_int(shape.seq_len)};
+  static_assert(sizeof header == internal::kLlama2cHeader);
+  file.write(std::as_bytes(std::span(header)));
+  Random random(seed);
+  std::vector<float> buffer(kChunkFloats);
+  for (const internal::Llama2cArray& array : internal::llama2c_arrays(figures_of(shape))) {
+    std::size_t left = *array.bytes() / sizeof(float);
+    while (left != 0) {
+      if (stop.load(std::memory_order_relaxed)) return false;
+      const std::span<float> chunk = std::span(buffer).first(std::min(left, buffer.size()));
+      fill(chunk, array, random);
+      file.write(std::as_bytes(chunk));
+      left -= chunk.size();
+    }
+  }
+  return true;
+}
+
+// The n-th made piece: every printable character, then words of one syllable, of two, and so on,
+// first with a space in front and then without. Each is made of earlier ones, as merging needs it.
+std::string made_piece(std::size_t n) {
+  constexpr std::string_view consonants = "bdfghjklmnprstvz";
+  constexpr std::string_view vowels = "aeiou";
+  constexpr std::size_t syllables = consonants.size() * vowels.size();
+  constexpr std::size_t printable = '~' - ' ' + 1;
+  if (n == 0) return "\n";
+  if (n <= printable) return {static_cast<char>(' ' + n - 1)};
+  n -= printable + 1;
+  std::size_t words = syllables;  // as many as have this length
+  std::size_t length = 1;
+  while (n >= 2 * words) {
+    n -= 2 * words;
+    words *= syllables;
+    ++length;
+  }
+  std::string text(n < words ? " " : "");
+  for (n %= words; length != 0; --length) {
+    words /= syllables;
+    const std::size_t syllable = n / words;
+    n %= words;
+    text += consonants[syllable / vowels.size()];
+    text += vowels[syllable % vowels.size()];
+  }
+  return text;
+}
+
+std::string piece_of(TokenId id) {
+  constexpr std::array special = {"<unk>", "\n<s>\n", "\n</s>\n"};
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  if (id < kFirstByte) return special[id];
+  if (id >= kFirstPiece) return made_piece(id - kFirstPiece);
+  const TokenId byte = id - kFirstByte;
+  return std::string("<0x") + digits[byte / 16] + digits[byte % 16] + ">";
+}
+
+bool write_tokenizer(NewFile& file, std::size_t vocab, const std::atomic<bool>& stop) {
+  constexpr std::int32_t longest = 11;  // five syllables and a space: enough for 2^31 pieces
+  std::vector<std::byte> buffer;
+  const auto append = [&](const auto& value) {
+    const auto bytes = std::as_bytes(std::span(value));
+    buffer.insert(buffer.end(), bytes.begin(), bytes.end());
+  };
+  append(std::array{longest});
+  for (TokenId id = 0; id < vocab; ++id) {
+    const std::string text = piece_of(id);
+    append(std::array{id < kFirstPiece ? 0.0F : -static_cast<float>(id - kFirstPiece)});
+    append(std::array{static_cast<std::int32_t>(text.size())});
+    append(text);
+    if (buffer.size() < kChunkFloats && id + 1 < vocab) continue;
+    if (stop.load(std::memory_order_relaxed)) return false;
+    file.write(buffer);
+    buffer.clear();
+  }
+  return true;
+}
+
+}  // namespace
+
+std::filesystem::path tokenizer_beside(const std::filesystem::path& model) {
+  std::filesystem::path path = model;
+  path += ".tokenizer";
+  return path;
+}
+
+std::optional<std::uint64_t> file_bytes(const Shape& shape) noexcept {
+  std::optional<std::uint64_t> sum = internal::kLlama2cHeader;
+  for (const internal::Llama2cArray& array : internal::llama2c_arrays(figures_of(shape))) {
+    const std::optional<std::uint64_t> bytes = array.bytes();
+    if (sum && bytes) sum = checked_add(*sum, *bytes);
+    if (!sum || !bytes) return std::nullopt;
+  }
+  return sum;
+}
+
+bool make_model(const std::filesystem::path& out, const Shape& shape, std::uint64_t seed,
+                const std::atomic<bool>& stop) {
+  check(out, shape);
+  const std::filesystem::path tokenizer_path = tokenizer_beside(out);
+  NewFile model(out);
+  NewFile tokenizer(tokenizer_path);
+  if (!write_tokenizer(tokenizer, shape.vocab, stop)) return false;
+  if (!write_weights(model, shape, seed, stop)) return false;
+  tokenizer.put_in_place();
+  internal::OnFailure undo([&] { static_cast<void>(os::remove_file(tokenizer_path)); });
+  model.put_in_place();
+  undo.completed();
+  return true;
+}
+
+}  // namespace tapedeck::llama

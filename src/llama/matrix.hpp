@@ -1,0 +1,33 @@
+/// @file
+/// `Matrix`: a matrix of a model's weights, as its file stores it.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <span>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/dtype.hpp"
+
+namespace tapedeck::llama {
+
+/// What the kernels compute with. Other types are for engines with more kernels than this one.
+inline constexpr std::array kMatrixTypes = {DType::f32, DType::f16, DType::bf16, DType::q8_0};
+
+/// Row-major, [out][in]. A row is a whole number of the type's blocks. Thread-safety: a value.
+struct Matrix {
+  DType dtype = DType::f32;  ///< One of `kMatrixTypes`, and aligned for it.
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+  std::span<const std::byte> bytes{};
+};
+
+/// A matrix of f32 that somebody else holds.
+[[nodiscard]] inline Matrix f32_matrix(std::span<const float> values, std::size_t rows) noexcept {
+  return {.dtype = DType::f32,
+          .rows = rows,
+          .columns = values.size() / rows,
+          .bytes = std::as_bytes(values)};
+}
+
+}  // namespace tapedeck::llama

@@ -1,0 +1,307 @@
+#include "model/gguf/gguf_header.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "base/printable.hpp"
+#include "model/gguf/gguf_values.hpp"
+#include "tapedeck/base/checked.hpp"
+
+namespace tapedeck::internal {
+namespace {
+
+constexpr std::uint32_t kMagic = 0x46554747;  // "GGUF"
+constexpr std::uint64_t kDefaultAlignment = 32;
+constexpr std::uint64_t kMostKeys = 1 << 16;
+constexpr std::uint64_t kLongestTensorName = 64;  // gguf.md
+constexpr std::uint32_t kMostDimensions = 4;      // GGML_MAX_DIMS
+
+class HeaderParser {
+ public:
+  HeaderParser(FileReader& file, TensorDirectoryBuilder& tensors)
+      : file_(file), tensors_(tensors) {}
+
+  GgufHeader parse() {
+    read_version();
+    const std::uint64_t tensors = values_.count("the number of tensors", kLeastTensorBytes);
+    const std::uint64_t keys = values_.count("the number of keys", kLeastKeyBytes);
+    header_.tensors = tensors;
+    if (keys > kMostKeys) file_.refuse(file_.offset(), std::to_string(keys) + " keys are too many");
+    // The same bytes as an empty file of version 3, which is no model of version 1.
+    if (header_.version == 1 && tensors == 0 && keys == 0) {
+      file_.refuse(4, "version 1, and neither keys nor tensors", "is the version wrong?");
+    }
+    for (std::uint64_t i = 0; i < keys; ++i) read_pair();
+    tensors_.begin_file({.path = file_.path(),
+                         .size = file_.size(),
+                         .alignment = read_alignment(),
+                         .stamp = file_.stamp()});
+    tensors_.expect(tensors);
+    for (std::uint64_t i = 0; i < tensors; ++i) read_tensor();
+    place_data();
+    return std::move(header_);
+  }
+
+ private:
+  // What a pair or a tensor takes at least, in version 1.
+  static constexpr std::uint64_t kLeastKeyBytes = 4 + 1 + 4 + 1;
+  static constexpr std::uint64_t kLeastTensorBytes = 4 + 4 + 4 + 8;
+
+  void read_version() {
+    if (file_.number<std::uint32_t>("the magic") != kMagic) {
+      file_.refuse(0, "it does not begin with GGUF", "is it a GGUF file?");
+    }
+    header_.version = file_.number<std::uint32_t>("the version");
+    values_ = GgufValues(file_, header_.version);
+    if (header_.version >= 1 && header_.version <= 3) return;
+    if ((header_.version & 0xffff) == 0 && header_.version != 0) {
+      file_.refuse(4, "its numbers are big-endian", "convert it to little-endian");
+    }
+    file_.refuse(
+        4, "GGUF version " + std::to_string(header_.version) + "; versions 1, 2 and 3 are known");
+  }
+
+  void read_pair() {
+    const std::uint64_t at = file_.offset();
+    std::string key = file_.text(values_.length("a key", kLongestGgufKey), "a key");
+    if (key.empty()) file_.refuse(at, "an empty key");
+    Metadata::Value value = read_value(key);
+    if (header_.metadata.add(key, std::move(value), at)) return;
+    header_.warnings.push_back("the key " + printable(key) +
+                               " is there twice: its first value holds");
+  }
+
+  Metadata::Value read_value(const std::string& key) {
+    const GgufType type = values_.type(key);
+    switch (type) {
+      case GgufType::string:
+        return read_string();
+      case GgufType::array:
+        return read_array(key);
+      case GgufType::boolean:
+        return read_boolean();
+      case GgufType::f32:
+      case GgufType::f64:
+        return read_real(type);
+      default:
+        return read_whole(type);
+    }
+  }
+
+  Metadata::Value read_string() {
+    const std::uint64_t length = values_.length("a value", kMostOfGguf);
+    if (length <= Metadata::kLongestString) return file_.text(length, "a value");
+    file_.skip(length, "a value");
+    return Metadata::Omitted{length};
+  }
+
+  // Of one byte, which not every writer keeps to 0 and 1.
+  bool read_boolean() { return file_.number<std::uint8_t>("a value") != 0; }
+
+  double read_real(GgufType type) {
+    return type == GgufType::f32 ? static_cast<double>(file_.number<float>("a value"))
+                                 : file_.number<double>("a value");
+  }
+
+  Metadata::Value read_whole(GgufType type) {
+    switch (type) {
+      case GgufType::u8:
+        return std::uint64_t{file_.number<std::uint8_t>("a value")};
+      case GgufType::u16:
+        return std::uint64_t{file_.number<std::uint16_t>("a value")};
+      case GgufType::u32:
+        return std::uint64_t{file_.number<std::uint32_t>("a value")};
+      case GgufType::u64:
+        return file_.number<std::uint64_t>("a value");
+      case GgufType::i8:
+        return signed_value(file_.number<std::int8_t>("a value"));
+      case GgufType::i16:
+        return signed_value(file_.number<std::int16_t>("a value"));
+      case GgufType::i32:
+        return signed_value(file_.number<std::int32_t>("a value"));
+      default:
+        return signed_value(file_.number<std::int64_t>("a value"));
+    }
+  }
+
+  static Metadata::Value signed_value(std::int64_t value) {
+    if (value < 0) return value;
+    return static_cast<std::uint64_t>(value);
+  }
+
+  Metadata::Value read_array(const std::string& key) {
+    const std::uint64_t at = file_.offset();
+    const GgufType type = values_.type(key);
+    if (type == GgufType::array) {
+      file_.refuse(at, printable(key) + " is an array of arrays, which no known model has");
+    }
+    if (type == GgufType::string) return read_strings(key);
+    const std::uint64_t bytes = kGgufTypeBytes[static_cast<std::size_t>(type)];
+    const std::uint64_t count = values_.count("an array's length", bytes);
+    if (count > Metadata::kLongestArray) {
+      file_.skip(count * bytes, "an array");
+      return Metadata::Omitted{count};
+    }
+    if (type == GgufType::f32 || type == GgufType::f64) return read_reals(type, count);
+    return read_wholes(type, count);
+  }
+
+  Metadata::Value read_strings(const std::string& key) {
+    const std::uint64_t count = values_.strings(key);
+    if (count > Metadata::kLongestStringArray) {
+      const std::string what = "a string of " + printable(key);
+      for (std::uint64_t i = 0; i < count; ++i) {
+        file_.skip(values_.length(what.c_str(), kMostOfGguf), what.c_str());
+      }
+      return Metadata::Omitted{count};
+    }
+    std::vector<std::string> strings;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      strings.push_back(
+          file_.text(values_.length("a string", Metadata::kLongestString), "a string"));
+    }
+    return strings;
+  }
+
+  Metadata::Value read_reals(GgufType type, std::uint64_t count) {
+    std::vector<double> values;
+    for (std::uint64_t i = 0; i < count; ++i) values.push_back(read_real(type));
+    return values;
+  }
+
+  Metadata::Value read_wholes(GgufType type, std::uint64_t count) {
+    std::vector<std::int64_t> values;
+    bool fits = true;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      if (type == GgufType::boolean) {
+        values.push_back(read_boolean() ? 1 : 0);
+        continue;
+      }
+      const Metadata::Value value = read_whole(type);
+      const auto* negative = std::get_if<std::int64_t>(&value);
+      const std::uint64_t whole = negative == nullptr ? std::get<std::uint64_t>(value) : 0;
+      fits = fits && whole <= kMostOfGguf;
+      values.push_back(negative == nullptr ? static_cast<std::int64_t>(whole) : *negative);
+    }
+    if (!fits) return Metadata::Omitted{count};
+    return values;
+  }
+
+  std::uint64_t read_alignment() const {
+    const Metadata::Entry* entry = header_.metadata.find("general.alignment");
+    if (entry == nullptr) return kDefaultAlignment;
+    const auto* alignment = std::get_if<std::uint64_t>(&entry->value);
+    if (alignment != nullptr && *alignment <= std::numeric_limits<std::uint32_t>::max() &&
+        std::has_single_bit(*alignment)) {
+      return *alignment;
+    }
+    file_.refuse(entry->offset, "general.alignment is no power of two of 32 bits");
+  }
+
+  void read_tensor() {
+    const std::uint64_t at = file_.offset();
+    const std::string name =
+        file_.text(values_.length("a tensor's name", kLongestTensorName), "a tensor's name");
+    if (name.empty()) file_.refuse(at, "a tensor without a name");
+    TensorEntry entry{.name = name};
+    read_dimensions(entry);
+    entry.dtype = read_dtype(name);
+    entry.bytes = bytes_of_tensor(entry, at);
+    entry.offset = file_.number<std::uint64_t>("a tensor's offset");
+    if (entry.offset % tensors_.file().alignment != 0) {
+      file_.refuse(file_.offset() - 8, printable(name) + " lies at " +
+                                           std::to_string(entry.offset) +
+                                           ", no multiple of the alignment " +
+                                           std::to_string(tensors_.file().alignment));
+    }
+    tensors_.add(entry, at);
+  }
+
+  void read_dimensions(TensorEntry& entry) {
+    const std::uint64_t at = file_.offset();
+    const auto rank = file_.number<std::uint32_t>("a tensor's dimensions");
+    if (rank > kMostDimensions) {
+      file_.refuse(at, printable(entry.name) + " has " + std::to_string(rank) +
+                           " dimensions; at most 4 are allowed");
+    }
+    entry.rank = static_cast<std::uint8_t>(rank);
+    for (std::size_t i = rank; i-- > 0;) {
+      entry.dimensions[i] = values_.size("a tensor's dimensions");
+    }
+  }
+
+  DType read_dtype(const std::string& name) {
+    const std::uint64_t at = file_.offset();
+    const auto number = file_.number<std::uint32_t>("a tensor's type");
+    if (const std::optional<DType> type = dtype_from_ggml(number)) return *type;
+    file_.refuse(at,
+                 printable(name) + " has the type " + std::to_string(number) +
+                     ", which is unknown or was taken back",
+                 "convert the model again with a current llama.cpp");
+  }
+
+  std::uint64_t bytes_of_tensor(const TensorEntry& entry, std::uint64_t at) const {
+    std::optional<std::uint64_t> elements = 1;
+    for (const std::uint64_t dimension : entry.shape()) {
+      // Each alone as well: another may be 0.
+      if (elements) elements = checked_mul(*elements, dimension);
+      if (!elements || std::max(*elements, dimension) > kMostOfGguf) {
+        file_.refuse(at, printable(entry.name) + " has more elements than can be counted");
+      }
+    }
+    const std::uint64_t row = entry.rank == 0 ? 1 : entry.dimensions[entry.rank - 1U];
+    if (row % traits(entry.dtype).block_elements != 0) {
+      file_.refuse(at, printable(entry.name) + " has rows of " + std::to_string(row) +
+                           " elements, which are no whole blocks of " +
+                           std::string(to_string(entry.dtype)));
+    }
+    const std::optional<std::uint64_t> bytes = bytes_of(entry.dtype, *elements);
+    if (!bytes) file_.refuse(at, printable(entry.name) + " has more bytes than can be counted");
+    return *bytes;
+  }
+
+  // Checks that the tensors lie one behind the other, and turns offsets in the data into offsets in
+  // the file.
+  void place_data() {
+    TensorFile& file = tensors_.file();
+    const std::uint64_t header_end = file_.offset();
+    file.data_begin = round_up(header_end, file.alignment);
+    std::uint64_t next = 0;
+    std::uint64_t end = 0;
+    tensors_.in_order_of_data([&](const TensorEntry& tensor, std::uint64_t described_at) {
+      if (tensor.offset != next) {
+        file_.refuse(described_at, printable(tensor.name) + " begins at " +
+                                       std::to_string(tensor.offset) + " of the data, and not at " +
+                                       std::to_string(next) + ", where the one before it ends");
+      }
+      const auto after = checked_add(tensor.offset, tensor.bytes, file.data_begin, file.alignment);
+      if (!after || *after > kMostOfGguf) {
+        file_.refuse(described_at, printable(tensor.name) + " ends beyond any file");
+      }
+      end = tensor.offset + tensor.bytes;
+      next = round_up(end, file.alignment);
+    });
+    file.data_end = file.data_begin + end;
+    if (!tensors_.tensors().empty() && file_.size() < file.data_begin) {
+      file_.refuse(file_.size(), "the file ends before its tensors begin",
+                   "it is cut off: copy or download it again");
+    }
+    for (TensorEntry& tensor : tensors_.tensors()) tensor.offset += file.data_begin;
+  }
+
+  FileReader& file_;
+  TensorDirectoryBuilder& tensors_;
+  GgufValues values_{file_, 3};
+  GgufHeader header_;
+};
+
+}  // namespace
+
+GgufHeader read_gguf_header(FileReader& file, TensorDirectoryBuilder& tensors) {
+  return HeaderParser(file, tensors).parse();
+}
+
+}  // namespace tapedeck::internal

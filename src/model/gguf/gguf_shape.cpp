@@ -1,0 +1,84 @@
+#include <algorithm>
+#include <array>
+#include <string>
+#include <tuple>
+#include <variant>
+
+#include "model/architectures.hpp"
+#include "model/figures.hpp"
+#include "model/layers.hpp"
+
+namespace tapedeck::internal {
+namespace {
+
+// Rows and columns of the embedding table, where the file has one.
+std::uint64_t embedding_dimension(const TensorDirectory& tensors, std::size_t dimension) {
+  const TensorEntry* const table = tensors.find("token_embd.weight");
+  return table != nullptr && table->rank == 2 ? table->dimensions[dimension] : 0;
+}
+
+std::uint64_t vocabulary_of(const Figures& figures, const Metadata& metadata,
+                            const TensorDirectory& tensors) {
+  if (const auto stated = figures.find(Figure::vocabulary)) return *stated;
+  if (const Metadata::Entry* const tokens = metadata.find("tokenizer.ggml.tokens")) {
+    if (const auto* many = std::get_if<Metadata::Omitted>(&tokens->value)) {
+      if (many->count > Figures::kLargest) figures.refuse(*tokens, "has more than any vocabulary");
+      return many->count;
+    }
+    if (const auto* few = std::get_if<std::vector<std::string>>(&tokens->value)) {
+      return few->size();
+    }
+  }
+  return std::min(embedding_dimension(tensors, 0), Figures::kLargest);
+}
+
+// The layers that only draft tokens come last, and keep no cache.
+std::uint64_t main_layers(const Figures& figures) {
+  const std::uint64_t all = figures.get(Figure::layers, 0);
+  const std::uint64_t drafts = figures.get(Figure::draft_layers, 0);
+  if (drafts != 0 && drafts >= all) {
+    figures.refuse(Figure::draft_layers, "leaves no layers besides");
+  }
+  return all - drafts;
+}
+
+// Files with a vocabulary only, or for other programs, have no layers to plan.
+bool says_enough(const Figures& figures, bool attends, ModelShape& shape) {
+  if (!figures.find(Figure::layers)) return false;
+  for (const auto& [figure, key, needed] :
+       {std::tuple(Figure::hidden, "embedding_length", true),
+        std::tuple(Figure::heads, "attention.head_count", attends)}) {
+    if (!needed || figures.find(figure)) continue;
+    shape.warnings.push_back(shape.architecture + "." + key +
+                             " is missing: its layers cannot be planned");
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+ModelShape gguf_shape(const std::string& path, const Metadata& metadata,
+                      const TensorDirectory& tensors) {
+  ModelShape shape;
+  shape.architecture = metadata.string("general.architecture").value_or("");
+  shape.name = metadata.string("general.name").value_or("");
+  const std::string scope = shape.architecture.empty() ? "" : shape.architecture + ".";
+  Figures figures(path, metadata, Dialect::gguf, {scope});
+  const Architecture* const known = find_architecture(Dialect::gguf, shape.architecture);
+  if (known != nullptr) figures.add_defaults(known->defaults);
+  const std::array<Default, 1> from_tensors = {{{Figure::hidden, embedding_dimension(tensors, 1)}}};
+  figures.add_defaults(from_tensors);
+
+  shape.vocabulary = vocabulary_of(figures, metadata, tensors);
+  shape.tied = tensors.find("token_embd.weight") == nullptr
+                   ? known != nullptr && known->has(kTied)
+                   : tensors.find("output.weight") == nullptr;
+  const bool attends = known == nullptr || known->states != States::all;
+  if (!says_enough(figures, attends, shape)) return shape;
+  make_layers(figures, known, tensors, main_layers(figures), shape);
+  shape.exact = shape.warnings.empty();
+  return shape;
+}
+
+}  // namespace tapedeck::internal

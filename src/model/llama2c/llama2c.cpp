@@ -1,0 +1,191 @@
+#include "model/llama2c/llama2c.hpp"
+
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/tensor_directory_builder.hpp"
+#include "os/file_reader.hpp"
+#include "tapedeck/base/checked.hpp"
+
+namespace tapedeck::internal {
+namespace {
+
+constexpr std::array<std::string_view, 7> kFields = {
+    "dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"};
+constexpr std::size_t kVocabField = 5;
+constexpr std::uint64_t kMostLayers = 65'536;
+using Header = std::array<std::int32_t, kFields.size()>;
+static_assert(sizeof(Header) == kLlama2cHeader);
+
+Llama2cFigures figures_of(const Header& header) noexcept {
+  const std::int64_t vocabulary = header[kVocabField];
+  const auto figure = [&](std::size_t field) { return static_cast<std::uint64_t>(header[field]); };
+  return {.dim = figure(0),
+          .ffn = figure(1),
+          .layers = figure(2),
+          .heads = figure(3),
+          .kv_heads = figure(4),
+          .vocabulary = static_cast<std::uint64_t>(vocabulary < 0 ? -vocabulary : vocabulary),
+          .context = figure(6),
+          .own_classifier = vocabulary < 0};
+}
+
+// The usual mix-ups, by the first four bytes.
+const char* advice_for(std::int32_t first) noexcept {
+  if (first == 0x46554747) return "this is a GGUF file; a llama2.c version 0 checkpoint is needed";
+  if (first == 0x616b3432) return "this is a later llama2.c format: export it with --version 0";
+  return "is it a llama2.c version 0 checkpoint?";
+}
+
+/// Why a header describes no model.
+struct Fault {
+  std::size_t field;
+  const char* text;
+};
+
+std::optional<Fault> find_fault(const Header& header) noexcept {
+  for (std::size_t field = 0; field < header.size(); ++field) {
+    if (header[field] == 0) return Fault{field, "is 0"};
+    if (header[field] < 0 && field != kVocabField) return Fault{field, "is negative"};
+  }
+  const Llama2cFigures f = figures_of(header);
+  if (f.layers > kMostLayers) return Fault{2, "is more than any model has"};
+  if (f.dim % f.heads != 0) return Fault{3, "does not divide dim"};
+  if (f.head_size() % 2 != 0) return Fault{3, "makes heads of an odd size"};
+  if (f.heads % f.kv_heads != 0) return Fault{4, "does not divide n_heads"};
+  return std::nullopt;
+}
+
+// As the arrays are named: matrices of all layers together, vectors without the 1.
+TensorEntry entry_of(const Llama2cArray& array) noexcept {
+  TensorEntry entry{.name = array.name};
+  if (array.layers != 1 || array.kind == ParameterKind::matrix) {
+    entry.dimensions[entry.rank++] = array.layers;
+  }
+  if (array.rows != 1 || array.kind != ParameterKind::norm) {
+    entry.dimensions[entry.rank++] = array.rows;
+  }
+  entry.dimensions[entry.rank++] = array.columns;
+  return entry;
+}
+
+TensorDirectory directory_of(const FileReader& file, const Llama2cFigures& figures) {
+  TensorDirectoryBuilder builder;
+  builder.begin_file({.path = file.path(),
+                      .size = file.size(),
+                      .data_begin = kLlama2cHeader,
+                      .alignment = sizeof(float),
+                      .stamp = file.stamp()});
+  std::optional<std::uint64_t> end = kLlama2cHeader;
+  for (const Llama2cArray& array : llama2c_arrays(figures)) {
+    if (array.rows == 0) continue;
+    TensorEntry entry = entry_of(array);
+    const auto bytes = array.bytes();
+    entry.offset = *end;
+    end = bytes ? checked_add(*end, *bytes) : std::nullopt;
+    if (!end) {
+      file.refuse(0, "the header claims more than any file holds",
+                  "is it a llama2.c version 0 checkpoint?");
+    }
+    entry.bytes = *bytes;
+    builder.add(entry, 0);
+  }
+  builder.file().data_end = *end;
+  if (file.size() > *end) {
+    file.refuse(
+        *end,
+        "a model of this header ends here, but the file goes on to " + std::to_string(file.size()),
+        "is it a llama2.c version 0 checkpoint?");
+  }
+  return std::move(builder).finish();
+}
+
+ModelShape shape_of(const Llama2cFigures& f) {
+  ModelShape shape;
+  shape.architecture = "llama";
+  shape.hidden = f.dim;
+  shape.vocabulary = f.vocabulary;
+  shape.context = f.context;
+  shape.tied = !f.own_classifier;
+  shape.dtype = DType::f32;
+  shape.exact = true;
+  shape.layers.assign(static_cast<std::size_t>(f.layers), {.attention = Attention::full,
+                                                           .heads = f.heads,
+                                                           .kv_heads = f.kv_heads,
+                                                           .key_dim = f.head_size(),
+                                                           .value_dim = f.head_size(),
+                                                           .ffn = f.ffn});
+  for (const Llama2cArray& array : llama2c_arrays(f)) {
+    // The tables of angles are computed today, and are no parameters.
+    if (array.rows == 0 || array.kind == ParameterKind::other) continue;
+    shape.parameters.push_back({.name = std::string(array.name),
+                                .kind = array.kind,
+                                .count = array.layers,
+                                .rows = array.rows,
+                                .columns = array.columns});
+  }
+  return shape;
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> Llama2cArray::bytes() const noexcept {
+  return checked_mul(layers, rows, columns, std::uint64_t{sizeof(float)});
+}
+
+std::array<Llama2cArray, 14> llama2c_arrays(const Llama2cFigures& f) noexcept {
+  using enum ParameterKind;
+  const std::uint64_t kv = f.kv_heads * f.head_size();
+  const std::uint64_t angles = f.head_size() / 2;
+  return {{{"token_embedding_table", 1, f.vocabulary, f.dim, embedding},
+           {"rms_att_weight", f.layers, 1, f.dim, norm},
+           {"wq", f.layers, f.dim, f.dim, matrix},
+           {"wk", f.layers, kv, f.dim, matrix},
+           {"wv", f.layers, kv, f.dim, matrix},
+           {"wo", f.layers, f.dim, f.dim, matrix},
+           {"rms_ffn_weight", f.layers, 1, f.dim, norm},
+           {"w1", f.layers, f.ffn, f.dim, matrix},
+           {"w2", f.layers, f.dim, f.ffn, matrix},
+           {"w3", f.layers, f.ffn, f.dim, matrix},
+           {"rms_final_weight", 1, 1, f.dim, norm},
+           {"freq_cis_real", 1, f.context, angles, other},
+           {"freq_cis_imag", 1, f.context, angles, other},
+           {"wcls", 1, f.own_classifier ? f.vocabulary : 0, f.dim, head}}};
+}
+
+bool looks_like_llama2c(std::span<const std::byte> head) noexcept {
+  Header header{};
+  if (head.size() < sizeof header) return false;
+  std::memcpy(header.data(), head.data(), sizeof header);
+  return !find_fault(header);
+}
+
+Model read_llama2c(const std::filesystem::path& path) {
+  FileReader file(path);
+  Header header{};
+  file.read(std::as_writable_bytes(std::span(header)), "the header");
+  if (const std::optional<Fault> fault = find_fault(header)) {
+    const std::size_t field = fault->field;
+    const std::string value = header[field] == 0 ? "" : " " + std::to_string(header[field]);
+    file.refuse(field * sizeof header[0], std::string(kFields[field]) + value + " " + fault->text,
+                advice_for(header[0]));
+  }
+  Model model;
+  model.format = ModelFormat::llama2c;
+  model.path = path;
+  for (std::size_t field = 0; field < kFields.size(); ++field) {
+    const std::int64_t value = header[field];
+    model.metadata.add(std::string(kFields[field]),
+                       static_cast<std::uint64_t>(value < 0 ? -value : value),
+                       field * sizeof header[0]);
+  }
+  const Llama2cFigures figures = figures_of(header);
+  model.tensors = directory_of(file, figures);
+  model.shape = shape_of(figures);
+  return model;
+}
+
+}  // namespace tapedeck::internal

@@ -1,0 +1,89 @@
+#include "os/file_reader.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::internal {
+
+static_assert(std::endian::native == std::endian::little, "model files are read as they are");
+
+namespace {
+
+constexpr std::uint64_t kBuffer = std::uint64_t{64} << 10;
+
+}  // namespace
+
+FileReader::FileReader(const std::filesystem::path& path) : path_(path.string()) {
+  os::Opened opened = os::open_read(path);
+  if (opened.error != 0) {
+    throw SystemError({.call = opened.call, .number = opened.error, .path = path_});
+  }
+  const os::FileFacts facts = os::facts(opened.descriptor.get());
+  if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error, .path = path_});
+  if (!facts.regular) throw InvalidArgument(path_ + " is not a regular file");
+  descriptor_ = std::move(opened.descriptor);
+  size_ = facts.bytes;
+  stamp_ = facts.stamp;
+  capacity_ = static_cast<std::size_t>(std::min(kBuffer, size_));
+  buffer_ = std::make_unique<std::byte[]>(capacity_);
+}
+
+std::string FileReader::text(std::uint64_t length, const char* what) {
+  require(length, what);
+  std::string text;
+  // In pieces: a size is a claim of the file system, and only bytes that came are proof.
+  while (text.size() < length) {
+    const std::size_t had = text.size();
+    text.resize(had + static_cast<std::size_t>(std::min(length - had, kBuffer)));
+    read(std::as_writable_bytes(std::span(text).subspan(had)), what);
+  }
+  return text;
+}
+
+std::span<const std::byte> FileReader::peek() {
+  if (at_ == filled_) refill();
+  return {buffer_.get() + at_, filled_ - at_};
+}
+
+void FileReader::refuse(std::uint64_t offset, const std::string& message,
+                        std::string advice) const {
+  throw FormatError(path_, offset, message, std::move(advice));
+}
+
+void FileReader::read_across(std::span<std::byte> into, const char* what) {
+  require(into.size(), what);
+  while (!into.empty()) {
+    if (at_ == filled_) refill();
+    if (at_ == filled_) refuse(offset(), std::string("the file ends inside ") + what, kCutOff);
+    const std::size_t part = std::min(into.size(), filled_ - at_);
+    std::memcpy(into.data(), buffer_.get() + at_, part);
+    at_ += part;
+    into = into.subspan(part);
+  }
+}
+
+void FileReader::skip_across(std::uint64_t bytes, const char* what) {
+  require(bytes, what);
+  buffer_begin_ += at_ + bytes;
+  filled_ = at_ = 0;
+}
+
+void FileReader::require(std::uint64_t bytes, const char* what) const {
+  if (bytes > left()) refuse(size_, std::string("the file ends inside ") + what, kCutOff);
+}
+
+void FileReader::refill() {
+  buffer_begin_ += filled_;
+  filled_ = at_ = 0;
+  const os::Transferred got =
+      os::read_at(descriptor_.get(), {buffer_.get(), capacity_}, buffer_begin_);
+  if (got.error != 0) throw SystemError({.call = "pread", .number = got.error, .path = path_});
+  // A file that grows meanwhile stays as long as it was.
+  filled_ = static_cast<std::size_t>(std::min<std::uint64_t>(got.bytes, size_ - buffer_begin_));
+}
+
+}  // namespace tapedeck::internal

@@ -1,0 +1,84 @@
+/// @file
+/// A file's header: read from the start, through a buffer, and not trusted.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "os/file.hpp"
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::internal {
+
+/// The advice where a file ends too early.
+inline constexpr const char* kCutOff = "it is cut off: copy or download it again";
+
+/// Reads forward. Whatever would go beyond the file's end is a FormatError, before memory is
+/// allocated for it; what is skipped is not read.
+class FileReader {
+ public:
+  /// @throws SystemError; InvalidArgument if it is no regular file.
+  explicit FileReader(const std::filesystem::path& path);
+
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  [[nodiscard]] std::uint64_t stamp() const noexcept { return stamp_; }  ///< Of `os::FileFacts`.
+  [[nodiscard]] std::uint64_t offset() const noexcept { return buffer_begin_ + at_; }
+  [[nodiscard]] std::uint64_t left() const noexcept { return size_ - offset(); }
+
+  /// @param what  for the error, where the file ends inside it: "a tensor's name".
+  void read(std::span<std::byte> into, const char* what) {
+    if (into.size() > filled_ - at_) return read_across(into, what);
+    // Not memcpy: an empty string may be read into an empty vector, which lies nowhere.
+    std::copy_n(buffer_.get() + at_, into.size(), into.data());
+    at_ += into.size();
+  }
+
+  /// A number as it lies in memory: little-endian.
+  template <class T>
+  [[nodiscard]] T number(const char* what) {
+    static_assert(std::is_arithmetic_v<T>);
+    T value{};
+    read(std::as_writable_bytes(std::span(&value, 1)), what);
+    return value;
+  }
+
+  [[nodiscard]] std::string text(std::uint64_t length, const char* what);
+
+  void skip(std::uint64_t bytes, const char* what) {
+    if (bytes > filled_ - at_) return skip_across(bytes, what);
+    at_ += static_cast<std::size_t>(bytes);
+  }
+
+  /// Some bytes from here on, at least one unless the file is over; not yet read. Good until the
+  /// next call.
+  [[nodiscard]] std::span<const std::byte> peek();
+
+  [[noreturn]] void refuse(std::uint64_t offset, const std::string& message,
+                           std::string advice = {}) const;
+
+ private:
+  void read_across(std::span<std::byte> into, const char* what);
+  void skip_across(std::uint64_t bytes, const char* what);
+  void require(std::uint64_t bytes, const char* what) const;
+  void refill();
+
+  std::string path_;
+  os::Descriptor descriptor_;
+  std::uint64_t size_ = 0;
+  std::uint64_t stamp_ = 0;
+  std::size_t capacity_ = 0;
+  std::unique_ptr<std::byte[]> buffer_;
+  std::uint64_t buffer_begin_ = 0;
+  std::size_t filled_ = 0;
+  std::size_t at_ = 0;
+};
+
+}  // namespace tapedeck::internal

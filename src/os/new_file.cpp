@@ -1,0 +1,48 @@
+#include "os/new_file.hpp"
+
+#include <cerrno>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::llama {
+namespace os = internal::os;
+
+NewFile::NewFile(std::filesystem::path path) : path_(std::move(path)) {
+  const os::FileFacts there = os::facts(path_);
+  // No name at all would be missed only when it is put in place.
+  const bool is_new = there.error == ENOENT && !path_.empty();
+  if (there.error != 0 && !is_new) fail("stat", there.error);
+  if (there.error == 0 && !there.regular) {
+    throw InvalidArgument(path_.string() + " is there and not a regular file");
+  }
+  // In the same folder, so that renaming copies nothing; its length does not depend on the name.
+  std::random_device random;
+  temporary_ = path_.parent_path() / (".tapedeck-" + std::to_string(random()));
+  os::Opened opened = os::open_write(temporary_);
+  if (opened.error != 0) fail("open", opened.error);
+  descriptor_ = std::move(opened.descriptor);
+}
+
+NewFile::~NewFile() {
+  if (!in_place_) static_cast<void>(os::remove_file(temporary_));
+}
+
+void NewFile::write(std::span<const std::byte> bytes) {
+  const os::Transferred put = os::write_all(descriptor_.get(), bytes);
+  if (put.error != 0) fail("write", put.error);
+}
+
+void NewFile::put_in_place() {
+  descriptor_ = {};
+  if (const int error = os::rename_file(temporary_, path_); error != 0) fail("rename", error);
+  in_place_ = true;
+}
+
+void NewFile::fail(const char* call, int error) const {
+  throw SystemError({.call = call, .number = error, .path = path_.string()});
+}
+
+}  // namespace tapedeck::llama

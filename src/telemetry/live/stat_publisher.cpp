@@ -1,0 +1,167 @@
+#include "tapedeck/telemetry/live/stat_publisher.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <string_view>
+
+#include "base/on_failure.hpp"
+#include "os/clock.hpp"
+#include "os/file.hpp"
+#include "os/process.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/telemetry/live/stat_reader.hpp"
+#include "telemetry/live/stat_segment.hpp"
+
+// Runs after each store of a figure. A test that compiles this file defines it to read the record
+// while it is half written.
+#if !defined(TAPEDECK_AFTER_STORE)
+#define TAPEDECK_AFTER_STORE()
+#endif
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
+namespace segment = internal::segment;
+namespace {
+
+constexpr const char* kAdvice = "publish in a folder of a file system in memory, with room";
+
+std::size_t mapped_bytes() {
+  return round_up(segment::word_count() * sizeof(std::uint64_t), os::page_size());
+}
+
+const std::string& checked(const std::string& name) {
+  if (segment::is_name(name)) return name;
+  throw InvalidArgument(
+      "a layout cannot be published as \"" + name + "\"",
+      "give 1 to " + std::to_string(segment::kMostName) + " letters, digits, '.', '_' and '-'");
+}
+
+std::uint64_t start_of_this_process() {
+  const os::ProcessStat self = os::process_stat("self");
+  if (self.error == 0) return self.start;
+  throw SystemError({.call = self.call, .number = self.error, .path = "/proc/self/stat"},
+                    "publishing needs /proc");
+}
+
+// A courtesy to whoever looks: what cannot be removed stays.
+void remove_dead(const std::filesystem::path& folder, const std::string& name) {
+  try {
+    for (const PublishedLayout& published : published_layouts(folder)) {
+      if (published.name != name) continue;
+      try {
+        if (StatReader(published.path).state() != PublisherState::dead) continue;
+        static_cast<void>(os::remove_file(published.path));
+      } catch (const Error&) {  // somebody else's, or no segment
+      }
+    }
+  } catch (const SystemError&) {
+  }
+}
+
+std::byte* map(int descriptor, const std::filesystem::path& folder) {
+  const auto failed = [&](const char* call, int error) {
+    return SystemError(
+        {.call = call, .number = error, .path = folder.string(), .bytes = mapped_bytes()}, kAdvice);
+  };
+  // Without its pages a full file system would be noticed by whoever writes: SIGBUS.
+  if (const int error = os::allocate(descriptor, segment::word_count() * sizeof(std::uint64_t))) {
+    throw failed("fallocate", error);
+  }
+  const os::Mapped reserved = os::reserve(mapped_bytes());
+  if (reserved.error != 0) throw failed(reserved.call, reserved.error);
+  internal::OnFailure unmap([&] { static_cast<void>(os::unmap(reserved.at, mapped_bytes())); });
+  const os::Mapped mapped =
+      os::map_shared(descriptor, mapped_bytes(), os::Access::write, reserved.at);
+  if (mapped.error != 0) throw failed(mapped.call, mapped.error);
+  unmap.completed();
+  return mapped.at;
+}
+
+template <class Word>
+void store_text(Word* words, std::string_view text) noexcept {
+  for (std::size_t at = 0; at < text.size(); at += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + at, std::min(sizeof word, text.size() - at));
+    words[at / sizeof word].store(word, std::memory_order_relaxed);
+  }
+}
+
+}  // namespace
+
+StatPublisher::StatPublisher(const Layout& layout, const std::string& name,
+                             const std::filesystem::path& folder)
+    : layout_(layout), process_(os::process_id()), start_(start_of_this_process()) {
+  // With its start: the next process of that number has another file.
+  path_ = folder / ("tapedeck." + std::to_string(process_) + "." + std::to_string(start_) + "." +
+                    checked(name));
+  remove_dead(folder, name);
+  // Without a name until all of it is there; and then nothing is there to be tidied up.
+  const os::Opened file = os::create_unnamed(folder);
+  if (file.error != 0) {
+    throw SystemError({.call = file.call, .number = file.error, .path = folder.string()}, kAdvice);
+  }
+  std::byte* const at = map(file.descriptor.get(), folder);
+  internal::OnFailure unmap([&] { static_cast<void>(os::unmap(at, mapped_bytes())); });
+  words_ = reinterpret_cast<Word*>(at);
+  for (std::size_t i = 0; i < segment::word_count(); ++i) new (words_ + i) Word(0);
+  record_ = words_ + segment::record_at();
+  write_header(name);
+  publish();
+  const int error = os::give_name(file.descriptor.get(), path_);
+  if (error == EEXIST) {
+    throw InvalidArgument("this process publishes a layout as \"" + name + "\" already",
+                          "give each a name of its own");
+  }
+  if (error != 0) {
+    throw SystemError({.call = "linkat", .number = error, .path = path_.string()}, kAdvice);
+  }
+  unmap.completed();
+}
+
+StatPublisher::~StatPublisher() {
+  const bool forked = os::process_id() != process_;
+  if (!forked) {
+    words_[segment::ended].store(1, std::memory_order_release);
+    static_cast<void>(os::remove_file(path_));
+  }
+  static_cast<void>(os::unmap(reinterpret_cast<std::byte*>(words_), mapped_bytes()));
+}
+
+void StatPublisher::write_header(const std::string& name) noexcept {
+  const auto put = [this](std::size_t at, std::uint64_t value) {
+    words_[at].store(value, std::memory_order_relaxed);
+  };
+  put(segment::magic, segment::kMagic);
+  put(segment::version, segment::kVersion);
+  put(segment::words, segment::word_count());
+  put(segment::process, static_cast<std::uint64_t>(process_));
+  put(segment::start, start_);
+  put(segment::pid_namespace, os::pid_namespace());
+  put(segment::table_bytes, segment::table_text().size());
+  store_text(words_ + segment::name, name);
+  store_text(words_ + segment::table, segment::table_text());
+}
+
+// A sequence lock without fences: who sees a word of this record, or of a later one, has also seen
+// that the sequence was odd before it; so who then finds it as it was has seen no such word.
+void StatPublisher::publish() noexcept {
+  layout_.stat(stat_);
+#if !defined(TAPEDECK_MUTANT_NEVER_ODD)  // the mutant that stat_interleaving_test must catch
+  record_[segment::sequence].store(sequence_ + 1, std::memory_order_relaxed);
+#endif
+  record_[segment::published_at].store(os::coarse_nanoseconds(), std::memory_order_release);
+  Word* const figures = record_ + segment::figures;
+  segment::for_each_word(stat_, [figures](std::size_t at, std::uint64_t word) {
+    figures[at].store(word, std::memory_order_release);
+    TAPEDECK_AFTER_STORE();
+  });
+  sequence_ += 2;
+  record_[segment::sequence].store(sequence_, std::memory_order_release);
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

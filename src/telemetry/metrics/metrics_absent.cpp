@@ -1,0 +1,34 @@
+// Of a build without prometheus-cpp.
+
+#include <exception>
+
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/telemetry/metrics/metrics.hpp"
+#include "tapedeck/telemetry/metrics/metrics_server.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace {
+
+[[noreturn]] void refuse() {
+  throw InvalidArgument("this tapedeck was built without Prometheus",
+                        "build it where prometheus-cpp is (Debian: prometheus-cpp-dev)");
+}
+
+}  // namespace
+
+class MetricsServer::State {};
+
+// NOLINTNEXTLINE(performance-unnecessary-value-param): the other one keeps them
+MetricsServer::MetricsServer(std::vector<WatchedLayout>, const std::string&, SnapshotOptions) {
+  refuse();
+}
+
+MetricsServer::~MetricsServer() = default;
+
+const std::string& MetricsServer::address() const noexcept { std::terminate(); }
+
+std::string metrics_text(std::span<const Snapshot>) { refuse(); }
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

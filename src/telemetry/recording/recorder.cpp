@@ -1,0 +1,111 @@
+#include "tapedeck/telemetry/recording/recorder.hpp"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "tapedeck/base/error.hpp"
+#include "telemetry/recording/sample_words.hpp"
+#include "telemetry/report/planned_regions.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace words = internal::words;
+namespace {
+
+constexpr std::size_t kMostSamples = std::size_t{1} << 24;
+
+/// Calls `slot_do(i)` for what a ring still has, the oldest first.
+template <class SlotDo>
+void each_kept(std::uint64_t ever, std::size_t size, SlotDo slot_do) {
+  for (std::uint64_t i = ever - std::min<std::uint64_t>(ever, size); i < ever; ++i) {
+    slot_do(static_cast<std::size_t>(i % size));
+  }
+}
+
+}  // namespace
+
+Recorder::Recorder(Layout& layout, RecorderOptions options)
+    : layout_(layout),
+      watch_(layout),
+      options_(std::move(options)),
+      words_(words::count(layout.gpus())) {
+  if (options_.samples == 0 || options_.samples > kMostSamples) {
+    throw InvalidArgument("a recorder of " + std::to_string(options_.samples) + " samples",
+                          "it keeps 1 at least, and 2^24 at most");
+  }
+  if (options_.every_passes == 0) {
+    throw InvalidArgument("a recorder that samples every 0 passes", "1 is every pass");
+  }
+  if (options_.at_least_apart.count() < 0) {
+    throw InvalidArgument("a recorder whose samples are less than no time apart",
+                          "0 takes all of them");
+  }
+  ring_.resize(options_.samples * words_);
+  marks_.resize(options_.samples);
+  names_.resize(kMostPhases);
+  for (std::string& name : names_) name.reserve(kPhaseNameBytes);
+  names_.emplace_back("...");
+  // What was in use before is of no sample.
+  static_cast<void>(watch_.since_last(PeakWatch::for_samples));
+}
+
+void Recorder::sample() noexcept {
+  passes_ = 0;
+  last_ = now();
+  newest_.at = last_;
+  layout_.stat(newest_.stat);
+  newest_.peaks = watch_.since_last(PeakWatch::for_samples);
+  words::put(std::span(ring_).subspan(taken_ % options_.samples * words_, words_), newest_);
+  ++taken_;
+}
+
+void Recorder::sample_if_due() noexcept {
+  const auto apart = static_cast<std::uint64_t>(options_.at_least_apart.count());
+  if (apart != 0 && taken_ != 0 && now() - last_ < apart) return;
+  sample();
+}
+
+std::size_t Recorder::place_of(std::string_view name) noexcept {
+  name = name.substr(0, kPhaseNameBytes);
+  const auto end = names_.begin() + static_cast<std::ptrdiff_t>(known_);
+  const auto known = std::find(names_.begin(), end, name);
+  if (known == end && known_ < kMostPhases) names_[known_++] = name;  // which has the room
+  return static_cast<std::size_t>(known - names_.begin());
+}
+
+void Recorder::mark(std::size_t entered) noexcept {
+  marks_[marked_++ % options_.samples] = {.at = now(), .entered = entered};
+}
+
+std::size_t Recorder::size() const noexcept {
+  return static_cast<std::size_t>(std::min<std::uint64_t>(taken_, options_.samples));
+}
+
+std::uint64_t Recorder::now() const noexcept {
+  const auto since = std::chrono::steady_clock::now() - began_;
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(since).count());
+}
+
+Recording Recorder::recording() const {
+  Recording recording = {.layout = options_.name,
+                         .gpus = layout_.gpus(),
+                         .taken = taken_,
+                         .regions = internal::planned_regions(layout_)};
+  recording.words.reserve(size() * words_);
+  each_kept(taken_, options_.samples, [&](std::size_t slot) {
+    const auto sample = std::span(ring_).subspan(slot * words_, words_);
+    recording.words.insert(recording.words.end(), sample.begin(), sample.end());
+  });
+  each_kept(marked_, options_.samples, [&](std::size_t slot) {
+    const Mark& mark = marks_[slot];
+    RecordedMark& kept = recording.marks.emplace_back();
+    kept.at = mark.at;
+    if (mark.entered != kLeft) kept.entered = names_[mark.entered];
+  });
+  return recording;
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,229 @@
+#include "tapedeck/telemetry/report/advice.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "telemetry/report/planned_regions.hpp"
+#include "telemetry/snapshot/amounts.hpp"
+#include "telemetry/snapshot/places.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace {
+
+constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+constexpr std::uint64_t kContextStep = 256;  // as caches are rounded (PlanOptions::cell_rounding)
+constexpr double kMostMargin = 10;
+
+std::uint64_t beyond(std::uint64_t a, std::uint64_t b) { return a - std::min(a, b); }
+
+std::uint64_t with_margin(std::uint64_t observed, double margin) {
+  const double more = std::ceil(static_cast<double>(observed) * margin);
+  if (more >= static_cast<double>(kMost)) return kMost;
+  return internal::saturated_sum(observed, static_cast<std::uint64_t>(more));
+}
+
+std::uint64_t up_to_multiple(std::uint64_t n, std::uint64_t power_of_two) {
+  return checked_round_up(n, power_of_two).value_or(kMost);
+}
+
+std::uint64_t rounded(std::uint64_t bytes) {
+  return up_to_multiple(bytes, std::max<std::uint64_t>(std::bit_floor(bytes) / 16, 64_KiB));
+}
+
+/// All that is known of a layout.
+struct Observed {
+  const Stat& stat;
+  std::span<const RecordedRegion> regions;
+  double margin;
+};
+
+/// One tape of it.
+struct ObservedTape {
+  std::string_view place;
+  std::string_view name;
+  TapeStat stat;
+  // Of its place:
+  std::uint64_t longest_talk;
+  std::uint64_t largest_talk;
+};
+
+template <class RegionDo>
+void each_history_region(const Observed& layout, std::string_view place, RegionDo region_do) {
+  for (const RecordedRegion& region : layout.regions) {
+    if (region.place == place && region.tape == "history") region_do(region);
+  }
+}
+
+/// Of a planned history, in all talks, with so many tokens in each, and with what lies between its
+/// regions: that stays, however long they are.
+std::uint64_t filled(const Observed& layout, const ObservedTape& tape, std::uint64_t tokens) {
+  if (tokens == 0) return 0;
+  std::uint64_t all = 0;
+  std::uint64_t bytes = 0;
+  each_history_region(layout, tape.place, [&](const RecordedRegion& region) {
+    all = internal::saturated_sum(all, region.bytes);
+    bytes = internal::saturated_sum(bytes, region.filled(tokens));
+  });
+  const std::uint64_t padding =
+      beyond(tape.stat.planned, internal::saturated_product(all, layout.stat.talks));
+  return internal::saturated_sum(internal::saturated_product(bytes, layout.stat.talks), padding);
+}
+
+/// Tokens that the regions have room for; 0 where none grows.
+std::uint64_t planned_context(const Observed& layout, std::string_view place) {
+  std::uint64_t most = 0;
+  each_history_region(layout, place, [&](const RecordedRegion& region) {
+    if (region.bytes_per_token != 0) most = std::max(most, region.bytes / region.bytes_per_token);
+  });
+  return most;
+}
+
+/// Tokens to plan for where the longest talk had so many.
+std::uint64_t context_for(const Observed& layout, std::string_view place, std::uint64_t longest) {
+  if (longest == 0) return 0;
+  return std::min(up_to_multiple(with_margin(longest, layout.margin), kContextStep),
+                  std::max(longest, planned_context(layout, place)));
+}
+
+/// Whether tokens tell how full a history is.
+bool by_tokens(const Observed& layout, const ObservedTape& tape) {
+  return tape.name == "history" && tape.stat.planned != 0 && internal::counts_tokens(layout.stat);
+}
+
+void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) {
+  const TapeStat& stat = tape.stat;
+  const bool of_talks = tape.name == "history" && stat.planned == 0;
+  const std::uint64_t peak =
+      of_talks ? internal::saturated_product(tape.largest_talk, layout.stat.talks) : stat.peak;
+  advice.reserved = stat.reserved;
+  advice.observed = internal::saturated_sum(peak, stat.spilled_peak);
+  const std::uint64_t dynamic = beyond(advice.observed, stat.planned);
+  const std::uint64_t above = rounded(with_margin(dynamic, layout.margin));
+  if (tape.name == "weights") {
+    advice.reserve = advice.observed;
+  } else if (by_tokens(layout, tape)) {
+    const std::uint64_t context = context_for(layout, tape.place, tape.longest_talk);
+    advice.observed = internal::saturated_sum(filled(layout, tape, tape.longest_talk), dynamic);
+    advice.reserve = internal::saturated_sum(filled(layout, tape, context), above);
+  } else {
+    advice.reserve = internal::saturated_sum(std::min(stat.planned, advice.observed), above);
+  }
+  if (stat.refused == 0) return;
+  // What was refused is not known: it is more than there was.
+  advice.reserve = std::max(advice.reserve, rounded(with_margin(stat.reserved, layout.margin)));
+}
+
+TapeFinding finding_of(const TapeAdvice& advice, const TapeStat& stat) {
+  if (stat.refused != 0) return TapeFinding::refused;
+  if (stat.spills != 0) return TapeFinding::spilled;
+  if (advice.observed == 0) return TapeFinding::unused;
+  const bool roomy = advice.reserve < advice.reserved / 4 * 3;
+  return roomy ? TapeFinding::roomy : TapeFinding::fits;
+}
+
+std::string times(std::uint64_t n) { return n == 1 ? "once" : std::to_string(n) + " times"; }
+
+std::string percent(std::uint64_t part, std::uint64_t whole) {
+  if (whole == 0) return "more";
+  const double share = 100 * static_cast<double>(part) / static_cast<double>(whole);
+  return std::to_string(static_cast<std::uint64_t>(std::min(share, 1e6))) + " %";
+}
+
+/// "history peaked at 61 % of plan"; of what is reserved where more was taken than the plan has.
+std::string peak_text(const TapeAdvice& advice, const Observed& layout, const ObservedTape& tape,
+                      const std::string& name) {
+  const std::uint64_t planned = tape.stat.planned;
+  const bool of_plan = planned != 0 && advice.observed <= planned;
+  const std::string share =
+      of_plan ? percent(advice.observed, planned) + " of plan"
+              : percent(advice.observed, advice.reserved) + " of what is reserved";
+  const bool by_largest = tape.name == "history" && layout.stat.talks > 1 &&
+                          (planned == 0 || internal::counts_tokens(layout.stat));
+  return by_largest ? name + " would be at " + share + " with all talks as long as the longest"
+                    : name + " peaked at " + share;
+}
+
+std::string text_of(const TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) {
+  const TapeStat& stat = tape.stat;
+  const std::string name = (advice.place == "host" ? "" : advice.place + " ") + advice.tape;
+  const std::string reserve = (stat.planned != 0 ? "plan " : "reserve ") + to_iec(advice.reserve);
+  switch (advice.finding) {
+    case TapeFinding::refused:
+      return name + " refused takes " + times(stat.refused) + ", with " + to_iec(stat.reserved) +
+             ": " + reserve + " to begin with, and look again";
+    case TapeFinding::spilled:
+      return name + " spilled " + times(stat.spills) + ", " + to_iec(stat.spilled_peak) +
+             " at a time: " + reserve;
+    case TapeFinding::unused:
+      return "nothing was ever taken from " + name;
+    case TapeFinding::roomy:
+      return peak_text(advice, layout, tape, name) + ": " + to_iec(advice.reserve) + " would do";
+    default:
+      return peak_text(advice, layout, tape, name) + ": it fits";
+  }
+}
+
+TapeAdvice advice_of(const Observed& layout, const ObservedTape& tape) {
+  TapeAdvice advice = {.place = std::string(tape.place), .tape = std::string(tape.name)};
+  size(advice, layout, tape);
+  advice.finding = finding_of(advice, tape.stat);
+  advice.text = text_of(advice, layout, tape);
+  return advice;
+}
+
+/// One place's talks, as far as anybody counts their tokens.
+void note_talks(Advice& advice, const Observed& layout, const std::string& place,
+                std::uint64_t longest) {
+  advice.longest_talk = std::max(advice.longest_talk, longest);
+  advice.context = std::max(advice.context, context_for(layout, place, longest));
+  if (advice.longest_talk == 0) return;
+  advice.text = "the longest talk had " + std::to_string(advice.longest_talk) +
+                " tokens: plan a talk for " + std::to_string(advice.context);
+}
+
+Advice advise(const Observed& layout) {
+  if (!(layout.margin >= 0 && layout.margin <= kMostMargin)) {
+    throw InvalidArgument("a margin of " + std::to_string(layout.margin),
+                          "0.1 is a tenth, and 10 the most");
+  }
+  Advice advice;
+  internal::for_each_place(layout.stat, [&](const std::string& place, const auto& tapes) {
+    note_talks(advice, layout, place, tapes.longest_talk);
+    const auto note = [&](const std::string&, const char* name, const TapeStat& stat) {
+      if (!internal::was_asked(stat)) return;
+      advice.tapes.push_back(advice_of(layout, {.place = place,
+                                                .name = name,
+                                                .stat = stat,
+                                                .longest_talk = tapes.longest_talk,
+                                                .largest_talk = tapes.largest_talk}));
+    };
+    internal::for_each_tape_at(place, tapes, note);
+  });
+  return advice;
+}
+
+}  // namespace
+
+Advice advise(const Layout& layout, const AdviceOptions& options) {
+  const std::vector<RecordedRegion> regions = internal::planned_regions(layout);
+  const Stat now = layout.stat();
+  return advise({.stat = now, .regions = regions, .margin = options.margin});
+}
+
+Advice advise(const Recording& recording, const AdviceOptions& options) {
+  const std::size_t samples = recording.samples();
+  const Stat newest = samples == 0 ? Stat() : recording.sample(samples - 1).stat;
+  return advise({.stat = newest, .regions = recording.regions, .margin = options.margin});
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,15 @@
+// Of a build without kainjow's mustache.
+
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/telemetry/report/report.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+std::string report_html(const Recording&) {
+  throw InvalidArgument("this tapedeck was built without reports",
+                        "build it where kainjow's mustache is (Debian: libkainjow-mustache-dev)");
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,219 @@
+#include "tapedeck/telemetry/snapshot/json.hpp"
+
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "tapedeck/base/error.hpp"
+#include "telemetry/snapshot/places.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kSchema = "tapedeck.snapshot";
+
+Json number(std::uint64_t value) { return value; }
+Json number(std::optional<std::uint64_t> value) { return value ? Json(*value) : Json(); }
+
+template <class Figures, class Value>
+void add_figures(Json& object, std::span<const StatField<Figures, Value>> fields,
+                 const Figures& figures) {
+  for (const auto& field : fields) object[field.name] = number(field.of(figures));
+}
+
+Json unmet_of(const TapeStat& tape) {
+  Json unmet = Json::object();
+  for (std::size_t i = 0; i < kWishes; ++i) {
+    if (tape.unmet[i] != 0) unmet[to_string(static_cast<Wish>(i))] = errno_name(tape.unmet[i]);
+  }
+  return unmet;
+}
+
+Json tapes_of(const Stat& stat) {
+  Json tapes = Json::array();
+  internal::for_each_tape(stat,
+                          [&](const std::string& place, const char* name, const TapeStat& tape) {
+                            Json one = {{"place", place}, {"tape", name}};
+                            add_figures(one, tape_fields(), tape);
+                            one["unmet"] = unmet_of(tape);
+                            tapes.push_back(std::move(one));
+                          });
+  return tapes;
+}
+
+Json devices_of(const Snapshot& snapshot) {
+  Json devices = Json::array();
+  for (std::size_t i = 0; i < snapshot.stat.gpus; ++i) {
+    Json one = {{"place", internal::gpu_place(i)}};
+    add_figures(one, device_fields(), snapshot.stat.gpu[i]);
+    if (i < snapshot.devices.size()) {
+      one["label"] = snapshot.devices[i].label;
+      add_figures(one, device_memory_fields(), snapshot.devices[i]);
+    }
+    devices.push_back(std::move(one));
+  }
+  return devices;
+}
+
+Json talks_of(const Snapshot& snapshot) {
+  Json talks = Json::array();
+  for (const TalkFigures& talk : snapshot.talks) {
+    Json one = {{"tokens", talk.tokens}};
+    add_figures(one, tape_fields(), talk.history);
+    talks.push_back(std::move(one));
+  }
+  return talks;
+}
+
+Json phases_of(const Snapshot& snapshot) {
+  Json phases = Json::array();
+  for (const PhaseFigures& phase : snapshot.phases) {
+    Json one = {{"name", phase.name}};
+    add_figures(one, phase_fields(), phase);
+    Json& peaks = one["peaks"] = Json::array();
+    internal::for_each_peak(phase,
+                            [&](const std::string& place, const char* tape, std::uint64_t bytes) {
+                              peaks.push_back({{"place", place}, {"tape", tape}, {"bytes", bytes}});
+                            });
+    phases.push_back(std::move(one));
+  }
+  return phases;
+}
+
+// The schema.
+
+const char* unit_name(StatUnit unit) {
+  switch (unit) {
+    case StatUnit::bytes:
+      return "bytes";
+    case StatUnit::tokens:
+      return "tokens";
+    case StatUnit::microseconds:
+      return "microseconds";
+    case StatUnit::basis_points:
+      return "ten-thousandths";
+    default:
+      return "count";
+  }
+}
+
+template <class Figures, class Value>
+void describe(Json& properties, std::span<const StatField<Figures, Value>> fields) {
+  const bool known = std::is_same_v<Value, std::uint64_t>;
+  for (const auto& field : fields) {
+    const char* const kind = field.kind == StatKind::counter ? "counter" : "gauge";
+    properties[field.name] = {{"type", known ? Json("integer") : Json({"integer", "null"})},
+                              {"minimum", 0},
+                              {"description", std::string(field.help) + " (" + kind + ", " +
+                                                  unit_name(field.unit) + ")"}};
+  }
+}
+
+/// An object of these properties, which must all be there, and may have the optional ones.
+Json object_schema(const Json& properties, const Json& optional = Json::object()) {
+  Json required = Json::array();
+  for (const auto& [name, schema] : properties.items()) required.push_back(name);
+  Json all = properties;
+  all.update(optional);
+  return {{"type", "object"},
+          {"properties", std::move(all)},
+          {"required", std::move(required)},
+          {"additionalProperties", false}};
+}
+
+Json array_schema(Json items) { return {{"type", "array"}, {"items", std::move(items)}}; }
+
+Json text_schema(const char* pattern = "") { return {{"type", "string"}, {"pattern", pattern}}; }
+
+/// What tells which tape of a layout it is.
+Json which_tape() {
+  return {{"place", text_schema("^(host|gpu[0-9]+)$")},
+          {"tape", {{"enum", {"weights", "scratch", "history"}}}}};
+}
+
+Json tape_schema() {
+  Json properties = which_tape();
+  describe(properties, tape_fields());
+  properties["unmet"] = {{"type", "object"}, {"additionalProperties", {{"type", "string"}}}};
+  return object_schema(properties);
+}
+
+Json device_schema() {
+  Json properties = {{"place", text_schema("^gpu[0-9]+$")}};
+  describe(properties, device_fields());
+  Json optional = {{"label", text_schema()}};
+  describe(optional, device_memory_fields());
+  return object_schema(properties, optional);
+}
+
+Json talk_schema() {
+  Json properties = {{"tokens", {{"type", "integer"}, {"minimum", 0}}}};
+  describe(properties, tape_fields());
+  return object_schema(properties);
+}
+
+Json phase_schema() {
+  Json peak = which_tape();
+  peak["bytes"] = {{"type", "integer"},
+                   {"minimum", 0},
+                   {"description", "The most that was used meanwhile. (gauge, bytes)"}};
+  Json properties = {{"name", text_schema()}};
+  describe(properties, phase_fields());
+  properties["peaks"] = array_schema(object_schema(peak));
+  return object_schema(properties);
+}
+
+Json layout_schema() {
+  Json properties = {{"name", text_schema()}};
+  describe(properties, layout_fields());
+  return object_schema(properties);
+}
+
+Json process_schema() {
+  Json properties = Json::object();
+  describe(properties, process_fields());
+  return object_schema(properties);
+}
+
+}  // namespace
+
+std::string to_json(const Snapshot& snapshot) {
+  Json layout = {{"name", snapshot.layout}};
+  add_figures(layout, layout_fields(), snapshot.stat);
+  Json json = {{"schema", kSchema},
+               {"version", kJsonVersion},
+               {"layout", std::move(layout)},
+               {"tapes", tapes_of(snapshot.stat)},
+               {"devices", devices_of(snapshot)}};
+  if (!snapshot.talks.empty()) json["talks"] = talks_of(snapshot);
+  if (!snapshot.phases.empty()) json["phases"] = phases_of(snapshot);
+  if (snapshot.process) {
+    Json process = Json::object();
+    add_figures(process, process_fields(), *snapshot.process);
+    json["process"] = std::move(process);
+  }
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string json_schema() {
+  Json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
+                 {"title", "Where the memory of a Tapedeck layout stands"}};
+  schema.update(object_schema({{"schema", {{"const", kSchema}}},
+                               {"version", {{"const", kJsonVersion}}},
+                               {"layout", layout_schema()},
+                               {"tapes", array_schema(tape_schema())},
+                               {"devices", array_schema(device_schema())}},
+                              {{"talks", array_schema(talk_schema())},
+                               {"phases", array_schema(phase_schema())},
+                               {"process", process_schema()}}));
+  return schema.dump(2) + "\n";
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,67 @@
+#include "tapedeck/telemetry/snapshot/snapshot.hpp"
+
+#include <array>
+#include <cstddef>
+#include <utility>
+
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace {
+
+constexpr std::array kDeviceMemoryFields = {
+    DeviceMemoryField{"memory_free", StatUnit::bytes, StatKind::gauge, "Free on the device.",
+                      [](const DeviceFigures& device) noexcept { return device.memory_free; }},
+    DeviceMemoryField{"memory_total", StatUnit::bytes, StatKind::gauge, "Of the whole device.",
+                      [](const DeviceFigures& device) noexcept { return device.memory_total; }},
+};
+
+constexpr std::array kPhaseFields = {
+    StatField<PhaseFigures>{"entered", StatUnit::count, StatKind::counter,
+                            "How often it was entered.",
+                            [](const PhaseFigures& phase) noexcept { return phase.times; }},
+    StatField<PhaseFigures>{"passes", StatUnit::count, StatKind::counter,
+                            "Passes that ended in it.",
+                            [](const PhaseFigures& phase) noexcept { return phase.passes; }},
+};
+
+DeviceFigures figures_of(const Device& device) {
+  DeviceFigures figures = {.label = device.label()};
+  try {
+    const DeviceMemory memory = device.memory();
+    figures.memory_free = memory.free;
+    figures.memory_total = memory.total;
+  } catch (const Error&) {  // a device that is gone has no figures
+  }
+  return figures;
+}
+
+}  // namespace
+
+std::span<const DeviceMemoryField> device_memory_fields() noexcept { return kDeviceMemoryFields; }
+
+std::span<const StatField<PhaseFigures>> phase_fields() noexcept { return kPhaseFields; }
+
+Snapshot snapshot_of(const Layout& layout, std::string name, const SnapshotOptions& options) {
+  Snapshot snapshot = {.layout = std::move(name), .stat = layout.stat()};
+  if (options.talks) {
+    snapshot.talks.reserve(layout.talks());
+    for (std::size_t talk = 0; talk < layout.talks(); ++talk) {
+      snapshot.talks.push_back(
+          {.tokens = layout.tokens(talk), .history = layout.history(talk).stat()});
+    }
+  }
+  if (options.devices) {
+    snapshot.devices.reserve(layout.gpus());
+    for (std::size_t i = 0; i < layout.gpus(); ++i) {
+      snapshot.devices.push_back(figures_of(layout.gpu(i).device()));
+    }
+  }
+  if (options.process) snapshot.process = process_figures(*options.process);
+  if (options.phases != nullptr) snapshot.phases = options.phases->figures();
+  return snapshot;
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

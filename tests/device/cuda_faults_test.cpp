@@ -1,0 +1,99 @@
+// Every call of the driver fails once.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "base/on_failure.hpp"
+#include "device/device_contract.hpp"
+#include "device/stand_in_device.hpp"
+#include "device/stand_in_faults.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+TEST(CudaFaults, OpeningADevice) {
+  const auto [calls, told] = sweep_driver_calls([] { const CudaDevice device; });
+  // All but the pop and the release.
+  EXPECT_EQ(told, calls - 2);
+  EXPECT_GE(told, 12U);
+}
+
+TEST(CudaFaults, LookingForSupport) {
+  for (std::uint64_t k = 1; k <= 4; ++k) {
+    stand_in::reset();
+    stand_in::fail_call(k, CUDA_ERROR_UNKNOWN);
+    const CudaSupport support = CudaDevice::support();
+    const std::string victim = stand_in::stop_failing();
+    EXPECT_NE(victim, "");
+    EXPECT_EQ(support.devices, 0U);
+    expect_names(support.why, victim);
+    expect_all_given_back();
+  }
+}
+
+// A page at an address, given back by itself however far it came.
+class Page {
+ public:
+  static constexpr std::size_t kBytes = stand_in::kGranularity;
+
+  explicit Page(Device& device) : device_(device) {}
+  ~Page() {
+    if (mapped_) device_.unmap(at_, kBytes);
+    if (pages_ != 0) device_.destroy_pages(pages_);
+    if (at_ != nullptr) device_.unreserve(at_, kBytes);
+  }
+  Page(const Page&) = delete;
+  Page& operator=(const Page&) = delete;
+
+  std::byte* acquire() {
+    at_ = device_.reserve(kBytes);
+    pages_ = device_.create_pages(kBytes);
+    device_.map(at_, pages_, kBytes);
+    mapped_ = true;
+    return at_;
+  }
+
+ private:
+  Device& device_;
+  std::byte* at_ = nullptr;
+  PageHandle pages_ = 0;
+  bool mapped_ = false;
+};
+
+void copy_by_two_streams(Device& device, std::byte* at) {
+  const DeviceStream stream(device);
+  DeviceEvent event(device);
+  const Pinned pinned(device, 1000);
+  // Whoever gives memory back has waited for what uses it.
+  internal::OnFailure settle([&] { device.synchronize(); });
+  device.fill(at, std::byte{7}, 1000, stream.handle());
+  event.record(stream.handle());
+  device.wait(nullptr, event.handle());
+  device.copy(pinned.at(), at, 1000, nullptr);
+  device.synchronize(nullptr);
+  event.synchronize();
+  EXPECT_TRUE(event.fired());
+  EXPECT_EQ(pinned.bytes(), Bytes(1000, std::byte{7}));
+  settle.completed();
+}
+
+void live() {
+  CudaDevice device;
+  Page page(device);
+  copy_by_two_streams(device, page.acquire());
+  Bytes host(100);
+  device.pin(host);
+  device.unpin(host.data());
+  device.deallocate(device.allocate(1000));
+  device.synchronize();
+  static_cast<void>(device.memory());
+}
+
+TEST(CudaFaults, ALifeOfADevice) {
+  const auto [calls, told] = sweep_driver_calls(live);
+  EXPECT_GE(calls, 70U);
+  EXPECT_GE(told, 35U);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,383 @@
+/// @file
+/// What every `Device` promises of memory and copies; device_stream_contract.hpp has the rest. For
+/// a kind of device
+/// @code{.cpp}
+/// struct Kind {
+///   // Its memory is as large as is asked, and nobody else uses it: all figures are exact.
+///   static constexpr bool kWholeDevice;
+///   std::unique_ptr<Device> make(std::size_t limit);  // with that much memory, or more
+///   // While what this gives lives, the stream begins nothing. Without it, what shows that streams
+///   // are asynchronous is skipped.
+///   auto hold(Device& device, StreamHandle stream);
+/// };
+/// INSTANTIATE_TYPED_TEST_SUITE_P(Name, DeviceContract, Kind);
+/// INSTANTIATE_TYPED_TEST_SUITE_P(Name, DeviceStreamContract, Kind);
+/// @endcode
+/// The kind lives longer than its device: its destructor can look at what was left behind.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/device/device.hpp"
+#include "tapedeck/device/device_error.hpp"
+#include "tapedeck/device/device_stream.hpp"
+
+namespace tapedeck::tests {
+
+using Bytes = std::vector<std::byte>;
+
+/// Bytes of which each tells where it is.
+[[nodiscard]] inline Bytes pattern(std::size_t bytes, unsigned seed = 1) {
+  Bytes made(bytes);
+  unsigned value = seed;
+  for (std::byte& byte : made) {
+    value = value * 1103515245U + 12345U;
+    byte = static_cast<std::byte>(value >> 16U);
+  }
+  return made;
+}
+
+/// Pages that are mapped, and all that takes.
+class MappedPages {
+ public:
+  MappedPages(Device& device, std::size_t bytes)
+      : device_(device),
+        bytes_(bytes),
+        at_(device.reserve(bytes)),
+        pages_(device.create_pages(bytes)) {
+    device_.map(at_, pages_, bytes_);
+  }
+  ~MappedPages() {
+    device_.unmap(at_, bytes_);
+    device_.destroy_pages(pages_);
+    device_.unreserve(at_, bytes_);
+  }
+  MappedPages(const MappedPages&) = delete;
+  MappedPages& operator=(const MappedPages&) = delete;
+
+  [[nodiscard]] std::byte* at() const noexcept { return at_; }
+
+ private:
+  Device& device_;
+  std::size_t bytes_;
+  std::byte* at_;
+  PageHandle pages_;
+};
+
+/// Pinned memory, of zeros.
+class Pinned {
+ public:
+  Pinned(Device& device, std::size_t bytes)
+      : device_(device), bytes_(bytes), at_(device.allocate_pinned(bytes)) {
+    std::fill_n(at_, bytes_, std::byte{0});
+  }
+  ~Pinned() { device_.deallocate_pinned(at_); }
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+
+  [[nodiscard]] std::byte* at() const noexcept { return at_; }
+  void put(const Bytes& bytes) { std::copy(bytes.begin(), bytes.end(), at_); }
+  [[nodiscard]] Bytes bytes() const { return {at_, at_ + bytes_}; }
+
+ private:
+  Device& device_;
+  std::size_t bytes_;
+  std::byte* at_;
+};
+
+/// What others, and a driver for itself, may take of a device meanwhile, or give back.
+inline constexpr std::size_t kTakenByOthers = 16_MiB;
+
+template <class Kind>
+class DeviceContract : public testing::Test {
+ public:
+  static constexpr std::size_t kLimit = 64_MiB;
+  static constexpr bool kWholeDevice = Kind::kWholeDevice;
+
+  [[nodiscard]] Device& device() { return *device_; }
+  [[nodiscard]] std::size_t page() { return device_->info().granularity; }
+
+  void upload(std::byte* to, const Bytes& bytes) {
+    device_->copy(to, bytes.data(), bytes.size(), nullptr);
+    device_->synchronize(nullptr);
+  }
+  [[nodiscard]] Bytes download(const std::byte* from, std::size_t bytes) {
+    Bytes got(bytes);
+    device_->copy(got.data(), from, bytes, nullptr);
+    device_->synchronize(nullptr);
+    return got;
+  }
+
+  /// Of what was free at first, so much is taken.
+  void expect_taken(std::size_t bytes) {
+    constexpr std::size_t kUnsure = kWholeDevice ? 0 : kTakenByOthers;
+    const std::size_t had = device_->memory().free + bytes;
+    EXPECT_GE(had + kUnsure, free_at_first_);
+    EXPECT_LE(had, free_at_first_ + kUnsure);
+  }
+
+  static constexpr bool kHolds = requires(Kind kind, Device& device) {
+    kind.hold(device, StreamHandle{});
+  };
+  /// Lets go when it is destroyed or reset.
+  [[nodiscard]] std::shared_ptr<void> hold(StreamHandle stream) {
+    if constexpr (kHolds) {
+      using Held = decltype(kind_.hold(*device_, stream));
+      return std::shared_ptr<Held>(new Held(kind_.hold(*device_, stream)));
+    } else {
+      return nullptr;
+    }
+  }
+
+ private:
+  Kind kind_{};
+  std::unique_ptr<Device> device_{kind_.make(kLimit)};
+  std::size_t free_at_first_ = device_->memory().free;
+};
+
+template <class Body>
+void expect_out_of_memory(const Device& device, std::size_t bytes, const Body& body) {
+  try {
+    body();
+    ADD_FAILURE() << "it had room for " << to_iec(bytes);
+  } catch (const DeviceError& error) {
+    EXPECT_TRUE(error.out_of_memory()) << error.what();
+    EXPECT_EQ(error.number(), DeviceError::kOutOfMemory);
+    EXPECT_EQ(error.name(), "CUDA_ERROR_OUT_OF_MEMORY");
+    EXPECT_EQ(error.bytes(), bytes);
+    EXPECT_EQ(error.device(), device.label());
+    EXPECT_NE(error.call(), "");
+    EXPECT_NE(error.advice(), "");
+  }
+}
+
+TYPED_TEST_SUITE_P(DeviceContract);
+
+TYPED_TEST_P(DeviceContract, SaysWhatItIs) {
+  const DeviceInfo& info = this->device().info();
+  EXPECT_EQ(this->device().label(), info.name + " " + std::to_string(info.ordinal));
+  EXPECT_TRUE(std::has_single_bit(info.granularity));
+  const DeviceMemory memory = this->device().memory();
+  if (this->kWholeDevice) {
+    EXPECT_EQ(info.total, this->kLimit);
+    EXPECT_EQ(memory.total, this->kLimit);
+    EXPECT_EQ(memory.free, this->kLimit);
+  } else {
+    EXPECT_GT(info.total, this->kLimit);
+    EXPECT_GT(memory.total, memory.free);
+    EXPECT_GT(memory.free, this->kLimit);
+  }
+}
+
+TYPED_TEST_P(DeviceContract, ReservesAddressesForNothing) {
+  const std::size_t bytes = 16 * this->kLimit;
+  std::byte* const one = this->device().reserve(bytes);
+  std::byte* const other = this->device().reserve(bytes);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(one) % this->page(), 0U);
+  EXPECT_TRUE(one + bytes <= other || other + bytes <= one);
+  this->expect_taken(0);
+  this->device().unreserve(one, bytes);
+  this->device().unreserve(other, bytes);
+}
+
+TYPED_TEST_P(DeviceContract, CountsPages) {
+  const std::size_t bytes = this->kLimit - this->page();
+  const PageHandle pages = this->device().create_pages(bytes);
+  EXPECT_NE(pages, 0U);
+  this->expect_taken(bytes);
+  this->device().destroy_pages(pages);
+  this->expect_taken(0);
+}
+
+TYPED_TEST_P(DeviceContract, KeepsWhatIsInPages) {
+  Device& device = this->device();
+  const std::size_t page = this->page();
+  const Bytes bytes = pattern(page);
+  std::byte* const range = device.reserve(4 * page);
+  const PageHandle pages = device.create_pages(page);
+  device.map(range, pages, page);
+  this->upload(range, bytes);
+  device.unmap(range, page);
+  device.map(range + 3 * page, pages, page);
+  EXPECT_EQ(this->download(range + 3 * page, page), bytes);
+  device.unmap(range + 3 * page, page);
+  device.destroy_pages(pages);
+  device.unreserve(range, 4 * page);
+}
+
+TYPED_TEST_P(DeviceContract, GrowsARangeInPlace) {
+  Device& device = this->device();
+  const std::size_t page = this->page();
+  const Bytes bytes = pattern(3 * page);
+  std::byte* const range = device.reserve(4 * page);
+  const PageHandle first = device.create_pages(page);
+  device.map(range, first, page);
+  this->upload(range, Bytes(page, std::byte{7}));
+  const PageHandle more = device.create_pages(2 * page);
+  device.map(range + page, more, 2 * page);
+  EXPECT_EQ(this->download(range, page), Bytes(page, std::byte{7}));
+  // What is mapped side by side is one range.
+  this->upload(range, bytes);
+  EXPECT_EQ(this->download(range, 3 * page), bytes);
+  device.unmap(range + page, 2 * page);
+  device.destroy_pages(more);
+  device.unmap(range, page);
+  device.destroy_pages(first);
+  device.unreserve(range, 4 * page);
+}
+
+TYPED_TEST_P(DeviceContract, RefusesPagesAboveItsMemory) {
+  Device& device = this->device();
+  const std::size_t most = device.info().total / this->page() * this->page();
+  const std::size_t more = most + this->page();
+  expect_out_of_memory(device, more, [&] { static_cast<void>(device.create_pages(more)); });
+  this->expect_taken(0);
+  if (this->kWholeDevice) device.destroy_pages(device.create_pages(most));
+}
+
+TYPED_TEST_P(DeviceContract, RefusesAllocationsAboveItsMemory) {
+  Device& device = this->device();
+  const std::size_t total = device.info().total;
+  const PageHandle pages = device.create_pages(this->page());
+  expect_out_of_memory(device, total, [&] { static_cast<void>(device.allocate(total)); });
+  this->expect_taken(this->page());
+  device.destroy_pages(pages);
+  if (this->kWholeDevice) device.deallocate(device.allocate(total));
+  this->expect_taken(0);
+}
+
+TYPED_TEST_P(DeviceContract, CountsAllocations) {
+  Device& device = this->device();
+  std::byte* const at = device.allocate(this->kLimit);
+  this->expect_taken(this->kLimit);
+  device.deallocate(at);
+  this->expect_taken(0);
+}
+
+TYPED_TEST_P(DeviceContract, AllocatesApartAndAligned) {
+  Device& device = this->device();
+  const Bytes some = pattern(1000, 1);
+  const Bytes others = pattern(1000, 2);
+  std::byte* const one = device.allocate(some.size());
+  std::byte* const other = device.allocate(others.size());
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(one) % 256, 0U);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(other) % 256, 0U);
+  this->upload(one, some);
+  this->upload(other, others);
+  EXPECT_EQ(this->download(one, some.size()), some);
+  EXPECT_EQ(this->download(other, others.size()), others);
+  device.deallocate(one);
+  device.deallocate(other);
+}
+
+TYPED_TEST_P(DeviceContract, CopiesFromDeviceToDevice) {
+  Device& device = this->device();
+  const MappedPages from(device, this->page());
+  std::byte* const to = device.allocate(this->page());
+  const Bytes bytes = pattern(this->page());
+  this->upload(from.at(), bytes);
+  device.copy(to, from.at(), bytes.size(), nullptr);
+  EXPECT_EQ(this->download(to, bytes.size()), bytes);
+  device.deallocate(to);
+}
+
+TYPED_TEST_P(DeviceContract, CopiesOneByteAmongOthers) {
+  const MappedPages pages(this->device(), this->page());
+  Bytes bytes = pattern(100);
+  this->upload(pages.at(), bytes);
+  bytes[42] = ~bytes[42];
+  this->upload(pages.at() + 42, {bytes[42]});
+  EXPECT_EQ(this->download(pages.at(), bytes.size()), bytes);
+}
+
+TYPED_TEST_P(DeviceContract, FillsARangeAndNothingElse) {
+  const MappedPages pages(this->device(), this->page());
+  Bytes bytes = pattern(1000);
+  this->upload(pages.at(), bytes);
+  this->device().fill(pages.at() + 100, std::byte{0xAB}, 300, nullptr);
+  this->device().fill(pages.at() + 500, std::byte{0xCD}, 1, nullptr);
+  std::fill_n(bytes.begin() + 100, 300, std::byte{0xAB});
+  bytes[500] = std::byte{0xCD};
+  EXPECT_EQ(this->download(pages.at(), bytes.size()), bytes);
+}
+
+TYPED_TEST_P(DeviceContract, CopiesAndFillsNothing) {
+  const MappedPages pages(this->device(), this->page());
+  this->device().copy(pages.at(), nullptr, 0, nullptr);
+  this->device().fill(pages.at(), std::byte{1}, 0, nullptr);
+  this->device().synchronize(nullptr);
+}
+
+TYPED_TEST_P(DeviceContract, CopiesPinnedMemory) {
+  Device& device = this->device();
+  const MappedPages pages(device, this->page());
+  const DeviceStream stream(device);
+  const Bytes bytes = pattern(this->page());
+  Pinned there(device, bytes.size());
+  const Pinned back(device, bytes.size());
+  there.put(bytes);
+  device.copy(pages.at(), there.at(), bytes.size(), stream.handle());
+  device.copy(back.at(), pages.at(), bytes.size(), stream.handle());
+  stream.synchronize();
+  EXPECT_EQ(back.bytes(), bytes);
+}
+
+TYPED_TEST_P(DeviceContract, CopiesFromHostToHost) {
+  Device& device = this->device();
+  Pinned from(device, 1000);
+  const Pinned to(device, 1000);
+  from.put(pattern(1000));
+  device.copy(to.at(), from.at(), 1000, nullptr);
+  device.synchronize(nullptr);
+  EXPECT_EQ(to.bytes(), pattern(1000));
+}
+
+TYPED_TEST_P(DeviceContract, PinsWhatIsThere) {
+  Device& device = this->device();
+  const MappedPages pages(device, this->page());
+  Bytes bytes = pattern(this->page());
+  const Bytes same = bytes;
+  device.pin(bytes);
+  this->upload(pages.at(), bytes);
+  std::fill(bytes.begin(), bytes.end(), std::byte{0});
+  device.copy(bytes.data(), pages.at(), bytes.size(), nullptr);
+  device.synchronize(nullptr);
+  EXPECT_EQ(bytes, same);
+  device.unpin(bytes.data());
+  device.pin(bytes);
+  device.unpin(bytes.data());
+}
+
+TYPED_TEST_P(DeviceContract, PinsWhatIsOnlyRead) {
+  Device& device = this->device();
+  const MappedPages pages(device, this->page());
+  const Bytes bytes = pattern(this->page());
+  try {
+    device.pin_read_only(bytes);
+  } catch (const DeviceError& error) {
+    GTEST_SKIP() << "this device cannot: " << error.what();
+  }
+  this->upload(pages.at(), bytes);
+  EXPECT_EQ(this->download(pages.at(), bytes.size()), bytes);
+  device.unpin(bytes.data());
+}
+
+REGISTER_TYPED_TEST_SUITE_P(DeviceContract, SaysWhatItIs, ReservesAddressesForNothing, CountsPages,
+                            KeepsWhatIsInPages, GrowsARangeInPlace, RefusesPagesAboveItsMemory,
+                            RefusesAllocationsAboveItsMemory, CountsAllocations,
+                            AllocatesApartAndAligned, CopiesFromDeviceToDevice,
+                            CopiesOneByteAmongOthers, FillsARangeAndNothingElse,
+                            CopiesAndFillsNothing, CopiesPinnedMemory, CopiesFromHostToHost,
+                            PinsWhatIsThere, PinsWhatIsOnlyRead);
+
+}  // namespace tapedeck::tests

@@ -1,0 +1,240 @@
+// The contract of tapes, on a host device, and what only device tapes do.
+
+#include "tapedeck/device/device_tape.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "base/thrown.hpp"
+#include "device/device_tape_kinds.hpp"
+#include "device/held_stream.hpp"
+#include "memory/no_peak_lost.hpp"
+#include "memory/pattern.hpp"
+#include "memory/tape_mark_contract.hpp"
+#include "memory/tape_without_memory.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/device/device_error.hpp"
+#include "tapedeck/device/device_stream.hpp"
+#include "tapedeck/device/host_device.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::Pair;
+
+struct HostMaker {
+  static std::unique_ptr<Device> make() { return std::make_unique<HostDevice>(); }
+};
+INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeContract, DeviceTapeKinds<HostMaker>, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeMarkContract, DeviceTapeKinds<HostMaker>,
+                               TapeKindNames);
+
+using DeviceTapeWithoutMemory = ::testing::Types<DeviceTape>;
+INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeWithoutMemory, DeviceTapeWithoutMemory);
+
+constexpr std::size_t kDevicePage = 64_KiB;
+
+class DeviceTapeTest : public ::testing::Test {
+ protected:
+  HostDevice device_{{.memory = 64_MiB, .granularity = kDevicePage}};
+  PagePool pool_{device_};
+};
+
+TEST_F(DeviceTapeTest, TakeNeverGrowsAndPrepareDoes) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 1_GiB, {.name = "scratch"});
+  EXPECT_EQ(tape.total(), 1_GiB);
+  EXPECT_EQ(tape.committed(), 0U);
+  EXPECT_EQ(tape.try_take(1), nullptr);
+  EXPECT_THROW((void)tape.take(1), TapeFull);
+  tape.prepare(1);
+  EXPECT_EQ(tape.committed(), kDevicePage);
+  EXPECT_NE(tape.try_take(kDevicePage), nullptr);
+  EXPECT_EQ(tape.try_take(1), nullptr);
+  tape.grow_to(10 * kDevicePage);
+  EXPECT_EQ(tape.committed(), 10 * kDevicePage);
+  EXPECT_EQ(tape.stat().grows, 2U);
+  tape.grow_to(3);  // there already
+  EXPECT_EQ(tape.stat().grows, 2U);
+  EXPECT_THROW(tape.prepare(1_GiB), TapeFull);
+  EXPECT_THROW(tape.grow_to(1_GiB + 1), TapeFull);
+}
+
+TEST_F(DeviceTapeTest, BytesStayWhereTheyAreAsItGrows) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 32_MiB);
+  std::vector<DeviceSpan<std::byte>> taken;
+  for (std::size_t i = 0; i < 40; ++i) {
+    tape.prepare(100'000);
+    taken.push_back(tape.take<std::byte>(100'000));
+    Pattern(i).write(taken.back().data(), taken.back().bytes());
+  }
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    EXPECT_TRUE(Pattern(i).is_at(taken[i].data(), taken[i].bytes())) << i;
+  }
+}
+
+TEST_F(DeviceTapeTest, ASealedTapeRefusesToGrowAndToShrinkAndStaysUsable) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 1_MiB, {.name = "captured"});
+  tape.prepare(2 * kDevicePage);
+  tape.seal();
+  EXPECT_NE(tape.try_take(2 * kDevicePage), nullptr);
+  EXPECT_EQ(tape.try_take(1), nullptr);
+  tape.clear();
+  tape.prepare(2 * kDevicePage);  // there already
+  EXPECT_THROW(tape.prepare(2 * kDevicePage + 1), InvalidArgument);
+  EXPECT_THROW((void)tape.trim(), InvalidArgument);
+  EXPECT_EQ(tape.committed(), 2 * kDevicePage);
+}
+
+TEST_F(DeviceTapeTest, TrimmedPagesServeAnotherTapeAndOnlyThePoolReleasesThem) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 4_MiB);
+  DeviceTape other = DeviceTape::reserve(pool_, 4_MiB);
+  tape.grow_to(10 * kDevicePage);
+  (void)tape.take(kDevicePage + 1);
+  EXPECT_EQ(tape.trim(), 8 * kDevicePage);
+  EXPECT_EQ(tape.committed(), 2 * kDevicePage);
+  EXPECT_EQ(pool_.free_bytes(), 8 * kDevicePage);
+  other.grow_to(8 * kDevicePage);
+  EXPECT_EQ(pool_.held_bytes(), 10 * kDevicePage);  // nothing was created
+  EXPECT_EQ(other.trim(), 8 * kDevicePage);
+  EXPECT_EQ(device_.memory().free, 64_MiB - 10 * kDevicePage);
+  EXPECT_EQ(pool_.trim(2 * kDevicePage), 6 * kDevicePage);
+  EXPECT_EQ(pool_.trim(), 2 * kDevicePage);
+  EXPECT_EQ(device_.memory().free, 64_MiB - 2 * kDevicePage);
+}
+
+TEST_F(DeviceTapeTest, TrimWaitsForItsEvent) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 4_MiB);
+  tape.grow_to(4_MiB);
+  const DeviceStream stream(device_);
+  DeviceEvent read(device_);
+  std::vector<std::byte> copy(4_MiB);
+  const StreamHeldUntilWaitedFor held(stream.handle());
+  device_.fill(tape.data(), std::byte{7}, 4_MiB, stream.handle());
+  device_.copy(copy.data(), tape.data(), 4_MiB, stream.handle());
+  read.record(stream.handle());
+  EXPECT_EQ(tape.trim(read.handle()), 4_MiB);
+  EXPECT_TRUE(read.fired());
+  EXPECT_TRUE(all_bytes_are(copy.data(), copy.size(), 7));
+}
+
+TEST_F(DeviceTapeTest, ADeviceThatIsFullRefusesAndNothingChanges) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 128_MiB, {.name = "large"});
+  tape.grow_to(1_MiB);
+  const auto error = thrown<DeviceError>([&] { tape.grow_to(65_MiB); });
+  EXPECT_TRUE(error.out_of_memory());
+  EXPECT_EQ(error.device(), "host 0");
+  EXPECT_EQ(error.bytes(), kDevicePage);
+  EXPECT_EQ(tape.committed(), 1_MiB);
+  EXPECT_EQ(pool_.held_bytes() - pool_.free_bytes(), 1_MiB);
+  EXPECT_EQ(pool_.trim(), 63_MiB);  // what was created on the way is kept, and free
+}
+
+TEST_F(DeviceTapeTest, HooksHearOfRangesAsTheyComeAndGo) {
+  std::vector<std::pair<std::ptrdiff_t, std::size_t>> came;
+  std::vector<std::pair<std::ptrdiff_t, std::size_t>> went;
+  const std::byte* base = nullptr;
+  {
+    DeviceTape tape =
+        DeviceTape::reserve(pool_, 4_MiB,
+                            {.block = {.on_commit =
+                                           [&](std::span<std::byte> range) {
+                                             if (base == nullptr) base = range.data();
+                                             came.emplace_back(range.data() - base, range.size());
+                                           },
+                                       .on_decommit =
+                                           [&](std::span<std::byte> range) {
+                                             went.emplace_back(range.data() - base, range.size());
+                                           }}});
+    tape.grow_to(3 * kDevicePage);
+    tape.grow_to(4 * kDevicePage);
+    EXPECT_THAT(
+        came, ::testing::ElementsAre(Pair(0, 3 * kDevicePage), Pair(3 * kDevicePage, kDevicePage)));
+    (void)tape.take(kDevicePage);
+    (void)tape.trim();
+    EXPECT_THAT(went, ::testing::ElementsAre(Pair(3 * kDevicePage, kDevicePage),
+                                             Pair(kDevicePage, 2 * kDevicePage)));
+    went.clear();
+  }
+  EXPECT_THAT(went, ::testing::ElementsAre(Pair(0, kDevicePage)));
+}
+
+TEST_F(DeviceTapeTest, AHookThatThrowsUndoesTheCommit) {
+  bool angry = false;
+  DeviceTape tape =
+      DeviceTape::reserve(pool_, 4_MiB, {.block = {.on_commit = [&](std::span<std::byte>) {
+                                           if (angry) throw std::runtime_error("no room");
+                                         }}});
+  tape.grow_to(kDevicePage);
+  angry = true;
+  EXPECT_THROW(tape.grow_to(4 * kDevicePage), std::runtime_error);
+  EXPECT_EQ(tape.committed(), kDevicePage);
+  EXPECT_EQ(pool_.free_bytes(), 3 * kDevicePage);
+  angry = false;
+  tape.grow_to(4 * kDevicePage);
+  EXPECT_EQ(tape.committed(), 4 * kDevicePage);
+}
+
+TEST(DeviceTapeConcurrency, ReadersLoseNoPeak) {
+  HostDevice device({.memory = 128_MiB});
+  const auto expect = [&device](const auto& give_back) {
+    DeviceTape tape = DeviceTape::start(device, (kPeaks + 2) * kDeviceLine);
+    expect_no_peak_lost(tape, kDeviceLine, give_back);
+  };
+  expect(ByClear());
+  expect(ByRewind());
+  expect(ByRestart());
+}
+
+TEST_F(DeviceTapeTest, PlannedMemoryInFrontIsCountedAsItIsCommitted) {
+  DeviceBlock whole = DeviceBlock::reserve(pool_, 4 * kDevicePage);
+  DeviceBlock planned = whole.part(0, kDevicePage);
+  DeviceTape tape =
+      DeviceTape::behind({whole.data(), kDevicePage}, whole.part(kDevicePage, 3 * kDevicePage));
+  EXPECT_EQ(tape.used(), kDevicePage);
+  EXPECT_EQ(tape.committed(), 0U);
+  planned.commit(kDevicePage);
+  tape.note_planned(kDevicePage, true);
+  EXPECT_EQ(tape.committed(), kDevicePage);
+  EXPECT_EQ(tape.stat().grows, 1U);
+  tape.prepare(100);
+  EXPECT_EQ(tape.take(100), whole.data() + kDevicePage);
+  EXPECT_THROW((void)DeviceTape::behind({whole.data(), 0}, whole.part(kDevicePage, kDevicePage)),
+               InvalidArgument);
+}
+
+TEST_F(DeviceTapeTest, NonsenseIsRefused) {
+  EXPECT_THROW((void)DeviceTape::start(device_, 0), InvalidArgument);
+  EXPECT_THROW((void)DeviceTape::reserve(pool_, 0), InvalidArgument);
+  EXPECT_THROW((void)DeviceTape::reserve(pool_, SIZE_MAX), InvalidArgument);
+  EXPECT_THROW((void)DeviceTape::start(device_, SIZE_MAX), InvalidArgument);
+  EXPECT_THROW((void)DeviceTape::start(device_, 65_MiB), DeviceError);
+  EXPECT_THROW((void)DeviceTape::over(DeviceBlock::borrow(device_, {})), InvalidArgument);
+  EXPECT_THROW(PagePool(device_, kDevicePage + 1), InvalidArgument);
+  DeviceBlock block = DeviceBlock::reserve(pool_, 2 * kDevicePage);
+  EXPECT_THROW((void)block.part(1, kDevicePage), InvalidArgument);
+  EXPECT_THROW((void)block.part(kDevicePage, 2 * kDevicePage), InvalidArgument);
+  EXPECT_THROW(block.commit(2 * kDevicePage + 1), InvalidArgument);
+  EXPECT_EQ(device_.memory().free, 64_MiB);
+}
+
+TEST_F(DeviceTapeTest, AMovedTapeTakesEverythingAlong) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 1_MiB, {.name = "moved"});
+  tape.prepare(kDevicePage);
+  (void)tape.take(1000);
+  DeviceTape other = std::move(tape);
+  EXPECT_EQ(other.name(), "moved");
+  EXPECT_EQ(other.used(), 1024U);
+  EXPECT_EQ(tape.total(), 0U);  // NOLINT(bugprone-use-after-move)
+  tape = std::move(other);
+  EXPECT_EQ(tape.committed(), kDevicePage);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

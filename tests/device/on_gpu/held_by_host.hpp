@@ -1,0 +1,37 @@
+/// @file
+/// Streams of a GPU that begin nothing until a test lets them.
+#pragma once
+
+#include <future>
+#include <memory>
+
+#include "device/cuda_launch.hpp"
+#include "tapedeck/device/device.hpp"
+
+namespace tapedeck::tests {
+
+/// While it lives, the stream begins nothing: a function of the host that waits is on it.
+class HeldByHost {
+ public:
+  HeldByHost(const Device& device, StreamHandle stream) {
+    const CurrentDevice current(device);
+    // The function may still be about to return when this is destroyed: it has its own.
+    auto waits = std::make_unique<Released>(released_.get_future().share());
+    call_cuda(launch_driver().launch_host_func, stream, wait, waits.get());
+    static_cast<void>(waits.release());
+  }
+  ~HeldByHost() { released_.set_value(); }
+  HeldByHost(const HeldByHost&) = delete;
+  HeldByHost& operator=(const HeldByHost&) = delete;
+
+ private:
+  using Released = std::shared_future<void>;
+
+  static void wait(void* waits) {
+    std::unique_ptr<Released>(static_cast<Released*>(waits))->wait();
+  }
+
+  std::promise<void> released_;
+};
+
+}  // namespace tapedeck::tests

@@ -1,0 +1,21 @@
+/// @file
+/// The choice of one mode, among those that `fit` found.
+#pragma once
+
+#include <algorithm>
+#include <stdexcept>
+#include <vector>
+
+#include "tapedeck/fit/fit.hpp"
+
+namespace tapedeck::tests {
+
+[[nodiscard]] inline FitChoice choice_with_mode(const std::vector<FitChoice>& choices,
+                                                FitMode mode) {
+  const auto at = std::find_if(choices.begin(), choices.end(),
+                               [&](const FitChoice& choice) { return choice.mode == mode; });
+  if (at == choices.end()) throw std::runtime_error("no such mode");
+  return *at;
+}
+
+}  // namespace tapedeck::tests

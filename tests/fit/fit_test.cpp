@@ -1,0 +1,395 @@
+#include "tapedeck/fit/fit.hpp"
+#include "base/most.hpp"
+#include "fit/choice_with_mode.hpp"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "fit/fit_choices.hpp"
+#include "tapedeck/base/bytes.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::ElementsAre;
+
+/// Made up, so that every figure can be computed by hand: 4 layers of 1 MiB, the second of 3 MiB; 2
+/// MiB of no layer; K and V of 1 KiB a token and layer in f16; scratch of 1 KiB for each token of a
+/// micro-batch and 2 KiB for each of a decode step; 1 MiB of overhead.
+constexpr std::uint64_t kLayers = 4;
+
+Region weight(const std::string& name, std::uint64_t bytes) {
+  return {.name = name, .role = RegionRole::weight, .bytes = bytes};
+}
+
+Plan made_up(const PlanOptions& options) {
+  Plan plan;
+  plan.talks = options.sequences;
+  plan.context = options.context;
+  plan.overhead = 1_MiB;
+  const std::uint64_t scale =
+      options.weights_type == DType::q4_k ? 4 : 1;  // a fourth, the others all
+  plan.weights.append(weight("token_embd.weight", 2_MiB / scale));
+  for (std::uint64_t i = 0; i < kLayers; ++i) {
+    plan.weights.append(
+        weight("blk." + std::to_string(i) + ".ffn.weight", (i == 1 ? 3_MiB : 1_MiB) / scale));
+    const std::uint64_t row = options.key_type == DType::q8_0   ? 512
+                              : options.key_type == DType::q4_0 ? 256
+                                                                : 1_KiB;
+    plan.history.append({.name = "layers." + std::to_string(i) + ".k",
+                         .role = RegionRole::kv,
+                         .bytes = row * options.context});
+  }
+  plan.scratch.append({.name = "prefill", .bytes = 1_KiB * options.micro_batch});
+  plan.scratch.append({.name = "decode", .bytes = 2_KiB * options.decode_batch});
+  return plan;
+}
+
+constexpr PlanOptions kAsked = {.context = 1024, .decode_batch = 1, .micro_batch = 512};
+constexpr std::uint64_t kWeights = 8_MiB;
+constexpr std::uint64_t kHistory = 4_MiB;
+constexpr std::uint64_t kScratch = 512_KiB + 2_KiB;
+constexpr std::uint64_t kOverhead = 1_MiB;
+constexpr std::uint64_t kAll = kWeights + kHistory + kScratch + kOverhead;
+
+ModelShape made_up_shape() {
+  ModelShape shape;
+  shape.context = 4096;
+  shape.layers.resize(kLayers);
+  return shape;
+}
+
+std::vector<FitChoice> fit_made_up(std::uint64_t host, std::optional<std::uint64_t> device,
+                                   const PlanOptions& options = kAsked) {
+  return internal::fit_choices({.make = made_up, .shape = made_up_shape()}, options,
+                               {.host_bytes = host, .device_bytes = device});
+}
+
+std::vector<FitMode> modes(const std::vector<FitChoice>& choices) {
+  std::vector<FitMode> all;
+  all.reserve(choices.size());
+  for (const FitChoice& choice : choices) all.push_back(choice.mode);
+  return all;
+}
+
+TEST(Fit, WhereEverythingFitsItIsInTheOrderOfPreference) {
+  const std::vector<FitChoice> choices = fit_made_up(1_GiB, 1_GiB);
+  EXPECT_THAT(modes(choices), ElementsAre(FitMode::full_cache, FitMode::layer_streaming,
+                                          FitMode::first_layers, FitMode::host_only));
+  for (const FitChoice& choice : choices) EXPECT_TRUE(choice.fits());
+}
+
+TEST(Fit, WithoutADeviceThereIsTheHost) {
+  EXPECT_THAT(modes(fit_made_up(1_GiB, std::nullopt)), ElementsAre(FitMode::host_only));
+}
+
+TEST(Fit, TheFullCacheIsThePlanOnTheDevice) {
+  const FitChoice choice = choice_with_mode(fit_made_up(1_GiB, 1_GiB), FitMode::full_cache);
+  EXPECT_EQ(choice.device.needed, kAll);
+  EXPECT_EQ(choice.host.needed, 0U);
+  EXPECT_EQ(choice.margin(), 1_GiB - kAll);
+  EXPECT_TRUE(choice.reference_decoder);
+}
+
+TEST(Fit, StreamingIsTwoSlotsOfTheLargestLayer) {
+  const FitChoice choice = choice_with_mode(fit_made_up(100_MiB, 1_GiB), FitMode::layer_streaming);
+  EXPECT_EQ(choice.device.needed, 2 * 3_MiB + 2_MiB + kHistory + kScratch + kOverhead);
+  EXPECT_EQ(choice.host.needed, kWeights);
+  EXPECT_EQ(choice.margin(), 100_MiB - kWeights);  // the host has less left
+  EXPECT_TRUE(choice.reference_decoder);
+}
+
+TEST(Fit, FirstLayersAreAsManyAsTheDeviceHolds) {
+  // A layer's history is 1 MiB; layer 0 is 2 MiB with it, layer 1 is 4 MiB.
+  const std::uint64_t fixed = kScratch + kOverhead;
+  FitChoice choice = choice_with_mode(fit_made_up(1_GiB, fixed + 6_MiB), FitMode::first_layers);
+  EXPECT_EQ(choice.device_layers, 2U);
+  EXPECT_EQ(choice.device.needed, fixed + 6_MiB);
+  EXPECT_EQ(choice.host.needed, 2 * 2_MiB + 2_MiB + kScratch);
+  EXPECT_FALSE(choice.reference_decoder);
+
+  choice = choice_with_mode(fit_made_up(1_GiB, fixed + 6_MiB - 1), FitMode::first_layers);
+  EXPECT_EQ(choice.device_layers, 1U);
+  EXPECT_EQ(choice.host.needed, 2 * 2_MiB + 4_MiB + 2_MiB + kScratch);
+
+  // One layer at least, or it would be no such way.
+  choice = choice_with_mode(fit_made_up(1_GiB, fixed + 2_MiB - 1), FitMode::first_layers);
+  EXPECT_EQ(choice.device_layers, 1U);
+  EXPECT_FALSE(choice.fits());
+  EXPECT_EQ(choice.shortfall(), 1U);
+  EXPECT_EQ(choice_with_mode(fit_made_up(1_GiB, 1_GiB), FitMode::first_layers).device_layers,
+            kLayers);
+}
+
+TEST(Fit, TheHostAloneHoldsThePlan) {
+  const FitChoice choice = choice_with_mode(fit_made_up(1_GiB, std::nullopt), FitMode::host_only);
+  EXPECT_EQ(choice.host.needed, kAll);
+  EXPECT_EQ(choice.device.needed, 0U);
+  EXPECT_EQ(choice.margin(), 1_GiB - kAll);
+}
+
+TEST(Fit, EverySequenceHasItsHistory) {
+  PlanOptions options = kAsked;
+  options.sequences = 3;
+  const std::vector<FitChoice> choices = fit_made_up(1_GiB, 1_GiB, options);
+  EXPECT_EQ(choice_with_mode(choices, FitMode::full_cache).device.needed, kAll + 2 * kHistory);
+  EXPECT_EQ(choice_with_mode(choices, FitMode::layer_streaming).device.needed,
+            2 * 3_MiB + 2_MiB + 3 * kHistory + kScratch + kOverhead);
+  EXPECT_EQ(choice_with_mode(choices, FitMode::first_layers).device.needed,
+            6_MiB + 3 * kHistory + kScratch + kOverhead);
+}
+
+// A token takes 4 KiB of history.
+TEST(Fit, TheLargestContextIsExact) {
+  const auto largest = [](std::uint64_t budget) {
+    return choice_with_mode(fit_made_up(budget, std::nullopt), FitMode::host_only).largest_context;
+  };
+  EXPECT_EQ(largest(kAll), 1024U);
+  EXPECT_EQ(largest(kAll - 1), 1023U);
+  EXPECT_EQ(largest(kAll + 4_KiB - 1), 1024U);
+  EXPECT_EQ(largest(kAll + 4_KiB), 1025U);
+  EXPECT_EQ(largest(1_GiB), 4096U);  // what the model was made for
+  EXPECT_EQ(largest(kAll - kHistory), 0U);
+  EXPECT_EQ(largest(kAll - kHistory + 4_KiB), 1U);
+}
+
+TEST(Fit, TheLargestBatchesAreExact) {
+  const auto fitted = [](std::uint64_t budget) {
+    return choice_with_mode(fit_made_up(budget, std::nullopt), FitMode::host_only);
+  };
+  EXPECT_EQ(fitted(kAll).largest_micro_batch, 512U);
+  EXPECT_EQ(fitted(kAll).largest_decode_batch, 1U);
+  EXPECT_EQ(fitted(kAll + 6_KiB).largest_micro_batch, 518U);
+  EXPECT_EQ(fitted(kAll + 6_KiB).largest_decode_batch, 4U);
+  EXPECT_EQ(fitted(kAll - 1).largest_micro_batch, 511U);
+  EXPECT_EQ(fitted(kAll - 1).largest_decode_batch, 0U);
+  EXPECT_EQ(fitted(1_GiB).largest_micro_batch, 1024U);  // a prompt fills the context at most
+  EXPECT_EQ(fitted(1_GiB).largest_decode_batch, 65'536U);
+}
+
+TEST(Fit, TheContextOfAllSequencesGrowsWithThem) {
+  PlanOptions options = kAsked;
+  options.sequences = 2;
+  EXPECT_EQ(choice_with_mode(fit_made_up(1_GiB, std::nullopt, options), FitMode::host_only)
+                .largest_context,
+            8192U);
+  options.context = 9000;  // asked for more than it was made for
+  EXPECT_EQ(choice_with_mode(fit_made_up(1_GiB, std::nullopt, options), FitMode::host_only)
+                .largest_context,
+            9000U);
+}
+
+TEST(Fit, TypesThatWouldMakeItFit) {
+  const auto fitted = [](std::uint64_t budget) {
+    return choice_with_mode(fit_made_up(budget, std::nullopt), FitMode::host_only);
+  };
+  EXPECT_EQ(fitted(kAll).kv_type, std::nullopt);  // it fits as it is
+  EXPECT_EQ(fitted(kAll - 1).kv_type, DType::q8_0);
+  EXPECT_EQ(fitted(kAll - 2_MiB).kv_type, DType::q8_0);
+  EXPECT_EQ(fitted(kAll - 2_MiB - 1).kv_type, DType::q4_0);
+  EXPECT_EQ(fitted(kAll - 3_MiB - 1).kv_type, std::nullopt);
+  EXPECT_EQ(fitted(kAll - 6_MiB).weights_type, DType::q4_k);
+  EXPECT_EQ(fitted(kAll - 6_MiB - 1).weights_type, std::nullopt);
+}
+
+TEST(Fit, WhatDoesNotFitIsRankedByWhatItLacks) {
+  const std::vector<FitChoice> choices = fit_made_up(5_MiB, 4_MiB);
+  EXPECT_THAT(modes(choices), ElementsAre(FitMode::first_layers, FitMode::host_only,
+                                          FitMode::full_cache, FitMode::layer_streaming));
+  EXPECT_EQ(choices[0].shortfall(), 10_MiB + kScratch - 5_MiB);
+  EXPECT_EQ(choices[1].shortfall(), kAll - 5_MiB);
+  EXPECT_EQ(choices[2].shortfall(), kAll - 4_MiB);
+  // Its two slots and the rest are as large as the weights here, and the host lacks 3 MiB too.
+  EXPECT_EQ(choices[3].shortfall(), kAll - 4_MiB + 3_MiB);
+}
+
+TEST(Fit, WhatFitsIsRankedBeforeWhatDoesNot) {
+  const std::vector<FitChoice> choices = fit_made_up(kAll - 1, 4_MiB);
+  EXPECT_EQ(choices[0].mode, FitMode::first_layers);
+  EXPECT_TRUE(choices[0].fits());
+  EXPECT_EQ(choices[1].mode, FitMode::host_only);
+  EXPECT_EQ(choices[1].shortfall(), 1U);
+}
+
+TEST(Fit, SidesThatLackAreSummedUp) {
+  const FitChoice choice = {.device = {.needed = 10, .available = 4},
+                            .host = {.needed = 9, .available = 7}};
+  EXPECT_FALSE(choice.fits());
+  EXPECT_EQ(choice.shortfall(), 8U);
+  EXPECT_EQ(choice.margin(), 0U);
+  const FitChoice endless = {.device = {.needed = kMost}, .host = {.needed = kMost}};
+  EXPECT_EQ(endless.shortfall(), kMost);
+}
+
+// What does not fit in 64 bits fits nowhere, and wraps round nowhere.
+TEST(Fit, OverflowFitsNowhere) {
+  const auto make = [](const PlanOptions&) {
+    Plan plan;
+    plan.talks = kMost / 2;
+    plan.weights.append(weight("blk.0.w", kMost - 1024));
+    plan.history.append({.name = "layers.0.k", .role = RegionRole::kv, .bytes = 1024});
+    return plan;
+  };
+  for (const FitChoice& choice :
+       internal::fit_choices({.make = make, .shape = made_up_shape()}, kAsked,
+                             {.host_bytes = kMost - 1, .device_bytes = kMost - 1})) {
+    EXPECT_FALSE(choice.fits()) << description(choice.mode);
+    EXPECT_EQ(choice.largest_context, 0U);
+  }
+}
+
+/// As before, but of eight layers of 1 MiB: with n that stay, tensors of no layer and two slots,
+/// the device has n + 4 MiB of weights; with all eight, and no slots, 10 MiB.
+constexpr std::uint64_t kBeside = kHistory + kScratch + kOverhead;
+constexpr double kBus = 60.0 * 1024 * 1024;  // carries one layer 60 times a second
+
+Plan of_eight_layers(const PlanOptions& options) {
+  Plan plan = made_up(options);
+  plan.weights = {};
+  plan.weights.append(weight("token_embd.weight", 2_MiB));
+  const std::uint64_t bytes = options.weights_type == DType::q4_k ? 256_KiB : 1_MiB;
+  for (int i = 0; i < 8; ++i) {
+    plan.weights.append(weight("blk." + std::to_string(i) + ".ffn.weight", bytes));
+  }
+  return plan;
+}
+
+FitChoice streamed(std::uint64_t device, double bus = kBus, double least = 0,
+                   const std::optional<internal::StreamingSizes>& own = {}) {
+  return choice_with_mode(
+      internal::fit_choices({.make = of_eight_layers, .shape = made_up_shape(), .streaming = own},
+                            kAsked,
+                            {.host_bytes = 1_GiB,
+                             .device_bytes = device,
+                             .bus_bytes_per_second = bus,
+                             .least_tokens_per_second = least}),
+      FitMode::layer_streaming);
+}
+
+TEST(FitStreaming, AsManyLayersStayAsThereIsRoomFor) {
+  const auto with = [](std::uint64_t weights) {
+    const FitChoice choice = streamed(kBeside + weights);
+    EXPECT_TRUE(choice.fits());
+    EXPECT_EQ(choice.device.needed, kBeside + 4_MiB);  // the least it runs with
+    return std::tuple(choice.resident_layers, choice.token_bytes, choice.ceiling_tokens_per_second);
+  };
+  EXPECT_EQ(with(4_MiB), std::tuple(0, 8_MiB, 60.0 / 8));
+  EXPECT_EQ(with(5_MiB - 1), std::tuple(0, 8_MiB, 60.0 / 8));
+  EXPECT_EQ(with(6_MiB), std::tuple(2, 6_MiB, 10.0));
+  EXPECT_EQ(with(10_MiB - 1), std::tuple(5, 3_MiB, 20.0));
+  EXPECT_EQ(with(10_MiB), std::tuple(8, 0, 0.0));  // nothing is copied
+}
+
+TEST(FitStreaming, WithoutRoomForSlotsThereIsNothingToTell) {
+  for (const std::uint64_t device : {kBeside + 4_MiB - 1, kBeside - 1, std::uint64_t{0}}) {
+    const FitChoice choice = streamed(device, kBus, 1000);
+    EXPECT_FALSE(choice.fits());
+    EXPECT_FALSE(choice.too_slow());
+    EXPECT_EQ(choice.resident_layers, 0U);
+    EXPECT_EQ(choice.token_bytes, 0U);
+    EXPECT_EQ(choice.ceiling_tokens_per_second, 0.0);
+  }
+}
+
+TEST(FitStreaming, OtherWaysCopyNothing) {
+  for (const FitChoice& choice : fit_made_up(1_GiB, 1_GiB)) {
+    if (choice.mode == FitMode::layer_streaming) continue;
+    EXPECT_EQ(choice.resident_layers, 0U);
+    EXPECT_EQ(choice.token_bytes, 0U);
+  }
+}
+
+// 10 tokens a second are 6 layers a token; a little more, and one less may be copied.
+TEST(FitStreaming, TheLeastRateIsReachedAtTheByte) {
+  const FitChoice enough = streamed(kBeside + 6_MiB, kBus, 10);
+  EXPECT_TRUE(enough.fits());
+  EXPECT_EQ(enough.margin(), 0U);
+  const FitChoice less = streamed(kBeside + 6_MiB - 1, kBus, 10);
+  EXPECT_FALSE(less.fits());
+  EXPECT_TRUE(less.too_slow());
+  EXPECT_EQ(less.shortfall(), 1U);
+  EXPECT_EQ(less.device.needed, kBeside + 6_MiB);
+  EXPECT_EQ(less.resident_layers, 1U);
+  EXPECT_DOUBLE_EQ(less.ceiling_tokens_per_second, 60.0 / 7);
+  EXPECT_EQ(less.least_tokens_per_second, 10.0);
+  EXPECT_EQ(streamed(kBeside, kBus, 10.001).device.needed, kBeside + 7_MiB);
+  EXPECT_EQ(streamed(kBeside, kBus, 1e9).device.needed, kBeside + 10_MiB);  // all must stay
+}
+
+TEST(FitStreaming, OfABusThatIsNotKnownNothingIsRefused) {
+  const FitChoice choice = streamed(kBeside + 4_MiB, 0, 1000);
+  EXPECT_TRUE(choice.fits());
+  EXPECT_EQ(choice.token_bytes, 8_MiB);
+  EXPECT_EQ(choice.ceiling_tokens_per_second, 0.0);
+}
+
+// What makes it fit makes it fast enough, too.
+TEST(FitStreaming, WhatWouldFitIsFastEnough) {
+  const FitChoice choice = streamed(kBeside + 6_MiB, kBus, 10);
+  EXPECT_EQ(choice.largest_context, 1024U);
+  EXPECT_EQ(streamed(kBeside + 6_MiB + 4_KiB, kBus, 10).largest_context, 1025U);
+  const FitChoice slow = streamed(kBeside + 4_MiB, kBus, 10);
+  EXPECT_TRUE(slow.too_slow());
+  EXPECT_EQ(slow.kv_type, DType::q8_0);  // of which history takes 2 MiB less: two layers stay
+  const FitChoice slower = streamed(kBeside + 4_MiB, kBus, 10.001);
+  EXPECT_EQ(slower.kv_type, DType::q4_0);
+  EXPECT_EQ(slower.weights_type, DType::q4_k);
+}
+
+TEST(FitStreaming, AModelsOwnTensorsAreWhatCounts) {
+  const internal::StreamingSizes own = {
+      .layers = {{.bytes = 3_MiB, .token = 1_MiB}, {.bytes = 2_MiB, .token = 2_MiB}},
+      .outer = 1_MiB};
+  const FitChoice choice = streamed(kBeside + 6_MiB - 1, kBus, 0, own);
+  // Both that stay take 6 MiB, one that stays and two slots 8, two slots 7.
+  EXPECT_EQ(choice.device.needed, kBeside + 6_MiB);
+  EXPECT_EQ(choice.weights_type, DType::f16);  // of another type only the plan tells
+  EXPECT_EQ(streamed(kBeside + 6_MiB, kBus, 0, own).resident_layers, 2U);
+}
+
+TEST(FitStreaming, ATokenNeedsFewOfTheExperts) {
+  const auto make = [](const PlanOptions& options) {
+    Plan plan = made_up(options);
+    plan.weights = {};
+    for (int i = 0; i < 4; ++i) {
+      const std::string layer = "blk." + std::to_string(i);
+      plan.weights.append(weight(layer + ".attn_q.weight", 1_MiB));
+      plan.weights.append(weight(layer + ".ffn_up_exps.weight", 8_MiB));
+      plan.weights.append(weight(layer + ".ffn_up_shexp.weight", 1_MiB));
+    }
+    return plan;
+  };
+  ModelShape shape = made_up_shape();
+  const auto token = [&](std::uint64_t experts, std::uint64_t used) {
+    for (LayerShape& layer : shape.layers) {
+      layer.experts = experts;
+      layer.experts_used = used;
+    }
+    const auto choices =
+        internal::fit_choices({.make = make, .shape = shape}, kAsked,
+                              {.host_bytes = 1_GiB, .device_bytes = kBeside + 20_MiB});
+    return choice_with_mode(choices, FitMode::layer_streaming).token_bytes;
+  };
+  EXPECT_EQ(token(16, 2), 4 * (2_MiB + 1_MiB));
+  EXPECT_EQ(token(3, 1), 4 * (2_MiB + (8_MiB + 2) / 3));
+  EXPECT_EQ(token(16, 0), 4 * 10_MiB);  // nothing says how many
+  EXPECT_EQ(token(0, 0), 4 * 10_MiB);
+}
+
+TEST(Fit, DescribesTheWays) {
+  EXPECT_EQ(description(FitMode::full_cache), "full cache on the device");
+  EXPECT_EQ(description(FitMode::layer_streaming), "layer streaming through two slots");
+  EXPECT_EQ(description(FitMode::first_layers), "first layers on the device");
+  EXPECT_EQ(description(FitMode::host_only), "host only");
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

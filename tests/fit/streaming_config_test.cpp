@@ -1,0 +1,212 @@
+#include "tapedeck/fit/streaming_config.hpp"
+#include "base/most.hpp"
+
+#include <gmock/gmock.h>
+
+#include <cstdint>
+#include <string>
+
+#include "base/thrown.hpp"
+#include "tapedeck/base/bytes.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr std::uint64_t kMb = 1'000'000;
+
+constexpr StreamingConfig kQwen2 = {.hidden_dim = 1536,
+                                    .num_layers = 28,
+                                    .num_heads = 12,
+                                    .num_kv_heads = 2,
+                                    .vocab_size = 151'936,
+                                    .intermediate_dim = 8960,
+                                    .max_seq_len = 2048};
+constexpr StreamingConfig kSmall = {.hidden_dim = 256,
+                                    .num_layers = 4,
+                                    .num_heads = 4,
+                                    .num_kv_heads = 4,
+                                    .vocab_size = 1000,
+                                    .intermediate_dim = 512,
+                                    .max_seq_len = 512};
+
+// The upstream's cases.
+
+TEST(StreamingConfigUpstream, FullCacheOfQwen2IsBetween5500And7000Mb) {
+  EXPECT_GT(kQwen2.full_cache_bytes(), 5500 * kMb);
+  EXPECT_LT(kQwen2.full_cache_bytes(), 7000 * kMb);
+}
+
+TEST(StreamingConfigUpstream, StreamingIsLessThanHalfTheFullCache) {
+  EXPECT_LT(kQwen2.streaming_bytes(), kQwen2.full_cache_bytes() / 2);
+}
+
+TEST(StreamingConfigUpstream, StreamingIsMoreThanTheEmbeddingTable) {
+  EXPECT_GT(kQwen2.streaming_bytes(), 1536ULL * 151'936 * 4);
+}
+
+TEST(StreamingConfigUpstream, LayerOfQwen2IsBetween150And250Mb) {
+  EXPECT_GT(kQwen2.layer_bytes(), 150 * kMb);
+  EXPECT_LT(kQwen2.layer_bytes(), 250 * kMb);
+}
+
+TEST(StreamingConfigUpstream, TwoGiBFreeMeansStreaming) {
+  EXPECT_TRUE(should_use_streaming(2_GiB, kQwen2));
+  EXPECT_EQ(check_vram_sufficient(2_GiB, 8_GiB, kQwen2), StreamingMode::layer_streaming);
+}
+
+TEST(StreamingConfigUpstream, TwelveGiBFreeMeansFullCache) {
+  EXPECT_FALSE(should_use_streaming(12_GiB, kQwen2));
+  EXPECT_EQ(check_vram_sufficient(12_GiB, 16_GiB, kQwen2), StreamingMode::full_cache);
+}
+
+TEST(StreamingConfigUpstream, HalfAGiBFreeIsInsufficientVram) {
+  EXPECT_FALSE(should_use_streaming(512_MiB, kQwen2));
+  EXPECT_THROW(static_cast<void>(check_vram_sufficient(512_MiB, 8_GiB, kQwen2)), InsufficientVram);
+}
+
+TEST(StreamingConfigUpstream, SmallConfigIsFullCacheInOneGiB) {
+  EXPECT_EQ(check_vram_sufficient(1_GiB, 1_GiB, kSmall), StreamingMode::full_cache);
+}
+
+TEST(StreamingConfigUpstream, Descriptions) {
+  EXPECT_EQ(description(StreamingMode::full_cache), "Full Cache (all layers pre-cached on GPU)");
+  EXPECT_EQ(description(StreamingMode::layer_streaming),
+            "Layer Streaming (weights loaded per-layer)");
+}
+
+// The formulas, computed by hand.
+
+TEST(StreamingConfig, EveryFigureOfTheSmallConfig) {
+  // 256·(256 + 2·256) + 256·256 + 3·256·512 + 2·256 = 655,872 parameters.
+  EXPECT_EQ(kSmall.layer_bytes(), 655'872U * 4);
+  EXPECT_EQ(kSmall.kv_cache_bytes(), 2U * 4 * 512 * 256 * 4);
+  EXPECT_EQ(kSmall.full_cache_bytes(),
+            256'000U * 4 + 256 * 4 + 4 * 655'872U * 4 + 2U * 4 * 512 * 256 * 4);
+  EXPECT_EQ(kSmall.streaming_bytes(),
+            256'000U * 4 + 256 * 4 + 655'872U * 4 + 2U * 4 * 512 * 256 * 4);
+  EXPECT_EQ(kSmall.prefill_cache_bytes(true), 655'360U * 4 + 256'000U);
+  EXPECT_EQ(kSmall.prefill_cache_bytes(false), 2 * (655'360U * 4 + 256'000U));
+}
+
+TEST(StreamingConfig, EveryFigureOfQwen2) {
+  // K and V are 2 heads of 128 each.
+  constexpr std::uint64_t kMatrices = 1536ULL * (1536 + 512) + 1536ULL * 1536 + 3ULL * 1536 * 8960;
+  constexpr std::uint64_t kLayer = (kMatrices + 2ULL * 1536) * 4;
+  constexpr std::uint64_t kTable = 1536ULL * 151'936;
+  constexpr std::uint64_t kCache = 2ULL * 28 * 2048 * 256 * 4;
+  EXPECT_EQ(kQwen2.layer_bytes(), kLayer);
+  EXPECT_EQ(kQwen2.kv_cache_bytes(), kCache);
+  EXPECT_EQ(kQwen2.full_cache_bytes(), kTable * 4 + 1536ULL * 4 + 28 * kLayer + kCache);
+  EXPECT_EQ(kQwen2.streaming_bytes(), kTable * 4 + 1536ULL * 4 + kLayer + kCache);
+  EXPECT_EQ(kQwen2.prefill_cache_bytes(true), kMatrices * 28 + kTable);
+}
+
+TEST(StreamingConfig, NinetyPercentAreUsable) {
+  EXPECT_EQ(usable_vram(0), 0U);
+  EXPECT_EQ(usable_vram(1), 0U);
+  EXPECT_EQ(usable_vram(19), 17U);
+  EXPECT_EQ(usable_vram(100), 90U);
+  EXPECT_EQ(usable_vram(kMost), kMost / 10 * 9 + 4);  // ends in 5; no overflow on the way
+}
+
+TEST(StreamingConfig, OneByteDecides) {
+  // The least free memory whose usable part holds `need`.
+  const auto free_for = [](std::uint64_t need) { return (need * 10 + 8) / 9; };
+  const std::uint64_t full = free_for(kQwen2.full_cache_bytes());
+  EXPECT_EQ(check_vram_sufficient(full, full, kQwen2), StreamingMode::full_cache);
+  EXPECT_FALSE(should_use_streaming(full, kQwen2));
+  EXPECT_EQ(check_vram_sufficient(full - 1, full, kQwen2), StreamingMode::layer_streaming);
+  EXPECT_TRUE(should_use_streaming(full - 1, kQwen2));
+  const std::uint64_t streaming = free_for(kQwen2.streaming_bytes());
+  EXPECT_TRUE(should_use_streaming(streaming, kQwen2));
+  EXPECT_FALSE(should_use_streaming(streaming - 1, kQwen2));
+  EXPECT_THROW(static_cast<void>(check_vram_sufficient(streaming - 1, full, kQwen2)),
+               InsufficientVram);
+}
+
+TEST(StreamingConfig, TheErrorStatesEveryFigureAndTheWaysOut) {
+  const auto error = thrown<OutOfMemory>(
+      [&] { static_cast<void>(check_vram_sufficient(512_MiB, 8_GiB, kQwen2)); });
+  const auto mb = [](std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MB"; };
+  const std::string text = error.what();
+  EXPECT_THAT(text, HasSubstr("full cache needs " + mb(kQwen2.full_cache_bytes())));
+  EXPECT_THAT(text, HasSubstr("streaming " + mb(kQwen2.streaming_bytes())));
+  EXPECT_THAT(text, HasSubstr("460 MB of 8192 MB are available"));
+  EXPECT_EQ(error.needed(), kQwen2.streaming_bytes());
+  EXPECT_EQ(error.available(), usable_vram(512_MiB));
+  EXPECT_THAT(error.advice(), HasSubstr("quantised format"));
+  EXPECT_THAT(error.advice(), HasSubstr("CPU"));
+  EXPECT_THAT(error.advice(), HasSubstr("free GPU memory"));
+}
+
+// Where upstream is wrong.
+
+// Upstream divides by it, and guards only the prefill.
+TEST(StreamingConfigMended, AHeadCountOfZeroIsAnError) {
+  StreamingConfig config = kSmall;
+  config.num_heads = 0;
+  EXPECT_THROW(static_cast<void>(config.layer_bytes()), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(config.kv_cache_bytes()), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(config.full_cache_bytes()), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(config.streaming_bytes()), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(config.prefill_cache_bytes(true)), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(should_use_streaming(1_GiB, config)), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(check_vram_sufficient(1_GiB, 1_GiB, config)), InvalidArgument);
+}
+
+// Upstream rounds the head's width down, and so the cache.
+TEST(StreamingConfigMended, HeadCountsThatDoNotDivideAreErrors) {
+  StreamingConfig config = kSmall;
+  config.num_heads = 3;
+  EXPECT_THROW(static_cast<void>(config.layer_bytes()), InvalidArgument);
+  for (const std::uint64_t kv_heads : {0U, 3U, 8U}) {
+    config = kSmall;
+    config.num_kv_heads = kv_heads;
+    EXPECT_THROW(static_cast<void>(config.layer_bytes()), InvalidArgument) << kv_heads;
+  }
+}
+
+// Upstream wraps round to a small number, and finds that it fits.
+TEST(StreamingConfigMended, OverflowIsAnError) {
+  StreamingConfig config = kSmall;
+  config.num_layers = kMost / 2;
+  EXPECT_NO_THROW(static_cast<void>(config.layer_bytes()));
+  EXPECT_THROW(static_cast<void>(config.kv_cache_bytes()), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(config.full_cache_bytes()), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(config.prefill_cache_bytes(true)), InvalidArgument);
+  config = kSmall;
+  config.vocab_size = kMost / 256;
+  EXPECT_THROW(static_cast<void>(config.streaming_bytes()), InvalidArgument);
+  EXPECT_NO_THROW(static_cast<void>(config.kv_cache_bytes()));
+  config = kSmall;
+  config.hidden_dim = std::uint64_t{1} << 33;
+  EXPECT_THROW(static_cast<void>(config.layer_bytes()), InvalidArgument);
+  config = kSmall;
+  config.layer_slots = kMost;
+  EXPECT_THROW(static_cast<void>(config.streaming_bytes()), InvalidArgument);
+}
+
+// Upstream counts one table for every model; an untied one has an embedding table and a head.
+TEST(StreamingConfigMended, AnUntiedModelHoldsItsEmbeddingTableToo) {
+  StreamingConfig untied = kQwen2;
+  untied.tied_embeddings = false;
+  constexpr std::uint64_t kTable = 1536ULL * 151'936 * 4;
+  EXPECT_EQ(untied.full_cache_bytes(), kQwen2.full_cache_bytes() + kTable);
+  EXPECT_EQ(untied.streaming_bytes(), kQwen2.streaming_bytes() + kTable);
+  EXPECT_EQ(untied.layer_bytes(), kQwen2.layer_bytes());
+}
+
+// With upstream's one slot the next layer can only be copied when the last one is done.
+TEST(StreamingConfigMended, TwoSlotsLeaveRoomToOverlapCopyAndCompute) {
+  StreamingConfig config = kQwen2;
+  config.layer_slots = 2;
+  EXPECT_EQ(config.streaming_bytes(), kQwen2.streaming_bytes() + kQwen2.layer_bytes());
+  EXPECT_EQ(config.full_cache_bytes(), kQwen2.full_cache_bytes());
+  config.layer_slots = 0;
+  EXPECT_THROW(static_cast<void>(config.streaming_bytes()), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

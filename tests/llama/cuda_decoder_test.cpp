@@ -1,0 +1,156 @@
+// The decoder on a GPU against the one on the CPU, and against the reference program.
+#include "llama/cuda_decoder.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "llama/gguf_model.hpp"
+#include "llama/gpu_host.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using llama::TokenId;
+
+// Of a story: all of it on a GPU, less on what is a GPU's stand-in.
+#ifdef TAPEDECK_STORY_TOKENS
+constexpr std::size_t kStoryTokens = TAPEDECK_STORY_TOKENS;
+#else
+constexpr std::size_t kStoryTokens = 256;
+#endif
+
+// As `ids_of_talk` of a Host.
+std::vector<TokenId> ids_of_talk(llama::CudaDecoder& decoder, const std::vector<TokenId>& prompt) {
+  std::vector<TokenId> ids = {prompt[0]};
+  llama::Sampler sampler(0);
+  static_cast<void>(llama::hold_talk(decoder, sampler, prompt, kStoryTokens, kEndAtBos, kNeverStop,
+                                     [&](TokenId, TokenId token) {
+                                       ids.push_back(token);
+                                       return true;
+                                     }));
+  decoder.clear_talk();
+  return ids;
+}
+
+// A GPU sums in another order, and fuses what it multiplies and adds; of what it keeps in f16 each
+// number is off by 2^-12 of itself.
+float tolerance_of(const GpuMode& mode) { return mode.element == DType::f16 ? 2e-2F : 1e-3F; }
+
+void expect_near(const std::vector<float>& found, std::span<const float> expected,
+                 float tolerance) {
+  ASSERT_EQ(found.size(), expected.size());
+  float largest = 0;
+  for (const float value : expected) largest = std::max(largest, std::fabs(value));
+  ASSERT_GT(largest, 0);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    ASSERT_NEAR(found[i], expected[i], tolerance * largest) << "logit " << i;
+  }
+}
+
+// More tokens than attention has parts, so that some have several positions, and others fewer.
+constexpr std::size_t kTokens = 41;
+
+TokenId some_token(std::size_t position) { return static_cast<TokenId>(position * 37 % 300); }
+
+void expect_as_on_cpu(const std::filesystem::path& file, const GpuMode& mode) {
+  Host cpu(file, 1, 1, kTokens);
+  GpuHost gpu(file, mode, 1, kTokens);
+  for (std::size_t position = 0; position < kTokens; ++position) {
+    SCOPED_TRACE("position " + std::to_string(position));
+    EXPECT_EQ(gpu.decoder.position(), position);
+    const std::vector<float> logits = next_logits(gpu.decoder, some_token(position));
+    ASSERT_NO_FATAL_FAILURE(
+        expect_near(logits, cpu.decoder.forward(some_token(position)), tolerance_of(mode)));
+    cpu.layout.clear_pass();
+  }
+}
+
+class CudaDecoderTest : public ::testing::TestWithParam<GpuMode> {
+ protected:
+  TempFolder folder_;
+};
+
+std::string name_of(const ::testing::TestParamInfo<GpuMode>& mode) { return mode.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(Modes, CudaDecoderTest,
+                         ::testing::Values(kReplayed, kLaunched, kTwoSlots, kThreeSlots, kOneStays,
+                                           kStaged, kHalf, kHalfTwoSlots),
+                         name_of);
+
+// In f32: rounded to f16, two tokens may be as good.
+class CudaDecoderStories : public CudaDecoderTest {};
+
+INSTANTIATE_TEST_SUITE_P(Modes, CudaDecoderStories,
+                         ::testing::Values(kReplayed, kLaunched, kTwoSlots, kThreeSlots, kOneStays,
+                                           kStaged),
+                         name_of);
+
+TEST_P(CudaDecoderStories, TokensAreThoseOfTheReference) {
+  SKIP_WITHOUT_STORIES();
+  GpuHost host(kStories / "stories260K.bin", GetParam());
+  const llama::Tokenizer tokenizer(kStories / "tok512.bin", 512);
+  for (int n = 1; n <= 3; ++n) {
+    std::vector<TokenId> expected = expected_ids(n);
+    expected.resize(std::min(expected.size(), kStoryTokens + 1));  // with what it begins with
+    EXPECT_EQ(ids_of_talk(host.decoder, tokenizer.encode(kStoriesPrompts[n - 1])), expected);
+  }
+}
+
+TEST_P(CudaDecoderTest, LogitsOfACheckpointAreThoseOfTheCpu) {
+  llama::Shape shape = kSmall;
+  shape.seq_len = kTokens;
+  shape.dim = 72;  // for more than one warp
+  shape.layers = 5;
+  expect_as_on_cpu(made(folder_, "made.bin", shape), GetParam());
+}
+
+TEST_P(CudaDecoderTest, LogitsOfEveryTypeAreThoseOfTheCpu) {
+  GgufFigures figures;
+  figures.layers = 4;
+  figures.heads = 6;   // three to a KV head, of which there are two
+  figures.value = 32;  // not as large as keys
+  figures.context = kTokens;
+  figures.tied = false;
+  const GgufModel model = made_gguf(figures);
+  for (const DType type : llama::kMatrixTypes) {
+    SCOPED_TRACE(to_string(type));
+    expect_as_on_cpu(folder_.write("made.gguf", model.quantised(type).bytes()), GetParam());
+  }
+}
+
+TEST_P(CudaDecoderTest, ATokenThatWasTakenBackLeavesNothing) {
+  GpuHost host(made(folder_, "made.bin", kSmall), GetParam());
+  static_cast<void>(next_logits(host.decoder, 5));
+  const std::vector<float> expected = next_logits(host.decoder, 7);
+  host.decoder.rewind(1);
+  static_cast<void>(next_logits(host.decoder, 299));
+  host.decoder.rewind(1);
+  EXPECT_EQ(next_logits(host.decoder, 7), expected);
+  host.decoder.clear_talk();
+  static_cast<void>(next_logits(host.decoder, 5));
+  EXPECT_EQ(next_logits(host.decoder, 7), expected);
+}
+
+TEST_P(CudaDecoderTest, TalksShareWeightsAndNothingElse) {
+  GpuHost host(made(folder_, "made.bin", kSmall), GetParam(), 2);
+  llama::CudaDecoder second(*host.model, host.weights, host.layout, 1, {.graph = GetParam().graph});
+  std::vector<std::vector<float>> alone;
+  for (TokenId token = 1; token < 8; ++token) alone.push_back(next_logits(host.decoder, token));
+  host.decoder.clear_talk();
+  for (TokenId token = 1; token < 8; ++token) {
+    EXPECT_EQ(next_logits(host.decoder, token), alone[token - 1]);
+    static_cast<void>(next_logits(second, 300 - token));
+  }
+  second.clear_talk();
+  for (TokenId token = 1; token < 8; ++token) {
+    EXPECT_EQ(next_logits(second, token), alone[token - 1]);
+  }
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,241 @@
+#include "llama/decoder.hpp"
+
+#include <gmock/gmock.h>
+
+#include <array>
+#include <cmath>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+
+#include "llama/support.hpp"
+#include "tapedeck/layout/pass_guard.hpp"
+#include "tapedeck/plan/decode_buffers_plan.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using llama::Shape;
+using llama::TokenId;
+using llama::Tokenizer;
+
+// "pos 7 token_in 261" and then the logits, for some positions.
+std::map<std::size_t, std::vector<float>> expected_logits(int n) {
+  std::map<std::size_t, std::vector<float>> all;
+  std::ifstream in(expected_file(n, "logits"));
+  std::string word;
+  std::size_t position = 0;
+  while (in >> word) {
+    if (word == "pos") {
+      in >> position >> word >> word;
+    } else {
+      all[position].push_back(std::stof(word));
+    }
+  }
+  return all;
+}
+
+class StoriesTest : public ::testing::TestWithParam<unsigned> {
+ protected:
+  void SetUp() override { SKIP_WITHOUT_STORIES(); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Threads, StoriesTest, ::testing::Values(1U, 2U, 3U));
+
+TEST_P(StoriesTest, TokensAreThoseOfTheReference) {
+  Host host(kStories / "stories260K.bin", GetParam());
+  const Tokenizer tokenizer(kStories / "tok512.bin", 512);
+  for (int n = 1; n <= 3; ++n) {
+    EXPECT_EQ(ids_of_talk(host, tokenizer.encode(kStoriesPrompts[n - 1]), 256), expected_ids(n));
+  }
+}
+
+TEST_P(StoriesTest, LogitsAreThoseOfTheReference) {
+  Host host(kStories / "stories260K.bin", GetParam());
+  for (int n = 1; n <= 3; ++n) {
+    const std::vector<TokenId> ids = expected_ids(n);
+    auto expected = expected_logits(n);
+    ASSERT_EQ(expected.size(), n == 1 ? 5U : 4U);
+    for (std::size_t position = 0; position + 1 < ids.size(); ++position) {
+      EXPECT_EQ(host.decoder.position(), position);
+      const std::span<float> logits = host.decoder.forward(ids[position]);
+      if (expected.contains(position)) {
+        EXPECT_THAT(std::vector<float>(logits.begin(), logits.end()),
+                    ::testing::Pointwise(::testing::FloatNear(1e-3F), expected[position]));
+        expected.erase(position);
+      }
+      host.layout.clear_pass();
+    }
+    EXPECT_TRUE(expected.empty());
+    host.layout.clear_talk();
+  }
+}
+
+struct Made {
+  const char* name;
+  Shape shape;
+};
+void PrintTo(const Made& made, std::ostream* out) { *out << made.name; }
+
+class MadeModelTest : public ::testing::TestWithParam<Made> {
+ protected:
+  TempFolder folder_;
+};
+
+constexpr Shape kOneOfEach = {
+    .dim = 2, .ffn = 1, .layers = 1, .heads = 1, .kv_heads = 1, .vocab = 259, .seq_len = 1};
+constexpr Shape kOwnClassifier = {.dim = 32,
+                                  .ffn = 40,
+                                  .layers = 3,
+                                  .heads = 8,
+                                  .kv_heads = 8,
+                                  .vocab = 301,
+                                  .seq_len = 33,
+                                  .own_classifier = true};
+constexpr Shape kDeep = {
+    .dim = 16, .ffn = 8, .layers = 40, .heads = 2, .kv_heads = 1, .vocab = 260, .seq_len = 9};
+constexpr Shape kWide = {
+    .dim = 192, .ffn = 500, .layers = 2, .heads = 6, .kv_heads = 3, .vocab = 1000, .seq_len = 70};
+
+INSTANTIATE_TEST_SUITE_P(Shapes, MadeModelTest,
+                         ::testing::Values(Made{"small", kSmall}, Made{"one_of_each", kOneOfEach},
+                                           Made{"own_classifier", kOwnClassifier},
+                                           Made{"deep", kDeep}, Made{"wide", kWide}),
+                         [](const auto& one) { return std::string(one.param.name); });
+
+TEST_P(MadeModelTest, TheSizesAreExactlyWhatIsTaken) {
+  const Shape& shape = GetParam().shape;
+  Host host(made(folder_, "m", shape));
+  const Plan plan = host.model.plan();
+  const std::size_t floor = plan.scratch.bytes();
+  const std::size_t scratch = floor + host.model.scratch_bytes();
+  EXPECT_EQ(host.layout.weights().used(), host.model.weights().range().size());
+  for (std::size_t position = 0; position < shape.seq_len; ++position) {
+    static_cast<void>(host.decoder.forward(5));
+    EXPECT_LE(host.layout.scratch().used(), scratch);
+    host.layout.clear_pass();
+  }
+  EXPECT_EQ(host.layout.scratch().peak(), scratch);
+  EXPECT_EQ(host.layout.history().used(), plan.history.bytes());
+  EXPECT_EQ(host.layout.tokens(), shape.seq_len);
+  EXPECT_EQ(host.layout.scratch().used(), floor);
+}
+
+TEST_P(MadeModelTest, APassComputesInThePlansBuffers) {
+  Host host(made(folder_, "m", GetParam().shape));
+  const Plan& plan = host.layout.plan();
+  EXPECT_EQ(plan.scratch.payload(),
+            plan_decode_buffers(host.model.model().shape, {.element = DType::f32}).payload());
+  const std::span<float> planned =
+      host.layout.scratch_at<float>(*plan.scratch.find("decode.logits"));
+  const std::span<float> logits = host.decoder.forward(5);
+  EXPECT_EQ(logits.data(), planned.data());
+  EXPECT_EQ(logits.size(), planned.size());
+}
+
+TEST_P(MadeModelTest, APlanWithoutRoomForAStepIsRefused) {
+  Host host(made(folder_, "m", GetParam().shape));
+  for (const Region& missing : host.layout.plan().scratch.regions()) {
+    Plan plan = host.model.plan();
+    plan.scratch = {};
+    for (const Region& region : host.layout.plan().scratch.regions()) {
+      if (region.name != missing.name) plan.scratch.append(region);
+    }
+    Layout layout(plan, host.model.options());
+    static const std::set<std::string> used = {
+        "decode.embed_out",   "decode.norm_out",       "decode.qkv_out",
+        "decode.attn_out",    "decode.o_proj_out",     "decode.down_out",
+        "decode.gate_up_out", "decode.final_norm_out", "decode.logits"};
+    if (used.contains(missing.name)) {
+      EXPECT_THROW(llama::Decoder(host.model, layout, host.pool), InvalidArgument) << missing.name;
+    } else {
+      EXPECT_NO_THROW(llama::Decoder(host.model, layout, host.pool)) << missing.name;
+    }
+  }
+}
+
+TEST_P(MadeModelTest, TalksAreAlikeWhateverTheThreadsAndWhateverCameBefore) {
+  const auto model = made(folder_, "m", GetParam().shape);
+  Host one(model, 1);
+  Host three(model, 3);
+  const std::vector<TokenId> ids = ids_of_talk(one, {1});
+  EXPECT_EQ(ids_of_talk(one, {1}), ids);
+  EXPECT_EQ(ids_of_talk(three, {1}), ids);
+  EXPECT_EQ(one.decoder.position(), 0U);
+}
+
+TEST(Decoder, TalksOfOneLayoutDoNotMix) {
+  const TempFolder folder;
+  Host host(made(folder, "m", kSmall), 1, 2);
+  llama::Decoder other(host.model, host.layout, host.pool, 1);
+  const auto last_logit = [&](llama::Decoder& decoder, TokenId token) {
+    const float logit = decoder.forward(token).back();
+    host.layout.clear_pass();
+    return logit;
+  };
+  const std::array<TokenId, 4> a = {1, 9, 17, 200};
+  const std::array<TokenId, 4> b = {1, 8, 9, 9};
+  std::array<float, 4> of_a{};
+  std::array<float, 4> of_b{};
+  for (std::size_t i = 0; i < 4; ++i) of_a[i] = last_logit(host.decoder, a[i]);
+  host.layout.clear_talk(0);
+  for (std::size_t i = 0; i < 4; ++i) of_b[i] = last_logit(other, b[i]);
+  host.layout.clear_talk(1);
+  EXPECT_NE(of_a, of_b);
+
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(last_logit(host.decoder, a[i]), of_a[i]);
+    EXPECT_EQ(last_logit(other, b[i]), of_b[i]);
+  }
+  EXPECT_EQ(host.decoder.position(), 4U);
+  host.layout.clear_talk(0);
+  EXPECT_EQ(host.decoder.position(), 0U);
+  EXPECT_EQ(other.position(), 4U);
+}
+
+TEST(Decoder, AnotherDecoderMayGoOnWithATalk) {
+  const TempFolder folder;
+  Host host(made(folder, "m", kSmall));
+  const std::vector<TokenId> ids = ids_of_talk(host, {1, 9}, 8);
+  llama::Decoder other(host.model, host.layout, host.pool);
+  llama::Sampler sampler(0);
+  for (std::size_t i = 0; i + 1 < ids.size(); ++i) {
+    llama::Decoder& decoder = i % 2 == 0 ? host.decoder : other;
+    const TokenId next = sampler.choose(decoder.forward(ids[i]));
+    host.layout.clear_pass();
+    if (i > 0) {
+      EXPECT_EQ(next, ids[i + 1]);
+    }
+  }
+}
+
+TEST(Decoder, AScratchThatIsTooSmallIsTapeFull) {
+  const TempFolder folder;
+  Shape shape = kWide;
+  shape.seq_len = 1000;
+  llama::LlamaModel model(made(folder, "m", shape));
+  static_cast<void>(model.weights().warm());
+  LayoutOptions options = model.options();
+  options.extra.scratch = 12'288;  // and the rest of a page: scores of some 600 positions
+  Layout layout(model.plan(), options);
+  llama::ThreadPool pool(1);
+  llama::Decoder decoder(model, layout, pool);
+  try {
+    for (std::size_t i = 0; i < shape.seq_len; ++i) {
+      static_cast<void>(decoder.forward(1));
+      layout.clear_pass();
+    }
+    ADD_FAILURE() << "the last pass needs more";
+  } catch (const TapeFull& full) {
+    EXPECT_STREQ(full.name(), "scratch");
+    const std::size_t before = decoder.position();
+    EXPECT_GT(before, 0U);
+    layout.clear_pass();
+    EXPECT_THROW(static_cast<void>(decoder.forward(1)), TapeFull);
+    EXPECT_EQ(decoder.position(), before);  // the talk is as it was
+  }
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,106 @@
+/// @file
+/// A model on a GPU, ready to decode: `Host` with a `CudaDecoder`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <utility>
+#include <vector>
+
+#include "llama/cuda_decoder.hpp"
+#include "llama/device_model.hpp"
+#include "llama/support.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/dtype.hpp"
+#include "tapedeck/device/cuda_device.hpp"
+
+namespace tapedeck::tests {
+
+/// How a model is computed with on a GPU.
+struct GpuMode {
+  const char* name;
+  bool graph = true;
+  std::uint64_t slots = 2;
+  /// Beside the slots; nothing: all of them, and there are no slots.
+  std::optional<std::size_t> resident_layers{};
+  StreamSource source = StreamSource::automatic;
+  DType element = DType::f32;
+
+  friend std::ostream& operator<<(std::ostream& out, const GpuMode& mode) {
+    return out << mode.name;
+  }
+};
+
+inline constexpr GpuMode kReplayed{.name = "Replayed"};
+inline constexpr GpuMode kLaunched{.name = "Launched", .graph = false};
+inline constexpr GpuMode kTwoSlots{.name = "TwoSlots", .resident_layers = 0};
+inline constexpr GpuMode kThreeSlots{.name = "ThreeSlots", .slots = 3, .resident_layers = 0};
+inline constexpr GpuMode kOneStays{.name = "OneStays", .resident_layers = 1};
+inline constexpr GpuMode kStaged{
+    .name = "Staged", .resident_layers = 0, .source = StreamSource::staged};
+
+inline constexpr GpuMode kHalf{.name = "Half", .element = DType::f16};
+inline constexpr GpuMode kHalfTwoSlots{
+    .name = "HalfTwoSlots", .resident_layers = 0, .element = DType::f16};
+
+[[nodiscard]] inline StreamingPlan streaming_of(const llama::LlamaModel& model,
+                                                const GpuMode& mode) {
+  const Model planned = llama::model_to_plan(model);
+  // A ring that layers go round in several times.
+  StreamingOptions options = {.slots = mode.slots, .staging_buffer = 4_KiB, .staging_buffers = 3};
+  if (!mode.resident_layers) {
+    options.device_bytes = std::numeric_limits<std::uint64_t>::max();
+  } else if (*mode.resident_layers != 0) {
+    // The layers of a Llama model are alike, and so is what they take.
+    const StreamingPlan none = plan_streaming(planned, options);
+    options.device_bytes = none.device.bytes() + *mode.resident_layers * none.slot_bytes();
+  }
+  return plan_streaming(planned, options);
+}
+
+[[nodiscard]] inline std::shared_ptr<const llama::LlamaModel> warm_model(
+    const std::filesystem::path& file) {
+  auto model = std::make_shared<llama::LlamaModel>(file, WeightsOptions{.way = Way::read});
+  EXPECT_TRUE(model->weights().warm());
+  return model;
+}
+
+struct GpuHost {
+  explicit GpuHost(const std::filesystem::path& file, const GpuMode& mode = kReplayed,
+                   std::size_t talks = 1, std::size_t positions = 0)
+      : GpuHost(warm_model(file), mode, talks, positions) {}
+  explicit GpuHost(std::shared_ptr<const llama::LlamaModel> warm, const GpuMode& mode = kReplayed,
+                   std::size_t talks = 1, std::size_t positions = 0)
+      : model(std::move(warm)),
+        layout(device, model->plan(positions, talks, mode.element),
+               {.commit = Commit::with_talks, .growth_step = 16}),
+        streaming(streaming_of(*model, mode)),
+        place(DeviceTape::start(device, streaming.device.bytes())),
+        weights(*model, device, streaming, place.take<std::byte>(streaming.device.bytes()),
+                {.source = mode.source}),
+        decoder(*model, weights, layout, 0, {.graph = mode.graph}) {}
+
+  CudaDevice device{};
+  std::shared_ptr<const llama::LlamaModel> model;
+  DeviceLayout layout;
+  StreamingPlan streaming;
+  DeviceTape place;
+  llama::DeviceModel weights;
+  llama::CudaDecoder decoder;
+};
+
+/// One step, and all that goes around it.
+[[nodiscard]] inline std::vector<float> next_logits(llama::CudaDecoder& decoder,
+                                                    llama::TokenId token) {
+  decoder.prepare(1);
+  const std::span<float> logits = decoder.forward(token);
+  decoder.clear_pass();
+  return {logits.begin(), logits.end()};
+}
+
+}  // namespace tapedeck::tests

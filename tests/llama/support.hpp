@@ -1,0 +1,134 @@
+/// @file
+/// What the engine's tests share: the real model, made ones, and the whole of a host around one.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "llama/decoder.hpp"
+#include "llama/llama_model.hpp"
+#include "llama/make_model.hpp"
+#include "llama/sampler.hpp"
+#include "llama/talk.hpp"
+#include "llama/tokenizer.hpp"
+#include "model/shared_data.hpp"
+#include "os/temp_folder.hpp"
+
+namespace tapedeck::tests {
+
+inline const std::filesystem::path kStories = shared_data("stories260K");
+
+/// Why a test cannot have a real file or folder of that name; nothing where it can.
+[[nodiscard]] inline std::optional<std::string> no_shared_data(const std::string& name) {
+  const std::filesystem::path path = shared_data(name);
+  if (std::filesystem::exists(path)) return std::nullopt;
+  return "there is no " + path.string();
+}
+
+/// The trained checkpoint and what the reference program makes of it.
+#define SKIP_WITHOUT_STORIES() \
+  if (const auto why = no_shared_data("stories260K")) GTEST_SKIP() << *why
+
+inline constexpr const char* kStoriesPrompts[] = {"", "Tom had a red car. One day",
+                                                  "The dog and the cat went to the park to play."};
+
+[[nodiscard]] inline std::filesystem::path expected_file(int n, const char* what) {
+  return kStories / ("expected_" + std::to_string(n) + "_" + what + ".txt");
+}
+
+[[nodiscard]] inline std::string content_of(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+[[nodiscard]] inline std::vector<llama::TokenId> expected_ids(int n) {
+  std::ifstream in(expected_file(n, "tokens"));
+  return {std::istream_iterator<llama::TokenId>(in), {}};
+}
+
+/// Two layers, two query heads to a KV head, nothing that is a multiple of anything.
+inline constexpr llama::Shape kSmall = {
+    .dim = 24, .ffn = 50, .layers = 2, .heads = 4, .kv_heads = 2, .vocab = 300, .seq_len = 20};
+
+inline const std::atomic<bool> kNeverStop{false};
+
+/// Makes a model of that name in the folder.
+inline std::filesystem::path made(const TempFolder& folder, const std::string& name,
+                                  const llama::Shape& shape, std::uint64_t seed = 1) {
+  std::filesystem::path path = folder / name;
+  EXPECT_TRUE(llama::make_model(path, shape, seed, kNeverStop));
+  return path;
+}
+
+/// A model that is made once in a program, for tests that only read it.
+inline std::filesystem::path made_once(const std::string& name, const llama::Shape& shape) {
+  static const TempFolder folder;
+  std::filesystem::path path = folder / name;
+  return std::filesystem::exists(path) ? path : made(folder, name, shape);
+}
+
+/// A model, warm and ready to decode.
+struct Host {
+  explicit Host(const std::filesystem::path& file, unsigned threads = 1, std::size_t talks = 1,
+                std::size_t positions = 0, Way way = Way::automatic)
+      : model(file, {.way = way}),
+        layout(model.plan(positions, talks), model.options(positions)),
+        pool(threads),
+        decoder(model, layout, pool) {
+    EXPECT_TRUE(model.weights().warm());
+  }
+
+  llama::LlamaModel model;
+  Layout layout;
+  llama::ThreadPool pool;
+  llama::Decoder decoder;
+};
+
+inline constexpr llama::TokenId kEndAtBos[] = {llama::kBos};
+
+/// The ids of one talk, the prompt's and an ending BOS included.
+[[nodiscard]] inline std::vector<llama::TokenId> ids_of_talk(
+    Host& host, const std::vector<llama::TokenId>& prompt, std::size_t positions = 0,
+    llama::Sampler sampler = llama::Sampler(0)) {
+  std::vector<llama::TokenId> ids = {prompt[0]};
+  static_cast<void>(llama::hold_talk(host.decoder, sampler, prompt, positions, kEndAtBos,
+                                     kNeverStop, [&](llama::TokenId, llama::TokenId token) {
+                                       ids.push_back(token);
+                                       return true;
+                                     }));
+  host.layout.clear_talk();
+  return ids;
+}
+
+/// Puts a value over some bytes.
+template <class T>
+void overwrite(std::string& bytes, std::size_t at, T value) {
+  ASSERT_LE(at + sizeof value, bytes.size());
+  std::memcpy(&bytes[at], &value, sizeof value);
+}
+
+/// A few random bits, and now and then the end of it cut off. The first `header` bytes are hit as
+/// often as all others.
+[[nodiscard]] inline std::string damaged(std::string bytes, std::size_t header,
+                                         std::mt19937_64& random) {
+  for (std::size_t flips = 1 + random() % 4; flips != 0; --flips) {
+    char& byte = bytes[random() % (random() % 2 == 0 ? header : bytes.size())];
+    byte = static_cast<char>(static_cast<unsigned char>(byte) ^ (1U << random() % 8));
+  }
+  if (random() % 4 == 0) bytes.resize(random() % bytes.size());
+  return bytes;
+}
+
+}  // namespace tapedeck::tests

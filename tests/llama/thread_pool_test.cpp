@@ -1,0 +1,103 @@
+#include "llama/thread_pool.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <array>
+#include <chrono>
+#include <mutex>
+#include <numeric>
+#include <set>
+#include <system_error>
+
+#include "os/child.hpp"
+#include "os/self.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using llama::ThreadPool;
+
+constexpr std::size_t kCostly = 1'000'000;  // an item worth a thread
+
+class ThreadPoolTest : public ::testing::TestWithParam<unsigned> {};
+
+INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, ::testing::Values(1U, 2U, 3U, 8U));
+
+TEST_P(ThreadPoolTest, EveryItemIsDoneOnceInManyTinyDispatches) {
+  ThreadPool pool(GetParam());
+  EXPECT_EQ(pool.threads(), GetParam());
+  std::array<unsigned, 37> done{};  // not atomic: each item belongs to one part
+  constexpr unsigned kDispatches = 5000;
+  for (unsigned dispatch = 0; dispatch < kDispatches; ++dispatch) {
+    pool.split(done.size(), kCostly, [&](std::size_t begin, std::size_t end) noexcept {
+      for (std::size_t i = begin; i < end; ++i) ++done[i];
+    });
+  }
+  for (const unsigned times : done) EXPECT_EQ(times, kDispatches);
+}
+
+TEST_P(ThreadPoolTest, PartsAreConsecutiveAndOnOneThreadEach) {
+  ThreadPool pool(GetParam());
+  for (std::size_t count = 0; count < 20; ++count) {
+    std::mutex mutex;
+    std::set<std::pair<std::size_t, std::size_t>> parts;
+    std::set<std::thread::id> threads;
+    pool.split(count, kCostly, [&](std::size_t begin, std::size_t end) noexcept {
+      const std::lock_guard lock(mutex);
+      parts.emplace(begin, end);
+      threads.insert(std::this_thread::get_id());
+    });
+    const std::size_t expected = std::min<std::size_t>(count, GetParam());
+    EXPECT_EQ(parts.size(), expected);
+    EXPECT_EQ(threads.size(), expected);
+    std::size_t next = 0;
+    for (const auto& [begin, end] : parts) {
+      EXPECT_EQ(begin, next);
+      EXPECT_LT(begin, end);
+      next = end;
+    }
+    EXPECT_EQ(next, count);
+  }
+}
+
+TEST_P(ThreadPoolTest, ThreadsThatFellAsleepAreWoken) {
+  ThreadPool pool(GetParam());
+  std::array<int, 8> done{};
+  for (int dispatch = 0; dispatch < 20; ++dispatch) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // longer than anybody spins
+    pool.split(done.size(), kCostly, [&](std::size_t begin, std::size_t end) noexcept {
+      if (begin != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // so we sleep too
+      for (std::size_t i = begin; i < end; ++i) ++done[i];
+    });
+  }
+  for (const int times : done) EXPECT_EQ(times, 20);
+}
+
+TEST_P(ThreadPoolTest, WhatIsNotWorthAThreadRunsHere) {
+  ThreadPool pool(GetParam());
+  int calls = 0;
+  pool.split(1000, 16, [&](std::size_t begin, std::size_t end) noexcept {
+    EXPECT_EQ(begin, 0U);
+    EXPECT_EQ(end, 1000U);
+    ++calls;
+  });
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(ThreadPoolLimits, AHostWithoutMoreThreadsIsAnErrorAndLeavesNone) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the address space that is taken away here";
+  EXPECT_TRUE(passes_in_child([] {
+    const std::size_t stack = std::size_t{8} << 20;
+    const rlimit stack_limit = {stack, stack};
+    ::setrlimit(RLIMIT_STACK, &stack_limit);
+    const std::size_t now = number_of("/proc/self/status", "VmSize:") << 10;
+    const rlimit limit = {now + (std::size_t{200} << 20), now + (std::size_t{200} << 20)};
+    ::setrlimit(RLIMIT_AS, &limit);
+    EXPECT_THROW(ThreadPool(1000), std::system_error);
+    EXPECT_EQ(number_of("/proc/self/status", "Threads:"), 1U);
+  }));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

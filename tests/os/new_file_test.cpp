@@ -1,0 +1,58 @@
+#include "os/new_file.hpp"
+
+#include <gtest/gtest.h>
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "llama/support.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using llama::NewFile;
+
+void write(NewFile& file, std::string_view text) {
+  file.write(std::as_bytes(std::span(text.data(), text.size())));
+}
+
+class NewFileTest : public ::testing::Test {
+ protected:
+  [[nodiscard]] std::size_t files() const {
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator(folder_.path()), {}));
+  }
+
+  TempFolder folder_;
+  std::filesystem::path path_ = folder_ / "file";
+};
+
+TEST_F(NewFileTest, ReplacesAFileAtOnceAndLeavesItAloneUntilThen) {
+  folder_.write("file", "old");
+  const std::filesystem::path link = folder_ / "link";
+  std::filesystem::create_hard_link(path_, link);
+  NewFile file(path_);
+  write(file, "new");
+  EXPECT_EQ(content_of(path_), "old");
+  file.put_in_place();
+  EXPECT_EQ(content_of(path_), "new");
+  EXPECT_EQ(content_of(link), "old");  // it is another file, and the old one was not written
+  EXPECT_EQ(files(), 2U);
+}
+
+TEST_F(NewFileTest, IsGoneUnlessItIsPutInPlace) {
+  {
+    NewFile file(path_);
+    write(file, "half");
+    EXPECT_EQ(files(), 1U);
+  }
+  EXPECT_EQ(files(), 0U);
+  folder_.write("file", "old");
+  { const NewFile file(path_); }
+  EXPECT_EQ(content_of(path_), "old");
+  EXPECT_EQ(files(), 1U);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,248 @@
+#include "tapedeck/telemetry/live/stat_publisher.hpp"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "os/fault_sweep.hpp"
+#include "os/faults.hpp"
+#include "tapedeck/base/error.hpp"
+#include "telemetry/every_figure.hpp"
+#include "telemetry/live/stat_segment.hpp"
+#include "telemetry/published.hpp"
+#include "telemetry/tools.hpp"
+
+namespace tapedeck::tests {
+namespace os = internal::os;
+namespace segment = internal::segment;
+namespace {
+
+using ::testing::AllOf;
+using ::testing::IsEmpty;
+using ::testing::Property;
+using ::testing::Throws;
+namespace fs = std::filesystem;
+
+using Publisher = InSharedMemory;
+
+std::optional<PublishedStat> read(const fs::path& path) { return StatReader(path).read(); }
+
+TEST_F(Publisher, PublishesTheWholeStat) {
+  BusyLayout busy;
+  StatPublisher publisher(busy.layout, "chat", folder_.path());
+  const StatReader reader(publisher.path());
+  const auto first = reader.read();
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->stat.text(), busy.layout.stat().text());
+  EXPECT_EQ(first->publishes, 1U);
+
+  (void)busy.layout.scratch().take(7'000);
+  busy.layout.advance(0);
+  EXPECT_EQ(reader.read()->stat.text(), first->stat.text()) << "it was not published yet";
+  busy.layout.clear_pass();
+  publisher.publish();
+  const auto second = reader.read();
+  EXPECT_EQ(second->stat.text(), busy.layout.stat().text());
+  EXPECT_NE(second->stat.text(), first->stat.text());
+  EXPECT_EQ(second->publishes, 2U);
+  EXPECT_LT(second->age, 60'000'000'000U);
+}
+
+TEST(StatSegment, HasEveryFigureAndWish) {
+  Stat stat = numbered_stat(kMostGpus);
+  std::int32_t error = 0;
+  const auto number_wishes = [&error](auto& of) {
+    for (TapeStat* const tape : {&of.weights, &of.scratch, &of.history}) {
+      for (std::int32_t& wish : tape->unmet) wish = ++error;
+    }
+  };
+  number_wishes(stat);
+  for (DeviceStat& gpu : stat.gpu) number_wishes(gpu);
+  std::vector<std::uint64_t> words;
+  segment::for_each_word(stat,
+                         [&words](std::size_t, std::uint64_t word) { words.push_back(word); });
+  EXPECT_EQ(words.size() + segment::figures + segment::record_at(), segment::word_count());
+  Stat again;
+  ASSERT_TRUE(segment::read_stat(words, again));
+  EXPECT_EQ(every_figure(again), every_figure(stat));
+  EXPECT_EQ(again.gpu.back().history.unmet, stat.gpu.back().history.unmet);
+  EXPECT_LE(segment::word_count() * 8, segment::kMostBytes);
+}
+
+TEST_F(Publisher, IsForItsUserAlone) {
+  SmallLayout layout;
+  const StatPublisher publisher(layout, "chat", folder_.path());
+  struct stat status {};
+  ASSERT_EQ(::stat(publisher.path().c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0600U);
+  EXPECT_EQ(status.st_uid, ::geteuid());
+  EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), segment::word_count() * 8);
+  // All of it is there: a store cannot find the file system full.
+  EXPECT_GE(static_cast<std::uint64_t>(status.st_blocks) * 512, segment::word_count() * 8);
+}
+
+TEST_F(Publisher, IsFoundByProcessAndName) {
+  SmallLayout layout;
+  const StatPublisher b(layout, "b.2_-", folder_.path());
+  const StatPublisher a(layout, "a", folder_.path());
+  const auto all = published_layouts(folder_.path());
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0].name, "a");
+  EXPECT_EQ(all[0].process, ::getpid());
+  EXPECT_EQ(all[0].path, a.path());
+  EXPECT_EQ(all[1].name, "b.2_-");
+  EXPECT_EQ(StatReader(b.path()).published().name, "b.2_-");
+}
+
+TEST_F(Publisher, LeavesNothingBehind) {
+  SmallLayout layout;
+  const Holdings before = holdings();
+  std::optional<StatReader> reader;
+  {
+    const StatPublisher publisher(layout, "chat", folder_.path());
+    reader.emplace(publisher.path());
+    EXPECT_EQ(reader->state(), PublisherState::running);
+  }
+  EXPECT_THAT(folder_.files(), IsEmpty());
+  EXPECT_EQ(reader->state(), PublisherState::ended);
+  EXPECT_TRUE(reader->read());
+  reader.reset();
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST_F(Publisher, RefusesNamesThatAreNone) {
+  SmallLayout layout;
+  for (const std::string& name :
+       {std::string(), std::string("a/b"), std::string("a b"), std::string("\x1b[2J"),
+        std::string("\xc3\xa4"), std::string("a\0b", 3), std::string(64, 'a')}) {
+    EXPECT_THROW(StatPublisher(layout, name, folder_.path()), InvalidArgument) << name;
+  }
+  EXPECT_NO_THROW(StatPublisher(layout, std::string(63, 'a'), folder_.path()));
+  EXPECT_THAT(folder_.files(), IsEmpty());
+}
+
+TEST_F(Publisher, RefusesANameTwice) {
+  SmallLayout layout;
+  const StatPublisher first(layout, "chat", folder_.path());
+  EXPECT_THROW(StatPublisher(layout, "chat", folder_.path()), InvalidArgument);
+  EXPECT_EQ(StatReader(first.path()).state(), PublisherState::running);
+  EXPECT_TRUE(fs::exists(first.path()));
+}
+
+TEST(StatPublisher, SaysWhereItCannotPublish) {
+  SmallLayout layout;
+  EXPECT_THAT([&] { const StatPublisher publisher(layout, "chat", "/no/such/folder"); },
+              Throws<SystemError>(AllOf(Property(&SystemError::number, ENOENT),
+                                        Property(&SystemError::path, "/no/such/folder"))));
+}
+
+// Found out at once, and not by a store that there is no page for.
+TEST_F(Publisher, SaysThatTheFolderIsFull) {
+  constexpr int kNoMount = 77;
+  SmallLayout layout;
+  const Ended ended =
+      Child([&] {
+        const char* const at = folder_.path().c_str();
+        if (::unshare(CLONE_NEWNS) != 0 ||
+            ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+            ::mount("tmpfs", at, "tmpfs", 0, "size=4096") != 0) {
+          ::_exit(kNoMount);
+        }
+        overwrite(folder_.path() / "full", std::string(4096, 'x'));
+        EXPECT_THAT([&] { const StatPublisher publisher(layout, "chat", folder_.path()); },
+                    Throws<SystemError>(AllOf(Property(&SystemError::number, ENOSPC),
+                                              Property(&SystemError::call, "fallocate"))));
+      }).wait();
+  if (ended.exit_code == kNoMount) GTEST_SKIP() << "only root can mount a small file system";
+  EXPECT_TRUE(passed(ended));
+}
+
+// It would be this process's end, and its parent's, too.
+TEST_F(Publisher, IsNotTakenBackByAForkedChild) {
+  SmallLayout layout;
+  std::optional<StatPublisher> publisher;
+  publisher.emplace(layout, "chat", folder_.path());
+  in_child([&] { publisher.reset(); });
+  EXPECT_EQ(StatReader(publisher->path()).state(), PublisherState::running);
+  EXPECT_TRUE(fs::exists(publisher->path()));
+}
+
+TEST_F(Publisher, RemovesWhatADeadOneOfItsNameLeft) {
+  OtherPublisher dead(folder_.path(), "chat");
+  OtherPublisher other_name(folder_.path(), "other");
+  OtherPublisher alive(folder_.path(), "chat");
+  const fs::path left = dead.path();
+  dead.kill();
+  other_name.kill();
+  SmallLayout layout;
+  const StatPublisher publisher(layout, "chat", folder_.path());
+  std::vector<std::string> expected = {alive.path().filename(), other_name.path().filename(),
+                                       publisher.path().filename()};
+  EXPECT_THAT(folder_.files(), ::testing::UnorderedElementsAreArray(expected));
+  EXPECT_FALSE(fs::exists(left));
+}
+
+TEST_F(Publisher, TouchesNothingOfOthersWithItsName) {
+  const fs::path target = folder_.path() / "target";
+  overwrite(target, "precious");
+  fs::create_symlink(target, folder_.path() / "tapedeck.1.1.chat");
+  overwrite(folder_.path() / "tapedeck.2.2.chat", "garbage");
+  fs::create_directory(folder_.path() / "tapedeck.3.3.chat");
+  SmallLayout layout;
+  const StatPublisher publisher(layout, "chat", folder_.path());
+  EXPECT_EQ(folder_.files().size(), 5U);
+  EXPECT_EQ(bytes_of(target), "precious");
+}
+
+TEST_F(Publisher, RollsBackWhicheverCallFails) {
+  SmallLayout layout;
+  const Work work = {.run = [&]() -> Complaints {
+                       // Of a run that could not remove it.
+                       for (const std::string& file : folder_.files())
+                         fs::remove(folder_.path() / file);
+                       const StatPublisher publisher(layout, "chat", folder_.path());
+                       if (!read(publisher.path())) return {"not published"};
+                       // Without its namespace nobody can tell whether it lives.
+                       return {to_string(StatReader(publisher.path()).state())};
+                     },
+                     // Tidying up after others, and after itself.
+                     .silent = {"opendir", "unlink"}};
+  for (const int error : {ENOMEM, ENOSPC, EACCES}) EXPECT_GT(sweep(work, error), 8U);
+}
+
+TEST_F(Publisher, LeavesNoFileWhereItFails) {
+  SmallLayout layout;
+  int refusals = 0;
+  for (std::uint64_t k = 1;; ++k) {
+    std::optional<StatPublisher> publisher;
+    const os::InjectFault fault(k, ENOMEM);
+    try {
+      publisher.emplace(layout, "chat", folder_.path());
+    } catch (const SystemError&) {
+      ++refusals;
+      EXPECT_THAT(folder_.files(), IsEmpty()) << os::InjectFault::victim();
+    }
+    if (!os::InjectFault::fired()) break;
+  }
+  EXPECT_GE(refusals, 6);  // open, pread, open, fallocate, mmap, mmap, mremap, linkat
+}
+
+// Where it is called for every token.
+TEST_F(Publisher, PublishesWithoutASystemCall) {
+  SmallLayout layout;
+  StatPublisher publisher(layout, "chat", folder_.path());
+  const os::InjectFault count(0, 0);
+  publisher.publish();
+  EXPECT_EQ(os::InjectFault::calls(), 0U);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

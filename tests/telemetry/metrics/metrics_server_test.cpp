@@ -1,0 +1,177 @@
+#include "tapedeck/telemetry/metrics/metrics_server.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netdb.h>
+#include <signal.h>
+
+#include <array>
+#include <cerrno>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "os/faults.hpp"
+#include "os/self.hpp"
+#include "tapedeck/base/error.hpp"
+#include "telemetry/http.hpp"
+#include "telemetry/tools.hpp"
+
+namespace tapedeck::tests {
+namespace os = internal::os;
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+using ::testing::Property;
+using ::testing::StartsWith;
+using ::testing::Throws;
+
+class Served : public ::testing::Test {
+ protected:
+  [[nodiscard]] std::unique_ptr<MetricsServer> serve(const std::string& address) const {
+    return std::make_unique<MetricsServer>(std::vector<WatchedLayout>{{&layout_, "chat"}}, address);
+  }
+  [[nodiscard]] std::string refusal(const std::string& address) const {
+    try {
+      (void)serve(address);
+    } catch (const InvalidArgument& error) {
+      return error.what();
+    }
+    return "nothing was thrown";
+  }
+
+  Layout layout_{{.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB}};
+};
+
+TEST_F(Served, IsScrapedWhereItSaysItListens) {
+  const auto server = serve("127.0.0.1:0");
+  EXPECT_THAT(server->address(), MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
+  const std::uint16_t port = port_of(server->address());
+  EXPECT_THAT(http_get(port, "/metrics"),
+              HasSubstr("tapedeck_layout_passes_total{layout=\"chat\"} 0\n"));
+  layout_.clear_pass();
+  EXPECT_THAT(http_get(port, "/metrics"),
+              HasSubstr("tapedeck_layout_passes_total{layout=\"chat\"} 1\n"));
+  EXPECT_EQ(http_get(port, "/etc/passwd"), "");
+  EXPECT_EQ(http_get(port, "/"), "");
+}
+
+TEST_F(Served, ListensAtThePortThatIsNamed) {
+  const std::uint16_t port = free_port();
+  const auto server = serve("127.0.0.1:" + std::to_string(port));
+  EXPECT_EQ(port_of(server->address()), port);
+  EXPECT_NE(http_get(port, "/metrics"), "");
+}
+
+TEST_F(Served, ListensAtLoopbackUnlessToldOtherwise) {
+  EXPECT_THAT(serve(":0")->address(), StartsWith("127.0.0.1:"));
+  // As the kernel has it: 0100007F is 127.0.0.1, and 0A the state of listening.
+  const auto server = serve(":0");
+  std::array<char, 32> entry{};
+  std::snprintf(entry.data(), entry.size(), "0100007F:%04X 00000000:0000 0A",
+                unsigned{port_of(server->address())});
+  EXPECT_THAT(text_of("/proc/net/tcp"), HasSubstr(entry.data()));
+}
+
+TEST_F(Served, ListensAtTheAddressOfAName) {
+  if (::gethostbyname("localhost") == nullptr) GTEST_SKIP() << "localhost has no address here";
+  EXPECT_THAT(serve("localhost:0")->address(), StartsWith("127.0.0.1:"));
+}
+
+TEST_F(Served, ListensAtEveryAddressWhereThatIsAsked) {
+  const auto server = serve("0.0.0.0:0");
+  EXPECT_THAT(server->address(), StartsWith("0.0.0.0:"));
+  EXPECT_NE(http_get(port_of(server->address()), "/metrics"), "");
+}
+
+TEST_F(Served, ListensAtIpv6) {
+  try {
+    EXPECT_THAT(serve("[::1]:0")->address(), MatchesRegex("\\[::1\\]:[1-9][0-9]*"));
+  } catch (const SystemError& error) {
+    EXPECT_TRUE(error.number() == EAFNOSUPPORT || error.number() == EADDRNOTAVAIL) << error.what();
+    GTEST_SKIP() << error.what();
+  }
+}
+
+TEST_F(Served, IsGoneWithItsObject) {
+  auto server = serve(":0");
+  const std::string address = server->address();
+  EXPECT_NE(http_get(port_of(address), "/metrics"), "");
+  server.reset();
+  EXPECT_EQ(http_get(port_of(address), "/metrics"), "");
+  EXPECT_EQ(serve(address)->address(), address);  // at once, again
+}
+
+TEST_F(Served, RefusesWhatIsNoAddress) {
+  for (const char* const none :
+       {"", "127.0.0.1", "localhost", "9464", "127.0.0.1:", ":", "[::1]", "[::1]:"}) {
+    EXPECT_THAT(refusal(none), AllOf(HasSubstr("there is no port"), HasSubstr(none))) << none;
+  }
+  for (const char* const none : {":x", ":-1", ":65536", ":99999999999999999999", ":9464x", ":94 64",
+                                 ":80s", ":+80", ": 80"}) {
+    EXPECT_THAT(refusal(none), HasSubstr("the port is no number from 0 to 65535")) << none;
+  }
+  for (const char* const none :
+       {"::1:9464", "[::1:9464", "::1]:9464", "http://localhost:80", "127.0.0.1:80,127.0.0.1:81"}) {
+    EXPECT_THAT(refusal(none), HasSubstr("an IPv6 address stands in brackets")) << none;
+  }
+  EXPECT_THAT(refusal("[127.0.0.1]:80"), HasSubstr("no IPv6 address in the brackets"));
+  EXPECT_THAT(refusal("+80:81"), HasSubstr("no address of \"+80\""));
+  EXPECT_THAT(refusal("nowhere.invalid:80"), HasSubstr("no address of \"nowhere.invalid\""));
+  EXPECT_THAT(refusal(std::string("a\0b:80", 6)), HasSubstr("NUL"));
+}
+
+TEST_F(Served, SaysWhatRefusedThePort) {
+  const Socket other;
+  const std::string taken = "127.0.0.1:" + std::to_string(other.listen());
+  EXPECT_THAT([&] { (void)serve(taken); },
+              Throws<SystemError>(AllOf(Property(&SystemError::number, EADDRINUSE),
+                                        Property(&SystemError::path, taken))));
+  // No host has this address: RFC 5737.
+  EXPECT_THAT([&] { (void)serve("192.0.2.1:9464"); },
+              Throws<SystemError>(Property(&SystemError::number, EADDRNOTAVAIL)));
+}
+
+TEST_F(Served, SaysWhichCallFailed) {
+  for (const std::uint64_t k : {1U, 2U}) {
+    const os::InjectFault fault(k, EMFILE);
+    EXPECT_THROW((void)serve(":0"), SystemError);
+    EXPECT_STREQ(os::InjectFault::victim(), k == 1 ? "socket" : "bind");
+  }
+}
+
+TEST_F(Served, StandsScrapersThatBreakOff) {
+  const auto server = serve(":0");
+  const std::uint16_t port = port_of(server->address());
+  for (int i = 0; i < 50; ++i) {
+    const Socket rude;
+    ASSERT_TRUE(rude.connect(port));
+    rude.break_off_at_close();
+    if (i % 2 == 0) rude.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    if (i % 5 == 0) rude.send("nonsense\r\n\r\n");
+  }
+  EXPECT_NE(http_get(port, "/metrics"), "");
+}
+
+// As the header says; child processes are the host's own business.
+TEST_F(Served, IgnoresNoSignalButSigpipe) {
+  std::map<int, struct sigaction> before;
+  for (int signal = 1; signal < 32; ++signal) ::sigaction(signal, nullptr, &before[signal]);
+  const auto server = serve(":0");
+  EXPECT_NE(http_get(port_of(server->address()), "/metrics"), "");
+  for (const auto& [signal, action] : before) {
+    struct sigaction after {};
+    ::sigaction(signal, nullptr, &after);
+    EXPECT_TRUE(after.sa_handler == action.sa_handler || signal == SIGPIPE) << signal;
+  }
+}
+
+TEST_F(Served, RefusesLayoutsItCannotTellApart) {
+  EXPECT_THROW(MetricsServer({{&layout_, "a"}, {&layout_, "a"}}, ":0"), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,228 @@
+// The report as a browser shows it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/layout/stat_fields.hpp"
+#include "tapedeck/telemetry/recording/phases.hpp"
+#include "tapedeck/telemetry/recording/recorder.hpp"
+#include "tapedeck/telemetry/report/advice.hpp"
+#include "tapedeck/telemetry/report/report.hpp"
+#include "telemetry/browser.hpp"
+#include "telemetry/tools.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// What would run where a page did not escape it: in text, in an attribute, in a script.
+constexpr const char* kHostile =
+    "x</script><script>window.ran=1</script>{{&style}}<img src=http://a.org/ onerror=ran=1>"
+    "\" onfocus='ran=1' autofocus &lt;b>";
+
+constexpr std::size_t kPasses = 29;  // of a phase
+
+// A pass each millisecond: microseconds do not tell this machine's apart.
+void set_times(Recording& recording) {
+  const std::size_t words = recording.words.size() / recording.samples();
+  for (std::size_t i = 0; i < recording.samples(); ++i) recording.words[i * words] = 1000 * (i + 1);
+  for (std::size_t i = 0; i < recording.marks.size(); ++i) {
+    recording.marks[i].at = (i + 1) / 2 * kPasses * 1000 + (i % 2 == 0 ? 500 : 400);
+  }
+}
+
+/// Some talks on the host and two devices, recorded.
+Recording busy_recording(BusyLayout& busy, const char* name) {
+  Recorder recorder(busy.layout, {.name = name});
+  Phases phases(busy.layout, &recorder);
+  for (const char* const phase : {"load", kHostile, "decode"}) {
+    const PhaseScope scope(phases, phase);
+    for (std::size_t pass = 1; pass <= kPasses; ++pass) {
+      (void)busy.layout.scratch().take(pass * 10'000);
+      busy.layout.clear_pass();
+      recorder.pass();
+    }
+  }
+  std::ostringstream out;
+  recorder.write(out);
+  const TempFolder folder;
+  Recording recording = read_recording(folder.write("recording", out.str()));
+  set_times(recording);
+  return recording;
+}
+
+class ReportInBrowser : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!has_browser()) GTEST_SKIP() << "there is no Chromium (Debian: chromium, chromium-driver)";
+  }
+  /// Opens a page, and waits for nothing: all is in it.
+  void open(const Browser& browser, const std::string& page) const {
+    browser.open("file://" + folder_.write("report.html", page).string());
+  }
+  /// Where somebody wants to look at what it looks like: TAPEDECK_PICTURES=FOLDER.
+  void take_picture(const Browser& browser, const std::string& name) const {
+    const char* const folder = std::getenv("TAPEDECK_PICTURES");
+    const std::string path = (folder != nullptr ? folder : folder_.path().string()) + "/" + name;
+    browser.take_picture(path);
+    EXPECT_THAT(shell("head -c 8 " + path).text, HasSubstr("PNG"));
+  }
+
+  TempFolder folder_;
+};
+
+/// By the names that the page gives them: the value, and the text.
+void expect_figures(const Browser& browser, const Recording& recording) {
+  const json shown = browser.run(
+      "const all = {}; for (const e of document.querySelectorAll('[data-figure]'))"
+      " all[e.dataset.figure] = [e.dataset.value, e.textContent]; return all;");
+  const Stat stat = recording.sample(recording.samples() - 1).stat;
+  const auto expect = [&]<class Figures>(const std::string& of, const Figures& figures,
+                                         std::span<const StatField<Figures>> fields) {
+    // Nothing is shown of a tape that is not there.
+    if constexpr (std::is_same_v<Figures, TapeStat>) {
+      if (figures.reserved == 0) return;
+    }
+    for (const StatField<Figures>& field : fields) {
+      const std::uint64_t value = field.of(figures);
+      const std::string text =
+          field.unit == StatUnit::bytes ? to_iec(value) : std::to_string(value);
+      EXPECT_EQ(shown.value(of + "." + field.name, json()), json({std::to_string(value), text}))
+          << of << ' ' << field.name;
+    }
+  };
+  const auto expect_tapes = [&](const std::string& place, const auto& tapes) {
+    expect(place + ".weights", tapes.weights, tape_fields());
+    expect(place + ".scratch", tapes.scratch, tape_fields());
+    expect(place + ".history", tapes.history, tape_fields());
+  };
+  expect_tapes("host", stat);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::string place = "gpu" + std::to_string(i);
+    expect_tapes(place, stat.gpu[i]);
+    expect(place, stat.gpu[i], device_fields());
+  }
+  EXPECT_EQ(shown["layout.passes"][1], std::to_string(stat.passes));
+  EXPECT_EQ(shown["layout.conversations"][1], std::to_string(stat.conversations));
+}
+
+TEST_F(ReportInBrowser, ShowsTheFiguresOfTheRecordingAndAsksNoNetwork) {
+  const Browser browser;
+  BusyLayout busy;
+  const Recording recording = busy_recording(busy, "llama-3.2-1b.Q8_0.gguf");
+  browser.look(1280, 900, false);
+  open(browser, report_html(recording));
+  EXPECT_THAT(browser.console(), IsEmpty());
+  EXPECT_THAT(browser.requests(), ElementsAre("file://" + (folder_ / "report.html").string()));
+  EXPECT_EQ(browser.run("return document.querySelector('h1').textContent"), recording.layout);
+  expect_figures(browser, recording);
+
+  const Advice advice = advise(recording);
+  const json items =
+      browser.run("return [...document.querySelectorAll('#advice li')].map(e => e.textContent)");
+  ASSERT_EQ(items.size(), 1 + advice.tapes.size());
+  for (std::size_t i = 0; i < advice.tapes.size(); ++i) {
+    EXPECT_EQ(items[1 + i], advice.tapes[i].text);
+  }
+  EXPECT_EQ(browser.run("return document.querySelectorAll('#timeline figure.chart').length"),
+            advice.tapes.size());
+  // Its style is known to the browser by its hash.
+  EXPECT_EQ(browser.run("return getComputedStyle(document.querySelector('.wide')).overflowX"),
+            "auto");
+}
+
+TEST_F(ReportInBrowser, TellsWhatIsPointedAt) {
+  const Browser browser;
+  BusyLayout busy;
+  const Recording recording = busy_recording(busy, "chat");
+  open(browser, report_html(recording));
+  const auto press = [&](const char* key) {
+    return browser.run(
+        std::string("const figure = document.querySelectorAll('figure.chart')[1]; figure.focus();"
+                    "figure.dispatchEvent(new KeyboardEvent('keydown', {key: '") +
+        key + "'})); return figure.querySelector('output').textContent;");
+  };
+  const auto says = [&](std::size_t i) {
+    return ": in use " + to_iec(recording.sample(i).peaks[0].scratch) + ", committed " +
+           to_iec(recording.sample(i).stat.scratch.committed) + ", peak " +
+           to_iec(recording.sample(i).stat.scratch.peak);
+  };
+  EXPECT_THAT(press("ArrowRight").get<std::string>(), HasSubstr("load" + says(0)));
+  EXPECT_THAT(press("ArrowRight").get<std::string>(), HasSubstr("load" + says(1)));
+  EXPECT_THAT(press("PageDown").get<std::string>(), HasSubstr(says(21)));
+  EXPECT_THAT(press("ArrowLeft").get<std::string>(), HasSubstr(says(20)));
+  const json pointed = browser.run(
+      "const svg = document.querySelectorAll('figure.chart')[1].querySelector('svg');"
+      "const box = svg.getBoundingClientRect();"
+      "svg.dispatchEvent(new PointerEvent('pointermove', {clientX: box.right - 1}));"
+      "return svg.closest('figure').querySelector('output').textContent;");
+  EXPECT_THAT(pointed.get<std::string>(), HasSubstr("decode" + says(recording.samples() - 1)));
+  EXPECT_THAT(browser.console(), IsEmpty());
+}
+
+TEST_F(ReportInBrowser, ShowsHostileNamesAndRunsNothing) {
+  const Browser browser;
+  BusyLayout busy;
+  Recording recording = busy_recording(busy, kHostile);
+  for (RecordedRegion& region : recording.regions) region.name = kHostile;
+  for (std::uint64_t& word : recording.words) word = word % 7 == 0 ? UINT64_MAX : word;
+  open(browser, report_html(recording));
+  EXPECT_EQ(browser.run("return window.ran === undefined"), true);
+  EXPECT_THAT(browser.console(), IsEmpty());
+  EXPECT_THAT(browser.requests(), ElementsAre(::testing::StartsWith("file:///")));
+  EXPECT_EQ(browser.run("return document.scripts.length"), 2);
+  EXPECT_EQ(browser.run("return document.images.length"), 0);
+  const std::string start(kHostile, 30);  // a phase's name has 31 bytes
+  for (const char* const where :
+       {"h1", "#phases tr:nth-child(2) th", "#regions td, #regions tbody th"}) {
+    const json text =
+        browser.run(std::string("return document.querySelector('") + where + "').textContent");
+    EXPECT_THAT(text.get<std::string>(), ::testing::StartsWith(start)) << where;
+  }
+  const json phase = browser.run("return document.querySelectorAll('.phases bdi')[1].textContent");
+  EXPECT_THAT(phase.get<std::string>(), ::testing::StartsWith("x</script>"));
+  EXPECT_EQ(browser.run("return document.querySelector('bdi').textContent.includes('{{&style}}')"),
+            true);
+}
+
+TEST_F(ReportInBrowser, HasRoomOnAPhoneAndInTheDark) {
+  const Browser browser;
+  BusyLayout busy;
+  open(browser,
+       report_html(busy_recording(busy, "llama-3.2-1b-a-name-without-a-place-to-break-it")));
+  for (const bool dark : {false, true}) {
+    for (const unsigned width : {1280U, 390U, 320U}) {
+      browser.look(width, 900, dark);
+      EXPECT_EQ(browser.run("return innerWidth"), width);
+      EXPECT_LE(browser.run("return document.documentElement.scrollWidth"), width);
+      take_picture(browser, std::string(dark ? "dark" : "light") + std::to_string(width) + ".png");
+    }
+    const std::string ground =
+        browser.run("return getComputedStyle(document.body).backgroundColor");
+    EXPECT_EQ(ground, dark ? "rgb(18, 22, 29)" : "rgb(255, 255, 255)");
+  }
+  EXPECT_THAT(browser.console(), IsEmpty());
+}
+
+TEST_F(ReportInBrowser, HasSomethingToSayOfAnEmptyRecording) {
+  const Browser browser;
+  open(browser, report_html(Recording()));
+  EXPECT_THAT(
+      browser.run("return document.querySelector('#advice').textContent").get<std::string>(),
+      HasSubstr("Nothing was recorded"));
+  EXPECT_THAT(browser.console(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,202 @@
+#include "tapedeck/telemetry/report/report.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/telemetry/recording/recorder.hpp"
+#include "telemetry/report/text.hpp"
+#include "telemetry/report/timeline.hpp"
+#include "telemetry/sizes.hpp"
+#include "telemetry/tools.hpp"
+
+namespace tapedeck::tests {
+namespace report = internal::report;
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(ReportText, IsForPeople) {
+  EXPECT_EQ(report::time_text(0), "0 µs");
+  EXPECT_EQ(report::time_text(999), "999 µs");
+  EXPECT_EQ(report::time_text(1500), "1.5 ms");
+  EXPECT_EQ(report::time_text(1'500'000), "1.5 s");
+  EXPECT_EQ(report::time_text(125'000'000), "2 min 05 s");
+  EXPECT_EQ(report::time_text(7'500'000'000), "2 h 05 min");
+  EXPECT_EQ(report::shown("a\nb\x7f\x01"), "a\uFFFDb\uFFFD\uFFFD");
+  // What would turn the direction of writing, byte by byte; and a neighbour.
+  const std::string overrides = {'\xE2', '\x80', '\xAE'};
+  const std::string isolates = {'\xE2', '\x81', '\xA6'};
+  EXPECT_EQ(report::shown("a" + overrides + "b" + isolates + "c\u2060"), "a\uFFFDb\uFFFDc\u2060");
+  EXPECT_EQ(report::shown(std::string(120, 'x')), std::string(120, 'x'));
+  EXPECT_EQ(report::shown(std::string(121, 'x')), std::string(120, 'x') + "…");
+  // 119 bytes and a character of three.
+  EXPECT_EQ(report::shown(std::string(119, 'x') + "日本"), std::string(119, 'x') + "…");
+}
+
+// The test vectors of RFC 4648, in hexadecimal digits.
+TEST(ReportText, WritesHashesAsBrowsersDo) {
+  EXPECT_EQ(report::base64_of_hex(""), "");
+  EXPECT_EQ(report::base64_of_hex("66"), "Zg==");
+  EXPECT_EQ(report::base64_of_hex("666f"), "Zm8=");
+  EXPECT_EQ(report::base64_of_hex("666f6f"), "Zm9v");
+  EXPECT_EQ(report::base64_of_hex("666f6f626172"), "Zm9vYmFy");
+  EXPECT_EQ(report::base64_of_hex("fbff"), "+/8=");
+}
+
+TEST(ReportTimeline, ShowsTheMostOfManySamples) {
+  Layout layout(kSizes);
+  Recorder recorder(layout, {.samples = 10'000});
+  for (std::size_t pass = 0; pass < 5000; ++pass) {
+    (void)layout.scratch().take(pass == 2345 ? 3_MiB : 64);
+    layout.clear_pass();
+    recorder.pass();
+  }
+  Recording recording = recorder.recording();
+  // However fast this machine is: a pass each millisecond.
+  const std::size_t words = recording.words.size() / recording.samples();
+  for (std::size_t i = 0; i < 5000; ++i) recording.words[i * words] = 1000 * i;
+  const std::vector<report::Chart> charts = report::charts_of(recording);
+  ASSERT_EQ(charts.size(), 3U);
+  const report::Chart& scratch = charts[1];
+  EXPECT_EQ(scratch.tape, "scratch");
+  EXPECT_EQ(scratch.columns.size(), report::kMostColumns);
+  EXPECT_EQ(scratch.columns.back().at, 4'999'000U);
+  std::size_t high = 0;
+  for (const report::Column& column : scratch.columns) high += column.in_use == 3_MiB ? 1U : 0U;
+  EXPECT_EQ(high, 1U);
+  EXPECT_EQ(scratch.columns[2345 * 399 / 4999].in_use, 3_MiB);
+  EXPECT_EQ(scratch.top, 4_MiB);  // committed
+  EXPECT_EQ(report::y(scratch, 0), report::kHeight);
+  EXPECT_EQ(report::y(scratch, 4_MiB), 0U);
+  EXPECT_EQ(report::y(scratch, UINT64_MAX), 0U);
+}
+
+TEST(ReportTimeline, DrawsStepsFromSampleToSample) {
+  Layout layout(kSizes);
+  Recorder recorder(layout);
+  recorder.sample();
+  for (const std::size_t mib : {1U, 4U, 2U}) {
+    (void)layout.scratch().take(mib * 1_MiB);
+    layout.clear_pass();
+    recorder.pass();
+  }
+  Recording recording = recorder.recording();
+  const std::size_t words = recording.words.size() / 4;
+  for (std::size_t i = 0; i < 4; ++i) recording.words[i * words] = 5'000'000 + 1000 * i * i;
+  const report::Chart scratch = report::charts_of(recording)[1];
+  EXPECT_EQ(scratch.in_use_area, "M0 100V100H0V75H111V0H444V50H1000V100H0Z");
+  EXPECT_EQ(scratch.peak_line, "M0 100V100H0V75H111V0H444V0H1000");
+}
+
+TEST(ReportTimeline, GivesAMomentSomeWidth) {
+  Layout layout(kSizes);
+  Recorder recorder(layout);
+  recorder.sample();
+  Recording recording = recorder.recording();
+  for (const std::uint64_t at : {std::uint64_t{0}, UINT64_MAX}) {
+    recording.words[0] = at;
+    const report::Span span = report::span_of(recording);
+    EXPECT_EQ(span.end - span.begin, 1U);
+    EXPECT_EQ(report::charts_of(recording).size(), 3U);
+  }
+  EXPECT_TRUE(report::charts_of(Recording()).empty());
+}
+
+// Of a planned history the tokens tell, since all of it is in use from the start.
+TEST(ReportTimeline, FillsAHistoryByTokens) {
+  Plan plan;
+  plan.talks = 2;
+  plan.history.append(cache_region("layers.0.k", RegionRole::kv, 4096, 1024));
+  plan.history.append(cache_region("layers.1.k", RegionRole::window, 128, 1024));
+  Layout layout(plan);
+  Recorder recorder(layout);
+  for (int i = 0; i < 3; ++i) {
+    layout.advance(0, 100);
+    recorder.sample();
+  }
+  layout.clear_talk(0);
+  recorder.sample();
+  const report::Chart history = report::charts_of(recorder.recording()).back();
+  ASSERT_EQ(history.columns.size(), 4U);
+  EXPECT_EQ(history.columns[0].in_use, 200_KiB);
+  EXPECT_EQ(history.columns[2].in_use, 300_KiB + 2 * 128_KiB);  // the windows of both talks
+  EXPECT_EQ(history.columns[3].in_use, 0U);
+  EXPECT_EQ(history.columns[3].peak, history.columns[2].in_use);
+}
+
+TEST(ReportTimeline, HasAPlannedHistoryInUseWhereNobodyCountsTokens) {
+  Plan plan;
+  plan.history.append(cache_region("layers.0.k", RegionRole::kv, 4096, 1024));
+  Layout layout(plan);
+  Recorder recorder(layout);
+  recorder.sample();
+  const report::Chart history = report::charts_of(recorder.recording()).back();
+  EXPECT_EQ(history.columns[0].in_use, 4_MiB);
+}
+
+TEST(ReportPhases, AreNoMoreBandsThanCanBeSeen) {
+  std::vector<RecordedPhase> phases;
+  for (std::uint64_t i = 0; i < 100'000; ++i) {
+    phases.push_back(
+        {.name = i % 2 == 0 ? "decode" : "sample", .begin = 10 * i, .end = 10 * i + 9});
+  }
+  const report::Span span = {.begin = 0, .end = 1'000'000};
+  const report::PhasesPicture picture = report::picture(phases, span);
+  EXPECT_LE(picture.bands.size(), report::kWidth);
+  EXPECT_GE(picture.bands.size(), 1U);
+  ASSERT_EQ(picture.names.size(), 2U);
+  EXPECT_EQ(picture.names[1].times, 50'000U);
+  EXPECT_EQ(picture.names[1].total, 450'000U);
+}
+
+TEST(ReportPhases, AreOfNoMoreNamesThanAnybodyReads) {
+  std::vector<RecordedPhase> phases;
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    phases.push_back({.name = std::to_string(i), .begin = i, .end = UINT64_MAX});
+  }
+  const report::PhasesPicture picture = report::picture(phases, {.begin = 0, .end = UINT64_MAX});
+  ASSERT_EQ(picture.names.size(), report::kMostNames + 1);
+  EXPECT_EQ(picture.names.back().name, "...");
+  EXPECT_EQ(picture.names.back().times, 1000 - report::kMostNames);
+  EXPECT_EQ(picture.names.back().total, UINT64_MAX);
+}
+
+TEST(ReportPhases, AreBesideAndBelowEachOther) {
+  const report::PhasesPicture picture =
+      report::picture({{.name = "prefill", .begin = 0, .end = 400, .depth = 0},
+                       {.name = "attention", .begin = 100, .end = 200, .depth = 1},
+                       {.name = "decode", .begin = 500, .end = 900, .depth = 0},
+                       {.name = "deep", .begin = 600, .end = 700, .depth = report::kDepths}},
+                      {.begin = 0, .end = 1000});
+  ASSERT_EQ(picture.bands.size(), 3U);
+  EXPECT_EQ(picture.bands[1].x, 100U);
+  EXPECT_EQ(picture.bands[1].width, 100U);
+  EXPECT_EQ(picture.bands[1].depth, 1U);
+  EXPECT_EQ(picture.bands[2].x, 500U);
+  EXPECT_EQ(picture.names.size(), 4U);  // the deep one is in the table
+}
+
+TEST(Report, IsBoundedWhateverTheNamesAre) {
+  BusyLayout busy;
+  Recorder recorder(busy.layout, {.name = std::string(1_MiB, '<')});
+  recorder.sample();
+  Recording recording = recorder.recording();
+  const RecordedRegion region = {.place = "host",
+                                 .tape = "weights",
+                                 .name = std::string(10'000, '&'),
+                                 .offset = 0,
+                                 .bytes = 1_KiB};
+  recording.regions.assign(5000, region);
+  recording.marks.assign(5000, {.at = 0, .entered = std::string(10'000, '"')});
+  const std::string page = report_html(recording);
+  EXPECT_LT(page.size(), 2_MiB);
+  EXPECT_THAT(page, HasSubstr("And 4000 regions more."));
+  EXPECT_THAT(page, Not(HasSubstr("<<")));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests

@@ -1,0 +1,234 @@
+#include "tapedeck/telemetry/snapshot/json.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "os/temp_folder.hpp"
+#include "telemetry/every_figure.hpp"
+#include "telemetry/tools.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+using Json = nlohmann::json;
+using ::testing::HasSubstr;
+
+SnapshotOptions everything(const Phases* phases = nullptr) {
+  return {.talks = true, .devices = true, .process = ProcessOptions(), .phases = phases};
+}
+
+template <class Figures, class Value>
+void expect_figures(const Json& object, std::span<const StatField<Figures, Value>> fields,
+                    const Figures& figures) {
+  for (const auto& field : fields) {
+    EXPECT_EQ(object.at(field.name).template get<std::uint64_t>(), field.of(figures)) << field.name;
+  }
+}
+
+TEST(ToJson, HasEveryFigure) {
+  const Snapshot now = {.layout = "chat", .stat = numbered_stat(2)};
+  const Json json = Json::parse(to_json(now));
+  EXPECT_EQ(json.at("schema"), "tapedeck.snapshot");
+  EXPECT_EQ(json.at("version"), kJsonVersion);
+  EXPECT_EQ(json.at("layout").at("name"), "chat");
+  for (const char* const other : {"talks", "process", "phases"}) EXPECT_FALSE(json.contains(other));
+  EveryFigure told;
+  const auto add = [&told](const std::string& place, const Json& object) {
+    for (const auto& [name, value] : object.items()) {
+      if (value.is_number()) told[std::string(place).append(".").append(name)] = value;
+    }
+  };
+  add("layout", json.at("layout"));
+  for (const Json& tape : json.at("tapes")) {
+    add(tape.at("place").get<std::string>() + "." + tape.at("tape").get<std::string>(), tape);
+  }
+  for (const Json& device : json.at("devices")) add(device.at("place"), device);
+  EXPECT_EQ(told, every_figure(now.stat));
+}
+
+TEST(ToJson, HasWhatWasAskedFor) {
+  const BusyLayout busy;
+  const Snapshot now = snapshot_of(busy.layout, "chat", everything());
+  const Json json = Json::parse(to_json(now));
+  ASSERT_EQ(json.at("talks").size(), 2U);
+  EXPECT_EQ(json.at("talks").at(0).at("tokens"), 3);
+  EXPECT_EQ(json.at("talks").at(1).at("tokens"), 0);
+  expect_figures(json.at("talks").at(0), tape_fields(), now.talks[0].history);
+  EXPECT_EQ(json.at("devices").at(1).at("label"), now.devices[1].label);
+  EXPECT_EQ(json.at("devices").at(1).at("memory_total"), 32_MiB);
+  EXPECT_EQ(json.at("process").at("rss_anon"), *now.process->rss_anon);
+  EXPECT_TRUE(json.at("process").at("model_file").is_null());
+}
+
+TEST(ToJson, HasThePhases) {
+  const BusyLayout busy;
+  const Snapshot now = snapshot_of(busy.layout, "chat", {.phases = &busy.phases});
+  const Json phases = Json::parse(to_json(now)).at("phases");
+  ASSERT_EQ(phases.size(), 2U);
+  EXPECT_EQ(phases.at(0).at("name"), "talk");
+  EXPECT_EQ(phases.at(1).at("name"), "prefill");
+  EXPECT_EQ(phases.at(1).at("entered"), 1);
+  expect_figures(phases.at(1), phase_fields(), now.phases[1]);
+  const Json& peaks = phases.at(1).at("peaks");
+  ASSERT_EQ(peaks.size(), 9U);
+  const auto peak = [](const char* place, const char* tape, std::uint64_t bytes) {
+    return Json({{"place", place}, {"tape", tape}, {"bytes", bytes}});
+  };
+  EXPECT_EQ(peaks.at(1), peak("host", "scratch", now.phases[1].host.scratch));
+  EXPECT_EQ(peaks.at(8), peak("gpu1", "history", now.phases[1].gpu[1].history));
+  EXPECT_GE(peaks.at(1).at("bytes"), 10'000);
+}
+
+TEST(ToJson, SaysWhatTheHostDidNotHave) {
+  Snapshot now;
+  now.stat.history.unmet[static_cast<std::size_t>(Wish::lock)] = ENOMEM;
+  const Json json = Json::parse(to_json(now));
+  EXPECT_EQ(json.at("tapes").at(2).at("unmet"), Json({{"lock", "ENOMEM"}}));
+  EXPECT_EQ(json.at("tapes").at(2).at("unmet_wishes"), 1);
+  EXPECT_EQ(json.at("tapes").at(0).at("unmet"), Json::object());
+}
+
+TEST(ToJson, IsExactForTheLargestNumbers) {
+  Snapshot now;
+  now.stat.passes = ~std::uint64_t{0};
+  EXPECT_THAT(to_json(now), HasSubstr("\"passes\":18446744073709551615,"));
+}
+
+const std::vector<std::string> kNames = {"",
+                                         "\"",
+                                         "\\",
+                                         "a\nb\tc",
+                                         std::string("\0x", 2),
+                                         "\x7f\x1b[31m",
+                                         "\xff\xfe",
+                                         "\xc3",
+                                         "\xe2\x82",
+                                         "\xed\xa0\x80",
+                                         "日本",
+                                         "</script>",
+                                         "\",\"version\":2,\""};
+
+TEST(ToJson, StandsAnyName) {
+  for (const std::string& name : kNames) {
+    Snapshot now;
+    now.layout = name;
+    now.devices = {{.label = name}};
+    now.phases = {{.name = name}};
+    now.stat.gpus = 1;
+    const Json json = Json::parse(to_json(now));
+    EXPECT_EQ(json.at("version"), kJsonVersion);
+    EXPECT_EQ(json.at("tapes").size(), 6U);
+  }
+  Snapshot now;
+  now.layout = "日本 \"a\" \\ \n";
+  EXPECT_EQ(Json::parse(to_json(now)).at("layout").at("name"), now.layout);
+}
+
+/// Python's jsonschema, which has never seen ours.
+class Validator : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (shell("python3 -c 'import jsonschema'").exit_code != 0) {
+      GTEST_SKIP() << "there is no jsonschema for Python (Debian: python3-jsonschema)";
+    }
+    folder_.write("schema.json", json_schema());
+    folder_.write("validate.py",
+                  "import json, sys, jsonschema\n"
+                  "schema = json.load(open(sys.argv[1]))\n"
+                  "jsonschema.Draft202012Validator.check_schema(schema)\n"
+                  "validator = jsonschema.Draft202012Validator(schema)\n"
+                  "for name in sys.argv[2:]:\n"
+                  "    errors = list(validator.iter_errors(json.load(open(name))))\n"
+                  "    print('bad' if errors else 'good')\n"
+                  "    for error in errors: print(error.message, file=open('errors', 'a'))\n");
+  }
+
+  /// "good" or "bad" for each, on a line.
+  [[nodiscard]] std::string verdicts(const std::vector<std::string>& documents) const {
+    std::string command = "cd " + folder_.path().string() + " && python3 validate.py schema.json";
+    for (std::size_t i = 0; i < documents.size(); ++i) {
+      const std::string name = std::to_string(i) + ".json";
+      folder_.write(name, documents[i]);
+      command += " " + name;
+    }
+    return shell(command).text;
+  }
+  [[nodiscard]] std::string errors() const {
+    return shell("cat " + (folder_ / "errors").string()).text;
+  }
+
+  TempFolder folder_;
+};
+
+std::string repeated(const std::string& line, std::size_t times) {
+  std::string all;
+  for (std::size_t i = 0; i < times; ++i) all += line;
+  return all;
+}
+
+TEST_F(Validator, AgreesWithRealLayouts) {
+  const BusyLayout busy;
+  const Layout small({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB}, {.talks = 2});
+  std::vector<std::string> documents = {
+      to_json(snapshot_of(busy.layout, "chat")),
+      to_json(snapshot_of(busy.layout, "chat", everything(&busy.phases))),
+      to_json(snapshot_of(small, "small", everything())), to_json(Snapshot{})};
+  for (const std::string& name : kNames) documents.push_back(to_json(snapshot_of(small, name)));
+  EXPECT_EQ(verdicts(documents), repeated("good\n", documents.size())) << errors();
+}
+
+TEST_F(Validator, RefusesWhatIsBroken) {
+  const BusyLayout busy;
+  const Json good =
+      Json::parse(to_json(snapshot_of(busy.layout, "chat", everything(&busy.phases))));
+  std::vector<std::string> broken;
+  const auto breaks = [&](auto change) {
+    Json json = good;
+    change(json);
+    broken.push_back(json.dump());
+  };
+  breaks([](Json& json) { json["version"] = 2; });
+  breaks([](Json& json) { json["schema"] = "other"; });
+  breaks([](Json& json) { json["more"] = 1; });
+  breaks([](Json& json) { json["layout"].erase("passes"); });
+  breaks([](Json& json) { json["layout"]["name"] = nullptr; });
+  breaks([](Json& json) { json["layout"]["passes"] = nullptr; });
+  breaks([](Json& json) { json["tapes"][0]["tape"] = "other"; });
+  breaks([](Json& json) { json["tapes"][0]["place"] = "gpu"; });
+  breaks([](Json& json) { json["tapes"][0]["used"] = "12"; });
+  breaks([](Json& json) { json["tapes"][0]["used"] = -1; });
+  breaks([](Json& json) { json["tapes"][0]["used"] = 0.5; });
+  breaks([](Json& json) { json["tapes"][0].erase("unmet"); });
+  breaks([](Json& json) { json["tapes"][0]["unmet"]["lock"] = 12; });
+  breaks([](Json& json) { json["devices"][1]["memory_free"] = "all"; });
+  breaks([](Json& json) { json["devices"][1].erase("pool_free"); });
+  breaks([](Json& json) { json["talks"][0].erase("tokens"); });
+  breaks([](Json& json) { json["phases"][0].erase("passes"); });
+  breaks([](Json& json) { json["phases"][0]["more"] = 1; });
+  breaks([](Json& json) { json["phases"][1].erase("peaks"); });
+  breaks([](Json& json) { json["phases"][1]["peaks"][2]["place"] = "disk"; });
+  breaks([](Json& json) { json["phases"][1]["peaks"][2]["bytes"] = nullptr; });
+  breaks([](Json& json) { json["process"].erase("rss_anon"); });
+  breaks([](Json& json) { json["process"]["rss_anon"] = true; });
+  broken.push_back(good.dump());
+  EXPECT_EQ(verdicts(broken), repeated("bad\n", broken.size() - 1) + "good\n");
+}
+
+TEST(JsonSchema, SaysWhatEachFigureIs) {
+  const Json schema = Json::parse(json_schema());
+  const Json& used = schema.at("properties").at("tapes").at("items").at("properties").at("used");
+  EXPECT_EQ(used.at("description"), "Taken from the tape. (gauge, bytes)");
+  const Json& phase = schema.at("properties").at("phases").at("items").at("properties");
+  EXPECT_EQ(phase.at("entered").at("description"), "How often it was entered. (counter, count)");
+  const Json& process = schema.at("properties").at("process").at("properties");
+  EXPECT_EQ(process.size(), process_fields().size());
+  EXPECT_EQ(process.at("rss_anon").at("type"), Json({"integer", "null"}));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
