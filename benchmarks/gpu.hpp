@@ -8,10 +8,11 @@
 
 #include <string>
 
-#include "device/cuda_launch.hpp"
+#include "device/launch_driver.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/cuda_device.hpp"
+#include "tapedeck/device/cuda_launch.hpp"
 #include "tapedeck/device/device_stream.hpp"
 
 namespace gpu_rows {
@@ -38,22 +39,26 @@ class Stopwatch {
  public:
   explicit Stopwatch(tapedeck::StreamHandle stream) : stream_(stream) {
     for (CUevent* event : {&begin_, &end_}) {
-      tapedeck::call_cuda(tapedeck::cuda_driver().event_create, event, unsigned{CU_EVENT_DEFAULT});
+      tapedeck::internal::call_cuda(tapedeck::internal::cuda_driver().event_create, event,
+                                    unsigned{CU_EVENT_DEFAULT});
     }
   }
   ~Stopwatch() {
-    for (auto* const event : {begin_, end_}) tapedeck::cuda_driver().event_destroy(event);
+    for (auto* const event : {begin_, end_}) tapedeck::internal::cuda_driver().event_destroy(event);
   }
   Stopwatch(const Stopwatch&) = delete;
   Stopwatch& operator=(const Stopwatch&) = delete;
 
-  void start() { tapedeck::call_cuda(tapedeck::cuda_driver().event_record, begin_, stream_); }
+  void start() {
+    tapedeck::internal::call_cuda(tapedeck::internal::cuda_driver().event_record, begin_, stream_);
+  }
   /// Waits for the stream. Returns seconds.
   [[nodiscard]] double stop() {
-    tapedeck::call_cuda(tapedeck::cuda_driver().event_record, end_, stream_);
-    tapedeck::call_cuda(tapedeck::cuda_driver().event_synchronize, end_);
+    tapedeck::internal::call_cuda(tapedeck::internal::cuda_driver().event_record, end_, stream_);
+    tapedeck::internal::call_cuda(tapedeck::internal::cuda_driver().event_synchronize, end_);
     float milliseconds = 0;
-    tapedeck::call_cuda(tapedeck::launch_driver().event_elapsed_time, &milliseconds, begin_, end_);
+    tapedeck::internal::call_cuda(tapedeck::internal::launch_driver().event_elapsed_time,
+                                  &milliseconds, begin_, end_);
     return double{milliseconds} / 1e3;
   }
 

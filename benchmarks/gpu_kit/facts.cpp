@@ -55,7 +55,7 @@ Json attributes_of(const Gpu& gpu) {
   Json all = Json::object();
   for (const Attribute& attribute : kAttributes) {
     int value = 0;
-    const CUresult result = cuda_driver().device_get_attribute(
+    const CUresult result = internal::cuda_driver().device_get_attribute(
         &value, static_cast<CUdevice_attribute>(attribute.number), gpu.current.handle());
     all[attribute.name] = result == CUDA_SUCCESS ? Json(value) : Json(kUnknown);
   }
@@ -87,11 +87,11 @@ CUmemAllocationProp properties_of(const Gpu& gpu, const Kind& kind) {
   return properties;
 }
 
-Json name_of(CUresult result) { return result_name(cuda_driver(), result); }
+Json name_of(CUresult result) { return internal::result_name(internal::cuda_driver(), result); }
 
 // A page of each kind, which is given back at once; by the name of the result.
 Json kinds_of(const Gpu& gpu) {
-  const CudaDriver& cuda = cuda_driver();
+  const internal::CudaDriver& cuda = internal::cuda_driver();
   Json all = Json::object();
   for (const Kind& kind : kKinds) {
     const CUmemAllocationProp properties = properties_of(gpu, kind);
@@ -116,7 +116,7 @@ Json kinds_of(const Gpu& gpu) {
 // What mapping might do and is not documented to: the names of the results.
 Json mapping_of(const Gpu& gpu) {
   constexpr std::size_t kPages = 4;
-  const CudaDriver& cuda = cuda_driver();
+  const internal::CudaDriver& cuda = internal::cuda_driver();
   const std::size_t page = gpu.device.info().granularity;
   Handles handles(gpu, 1, kPages * page);
   handles.create();
@@ -143,9 +143,9 @@ Json mapping_of(const Gpu& gpu) {
 
 #if CUDA_VERSION >= 12010
 template <class... Parameters>
-std::optional<EntryPoint<Parameters...>> optional_entry(const char* name) {
+std::optional<internal::EntryPoint<Parameters...>> optional_entry(const char* name) {
   try {
-    return EntryPoint<Parameters...>(cuda_driver().handle(), name);
+    return internal::EntryPoint<Parameters...>(internal::cuda_driver().handle(), name);
   } catch (const Error&) {
     return std::nullopt;
   }
@@ -168,7 +168,7 @@ Json multicast() {
   properties.size = least;
   CUmemGenericAllocationHandle handle = 0;
   const CUresult created = (*create)(&handle, &properties);
-  if (created == CUDA_SUCCESS) cuda_driver().mem_release(handle);
+  if (created == CUDA_SUCCESS) internal::cuda_driver().mem_release(handle);
   return {{"granularity", least}, {"create", name_of(created)}};
 }
 #else
@@ -210,7 +210,7 @@ int probe_facts(Arguments arguments) {
       std::to_string(info.compute_major) + "." + std::to_string(info.compute_minor);
   report["memory"] = {{"total", info.total}, {"free", gpu.device.memory().free}};
   report["cuda_of_driver"] = info.driver;
-  report["cuda_of_kernels"] = version_text(CUDA_VERSION);
+  report["cuda_of_kernels"] = internal::version_text(CUDA_VERSION);
   report["driver"] = first_line("/proc/driver/nvidia/version");
   report["cccl"] = cccl_here();
   report["attributes"] = attributes_of(gpu);

@@ -24,16 +24,17 @@ Handles::Handles(const Gpu& gpu, std::size_t count, std::size_t bytes_each)
 }
 
 void Handles::create() {
-  const CudaDriver& cuda = cuda_driver();
+  const internal::CudaDriver& cuda = internal::cuda_driver();
   while (handles_.size() < count_) {
     CUmemGenericAllocationHandle handle = 0;
-    call_cuda(cuda.mem_create, &handle, bytes_each_, &properties_, 0ULL);
+    internal::call_cuda(cuda.mem_create, &handle, bytes_each_, &properties_, 0ULL);
     handles_.push_back(handle);
   }
 }
 
 void Handles::release() noexcept {
-  for (const CUmemGenericAllocationHandle handle : handles_) cuda_driver().mem_release(handle);
+  for (const CUmemGenericAllocationHandle handle : handles_)
+    internal::cuda_driver().mem_release(handle);
   handles_.clear();
 }
 
@@ -41,7 +42,7 @@ Mapping::Mapping(const Gpu& gpu, const Handles& handles)
     : handles_(handles), access_(access_by(gpu.current.handle())) {}
 
 Mapping::~Mapping() {
-  const CudaDriver& cuda = cuda_driver();
+  const internal::CudaDriver& cuda = internal::cuda_driver();
   for (std::size_t i = 0; i < mapped_; ++i) cuda.mem_unmap(at(i), handles_.bytes_each());
   if (at_ != 0) cuda.mem_address_free(at_, handles_.bytes());
 }
@@ -49,43 +50,44 @@ Mapping::~Mapping() {
 CUdeviceptr Mapping::at(std::size_t handle) const { return at_ + handle * handles_.bytes_each(); }
 
 void Mapping::reserve() {
-  call_cuda(cuda_driver().mem_address_reserve, &at_, handles_.bytes(), std::size_t{0},
-            CUdeviceptr{0}, 0ULL);
+  internal::call_cuda(internal::cuda_driver().mem_address_reserve, &at_, handles_.bytes(),
+                      std::size_t{0}, CUdeviceptr{0}, 0ULL);
 }
 
 void Mapping::map() {
   for (const CUmemGenericAllocationHandle handle : handles_.all()) {
-    call_cuda(cuda_driver().mem_map, at(mapped_), handles_.bytes_each(), std::size_t{0}, handle,
-              0ULL);
+    internal::call_cuda(internal::cuda_driver().mem_map, at(mapped_), handles_.bytes_each(),
+                        std::size_t{0}, handle, 0ULL);
     ++mapped_;
   }
 }
 
 void Mapping::allow_access(Calls calls) {
-  const CudaDriver& cuda = cuda_driver();
+  const internal::CudaDriver& cuda = internal::cuda_driver();
   if (calls == Calls::one) {
-    call_cuda(cuda.mem_set_access, at_, handles_.bytes(), &access_, std::size_t{1});
+    internal::call_cuda(cuda.mem_set_access, at_, handles_.bytes(), &access_, std::size_t{1});
     return;
   }
   for (std::size_t i = 0; i < mapped_; ++i) {
-    call_cuda(cuda.mem_set_access, at(i), handles_.bytes_each(), &access_, std::size_t{1});
+    internal::call_cuda(cuda.mem_set_access, at(i), handles_.bytes_each(), &access_,
+                        std::size_t{1});
   }
 }
 
 void Mapping::unmap(Calls calls) {
-  const CudaDriver& cuda = cuda_driver();
+  const internal::CudaDriver& cuda = internal::cuda_driver();
   if (calls == Calls::one) {
-    call_cuda(cuda.mem_unmap, at_, handles_.bytes());
+    internal::call_cuda(cuda.mem_unmap, at_, handles_.bytes());
     mapped_ = 0;
     return;
   }
   for (; mapped_ != 0; --mapped_) {
-    call_cuda(cuda.mem_unmap, at(mapped_ - 1), handles_.bytes_each());
+    internal::call_cuda(cuda.mem_unmap, at(mapped_ - 1), handles_.bytes_each());
   }
 }
 
 void Mapping::unreserve() {
-  call_cuda(cuda_driver().mem_address_free, at_, handles_.bytes());
+  internal::call_cuda(internal::cuda_driver().mem_address_free, at_, handles_.bytes());
   at_ = 0;
 }
 

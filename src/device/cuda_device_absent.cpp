@@ -1,6 +1,8 @@
-// `CudaDevice` in a build without the CUDA toolkit: there are never any.
+// What of CUDA there is in a build without the CUDA toolkit: no device, and nothing to launch on
+// one.
 
 #include "tapedeck/device/cuda_device.hpp"
+#include "tapedeck/device/cuda_launch.hpp"
 #include "tapedeck/device/device_error.hpp"
 
 namespace tapedeck {
@@ -53,5 +55,31 @@ void CudaDevice::synchronize_event(EventHandle) { absent(); }
 void CudaDevice::copy(std::byte*, const std::byte*, std::size_t, StreamHandle) { absent(); }
 void CudaDevice::fill(std::byte*, std::byte, std::size_t, StreamHandle) { absent(); }
 
+struct CurrentDevice::State {};
+CurrentDevice::CurrentDevice(const Device& /*device*/) { absent(); }
+CurrentDevice::~CurrentDevice() = default;
+int CurrentDevice::handle() const noexcept { return 0; }
+
+KernelModule::KernelModule(const void* /*image*/) { absent(); }
+KernelModule::~KernelModule() = default;
+CUfunc_st* KernelModule::function(const char* /*name*/) const { absent(); }
+
+CudaGraph::~CudaGraph() = default;
+void CudaGraph::launch(StreamHandle /*stream*/) const { absent(); }
+CudaGraph::Capture::Capture(StreamHandle /*stream*/) { absent(); }
+CudaGraph::Capture::~Capture() = default;
+CudaGraph CudaGraph::Capture::end() { absent(); }
+
 TAPEDECK_ABI_END
 }  // namespace tapedeck
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+void launch_kernel(CUfunc_st* /*function*/, Grid /*grid*/, StreamHandle /*stream*/,
+                   void** /*arguments*/) {
+  absent();
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal

@@ -1,22 +1,23 @@
-#include "device/cuda_launch.hpp"
+#include "tapedeck/device/cuda_launch.hpp"
 
+#include <optional>
 #include <string>
 
+#include "device/cuda_context.hpp"
+#include "device/launch_driver.hpp"
 #include "tapedeck/device/device_error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal {
 namespace {
 
 // Kernels are compiled for many devices, and by a toolkit that may be newer than the driver.
-std::string advice(CUresult result) {
+std::string advice_on_image(CUresult result) {
   switch (result) {
     case CUDA_ERROR_INVALID_IMAGE:
     case CUDA_ERROR_NO_BINARY_FOR_GPU:
     case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
-      return "the kernels were compiled by the toolkit of CUDA " +
-             internal::version_text(CUDA_VERSION) + ", and the driver is for CUDA " +
-             internal::version_text(internal::cuda_version(internal::cuda_driver())) +
+      return "the kernels were compiled by the toolkit of CUDA " + version_text(CUDA_VERSION) +
+             ", and the driver is for CUDA " + version_text(cuda_version(cuda_driver())) +
              ": an older driver, or a device that they were not compiled for, does not take them";
     default:
       return {};
@@ -27,7 +28,7 @@ std::string advice(CUresult result) {
 
 const LaunchDriver& launch_driver() {
   // Never destroyed, as the driver itself.
-  static const LaunchDriver* const driver = new LaunchDriver(internal::cuda_driver().handle());
+  static const LaunchDriver* const driver = new LaunchDriver(cuda_driver().handle());
   return *driver;
 }
 
@@ -36,17 +37,45 @@ void check_cuda(CUresult result, const char* call) {
   throw DeviceError({.device = "CUDA",
                      .call = call,
                      .number = static_cast<int>(result),
-                     .name = internal::result_name(internal::cuda_driver(), result)},
-                    advice(result));
+                     .name = result_name(cuda_driver(), result)},
+                    advice_on_image(result));
 }
 
-CurrentDevice::CurrentDevice(const Device& device) {
-  const internal::CudaDriver& cuda = internal::cuda_driver();
-  call_cuda(cuda.device_get, &handle_, static_cast<int>(device.info().ordinal));
-  check_cuda(context_.retain(cuda, handle_), cuda.primary_retain.name());
-  current_.emplace(cuda, context_.get());
-  check_cuda(current_->result(), cuda.ctx_push_current.name());
+TAPEDECK_ABI_BEGIN
+
+void launch_kernel(CUfunction function, Grid grid, StreamHandle stream, void** arguments) {
+  call_cuda(launch_driver().launch_kernel, function, grid.blocks, 1U, 1U, grid.threads, 1U, 1U, 0U,
+            stream, arguments, nullptr);
 }
+
+TAPEDECK_ABI_END
+
+}  // namespace tapedeck::internal
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+using internal::call_cuda;
+using internal::check_cuda;
+using internal::launch_driver;
+
+struct CurrentDevice::State {
+  CUdevice handle = 0;
+  internal::PrimaryContext context;
+  std::optional<internal::Current> current;
+};
+
+CurrentDevice::CurrentDevice(const Device& device) : state_(std::make_unique<State>()) {
+  const internal::CudaDriver& cuda = internal::cuda_driver();
+  call_cuda(cuda.device_get, &state_->handle, static_cast<int>(device.info().ordinal));
+  check_cuda(state_->context.retain(cuda, state_->handle), cuda.primary_retain.name());
+  state_->current.emplace(cuda, state_->context.get());
+  check_cuda(state_->current->result(), cuda.ctx_push_current.name());
+}
+
+CurrentDevice::~CurrentDevice() = default;
+
+int CurrentDevice::handle() const noexcept { return state_->handle; }
 
 KernelModule::KernelModule(const void* image) {
   call_cuda(launch_driver().module_load_data, &module_, image);
@@ -68,26 +97,28 @@ void CudaGraph::launch(StreamHandle stream) const {
   call_cuda(launch_driver().graph_launch, exec_, stream);
 }
 
-void CudaGraph::begin(StreamHandle stream) {
+CudaGraph::Capture::Capture(StreamHandle stream) : stream_(stream) {
   call_cuda(launch_driver().stream_begin_capture, stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
 }
 
-CudaGraph CudaGraph::end(StreamHandle stream) {
-  const LaunchDriver& cuda = launch_driver();
+CudaGraph::Capture::~Capture() {
+  if (!open_) return;
+  const internal::LaunchDriver& cuda = launch_driver();
   CUgraph graph = nullptr;
-  call_cuda(cuda.stream_end_capture, stream, &graph);
+  cuda.stream_end_capture(stream_, &graph);
+  if (graph != nullptr) cuda.graph_destroy(graph);
+}
+
+CudaGraph CudaGraph::Capture::end() {
+  const internal::LaunchDriver& cuda = launch_driver();
+  open_ = false;
+  CUgraph graph = nullptr;
+  call_cuda(cuda.stream_end_capture, stream_, &graph);
   CUgraphExec exec = nullptr;
   const CUresult result = cuda.graph_instantiate(&exec, graph, 0);
   cuda.graph_destroy(graph);  // what was instantiated does not need it
   check_cuda(result, cuda.graph_instantiate.name());
   return CudaGraph(exec);
-}
-
-void CudaGraph::discard(StreamHandle stream) noexcept {
-  const LaunchDriver& cuda = launch_driver();
-  CUgraph graph = nullptr;
-  cuda.stream_end_capture(stream, &graph);
-  if (graph != nullptr) cuda.graph_destroy(graph);
 }
 
 TAPEDECK_ABI_END

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "base/on_failure.hpp"
-#include "device/cuda_launch.hpp"
 #include "llama/cuda_kernels.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/device/cuda_launch.hpp"
 #include "tapedeck/device/decode_buffers.hpp"
 #include "tapedeck/device/device_stream.hpp"
 #include "tapedeck/device/pinned_tape.hpp"

@@ -8,12 +8,12 @@
 #include <string>
 #include <type_traits>
 
-#include "device/cuda_launch.hpp"
 #include "llama/llama_kernels.hpp"
 #include "llama/matrix.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/device/cuda_launch.hpp"
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_span.hpp"
 

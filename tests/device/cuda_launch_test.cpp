@@ -1,6 +1,6 @@
 // Whether the entry points of kernels and graphs are what NVIDIA declares and exports. They are
 // called on a GPU only.
-#include "device/cuda_launch.hpp"
+#include "device/launch_driver.hpp"
 
 #include <cuda.h>
 #include <dlfcn.h>
@@ -20,7 +20,7 @@ template <class Entry, class Declared>
 constexpr bool kAsDeclared = std::is_same_v<typename Entry::Function, Declared>;
 
 #define TAPEDECK_AS_DECLARED(entry, function) \
-  static_assert(kAsDeclared<decltype(LaunchDriver::entry), decltype(function)>)
+  static_assert(kAsDeclared<decltype(internal::LaunchDriver::entry), decltype(function)>)
 
 TAPEDECK_AS_DECLARED(module_load_data, cuModuleLoadData);
 TAPEDECK_AS_DECLARED(module_unload, cuModuleUnload);
@@ -49,7 +49,7 @@ TEST(CudaLaunch, FindsAllItsEntryPointsInTheToolkitsStub) {
   in_child([&] {
     void* const stub = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     ASSERT_NE(stub, nullptr) << ::dlerror();
-    EXPECT_NO_THROW(static_cast<void>(LaunchDriver(stub)));
+    EXPECT_NO_THROW(static_cast<void>(internal::LaunchDriver(stub)));
   });
 }
 

@@ -16,6 +16,7 @@ set(example_prelude
 #include <thread>
 #include <tapedeck/tapedeck.hpp>
 #include <tapedeck/device/cuda_device.hpp>
+#include <tapedeck/device/cuda_launch.hpp>
 #include <tapedeck/telemetry.hpp>
 #include <tapedeck/weights.hpp>
 ")

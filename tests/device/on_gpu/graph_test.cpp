@@ -9,11 +9,11 @@
 #include <optional>
 #include <vector>
 
-#include "device/cuda_launch.hpp"
 #include "layout/cache_region.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/cuda_device.hpp"
+#include "tapedeck/device/cuda_launch.hpp"
 #include "tapedeck/device/decode_buffers.hpp"
 #include "tapedeck/device/device_stream.hpp"
 #include "tapedeck/layout/layout.hpp"
