@@ -165,8 +165,8 @@ Prompts encode(const DecodeArguments& arguments, const llama::Tokenizer& tokeniz
 
 // Reserved for the longest talk the model is made for, and committed for the one that was asked
 // for.
-LayoutOptions layout_options(const llama::LlamaModel& model, std::size_t longest) {
-  LayoutOptions options = model.options(longest);
+LayoutOptions layout_options(const llama::LlamaModel& model) {
+  LayoutOptions options = model.options();
   options.commit = Commit::with_talks;
   options.growth_step = 1;
   return options;
@@ -245,7 +245,7 @@ int hold(const Talks& talks, llama::TalkDecoder& decoder, DecodeTelemetry& telem
 
 int hold_on_cpu(const Talks& talks, llama::LlamaModel& model) {
   const std::size_t longest = talks.prompts.longest;
-  Layout layout(model.plan(std::max(longest, talks.shape.seq_len)), layout_options(model, longest));
+  Layout layout(model.plan(std::max(longest, talks.shape.seq_len)), layout_options(model));
   DecodeTelemetry telemetry(talks.arguments.telemetry, layout, talks.files);
   layout.prepare(0, longest);
   llama::ThreadPool pool(talks.arguments.threads);

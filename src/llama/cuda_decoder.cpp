@@ -46,7 +46,10 @@ struct Cache {
 template <class T>
 DeviceSpan<T> first(DeviceSpan<T> buffer, std::size_t elements, const char* name) {
   if (buffer.size() >= elements) return buffer.subspan(0, elements);
-  throw InvalidArgument("the layout's plan has too little room in decode." + std::string(name));
+  throw InvalidArgument(
+      {.argument = "decode." + std::string(name), .value = buffer.size(), .limit = elements},
+      "the layout's plan has too little room in decode." + std::string(name),
+      "make the plan with LlamaModel::plan");
 }
 
 template <class Element>

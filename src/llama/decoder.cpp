@@ -9,10 +9,22 @@
 #include "tapedeck/device/decode_buffers.hpp"
 
 namespace tapedeck::llama {
+namespace {
+
+// A device's memory is the host's here.
+template <class T>
+std::span<T> on_host(std::span<T> memory) noexcept {
+  return memory;
+}
+template <class T>
+std::span<T> on_host(DeviceSpan<T> memory) noexcept {
+  return {memory.data(), memory.size()};
+}
+
+}  // namespace
 
 template <class Side>
 struct BasicDecoder<Side>::Pass {
-  TokenTakes takes;
   std::size_t position;
 
   [[nodiscard]] std::size_t positions() const noexcept { return position + 1; }
@@ -39,13 +51,18 @@ void BasicDecoder<Side>::find_buffers() {
   // A plan may be for a wider batch.
   const auto first = [](std::span<float> buffer, std::size_t elements, const char* name) {
     if (buffer.size() >= elements) return buffer.first(elements);
-    throw InvalidArgument("the layout's plan has too little room in decode." + std::string(name));
+    throw InvalidArgument(
+        {.argument = "decode." + std::string(name), .value = buffer.size(), .limit = elements},
+        "the layout's plan has too little room in decode." + std::string(name),
+        "make the plan with LlamaModel::plan");
   };
   const Shape& s = shape_;
   const std::span<float> gate_up = first(planned.gate_up_out, 2 * s.ffn, "gate_up_out");
   buffers_ = {.hidden = first(planned.embed_out, s.dim, "embed_out"),
               .normed = first(planned.norm_out, s.dim, "norm_out"),
               .query = first(planned.qkv_out, s.query_dim(), "qkv_out"),
+              .rotation = first(planned.rope_q_temp, s.key_head(), "rope_q_temp"),
+              .scores = first(planned.scores, s.heads * places_.plan().context, "scores"),
               .mixed = first(planned.attn_out, s.mixed_dim(), "attn_out"),
               .attention_out = first(planned.o_proj_out, s.dim, "o_proj_out"),
               .gate = gate_up.first(s.ffn),
@@ -78,15 +95,14 @@ template <class Side>
 std::span<float> BasicDecoder<Side>::forward(TokenId token) {
   assert(token < shape_.vocab);
   const std::size_t position = this->position();
-  const Pass pass{.takes = take_token(places_.scratch(), shape_, position + 1),
-                  .position = position};
+  const Pass pass{.position = position};
   static_cast<void>(places_.advance(talk_));
   internal::OnFailure undo([&] { places_.rewind(talk_, 1); });
 
   const Buffers& b = buffers_;
   wait_for(0);
   copy_row(b.hidden, feed_.outer().token_embedding, token);
-  rotation_at(pass.takes.rotation, frequencies_, position);
+  rotation_at(b.rotation, frequencies_, position);
   for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
     wait_for(1 + layer);
     run_layer(layer, pass);
@@ -114,9 +130,9 @@ void BasicDecoder<Side>::run_layer(std::size_t layer, const Pass& pass) {
   matmul(pool_, b.query, b.normed, w.query);
   matmul(pool_, key, b.normed, w.key);
   matmul(pool_, value, b.normed, w.value);
-  rotate(b.query, pass.takes.rotation);
-  rotate(key, pass.takes.rotation);
-  attend(pool_, b.mixed, b.query, pass.takes.scores,
+  rotate(b.query, b.rotation);
+  rotate(key, b.rotation);
+  attend(pool_, b.mixed, b.query, b.scores.first(shape_.heads * pass.positions()),
          {.keys = cache.keys.data(),
           .values = cache.values.data(),
           .key_stride = key_dim,

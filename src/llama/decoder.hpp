@@ -11,7 +11,6 @@
 
 #include "llama/layer_feed.hpp"
 #include "llama/llama_model.hpp"
-#include "llama/takes.hpp"
 #include "llama/talk_decoder.hpp"
 #include "llama/thread_pool.hpp"
 #include "tapedeck/base/abi.hpp"
@@ -30,12 +29,10 @@ struct OnDevice {
   [[nodiscard]] static Places& of(Layout& layout) noexcept { return layout.gpu(0); }
 };
 
-/// Decodes one talk of a layout. What a pass computes in are the plan's decode buffers
-/// (`DecodeBuffers`), at the same addresses in every pass; what grows with the talk is taken from
-/// `scratch()`, until `clear_pass()`. The KV cache is the plan's regions of the talk, "layers.N.k"
-/// and "layers.N.v", which fill by one row each token until `clear_talk()`. The decoder holds no
-/// state of its own, so those two calls are its whole lifecycle too. In steady state a pass on the
-/// host makes no heap allocation and no system call but the pool's futex.
+/// Decodes one talk of a layout. A pass computes in the plan's decode buffers (`DecodeBuffers`), at
+/// the same addresses every time. The KV cache is the plan's regions of the talk, which fill by one
+/// row each token until `clear_talk()`. The decoder holds no state of its own. In steady state a
+/// pass on the host makes no heap allocation and no system call but the pool's futex.
 ///
 /// Thread-safety: the layout's writer.
 ///
@@ -75,7 +72,9 @@ class BasicDecoder final : public TalkDecoder {
     std::span<float> hidden;  ///< The residual stream.
     std::span<float> normed;
     std::span<float> query;
-    std::span<float> mixed;  ///< Values, weighted by the scores.
+    std::span<float> rotation;  ///< Cosine and sine of each pair of a head at this position.
+    std::span<float> scores;    ///< [heads][positions]: of one layer, then of the next.
+    std::span<float> mixed;     ///< Values, weighted by the scores.
     std::span<float> attention_out;
     std::span<float> gate;
     std::span<float> up;

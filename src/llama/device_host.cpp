@@ -24,9 +24,7 @@ StreamingPlan plan_weights(const LlamaModel& model, const Device& device,
                            const DeviceHostOptions& options) {
   const Plan plan = plan_talk(model, options);
   const std::uint64_t others =
-      in_whole_pages(device, plan.history.bytes()) +
-      in_whole_pages(device,
-                     plan.scratch.bytes() + model.scratch_bytes(options.positions, kDeviceLine));
+      in_whole_pages(device, plan.history.bytes()) + in_whole_pages(device, plan.scratch.bytes());
   const std::uint64_t memory =
       std::min<std::uint64_t>(device.memory().free, options.memory.value_or(device.info().total));
   const std::uint64_t left = memory - std::min(others, memory);
@@ -49,11 +47,8 @@ LayoutOptions layout_options(const LlamaModel& model, Device& device,
                              const DeviceHostOptions& options, const StreamingPlan& streaming) {
   Plan plan = plan_talk(model, options);
   plan.weights = streaming.device;
-  DeviceLayoutOptions on_device;
-  on_device.extra.scratch = model.scratch_bytes(options.positions, kDeviceLine);
   LayoutOptions layout;
-  layout.gpus.push_back(
-      {.device = &device, .plan = std::move(plan), .options = std::move(on_device)});
+  layout.gpus.push_back({.device = &device, .plan = std::move(plan)});
   return layout;
 }
 

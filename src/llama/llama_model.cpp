@@ -7,12 +7,10 @@
 
 #include "llama/gguf_llama.hpp"
 #include "llama/rotation.hpp"
-#include "llama/takes.hpp"
 #include "model/gguf/gguf.hpp"
 #include "model/llama2c/llama2c.hpp"
 #include "os/file_reader.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/plan/decode_buffers_plan.hpp"
 
 namespace tapedeck::llama {
 namespace {
@@ -149,30 +147,21 @@ Plan LlamaModel::plan(std::size_t positions, std::size_t talks, DType element) c
   const std::size_t tokens = positions == 0 ? shape_.seq_len : positions;
   const auto context = checked_mul(tokens, talks);
   if (!context) throw InvalidArgument("more tokens than can be counted");
-  Plan plan = make_plan(model_, {.context = *context,
-                                 .sequences = talks,
-                                 .key_type = element,
-                                 .value_type = element,
-                                 .cell_rounding = 1,
-                                 .activation_type = element});
-  plan.weights = {};
-  plan.scratch = plan_decode_buffers(model_.shape, {.element = element});
-  return plan;
+  return make_plan(model_, {.context = *context,
+                            .sequences = talks,
+                            .batch = 1,
+                            .micro_batch = 1,
+                            .key_type = element,
+                            .value_type = element,
+                            .flash_attention = false,
+                            .cell_rounding = 1,
+                            .activation_type = element});
 }
 
-LayoutOptions LlamaModel::options(std::size_t positions) const {
+LayoutOptions LlamaModel::options() const {
   LayoutOptions options;
-  options.extra.scratch = scratch_bytes(positions);
   options.loaded_weights = weights_.range();
   return options;
-}
-
-std::size_t LlamaModel::scratch_bytes(std::size_t positions, std::size_t line) const {
-  TapeMeasure scratch(line);
-  static_cast<void>(take_token(scratch, shape_, positions == 0 ? shape_.seq_len : positions));
-  if (scratch.bytes()) return *scratch.bytes();
-  throw InvalidArgument("a pass of this model needs more than can be addressed",
-                        "ask for fewer positions");
 }
 
 }  // namespace tapedeck::llama

@@ -59,20 +59,15 @@ class LlamaModel {
     return parts_[part];
   }
 
-  /// K and V for each of `talks` of `positions` tokens; 0: of as many as the model was made for,
-  /// here and below. On scratch the buffers of one decode step. Both of `element`, of which the CPU
-  /// takes f32 alone. No weights, which are loaded already.
+  /// The plan of the model with K and V for each of `talks` of `positions` tokens; 0 positions: as
+  /// many as the model was made for. The decoders compute in exactly its regions, one token at a
+  /// time. Activations and caches are of `element`; the CPU computes in f32 alone.
   /// @throws InvalidArgument where that is more than can be addressed.
   [[nodiscard]] Plan plan(std::size_t positions = 0, std::size_t talks = 1,
                           DType element = DType::f32) const;
 
-  /// With these weights, and the room for those takes, in talks of so many positions. The model
-  /// must outlive the layout.
-  [[nodiscard]] LayoutOptions options(std::size_t positions = 0) const;
-  /// What a pass takes at most, above what is planned, from a tape of such lines. @throws
-  /// InvalidArgument as `plan`.
-  [[nodiscard]] std::size_t scratch_bytes(std::size_t positions = 0,
-                                          std::size_t line = kLine) const;
+  /// Options of a layout over the weights that the model has loaded. The model must outlive it.
+  [[nodiscard]] LayoutOptions options() const;
 
  private:
   struct Stored;

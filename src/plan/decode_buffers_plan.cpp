@@ -66,6 +66,7 @@ class DecodePlanner {
     add("flash_partial_out", DType::f32, fits(internal::CheckedSize(partials) * w.head_dim));
     add("flash_partial_m", DType::f32, partials);
     add("flash_partial_l", DType::f32, partials);
+    add("scores", DType::f32, fits(internal::CheckedSize(options_.score_columns) * options_.batch));
   }
 
   void add_feed_forward() {

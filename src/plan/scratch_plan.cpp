@@ -44,6 +44,18 @@ struct PrefillBuffer {
   std::vector<std::uint64_t> shape;
 };
 
+// Attention scores of one query token: heads × keys, in the widest layer.
+std::uint64_t score_columns(const ModelShape& shape, const CacheCells& cells) {
+  std::uint64_t widest = 0;
+  for (const LayerShape& layer : shape.layers) {
+    if (layer.attention == Attention::none) continue;
+    const std::uint64_t ratio = std::max<std::uint64_t>(layer.compress_ratio, 1);
+    const std::uint64_t keys = shape.encoder ? cells.micro_batch : parts(cells.of(layer), ratio);
+    widest = std::max(widest, fits(CheckedSize(layer.heads) * keys));
+  }
+  return widest;
+}
+
 class PrefillPlanner {
  public:
   PrefillPlanner(const Model& model, const PlanOptions& options, const CacheCells& cells)
@@ -73,22 +85,12 @@ class PrefillPlanner {
     add("norm_out", shape_.hidden, kAttentionNorm, kScores);
     add("q_out", widest_.q, kProject, kAttend);
     add("kv_out", keys, kProject, kScores);
-    if (!options_.flash_attention)
-      add("scores", DType::f32, score_columns(), kScores, kAttentionOut);
+    if (!options_.flash_attention) {
+      // In f32, because a softmax is taken of them.
+      add("scores", DType::f32, score_columns(shape_, cells_), kScores, kAttentionOut);
+    }
     add("attn_out", widest_.attention_out, kAttend, kRecurrentNorm);
     add("o_proj_out", shape_.hidden, kAttentionOut, kRecurrentNorm);
-  }
-
-  // Of one query token, in f32 because a softmax is taken of them.
-  [[nodiscard]] std::uint64_t score_columns() const {
-    std::uint64_t widest = 0;
-    for (const LayerShape& layer : shape_.layers) {
-      if (layer.attention == Attention::none) continue;
-      const std::uint64_t ratio = std::max<std::uint64_t>(layer.compress_ratio, 1);
-      const std::uint64_t keys = shape_.encoder ? tokens_ : parts(cells_.of(layer), ratio);
-      widest = std::max(widest, fits(CheckedSize(layer.heads) * keys));
-    }
-    return widest;
   }
 
   void add_recurrent() {
@@ -160,11 +162,14 @@ class PrefillPlanner {
   std::vector<PrefillBuffer> out_;
 };
 
-void place_decode(const Model& model, const PlanOptions& options, TapePlan& tape) {
-  const TapePlan decode =
-      plan_decode_buffers(model.shape, {.batch = options.decode_batch,
-                                        .element = options.activation_type,
-                                        .int4_weights = has_4_bit_weights(model, options)});
+void place_decode(const Model& model, const PlanOptions& options, const CacheCells& cells,
+                  TapePlan& tape) {
+  const bool keeps_scores = !options.flash_attention && !model.shape.encoder;
+  const TapePlan decode = plan_decode_buffers(
+      model.shape, {.batch = options.decode_batch,
+                    .element = options.activation_type,
+                    .int4_weights = has_4_bit_weights(model, options),
+                    .score_columns = keeps_scores ? score_columns(model.shape, cells) : 0});
   for (Region region : decode.regions()) {
     region.live = {kDecode, kEnd};
     tape.place(std::move(region));
@@ -175,7 +180,7 @@ void place_decode(const Model& model, const PlanOptions& options, TapePlan& tape
 
 ScratchPlan plan_scratch(const Model& model, const PlanOptions& options, const CacheCells& cells) {
   ScratchPlan out;
-  place_decode(model, options, out.tape);
+  place_decode(model, options, cells, out.tape);
 
   const std::vector<PrefillBuffer> prefill = PrefillPlanner(model, options, cells).buffers();
   std::vector<Buffer> buffers;

@@ -311,8 +311,9 @@ ModelShape shape_with_everything() {
 }
 
 TEST(DecodeBuffers, AreAllThere) {
-  const TapePlan plan =
-      plan_decode_buffers(shape_with_everything(), {.batch = 2, .int4_weights = true});
+  const TapePlan plan = plan_decode_buffers(
+      shape_with_everything(), {.batch = 2, .int4_weights = true, .score_columns = 48});
+  EXPECT_EQ(plan.find("decode.scores")->bytes, 2U * 48 * sizeof(float));
   const DecodeBuffers<std::uint16_t> buffers(kAnywhere, plan);
   EXPECT_EQ(present_in(buffers).size(), list_of(buffers).size());
   EXPECT_EQ(plan.regions().size(), list_of(buffers).size());
@@ -329,7 +330,8 @@ TEST(DecodeBuffers, AreAllThere) {
   std::pair { "decode." #member, reinterpret_cast<std::byte*>(buffers.member.data()) }
 
 TEST(DecodeBuffers, AreTheRegionsOfTheirNames) {
-  const TapePlan plan = plan_decode_buffers(shape_with_everything(), {.int4_weights = true});
+  const TapePlan plan =
+      plan_decode_buffers(shape_with_everything(), {.int4_weights = true, .score_columns = 48});
   const DecodeBuffers<std::uint16_t> buffers(kAnywhere, plan);
   const std::map<std::string, std::byte*> members = {
       PLACE_OF(embed_out),       PLACE_OF(norm_out),          PLACE_OF(qkv_out),
@@ -342,7 +344,8 @@ TEST(DecodeBuffers, AreTheRegionsOfTheirNames) {
       PLACE_OF(mlp_act),         PLACE_OF(down_out),          PLACE_OF(router_logits),
       PLACE_OF(expert_ids),      PLACE_OF(expert_weights),    PLACE_OF(expert_out),
       PLACE_OF(temp_dequant),    PLACE_OF(recurrent_in),      PLACE_OF(recurrent_conv),
-      PLACE_OF(recurrent_out),   PLACE_OF(final_norm_out),    PLACE_OF(logits)};
+      PLACE_OF(recurrent_out),   PLACE_OF(final_norm_out),    PLACE_OF(logits),
+      PLACE_OF(scores)};
   EXPECT_EQ(members.size(), list_of(buffers).size());
   for (const auto& [name, at] : members) {
     const Region* region = plan.find(name);

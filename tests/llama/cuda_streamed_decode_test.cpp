@@ -37,10 +37,8 @@ TEST_P(CudaStreamedStories, TokensAreThoseOfTheReference) {
   const std::uint64_t slots = streaming.slots;
   Plan plan = model->plan(kPositions);
   plan.weights = streaming.device;
-  DeviceLayoutOptions on_device;
-  on_device.extra.scratch = model->scratch_bytes(kPositions, kDeviceLine);
   LayoutOptions options;
-  options.gpus.push_back({.device = &device, .plan = std::move(plan), .options = on_device});
+  options.gpus.push_back({.device = &device, .plan = std::move(plan)});
   Layout layout(Plan{}, std::move(options));
   DeviceTape& weights = layout.gpu(0).weights();
   llama::DeviceModel on_gpu(*model, device, std::move(streaming), {weights.data(), weights.floor()},

@@ -9,9 +9,9 @@
 #include <sstream>
 #include <string>
 
+#include "base/thrown.hpp"
 #include "llama/support.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
-#include "tapedeck/plan/decode_buffers_plan.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -104,29 +104,23 @@ INSTANTIATE_TEST_SUITE_P(Shapes, MadeModelTest,
                                            Made{"deep", kDeep}, Made{"wide", kWide}),
                          [](const auto& one) { return std::string(one.param.name); });
 
-TEST_P(MadeModelTest, TheSizesAreExactlyWhatIsTaken) {
+TEST_P(MadeModelTest, APassTakesNothingBeyondThePlan) {
   const Shape& shape = GetParam().shape;
   Host host(made(folder_, "m", shape));
   const Plan plan = host.model.plan();
-  const std::size_t floor = plan.scratch.bytes();
-  const std::size_t scratch = floor + host.model.scratch_bytes();
   EXPECT_EQ(host.layout.weights().used(), host.model.weights().range().size());
   for (std::size_t position = 0; position < shape.seq_len; ++position) {
     static_cast<void>(host.decoder.forward(5));
-    EXPECT_LE(host.layout.scratch().used(), scratch);
     host.layout.clear_pass();
   }
-  EXPECT_EQ(host.layout.scratch().peak(), scratch);
+  EXPECT_EQ(host.layout.scratch().peak(), plan.scratch.bytes());
   EXPECT_EQ(host.layout.history().used(), plan.history.bytes());
   EXPECT_EQ(host.layout.tokens(), shape.seq_len);
-  EXPECT_EQ(host.layout.scratch().used(), floor);
 }
 
 TEST_P(MadeModelTest, APassComputesInThePlansBuffers) {
   Host host(made(folder_, "m", GetParam().shape));
   const Plan& plan = host.layout.plan();
-  EXPECT_EQ(plan.scratch.payload(),
-            plan_decode_buffers(host.model.model().shape, {.element = DType::f32}).payload());
   const std::span<float> planned =
       host.layout.scratch_at<float>(*plan.scratch.find("decode.logits"));
   const std::span<float> logits = host.decoder.forward(5);
@@ -144,9 +138,9 @@ TEST_P(MadeModelTest, APlanWithoutRoomForAStepIsRefused) {
     }
     Layout layout(plan, host.model.options());
     static const std::set<std::string> used = {
-        "decode.embed_out",   "decode.norm_out",       "decode.qkv_out",
-        "decode.attn_out",    "decode.o_proj_out",     "decode.down_out",
-        "decode.gate_up_out", "decode.final_norm_out", "decode.logits"};
+        "decode.embed_out",  "decode.norm_out",    "decode.qkv_out",     "decode.attn_out",
+        "decode.o_proj_out", "decode.down_out",    "decode.gate_up_out", "decode.final_norm_out",
+        "decode.logits",     "decode.rope_q_temp", "decode.scores"};
     if (used.contains(missing.name)) {
       EXPECT_THROW(llama::Decoder(host.model, layout, host.pool), InvalidArgument) << missing.name;
     } else {
@@ -210,31 +204,16 @@ TEST(Decoder, AnotherDecoderMayGoOnWithATalk) {
   }
 }
 
-TEST(Decoder, AScratchThatIsTooSmallIsTapeFull) {
+TEST(Decoder, RefusesAPlanWithoutScores) {
   const TempFolder folder;
-  Shape shape = kWide;
-  shape.seq_len = 1000;
-  llama::LlamaModel model(made(folder, "m", shape));
-  static_cast<void>(model.weights().warm());
-  LayoutOptions options = model.options();
-  options.extra.scratch = 12'288;  // and the rest of a page: scores of some 600 positions
-  Layout layout(model.plan(), options);
+  llama::LlamaModel model(made(folder, "m", kSmall));
+  const Plan with_flash_attention =
+      make_plan(model.model(),
+                {.key_type = DType::f32, .value_type = DType::f32, .activation_type = DType::f32});
+  Layout layout(with_flash_attention, model.options());
   llama::ThreadPool pool(1);
-  llama::Decoder decoder(model, layout, pool);
-  try {
-    for (std::size_t i = 0; i < shape.seq_len; ++i) {
-      static_cast<void>(decoder.forward(1));
-      layout.clear_pass();
-    }
-    ADD_FAILURE() << "the last pass needs more";
-  } catch (const TapeFull& full) {
-    EXPECT_STREQ(full.name(), "scratch");
-    const std::size_t before = decoder.position();
-    EXPECT_GT(before, 0U);
-    layout.clear_pass();
-    EXPECT_THROW(static_cast<void>(decoder.forward(1)), TapeFull);
-    EXPECT_EQ(decoder.position(), before);  // the talk is as it was
-  }
+  const auto refused = thrown<InvalidArgument>([&] { llama::Decoder(model, layout, pool); });
+  EXPECT_EQ(refused.argument(), "decode.scores");
 }
 
 }  // namespace

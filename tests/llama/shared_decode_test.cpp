@@ -45,7 +45,7 @@ Weights converted(const Weights& from) {
 }
 
 std::vector<llama::TokenId> decode(llama::LlamaModel& model, int prompt) {
-  Layout layout(model.plan(256), model.options(256));
+  Layout layout(model.plan(256), model.options());
   llama::ThreadPool pool(1);
   llama::Decoder decoder(model, layout, pool);
   llama::Sampler sampler(0);

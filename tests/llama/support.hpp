@@ -84,7 +84,7 @@ struct Host {
   explicit Host(const std::filesystem::path& file, unsigned threads = 1, std::size_t talks = 1,
                 std::size_t positions = 0, Way way = Way::automatic)
       : model(file, {.way = way}),
-        layout(model.plan(positions, talks), model.options(positions)),
+        layout(model.plan(positions, talks), model.options()),
         pool(threads),
         decoder(model, layout, pool) {
     EXPECT_TRUE(model.weights().warm());

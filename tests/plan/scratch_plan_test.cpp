@@ -157,6 +157,8 @@ TEST(ScratchPlan, PrefillPeaksWhereItShould) {
   const Plan scores = make_plan(qwen2_1_5b(), {.context = 32768, .flash_attention = false});
   EXPECT_EQ(scores.peak_stage, "attention");
   EXPECT_EQ(scores.scratch.find("prefill.scores")->bytes, std::uint64_t{512} * 12 * 32768 * 4);
+  EXPECT_EQ(scores.scratch.find("decode.scores")->bytes, std::uint64_t{12} * 32768 * 4);
+  EXPECT_EQ(plan.scratch.find("decode.scores"), nullptr);
 
   const Plan logits = make_plan(qwen2_1_5b(), {.context = 4096, .all_logits = true});
   EXPECT_EQ(logits.peak_stage, "logits");

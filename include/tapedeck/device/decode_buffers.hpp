@@ -80,6 +80,7 @@ struct DecodeBuffers {
   SpanOf<float> flash_partial_out{};         ///< heads × 32 splits × head_dim.
   SpanOf<float> flash_partial_m{};           ///< heads × 32 splits.
   SpanOf<float> flash_partial_l{};           ///< heads × 32 splits.
+  SpanOf<float> scores{};                    ///< B × heads × positions, without flash attention.
   SpanOf<Element> gate_up_out{};             ///< B × 2 intermediate.
   SpanOf<Element> mlp_act{};                 ///< B × intermediate.
   SpanOf<Element> down_out{};                ///< B × hidden.
@@ -147,6 +148,7 @@ struct DecodeBuffers {
     visit("decode.flash_partial_out", self.flash_partial_out);
     visit("decode.flash_partial_m", self.flash_partial_m);
     visit("decode.flash_partial_l", self.flash_partial_l);
+    visit("decode.scores", self.scores);
     visit("decode.gate_up_out", self.gate_up_out);
     visit("decode.mlp_act", self.mlp_act);
     visit("decode.down_out", self.down_out);

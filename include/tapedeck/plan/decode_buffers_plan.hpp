@@ -17,6 +17,9 @@ struct DecodeBuffersOptions {
   std::uint64_t batch = 1;     ///< Tokens of one step (`max_batch_size`), 1 at least.
   DType element = DType::f16;  ///< Of activations: a type that is not stored in blocks.
   bool int4_weights = false;   ///< Adds `temp_dequant`.
+  /// Attention scores of one token, over all heads: heads × positions. They are kept in memory, as
+  /// `scores`, by attention that is no flash attention; 0: there are none.
+  std::uint64_t score_columns = 0;
 };
 
 /// The buffers of a decode step by name: "decode.embed_out", "decode.qkv_out", … "decode.logits";
