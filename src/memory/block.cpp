@@ -1,18 +1,16 @@
 #include "tapedeck/memory/block.hpp"
 
 #include <algorithm>
-#include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <limits>
 #include <utility>
 
 #include "base/on_failure.hpp"
+#include "memory/block_state.hpp"
 #include "memory/warm_pages.hpp"
 #include "os/file.hpp"
 #include "os/pages.hpp"
-#include "os/proc.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
@@ -32,64 +30,12 @@ namespace {
   return *rounded;
 }
 
-constexpr const char* kPoolAdvice = "see /proc/sys/vm/nr_hugepages";
-
 [[noreturn]] void refuse(const os::Opened& opened, std::size_t bytes,
                          const std::string& path = {}) {
   throw SystemError({.call = opened.call, .number = opened.error, .path = path, .bytes = bytes});
 }
 
 }  // namespace
-
-const char* to_string(Wish wish) noexcept {
-  constexpr std::array names = {"huge pages", "lock", "kept out of core dumps", "fork policy",
-                                "NUMA placement"};
-  static_assert(names.size() == kWishes);
-  return names[static_cast<std::size_t>(wish)];
-}
-
-struct Block::State {
-  explicit State(BlockKind block_kind, BlockOptions block_options = {})
-      : kind(block_kind), options(std::move(block_options)) {}
-  ~State() {
-    announce_decommit(0);
-    if (mapping != nullptr) static_cast<void>(os::unmap(mapping, mapping_bytes));
-  }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-
-  void reserve(std::size_t bytes, std::size_t align);
-  void map_whole(os::Access access);
-  void commit_range(std::size_t from, std::size_t to);
-  [[nodiscard]] os::Opened create_file(std::size_t bytes);
-  [[nodiscard]] int make_usable(std::byte* at, std::size_t bytes);
-  [[nodiscard]] bool give_back(std::byte* at, std::size_t bytes) const noexcept;
-  void ask(Wish wish, std::byte* at, std::size_t bytes, os::Advice advice);
-  void ask_kernel(std::byte* at, std::size_t bytes);
-  void ask_nodes(std::byte* at, std::size_t bytes);
-  bool lock_range(std::byte* at, std::size_t bytes);
-  void refused(Wish wish, int error, const std::string& why = {});
-  void announce_decommit(std::size_t from) noexcept;
-  [[nodiscard]] std::size_t granule() const noexcept {
-    return explicit_page != 0 ? explicit_page : os::page_size();
-  }
-
-  BlockKind kind;
-  BlockOptions options;
-  bool can_write = true;
-  bool foreign = false;          // the content is a file's, or another process's
-  std::byte* mapping = nullptr;  // what is unmapped in the end, guards and slack included
-  std::size_t mapping_bytes = 0;
-  std::byte* data = nullptr;
-  std::size_t size = 0;
-  std::atomic<std::size_t> committed = 0;
-  std::size_t explicit_page = 0;  // size of the hugetlb pages asked for; 0: none
-  std::size_t page = os::page_size();
-  os::Descriptor file;
-  std::string path;                             // of a mapped file, for errors
-  std::vector<std::span<std::byte>> announced;  // to on_commit, and not yet to on_decommit
-  std::vector<Unmet> unmet;
-};
 
 Block::Block() noexcept = default;
 Block::Block(Block&&) noexcept = default;
@@ -174,7 +120,7 @@ Block Block::create_shared(std::size_t bytes, const BlockOptions& options) {
   auto state = std::make_unique<State>(BlockKind::shared, options);
   const std::size_t size = rounded_to(bytes, os::page_size());
   if (const os::Opened made = state->create_file(size); made.error != 0) refuse(made, size);
-  if (refusal != 0) state->refused(Wish::huge_pages, refusal, kPoolAdvice);
+  if (refusal != 0) state->refused(Wish::huge_pages, refusal, internal::kHugePagePoolAdvice);
   return Block(std::move(state));
 }
 
@@ -242,11 +188,6 @@ bool Block::writable() const noexcept { return state_ && state_->can_write; }
 std::size_t Block::page_size() const noexcept { return state_ ? state_->page : 0; }
 int Block::descriptor() const noexcept { return state_ ? state_->file.get() : -1; }
 
-const std::vector<Unmet>& Block::unmet() const noexcept {
-  static const std::vector<Unmet> none;
-  return state_ ? state_->unmet : none;
-}
-
 void Block::commit(std::size_t bytes) {
   if (bytes > size()) {
     throw InvalidArgument("commit of " + to_iec(bytes) + " in a block of " + to_iec(size()));
@@ -293,7 +234,7 @@ int Block::State::make_usable(std::byte* at, std::size_t bytes) {
       if (at == data) page = explicit_page;
       return 0;
     }
-    refused(Wish::huge_pages, error, kPoolAdvice);
+    refused(Wish::huge_pages, error, internal::kHugePagePoolAdvice);
     page = os::page_size();
   }
   return os::allow_write(at, bytes);
@@ -309,60 +250,6 @@ bool Block::State::give_back(std::byte* at, std::size_t bytes) const noexcept {
                            : os::punch_hole(file.get(), offset, bytes) == 0;
   if (!dropped) std::memset(at, 0, bytes);
   return os::forbid_access(at, bytes) == 0 && dropped;
-}
-
-void Block::State::ask(Wish wish, std::byte* at, std::size_t bytes, os::Advice advice) {
-  if (const int error = os::advise(at, bytes, advice); error != 0) refused(wish, error);
-}
-
-void Block::State::ask_kernel(std::byte* at, std::size_t bytes) {
-  const bool has_explicit = page != os::page_size();
-  if (!has_explicit && kind != BlockKind::file) {
-    if (options.huge_pages != HugePages::never) {
-      ask(Wish::huge_pages, at, bytes, os::Advice::huge_pages);
-    } else {
-      // A kernel that has no huge pages refuses this, and all is as it was asked.
-      static_cast<void>(os::advise(at, bytes, os::Advice::no_huge_pages));
-    }
-  }
-  if (options.numa.policy != NumaPlacement::Policy::local && kind != BlockKind::file) {
-    ask_nodes(at, bytes);
-  }
-  if (!options.core_dump) ask(Wish::core_dump, at, bytes, os::Advice::no_core_dump);
-  if (options.on_fork == OnFork::omit) ask(Wish::on_fork, at, bytes, os::Advice::not_on_fork);
-  if (options.on_fork == OnFork::zero) ask(Wish::on_fork, at, bytes, os::Advice::zero_on_fork);
-}
-
-void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
-  std::vector<unsigned> nodes = options.numa.nodes;
-  if (nodes.empty()) {
-    for (const os::NumaNode& node : os::numa_nodes()) {
-      if (node.allowed) nodes.push_back(node.id);
-    }
-  }
-  const os::NodePolicy policy = options.numa.policy == NumaPlacement::Policy::bind
-                                    ? os::NodePolicy::bind
-                                    : os::NodePolicy::interleave;
-  if (const int error = os::place_on_nodes(at, bytes, policy, nodes); error != 0) {
-    refused(Wish::numa, error, "see /sys/devices/system/node/online");
-  }
-}
-
-bool Block::State::lock_range(std::byte* at, std::size_t bytes) {
-  const int error = os::lock(at, bytes);
-  if (error == 0) return true;
-  const std::size_t limit = os::lock_limit();
-  const bool unlimited = limit == std::numeric_limits<std::size_t>::max();
-  refused(Wish::lock, error,
-          "asked " + to_iec(bytes) + ", limit " + (unlimited ? "none" : to_iec(limit)));
-  return false;
-}
-
-void Block::State::refused(Wish wish, int error, const std::string& why) {
-  std::string text = std::string(to_string(wish)) + ": " + errno_name(error);
-  if (!why.empty()) text += " (" + why + ")";
-  std::erase_if(unmet, [&](const Unmet& one) { return one.wish == wish; });
-  unmet.push_back({.wish = wish, .error = error, .text = std::move(text)});
 }
 
 // The newest first, as they were announced; the last may lose only its end.
@@ -390,14 +277,6 @@ std::size_t Block::decommit(std::size_t keep) noexcept {
   state_->announce_decommit(from);
   state_->committed = from;
   return state_->give_back(at, to - from) ? to - from : 0;
-}
-
-bool Block::lock() {
-  if (!state_) return false;
-  state_->options.lock = true;
-  if (!state_->lock_range(state_->data, committed())) return false;
-  std::erase_if(state_->unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
-  return true;
 }
 
 WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions& options) {

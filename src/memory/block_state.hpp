@@ -1,0 +1,73 @@
+/// @file
+/// What a `Block` holds.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "os/file.hpp"
+#include "os/pages.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/memory/block.hpp"
+
+namespace tapedeck::internal {
+
+inline constexpr const char* kHugePagePoolAdvice = "see /proc/sys/vm/nr_hugepages";
+
+}  // namespace tapedeck::internal
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+struct Block::State {
+  explicit State(BlockKind block_kind, BlockOptions block_options = {})
+      : kind(block_kind), options(std::move(block_options)) {}
+  ~State() {
+    announce_decommit(0);
+    if (mapping != nullptr) static_cast<void>(internal::os::unmap(mapping, mapping_bytes));
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  void reserve(std::size_t bytes, std::size_t align);
+  void map_whole(internal::os::Access access);
+  void commit_range(std::size_t from, std::size_t to);
+  [[nodiscard]] internal::os::Opened create_file(std::size_t bytes);
+  [[nodiscard]] int make_usable(std::byte* at, std::size_t bytes);
+  [[nodiscard]] bool give_back(std::byte* at, std::size_t bytes) const noexcept;
+
+  // What the kernel may refuse without harm: block_wishes.cpp.
+  void ask(Wish wish, std::byte* at, std::size_t bytes, internal::os::Advice advice);
+  void ask_kernel(std::byte* at, std::size_t bytes);
+  void ask_nodes(std::byte* at, std::size_t bytes);
+  bool lock_range(std::byte* at, std::size_t bytes);
+  void refused(Wish wish, int error, const std::string& why = {});
+
+  void announce_decommit(std::size_t from) noexcept;
+  [[nodiscard]] std::size_t granule() const noexcept {
+    return explicit_page != 0 ? explicit_page : internal::os::page_size();
+  }
+
+  BlockKind kind;
+  BlockOptions options;
+  bool can_write = true;
+  bool foreign = false;          // the content is a file's, or another process's
+  std::byte* mapping = nullptr;  // what is unmapped in the end, guards and slack included
+  std::size_t mapping_bytes = 0;
+  std::byte* data = nullptr;
+  std::size_t size = 0;
+  std::atomic<std::size_t> committed = 0;
+  std::size_t explicit_page = 0;  // size of the hugetlb pages asked for; 0: none
+  std::size_t page = internal::os::page_size();
+  internal::os::Descriptor file;
+  std::string path;                             // of a mapped file, for errors
+  std::vector<std::span<std::byte>> announced;  // to on_commit, and not yet to on_decommit
+  std::vector<Unmet> unmet;
+};
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

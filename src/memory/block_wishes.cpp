@@ -1,0 +1,98 @@
+// What a block asks of the kernel, and can do without: huge pages, NUMA nodes, locked pages, what
+// core dumps and forks leave out.
+
+#include <array>
+#include <cstddef>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "memory/block_state.hpp"
+#include "os/pages.hpp"
+#include "os/proc.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/block.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace os = internal::os;
+
+const char* to_string(Wish wish) noexcept {
+  constexpr std::array names = {"huge pages", "lock", "kept out of core dumps", "fork policy",
+                                "NUMA placement"};
+  static_assert(names.size() == kWishes);
+  return names[static_cast<std::size_t>(wish)];
+}
+
+const std::vector<Unmet>& Block::unmet() const noexcept {
+  static const std::vector<Unmet> none;
+  return state_ ? state_->unmet : none;
+}
+
+void Block::State::ask(Wish wish, std::byte* at, std::size_t bytes, os::Advice advice) {
+  if (const int error = os::advise(at, bytes, advice); error != 0) refused(wish, error);
+}
+
+void Block::State::ask_kernel(std::byte* at, std::size_t bytes) {
+  const bool has_explicit = page != os::page_size();
+  if (!has_explicit && kind != BlockKind::file) {
+    if (options.huge_pages != HugePages::never) {
+      ask(Wish::huge_pages, at, bytes, os::Advice::huge_pages);
+    } else {
+      // A kernel that has no huge pages refuses this, and all is as it was asked.
+      static_cast<void>(os::advise(at, bytes, os::Advice::no_huge_pages));
+    }
+  }
+  if (options.numa.policy != NumaPlacement::Policy::local && kind != BlockKind::file) {
+    ask_nodes(at, bytes);
+  }
+  if (!options.core_dump) ask(Wish::core_dump, at, bytes, os::Advice::no_core_dump);
+  if (options.on_fork == OnFork::omit) ask(Wish::on_fork, at, bytes, os::Advice::not_on_fork);
+  if (options.on_fork == OnFork::zero) ask(Wish::on_fork, at, bytes, os::Advice::zero_on_fork);
+}
+
+void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
+  std::vector<unsigned> nodes = options.numa.nodes;
+  if (nodes.empty()) {
+    for (const os::NumaNode& node : os::numa_nodes()) {
+      if (node.allowed) nodes.push_back(node.id);
+    }
+  }
+  const os::NodePolicy policy = options.numa.policy == NumaPlacement::Policy::bind
+                                    ? os::NodePolicy::bind
+                                    : os::NodePolicy::interleave;
+  if (const int error = os::place_on_nodes(at, bytes, policy, nodes); error != 0) {
+    refused(Wish::numa, error, "see /sys/devices/system/node/online");
+  }
+}
+
+bool Block::State::lock_range(std::byte* at, std::size_t bytes) {
+  const int error = os::lock(at, bytes);
+  if (error == 0) return true;
+  const std::size_t limit = os::lock_limit();
+  const bool unlimited = limit == std::numeric_limits<std::size_t>::max();
+  refused(Wish::lock, error,
+          "asked " + to_iec(bytes) + ", limit " + (unlimited ? "none" : to_iec(limit)));
+  return false;
+}
+
+void Block::State::refused(Wish wish, int error, const std::string& why) {
+  std::string text = std::string(to_string(wish)) + ": " + errno_name(error);
+  if (!why.empty()) text += " (" + why + ")";
+  std::erase_if(unmet, [&](const Unmet& one) { return one.wish == wish; });
+  unmet.push_back({.wish = wish, .error = error, .text = std::move(text)});
+}
+
+bool Block::lock() {
+  if (!state_) return false;
+  state_->options.lock = true;
+  if (!state_->lock_range(state_->data, committed())) return false;
+  std::erase_if(state_->unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
+  return true;
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck
