@@ -38,6 +38,8 @@ tapedeck_add_mutant(former_peak_read_first
   SOURCES memory/tape_interleaving_test.cpp
   FILTER TapeInterleaving/Host.*
   CAUGHT "the peak went down")
+tapedeck_test_mutant(device_former_peak_read_first
+  tapedeck_former_peak_read_first TapeInterleaving/Device.* "the peak went down")
 
 # The publisher does not mark a record that is being written.
 tapedeck_add_mutant(never_odd

@@ -1,8 +1,5 @@
 #include "tapedeck/memory/shared_tape.hpp"
 
-#include <algorithm>
-#include <array>
-#include <optional>
 #include <utility>
 
 #include "memory/tape_parts.hpp"
@@ -13,13 +10,8 @@ namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 namespace checking = internal::checking;
 
-struct SharedTape::Cold {
-  Cold(Block below, TapeOptions asked) : block(std::move(below)), options(std::move(asked)) {}
-
-  Block block;
-  TapeOptions options;
-  std::atomic<std::uint64_t> refused{0};
-  std::atomic<std::uint64_t> clears{0};
+struct SharedTape::Cold : internal::TapeCold<Block, TapeOptions> {
+  using TapeCold::TapeCold;
 };
 
 SharedTape::SharedTape() noexcept = default;
@@ -57,25 +49,23 @@ SharedTape SharedTape::over(Block block, TapeOptions options) {
     throw InvalidArgument("tape " + options.name + ": its block cannot be written");
   }
   const std::uintptr_t first = internal::address_of(block.data());
-  SharedTape tape;
-  tape.base_ = round_up(first, kLine);
-  tape.end_ = round_down(first + block.size(), kLine);
-  if (tape.end_ <= tape.base_) {
+  const std::uintptr_t base = round_up(first, kLine);
+  const std::uintptr_t end = round_down(first + block.size(), kLine);
+  if (end <= base) {
     throw InvalidArgument("tape " + options.name + ": a block of " + to_iec(block.size()) +
                           " has no whole 64-byte line");
   }
   block.commit(block.size());
-  tape.peak_ = tape.base_;
-  tape.head_ = tape.base_;
+  SharedTape tape;
+  tape.lie_over(base, base, end);
+  tape.commit_until(end);
   tape.cold_ = std::make_unique<Cold>(std::move(block), std::move(options));
+  internal::note_pages(*tape.cold_);
   return tape;
 }
 
 void SharedTape::swap(SharedTape& other) noexcept {
-  internal::swap_relaxed(head_, other.head_);
-  std::swap(base_, other.base_);
-  std::swap(end_, other.end_);
-  internal::swap_relaxed(peak_, other.peak_);
+  TapeHead::swap(other);
   std::swap(cold_, other.cold_);
 }
 
@@ -84,9 +74,8 @@ void* SharedTape::try_take_aligned(std::size_t bytes, std::size_t align) noexcep
   std::uintptr_t head = head_.load(std::memory_order_relaxed);
   std::uintptr_t start = 0;
   do {
-    const std::optional<std::uintptr_t> aligned = checked_round_up(head, align);
-    if (!aligned || *aligned > end_ || bytes > end_ - *aligned) return refuse();
-    start = *aligned;
+    start = start_behind(head, bytes, align);
+    if (start == 0) return refuse();
   } while (!head_.compare_exchange_weak(head, round_up(start + bytes, kLine),
                                         std::memory_order_relaxed));
   checking::unpoison(start, bytes);
@@ -101,41 +90,16 @@ void* SharedTape::refuse() noexcept {
 void SharedTape::clear() noexcept {
   if (cold_ == nullptr) return;
   const std::uintptr_t head = head_.load(std::memory_order_relaxed);
-  peak_.store(std::max(head, peak_.load(std::memory_order_relaxed)), std::memory_order_relaxed);
   const bool wipe = cold_->options.wipe_on_clear;
   if (wipe || internal::kFillOnGiveBack)
     internal::overwrite(base_, head, wipe ? 0 : internal::kGivenBack);
   checking::poison(base_, head - base_);
-  // Release, after the peak: a reader that sees the lower head also sees the peak it left.
-  head_.store(base_, std::memory_order_release);
-  cold_->clears.fetch_add(1, std::memory_order_relaxed);
+  TapeHead::clear(base_, head);
 }
 
-const std::string& SharedTape::name() const noexcept {
-  static const std::string none = "none";
-  return cold_ == nullptr ? none : cold_->options.name;
-}
-
-const Block& SharedTape::block() const noexcept {
-  static const Block none;
-  return cold_ == nullptr ? none : cold_->block;
-}
-
-TapeStat SharedTape::stat() const noexcept {
-  TapeStat stat = {.reserved = total(), .committed = committed(), .used = used(), .peak = peak()};
-  if (cold_ == nullptr) return stat;
-  stat.refused = cold_->refused.load(std::memory_order_relaxed);
-  stat.clears = cold_->clears.load(std::memory_order_relaxed);
-  stat.page_size = cold_->block.page_size();
-  for (const Unmet& one : cold_->block.unmet()) {
-    stat.unmet[static_cast<std::size_t>(one.wish)] = one.error;
-  }
-  return stat;
-}
-
-void SharedTape::throw_full(std::size_t bytes) const {
-  throw TapeFull(name(), bytes, used(), total());
-}
+const std::string& SharedTape::name() const noexcept { return internal::name_of(cold_.get()); }
+const Block& SharedTape::block() const noexcept { return internal::block_of<Block>(cold_.get()); }
+TapeStat SharedTape::stat() const noexcept { return internal::stat_of(*this, cold_.get()); }
 
 TAPEDECK_ABI_END
 }  // namespace tapedeck

@@ -23,3 +23,14 @@ std::vector<ErrorFact> TapeFull::facts() const {
 
 TAPEDECK_ABI_END
 }  // namespace tapedeck
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+void throw_tape_full(std::string_view name, std::size_t requested, std::size_t used,
+                     std::size_t total) {
+  throw TapeFull(name, requested, used, total);
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal

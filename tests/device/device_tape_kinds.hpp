@@ -34,7 +34,7 @@ template <class Maker>
 struct GrownDeviceTape {
   static constexpr const char* kName = "Grown";
   GrownDeviceTape() {
-    while (tape.committed() < tape.total()) tape.grow_to(tape.committed() + 1);
+    while (tape.committed() < tape.total()) tape.prepare(tape.committed() + 1);
   }
   std::unique_ptr<Device> device = Maker::make();
   PagePool pool{*device};

@@ -57,13 +57,13 @@ TEST_F(DeviceTapeTest, TakeNeverGrowsAndPrepareDoes) {
   EXPECT_EQ(tape.committed(), kDevicePage);
   EXPECT_NE(tape.try_take(kDevicePage), nullptr);
   EXPECT_EQ(tape.try_take(1), nullptr);
-  tape.grow_to(10 * kDevicePage);
+  tape.prepare(9 * kDevicePage);
   EXPECT_EQ(tape.committed(), 10 * kDevicePage);
   EXPECT_EQ(tape.stat().grows, 2U);
-  tape.grow_to(3);  // there already
+  tape.prepare(3);  // there already
   EXPECT_EQ(tape.stat().grows, 2U);
   EXPECT_THROW(tape.prepare(1_GiB), TapeFull);
-  EXPECT_THROW(tape.grow_to(1_GiB + 1), TapeFull);
+  EXPECT_FALSE(tape.try_prepare(1_GiB));
 }
 
 TEST_F(DeviceTapeTest, BytesStayWhereTheyAreAsItGrows) {
@@ -87,31 +87,35 @@ TEST_F(DeviceTapeTest, ASealedTapeRefusesToGrowAndToShrinkAndStaysUsable) {
   EXPECT_EQ(tape.try_take(1), nullptr);
   tape.clear();
   tape.prepare(2 * kDevicePage);  // there already
-  EXPECT_THROW(tape.prepare(2 * kDevicePage + 1), InvalidArgument);
-  EXPECT_THROW((void)tape.trim(), InvalidArgument);
+  for (const auto& refused : {thrown<WrongState>([&] { tape.prepare(2 * kDevicePage + 1); }),
+                              thrown<WrongState>([&] { (void)tape.decommit(); })}) {
+    EXPECT_EQ(refused.object(), "tape captured");
+    EXPECT_EQ(refused.state(), ObjectState::sealed);
+  }
+  EXPECT_FALSE(tape.try_prepare(2 * kDevicePage + 1));
   EXPECT_EQ(tape.committed(), 2 * kDevicePage);
 }
 
-TEST_F(DeviceTapeTest, TrimmedPagesServeAnotherTapeAndOnlyThePoolReleasesThem) {
+TEST_F(DeviceTapeTest, PagesGivenBackServeAnotherTapeAndOnlyThePoolReleasesThem) {
   DeviceTape tape = DeviceTape::reserve(pool_, 4_MiB);
   DeviceTape other = DeviceTape::reserve(pool_, 4_MiB);
-  tape.grow_to(10 * kDevicePage);
+  tape.prepare(10 * kDevicePage);
   (void)tape.take(kDevicePage + 1);
-  EXPECT_EQ(tape.trim(), 8 * kDevicePage);
+  EXPECT_EQ(tape.decommit(), 8 * kDevicePage);
   EXPECT_EQ(tape.committed(), 2 * kDevicePage);
   EXPECT_EQ(pool_.free_bytes(), 8 * kDevicePage);
-  other.grow_to(8 * kDevicePage);
+  other.prepare(8 * kDevicePage);
   EXPECT_EQ(pool_.held_bytes(), 10 * kDevicePage);  // nothing was created
-  EXPECT_EQ(other.trim(), 8 * kDevicePage);
+  EXPECT_EQ(other.decommit(), 8 * kDevicePage);
   EXPECT_EQ(device_.memory().free, 64_MiB - 10 * kDevicePage);
   EXPECT_EQ(pool_.trim(2 * kDevicePage), 6 * kDevicePage);
   EXPECT_EQ(pool_.trim(), 2 * kDevicePage);
   EXPECT_EQ(device_.memory().free, 64_MiB - 2 * kDevicePage);
 }
 
-TEST_F(DeviceTapeTest, TrimWaitsForItsEvent) {
+TEST_F(DeviceTapeTest, DecommitWaitsForItsEvent) {
   DeviceTape tape = DeviceTape::reserve(pool_, 4_MiB);
-  tape.grow_to(4_MiB);
+  tape.prepare(4_MiB);
   const DeviceStream stream(device_);
   DeviceEvent read(device_);
   std::vector<std::byte> copy(4_MiB);
@@ -119,15 +123,15 @@ TEST_F(DeviceTapeTest, TrimWaitsForItsEvent) {
   device_.fill(tape.data(), std::byte{7}, 4_MiB, stream.handle());
   device_.copy(copy.data(), tape.data(), 4_MiB, stream.handle());
   read.record(stream.handle());
-  EXPECT_EQ(tape.trim(read.handle()), 4_MiB);
+  EXPECT_EQ(tape.decommit(read.handle()), 4_MiB);
   EXPECT_TRUE(read.fired());
   EXPECT_TRUE(all_bytes_are(copy.data(), copy.size(), 7));
 }
 
 TEST_F(DeviceTapeTest, ADeviceThatIsFullRefusesAndNothingChanges) {
   DeviceTape tape = DeviceTape::reserve(pool_, 128_MiB, {.name = "large"});
-  tape.grow_to(1_MiB);
-  const auto error = thrown<DeviceError>([&] { tape.grow_to(65_MiB); });
+  tape.prepare(1_MiB);
+  const auto error = thrown<DeviceError>([&] { tape.prepare(65_MiB); });
   EXPECT_TRUE(error.out_of_memory());
   EXPECT_EQ(error.device(), "host 0");
   EXPECT_EQ(error.bytes(), kDevicePage);
@@ -152,12 +156,12 @@ TEST_F(DeviceTapeTest, HooksHearOfRangesAsTheyComeAndGo) {
                                            [&](std::span<std::byte> range) {
                                              went.emplace_back(range.data() - base, range.size());
                                            }}});
-    tape.grow_to(3 * kDevicePage);
-    tape.grow_to(4 * kDevicePage);
+    tape.prepare(3 * kDevicePage);
+    tape.prepare(4 * kDevicePage);
     EXPECT_THAT(
         came, ::testing::ElementsAre(Pair(0, 3 * kDevicePage), Pair(3 * kDevicePage, kDevicePage)));
     (void)tape.take(kDevicePage);
-    (void)tape.trim();
+    (void)tape.decommit();
     EXPECT_THAT(went, ::testing::ElementsAre(Pair(3 * kDevicePage, kDevicePage),
                                              Pair(kDevicePage, 2 * kDevicePage)));
     went.clear();
@@ -171,13 +175,13 @@ TEST_F(DeviceTapeTest, AHookThatThrowsUndoesTheCommit) {
       DeviceTape::reserve(pool_, 4_MiB, {.block = {.on_commit = [&](std::span<std::byte>) {
                                            if (angry) throw std::runtime_error("no room");
                                          }}});
-  tape.grow_to(kDevicePage);
+  tape.prepare(kDevicePage);
   angry = true;
-  EXPECT_THROW(tape.grow_to(4 * kDevicePage), std::runtime_error);
+  EXPECT_THROW(tape.prepare(4 * kDevicePage), std::runtime_error);
   EXPECT_EQ(tape.committed(), kDevicePage);
   EXPECT_EQ(pool_.free_bytes(), 3 * kDevicePage);
   angry = false;
-  tape.grow_to(4 * kDevicePage);
+  tape.prepare(4 * kDevicePage);
   EXPECT_EQ(tape.committed(), 4 * kDevicePage);
 }
 

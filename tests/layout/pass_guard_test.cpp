@@ -180,8 +180,8 @@ TEST(PassGuard, CountsGrowth) {
 
 TEST(PassGuard, GrowthThatWasPreparedCostsThePassNothing) {
   Layout layout(kSizes, {.history = {.name = "history", .commit_step = 64_KiB}});
-  const PassGuard guard(layout);
   layout.history().prepare(500_KiB);
+  const PassGuard guard(layout);
   (void)layout.history().take(500_KiB);
   layout.clear_pass();
   EXPECT_EQ(guard.last().grows, 0U);

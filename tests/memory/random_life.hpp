@@ -254,6 +254,7 @@ class RandomLife {
     require(tape_.try_prepare(bytes) == fits, "prepare is wrong about the room");
     require(!fits || tape_.committed() >= tape_.used() + bytes, "prepare committed too little");
     require(fits || tape_.committed() == committed, "a prepare that failed committed something");
+    if (tape_.committed() != committed) oracle_.grew();
   }
 
   void decommit() {

@@ -89,7 +89,7 @@ TEST(TapeSplit, OneWorkerEach) {
     for (const Tape& child : children) EXPECT_EQ(child.used(), 0U);
   }
   for (const Tape& child : children) EXPECT_EQ(child.clears(), 3U);
-  EXPECT_EQ(tape.stat().grows, 0U);
+  EXPECT_EQ(tape.stat().grows, 1U) << "by the split itself";
 }
 
 TEST(TapeSplit, AChildCanBeClearedAndRewoundByItsWorker) {

@@ -2,7 +2,6 @@
 /// `SharedTape`: one tape, many writers.
 #pragma once
 
-#include <atomic>
 #include <bit>
 #include <cassert>
 #include <cstddef>
@@ -14,6 +13,7 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/memory/checking.hpp"
 #include "tapedeck/memory/tape.hpp"
+#include "tapedeck/memory/tape_head.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -33,7 +33,7 @@ TAPEDECK_ABI_BEGIN
 /// assert(results.used() == 2 * 4032);  // 4000 bytes are 63 lines
 /// results.clear();
 /// @endcode
-class alignas(kLine) SharedTape : public TypedTakes<SharedTape> {
+class alignas(kLine) SharedTape : public internal::TapeHead<kLine>, public TypedTakes<SharedTape> {
  public:
   SharedTape() noexcept;
   /// Moving needs the tape quiet.
@@ -49,7 +49,6 @@ class alignas(kLine) SharedTape : public TypedTakes<SharedTape> {
   /// As `Tape::over`.
   [[nodiscard]] static SharedTape over(Block block, TapeOptions options = {});
 
-  using TypedTakes::take;
   using TypedTakes::try_take;
 
   /// As `Tape::try_take`; lock-free.
@@ -67,31 +66,8 @@ class alignas(kLine) SharedTape : public TypedTakes<SharedTape> {
     return reinterpret_cast<void*>(head);
   }
 
-  /// As `try_take`. @throws TapeFull.
-  [[nodiscard]] void* take(std::size_t bytes, std::size_t align = kLine) {
-    void* at = try_take(bytes, align);
-    if (at == nullptr) [[unlikely]]
-      throw_full(bytes);
-    return at;
-  }
-
   /// Gives everything back. @pre no other thread is taking, nor uses what it took.
   void clear() noexcept;
-
-  [[nodiscard]] std::size_t used() const noexcept {  ///< Bytes.
-    return head_.load(std::memory_order_acquire) - base_;
-  }
-  [[nodiscard]] std::size_t total() const noexcept { return end_ - base_; }     ///< Bytes.
-  [[nodiscard]] std::size_t free() const noexcept { return total() - used(); }  ///< Bytes.
-  [[nodiscard]] std::size_t committed() const noexcept { return total(); }      ///< Bytes.
-  [[nodiscard]] std::size_t peak() const noexcept {                             ///< Bytes.
-    const std::uintptr_t head = head_.load(std::memory_order_acquire);
-    const std::uintptr_t peak = peak_.load(std::memory_order_relaxed);
-    return (head > peak ? head : peak) - base_;
-  }
-  [[nodiscard]] bool owns(const void* address) const noexcept {
-    return reinterpret_cast<std::uintptr_t>(address) - base_ < end_ - base_;
-  }
 
   [[nodiscard]] const std::string& name() const noexcept;
   /// All figures at once: no system call, no lock.
@@ -103,14 +79,8 @@ class alignas(kLine) SharedTape : public TypedTakes<SharedTape> {
 
   [[nodiscard]] void* try_take_aligned(std::size_t bytes, std::size_t align) noexcept;
   [[nodiscard]] void* refuse() noexcept;
-  [[noreturn]] void throw_full(std::size_t bytes) const;
   void swap(SharedTape& other) noexcept;
 
-  // The head has its line for itself: writers fight for it alone.
-  std::atomic<std::uintptr_t> head_{kLine};
-  alignas(kLine) std::uintptr_t base_ = kLine;
-  std::uintptr_t end_ = kLine;
-  std::atomic<std::uintptr_t> peak_{kLine};
   std::unique_ptr<Cold> cold_;
 };
 

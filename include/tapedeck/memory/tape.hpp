@@ -2,7 +2,6 @@
 /// `Tape`: the bump allocator everything else is about.
 #pragma once
 
-#include <atomic>
 #include <bit>
 #include <cassert>
 #include <cstddef>
@@ -17,9 +16,24 @@
 #include "tapedeck/memory/checking.hpp"
 #include "tapedeck/memory/spill_source.hpp"
 #include "tapedeck/memory/tape_full.hpp"
+#include "tapedeck/memory/tape_head.hpp"
 #include "tapedeck/memory/tape_stat.hpp"
 #include "tapedeck/memory/typed_takes.hpp"
 #include "tapedeck/memory/warm.hpp"
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+/// What takes, clears and rewinds of a tape of the host touch beside its head: a base of the tape
+/// like the head, so that they lie in one cache line.
+struct OpenLine {
+ protected:
+  std::uintptr_t crumb_ = 0;        // end of the last packed take; 0: no line is open
+  std::uint32_t on_give_back_ = 0;  // what clear and rewind do beyond moving the head
+};
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -60,7 +74,9 @@ struct TapeOptions {
 /// scratch.clear();  // O(1); with AddressSanitizer, touching logits now dies
 /// assert(scratch.used() == 0 && scratch.peak() > 0);
 /// @endcode
-class alignas(kLine) Tape : public TypedTakes<Tape> {
+class alignas(kLine) Tape : internal::OpenLine,
+                            public internal::TapeHead<kLine>,
+                            public TypedTakes<Tape> {
  public:
   /// A place on the tape, to go back to.
   class Mark;
@@ -95,36 +111,16 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
   [[nodiscard]] static Tape behind(std::span<std::byte> planned, Block above,
                                    TapeOptions options = {});
 
-  using TypedTakes::take;
   using TypedTakes::try_take;
 
   /// `bytes` with undefined contents at a multiple of `align`, a power of two; nullptr when the
   /// tape is full. Zero bytes: an aligned pointer that is not null and takes no room.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {
-    assert(std::has_single_bit(align));
     if (align < kLine) return try_take_packed(bytes, align);
-    const std::uintptr_t head = head_.load(std::memory_order_relaxed);
-    if (align > kLine && (head & (align - 1)) != 0) [[unlikely]]
-      return take_slow(bytes, align);
-    // Three branches that a processor fuses with what they test, and predicts: cheaper than the
-    // subtraction that one would take. A size near 2^64 rounds up to 0, or carries over.
-    const std::uintptr_t lines = round_up(bytes, kLine);
-    std::uintptr_t next = 0;
-    if (lines == 0 || __builtin_add_overflow(head, lines, &next) ||
-        next > limit_.load(std::memory_order_relaxed)) [[unlikely]] {
-      return take_slow(bytes, align);
-    }
-    head_.store(next, std::memory_order_relaxed);
-    internal::checking::unpoison(head, bytes);
-    if (head == 0) __builtin_unreachable();  // so that `take` need not look at the pointer again
-    return reinterpret_cast<void*>(head);
-  }
-
-  /// As `try_take`. @throws TapeFull.
-  [[nodiscard]] void* take(std::size_t bytes, std::size_t align = kLine) {
-    void* at = try_take(bytes, align);
+    void* at = take_lines(bytes, align);
     if (at == nullptr) [[unlikely]]
-      throw_full(bytes);
+      return take_slow(bytes, align);
+    internal::checking::unpoison(reinterpret_cast<std::uintptr_t>(at), bytes);
     return at;
   }
 
@@ -133,14 +129,11 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
   void clear() noexcept {
     const std::uintptr_t head = head_.load(std::memory_order_relaxed);
     const std::uintptr_t floor = floor_.load(std::memory_order_relaxed);
-    fold_peak(head);
+    crumb_ = 0;
+    TapeHead::clear(floor, head);
     if (on_give_back_ != 0) [[unlikely]]
       clear_extras(floor, head);
     internal::checking::poison(floor, head - floor);
-    crumb_ = 0;
-    // Release, after the peak: a reader that sees the lower head also sees the peak it left.
-    head_.store(floor, std::memory_order_release);
-    clears_.store(clears_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
 
   [[nodiscard]] Mark mark() const noexcept;
@@ -152,7 +145,13 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
 
   /// What is taken now stays through every clear: the head becomes the floor. Spilled blocks do not
   /// lie on the tape, and go with the next clear all the same.
-  void raise_floor() noexcept;
+  void raise_floor() noexcept {
+    crumb_ = 0;  // later packed takes must not share a line with what stays
+    TapeHead::raise_floor();
+  }
+  /// Begins a new watch, with what is used now: the peak of a phase, then, is `recent_peak()`, and
+  /// `peak()` is what it was.
+  using TapeHead::restart_peak;
 
   /// Commits what the next `bytes` of takes need, so that none of them grows the tape.
   /// @throws TapeFull if the tape is too small; SystemError.
@@ -178,46 +177,10 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
   std::span<Tape> split(std::size_t n);
   [[nodiscard]] std::span<Tape> children() noexcept;
 
-  [[nodiscard]] std::size_t used() const noexcept {  ///< Bytes taken, spilled blocks not counted.
-    return head_.load(std::memory_order_acquire) - base_;
-  }
-  [[nodiscard]] std::size_t total() const noexcept { return end_ - base_; }  ///< Bytes reserved.
-  [[nodiscard]] std::size_t free() const noexcept {
-    return total() - used();
-  }                                                   ///< Bytes not taken.
-  [[nodiscard]] std::size_t floor() const noexcept {  ///< Bytes below the floor.
-    return floor_.load(std::memory_order_relaxed) - base_;
-  }
-  [[nodiscard]] std::size_t committed() const noexcept;  ///< Bytes usable without growth.
-  [[nodiscard]] std::size_t peak() const noexcept {      ///< The most bytes that were ever used.
-#if defined(TAPEDECK_MUTANT_FORMER_PEAK_FIRST)           // tape_interleaving_test must catch this
-    const std::size_t former = former_peak_.load(std::memory_order_relaxed) - base_;
-    const std::size_t recent = recent_peak();
-#else
-    const std::size_t recent = recent_peak();
-    const std::size_t former = former_peak_.load(std::memory_order_relaxed) - base_;
-#endif
-    return recent > former ? recent : former;
-  }
-  /// The most bytes used since the last `restart_peak()`.
-  [[nodiscard]] std::size_t recent_peak() const noexcept {
-    const std::uintptr_t head = head_.load(std::memory_order_acquire);
-    const std::uintptr_t peak = peak_.load(std::memory_order_acquire);
-    return (head > peak ? head : peak) - base_;
-  }
-  /// Begins a new watch, with what is used now: the peak of a phase, then, is `recent_peak()`, and
-  /// `peak()` is what it was. For the writer.
-  void restart_peak() noexcept;
-  [[nodiscard]] std::uint64_t clears() const noexcept {
-    return clears_.load(std::memory_order_relaxed);
-  }
-
   /// True for an address on this tape, taken or not, and inside a spilled block. O(1), plus the
   /// blocks that are spilled now.
   [[nodiscard]] bool owns(const void* address) const noexcept {
-    const auto at = reinterpret_cast<std::uintptr_t>(address);
-    if (at - base_ < end_ - base_) return true;
-    return spilled_ != nullptr && owns_spilled(at);
+    return TapeHead::owns(address) || (spilled_ != nullptr && owns_spilled(address));
   }
 
   [[nodiscard]] const std::string& name() const noexcept;
@@ -228,17 +191,15 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
   /// Tells a tape made by `behind` how much of what is planned is committed now, for its figures;
   /// `grew` counts as growth.
   void note_planned(std::size_t committed, bool grew) noexcept;
-  /// The first byte: a region of a plan lies at its offset from here.
-  [[nodiscard]] std::byte* data() const noexcept { return reinterpret_cast<std::byte*>(base_); }
 
  private:
   struct Cold;
   struct Spilled;
-  friend struct TapeInternals;
 
   // A packed take fills the open line first: the one that ends behind crumb_. It goes on into the
   // following lines where nothing else was taken since.
   [[nodiscard]] void* try_take_packed(std::size_t bytes, std::size_t align) noexcept {
+    assert(std::has_single_bit(align));
     const std::uintptr_t head = head_.load(std::memory_order_relaxed);
     if (bytes == 0) return reinterpret_cast<void*>(head);
     const std::uintptr_t at = round_up(crumb_, align);
@@ -258,94 +219,52 @@ class alignas(kLine) Tape : public TypedTakes<Tape> {
     return reinterpret_cast<void*>(start);
   }
 
-  void fold_peak(std::uintptr_t head) noexcept {
-    if (head > peak_.load(std::memory_order_relaxed)) {
-      peak_.store(head, std::memory_order_relaxed);
-    }
-  }
-
+  void lay(Block block, TapeOptions options);
   [[nodiscard]] void* take_slow(std::size_t bytes, std::size_t align) noexcept;
   [[nodiscard]] void* spill(std::size_t bytes, std::size_t align) noexcept;
   [[nodiscard]] bool grow(std::uintptr_t end) noexcept;
   void note_commit() noexcept;
+  void note_growth() noexcept;
   void free_spilled(const Spilled* keep) noexcept;
   void overwrite_given_back(std::uintptr_t from, std::uintptr_t to) noexcept;
-  [[noreturn]] void throw_full(std::size_t bytes) const;
   void clear_extras(std::uintptr_t floor, std::uintptr_t head) noexcept;
   void rewind_extras(std::uintptr_t to, std::uintptr_t crumb, const Spilled* keep,
                      std::uintptr_t head) noexcept;
-  [[nodiscard]] bool owns_spilled(std::uintptr_t at) const noexcept;
+  [[nodiscard]] bool owns_spilled(const void* address) const noexcept;
   void release() noexcept;
   void swap(Tape& other) noexcept;
 
-  // What clear and rewind must do beyond moving the head; bits of on_give_back_.
-  enum : std::uint32_t { kWipe = 1, kFill = 2, kSpilled = 4, kChildren = 8 };
+  enum : std::uint32_t { kWipe = 1, kFill = 2, kSpilled = 4, kChildren = 8 };  // on_give_back_
 
-  // The hot line. All addresses; head, limit, floor, base and peak are multiples of 64. A tape
-  // without memory has them all at 64, so that even its zero-byte take is not null.
-  std::atomic<std::uintptr_t> head_{kLine};
-  std::atomic<std::uintptr_t> limit_{kLine};  // committed end
-  std::uintptr_t crumb_ = 0;                  // end of the last packed take; 0: no open line
-  std::atomic<std::uintptr_t> floor_{kLine};
-  std::uintptr_t base_ = kLine;
-  std::atomic<std::uintptr_t> peak_{kLine};
-  std::atomic<std::uint64_t> clears_{0};
-  std::uint32_t on_give_back_ = 0;
-
-  // The second line.
-  std::uintptr_t end_ = kLine;
-  std::atomic<std::uintptr_t> former_peak_{kLine};  // before the last restart_peak()
-  Spilled* spilled_ = nullptr;                      // newest first
+  Spilled* spilled_ = nullptr;  // newest first
   std::unique_ptr<Cold> cold_;
 };
 
-class Tape::Mark {
+class Tape::Mark : public TapeHead::Mark {
   friend class Tape;
-  Mark(std::uintptr_t head, std::uintptr_t crumb, std::uint64_t clears,
-       const Spilled* spilled) noexcept
-      : head_(head), crumb_(crumb), clears_(clears), spilled_(spilled) {}
+  Mark(const TapeHead::Mark& place, std::uintptr_t crumb, const Spilled* spilled) noexcept
+      : TapeHead::Mark(place), crumb_(crumb), spilled_(spilled) {}
 
-  std::uintptr_t head_;
   std::uintptr_t crumb_;
-  std::uint64_t clears_;
   const Spilled* spilled_;
 };
 
-inline Tape::Mark Tape::mark() const noexcept {
-  return {head_.load(std::memory_order_relaxed), crumb_, clears_.load(std::memory_order_relaxed),
-          spilled_};
-}
+inline Tape::Mark Tape::mark() const noexcept { return {TapeHead::mark(), crumb_, spilled_}; }
 
 inline void Tape::rewind(const Mark& mark) noexcept {
   const std::uintptr_t head = head_.load(std::memory_order_relaxed);
-  const std::uintptr_t floor = floor_.load(std::memory_order_relaxed);
-  const bool stale = mark.clears_ != clears_.load(std::memory_order_relaxed) || mark.head_ > head ||
-                     mark.head_ < floor;
-  if (stale) [[unlikely]]
+  if (is_stale(mark, head)) [[unlikely]]
     return;
   // Packed takes may have gone on in the line that was open at the mark; a line that has since come
   // below the floor stays.
-  const std::uintptr_t crumb = mark.head_ == floor ? 0 : mark.crumb_;
-  fold_peak(head);
+  const bool at_floor = mark.head_ == floor_.load(std::memory_order_relaxed);
+  const std::uintptr_t crumb = at_floor ? 0 : mark.crumb_;
+  crumb_ = crumb;
+  lower(head, mark.head_);
   if (on_give_back_ != 0) [[unlikely]]
     rewind_extras(mark.head_, crumb, mark.spilled_, head);
   internal::checking::poison(mark.head_, head - mark.head_);
   internal::checking::poison(crumb, round_up(crumb, kLine) - crumb);
-  crumb_ = crumb;
-  head_.store(mark.head_, std::memory_order_release);
-}
-
-inline void Tape::restart_peak() noexcept {
-  const std::uintptr_t head = head_.load(std::memory_order_relaxed);
-  fold_peak(head);
-  const std::uintptr_t recent = peak_.load(std::memory_order_relaxed);
-  const std::uintptr_t former = former_peak_.load(std::memory_order_relaxed);
-#if defined(TAPEDECK_MUTANT_NEW_WATCH_FIRST)  // tape_interleaving_test must catch this
-  peak_.store(head, std::memory_order_release);
-#endif
-  former_peak_.store(recent > former ? recent : former, std::memory_order_relaxed);
-  // Release, after it: a reader that sees the new watch also sees what the last one saw.
-  peak_.store(head, std::memory_order_release);
 }
 
 static_assert(sizeof(Tape) <= 128);

@@ -50,3 +50,13 @@ class TapeFull : public std::bad_alloc, public Error {
 
 TAPEDECK_ABI_END
 }  // namespace tapedeck
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+/// Throws a `TapeFull`, out of line for what is inlined into callers.
+[[noreturn]] void throw_tape_full(std::string_view name, std::size_t requested, std::size_t used,
+                                  std::size_t total);
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal

@@ -31,7 +31,7 @@ struct TapeStat {
   std::uint64_t spilled_peak = 0;  ///< The most that was ever spilled at a time.
   std::uint64_t spills = 0;        ///< Takes that were spilled.
   std::uint64_t refused = 0;       ///< Takes that found no room.
-  std::uint64_t grows = 0;         ///< Commit steps made by a take, or for a talk.
+  std::uint64_t grows = 0;         ///< Commit steps made by a take, by `prepare`, or for a talk.
   std::uint64_t clears = 0;
   std::uint64_t page_size = 0;  ///< Bytes of the pages obtained (`Block::page_size`).
   /// For each `Wish`, errno of the call that refused it; 0 where it was met or not asked.

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/memory/tape_full.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -23,12 +24,20 @@ template <class T>
 concept TapeElement =
     std::is_trivially_default_constructible_v<T> && std::is_trivially_destructible_v<T>;
 
-/// Adds the forms that give spans to a tape that has `void* try_take(bytes, align)` and
-/// `take(bytes, align)`. `SpanOf<T>` is made from a pointer and a count; `Line` is the tape's
-/// default alignment. Thread-safety: that of the tape.
+/// Adds the forms that throw, and those that give spans, to a tape that has
+/// `void* try_take(bytes, align)`. `SpanOf<T>` is made from a pointer and a count; `Line` is the
+/// tape's default alignment. Thread-safety: that of the tape.
 template <class Self, template <class> class SpanOf, std::size_t Line>
 class SpanTakes {
  public:
+  /// `bytes` with undefined contents at a multiple of `align`, a power of two. @throws TapeFull.
+  [[nodiscard]] void* take(std::size_t bytes, std::size_t align = Line) {
+    void* at = self().try_take(bytes, align);
+    if (at == nullptr) [[unlikely]]
+      throw_full(bytes);
+    return at;
+  }
+
   /// `count` elements with undefined contents; `data() == nullptr` when the tape is full.
   /// `align` is in bytes, a power of two, at least `alignof(T)`.
   template <TapeElement T>
@@ -43,11 +52,16 @@ class SpanTakes {
   /// As `try_take<T>`. @throws TapeFull.
   template <TapeElement T>
   [[nodiscard]] SpanOf<T> take(std::size_t count, std::size_t align = std::max(Line, alignof(T))) {
-    return {static_cast<T*>(self().take(bytes_of<T>(count), align)), count};
+    return {static_cast<T*>(take(bytes_of<T>(count), align)), count};
   }
 
  protected:
   [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
+
+  [[noreturn, gnu::cold, gnu::noinline]] void throw_full(std::size_t bytes) const {
+    const auto& tape = static_cast<const Self&>(*this);
+    internal::throw_tape_full(tape.name(), bytes, tape.used(), tape.total());
+  }
 
  private:
   // A product that does not fit becomes a size no tape has. By a branch: a conditional move would
@@ -83,7 +97,7 @@ class TypedTakes : public SpanTakes<Self, HostSpan, kLine> {
   template <class T, class... Args>
   requires std::is_trivially_destructible_v<T>
   [[nodiscard]] T& take_one(Args&&... args) {
-    void* at = this->self().take(sizeof(T), alignof(T));
+    void* at = this->take(sizeof(T), alignof(T));
     return *std::construct_at(static_cast<T*>(at), std::forward<Args>(args)...);
   }
 };

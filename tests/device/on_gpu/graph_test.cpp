@@ -247,7 +247,7 @@ TEST_F(GraphOnGpu, ReplaysAfterOtherRangesWereTrimmed) {
   const std::size_t others = gpu().history(1).committed();
   PagePool pool(device_);
   DeviceTape tape = DeviceTape::reserve(pool, 64_MiB, {.name = "other"});
-  tape.grow_to(64_MiB);
+  tape.prepare(64_MiB);
   device_.fill(gpu().history_at(gpu().plan().history.regions()[0], 1).data(), std::byte{7},
                others / 4, stream_.handle());
   device_.fill(tape.data(), std::byte{7}, tape.committed(), stream_.handle());
@@ -255,7 +255,7 @@ TEST_F(GraphOnGpu, ReplaysAfterOtherRangesWereTrimmed) {
   done.record(stream_.handle());
 
   EXPECT_EQ(gpu().trim(done.handle()), others);
-  EXPECT_EQ(tape.trim(done.handle()), 64_MiB);
+  EXPECT_EQ(tape.decommit(done.handle()), 64_MiB);
   EXPECT_EQ(pool.trim(), 64_MiB);
   EXPECT_EQ(gpu().history(0).committed(), own);
 

@@ -1,0 +1,85 @@
+// The takes that a full tape has no room for, from its SpillSource.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "memory/tape_cold.hpp"
+#include "memory/tape_parts.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/memory/spill_source.hpp"
+#include "tapedeck/memory/tape.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+// Lies in the line (or more) in front of the bytes that were asked for.
+struct Tape::Spilled {
+  Spilled* older;
+  void* block;
+  std::size_t block_bytes;
+  std::size_t align;
+  std::size_t bytes;
+
+  [[nodiscard]] std::uintptr_t payload() const noexcept { return internal::address_of(end()); }
+
+ private:
+  [[nodiscard]] const std::byte* end() const noexcept {
+    return reinterpret_cast<const std::byte*>(this + 1);
+  }
+};
+
+void* Tape::spill(std::size_t bytes, std::size_t align) noexcept {
+  if (cold_ == nullptr) return nullptr;
+  SpillSource* source = cold_->options.spill;
+  const std::size_t block_align = std::max(align, kLine);
+  static_assert(sizeof(Spilled) <= kLine);
+  const std::optional<std::size_t> block_bytes = checked_add(bytes, block_align);
+  void* block =
+      source != nullptr && block_bytes ? source->allocate(*block_bytes, block_align) : nullptr;
+  if (block == nullptr) {
+    internal::increase(cold_->refused, std::uint64_t{1});
+    return nullptr;
+  }
+  std::byte* payload = static_cast<std::byte*>(block) + block_align;
+  spilled_ = std::construct_at(reinterpret_cast<Spilled*>(payload) - 1,
+                               Spilled{.older = spilled_,
+                                       .block = block,
+                                       .block_bytes = *block_bytes,
+                                       .align = block_align,
+                                       .bytes = bytes});
+  on_give_back_ |= kSpilled;
+  internal::increase(cold_->spills, std::uint64_t{1});
+  const std::uint64_t now = internal::increase(cold_->spilled, std::uint64_t{bytes});
+  if (now > cold_->spilled_peak.load(std::memory_order_relaxed)) {
+    cold_->spilled_peak.store(now, std::memory_order_relaxed);
+  }
+  return payload;
+}
+
+// Newest first, until the one that was there at the mark.
+void Tape::free_spilled(const Spilled* keep) noexcept {
+  while (spilled_ != nullptr && spilled_ != keep) {
+    const Spilled gone = *spilled_;
+    if ((on_give_back_ & kWipe) != 0) {
+      internal::overwrite(spilled_->payload(), spilled_->payload() + gone.bytes, 0);
+    }
+    cold_->options.spill->deallocate(gone.block, gone.block_bytes, gone.align);
+    spilled_ = gone.older;
+    internal::increase(cold_->spilled, std::uint64_t{0} - gone.bytes);
+  }
+  if (spilled_ == nullptr) on_give_back_ &= ~std::uint32_t{kSpilled};
+}
+
+bool Tape::owns_spilled(const void* address) const noexcept {
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  for (const Spilled* one = spilled_; one != nullptr; one = one->older) {
+    if (at - one->payload() < one->bytes) return true;
+  }
+  return false;
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck
