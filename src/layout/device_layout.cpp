@@ -101,7 +101,9 @@ class DeviceLayout::Talk {
   }
 
  private:
-  void note_committed(bool grew) noexcept { tape_.note_planned(cursors_.committed(), grew); }
+  void note_committed(bool grew) noexcept {
+    if (tape_.total() != 0) tape_.note_planned(cursors_.committed(), grew);
+  }
 
   DeviceTape& tape_;
   internal::TalkCursors<DeviceBlock> cursors_;

@@ -34,7 +34,7 @@ void TalkRegions::prepare(std::uint64_t tokens) {
 }
 
 void TalkRegions::note_committed(bool grew) noexcept {
-  tape_.note_planned(cursors_.committed(), grew);
+  if (tape_.total() != 0) tape_.note_planned(cursors_.committed(), grew);
 }
 
 std::uint64_t TalkRegions::advance(std::uint64_t tokens) {

@@ -16,6 +16,7 @@
 #include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/device/host_device.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
 
@@ -76,6 +77,19 @@ TEST_P(PlannedLayout, HoldsExactlyThePlanNowAndAfterEveryClear) {
   layout.clear_talk(1);
   expect_exact(layout);
   EXPECT_EQ(layout.tokens(1), 0U);
+}
+
+// It crashed: a tape without memory was told what of it is committed.
+TEST_P(PlannedLayout, AnEncoderHasNoHistoryOnTheHostNorOnADevice) {
+  HostDevice device({.granularity = kDevicePage});
+  Plan encoder = small_host_plan(2);
+  encoder.history = {};
+  LayoutOptions asked = options(GetParam());
+  asked.gpus = {{.device = &device, .options = {.commit = GetParam()}}};
+  Layout layout(encoder, asked);
+  EXPECT_EQ(layout.history(1).total(), 0U);
+  EXPECT_EQ(layout.gpu(0).history(1).total(), 0U);
+  EXPECT_EQ(layout.stat().history.reserved, 0U);
 }
 
 TEST_P(PlannedLayout, RegionsLieAtTheirOffsetsAndAlignments) {
