@@ -18,7 +18,7 @@
 
 #include "compare.hpp"
 #include "model_files.hpp"
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "tapedeck/plan/plan.hpp"
 
 namespace {

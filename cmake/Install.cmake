@@ -6,7 +6,7 @@ set(pkgconfig_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ TYPE INCLUDE)
 
 # The spill has an export set of its own, so that finding the package does not mean loading mimalloc.
-install(TARGETS tapedeck tapedeck_heap_hook EXPORT tapedeckTargets)
+install(TARGETS tapedeck tapedeck_fit tapedeck_heap_hook tapedeck_llama_cpp tapedeck_model EXPORT tapedeckTargets)
 install(EXPORT tapedeckTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
 # So has what may need liburing.
 install(TARGETS tapedeck_weights EXPORT tapedeckWeightsTargets)
@@ -47,7 +47,10 @@ function(install_pc name)
 endfunction()
 
 install_pc(tapedeck)
+install_pc(tapedeck-fit)
 install_pc(tapedeck-heap-hook)
+install_pc(tapedeck-llama-cpp)
+install_pc(tapedeck-model)
 set(pc_uring "$<$<BOOL:${TAPEDECK_LIBURING}>: -luring>")
 install_pc(tapedeck-weights)
 list(TRANSFORM CMAKE_DL_LIBS PREPEND " -l" OUTPUT_VARIABLE pc_dl)

@@ -22,12 +22,6 @@
 #include "tapedeck/device/layer_streamer.hpp"     // IWYU pragma: export
 #include "tapedeck/device/page_pool.hpp"          // IWYU pragma: export
 #include "tapedeck/device/pinned_tape.hpp"        // IWYU pragma: export
-#include "tapedeck/fit/budget.hpp"                // IWYU pragma: export
-#include "tapedeck/fit/fit.hpp"                   // IWYU pragma: export
-#include "tapedeck/fit/kv_cache.hpp"              // IWYU pragma: export
-#include "tapedeck/fit/memory_estimate.hpp"       // IWYU pragma: export
-#include "tapedeck/fit/quantization.hpp"          // IWYU pragma: export
-#include "tapedeck/fit/streaming_config.hpp"      // IWYU pragma: export
 #include "tapedeck/layout/device_layout.hpp"      // IWYU pragma: export
 #include "tapedeck/layout/layout.hpp"             // IWYU pragma: export
 #include "tapedeck/layout/layout_sizes.hpp"       // IWYU pragma: export
@@ -52,6 +46,7 @@
 #include "tapedeck/plan/decode_buffers_plan.hpp"  // IWYU pragma: export
 #include "tapedeck/plan/packing.hpp"              // IWYU pragma: export
 #include "tapedeck/plan/plan.hpp"                 // IWYU pragma: export
+#include "tapedeck/plan/profile.hpp"              // IWYU pragma: export
 #include "tapedeck/plan/region.hpp"               // IWYU pragma: export
 #include "tapedeck/plan/streaming_plan.hpp"       // IWYU pragma: export
 #include "tapedeck/plan/tensor_parallel.hpp"      // IWYU pragma: export

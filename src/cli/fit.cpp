@@ -17,7 +17,7 @@
 #include "tapedeck/device/bus_bandwidth.hpp"
 #include "tapedeck/device/cuda_device.hpp"
 #include "tapedeck/device/device_error.hpp"
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::cli {
 namespace {

@@ -16,7 +16,7 @@
 #include "plan/sizes.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 #include "tapedeck/plan/tensor_parallel.hpp"
 

@@ -4,6 +4,7 @@
 
 #include "cli/option_values.hpp"
 #include "tapedeck/base/dtype.hpp"
+#include "tapedeck/engines/llama_cpp/profile.hpp"
 
 namespace tapedeck::cli {
 namespace {
@@ -33,10 +34,15 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
       .add_option("MODEL", arguments.model,
                   "GGUF, safetensors, config.json, llama2.c, or a folder of them")
       ->required();
-  as_choice<Profile>(
-      command.add_option("--profile", o.profile,
-                         "native: what a layout allocates; llama.cpp: what that engine would"),
-      {{"native", Profile::native}, {"llama.cpp", Profile::llama_cpp}});
+  command
+      .add_option_function<std::string>(
+          "--profile",
+          [&o](const std::string& name) {
+            o.profile = name == "native" ? native_profile() : llama_cpp_profile();
+          },
+          "native: what a layout allocates; llama.cpp: what that engine would")
+      ->check(CLI::IsMember({"native", "llama.cpp"}))
+      ->option_text("native|llama.cpp");
   command.add_option("--context", o.context, "Tokens, of all sequences together [the model's own]")
       ->check(whole_number());
   number("--sequences", o.sequences, "Conversations held at a time");

@@ -13,10 +13,10 @@
 
 #include "device/host_streams.hpp"
 #include "os/file.hpp"
+#include "os/proc.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/device_error.hpp"
-#include "tapedeck/fit/budget.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -31,13 +31,25 @@ constexpr std::size_t kFileBytes = std::size_t{1} << 46;
 constexpr std::size_t kAllocationAlign = 256;  // as of cuMemAlloc
 constexpr std::size_t kPinnedAlign = 4096;
 
+// What the tightest limit of this host leaves.
+std::size_t host_memory() {
+  const std::vector<os::MemoryLimit> limits = os::memory_limits();
+  if (limits.empty()) {
+    throw SystemError({.call = "read", .number = ENODATA, .path = "/proc/meminfo"},
+                      "state HostDeviceOptions::memory");
+  }
+  std::size_t least = limits.front().available();
+  for (const os::MemoryLimit& limit : limits) least = std::min(least, limit.available());
+  return least;
+}
+
 DeviceInfo info_of(const HostDeviceOptions& options) {
   if (!std::has_single_bit(options.granularity) || options.granularity < os::page_size()) {
     throw InvalidArgument(
         "a host device with a granularity of " + std::to_string(options.granularity) + " bytes",
         "it is a power of two, and at least a page");
   }
-  const std::size_t total = options.memory != 0 ? options.memory : host_budget().available;
+  const std::size_t total = options.memory != 0 ? options.memory : host_memory();
   return {.kind = DeviceKind::host,
           .ordinal = options.ordinal,
           .name = "host",

@@ -6,7 +6,6 @@
 #include "model/architectures.hpp"
 #include "model/config/json_config.hpp"
 #include "plan/cache_cells.hpp"
-#include "plan/history_plan.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/fit/kv_cache.hpp"
 
@@ -60,14 +59,15 @@ std::optional<std::uint64_t> uniform_cache(const Metadata& config,
 std::uint64_t cache_of(const ModelShape& shape, const QuantizationRequest& request) {
   const DType type = request.int8_kv ? DType::i8 : DType::f16;
   const PlanOptions options = {
+      .profile = request.profile,
       .context =
           (internal::CheckedSize(request.context) * request.batch).value_or_throw("the context"),
       .sequences = request.batch,
       .key_type = type,
       .value_type = type,
       .cell_rounding = kKvCacheStep};
-  const internal::CacheCells cells = internal::cache_cells(shape, options);
-  const TapePlan history = internal::plan_history(shape, options, cells);
+  const internal::CacheCells cells = request.profile.plan_cells(shape, options);
+  const TapePlan history = request.profile.plan_history(shape, options, cells);
   const internal::CheckedSize one =
       history.payload(RegionRole::kv) + history.payload(RegionRole::window);
   return (one * cells.streams).value_or_throw("the size of the KV cache");

@@ -117,7 +117,7 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
       plan_(std::move(plan)),
       options_(std::move(options)),
       pool_(device, options_.page_bytes) {
-  if (plan_.profile != Profile::native) {
+  if (plan_.profile != native_profile().name) {
     throw InvalidArgument("a layout of a plan for another engine", "plan with the native profile");
   }
   if (plan_.talks == 0 || options_.frames == 0) {

@@ -36,7 +36,7 @@ Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) {
 }
 
 Layout::Layout(Plan plan, LayoutOptions options) : plan_(std::move(plan)) {
-  if (plan_.profile != Profile::native) {
+  if (plan_.profile != native_profile().name) {
     throw InvalidArgument("a layout of a plan for another engine", "plan with the native profile");
   }
   if (plan_.talks > kMostTalks) {

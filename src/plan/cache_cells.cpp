@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "model/architectures.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -11,13 +10,6 @@ namespace {
 
 void at_least_one(std::uint64_t figure, const char* name) {
   if (figure == 0) throw InvalidArgument(std::string(name) + " is 0", "it is 1 at least");
-}
-
-// The shape of a config.json has the windows that its library has; a header's has the engine's.
-bool engine_is_windowless(const ModelShape& shape, const PlanOptions& options) {
-  if (options.profile != Profile::llama_cpp) return false;
-  const Architecture* const row = find_architecture(Dialect::config, shape.architecture);
-  return row != nullptr && (row->has(kWindowlessEngine) || row->windows == Windows::above_first);
 }
 
 }  // namespace
@@ -50,7 +42,6 @@ CacheCells cache_cells(const ModelShape& shape, const PlanOptions& options) {
   out.window_slack = micro_batch;
   out.window_factor = options.unified ? options.sequences : 1;
   out.full_window_cache = options.full_window_cache;
-  out.windowless = engine_is_windowless(shape, options);
   out.states =
       fits((CheckedSize(options.rollback_states) + 1) * (options.unified ? options.sequences : 1));
   // Every sequence has an equal part of a micro-batch.

@@ -18,33 +18,13 @@ constexpr std::array kCacheTypes = {
     DType::f32,  DType::f16,  DType::bf16, DType::f8_e4m3, DType::f8_e5m2, DType::i8,
     DType::q8_0, DType::q5_1, DType::q5_0, DType::q4_1,    DType::q4_0,    DType::iq4_nl,
 };
-// Of these, llama.cpp has no kernels for.
-constexpr std::array kNotInLlamaCpp = {DType::f8_e4m3, DType::f8_e5m2, DType::i8};
 
-bool contains(const auto& types, DType type) {
-  return std::find(types.begin(), types.end(), type) != types.end();
-}
-
-bool quantised(DType type) { return traits(type).block_elements > 1; }
-
-void check_type(DType type, const char* cache, Profile profile) {
-  const bool known = contains(kCacheTypes, type) &&
-                     (profile == Profile::native || !contains(kNotInLlamaCpp, type));
-  if (known) return;
-  throw InvalidArgument(std::string("no ") + cache + " cache of type " +
-                            std::string(to_string(type)) +
-                            (profile == Profile::llama_cpp ? " in llama.cpp" : ""),
-                        "f16, bf16, q8_0 and q4_0 are usual");
-}
-
-void check_types(const PlanOptions& options) {
-  check_type(options.key_type, "K", options.profile);
-  check_type(options.value_type, "V", options.profile);
-  if (options.profile == Profile::llama_cpp && quantised(options.value_type) &&
-      !options.flash_attention) {
-    throw InvalidArgument("a quantised V cache needs flash attention in llama.cpp",
-                          "turn flash attention on, or use an f16 V cache");
-  }
+void require_cache_type(DType type, const char* cache, const char* option) {
+  if (std::find(kCacheTypes.begin(), kCacheTypes.end(), type) != kCacheTypes.end()) return;
+  throw InvalidArgument(
+      {.argument = option},
+      std::string("a ") + cache + " cache cannot be of type " + std::string(to_string(type)),
+      "use f16, bf16, q8_0 or q4_0");
 }
 
 /// Rows of a cache: one a cell.
@@ -57,8 +37,9 @@ struct Rows {
 
 class HistoryPlanner {
  public:
-  HistoryPlanner(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells)
-      : shape_(shape), options_(options), cells_(cells), widest_v_(widest_value_row()) {}
+  HistoryPlanner(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells,
+                 const CacheRules& rules)
+      : shape_(shape), options_(options), cells_(cells), rules_(rules) {}
 
   TapePlan plan() {
     for (std::size_t layer = 0; layer < shape_.layers.size(); ++layer) add_caches(layer);
@@ -71,24 +52,13 @@ class HistoryPlanner {
     return layer.attention != Attention::none && !layer.shares_cache;
   }
 
-  // Without a recurrent layer in the model, llama.cpp pads the V of layers without KV heads too.
+  // Without a recurrent layer in the model, the V of layers without KV heads is padded too.
   [[nodiscard]] bool has_rows(const LayerShape& layer) const {
     const auto stateful = [](const LayerShape& any) { return any.recurrence != Recurrence::none; };
     const auto& all = shape_.layers;
-    const bool padded = layer.attention == Attention::none && widest_v_ != 0 &&
+    const bool padded = layer.attention == Attention::none && rules_.value_width != 0 &&
                         std::none_of(all.begin(), all.end(), stateful);
     return owns_cache(layer) || padded;
-  }
-
-  // What V rows are padded to; 0: they are not.
-  [[nodiscard]] std::uint64_t widest_value_row() const {
-    if (options_.profile != Profile::llama_cpp || options_.flash_attention) return 0;
-    std::uint64_t widest = 0;
-    for (const LayerShape& layer : shape_.layers) {
-      if (layer.attention == Attention::none) continue;
-      widest = std::max(widest, fits(CheckedSize(layer.kv_heads) * layer.value_dim));
-    }
-    return widest;
   }
 
   [[nodiscard]] static std::string name(std::size_t layer, const char* part) {
@@ -104,21 +74,21 @@ class HistoryPlanner {
   }
 
   void check_blocks(std::size_t layer, const Rows& rows, std::uint64_t width) const {
-    const bool by_head = options_.profile == Profile::llama_cpp;
-    const std::uint64_t divided = by_head ? rows.head_dim : width;
+    const std::uint64_t divided = rules_.blocks_in_heads ? rows.head_dim : width;
     const std::uint32_t block = traits(rows.type).block_elements;
     if (divided % block == 0) return;
-    throw InvalidArgument(name(layer, rows.name) + ": type " + std::string(to_string(rows.type)) +
-                              " has blocks of " + std::to_string(block) +
-                              " elements, which do not divide its " + (by_head ? "heads" : "rows") +
-                              " of " + std::to_string(divided),
-                          "use an f16 or bf16 cache");
+    throw InvalidArgument(
+        {.argument = name(layer, rows.name), .value = divided},
+        name(layer, rows.name) + " has " + (rules_.blocks_in_heads ? "heads" : "rows") + " of " +
+            std::to_string(divided) + " elements, which the blocks of " + std::to_string(block) +
+            " of type " + std::string(to_string(rows.type)) + " do not divide",
+        "use an f16 or bf16 cache");
   }
 
   void add_rows(std::size_t index, const Rows& rows) {
     const LayerShape& layer = shape_.layers[index];
     std::uint64_t width = fits(CheckedSize(rows.heads) * rows.head_dim);
-    if (rows.name[0] == 'v') width = std::max(width, widest_v_);
+    if (rows.name[0] == 'v') width = std::max(width, rules_.value_width);
     if (width == 0) return;
     check_blocks(index, rows, width);
 
@@ -163,16 +133,17 @@ class HistoryPlanner {
   const ModelShape& shape_;
   const PlanOptions& options_;
   const CacheCells& cells_;
-  std::uint64_t widest_v_;
+  const CacheRules& rules_;
   TapePlan out_;
 };
 
 }  // namespace
 
-TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
-                      const CacheCells& cells) {
-  check_types(options);
-  return HistoryPlanner(shape, options, cells).plan();
+TapePlan plan_history(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells,
+                      const CacheRules& rules) {
+  require_cache_type(options.key_type, "K", "PlanOptions::key_type");
+  require_cache_type(options.value_type, "V", "PlanOptions::value_type");
+  return HistoryPlanner(shape, options, cells, rules).plan();
 }
 
 }  // namespace tapedeck::internal

@@ -2,6 +2,8 @@
 /// `plan_history`: KV caches and recurrent states of one talk, region by region.
 #pragma once
 
+#include <cstdint>
+
 #include "plan/cache_cells.hpp"
 #include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/plan/plan.hpp"
@@ -9,16 +11,19 @@
 
 namespace tapedeck::internal {
 
+/// Where an engine's caches differ from the native ones.
+struct CacheRules {
+  std::uint64_t value_width = 0;  ///< Rows of V are padded to so many elements.
+  bool blocks_in_heads = false;   ///< Blocks of a quantised type divide a head, not just a row.
+};
+
 /// Of every layer that owns a cache: "layers.N.k", "layers.N.v" and "layers.N.indexer", each on
 /// pages of its own so that it can be committed by itself; after them "layers.N.conv" and
 /// "layers.N.state".
 ///
-/// With `Profile::llama_cpp` as that engine's build v0.5.0 does it: V is padded to the widest layer
-/// without flash attention (its rows are stored transposed), and quantised types must divide a
-/// head.
 /// @throws InvalidArgument for a type that no cache can have or that does not divide the rows; and
 /// where a figure does not fit in 64 bits.
 [[nodiscard]] TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
-                                    const CacheCells& cells);
+                                    const CacheCells& cells, const CacheRules& rules);
 
 }  // namespace tapedeck::internal

@@ -4,9 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include "engines/llama_cpp/scratch.hpp"
 #include "plan/cache_cells.hpp"
-#include "plan/history_plan.hpp"
 #include "plan/scratch_plan.hpp"
 #include "plan/sizes.hpp"
 #include "plan/weights_plan.hpp"
@@ -46,16 +44,6 @@ void check_fits(const Plan& plan) {
 
 }  // namespace
 
-const char* to_string(Profile profile) noexcept {
-  switch (profile) {
-    case Profile::native:
-      return "native";
-    case Profile::llama_cpp:
-      return "llama.cpp";
-  }
-  return "unknown";
-}
-
 Breakdown Plan::breakdown() const noexcept {
   const auto all_talks = [&](RegionRole role) {
     return at_most_all(internal::CheckedSize(history.payload(role)) * talks);
@@ -79,17 +67,16 @@ Plan make_plan(const Model& model, const PlanOptions& options) {
     throw InvalidArgument("the model's files say nothing of its layers",
                           "plan from a GGUF file, or from a folder with a config.json");
   }
-  const internal::CacheCells cells = internal::cache_cells(model.shape, options);
+  const Profile& profile = options.profile;
+  const internal::CacheCells cells = profile.plan_cells(model.shape, options);
   Plan out;
-  out.profile = options.profile;
+  out.profile = profile.name;
   out.talks = cells.streams;
   out.context = cells.context;
   out.overhead = options.overhead;
   out.weights = internal::plan_weights(model, options, out.warnings);
-  out.history = internal::plan_history(model.shape, options, cells);
-  internal::ScratchPlan scratch = options.profile == Profile::native
-                                      ? internal::plan_scratch(model, options, cells)
-                                      : internal::plan_llama_cpp_scratch(model, options, cells);
+  out.history = profile.plan_history(model.shape, options, cells);
+  internal::ScratchPlan scratch = profile.plan_scratch(model, options, cells);
   out.scratch = std::move(scratch.tape);
   out.peak_stage = std::move(scratch.peak_stage);
   out.prefill_lower_bound = scratch.prefill_lower_bound;

@@ -19,7 +19,7 @@ struct ScratchPlan {
   std::uint64_t prefill_lower_bound = 0;
 };
 
-/// Of profile native. The decode buffers lie one behind the other and live together; the prefill
+/// The decode buffers lie one behind the other and live together; the prefill
 /// buffers are packed, and lie over the decode buffers, since a layout never does both at a time.
 /// @throws InvalidArgument for figures that do not fit in 64 bits, or a type in blocks.
 [[nodiscard]] ScratchPlan plan_scratch(const Model& model, const PlanOptions& options,

@@ -7,7 +7,6 @@
 #include <string>
 #include <string_view>
 
-#include "engines/llama_cpp/scratch.hpp"
 #include "plan/cache_cells.hpp"
 #include "plan/history_plan.hpp"
 #include "plan/scratch_plan.hpp"
@@ -135,11 +134,10 @@ void check_ranks(const ModelShape& shape, std::uint64_t ranks) {
 
 /// A rank's history and scratch follow from its part of the shape.
 RankBytes rank_bytes(const Model& part, const PlanOptions& options) {
-  const internal::CacheCells cells = internal::cache_cells(part.shape, options);
-  const TapePlan history = internal::plan_history(part.shape, options, cells);
-  const internal::ScratchPlan scratch =
-      options.profile == Profile::native ? internal::plan_scratch(part, options, cells)
-                                         : internal::plan_llama_cpp_scratch(part, options, cells);
+  const Profile& profile = options.profile;
+  const internal::CacheCells cells = profile.plan_cells(part.shape, options);
+  const TapePlan history = profile.plan_history(part.shape, options, cells);
+  const internal::ScratchPlan scratch = profile.plan_scratch(part, options, cells);
   RankBytes out;
   out.history = fits(internal::CheckedSize(history.payload()) * cells.streams);
   out.scratch = scratch.tape.bytes();

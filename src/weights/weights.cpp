@@ -11,6 +11,7 @@
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "tapedeck/weights/huge_page_trial.hpp"
 #include "weights/budget_gate.hpp"
 #include "weights/placement.hpp"

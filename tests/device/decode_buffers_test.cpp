@@ -22,7 +22,7 @@
 #include "tapedeck/device/device_tape.hpp"
 #include "tapedeck/device/host_device.hpp"
 #include "tapedeck/layout/layout.hpp"
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "tapedeck/plan/decode_buffers_plan.hpp"
 
 namespace tapedeck::tests {

@@ -18,6 +18,7 @@
 #include "plan/layer_bytes.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/fit/fit.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 
 namespace tapedeck::tests {

@@ -53,7 +53,7 @@ Plan made_up(const PlanOptions& options) {
   return plan;
 }
 
-constexpr PlanOptions kAsked = {.context = 1024, .decode_batch = 1, .micro_batch = 512};
+const PlanOptions kAsked = {.context = 1024, .decode_batch = 1, .micro_batch = 512};
 constexpr std::uint64_t kWeights = 8_MiB;
 constexpr std::uint64_t kHistory = 4_MiB;
 constexpr std::uint64_t kScratch = 512_KiB + 2_KiB;

@@ -12,7 +12,7 @@
 #include "os/self.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/layout.hpp"
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "tapedeck/plan/plan.hpp"
 
 namespace tapedeck::tests {

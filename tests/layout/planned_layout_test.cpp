@@ -290,7 +290,7 @@ TEST(PlannedLayoutWipe, TheNextTenantFindsZeros) {
 
 TEST(PlannedLayoutErrors, RefusesPlansItCannotHold) {
   Plan foreign = small_host_plan();
-  foreign.profile = Profile::llama_cpp;
+  foreign.profile = "llama.cpp";
   EXPECT_THROW(Layout{foreign}, InvalidArgument);
   EXPECT_THROW(Layout(small_host_plan(2), {.talks = 3}), InvalidArgument);
   Plan none = small_host_plan();

@@ -10,6 +10,7 @@
 #include "llama/support.hpp"
 #include "model/shared_data.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::tests {
 namespace {

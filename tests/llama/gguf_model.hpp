@@ -17,7 +17,7 @@
 #include "llama/support.hpp"
 #include "model/gguf_bytes.hpp"
 #include "tapedeck/base/dtype.hpp"
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::tests {
 

@@ -16,6 +16,7 @@
 #include "model/shared_data.hpp"
 #include "os/child.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "tapedeck/weights/weights_builder.hpp"
 
 namespace tapedeck::tests {

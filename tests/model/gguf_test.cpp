@@ -12,7 +12,7 @@
 #include "model/types_of.hpp"
 #include "os/fault_sweep.hpp"
 #include "os/temp_folder.hpp"
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::tests {
 namespace {

@@ -12,7 +12,7 @@
 #include "base/paths.hpp"
 #include "model/refusal.hpp"
 #include "os/temp_folder.hpp"
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::tests {
 namespace {

@@ -1,4 +1,4 @@
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/read_model.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -13,7 +13,7 @@
 #include "base/paths.hpp"
 #include "model/shapes.hpp"
 #include "model/shared_data.hpp"
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::tests {
 namespace {

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::tests {
 

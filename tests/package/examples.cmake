@@ -17,6 +17,9 @@ set(example_prelude
 #include <tapedeck/tapedeck.hpp>
 #include <tapedeck/device/cuda_device.hpp>
 #include <tapedeck/device/cuda_launch.hpp>
+#include <tapedeck/fit.hpp>
+#include <tapedeck/llama_cpp.hpp>
+#include <tapedeck/model.hpp>
 #include <tapedeck/telemetry.hpp>
 #include <tapedeck/weights.hpp>
 ")
@@ -109,7 +112,8 @@ ${tests_${suite}}
   # What an example asserts holds in every build.
   target_compile_options(${target} PRIVATE ${tapedeck_test_options} -UNDEBUG)
   target_link_libraries(${target} PRIVATE
-    tapedeck tapedeck_weights tapedeck_telemetry tapedeck_cuda ${arg_LIBRARIES} GTest::gmock_main)
+    tapedeck tapedeck_model tapedeck_fit tapedeck_llama_cpp tapedeck_weights tapedeck_telemetry
+    tapedeck_cuda ${arg_LIBRARIES} GTest::gmock_main)
   set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
   target_precompile_headers(${target} PRIVATE <gtest/gtest.h> <tapedeck/tapedeck.hpp>)
   add_test(NAME package.${name}_examples

@@ -1,6 +1,5 @@
 // Caches and states, by figures worked out by hand.
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -10,22 +9,22 @@
 #include "plan/shapes.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/engines/llama_cpp/profile.hpp"
 #include "tapedeck/plan/plan.hpp"
 
 namespace tapedeck::tests {
 namespace {
 
-using ::testing::HasSubstr;
-
 Breakdown of(const Model& model, const PlanOptions& options) {
   return make_plan(model, options).breakdown();
 }
 
+/// The argument that is refused.
 std::string refusal(const Model& model, const PlanOptions& options) {
   try {
     static_cast<void>(make_plan(model, options));
   } catch (const InvalidArgument& error) {
-    return error.what();
+    return error.argument();
   }
   return "accepted";
 }
@@ -96,7 +95,7 @@ TEST(HistoryPlan, WindowHoldsWindowAndMicroBatch) {
 TEST(HistoryPlan, SomeWindowsAreNotTheEngines) {
   Model model = model_of({windowed_layer(attention_layer(4, 1, 256, 128), 512)}, 512, 1000, 32768);
   const std::uint64_t row = std::uint64_t{2} * 256 * 2;
-  const PlanOptions engine = {.profile = Profile::llama_cpp};
+  const PlanOptions engine = {.profile = llama_cpp_profile()};
   for (const char* name : {"mistral", "mixtral", "phi3", "starcoder2", "qwen2"}) {
     model.shape.architecture = name;
     EXPECT_EQ(of(model, engine).kv, 32768 * row) << name;
@@ -173,21 +172,21 @@ TEST(HistoryPlan, EncodersHaveNone) {
 // The engine stores V transposed then, and all rows of one width.
 TEST(HistoryPlan, LlamaCppPadsVWithoutFlashAttention) {
   const Model model = model_of({attention_layer(8, 8, 64, 128), attention_layer(8, 2, 64, 128)});
-  const PlanOptions padded = {.profile = Profile::llama_cpp, .flash_attention = false};
+  const PlanOptions padded = {.profile = llama_cpp_profile(), .flash_attention = false};
   EXPECT_EQ(make_plan(model, padded).history.find("layers.1.v")->bytes, 4096 * 512 * 2);
   EXPECT_EQ(make_plan(model, padded).history.find("layers.1.k")->bytes, 4096 * 128 * 2);
   PlanOptions options = padded;
   options.flash_attention = true;
   EXPECT_EQ(make_plan(model, options).history.find("layers.1.v")->bytes, 4096 * 128 * 2);
   options = padded;
-  options.profile = Profile::native;
+  options.profile = native_profile();
   EXPECT_EQ(make_plan(model, options).history.find("layers.1.v")->bytes, 4096 * 128 * 2);
 }
 
 // Deci: the engine's tensor of a layer that keeps nothing is padded with the others.
 TEST(HistoryPlan, LlamaCppPadsTheVOfLayersWithoutHeads) {
   const LayerShape none = {.ffn = 128};
-  PlanOptions options = {.profile = Profile::llama_cpp, .flash_attention = false};
+  PlanOptions options = {.profile = llama_cpp_profile(), .flash_attention = false};
   const Model model = model_of({attention_layer(8, 8, 64, 128), none});
   EXPECT_EQ(of(model, options).kv, 4096 * (512 + 512 + 512) * 2);
   EXPECT_EQ(make_plan(model, options).history.find("layers.1.k"), nullptr);
@@ -200,31 +199,29 @@ TEST(HistoryPlan, LlamaCppPadsTheVOfLayersWithoutHeads) {
 
 TEST(HistoryPlan, RefusesTypesThatNoCacheHas) {
   const Model model = model_of({attention_layer(4, 4, 64, 128)});
-  EXPECT_THAT(refusal(model, {.key_type = DType::q4_k}), HasSubstr("K cache of type q4_k"));
-  EXPECT_THAT(refusal(model, {.value_type = DType::i32}), HasSubstr("V cache of type i32"));
-  EXPECT_THAT(refusal(model, {.profile = Profile::llama_cpp, .key_type = DType::f8_e4m3}),
-              HasSubstr("in llama.cpp"));
+  EXPECT_EQ(refusal(model, {.key_type = DType::q4_k}), "PlanOptions::key_type");
+  EXPECT_EQ(refusal(model, {.value_type = DType::i32}), "PlanOptions::value_type");
+  EXPECT_EQ(refusal(model, {.key_type = DType::f8_e4m3}), "accepted");
+  EXPECT_EQ(refusal(model, {.profile = llama_cpp_profile(), .key_type = DType::f8_e4m3}),
+            "PlanOptions::key_type");
 }
 
 TEST(HistoryPlan, RefusesTypesThatDoNotDivideTheRows) {
   const Model narrow = model_of({attention_layer(4, 4, 64, 128), attention_layer(4, 1, 80, 128)});
-  const std::string text = refusal(narrow, {.key_type = DType::q8_0});
-  EXPECT_THAT(text, HasSubstr("layers.1.k"));
-  EXPECT_THAT(text, HasSubstr("q8_0"));
-  EXPECT_THAT(refusal(narrow, {.value_type = DType::q5_0}), HasSubstr("layers.1.v"));
+  EXPECT_EQ(refusal(narrow, {.key_type = DType::q8_0}), "layers.1.k");
+  EXPECT_EQ(refusal(narrow, {.value_type = DType::q5_0}), "layers.1.v");
   // 320 elements a row divide; heads of 80 do not, and the engine works by heads.
   const Model wide = model_of({attention_layer(4, 4, 80, 128)});
   EXPECT_EQ(refusal(wide, {.key_type = DType::q8_0}), "accepted");
-  EXPECT_THAT(refusal(wide, {.profile = Profile::llama_cpp, .key_type = DType::q8_0}),
-              HasSubstr("heads of 80"));
+  EXPECT_EQ(refusal(wide, {.profile = llama_cpp_profile(), .key_type = DType::q8_0}), "layers.0.k");
 }
 
 TEST(HistoryPlan, QuantisedVNeedsFlashAttentionInLlamaCpp) {
   const Model model = model_of({attention_layer(4, 4, 64, 128)});
   PlanOptions options = {
-      .profile = Profile::llama_cpp, .value_type = DType::q8_0, .flash_attention = false};
-  EXPECT_THAT(refusal(model, options), HasSubstr("flash attention"));
-  options.profile = Profile::native;
+      .profile = llama_cpp_profile(), .value_type = DType::q8_0, .flash_attention = false};
+  EXPECT_EQ(refusal(model, options), "PlanOptions::flash_attention");
+  options.profile = native_profile();
   EXPECT_EQ(refusal(model, options), "accepted");
 }
 

@@ -12,6 +12,7 @@
 
 #include "plan/shapes.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/engines/llama_cpp/profile.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -62,7 +63,7 @@ LayerShape random_layer(std::mt19937& random) {
 PlanOptions random_options(std::mt19937& random) {
   constexpr DType kTypes[] = {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0};
   PlanOptions options;
-  options.profile = random() % 2 == 0 ? Profile::native : Profile::llama_cpp;
+  options.profile = random() % 2 == 0 ? native_profile() : llama_cpp_profile();
   options.context = 1 + random() % 20'000;
   options.sequences = 1 + random() % 5;
   options.unified = random() % 2 == 0;
@@ -166,9 +167,9 @@ TEST(Breakdown, StaysAtTheMostThatFits) {
   EXPECT_EQ(plan.breakdown().total, kMost);
 }
 
-TEST(Profile, HasNames) {
-  EXPECT_STREQ(to_string(Profile::native), "native");
-  EXPECT_STREQ(to_string(Profile::llama_cpp), "llama.cpp");
+TEST(Profile, NamesItsPlans) {
+  EXPECT_EQ(make_plan(qwen2_1_5b(), {}).profile, "native");
+  EXPECT_EQ(make_plan(qwen2_1_5b(), {.profile = llama_cpp_profile()}).profile, "llama.cpp");
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/engines/llama_cpp/profile.hpp"
 #include "tapedeck/plan/decode_buffers_plan.hpp"
 #include "tapedeck/plan/plan.hpp"
 
@@ -186,7 +187,7 @@ TEST(ScratchPlan, ScoresOfWindowsAreAsWideAsTheirCache) {
 // With flash attention the logits head of a large vocabulary is the peak: a floor of every engine
 // that computes all logits (two hidden rows and the logits, in f32; which rows to put out).
 TEST(LlamaCppScratch, LogitsAreTheFloor) {
-  const Plan plan = make_plan(qwen2_1_5b(), {.profile = Profile::llama_cpp, .context = 4096});
+  const Plan plan = make_plan(qwen2_1_5b(), {.profile = llama_cpp_profile(), .context = 4096});
   EXPECT_EQ(plan.peak_stage, "logits");
   EXPECT_EQ(plan.breakdown().prefill,
             std::uint64_t{512} * (151936 + 2 * 1536) * 4 + std::uint64_t{512} * 4);
@@ -196,7 +197,7 @@ TEST(LlamaCppScratch, LogitsAreTheFloor) {
 // Heads' scores and the mask, in f32.
 TEST(LlamaCppScratch, ScoresAreThePeakOfLongContexts) {
   const Plan plan = make_plan(
-      qwen2_1_5b(), {.profile = Profile::llama_cpp, .context = 131072, .flash_attention = false});
+      qwen2_1_5b(), {.profile = llama_cpp_profile(), .context = 131072, .flash_attention = false});
   EXPECT_EQ(plan.peak_stage, "attention");
   const std::uint64_t scores = std::uint64_t{512} * 131072 * (12 + 1) * 4;
   EXPECT_GE(plan.breakdown().prefill, scores);
@@ -208,10 +209,10 @@ TEST(LlamaCppScratch, ManyLayersAreNoDeepRecursion) {
   LayerShape layer;
   layer.ffn = 1;
   const Model model = model_of(std::vector<LayerShape>(65'536, layer), 1, 1);
-  EXPECT_GT(make_plan(model, {.profile = Profile::llama_cpp}).breakdown().prefill, 0U);
+  EXPECT_GT(make_plan(model, {.profile = llama_cpp_profile()}).breakdown().prefill, 0U);
   LayerShape experts;
   experts.experts = experts.experts_used = experts.expert_ffn = 0xff'ffff;
-  EXPECT_GT(make_plan(model_of({experts}, 1, 1), {.profile = Profile::llama_cpp, .micro_batch = 1})
+  EXPECT_GT(make_plan(model_of({experts}, 1, 1), {.profile = llama_cpp_profile(), .micro_batch = 1})
                 .breakdown()
                 .prefill,
             0U);

@@ -14,6 +14,7 @@
 #include "base/paths.hpp"
 #include "plan/made_tensors.hpp"
 #include "plan/streaming_oracle.hpp"
+#include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::tests {
 namespace {

@@ -11,6 +11,7 @@
 #include "base/paths.hpp"
 #include "plan/shapes.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "tapedeck/plan/plan.hpp"
 
 namespace tapedeck::tests {

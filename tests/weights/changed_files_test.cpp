@@ -15,6 +15,7 @@
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "tapedeck/weights/weights.hpp"
 #include "weights/made_models.hpp"
 #include "weights/patterned_model.hpp"

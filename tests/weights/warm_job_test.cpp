@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "weights/made_models.hpp"
 
 namespace tapedeck::tests {

@@ -15,6 +15,7 @@
 #include "os/self.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/layout.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "weights/made_models.hpp"
 
 namespace tapedeck::tests {

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/plan/profile.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -58,9 +59,10 @@ struct QuantizationAdvice {
 struct QuantizationRequest {
   std::uint64_t available_gb = 0;  ///< Whole GB.
   QuantizationHardware hardware{};
-  std::uint64_t context = 8192;  ///< Tokens of a sequence.
-  std::uint64_t batch = 1;       ///< Sequences.
-  bool int8_kv = false;          ///< One byte a cached element; otherwise two.
+  std::uint64_t context = 8192;        ///< Tokens of a sequence.
+  std::uint64_t batch = 1;             ///< Sequences.
+  bool int8_kv = false;                ///< One byte a cached element; otherwise two.
+  Profile profile = native_profile();  ///< Whose cache is planned.
   /// Where the config.json does not tell the shapes of all tensors.
   std::optional<double> params_billions{};
 };

@@ -10,20 +10,15 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/model/model.hpp"
+#include "tapedeck/plan/profile.hpp"
 #include "tapedeck/plan/region.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 
-/// `native` is what `Layout` allocates. `llama_cpp` predicts what that engine (build v0.5.0, CPU)
-/// prints at start-up.
-enum class Profile : std::uint8_t { native, llama_cpp };
-
-[[nodiscard]] const char* to_string(Profile profile) noexcept;
-
 /// What the model is to be run with.
 struct PlanOptions {
-  Profile profile = Profile::native;
+  Profile profile = native_profile();  ///< Whose memory is planned.
   std::uint64_t context = 0;    ///< Tokens, of all sequences together; 0: the model's own context.
   std::uint64_t sequences = 1;  ///< Talks held at a time.
   /// All sequences in one stream of `context` cells; otherwise each has a stream of its own, of an
@@ -65,12 +60,12 @@ struct Breakdown {
 /// @code{.cpp}
 /// // compile only
 /// using namespace tapedeck;
-/// const Model model = read_model("llama.gguf");
+/// const Model model = read_model("llama.gguf");  // of tapedeck::model
 /// const Plan plan = make_plan(model, {.context = 8192});
 /// std::cout << to_iec(plan.breakdown().total) << '\n';
 /// @endcode
 struct Plan {
-  Profile profile = Profile::native;
+  std::string profile = "native";  ///< The name of the `Profile` that it was made with.
   TapePlan weights;
   TapePlan scratch;
   TapePlan history;            ///< Of one talk; the layout has `talks` of them.

@@ -9,8 +9,7 @@
 
 namespace tapedeck::internal {
 
-/// Regions "prefill.compute_buffer", which decode steps use as well, and "decode.output", the
-/// logits of each sequence that the engine hands out.
+/// The scratch of `llama_cpp_profile`.
 /// @throws InvalidArgument for figures that do not fit in 64 bits.
 [[nodiscard]] ScratchPlan plan_llama_cpp_scratch(const Model& model, const PlanOptions& options,
                                                  const CacheCells& cells);

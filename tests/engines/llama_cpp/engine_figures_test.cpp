@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "model/shared_data.hpp"
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/engines/llama_cpp/profile.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "tapedeck/plan/plan.hpp"
 
 namespace tapedeck::tests {
@@ -26,7 +27,7 @@ std::uint64_t number(const IndexRow& row, const char* column) {
 }
 
 PlanOptions options_of(const IndexRow& row) {
-  return {.profile = Profile::llama_cpp,
+  return {.profile = llama_cpp_profile(),
           .context = number(row, "n_ctx"),
           .sequences = number(row, "n_seq_max"),
           .unified = row.at("kv_unified") == "1",

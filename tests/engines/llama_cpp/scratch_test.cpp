@@ -21,6 +21,7 @@
 #include "plan/shapes.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
+#include "tapedeck/engines/llama_cpp/profile.hpp"
 #include "tapedeck/plan/plan.hpp"
 
 namespace tapedeck::tests {
@@ -80,7 +81,7 @@ const EngineStart kEngineStarts[] = {
 };
 
 std::uint64_t compute_buffer(const Model& model, PlanOptions options) {
-  options.profile = Profile::llama_cpp;
+  options.profile = llama_cpp_profile();
   return make_plan(model, options).breakdown().prefill;
 }
 

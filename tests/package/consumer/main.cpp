@@ -2,6 +2,9 @@
 
 #include <string>
 #include <tapedeck/device/cuda_device.hpp>
+#include <tapedeck/fit.hpp>
+#include <tapedeck/llama_cpp.hpp>
+#include <tapedeck/model.hpp>
 #include <tapedeck/tapedeck.hpp>
 #include <tapedeck/telemetry.hpp>
 #include <tapedeck/weights.hpp>
@@ -27,6 +30,20 @@ int main() {
   builder.as<float>(0)[2] = 0.5F;
   tapedeck::Weights weights = std::move(builder).seal();
   if (!weights.warm() || weights.at("bias").as<float>()[2] != 0.5F) return 4;
+
+  tapedeck::Model model;
+  model.shape.layers.assign(1, {.attention = tapedeck::Attention::full,
+                                .heads = 1,
+                                .kv_heads = 1,
+                                .key_dim = 32,
+                                .value_dim = 32});
+  const tapedeck::PlanOptions there = {.profile = tapedeck::llama_cpp_profile(), .context = 256};
+  if (tapedeck::fit(model, there, tapedeck::host_budget()).empty()) return 7;
+  try {
+    static_cast<void>(tapedeck::read_model("no such model"));
+    return 8;
+  } catch (const tapedeck::SystemError&) {
+  }
 
   // With Prometheus or without.
   try {

@@ -1,0 +1,29 @@
+/// @file
+/// `llama_cpp_profile`: predicts the memory that llama.cpp would take.
+#pragma once
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/plan/profile.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+/// Predicts what llama.cpp, build v0.5.0 on a CPU, prints when it starts.
+///
+/// Its caches differ from the native ones: without flash attention V is stored transposed, and
+/// padded to the widest layer; the blocks of a quantised type must divide a head; some models keep
+/// every token although their config.json states a window. Its scratch is two regions:
+/// "prefill.compute_buffer", which decode steps use as well, and "decode.output", the logits of
+/// each sequence that the engine hands out. A plan throws InvalidArgument for caches that the
+/// engine refuses.
+/// @code{.cpp}
+/// // compile only
+/// using namespace tapedeck;
+/// const Model model = read_model("llama.gguf");  // of tapedeck::model
+/// const Plan plan = make_plan(model, {.profile = llama_cpp_profile(), .context = 8192});
+/// std::cout << to_iec(plan.breakdown().prefill) << '\n';
+/// @endcode
+[[nodiscard]] Profile llama_cpp_profile() noexcept;
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,81 @@
+#include "tapedeck/engines/llama_cpp/profile.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "engines/llama_cpp/scratch.hpp"
+#include "model/architectures.hpp"
+#include "plan/cache_cells.hpp"
+#include "plan/history_plan.hpp"
+#include "plan/sizes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/plan/plan.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace {
+
+using internal::CacheCells;
+
+// It has no kernels for caches of these types.
+constexpr std::array kWithoutKernels = {DType::f8_e4m3, DType::f8_e5m2, DType::i8};
+
+void require_kernels(DType type, const char* option) {
+  if (std::find(kWithoutKernels.begin(), kWithoutKernels.end(), type) == kWithoutKernels.end()) {
+    return;
+  }
+  throw InvalidArgument({.argument = option},
+                        "llama.cpp has no cache of type " + std::string(to_string(type)),
+                        "use f16, bf16, q8_0 or q4_0");
+}
+
+// The shape of a config.json has the windows that its library has; a header's has the engine's.
+bool keeps_every_token(const ModelShape& shape) {
+  using namespace internal;
+  const Architecture* const row = find_architecture(Dialect::config, shape.architecture);
+  return row != nullptr && (row->has(kWindowlessEngine) || row->windows == Windows::above_first);
+}
+
+CacheCells plan_cells(const ModelShape& shape, const PlanOptions& options) {
+  CacheCells cells = internal::cache_cells(shape, options);
+  cells.windowless = keeps_every_token(shape);
+  return cells;
+}
+
+std::uint64_t widest_value_row(const ModelShape& shape) {
+  std::uint64_t widest = 0;
+  for (const LayerShape& layer : shape.layers) {
+    if (layer.attention == Attention::none) continue;
+    const auto width = internal::CheckedSize(layer.kv_heads) * layer.value_dim;
+    widest = std::max(widest, internal::fits(width));
+  }
+  return widest;
+}
+
+TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
+                      const CacheCells& cells) {
+  require_kernels(options.key_type, "PlanOptions::key_type");
+  require_kernels(options.value_type, "PlanOptions::value_type");
+  if (traits(options.value_type).block_elements > 1 && !options.flash_attention) {
+    throw InvalidArgument({.argument = "PlanOptions::flash_attention"},
+                          "llama.cpp has quantised V caches only with flash attention",
+                          "turn flash attention on, or use an f16 V cache");
+  }
+  return internal::plan_history(
+      shape, options, cells,
+      {.value_width = options.flash_attention ? 0 : widest_value_row(shape),
+       .blocks_in_heads = true});
+}
+
+}  // namespace
+
+Profile llama_cpp_profile() noexcept {
+  return {.name = "llama.cpp",
+          .plan_cells = plan_cells,
+          .plan_history = plan_history,
+          .plan_scratch = internal::plan_llama_cpp_scratch};
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck
