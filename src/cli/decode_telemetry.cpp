@@ -8,7 +8,7 @@
 
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "telemetry/snapshot/places.hpp"
+#include "telemetry/snapshot/phase_peaks.hpp"
 
 namespace tapedeck::cli {
 namespace {
@@ -36,12 +36,11 @@ std::string line_of(const PhaseFigures& phase) {
     counted += fmt::format("{}{} {}", counted.empty() ? "" : ", ", field.name, field.of(phase));
   }
   std::string peaks;
-  internal::for_each_peak(phase,
-                          [&](const std::string& place, const char* tape, std::uint64_t bytes) {
-                            if (bytes == 0) return;
-                            peaks += fmt::format("{}{} {} {}", peaks.empty() ? "; peaks: " : ", ",
-                                                 place, tape, to_iec(bytes));
-                          });
+  internal::for_each_peak(phase, [&](Place place, TapeKind tape, std::uint64_t bytes) {
+    if (bytes == 0) return;
+    peaks += fmt::format("{}{} {} {}", peaks.empty() ? "; peaks: " : ", ", to_string(place),
+                         to_string(tape), to_iec(bytes));
+  });
   return fmt::format("phase {}: {}{}\n", phase.name, counted, peaks);
 }
 

@@ -8,6 +8,8 @@
 
 #include "cli/figures.hpp"
 #include "cli/output.hpp"
+#include "layout/stat_sum.hpp"
+#include "layout/stat_walk.hpp"
 #include "tapedeck/base/bytes.hpp"
 
 namespace tapedeck::cli {
@@ -20,24 +22,6 @@ constexpr const char* kLegend = " # used  = peak  - committed  . reserved";
 constexpr const char* kQuit = "q quits ";
 
 using Lines = std::vector<Line>;
-
-struct NamedTape {
-  std::string name;
-  const TapeStat* tape;
-};
-
-std::vector<NamedTape> tapes_of(const Stat& stat) {
-  std::vector<NamedTape> tapes = {
-      {"weights", &stat.weights}, {"scratch", &stat.scratch}, {"history", &stat.history}};
-  for (std::size_t i = 0; i < stat.gpus; ++i) {
-    const DeviceStat& gpu = stat.gpu[i];
-    const std::string place = fmt::format("gpu{} ", i);
-    tapes.insert(tapes.end(), {{place + "weights", &gpu.weights},
-                               {place + "scratch", &gpu.scratch},
-                               {place + "history", &gpu.history}});
-  }
-  return tapes;
-}
 
 // Left and right in a line, with one space at least between them.
 std::string spread(const std::string& left, const std::string& right, std::size_t width) {
@@ -63,32 +47,26 @@ std::string bar_of(const TapeStat& tape, std::size_t cells) {
   return "[" + bar + "]";
 }
 
-std::uint64_t headroom(const TapeStat& tape) {
-  return tape.reserved - std::min(tape.reserved, tape.used);
-}
-
 // A bar over its figures.
-void add_roomy(Lines& lines, const NamedTape& named, std::size_t width) {
-  const TapeStat& tape = *named.tape;
+void add_roomy(Lines& lines, const std::string& name, const TapeStat& tape, std::size_t width) {
   const std::size_t beside = kLabel + 4;
   const std::size_t cells = width > beside ? width - beside : 1;
-  lines.push_back({fmt::format(" {:<{}}{}", named.name, kLabel, bar_of(tape, cells))});
+  lines.push_back({fmt::format(" {:<{}}{}", name, kLabel, bar_of(tape, cells))});
   std::string figures(kLabel, ' ');
   for (const std::uint64_t bytes :
-       {tape.used, tape.peak, tape.committed, tape.reserved, headroom(tape)}) {
+       {tape.used, tape.peak, tape.committed, tape.reserved, internal::headroom(tape)}) {
     figures += fmt::format("{:>{}}", to_iec(bytes), kColumn);
   }
   lines.push_back({figures});
 }
 
 // A bar beside what matters most.
-void add_dense(Lines& lines, const NamedTape& named, std::size_t width) {
-  const TapeStat& tape = *named.tape;
+void add_dense(Lines& lines, const std::string& name, const TapeStat& tape, std::size_t width) {
   const std::string figures = fmt::format("{:>11} of {:>10}, {:>10} left", to_iec(tape.used),
-                                          to_iec(tape.reserved), to_iec(headroom(tape)));
+                                          to_iec(tape.reserved), to_iec(internal::headroom(tape)));
   const std::size_t beside = kLabel + 4 + figures.size();
   const std::size_t cells = width > beside ? width - beside : 1;
-  lines.push_back({fmt::format(" {:<{}}{}{}", named.name, kLabel, bar_of(tape, cells), figures)});
+  lines.push_back({fmt::format(" {:<{}}{}{}", name, kLabel, bar_of(tape, cells), figures)});
 }
 
 std::string age_text(std::uint64_t nanoseconds) {
@@ -137,18 +115,11 @@ std::string passes_text(const Look& look) {
 
 // Over all tapes, whichever it was that ran full.
 std::string trouble_text(const Stat& stat) {
-  std::uint64_t spills = 0;
-  std::uint64_t spilled = 0;
-  std::uint64_t refused = 0;
-  std::uint64_t grows = 0;
-  for (const NamedTape& named : tapes_of(stat)) {
-    spills += named.tape->spills;
-    spilled += named.tape->spilled;
-    refused += named.tape->refused;
-    grows += named.tape->grows;
-  }
-  return fmt::format(" spills {} ({} now)   refused {}   growth steps {}", spills, to_iec(spilled),
-                     refused, grows);
+  TapeStat all;
+  internal::for_each_tape(stat,
+                          [&](Place, TapeKind, const TapeStat& tape) { internal::add(all, tape); });
+  return fmt::format(" spills {} ({} now)   refused {}   growth steps {}", all.spills,
+                     to_iec(all.spilled), all.refused, all.grows);
 }
 
 std::optional<std::uint64_t> resident(const os::ProcessMemory& memory) {
@@ -184,9 +155,9 @@ void add_look(Lines& lines, const Look& look, std::size_t width, bool roomy) {
     }
     lines.insert(lines.end(), {{""}, {titles}});
   }
-  for (const NamedTape& named : tapes_of(look.now->stat)) {
-    (roomy ? add_roomy : add_dense)(lines, named, width);
-  }
+  internal::for_each_tape(look.now->stat, [&](Place place, TapeKind kind, const TapeStat& tape) {
+    (roomy ? add_roomy : add_dense)(lines, internal::tape_name(place, kind), tape, width);
+  });
 }
 
 Lines all_of(std::span<const Look> looks, std::size_t width, bool roomy) {

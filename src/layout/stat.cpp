@@ -2,12 +2,10 @@
 
 #include <algorithm>
 #include <ostream>
-#include <span>
 
 #include "layout/stat_sum.hpp"
-#include "tapedeck/base/bytes.hpp"
+#include "layout/stat_walk.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/layout/stat_fields.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -24,25 +22,15 @@ std::string line_of(const Tapes& tapes) {
          in_mib("history", tapes.history);
 }
 
-// As those of the host are where a layout is on devices alone.
-bool is_empty(const TapeStat& tape) {
-  return tape.reserved == 0 && tape.spills == 0 && tape.refused == 0 &&
-         std::all_of(tape.unmet.begin(), tape.unmet.end(), [](auto error) { return error == 0; });
-}
-
-std::string value_text(StatUnit unit, std::uint64_t value) {
-  return unit == StatUnit::bytes ? to_iec(value) : std::to_string(value);
-}
-
 /// "weights: used 1 KiB, reserved 4 MiB, ...", in as many lines as it takes.
-template <class Figures>
-std::string listed(const std::string& name, std::span<const StatField<Figures>> fields,
-                   const Figures& figures) {
+template <class Fields, class Figures>
+std::string listed(const std::string& name, const Fields& fields, const Figures& figures) {
   constexpr std::size_t kWidth = 80;
   std::string text = name + ":";
   std::size_t column = text.size();
-  for (const StatField<Figures>& field : fields) {
-    std::string item = std::string(field.name) + " " + value_text(field.unit, field.of(figures));
+  for (const auto& field : fields) {
+    std::string item =
+        std::string(field.name) + " " + internal::value_text(field.unit, field.of(figures));
     std::replace(item.begin(), item.end(), '_', ' ');
     if (&field != &fields.back()) item += ",";
     const bool fits = column + 1 + item.size() <= kWidth;
@@ -52,19 +40,14 @@ std::string listed(const std::string& name, std::span<const StatField<Figures>> 
   return text + "\n";
 }
 
-std::string figures(const std::string& name, const TapeStat& tape) {
-  std::string text = listed(name, tape_fields(), tape);
+std::string unmet_text(const TapeStat& tape) {
+  std::string text;
   for (std::size_t i = 0; i < kWishes; ++i) {
     if (tape.unmet[i] == 0) continue;
     text += std::string("  asked and not had: ") + to_string(static_cast<Wish>(i)) + " (" +
             errno_name(tape.unmet[i]) + ")\n";
   }
   return text;
-}
-
-std::string figures(const std::string& name, const DeviceStat& gpu) {
-  return figures(name + " weights", gpu.weights) + figures(name + " scratch", gpu.scratch) +
-         figures(name + " history", gpu.history) + listed(name, device_fields(), gpu);
 }
 
 }  // namespace
@@ -74,11 +57,14 @@ std::string Stat::line() const { return line_of(*this); }
 
 std::string Stat::text() const {
   std::string text;
-  if (!is_empty(weights)) text += figures("weights", weights);
-  if (!is_empty(scratch)) text += figures("scratch", scratch);
-  if (!is_empty(history)) text += figures("history", history);
-  text += listed("layout", layout_fields(), *this);
-  for (std::size_t i = 0; i < gpus; ++i) text += figures("gpu " + std::to_string(i), gpu[i]);
+  internal::for_each_list(*this, gpus, [&](const auto& owner, const auto& fields, const auto& of) {
+    if constexpr (std::is_same_v<decltype(of), const TapeStat&>) {
+      if (!owner.place->is_device() && !internal::was_asked(of)) return;
+      text += listed(internal::tape_name(*owner.place, *owner.tape), fields, of) + unmet_text(of);
+    } else {
+      text += listed(to_string(owner), fields, of);
+    }
+  });
   return text;
 }
 
@@ -91,18 +77,11 @@ TAPEDECK_ABI_END
 namespace tapedeck::internal {
 
 void add(TapeStat& sum, const TapeStat& one) noexcept {
-  sum.reserved += one.reserved;
-  sum.committed += one.committed;
-  sum.used += one.used;
-  sum.peak += one.peak;
-  sum.planned += one.planned;
-  sum.spilled += one.spilled;
-  sum.spilled_peak += one.spilled_peak;
-  sum.spills += one.spills;
-  sum.refused += one.refused;
-  sum.grows += one.grows;
-  sum.clears += one.clears;
-  sum.page_size = sum.page_size == 0 ? one.page_size : std::min(sum.page_size, one.page_size);
+  // Of two sizes of pages the smaller one, where both have some.
+  const std::uint64_t page_size =
+      sum.page_size == 0 ? one.page_size : std::min(sum.page_size, one.page_size);
+  for (const auto member : kMembersOf<TapeStat>) sum.*member += one.*member;
+  sum.page_size = page_size;
   for (std::size_t i = 0; i < kWishes; ++i) {
     if (sum.unmet[i] == 0) sum.unmet[i] = one.unmet[i];
   }

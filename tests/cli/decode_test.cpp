@@ -55,7 +55,7 @@ TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
     // The figures of the device, and none of tapes of the host, which it leaves empty.
     EXPECT_THAT(ran.err, HasSubstr(" MB | 32 tokens\n"));
     EXPECT_THAT(ran.err, Not(HasSubstr("\nhistory:")));
-    EXPECT_THAT(ran.err, HasSubstr("\ngpu 0 history:"));
+    EXPECT_THAT(ran.err, HasSubstr("\ngpu0 history:"));
   }
   const Ran ran = run(stories({"--device", "host-sim", "--gpu-memory", "300KiB"}));
   EXPECT_TRUE(refuses(ran, "layer streaming on host 0"));

@@ -57,8 +57,9 @@ Bytes mutated(Bytes segment, std::span<const std::uint8_t> input) {
 
 /// A figure is what the record has; of wishes, two in a word, the last half may be nobody's.
 void check_figures(const Stat& stat, std::span<const std::uint64_t> record) {
-  segment::for_each_word(stat, [&](std::size_t at, std::uint64_t word) {
-    const std::uint64_t differs = record[segment::figures + at] ^ word;
+  std::size_t at = segment::figures;
+  segment::for_each_word(stat, [&](std::uint64_t word) {
+    const std::uint64_t differs = record[at++] ^ word;
     fuzz::require(differs << 32 == 0 && (differs == 0 || word >> 32 == 0));
   });
 }

@@ -287,7 +287,7 @@ TEST(LayoutWithGpus, BothSidesHaveOneLifecycle) {
   EXPECT_EQ(stat.gpus, 2U);
   EXPECT_EQ(stat.gpu[0].tokens, 5U);
   EXPECT_EQ(stat.gpu[1].tokens, 0U);
-  EXPECT_THAT(stat.text(), HasSubstr("gpu 1 history: used"));
+  EXPECT_THAT(stat.text(), HasSubstr("gpu1 history: used"));
   layout.clear_pass();
   layout.clear_talk(1);
   stat = layout.stat();

@@ -20,7 +20,6 @@ namespace tapedeck::tests {
 namespace {
 
 using ::testing::Contains;
-using ::testing::HasSubstr;
 
 struct Span {
   std::size_t offset;
@@ -114,15 +113,6 @@ TEST(StatFields, SumWhatADeviceHasCommitted) {
   const DeviceStat device = {
       .weights = {.committed = 1}, .scratch = {.committed = 20}, .history = {.committed = 300}};
   EXPECT_EQ(figure(device_fields(), "committed", device), 321U);
-}
-
-TEST(StatFields, AreInTheText) {
-  Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
-  Stat stat = layout.stat();
-  stat.gpus = 1;
-  for (const char* const name : {"headroom 4 MiB", "page size", "passes 0", "pool held 0 B"}) {
-    EXPECT_THAT(stat.text(), HasSubstr(name));
-  }
 }
 
 // What goes down with a clear is no counter.

@@ -133,52 +133,16 @@ TEST(Stat, HistoriesAreSummed) {
   EXPECT_EQ(all.page_size, layout.history().block().page_size());
 }
 
-// Each figure of a tape, no two alike.
-[[nodiscard]] TapeStat numbered(std::uint64_t from) {
-  return {.reserved = from,
-          .committed = from + 1,
-          .used = from + 2,
-          .peak = from + 3,
-          .planned = from + 4,
-          .spilled = from + 5,
-          .spilled_peak = from + 6,
-          .spills = from + 7,
-          .refused = from + 8,
-          .grows = from + 9,
-          .clears = from + 10,
-          .page_size = from + 11};
-}
-
-TEST(Stat, TheTextHasEveryFigure) {
-  Stat stat;
-  stat.weights = numbered(100);
-  stat.scratch = numbered(300);
-  stat.history = numbered(500);
-  stat.talks = 701;
-  stat.passes = 702;
-  stat.conversations = 703;
-  const std::string text = stat.text();
-  for (const std::uint64_t from : {100U, 300U, 500U}) {
-    for (std::uint64_t figure = from; figure < from + 12; ++figure) {
-      EXPECT_THAT(text, HasSubstr(std::to_string(figure))) << text;
-    }
-  }
-  for (const char* rest : {"weights", "scratch", "history", "701", "702", "703"}) {
-    EXPECT_THAT(text, HasSubstr(rest));
-  }
-  EXPECT_THAT(text, Not(HasSubstr("asked and not had")));
-}
-
 TEST(Stat, TheTextLeavesOutTapesThatHoldNothing) {
   Stat stat;
   EXPECT_TRUE(stat.text().starts_with("layout: talks 0,")) << stat.text();
   stat.scratch.reserved = 1;
-  EXPECT_TRUE(stat.text().starts_with("scratch: ")) << stat.text();
-  EXPECT_THAT(stat.text(), Not(HasSubstr("history")));
+  EXPECT_THAT(stat.text(), HasSubstr("\nscratch: "));
+  EXPECT_THAT(stat.text(), Not(HasSubstr("history: ")));
   for (std::uint64_t TapeStat::*what : {&TapeStat::spills, &TapeStat::refused}) {
     Stat asked;
     asked.history.*what = 1;
-    EXPECT_TRUE(asked.text().starts_with("history: ")) << asked.text();
+    EXPECT_THAT(asked.text(), HasSubstr("\nhistory: "));
   }
 }
 

@@ -1,6 +1,5 @@
 /// @file
-/// A `Stat` in which every figure has a number of its own, and the figures of one by their places,
-/// for the tests of each form that a `Stat` is exported in.
+/// A `Stat` in which every figure has a number of its own, and the figures of one by their places.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +14,13 @@ namespace tapedeck::tests {
 /// By place, tape and name: "host.scratch.used", "gpu0.tokens", "layout.passes".
 using EveryFigure = std::map<std::string, std::uint64_t>;
 
+/// No number is as large as a KiB, so that text shows it exactly.
 [[nodiscard]] inline Stat numbered_stat(std::size_t gpus) {
   Stat stat;
-  std::uint64_t number = 1'000;
+  std::uint64_t number = 100;
   const auto number_all = [&number](auto fields, auto& figures) {
     for (const auto& field : fields) {
-      if (field.set != nullptr) field.set(figures, ++number);
+      if (field.member != nullptr) figures.*field.member = ++number;
     }
   };
   const auto number_tapes = [&](auto& of) {

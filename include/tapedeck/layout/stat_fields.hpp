@@ -1,8 +1,10 @@
 /// @file
-/// The list of all figures: what each is called, counts and means. Text, JSON and Prometheus are
-/// made from it, so a figure that gets a row here is everywhere.
+/// The list of all figures: what each is called, counts and means. Text, JSON, Prometheus,
+/// published files and recordings are made from it, so a figure that gets a row here is everywhere.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -39,22 +41,108 @@ struct StatField {
   const char* name;  ///< The member's, or a name of its own where it is computed: "headroom".
   StatUnit unit;
   StatKind kind;
-  const char* help;  ///< One sentence.
-  Value (*of)(const Figures& figures) noexcept;
-  /// Puts a value there, for whoever makes a struct of published figures; nothing where the figure
-  /// is computed.
-  void (*set)(Figures& figures, Value value) noexcept = nullptr;
+  const char* help;                  ///< One sentence.
+  Value Figures::*member = nullptr;  ///< Where the figure is stored; null where it is computed,
+  Value (*computed)(const Figures& figures) noexcept = nullptr;  ///< by this function.
+
+  [[nodiscard]] constexpr Value of(const Figures& figures) const noexcept {
+    return member != nullptr ? figures.*member : computed(figures);
+  }
 };
 
-/// Of one tape, on the host or on a device. Of computed figures: `headroom`, which is reserved and
-/// not used, and `unmet_wishes`. These lists hold as long as the program; from any thread.
-[[nodiscard]] std::span<const StatField<TapeStat>> tape_fields() noexcept;
+TAPEDECK_ABI_END
+}  // namespace tapedeck
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+// Clamped, since a reader may see an older reserve than use of a sum over talks.
+constexpr std::uint64_t headroom(const TapeStat& tape) noexcept {
+  return tape.reserved - std::min(tape.reserved, tape.used);
+}
+
+constexpr std::uint64_t unmet_wishes(const TapeStat& tape) noexcept {
+  return kWishes - static_cast<std::uint64_t>(std::count(tape.unmet.begin(), tape.unmet.end(), 0));
+}
+
+constexpr std::uint64_t committed(const DeviceStat& device) noexcept {
+  return device.weights.committed + device.scratch.committed + device.history.committed;
+}
+
+inline constexpr auto kTapeFields = std::to_array<StatField<TapeStat>>({
+    {"used", StatUnit::bytes, StatKind::gauge, "Taken from the tape.", &TapeStat::used},
+    {"reserved", StatUnit::bytes, StatKind::gauge, "Addresses held.", &TapeStat::reserved},
+    {"headroom", StatUnit::bytes, StatKind::gauge, "Reserved and not used.", nullptr, headroom},
+    {"peak", StatUnit::bytes, StatKind::gauge, "The most that was ever used.", &TapeStat::peak},
+    {"committed", StatUnit::bytes, StatKind::gauge, "Usable without another system call.",
+     &TapeStat::committed},
+    {"planned", StatUnit::bytes, StatKind::gauge, "Below the floor: stays through every clear.",
+     &TapeStat::planned},
+    {"spilled", StatUnit::bytes, StatKind::gauge, "In blocks outside the tape, now.",
+     &TapeStat::spilled},
+    {"spilled_peak", StatUnit::bytes, StatKind::gauge, "The most that was ever spilled at a time.",
+     &TapeStat::spilled_peak},
+    {"spills", StatUnit::count, StatKind::counter, "Takes that were spilled.", &TapeStat::spills},
+    {"refused", StatUnit::count, StatKind::counter, "Takes that found no room.",
+     &TapeStat::refused},
+    {"grows", StatUnit::count, StatKind::counter, "Commit steps made by a take, by `prepare`, or for a talk.",
+     &TapeStat::grows},
+    {"clears", StatUnit::count, StatKind::counter, "Clears.", &TapeStat::clears},
+    {"page_size", StatUnit::bytes, StatKind::gauge, "Of the pages obtained.", &TapeStat::page_size},
+    {"unmet_wishes", StatUnit::count, StatKind::gauge,
+     "Options asked for that the host did not have.", nullptr, unmet_wishes},
+});
+
+inline constexpr auto kLayoutFields = std::to_array<StatField<Stat>>({
+    {"talks", StatUnit::count, StatKind::gauge, "Conversations that there is room for.",
+     &Stat::talks},
+    {"tokens", StatUnit::tokens, StatKind::gauge, "In all talks.", &Stat::tokens},
+    {"longest_talk", StatUnit::tokens, StatKind::gauge,
+     "The most that one talk has ever had at a time.", &Stat::longest_talk},
+    {"largest_talk", StatUnit::bytes, StatKind::gauge,
+     "The most that one talk's history has ever used.", &Stat::largest_talk},
+    {"passes", StatUnit::count, StatKind::counter, "Forward passes that ended.", &Stat::passes},
+    {"conversations", StatUnit::count, StatKind::counter, "Conversations that ended.",
+     &Stat::conversations},
+    {"gpus", StatUnit::count, StatKind::gauge, "Devices.", &Stat::gpus},
+});
+
+inline constexpr auto kDeviceFields = std::to_array<StatField<DeviceStat>>({
+    {"tokens", StatUnit::tokens, StatKind::gauge, "In all talks, on this device.",
+     &DeviceStat::tokens},
+    {"longest_talk", StatUnit::tokens, StatKind::gauge,
+     "The most that one talk has ever had at a time, on this device.", &DeviceStat::longest_talk},
+    {"largest_talk", StatUnit::bytes, StatKind::gauge,
+     "The most that one talk's history has ever used, on this device.", &DeviceStat::largest_talk},
+    {"pool_held", StatUnit::bytes, StatKind::gauge,
+     "Physical pages below growing or aligned tapes.", &DeviceStat::pool_held},
+    {"pool_free", StatUnit::bytes, StatKind::gauge, "Of the pool's pages, in use by nobody.",
+     &DeviceStat::pool_free},
+    {"committed", StatUnit::bytes, StatKind::gauge, "Committed by this layout's tapes.", nullptr,
+     committed},
+});
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+/// Of one tape, on the host or on a device. These lists hold as long as the program; from any
+/// thread.
+[[nodiscard]] constexpr std::span<const StatField<TapeStat>> tape_fields() noexcept {
+  return internal::kTapeFields;
+}
 
 /// Of a whole layout, without its tapes and devices.
-[[nodiscard]] std::span<const StatField<Stat>> layout_fields() noexcept;
+[[nodiscard]] constexpr std::span<const StatField<Stat>> layout_fields() noexcept {
+  return internal::kLayoutFields;
+}
 
-/// Of a layout's part on one device, without its tapes. Computed: `committed`, over its tapes.
-[[nodiscard]] std::span<const StatField<DeviceStat>> device_fields() noexcept;
+/// Of a layout's part on one device, without its tapes.
+[[nodiscard]] constexpr std::span<const StatField<DeviceStat>> device_fields() noexcept {
+  return internal::kDeviceFields;
+}
 
 TAPEDECK_ABI_END
 }  // namespace tapedeck

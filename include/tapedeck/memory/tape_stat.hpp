@@ -13,7 +13,8 @@ namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 
 /// The figures of one tape at one moment: a plain struct, owned by whoever asked for it. All sizes
-/// are bytes.
+/// are bytes. What each figure means is said once, in its row of `tape_fields`
+/// (layout/stat_fields.hpp).
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Tape tape = Tape::start(1_MiB);
@@ -22,18 +23,18 @@ TAPEDECK_ABI_BEGIN
 /// assert(now.used == 1024 && now.reserved == 1_MiB);
 /// @endcode
 struct TapeStat {
-  std::uint64_t reserved = 0;      ///< Addresses held.
-  std::uint64_t committed = 0;     ///< Of these, usable without another system call.
-  std::uint64_t used = 0;          ///< Of these, taken (whole 64-byte lines).
-  std::uint64_t peak = 0;          ///< The most that was ever used.
-  std::uint64_t planned = 0;       ///< What lies below the floor and stays through every clear.
-  std::uint64_t spilled = 0;       ///< Bytes in spilled blocks now, outside the tape.
-  std::uint64_t spilled_peak = 0;  ///< The most that was ever spilled at a time.
-  std::uint64_t spills = 0;        ///< Takes that were spilled.
-  std::uint64_t refused = 0;       ///< Takes that found no room.
-  std::uint64_t grows = 0;         ///< Commit steps made by a take, by `prepare`, or for a talk.
+  std::uint64_t reserved = 0;
+  std::uint64_t committed = 0;
+  std::uint64_t used = 0;
+  std::uint64_t peak = 0;
+  std::uint64_t planned = 0;
+  std::uint64_t spilled = 0;
+  std::uint64_t spilled_peak = 0;
+  std::uint64_t spills = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t grows = 0;
   std::uint64_t clears = 0;
-  std::uint64_t page_size = 0;  ///< Bytes of the pages obtained (`Block::page_size`).
+  std::uint64_t page_size = 0;
   /// For each `Wish`, errno of the call that refused it; 0 where it was met or not asked.
   std::array<std::int32_t, kWishes> unmet{};
 };

@@ -154,9 +154,9 @@ void StatPublisher::publish() noexcept {
   record_[segment::sequence].store(sequence_ + 1, std::memory_order_relaxed);
 #endif
   record_[segment::published_at].store(os::coarse_nanoseconds(), std::memory_order_release);
-  Word* const figures = record_ + segment::figures;
-  segment::for_each_word(stat_, [figures](std::size_t at, std::uint64_t word) {
-    figures[at].store(word, std::memory_order_release);
+  Word* next = record_ + segment::figures;
+  segment::for_each_word(stat_, [&next](std::uint64_t word) {
+    (next++)->store(word, std::memory_order_release);
     TAPEDECK_AFTER_STORE();
   });
   sequence_ += 2;

@@ -152,7 +152,9 @@ void StatReader::Opened::read_header(std::uint64_t bytes) {
   if (header[segment::magic] != segment::kMagic)
     refuse(path, segment::magic, "no published layout");
   if (header[segment::version] != segment::kVersion) {
-    refuse(path, segment::version, "version " + std::to_string(header[segment::version]));
+    refuse(path, segment::version,
+           "it is of version " + std::to_string(header[segment::version]) +
+               ", and this Tapedeck reads version " + std::to_string(segment::kVersion));
   }
   const std::uint64_t table_bytes = header[segment::table_bytes];
   if (table_bytes > segment::kMostBytes) refuse(path, segment::table_bytes, "too many names");

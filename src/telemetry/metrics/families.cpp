@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "tapedeck/base/error.hpp"
-#include "telemetry/snapshot/places.hpp"
+#include "telemetry/snapshot/phase_peaks.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -71,10 +71,10 @@ void add_tapes(std::vector<MetricFamily>& families, std::span<const Snapshot> sn
     FamilyOf family("tapedeck_tape_", field);
     for (const Snapshot& snapshot : snapshots) {
       const std::string layout = label_text(snapshot.layout);
-      for_each_tape(snapshot.stat,
-                    [&](const std::string& place, const char* name, const TapeStat& tape) {
-                      family.add({{"layout", layout}, {"place", place}, {"tape", name}}, tape);
-                    });
+      for_each_tape(snapshot.stat, [&](Place place, TapeKind kind, const TapeStat& tape) {
+        family.add({{"layout", layout}, {"place", to_string(place)}, {"tape", to_string(kind)}},
+                   tape);
+      });
     }
     std::move(family).append_to(families);
   }
@@ -95,7 +95,7 @@ void add_devices(std::vector<MetricFamily>& families, std::span<const Snapshot> 
     FamilyOf family("tapedeck_device_", field);
     for (const Snapshot& snapshot : snapshots) {
       for (std::size_t i = 0; i < snapshot.stat.gpus; ++i) {
-        family.add({{"layout", label_text(snapshot.layout)}, {"place", gpu_place(i)}},
+        family.add({{"layout", label_text(snapshot.layout)}, {"place", to_string(Place::gpu(i))}},
                    snapshot.stat.gpu[i]);
       }
     }
@@ -105,7 +105,7 @@ void add_devices(std::vector<MetricFamily>& families, std::span<const Snapshot> 
     FamilyOf family("tapedeck_device_", field);
     for (const Snapshot& snapshot : snapshots) {
       for (std::size_t i = 0; i < snapshot.devices.size(); ++i) {
-        family.add({{"layout", label_text(snapshot.layout)}, {"place", gpu_place(i)}},
+        family.add({{"layout", label_text(snapshot.layout)}, {"place", to_string(Place::gpu(i))}},
                    snapshot.devices[i]);
       }
     }
@@ -132,9 +132,12 @@ std::vector<NamedPhase> phases_of(std::span<const Snapshot> snapshots) {
   return all;
 }
 
-constexpr StatField<std::uint64_t> kPeak = {
-    "peak", StatUnit::bytes, StatKind::gauge, "The most that was used meanwhile.",
-    [](const std::uint64_t& bytes) noexcept { return bytes; }};
+struct Peak {
+  std::uint64_t bytes;
+};
+
+constexpr StatField<Peak> kPeak = {"peak", StatUnit::bytes, StatKind::gauge,
+                                   "The most that was used meanwhile.", &Peak::bytes};
 
 void add_phases(std::vector<MetricFamily>& families, std::span<const Snapshot> snapshots) {
   const std::vector<NamedPhase> phases = phases_of(snapshots);
@@ -145,13 +148,12 @@ void add_phases(std::vector<MetricFamily>& families, std::span<const Snapshot> s
   }
   FamilyOf peaks("tapedeck_phase_", kPeak);
   for (const NamedPhase& phase : phases) {
-    for_each_peak(phase.figures,
-                  [&](const std::string& place, const char* tape, std::uint64_t bytes) {
-                    Labels labels = phase.labels;
-                    labels.push_back({"place", place});
-                    labels.push_back({"tape", tape});
-                    peaks.add(std::move(labels), bytes);
-                  });
+    for_each_peak(phase.figures, [&](Place place, TapeKind tape, std::uint64_t bytes) {
+      Labels labels = phase.labels;
+      labels.push_back({"place", to_string(place)});
+      labels.push_back({"tape", to_string(tape)});
+      peaks.add(std::move(labels), {bytes});
+    });
   }
   std::move(peaks).append_to(families);
 }

@@ -1,5 +1,4 @@
-#include <algorithm>
-#include <array>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -10,13 +9,12 @@
 
 #include "os/file_reader.hpp"
 #include "tapedeck/base/checked.hpp"
-#include "tapedeck/layout/stat_fields.hpp"
 #include "tapedeck/telemetry/recording/recording.hpp"
 #include "telemetry/recording/sample_words.hpp"
-#include "telemetry/snapshot/places.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
+namespace words = internal::words;
 namespace {
 
 using nlohmann::json;
@@ -60,15 +58,15 @@ class Lines {
     text_.clear();
     while (take_until_newline()) continue;
     // What is nested without an end would take much more memory than the file.
-    if (is_deeper_than(text_, kDeepest)) refuse("a line that is nested too deep");
+    if (is_deeper_than(text_, kDeepest)) refuse("a line is nested too deep");
     object_ = json::parse(text_, nullptr, false);
-    if (!object_.is_object()) refuse("a line that is no JSON object");
+    if (!object_.is_object()) refuse("a line is no JSON object");
   }
 
   [[nodiscard]] bool has(const char* name) const { return object_.contains(name); }
   [[nodiscard]] const json& at(const char* name) const {
     const auto found = object_.find(name);
-    if (found == object_.end()) refuse(std::string("a line without \"") + name + '"');
+    if (found == object_.end()) refuse(std::string("a line lacks \"") + name + '"');
     return *found;
   }
 
@@ -109,7 +107,7 @@ class Lines {
     const std::string_view some(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     const std::size_t newline = some.find('\n');
     text_ += some.substr(0, newline);
-    if (text_.size() > kLongestLine) refuse("a line of more than 32 MiB");
+    if (text_.size() > kLongestLine) refuse("a line has more than 32 MiB");
     const bool ended = newline != std::string_view::npos;
     file_.skip(ended ? newline + 1 : some.size(), "a line");
     return !ended;
@@ -120,24 +118,6 @@ class Lines {
   std::string text_;
   json object_;
 };
-
-/// Where the figures of a list go: for each that the file has, its place among ours; nothing for
-/// one that we do not have.
-using Columns = std::vector<std::optional<std::size_t>>;
-
-template <class Figures>
-Columns columns(const Lines& line, const char* name, std::span<const StatField<Figures>> fields) {
-  Columns columns;
-  for (const json& field : line.list(line.at(name), name)) {
-    const std::string asked = line.text(field, name);
-    const auto found = std::find_if(fields.begin(), fields.end(),
-                                    [&](const auto& ours) { return asked == ours.name; });
-    columns.push_back(found == fields.end()
-                          ? std::nullopt
-                          : std::optional(static_cast<std::size_t>(found - fields.begin())));
-  }
-  return columns;
-}
 
 /// Reads a recording line by line.
 class RecordingReader {
@@ -162,72 +142,74 @@ class RecordingReader {
     if (schema != kRecordingSchema) line_.refuse(kNoRecording);
     const std::uint64_t version = line_.number(line_.at("version"), "the version");
     if (version != kRecordingVersion) {
-      line_.refuse("it is of version " + std::to_string(version) + ", and this Tapedeck reads " +
-                   std::to_string(kRecordingVersion));
+      line_.refuse("it is of version " + std::to_string(version) +
+                   ", and this Tapedeck reads version " + std::to_string(kRecordingVersion));
     }
     recording_.layout = line_.text(line_.at("layout"), "the layout's name");
-    layout_columns_ = columns(line_, "layout_fields", layout_fields());
-    tape_columns_ = columns(line_, "tape_fields", tape_fields());
-    device_columns_ = columns(line_, "device_fields", device_fields());
-    read_tapes();
+    const std::uint64_t gpus = line_.number(line_.at("gpus"), "the number of devices");
+    if (gpus > kMostGpus) {
+      line_.refuse("it has " + std::to_string(gpus) + " devices, and a layout has " +
+                   std::to_string(kMostGpus) + " at most");
+    }
+    recording_.gpus = gpus;
+    read_names();
     for (const json& region : line_.list(line_.at("regions"), "the regions")) read_region(region);
     announced_ = line_.number(line_.at("lines"), "the number of lines");
     recording_.taken = line_.number(line_.at("taken"), "the number of samples taken");
   }
 
-  // Only in the order in which they are written.
-  void read_tapes() {
-    const json& tapes = line_.list(line_.at("tapes"), "the tapes");
-    if (tapes.empty() || tapes.size() % 3 != 0 || tapes.size() > 3 * (1 + kMostGpus)) {
-      line_.refuse(std::to_string(tapes.size()) +
-                   " tapes: there are three of the host, and of each of " +
-                   std::to_string(kMostGpus) + " devices at most");
+  // For each figure that the file has, its place among ours, or nothing where we do not have it.
+  void read_names() {
+    std::map<std::string, std::size_t> ours;
+    for (const std::string& name : words::names(recording_.gpus)) {
+      const std::size_t place = 1 + ours.size();  // behind the time
+      ours[name] = place;
     }
-    recording_.gpus = tapes.size() / 3 - 1;
-    Stat stat;
-    stat.gpus = recording_.gpus;
-    std::size_t i = 0;
-    internal::for_each_tape(stat, [&](const std::string& place, const char* name, const TapeStat&) {
-      if (tapes[i] != json::array({place, name})) {
-        line_.refuse("tape " + std::to_string(i) + " is not the " + name + " of " + place);
-      }
-      ++i;
-    });
+    std::size_t known = 0;
+    for (const json& name : line_.list(line_.at("figures"), "the names of figures")) {
+      const auto found = ours.find(line_.text(name, "the name of a figure"));
+      columns_.push_back(found == ours.end() ? std::nullopt : std::optional(found->second));
+      if (found != ours.end()) ++known;
+    }
+    // A few bytes of the file must not become a whole sample.
+    if (known < ours.size() / 2) line_.refuse("it lacks more than half of the figures of a layout");
   }
 
   void read_region(const json& region) {
-    if (!region.is_object()) line_.refuse("a region that is no object");
+    if (!region.is_object()) line_.refuse("a region is no object");
     const auto member = [&](const char* name) -> const json& {
       const auto found = region.find(name);
-      if (found == region.end()) line_.refuse(std::string("a region without \"") + name + '"');
+      if (found == region.end()) line_.refuse(std::string("a region lacks \"") + name + '"');
       return *found;
     };
     RecordedRegion& one = recording_.regions.emplace_back();
-    one.place = line_.text(member("place"), "a region's place");
-    one.tape = line_.text(member("tape"), "a region's tape");
+    one.place = place_called(line_.text(member("place"), "a region's place"));
+    one.tape = tape_called(line_.text(member("tape"), "a region's tape"));
     one.name = line_.text(member("name"), "a region's name");
     one.offset = line_.number(member("offset"), "a region's offset");
     one.bytes = line_.number(member("bytes"), "a region's size");
     one.bytes_per_token = line_.number(member("bytes_per_token"), "a region's growth");
-    if (!is_tape(one)) line_.refuse("a region of a tape that there is not");
-    if (!checked_add(one.offset, one.bytes)) line_.refuse("a region that ends beyond 64 bits");
+    if (!checked_add(one.offset, one.bytes)) line_.refuse("a region ends beyond 64 bits");
   }
 
-  [[nodiscard]] bool is_tape(const RecordedRegion& region) const {
-    Stat stat;
-    stat.gpus = recording_.gpus;
-    bool found = false;
-    internal::for_each_tape(stat, [&](const std::string& place, const char* name, const TapeStat&) {
-      found = found || (region.place == place && region.tape == name);
-    });
-    return found;
+  [[nodiscard]] Place place_called(const std::string& name) const {
+    for (std::size_t i = 0; i < 1 + recording_.gpus; ++i) {
+      if (to_string(internal::place_at(i)) == name) return internal::place_at(i);
+    }
+    line_.refuse("a region is on a place that there is not");
+  }
+  [[nodiscard]] TapeKind tape_called(const std::string& name) const {
+    for (const TapeKind kind : kTapeKinds) {
+      if (to_string(kind) == name) return kind;
+    }
+    line_.refuse("a region is of a tape that there is not");
   }
 
   void read_line() {
     line_.read();
-    if (++lines_ > announced_) line_.refuse("more lines than it says that it has");
+    if (++lines_ > announced_) line_.refuse("it has more lines than it announces");
     const std::uint64_t at = line_.number(line_.at("t"), "a time");
-    if (at < last_) line_.refuse("a time that lies before the last");
+    if (at < last_) line_.refuse("a time lies before the last one");
     last_ = at;
     if (line_.has("enter")) {
       recording_.marks.push_back({.at = at, .entered = line_.text(line_.at("enter"), "a phase")});
@@ -239,41 +221,22 @@ class RecordingReader {
   }
 
   void read_sample(std::uint64_t at) {
-    const std::size_t places = 1 + recording_.gpus;
-    sample_.clear();
-    sample_.push_back(at);
-    read_figures(line_.at("layout"), layout_columns_, layout_fields().size());
-    for (const json& tape : line_.list(line_.at("tapes"), "the tapes", 3 * places)) {
-      read_figures(tape, tape_columns_, tape_fields().size());
-    }
-    for (const json& device : line_.list(line_.at("devices"), "the devices", recording_.gpus)) {
-      read_figures(device, device_columns_, device_fields().size());
-    }
-    for (const json& peak : line_.list(line_.at("peaks"), "the peaks", 3 * places)) {
-      sample_.push_back(line_.number(peak, "a peak"));
-    }
-    recording_.words.insert(recording_.words.end(), sample_.begin(), sample_.end());
-  }
-
-  void read_figures(const json& figures, const Columns& columns, std::size_t ours) {
-    const json& values = line_.list(figures, "the figures", columns.size());
-    const std::size_t begin = sample_.size();
-    sample_.resize(begin + ours);
-    for (std::size_t i = 0; i < columns.size(); ++i) {
-      const std::uint64_t value = line_.number(values[i], "a figure");
-      if (columns[i]) sample_[begin + *columns[i]] = value;
+    const json& figures = line_.list(line_.at("figures"), "the figures", columns_.size());
+    const std::size_t begin = recording_.words.size();
+    recording_.words.resize(begin + words::count(recording_.gpus));
+    recording_.words[begin] = at;
+    for (std::size_t i = 0; i < columns_.size(); ++i) {
+      const std::uint64_t value = line_.number(figures[i], "a figure");
+      if (columns_[i]) recording_.words[begin + *columns_[i]] = value;
     }
   }
 
   Lines line_;
   Recording recording_;
-  Columns layout_columns_;
-  Columns tape_columns_;
-  Columns device_columns_;
+  std::vector<std::optional<std::size_t>> columns_;
   std::uint64_t announced_ = 0;
   std::uint64_t lines_ = 0;
   std::uint64_t last_ = 0;
-  std::vector<std::uint64_t> sample_;
 };
 
 }  // namespace

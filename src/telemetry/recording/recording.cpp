@@ -7,9 +7,7 @@
 #include <utility>
 
 #include "tapedeck/base/checked.hpp"
-#include "tapedeck/layout/stat_fields.hpp"
 #include "telemetry/recording/sample_words.hpp"
-#include "telemetry/snapshot/places.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -18,13 +16,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-template <class Figures>
-Json names_of(std::span<const StatField<Figures>> fields) {
-  Json names = Json::array();
-  for (const StatField<Figures>& field : fields) names.push_back(field.name);
-  return names;
-}
-
 std::string line_of(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
@@ -32,8 +23,8 @@ std::string line_of(const Json& json) {
 Json regions_json(const Recording& recording) {
   Json regions = Json::array();
   for (const RecordedRegion& region : recording.regions) {
-    regions.push_back({{"place", region.place},
-                       {"tape", region.tape},
+    regions.push_back({{"place", to_string(region.place)},
+                       {"tape", to_string(region.tape)},
                        {"name", region.name},
                        {"offset", region.offset},
                        {"bytes", region.bytes},
@@ -43,43 +34,19 @@ Json regions_json(const Recording& recording) {
 }
 
 std::string first_line(const Recording& recording) {
-  Json tapes = Json::array();
-  Stat stat;
-  stat.gpus = recording.gpus;
-  internal::for_each_tape(stat, [&](const std::string& place, const char* name, const TapeStat&) {
-    tapes.push_back({place, name});
-  });
   return line_of({{"schema", kRecordingSchema},
                   {"version", kRecordingVersion},
                   {"layout", recording.layout},
-                  {"layout_fields", names_of(layout_fields())},
-                  {"tape_fields", names_of(tape_fields())},
-                  {"device_fields", names_of(device_fields())},
-                  {"tapes", std::move(tapes)},
+                  {"gpus", recording.gpus},
+                  {"figures", words::names(recording.gpus)},
                   {"regions", regions_json(recording)},
                   {"lines", recording.samples() + recording.marks.size()},
                   {"taken", recording.taken}});
 }
 
-/// The next words of a sample as a list.
-Json next(std::span<const std::uint64_t>& words, std::size_t count) {
-  Json list(std::vector<std::uint64_t>(words.begin(), words.begin() + static_cast<long>(count)));
-  words = words.subspan(count);
-  return list;
-}
-
-std::string sample_line(std::span<const std::uint64_t> words, std::size_t gpus) {
-  Json sample = {{"t", words[0]}};
-  words = words.subspan(1);
-  sample["layout"] = next(words, layout_fields().size());
-  Json& tapes = sample["tapes"] = Json::array();
-  for (std::size_t i = 0; i < 3 * (1 + gpus); ++i) {
-    tapes.push_back(next(words, tape_fields().size()));
-  }
-  Json& devices = sample["devices"] = Json::array();
-  for (std::size_t i = 0; i < gpus; ++i) devices.push_back(next(words, device_fields().size()));
-  sample["peaks"] = next(words, words.size());
-  return line_of(sample);
+std::string sample_line(std::span<const std::uint64_t> words) {
+  return line_of(
+      {{"t", words[0]}, {"figures", std::vector<std::uint64_t>(words.begin() + 1, words.end())}});
 }
 
 std::string mark_line(const RecordedMark& mark) {
@@ -134,7 +101,7 @@ void Recording::write(std::ostream& out) const {
   for (std::size_t i = 0; i < samples(); ++i) {
     const auto sample = std::span(words).subspan(i * each, each);
     write_marks(sample[0]);
-    out << sample_line(sample, gpus);
+    out << sample_line(sample);
   }
   write_marks(UINT64_MAX);
 }

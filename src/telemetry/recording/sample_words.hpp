@@ -1,22 +1,68 @@
 /// @file
-/// A sample of a recording as words: the time; what the lists say of the layout, of its tapes and
-/// of its devices, in order; and the peaks of each tape since the sample before.
+/// A sample of a recording as words: the time; the figures of the layout in the order in which they
+/// are walked; and the peaks of each tape since the sample before.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <vector>
 
+#include "layout/stat_walk.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/telemetry/recording/recording.hpp"
 
 namespace tapedeck::internal::words {
 
 /// Of one sample, of a layout with so many devices.
-[[nodiscard]] std::size_t count(std::size_t gpus) noexcept;
+[[nodiscard]] constexpr std::size_t count(std::size_t gpus) noexcept {
+  return 1 + figure_words(gpus) + (1 + gpus) * kTapeKinds.size();
+}
 
-/// @pre as many words as `count`; the sample's `stat.gpus` says for how many devices, in both.
-void put(std::span<std::uint64_t> words, const RecordedSample& sample) noexcept;
-[[nodiscard]] RecordedSample get(std::span<const std::uint64_t> words, std::size_t gpus) noexcept;
+/// Calls `word_do(word)` for each of them: to read it, or to set it.
+template <class Sample, class WordDo>
+void for_each(Sample& sample, std::size_t gpus, WordDo&& word_do) noexcept {
+  word_do(sample.at);
+  for_each_word(sample.stat, gpus, word_do);
+  for (std::size_t place = 0; place < 1 + gpus; ++place) {
+    for_each_tape_at(place_at(place), sample.peaks[place],
+                     [&word_do](Place, TapeKind, auto& bytes) { word_do(bytes); });
+  }
+}
+
+/// What each word but the time is called: "layout.passes", "host.scratch.used", "gpu0.tokens"; and
+/// a peak "host.scratch.most_in_use".
+[[nodiscard]] inline std::vector<std::string> names(std::size_t gpus) {
+  std::vector<std::string> all;
+  constexpr Stat kNone;
+  for_each_list(kNone, gpus, [&all](const FigureOwner& owner, const auto& fields, const auto&) {
+    for (const auto& field : fields) {
+      if (field.member != nullptr) all.push_back(to_string(owner) + "." + field.name);
+    }
+  });
+  for (std::size_t place = 0; place < 1 + gpus; ++place) {
+    for (const TapeKind tape : kTapeKinds) {
+      all.push_back(to_string(FigureOwner{place_at(place), tape}) + ".most_in_use");
+    }
+  }
+  return all;
+}
+
+/// @pre as many words as `count`
+inline void put(std::span<std::uint64_t> words, const RecordedSample& sample) noexcept {
+  std::uint64_t* next = words.data();
+  for_each(sample, sample.stat.gpus, [&next](std::uint64_t word) { *next++ = word; });
+}
+
+/// @pre as many words as `count`
+[[nodiscard]] inline RecordedSample get(std::span<const std::uint64_t> words,
+                                        std::size_t gpus) noexcept {
+  RecordedSample sample;
+  const std::uint64_t* next = words.data();
+  for_each(sample, gpus, [&next](std::uint64_t& word) { word = *next++; });
+  sample.stat.gpus = gpus;  // whatever the words claim
+  return sample;
+}
 
 }  // namespace tapedeck::internal::words

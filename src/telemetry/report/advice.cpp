@@ -5,15 +5,14 @@
 #include <cmath>
 #include <limits>
 #include <span>
-#include <string_view>
 #include <utility>
 
+#include "layout/stat_walk.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "telemetry/report/planned_regions.hpp"
 #include "telemetry/snapshot/amounts.hpp"
-#include "telemetry/snapshot/places.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -48,8 +47,8 @@ struct Observed {
 
 /// One tape of it.
 struct ObservedTape {
-  std::string_view place;
-  std::string_view name;
+  Place place;
+  TapeKind kind;
   TapeStat stat;
   // Of its place:
   std::uint64_t longest_talk;
@@ -57,9 +56,9 @@ struct ObservedTape {
 };
 
 template <class RegionDo>
-void each_history_region(const Observed& layout, std::string_view place, RegionDo region_do) {
+void each_history_region(const Observed& layout, Place place, RegionDo region_do) {
   for (const RecordedRegion& region : layout.regions) {
-    if (region.place == place && region.tape == "history") region_do(region);
+    if (region.place == place && region.tape == TapeKind::history) region_do(region);
   }
 }
 
@@ -79,7 +78,7 @@ std::uint64_t filled(const Observed& layout, const ObservedTape& tape, std::uint
 }
 
 /// Tokens that the regions have room for; 0 where none grows.
-std::uint64_t planned_context(const Observed& layout, std::string_view place) {
+std::uint64_t planned_context(const Observed& layout, Place place) {
   std::uint64_t most = 0;
   each_history_region(layout, place, [&](const RecordedRegion& region) {
     if (region.bytes_per_token != 0) most = std::max(most, region.bytes / region.bytes_per_token);
@@ -88,7 +87,7 @@ std::uint64_t planned_context(const Observed& layout, std::string_view place) {
 }
 
 /// Tokens to plan for where the longest talk had so many.
-std::uint64_t context_for(const Observed& layout, std::string_view place, std::uint64_t longest) {
+std::uint64_t context_for(const Observed& layout, Place place, std::uint64_t longest) {
   if (longest == 0) return 0;
   return std::min(up_to_multiple(with_margin(longest, layout.margin), kContextStep),
                   std::max(longest, planned_context(layout, place)));
@@ -96,19 +95,20 @@ std::uint64_t context_for(const Observed& layout, std::string_view place, std::u
 
 /// Whether tokens tell how full a history is.
 bool by_tokens(const Observed& layout, const ObservedTape& tape) {
-  return tape.name == "history" && tape.stat.planned != 0 && internal::counts_tokens(layout.stat);
+  return tape.kind == TapeKind::history && tape.stat.planned != 0 &&
+         internal::counts_tokens(layout.stat);
 }
 
 void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) {
   const TapeStat& stat = tape.stat;
-  const bool of_talks = tape.name == "history" && stat.planned == 0;
+  const bool of_talks = tape.kind == TapeKind::history && stat.planned == 0;
   const std::uint64_t peak =
       of_talks ? internal::saturated_product(tape.largest_talk, layout.stat.talks) : stat.peak;
   advice.reserved = stat.reserved;
   advice.observed = internal::saturated_sum(peak, stat.spilled_peak);
   const std::uint64_t dynamic = beyond(advice.observed, stat.planned);
   const std::uint64_t above = rounded(with_margin(dynamic, layout.margin));
-  if (tape.name == "weights") {
+  if (tape.kind == TapeKind::weights) {
     advice.reserve = advice.observed;
   } else if (by_tokens(layout, tape)) {
     const std::uint64_t context = context_for(layout, tape.place, tape.longest_talk);
@@ -146,7 +146,7 @@ std::string peak_text(const TapeAdvice& advice, const Observed& layout, const Ob
   const std::string share =
       of_plan ? percent(advice.observed, planned) + " of plan"
               : percent(advice.observed, advice.reserved) + " of what is reserved";
-  const bool by_largest = tape.name == "history" && layout.stat.talks > 1 &&
+  const bool by_largest = tape.kind == TapeKind::history && layout.stat.talks > 1 &&
                           (planned == 0 || internal::counts_tokens(layout.stat));
   return by_largest ? name + " would be at " + share + " with all talks as long as the longest"
                     : name + " peaked at " + share;
@@ -154,7 +154,7 @@ std::string peak_text(const TapeAdvice& advice, const Observed& layout, const Ob
 
 std::string text_of(const TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) {
   const TapeStat& stat = tape.stat;
-  const std::string name = (advice.place == "host" ? "" : advice.place + " ") + advice.tape;
+  const std::string name = internal::tape_name(tape.place, tape.kind);
   const std::string reserve = (stat.planned != 0 ? "plan " : "reserve ") + to_iec(advice.reserve);
   switch (advice.finding) {
     case TapeFinding::refused:
@@ -173,7 +173,7 @@ std::string text_of(const TapeAdvice& advice, const Observed& layout, const Obse
 }
 
 TapeAdvice advice_of(const Observed& layout, const ObservedTape& tape) {
-  TapeAdvice advice = {.place = std::string(tape.place), .tape = std::string(tape.name)};
+  TapeAdvice advice = {.place = tape.place, .tape = tape.kind};
   size(advice, layout, tape);
   advice.finding = finding_of(advice, tape.stat);
   advice.text = text_of(advice, layout, tape);
@@ -181,8 +181,7 @@ TapeAdvice advice_of(const Observed& layout, const ObservedTape& tape) {
 }
 
 /// One place's talks, as far as anybody counts their tokens.
-void note_talks(Advice& advice, const Observed& layout, const std::string& place,
-                std::uint64_t longest) {
+void note_talks(Advice& advice, const Observed& layout, Place place, std::uint64_t longest) {
   advice.longest_talk = std::max(advice.longest_talk, longest);
   advice.context = std::max(advice.context, context_for(layout, place, longest));
   if (advice.longest_talk == 0) return;
@@ -196,17 +195,16 @@ Advice advise(const Observed& layout) {
                           "0.1 is a tenth, and 10 the most");
   }
   Advice advice;
-  internal::for_each_place(layout.stat, [&](const std::string& place, const auto& tapes) {
-    note_talks(advice, layout, place, tapes.longest_talk);
-    const auto note = [&](const std::string&, const char* name, const TapeStat& stat) {
+  internal::for_each_place(layout.stat, layout.stat.gpus, [&](Place place, const auto& side) {
+    note_talks(advice, layout, place, side.longest_talk);
+    internal::for_each_tape_at(place, side, [&](Place, TapeKind kind, const TapeStat& stat) {
       if (!internal::was_asked(stat)) return;
       advice.tapes.push_back(advice_of(layout, {.place = place,
-                                                .name = name,
+                                                .kind = kind,
                                                 .stat = stat,
-                                                .longest_talk = tapes.longest_talk,
-                                                .largest_talk = tapes.largest_talk}));
-    };
-    internal::for_each_tape_at(place, tapes, note);
+                                                .longest_talk = side.longest_talk,
+                                                .largest_talk = side.largest_talk}));
+    });
   });
   return advice;
 }

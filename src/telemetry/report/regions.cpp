@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "layout/stat_walk.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "telemetry/report/text.hpp"
 #include "telemetry/snapshot/amounts.hpp"
-#include "telemetry/snapshot/places.hpp"
 
 namespace tapedeck::internal::report {
 namespace {
@@ -36,18 +36,19 @@ struct Tape {
 
 /// What is planned and does not grow is used as a whole, or not at all.
 std::uint64_t used_of(const RecordedRegion& region, const Stat& stat, std::uint64_t longest) {
-  if (region.tape == "weights") return region.bytes;
-  if (region.tape == "history" && counts_tokens(stat)) {
+  if (region.tape == TapeKind::weights) return region.bytes;
+  if (region.tape == TapeKind::history && counts_tokens(stat)) {
     return longest == 0 ? 0 : region.filled(longest);
   }
   return stat.passes == 0 ? 0 : region.bytes;
 }
 
-Tape tape_of(const Recording& recording, const Stat& stat, std::uint64_t longest,
-             const std::string& place, const std::string& name) {
-  Tape tape = {.name = place + " " + name, .per_talk = name == "history"};
+Tape planned_tape(const Recording& recording, const Stat& stat, std::uint64_t longest, Place place,
+                  TapeKind kind) {
+  Tape tape = {.name = to_string(place) + " " + to_string(kind),
+               .per_talk = kind == TapeKind::history};
   for (const RecordedRegion& region : recording.regions) {
-    if (region.place != place || region.tape != name) continue;
+    if (region.place != place || region.tape != kind) continue;
     const std::uint64_t used = used_of(region, stat, longest);
     tape.regions.push_back({.region = &region, .used = used});
     tape.bytes = saturated_sum(tape.bytes, region.bytes);
@@ -58,9 +59,9 @@ Tape tape_of(const Recording& recording, const Stat& stat, std::uint64_t longest
 
 std::vector<Tape> tapes_of(const Recording& recording, const Stat& stat) {
   std::vector<Tape> all;
-  for_each_place(stat, [&](const std::string& place, const auto& tapes) {
-    for (const char* const name : {"weights", "scratch", "history"}) {
-      Tape tape = tape_of(recording, stat, tapes.longest_talk, place, name);
+  for_each_place(stat, stat.gpus, [&](Place place, const auto& side) {
+    for (const TapeKind kind : kTapeKinds) {
+      Tape tape = planned_tape(recording, stat, side.longest_talk, place, kind);
       if (!tape.regions.empty()) all.push_back(std::move(tape));
     }
   });

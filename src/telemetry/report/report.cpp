@@ -8,15 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "layout/stat_walk.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/version.hpp"
-#include "tapedeck/layout/stat_fields.hpp"
 #include "tapedeck/telemetry/report/advice.hpp"
 #include "telemetry/report/page.hpp"
 #include "telemetry/report/regions.hpp"
 #include "telemetry/report/text.hpp"
 #include "telemetry/report/timeline.hpp"
-#include "telemetry/snapshot/places.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -25,9 +24,9 @@ namespace {
 
 using Data = kainjow::mustache::data;
 using List = kainjow::mustache::list;
+using internal::value_text;
 using report::shown;
 using report::time_text;
-using report::value_text;
 
 constexpr std::size_t kPhaseColours = 8;
 constexpr std::size_t kBandHeight = 10;
@@ -51,7 +50,9 @@ struct Contents {
   Stat newest{};
 };
 
-std::string name_of(const report::Chart& chart) { return chart.place + " " + chart.tape; }
+std::string name_of(const report::Chart& chart) {
+  return to_string(chart.place) + " " + to_string(chart.tape);
+}
 
 const char* finding_class(TapeFinding finding) {
   switch (finding) {
@@ -195,19 +196,18 @@ Data table(std::span<const StatField<Figures>> fields,
 void set_charts(Data& page, const Contents& contents) {
   if (contents.charts.empty()) return;
   page.set("has_charts", Data::type::bool_true);
-  std::vector<TapeStat> tapes;
-  internal::for_each_tape(contents.newest, [&](const std::string&, const char*,
-                                               const TapeStat& tape) { tapes.push_back(tape); });
   List charts;
   std::vector<TableColumn<TapeStat>> of_tapes;
   for (const report::Chart& chart : contents.charts) {
-    const TapeStat& tape = tapes[chart.number];
+    const TapeStat& tape = internal::tape_of(contents.newest, chart.place, chart.tape);
     charts.push_back(chart_data(chart, charts.size(), contents, tape));
-    of_tapes.push_back({name_of(chart), chart.place + "." + chart.tape, tape});
+    const internal::FigureOwner owner = {chart.place, chart.tape};
+    of_tapes.push_back({name_of(chart), to_string(owner), tape});
   }
   std::vector<TableColumn<DeviceStat>> of_devices;
   for (std::size_t i = 0; i < contents.recording.gpus; ++i) {
-    of_devices.push_back({internal::gpu_place(i), internal::gpu_place(i), contents.newest.gpu[i]});
+    const std::string place = to_string(Place::gpu(i));
+    of_devices.push_back({place, place, contents.newest.gpu[i]});
   }
   List tables = {table(tape_fields(), of_tapes)};
   if (!of_devices.empty()) tables.push_back(table(device_fields(), of_devices));

@@ -4,8 +4,6 @@
 #include <array>
 #include <charconv>
 
-#include "tapedeck/base/bytes.hpp"
-
 namespace tapedeck::internal::report {
 namespace {
 
@@ -64,10 +62,6 @@ std::string time_text(std::uint64_t microseconds) {
   if (seconds < 120) return one_decimal(value / 1e6, " s");
   if (seconds < 7200) return two_parts(seconds / 60, " min ", seconds % 60, " s");
   return two_parts(seconds / 3600, " h ", seconds / 60 % 60, " min");
-}
-
-std::string value_text(StatUnit unit, std::uint64_t value) {
-  return unit == StatUnit::bytes ? to_iec(value) : std::to_string(value);
 }
 
 std::string base64_of_hex(std::string_view digits) {

@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "tapedeck/base/abi.hpp"
-#include "tapedeck/layout/stat_fields.hpp"
 
 namespace tapedeck::internal::report {
 
@@ -17,8 +16,6 @@ namespace tapedeck::internal::report {
 
 /// "12.3 ms", "4 min 05 s".
 [[nodiscard]] std::string time_text(std::uint64_t microseconds);
-
-[[nodiscard]] std::string value_text(StatUnit unit, std::uint64_t value);
 
 /// A hash in hexadecimal digits as browsers want it.
 [[nodiscard]] std::string base64_of_hex(std::string_view digits);

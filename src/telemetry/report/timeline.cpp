@@ -5,8 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "layout/stat_walk.hpp"
 #include "telemetry/snapshot/amounts.hpp"
-#include "telemetry/snapshot/places.hpp"
 
 namespace tapedeck::internal::report {
 namespace {
@@ -35,11 +35,8 @@ using History = std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t>
 std::vector<History> histories_of(const Recording& recording) {
   std::vector<History> histories(1 + recording.gpus);
   for (const RecordedRegion& region : recording.regions) {
-    if (region.tape != "history") continue;
-    for (std::size_t place = 0; place < histories.size(); ++place) {
-      if (region.place != place_name(place)) continue;
-      ++histories[place][{region.bytes, region.bytes_per_token}];
-    }
+    if (region.tape != TapeKind::history) continue;
+    ++histories.at(index_of(region.place))[{region.bytes, region.bytes_per_token}];
   }
   return histories;
 }
@@ -58,16 +55,15 @@ std::uint64_t filled(const History& history, std::uint64_t tokens, std::uint64_t
 }
 
 /// The most that was in use of a tape since the sample before.
-std::uint64_t in_use(const RecordedSample& sample, std::size_t tape, const TapeStat& stat,
+std::uint64_t in_use(const RecordedSample& sample, Place place, TapeKind tape,
                      const std::vector<History>& histories) {
-  const std::size_t place = tape / 3;
-  const TapePeaks& peaks = sample.peaks[place];
-  if (tape % 3 == 0) return peaks.weights;
-  if (tape % 3 == 1) return peaks.scratch;
-  if (stat.planned == 0 || histories.empty()) return peaks.history;
-  const std::uint64_t tokens = place == 0 ? sample.stat.tokens : sample.stat.gpu[place - 1].tokens;
-  const std::uint64_t above = peaks.history - std::min(peaks.history, stat.planned);
-  return saturated_sum(filled(histories[place], tokens, sample.stat.talks), above);
+  const std::uint64_t peak = tape_of(sample.peaks[index_of(place)], tape);
+  const std::uint64_t planned = tape_of(sample.stat, place, tape).planned;
+  if (tape != TapeKind::history || planned == 0 || histories.empty()) return peak;
+  const std::uint64_t tokens =
+      place.is_device() ? sample.stat.gpu[place.device()].tokens : sample.stat.tokens;
+  const std::uint64_t above = peak - std::min(peak, planned);
+  return saturated_sum(filled(histories[index_of(place)], tokens, sample.stat.talks), above);
 }
 
 void raise(Column& column, std::uint64_t at, std::uint64_t in_use, const TapeStat& stat) {
@@ -125,10 +121,9 @@ std::size_t name_among(std::vector<NamedPhase>& all, std::map<std::string, std::
 /// The charts that there will be, still without columns.
 std::vector<Chart> empty_charts(const Stat& newest) {
   std::vector<Chart> charts;
-  std::size_t number = 0;
-  for_each_tape(newest, [&](const std::string& place, const char* tape, const TapeStat& stat) {
-    Chart chart = {.place = place, .tape = tape, .number = number++, .planned = stat.planned};
-    chart.by_tokens = chart.tape == "history" && stat.planned != 0 && counts_tokens(newest);
+  for_each_tape(newest, [&](Place place, TapeKind tape, const TapeStat& stat) {
+    Chart chart = {.place = place, .tape = tape, .planned = stat.planned};
+    chart.by_tokens = tape == TapeKind::history && stat.planned != 0 && counts_tokens(newest);
     if (was_asked(stat)) charts.push_back(std::move(chart));
   });
   return charts;
@@ -166,14 +161,11 @@ std::vector<Chart> charts_of(const Recording& recording) {
   const auto histories = by_tokens ? histories_of(recording) : std::vector<History>();
   for (std::size_t i = 0; i < samples; ++i) {
     const RecordedSample sample = recording.sample(i);
-    auto chart = charts.begin();
-    std::size_t number = 0;
-    for_each_tape(sample.stat, [&](const std::string&, const char*, const TapeStat& stat) {
-      const std::size_t tape = number++;
-      if (chart == charts.end() || chart->number != tape) return;
-      raise(chart->columns[columns[i]], sample.at, in_use(sample, tape, stat, histories), stat);
-      ++chart;
-    });
+    for (Chart& chart : charts) {
+      raise(chart.columns[columns[i]], sample.at,
+            in_use(sample, chart.place, chart.tape, histories),
+            tape_of(sample.stat, chart.place, chart.tape));
+    }
   }
   for (Chart& chart : charts) draw(chart, span);
   return charts;

@@ -37,9 +37,8 @@ struct Column {
 
 /// One tape. The values of a column hold since the one before.
 struct Chart {
-  std::string place{};
-  std::string tape{};
-  std::size_t number = 0;  ///< Of the tape, in the order of `for_each_tape`.
+  Place place{};
+  TapeKind tape = TapeKind::weights;
   std::vector<Column> columns{};
   std::uint64_t top = 1;      ///< Bytes at the upper edge.
   bool by_tokens = false;     ///< A planned history: only tokens tell how much of it is in use.

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "tapedeck/base/error.hpp"
-#include "telemetry/snapshot/places.hpp"
+#include "telemetry/snapshot/phase_peaks.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -37,20 +37,19 @@ Json unmet_of(const TapeStat& tape) {
 
 Json tapes_of(const Stat& stat) {
   Json tapes = Json::array();
-  internal::for_each_tape(stat,
-                          [&](const std::string& place, const char* name, const TapeStat& tape) {
-                            Json one = {{"place", place}, {"tape", name}};
-                            add_figures(one, tape_fields(), tape);
-                            one["unmet"] = unmet_of(tape);
-                            tapes.push_back(std::move(one));
-                          });
+  internal::for_each_tape(stat, [&](Place place, TapeKind kind, const TapeStat& tape) {
+    Json one = {{"place", to_string(place)}, {"tape", to_string(kind)}};
+    add_figures(one, tape_fields(), tape);
+    one["unmet"] = unmet_of(tape);
+    tapes.push_back(std::move(one));
+  });
   return tapes;
 }
 
 Json devices_of(const Snapshot& snapshot) {
   Json devices = Json::array();
   for (std::size_t i = 0; i < snapshot.stat.gpus; ++i) {
-    Json one = {{"place", internal::gpu_place(i)}};
+    Json one = {{"place", to_string(Place::gpu(i))}};
     add_figures(one, device_fields(), snapshot.stat.gpu[i]);
     if (i < snapshot.devices.size()) {
       one["label"] = snapshot.devices[i].label;
@@ -77,10 +76,9 @@ Json phases_of(const Snapshot& snapshot) {
     Json one = {{"name", phase.name}};
     add_figures(one, phase_fields(), phase);
     Json& peaks = one["peaks"] = Json::array();
-    internal::for_each_peak(phase,
-                            [&](const std::string& place, const char* tape, std::uint64_t bytes) {
-                              peaks.push_back({{"place", place}, {"tape", tape}, {"bytes", bytes}});
-                            });
+    internal::for_each_peak(phase, [&](Place place, TapeKind tape, std::uint64_t bytes) {
+      peaks.push_back({{"place", to_string(place)}, {"tape", to_string(tape)}, {"bytes", bytes}});
+    });
     phases.push_back(std::move(one));
   }
   return phases;
@@ -133,8 +131,9 @@ Json text_schema(const char* pattern = "") { return {{"type", "string"}, {"patte
 
 /// What tells which tape of a layout it is.
 Json which_tape() {
-  return {{"place", text_schema("^(host|gpu[0-9]+)$")},
-          {"tape", {{"enum", {"weights", "scratch", "history"}}}}};
+  Json tapes = Json::array();
+  for (const TapeKind kind : kTapeKinds) tapes.push_back(to_string(kind));
+  return {{"place", text_schema("^(host|gpu[0-9]+)$")}, {"tape", {{"enum", std::move(tapes)}}}};
 }
 
 Json tape_schema() {

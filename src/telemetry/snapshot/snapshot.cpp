@@ -12,18 +12,16 @@ namespace {
 
 constexpr std::array kDeviceMemoryFields = {
     DeviceMemoryField{"memory_free", StatUnit::bytes, StatKind::gauge, "Free on the device.",
-                      [](const DeviceFigures& device) noexcept { return device.memory_free; }},
+                      &DeviceFigures::memory_free},
     DeviceMemoryField{"memory_total", StatUnit::bytes, StatKind::gauge, "Of the whole device.",
-                      [](const DeviceFigures& device) noexcept { return device.memory_total; }},
+                      &DeviceFigures::memory_total},
 };
 
 constexpr std::array kPhaseFields = {
     StatField<PhaseFigures>{"entered", StatUnit::count, StatKind::counter,
-                            "How often it was entered.",
-                            [](const PhaseFigures& phase) noexcept { return phase.times; }},
+                            "How often it was entered.", &PhaseFigures::times},
     StatField<PhaseFigures>{"passes", StatUnit::count, StatKind::counter,
-                            "Passes that ended in it.",
-                            [](const PhaseFigures& phase) noexcept { return phase.passes; }},
+                            "Passes that ended in it.", &PhaseFigures::passes},
 };
 
 DeviceFigures figures_of(const Device& device) {

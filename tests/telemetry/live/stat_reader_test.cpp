@@ -82,8 +82,8 @@ struct Mutation {
 TEST_F(Segment, IsRefusedWhereItIsNone) {
   const std::vector<Mutation> mutations = {
       {segment::magic, 0, "byte 0: no published layout"},
-      {segment::version, 2, "byte 8: version 2"},
-      {segment::version, 0, "version 0"},
+      {segment::version, segment::kVersion - 1, "byte 8: it is of version 1"},
+      {segment::version, segment::kVersion + 1, "byte 8: it is of version 3"},
       {segment::words, 0, "another size"},
       {segment::words, ~std::uint64_t{0}, "another size"},
       {segment::process, 0, "no number of a process"},

@@ -16,7 +16,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/metrics/collector.hpp"
 #include "tapedeck/telemetry/metrics/metrics_server.hpp"
-#include "telemetry/every_figure.hpp"
+#include "telemetry/every_format.hpp"
 #include "telemetry/http.hpp"
 #include "telemetry/tools.hpp"
 
@@ -73,22 +73,25 @@ TEST(MetricsText, NamesWhatIsNoStat) {
   }
 }
 
-TEST(MetricsText, HasEveryFigure) {
-  const Snapshot now = {.layout = "chat", .stat = numbered_stat(2)};
-  const std::regex line(
-      "tapedeck_(layout|tape|device)_([a-z_]+?)(_bytes|_total|_bytes_total)?\\{layout=\"chat\""
-      "(,place=\"([a-z0-9]+)\")?(,tape=\"([a-z]+)\")?\\} ([0-9]+)");
-  EveryFigure told;
-  for (const std::string& one : lines_of(text_of_one(now))) {
-    if (one.starts_with("# ")) continue;
-    std::smatch parts;
-    ASSERT_TRUE(std::regex_match(one, parts, line)) << one;
-    std::string name = parts[1] == "layout" ? "layout." : parts.str(5) + ".";
-    if (parts[7].matched) name += parts.str(7) + ".";
-    EXPECT_TRUE(told.emplace(name + parts.str(2), std::stoull(parts[8])).second) << one;
+struct AsMetrics {
+  static EveryFigure told(const Stat& stat) {
+    const std::regex line(
+        "tapedeck_(layout|tape|device)_([a-z_]+?)(_bytes|_total|_bytes_total)?"
+        "\\{layout=\"chat\"(,place=\"([a-z0-9]+)\")?(,tape=\"([a-z]+)\")?\\} ([0-9]+)");
+    EveryFigure told;
+    for (const std::string& one : lines_of(text_of_one({.layout = "chat", .stat = stat}))) {
+      if (one.starts_with("# ")) continue;
+      std::smatch parts;
+      EXPECT_TRUE(std::regex_match(one, parts, line)) << one;
+      std::string name = parts[1] == "layout" ? "layout." : parts.str(5) + ".";
+      if (parts[7].matched) name += parts.str(7) + ".";
+      EXPECT_TRUE(told.emplace(name + parts.str(2), std::stoull(parts[8])).second) << one;
+    }
+    return told;
   }
-  EXPECT_EQ(told, every_figure(now.stat));
-}
+};
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Prometheus, EveryFormat, AsMetrics);
 
 // A name, labels from a short list, a number; and no series twice.
 TEST(MetricsText, HasOneLineForEachSeries) {

@@ -12,7 +12,6 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/host_device.hpp"
-#include "tapedeck/layout/stat_fields.hpp"
 #include "tapedeck/telemetry/recording/phases.hpp"
 #include "telemetry/sizes.hpp"
 
@@ -29,21 +28,14 @@ std::vector<json> lines_of(const Recorder& recorder) {
   return lines;
 }
 
-// Of a tape of a sample, by the names that the first line gives.
-std::uint64_t figure(const std::vector<json>& lines, std::size_t sample, std::size_t tape,
-                     const std::string& name) {
-  const json& names = lines[0]["tape_fields"];
+// Of a sample, by the names that the first line gives.
+std::uint64_t figure(const std::vector<json>& lines, std::size_t sample, const std::string& name) {
+  const json& names = lines[0]["figures"];
   for (std::size_t i = 0; i < names.size(); ++i) {
-    if (names[i] == name) return lines[sample]["tapes"][tape][i];
+    if (names[i] == name) return lines[sample]["figures"][i];
   }
   ADD_FAILURE() << "no figure " << name;
   return 0;
-}
-
-std::vector<std::string> names_of(const auto& fields) {
-  std::vector<std::string> names;
-  for (const auto& field : fields) names.emplace_back(field.name);
-  return names;
 }
 
 TEST(Recorder, WritesWhatTheStatWas) {
@@ -62,19 +54,14 @@ TEST(Recorder, WritesWhatTheStatWas) {
   EXPECT_EQ(lines[0]["layout"], "chat \"1\"\n");
   EXPECT_EQ(lines[0]["lines"], 3);
   EXPECT_EQ(lines[0]["taken"], 3);
-  EXPECT_EQ(lines[0]["tape_fields"], json(names_of(tape_fields())));
-  EXPECT_EQ(lines[0]["layout_fields"], json(names_of(layout_fields())));
-  EXPECT_EQ(lines[0]["device_fields"], json(names_of(device_fields())));
-  const json tapes =
-      json::parse(R"([["host", "weights"], ["host", "scratch"], ["host", "history"]])");
-  EXPECT_EQ(lines[0]["tapes"], tapes);
+  EXPECT_EQ(lines[0]["gpus"], 0);
   std::uint64_t last = 0;
   for (std::size_t pass = 1; pass <= 3; ++pass) {
-    EXPECT_EQ(figure(lines, pass, 1, "peak"), pass * 1_MiB);
-    EXPECT_EQ(figure(lines, pass, 1, "clears"), pass);
-    EXPECT_EQ(figure(lines, pass, 2, "used"), pass * 1_KiB);
-    EXPECT_EQ(figure(lines, pass, 0, "reserved"), 4_MiB);
-    EXPECT_EQ(lines[pass]["layout"].size(), layout_fields().size());
+    EXPECT_EQ(figure(lines, pass, "host.scratch.peak"), pass * 1_MiB);
+    EXPECT_EQ(figure(lines, pass, "host.scratch.clears"), pass);
+    EXPECT_EQ(figure(lines, pass, "host.history.used"), pass * 1_KiB);
+    EXPECT_EQ(figure(lines, pass, "host.weights.reserved"), 4_MiB);
+    EXPECT_EQ(lines[pass]["figures"].size(), lines[0]["figures"].size());
     EXPECT_GE(lines[pass]["t"].get<std::uint64_t>(), last);
     last = lines[pass]["t"];
   }
@@ -123,7 +110,7 @@ TEST(Recorder, KeepsTheNewest) {
   EXPECT_EQ(lines[0]["taken"], 8);
   std::vector<std::uint64_t> used;
   for (std::size_t i = 1; i < lines.size(); ++i) {
-    if (lines[i].contains("tapes")) used.push_back(figure(lines, i, 2, "used"));
+    if (lines[i].contains("figures")) used.push_back(figure(lines, i, "host.history.used"));
   }
   EXPECT_THAT(used, testing::ElementsAre(6 * 64, 7 * 64, 8 * 64));
 }
@@ -198,14 +185,10 @@ TEST(Recorder, HasDevicesAndThePlansRegions) {
   layout.gpu(0).advance(0, 5);
   recorder.sample();
   const std::vector<json> lines = lines_of(recorder);
-  ASSERT_EQ(lines[0]["tapes"].size(), 6U);
-  const json last_tape = json::array({"gpu0", "history"});
-  EXPECT_EQ(lines[0]["tapes"][5], last_tape);
-  ASSERT_EQ(lines[1]["tapes"].size(), 6U);
-  EXPECT_EQ(figure(lines, 1, 5, "planned"), layout.gpu(0).history().floor());
-  ASSERT_EQ(lines[1]["devices"].size(), 1U);
-  EXPECT_EQ(lines[1]["devices"][0][0], 5);  // tokens
-  EXPECT_EQ(lines[1]["peaks"].size(), 6U);
+  EXPECT_EQ(lines[0]["gpus"], 1);
+  EXPECT_EQ(figure(lines, 1, "gpu0.history.planned"), layout.gpu(0).history().floor());
+  EXPECT_EQ(figure(lines, 1, "gpu0.tokens"), 5U);
+  EXPECT_EQ(figure(lines, 1, "gpu0.history.most_in_use"), layout.gpu(0).history().floor());
   std::vector<std::string> regions;
   for (const json& region : lines[0]["regions"]) {
     regions.push_back(region["place"].get<std::string>() + ' ' + region["tape"].get<std::string>() +

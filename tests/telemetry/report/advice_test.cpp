@@ -22,12 +22,11 @@ using ::testing::HasSubstr;
 
 constexpr LayoutSizes kAdvisedSizes = {.weights = 4_MiB, .scratch = 64_MiB, .history = 64_MiB};
 
-const TapeAdvice& of(const Advice& advice, const std::string& tape,
-                     const std::string& place = "host") {
+const TapeAdvice& of(const Advice& advice, TapeKind tape, Place place = Place::host()) {
   for (const TapeAdvice& one : advice.tapes) {
     if (one.tape == tape && one.place == place) return one;
   }
-  throw std::runtime_error("no advice for " + place + " " + tape);
+  throw std::runtime_error("no advice for " + to_string(place) + " " + to_string(tape));
 }
 
 // What was advised holds what was done.
@@ -36,11 +35,11 @@ TEST(Advice, IsEnoughForTheSameAgain) {
     Layout layout(kAdvisedSizes);
     (void)layout.scratch().take(kib * 1_KiB);
     layout.clear_pass();
-    const TapeAdvice exact = of(advise(layout, {.margin = 0}), "scratch");
+    const TapeAdvice exact = of(advise(layout, {.margin = 0}), TapeKind::scratch);
     EXPECT_EQ(exact.observed, kib * 1_KiB);
     EXPECT_GE(exact.reserve, exact.observed);
     EXPECT_LE(exact.reserve, exact.observed + exact.observed / 16 + 64_KiB);
-    const TapeAdvice tenth = of(advise(layout), "scratch");
+    const TapeAdvice tenth = of(advise(layout), TapeKind::scratch);
     EXPECT_GE(tenth.reserve, exact.observed + exact.observed / 10);
     Layout again({.weights = 4_MiB, .scratch = tenth.reserve, .history = 1_MiB});
     EXPECT_NE(again.scratch().try_take(kib * 1_KiB), nullptr);
@@ -52,15 +51,16 @@ TEST(Advice, TellsRoomyFromFittingAndUnused) {
   (void)layout.weights().take(4_MiB);
   (void)layout.scratch().take(61_MiB);
   Advice advice = advise(layout);
-  EXPECT_EQ(of(advice, "weights").finding, TapeFinding::fits);
-  EXPECT_EQ(of(advice, "weights").reserve, 4_MiB);  // no margin: they do not vary
-  EXPECT_EQ(of(advice, "scratch").finding, TapeFinding::fits);
-  EXPECT_EQ(of(advice, "scratch").text, "scratch peaked at 95 % of what is reserved: it fits");
-  EXPECT_EQ(of(advice, "history").finding, TapeFinding::unused);
-  EXPECT_EQ(of(advice, "history").text, "nothing was ever taken from history");
-  EXPECT_EQ(of(advice, "history").reserve, 0U);
+  EXPECT_EQ(of(advice, TapeKind::weights).finding, TapeFinding::fits);
+  EXPECT_EQ(of(advice, TapeKind::weights).reserve, 4_MiB);  // no margin: they do not vary
+  EXPECT_EQ(of(advice, TapeKind::scratch).finding, TapeFinding::fits);
+  EXPECT_EQ(of(advice, TapeKind::scratch).text,
+            "scratch peaked at 95 % of what is reserved: it fits");
+  EXPECT_EQ(of(advice, TapeKind::history).finding, TapeFinding::unused);
+  EXPECT_EQ(of(advice, TapeKind::history).text, "nothing was ever taken from history");
+  EXPECT_EQ(of(advice, TapeKind::history).reserve, 0U);
   (void)layout.history().take(39_MiB);
-  EXPECT_EQ(of(advise(layout), "history").text,
+  EXPECT_EQ(of(advise(layout), TapeKind::history).text,
             "history peaked at 60 % of what is reserved: 44 MiB would do");
   EXPECT_EQ(advise(layout).context, 0U);
 }
@@ -73,7 +73,7 @@ TEST(Advice, CountsWhatWasSpilled) {
   (void)layout.scratch().take(60_MiB);
   for (int i = 0; i < 3; ++i) (void)layout.scratch().take(10_MiB);
   layout.clear_pass();
-  const TapeAdvice scratch = of(advise(layout), "scratch");
+  const TapeAdvice scratch = of(advise(layout), TapeKind::scratch);
   EXPECT_EQ(scratch.finding, TapeFinding::spilled);
   EXPECT_EQ(scratch.observed, 90_MiB);
   EXPECT_EQ(scratch.reserve, 100_MiB);
@@ -84,7 +84,7 @@ TEST(Advice, WantsMoreWhereTakesWereRefused) {
   Layout layout(kAdvisedSizes);
   (void)layout.scratch().take(1_MiB);
   (void)layout.scratch().try_take(100_MiB);
-  const TapeAdvice scratch = of(advise(layout), "scratch");
+  const TapeAdvice scratch = of(advise(layout), TapeKind::scratch);
   EXPECT_EQ(scratch.finding, TapeFinding::refused);
   EXPECT_GT(scratch.reserve, 64_MiB);
   EXPECT_THAT(scratch.text, HasSubstr("scratch refused takes once, with 64 MiB: reserve 72 MiB"));
@@ -114,22 +114,23 @@ TEST(Advice, OfAPlannedHistoryIsTokens) {
   const Advice advice = advise(layout);
   EXPECT_EQ(advice.longest_talk, 1000U);
   EXPECT_EQ(advice.context, 1280U);  // 1100, in cells of 256
-  const TapeAdvice history = of(advice, "history");
+  const TapeAdvice history = of(advice, TapeKind::history);
   EXPECT_EQ(history.observed, 2 * (1000_KiB + 256_KiB + 64_KiB));
   EXPECT_EQ(history.reserve, 2 * (1280_KiB + 256_KiB + 64_KiB));
   EXPECT_EQ(
       history.text,
       "history would be at 29 % of plan with all talks as long as the longest: 3.1 MiB would do");
-  EXPECT_EQ(of(advice, "scratch").reserve, 1_MiB);  // planned: no margin
-  EXPECT_EQ(of(advice, "scratch").text, "scratch peaked at 100 % of plan: 1 MiB would do");
+  EXPECT_EQ(of(advice, TapeKind::scratch).reserve, 1_MiB);  // planned: no margin
+  EXPECT_EQ(of(advice, TapeKind::scratch).text, "scratch peaked at 100 % of plan: 1 MiB would do");
   EXPECT_EQ(advice.text, "the longest talk had 1000 tokens: plan a talk for 1280");
   // Where nothing was held, nothing is needed.
-  EXPECT_EQ(of(advice, "history", "gpu0").finding, TapeFinding::unused);
+  EXPECT_EQ(of(advice, TapeKind::history, Place::gpu(0)).finding, TapeFinding::unused);
   layout.gpu(0).prepare(0, 1000);
   layout.gpu(0).advance(0, 1000);
   const Advice both = advise(layout);
-  EXPECT_EQ(of(both, "history", "gpu0").reserve, history.reserve);
-  EXPECT_THAT(of(both, "history", "gpu0").text, HasSubstr("gpu0 history would be at"));
+  EXPECT_EQ(of(both, TapeKind::history, Place::gpu(0)).reserve, history.reserve);
+  EXPECT_THAT(of(both, TapeKind::history, Place::gpu(0)).text,
+              HasSubstr("gpu0 history would be at"));
 }
 
 TEST(Advice, TakesAPlannedHistoryForUsedWhereNobodyCountsTokens) {
@@ -137,9 +138,9 @@ TEST(Advice, TakesAPlannedHistoryForUsedWhereNobodyCountsTokens) {
   layout.clear_pass();
   const Advice advice = advise(layout);
   EXPECT_EQ(advice.context, 0U);
-  EXPECT_EQ(of(advice, "history").finding, TapeFinding::fits);
-  EXPECT_EQ(of(advice, "history").observed, layout.stat().history.planned);
-  EXPECT_EQ(of(advice, "history").text, "history peaked at 100 % of plan: it fits");
+  EXPECT_EQ(of(advice, TapeKind::history).finding, TapeFinding::fits);
+  EXPECT_EQ(of(advice, TapeKind::history).observed, layout.stat().history.planned);
+  EXPECT_EQ(of(advice, TapeKind::history).text, "history peaked at 100 % of plan: it fits");
 }
 
 // Each may be the longest the next time.
@@ -149,7 +150,7 @@ TEST(Advice, GivesAllTalksWhatTheLargestNeeds) {
     (void)layout.history(talk).take(talk == 2 ? 10_MiB : 1_MiB);
   }
   layout.clear_talk(2);
-  const TapeAdvice history = of(advise(layout), "history");
+  const TapeAdvice history = of(advise(layout), TapeKind::history);
   EXPECT_EQ(history.observed, 40_MiB);
   EXPECT_EQ(history.text,
             "history would be at 31 % of what is reserved with all talks as long as the longest: "
@@ -162,7 +163,7 @@ TEST(Advice, SaysOfWhatItTellsTheShare) {
   LayoutOptions options{.extra = {.weights = 0, .scratch = 1_MiB, .history = 0}};
   Layout layout(plan(), std::move(options));
   (void)layout.scratch().take(512_KiB);
-  EXPECT_THAT(of(advise(layout), "scratch").text,
+  EXPECT_THAT(of(advise(layout), TapeKind::scratch).text,
               HasSubstr("scratch peaked at 75 % of what is reserved"));
 }
 
@@ -171,8 +172,8 @@ TEST(Advice, NeverWantsALongerContextThanThereIs) {
   layout.advance(0, 4096);
   const Advice advice = advise(layout);
   EXPECT_EQ(advice.context, 4096U);
-  EXPECT_EQ(of(advice, "history").finding, TapeFinding::fits);
-  EXPECT_EQ(of(advice, "history").reserve, 2 * (4_MiB + 256_KiB + 64_KiB));
+  EXPECT_EQ(of(advice, TapeKind::history).finding, TapeFinding::fits);
+  EXPECT_EQ(of(advice, TapeKind::history).reserve, 2 * (4_MiB + 256_KiB + 64_KiB));
 }
 
 // A plan of the context that is advised needs what is advised.
@@ -189,10 +190,10 @@ TEST(Advice, OfAPlannedHistoryIsWhatThePlanWouldBe) {
   const Advice advice = advise(layout);
   EXPECT_EQ(advice.context, 4608U);
   const std::uint64_t needed = plan_of(advice.context).history.bytes();
-  EXPECT_GE(of(advice, "history").reserve + 2 * 4_KiB, needed);
-  EXPECT_LE(of(advice, "history").reserve, needed + 2 * 4_KiB);
+  EXPECT_GE(of(advice, TapeKind::history).reserve + 2 * 4_KiB, needed);
+  EXPECT_LE(of(advice, TapeKind::history).reserve, needed + 2 * 4_KiB);
   layout.advance(0, 1000);
-  EXPECT_EQ(of(advise(layout), "history").text, "history peaked at 100 % of plan: it fits");
+  EXPECT_EQ(of(advise(layout), TapeKind::history).text, "history peaked at 100 % of plan: it fits");
 }
 
 TEST(Advice, IsTheSameFromARecording) {

@@ -62,7 +62,7 @@ TEST(ReportTimeline, ShowsTheMostOfManySamples) {
   const std::vector<report::Chart> charts = report::charts_of(recording);
   ASSERT_EQ(charts.size(), 3U);
   const report::Chart& scratch = charts[1];
-  EXPECT_EQ(scratch.tape, "scratch");
+  EXPECT_EQ(scratch.tape, TapeKind::scratch);
   EXPECT_EQ(scratch.columns.size(), report::kMostColumns);
   EXPECT_EQ(scratch.columns.back().at, 4'999'000U);
   std::size_t high = 0;
@@ -185,8 +185,8 @@ TEST(Report, IsBoundedWhateverTheNamesAre) {
   Recorder recorder(busy.layout, {.name = std::string(1_MiB, '<')});
   recorder.sample();
   Recording recording = recorder.recording();
-  const RecordedRegion region = {.place = "host",
-                                 .tape = "weights",
+  const RecordedRegion region = {.place = Place::host(),
+                                 .tape = TapeKind::weights,
                                  .name = std::string(10'000, '&'),
                                  .offset = 0,
                                  .bytes = 1_KiB};

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/tape_kind.hpp"
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/telemetry/recording/peak_watch.hpp"
 
@@ -18,8 +19,8 @@ namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 
 /// Of the format that is written. It is raised where something changes its meaning or goes; figures
-/// may be added.
-inline constexpr unsigned kRecordingVersion = 1;
+/// may be added. Version 2 has all figures of a sample in one list.
+inline constexpr unsigned kRecordingVersion = 2;
 inline constexpr const char* kRecordingSchema = "tapedeck.recording";
 
 /// Names of phases that can be told apart, and bytes of one, of which more are cut off.
@@ -35,9 +36,9 @@ struct RecordedSample {
 
 /// A region of the layout's plan.
 struct RecordedRegion {
-  std::string place;  ///< "host", "gpu0".
-  std::string tape;   ///< "weights", "scratch", "history".
-  std::string name;
+  Place place{};
+  TapeKind tape = TapeKind::weights;
+  std::string name{};
   std::uint64_t offset = 0;           ///< Bytes, from the start of the tape.
   std::uint64_t bytes = 0;            ///< Of one talk, in a history.
   std::uint64_t bytes_per_token = 0;  ///< 0: it does not grow.
@@ -95,21 +96,21 @@ struct Recording {
   ///
   /// | line    | members                                                                       |
   /// |---------|-------------------------------------------------------------------------------|
-  /// | first   | `schema`: "tapedeck.recording"; `version`; `layout`: its name; `tape_fields`, |
-  /// |         | `layout_fields`, `device_fields`: names, in the order of the figures below;   |
-  /// |         | `tapes`: place and tape of each; `regions`: of the plan, `place`, `tape`,     |
-  /// |         | `name`, `offset`, `bytes`, `bytes_per_token`; `lines`: how many follow;       |
-  /// |         | `taken`: samples, those that the ring has lost too                            |
-  /// | samples | `t`: microseconds; `layout`: figures; `tapes`: figures of each; `devices`: of |
-  /// |         | each; `peaks`: bytes of each tape, the most in use since the sample before    |
+  /// | first   | `schema`: "tapedeck.recording"; `version`; `layout`: its name; `gpus`;        |
+  /// |         | `figures`: their names, "layout.passes", "host.scratch.used", "gpu0.tokens",  |
+  /// |         | and "host.scratch.most_in_use", the most since the sample before; `regions`:  |
+  /// |         | of the plan, `place`, `tape`, `name`, `offset`, `bytes`, `bytes_per_token`;   |
+  /// |         | `lines`: how many follow; `taken`: samples, those that the ring has lost too  |
+  /// | samples | `t`: microseconds; `figures`: a value for each name                           |
   /// | marks   | among them, by time: `t`, and `enter`: the phase, or `leave`: null            |
   ///
   /// What is no UTF-8 in a name is replaced. @throws what the stream throws.
   void write(std::ostream& out) const;
 };
 
-/// Reads what `Recording::write` wrote, of this version, by this library or one with other figures:
-/// those that it does not have are 0. Takes memory for what the file has, never for what it claims.
+/// Reads what `Recording::write` wrote, of this version, by this library or one with some other
+/// figures: those that the file lacks are 0. Takes memory for what the file has, never for what it
+/// claims.
 /// @throws SystemError where the file cannot be read; FormatError with the byte where it is no
 /// recording, of another version, damaged, or cut off.
 [[nodiscard]] Recording read_recording(const std::filesystem::path& path);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/tape_kind.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/telemetry/recording/recording.hpp"
 
@@ -24,8 +25,8 @@ enum class TapeFinding : std::uint8_t {
 
 /// Of one tape. All sizes are bytes, over all talks. Thread-safety: a value, as below.
 struct TapeAdvice {
-  std::string place;  ///< "host", "gpu0".
-  std::string tape;   ///< "weights", "scratch", "history".
+  Place place{};
+  TapeKind tape = TapeKind::weights;
   TapeFinding finding = TapeFinding::fits;
   std::uint64_t reserved = 0;  ///< Now.
   /// The most in use at a time, what was spilled too (each at its own moment: an upper bound). Of a

@@ -1,0 +1,156 @@
+/// @file
+/// The one walk over the figures of a `Stat`, whatever is done with them: those of the layout, then
+/// for each place its own and those of its tapes.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <type_traits>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/tape_kind.hpp"
+#include "tapedeck/layout/stat.hpp"
+#include "tapedeck/layout/stat_fields.hpp"
+
+namespace tapedeck::internal {
+
+/// The host has index 0, and device i index 1 + i.
+[[nodiscard]] constexpr Place place_at(std::size_t index) noexcept {
+  return index == 0 ? Place::host() : Place::gpu(index - 1);
+}
+[[nodiscard]] constexpr std::size_t index_of(Place place) noexcept {
+  return place.is_device() ? 1 + place.device() : 0;
+}
+
+/// What belongs to the tape of that kind, of whatever has something for each of the three.
+template <class Side>
+[[nodiscard]] constexpr auto& tape_of(Side& side, TapeKind kind) noexcept {
+  if (kind == TapeKind::weights) return side.weights;
+  return kind == TapeKind::scratch ? side.scratch : side.history;
+}
+
+[[nodiscard]] constexpr const TapeStat& tape_of(const Stat& stat, Place place,
+                                                TapeKind kind) noexcept {
+  return place.is_device() ? tape_of(stat.gpu[place.device()], kind) : tape_of(stat, kind);
+}
+
+/// Calls `tape_do(place, kind, tape)` for the three tapes of a place.
+template <class Side, class TapeDo>
+constexpr void for_each_tape_at(Place place, Side& side, TapeDo&& tape_do) {
+  tape_do(place, TapeKind::weights, side.weights);
+  tape_do(place, TapeKind::scratch, side.scratch);
+  tape_do(place, TapeKind::history, side.history);
+}
+
+/// Calls `place_do(place, side)` for the host, whose tapes are the stat's own, and for the devices.
+template <class AnyStat, class PlaceDo>
+constexpr void for_each_place(AnyStat& stat, std::size_t gpus, PlaceDo&& place_do) {
+  place_do(Place::host(), stat);
+  for (std::size_t i = 0; i < gpus; ++i) place_do(Place::gpu(i), stat.gpu[i]);
+}
+
+/// Calls `tape_do(place, kind, tape)` for every tape.
+template <class AnyStat, class TapeDo>
+constexpr void for_each_tape(AnyStat& stat, TapeDo&& tape_do) {
+  for_each_place(stat, stat.gpus,
+                 [&](Place place, auto& side) { for_each_tape_at(place, side, tape_do); });
+}
+
+/// Whose figures a list describes: a tape's, a place's, or the whole layout's.
+struct FigureOwner {
+  std::optional<Place> place{};
+  std::optional<TapeKind> tape{};
+};
+
+/// "layout", "gpu0", "host.scratch".
+[[nodiscard]] inline std::string to_string(const FigureOwner& owner) {
+  if (!owner.place) return "layout";
+  return owner.tape ? to_string(*owner.place) + "." + to_string(*owner.tape)
+                    : to_string(*owner.place);
+}
+
+/// Calls `list_do(owner, fields, figures)` for each list of figures, of so many devices.
+template <class AnyStat, class ListDo>
+constexpr void for_each_list(AnyStat& stat, std::size_t gpus, ListDo&& list_do) {
+  list_do(FigureOwner{}, kLayoutFields, stat);
+  for_each_place(stat, gpus, [&](Place place, auto& side) {
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(side)>, DeviceStat>) {
+      list_do(FigureOwner{place}, kDeviceFields, side);
+    }
+    for_each_tape_at(place, side, [&](Place, TapeKind kind, auto& tape) {
+      list_do(FigureOwner{place, kind}, kTapeFields, tape);
+    });
+  });
+}
+
+/// Where the figures of a list that are not computed are stored.
+template <const auto& kFields>
+inline constexpr auto kMembers = [] {
+  constexpr auto is_stored = [](const auto& field) { return field.member != nullptr; };
+  std::array<decltype(kFields[0].member), std::ranges::count_if(kFields, is_stored)> members{};
+  std::size_t next = 0;
+  for (const auto& field : kFields) {
+    if (is_stored(field)) members[next++] = field.member;
+  }
+  return members;
+}();
+
+template <class Figures>
+inline constexpr auto& kMembersOf = kMembers<kTapeFields>;
+template <>
+inline constexpr auto& kMembersOf<Stat> = kMembers<kLayoutFields>;
+template <>
+inline constexpr auto& kMembersOf<DeviceStat> = kMembers<kDeviceFields>;
+
+/// Calls `word_do(word)` for each figure that is stored, of so many devices: to read it, or to set
+/// it. This is the order of words in published files and in recordings.
+template <class AnyStat, class WordDo>
+constexpr void for_each_word(AnyStat& stat, std::size_t gpus, WordDo&& word_do) {
+  for_each_list(stat, gpus, [&](const FigureOwner&, const auto&, auto& figures) {
+    for (const auto member : kMembersOf<std::remove_cvref_t<decltype(figures)>>) {
+      word_do(figures.*member);
+    }
+  });
+}
+
+/// How many words that are.
+[[nodiscard]] constexpr std::size_t figure_words(std::size_t gpus) noexcept {
+  return kMembersOf<Stat>.size() + gpus * kMembersOf<DeviceStat>.size() +
+         (1 + gpus) * kTapeKinds.size() * kMembersOf<TapeStat>.size();
+}
+
+/// Whether there is anything to say about a tape. There is nothing where all of a layout is on
+/// devices, and the tape is one of the host's.
+[[nodiscard]] constexpr bool was_asked(const TapeStat& tape) noexcept {
+  return tape.reserved != 0 || tape.refused != 0 || tape.spills != 0 || unmet_wishes(tape) != 0;
+}
+
+/// The most tokens that one talk has ever had, on whichever place.
+[[nodiscard]] constexpr std::uint64_t longest_talk(const Stat& stat) noexcept {
+  std::uint64_t longest = stat.longest_talk;
+  for (std::size_t i = 0; i < stat.gpus; ++i) {
+    longest = std::max(longest, stat.gpu[i].longest_talk);
+  }
+  return longest;
+}
+
+/// Whether any talk ever had tokens: an engine may use its planned regions and count none.
+[[nodiscard]] constexpr bool counts_tokens(const Stat& stat) noexcept {
+  return longest_talk(stat) != 0;
+}
+
+/// "weights" on the host, "gpu0 weights" on a device.
+[[nodiscard]] inline std::string tape_name(Place place, TapeKind kind) {
+  return (place.is_device() ? to_string(place) + " " : "") + to_string(kind);
+}
+
+[[nodiscard]] inline std::string value_text(StatUnit unit, std::uint64_t value) {
+  return unit == StatUnit::bytes ? to_iec(value) : std::to_string(value);
+}
+
+}  // namespace tapedeck::internal
