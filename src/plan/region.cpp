@@ -13,7 +13,7 @@ namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 namespace {
 
-constexpr std::uint64_t kLine = 64;
+constexpr std::uint64_t kHostLine = 64;
 
 void check(const Region& region) {
   if (region.name.empty()) throw InvalidArgument("a region without a name");
@@ -68,11 +68,11 @@ void TapePlan::place(Region region) {
                           " is no multiple of its alignment " + std::to_string(region.alignment));
   }
   // The extent is rounded up to a line later, so the line's end has to fit as well.
-  const auto end = checked_add(region.offset, region.bytes, kLine - 1);
+  const auto end = checked_add(region.offset, region.bytes, kHostLine - 1);
   const auto payload = checked_add(payload_, region.bytes);
   if (!end || !payload) refuse_end(region);
   regions_.push_back(std::move(region));
-  end_ = std::max(end_, *end - (kLine - 1));
+  end_ = std::max(end_, *end - (kHostLine - 1));
   payload_ = *payload;
 }
 
@@ -90,10 +90,10 @@ std::uint64_t TapePlan::payload(RegionRole role) const noexcept {
   return bytes;
 }
 
-std::uint64_t TapePlan::bytes() const noexcept { return round_up(end_, kLine); }
+std::uint64_t TapePlan::bytes() const noexcept { return round_up(end_, kHostLine); }
 
 std::uint64_t TapePlan::alignment() const noexcept {
-  std::uint64_t strictest = kLine;
+  std::uint64_t strictest = kHostLine;
   for (const Region& region : regions_) strictest = std::max(strictest, region.alignment);
   return strictest;
 }
