@@ -14,6 +14,7 @@
 #include "device/stand_in_faults.hpp"
 #include "layout/cache_region.hpp"
 #include "memory/pattern.hpp"
+#include "memory/tape_growth_contract.hpp"
 #include "memory/tape_mark_contract.hpp"
 #include "tapedeck/device/device_stream.hpp"
 #include "tapedeck/layout/device_layout.hpp"
@@ -33,6 +34,8 @@ struct StandInMaker {
 };
 INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeContract, DeviceTapeKinds<StandInMaker>, TapeKindNames);
 INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeMarkContract, DeviceTapeKinds<StandInMaker>,
+                               TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeGrowthContract, GrowingDeviceTapeKinds<StandInMaker>,
                                TapeKindNames);
 
 Plan plan_of(std::uint64_t talks) {

@@ -41,6 +41,17 @@ struct GrownDeviceTape {
   DeviceTape tape = DeviceTape::reserve(pool, kKindBytes, {.name = "kind"});
 };
 
+/// Nothing of it is committed.
+template <class Maker>
+struct GrowingDeviceTape {
+  static constexpr const char* kName = "Growing";
+  bool refuse = false;
+  std::unique_ptr<Device> device = Maker::make();
+  PagePool pool{*device};
+  DeviceTape tape = DeviceTape::reserve(
+      pool, kKindBytes, {.name = "kind", .block = refusing_while<DeviceBlockOptions>(refuse)});
+};
+
 /// At an odd address and of an odd size.
 template <class Maker>
 struct BorrowedDeviceTape {
@@ -58,5 +69,8 @@ struct BorrowedDeviceTape {
 template <class Maker>
 using DeviceTapeKinds =
     ::testing::Types<PlainDeviceTape<Maker>, GrownDeviceTape<Maker>, BorrowedDeviceTape<Maker>>;
+
+template <class Maker>
+using GrowingDeviceTapeKinds = ::testing::Types<GrowingDeviceTape<Maker>>;
 
 }  // namespace tapedeck::tests

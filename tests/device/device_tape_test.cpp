@@ -15,8 +15,8 @@
 #include "base/thrown.hpp"
 #include "device/device_tape_kinds.hpp"
 #include "device/held_stream.hpp"
-#include "memory/no_peak_lost.hpp"
 #include "memory/pattern.hpp"
+#include "memory/tape_growth_contract.hpp"
 #include "memory/tape_mark_contract.hpp"
 #include "memory/tape_without_memory.hpp"
 #include "tapedeck/base/error.hpp"
@@ -34,6 +34,8 @@ struct HostMaker {
 };
 INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeContract, DeviceTapeKinds<HostMaker>, TapeKindNames);
 INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeMarkContract, DeviceTapeKinds<HostMaker>,
+                               TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(HostDevice, TapeGrowthContract, GrowingDeviceTapeKinds<HostMaker>,
                                TapeKindNames);
 
 using DeviceTapeWithoutMemory = ::testing::Types<DeviceTape>;
@@ -59,24 +61,6 @@ TEST_F(DeviceTapeTest, TakeNeverGrowsAndPrepareDoes) {
   EXPECT_EQ(tape.try_take(1), nullptr);
   tape.prepare(9 * kDevicePage);
   EXPECT_EQ(tape.committed(), 10 * kDevicePage);
-  EXPECT_EQ(tape.stat().grows, 2U);
-  tape.prepare(3);  // there already
-  EXPECT_EQ(tape.stat().grows, 2U);
-  EXPECT_THROW(tape.prepare(1_GiB), TapeFull);
-  EXPECT_FALSE(tape.try_prepare(1_GiB));
-}
-
-TEST_F(DeviceTapeTest, BytesStayWhereTheyAreAsItGrows) {
-  DeviceTape tape = DeviceTape::reserve(pool_, 32_MiB);
-  std::vector<DeviceSpan<std::byte>> taken;
-  for (std::size_t i = 0; i < 40; ++i) {
-    tape.prepare(100'000);
-    taken.push_back(tape.take<std::byte>(100'000));
-    Pattern(i).write(taken.back().data(), taken.back().bytes());
-  }
-  for (std::size_t i = 0; i < taken.size(); ++i) {
-    EXPECT_TRUE(Pattern(i).is_at(taken[i].data(), taken[i].bytes())) << i;
-  }
 }
 
 TEST_F(DeviceTapeTest, ASealedTapeRefusesToGrowAndToShrinkAndStaysUsable) {
@@ -169,33 +153,6 @@ TEST_F(DeviceTapeTest, HooksHearOfRangesAsTheyComeAndGo) {
   EXPECT_THAT(went, ::testing::ElementsAre(Pair(0, kDevicePage)));
 }
 
-TEST_F(DeviceTapeTest, AHookThatThrowsUndoesTheCommit) {
-  bool angry = false;
-  DeviceTape tape =
-      DeviceTape::reserve(pool_, 4_MiB, {.block = {.on_commit = [&](std::span<std::byte>) {
-                                           if (angry) throw std::runtime_error("no room");
-                                         }}});
-  tape.prepare(kDevicePage);
-  angry = true;
-  EXPECT_THROW(tape.prepare(4 * kDevicePage), std::runtime_error);
-  EXPECT_EQ(tape.committed(), kDevicePage);
-  EXPECT_EQ(pool_.free_bytes(), 3 * kDevicePage);
-  angry = false;
-  tape.prepare(4 * kDevicePage);
-  EXPECT_EQ(tape.committed(), 4 * kDevicePage);
-}
-
-TEST(DeviceTapeConcurrency, ReadersLoseNoPeak) {
-  HostDevice device({.memory = 128_MiB});
-  const auto expect = [&device](const auto& give_back) {
-    DeviceTape tape = DeviceTape::start(device, (kPeaks + 2) * kDeviceLine);
-    expect_no_peak_lost(tape, kDeviceLine, give_back);
-  };
-  expect(ByClear());
-  expect(ByRewind());
-  expect(ByRestart());
-}
-
 TEST_F(DeviceTapeTest, PlannedMemoryInFrontIsCountedAsItIsCommitted) {
   DeviceBlock whole = DeviceBlock::reserve(pool_, 4 * kDevicePage);
   DeviceBlock planned = whole.part(0, kDevicePage);
@@ -226,18 +183,6 @@ TEST_F(DeviceTapeTest, NonsenseIsRefused) {
   EXPECT_THROW((void)block.part(kDevicePage, 2 * kDevicePage), InvalidArgument);
   EXPECT_THROW(block.commit(2 * kDevicePage + 1), InvalidArgument);
   EXPECT_EQ(device_.memory().free, 64_MiB);
-}
-
-TEST_F(DeviceTapeTest, AMovedTapeTakesEverythingAlong) {
-  DeviceTape tape = DeviceTape::reserve(pool_, 1_MiB, {.name = "moved"});
-  tape.prepare(kDevicePage);
-  (void)tape.take(1000);
-  DeviceTape other = std::move(tape);
-  EXPECT_EQ(other.name(), "moved");
-  EXPECT_EQ(other.used(), 1024U);
-  EXPECT_EQ(tape.total(), 0U);  // NOLINT(bugprone-use-after-move)
-  tape = std::move(other);
-  EXPECT_EQ(tape.committed(), kDevicePage);
 }
 
 }  // namespace

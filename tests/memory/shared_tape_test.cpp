@@ -158,24 +158,6 @@ TEST(SharedTape, CommitsEverythingAtOnce) {
   std::memset(tape.take(1_MiB), 1, 1_MiB);
 }
 
-TEST(SharedTape, MovesWithWhatItHolds) {
-  SharedTape from = SharedTape::start(1_MiB, {.name = "moved"});
-  void* at = from.take(1000);
-  Pattern(1).write(at, 1000);
-  SharedTape to = std::move(from);
-  EXPECT_EQ(from.total(), 0U);  // NOLINT(bugprone-use-after-move): that is the test
-  EXPECT_EQ(from.try_take(1), nullptr);
-  EXPECT_EQ(to.used(), 1024U);
-  EXPECT_EQ(to.name(), "moved");
-  EXPECT_TRUE(to.owns(at) && Pattern(1).is_at(at, 1000));
-  to = SharedTape::start(4_KiB);
-  EXPECT_EQ(to.total(), 4_KiB);
-  EXPECT_EQ(to.used(), 0U);
-  SharedTape& same_tape = to;
-  to = std::move(same_tape);
-  EXPECT_EQ(to.total(), 4_KiB);
-}
-
 TEST(SharedTape, WipesOnClearAndInTheEnd) {
   std::vector<std::byte> memory(8192, std::byte{0x11});
   std::byte* at = nullptr;

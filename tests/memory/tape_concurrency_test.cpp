@@ -9,7 +9,6 @@
 
 #include "base/paths.hpp"
 #include "memory/ledger_spill.hpp"
-#include "memory/no_peak_lost.hpp"
 #include "memory/program.hpp"
 #include "memory/watched_tape.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -49,18 +48,6 @@ TEST(TapeConcurrency, NorOfTheChildrenWhileEachHasAWriter) {
     workers.emplace_back([&child] { EXPECT_THAT(watch(child, 1, kPasses / 4), IsEmpty()); });
   }
 }
-
-template <class GiveBack>
-void expect_no_peak_lost(const GiveBack& give_back) {
-  Tape tape = Tape::start((kPeaks + 2) * kLine);
-  expect_no_peak_lost(tape, kLine, give_back);
-}
-
-TEST(TapeConcurrency, ClearLosesNoPeak) { expect_no_peak_lost(ByClear()); }
-
-TEST(TapeConcurrency, RewindLosesNoPeak) { expect_no_peak_lost(ByRewind()); }
-
-TEST(TapeConcurrency, RestartingThePeakLosesNone) { expect_no_peak_lost(ByRestart()); }
 
 // The writer's role goes from thread to thread, with a join between them.
 TEST(TapeConcurrency, TheWritersRoleCanBeHandedOver) {

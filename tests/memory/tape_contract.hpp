@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "base/most.hpp"
@@ -36,6 +37,7 @@ inline constexpr std::size_t kTakeLine = kLine;
 template <class Kind>
 class TapeContract : public ::testing::Test {
  protected:
+  [[nodiscard]] Kind& kind() noexcept { return kind_; }
   [[nodiscard]] auto& tape() noexcept { return kind_.tape; }
   [[nodiscard]] std::size_t line() noexcept {
     return kTakeLine<std::remove_cvref_t<decltype(tape())>>;
@@ -317,8 +319,37 @@ TYPED_TEST_P(TapeContract, OwnsItsAddressesAndNoOthers) {
   EXPECT_TRUE(tape.owns(first));
 }
 
-REGISTER_TYPED_TEST_SUITE_P(TapeContract, StartsEmpty, EveryAlignmentIsOfTheAddress,
-                            TheDefaultAlignmentIsALine,
+TYPED_TEST_P(TapeContract, MovesWithWhatItHolds) {
+  auto& from = this->tape();
+  void* at = from.take(1000);
+  this->write(Pattern(1), at, 1000);
+  const TapeStat before = from.stat();
+  auto to = std::move(from);
+  EXPECT_EQ(to.name(), "kind");
+  EXPECT_EQ(to.used(), 1024U);
+  EXPECT_EQ(to.committed(), before.committed);
+  EXPECT_TRUE(to.owns(at) && this->holds(Pattern(1), at, 1000));
+  EXPECT_NE(to.try_take(to.free()), nullptr);
+
+  // NOLINTBEGIN(bugprone-use-after-move): that is the test
+  EXPECT_EQ(from.total() + from.used() + from.peak() + from.clears(), 0U);
+  EXPECT_EQ(from.try_take(1), nullptr);
+  EXPECT_EQ(from.try_take(1, 1), nullptr);
+  EXPECT_NE(from.try_take(0), nullptr);
+  from.clear();
+  EXPECT_FALSE(from.owns(at));
+  // NOLINTEND(bugprone-use-after-move)
+
+  auto& same_tape = to;
+  to = std::move(same_tape);
+  EXPECT_EQ(to.free(), 0U);
+  from = std::move(to);
+  EXPECT_TRUE(from.owns(at) && this->holds(Pattern(1), at, 1000));
+  EXPECT_EQ(to.total(), 0U);  // NOLINT(bugprone-use-after-move): that is the test
+}
+
+REGISTER_TYPED_TEST_SUITE_P(TapeContract, MovesWithWhatItHolds, StartsEmpty,
+                            EveryAlignmentIsOfTheAddress, TheDefaultAlignmentIsALine,
                             TakesDoNotOverlapAndKeepTheirBytesUntilClear,
                             ZeroBytesTakeNoRoomAtAnyAlignment, ZeroBytesCanBeTakenFromAFullTape,
                             SizesNearTheEndOfTheAddressSpaceAreRefusedAndChangeNothing,

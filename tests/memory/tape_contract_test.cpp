@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 
+#include "memory/tape_growth_contract.hpp"
 #include "memory/tape_kinds.hpp"
 #include "memory/tape_mark_contract.hpp"
 #include "memory/tape_without_memory.hpp"
@@ -18,9 +19,8 @@ namespace {
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeContract, TapeKinds, TapeKindNames);
 
-using MarkedKinds = ::testing::Types<CommittedTape, GrowingTape, BorrowedTape, SharedMemoryTape,
-                                     SpillingTape, ChildTape>;
-INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeMarkContract, MarkedKinds, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeMarkContract, MarkedTapeKinds, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeGrowthContract, GrowingTapeKinds, TapeKindNames);
 
 using TapesWithoutMemory = ::testing::Types<Tape, SharedTape>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeWithoutMemory, TapesWithoutMemory);

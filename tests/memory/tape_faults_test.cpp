@@ -216,41 +216,6 @@ struct RefusingTape {
   }
 };
 
-// Both tries of a growth fail: the take is refused, and nothing else happens.
-TEST(TapeGrowth, ThatIsRefusedLeavesTheTapeAsItWas) {
-  RefusingTape refusing;
-  Tape& tape = refusing.tape;
-  void* first = tape.take(kPage - 64);
-  Pattern(1).write(first, kPage - 64);
-  refusing.refuse = true;
-  EXPECT_EQ(tape.try_take(2 * kPage), nullptr);
-  EXPECT_THROW(static_cast<void>(tape.take(2 * kPage)), TapeFull);
-  EXPECT_THROW(tape.prepare(2 * kPage), std::runtime_error);
-  EXPECT_FALSE(tape.try_prepare(2 * kPage));
-  EXPECT_THROW(static_cast<void>(tape.take(65)), TapeFull);
-  EXPECT_EQ(tape.used(), kPage - 64);
-  EXPECT_EQ(tape.committed(), kPage);
-  EXPECT_EQ(tape.stat().grows, 0U);
-  EXPECT_EQ(tape.stat().refused, 3U);
-  EXPECT_NE(tape.try_take(64), nullptr);  // what is committed can be taken
-  EXPECT_TRUE(Pattern(1).is_at(first, kPage - 64));
-}
-
-TEST(TapeGrowth, GoesOnWhenItIsPossibleAgain) {
-  RefusingTape refusing;
-  Tape& tape = refusing.tape;
-  void* first = tape.take(kPage);
-  Pattern(1).write(first, kPage);
-  refusing.refuse = true;
-  EXPECT_EQ(tape.try_take(15 * kPage), nullptr);
-  refusing.refuse = false;
-  void* rest = tape.try_take(15 * kPage);
-  ASSERT_NE(rest, nullptr);
-  Pattern(2).write(rest, 15 * kPage);
-  EXPECT_TRUE(Pattern(1).is_at(first, kPage));
-  EXPECT_EQ(tape.used(), 16 * kPage);
-}
-
 TEST(TapeGrowth, ASplitThatCannotBeCommittedLeavesTheTapeWhole) {
   RefusingTape refusing;
   refusing.refuse = true;

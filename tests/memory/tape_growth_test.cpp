@@ -22,30 +22,6 @@
 namespace tapedeck::tests {
 namespace {
 
-// Nothing moves: what was written before a growth is read back through the old pointer after it.
-void expect_old_pointers_hold(Tape tape) {
-  std::vector<std::byte*> taken;
-  for (void* at = tape.try_take(8_KiB); at != nullptr; at = tape.try_take(8_KiB)) {
-    Pattern(taken.size()).write(at, 8_KiB);
-    taken.push_back(static_cast<std::byte*>(at));
-    // The oldest, through every growth.
-    ASSERT_TRUE(Pattern(0).is_at(taken.front(), 8_KiB)) << "after take " << taken.size();
-  }
-  EXPECT_EQ(taken.size(), 4_MiB / 8_KiB);
-  EXPECT_EQ(tape.stat().grows, 4_MiB / 64_KiB - 1);
-  for (std::size_t i = 0; i < taken.size(); ++i) {
-    EXPECT_TRUE(Pattern(i).is_at(taken[i], 8_KiB)) << "take " << i;
-  }
-}
-
-TEST(TapeGrowth, BytesWrittenBeforeAGrowthAreReadBackAfterIt) {
-  expect_old_pointers_hold(Tape::start(4_MiB, {.commit_step = 64_KiB}));
-}
-
-TEST(TapeGrowth, AlsoInSharedMemory) {
-  expect_old_pointers_hold(Tape::over(Block::create_shared(4_MiB), {.commit_step = 64_KiB}));
-}
-
 TEST(TapeGrowth, CommitsAStepAtATime) {
   Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB});
   EXPECT_EQ(tape.committed(), 64_KiB);
@@ -86,15 +62,6 @@ TEST(TapeGrowth, ATapeWithoutAStepNeverGrows) {
   while (tape.try_take(1000) != nullptr) {
   }
   EXPECT_EQ(tape.stat().grows, 0U);
-}
-
-TEST(TapeGrowth, ClearKeepsWhatIsCommitted) {
-  Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB});
-  (void)tape.take(1_MiB);
-  tape.clear();
-  EXPECT_EQ(tape.committed(), 1_MiB);
-  (void)tape.take(1_MiB);
-  EXPECT_EQ(tape.stat().grows, 1U);
 }
 
 // A hook that refuses all but small ranges.
@@ -141,85 +108,7 @@ TEST(TapeGrowth, WhereAStepIsRefusedTheTakeAloneMayNotBe) {
   EXPECT_EQ(hook.committed.back(), kPage);
 }
 
-// --- ahead of it ----------------------------------------------------------------------------
-
-TEST(TapePrepare, LetsTheNextTakesBeWithoutGrowth) {
-  Tape tape = Tape::start(4_MiB, {.commit_step = 64_KiB});
-  (void)tape.take(1000);
-  tape.prepare(1_MiB);
-  EXPECT_GE(tape.committed(), 1024 + 1_MiB);
-  EXPECT_EQ(tape.used(), 1024U);
-  EXPECT_EQ(tape.peak(), 1024U);
-  EXPECT_EQ(tape.stat().grows, 1U);
-  for (std::size_t i = 0; i < 1024; ++i) (void)tape.take(1_KiB);
-  EXPECT_EQ(tape.stat().grows, 1U);
-}
-
-TEST(TapePrepare, KeepsWhatIsThere) {
-  Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB});
-  tape.prepare(0);
-  tape.prepare(1);
-  tape.prepare(64_KiB);
-  EXPECT_EQ(tape.committed(), 64_KiB);
-  tape.prepare(1_MiB);
-  EXPECT_EQ(tape.committed(), 1_MiB);
-  tape.prepare(1);
-  EXPECT_EQ(tape.committed(), 1_MiB);
-}
-
-TEST(TapePrepare, RefusesMoreThanTheTapeHas) {
-  Tape tape = Tape::start(1_MiB, {.name = "history", .commit_step = 64_KiB});
-  (void)tape.take(1000);
-  for (const std::size_t bytes : {1_MiB, 1_MiB - 1023, ~std::size_t{0}, ~std::size_t{0} - 63}) {
-    EXPECT_FALSE(tape.try_prepare(bytes)) << bytes;
-    const auto full = thrown<TapeFull>([&] { tape.prepare(bytes); });
-    EXPECT_STREQ(full.name(), "history");
-    EXPECT_EQ(full.requested(), bytes);
-    EXPECT_EQ(full.used(), 1024U);
-    EXPECT_EQ(full.total(), 1_MiB);
-  }
-  EXPECT_EQ(tape.committed(), 64_KiB);
-  EXPECT_EQ(tape.stat().refused, 0U) << "nobody took anything";
-  EXPECT_TRUE(tape.try_prepare(1_MiB - 1024));
-  Tape none;
-  EXPECT_TRUE(none.try_prepare(0));
-  EXPECT_FALSE(none.try_prepare(1));
-}
-
-TEST(TapePrepare, LeavesTheTapeAsItWasWhenItFails) {
-  RefusingHook hook;
-  Tape tape = Tape::start(1_MiB, {.commit_step = 64_KiB, .block = hook.options()});
-  hook.active = true;
-  EXPECT_FALSE(tape.try_prepare(500_KiB));
-  EXPECT_THROW(tape.prepare(500_KiB), std::runtime_error);
-  EXPECT_EQ(tape.committed(), 64_KiB);
-}
-
 // --- back to the system ---------------------------------------------------------------------
-
-TEST(TapeDecommit, GivesBackThePagesAboveTheHeadAndTheyComeAgain) {
-  Tape tape = Tape::start(4_MiB, {.commit_step = 64_KiB});
-  auto* kept = static_cast<std::byte*>(tape.take(5000));
-  Pattern(1).write(kept, 5000);
-  const Tape::Mark mark = tape.mark();
-  auto* gone = static_cast<std::byte*>(tape.take(1_MiB));
-  std::memset(gone, 1, 1_MiB);
-  tape.rewind(mark);
-  const std::size_t committed = tape.committed();
-  const std::size_t left = round_up(tape.used(), kPage);
-  EXPECT_EQ(tape.decommit(), committed - left);
-  EXPECT_EQ(tape.committed(), left);
-  EXPECT_EQ(tape.decommit(), 0U);
-  EXPECT_EQ(tape.peak(), round_up(5000, 64) + 1_MiB);
-  EXPECT_TRUE(Pattern(1).is_at(kept, 5000));
-
-  const std::uint64_t grows = tape.stat().grows;
-  EXPECT_EQ(tape.take(1_MiB), gone) << "addresses never move";
-  EXPECT_EQ(tape.stat().grows, grows + 1);
-  Pattern(2).write(gone, 1_MiB);
-  EXPECT_TRUE(Pattern(2).is_at(gone, 1_MiB));
-  EXPECT_TRUE(Pattern(1).is_at(kept, 5000));
-}
 
 TEST(TapeDecommit, ATapeWithoutAStepComesBackByTwoMebibytes) {
   Tape tape = Tape::start(16_MiB);
@@ -269,13 +158,6 @@ TEST(TapeDecommit, BorrowedMemoryStaysWithItsOwner) {
   std::memset(tape.take(tape.free()), 1, 1000);
 }
 
-TEST(TapeDecommit, OfATapeWithoutMemoryGivesNothingBack) {
-  Tape tape;
-  EXPECT_EQ(tape.decommit(), 0U);
-  EXPECT_TRUE(tape.warm());
-  EXPECT_EQ(tape.residency().present, 0U);
-}
-
 // --- resident -------------------------------------------------------------------------------
 
 TEST(TapeWarm, MakesTheCommittedPartResidentAndChangesNoByte) {
@@ -292,6 +174,12 @@ TEST(TapeWarm, MakesTheCommittedPartResidentAndChangesNoByte) {
   if (!residency.present) GTEST_SKIP() << "the kernel does not tell which pages are there";
   EXPECT_EQ(*residency.present, 1_MiB);
   EXPECT_EQ(result.present, 1_MiB);
+}
+
+TEST(TapeWarm, OfATapeWithoutMemoryHasNothingToDo) {
+  Tape tape;
+  EXPECT_TRUE(tape.warm());
+  EXPECT_EQ(tape.residency().present, 0U);
 }
 
 TEST(TapeWarm, StartWarmIsResidentFromTheStart) {

@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
+#include <stdexcept>
 #include <string>
 
 #include "memory/ledger_spill.hpp"
@@ -23,9 +25,29 @@ struct CommittedTape {
   Tape tape = Tape::start(kKindBytes, {.name = "kind"});
 };
 
+/// Options of a block that cannot be committed while `refuse` is true.
+template <class Options>
+[[nodiscard]] Options refusing_while(const bool& refuse) {
+  Options options;
+  options.on_commit = [&refuse](std::span<std::byte> /*range*/) {
+    if (refuse) throw std::runtime_error("the card takes no more memory");
+  };
+  return options;
+}
+
 struct GrowingTape {
   static constexpr const char* kName = "Growing";
-  Tape tape = Tape::start(kKindBytes, {.name = "kind", .commit_step = 64_KiB});
+  bool refuse = false;
+  Tape tape = Tape::start(
+      kKindBytes,
+      {.name = "kind", .commit_step = 64_KiB, .block = refusing_while<BlockOptions>(refuse)});
+};
+
+struct GrowingSharedMemoryTape {
+  static constexpr const char* kName = "GrowingSharedMemory";
+  bool refuse = false;
+  Tape tape = Tape::over(Block::create_shared(kKindBytes, refusing_while<BlockOptions>(refuse)),
+                         {.name = "kind", .commit_step = 64_KiB});
 };
 
 /// At an odd address and of an odd size.
@@ -61,6 +83,11 @@ struct ManyWritersTape {
 
 using TapeKinds = ::testing::Types<CommittedTape, GrowingTape, BorrowedTape, SharedMemoryTape,
                                    SpillingTape, ChildTape, ManyWritersTape>;
+
+/// Those that have one writer, and so marks and a floor.
+using MarkedTapeKinds = ::testing::Types<CommittedTape, GrowingTape, BorrowedTape, SharedMemoryTape,
+                                         SpillingTape, ChildTape>;
+using GrowingTapeKinds = ::testing::Types<GrowingTape, GrowingSharedMemoryTape>;
 
 struct TapeKindNames {
   template <class Kind>

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 
+#include "memory/no_peak_lost.hpp"
 #include "memory/pattern.hpp"
 #include "memory/tape_contract.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -102,8 +103,40 @@ TYPED_TEST_P(TapeMarkContract, AMarkFromBelowTheFloorGivesNothingBack) {
   EXPECT_EQ(tape.used(), 2 * this->whole(1000));
 }
 
-REGISTER_TYPED_TEST_SUITE_P(TapeMarkContract, AMarkCanBeUsedAgainAndAgain, AnOlderMarkGivesBackMore,
-                            AMarkFromBeforeAClearDoesNothing, WhatLiesBelowTheFloorStays,
-                            AMarkFromBelowTheFloorGivesNothingBack);
+TYPED_TEST_P(TapeMarkContract, ARestartedPeakIsThatOfWhatCameSince) {
+  auto& tape = this->tape();
+  (void)tape.take(10'000);
+  tape.clear();
+  tape.restart_peak();
+  EXPECT_EQ(tape.recent_peak(), 0U);
+  EXPECT_EQ(tape.peak(), this->whole(10'000));
+  (void)tape.take(2000);
+  tape.clear();
+  EXPECT_EQ(tape.recent_peak(), this->whole(2000));
+  EXPECT_EQ(tape.peak(), this->whole(10'000));
+  (void)tape.take(20'000);
+  tape.restart_peak();  // amidst a pass
+  EXPECT_EQ(tape.recent_peak(), this->whole(20'000));
+  tape.clear();
+  tape.restart_peak();
+  EXPECT_EQ(tape.recent_peak(), 0U);
+  EXPECT_EQ(tape.peak(), this->whole(20'000));
+}
+
+TYPED_TEST_P(TapeMarkContract, ReadersLoseNoPeakByClear) {
+  expect_no_peak_lost(this->tape(), this->line(), ByClear());
+}
+TYPED_TEST_P(TapeMarkContract, ReadersLoseNoPeakByRewind) {
+  expect_no_peak_lost(this->tape(), this->line(), ByRewind());
+}
+TYPED_TEST_P(TapeMarkContract, ReadersLoseNoPeakByRestart) {
+  expect_no_peak_lost(this->tape(), this->line(), ByRestart());
+}
+
+REGISTER_TYPED_TEST_SUITE_P(TapeMarkContract, ARestartedPeakIsThatOfWhatCameSince,
+                            ReadersLoseNoPeakByClear, ReadersLoseNoPeakByRewind,
+                            ReadersLoseNoPeakByRestart, AMarkCanBeUsedAgainAndAgain,
+                            AnOlderMarkGivesBackMore, AMarkFromBeforeAClearDoesNothing,
+                            WhatLiesBelowTheFloorStays, AMarkFromBelowTheFloorGivesNothingBack);
 
 }  // namespace tapedeck::tests

@@ -101,22 +101,6 @@ TEST(TapeRewind, ReopensALineThatLiesBelowWideTakes) {
   EXPECT_EQ(tape.take(16, 8), first + 8);
 }
 
-TEST(TapeRewind, GoesBackOverGrowthAndKeepsIt) {
-  Tape tape = Tape::start(4_MiB, {.commit_step = 64_KiB});
-  auto* before = static_cast<std::byte*>(tape.take(1000));
-  Pattern(5).write(before, 1000);
-  const Tape::Mark mark = tape.mark();
-  for (int i = 0; i < 20; ++i) (void)tape.take(64_KiB);
-  const std::size_t committed = tape.committed();
-  EXPECT_EQ(tape.stat().grows, 20U);
-  tape.rewind(mark);
-  EXPECT_EQ(tape.used(), 1024U);
-  EXPECT_EQ(tape.committed(), committed);
-  EXPECT_TRUE(Pattern(5).is_at(before, 1000));
-  for (int i = 0; i < 20; ++i) (void)tape.take(64_KiB);
-  EXPECT_EQ(tape.stat().grows, 20U);
-}
-
 TEST(TapeRewind, GivesBackTheSpillsSinceTheMark) {
   LedgerSpill source;
   Tape tape = Tape::start(4_KiB, {.spill = &source});
@@ -148,13 +132,6 @@ TEST(TapeRewind, AStaleMarkLeavesTheSpillsAlone) {
   tape.rewind(mark);
   EXPECT_EQ(tape.stat().spilled, 6000U);
   EXPECT_TRUE(Pattern(7).is_at(spilled, 6000));
-}
-
-TEST(TapeRewind, OfATapeWithoutMemoryDoesNothing) {
-  Tape tape;
-  tape.rewind(tape.mark());
-  { const TapeScope scope(tape); }
-  EXPECT_EQ(tape.used(), 0U);
 }
 
 }  // namespace

@@ -23,6 +23,12 @@ TYPED_TEST_P(TapeWithoutMemory, IsFull) {
     EXPECT_NE(tape.try_take(0, align), nullptr);
   }
   tape.clear();
+  if constexpr (requires { tape.mark(); }) {
+    tape.rewind(tape.mark());
+    EXPECT_TRUE(tape.try_prepare(0));
+    EXPECT_FALSE(tape.try_prepare(1));
+    EXPECT_EQ(tape.decommit(), 0U);
+  }
   EXPECT_FALSE(tape.owns(&tape));
   EXPECT_FALSE(tape.owns(nullptr));
   EXPECT_EQ(tape.stat().reserved, 0U);

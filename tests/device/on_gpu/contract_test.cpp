@@ -8,6 +8,7 @@
 #include "device/device_stream_contract.hpp"
 #include "device/device_tape_kinds.hpp"
 #include "device/on_gpu/held_by_host.hpp"
+#include "memory/tape_growth_contract.hpp"
 #include "memory/tape_mark_contract.hpp"
 #include "tapedeck/device/cuda_device.hpp"
 
@@ -32,6 +33,8 @@ struct GpuMaker {
 };
 INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeContract, DeviceTapeKinds<GpuMaker>, TapeKindNames);
 INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeMarkContract, DeviceTapeKinds<GpuMaker>, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeGrowthContract, GrowingDeviceTapeKinds<GpuMaker>,
+                               TapeKindNames);
 
 }  // namespace
 }  // namespace tapedeck::tests
