@@ -51,7 +51,7 @@ class DecodeTelemetry {
 
  private:
   std::optional<Recorder> recorder_;
-  std::optional<llama::NewFile> recording_;
+  std::optional<internal::NewFile> recording_;
   Phases phases_;
   std::optional<PhaseScope> phase_;
   std::optional<StatPublisher> publisher_;

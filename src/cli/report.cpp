@@ -20,7 +20,7 @@ struct ReportArguments {
 };
 
 void write(const std::string& path, const std::string& page) {
-  llama::NewFile file(path);
+  internal::NewFile file(path);
   file.write(std::as_bytes(std::span(page)));
   file.put_in_place();
   tell(fmt::format("{}: {}\n", printable(path), to_iec(page.size())));

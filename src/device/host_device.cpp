@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "device/host_streams.hpp"
-#include "os/file.hpp"
-#include "os/proc.hpp"
+#include "os/limits.hpp"
+#include "os/memory_file.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/device_error.hpp"
@@ -33,14 +33,10 @@ constexpr std::size_t kPinnedAlign = 4096;
 
 // What the tightest limit of this host leaves.
 std::size_t host_memory() {
-  const std::vector<os::MemoryLimit> limits = os::memory_limits();
-  if (limits.empty()) {
-    throw SystemError({.call = "read", .number = ENODATA, .path = "/proc/meminfo"},
-                      "state HostDeviceOptions::memory");
-  }
-  std::size_t least = limits.front().available();
-  for (const os::MemoryLimit& limit : limits) least = std::min(least, limit.available());
-  return least;
+  const auto tightest = os::tightest_of(os::memory_limits());
+  if (tightest) return tightest->available;
+  throw SystemError({.call = "read", .number = ENODATA, .path = "/proc/meminfo"},
+                    "state HostDeviceOptions::memory");
 }
 
 DeviceInfo info_of(const HostDeviceOptions& options) {

@@ -1,6 +1,6 @@
 #include "tapedeck/layout/pass_guard.hpp"
 
-#include "os/proc.hpp"
+#include "os/meminfo.hpp"
 
 // Defined where the program links tapedeck::heap_hook.
 extern "C" [[gnu::weak]] std::uint64_t tapedeck_heap_allocations() noexcept;

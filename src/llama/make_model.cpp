@@ -67,7 +67,7 @@ void fill(std::span<float> chunk, const internal::Llama2cArray& array, Random& r
   for (float& value : chunk) value = middle + reach * (2 * random.unit() - 1);
 }
 
-bool write_weights(NewFile& file, const Shape& shape, std::uint64_t seed,
+bool write_weights(internal::NewFile& file, const Shape& shape, std::uint64_t seed,
                    const std::atomic<bool>& stop) {
   static_assert(std::endian::native == std::endian::little, "checkpoints are written as they are");
   const auto vocab = static_cast<std::int32_t>(shape.vocab);
@@ -130,7 +130,7 @@ std::string piece_of(TokenId id) {
   return std::string("<0x") + digits[byte / 16] + digits[byte % 16] + ">";
 }
 
-bool write_tokenizer(NewFile& file, std::size_t vocab, const std::atomic<bool>& stop) {
+bool write_tokenizer(internal::NewFile& file, std::size_t vocab, const std::atomic<bool>& stop) {
   constexpr std::int32_t longest = 11;  // five syllables and a space: enough for 2^31 pieces
   std::vector<std::byte> buffer;
   const auto append = [&](const auto& value) {
@@ -173,8 +173,8 @@ bool make_model(const std::filesystem::path& out, const Shape& shape, std::uint6
                 const std::atomic<bool>& stop) {
   check(out, shape);
   const std::filesystem::path tokenizer_path = tokenizer_beside(out);
-  NewFile model(out);
-  NewFile tokenizer(tokenizer_path);
+  internal::NewFile model(out);
+  internal::NewFile tokenizer(tokenizer_path);
   if (!write_tokenizer(tokenizer, shape.vocab, stop)) return false;
   if (!write_weights(model, shape, seed, stop)) return false;
   tokenizer.put_in_place();

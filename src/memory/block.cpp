@@ -10,6 +10,8 @@
 #include "memory/block_state.hpp"
 #include "memory/warm_pages.hpp"
 #include "os/file.hpp"
+#include "os/limits.hpp"
+#include "os/memory_file.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -90,18 +92,12 @@ Block Block::reserve(std::size_t bytes, const BlockOptions& options) {
 }
 
 Block Block::map_file(const std::filesystem::path& path, const BlockOptions& options) {
-  os::Opened opened = os::open_read(path);
-  if (opened.error != 0) refuse(opened, 0, path.string());
-  const os::FileFacts facts = os::facts(opened.descriptor.get());
-  if (facts.error != 0) {
-    throw SystemError({.call = "fstat", .number = facts.error, .path = path.string()});
-  }
-  if (!facts.regular) throw InvalidArgument(path.string() + " is not a regular file");
-  if (facts.bytes == 0) throw FormatError(path.string(), 0, "the file is empty");
+  os::OpenedFile opened = os::open_regular_file(path);
+  if (opened.facts.bytes == 0) throw FormatError(path.string(), 0, "the file is empty");
   auto state = std::make_unique<State>(BlockKind::file, options);
   state->path = path.string();
   state->can_write = false;
-  state->reserve(facts.bytes, 0);
+  state->reserve(opened.facts.bytes, 0);
   state->file = std::move(opened.descriptor);
   state->map_whole(os::Access::read);
   state->file = {};  // the mapping keeps the file; descriptors are few

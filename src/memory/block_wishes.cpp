@@ -10,7 +10,7 @@
 
 #include "memory/block_state.hpp"
 #include "os/pages.hpp"
-#include "os/proc.hpp"
+#include "os/limits.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -57,7 +57,7 @@ void Block::State::ask_kernel(std::byte* at, std::size_t bytes) {
 void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
   std::vector<unsigned> nodes = options.numa.nodes;
   if (nodes.empty()) {
-    for (const os::NumaNode& node : os::numa_nodes()) {
+    for (const NumaNode& node : os::numa_nodes()) {
       if (node.allowed) nodes.push_back(node.id);
     }
   }

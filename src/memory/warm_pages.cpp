@@ -10,7 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "os/proc.hpp"
+#include "os/meminfo.hpp"
+#include "os/pages.hpp"
 #include "tapedeck/base/checked.hpp"
 
 namespace tapedeck::internal {

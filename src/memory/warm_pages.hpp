@@ -7,7 +7,7 @@
 #include <optional>
 #include <span>
 
-#include "os/proc.hpp"
+#include "os/limits.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/memory/block.hpp"
 

@@ -78,8 +78,9 @@ bool lists_memory(std::string_view controllers) {
 }
 
 /// Of each hierarchy, from the process's own group up. Not all of them need be there.
-std::vector<Group> memory_groups(const Roots& roots) {
+std::vector<Group> memory_groups(const KernelRoots& roots) {
   std::vector<Group> groups;
+  const std::string cgroup = roots.sys + "/fs/cgroup";
   const std::string lines = read_text(roots.proc + "/self/cgroup").value_or("");
   for_each_line(lines, [&](std::string_view line) {  // "4:memory:/a/b", "0::/a/b"
     const std::size_t first = line.find(':');
@@ -88,10 +89,10 @@ std::vector<Group> memory_groups(const Roots& roots) {
     const std::string_view controllers = line.substr(first + 1, second - first - 1);
     const std::string path(line.substr(second + 1));
     if (controllers.empty()) {
-      add_chain(groups, roots.cgroup, path, kVersion2);
-      add_chain(groups, roots.cgroup + "/unified", path, kVersion2);
+      add_chain(groups, cgroup, path, kVersion2);
+      add_chain(groups, cgroup + "/unified", path, kVersion2);
     } else if (lists_memory(controllers)) {
-      add_chain(groups, roots.cgroup + "/memory", path, kVersion1);
+      add_chain(groups, cgroup + "/memory", path, kVersion1);
     }
     return false;
   });
@@ -106,11 +107,11 @@ void add_limit(std::vector<MemoryLimit>& limits, std::string name, std::optional
   limits.push_back({.name = std::move(name), .limit = *limit, .used = used});
 }
 
-void add_cgroups(std::vector<MemoryLimit>& limits, const Roots& roots) {
+void add_cgroups(std::vector<MemoryLimit>& limits, const KernelRoots& roots) {
   for (const Group& group : memory_groups(roots)) add_limits_of(limits, group);
 }
 
-CgroupMemory cgroup_memory(const Roots& roots) {
+CgroupMemory cgroup_memory(const KernelRoots& roots) {
   CgroupMemory memory;
   std::vector<MemoryLimit> limits;
   for (const Group& group : memory_groups(roots)) {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "os/pressure.hpp"
-#include "os/proc.hpp"
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/host_memory.hpp"
 
 namespace tapedeck::internal::os {
 
@@ -18,7 +18,7 @@ void add_limit(std::vector<MemoryLimit>& limits, std::string name, std::optional
                std::size_t used);
 
 /// Adds the limits of each group, from the process's own up to the root.
-void add_cgroups(std::vector<MemoryLimit>& limits, const Roots& roots);
+void add_cgroups(std::vector<MemoryLimit>& limits, const KernelRoots& roots);
 
 /// Bytes.
 struct CgroupMemory {
@@ -27,6 +27,6 @@ struct CgroupMemory {
   Pressure pressure{};                   ///< Of the own group; version 2 only.
 };
 
-[[nodiscard]] CgroupMemory cgroup_memory(const Roots& roots = {});
+[[nodiscard]] CgroupMemory cgroup_memory(const KernelRoots& roots = {});
 
 }  // namespace tapedeck::internal::os

@@ -3,31 +3,24 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <cstdio>
 #include <initializer_list>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include "os/faults.hpp"
+#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal::os {
 namespace {
-
-Opened opened(int result, const char* call) noexcept {
-  if (result < 0) return {.error = errno, .call = call};
-  return {.descriptor = Descriptor(result)};
-}
-
-constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
 
 // FNV-1a, over the words.
 std::uint64_t hash_of(std::initializer_list<std::uint64_t> words) noexcept {
@@ -80,46 +73,6 @@ constexpr std::array kKnownFileSystems = {
 
 }  // namespace
 
-Descriptor::~Descriptor() {
-  if (number_ >= 0) ::close(number_);
-}
-
-bool reserve_standard_streams() noexcept {
-  bool has_output = true;
-  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (::fcntl(number, F_GETFD) >= 0) continue;
-    if (number == STDOUT_FILENO) has_output = false;
-    // The least that is free, which is this one: those before it are open by now.
-    static_cast<void>(::open("/dev/null", O_RDWR));  // NOLINT(android-cloexec-open): kept
-  }
-  return has_output;
-}
-
-Opened open_read(const std::filesystem::path& path) noexcept {
-  if (const int error = injected("open")) return {.error = error, .call = "open"};
-  return opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK), "open");
-}
-
-Opened open_no_link(const std::filesystem::path& path) noexcept {
-  if (const int error = injected("open")) return {.error = error, .call = "open"};
-  return opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW), "open");
-}
-
-Opened open_direct(const std::filesystem::path& path) noexcept {
-  if (const int error = injected("open")) return {.error = error, .call = "open"};
-  return opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_DIRECT), "open");
-}
-
-Opened open_write(const std::filesystem::path& path) noexcept {
-  if (const int error = injected("open")) return {.error = error, .call = "open"};
-  return opened(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), "open");
-}
-
-Opened create_unnamed(const std::filesystem::path& folder) noexcept {
-  if (const int error = injected("open")) return {.error = error, .call = "open"};
-  return opened(::open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600), "open");
-}
-
 int give_name(int descriptor, const std::filesystem::path& path) noexcept {
   if (const int error = injected("linkat")) return error;
   std::array<char, 32> unnamed{};
@@ -131,38 +84,6 @@ int give_name(int descriptor, const std::filesystem::path& path) noexcept {
 int allocate(int descriptor, std::size_t bytes) noexcept {
   if (const int error = injected("fallocate")) return error;
   return ::fallocate(descriptor, 0, 0, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
-}
-
-Opened duplicate(int descriptor) noexcept {
-  if (const int error = injected("fcntl")) return {.error = error, .call = "fcntl"};
-  return opened(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0), "fcntl");
-}
-
-Opened create_memory_file(const char* name, std::size_t bytes, std::size_t huge_page,
-                          bool sealable) noexcept {
-  if (const int error = injected("memfd_create")) return {.error = error, .call = "memfd_create"};
-  unsigned flags = MFD_CLOEXEC | (sealable ? MFD_ALLOW_SEALING : 0U);
-  if (huge_page != 0) {
-    flags |= MFD_HUGETLB | static_cast<unsigned>(std::countr_zero(huge_page)) << MAP_HUGE_SHIFT;
-  }
-  Opened file = opened(::memfd_create(name, flags), "memfd_create");
-  if (file.error != 0) return file;
-  if (const int error = injected("ftruncate")) return {.error = error, .call = "ftruncate"};
-  if (::ftruncate(file.descriptor.get(), static_cast<off_t>(bytes)) != 0)
-    return {.error = errno, .call = "ftruncate"};
-  return file;
-}
-
-int seal(int descriptor) noexcept {
-  if (const int error = injected("fcntl")) return error;
-  return ::fcntl(descriptor, F_ADD_SEALS, kSeals | F_SEAL_SEAL) == 0 ? 0 : errno;
-}
-
-Sealed is_sealed(int descriptor) noexcept {
-  if (const int error = injected("fcntl")) return {.error = error};
-  const int seals = ::fcntl(descriptor, F_GET_SEALS);
-  if (seals < 0) return {.error = errno == EINVAL ? 0 : errno};
-  return {.sealed = (seals & kSeals) == kSeals};
 }
 
 FileFacts facts(int descriptor) noexcept {
@@ -179,10 +100,25 @@ FileFacts facts(const std::filesystem::path& path) noexcept {
   return facts_of(status);
 }
 
-std::size_t huge_page_of(int descriptor) noexcept {
-  struct statfs status {};
-  if (::fstatfs(descriptor, &status) != 0 || status.f_type != HUGETLBFS_MAGIC) return 0;
-  return static_cast<std::size_t>(status.f_bsize);
+OpenedFile open_file(const std::filesystem::path& path) {
+  Opened opened = open_read(path);
+  if (opened.error != 0) {
+    throw SystemError({.call = opened.call, .number = opened.error, .path = path.string()});
+  }
+  const FileFacts found = facts(opened.descriptor.get());
+  if (found.error != 0) {
+    throw SystemError({.call = "fstat", .number = found.error, .path = path.string()});
+  }
+  return {.descriptor = std::move(opened.descriptor), .facts = found};
+}
+
+OpenedFile open_regular_file(const std::filesystem::path& path) {
+  OpenedFile file = open_file(path);
+  if (!file.facts.regular) {
+    throw InvalidArgument(InvalidArgument::Facts{.argument = path.string()},
+                          path.string() + " is not a regular file");
+  }
+  return file;
 }
 
 FileSystem file_system(int descriptor) {
@@ -200,32 +136,6 @@ FileSystem file_system(int descriptor) {
 void read_ahead(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept {
   static_cast<void>(::posix_fadvise(descriptor, static_cast<off_t>(offset),
                                     static_cast<off_t>(bytes), POSIX_FADV_WILLNEED));
-}
-
-Transferred read_at(int descriptor, std::span<std::byte> into, std::uint64_t offset) noexcept {
-  std::size_t done = 0;
-  while (done < into.size()) {
-    if (const int error = injected("pread")) return {.bytes = done, .error = error};
-    const ssize_t got = ::pread(descriptor, into.data() + done, into.size() - done,
-                                static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return {.bytes = done, .error = errno};
-    if (got == 0) break;
-    done += static_cast<std::size_t>(got);
-  }
-  return {.bytes = done};
-}
-
-Transferred write_all(int descriptor, std::span<const std::byte> from) noexcept {
-  std::size_t done = 0;
-  while (done < from.size()) {
-    if (const int error = injected("write")) return {.bytes = done, .error = error};
-    const ssize_t put = ::write(descriptor, from.data() + done, from.size() - done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return {.bytes = done, .error = errno};
-    done += static_cast<std::size_t>(put);
-  }
-  return {.bytes = done};
 }
 
 int rename_file(const std::filesystem::path& from, const std::filesystem::path& to) noexcept {
@@ -257,15 +167,6 @@ std::optional<std::uint64_t> free_bytes(const std::filesystem::path& folder) noe
   struct statvfs status {};
   if (injected("statvfs") != 0 || ::statvfs(folder.c_str(), &status) != 0) return std::nullopt;
   return std::uint64_t{status.f_bavail} * status.f_frsize;
-}
-
-bool is_terminal(int descriptor) noexcept { return ::isatty(descriptor) == 1; }
-
-int punch_hole(int descriptor, std::uint64_t offset, std::size_t bytes) noexcept {
-  if (const int error = injected("fallocate")) return error;
-  const int result = ::fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                 static_cast<off_t>(offset), static_cast<off_t>(bytes));
-  return result == 0 ? 0 : errno;
 }
 
 }  // namespace tapedeck::internal::os

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "os/file.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal {
@@ -18,16 +19,10 @@ constexpr std::uint64_t kBuffer = std::uint64_t{64} << 10;
 }  // namespace
 
 FileReader::FileReader(const std::filesystem::path& path) : path_(path.string()) {
-  os::Opened opened = os::open_read(path);
-  if (opened.error != 0) {
-    throw SystemError({.call = opened.call, .number = opened.error, .path = path_});
-  }
-  const os::FileFacts facts = os::facts(opened.descriptor.get());
-  if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error, .path = path_});
-  if (!facts.regular) throw InvalidArgument(path_ + " is not a regular file");
-  descriptor_ = std::move(opened.descriptor);
-  size_ = facts.bytes;
-  stamp_ = facts.stamp;
+  os::OpenedFile file = os::open_regular_file(path);
+  descriptor_ = std::move(file.descriptor);
+  size_ = file.facts.bytes;
+  stamp_ = file.facts.stamp;
   capacity_ = static_cast<std::size_t>(std::min(kBuffer, size_));
   buffer_ = std::make_unique<std::byte[]>(capacity_);
 }

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include "os/file.hpp"
+#include "os/descriptor.hpp"
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::internal {

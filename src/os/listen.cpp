@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <memory>
 
+#include "os/descriptor.hpp"
 #include "os/faults.hpp"
-#include "os/file.hpp"
 
 namespace tapedeck::internal::os {
 namespace {

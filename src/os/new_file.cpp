@@ -5,10 +5,10 @@
 #include <string>
 #include <utility>
 
+#include "os/file.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::llama {
-namespace os = internal::os;
+namespace tapedeck::internal {
 
 NewFile::NewFile(std::filesystem::path path) : path_(std::move(path)) {
   const os::FileFacts there = os::facts(path_);
@@ -45,4 +45,4 @@ void NewFile::fail(const char* call, int error) const {
   throw SystemError({.call = call, .number = error, .path = path_.string()});
 }
 
-}  // namespace tapedeck::llama
+}  // namespace tapedeck::internal

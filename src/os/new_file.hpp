@@ -6,11 +6,10 @@
 #include <filesystem>
 #include <span>
 
-#include "os/file.hpp"
+#include "os/descriptor.hpp"
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::llama {
-namespace os = internal::os;
+namespace tapedeck::internal {
 
 /// Written under a name of its own beside the final one, and gone unless it was put in place; until
 /// then a file that has the final name stays as it is.
@@ -43,4 +42,4 @@ class NewFile {
   bool in_place_ = false;
 };
 
-}  // namespace tapedeck::llama
+}  // namespace tapedeck::internal

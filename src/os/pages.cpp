@@ -1,6 +1,7 @@
 #include "os/pages.hpp"
 
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -11,10 +12,10 @@
 #include <climits>
 #include <cstring>
 #include <string>
+#include <string_view>
 
 #include "os/faults.hpp"
-#include "os/file.hpp"
-#include "os/proc.hpp"
+#include "os/proc_text.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
 
@@ -116,6 +117,46 @@ Transferred copy_populated(std::byte* to, const std::byte* from, std::size_t byt
   return {bytes, 0};
 }
 
+struct AddressRange {
+  std::uintptr_t begin;
+  std::uintptr_t end;
+};
+
+/// The head of a mapping in smaps: "7f00a000-7f00b000 rw-p …".
+std::optional<AddressRange> mapping_of(std::string_view line) {
+  const std::size_t dash = line.find('-');
+  if (dash == std::string_view::npos) return std::nullopt;
+  const auto begin = parse<std::uintptr_t>(line.substr(0, dash), 16);
+  const auto end = parse<std::uintptr_t>(line.substr(dash + 1), 16);
+  if (!begin || !end) return std::nullopt;
+  return AddressRange{*begin, *end};
+}
+
+/// The sum of some figures of /proc/self/smaps over the mappings that have bytes of a range, each
+/// no more than those bytes.
+std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
+                                        std::span<const std::string_view> keys) {
+  const auto text = read_text("/proc/self/smaps");
+  if (!text) return std::nullopt;
+  const auto begin = reinterpret_cast<std::uintptr_t>(at);
+  std::size_t overlap = 0;
+  std::size_t sum = 0;
+  for_each_line(*text, [&](std::string_view line) {
+    if (const auto mapping = mapping_of(line)) {
+      const std::uintptr_t from = std::max(begin, mapping->begin);
+      const std::uintptr_t to = std::min(begin + bytes, mapping->end);
+      overlap = from < to ? to - from : 0;
+      return false;
+    }
+    for (const std::string_view key : keys) {
+      if (overlap == 0 || !line.starts_with(key)) continue;
+      sum += std::min(overlap, kib_of(line, key).value_or(0));
+    }
+    return false;
+  });
+  return sum;
+}
+
 }  // namespace
 
 std::optional<PageStates> page_states(const std::byte* at, std::size_t bytes) {
@@ -131,6 +172,42 @@ std::optional<PageStates> page_states(const std::byte* at, std::size_t bytes) {
   states->swapped = std::min(states->swapped, bytes);
   if (states->huge) states->huge = std::min(*states->huge, bytes);
   return states;
+}
+
+std::optional<std::size_t> present_bytes(const std::byte* at, std::size_t bytes) {
+  const Opened pagemap = open_read("/proc/self/pagemap");
+  if (pagemap.error != 0) return std::nullopt;
+  const auto states = read_entries(pagemap.descriptor.get(), pages_of(at, bytes));
+  return states ? std::optional(std::min(states->present, bytes)) : std::nullopt;
+}
+
+std::optional<std::size_t> cached_bytes(std::byte* at, std::size_t bytes) {
+  constexpr std::size_t kPagesAtOnce = 4096;
+  std::array<unsigned char, kPagesAtOnce> pages;
+  std::size_t cached = 0;
+  for (std::size_t done = 0; done < bytes;) {
+    const std::size_t part = std::min(bytes - done, kPagesAtOnce * page_size());
+    if (injected("mincore") != 0 || ::mincore(at + done, part, pages.data()) != 0) {
+      return std::nullopt;
+    }
+    const std::size_t count = (part + page_size() - 1) / page_size();
+    cached += static_cast<std::size_t>(
+        std::count_if(pages.begin(), pages.begin() + static_cast<std::ptrdiff_t>(count),
+                      [](unsigned char page) { return (page & 1) != 0; }));
+    done += part;
+  }
+  return std::min(cached * page_size(), bytes);
+}
+
+std::optional<std::size_t> huge_bytes(const std::byte* at, std::size_t bytes) {
+  constexpr std::array<std::string_view, 5> kKeys = {
+      "AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:", "Private_Hugetlb:", "Shared_Hugetlb:"};
+  return sum_of_smaps(at, bytes, kKeys);
+}
+
+std::optional<std::size_t> dirty_bytes(const std::byte* at, std::size_t bytes) {
+  constexpr std::array<std::string_view, 2> kKeys = {"Private_Dirty:", "Shared_Dirty:"};
+  return sum_of_smaps(at, bytes, kKeys);
 }
 
 bool add_node_bytes(std::byte* at, std::size_t bytes, std::vector<std::uint64_t>& nodes) {

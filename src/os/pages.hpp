@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "os/file.hpp"
+#include "os/descriptor.hpp"
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::internal::os {
@@ -23,6 +23,22 @@ struct PageStates {
 
 /// Asks PAGEMAP_SCAN, or, before Linux 6.7, reads an entry for each page.
 [[nodiscard]] std::optional<PageStates> page_states(const std::byte* at, std::size_t bytes);
+
+/// Bytes of the range that are in RAM: the present bits of /proc/self/pagemap. `mincore` would
+/// count the page cache instead.
+[[nodiscard]] std::optional<std::size_t> present_bytes(const std::byte* at, std::size_t bytes);
+
+/// Bytes of a file's or shared mapping that are in the page cache (mincore). For files of other
+/// owners the kernel says that all of it is, so this is no measure of residency.
+[[nodiscard]] std::optional<std::size_t> cached_bytes(std::byte* at, std::size_t bytes);
+
+/// Bytes of the range that huge pages back (/proc/self/smaps); an upper bound where the kernel
+/// merged the range with a neighbour.
+[[nodiscard]] std::optional<std::size_t> huge_bytes(const std::byte* at, std::size_t bytes);
+
+/// Bytes of the range that were written and are not on disk (/proc/self/smaps); an upper bound as
+/// above.
+[[nodiscard]] std::optional<std::size_t> dirty_bytes(const std::byte* at, std::size_t bytes);
 
 /// Adds the bytes of a range that are present on each node to `nodes`, by the node's number. False
 /// where the kernel does not tell (move_pages).

@@ -43,7 +43,7 @@ Pressure read_pressure(const std::string& path) {
           .full = stalls_of(text_behind(text, "full "))};
 }
 
-Pressure memory_pressure(const Roots& roots) {
+Pressure memory_pressure(const KernelRoots& roots) {
   return read_pressure(roots.proc + "/pressure/memory");
 }
 

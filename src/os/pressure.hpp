@@ -6,8 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "os/proc.hpp"
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/host_memory.hpp"
 
 namespace tapedeck::internal::os {
 
@@ -26,6 +26,6 @@ struct Pressure {
 [[nodiscard]] Pressure read_pressure(const std::string& path);
 
 /// Of the whole host.
-[[nodiscard]] Pressure memory_pressure(const Roots& roots = {});
+[[nodiscard]] Pressure memory_pressure(const KernelRoots& roots = {});
 
 }  // namespace tapedeck::internal::os

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "os/file.hpp"
+#include "os/descriptor.hpp"
 #include "tapedeck/base/checked.hpp"
 
 namespace tapedeck::internal::os {

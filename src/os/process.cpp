@@ -9,8 +9,8 @@
 #include <cstddef>
 #include <string_view>
 
+#include "os/descriptor.hpp"
 #include "os/faults.hpp"
-#include "os/file.hpp"
 #include "os/proc_text.hpp"
 
 namespace tapedeck::internal::os {
@@ -58,7 +58,7 @@ ProcessStat parse_stat(std::string_view line) {
 
 }  // namespace
 
-ProcessStat process_stat(const std::string& process, const Roots& roots) {
+ProcessStat process_stat(const std::string& process, const KernelRoots& roots) {
   const Opened file = open_read(roots.proc + "/" + process + "/stat");
   if (file.error != 0) return {.error = file.error, .call = file.call};
   std::array<std::byte, 4096> line;

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "os/proc.hpp"
+#include "os/meminfo.hpp"
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::internal::os {
@@ -21,7 +21,7 @@ struct ProcessStat {
 };
 
 /// EINVAL for a text that is none of the kernel's.
-[[nodiscard]] ProcessStat process_stat(const std::string& process, const Roots& roots = {});
+[[nodiscard]] ProcessStat process_stat(const std::string& process, const KernelRoots& roots = {});
 
 [[nodiscard]] std::int32_t process_id() noexcept;
 

@@ -2,7 +2,7 @@
 /// Descriptors that travel over Unix sockets.
 #pragma once
 
-#include "os/file.hpp"
+#include "os/descriptor.hpp"
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::internal::os {

@@ -9,7 +9,7 @@
 #include <limits>
 
 #include "os/faults.hpp"
-#include "os/proc.hpp"
+#include "os/meminfo.hpp"
 
 // In kernels since 5.14; older headers lack the names.
 #ifndef MADV_POPULATE_READ

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "os/proc.hpp"
+#include "os/limits.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "weights/weights_state.hpp"
 

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "os/pages.hpp"
-#include "os/proc.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"

@@ -14,8 +14,8 @@
 
 #include "base/on_failure.hpp"
 #include "os/file.hpp"
+#include "os/meminfo.hpp"
 #include "os/pages.hpp"
-#include "os/proc.hpp"
 #include "os/ring.hpp"
 #include "tapedeck/base/error.hpp"
 #include "weights/budget_gate.hpp"

@@ -6,8 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "os/limits.hpp"
 #include "os/pages.hpp"
-#include "os/proc.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
@@ -34,15 +34,8 @@ void check_whole(const TensorFile& file) {
 }
 
 os::Descriptor open_checked(const TensorFile& file) {
-  os::Opened opened = os::open_read(file.path);
-  if (opened.error != 0) {
-    throw SystemError({.call = opened.call, .number = opened.error, .path = file.path.string()});
-  }
-  const os::FileFacts facts = os::facts(opened.descriptor.get());
-  if (facts.error != 0) {
-    throw SystemError({.call = "fstat", .number = facts.error, .path = file.path.string()});
-  }
-  if (facts.stamp != file.stamp) {
+  os::OpenedFile opened = os::open_file(file.path);
+  if (opened.facts.stamp != file.stamp) {
     throw FormatError(file.path.string(), 0, "it is not the file any more whose header was read",
                       "somebody writes it or replaced it: open the model again");
   }

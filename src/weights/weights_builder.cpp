@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "os/file.hpp"
+#include "os/memory_file.hpp"
 #include "os/socket.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"

@@ -9,7 +9,7 @@
 
 #include "cli/models.hpp"
 #include "cli/program.hpp"
-#include "os/proc.hpp"
+#include "os/limits.hpp"
 #include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"

@@ -79,9 +79,9 @@ TEST(HostBudget, OfASystemdServiceIsWhereItWouldBeThrottled) {
                           "memory cgroup /system.slice/llm.slice, memory.max", "MemAvailable"));
   EXPECT_EQ(budget.limits[0].limit, 12_GiB);
   EXPECT_EQ(budget.limits[0].used, 3_GiB);
-  EXPECT_EQ(budget.limits[1].available, 13_GiB);
-  EXPECT_EQ(budget.limits[2].available, 13_GiB);  // 20 - (10 - 3)
-  EXPECT_EQ(budget.limits[3].available, 32_GiB);
+  EXPECT_EQ(budget.limits[1].available(), 13_GiB);
+  EXPECT_EQ(budget.limits[2].available(), 13_GiB);  // 20 - (10 - 3)
+  EXPECT_EQ(budget.limits[3].available(), 32_GiB);
   EXPECT_EQ(budget.limits[3].limit, 65'770'472_KiB);
 }
 
@@ -105,7 +105,7 @@ TEST(HostBudget, OfADockerContainerIsAtTheRootOfVersion1) {
   ASSERT_TRUE(budget.lockable);
   EXPECT_EQ(budget.lockable->name, "RLIMIT_MEMLOCK");
   EXPECT_EQ(budget.lockable->limit, 64_KiB);
-  EXPECT_EQ(budget.lockable->available, 48_KiB);
+  EXPECT_EQ(budget.lockable->available(), 48_KiB);
 }
 
 // The group's own file says unlimited; that of the job above it is not in sight.
@@ -164,9 +164,9 @@ TEST(HostBudget, LimitsOfTheProcessBind) {
   HostBudget budget = host.budget();
   EXPECT_EQ(budget.available, 6_GiB);
   EXPECT_THAT(names(budget), ElementsAre("RLIMIT_DATA", "RLIMIT_AS", "MemAvailable"));
-  EXPECT_EQ(budget.limits[1].available, 12_GiB);
+  EXPECT_EQ(budget.limits[1].available(), 12_GiB);
   EXPECT_EQ(budget.limits[1].used, 4_GiB);
-  EXPECT_EQ(budget.lockable->available, 63_MiB);
+  EXPECT_EQ(budget.lockable->available(), 63_MiB);
 
   host.write("proc/sys/vm/overcommit_memory", "2\n");
   budget = host.budget();

@@ -15,7 +15,7 @@
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
 #include "os/huge_page_pool.hpp"
-#include "os/proc.hpp"
+#include "os/limits.hpp"
 #include "os/rights.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"

@@ -18,12 +18,15 @@
 #include <utility>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "os/child.hpp"
 #include "os/faults.hpp"
 #include "os/huge_page_pool.hpp"
+#include "os/memory_file.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "os/wrapper.hpp"
+#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::tests {
 namespace os = internal::os;
@@ -127,6 +130,31 @@ TEST(Facts, TellSizeAndKind) {
   EXPECT_FALSE(os::facts(folder.path()).regular);
   EXPECT_EQ(os::facts(folder / "missing").error, ENOENT);
   EXPECT_EQ(os::facts(-1).error, EBADF);
+}
+
+TEST(OpenRegularFile, TellsWhatItOpened) {
+  const TempFolder folder;
+  folder.write("file", "four");
+  const os::OpenedFile file = os::open_regular_file(folder / "file");
+  EXPECT_TRUE(file.descriptor);
+  EXPECT_EQ(file.facts.bytes, 4U);
+}
+
+TEST(OpenRegularFile, SaysWhatItCannotOpen) {
+  const TempFolder folder;
+  const std::filesystem::path missing = folder / "missing";
+  const auto absent = thrown<SystemError>([&] { static_cast<void>(os::open_file(missing)); });
+  EXPECT_EQ(absent.number(), ENOENT);
+  EXPECT_EQ(absent.path(), missing);
+  const auto no_file =
+      thrown<InvalidArgument>([&] { static_cast<void>(os::open_regular_file(folder.path())); });
+  EXPECT_EQ(no_file.argument(), folder.path());
+  folder.write("file", "four");
+  const os::InjectFault fault(2, EIO);
+  const auto unknown =
+      thrown<SystemError>([&] { static_cast<void>(os::open_file(folder / "file")); });
+  EXPECT_EQ(unknown.call(), "fstat");
+  EXPECT_EQ(unknown.number(), EIO);
 }
 
 TEST(CreateMemoryFile, HasTheSizeAskedFor) {

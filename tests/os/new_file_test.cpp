@@ -11,7 +11,7 @@
 namespace tapedeck::tests {
 namespace {
 
-using llama::NewFile;
+using internal::NewFile;
 
 void write(NewFile& file, std::string_view text) {
   file.write(std::as_bytes(std::span(text.data(), text.size())));

@@ -6,15 +6,20 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "os/faults.hpp"
 #include "os/file.hpp"
+#include "os/memory_file.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "os/vm.hpp"
+#include "tapedeck/base/bytes.hpp"
 
 namespace tapedeck::tests {
 namespace os = internal::os;
@@ -145,6 +150,120 @@ TEST(TouchPages, SaysWhatIsBehindTheEndOfAFile) {
   std::filesystem::resize_file(path, kPage);
   EXPECT_EQ(os::touch_pages(reserved.at, size), EFAULT);
   EXPECT_EQ(os::unmap(reserved.at, size), 0);
+}
+
+/// Four pages; the second and the fourth are there.
+class Pages : public ::testing::Test {
+ protected:
+  Pages() : at_(os::reserve(4 * kPage).at) {
+    EXPECT_EQ(os::allow_write(at_, 4 * kPage), 0);
+    EXPECT_EQ(os::advise(at_, 4 * kPage, os::Advice::no_huge_pages) & ~EINVAL, 0);
+    at_[kPage] = at_[3 * kPage] = std::byte{1};
+  }
+  ~Pages() override { static_cast<void>(os::unmap(at_, 4 * kPage)); }
+
+  std::byte* at_;
+};
+
+TEST_F(Pages, PresentBytesCountsPages) {
+  if (!os::present_bytes(at_, kPage)) GTEST_SKIP() << "this kernel does not tell";
+  EXPECT_EQ(os::present_bytes(at_, 4 * kPage), 2 * kPage);
+  EXPECT_EQ(os::present_bytes(at_, kPage), 0U);
+  EXPECT_EQ(os::present_bytes(at_ + kPage, kPage), kPage);
+  EXPECT_EQ(os::present_bytes(at_ + 2 * kPage, 2 * kPage), kPage);
+}
+
+TEST_F(Pages, PresentBytesOfPartsOfPages) {
+  if (!os::present_bytes(at_, kPage)) GTEST_SKIP() << "this kernel does not tell";
+  EXPECT_EQ(os::present_bytes(at_ + kPage, 1), 1U);
+  EXPECT_EQ(os::present_bytes(at_ + kPage + 100, 200), 200U);
+  EXPECT_EQ(os::present_bytes(at_ + 100, 200), 0U);
+  EXPECT_EQ(os::present_bytes(at_, 0), 0U);
+}
+
+// A page that was only read is the kernel's page of zeros; it counts as there, and a page that was
+// dropped does not.
+TEST_F(Pages, PresentBytesFollowsThePages) {
+  if (!os::present_bytes(at_, kPage)) GTEST_SKIP() << "this kernel does not tell";
+  ASSERT_EQ(os::advise(at_ + kPage, kPage, os::Advice::drop_pages), 0);
+  EXPECT_EQ(os::present_bytes(at_, 4 * kPage), kPage);
+}
+
+// More pages than one read of the kernel's table takes.
+TEST(PresentBytes, CountsLargeRanges) {
+  const std::size_t bytes = 5000 * kPage;
+  const os::Mapped mapped = os::reserve(bytes);
+  ASSERT_EQ(os::allow_write(mapped.at, bytes), 0);
+  static_cast<void>(os::advise(mapped.at, bytes, os::Advice::no_huge_pages));
+  for (const std::size_t page : {0U, 4095U, 4096U, 4999U}) mapped.at[page * kPage] = std::byte{1};
+  const auto present = os::present_bytes(mapped.at, bytes);
+  EXPECT_EQ(present.value_or(4 * kPage), 4 * kPage);
+  EXPECT_EQ(os::unmap(mapped.at, bytes), 0);
+}
+
+/// A memory file of 5000 pages, mapped; four pages of it were written by somebody.
+class CachedPages : public ::testing::Test {
+ protected:
+  CachedPages() : at_(os::reserve(bytes_).at) {
+    EXPECT_EQ(os::map_shared(file_.descriptor.get(), bytes_, os::Access::read, at_).error, 0);
+    const std::byte one[] = {std::byte{1}};
+    for (const off_t page : {0, 4095, 4096, 4999}) {
+      ::lseek(file_.descriptor.get(), page * static_cast<off_t>(kPage), SEEK_SET);
+      EXPECT_EQ(os::write_all(file_.descriptor.get(), one).error, 0);
+    }
+  }
+  ~CachedPages() override { static_cast<void>(os::unmap(at_, bytes_)); }
+
+  std::size_t bytes_ = 5000 * kPage;
+  os::Opened file_ = os::create_memory_file("test", bytes_, 0);
+  std::byte* at_;
+};
+
+// They are in RAM, and not in this process's page table.
+TEST_F(CachedPages, AreCountedWhoeverBroughtThem) {
+  EXPECT_EQ(os::cached_bytes(at_, bytes_), 4 * kPage);
+  EXPECT_EQ(os::present_bytes(at_, bytes_).value_or(0), 0U);
+  EXPECT_EQ(os::cached_bytes(at_, kPage), kPage);
+  EXPECT_EQ(os::cached_bytes(at_ + kPage, 4094 * kPage), 0U);
+  EXPECT_EQ(os::cached_bytes(at_, 100), 100U);
+  EXPECT_EQ(os::cached_bytes(at_, 0), 0U);
+}
+
+TEST_F(CachedPages, AreUnknownWhereTheKernelDoesNotTell) {
+  EXPECT_EQ(os::cached_bytes(at_ + 1, kPage), std::nullopt);  // it wants whole pages
+  const os::InjectFault fault(1, EPERM);
+  EXPECT_EQ(os::cached_bytes(at_, bytes_), std::nullopt);
+  EXPECT_STREQ(os::InjectFault::victim(), "mincore");
+}
+
+TEST_F(Pages, WhatCannotBeReadIsUnknown) {
+  for (const std::uint64_t k : {1U, 2U}) {
+    const os::InjectFault fault(k, EACCES);
+    EXPECT_EQ(os::present_bytes(at_, kPage), std::nullopt);
+    EXPECT_EQ(std::string(os::InjectFault::victim()), k == 1 ? "open" : "pread");
+  }
+  for (const std::uint64_t k : {1U, 2U, 3U}) {
+    const os::InjectFault fault(k, EACCES);
+    EXPECT_EQ(os::huge_bytes(at_, kPage), std::nullopt) << k;
+  }
+}
+
+TEST_F(Pages, HugeBytesOfSmallPagesAreNone) { EXPECT_EQ(os::huge_bytes(at_, 4 * kPage), 0U); }
+
+TEST(HugeBytes, CountTransparentHugePages) {
+  const std::size_t huge = os::huge_page_size();
+  if (huge == 0) GTEST_SKIP() << "this kernel has no huge pages";
+  const os::Mapped mapped = os::reserve(3 * huge);
+  const auto first = reinterpret_cast<std::uintptr_t>(mapped.at);
+  std::byte* at = mapped.at + (huge - first % huge) % huge;
+  ASSERT_EQ(os::allow_write(at, 2 * huge), 0);
+  const bool advised = os::advise(at, 2 * huge, os::Advice::huge_pages) == 0;
+  at[0] = at[huge] = std::byte{1};
+  const std::size_t count = os::huge_bytes(at, 2 * huge).value_or(0);
+  const std::size_t present = os::present_bytes(at, 2 * huge).value_or(2 * kPage);
+  EXPECT_EQ(os::unmap(mapped.at, 3 * huge), 0);
+  if (!advised || present == 2 * kPage) GTEST_SKIP() << "the kernel had no huge page to give";
+  EXPECT_EQ(count, present / huge * huge);
 }
 
 }  // namespace

@@ -16,7 +16,8 @@
 #include "os/faults.hpp"
 #include "os/file.hpp"
 #include "os/huge_page_pool.hpp"
-#include "os/proc.hpp"
+#include "os/memory_file.hpp"
+#include "os/pages.hpp"
 #include "os/self.hpp"
 #include "os/wrapper.hpp"
 

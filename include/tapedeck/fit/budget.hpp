@@ -8,32 +8,10 @@
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/host_memory.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
-
-/// Where the kernel's files are. A container that mounts its host's elsewhere, or a test, says so.
-struct BudgetRoots {
-  std::string proc = "/proc";
-  std::string sys = "/sys";  ///< Memory cgroups are looked for below fs/cgroup.
-};
-
-/// Something that bounds memory, and how much of it is used up.
-struct MemoryLimit {
-  std::string name{};           ///< "MemAvailable", "memory cgroup /a/b, memory.max", "RLIMIT_AS".
-  std::uint64_t limit = 0;      ///< Bytes.
-  std::uint64_t used = 0;       ///< Bytes, without file pages the kernel would drop.
-  std::uint64_t available = 0;  ///< Bytes: what the limit leaves.
-};
-
-/// Memory of one NUMA node.
-struct NumaNode {
-  std::uint32_t id = 0;
-  std::uint64_t total = 0;        ///< Bytes.
-  std::uint64_t free = 0;         ///< Bytes.
-  std::uint64_t reclaimable = 0;  ///< Bytes of file pages the kernel would drop.
-  bool allowed = true;            ///< This process's cpuset has it.
-};
 
 /// What a host can give, decided by its tightest limit. A moment's figures: others take and give
 /// memory all the time. Thread-safety: a value.
@@ -41,7 +19,7 @@ struct NumaNode {
 /// using namespace tapedeck;
 /// const HostBudget budget = host_budget();
 /// std::cout << to_iec(budget.available) << " left, because of " << budget.limit << '\n';
-/// for (const MemoryLimit& limit : budget.limits) assert(limit.available >= budget.available);
+/// for (const MemoryLimit& limit : budget.limits) assert(limit.available() >= budget.available);
 /// @endcode
 struct HostBudget {
   std::uint64_t available = 0;        ///< Bytes.
@@ -68,7 +46,7 @@ struct DeviceBudget {
 /// host does not overcommit. Inactive file pages of a group count as free, as the kernel drops them
 /// first. What is missing, garbled or unlimited bounds nothing.
 /// @throws SystemError where not even MemAvailable can be read.
-[[nodiscard]] HostBudget host_budget(const BudgetRoots& roots = {});
+[[nodiscard]] HostBudget host_budget(const KernelRoots& roots = {});
 
 TAPEDECK_ABI_END
 }  // namespace tapedeck

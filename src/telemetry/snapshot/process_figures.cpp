@@ -4,9 +4,9 @@
 
 #include "os/cgroup.hpp"
 #include "os/file.hpp"
+#include "os/meminfo.hpp"
 #include "os/pages.hpp"
 #include "os/pressure.hpp"
-#include "os/proc.hpp"
 #include "tapedeck/base/checked.hpp"
 
 namespace tapedeck {
@@ -89,9 +89,7 @@ void add_files(P& figures, const std::vector<std::filesystem::path>& files) {
 std::span<const ProcessField> process_fields() noexcept { return kProcessFields; }
 
 ProcessFigures process_figures(const ProcessOptions& options) {
-  const os::Roots roots = {.proc = options.roots.proc,
-                           .cgroup = options.roots.sys + "/fs/cgroup",
-                           .sys = options.roots.sys};
+  const KernelRoots& roots = options.roots;
   const os::ProcessMemory memory = os::process_memory(roots);
   const os::FaultCount faults = os::page_faults();
   const os::CgroupMemory group = os::cgroup_memory(roots);

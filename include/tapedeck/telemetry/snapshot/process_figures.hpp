@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
-#include "tapedeck/fit/budget.hpp"
+#include "tapedeck/base/host_memory.hpp"
 #include "tapedeck/layout/stat_fields.hpp"
 
 namespace tapedeck {
@@ -17,7 +17,7 @@ TAPEDECK_ABI_BEGIN
 
 /// What is asked, and where.
 struct ProcessOptions {
-  BudgetRoots roots{};
+  KernelRoots roots{};
   std::vector<std::filesystem::path> model_files{};  ///< Whose pages in the page cache are counted.
 };
 

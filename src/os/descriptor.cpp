@@ -1,0 +1,93 @@
+#include "os/descriptor.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "os/faults.hpp"
+
+namespace tapedeck::internal::os {
+namespace {
+
+Opened open_with(const std::filesystem::path& path, int flags, mode_t mode = 0) noexcept {
+  if (const int error = injected("open")) return {.error = error, .call = "open"};
+  return opened_by("open", ::open(path.c_str(), flags | O_CLOEXEC, mode));
+}
+
+}  // namespace
+
+Opened opened_by(const char* call, int result) noexcept {
+  if (result < 0) return {.error = errno, .call = call};
+  return {.descriptor = Descriptor(result)};
+}
+
+Descriptor::~Descriptor() {
+  if (number_ >= 0) ::close(number_);
+}
+
+bool reserve_standard_streams() noexcept {
+  bool has_output = true;
+  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(number, F_GETFD) >= 0) continue;
+    if (number == STDOUT_FILENO) has_output = false;
+    // The least that is free, which is this one: those before it are open by now.
+    static_cast<void>(::open("/dev/null", O_RDWR));  // NOLINT(android-cloexec-open): kept
+  }
+  return has_output;
+}
+
+Opened open_read(const std::filesystem::path& path) noexcept {
+  return open_with(path, O_RDONLY | O_NONBLOCK);
+}
+
+Opened open_no_link(const std::filesystem::path& path) noexcept {
+  return open_with(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
+}
+
+Opened open_direct(const std::filesystem::path& path) noexcept {
+  return open_with(path, O_RDONLY | O_NONBLOCK | O_DIRECT);
+}
+
+Opened open_write(const std::filesystem::path& path) noexcept {
+  return open_with(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+}
+
+Opened create_unnamed(const std::filesystem::path& folder) noexcept {
+  return open_with(folder, O_RDWR | O_TMPFILE, 0600);
+}
+
+Opened duplicate(int descriptor) noexcept {
+  if (const int error = injected("fcntl")) return {.error = error, .call = "fcntl"};
+  return opened_by("fcntl", ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+}
+
+Transferred read_at(int descriptor, std::span<std::byte> into, std::uint64_t offset) noexcept {
+  std::size_t done = 0;
+  while (done < into.size()) {
+    if (const int error = injected("pread")) return {.bytes = done, .error = error};
+    const ssize_t got = ::pread(descriptor, into.data() + done, into.size() - done,
+                                static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return {.bytes = done, .error = errno};
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return {.bytes = done};
+}
+
+Transferred write_all(int descriptor, std::span<const std::byte> from) noexcept {
+  std::size_t done = 0;
+  while (done < from.size()) {
+    if (const int error = injected("write")) return {.bytes = done, .error = error};
+    const ssize_t put = ::write(descriptor, from.data() + done, from.size() - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return {.bytes = done, .error = errno};
+    done += static_cast<std::size_t>(put);
+  }
+  return {.bytes = done};
+}
+
+bool is_terminal(int descriptor) noexcept { return ::isatty(descriptor) == 1; }
+
+}  // namespace tapedeck::internal::os

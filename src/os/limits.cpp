@@ -1,0 +1,132 @@
+#include "os/limits.hpp"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "os/cgroup.hpp"
+#include "os/proc_text.hpp"
+
+namespace tapedeck::internal::os {
+namespace {
+
+/// What bounds memory in RAM; empty without MemAvailable.
+std::vector<MemoryLimit> resident_limits(const std::string& meminfo, const KernelRoots& roots) {
+  const auto available = kib_of(meminfo, "MemAvailable:");
+  if (!available) return {};
+  const std::size_t total = std::max(kib_of(meminfo, "MemTotal:").value_or(0), *available);
+  std::vector<MemoryLimit> limits = {
+      {.name = "MemAvailable", .limit = total, .used = total - *available}};
+  add_cgroups(limits, roots);
+  return limits;
+}
+
+/// A cpuset that leaves out some nodes bounds memory to what the others have.
+void add_cpuset(std::vector<MemoryLimit>& limits, const KernelRoots& roots) {
+  MemoryLimit bound = {.name = "cpuset, NUMA nodes"};
+  bool all = true;
+  for (const NumaNode& node : numa_nodes(roots)) {
+    all = all && node.allowed;
+    if (!node.allowed) continue;
+    bound.name += " " + std::to_string(node.id);
+    bound.limit += node.total;
+    bound.used += node.total - std::min(node.total, node.free + node.reclaimable);
+  }
+  if (!all) limits.push_back(std::move(bound));
+}
+
+/// What bounds the memory a process may map, be it in RAM or not.
+void add_mapping_limits(std::vector<MemoryLimit>& limits, const std::string& meminfo,
+                        const KernelRoots& roots) {
+  const std::string rlimits = read_text(roots.proc + "/self/limits").value_or("");
+  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+  add_limit(limits, "RLIMIT_AS", value_of(rlimits, "Max address space "),
+            kib_of(status, "VmSize:").value_or(0));
+  add_limit(limits, "RLIMIT_DATA", value_of(rlimits, "Max data size "),
+            kib_of(status, "VmData:").value_or(0));
+  if (read_number(roots.proc + "/sys/vm/overcommit_memory") == std::size_t{2}) {
+    add_limit(limits, "CommitLimit", kib_of(meminfo, "CommitLimit:"),
+              kib_of(meminfo, "Committed_AS:").value_or(0));
+  }
+}
+
+/// Whether a list of the kernel's, "0-3,8", has the number.
+bool list_has(std::string_view list, unsigned number) {
+  while (!list.empty()) {
+    const std::size_t end = std::min(list.find(','), list.size());
+    const std::string_view range = list.substr(0, end);
+    const std::size_t dash = std::min(range.find('-'), range.size());
+    const auto first = parse<unsigned>(range);
+    const auto last = dash < range.size() ? parse<unsigned>(range.substr(dash + 1)) : first;
+    if (first && last && *first <= number && number <= *last) return true;
+    list.remove_prefix(std::min(end + 1, list.size()));
+  }
+  return false;
+}
+
+std::optional<NumaNode> read_node(unsigned id, const KernelRoots& roots) {
+  const std::string name = "node" + std::to_string(id);
+  const auto text = read_text(roots.sys + "/devices/system/node/" + name + "/meminfo");
+  if (!text) return std::nullopt;
+  const std::string prefix = "Node " + std::to_string(id) + " ";
+  const auto total = kib_of(*text, prefix + "MemTotal:");
+  const auto free = kib_of(*text, prefix + "MemFree:");
+  if (!total || !free) return std::nullopt;
+  return NumaNode{.id = id,
+                  .total = *total,
+                  .free = *free,
+                  .reclaimable = kib_of(*text, prefix + "Inactive(file):").value_or(0)};
+}
+
+}  // namespace
+
+std::vector<MemoryLimit> memory_limits(const KernelRoots& roots) {
+  const std::string meminfo = read_text(roots.proc + "/meminfo").value_or("");
+  std::vector<MemoryLimit> limits = resident_limits(meminfo, roots);
+  add_cpuset(limits, roots);
+  add_mapping_limits(limits, meminfo, roots);
+  return limits;
+}
+
+std::optional<MemoryLimit> memlock_limit(const KernelRoots& roots) {
+  constexpr std::uint64_t kIpcLock = std::uint64_t{1} << 14;
+  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+  const auto capabilities = parse<std::uint64_t>(text_behind(status, "CapEff:"), 16);
+  if ((capabilities.value_or(0) & kIpcLock) != 0) return std::nullopt;
+  const std::string rlimits = read_text(roots.proc + "/self/limits").value_or("");
+  std::vector<MemoryLimit> limits;
+  add_limit(limits, "RLIMIT_MEMLOCK", value_of(rlimits, "Max locked memory "),
+            kib_of(status, "VmLck:").value_or(0));
+  return limits.empty() ? std::nullopt : std::optional(limits.front());
+}
+
+std::vector<NumaNode> numa_nodes(const KernelRoots& roots) {
+  constexpr unsigned kMostNodes = 1024;  // of any Linux
+  const auto online = read_text(roots.sys + "/devices/system/node/online");
+  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+  const std::string_view allowed = text_behind(status, "Mems_allowed_list:");
+  std::vector<NumaNode> nodes;
+  for (unsigned id = 0; online && id < kMostNodes; ++id) {
+    if (!list_has(*online, id)) continue;
+    std::optional<NumaNode> node = read_node(id, roots);
+    if (!node) continue;
+    node->allowed = allowed.empty() || list_has(allowed, id);
+    nodes.push_back(*node);
+  }
+  return nodes;
+}
+
+std::optional<Budget> tightest_of(std::span<const MemoryLimit> limits) {
+  const auto tightest = std::min_element(
+      limits.begin(), limits.end(),
+      [](const MemoryLimit& a, const MemoryLimit& b) { return a.available() < b.available(); });
+  if (tightest == limits.end()) return std::nullopt;
+  return Budget{.available = tightest->available(), .limit = tightest->name};
+}
+
+std::optional<Budget> memory_budget(const KernelRoots& roots) {
+  const std::string meminfo = read_text(roots.proc + "/meminfo").value_or("");
+  return tightest_of(resident_limits(meminfo, roots));
+}
+
+}  // namespace tapedeck::internal::os

@@ -1,0 +1,45 @@
+/// @file
+/// The memory of the host and of a process, as /proc counts it. Every answer may be "unknown".
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "tapedeck/base/host_memory.hpp"
+
+namespace tapedeck::internal::os {
+
+/// A line of /proc/meminfo, in bytes: "MemAvailable".
+[[nodiscard]] std::optional<std::size_t> meminfo_bytes(std::string_view field,
+                                                       const KernelRoots& roots = {});
+
+/// Bytes of all mappings of this process that are in RAM (VmRSS; not of hugetlb).
+[[nodiscard]] std::optional<std::size_t> resident_bytes(const KernelRoots& roots = {});
+
+/// Memory of a process by what backs it, in bytes (/proc/PID/status).
+struct ProcessMemory {
+  std::optional<std::size_t> anonymous{};  ///< In RAM; so are the next two.
+  std::optional<std::size_t> file{};
+  std::optional<std::size_t> shared{};
+  std::optional<std::size_t> peak{};  ///< The most that ever was in RAM.
+  std::optional<std::size_t> swapped{};
+  std::optional<std::size_t> hugetlb{};  ///< In none of the others.
+};
+[[nodiscard]] ProcessMemory process_memory(const KernelRoots& roots = {},
+                                           const std::string& process = "self");
+
+/// Anonymous memory of this process in transparent huge pages (/proc/self/smaps_rollup). The kernel
+/// walks over all pages for it.
+[[nodiscard]] std::optional<std::size_t> anon_huge_bytes(const KernelRoots& roots = {});
+
+/// Page faults of this process so far.
+struct FaultCount {
+  std::uint64_t minor = 0;
+  std::uint64_t major = 0;
+};
+[[nodiscard]] FaultCount page_faults() noexcept;
+
+}  // namespace tapedeck::internal::os

@@ -1,0 +1,173 @@
+#include "os/limits.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "os/faults.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
+
+namespace tapedeck::tests {
+namespace os = internal::os;
+namespace {
+
+/// What a host with 8 GiB available has in its files, and what bounds it then.
+struct OddHost {
+  const char* what;
+  const char* groups;  ///< /proc/self/cgroup
+  std::map<std::string, std::string> files;
+  std::size_t available;
+  const char* limit;
+};
+
+// Whole hosts are tested in plan/budget_test.cpp, from their records; here is what those lack.
+const OddHost kOddHosts[] = {
+    {"no groups", "", {}, 8_GiB, "MemAvailable"},
+    {"a limit above what is available",
+     "0::/a\n",
+     {{"a/memory.max", "68719476736\n"}, {"a/memory.current", "1073741824\n"}},
+     8_GiB,
+     "MemAvailable"},
+    {"more droppable than used",
+     "0::/a\n",
+     {{"a/memory.max", "1073741824\n"},
+      {"a/memory.current", "1048576\n"},
+      {"a/memory.stat", "inactive_file 536870912\n"}},
+     1_GiB,
+     "memory cgroup /a, memory.max"},
+    {"a garbled stat drops nothing",
+     "0::/a\n",
+     {{"a/memory.max", "1073741824\n"},
+      {"a/memory.current", "268435456\n"},
+      {"a/memory.stat", "inactive_file x\ninactive_files 5\ninactive_file"}},
+     768_MiB,
+     "memory cgroup /a, memory.max"},
+    {"memory shares its hierarchy",
+     "4:cpuset,memory:/a\n",
+     {{"memory/a/memory.limit_in_bytes", "1073741824\n"},
+      {"memory/a/memory.usage_in_bytes", "0\n"}},
+     1_GiB,
+     "memory cgroup /a, memory.limit_in_bytes"},
+    {"other controllers do not count",
+     "4:memory2:/a\n5:cpu,memoryless:/a\n6:name=memory:/a\n",
+     {{"memory/a/memory.limit_in_bytes", "1048576\n"}, {"memory/a/memory.usage_in_bytes", "0\n"}},
+     8_GiB,
+     "MemAvailable"},
+    // A container may see its host's path, while its own group is what is mounted at the root.
+    {"a container's own limit is at the root",
+     "0::/docker/0123456789abcdef\n",
+     {{"memory.max", "1073741824"}, {"memory.current", "268435456"}},
+     768_MiB,
+     "memory cgroup /, memory.max"},
+    // A cgroup namespace shows a group that lies outside of it like this.
+    {"a group above the root still has the root's limit",
+     "0::/../../outside\n",
+     {{"memory.max", "1073741824"}, {"memory.current", "0"}},
+     1_GiB,
+     "memory cgroup /, memory.max"},
+    {"any name",
+     "0::/a:b/c d/e-f.slice\n",
+     {{"a:b/c d/e-f.slice/memory.max", "1073741824"}, {"a:b/c d/e-f.slice/memory.current", "0"}},
+     1_GiB,
+     "memory cgroup /a:b/c d/e-f.slice, memory.max"},
+    {"no usage", "0::/a\n", {{"a/memory.max", "1073741824"}}, 8_GiB, "MemAvailable"},
+    {"no limit", "0::/a\n", {{"a/memory.current", "0"}}, 8_GiB, "MemAvailable"},
+    {"an empty limit",
+     "0::/a\n",
+     {{"a/memory.max", ""}, {"a/memory.high", "\n"}, {"a/memory.current", "0"}},
+     8_GiB,
+     "MemAvailable"},
+    {"garbled lines of groups are skipped",
+     "\n:\n::\n0:\n0::\n0::a\nmemory\nmemory:/a\n\n4:memory:/a",
+     {{"memory/a/memory.limit_in_bytes", "1073741824"}, {"memory/a/memory.usage_in_bytes", "0"}},
+     1_GiB,
+     "memory cgroup /a, memory.limit_in_bytes"},
+};
+
+TEST(MemoryBudget, OfOddHosts) {
+  for (const OddHost& host : kOddHosts) {
+    SCOPED_TRACE(host.what);
+    const TempFolder root;
+    root.write("proc/meminfo", "MemAvailable: 8388608 kB\n");
+    root.write("proc/self/cgroup", host.groups);
+    for (const auto& [file, text] : host.files) root.write("sys/fs/cgroup/" + file, text);
+    const auto budget = os::memory_budget({.proc = root / "proc", .sys = root / "sys"});
+    ASSERT_TRUE(budget);
+    EXPECT_EQ(budget->available, host.available);
+    EXPECT_EQ(budget->limit, host.limit);
+  }
+}
+
+TEST(MemoryBudget, IsUnknownWithoutProc) {
+  const TempFolder empty;
+  EXPECT_FALSE(os::memory_budget({.proc = empty.path(), .sys = empty.path()}));
+}
+
+// A caller that fills addresses it already has needs no more of them.
+TEST(MemoryBudget, LimitsOfAddressesDoNotCount) {
+  const TempFolder root;
+  root.write("meminfo", "MemAvailable: 8388608 kB\n");
+  root.write("self/limits", "Max address space    1024   1024   bytes\n");
+  const KernelRoots roots = {.proc = root.path(), .sys = root.path()};
+  EXPECT_EQ(os::memory_budget(roots)->limit, "MemAvailable");
+  EXPECT_EQ(os::memory_limits(roots).back().name, "RLIMIT_AS");
+}
+
+TEST(MemlockLimit, IsWhatIsLeftOfIt) {
+  const TempFolder root;
+  const KernelRoots roots = {.proc = root.path()};
+  EXPECT_FALSE(os::memlock_limit(roots));
+  root.write("self/limits", "Max locked memory         8388608      8388608       bytes\n");
+  EXPECT_EQ(os::memlock_limit(roots)->available(), 8_MiB);
+  root.write("self/status", "VmLck:\t    1024 kB\nCapEff:\t0000000000000000\n");
+  EXPECT_EQ(os::memlock_limit(roots)->available(), 7_MiB);
+  root.write("self/status", "VmLck:\t    9999 kB\nCapEff:\tffffffffffffbfff\n");
+  EXPECT_EQ(os::memlock_limit(roots)->available(), 0U);
+  root.write("self/status", "CapEff:\t0000000000004000\n");  // CAP_IPC_LOCK
+  EXPECT_FALSE(os::memlock_limit(roots));
+}
+
+// Nodes may be numbered with gaps.
+TEST(NumaNodes, AreThoseOnline) {
+  const TempFolder root;
+  const KernelRoots roots = {.proc = root.path(), .sys = root.path()};
+  EXPECT_TRUE(os::numa_nodes(roots).empty());
+  root.write("devices/system/node/online", "0,2-3,9\n");
+  for (const char* id : {"0", "1", "2", "3"}) {
+    root.write(std::string("devices/system/node/node") + id + "/meminfo",
+               std::string("Node ") + id + " MemTotal:  8 kB\nNode " + id + " MemFree: 4 kB\n");
+  }
+  root.write("self/status", "Mems_allowed_list:\t1-2\n");
+  const std::vector<NumaNode> nodes = os::numa_nodes(roots);
+  ASSERT_EQ(nodes.size(), 3U);  // 1 is not online, 9 has no file
+  EXPECT_EQ(nodes[1].id, 2U);
+  EXPECT_EQ(nodes[2].id, 3U);
+  EXPECT_EQ(nodes[2].total, 8_KiB);
+  EXPECT_EQ(nodes[2].free, 4_KiB);
+  EXPECT_FALSE(nodes[0].allowed);
+  EXPECT_TRUE(nodes[1].allowed);
+  EXPECT_FALSE(nodes[2].allowed);
+}
+
+TEST(MemoryBudgetOfThisHost, IsKnown) {
+  const std::optional<os::Budget> budget = os::memory_budget();
+  ASSERT_TRUE(budget);
+  EXPECT_GT(budget->available, 0U);
+  EXPECT_LE(budget->available, number_of("/proc/meminfo", "MemTotal:") * 1024);
+  EXPECT_FALSE(budget->limit.empty());
+}
+
+TEST(MemoryBudgetOfThisHost, IsUnknownWhenNothingCanBeRead) {
+  const os::InjectFault fault(1, EMFILE);
+  EXPECT_FALSE(os::memory_budget());
+  EXPECT_STREQ(os::InjectFault::victim(), "open");
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
