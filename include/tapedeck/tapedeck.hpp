@@ -11,7 +11,6 @@
 #include "tapedeck/base/tape_kind.hpp"            // IWYU pragma: export
 #include "tapedeck/base/version.hpp"              // IWYU pragma: export
 #include "tapedeck/device/bus_bandwidth.hpp"      // IWYU pragma: export
-#include "tapedeck/device/decode_buffers.hpp"     // IWYU pragma: export
 #include "tapedeck/device/device.hpp"             // IWYU pragma: export
 #include "tapedeck/device/device_block.hpp"       // IWYU pragma: export
 #include "tapedeck/device/device_error.hpp"       // IWYU pragma: export
@@ -20,10 +19,11 @@
 #include "tapedeck/device/device_tape.hpp"        // IWYU pragma: export
 #include "tapedeck/device/frame_ring.hpp"         // IWYU pragma: export
 #include "tapedeck/device/host_device.hpp"        // IWYU pragma: export
-#include "tapedeck/device/layer_streamer.hpp"     // IWYU pragma: export
 #include "tapedeck/device/page_pool.hpp"          // IWYU pragma: export
 #include "tapedeck/device/pinned_tape.hpp"        // IWYU pragma: export
+#include "tapedeck/layout/decode_buffers.hpp"     // IWYU pragma: export
 #include "tapedeck/layout/device_layout.hpp"      // IWYU pragma: export
+#include "tapedeck/layout/layer_streamer.hpp"     // IWYU pragma: export
 #include "tapedeck/layout/layout.hpp"             // IWYU pragma: export
 #include "tapedeck/layout/layout_sizes.hpp"       // IWYU pragma: export
 #include "tapedeck/layout/pass_guard.hpp"         // IWYU pragma: export

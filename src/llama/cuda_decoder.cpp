@@ -12,9 +12,9 @@
 #include "llama/cuda_kernels.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/cuda_launch.hpp"
-#include "tapedeck/device/decode_buffers.hpp"
 #include "tapedeck/device/device_stream.hpp"
 #include "tapedeck/device/pinned_tape.hpp"
+#include "tapedeck/layout/decode_buffers.hpp"
 
 namespace tapedeck::llama {
 namespace {

@@ -6,7 +6,7 @@
 #include "base/on_failure.hpp"
 #include "llama/kernels.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/device/decode_buffers.hpp"
+#include "tapedeck/layout/decode_buffers.hpp"
 
 namespace tapedeck::llama {
 namespace {

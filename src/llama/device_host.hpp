@@ -12,7 +12,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/device/device.hpp"
-#include "tapedeck/device/layer_streamer.hpp"
+#include "tapedeck/layout/layer_streamer.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 

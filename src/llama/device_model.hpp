@@ -11,7 +11,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_span.hpp"
-#include "tapedeck/device/layer_streamer.hpp"
+#include "tapedeck/layout/layer_streamer.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 
 namespace tapedeck::llama {

@@ -14,8 +14,8 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/cuda_device.hpp"
 #include "tapedeck/device/cuda_launch.hpp"
-#include "tapedeck/device/decode_buffers.hpp"
 #include "tapedeck/device/device_stream.hpp"
+#include "tapedeck/layout/decode_buffers.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/plan/decode_buffers_plan.hpp"
 

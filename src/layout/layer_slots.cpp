@@ -1,4 +1,4 @@
-#include "device/layer_slots.hpp"
+#include "layout/layer_slots.hpp"
 
 #include <algorithm>
 #include <string>

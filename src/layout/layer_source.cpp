@@ -1,4 +1,4 @@
-#include "device/layer_source.hpp"
+#include "layout/layer_source.hpp"
 
 #include <algorithm>
 #include <cerrno>

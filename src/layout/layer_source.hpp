@@ -12,7 +12,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_stream.hpp"
-#include "tapedeck/device/layer_streamer.hpp"
+#include "tapedeck/layout/layer_streamer.hpp"
 #include "tapedeck/model/tensor_directory.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 

@@ -16,7 +16,7 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/device/device_span.hpp"
 #include "tapedeck/device/device_tape.hpp"
-#include "tapedeck/device/layer_streamer.hpp"
+#include "tapedeck/layout/layer_streamer.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 
 namespace tapedeck::tests {

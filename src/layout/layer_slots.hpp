@@ -14,11 +14,11 @@
 #include <thread>
 #include <vector>
 
-#include "device/layer_source.hpp"
+#include "layout/layer_source.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_stream.hpp"
-#include "tapedeck/device/layer_streamer.hpp"
+#include "tapedeck/layout/layer_streamer.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN

@@ -1,6 +1,6 @@
 // Layers that take turns in slots, on a device of host memory.
 
-#include "tapedeck/device/layer_streamer.hpp"
+#include "tapedeck/layout/layer_streamer.hpp"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -18,7 +18,7 @@
 
 #include "base/thrown.hpp"
 #include "device/held_stream.hpp"
-#include "device/made_layers.hpp"
+#include "layout/made_layers.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"

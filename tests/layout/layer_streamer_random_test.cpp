@@ -22,7 +22,7 @@
 
 #include "device/held_stream.hpp"
 #include "device/host_streams.hpp"
-#include "device/made_layers.hpp"
+#include "layout/made_layers.hpp"
 #include "os/self.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/device_stream.hpp"

@@ -1,4 +1,4 @@
-#include "tapedeck/device/decode_buffers.hpp"
+#include "tapedeck/layout/decode_buffers.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
