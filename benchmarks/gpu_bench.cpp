@@ -57,12 +57,13 @@ TapePlan decode_plan() {
 /// K and V of `layers`, and no other history.
 Plan history_plan(std::size_t layers, std::uint64_t row_bytes, std::uint64_t tokens) {
   Plan plan;
-  plan.context = tokens;
+  plan.context_per_talk = tokens;
   for (std::size_t i = 0; i < 2 * layers; ++i) {
     plan.history.append({.name = "layers." + std::to_string(i / 2) + (i % 2 == 0 ? ".k" : ".v"),
                          .role = RegionRole::kv,
                          .bytes = tokens * row_bytes,
                          .alignment = 4096,
+                         .dtype = DType::bf16,
                          .growth = {.bytes_per_token = row_bytes, .capacity = tokens}});
   }
   return plan;

@@ -105,7 +105,7 @@ std::string plan_text(const Plan& plan, const PlanOptions& options) {
   std::string text =
       fmt::format("plan      profile {}, {}; {} talk{} of {} tokens; K {}, V {}\n\n", plan.profile,
                   plan.exact ? "exact" : "not exact", plan.talks, plan.talks == 1 ? "" : "s",
-                  plan.context, to_string(options.key_type), to_string(options.value_type));
+                  plan.context_per_talk, to_string(options.key_type), to_string(options.value_type));
   text += size_line("weights", b.weights, fmt::format("{} regions", plan.weights.regions().size()));
   text += size_line("history", b.history);
   text += size_line("  kv", b.kv);
@@ -169,7 +169,7 @@ Json plan_json(const Model& model, const Plan& plan) {
           {"exact", plan.exact},
           {"warnings", plan.warnings},
           {"talks", plan.talks},
-          {"context", plan.context},
+          {"context", plan.context_per_talk},
           {"weights", {{"bytes", b.weights}, {"extent", plan.weights.bytes()}}},
           {"history",
            {{"bytes", b.history},

@@ -60,7 +60,7 @@ std::optional<std::uint64_t> closed_form(const ModelShape& shape, const Plan& pl
                                   .num_kv_heads = layer.kv_heads,
                                   .vocab_size = shape.vocabulary,
                                   .intermediate_dim = layer.ffn,
-                                  .max_seq_len = plan.context,
+                                  .max_seq_len = plan.context_per_talk,
                                   .tied_embeddings = shape.tied};
   try {
     return config.streaming_bytes();

@@ -55,7 +55,7 @@ class FitPlanner {
     const Plan plan = model_.make(options_);
     FitChoice choice = place(mode, sizes_of(plan, options_));
     choice.largest_context = largest(mode, set_context, most_context());
-    choice.largest_micro_batch = largest(mode, set_micro_batch, plan.context);
+    choice.largest_micro_batch = largest(mode, set_micro_batch, plan.context_per_talk);
     choice.largest_decode_batch = largest(mode, set_decode_batch, kMostDecodeBatch);
     if (!choice.fits()) {
       choice.kv_type = widest(mode, kCacheChoices, set_kv_type);
@@ -65,7 +65,9 @@ class FitPlanner {
   }
 
  private:
-  static void set_context(PlanOptions& options, std::uint64_t tokens) { options.context = tokens; }
+  static void set_context(PlanOptions& options, std::uint64_t tokens) {
+    options.total_context = tokens;
+  }
   static void set_micro_batch(PlanOptions& options, std::uint64_t tokens) {
     options.micro_batch = tokens;
     options.batch = std::max(options.batch, tokens);
@@ -82,7 +84,7 @@ class FitPlanner {
   [[nodiscard]] std::uint64_t most_context() const {
     const CheckedSize all = CheckedSize(model_.shape.context) * options_.sequences;
     const std::uint64_t most = model_.shape.context == 0 ? kMostContext : needed(all);
-    return std::max(most, options_.context);
+    return std::max(most, options_.total_context);
   }
 
   [[nodiscard]] Sizes sizes_of(const Plan& plan, const PlanOptions& options) const {

@@ -60,7 +60,7 @@ std::uint64_t cache_of(const ModelShape& shape, const QuantizationRequest& reque
   const DType type = request.int8_kv ? DType::i8 : DType::f16;
   const PlanOptions options = {
       .profile = request.profile,
-      .context =
+      .total_context =
           (internal::CheckedSize(request.context) * request.batch).value_or_throw("the context"),
       .sequences = request.batch,
       .key_type = type,

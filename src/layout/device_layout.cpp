@@ -20,7 +20,7 @@ namespace {
 
 // Each region begins with a page of its own, to be mapped apart.
 TapePlan in_whole_pages(const TapePlan& plan, std::size_t page_bytes) {
-  TapePlan out;
+  TapePlan out(plan.kind());
   for (Region region : plan.regions()) {
     region.alignment = std::max<std::uint64_t>(region.alignment, page_bytes);
     out.append(std::move(region));

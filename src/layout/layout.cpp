@@ -83,20 +83,40 @@ void Layout::clear_talk_on_gpus(std::size_t talk) noexcept {
 }
 
 Tape Layout::weights_tape(LayoutOptions& options) {
-  const std::span<const std::byte> loaded = options.loaded_weights;
-  if (loaded.empty()) {
+  if (options.loaded_weights == nullptr) {
     const Start start = options.commit != Commit::nothing ? Start::warm : Start::reserved;
     return make_tape(plan_.weights, options.extra.weights, start, std::move(options.weights));
   }
   if (options.extra.weights != 0) {
-    throw InvalidArgument("extra weights besides loaded ones", "put them on a tape of your own");
+    throw InvalidArgument(
+        InvalidArgument::Facts{.argument = "LayoutOptions::extra", .value = options.extra.weights},
+        "A tape of loaded weights has no room for extra ones.", "put them on a tape of your own");
   }
-  plan_.weights = {};
-  // Below its floor, where nobody writes: a tape's own type is not const.
-  const std::span<std::byte> whole{const_cast<std::byte*>(loaded.data()), loaded.size()};
+  find_loaded(*options.loaded_weights);
+  const std::span<const std::byte> range = options.loaded_weights->range();
+  // A tape's own type is not const, but below its floor nothing writes.
+  const std::span<std::byte> whole{const_cast<std::byte*>(range.data()), range.size()};
   Tape tape = Tape::behind(whole, Block(), std::move(options.weights));
   tape.note_planned(whole.size(), false);
   return tape;
+}
+
+void Layout::find_loaded(const WeightsOwner& loaded) {
+  loaded_at_.reserve(plan_.weights.regions().size());
+  for (const Region& region : plan_.weights.regions()) {
+    const std::optional<WeightsOwner::Tensor> tensor = loaded.tensor(region.name);
+    if (!tensor || tensor->dtype != region.dtype || tensor->bytes.size() != region.bytes) {
+      InvalidArgument::Facts facts = {.argument = "LayoutOptions::loaded_weights",
+                                      .limit = region.bytes};
+      if (tensor) facts.value = tensor->bytes.size();
+      throw InvalidArgument(std::move(facts),
+                            "The loaded weights have no tensor " + region.name + " of " +
+                                std::to_string(region.bytes) + " bytes of type " +
+                                std::string(to_string(region.dtype)) + ", as the plan has.",
+                            "load the weights of the model that was planned");
+    }
+    loaded_at_.push_back(const_cast<std::byte*>(tensor->bytes.data()));
+  }
 }
 
 Tape Layout::make_tape(const TapePlan& plan, std::size_t extra, Start start, TapeOptions options) {

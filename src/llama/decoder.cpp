@@ -62,7 +62,7 @@ void BasicDecoder<Side>::find_buffers() {
               .normed = first(planned.norm_out, s.dim, "norm_out"),
               .query = first(planned.qkv_out, s.query_dim(), "qkv_out"),
               .rotation = first(planned.rope_q_temp, s.key_head(), "rope_q_temp"),
-              .scores = first(planned.scores, s.heads * places_.plan().context, "scores"),
+              .scores = first(planned.scores, s.heads * places_.plan().context_per_talk, "scores"),
               .mixed = first(planned.attn_out, s.mixed_dim(), "attn_out"),
               .attention_out = first(planned.o_proj_out, s.dim, "o_proj_out"),
               .gate = gate_up.first(s.ffn),

@@ -147,7 +147,7 @@ Plan LlamaModel::plan(std::size_t positions, std::size_t talks, DType element) c
   const std::size_t tokens = positions == 0 ? shape_.seq_len : positions;
   const auto context = checked_mul(tokens, talks);
   if (!context) throw InvalidArgument("more tokens than can be counted");
-  return make_plan(model_, {.context = *context,
+  return make_plan(model_, {.total_context = *context,
                             .sequences = talks,
                             .batch = 1,
                             .micro_batch = 1,
@@ -160,7 +160,7 @@ Plan LlamaModel::plan(std::size_t positions, std::size_t talks, DType element) c
 
 LayoutOptions LlamaModel::options() const {
   LayoutOptions options;
-  options.loaded_weights = weights_.range();
+  options.loaded_weights = &weights_;
   return options;
 }
 

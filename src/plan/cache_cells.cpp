@@ -28,7 +28,7 @@ CacheCells cache_cells(const ModelShape& shape, const PlanOptions& options) {
   at_least_one(options.batch, "the batch");
   at_least_one(options.micro_batch, "the micro-batch");
   at_least_one(options.cell_rounding, "the rounding step of cells");
-  const std::uint64_t context = options.context != 0 ? options.context : shape.context;
+  const std::uint64_t context = options.total_context != 0 ? options.total_context : shape.context;
   if (context == 0) {
     throw InvalidArgument("no context: the model states none", "give the number of tokens");
   }

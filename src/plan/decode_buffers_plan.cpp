@@ -113,7 +113,7 @@ class DecodePlanner {
   const ModelShape& shape_;
   const DecodeBuffersOptions& options_;
   WidestLayers widest_;
-  TapePlan out_;
+  TapePlan out_{TapeKind::scratch};
 };
 
 }  // namespace

@@ -134,7 +134,7 @@ class HistoryPlanner {
   const PlanOptions& options_;
   const CacheCells& cells_;
   const CacheRules& rules_;
-  TapePlan out_;
+  TapePlan out_{TapeKind::history};
 };
 
 }  // namespace

@@ -72,7 +72,7 @@ Plan make_plan(const Model& model, const PlanOptions& options) {
   Plan out;
   out.profile = profile.name;
   out.talks = cells.streams;
-  out.context = cells.context;
+  out.context_per_talk = cells.context;
   out.overhead = options.overhead;
   out.weights = internal::plan_weights(model, options, out.warnings);
   out.history = profile.plan_history(model.shape, options, cells);
@@ -84,6 +84,12 @@ Plan make_plan(const Model& model, const PlanOptions& options) {
 
   // Whatever was assumed above has left a line.
   out.exact = model.shape.exact && out.warnings.empty();
+  if (options.total_context == 0 && out.talks > 1) {
+    out.warnings.push_back("The model's context of " + std::to_string(model.shape.context) +
+                           " tokens is divided among " + std::to_string(out.talks) +
+                           " sequences, which leaves each " + std::to_string(out.context_per_talk) +
+                           ": state the context of all together to give each more");
+  }
   out.warnings.insert(out.warnings.begin(), model.shape.warnings.begin(),
                       model.shape.warnings.end());
   return out;

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/on_failure.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -15,22 +16,66 @@ namespace {
 
 constexpr std::uint64_t kHostLine = 64;
 
-void check(const Region& region) {
-  if (region.name.empty()) throw InvalidArgument("a region without a name");
+void check_region(const Region& region) {
+  if (region.name.empty()) {
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "Region::name"},
+                          "A region of a plan needs a name.");
+  }
   if (!std::has_single_bit(region.alignment)) {
-    throw InvalidArgument("region " + region.name + ": alignment " +
-                          std::to_string(region.alignment) + " is no power of two");
+    throw InvalidArgument(
+        InvalidArgument::Facts{.argument = "Region::alignment", .value = region.alignment},
+        "The alignment of region " + region.name + " is " + std::to_string(region.alignment) +
+            ", which is not a power of two.");
   }
   const auto filled = checked_mul(region.growth.bytes_per_token, region.growth.capacity);
   if (!filled || *filled > region.bytes) {
-    throw InvalidArgument("region " + region.name + " of " + std::to_string(region.bytes) +
-                          " bytes grows beyond its end");
+    throw InvalidArgument(
+        InvalidArgument::Facts{
+            .argument = "Region::growth", .value = filled, .limit = region.bytes},
+        "Region " + region.name + " grows beyond its " + std::to_string(region.bytes) + " bytes.");
   }
 }
 
-[[noreturn]] void refuse_end(const Region& region) {
-  throw InvalidArgument("region " + region.name + " of " + std::to_string(region.bytes) +
-                        " bytes ends beyond 64 bits");
+[[noreturn]] void throw_endless(const Region& region) {
+  throw InvalidArgument(InvalidArgument::Facts{.argument = "Region::bytes", .value = region.bytes},
+                        "Region " + region.name + " of " + std::to_string(region.bytes) +
+                            " bytes ends beyond what 64 bits can address.");
+}
+
+/// A chain: each word changes all that follow. Of numbers, not of bytes in memory, so that machines
+/// of either byte order agree.
+class Digest {
+ public:
+  explicit Digest(std::uint64_t start) noexcept : value_(start) {}
+
+  void include(std::uint64_t word) noexcept {
+    value_ = (value_ ^ word) * 0x9e37'79b9'7f4a'7c15U;
+    value_ ^= value_ >> 32U;
+  }
+  void include(std::string_view text) noexcept {
+    include(text.size());
+    for (const char c : text) include(static_cast<unsigned char>(c));
+  }
+  [[nodiscard]] std::uint64_t value() const noexcept { return value_; }
+
+ private:
+  std::uint64_t value_;
+};
+
+std::uint64_t digest_with(std::uint64_t before, const Region& region) noexcept {
+  Digest digest(before);
+  digest.include(region.name);
+  digest.include(region.offset);
+  digest.include(region.bytes);
+  digest.include(region.alignment);
+  digest.include(static_cast<std::uint64_t>(region.dtype));
+  digest.include(region.shape.size());
+  for (const std::uint64_t extent : region.shape) digest.include(extent);
+  digest.include(region.live.begin);
+  digest.include(region.live.end);
+  digest.include(region.growth.bytes_per_token);
+  digest.include(region.growth.capacity);
+  return digest.value();
 }
 
 }  // namespace
@@ -54,32 +99,57 @@ const char* to_string(RegionRole role) noexcept {
 }
 
 void TapePlan::append(Region region) {
-  check(region);
+  check_region(region);
   const auto offset = checked_round_up(end_, region.alignment);
-  if (!offset) refuse_end(region);
+  if (!offset) throw_endless(region);
   region.offset = *offset;
   place(std::move(region));
 }
 
 void TapePlan::place(Region region) {
-  check(region);
+  check_region(region);
   if (region.offset % region.alignment != 0) {
-    throw InvalidArgument("region " + region.name + ": offset " + std::to_string(region.offset) +
-                          " is no multiple of its alignment " + std::to_string(region.alignment));
+    throw InvalidArgument(
+        InvalidArgument::Facts{.argument = "Region::offset", .value = region.offset},
+        "The offset of region " + region.name + ", " + std::to_string(region.offset) +
+            ", is not a multiple of its alignment, " + std::to_string(region.alignment) + '.');
   }
   // The extent is rounded up to a line later, so the line's end has to fit as well.
   const auto end = checked_add(region.offset, region.bytes, kHostLine - 1);
   const auto payload = checked_add(payload_, region.bytes);
-  if (!end || !payload) refuse_end(region);
+  if (!end || !payload) throw_endless(region);
+  region.tape = kind_;
+  region.index = static_cast<std::uint32_t>(regions_.size());
+  region.plan_digest = digest_with(digest(), region);
+  const auto [named, fresh] = by_name_.try_emplace(region.name, region.index);
+  if (!fresh) {
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "Region::name"},
+                          "The plan of the " + std::string(to_string(kind_)) +
+                              " tape has a region " + region.name + " already.");
+  }
+  internal::OnFailure undo([&, at = named] { by_name_.erase(at); });
   regions_.push_back(std::move(region));
   end_ = std::max(end_, *end - (kHostLine - 1));
   payload_ = *payload;
 }
 
 const Region* TapePlan::find(std::string_view name) const noexcept {
-  const auto at = std::find_if(regions_.begin(), regions_.end(),
-                               [&](const Region& region) { return region.name == name; });
-  return at == regions_.end() ? nullptr : &*at;
+  const auto named = by_name_.find(name);
+  return named == by_name_.end() ? nullptr : &regions_[named->second];
+}
+
+const Region& TapePlan::at(std::string_view name) const {
+  if (const Region* const region = find(name)) return *region;
+  throw InvalidArgument(InvalidArgument::Facts{.argument = "name"},
+                        "The plan of the " + std::string(to_string(kind_)) +
+                            " tape has no region " + std::string(name) + '.');
+}
+
+std::uint64_t TapePlan::digest() const noexcept {
+  if (!regions_.empty()) return regions_.back().plan_digest;
+  Digest of_nothing(0);
+  of_nothing.include(static_cast<std::uint64_t>(kind_) + 1);
+  return of_nothing.value();
 }
 
 std::uint64_t TapePlan::payload(RegionRole role) const noexcept {
@@ -100,3 +170,40 @@ std::uint64_t TapePlan::alignment() const noexcept {
 
 TAPEDECK_ABI_END
 }  // namespace tapedeck
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+void throw_foreign_region(const TapePlan& plan, const Region& region, std::size_t element_bytes) {
+  const std::string asked = to_string(plan.kind());
+  if (region.plan_digest != 0 && region.tape != plan.kind()) {
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "region"},
+                          "Region " + region.name + " belongs to a " + to_string(region.tape) +
+                              " tape, and a " + asked + " tape was asked for it.");
+  }
+  const std::span<const Region> own = plan.regions();
+  if (region.index >= own.size() || own[region.index].plan_digest != region.plan_digest) {
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "region"},
+                          "Region " + region.name + " is not one of the " + asked +
+                              " plan that this layout was made from.",
+                          "take the region from plan() of the layout, or of its device");
+  }
+  const DTypeTraits& type = traits(own[region.index].dtype);
+  throw InvalidArgument(
+      InvalidArgument::Facts{.argument = "T", .value = element_bytes, .limit = type.block_bytes},
+      "Region " + region.name + " holds " + std::string(type.name) + " in units of " +
+          std::to_string(type.block_bytes) + " bytes, and cannot be viewed as another type of " +
+          std::to_string(element_bytes) + " bytes.",
+      "ask for the matching type, or for std::byte");
+}
+
+void throw_misaligned_region(const Region& region, std::size_t alignment) {
+  throw InvalidArgument(
+      InvalidArgument::Facts{.argument = "region", .value = region.alignment, .limit = alignment},
+      "Region " + region.name + " does not lie at a multiple of " + std::to_string(alignment) +
+          " bytes, as the type asked for needs.",
+      "read the file instead of mapping it, or ask for std::byte and copy");
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal

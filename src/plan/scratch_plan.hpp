@@ -14,7 +14,7 @@ namespace tapedeck::internal {
 
 /// What goes into a `Plan`.
 struct ScratchPlan {
-  TapePlan tape;
+  TapePlan tape{TapeKind::scratch};
   std::string peak_stage;
   std::uint64_t prefill_lower_bound = 0;
 };

@@ -41,7 +41,7 @@ class TensorPlanner {
       : model_(model), options_(options), warnings_(warnings) {}
 
   TapePlan plan() {
-    TapePlan out;
+    TapePlan out(TapeKind::weights);
     for (const TensorEntry& tensor : model_.tensors.entries()) out.append(region(tensor));
     if (fallbacks_ != 0) {
       warnings_.push_back(std::to_string(fallbacks_) + " tensors have rows that " +
@@ -135,7 +135,7 @@ class ParameterPlanner {
   Quantisation quantisation_;
   DType plain_type_ = DType::bf16;
   std::map<std::string, std::size_t> names_;
-  TapePlan out_;
+  TapePlan out_{TapeKind::weights};
 };
 
 void check_weights_type(const PlanOptions& options) {
@@ -157,7 +157,7 @@ TapePlan plan_weights(const Model& model, const PlanOptions& options,
     warnings.emplace_back(
         "the weights are left out: no tensors, and the parameters of architecture " +
         model.shape.architecture + " are not known");
-    return {};
+    return TapePlan(TapeKind::weights);
   }
   return ParameterPlanner(model, options, warnings).plan();
 }

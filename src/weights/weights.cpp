@@ -260,6 +260,11 @@ std::span<const WeightsFile> Weights::files() const noexcept { return state_->fi
 std::span<const std::byte> Weights::range() const noexcept {
   return {state_->range.data(), state_->range.size()};
 }
+std::optional<WeightsOwner::Tensor> Weights::tensor(std::string_view name) const noexcept {
+  const std::optional<TensorView> view = find(name);
+  if (!view) return std::nullopt;
+  return Tensor{.dtype = view->dtype, .bytes = view->bytes};
+}
 const std::vector<Unmet>& Weights::unmet() const noexcept { return state_->unmet; }
 
 std::vector<std::span<const std::byte>> Weights::all_bytes() const {

@@ -41,7 +41,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeGrowthContract, GrowingDeviceTapeKin
 Plan plan_of(std::uint64_t talks) {
   Plan plan;
   plan.talks = talks;
-  plan.context = kContext;
+  plan.context_per_talk = kContext;
   plan.weights.append({.name = "embedding", .bytes = 100'000});
   plan.scratch.append({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4096});
   for (const char* name : {"layers.0.k", "layers.0.v"}) {

@@ -43,7 +43,7 @@ class RandomModel {
         {"layers.attention.q", ParameterKind::matrix, layers, shape.hidden, shape.hidden},
         {"layers.norm", ParameterKind::norm, 2 * layers, 1, shape.hidden}};
     shape.dtype = DType::f16;
-    options = {.context = up_to(shape.context),
+    options = {.total_context = up_to(shape.context),
                .sequences = up_to(4),
                .unified = up_to(2) == 1,
                .decode_batch = up_to(16),
@@ -188,14 +188,14 @@ TEST(FitRandom, TheLargestIsTheLargest) {
       EXPECT_FALSE(fits(set, largest + 1));
       ++bounded;
     };
-    expect_largest([](PlanOptions& options, std::uint64_t n) { options.context = n; },
+    expect_largest([](PlanOptions& options, std::uint64_t n) { options.total_context = n; },
                    choice.largest_context, random.model.shape.context * random.options.sequences);
     expect_largest(
         [](PlanOptions& options, std::uint64_t n) {
           options.micro_batch = n;
           options.batch = std::max(options.batch, n);
         },
-        choice.largest_micro_batch, make_plan(random.model, random.options).context);
+        choice.largest_micro_batch, make_plan(random.model, random.options).context_per_talk);
     expect_largest([](PlanOptions& options, std::uint64_t n) { options.decode_batch = n; },
                    choice.largest_decode_batch, 65'536);
   }
@@ -213,9 +213,9 @@ TEST(FitRandom, WhatAPlanHoldsIsMonotone) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     PlanOptions options = random.options;
     std::uint64_t before = 0;
-    for (options.context = 1; options.context < 8192; options.context += 97) {
+    for (options.total_context = 1; options.total_context < 8192; options.total_context += 97) {
       const std::uint64_t now = bytes(random, options);
-      EXPECT_GE(now, before) << options.context;
+      EXPECT_GE(now, before) << options.total_context;
       before = now;
     }
     options = random.options;
@@ -309,14 +309,14 @@ TEST(FitRealModels, LayersAndTheRestAreTheWhole) {
     if (entry.path().extension() != ".gguf") continue;
     SCOPED_TRACE(entry.path().filename());
     const Model model = read_model(entry.path());
-    const Plan plan = make_plan(model, {.context = 4096});
+    const Plan plan = make_plan(model, {.total_context = 4096});
     const internal::LayerBytes weights = internal::bytes_by_layer(plan.weights, model.shape);
     std::uint64_t sum = weights.rest;
     for (const std::uint64_t bytes : weights.layers) sum += bytes;
     EXPECT_EQ(sum, plan.weights.bytes());
     EXPECT_EQ(weights.layers.size(), model.shape.layers.size());
     const std::vector<FitChoice> choices =
-        fit(model, {.context = 4096}, host_of(kMost), device_of(kMost));
+        fit(model, {.total_context = 4096}, host_of(kMost), device_of(kMost));
     EXPECT_EQ(choices.front().mode, FitMode::full_cache);
     EXPECT_EQ(choices.front().device.needed,
               plan.weights.bytes() + plan.history.bytes() * plan.talks + plan.scratch.bytes());
@@ -333,11 +333,12 @@ TEST(FitRealModels, StreamingIsWhatIsPlanned) {
     if (entry.path().extension() != ".gguf") continue;
     SCOPED_TRACE(entry.path().filename());
     const Model model = read_model(entry.path());
-    const Plan plan = make_plan(model, {.context = 4096});
+    const Plan plan = make_plan(model, {.total_context = 4096});
     const std::uint64_t beside = plan.history.bytes() * plan.talks + plan.scratch.bytes();
     const auto streamed = [&](std::uint64_t device) {
-      return choice_with_mode(fit(model, {.context = 4096}, host_of(kMost), device_of(device)),
-                              FitMode::layer_streaming);
+      return choice_with_mode(
+          fit(model, {.total_context = 4096}, host_of(kMost), device_of(device)),
+          FitMode::layer_streaming);
     };
     const std::uint64_t needed = streamed(kMost).device.needed;
     for (const std::uint64_t device : {needed, needed + model.tensors.bytes() / 3}) {

@@ -33,7 +33,7 @@ Region weight(const std::string& name, std::uint64_t bytes) {
 Plan made_up(const PlanOptions& options) {
   Plan plan;
   plan.talks = options.sequences;
-  plan.context = options.context;
+  plan.context_per_talk = options.total_context;
   plan.overhead = 1_MiB;
   const std::uint64_t scale =
       options.weights_type == DType::q4_k ? 4 : 1;  // a fourth, the others all
@@ -46,14 +46,14 @@ Plan made_up(const PlanOptions& options) {
                                                                 : 1_KiB;
     plan.history.append({.name = "layers." + std::to_string(i) + ".k",
                          .role = RegionRole::kv,
-                         .bytes = row * options.context});
+                         .bytes = row * options.total_context});
   }
   plan.scratch.append({.name = "prefill", .bytes = 1_KiB * options.micro_batch});
   plan.scratch.append({.name = "decode", .bytes = 2_KiB * options.decode_batch});
   return plan;
 }
 
-const PlanOptions kAsked = {.context = 1024, .decode_batch = 1, .micro_batch = 512};
+const PlanOptions kAsked = {.total_context = 1024, .decode_batch = 1, .micro_batch = 512};
 constexpr std::uint64_t kWeights = 8_MiB;
 constexpr std::uint64_t kHistory = 4_MiB;
 constexpr std::uint64_t kScratch = 512_KiB + 2_KiB;
@@ -181,7 +181,7 @@ TEST(Fit, TheContextOfAllSequencesGrowsWithThem) {
   EXPECT_EQ(choice_with_mode(fit_made_up(1_GiB, std::nullopt, options), FitMode::host_only)
                 .largest_context,
             8192U);
-  options.context = 9000;  // asked for more than it was made for
+  options.total_context = 9000;  // asked for more than it was made for
   EXPECT_EQ(choice_with_mode(fit_made_up(1_GiB, std::nullopt, options), FitMode::host_only)
                 .largest_context,
             9000U);
@@ -253,7 +253,7 @@ constexpr double kBus = 60.0 * 1024 * 1024;  // carries one layer 60 times a sec
 
 Plan of_eight_layers(const PlanOptions& options) {
   Plan plan = made_up(options);
-  plan.weights = {};
+  plan.weights = TapePlan(TapeKind::weights);
   plan.weights.append(weight("token_embd.weight", 2_MiB));
   const std::uint64_t bytes = options.weights_type == DType::q4_k ? 256_KiB : 1_MiB;
   for (int i = 0; i < 8; ++i) {
@@ -358,7 +358,7 @@ TEST(FitStreaming, AModelsOwnTensorsAreWhatCounts) {
 TEST(FitStreaming, ATokenNeedsFewOfTheExperts) {
   const auto make = [](const PlanOptions& options) {
     Plan plan = made_up(options);
-    plan.weights = {};
+    plan.weights = TapePlan(TapeKind::weights);
     for (int i = 0; i < 4; ++i) {
       const std::string layer = "blk." + std::to_string(i);
       plan.weights.append(weight(layer + ".attn_q.weight", 1_MiB));

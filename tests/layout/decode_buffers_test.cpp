@@ -420,8 +420,8 @@ TEST(DecodeBuffers, DoNotTouchEachOtherOnTheHost) {
 
 // A whole plan lays the buffers of a prefill over those of decode.
 TEST(DecodeBuffers, AreFoundAmongOtherRegions) {
-  const Plan plan =
-      make_plan(qwen2_1_5b(), {.context = 4096, .decode_batch = 4, .activation_type = DType::bf16});
+  const Plan plan = make_plan(
+      qwen2_1_5b(), {.total_context = 4096, .decode_batch = 4, .activation_type = DType::bf16});
   const DecodeBuffers<std::uint16_t> buffers(kAnywhere, plan.scratch);
   EXPECT_EQ(buffers.logits.size(), 4U * 151'936);
   EXPECT_EQ(buffers.memory_bytes(), plan.scratch.payload(RegionRole::decode));
@@ -430,7 +430,7 @@ TEST(DecodeBuffers, AreFoundAmongOtherRegions) {
 
 TEST(DecodeBuffers, ThatAPlanDoesNotHaveAreEmpty) {
   const DecodeBuffers<float> none;
-  const DecodeBuffers<float> of_no_plan(kAnywhere, TapePlan());
+  const DecodeBuffers<float> of_no_plan(kAnywhere, TapePlan(TapeKind::scratch));
   EXPECT_EQ(list_of(of_no_plan), list_of(none));
   EXPECT_TRUE(present_in(of_no_plan).empty());
   EXPECT_EQ(of_no_plan.memory_bytes(), 0U);
@@ -469,13 +469,13 @@ TEST(DecodeBuffers, RefuseElementsOfAnotherSize) {
 
 // Also where the type does not follow from the element's; and q8_0 has blocks of 34 bytes.
 TEST(DecodeBuffers, RefuseRegionsOfAnotherType) {
-  TapePlan pointers;
+  TapePlan pointers(TapeKind::scratch);
   pointers.append({.name = "decode.batched_k_ptrs", .bytes = 16, .dtype = DType::u32});
   EXPECT_THAT(refusal_of<float>(pointers), HasSubstr("decode.batched_k_ptrs of u32"));
   struct Block {
     char bytes[34];
   };
-  TapePlan blocks;
+  TapePlan blocks(TapeKind::scratch);
   blocks.append({.name = "decode.logits", .bytes = 68, .dtype = DType::q8_0});
   EXPECT_THAT(refusal_of<Block>(blocks), HasSubstr("decode.logits of q8_0"));
 }

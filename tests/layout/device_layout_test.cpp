@@ -42,7 +42,7 @@ constexpr std::uint64_t kRow = 512;  // bytes of K of one token
 Plan small_plan(std::uint64_t talks = 1) {
   Plan plan;
   plan.talks = talks;
-  plan.context = kContext;
+  plan.context_per_talk = kContext;
   plan.weights.append({.name = "embedding", .bytes = 1000});
   plan.weights.append({.name = "head", .bytes = 8192, .alignment = 4096});
   plan.scratch.place({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4096});
@@ -274,7 +274,7 @@ TEST(LayoutWithGpus, BothSidesHaveOneLifecycle) {
   HostDevice first({.granularity = kDevicePage});
   HostDevice second({.granularity = kDevicePage, .ordinal = 1});
   Plan half = small_plan(2);
-  half.weights = {};
+  half.weights = TapePlan(TapeKind::weights);
   LayoutOptions options{.gpus = {{.device = &first}, {.device = &second, .plan = half}}};
   Layout layout(small_plan(2), options);
   ASSERT_EQ(layout.gpus(), 2U);

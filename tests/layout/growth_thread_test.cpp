@@ -44,7 +44,7 @@ constexpr std::uint64_t kAhead = 256;
 Plan plan_of(std::size_t talks) {
   Plan plan;
   plan.talks = talks;
-  plan.context = kGrowthContext;
+  plan.context_per_talk = kGrowthContext;
   for (const char* name : {"layers.0.k", "layers.0.v"}) {
     plan.history.append(cache_region(name, RegionRole::kv, kGrowthContext, kGrowthRow));
   }

@@ -82,7 +82,7 @@ TEST(PlanObeyed, ByALayoutOfEveryModelThereIs) {
     for (const std::uint64_t sequences : {1U, 3U}) {
       try {
         const std::uint64_t context = model.shape.context == 0 ? 4096 : 0;
-        const Plan plan = make_plan(model, {.context = context, .sequences = sequences});
+        const Plan plan = make_plan(model, {.total_context = context, .sequences = sequences});
         (obey(plan) ? obeyed : too_large) += 1;
       } catch (const InvalidArgument& error) {
         // A model of nothing but a vocabulary has no layers to plan.

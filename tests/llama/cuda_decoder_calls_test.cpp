@@ -188,12 +188,12 @@ std::string refusal_of(GpuHost& host, DeviceLayout& layout) {
 TEST_F(CudaDecoderCalls, LayoutsThatDoNotFitAreRefused) {
   GpuHost host(model_);
   Plan plan = host.model->plan();
-  plan.history = {};
+  plan.history = TapePlan(TapeKind::history);
   DeviceLayout without_history(host.device, plan);
   EXPECT_THAT(refusal_of(host, without_history), HasSubstr("no region layers.0.k"));
 
   plan = host.model->plan();
-  plan.scratch = {};
+  plan.scratch = TapePlan(TapeKind::scratch);
   DeviceLayout without_buffers(host.device, plan);
   EXPECT_THAT(refusal_of(host, without_buffers), HasSubstr("decode.gate_up_out"));
 

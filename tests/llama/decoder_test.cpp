@@ -132,7 +132,7 @@ TEST_P(MadeModelTest, APlanWithoutRoomForAStepIsRefused) {
   Host host(made(folder_, "m", GetParam().shape));
   for (const Region& missing : host.layout.plan().scratch.regions()) {
     Plan plan = host.model.plan();
-    plan.scratch = {};
+    plan.scratch = TapePlan(TapeKind::scratch);
     for (const Region& region : host.layout.plan().scratch.regions()) {
       if (region.name != missing.name) plan.scratch.append(region);
     }

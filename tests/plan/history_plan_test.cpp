@@ -31,7 +31,7 @@ std::string refusal(const Model& model, const PlanOptions& options) {
 
 TEST(HistoryPlan, OfLlama8BAt8KIsOneGiB) {
   const Model model = model_of(std::vector<LayerShape>(32, attention_layer(32, 8, 128, 14336)));
-  const Plan plan = make_plan(model, {.context = 8192});
+  const Plan plan = make_plan(model, {.total_context = 8192});
   EXPECT_EQ(plan.breakdown().kv, 1_GiB);
   ASSERT_EQ(plan.history.regions().size(), 64U);
   const Region& k = *plan.history.find("layers.31.k");
@@ -45,23 +45,23 @@ TEST(HistoryPlan, OfLlama8BAt8KIsOneGiB) {
 TEST(HistoryPlan, RoundsContextToCells) {
   const Model model = model_of({attention_layer(4, 4, 64, 128)});
   const std::uint64_t row = std::uint64_t{2} * 4 * 64 * 2;  // K and V
-  EXPECT_EQ(of(model, {.context = 1}).kv, 256 * row);
-  EXPECT_EQ(of(model, {.context = 255}).kv, 256 * row);
-  EXPECT_EQ(of(model, {.context = 256}).kv, 256 * row);
-  EXPECT_EQ(of(model, {.context = 257}).kv, 512 * row);
-  EXPECT_EQ(of(model, {.context = 257, .cell_rounding = 1}).kv, 257 * row);
-  EXPECT_EQ(of(model, {.context = 257, .cell_rounding = 100}).kv, 300 * row);
+  EXPECT_EQ(of(model, {.total_context = 1}).kv, 256 * row);
+  EXPECT_EQ(of(model, {.total_context = 255}).kv, 256 * row);
+  EXPECT_EQ(of(model, {.total_context = 256}).kv, 256 * row);
+  EXPECT_EQ(of(model, {.total_context = 257}).kv, 512 * row);
+  EXPECT_EQ(of(model, {.total_context = 257, .cell_rounding = 1}).kv, 257 * row);
+  EXPECT_EQ(of(model, {.total_context = 257, .cell_rounding = 100}).kv, 300 * row);
 }
 
 TEST(HistoryPlan, SplitsContextOverStreams) {
   const Model model = model_of({attention_layer(4, 4, 64, 128)});
   const std::uint64_t row = std::uint64_t{2} * 4 * 64 * 2;
-  const Plan streams = make_plan(model, {.context = 5000, .sequences = 3});
+  const Plan streams = make_plan(model, {.total_context = 5000, .sequences = 3});
   EXPECT_EQ(streams.talks, 3U);
-  EXPECT_EQ(streams.context, 1667U);
+  EXPECT_EQ(streams.context_per_talk, 1667U);
   EXPECT_EQ(streams.history.payload(), 1792 * row);
   EXPECT_EQ(streams.breakdown().kv, std::uint64_t{3} * 1792 * row);
-  const Plan unified = make_plan(model, {.context = 5000, .sequences = 3, .unified = true});
+  const Plan unified = make_plan(model, {.total_context = 5000, .sequences = 3, .unified = true});
   EXPECT_EQ(unified.talks, 1U);
   EXPECT_EQ(unified.breakdown().kv, 5120 * row);
 }
@@ -86,9 +86,10 @@ TEST(HistoryPlan, WindowHoldsWindowAndMicroBatch) {
   EXPECT_EQ(of(model, {.batch = 4096}).window, 1024 * row);
   EXPECT_EQ(of(model, {.batch = 256}).window, 768 * row);
   EXPECT_EQ(of(model, {.full_window_cache = true}).window, 32768 * row);
-  EXPECT_EQ(of(model, {.context = 700}).window, 768 * row);  // never more than the context
-  EXPECT_EQ(of(model, {.context = 8192, .sequences = 4}).window, std::uint64_t{4} * 1024 * row);
-  EXPECT_EQ(of(model, {.context = 8192, .sequences = 4, .unified = true}).window, 2560 * row);
+  EXPECT_EQ(of(model, {.total_context = 700}).window, 768 * row);  // never more than the context
+  EXPECT_EQ(of(model, {.total_context = 8192, .sequences = 4}).window,
+            std::uint64_t{4} * 1024 * row);
+  EXPECT_EQ(of(model, {.total_context = 8192, .sequences = 4, .unified = true}).window, 2560 * row);
 }
 
 // A config says what its library does; llama.cpp keeps every token of such a model.
@@ -263,11 +264,12 @@ TEST(KnownErrors, KAndVMayDiffer) {
 
 TEST(KnownErrors, OverflowIsAnError) {
   const std::uint64_t large = std::uint64_t{1} << 40U;
-  EXPECT_THROW((void)make_plan(model_of({attention_layer(1, large, 64, 1)}), {.context = large}),
-               InvalidArgument);
   EXPECT_THROW(
-      (void)make_plan(model_of({attention_layer(1, 1, 64, 1)}), {.context = std::uint64_t{0} - 1}),
+      (void)make_plan(model_of({attention_layer(1, large, 64, 1)}), {.total_context = large}),
       InvalidArgument);
+  EXPECT_THROW((void)make_plan(model_of({attention_layer(1, 1, 64, 1)}),
+                               {.total_context = std::uint64_t{0} - 1}),
+               InvalidArgument);
   LayerShape state = mamba2_layer();
   state.state = std::uint64_t{1} << 62U;
   EXPECT_THROW((void)make_plan(model_of({state}), {}), InvalidArgument);

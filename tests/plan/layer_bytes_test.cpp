@@ -54,7 +54,7 @@ TEST(BytesByLayer, SharesOutWhatAllLayersHaveTogether) {
   shape.layers.resize(4);
   for (std::size_t i = 1; i < 4; ++i) shape.layers[i].experts = 8;
   shape.layers[0].ffn = 64;
-  TapePlan tape;
+  TapePlan tape(TapeKind::weights);
   tape.append(weight_region("embedding", 1000));
   tape.append(weight_region("layers.norm", 256));
   tape.append(weight_region("layers.experts", 1920));
@@ -69,7 +69,7 @@ TEST(BytesByLayer, SharesOutWhatAllLayersHaveTogether) {
 }
 
 TEST(BytesByLayer, HasLayersThatTheShapeHasNot) {
-  TapePlan tape;
+  TapePlan tape(TapeKind::weights);
   tape.append(weight_region("blk.2.ffn_up_exps.weight", 128));
   const internal::LayerBytes bytes = internal::bytes_by_layer(tape, {});
   EXPECT_THAT(bytes.layers, ElementsAre(0, 0, 128));

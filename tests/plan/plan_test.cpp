@@ -64,7 +64,7 @@ PlanOptions random_options(std::mt19937& random) {
   constexpr DType kTypes[] = {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0};
   PlanOptions options;
   options.profile = random() % 2 == 0 ? native_profile() : llama_cpp_profile();
-  options.context = 1 + random() % 20'000;
+  options.total_context = 1 + random() % 20'000;
   options.sequences = 1 + random() % 5;
   options.unified = random() % 2 == 0;
   options.decode_batch = 1 + random() % 4;
@@ -112,11 +112,22 @@ TEST(MakePlan, HoldsForRandomShapes) {
 
 TEST(MakePlan, TakesTheModelsOwnContext) {
   Model model = model_of({attention_layer(4, 4, 64, 128)}, 512, 1000, 2048);
-  EXPECT_EQ(make_plan(model).context, 2048U);
-  EXPECT_EQ(make_plan(model, {.context = 512}).context, 512U);
+  EXPECT_EQ(make_plan(model).context_per_talk, 2048U);
+  EXPECT_EQ(make_plan(model, {.total_context = 512}).context_per_talk, 512U);
   model.shape.context = 0;
   EXPECT_THROW((void)make_plan(model), InvalidArgument);
-  EXPECT_EQ(make_plan(model, {.context = 512}).context, 512U);
+  EXPECT_EQ(make_plan(model, {.total_context = 512}).context_per_talk, 512U);
+}
+
+TEST(MakePlan, WarnsWhereSequencesDivideTheModelsOwnContext) {
+  const Model model = model_of({attention_layer(4, 4, 64, 128)}, 512, 1000, 128);
+  EXPECT_TRUE(make_plan(model, {.sequences = 1}).warnings.empty());
+  const Plan divided = make_plan(model, {.sequences = 8});
+  EXPECT_EQ(divided.context_per_talk * 8, model.shape.context);
+  EXPECT_EQ(divided.warnings.size(), 1U);
+  EXPECT_EQ(divided.exact, make_plan(model).exact);
+  EXPECT_TRUE(make_plan(model, {.total_context = 2048, .sequences = 8}).warnings.empty());
+  EXPECT_TRUE(make_plan(model, {.sequences = 8, .unified = true}).warnings.empty());
 }
 
 TEST(MakePlan, RefusesOptionsOfNothing) {

@@ -7,13 +7,14 @@
 #include <set>
 #include <string>
 
+#include "base/thrown.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::tests {
 namespace {
 
 TEST(TapePlan, OfNothingIsEmpty) {
-  const TapePlan plan;
+  const TapePlan plan(TapeKind::scratch);
   EXPECT_TRUE(plan.empty());
   EXPECT_EQ(plan.bytes(), 0U);
   EXPECT_EQ(plan.payload(), 0U);
@@ -22,7 +23,7 @@ TEST(TapePlan, OfNothingIsEmpty) {
 }
 
 TEST(TapePlan, AppendsBehindAllAtTheAlignment) {
-  TapePlan plan;
+  TapePlan plan(TapeKind::scratch);
   plan.append({.name = "a", .bytes = 10});
   plan.append({.name = "b", .bytes = 100, .alignment = 256});
   plan.append({.name = "c", .bytes = 1});
@@ -35,7 +36,7 @@ TEST(TapePlan, AppendsBehindAllAtTheAlignment) {
 }
 
 TEST(TapePlan, PlacesRegionsOverOthers) {
-  TapePlan plan;
+  TapePlan plan(TapeKind::scratch);
   plan.place({.name = "late", .offset = 128, .bytes = 64, .live = {1, 2}});
   plan.place({.name = "early", .bytes = 256, .live = {0, 1}});
   EXPECT_EQ(plan.payload(), 320U);
@@ -45,7 +46,7 @@ TEST(TapePlan, PlacesRegionsOverOthers) {
 }
 
 TEST(TapePlan, SumsUpByRole) {
-  TapePlan plan;
+  TapePlan plan(TapeKind::scratch);
   plan.append({.name = "k", .role = RegionRole::kv, .bytes = 3});
   plan.append({.name = "s", .role = RegionRole::recurrent, .bytes = 5});
   plan.append({.name = "v", .role = RegionRole::kv, .bytes = 7});
@@ -55,7 +56,7 @@ TEST(TapePlan, SumsUpByRole) {
 }
 
 TEST(TapePlan, RefusesWhatMakesNoSense) {
-  TapePlan plan;
+  TapePlan plan(TapeKind::scratch);
   EXPECT_THROW(plan.append({.name = "", .bytes = 1}), InvalidArgument);
   EXPECT_THROW(plan.append({.name = "a", .bytes = 1, .alignment = 0}), InvalidArgument);
   EXPECT_THROW(plan.append({.name = "a", .bytes = 1, .alignment = 96}), InvalidArgument);
@@ -64,7 +65,7 @@ TEST(TapePlan, RefusesWhatMakesNoSense) {
 }
 
 TEST(TapePlan, RefusesWhatDoesNotFit) {
-  TapePlan plan;
+  TapePlan plan(TapeKind::scratch);
   EXPECT_THROW(plan.append({.name = "a", .bytes = kMost}), InvalidArgument);
   // Its own end fits; the line it ends in does not.
   EXPECT_THROW(plan.append({.name = "a", .bytes = kMost - 62}), InvalidArgument);
@@ -88,8 +89,56 @@ TEST(RegionRole, HasNames) {
   EXPECT_STREQ(to_string(RegionRole::kv), "kv");
 }
 
+TEST(TapePlan, HasARegionOfEachNameOnce) {
+  TapePlan plan(TapeKind::history);
+  plan.append({.name = "a", .bytes = 1});
+  EXPECT_EQ(thrown<InvalidArgument>([&] { plan.append({.name = "a", .bytes = 2}); }).argument(),
+            "Region::name");
+  EXPECT_EQ(plan.regions().size(), 1U);
+  EXPECT_EQ(plan.payload(), 1U);
+  EXPECT_EQ(&plan.at("a"), plan.find("a"));
+  EXPECT_EQ(plan.find("b"), nullptr);
+  EXPECT_EQ(thrown<InvalidArgument>([&] { static_cast<void>(plan.at("b")); }).argument(), "name");
+}
+
+TEST(TapePlan, HasADigestOfAllThatLaysItOut) {
+  const auto digest = [](const Region& region, TapeKind kind = TapeKind::history) {
+    TapePlan plan(kind);
+    plan.append(region);
+    EXPECT_EQ(plan.regions()[0].plan_digest, plan.digest());
+    EXPECT_EQ(plan.regions()[0].tape, kind);
+    return plan.digest();
+  };
+  const Region region{.name = "a", .bytes = 64};
+  EXPECT_EQ(digest(region), digest(region));
+  EXPECT_NE(digest(region), digest(region, TapeKind::scratch));
+  EXPECT_NE(digest(region), digest({.name = "b", .bytes = 64}));
+  EXPECT_NE(digest(region), digest({.name = "a", .bytes = 65}));
+  EXPECT_NE(digest(region), digest({.name = "a", .bytes = 64, .alignment = 128}));
+  EXPECT_NE(digest(region), digest({.name = "a", .bytes = 64, .dtype = DType::f16}));
+  EXPECT_NE(digest(region), digest({.name = "a", .bytes = 64, .shape = {16}}));
+  EXPECT_NE(digest(region), digest({.name = "a", .bytes = 64, .live = {0, 1}}));
+  EXPECT_NE(digest(region), digest({.name = "a", .bytes = 64, .growth = {1, 64}}));
+}
+
+// A region that was handed out stays valid when its plan grows behind it; one of a plan that
+// differs before it is another.
+TEST(TapePlan, ARegionCarriesTheDigestUpToItself) {
+  TapePlan plan(TapeKind::history);
+  plan.append({.name = "a", .bytes = 64});
+  const Region first = plan.regions()[0];
+  plan.append({.name = "b", .bytes = 64});
+  EXPECT_EQ(&internal::planned_region<std::byte>(plan, first), &plan.regions()[0]);
+  TapePlan other(TapeKind::history);
+  other.append({.name = "c", .bytes = 64});
+  other.append({.name = "b", .bytes = 64});
+  EXPECT_EQ(other.regions()[1].offset, plan.regions()[1].offset);
+  EXPECT_THROW(static_cast<void>(internal::planned_region<std::byte>(plan, other.regions()[1])),
+               InvalidArgument);
+}
+
 TEST(TapePlan, ARegionMayNotGrowBeyondItsEnd) {
-  TapePlan plan;
+  TapePlan plan(TapeKind::scratch);
   const auto grown = [](std::uint64_t per_token, std::uint64_t capacity) {
     return Region{.name = "k", .bytes = 1000, .growth = {per_token, capacity}};
   };

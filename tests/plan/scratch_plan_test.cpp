@@ -148,20 +148,20 @@ TEST(ScratchPlan, UnpacksInt4WeightsInDecode) {
 
 // 512 tokens; the widest moment is the gated feed-forward part.
 TEST(ScratchPlan, PrefillPeaksWhereItShould) {
-  const Plan plan = make_plan(qwen2_1_5b(), {.context = 4096});
+  const Plan plan = make_plan(qwen2_1_5b(), {.total_context = 4096});
   EXPECT_EQ(plan.peak_stage, "feed-forward");
   const std::uint64_t peak =
       std::uint64_t{512} * 2 * (1536 + 2 * 8960 + 8960);  // residual, gate and up, product
   EXPECT_EQ(plan.prefill_lower_bound, peak);
   EXPECT_EQ(plan.breakdown().prefill, peak);  // packed without a gap
 
-  const Plan scores = make_plan(qwen2_1_5b(), {.context = 32768, .flash_attention = false});
+  const Plan scores = make_plan(qwen2_1_5b(), {.total_context = 32768, .flash_attention = false});
   EXPECT_EQ(scores.peak_stage, "attention");
   EXPECT_EQ(scores.scratch.find("prefill.scores")->bytes, std::uint64_t{512} * 12 * 32768 * 4);
   EXPECT_EQ(scores.scratch.find("decode.scores")->bytes, std::uint64_t{12} * 32768 * 4);
   EXPECT_EQ(plan.scratch.find("decode.scores"), nullptr);
 
-  const Plan logits = make_plan(qwen2_1_5b(), {.context = 4096, .all_logits = true});
+  const Plan logits = make_plan(qwen2_1_5b(), {.total_context = 4096, .all_logits = true});
   EXPECT_EQ(logits.peak_stage, "logits");
   EXPECT_EQ(logits.scratch.find("prefill.logits")->bytes, std::uint64_t{512} * 151936 * 2);
 }
@@ -187,7 +187,7 @@ TEST(ScratchPlan, ScoresOfWindowsAreAsWideAsTheirCache) {
 // With flash attention the logits head of a large vocabulary is the peak: a floor of every engine
 // that computes all logits (two hidden rows and the logits, in f32; which rows to put out).
 TEST(LlamaCppScratch, LogitsAreTheFloor) {
-  const Plan plan = make_plan(qwen2_1_5b(), {.profile = llama_cpp_profile(), .context = 4096});
+  const Plan plan = make_plan(qwen2_1_5b(), {.profile = llama_cpp_profile(), .total_context = 4096});
   EXPECT_EQ(plan.peak_stage, "logits");
   EXPECT_EQ(plan.breakdown().prefill,
             std::uint64_t{512} * (151936 + 2 * 1536) * 4 + std::uint64_t{512} * 4);
@@ -197,7 +197,7 @@ TEST(LlamaCppScratch, LogitsAreTheFloor) {
 // Heads' scores and the mask, in f32.
 TEST(LlamaCppScratch, ScoresAreThePeakOfLongContexts) {
   const Plan plan = make_plan(
-      qwen2_1_5b(), {.profile = llama_cpp_profile(), .context = 131072, .flash_attention = false});
+      qwen2_1_5b(), {.profile = llama_cpp_profile(), .total_context = 131072, .flash_attention = false});
   EXPECT_EQ(plan.peak_stage, "attention");
   const std::uint64_t scores = std::uint64_t{512} * 131072 * (12 + 1) * 4;
   EXPECT_GE(plan.breakdown().prefill, scores);

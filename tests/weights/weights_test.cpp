@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "model/refusal.hpp"
 #include "model/shared_data.hpp"
 #include "os/huge_page_pool.hpp"
@@ -16,6 +17,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/model/read_model.hpp"
+#include "tapedeck/plan/plan.hpp"
 #include "weights/made_models.hpp"
 
 namespace tapedeck::tests {
@@ -159,23 +161,84 @@ TEST(Weights, CannotBeOpenedAsShared) {
                InvalidArgument);
 }
 
+// The plan's offsets are not those of the file, which begins with a header.
+TEST(Weights, ThatALayoutWasLentAnswerEachRegionWithItsOwnTensor) {
+  const std::filesystem::path file = shared_data("gguf/stories260K-F16.gguf");
+  if (!std::filesystem::exists(file)) GTEST_SKIP() << "no " << file;
+  const Model model = read_model(file);
+  const Weights weights = Weights::open(model, {.way = Way::map});
+  const Plan plan = make_plan(model, {.total_context = 64});
+  Layout layout(plan, {.commit = Commit::nothing, .loaded_weights = &weights});
+  for (const Region& region : plan.weights.regions()) {
+    const TensorView tensor = weights.at(region.name);
+    EXPECT_EQ(layout.weights_at(region).data(), tensor.bytes.data()) << region.name;
+    EXPECT_EQ(layout.weights_at(region).size(), tensor.bytes.size()) << region.name;
+    if (region.dtype == DType::f16) {
+      EXPECT_THROW(static_cast<void>(layout.weights_at<float>(region)), InvalidArgument);
+      EXPECT_EQ(layout.weights_at<std::uint16_t>(region).size(), region.bytes / 2);
+    }
+  }
+}
+
+TEST(Weights, OfAnotherModelAreRefusedByALayout) {
+  const std::filesystem::path file = shared_data("gguf/stories260K-F16.gguf");
+  if (!std::filesystem::exists(file)) GTEST_SKIP() << "no " << file;
+  const Plan plan = make_plan(read_model(file), {.total_context = 64});
+  const ThreeFiles without;
+  for (const std::filesystem::path& other : {without.path(), shared_data("gguf/stories260K.gguf"),
+                                             shared_data("gguf/stories260K-BF16.gguf")}) {
+    const Weights weights = Weights::open(other, {.way = Way::map});
+    const auto error = thrown<InvalidArgument>(
+        [&] { Layout(plan, {.commit = Commit::nothing, .loaded_weights = &weights}); });
+    EXPECT_EQ(error.argument(), "LayoutOptions::loaded_weights") << other;
+  }
+}
+
+// A file may place its tensors anywhere: as bytes they are there, as floats they are not.
+TEST(Weights, ThatAreMisalignedAreRefusedAsFloatsByALayout) {
+  const ThreeFiles model;
+  const Weights weights = Weights::open(model.path(), {.way = Way::map});
+  Plan plan;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const TensorView tensor = weights[i];
+    plan.weights.append(
+        {.name = std::string(tensor.name), .bytes = tensor.bytes.size(), .dtype = tensor.dtype});
+  }
+  Layout layout(plan, {.loaded_weights = &weights});
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const Region& region = plan.weights.regions()[i];
+    EXPECT_EQ(layout.weights_at(region).data(), weights[i].bytes.data());
+    if (region.dtype != DType::f32) continue;
+    if (weights[i].aligned) {
+      EXPECT_EQ(layout.weights_at<float>(region).size(), region.bytes / 4);
+    } else {
+      EXPECT_EQ(thrown<InvalidArgument>([&] {
+                  static_cast<void>(layout.weights_at<float>(region));
+                }).limit(),
+                alignof(float));
+    }
+  }
+}
+
 TEST(Weights, ServeSeveralLayouts) {
   const ThreeFiles model;
   Weights weights = Weights::open(model.path());
   Plan plan;
-  plan.weights.append({.name = "left out", .bytes = 1_MiB});
+  plan.weights.append({.name = "layers.1.3", .bytes = 77, .dtype = weights.at("layers.1.3").dtype});
   plan.scratch.append({.name = "x", .role = RegionRole::decode, .bytes = 1_KiB});
-  const Layout first(plan, {.loaded_weights = weights.range()});
-  Layout second(plan, {.loaded_weights = weights.range()});
+  const Layout first(plan, {.loaded_weights = &weights});
+  Layout second(plan, {.loaded_weights = &weights});
   EXPECT_EQ(first.stat().weights.reserved, weights.range().size());
   EXPECT_EQ(second.stat().weights.used, weights.range().size());
   EXPECT_EQ(second.stat().weights.planned, weights.range().size());
   EXPECT_TRUE(second.weights().owns(weights[0].bytes.data()));
+  EXPECT_EQ(second.weights_at(plan.weights.at("layers.1.3")).data(),
+            weights.at("layers.1.3").bytes.data());
   EXPECT_EQ(second.weights().try_take(1), nullptr);
   second.clear_talk();
   EXPECT_TRUE(holds_its_files(weights));
   EXPECT_THROW(Layout(plan, {.extra = {.weights = 1, .scratch = 0, .history = 0},
-                             .loaded_weights = weights.range()}),
+                             .loaded_weights = &weights}),
                InvalidArgument);
 }
 

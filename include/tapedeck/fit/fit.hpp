@@ -125,7 +125,7 @@ struct FitOptions {
 /// using namespace tapedeck;
 /// const Model model = read_model("llama.gguf");
 /// const DeviceBudget gpu = {.free = 22_GiB, .total = 24_GiB, .name = "GPU 0"};
-/// for (const FitChoice& way : fit(model, {.context = 32'768}, host_budget(), gpu)) {
+/// for (const FitChoice& way : fit(model, {.total_context = 32'768}, host_budget(), gpu)) {
 ///   if (!way.fits()) break;
 ///   std::cout << description(way.mode) << ": " << to_iec(way.margin()) << " left, up to "
 ///             << way.largest_context << " tokens\n";

@@ -101,20 +101,21 @@ class DeviceLayout {
   /// What it was made from, with the offsets that its histories really have.
   [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
 
-  // Where a region lies. The address holds as long as the layout does.
-  /// @pre the region is one of plan().weights; so below.
+  // Where a region lies: O(1), and the address holds as long as the layout does. Each throws
+  // InvalidArgument where the region is not one of that tape's plan in `plan()`, or of an equal
+  // plan, or its elements are of another type than `T` (bytes always do).
   template <class T = std::byte>
-  [[nodiscard]] DeviceSpan<T> weights_at(const Region& region) noexcept {
-    return place<T>(weights_, region);
+  [[nodiscard]] DeviceSpan<T> weights_at(const Region& region) {
+    return place<T>(weights_, plan_.weights, region);
   }
   /// In the frame that is open.
   template <class T = std::byte>
-  [[nodiscard]] DeviceSpan<T> scratch_at(const Region& region) noexcept {
-    return place<T>(scratch(), region);
+  [[nodiscard]] DeviceSpan<T> scratch_at(const Region& region) {
+    return place<T>(scratch(), plan_.scratch, region);
   }
   template <class T = std::byte>
-  [[nodiscard]] DeviceSpan<T> history_at(const Region& region, std::size_t talk = 0) noexcept {
-    return place<T>(history(talk), region);
+  [[nodiscard]] DeviceSpan<T> history_at(const Region& region, std::size_t talk = 0) {
+    return place<T>(history(talk), plan_.history, region);
   }
 
   // As the functions of `Layout`.
@@ -161,9 +162,10 @@ class DeviceLayout {
   class Talk;
 
   template <class T>
-  [[nodiscard]] static DeviceSpan<T> place(DeviceTape& tape, const Region& region) noexcept {
-    assert(region.offset + region.bytes <= tape.floor());
-    return {reinterpret_cast<T*>(tape.data() + region.offset), region.bytes / sizeof(T)};
+  [[nodiscard]] static DeviceSpan<T> place(DeviceTape& tape, const TapePlan& plan,
+                                           const Region& region) {
+    const Region& own = internal::planned_region<T>(plan, region);
+    return {internal::region_elements<T>(own, tape.data() + own.offset), own.bytes / sizeof(T)};
   }
   [[nodiscard]] DeviceTape make_tape(const TapePlan& plan, std::size_t extra, const char* name);
   [[nodiscard]] DeviceTape reserve_tape(const TapePlan& plan, std::size_t extra, const char* name);

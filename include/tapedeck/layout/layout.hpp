@@ -15,6 +15,7 @@
 #include "tapedeck/layout/device_layout.hpp"
 #include "tapedeck/layout/layout_sizes.hpp"
 #include "tapedeck/layout/stat.hpp"
+#include "tapedeck/layout/weights_owner.hpp"
 #include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/tape.hpp"
 #include "tapedeck/plan/plan.hpp"
@@ -41,10 +42,10 @@ struct LayoutOptions {
   Commit commit = Commit::at_creation;  ///< Of a layout made from a plan.
   std::uint64_t growth_step = 256;      ///< Tokens that `prepare` commits at least, at a time.
   LayoutSizes extra{};                  ///< Bytes for takes above what is planned.
-  /// Weights that are in memory already, `Weights::range()`, which outlive the layout: the weights
-  /// tape then is that range, full, and the plan's own weights are left out. Several layouts may
-  /// be given the same.
-  std::span<const std::byte> loaded_weights{};
+  /// Weights that lie in memory already and outlive the layout, such as a `Weights`. The weights
+  /// tape is then their whole range, full, and `weights_at` gives each planned tensor where it
+  /// lies there. Several layouts may share them.
+  const WeightsOwner* loaded_weights = nullptr;
   /// How each tape is made. The weights tape starts warm; the others are made resident by their
   /// first use, or by `scratch().warm()` and `history().warm()`.
   TapeOptions weights{.name = "weights"};
@@ -105,8 +106,9 @@ class Layout {
   /// tape is then the plan's `bytes()`, now and after every clear.
   /// @throws InvalidArgument for a plan of another profile than `native`, for more than 2^20 talks,
   /// an `options.talks` that is neither 1 nor the plan's, a region that is stricter aligned than a
-  /// page, extra weights besides loaded ones, or devices that make no sense; SystemError;
-  /// OutOfMemory; DeviceError.
+  /// page, extra weights besides loaded ones, loaded weights without a tensor of the plan or with
+  /// one of another type or size, or devices that make no sense; SystemError; OutOfMemory;
+  /// DeviceError.
   explicit Layout(Plan plan, LayoutOptions options = {});
 
   ~Layout();
@@ -140,20 +142,30 @@ class Layout {
   /// What the layout was made from; empty where it was made from sizes.
   [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
 
-  // Where a region lies. The address holds as long as the layout does.
-  /// @pre the region is one of plan().weights; so below.
+  // Where a region lies: O(1), and the address holds as long as the layout does.
+
+  /// Loaded weights must not be written to.
+  /// @throws InvalidArgument where the region is not one of `plan().weights` or of an equal plan,
+  /// its elements are of another type than `T` (bytes always do), or loaded weights are not aligned
+  /// for `T`.
   template <class T = std::byte>
-  [[nodiscard]] std::span<T> weights_at(const Region& region) noexcept {
-    return place<T>(weights_, region);
+  [[nodiscard]] std::span<T> weights_at(const Region& region) {
+    const Region& own = internal::planned_region<T>(plan_.weights, region);
+    std::byte* const at = loaded_at_.empty() ? weights_.data() + own.offset : loaded_at_[own.index];
+    return {internal::region_elements<T>(own, at), own.bytes / sizeof(T)};
   }
+  /// @throws InvalidArgument where the region is not one of `plan().scratch` or of an equal plan,
+  /// or its elements are of another type than `T`.
   template <class T = std::byte>
-  [[nodiscard]] std::span<T> scratch_at(const Region& region) noexcept {
-    return place<T>(scratch_, region);
+  [[nodiscard]] std::span<T> scratch_at(const Region& region) {
+    return place<T>(scratch_, plan_.scratch, region);
   }
   /// Of this, what the talk's tokens fill may be used (`advance`).
+  /// @throws InvalidArgument where the region is not one of `plan().history` or of an equal plan,
+  /// or its elements are of another type than `T`.
   template <class T = std::byte>
-  [[nodiscard]] std::span<T> history_at(const Region& region, std::size_t talk = 0) noexcept {
-    return place<T>(history(talk), region);
+  [[nodiscard]] std::span<T> history_at(const Region& region, std::size_t talk = 0) {
+    return place<T>(history(talk), plan_.history, region);
   }
 
   // A talk of a planned layout grows in three steps: room is prepared, between two passes; the pass
@@ -232,15 +244,16 @@ class Layout {
     counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
   template <class T>
-  [[nodiscard]] static std::span<T> place(Tape& tape, const Region& region) noexcept {
-    assert(region.offset + region.bytes <= tape.floor());
-    return {reinterpret_cast<T*>(tape.data() + region.offset), region.bytes / sizeof(T)};
+  [[nodiscard]] static std::span<T> place(Tape& tape, const TapePlan& plan, const Region& region) {
+    const Region& own = internal::planned_region<T>(plan, region);
+    return {internal::region_elements<T>(own, tape.data() + own.offset), own.bytes / sizeof(T)};
   }
   enum class Start : std::uint8_t { warm, committed, reserved };
   [[nodiscard]] Tape make_tape(const TapePlan& plan, std::size_t extra, Start start,
                                TapeOptions options);
   [[nodiscard]] Tape reserve_tape(const TapePlan& plan, std::size_t extra, TapeOptions options);
   [[nodiscard]] Tape weights_tape(LayoutOptions& options);
+  void find_loaded(const WeightsOwner& loaded);
   void make_histories(const LayoutOptions& options);
   void make_gpus(std::vector<LayoutGpu> gpus);
   void clear_pass_on_gpus() noexcept;
@@ -253,6 +266,7 @@ class Layout {
   Plan plan_;
   std::vector<Block> reserved_;  // addresses of tapes whose planned bytes are not committed at once
   Tape weights_;
+  std::vector<std::byte*> loaded_at_;  // of each planned tensor, where weights were loaded
   Tape scratch_;
   std::vector<Tape> histories_;  // as many as talks, from creation on
   std::vector<std::unique_ptr<internal::TalkRegions>> regions_;  // likewise; none without a plan

@@ -19,10 +19,12 @@ TAPEDECK_ABI_BEGIN
 /// What the model is to be run with.
 struct PlanOptions {
   Profile profile = native_profile();  ///< Whose memory is planned.
-  std::uint64_t context = 0;    ///< Tokens, of all sequences together; 0: the model's own context.
+  /// Tokens, of all sequences together; 0: the model's own context, and where several sequences
+  /// divide that, a warning says what each has.
+  std::uint64_t total_context = 0;
   std::uint64_t sequences = 1;  ///< Talks held at a time.
-  /// All sequences in one stream of `context` cells; otherwise each has a stream of its own, of an
-  /// equal part.
+  /// All sequences in one stream of `total_context` cells; otherwise each has a stream of its own,
+  /// of an equal part.
   bool unified = false;
   std::uint64_t decode_batch = 1;   ///< Tokens of one decode step (`max_batch_size`).
   std::uint64_t batch = 2048;       ///< Tokens of a prompt handed over at a time.
@@ -61,22 +63,22 @@ struct Breakdown {
 /// // compile only
 /// using namespace tapedeck;
 /// const Model model = read_model("llama.gguf");  // of tapedeck::model
-/// const Plan plan = make_plan(model, {.context = 8192});
+/// const Plan plan = make_plan(model, {.total_context = 8192});
 /// std::cout << to_iec(plan.breakdown().total) << '\n';
 /// @endcode
 struct Plan {
   std::string profile = "native";  ///< The name of the `Profile` that it was made with.
-  TapePlan weights;
-  TapePlan scratch;
-  TapePlan history;            ///< Of one talk; the layout has `talks` of them.
-  std::uint64_t talks = 1;     ///< Streams: 1 where they are unified.
-  std::uint64_t context = 0;   ///< Tokens a talk can hold, before rounding to cells.
-  std::uint64_t overhead = 0;  ///< Bytes.
-  std::string peak_stage;      ///< Where a prefill needs most: "attention", "logits", "experts".
+  TapePlan weights{TapeKind::weights};
+  TapePlan scratch{TapeKind::scratch};
+  TapePlan history{TapeKind::history};  ///< Of one talk; the layout has `talks` of them.
+  std::uint64_t talks = 1;              ///< Streams: 1 where they are unified.
+  std::uint64_t context_per_talk = 0;   ///< Tokens, before rounding to cells.
+  std::uint64_t overhead = 0;           ///< Bytes.
+  std::string peak_stage{};  ///< Where a prefill needs most: "attention", "logits", "experts".
   /// The largest sum of live prefill bytes at any stage: no packing can be below it.
   std::uint64_t prefill_lower_bound = 0;
-  bool exact = false;                 ///< Weights and history to the byte.
-  std::vector<std::string> warnings;  ///< One for each assumption.
+  bool exact = false;                   ///< Weights and history to the byte.
+  std::vector<std::string> warnings{};  ///< One for each assumption.
 
   [[nodiscard]] Breakdown breakdown() const noexcept;
 };

@@ -50,10 +50,10 @@ struct StreamingPlan {
   /// Of the device's weights tape: the tensors of no layer by their own names, "resident.N" for
   /// each layer that stays, "slot.0", "slot.1" and so on, each as large as the largest layer that
   /// takes turns. Each is aligned to 256 bytes.
-  TapePlan device;
+  TapePlan device{TapeKind::weights};
   /// Of pinned host memory: "staging.0" and so on. What stays on the device comes through it; then
   /// it is given back, unless weights are not pinned.
-  TapePlan staging;
+  TapePlan staging{TapeKind::scratch};
   std::vector<StreamedLayer> layers;
   /// Tensors of no layer, each with its region in `device`: embedding, last norm, classifier.
   struct Outer {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/weights_owner.hpp"
 #include "tapedeck/memory/block_options.hpp"
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/model/tensor_directory.hpp"
@@ -78,9 +79,9 @@ struct WeightsResidency {
 /// Weights weights = Weights::open("models/llama", {.way = Way::map});
 /// if (const WarmJobResult warmed = weights.warm(); !warmed) std::puts(to_string(warmed.end));
 /// const TensorView head = weights.at("output.weight");
-/// Layout layout(make_plan(read_model("models/llama")), {.loaded_weights = weights.range()});
+/// Layout layout(make_plan(read_model("models/llama")), {.loaded_weights = &weights});
 /// @endcode
-class Weights {
+class Weights final : public WeightsOwner {
  public:
   /// Opens all files of a model: a GGUF file (all parts of a split one), safetensors (single, by
   /// an index, or a folder), llama2.c. Each file costs a descriptor as long as the object lives.
@@ -102,7 +103,7 @@ class Weights {
 
   Weights(Weights&&) noexcept;
   Weights& operator=(Weights&&) noexcept;
-  ~Weights();
+  ~Weights() override;
 
   /// Gives these weights to the process at the other end of a Unix socket (connected, or one of a
   /// pair), which takes them with `receive`.
@@ -126,8 +127,8 @@ class Weights {
 
   /// In the order of `tensors().files()`.
   [[nodiscard]] std::span<const WeightsFile> files() const noexcept;
-  /// All of it, with what lies between the files: for `LayoutOptions::loaded_weights`.
-  [[nodiscard]] std::span<const std::byte> range() const noexcept;
+  [[nodiscard]] std::span<const std::byte> range() const noexcept override;
+  [[nodiscard]] std::optional<Tensor> tensor(std::string_view name) const noexcept override;
   /// What was asked and could not be had: huge pages, locks, NUMA.
   [[nodiscard]] const std::vector<Unmet>& unmet() const noexcept;
 

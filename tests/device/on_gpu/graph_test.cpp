@@ -53,7 +53,7 @@ ModelShape shape_of(std::size_t width) {
 Plan plan_of(std::size_t width) {
   Plan plan;
   plan.talks = 2;
-  plan.context = kContext;
+  plan.context_per_talk = kContext;
   plan.scratch = plan_decode_buffers(shape_of(width), {.batch = 1, .element = DType::f32});
   for (const char* name : {"layers.0.k", "layers.0.v", "layers.1.k", "layers.1.v"}) {
     plan.history.append(cache_region(name, RegionRole::kv, kContext, width * sizeof(float)));

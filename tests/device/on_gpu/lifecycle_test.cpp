@@ -19,7 +19,7 @@ constexpr std::uint64_t kLifeContext = 1024;
 Plan small_plan() {
   Plan plan;
   plan.talks = 2;
-  plan.context = kLifeContext;
+  plan.context_per_talk = kLifeContext;
   plan.weights.append({.name = "embedding", .bytes = 4_MiB});
   plan.scratch.append({.name = "decode.logits", .role = RegionRole::decode, .bytes = 1_MiB});
   for (const char* name : {"layers.0.k", "layers.0.v"}) {

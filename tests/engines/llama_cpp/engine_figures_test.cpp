@@ -28,7 +28,7 @@ std::uint64_t number(const IndexRow& row, const char* column) {
 
 PlanOptions options_of(const IndexRow& row) {
   return {.profile = llama_cpp_profile(),
-          .context = number(row, "n_ctx"),
+          .total_context = number(row, "n_ctx"),
           .sequences = number(row, "n_seq_max"),
           .unified = row.at("kv_unified") == "1",
           .batch = number(row, "n_batch"),

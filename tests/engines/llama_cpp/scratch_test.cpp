@@ -70,14 +70,14 @@ struct EngineStart {
   PlanOptions options;
 };
 const EngineStart kEngineStarts[] = {
-    {"flash", {.context = 4096}},
-    {"plain", {.context = 4096, .flash_attention = false}},
-    {"f32_cache", {.context = 16'384, .key_type = DType::f32, .value_type = DType::f32}},
-    {"streams", {.context = 5000, .sequences = 3, .flash_attention = false}},
-    {"unified", {.context = 8192, .sequences = 4, .unified = true, .flash_attention = false}},
-    {"micro_batch", {.context = 16'384, .micro_batch = 2048}},
-    {"q8_0_cache", {.context = 32'768, .key_type = DType::q8_0, .value_type = DType::q8_0}},
-    {"long", {.context = 32'768}},
+    {"flash", {.total_context = 4096}},
+    {"plain", {.total_context = 4096, .flash_attention = false}},
+    {"f32_cache", {.total_context = 16'384, .key_type = DType::f32, .value_type = DType::f32}},
+    {"streams", {.total_context = 5000, .sequences = 3, .flash_attention = false}},
+    {"unified", {.total_context = 8192, .sequences = 4, .unified = true, .flash_attention = false}},
+    {"micro_batch", {.total_context = 16'384, .micro_batch = 2048}},
+    {"q8_0_cache", {.total_context = 32'768, .key_type = DType::q8_0, .value_type = DType::q8_0}},
+    {"long", {.total_context = 32'768}},
 };
 
 std::uint64_t compute_buffer(const Model& model, PlanOptions options) {
@@ -127,11 +127,11 @@ TEST(ComputeBuffer, CopiesCachesOfF32ForFlashAttention) {
   EXPECT_GE(full, kTokens * 16'384 * 2 + copies);
   EXPECT_LE(full, half + copies);
   // Each stream has its own.
-  EXPECT_GE(
-      compute_buffer(
-          long_and_thin(),
-          {.context = 32'768, .sequences = 2, .key_type = DType::f32, .value_type = DType::f32}),
-      kTokens * 16'384 * 2 + 2 * copies);
+  EXPECT_GE(compute_buffer(long_and_thin(), {.total_context = 32'768,
+                                             .sequences = 2,
+                                             .key_type = DType::f32,
+                                             .value_type = DType::f32}),
+            kTokens * 16'384 * 2 + 2 * copies);
   // Without flash attention nothing is copied.
   const std::uint64_t plain =
       compute_buffer(long_and_thin(),
@@ -205,7 +205,7 @@ class RandomShape {
 
   PlanOptions options() {
     constexpr DType kTypes[] = {DType::f32, DType::f16, DType::q8_0, DType::q4_0};
-    PlanOptions out{.context = pick({512, 3000, 16'384}),
+    PlanOptions out{.total_context = pick({512, 3000, 16'384}),
                     .sequences = pick({1, 3, 8}),
                     .unified = pick({0, 1}) != 0,
                     .micro_batch = pick({8, 64, 512}),
@@ -254,7 +254,7 @@ class RandomShape {
 std::uint64_t largest_part(const ModelShape& shape, const PlanOptions& options) {
   const std::uint64_t tokens = std::min(options.micro_batch, options.batch);
   const std::uint64_t streams = options.unified ? 1 : options.sequences;
-  const std::uint64_t cells = round_up((options.context + streams - 1) / streams, 256);
+  const std::uint64_t cells = round_up((options.total_context + streams - 1) / streams, 256);
   std::uint64_t most = tokens * 4 * (shape.vocabulary + shape.hidden);
   for (const LayerShape& layer : shape.layers) {
     most = std::max(most, tokens * 4 * layer.experts_used * layer.expert_ffn);
@@ -267,7 +267,7 @@ std::uint64_t largest_part(const ModelShape& shape, const PlanOptions& options) 
 
 // Rows of everything a layer may make, as if nothing ever went.
 std::uint64_t all_parts(const ModelShape& shape, const PlanOptions& options) {
-  const std::uint64_t cells = round_up(options.context, 256);
+  const std::uint64_t cells = round_up(options.total_context, 256);
   const std::uint64_t tokens = options.micro_batch + options.sequences;
   std::uint64_t width = shape.vocabulary + 8 * shape.hidden + 3 * cells;
   std::uint64_t caches = 0;
@@ -314,9 +314,9 @@ TEST(ComputeBuffer, GrowsWithTokensContextAndVocabulary) {
     options.micro_batch *= 2;
     ASSERT_TRUE(no_less(compute_buffer(model, options), bytes));
     options.micro_batch /= 2;
-    options.context *= 2;
+    options.total_context *= 2;
     ASSERT_TRUE(no_less(compute_buffer(model, options), bytes));
-    options.context /= 2;
+    options.total_context /= 2;
     model.shape.vocabulary *= 2;
     ASSERT_TRUE(no_less(compute_buffer(model, options), bytes));
   }

@@ -94,7 +94,7 @@ TEST(Advice, WantsMoreWhereTakesWereRefused) {
 Plan plan() {
   Plan plan;
   plan.talks = 2;
-  plan.context = 4096;
+  plan.context_per_talk = 4096;
   plan.scratch.append({.name = "decode.logits", .bytes = 1_MiB});
   plan.history.append(cache_region("layers.0.k", RegionRole::kv, 4096, 1024));
   plan.history.append(cache_region("layers.1.k", RegionRole::window, 256, 1024));

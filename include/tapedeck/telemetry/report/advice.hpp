@@ -40,8 +40,8 @@ struct TapeAdvice {
 struct Advice {
   std::uint64_t longest_talk = 0;  ///< Tokens.
   /// Tokens to plan a talk for: the longest, the margin, and up to a multiple of 256, but no more
-  /// than now. 0 where the layout does not count tokens. `PlanOptions::context` is of all sequences
-  /// together, and so this times them.
+  /// than now. 0 where the layout does not count tokens. `PlanOptions::total_context` is of all
+  /// sequences together, and so this times them.
   std::uint64_t context = 0;
   std::string text{};               ///< The same in a sentence; empty likewise.
   std::vector<TapeAdvice> tapes{};  ///< But for those that nothing was reserved for, or asked of.
