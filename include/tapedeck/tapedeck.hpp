@@ -8,6 +8,7 @@
 #include "tapedeck/base/dtype.hpp"                // IWYU pragma: export
 #include "tapedeck/base/error.hpp"                // IWYU pragma: export
 #include "tapedeck/base/host_memory.hpp"          // IWYU pragma: export
+#include "tapedeck/base/part_id.hpp"              // IWYU pragma: export
 #include "tapedeck/base/tape_kind.hpp"            // IWYU pragma: export
 #include "tapedeck/base/version.hpp"              // IWYU pragma: export
 #include "tapedeck/device/bus_bandwidth.hpp"      // IWYU pragma: export

@@ -41,7 +41,7 @@ std::vector<Part> parts_of(const TensorDirectory& tensors) {
   for (const std::uint32_t tensor : layer_order(tensors)) {
     const TensorEntry& entry = tensors.entries()[tensor];
     if (entry.bytes == 0) continue;
-    const std::optional<std::uint32_t> layer = layer_of(entry.name);
+    const std::optional<std::uint32_t> layer = entry.id.text_layer();
     if (parts.empty() || parts.back().layer != layer) {
       parts.push_back({.name = name_of(layer, parts.empty()), .layer = layer, .tensors = {}});
     }

@@ -77,12 +77,16 @@ Buffers<Element> buffers_of(DeviceLayout& layout, const Shape& s) {
 
 template <class Element>
 std::vector<Cache<Element>> caches_of(DeviceLayout& layout, const Shape& s, std::size_t talk) {
-  const auto rows = [&](const std::string& name, std::size_t width) {
-    const Region* region = layout.plan().history.find(name);
-    if (region == nullptr) throw InvalidArgument("the layout's plan has no region " + name);
+  const auto rows = [&](std::size_t index, Part part, std::size_t width) {
+    const PartId id = {.layer = static_cast<std::uint32_t>(index), .part = part};
+    const Region* region = layout.plan().history.find(id);
+    if (region == nullptr) {
+      throw InvalidArgument("the layout's plan has no K and V cache for layer " +
+                            std::to_string(index));
+    }
     // Rows are written where the kernels have them, so they must be the plan's.
     if (region->growth.bytes_per_token != width * sizeof(Element)) {
-      throw InvalidArgument("the rows of the plan's region " + name +
+      throw InvalidArgument("the rows of the plan's region " + region->name +
                             " are not the model's, in the type of its decode buffers");
     }
     return layout.history_at<Element>(*region, talk);
@@ -90,9 +94,8 @@ std::vector<Cache<Element>> caches_of(DeviceLayout& layout, const Shape& s, std:
   std::vector<Cache<Element>> caches;
   caches.reserve(s.layers);
   for (std::size_t layer = 0; layer < s.layers; ++layer) {
-    const std::string prefix = "layers." + std::to_string(layer);
-    caches.push_back(
-        {.keys = rows(prefix + ".k", s.key_dim()), .values = rows(prefix + ".v", s.value_dim())});
+    caches.push_back({.keys = rows(layer, Part::key_cache, s.key_dim()),
+                      .values = rows(layer, Part::value_cache, s.value_dim())});
   }
   return caches;
 }

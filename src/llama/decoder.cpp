@@ -75,14 +75,18 @@ void BasicDecoder<Side>::find_buffers() {
 template <class Side>
 void BasicDecoder<Side>::find_caches() {
   caches_.reserve(shape_.layers);
-  const auto rows = [&](const std::string& name) {
-    const Region* region = places_.plan().history.find(name);
-    if (region == nullptr) throw InvalidArgument("the layout's plan has no region " + name);
+  const auto rows = [&](std::size_t layer, Part part) {
+    const PartId id = {.layer = static_cast<std::uint32_t>(layer), .part = part};
+    const Region* region = places_.plan().history.find(id);
+    if (region == nullptr) {
+      throw InvalidArgument("the layout's plan has no K and V cache for layer " +
+                            std::to_string(layer));
+    }
     return on_host(places_.template history_at<float>(*region, talk_));
   };
   for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
-    const std::string prefix = "layers." + std::to_string(layer);
-    caches_.push_back({.keys = rows(prefix + ".k"), .values = rows(prefix + ".v")});
+    caches_.push_back(
+        {.keys = rows(layer, Part::key_cache), .values = rows(layer, Part::value_cache)});
   }
 }
 

@@ -242,10 +242,7 @@ std::uint64_t dense_width(const Figures& figures, const Architecture& architectu
 }
 
 // Every n-th layer has experts, in the many ways to say so.
-bool has_experts(const Figures& figures, const TensorDirectory& tensors, std::size_t layer) {
-  if (!tensors.empty()) {
-    return tensors.find("blk." + std::to_string(layer) + ".ffn_gate_inp.weight") != nullptr;
-  }
+bool has_experts(const Figures& figures, std::size_t layer) {
   constexpr std::string_view kKindsOfFfn = "mlp_layer_types";
   if (const auto words = figures.texts(kKindsOfFfn); layer < words.size()) {
     return words[layer] == "sparse";
@@ -266,6 +263,17 @@ bool has_experts(const Figures& figures, const TensorDirectory& tensors, std::si
   // DeepSeek counts from 0, whoever states no offset counts from 1.
   const bool from_zero = figures.entry("moe_layer_freq") != nullptr;
   return layer % period == figures.get(Figure::expert_offset, from_zero ? 0 : period - 1);
+}
+
+/// Which layers have a router; none where there are no tensors.
+std::vector<bool> routed_layers(const TensorDirectory& tensors, std::uint64_t count) {
+  std::vector<bool> routed(tensors.empty() ? 0 : count);
+  for (const TensorEntry& tensor : tensors.entries()) {
+    const auto layer = tensor.id.text_layer();
+    if (!layer || *layer >= count || tensor.id.piece != Piece::weight) continue;
+    if (tensor.id.part == Part::router) routed[*layer] = true;
+  }
+  return routed;
 }
 
 void set_experts(const Figures& figures, LayerShape& shape) {
@@ -323,6 +331,7 @@ void make_layers(const Figures& figures, const Architecture* known, const Tensor
 
   const std::uint64_t owners = cache_owners(figures, count);
   const bool moe = figures.get(Figure::experts, 0) != 0;
+  const std::vector<bool> routed = routed_layers(tensors, count);
   shape.layers.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
     const LayerParts parts = layer_parts(figures, architecture, i);
@@ -335,7 +344,7 @@ void make_layers(const Figures& figures, const Architecture* known, const Tensor
     }
     if (parts.state) set_state(figures, architecture.recurrence, layer);
     if (!parts.feed_forward) continue;
-    if (moe && has_experts(figures, tensors, i)) {
+    if (moe && (routed.empty() ? has_experts(figures, i) : routed[i])) {
       set_experts(figures, layer);
       // Gemma 4's dense part is there too: every token uses it.
       if (architecture.family == Family::gemma4) {

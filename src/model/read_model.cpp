@@ -88,6 +88,7 @@ Model read_safetensors(const std::filesystem::path& path) {
   internal::TensorDirectoryBuilder tensors;
   internal::read_safetensors_header(file, tensors, model.metadata);
   model.tensors = std::move(tensors).finish();
+  internal::TensorDirectoryBuilder::mark_draft_layers(model.tensors, model.shape);
   return model;
 }
 
@@ -95,6 +96,7 @@ Model read_json(const std::filesystem::path& path) {
   if (internal::is_safetensors_index(path)) {
     Model model = start_safetensors(path);
     model.tensors = internal::read_safetensors_index(path, model.metadata);
+    internal::TensorDirectoryBuilder::mark_draft_layers(model.tensors, model.shape);
     return model;
   }
   Model model;

@@ -67,6 +67,17 @@ TensorDirectory TensorDirectoryBuilder::finish() && {
   return std::move(directory_);
 }
 
+void TensorDirectoryBuilder::mark_draft_layers(TensorDirectory& directory,
+                                               const ModelShape& shape) noexcept {
+  if (shape.draft_layers == 0) return;
+  for (TensorEntry& entry : directory.entries_) {
+    const auto layer = entry.id.text_layer();
+    if (!layer || *layer < shape.layers.size()) continue;
+    entry.id.tower = Tower::draft;
+    entry.id.layer = *layer - static_cast<std::uint32_t>(shape.layers.size());
+  }
+}
+
 // Each tensor fits in 64 bits, and so do those of a file; those of many files may not.
 void TensorDirectoryBuilder::check_sums() const {
   std::optional<std::uint64_t> bytes = 0;

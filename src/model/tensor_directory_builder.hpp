@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/model/tensor_directory.hpp"
 
 namespace tapedeck::internal {
@@ -55,6 +56,9 @@ class TensorDirectoryBuilder {
 
   /// @throws FormatError if two tensors have one name, or all together more than can be counted.
   [[nodiscard]] TensorDirectory finish() &&;
+
+  /// Layers behind those of the text decoder are of the draft tower, where the model has one.
+  static void mark_draft_layers(TensorDirectory& directory, const ModelShape& shape) noexcept;
 
  private:
   [[nodiscard]] std::string_view keep(std::string_view name);

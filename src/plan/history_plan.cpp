@@ -29,6 +29,7 @@ void require_cache_type(DType type, const char* cache, const char* option) {
 
 /// Rows of a cache: one a cell.
 struct Rows {
+  Part part;
   const char* name;  ///< "k"
   std::uint64_t heads;
   std::uint64_t head_dim;
@@ -64,13 +65,17 @@ class HistoryPlanner {
   [[nodiscard]] static std::string name(std::size_t layer, const char* part) {
     return "layers." + std::to_string(layer) + "." + part;
   }
+  [[nodiscard]] static PartId id(std::size_t layer, Part part) {
+    return {.layer = static_cast<std::uint32_t>(layer), .part = part};
+  }
 
   void add_caches(std::size_t index) {
     const LayerShape& layer = shape_.layers[index];
     if (shape_.encoder || !has_rows(layer)) return;
-    add_rows(index, {"k", layer.kv_heads, layer.key_dim, options_.key_type});
-    add_rows(index, {"v", layer.kv_heads, layer.value_dim, options_.value_type});
-    add_rows(index, {"indexer", 1, layer.indexer_dim, options_.key_type});
+    const Part keys = layer.attention == Attention::latent ? Part::latent_cache : Part::key_cache;
+    add_rows(index, {keys, "k", layer.kv_heads, layer.key_dim, options_.key_type});
+    add_rows(index, {Part::value_cache, "v", layer.kv_heads, layer.value_dim, options_.value_type});
+    add_rows(index, {Part::indexer_cache, "indexer", 1, layer.indexer_dim, options_.key_type});
   }
 
   void check_blocks(std::size_t layer, const Rows& rows, std::uint64_t width) const {
@@ -88,7 +93,7 @@ class HistoryPlanner {
   void add_rows(std::size_t index, const Rows& rows) {
     const LayerShape& layer = shape_.layers[index];
     std::uint64_t width = fits(CheckedSize(rows.heads) * rows.head_dim);
-    if (rows.name[0] == 'v') width = std::max(width, rules_.value_width);
+    if (rows.part == Part::value_cache) width = std::max(width, rules_.value_width);
     if (width == 0) return;
     check_blocks(index, rows, width);
 
@@ -97,7 +102,8 @@ class HistoryPlanner {
     const std::uint64_t row_bytes = bytes_of_row(rows.type, width);
     const bool windowed = !cells_.windowless && (layer.attention == Attention::windowed ||
                                                  layer.attention == Attention::chunked);
-    out_.append({.name = name(index, rows.name),
+    out_.append({.id = id(index, rows.part),
+                 .name = name(index, rows.name),
                  .role = windowed ? RegionRole::window : RegionRole::kv,
                  .bytes = fits(CheckedSize(row_bytes) * count),
                  .alignment = kPage,
@@ -116,13 +122,14 @@ class HistoryPlanner {
   void add_states(std::size_t index) {
     const LayerShape& layer = shape_.layers[index];
     if (layer.recurrence == Recurrence::none) return;
-    add_state(index, "conv", layer.conv_state);
-    add_state(index, "state", layer.state);
+    add_state(index, Part::convolution_state, "conv", layer.conv_state);
+    add_state(index, Part::recurrent_state, "state", layer.state);
   }
 
-  void add_state(std::size_t index, const char* part, std::uint64_t elements) {
+  void add_state(std::size_t index, Part part, const char* called, std::uint64_t elements) {
     if (elements == 0) return;
-    out_.append({.name = name(index, part),
+    out_.append({.id = id(index, part),
+                 .name = name(index, called),
                  .role = RegionRole::recurrent,
                  .bytes = fits(CheckedSize(elements) * cells_.states * sizeof(float)),
                  .alignment = kPage,

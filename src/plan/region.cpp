@@ -152,6 +152,12 @@ std::uint64_t TapePlan::digest() const noexcept {
   return of_nothing.value();
 }
 
+const Region* TapePlan::find(const PartId& id) const noexcept {
+  const auto at = std::find_if(regions_.begin(), regions_.end(),
+                               [&](const Region& region) { return region.id == id; });
+  return at == regions_.end() ? nullptr : &*at;
+}
+
 std::uint64_t TapePlan::payload(RegionRole role) const noexcept {
   std::uint64_t bytes = 0;  // no more than payload_, which fits
   for (const Region& region : regions_) {

@@ -1,18 +1,13 @@
 #include "plan/streaming_layers.hpp"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cstddef>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
-#include <system_error>
 #include <tuple>
 #include <utility>
 
-#include "plan/layer_bytes.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -24,22 +19,6 @@ constexpr std::uint64_t kPartAlignment = 16;
 // A header can claim any number of experts, and each is a part; published models have some 300,000.
 constexpr std::uint64_t kMostExpertParts = std::uint64_t{1} << 20;
 
-// Of a llama2.c checkpoint; all other arrays hold every layer.
-constexpr std::array<std::string_view, 5> kLlama2cOuter = {
-    "token_embedding_table", "rms_final_weight", "freq_cis_real", "freq_cis_imag", "wcls"};
-
-/// The expert in a tensor's name: "17" in "model.layers.3.mlp.experts.17.up_proj.weight".
-std::optional<std::uint64_t> expert_of(std::string_view name) {
-  constexpr std::string_view kExperts = ".experts.";
-  const std::size_t at = name.find(kExperts);
-  if (at == std::string_view::npos) return std::nullopt;
-  name.remove_prefix(at + kExperts.size());
-  name = name.substr(0, name.find('.'));
-  std::uint64_t expert = 0;
-  const auto [end, error] = std::from_chars(name.begin(), name.end(), expert);
-  return error == std::errc{} && end == name.end() ? std::optional(expert) : std::nullopt;
-}
-
 /// Cuts tensors into the parts of layers and experts.
 class Cutter {
  public:
@@ -47,7 +26,7 @@ class Cutter {
     const std::span<const TensorEntry> tensors = model.tensors.entries();
     for (std::uint32_t i = 0; i < tensors.size(); ++i) {
       if (tensors[i].bytes == 0) continue;
-      if (model.format == ModelFormat::llama2c) {
+      if (tensors[i].id.every_layer) {
         add_stacked(i, tensors[i]);
       } else {
         add(i, tensors[i]);
@@ -60,9 +39,7 @@ class Cutter {
  private:
   void add_stacked(std::uint32_t tensor, const TensorEntry& entry) {
     const std::uint64_t layers = shape_.layers.size();
-    const bool outer =
-        std::find(kLlama2cOuter.begin(), kLlama2cOuter.end(), entry.name) != kLlama2cOuter.end();
-    if (outer || layers == 0 || entry.bytes % layers != 0) {
+    if (layers == 0 || entry.bytes % layers != 0) {
       out_.outer.push_back(tensor);
       return;
     }
@@ -73,7 +50,7 @@ class Cutter {
   }
 
   void add(std::uint32_t tensor, const TensorEntry& entry) {
-    const std::optional<std::size_t> number = layer_of(entry.name);
+    const std::optional<std::uint32_t> number = entry.id.text_layer();
     if (!number) {
       out_.outer.push_back(tensor);
       return;
@@ -81,7 +58,7 @@ class Cutter {
     StreamedLayer& to = layer(*number);
     const std::uint64_t experts =
         *number < shape_.layers.size() ? shape_.layers[*number].experts : 0;
-    if (experts != 0 && of_experts(entry.name) && add_experts(to, tensor, entry, experts)) return;
+    if (experts != 0 && is_expert(entry.id.part) && add_experts(to, tensor, entry, experts)) return;
     to.parts.push_back({.tensor = tensor, .bytes = entry.bytes});
   }
 
@@ -89,10 +66,9 @@ class Cutter {
   bool add_experts(StreamedLayer& to, std::uint32_t tensor, const TensorEntry& entry,
                    std::uint64_t experts) {
     if (experts >= StreamedPart::kNoExpert) return false;
-    if (const std::optional<std::uint64_t> expert = expert_of(entry.name)) {
+    if (const std::optional<std::uint32_t> expert = entry.id.expert) {
       if (*expert >= experts) return false;
-      to.parts.push_back(
-          {.tensor = tensor, .expert = static_cast<std::uint32_t>(*expert), .bytes = entry.bytes});
+      to.parts.push_back({.tensor = tensor, .expert = *expert, .bytes = entry.bytes});
     } else {
       if (entry.rank < 2 || entry.dimensions[0] != experts || entry.bytes % experts != 0) {
         return false;

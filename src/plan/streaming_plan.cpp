@@ -72,7 +72,8 @@ void add_outer(StreamingPlan& plan, const Model& model, const StreamingLayers& l
     const TensorEntry& entry = model.tensors.entries()[tensor];
     plan.outer.push_back(
         {.tensor = tensor, .region = static_cast<std::uint32_t>(plan.device.regions().size())});
-    plan.device.append({.name = entry.name.empty() ? "(no name)" : std::string(entry.name),
+    plan.device.append({.id = entry.id,
+                        .name = entry.name.empty() ? "(no name)" : std::string(entry.name),
                         .role = RegionRole::weight,
                         .bytes = entry.bytes,
                         .alignment = kDeviceAlignment,
@@ -116,7 +117,7 @@ StreamingPlan plan_streaming(const Model& model, const StreamingOptions& options
   StreamingLayers layers = internal::lay_out_layers(model);
   if (layers.layers.empty()) {
     throw InvalidArgument("no tensor of the model belongs to a layer",
-                          "layers are told by numbers in names: blk.0.attn_q.weight");
+                          "the names of its tensors must number the layers: blk.0.attn_q.weight");
   }
   const StreamingSizes sizes = internal::streaming_sizes(model, layers);
   const std::vector<StreamingStep> steps = internal::streaming_steps(sizes, options.slots);

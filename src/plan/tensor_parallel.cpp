@@ -1,11 +1,7 @@
 #include "tapedeck/plan/tensor_parallel.hpp"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <optional>
 #include <string>
-#include <string_view>
 
 #include "plan/cache_cells.hpp"
 #include "plan/history_plan.hpp"
@@ -55,31 +51,15 @@ LayerShape cut_layer(const LayerShape& layer, const Cut& cut) {
   return out;
 }
 
-bool holds_any(std::string_view name, const auto& words) {
-  return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
-    return name.find(word) != std::string_view::npos;
-  });
+/// Parts that every rank has all of.
+bool is_whole(Part part) {
+  return is_norm(part) || part == Part::router || part == Part::query_low_rank ||
+         part == Part::latent;
 }
 
-// In the spellings of GGUF, of safetensors, and of `Parameter::name`.
-constexpr std::array<std::string_view, 10> kWhole = {
-    "norm",  "router",   "ffn_gate_inp", "mlp.gate.", "attn_kv_a",
-    "kv_a_", "attn_q_a", "q_a_proj",     ".kv_a",     ".q_a"};
-constexpr std::array<std::string_view, 6> kKeysOrValues = {
-    "attn_k.", "attn_v.", "k_proj", "v_proj", "layers.attention.k", "layers.attention.v"};
-constexpr std::array<std::string_view, 3> kFused = {"attn_qkv.", "qkv_proj", "query_key_value"};
-
-/// The number in "blk.12.attn_k.weight".
-std::optional<std::size_t> layer_number(std::string_view name) {
-  const std::size_t first = name.find_first_of("0123456789");
-  if (first == std::string_view::npos) return std::nullopt;
-  std::size_t number = 0;
-  const auto result = std::from_chars(name.data() + first, name.data() + name.size(), number);
-  return result.ec == std::errc() ? std::optional(number) : std::nullopt;
-}
-
-const LayerShape* attention_layer(const ModelShape& shape, std::string_view name) {
-  const auto number = layer_number(name);
+/// The layer whose heads a region's rows are of: its own, or else the first that attends.
+const LayerShape* attention_layer(const ModelShape& shape, const PartId& id) {
+  const auto number = id.text_layer();
   if (number && *number < shape.layers.size()) return &shape.layers[*number];
   const auto layer =
       std::find_if(shape.layers.begin(), shape.layers.end(),
@@ -97,15 +77,14 @@ std::uint64_t slices(std::uint64_t bytes, std::uint64_t part, std::uint64_t whol
 std::uint64_t cut_weight(const ModelShape& shape, const Region& region, const Cut& cut) {
   const bool vector =
       std::count_if(region.shape.begin(), region.shape.end(), [](auto n) { return n > 1; }) < 2;
-  if (holds_any(region.name, kWhole) || (vector && !region.name.ends_with(".scales"))) {
-    return region.bytes;
-  }
-  const LayerShape* layer = attention_layer(shape, region.name);
+  const Part part = region.id.part;
+  if (is_whole(part) || (vector && region.id.piece != Piece::scale)) return region.bytes;
+  const LayerShape* layer = attention_layer(shape, region.id);
   if (layer != nullptr && layer->attention != Attention::latent && layer->kv_heads != 0) {
-    if (holds_any(region.name, kKeysOrValues)) {
+    if (part == Part::key || part == Part::value) {
       return slices(region.bytes, cut.kv_heads(*layer), layer->kv_heads);
     }
-    if (holds_any(region.name, kFused)) {
+    if (part == Part::query_key_value) {
       const std::uint64_t pair = fits(internal::CheckedSize(layer->key_dim) + layer->value_dim);
       const auto width = [&](std::uint64_t heads, std::uint64_t kv_heads) {
         return fits(internal::CheckedSize(heads) * layer->key_dim +

@@ -53,7 +53,8 @@ class TensorPlanner {
 
  private:
   Region region(const TensorEntry& tensor) {
-    Region out{.name = std::string(tensor.name),
+    Region out{.id = tensor.id,
+               .name = std::string(tensor.name),
                .role = RegionRole::weight,
                .bytes = tensor.bytes,
                .dtype = tensor.dtype,
@@ -108,21 +109,24 @@ class ParameterPlanner {
 
   void add(const Parameter& parameter) {
     const DType type = type_of(parameter);
-    append(parameter.name, type,
+    append(parameter.id, parameter.name, type,
            bytes_of_tensors(type, parameter.count, parameter.rows, parameter.columns),
            {parameter.count, parameter.rows, parameter.columns});
     if (!quantisation_.covers(parameter) || type != quantisation_.type) return;
     const std::uint64_t extra =
         fits(CheckedSize(quantisation_.extra_bytes(parameter)) * parameter.count);
-    append(parameter.name + ".scales", quantisation_.scale_type, extra, {});
+    PartId scales = parameter.id;
+    scales.piece = Piece::scale;
+    append(scales, parameter.name + ".scales", quantisation_.scale_type, extra, {});
   }
 
-  void append(const std::string& name, DType type, std::uint64_t bytes,
+  void append(const PartId& id, const std::string& name, DType type, std::uint64_t bytes,
               std::vector<std::uint64_t> shape) {
     if (bytes == 0) return;
     // Tensors of one name and several shapes.
     const std::size_t same = ++names_[name];
-    out_.append({.name = same == 1 ? name : name + "#" + std::to_string(same),
+    out_.append({.id = id,
+                 .name = same == 1 ? name : name + "#" + std::to_string(same),
                  .role = RegionRole::weight,
                  .bytes = bytes,
                  .dtype = type,

@@ -11,15 +11,17 @@
 namespace tapedeck::internal {
 namespace {
 
-// What modules are called in checkpoints, and in `Parameter::name` here.
-constexpr auto kModules = std::to_array<std::pair<std::string_view, std::string_view>>({
-    {"self_attn", "attention."},
-    {"router", "router"},
-    {"mlp.gate", "router"},
-    {"shared_experts", "shared"},
-    {"shared_expert", "shared"},
-    {"mlp\\.(gate", "ffn."},
-    {"mlp.down_proj", "ffn.down"},
+/// Parts of a layer that a config leaves out by the module's name in checkpoints.
+struct Module {
+  std::string_view name;
+  Part first;
+  Part last;
+};
+constexpr auto kModules = std::to_array<Module>({
+    {"self_attn", Part::query, Part::attention_other},
+    {"shared_expert", Part::shared_gate, Part::shared_other},
+    {"mlp\\.(gate", Part::gate, Part::gate_up},
+    {"mlp.down_proj", Part::down, Part::down},
 });
 
 bool holds(std::string_view text, std::string_view part) {
@@ -117,10 +119,11 @@ bool Quantisation::covers(const Parameter& parameter) const {
       (experts_only || parameter.kind != ParameterKind::matrix)) {
     return false;
   }
-  if (holds(parameter.name, "router")) return false;  // it decides, and is small
+  const Part part = parameter.id.part;
+  if (part == Part::router) return false;  // it decides, and is small
   return std::none_of(skipped.begin(), skipped.end(), [&](const std::string& module) {
-    return std::any_of(kModules.begin(), kModules.end(), [&](const auto& known) {
-      return holds(module, known.first) && holds(parameter.name, known.second);
+    return std::any_of(kModules.begin(), kModules.end(), [&](const Module& known) {
+      return holds(module, known.name) && part >= known.first && part <= known.last;
     });
   });
 }

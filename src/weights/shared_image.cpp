@@ -7,6 +7,7 @@
 
 #include "base/printable.hpp"
 #include "model/tensor_directory_builder.hpp"
+#include "model/tensor_names.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
@@ -94,6 +95,7 @@ TensorEntry entry_of(const Json& tensor, std::string& name, const TensorFile& fi
   const std::string shown = printable(name);
   const std::string owner = "tensor " + shown;
   TensorEntry entry = {.name = name};
+  entry.id = part_id_of(name);
   const auto dtype = dtype_from_name(tensor.at("dtype").get<std::string>());
   if (!dtype) refuse(8, owner + " has an unknown type");
   entry.dtype = *dtype;

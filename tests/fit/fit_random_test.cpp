@@ -38,10 +38,19 @@ class RandomModel {
     shape.layers.resize(up_to(12));
     for (LayerShape& layer : shape.layers) make(layer);
     const auto layers = static_cast<std::uint64_t>(shape.layers.size());
-    shape.parameters = {
-        {"embedding", ParameterKind::embedding, 1, shape.vocabulary, shape.hidden},
-        {"layers.attention.q", ParameterKind::matrix, layers, shape.hidden, shape.hidden},
-        {"layers.norm", ParameterKind::norm, 2 * layers, 1, shape.hidden}};
+    shape.parameters = {{"embedding", ParameterKind::embedding, 1, shape.vocabulary, shape.hidden},
+                        {"layers.attention.q",
+                         ParameterKind::matrix,
+                         layers,
+                         shape.hidden,
+                         shape.hidden,
+                         {.part = Part::query, .every_layer = true}},
+                        {"layers.norm",
+                         ParameterKind::norm,
+                         2 * layers,
+                         1,
+                         shape.hidden,
+                         {.part = Part::norm, .every_layer = true}}};
     shape.dtype = DType::f16;
     options = {.total_context = up_to(shape.context),
                .sequences = up_to(4),

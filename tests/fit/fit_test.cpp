@@ -26,8 +26,8 @@ using ::testing::ElementsAre;
 /// micro-batch and 2 KiB for each of a decode step; 1 MiB of overhead.
 constexpr std::uint64_t kLayers = 4;
 
-Region weight(const std::string& name, std::uint64_t bytes) {
-  return {.name = name, .role = RegionRole::weight, .bytes = bytes};
+Region weight(const PartId& id, std::uint64_t bytes) {
+  return {.id = id, .name = "any", .role = RegionRole::weight, .bytes = bytes};
 }
 
 Plan made_up(const PlanOptions& options) {
@@ -37,14 +37,14 @@ Plan made_up(const PlanOptions& options) {
   plan.overhead = 1_MiB;
   const std::uint64_t scale =
       options.weights_type == DType::q4_k ? 4 : 1;  // a fourth, the others all
-  plan.weights.append(weight("token_embd.weight", 2_MiB / scale));
-  for (std::uint64_t i = 0; i < kLayers; ++i) {
-    plan.weights.append(
-        weight("blk." + std::to_string(i) + ".ffn.weight", (i == 1 ? 3_MiB : 1_MiB) / scale));
+  plan.weights.append(weight({.part = Part::embedding}, 2_MiB / scale));
+  for (std::uint32_t i = 0; i < kLayers; ++i) {
+    plan.weights.append(weight({.layer = i, .part = Part::up}, (i == 1 ? 3_MiB : 1_MiB) / scale));
     const std::uint64_t row = options.key_type == DType::q8_0   ? 512
                               : options.key_type == DType::q4_0 ? 256
                                                                 : 1_KiB;
-    plan.history.append({.name = "layers." + std::to_string(i) + ".k",
+    plan.history.append({.id = {.layer = i, .part = Part::key_cache},
+                         .name = "layers." + std::to_string(i) + ".k",
                          .role = RegionRole::kv,
                          .bytes = row * options.total_context});
   }
@@ -234,8 +234,11 @@ TEST(Fit, OverflowFitsNowhere) {
   const auto make = [](const PlanOptions&) {
     Plan plan;
     plan.talks = kMost / 2;
-    plan.weights.append(weight("blk.0.w", kMost - 1024));
-    plan.history.append({.name = "layers.0.k", .role = RegionRole::kv, .bytes = 1024});
+    plan.weights.append(weight({.layer = 0}, kMost - 1024));
+    plan.history.append({.id = {.layer = 0, .part = Part::key_cache},
+                         .name = "layers.0.k",
+                         .role = RegionRole::kv,
+                         .bytes = 1024});
     return plan;
   };
   for (const FitChoice& choice :
@@ -254,10 +257,10 @@ constexpr double kBus = 60.0 * 1024 * 1024;  // carries one layer 60 times a sec
 Plan of_eight_layers(const PlanOptions& options) {
   Plan plan = made_up(options);
   plan.weights = TapePlan(TapeKind::weights);
-  plan.weights.append(weight("token_embd.weight", 2_MiB));
+  plan.weights.append(weight({.part = Part::embedding}, 2_MiB));
   const std::uint64_t bytes = options.weights_type == DType::q4_k ? 256_KiB : 1_MiB;
-  for (int i = 0; i < 8; ++i) {
-    plan.weights.append(weight("blk." + std::to_string(i) + ".ffn.weight", bytes));
+  for (std::uint32_t i = 0; i < 8; ++i) {
+    plan.weights.append(weight({.layer = i, .part = Part::up}, bytes));
   }
   return plan;
 }
@@ -359,11 +362,10 @@ TEST(FitStreaming, ATokenNeedsFewOfTheExperts) {
   const auto make = [](const PlanOptions& options) {
     Plan plan = made_up(options);
     plan.weights = TapePlan(TapeKind::weights);
-    for (int i = 0; i < 4; ++i) {
-      const std::string layer = "blk." + std::to_string(i);
-      plan.weights.append(weight(layer + ".attn_q.weight", 1_MiB));
-      plan.weights.append(weight(layer + ".ffn_up_exps.weight", 8_MiB));
-      plan.weights.append(weight(layer + ".ffn_up_shexp.weight", 1_MiB));
+    for (std::uint32_t i = 0; i < 4; ++i) {
+      plan.weights.append(weight({.layer = i, .part = Part::query}, 1_MiB));
+      plan.weights.append(weight({.layer = i, .part = Part::expert_up}, 8_MiB));
+      plan.weights.append(weight({.layer = i, .part = Part::shared_up}, 1_MiB));
     }
     return plan;
   };

@@ -190,7 +190,7 @@ TEST_F(CudaDecoderCalls, LayoutsThatDoNotFitAreRefused) {
   Plan plan = host.model->plan();
   plan.history = TapePlan(TapeKind::history);
   DeviceLayout without_history(host.device, plan);
-  EXPECT_THAT(refusal_of(host, without_history), HasSubstr("no region layers.0.k"));
+  EXPECT_THAT(refusal_of(host, without_history), HasSubstr("no K and V cache for layer 0"));
 
   plan = host.model->plan();
   plan.scratch = TapePlan(TapeKind::scratch);

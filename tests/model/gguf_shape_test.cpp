@@ -16,6 +16,7 @@
 #include "model/shapes.hpp"
 #include "model/shared_data.hpp"
 #include "model/tensor_directory_builder.hpp"
+#include "model/tensor_names.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::tests {
@@ -52,7 +53,10 @@ class Header {
   [[nodiscard]] ModelShape shape() const {
     internal::TensorDirectoryBuilder builder;
     builder.begin_file({.path = "a.gguf"});
-    for (const TensorEntry& tensor : tensors_) builder.add(tensor, 0);
+    for (TensorEntry tensor : tensors_) {
+      tensor.id = internal::part_id_of(tensor.name);
+      builder.add(tensor, 0);
+    }
     return internal::gguf_shape("a.gguf", metadata_, std::move(builder).finish());
   }
 

@@ -8,7 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "model/llama2c/llama2c.hpp"
 #include "model/tensor_directory_builder.hpp"
+#include "model/tensor_names.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 
@@ -33,7 +35,8 @@ class Made {
   }
   Made& tensor(const std::string& name, std::uint64_t offset,
                const std::vector<std::uint64_t>& dimensions) {
-    TensorEntry entry{.name = name, .dtype = DType::u8, .offset = offset, .bytes = 1};
+    TensorEntry entry{
+        .name = name, .dtype = DType::u8, .offset = offset, .bytes = 1, .id = id_of(name)};
     for (const std::uint64_t dimension : dimensions) {
       entry.dimensions[entry.rank++] = dimension;
       entry.bytes *= dimension;
@@ -50,6 +53,13 @@ class Made {
   }
 
  private:
+  static PartId id_of(const std::string& name) {
+    for (const internal::Llama2cArray& array : internal::llama2c_arrays({.heads = 1})) {
+      if (array.name == name) return array.id;
+    }
+    return internal::part_id_of(name);
+  }
+
   ModelShape shape_;
   internal::TensorDirectoryBuilder builder_;
 };

@@ -148,5 +148,13 @@ TEST(TapePlan, ARegionMayNotGrowBeyondItsEnd) {
   EXPECT_EQ(plan.regions().size(), 1U);
 }
 
+TEST(TapePlan, FindsARegionByWhatItIs) {
+  TapePlan plan;
+  plan.append({.id = {.layer = 1, .part = Part::key_cache}, .name = "a", .bytes = 64});
+  plan.append({.id = {.layer = 1, .part = Part::value_cache}, .name = "b", .bytes = 64});
+  EXPECT_EQ(plan.find(PartId{.layer = 1, .part = Part::value_cache}), &plan.regions()[1]);
+  EXPECT_EQ(plan.find(PartId{.layer = 2, .part = Part::value_cache}), nullptr);
+}
+
 }  // namespace
 }  // namespace tapedeck::tests

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "base/paths.hpp"
+#include "model/safetensors_bytes.hpp"
+#include "os/temp_folder.hpp"
 #include "plan/made_tensors.hpp"
 #include "plan/streaming_oracle.hpp"
 #include "tapedeck/model/read_model.hpp"
@@ -250,6 +252,66 @@ TEST(StreamingPlanRealModels, Stories260K) {
   const std::uint64_t two = device_bytes_with(model, plan, 2, 2);
   EXPECT_EQ(plan_streaming(model, {.device_bytes = two}).resident_layers(), 2U);
   EXPECT_EQ(plan_streaming(model, {.device_bytes = two - 1}).resident_layers(), 1U);
+}
+
+/// A checkpoint of one config.json and one safetensors file of U8 matrices, in the order given.
+class Checkpoint {
+ public:
+  void add(const std::string& name, std::uint64_t rows, std::uint64_t columns) {
+    const std::uint64_t end = bytes_ + rows * columns;
+    header_ +=
+        (header_.empty() ? "{" : ",") +
+        tensor_json(name, "U8", std::to_string(rows) + "," + std::to_string(columns), bytes_, end);
+    bytes_ = end;
+  }
+  [[nodiscard]] Model read(const std::string& config) const {
+    const TempFolder folder;
+    folder.write("config.json", config);
+    folder.write("model.safetensors", safetensors(header_ + "}", bytes_));
+    return read_model(folder.path());
+  }
+
+ private:
+  std::string header_;
+  std::uint64_t bytes_ = 0;
+};
+
+TEST(StreamingModels, LayersOfOtherTowersAreInNoSlot) {
+  Checkpoint files;
+  files.add("model.language_model.embed_tokens.weight", 512, 64);
+  for (int i = 0; i < 4; ++i) {
+    files.add("model.language_model.layers." + std::to_string(i) + ".mlp.up_proj.weight", 128, 128);
+  }
+  for (int i = 0; i < 8; ++i) {
+    files.add("model.visual.blocks." + std::to_string(i) + ".mlp.linear_fc1.weight", 1024, 128);
+  }
+  files.add("mtp.layers.0.mlp.up_proj.weight", 128, 128);
+  const Model model = files.read(
+      R"({"model_type": "qwen3_5", "text_config": {"model_type": "qwen3_5_text", "hidden_size": 64,
+          "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4,
+          "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 512,
+          "layer_types": ["full_attention", "full_attention", "full_attention", "full_attention"],
+          "mtp_num_hidden_layers": 1}, "vision_config": {"depth": 8}})");
+  const StreamingPlan plan = plan_streaming(model);
+  expect_sound(model, plan, {});
+  ASSERT_EQ(plan.layers.size(), 4U);
+  for (const StreamedLayer& layer : plan.layers) EXPECT_EQ(layer.bytes, 16'384U);
+  EXPECT_EQ(plan.slot_bytes(), 16'384U);
+  EXPECT_EQ(plan.outer.size(), 1U + 8 + 1);
+}
+
+TEST(StreamingModels, DraftLayersBehindTheOthersAreInNoSlot) {
+  Checkpoint files;
+  for (int i = 0; i < 3; ++i) {
+    files.add("model.layers." + std::to_string(i) + ".mlp.up_proj.weight", 128, 64);
+  }
+  const Model model = files.read(
+      R"({"model_type": "glm4_moe", "hidden_size": 64, "intermediate_size": 128,
+          "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+          "vocab_size": 512, "num_nextn_predict_layers": 1})");
+  EXPECT_EQ(model.tensors.entries()[2].id,
+            (PartId{.layer = 0, .part = Part::up, .tower = Tower::draft}));
+  EXPECT_EQ(plan_streaming(model).layers.size(), 2U);
 }
 
 }  // namespace

@@ -17,12 +17,12 @@ namespace {
 Model one_layer() {
   Model model = model_of({attention_layer(8, 2, 64, 1024)});
   model.shape.parameters = {
-      {"embedding", ParameterKind::embedding, 1, 1000, 512},
-      {"layers.attention.q", ParameterKind::matrix, 1, 512, 512},
-      {"layers.attention.k", ParameterKind::matrix, 1, 128, 512},
-      {"layers.attention.v", ParameterKind::matrix, 1, 128, 512},
-      {"layers.norm", ParameterKind::norm, 2, 1, 512},
-      {"layers.ffn.up", ParameterKind::matrix, 1, 1024, 512},
+      {"embedding", ParameterKind::embedding, 1, 1000, 512, {.part = Part::embedding}},
+      {"layers.attention.q", ParameterKind::matrix, 1, 512, 512, {.part = Part::query}},
+      {"layers.attention.k", ParameterKind::matrix, 1, 128, 512, {.part = Part::key}},
+      {"layers.attention.v", ParameterKind::matrix, 1, 128, 512, {.part = Part::value}},
+      {"layers.norm", ParameterKind::norm, 2, 1, 512, {.part = Part::norm}},
+      {"layers.ffn.up", ParameterKind::matrix, 1, 1024, 512, {.part = Part::up}},
   };
   return model;
 }
@@ -78,7 +78,8 @@ TEST(PlanRanks, NamesTheLargest) {
 
 TEST(PlanRanks, LatentRowsAreOnEveryRank) {
   Model model = model_of({latent_layer()});
-  model.shape.parameters = {{"layers.attention.kv_a", ParameterKind::matrix, 1, 576, 512}};
+  model.shape.parameters = {
+      {"layers.attention.kv_a", ParameterKind::matrix, 1, 576, 512, {.part = Part::latent}}};
   const RankPlan plan = plan_ranks(model, {}, 4);
   for (const RankBytes& rank : plan.ranks) {
     EXPECT_EQ(rank.history, 4096 * 576 * 2);

@@ -21,10 +21,25 @@ namespace {
 Model small() {
   Model model = model_of({attention_layer(4, 4, 64, 128)});
   model.shape.parameters = {
-      {"layers.attention.q", ParameterKind::matrix, 2, 256, 512},
-      {"layers.norm", ParameterKind::norm, 2, 1, 512},
-      {"layers.experts.up", ParameterKind::expert, 4, 300, 512},
-      {"layers.router", ParameterKind::matrix, 2, 2, 512},
+      {"layers.attention.q",
+       ParameterKind::matrix,
+       2,
+       256,
+       512,
+       {.part = Part::query, .every_layer = true}},
+      {"layers.norm", ParameterKind::norm, 2, 1, 512, {.part = Part::norm, .every_layer = true}},
+      {"layers.experts.up",
+       ParameterKind::expert,
+       4,
+       300,
+       512,
+       {.part = Part::expert_up, .every_layer = true}},
+      {"layers.router",
+       ParameterKind::matrix,
+       2,
+       2,
+       512,
+       {.part = Part::router, .every_layer = true}},
       {"head", ParameterKind::head, 1, 1000, 512},
   };
   return model;

@@ -157,20 +157,12 @@ TEST(WarmJob, ProgressHasARate) {
   EXPECT_EQ(WarmJobProgress{}.seconds_left(), std::nullopt);
 }
 
-TEST(LayerOf, IsTheNumberBetweenDots) {
-  EXPECT_EQ(layer_of("blk.7.attn_q.weight"), 7U);
-  EXPECT_EQ(layer_of("model.layers.12.mlp.experts.3.up_proj.weight"), 12U);
-  EXPECT_EQ(layer_of("output.weight"), std::nullopt);
-  EXPECT_EQ(layer_of("a.7"), std::nullopt);
-  EXPECT_EQ(layer_of("a.99999999999999.b"), std::nullopt);
-  EXPECT_EQ(layer_of(""), std::nullopt);
-}
-
 TEST(LayerOrder, IsThatOfAForwardPass) {
   const TempFolder folder;
   const auto path = folder.write("m.safetensors", [] {
-    const std::vector<std::string> names = {"lm_head.weight", "layers.10.a", "layers.2.b",
-                                            "embed.weight",   "norm.weight", "layers.2.a"};
+    const std::vector<std::string> names = {"lm_head.weight",    "layers.10.a",   "layers.2.b",
+                                            "embed.weight",      "norm.weight",   "layers.2.a",
+                                            "visual.layers.7.a", "mtp.layers.0.a"};
     std::string header = "{";
     for (std::size_t i = 0; i < names.size(); ++i) {
       header += (i == 0 ? "\"" : ",\"") + names[i] +
@@ -179,15 +171,16 @@ TEST(LayerOrder, IsThatOfAForwardPass) {
     }
     header += "}";
     const std::uint64_t length = header.size();
-    return std::string(reinterpret_cast<const char*>(&length), 8) + header + "abcdef";
+    return std::string(reinterpret_cast<const char*>(&length), 8) + header + "abcdefgh";
   }());
   const Model model = read_model(path);
   std::vector<std::string> ordered;
   for (const std::uint32_t i : layer_order(model.tensors)) {
     ordered.emplace_back(model.tensors.entries()[i].name);
   }
-  EXPECT_THAT(ordered, ElementsAre("embed.weight", "layers.2.b", "layers.2.a", "layers.10.a",
-                                   "lm_head.weight", "norm.weight"));
+  EXPECT_THAT(ordered,
+              ElementsAre("embed.weight", "visual.layers.7.a", "layers.2.b", "layers.2.a",
+                          "layers.10.a", "lm_head.weight", "norm.weight", "mtp.layers.0.a"));
 }
 
 }  // namespace

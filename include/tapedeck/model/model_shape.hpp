@@ -9,6 +9,7 @@
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
+#include "tapedeck/base/part_id.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -70,7 +71,8 @@ struct Parameter {
   ParameterKind kind;
   std::uint64_t count;    ///< How many such tensors there are (layers, experts).
   std::uint64_t rows;     ///< Outer dimension; 1 for a vector.
-  std::uint64_t columns;  ///< Contiguous dimension: the one that is quantised in blocks.
+  std::uint64_t columns;  ///< Contiguous dimension: the one that is quantized in blocks.
+  PartId id{};
 };
 
 /// The figures of a model that memory depends on. Made from a file's own metadata by one table of
@@ -84,6 +86,7 @@ struct ModelShape {
   bool tied = false;          ///< The output head is the embedding table.
   bool encoder = false;       ///< No logits head, no cache (BERT).
   std::vector<LayerShape> layers;
+  std::uint64_t draft_layers = 0;  ///< Layers behind these that only draft tokens.
 
   /// What the architecture implies for the text decoder, embeddings and head; empty where the rules
   /// of its parameters are not known (then only a tensor directory tells).

@@ -14,6 +14,7 @@
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
+#include "tapedeck/base/part_id.hpp"
 
 namespace tapedeck::internal {
 class TensorDirectoryBuilder;
@@ -34,6 +35,7 @@ struct TensorEntry {
   std::uint32_t file = 0;    ///< Index into `TensorDirectory::files()`.
   std::uint64_t offset = 0;  ///< Of the data, from the start of its file.
   std::uint64_t bytes = 0;
+  PartId id{};  ///< What it is, as the reader of its format made out.
   /// Slowest dimension first, as safetensors states them; GGUF's are turned round.
   std::array<std::uint64_t, kMostDimensions> dimensions{};
 

@@ -14,6 +14,7 @@
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
+#include "tapedeck/base/part_id.hpp"
 #include "tapedeck/base/tape_kind.hpp"
 
 namespace tapedeck {
@@ -52,6 +53,7 @@ struct Growth {
 /// A named range of a tape. The last three members are set by the `TapePlan` that takes it in: they
 /// tell a layout whether its own plan has this very region.
 struct Region {
+  PartId id{};       ///< What it is.
   std::string name;  ///< "layers.3.k", "decode.logits", or the tensor's own name.
   RegionRole role = RegionRole::weight;
   std::uint64_t offset = 0;  ///< From the start of the tape; a multiple of `alignment`.
@@ -95,6 +97,8 @@ class TapePlan {
   /// A value over the kind of tape and, of each region in order, all but its role: plans of one
   /// digest lay their tape out alike. The same on every machine.
   [[nodiscard]] std::uint64_t digest() const noexcept;
+  /// The first one of that identity; nullptr where there is none. O(n).
+  [[nodiscard]] const Region* find(const PartId& id) const noexcept;
 
   /// Sum of the regions' bytes.
   [[nodiscard]] std::uint64_t payload() const noexcept { return payload_; }

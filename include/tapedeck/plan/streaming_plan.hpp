@@ -81,8 +81,9 @@ struct StreamingPlan {
 
 /// Plans the weights of a model for layer streaming. Parts of a layer lie on the device as they lie
 /// in their file where that leaves each at a multiple of 16 bytes, so that they can be copied as
-/// one: a run, with gaps of 4 KiB at most, which begins at a multiple of 256. Layers are told by
-/// the numbers in the names of their tensors; a llama2.c checkpoint has all layers in one tensor.
+/// one: a run, with gaps of 4 KiB at most, which begins at a multiple of 256. A tensor
+/// belongs to the layer of its `PartId`; of one that holds every layer, each layer has its share.
+/// Tensors of other towers (vision, audio, draft) belong to no layer.
 /// Of what the shape calls experts, each is a part of its own, also of tensors that hold all of
 /// them. Tensors of no bytes are left out. O(parts log parts).
 /// @throws InvalidArgument for a model without tensors or without layers, 0 slots, no staging

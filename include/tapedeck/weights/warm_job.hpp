@@ -118,14 +118,10 @@ class WarmJob {
   std::unique_ptr<Work> work_;
 };
 
-/// An order in which decoding may begin early: what comes before the layers (embeddings), the
-/// layers by their number, what comes after them (norm, head). The number is the first one between
-/// two dots of a name: "blk.7.attn_q.weight", "model.layers.7.mlp.up_proj.weight".
-/// O(n log n).
+/// An order in which decoding may begin early: what comes before the layers (embeddings, towers for
+/// images and sound), the layers by their number, and what comes after them (the last norm, the
+/// head, layers that only draft). O(n log n).
 [[nodiscard]] std::vector<std::uint32_t> layer_order(const TensorDirectory& tensors);
-
-/// The number of a tensor's layer, as `layer_order` reads it; nothing where it belongs to none.
-[[nodiscard]] std::optional<std::uint32_t> layer_of(std::string_view tensor) noexcept;
 
 TAPEDECK_ABI_END
 }  // namespace tapedeck

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <initializer_list>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -88,36 +89,25 @@ void read_architecture(const Model& model, const Keys& keys, GraphHints& hints) 
   hints.layer_norm = rms ? false : mean || (traits & kNormBias) != 0;
 }
 
-// The tensors of a GGUF file have one spelling, so they tell for certain.
+// The tensors of a GGUF file are those that the engine computes with.
 void read_tensors(const Model& model, GraphHints& hints) {
   if (model.format != ModelFormat::gguf || model.tensors.empty()) return;
-  bool any_ffn = false;
-  bool any_gate = false;
-  bool any_dense_gate = false;
-  bool any_ffn_norm = false;
-  bool any_qkv = false;
-  bool any_q = false;
-  for (const TensorEntry& tensor : model.tensors.entries()) {
-    const std::string_view name = tensor.name;
-    const auto holds = [&](std::string_view part) {
-      return name.find(part) != std::string_view::npos;
-    };
-    any_ffn |= holds(".ffn_up");
-    any_gate |= holds(".ffn_gate.") || holds(".ffn_gate_exps.") || holds(".ffn_gate_up");
-    any_ffn_norm |= holds(".ffn_norm") || holds(".post_attention_norm.");
-    hints.parallel |= holds(".attn_norm_2.") && !model.shape.encoder;
-    any_dense_gate |= holds(".ffn_gate.");
-    hints.fused_expert_gate_up |= holds(".ffn_gate_up_exps.");
-    any_qkv |= holds(".attn_qkv.");
-    any_q |= holds(".attn_q.");
-  }
+  std::set<Part> parts;
+  for (const TensorEntry& tensor : model.tensors.entries()) parts.insert(tensor.id.part);
+  const auto any = [&](std::initializer_list<Part> of) {
+    return std::any_of(of.begin(), of.end(), [&](Part part) { return parts.contains(part); });
+  };
+  hints.parallel |= any({Part::attention_norm_2}) && !model.shape.encoder;
+  hints.fused_expert_gate_up |= any({Part::expert_gate_up});
   // A gated delta net's projection has the same name, beside attention layers of three.
-  hints.fused_qkv = any_qkv && !any_q;
-  hints.fused_gate_up = hints.fused_gate_up && !any_dense_gate;
-  if (!any_ffn) return;
-  hints.gated_ffn = any_gate || hints.fused_gate_up;
+  hints.fused_qkv = any({Part::query_key_value}) && !any({Part::query});
+  hints.fused_gate_up = hints.fused_gate_up && !any({Part::gate});
+  if (!any({Part::up, Part::expert_up, Part::shared_up})) return;
+  hints.gated_ffn = any({Part::gate, Part::gate_up, Part::expert_gate, Part::expert_gate_up}) ||
+                    hints.fused_gate_up;
   // Encoders norm after the feed-forward part, under another name; OLMo's norms have no weights.
-  hints.one_norm = !any_ffn_norm && !model.shape.encoder && model.shape.architecture != "olmo";
+  hints.one_norm = !any({Part::ffn_norm, Part::post_attention_norm}) && !model.shape.encoder &&
+                   model.shape.architecture != "olmo";
 }
 
 }  // namespace

@@ -91,6 +91,7 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
   if (shape.vocabulary == 0) figures.refuse(Figure::vocabulary, "is 0");
   shape.tied = figures.flag("tie_word_embeddings tie_embedding")
                    .value_or(named.known != nullptr && named.known->has(kTied));
+  shape.draft_layers = figures.get(Figure::draft_layers, 0);
   make_layers(figures, named.known, {}, *layers, shape);
   if (named.known != nullptr) {
     shape.parameters = make_parameters(figures, *named.known, shape);

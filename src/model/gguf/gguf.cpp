@@ -97,6 +97,7 @@ Model model_of(const std::filesystem::path& path, GgufHeader header, TensorDirec
                  .shape = {},
                  .tensors = std::move(tensors)};
   model.shape = gguf_shape(path.string(), model.metadata, model.tensors);
+  TensorDirectoryBuilder::mark_draft_layers(model.tensors, model.shape);
   std::vector<std::string>& warnings = model.shape.warnings;
   warnings.insert(warnings.end(), header.warnings.begin(), header.warnings.end());
   return model;

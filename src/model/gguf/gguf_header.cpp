@@ -8,6 +8,7 @@
 
 #include "base/printable.hpp"
 #include "model/gguf/gguf_values.hpp"
+#include "model/tensor_names.hpp"
 #include "tapedeck/base/checked.hpp"
 
 namespace tapedeck::internal {
@@ -217,6 +218,7 @@ class HeaderParser {
                                            ", no multiple of the alignment " +
                                            std::to_string(tensors_.file().alignment));
     }
+    entry.id = part_id_of(entry.name);
     tensors_.add(entry, at);
   }
 

@@ -76,6 +76,7 @@ ModelShape gguf_shape(const std::string& path, const Metadata& metadata,
                    : tensors.find("output.weight") == nullptr;
   const bool attends = known == nullptr || known->states != States::all;
   if (!says_enough(figures, attends, shape)) return shape;
+  shape.draft_layers = figures.get(Figure::draft_layers, 0);
   make_layers(figures, known, tensors, main_layers(figures), shape);
   shape.exact = shape.warnings.empty();
   return shape;

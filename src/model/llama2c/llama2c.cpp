@@ -61,7 +61,7 @@ std::optional<Fault> find_fault(const Header& header) noexcept {
 
 // As the arrays are named: matrices of all layers together, vectors without the 1.
 TensorEntry entry_of(const Llama2cArray& array) noexcept {
-  TensorEntry entry{.name = array.name};
+  TensorEntry entry{.name = array.name, .id = array.id};
   if (array.layers != 1 || array.kind == ParameterKind::matrix) {
     entry.dimensions[entry.rank++] = array.layers;
   }
@@ -125,7 +125,8 @@ ModelShape shape_of(const Llama2cFigures& f) {
                                 .kind = array.kind,
                                 .count = array.layers,
                                 .rows = array.rows,
-                                .columns = array.columns});
+                                .columns = array.columns,
+                                .id = array.id});
   }
   return shape;
 }
@@ -140,20 +141,24 @@ std::array<Llama2cArray, 14> llama2c_arrays(const Llama2cFigures& f) noexcept {
   using enum ParameterKind;
   const std::uint64_t kv = f.kv_heads * f.head_size();
   const std::uint64_t angles = f.head_size() / 2;
-  return {{{"token_embedding_table", 1, f.vocabulary, f.dim, embedding},
-           {"rms_att_weight", f.layers, 1, f.dim, norm},
-           {"wq", f.layers, f.dim, f.dim, matrix},
-           {"wk", f.layers, kv, f.dim, matrix},
-           {"wv", f.layers, kv, f.dim, matrix},
-           {"wo", f.layers, f.dim, f.dim, matrix},
-           {"rms_ffn_weight", f.layers, 1, f.dim, norm},
-           {"w1", f.layers, f.ffn, f.dim, matrix},
-           {"w2", f.layers, f.dim, f.ffn, matrix},
-           {"w3", f.layers, f.ffn, f.dim, matrix},
-           {"rms_final_weight", 1, 1, f.dim, norm},
-           {"freq_cis_real", 1, f.context, angles, other},
-           {"freq_cis_imag", 1, f.context, angles, other},
-           {"wcls", 1, f.own_classifier ? f.vocabulary : 0, f.dim, head}}};
+  const auto outer = [](Part part) { return PartId{.part = part}; };
+  const auto layers = [](Part part) { return PartId{.part = part, .every_layer = true}; };
+  return {{
+      {"token_embedding_table", outer(Part::embedding), 1, f.vocabulary, f.dim, embedding},
+      {"rms_att_weight", layers(Part::attention_norm), f.layers, 1, f.dim, norm},
+      {"wq", layers(Part::query), f.layers, f.dim, f.dim, matrix},
+      {"wk", layers(Part::key), f.layers, kv, f.dim, matrix},
+      {"wv", layers(Part::value), f.layers, kv, f.dim, matrix},
+      {"wo", layers(Part::attention_output), f.layers, f.dim, f.dim, matrix},
+      {"rms_ffn_weight", layers(Part::ffn_norm), f.layers, 1, f.dim, norm},
+      {"w1", layers(Part::gate), f.layers, f.ffn, f.dim, matrix},
+      {"w2", layers(Part::down), f.layers, f.dim, f.ffn, matrix},
+      {"w3", layers(Part::up), f.layers, f.ffn, f.dim, matrix},
+      {"rms_final_weight", outer(Part::final_norm), 1, 1, f.dim, norm},
+      {"freq_cis_real", outer(Part::other), 1, f.context, angles, other},
+      {"freq_cis_imag", outer(Part::other), 1, f.context, angles, other},
+      {"wcls", outer(Part::head), 1, f.own_classifier ? f.vocabulary : 0, f.dim, head},
+  }};
 }
 
 bool looks_like_llama2c(std::span<const std::byte> head) noexcept {

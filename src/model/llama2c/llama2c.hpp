@@ -34,6 +34,7 @@ struct Llama2cFigures {
 /// One array of a file: [layers][rows][columns], of f32.
 struct Llama2cArray {
   std::string_view name;
+  PartId id;
   std::uint64_t layers;
   std::uint64_t rows;  ///< 1 for a vector; 0 for an array this model does not have.
   std::uint64_t columns;

@@ -9,6 +9,7 @@
 
 #include "base/printable.hpp"
 #include "model/config/json_source.hpp"
+#include "model/tensor_names.hpp"
 #include "tapedeck/base/checked.hpp"
 
 namespace tapedeck::internal {
@@ -203,6 +204,7 @@ class HeaderHandler : public JsonHandler {
   void finish_tensor() {
     if (seen_ != all) refuse(printable(name_) + " lacks one of dtype, shape and data_offsets");
     entry_.name = name_;
+    entry_.id = part_id_of(name_);
     entry_.offset = offsets_[0];
     entry_.bytes = bytes_of_entry();
     if (offsets_[1] < offsets_[0] || offsets_[1] - offsets_[0] != entry_.bytes) {

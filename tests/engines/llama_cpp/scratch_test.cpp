@@ -18,6 +18,7 @@
 #include "model/architectures.hpp"
 #include "model/shared_data.hpp"
 #include "model/tensor_directory_builder.hpp"
+#include "model/tensor_names.hpp"
 #include "plan/shapes.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -56,7 +57,9 @@ Model header_of(const IndexRow& row) {
   builder.begin_file({.path = "a.gguf"});
   std::istringstream names(row.at("tensors"));
   for (std::string name; names >> name;) {
-    builder.add({.name = name, .rank = 1, .bytes = 4, .dimensions = {1}}, 0);
+    builder.add(
+        {.name = name, .rank = 1, .bytes = 4, .id = internal::part_id_of(name), .dimensions = {1}},
+        0);
   }
   model.tensors = std::move(builder).finish();
   model.shape = internal::gguf_shape("a.gguf", model.metadata, {});
