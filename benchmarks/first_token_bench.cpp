@@ -99,7 +99,7 @@ float first_logit(const fs::path& path, Way way, Start start, ThreadPool& pool) 
   if (start == Start::warm_first && !model.weights().warm()) {
     throw std::runtime_error("not enough memory");
   }
-  layout.prepare(0, 1);
+  layout.talk(0).prepare(1);
   return decoder.forward(1)[0];
 }
 

@@ -344,13 +344,13 @@ void prepare_long_talk(benchmark::State& state, Gpu& gpu) {
   double worst = 0;
   for (auto _ : state) {
     layout.clear_talk();
-    static_cast<void>(layout.trim(nullptr));
+    static_cast<void>(layout.decommit());
     double all = 0;
     for (std::uint64_t token = 0; token < kTokens; ++token) {
       const Clock::time_point start = Clock::now();
-      layout.prepare(0, 1);
+      layout.talk(0).prepare(1);
       const double seconds = seconds_since(start);
-      static_cast<void>(layout.advance(0));
+      static_cast<void>(layout.talk(0).advance());
       all += seconds;
       worst = std::max(worst, seconds);
     }
@@ -411,9 +411,9 @@ void read_all(benchmark::State& state, Gpu& gpu, std::byte* keys, std::byte* val
 void read_grown(benchmark::State& state, Gpu& gpu) {
   DeviceLayout layout(gpu.device, history_plan(1, kReadRow, kReadTokens),
                       {.commit = Commit::with_talks});
-  while (layout.tokens() < kReadTokens) {
-    layout.prepare(0, 256);
-    static_cast<void>(layout.advance(0, 256));
+  while (layout.talk(0).tokens() < kReadTokens) {
+    layout.talk(0).prepare(256);
+    static_cast<void>(layout.talk(0).advance(256));
   }
   const auto regions = layout.plan().history.regions();
   read_all(state, gpu, layout.history_at(regions[0]).data(), layout.history_at(regions[1]).data());

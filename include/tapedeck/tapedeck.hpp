@@ -28,8 +28,11 @@
 #include "tapedeck/layout/layout.hpp"             // IWYU pragma: export
 #include "tapedeck/layout/layout_sizes.hpp"       // IWYU pragma: export
 #include "tapedeck/layout/pass_guard.hpp"         // IWYU pragma: export
+#include "tapedeck/layout/side.hpp"               // IWYU pragma: export
 #include "tapedeck/layout/stat.hpp"               // IWYU pragma: export
 #include "tapedeck/layout/stat_fields.hpp"        // IWYU pragma: export
+#include "tapedeck/layout/talk.hpp"               // IWYU pragma: export
+#include "tapedeck/layout/talk_error.hpp"         // IWYU pragma: export
 #include "tapedeck/memory/block.hpp"              // IWYU pragma: export
 #include "tapedeck/memory/block_options.hpp"      // IWYU pragma: export
 #include "tapedeck/memory/shared_tape.hpp"        // IWYU pragma: export

@@ -247,13 +247,13 @@ int hold_on_cpu(const Talks& talks, llama::LlamaModel& model) {
   const std::size_t longest = talks.prompts.longest;
   Layout layout(model.plan(std::max(longest, talks.shape.seq_len)), layout_options(model));
   DecodeTelemetry telemetry(talks.arguments.telemetry, layout, talks.files);
-  layout.prepare(0, longest);
+  layout.talk(0).prepare(longest);
   llama::ThreadPool pool(talks.arguments.threads);
   llama::Decoder decoder(model, layout, pool);
   const llama::Arrival arrival(model, decoder, until(talks.stop));
   // So that the first token costs what the others do.
   check_warm("scratch", layout.scratch().warm());
-  check_warm("history", layout.warm(0));
+  check_warm("history", layout.talk(0).warm());
   return hold(talks, decoder, telemetry, layout);
 }
 

@@ -18,6 +18,7 @@
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
 
 /// Does what was asked for, talk by talk; of a talk only what was asked for last.
 /// Thread-safety: `ask` from any thread.
@@ -66,4 +67,5 @@ class GrowthThread {
   std::jthread thread_;  // last: it uses the others, and ends before them
 };
 
+TAPEDECK_ABI_END
 }  // namespace tapedeck::internal

@@ -1,96 +1,147 @@
 #include "tapedeck/layout/layout.hpp"
 
-#include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <string>
 #include <utility>
 
-#include "layout/stat_sum.hpp"
-#include "layout/talk_regions.hpp"
+#include "layout/side_parts.hpp"
 #include "os/vm.hpp"
-#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/layout/device_layout.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+std::size_t HostMemory::page_bytes() noexcept { return os::page_size(); }
+
+Tape HostMemory::start(std::size_t bytes, const TapePlan& /*plan*/, TapeStart start,
+                       TapeOptions options) {
+  return start == TapeStart::warm ? Tape::start_warm(bytes, std::move(options))
+                                  : Tape::start(bytes, std::move(options));
+}
+
+Block HostMemory::reserve(std::size_t bytes, const BlockOptions& options) {
+  return Block::reserve(bytes, options);
+}
+
+template class Side<HostMemory>;
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
-namespace os = internal::os;
-namespace {
 
-constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
-
-}  // namespace
+template class BasicTalk<internal::HostMemory>;
 
 // Members that exist are undone by the language when a later one throws.
-Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) {
-  if (options.talks == 0) throw InvalidArgument("a layout with no talk", "ask for at least 1");
+Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) : Side({}, Plan{}, {}) {
+  if (options.talks == 0) {
+    throw InvalidArgument(
+        InvalidArgument::Facts{.argument = "LayoutOptions::talks", .value = 0, .limit = 1},
+        "a layout needs at least one talk");
+  }
   weights_ = Tape::start_warm(sizes.weights, std::move(options.weights));
   scratch_ = Tape::start(sizes.scratch, std::move(options.scratch));
+  histories_.reserve(options.talks);  // talks refer to them
   for (std::size_t talk = 0; talk < options.talks; ++talk) {
     histories_.push_back(Tape::start(sizes.history, options.history));
+    talks_.push_back(std::make_unique<Core>(talk, histories_.back(), Core::Setup{}));
   }
+  closed_.reserve(options.talks);
   if (!options.gpus.empty()) {
-    throw InvalidArgument("a layout made from sizes has no devices", "make it from a plan");
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "LayoutOptions::gpus"},
+                          "a layout that is made from sizes has no devices", "make it from a plan");
   }
 }
 
-Layout::Layout(Plan plan, LayoutOptions options) : plan_(std::move(plan)) {
-  if (plan_.profile != native_profile().name) {
-    throw InvalidArgument("a layout of a plan for another engine", "plan with the native profile");
-  }
-  if (plan_.talks > kMostTalks) {
-    throw InvalidArgument("a layout of " + std::to_string(plan_.talks) + " talks",
-                          "plan for " + std::to_string(kMostTalks) + " at most");
-  }
-  if (plan_.talks == 0 || (options.talks != 1 && options.talks != plan_.talks)) {
-    throw InvalidArgument("a layout of " + std::to_string(options.talks) +
-                          " talks, of a plan for " + std::to_string(plan_.talks));
+Layout::Layout(Plan plan, LayoutOptions options)
+    : Side({}, std::move(plan),
+           {.commit = options.commit,
+            .growth_step = options.growth_step,
+            .history_budget = options.history_budget,
+            .extra = options.extra}) {
+  if (options.talks != 1 && options.talks != plan_.talks) {
+    throw InvalidArgument(
+        InvalidArgument::Facts{
+            .argument = "LayoutOptions::talks", .value = options.talks, .limit = plan_.talks},
+        "the options ask for " + std::to_string(options.talks) + " talks, but the plan has " +
+            std::to_string(plan_.talks));
   }
   wipe_scratch_ = options.scratch.wipe_on_clear;
-  wipe_history_ = options.history.wipe_on_clear;
-  const bool now = options.commit != Commit::nothing;
+  const internal::TapeStart start = options.commit == Commit::nothing
+                                        ? internal::TapeStart::reserved
+                                        : internal::TapeStart::committed;
   weights_ = weights_tape(options);
-  scratch_ = make_tape(plan_.scratch, options.extra.scratch,
-                       now ? Start::committed : Start::reserved, std::move(options.scratch));
-  make_histories(options);
+  scratch_ = make_tape(plan_.scratch, options.extra.scratch, start, std::move(options.scratch));
+  make_histories(options.history);
   make_gpus(std::move(options.gpus));
 }
 
 void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
   if (gpus.size() > kMostGpus) {
-    throw InvalidArgument("a layout of " + std::to_string(gpus.size()) + " devices",
-                          std::to_string(kMostGpus) + " at most");
+    throw InvalidArgument(
+        InvalidArgument::Facts{
+            .argument = "LayoutOptions::gpus", .value = gpus.size(), .limit = kMostGpus},
+        "a layout cannot have " + std::to_string(gpus.size()) + " devices");
   }
   for (LayoutGpu& one : gpus) {
-    if (one.device == nullptr) throw InvalidArgument("a layout on a device that is null");
+    if (one.device == nullptr) {
+      throw InvalidArgument(InvalidArgument::Facts{.argument = "LayoutGpu::device"},
+                            "a device of the layout is null");
+    }
     Plan plan = one.plan ? std::move(*one.plan) : plan_;
     if (plan.talks != plan_.talks) {
-      throw InvalidArgument(one.device->label() + ": a plan of " + std::to_string(plan.talks) +
-                            " talks, in a layout of " + std::to_string(plan_.talks));
+      throw InvalidArgument(
+          InvalidArgument::Facts{
+              .argument = "LayoutGpu::plan", .value = plan.talks, .limit = plan_.talks},
+          "the plan for " + one.device->label() + " has " + std::to_string(plan.talks) +
+              " talks, but the layout has " + std::to_string(plan_.talks));
     }
     gpus_.push_back(
         std::make_unique<DeviceLayout>(*one.device, std::move(plan), std::move(one.options)));
   }
 }
 
+void Layout::refuse_gpu(std::size_t i) const {
+  throw InvalidArgument(
+      InvalidArgument::Facts{.argument = "gpu", .value = i, .limit = gpus() == 0 ? 0 : gpus() - 1},
+      "the layout has " + std::to_string(gpus()) + " devices, and no device " + std::to_string(i));
+}
+
 void Layout::clear_pass_on_gpus() noexcept {
   for (const auto& gpu : gpus_) gpu->clear_pass();
 }
 
-void Layout::clear_talk_on_gpus(std::size_t talk) noexcept {
-  for (const auto& gpu : gpus_) gpu->clear_talk(talk);
+// The next talk may be another tenant's.
+void Layout::clear_talk(std::size_t talk) {
+  this->talk(talk).clear();
+  scratch_.clear();
+  if (wipe_scratch_ && scratch_.committed() >= scratch_.floor()) {
+    std::memset(scratch_.data(), 0, scratch_.floor());
+  }
+  for (const auto& gpu : gpus_) {
+    gpu->talks_[talk]->clear();
+    gpu->clear_pass();
+  }
+  count(conversations_);
+  if (guard_ != nullptr) [[unlikely]]
+    restart_guard();
 }
 
 Tape Layout::weights_tape(LayoutOptions& options) {
   if (options.loaded_weights == nullptr) {
-    const Start start = options.commit != Commit::nothing ? Start::warm : Start::reserved;
+    const internal::TapeStart start = options.commit != Commit::nothing
+                                          ? internal::TapeStart::warm
+                                          : internal::TapeStart::reserved;
     return make_tape(plan_.weights, options.extra.weights, start, std::move(options.weights));
   }
   if (options.extra.weights != 0) {
     throw InvalidArgument(
-        InvalidArgument::Facts{.argument = "LayoutOptions::extra", .value = options.extra.weights},
-        "A tape of loaded weights has no room for extra ones.", "put them on a tape of your own");
+        InvalidArgument::Facts{
+            .argument = "LayoutOptions::extra", .value = options.extra.weights, .limit = 0},
+        "a tape of loaded weights has no room for extra ones", "put them on a tape of your own");
   }
   find_loaded(*options.loaded_weights);
   const std::span<const std::byte> range = options.loaded_weights->range();
@@ -110,104 +161,19 @@ void Layout::find_loaded(const WeightsOwner& loaded) {
                                       .limit = region.bytes};
       if (tensor) facts.value = tensor->bytes.size();
       throw InvalidArgument(std::move(facts),
-                            "The loaded weights have no tensor " + region.name + " of " +
+                            "the loaded weights have no tensor " + region.name + " of " +
                                 std::to_string(region.bytes) + " bytes of type " +
-                                std::string(to_string(region.dtype)) + ", as the plan has.",
+                                std::string(to_string(region.dtype)) + ", as the plan has",
                             "load the weights of the model that was planned");
     }
     loaded_at_.push_back(const_cast<std::byte*>(tensor->bytes.data()));
   }
 }
 
-Tape Layout::make_tape(const TapePlan& plan, std::size_t extra, Start start, TapeOptions options) {
-  const std::size_t page = os::page_size();
-  if (plan.alignment() > page) {
-    throw InvalidArgument("tape " + options.name + ": a region aligned to " +
-                          to_iec(plan.alignment()) + " where pages have " + to_iec(page));
-  }
-  if (start == Start::reserved) return reserve_tape(plan, extra, std::move(options));
-  const auto total = checked_add<std::size_t>(plan.bytes(), extra);
-  if (!total) throw InvalidArgument("tape " + options.name + ": more than can be addressed");
-  if (*total == 0) return {};
-  Tape tape = start == Start::warm ? Tape::start_warm(*total, std::move(options))
-                                   : Tape::start(*total, std::move(options));
-  static_cast<void>(tape.take(plan.bytes()));
-  tape.raise_floor();
-  return tape;
-}
-
-Tape Layout::reserve_tape(const TapePlan& plan, std::size_t extra, TapeOptions options) {
-  const std::size_t page = os::page_size();
-  // What is taken above begins with a page of its own.
-  const auto planned = extra == 0 ? plan.bytes() : checked_round_up(plan.bytes(), page);
-  const auto total = planned ? checked_add<std::size_t>(*planned, extra) : std::nullopt;
-  if (!total) throw InvalidArgument("tape " + options.name + ": more than can be addressed");
-  if (*total == 0) return {};
-  Block& reserved = reserved_.emplace_back(Block::reserve(*total, options.block));
-  Block above = extra == 0 ? Block() : reserved.part(*planned, extra);
-  return Tape::behind({reserved.data(), *planned}, std::move(above), std::move(options));
-}
-
-void Layout::make_histories(const LayoutOptions& options) {
-  const bool at_once = options.commit == Commit::at_creation;
-  const TapePlan& plan = plan_.history;
-  histories_.reserve(plan_.talks);
-  for (std::size_t talk = 0; talk < plan_.talks; ++talk) {
-    const std::size_t reservations = reserved_.size();
-    Tape& tape = histories_.emplace_back(make_tape(plan, options.extra.history,
-                                                   at_once ? Start::committed : Start::reserved,
-                                                   options.history));
-    const bool in_parts = reserved_.size() != reservations;
-    regions_.push_back(in_parts ? std::make_unique<internal::TalkRegions>(
-                                      plan, tape, reserved_.back(), options.growth_step)
-                                : std::make_unique<internal::TalkRegions>(plan, tape));
-    if (options.commit == Commit::with_talks) regions_.back()->commit_fixed();
-  }
-}
-
-internal::TalkRegions& Layout::regions(std::size_t talk) const {
-  assert(talk < histories_.size());
-  if (regions_.empty()) {
-    throw InvalidArgument("a layout made from sizes does not count tokens", "make it from a plan");
-  }
-  return *regions_[talk];
-}
-
-void Layout::prepare(std::size_t talk, std::uint64_t tokens) { regions(talk).prepare(tokens); }
-
-std::uint64_t Layout::advance(std::size_t talk, std::uint64_t tokens) {
-  return regions(talk).advance(tokens);
-}
-
-void Layout::rewind(std::size_t talk, std::uint64_t tokens) noexcept {
-  if (!regions_.empty()) regions_[talk]->rewind(tokens, wipe_history_);
-}
-
-std::uint64_t Layout::tokens(std::size_t talk) const noexcept {
-  return regions_.empty() ? 0 : regions_[talk]->tokens();
-}
-
-WarmResult Layout::warm(std::size_t talk, const WarmOptions& options) {
-  return regions(talk).warm(options);
-}
-
-std::size_t Layout::decommit(std::size_t talk) noexcept {
-  return regions_.empty() ? 0 : regions_[talk]->decommit();
-}
-
-// The next talk may be another tenant's.
-void Layout::clear_regions(std::size_t talk) noexcept {
-  regions_[talk]->clear(wipe_history_);
-  if (wipe_scratch_ && scratch_.committed() >= scratch_.floor()) {
-    std::memset(scratch_.data(), 0, scratch_.floor());
-  }
-}
-
 Layout::~Layout() { assert(guard_ == nullptr && "a PassGuard must go before its layout"); }
 
 std::size_t Layout::total() const noexcept {
-  std::size_t bytes = weights_.total() + scratch_.total();
-  for (const Tape& history : histories_) bytes += history.total();
+  std::size_t bytes = total_of_tapes();
   for (const auto& gpu : gpus_) bytes += gpu->total();
   return bytes;
 }
@@ -219,23 +185,10 @@ Stat Layout::stat() const noexcept {
 }
 
 void Layout::stat(Stat& stat) const noexcept {
-  stat.weights = weights_.stat();
-  stat.scratch = scratch_.stat();
-  stat.history = {};
+  fill_in(stat);
   stat.talks = talks();
-  stat.tokens = 0;
-  stat.longest_talk = 0;
-  stat.largest_talk = 0;
   stat.passes = passes_.load(std::memory_order_relaxed);
   stat.conversations = conversations_.load(std::memory_order_relaxed);
-  for (std::size_t talk = 0; talk < talks(); ++talk) {
-    const TapeStat history = histories_[talk].stat();
-    internal::add(stat.history, history);
-    stat.largest_talk = std::max(stat.largest_talk, history.peak);
-    if (regions_.empty()) continue;
-    stat.tokens += regions_[talk]->tokens();
-    stat.longest_talk = std::max(stat.longest_talk, regions_[talk]->most());
-  }
   stat.gpus = gpus_.size();
   for (std::size_t i = 0; i < gpus_.size(); ++i) stat.gpu[i] = gpus_[i]->stat();
 }

@@ -302,17 +302,17 @@ CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLa
     : shape_(model.shape()),
       layout_(layout),
       whole_(whole),
-      talk_(talk),
+      talk_(layout.talk(talk)),
       step_(make_step(model, weights, layout, talk, options)) {}
 
 CudaDecoder::~CudaDecoder() = default;
 
 std::span<float> CudaDecoder::forward(TokenId token) {
   assert(token < shape_.vocab);
-  const std::uint64_t position = layout_.advance(talk_);
+  const std::uint64_t position = talk_.advance();
   internal::OnFailure undo([&] {
     step_->finish();
-    layout_.rewind(talk_, 1);
+    talk_.rewind(1);
   });
   const std::span<float> logits = step_->run(token, position);
   undo.completed();

@@ -57,11 +57,11 @@ class CudaDecoder final : public TalkDecoder {
   [[nodiscard]] static std::string missing();
 
   /// All arguments must outlive the decoder. Buffers are those of the scratch frame that is open.
-  /// @pre talk < layout.talks(), and `weights` are the model's, on the layout's device.
-  /// @throws InvalidArgument where the layout's device is no GPU, or its plan has no K and V of
-  /// some layer, too little room for a step of this model among its decode buffers, or buffers that
-  /// are neither f32 nor f16; DeviceError;
-  /// DeviceUnavailable in a build without nvcc.
+  /// @pre `weights` are the model's, on the layout's device.
+  /// @throws InvalidArgument where there is no such talk, the layout's device is no GPU, or its
+  /// plan has no K and V of some layer, too little room for a step of this model among its decode
+  /// buffers, or buffers that are neither f32 nor f16; DeviceError; DeviceUnavailable in a build
+  /// without nvcc.
   CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
               std::size_t talk = 0, const CudaDecoderOptions& options = {})
       : CudaDecoder(model, weights, layout, nullptr, talk, options) {}
@@ -78,15 +78,15 @@ class CudaDecoder final : public TalkDecoder {
   /// @throws DeviceError too.
   [[nodiscard]] std::span<float> forward(TokenId token) override;
 
-  [[nodiscard]] std::size_t position() const noexcept override { return layout_.tokens(talk_); }
+  [[nodiscard]] std::size_t position() const override { return talk_.tokens(); }
   [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
-  void prepare(std::uint64_t tokens) override { layout_.prepare(talk_, tokens); }
+  void prepare(std::uint64_t tokens) override { talk_.prepare(tokens); }
   void clear_pass() override { whole_ != nullptr ? whole_->clear_pass() : layout_.clear_pass(); }
   void clear_talk() override {
-    whole_ != nullptr ? whole_->clear_talk(talk_) : layout_.clear_talk(talk_);
+    whole_ != nullptr ? whole_->clear_talk(talk_.index()) : layout_.clear_talk(talk_.index());
   }
   /// Takes back the last tokens.
-  void rewind(std::uint64_t tokens) noexcept { layout_.rewind(talk_, tokens); }
+  void rewind(std::uint64_t tokens) { talk_.rewind(tokens); }
 
  private:
   class Step;
@@ -104,7 +104,7 @@ class CudaDecoder final : public TalkDecoder {
   const Shape& shape_;
   DeviceLayout& layout_;
   Layout* whole_;  // that it is a part of, where that is to be cleared
-  std::size_t talk_;
+  DeviceTalk talk_;
   std::unique_ptr<Step> step_;
 };
 

@@ -19,7 +19,7 @@ std::string CudaDecoder::missing() { return std::string(kWhy) + "; " + kAdvice; 
 
 CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& /*weights*/, DeviceLayout& layout,
                          Layout* whole, std::size_t talk, const CudaDecoderOptions& /*options*/)
-    : shape_(model.shape()), layout_(layout), whole_(whole), talk_(talk) {
+    : shape_(model.shape()), layout_(layout), whole_(whole), talk_(layout.talk(talk)) {
   absent();
 }
 CudaDecoder::~CudaDecoder() = default;

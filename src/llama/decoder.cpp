@@ -40,7 +40,7 @@ BasicDecoder<Side>::BasicDecoder(const LlamaModel& model, Layout& layout, Thread
       layout_(layout),
       places_(Side::of(layout)),
       pool_(pool),
-      talk_(talk) {
+      talk_(places_.talk(talk)) {
   find_buffers();
   find_caches();
 }
@@ -82,7 +82,7 @@ void BasicDecoder<Side>::find_caches() {
       throw InvalidArgument("the layout's plan has no K and V cache for layer " +
                             std::to_string(layer));
     }
-    return on_host(places_.template history_at<float>(*region, talk_));
+    return on_host(places_.template history_at<float>(*region, talk_.index()));
   };
   for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
     caches_.push_back(
@@ -91,8 +91,8 @@ void BasicDecoder<Side>::find_caches() {
 }
 
 template <class Side>
-std::size_t BasicDecoder<Side>::position() const noexcept {
-  return places_.tokens(talk_);
+std::size_t BasicDecoder<Side>::position() const {
+  return talk_.tokens();
 }
 
 template <class Side>
@@ -100,8 +100,8 @@ std::span<float> BasicDecoder<Side>::forward(TokenId token) {
   assert(token < shape_.vocab);
   const std::size_t position = this->position();
   const Pass pass{.position = position};
-  static_cast<void>(places_.advance(talk_));
-  internal::OnFailure undo([&] { places_.rewind(talk_, 1); });
+  static_cast<void>(talk_.advance());
+  internal::OnFailure undo([&] { talk_.rewind(1); });
 
   const Buffers& b = buffers_;
   wait_for(0);

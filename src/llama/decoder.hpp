@@ -21,11 +21,13 @@ namespace tapedeck::llama {
 /// Where a decoder's buffers and its KV cache lie: on the host's side of a layout.
 struct OnHost {
   using Places = Layout;
+  using Conversation = Talk;
   [[nodiscard]] static Places& of(Layout& layout) noexcept { return layout; }
 };
 /// On its first device, which is one of host memory: the host computes there.
 struct OnDevice {
   using Places = DeviceLayout;
+  using Conversation = DeviceTalk;
   [[nodiscard]] static Places& of(Layout& layout) noexcept { return layout.gpu(0); }
 };
 
@@ -46,9 +48,8 @@ class BasicDecoder final : public TalkDecoder {
  public:
   /// All arguments must outlive the decoder. `feed` has the model's weights; nullptr: the model
   /// itself has.
-  /// @pre talk < layout.talks()
-  /// @throws InvalidArgument where the layout's plan has no K and V of some layer, or no room for a
-  /// step of this model among its decode buffers.
+  /// @throws InvalidArgument where there is no such talk, or the layout's plan has no K and V of
+  /// some layer, or no room for a step of this model among its decode buffers.
   BasicDecoder(const LlamaModel& model, Layout& layout, ThreadPool& pool, std::size_t talk = 0,
                LayerFeed* feed = nullptr);
 
@@ -59,11 +60,11 @@ class BasicDecoder final : public TalkDecoder {
 
   /// The logits lie on scratch; the next pass writes over them.
   [[nodiscard]] std::span<float> forward(TokenId token) override;
-  [[nodiscard]] std::size_t position() const noexcept override;
+  [[nodiscard]] std::size_t position() const override;
   [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
-  void prepare(std::uint64_t tokens) override { places_.prepare(talk_, tokens); }
+  void prepare(std::uint64_t tokens) override { talk_.prepare(tokens); }
   void clear_pass() override { layout_.clear_pass(); }
-  void clear_talk() override { layout_.clear_talk(talk_); }
+  void clear_talk() override { layout_.clear_talk(talk_.index()); }
 
  private:
   struct Pass;
@@ -103,7 +104,7 @@ class BasicDecoder final : public TalkDecoder {
   Layout& layout_;
   typename Side::Places& places_;
   ThreadPool& pool_;
-  std::size_t talk_;
+  typename Side::Conversation talk_;
   Buffers buffers_;
   std::vector<Cache> caches_;  // by layer
   std::function<void(std::size_t)> ready_;

@@ -50,7 +50,7 @@ struct TalkResult {
 /// when its token is chosen; clearing the talk is the caller's. Room is prepared before each token,
 /// which is nothing where it is there. Allocates nothing.
 /// @pre the talk is a new one.
-/// @throws InvalidArgument as `positions_for`; TapeFull.
+/// @throws InvalidArgument as `positions_for`; TalkFull; TapeFull.
 [[nodiscard]] TalkResult hold_talk(TalkDecoder& decoder, Sampler& sampler,
                                    std::span<const TokenId> prompt, std::size_t positions,
                                    std::span<const TokenId> ends, const std::atomic<bool>& stop,

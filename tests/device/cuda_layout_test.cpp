@@ -77,8 +77,8 @@ TEST_F(CudaLayout, BytesFromBeforeGrowthAreReadThroughTheOldAddress) {
   constexpr std::uint64_t kStep = 97;
   std::vector<std::byte> row(kRow);
   for (std::uint64_t token = 0; token < kContext; token += kStep) {
-    gpu.prepare(0, kStep);
-    static_cast<void>(gpu.advance(0, kStep));
+    gpu.talk(0).prepare(kStep);
+    static_cast<void>(gpu.talk(0).advance(kStep));
     Pattern(token).write(row.data(), kRow);
     device().copy(keys + token * kRow, row.data(), kRow, stream.handle());
     stream.synchronize();
@@ -95,10 +95,10 @@ TEST_F(CudaLayout, APassMakesNoCallOfTheDriver) {
   Layout layout(plan_of(2), {.commit = Commit::nothing, .gpus = {{&device(), {}, growing()}}});
   DeviceLayout& gpu = layout.gpu(0);
   for (int token = 0; token < 10'000; ++token) {
-    if (gpu.tokens(1) == kContext) layout.clear_talk(1);
-    gpu.prepare(1, 1);
+    if (gpu.talk(1).tokens() == kContext) layout.clear_talk(1);
+    gpu.talk(1).prepare(1);
     const std::uint64_t before = stand_in::calls();
-    static_cast<void>(gpu.advance(1));
+    static_cast<void>(gpu.talk(1).advance());
     EXPECT_EQ(gpu.scratch().try_take(256), nullptr);
     EXPECT_EQ(gpu.weights_at(gpu.plan().weights.regions()[0]).size(), 100'000U);
     layout.clear_pass();
@@ -110,13 +110,13 @@ TEST_F(CudaLayout, APassMakesNoCallOfTheDriver) {
 TEST_F(CudaLayout, PagesOfAClearedTalkAreTakenOnlyAfterTheDeviceIsDoneWithThem) {
   DeviceLayout gpu(device(), plan_of(2), growing());
   const DeviceStream stream(device());
-  gpu.prepare(0, kContext / 2);
-  static_cast<void>(gpu.advance(0, kContext / 2));
+  gpu.talk(0).prepare(kContext / 2);
+  static_cast<void>(gpu.talk(0).advance(kContext / 2));
   std::byte* const keys = gpu.history_at(gpu.plan().history.regions()[0]).data();
   device().fill(keys, std::byte{1}, kContext / 2 * kRow, stream.handle());
   const std::uint64_t held = gpu.stat().pool_held;
   gpu.clear_talk(0);
-  gpu.prepare(1, kContext / 2);  // unmapping under the fill would be a violation
+  gpu.talk(1).prepare(kContext / 2);  // unmapping under the fill would be a violation
   EXPECT_EQ(gpu.stat().pool_held, held);
 }
 
@@ -124,12 +124,12 @@ TEST_F(CudaLayout, TrimWaitsForItsEventAndReleases) {
   DeviceLayout gpu(device(), plan_of(1), growing());
   const DeviceStream stream(device());
   DeviceEvent done(device());
-  gpu.prepare(0, kContext);
+  gpu.talk(0).prepare(kContext);
   std::byte* const keys = gpu.history_at(gpu.plan().history.regions()[0]).data();
   device().fill(keys, std::byte{1}, kContext * kRow, stream.handle());
   done.record(stream.handle());
   const std::size_t bytes = stand_in::live().bytes;
-  EXPECT_EQ(gpu.trim(done.handle()), 2 * kContext * kRow);
+  EXPECT_EQ(gpu.decommit(done.handle()), 2 * kContext * kRow);
   EXPECT_EQ(stand_in::live().bytes, bytes - 2 * kContext * kRow);
 }
 
@@ -139,13 +139,13 @@ TEST(CudaLayoutFaults, EveryCallOfALifeMayFail) {
     CudaDevice device;
     DeviceLayout gpu(device, plan_of(2), growing());
     DeviceEvent done(device);
-    gpu.prepare(0, 600);
-    static_cast<void>(gpu.advance(0, 600));
+    gpu.talk(0).prepare(600);
+    static_cast<void>(gpu.talk(0).advance(600));
     gpu.clear_talk(0);
-    gpu.prepare(1, 1200);
+    gpu.talk(1).prepare(1200);
     done.record(nullptr);
-    static_cast<void>(gpu.trim(done.handle()));
-    gpu.prepare(0, 10);
+    static_cast<void>(gpu.decommit(done.handle()));
+    gpu.talk(0).prepare(10);
   };
   const auto [calls, told] = sweep_driver_calls(life);
   EXPECT_GE(calls, 100U);
@@ -172,20 +172,20 @@ TEST(CudaLayoutFaults, ATalkGoesOnAfterAGrowthThatFailed) {
     {
       CudaDevice device;
       DeviceLayout gpu(device, plan_of(1), growing());
-      gpu.prepare(0, 512);
+      gpu.talk(0).prepare(512);
       const std::size_t committed = gpu.history().committed();
       stand_in::fail_call(k, CUDA_ERROR_OUT_OF_MEMORY);
       bool refused = false;
       try {
-        gpu.prepare(0, 2048);
+        gpu.talk(0).prepare(2048);
       } catch (const DeviceError& error) {
         refused = true;
         EXPECT_TRUE(error.out_of_memory());
         EXPECT_EQ(gpu.history().committed(), committed);
       }
       if (stand_in::stop_failing().empty()) break;
-      if (refused) gpu.prepare(0, 2048);
-      EXPECT_EQ(gpu.advance(0, 2048), 0U);
+      if (refused) gpu.talk(0).prepare(2048);
+      EXPECT_EQ(gpu.talk(0).advance(2048), 0U);
     }
     ASSERT_LT(k, 1000U);
   }

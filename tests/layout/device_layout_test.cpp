@@ -78,20 +78,20 @@ TEST_P(DeviceLayoutTest, HoldsExactlyThePlanNowAndAfterEveryClear) {
   expect_exact(gpu);
   gpu.clear_pass();
   expect_exact(gpu);
-  gpu.prepare(1, 10);
-  EXPECT_EQ(gpu.advance(1, 7), 0U);
-  EXPECT_EQ(gpu.advance(1), 7U);
-  EXPECT_EQ(gpu.tokens(1), 8U);
-  gpu.rewind(1, 3);
-  EXPECT_EQ(gpu.advance(1), 5U);
+  gpu.talk(1).prepare(10);
+  EXPECT_EQ(gpu.talk(1).advance(7), 0U);
+  EXPECT_EQ(gpu.talk(1).advance(), 7U);
+  EXPECT_EQ(gpu.talk(1).tokens(), 8U);
+  gpu.talk(1).rewind(3);
+  EXPECT_EQ(gpu.talk(1).advance(), 5U);
   gpu.clear_talk(1);
-  EXPECT_EQ(gpu.tokens(1), 0U);
+  EXPECT_EQ(gpu.talk(1).tokens(), 0U);
   expect_exact(gpu);
 }
 
 TEST_P(DeviceLayoutTest, RegionsAreAlignedAndHaveTheirBytes) {
   DeviceLayout gpu(device_, small_plan(), {.commit = GetParam()});
-  gpu.prepare(0, kContext);
+  gpu.talk(0).prepare(kContext);
   for (const Region& region : gpu.plan().history.regions()) {
     const DeviceSpan<std::byte> at = gpu.history_at(region);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(at.data()) % region.alignment, 0U) << region.name;
@@ -105,17 +105,17 @@ TEST_P(DeviceLayoutTest, RegionsAreAlignedAndHaveTheirBytes) {
 
 TEST_P(DeviceLayoutTest, ATalkEndsWhereItsPlanDoes) {
   DeviceLayout gpu(device_, small_plan(), {.commit = GetParam()});
-  gpu.prepare(0, kContext);
-  EXPECT_EQ(gpu.advance(0, kContext), 0U);
-  EXPECT_THROW(gpu.prepare(0, 1), TapeFull);
-  EXPECT_THROW((void)gpu.advance(0), TapeFull);
-  EXPECT_EQ(gpu.tokens(), kContext);
+  gpu.talk(0).prepare(kContext);
+  EXPECT_EQ(gpu.talk(0).advance(kContext), 0U);
+  EXPECT_THROW(gpu.talk(0).prepare(1), TalkFull);
+  EXPECT_THROW((void)gpu.talk(0).advance(), TalkFull);
+  EXPECT_EQ(gpu.talk(0).tokens(), kContext);
 }
 
 TEST_P(DeviceLayoutTest, EverythingGoesBack) {
   {
     DeviceLayout gpu(device_, small_plan(3), {.commit = GetParam(), .frames = 2});
-    for (std::size_t talk = 0; talk < 3; ++talk) gpu.prepare(talk, 1000);
+    for (std::size_t talk = 0; talk < 3; ++talk) gpu.talk(talk).prepare(1000);
     EXPECT_LT(device_.memory().free, 256_MiB);
   }
   EXPECT_EQ(device_.memory().free, 256_MiB);
@@ -136,8 +136,8 @@ TEST_F(GrowingLayout, BytesStayThroughGrowthAtTheirAddresses) {
   DeviceLayout gpu = make(1);
   const std::byte* const at = keys(gpu).data();
   for (std::uint64_t token = 0; token < kContext; ++token) {
-    gpu.prepare(0, 1);
-    ASSERT_EQ(gpu.advance(0), token);
+    gpu.talk(0).prepare(1);
+    ASSERT_EQ(gpu.talk(0).advance(), token);
     Pattern(token).write(keys(gpu).data() + token * kRow, kRow);
   }
   EXPECT_EQ(keys(gpu).data(), at);
@@ -149,56 +149,56 @@ TEST_F(GrowingLayout, BytesStayThroughGrowthAtTheirAddresses) {
 
 TEST_F(GrowingLayout, AClearedTalksPagesServeTheNextOne) {
   DeviceLayout gpu = make(3);
-  gpu.prepare(0, 1024);
-  static_cast<void>(gpu.advance(0, 1024));
+  gpu.talk(0).prepare(1024);
+  static_cast<void>(gpu.talk(0).advance(1024));
   const std::uint64_t held = gpu.stat().pool_held;
-  gpu.prepare(1, 64);
+  gpu.talk(1).prepare(64);
   EXPECT_GT(gpu.stat().pool_held, held);  // the first talk still has its pages
   gpu.clear_talk(0);
   const std::uint64_t both = gpu.stat().pool_held;
-  gpu.prepare(2, 1024);
+  gpu.talk(2).prepare(1024);
   EXPECT_EQ(gpu.stat().pool_held, both);
   EXPECT_EQ(gpu.history(0).committed(), 100U);  // its state, which is fixed
-  gpu.prepare(0, 1);
+  gpu.talk(0).prepare(1);
   EXPECT_GT(gpu.stat().pool_held, both);
 }
 
 TEST_F(GrowingLayout, ATalkThatWasPreparedIsNotRobbed) {
   DeviceLayout gpu = make(2);
-  gpu.prepare(0, 512);
+  gpu.talk(0).prepare(512);
   gpu.clear_talk(0);
-  gpu.prepare(0, 512);  // has room: it only says that it goes on
-  gpu.prepare(1, 512);
-  EXPECT_EQ(gpu.advance(0, 512), 0U);
+  gpu.talk(0).prepare(512);  // has room: it only says that it goes on
+  gpu.talk(1).prepare(512);
+  EXPECT_EQ(gpu.talk(0).advance(512), 0U);
 }
 
 TEST_F(GrowingLayout, ASealedLayoutRefusesToGrow) {
   DeviceLayout gpu = make(1);
-  gpu.prepare(0, 128);
+  gpu.talk(0).prepare(128);
   gpu.seal();
-  gpu.prepare(0, 128);
-  EXPECT_EQ(gpu.advance(0, 128), 0U);
-  EXPECT_THROW(gpu.prepare(0, 1), InvalidArgument);
-  EXPECT_THROW((void)gpu.trim(nullptr), InvalidArgument);
+  gpu.talk(0).prepare(128);
+  EXPECT_EQ(gpu.talk(0).advance(128), 0U);
+  EXPECT_THROW(gpu.talk(0).prepare(1), WrongState);
+  EXPECT_THROW((void)gpu.decommit(), WrongState);
 }
 
 TEST_F(GrowingLayout, TrimGivesBackWhatTalksDoNotHold) {
   DeviceLayout gpu = make(2);
   const std::size_t before = device_.memory().free;
-  gpu.prepare(0, 1024);
-  gpu.prepare(1, 1024);
-  static_cast<void>(gpu.advance(1, 10));
+  gpu.talk(0).prepare(1024);
+  gpu.talk(1).prepare(1024);
+  static_cast<void>(gpu.talk(1).advance(10));
   gpu.clear_talk(0);
   const DeviceStream stream(device_);
   DeviceEvent read(device_);
   read.record(stream.handle());
-  const std::size_t given_back = gpu.trim(read.handle());
+  const std::size_t given_back = gpu.decommit(read.handle());
   EXPECT_EQ(gpu.stat().pool_free, 0U);
   EXPECT_EQ(device_.memory().free, before - 3 * kDevicePage);  // ten tokens of K, V and the window
   EXPECT_GT(given_back, 0U);
-  EXPECT_THROW((void)gpu.advance(1), TapeFull);
-  gpu.prepare(1, 100);
-  EXPECT_EQ(gpu.advance(1, 100), 10U);
+  EXPECT_THROW((void)gpu.talk(1).advance(), NotPrepared);
+  gpu.talk(1).prepare(100);
+  EXPECT_EQ(gpu.talk(1).advance(100), 10U);
 }
 
 TEST_F(GrowingLayout, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
@@ -209,31 +209,31 @@ TEST_F(GrowingLayout, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
     device_.fill(keys(gpu, talk).data(), std::byte{1}, kRow, stream.handle());
     done.record(stream.handle());
   };
-  gpu.prepare(0, 1024);
+  gpu.talk(0).prepare(1024);
   {
     const StreamHeldUntilWaitedFor held(stream.handle());
     use_keys(0);
     gpu.clear_talk(0);
-    gpu.prepare(1, 1024);  // takes them from the first talk
+    gpu.talk(1).prepare(1024);  // takes them from the first talk
     EXPECT_TRUE(done.fired());
   }
   const StreamHeldUntilWaitedFor held(stream.handle());
   use_keys(1);
-  EXPECT_GT(gpu.trim(done.handle()), 0U);
+  EXPECT_GT(gpu.decommit(done.handle()), 0U);
   EXPECT_TRUE(done.fired());
 }
 
 TEST_F(GrowingLayout, ADeviceThatIsFullLeavesTheTalkAsItWas) {
   HostDevice small({.memory = 24 * kDevicePage, .granularity = kDevicePage});
   DeviceLayout gpu(small, small_plan(1), {.commit = Commit::with_talks, .growth_step = 1});
-  gpu.prepare(0, 128);
+  gpu.talk(0).prepare(128);
   const std::size_t committed = gpu.history().committed();
-  const auto error = thrown<DeviceError>([&] { gpu.prepare(0, kContext); });
+  const auto error = thrown<DeviceError>([&] { gpu.talk(0).prepare(kContext); });
   EXPECT_TRUE(error.out_of_memory());
   EXPECT_EQ(gpu.history().committed(), committed);
-  EXPECT_EQ(gpu.advance(0, 128), 0U);
-  EXPECT_THROW((void)gpu.advance(0), TapeFull);
-  gpu.prepare(0, 128);
+  EXPECT_EQ(gpu.talk(0).advance(128), 0U);
+  EXPECT_THROW((void)gpu.talk(0).advance(), NotPrepared);
+  gpu.talk(0).prepare(128);
 }
 
 TEST_F(GrowingLayout, FramesGoRound) {
@@ -281,8 +281,8 @@ TEST(LayoutWithGpus, BothSidesHaveOneLifecycle) {
   EXPECT_EQ(&layout.gpu(1).device(), &second);
   EXPECT_EQ(layout.gpu(0).weights().used(), round_up(layout.plan().weights.bytes(), kDeviceLine));
   EXPECT_EQ(layout.gpu(1).weights().total(), 0U);
-  layout.gpu(0).prepare(1, 5);
-  static_cast<void>(layout.gpu(0).advance(1, 5));
+  layout.gpu(0).talk(1).prepare(5);
+  static_cast<void>(layout.gpu(0).talk(1).advance(5));
   Stat stat = layout.stat();
   EXPECT_EQ(stat.gpus, 2U);
   EXPECT_EQ(stat.gpu[0].tokens, 5U);
@@ -325,7 +325,7 @@ TEST(LayoutWithGpus, CreationRollsBackCompletely) {
   HostDevice device({.memory = 256_MiB, .granularity = kDevicePage});
   const auto live = [&]() -> Complaints {
     DeviceLayout gpu(device, small_plan(2), {.commit = Commit::with_talks});
-    gpu.prepare(1, 300);
+    gpu.talk(1).prepare(300);
     EXPECT_LT(device.memory().free, 256_MiB);
     return {};
   };

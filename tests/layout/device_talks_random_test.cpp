@@ -121,7 +121,7 @@ class Life {
         EXPECT_EQ(gpu_.scratch().try_take(1), nullptr);  // all of it is planned
         return;
       case Act::trim:
-        static_cast<void>(gpu_.trim(nullptr));
+        static_cast<void>(gpu_.decommit());
         EXPECT_EQ(gpu_.stat().pool_free, 0U);
         return;
       case Act::seal:
@@ -134,9 +134,9 @@ class Life {
     const DeviceStat before = gpu_.stat();
     const std::size_t committed = gpu_.history(talk).committed();
     try {
-      gpu_.prepare(talk, tokens);
+      gpu_.talk(talk).prepare(tokens);
       EXPECT_LE(talks_[talk].rows.size() + tokens, kRandomContext);
-    } catch (const TapeFull&) {
+    } catch (const TalkFull&) {
       ++tally_.ended;
       EXPECT_GT(talks_[talk].rows.size() + tokens, kRandomContext);
     } catch (const DeviceError& error) {
@@ -154,10 +154,15 @@ class Life {
     Expected& expected = talks_[talk];
     const std::size_t room = gpu_.history(talk).committed() / (2 * kRandomRow);
     try {
-      const std::uint64_t first = gpu_.advance(talk, tokens);
+      const std::uint64_t first = gpu_.talk(talk).advance(tokens);
       ASSERT_EQ(first, expected.rows.size());
       ASSERT_LE(first + tokens, room);
-    } catch (const TapeFull&) {
+    } catch (const NotPrepared& error) {
+      EXPECT_GT(tokens, error.needs().room);
+      EXPECT_EQ(error.needs().tokens, tokens);
+      return;
+    } catch (const TalkFull&) {
+      EXPECT_GT(expected.rows.size() + tokens, kRandomContext);
       return;
     }
     for (std::uint64_t i = 0; i < tokens; ++i) write_row(talk, expected);
@@ -176,7 +181,7 @@ class Life {
     const std::size_t kept = rows.size() - std::min<std::size_t>(tokens, rows.size());
     if (rows.size() * kRandomRow / kDevicePage != kept * kRandomRow / kDevicePage)
       ++tally_.rewound_over_growth;
-    gpu_.rewind(talk, tokens);
+    gpu_.talk(talk).rewind(tokens);
     rows.resize(kept);
   }
 
@@ -185,16 +190,16 @@ class Life {
     DeviceLayout sealed(device_, plan_of_talks(),
                         {.commit = Commit::with_talks, .growth_step = 16});
     try {
-      sealed.prepare(talk, 30);
+      sealed.talk(talk).prepare(30);
     } catch (const DeviceError&) {
       return;
     }
     sealed.seal();
-    EXPECT_EQ(sealed.advance(talk, 32), 0U);
+    EXPECT_EQ(sealed.talk(talk).advance(32), 0U);
     sealed.clear_talk(talk);
-    EXPECT_THROW(sealed.prepare(talk, 33), InvalidArgument);
-    EXPECT_THROW(sealed.prepare((talk + 1) % kRandomTalks, 1), InvalidArgument);
-    EXPECT_EQ(sealed.advance(talk, 32), 0U);
+    EXPECT_THROW(sealed.talk(talk).prepare(33), WrongState);
+    EXPECT_THROW(sealed.talk((talk + 1) % kRandomTalks).prepare(1), WrongState);
+    EXPECT_EQ(sealed.talk(talk).advance(32), 0U);
     ++tally_.refused_sealed;
   }
 
@@ -206,9 +211,9 @@ class Life {
     std::uint64_t tokens = 0;
     std::uint64_t committed = 0;
     for (std::size_t talk = 0; talk < kRandomTalks; ++talk) {
-      ASSERT_EQ(gpu_.tokens(talk), talks_[talk].rows.size());
+      ASSERT_EQ(gpu_.talk(talk).tokens(), talks_[talk].rows.size());
       ASSERT_GE(gpu_.history(talk).committed(), talks_[talk].rows.size() * kRandomRow * 2);
-      tokens += gpu_.tokens(talk);
+      tokens += gpu_.talk(talk).tokens();
       committed += gpu_.history(talk).committed();
     }
     const DeviceStat stat = gpu_.stat();
@@ -265,13 +270,13 @@ TEST(DeviceTalks, BytesFromBeforeGrowthAreThereAfterTenThousandCycles) {
   HostDevice device({.memory = kMemory, .granularity = kDevicePage});
   DeviceLayout gpu(device, plan_of_talks(), {.commit = Commit::with_talks, .growth_step = 16});
   std::byte* const keys = gpu.history_at(gpu.plan().history.regions()[0]).data();
-  gpu.prepare(0, 10);
-  static_cast<void>(gpu.advance(0, 10));
+  gpu.talk(0).prepare(10);
+  static_cast<void>(gpu.talk(0).advance(10));
   Pattern(1).write(keys, 10 * kRandomRow);
-  gpu.prepare(0, 200);
+  gpu.talk(0).prepare(200);
   for (int cycle = 0; cycle < 10'000; ++cycle) {
-    gpu.prepare(1, 1);
-    static_cast<void>(gpu.advance(1));
+    gpu.talk(1).prepare(1);
+    static_cast<void>(gpu.talk(1).advance());
     gpu.clear_pass();
     gpu.clear_talk(1);
   }

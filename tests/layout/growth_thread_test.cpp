@@ -68,7 +68,7 @@ bool becomes_true(const std::function<bool()>& holds) {
 }
 
 std::uint64_t room(DeviceLayout& gpu, std::size_t talk = 0) {
-  return gpu.history(talk).committed() / (2 * kGrowthRow) - gpu.tokens(talk);
+  return gpu.history(talk).committed() / (2 * kGrowthRow) - gpu.talk(talk).tokens();
 }
 
 class GrowingAhead : public ::testing::Test {
@@ -87,10 +87,10 @@ TEST_F(GrowingAhead, MapsOnItsOwnThreadWhatPrepareWouldHaveMapped) {
   {
     DeviceLayout gpu(device_, plan_of(1), ahead(kAhead, hooks));
     for (std::uint64_t token = 0; token < kGrowthContext; ++token) {
-      gpu.prepare(0, 1);
+      gpu.talk(0).prepare(1);
       const std::uint64_t wanted = std::min(kAhead, kGrowthContext - token);
       ASSERT_TRUE(becomes_true([&] { return room(gpu) >= wanted; })) << token;
-      ASSERT_EQ(gpu.advance(0), token);
+      ASSERT_EQ(gpu.talk(0).advance(), token);
     }
   }
   const auto here = std::count(mappers.begin(), mappers.end(), std::this_thread::get_id());
@@ -100,7 +100,7 @@ TEST_F(GrowingAhead, MapsOnItsOwnThreadWhatPrepareWouldHaveMapped) {
 
 TEST_F(GrowingAhead, ATalkThatDoesNotGoOnIsNotGrown) {
   DeviceLayout gpu(device_, plan_of(2), ahead(kAhead));
-  gpu.prepare(0, 1);
+  gpu.talk(0).prepare(1);
   ASSERT_TRUE(becomes_true([&] { return room(gpu) >= kAhead; }));
   EXPECT_EQ(gpu.history(1).committed(), 0U);
   EXPECT_LE(room(gpu), kAhead + kPageTokens);
@@ -109,20 +109,20 @@ TEST_F(GrowingAhead, ATalkThatDoesNotGoOnIsNotGrown) {
 TEST_F(GrowingAhead, EndsWithTheLayoutWhateverItDoes) {
   for (int i = 0; i < 200; ++i) {
     DeviceLayout gpu(device_, plan_of(3), ahead(kGrowthContext));
-    for (std::size_t talk = 0; talk < 3; ++talk) gpu.prepare(talk, 1);
+    for (std::size_t talk = 0; talk < 3; ++talk) gpu.talk(talk).prepare(1);
   }
 }
 
 TEST_F(GrowingAhead, ASealedLayoutGrowsNoMore) {
   for (int i = 0; i < 200; ++i) {
     DeviceLayout gpu(device_, plan_of(1), ahead(kGrowthContext));
-    gpu.prepare(0, 1);
+    gpu.talk(0).prepare(1);
     gpu.seal();
     const std::size_t committed = gpu.history().committed();
     std::this_thread::yield();
     ASSERT_EQ(gpu.history().committed(), committed);
     if (room(gpu) == kGrowthContext) continue;
-    ASSERT_THROW(gpu.prepare(0, kGrowthContext), InvalidArgument);
+    ASSERT_THROW(gpu.talk(0).prepare(kGrowthContext), WrongState);
   }
 }
 
@@ -148,14 +148,14 @@ TEST(GrowingAheadOfASeal, StopsThoughTheThreadWasWaiting) {
     const DeviceBlockOptions hooks = {.on_commit = [&](std::span<std::byte>) { ++commits; }};
     DeviceLayout gpu(device, plan_of(2), ahead(kAhead, hooks));
     const DeviceStream stream(device);
-    gpu.prepare(0, kGrowthContext);
-    gpu.prepare(1, 1);
+    gpu.talk(0).prepare(kGrowthContext);
+    gpu.talk(1).prepare(1);
     ASSERT_TRUE(becomes_true([&] { return room(gpu, 1) >= kAhead; }));
-    static_cast<void>(gpu.advance(1, kAhead));
+    static_cast<void>(gpu.talk(1).advance(kAhead));
     gpu.clear_talk(0);
     const HeldStream held(stream.handle());
     device.fill(gpu.history(0).data(), std::byte{1}, kGrowthRow, stream.handle());
-    gpu.prepare(1, 0);  // has room, and asks the thread for more
+    gpu.talk(1).prepare(0);  // has room, and asks the thread for more
     ASSERT_TRUE(becomes_true([&] { return device.waiting == 1; }));
     commits_before_seal = commits;
     gpu.seal();
@@ -166,16 +166,16 @@ TEST(GrowingAheadOfASeal, StopsThoughTheThreadWasWaiting) {
 TEST_F(GrowingAhead, WhatTheDeviceHasNotIsToldByThePrepareThatNeedsIt) {
   HostDevice small({.memory = 6 * kDevicePage, .granularity = kDevicePage});
   DeviceLayout gpu(small, plan_of(1), ahead(kGrowthContext));
-  gpu.prepare(0, kPageTokens);
-  EXPECT_EQ(gpu.advance(0, kPageTokens), 0U);
+  gpu.talk(0).prepare(kPageTokens);
+  EXPECT_EQ(gpu.talk(0).advance(kPageTokens), 0U);
   Pattern(1).write(gpu.history_at(gpu.plan().history.regions()[0]).data(), kDevicePage);
   for (std::uint64_t token = 0; token < 2 * kPageTokens; ++token) {
-    gpu.prepare(0, 1);
-    static_cast<void>(gpu.advance(0));
+    gpu.talk(0).prepare(1);
+    static_cast<void>(gpu.talk(0).advance());
   }
-  const auto error = thrown<DeviceError>([&] { gpu.prepare(0, 1); });
+  const auto error = thrown<DeviceError>([&] { gpu.talk(0).prepare(1); });
   EXPECT_TRUE(error.out_of_memory());
-  EXPECT_EQ(gpu.tokens(), 3 * kPageTokens);
+  EXPECT_EQ(gpu.talk(0).tokens(), 3 * kPageTokens);
   EXPECT_TRUE(
       Pattern(1).is_at(gpu.history_at(gpu.plan().history.regions()[0]).data(), kDevicePage));
 }
@@ -191,8 +191,8 @@ TEST_F(GrowingAhead, AHookThatThrowsIsToldByThePrepareThatNeedsIt) {
     }
   }};
   DeviceLayout gpu(device_, plan_of(1), ahead(kAhead, hooks));
-  gpu.prepare(0, 1);
-  EXPECT_THROW(gpu.prepare(0, kGrowthContext), Refused);
+  gpu.talk(0).prepare(1);
+  EXPECT_THROW(gpu.talk(0).prepare(kGrowthContext), Refused);
   gpu.seal();  // the thread does nothing any more
   EXPECT_GE(refused, 1U);
   EXPECT_EQ(room(gpu), kPageTokens);
@@ -210,19 +210,19 @@ class WrittenTalk {
   /// False where the device is full.
   bool go_on(std::uint64_t tokens) {
     try {
-      gpu_.prepare(talk_, tokens);
+      gpu_.talk(talk_).prepare(tokens);
     } catch (const DeviceError& error) {
       EXPECT_TRUE(error.out_of_memory());
       return false;
     }
-    const std::uint64_t first = gpu_.advance(talk_, tokens);
+    const std::uint64_t first = gpu_.talk(talk_).advance(tokens);
     for (std::uint64_t row = first; row < first + tokens; ++row) {
       for (std::byte* place : places_) pattern(row).write(place + row * kGrowthRow, kGrowthRow);
     }
     return true;
   }
   void expect_bytes() const {
-    for (std::uint64_t row = 0; row < gpu_.tokens(talk_); ++row) {
+    for (std::uint64_t row = 0; row < gpu_.talk(talk_).tokens(); ++row) {
       for (const std::byte* place : places_) {
         ASSERT_TRUE(pattern(row).is_at(place + row * kGrowthRow, kGrowthRow))
             << talk_ << ", row " << row;
@@ -233,7 +233,7 @@ class WrittenTalk {
     gpu_.clear_talk(talk_);
     ++conversation_;
   }
-  [[nodiscard]] std::uint64_t tokens() const { return gpu_.tokens(talk_); }
+  [[nodiscard]] std::uint64_t tokens() const { return gpu_.talk(talk_).tokens(); }
 
  private:
   [[nodiscard]] Pattern pattern(std::uint64_t row) const {

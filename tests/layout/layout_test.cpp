@@ -8,14 +8,17 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <new>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "base/most.hpp"
+#include "base/thrown.hpp"
 #include "memory/ledger_spill.hpp"
 #include "memory/pattern.hpp"
 #include "os/faults.hpp"
@@ -106,13 +109,20 @@ TEST(Layout, ATalkIsClearedWithoutTheOthers) {
   EXPECT_TRUE(Pattern(0).is_at(rows[0], 1000) && Pattern(2).is_at(rows[2], 1000));
 }
 
-#ifndef NDEBUG
-TEST(LayoutDeathTest, ATalkThatIsNotThere) {
+TEST(Layout, RefusesATalkThatIsNotThere) {
   Layout layout(kSmall, {.talks = 2});
-  EXPECT_DEATH((void)layout.history(2), "talk < histories_.size");
-  EXPECT_DEATH(layout.clear_talk(2), "talk < histories_.size");
+  const std::vector<std::function<void()>> calls = {
+      [&] { (void)layout.history(2); },   [&] { (void)std::as_const(layout).history(2); },
+      [&] { layout.clear_talk(2); },      [&] { (void)layout.talk(2); },
+      [&] { (void)layout.talk_stat(2); }, [&] { (void)layout.history_at({}, 2); }};
+  for (const auto& call : calls) {
+    const auto refused = thrown<InvalidArgument>(call);
+    EXPECT_EQ(refused.argument(), "talk");
+    EXPECT_EQ(refused.value(), 2U);
+    EXPECT_EQ(refused.limit(), 1U);
+  }
+  EXPECT_THROW((void)layout.gpu(0), InvalidArgument);
 }
-#endif
 
 TEST(Layout, PassesOptionsToItsTapes) {
   LedgerSpill source;

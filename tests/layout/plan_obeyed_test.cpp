@@ -49,8 +49,8 @@ bool obey(const Plan& plan) {
   expect_layout(layout);
   layout.clear_pass();
   for (std::size_t talk = 0; talk < layout.talks(); ++talk) {
-    layout.prepare(talk, 1);
-    layout.advance(talk);
+    layout.talk(talk).prepare(1);
+    layout.talk(talk).advance();
     layout.clear_talk(talk);
   }
   expect_layout(layout);

@@ -72,11 +72,11 @@ TEST_P(PlannedLayout, HoldsExactlyThePlanNowAndAfterEveryClear) {
   expect_exact(layout);
   layout.clear_pass();
   expect_exact(layout);
-  layout.prepare(1, 10);
-  layout.advance(1, 10);
+  layout.talk(1).prepare(10);
+  layout.talk(1).advance(10);
   layout.clear_talk(1);
   expect_exact(layout);
-  EXPECT_EQ(layout.tokens(1), 0U);
+  EXPECT_EQ(layout.talk(1).tokens(), 0U);
 }
 
 // It crashed: a tape without memory was told what of it is committed.
@@ -129,8 +129,8 @@ TEST_P(PlannedLayout, WrittenRowsStayWhereTheyAreWhileTheTalkGrows) {
   const Region& v = region(layout.plan().history, "layers.0.v");
   for (std::uint64_t token = 0; token < kPlannedContext; ++token) {
     for (const std::size_t talk : {0U, 1U}) {
-      layout.prepare(talk, 1);
-      EXPECT_EQ(layout.advance(talk), token);
+      layout.talk(talk).prepare(1);
+      EXPECT_EQ(layout.talk(talk).advance(), token);
       Pattern(2 * token + talk)
           .write(&layout.history_at(k, talk)[token * kPlannedRow], kPlannedRow);
       Pattern(9 * token + talk)
@@ -146,34 +146,36 @@ TEST_P(PlannedLayout, WrittenRowsStayWhereTheyAreWhileTheTalkGrows) {
     }
   }
   EXPECT_EQ(layout.stat().tokens, 2 * kPlannedContext);
-  EXPECT_THROW(layout.prepare(0, 1), TapeFull);
+  EXPECT_THROW(layout.talk(0).prepare(1), TalkFull);
 }
 
 TEST_P(PlannedLayout, ATalkBeyondThePlanIsRefusedAndStaysAsItWas) {
   Layout layout(small_host_plan(), options(GetParam()));
-  layout.prepare(0, 1000);
-  layout.advance(0, 1000);
+  layout.talk(0).prepare(1000);
+  layout.talk(0).advance(1000);
   const std::size_t committed = layout.history().committed();
-  const auto full = thrown<TapeFull>([&] { layout.prepare(0, 25); });
-  EXPECT_STREQ(full.name(), "history");
-  EXPECT_EQ(full.requested(), std::uint64_t{25} * 3 * kPlannedRow);
-  EXPECT_EQ(full.total(), (2 * kPlannedContext + kWindow) * kPlannedRow + 100);
-  EXPECT_THROW(layout.prepare(0, ~std::uint64_t{0}), TapeFull);
-  EXPECT_EQ(layout.tokens(), 1000U);
+  const auto full = thrown<TalkFull>([&] { layout.talk(0).prepare(25); });
+  EXPECT_EQ(full.needs().talk, 0U);
+  EXPECT_EQ(full.needs().tokens, 25U);
+  EXPECT_EQ(full.needs().held, 1000U);
+  EXPECT_EQ(full.needs().room, layout.talk(0).room());
+  EXPECT_EQ(full.needs().capacity, kPlannedContext);
+  EXPECT_THROW(layout.talk(0).prepare(~std::uint64_t{0}), TalkFull);
+  EXPECT_EQ(layout.talk(0).tokens(), 1000U);
   EXPECT_EQ(layout.history().committed(), committed);
-  layout.prepare(0, 24);
-  layout.advance(0, 24);
+  layout.talk(0).prepare(24);
+  layout.talk(0).advance(24);
 }
 
 TEST_P(PlannedLayout, TokensAreTakenBack) {
   Layout layout(small_host_plan(), options(GetParam()));
-  layout.prepare(0, 300);
-  layout.advance(0, 300);
-  layout.rewind(0, 100);
-  EXPECT_EQ(layout.tokens(), 200U);
-  EXPECT_EQ(layout.advance(0, 100), 200U);  // their room is still there
-  layout.rewind(0, 1000);
-  EXPECT_EQ(layout.tokens(), 0U);
+  layout.talk(0).prepare(300);
+  layout.talk(0).advance(300);
+  layout.talk(0).rewind(100);
+  EXPECT_EQ(layout.talk(0).tokens(), 200U);
+  EXPECT_EQ(layout.talk(0).advance(100), 200U);  // their room is still there
+  layout.talk(0).rewind(1000);
+  EXPECT_EQ(layout.talk(0).tokens(), 0U);
 }
 
 TEST(PlannedLayoutGrowth, CommitsWhatTheTokensNeedAndNoMore) {
@@ -181,11 +183,11 @@ TEST(PlannedLayoutGrowth, CommitsWhatTheTokensNeedAndNoMore) {
   asked.growth_step = 1;
   Layout layout(small_host_plan(), asked);
   EXPECT_EQ(layout.history().committed(), 100U);  // the state alone
-  layout.prepare(0, 8);
+  layout.talk(0).prepare(8);
   EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 8 * kPlannedRow + 100);
-  layout.prepare(0, 9);  // a page more of each
+  layout.talk(0).prepare(9);  // a page more of each
   EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 16 * kPlannedRow + 100);
-  layout.prepare(0, kPlannedContext);
+  layout.talk(0).prepare(kPlannedContext);
   EXPECT_EQ(layout.history().committed(), (2 * kPlannedContext + kWindow) * kPlannedRow + 100);
   EXPECT_EQ(layout.stat().history.committed, layout.history().committed());
   EXPECT_EQ(layout.stat().history.grows, 3U);
@@ -195,11 +197,11 @@ TEST(PlannedLayoutGrowth, GrowsByItsStep) {
   LayoutOptions asked = options(Commit::with_talks);
   asked.growth_step = 128;
   Layout layout(small_host_plan(), asked);
-  layout.prepare(0, 1);
+  layout.talk(0).prepare(1);
   EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 128 * kPlannedRow + 100);
-  layout.prepare(0, 128);
+  layout.talk(0).prepare(128);
   EXPECT_EQ(layout.stat().history.grows, 1U);
-  layout.prepare(0, 129);
+  layout.talk(0).prepare(129);
   EXPECT_EQ(layout.stat().history.grows, 2U);
 }
 
@@ -208,30 +210,30 @@ TEST(PlannedLayoutGrowth, PagesGoBackAndAddressesStay) {
   asked.growth_step = 1;
   Layout layout(small_host_plan(), asked);
   const Region& k = region(layout.plan().history, "layers.0.k");
-  layout.prepare(0, 1024);
-  layout.advance(0, 8);
+  layout.talk(0).prepare(1024);
+  layout.talk(0).advance(8);
   Pattern(1).write(layout.history_at(k).data(), 8 * kPlannedRow);
-  EXPECT_EQ(layout.decommit(0), (2 * (1024 - 8) + (256 - 8)) * kPlannedRow);
+  EXPECT_EQ(layout.talk(0).decommit(), (2 * (1024 - 8) + (256 - 8)) * kPlannedRow);
   EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 8 * kPlannedRow + 100);
   EXPECT_TRUE(Pattern(1).is_at(layout.history_at(k).data(), 8 * kPlannedRow));
-  EXPECT_THROW(layout.advance(0), TapeFull);
-  layout.prepare(0, 1);
-  layout.advance(0);
+  EXPECT_THROW(layout.talk(0).advance(), NotPrepared);
+  layout.talk(0).prepare(1);
+  layout.talk(0).advance();
   Pattern(2).write(&layout.history_at(k)[8 * kPlannedRow], kPlannedRow);
 }
 
 TEST(PlannedLayoutGrowth, AdvancingWithoutRoomIsRefused) {
   Layout layout(small_host_plan(), options(Commit::with_talks));
-  EXPECT_THROW(layout.advance(0), TapeFull);
-  layout.prepare(0, 1);
-  layout.advance(0, 256);  // the whole step
-  EXPECT_THROW(layout.advance(0), TapeFull);
+  EXPECT_THROW(layout.talk(0).advance(), NotPrepared);
+  layout.talk(0).prepare(1);
+  layout.talk(0).advance(256);  // the whole step
+  EXPECT_THROW(layout.talk(0).advance(), NotPrepared);
 }
 
 TEST(PlannedLayoutGrowth, IsGrowthInsideAPassToTheGuard) {
   Layout layout(small_host_plan(), options(Commit::with_talks));
   PassGuard guard(layout, {.strict = true});
-  layout.prepare(0, 1);
+  layout.talk(0).prepare(1);
   EXPECT_THROW(layout.clear_pass(), PassViolation);
 }
 
@@ -243,13 +245,13 @@ Complaints grow_a_talk() {
   for (const std::uint64_t tokens : {8U, 64U, 512U}) {
     const std::size_t before = layout.history().committed();
     try {
-      layout.prepare(0, tokens);
+      layout.talk(0).prepare(tokens);
     } catch (const SystemError&) {
       EXPECT_EQ(layout.history().committed(), before);
-      EXPECT_EQ(layout.decommit(0), 0U);  // nothing is left half done
+      EXPECT_EQ(layout.talk(0).decommit(), 0U);  // nothing is left half done
       throw;
     }
-    layout.advance(0, tokens);
+    layout.talk(0).advance(tokens);
   }
   Complaints complaints;
   const Stat stat = layout.stat();
@@ -274,8 +276,8 @@ TEST(PlannedLayoutWipe, TheNextTenantFindsZeros) {
     asked.scratch.wipe_on_clear = true;
     Layout layout(small_host_plan(), asked);
     const Plan& plan = layout.plan();
-    layout.prepare(0, 20);
-    layout.advance(0, 20);
+    layout.talk(0).prepare(20);
+    layout.talk(0).advance(20);
     std::vector<std::span<std::byte>> places = {
         layout.history_at(region(plan.history, "layers.0.k")).first(20 * kPlannedRow),
         layout.history_at(region(plan.history, "layers.1.k")).first(20 * kPlannedRow),
@@ -283,7 +285,7 @@ TEST(PlannedLayoutWipe, TheNextTenantFindsZeros) {
         layout.scratch_at(region(plan.scratch, "decode.logits"))};
     for (const auto place : places) Pattern(7).write(place.data(), place.size());
     layout.clear_talk();
-    layout.advance(0, 20);
+    layout.talk(0).advance(20);
     for (const auto place : places) EXPECT_TRUE(all_bytes_are(place.data(), place.size(), 0));
   }
 }
@@ -308,19 +310,19 @@ TEST(PlannedLayoutErrors, RefusesPlansItCannotHold) {
 
 TEST(PlannedLayoutErrors, ALayoutOfSizesCountsNoTokens) {
   Layout layout({.weights = 4096, .scratch = 4096, .history = 4096});
-  EXPECT_THROW(layout.prepare(0, 1), InvalidArgument);
-  EXPECT_THROW(layout.advance(0), InvalidArgument);
-  EXPECT_EQ(layout.tokens(), 0U);
-  EXPECT_EQ(layout.decommit(0), 0U);
-  layout.rewind(0, 1);
+  EXPECT_THROW(layout.talk(0).prepare(1), WrongState);
+  EXPECT_THROW(layout.talk(0).advance(), WrongState);
+  EXPECT_EQ(layout.talk(0).tokens(), 0U);
+  EXPECT_EQ(layout.talk(0).decommit(), 0U);
+  layout.talk(0).rewind(1);
 }
 
 TEST(PlannedLayoutErrors, AnEmptyPlanIsALayoutOfNothing) {
   Layout layout{Plan{}};
   EXPECT_EQ(layout.total(), 0U);
   EXPECT_EQ(layout.talks(), 1U);
-  layout.prepare(0, 100);  // nothing fills, so nothing is full
-  layout.advance(0, 100);
+  layout.talk(0).prepare(100);  // nothing fills, so nothing is full
+  layout.talk(0).advance(100);
   layout.clear_talk();
 }
 
@@ -328,12 +330,12 @@ TEST(PlannedLayoutErrors, AnEmptyPlanIsALayoutOfNothing) {
 TEST(PlannedLayoutDeathTest, RowsThatWereTakenBackMayNotBeTouched) {
   Layout layout(small_host_plan(), options(Commit::with_talks));
   std::byte* rows = layout.history_at(region(layout.plan().history, "layers.0.k")).data();
-  layout.prepare(0, 10);
-  layout.advance(0, 10);
+  layout.talk(0).prepare(10);
+  layout.talk(0).advance(10);
   rows[9 * kPlannedRow] = std::byte{1};
-  layout.rewind(0, 1);
+  layout.talk(0).rewind(1);
   EXPECT_DEATH(rows[9 * kPlannedRow] = std::byte{2}, "use-after-poison");
-  layout.advance(0);
+  layout.talk(0).advance();
   rows[9 * kPlannedRow] = std::byte{3};
   layout.clear_talk();
   EXPECT_DEATH(rows[0] = std::byte{4}, "use-after-poison");
@@ -343,17 +345,17 @@ TEST(PlannedLayoutDeathTest, RowsThatWereTakenBackMayNotBeTouched) {
 TEST(PlannedLayout, KnowsTheLongestTalkThereWas) {
   Layout layout(small_host_plan(2), options(Commit::at_creation));
   EXPECT_EQ(layout.stat().longest_talk, 0U);
-  layout.advance(0, 7);
-  layout.advance(1, 5);
-  layout.rewind(0, 3);
-  layout.advance(0, 1);
+  layout.talk(0).advance(7);
+  layout.talk(1).advance(5);
+  layout.talk(0).rewind(3);
+  layout.talk(0).advance(1);
   EXPECT_EQ(layout.stat().longest_talk, 7U);
-  layout.advance(1, 4);
+  layout.talk(1).advance(4);
   EXPECT_EQ(layout.stat().longest_talk, 9U);
   layout.clear_talk(1);
   EXPECT_EQ(layout.stat().longest_talk, 9U);
   EXPECT_EQ(layout.stat().tokens, 5U);
-  EXPECT_EQ(layout.stat().largest_talk, layout.plan().history.bytes());
+  EXPECT_EQ(layout.stat().largest_talk, 9 * 3 * kPlannedRow + 100);
 }
 
 }  // namespace

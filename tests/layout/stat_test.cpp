@@ -29,7 +29,7 @@ static_assert(offsetof(Stat, size) == 0 && offsetof(Stat, version) == 4);
 TEST(Stat, BeginsWithItsSizeAndVersion) {
   const Stat stat;
   EXPECT_EQ(stat.size, sizeof(Stat));
-  EXPECT_EQ(stat.version, 3U);
+  EXPECT_EQ(stat.version, 4U);
 }
 
 TEST(Stat, TheLineIsUsedAndReservedInWholeMebibytes) {

@@ -155,7 +155,7 @@ TEST_F(CudaDecoderCalls, WhateverFailsEverythingIsGivenBack) {
 TEST_F(CudaDecoderCalls, ATalkWithoutRoomIsRefusedBeforeTheDriverIsAsked) {
   GpuHost host(model_);
   const std::uint64_t before = stand_in::calls();
-  EXPECT_THROW(static_cast<void>(host.decoder.forward(1)), TapeFull);
+  EXPECT_THROW(static_cast<void>(host.decoder.forward(1)), NotPrepared);
   EXPECT_EQ(stand_in::calls(), before);
   EXPECT_EQ(host.decoder.position(), 0U);
 }

@@ -115,7 +115,7 @@ TEST_P(MadeModelTest, APassTakesNothingBeyondThePlan) {
   }
   EXPECT_EQ(host.layout.scratch().peak(), plan.scratch.bytes());
   EXPECT_EQ(host.layout.history().used(), plan.history.bytes());
-  EXPECT_EQ(host.layout.tokens(), shape.seq_len);
+  EXPECT_EQ(host.layout.talk(0).tokens(), shape.seq_len);
 }
 
 TEST_P(MadeModelTest, APassComputesInThePlansBuffers) {

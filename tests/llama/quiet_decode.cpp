@@ -108,7 +108,7 @@ class ToldDecoder final : public llama::TalkDecoder {
         publisher_(layout, "quiet", folder) {}
 
   [[nodiscard]] const llama::Shape& shape() const noexcept override { return decoder_.shape(); }
-  [[nodiscard]] std::size_t position() const noexcept override { return decoder_.position(); }
+  [[nodiscard]] std::size_t position() const override { return decoder_.position(); }
   void prepare(std::uint64_t tokens) override { decoder_.prepare(tokens); }
   [[nodiscard]] std::span<float> forward(llama::TokenId token) override {
     const PhaseScope decode(phases_, "decode");

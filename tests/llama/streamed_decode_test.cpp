@@ -165,7 +165,7 @@ TEST(StreamedDecode, LogitsAreThoseOfTheHostToTheBit) {
     host.layout.clear_pass();
   }
   side.decoder.prepare(0);
-  EXPECT_THROW(side.decoder.prepare(1), TapeFull);
+  EXPECT_THROW(side.decoder.prepare(1), TalkFull);
   EXPECT_EQ(side.host.layout().stat().gpu[0].tokens, kSmall.seq_len);
 }
 

@@ -52,10 +52,10 @@ struct BusyLayout {
   BusyLayout() {
     const PhaseScope outer(phases, "talk");
     for (std::size_t talk = 0; talk < 2; ++talk) {
-      layout.prepare(talk, 10);
-      layout.advance(talk, talk + 3);
-      layout.gpu(1).prepare(talk, 5);
-      layout.gpu(1).advance(talk, 5);
+      layout.talk(talk).prepare(10);
+      layout.talk(talk).advance(talk + 3);
+      layout.gpu(1).talk(talk).prepare(5);
+      layout.gpu(1).talk(talk).advance(5);
     }
     pass();
     layout.clear_talk(1);

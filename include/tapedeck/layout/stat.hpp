@@ -14,12 +14,28 @@
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 
+/// The capacity of a talk that nothing ends.
+inline constexpr std::uint64_t kUnlimitedTokens = ~std::uint64_t{0};
+
+/// The figures of one talk. Thread-safety: a value.
+struct TalkStat {
+  std::uint64_t tokens = 0;
+  std::uint64_t room = 0;      ///< Tokens that it can hold besides these without another `prepare`.
+  std::uint64_t capacity = 0;  ///< Tokens that the plan has room for; perhaps `kUnlimitedTokens`.
+  bool open = false;
+  /// Of a planned history, `used` and `peak` are what tokens fill, and what is taken above the
+  /// plan; `planned` is all that they can fill, with padding.
+  TapeStat history{};
+};
+
 /// The figures of a layout's part on one device. Thread-safety: a value.
 struct DeviceStat {
   TapeStat weights{};
   TapeStat scratch{};  ///< Summed over its frames, as over talks.
   TapeStat history{};  ///< Summed over all talks.
   std::uint64_t tokens = 0;
+  std::uint64_t room = 0;
+  std::uint64_t capacity = 0;
   std::uint64_t longest_talk = 0;  ///< As those of `Stat`.
   std::uint64_t largest_talk = 0;
   std::uint64_t pool_held = 0;  ///< Bytes of physical pages below growing or aligned tapes,
@@ -43,14 +59,17 @@ inline constexpr std::size_t kMostGpus = 8;
 /// @endcode
 struct Stat {
   std::uint32_t size = sizeof(Stat);  ///< First, so that a reader of another version can tell.
-  std::uint32_t version = 3;
+  std::uint32_t version = 4;
   TapeStat weights{};
   TapeStat scratch{};
-  /// Summed over all talks; `peak` and `spilled_peak` are then upper bounds. `page_size` is the
-  /// smallest, `unmet` the first refusal.
+  /// Summed over all talks, as `TalkStat::history`; `peak` and `spilled_peak` are then upper
+  /// bounds. `page_size` is the smallest, `unmet` the first refusal. `refused` counts each
+  /// `prepare` and `advance` that was refused, too.
   TapeStat history{};
   std::uint64_t talks = 0;
   std::uint64_t tokens = 0;         ///< In all talks; 0 in a layout without a plan.
+  std::uint64_t room = 0;           ///< Tokens prepared beyond those, where the plan ends a talk.
+  std::uint64_t capacity = 0;       ///< Tokens that all talks can hold, where the plan ends them.
   std::uint64_t longest_talk = 0;   ///< The most tokens that one talk has ever had at a time.
   std::uint64_t largest_talk = 0;   ///< The most bytes that one talk's history has ever used.
   std::uint64_t passes = 0;         ///< Calls of `clear_pass`.

@@ -14,21 +14,14 @@ std::uint64_t ended(AnyTape& tape) noexcept {
   return most;
 }
 
-template <class Place>
-std::uint64_t ended_histories(Place& place) noexcept {
-  std::uint64_t sum = 0;
-  for (std::size_t talk = 0; talk < place.talks(); ++talk) sum += ended(place.history(talk));
-  return sum;
-}
-
 TapePeaks ended_peaks(Layout& layout) noexcept {
   return {.weights = ended(layout.weights()),
           .scratch = ended(layout.scratch()),
-          .history = ended_histories(layout)};
+          .history = layout.restart_history_peaks()};
 }
 
 TapePeaks ended_peaks(DeviceLayout& gpu) noexcept {
-  TapePeaks peaks = {.weights = ended(gpu.weights()), .history = ended_histories(gpu)};
+  TapePeaks peaks = {.weights = ended(gpu.weights()), .history = gpu.restart_history_peaks()};
   for (std::size_t i = 0; i < gpu.frames().size(); ++i)
     peaks.scratch += ended(gpu.frames().frame(i));
   return peaks;

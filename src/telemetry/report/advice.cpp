@@ -62,19 +62,26 @@ void each_history_region(const Observed& layout, Place place, RegionDo region_do
   }
 }
 
-/// Of a planned history, in all talks, with so many tokens in each, and with what lies between its
-/// regions: that stays, however long they are.
+/// What a planned history uses in all talks, with so many tokens in each.
+std::uint64_t rows_of(const Observed& layout, const ObservedTape& tape, std::uint64_t tokens) {
+  if (tokens == 0) return 0;
+  std::uint64_t bytes = 0;
+  each_history_region(layout, tape.place, [&](const RecordedRegion& region) {
+    bytes = internal::saturated_sum(bytes, region.filled(tokens));
+  });
+  return internal::saturated_product(bytes, layout.stat.talks);
+}
+
+/// The same, and what lies between its regions: that stays, however long they are.
 std::uint64_t filled(const Observed& layout, const ObservedTape& tape, std::uint64_t tokens) {
   if (tokens == 0) return 0;
   std::uint64_t all = 0;
-  std::uint64_t bytes = 0;
   each_history_region(layout, tape.place, [&](const RecordedRegion& region) {
     all = internal::saturated_sum(all, region.bytes);
-    bytes = internal::saturated_sum(bytes, region.filled(tokens));
   });
   const std::uint64_t padding =
       beyond(tape.stat.planned, internal::saturated_product(all, layout.stat.talks));
-  return internal::saturated_sum(internal::saturated_product(bytes, layout.stat.talks), padding);
+  return internal::saturated_sum(rows_of(layout, tape, tokens), padding);
 }
 
 /// Tokens that the regions have room for; 0 where none grows.
@@ -101,16 +108,24 @@ bool by_tokens(const Observed& layout, const ObservedTape& tape) {
 
 void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) {
   const TapeStat& stat = tape.stat;
-  const bool of_talks = tape.kind == TapeKind::history && stat.planned == 0;
-  const std::uint64_t peak =
-      of_talks ? internal::saturated_product(tape.largest_talk, layout.stat.talks) : stat.peak;
+  const bool tokens_tell = by_tokens(layout, tape);
+  // Each talk may be the largest the next time.
+  std::uint64_t peak = tape.kind == TapeKind::history
+                           ? internal::saturated_product(tape.largest_talk, layout.stat.talks)
+                           : stat.peak;
+  // An engine may use all that is planned and count no tokens.
+  if (tape.kind == TapeKind::history && stat.planned != 0 && !tokens_tell) {
+    peak = internal::saturated_sum(peak, stat.planned);
+  }
   advice.reserved = stat.reserved;
   advice.observed = internal::saturated_sum(peak, stat.spilled_peak);
-  const std::uint64_t dynamic = beyond(advice.observed, stat.planned);
+  const std::uint64_t planned =
+      tokens_tell ? rows_of(layout, tape, tape.longest_talk) : stat.planned;
+  const std::uint64_t dynamic = beyond(advice.observed, planned);
   const std::uint64_t above = rounded(with_margin(dynamic, layout.margin));
   if (tape.kind == TapeKind::weights) {
     advice.reserve = advice.observed;
-  } else if (by_tokens(layout, tape)) {
+  } else if (tokens_tell) {
     const std::uint64_t context = context_for(layout, tape.place, tape.longest_talk);
     advice.observed = internal::saturated_sum(filled(layout, tape, tape.longest_talk), dynamic);
     advice.reserve = internal::saturated_sum(filled(layout, tape, context), above);

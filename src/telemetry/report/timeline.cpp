@@ -29,48 +29,19 @@ std::vector<std::size_t> columns_of_samples(const Recording& recording, const Sp
   return columns;
 }
 
-/// What is planned for one talk, of one place: how many regions of each size and growth.
-using History = std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t>;
-
-std::vector<History> histories_of(const Recording& recording) {
-  std::vector<History> histories(1 + recording.gpus);
-  for (const RecordedRegion& region : recording.regions) {
-    if (region.tape != TapeKind::history) continue;
-    ++histories.at(index_of(region.place))[{region.bytes, region.bytes_per_token}];
-  }
-  return histories;
-}
-
-/// What tokens have filled of it in all talks: it is in use as a whole from the start.
-std::uint64_t filled(const History& history, std::uint64_t tokens, std::uint64_t talks) {
-  std::uint64_t sum = 0;
-  for (const auto& [region, count] : history) {
-    const auto [bytes, bytes_per_token] = region;
-    const std::uint64_t whole = saturated_product(bytes, talks);
-    const std::uint64_t rows = saturated_product(bytes_per_token, tokens);
-    const std::uint64_t used = bytes_per_token == 0 ? whole : std::min(whole, rows);
-    sum = saturated_sum(sum, saturated_product(used, count));
-  }
-  return sum;
-}
-
 /// The most that was in use of a tape since the sample before.
-std::uint64_t in_use(const RecordedSample& sample, Place place, TapeKind tape,
-                     const std::vector<History>& histories) {
+/// A planned history counts as a whole where an engine uses it and counts no tokens.
+std::uint64_t in_use(const RecordedSample& sample, Place place, TapeKind tape, bool by_tokens) {
   const std::uint64_t peak = tape_of(sample.peaks[index_of(place)], tape);
-  const std::uint64_t planned = tape_of(sample.stat, place, tape).planned;
-  if (tape != TapeKind::history || planned == 0 || histories.empty()) return peak;
-  const std::uint64_t tokens =
-      place.is_device() ? sample.stat.gpu[place.device()].tokens : sample.stat.tokens;
-  const std::uint64_t above = peak - std::min(peak, planned);
-  return saturated_sum(filled(histories[index_of(place)], tokens, sample.stat.talks), above);
+  if (tape != TapeKind::history || by_tokens) return peak;
+  return std::max(peak, tape_of(sample.stat, place, tape).planned);
 }
 
 void raise(Column& column, std::uint64_t at, std::uint64_t in_use, const TapeStat& stat) {
   column = {.at = at,
             .in_use = std::max(column.in_use, in_use),
             .committed = std::max(column.committed, stat.committed),
-            .peak = std::max(column.peak, stat.peak)};
+            .peak = std::max({column.peak, stat.peak, in_use})};
 }
 
 std::string path_along(const Chart& chart, const Span& span, std::uint64_t Column::*value) {
@@ -85,14 +56,7 @@ std::string area_below(const std::string& path) {
   return path + "V" + std::to_string(kHeight) + "H0Z";
 }
 
-/// The peak of a planned history's tape is its plan.
-void find_peaks(Chart& chart) {
-  std::uint64_t most = 0;
-  for (Column& column : chart.columns) column.peak = most = std::max(most, column.in_use);
-}
-
 void draw(Chart& chart, const Span& span) {
-  if (chart.by_tokens) find_peaks(chart);
   for (const Column& column : chart.columns) {
     chart.top = std::max({chart.top, column.in_use, column.committed, column.peak});
   }
@@ -156,14 +120,12 @@ std::vector<Chart> charts_of(const Recording& recording) {
   std::vector<Chart> charts = empty_charts(recording.sample(samples - 1).stat);
   const std::vector<std::size_t> columns = columns_of_samples(recording, span);
   for (Chart& chart : charts) chart.columns.resize(columns.back() + 1);
-  // None where tokens tell nothing.
   const bool by_tokens = counts_tokens(recording.sample(samples - 1).stat);
-  const auto histories = by_tokens ? histories_of(recording) : std::vector<History>();
   for (std::size_t i = 0; i < samples; ++i) {
     const RecordedSample sample = recording.sample(i);
     for (Chart& chart : charts) {
       raise(chart.columns[columns[i]], sample.at,
-            in_use(sample, chart.place, chart.tape, histories),
+            in_use(sample, chart.place, chart.tape, by_tokens),
             tape_of(sample.stat, chart.place, chart.tape));
     }
   }

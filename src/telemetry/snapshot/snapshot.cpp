@@ -46,8 +46,8 @@ Snapshot snapshot_of(const Layout& layout, std::string name, const SnapshotOptio
   if (options.talks) {
     snapshot.talks.reserve(layout.talks());
     for (std::size_t talk = 0; talk < layout.talks(); ++talk) {
-      snapshot.talks.push_back(
-          {.tokens = layout.tokens(talk), .history = layout.history(talk).stat()});
+      const TalkStat stat = layout.talk_stat(talk);
+      snapshot.talks.push_back({.tokens = stat.tokens, .history = stat.history});
     }
   }
   if (options.devices) {

@@ -111,7 +111,7 @@ class GraphOnGpu : public testing::Test {
  protected:
   // A first run by hand, as engines do: what is loaded at a kernel's first launch is there then.
   GraphOnGpu() {
-    gpu().prepare(0, kRowsOfAPage);
+    gpu().talk(0).prepare(kRowsOfAPage);
     upload_token(Row(width_), 0);
     put_step();
     stream_.synchronize();
@@ -123,7 +123,7 @@ class GraphOnGpu : public testing::Test {
   /// Decodes tokens of the first talk that are prepared, each by a replay.
   void decode(HostTalk& host, std::uint64_t tokens) {
     for (std::uint64_t i = 0; i < tokens; ++i) {
-      const std::uint64_t position = gpu().advance(0);
+      const std::uint64_t position = gpu().talk(0).advance();
       const Row embedded = embedding(++replays_);
       upload_token(embedded, position);
       graph_->launch(stream_.handle());
@@ -221,7 +221,7 @@ class GraphOnGpu : public testing::Test {
 TEST_F(GraphOnGpu, ReplaysAfterEveryClear) {
   for (int talk = 0; talk < 3; ++talk) {
     HostTalk host(width_);
-    gpu().prepare(0, kRowsOfAPage);
+    gpu().talk(0).prepare(kRowsOfAPage);
     ASSERT_NO_FATAL_FAILURE(decode(host, kRowsOfAPage));
     expect_history(host);
     layout_.clear_talk();
@@ -232,7 +232,7 @@ TEST_F(GraphOnGpu, ReplaysAfterItsHistoryGrewSixteenfold) {
   HostTalk host(width_);
   const std::size_t committed = gpu().history().committed();
   ASSERT_NO_FATAL_FAILURE(decode(host, kRowsOfAPage));
-  gpu().prepare(0, kContext - kRowsOfAPage);
+  gpu().talk(0).prepare(kContext - kRowsOfAPage);
   EXPECT_EQ(gpu().history().committed(), 16 * committed);
   ASSERT_NO_FATAL_FAILURE(decode(host, kContext - kRowsOfAPage));
   expect_history(host);
@@ -243,7 +243,7 @@ TEST_F(GraphOnGpu, ReplaysAfterOtherRangesWereTrimmed) {
   ASSERT_NO_FATAL_FAILURE(decode(host, kRowsOfAPage / 2));
 
   const std::size_t own = gpu().history(0).committed();
-  gpu().prepare(1, kContext);
+  gpu().talk(1).prepare(kContext);
   const std::size_t others = gpu().history(1).committed();
   PagePool pool(device_);
   DeviceTape tape = DeviceTape::reserve(pool, 64_MiB, {.name = "other"});
@@ -254,12 +254,12 @@ TEST_F(GraphOnGpu, ReplaysAfterOtherRangesWereTrimmed) {
   DeviceEvent done(device_);
   done.record(stream_.handle());
 
-  EXPECT_EQ(gpu().trim(done.handle()), others);
+  EXPECT_EQ(gpu().decommit(done.handle()), others);
   EXPECT_EQ(tape.decommit(done.handle()), 64_MiB);
   EXPECT_EQ(pool.trim(), 64_MiB);
   EXPECT_EQ(gpu().history(0).committed(), own);
 
-  gpu().prepare(0, kRowsOfAPage / 2);
+  gpu().talk(0).prepare(kRowsOfAPage / 2);
   ASSERT_NO_FATAL_FAILURE(decode(host, kRowsOfAPage / 2));
   expect_history(host);
 }
@@ -268,10 +268,10 @@ TEST_F(GraphOnGpu, ReplaysInASealedLayoutWhichRefusesToGrow) {
   HostTalk host(width_);
   gpu().seal();
   ASSERT_NO_FATAL_FAILURE(decode(host, kRowsOfAPage));
-  EXPECT_THROW(gpu().prepare(0, 1), InvalidArgument);
+  EXPECT_THROW(gpu().talk(0).prepare(1), WrongState);
   layout_.clear_talk();
   HostTalk next(width_);
-  gpu().prepare(0, kRowsOfAPage);  // there already
+  gpu().talk(0).prepare(kRowsOfAPage);  // there already
   ASSERT_NO_FATAL_FAILURE(decode(next, kRowsOfAPage));
   expect_history(next);
 }

@@ -38,16 +38,16 @@ void live_once(Device& device) {
   const DeviceStream stream(device);
   DeviceEvent done(device);
   for (std::size_t talk = 0; talk < gpu.talks(); ++talk) {
-    gpu.prepare(talk, kLifeContext / 2);
-    static_cast<void>(gpu.advance(talk, kLifeContext / 2));
+    gpu.talk(talk).prepare(kLifeContext / 2);
+    static_cast<void>(gpu.talk(talk).advance(kLifeContext / 2));
     std::byte* const keys = gpu.history_at(gpu.plan().history.regions()[0], talk).data();
     device.fill(keys, std::byte{1}, kLifeContext / 2 * kRow, stream.handle());
     done.record(stream.handle());
     done.synchronize();
     layout.clear_talk(talk);
   }
-  gpu.prepare(0, kLifeContext);
-  static_cast<void>(gpu.trim(done.handle()));
+  gpu.talk(0).prepare(kLifeContext);
+  static_cast<void>(gpu.decommit(done.handle()));
 }
 
 TEST(LayoutOnGpu, AThousandLivesLeaveAsMuchFreeAsTheFirst) {

@@ -45,7 +45,7 @@ TEST_F(Publisher, PublishesTheWholeStat) {
   EXPECT_EQ(first->publishes, 1U);
 
   (void)busy.layout.scratch().take(7'000);
-  busy.layout.advance(0);
+  busy.layout.talk(0).advance();
   EXPECT_EQ(reader.read()->stat.text(), first->stat.text()) << "it was not published yet";
   busy.layout.clear_pass();
   publisher.publish();

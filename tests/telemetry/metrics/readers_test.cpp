@@ -20,10 +20,10 @@ using Json = nlohmann::json;
 /// Passes, talks that grow and end, takes of odd sizes, some of which find no room.
 void work(Layout& layout, const std::atomic<bool>& stop) {
   for (std::uint64_t pass = 0; !stop; ++pass) {
-    layout.prepare(pass % 2, 1);
-    layout.advance(pass % 2);
-    layout.gpu(1).prepare(pass % 2, 1);
-    layout.gpu(1).advance(pass % 2);
+    layout.talk(pass % 2).prepare(1);
+    layout.talk(pass % 2).advance();
+    layout.gpu(1).talk(pass % 2).prepare(1);
+    layout.gpu(1).talk(pass % 2).advance();
     (void)layout.scratch().try_take(pass % 5000);
     (void)layout.scratch().try_take(pass * 1000 % 2_MiB);
     layout.clear_pass();

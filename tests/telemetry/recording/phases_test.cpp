@@ -99,14 +99,16 @@ TEST(Phases, HaveWhatIsTakenOnDevices) {
   phases.push("decode");
   (void)gpu.scratch().take(512_KiB);
   (void)gpu.history(1).take(256_KiB);
+  gpu.talk(0).advance(3);
+  layout.talk(1).advance(5);
   layout.clear_pass();
   layout.clear_talk(1);
   phases.pop();
   const std::vector<PhaseFigures> all = phases.figures();
   ASSERT_EQ(all.at(0).gpu.size(), 1U);
   EXPECT_EQ(all[0].gpu[0].scratch, 512_KiB);
-  EXPECT_EQ(all[0].gpu[0].history, 256_KiB + 2 * plan.history.bytes());
-  EXPECT_EQ(all[0].host.history, 2 * plan.history.bytes());
+  EXPECT_EQ(all[0].gpu[0].history, 256_KiB + 3 * 256);
+  EXPECT_EQ(all[0].host.history, 5 * 256U);
 }
 
 TEST(Phases, BeyondWhatTheyHoldBelongToTheOneAround) {

@@ -181,8 +181,8 @@ TEST(Recorder, HasDevicesAndThePlansRegions) {
   HostDevice device({.memory = 64_MiB});
   Layout layout(plan, {.gpus = {{.device = &device}}});
   Recorder recorder(layout);
-  layout.gpu(0).prepare(0, 5);
-  layout.gpu(0).advance(0, 5);
+  layout.gpu(0).talk(0).prepare(5);
+  layout.gpu(0).talk(0).advance(5);
   recorder.sample();
   const std::vector<json> lines = lines_of(recorder);
   EXPECT_EQ(lines[0]["gpus"], 1);

@@ -108,8 +108,8 @@ TEST(Advice, OfAPlannedHistoryIsTokens) {
                         .extra = {.weights = 0, .scratch = 8_MiB, .history = 0}};
   options.gpus.push_back({.device = &device});
   Layout layout(plan(), std::move(options));
-  layout.prepare(1, 1000);
-  layout.advance(1, 1000);
+  layout.talk(1).prepare(1000);
+  layout.talk(1).advance(1000);
   layout.clear_talk(1);
   const Advice advice = advise(layout);
   EXPECT_EQ(advice.longest_talk, 1000U);
@@ -125,8 +125,8 @@ TEST(Advice, OfAPlannedHistoryIsTokens) {
   EXPECT_EQ(advice.text, "the longest talk had 1000 tokens: plan a talk for 1280");
   // Where nothing was held, nothing is needed.
   EXPECT_EQ(of(advice, TapeKind::history, Place::gpu(0)).finding, TapeFinding::unused);
-  layout.gpu(0).prepare(0, 1000);
-  layout.gpu(0).advance(0, 1000);
+  layout.gpu(0).talk(0).prepare(1000);
+  layout.gpu(0).talk(0).advance(1000);
   const Advice both = advise(layout);
   EXPECT_EQ(of(both, TapeKind::history, Place::gpu(0)).reserve, history.reserve);
   EXPECT_THAT(of(both, TapeKind::history, Place::gpu(0)).text,
@@ -169,7 +169,7 @@ TEST(Advice, SaysOfWhatItTellsTheShare) {
 
 TEST(Advice, NeverWantsALongerContextThanThereIs) {
   Layout layout(plan());
-  layout.advance(0, 4096);
+  layout.talk(0).advance(4096);
   const Advice advice = advise(layout);
   EXPECT_EQ(advice.context, 4096U);
   EXPECT_EQ(of(advice, TapeKind::history).finding, TapeFinding::fits);
@@ -186,20 +186,20 @@ TEST(Advice, OfAPlannedHistoryIsWhatThePlanWouldBe) {
     return plan;
   };
   Layout layout(plan_of(5000));
-  layout.advance(0, 4000);
+  layout.talk(0).advance(4000);
   const Advice advice = advise(layout);
   EXPECT_EQ(advice.context, 4608U);
   const std::uint64_t needed = plan_of(advice.context).history.bytes();
   EXPECT_GE(of(advice, TapeKind::history).reserve + 2 * 4_KiB, needed);
   EXPECT_LE(of(advice, TapeKind::history).reserve, needed + 2 * 4_KiB);
-  layout.advance(0, 1000);
+  layout.talk(0).advance(1000);
   EXPECT_EQ(of(advise(layout), TapeKind::history).text, "history peaked at 100 % of plan: it fits");
 }
 
 TEST(Advice, IsTheSameFromARecording) {
   Layout layout(plan());
   Recorder recorder(layout);
-  layout.advance(0, 700);
+  layout.talk(0).advance(700);
   layout.clear_pass();
   recorder.pass();
   const Advice now = advise(layout);

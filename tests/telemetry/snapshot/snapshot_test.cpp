@@ -36,8 +36,8 @@ TEST(Snapshot, HasEachTalkOnRequest) {
   plan.history.append(cache_region("layers.0.k", RegionRole::kv, 64, 1024));
   Layout layout(plan, {.commit = Commit::with_talks, .growth_step = 1});
   for (std::size_t talk = 0; talk < 3; ++talk) {
-    layout.prepare(talk, 10 * (talk + 1));
-    layout.advance(talk, talk + 1);
+    layout.talk(talk).prepare(10 * (talk + 1));
+    layout.talk(talk).advance(talk + 1);
   }
   const Snapshot now = snapshot_of(layout, "chat", {.talks = true});
   ASSERT_EQ(now.talks.size(), 3U);

@@ -1,0 +1,168 @@
+/// @file
+/// `Talk`: the handle of one conversation of a layout.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/stat.hpp"
+#include "tapedeck/memory/checking.hpp"
+#include "tapedeck/memory/warm.hpp"
+#include "tapedeck/plan/region.hpp"
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+template <class Memory>
+class Side;
+template <class Memory>
+class TalkCore;
+
+/// What the writer of a talk publishes to readers.
+struct TalkHead {
+  explicit TalkHead(std::size_t number) noexcept : index(number) {}
+
+  std::size_t index;
+  std::atomic<std::uint64_t> tokens{0};
+  std::atomic<std::uint64_t> prepared{0};    ///< Tokens that there is memory for.
+  std::atomic<std::uint64_t> most{0};        ///< Tokens held at a time, since the watch began.
+  std::atomic<std::uint64_t> generation{0};  ///< Odd while the talk is closed.
+};
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+/// The handle of one conversation on one side of a layout: `Talk` on the host, `DeviceTalk` on a
+/// device. It is a value that refers to the layout, which outlives it. A talk grows in three steps:
+/// `prepare` makes room, between two passes; the pass calls `advance` and writes the rows; `rewind`
+/// takes back a draft that was rejected.
+///
+/// Every member but `index` and `is_open` throws WrongState once the talk is closed, also where its
+/// slot was opened again.
+///
+/// Thread-safety: a talk has one writer, and different talks may have different writers. `tokens`,
+/// `room` and `capacity` may be called from any thread.
+///
+/// @code{.cpp}
+/// using namespace tapedeck;
+/// Plan plan;
+/// plan.talks = 2;
+/// plan.history.append({.name = "layers.0.k", .role = RegionRole::kv, .bytes = 4_MiB,
+///                      .alignment = 4096, .growth = {.bytes_per_token = 1024, .capacity = 4096}});
+/// Layout layout(plan, {.commit = Commit::with_talks});
+/// Talk talk = layout.talk(0);
+/// talk.prepare(100);
+/// const std::uint64_t token = talk.advance();
+/// talk.row(layout.plan().history.regions()[0], token)[0] = std::byte{1};
+/// assert(talk.tokens() == 1 && talk.capacity() == 4096);
+/// talk.close();
+/// assert(layout.open_talk().index() == 0);
+/// @endcode
+template <class Memory>
+class BasicTalk {
+ public:
+  /// The number of its slot, below `talks()` of the layout.
+  [[nodiscard]] std::size_t index() const noexcept { return head_->index; }
+  [[nodiscard]] bool is_open() const noexcept {
+    return head_->generation.load(std::memory_order_relaxed) == generation_;
+  }
+
+  /// Commits what the next `tokens` need. O(1) where they have room, else O(regions) and system
+  /// calls, or calls of the driver. Never inside a pass. Where the budget, or a device's pool, has
+  /// too little left, pages of cleared and closed talks are used first. On an error the talk is as
+  /// it was.
+  /// @throws TalkFull beyond what is planned; OutOfMemory beyond the budget; SystemError or
+  /// DeviceError; WrongState in a layout without a plan, or of a sealed device.
+  void prepare(std::uint64_t tokens);
+
+  /// The talk moves on: rows of the next `tokens` may be written. Returns the first one's position.
+  /// O(1), no system call. A windowed region's rows are used again in a ring.
+  /// @throws NotPrepared where the room was not prepared; TalkFull beyond what is planned.
+  std::uint64_t advance(std::uint64_t tokens = 1) {
+    require_open();
+    const std::uint64_t first = head_->tokens.load(std::memory_order_relaxed);
+    if (tokens > head_->prepared.load(std::memory_order_acquire) - first) [[unlikely]]
+      refuse_advance(tokens);
+    head_->tokens.store(first + tokens, std::memory_order_relaxed);
+    if (first + tokens > head_->most.load(std::memory_order_relaxed)) {
+      head_->most.store(first + tokens, std::memory_order_relaxed);
+    }
+    if constexpr (internal::checking::kListening) note_rows(first);
+    return first;
+  }
+
+  /// Takes back the last `tokens`, at most those there are, and keeps the pages. O(regions). What
+  /// a window's ring or a recurrent state lost meanwhile does not come back by itself.
+  void rewind(std::uint64_t tokens);
+
+  [[nodiscard]] std::uint64_t tokens() const {
+    require_open();
+    return head_->tokens.load(std::memory_order_relaxed);
+  }
+  /// Tokens that `advance` has room for.
+  [[nodiscard]] std::uint64_t room() const { return stat().room; }
+  /// Tokens that the plan has room for; `kUnlimitedTokens` where nothing ends the talk.
+  [[nodiscard]] std::uint64_t capacity() const { return stat().capacity; }
+
+  /// Ends the conversation and leaves scratch alone. O(1) without `wipe_on_clear`, no system call.
+  /// The pages stay until another talk needs them: prepare the talk again before it goes on.
+  void clear();
+
+  /// Clears the talk and frees its slot, the first to be opened again. Every handle of the talk is
+  /// refused from now on.
+  void close();
+
+  /// Makes what is prepared resident, so that no first touch faults; a device's pages are resident
+  /// once they are prepared. See `Block::warm`. @throws what `options.progress` throws.
+  [[nodiscard]] WarmResult warm(const WarmOptions& options = {}) requires Memory::kWritable;
+
+  /// Gives back the pages behind the tokens that the talk holds, where `prepare` committed them: to
+  /// the system, or to the device's pool. A device's pages go after `after` has fired; nullptr:
+  /// nothing uses them. Returns bytes.
+  /// @throws WrongState of a sealed device; DeviceError of the event.
+  std::size_t decommit(typename Memory::After after = {});
+
+  /// The row of one token, of a region that grows; in a window it is the row of the ring.
+  /// @pre the region is one of plan().history.
+  template <class T = std::byte>
+  [[nodiscard]] typename Memory::template Span<T> row(const Region& region,
+                                                      std::uint64_t token) const {
+    const Growth& growth = region.growth;
+    assert(growth.bytes_per_token != 0 && growth.capacity != 0);
+    const std::size_t elements = growth.bytes_per_token / sizeof(T);
+    require_open();
+    return side_->template history_at<T>(region, index())
+        .subspan(token % growth.capacity * elements, elements);
+  }
+
+  [[nodiscard]] TalkStat stat() const;
+
+ private:
+  friend class internal::Side<Memory>;
+
+  BasicTalk(internal::Side<Memory>& side, internal::TalkHead& head) noexcept
+      : side_(&side), head_(&head), generation_(head.generation.load(std::memory_order_relaxed)) {}
+
+  void require_open() const {
+    if (!is_open()) [[unlikely]]
+      refuse_closed(index());
+  }
+  [[noreturn]] static void refuse_closed(std::size_t talk);
+  [[noreturn]] void refuse_advance(std::uint64_t tokens);
+  void note_rows(std::uint64_t first) noexcept;
+  [[nodiscard]] internal::TalkCore<Memory>& core() const;
+
+  internal::Side<Memory>* side_;
+  internal::TalkHead* head_;
+  std::uint64_t generation_;
+};
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

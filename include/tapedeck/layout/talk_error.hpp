@@ -1,0 +1,70 @@
+/// @file
+/// What a talk throws when its tokens have no room: `TalkFull` and `NotPrepared`.
+/// @code{.cpp}
+/// using namespace tapedeck;
+/// Plan plan;
+/// plan.history.append({.name = "layers.0.k", .role = RegionRole::kv, .bytes = 4_MiB,
+///                      .alignment = 4096, .growth = {.bytes_per_token = 1024, .capacity = 4096}});
+/// Layout layout(plan, {.commit = Commit::with_talks});
+/// try {
+///   layout.talk(0).advance();
+/// } catch (const NotPrepared& error) {
+///   assert(error.needs().tokens == 1 && error.needs().room == 0);
+/// }
+/// @endcode
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+/// What a talk was asked for, and what it has.
+struct TalkNeeds {
+  std::size_t talk = 0;        ///< Its index in the layout.
+  std::uint64_t tokens = 0;    ///< Tokens that were asked for,
+  std::uint64_t held = 0;      ///< beyond those that the talk holds.
+  std::uint64_t room = 0;      ///< Tokens that are prepared beyond those it holds.
+  std::uint64_t capacity = 0;  ///< Tokens that the plan has room for.
+};
+
+/// A talk was asked to hold more tokens than the plan has room for. Immutable: safe to read from
+/// any thread.
+class TalkFull : public std::bad_alloc, public Error {
+ public:
+  explicit TalkFull(const TalkNeeds& needs);
+
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::out_of_memory; }
+  [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
+  [[nodiscard]] std::string_view advice() const noexcept override;
+  [[nodiscard]] std::vector<ErrorFact> facts() const override;
+  [[nodiscard]] const TalkNeeds& needs() const noexcept { return needs_; }
+
+ private:
+  TalkNeeds needs_;
+  std::string text_;
+};
+
+/// A talk advanced over room that no `prepare` has made. Immutable: safe to read from any thread.
+class NotPrepared : public internal::RuntimeError {
+ public:
+  explicit NotPrepared(const TalkNeeds& needs);
+
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::wrong_state; }
+  [[nodiscard]] std::vector<ErrorFact> facts() const override;
+  [[nodiscard]] const TalkNeeds& needs() const noexcept { return needs_; }
+
+ private:
+  TalkNeeds needs_;
+};
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

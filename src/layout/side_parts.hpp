@@ -1,0 +1,382 @@
+/// @file
+/// The members of `Side`, for the sources that make one for each kind of memory.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "base/on_failure.hpp"
+#include "layout/growth_thread.hpp"
+#include "layout/stat_sum.hpp"
+#include "layout/talk_core.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/layout/side.hpp"
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+inline constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
+
+template <class Memory>
+Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOptions& options)
+    : plan_(std::move(plan)), options_(options), memory_(where) {
+  if (plan_.profile != Profile::native) {
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "Plan::profile"},
+                          "the plan predicts another engine, and no layout can be made of it",
+                          "make the plan with the native profile");
+  }
+  if (plan_.talks == 0 || plan_.talks > kMostTalks) {
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "Plan::talks",
+                                                 .value = plan_.talks,
+                                                 .limit = plan_.talks == 0 ? 1 : kMostTalks},
+                          "a layout cannot have " + std::to_string(plan_.talks) + " talks");
+  }
+  options_.growth_step = std::max<std::uint64_t>(options_.growth_step, 1);
+}
+
+template <class Memory>
+Side<Memory>::~Side() = default;
+
+template <class Memory>
+auto Side<Memory>::make_tape(const TapePlan& plan, std::size_t extra, TapeStart start,
+                             typename Memory::TapeOptions options) -> AnyTape {
+  if (plan.alignment() > memory_.widest_alignment()) {
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "Region::alignment",
+                                                 .value = plan.alignment(),
+                                                 .limit = memory_.widest_alignment()},
+                          "tape " + options.name + " has a region aligned to " +
+                              to_iec(plan.alignment()) + ", but its pages are only aligned to " +
+                              to_iec(memory_.widest_alignment()));
+  }
+  if (start == TapeStart::reserved) return reserve_tape(plan, extra, std::move(options));
+  const auto total = checked_add<std::size_t>(plan.bytes(), extra);
+  if (!total) refuse_tape(options.name);
+  if (*total == 0) return {};
+  AnyTape tape = memory_.start(*total, plan, start, std::move(options));
+  static_cast<void>(tape.take(plan.bytes()));
+  tape.raise_floor();
+  return tape;
+}
+
+template <class Memory>
+auto Side<Memory>::reserve_tape(const TapePlan& plan, std::size_t extra,
+                                typename Memory::TapeOptions options) -> AnyTape {
+  // What is taken above begins with a page of its own.
+  const auto planned = checked_round_up(plan.bytes(), memory_.page_bytes());
+  const auto above = checked_round_up(extra, memory_.page_bytes());
+  const auto total = planned && above ? checked_add(*planned, *above) : std::nullopt;
+  if (!total) refuse_tape(options.name);
+  if (*total == 0) return {};
+  auto& reserved = reserved_.emplace_back(memory_.reserve(*total, options.block));
+  auto rest = extra == 0 ? typename Memory::Block() : reserved.part(*planned, *above);
+  const std::size_t below = extra == 0 ? plan.bytes() : *planned;
+  return AnyTape::behind({reserved.data(), below}, std::move(rest), std::move(options));
+}
+
+template <class Memory>
+void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
+  const bool at_once = options_.commit == Commit::at_creation;
+  const TapePlan& plan = plan_.history;
+  if (at_once) require_budget(checked_mul(plan.bytes(), plan_.talks).value_or(~std::size_t{0}));
+  histories_.reserve(plan_.talks);
+  closed_.reserve(plan_.talks);
+  reserved_.reserve(reserved_.size() + plan_.talks);  // talks refer to them
+  bool wipe = false;
+  if constexpr (Memory::kWritable) wipe = options.wipe_on_clear;
+  for (std::size_t index = 0; index < plan_.talks; ++index) {
+    const std::size_t reservations = reserved_.size();
+    AnyTape& tape = histories_.emplace_back(
+        make_tape(plan, options_.extra.history,
+                  at_once ? TapeStart::committed : TapeStart::reserved, options));
+    const bool in_parts = reserved_.size() != reservations;
+    Core& talk = *talks_.emplace_back(std::make_unique<Core>(
+        index, tape,
+        typename Core::Setup{.plan = &plan,
+                             .reserved = in_parts ? &reserved_.back() : nullptr,
+                             .step = options_.growth_step,
+                             .page = memory_.page_bytes(),
+                             .wipe = wipe}));
+    if (options_.commit != Commit::with_talks) continue;
+    require_budget(talk.missing(0));
+    talk.commit_fixed();
+    charged_ += talk.pages();
+  }
+}
+
+template <class Memory>
+void Side<Memory>::grow_ahead_by(std::uint64_t tokens) {
+  ahead_ = tokens;
+  thread_ = std::make_unique<GrowthThread>(
+      talks_.size(), [this](std::size_t talk, std::uint64_t wanted) { grow_ahead(talk, wanted); });
+}
+
+template <class Memory>
+BasicTalk<Memory> Side<Memory>::talk(std::size_t index) {
+  require_talk(index);
+  if (!talks_[index]->is_open()) BasicTalk<Memory>::refuse_closed(index);
+  return {*this, *talks_[index]};
+}
+
+template <class Memory>
+BasicTalk<Memory> Side<Memory>::open_talk() {
+  const std::lock_guard growing(growing_);
+  if (closed_.empty()) {
+    throw WrongState("layout", ObjectState::in_use,
+                     "all " + std::to_string(talks()) + " talks of the layout are open",
+                     "close one, or plan for more talks");
+  }
+  TalkHead& head = *talks_[closed_.back()];
+  closed_.pop_back();
+  head.generation.fetch_add(1, std::memory_order_relaxed);
+  return {*this, head};
+}
+
+template <class Memory>
+void Side<Memory>::close(Core& talk, std::uint64_t generation) {
+  if (!talk.generation.compare_exchange_strong(generation, generation + 1)) {
+    BasicTalk<Memory>::refuse_closed(talk.index);
+  }
+  talk.clear();
+  const std::lock_guard growing(growing_);
+  closed_.push_back(talk.index);
+}
+
+template <class Memory>
+TalkStat Side<Memory>::talk_stat(std::size_t index) const {
+  require_talk(index);
+  return talks_[index]->stat();
+}
+
+template <class Memory>
+void Side<Memory>::refuse_index(std::size_t talk) const {
+  throw InvalidArgument(
+      InvalidArgument::Facts{.argument = "talk", .value = talk, .limit = talks() - 1},
+      "the layout has " + std::to_string(talks()) + " talks, and no talk " + std::to_string(talk));
+}
+
+template <class Memory>
+void Side<Memory>::refuse_tape(const std::string& name) {
+  throw InvalidArgument(InvalidArgument::Facts{.argument = "TapePlan::bytes"},
+                        "tape " + name + " has more bytes than can be addressed");
+}
+
+template <class Memory>
+void Side<Memory>::prepare(Core& talk, std::uint64_t tokens) {
+  OnFailure refused([&] { talk.count_refusal(); });
+  const std::uint64_t wanted = talk.after(tokens);
+  if (talk.for_others() != 0 || !talk.has_room(tokens)) {
+    std::unique_lock growing(growing_);
+    talk.claim();
+    if (!talk.has_room(tokens)) grow(growing, talk, wanted);
+  }
+  refused.completed();
+  if (thread_ == nullptr) return;
+  const std::uint64_t ask = talk.to_ask(ahead_);
+  if (ask != 0) thread_->ask(talk.index, ask);
+}
+
+// Others may grow while this waits for readers. Whole steps, but where only less is left.
+template <class Memory>
+void Side<Memory>::grow(std::unique_lock<std::mutex>& growing, Core& talk, std::uint64_t tokens) {
+  std::uint64_t wanted = talk.in_steps(tokens);
+  while (true) {
+    require_unsealed();
+    const std::size_t bytes = talk.missing(wanted);
+    const bool affordable = fits_budget(bytes);
+    if (affordable && memory_.has_pages(bytes)) break;
+    if (reclaim_from_idle(growing, talk)) continue;
+    if (affordable) break;  // new pages are made
+    if (wanted == tokens) require_budget(bytes);
+    wanted = tokens;
+  }
+  charged_ += talk.grow_to(wanted);
+}
+
+// On the layout's thread.
+template <class Memory>
+void Side<Memory>::grow_ahead(std::size_t talk, std::uint64_t tokens) noexcept {
+  std::unique_lock growing(growing_);
+  // A talk that was cleared since gives pages, and takes none.
+  if (talks_[talk]->for_others() != 0) return;
+  try {
+    grow(growing, *talks_[talk], tokens);
+  } catch (...) {
+    // Nothing changed, and the `prepare` that needs the room will ask for itself.
+  }
+}
+
+// Unmapping is not ordered by streams, and what still reads there is not known. The lock is let go
+// while the device ends what it does; what was cleared is taken only if it stayed so.
+template <class Memory>
+bool Side<Memory>::reclaim_from_idle(std::unique_lock<std::mutex>& growing, const Core& but) {
+  for (const auto& talk : talks_) {
+    const std::uint64_t cleared = talk->for_others();
+    if (talk.get() == &but || cleared == 0 || talk->prepared == 0) continue;
+    growing.unlock();
+    memory_.wait_for_readers();
+    growing.lock();
+    if (talk->for_others() == cleared && give_back_room(*talk) != 0) return true;
+  }
+  return false;
+}
+
+template <class Memory>
+std::size_t Side<Memory>::give_back_room(Core& talk) {
+  const std::size_t bytes = talk.decommit();
+  charged_ -= bytes;
+  return bytes;
+}
+
+template <class Memory>
+bool Side<Memory>::fits_budget(std::size_t bytes) const noexcept {
+  return options_.history_budget == 0 ||
+         bytes <= options_.history_budget - std::min(charged_, options_.history_budget);
+}
+
+template <class Memory>
+void Side<Memory>::require_budget(std::size_t bytes) const {
+  if (fits_budget(bytes)) return;
+  throw OutOfMemory(
+      {.purpose = "room for a talk",
+       .limit = "history_budget",
+       .needed = bytes,
+       .available = options_.history_budget - std::min(charged_, options_.history_budget)},
+      "clear or close talks, or raise the budget");
+}
+
+template <class Memory>
+void Side<Memory>::require_unsealed() const {
+  if (!sealed_) return;
+  throw WrongState("layout", ObjectState::sealed,
+                   "the layout is sealed, and its talks neither grow nor shrink",
+                   "prepare all that is needed before seal()");
+}
+
+template <class Memory>
+std::size_t Side<Memory>::decommit(Core& talk, typename Memory::After after) {
+  const std::lock_guard growing(growing_);
+  require_unsealed();
+  memory_.wait_for(after);
+  return give_back_room(talk);
+}
+
+template <class Memory>
+std::size_t Side<Memory>::decommit(typename Memory::After after) {
+  const std::lock_guard growing(growing_);
+  require_unsealed();
+  memory_.wait_for(after);
+  std::size_t bytes = 0;
+  for (const auto& talk : talks_) bytes += give_back_room(*talk);
+  return memory_.release(bytes);
+}
+
+template <class Memory>
+std::uint64_t Side<Memory>::restart_history_peaks() noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& talk : talks_) sum += talk->restart_peak();
+  return sum;
+}
+
+template <class Memory>
+std::size_t Side<Memory>::total_of_tapes() const noexcept {
+  std::size_t bytes = weights_.total();
+  Memory::each_frame(scratch_, [&](const AnyTape& frame) { bytes += frame.total(); });
+  for (const AnyTape& history : histories_) bytes += history.total();
+  return bytes;
+}
+
+template <class Memory>
+template <class Figures>
+void Side<Memory>::fill_in(Figures& stat) const noexcept {
+  stat.weights = weights_.stat();
+  stat.scratch = {};
+  Memory::each_frame(scratch_, [&](const AnyTape& frame) { add(stat.scratch, frame.stat()); });
+  stat.history = {};
+  stat.tokens = stat.room = stat.capacity = stat.longest_talk = stat.largest_talk = 0;
+  for (const auto& talk : talks_) {
+    const TalkStat one = talk->stat();
+    add(stat.history, one.history);
+    stat.tokens += one.tokens;
+    stat.longest_talk = std::max(stat.longest_talk, talk->most_ever());
+    stat.largest_talk = std::max(stat.largest_talk, one.history.peak);
+    if (one.capacity == kUnlimitedTokens) continue;
+    stat.room += one.room;
+    stat.capacity += one.capacity;
+  }
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+template <class Memory>
+internal::TalkCore<Memory>& BasicTalk<Memory>::core() const {
+  require_open();
+  return static_cast<internal::TalkCore<Memory>&>(*head_);
+}
+
+template <class Memory>
+void BasicTalk<Memory>::refuse_closed(std::size_t talk) {
+  throw WrongState("talk " + std::to_string(talk), ObjectState::closed,
+                   "talk " + std::to_string(talk) + " was closed", "open one with open_talk()");
+}
+
+template <class Memory>
+void BasicTalk<Memory>::refuse_advance(std::uint64_t tokens) {
+  core().count_refusal();
+  core().refuse(tokens);
+}
+
+template <class Memory>
+void BasicTalk<Memory>::note_rows(std::uint64_t first) noexcept {
+  core().note_rows(first);
+}
+
+template <class Memory>
+void BasicTalk<Memory>::prepare(std::uint64_t tokens) {
+  side_->prepare(core(), tokens);
+}
+
+template <class Memory>
+void BasicTalk<Memory>::rewind(std::uint64_t tokens) {
+  const std::uint64_t held = this->tokens();
+  core().keep(held - std::min(tokens, held));
+}
+
+template <class Memory>
+void BasicTalk<Memory>::clear() {
+  core().clear();
+}
+
+template <class Memory>
+void BasicTalk<Memory>::close() {
+  side_->close(core(), generation_);
+}
+
+template <class Memory>
+WarmResult BasicTalk<Memory>::warm(const WarmOptions& options) requires Memory::kWritable {
+  return core().warm(options);
+}
+
+template <class Memory>
+std::size_t BasicTalk<Memory>::decommit(typename Memory::After after) {
+  return side_->decommit(core(), after);
+}
+
+template <class Memory>
+TalkStat BasicTalk<Memory>::stat() const {
+  return core().stat();
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck

@@ -1,0 +1,375 @@
+/// @file
+/// One talk's history: how its planned regions fill, side by side, and what of them is committed.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/on_failure.hpp"
+#include "memory/tape_parts.hpp"
+#include "memory/warm_pages.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/layout/side.hpp"
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+/// Thread-safety: the talk's writer; `stat`, `missing` and whatever `TalkHead` has are for readers
+/// too. What commits and decommits may be another thread, one at a time.
+template <class Memory>
+class TalkCore : public TalkHead {
+ public:
+  using Tape = typename Memory::Tape;
+  using Block = typename Memory::Block;
+
+  struct Setup {
+    const TapePlan* plan = nullptr;  ///< nullptr: the talk counts no tokens.
+    Block* reserved = nullptr;       ///< Each region becomes a part; nullptr: all is committed.
+    std::uint64_t step = 1;          ///< Tokens that are committed at a time.
+    std::size_t page = 1;            ///< Bytes that parts are committed by.
+    bool wipe = false;               ///< Zero what is given back.
+  };
+
+  /// The tape, and what is reserved, outlive the talk.
+  TalkCore(std::size_t index, Tape& tape, const Setup& setup)
+      : TalkHead(index), tape_(tape), setup_(setup) {
+    if (setup_.plan == nullptr) {
+      capacity_ = 0;
+      return;
+    }
+    planned_ = tape.floor();
+    for (const Region& region : setup_.plan->regions()) add_cursor(region);
+    if (setup_.reserved == nullptr) note_prepared(capacity_);
+  }
+
+  // The addresses may serve somebody else next. Only what a token was taken back from is poisoned:
+  // shadow memory for all that is prepared may be more than there is.
+  ~TalkCore() {
+    if constexpr (kPoisons) unpoison(0, most_ever());
+  }
+  TalkCore(const TalkCore&) = delete;
+  TalkCore& operator=(const TalkCore&) = delete;
+
+  [[nodiscard]] bool is_open() const noexcept {
+    return generation.load(std::memory_order_relaxed) % 2 == 0;
+  }
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+  /// Tokens that were ever held at a time.
+  [[nodiscard]] std::uint64_t most_ever() const noexcept {
+    return std::max(most.load(std::memory_order_relaxed),
+                    former_most_.load(std::memory_order_relaxed));
+  }
+  [[nodiscard]] bool has_room(std::uint64_t more) const noexcept {
+    return more <= prepared.load(std::memory_order_acquire) - held();
+  }
+
+  /// Commits the regions that do not grow.
+  void commit_fixed() {
+    for (Cursor& cursor : cursors_) {
+      if (!cursor.grows() && cursor.is_part()) cursor.part.commit(cursor.bytes);
+    }
+    has_fixed_ = true;
+    note_committed(false);
+  }
+
+  /// Tokens held once there are so many more. @throws as `refuse`.
+  [[nodiscard]] std::uint64_t after(std::uint64_t more) const {
+    if (more > capacity_ - held()) refuse(more);
+    return held() + more;
+  }
+
+  [[noreturn]] void refuse(std::uint64_t more) const {
+    const std::uint64_t now = held();
+    if (setup_.plan == nullptr) {
+      throw WrongState("layout", ObjectState::empty,
+                       "a layout that was made from sizes does not count tokens",
+                       "make it from a plan");
+    }
+    const TalkNeeds needs = {.talk = index,
+                             .tokens = more,
+                             .held = now,
+                             .room = prepared.load(std::memory_order_relaxed) - now,
+                             .capacity = capacity_};
+    if (more > capacity_ - now) throw TalkFull(needs);
+    throw NotPrepared(needs);
+  }
+  void count_refusal() noexcept {
+    refused_.store(refused_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
+  /// Tokens that are committed where `wanted` need room.
+  [[nodiscard]] std::uint64_t in_steps(std::uint64_t wanted) const noexcept {
+    const std::uint64_t steps = wanted / setup_.step + (wanted % setup_.step != 0 ? 1 : 0);
+    return std::min(checked_mul(steps, setup_.step).value_or(capacity_), capacity_);
+  }
+
+  /// Bytes of pages that room for the first `wanted` tokens still takes.
+  [[nodiscard]] std::size_t missing(std::uint64_t wanted) const noexcept {
+    std::size_t bytes = 0;
+    for (const Cursor& cursor : cursors_) {
+      if (!cursor.is_part()) continue;
+      const std::size_t whole = round_up(cursor.needs(wanted), setup_.page);
+      bytes += whole - std::min(whole, cursor.part.committed());
+    }
+    return bytes;
+  }
+
+  /// Makes room for the talk's first `wanted` tokens. Returns the bytes of pages that it took. On
+  /// an error nothing changed. @pre wanted <= capacity()
+  std::size_t grow_to(std::uint64_t wanted) {
+    const std::uint64_t before = prepared.load(std::memory_order_relaxed);
+    if (wanted <= before) return 0;
+    const std::size_t bytes = pages();
+    OnFailure undo([&] {
+      for (Cursor& cursor : cursors_) {
+        if (cursor.is_part()) cursor.part.decommit(has_fixed_ ? cursor.needs(before) : 0);
+      }
+    });
+    for (Cursor& cursor : cursors_) {
+      if (cursor.is_part()) cursor.part.commit(cursor.needs(wanted));
+    }
+    undo.completed();
+    has_fixed_ = true;
+    note_prepared(wanted);
+    note_committed(true);
+    return pages() - bytes;
+  }
+
+  /// Gives back what is committed behind the tokens held. Returns bytes.
+  /// @pre a device has finished with what goes.
+  std::size_t decommit() {
+    if constexpr (kPoisons) {
+      if (setup_.reserved != nullptr) unpoison(held(), most_ever());
+    }
+    std::size_t bytes = 0;
+    for (Cursor& cursor : cursors_) {
+      if (cursor.grows() && cursor.is_part()) bytes += cursor.part.decommit(cursor.needs(held()));
+    }
+    asked_.store(0, std::memory_order_relaxed);
+    if (setup_.reserved == nullptr) return 0;
+    note_prepared(held());
+    note_committed(false);
+    return bytes;
+  }
+
+  /// Bytes of pages that the talk's regions have.
+  [[nodiscard]] std::size_t pages() const noexcept {
+    std::size_t bytes = 0;
+    for (const Cursor& cursor : cursors_) bytes += cursor.part.committed();
+    return bytes;
+  }
+
+  /// The rows from `first` on may be written.
+  void note_rows(std::uint64_t first) noexcept {
+    if constexpr (kPoisons) unpoison(first, held());
+  }
+
+  /// Keeps the first `kept` tokens. @pre there are as many
+  void keep(std::uint64_t kept) noexcept {
+    if constexpr (Memory::kWritable) {
+      if (setup_.wipe || kFillOnGiveBack || checking::kListening) overwrite_rows(kept, held());
+    }
+    tokens.store(kept, std::memory_order_relaxed);
+  }
+
+  void clear() noexcept {
+    keep(0);
+    if constexpr (Memory::kWritable) {
+      if (setup_.wipe) wipe_fixed();
+    }
+    tape_.clear();
+    asked_.store(0, std::memory_order_relaxed);
+    cleared_.fetch_add(1, std::memory_order_release);
+  }
+
+  /// How often the talk was cleared, while its pages are for others; else 0.
+  [[nodiscard]] std::uint64_t for_others() const noexcept {
+    const std::uint64_t cleared = cleared_.load(std::memory_order_acquire);
+    const bool claimed = cleared == claimed_.load(std::memory_order_relaxed);
+    return claimed || held() != 0 ? 0 : cleared;
+  }
+  /// The talk goes on: its pages are no longer for others. @pre whoever would take them waits
+  void claim() noexcept {
+    claimed_.store(cleared_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  }
+
+  /// The tokens to ask for so that `ahead` of them have room; 0 where they have, or where that was
+  /// asked for already.
+  [[nodiscard]] std::uint64_t to_ask(std::uint64_t ahead) noexcept {
+    const auto sum = checked_add(held(), ahead);
+    const std::uint64_t wanted = in_steps(std::min(sum.value_or(capacity_), capacity_));
+    if (wanted <= prepared.load(std::memory_order_acquire) ||
+        wanted <= asked_.load(std::memory_order_relaxed)) {
+      return 0;
+    }
+    asked_.store(wanted, std::memory_order_relaxed);
+    return wanted;
+  }
+
+  /// Region by region; the first that is not complete is the last that is tried. What cannot fit as
+  /// a whole must not fill the host first.
+  [[nodiscard]] WarmResult warm(const WarmOptions& options) requires Memory::kWritable {
+    if (const auto budget = beyond_budget(pages())) {
+      return {.end = WarmEnd::over_budget,
+              .asked = pages(),
+              .available = budget->available,
+              .limit = budget->limit};
+    }
+    WarmResult sum = tape_.warm(options);
+    for (Cursor& cursor : cursors_) {
+      if (!sum) break;
+      if (cursor.part.committed() == 0) continue;
+      WarmResult one = cursor.part.warm(0, cursor.part.committed(), options);
+      one.asked += sum.asked;
+      one.warmed += sum.warmed;
+      one.present =
+          one.present && sum.present ? std::optional(*one.present + *sum.present) : std::nullopt;
+      sum = std::move(one);
+    }
+    return sum;
+  }
+
+  [[nodiscard]] TalkStat stat() const noexcept {
+    const std::uint64_t now = held();
+    TalkStat stat = {.tokens = now,
+                     .room = std::max(prepared.load(std::memory_order_acquire), now) - now,
+                     .capacity = capacity_,
+                     .open = is_open(),
+                     .history = tape_.stat()};
+    stat.history.used += filled(now) - planned_;
+    stat.history.peak += filled(most_ever()) - planned_;
+    stat.history.refused += refused_.load(std::memory_order_relaxed);
+    return stat;
+  }
+
+  /// As `Side::restart_history_peaks`.
+  std::uint64_t restart_peak() noexcept {
+    const std::uint64_t bytes =
+        tape_.recent_peak() - planned_ + filled(most.load(std::memory_order_relaxed));
+    tape_.restart_peak();
+    former_most_.store(most_ever(), std::memory_order_relaxed);
+    most.store(held(), std::memory_order_relaxed);
+    return bytes;
+  }
+
+ private:
+  struct Cursor {
+    std::byte* at;
+    std::size_t bytes;
+    Growth growth;
+    Block part;  ///< None where the tape has committed everything.
+
+    [[nodiscard]] bool grows() const noexcept { return growth.bytes_per_token != 0; }
+    [[nodiscard]] bool is_part() const noexcept { return part.size() != 0; }
+    /// A window's region goes round: it is full and stays so.
+    [[nodiscard]] std::size_t needs(std::uint64_t tokens) const noexcept {
+      return grows() ? std::min(tokens, growth.capacity) * growth.bytes_per_token : bytes;
+    }
+  };
+
+  static constexpr bool kPoisons = Memory::kWritable && checking::kListening;
+
+  void add_cursor(const Region& region) {
+    if (region.bytes == 0) return;
+    Block part;
+    // A device's parts are whole pages, which the plan was aligned to.
+    if (setup_.reserved != nullptr) {
+      part = setup_.reserved->part(
+          region.offset, Memory::kWritable ? region.bytes : round_up(region.bytes, setup_.page));
+    }
+    cursors_.push_back({.at = tape_.data() + region.offset,
+                        .bytes = region.bytes,
+                        .growth = region.growth,
+                        .part = std::move(part)});
+    if (!cursors_.back().grows()) {
+      fixed_ += region.bytes;
+      return;
+    }
+    // A full-context cache ends the talk; a window's goes round.
+    if (region.role == RegionRole::kv) capacity_ = std::min(capacity_, region.growth.capacity);
+    const auto same = [&](const Growth& one) { return one.capacity == region.growth.capacity; };
+    const auto rate = std::find_if(rates_.begin(), rates_.end(), same);
+    if (rate == rates_.end()) {
+      rates_.push_back(region.growth);
+    } else {
+      rate->bytes_per_token += region.growth.bytes_per_token;
+    }
+  }
+
+  [[nodiscard]] std::uint64_t held() const noexcept {
+    return tokens.load(std::memory_order_relaxed);
+  }
+
+  /// What so many tokens fill of all regions. Those that do not grow are in use with the first one.
+  [[nodiscard]] std::uint64_t filled(std::uint64_t count) const noexcept {
+    std::uint64_t bytes = count == 0 ? 0 : fixed_;
+    for (const Growth& rate : rates_) {
+      bytes += std::min(count, rate.capacity) * rate.bytes_per_token;
+    }
+    return bytes;
+  }
+
+  // Release: who sees the room also sees the memory.
+  void note_prepared(std::uint64_t room) noexcept {
+    prepared.store(room, std::memory_order_release);
+  }
+  void note_committed(bool grew) noexcept {
+    if (tape_.total() == 0) return;
+    std::size_t bytes = 0;
+    for (const Cursor& cursor : cursors_) bytes += std::min(cursor.part.committed(), cursor.bytes);
+    tape_.note_planned(bytes, grew);
+  }
+
+  /// Calls `rows_do(from, to)` for the addresses of these tokens in each region that grows.
+  void each_row_range(std::uint64_t first, std::uint64_t end, auto rows_do) noexcept {
+    for (const Cursor& cursor : cursors_) {
+      if (!cursor.grows()) continue;
+      rows_do(address_of(cursor.at) + cursor.needs(first),
+              address_of(cursor.at) + cursor.needs(end));
+    }
+  }
+  void unpoison(std::uint64_t first, std::uint64_t end) noexcept {
+    each_row_range(first, end, [](std::uintptr_t from, std::uintptr_t to) {
+      checking::unpoison(from, to - from);
+    });
+  }
+  void overwrite_rows(std::uint64_t first, std::uint64_t end) noexcept {
+    each_row_range(first, end, [this](std::uintptr_t from, std::uintptr_t to) {
+      if (setup_.wipe || kFillOnGiveBack) overwrite(from, to, setup_.wipe ? 0 : kGivenBack);
+      checking::poison(from, to - from);
+    });
+  }
+  void wipe_fixed() noexcept {
+    for (const Cursor& cursor : cursors_) {
+      const bool usable = !cursor.is_part() || cursor.part.committed() != 0;
+      if (!cursor.grows() && usable) {
+        overwrite(address_of(cursor.at), address_of(cursor.at) + cursor.bytes, 0);
+      }
+    }
+  }
+
+  Tape& tape_;
+  Setup setup_;
+  std::vector<Cursor> cursors_;
+  std::vector<Growth> rates_;  // by capacity, summed up
+  std::uint64_t fixed_ = 0;    // bytes of regions that do not grow
+  std::uint64_t planned_ = 0;  // bytes below the floor
+  std::uint64_t capacity_ = std::numeric_limits<std::uint64_t>::max();
+  bool has_fixed_ = false;                     // the regions that do not grow are committed
+  std::atomic<std::uint64_t> former_most_{0};  // before the last restart_peak()
+  std::atomic<std::uint64_t> refused_{0};
+  std::atomic<std::uint64_t> asked_{0};    // of the layout's thread
+  std::atomic<std::uint64_t> cleared_{0};  // how often
+  std::atomic<std::uint64_t> claimed_{0};  // `cleared_` when the talk went on
+};
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal

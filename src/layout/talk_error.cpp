@@ -1,0 +1,42 @@
+#include "tapedeck/layout/talk_error.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+namespace {
+
+constexpr std::string_view kPlanLonger = "clear the talk, or plan a longer context";
+
+std::string describe(const TalkNeeds& needs) {
+  return "talk " + std::to_string(needs.talk) + " holds " + std::to_string(needs.held) +
+         " tokens and was asked for " + std::to_string(needs.tokens) + " more";
+}
+
+std::vector<ErrorFact> facts_of(const TalkNeeds& needs) {
+  return {{"talk", std::to_string(needs.talk)},
+          {"tokens", std::to_string(needs.tokens)},
+          {"held", std::to_string(needs.held)},
+          {"room", std::to_string(needs.room)},
+          {"capacity", std::to_string(needs.capacity)}};
+}
+
+}  // namespace
+
+TalkFull::TalkFull(const TalkNeeds& needs)
+    : needs_(needs),
+      text_(describe(needs) + ", but its plan has room for " + std::to_string(needs.capacity) +
+            "; " + std::string(kPlanLonger)) {}
+
+std::string_view TalkFull::advice() const noexcept { return kPlanLonger; }
+
+std::vector<ErrorFact> TalkFull::facts() const { return facts_of(needs_); }
+
+NotPrepared::NotPrepared(const TalkNeeds& needs)
+    : RuntimeError(describe(needs) + ", but only " + std::to_string(needs.room) + " are prepared",
+                   "call prepare(" + std::to_string(needs.tokens) +
+                       ") on the talk before the pass advances"),
+      needs_(needs) {}
+
+std::vector<ErrorFact> NotPrepared::facts() const { return facts_of(needs_); }
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck
