@@ -28,7 +28,7 @@ inline constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
 template <class Memory>
 Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOptions& options)
     : plan_(std::move(plan)), options_(options), memory_(where) {
-  if (plan_.profile != Profile::native) {
+  if (plan_.profile != native_profile().name) {
     throw InvalidArgument(InvalidArgument::Facts{.argument = "Plan::profile"},
                           "the plan predicts another engine, and no layout can be made of it",
                           "make the plan with the native profile");
