@@ -149,7 +149,7 @@ TEST(TapePlan, ARegionMayNotGrowBeyondItsEnd) {
 }
 
 TEST(TapePlan, FindsARegionByWhatItIs) {
-  TapePlan plan;
+  TapePlan plan(TapeKind::history);
   plan.append({.id = {.layer = 1, .part = Part::key_cache}, .name = "a", .bytes = 64});
   plan.append({.id = {.layer = 1, .part = Part::value_cache}, .name = "b", .bytes = 64});
   EXPECT_EQ(plan.find(PartId{.layer = 1, .part = Part::value_cache}), &plan.regions()[1]);
