@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/on_failure.hpp"
+#include "base/printable.hpp"
 #include "os/clock.hpp"
 #include "os/file.hpp"
 #include "os/process.hpp"
@@ -36,7 +37,7 @@ std::size_t mapped_bytes() {
 const std::string& checked(const std::string& name) {
   if (segment::is_name(name)) return name;
   throw InvalidArgument(
-      "a layout cannot be published as \"" + name + "\"",
+      {.argument = "name"}, "a layout cannot be published as \"" + internal::printable(name) + "\"",
       "give 1 to " + std::to_string(segment::kMostName) + " letters, digits, '.', '_' and '-'");
 }
 
@@ -113,7 +114,8 @@ StatPublisher::StatPublisher(const Layout& layout, const std::string& name,
   publish();
   const int error = os::give_name(file.descriptor.get(), path_);
   if (error == EEXIST) {
-    throw InvalidArgument("this process publishes a layout as \"" + name + "\" already",
+    throw InvalidArgument({.argument = "name"},
+                          "this process publishes a layout as \"" + name + "\" already",
                           "give each a name of its own");
   }
   if (error != 0) {

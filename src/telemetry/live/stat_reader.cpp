@@ -83,13 +83,13 @@ std::uint64_t check_file(const os::Descriptor& file, const std::filesystem::path
     throw SystemError({.call = "open", .number = EACCES, .path = path.string()},
                       "it is another user's: watch it as that user");
   }
-  if (!facts.regular) refuse(path, 0, "no file of shared memory");
+  if (!facts.regular) refuse(path, 0, "it is no file of shared memory");
   if (!facts.owner_only) {
     throw SystemError({.call = "open", .number = EACCES, .path = path.string()},
                       "others have rights to it: nobody knows who wrote it");
   }
   if (facts.bytes < segment::table * kWord || facts.bytes > segment::kMostBytes) {
-    refuse(path, 0, std::to_string(facts.bytes) + " bytes are no published layout");
+    refuse(path, 0, "its " + std::to_string(facts.bytes) + " bytes are no published layout");
   }
   return facts.bytes;
 }
@@ -102,7 +102,7 @@ void check_table(const std::filesystem::path& path, std::string_view theirs) {
   const auto at = static_cast<std::size_t>(differs - ours.begin());
   const std::size_t begin = at == 0 ? 0 : ours.find_last_of(" \n", at - 1) + 1;
   refuse(path, segment::table + at / kWord,
-         "another list of figures, without \"" +
+         "its list of figures lacks \"" +
              ours.substr(begin, ours.find_first_of(" \n", begin) - begin) + "\" in its place");
 }
 
@@ -150,27 +150,29 @@ void StatReader::Opened::read_header(std::uint64_t bytes) {
   std::array<std::uint64_t, segment::table> header{};
   read_words(file, path, header, 0);
   if (header[segment::magic] != segment::kMagic)
-    refuse(path, segment::magic, "no published layout");
+    refuse(path, segment::magic, "it is no published layout");
   if (header[segment::version] != segment::kVersion) {
     refuse(path, segment::version,
            "it is of version " + std::to_string(header[segment::version]) +
                ", and this Tapedeck reads version " + std::to_string(segment::kVersion));
   }
   const std::uint64_t table_bytes = header[segment::table_bytes];
-  if (table_bytes > segment::kMostBytes) refuse(path, segment::table_bytes, "too many names");
+  if (table_bytes > segment::kMostBytes)
+    refuse(path, segment::table_bytes, "it claims too many names");
   std::vector<std::uint64_t> table((table_bytes + kWord - 1) / kWord);
   read_words(file, path, table, segment::table);
   check_table(path, {reinterpret_cast<const char*>(table.data()), table_bytes});
   if (header[segment::words] != segment::word_count() || bytes != segment::word_count() * kWord) {
-    refuse(path, segment::words, "another size than its figures have");
+    refuse(path, segment::words, "its size is not that of its figures");
   }
   const auto process = static_cast<std::int32_t>(header[segment::process]);
   if (process <= 0 || static_cast<std::uint64_t>(process) != header[segment::process]) {
-    refuse(path, segment::process, "no number of a process");
+    refuse(path, segment::process, "its number is that of no process");
   }
   std::array<char, segment::kNameWords * kWord + 1> name{};
   std::memcpy(name.data(), &header[segment::name], segment::kNameWords * kWord);
-  if (!segment::is_name(name.data())) refuse(path, segment::name, "no name of a layout");
+  if (!segment::is_name(name.data()))
+    refuse(path, segment::name, "its name is none that a layout can have");
   published.process = process;
   published.name = name.data();
   start = header[segment::start];
@@ -213,7 +215,7 @@ std::optional<PublishedStat> StatReader::read() const {
       if (after == before) {
         PublishedStat published = {.publishes = before / 2};
         if (!segment::read_stat(std::span(words).subspan(segment::figures), published.stat)) {
-          refuse(path, record + segment::figures, "more devices than a layout has");
+          refuse(path, record + segment::figures, "it has more devices than a layout can have");
         }
         const std::uint64_t now = os::coarse_nanoseconds();
         published.age = now - std::min(now, words[segment::published_at]);

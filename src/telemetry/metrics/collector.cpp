@@ -18,7 +18,10 @@ LayoutCollector::LayoutCollector(std::vector<WatchedLayout> layouts, SnapshotOpt
   std::vector<std::string> names;
   names.reserve(layouts_.size());
   for (const WatchedLayout& one : layouts_) {
-    if (one.layout == nullptr) throw InvalidArgument("a layout to watch that is null");
+    if (one.layout == nullptr) {
+      throw InvalidArgument({.argument = "WatchedLayout::layout"}, "a layout to watch is null",
+                            "leave it out");
+    }
     names.push_back(one.name);
   }
   internal::require_distinct(names);

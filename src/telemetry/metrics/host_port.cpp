@@ -11,7 +11,8 @@ namespace {
 constexpr std::string_view kLoopback = "127.0.0.1";
 
 [[noreturn]] void refuse(std::string_view text, const char* why) {
-  throw InvalidArgument("metrics address \"" + std::string(text) + "\": " + why,
+  throw InvalidArgument({.argument = "address"},
+                        "the metrics address \"" + std::string(text) + "\" cannot be used: " + why,
                         "give HOST:PORT, as in 127.0.0.1:9464");
 }
 

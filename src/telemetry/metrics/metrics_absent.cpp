@@ -10,9 +10,9 @@ namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 namespace {
 
-[[noreturn]] void refuse() {
-  throw InvalidArgument("this tapedeck was built without Prometheus",
-                        "build it where prometheus-cpp is (Debian: prometheus-cpp-dev)");
+[[noreturn]] void refuse_metrics() {
+  throw Unsupported("Prometheus metrics", "this build of Tapedeck has no Prometheus metrics",
+                    "build it where prometheus-cpp is (Debian: prometheus-cpp-dev)");
 }
 
 }  // namespace
@@ -21,14 +21,14 @@ class MetricsServer::State {};
 
 // NOLINTNEXTLINE(performance-unnecessary-value-param): the other one keeps them
 MetricsServer::MetricsServer(std::vector<WatchedLayout>, const std::string&, SnapshotOptions) {
-  refuse();
+  refuse_metrics();
 }
 
 MetricsServer::~MetricsServer() = default;
 
 const std::string& MetricsServer::address() const noexcept { std::terminate(); }
 
-std::string metrics_text(std::span<const Snapshot>) { refuse(); }
+std::string metrics_text(std::span<const Snapshot>) { refuse_metrics(); }
 
 TAPEDECK_ABI_END
 }  // namespace tapedeck

@@ -32,7 +32,8 @@ os::ListenAddress find(const std::string& address) {
 std::string checked_address(const std::string& address) {
   const os::ListenAddress found = find(address);
   if (!found.why.empty()) {
-    throw InvalidArgument("metrics address \"" + address + "\": " + found.why,
+    throw InvalidArgument({.argument = "address"},
+                          "the metrics address \"" + address + "\" cannot be used: " + found.why,
                           "give HOST:PORT of this host");
   }
   if (found.error != 0) {

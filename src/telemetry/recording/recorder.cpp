@@ -31,15 +31,20 @@ Recorder::Recorder(Layout& layout, RecorderOptions options)
       options_(std::move(options)),
       words_(words::count(layout.gpus())) {
   if (options_.samples == 0 || options_.samples > kMostSamples) {
-    throw InvalidArgument("a recorder of " + std::to_string(options_.samples) + " samples",
-                          "it keeps 1 at least, and 2^24 at most");
+    throw InvalidArgument({.argument = "RecorderOptions::samples",
+                           .value = options_.samples,
+                           .limit = options_.samples == 0 ? 1 : kMostSamples},
+                          "a recorder cannot keep " + std::to_string(options_.samples) + " samples",
+                          "let it keep 1 at least, and 2^24 at most");
   }
   if (options_.every_passes == 0) {
-    throw InvalidArgument("a recorder that samples every 0 passes", "1 is every pass");
+    throw InvalidArgument({.argument = "RecorderOptions::every_passes", .value = 0, .limit = 1},
+                          "a recorder cannot sample every 0 passes", "give 1 for every pass");
   }
   if (options_.at_least_apart.count() < 0) {
-    throw InvalidArgument("a recorder whose samples are less than no time apart",
-                          "0 takes all of them");
+    throw InvalidArgument({.argument = "RecorderOptions::at_least_apart"},
+                          "samples of a recorder cannot be less than no time apart",
+                          "give 0 to keep all of them");
   }
   ring_.resize(options_.samples * words_);
   marks_.resize(options_.samples);

@@ -7,8 +7,8 @@ namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 
 std::string report_html(const Recording&) {
-  throw InvalidArgument("this tapedeck was built without reports",
-                        "build it where kainjow's mustache is (Debian: libkainjow-mustache-dev)");
+  throw Unsupported("reports", "this build of Tapedeck makes no reports",
+                    "build it where kainjow's mustache is (Debian: libkainjow-mustache-dev)");
 }
 
 TAPEDECK_ABI_END

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "os/faults.hpp"
 #include "os/self.hpp"
 #include "tapedeck/base/error.hpp"
@@ -34,15 +35,6 @@ class Served : public ::testing::Test {
   [[nodiscard]] std::unique_ptr<MetricsServer> serve(const std::string& address) const {
     return std::make_unique<MetricsServer>(std::vector<WatchedLayout>{{&layout_, "chat"}}, address);
   }
-  [[nodiscard]] std::string refusal(const std::string& address) const {
-    try {
-      (void)serve(address);
-    } catch (const InvalidArgument& error) {
-      return error.what();
-    }
-    return "nothing was thrown";
-  }
-
   Layout layout_{{.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB}};
 };
 
@@ -106,22 +98,35 @@ TEST_F(Served, IsGoneWithItsObject) {
 }
 
 TEST_F(Served, RefusesWhatIsNoAddress) {
-  for (const char* const none :
-       {"", "127.0.0.1", "localhost", "9464", "127.0.0.1:", ":", "[::1]", "[::1]:"}) {
-    EXPECT_THAT(refusal(none), AllOf(HasSubstr("there is no port"), HasSubstr(none))) << none;
+  for (const std::string& none : {std::string("127.0.0.1"),
+                                  std::string("localhost"),
+                                  std::string("9464"),
+                                  std::string(":"),
+                                  std::string("127.0.0.1:"),
+                                  std::string("[::1]"),
+                                  std::string("[::1]:"),
+                                  std::string(":x"),
+                                  std::string(":-1"),
+                                  std::string(":65536"),
+                                  std::string(":99999999999999999999"),
+                                  std::string(":9464x"),
+                                  std::string(":94 64"),
+                                  std::string(":80s"),
+                                  std::string(":+80"),
+                                  std::string(": 80"),
+                                  std::string("::1:9464"),
+                                  std::string("[::1:9464"),
+                                  std::string("::1]:9464"),
+                                  std::string("http://localhost:80"),
+                                  std::string("127.0.0.1:80,127.0.0.1:81"),
+                                  std::string("[127.0.0.1]:80"),
+                                  std::string("+80:81"),
+                                  std::string("nowhere.invalid:80"),
+                                  std::string("a\0b:80", 6),
+                                  std::string()}) {
+    const auto error = thrown<InvalidArgument>([&] { (void)serve(none); });
+    EXPECT_EQ(error.argument(), "address") << error.what();
   }
-  for (const char* const none : {":x", ":-1", ":65536", ":99999999999999999999", ":9464x", ":94 64",
-                                 ":80s", ":+80", ": 80"}) {
-    EXPECT_THAT(refusal(none), HasSubstr("the port is no number from 0 to 65535")) << none;
-  }
-  for (const char* const none :
-       {"::1:9464", "[::1:9464", "::1]:9464", "http://localhost:80", "127.0.0.1:80,127.0.0.1:81"}) {
-    EXPECT_THAT(refusal(none), HasSubstr("an IPv6 address stands in brackets")) << none;
-  }
-  EXPECT_THAT(refusal("[127.0.0.1]:80"), HasSubstr("no IPv6 address in the brackets"));
-  EXPECT_THAT(refusal("+80:81"), HasSubstr("no address of \"+80\""));
-  EXPECT_THAT(refusal("nowhere.invalid:80"), HasSubstr("no address of \"nowhere.invalid\""));
-  EXPECT_THAT(refusal(std::string("a\0b:80", 6)), HasSubstr("NUL"));
 }
 
 TEST_F(Served, SaysWhatRefusedThePort) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "layout/cache_region.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -231,11 +232,15 @@ TEST(Recorder, CountsNothingThatWasInUseBeforeIt) {
 
 TEST(Recorder, RefusesWhatMakesNoSense) {
   Layout layout(kSizes);
-  EXPECT_THROW(Recorder(layout, {.samples = 0}), InvalidArgument);
-  EXPECT_THROW(Recorder(layout, {.samples = (1U << 24U) + 1}), InvalidArgument);
-  EXPECT_THROW(Recorder(layout, {.every_passes = 0}), InvalidArgument);
-  EXPECT_THROW(Recorder(layout, {.at_least_apart = std::chrono::microseconds(-1)}),
-               InvalidArgument);
+  const auto refusal = [&layout](const RecorderOptions& options) {
+    return thrown<InvalidArgument>([&] { const Recorder recorder(layout, options); });
+  };
+  EXPECT_EQ(refusal({.samples = 0}).argument(), "RecorderOptions::samples");
+  EXPECT_EQ(refusal({.samples = 0}).limit(), 1U);
+  EXPECT_EQ(refusal({.samples = (1U << 24U) + 1}).limit(), 1U << 24U);
+  EXPECT_EQ(refusal({.every_passes = 0}).argument(), "RecorderOptions::every_passes");
+  EXPECT_EQ(refusal({.at_least_apart = std::chrono::microseconds(-1)}).argument(),
+            "RecorderOptions::at_least_apart");
 }
 
 TEST(Recorder, WritesNamesThatAreNoText) {

@@ -36,8 +36,8 @@ inline constexpr const char* kMetricsContentType = "text/plain; version=0.0.4; c
 /// There are as many series as tapes, devices, and phases, of which a layout has `kMostPhases` at
 /// most; talks have none of their own. Unknown figures are left out. Figures of the process are the
 /// first snapshot's that has some.
-/// @throws InvalidArgument where two of them have one name, or where this library was built without
-/// prometheus-cpp.
+/// @throws InvalidArgument where two of them have one name; Unsupported where this library was
+/// built without prometheus-cpp.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});

@@ -32,9 +32,9 @@ class MetricsServer {
  public:
   /// @param address  HOST:PORT, where HOST is a name, an IPv4 address, an IPv6 address in brackets,
   /// or nothing, which is 127.0.0.1; PORT 0: one that is free.
-  /// @throws InvalidArgument for an address that is none, layouts as `LayoutCollector` refuses
-  /// them, and where this library was built without prometheus-cpp; SystemError where it cannot
-  /// listen there: EADDRINUSE, EADDRNOTAVAIL, EACCES.
+  /// @throws InvalidArgument for an address that is none, and for layouts that `LayoutCollector`
+  /// refuses; Unsupported where this library was built without prometheus-cpp; SystemError where it
+  /// cannot listen there: EADDRINUSE, EADDRNOTAVAIL, EACCES.
   MetricsServer(std::vector<WatchedLayout> layouts, const std::string& address,
                 SnapshotOptions options = {});
   /// Waits for a scrape that runs.

@@ -18,7 +18,7 @@ TAPEDECK_ABI_BEGIN
 /// Of each tape at most 1000 regions are listed, and of phases at most 64 names, four deep: the
 /// page has 1 MiB at most for each tape, and some 100 KiB mostly. O(regions), and for each sample
 /// O(how many sizes the regions of histories have).
-/// @throws InvalidArgument where Tapedeck was built without kainjow's mustache.
+/// @throws Unsupported where Tapedeck was built without kainjow's mustache.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
