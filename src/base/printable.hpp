@@ -1,7 +1,8 @@
 /// @file
-/// Names out of files that are not trusted, as an error may show them.
+/// Text out of files that are not trusted, as people may be shown it.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -9,15 +10,11 @@
 
 namespace tapedeck::internal {
 
-/// At most so many bytes of a name; a terminal's control characters become '?'.
-[[nodiscard]] inline std::string printable(std::string_view name) {
-  constexpr std::size_t kMost = 128;
-  std::string text(name.substr(0, kMost));
-  for (char& c : text) {
-    const auto code = static_cast<unsigned char>(c);
-    if (code < 0x20 || code == 0x7f) c = '?';
-  }
-  return name.size() <= kMost ? text : text + "...";
-}
+/// Bytes of a name that an error or a page shows.
+inline constexpr std::size_t kMostOfName = 128;
+
+/// At most so many bytes of a text, and "..." where it goes on. Control characters, which would
+/// drive a terminal, and those that turn the direction of writing become "\x1b".
+[[nodiscard]] std::string printable(std::string_view text, std::size_t most = kMostOfName);
 
 }  // namespace tapedeck::internal

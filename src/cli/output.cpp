@@ -62,19 +62,6 @@ void keep_apart(const std::filesystem::path& written, const std::filesystem::pat
                         "write another file");
 }
 
-std::string printable(std::string_view text) {
-  std::string shown;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < ' ' || byte == 0x7F) {
-      shown += fmt::format("\\x{:02x}", byte);
-    } else {
-      shown += c;
-    }
-  }
-  return shown;
-}
-
 void tell_error(std::string_view message) { tell("tapedeck: " + printable(message) + '\n'); }
 
 LiveStat::LiveStat(bool wanted) noexcept {

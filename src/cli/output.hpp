@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/printable.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/stat.hpp"
 
@@ -42,8 +43,10 @@ class Output {
 /// @throws InvalidArgument where the file to be written is the one that is read.
 void keep_apart(const std::filesystem::path& written, const std::filesystem::path& read);
 
-/// Text out of a file, on one line and without what would drive the terminal.
-[[nodiscard]] std::string printable(std::string_view text);
+/// All of a text out of a file, on one line and without what would drive the terminal.
+[[nodiscard]] inline std::string printable(std::string_view text) {
+  return internal::printable(text, std::string_view::npos);
+}
 
 /// To standard error. That it cannot be written has nobody to be told.
 void tell(std::string_view text) noexcept;

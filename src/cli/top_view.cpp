@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <string_view>
 
+#include "base/amounts.hpp"
 #include "cli/figures.hpp"
 #include "cli/output.hpp"
 #include "layout/stat_sum.hpp"
@@ -30,10 +31,8 @@ std::string spread(const std::string& left, const std::string& right, std::size_
 }
 
 std::size_t cells_of(std::uint64_t part, std::uint64_t whole, std::size_t cells) {
-  if (whole == 0) return 0;
-  const double share = static_cast<double>(std::min(part, whole)) / static_cast<double>(whole);
-  const auto full = static_cast<std::size_t>(share * static_cast<double>(cells));
-  return std::min(part == 0 ? 0 : std::max<std::size_t>(full, 1), cells);  // something is seen
+  if (whole == 0 || part == 0) return 0;
+  return std::clamp<std::size_t>(internal::scaled(part, whole, cells), 1, cells);  // it is seen
 }
 
 std::string bar_of(const TapeStat& tape, std::size_t cells) {
@@ -69,13 +68,6 @@ void add_dense(Lines& lines, const std::string& name, const TapeStat& tape, std:
   lines.push_back({fmt::format(" {:<{}}{}{}", name, kLabel, bar_of(tape, cells), figures)});
 }
 
-std::string age_text(std::uint64_t nanoseconds) {
-  const double seconds = static_cast<double>(nanoseconds) / 1e9;
-  if (seconds < 60) return fmt::format("{:.1f} s", seconds);
-  if (seconds < 3600) return fmt::format("{:.0f} min", seconds / 60);
-  return fmt::format("{:.1f} h", seconds / 3600);
-}
-
 std::string state_text(const Look& look) {
   if (!look.refused.empty()) return "cannot be read";
   switch (look.state) {
@@ -103,7 +95,9 @@ std::string heading_of(const Look& look, std::size_t width) {
   std::string left = fmt::format(" {}  process {}  {}", look.published.name, look.published.process,
                                  state_text(look));
   if (!look.now) return left;
-  return spread(left, fmt::format("published {} ago ", age_text(look.now->age)), width);
+  // It is exact to some milliseconds.
+  const std::uint64_t age = std::max<std::uint64_t>(look.now->age / 1000, 1000);
+  return spread(left, fmt::format("published {} ago ", internal::time_text(age)), width);
 }
 
 std::string passes_text(const Look& look) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ostream>
+#include <utility>
 
 #include "layout/stat_sum.hpp"
 #include "layout/stat_walk.hpp"
@@ -80,7 +81,12 @@ void add(TapeStat& sum, const TapeStat& one) noexcept {
   // Of two sizes of pages the smaller one, where both have some.
   const std::uint64_t page_size =
       sum.page_size == 0 ? one.page_size : std::min(sum.page_size, one.page_size);
-  for (const auto member : kMembersOf<TapeStat>) sum.*member += one.*member;
+  // Unrolled: a layout is asked for its figures after each token.
+  constexpr const auto& kMembers = kMembersOf<TapeStat>;
+  [&]<std::size_t... kIndex>(std::index_sequence<kIndex...>) {
+    ((sum.*kMembers[kIndex] += one.*kMembers[kIndex]), ...);
+  }
+  (std::make_index_sequence<kMembers.size()>());
   sum.page_size = page_size;
   for (std::size_t i = 0; i < kWishes; ++i) {
     if (sum.unmet[i] == 0) sum.unmet[i] = one.unmet[i];

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/amounts.hpp"
 #include "model/tensor_directory_builder.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -19,13 +20,6 @@ namespace {
 // figures of benchmarks/weights_bench.cpp: 7 GB/s for the copy, 3.7 directly, 1.0 to 1.7 by
 // mapping.
 constexpr double kHot = 0.75;
-
-std::string percent_of(std::uint64_t part, std::uint64_t whole) {
-  if (whole == 0) return "0 %";
-  return std::to_string(
-             static_cast<int>(100.0 * static_cast<double>(part) / static_cast<double>(whole))) +
-         " %";
-}
 
 /// A run of tensors that lie in memory as they lie in the file.
 class RunPlacer {
@@ -114,7 +108,7 @@ WayChoice choose_way(const WayFacts& facts) {
   if (!facts.cached) {
     return {Way::map, on + ", and the kernel does not tell what of it is in the page cache"};
   }
-  const std::string share = percent_of(*facts.cached, facts.bytes) + " in the page cache, " + on;
+  const std::string share = percent_text(*facts.cached, facts.bytes) + " in the page cache, " + on;
   const bool hot = static_cast<double>(*facts.cached) >= kHot * static_cast<double>(facts.bytes);
   if (hot) return {Way::map, share};
   if (facts.file_system.kind == os::FileSystem::Kind::network) return {Way::read, share};

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/json.hpp"
 #include "base/printable.hpp"
 #include "model/tensor_directory_builder.hpp"
 #include "model/tensor_names.hpp"
@@ -22,6 +22,7 @@ constexpr int kFormat = 1;
 constexpr std::uint64_t kDataAlignment = 4096;
 // Of some 300,000 tensors. Parsed, a hostile one takes some twenty times as much.
 constexpr std::uint64_t kMostHeader = std::uint64_t{32} << 20;
+constexpr std::size_t kDeepest = 4;  // a number in the shape of one of the tensors
 constexpr const char* kPath = "shared weights";
 
 std::uint64_t bytes_of_spec(const TensorSpec& spec) {
@@ -115,13 +116,6 @@ TensorEntry entry_of(const Json& tensor, std::string& name, const TensorFile& fi
   return entry;
 }
 
-// A bracket is a byte of the text, and some eighty of memory once it is read.
-bool refuse_depth(int depth, Json::parse_event_t /*event*/, const Json& /*value*/) {
-  constexpr int kDepth = 4;  // of a number in the shape of one of the tensors
-  if (depth > kDepth) refuse(8, "the header is nested more deeply than that of shared weights");
-  return true;
-}
-
 // Two tensors over each other would be one that changes under somebody's name.
 void check_apart(TensorDirectoryBuilder& builder) {
   std::uint64_t end = 0;
@@ -172,7 +166,10 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
     refuse(0, "a header of " + std::to_string(length) + " bytes, and " +
                   std::to_string(image.size() - sizeof length) + " follow");
   }
-  const auto* const text = reinterpret_cast<const char*>(image.data() + sizeof length);
+  const std::string_view text(reinterpret_cast<const char*>(image.data() + sizeof length), length);
+  if (is_nested_deeper(text, kDeepest)) {
+    refuse(sizeof length, "the header is nested more deeply than that of shared weights");
+  }
   TensorDirectoryBuilder builder;
   builder.begin_file({.path = "shared:",
                       .size = image.size(),
@@ -180,7 +177,7 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
                       .data_end = image.size(),
                       .alignment = kLine});
   try {
-    const Json header = Json::parse(text, text + length, refuse_depth);
+    const Json header = Json::parse(text);
     if (header.at("tapedeck") != kFormat) refuse(8, "shared weights of another version");
     builder.file().path += header.at("name").get<std::string>();
     for (const Json& tensor : header.at("tensors").get_ref<const Json::array_t&>()) {

@@ -83,7 +83,7 @@ TEST_P(PlannedLayout, HoldsExactlyThePlanNowAndAfterEveryClear) {
 TEST_P(PlannedLayout, AnEncoderHasNoHistoryOnTheHostNorOnADevice) {
   HostDevice device({.granularity = kDevicePage});
   Plan encoder = small_host_plan(2);
-  encoder.history = TapePlan(TapeKind::weights);
+  encoder.history = TapePlan(TapeKind::history);
   LayoutOptions asked = options(GetParam());
   asked.gpus = {{.device = &device, .options = {.commit = GetParam()}}};
   Layout layout(encoder, asked);

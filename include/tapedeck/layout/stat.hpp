@@ -78,6 +78,7 @@ struct Stat {
   std::array<DeviceStat, kMostGpus> gpu{};  ///< The first `gpus` of them.
 
   /// `weights: 12/4096 MB | scratch: 1/64 MB | history: 3/512 MB`: used and reserved, in whole MiB.
+  /// The line of the reporter that engines know, whose "MB" is 2^20 bytes; `text` has IEC units.
   [[nodiscard]] std::string line() const;
 
   /// All figures of the list (stat_fields.hpp), several lines, in IEC units. Tapes of the host that

@@ -1,11 +1,11 @@
 #include "telemetry/metrics/families.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
 
+#include "base/json.hpp"
 #include "tapedeck/base/error.hpp"
 #include "telemetry/snapshot/phase_peaks.hpp"
 
@@ -186,8 +186,7 @@ std::string label_text(const std::string& name) {
   std::string text = name;
   std::replace_if(
       text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
-  const std::string quoted = Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
-  return Json::parse(quoted).get<std::string>();
+  return Json::parse(json_text(Json(text))).get<std::string>();
 }
 
 void require_distinct(std::span<const std::string> names) {
@@ -197,7 +196,7 @@ void require_distinct(std::span<const std::string> names) {
   std::sort(labels.begin(), labels.end());
   const auto twice = std::adjacent_find(labels.begin(), labels.end());
   if (twice == labels.end()) return;
-  throw InvalidArgument("two layouts of the name \"" + *twice + "\"",
+  throw InvalidArgument({.argument = "name"}, "two layouts have the name \"" + *twice + "\"",
                         "give each one a name of its own");
 }
 

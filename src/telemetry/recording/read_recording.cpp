@@ -1,5 +1,4 @@
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -7,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.hpp"
 #include "os/file_reader.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/telemetry/recording/recording.hpp"
@@ -25,21 +25,6 @@ constexpr const char* kNoRecording = "it is no recording of a layout";
 
 constexpr std::size_t kDeepest = 8;
 
-/// Whether braces and brackets outside of strings are nested deeper.
-bool is_deeper_than(std::string_view text, std::size_t deepest) {
-  std::size_t depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '"') in_string = !in_string;
-    if (in_string && c == '\\') ++i;  // and what follows
-    if (in_string) continue;
-    if ((c == '{' || c == '[') && ++depth > deepest) return true;
-    if ((c == '}' || c == ']') && depth != 0) --depth;
-  }
-  return false;
-}
-
 /// The next line of a file as an object, and what can be wrong with it.
 class Lines {
  public:
@@ -57,8 +42,7 @@ class Lines {
     begin_ = file_.offset();
     text_.clear();
     while (take_until_newline()) continue;
-    // What is nested without an end would take much more memory than the file.
-    if (is_deeper_than(text_, kDeepest)) refuse("a line is nested too deep");
+    if (internal::is_nested_deeper(text_, kDeepest)) refuse("a line is nested too deep");
     object_ = json::parse(text_, nullptr, false);
     if (!object_.is_object()) refuse("a line is no JSON object");
   }

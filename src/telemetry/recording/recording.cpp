@@ -1,11 +1,11 @@
 #include "tapedeck/telemetry/recording/recording.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <span>
 #include <utility>
 
+#include "base/json.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "telemetry/recording/sample_words.hpp"
 
@@ -16,9 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string line_of(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
-}
+std::string line_of(const Json& json) { return internal::json_text(json) + '\n'; }
 
 Json regions_json(const Recording& recording) {
   Json regions = Json::array();

@@ -7,12 +7,12 @@
 #include <span>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "layout/stat_walk.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "telemetry/report/planned_regions.hpp"
-#include "telemetry/snapshot/amounts.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -148,9 +148,7 @@ TapeFinding finding_of(const TapeAdvice& advice, const TapeStat& stat) {
 std::string times(std::uint64_t n) { return n == 1 ? "once" : std::to_string(n) + " times"; }
 
 std::string percent(std::uint64_t part, std::uint64_t whole) {
-  if (whole == 0) return "more";
-  const double share = 100 * static_cast<double>(part) / static_cast<double>(whole);
-  return std::to_string(static_cast<std::uint64_t>(std::min(share, 1e6))) + " %";
+  return whole == 0 ? "more" : internal::percent_text(part, whole);
 }
 
 /// "history peaked at 61 % of plan"; of what is reserved where more was taken than the plan has.
@@ -206,8 +204,9 @@ void note_talks(Advice& advice, const Observed& layout, Place place, std::uint64
 
 Advice advise(const Observed& layout) {
   if (!(layout.margin >= 0 && layout.margin <= kMostMargin)) {
-    throw InvalidArgument("a margin of " + std::to_string(layout.margin),
-                          "0.1 is a tenth, and 10 the most");
+    throw InvalidArgument({.argument = "AdviceOptions::margin"},
+                          "the margin " + std::to_string(layout.margin) + " is out of range",
+                          "give 0 to 10; 0.1 is a tenth of what was observed");
   }
   Advice advice;
   internal::for_each_place(layout.stat, layout.stat.gpus, [&](Place place, const auto& side) {

@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/amounts.hpp"
+#include "base/printable.hpp"
 #include "layout/stat_walk.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "telemetry/report/text.hpp"
-#include "telemetry/snapshot/amounts.hpp"
 
 namespace tapedeck::internal::report {
 namespace {
@@ -70,7 +70,7 @@ std::vector<Tape> tapes_of(const Recording& recording, const Stat& stat) {
 
 Data row(const UsedRegion& used) {
   Data row;
-  row.set("name", shown(used.region->name));
+  row.set("name", printable(used.region->name));
   row.set("offset", std::to_string(used.region->offset));
   row.set("bytes_value", std::to_string(used.region->bytes));
   row.set("bytes_text", to_iec(used.region->bytes));
@@ -105,7 +105,7 @@ List boxes(const Tape& tape) {
     if (end <= covered) continue;
     covered = end;
     const std::string title =
-        shown(region.name) + ": " + to_iec(used.used) + " of " + to_iec(region.bytes);
+        printable(region.name) + ": " + to_iec(used.used) + " of " + to_iec(region.bytes);
     boxes.push_back(box("planned", begin, end - begin, title));
     const std::uint64_t width = (end - begin) * scaled(used.used, region.bytes, kSteps) / kSteps;
     if (used.used != 0)

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <kainjow/mustache.hpp>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "base/amounts.hpp"
+#include "base/json.hpp"
+#include "base/printable.hpp"
 #include "layout/stat_walk.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/version.hpp"
@@ -24,9 +26,9 @@ namespace {
 
 using Data = kainjow::mustache::data;
 using List = kainjow::mustache::list;
+using internal::printable;
+using internal::time_text;
 using internal::value_text;
-using report::shown;
-using report::time_text;
 
 constexpr std::size_t kPhaseColours = 8;
 constexpr std::size_t kBandHeight = 10;
@@ -73,7 +75,7 @@ void set_header(Data& page, const Contents& contents) {
   const Recording& recording = contents.recording;
   const std::uint64_t lost =
       recording.taken - std::min<std::uint64_t>(recording.taken, recording.samples());
-  page.set("layout", shown(recording.layout));
+  page.set("layout", printable(recording.layout));
   page.set("samples", std::to_string(recording.samples()));
   page.set("span", time_text(contents.span.end - contents.span.begin));
   if (lost != 0) page.set("lost", std::to_string(lost));
@@ -102,7 +104,7 @@ std::string phase_at(const std::vector<RecordedPhase>& phases, std::uint64_t at)
     if (phase.begin > at) break;
     if (phase.end >= at && (inner == nullptr || phase.depth >= inner->depth)) inner = &phase;
   }
-  return inner == nullptr ? "" : ", " + shown(inner->name);
+  return inner == nullptr ? "" : ", " + printable(inner->name);
 }
 
 /// What the page tells where one points at a chart: the right edges of its columns, and a text for
@@ -124,7 +126,7 @@ std::string readouts(const Contents& contents) {
     }
     charts.push_back({{"x", std::move(x)}, {"text", std::move(text)}});
   }
-  std::string json = charts.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::string json = internal::json_text(charts);
   for (std::size_t at = 0; (at = json.find('<', at)) != std::string::npos;) {
     json.replace(at, 1, "\\u003c");
   }
@@ -225,7 +227,7 @@ void set_phases(Data& page, const Contents& contents) {
   for (std::size_t i = 0; i < picture.names.size(); ++i) {
     const report::NamedPhase& phase = picture.names[i];
     Data data;
-    data.set("name", shown(phase.name));
+    data.set("name", printable(phase.name));
     data.set("colour", colour_of(i));
     data.set("times", std::to_string(phase.times));
     data.set("total", std::to_string(phase.total));
@@ -238,7 +240,7 @@ void set_phases(Data& page, const Contents& contents) {
   for (const report::Band& band : picture.bands) {
     depths = std::max(depths, band.depth + 1);
     Data data;
-    data.set("name", shown(picture.names[band.name].name));
+    data.set("name", printable(picture.names[band.name].name));
     data.set("colour", colour_of(band.name));
     data.set("x", std::to_string(band.x));
     data.set("y", std::to_string(band.depth * kBandHeight));

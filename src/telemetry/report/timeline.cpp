@@ -5,8 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "layout/stat_walk.hpp"
-#include "telemetry/snapshot/amounts.hpp"
 
 namespace tapedeck::internal::report {
 namespace {

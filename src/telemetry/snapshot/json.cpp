@@ -1,12 +1,12 @@
 #include "tapedeck/telemetry/snapshot/json.hpp"
 
 #include <cstddef>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
 
+#include "base/json.hpp"
 #include "tapedeck/base/error.hpp"
 #include "telemetry/snapshot/phase_peaks.hpp"
 
@@ -18,13 +18,10 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kSchema = "tapedeck.snapshot";
 
-Json number(std::uint64_t value) { return value; }
-Json number(std::optional<std::uint64_t> value) { return value ? Json(*value) : Json(); }
-
 template <class Figures, class Value>
 void add_figures(Json& object, std::span<const StatField<Figures, Value>> fields,
                  const Figures& figures) {
-  for (const auto& field : fields) object[field.name] = number(field.of(figures));
+  for (const auto& field : fields) object[field.name] = internal::number_json(field.of(figures));
 }
 
 Json unmet_of(const TapeStat& tape) {
@@ -197,7 +194,7 @@ std::string to_json(const Snapshot& snapshot) {
     add_figures(process, process_fields(), *snapshot.process);
     json["process"] = std::move(process);
   }
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return internal::json_text(json);
 }
 
 std::string json_schema() {
@@ -211,7 +208,7 @@ std::string json_schema() {
                               {{"talks", array_schema(talk_schema())},
                                {"phases", array_schema(phase_schema())},
                                {"process", process_schema()}}));
-  return schema.dump(2) + "\n";
+  return internal::json_text(schema, 2) + "\n";
 }
 
 TAPEDECK_ABI_END

@@ -19,24 +19,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-TEST(ReportText, IsForPeople) {
-  EXPECT_EQ(report::time_text(0), "0 µs");
-  EXPECT_EQ(report::time_text(999), "999 µs");
-  EXPECT_EQ(report::time_text(1500), "1.5 ms");
-  EXPECT_EQ(report::time_text(1'500'000), "1.5 s");
-  EXPECT_EQ(report::time_text(125'000'000), "2 min 05 s");
-  EXPECT_EQ(report::time_text(7'500'000'000), "2 h 05 min");
-  EXPECT_EQ(report::shown("a\nb\x7f\x01"), "a\uFFFDb\uFFFD\uFFFD");
-  // What would turn the direction of writing, byte by byte; and a neighbour.
-  const std::string overrides = {'\xE2', '\x80', '\xAE'};
-  const std::string isolates = {'\xE2', '\x81', '\xA6'};
-  EXPECT_EQ(report::shown("a" + overrides + "b" + isolates + "c\u2060"), "a\uFFFDb\uFFFDc\u2060");
-  EXPECT_EQ(report::shown(std::string(120, 'x')), std::string(120, 'x'));
-  EXPECT_EQ(report::shown(std::string(121, 'x')), std::string(120, 'x') + "…");
-  // 119 bytes and a character of three.
-  EXPECT_EQ(report::shown(std::string(119, 'x') + "日本"), std::string(119, 'x') + "…");
-}
-
 // The test vectors of RFC 4648, in hexadecimal digits.
 TEST(ReportText, WritesHashesAsBrowsersDo) {
   EXPECT_EQ(report::base64_of_hex(""), "");
