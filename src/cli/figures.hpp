@@ -1,9 +1,9 @@
 /// @file
-/// Counts of bytes, as people and as programs read them, where the kernel may not have told.
+/// Counts of bytes as people read them, where the kernel may not have told; JSON for programs.
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
@@ -17,11 +17,14 @@ namespace tapedeck::cli {
 /// "1.9 GiB", or "unknown".
 [[nodiscard]] std::string size_text(std::optional<std::uint64_t> bytes);
 
-/// The number, or null.
-[[nodiscard]] nlohmann::ordered_json number_json(std::optional<std::uint64_t> number);
+/// Of what a command prints with `--json`, its member `schema`. It is raised where a field changes
+/// its meaning; fields may be added.
+inline constexpr int kGpusSchema = 1;
+inline constexpr int kPlanSchema = 1;  ///< Of `fit`, too.
+inline constexpr int kResidentSchema = 1;
+inline constexpr int kWarmSchema = 1;
 
-/// One object, on lines. File names and tensor names need not be text: what is no UTF-8 in them is
-/// replaced.
+/// One object, on lines.
 [[nodiscard]] std::string json_text(const nlohmann::ordered_json& json);
 
 }  // namespace tapedeck::cli

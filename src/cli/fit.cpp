@@ -8,7 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.hpp"
 #include "cli/commands.hpp"
+#include "cli/figures.hpp"
 #include "cli/option_values.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_arguments.hpp"
@@ -136,7 +138,7 @@ void print(const FitArguments& arguments, const Model& model, const HostBudget& 
       json["least_tokens_per_second"] = *arguments.least_tokens_per_second;
     }
     json["choices"] = std::move(list);
-    Output().write(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    Output().write(json_text(json));
     return;
   }
   std::string text = model_text(model) + fmt::format("host      {} left, bound by {}\n",

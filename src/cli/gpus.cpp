@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.hpp"
 #include "cli/commands.hpp"
 #include "cli/figures.hpp"
 #include "cli/output.hpp"
@@ -13,8 +14,6 @@
 
 namespace tapedeck::cli {
 namespace {
-
-constexpr int kGpusSchema = 1;  // raised where a field changes its meaning; fields may be added
 
 // One device; `why` where it cannot be used.
 struct Gpu {

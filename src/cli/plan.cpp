@@ -7,7 +7,9 @@
 #include <optional>
 #include <string>
 
+#include "base/json.hpp"
 #include "cli/commands.hpp"
+#include "cli/figures.hpp"
 #include "cli/option_values.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_arguments.hpp"
@@ -69,8 +71,7 @@ std::string as_json(const PlanOnlyArguments& a, const Model& model, const Plan& 
       json["regions"]["staging"] = tape_regions_json(streaming->staging);
     }
   }
-  // File names and tensor names need not be text.
-  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(json);
 }
 
 std::string as_text(const PlanOnlyArguments& a, const Model& model, const Plan& plan,

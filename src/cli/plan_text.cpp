@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.hpp"
+#include "cli/figures.hpp"
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
@@ -13,9 +13,6 @@
 #include "tapedeck/plan/tensor_parallel.hpp"
 
 namespace tapedeck::cli {
-
-/// Raised by one where a field changes its meaning; fields may be added.
-inline constexpr int kPlanSchema = 1;
 
 /// "28 layers full, 20 layers window 1024".
 [[nodiscard]] std::string layer_kinds(const ModelShape& shape);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.hpp"
 #include "cli/commands.hpp"
 #include "cli/figures.hpp"
 #include "cli/output.hpp"
@@ -15,8 +16,6 @@
 
 namespace tapedeck::cli {
 namespace {
-
-constexpr int kResidentSchema = 1;  // raised where a field changes its meaning; fields may be added
 
 struct ResidentArguments {
   std::string model;
@@ -80,22 +79,22 @@ nlohmann::ordered_json as_json(const ResidentArguments& arguments, const Weights
     const WeightsResidency residency = weights.residency_of_file(file);
     files.push_back({{"path", printable(weights.files()[file].path.string())},
                      {"bytes", residency.bytes},
-                     {"cached", number_json(residency.cached)}});
+                     {"cached", internal::number_json(residency.cached)}});
   }
   nlohmann::ordered_json parts = nlohmann::ordered_json::array();
   for (const Part& part : parts_of(weights.tensors())) {
     const WeightsResidency residency = weights.residency_of(part.tensors);
     parts.push_back({{"name", part.name},
-                     {"layer", number_json(part.layer)},
+                     {"layer", internal::number_json(part.layer)},
                      {"tensors", part.tensors.size()},
                      {"bytes", residency.bytes},
-                     {"cached", number_json(residency.cached)}});
+                     {"cached", internal::number_json(residency.cached)}});
   }
   const WeightsResidency all = weights.residency();
   return {{"schema", kResidentSchema},
           {"model", printable(arguments.model)},
           {"bytes", all.bytes},
-          {"cached", number_json(all.cached)},
+          {"cached", internal::number_json(all.cached)},
           {"files", files},
           {"parts", parts}};
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/json.hpp"
 #include "cli/figures.hpp"
 #include "cli/plan_text.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -111,7 +112,7 @@ nlohmann::ordered_json streaming_json(const Model& model, const Plan& plan,
           {"staging_buffers", streaming.staging.regions().size()},
           {"token_bytes", streaming.token_bytes},
           {"one_slot", streaming.one_slot_bytes},
-          {"closed_form", number_json(closed_form(model.shape, plan))}};
+          {"closed_form", internal::number_json(closed_form(model.shape, plan))}};
 }
 
 }  // namespace tapedeck::cli

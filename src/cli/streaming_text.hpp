@@ -2,7 +2,7 @@
 /// Plans of layer streaming as people and as programs read them.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "tapedeck/base/abi.hpp"

@@ -9,6 +9,7 @@
 #include <string>
 #include <system_error>
 
+#include "base/json.hpp"
 #include "cli/commands.hpp"
 #include "cli/figures.hpp"
 #include "cli/interrupt.hpp"
@@ -24,7 +25,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kWarmSchema = 1;  // raised where a field changes its meaning; fields may be added
 constexpr int kOverBudget = 3;
 constexpr int kPastDeadline = 4;
 constexpr double kMostSeconds = 1e9;
@@ -134,7 +134,7 @@ nlohmann::ordered_json files_json(const Report& report) {
                      {"bytes", file.bytes},
                      {"way", to_string(file.way)},
                      {"why", printable(why_text(report, file))},
-                     {"cached_before", number_json(file.cached)}});
+                     {"cached_before", internal::number_json(file.cached)}});
   }
   return files;
 }
@@ -151,8 +151,8 @@ nlohmann::ordered_json as_json(const Report& report) {
                                  {"warmed", result.warmed},
                                  {"seconds", result.seconds},
                                  {"bytes_per_second", bytes_per_second(result)},
-                                 {"present", number_json(result.present)},
-                                 {"huge", number_json(result.huge)},
+                                 {"present", internal::number_json(result.present)},
+                                 {"huge", internal::number_json(result.huge)},
                                  {"minor_faults", result.minor_faults},
                                  {"major_faults", result.major_faults},
                                  {"locked", report.locked},
