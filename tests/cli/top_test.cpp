@@ -109,7 +109,7 @@ TEST_F(Top, ShowsWhatIsNoneAsSuch) {
   EXPECT_EQ(ran.exit_code, 0);
   EXPECT_THAT(ran.out, HasSubstr(" chat  process"));
   EXPECT_THAT(ran.out, HasSubstr(" other  process 12  cannot be read\n"));
-  EXPECT_THAT(ran.out, HasSubstr("tapedeck.12.34.other, byte 0: 4 bytes are no published layout"));
+  EXPECT_THAT(ran.out, HasSubstr("tapedeck.12.34.other, byte 0: "));
   EXPECT_THAT(ran.out, Not(HasSubstr("\x1b")));
 }
 

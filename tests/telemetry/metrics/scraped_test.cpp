@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "layout/stat_walk.hpp"
 #include "tapedeck/telemetry/metrics/metrics_server.hpp"
 #include "telemetry/prometheus.hpp"
 #include "telemetry/tools.hpp"
@@ -10,9 +11,8 @@ namespace tapedeck::tests {
 namespace {
 
 // Each figure of the list, under the name that the list gives it, with the value of `Stat`.
-template <class Figures, class Value>
 void expect_scraped(const Series& scraped, const std::string& prefix, const std::string& labels,
-                    std::span<const StatField<Figures, Value>> fields, const Figures& figures) {
+                    const auto& fields, const auto& figures) {
   for (const auto& field : fields) {
     std::string name = prefix + field.name;
     if (field.unit == StatUnit::bytes) name += "_bytes";
@@ -34,23 +34,15 @@ TEST(Scraped, PrometheusHasWhatStatSays) {
   const Series scraped = Prometheus(server.address()).series();
   const Stat stat = busy.layout.stat();
   const std::string label = "layout=\"" + name + "\"";
-  expect_scraped(scraped, "tapedeck_layout_", label, layout_fields(), stat);
-  const auto at = [&](const std::string& place) { return label + ",place=\"" + place + "\""; };
-  const auto tapes = [&](const std::string& place, const auto& of) {
-    const std::string labels = at(place);
-    expect_scraped(scraped, "tapedeck_tape_", labels + ",tape=\"weights\"", tape_fields(),
-                   of.weights);
-    expect_scraped(scraped, "tapedeck_tape_", labels + ",tape=\"scratch\"", tape_fields(),
-                   of.scratch);
-    expect_scraped(scraped, "tapedeck_tape_", labels + ",tape=\"history\"", tape_fields(),
-                   of.history);
-  };
-  tapes("host", stat);
-  for (std::size_t i = 0; i < 2; ++i) {
-    const std::string place = "gpu" + std::to_string(i);
-    tapes(place, stat.gpu[i]);
-    expect_scraped(scraped, "tapedeck_device_", at(place), device_fields(), stat.gpu[i]);
-  }
+  internal::for_each_list(stat, stat.gpus, [&](const auto& of, const auto& fields, const auto& in) {
+    std::string labels = label;
+    if (of.place) labels += ",place=\"" + to_string(*of.place) + "\"";
+    if (of.tape) labels += std::string(",tape=\"") + to_string(*of.tape) + "\"";
+    const char* const prefix = of.tape    ? "tapedeck_tape_"
+                               : of.place ? "tapedeck_device_"
+                                          : "tapedeck_layout_";
+    expect_scraped(scraped, prefix, labels, fields, in);
+  });
   for (const PhaseFigures& phase : busy.phases.figures()) {
     const std::string labels = label + ",phase=\"" + phase.name + "\"";
     expect_scraped(scraped, "tapedeck_phase_", labels, phase_fields(), phase);

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "layout/stat_walk.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/layout/stat_fields.hpp"
 #include "tapedeck/telemetry/recording/phases.hpp"
 #include "tapedeck/telemetry/recording/recorder.hpp"
 #include "tapedeck/telemetry/report/advice.hpp"
@@ -88,31 +88,17 @@ void expect_figures(const Browser& browser, const Recording& recording) {
       "const all = {}; for (const e of document.querySelectorAll('[data-figure]'))"
       " all[e.dataset.figure] = [e.dataset.value, e.textContent]; return all;");
   const Stat stat = recording.sample(recording.samples() - 1).stat;
-  const auto expect = [&]<class Figures>(const std::string& of, const Figures& figures,
-                                         std::span<const StatField<Figures>> fields) {
-    // Nothing is shown of a tape that is not there.
-    if constexpr (std::is_same_v<Figures, TapeStat>) {
-      if (figures.reserved == 0) return;
+  internal::for_each_list(stat, stat.gpus, [&](const auto& of, const auto& fields, const auto& in) {
+    // Nothing is shown of a tape that is not there; of the layout, what follows.
+    if (!of.place || (of.tape && internal::tape_of(stat, *of.place, *of.tape).reserved == 0))
+      return;
+    for (const auto& field : fields) {
+      const std::uint64_t value = field.of(in);
+      const json expected = {std::to_string(value), internal::value_text(field.unit, value)};
+      EXPECT_EQ(shown.value(to_string(of) + "." + field.name, json()), expected)
+          << to_string(of) << ' ' << field.name;
     }
-    for (const StatField<Figures>& field : fields) {
-      const std::uint64_t value = field.of(figures);
-      const std::string text =
-          field.unit == StatUnit::bytes ? to_iec(value) : std::to_string(value);
-      EXPECT_EQ(shown.value(of + "." + field.name, json()), json({std::to_string(value), text}))
-          << of << ' ' << field.name;
-    }
-  };
-  const auto expect_tapes = [&](const std::string& place, const auto& tapes) {
-    expect(place + ".weights", tapes.weights, tape_fields());
-    expect(place + ".scratch", tapes.scratch, tape_fields());
-    expect(place + ".history", tapes.history, tape_fields());
-  };
-  expect_tapes("host", stat);
-  for (std::size_t i = 0; i < 2; ++i) {
-    const std::string place = "gpu" + std::to_string(i);
-    expect_tapes(place, stat.gpu[i]);
-    expect(place, stat.gpu[i], device_fields());
-  }
+  });
   EXPECT_EQ(shown["layout.passes"][1], std::to_string(stat.passes));
   EXPECT_EQ(shown["layout.conversations"][1], std::to_string(stat.conversations));
 }
