@@ -64,6 +64,7 @@ DeviceTape DeviceTape::behind(std::span<std::byte> planned, DeviceBlock above,
   tape.lie_over(base, floor,
                 above.size() != 0 ? round_down(begin + above.size(), kDeviceLine) : floor);
   tape.cold_ = std::make_unique<Cold>(std::move(above), std::move(options));
+  tape.watch_.watch(tape.cold_->options.name.c_str());
   tape.cold_->planned = floor - base;
   tape.uncommitted_.store(planned.size(), std::memory_order_relaxed);
   tape.note_commit();
@@ -91,6 +92,7 @@ void* DeviceTape::take_slow(std::size_t bytes, std::size_t align) noexcept {
 }
 
 void DeviceTape::prepare(std::size_t bytes) {
+  watch_.on_write();
   const std::uintptr_t end = end_of_next(bytes);
   if (end == 0) throw_full(bytes);
   if (is_committed(end)) return;
@@ -115,6 +117,7 @@ void DeviceTape::note_commit() noexcept {
 }
 
 std::size_t DeviceTape::decommit(EventHandle after) {
+  watch_.on_write();
   if (sealed_) {
     throw WrongState("tape " + name(), ObjectState::sealed,
                      "tape " + name() + " is sealed, and keeps its pages",

@@ -89,6 +89,7 @@ void* SharedTape::refuse() noexcept {
 
 void SharedTape::clear() noexcept {
   if (cold_ == nullptr) return;
+  watch_.on_exclusive_write();
   const std::uintptr_t head = head_.load(std::memory_order_relaxed);
   const bool wipe = cold_->options.wipe_on_clear;
   if (wipe || internal::kFillOnGiveBack)

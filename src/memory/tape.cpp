@@ -118,6 +118,7 @@ void Tape::lay(Block block, TapeOptions options) {
   const std::size_t step = options.commit_step == 0 ? block.size() : options.commit_step;
   block.commit(std::min(step, block.size()));
   cold_ = std::make_unique<Cold>(std::move(block), std::move(options));
+  watch_.watch(cold_->options.name.c_str());
   note_commit();
 }
 
@@ -188,7 +189,11 @@ void Tape::note_commit() noexcept {
 void Tape::clear_extras(std::uintptr_t floor, std::uintptr_t head) noexcept {
   overwrite_given_back(floor, head);
   free_spilled(nullptr);
-  for (Tape& child : cold_->children) child.clear();
+  for (Tape& child : cold_->children) {
+    child.hand_over();  // its worker is quiet, and comes back
+    child.clear();
+    child.hand_over();
+  }
 }
 
 void Tape::rewind_extras(std::uintptr_t to, std::uintptr_t crumb, const Spilled* keep,
@@ -204,6 +209,7 @@ void Tape::overwrite_given_back(std::uintptr_t from, std::uintptr_t to) noexcept
 }
 
 void Tape::prepare(std::size_t bytes) {
+  watch_.on_write();
   const std::uintptr_t end = end_of_next(bytes);
   if (end == 0) throw_full(bytes);
   if (is_committed(end)) return;
@@ -216,6 +222,7 @@ bool Tape::try_prepare(std::size_t bytes) noexcept {
 }
 
 std::size_t Tape::decommit() noexcept {
+  watch_.on_write();
   if (cold_ == nullptr) return 0;
   const std::uintptr_t head = head_.load(std::memory_order_relaxed);
   const std::size_t given_back =

@@ -68,6 +68,8 @@ ProcessStat process_stat(const std::string& process, const KernelRoots& roots) {
   return parse_stat({reinterpret_cast<const char*>(line.data()), got.bytes});
 }
 
+std::int32_t thread_id() noexcept { return ::gettid(); }
+
 std::int32_t process_id() noexcept { return ::getpid(); }
 
 std::uint64_t pid_namespace() noexcept {

@@ -24,6 +24,8 @@ struct ProcessStat {
 [[nodiscard]] ProcessStat process_stat(const std::string& process, const KernelRoots& roots = {});
 
 [[nodiscard]] std::int32_t process_id() noexcept;
+/// Of the calling thread.
+[[nodiscard]] std::int32_t thread_id() noexcept;
 
 /// The namespace that this process's number is one of; 0 where the kernel does not tell.
 [[nodiscard]] std::uint64_t pid_namespace() noexcept;

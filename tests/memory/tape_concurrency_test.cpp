@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <regex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -20,6 +22,7 @@ namespace {
 constexpr std::size_t kReaders = 3;
 constexpr std::size_t kPasses = 2000;
 
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 TEST(TapeConcurrency, ReadersSeeNothingImpossible) {
@@ -53,6 +56,7 @@ TEST(TapeConcurrency, NorOfTheChildrenWhileEachHasAWriter) {
 TEST(TapeConcurrency, TheWritersRoleCanBeHandedOver) {
   Tape tape = Tape::start(64_KiB, {.commit_step = 4_KiB});
   for (std::size_t i = 0; i < 8; ++i) {
+    tape.hand_over();
     std::jthread([&] { EXPECT_THAT(watch(tape, 1, 100), IsEmpty()); }).join();
   }
   EXPECT_GT(tape.clears(), 0U);
@@ -63,11 +67,59 @@ TEST(TapeConcurrency, ThreadSanitizerSeesARaceWherePlainStoresAre) {
 #if defined(TAPEDECK_RACING_TAPE)
   const Ran ran = run_program(built_path("tapedeck_racing_tape"));
   EXPECT_EQ(ran.exit_code, 66) << ran.output;
-  EXPECT_THAT(ran.output, ::testing::HasSubstr("WARNING: ThreadSanitizer: data race"));
+  EXPECT_THAT(ran.output, HasSubstr("WARNING: ThreadSanitizer: data race"));
 #else
   GTEST_SKIP() << "built without ThreadSanitizer";
 #endif
 }
+
+#if defined(TAPEDECK_TWO_WRITERS)
+[[nodiscard]] Ran second_thread(const std::string& does) {
+  return run_program(built_path("tapedeck_two_writers").string() + " " + does);
+}
+
+class SecondWriter : public ::testing::TestWithParam<const char*> {};
+
+// By ThreadSanitizer where the build has it, else by the owner check.
+TEST_P(SecondWriter, IsReported) {
+  const Ran ran = second_thread(GetParam());
+#if defined(TAPEDECK_TSAN)
+  EXPECT_EQ(ran.exit_code, 66) << ran.output;
+  EXPECT_THAT(ran.output, HasSubstr("WARNING: ThreadSanitizer: data race"));
+#else
+  EXPECT_NE(ran.exit_code, 0);
+  std::smatch threads;
+  ASSERT_TRUE(std::regex_search(
+      ran.output, threads,
+      std::regex("thread ([0-9]+) writes on tape contested, and thread ([0-9]+) is its writer")))
+      << ran.output;
+  EXPECT_NE(threads[1], threads[2]);
+#endif
+}
+INSTANTIATE_TEST_SUITE_P(TapeConcurrency, SecondWriter,
+                         ::testing::Values("takes", "takes_nothing", "takes_packed", "takes_wide",
+                                           "clears", "rewinds", "marks", "raises_the_floor",
+                                           "restarts_the_peak", "prepares", "decommits"),
+                         [](const auto& one) { return std::string(one.param); });
+
+TEST(TapeConcurrency, ReadersAndAWriterThatWasHandedOverAreNoMistake) {
+  for (const char* does : {"reads", "handed_over_by_join", "handed_over_by_split",
+                           "handed_over_by_move", "takes_shared"}) {
+    const Ran ran = second_thread(does);
+    EXPECT_EQ(ran.exit_code, 0) << does << ": " << ran.output;
+    EXPECT_EQ(ran.output, "") << does;
+  }
+}
+
+TEST(TapeConcurrency, AClearOfASharedTapeBesideATakeIsReported) {
+#if defined(TAPEDECK_TSAN)
+  const Ran ran = second_thread("clears_shared");
+  EXPECT_EQ(ran.exit_code, 66) << ran.output;
+#else
+  GTEST_SKIP() << "built without ThreadSanitizer";
+#endif
+}
+#endif
 
 }  // namespace
 }  // namespace tapedeck::tests

@@ -39,6 +39,7 @@ function(add_consumer_test way spill)
       -DBUILD_SHARED_LIBS=${BUILD_SHARED_LIBS}
       -DTAPEDECK_SOURCE_DIR=${PROJECT_SOURCE_DIR}
       -DTAPEDECK_VALGRIND=${TAPEDECK_VALGRIND}
+      -DTAPEDECK_OWNER_CHECK=${TAPEDECK_OWNER_CHECK}
       -DWAY=${way}
       -DSPILL=${spill}
     --test-command consumer)

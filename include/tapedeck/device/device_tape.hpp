@@ -102,6 +102,8 @@ class alignas(kLine) DeviceTape : public internal::TapeHead<kDeviceLine>,
   using TapeHead::raise_floor;
   /// As `Tape::restart_peak`.
   using TapeHead::restart_peak;
+  /// As `Tape::hand_over`.
+  using TapeHead::hand_over;
 
   /// Commits what the next `bytes` of takes need. Not inside a pass.
   /// @throws TapeFull if the tape is too small; WrongState if it is sealed; DeviceError, and the

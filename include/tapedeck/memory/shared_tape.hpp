@@ -54,6 +54,7 @@ class alignas(kLine) SharedTape : public internal::TapeHead<kLine>, public Typed
   /// As `Tape::try_take`; lock-free.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {
     assert(std::has_single_bit(align));
+    watch_.on_shared_write();
     if (align > kLine) [[unlikely]]
       return try_take_aligned(bytes, align);
     std::uintptr_t head = head_.load(std::memory_order_relaxed);

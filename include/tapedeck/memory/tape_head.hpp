@@ -12,6 +12,7 @@
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/checked.hpp"
+#include "tapedeck/memory/checking.hpp"
 
 namespace tapedeck::internal {
 TAPEDECK_ABI_BEGIN
@@ -101,6 +102,7 @@ class TapeHead {
   /// beyond the committed end, or at an alignment that the head does not have.
   [[nodiscard]] void* take_lines(std::size_t bytes, std::size_t align) noexcept {
     assert(std::has_single_bit(align));
+    watch_.on_write();
     const std::uintptr_t head = head_.load(std::memory_order_relaxed);
     if (align > Line && (head & (align - 1)) != 0) [[unlikely]]
       return nullptr;
@@ -138,6 +140,7 @@ class TapeHead {
   }
 
   [[nodiscard]] Mark mark() const noexcept {
+    watch_.on_write();  // for its users go by what else the writer knows
     return {head_.load(std::memory_order_relaxed), clears_.load(std::memory_order_relaxed)};
   }
   /// Whether a mark was made before the last clear, or lies below the floor or above the head.
@@ -146,12 +149,14 @@ class TapeHead {
            mark.head_ < floor_.load(std::memory_order_relaxed);
   }
   void rewind(const Mark& mark) noexcept {
+    watch_.on_write();
     const std::uintptr_t head = head_.load(std::memory_order_relaxed);
     if (is_stale(mark, head)) [[unlikely]]
       return;
     lower(head, mark.head_);
   }
   void clear() noexcept {
+    watch_.on_write();
     const std::uintptr_t head = head_.load(std::memory_order_relaxed);
     clear(floor_.load(std::memory_order_relaxed), head);
   }
@@ -165,10 +170,12 @@ class TapeHead {
     head_.store(to, std::memory_order_release);
   }
   void raise_floor() noexcept {
+    watch_.on_write();
     floor_.store(head_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   }
 
   void restart_peak() noexcept {
+    watch_.on_write();
     const std::uintptr_t head = head_.load(std::memory_order_relaxed);
     fold_peak(head);
     const std::uintptr_t recent = peak_.load(std::memory_order_relaxed);
@@ -181,6 +188,8 @@ class TapeHead {
     peak_.store(head, std::memory_order_release);
   }
 
+  void hand_over() noexcept { watch_.hand_over(); }
+
   /// @pre both are quiet.
   void swap(TapeHead& other) noexcept {
     for (auto member : {&TapeHead::head_, &TapeHead::limit_, &TapeHead::floor_, &TapeHead::peak_,
@@ -190,6 +199,7 @@ class TapeHead {
     swap_relaxed(clears_, other.clears_);
     std::swap(base_, other.base_);
     std::swap(end_, other.end_);
+    watch_.swap(other.watch_);
   }
 
   // All addresses; multiples of `Line`. A tape without memory has them all at `Line`, so that even
@@ -203,6 +213,8 @@ class TapeHead {
   std::uintptr_t end_ = Line;
   std::atomic<std::uintptr_t> former_peak_{Line};  // before the last restart_peak()
   std::atomic<std::size_t> uncommitted_{0};        // bytes below the floor
+
+  [[no_unique_address]] mutable checking::WriterWatch watch_{};
 
  private:
   void fold_peak(std::uintptr_t head) noexcept {
