@@ -154,8 +154,7 @@ double bus_of(const FitArguments& arguments, Device& device) {
   if (arguments.bus) return static_cast<double>(*arguments.bus);
   try {
     return bus_bandwidth(device);
-  } catch (const DeviceError& error) {
-    if (!error.out_of_memory()) throw;
+  } catch (const DeviceOutOfMemory&) {
     return 0;
   }
 }

@@ -97,8 +97,8 @@ double run_bus_trial(Device& device, std::size_t bytes) {
   while (true) {
     try {
       return measure(device, bytes);
-    } catch (const DeviceError& error) {
-      if (!error.out_of_memory() || bytes <= kLeastBusTrial) throw;
+    } catch (const DeviceOutOfMemory&) {
+      if (bytes <= kLeastBusTrial) throw;
     }
     bytes /= 2;
   }

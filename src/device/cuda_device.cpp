@@ -8,6 +8,7 @@
 #include "base/on_failure.hpp"
 #include "device/cuda_context.hpp"
 #include "device/cuda_driver.hpp"
+#include "device/device_refusal.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/device_error.hpp"
 
@@ -119,12 +120,12 @@ CUmemAllocationProp CudaDevice::State::own_memory() const noexcept {
 }
 
 void CudaDevice::State::refuse(CUresult result, const char* name, std::size_t bytes) const {
-  throw DeviceError({.device = info.name + " " + std::to_string(info.ordinal),
-                     .call = name,
-                     .number = static_cast<int>(result),
-                     .name = internal::result_name(cuda, result),
-                     .bytes = bytes},
-                    advice(result, name));
+  internal::throw_device_refusal({.device = info.name + " " + std::to_string(info.ordinal),
+                                  .call = name,
+                                  .number = static_cast<int>(result),
+                                  .name = internal::result_name(cuda, result),
+                                  .bytes = bytes},
+                                 advice(result, name));
 }
 
 std::string CudaDevice::State::advice(CUresult result, std::string_view name) const {

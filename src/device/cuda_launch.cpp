@@ -4,6 +4,7 @@
 #include <string>
 
 #include "device/cuda_context.hpp"
+#include "device/device_refusal.hpp"
 #include "device/launch_driver.hpp"
 #include "tapedeck/device/device_error.hpp"
 
@@ -34,11 +35,11 @@ const LaunchDriver& launch_driver() {
 
 void check_cuda(CUresult result, const char* call) {
   if (result == CUDA_SUCCESS) return;
-  throw DeviceError({.device = "CUDA",
-                     .call = call,
-                     .number = static_cast<int>(result),
-                     .name = result_name(cuda_driver(), result)},
-                    advice_on_image(result));
+  throw_device_refusal({.device = "CUDA",
+                        .call = call,
+                        .number = static_cast<int>(result),
+                        .name = result_name(cuda_driver(), result)},
+                       advice_on_image(result));
 }
 
 TAPEDECK_ABI_BEGIN

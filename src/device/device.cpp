@@ -2,14 +2,38 @@
 
 #include <utility>
 
+#include "device/device_refusal.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/device_error.hpp"
+
+namespace tapedeck::internal {
+TAPEDECK_ABI_BEGIN
+
+std::vector<ErrorFact> DeviceRefusal::refusal_facts() const {
+  std::vector<ErrorFact> facts = {{"device", facts_.device},
+                                  {"call", facts_.call},
+                                  {"number", std::to_string(facts_.number)},
+                                  {"name", facts_.name}};
+  if (facts_.bytes != 0) facts.push_back({"bytes", std::to_string(facts_.bytes)});
+  return facts;
+}
+
+TAPEDECK_ABI_END
+
+void throw_device_refusal(DeviceRefusal::Facts facts, std::string advice) {
+  if (facts.number == DeviceRefusal::kOutOfMemory) {
+    throw DeviceOutOfMemory(std::move(facts), std::move(advice));
+  }
+  throw DeviceError(std::move(facts), std::move(advice));
+}
+
+}  // namespace tapedeck::internal
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 namespace {
 
-std::string describe(const DeviceError::Facts& facts) {
+std::string describe(const internal::DeviceRefusal::Facts& facts) {
   std::string text = facts.device + ": " + facts.call;
   if (facts.bytes != 0) text += " (" + to_iec(facts.bytes) + ")";
   return text + " failed: " + facts.name;
@@ -18,15 +42,12 @@ std::string describe(const DeviceError::Facts& facts) {
 }  // namespace
 
 DeviceError::DeviceError(Facts facts, std::string advice)
-    : RuntimeError(describe(facts), std::move(advice)), facts_(std::move(facts)) {}
+    : RuntimeError(describe(facts), std::move(advice)), DeviceRefusal(std::move(facts)) {}
 
-std::vector<ErrorFact> DeviceError::facts() const {
-  std::vector<ErrorFact> facts = {{"device", facts_.device},
-                                  {"call", facts_.call},
-                                  {"number", std::to_string(facts_.number)},
-                                  {"name", facts_.name}};
-  if (facts_.bytes != 0) facts.push_back({"bytes", std::to_string(facts_.bytes)});
-  return facts;
+DeviceOutOfMemory::DeviceOutOfMemory(Facts facts, std::string advice)
+    : DeviceRefusal(std::move(facts)), advice_(std::move(advice)) {
+  text_ = describe({device(), call(), number(), name(), bytes()});
+  if (!advice_.empty()) text_ += "; " + advice_;
 }
 
 DeviceUnavailable::DeviceUnavailable(const std::string& message, std::string advice)

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "device/device_refusal.hpp"
 #include "device/host_streams.hpp"
 #include "os/limits.hpp"
 #include "os/memory_file.hpp"
@@ -101,7 +102,7 @@ namespace {
                          std::string advice) {
   const char* const name =
       number == DeviceError::kOutOfMemory ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_INVALID_VALUE";
-  throw DeviceError(
+  internal::throw_device_refusal(
       {.device = device.label(), .call = call, .number = number, .name = name, .bytes = bytes},
       std::move(advice));
 }

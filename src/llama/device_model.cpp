@@ -88,8 +88,8 @@ void DeviceModel::begin_next(std::size_t layer) {
   if (next >= layers_.size()) return;
   try {
     static_cast<void>(streamer_.prefetch(next));
-  } catch (const DeviceError&) {
-    // Who acquires it is told.
+  } catch (const Error&) {
+    // What is wrong, acquire() throws.
   }
 }
 

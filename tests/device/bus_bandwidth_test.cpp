@@ -53,8 +53,7 @@ TEST(BusBandwidth, MakesDoWithTheRoomThereIs) {
 
 TEST(BusBandwidth, WithoutRoomThereIsNoFigure) {
   HostDevice small({.memory = internal::kLeastBusTrial - 1, .ordinal = 104});
-  const auto error = thrown<DeviceError>([&] { static_cast<void>(bus_bandwidth(small)); });
-  EXPECT_TRUE(error.out_of_memory());
+  const auto error = thrown<DeviceOutOfMemory>([&] { static_cast<void>(bus_bandwidth(small)); });
   EXPECT_EQ(error.bytes(), internal::kLeastBusTrial);
   HostDevice larger({.memory = 8_MiB, .ordinal = 104});  // nothing was kept
   EXPECT_GT(bus_bandwidth(larger), 1e6);

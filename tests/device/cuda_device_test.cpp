@@ -134,7 +134,7 @@ TEST_F(CudaDeviceTest, LeavesTheContextOfItsCallerCurrent) {
   {
     CudaDevice device(0);
     device.deallocate(device.allocate(1));
-    EXPECT_THROW(static_cast<void>(device.allocate(1_GiB)), DeviceError);
+    EXPECT_THROW(static_cast<void>(device.allocate(1_GiB)), DeviceOutOfMemory);
   }
   EXPECT_EQ(stand_in::live().pushed, 1U);
   ASSERT_EQ(cuCtxPopCurrent(&popped), CUDA_SUCCESS);
@@ -169,7 +169,8 @@ TEST_F(CudaDeviceTest, TellsWhatIsFreeWhereThereIsNoRoom) {
   start({.memory = 4_MiB});
   CudaDevice device;
   const PageHandle pages = device.create_pages(2_MiB);
-  const auto error = thrown<DeviceError>([&] { static_cast<void>(device.create_pages(4_MiB)); });
+  const auto error =
+      thrown<DeviceOutOfMemory>([&] { static_cast<void>(device.create_pages(4_MiB)); });
   EXPECT_EQ(error.device(), "stand-in 0");
   EXPECT_EQ(error.call(), "cuMemCreate");
   EXPECT_EQ(error.bytes(), 4_MiB);
@@ -182,7 +183,8 @@ TEST_F(CudaDeviceTest, DoesNotPutThePinningDownToTheDevice) {
   start();
   CudaDevice device;
   stand_in::fail_call(2, CUDA_ERROR_OUT_OF_MEMORY);
-  const auto error = thrown<DeviceError>([&] { static_cast<void>(device.allocate_pinned(2_MiB)); });
+  const auto error =
+      thrown<DeviceOutOfMemory>([&] { static_cast<void>(device.allocate_pinned(2_MiB)); });
   EXPECT_EQ(error.call(), "cuMemHostAlloc");
   EXPECT_THAT(error.advice(), HasSubstr("the host"));
 }

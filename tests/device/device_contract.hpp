@@ -150,9 +150,10 @@ void expect_out_of_memory(const Device& device, std::size_t bytes, const Body& b
   try {
     body();
     ADD_FAILURE() << "it had room for " << to_iec(bytes);
-  } catch (const DeviceError& error) {
-    EXPECT_TRUE(error.out_of_memory()) << error.what();
-    EXPECT_EQ(error.number(), DeviceError::kOutOfMemory);
+  } catch (const DeviceOutOfMemory& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::out_of_memory);
+    EXPECT_EQ(error.number(), DeviceOutOfMemory::kOutOfMemory);
+    EXPECT_THROW(throw error, std::bad_alloc);
     EXPECT_EQ(error.name(), "CUDA_ERROR_OUT_OF_MEMORY");
     EXPECT_EQ(error.bytes(), bytes);
     EXPECT_EQ(error.device(), device.label());

@@ -115,8 +115,7 @@ TEST_F(DeviceTapeTest, DecommitWaitsForItsEvent) {
 TEST_F(DeviceTapeTest, ADeviceThatIsFullRefusesAndNothingChanges) {
   DeviceTape tape = DeviceTape::reserve(pool_, 128_MiB, {.name = "large"});
   tape.prepare(1_MiB);
-  const auto error = thrown<DeviceError>([&] { tape.prepare(65_MiB); });
-  EXPECT_TRUE(error.out_of_memory());
+  const auto error = thrown<DeviceOutOfMemory>([&] { tape.prepare(65_MiB); });
   EXPECT_EQ(error.device(), "host 0");
   EXPECT_EQ(error.bytes(), kDevicePage);
   EXPECT_EQ(tape.committed(), 1_MiB);
@@ -175,7 +174,7 @@ TEST_F(DeviceTapeTest, NonsenseIsRefused) {
   EXPECT_THROW((void)DeviceTape::reserve(pool_, 0), InvalidArgument);
   EXPECT_THROW((void)DeviceTape::reserve(pool_, SIZE_MAX), InvalidArgument);
   EXPECT_THROW((void)DeviceTape::start(device_, SIZE_MAX), InvalidArgument);
-  EXPECT_THROW((void)DeviceTape::start(device_, 65_MiB), DeviceError);
+  EXPECT_THROW((void)DeviceTape::start(device_, 65_MiB), DeviceOutOfMemory);
   EXPECT_THROW((void)DeviceTape::over(DeviceBlock::borrow(device_, {})), InvalidArgument);
   EXPECT_THROW(PagePool(device_, kDevicePage + 1), InvalidArgument);
   DeviceBlock block = DeviceBlock::reserve(pool_, 2 * kDevicePage);

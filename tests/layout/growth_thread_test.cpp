@@ -173,8 +173,7 @@ TEST_F(GrowingAhead, WhatTheDeviceHasNotIsToldByThePrepareThatNeedsIt) {
     gpu.talk(0).prepare(1);
     static_cast<void>(gpu.talk(0).advance());
   }
-  const auto error = thrown<DeviceError>([&] { gpu.talk(0).prepare(1); });
-  EXPECT_TRUE(error.out_of_memory());
+  const auto error = thrown<DeviceOutOfMemory>([&] { gpu.talk(0).prepare(1); });
   EXPECT_EQ(gpu.talk(0).tokens(), 3 * kPageTokens);
   EXPECT_TRUE(
       Pattern(1).is_at(gpu.history_at(gpu.plan().history.regions()[0]).data(), kDevicePage));
@@ -211,8 +210,7 @@ class WrittenTalk {
   bool go_on(std::uint64_t tokens) {
     try {
       gpu_.talk(talk_).prepare(tokens);
-    } catch (const DeviceError& error) {
-      EXPECT_TRUE(error.out_of_memory());
+    } catch (const DeviceOutOfMemory&) {
       return false;
     }
     const std::uint64_t first = gpu_.talk(talk_).advance(tokens);

@@ -79,8 +79,8 @@ class Device {
   /// "NVIDIA H200 0": for errors and tables.
   [[nodiscard]] const std::string& label() const noexcept { return label_; }
 
-  // All that are not noexcept throw DeviceError; a HostDevice SystemError, where the kernel
-  // refuses.
+  // All that are not noexcept throw DeviceOutOfMemory where there is no room, DeviceError where the
+  // device refuses something else, and of a HostDevice SystemError where the kernel does.
 
   [[nodiscard]] virtual DeviceMemory memory() const = 0;
 

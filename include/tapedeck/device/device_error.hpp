@@ -3,26 +3,20 @@
 #pragma once
 
 #include <cstddef>
+#include <new>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
+namespace tapedeck::internal {
 TAPEDECK_ABI_BEGIN
 
-/// A device refused a call. Immutable: safe to read from any thread.
-/// @code{.cpp}
-/// using namespace tapedeck;
-/// HostDevice device({.memory = 64_MiB});
-/// try {
-///   (void)device.allocate(1_GiB);
-/// } catch (const DeviceError& error) {
-///   assert(error.out_of_memory() && error.bytes() == 1_GiB && error.device() == "host 0");
-/// }
-/// @endcode
-class DeviceError : public internal::RuntimeError {
+/// What every refusal of a device says.
+class DeviceRefusal {
  public:
   struct Facts {
     std::string device;     ///< "NVIDIA H200 0", "host 0".
@@ -32,24 +26,65 @@ class DeviceError : public internal::RuntimeError {
     std::size_t bytes = 0;  ///< The size asked for, if any.
   };
 
-  explicit DeviceError(Facts facts, std::string advice = {});
-
-  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::device; }
-  [[nodiscard]] std::vector<ErrorFact> facts() const override;
-
   [[nodiscard]] const std::string& device() const noexcept { return facts_.device; }
   [[nodiscard]] const std::string& call() const noexcept { return facts_.call; }
   [[nodiscard]] int number() const noexcept { return facts_.number; }
   [[nodiscard]] const std::string& name() const noexcept { return facts_.name; }
   [[nodiscard]] std::size_t bytes() const noexcept { return facts_.bytes; }
-  /// The device, or the memory limit it was given, has no room. Nothing else is wrong.
-  [[nodiscard]] bool out_of_memory() const noexcept { return facts_.number == kOutOfMemory; }
 
   static constexpr int kInvalidValue = 1;  ///< CUDA_ERROR_INVALID_VALUE.
   static constexpr int kOutOfMemory = 2;   ///< CUDA_ERROR_OUT_OF_MEMORY.
 
+ protected:
+  explicit DeviceRefusal(Facts facts) : facts_(std::move(facts)) {}
+  ~DeviceRefusal() = default;
+  DeviceRefusal(const DeviceRefusal&) = default;
+  DeviceRefusal& operator=(const DeviceRefusal&) = default;
+
+  [[nodiscard]] std::vector<ErrorFact> refusal_facts() const;
+
  private:
   Facts facts_;
+};
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck::internal
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+/// A device refused a call, and not for want of memory. Immutable: safe to read from any thread.
+class DeviceError : public internal::RuntimeError, public internal::DeviceRefusal {
+ public:
+  explicit DeviceError(Facts facts, std::string advice = {});
+
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::device; }
+  [[nodiscard]] std::vector<ErrorFact> facts() const override { return refusal_facts(); }
+};
+
+/// The device, the memory limit it was given, or the host that it pins memory of has no room.
+/// Nothing else is wrong. Immutable: safe to read from any thread.
+/// @code{.cpp}
+/// using namespace tapedeck;
+/// HostDevice device({.memory = 64_MiB});
+/// try {
+///   (void)device.allocate(1_GiB);
+/// } catch (const DeviceOutOfMemory& error) {
+///   assert(error.bytes() == 1_GiB && error.device() == "host 0");
+/// }
+/// @endcode
+class DeviceOutOfMemory : public std::bad_alloc, public Error, public internal::DeviceRefusal {
+ public:
+  explicit DeviceOutOfMemory(Facts facts, std::string advice = {});
+
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::out_of_memory; }
+  [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
+  [[nodiscard]] std::string_view advice() const noexcept override { return advice_; }
+  [[nodiscard]] std::vector<ErrorFact> facts() const override { return refusal_facts(); }
+
+ private:
+  std::string text_;
+  std::string advice_;
 };
 
 /// There is no such device, no driver for it, one that is too old, or no support for it in this
