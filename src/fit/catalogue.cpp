@@ -57,8 +57,9 @@ const auto& find_entry(const Entries& entries, std::string_view name, const char
   if (at != entries.end()) return *at;
   std::string known;
   for (const auto& entry : entries) known += (known.empty() ? "" : ", ") + std::string(entry.name);
-  throw InvalidArgument("no " + std::string(what) + " is called '" + std::string(name) + "'",
-                        "there are " + known);
+  throw InvalidArgument({.argument = what},
+                        "no " + std::string(what) + " is called '" + std::string(name) + "'",
+                        "use one of " + known);
 }
 
 }  // namespace

@@ -67,30 +67,32 @@ OutOfMemory::Facts facts_of(const std::string& model, const std::vector<FitChoic
 std::string advice_for(const std::vector<FitChoice>& choices) {
   const auto first = [&](auto has) { return std::find_if(choices.begin(), choices.end(), has); };
   std::string text;
-  const auto add = [&](const std::string& remedy, const FitChoice& choice) {
+  const auto append_remedy = [&](const std::string& remedy, const FitChoice& choice) {
     text += remedy + " (" + std::string(description(choice.mode)) + "), ";
   };
   const auto end = choices.end();
   if (const auto at = first([](const auto& one) { return one.largest_context != 0; }); at != end) {
-    add("reduce the context to " + std::to_string(at->largest_context) + " tokens", *at);
+    append_remedy("reduce the context to " + std::to_string(at->largest_context) + " tokens", *at);
   }
   if (const auto at = first([](const auto& one) { return one.kv_type.has_value(); }); at != end) {
-    add("keep K and V as " + std::string(to_string(*at->kv_type)), *at);
+    append_remedy("keep K and V as " + std::string(to_string(*at->kv_type)), *at);
   }
   if (const auto at = first([](const auto& one) { return one.weights_type.has_value(); });
       at != end) {
-    add("take weights of type " + std::string(to_string(*at->weights_type)), *at);
+    append_remedy("take weights of type " + std::string(to_string(*at->weights_type)), *at);
   }
   if (const auto at = first([](const auto& one) { return one.too_slow() && one.host.fits(); });
       at != end) {
-    add("ask for " + ceiling_text(*at) + " tokens a second", *at);
+    append_remedy("ask for " + ceiling_text(*at) + " tokens a second", *at);
   }
   return text + (text.empty() ? "" : "or ") + "free " + to_iec(choices.front().shortfall());
 }
 
-void check_rate(const char* what, double rate) {
+void require_rate(const char* option, double rate) {
   if (std::isfinite(rate) && rate >= 0) return;
-  throw InvalidArgument(std::to_string(rate) + " " + what, "0 says nothing of it");
+  throw InvalidArgument({.argument = option},
+                        std::string(option) + " cannot be " + std::to_string(rate),
+                        "give a finite rate that is not negative; 0 stands for none");
 }
 
 std::string name_of(const Model& model) {
@@ -133,14 +135,14 @@ NothingFits::NothingFits(const std::string& model, std::vector<FitChoice> choice
 
 std::vector<FitChoice> fit(const Model& model, const PlanOptions& options, const HostBudget& host,
                            const std::optional<DeviceBudget>& device, const FitOptions& least) {
-  check_rate("tokens a second", least.least_tokens_per_second);
+  require_rate("FitOptions::least_tokens_per_second", least.least_tokens_per_second);
   internal::FitModel planned = {
       .make = [&](const PlanOptions& asked) { return make_plan(model, asked); },
       .shape = model.shape};
   internal::FitBudget budget = {.host_bytes = host.available,
                                 .least_tokens_per_second = least.least_tokens_per_second};
   if (device) {
-    check_rate("bytes a second of the bus", device->bus_bytes_per_second);
+    require_rate("DeviceBudget::bus_bytes_per_second", device->bus_bytes_per_second);
     budget.device_bytes = device->free;
     budget.bus_bytes_per_second = device->bus_bytes_per_second;
     if (!model.tensors.empty()) {

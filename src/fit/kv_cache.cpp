@@ -1,6 +1,7 @@
 #include "tapedeck/fit/kv_cache.hpp"
 
 #include "base/checked_sizes.hpp"
+#include "base/require.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -8,11 +9,11 @@ TAPEDECK_ABI_BEGIN
 std::uint64_t kv_cache_bytes(std::uint64_t num_layers, std::uint64_t num_kv_heads,
                              std::uint64_t head_dim, std::uint64_t elem_bytes,
                              std::uint64_t ctx_len, std::uint64_t batch) {
-  if (num_layers == 0) throw InvalidArgument("num_layers is 0");
-  if (num_kv_heads == 0) throw InvalidArgument("num_kv_heads is 0");
-  if (head_dim == 0) throw InvalidArgument("head_dim is 0");
-  if (elem_bytes == 0) throw InvalidArgument("elem_bytes is 0");
-  if (batch == 0) throw InvalidArgument("batch is 0");
+  internal::require_one("num_layers", num_layers);
+  internal::require_one("num_kv_heads", num_kv_heads);
+  internal::require_one("head_dim", head_dim);
+  internal::require_one("elem_bytes", elem_bytes);
+  internal::require_one("batch", batch);
   const std::uint64_t steps = ctx_len / kKvCacheStep + (ctx_len % kKvCacheStep == 0 ? 0U : 1U);
   const internal::CheckedSize bytes = internal::CheckedSize(num_layers) * 2 * num_kv_heads *
                                       head_dim * elem_bytes *

@@ -21,8 +21,9 @@ constexpr double kTrainingFactor = 2.0;
 
 double checked(double figure, const char* what) {
   if (std::isfinite(figure) && figure >= 0) return figure;
-  throw InvalidArgument(std::string(what) + " is " + std::to_string(figure),
-                        "it must be finite and not negative");
+  throw InvalidArgument({.argument = what},
+                        std::string(what) + " cannot be " + std::to_string(figure),
+                        "give a finite number that is not negative");
 }
 
 // By way of the decimal digits, because figure × 100 is already rounded: 1.005 is below 1.005.

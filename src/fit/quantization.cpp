@@ -44,8 +44,10 @@ std::optional<std::uint64_t> uniform_cache(const Metadata& config,
   if (!layers || !heads || !kv_heads || !hidden) return std::nullopt;
   const auto head_dim = figure("head_dim");
   if (!head_dim && (*heads == 0 || *hidden % *heads != 0)) {
-    throw InvalidArgument("num_attention_heads " + std::to_string(*heads) +
-                          " does not divide hidden_size " + std::to_string(*hidden));
+    throw InvalidArgument({.argument = "num_attention_heads", .value = *heads},
+                          "the config's num_attention_heads, " + std::to_string(*heads) +
+                              ", does not divide its hidden_size, " + std::to_string(*hidden),
+                          "it states no head_dim, which then is their quotient");
   }
   return kv_cache_bytes({.num_layers = *layers,
                          .num_kv_heads = *kv_heads,
@@ -87,7 +89,8 @@ double params_billions_of(const std::filesystem::path& path, const ModelShape& s
   if (request.params_billions) return *request.params_billions;
   const auto count = shape.parameter_count();
   if (!count) {
-    throw InvalidArgument(path.string() + " does not tell how many parameters the model has",
+    throw InvalidArgument({.argument = "QuantizationRequest::params_billions"},
+                          path.string() + " does not tell how many parameters the model has",
                           "state params_billions");
   }
   return static_cast<double>(*count) / 1e9;
@@ -111,8 +114,10 @@ QuantizationAdvice recommend_quantization(double params_billions, std::uint64_t 
                                           std::optional<std::uint64_t> kv_cache_headroom_bytes) {
   // Written so that NaN is refused too.
   if (!(params_billions > 0 && params_billions <= kMostBillions)) {
-    throw InvalidArgument(std::to_string(params_billions) + " billion parameters",
-                          "the count must be positive");
+    throw InvalidArgument(
+        {.argument = "params_billions"},
+        "a model cannot have " + std::to_string(params_billions) + " billion parameters",
+        "give a positive count");
   }
   const std::uint64_t headroom =
       kv_cache_headroom_bytes ? whole_gib(*kv_cache_headroom_bytes) : kDefaultHeadroomGb;
@@ -139,7 +144,10 @@ QuantizationAdvice recommend_quantization(double params_billions, std::uint64_t 
 
 QuantizationReport advise_quantization(const std::filesystem::path& config,
                                        const QuantizationRequest& request) {
-  if (request.context == 0) throw InvalidArgument("a context of 0 tokens");
+  if (request.context == 0) {
+    throw InvalidArgument({.argument = "QuantizationRequest::context", .value = 0, .limit = 1},
+                          "a context of 0 tokens caches nothing", "ask for 1 token or more");
+  }
   const Metadata metadata = internal::read_json_config(config);
   const ModelShape shape = try_shape(config, metadata);
   const auto cache = shape.layers.empty() ? uniform_cache(metadata, request)

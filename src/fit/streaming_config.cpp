@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/checked_sizes.hpp"
+#include "base/require.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -12,15 +13,8 @@ constexpr std::uint64_t kFp32 = 4;
 
 /// Width of K, and of V.
 internal::CheckedSize kv_width(const StreamingConfig& config) {
-  if (config.num_heads == 0) throw InvalidArgument("num_heads is 0");
-  if (config.hidden_dim % config.num_heads != 0) {
-    throw InvalidArgument("num_heads " + std::to_string(config.num_heads) +
-                          " does not divide hidden_dim " + std::to_string(config.hidden_dim));
-  }
-  if (config.num_kv_heads == 0 || config.num_heads % config.num_kv_heads != 0) {
-    throw InvalidArgument("num_kv_heads " + std::to_string(config.num_kv_heads) +
-                          " does not divide num_heads " + std::to_string(config.num_heads));
-  }
+  internal::require_divides("num_heads", config.num_heads, "hidden_dim", config.hidden_dim);
+  internal::require_divides("num_kv_heads", config.num_kv_heads, "num_heads", config.num_heads);
   return internal::CheckedSize(config.num_kv_heads) * (config.hidden_dim / config.num_heads);
 }
 
@@ -69,7 +63,7 @@ std::uint64_t StreamingConfig::full_cache_bytes() const {
 }
 
 std::uint64_t StreamingConfig::streaming_bytes() const {
-  if (layer_slots == 0) throw InvalidArgument("layer_slots is 0", "streaming needs one at least");
+  internal::require_one("layer_slots", layer_slots);
   return with_layers(*this, layer_slots).value_or_throw("the size of layer streaming");
 }
 

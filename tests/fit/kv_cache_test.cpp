@@ -1,10 +1,12 @@
 #include "tapedeck/fit/kv_cache.hpp"
-#include "base/most.hpp"
 
 #include <gtest/gtest.h>
 
+#include <concepts>
 #include <cstdint>
 
+#include "base/most.hpp"
+#include "base/thrown.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -56,11 +58,16 @@ TEST(KvCache, ContextOfNoTokensTakesNothing) { EXPECT_EQ(kv_cache_bytes(32, 8, 1
 // Upstream multiplies whatever comes.
 
 TEST(KvCacheMended, FiguresOfZeroAreErrors) {
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(0, 8, 128, 2, 8192, 1)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(32, 0, 128, 2, 8192, 1)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(32, 8, 0, 2, 8192, 1)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(32, 8, 128, 0, 8192, 1)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(32, 8, 128, 2, 8192, 0)), InvalidArgument);
+  const auto refused = [](std::same_as<int> auto... figures) {
+    return thrown<InvalidArgument>(
+               [&] { static_cast<void>(kv_cache_bytes(static_cast<std::uint64_t>(figures)...)); })
+        .argument();
+  };
+  EXPECT_EQ(refused(0, 8, 128, 2, 8192, 1), "num_layers");
+  EXPECT_EQ(refused(32, 0, 128, 2, 8192, 1), "num_kv_heads");
+  EXPECT_EQ(refused(32, 8, 0, 2, 8192, 1), "head_dim");
+  EXPECT_EQ(refused(32, 8, 128, 0, 8192, 1), "elem_bytes");
+  EXPECT_EQ(refused(32, 8, 128, 2, 8192, 0), "batch");
 }
 
 TEST(KvCacheMended, OverflowIsAnError) {

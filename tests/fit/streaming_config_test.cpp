@@ -159,12 +159,16 @@ TEST(StreamingConfigMended, AHeadCountOfZeroIsAnError) {
 // Upstream rounds the head's width down, and so the cache.
 TEST(StreamingConfigMended, HeadCountsThatDoNotDivideAreErrors) {
   StreamingConfig config = kSmall;
+  const auto refused = [&config] {
+    return thrown<InvalidArgument>([&] { static_cast<void>(config.layer_bytes()); });
+  };
   config.num_heads = 3;
-  EXPECT_THROW(static_cast<void>(config.layer_bytes()), InvalidArgument);
+  EXPECT_EQ(refused().argument(), "num_heads");
   for (const std::uint64_t kv_heads : {0U, 3U, 8U}) {
     config = kSmall;
     config.num_kv_heads = kv_heads;
-    EXPECT_THROW(static_cast<void>(config.layer_bytes()), InvalidArgument) << kv_heads;
+    EXPECT_EQ(refused().argument(), "num_kv_heads");
+    EXPECT_EQ(refused().value(), kv_heads);
   }
 }
 
