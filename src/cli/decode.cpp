@@ -21,10 +21,10 @@
 #include "llama/arrival.hpp"
 #include "llama/cuda_decoder.hpp"
 #include "llama/decoder.hpp"
-#include "llama/device_host.hpp"
 #include "llama/llama_model.hpp"
 #include "llama/make_model.hpp"
 #include "llama/sampler.hpp"
+#include "llama/streamed_llama.hpp"
 #include "llama/talk.hpp"
 #include "llama/tokenizer.hpp"
 #include "os/file.hpp"
@@ -111,7 +111,7 @@ class Printer {
     }
   }
 
-  bool add(llama::TokenId previous, llama::TokenId token) {
+  bool show_token(llama::TokenId previous, llama::TokenId token) {
     live_.make_way();
     if (ids_) {
       reading_ = output_.write(fmt::format(" {}", token));
@@ -196,7 +196,7 @@ std::size_t hold_all(const Talks& talks, llama::TalkDecoder& decoder, DecodeTele
                      Printer& printer) {
   const llama::OnToken on_token = [&](llama::TokenId previous, llama::TokenId token) {
     telemetry.pass();
-    return printer.add(previous, token);
+    return printer.show_token(previous, token);
   };
   const llama::OnPhase on_phase = [&](llama::TalkPhase phase) { telemetry.enter(phase); };
   std::size_t passes = 0;
@@ -271,7 +271,7 @@ int hold_on_host_device(const Talks& talks, llama::LlamaModel& model) {
   llama::bring_in(model, until(talks.stop));
   HostDevice device({.memory = static_cast<std::size_t>(talks.arguments.gpu_memory.value_or(0))});
   // A file may be made shorter while it is read: staged, that is an error.
-  llama::DeviceHost host(
+  llama::StreamedLlama host(
       model, device,
       {.positions = talks.prompts.longest, .source = {.source = StreamSource::staged}});
   DecodeTelemetry telemetry(talks.arguments.telemetry, host.layout(), talks.files);
@@ -292,7 +292,7 @@ struct OnGpu {
               .element = dtype_from_name(talks.arguments.activations).value()}),
         decoder(model, host.weights(), host.layout()) {}
 
-  llama::DeviceHost host;
+  llama::StreamedLlama host;
   llama::CudaDecoder decoder;
 };
 
@@ -352,19 +352,23 @@ int hold_where_it_fits(const Talks& talks, llama::LlamaModel& model) {
 }
 
 // What is asked of a device must not be dropped where there is none.
-void check(const DecodeArguments& arguments) {
+void require_device_for_its_options(const DecodeArguments& arguments) {
   if (arguments.gpu_memory && arguments.device == DecodeOn::cpu) {
-    throw InvalidArgument("--gpu-memory, and no device to have it", "give --device, too");
+    throw InvalidArgument({.argument = "--gpu-memory"},
+                          "--gpu-memory limits a device, but the CPU is to decode",
+                          "give --device, too");
   }
   if (arguments.gpu_memory == 0U) {
-    throw InvalidArgument("no memory: 0", "leave --gpu-memory out, or give what may be used");
+    throw InvalidArgument({.argument = "--gpu-memory", .value = 0, .limit = 1},
+                          "nothing can be decoded in a --gpu-memory of 0",
+                          "leave it out, or give the bytes that may be used");
   }
   const bool may_be_gpu =
       arguments.device == DecodeOn::gpu || arguments.device == DecodeOn::automatic;
   if (arguments.activations != "f32" && !may_be_gpu) {
-    throw InvalidArgument(
-        "--activations " + arguments.activations + ", and the CPU computes in f32",
-        "give --device gpu, too");
+    throw InvalidArgument({.argument = "--activations"},
+                          "the CPU computes in f32 and not in " + arguments.activations,
+                          "give --device gpu, too");
   }
 }
 
@@ -379,7 +383,7 @@ void keep_apart_from_model(const DecodeArguments& arguments, const llama::LlamaM
 }
 
 int decode(const DecodeArguments& arguments) {
-  check(arguments);
+  require_device_for_its_options(arguments);
   llama::LlamaModel model(arguments.model, {.way = arguments.way});
   keep_apart_from_model(arguments, model);
   const llama::Tokenizer tokenizer = tokenizer_for(arguments, model);

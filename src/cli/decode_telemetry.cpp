@@ -30,7 +30,7 @@ SnapshotOptions scraped(std::span<const WeightsFile> files) {
 
 // "phase prefill: entered 1, passes 3; peaks: host scratch 1 KiB, host history 4 KiB". A tape that
 // had nothing in it is left out, as those of the host are where all is on a device.
-std::string line_of(const PhaseFigures& phase) {
+std::string phase_line(const PhaseFigures& phase) {
   std::string counted;
   for (const StatField<PhaseFigures>& field : phase_fields()) {
     counted += fmt::format("{}{} {}", counted.empty() ? "" : ", ", field.name, field.of(phase));
@@ -89,7 +89,7 @@ void DecodeTelemetry::end_talk() noexcept { phase_.reset(); }
 
 std::string DecodeTelemetry::phases_text() const {
   std::string text;
-  for (const PhaseFigures& phase : phases_.figures()) text += line_of(phase);
+  for (const PhaseFigures& phase : phases_.figures()) text += phase_line(phase);
   return text;
 }
 

@@ -182,28 +182,32 @@ std::optional<DeviceBudget> device_of(const FitArguments& arguments) {
 }
 
 // What is asked of a bus must not be dropped where there is none.
-void check(const FitArguments& arguments, const std::optional<DeviceBudget>& device) {
+void require_device_for_rates(const FitArguments& arguments,
+                              const std::optional<DeviceBudget>& device) {
   if (!arguments.bus && !arguments.least_tokens_per_second) return;
   if (!device) {
-    throw InvalidArgument("--bus and --tokens-per-second are of a device, and there is none",
+    throw InvalidArgument({.argument = arguments.bus ? "--bus" : "--tokens-per-second"},
+                          "--bus and --tokens-per-second describe a device, but there is none",
                           "give --gpu-memory");
   }
   if (device->bus_bytes_per_second == 0) {
-    throw InvalidArgument("how many tokens a second the bus carries is not known",
+    throw InvalidArgument({.argument = "--tokens-per-second"},
+                          "nothing tells how many tokens a second the bus can carry",
                           "give --bus, the bytes that it copies a second");
   }
 }
 
 int fit(const FitArguments& arguments) {
   if (arguments.bus == 0U) {
-    throw InvalidArgument("no bus copies 0 bytes a second", "give --bus more, or leave it out");
+    throw InvalidArgument({.argument = "--bus", .value = 0, .limit = 1},
+                          "no bus copies 0 bytes a second", "give --bus more, or leave it out");
   }
   const Model model = read_model(arguments.model);
   const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
                                                              .limit = "--host-memory"}
                                                 : host_budget();
   const std::optional<DeviceBudget> device = device_of(arguments);
-  check(arguments, device);
+  require_device_for_rates(arguments, device);
   const FitOptions least = {arguments.least_tokens_per_second.value_or(0)};
   try {
     print(arguments, model, host, device,

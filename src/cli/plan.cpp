@@ -33,9 +33,10 @@ struct PlanOnlyArguments : PlanArguments {
   std::optional<std::uint64_t> gpu_memory;
 };
 
-[[noreturn]] void refuse(std::uint64_t weights, const Breakdown& b, std::uint64_t needed,
-                         std::uint64_t memory) {
+[[noreturn]] void throw_too_little_memory(std::uint64_t weights, const Breakdown& b,
+                                          std::uint64_t needed, std::uint64_t memory) {
   throw InvalidArgument(
+      {.argument = "--gpu-memory", .value = memory, .limit = needed},
       fmt::format("layer streaming needs {} bytes at least (weights {}, history {}, scratch and "
                   "overhead {}); --gpu-memory is {}",
                   needed, to_iec(weights), to_iec(b.history), to_iec(b.scratch + b.overhead),
@@ -54,7 +55,7 @@ std::optional<StreamingPlan> streaming_of(const PlanOnlyArguments& a, const Mode
   const std::uint64_t beside = b.total - b.weights;
   const std::uint64_t weights = none_stays.least_bytes;
   const std::uint64_t needed = internal::fits(internal::CheckedSize(beside) + weights);
-  if (needed > *a.gpu_memory) refuse(weights, b, needed, *a.gpu_memory);
+  if (needed > *a.gpu_memory) throw_too_little_memory(weights, b, needed, *a.gpu_memory);
   options.device_bytes = *a.gpu_memory - beside;
   return plan_streaming(model, options);
 }

@@ -27,7 +27,7 @@ void set_cache_types(const std::string& text, PlanOptions& options) {
 
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
   PlanOptions& o = arguments.options;
-  const auto number = [&](const char* name, std::uint64_t& value, const char* what) {
+  const auto add_number = [&](const char* name, std::uint64_t& value, const char* what) {
     command.add_option(name, value, what)->check(whole_number())->capture_default_str();
   };
   command
@@ -45,11 +45,11 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
       ->option_text("native|llama.cpp");
   command.add_option("--context", o.total_context, "Tokens, of all sequences together [the model's own]")
       ->check(whole_number());
-  number("--sequences", o.sequences, "Conversations held at a time");
-  number("--decode-batch", o.decode_batch, "Tokens of one decode step");
-  number("--batch", o.batch, "Tokens of a prompt handed over at a time");
-  number("--ubatch", o.micro_batch, "Tokens of a prompt computed at a time");
-  number("--rollback", o.rollback_states, "Recurrent states kept beside, for rejected drafts");
+  add_number("--sequences", o.sequences, "Conversations held at a time");
+  add_number("--decode-batch", o.decode_batch, "Tokens of one decode step");
+  add_number("--batch", o.batch, "Tokens of a prompt handed over at a time");
+  add_number("--ubatch", o.micro_batch, "Tokens of a prompt computed at a time");
+  add_number("--rollback", o.rollback_states, "Recurrent states kept beside, for rejected drafts");
   command
       .add_option_function<std::string>(
           "--kv", [&o](const std::string& text) { set_cache_types(text, o); },

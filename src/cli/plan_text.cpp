@@ -21,26 +21,28 @@ using Json = nlohmann::ordered_json;
 
 std::string kind_of(const LayerShape& layer) {
   std::string kind;
-  const auto add = [&kind](const std::string& part) { kind += (kind.empty() ? "" : " + ") + part; };
+  const auto append_part = [&kind](const std::string& part) {
+    kind += (kind.empty() ? "" : " + ") + part;
+  };
   switch (layer.attention) {
     case Attention::none:
       break;
     case Attention::full:
-      add("full");
+      append_part("full");
       break;
     case Attention::windowed:
-      add(fmt::format("window {}", layer.window));
+      append_part(fmt::format("window {}", layer.window));
       break;
     case Attention::chunked:
-      add(fmt::format("chunk {}", layer.window));
+      append_part(fmt::format("chunk {}", layer.window));
       break;
     case Attention::latent:
-      add(fmt::format("latent {}", layer.key_dim));
+      append_part(fmt::format("latent {}", layer.key_dim));
       break;
   }
-  if (layer.recurrence != Recurrence::none) add(to_string(layer.recurrence));
+  if (layer.recurrence != Recurrence::none) append_part(to_string(layer.recurrence));
   if (kind.empty()) return "without attention";
-  if (layer.indexer_dim != 0) add(fmt::format("indexer {}", layer.indexer_dim));
+  if (layer.indexer_dim != 0) append_part(fmt::format("indexer {}", layer.indexer_dim));
   if (layer.shares_cache) kind += ", shared KV";
   return kind;
 }

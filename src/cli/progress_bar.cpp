@@ -16,7 +16,7 @@ namespace {
 
 constexpr double kBetween = 0.05;  // seconds; a chunk of a fast job takes less than one
 
-std::string line_of(const WarmJobProgress& progress) {
+std::string progress_line(const WarmJobProgress& progress) {
   const auto left = static_cast<std::uint64_t>(progress.seconds_left().value_or(0));
   return fmt::format("{}  {} of {}  {:.2f} GB/s  ETA {}:{:02}",
                      bar_text(progress.done, progress.total), to_iec(progress.done),
@@ -36,7 +36,7 @@ void ProgressBar::show(const WarmJobProgress& progress) {
   if (!wanted_ || progress.seconds < next_) return;
   next_ = progress.seconds + kBetween;
   // Over the last one, which may have been longer.
-  tell(fmt::format("\r{}{}", line_of(progress), kEraseLineEnd));
+  tell(fmt::format("\r{}{}", progress_line(progress), kEraseLineEnd));
   shown_ = true;
 }
 

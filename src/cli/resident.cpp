@@ -50,7 +50,7 @@ std::vector<Part> parts_of(const TensorDirectory& tensors) {
   return parts;
 }
 
-std::string line_of(const WeightsResidency& residency) {
+std::string residency_line(const WeightsResidency& residency) {
   return fmt::format("{}  {:>10} of {:>10}\n", bar_text(residency.cached, residency.bytes),
                      size_text(residency.cached), to_iec(residency.bytes));
 }
@@ -59,16 +59,16 @@ std::string as_text(const Weights& weights) {
   std::string text = "in the page cache, for every process\n\n";
   for (std::size_t file = 0; file < weights.files().size(); ++file) {
     text += printable(weights.files()[file].path.string()) + "\n  " +
-            line_of(weights.residency_of_file(file));
+            residency_line(weights.residency_of_file(file));
   }
-  if (weights.files().size() > 1) text += "all files\n  " + line_of(weights.residency());
+  if (weights.files().size() > 1) text += "all files\n  " + residency_line(weights.residency());
   const std::vector<Part> parts = parts_of(weights.tensors());
   std::size_t width = 0;
   for (const Part& part : parts) width = std::max(width, part.name.size());
   text += '\n';
   for (const Part& part : parts) {
-    text +=
-        fmt::format("{:<{}}  {}", part.name, width, line_of(weights.residency_of(part.tensors)));
+    text += fmt::format("{:<{}}  {}", part.name, width,
+                        residency_line(weights.residency_of(part.tensors)));
   }
   return text;
 }

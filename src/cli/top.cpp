@@ -200,7 +200,7 @@ int watch_in_lines(Watch& watch) {
   Output output;
   while (true) {
     std::string lines;
-    for (const Look& look : watch.looks()) lines += line_of(look) + '\n';
+    for (const Look& look : watch.looks()) lines += look_line(look) + '\n';
     if (!output.write(lines)) return kPipeClosed;
     if (!watch.any_running()) return 0;
     std::this_thread::sleep_for(kBetweenLines);

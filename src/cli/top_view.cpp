@@ -37,12 +37,12 @@ std::size_t cells_of(std::uint64_t part, std::uint64_t whole, std::size_t cells)
 
 std::string bar_of(const TapeStat& tape, std::size_t cells) {
   std::string bar(cells, '.');
-  const auto fill = [&](std::uint64_t bytes, char with) {
+  const auto draw = [&](std::uint64_t bytes, char with) {
     std::fill_n(bar.begin(), cells_of(bytes, tape.reserved, cells), with);
   };
-  fill(tape.committed, '-');
-  fill(tape.peak, '=');
-  fill(tape.used, '#');
+  draw(tape.committed, '-');
+  draw(tape.peak, '=');
+  draw(tape.used, '#');
   return "[" + bar + "]";
 }
 
@@ -187,7 +187,7 @@ std::string text_of(std::span<const Look> looks) {
   return text + '\n' + kLegend + '\n';
 }
 
-std::string line_of(const Look& look) {
+std::string look_line(const Look& look) {
   const std::string who =
       fmt::format("{} {} {}", look.published.name, look.published.process, to_string(look.state));
   if (!look.refused.empty()) return fmt::format("{}: {}", who, printable(look.refused));

@@ -41,6 +41,6 @@ struct Look {
 [[nodiscard]] std::string text_of(std::span<const Look> looks);
 
 /// One of them in one line, for what is no terminal.
-[[nodiscard]] std::string line_of(const Look& look);
+[[nodiscard]] std::string look_line(const Look& look);
 
 }  // namespace tapedeck::cli

@@ -32,8 +32,8 @@ class CudaKernels {
   /// The row of `table` that `step->token` says.
   void embed(StreamHandle stream, const Matrix& table, const StepInput* step,
              DeviceSpan<Element> out) const {
-    of(table).embed.launch(Grid::over(out.size()), stream, table.bytes.data(), step, out.data(),
-                           count(out.size()));
+    kernels_for(table).embed.launch(Grid::over(out.size()), stream, table.bytes.data(), step,
+                                    out.data(), count(out.size()));
   }
 
   void rmsnorm(StreamHandle stream, DeviceSpan<Element> x, std::span<const float> weight,
@@ -45,8 +45,8 @@ class CudaKernels {
   /// @pre the matrix has `out.size()` rows and `x.size()` columns
   void multiply(StreamHandle stream, const Matrix& matrix, DeviceSpan<Element> x,
                 DeviceSpan<Element> out) const {
-    of(matrix).multiply.launch(Grid::over(out.size() * kWarp), stream, matrix.bytes.data(),
-                               x.data(), out.data(), count(out.size()), count(x.size()));
+    kernels_for(matrix).multiply.launch(Grid::over(out.size() * kWarp), stream, matrix.bytes.data(),
+                                        x.data(), out.data(), count(out.size()), count(x.size()));
   }
 
   /// Turns the pairs of all heads in `x` to the position of the step.
@@ -108,7 +108,7 @@ class CudaKernels {
             .embed = find<Embed>("embed" + suffix),
             .multiply = find<Multiply>("multiply" + suffix)};
   }
-  [[nodiscard]] const OfType& of(const Matrix& matrix) const {
+  [[nodiscard]] const OfType& kernels_for(const Matrix& matrix) const {
     for (const OfType& one : types_) {
       if (one.type == matrix.dtype) return one;
     }

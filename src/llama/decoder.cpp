@@ -38,7 +38,7 @@ BasicDecoder<Side>::BasicDecoder(const LlamaModel& model, Layout& layout, Thread
       feed_(feed != nullptr ? *feed : own_feed_),
       frequencies_(model.frequencies()),
       layout_(layout),
-      places_(Side::of(layout)),
+      places_(Side::side_of(layout)),
       pool_(pool),
       talk_(places_.talk(talk)) {
   find_buffers();

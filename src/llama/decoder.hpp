@@ -22,13 +22,13 @@ namespace tapedeck::llama {
 struct OnHost {
   using Places = Layout;
   using Conversation = Talk;
-  [[nodiscard]] static Places& of(Layout& layout) noexcept { return layout; }
+  [[nodiscard]] static Places& side_of(Layout& layout) noexcept { return layout; }
 };
 /// On its first device, which is one of host memory: the host computes there.
 struct OnDevice {
   using Places = DeviceLayout;
   using Conversation = DeviceTalk;
-  [[nodiscard]] static Places& of(Layout& layout) noexcept { return layout.gpu(0); }
+  [[nodiscard]] static Places& side_of(Layout& layout) noexcept { return layout.gpu(0); }
 };
 
 /// Decodes one talk of a layout. A pass computes in the plan's decode buffers (`DecodeBuffers`), at

@@ -13,8 +13,9 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw InvalidArgument("layer streaming: " + what + " is not in the plan",
+[[noreturn]] void throw_not_planned(const std::string& what) {
+  throw InvalidArgument(InvalidArgument::Facts{.argument = what},
+                        "the streaming plan has no place for " + what,
                         "plan this model's own tensors: model_to_plan");
 }
 
@@ -53,7 +54,7 @@ void DeviceModel::find_outer() {
       if (model_.weights()[outer.tensor].bytes.data() != array.data()) continue;
       return {streamer_.outer(outer.tensor), array.size()};
     }
-    refuse(name);
+    throw_not_planned(name);
   };
   const LlamaWeights& host = model_.arrays();
   const Bytes norm = on_device(std::as_bytes(host.final_norm), "the last norm");
@@ -67,7 +68,7 @@ void DeviceModel::find_outer() {
 void DeviceModel::find_layers() {
   const LlamaWeights& host = model_.arrays();
   const std::vector<StreamedLayer>& planned = streamer_.plan().layers;
-  if (planned.size() < host.layers.size()) refuse("the last layer");
+  if (planned.size() < host.layers.size()) throw_not_planned("the last layer");
   for (std::size_t i = 0; i < host.layers.size(); ++i) {
     Offsets& offsets = layers_.emplace_back();
     for (const Bytes array : arrays_of(host.layers[i], model_.shape())) {
@@ -76,7 +77,7 @@ void DeviceModel::find_layers() {
         return model_.weights()[part.tensor].bytes.data() + part.from == array.data();
       });
       if (found == parts.end() || found->bytes < array.size()) {
-        refuse("an array of layer " + std::to_string(i));
+        throw_not_planned("an array of layer " + std::to_string(i));
       }
       offsets.push_back(found->offset);
     }

@@ -111,11 +111,11 @@ void Tokenizer::add_token(std::string_view stored, float score, std::int32_t typ
   if (byte >= 0) {
     std::optional<TokenId>& token = bytes_[static_cast<std::size_t>(byte)];
     if (!token) token = id;
-    return add(text, score, Kind::byte, false);
+    return append_token(text, score, Kind::byte, false);
   }
-  if (type == kControl || type == kUnknown) return add(text, score, Kind::control, false);
+  if (type == kControl || type == kUnknown) return append_token(text, score, Kind::control, false);
   if (type == kUserDefined && !text.empty()) user_defined_.push_back(id);
-  add(text, score, Kind::text, !text.empty());
+  append_token(text, score, Kind::text, !text.empty());
 }
 
 }  // namespace tapedeck::llama

@@ -44,7 +44,7 @@ std::int32_t read_longest(internal::FileReader& file, std::size_t vocab) {
 Tokenizer::Tokenizer(const std::filesystem::path& path, std::size_t vocab) {
   internal::FileReader file(path);
   const std::int32_t longest = read_longest(file, vocab);
-  const auto refuse = [&](std::uint64_t offset, const std::string& text) {
+  const auto throw_format_error = [&](std::uint64_t offset, const std::string& text) {
     file.refuse(offset, text,
                 "is it the tokenizer of this model, with " + std::to_string(vocab) + " tokens?");
   };
@@ -54,23 +54,23 @@ Tokenizer::Tokenizer(const std::filesystem::path& path, std::size_t vocab) {
   for (TokenId id = 0; id < vocab; ++id) {
     const std::string token = "token " + std::to_string(id);
     const std::uint64_t at = file.offset();
-    if (file.left() < 8) refuse(file.size(), "the file ends before " + token);
+    if (file.left() < 8) throw_format_error(file.size(), "the file ends before " + token);
     const auto score = file.number<float>("a score");
     const auto length = file.number<std::int32_t>("a length");
-    if (std::isnan(score)) refuse(at, token + " has no score (NaN)");
+    if (std::isnan(score)) throw_format_error(at, token + " has no score (NaN)");
     if (length <= 0 || length > longest) {
-      refuse(at + 4, token + " has " + std::to_string(length) + " bytes, and the longest " +
-                         std::to_string(longest));
+      throw_format_error(at + 4, token + " has " + std::to_string(length) +
+                                     " bytes, and the longest " + std::to_string(longest));
     }
     const auto bytes = static_cast<std::size_t>(length);
-    if (file.left() < bytes) refuse(file.size(), "the file ends inside " + token);
+    if (file.left() < bytes) throw_format_error(file.size(), "the file ends inside " + token);
     const std::span<char> text = std::span(texts_).subspan(used, bytes);
     file.read(std::as_writable_bytes(text), "a token");
     used += bytes;
     const std::string_view piece(text.data(), text.size());
-    add(piece, score, raw_byte(piece) < 0 ? Kind::text : Kind::byte, true);
+    append_token(piece, score, raw_byte(piece) < 0 ? Kind::text : Kind::byte, true);
   }
-  if (file.left() != 0) refuse(file.offset(), "bytes after the last token");
+  if (file.left() != 0) throw_format_error(file.offset(), "bytes after the last token");
   // By their place, whatever they are called.
   for (TokenId byte = 0; byte < bytes_.size(); ++byte) bytes_[byte] = kFirstByte + byte;
 }

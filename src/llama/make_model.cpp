@@ -38,7 +38,7 @@ internal::Llama2cFigures figures_of(const Shape& shape) noexcept {
           .own_classifier = shape.own_classifier};
 }
 
-void check(const std::filesystem::path& out, const Shape& shape) {
+void require_makeable(const std::filesystem::path& out, const Shape& shape) {
   if (const auto fault = find_fault(shape)) throw InvalidArgument("no model: " + fault->text);
   if (shape.vocab < kFirstPiece) {
     throw InvalidArgument("no model: vocab_size " + std::to_string(shape.vocab) + " is less than " +
@@ -56,7 +56,7 @@ void check(const std::filesystem::path& out, const Shape& shape) {
 }
 
 // Norms near 1; matrices such that what goes in with a mean square of 1 comes out so.
-void fill(std::span<float> chunk, const internal::Llama2cArray& array, Random& random) {
+void draw_weights(std::span<float> chunk, const internal::Llama2cArray& array, Random& random) {
   if (array.kind == ParameterKind::other) {
     std::fill(chunk.begin(), chunk.end(), 0.0F);
     return;
@@ -85,7 +85,7 @@ bool write_weights(internal::NewFile& file, const Shape& shape, std::uint64_t se
     while (left != 0) {
       if (stop.load(std::memory_order_relaxed)) return false;
       const std::span<float> chunk = std::span(buffer).first(std::min(left, buffer.size()));
-      fill(chunk, array, random);
+      draw_weights(chunk, array, random);
       file.write(std::as_bytes(chunk));
       left -= chunk.size();
     }
@@ -171,7 +171,7 @@ std::optional<std::uint64_t> file_bytes(const Shape& shape) noexcept {
 
 bool make_model(const std::filesystem::path& out, const Shape& shape, std::uint64_t seed,
                 const std::atomic<bool>& stop) {
-  check(out, shape);
+  require_makeable(out, shape);
   const std::filesystem::path tokenizer_path = tokenizer_beside(out);
   internal::NewFile model(out);
   internal::NewFile tokenizer(tokenizer_path);

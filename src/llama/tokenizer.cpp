@@ -29,8 +29,8 @@ std::string_view first_character(std::string_view text) noexcept {
 
 }  // namespace
 
-void Tokenizer::add(std::string_view text, float score, Kind kind, bool found) {
-  vocabulary_.add(text, score, found);
+void Tokenizer::append_token(std::string_view text, float score, Kind kind, bool found) {
+  vocabulary_.append_piece(text, score, found);
   kinds_.push_back(kind);
 }
 

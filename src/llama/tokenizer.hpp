@@ -74,7 +74,7 @@ class Tokenizer {
   void read_tokens(const Model& gguf, std::size_t vocab);
   [[nodiscard]] std::int32_t guessed_type(TokenId id, std::string_view text) const;
   void add_token(std::string_view stored, float score, std::int32_t type);
-  void add(std::string_view text, float score, Kind kind, bool found);
+  void append_token(std::string_view text, float score, Kind kind, bool found);
   [[nodiscard]] std::optional<TokenId> user_defined_at(std::string_view text) const noexcept;
   void encode_plain(std::string_view text, std::vector<TokenId>& ids) const;
   void add_symbols(std::string_view character, std::vector<Symbol>& symbols) const;

@@ -94,7 +94,7 @@ class Merger {
 
 }  // namespace
 
-void Vocabulary::add(std::string_view text, float score, bool found) {
+void Vocabulary::append_piece(std::string_view text, float score, bool found) {
   const auto id = static_cast<TokenId>(pieces_.size());
   pieces_.push_back({text, score});
   if (found) ids_.emplace(text, id);

@@ -26,7 +26,7 @@ class Vocabulary {
   /// Adds the next token.
   /// @param found  by its text; tokens that no text may become are not. Of equal texts the first
   /// counts.
-  void add(std::string_view text, float score, bool found);
+  void append_piece(std::string_view text, float score, bool found);
   void reserve(std::size_t tokens);
 
   [[nodiscard]] std::size_t size() const noexcept { return pieces_.size(); }

@@ -9,8 +9,8 @@
 
 #include "device/stand_in_faults.hpp"
 #include "llama/cuda_decoder.hpp"
-#include "llama/device_host.hpp"
 #include "llama/gpu_host.hpp"
+#include "llama/streamed_llama.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/host_device.hpp"
 #include "tapedeck/memory/tape_full.hpp"
@@ -163,7 +163,7 @@ TEST_F(CudaDecoderCalls, ATalkWithoutRoomIsRefusedBeforeTheDriverIsAsked) {
 TEST_F(CudaDecoderCalls, AWholeLayoutCountsPassesAndTalks) {
   CudaDevice gpu;
   const auto model = warm_model(model_);
-  llama::DeviceHost host(*model, gpu, {.positions = 12});
+  llama::StreamedLlama host(*model, gpu, {.positions = 12});
   llama::CudaDecoder decoder(*model, host.weights(), host.layout());
   for (int i = 0; i < 3; ++i) static_cast<void>(next_logits(decoder, 1));
   Stat stat = host.layout().stat();

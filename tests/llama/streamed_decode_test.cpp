@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "llama/decoder.hpp"
-#include "llama/device_host.hpp"
+#include "llama/streamed_llama.hpp"
 #include "llama/support.hpp"
 #include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -20,9 +20,9 @@
 namespace tapedeck::tests {
 namespace {
 
-using llama::DeviceHost;
-using llama::DeviceHostOptions;
 using llama::LlamaModel;
+using llama::StreamedLlama;
+using llama::StreamedLlamaOptions;
 using llama::TokenId;
 using llama::Tokenizer;
 using ::testing::AllOf;
@@ -31,7 +31,7 @@ using ::testing::Throws;
 
 /// A model on a device of host memory.
 struct DeviceSide {
-  DeviceSide(const LlamaModel& model, Device& device, const DeviceHostOptions& options = {})
+  DeviceSide(const LlamaModel& model, Device& device, const StreamedLlamaOptions& options = {})
       : host(model, device, options),
         feed(host.weights(), device),
         pool(2),
@@ -50,7 +50,7 @@ struct DeviceSide {
     return all;
   }
 
-  DeviceHost host;
+  StreamedLlama host;
   llama::DeviceFeed feed;
   llama::ThreadPool pool;
   llama::DeviceSideDecoder decoder;
@@ -74,7 +74,7 @@ struct Needs {
 Needs needs_of(const LlamaModel& model, std::uint64_t slots, std::size_t positions = 0) {
   try {
     HostDevice device(with_memory(4_KiB));
-    const DeviceHost host(model, device, {.positions = positions, .slots = slots});
+    const StreamedLlama host(model, device, {.positions = positions, .slots = slots});
   } catch (const OutOfMemory& error) {
     return {.all = 64_MiB, .least = error.needed()};
   }
@@ -141,10 +141,10 @@ TEST(StreamedDecode, OneByteLessThanIsNeededIsAnErrorThatSaysIt) {
   const WarmModel model(made(folder, "m", shape));
   const Needs needs = needs_of(model, 2);
   HostDevice enough(with_memory(needs.least));
-  const DeviceHost host(model, enough);
+  const StreamedLlama host(model, enough);
   EXPECT_EQ(host.streaming().resident_layers(), 0U);
   HostDevice too_small(with_memory(needs.least - 1));
-  EXPECT_THAT([&] { const DeviceHost none(model, too_small); },
+  EXPECT_THAT([&] { const StreamedLlama none(model, too_small); },
               Throws<OutOfMemory>(AllOf(Property(&OutOfMemory::needed, needs.least),
                                         Property(&OutOfMemory::available, needs.least - 1))));
   EXPECT_EQ(too_small.memory().free, too_small.memory().total);

@@ -92,7 +92,7 @@ void LlamaCppGraph::layer(const LayerShape& layer, bool last) {
   if (layer.recurrence == Recurrence::rwkv) return rwkv_layer(layer, last);
   if (!stack_) {
     plain_layer(layer, last);
-    if (layer_inputs_) residual_ = add(residual_, layer_input(residual_));
+    if (layer_inputs_) residual_ = sum(residual_, layer_input(residual_));
     return;
   }
   const Tensor predictions = predict_stack();
@@ -113,15 +113,15 @@ void LlamaCppGraph::plain_layer(const LayerShape& layer, bool last) {
     rows_ = outputs_;
   }
   if (!mixes || !has_feed_forward(layer)) {
-    residual_ = add(out, input);
+    residual_ = sum(out, input);
   } else if (hints_.parallel) {
     const Tensor second = feed_forward(layer, norm(input));
-    residual_ = add(add(second, out), input);
+    residual_ = sum(sum(second, out), input);
   } else if (hints_.one_norm) {
-    residual_ = add(add(feed_forward(layer, normed), input), out);
+    residual_ = sum(sum(feed_forward(layer, normed), input), out);
   } else {
-    const Tensor middle = add(out, input);
-    residual_ = add(feed_forward(layer, norm(middle)), middle);
+    const Tensor middle = sum(out, input);
+    residual_ = sum(feed_forward(layer, norm(middle)), middle);
   }
 }
 
@@ -133,7 +133,7 @@ void LlamaCppGraph::add_layer_inputs(Tensor ids) {
     const Tensor selected = same(graph_.view(graph_.op(bytes, {ids})));
     graph_.expand(selected);
     const Tensor projected = same(graph_.view(graph_.op(bytes, {residual_})));
-    layer_inputs_ = graph_.op(bytes, {graph_.view(add(projected, selected))});
+    layer_inputs_ = graph_.op(bytes, {graph_.view(sum(projected, selected))});
   }
   if (hints_.residuals < 2) return;
   const std::uint64_t others = rows(fits(CheckedSize(shape_.hidden) * (hints_.residuals - 1)));
@@ -153,7 +153,7 @@ LlamaCppGraph::Tensor LlamaCppGraph::predict_stack() {
   const std::uint64_t bytes = graph_.bytes(*stack_);
   const Tensor turned = graph_.op(bytes, {graph_.view(*stack_)});
   const Tensor mixed = graph_.op(bytes, {turned});
-  return add(graph_.op(bytes, {graph_.view(mixed)}), *stack_);
+  return sum(graph_.op(bytes, {graph_.view(mixed)}), *stack_);
 }
 
 void LlamaCppGraph::correct_stack(Tensor predictions) {
@@ -161,7 +161,7 @@ void LlamaCppGraph::correct_stack(Tensor predictions) {
   const std::uint64_t bytes = graph_.bytes(predictions);
   const Tensor innovation = graph_.op(row, {residual_, graph_.view(predictions, row)});
   const Tensor scaled = graph_.in_place(bytes, {graph_.op(bytes, {innovation}), residual_});
-  const Tensor corrected = add(scaled, predictions);
+  const Tensor corrected = sum(scaled, predictions);
   const Tensor added = layer_input(graph_.op(row, {graph_.view(corrected, row)}));
   const Tensor rest = graph_.op(bytes - row, {graph_.view(corrected, bytes - row), added});
   stack_ = graph_.op(bytes, {graph_.view(corrected, row), rest});
@@ -183,8 +183,8 @@ void LlamaCppGraph::encoder_layer(const LayerShape& layer, bool last) {
     input = output_rows(input);
     rows_ = outputs_;
   }
-  const Tensor middle = norm(add(out, input));
-  residual_ = norm(add(feed_forward(layer, middle), middle));
+  const Tensor middle = norm(sum(out, input));
+  residual_ = norm(sum(feed_forward(layer, middle), middle));
 }
 
 LlamaCppGraph::Tensor LlamaCppGraph::mixer(const LayerShape& layer, Tensor normed) {
@@ -192,7 +192,7 @@ LlamaCppGraph::Tensor LlamaCppGraph::mixer(const LayerShape& layer, Tensor norme
   if (layer.attention == Attention::none) return recurrent(layer, normed);
   // Both, side by side (Falcon-H1), of which each norms the layer's input for itself.
   const Tensor out = attention(layer, normed);
-  return add(out, recurrent(layer, hints_.state_norm ? norm(residual_) : normed));
+  return sum(out, recurrent(layer, hints_.state_norm ? norm(residual_) : normed));
 }
 
 LlamaCppGraph::CacheInputs& LlamaCppGraph::inputs_of(const LayerShape& layer) {
@@ -430,7 +430,7 @@ LlamaCppGraph::Tensor LlamaCppGraph::feed_forward(const LayerShape& layer, Tenso
   }
   if (layer.shared_ffn != 0) {
     const Tensor shared = dense(layer.shared_ffn, normed);
-    out = out ? add(*out, shared) : shared;
+    out = out ? sum(*out, shared) : shared;
   }
   return out ? *out : normed;
 }

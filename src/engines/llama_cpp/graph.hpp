@@ -48,7 +48,7 @@ class LlamaCppGraph {
 
   Tensor project(std::uint64_t width, Tensor from) { return graph_.op(rows(width), {from}); }
   Tensor same(Tensor tensor) { return graph_.in_place(graph_.bytes(tensor), {tensor}); }
-  Tensor add(Tensor a, Tensor b) { return graph_.in_place(graph_.bytes(a), {a, b}); }
+  Tensor sum(Tensor a, Tensor b) { return graph_.in_place(graph_.bytes(a), {a, b}); }
   Tensor norm(Tensor from);
   Tensor output_rows(Tensor from);
 

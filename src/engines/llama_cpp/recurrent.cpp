@@ -223,7 +223,7 @@ LlamaCppGraph::Tensor LlamaCppGraph::rwkv_time_mix(const LayerShape& layer, Tens
   if (first_value_) {
     const Tensor weight = same(same(low_rank(hints_.lora_rank, x[3])));
     const Tensor difference = graph_.in_place(bytes, {*first_value_, v});
-    v = add(v, graph_.in_place(bytes, {difference, weight}));
+    v = sum(v, graph_.in_place(bytes, {difference, weight}));
   } else {
     first_value_ = v;
   }
@@ -232,7 +232,7 @@ LlamaCppGraph::Tensor LlamaCppGraph::rwkv_time_mix(const LayerShape& layer, Tens
   const Tensor unit = graph_.op(bytes, {graph_.view(same(key))});
   const Tensor key_a = same(key);
   const Tensor scaled = graph_.in_place(bytes, {graph_.in_place(bytes, {a, key_a}), key_a});
-  const Tensor k = add(key, scaled);
+  const Tensor k = sum(key, scaled);
 
   const Tensor state = load_state(layer.state);
   const Tensor both = graph_.op(fits(CheckedSize(bytes) + states(layer.state)),
@@ -244,7 +244,7 @@ LlamaCppGraph::Tensor LlamaCppGraph::rwkv_time_mix(const LayerShape& layer, Tens
                                  {same(graph_.in_place(bytes, {graph_.view(k), graph_.view(r)}))});
   const Tensor weighted = graph_.in_place(bytes, {graph_.view(v), bonus});
   const Tensor out =
-      graph_.in_place(bytes, {add(same(same(grouped)), graph_.view(weighted)), gate});
+      graph_.in_place(bytes, {sum(same(same(grouped)), graph_.view(weighted)), gate});
   return project(shape_.hidden, out);
 }
 
@@ -261,7 +261,7 @@ void LlamaCppGraph::rwkv_layer(const LayerShape& layer, bool last) {
   const Tensor shifted = graph_.op(bytes, {one_state, normed});
   const Tensor mix =
       hints_.rwkv6 ? rwkv6_time_mix(layer, normed, shifted) : rwkv_time_mix(layer, normed, shifted);
-  Tensor middle = add(graph_.view(mix), residual_);
+  Tensor middle = sum(graph_.view(mix), residual_);
   graph_.expand(middle);
 
   graph_.set_stage("feed-forward");
@@ -277,7 +277,7 @@ void LlamaCppGraph::rwkv_layer(const LayerShape& layer, bool last) {
     rows_ = outputs_;
   }
   const Tensor inner = project(layer.ffn, interpolate(mixed, previous, 1));
-  residual_ = add(project(shape_.hidden, same(same(inner))), middle);
+  residual_ = sum(project(shape_.hidden, same(same(inner))), middle);
 }
 
 }  // namespace tapedeck::internal

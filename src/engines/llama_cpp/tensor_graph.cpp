@@ -86,8 +86,8 @@ class TensorGraph::Memory {
   Footprint footprint_;
 };
 
-TensorGraph::Tensor TensorGraph::add(Kind kind, std::uint64_t bytes,
-                                     std::initializer_list<Tensor> sources) {
+TensorGraph::Tensor TensorGraph::append_node(Kind kind, std::uint64_t bytes,
+                                             std::initializer_list<Tensor> sources) {
   assert(sources.size() <= kMostSources);
   Node node{.bytes = bytes, .stage = stage_, .kind = kind};
   std::copy(sources.begin(), sources.end(), node.sources.begin());
@@ -98,7 +98,7 @@ TensorGraph::Tensor TensorGraph::add(Kind kind, std::uint64_t bytes,
 
 TensorGraph::Tensor TensorGraph::view(Tensor of, std::uint64_t bytes) {
   const Tensor viewed = nodes_[of].kind == Kind::view ? nodes_[of].viewed : of;
-  const Tensor out = add(Kind::view, bytes, {of});
+  const Tensor out = append_node(Kind::view, bytes, {of});
   nodes_[out].viewed = viewed;
   return out;
 }

@@ -33,22 +33,24 @@ class TensorGraph {
   void set_stage(std::string_view stage) noexcept { stage_ = stage; }
 
   /// What is written before anything is computed: it has memory from the start.
-  Tensor input(std::uint64_t bytes) { return add(Kind::input, bytes, {}); }
+  Tensor input(std::uint64_t bytes) { return append_node(Kind::input, bytes, {}); }
   /// A tensor with memory of its own.
   Tensor op(std::uint64_t bytes, std::initializer_list<Tensor> sources) {
-    return add(Kind::op, bytes, sources);
+    return append_node(Kind::op, bytes, sources);
   }
   /// Likewise, unless it can take over a source's memory: of the same size, needed no more, and no
   /// view (through which the engine's build never does, as its figures show).
   Tensor in_place(std::uint64_t bytes, std::initializer_list<Tensor> sources) {
-    return add(Kind::in_place, bytes, sources);
+    return append_node(Kind::in_place, bytes, sources);
   }
   /// The same memory under another shape.
   Tensor view(Tensor of) { return view(of, bytes(of)); }
   /// Elements that lie in another tensor's memory, side by side or not.
   Tensor view(Tensor of, std::uint64_t bytes);
   /// Writes into memory that is not the graph's (a cache).
-  Tensor store(std::initializer_list<Tensor> sources) { return add(Kind::store, 0, sources); }
+  Tensor store(std::initializer_list<Tensor> sources) {
+    return append_node(Kind::store, 0, sources);
+  }
 
   /// Nobody takes over its memory: the caller reads it after all is computed.
   void keep(Tensor tensor) { nodes_[tensor].kept = true; }
@@ -82,7 +84,7 @@ class TensorGraph {
 
   class Memory;
 
-  Tensor add(Kind kind, std::uint64_t bytes, std::initializer_list<Tensor> sources);
+  Tensor append_node(Kind kind, std::uint64_t bytes, std::initializer_list<Tensor> sources);
   void count_uses();
   void place(Memory& memory, Tensor tensor);
   bool take_over(Node& node);

@@ -1,4 +1,4 @@
-#include "llama/device_host.hpp"
+#include "llama/streamed_llama.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -9,7 +9,7 @@
 namespace tapedeck::llama {
 namespace {
 
-Plan plan_talk(const LlamaModel& model, const DeviceHostOptions& options) {
+Plan plan_talk(const LlamaModel& model, const StreamedLlamaOptions& options) {
   return model.plan(options.positions, 1, options.element);
 }
 
@@ -21,7 +21,7 @@ std::uint64_t in_whole_pages(const Device& device, std::uint64_t bytes) {
 
 // All that is left beside the talk and the buffers is for weights.
 StreamingPlan plan_weights(const LlamaModel& model, const Device& device,
-                           const DeviceHostOptions& options) {
+                           const StreamedLlamaOptions& options) {
   const Plan plan = plan_talk(model, options);
   const std::uint64_t others =
       in_whole_pages(device, plan.history.bytes()) + in_whole_pages(device, plan.scratch.bytes());
@@ -44,7 +44,7 @@ StreamingPlan plan_weights(const LlamaModel& model, const Device& device,
 }
 
 LayoutOptions layout_options(const LlamaModel& model, Device& device,
-                             const DeviceHostOptions& options, const StreamingPlan& streaming) {
+                             const StreamedLlamaOptions& options, const StreamingPlan& streaming) {
   Plan plan = plan_talk(model, options);
   plan.weights = streaming.device;
   LayoutOptions layout;
@@ -56,11 +56,12 @@ DeviceSpan<std::byte> place_of(DeviceTape& weights) { return {weights.data(), we
 
 }  // namespace
 
-DeviceHost::DeviceHost(const LlamaModel& model, Device& device, const DeviceHostOptions& options)
-    : DeviceHost(model, device, options, plan_weights(model, device, options)) {}
+StreamedLlama::StreamedLlama(const LlamaModel& model, Device& device,
+                             const StreamedLlamaOptions& options)
+    : StreamedLlama(model, device, options, plan_weights(model, device, options)) {}
 
-DeviceHost::DeviceHost(const LlamaModel& model, Device& device, const DeviceHostOptions& options,
-                       StreamingPlan streaming)
+StreamedLlama::StreamedLlama(const LlamaModel& model, Device& device,
+                             const StreamedLlamaOptions& options, StreamingPlan streaming)
     : layout_(Plan{}, layout_options(model, device, options, streaming)),
       weights_(model, device, std::move(streaming), place_of(layout_.gpu(0).weights()),
                options.source) {}

@@ -1,5 +1,5 @@
 /// @file
-/// `DeviceHost`: a Llama model, its talk and its buffers on one device, within the memory it may
+/// `StreamedLlama`: a Llama model, its talk and its buffers on one device, within the memory it may
 /// use.
 #pragma once
 
@@ -18,7 +18,7 @@
 
 namespace tapedeck::llama {
 
-struct DeviceHostOptions {
+struct StreamedLlamaOptions {
   std::size_t positions = 0;              ///< Of the talk; 0: as many as the model is made for.
   std::optional<std::uint64_t> memory{};  ///< Bytes it may use; nothing: what is free.
   DType element = DType::f32;             ///< Of activations and the KV cache.
@@ -29,11 +29,11 @@ struct DeviceHostOptions {
 /// What a decoder on a device needs: a layout whose first device has the plan's tapes, and the
 /// weights. As many layers stay on the device as its memory holds beside the talk and the buffers;
 /// the others are streamed. Thread-safety: as `Layout` and `DeviceModel`.
-class DeviceHost {
+class StreamedLlama {
  public:
   /// The model and the device outlive it. Nothing is left behind on an error.
   /// @throws OutOfMemory where not even two slots fit; as `Layout` and `LayerStreamer`.
-  DeviceHost(const LlamaModel& model, Device& device, const DeviceHostOptions& options = {});
+  StreamedLlama(const LlamaModel& model, Device& device, const StreamedLlamaOptions& options = {});
 
   [[nodiscard]] Layout& layout() noexcept { return layout_; }
   [[nodiscard]] DeviceModel& weights() noexcept { return weights_; }
@@ -42,8 +42,8 @@ class DeviceHost {
   }
 
  private:
-  DeviceHost(const LlamaModel& model, Device& device, const DeviceHostOptions& options,
-             StreamingPlan streaming);
+  StreamedLlama(const LlamaModel& model, Device& device, const StreamedLlamaOptions& options,
+                StreamingPlan streaming);
 
   Layout layout_;
   DeviceModel weights_;
