@@ -4,10 +4,12 @@
 #include <array>
 #include <string>
 
-#include "engines/llama_cpp/scratch.hpp"
+#include "engines/llama_cpp/graph.hpp"
+#include "engines/llama_cpp/graph_hints.hpp"
 #include "model/architectures.hpp"
 #include "plan/cache_cells.hpp"
 #include "plan/history_plan.hpp"
+#include "plan/scratch_plan.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/plan/plan.hpp"
@@ -68,13 +70,37 @@ TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
        .blocks_in_heads = true});
 }
 
+internal::ScratchPlan plan_scratch(const Model& model, const PlanOptions& options,
+                                   const CacheCells& cells) {
+  const internal::GraphHints hints = internal::graph_hints(model);
+  const auto footprint = internal::LlamaCppGraph(model.shape, options, cells, hints).measure();
+
+  internal::ScratchPlan out;
+  out.tape.append({.name = "prefill.compute_buffer",
+                   .role = RegionRole::prefill,
+                   .bytes = footprint.bytes,
+                   .dtype = DType::u8,
+                   .shape = {footprint.bytes}});
+  // An encoder hands out its hidden rows as well.
+  const internal::CheckedSize width = internal::CheckedSize(model.shape.vocabulary) +
+                                      (model.shape.encoder ? model.shape.hidden : 0);
+  out.tape.append({.name = "decode.output",
+                   .role = RegionRole::decode,
+                   .bytes = internal::fits(width * options.sequences * sizeof(float)),
+                   .dtype = DType::f32,
+                   .shape = {options.sequences, internal::fits(width)}});
+  out.peak_stage = footprint.stage;
+  out.prefill_lower_bound = footprint.live;
+  return out;
+}
+
 }  // namespace
 
 Profile llama_cpp_profile() noexcept {
   return {.name = "llama.cpp",
           .plan_cells = plan_cells,
           .plan_history = plan_history,
-          .plan_scratch = internal::plan_llama_cpp_scratch};
+          .plan_scratch = plan_scratch};
 }
 
 TAPEDECK_ABI_END
