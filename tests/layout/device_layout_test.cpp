@@ -62,56 +62,6 @@ INSTANTIATE_TEST_SUITE_P(Commits, DeviceLayoutTest,
                          ::testing::Values(Commit::at_creation, Commit::with_talks,
                                            Commit::nothing));
 
-void expect_exact(DeviceLayout& gpu) {
-  const Plan& plan = gpu.plan();
-  EXPECT_EQ(gpu.weights().used(), round_up(plan.weights.bytes(), kDeviceLine));
-  EXPECT_EQ(gpu.scratch().used(), round_up(plan.scratch.bytes(), kDeviceLine));
-  for (std::size_t talk = 0; talk < gpu.talks(); ++talk) {
-    EXPECT_EQ(gpu.history(talk).used(), round_up(plan.history.bytes(), kDeviceLine));
-  }
-}
-
-TEST_P(DeviceLayoutTest, HoldsExactlyThePlanNowAndAfterEveryClear) {
-  DeviceLayout gpu(device_, small_plan(2), {.commit = GetParam()});
-  EXPECT_EQ(gpu.talks(), 2U);
-  EXPECT_EQ(gpu.plan().history.payload(), small_plan().history.payload());
-  expect_exact(gpu);
-  gpu.clear_pass();
-  expect_exact(gpu);
-  gpu.talk(1).prepare(10);
-  EXPECT_EQ(gpu.talk(1).advance(7), 0U);
-  EXPECT_EQ(gpu.talk(1).advance(), 7U);
-  EXPECT_EQ(gpu.talk(1).tokens(), 8U);
-  gpu.talk(1).rewind(3);
-  EXPECT_EQ(gpu.talk(1).advance(), 5U);
-  gpu.clear_talk(1);
-  EXPECT_EQ(gpu.talk(1).tokens(), 0U);
-  expect_exact(gpu);
-}
-
-TEST_P(DeviceLayoutTest, RegionsAreAlignedAndHaveTheirBytes) {
-  DeviceLayout gpu(device_, small_plan(), {.commit = GetParam()});
-  gpu.talk(0).prepare(kContext);
-  for (const Region& region : gpu.plan().history.regions()) {
-    const DeviceSpan<std::byte> at = gpu.history_at(region);
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(at.data()) % region.alignment, 0U) << region.name;
-    EXPECT_EQ(at.size(), region.bytes);
-    EXPECT_TRUE(gpu.history().owns(at.data()));
-  }
-  const Region& head = *gpu.plan().weights.find("head");
-  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(gpu.weights_at(head).data()) % 4096, 0U);
-  EXPECT_EQ(gpu.weights_at<float>(head).size(), 2048U);
-}
-
-TEST_P(DeviceLayoutTest, ATalkEndsWhereItsPlanDoes) {
-  DeviceLayout gpu(device_, small_plan(), {.commit = GetParam()});
-  gpu.talk(0).prepare(kContext);
-  EXPECT_EQ(gpu.talk(0).advance(kContext), 0U);
-  EXPECT_THROW(gpu.talk(0).prepare(1), TalkFull);
-  EXPECT_THROW((void)gpu.talk(0).advance(), TalkFull);
-  EXPECT_EQ(gpu.talk(0).tokens(), kContext);
-}
-
 TEST_P(DeviceLayoutTest, EverythingGoesBack) {
   {
     DeviceLayout gpu(device_, small_plan(3), {.commit = GetParam(), .frames = 2});
@@ -132,21 +82,6 @@ class GrowingLayout : public ::testing::Test {
   HostDevice device_{{.memory = 256_MiB, .granularity = kDevicePage}};
 };
 
-TEST_F(GrowingLayout, BytesStayThroughGrowthAtTheirAddresses) {
-  DeviceLayout gpu = make(1);
-  const std::byte* const at = keys(gpu).data();
-  for (std::uint64_t token = 0; token < kContext; ++token) {
-    gpu.talk(0).prepare(1);
-    ASSERT_EQ(gpu.talk(0).advance(), token);
-    Pattern(token).write(keys(gpu).data() + token * kRow, kRow);
-  }
-  EXPECT_EQ(keys(gpu).data(), at);
-  for (std::uint64_t token = 0; token < kContext; ++token) {
-    ASSERT_TRUE(Pattern(token).is_at(at + token * kRow, kRow)) << token;
-  }
-  EXPECT_EQ(gpu.history().committed(), gpu.stat().history.committed);
-}
-
 TEST_F(GrowingLayout, AClearedTalksPagesServeTheNextOne) {
   DeviceLayout gpu = make(3);
   gpu.talk(0).prepare(1024);
@@ -161,15 +96,6 @@ TEST_F(GrowingLayout, AClearedTalksPagesServeTheNextOne) {
   EXPECT_EQ(gpu.history(0).committed(), 100U);  // its state, which is fixed
   gpu.talk(0).prepare(1);
   EXPECT_GT(gpu.stat().pool_held, both);
-}
-
-TEST_F(GrowingLayout, ATalkThatWasPreparedIsNotRobbed) {
-  DeviceLayout gpu = make(2);
-  gpu.talk(0).prepare(512);
-  gpu.clear_talk(0);
-  gpu.talk(0).prepare(512);  // has room: it only says that it goes on
-  gpu.talk(1).prepare(512);
-  EXPECT_EQ(gpu.talk(0).advance(512), 0U);
 }
 
 TEST_F(GrowingLayout, ASealedLayoutRefusesToGrow) {

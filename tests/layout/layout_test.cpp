@@ -8,13 +8,11 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <new>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "base/most.hpp"
@@ -109,21 +107,6 @@ TEST(Layout, ATalkIsClearedWithoutTheOthers) {
   EXPECT_TRUE(Pattern(0).is_at(rows[0], 1000) && Pattern(2).is_at(rows[2], 1000));
 }
 
-TEST(Layout, RefusesATalkThatIsNotThere) {
-  Layout layout(kSmall, {.talks = 2});
-  const std::vector<std::function<void()>> calls = {
-      [&] { (void)layout.history(2); },   [&] { (void)std::as_const(layout).history(2); },
-      [&] { layout.clear_talk(2); },      [&] { (void)layout.talk(2); },
-      [&] { (void)layout.talk_stat(2); }, [&] { (void)layout.history_at({}, 2); }};
-  for (const auto& call : calls) {
-    const auto refused = thrown<InvalidArgument>(call);
-    EXPECT_EQ(refused.argument(), "talk");
-    EXPECT_EQ(refused.value(), 2U);
-    EXPECT_EQ(refused.limit(), 1U);
-  }
-  EXPECT_THROW((void)layout.gpu(0), InvalidArgument);
-}
-
 TEST(Layout, PassesOptionsToItsTapes) {
   LedgerSpill source;
   Layout layout(kSmall, {.talks = 2,
@@ -158,6 +141,13 @@ TEST(Layout, TheExampleOfItsOrigin) {
   EXPECT_EQ(layout.stat().line(), "weights: 12/64 MB | scratch: 0/64 MB | history: 0/512 MB");
   EXPECT_EQ(layout.scratch().peak(), 1_MiB);
   EXPECT_EQ(layout.history().peak(), 3_MiB);
+}
+
+TEST(Layout, HasNoDeviceUnlessAsked) {
+  Layout layout(kSmall);
+  const auto refused = thrown<InvalidArgument>([&] { (void)layout.gpu(0); });
+  EXPECT_EQ(refused.argument(), "gpu");
+  EXPECT_EQ(refused.value(), 0U);
 }
 
 TEST(Layout, RefusesNothingAsASizeOrANumberOfTalks) {

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,6 @@
 #include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/device/host_device.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
 
@@ -31,7 +31,7 @@ constexpr std::uint64_t kPlannedRow = 512;  // bytes of K of one token
 Plan small_host_plan(std::uint64_t talks = 1) {
   Plan plan;
   plan.talks = talks;
-  plan.context_per_talk = kPlannedContext;
+  plan.context = kPlannedContext;
   plan.weights.append({.name = "embedding", .bytes = 1000});
   plan.weights.append({.name = "head", .bytes = 8192, .alignment = 4096});
   plan.scratch.place({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4000});
@@ -46,136 +46,10 @@ Plan small_host_plan(std::uint64_t talks = 1) {
 
 const Region& region(const TapePlan& plan, const char* name) { return *plan.find(name); }
 
-void expect_exact(Layout& layout) {
-  const Plan& plan = layout.plan();
-  EXPECT_EQ(layout.weights().used(), plan.weights.bytes());
-  EXPECT_EQ(layout.scratch().used(), plan.scratch.bytes());
-  for (std::size_t talk = 0; talk < layout.talks(); ++talk) {
-    EXPECT_EQ(layout.history(talk).used(), plan.history.bytes());
-  }
-}
-
 LayoutOptions options(Commit commit) {
   LayoutOptions options{.commit = commit};
   options.history.block.huge_pages = HugePages::never;
   return options;
-}
-
-class PlannedLayout : public ::testing::TestWithParam<Commit> {};
-INSTANTIATE_TEST_SUITE_P(Commits, PlannedLayout,
-                         ::testing::Values(Commit::at_creation, Commit::with_talks,
-                                           Commit::nothing));
-
-TEST_P(PlannedLayout, HoldsExactlyThePlanNowAndAfterEveryClear) {
-  Layout layout(small_host_plan(2), options(GetParam()));
-  EXPECT_EQ(layout.talks(), 2U);
-  expect_exact(layout);
-  layout.clear_pass();
-  expect_exact(layout);
-  layout.talk(1).prepare(10);
-  layout.talk(1).advance(10);
-  layout.clear_talk(1);
-  expect_exact(layout);
-  EXPECT_EQ(layout.talk(1).tokens(), 0U);
-}
-
-// It crashed: a tape without memory was told what of it is committed.
-TEST_P(PlannedLayout, AnEncoderHasNoHistoryOnTheHostNorOnADevice) {
-  HostDevice device({.granularity = kDevicePage});
-  Plan encoder = small_host_plan(2);
-  encoder.history = TapePlan(TapeKind::history);
-  LayoutOptions asked = options(GetParam());
-  asked.gpus = {{.device = &device, .options = {.commit = GetParam()}}};
-  Layout layout(encoder, asked);
-  EXPECT_EQ(layout.history(1).total(), 0U);
-  EXPECT_EQ(layout.gpu(0).history(1).total(), 0U);
-  EXPECT_EQ(layout.stat().history.reserved, 0U);
-}
-
-TEST_P(PlannedLayout, RegionsLieAtTheirOffsetsAndAlignments) {
-  Layout layout(small_host_plan(), options(GetParam()));
-  for (const Region& one : layout.plan().weights.regions()) {
-    const std::span<std::byte> at = layout.weights_at(one);
-    EXPECT_EQ(at.data(), layout.weights().data() + one.offset);
-    EXPECT_EQ(at.size(), one.bytes);
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(at.data()) % one.alignment, 0U);
-  }
-  const std::span<float> logits =
-      layout.scratch_at<float>(region(layout.plan().scratch, "decode.logits"));
-  EXPECT_EQ(logits.size(), 1000U);
-}
-
-TEST_P(PlannedLayout, TakesOfItsOwnLieAboveAndGo) {
-  LayoutOptions asked = options(GetParam());
-  asked.extra = {.weights = 4096, .scratch = 4096, .history = 4096};
-  Layout layout(small_host_plan(), asked);
-  const std::size_t scratch = layout.scratch().used();
-  const std::size_t history = layout.history().used();
-  Pattern(1).write(layout.scratch().take(4096), 4096);
-  Pattern(2).write(layout.history().take(4096), 4096);
-  Pattern(3).write(layout.weights().take(4096), 4096);
-  EXPECT_THROW((void)layout.scratch().take(4096), TapeFull);
-  layout.clear_pass();
-  EXPECT_EQ(layout.scratch().used(), scratch);
-  layout.clear_talk();
-  EXPECT_EQ(layout.history().used(), history);
-}
-
-TEST_P(PlannedLayout, WrittenRowsStayWhereTheyAreWhileTheTalkGrows) {
-  LayoutOptions asked = options(GetParam());
-  asked.growth_step = 16;
-  Layout layout(small_host_plan(2), asked);
-  const Region& k = region(layout.plan().history, "layers.0.k");
-  const Region& v = region(layout.plan().history, "layers.0.v");
-  for (std::uint64_t token = 0; token < kPlannedContext; ++token) {
-    for (const std::size_t talk : {0U, 1U}) {
-      layout.talk(talk).prepare(1);
-      EXPECT_EQ(layout.talk(talk).advance(), token);
-      Pattern(2 * token + talk)
-          .write(&layout.history_at(k, talk)[token * kPlannedRow], kPlannedRow);
-      Pattern(9 * token + talk)
-          .write(&layout.history_at(v, talk)[token * kPlannedRow], kPlannedRow);
-    }
-  }
-  for (std::uint64_t token = 0; token < kPlannedContext; ++token) {
-    for (const std::size_t talk : {0U, 1U}) {
-      EXPECT_TRUE(Pattern(2 * token + talk)
-                      .is_at(&layout.history_at(k, talk)[token * kPlannedRow], kPlannedRow));
-      EXPECT_TRUE(Pattern(9 * token + talk)
-                      .is_at(&layout.history_at(v, talk)[token * kPlannedRow], kPlannedRow));
-    }
-  }
-  EXPECT_EQ(layout.stat().tokens, 2 * kPlannedContext);
-  EXPECT_THROW(layout.talk(0).prepare(1), TalkFull);
-}
-
-TEST_P(PlannedLayout, ATalkBeyondThePlanIsRefusedAndStaysAsItWas) {
-  Layout layout(small_host_plan(), options(GetParam()));
-  layout.talk(0).prepare(1000);
-  layout.talk(0).advance(1000);
-  const std::size_t committed = layout.history().committed();
-  const auto full = thrown<TalkFull>([&] { layout.talk(0).prepare(25); });
-  EXPECT_EQ(full.needs().talk, 0U);
-  EXPECT_EQ(full.needs().tokens, 25U);
-  EXPECT_EQ(full.needs().held, 1000U);
-  EXPECT_EQ(full.needs().room, layout.talk(0).room());
-  EXPECT_EQ(full.needs().capacity, kPlannedContext);
-  EXPECT_THROW(layout.talk(0).prepare(~std::uint64_t{0}), TalkFull);
-  EXPECT_EQ(layout.talk(0).tokens(), 1000U);
-  EXPECT_EQ(layout.history().committed(), committed);
-  layout.talk(0).prepare(24);
-  layout.talk(0).advance(24);
-}
-
-TEST_P(PlannedLayout, TokensAreTakenBack) {
-  Layout layout(small_host_plan(), options(GetParam()));
-  layout.talk(0).prepare(300);
-  layout.talk(0).advance(300);
-  layout.talk(0).rewind(100);
-  EXPECT_EQ(layout.talk(0).tokens(), 200U);
-  EXPECT_EQ(layout.talk(0).advance(100), 200U);  // their room is still there
-  layout.talk(0).rewind(1000);
-  EXPECT_EQ(layout.talk(0).tokens(), 0U);
 }
 
 TEST(PlannedLayoutGrowth, CommitsWhatTheTokensNeedAndNoMore) {
@@ -203,31 +77,6 @@ TEST(PlannedLayoutGrowth, GrowsByItsStep) {
   EXPECT_EQ(layout.stat().history.grows, 1U);
   layout.talk(0).prepare(129);
   EXPECT_EQ(layout.stat().history.grows, 2U);
-}
-
-TEST(PlannedLayoutGrowth, PagesGoBackAndAddressesStay) {
-  LayoutOptions asked = options(Commit::with_talks);
-  asked.growth_step = 1;
-  Layout layout(small_host_plan(), asked);
-  const Region& k = region(layout.plan().history, "layers.0.k");
-  layout.talk(0).prepare(1024);
-  layout.talk(0).advance(8);
-  Pattern(1).write(layout.history_at(k).data(), 8 * kPlannedRow);
-  EXPECT_EQ(layout.talk(0).decommit(), (2 * (1024 - 8) + (256 - 8)) * kPlannedRow);
-  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 8 * kPlannedRow + 100);
-  EXPECT_TRUE(Pattern(1).is_at(layout.history_at(k).data(), 8 * kPlannedRow));
-  EXPECT_THROW(layout.talk(0).advance(), NotPrepared);
-  layout.talk(0).prepare(1);
-  layout.talk(0).advance();
-  Pattern(2).write(&layout.history_at(k)[8 * kPlannedRow], kPlannedRow);
-}
-
-TEST(PlannedLayoutGrowth, AdvancingWithoutRoomIsRefused) {
-  Layout layout(small_host_plan(), options(Commit::with_talks));
-  EXPECT_THROW(layout.talk(0).advance(), NotPrepared);
-  layout.talk(0).prepare(1);
-  layout.talk(0).advance(256);  // the whole step
-  EXPECT_THROW(layout.talk(0).advance(), NotPrepared);
 }
 
 TEST(PlannedLayoutGrowth, IsGrowthInsideAPassToTheGuard) {
@@ -290,40 +139,46 @@ TEST(PlannedLayoutWipe, TheNextTenantFindsZeros) {
   }
 }
 
-TEST(PlannedLayoutErrors, RefusesPlansItCannotHold) {
-  Plan foreign = small_host_plan();
-  foreign.profile = "llama.cpp";
-  EXPECT_THROW(Layout{foreign}, InvalidArgument);
-  EXPECT_THROW(Layout(small_host_plan(2), {.talks = 3}), InvalidArgument);
-  Plan none = small_host_plan();
-  none.talks = 0;
-  EXPECT_THROW(Layout{none}, InvalidArgument);
-  EXPECT_THROW(Layout(small_host_plan(~std::uint64_t{0}), options(Commit::nothing)),
-               InvalidArgument);
-  Plan strict = small_host_plan();
-  strict.weights.append({.name = "strict", .bytes = 1, .alignment = std::uint64_t{1} << 30});
-  EXPECT_THROW(Layout{strict}, InvalidArgument);
-  Plan endless = small_host_plan();
-  endless.weights.append({.name = "endless", .bytes = std::uint64_t{1} << 62});
-  EXPECT_THROW(Layout(endless, options(Commit::nothing)), Error);
+TEST(PlannedLayoutErrors, RefusesOtherNumbersOfTalksThanThePlans) {
+  const auto refused = thrown<InvalidArgument>([] { Layout(small_host_plan(2), {.talks = 3}); });
+  EXPECT_EQ(refused.argument(), "LayoutOptions::talks");
+  EXPECT_EQ(refused.value(), 3U);
+  EXPECT_EQ(refused.limit(), 2U);
+  EXPECT_NO_THROW(Layout(small_host_plan(2), {.talks = 2}));
 }
 
-TEST(PlannedLayoutErrors, ALayoutOfSizesCountsNoTokens) {
-  Layout layout({.weights = 4096, .scratch = 4096, .history = 4096});
-  EXPECT_THROW(layout.talk(0).prepare(1), WrongState);
-  EXPECT_THROW(layout.talk(0).advance(), WrongState);
-  EXPECT_EQ(layout.talk(0).tokens(), 0U);
-  EXPECT_EQ(layout.talk(0).decommit(), 0U);
-  layout.talk(0).rewind(1);
+TEST(PlannedLayoutErrors, ALayoutOfSizesCountsNoTokensAndOpensTalks) {
+  Layout layout({.weights = 4096, .scratch = 4096, .history = 4096}, {.talks = 2});
+  Talk talk = layout.talk(1);
+  for (const auto& call : std::vector<std::function<void()>>{[&] { talk.prepare(1); },
+                                                             [&] { (void)talk.advance(); }}) {
+    EXPECT_EQ(thrown<WrongState>(call).state(), ObjectState::empty);
+  }
+  talk.prepare(0);
+  EXPECT_EQ(talk.advance(0), 0U);
+  EXPECT_EQ(talk.tokens() + talk.room() + talk.capacity(), 0U);
+  EXPECT_EQ(talk.decommit() + layout.decommit(), 0U);
+  EXPECT_TRUE(talk.warm());
+  talk.rewind(1);
+  (void)layout.history(1).take(1000);
+  EXPECT_EQ(talk.stat().history.used, 1024U);
+  EXPECT_EQ(layout.restart_history_peaks(), 1024U);
+  layout.clear_talk(1);
+  EXPECT_EQ(talk.stat().history.used, 0U);
+  talk.close();
+  EXPECT_EQ(layout.open_talk().index(), 1U);
+  EXPECT_EQ(layout.stat().capacity + layout.stat().room, 0U);
 }
 
-TEST(PlannedLayoutErrors, AnEmptyPlanIsALayoutOfNothing) {
-  Layout layout{Plan{}};
-  EXPECT_EQ(layout.total(), 0U);
-  EXPECT_EQ(layout.talks(), 1U);
-  layout.talk(0).prepare(100);  // nothing fills, so nothing is full
-  layout.talk(0).advance(100);
-  layout.clear_talk();
+TEST(PlannedLayoutWarm, MakesWhatIsPreparedResident) {
+  Layout layout(small_host_plan(), options(Commit::with_talks));
+  Talk talk = layout.talk(0);
+  talk.prepare(kPlannedContext);
+  const WarmResult warmed = talk.warm();
+  EXPECT_TRUE(warmed);
+  EXPECT_GE(warmed.asked, (2 * kPlannedContext + kWindow) * kPlannedRow);
+  talk.close();
+  EXPECT_THROW((void)talk.warm(), WrongState);
 }
 
 #if defined(TAPEDECK_ASAN) && defined(GTEST_HAS_DEATH_TEST)
@@ -341,22 +196,6 @@ TEST(PlannedLayoutDeathTest, RowsThatWereTakenBackMayNotBeTouched) {
   EXPECT_DEATH(rows[0] = std::byte{4}, "use-after-poison");
 }
 #endif
-
-TEST(PlannedLayout, KnowsTheLongestTalkThereWas) {
-  Layout layout(small_host_plan(2), options(Commit::at_creation));
-  EXPECT_EQ(layout.stat().longest_talk, 0U);
-  layout.talk(0).advance(7);
-  layout.talk(1).advance(5);
-  layout.talk(0).rewind(3);
-  layout.talk(0).advance(1);
-  EXPECT_EQ(layout.stat().longest_talk, 7U);
-  layout.talk(1).advance(4);
-  EXPECT_EQ(layout.stat().longest_talk, 9U);
-  layout.clear_talk(1);
-  EXPECT_EQ(layout.stat().longest_talk, 9U);
-  EXPECT_EQ(layout.stat().tokens, 5U);
-  EXPECT_EQ(layout.stat().largest_talk, 9 * 3 * kPlannedRow + 100);
-}
 
 }  // namespace
 }  // namespace tapedeck::tests
