@@ -33,6 +33,7 @@
 #include "tapedeck/layout/stat_fields.hpp"        // IWYU pragma: export
 #include "tapedeck/layout/talk.hpp"               // IWYU pragma: export
 #include "tapedeck/layout/talk_error.hpp"         // IWYU pragma: export
+#include "tapedeck/layout/weights_owner.hpp"      // IWYU pragma: export
 #include "tapedeck/memory/block.hpp"              // IWYU pragma: export
 #include "tapedeck/memory/block_options.hpp"      // IWYU pragma: export
 #include "tapedeck/memory/shared_tape.hpp"        // IWYU pragma: export

@@ -77,18 +77,6 @@ std::size_t positions_asked(const DecodeArguments& arguments, const llama::Shape
   return arguments.positions.value_or(std::min(kUsualPositions, shape.seq_len));
 }
 
-void check_warm(const std::string& tape, const WarmResult& warmed) {
-  if (warmed) return;
-  if (warmed.end == WarmEnd::over_budget) {
-    throw OutOfMemory({.purpose = "warming tape " + tape,
-                       .limit = warmed.limit,
-                       .needed = warmed.asked - warmed.warmed,
-                       .available = warmed.available},
-                      "free some, or use a smaller model");
-  }
-  throw SystemError({.call = "madvise", .number = warmed.error, .bytes = warmed.asked});
-}
-
 // Control characters would drive the terminal; only white space is text.
 bool is_text(std::string_view piece) {
   if (piece.size() != 1) return true;
@@ -173,9 +161,9 @@ LayoutOptions layout_options(const llama::LlamaModel& model) {
 }
 
 // Stops a warm that is interrupted.
-WarmJobOptions until(const std::atomic<bool>& stop) {
+WarmOptions until(const std::atomic<bool>& stop) {
   const std::stop_source source;
-  return {.stop = source.get_token(), .progress = [&stop, source](const WarmJobProgress&) {
+  return {.stop = source.get_token(), .progress = [&stop, source](const WarmProgress&) {
             if (stop) source.request_stop();
           }};
 }
@@ -252,8 +240,8 @@ int hold_on_cpu(const Talks& talks, llama::LlamaModel& model) {
   llama::Decoder decoder(model, layout, pool);
   const llama::Arrival arrival(model, decoder, until(talks.stop));
   // So that the first token costs what the others do.
-  check_warm("scratch", layout.scratch().warm());
-  check_warm("history", layout.talk(0).warm());
+  layout.scratch().warm().or_throw("warming tape scratch");
+  layout.talk(0).warm().or_throw("warming tape history");
   return hold(talks, decoder, telemetry, layout);
 }
 

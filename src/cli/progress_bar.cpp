@@ -16,7 +16,7 @@ namespace {
 
 constexpr double kBetween = 0.05;  // seconds; a chunk of a fast job takes less than one
 
-std::string progress_line(const WarmJobProgress& progress) {
+std::string progress_line(const WarmProgress& progress) {
   const auto left = static_cast<std::uint64_t>(progress.seconds_left().value_or(0));
   return fmt::format("{}  {} of {}  {:.2f} GB/s  ETA {}:{:02}",
                      bar_text(progress.done, progress.total), to_iec(progress.done),
@@ -32,7 +32,7 @@ ProgressBar::~ProgressBar() {
   if (shown_) tell(kEraseLine);
 }
 
-void ProgressBar::show(const WarmJobProgress& progress) {
+void ProgressBar::show(const WarmProgress& progress) {
   if (!wanted_ || progress.seconds < next_) return;
   next_ = progress.seconds + kBetween;
   // Over the last one, which may have been longer.

@@ -16,7 +16,7 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  void show(const WarmJobProgress& progress);
+  void show(const WarmProgress& progress);
 
  private:
   bool wanted_;

@@ -42,7 +42,7 @@ struct WarmArguments {
 struct Report {
   const WarmArguments& arguments;
   const Weights& weights;
-  const WarmJobResult& result;
+  const WarmResult& result;
   bool locked = false;
 };
 
@@ -65,24 +65,21 @@ double seconds_of(const std::string& text) {
   return seconds;
 }
 
-WarmJobResult warm_watched(Weights& weights, const WarmArguments& arguments,
-                           Clock::time_point start) {
+WarmResult warm_watched(Weights& weights, const WarmArguments& arguments, Clock::time_point start) {
   const std::atomic<bool>& interrupted = stop_on_interrupt();
   std::stop_source stop;
   ProgressBar bar;
-  WarmJobOptions options = {.threads = arguments.threads,
-                            .order = layer_order(weights.tensors()),
-                            .stop = stop.get_token()};
+  WarmOptions options = {.threads = arguments.threads, .stop = stop.get_token()};
   if (arguments.deadline) {
     options.deadline = start + std::chrono::duration_cast<Clock::duration>(
                                    std::chrono::duration<double>(*arguments.deadline));
   }
   // Called between two chunks, which is where a job can end.
-  options.progress = [&](const WarmJobProgress& progress) {
+  options.progress = [&](const WarmProgress& progress) {
     if (interrupted) stop.request_stop();
     bar.show(progress);
   };
-  WarmJobResult result = weights.warm(options);
+  WarmResult result = weights.warm(std::move(options), layer_order(weights.tensors()));
   end_on_interrupt();
   return result;
 }
@@ -91,7 +88,7 @@ std::string why_text(const Report& report, const WeightsFile& file) {
   return report.arguments.way ? file.why : "the default: it stays in the page cache";
 }
 
-double bytes_per_second(const WarmJobResult& result) {
+double bytes_per_second(const WarmResult& result) {
   return result.seconds > 0 ? static_cast<double>(result.warmed) / result.seconds : 0;
 }
 
@@ -105,7 +102,7 @@ std::optional<std::uint64_t> cached_before(const Weights& weights) {
 }
 
 std::string as_text(const Report& report) {
-  const WarmJobResult& result = report.result;
+  const WarmResult& result = report.result;
   std::string text;
   for (const WeightsFile& file : report.weights.files()) {
     text += fmt::format("file      {}: {}, {} ({})\n", printable(file.path.string()),
@@ -140,7 +137,7 @@ nlohmann::ordered_json files_json(const Report& report) {
 }
 
 nlohmann::ordered_json as_json(const Report& report) {
-  const WarmJobResult& result = report.result;
+  const WarmResult& result = report.result;
   nlohmann::ordered_json unmet = nlohmann::ordered_json::array();
   for (const Unmet& one : report.weights.unmet()) unmet.push_back(printable(one.text));
   nlohmann::ordered_json json = {{"schema", kWarmSchema},
@@ -157,26 +154,27 @@ nlohmann::ordered_json as_json(const Report& report) {
                                  {"major_faults", result.major_faults},
                                  {"locked", report.locked},
                                  {"unmet", unmet}};
-  if (result.end == WarmJobEnd::over_budget) {
+  if (result.end == WarmEnd::over_budget) {
     json["budget"] = {{"available", result.available}, {"limit", result.limit}};
   }
   return json;
 }
 
 // Says why not all was warmed, and gives the exit code.
-int tell_end(const WarmJobResult& result, const WarmArguments& arguments) {
+int tell_end(const WarmResult& result, const WarmArguments& arguments) {
   const std::string far =
       fmt::format("{} of {} were warmed", to_iec(result.warmed), to_iec(result.asked));
   switch (result.end) {
-    case WarmJobEnd::complete:
+    case WarmEnd::complete:
       return 0;
-    case WarmJobEnd::stopped:
+    case WarmEnd::stopped:
       tell_error("stopped: " + far);
       return kInterrupted;
-    case WarmJobEnd::past_deadline:
+    case WarmEnd::past_deadline:
       tell_error(fmt::format("the deadline of {} s passed: {}", *arguments.deadline, far));
       return kPastDeadline;
-    case WarmJobEnd::over_budget:
+    case WarmEnd::failed:  // weights throw instead
+    case WarmEnd::over_budget:
       break;
   }
   tell_error(fmt::format("the rest does not fit in the {} that are left ({}): {}",
@@ -187,7 +185,7 @@ int tell_end(const WarmJobResult& result, const WarmArguments& arguments) {
 int warm(const WarmArguments& arguments) {
   const Clock::time_point start = Clock::now();
   Weights weights = Weights::open(arguments.model, {.way = arguments.way.value_or(Way::map)});
-  const WarmJobResult result = warm_watched(weights, arguments, start);
+  const WarmResult result = warm_watched(weights, arguments, start);
   // Of an unfinished job, locking would bring in what was left out for a reason.
   const bool locked = arguments.lock && result && weights.lock();
   const Report report = {arguments, weights, result, locked};

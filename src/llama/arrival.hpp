@@ -13,10 +13,10 @@
 
 namespace tapedeck::llama {
 
-/// The weights were to come no more: `WarmJobOptions::stop`, or its deadline.
+/// The weights did not all come: `WarmOptions::stop` was requested, or its deadline passed.
 class ArrivalStopped : public std::runtime_error {
  public:
-  explicit ArrivalStopped(WarmJobEnd end)
+  explicit ArrivalStopped(WarmEnd end)
       : std::runtime_error(std::string("loading the weights ended early: ") + to_string(end)) {}
 };
 
@@ -34,8 +34,8 @@ class ArrivalStopped : public std::runtime_error {
 ///     decoder.forward(kBos);
 class Arrival {
  public:
-  /// The model and the decoder must outlive it. `options.order` is set here.
-  Arrival(LlamaModel& model, Decoder& decoder, WarmJobOptions options = {});
+  /// The model and the decoder must outlive it.
+  Arrival(LlamaModel& model, Decoder& decoder, WarmOptions options = {});
   ~Arrival() { decoder_.before_parts(nullptr); }
   Arrival(const Arrival&) = delete;  // the decoder refers to it
   Arrival& operator=(const Arrival&) = delete;
@@ -48,8 +48,8 @@ class Arrival {
   WarmJob job_;
 };
 
-/// Brings in what a model computes with, and waits for it. `options.order` is set here.
+/// Brings in what a model computes with, and waits for it.
 /// @throws what `Arrival` has the first pass throw.
-void bring_in(LlamaModel& model, WarmJobOptions options = {});
+void bring_in(LlamaModel& model, WarmOptions options = {});
 
 }  // namespace tapedeck::llama

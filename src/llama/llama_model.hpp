@@ -29,7 +29,7 @@ namespace tapedeck::llama {
 /// Thread-safety: as `tapedeck::Weights`; everything else is immutable.
 ///
 ///     LlamaModel model("stories.gguf");
-///     model.weights().warm();
+///     model.weights().warm().or_throw("bringing in the weights");
 ///     Layout layout(model.plan(), model.options());
 class LlamaModel {
  public:

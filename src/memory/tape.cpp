@@ -57,26 +57,15 @@ Tape Tape::start(std::size_t bytes, TapeOptions options) {
 
 Tape Tape::start_warm(std::size_t bytes, TapeOptions options, const WarmOptions& warm) {
   if (options.commit_step != 0) {
-    throw InvalidArgument("tape " + options.name + ": a warm tape has no commit step",
-                          "a warm tape commits everything");
+    throw InvalidArgument(
+        InvalidArgument::Facts{
+            .argument = "TapeOptions::commit_step", .value = options.commit_step, .limit = 0},
+        "Tape " + options.name + " starts warm, which commits everything at once.",
+        "leave the commit step at 0");
   }
   Tape tape = start(bytes, std::move(options));
-  const WarmResult result = tape.warm(warm);
-  switch (result.end) {
-    case WarmEnd::complete:
-      return tape;
-    case WarmEnd::over_budget:
-      throw OutOfMemory({.purpose = "warming tape " + tape.name(),
-                         .limit = result.limit,
-                         .needed = result.asked,
-                         .available = result.available},
-                        "plan a smaller tape, or free memory");
-    case WarmEnd::stopped:
-      throw SystemError({.call = "warming tape " + tape.name(), .number = ECANCELED});
-    case WarmEnd::failed:
-      break;
-  }
-  throw SystemError({.call = "madvise", .number = result.error, .bytes = result.asked});
+  tape.warm(warm).or_throw("warming tape " + tape.name());
+  return tape;
 }
 
 Tape Tape::over(Block block, TapeOptions options) {

@@ -185,16 +185,6 @@ std::unique_ptr<internal::WeightsState> open_state(TensorDirectory directory,
   return state;
 }
 
-// A lock brings in what is not there, and over a memory cgroup's limit the kernel kills.
-std::optional<os::Budget> beyond_budget(const internal::WeightsState& state) {
-  std::uint64_t missing = 0;
-  for (std::size_t number = 0; number != state.chunks(); ++number) {
-    missing += internal::missing_bytes(state, state.chunk(number));
-  }
-  internal::BudgetGate gate;
-  return gate.admit(missing) ? std::nullopt : std::optional(gate.last());
-}
-
 // All or nothing. Gives errno.
 int lock_all(const internal::WeightsState& state) {
   for (std::size_t i = 0; i != state.segments.size(); ++i) {
@@ -288,15 +278,26 @@ bool Weights::readable(std::size_t tensor) const noexcept {
 
 bool Weights::warmed(std::size_t tensor) const noexcept { return state_->all_ready(tensor); }
 
-WarmJob Weights::start_warm(WarmJobOptions options) { return WarmJob(*state_, std::move(options)); }
+WarmJob Weights::start_warm(WarmOptions options, const std::vector<std::uint32_t>& order) {
+  return WarmJob(*state_, std::move(options), order);
+}
 
-WarmJobResult Weights::warm(const WarmJobOptions& options) { return start_warm(options).wait(); }
+WarmResult Weights::warm(WarmOptions options, const std::vector<std::uint32_t>& order) {
+  return start_warm(std::move(options), order).wait();
+}
 
 bool Weights::lock() {
   internal::WeightsState& state = *state_;
   std::erase_if(state.unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
-  if (const auto budget = beyond_budget(state)) {
-    lock_refused(state, ENOMEM, to_iec(budget->available) + " by " + budget->limit);
+  // A lock brings in what is not there, and over a memory cgroup's limit the kernel kills.
+  std::uint64_t missing = 0;
+  for (std::size_t number = 0; number != state.chunks(); ++number) {
+    missing += internal::missing_bytes(state, state.chunk(number));
+  }
+  internal::BudgetGate gate;
+  if (!gate.admit(missing)) {
+    const os::Budget budget = gate.last();
+    lock_refused(state, ENOMEM, to_iec(budget.available) + " by " + budget.limit);
     return false;
   }
   if (const int error = lock_all(state); error != 0) {

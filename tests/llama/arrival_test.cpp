@@ -74,7 +74,7 @@ TEST_P(ArrivalTest, WhatIsComputedMeanwhileIsWhatIsComputedAfterwards) {
   std::latch decoding(1);  // no chunk but the first comes before it
   {
     const Arrival arrival(cold.model, cold.decoder,
-                          {.threads = 1, .progress = [&](const WarmJobProgress&) {
+                          {.threads = 1, .progress = [&](const WarmProgress&) {
                              ++chunks;
                              decoding.wait();
                            }});

@@ -82,8 +82,7 @@ class ChangedFile : public ::testing::TestWithParam<Way> {
   }
 
   // Runs a warm, and `change` when the first chunk is there.
-  [[nodiscard]] static WarmJobResult warm_and(Weights& weights,
-                                              const std::function<void()>& change) {
+  [[nodiscard]] static WarmResult warm_and(Weights& weights, const std::function<void()>& change) {
     bool done = false;
     return weights.warm({.threads = 1, .progress = [&](auto) {
                            if (!done) change();

@@ -48,7 +48,7 @@ void add_residency(Complaints& all, const Weights& weights) {
   add_unknown(all, "nodes", !residency.nodes.empty());
 }
 
-void add_warm(Complaints& all, const WarmJobResult& result) {
+void add_warm(Complaints& all, const WarmResult& result) {
   if (!result) all.emplace_back(to_string(result.end));
   add_unknown(all, "present of the warm", result.present.has_value());
   add_unknown(all, "huge of the warm", result.huge.has_value());

@@ -43,7 +43,7 @@ class Kill : public ::testing::TestWithParam<Way> {
   void SetUp() override { before_ = holdings(); }
   void TearDown() override { EXPECT_TRUE(same(before_, holdings())); }
 
-  static void warm_cold(Way way, const WarmJobOptions& options) {
+  static void warm_cold(Way way, const WarmOptions& options) {
     make_cold_again(model_path);
     Weights weights = Weights::open(model_path, {.way = way});
     static_cast<void>(weights.warm(options));
@@ -57,14 +57,14 @@ class Kill : public ::testing::TestWithParam<Way> {
   // After an end before its time.
   static void expect_goes_on(Weights& weights) {
     EXPECT_TRUE(warmed_are_right(weights));
-    const WarmJobResult rest = weights.warm({.threads = kThreads});
-    EXPECT_EQ(rest.end, WarmJobEnd::complete);
+    const WarmResult rest = weights.warm({.threads = kThreads});
+    EXPECT_EQ(rest.end, WarmEnd::complete);
     EXPECT_EQ(rest.warmed, rest.asked);
     EXPECT_TRUE(all_right(weights));
   }
 
-  static void expect_ended(const WarmJobResult& result, WarmJobEnd early) {
-    if (result.end == WarmJobEnd::complete) {
+  static void expect_ended(const WarmResult& result, WarmEnd early) {
+    if (result.end == WarmEnd::complete) {
       EXPECT_EQ(result.warmed, result.asked);
     } else {
       EXPECT_EQ(result.end, early);
@@ -93,11 +93,11 @@ TEST_P(Kill, AStopTokenEndsItAfterAnyChunk) {
       std::stop_source stop;
       if (last == 0) stop.request_stop();
       std::size_t calls = 0;
-      const WarmJobResult result =
+      const WarmResult result =
           weights.warm({.threads = threads, .stop = stop.get_token(), .progress = [&](auto) {
                           if (++calls == last) stop.request_stop();
                         }});
-      expect_ended(result, WarmJobEnd::stopped);
+      expect_ended(result, WarmEnd::stopped);
       EXPECT_TRUE(last != 0 || result.warmed == 0) << result.warmed;
       expect_goes_on(weights);
     }
@@ -111,8 +111,8 @@ TEST_P(Kill, StopEndsItAtAnyMoment) {
     wait_for_some_moment();
     job.stop();
     const bool there = job.wait_for(weights.size() - 1);
-    const WarmJobResult result = job.wait();
-    expect_ended(result, WarmJobEnd::stopped);
+    const WarmResult result = job.wait();
+    expect_ended(result, WarmEnd::stopped);
     EXPECT_EQ(there, weights.warmed(weights.size() - 1));
     expect_goes_on(weights);
   }
@@ -171,8 +171,8 @@ TEST_P(Kill, ADeadlineEndsItAtAnyMoment) {
   for (int milliseconds = -1; milliseconds < 8; ++milliseconds) {
     Weights weights = open();
     const auto deadline = Clock::now() + std::chrono::milliseconds(milliseconds);
-    const WarmJobResult result = weights.warm({.threads = kThreads, .deadline = deadline});
-    expect_ended(result, WarmJobEnd::past_deadline);
+    const WarmResult result = weights.warm({.threads = kThreads, .deadline = deadline});
+    expect_ended(result, WarmEnd::past_deadline);
     EXPECT_TRUE(milliseconds >= 0 || result.warmed == 0) << result.warmed;
     expect_goes_on(weights);
   }
@@ -184,7 +184,7 @@ TEST_P(Kill, ASecondJobBesideOneIsRefusedAndHarmless) {
   const auto start_another = [&](auto) {
     try {
       static_cast<void>(weights.start_warm({.threads = 1}));
-    } catch (const InvalidArgument&) {
+    } catch (const WrongState&) {
       refused = true;
     }
   };

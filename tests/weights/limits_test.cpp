@@ -166,7 +166,7 @@ TEST_P(WeightsLimits, AWarmNeedsNoFurtherDescriptor) {
   in_child([&] {
     Weights weights = Weights::open(path, options());
     limit(RLIMIT_NOFILE, static_cast<std::size_t>(::dup(0)));
-    const WarmJobResult result = weights.warm({.threads = 2});
+    const WarmResult result = weights.warm({.threads = 2});
     EXPECT_TRUE(result);
     EXPECT_EQ(result.present, std::nullopt);
     EXPECT_TRUE(all_right(weights));
@@ -206,7 +206,7 @@ TEST_P(WeightsLimits, ResidencyIsUnknownWhereTheKernelDoesNotTell) {
   as_nobody([&] {
     ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 0), 0);
     Weights weights = Weights::open(path, options());
-    const WarmJobResult result = weights.warm({.threads = 1});
+    const WarmResult result = weights.warm({.threads = 1});
     EXPECT_TRUE(result);
     EXPECT_EQ(result.present, std::nullopt);
     EXPECT_EQ(weights.residency().present, std::nullopt);
@@ -242,8 +242,8 @@ TEST_P(WeightsInGroup, AModelThatCannotFitIsRefusedBeforehand) {
     Weights weights = Weights::open(path, as_asked);
     WarmJob job = weights.start_warm({.threads = 2});
     EXPECT_FALSE(job.wait_for(2));
-    const WarmJobResult result = job.wait();
-    EXPECT_EQ(result.end, WarmJobEnd::over_budget);
+    const WarmResult result = job.wait();
+    EXPECT_EQ(result.end, WarmEnd::over_budget);
     EXPECT_EQ(result.warmed, 0U);
     EXPECT_GE(result.asked, kTooMuch);
     EXPECT_LE(result.available, kLimit);
@@ -257,8 +257,8 @@ TEST_P(WeightsInGroup, AModelThatFitsIsBroughtIn) {
   const fs::path path = make(kLimit / 4);
   in_group([&] {
     Weights weights = Weights::open(path, options());
-    const WarmJobResult result = weights.warm({.threads = 2});
-    EXPECT_EQ(result.end, WarmJobEnd::complete) << result.available << " by " << result.limit;
+    const WarmResult result = weights.warm({.threads = 2});
+    EXPECT_EQ(result.end, WarmEnd::complete) << result.available << " by " << result.limit;
     EXPECT_TRUE(all_right(weights));
   });
 }
@@ -293,7 +293,7 @@ TEST(CachedWeightsInGroup, NeedNoBudgetToBeMapped) {
   in_child([&] {
     ASSERT_TRUE(group.enter());
     Weights weights = Weights::open(path, options);
-    EXPECT_EQ(weights.warm({.threads = 2}).end, WarmJobEnd::complete);
+    EXPECT_EQ(weights.warm({.threads = 2}).end, WarmEnd::complete);
     EXPECT_TRUE(all_right(weights));
   });
 }

@@ -52,8 +52,8 @@ class OddModel : public ::testing::TestWithParam<Way> {
     for (int time = 0; time < 2; ++time) {
       Weights weights = open(path);
       for (int again = 0; again < 2; ++again) {
-        const WarmJobResult result = weights.warm({.threads = 2});
-        EXPECT_EQ(result.end, WarmJobEnd::complete);
+        const WarmResult result = weights.warm({.threads = 2});
+        EXPECT_EQ(result.end, WarmEnd::complete);
         EXPECT_EQ(result.warmed, result.asked);
         EXPECT_TRUE(all_right(weights));
         EXPECT_LE(result.present.value_or(0), weights.range().size());
@@ -102,7 +102,7 @@ TEST_P(OddModel, TenThousandTensors) {
   Weights weights = open(path);
   std::vector<std::uint32_t> order(weights.size());
   std::iota(order.rbegin(), order.rend(), 0U);
-  EXPECT_TRUE(weights.warm({.threads = 2, .order = order}));
+  EXPECT_TRUE(weights.warm({.threads = 2}, order));
   EXPECT_TRUE(all_right(weights));
   EXPECT_LE(weights.residency_of(order).bytes, weights.range().size());
 }

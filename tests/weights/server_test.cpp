@@ -73,15 +73,15 @@ class Server : public ::testing::TestWithParam<Way> {
   }
 
   // A job with readers beside it.
-  WarmJobResult serve(const WarmJobOptions& options, const Order& order) {
+  WarmResult serve(const WarmOptions& options, const Order& brought, const Order& order) {
     job_is_over_ = false;
-    WarmJob job = weights_->start_warm(options);
+    WarmJob job = weights_->start_warm(options, brought);
     std::vector<std::jthread> readers;
     readers.emplace_back([&] { read_in_order(job, order); });
     readers.emplace_back(
         [&, backwards = Order(order.rbegin(), order.rend())] { read_in_order(job, backwards); });
     readers.emplace_back([&] { read_whatever_is_there(order); });
-    WarmJobResult result = job.wait();
+    WarmResult result = job.wait();
     job_is_over_ = true;
     return result;
   }
@@ -105,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(Way, Server, ::testing::ValuesIn(kWays), name_of_way);
 // Without a second thread: whatever is said to be there is read at each step of the job.
 TEST_P(Server, ReadsAtEachStepWhatIsSaidToBeThere) {
   std::vector<bool> seen(weights_->size());
-  const auto look = [&](const WarmJobProgress& /*progress*/) {
+  const auto look = [&](const WarmProgress& /*progress*/) {
     for (std::uint32_t tensor = 0; tensor < weights_->size(); ++tensor) {
       if (seen[tensor] || !weights_->warmed(tensor)) continue;
       seen[tensor] = true;
@@ -118,14 +118,14 @@ TEST_P(Server, ReadsAtEachStepWhatIsSaidToBeThere) {
 
 TEST_P(Server, ReadsInTheOrderOfLayersWhileTheRestComes) {
   const Order order = layer_order(weights_->tensors());
-  EXPECT_TRUE(serve({.threads = 2, .order = order}, order));
+  EXPECT_TRUE(serve({.threads = 2}, order, order));
   expect_served(2 * order.size());
 }
 
 TEST_P(Server, ReadsInAnyOrder) {
   for (int round = 0; round < 4; ++round) {
     const Order order = in_random_order();
-    EXPECT_TRUE(serve({.threads = 4, .order = in_random_order()}, order));
+    EXPECT_TRUE(serve({.threads = 4}, in_random_order(), order));
     static_cast<void>(weights_->decommit());
   }
   expect_served(8 * weights_->size());
@@ -134,7 +134,7 @@ TEST_P(Server, ReadsInAnyOrder) {
 TEST_P(Server, ReadsWhenAllWasGivenBackAndComesAgain) {
   const Order order = layer_order(weights_->tensors());
   for (int round = 0; round < 4; ++round) {
-    EXPECT_TRUE(serve({.threads = 2, .order = order}, order));
+    EXPECT_TRUE(serve({.threads = 2}, order, order));
     EXPECT_TRUE(all_right(*weights_));
     make_cold_again(model_path);
     static_cast<void>(weights_->decommit());
@@ -155,7 +155,7 @@ TEST_P(Server, ReadsWhatWasNotGivenBack) {
       EXPECT_TRUE(named || weights_->warmed(i)) << i;
       EXPECT_TRUE(!weights_->warmed(i) || is_right((*weights_)[i])) << i;
     }
-    EXPECT_TRUE(serve({.threads = 2}, in_random_order()));
+    EXPECT_TRUE(serve({.threads = 2}, {}, in_random_order()));
     EXPECT_TRUE(all_right(*weights_));
   }
   expect_served(1);

@@ -37,7 +37,7 @@ TEST_F(SharedInGroup, WhatItsMakerFilledNeedsNoBudget) {
   in_child([&] {
     ASSERT_TRUE(group_.enter());
     Weights weights = Weights::adopt(owner.descriptor());
-    EXPECT_EQ(weights.warm({.threads = 2}).end, WarmJobEnd::complete);
+    EXPECT_EQ(weights.warm({.threads = 2}).end, WarmEnd::complete);
     EXPECT_TRUE(Pattern(1).is_at(weights[0].bytes.data(), 1_MiB));
   });
 }
@@ -49,8 +49,8 @@ TEST_F(SharedInGroup, WhatItsMakerLeftOutIsRefusedInsteadOfKilled) {
   in_child([&] {
     ASSERT_TRUE(group_.enter());
     Weights weights = Weights::adopt(owner.descriptor());
-    const WarmJobResult result = weights.warm({.threads = 2});
-    EXPECT_EQ(result.end, WarmJobEnd::over_budget);
+    const WarmResult result = weights.warm({.threads = 2});
+    EXPECT_EQ(result.end, WarmEnd::over_budget);
     EXPECT_EQ(result.warmed, 0U);
     EXPECT_THAT(result.limit, HasSubstr(group_.path()));
   });

@@ -6,11 +6,14 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/model/read_model.hpp"
 #include "weights/made_models.hpp"
@@ -30,11 +33,11 @@ INSTANTIATE_TEST_SUITE_P(Ways, WarmJobWays, testing::ValuesIn(kWays), name_of_wa
 TEST_P(WarmJobWays, TellHowFarTheyAre) {
   std::vector<std::uint64_t> done;
   std::uint64_t total = 0;
-  const WarmJobResult result = weights_.warm({.threads = 3, .progress = [&](const auto& at) {
-                                                done.push_back(at.done);
-                                                total = at.total;
-                                                EXPECT_TRUE(at.seconds_left().has_value());
-                                              }});
+  const WarmResult result = weights_.warm({.threads = 3, .progress = [&](const auto& at) {
+                                             done.push_back(at.done);
+                                             total = at.total;
+                                             EXPECT_TRUE(at.seconds_left().has_value());
+                                           }});
   ASSERT_FALSE(done.empty());
   EXPECT_TRUE(std::is_sorted(done.begin(), done.end()));
   EXPECT_EQ(done.back(), total);
@@ -44,13 +47,13 @@ TEST_P(WarmJobWays, TellHowFarTheyAre) {
 }
 
 TEST_P(WarmJobWays, CountWhatIsReallyThere) {
-  const WarmJobResult result = weights_.warm();
+  const WarmResult result = weights_.warm();
   if (!result.present) GTEST_SKIP() << "the kernel does not tell";
   EXPECT_GE(*result.present, result.asked - weights_.files().size() * 4096);
 }
 
 TEST_P(WarmJobWays, WaitForATensor) {
-  WarmJob job = weights_.start_warm({.order = layer_order(weights_.tensors())});
+  WarmJob job = weights_.start_warm({}, layer_order(weights_.tensors()));
   for (std::size_t i = 0; i < weights_.size(); ++i) {
     EXPECT_TRUE(job.wait_for(i));
     EXPECT_TRUE(weights_.warmed(i));
@@ -63,26 +66,27 @@ TEST_P(WarmJobWays, BeginWithWhatComesFirst) {
   // The last tensor is in a file of its own; one thread keeps the order.
   const std::uint32_t last = static_cast<std::uint32_t>(weights_.size() - 1);
   bool first = true;
-  static_cast<void>(weights_.warm({.threads = 1, .order = {last}, .progress = [&](const auto&) {
-                                     if (first && GetParam() != Way::direct) {
-                                       EXPECT_TRUE(weights_.warmed(last));
-                                     }
-                                     first = false;
-                                   }}));
+  const auto look = [&](const WarmProgress&) {
+    if (first && GetParam() != Way::direct) {
+      EXPECT_TRUE(weights_.warmed(last));
+    }
+    first = false;
+  };
+  EXPECT_TRUE(weights_.warm({.threads = 1, .progress = look}, {last}));
   EXPECT_FALSE(first);
 }
 
 TEST_P(WarmJobWays, GoOnWhereAnotherStopped) {
   std::stop_source stop;
-  const WarmJobResult part =
+  const WarmResult part =
       weights_.warm({.threads = 1, .stop = stop.get_token(), .progress = [&](const auto&) {
                        stop.request_stop();
                      }});
-  ASSERT_EQ(part.end, WarmJobEnd::stopped);
+  ASSERT_EQ(part.end, WarmEnd::stopped);
   EXPECT_FALSE(part);
   EXPECT_GT(part.warmed, 0U);
   EXPECT_LT(part.warmed, part.asked);
-  const WarmJobResult rest = weights_.warm();
+  const WarmResult rest = weights_.warm();
   EXPECT_TRUE(rest);
   EXPECT_EQ(rest.asked, part.asked - part.warmed);
   EXPECT_TRUE(holds_its_files(weights_));
@@ -90,18 +94,18 @@ TEST_P(WarmJobWays, GoOnWhereAnotherStopped) {
 }
 
 TEST_P(WarmJobWays, EndAtADeadline) {
-  const WarmJobResult result = weights_.warm({.deadline = std::chrono::steady_clock::now()});
-  EXPECT_EQ(result.end, WarmJobEnd::past_deadline);
+  const WarmResult result = weights_.warm({.deadline = std::chrono::steady_clock::now()});
+  EXPECT_EQ(result.end, WarmEnd::past_deadline);
   EXPECT_EQ(result.warmed, 0U);
 }
 
 TEST_P(WarmJobWays, AreCompleteWhenTheyAreStoppedTooLate) {
   std::stop_source stop;
-  const WarmJobResult result =
+  const WarmResult result =
       weights_.warm({.threads = 1, .stop = stop.get_token(), .progress = [&](const auto& at) {
                        if (at.done == at.total) stop.request_stop();
                      }});
-  EXPECT_EQ(result.end, WarmJobEnd::complete);
+  EXPECT_EQ(result.end, WarmEnd::complete);
   EXPECT_TRUE(result);
 }
 
@@ -120,7 +124,8 @@ TEST_P(WarmJobWays, PassOnWhatTheProgressFunctionThrows) {
 
 TEST_P(WarmJobWays, AreOneAtATime) {
   WarmJob job = weights_.start_warm();
-  EXPECT_THROW(static_cast<void>(weights_.start_warm()), InvalidArgument);
+  EXPECT_EQ(thrown<WrongState>([&] { static_cast<void>(weights_.start_warm()); }).state(),
+            ObjectState::busy);
   EXPECT_TRUE(job.wait());
   EXPECT_TRUE(weights_.start_warm().wait());
 }
@@ -135,7 +140,7 @@ TEST_P(WarmJobWays, StopWhenTheyGo) {
 }
 
 TEST_P(WarmJobWays, RefuseAnOrderOfNoTensor) {
-  EXPECT_THROW(static_cast<void>(weights_.warm({.order = {1000}})), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(weights_.warm({}, {1000})), InvalidArgument);
   EXPECT_THROW(static_cast<void>(weights_.start_warm().wait_for(1000)), InvalidArgument);
   EXPECT_TRUE(weights_.warm());
 }
@@ -147,14 +152,31 @@ TEST(WarmJob, ThatIsStoppedLetsNobodyWait) {
   stop.request_stop();
   WarmJob job = weights.start_warm({.stop = stop.get_token()});
   EXPECT_FALSE(job.wait_for(0));
-  EXPECT_EQ(job.wait().end, WarmJobEnd::stopped);
+  EXPECT_EQ(job.wait().end, WarmEnd::stopped);
+}
+
+TEST(WarmJob, ThatWasMovedFromIsEmpty) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(model.path());
+  WarmJob job = weights.start_warm();
+  WarmJob moved = std::move(job);
+  const std::vector<std::function<void()>> members = {
+      [&] { static_cast<void>(job.wait()); },  // NOLINT(bugprone-use-after-move)
+      [&] { static_cast<void>(job.wait_for(0)); },
+      [&] { static_cast<void>(job.progress()); },
+      [&] { job.stop(); },
+  };
+  for (const auto& member : members) {
+    EXPECT_EQ(thrown<WrongState>(member).state(), ObjectState::empty);
+  }
+  EXPECT_TRUE(moved.wait());
 }
 
 TEST(WarmJob, ProgressHasARate) {
-  const WarmJobProgress at = {.done = 50, .total = 200, .seconds = 2};
+  const WarmProgress at = {.done = 50, .total = 200, .seconds = 2};
   EXPECT_DOUBLE_EQ(at.bytes_per_second(), 25);
   EXPECT_DOUBLE_EQ(at.seconds_left().value(), 6);
-  EXPECT_EQ(WarmJobProgress{}.seconds_left(), std::nullopt);
+  EXPECT_EQ(WarmProgress{}.seconds_left(), std::nullopt);
 }
 
 TEST(LayerOrder, IsThatOfAForwardPass) {

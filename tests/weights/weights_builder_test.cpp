@@ -76,7 +76,7 @@ TEST(WeightsBuilder, SealsWhatItMade) {
 
 TEST(WeightsBuilder, MakesWeightsThatWarmLikeOthers) {
   Weights weights = build(3);
-  const WarmJobResult warmed = weights.warm();
+  const WarmResult warmed = weights.warm();
   EXPECT_TRUE(warmed);
   EXPECT_EQ(warmed.present.value_or(weights.range().size()), weights.range().size());
   EXPECT_EQ(weights.decommit(), 0U);  // others have the pages, too

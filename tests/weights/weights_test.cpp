@@ -31,7 +31,7 @@ INSTANTIATE_TEST_SUITE_P(Ways, WeightsWays, testing::ValuesIn(kWays), name_of_wa
 TEST_P(WeightsWays, GiveTheBytesOfAllFiles) {
   const ThreeFiles model;
   Weights weights = Weights::open(model.path(), {.way = GetParam()});
-  const WarmJobResult warmed = weights.warm();
+  const WarmResult warmed = weights.warm();
   EXPECT_TRUE(warmed);
   EXPECT_EQ(warmed.warmed, warmed.asked);
   EXPECT_TRUE(holds_its_files(weights));
@@ -306,7 +306,7 @@ TEST(Weights, TakePagesOfThePool) {
   Weights weights =
       Weights::open(model.path(), {.way = Way::read, .huge_pages = HugePages::explicit_pages});
   EXPECT_TRUE(weights.unmet().empty());
-  const WarmJobResult warmed = weights.warm();
+  const WarmResult warmed = weights.warm();
   ASSERT_TRUE(warmed);
   EXPECT_GT(warmed.huge.value_or(32_MiB), 25_MiB);
   EXPECT_TRUE(holds_its_files(weights));

@@ -61,7 +61,7 @@ struct LayerStreamerStat {
 /// using namespace tapedeck;
 /// const Model model = read_model("llama.gguf");
 /// Weights weights = Weights::open(model);
-/// weights.warm();  // what is not in memory yet cannot be copied
+/// weights.warm().or_throw("bringing in the weights");  // only what is in memory can be copied
 /// const StreamingPlan plan = plan_streaming(model, {.device_bytes = 8_GiB});
 ///
 /// HostDevice device;  // or CudaDevice

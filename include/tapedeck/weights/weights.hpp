@@ -77,7 +77,7 @@ struct WeightsResidency {
 /// // compile only
 /// using namespace tapedeck;
 /// Weights weights = Weights::open("models/llama", {.way = Way::map});
-/// if (const WarmJobResult warmed = weights.warm(); !warmed) std::puts(to_string(warmed.end));
+/// weights.warm().or_throw("bringing in the weights");
 /// const TensorView head = weights.at("output.weight");
 /// Layout layout(make_plan(read_model("models/llama")), {.loaded_weights = &weights});
 /// @endcode
@@ -140,10 +140,14 @@ class Weights final : public WeightsOwner {
   [[nodiscard]] bool warmed(std::size_t tensor) const noexcept;
 
   /// Brings in what is not there yet, and waits. `start_warm` and `wait` in one.
-  WarmJobResult warm(const WarmJobOptions& options = {});
+  /// @param order  tensors (indices into the directory) whose bytes come first, in this order; the
+  /// others follow as they lie in their files. `layer_order` makes one.
+  [[nodiscard]] WarmResult warm(WarmOptions options = {},
+                                const std::vector<std::uint32_t>& order = {});
   /// The same beside the caller's own work. The weights must outlive the job, and may be moved.
-  /// @throws InvalidArgument where a job runs already, or `order` names no tensor.
-  [[nodiscard]] WarmJob start_warm(WarmJobOptions options = {});
+  /// @throws WrongState where a job runs already; InvalidArgument where `order` names no tensor.
+  [[nodiscard]] WarmJob start_warm(WarmOptions options = {},
+                                   const std::vector<std::uint32_t>& order = {});
 
   /// Of everything.
   [[nodiscard]] WeightsResidency residency() const;

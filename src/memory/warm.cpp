@@ -1,0 +1,35 @@
+#include "tapedeck/memory/warm.hpp"
+
+#include <array>
+#include <cerrno>
+
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+const char* to_string(WarmEnd end) noexcept {
+  constexpr std::array names = {"complete", "stopped", "past its deadline", "over budget",
+                                "failed"};
+  return names[static_cast<std::size_t>(end)];
+}
+
+void WarmResult::or_throw(const std::string& purpose) const {
+  switch (end) {
+    case WarmEnd::complete:
+      return;
+    case WarmEnd::over_budget:
+      throw OutOfMemory(
+          {.purpose = purpose, .limit = limit, .needed = asked - warmed, .available = available},
+          "free some memory, or plan for less");
+    case WarmEnd::failed:
+      throw SystemError({.call = "madvise", .number = error, .bytes = asked});
+    case WarmEnd::stopped:
+      throw SystemError({.call = purpose, .number = ECANCELED, .bytes = asked});
+    case WarmEnd::past_deadline:
+      throw SystemError({.call = purpose, .number = ETIMEDOUT, .bytes = asked});
+  }
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck
