@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "os/proc.hpp"
+#include "os/meminfo.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/warm.hpp"
 

@@ -191,6 +191,17 @@ std::optional<std::uint64_t> Figures::find(Figure figure, std::size_t layer) con
   refuse(*entry, "is no whole number");
 }
 
+std::optional<std::uint64_t> Figures::count(std::string_view keys) const {
+  while (!keys.empty()) {
+    const std::string_view key = next_word(keys);
+    for (const std::string& scope : scopes_) {
+      const auto number = metadata_->integer(scope + std::string(key));
+      if (number && *number != 0) return number;
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<bool> Figures::flag(std::string_view key) const {
   const Metadata::Entry* const found = entry(key);
   if (found == nullptr) return std::nullopt;

@@ -76,6 +76,8 @@ class Figures {
   // By key, in every scope; an entry that is null counts as missing.
   /// Of several keys, which blanks separate, the first that is there.
   [[nodiscard]] const Metadata::Entry* entry(std::string_view keys) const;
+  /// Of several keys, the first that states a whole number above 0.
+  [[nodiscard]] std::optional<std::uint64_t> count(std::string_view keys) const;
   [[nodiscard]] std::optional<bool> flag(std::string_view key) const;
   [[nodiscard]] std::optional<double> real(std::string_view key) const;
   [[nodiscard]] std::optional<std::string_view> text(std::string_view key) const;

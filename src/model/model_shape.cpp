@@ -39,6 +39,15 @@ const char* to_string(Recurrence kind) noexcept {
   return "unknown";
 }
 
+bool StoredQuantization::covers(const Parameter& parameter) const noexcept {
+  const bool expert = parameter.kind == ParameterKind::expert;
+  if (!known || (!expert && (experts_only || parameter.kind != ParameterKind::matrix))) {
+    return false;
+  }
+  // A router decides, and is small: no method touches it.
+  return parameter.id.part != Part::router && !leaves_out(parameter.id.part);
+}
+
 std::optional<std::uint64_t> ModelShape::parameter_count() const noexcept {
   if (parameters.empty()) return std::nullopt;
   std::uint64_t sum = 0;

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "plan/sizes.hpp"
-#include "plan/weights_quantisation.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal {
@@ -19,7 +18,7 @@ bool is_4_bit(DType type) {
   return bits >= 4.0 && bits < 5.5;
 }
 
-/// The nearest type to the one wanted whose blocks divide a row, as quantisers fall back.
+/// The nearest type to the one wanted whose blocks divide a row, as quantizers fall back.
 DType type_for_row(DType wanted, std::uint64_t columns) {
   for (const DType type : {wanted, DType::q8_0}) {
     if (columns % traits(type).block_elements == 0) return type;
@@ -75,6 +74,21 @@ class TensorPlanner {
   std::size_t fallbacks_ = 0;
 };
 
+/// Bytes of the scales, zero points and indices of one tensor.
+std::uint64_t bytes_beside(const StoredQuantization& stored, const Parameter& parameter) {
+  if (stored.type == DType::mxfp4) return 0;  // its blocks hold their scale
+  const std::uint64_t block_high = stored.block_rows != 0 ? stored.block_rows : parameter.rows;
+  const std::uint64_t block_wide =
+      stored.block_columns != 0 ? stored.block_columns : parameter.columns;
+  if (block_high == 0 || block_wide == 0) return 0;
+  const CheckedSize scales =
+      CheckedSize(parts(parameter.rows, block_high)) * parts(parameter.columns, block_wide);
+  CheckedSize bytes = scales * traits(stored.scale_type).block_bytes;
+  if (stored.zero_points) bytes = bytes + parts(fits(scales), 2);
+  if (stored.column_index) bytes = bytes + CheckedSize(parameter.columns) * sizeof(std::int32_t);
+  return fits(bytes);
+}
+
 /// From what the architecture implies.
 class ParameterPlanner {
  public:
@@ -82,10 +96,13 @@ class ParameterPlanner {
                    std::vector<std::string>& warnings)
       : shape_(model.shape), options_(options), warnings_(warnings) {
     if (options_.weights_type) return;
-    quantisation_ = read_quantisation(model.metadata, warnings_);
-    if (quantisation_.kind != Quantisation::Kind::none) {
-      plain_type_ = unquantised_type(model.metadata);
+    if (quantization().quantized()) {
+      plain_type_ = quantization().other_type;
       return;
+    }
+    if (!quantization().method.empty()) {
+      warnings_.push_back("unknown quantization_config " + quantization().method +
+                          ": planned as if there were none");
     }
     plain_type_ = shape_.dtype.value_or(DType::bf16);
     if (!shape_.dtype) warnings_.emplace_back("the model states no type of its weights: bf16");
@@ -97,14 +114,16 @@ class ParameterPlanner {
   }
 
  private:
+  [[nodiscard]] const StoredQuantization& quantization() const { return shape_.quantization; }
+
   [[nodiscard]] DType type_of(const Parameter& parameter) const {
     const bool vector = parameter.rows <= 1 || parameter.kind == ParameterKind::norm ||
                         parameter.kind == ParameterKind::bias;
     if (options_.weights_type) {
       return vector ? DType::f32 : type_for_row(*options_.weights_type, parameter.columns);
     }
-    if (!quantisation_.covers(parameter)) return plain_type_;
-    return type_for_row(quantisation_.type, parameter.columns);
+    if (!quantization().covers(parameter)) return plain_type_;
+    return type_for_row(quantization().type, parameter.columns);
   }
 
   void add(const Parameter& parameter) {
@@ -112,12 +131,13 @@ class ParameterPlanner {
     append(parameter.id, parameter.name, type,
            bytes_of_tensors(type, parameter.count, parameter.rows, parameter.columns),
            {parameter.count, parameter.rows, parameter.columns});
-    if (!quantisation_.covers(parameter) || type != quantisation_.type) return;
+    const bool quantized = !options_.weights_type && quantization().covers(parameter);
+    if (!quantized || type != quantization().type) return;
     const std::uint64_t extra =
-        fits(CheckedSize(quantisation_.extra_bytes(parameter)) * parameter.count);
+        fits(CheckedSize(bytes_beside(quantization(), parameter)) * parameter.count);
     PartId scales = parameter.id;
     scales.piece = Piece::scale;
-    append(scales, parameter.name + ".scales", quantisation_.scale_type, extra, {});
+    append(scales, parameter.name + ".scales", quantization().scale_type, extra, {});
   }
 
   void append(const PartId& id, const std::string& name, DType type, std::uint64_t bytes,
@@ -136,7 +156,6 @@ class ParameterPlanner {
   const ModelShape& shape_;
   const PlanOptions& options_;
   std::vector<std::string>& warnings_;
-  Quantisation quantisation_;
   DType plain_type_ = DType::bf16;
   std::map<std::string, std::size_t> names_;
   TapePlan out_{TapeKind::weights};
@@ -173,9 +192,8 @@ bool has_4_bit_weights(const Model& model, const PlanOptions& options) {
                   [](const TensorEntry& tensor) { return is_4_bit(tensor.dtype); })) {
     return true;
   }
-  std::vector<std::string> ignored;
-  const Quantisation quantisation = read_quantisation(model.metadata, ignored);
-  return quantisation.kind != Quantisation::Kind::none && is_4_bit(quantisation.type);
+  const StoredQuantization& stored = model.shape.quantization;
+  return stored.quantized() && is_4_bit(stored.type);
 }
 
 }  // namespace tapedeck::internal

@@ -17,11 +17,10 @@ namespace {
 
 // src/model/ is the room of the readers. The others write names, or find a tensor by its whole
 // name.
-constexpr std::array<std::string_view, 5> kMayKnowNames = {
+constexpr std::array<std::string_view, 4> kMayKnowNames = {
     "src/model/",
-    "src/plan/history_plan.cpp",    // names the caches
-    "src/plan/streaming_plan.cpp",  // an example in an error's advice
-    "src/plan/weights_quantisation.cpp",
+    "src/plan/history_plan.cpp",     // names the caches
+    "src/plan/streaming_plan.cpp",   // an example in an error's advice
     "src/llama/llama_weights.hpp"};  // whole names of the tensors that it decodes
 
 bool matches(const std::string& text, const std::regex& pattern) {

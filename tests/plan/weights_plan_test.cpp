@@ -74,10 +74,18 @@ TEST(WeightsPlan, TakesAnotherType) {
   EXPECT_THROW((void)make_plan(small(), {.weights_type = DType::i32}), InvalidArgument);
 }
 
-TEST(WeightsPlan, CountsScalesOfFp8Blocks) {
+/// `small` as a checkpoint that is stored so.
+Model stored_as(StoredQuantization quantization) {
   Model model = small();
-  model.metadata.add("quantization_config.quant_method", std::string("fp8"));
-  model.metadata.add("quantization_config.weight_block_size", std::vector<std::int64_t>{128, 128});
+  quantization.known = true;
+  model.shape.quantization = std::move(quantization);
+  return model;
+}
+
+constexpr std::uint64_t bit(Part part) { return std::uint64_t{1} << static_cast<unsigned>(part); }
+
+TEST(WeightsPlan, CountsScalesOfFp8Blocks) {
+  const Model model = stored_as({.type = DType::f8_e4m3, .block_rows = 128, .block_columns = 128});
   EXPECT_EQ(bytes_in(model, "layers.attention.q"), 2 * 256 * 512);
   EXPECT_EQ(bytes_in(model, "layers.attention.q.scales"), 2 * (2 * 4) * 4);
   EXPECT_EQ(bytes_in(model, "layers.experts.up.scales"), 4 * (3 * 4) * 4);  // 300 is three blocks
@@ -87,39 +95,40 @@ TEST(WeightsPlan, CountsScalesOfFp8Blocks) {
   EXPECT_TRUE(make_plan(model).exact);
 }
 
-TEST(WeightsPlan, LeavesModulesThatAreNotConverted) {
-  Model model = small();
-  model.metadata.add("quantization_config.quant_method", std::string("fp8"));
-  model.metadata.add("quantization_config.weight_block_size", std::vector<std::int64_t>{128, 128});
-  model.metadata.add("quantization_config.modules_to_not_convert",
-                     std::vector<std::string>{"model.layers.*.self_attn", "lm_head"});
-  EXPECT_EQ(bytes_in(model, "layers.attention.q"), 2 * 256 * 512 * 2);
+TEST(WeightsPlan, PartsThatAreLeftOutHaveTheOtherType) {
+  const Model model = stored_as({.type = DType::f8_e4m3,
+                                 .other_type = DType::f32,
+                                 .block_rows = 128,
+                                 .block_columns = 128,
+                                 .left_out = bit(Part::query)});
+  EXPECT_EQ(bytes_in(model, "layers.attention.q"), 2 * 256 * 512 * 4);
   EXPECT_EQ(bytes_in(model, "layers.attention.q.scales"), 0U);
   EXPECT_EQ(bytes_in(model, "layers.experts.up"), 4 * 300 * 512);
 }
 
-TEST(WeightsPlan, Mxfp4IsOfExperts) {
-  Model model = small();
-  model.metadata.add("quantization_config.quant_method", std::string("mxfp4"));
+TEST(WeightsPlan, Mxfp4OfExpertsHasItsScalesInside) {
+  const Model model = stored_as({.type = DType::mxfp4, .experts_only = true});
   EXPECT_EQ(bytes_in(model, "layers.experts.up"), 4 * 300 * 512 / 32 * 17);
   EXPECT_EQ(bytes_in(model, "layers.attention.q"), 2 * 256 * 512 * 2);
   EXPECT_NE(make_plan(model).scratch.find("decode.temp_dequant"), nullptr);
 }
 
 TEST(WeightsPlan, CountsScalesAndZerosOfInt4) {
-  Model model = small();
-  model.metadata.add("quantization_config.quant_method", std::string("gptq"));
-  model.metadata.add("quantization_config.bits", std::uint64_t{4});
-  model.metadata.add("quantization_config.group_size", std::uint64_t{128});
+  const Model model = stored_as({.type = DType::f4,
+                                 .scale_type = DType::f16,
+                                 .block_rows = 1,
+                                 .block_columns = 128,
+                                 .zero_points = true,
+                                 .column_index = true});
   EXPECT_EQ(bytes_in(model, "layers.attention.q"), 2 * 256 * 512 / 2);
   const std::uint64_t scales = std::uint64_t{256} * 4;
   EXPECT_EQ(bytes_in(model, "layers.attention.q.scales"),
             2 * (scales * 2 + scales / 2 + std::uint64_t{512} * 4));
 }
 
-TEST(WeightsPlan, UnknownQuantisationIsAWarning) {
+TEST(WeightsPlan, UnknownQuantizationIsAWarning) {
   Model model = small();
-  model.metadata.add("quantization_config.quant_method", std::string("sorcery"));
+  model.shape.quantization.method = "sorcery";
   const Plan plan = make_plan(model);
   EXPECT_FALSE(plan.exact);
   ASSERT_EQ(plan.warnings.size(), 1U);

@@ -10,6 +10,8 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/base/part_id.hpp"
+#include "tapedeck/model/graph_shape.hpp"
+#include "tapedeck/model/stored_quantization.hpp"  // IWYU pragma: export
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
@@ -93,6 +95,10 @@ struct ModelShape {
   std::vector<Parameter> parameters;
   /// The type the file says its weights are in; nothing where it says none.
   std::optional<DType> dtype;
+  StoredQuantization quantization;
+  GraphShape graph;
+  /// llama.cpp keeps every token in windowed layers of this architecture, whatever the window.
+  bool windowless_engine = false;
 
   /// True where every rule that was used is covered by a test against a real file or an engine.
   bool exact = false;

@@ -22,11 +22,11 @@ bool has_feed_forward(const LayerShape& layer) {
 }  // namespace
 
 LlamaCppGraph::LlamaCppGraph(const ModelShape& shape, const PlanOptions& options,
-                             const CacheCells& cells, const GraphHints& hints)
+                             const CacheCells& cells)
     : shape_(shape),
       options_(options),
       cells_(cells),
-      hints_(hints),
+      hints_(shape.graph),
       tokens_(cells.micro_batch),
       outputs_(std::min(cells.micro_batch, options.batch)),
       rows_(tokens_) {

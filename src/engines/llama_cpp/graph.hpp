@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <optional>
 
-#include "engines/llama_cpp/graph_hints.hpp"
 #include "engines/llama_cpp/tensor_graph.hpp"
 #include "plan/cache_cells.hpp"
 #include "tapedeck/model/model_shape.hpp"
@@ -23,8 +22,7 @@ namespace tapedeck::internal {
 /// worst case is reserved: caches full, logits of every token.
 class LlamaCppGraph {
  public:
-  LlamaCppGraph(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells,
-                const GraphHints& hints);
+  LlamaCppGraph(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells);
 
   /// @throws InvalidArgument for figures that do not fit in 64 bits.
   [[nodiscard]] TensorGraph::Footprint measure();
@@ -101,7 +99,7 @@ class LlamaCppGraph {
   const ModelShape& shape_;
   const PlanOptions& options_;
   const CacheCells& cells_;
-  const GraphHints& hints_;
+  const GraphShape& hints_;
   std::uint64_t tokens_;
   std::uint64_t outputs_;  ///< Tokens of which there are logits.
   std::uint64_t rows_;     ///< Of what is being made: `tokens_`, at the end `outputs_`.

@@ -5,8 +5,6 @@
 #include <string>
 
 #include "engines/llama_cpp/graph.hpp"
-#include "engines/llama_cpp/graph_hints.hpp"
-#include "model/architectures.hpp"
 #include "plan/cache_cells.hpp"
 #include "plan/history_plan.hpp"
 #include "plan/scratch_plan.hpp"
@@ -32,16 +30,9 @@ void require_kernels(DType type, const char* option) {
                         "use f16, bf16, q8_0 or q4_0");
 }
 
-// The shape of a config.json has the windows that its library has; a header's has the engine's.
-bool keeps_every_token(const ModelShape& shape) {
-  using namespace internal;
-  const Architecture* const row = find_architecture(Dialect::config, shape.architecture);
-  return row != nullptr && (row->has(kWindowlessEngine) || row->windows == Windows::above_first);
-}
-
 CacheCells plan_cells(const ModelShape& shape, const PlanOptions& options) {
   CacheCells cells = internal::cache_cells(shape, options);
-  cells.windowless = keeps_every_token(shape);
+  cells.windowless = shape.windowless_engine;
   return cells;
 }
 
@@ -61,7 +52,7 @@ TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
   require_kernels(options.value_type, "PlanOptions::value_type");
   if (traits(options.value_type).block_elements > 1 && !options.flash_attention) {
     throw InvalidArgument({.argument = "PlanOptions::flash_attention"},
-                          "llama.cpp has quantised V caches only with flash attention",
+                          "llama.cpp has quantized V caches only with flash attention",
                           "turn flash attention on, or use an f16 V cache");
   }
   return internal::plan_history(
@@ -72,8 +63,7 @@ TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
 
 internal::ScratchPlan plan_scratch(const Model& model, const PlanOptions& options,
                                    const CacheCells& cells) {
-  const internal::GraphHints hints = internal::graph_hints(model);
-  const auto footprint = internal::LlamaCppGraph(model.shape, options, cells, hints).measure();
+  const auto footprint = internal::LlamaCppGraph(model.shape, options, cells).measure();
 
   internal::ScratchPlan out;
   out.tape.append({.name = "prefill.compute_buffer",

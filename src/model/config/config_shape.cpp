@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "model/architectures.hpp"
+#include "model/config/config_quantization.hpp"
 #include "model/figures.hpp"
+#include "model/graph_shape.hpp"
 #include "model/layers.hpp"
 #include "model/parameters.hpp"
 
@@ -81,6 +83,7 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
 
   ModelShape shape;
   shape.architecture = named.name;
+  shape.quantization = read_stored_quantization(figures);
   shape.dtype = weights_type(figures);
   const auto layers = figures.find(Figure::layers);
   if (!layers) {  // The config of something else, maybe beside tensors that can be planned.
@@ -100,6 +103,8 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
     }
   }
   note_gaps(figures, shape);
+  shape.graph = graph_shape(figures, named.known, {}, shape);
+  shape.windowless_engine = engine_is_windowless(shape.architecture);
   shape.exact = shape.warnings.empty();
   return shape;
 }

@@ -6,6 +6,7 @@
 
 #include "model/architectures.hpp"
 #include "model/figures.hpp"
+#include "model/graph_shape.hpp"
 #include "model/layers.hpp"
 
 namespace tapedeck::internal {
@@ -78,6 +79,8 @@ ModelShape gguf_shape(const std::string& path, const Metadata& metadata,
   if (!says_enough(figures, attends, shape)) return shape;
   shape.draft_layers = figures.get(Figure::draft_layers, 0);
   make_layers(figures, known, tensors, main_layers(figures), shape);
+  shape.graph = graph_shape(figures, known, tensors, shape);
+  shape.windowless_engine = engine_is_windowless(shape.architecture);
   shape.exact = shape.warnings.empty();
   return shape;
 }

@@ -16,6 +16,7 @@
 
 #include "base/paths.hpp"
 #include "model/architectures.hpp"
+#include "model/graph_shape.hpp"
 #include "model/shared_data.hpp"
 #include "model/tensor_directory_builder.hpp"
 #include "model/tensor_names.hpp"
@@ -63,6 +64,11 @@ Model header_of(const IndexRow& row) {
   }
   model.tensors = std::move(builder).finish();
   model.shape = internal::gguf_shape("a.gguf", model.metadata, {});
+  // The tensors have no sizes: only their names tell anything.
+  model.shape.graph = internal::graph_shape(
+      internal::Figures("a.gguf", model.metadata, internal::Dialect::gguf, {architecture + "."}),
+      internal::find_architecture(internal::Dialect::gguf, architecture), model.tensors,
+      model.shape);
   return model;
 }
 
@@ -156,7 +162,7 @@ TEST(ComputeBuffer, TurnsLatentValuesWithoutFlashAttention) {
 // much in sum, but up alone is 2 (in and out) at most.
 TEST(ComputeBuffer, GatesOfPhi3AreOneTensorWithUp) {
   Model model = model_of({attention_layer(1, 1, 64, 8192)}, 64, 8);
-  model.shape.architecture = "phi3";
+  model.shape.graph.fused_gate_up = true;
   const std::uint64_t bytes = compute_buffer(model, {});
   EXPECT_GE(bytes, kTokens * 4 * 3 * 8192);
   EXPECT_LE(bytes, kTokens * 4 * 3 * 8192 + 8_MiB);
@@ -171,10 +177,10 @@ TEST(ComputeBuffer, RepeatsTheHeadsOfQwen3Next) {
   layer.conv_state = std::uint64_t{3} * 18'432;
   layer.state = std::uint64_t{16'384} * 128;
   Model model = model_of({layer}, 64, 8);
-  model.shape.architecture = "qwen3_next";
+  model.shape.graph.repeated_heads = true;
   const std::uint64_t repeated = compute_buffer(model, {});
   EXPECT_GE(repeated, kTokens * 4 * (18'432 + 3 * 16'384));
-  model.shape.architecture = "qwen3_5";
+  model.shape.graph.repeated_heads = false;
   EXPECT_LT(compute_buffer(model, {}), repeated);
 }
 
@@ -203,6 +209,11 @@ class RandomShape {
     constexpr std::string_view kArchitectures[] = {"llama", "gemma4",   "phi3",      "falcon-h1",
                                                    "gpt2",  "gpt_neox", "qwen3_next"};
     out.shape.architecture = kArchitectures[random_() % std::size(kArchitectures)];
+    const Metadata none;
+    out.shape.graph = internal::graph_shape(
+        internal::Figures("config.json", none, internal::Dialect::config, {""}),
+        internal::find_architecture(internal::Dialect::config, out.shape.architecture), {},
+        out.shape);
     return out;
   }
 

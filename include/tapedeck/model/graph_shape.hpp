@@ -1,16 +1,23 @@
 /// @file
-/// `GraphHints`: what a compute graph depends on and a `ModelShape` does not say.
+/// `GraphShape`: what the compute graph of a model depends on besides the widths of its layers.
 #pragma once
 
 #include <cstdint>
 
-#include "tapedeck/model/model.hpp"
+#include "tapedeck/base/abi.hpp"
 
-namespace tapedeck::internal {
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
 
-/// Read from a model's tensors where it has a directory, and from its metadata and the table of
-/// architectures otherwise.
-struct GraphHints {
+/// How a model computes, as far as it decides which intermediate results live at a time. The reader
+/// of a model takes it from the tensors where there are some, and otherwise from the metadata and
+/// from what is known of the architecture. Thread-safety: a value.
+/// @code{.cpp}
+/// // compile only
+/// const tapedeck::Model model = tapedeck::read_model("falcon-7b.gguf");
+/// if (model.shape.graph.one_norm) std::cout << "attention and feed-forward part share a norm\n";
+/// @endcode
+struct GraphShape {
   bool layer_norm = false;     ///< Norms subtract the mean; ggml computes those into new memory.
   bool gated_ffn = true;       ///< Gate and up, not up alone.
   bool one_norm = false;       ///< Attention and feed-forward part read the same normed row.
@@ -42,6 +49,5 @@ struct GraphHints {
   std::uint64_t wkv_head = 64;
 };
 
-[[nodiscard]] GraphHints graph_hints(const Model& model);
-
-}  // namespace tapedeck::internal
+TAPEDECK_ABI_END
+}  // namespace tapedeck
