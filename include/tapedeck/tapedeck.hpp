@@ -45,6 +45,7 @@
 #include "tapedeck/memory/tape_stat.hpp"          // IWYU pragma: export
 #include "tapedeck/memory/typed_takes.hpp"        // IWYU pragma: export
 #include "tapedeck/memory/warm.hpp"               // IWYU pragma: export
+#include "tapedeck/model/gguf_arrays.hpp"         // IWYU pragma: export
 #include "tapedeck/model/graph_shape.hpp"         // IWYU pragma: export
 #include "tapedeck/model/metadata.hpp"            // IWYU pragma: export
 #include "tapedeck/model/model.hpp"               // IWYU pragma: export

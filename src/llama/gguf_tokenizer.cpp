@@ -7,18 +7,18 @@
 #include "llama/gguf_error.hpp"
 #include "llama/piece_text.hpp"
 #include "llama/tokenizer.hpp"
-#include "model/gguf/gguf_arrays.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/model/gguf_arrays.hpp"
 
 namespace tapedeck::llama {
 namespace {
 
 // Of tokenizer.ggml.token_type.
-constexpr std::int32_t kNormal = 1;
-constexpr std::int32_t kUnknown = 2;
-constexpr std::int32_t kControl = 3;
-constexpr std::int32_t kUserDefined = 4;
-constexpr std::int32_t kByte = 6;
+constexpr std::int64_t kNormal = 1;
+constexpr std::int64_t kUnknown = 2;
+constexpr std::int64_t kControl = 3;
+constexpr std::int64_t kUserDefined = 4;
+constexpr std::int64_t kByte = 6;
 
 constexpr const char* kTokens = "tokenizer.ggml.tokens";
 constexpr const char* kScores = "tokenizer.ggml.scores";
@@ -74,14 +74,14 @@ Tokenizer::Tokenizer(const Model& gguf, std::size_t vocab)
 }
 
 void Tokenizer::read_tokens(const Model& gguf, std::size_t vocab) {
-  const internal::StringArray tokens = internal::read_string_array(gguf, kTokens);
+  const GgufStrings tokens = read_gguf_strings(gguf, kTokens);
   check_count(gguf, kTokens, tokens.size(), vocab);
-  const std::vector<float> scores = internal::read_real_array(gguf, kScores);
+  const std::vector<float> scores = read_gguf_floats(gguf, kScores);
   check_count(gguf, kScores, scores.size(), vocab);
   // Old files have no types.
-  std::vector<std::int32_t> types;
+  std::vector<std::int64_t> types;
   if (gguf.metadata.has(kTypes)) {
-    types = internal::read_whole_array(gguf, kTypes);
+    types = read_gguf_integers(gguf, kTypes);
     check_count(gguf, kTypes, types.size(), vocab);
   }
   texts_.reserve(tokens.bytes());  // so that views into it hold
@@ -96,12 +96,12 @@ void Tokenizer::read_tokens(const Model& gguf, std::size_t vocab) {
                    [this](TokenId a, TokenId b) { return piece(a).size() > piece(b).size(); });
 }
 
-std::int32_t Tokenizer::guessed_type(TokenId id, std::string_view text) const {
+std::int64_t Tokenizer::guessed_type(TokenId id, std::string_view text) const {
   if (raw_byte(text) >= 0) return kByte;
   return id == unknown_ || is_end(id) ? kControl : kNormal;
 }
 
-void Tokenizer::add_token(std::string_view stored, float score, std::int32_t type) {
+void Tokenizer::add_token(std::string_view stored, float score, std::int64_t type) {
   const auto id = static_cast<TokenId>(size());
   const std::string spaced = with_spaces(stored);
   const std::size_t begin = texts_.size();

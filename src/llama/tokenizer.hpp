@@ -72,8 +72,8 @@ class Tokenizer {
   enum class Kind : std::uint8_t { text, byte, control };
 
   void read_tokens(const Model& gguf, std::size_t vocab);
-  [[nodiscard]] std::int32_t guessed_type(TokenId id, std::string_view text) const;
-  void add_token(std::string_view stored, float score, std::int32_t type);
+  [[nodiscard]] std::int64_t guessed_type(TokenId id, std::string_view text) const;
+  void add_token(std::string_view stored, float score, std::int64_t type);
   void append_token(std::string_view text, float score, Kind kind, bool found);
   [[nodiscard]] std::optional<TokenId> user_defined_at(std::string_view text) const noexcept;
   void encode_plain(std::string_view text, std::vector<TokenId>& ids) const;

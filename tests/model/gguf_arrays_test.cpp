@@ -1,4 +1,4 @@
-#include "model/gguf/gguf_arrays.hpp"
+#include "tapedeck/model/gguf_arrays.hpp"
 
 #include <gmock/gmock.h>
 
@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/paths.hpp"
-#include "model/gguf/gguf.hpp"
+#include "base/thrown.hpp"
 #include "model/gguf_bytes.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
@@ -16,10 +16,6 @@
 namespace tapedeck::tests {
 namespace {
 
-using internal::read_gguf;
-using internal::read_real_array;
-using internal::read_string_array;
-using internal::read_whole_array;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -58,12 +54,12 @@ TEST_F(GgufArraysTest, ReadsWhatMetadataLeavesOut) {
                                 .strings("strings", strings)
                                 .array("reals", gguf_type::f32, reals)
                                 .array("wholes", gguf_type::i32, std::vector<std::int32_t>{-1, 7}));
-    const Model gguf = read_gguf(path);
-    const internal::StringArray read = read_string_array(gguf, "strings");
+    const Model gguf = read_model(path);
+    const GgufStrings read = read_gguf_strings(gguf, "strings");
     ASSERT_EQ(read.size(), strings.size());
     for (std::size_t i = 0; i < strings.size(); ++i) EXPECT_EQ(read[i], strings[i]);
-    EXPECT_EQ(read_real_array(gguf, "reals"), reals);
-    EXPECT_THAT(read_whole_array(gguf, "wholes"), ElementsAre(-1, 7));
+    EXPECT_EQ(read_gguf_floats(gguf, "reals"), reals);
+    EXPECT_THAT(read_gguf_integers(gguf, "wholes"), ElementsAre(-1, 7));
   }
 }
 
@@ -73,16 +69,17 @@ TEST_F(GgufArraysTest, EmptyStringsAndArraysAreRead) {
                               .strings("first", {"", "a"})
                               .strings("only", {""})
                               .strings("none", {}));
-  const Model gguf = read_gguf(path);
-  const internal::StringArray first = read_string_array(gguf, "first");
+  const Model gguf = read_model(path);
+  const GgufStrings first = read_gguf_strings(gguf, "first");
   ASSERT_EQ(first.size(), 2);
   EXPECT_EQ(first[0], "");
   EXPECT_EQ(first[1], "a");
-  ASSERT_EQ(read_string_array(gguf, "only").size(), 1);
-  EXPECT_EQ(read_string_array(gguf, "none").size(), 0);
+  ASSERT_EQ(read_gguf_strings(gguf, "only").size(), 1);
+  EXPECT_EQ(read_gguf_strings(gguf, "none").size(), 0);
 }
 
-TEST_F(GgufArraysTest, EveryWholeTypeIsReadAndOnlyWhatFits) {
+TEST_F(GgufArraysTest, EveryIntegerTypeIsReadAndOnlyWhatFits) {
+  constexpr std::uint64_t kMostSigned = std::numeric_limits<std::int64_t>::max();
   const auto path =
       write(GgufBytes()
                 .header(0, 7)
@@ -90,18 +87,29 @@ TEST_F(GgufArraysTest, EveryWholeTypeIsReadAndOnlyWhatFits) {
                 .array("i8", gguf_type::i8, std::vector<std::int8_t>{-128})
                 .array("u16", gguf_type::u16, std::vector<std::uint16_t>{65'535})
                 .array("i16", gguf_type::i16, std::vector<std::int16_t>{-32'768})
-                .array("u32", gguf_type::u32, std::vector<std::uint32_t>{1, 2'147'483'647})
-                .array("large", gguf_type::u32, std::vector<std::uint32_t>{1, 2'147'483'648U})
-                .array("u64", gguf_type::u64, std::vector<std::uint64_t>{1}));
-  const Model gguf = read_gguf(path);
-  EXPECT_THAT(read_whole_array(gguf, "u8"), ElementsAre(255));
-  EXPECT_THAT(read_whole_array(gguf, "i8"), ElementsAre(-128));
-  EXPECT_THAT(read_whole_array(gguf, "u16"), ElementsAre(65'535));
-  EXPECT_THAT(read_whole_array(gguf, "i16"), ElementsAre(-32'768));
-  EXPECT_THAT(read_whole_array(gguf, "u32"), ElementsAre(1, 2'147'483'647));
-  EXPECT_THAT(refusal([&] { return read_whole_array(gguf, "large"); }),
-              HasSubstr("large has 2147483648, which is too large"));
-  EXPECT_THAT(refusal([&] { return read_whole_array(gguf, "u64"); }), HasSubstr("is no array of"));
+                .array("u32", gguf_type::u32, std::vector<std::uint32_t>{4'294'967'295U})
+                .array("u64", gguf_type::u64, std::vector<std::uint64_t>{kMostSigned})
+                .array("large", gguf_type::u64, std::vector<std::uint64_t>{1, kMostSigned + 1}));
+  const Model gguf = read_model(path);
+  EXPECT_THAT(read_gguf_integers(gguf, "u8"), ElementsAre(255));
+  EXPECT_THAT(read_gguf_integers(gguf, "i8"), ElementsAre(-128));
+  EXPECT_THAT(read_gguf_integers(gguf, "u16"), ElementsAre(65'535));
+  EXPECT_THAT(read_gguf_integers(gguf, "i16"), ElementsAre(-32'768));
+  EXPECT_THAT(read_gguf_integers(gguf, "u32"), ElementsAre(4'294'967'295));
+  EXPECT_THAT(read_gguf_integers(gguf, "u64"),
+              ElementsAre(std::numeric_limits<std::int64_t>::max()));
+  EXPECT_THAT(refusal([&] { return read_gguf_integers(gguf, "large"); }),
+              HasSubstr("large has 9223372036854775808, which is too large"));
+}
+
+TEST_F(GgufArraysTest, AModelOfAnotherFormatHasNone) {
+  Model model;
+  model.format = ModelFormat::config;
+  const auto error = thrown<InvalidArgument>(
+      [&] { static_cast<void>(read_gguf_strings(model, "tokenizer.ggml.tokens")); });
+  EXPECT_EQ(error.argument(), "model");
+  model.format = ModelFormat::gguf;  // of no file
+  EXPECT_THROW(static_cast<void>(read_gguf_strings(model, "a")), InvalidArgument);
 }
 
 TEST_F(GgufArraysTest, OtherThingsThanAskedForAreRefused) {
@@ -109,13 +117,14 @@ TEST_F(GgufArraysTest, OtherThingsThanAskedForAreRefused) {
                               .header(0, 2)
                               .key("text", "a")
                               .array("reals", gguf_type::f32, std::vector<float>{1}));
-  const Model gguf = read_gguf(path);
-  EXPECT_THAT(refusal([&] { return read_string_array(gguf, "none"); }), HasSubstr("is no none"));
-  EXPECT_THAT(refusal([&] { return read_string_array(gguf, "text"); }),
+  const Model gguf = read_model(path);
+  EXPECT_THAT(refusal([&] { return read_gguf_strings(gguf, "none"); }), HasSubstr("is no none"));
+  EXPECT_THAT(refusal([&] { return read_gguf_strings(gguf, "text"); }),
               HasSubstr("text is no array"));
-  EXPECT_THAT(refusal([&] { return read_string_array(gguf, "reals"); }),
+  EXPECT_THAT(refusal([&] { return read_gguf_strings(gguf, "reals"); }),
               HasSubstr("reals is no array of strings"));
-  EXPECT_THAT(refusal([&] { return read_whole_array(gguf, "reals"); }), HasSubstr("whole numbers"));
+  EXPECT_THAT(refusal([&] { return read_gguf_integers(gguf, "reals"); }),
+              HasSubstr("array of integers"));
 }
 
 // The header was checked when it was read, and may be another one by now.
@@ -124,7 +133,7 @@ TEST_F(GgufArraysTest, AFileThatChangesMeanwhileIsRefusedOrRead) {
   bytes.header(0, 2).strings("strings", {"a", "bc", "def"});
   bytes.array("wholes", gguf_type::i32, std::vector<std::int32_t>{1, 2, 3});
   const std::string good = bytes.bytes();
-  const Model gguf = read_gguf(write(bytes));
+  const Model gguf = read_model(write(bytes));
   std::mt19937_64 random(3);
   int taken = 0;
   constexpr int kRounds = 400;
@@ -134,8 +143,8 @@ TEST_F(GgufArraysTest, AFileThatChangesMeanwhileIsRefusedOrRead) {
     byte = static_cast<char>(static_cast<unsigned char>(byte) ^ (1U << random() % 8));
     if (random() % 4 == 0) damaged.resize(random() % damaged.size());
     static_cast<void>(folder_.write("m.gguf", damaged));
-    taken += refusal([&] { return read_string_array(gguf, "strings"); }).empty() ? 1 : 0;
-    taken += refusal([&] { return read_whole_array(gguf, "wholes"); }).empty() ? 1 : 0;
+    taken += refusal([&] { return read_gguf_strings(gguf, "strings"); }).empty() ? 1 : 0;
+    taken += refusal([&] { return read_gguf_integers(gguf, "wholes"); }).empty() ? 1 : 0;
   }
   EXPECT_GT(taken, kRounds / 4);
   EXPECT_LT(taken, kRounds * 2 * 9 / 10);
@@ -144,7 +153,7 @@ TEST_F(GgufArraysTest, AFileThatChangesMeanwhileIsRefusedOrRead) {
 TEST_F(GgufArraysTest, CountsAndLengthsAreNotBelieved) {
   GgufBytes bytes;
   bytes.header(0, 1).strings("s", {"a", "b"});
-  const Model gguf = read_gguf(write(bytes));
+  const Model gguf = read_model(write(bytes));
   const std::size_t count_at = 4 + 4 + 8 + 8 + 8 + 1 + 4 + 4;
   for (const std::size_t at : {count_at, count_at + 8, count_at + 8 + 8 + 1}) {
     for (const std::uint64_t claim : {std::numeric_limits<std::uint64_t>::max(),
@@ -152,7 +161,7 @@ TEST_F(GgufArraysTest, CountsAndLengthsAreNotBelieved) {
       std::string mutant = bytes.bytes();
       std::memcpy(&mutant[at], &claim, sizeof claim);
       static_cast<void>(folder_.write("m.gguf", mutant));
-      EXPECT_THAT(refusal([&] { return read_string_array(gguf, "s"); }),
+      EXPECT_THAT(refusal([&] { return read_gguf_strings(gguf, "s"); }),
                   ::testing::AnyOf(HasSubstr("follow"), HasSubstr("at most")));
     }
   }
@@ -162,10 +171,10 @@ TEST_F(GgufArraysTest, ReadsTheVocabulariesOfRealFiles) {
   for (const char* name : {"stories260K.gguf", "tinyllamas-stories-260k-f32.v1.gguf"}) {
     const auto path = shared_data("gguf") / name;
     if (!std::filesystem::exists(path)) GTEST_SKIP() << "there is no " << path;
-    const Model gguf = read_gguf(path);
-    const internal::StringArray tokens = read_string_array(gguf, "tokenizer.ggml.tokens");
-    const std::vector<float> scores = read_real_array(gguf, "tokenizer.ggml.scores");
-    const std::vector<std::int32_t> types = read_whole_array(gguf, "tokenizer.ggml.token_type");
+    const Model gguf = read_model(path);
+    const GgufStrings tokens = read_gguf_strings(gguf, "tokenizer.ggml.tokens");
+    const std::vector<float> scores = read_gguf_floats(gguf, "tokenizer.ggml.scores");
+    const std::vector<std::int64_t> types = read_gguf_integers(gguf, "tokenizer.ggml.token_type");
     ASSERT_EQ(tokens.size(), 512U);
     ASSERT_EQ(scores.size(), 512U);
     ASSERT_EQ(types.size(), 512U);

@@ -22,7 +22,8 @@ TAPEDECK_ABI_BEGIN
 ///
 /// What a planner does not need is counted and not kept: arrays of more than `kLongestArray`
 /// numbers or `kLongestStringArray` strings (vocabularies, merges) and strings of more than
-/// `kLongestString` bytes are an `Omitted`. Short arrays (head counts, layer kinds) are kept.
+/// `kLongestString` bytes are an `Omitted`. Short arrays (head counts, layer kinds) are kept. The
+/// long arrays of a GGUF file can be read by `read_gguf_strings` and its like.
 ///
 /// Thread-safety: immutable once read.
 /// @code{.cpp}

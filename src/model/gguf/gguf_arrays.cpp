@@ -1,4 +1,4 @@
-#include "model/gguf/gguf_arrays.hpp"
+#include "tapedeck/model/gguf_arrays.hpp"
 
 #include <span>
 #include <string>
@@ -12,6 +12,11 @@ namespace tapedeck::internal {
 namespace {
 
 const Metadata::Entry& entry_of(const Model& gguf, std::string_view key) {
+  if (gguf.format != ModelFormat::gguf || gguf.tensors.files().empty()) {
+    throw InvalidArgument(
+        InvalidArgument::Facts{.argument = "model"},
+        gguf.path.string() + " is no GGUF file, so it has no array " + std::string(key));
+  }
   if (const Metadata::Entry* entry = gguf.metadata.find(key)) return *entry;
   throw FormatError(gguf.path.string(), 0, "there is no " + std::string(key));
 }
@@ -35,9 +40,9 @@ class GgufArrayReader {
     type_ = values_.type(entry_.key);
   }
 
-  StringArray strings() {
+  GgufStrings strings() {
     if (type_ != GgufType::string) refuse("array of strings");
-    StringArray out;
+    GgufStrings out;
     const std::uint64_t count = values_.strings(entry_.key);
     out.ends_.reserve(static_cast<std::size_t>(count));
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -50,27 +55,31 @@ class GgufArrayReader {
     return out;
   }
 
-  std::vector<float> reals() {
+  std::vector<float> floats() {
     if (type_ != GgufType::f32) refuse("array of f32");
     return numbers<float, float>();
   }
 
-  std::vector<std::int32_t> wholes() {
+  std::vector<std::int64_t> integers() {
     switch (type_) {
       case GgufType::u8:
-        return numbers<std::uint8_t, std::int32_t>();
+        return numbers<std::uint8_t, std::int64_t>();
       case GgufType::i8:
-        return numbers<std::int8_t, std::int32_t>();
+        return numbers<std::int8_t, std::int64_t>();
       case GgufType::u16:
-        return numbers<std::uint16_t, std::int32_t>();
+        return numbers<std::uint16_t, std::int64_t>();
       case GgufType::i16:
-        return numbers<std::int16_t, std::int32_t>();
+        return numbers<std::int16_t, std::int64_t>();
       case GgufType::u32:
-        return numbers<std::uint32_t, std::int32_t>();
+        return numbers<std::uint32_t, std::int64_t>();
       case GgufType::i32:
-        return numbers<std::int32_t, std::int32_t>();
+        return numbers<std::int32_t, std::int64_t>();
+      case GgufType::u64:
+        return numbers<std::uint64_t, std::int64_t>();
+      case GgufType::i64:
+        return numbers<std::int64_t, std::int64_t>();
       default:
-        refuse("array of whole numbers of at most 32 bits");
+        refuse("array of integers");
     }
   }
 
@@ -103,16 +112,22 @@ class GgufArrayReader {
   GgufType type_ = GgufType::array;
 };
 
-StringArray read_string_array(const Model& gguf, std::string_view key) {
-  return GgufArrayReader(gguf, key).strings();
-}
-
-std::vector<float> read_real_array(const Model& gguf, std::string_view key) {
-  return GgufArrayReader(gguf, key).reals();
-}
-
-std::vector<std::int32_t> read_whole_array(const Model& gguf, std::string_view key) {
-  return GgufArrayReader(gguf, key).wholes();
-}
-
 }  // namespace tapedeck::internal
+
+namespace tapedeck {
+TAPEDECK_ABI_BEGIN
+
+GgufStrings read_gguf_strings(const Model& model, std::string_view key) {
+  return internal::GgufArrayReader(model, key).strings();
+}
+
+std::vector<float> read_gguf_floats(const Model& model, std::string_view key) {
+  return internal::GgufArrayReader(model, key).floats();
+}
+
+std::vector<std::int64_t> read_gguf_integers(const Model& model, std::string_view key) {
+  return internal::GgufArrayReader(model, key).integers();
+}
+
+TAPEDECK_ABI_END
+}  // namespace tapedeck
