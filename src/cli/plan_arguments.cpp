@@ -43,7 +43,9 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
           "native: what a layout allocates; llama.cpp: what that engine would")
       ->check(CLI::IsMember({"native", "llama.cpp"}))
       ->option_text("native|llama.cpp");
-  command.add_option("--context", o.total_context, "Tokens, of all sequences together [the model's own]")
+  command
+      .add_option("--context", o.total_context,
+                  "Tokens, of all sequences together [the model's own]")
       ->check(whole_number());
   add_number("--sequences", o.sequences, "Conversations held at a time");
   add_number("--decode-batch", o.decode_batch, "Tokens of one decode step");

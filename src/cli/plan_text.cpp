@@ -106,10 +106,10 @@ std::string model_text(const Model& model) {
 
 std::string plan_text(const Plan& plan, const PlanOptions& options) {
   const Breakdown b = plan.breakdown();
-  std::string text =
-      fmt::format("plan      profile {}, {}; {} talk{} of {} tokens; K {}, V {}\n\n", plan.profile,
-                  plan.exact ? "exact" : "not exact", plan.talks, plan.talks == 1 ? "" : "s",
-                  plan.context_per_talk, to_string(options.key_type), to_string(options.value_type));
+  std::string text = fmt::format("plan      profile {}, {}; {} talk{} of {} tokens; K {}, V {}\n\n",
+                                 plan.profile, plan.exact ? "exact" : "not exact", plan.talks,
+                                 plan.talks == 1 ? "" : "s", plan.context_per_talk,
+                                 to_string(options.key_type), to_string(options.value_type));
   text += size_line("weights", b.weights, fmt::format("{} regions", plan.weights.regions().size()));
   text += size_line("history", b.history);
   text += size_line("  kv", b.kv);

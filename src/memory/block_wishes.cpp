@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "memory/block_state.hpp"
-#include "os/pages.hpp"
 #include "os/limits.hpp"
+#include "os/pages.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"

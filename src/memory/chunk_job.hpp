@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "os/limits.hpp"
 #include "os/meminfo.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/warm.hpp"

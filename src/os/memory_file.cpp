@@ -4,6 +4,7 @@
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/statfs.h>
+#include <unistd.h>
 
 #include <bit>
 #include <cerrno>

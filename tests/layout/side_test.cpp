@@ -311,7 +311,7 @@ TYPED_TEST(SideContract, RefusesPlansItCannotHold) {
     EXPECT_EQ(thrown<InvalidArgument>([&] { TypeParam{plan}; }).argument(), argument);
   };
   Plan foreign = side_plan();
-  foreign.profile = Profile::llama_cpp;
+  foreign.profile = "llama.cpp";
   refuse(foreign, "Plan::profile");
   refuse(side_plan(0), "Plan::talks");
   refuse(side_plan(~std::uint64_t{0}), "Plan::talks");
@@ -465,7 +465,7 @@ TYPED_TEST(SideContract, ATalkThatGoesOnIsNotRobbed) {
 // A layout of no history at all died of a null pointer.
 TYPED_TEST(SideContract, EveryMemberWorksWhereThePlanHasLittle) {
   Plan encoder = side_plan(2);
-  encoder.history = {};
+  encoder.history = TapePlan(TapeKind::history);
   Plan window;
   window.history.append(cache_region("layers.0.k", RegionRole::window, 16, 64));
   for (const Commit commit : kCommits) {

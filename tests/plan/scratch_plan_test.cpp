@@ -187,7 +187,8 @@ TEST(ScratchPlan, ScoresOfWindowsAreAsWideAsTheirCache) {
 // With flash attention the logits head of a large vocabulary is the peak: a floor of every engine
 // that computes all logits (two hidden rows and the logits, in f32; which rows to put out).
 TEST(LlamaCppScratch, LogitsAreTheFloor) {
-  const Plan plan = make_plan(qwen2_1_5b(), {.profile = llama_cpp_profile(), .total_context = 4096});
+  const Plan plan =
+      make_plan(qwen2_1_5b(), {.profile = llama_cpp_profile(), .total_context = 4096});
   EXPECT_EQ(plan.peak_stage, "logits");
   EXPECT_EQ(plan.breakdown().prefill,
             std::uint64_t{512} * (151936 + 2 * 1536) * 4 + std::uint64_t{512} * 4);
@@ -197,7 +198,8 @@ TEST(LlamaCppScratch, LogitsAreTheFloor) {
 // Heads' scores and the mask, in f32.
 TEST(LlamaCppScratch, ScoresAreThePeakOfLongContexts) {
   const Plan plan = make_plan(
-      qwen2_1_5b(), {.profile = llama_cpp_profile(), .total_context = 131072, .flash_attention = false});
+      qwen2_1_5b(),
+      {.profile = llama_cpp_profile(), .total_context = 131072, .flash_attention = false});
   EXPECT_EQ(plan.peak_stage, "attention");
   const std::uint64_t scores = std::uint64_t{512} * 131072 * (12 + 1) * 4;
   EXPECT_GE(plan.breakdown().prefill, scores);

@@ -108,7 +108,8 @@ TAPEDECK_ABI_BEGIN
 class InvalidArgument : public internal::RuntimeError {
  public:
   struct Facts {
-    /// The option, parameter or object, as the caller's code spells it: "PlanOptions::total_context".
+    /// The option, parameter or object, as the caller's code spells it:
+    /// "PlanOptions::total_context".
     std::string argument{};
     std::optional<std::uint64_t> value{};  ///< What was given, where it is a number.
     std::optional<std::uint64_t> limit{};  ///< The nearest number that would have been taken.

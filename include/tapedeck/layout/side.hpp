@@ -175,8 +175,8 @@ class Side {
     std::byte* const at = loaded_at_.empty() ? weights_.data() + own.offset : loaded_at_[own.index];
     return {region_elements<T>(own, at), own.bytes / sizeof(T)};
   }
-  /// Where a region of scratch lies; on a device: in the frame that is open. O(1); the address holds
-  /// as long as the layout does.
+  /// Where a region of scratch lies; on a device: in the frame that is open. O(1); the address
+  /// holds as long as the layout does.
   /// @throws InvalidArgument where the region is not one of `plan().scratch` or of an equal plan,
   /// or its elements are of another type than `T`.
   template <class T = std::byte>
