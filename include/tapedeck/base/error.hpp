@@ -16,8 +16,10 @@
 ///   const Block block = Block::reserve(0);
 /// } catch (const Error& error) {
 ///   assert(error.kind() == ErrorKind::invalid_argument);
-///   for (const ErrorFact& fact : error.facts()) std::cerr << fact.name << '=' << fact.value << '
-///   '; std::cerr << error.message() << '\n';
+///   for (const ErrorFact& fact : error.facts()) {
+///     std::cerr << fact.name << '=' << fact.value << ' ';
+///   }
+///   std::cerr << error.message() << '\n';
 /// }
 /// @endcode
 #pragma once
