@@ -79,6 +79,11 @@ Layout::Layout(Plan plan, LayoutOptions options)
   make_gpus(std::move(options.gpus));
 }
 
+Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> owned)
+    : Layout(std::move(plan), std::move(options)) {
+  owned_ = std::move(owned);
+}
+
 void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
   if (gpus.size() > kMostGpus) {
     throw InvalidArgument(

@@ -18,8 +18,8 @@ namespace tapedeck::internal {
 namespace {
 
 [[noreturn]] void refuse_short(const std::string& path, std::uint64_t offset) {
-  throw FormatError(path, offset, "the file ends inside its tensors",
-                    "somebody made it shorter after it was opened");
+  throw FormatError(path, offset, "The file was cut inside its tensors after it was opened.",
+                    "copy or download it again");
 }
 
 [[noreturn]] void refuse(const char* call, int error, const std::string& path, std::uint64_t offset,

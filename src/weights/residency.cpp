@@ -91,68 +91,71 @@ std::uint64_t drop(const internal::WeightsState& state, std::byte* at, std::size
 
 WeightsResidency Weights::residency() const {
   std::vector<Run> runs;
-  for (const internal::WeightsSegment& segment : state_->segments) add_segment(runs, segment);
-  WeightsResidency all = residency_of_runs(*state_, runs);
-  all.dirty = os::dirty_bytes(state_->range.data(), state_->range.size());
+  for (const internal::WeightsSegment& segment : opened().segments) add_segment(runs, segment);
+  WeightsResidency all = residency_of_runs(opened(), runs);
+  all.dirty = os::dirty_bytes(opened().range.data(), opened().range.size());
   return all;
 }
 
 WeightsResidency Weights::residency_of_file(std::size_t file) const {
-  if (file >= state_->files.size()) {
-    throw InvalidArgument("the residency of file " + std::to_string(file) + " of a model of " +
-                          std::to_string(state_->files.size()));
+  if (file >= opened().files.size()) {
+    throw InvalidArgument(
+        InvalidArgument::Facts{
+            .argument = "file", .value = file, .limit = opened().files.size() - 1},
+        "The model has no file " + std::to_string(file) + ", but only " +
+            std::to_string(opened().files.size()) + '.');
   }
   std::vector<Run> runs;
-  for (const internal::WeightsSegment& segment : state_->segments_of(file))
+  for (const internal::WeightsSegment& segment : opened().segments_of(file))
     add_segment(runs, segment);
-  return residency_of_runs(*state_, runs);
+  return residency_of_runs(opened(), runs);
 }
 
 WeightsResidency Weights::residency_of(std::span<const std::uint32_t> tensors) const {
-  return residency_of_runs(*state_, runs_of(*state_, tensors));
+  return residency_of_runs(opened(), runs_of(opened(), tensors));
 }
 
-std::uint64_t Weights::decommit() noexcept {
+std::uint64_t Weights::decommit() {
   std::uint64_t given_back = 0;
-  for (std::size_t number = 0; number != state_->chunks(); ++number) {
-    state_->set_ready(number, false);
+  for (std::size_t number = 0; number != opened().chunks(); ++number) {
+    opened().set_ready(number, false);
   }
-  for (const internal::WeightsSegment& segment : state_->segments) {
-    const std::span<std::byte> pages = state_->pages_of(segment);
-    const std::uint64_t dropped = drop(*state_, pages.data(), pages.size());
+  for (const internal::WeightsSegment& segment : opened().segments) {
+    const std::span<std::byte> pages = opened().pages_of(segment);
+    const std::uint64_t dropped = drop(opened(), pages.data(), pages.size());
     // Of shared memory, others have the pages still.
     if (segment.way != Way::shared) given_back += dropped;
   }
-  state_->locked = false;
+  opened().locked = false;
   return given_back;
 }
 
 // A chunk at the edge has bytes of other tensors too, and so may the pages at its own edges.
 std::uint64_t Weights::decommit(std::span<const std::uint32_t> tensors) {
-  std::vector<std::uint64_t> covered(state_->chunks());
+  std::vector<std::uint64_t> covered(opened().chunks());
   std::vector<std::uint32_t> each(tensors.begin(), tensors.end());
   std::sort(each.begin(), each.end());  // named twice, a tensor covers no more
   each.erase(std::unique(each.begin(), each.end()), each.end());
   for (const std::uint32_t tensor : each) {
-    state_->check_tensor(tensor);
-    const TensorEntry& entry = state_->directory.entries()[tensor];
-    const internal::WeightsState::ChunkRange range = state_->chunks_of(tensor);
+    opened().check_tensor(tensor);
+    const TensorEntry& entry = opened().directory.entries()[tensor];
+    const internal::WeightsState::ChunkRange range = opened().chunks_of(tensor);
     for (std::size_t number = range.begin; number != range.end; ++number) {
-      const internal::WeightsChunk chunk = state_->chunk(number);
+      const internal::WeightsChunk chunk = opened().chunk(number);
       covered[number] += std::min(entry.offset + entry.bytes, chunk.begin + chunk.memory.size()) -
                          std::max(entry.offset, chunk.begin);
     }
   }
   std::uint64_t given_back = 0;
   for (std::size_t number = 0; number != covered.size(); ++number) {
-    const internal::WeightsChunk chunk = state_->chunk(number);
+    const internal::WeightsChunk chunk = opened().chunk(number);
     if (covered[number] < chunk.memory.size()) continue;
     const auto first = reinterpret_cast<std::uintptr_t>(chunk.memory.data());
     const std::uintptr_t from = round_up(first, os::page_size());
     const std::uintptr_t to = round_down(first + chunk.memory.size(), os::page_size());
     if (from >= to) continue;
-    state_->set_ready(number, false);
-    const std::uint64_t dropped = drop(*state_, reinterpret_cast<std::byte*>(from), to - from);
+    opened().set_ready(number, false);
+    const std::uint64_t dropped = drop(opened(), reinterpret_cast<std::byte*>(from), to - from);
     if (chunk.segment->way != Way::shared) given_back += dropped;
   }
   return given_back;

@@ -28,16 +28,17 @@ constexpr std::uint64_t kWorthATrial = 512_MiB;
 void check_whole(const TensorFile& file) {
   if (!file.truncated()) return;
   throw FormatError(file.path.string(), file.size,
-                    "its tensors end at byte " + std::to_string(file.data_end) + ", and " +
-                        std::to_string(file.data_end - file.size) + " bytes are missing",
-                    "it is cut off: copy or download it again");
+                    "The file ends before its tensors do, at byte " +
+                        std::to_string(file.data_end) + ": " +
+                        std::to_string(file.data_end - file.size) + " bytes are missing.",
+                    "copy or download it again");
 }
 
 os::Descriptor open_checked(const TensorFile& file) {
   os::OpenedFile opened = os::open_file(file.path);
   if (opened.facts.stamp != file.stamp) {
-    throw FormatError(file.path.string(), 0, "it is not the file any more whose header was read",
-                      "somebody writes it or replaced it: open the model again");
+    throw FormatError(file.path.string(), 0, "The file was replaced after its header was read.",
+                      "open the model again");
   }
   return std::move(opened.descriptor);
 }
@@ -172,11 +173,14 @@ std::unique_ptr<internal::WeightsState> open_state(TensorDirectory directory,
                                                    const std::string& path,
                                                    const WeightsOptions& options) {
   if (directory.empty()) {
-    throw InvalidArgument(path + " has no tensors", "name the files with the weights");
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "path"},
+                          "The model " + path + " has no tensors.",
+                          "name the files with the weights");
   }
   if (options.way == Way::shared) {
-    throw InvalidArgument("files cannot be opened as shared weights",
-                          "that is for WeightsBuilder, and Weights::receive");
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "WeightsOptions::way"},
+                          "Files cannot be opened as shared weights.",
+                          "use WeightsBuilder, or Weights::receive");
   }
   auto state = std::make_unique<internal::WeightsState>();
   state->directory = std::move(directory);
@@ -219,6 +223,14 @@ const char* to_string(Way way) noexcept {
 
 Weights::Weights(std::unique_ptr<internal::WeightsState> state) noexcept
     : state_(std::move(state)) {}
+internal::WeightsState& Weights::opened() const {
+  if (state_ == nullptr) {
+    throw WrongState("weights", ObjectState::empty, "These weights were moved from.",
+                     "use the object that they were moved to");
+  }
+  return *state_;
+}
+
 Weights::Weights(Weights&&) noexcept = default;
 Weights& Weights::operator=(Weights&&) noexcept = default;
 Weights::~Weights() = default;
@@ -231,55 +243,57 @@ Weights Weights::open(const Model& model, const WeightsOptions& options) {
   return Weights(open_state(model.tensors, model.path.string(), options));
 }
 
-const TensorDirectory& Weights::tensors() const noexcept { return state_->directory; }
-std::size_t Weights::size() const noexcept { return state_->directory.entries().size(); }
-TensorView Weights::operator[](std::size_t index) const noexcept { return state_->view(index); }
+const TensorDirectory& Weights::tensors() const { return opened().directory; }
+std::size_t Weights::size() const { return opened().directory.entries().size(); }
+TensorView Weights::operator[](std::size_t index) const { return opened().view(index); }
 
-std::optional<TensorView> Weights::find(std::string_view name) const noexcept {
-  const TensorEntry* entry = state_->directory.find(name);
+std::optional<TensorView> Weights::find(std::string_view name) const {
+  const TensorEntry* entry = opened().directory.find(name);
   if (entry == nullptr) return std::nullopt;
-  return state_->view(static_cast<std::size_t>(entry - state_->directory.entries().data()));
+  return opened().view(static_cast<std::size_t>(entry - opened().directory.entries().data()));
 }
 
 TensorView Weights::at(std::string_view name) const {
   if (const auto view = find(name)) return *view;
-  throw InvalidArgument("the model has no tensor " + std::string(name));
+  throw InvalidArgument(InvalidArgument::Facts{.argument = "name"},
+                        "The model has no tensor " + std::string(name) + '.');
 }
 
-std::span<const WeightsFile> Weights::files() const noexcept { return state_->files; }
-std::span<const std::byte> Weights::range() const noexcept {
-  return {state_->range.data(), state_->range.size()};
+std::span<const WeightsFile> Weights::files() const { return opened().files; }
+std::span<const std::byte> Weights::range() const {
+  return {opened().range.data(), opened().range.size()};
 }
-std::optional<WeightsOwner::Tensor> Weights::tensor(std::string_view name) const noexcept {
+std::optional<WeightsOwner::Tensor> Weights::tensor(std::string_view name) const {
   const std::optional<TensorView> view = find(name);
   if (!view) return std::nullopt;
   return Tensor{.dtype = view->dtype, .bytes = view->bytes};
 }
-const std::vector<Unmet>& Weights::unmet() const noexcept { return state_->unmet; }
+const std::vector<Unmet>& Weights::unmet() const { return opened().unmet; }
 
 std::vector<std::span<const std::byte>> Weights::all_bytes() const {
   std::vector<std::span<const std::byte>> all;
   all.reserve(size());
   for (std::size_t i = 0; i < size(); ++i) {
     if (!readable(i)) {
-      throw InvalidArgument("tensor " + std::string(tensors().entries()[i].name) +
-                                " is not in memory yet, and would be zeros",
-                            "warm the weights first");
+      throw WrongState("weights", ObjectState::not_resident,
+                       "Tensor " + std::string(tensors().entries()[i].name) +
+                           " is not in memory yet, and would be read as zeros.",
+                       "warm the weights first");
     }
-    all.push_back(state_->view(i).bytes);
+    all.push_back(opened().view(i).bytes);
   }
   return all;
 }
 
-bool Weights::readable(std::size_t tensor) const noexcept {
-  const Way way = state_->files[state_->directory.entries()[tensor].file].way;
-  return way == Way::map || way == Way::shared || state_->all_ready(tensor);
+bool Weights::readable(std::size_t tensor) const {
+  const Way way = opened().files[opened().directory.entries()[tensor].file].way;
+  return way == Way::map || way == Way::shared || opened().all_ready(tensor);
 }
 
-bool Weights::warmed(std::size_t tensor) const noexcept { return state_->all_ready(tensor); }
+bool Weights::warmed(std::size_t tensor) const { return opened().all_ready(tensor); }
 
 WarmJob Weights::start_warm(WarmOptions options, const std::vector<std::uint32_t>& order) {
-  return WarmJob(*state_, std::move(options), order);
+  return WarmJob(opened(), std::move(options), order);
 }
 
 WarmResult Weights::warm(WarmOptions options, const std::vector<std::uint32_t>& order) {
@@ -287,7 +301,7 @@ WarmResult Weights::warm(WarmOptions options, const std::vector<std::uint32_t>& 
 }
 
 bool Weights::lock() {
-  internal::WeightsState& state = *state_;
+  internal::WeightsState& state = opened();
   std::erase_if(state.unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
   // A lock brings in what is not there, and over a memory cgroup's limit the kernel kills.
   std::uint64_t missing = 0;

@@ -32,7 +32,10 @@ struct MappedFile {
 MappedFile map_new_file(const std::string& name, std::uint64_t bytes, std::size_t huge_page,
                         HugePages huge_pages) {
   const auto whole = checked_round_up(bytes, huge_page == 0 ? os::page_size() : huge_page);
-  if (!whole) throw InvalidArgument("more bytes of tensors than can be addressed");
+  if (!whole) {
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "tensors", .value = bytes},
+                          "The tensors have more bytes than can be addressed.");
+  }
   os::Opened made =
       os::create_memory_file(name.substr(0, kLongestName).c_str(), *whole, huge_page, true);
   if (made.error != 0) {
@@ -138,15 +141,16 @@ Weights Weights::receive(int socket) {
 
 void Weights::send(int socket) const {
   if (descriptor() < 0) {
-    throw InvalidArgument("weights of files are not sent",
-                          "the other process opens the same files: mapped, they are one copy");
+    throw InvalidArgument(InvalidArgument::Facts{.argument = "Weights"},
+                          "Only sealed weights can be sent, and these are files.",
+                          "open the same files in the other process: mapped, they are one copy");
   }
   if (const int error = os::send_descriptor(socket, descriptor()); error != 0) {
     throw SystemError({.call = "sendmsg", .number = error});
   }
 }
 
-int Weights::descriptor() const noexcept { return state_->range.descriptor(); }
+int Weights::descriptor() const { return opened().range.descriptor(); }
 
 TAPEDECK_ABI_END
 }  // namespace tapedeck

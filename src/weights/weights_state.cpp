@@ -1,6 +1,7 @@
 #include "weights/weights_state.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "model/tensor_directory_builder.hpp"
 #include "os/vm.hpp"
@@ -56,9 +57,12 @@ const WeightsSegment* WeightsState::segment_of(const TensorEntry& tensor) const 
 void WeightsState::check_tensor(std::size_t tensor) const {
   const std::size_t tensors = directory.entries().size();
   if (tensor < tensors) return;
-  throw InvalidArgument(
-      "tensor " + std::to_string(tensor) + " of a model of " + std::to_string(tensors),
-      "tensors are numbered from 0, in the order of the directory");
+  InvalidArgument::Facts facts = {.argument = "tensor", .value = tensor};
+  if (tensors != 0) facts.limit = tensors - 1;
+  throw InvalidArgument(std::move(facts),
+                        "The model has no tensor " + std::to_string(tensor) + ", but only " +
+                            std::to_string(tensors) + '.',
+                        "number tensors from 0, in the order of the directory");
 }
 
 TensorView WeightsState::view(std::size_t tensor) const noexcept {

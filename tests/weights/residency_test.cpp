@@ -93,7 +93,7 @@ TEST(WeightsResidency, GoesWithTheTensorsThatAreGivenBack) {
   EXPECT_TRUE(weights.readable(0));
   EXPECT_TRUE(weights.readable(6));  // behind it, in the same file
   EXPECT_GE(given_back, 8'000'000U);
-  EXPECT_THROW(static_cast<void>(weights.all_bytes()), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(weights.all_bytes()), WrongState);
   EXPECT_TRUE(weights.warm());
   const auto all = weights.all_bytes();
   ASSERT_EQ(all.size(), weights.size());

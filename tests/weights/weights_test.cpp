@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <functional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -134,6 +135,47 @@ TEST(Weights, ThatAreReadAreNotReadableBeforeTheyAreWarm) {
   EXPECT_TRUE(mapped.readable(0));
   EXPECT_FALSE(mapped.warmed(0));
   EXPECT_TRUE(holds_its_files(mapped));
+}
+
+TEST(Weights, ThatWereMovedFromAreEmpty) {
+  const ThreeFiles model;
+  Weights weights = Weights::open(model.path());
+  const Weights moved = std::move(weights);
+  const std::uint32_t first = 0;
+  const std::vector<std::function<void()>> members = {
+      [&] { weights.send(0); },  // NOLINT(bugprone-use-after-move)
+      [&] { static_cast<void>(weights.descriptor()); },
+      [&] { static_cast<void>(weights.tensors()); },
+      [&] { static_cast<void>(weights.size()); },
+      [&] { static_cast<void>(weights[0]); },
+      [&] { static_cast<void>(weights.find("layers.1.3")); },
+      [&] { static_cast<void>(weights.at("layers.1.3")); },
+      [&] { static_cast<void>(weights.all_bytes()); },
+      [&] { static_cast<void>(weights.files()); },
+      [&] { static_cast<void>(weights.range()); },
+      [&] { static_cast<void>(weights.tensor("layers.1.3")); },
+      [&] { static_cast<void>(weights.unmet()); },
+      [&] { static_cast<void>(weights.readable(0)); },
+      [&] { static_cast<void>(weights.warmed(0)); },
+      [&] { static_cast<void>(weights.warm()); },
+      [&] { static_cast<void>(weights.start_warm()); },
+      [&] { static_cast<void>(weights.residency()); },
+      [&] { static_cast<void>(weights.residency_of_file(0)); },
+      [&] {
+        static_cast<void>(weights.residency_of({&first, 1}));
+      },
+      [&] { static_cast<void>(weights.lock()); },
+      [&] { static_cast<void>(weights.decommit()); },
+      [&] {
+        static_cast<void>(weights.decommit({&first, 1}));
+      },
+      [&] { Layout(Plan(), {.loaded_weights = &weights}); },
+  };
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    EXPECT_EQ(thrown<WrongState>(members[i]).state(), ObjectState::empty) << "member " << i;
+  }
+  weights = Weights::open(model.path());
+  EXPECT_EQ(weights.size(), moved.size());
 }
 
 TEST(Weights, AreFoundByName) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -50,6 +51,17 @@ struct LayoutOptions {
   TapeOptions scratch{.name = "scratch"};
   TapeOptions history{.name = "history"};
   std::vector<LayoutGpu> gpus{};  ///< `kMostGpus` at most; of a layout made from a plan.
+};
+
+/// What `Layout::open` makes of a model's file.
+struct OpenLayoutOptions {
+  PlanOptions plan{};
+  LayoutOptions layout{};    ///< `loaded_weights` is set by `open`.
+  WeightsOptions weights{};  ///< Mapped or read.
+  WarmOptions warm{};
+  /// The layout is there at once, and its weights arrive while it computes, in the order of the
+  /// layers: `OwnedWeights::wait_for` before a tensor is read.
+  bool while_arriving = false;
 };
 
 /// Owns the three tapes of an inference host:
@@ -113,6 +125,21 @@ class Layout : public internal::Side<internal::HostMemory> {
   /// DeviceError.
   explicit Layout(Plan plan, LayoutOptions options = {});
 
+  /// Plans a model's file and makes a layout that owns its weights. Of `tapedeck::weights`, which
+  /// is linked for it besides the core.
+  /// @code{.cpp}
+  /// // compile only
+  /// using namespace tapedeck;
+  /// Layout layout = Layout::open("llama.gguf", {.weights = {.way = Way::map}});
+  /// const Region& norm = layout.plan().weights.at("output_norm.weight");
+  /// std::cout << layout.weights_at<float>(norm)[0] << '\n';
+  /// @endcode
+  /// @throws as `read_model`, `make_plan`, `Weights::open` and the constructor; where weights are
+  /// waited for, what `OwnedWeights::wait` throws and what `WarmResult::or_throw` makes of its
+  /// result.
+  [[nodiscard]] static Layout open(const std::filesystem::path& path,
+                                   OpenLayoutOptions options = {});
+
   ~Layout();
 
   /// The counterpart on a device, in the order of `LayoutOptions::gpus`. Its talks are opened and
@@ -127,6 +154,9 @@ class Layout : public internal::Side<internal::HostMemory> {
     return *gpus_[i];
   }
   [[nodiscard]] std::size_t gpus() const noexcept { return gpus_.size(); }
+
+  /// The weights that `open` brought in, or brings in; nullptr for any other layout.
+  [[nodiscard]] OwnedWeights* opened_weights() const noexcept { return owned_.get(); }
 
   /// The end of a forward pass: scratch is given back, here and on the devices (where a frame is
   /// still read: `gpu(i).clear_pass(event)` instead). O(1), no system call.
@@ -162,6 +192,8 @@ class Layout : public internal::Side<internal::HostMemory> {
  private:
   friend class PassGuard;
 
+  Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> owned);
+
   // One writer: a plain increment.
   static void count(std::atomic<std::uint64_t>& counter) noexcept {
     counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -178,6 +210,7 @@ class Layout : public internal::Side<internal::HostMemory> {
   void end_guarded_pass();
   void restart_guard() noexcept;
 
+  std::unique_ptr<OwnedWeights> owned_;  // the weights tape gives nothing back to them
   std::vector<std::unique_ptr<DeviceLayout>> gpus_;
   bool wipe_scratch_ = false;
   std::atomic<std::uint64_t> passes_{0};

@@ -14,7 +14,6 @@
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/weights_owner.hpp"
-#include "tapedeck/memory/block_options.hpp"
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/model/tensor_directory.hpp"
 #include "tapedeck/weights/tensor_view.hpp"
@@ -22,26 +21,6 @@
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
-
-/// How a file's bytes get into memory. All ways give the same bytes.
-enum class Way : std::uint8_t {
-  automatic,  ///< One of the others for each file, by what the host tells: `WeightsFile::why`.
-  map,        ///< The shared page cache, read-only: one copy for all processes of a host.
-  read,       ///< Buffered reads, in parallel, into memory of its own (huge pages).
-  direct,     ///< As `read`, past the page cache: O_DIRECT with io_uring, or reads by threads.
-  shared,     ///< Memory that another process, or a `WeightsBuilder`, filled and sealed.
-};
-
-[[nodiscard]] const char* to_string(Way way) noexcept;
-
-struct WeightsOptions {
-  Way way = Way::automatic;
-  /// Of memory that is read into. Nothing: what a trial on this host found faster
-  /// (`huge_page_trial`), where 512 MiB or more are read; transparent ones for less.
-  std::optional<HugePages> huge_pages{};
-  NumaPlacement numa{};    ///< Of memory that is read into; the page cache has its own.
-  bool core_dump = false;  ///< Weights are on disk already.
-};
 
 /// What became of a file.
 struct WeightsFile {
@@ -71,7 +50,8 @@ struct WeightsResidency {
 /// into memory hold zeros until they are `readable`. Addresses never move.
 ///
 /// Thread-safety: `warm`, `start_warm`, `lock` and `decommit` by one thread at a time; everything
-/// else from any thread. Bytes may be read beside a running warm once they are `readable`.
+/// else from any thread. Bytes may be read beside a running warm once they are `readable`. Every
+/// function throws WrongState (`empty`) where the object was moved from.
 ///
 /// @code{.cpp}
 /// // compile only
@@ -110,14 +90,14 @@ class Weights final : public WeightsOwner {
   /// @throws InvalidArgument where they are not in sealed memory (`WeightsBuilder`); SystemError.
   void send(int socket) const;
   /// The memfd of sealed weights; -1 for others. Owned by the object.
-  [[nodiscard]] int descriptor() const noexcept;
+  [[nodiscard]] int descriptor() const;
 
-  [[nodiscard]] const TensorDirectory& tensors() const noexcept;
-  [[nodiscard]] std::size_t size() const noexcept;  ///< Number of tensors.
+  [[nodiscard]] const TensorDirectory& tensors() const;
+  [[nodiscard]] std::size_t size() const;  ///< Number of tensors.
   /// @pre index < size()
-  [[nodiscard]] TensorView operator[](std::size_t index) const noexcept;
+  [[nodiscard]] TensorView operator[](std::size_t index) const;
   /// Nothing where there is no such tensor. O(log n).
-  [[nodiscard]] std::optional<TensorView> find(std::string_view name) const noexcept;
+  [[nodiscard]] std::optional<TensorView> find(std::string_view name) const;
   /// @throws InvalidArgument where there is no such tensor.
   [[nodiscard]] TensorView at(std::string_view name) const;
 
@@ -126,18 +106,18 @@ class Weights final : public WeightsOwner {
   [[nodiscard]] std::vector<std::span<const std::byte>> all_bytes() const;
 
   /// In the order of `tensors().files()`.
-  [[nodiscard]] std::span<const WeightsFile> files() const noexcept;
-  [[nodiscard]] std::span<const std::byte> range() const noexcept override;
-  [[nodiscard]] std::optional<Tensor> tensor(std::string_view name) const noexcept override;
+  [[nodiscard]] std::span<const WeightsFile> files() const;
+  [[nodiscard]] std::span<const std::byte> range() const override;
+  [[nodiscard]] std::optional<Tensor> tensor(std::string_view name) const override;
   /// What was asked and could not be had: huge pages, locks, NUMA.
-  [[nodiscard]] const std::vector<Unmet>& unmet() const noexcept;
+  [[nodiscard]] const std::vector<Unmet>& unmet() const;
 
   /// Whether a tensor's bytes are there. Of mapped tensors they always are; without `warmed`,
   /// reading them may have to wait for the disk. O(chunks of the tensor), no system call.
   /// @pre tensor < size()
-  [[nodiscard]] bool readable(std::size_t tensor) const noexcept;
+  [[nodiscard]] bool readable(std::size_t tensor) const;
   /// Whether a warm has made it resident since it was opened, or last decommitted.
-  [[nodiscard]] bool warmed(std::size_t tensor) const noexcept;
+  [[nodiscard]] bool warmed(std::size_t tensor) const;
 
   /// Brings in what is not there yet, and waits. `start_warm` and `wait` in one.
   /// @param order  tensors (indices into the directory) whose bytes come first, in this order; the
@@ -161,10 +141,10 @@ class Weights final : public WeightsOwner {
   bool lock();
 
   /// Gives all pages back and keeps the addresses, after an upload to a device, say. Tensors that
-  /// were read are not readable until they are warmed again; nobody may be reading them.
+  /// were read are not readable until they are warmed again; and nothing may be reading them.
   /// Returns bytes that had been present; 0 for sealed weights, of which only the mapping is
   /// dropped. @pre no job runs.
-  std::uint64_t decommit() noexcept;
+  std::uint64_t decommit();
   /// The same for the chunks (8 MiB) that lie wholly in these tensors, say a layer's: a chunk with
   /// padding between tensors stays. @throws InvalidArgument for no tensor, and nothing is given
   /// back
@@ -173,6 +153,7 @@ class Weights final : public WeightsOwner {
  private:
   friend class WeightsBuilder;
   explicit Weights(std::unique_ptr<internal::WeightsState> state) noexcept;
+  [[nodiscard]] internal::WeightsState& opened() const;
 
   std::unique_ptr<internal::WeightsState> state_;
 };
