@@ -11,7 +11,7 @@
 namespace tapedeck::internal {
 namespace {
 
-constexpr std::uint32_t kMostLayersNamed = 65'536;  // A name can claim any number.
+constexpr std::uint32_t kMostNumberedLayers = 65'536;  // A name can claim any number.
 
 struct Word {
   std::string_view text;
@@ -181,7 +181,7 @@ class NameReader {
       if (fits) id_.expert = number;
     } else if (!numbered_) {
       numbered_ = true;
-      if (fits && number < kMostLayersNamed) id_.layer = number;
+      if (fits && number < kMostNumberedLayers) id_.layer = number;
     }
     return true;
   }
