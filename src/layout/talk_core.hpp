@@ -50,7 +50,7 @@ class TalkCore : public TalkHead {
     if (setup_.reserved == nullptr) note_prepared(capacity_);
   }
 
-  // The addresses may serve somebody else next. Only what a token was taken back from is poisoned:
+  // Another owner may get the addresses next. Only what a token was taken back from is poisoned:
   // shadow memory for all that is prepared may be more than there is.
   ~TalkCore() {
     if constexpr (kPoisons) unpoison(0, most_ever());
@@ -196,7 +196,7 @@ class TalkCore : public TalkHead {
     const bool claimed = cleared == claimed_.load(std::memory_order_relaxed);
     return claimed || held() != 0 ? 0 : cleared;
   }
-  /// The talk goes on: its pages are no longer for others. @pre whoever would take them waits
+  /// The talk goes on: its pages are no longer for others. @pre the layout's lock is held
   void claim() noexcept {
     claimed_.store(cleared_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   }

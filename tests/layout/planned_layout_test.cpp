@@ -31,7 +31,7 @@ constexpr std::uint64_t kPlannedRow = 512;  // bytes of K of one token
 Plan small_host_plan(std::uint64_t talks = 1) {
   Plan plan;
   plan.talks = talks;
-  plan.context = kPlannedContext;
+  plan.context_per_talk = kPlannedContext;
   plan.weights.append({.name = "embedding", .bytes = 1000});
   plan.weights.append({.name = "head", .bytes = 8192, .alignment = 4096});
   plan.scratch.place({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4000});

@@ -32,7 +32,7 @@ constexpr std::uint64_t kState = 100;
 Plan side_plan(std::uint64_t talks = 1) {
   Plan plan;
   plan.talks = talks;
-  plan.context = kSideContext;
+  plan.context_per_talk = kSideContext;
   plan.weights.append({.name = "embedding", .bytes = 1000});
   plan.weights.append({.name = "head", .bytes = 8192, .alignment = 4096});
   plan.scratch.place({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4000});

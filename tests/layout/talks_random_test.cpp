@@ -59,7 +59,7 @@ struct Tally {
 Plan plan_of_talks() {
   Plan plan;
   plan.talks = kRandomTalks;
-  plan.context = kRandomContext;
+  plan.context_per_talk = kRandomContext;
   plan.scratch.append({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4096});
   for (const char* name : {"layers.0.k", "layers.0.v"}) {
     plan.history.append(cache_region(name, RegionRole::kv, kRandomContext, kRandomRow));

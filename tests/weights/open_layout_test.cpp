@@ -49,8 +49,8 @@ TEST_P(OpenLayout, OwnsTheWeightsOfTheFile) {
   EXPECT_EQ(layout.opened_weights()->progress().done, layout.opened_weights()->progress().total);
   EXPECT_TRUE(layout.opened_weights()->wait());
   EXPECT_EQ(layout.plan().context_per_talk, 64U);
-  layout.prepare(0, 1);
-  EXPECT_EQ(layout.advance(0), 0U);
+  layout.talk(0).prepare(1);
+  EXPECT_EQ(layout.talk(0).advance(), 0U);
   layout.clear_talk();
 }
 

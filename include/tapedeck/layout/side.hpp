@@ -253,7 +253,7 @@ class Side {
   std::vector<AnyTape> histories_;            // as many as talks, from creation on
   std::vector<std::unique_ptr<Core>> talks_;  // likewise
   std::vector<std::size_t> closed_;           // the last one is opened first
-  std::mutex growing_;                        // held by whoever maps, unmaps, opens or closes
+  std::mutex growing_;                        // held while pages or slots change hands
   std::size_t charged_ = 0;                   // bytes that talks have committed; under the lock
   bool sealed_ = false;                       // under the lock
   std::uint64_t ahead_ = 0;
