@@ -94,7 +94,9 @@ void DeviceBlock::State::unmap_from(std::size_t keep_pages) noexcept {
 DeviceBlock DeviceBlock::reserve(PagePool& pool, std::size_t bytes, DeviceBlockOptions options) {
   const auto rounded = checked_round_up(bytes, pool.page_bytes());
   if (bytes == 0 || !rounded) {
-    throw InvalidArgument(pool.device().label() + ": a block of " + to_iec(bytes));
+    throw InvalidArgument({.argument = "bytes", .value = bytes},
+                          pool.device().label() + " has no block of " + to_iec(bytes),
+                          "ask for some bytes, and fewer than can be addressed");
   }
   auto state = std::make_unique<State>(DeviceBlockKind::growing, pool.device(), std::move(options));
   state->pool = &pool;
@@ -106,7 +108,10 @@ DeviceBlock DeviceBlock::reserve(PagePool& pool, std::size_t bytes, DeviceBlockO
 }
 
 DeviceBlock DeviceBlock::allocate(Device& device, std::size_t bytes, DeviceBlockOptions options) {
-  if (bytes == 0) throw InvalidArgument(device.label() + ": a block of 0 bytes");
+  if (bytes == 0) {
+    throw InvalidArgument({.argument = "bytes", .value = 0, .limit = 1},
+                          device.label() + " has no block of 0 bytes", "ask for some");
+  }
   auto state = std::make_unique<State>(DeviceBlockKind::allocated, device, std::move(options));
   state->data = device.allocate(bytes);
   state->owns_addresses = true;
@@ -126,9 +131,10 @@ DeviceBlock DeviceBlock::part(std::size_t offset, std::size_t bytes) {
   const bool grows = kind() == DeviceBlockKind::growing;
   if (!grows || offset > size() || bytes > size() - offset || offset % page_bytes() != 0 ||
       bytes % page_bytes() != 0) {
-    throw InvalidArgument("a part of " + to_iec(bytes) + " at " + to_iec(offset) +
-                              " of a device block of " + to_iec(size()),
-                          "parts are whole pages of a block that grows");
+    throw InvalidArgument({.argument = "offset", .value = offset},
+                          "a device block of " + to_iec(size()) + " has no part of " +
+                              to_iec(bytes) + " at " + to_iec(offset),
+                          "take whole pages of a block that grows");
   }
   auto state = std::make_unique<State>(DeviceBlockKind::growing, *state_->device, state_->options);
   state->pool = state_->pool;
@@ -150,8 +156,9 @@ std::size_t DeviceBlock::page_bytes() const noexcept { return state_ ? state_->p
 void DeviceBlock::commit(std::size_t bytes) {
   if (bytes <= committed()) return;
   if (bytes > size()) {
-    throw InvalidArgument("committing " + to_iec(bytes) + " of a device block of " +
-                          to_iec(size()));
+    throw InvalidArgument({.argument = "bytes", .value = bytes, .limit = size()},
+                          "a device block of " + to_iec(size()) + " cannot commit " + to_iec(bytes),
+                          "reserve a larger block");
   }
   State& s = *state_;
   const std::size_t before = s.pages.size();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "memory/tape_parts.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -31,7 +32,11 @@ void DeviceTape::swap(DeviceTape& other) noexcept {
 
 DeviceTape DeviceTape::start(Device& device, std::size_t bytes, DeviceTapeOptions options) {
   const auto rounded = checked_round_up(bytes, kDeviceLine);
-  if (!rounded) throw InvalidArgument("tape " + options.name + ": more than can be addressed");
+  if (!rounded) {
+    throw InvalidArgument({.argument = "bytes", .value = bytes},
+                          "tape " + options.name + " cannot address " + to_iec(bytes),
+                          "ask for less");
+  }
   DeviceBlock block = DeviceBlock::allocate(device, *rounded, options.block);
   return over(std::move(block), std::move(options));
 }
@@ -46,7 +51,7 @@ DeviceTape DeviceTape::over(DeviceBlock block, DeviceTapeOptions options) {
   const std::uintptr_t end =
       round_down(internal::address_of(block.data()) + block.size(), kDeviceLine);
   if (block.size() == 0 || !first || *first >= end) {
-    throw InvalidArgument("tape " + options.name + ": no whole line of 256 bytes to lie over");
+    internal::refuse_without_line(options.name, block.size(), kDeviceLine);
   }
   return behind({reinterpret_cast<std::byte*>(*first), 0}, std::move(block), std::move(options));
 }
@@ -57,8 +62,10 @@ DeviceTape DeviceTape::behind(std::span<std::byte> planned, DeviceBlock above,
   const std::uintptr_t floor = round_up(base + planned.size(), kDeviceLine);
   const std::uintptr_t begin = internal::address_of(above.data());
   if (above.size() != 0 && round_up(begin, kDeviceLine) != floor) {
-    throw InvalidArgument("tape " + options.name + ": the block for takes begins elsewhere",
-                          "it begins right behind what is planned");
+    throw InvalidArgument(
+        {.argument = "above"},
+        "the block of tape " + options.name + " does not begin where its planned bytes end",
+        "give the block right behind them");
   }
   DeviceTape tape;
   tape.lie_over(base, floor,

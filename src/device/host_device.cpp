@@ -43,8 +43,9 @@ std::size_t host_memory() {
 DeviceInfo info_of(const HostDeviceOptions& options) {
   if (!std::has_single_bit(options.granularity) || options.granularity < os::page_size()) {
     throw InvalidArgument(
-        "a host device with a granularity of " + std::to_string(options.granularity) + " bytes",
-        "it is a power of two, and at least a page");
+        {.argument = "HostDeviceOptions::granularity", .value = options.granularity},
+        "a host device cannot map pages of " + std::to_string(options.granularity) + " bytes",
+        "choose a power of two that is at least a page of the host");
   }
   const std::size_t total = options.memory != 0 ? options.memory : host_memory();
   return {.kind = DeviceKind::host,

@@ -13,8 +13,9 @@ PagePool::PagePool(Device& device, std::size_t page_bytes)
   const std::size_t granularity = device.info().granularity;
   if (page_bytes_ % granularity == 0) return;
   throw InvalidArgument(
-      device.label() + ": a pool with pages of " + std::to_string(page_bytes) + " bytes",
-      "they are a multiple of " + std::to_string(granularity));
+      {.argument = "page_bytes", .value = page_bytes, .limit = granularity},
+      device.label() + " has no pages of " + std::to_string(page_bytes) + " bytes",
+      "ask for a multiple of " + std::to_string(granularity));
 }
 
 PagePool::~PagePool() {

@@ -11,8 +11,10 @@ TAPEDECK_ABI_BEGIN
 
 Tape start_pinned(Device& device, std::size_t bytes, TapeOptions options) {
   if (options.commit_step != 0) {
-    throw InvalidArgument("tape " + options.name + ": a pinned tape that grows",
-                          "leave commit_step at 0");
+    throw InvalidArgument(
+        {.argument = "TapeOptions::commit_step", .value = options.commit_step, .limit = 0},
+        "tape " + options.name + " is pinned whole and cannot grow by steps",
+        "leave commit_step at 0");
   }
   auto also_on_commit = std::move(options.block.on_commit);
   auto also_on_decommit = std::move(options.block.on_decommit);

@@ -87,14 +87,17 @@ void LayerStreamer::Slots::require(std::size_t layer,
   const std::size_t layers = plan_.layers.size();
   if (layer >= layers) {
     throw InvalidArgument(
-        "layer " + std::to_string(layer) + " of a model that has " + std::to_string(layers),
-        layers == 0 ? "" : "layers are 0 to " + std::to_string(layers - 1));
+        {.argument = "layer", .value = layer, .limit = layers == 0 ? 0 : layers - 1},
+        "there is no layer " + std::to_string(layer) + " in a model of " + std::to_string(layers),
+        "count layers from 0");
   }
   for (const std::uint32_t expert : experts) {
     if (expert < plan_.layers[layer].experts) continue;
-    throw InvalidArgument("expert " + std::to_string(expert) + " of layer " +
-                          std::to_string(layer) + ", which has " +
-                          std::to_string(plan_.layers[layer].experts));
+    throw InvalidArgument({.argument = "experts", .value = expert},
+                          "layer " + std::to_string(layer) + " has no expert " +
+                              std::to_string(expert) + ", but " +
+                              std::to_string(plan_.layers[layer].experts) + " of them",
+                          "count experts from 0");
   }
 }
 
@@ -121,8 +124,9 @@ void LayerStreamer::Slots::refuse_all_acquired(std::size_t layer) const {
   for (const Slot& slot : slots_) {
     held += (held.empty() ? "" : ", ") + std::to_string(slot.layer);
   }
-  throw InvalidArgument(
-      "no slot for layer " + std::to_string(layer) + ": all are acquired, by layers " + held,
+  throw WrongState(
+      "layer streamer", ObjectState::in_use,
+      "layer " + std::to_string(layer) + " has no slot, because layers " + held + " are acquired",
       "release one first, or plan for more slots");
 }
 
@@ -193,7 +197,8 @@ void LayerStreamer::Slots::release(std::size_t layer, StreamHandle stream) {
   if (plan_.layers[layer].resident) return;
   Slot* const slot = slot_of(layer);
   if (slot == nullptr || slot->users == 0) {
-    throw InvalidArgument("layer " + std::to_string(layer) + " is released, and not acquired");
+    throw WrongState("layer " + std::to_string(layer), ObjectState::not_resident,
+                     "layer " + std::to_string(layer) + " is not acquired and cannot be released");
   }
   wait_until_staged(*slot);
   auto found = std::find_if(slot->releases.begin(), slot->releases.end(),

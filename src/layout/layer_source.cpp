@@ -76,7 +76,10 @@ LayerSource::LayerSource(Device& device, const StreamingPlan& plan,
                          std::span<const std::span<const std::byte>> tensors,
                          const LayerStreamerOptions& options)
     : device_(device), directory_(directory), tensors_(tensors) {
-  if (plan.staging.empty()) throw InvalidArgument("a plan of layer streaming without staging");
+  if (plan.staging.empty()) {
+    throw InvalidArgument({.argument = "plan"}, "the streaming plan has no place for staging",
+                          "plan it with staging");
+  }
   ring_ = device.allocate_pinned(static_cast<std::size_t>(plan.staging.bytes()));
   OnFailure undo([this] {
     unpin();
@@ -113,6 +116,7 @@ void LayerSource::pin(const StreamingPlan& plan, std::uint64_t at_most) {
   for (const PinnedRange& range : ranges) bytes += range.end - range.begin;
   if (bytes > at_most) {
     throw InvalidArgument(
+        {.argument = "at_most", .value = bytes, .limit = at_most},
         to_iec(bytes) + " would have to be pinned, and " + to_iec(at_most) + " may be",
         "allow more, or stage them");
   }

@@ -17,7 +17,8 @@ TAPEDECK_ABI_BEGIN
 namespace {
 
 [[noreturn]] void refuse(const std::string& what) {
-  throw InvalidArgument("layer streaming: " + what, "plan it for these weights: plan_streaming");
+  throw InvalidArgument({.argument = "plan"}, "the streaming plan does not fit: " + what,
+                        "plan it for these weights with plan_streaming");
 }
 
 void require_parts(const StreamedLayer& layer, std::size_t number, std::uint64_t room,
@@ -93,7 +94,8 @@ std::byte* LayerStreamer::outer(std::uint32_t tensor) const {
   for (const StreamingPlan::Outer& one : plan().outer) {
     if (one.tensor == tensor) return slots_->place() + plan().device.regions()[one.region].offset;
   }
-  throw InvalidArgument("layer streaming: tensor " + std::to_string(tensor) + " is of a layer",
+  throw InvalidArgument({.argument = "tensor", .value = tensor},
+                        "tensor " + std::to_string(tensor) + " belongs to a layer",
                         "acquire the layer");
 }
 

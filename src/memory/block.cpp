@@ -23,11 +23,16 @@ namespace os = internal::os;
 namespace {
 
 [[nodiscard]] std::size_t rounded_to(std::size_t bytes, std::size_t page) {
-  if (bytes == 0) throw InvalidArgument("a block of 0 bytes");
+  if (bytes == 0) {
+    throw InvalidArgument({.argument = "bytes", .value = 0, .limit = 1},
+                          "a block cannot have 0 bytes", "ask for some");
+  }
   // Room for guards and alignment must fit as well.
+  constexpr std::size_t kMostOfABlock = std::numeric_limits<std::size_t>::max() / 4;
   const auto rounded = checked_round_up(bytes, page);
-  if (!rounded || *rounded > std::numeric_limits<std::size_t>::max() / 4) {
-    throw InvalidArgument("a block of " + to_iec(bytes) + " is more than can be addressed");
+  if (!rounded || *rounded > kMostOfABlock) {
+    throw InvalidArgument({.argument = "bytes", .value = bytes, .limit = kMostOfABlock},
+                          "a block of " + to_iec(bytes) + " cannot be addressed", "ask for less");
   }
   return *rounded;
 }
@@ -35,6 +40,18 @@ namespace {
 [[noreturn]] void refuse(const os::Opened& opened, std::size_t bytes,
                          const std::string& path = {}) {
   throw SystemError({.call = opened.call, .number = opened.error, .path = path, .bytes = bytes});
+}
+
+[[noreturn]] void refuse_range(std::size_t offset, std::size_t bytes, std::size_t end,
+                               const std::string& what) {
+  const bool begins_inside = offset <= end;
+  throw InvalidArgument({.argument = begins_inside ? "bytes" : "offset",
+                         .value = begins_inside ? bytes : offset,
+                         .limit = begins_inside ? end - offset : end},
+                        "a block cannot " + what + " of " + to_iec(bytes) + " at byte " +
+                            std::to_string(offset) + ", because only " + to_iec(end) +
+                            " of it can be reached",
+                        "stay inside it");
 }
 
 }  // namespace
@@ -135,7 +152,10 @@ Block Block::open_shared(int descriptor, bool writable, const BlockOptions& opti
   if (opened.error != 0) refuse(opened, 0);
   const os::FileFacts facts = os::facts(opened.descriptor.get());
   if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
-  if (facts.bytes == 0) throw InvalidArgument("the shared memory is empty");
+  if (facts.bytes == 0) {
+    throw InvalidArgument({.argument = "descriptor"}, "the shared memory has no bytes",
+                          "give it a size before it is opened");
+  }
   auto state = std::make_unique<State>(BlockKind::shared, options);
   state->can_write = writable;
   const std::size_t huge = os::huge_page_of(opened.descriptor.get());
@@ -156,13 +176,19 @@ Block Block::borrow(std::span<std::byte> memory) {
 
 Block Block::part(std::size_t offset, std::size_t bytes) {
   if (bytes == 0 || offset > size() || bytes > size() - offset) {
-    throw InvalidArgument("a part of " + to_iec(bytes) + " at " + to_iec(offset) +
-                          " of a block of " + to_iec(size()));
+    refuse_range(offset, bytes, size(), "have a part");
   }
   if (kind() == BlockKind::borrowed) return borrow({data() + offset, bytes});
-  if (kind() != BlockKind::anonymous || offset % os::page_size() != 0) {
-    throw InvalidArgument("a part must begin with a page of anonymous memory",
-                          "align the offset to pages");
+  if (kind() != BlockKind::anonymous) {
+    throw InvalidArgument({.argument = "Block"},
+                          "a block that maps a file or shared memory has no parts",
+                          "take parts of anonymous or borrowed memory");
+  }
+  if (offset % os::page_size() != 0) {
+    throw InvalidArgument(
+        {.argument = "offset", .value = offset, .limit = round_down(offset, os::page_size())},
+        "a part at byte " + std::to_string(offset) + " would begin inside a page",
+        "align the offset to pages");
   }
   auto part = std::make_unique<State>(BlockKind::anonymous, state_->options);
   part->data = data() + offset;
@@ -186,7 +212,9 @@ int Block::descriptor() const noexcept { return state_ ? state_->file.get() : -1
 
 void Block::commit(std::size_t bytes) {
   if (bytes > size()) {
-    throw InvalidArgument("commit of " + to_iec(bytes) + " in a block of " + to_iec(size()));
+    throw InvalidArgument({.argument = "bytes", .value = bytes, .limit = size()},
+                          "a block of " + to_iec(size()) + " cannot commit " + to_iec(bytes),
+                          "reserve a larger block");
   }
   if (bytes <= committed()) return;
   const std::size_t to = std::min(round_up(bytes, state_->granule()), size());
@@ -277,8 +305,7 @@ std::size_t Block::decommit(std::size_t keep) noexcept {
 
 WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions& options) {
   if (offset > committed() || bytes > committed() - offset) {
-    throw InvalidArgument("warming " + to_iec(bytes) + " at " + to_iec(offset) +
-                          " of a block with " + to_iec(committed()) + " committed");
+    refuse_range(offset, bytes, committed(), "warm a range");
   }
   if (bytes == 0) return {.present = 0};
   // Borrowed memory may begin and end inside a page; the pages it touches are warmed whole.
@@ -298,8 +325,7 @@ WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions&
 
 Residency Block::residency(std::size_t offset, std::size_t bytes) const {
   if (offset > size() || bytes > size() - offset) {
-    throw InvalidArgument("residency of " + to_iec(bytes) + " at " + to_iec(offset) +
-                          " of a block of " + to_iec(size()));
+    refuse_range(offset, bytes, size(), "tell the residency");
   }
   if (bytes == 0) return {.present = 0, .huge = 0};
   return {.present = os::present_bytes(data() + offset, bytes),

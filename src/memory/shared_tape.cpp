@@ -42,18 +42,21 @@ SharedTape SharedTape::start(std::size_t bytes, TapeOptions options) {
 
 SharedTape SharedTape::over(Block block, TapeOptions options) {
   if (options.commit_step != 0 || options.spill != nullptr) {
-    throw InvalidArgument("tape " + options.name + ": a shared tape neither grows nor spills",
-                          "leave commit_step and spill out");
+    throw InvalidArgument(
+        {.argument = options.commit_step != 0 ? "TapeOptions::commit_step" : "TapeOptions::spill"},
+        "tape " + options.name + " has many writers, so it can neither grow nor spill",
+        "leave commit_step and spill out");
   }
   if (!block.writable()) {
-    throw InvalidArgument("tape " + options.name + ": its block cannot be written");
+    throw InvalidArgument({.argument = "block"},
+                          "the block of tape " + options.name + " cannot be written",
+                          "use memory that can be written");
   }
   const std::uintptr_t first = internal::address_of(block.data());
   const std::uintptr_t base = round_up(first, kLine);
   const std::uintptr_t end = round_down(first + block.size(), kLine);
   if (end <= base) {
-    throw InvalidArgument("tape " + options.name + ": a block of " + to_iec(block.size()) +
-                          " has no whole 64-byte line");
+    internal::refuse_without_line(options.name, block.size(), kLine);
   }
   block.commit(block.size());
   SharedTape tape;

@@ -23,6 +23,13 @@ struct TapeInternals {
 };
 
 TAPEDECK_ABI_END
+void refuse_without_line(const std::string& tape, std::size_t block_bytes, std::size_t line) {
+  throw InvalidArgument({.argument = "block", .value = block_bytes, .limit = line},
+                        "tape " + tape + " cannot lie over a block of " + to_iec(block_bytes) +
+                            ", which has no whole line of " + std::to_string(line) + " bytes",
+                        "give it a larger block");
+}
+
 }  // namespace tapedeck::internal
 
 namespace tapedeck {
@@ -75,8 +82,7 @@ Tape Tape::over(Block block, TapeOptions options) {
   const std::uintptr_t end = block.writable() ? round_down(first + block.size(), kLine)
                                               : round_up(first + block.size(), kLine);
   if (block.size() == 0 || end <= base) {
-    throw InvalidArgument("tape " + options.name + ": a block of " + to_iec(block.size()) +
-                          " has no whole 64-byte line");
+    internal::refuse_without_line(options.name, block.size(), kLine);
   }
   Tape tape;
   tape.lie_over(base, block.writable() ? base : end, end);
@@ -87,8 +93,10 @@ Tape Tape::over(Block block, TapeOptions options) {
 Tape Tape::behind(std::span<std::byte> planned, Block above, TapeOptions options) {
   std::byte* const planned_end = planned.data() + planned.size();
   if (above.size() != 0 && above.data() != planned_end) {
-    throw InvalidArgument("tape " + options.name +
-                          ": the block does not lie behind what is planned");
+    throw InvalidArgument(
+        {.argument = "above"},
+        "the block of tape " + options.name + " does not begin where its planned bytes end",
+        "give the block right behind them");
   }
   const std::uintptr_t floor = round_up(internal::address_of(planned_end), kLine);
   Tape tape;
@@ -232,10 +240,17 @@ Residency Tape::residency() const {
 
 std::span<Tape> Tape::split(std::size_t n) {
   const std::uintptr_t head = head_.load(std::memory_order_relaxed);
-  if (n == 0 || !children().empty() || head != floor_.load(std::memory_order_relaxed)) {
-    throw InvalidArgument(
-        "tape " + name() + " cannot be split into " + std::to_string(n),
-        "split once, into one part or more, while nothing is taken above the floor");
+  if (n == 0) {
+    throw InvalidArgument({.argument = "n", .value = n, .limit = 1},
+                          "tape " + name() + " cannot be split into no parts",
+                          "split it into one part or more");
+  }
+  if (!children().empty() || head != floor_.load(std::memory_order_relaxed)) {
+    throw WrongState("tape " + name(), ObjectState::in_use,
+                     "tape " + name() +
+                         (children().empty() ? " has takes above its floor and cannot be split"
+                                             : " was split before"),
+                     "split a tape once, while nothing is taken above its floor");
   }
   const std::size_t part = round_down((end_ - head) / n, kLine);
   if (part == 0)

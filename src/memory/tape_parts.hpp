@@ -99,6 +99,10 @@ template <std::size_t Line, class Cold>
   return stat;
 }
 
+/// Refuses a block that a tape cannot lie over.
+[[noreturn]] void refuse_without_line(const std::string& tape, std::size_t block_bytes,
+                                      std::size_t line);
+
 /// Whether the call ended without an exception, whatever it would have been.
 template <class Call>
 [[nodiscard]] bool succeeds(const Call& call) noexcept {

@@ -176,11 +176,15 @@ TEST_F(DeviceTapeTest, NonsenseIsRefused) {
   EXPECT_THROW((void)DeviceTape::start(device_, SIZE_MAX), InvalidArgument);
   EXPECT_THROW((void)DeviceTape::start(device_, 65_MiB), DeviceOutOfMemory);
   EXPECT_THROW((void)DeviceTape::over(DeviceBlock::borrow(device_, {})), InvalidArgument);
-  EXPECT_THROW(PagePool(device_, kDevicePage + 1), InvalidArgument);
+  const auto error = thrown<InvalidArgument>([&] { PagePool(device_, kDevicePage + 1); });
+  EXPECT_EQ(error.argument(), "page_bytes");
+  EXPECT_EQ(error.value(), kDevicePage + 1);
+  EXPECT_EQ(error.limit(), kDevicePage);
   DeviceBlock block = DeviceBlock::reserve(pool_, 2 * kDevicePage);
   EXPECT_THROW((void)block.part(1, kDevicePage), InvalidArgument);
   EXPECT_THROW((void)block.part(kDevicePage, 2 * kDevicePage), InvalidArgument);
-  EXPECT_THROW(block.commit(2 * kDevicePage + 1), InvalidArgument);
+  const auto beyond = thrown<InvalidArgument>([&] { block.commit(2 * kDevicePage + 1); });
+  EXPECT_EQ(beyond.limit(), 2 * kDevicePage);
   EXPECT_EQ(device_.memory().free, 64_MiB);
 }
 

@@ -210,7 +210,7 @@ class Life {
       held_.push_back({.layer = layer, .stream = stream});
       ++acquired;
       compute(layer, stream, at, experts);
-    } catch (const InvalidArgument&) {
+    } catch (const WrongState&) {
       EXPECT_FALSE(room);
       ++refused;
     }

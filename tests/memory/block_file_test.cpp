@@ -28,8 +28,6 @@ namespace tapedeck::tests {
 namespace os = internal::os;
 namespace {
 
-using ::testing::HasSubstr;
-
 std::string pattern_text(std::size_t bytes) {
   std::string text(bytes, '\0');
   Pattern(3).write(text.data(), bytes);
@@ -194,7 +192,7 @@ TEST_F(MappedFile, OnlyRegularFilesAreMapped) {
           std::filesystem::path("/dev/zero")}) {
       const Holdings before = holdings();
       const auto error = thrown<InvalidArgument>([&] { static_cast<void>(Block::map_file(path)); });
-      EXPECT_THAT(error.what(), HasSubstr(path.string()));
+      EXPECT_EQ(error.argument(), "path");
       EXPECT_TRUE(same(before, holdings()));
     }
   });

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "memory/hook_ledger.hpp"
 #include "memory/pattern.hpp"
 #include "os/self.hpp"
@@ -63,8 +64,13 @@ TEST(BlockPart, RefusesWhatItCannotBe) {
   Block whole = Block::reserve(4 * kPage);
   EXPECT_THROW((void)whole.part(0, 0), InvalidArgument);
   EXPECT_THROW((void)whole.part(0, 4 * kPage + 1), InvalidArgument);
-  EXPECT_THROW((void)whole.part(5 * kPage, 1), InvalidArgument);
-  EXPECT_THROW((void)whole.part(64, kPage), InvalidArgument);
+  const auto outside = thrown<InvalidArgument>([&] { (void)whole.part(5 * kPage, 1); });
+  EXPECT_EQ(outside.argument(), "offset");
+  EXPECT_EQ(outside.value(), 5 * kPage);
+  EXPECT_EQ(outside.limit(), 4 * kPage);
+  const auto inside_a_page = thrown<InvalidArgument>([&] { (void)whole.part(64, kPage); });
+  EXPECT_EQ(inside_a_page.value(), 64U);
+  EXPECT_EQ(inside_a_page.limit(), 0U);
   EXPECT_THROW((void)Block().part(0, 1), InvalidArgument);
   Block shared = Block::create_shared(4 * kPage);
   EXPECT_THROW((void)shared.part(0, kPage), InvalidArgument);

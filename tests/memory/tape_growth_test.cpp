@@ -193,7 +193,11 @@ TEST(TapeWarm, StartWarmIsResidentFromTheStart) {
 }
 
 TEST(TapeWarm, StartWarmHasNoCommitStep) {
-  EXPECT_THROW((void)Tape::start_warm(1_MiB, {.commit_step = 4_KiB}), InvalidArgument);
+  const auto error =
+      thrown<InvalidArgument>([] { (void)Tape::start_warm(1_MiB, {.commit_step = 4_KiB}); });
+  EXPECT_EQ(error.argument(), "TapeOptions::commit_step");
+  EXPECT_EQ(error.value(), 4_KiB);
+  EXPECT_EQ(error.limit(), 0U);
 }
 
 TEST(TapeWarm, StartWarmCanBeStopped) {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "memory/ledger_spill.hpp"
 #include "memory/pattern.hpp"
 #include "memory/tape_parts.hpp"
@@ -58,7 +59,12 @@ TEST(Tape, OverRefusesABlockWithoutAWholeLine) {
   alignas(64) std::array<std::byte, 192> memory{};
   EXPECT_THROW((void)Tape::over(Block{}), InvalidArgument);
   EXPECT_THROW((void)Tape::over(Block::borrow({memory.data() + 1, 126})), InvalidArgument);
-  EXPECT_THROW((void)Tape::over(Block::borrow({memory.data(), 63})), InvalidArgument);
+  const auto error = thrown<InvalidArgument>([&] {
+    (void)Tape::over(Block::borrow({memory.data(), 63}));
+  });
+  EXPECT_EQ(error.argument(), "block");
+  EXPECT_EQ(error.value(), 63U);
+  EXPECT_EQ(error.limit(), 64U);
   Tape one_line = Tape::over(Block::borrow({memory.data() + 1, 127}));
   EXPECT_EQ(one_line.total(), 64U);
   EXPECT_EQ(one_line.take(64), memory.data() + 64);

@@ -118,15 +118,16 @@ class LayerStreamer {
   /// Where the layer lies, for what is put on `stream` from now on; copies it first where nobody
   /// has. May be called again before the release, for this stream or another: each call wants its
   /// own release.
-  /// @throws InvalidArgument as `prefetch`, and where all slots are acquired by other layers;
-  /// DeviceError; where weights are staged also FormatError and SystemError for bytes that are
-  /// gone. The layer is then not acquired, and may be asked for again.
+  /// @throws InvalidArgument as `prefetch`; WrongState where all slots are acquired by other
+  /// layers; DeviceError; where weights are staged also FormatError and SystemError for bytes that
+  /// are gone. The layer is then not acquired, and may be asked for again.
   [[nodiscard]] std::byte* acquire(std::size_t layer, StreamHandle stream,
                                    std::span<const std::uint32_t> experts = {});
 
   /// What was put on `stream` until now is the last that uses the layer. @pre the stream lives
   /// until the slot has been copied into again, or the streamer has ended.
-  /// @throws InvalidArgument where it is not acquired; DeviceError, and it stays acquired.
+  /// @throws InvalidArgument as `prefetch`; WrongState where it is not acquired; DeviceError, and
+  /// it stays acquired.
   void release(std::size_t layer, StreamHandle stream);
 
   /// The layer after this one, in turn, that does not stay on the device; `layer` itself where all

@@ -180,7 +180,7 @@ class alignas(kLine) Tape : internal::OpenLine,
   /// and lies below its floor. `clear()` of this tape clears them all, while the workers are quiet.
   /// What they spill or refuse is in their own `stat()`.
   /// @pre nothing is taken above the floor, and the tape was not split before.
-  /// @throws InvalidArgument; TapeFull if no child would get a line; SystemError.
+  /// @throws InvalidArgument for 0; WrongState; TapeFull if no child would get a line; SystemError.
   std::span<Tape> split(std::size_t n);
   [[nodiscard]] std::span<Tape> children() noexcept;
 
