@@ -19,7 +19,7 @@ struct Word {
 };
 
 // A word between dots, without the endings that `NameReader` takes off. In order.
-constexpr auto kWords = std::to_array<Word>({
+constexpr auto kPartWords = std::to_array<Word>({
     {"Wqkv", Part::query_key_value},
     {"attention_norm", Part::attention_norm},
     {"attn_k", Part::key},
@@ -103,7 +103,7 @@ constexpr auto kWords = std::to_array<Word>({
     {"wqkv", Part::query_key_value},
     {"wte", Part::embedding},
 });
-static_assert(std::is_sorted(kWords.begin(), kWords.end(),
+static_assert(std::is_sorted(kPartWords.begin(), kPartWords.end(),
                              [](const Word& a, const Word& b) { return a.text < b.text; }));
 
 struct TowerWord {
@@ -211,9 +211,9 @@ class NameReader {
 
   void read_part(std::string_view word) {
     const auto* const known = std::lower_bound(
-        kWords.begin(), kWords.end(), word,
+        kPartWords.begin(), kPartWords.end(), word,
         [](const Word& entry, std::string_view text) { return entry.text < text; });
-    if (known != kWords.end() && known->text == word) {
+    if (known != kPartWords.end() && known->text == word) {
       id_.part = known->part;
     } else if (word == "gate" && is_any(before_, {"mlp", "block_sparse_moe", "feed_forward"})) {
       id_.part = Part::router;
