@@ -21,7 +21,8 @@ set(llama_may public)
 set(cli_may ${rooms} public)
 
 # The rooms that include the headers of a library which is not ours, and those that make system calls.
-set(users_of_nlohmann model weights telemetry cli)
+# In base/ it is a header that no source of the core includes.
+set(users_of_nlohmann base model weights telemetry cli)
 set(users_of_fmt cli)
 set(users_of_CLI cli)
 set(users_of_kainjow telemetry)
@@ -38,13 +39,10 @@ set(users_of_mimalloc.h memory)
 # What is still to go: "file header". One that is no longer there has to leave this list.
 set(exceptions
   "src/llama/cuda_decoder.cpp base/on_failure.hpp"
-  "src/llama/cuda_decoder.cpp device/cuda_launch.hpp"
-  "src/llama/cuda_kernels.hpp device/cuda_launch.hpp"
   "src/llama/decoder.cpp base/on_failure.hpp"
   "src/llama/gguf_llama.cpp base/printable.hpp"
   "src/llama/gguf_llama.cpp os/file_reader.hpp"
   "src/llama/gguf_tokenizer.cpp base/printable.hpp"
-  "src/llama/gguf_tokenizer.cpp model/gguf/gguf_arrays.hpp"
   "src/llama/llama2c_tokenizer.cpp os/file_reader.hpp"
   "src/llama/llama_model.cpp model/gguf/gguf.hpp"
   "src/llama/llama_model.cpp model/llama2c/llama2c.hpp"

@@ -129,6 +129,7 @@ void TapePlan::place(Region region) {
   }
   internal::OnFailure undo([&, at = named] { by_name_.erase(at); });
   regions_.push_back(std::move(region));
+  undo.completed();
   end_ = std::max(end_, *end - (kHostLine - 1));
   payload_ = *payload;
 }
