@@ -13,8 +13,11 @@ namespace {
 
 constexpr std::string_view kBeforeAdvice = "; ";
 
-std::string with_advice(const std::string& message, const std::string& advice) {
-  return advice.empty() ? message : message + std::string(kBeforeAdvice) + advice;
+// As one sentence, whether the message came with its period or without.
+std::string with_advice(std::string message, const std::string& advice) {
+  if (advice.empty()) return message;
+  if (message.ends_with('.')) message.pop_back();
+  return message.append(kBeforeAdvice).append(advice);
 }
 
 std::string text_of(std::optional<std::uint64_t> number) {

@@ -147,7 +147,9 @@ Plan LlamaModel::plan(std::size_t positions, std::size_t talks, DType element) c
   const std::size_t tokens = positions == 0 ? shape_.seq_len : positions;
   const auto context = checked_mul(tokens, talks);
   if (!context) throw InvalidArgument("more tokens than can be counted");
-  return make_plan(model_, {.total_context = *context,
+  Model loaded = model_;  // weights may be shared, and of other types than the file's
+  loaded.tensors = weights_.tensors();
+  return make_plan(loaded, {.total_context = *context,
                             .sequences = talks,
                             .batch = 1,
                             .micro_batch = 1,

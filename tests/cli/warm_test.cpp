@@ -173,7 +173,7 @@ TEST_F(Warm, WhatIsNoModelIsRefused) {
   EXPECT_TRUE(refuses(run({"warm", cut}), "1 bytes are missing"));
   const std::string header =
       folder_.write("header.gguf", bytes.substr(0, bytes.size() - 5 * kTensorBytes));
-  EXPECT_TRUE(refuses(run({"warm", header}), "cut off"));
+  EXPECT_TRUE(refuses(run({"warm", header}), "ends before its tensors do"));
   const std::string index =
       folder_.write("sharded/model.safetensors.index.json",
                     R"({"weight_map":{"a":"model-00001-of-00001.safetensors"}})");

@@ -27,7 +27,11 @@ using ::testing::ElementsAre;
 constexpr std::uint64_t kLayers = 4;
 
 Region weight(const PartId& id, std::uint64_t bytes) {
-  return {.id = id, .name = "any", .role = RegionRole::weight, .bytes = bytes};
+  static int regions = 0;  // names of one plan differ
+  return {.id = id,
+          .name = "region " + std::to_string(++regions),
+          .role = RegionRole::weight,
+          .bytes = bytes};
 }
 
 Plan made_up(const PlanOptions& options) {

@@ -186,7 +186,7 @@ class TalksLife {
       EXPECT_GT(talk.rows.size() + tokens, kRandomContext);
     } catch (const Error& error) {
       ++tally_.full;
-      EXPECT_EQ(error.kind(), kOnDevice ? ErrorKind::device : ErrorKind::out_of_memory);
+      EXPECT_EQ(error.kind(), ErrorKind::out_of_memory);
       EXPECT_EQ(layout_.history(index).committed(), own);
     }
     const std::size_t grown = layout_.history(index).committed() - own;

@@ -181,7 +181,8 @@ TEST_F(GgufLlamaTest, AFileWithoutItsDataIsTold) {
   const auto header = read_model(folder_.write("m.gguf", bytes)).tensors.files()[0].data_begin;
   for (const std::size_t length : {std::size_t{header}, header + 1, bytes.size() - 64}) {
     const auto file = folder_.write("cut.gguf", bytes.substr(0, length));
-    EXPECT_THAT(refusal_of_file(file), AllOf(HasSubstr("FormatError"), HasSubstr("it is cut off")));
+    EXPECT_THAT(refusal_of_file(file),
+                AllOf(HasSubstr("FormatError"), HasSubstr("ends before its tensors do")));
   }
   for (std::size_t length = 0; length < header; length += 1 + length / 16) {
     EXPECT_NE(refusal_of_file(folder_.write("cut.gguf", bytes.substr(0, length))), "") << length;
