@@ -16,7 +16,7 @@ constexpr std::string_view kBeforeAdvice = "; ";
 // As one sentence, whether the message came with its period or without.
 std::string with_advice(std::string message, const std::string& advice) {
   if (advice.empty()) return message;
-  if (message.ends_with('.')) message.pop_back();
+  if (message.ends_with('.') && !message.ends_with("..")) message.pop_back();
   return message.append(kBeforeAdvice).append(advice);
 }
 

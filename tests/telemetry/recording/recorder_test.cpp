@@ -189,7 +189,7 @@ TEST(Recorder, HasDevicesAndThePlansRegions) {
   EXPECT_EQ(lines[0]["gpus"], 1);
   EXPECT_EQ(figure(lines, 1, "gpu0.history.planned"), layout.gpu(0).history().floor());
   EXPECT_EQ(figure(lines, 1, "gpu0.tokens"), 5U);
-  EXPECT_EQ(figure(lines, 1, "gpu0.history.most_in_use"), layout.gpu(0).history().floor());
+  EXPECT_EQ(figure(lines, 1, "gpu0.history.most_in_use"), 5U * 256);
   std::vector<std::string> regions;
   for (const json& region : lines[0]["regions"]) {
     regions.push_back(region["place"].get<std::string>() + ' ' + region["tape"].get<std::string>() +
