@@ -66,7 +66,7 @@ CUfunc_st* KernelModule::function(const char* /*name*/) const { absent(); }
 
 CudaGraph::~CudaGraph() = default;
 void CudaGraph::launch(StreamHandle /*stream*/) const { absent(); }
-CudaGraph::Capture::Capture(StreamHandle /*stream*/) { absent(); }
+CudaGraph::Capture::Capture(StreamHandle stream) : driver_(nullptr), stream_(stream) { absent(); }
 CudaGraph::Capture::~Capture() = default;
 CudaGraph CudaGraph::Capture::end() { absent(); }
 

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "device/cuda_context.hpp"
 #include "device/device_refusal.hpp"
@@ -98,21 +99,19 @@ void CudaGraph::launch(StreamHandle stream) const {
   call_cuda(launch_driver().graph_launch, exec_, stream);
 }
 
-CudaGraph::Capture::Capture(StreamHandle stream) : stream_(stream) {
-  call_cuda(launch_driver().stream_begin_capture, stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+CudaGraph::Capture::Capture(StreamHandle stream) : driver_(&launch_driver()), stream_(stream) {
+  call_cuda(driver_->stream_begin_capture, stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
 }
 
 CudaGraph::Capture::~Capture() {
-  if (!open_) return;
-  const internal::LaunchDriver& cuda = launch_driver();
+  if (driver_ == nullptr) return;
   CUgraph graph = nullptr;
-  cuda.stream_end_capture(stream_, &graph);
-  if (graph != nullptr) cuda.graph_destroy(graph);
+  driver_->stream_end_capture(stream_, &graph);
+  if (graph != nullptr) driver_->graph_destroy(graph);
 }
 
 CudaGraph CudaGraph::Capture::end() {
-  const internal::LaunchDriver& cuda = launch_driver();
-  open_ = false;
+  const internal::LaunchDriver& cuda = *std::exchange(driver_, nullptr);
   CUgraph graph = nullptr;
   call_cuda(cuda.stream_end_capture, stream_, &graph);
   CUgraphExec exec = nullptr;

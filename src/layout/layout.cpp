@@ -57,11 +57,15 @@ Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) : Side({}, Plan{
 }
 
 Layout::Layout(Plan plan, LayoutOptions options)
+    : Layout(std::move(plan), std::move(options), nullptr) {}
+
+Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> owned)
     : Side({}, std::move(plan),
            {.commit = options.commit,
             .growth_step = options.growth_step,
             .history_budget = options.history_budget,
-            .extra = options.extra}) {
+            .extra = options.extra}),
+      owned_(std::move(owned)) {
   if (options.talks != 1 && options.talks != plan_.talks) {
     throw InvalidArgument(
         InvalidArgument::Facts{
@@ -77,11 +81,6 @@ Layout::Layout(Plan plan, LayoutOptions options)
   scratch_ = make_tape(plan_.scratch, options.extra.scratch, start, std::move(options.scratch));
   make_histories(options.history);
   make_gpus(std::move(options.gpus));
-}
-
-Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> owned)
-    : Layout(std::move(plan), std::move(options)) {
-  owned_ = std::move(owned);
 }
 
 void Layout::make_gpus(std::vector<LayoutGpu> gpus) {

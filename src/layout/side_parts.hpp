@@ -364,8 +364,12 @@ void BasicTalk<Memory>::close() {
 }
 
 template <class Memory>
-WarmResult BasicTalk<Memory>::warm(const WarmOptions& options) requires Memory::kWritable {
-  return core().warm(options);
+WarmResult BasicTalk<Memory>::warm_prepared([[maybe_unused]] const WarmOptions& options) {
+  if constexpr (Memory::kWritable) {
+    return core().warm(options);
+  } else {
+    return {};
+  }
 }
 
 template <class Memory>

@@ -39,8 +39,8 @@ class TalkCore : public TalkHead {
   };
 
   /// The tape, and what is reserved, outlive the talk.
-  TalkCore(std::size_t index, Tape& tape, const Setup& setup)
-      : TalkHead(index), tape_(tape), setup_(setup) {
+  TalkCore(std::size_t number, Tape& tape, const Setup& setup)
+      : TalkHead(number), tape_(tape), setup_(setup) {
     if (setup_.plan == nullptr) {
       capacity_ = 0;
       return;

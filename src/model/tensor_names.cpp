@@ -149,7 +149,7 @@ class NameReader {
     before_ = word;
   }
 
-  [[nodiscard]] PartId id() && {
+  [[nodiscard]] PartId id() {
     const Part part = id_.part;
     if (shared_) {
       id_.part = of_feed_forward() ? moved(Part::shared_gate) : Part::shared_other;
@@ -215,12 +215,11 @@ class NameReader {
         [](const Word& entry, std::string_view text) { return entry.text < text; });
     if (known != kPartWords.end() && known->text == word) {
       id_.part = known->part;
-    } else if (word == "gate" && is_any(before_, {"mlp", "block_sparse_moe", "feed_forward"})) {
-      id_.part = Part::router;
     } else if (holds(word, "norm") || holds(word, "Norm")) {
       id_.part =
           holds(word, "embed") || holds(before_, "embed") ? Part::embedding_norm : Part::norm;
-    } else if (holds(word, "router")) {
+    } else if (holds(word, "router") ||
+               (word == "gate" && is_any(before_, {"mlp", "block_sparse_moe", "feed_forward"}))) {
       id_.part = Part::router;
     } else if (holds(word, "conv")) {
       id_.part = Part::convolution;
@@ -247,7 +246,7 @@ PartId part_id_of(std::string_view tensor) noexcept {
     reader.read(word);
     tensor.remove_prefix(std::min(word.size() + 1, tensor.size()));
   }
-  return std::move(reader).id();
+  return reader.id();
 }
 
 }  // namespace tapedeck::internal

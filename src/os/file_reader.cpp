@@ -23,7 +23,7 @@ FileReader::FileReader(const std::filesystem::path& path) : path_(path.string())
   descriptor_ = std::move(file.descriptor);
   size_ = file.facts.bytes;
   stamp_ = file.facts.stamp;
-  capacity_ = static_cast<std::size_t>(std::min(kBuffer, size_));
+  capacity_ = static_cast<std::size_t>(std::min(kBuffer, file.facts.bytes));
   buffer_ = std::make_unique<std::byte[]>(capacity_);
 }
 

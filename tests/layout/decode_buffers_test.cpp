@@ -313,7 +313,7 @@ ModelShape shape_with_everything() {
 TEST(DecodeBuffers, AreAllThere) {
   const TapePlan plan = plan_decode_buffers(
       shape_with_everything(), {.batch = 2, .int4_weights = true, .score_columns = 48});
-  EXPECT_EQ(plan.find("decode.scores")->bytes, 2U * 48 * sizeof(float));
+  EXPECT_EQ(plan.find("decode.scores")->bytes, std::size_t{2} * 48 * sizeof(float));
   const DecodeBuffers<std::uint16_t> buffers(kAnywhere, plan);
   EXPECT_EQ(present_in(buffers).size(), list_of(buffers).size());
   EXPECT_EQ(plan.regions().size(), list_of(buffers).size());

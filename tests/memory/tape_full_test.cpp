@@ -37,8 +37,8 @@ TEST(TapeFull, CarriesTheFactsAsFieldsAndAsText) {
 
 TEST(TapeFull, IsCaughtAsBadAllocAndAsError) {
   const TapeFull full("scratch", 1, 2, 3);
-  EXPECT_THROW(throw full, std::bad_alloc);
-  EXPECT_THROW(throw full, Error);
+  EXPECT_THROW(throw TapeFull(full), std::bad_alloc);
+  EXPECT_THROW(throw TapeFull(full), Error);
   EXPECT_EQ(full.kind(), ErrorKind::out_of_memory);
   EXPECT_EQ(full.facts().size(), 4U);
 }

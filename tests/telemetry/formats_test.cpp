@@ -32,7 +32,7 @@ struct AsText {
            at != end; ++at) {
         std::string name = at->str(1).substr(1);
         std::replace(name.begin(), name.end(), ' ', '_');
-        told[owner + "." + name] = std::stoull(at->str(2));
+        told[std::string(owner).append(".").append(name)] = std::stoull(at->str(2));
       }
     }
     return told;
@@ -45,7 +45,7 @@ struct AsJson {
     EveryFigure told;
     const auto note = [&told](const std::string& owner, const nlohmann::json& object) {
       for (const auto& [name, value] : object.items()) {
-        if (value.is_number()) told[owner + "." + name] = value;
+        if (value.is_number()) told[std::string(owner).append(".").append(name)] = value;
       }
     };
     note("layout", json.at("layout"));

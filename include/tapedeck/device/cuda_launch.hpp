@@ -34,6 +34,10 @@ struct CUfunc_st;
 struct CUgraphExec_st;
 struct CUmod_st;
 
+namespace tapedeck::internal {
+class LaunchDriver;
+}
+
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 
@@ -144,8 +148,8 @@ class CudaGraph {
     [[nodiscard]] CudaGraph end();
 
    private:
+    const internal::LaunchDriver* driver_;  // nullptr once it has ended
     StreamHandle stream_;
-    bool open_ = true;
   };
 
   explicit CudaGraph(CUgraphExec_st* exec) noexcept : exec_(exec) {}

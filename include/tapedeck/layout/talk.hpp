@@ -121,7 +121,10 @@ class BasicTalk {
 
   /// Makes what is prepared resident, so that no first touch faults; a device's pages are resident
   /// once they are prepared. See `Block::warm`. @throws what `options.progress` throws.
-  [[nodiscard]] WarmResult warm(const WarmOptions& options = {}) requires Memory::kWritable;
+  template <class OfHost = Memory>
+  requires OfHost::kWritable [[nodiscard]] WarmResult warm(const WarmOptions& options = {}) {
+    return warm_prepared(options);
+  }
 
   /// Gives back the pages behind the tokens that the talk holds, where `prepare` committed them: to
   /// the system, or to the device's pool. A device's pages go after `after` has fired; nullptr:
@@ -146,6 +149,8 @@ class BasicTalk {
 
  private:
   friend class internal::Side<Memory>;
+
+  [[nodiscard]] WarmResult warm_prepared(const WarmOptions& options);
 
   BasicTalk(internal::Side<Memory>& side, internal::TalkHead& head) noexcept
       : side_(&side), head_(&head), generation_(head.generation.load(std::memory_order_relaxed)) {}

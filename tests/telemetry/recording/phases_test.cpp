@@ -107,7 +107,7 @@ TEST(Phases, HaveWhatIsTakenOnDevices) {
   const std::vector<PhaseFigures> all = phases.figures();
   ASSERT_EQ(all.at(0).gpu.size(), 1U);
   EXPECT_EQ(all[0].gpu[0].scratch, 512_KiB);
-  EXPECT_EQ(all[0].gpu[0].history, 256_KiB + 3 * 256);
+  EXPECT_EQ(all[0].gpu[0].history, 256_KiB + 3 * std::size_t{256});
   EXPECT_EQ(all[0].host.history, 5 * 256U);
 }
 
