@@ -61,13 +61,16 @@ CurrentDevice::~CurrentDevice() = default;
 int CurrentDevice::handle() const noexcept { return 0; }
 
 KernelModule::KernelModule(const void* /*image*/) { absent(); }
-KernelModule::~KernelModule() = default;
+KernelModule::~KernelModule() { module_ = nullptr; }
 CUfunc_st* KernelModule::function(const char* /*name*/) const { absent(); }
 
-CudaGraph::~CudaGraph() = default;
+CudaGraph::~CudaGraph() { exec_ = nullptr; }
 void CudaGraph::launch(StreamHandle /*stream*/) const { absent(); }
 CudaGraph::Capture::Capture(StreamHandle stream) : driver_(nullptr), stream_(stream) { absent(); }
-CudaGraph::Capture::~Capture() = default;
+CudaGraph::Capture::~Capture() {
+  driver_ = nullptr;
+  stream_ = nullptr;
+}
 CudaGraph CudaGraph::Capture::end() { absent(); }
 
 TAPEDECK_ABI_END

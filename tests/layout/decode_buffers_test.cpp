@@ -383,8 +383,8 @@ void expect_apart(Tape& scratch, const std::vector<Buffer>& all, Fill fill, Clea
 }
 
 TEST(DecodeBuffers, DoNotTouchEachOtherOnADevice) {
-  const TapePlan plan =
-      plan_decode_buffers(shape_with_everything(), {.batch = 3, .int4_weights = true});
+  const TapePlan plan = plan_decode_buffers(
+      shape_with_everything(), {.batch = 3, .int4_weights = true, .score_columns = 40});
   HostDevice device;
   const DeviceStream stream(device);
   DeviceTape scratch = DeviceTape::start(device, plan.bytes() + 4_KiB);
@@ -403,8 +403,9 @@ TEST(DecodeBuffers, DoNotTouchEachOtherOnADevice) {
 
 TEST(DecodeBuffers, DoNotTouchEachOtherOnTheHost) {
   Plan plan;
-  plan.scratch = plan_decode_buffers(shape_with_everything(),
-                                     {.batch = 3, .element = DType::f32, .int4_weights = true});
+  plan.scratch = plan_decode_buffers(
+      shape_with_everything(),
+      {.batch = 3, .element = DType::f32, .int4_weights = true, .score_columns = 40});
   Layout layout(plan, {.extra = {.weights = 0, .scratch = 4_KiB, .history = 0}});
   const HostDecodeBuffers<float> buffers(layout.scratch().data(), layout.plan().scratch);
   const auto fill = [](std::byte* at, std::byte value, std::size_t bytes) {

@@ -20,7 +20,7 @@ TAPEDECK_ABI_BEGIN
 /// // compile only
 /// using namespace tapedeck;
 /// const Model model = read_model("llama.gguf");  // of tapedeck::model
-/// const Plan plan = make_plan(model, {.profile = llama_cpp_profile(), .context = 8192});
+/// const Plan plan = make_plan(model, {.profile = llama_cpp_profile(), .total_context = 8192});
 /// std::cout << to_iec(plan.breakdown().prefill) << '\n';
 /// @endcode
 [[nodiscard]] Profile llama_cpp_profile() noexcept;
