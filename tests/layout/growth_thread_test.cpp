@@ -228,7 +228,7 @@ class WrittenTalk {
     }
   }
   void clear() {
-    gpu_.clear_talk(talk_);
+    gpu_.talk(talk_).clear();
     ++conversation_;
   }
   [[nodiscard]] std::uint64_t tokens() const { return gpu_.talk(talk_).tokens(); }
