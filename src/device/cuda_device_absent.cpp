@@ -66,7 +66,7 @@ CUfunc_st* KernelModule::function(const char* /*name*/) const { absent(); }
 
 CudaGraph::~CudaGraph() { exec_ = nullptr; }
 void CudaGraph::launch(StreamHandle /*stream*/) const { absent(); }
-CudaGraph::Capture::Capture(StreamHandle stream) : driver_(nullptr), stream_(stream) { absent(); }
+CudaGraph::Capture::Capture(StreamHandle stream) : stream_(stream) { absent(); }
 CudaGraph::Capture::~Capture() {
   driver_ = nullptr;
   stream_ = nullptr;

@@ -148,7 +148,7 @@ class CudaGraph {
     [[nodiscard]] CudaGraph end();
 
    private:
-    const internal::LaunchDriver* driver_;  // nullptr once it has ended
+    const internal::LaunchDriver* driver_ = nullptr;  // also once it has ended
     StreamHandle stream_;
   };
 
