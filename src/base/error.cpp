@@ -13,11 +13,8 @@ namespace {
 
 constexpr std::string_view kBeforeAdvice = "; ";
 
-// As one sentence, whether the message came with its period or without.
-std::string with_advice(std::string message, const std::string& advice) {
-  if (advice.empty()) return message;
-  if (message.ends_with('.') && !message.ends_with("..")) message.pop_back();
-  return message.append(kBeforeAdvice).append(advice);
+std::string with_advice(const std::string& message, const std::string& advice) {
+  return advice.empty() ? message : message + std::string(kBeforeAdvice) + advice;
 }
 
 std::string text_of(std::optional<std::uint64_t> number) {
@@ -79,14 +76,14 @@ TAPEDECK_ABI_BEGIN
 RuntimeError::RuntimeError(const std::string& message, std::string advice)
     : std::runtime_error(with_advice(message, advice)), advice_(std::move(advice)) {}
 
+BadAlloc::BadAlloc(const std::string& message, std::string advice)
+    : text_(with_advice(message, advice)), advice_(std::move(advice)) {}
+
 TAPEDECK_ABI_END
 }  // namespace tapedeck::internal
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
-
-InvalidArgument::InvalidArgument(const std::string& message, std::string advice)
-    : InvalidArgument(Facts{}, message, std::move(advice)) {}
 
 InvalidArgument::InvalidArgument(Facts facts, const std::string& message, std::string advice)
     : RuntimeError(message, std::move(advice)), facts_(std::move(facts)) {}
@@ -125,9 +122,7 @@ std::vector<ErrorFact> SystemError::facts() const {
 }
 
 OutOfMemory::OutOfMemory(Facts facts, std::string advice)
-    : facts_(std::move(facts)),
-      text_(with_advice(describe(facts_), advice)),
-      advice_(std::move(advice)) {}
+    : BadAlloc(describe(facts), std::move(advice)), facts_(std::move(facts)) {}
 
 std::vector<ErrorFact> OutOfMemory::facts() const {
   return known({{"purpose", facts_.purpose},

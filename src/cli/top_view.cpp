@@ -9,7 +9,6 @@
 #include "base/amounts.hpp"
 #include "cli/figures.hpp"
 #include "cli/output.hpp"
-#include "layout/stat_sum.hpp"
 #include "layout/stat_walk.hpp"
 #include "tapedeck/base/bytes.hpp"
 
@@ -110,8 +109,8 @@ std::string passes_text(const Look& look) {
 // Over all tapes, whichever it was that ran full.
 std::string trouble_text(const Stat& stat) {
   TapeStat all;
-  internal::for_each_tape(stat,
-                          [&](Place, TapeKind, const TapeStat& tape) { internal::add(all, tape); });
+  internal::for_each_tape(
+      stat, [&](Place, TapeKind, const TapeStat& tape) { internal::add_figures(all, tape); });
   return fmt::format(" spills {} ({} now)   refused {}   growth steps {}", all.spills,
                      to_iec(all.spilled), all.refused, all.grows);
 }

@@ -45,10 +45,7 @@ DeviceError::DeviceError(Facts facts, std::string advice)
     : RuntimeError(describe(facts), std::move(advice)), DeviceRefusal(std::move(facts)) {}
 
 DeviceOutOfMemory::DeviceOutOfMemory(Facts facts, std::string advice)
-    : DeviceRefusal(std::move(facts)), advice_(std::move(advice)) {
-  text_ = describe({device(), call(), number(), name(), bytes()});
-  if (!advice_.empty()) text_ += "; " + advice_;
-}
+    : BadAlloc(describe(facts), std::move(advice)), DeviceRefusal(std::move(facts)) {}
 
 DeviceUnavailable::DeviceUnavailable(const std::string& message, std::string advice)
     : Unsupported("device", message, std::move(advice)) {}

@@ -56,9 +56,8 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
             .history_budget = options.history_budget,
             .extra = options.extra}) {
   if (options.frames == 0) {
-    throw InvalidArgument(
-        InvalidArgument::Facts{.argument = "DeviceLayoutOptions::frames", .value = 0, .limit = 1},
-        "a layout on " + device.label() + " needs at least one frame of scratch");
+    throw InvalidArgument({.argument = "DeviceLayoutOptions::frames", .value = 0, .limit = 1},
+                          "a layout on " + device.label() + " needs at least one frame of scratch");
   }
   if (options.commit != Commit::at_creation) {
     plan_.history = in_whole_pages(plan_.history, memory_.page_bytes());

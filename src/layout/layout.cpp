@@ -38,9 +38,8 @@ template class BasicTalk<internal::HostMemory>;
 // Members that exist are undone by the language when a later one throws.
 Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) : Side({}, Plan{}, {}) {
   if (options.talks == 0) {
-    throw InvalidArgument(
-        InvalidArgument::Facts{.argument = "LayoutOptions::talks", .value = 0, .limit = 1},
-        "a layout needs at least one talk");
+    throw InvalidArgument({.argument = "LayoutOptions::talks", .value = 0, .limit = 1},
+                          "a layout needs at least one talk");
   }
   weights_ = Tape::start_warm(sizes.weights, std::move(options.weights));
   scratch_ = Tape::start(sizes.scratch, std::move(options.scratch));
@@ -51,7 +50,7 @@ Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) : Side({}, Plan{
   }
   closed_.reserve(options.talks);
   if (!options.gpus.empty()) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "LayoutOptions::gpus"},
+    throw InvalidArgument({.argument = "LayoutOptions::gpus"},
                           "a layout that is made from sizes has no devices", "make it from a plan");
   }
 }
@@ -68,8 +67,7 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
       owned_(std::move(owned)) {
   if (options.talks != 1 && options.talks != plan_.talks) {
     throw InvalidArgument(
-        InvalidArgument::Facts{
-            .argument = "LayoutOptions::talks", .value = options.talks, .limit = plan_.talks},
+        {.argument = "LayoutOptions::talks", .value = options.talks, .limit = plan_.talks},
         "the options ask for " + std::to_string(options.talks) + " talks, but the plan has " +
             std::to_string(plan_.talks));
   }
@@ -86,20 +84,17 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
 void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
   if (gpus.size() > kMostGpus) {
     throw InvalidArgument(
-        InvalidArgument::Facts{
-            .argument = "LayoutOptions::gpus", .value = gpus.size(), .limit = kMostGpus},
+        {.argument = "LayoutOptions::gpus", .value = gpus.size(), .limit = kMostGpus},
         "a layout cannot have " + std::to_string(gpus.size()) + " devices");
   }
   for (LayoutGpu& one : gpus) {
     if (one.device == nullptr) {
-      throw InvalidArgument(InvalidArgument::Facts{.argument = "LayoutGpu::device"},
-                            "a device of the layout is null");
+      throw InvalidArgument({.argument = "LayoutGpu::device"}, "a device of the layout is null");
     }
     Plan plan = one.plan ? std::move(*one.plan) : plan_;
     if (plan.talks != plan_.talks) {
       throw InvalidArgument(
-          InvalidArgument::Facts{
-              .argument = "LayoutGpu::plan", .value = plan.talks, .limit = plan_.talks},
+          {.argument = "LayoutGpu::plan", .value = plan.talks, .limit = plan_.talks},
           "the plan for " + one.device->label() + " has " + std::to_string(plan.talks) +
               " talks, but the layout has " + std::to_string(plan_.talks));
     }
@@ -110,7 +105,7 @@ void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
 
 void Layout::refuse_gpu(std::size_t i) const {
   throw InvalidArgument(
-      InvalidArgument::Facts{.argument = "gpu", .value = i, .limit = gpus() == 0 ? 0 : gpus() - 1},
+      {.argument = "gpu", .value = i, .limit = gpus() == 0 ? 0 : gpus() - 1},
       "the layout has " + std::to_string(gpus()) + " devices, and no device " + std::to_string(i));
 }
 
@@ -143,8 +138,7 @@ Tape Layout::weights_tape(LayoutOptions& options) {
   }
   if (options.extra.weights != 0) {
     throw InvalidArgument(
-        InvalidArgument::Facts{
-            .argument = "LayoutOptions::extra", .value = options.extra.weights, .limit = 0},
+        {.argument = "LayoutOptions::extra", .value = options.extra.weights, .limit = 0},
         "a tape of loaded weights has no room for extra ones", "put them on a tape of your own");
   }
   find_loaded(*options.loaded_weights);

@@ -12,7 +12,7 @@
 
 #include "base/on_failure.hpp"
 #include "layout/growth_thread.hpp"
-#include "layout/stat_sum.hpp"
+#include "layout/stat_walk.hpp"
 #include "layout/talk_core.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -29,14 +29,14 @@ template <class Memory>
 Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOptions& options)
     : plan_(std::move(plan)), options_(options), memory_(where) {
   if (plan_.profile != native_profile().name) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "Plan::profile"},
+    throw InvalidArgument({.argument = "Plan::profile"},
                           "the plan predicts another engine, and no layout can be made of it",
                           "make the plan with the native profile");
   }
   if (plan_.talks == 0 || plan_.talks > kMostTalks) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "Plan::talks",
-                                                 .value = plan_.talks,
-                                                 .limit = plan_.talks == 0 ? 1 : kMostTalks},
+    throw InvalidArgument({.argument = "Plan::talks",
+                           .value = plan_.talks,
+                           .limit = plan_.talks == 0 ? 1 : kMostTalks},
                           "a layout cannot have " + std::to_string(plan_.talks) + " talks");
   }
   options_.growth_step = std::max<std::uint64_t>(options_.growth_step, 1);
@@ -49,9 +49,9 @@ template <class Memory>
 auto Side<Memory>::make_tape(const TapePlan& plan, std::size_t extra, TapeStart start,
                              typename Memory::TapeOptions options) -> AnyTape {
   if (plan.alignment() > memory_.widest_alignment()) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "Region::alignment",
-                                                 .value = plan.alignment(),
-                                                 .limit = memory_.widest_alignment()},
+    throw InvalidArgument({.argument = "Region::alignment",
+                           .value = plan.alignment(),
+                           .limit = memory_.widest_alignment()},
                           "tape " + options.name + " has a region aligned to " +
                               to_iec(plan.alignment()) + ", but its pages are only aligned to " +
                               to_iec(memory_.widest_alignment()));
@@ -158,13 +158,13 @@ TalkStat Side<Memory>::talk_stat(std::size_t index) const {
 template <class Memory>
 void Side<Memory>::refuse_index(std::size_t talk) const {
   throw InvalidArgument(
-      InvalidArgument::Facts{.argument = "talk", .value = talk, .limit = talks() - 1},
+      {.argument = "talk", .value = talk, .limit = talks() - 1},
       "the layout has " + std::to_string(talks()) + " talks, and no talk " + std::to_string(talk));
 }
 
 template <class Memory>
 void Side<Memory>::refuse_tape(const std::string& name) {
-  throw InvalidArgument(InvalidArgument::Facts{.argument = "TapePlan::bytes"},
+  throw InvalidArgument({.argument = "TapePlan::bytes"},
                         "tape " + name + " has more bytes than can be addressed");
 }
 
@@ -298,12 +298,13 @@ template <class Figures>
 void Side<Memory>::fill_in(Figures& stat) const noexcept {
   stat.weights = weights_.stat();
   stat.scratch = {};
-  Memory::each_frame(scratch_, [&](const AnyTape& frame) { add(stat.scratch, frame.stat()); });
+  Memory::each_frame(scratch_,
+                     [&](const AnyTape& frame) { add_figures(stat.scratch, frame.stat()); });
   stat.history = {};
   stat.tokens = stat.room = stat.capacity = stat.longest_talk = stat.largest_talk = 0;
   for (const auto& talk : talks_) {
     const TalkStat one = talk->stat();
-    add(stat.history, one.history);
+    add_figures(stat.history, one.history);
     stat.tokens += one.tokens;
     stat.longest_talk = std::max(stat.longest_talk, talk->most_ever());
     stat.largest_talk = std::max(stat.largest_talk, one.history.peak);

@@ -4,7 +4,6 @@
 #include <ostream>
 #include <utility>
 
-#include "layout/stat_sum.hpp"
 #include "layout/stat_walk.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -74,23 +73,3 @@ std::ostream& operator<<(std::ostream& out, const DeviceStat& stat) { return out
 
 TAPEDECK_ABI_END
 }  // namespace tapedeck
-
-namespace tapedeck::internal {
-
-void add(TapeStat& sum, const TapeStat& one) noexcept {
-  // Of two sizes of pages the smaller one, where both have some.
-  const std::uint64_t page_size =
-      sum.page_size == 0 ? one.page_size : std::min(sum.page_size, one.page_size);
-  // Unrolled: a layout is asked for its figures after each token.
-  constexpr const auto& kMembers = kMembersOf<TapeStat>;
-  [&]<std::size_t... kIndex>(std::index_sequence<kIndex...>) {
-    ((sum.*kMembers[kIndex] += one.*kMembers[kIndex]), ...);
-  }
-  (std::make_index_sequence<kMembers.size()>());
-  sum.page_size = page_size;
-  for (std::size_t i = 0; i < kWishes; ++i) {
-    if (sum.unmet[i] == 0) sum.unmet[i] = one.unmet[i];
-  }
-}
-
-}  // namespace tapedeck::internal

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -122,6 +123,23 @@ constexpr void for_each_word(AnyStat& stat, std::size_t gpus, WordDo&& word_do) 
 [[nodiscard]] constexpr std::size_t figure_words(std::size_t gpus) noexcept {
   return kMembersOf<Stat>.size() + gpus * kMembersOf<DeviceStat>.size() +
          (1 + gpus) * kTapeKinds.size() * kMembersOf<TapeStat>.size();
+}
+
+/// Figures of several tapes as those of one.
+inline void add_figures(TapeStat& sum, const TapeStat& one) noexcept {
+  // Of two sizes of pages the smaller one, where both have some.
+  const std::uint64_t page_size =
+      sum.page_size == 0 ? one.page_size : std::min(sum.page_size, one.page_size);
+  // Unrolled: a layout is asked for its figures after each token.
+  constexpr const auto& kMembers = kMembersOf<TapeStat>;
+  [&]<std::size_t... kIndex>(std::index_sequence<kIndex...>) {
+    ((sum.*kMembers[kIndex] += one.*kMembers[kIndex]), ...);
+  }
+  (std::make_index_sequence<kMembers.size()>());
+  sum.page_size = page_size;
+  for (std::size_t i = 0; i < kWishes; ++i) {
+    if (sum.unmet[i] == 0) sum.unmet[i] = one.unmet[i];
+  }
 }
 
 /// Whether there is anything to say about a tape. There is nothing where all of a layout is on

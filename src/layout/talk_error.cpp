@@ -1,10 +1,10 @@
 #include "tapedeck/layout/talk_error.hpp"
 
+#include <string>
+
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 namespace {
-
-constexpr std::string_view kPlanLonger = "clear the talk, or plan a longer context";
 
 std::string describe(const TalkNeeds& needs) {
   return "talk " + std::to_string(needs.talk) + " holds " + std::to_string(needs.held) +
@@ -22,11 +22,9 @@ std::vector<ErrorFact> facts_of(const TalkNeeds& needs) {
 }  // namespace
 
 TalkFull::TalkFull(const TalkNeeds& needs)
-    : needs_(needs),
-      text_(describe(needs) + ", but its plan has room for " + std::to_string(needs.capacity) +
-            "; " + std::string(kPlanLonger)) {}
-
-std::string_view TalkFull::advice() const noexcept { return kPlanLonger; }
+    : BadAlloc(describe(needs) + ", but its plan has room for " + std::to_string(needs.capacity),
+               "clear the talk, or plan a longer context"),
+      needs_(needs) {}
 
 std::vector<ErrorFact> TalkFull::facts() const { return facts_of(needs_); }
 

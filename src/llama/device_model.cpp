@@ -14,8 +14,7 @@ namespace {
 using Bytes = std::span<const std::byte>;
 
 [[noreturn]] void throw_not_planned(const std::string& what) {
-  throw InvalidArgument(InvalidArgument::Facts{.argument = what},
-                        "the streaming plan has no place for " + what,
+  throw InvalidArgument({.argument = what}, "the streaming plan has no place for " + what,
                         "plan this model's own tensors: model_to_plan");
 }
 

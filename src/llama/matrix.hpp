@@ -22,12 +22,4 @@ struct Matrix {
   std::span<const std::byte> bytes{};
 };
 
-/// A matrix of f32 that somebody else holds.
-[[nodiscard]] inline Matrix f32_matrix(std::span<const float> values, std::size_t rows) noexcept {
-  return {.dtype = DType::f32,
-          .rows = rows,
-          .columns = values.size() / rows,
-          .bytes = std::as_bytes(values)};
-}
-
 }  // namespace tapedeck::llama

@@ -65,9 +65,8 @@ Tape Tape::start(std::size_t bytes, TapeOptions options) {
 Tape Tape::start_warm(std::size_t bytes, TapeOptions options, const WarmOptions& warm) {
   if (options.commit_step != 0) {
     throw InvalidArgument(
-        InvalidArgument::Facts{
-            .argument = "TapeOptions::commit_step", .value = options.commit_step, .limit = 0},
-        "Tape " + options.name + " starts warm, which commits everything at once.",
+        {.argument = "TapeOptions::commit_step", .value = options.commit_step, .limit = 0},
+        "tape " + options.name + " starts warm, which commits everything at once",
         "leave the commit step at 0");
   }
   Tape tape = start(bytes, std::move(options));

@@ -115,8 +115,7 @@ OpenedFile open_file(const std::filesystem::path& path) {
 OpenedFile open_regular_file(const std::filesystem::path& path) {
   OpenedFile file = open_file(path);
   if (!file.facts.regular) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "path"},
-                          path.string() + " is not a regular file");
+    throw InvalidArgument({.argument = "path"}, path.string() + " is not a regular file");
   }
   return file;
 }

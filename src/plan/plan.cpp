@@ -85,7 +85,7 @@ Plan make_plan(const Model& model, const PlanOptions& options) {
   // Whatever was assumed above has left a line.
   out.exact = model.shape.exact && out.warnings.empty();
   if (options.total_context == 0 && out.talks > 1) {
-    out.warnings.push_back("The model's context of " + std::to_string(model.shape.context) +
+    out.warnings.push_back("the model's context of " + std::to_string(model.shape.context) +
                            " tokens is divided among " + std::to_string(out.talks) +
                            " sequences, which leaves each " + std::to_string(out.context_per_talk) +
                            ": state the context of all together to give each more");

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/on_failure.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -14,32 +15,27 @@ namespace tapedeck {
 TAPEDECK_ABI_BEGIN
 namespace {
 
-constexpr std::uint64_t kHostLine = 64;
-
 void check_region(const Region& region) {
   if (region.name.empty()) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "Region::name"},
-                          "A region of a plan needs a name.");
+    throw InvalidArgument({.argument = "Region::name"}, "a region of a plan needs a name");
   }
   if (!std::has_single_bit(region.alignment)) {
-    throw InvalidArgument(
-        InvalidArgument::Facts{.argument = "Region::alignment", .value = region.alignment},
-        "The alignment of region " + region.name + " is " + std::to_string(region.alignment) +
-            ", which is not a power of two.");
+    throw InvalidArgument({.argument = "Region::alignment", .value = region.alignment},
+                          "the alignment of region " + region.name + " is " +
+                              std::to_string(region.alignment) + ", which is not a power of two");
   }
   const auto filled = checked_mul(region.growth.bytes_per_token, region.growth.capacity);
   if (!filled || *filled > region.bytes) {
     throw InvalidArgument(
-        InvalidArgument::Facts{
-            .argument = "Region::growth", .value = filled, .limit = region.bytes},
-        "Region " + region.name + " grows beyond its " + std::to_string(region.bytes) + " bytes.");
+        {.argument = "Region::growth", .value = filled, .limit = region.bytes},
+        "region " + region.name + " grows beyond its " + std::to_string(region.bytes) + " bytes");
   }
 }
 
 [[noreturn]] void throw_endless(const Region& region) {
-  throw InvalidArgument(InvalidArgument::Facts{.argument = "Region::bytes", .value = region.bytes},
-                        "Region " + region.name + " of " + std::to_string(region.bytes) +
-                            " bytes ends beyond what 64 bits can address.");
+  throw InvalidArgument({.argument = "Region::bytes", .value = region.bytes},
+                        "region " + region.name + " of " + std::to_string(region.bytes) +
+                            " bytes ends beyond what 64 bits can address");
 }
 
 /// A chain: each word changes all that follow. Of numbers, not of bytes in memory, so that machines
@@ -110,12 +106,12 @@ void TapePlan::place(Region region) {
   check_region(region);
   if (region.offset % region.alignment != 0) {
     throw InvalidArgument(
-        InvalidArgument::Facts{.argument = "Region::offset", .value = region.offset},
-        "The offset of region " + region.name + ", " + std::to_string(region.offset) +
-            ", is not a multiple of its alignment, " + std::to_string(region.alignment) + '.');
+        {.argument = "Region::offset", .value = region.offset},
+        "the offset of region " + region.name + ", " + std::to_string(region.offset) +
+            ", is not a multiple of its alignment, " + std::to_string(region.alignment));
   }
   // The extent is rounded up to a line later, so the line's end has to fit as well.
-  const auto end = checked_add(region.offset, region.bytes, kHostLine - 1);
+  const auto end = checked_add(region.offset, region.bytes, kLine - 1);
   const auto payload = checked_add(payload_, region.bytes);
   if (!end || !payload) throw_endless(region);
   region.tape = kind_;
@@ -123,14 +119,14 @@ void TapePlan::place(Region region) {
   region.plan_digest = digest_with(digest(), region);
   const auto [named, fresh] = by_name_.try_emplace(region.name, region.index);
   if (!fresh) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "Region::name"},
-                          "The plan of the " + std::string(to_string(kind_)) +
-                              " tape has a region " + region.name + " already.");
+    throw InvalidArgument({.argument = "Region::name"},
+                          "the plan of the " + std::string(to_string(kind_)) +
+                              " tape has a region " + region.name + " already");
   }
   internal::OnFailure undo([&, at = named] { by_name_.erase(at); });
   regions_.push_back(std::move(region));
   undo.completed();
-  end_ = std::max(end_, *end - (kHostLine - 1));
+  end_ = std::max(end_, *end - (kLine - 1));
   payload_ = *payload;
 }
 
@@ -141,9 +137,8 @@ const Region* TapePlan::find(std::string_view name) const noexcept {
 
 const Region& TapePlan::at(std::string_view name) const {
   if (const Region* const region = find(name)) return *region;
-  throw InvalidArgument(InvalidArgument::Facts{.argument = "name"},
-                        "The plan of the " + std::string(to_string(kind_)) +
-                            " tape has no region " + std::string(name) + '.');
+  throw InvalidArgument({.argument = "name"}, "the plan of the " + std::string(to_string(kind_)) +
+                                                  " tape has no region " + std::string(name));
 }
 
 std::uint64_t TapePlan::digest() const noexcept {
@@ -167,10 +162,10 @@ std::uint64_t TapePlan::payload(RegionRole role) const noexcept {
   return bytes;
 }
 
-std::uint64_t TapePlan::bytes() const noexcept { return round_up(end_, kHostLine); }
+std::uint64_t TapePlan::bytes() const noexcept { return round_up(end_, kLine); }
 
 std::uint64_t TapePlan::alignment() const noexcept {
-  std::uint64_t strictest = kHostLine;
+  std::uint64_t strictest = kLine;
   for (const Region& region : regions_) strictest = std::max(strictest, region.alignment);
   return strictest;
 }
@@ -184,32 +179,31 @@ TAPEDECK_ABI_BEGIN
 void throw_foreign_region(const TapePlan& plan, const Region& region, std::size_t element_bytes) {
   const std::string asked = to_string(plan.kind());
   if (region.plan_digest != 0 && region.tape != plan.kind()) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "region"},
-                          "Region " + region.name + " belongs to a " + to_string(region.tape) +
-                              " tape, and a " + asked + " tape was asked for it.");
+    throw InvalidArgument({.argument = "region"}, "region " + region.name + " belongs to a " +
+                                                      to_string(region.tape) + " tape, and a " +
+                                                      asked + " tape was asked for it");
   }
   const std::span<const Region> own = plan.regions();
   if (region.index >= own.size() || own[region.index].plan_digest != region.plan_digest) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "region"},
-                          "Region " + region.name + " is not one of the " + asked +
-                              " plan that this layout was made from.",
+    throw InvalidArgument({.argument = "region"},
+                          "region " + region.name + " is not one of the " + asked +
+                              " plan that this layout was made from",
                           "take the region from plan() of the layout, or of its device");
   }
   const DTypeTraits& type = traits(own[region.index].dtype);
-  throw InvalidArgument(
-      InvalidArgument::Facts{.argument = "T", .value = element_bytes, .limit = type.block_bytes},
-      "Region " + region.name + " holds " + std::string(type.name) + " in units of " +
-          std::to_string(type.block_bytes) + " bytes, and cannot be viewed as another type of " +
-          std::to_string(element_bytes) + " bytes.",
-      "ask for the matching type, or for std::byte");
+  throw InvalidArgument({.argument = "T", .value = element_bytes, .limit = type.block_bytes},
+                        "region " + region.name + " holds " + std::string(type.name) +
+                            " in units of " + std::to_string(type.block_bytes) +
+                            " bytes, and cannot be viewed as another type of " +
+                            std::to_string(element_bytes) + " bytes",
+                        "ask for the matching type, or for std::byte");
 }
 
 void throw_misaligned_region(const Region& region, std::size_t alignment) {
-  throw InvalidArgument(
-      InvalidArgument::Facts{.argument = "region", .value = region.alignment, .limit = alignment},
-      "Region " + region.name + " does not lie at a multiple of " + std::to_string(alignment) +
-          " bytes, as the type asked for needs.",
-      "read the file instead of mapping it, or ask for std::byte and copy");
+  throw InvalidArgument({.argument = "region", .value = region.alignment, .limit = alignment},
+                        "region " + region.name + " does not lie at a multiple of " +
+                            std::to_string(alignment) + " bytes, as the type asked for needs",
+                        "read the file instead of mapping it, or ask for std::byte and copy");
 }
 
 TAPEDECK_ABI_END

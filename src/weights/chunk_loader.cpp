@@ -18,7 +18,7 @@ namespace tapedeck::internal {
 namespace {
 
 [[noreturn]] void refuse_short(const std::string& path, std::uint64_t offset) {
-  throw FormatError(path, offset, "The file was cut inside its tensors after it was opened.",
+  throw FormatError(path, offset, "the file was cut inside its tensors after it was opened",
                     "copy or download it again");
 }
 

@@ -27,8 +27,8 @@ class OpenedWeights final : public OwnedWeights {
     const std::span<const TensorEntry> entries = weights_.tensors().entries();
     const TensorEntry* const entry = weights_.tensors().find(tensor);
     if (entry == nullptr) {
-      throw InvalidArgument(InvalidArgument::Facts{.argument = "tensor"},
-                            "The model has no tensor " + std::string(tensor) + '.');
+      throw InvalidArgument({.argument = "tensor"},
+                            "the model has no tensor " + std::string(tensor));
     }
     return job_.wait_for(static_cast<std::size_t>(entry - entries.data()));
   }

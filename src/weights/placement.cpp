@@ -93,8 +93,8 @@ void check_addressable(const TensorDirectory& directory) {
     if (sum) sum = checked_add(*sum, file.size);
   }
   if (sum && *sum <= kMost) return;
-  throw InvalidArgument(InvalidArgument::Facts{.argument = "path", .value = sum, .limit = kMost},
-                        "The files of this model have more bytes than can be addressed.");
+  throw InvalidArgument({.argument = "path", .value = sum, .limit = kMost},
+                        "the files of this model have more bytes than can be addressed");
 }
 
 }  // namespace

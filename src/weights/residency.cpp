@@ -99,11 +99,9 @@ WeightsResidency Weights::residency() const {
 
 WeightsResidency Weights::residency_of_file(std::size_t file) const {
   if (file >= opened().files.size()) {
-    throw InvalidArgument(
-        InvalidArgument::Facts{
-            .argument = "file", .value = file, .limit = opened().files.size() - 1},
-        "The model has no file " + std::to_string(file) + ", but only " +
-            std::to_string(opened().files.size()) + '.');
+    throw InvalidArgument({.argument = "file", .value = file, .limit = opened().files.size() - 1},
+                          "the model has no file " + std::to_string(file) + ", but only " +
+                              std::to_string(opened().files.size()));
   }
   std::vector<Run> runs;
   for (const internal::WeightsSegment& segment : opened().segments_of(file))

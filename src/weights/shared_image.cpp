@@ -26,12 +26,12 @@ constexpr std::size_t kDeepest = 4;  // a number in the shape of one of the tens
 constexpr const char* kPath = "shared weights";
 
 std::uint64_t bytes_of_spec(const TensorSpec& spec) {
-  const std::string tensor = "Tensor " + spec.name;
+  const std::string tensor = "tensor " + spec.name;
   if (spec.shape.size() > TensorEntry::kMostDimensions) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "TensorSpec::shape",
-                                                 .value = spec.shape.size(),
-                                                 .limit = TensorEntry::kMostDimensions},
-                          tensor + " has too many dimensions.");
+    throw InvalidArgument({.argument = "TensorSpec::shape",
+                           .value = spec.shape.size(),
+                           .limit = TensorEntry::kMostDimensions},
+                          tensor + " has too many dimensions");
   }
   std::optional<std::uint64_t> elements = 1;
   for (const std::uint64_t dimension : spec.shape) {
@@ -39,10 +39,9 @@ std::uint64_t bytes_of_spec(const TensorSpec& spec) {
   }
   const auto bytes = elements ? bytes_of(spec.dtype, *elements) : std::nullopt;
   if (!bytes) {
-    throw InvalidArgument(
-        InvalidArgument::Facts{.argument = "TensorSpec::shape", .value = elements},
-        tensor + " is not a countable number of whole " + std::string(to_string(spec.dtype)) +
-            " blocks.");
+    throw InvalidArgument({.argument = "TensorSpec::shape", .value = elements},
+                          tensor + " is not a countable number of whole " +
+                              std::string(to_string(spec.dtype)) + " blocks");
   }
   return *bytes;
 }
@@ -61,8 +60,8 @@ std::string header_text(const std::string& name, const std::vector<TensorSpec>& 
   try {
     return Json{{"tapedeck", kFormat}, {"name", name}, {"tensors", std::move(all)}}.dump();
   } catch (const Json::type_error&) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "TensorSpec::name"},
-                          "The name of a tensor is not valid UTF-8.");
+    throw InvalidArgument({.argument = "TensorSpec::name"},
+                          "the name of a tensor is not valid UTF-8");
   }
 }
 
@@ -73,8 +72,8 @@ void place(SharedImage& image, const std::vector<TensorSpec>& tensors, std::uint
     at = checked_add(*at, image.sizes[i]);
     if (at) at = checked_round_up(*at, kLine);
     if (!at) {
-      throw InvalidArgument(InvalidArgument::Facts{.argument = "tensors"},
-                            "The tensors have more bytes than 64 bits can count.");
+      throw InvalidArgument({.argument = "tensors"},
+                            "the tensors have more bytes than 64 bits can count");
     }
   }
   image.bytes = *at;
@@ -138,15 +137,15 @@ void check_apart(TensorDirectoryBuilder& builder) {
 
 SharedImage plan_shared_image(const std::string& name, const std::vector<TensorSpec>& tensors) {
   if (tensors.empty()) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "tensors", .value = 0, .limit = 1},
-                          "Weights need at least one tensor.");
+    throw InvalidArgument({.argument = "tensors", .value = 0, .limit = 1},
+                          "weights need at least one tensor");
   }
   SharedImage image;
   std::set<std::string_view> names;
   for (const TensorSpec& spec : tensors) {
     if (!names.insert(spec.name).second) {
-      throw InvalidArgument(InvalidArgument::Facts{.argument = "TensorSpec::name"},
-                            "Two tensors are called " + spec.name + '.');
+      throw InvalidArgument({.argument = "TensorSpec::name"},
+                            "two tensors are called " + spec.name);
     }
     image.sizes.push_back(bytes_of_spec(spec));
   }
@@ -164,11 +163,11 @@ SharedImage plan_shared_image(const std::string& name, const std::vector<TensorS
   }
   const std::uint64_t length = image.header.size();
   if (length > kMostHeader) {
-    throw InvalidArgument(
-        InvalidArgument::Facts{.argument = "tensors", .value = length, .limit = kMostHeader},
-        "The names and shapes of " + std::to_string(tensors.size()) + " tensors take " +
-            to_iec(length) + ", and a reader takes " + to_iec(kMostHeader) + " at most.",
-        "use shorter names");
+    throw InvalidArgument({.argument = "tensors", .value = length, .limit = kMostHeader},
+                          "the names and shapes of " + std::to_string(tensors.size()) +
+                              " tensors take " + to_iec(length) + ", and a reader takes " +
+                              to_iec(kMostHeader) + " at most",
+                          "use shorter names");
   }
   image.header.insert(0, reinterpret_cast<const char*>(&length), sizeof length);
   return image;

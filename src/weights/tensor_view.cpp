@@ -9,17 +9,17 @@ TAPEDECK_ABI_BEGIN
 
 void TensorView::refuse(std::size_t size, std::size_t alignment) const {
   const DTypeTraits& of = traits(dtype);
-  const std::string tensor = "Tensor " + std::string(name) + " of " + std::string(of.name);
+  const std::string tensor = "tensor " + std::string(name) + " of " + std::string(of.name);
   if (size != of.block_bytes) {
     throw InvalidArgument(
-        InvalidArgument::Facts{.argument = "T", .value = size, .limit = of.block_bytes},
-        tensor + " cannot be viewed as elements of " + std::to_string(size) + " bytes.",
+        {.argument = "T", .value = size, .limit = of.block_bytes},
+        tensor + " cannot be viewed as elements of " + std::to_string(size) + " bytes",
         "use a type of " + std::to_string(of.block_bytes) + " bytes");
   }
-  throw InvalidArgument(InvalidArgument::Facts{.argument = "T", .limit = alignment},
-                        tensor + " does not lie at a multiple of " + std::to_string(alignment) +
-                            " bytes in its file.",
-                        "open it with Way::read, which realigns it");
+  throw InvalidArgument(
+      {.argument = "T", .limit = alignment},
+      tensor + " does not lie at a multiple of " + std::to_string(alignment) + " bytes in its file",
+      "open it with Way::read, which realigns it");
 }
 
 TAPEDECK_ABI_END

@@ -93,7 +93,7 @@ WarmJob::Work::Work(internal::WeightsState& state, WarmOptions options, ChunkLis
       state_(state),
       chunks_(std::move(chunks.numbers)) {
   if (state_.job_runs.exchange(true)) {
-    throw WrongState("weights", ObjectState::busy, "Another job brings these weights in already.",
+    throw WrongState("weights", ObjectState::busy, "another job brings these weights in already",
                      "wait for that job, or stop it");
   }
   internal::OnFailure undo([&] { state_.job_runs = false; });
@@ -235,7 +235,7 @@ void WarmJob::Work::require_unchanged() {
     if (facts.error != 0) {
       throw SystemError({.call = "fstat", .number = facts.error, .path = path});
     }
-    throw FormatError(path, 0, "The file was changed while it was brought in.",
+    throw FormatError(path, 0, "the file was changed while it was brought in",
                       "write a new model beside the old one, and then rename it");
   }
 }
@@ -251,7 +251,7 @@ WarmJob::~WarmJob() = default;
 
 WarmJob::Work& WarmJob::work() const {
   if (work_ == nullptr) {
-    throw WrongState("warm job", ObjectState::empty, "This warm job was moved from.",
+    throw WrongState("warm job", ObjectState::empty, "this warm job was moved from",
                      "use the job that it was moved to");
   }
   return *work_;

@@ -28,16 +28,16 @@ constexpr std::uint64_t kWorthATrial = 512_MiB;
 void check_whole(const TensorFile& file) {
   if (!file.truncated()) return;
   throw FormatError(file.path.string(), file.size,
-                    "The file ends before its tensors do, at byte " +
+                    "the file ends before its tensors do, at byte " +
                         std::to_string(file.data_end) + ": " +
-                        std::to_string(file.data_end - file.size) + " bytes are missing.",
+                        std::to_string(file.data_end - file.size) + " bytes are missing",
                     "copy or download it again");
 }
 
 os::Descriptor open_checked(const TensorFile& file) {
   os::OpenedFile opened = os::open_file(file.path);
   if (opened.facts.stamp != file.stamp) {
-    throw FormatError(file.path.string(), 0, "The file was replaced after its header was read.",
+    throw FormatError(file.path.string(), 0, "the file was replaced after its header was read",
                       "open the model again");
   }
   return std::move(opened.descriptor);
@@ -173,13 +173,12 @@ std::unique_ptr<internal::WeightsState> open_state(TensorDirectory directory,
                                                    const std::string& path,
                                                    const WeightsOptions& options) {
   if (directory.empty()) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "path"},
-                          "The model " + path + " has no tensors.",
+    throw InvalidArgument({.argument = "path"}, "the model " + path + " has no tensors",
                           "name the files with the weights");
   }
   if (options.way == Way::shared) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "WeightsOptions::way"},
-                          "Files cannot be opened as shared weights.",
+    throw InvalidArgument({.argument = "WeightsOptions::way"},
+                          "files cannot be opened as shared weights",
                           "use WeightsBuilder, or Weights::receive");
   }
   auto state = std::make_unique<internal::WeightsState>();
@@ -225,7 +224,7 @@ Weights::Weights(std::unique_ptr<internal::WeightsState> state) noexcept
     : state_(std::move(state)) {}
 internal::WeightsState& Weights::opened() const {
   if (state_ == nullptr) {
-    throw WrongState("weights", ObjectState::empty, "These weights were moved from.",
+    throw WrongState("weights", ObjectState::empty, "these weights were moved from",
                      "use the object that they were moved to");
   }
   return *state_;
@@ -255,8 +254,7 @@ std::optional<TensorView> Weights::find(std::string_view name) const {
 
 TensorView Weights::at(std::string_view name) const {
   if (const auto view = find(name)) return *view;
-  throw InvalidArgument(InvalidArgument::Facts{.argument = "name"},
-                        "The model has no tensor " + std::string(name) + '.');
+  throw InvalidArgument({.argument = "name"}, "the model has no tensor " + std::string(name));
 }
 
 std::span<const WeightsFile> Weights::files() const { return opened().files; }
@@ -276,8 +274,8 @@ std::vector<std::span<const std::byte>> Weights::all_bytes() const {
   for (std::size_t i = 0; i < size(); ++i) {
     if (!readable(i)) {
       throw WrongState("weights", ObjectState::not_resident,
-                       "Tensor " + std::string(tensors().entries()[i].name) +
-                           " is not in memory yet, and would be read as zeros.",
+                       "tensor " + std::string(tensors().entries()[i].name) +
+                           " is not in memory yet, and would be read as zeros",
                        "warm the weights first");
     }
     all.push_back(opened().view(i).bytes);

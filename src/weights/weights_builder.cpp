@@ -33,8 +33,8 @@ MappedFile map_new_file(const std::string& name, std::uint64_t bytes, std::size_
                         HugePages huge_pages) {
   const auto whole = checked_round_up(bytes, huge_page == 0 ? os::page_size() : huge_page);
   if (!whole) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "tensors", .value = bytes},
-                          "The tensors have more bytes than can be addressed.");
+    throw InvalidArgument({.argument = "tensors", .value = bytes},
+                          "the tensors have more bytes than can be addressed");
   }
   os::Opened made =
       os::create_memory_file(name.substr(0, kLongestName).c_str(), *whole, huge_page, true);
@@ -141,8 +141,8 @@ Weights Weights::receive(int socket) {
 
 void Weights::send(int socket) const {
   if (descriptor() < 0) {
-    throw InvalidArgument(InvalidArgument::Facts{.argument = "Weights"},
-                          "Only sealed weights can be sent, and these are files.",
+    throw InvalidArgument({.argument = "Weights"},
+                          "only sealed weights can be sent, and these are files",
                           "open the same files in the other process: mapped, they are one copy");
   }
   if (const int error = os::send_descriptor(socket, descriptor()); error != 0) {

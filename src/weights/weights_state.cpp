@@ -59,10 +59,10 @@ void WeightsState::check_tensor(std::size_t tensor) const {
   if (tensor < tensors) return;
   InvalidArgument::Facts facts = {.argument = "tensor", .value = tensor};
   if (tensors != 0) facts.limit = tensors - 1;
-  throw InvalidArgument(std::move(facts),
-                        "The model has no tensor " + std::to_string(tensor) + ", but only " +
-                            std::to_string(tensors) + '.',
-                        "number tensors from 0, in the order of the directory");
+  throw InvalidArgument(
+      std::move(facts),
+      "the model has no tensor " + std::to_string(tensor) + ", but only " + std::to_string(tensors),
+      "number tensors from 0, in the order of the directory");
 }
 
 TensorView WeightsState::view(std::size_t tensor) const noexcept {

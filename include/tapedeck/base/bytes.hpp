@@ -25,6 +25,10 @@ constexpr std::size_t operator""_GiB(unsigned long long n) { return static_cast<
 
 }  // namespace literals
 
+/// The default alignment of a take on the host: a cache line, and the widest vector register in
+/// use. Takes and plans are in whole lines.
+inline constexpr std::size_t kLine = 64;
+
 /// "512 B", "1.5 KiB", "64 MiB": at most one decimal, IEC units.
 [[nodiscard]] std::string to_iec(std::uint64_t bytes);
 

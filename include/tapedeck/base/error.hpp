@@ -25,6 +25,7 @@
 #pragma once
 
 #include <cerrno>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -32,6 +33,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
@@ -100,6 +102,21 @@ class RuntimeError : public std::runtime_error, public Error {
   std::string advice_;
 };
 
+/// An error that is a `std::bad_alloc`.
+class BadAlloc : public std::bad_alloc, public Error {
+ public:
+  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::out_of_memory; }
+  [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
+  [[nodiscard]] std::string_view advice() const noexcept override { return advice_; }
+
+ protected:
+  BadAlloc(const std::string& message, std::string advice);
+
+ private:
+  std::string text_;
+  std::string advice_;
+};
+
 TAPEDECK_ABI_END
 }  // namespace tapedeck::internal
 
@@ -117,7 +134,10 @@ class InvalidArgument : public internal::RuntimeError {
     std::optional<std::uint64_t> limit{};  ///< The nearest number that would have been taken.
   };
 
-  explicit InvalidArgument(const std::string& message, std::string advice = {});
+  /// A template, since GCC would take `{.argument = "x"}` for a text as well.
+  template <std::convertible_to<std::string> Text>
+  explicit InvalidArgument(const Text& message, std::string advice = {})
+      : InvalidArgument(Facts{}, message, std::move(advice)) {}
   InvalidArgument(Facts facts, const std::string& message, std::string advice = {});
 
   [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::invalid_argument; }
@@ -207,7 +227,7 @@ class SystemError : public internal::RuntimeError {
 /// Memory that would be needed is not there. Found out, wherever that is possible, before the
 /// kernel would kill a process for it. A full tape has its own type, `TapeFull`
 /// (memory/tape_full.hpp), which allocates nothing.
-class OutOfMemory : public std::bad_alloc, public Error {
+class OutOfMemory : public internal::BadAlloc {
  public:
   struct Facts {
     std::string purpose;        ///< What the memory was for: "warming tape weights".
@@ -218,9 +238,6 @@ class OutOfMemory : public std::bad_alloc, public Error {
 
   explicit OutOfMemory(Facts facts, std::string advice = {});
 
-  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::out_of_memory; }
-  [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
-  [[nodiscard]] std::string_view advice() const noexcept override { return advice_; }
   [[nodiscard]] std::vector<ErrorFact> facts() const override;
 
   [[nodiscard]] const std::string& purpose() const noexcept { return facts_.purpose; }
@@ -230,8 +247,6 @@ class OutOfMemory : public std::bad_alloc, public Error {
 
  private:
   Facts facts_;
-  std::string text_;
-  std::string advice_;
 };
 
 /// A file's content is not what its format says.

@@ -73,18 +73,11 @@ class DeviceError : public internal::RuntimeError, public internal::DeviceRefusa
 ///   assert(error.bytes() == 1_GiB && error.device() == "host 0");
 /// }
 /// @endcode
-class DeviceOutOfMemory : public std::bad_alloc, public Error, public internal::DeviceRefusal {
+class DeviceOutOfMemory : public internal::BadAlloc, public internal::DeviceRefusal {
  public:
   explicit DeviceOutOfMemory(Facts facts, std::string advice = {});
 
-  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::out_of_memory; }
-  [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
-  [[nodiscard]] std::string_view advice() const noexcept override { return advice_; }
   [[nodiscard]] std::vector<ErrorFact> facts() const override { return refusal_facts(); }
-
- private:
-  std::string text_;
-  std::string advice_;
 };
 
 /// There is no such device, no driver for it, one that is too old, or no support for it in this

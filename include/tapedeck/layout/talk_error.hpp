@@ -16,9 +16,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <new>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
@@ -38,19 +35,15 @@ struct TalkNeeds {
 
 /// A talk was asked to hold more tokens than the plan has room for. Immutable: safe to read from
 /// any thread.
-class TalkFull : public std::bad_alloc, public Error {
+class TalkFull : public internal::BadAlloc {
  public:
   explicit TalkFull(const TalkNeeds& needs);
 
-  [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::out_of_memory; }
-  [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
-  [[nodiscard]] std::string_view advice() const noexcept override;
   [[nodiscard]] std::vector<ErrorFact> facts() const override;
   [[nodiscard]] const TalkNeeds& needs() const noexcept { return needs_; }
 
  private:
   TalkNeeds needs_;
-  std::string text_;
 };
 
 /// A talk advanced over room that no `prepare` has made. Immutable: safe to read from any thread.

@@ -11,13 +11,11 @@
 #include <utility>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/memory/tape_full.hpp"
 
 namespace tapedeck {
 TAPEDECK_ABI_BEGIN
-
-/// The default alignment of a take: a cache line, and the widest vector register in use.
-inline constexpr std::size_t kLine = 64;
 
 /// What a span on a tape may hold: memory starts undefined, and no destructor runs at clear.
 template <class T>

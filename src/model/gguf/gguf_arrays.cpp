@@ -14,7 +14,7 @@ namespace {
 const Metadata::Entry& entry_of(const Model& gguf, std::string_view key) {
   if (gguf.format != ModelFormat::gguf || gguf.tensors.files().empty()) {
     throw InvalidArgument(
-        InvalidArgument::Facts{.argument = "model"},
+        {.argument = "model"},
         gguf.path.string() + " is no GGUF file, so it has no array " + std::string(key));
   }
   if (const Metadata::Entry* entry = gguf.metadata.find(key)) return *entry;
