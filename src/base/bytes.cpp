@@ -3,8 +3,7 @@
 #include <array>
 #include <charconv>
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 std::string to_iec(std::uint64_t bytes) {
   constexpr std::array units = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -20,5 +19,4 @@ std::string to_iec(std::uint64_t bytes) {
   return number + " " + units[unit];
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

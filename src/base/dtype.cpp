@@ -4,8 +4,7 @@
 #include <array>
 #include <numeric>
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 struct Alias {
@@ -91,5 +90,4 @@ std::uint64_t natural_alignment(DType type) noexcept {
   return std::gcd(std::uint64_t{of.block_bytes}, widest);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -7,8 +7,7 @@
 
 #include "tapedeck/base/bytes.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 constexpr std::string_view kBeforeAdvice = "; ";
@@ -59,6 +58,13 @@ const char* to_string(ObjectState state) noexcept {
   return names[static_cast<std::size_t>(state)];
 }
 
+const char* to_string(FormatFault fault) noexcept {
+  constexpr std::array names = {"malformed",     "not this format", "cut off",
+                                "missing",       "wrong type",      "out of range",
+                                "contradictory", "unsupported",     "changed"};
+  return names[static_cast<std::size_t>(fault)];
+}
+
 Error::~Error() = default;
 
 std::string_view Error::message() const noexcept {
@@ -67,11 +73,9 @@ std::string_view Error::message() const noexcept {
   return all.substr(0, all.size() - std::min(tail, all.size()));
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 RuntimeError::RuntimeError(const std::string& message, std::string advice)
     : std::runtime_error(with_advice(message, advice)), advice_(std::move(advice)) {}
@@ -79,11 +83,9 @@ RuntimeError::RuntimeError(const std::string& message, std::string advice)
 BadAlloc::BadAlloc(const std::string& message, std::string advice)
     : text_(with_advice(message, advice)), advice_(std::move(advice)) {}
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 InvalidArgument::InvalidArgument(Facts facts, const std::string& message, std::string advice)
     : RuntimeError(message, std::move(advice)), facts_(std::move(facts)) {}
@@ -131,14 +133,20 @@ std::vector<ErrorFact> OutOfMemory::facts() const {
                 {"available", std::to_string(facts_.available)}});
 }
 
+FormatError::FormatError(Facts facts, const std::string& message, std::string advice)
+    : RuntimeError(facts.path + ", byte " + std::to_string(facts.offset) + ": " + message,
+                   std::move(advice)),
+      facts_(std::move(facts)) {}
+
 FormatError::FormatError(std::string path, std::uint64_t offset, const std::string& message,
                          std::string advice)
-    : RuntimeError(path + ", byte " + std::to_string(offset) + ": " + message, std::move(advice)),
-      path_(std::move(path)),
-      offset_(offset) {}
+    : FormatError(Facts{.path = std::move(path), .offset = offset}, message, std::move(advice)) {}
 
 std::vector<ErrorFact> FormatError::facts() const {
-  return known({{"path", path_}, {"offset", std::to_string(offset_)}});
+  return known({{"path", facts_.path},
+                {"offset", std::to_string(facts_.offset)},
+                {"field", facts_.field},
+                {"fault", to_string(facts_.fault)}});
 }
 
 std::string errno_name(int number) {
@@ -147,5 +155,4 @@ std::string errno_name(int number) {
   return name != nullptr ? name : "errno " + std::to_string(number);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -14,8 +14,7 @@
 #include "tapedeck/device/device_error.hpp"
 #include "tapedeck/device/device_stream.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -88,8 +87,7 @@ double measure(Device& device, std::size_t bytes) {
 
 }  // namespace
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
 namespace tapedeck::internal {
 
@@ -106,8 +104,7 @@ double run_bus_trial(Device& device, std::size_t bytes) {
 
 }  // namespace tapedeck::internal
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 double bus_bandwidth(Device& device) {
   static std::mutex mutex;
@@ -120,5 +117,4 @@ double bus_bandwidth(Device& device) {
   return measured.emplace(key, internal::run_bus_trial(device)).first->second;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -12,8 +12,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/device_error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 CUdeviceptr address_of(const void* at) noexcept { return reinterpret_cast<CUdeviceptr>(at); }
@@ -306,5 +305,4 @@ void CudaDevice::fill(std::byte* at, std::byte value, std::size_t bytes, StreamH
                std::to_integer<unsigned char>(value), bytes, stream);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -5,8 +5,7 @@
 #include "tapedeck/device/cuda_launch.hpp"
 #include "tapedeck/device/device_error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 constexpr const char* kWhy = "this build of Tapedeck has no support for CUDA";
@@ -73,16 +72,13 @@ CudaGraph::Capture::~Capture() {
 }
 CudaGraph CudaGraph::Capture::end() { absent(); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 void launch_kernel(CUfunc_st* /*function*/, Grid /*grid*/, StreamHandle /*stream*/,
                    void** /*arguments*/) {
   absent();
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI

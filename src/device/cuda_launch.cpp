@@ -43,19 +43,18 @@ void check_cuda(CUresult result, const char* call) {
                        advice_on_image(result));
 }
 
-TAPEDECK_ABI_BEGIN
+}  // namespace tapedeck::internal
+
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 void launch_kernel(CUfunction function, Grid grid, StreamHandle stream, void** arguments) {
   call_cuda(launch_driver().launch_kernel, function, grid.blocks, 1U, 1U, grid.threads, 1U, 1U, 0U,
             stream, arguments, nullptr);
 }
 
-TAPEDECK_ABI_END
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-}  // namespace tapedeck::internal
-
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 using internal::call_cuda;
 using internal::check_cuda;
@@ -121,5 +120,4 @@ CudaGraph CudaGraph::Capture::end() {
   return CudaGraph(exec);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -6,8 +6,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/device_error.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 std::vector<ErrorFact> DeviceRefusal::refusal_facts() const {
   std::vector<ErrorFact> facts = {{"device", facts_.device},
@@ -18,7 +17,9 @@ std::vector<ErrorFact> DeviceRefusal::refusal_facts() const {
   return facts;
 }
 
-TAPEDECK_ABI_END
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
+
+namespace tapedeck::internal {
 
 void throw_device_refusal(DeviceRefusal::Facts facts, std::string advice) {
   if (facts.number == DeviceRefusal::kOutOfMemory) {
@@ -29,8 +30,7 @@ void throw_device_refusal(DeviceRefusal::Facts facts, std::string advice) {
 
 }  // namespace tapedeck::internal
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 std::string describe(const internal::DeviceRefusal::Facts& facts) {
@@ -55,5 +55,4 @@ Device::Device(DeviceInfo info)
 
 Device::~Device() = default;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

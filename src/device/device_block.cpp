@@ -10,8 +10,7 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct DeviceBlock::State {
   State(DeviceBlockKind block_kind, Device& on, DeviceBlockOptions block_options)
@@ -182,5 +181,4 @@ std::size_t DeviceBlock::decommit(std::size_t keep, EventHandle after) {
   return before - s.committed;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -8,8 +8,7 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct DeviceTape::Cold : internal::TapeCold<DeviceBlock, DeviceTapeOptions> {
   using TapeCold::TapeCold;
@@ -144,5 +143,4 @@ const DeviceBlock& DeviceTape::block() const noexcept {
 }
 TapeStat DeviceTape::stat() const noexcept { return internal::stat_of(*this, cold_.get()); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -19,8 +19,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/device_error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
@@ -327,5 +326,4 @@ void HostDevice::fill(std::byte* at, std::byte value, std::size_t bytes, StreamH
   state_->stream(stream).put([=] { std::memset(at, std::to_integer<int>(value), bytes); });
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -5,8 +5,7 @@
 
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 PagePool::PagePool(Device& device, std::size_t page_bytes)
     : device_(device), page_bytes_(page_bytes != 0 ? page_bytes : device.info().granularity) {
@@ -55,5 +54,4 @@ std::size_t PagePool::trim(std::size_t keep) noexcept {
   return before - free_bytes_;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

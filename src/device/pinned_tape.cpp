@@ -6,8 +6,7 @@
 #include "base/on_failure.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 Tape start_pinned(Device& device, std::size_t bytes, TapeOptions options) {
   if (options.commit_step != 0) {
@@ -31,5 +30,4 @@ Tape start_pinned(Device& device, std::size_t bytes, TapeOptions options) {
   return Tape::start(bytes, std::move(options));
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

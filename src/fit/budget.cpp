@@ -6,8 +6,7 @@
 #include "os/limits.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 
 HostBudget host_budget(const KernelRoots& roots) {
@@ -27,5 +26,4 @@ HostBudget host_budget(const KernelRoots& roots) {
   return budget;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -11,8 +11,7 @@
 #include "plan/streaming_sizes.hpp"
 #include "tapedeck/base/bytes.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 /// The side of a choice that lacks more.
@@ -155,5 +154,4 @@ std::vector<FitChoice> fit(const Model& model, const PlanOptions& options, const
                     device ? "free memory of " + device->name : "", host.limit);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

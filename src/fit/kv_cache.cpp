@@ -3,8 +3,7 @@
 #include "base/checked_sizes.hpp"
 #include "base/require.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 std::uint64_t kv_cache_bytes(std::uint64_t num_layers, std::uint64_t num_kv_heads,
                              std::uint64_t head_dim, std::uint64_t elem_bytes,
@@ -26,5 +25,4 @@ std::uint64_t kv_cache_bytes(const KvCacheParams& params) {
                         params.int8_kv ? 1 : 2, params.ctx_len, params.batch);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

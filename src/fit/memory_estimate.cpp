@@ -10,8 +10,7 @@
 #include "base/checked_sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 // Parameters as the shapes of the published checkpoint sum up, a tied table once; all experts.
@@ -131,5 +130,4 @@ MemoryEstimate estimate_memory(const ModelClass& model, const QuantTier& quant,
   return estimate;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -9,8 +9,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/fit/kv_cache.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 constexpr std::uint64_t kDefaultHeadroomGb = 2;
@@ -158,5 +157,4 @@ QuantizationReport advise_quantization(const std::filesystem::path& config,
           .kv_cache_bytes = cache};
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -5,8 +5,7 @@
 #include "base/checked_sizes.hpp"
 #include "base/require.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 constexpr std::uint64_t kFp32 = 4;
@@ -102,5 +101,4 @@ StreamingMode check_vram_sufficient(std::uint64_t free_bytes, std::uint64_t tota
   throw InsufficientVram(figures);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

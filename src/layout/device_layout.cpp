@@ -8,8 +8,7 @@
 #include "layout/side_parts.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 // What the driver allocates is aligned to 256; its pages are to far more.
 DeviceTape DeviceMemory::start(std::size_t bytes, const TapePlan& plan, TapeStart /*start*/,
@@ -27,11 +26,9 @@ DeviceBlock DeviceMemory::reserve(std::size_t bytes, const BlockOptions& options
 
 template class Side<DeviceMemory>;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 template class BasicTalk<internal::DeviceMemory>;
 
@@ -100,5 +97,4 @@ DeviceStat DeviceLayout::stat() const noexcept {
   return stat;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

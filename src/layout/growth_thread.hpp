@@ -17,8 +17,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 /// Does what was asked for, talk by talk; of a talk only what was asked for last.
 /// Thread-safety: `ask` from any thread.
@@ -67,5 +66,4 @@ class GrowthThread {
   std::jthread thread_;  // last: it uses the others, and ends before them
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI

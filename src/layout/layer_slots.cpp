@@ -8,8 +8,7 @@
 #include "base/on_failure.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 LayerStreamer::Slots::Slots(Device& device, StreamingPlan plan, std::byte* place,
                             TensorDirectory directory,
@@ -310,5 +309,4 @@ void LayerStreamer::Slots::work(const std::stop_token& stop) {
   }
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

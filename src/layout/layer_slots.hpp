@@ -20,8 +20,7 @@
 #include "tapedeck/device/device_stream.hpp"
 #include "tapedeck/layout/layer_streamer.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A slot goes round: a copy is put on the streamer's stream, behind the releases of what was in
 /// it; `arrived` fires when it has run, and those who acquire the layer wait for that on their own
@@ -112,5 +111,4 @@ class LayerStreamer::Slots {
   std::jthread thread_;       // last: it uses the others, and ends before them
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

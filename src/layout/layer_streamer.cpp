@@ -12,8 +12,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/device_tape.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 [[noreturn]] void refuse(const std::string& what) {
@@ -125,5 +124,4 @@ std::size_t LayerStreamer::next_streamed(std::size_t layer) const noexcept {
   return next;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -10,8 +10,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 std::size_t HostMemory::page_bytes() noexcept { return os::page_size(); }
 
@@ -27,11 +26,9 @@ Block HostMemory::reserve(std::size_t bytes, const BlockOptions& options) {
 
 template class Side<HostMemory>;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 template class BasicTalk<internal::HostMemory>;
 
@@ -195,5 +192,4 @@ void Layout::end_guarded_pass() { guard_->end_pass(); }
 
 void Layout::restart_guard() noexcept { guard_->restart(); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

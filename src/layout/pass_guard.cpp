@@ -5,8 +5,7 @@
 // Defined where the program links tapedeck::heap_hook.
 extern "C" [[gnu::weak]] std::uint64_t tapedeck_heap_allocations() noexcept;
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
@@ -108,5 +107,4 @@ void PassGuard::end_pass() {
   }
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

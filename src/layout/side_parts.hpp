@@ -20,8 +20,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/side.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 inline constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
 
@@ -314,11 +313,9 @@ void Side<Memory>::fill_in(Figures& stat) const noexcept {
   }
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 template <class Memory>
 internal::TalkCore<Memory>& BasicTalk<Memory>::core() const {
@@ -383,5 +380,4 @@ TalkStat BasicTalk<Memory>::stat() const {
   return core().stat();
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -7,8 +7,7 @@
 #include "layout/stat_walk.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 std::string in_mib(const char* name, const TapeStat& tape) {
@@ -71,5 +70,4 @@ std::string Stat::text() const {
 std::ostream& operator<<(std::ostream& out, const Stat& stat) { return out << stat.line(); }
 std::ostream& operator<<(std::ostream& out, const DeviceStat& stat) { return out << stat.line(); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

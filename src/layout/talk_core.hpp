@@ -19,8 +19,7 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/layout/side.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 /// Thread-safety: the talk's writer; `stat`, `missing` and whatever `TalkHead` has are for readers
 /// too. What commits and decommits may be another thread, one at a time.
@@ -371,5 +370,4 @@ class TalkCore : public TalkHead {
   std::atomic<std::uint64_t> claimed_{0};  // `cleared_` when the talk went on
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI

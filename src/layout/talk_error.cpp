@@ -2,8 +2,7 @@
 
 #include <string>
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 std::string describe(const TalkNeeds& needs) {
@@ -36,5 +35,4 @@ NotPrepared::NotPrepared(const TalkNeeds& needs)
 
 std::vector<ErrorFact> NotPrepared::facts() const { return facts_of(needs_); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -17,8 +17,7 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
@@ -332,5 +331,4 @@ Residency Block::residency(std::size_t offset, std::size_t bytes) const {
           .huge = os::huge_bytes(data(), size())};
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

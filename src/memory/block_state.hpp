@@ -20,8 +20,7 @@ inline constexpr const char* kHugePagePoolAdvice = "see /proc/sys/vm/nr_hugepage
 
 }  // namespace tapedeck::internal
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct Block::State {
   explicit State(BlockKind block_kind, BlockOptions block_options = {})
@@ -69,5 +68,4 @@ struct Block::State {
   std::vector<Unmet> unmet;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

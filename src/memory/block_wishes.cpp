@@ -16,8 +16,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 
 const char* to_string(Wish wish) noexcept {
@@ -94,5 +93,4 @@ bool Block::lock() {
   return true;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

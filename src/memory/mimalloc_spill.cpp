@@ -2,8 +2,7 @@
 
 #include <mimalloc.h>
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 // mi_free finds the block's own heap from any thread, so a list of blocks needs no heap of its own.
@@ -24,5 +23,4 @@ SpillSource& mimalloc_spill() noexcept {
   return source;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -9,8 +9,7 @@
 #include "os/process.hpp"
 #include "tapedeck/memory/checking.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 namespace checking {
 
 std::int32_t this_thread() noexcept {
@@ -28,7 +27,6 @@ void end_for_two_writers(const char* tape, std::int32_t other) noexcept {
 }
 
 }  // namespace checking
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
 #endif

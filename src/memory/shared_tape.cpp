@@ -6,8 +6,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace checking = internal::checking;
 
 struct SharedTape::Cold : internal::TapeCold<Block, TapeOptions> {
@@ -105,5 +104,4 @@ const std::string& SharedTape::name() const noexcept { return internal::name_of(
 const Block& SharedTape::block() const noexcept { return internal::block_of<Block>(cold_.get()); }
 TapeStat SharedTape::stat() const noexcept { return internal::stat_of(*this, cold_.get()); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -12,8 +12,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 // What a take, a clear and a rewind touch lies in the first cache line of a tape.
 struct TapeInternals {
@@ -22,7 +21,10 @@ struct TapeInternals {
   static_assert(sizeof(OpenLine) + offsetof(Head, end_) <= kLine);
 };
 
-TAPEDECK_ABI_END
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
+
+namespace tapedeck::internal {
+
 void refuse_without_line(const std::string& tape, std::size_t block_bytes, std::size_t line) {
   throw InvalidArgument({.argument = "block", .value = block_bytes, .limit = line},
                         "tape " + tape + " cannot lie over a block of " + to_iec(block_bytes) +
@@ -32,8 +34,7 @@ void refuse_without_line(const std::string& tape, std::size_t block_bytes, std::
 
 }  // namespace tapedeck::internal
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace checking = internal::checking;
 namespace {
 
@@ -278,5 +279,4 @@ const std::string& Tape::name() const noexcept { return internal::name_of(cold_.
 const Block& Tape::block() const noexcept { return internal::block_of<Block>(cold_.get()); }
 TapeStat Tape::stat() const noexcept { return internal::stat_of(*this, cold_.get()); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

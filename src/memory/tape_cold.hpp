@@ -10,8 +10,7 @@
 #include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/tape.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct Tape::Cold : internal::TapeCold<Block, TapeOptions> {
   using TapeCold::TapeCold;
@@ -19,5 +18,4 @@ struct Tape::Cold : internal::TapeCold<Block, TapeOptions> {
   std::vector<Tape> children;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -3,8 +3,7 @@
 #include <cstdio>
 #include <string>
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 TapeFull::TapeFull(std::string_view name, std::size_t requested, std::size_t used,
                    std::size_t total) noexcept
@@ -21,16 +20,13 @@ std::vector<ErrorFact> TapeFull::facts() const {
           {"total", std::to_string(total_)}};
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 void throw_tape_full(std::string_view name, std::size_t requested, std::size_t used,
                      std::size_t total) {
   throw TapeFull(name, requested, used, total);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI

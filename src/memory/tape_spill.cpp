@@ -12,8 +12,7 @@
 #include "tapedeck/memory/spill_source.hpp"
 #include "tapedeck/memory/tape.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 // Lies in the line (or more) in front of the bytes that were asked for.
 struct Tape::Spilled {
@@ -81,5 +80,4 @@ bool Tape::owns_spilled(const void* address) const noexcept {
   return false;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -5,8 +5,7 @@
 
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 const char* to_string(WarmEnd end) noexcept {
   constexpr std::array names = {"complete", "stopped", "past its deadline", "over budget",
@@ -31,5 +30,4 @@ void WarmResult::or_throw(const std::string& purpose) const {
   }
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -4,8 +4,7 @@
 #include <limits>
 #include <utility>
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 bool Metadata::add(std::string key, Value value, std::uint64_t offset) {
   if (!index_.try_emplace(key, entries_.size()).second) return false;
@@ -74,5 +73,4 @@ std::span<const std::string> Metadata::strings(std::string_view key) const noexc
   return values == nullptr ? std::span<const std::string>() : std::span(*values);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,7 +1,6 @@
 #include "tapedeck/model/model.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 const char* to_string(ModelFormat format) noexcept {
   switch (format) {
@@ -17,5 +16,4 @@ const char* to_string(ModelFormat format) noexcept {
   return "?";
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

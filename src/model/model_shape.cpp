@@ -2,8 +2,7 @@
 
 #include "tapedeck/base/checked.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 const char* to_string(Attention kind) noexcept {
   switch (kind) {
@@ -60,5 +59,4 @@ std::optional<std::uint64_t> ModelShape::parameter_count() const noexcept {
   return sum;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -20,8 +20,7 @@
 #include "os/file_reader.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
@@ -135,5 +134,4 @@ Model read_model(const std::filesystem::path& path) {
   return model;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 std::uint64_t TensorEntry::elements() const noexcept {
   std::uint64_t product = 1;
@@ -36,5 +35,4 @@ bool TensorDirectory::truncated() const noexcept {
                      [](const TensorFile& file) { return file.truncated(); });
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

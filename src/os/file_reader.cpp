@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "os/file.hpp"
-#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal {
 
@@ -44,16 +43,27 @@ std::span<const std::byte> FileReader::peek() {
   return {buffer_.get() + at_, filled_ - at_};
 }
 
+void FileReader::throw_format_error(Fault fault, const std::string& message,
+                                    std::string advice) const {
+  throw FormatError({path_, fault.offset, std::move(fault.field), fault.fault}, message,
+                    std::move(advice));
+}
+
 void FileReader::refuse(std::uint64_t offset, const std::string& message,
                         std::string advice) const {
-  throw FormatError(path_, offset, message, std::move(advice));
+  throw_format_error({.offset = offset}, message, std::move(advice));
+}
+
+void FileReader::throw_cut_off(std::uint64_t offset, const char* inside) const {
+  throw_format_error({.offset = offset, .field = inside, .fault = FormatFault::cut_off},
+                     std::string("the file ends inside ") + inside, kCutOff);
 }
 
 void FileReader::read_across(std::span<std::byte> into, const char* what) {
   require(into.size(), what);
   while (!into.empty()) {
     if (at_ == filled_) refill();
-    if (at_ == filled_) refuse(offset(), std::string("the file ends inside ") + what, kCutOff);
+    if (at_ == filled_) throw_cut_off(offset(), what);
     const std::size_t part = std::min(into.size(), filled_ - at_);
     std::memcpy(into.data(), buffer_.get() + at_, part);
     at_ += part;
@@ -68,7 +78,7 @@ void FileReader::skip_across(std::uint64_t bytes, const char* what) {
 }
 
 void FileReader::require(std::uint64_t bytes, const char* what) const {
-  if (bytes > left()) refuse(size_, std::string("the file ends inside ") + what, kCutOff);
+  if (bytes > left()) throw_cut_off(size_, what);
 }
 
 void FileReader::refill() {

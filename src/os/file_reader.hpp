@@ -14,6 +14,7 @@
 
 #include "os/descriptor.hpp"
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal {
 
@@ -61,6 +62,14 @@ class FileReader {
   /// next call.
   [[nodiscard]] std::span<const std::byte> peek();
 
+  /// A FormatError's facts but for the path.
+  struct Fault {
+    std::uint64_t offset = 0;
+    std::string field{};
+    FormatFault fault = FormatFault::malformed;
+  };
+  [[noreturn]] void throw_format_error(Fault fault, const std::string& message,
+                                       std::string advice = {}) const;
   [[noreturn]] void refuse(std::uint64_t offset, const std::string& message,
                            std::string advice = {}) const;
 
@@ -68,6 +77,7 @@ class FileReader {
   void read_across(std::span<std::byte> into, const char* what);
   void skip_across(std::uint64_t bytes, const char* what);
   void require(std::uint64_t bytes, const char* what) const;
+  [[noreturn]] void throw_cut_off(std::uint64_t offset, const char* inside) const;
   void refill();
 
   std::string path_;

@@ -7,8 +7,7 @@
 #include "plan/widest_layers.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 using internal::fits;
@@ -122,5 +121,4 @@ TapePlan plan_decode_buffers(const ModelShape& shape, const DecodeBuffersOptions
   return DecodePlanner(shape, options).plan();
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

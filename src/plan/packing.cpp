@@ -10,8 +10,7 @@
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 bool meet(const Live& a, const Live& b) noexcept { return a.begin < b.end && b.begin < a.end; }
@@ -169,5 +168,4 @@ Packing pack(std::span<const Buffer> buffers) {
   return packing;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -10,8 +10,7 @@
 #include "plan/weights_plan.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 // From the first byte to the last of the regions of a role.
@@ -95,5 +94,4 @@ Plan make_plan(const Model& model, const PlanOptions& options) {
   return out;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

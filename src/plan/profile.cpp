@@ -4,8 +4,7 @@
 #include "plan/history_plan.hpp"
 #include "plan/scratch_plan.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 Profile native_profile() noexcept {
   return {.name = "native",
@@ -18,5 +17,4 @@ Profile native_profile() noexcept {
           .plan_scratch = internal::plan_scratch};
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -11,8 +11,7 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 void check_region(const Region& region) {
@@ -170,11 +169,9 @@ std::uint64_t TapePlan::alignment() const noexcept {
   return strictest;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 void throw_foreign_region(const TapePlan& plan, const Region& region, std::size_t element_bytes) {
   const std::string asked = to_string(plan.kind());
@@ -206,5 +203,4 @@ void throw_misaligned_region(const Region& region, std::size_t alignment) {
                         "read the file instead of mapping it, or ask for std::byte and copy");
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI

@@ -9,8 +9,7 @@
 #include "plan/streaming_sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 using internal::fits;
@@ -141,5 +140,4 @@ double streaming_ceiling(const StreamingPlan& plan, double bus_bytes_per_second)
   return internal::StreamingStep{.token_bytes = plan.token_bytes}.ceiling(bus_bytes_per_second);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

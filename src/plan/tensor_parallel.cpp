@@ -10,8 +10,7 @@
 #include "plan/weights_plan.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 using internal::fits;
@@ -159,5 +158,4 @@ RankPlan plan_ranks(const Model& model, const PlanOptions& options, std::uint64_
   return out;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

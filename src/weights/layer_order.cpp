@@ -8,8 +8,7 @@
 #include "tapedeck/model/tensor_directory.hpp"
 #include "tapedeck/weights/warm_job.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 /// Layer n is stage n + 1.
@@ -35,5 +34,4 @@ std::vector<std::uint32_t> layer_order(const TensorDirectory& tensors) {
   return order;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

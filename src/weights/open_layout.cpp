@@ -8,8 +8,7 @@
 #include "tapedeck/weights/warm_job.hpp"
 #include "tapedeck/weights/weights.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 /// The weights of one layout, and the job that brings them in.
@@ -51,5 +50,4 @@ Layout Layout::open(const std::filesystem::path& path, OpenLayoutOptions options
   return Layout(std::move(plan), std::move(options.layout), std::move(weights));
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

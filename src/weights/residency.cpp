@@ -10,8 +10,7 @@
 #include "tapedeck/weights/weights.hpp"
 #include "weights/weights_state.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
@@ -159,5 +158,4 @@ std::uint64_t Weights::decommit(std::span<const std::uint32_t> tensors) {
   return given_back;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -4,8 +4,7 @@
 
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 void TensorView::refuse(std::size_t size, std::size_t alignment) const {
   const DTypeTraits& of = traits(dtype);
@@ -22,5 +21,4 @@ void TensorView::refuse(std::size_t size, std::size_t alignment) const {
       "open it with Way::read, which realigns it");
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -16,8 +16,7 @@
 #include "weights/chunk_loader.hpp"
 #include "weights/weights_state.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
@@ -262,5 +261,4 @@ bool WarmJob::wait_for(std::size_t tensor) { return work().wait_for(tensor); }
 WarmProgress WarmJob::progress() const { return work().progress(); }
 void WarmJob::stop() { work().stop(); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -17,8 +17,7 @@
 #include "weights/placement.hpp"
 #include "weights/weights_state.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
@@ -322,5 +321,4 @@ bool Weights::lock() {
   return true;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

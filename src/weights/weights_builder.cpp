@@ -16,8 +16,7 @@
 #include "weights/shared_image.hpp"
 #include "weights/weights_state.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
@@ -152,5 +151,4 @@ void Weights::send(int socket) const {
 
 int Weights::descriptor() const { return opened().range.descriptor(); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

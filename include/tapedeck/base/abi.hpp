@@ -1,6 +1,7 @@
 /// @file
-/// The ABI namespace. Everything public lies in `tapedeck`, in an inline namespace whose name says
-/// what the including file was compiled for, as far as the inlined part of a tape depends on it.
+/// The ABI namespace. Everything public lies in `namespace tapedeck::inline TAPEDECK_ABI`: an
+/// inline namespace whose name says what the including file was compiled for, as far as the inlined
+/// part of a tape depends on it.
 ///
 /// The name guards these, each for itself: AddressSanitizer, ThreadSanitizer, MemorySanitizer,
 /// memcheck's requests (`TAPEDECK_VALGRIND`) and the owner check (`TAPEDECK_OWNER_CHECK`). A
@@ -52,7 +53,3 @@
 #define TAPEDECK_ABI_PASTE(tool, owner) v0##tool##owner
 #define TAPEDECK_ABI_NAME(tool, owner) TAPEDECK_ABI_PASTE(tool, owner)
 #define TAPEDECK_ABI TAPEDECK_ABI_NAME(TAPEDECK_ABI_TOOL, TAPEDECK_ABI_OWNER)
-
-/// Around what is public, directly inside `namespace tapedeck`.
-#define TAPEDECK_ABI_BEGIN inline namespace TAPEDECK_ABI {
-#define TAPEDECK_ABI_END }

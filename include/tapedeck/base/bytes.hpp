@@ -12,8 +12,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 inline namespace literals {
 
@@ -32,5 +31,4 @@ inline constexpr std::size_t kLine = 64;
 /// "512 B", "1.5 KiB", "64 MiB": at most one decimal, IEC units.
 [[nodiscard]] std::string to_iec(std::uint64_t bytes);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

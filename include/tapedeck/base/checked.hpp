@@ -15,8 +15,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The sum of all arguments, or nothing if it does not fit in `T`.
 template <std::unsigned_integral T>
@@ -54,5 +53,4 @@ template <std::unsigned_integral T>
   return round_up(n, power_of_two);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -8,8 +8,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// An element type of safetensors, or a block type of ggml. Thread-safety: a value.
 /// @code{.cpp}
@@ -40,8 +39,7 @@ struct DTypeTraits {
   std::uint32_t block_elements;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
 namespace tapedeck::internal {
 
@@ -63,8 +61,7 @@ inline constexpr DTypeTraits kDTypeTraits[kDTypes] = {
 
 }  // namespace tapedeck::internal
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 [[nodiscard]] constexpr const DTypeTraits& traits(DType type) noexcept {
   return internal::kDTypeTraits[static_cast<std::size_t>(type)];
@@ -99,5 +96,4 @@ TAPEDECK_ABI_BEGIN
 /// Source: enum ggml_type of ggml.h.
 [[nodiscard]] std::optional<DType> dtype_from_ggml(std::uint32_t number) noexcept;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -38,8 +38,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Why a call failed, as far as a host would react to it differently.
 enum class ErrorKind : std::uint8_t {
@@ -83,11 +82,9 @@ class Error {
   Error& operator=(const Error&) = default;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 /// An error that is a `std::runtime_error`.
 class RuntimeError : public std::runtime_error, public Error {
@@ -117,11 +114,9 @@ class BadAlloc : public std::bad_alloc, public Error {
   std::string advice_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A caller's mistake: an option or a size that makes no sense.
 class InvalidArgument : public internal::RuntimeError {
@@ -249,26 +244,49 @@ class OutOfMemory : public internal::BadAlloc {
   Facts facts_;
 };
 
+/// What is wrong with a file's content.
+enum class FormatFault : std::uint8_t {
+  malformed,        ///< It breaks the format's grammar.
+  not_this_format,  ///< It is of another format, or of a version that cannot be read.
+  cut_off,          ///< It ends before what it announces.
+  missing,          ///< What every such file has, or what this one refers to, is not there.
+  wrong_type,       ///< A value is there, and of another type.
+  out_of_range,     ///< A number is smaller or larger than makes sense or can be handled.
+  contradictory,    ///< Two things that it says cannot both be true.
+  unsupported,      ///< It may be right, but what it asks for is not implemented.
+  changed,          ///< It is not the file that was read before.
+};
+
+[[nodiscard]] const char* to_string(FormatFault fault) noexcept;
+
 /// A file's content is not what its format says.
 class FormatError : public internal::RuntimeError {
  public:
-  /// @param offset  the byte of the file where the fault was found.
+  struct Facts {
+    std::string path;
+    std::uint64_t offset = 0;  ///< The byte of the file where the fault was found.
+    /// What is wrong, as the file calls it: a key, a tensor; empty if it is the file as a whole.
+    std::string field{};
+    FormatFault fault = FormatFault::malformed;
+  };
+
+  FormatError(Facts facts, const std::string& message, std::string advice = {});
   FormatError(std::string path, std::uint64_t offset, const std::string& message,
               std::string advice = {});
 
   [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::format; }
   [[nodiscard]] std::vector<ErrorFact> facts() const override;
 
-  [[nodiscard]] const std::string& path() const noexcept { return path_; }
-  [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
+  [[nodiscard]] const std::string& path() const noexcept { return facts_.path; }
+  [[nodiscard]] std::uint64_t offset() const noexcept { return facts_.offset; }
+  [[nodiscard]] const std::string& field() const noexcept { return facts_.field; }
+  [[nodiscard]] FormatFault fault() const noexcept { return facts_.fault; }
 
  private:
-  std::string path_;
-  std::uint64_t offset_;
+  Facts facts_;
 };
 
 /// errno by name: "ENOMEM"; "errno 4711" for a number the C library does not know.
 [[nodiscard]] std::string errno_name(int number);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -7,8 +7,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Where the kernel's files are: elsewhere in a container that mounts its host's, and in tests.
 struct KernelRoots {
@@ -35,5 +34,4 @@ struct NumaNode {
   bool allowed = true;            ///< This process's cpuset has it.
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

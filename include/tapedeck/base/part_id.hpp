@@ -7,8 +7,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The role of a tensor or a region in a model.
 enum class Part : std::uint8_t {
@@ -129,5 +128,4 @@ struct PartId {
          part == Part::recurrent_norm;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -10,8 +10,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The three tapes of each side of a layout. Thread-safety: a value.
 enum class TapeKind : std::uint8_t { weights, scratch, history };
@@ -55,5 +54,4 @@ class Place {
   return place.is_device() ? "gpu" + std::to_string(place.device()) : "host";
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

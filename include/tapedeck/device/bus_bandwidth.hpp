@@ -5,8 +5,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Bytes a second of copies from pinned host memory to the device, one after another. Measured once
 /// for each device in a process, told by kind and ordinal, by the first call that needs it, some
@@ -23,5 +22,4 @@ TAPEDECK_ABI_BEGIN
 /// @endcode
 [[nodiscard]] double bus_bandwidth(Device& device);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

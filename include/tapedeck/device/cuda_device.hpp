@@ -10,8 +10,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Whether there are GPUs here, and if not, why. Thread-safety: a value.
 struct CudaSupport {
@@ -89,5 +88,4 @@ class CudaDevice final : public Device {
   std::unique_ptr<State> state_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -38,8 +38,7 @@ namespace tapedeck::internal {
 class LaunchDriver;
 }
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Makes the primary context of a device current on this thread for as long as it lives; then the
 /// context that was current before is current again. Thread-safety: the thread that made it.
@@ -157,20 +156,16 @@ class CudaGraph {
   CUgraphExec_st* exec_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 /// @throws DeviceError
 void launch_kernel(CUfunc_st* function, Grid grid, StreamHandle stream, void** arguments);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 template <class... Parameters>
 void Kernel<Parameters...>::launch(Grid grid, StreamHandle stream,
@@ -179,5 +174,4 @@ void Kernel<Parameters...>::launch(Grid grid, StreamHandle stream,
   internal::launch_kernel(function_, grid, stream, pointers.data());
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -15,8 +15,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device_tape.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Models `cuda::mr::async_resource_with<device_accessible>` over a `DeviceTape`: allocating is a
 /// take, and deallocating does nothing: everything goes back at the tape's `clear()` or `rewind`.
@@ -61,5 +60,4 @@ class DeviceTapeResource {
 static_assert(::cuda::mr::resource_with<DeviceTapeResource, ::cuda::mr::device_accessible>);
 static_assert(::cuda::mr::async_resource_with<DeviceTapeResource, ::cuda::mr::device_accessible>);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -14,8 +14,7 @@
 struct CUstream_st;
 struct CUevent_st;
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A stream: what is put on it runs in order. nullptr is the device's default stream.
 using StreamHandle = CUstream_st*;
@@ -151,5 +150,4 @@ class Device {
   std::string label_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

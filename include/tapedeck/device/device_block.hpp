@@ -12,8 +12,7 @@
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/page_pool.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct DeviceBlockOptions {
   /// Called with each range as it becomes usable, and with the same range before it goes: for NCCL
@@ -95,5 +94,4 @@ class DeviceBlock {
   std::unique_ptr<State> state_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -12,8 +12,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 /// What every refusal of a device says.
 class DeviceRefusal {
@@ -47,11 +46,9 @@ class DeviceRefusal {
   Facts facts_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A device refused a call, and not for want of memory. Immutable: safe to read from any thread.
 class DeviceError : public internal::RuntimeError, public internal::DeviceRefusal {
@@ -87,5 +84,4 @@ class DeviceUnavailable : public Unsupported {
   explicit DeviceUnavailable(const std::string& message, std::string advice = {});
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

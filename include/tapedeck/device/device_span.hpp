@@ -7,8 +7,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Elements that lie on a device: an address and a count for kernels, which the host must not
 /// dereference, so there is no `operator[]`. Thread-safety: a value.
@@ -42,5 +41,4 @@ class DeviceSpan {
   std::size_t size_ = 0;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

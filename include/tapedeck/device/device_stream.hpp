@@ -7,8 +7,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A stream of a device. Thread-safety: as `Device`; moving needs it quiet.
 /// @code{.cpp}
@@ -70,5 +69,4 @@ class DeviceEvent {
   EventHandle handle_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -17,8 +17,7 @@
 #include "tapedeck/memory/tape_stat.hpp"
 #include "tapedeck/memory/typed_takes.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The default alignment of a take on a device: what cudaMalloc guarantees.
 inline constexpr std::size_t kDeviceLine = 256;
@@ -144,5 +143,4 @@ class alignas(kLine) DeviceTape : public internal::TapeHead<kDeviceLine>,
   std::unique_ptr<Cold> cold_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -10,8 +10,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// N tapes, of a device or pinned, used in turn: while an asynchronous copy or another stream still
 /// reads one frame, the next pass writes another. One tape is enough where all work is on one
@@ -78,5 +77,4 @@ class FrameRing {
   std::size_t index_ = 0;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

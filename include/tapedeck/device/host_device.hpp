@@ -10,8 +10,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/device.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct HostDeviceOptions {
   std::size_t memory = 0;            ///< Bytes it may hold at a time; 0: what the host has.
@@ -76,5 +75,4 @@ class HostDevice : public Device {
   std::unique_ptr<State> state_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -10,8 +10,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Physical pages of one device, all of one size. Those that a talk gave back serve the next one,
 /// without a call of the driver that creates or releases; only `trim` releases.
@@ -66,5 +65,4 @@ class PagePool {
   std::atomic<std::size_t> free_bytes_ = 0;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -8,8 +8,7 @@
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/memory/tape.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A tape as `Tape::start` makes it, whose memory is pinned for a device, which outlives it: for
 /// staging. Copies from and to it are asynchronous. What a copy still reads must not be taken
@@ -26,5 +25,4 @@ TAPEDECK_ABI_BEGIN
 /// @endcode
 [[nodiscard]] Tape start_pinned(Device& device, std::size_t bytes, TapeOptions options = {});
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -10,8 +10,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/host_memory.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What a host can give, decided by its tightest limit. A moment's figures: others take and give
 /// memory all the time. Thread-safety: a value.
@@ -48,5 +47,4 @@ struct DeviceBudget {
 /// @throws SystemError where not even MemAvailable can be read.
 [[nodiscard]] HostBudget host_budget(const KernelRoots& roots = {});
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

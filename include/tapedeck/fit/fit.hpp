@@ -15,8 +15,7 @@
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/plan.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A way to run a model, in the order they are preferred.
 enum class FitMode : std::uint8_t {
@@ -136,5 +135,4 @@ struct FitOptions {
                                          const std::optional<DeviceBudget>& device = {},
                                          const FitOptions& least = {});
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -9,8 +9,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Caches grow by this many tokens.
 inline constexpr std::uint64_t kKvCacheStep = 256;
@@ -43,5 +42,4 @@ struct KvCacheParams {
 /// As above. @throws InvalidArgument
 [[nodiscard]] std::uint64_t kv_cache_bytes(const KvCacheParams& params);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

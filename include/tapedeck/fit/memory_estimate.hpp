@@ -13,8 +13,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Models of about one size, with the figures of a real one.
 struct ModelClass {
@@ -83,5 +82,4 @@ struct MemoryEstimate {
                                              std::uint64_t context_tokens = 4096,
                                              double job_overhead_factor = 1.0);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -16,8 +16,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/plan/profile.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 enum class Quantization : std::uint8_t { fp16, int8, int4 };
 
@@ -90,5 +89,4 @@ struct QuantizationReport {
 [[nodiscard]] QuantizationReport advise_quantization(const std::filesystem::path& config,
                                                      const QuantizationRequest& request);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

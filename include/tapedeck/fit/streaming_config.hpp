@@ -13,8 +13,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The figures of a dense transformer that its device memory depends on. Every function gives
 /// bytes, and throws `InvalidArgument` where `num_heads` is 0 or does not divide `hidden_dim`,
@@ -96,5 +95,4 @@ class InsufficientVram : public OutOfMemory {
                                                   std::uint64_t total_bytes,
                                                   const StreamingConfig& config);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

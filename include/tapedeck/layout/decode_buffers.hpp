@@ -23,8 +23,7 @@ struct DecodeBuffer {
 
 }  // namespace tapedeck::internal
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The buffers of `plan_decode_buffers` where they lie. They never overlap, and below the floor of
 /// a tape their addresses hold through every clear, so that a CUDA graph can be captured over them;
@@ -169,5 +168,4 @@ struct DecodeBuffers {
 template <class Element>
 using HostDecodeBuffers = DecodeBuffers<Element, HostSpan>;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

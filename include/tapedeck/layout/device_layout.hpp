@@ -15,8 +15,7 @@
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/plan/plan.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct DeviceLayoutOptions {
   Commit commit = Commit::at_creation;
@@ -101,5 +100,4 @@ class DeviceLayout : public internal::Side<internal::DeviceMemory> {
   [[nodiscard]] DeviceStat stat() const noexcept;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

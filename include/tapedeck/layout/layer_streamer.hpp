@@ -16,8 +16,7 @@
 #include "tapedeck/model/tensor_directory.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Where the weights are copied from.
 enum class StreamSource : std::uint8_t {
@@ -139,5 +138,4 @@ class LayerStreamer {
   std::unique_ptr<Slots> slots_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -20,8 +20,7 @@
 #include "tapedeck/memory/tape.hpp"
 #include "tapedeck/plan/plan.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 class PassGuard;
 
@@ -218,5 +217,4 @@ class Layout : public internal::Side<internal::HostMemory> {
   PassGuard* guard_ = nullptr;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

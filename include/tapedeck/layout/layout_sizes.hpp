@@ -7,8 +7,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Bytes of each tape.
 struct LayoutSizes {
@@ -24,5 +23,4 @@ enum class Commit : std::uint8_t {
   nothing,      ///< Only histories, by `prepare`: a dry run, or weights that come another way.
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

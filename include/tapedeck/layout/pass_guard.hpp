@@ -11,8 +11,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/layout.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What happened between two `clear_pass()` calls. In steady state all of it is 0.
 struct PassCost {
@@ -96,5 +95,4 @@ class PassGuard {
   PassCost total_{};
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

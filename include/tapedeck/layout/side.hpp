@@ -26,16 +26,13 @@
 #include "tapedeck/memory/tape.hpp"
 #include "tapedeck/plan/plan.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 class Layout;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 class GrowthThread;
 
@@ -263,11 +260,9 @@ class Side {
 extern template class Side<HostMemory>;
 extern template class Side<DeviceMemory>;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// One conversation on the host.
 using Talk = BasicTalk<internal::HostMemory>;
@@ -277,5 +272,4 @@ using DeviceTalk = BasicTalk<internal::DeviceMemory>;
 extern template class BasicTalk<internal::HostMemory>;
 extern template class BasicTalk<internal::DeviceMemory>;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -11,8 +11,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/tape_stat.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The capacity of a talk that nothing ends.
 inline constexpr std::uint64_t kUnlimitedTokens = ~std::uint64_t{0};
@@ -91,5 +90,4 @@ std::ostream& operator<<(std::ostream& out, const Stat& stat);
 /// Prints `stat.line()`.
 std::ostream& operator<<(std::ostream& out, const DeviceStat& stat);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -11,8 +11,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/stat.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What a figure counts.
 enum class StatUnit : std::uint8_t {
@@ -50,11 +49,9 @@ struct StatField {
   }
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 // Clamped, since a reader may see an older reserve than use of a sum over talks.
 constexpr std::uint64_t headroom(const TapeStat& tape) noexcept {
@@ -130,11 +127,9 @@ inline constexpr auto kDeviceFields = std::to_array<StatField<DeviceStat>>({
      committed},
 });
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Of one tape, on the host or on a device. These lists hold as long as the program; from any
 /// thread.
@@ -152,5 +147,4 @@ TAPEDECK_ABI_BEGIN
   return internal::kDeviceFields;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -14,8 +14,7 @@
 #include "tapedeck/memory/warm.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 template <class Memory>
 class Side;
@@ -33,11 +32,9 @@ struct TalkHead {
   std::atomic<std::uint64_t> generation{0};  ///< Odd while the talk is closed.
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The handle of one conversation on one side of a layout: `Talk` on the host, `DeviceTalk` on a
 /// device. It is a value that refers to the layout, which outlives it. A talk grows in three steps:
@@ -169,5 +166,4 @@ class BasicTalk {
   std::uint64_t generation_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -21,8 +21,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What a talk was asked for, and what it has.
 struct TalkNeeds {
@@ -59,5 +58,4 @@ class NotPrepared : public internal::RuntimeError {
   TalkNeeds needs_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

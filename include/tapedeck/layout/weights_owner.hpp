@@ -14,8 +14,7 @@
 #include "tapedeck/memory/block_options.hpp"
 #include "tapedeck/memory/warm.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// How a file's bytes get into memory. All ways give the same bytes.
 enum class Way : std::uint8_t {
@@ -74,5 +73,4 @@ class OwnedWeights : public WeightsOwner {
   [[nodiscard]] virtual WarmProgress progress() const = 0;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -13,8 +13,7 @@
 #include "tapedeck/memory/block_options.hpp"
 #include "tapedeck/memory/warm.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 enum class BlockKind : std::uint8_t { none, anonymous, file, shared, borrowed };
 
@@ -122,5 +121,4 @@ class Block {
   std::unique_ptr<State> state_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -11,8 +11,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Which pages back a block. `never` and `transparent` are advice to the kernel; `explicit_pages`
 /// takes pages from the host's hugetlb pool and falls back to `transparent` where the pool is empty
@@ -62,5 +61,4 @@ struct BlockOptions {
   std::function<void(std::span<std::byte>)> on_decommit{};
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -20,8 +20,7 @@
 #include <valgrind/memcheck.h>
 #endif
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 namespace checking {
 
 /// Whether any tool listens: where none does, walking ranges only to mark them is not worth it.
@@ -116,5 +115,4 @@ class WriterWatch {
 };
 
 }  // namespace checking
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI

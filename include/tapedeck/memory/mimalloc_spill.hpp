@@ -7,12 +7,10 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/spill_source.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The process-wide source on mimalloc. Thread-safe: blocks belong to no thread's heap, so they may
 /// be given back on any thread.
 [[nodiscard]] SpillSource& mimalloc_spill() noexcept;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -15,8 +15,7 @@
 #include "tapedeck/memory/tape.hpp"
 #include "tapedeck/memory/tape_head.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A bump allocator many threads take from at once, by compare-and-exchange. It has no mark, no
 /// growth and no spill, every take is whole 64-byte lines, and contended it is many times slower
@@ -85,5 +84,4 @@ class alignas(kLine) SharedTape : public internal::TapeHead<kLine>, public Typed
   std::unique_ptr<Cold> cold_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -6,8 +6,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Where a full tape gets blocks from. `mimalloc_spill()` (target `tapedeck::spill`) is the one to
 /// use; engines with an allocator of their own derive from this.
@@ -41,5 +40,4 @@ class SpillSource {
   ~SpillSource() = default;  // sources are never owned through this type
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -21,8 +21,7 @@
 #include "tapedeck/memory/typed_takes.hpp"
 #include "tapedeck/memory/warm.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 /// What takes, clears and rewinds of a tape of the host touch beside its head: a base of the tape
 /// like the head, so that they lie in one cache line.
@@ -32,11 +31,9 @@ struct OpenLine {
   std::uint32_t on_give_back_ = 0;  // what clear and rewind do beyond moving the head
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 class Block;
 
@@ -278,5 +275,4 @@ inline void Tape::rewind(const Mark& mark) noexcept {
 
 static_assert(sizeof(Tape) <= 128);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

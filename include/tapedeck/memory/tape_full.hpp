@@ -20,8 +20,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A tape had no room. Its standard base is `std::bad_alloc`, so code written for allocators
 /// catches it, and its construction allocates nothing. Immutable: safe to read from any thread.
@@ -48,15 +47,12 @@ class TapeFull : public std::bad_alloc, public Error {
   std::size_t total_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 /// Throws a `TapeFull`, out of line for what is inlined into callers.
 [[noreturn]] void throw_tape_full(std::string_view name, std::size_t requested, std::size_t used,
                                   std::size_t total);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI

@@ -14,8 +14,7 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/memory/checking.hpp"
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 /// Raises a counter that has one writer, and that readers may watch. Returns the sum.
 template <class Number>
@@ -230,5 +229,4 @@ class TapeHead {
   }
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI

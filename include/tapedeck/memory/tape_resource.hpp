@@ -8,8 +8,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/tape.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Lets standard containers live on a tape. Deallocation does nothing: the tape's clear or rewind
 /// gives the memory back, and must not come before the containers are gone. A full tape throws
@@ -44,5 +43,4 @@ class TapeResource final : public std::pmr::memory_resource {
   Tape* tape_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -5,8 +5,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/tape.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Marks a tape when made and rewinds it when it goes. Scopes nest; one that outlives a `clear()`
 /// does nothing any more. Thread-safety: the tape's writer.
@@ -31,5 +30,4 @@ class [[nodiscard]] TapeScope {
   Tape::Mark mark_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -9,8 +9,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/block_options.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The figures of one tape at one moment: a plain struct, owned by whoever asked for it. All sizes
 /// are bytes. What each figure means is said once, in its row of `tape_fields`
@@ -39,5 +38,4 @@ struct TapeStat {
   std::array<std::int32_t, kWishes> unmet{};
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -14,8 +14,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/memory/tape_full.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What a span on a tape may hold: memory starts undefined, and no destructor runs at clear.
 template <class T>
@@ -100,5 +99,4 @@ class TypedTakes : public SpanTakes<Self, HostSpan, kLine> {
   }
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

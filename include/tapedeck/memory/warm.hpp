@@ -24,8 +24,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/bytes.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct WarmProgress {
   std::size_t done = 0;   ///< Bytes, of this job.
@@ -90,5 +89,4 @@ struct Residency {
   std::optional<std::size_t> huge{};     ///< Bytes of the whole block backed by huge pages.
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -14,8 +14,7 @@ namespace tapedeck::internal {
 class GgufArrayReader;
 }
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Strings, one behind the other in one buffer. Thread-safety: immutable once read.
 class GgufStrings {
@@ -58,5 +57,4 @@ class GgufStrings {
 [[nodiscard]] std::vector<std::int64_t> read_gguf_integers(const Model& model,
                                                            std::string_view key);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

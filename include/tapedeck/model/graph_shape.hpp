@@ -6,8 +6,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// How a model computes, as far as it decides which intermediate results live at a time. The reader
 /// of a model takes it from the tensors where there are some, and otherwise from the metadata and
@@ -49,5 +48,4 @@ struct GraphShape {
   std::uint64_t wkv_head = 64;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -14,8 +14,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Key-value pairs of a GGUF header ("llama.block_count") or of a config.json, where the path to a
 /// value is joined by dots ("text_config.hidden_size", "block_configs.3.ffn.ffn_mult").
@@ -83,5 +82,4 @@ class Metadata {
   std::unordered_map<std::string, std::size_t, Hash, std::equal_to<>> index_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -10,8 +10,7 @@
 #include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/model/tensor_directory.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 enum class ModelFormat : std::uint8_t { gguf, safetensors, config, llama2c };
 
@@ -27,5 +26,4 @@ struct Model {
   TensorDirectory tensors;  ///< Empty for a config.json alone.
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

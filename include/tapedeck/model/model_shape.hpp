@@ -13,8 +13,7 @@
 #include "tapedeck/model/graph_shape.hpp"
 #include "tapedeck/model/stored_quantization.hpp"  // IWYU pragma: export
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Which past tokens a layer's attention keeps.
 enum class Attention : std::uint8_t {
@@ -109,5 +108,4 @@ struct ModelShape {
   [[nodiscard]] std::optional<std::uint64_t> parameter_count() const noexcept;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

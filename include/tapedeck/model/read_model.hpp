@@ -7,8 +7,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/model/model.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Reads the headers of a model: a GGUF file (with all parts of a split one, from any of them), a
 /// safetensors file, a model.safetensors.index.json, a Hugging Face config.json, a llama2.c
@@ -26,5 +25,4 @@ TAPEDECK_ABI_BEGIN
 /// @endcode
 [[nodiscard]] Model read_model(const std::filesystem::path& path);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

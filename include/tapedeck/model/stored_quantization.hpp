@@ -9,8 +9,7 @@
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/base/part_id.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct Parameter;
 
@@ -45,5 +44,4 @@ struct StoredQuantization {
   [[nodiscard]] bool covers(const Parameter& parameter) const noexcept;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

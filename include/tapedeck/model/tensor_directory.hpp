@@ -20,8 +20,7 @@ namespace tapedeck::internal {
 class TensorDirectoryBuilder;
 }
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// One tensor. All figures were checked when the directory was read: the bytes follow from type and
 /// shape, and nothing overflows.
@@ -90,5 +89,4 @@ class TensorDirectory {
   std::vector<std::uint32_t> by_name_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -9,8 +9,7 @@
 #include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What decode steps are to be like.
 struct DecodeBuffersOptions {
@@ -45,5 +44,4 @@ struct DecodeBuffersOptions {
 [[nodiscard]] TapePlan plan_decode_buffers(const ModelShape& shape,
                                            const DecodeBuffersOptions& options = {});
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -10,8 +10,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A buffer to find room for. Thread-safety: a value.
 struct Buffer {
@@ -46,5 +45,4 @@ struct Packing {
 /// it begins, or sizes that do not fit in 64 bits.
 [[nodiscard]] Packing pack(std::span<const Buffer> buffers);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

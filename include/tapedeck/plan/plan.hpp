@@ -13,8 +13,7 @@
 #include "tapedeck/plan/profile.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What the model is to be run with.
 struct PlanOptions {
@@ -88,5 +87,4 @@ struct Plan {
 /// model states none, a type that does not divide its rows, figures that overflow).
 [[nodiscard]] Plan make_plan(const Model& model, const PlanOptions& options = {});
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -13,8 +13,7 @@ struct CacheCells;
 struct ScratchPlan;
 }  // namespace tapedeck::internal
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct PlanOptions;
 
@@ -34,5 +33,4 @@ struct Profile {
 /// What `Layout` allocates.
 [[nodiscard]] Profile native_profile() noexcept;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

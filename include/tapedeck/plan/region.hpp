@@ -17,8 +17,7 @@
 #include "tapedeck/base/part_id.hpp"
 #include "tapedeck/base/tape_kind.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What a region is for; the breakdown of a plan is summed up by it.
 enum class RegionRole : std::uint8_t {
@@ -125,11 +124,9 @@ class TapePlan {
   std::uint64_t end_ = 0;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
 
-namespace tapedeck::internal {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 /// Whether elements stored as `type` may be looked at as `T`: anything as bytes; a floating-point
 /// or signed number as its own type only; else, as bits or as a struct, what has the size of an
@@ -176,5 +173,4 @@ template <class T>
   return reinterpret_cast<T*>(address);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI

@@ -11,8 +11,7 @@
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/region.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct StreamingOptions {
   /// Layers on the device at a time that take turns: with 2, one is copied while the other
@@ -105,5 +104,4 @@ struct StreamingPlan {
 [[nodiscard]] double streaming_ceiling(const StreamingPlan& plan,
                                        double bus_bytes_per_second) noexcept;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

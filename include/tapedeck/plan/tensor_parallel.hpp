@@ -10,8 +10,7 @@
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/plan.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What one rank holds, in bytes.
 struct RankBytes {
@@ -52,5 +51,4 @@ struct RankPlan {
 [[nodiscard]] RankPlan plan_ranks(const Model& model, const PlanOptions& options,
                                   std::uint64_t ranks);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

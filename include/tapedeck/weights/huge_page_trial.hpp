@@ -7,8 +7,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/block_options.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What was measured.
 struct HugePageTrial {
@@ -30,5 +29,4 @@ struct HugePageTrial {
 /// @endcode
 [[nodiscard]] const HugePageTrial& huge_page_trial();
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

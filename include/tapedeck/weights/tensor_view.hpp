@@ -12,8 +12,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What a tensor's numbers may be looked at as: a number, or a struct that is one block of a
 /// quantised type.
@@ -60,5 +59,4 @@ struct TensorView {
   [[noreturn]] void refuse(std::size_t size, std::size_t alignment) const;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

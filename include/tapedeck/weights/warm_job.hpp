@@ -17,8 +17,7 @@ namespace tapedeck::internal {
 class WeightsState;
 }
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 class TensorDirectory;
 
@@ -73,5 +72,4 @@ class WarmJob {
 /// head, layers that only draft). O(n log n).
 [[nodiscard]] std::vector<std::uint32_t> layer_order(const TensorDirectory& tensors);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

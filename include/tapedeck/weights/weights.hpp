@@ -19,8 +19,7 @@
 #include "tapedeck/weights/tensor_view.hpp"
 #include "tapedeck/weights/warm_job.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What became of a file.
 struct WeightsFile {
@@ -158,5 +157,4 @@ class Weights final : public WeightsOwner {
   std::unique_ptr<internal::WeightsState> state_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

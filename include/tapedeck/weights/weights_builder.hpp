@@ -14,8 +14,7 @@
 #include "tapedeck/memory/block_options.hpp"
 #include "tapedeck/weights/weights.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A tensor to be built.
 struct TensorSpec {
@@ -76,5 +75,4 @@ class WeightsBuilder {
   std::unique_ptr<State> state_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -12,8 +12,7 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/plan/plan.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 using internal::CacheCells;
@@ -93,5 +92,4 @@ Profile llama_cpp_profile() noexcept {
           .plan_scratch = plan_scratch};
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -114,8 +114,7 @@ class GgufArrayReader {
 
 }  // namespace tapedeck::internal
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 GgufStrings read_gguf_strings(const Model& model, std::string_view key) {
   return internal::GgufArrayReader(model, key).strings();
@@ -129,5 +128,4 @@ std::vector<std::int64_t> read_gguf_integers(const Model& model, std::string_vie
   return internal::GgufArrayReader(model, key).integers();
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -22,8 +22,7 @@
 #define TAPEDECK_AFTER_STORE()
 #endif
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace segment = internal::segment;
 namespace {
@@ -165,5 +164,4 @@ void StatPublisher::publish() noexcept {
   record_[segment::sequence].store(sequence_, std::memory_order_release);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -23,8 +23,7 @@
 #define TAPEDECK_BEFORE_READ()
 #endif
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace segment = internal::segment;
 namespace {
@@ -240,5 +239,4 @@ PublisherState StatReader::state() const {
                                                         : PublisherState::dead;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -10,8 +10,7 @@
 #include "tapedeck/base/error.hpp"
 #include "telemetry/metrics/families.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 LayoutCollector::LayoutCollector(std::vector<WatchedLayout> layouts, SnapshotOptions options)
     : layouts_(std::move(layouts)), options_(std::move(options)) {
@@ -48,5 +47,4 @@ std::string metrics_text(std::span<const Snapshot> snapshots) {
   return prometheus::TextSerializer().Serialize(internal::families_of(snapshots));
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

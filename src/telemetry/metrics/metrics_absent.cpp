@@ -6,8 +6,7 @@
 #include "tapedeck/telemetry/metrics/metrics.hpp"
 #include "tapedeck/telemetry/metrics/metrics_server.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 [[noreturn]] void refuse_metrics() {
@@ -30,5 +29,4 @@ const std::string& MetricsServer::address() const noexcept { std::terminate(); }
 
 std::string metrics_text(std::span<const Snapshot>) { refuse_metrics(); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -16,8 +16,7 @@
 #include "tapedeck/telemetry/metrics/collector.hpp"
 #include "telemetry/metrics/host_port.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
@@ -107,5 +106,4 @@ MetricsServer::~MetricsServer() = default;
 
 const std::string& MetricsServer::address() const noexcept { return state_->address(); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 template <class AnyTape>
@@ -46,5 +45,4 @@ LayoutPeaks PeakWatch::since_last(Asker asker) noexcept {
   return std::exchange(most_[asker], {});
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -6,8 +6,7 @@
 #include "tapedeck/telemetry/recording/recorder.hpp"
 #include "telemetry/recording/nvtx.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 template <class Number>
@@ -116,5 +115,4 @@ void Phases::close_watch() noexcept {
   passes_ = passes;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

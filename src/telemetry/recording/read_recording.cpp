@@ -12,8 +12,7 @@
 #include "tapedeck/telemetry/recording/recording.hpp"
 #include "telemetry/recording/sample_words.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace words = internal::words;
 namespace {
 
@@ -227,5 +226,4 @@ class RecordingReader {
 
 Recording read_recording(const std::filesystem::path& path) { return RecordingReader(path).read(); }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

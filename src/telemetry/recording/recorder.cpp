@@ -8,8 +8,7 @@
 #include "telemetry/recording/sample_words.hpp"
 #include "telemetry/report/planned_regions.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace words = internal::words;
 namespace {
 
@@ -112,5 +111,4 @@ Recording Recorder::recording() const {
   return recording;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -9,8 +9,7 @@
 #include "tapedeck/base/checked.hpp"
 #include "telemetry/recording/sample_words.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace words = internal::words;
 namespace {
 
@@ -104,5 +103,4 @@ void Recording::write(std::ostream& out) const {
   write_marks(UINT64_MAX);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -14,8 +14,7 @@
 #include "tapedeck/base/error.hpp"
 #include "telemetry/report/planned_regions.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
@@ -237,5 +236,4 @@ Advice advise(const Recording& recording, const AdviceOptions& options) {
   return advise({.stat = newest, .regions = recording.regions, .margin = options.margin});
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -19,8 +19,7 @@
 #include "telemetry/report/text.hpp"
 #include "telemetry/report/timeline.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace report = internal::report;
 namespace {
 
@@ -280,5 +279,4 @@ std::string report_html(const Recording& recording) {
   return kainjow::mustache::mustache(std::string(report::kPage)).render(page);
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -3,13 +3,11 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/report/report.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 std::string report_html(const Recording&) {
   throw Unsupported("reports", "this build of Tapedeck makes no reports",
                     "build it where kainjow's mustache is (Debian: libkainjow-mustache-dev)");
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

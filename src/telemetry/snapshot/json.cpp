@@ -10,8 +10,7 @@
 #include "tapedeck/base/error.hpp"
 #include "telemetry/snapshot/phase_peaks.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -211,5 +210,4 @@ std::string json_schema() {
   return internal::json_text(schema, 2) + "\n";
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

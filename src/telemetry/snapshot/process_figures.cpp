@@ -9,8 +9,7 @@
 #include "os/pressure.hpp"
 #include "tapedeck/base/checked.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
@@ -117,5 +116,4 @@ ProcessFigures process_figures(const ProcessOptions& options) {
   return figures;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

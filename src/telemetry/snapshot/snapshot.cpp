@@ -6,8 +6,7 @@
 
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 constexpr std::array kDeviceMemoryFields = {
@@ -61,5 +60,4 @@ Snapshot snapshot_of(const Layout& layout, std::string name, const SnapshotOptio
   return snapshot;
 }
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -5,8 +5,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/plan/profile.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Predicts what llama.cpp, build v0.5.0 on a CPU, prints when it starts.
 ///
@@ -25,5 +24,4 @@ TAPEDECK_ABI_BEGIN
 /// @endcode
 [[nodiscard]] Profile llama_cpp_profile() noexcept;
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -11,8 +11,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/layout.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Where layouts are published: the host's shared memory, which every Linux has and which is empty
 /// after a reboot. $XDG_RUNTIME_DIR is there for logged-in users alone, and a service or a
@@ -76,5 +75,4 @@ class StatPublisher {
   Word* record_ = nullptr;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -13,8 +13,7 @@
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/telemetry/live/stat_publisher.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A layout that is or was published, as its file is called. Thread-safety: a value.
 struct PublishedLayout {
@@ -85,5 +84,4 @@ class StatReader {
   std::unique_ptr<Opened> opened_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -10,8 +10,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/telemetry/metrics/metrics.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Gives prometheus-cpp what `metrics_text` tells, afresh at each scrape. The layouts and their
 /// phases must outlive it: a registry of prometheus-cpp holds it weakly, so reset the shared
@@ -40,5 +39,4 @@ class LayoutCollector : public prometheus::Collectable {
   SnapshotOptions options_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

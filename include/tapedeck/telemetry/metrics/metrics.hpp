@@ -10,8 +10,7 @@
 #include "tapedeck/telemetry/recording/phases.hpp"
 #include "tapedeck/telemetry/snapshot/snapshot.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A layout that is scraped, and the phases of who works with it. Thread-safety: a value.
 struct WatchedLayout {
@@ -46,5 +45,4 @@ inline constexpr const char* kMetricsContentType = "text/plain; version=0.0.4; c
 /// @endcode
 [[nodiscard]] std::string metrics_text(std::span<const Snapshot> snapshots);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

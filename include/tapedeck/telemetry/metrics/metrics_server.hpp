@@ -9,8 +9,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/telemetry/metrics/metrics.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Answers `GET /metrics` with what `metrics_text` tells, afresh at each scrape, beside some
 /// figures of the server itself (`exposer_...`). Threads of its own serve; the layouts' writers are
@@ -50,5 +49,4 @@ class MetricsServer {
   std::unique_ptr<State> state_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -9,8 +9,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/layout.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The most bytes that were used of each tape. A history's is the sum over its talks, each at its
 /// own moment, and so an upper bound; a device's scratch that of its frames.
@@ -45,5 +44,4 @@ class PeakWatch {
   std::array<LayoutPeaks, 2> most_{};  // of each asker, of what the other one ended
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

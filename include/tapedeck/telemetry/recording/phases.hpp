@@ -15,8 +15,7 @@
 #include "tapedeck/telemetry/recording/peak_watch.hpp"
 #include "tapedeck/telemetry/recording/recording.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 class Recorder;
 
@@ -121,5 +120,4 @@ class [[nodiscard]] PhaseScope {
   Phases& phases_;
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

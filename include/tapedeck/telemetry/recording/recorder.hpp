@@ -15,8 +15,7 @@
 #include "tapedeck/telemetry/recording/peak_watch.hpp"
 #include "tapedeck/telemetry/recording/recording.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 struct RecorderOptions {
   std::string name = "layout";     ///< Of the layout, for people.
@@ -106,5 +105,4 @@ class Recorder {
   std::uint64_t last_ = 0;    // its time
 };
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

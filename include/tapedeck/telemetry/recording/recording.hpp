@@ -15,8 +15,7 @@
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/telemetry/recording/peak_watch.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Of the format that is written. It is raised where something changes its meaning or goes; figures
 /// may be added. Version 2 has all figures of a sample in one list.
@@ -115,5 +114,4 @@ struct Recording {
 /// recording, of another version, damaged, or cut off.
 [[nodiscard]] Recording read_recording(const std::filesystem::path& path);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

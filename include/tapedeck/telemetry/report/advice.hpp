@@ -11,8 +11,7 @@
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/telemetry/recording/recording.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What was observed of a tape.
 enum class TapeFinding : std::uint8_t {
@@ -72,5 +71,4 @@ struct AdviceOptions {
 /// @throws InvalidArgument as above.
 [[nodiscard]] Advice advise(const Recording& recording, const AdviceOptions& options = {});
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

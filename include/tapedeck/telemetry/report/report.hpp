@@ -7,8 +7,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/telemetry/recording/recording.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// One HTML page with everything in it: advice, each tape over time, phases, figures at the end,
 /// the plan's regions and what of them was used. It asks nothing of any network, follows the
@@ -33,5 +32,4 @@ TAPEDECK_ABI_BEGIN
 /// @endcode
 [[nodiscard]] std::string report_html(const Recording& recording);
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

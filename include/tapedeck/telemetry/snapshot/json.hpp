@@ -7,8 +7,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/telemetry/snapshot/snapshot.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Of what `to_json` gives. It is raised where a figure changes its meaning or goes; figures may be
 /// added.
@@ -43,5 +42,4 @@ inline constexpr unsigned kJsonVersion = 1;
 /// refuses what this build does not know.
 [[nodiscard]] std::string json_schema();
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -12,8 +12,7 @@
 #include "tapedeck/base/host_memory.hpp"
 #include "tapedeck/layout/stat_fields.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What is asked, and where.
 struct ProcessOptions {
@@ -68,5 +67,4 @@ using ProcessField = StatField<ProcessFigures, ProcessFigures::Figure>;
 /// the process. Not for the path of a token.
 [[nodiscard]] ProcessFigures process_figures(const ProcessOptions& options = {});
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI

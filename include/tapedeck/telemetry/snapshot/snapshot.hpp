@@ -14,8 +14,7 @@
 #include "tapedeck/telemetry/recording/phases.hpp"
 #include "tapedeck/telemetry/snapshot/process_figures.hpp"
 
-namespace tapedeck {
-TAPEDECK_ABI_BEGIN
+namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What a snapshot has besides `Layout::stat()`, and what that costs.
 struct SnapshotOptions {
@@ -72,5 +71,4 @@ struct Snapshot {
 [[nodiscard]] Snapshot snapshot_of(const Layout& layout, std::string name,
                                    const SnapshotOptions& options = {});
 
-TAPEDECK_ABI_END
-}  // namespace tapedeck
+}  // namespace tapedeck::inline TAPEDECK_ABI
