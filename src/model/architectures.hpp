@@ -24,6 +24,11 @@ enum class Windows : std::uint8_t {
   but_first_of,  ///< All but the first of each `period` layers.
 };
 
+struct WindowRule {
+  Windows of = Windows::none;
+  std::uint8_t period = 0;
+};
+
 /// Which layers keep a recurrent state, where the file has no list of its own.
 enum class States : std::uint8_t {
   none,
@@ -31,6 +36,11 @@ enum class States : std::uint8_t {
   beside_attention,    ///< Every layer has both (Falcon-H1).
   without_kv,          ///< Layers without KV heads, or all but one of each attention period.
   without_kv_and_ffn,  ///< Layers with neither KV heads nor a feed-forward part (Nemotron-H).
+};
+
+struct StateRule {
+  Recurrence kind = Recurrence::none;
+  States in = States::none;
 };
 
 /// What the tensors of an architecture are like, beside a gated feed-forward part, two norms a
@@ -91,26 +101,30 @@ enum Tested : std::uint8_t {
 
 /// A row of the table.
 struct Architecture {
-  std::string_view gguf;    ///< general.architecture; several names are separated by blanks.
-  std::string_view config;  ///< model_type; likewise.
+  // Names; several are separated by blanks.
+  std::string_view both{};    ///< As general.architecture and as model_type.
+  std::string_view gguf{};    ///< general.architecture alone.
+  std::string_view config{};  ///< model_type alone.
   std::uint32_t traits = 0;
   Family family = Family::none;
   std::uint8_t tested = kNothing;
-  Windows windows = Windows::none;
-  std::uint8_t period = 0;
+  WindowRule windows{};
   std::uint8_t windowed_depth = 0;  ///< llama.cpp has windows only in models of so many layers.
   std::uint32_t engine_window = 0;  ///< What llama.cpp takes, whatever window a file states.
-  Recurrence recurrence = Recurrence::none;
-  States states = States::none;
+  StateRule state{};
   std::array<Default, 2> defaults{};         ///< What holds where a file is silent.
   std::array<Default, 6> config_defaults{};  ///< What transformers fills in besides, for a config.
 
+  /// Besides those of both.
+  [[nodiscard]] constexpr std::string_view names(Dialect dialect) const noexcept {
+    return dialect == Dialect::gguf ? gguf : config;
+  }
   [[nodiscard]] constexpr bool has(Trait trait) const noexcept { return (traits & trait) != 0; }
   /// In a GGUF file: every layer attends to every token and keeps whole K and V.
   [[nodiscard]] constexpr bool plain() const noexcept {
     const bool windowless =
-        windows == Windows::none || windows == Windows::above_first || has(kWindowlessEngine);
-    return windowless && states == States::none && !has(kLatent) && !has(kUnknownParameters) &&
+        windows.of == Windows::none || windows.of == Windows::above_first || has(kWindowlessEngine);
+    return windowless && state.in == States::none && !has(kLatent) && !has(kUnknownParameters) &&
            !has(kListedWindows);
   }
   [[nodiscard]] constexpr bool confirmed(Dialect dialect) const noexcept {

@@ -1,11 +1,13 @@
 #include "model/figures.hpp"
 
+#include <algorithm>
 #include <array>
-#include <cmath>
+#include <limits>
 #include <utility>
 #include <variant>
 
-#include "tapedeck/base/error.hpp"
+#include "model/file_errors.hpp"
+#include "model/words.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -107,21 +109,7 @@ constexpr bool in_order() {
 }
 static_assert(in_order(), "the table of keys is in the order of Figure");
 
-/// The first word, which is taken off the front.
-std::string_view next_word(std::string_view& words) noexcept {
-  const std::string_view word = words.substr(0, words.find(' '));
-  words.remove_prefix(word.size() == words.size() ? word.size() : word.size() + 1);
-  return word;
-}
-
 }  // namespace
-
-bool has_word(std::string_view words, std::string_view word) noexcept {
-  while (!words.empty()) {
-    if (next_word(words) == word) return true;
-  }
-  return false;
-}
 
 Figures::Figures(std::string path, const Metadata& metadata, Dialect dialect,
                  std::vector<std::string> scopes)
@@ -141,23 +129,27 @@ const Metadata::Entry* Figures::entry(std::string_view keys) const {
   return nullptr;
 }
 
-const Metadata::Entry* Figures::stated(Figure figure) const {
+std::string_view Figures::keys_of(Figure figure) const noexcept {
   const Keys& keys = kKeys[static_cast<std::size_t>(figure)];
-  return entry(dialect_ == Dialect::gguf ? keys.gguf : keys.config);
+  return dialect_ == Dialect::gguf ? keys.gguf : keys.config;
 }
+
+const Metadata::Entry* Figures::stated(Figure figure) const { return entry(keys_of(figure)); }
 
 bool Figures::is_list(Figure figure) const {
   const Metadata::Entry* const entry = stated(figure);
   return entry != nullptr && std::holds_alternative<std::vector<std::int64_t>>(entry->value);
 }
 
-std::uint64_t Figures::checked(const Metadata::Entry& entry, std::int64_t value,
-                               Figure figure) const {
-  if (value < 0) refuse(entry, "is negative: " + std::to_string(value));
-  const auto size = static_cast<std::uint64_t>(value);
+std::uint64_t Figures::checked_figure(const Metadata::Entry& entry, std::int64_t value,
+                                      Figure figure) const {
   const std::uint64_t most = figure == Figure::layers ? kMostLayers : kLargest;
-  if (size > most) refuse(entry, "is beyond any model: " + std::to_string(value));
-  return size;
+  if (value >= 0 && static_cast<std::uint64_t>(value) <= most) {
+    return static_cast<std::uint64_t>(value);
+  }
+  throw_figure_error(
+      entry, FormatFault::out_of_range,
+      (value < 0 ? "is negative: " : "is beyond any model: ") + std::to_string(value));
 }
 
 std::optional<std::uint64_t> Figures::find(Figure figure, std::size_t layer) const {
@@ -168,27 +160,26 @@ std::optional<std::uint64_t> Figures::find(Figure figure, std::size_t layer) con
     }
     return std::nullopt;
   }
-  if (const auto* number = std::get_if<std::uint64_t>(&entry->value)) {
-    if (*number > kLargest) refuse(*entry, "is beyond any model: " + std::to_string(*number));
-    return checked(*entry, static_cast<std::int64_t>(*number), figure);
+  // Some converters write whole numbers as reals.
+  if (const auto number = metadata_->integer(entry->key)) {
+    const std::uint64_t most = std::numeric_limits<std::int64_t>::max();
+    return checked_figure(*entry, static_cast<std::int64_t>(std::min(*number, most)), figure);
   }
-  if (const auto* number = std::get_if<std::int64_t>(&entry->value)) {
-    return checked(*entry, *number, figure);
+  if (const auto* negative = std::get_if<std::int64_t>(&entry->value)) {
+    return checked_figure(*entry, *negative, figure);
   }
   if (const auto* list = std::get_if<std::vector<std::int64_t>>(&entry->value)) {
-    if (layer >= list->size()) {
-      refuse(*entry, "has " + std::to_string(list->size()) + " elements, and layer " +
-                         std::to_string(layer) + " has none");
-    }
-    return checked(*entry, (*list)[layer], figure);
+    if (layer < list->size()) return checked_figure(*entry, (*list)[layer], figure);
+    throw_figure_error(*entry, FormatFault::missing,
+                       "has " + std::to_string(list->size()) + " elements, and layer " +
+                           std::to_string(layer) + " has none");
   }
-  // Some converters write whole numbers as reals.
-  if (const auto* number = std::get_if<double>(&entry->value)) {
-    if (std::abs(*number) < 9e15 && *number == std::floor(*number)) {
-      return checked(*entry, static_cast<std::int64_t>(*number), figure);
-    }
-  }
-  refuse(*entry, "is no whole number");
+  throw_figure_error(*entry, FormatFault::wrong_type, "is no whole number");
+}
+
+std::uint64_t Figures::positive(Figure figure) const {
+  if (const std::uint64_t value = get(figure, 0); value != 0) return value;
+  throw_figure_error(figure, FormatFault::out_of_range, "is 0");
 }
 
 std::optional<std::uint64_t> Figures::count(std::string_view keys) const {
@@ -204,53 +195,43 @@ std::optional<std::uint64_t> Figures::count(std::string_view keys) const {
 
 std::optional<bool> Figures::flag(std::string_view key) const {
   const Metadata::Entry* const found = entry(key);
-  if (found == nullptr) return std::nullopt;
-  const auto* value = std::get_if<bool>(&found->value);
-  return value != nullptr ? std::optional<bool>(*value) : std::nullopt;
+  return found == nullptr ? std::nullopt : metadata_->boolean(found->key);
 }
 
 std::optional<double> Figures::real(std::string_view key) const {
   const Metadata::Entry* const found = entry(key);
-  if (found == nullptr) return std::nullopt;
-  if (const auto* real = std::get_if<double>(&found->value)) return *real;
-  if (const auto* whole = std::get_if<std::uint64_t>(&found->value)) {
-    return static_cast<double>(*whole);
-  }
-  return std::nullopt;
+  return found == nullptr ? std::nullopt : metadata_->real(found->key);
 }
 
 std::optional<std::string_view> Figures::text(std::string_view key) const {
   const Metadata::Entry* const found = entry(key);
-  if (found == nullptr) return std::nullopt;
-  const auto* value = std::get_if<std::string>(&found->value);
-  return value != nullptr ? std::optional<std::string_view>(*value) : std::nullopt;
+  return found == nullptr ? std::nullopt : metadata_->string(found->key);
 }
 
 std::span<const std::string> Figures::texts(std::string_view key) const {
   const Metadata::Entry* const found = entry(key);
-  if (found == nullptr) return {};
-  const auto* list = std::get_if<std::vector<std::string>>(&found->value);
-  return list != nullptr ? std::span<const std::string>(*list) : std::span<const std::string>();
+  return found == nullptr ? std::span<const std::string>() : metadata_->strings(found->key);
 }
 
 std::span<const std::int64_t> Figures::integers(std::string_view key) const {
   const Metadata::Entry* const found = entry(key);
-  if (found == nullptr) return {};
-  const auto* list = std::get_if<std::vector<std::int64_t>>(&found->value);
-  return list != nullptr ? std::span<const std::int64_t>(*list) : std::span<const std::int64_t>();
+  return found == nullptr ? std::span<const std::int64_t>() : metadata_->integers(found->key);
 }
 
-void Figures::refuse(const Metadata::Entry& entry, const std::string& fault) const {
-  throw FormatError(path_, entry.offset, entry.key + " " + fault,
+void Figures::throw_figure_error(const Metadata::Entry& entry, FormatFault fault,
+                                 const std::string& message) const {
+  throw_field_error({path_, entry.offset, entry.key, fault}, message,
                     "the file is broken, or no model of this kind");
 }
 
-void Figures::refuse(Figure figure, const std::string& fault) const {
-  if (const Metadata::Entry* const entry = stated(figure)) refuse(*entry, fault);
-  const Keys& keys = kKeys[static_cast<std::size_t>(figure)];
-  std::string_view names = dialect_ == Dialect::gguf ? keys.gguf : keys.config;
-  throw FormatError(path_, 0, std::string(next_word(names)) + " is missing, or " + fault,
-                    "the file is broken, or no model of this kind");
+void Figures::throw_figure_error(Figure figure, FormatFault fault,
+                                 const std::string& message) const {
+  if (const Metadata::Entry* const entry = stated(figure)) {
+    throw_figure_error(*entry, fault, message);
+  }
+  std::string_view keys = keys_of(figure);
+  throw_field_error({path_, 0, scopes_.back() + std::string(next_word(keys)), FormatFault::missing},
+                    "is missing, or " + message, "the file is broken, or no model of this kind");
 }
 
 }  // namespace tapedeck::internal

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/model/metadata.hpp"
 
 namespace tapedeck::internal {
@@ -39,9 +40,6 @@ struct Default {
   std::uint64_t value = 0;  ///< 0: no default.
 };
 
-/// True where `word` is one of the words, which single blanks separate.
-[[nodiscard]] bool has_word(std::string_view words, std::string_view word) noexcept;
-
 /// Reads figures of one model, with the checks every one of them needs. Refers to the metadata.
 class Figures {
  public:
@@ -57,7 +55,6 @@ class Figures {
   /// Figures that are known where the file is silent. The first of a figure counts.
   void add_defaults(std::span<const Default> defaults);
 
-  [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] Dialect dialect() const noexcept { return dialect_; }
 
   /// Of one layer where the key has a list, of all layers otherwise.
@@ -68,6 +65,8 @@ class Figures {
                                   std::size_t layer = 0) const {
     return find(figure, layer).value_or(otherwise);
   }
+  /// @throws FormatError besides where it is missing or 0.
+  [[nodiscard]] std::uint64_t positive(Figure figure) const;
   /// What the file itself says, without defaults.
   [[nodiscard]] const Metadata::Entry* stated(Figure figure) const;
   /// True where the file has a list for it, one element a layer.
@@ -79,18 +78,24 @@ class Figures {
   /// Of several keys, the first that states a whole number above 0.
   [[nodiscard]] std::optional<std::uint64_t> count(std::string_view keys) const;
   [[nodiscard]] std::optional<bool> flag(std::string_view key) const;
+  [[nodiscard]] bool says(std::string_view key) const { return flag(key).value_or(false); }
   [[nodiscard]] std::optional<double> real(std::string_view key) const;
   [[nodiscard]] std::optional<std::string_view> text(std::string_view key) const;
   [[nodiscard]] std::span<const std::string> texts(std::string_view key) const;
   [[nodiscard]] std::span<const std::int64_t> integers(std::string_view key) const;
 
-  /// Refuses the file because of a figure, by the key that states it.
-  [[noreturn]] void refuse(Figure figure, const std::string& fault) const;
-  [[noreturn]] void refuse(const Metadata::Entry& entry, const std::string& fault) const;
+  // What is wrong with a figure, by the key that states it.
+  /// Where no key does, the figure is missing.
+  /// @param message  goes on after the key: "is 0".
+  [[noreturn]] void throw_figure_error(Figure figure, FormatFault fault,
+                                       const std::string& message) const;
+  [[noreturn]] void throw_figure_error(const Metadata::Entry& entry, FormatFault fault,
+                                       const std::string& message) const;
 
  private:
-  [[nodiscard]] std::uint64_t checked(const Metadata::Entry& entry, std::int64_t value,
-                                      Figure figure) const;
+  [[nodiscard]] std::string_view keys_of(Figure figure) const noexcept;
+  [[nodiscard]] std::uint64_t checked_figure(const Metadata::Entry& entry, std::int64_t value,
+                                             Figure figure) const;
 
   std::string path_;
   const Metadata* metadata_;

@@ -5,28 +5,25 @@
 #include <set>
 #include <string_view>
 
+#include "model/words.hpp"
+
 namespace tapedeck::internal {
 namespace {
 
-bool is_one_of(std::string_view name, std::initializer_list<std::string_view> names) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
 // What graphs do that no figure and no tensor of a file tells. Source: models/*.cpp of llama.cpp.
 void read_graph(std::string_view name, GraphShape& graph) {
-  graph.late_outputs =
-      is_one_of(name, {"gemma4", "gemma4_text", "gpt-oss", "gpt_oss", "nemotron_h",
-                       "nemotron_h_moe", "qwen3next", "qwen3_next", "qwen35", "qwen35moe",
-                       "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"});
-  graph.state_norm = is_one_of(name, {"falcon-h1", "falcon_h1"});
-  graph.repeated_heads = is_one_of(name, {"qwen3next", "qwen3_next"});
-  graph.split_delta = is_one_of(name, {"kimi-linear", "kimi_linear", "kimi_k3"});
-  graph.fused_gate_up =
-      is_one_of(name, {"phi3", "phi4", "chatglm", "glm4", "modern-bert", "modernbert"});
-  graph.rwkv6 = is_one_of(name, {"rwkv6", "rwkv6qwen2"});
-  graph.fused_qkv = is_one_of(name, {"phi3", "phi4", "chatglm", "falcon", "gptneox", "gpt_neox",
-                                     "mpt", "bloom", "gpt2", "starcoder", "gpt_bigcode", "qwen"});
-  graph.rope = !is_one_of(name, {"mpt", "bloom", "jamba", "nemotron_h", "nemotron_h_moe"});
+  graph.late_outputs = has_word(
+      "gemma4 gemma4_text gpt-oss gpt_oss nemotron_h nemotron_h_moe qwen3next qwen3_next qwen35 "
+      "qwen35moe qwen3_5 qwen3_5_text qwen3_5_moe qwen3_5_moe_text",
+      name);
+  graph.state_norm = has_word("falcon-h1 falcon_h1", name);
+  graph.repeated_heads = has_word("qwen3next qwen3_next", name);
+  graph.split_delta = has_word("kimi-linear kimi_linear kimi_k3", name);
+  graph.fused_gate_up = has_word("phi3 phi4 chatglm glm4 modern-bert modernbert", name);
+  graph.rwkv6 = has_word("rwkv6 rwkv6qwen2", name);
+  graph.fused_qkv = has_word(
+      "phi3 phi4 chatglm falcon gptneox gpt_neox mpt bloom gpt2 starcoder gpt_bigcode qwen", name);
+  graph.rope = !has_word("mpt bloom jamba nemotron_h nemotron_h_moe", name);
 }
 
 void read_traits(const Figures& figures, std::string_view name, std::uint32_t traits,
@@ -42,7 +39,7 @@ void read_traits(const Figures& figures, std::string_view name, std::uint32_t tr
                         "attention.layer_norm_epsilon layer_norm_eps layer_norm_epsilon "
                         "layernorm_epsilon") != nullptr;
   // GPT-NeoX: so by default.
-  if (is_one_of(name, {"gptneox", "gpt_neox"})) {
+  if (has_word("gptneox gpt_neox", name)) {
     graph.parallel = figures.flag("use_parallel_residual").value_or(true);
   }
   graph.layer_norm = rms ? false : mean || (traits & kNormBias) != 0;
@@ -80,7 +77,6 @@ void read_figures(const Figures& figures, GraphShape& graph) {
   read("ssm.time_step_rank mamba_dt_rank time_step_rank", graph.step_rank);
   read("ssm.time_step_rank mamba_num_heads mamba_n_heads linear_num_value_heads",
        graph.state_heads);
-  read("ssm.group_count mamba_n_groups n_groups", graph.groups);
   read("attention.kv_lora_rank kv_lora_rank", graph.latent_rank);
   read("attention.key_length_mla qk_head_dim", graph.latent_key);
   read("attention.value_length_mla v_head_dim", graph.latent_value);
@@ -100,7 +96,7 @@ void read_figures(const Figures& figures, GraphShape& graph) {
 // The shape of a config.json has the windows that its library has; a header's has the engine's.
 bool engine_is_windowless(std::string_view architecture) noexcept {
   const Architecture* const row = find_architecture(Dialect::config, architecture);
-  return row != nullptr && (row->has(kWindowlessEngine) || row->windows == Windows::above_first);
+  return row != nullptr && (row->has(kWindowlessEngine) || row->windows.of == Windows::above_first);
 }
 
 GraphShape graph_shape(const Figures& figures, const Architecture* known,

@@ -4,7 +4,9 @@
 #include <string_view>
 #include <utility>
 
+#include "base/printable.hpp"
 #include "model/layers.hpp"
+#include "model/words.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -15,90 +17,67 @@ constexpr LayerParts kChunked{.attention = Attention::chunked};
 constexpr LayerParts kState{.attention = Attention::none, .state = true};
 constexpr LayerParts kNeither{.attention = Attention::none};
 
-// The words of layer_types and layers_block_type.
-constexpr std::array<std::pair<std::string_view, LayerParts>, 14> kWords = {{
-    {"full_attention", kFull},
-    {"attention", kFull},
-    {"compressed_sparse_attention", kFull},
-    {"heavily_compressed_attention", kFull},
-    {"sliding_attention", kWindowed},
-    {"chunked_attention", kChunked},
-    {"linear_attention", kState},
-    {"mamba", kState},
-    {"mamba2", kState},
-    {"conv", kState},
-    {"recurrent", kState},
-    {"hybrid", {.attention = Attention::full, .state = true}},
-    {"mlp", kNeither},
-    {"moe", kNeither},
-}};
+// The words of layer_types and layers_block_type, and the letters of Nemotron-H, which has one part
+// a layer.
+constexpr auto kWordsOfParts = std::to_array<std::pair<LayerParts, std::string_view>>({
+    {kFull, "full_attention attention compressed_sparse_attention heavily_compressed_attention"},
+    {kWindowed, "sliding_attention"},
+    {kChunked, "chunked_attention"},
+    {kState, "linear_attention mamba mamba2 conv recurrent"},
+    {{.attention = Attention::full, .state = true}, "hybrid"},
+    {kNeither, "mlp moe - E"},
+    {{.attention = Attention::none, .state = true, .feed_forward = false}, "M"},
+    {{.attention = Attention::full, .state = false, .feed_forward = false}, "*"},
+});
 
+/// What a list that is not empty has for a layer; nullptr for an empty one.
 template <typename List>
-void need(const Figures& figures, std::string_view keys, const List& list, std::size_t layer) {
-  if (layer < list.size()) return;
-  figures.refuse(*figures.entry(keys), "says nothing of layer " + std::to_string(layer));
+auto element_of(const Figures& figures, std::string_view keys, const List& list, std::size_t layer)
+    -> decltype(list.data()) {
+  if (list.empty() || layer < list.size()) return list.empty() ? nullptr : &list[layer];
+  figures.throw_figure_error(*figures.entry(keys), FormatFault::missing,
+                             "says nothing of layer " + std::to_string(layer));
 }
 
-LayerParts from_word(const Figures& figures, std::string_view keys, const std::string& word) {
-  for (const auto& [known, parts] : kWords) {
-    if (known == word) return parts;
+LayerParts parts_of(const Figures& figures, std::string_view keys, std::string_view word) {
+  for (const auto& [parts, words] : kWordsOfParts) {
+    if (has_word(words, word)) return parts;
   }
-  figures.refuse(*figures.entry(keys), "has a layer of an unknown kind: " + word);
-}
-
-// Nemotron-H has one part a layer: M a state, * attention, - and E a feed-forward part.
-LayerParts from_letter(const Figures& figures, std::string_view key, char letter) {
-  switch (letter) {
-    case 'M':
-      return {.attention = Attention::none, .state = true, .feed_forward = false};
-    case '*':
-      return {.attention = Attention::full, .state = false, .feed_forward = false};
-    case '-':
-    case 'E':
-      return kNeither;
-    default:
-      figures.refuse(*figures.entry(key), std::string("has a layer of an unknown kind: ") + letter);
-  }
-}
-
-bool has(std::span<const std::int64_t> list, std::size_t number) {
-  return std::find(list.begin(), list.end(), static_cast<std::int64_t>(number)) != list.end();
+  figures.throw_figure_error(*figures.entry(keys), FormatFault::unsupported,
+                             "has a layer of an unknown kind: " + printable(word));
 }
 
 // The many ways to list which layer is what.
-std::optional<LayerParts> listed(const Figures& figures, bool one_part, std::size_t layer) {
+std::optional<LayerParts> listed_parts(const Figures& figures, bool one_part, std::size_t layer) {
   constexpr std::string_view kKinds = "layer_types layers_block_type";
-  if (const auto kinds = figures.texts(kKinds); !kinds.empty()) {
-    need(figures, kKinds, kinds, layer);
-    LayerParts parts = from_word(figures, kKinds, kinds[layer]);
+  if (const auto* kind = element_of(figures, kKinds, figures.texts(kKinds), layer)) {
+    LayerParts parts = parts_of(figures, kKinds, *kind);
     if (one_part) parts.feed_forward = parts.attention == Attention::none && !parts.state;
     return parts;
   }
   constexpr std::string_view kPattern = "hybrid_override_pattern";
-  if (const auto pattern = figures.text(kPattern)) {
-    need(figures, kPattern, *pattern, layer);
-    return from_letter(figures, kPattern, (*pattern)[layer]);
+  if (const auto letters = figures.text(kPattern)) {
+    return parts_of(figures, kPattern, letters->substr(std::min(layer, letters->size()), 1));
   }
   constexpr std::string_view kStates = "attention.recurrent_layers";
-  if (const auto list = figures.integers(kStates); !list.empty()) {
-    need(figures, kStates, list, layer);
-    return list[layer] != 0 ? kState : kFull;
+  if (const auto* state = element_of(figures, kStates, figures.integers(kStates), layer)) {
+    return *state != 0 ? kState : kFull;
   }
   // These number the layers from 1.
   if (const auto list = figures.integers("linear_attn_config.kda_layers"); !list.empty()) {
-    return has(list, layer + 1) ? kState : kFull;
+    return is_listed(list, layer + 1) ? kState : kFull;
   }
   if (const auto list = figures.integers("attn_layer_indices"); !list.empty()) {
-    return has(list, layer) ? kFull : kState;
+    return is_listed(list, layer) ? kFull : kState;
   }
   // What they attend to is an image's, not the talk's.
-  if (has(figures.integers("cross_attention_layers"), layer)) return kNeither;
+  if (is_listed(figures.integers("cross_attention_layers"), layer)) return kNeither;
   // Nemotron-NAS left parts of a Llama out, layer by layer.
   const std::string block = "block_configs." + std::to_string(layer);
   if (const auto missing = figures.flag(block + ".attention.no_op")) {
-    const bool linear = figures.flag(block + ".attention.replace_with_linear").value_or(false);
+    const bool linear = figures.says(block + ".attention.replace_with_linear");
     return LayerParts{.attention = *missing || linear ? Attention::none : Attention::full,
-                      .feed_forward = !figures.flag(block + ".ffn.no_op").value_or(false)};
+                      .feed_forward = !figures.says(block + ".ffn.no_op")};
   }
   return std::nullopt;
 }
@@ -106,8 +85,9 @@ std::optional<LayerParts> listed(const Figures& figures, bool one_part, std::siz
 // Whether a list of windowed layers counts. llama.cpp reads one where it knows a pattern; of an
 // architecture that the table does not have, it is the best there is.
 bool reads_list(const Figures& figures, const Architecture& architecture) {
-  const bool known = figures.dialect() == Dialect::gguf && !architecture.gguf.empty();
-  return !known || architecture.period != 0 || architecture.has(kListedWindows);
+  const bool named = !architecture.both.empty() || !architecture.gguf.empty();
+  const bool known = figures.dialect() == Dialect::gguf && named;
+  return !known || architecture.windows.period != 0 || architecture.has(kListedWindows);
 }
 
 std::optional<bool> listed_window(const Figures& figures, const Architecture& architecture,
@@ -120,28 +100,27 @@ std::optional<bool> listed_window(const Figures& figures, const Architecture& ar
     return figures.find(Figure::window_period, layer) != 0;
   }
   constexpr std::string_view kNumbers = "hybrid_layer_pattern no_rope_layers";
-  if (const auto list = figures.integers(kNumbers); !list.empty()) {
-    need(figures, kNumbers, list, layer);
-    return list[layer] != 0;
+  if (const auto* number = element_of(figures, kNumbers, figures.integers(kNumbers), layer)) {
+    return *number != 0;
   }
   return std::nullopt;
 }
 
 bool windowed_by_rule(const Figures& figures, const Architecture& architecture, std::size_t layer) {
-  switch (architecture.windows) {
+  switch (architecture.windows.of) {
     case Windows::none:
       return false;
     case Windows::all:
       return true;
     case Windows::above_first:
-      return figures.flag("use_sliding_window").value_or(false) &&
+      return figures.says("use_sliding_window") &&
              layer >= figures.get(Figure::first_windowed_layer, 0);
     case Windows::but_last_of:
     case Windows::but_first_of:
       break;
   }
-  const std::uint64_t period = figures.get(Figure::window_period, architecture.period);
-  const bool first = architecture.windows == Windows::but_first_of;
+  const std::uint64_t period = figures.get(Figure::window_period, architecture.windows.period);
+  const bool first = architecture.windows.of == Windows::but_first_of;
   // As llama.cpp: a period of 0 is "all".
   return period == 0 || layer % period != (first ? 0 : period - 1);
 }
@@ -174,7 +153,7 @@ Attention attention_of(const Figures& figures, const Architecture& architecture,
 }
 
 bool keeps_state(const Figures& figures, const Architecture& architecture, std::size_t layer) {
-  switch (architecture.states) {
+  switch (architecture.state.in) {
     case States::none:
       return false;
     case States::all:
@@ -185,26 +164,30 @@ bool keeps_state(const Figures& figures, const Architecture& architecture, std::
       break;
   }
   if (const auto period = figures.find(Figure::attention_period)) {
-    if (*period == 0) figures.refuse(Figure::attention_period, "is 0");
-    return layer % *period != figures.get(Figure::attention_offset, *period - 1);
+    return layer % figures.positive(Figure::attention_period) !=
+           figures.get(Figure::attention_offset, *period - 1);
   }
   if (figures.get(Figure::kv_heads, 1, layer) != 0) return false;
-  return architecture.states == States::without_kv || figures.get(Figure::ffn, 0, layer) == 0;
+  return architecture.state.in == States::without_kv || figures.get(Figure::ffn, 0, layer) == 0;
 }
 
 }  // namespace
 
+bool is_listed(std::span<const std::int64_t> layers, std::size_t layer) noexcept {
+  return std::find(layers.begin(), layers.end(), static_cast<std::int64_t>(layer)) != layers.end();
+}
+
 LayerParts layer_parts(const Figures& figures, const Architecture& architecture,
                        std::size_t layer) {
-  const bool one_part = architecture.states == States::without_kv_and_ffn;
-  if (const auto parts = listed(figures, one_part, layer)) {
+  const bool one_part = architecture.state.in == States::without_kv_and_ffn;
+  if (const auto parts = listed_parts(figures, one_part, layer)) {
     // A list of kinds says nothing of windows that are switched off.
     if (parts->attention != Attention::windowed) return *parts;
     return figures.get(Figure::window, 0) != 0 ? *parts : kFull;
   }
   LayerParts parts;
   parts.state = keeps_state(figures, architecture, layer);
-  const bool attends = !parts.state || architecture.states == States::beside_attention;
+  const bool attends = !parts.state || architecture.state.in == States::beside_attention;
   // A list may have a 0 for a layer without attention.
   const bool cached =
       !figures.is_list(Figure::kv_heads) || figures.find(Figure::kv_heads, layer) != 0;

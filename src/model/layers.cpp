@@ -1,11 +1,10 @@
 #include "model/layers.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 #include <string_view>
 
-#include "tapedeck/base/checked.hpp"
+#include "base/checked_sizes.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -16,11 +15,15 @@ double between(double low, std::optional<double> value, double otherwise, double
 
 std::string block(std::size_t layer) { return "block_configs." + std::to_string(layer) + "."; }
 
+[[noreturn]] void throw_no_heads(const Figures& figures, Figure figure) {
+  figures.throw_figure_error(figure, FormatFault::out_of_range, "is 0 in a layer with attention");
+}
+
 std::uint64_t query_heads(const Figures& figures, bool windowed, std::size_t layer) {
   const std::uint64_t common = figures.get(Figure::heads, 0, layer);
   const std::uint64_t heads =
       windowed ? figures.get(Figure::heads_windowed, common, layer) : common;
-  if (heads == 0) figures.refuse(Figure::heads, "is 0 in a layer with attention");
+  if (heads == 0) throw_no_heads(figures, Figure::heads);
   return heads;
 }
 
@@ -33,13 +36,13 @@ std::uint64_t cached_heads(const Figures& figures, bool windowed, std::uint64_t 
     if (*group >= 1 && *group <= static_cast<double>(heads)) {
       return heads / static_cast<std::uint64_t>(*group);
     }
-    figures.refuse(*figures.entry(block(layer) + "attention.n_heads_in_group"),
-                   "does not divide the heads");
+    figures.throw_figure_error(*figures.entry(block(layer) + "attention.n_heads_in_group"),
+                               FormatFault::contradictory, "does not divide the heads");
   }
   // Falcon's and StarCoder's way to say 1; in Falcon's new architecture the number counts.
-  const bool numbered = figures.flag("new_decoder_architecture").value_or(false) ||
-                        figures.entry("multi_query_group_num") != nullptr;
-  if (!numbered && figures.flag("multi_query").value_or(false)) return 1;
+  const bool numbered =
+      figures.says("new_decoder_architecture") || figures.entry("multi_query_group_num") != nullptr;
+  if (!numbered && figures.says("multi_query")) return 1;
   return figures.get(Figure::kv_heads, heads, layer);
 }
 
@@ -63,7 +66,7 @@ void set_attention(const Figures& figures, const Architecture& architecture, std
   shape.attention = kind;
   shape.heads = query_heads(figures, windowed, layer);
   shape.kv_heads = cached_heads(figures, windowed, shape.heads, layer);
-  if (shape.kv_heads == 0) figures.refuse(Figure::kv_heads, "is 0 in a layer with attention");
+  if (shape.kv_heads == 0) throw_no_heads(figures, Figure::kv_heads);
   const bool config = figures.dialect() == Dialect::config;
   if (windowed) shape.window = window_of(figures, architecture, kind, layer);
   const std::uint64_t split = figures.get(Figure::hidden, 0) / splitting_heads(figures, shape);
@@ -149,15 +152,18 @@ void set_scan_state(const Figures& figures, Recurrence kind, LayerShape& shape) 
     inner = heads * static_cast<std::uint64_t>(static_cast<double>(state) *
                                                between(0, value_factor, 2, 64));
   }
-  if (inner == 0) figures.refuse(Figure::inner, "leaves a state of no width");
-  if (state == 0) figures.refuse(Figure::state, "leaves a state of no width");
+  if (inner == 0 || state == 0) {
+    figures.throw_figure_error(inner == 0 ? Figure::inner : Figure::state,
+                               FormatFault::out_of_range, "leaves a state of no width");
+  }
   const std::uint64_t kernel = figures.get(Figure::conv_kernel, 4);
-  const auto both = checked_mul<std::uint64_t>(2, groups, state);
-  const auto width = both ? checked_add<std::uint64_t>(inner, *both) : std::nullopt;
-  const auto convolution =
-      width ? checked_mul<std::uint64_t>(kernel == 0 ? 0 : kernel - 1, *width) : std::nullopt;
-  const auto elements = checked_mul<std::uint64_t>(inner, state);
-  if (!convolution || !elements) figures.refuse(Figure::state, "makes a state beyond any memory");
+  const CheckedSize width = CheckedSize(2) * groups * state + inner;
+  const auto convolution = (width * (kernel == 0 ? 0 : kernel - 1)).value();
+  const auto elements = (CheckedSize(inner) * state).value();
+  if (!convolution || !elements) {
+    figures.throw_figure_error(Figure::state, FormatFault::out_of_range,
+                               "makes a state beyond any memory");
+  }
   shape.inner = inner;
   shape.conv_state = *convolution;
   shape.state = *elements;
@@ -169,21 +175,15 @@ void set_state(const Figures& figures, Recurrence kind, LayerShape& shape) {
   switch (kind) {
     case Recurrence::none:
       return;
-    case Recurrence::rwkv: {
-      const auto head = figures.find(Figure::wkv_head);
-      if (!head || *head == 0) figures.refuse(Figure::wkv_head, "is 0");
+    case Recurrence::rwkv:
       shape.inner = hidden;
       shape.conv_state = figures.get(Figure::token_shift, 2) * hidden;
-      shape.state = hidden * *head;
+      shape.state = hidden * figures.positive(Figure::wkv_head);
       return;
-    }
-    case Recurrence::short_convolution: {
-      const auto cached = figures.find(Figure::conv_cache);
-      if (!cached || *cached == 0) figures.refuse(Figure::conv_cache, "is 0");
+    case Recurrence::short_convolution:
       shape.inner = hidden;
-      shape.conv_state = hidden * (*cached - 1);
+      shape.conv_state = hidden * (figures.positive(Figure::conv_cache) - 1);
       return;
-    }
     case Recurrence::mamba1:
     case Recurrence::mamba2:
     case Recurrence::gated_delta:
@@ -201,7 +201,7 @@ std::uint64_t implied_width(const Figures& figures, const Architecture& architec
     return next_multiple(static_cast<std::uint64_t>(wide * between(0, ratio, 4, 1024) * 2 / 3),
                          256);
   }
-  if (architecture.states == States::all) return 0;
+  if (architecture.state.in == States::all) return 0;
   return static_cast<std::uint64_t>(wide * between(0, figures.real("expansion_ratio"), 4, 1024));
 }
 
@@ -214,8 +214,9 @@ std::uint64_t cache_owners(const Figures& figures, std::uint64_t count) {
   if (!shared) return count;
   const bool stated = figures.stated(Figure::shared_cache_layers) != nullptr;
   if (!stated && *shared >= count) return count;  // A library's number for larger models.
-  if (*shared > count) figures.refuse(Figure::shared_cache_layers, "is more than all layers");
-  return count - *shared;
+  if (*shared <= count) return count - *shared;
+  figures.throw_figure_error(Figure::shared_cache_layers, FormatFault::contradictory,
+                             "is more than all layers");
 }
 
 // Some configs state a width that the model rounds or scales.
@@ -230,9 +231,9 @@ std::uint64_t dense_width(const Figures& figures, const Architecture& architectu
   if (!stated && figures.dialect() == Dialect::gguf) return 0;
   const std::uint64_t width = stated ? *stated : implied_width(figures, architecture, hidden);
   if (architecture.has(kHalvedFfn)) return width / 2;
-  const bool wide = figures.flag("use_double_wide_mlp").value_or(false);  // Gemma 4
+  const bool wide = figures.says("use_double_wide_mlp");  // Gemma 4
   if (wide && layer >= cache_owners(figures, figures.get(Figure::layers, 0))) return 2 * width;
-  if (!figures.flag("block_auto_adjust_ff_dim").value_or(false)) return width;
+  if (!figures.says("block_auto_adjust_ff_dim")) return width;
   // LFM2. Source: Lfm2MLP of transformers.
   const std::uint64_t gated = 2 * width / 3;
   const double scale = between(0, figures.real("block_ffn_dim_multiplier"), 1, 1024);
@@ -250,10 +251,7 @@ bool has_experts(const Figures& figures, std::size_t layer) {
   if (const auto pattern = figures.text("hybrid_override_pattern"); pattern) {
     return layer < pattern->size() && (*pattern)[layer] == 'E';
   }
-  const auto dense = figures.integers("mlp_only_layers");
-  if (std::find(dense.begin(), dense.end(), static_cast<std::int64_t>(layer)) != dense.end()) {
-    return false;
-  }
+  if (is_listed(figures.integers("mlp_only_layers"), layer)) return false;
   if (layer < figures.get(Figure::dense_layers, 0)) return false;
   if (figures.is_list(Figure::expert_period)) {
     return figures.find(Figure::expert_period, layer) != 0;
@@ -280,7 +278,8 @@ void set_experts(const Figures& figures, LayerShape& shape) {
   shape.experts = figures.get(Figure::experts, 0);
   shape.experts_used = figures.get(Figure::experts_used, 0);
   if (shape.experts_used > shape.experts) {
-    figures.refuse(Figure::experts_used, "is more than there are experts");
+    figures.throw_figure_error(Figure::experts_used, FormatFault::contradictory,
+                               "is more than there are experts");
   }
   shape.expert_ffn = figures.get(Figure::expert_ffn, 0);
   shape.shared_ffn = figures.get(Figure::shared_experts, 0) * shape.expert_ffn;
@@ -306,7 +305,7 @@ void note_assumptions(const Figures& figures, const Architecture* known, ModelSh
         "attention.key_length_mla is missing: whole K and V are planned, as engines keep them "
         "for such files");
   }
-  if (figures.flag("use_sliding_window").value_or(false)) {
+  if (figures.says("use_sliding_window")) {
     note("use_sliding_window: taken as transformers does, from max_window_layers on");
   }
   if (figures.entry("cross_attention_layers") != nullptr) {
@@ -321,11 +320,10 @@ void note_assumptions(const Figures& figures, const Architecture* known, ModelSh
 
 void make_layers(const Figures& figures, const Architecture* known, const TensorDirectory& tensors,
                  std::uint64_t count, ModelShape& shape) {
-  constexpr Architecture kUnknown = {.gguf = "", .config = ""};
+  constexpr Architecture kUnknown{};
   const Architecture& architecture = known != nullptr ? *known : kUnknown;
-  shape.hidden = figures.get(Figure::hidden, 0);
-  if (shape.hidden == 0) figures.refuse(Figure::hidden, "is 0");
-  if (count == 0) figures.refuse(Figure::layers, "is 0");
+  shape.hidden = figures.positive(Figure::hidden);
+  if (count == 0) figures.throw_figure_error(Figure::layers, FormatFault::out_of_range, "is 0");
   shape.context = figures.get(Figure::context, 0);
   shape.encoder = architecture.has(kEncoder);
 
@@ -342,7 +340,7 @@ void make_layers(const Figures& figures, const Architecture* known, const Tensor
       set_compressed(figures, i, layer);
       layer.shares_cache = i >= owners;
     }
-    if (parts.state) set_state(figures, architecture.recurrence, layer);
+    if (parts.state) set_state(figures, architecture.state.kind, layer);
     if (!parts.feed_forward) continue;
     if (moe && (routed.empty() ? has_experts(figures, i) : routed[i])) {
       set_experts(figures, layer);

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "model/architectures.hpp"
 #include "model/figures.hpp"
@@ -23,6 +24,9 @@ struct LayerParts {
 /// From the file's own list of layers where it has one, else by the architecture's rule.
 [[nodiscard]] LayerParts layer_parts(const Figures& figures, const Architecture& architecture,
                                      std::size_t layer);
+
+/// Whether a list of layers has this one.
+[[nodiscard]] bool is_listed(std::span<const std::int64_t> layers, std::size_t layer) noexcept;
 
 /// Fills in hidden width, context and `count` layers, with a warning for each assumption. `known`
 /// is nullptr for an architecture that the table does not have. `tensors` may be empty; where they

@@ -1,7 +1,6 @@
 #include "tapedeck/model/metadata.hpp"
 
 #include <cmath>
-#include <limits>
 #include <utility>
 
 namespace tapedeck::inline TAPEDECK_ABI {

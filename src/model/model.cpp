@@ -1,19 +1,12 @@
 #include "tapedeck/model/model.hpp"
 
+#include <array>
+
 namespace tapedeck::inline TAPEDECK_ABI {
 
 const char* to_string(ModelFormat format) noexcept {
-  switch (format) {
-    case ModelFormat::gguf:
-      return "gguf";
-    case ModelFormat::safetensors:
-      return "safetensors";
-    case ModelFormat::config:
-      return "config";
-    case ModelFormat::llama2c:
-      return "llama2c";
-  }
-  return "?";
+  constexpr std::array names = {"gguf", "safetensors", "config", "llama2c"};
+  return names[static_cast<std::size_t>(format)];
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

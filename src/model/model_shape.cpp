@@ -1,41 +1,21 @@
 #include "tapedeck/model/model_shape.hpp"
 
-#include "tapedeck/base/checked.hpp"
+#include <array>
+#include <cstddef>
+
+#include "base/checked_sizes.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
 const char* to_string(Attention kind) noexcept {
-  switch (kind) {
-    case Attention::none:
-      return "none";
-    case Attention::full:
-      return "full";
-    case Attention::windowed:
-      return "windowed";
-    case Attention::chunked:
-      return "chunked";
-    case Attention::latent:
-      return "latent";
-  }
-  return "unknown";
+  constexpr std::array names = {"none", "full", "windowed", "chunked", "latent"};
+  return names[static_cast<std::size_t>(kind)];
 }
 
 const char* to_string(Recurrence kind) noexcept {
-  switch (kind) {
-    case Recurrence::none:
-      return "none";
-    case Recurrence::mamba1:
-      return "mamba1";
-    case Recurrence::mamba2:
-      return "mamba2";
-    case Recurrence::gated_delta:
-      return "gated delta";
-    case Recurrence::short_convolution:
-      return "short convolution";
-    case Recurrence::rwkv:
-      return "rwkv";
-  }
-  return "unknown";
+  constexpr std::array names = {"none", "mamba1", "mamba2", "gated delta", "short convolution",
+                                "rwkv"};
+  return names[static_cast<std::size_t>(kind)];
 }
 
 bool StoredQuantization::covers(const Parameter& parameter) const noexcept {
@@ -49,14 +29,11 @@ bool StoredQuantization::covers(const Parameter& parameter) const noexcept {
 
 std::optional<std::uint64_t> ModelShape::parameter_count() const noexcept {
   if (parameters.empty()) return std::nullopt;
-  std::uint64_t sum = 0;
+  internal::CheckedSize sum = 0;
   for (const Parameter& part : parameters) {
-    const auto elements = checked_mul<std::uint64_t>(part.count, part.rows, part.columns);
-    const auto with = elements ? checked_add<std::uint64_t>(sum, *elements) : std::nullopt;
-    if (!with) return std::nullopt;
-    sum = *with;
+    sum = sum + internal::CheckedSize(part.count) * part.rows * part.columns;
   }
-  return sum;
+  return sum.value();
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

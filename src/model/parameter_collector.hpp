@@ -23,7 +23,7 @@ struct ParameterLabel {
 };
 
 /// Of tensors that each layer with such a part has.
-[[nodiscard]] constexpr ParameterLabel of_layers(std::string_view name, Part part,
+[[nodiscard]] constexpr ParameterLabel of_layers(std::string_view name, Part part = Part::other,
                                                  Piece piece = Piece::weight) {
   return {name, {.part = part, .piece = piece, .every_layer = true}};
 }
@@ -50,18 +50,23 @@ class ParameterCollector {
   [[nodiscard]] std::vector<Parameter> take() && { return std::move(parameters_); }
 
  private:
-  void add(const ParameterLabel& label, ParameterKind kind, std::uint64_t rows,
-           std::uint64_t columns, std::uint64_t count = 1);
-  void matrix(const ParameterLabel& label, std::uint64_t rows, std::uint64_t columns) {
-    add(label, ParameterKind::matrix, rows, columns);
+  void add_parameter(const ParameterLabel& label, ParameterKind kind, std::uint64_t rows,
+                     std::uint64_t columns, std::uint64_t count = 1);
+  void add_matrix(const ParameterLabel& label, std::uint64_t rows, std::uint64_t columns,
+                  std::uint64_t count = 1) {
+    add_parameter(label, ParameterKind::matrix, rows, columns, count);
   }
-  void vector(const ParameterLabel& label, ParameterKind kind, std::uint64_t elements) {
-    add(label, kind, 1, elements);
+  void add_other(const ParameterLabel& label, std::uint64_t rows, std::uint64_t columns,
+                 std::uint64_t count = 1) {
+    add_parameter(label, ParameterKind::other, rows, columns, count);
   }
-  void norm(const ParameterLabel& label, std::uint64_t width, std::uint64_t count = 1);
+  void add_bias(const ParameterLabel& label, std::uint64_t elements, std::uint64_t count = 1) {
+    add_parameter(label, ParameterKind::bias, 1, elements, count);
+  }
+  void add_norm(const ParameterLabel& label, std::uint64_t width, std::uint64_t count = 1);
   /// Weight and, where the architecture has them, biases of a projection.
-  void projection(const ParameterLabel& label, std::uint64_t rows, std::uint64_t columns,
-                  bool bias);
+  void add_projection(const ParameterLabel& label, std::uint64_t rows, std::uint64_t columns,
+                      bool bias);
 
   void add_attention(const LayerShape& layer);
   void add_low_rank_attention(const LayerShape& layer);
@@ -73,6 +78,7 @@ class ParameterCollector {
   void add_rwkv7();
   void add_low_rank(std::string_view key, double width, std::uint64_t count, bool bias);
   void add_state(const LayerShape& layer);
+  void add_state_kernel(std::uint64_t width, bool bias);
   void add_mamba1(const LayerShape& layer);
   void add_mamba2(const LayerShape& layer);
   void add_gated_delta(const LayerShape& layer);
@@ -80,7 +86,7 @@ class ParameterCollector {
   void add_experts(const LayerShape& layer);
   void add_norms(const LayerShape& layer);
 
-  [[nodiscard]] bool says(std::string_view key) const { return figures_.flag(key).value_or(false); }
+  [[nodiscard]] bool says(std::string_view key) const { return figures_.says(key); }
   [[nodiscard]] bool is(Family family) const { return architecture_.family == family; }
   /// Of a key that one family has.
   [[nodiscard]] std::uint64_t number(std::string_view key, std::uint64_t otherwise) const;
@@ -96,5 +102,11 @@ class ParameterCollector {
   std::vector<Parameter> parameters_;
   std::map<std::tuple<std::string_view, std::uint64_t, std::uint64_t>, std::size_t> index_;
 };
+
+/// Text decoder, embeddings and head of a config's model, whose layers are made already; empty
+/// where the table does not know all of its tensors.
+[[nodiscard]] std::vector<Parameter> make_parameters(const Figures& figures,
+                                                     const Architecture& architecture,
+                                                     const ModelShape& shape);
 
 }  // namespace tapedeck::internal

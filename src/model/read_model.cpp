@@ -4,17 +4,21 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <map>
+#include <optional>
+#include <regex>
 #include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
+#include "base/printable.hpp"
 #include "model/architectures.hpp"
 #include "model/config/json_config.hpp"
 #include "model/gguf/gguf.hpp"
 #include "model/llama2c/llama2c.hpp"
-#include "model/model_folder.hpp"
 #include "model/safetensors/safetensors.hpp"
 #include "os/file.hpp"
 #include "os/file_reader.hpp"
@@ -24,8 +28,6 @@ namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
-enum class Content : std::uint8_t { gguf, safetensors, json, llama2c, unknown };
-
 bool begins_with_object(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   return first != std::string_view::npos && text[first] == '{';
@@ -34,27 +36,28 @@ bool begins_with_object(std::string_view text) {
 // These do not exclude one another by chance: a GGUF file begins with letters, a safetensors file
 // with a length whose upper bytes are 0, a JSON text has no such bytes, and a llama2.c header of a
 // first byte '{' would have heads of an odd size.
-Content content_of(std::span<const std::byte> head) {
+std::optional<ModelFormat> content_of(std::span<const std::byte> head) {
   const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
-  if (text.starts_with("GGUF")) return Content::gguf;
+  if (text.starts_with("GGUF")) return ModelFormat::gguf;
   std::uint64_t length = ~std::uint64_t{0};
   if (text.size() > sizeof length) std::memcpy(&length, text.data(), sizeof length);
   if (length <= internal::kMostSafetensorsHeader &&
       begins_with_object(text.substr(sizeof length))) {
-    return Content::safetensors;
+    return ModelFormat::safetensors;
   }
-  if (begins_with_object(text)) return Content::json;
-  return internal::looks_like_llama2c(head) ? Content::llama2c : Content::unknown;
+  if (begins_with_object(text)) return ModelFormat::config;
+  if (internal::looks_like_llama2c(head)) return ModelFormat::llama2c;
+  return std::nullopt;
 }
 
 // For a broken file: what it was to be, so that the error can say more.
-Content content_by_name(const std::filesystem::path& path) {
+std::optional<ModelFormat> content_by_name(const std::filesystem::path& path) {
   const std::filesystem::path extension = path.extension();
-  if (extension == ".gguf") return Content::gguf;
-  if (extension == ".safetensors") return Content::safetensors;
-  if (extension == ".json") return Content::json;
-  if (extension == ".bin") return Content::llama2c;
-  return Content::unknown;
+  if (extension == ".gguf") return ModelFormat::gguf;
+  if (extension == ".safetensors") return ModelFormat::safetensors;
+  if (extension == ".json") return ModelFormat::config;
+  if (extension == ".bin") return ModelFormat::llama2c;
+  return std::nullopt;
 }
 
 bool is_there(const std::filesystem::path& path) {
@@ -71,32 +74,30 @@ void read_config(const std::filesystem::path& path, Model& model) {
   model.shape = internal::config_shape(path.string(), model.metadata);
 }
 
-// What a safetensors file is, the config.json beside it says.
-Model start_safetensors(const std::filesystem::path& path) {
+// What safetensors files are, the config.json beside them says.
+// @param index  nullptr for a file by itself.
+Model read_safetensors(const std::filesystem::path& path,
+                       const internal::SafetensorsIndex* index = nullptr) {
   Model model;
   model.format = ModelFormat::safetensors;
   model.path = path;
   const std::filesystem::path config = path.parent_path() / "config.json";
   if (is_there(config)) read_config(config, model);
-  return model;
-}
-
-Model read_safetensors(const std::filesystem::path& path) {
-  Model model = start_safetensors(path);
-  internal::FileReader file(path);
-  internal::TensorDirectoryBuilder tensors;
-  internal::read_safetensors_header(file, tensors, model.metadata);
-  model.tensors = std::move(tensors).finish();
+  if (index != nullptr) {
+    model.tensors = internal::read_safetensors_shards(path, *index, model.metadata);
+  } else {
+    internal::FileReader file(path);
+    internal::TensorDirectoryBuilder tensors;
+    internal::read_safetensors_header(file, tensors, model.metadata);
+    model.tensors = std::move(tensors).finish();
+  }
   internal::TensorDirectoryBuilder::mark_draft_layers(model.tensors, model.shape);
   return model;
 }
 
 Model read_json(const std::filesystem::path& path) {
-  if (internal::is_safetensors_index(path)) {
-    Model model = start_safetensors(path);
-    model.tensors = internal::read_safetensors_index(path, model.metadata);
-    internal::TensorDirectoryBuilder::mark_draft_layers(model.tensors, model.shape);
-    return model;
+  if (const auto index = internal::read_safetensors_index(path)) {
+    return read_safetensors(path, &*index);
   }
   Model model;
   model.format = ModelFormat::config;
@@ -107,21 +108,77 @@ Model read_json(const std::filesystem::path& path) {
 
 Model read_file(const std::filesystem::path& path) {
   internal::FileReader file(path);
-  Content content = content_of(file.peek());
-  if (content == Content::unknown) content = content_by_name(path);
-  switch (content) {
-    case Content::gguf:
-      return internal::read_gguf(path);
-    case Content::safetensors:
-      return read_safetensors(path);
-    case Content::json:
-      return read_json(path);
-    case Content::llama2c:
-      return internal::read_llama2c(path);
-    case Content::unknown:
-      break;
+  std::optional<ModelFormat> content = content_of(file.peek());
+  if (!content) content = content_by_name(path);
+  if (content == ModelFormat::gguf) return internal::read_gguf(path);
+  if (content == ModelFormat::safetensors) return read_safetensors(path);
+  if (content == ModelFormat::config) return read_json(path);
+  if (content == ModelFormat::llama2c) return internal::read_llama2c(path);
+  file.throw_format_error({.fault = FormatFault::not_this_format},
+                          "it is no GGUF, safetensors, config.json or llama2.c file");
+}
+
+constexpr std::string_view kConfig = "config.json";
+constexpr std::string_view kIndex = ".safetensors.index.json";
+constexpr std::string_view kSafetensors = ".safetensors";
+constexpr std::string_view kGguf = ".gguf";
+
+std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
+       at.increment(error)) {
+    names.push_back(at->path().filename().string());
   }
-  file.refuse(0, "it is no GGUF, safetensors, config.json or llama2.c file");
+  if (error) {
+    throw SystemError({.call = "opendir", .number = error.value(), .path = folder.string()});
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// What the parts of a split GGUF model have in common: "llama-?????-of-00003.gguf".
+std::string family_of(const std::string& name) {
+  static const std::regex part("-[0-9]{5}(-of-[0-9]{5}\\.gguf)$");
+  return std::regex_replace(name, part, "-?????$1");
+}
+
+// By what they have in common, the first file of each.
+std::map<std::string, std::string> models_among(const std::vector<std::string>& names) {
+  std::map<std::string, std::string> models;
+  const bool indexed = std::any_of(names.begin(), names.end(),
+                                   [](const std::string& name) { return name.ends_with(kIndex); });
+  for (const std::string& name : names) {
+    if (name.ends_with(kGguf)) models.try_emplace(family_of(name), name);
+    if (name.ends_with(indexed ? kIndex : kSafetensors)) models.try_emplace(name, name);
+  }
+  return models;
+}
+
+// The file to begin with: an index, a safetensors or GGUF file, or, where there are no weights, a
+// config.json.
+std::filesystem::path main_file_of(const std::filesystem::path& folder) {
+  const std::vector<std::string> names = names_in(folder);
+  const std::map<std::string, std::string> models = models_among(names);
+  if (models.size() == 1) return folder / models.begin()->second;
+  if (models.empty()) {
+    if (std::binary_search(names.begin(), names.end(), kConfig)) return folder / kConfig;
+    throw InvalidArgument({.argument = "path", .value = 0, .limit = 1},
+                          folder.string() + " holds no model",
+                          "a folder with a config.json, safetensors files or a GGUF file is one");
+  }
+  constexpr std::size_t kMostShown = 4;
+  std::string list;
+  std::size_t shown = 0;
+  for (const auto& [family, first] : models) {
+    if (shown++ == kMostShown) break;
+    list += (list.empty() ? "" : ", ") + internal::printable(first);
+  }
+  if (models.size() > kMostShown) list += ", ...";
+  throw InvalidArgument(
+      {.argument = "path", .value = models.size(), .limit = 1},
+      folder.string() + " holds " + std::to_string(models.size()) + " models: " + list,
+      "name one of them; several safetensors files are one model where an index names them");
 }
 
 }  // namespace
@@ -129,7 +186,7 @@ Model read_file(const std::filesystem::path& path) {
 Model read_model(const std::filesystem::path& path) {
   std::error_code ignored;  // what cannot be looked at cannot be opened either, and that is told
   if (!std::filesystem::is_directory(path, ignored)) return read_file(path);
-  Model model = read_file(internal::main_file_of(path));
+  Model model = read_file(main_file_of(path));
   model.path = path;
   return model;
 }

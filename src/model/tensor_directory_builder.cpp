@@ -7,11 +7,16 @@
 #include <string>
 #include <utility>
 
-#include "base/printable.hpp"
-#include "tapedeck/base/checked.hpp"
-#include "tapedeck/base/error.hpp"
+#include "base/checked_sizes.hpp"
+#include "model/file_errors.hpp"
 
 namespace tapedeck::internal {
+namespace {
+
+// No file is longer, and no tensor has more elements: the formats' own programs count in int64.
+constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
+
+}  // namespace
 
 void TensorDirectoryBuilder::begin_file(TensorFile file) {
   directory_.files_.push_back(std::move(file));
@@ -21,7 +26,7 @@ void TensorDirectoryBuilder::begin_file(TensorFile file) {
 
 void TensorDirectoryBuilder::add(TensorEntry entry, std::uint64_t described_at) {
   if (directory_.entries_.size() == directory_.entries_.capacity()) grow();
-  entry.name = keep(entry.name);
+  entry.name = kept_name(entry.name);
   entry.file = static_cast<std::uint32_t>(directory_.files_.size() - 1);
   directory_.entries_.push_back(entry);
   described_at_.push_back(described_at);
@@ -33,7 +38,8 @@ void TensorDirectoryBuilder::grow() {
   constexpr std::uint64_t kCredible = 4;
   const std::uint64_t have = directory_.entries_.size();
   if (have >= std::numeric_limits<std::uint32_t>::max()) {
-    throw FormatError(file().path.string(), 0, "it has more tensors than can be counted");
+    throw FormatError({.path = file().path.string(), .fault = FormatFault::out_of_range},
+                      "it has more tensors than can be counted");
   }
   std::uint64_t want = std::min(have * kCredible, file_begin_ + expected_);
   want = std::max(want, have + std::max<std::uint64_t>(have / 2, kAtFirst));
@@ -41,19 +47,10 @@ void TensorDirectoryBuilder::grow() {
   described_at_.reserve(static_cast<std::size_t>(want));
 }
 
-std::string_view TensorDirectoryBuilder::keep(std::string_view name) {
-  constexpr std::size_t kLeast = 1024;
-  constexpr std::size_t kMost = std::size_t{64} << 10;
-  if (name.size() > names_left_.size()) {
-    const std::size_t room = std::max(name.size(), std::clamp(names_bytes_ / 4, kLeast, kMost));
-    names_.push_back(std::make_unique<char[]>(room));
-    names_left_ = {names_.back().get(), room};
-    names_bytes_ += room;
-  }
-  std::copy(name.begin(), name.end(), names_left_.begin());
-  const std::string_view kept(names_left_.data(), name.size());
-  names_left_ = names_left_.subspan(name.size());
-  return kept;
+std::string_view TensorDirectoryBuilder::kept_name(std::string_view name) {
+  char* const at = static_cast<char*>(names_->allocate(name.size(), 1));
+  std::copy(name.begin(), name.end(), at);
+  return {at, name.size()};
 }
 
 TensorDirectory TensorDirectoryBuilder::finish() && {
@@ -62,8 +59,7 @@ TensorDirectory TensorDirectoryBuilder::finish() && {
   for (TensorEntry& entry : directory_.entries_) {
     entry.aligned = entry.offset % natural_alignment(entry.dtype) == 0;
   }
-  directory_.names_ =
-      std::make_shared<const std::vector<std::unique_ptr<char[]>>>(std::move(names_));
+  directory_.names_ = std::move(names_);
   return std::move(directory_);
 }
 
@@ -78,17 +74,70 @@ void TensorDirectoryBuilder::mark_draft_layers(TensorDirectory& directory,
   }
 }
 
+std::uint64_t TensorDirectoryBuilder::bytes_of_tensor(const TensorEntry& entry,
+                                                      std::uint64_t described_at,
+                                                      Blocks blocks) const {
+  const auto throw_size_error = [&](FormatFault fault, const std::string& what) {
+    throw_field_error(
+        {directory_.files_.back().path.string(), described_at, std::string(entry.name), fault},
+        what);
+  };
+  CheckedSize elements = 1;
+  for (const std::uint64_t dimension : entry.shape()) {
+    elements = elements * dimension;
+    // Each alone as well: another may be 0.
+    if (dimension > kMost || elements.value().value_or(kMost + 1) > kMost) {
+      throw_size_error(FormatFault::out_of_range, "has more elements than can be counted");
+    }
+  }
+  const std::uint64_t row = entry.rank == 0 ? 1 : entry.dimensions[entry.rank - 1U];
+  const std::uint64_t run = blocks == Blocks::of_rows ? row : *elements.value();
+  if (run % traits(entry.dtype).block_elements != 0) {
+    throw_size_error(FormatFault::contradictory,
+                     "has " + std::to_string(run) + " elements in a row, which are no whole " +
+                         "blocks of " + std::string(to_string(entry.dtype)));
+  }
+  const std::optional<std::uint64_t> bytes = bytes_of(entry.dtype, *elements.value());
+  if (!bytes) throw_size_error(FormatFault::out_of_range, "has more bytes than can be counted");
+  return *bytes;
+}
+
+void TensorDirectoryBuilder::place_data() {
+  TensorFile& of = file();
+  std::uint64_t next = 0;
+  std::uint64_t end = 0;
+  in_order_of_data([&](const TensorEntry& tensor, std::uint64_t described_at) {
+    const auto throw_place_error = [&](FormatFault fault, const std::string& what) {
+      throw_field_error({of.path.string(), described_at, std::string(tensor.name), fault}, what);
+    };
+    if (tensor.offset != next) {
+      throw_place_error(FormatFault::contradictory,
+                        "begins at " + std::to_string(tensor.offset) + " of the data, and not at " +
+                            std::to_string(next) + ", where the one before it ends");
+    }
+    const auto after = checked_add(tensor.offset, tensor.bytes, of.data_begin, of.alignment);
+    if (!after || *after > kMost) {
+      throw_place_error(FormatFault::out_of_range, "ends beyond any file");
+    }
+    end = tensor.offset + tensor.bytes;
+    next = round_up(end, of.alignment);
+  });
+  of.data_end = of.data_begin + end;
+  for (TensorEntry& tensor : tensors()) tensor.offset += of.data_begin;
+}
+
 // Each tensor fits in 64 bits, and so do those of a file; those of many files may not.
 void TensorDirectoryBuilder::check_sums() const {
-  std::optional<std::uint64_t> bytes = 0;
-  std::optional<std::uint64_t> elements = 0;
+  CheckedSize bytes = 0;
+  CheckedSize elements = 0;
   for (const TensorEntry& entry : directory_.entries_) {
-    if (bytes) bytes = checked_add(*bytes, entry.bytes);
-    if (elements) elements = checked_add(*elements, entry.elements());
+    bytes = bytes + entry.bytes;
+    elements = elements + entry.elements();
   }
-  if (bytes && elements) return;
-  throw FormatError(directory_.files_.back().path.string(), 0,
-                    "all tensors together have more elements or bytes than can be counted");
+  if (bytes.value() && elements.value()) return;
+  throw FormatError(
+      {.path = directory_.files_.back().path.string(), .fault = FormatFault::out_of_range},
+      "all tensors together have more elements or bytes than can be counted");
 }
 
 void TensorDirectoryBuilder::index_names() {
@@ -105,8 +154,9 @@ void TensorDirectoryBuilder::index_names() {
       [&](std::uint32_t a, std::uint32_t b) { return entries[a].name == entries[b].name; });
   if (twin == order.end()) return;
   const TensorEntry& second = entries[*(twin + 1)];
-  throw FormatError(directory_.files_[second.file].path.string(), described_at_[*(twin + 1)],
-                    "a second tensor called " + printable(second.name),
+  throw_field_error({directory_.files_[second.file].path.string(), described_at_[*(twin + 1)],
+                     std::string(second.name), FormatFault::contradictory},
+                    "is the name of a second tensor",
                     "nobody can tell which of the two is meant: convert the model again");
 }
 

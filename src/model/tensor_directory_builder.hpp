@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <memory_resource>
 #include <numeric>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
@@ -35,22 +37,26 @@ class TensorDirectoryBuilder {
   /// @param described_at  the byte of the file's header that an error is to name.
   void add(TensorEntry entry, std::uint64_t described_at);
 
+  /// What must be whole blocks of a quantized type.
+  enum class Blocks : std::uint8_t { of_rows, of_the_tensor };
+  /// The bytes of a tensor of the current file, by type and shape.
+  /// @throws FormatError where they cannot be counted, or a block is not whole.
+  [[nodiscard]] std::uint64_t bytes_of_tensor(const TensorEntry& entry, std::uint64_t described_at,
+                                              Blocks blocks) const;
+  /// Turns the offsets of the current file's tensors from those in its data, which begin where the
+  /// file says, into those in the file.
+  /// @throws FormatError where the tensors do not lie one behind the other, or end beyond any file.
+  void place_data();
+
   /// Calls `visit(tensor, described_at)` for the current file's tensors, in the order of their
   /// data.
   template <class Visit>
   void in_order_of_data(Visit visit) {
     const std::span<const TensorEntry> all = tensors();
-    const auto before = [](const TensorEntry& a, const TensorEntry& b) {
-      return a.offset != b.offset ? a.offset < b.offset : a.bytes < b.bytes;
-    };
-    if (std::is_sorted(all.begin(), all.end(), before)) {
-      for (std::size_t i = 0; i < all.size(); ++i) visit(all[i], described_at_[file_begin_ + i]);
-      return;
-    }
     std::vector<std::uint32_t> order(all.size());
     std::iota(order.begin(), order.end(), 0U);
-    std::sort(order.begin(), order.end(),
-              [&](std::uint32_t a, std::uint32_t b) { return before(all[a], all[b]); });
+    std::ranges::sort(order, {},
+                      [&](std::uint32_t i) { return std::pair(all[i].offset, all[i].bytes); });
     for (const std::uint32_t i : order) visit(all[i], described_at_[file_begin_ + i]);
   }
 
@@ -61,15 +67,14 @@ class TensorDirectoryBuilder {
   static void mark_draft_layers(TensorDirectory& directory, const ModelShape& shape) noexcept;
 
  private:
-  [[nodiscard]] std::string_view keep(std::string_view name);
+  [[nodiscard]] std::string_view kept_name(std::string_view name);
   void grow();
   void index_names();
   void check_sums() const;
 
   TensorDirectory directory_;
-  std::vector<std::unique_ptr<char[]>> names_;
-  std::size_t names_bytes_ = 0;
-  std::span<char> names_left_;
+  std::shared_ptr<std::pmr::monotonic_buffer_resource> names_ =
+      std::make_shared<std::pmr::monotonic_buffer_resource>();
   std::vector<std::uint64_t> described_at_;  // of each entry
   std::size_t file_begin_ = 0;
   std::uint64_t expected_ = 0;

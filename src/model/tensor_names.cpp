@@ -3,129 +3,69 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <system_error>
+#include <unordered_map>
+#include <utility>
+
+#include "model/words.hpp"
 
 namespace tapedeck::internal {
 namespace {
 
 constexpr std::uint32_t kMostNumberedLayers = 65'536;  // A name can claim any number.
 
-struct Word {
-  std::string_view text;
-  Part part;
-};
-
-// A word between dots, without the endings that `NameReader` takes off. In order.
-constexpr auto kPartWords = std::to_array<Word>({
-    {"Wqkv", Part::query_key_value},
-    {"attention_norm", Part::attention_norm},
-    {"attn_k", Part::key},
-    {"attn_k_b", Part::latent_key_value},
-    {"attn_k_norm", Part::attention_inner_norm},
-    {"attn_kv_a_mqa", Part::latent},
-    {"attn_kv_a_norm", Part::attention_inner_norm},
-    {"attn_kv_b", Part::latent_key_value},
-    {"attn_norm", Part::attention_norm},
-    {"attn_norm_2", Part::attention_norm_2},
-    {"attn_output", Part::attention_output},
-    {"attn_q", Part::query},
-    {"attn_q_a", Part::query_low_rank},
-    {"attn_q_a_norm", Part::attention_inner_norm},
-    {"attn_q_b", Part::query},
-    {"attn_q_norm", Part::attention_inner_norm},
-    {"attn_qkv", Part::query_key_value},
-    {"attn_sinks", Part::attention_other},
-    {"attn_v", Part::value},
-    {"attn_v_b", Part::latent_key_value},
-    {"c_attn", Part::query_key_value},
-    {"c_fc", Part::up},
-    {"dense_4h_to_h", Part::down},
-    {"dense_h_to_4h", Part::up},
-    {"down_proj", Part::down},
-    {"embed", Part::embedding},
-    {"embed_in", Part::embedding},
-    {"embed_out", Part::head},
-    {"embed_positions", Part::position_embedding},
-    {"embed_tokens", Part::embedding},
-    {"embedding", Part::embedding},
-    {"exp_probs_b", Part::router},
-    {"fc1", Part::up},
-    {"fc2", Part::down},
-    {"ffn_down", Part::down},
-    {"ffn_gate", Part::gate},
-    {"ffn_gate_inp", Part::router},
-    {"ffn_gate_up", Part::gate_up},
-    {"ffn_norm", Part::ffn_norm},
-    {"ffn_up", Part::up},
-    {"gate_proj", Part::gate},
-    {"gate_up_proj", Part::gate_up},
-    {"input_layernorm", Part::attention_norm},
-    {"k_layernorm", Part::attention_inner_norm},
-    {"k_norm", Part::attention_inner_norm},
-    {"k_proj", Part::key},
-    {"kv_a_layernorm", Part::attention_inner_norm},
-    {"kv_a_proj_with_mqa", Part::latent},
-    {"kv_b_proj", Part::latent_key_value},
-    {"lm_head", Part::head},
-    {"ln_1", Part::attention_norm},
-    {"ln_2", Part::ffn_norm},
-    {"ln_f", Part::final_norm},
-    {"o_proj", Part::attention_output},
-    {"output", Part::head},
-    {"output_layer", Part::head},
-    {"position_embd", Part::position_embedding},
-    {"position_embeddings", Part::position_embedding},
-    {"post_attention_norm", Part::post_attention_norm},
-    {"q_a_layernorm", Part::attention_inner_norm},
-    {"q_a_proj", Part::query_low_rank},
-    {"q_b_proj", Part::query},
-    {"q_layernorm", Part::attention_inner_norm},
-    {"q_norm", Part::attention_inner_norm},
-    {"q_proj", Part::query},
-    {"qkv_proj", Part::query_key_value},
-    {"query_key_value", Part::query_key_value},
-    {"router", Part::router},
-    {"tok_embeddings", Part::embedding},
-    {"token_embd", Part::embedding},
-    {"token_embd_norm", Part::embedding_norm},
-    {"up_proj", Part::up},
-    {"v_proj", Part::value},
-    {"w1", Part::gate},
-    {"w13", Part::gate_up},
-    {"w2", Part::down},
-    {"w3", Part::up},
-    {"word_embeddings", Part::embedding},
-    {"word_embeddings_layernorm", Part::embedding_norm},
-    {"wpe", Part::position_embedding},
-    {"wqkv", Part::query_key_value},
-    {"wte", Part::embedding},
+// Words between dots, without the endings that `NameReader` takes off.
+constexpr auto kPartWords = std::to_array<std::pair<Part, std::string_view>>({
+    {Part::embedding,
+     "embed embed_in embed_tokens embedding tok_embeddings token_embd word_embeddings wte"},
+    {Part::position_embedding, "embed_positions position_embd position_embeddings wpe"},
+    {Part::embedding_norm, "token_embd_norm word_embeddings_layernorm"},
+    {Part::final_norm, "ln_f"},
+    {Part::head, "embed_out lm_head output output_layer"},
+    {Part::attention_norm, "attention_norm attn_norm input_layernorm ln_1"},
+    {Part::attention_norm_2, "attn_norm_2"},
+    {Part::post_attention_norm, "post_attention_norm"},
+    {Part::ffn_norm, "ffn_norm ln_2"},
+    {Part::query, "attn_q attn_q_b q_b_proj q_proj"},
+    {Part::key, "attn_k k_proj"},
+    {Part::value, "attn_v v_proj"},
+    {Part::query_key_value, "Wqkv attn_qkv c_attn qkv_proj query_key_value wqkv"},
+    {Part::query_low_rank, "attn_q_a q_a_proj"},
+    {Part::latent, "attn_kv_a_mqa kv_a_proj_with_mqa"},
+    {Part::latent_key_value, "attn_k_b attn_kv_b attn_v_b kv_b_proj"},
+    {Part::attention_output, "attn_output o_proj"},
+    {Part::attention_inner_norm,
+     "attn_k_norm attn_kv_a_norm attn_q_a_norm attn_q_norm k_layernorm k_norm kv_a_layernorm "
+     "q_a_layernorm q_layernorm q_norm"},
+    {Part::attention_other, "attn_sinks"},
+    {Part::gate, "ffn_gate gate_proj w1"},
+    {Part::up, "c_fc dense_h_to_4h fc1 ffn_up up_proj w3"},
+    {Part::down, "dense_4h_to_h down_proj fc2 ffn_down w2"},
+    {Part::gate_up, "ffn_gate_up gate_up_proj w13"},
+    {Part::router, "exp_probs_b ffn_gate_inp router"},
 });
-static_assert(std::is_sorted(kPartWords.begin(), kPartWords.end(),
-                             [](const Word& a, const Word& b) { return a.text < b.text; }));
 
-struct TowerWord {
-  std::string_view text;
-  Tower tower;
-};
+// A model may have a hundred thousand tensors of many words each.
+const std::unordered_map<std::string_view, Part>& parts_by_word() {
+  static const std::unordered_map<std::string_view, Part> parts = [] {
+    std::unordered_map<std::string_view, Part> all;
+    for (auto [part, words] : kPartWords) {
+      while (!words.empty()) all.emplace(next_word(words), part);
+    }
+    return all;
+  }();
+  return parts;
+}
+
 // Any part of a word before the layer's number.
-constexpr auto kTowers = std::to_array<TowerWord>({{"vision", Tower::vision},
-                                                   {"visual", Tower::vision},
-                                                   {"multi_modal", Tower::vision},
-                                                   {"mm_projector", Tower::vision},
-                                                   {"audio", Tower::audio},
-                                                   {"talker", Tower::audio},
-                                                   {"token2wav", Tower::audio},
-                                                   {"mtp", Tower::draft}});
+constexpr auto kTowers = std::to_array<std::pair<Tower, std::string_view>>(
+    {{Tower::vision, "vision visual multi_modal mm_projector"},
+     {Tower::audio, "audio talker token2wav"},
+     {Tower::draft, "mtp"}});
 
 bool holds(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
-}
-
-bool is_any(std::string_view word, std::initializer_list<std::string_view> words) {
-  return std::find(words.begin(), words.end(), word) != words.end();
 }
 
 /// Takes an ending off a word.
@@ -187,17 +127,19 @@ class NameReader {
   }
 
   void read_tower(std::string_view word) {
-    for (const TowerWord& known : kTowers) {
-      if (holds(word, known.text)) id_.tower = known.tower;
+    for (auto [tower, parts] : kTowers) {
+      while (!parts.empty()) {
+        if (holds(word, next_word(parts))) id_.tower = tower;
+      }
     }
-    if (first_ && is_any(word, {"v", "mm"})) id_.tower = Tower::vision;
+    if (first_ && has_word("v mm", word)) id_.tower = Tower::vision;
     if (first_ && word == "a") id_.tower = Tower::audio;
   }
 
   void read_ending(std::string_view& word) {
     if (word == "bias" || cut_ending(word, "_bias")) {
       id_.piece = Piece::bias;
-    } else if (is_any(word, {"qzeros", "zero_point", "weight_zero_point"})) {
+    } else if (has_word("qzeros zero_point weight_zero_point", word)) {
       id_.piece = Piece::zero_point;
     } else if (word == "g_idx") {
       id_.piece = Piece::index;
@@ -210,22 +152,20 @@ class NameReader {
   }
 
   void read_part(std::string_view word) {
-    const auto* const known = std::lower_bound(
-        kPartWords.begin(), kPartWords.end(), word,
-        [](const Word& entry, std::string_view text) { return entry.text < text; });
-    if (known != kPartWords.end() && known->text == word) {
-      id_.part = known->part;
+    const auto known = parts_by_word().find(word);
+    if (known != parts_by_word().end()) {
+      id_.part = known->second;
     } else if (holds(word, "norm") || holds(word, "Norm")) {
       id_.part =
           holds(word, "embed") || holds(before_, "embed") ? Part::embedding_norm : Part::norm;
     } else if (holds(word, "router") ||
-               (word == "gate" && is_any(before_, {"mlp", "block_sparse_moe", "feed_forward"}))) {
+               (word == "gate" && has_word("mlp block_sparse_moe feed_forward", before_))) {
       id_.part = Part::router;
     } else if (holds(word, "conv")) {
       id_.part = Part::convolution;
     }
     recurrent_ |= word.starts_with("ssm") || word.starts_with("time_mix") ||
-                  word.starts_with("channel_mix") || is_any(word, {"linear_attn", "mamba"});
+                  word.starts_with("channel_mix") || has_word("linear_attn mamba", word);
   }
 
   PartId id_;
@@ -239,7 +179,7 @@ class NameReader {
 
 }  // namespace
 
-PartId part_id_of(std::string_view tensor) noexcept {
+PartId part_id_of(std::string_view tensor) {
   NameReader reader;
   while (!tensor.empty()) {
     const std::string_view word = tensor.substr(0, tensor.find('.'));

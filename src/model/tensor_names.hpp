@@ -14,6 +14,6 @@ namespace tapedeck::internal {
 /// Hugging Face's checkpoints ("model.layers.3.mlp.experts.17.up_proj.weight"), which do not
 /// contradict each other. The layer is the first number between dots; the words before it say which
 /// tower it counts in.
-[[nodiscard]] PartId part_id_of(std::string_view tensor) noexcept;
+[[nodiscard]] PartId part_id_of(std::string_view tensor);
 
 }  // namespace tapedeck::internal

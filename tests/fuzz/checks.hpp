@@ -1,12 +1,19 @@
 /// @file
-/// What holds for whatever was read, however strange the file.
+/// What fuzzers of readers share: their input as a file, and what holds for whatever was read,
+/// however strange the file.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 
+#include "fuzz/memory_file.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/model/tensor_directory.hpp"
+
+// libFuzzer looks for this name.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes);
 
 namespace tapedeck::fuzz {
 
@@ -30,6 +37,17 @@ inline void check(const Model& model) {
     require(model.metadata.find(entry.key) == &entry);
   }
   static_cast<void>(model.shape.parameter_count());
+}
+
+/// Gives `read` the path of a file that holds the input. It may refuse it with an `Error`.
+int read_input(const std::uint8_t* data, std::size_t bytes, auto read) {
+  static const MemoryFile input;
+  try {
+    read(input.hold(data, bytes));
+  } catch (const Error&) {
+    // Refused, as it should be.
+  }
+  return 0;
 }
 
 }  // namespace tapedeck::fuzz

@@ -1,20 +1,10 @@
-#include <cstddef>
-#include <cstdint>
-
 #include "fuzz/checks.hpp"
-#include "fuzz/memory_file.hpp"
 #include "model/gguf/gguf.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/model/gguf_arrays.hpp"
-
-// libFuzzer looks for this name.
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes);
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   using namespace tapedeck;
-  static const fuzz::MemoryFile input;
-  const std::filesystem::path path = input.hold(data, bytes);
-  try {
+  return fuzz::read_input(data, bytes, [bytes](const std::filesystem::path& path) {
     const Model gguf = internal::read_gguf(path);
     fuzz::check(gguf);
     // As a tokenizer does, which stops at the first one that is refused.
@@ -25,8 +15,5 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
     const auto scores = read_gguf_floats(gguf, "tokenizer.ggml.scores");
     const auto types = read_gguf_integers(gguf, "tokenizer.ggml.token_type");
     fuzz::require((tokens.bytes() + scores.size() * 4 + types.size()) <= bytes);
-  } catch (const Error&) {
-    // Refused, as it should be.
-  }
-  return 0;
+  });
 }

@@ -2,7 +2,6 @@
 #include <cctype>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -10,15 +9,10 @@
 #include <vector>
 
 #include "fuzz/checks.hpp"
-#include "fuzz/memory_file.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/recording/recording.hpp"
 #include "tapedeck/telemetry/report/advice.hpp"
 #include "tapedeck/telemetry/report/report.hpp"
 #include "telemetry/recording/sample_words.hpp"
-
-// libFuzzer looks for this name.
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes);
 
 namespace {
 

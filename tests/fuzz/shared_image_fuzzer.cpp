@@ -6,11 +6,7 @@
 #include <vector>
 
 #include "fuzz/checks.hpp"
-#include "tapedeck/base/error.hpp"
 #include "weights/shared_image.hpp"
-
-// libFuzzer looks for this name.
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes);
 
 namespace {
 

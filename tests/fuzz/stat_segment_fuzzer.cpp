@@ -7,20 +7,15 @@
 #include <iterator>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "fuzz/checks.hpp"
 #include "os/shared_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/telemetry/live/stat_publisher.hpp"
 #include "tapedeck/telemetry/live/stat_reader.hpp"
 #include "telemetry/live/stat_segment.hpp"
-
-// libFuzzer looks for this name.
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes);
 
 namespace {
 

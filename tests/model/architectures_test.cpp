@@ -2,16 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "model/shapes.hpp"
+#include "model/words.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -23,23 +21,26 @@ using internal::Windows;
 
 std::vector<std::string> words(std::string_view text) {
   std::vector<std::string> all;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find(' '), text.size());
-    all.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
+  while (!text.empty()) all.emplace_back(internal::next_word(text));
   return all;
 }
 
-std::string name_of(const internal::Architecture& row) {
-  return words(row.gguf.empty() ? row.config : row.gguf).front();
+std::vector<std::string> names_of(const Architecture& row, Dialect dialect) {
+  std::vector<std::string> names = words(row.both);
+  for (const std::string& name : words(row.names(dialect))) names.push_back(name);
+  return names;
+}
+
+std::string name_of(const Architecture& row) {
+  return names_of(row, names_of(row, Dialect::gguf).empty() ? Dialect::config : Dialect::gguf)
+      .front();
 }
 
 TEST(Architectures, EveryNameIsInOneRow) {
   for (const Dialect dialect : {Dialect::gguf, Dialect::config}) {
     std::set<std::string> seen;
-    for (const internal::Architecture& row : internal::architectures()) {
-      for (const std::string& name : words(dialect == Dialect::gguf ? row.gguf : row.config)) {
+    for (const Architecture& row : internal::architectures()) {
+      for (const std::string& name : names_of(row, dialect)) {
         EXPECT_FALSE(name.empty()) << "two blanks in the row of " << name_of(row);
         EXPECT_TRUE(seen.insert(name).second) << name << " is twice there";
         EXPECT_EQ(internal::find_architecture(dialect, name), &row) << name;
@@ -57,52 +58,44 @@ TEST(Architectures, WhatIsNotThereIsNotFound) {
 }
 
 TEST(Architectures, TheFamiliesOfTheDayAreThere) {
-  for (const char* name :
-       {"llama",   "qwen2",        "qwen3",         "qwen2moe",     "qwen3moe",   "qwen3next",
-        "qwen35",  "gemma",        "gemma2",        "gemma3",       "gemma3n",    "gemma4",
-        "phi2",    "phi3",         "phimoe",        "deepseek2",    "deepseek32", "minicpm3",
-        "gpt-oss", "gpt2",         "gptneox",       "falcon",       "falcon-h1",  "mpt",
-        "bloom",   "starcoder",    "starcoder2",    "command-r",    "cohere2",    "olmo",
-        "olmo2",   "olmoe",        "stablelm",      "internlm2",    "chatglm",    "glm4",
-        "glm4moe", "kimi-linear",  "nemotron",      "nemotron_h",   "mamba",      "mamba2",
-        "jamba",   "granite",      "granitehybrid", "lfm2",         "rwkv7",      "smollm3",
-        "exaone",  "exaone4",      "minimax-m2",    "llama4",       "bert",       "mimo2",
-        "openelm", "smallthinker", "afmoe",         "plamo2",       "rwkv6",      "arwkv7",
-        "lfm2moe", "glm-dsa",      "nomic-bert",    "jina-bert-v2", "dots1",      "ernie4_5",
-        "bitnet",  "orion",        "baichuan",      "xverse",       "refact",     "plamo",
-        "apertus", "seed_oss",     "hunyuan-moe",   "hunyuan-dense"}) {
-    EXPECT_NE(internal::find_architecture(Dialect::gguf, name), nullptr) << name;
-  }
-  for (const char* name :
-       {"llama",       "mistral",      "mixtral",   "qwen",        "qwen2",
-        "qwen2_moe",   "qwen3",        "qwen3_moe", "qwen3_next",  "qwen3_5",
-        "qwen3_5_moe", "gemma",        "gemma2",    "gemma3_text", "gemma3n_text",
-        "gemma4_text", "phi",          "phi3",      "phimoe",      "deepseek_v2",
-        "deepseek_v3", "deepseek_v32", "kimi_k2",   "kimi_linear", "minicpm",
-        "minicpm3",    "gpt_oss",      "gpt2",      "gpt_neox",    "falcon",
-        "falcon_h1",   "mpt",          "bloom",     "gpt_bigcode", "starcoder2",
-        "cohere",      "cohere2",      "olmo",      "olmo2",       "olmo3",
-        "olmoe",       "stablelm",     "internlm2", "chatglm",     "glm4",
-        "glm4_moe",    "glm_moe_dsa",  "nemotron",  "nemotron_h",  "nemotron-nas",
-        "mamba",       "mamba2",       "jamba",     "granite",     "granitemoehybrid",
-        "lfm2",        "rwkv7",        "smollm3",   "exaone",      "exaone4",
-        "minimax_m2",  "llama4_text",  "opt",       "bert"}) {
-    EXPECT_NE(internal::find_architecture(Dialect::config, name), nullptr) << name;
-  }
+  const auto expect_known = [](Dialect dialect, std::string_view names) {
+    for (const std::string& name : words(names)) {
+      EXPECT_NE(internal::find_architecture(dialect, name), nullptr) << name;
+    }
+  };
+  expect_known(
+      Dialect::gguf,
+      "llama qwen2 qwen3 qwen2moe qwen3moe qwen3next qwen35 gemma gemma2 gemma3 gemma3n "
+      "gemma4 phi2 phi3 phimoe deepseek2 deepseek32 minicpm3 gpt-oss gpt2 gptneox falcon "
+      "falcon-h1 mpt bloom starcoder starcoder2 command-r cohere2 olmo olmo2 olmoe stablelm "
+      "internlm2 chatglm glm4 glm4moe kimi-linear nemotron nemotron_h mamba mamba2 jamba "
+      "granite granitehybrid lfm2 rwkv7 smollm3 exaone exaone4 minimax-m2 llama4 bert mimo2 "
+      "openelm smallthinker afmoe plamo2 rwkv6 arwkv7 lfm2moe glm-dsa nomic-bert "
+      "jina-bert-v2 dots1 ernie4_5 bitnet orion baichuan xverse refact plamo apertus "
+      "seed_oss hunyuan-moe hunyuan-dense");
+  expect_known(
+      Dialect::config,
+      "llama mistral mixtral qwen qwen2 qwen2_moe qwen3 qwen3_moe qwen3_next qwen3_5 "
+      "qwen3_5_moe gemma gemma2 gemma3_text gemma3n_text gemma4_text phi phi3 phimoe "
+      "deepseek_v2 deepseek_v3 deepseek_v32 kimi_k2 kimi_linear minicpm minicpm3 gpt_oss "
+      "gpt2 gpt_neox falcon falcon_h1 mpt bloom gpt_bigcode starcoder2 cohere cohere2 olmo "
+      "olmo2 olmo3 olmoe stablelm internlm2 chatglm glm4 glm4_moe glm_moe_dsa nemotron "
+      "nemotron_h nemotron-nas mamba mamba2 jamba granite granitemoehybrid lfm2 rwkv7 "
+      "smollm3 exaone exaone4 minimax_m2 llama4_text opt bert");
 }
 
 TEST(Architectures, RowsAreConsistent) {
-  for (const internal::Architecture& row : internal::architectures()) {
+  for (const Architecture& row : internal::architectures()) {
+    const bool gguf = !names_of(row, Dialect::gguf).empty();
+    const bool config = !names_of(row, Dialect::config).empty();
+    ASSERT_TRUE(gguf || config);
     SCOPED_TRACE(name_of(row));
-    EXPECT_FALSE(row.gguf.empty() && row.config.empty());
-    EXPECT_EQ(row.windows == internal::Windows::but_last_of ||
-                  row.windows == internal::Windows::but_first_of,
-              row.period != 0);
-    EXPECT_FALSE((row.tested & internal::kSource) != 0 && row.gguf.empty());
-    EXPECT_EQ(row.states == internal::States::none, row.recurrence == Recurrence::none);
-    EXPECT_FALSE((row.tested & internal::kEngine) != 0 && row.gguf.empty());
+    EXPECT_EQ(row.windows.of == Windows::but_last_of || row.windows.of == Windows::but_first_of,
+              row.windows.period != 0);
+    EXPECT_EQ(row.state.in == States::none, row.state.kind == Recurrence::none);
+    EXPECT_TRUE(gguf || (row.tested & (internal::kSource | internal::kEngine)) == 0);
     if ((row.tested & internal::kCount) != 0) {
-      EXPECT_FALSE(row.config.empty());
+      EXPECT_TRUE(config);
       EXPECT_FALSE(row.has(internal::kUnknownParameters));
     }
     EXPECT_FALSE(row.has(internal::kHeadNorms) && row.has(internal::kWideNorms));
@@ -111,48 +104,31 @@ TEST(Architectures, RowsAreConsistent) {
 }
 
 /// Figures that every rule finds what it needs in: 6 layers, of which the third has no KV heads.
-const std::vector<std::pair<std::string, std::uint64_t>> kGgufFigures = {
-    {"block_count", 6},
-    {"embedding_length", 64},
-    {"attention.head_count", 4},
-    {"feed_forward_length", 96},
-    {"vocab_size", 128},
-    {"context_length", 1024},
-    {"ssm.conv_kernel", 4},
-    {"ssm.inner_size", 128},
-    {"ssm.state_size", 16},
-    {"ssm.group_count", 1},
-    {"ssm.time_step_rank", 4},
-    {"shortconv.l_cache", 3},
-    {"wkv.head_size", 16},
-    {"attention.sliding_window", 32},
-    {"attention.kv_lora_rank", 8},
-    {"attention.key_length_mla", 12},
-    {"rope.dimension_count", 4}};
+constexpr std::string_view kGgufFigures =
+    "block_count=6 embedding_length=64 attention.head_count=4 attention.head_count_kv=2,2,0,2,2,2 "
+    "feed_forward_length=96 vocab_size=128 context_length=1024 ssm.conv_kernel=4 "
+    "ssm.inner_size=128 ssm.state_size=16 ssm.group_count=1 ssm.time_step_rank=4 "
+    "shortconv.l_cache=3 wkv.head_size=16 attention.sliding_window=32 attention.kv_lora_rank=8 "
+    "attention.key_length_mla=12 rope.dimension_count=4";
 
 TEST(Architectures, EveryRowMakesALayerOfAGgufHeader) {
   std::size_t made = 0;
-  for (const internal::Architecture& row : internal::architectures()) {
-    for (const std::string& name : words(row.gguf)) {
+  for (const Architecture& row : internal::architectures()) {
+    for (const std::string& name : names_of(row, Dialect::gguf)) {
       SCOPED_TRACE(name);
       ++made;
-      Metadata metadata;
-      metadata.add("general.architecture", name);
-      const std::string scope = name + ".";
-      for (const auto& [key, number] : kGgufFigures) metadata.add(scope + key, number);
-      metadata.add(scope + "attention.head_count_kv", std::vector<std::int64_t>{2, 2, 0, 2, 2, 2});
-      const ModelShape shape = internal::gguf_shape("a.gguf", metadata, {});
+      const ModelShape shape = MadeHeader(name, kGgufFigures).shape();
       ASSERT_EQ(shape.layers.size(), 6U);
       EXPECT_EQ(shape.exact, row.confirmed(Dialect::gguf));
       EXPECT_EQ(shape.encoder, row.has(internal::kEncoder));
       const Summary kept = summary_of(shape);
       const bool windows =
-          row.windows != internal::Windows::none && row.windows != internal::Windows::above_first;
+          row.windows.of != Windows::none && row.windows.of != Windows::above_first;
       EXPECT_EQ(kept.windowed != 0,
                 windows && !row.has(internal::kWindowlessEngine) && row.windowed_depth == 0);
-      EXPECT_EQ(kept.stateful != 0, row.states != internal::States::none &&
-                                        row.states != internal::States::without_kv_and_ffn);
-      EXPECT_EQ(kept.full + kept.windowed == 0, row.states == internal::States::all);
+      EXPECT_EQ(kept.stateful != 0,
+                row.state.in != States::none && row.state.in != States::without_kv_and_ffn);
+      EXPECT_EQ(kept.full + kept.windowed == 0, row.state.in == States::all);
       const bool latent = row.has(internal::kLatent);
       EXPECT_EQ(count_layers(shape,
                              [](const LayerShape& layer) {
@@ -164,33 +140,31 @@ TEST(Architectures, EveryRowMakesALayerOfAGgufHeader) {
   EXPECT_GE(made, 60U);
 }
 
-constexpr std::string_view kConfigFigures = R"(
-  "hidden_size": 64, "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2,
-  "intermediate_size": 96, "vocab_size": 128, "max_position_embeddings": 1024,
-  "sliding_window": 32, "attention_chunk_size": 32, "kv_lora_rank": 8, "qk_rope_head_dim": 4,
-  "qk_nope_head_dim": 8, "v_head_dim": 8, "mamba_d_state": 16, "mamba_d_conv": 4,
-  "linear_num_value_heads": 4, "linear_value_head_dim": 16, "linear_num_key_heads": 2,
-  "linear_key_head_dim": 16, "conv_L_cache": 3, "head_size": 16, "attn_layer_period": 3,
-  "attn_layer_offset": 1)";
+constexpr std::string_view kConfigFigures =
+    "hidden_size=64 num_hidden_layers=6 num_attention_heads=4 num_key_value_heads=2 "
+    "intermediate_size=96 vocab_size=128 max_position_embeddings=1024 sliding_window=32 "
+    "attention_chunk_size=32 kv_lora_rank=8 qk_rope_head_dim=4 qk_nope_head_dim=8 v_head_dim=8 "
+    "mamba_d_state=16 mamba_d_conv=4 linear_num_value_heads=4 linear_value_head_dim=16 "
+    "linear_num_key_heads=2 linear_key_head_dim=16 conv_L_cache=3 head_size=16 "
+    "attn_layer_period=3 attn_layer_offset=1";
 
 TEST(Architectures, EveryRowMakesAModelOfAConfig) {
   std::size_t made = 0;
-  for (const internal::Architecture& row : internal::architectures()) {
-    for (const std::string& name : words(row.config)) {
+  for (const Architecture& row : internal::architectures()) {
+    for (const std::string& name : names_of(row, Dialect::config)) {
       SCOPED_TRACE(name);
       ++made;
-      const ModelShape shape =
-          shape_of_config("{\"model_type\": \"" + name + "\"," + std::string(kConfigFigures) + "}");
+      const ModelShape shape = shape_of_words(name, kConfigFigures);
       EXPECT_EQ(shape.architecture, name);
       ASSERT_EQ(shape.layers.size(), 6U);
       EXPECT_EQ(shape.tied, row.has(internal::kTied));
       EXPECT_EQ(shape.exact, row.confirmed(Dialect::config));
       EXPECT_EQ(shape.parameter_count().has_value(), !row.has(internal::kUnknownParameters));
       const Summary kept = summary_of(shape);
-      EXPECT_EQ(kept.windowed != 0, row.windows == internal::Windows::but_last_of ||
-                                        row.windows == internal::Windows::all);
-      EXPECT_EQ(kept.stateful != 0, row.states != internal::States::none);
-      EXPECT_EQ(kept.full + kept.windowed == 0, row.states == internal::States::all);
+      EXPECT_EQ(kept.windowed != 0,
+                row.windows.of == Windows::but_last_of || row.windows.of == Windows::all);
+      EXPECT_EQ(kept.stateful != 0, row.state.in != States::none);
+      EXPECT_EQ(kept.full + kept.windowed == 0, row.state.in == States::all);
     }
   }
   EXPECT_GE(made, 80U);
@@ -207,10 +181,10 @@ TEST(Figures, WordsAreFoundWhole) {
 }
 
 TEST(Names, OfKindsAreWords) {
+  EXPECT_STREQ(to_string(Attention::none), "none");
   EXPECT_STREQ(to_string(Attention::latent), "latent");
-  EXPECT_STREQ(to_string(Attention::chunked), "chunked");
   EXPECT_STREQ(to_string(Recurrence::gated_delta), "gated delta");
-  EXPECT_STREQ(to_string(Recurrence::none), "none");
+  EXPECT_STREQ(to_string(Recurrence::rwkv), "rwkv");
 }
 
 }  // namespace

@@ -4,23 +4,20 @@
 
 #include <string>
 
-#include "os/temp_folder.hpp"
-#include "tapedeck/model/model.hpp"
+#include "model/shapes.hpp"
 
 namespace tapedeck::tests {
 namespace {
 
 ModelShape shape_of(const std::string& architecture, const std::string& entries = "") {
-  const TempFolder folder;
-  return read_model(folder.write("config.json", R"({"model_type": ")" + architecture +
-                                                    R"(", "hidden_size": 64, "vocab_size": 512,
-      "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128)" +
-                                                    entries + "}"))
-      .shape;
+  return shape_of_words(architecture,
+                        "hidden_size=64 vocab_size=512 num_hidden_layers=2 num_attention_heads=4 "
+                        "intermediate_size=128 " +
+                            entries);
 }
 
 TEST(GraphShape, FollowsTheArchitecture) {
-  const GraphShape llama = shape_of("llama", R"(, "rms_norm_eps": 1e-5)").graph;
+  const GraphShape llama = shape_of("llama", "rms_norm_eps=1e-5").graph;
   EXPECT_TRUE(llama.gated_ffn && llama.rope);
   EXPECT_FALSE(llama.layer_norm || llama.one_norm || llama.fused_qkv);
   const GraphShape gpt2 = shape_of("gpt2").graph;
@@ -31,11 +28,11 @@ TEST(GraphShape, FollowsTheArchitecture) {
 
 TEST(GraphShape, FollowsTheFileWhereItSays) {
   EXPECT_TRUE(shape_of("gpt_neox").graph.parallel);
-  EXPECT_FALSE(shape_of("gpt_neox", R"(, "use_parallel_residual": false)").graph.parallel);
-  EXPECT_TRUE(shape_of("llama", R"(, "layer_norm_eps": 1e-5)").graph.layer_norm);
+  EXPECT_FALSE(shape_of("gpt_neox", "use_parallel_residual=false").graph.parallel);
+  EXPECT_TRUE(shape_of("llama", "layer_norm_eps=1e-5").graph.layer_norm);
   EXPECT_EQ(shape_of("llama").graph.conv_kernel, 4U);
-  EXPECT_EQ(shape_of("llama", R"(, "conv_kernel": 0, "d_conv": 3)").graph.conv_kernel, 3U);
-  EXPECT_EQ(shape_of("llama", R"(, "conv_kernel": 1)").graph.conv_kernel, 2U);
+  EXPECT_EQ(shape_of("llama", "conv_kernel=0 d_conv=3").graph.conv_kernel, 3U);
+  EXPECT_EQ(shape_of("llama", "conv_kernel=1").graph.conv_kernel, 2U);
 }
 
 TEST(GraphShape, SaysWhereTheEngineKnowsNoWindows) {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/paths.hpp"
+#include "base/thrown.hpp"
 #include "model/refusal.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/model/read_model.hpp"
@@ -18,7 +19,6 @@ namespace tapedeck::tests {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 
 using Llama2cHeader = std::array<std::int32_t, 7>;
 
@@ -78,37 +78,44 @@ TEST(Llama2c, AHeaderByItselfIsTruncated) {
 }
 
 TEST(Llama2c, RefusesWhatIsNoModel) {
+  using enum FormatFault;
   const TempFolder folder;
-  const auto wrong = [&](std::size_t field, std::int32_t value, const std::string& reason) {
+  const auto refusal_with = [&](std::size_t field, std::int32_t value) {
     Llama2cHeader header = kSmallHeader;
     header[field] = value;
-    return refused(folder.write("bad.bin", file_of(header, kSmallHeaderBytes)), field * 4, reason);
+    return refusal_of(folder.write("bad.bin", file_of(header, kSmallHeaderBytes)));
   };
-  EXPECT_TRUE(wrong(0, 0, "dim is 0"));
-  EXPECT_TRUE(wrong(1, -1, "hidden_dim -1 is negative"));
-  EXPECT_TRUE(wrong(2, 65537, "n_layers 65537 is more than any model has"));
-  EXPECT_TRUE(wrong(3, 3, "n_heads 3 does not divide dim"));
-  EXPECT_TRUE(wrong(3, 8, "n_heads 8 makes heads of an odd size"));
-  EXPECT_TRUE(wrong(4, 3, "n_kv_heads 3 does not divide n_heads"));
-  EXPECT_TRUE(refused(folder.write("cut.bin", file_of(kSmallHeader, 27)), 27, "inside the header"));
-  EXPECT_TRUE(refused(folder.write("long.bin", file_of(kSmallHeader, kSmallHeaderBytes + 1)),
-                      kSmallHeaderBytes, "ends here, but the file goes on"));
+  EXPECT_EQ(refusal_with(0, 0), (Refusal{0, "dim", out_of_range}));
+  EXPECT_EQ(refusal_with(1, -1), (Refusal{4, "hidden_dim", out_of_range}));
+  EXPECT_EQ(refusal_with(2, 65537), (Refusal{8, "n_layers", out_of_range}));
+  EXPECT_EQ(refusal_with(3, 3), (Refusal{12, "n_heads", contradictory}));
+  EXPECT_EQ(refusal_with(3, 8), (Refusal{12, "n_heads", contradictory}));  // of an odd size
+  EXPECT_EQ(refusal_with(4, 3), (Refusal{16, "n_kv_heads", contradictory}));
+  EXPECT_EQ(refusal_of(folder.write("cut.bin", file_of(kSmallHeader, 27))),
+            (Refusal{27, "the header", cut_off}));
+  EXPECT_EQ(refusal_of(folder.write("long.bin", file_of(kSmallHeader, kSmallHeaderBytes + 1))),
+            (Refusal{kSmallHeaderBytes, "the data", contradictory}));
+  // One array claims more than can be counted, or all arrays together do.
+  constexpr std::int32_t kMost = 0x7ffffff0;
+  for (const auto& [layers, array] :
+       {std::pair(65'536, "wq"), std::pair(1, "token_embedding_table")}) {
+    const Llama2cHeader header = {kMost, kMost, layers, 8, 8, kMost, kMost};
+    EXPECT_EQ(refusal_of(folder.write("bad.bin", file_of(header, 28))),
+              (Refusal{0, array, out_of_range}));
+  }
 }
 
-TEST(Llama2c, RefusesClaimsThatOverflow) {
+// The advice is all that tells them from a broken file.
+TEST(Llama2c, OtherFormatsAreToldByTheirMagic) {
   const TempFolder folder;
-  const std::int32_t most = 0x7ffffff0;
-  const Llama2cHeader header = {most, most, 65536, 8, 8, most, most};
-  EXPECT_TRUE(refused(folder.write("bad.bin", file_of(header, 28)), 0, "more than any file"));
-}
-
-TEST(Llama2c, ALaterVersionIsToldByItsMagic) {
-  const TempFolder folder;
-  Llama2cHeader header = kSmallHeader;
-  header[0] = 0x616b3432;
-  header[1] = 0;
-  EXPECT_THAT(refusal_of(folder.write("v2.bin", file_of(header, 256))).text,
-              HasSubstr("later llama2.c format"));
+  const auto advice_of = [&](std::int32_t magic) {
+    const auto path = folder.write("a.bin", file_of({magic, 0, 2, 2, 1, 5, 16}, 256));
+    return std::string(
+        thrown<FormatError>([&] { static_cast<void>(internal::read_llama2c(path)); }).advice());
+  };
+  EXPECT_EQ(advice_of(0x616b3432), "this is a later llama2.c format: export it with --version 0");
+  EXPECT_EQ(advice_of(0x46554747),
+            "this is a GGUF file; a llama2.c version 0 checkpoint is needed");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,13 +27,13 @@ TEST(Malformed, EverySharedFileIsRefusedWithWorkInProportionToIt) {
     SCOPED_TRACE(row.at("file") + ": " + row.at("what_is_wrong"));
     const std::filesystem::path path = shared_data("malformed") / row.at("file");
     const std::size_t size = std::filesystem::file_size(path);
-    Refusal refusal;
+    std::optional<Refusal> refusal;
     const std::size_t read_before = bytes_read();
     const HeapUse heap = heap_use([&] { refusal = refusal_of(path); });
     const std::size_t read = bytes_read() - read_before;
-    EXPECT_TRUE(refusal.format_error) << "it was read, or: " << refusal.text;
-    EXPECT_EQ(refusal.path, path.string());
-    EXPECT_LE(refusal.offset, size) << refusal.text;
+    ASSERT_TRUE(refusal) << "it was read";
+    EXPECT_LE(refusal->offset, size);
+    EXPECT_TRUE(refusal->text.starts_with(path.string() + ", byte "));
     EXPECT_LE(heap.total, 256_KiB + 2 * size);
     EXPECT_LE(read, 64_KiB + 3 * size);
   }

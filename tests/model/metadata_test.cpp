@@ -5,80 +5,31 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tapedeck::tests {
 namespace {
 
 using testing::ElementsAre;
-using testing::IsEmpty;
 
-TEST(Metadata, KeepsTheFirstOfTwoValues) {
+TEST(Metadata, KeepsTheFirstOfTwoValuesInTheOrderOfTheFile) {
   Metadata metadata;
-  EXPECT_TRUE(metadata.add("a", std::uint64_t{1}, 24));
-  EXPECT_FALSE(metadata.add("a", std::uint64_t{2}, 48));
-  ASSERT_EQ(metadata.entries().size(), 1U);
-  EXPECT_EQ(metadata.integer("a"), 1U);
-  EXPECT_EQ(metadata.find("a")->offset, 24U);
-}
-
-TEST(Metadata, KeepsTheOrderOfTheFile) {
-  Metadata metadata;
-  metadata.add("b", true);
-  metadata.add("a", false);
+  EXPECT_TRUE(metadata.add("b", std::uint64_t{1}, 24));
+  EXPECT_TRUE(metadata.add("a", false));
+  EXPECT_FALSE(metadata.add("b", std::uint64_t{2}, 48));
+  ASSERT_EQ(metadata.entries().size(), 2U);
   EXPECT_EQ(metadata.entries()[0].key, "b");
   EXPECT_EQ(metadata.entries()[1].key, "a");
-}
-
-TEST(Metadata, WhatIsNotThereIsNothing) {
-  const Metadata metadata;
-  EXPECT_EQ(metadata.find("a"), nullptr);
-  EXPECT_FALSE(metadata.has("a"));
-  EXPECT_FALSE(metadata.integer("a").has_value());
-  EXPECT_FALSE(metadata.real("a").has_value());
-  EXPECT_FALSE(metadata.boolean("a").has_value());
-  EXPECT_FALSE(metadata.string("a").has_value());
-  EXPECT_THAT(metadata.integers("a"), IsEmpty());
-  EXPECT_THAT(metadata.strings("a"), IsEmpty());
-}
-
-TEST(Metadata, NullIsThereButSaysNothing) {
-  Metadata metadata;
-  metadata.add("a", std::monostate{});
-  EXPECT_NE(metadata.find("a"), nullptr);
-  EXPECT_FALSE(metadata.has("a"));
-  EXPECT_FALSE(metadata.integer("a").has_value());
-}
-
-TEST(Metadata, AWholeRealIsAnInteger) {
-  Metadata metadata;
-  metadata.add("whole", 4096.0);
-  metadata.add("part", 0.5);
-  metadata.add("minus", -1.0);
-  metadata.add("2^64", 18446744073709551616.0);
-  metadata.add("just below", 18446744073709549568.0);
-  metadata.add("nan", std::numeric_limits<double>::quiet_NaN());
-  EXPECT_EQ(metadata.integer("whole"), 4096U);
-  EXPECT_EQ(metadata.integer("just below"), 18446744073709549568U);
-  for (const char* key : {"part", "minus", "2^64", "nan"}) {
-    EXPECT_FALSE(metadata.integer(key).has_value()) << key;
-  }
-}
-
-TEST(Metadata, EveryNumberIsReal) {
-  Metadata metadata;
-  metadata.add("whole", std::uint64_t{7});
-  metadata.add("minus", std::int64_t{-7});
-  metadata.add("text", std::string("7"));
-  EXPECT_EQ(metadata.real("whole"), 7.0);
-  EXPECT_EQ(metadata.real("minus"), -7.0);
-  EXPECT_FALSE(metadata.integer("minus").has_value());
-  EXPECT_FALSE(metadata.real("text").has_value());
+  EXPECT_EQ(metadata.integer("b"), 1U);
+  EXPECT_EQ(metadata.find("b")->offset, 24U);
 }
 
 TEST(Metadata, EachKindIsOnlyItself) {
   Metadata metadata;
+  metadata.add("null", std::monostate{});
   metadata.add("yes", true);
   metadata.add("text", std::string("text"));
   metadata.add("numbers", std::vector<std::int64_t>{-1, 2});
@@ -87,11 +38,41 @@ TEST(Metadata, EachKindIsOnlyItself) {
   EXPECT_EQ(metadata.string("text"), "text");
   EXPECT_THAT(metadata.integers("numbers"), ElementsAre(-1, 2));
   EXPECT_THAT(metadata.strings("words"), ElementsAre("full", ""));
-  EXPECT_FALSE(metadata.integer("yes").has_value());
-  EXPECT_FALSE(metadata.boolean("text").has_value());
-  EXPECT_FALSE(metadata.string("yes").has_value());
-  EXPECT_THAT(metadata.integers("words"), IsEmpty());
-  EXPECT_THAT(metadata.strings("numbers"), IsEmpty());
+  EXPECT_EQ(metadata.find("missing"), nullptr);
+  EXPECT_NE(metadata.find("null"), nullptr);
+  for (const std::string key : {"missing", "null", "yes", "text", "numbers", "words"}) {
+    SCOPED_TRACE(key);
+    EXPECT_EQ(metadata.has(key), key != "missing" && key != "null");
+    EXPECT_FALSE(metadata.integer(key));
+    EXPECT_FALSE(metadata.real(key));
+    EXPECT_EQ(metadata.boolean(key).has_value(), key == "yes");
+    EXPECT_EQ(metadata.string(key).has_value(), key == "text");
+    EXPECT_EQ(metadata.integers(key).empty(), key != "numbers");
+    EXPECT_EQ(metadata.strings(key).empty(), key != "words");
+  }
+}
+
+TEST(Metadata, EveryNumberIsRealAndAWholeOneIsAnInteger) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<std::pair<Metadata::Value, std::optional<std::uint64_t>>> numbers = {
+      {std::uint64_t{7}, 7U},
+      {std::int64_t{-7}, std::nullopt},
+      {4096.0, 4096U},
+      {0.5, std::nullopt},
+      {-1.0, std::nullopt},
+      {kNan, std::nullopt},
+      {18446744073709551616.0, std::nullopt},             // 2^64
+      {18446744073709549568.0, 18446744073709549568ULL},  // the last one below
+  };
+  for (const auto& [value, integer] : numbers) {
+    Metadata metadata;
+    metadata.add("n", value);
+    EXPECT_EQ(metadata.integer("n"), integer);
+    EXPECT_TRUE(metadata.real("n"));
+  }
+  Metadata metadata;
+  metadata.add("minus", std::int64_t{-7});
+  EXPECT_EQ(metadata.real("minus"), -7.0);
 }
 
 TEST(Metadata, ACopyFindsItsOwnEntries) {

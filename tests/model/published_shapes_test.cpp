@@ -59,6 +59,7 @@ TEST(PublishedShapes, OfHeadersAreWhatTheEnginePrinted) {
   for_each_published("header", "engine_figures", ".header-only.gguf", [&](const Model& model) {
     ++models;
     const ModelShape& shape = model.shape;
+    EXPECT_TRUE(model.tensors.truncated());
     EXPECT_TRUE(shape.exact);
     EXPECT_TRUE(shape.warnings.empty());
     EXPECT_EQ(shape.encoder, shape.architecture == "bert");

@@ -2,6 +2,7 @@
 /// Tables with named columns: the indexes of the real files kept beside the checkout, and others.
 #pragma once
 
+#include <cctype>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "base/paths.hpp"
+#include "tapedeck/model/tensor_directory.hpp"
 
 namespace tapedeck::tests {
 
@@ -61,6 +63,21 @@ using IndexRow = std::map<std::string, std::string>;
 /// The rows of FOLDER/INDEX.csv; none where the folder is missing.
 [[nodiscard]] inline std::vector<IndexRow> index_of(const std::string& folder) {
   return table_of(shared_data(folder) / "INDEX.csv");
+}
+
+/// A directory's types as the indexes write them: "F32:65 Q4_0:225", sorted by name.
+[[nodiscard]] inline std::string types_of(const TensorDirectory& tensors) {
+  std::map<std::string, int> counts;
+  for (const TensorEntry& tensor : tensors.entries()) {
+    std::string name(to_string(tensor.dtype));
+    for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    ++counts[name];
+  }
+  std::string text;
+  for (const auto& [name, count] : counts) {
+    text += (text.empty() ? "" : " ") + name + ":" + std::to_string(count);
+  }
+  return text;
 }
 
 }  // namespace tapedeck::tests

@@ -36,14 +36,6 @@ TEST(TensorEntry, CountsItsElements) {
   EXPECT_EQ(entry.elements(), 0U);
 }
 
-TEST(TensorDirectory, EmptyByDefault) {
-  const TensorDirectory none;
-  EXPECT_TRUE(none.empty());
-  EXPECT_FALSE(none.truncated());
-  EXPECT_EQ(none.bytes(), 0U);
-  EXPECT_EQ(none.find(""), nullptr);
-}
-
 TEST(TensorDirectory, FindsEachOfManyByName) {
   internal::TensorDirectoryBuilder builder;
   builder.begin_file({.path = "a"});
@@ -63,6 +55,7 @@ TEST(TensorDirectory, FindsEachOfManyByName) {
   EXPECT_EQ(found.size(), 1000U);
   EXPECT_EQ(tensors.find("layers.1000"), nullptr);
   EXPECT_EQ(tensors.find("layers"), nullptr);
+  EXPECT_EQ(TensorDirectory().find("layers.0"), nullptr);
   EXPECT_EQ(tensors.bytes(), 4000U);
   EXPECT_EQ(tensors.elements(), 1000U);
 }
@@ -91,6 +84,8 @@ TEST(TensorDirectory, ATwinIsNamedWithItsFileAndPlace) {
   const auto error = thrown<FormatError>([&] { static_cast<void>(std::move(builder).finish()); });
   EXPECT_EQ(error.path(), "two");
   EXPECT_EQ(error.offset(), 33U);
+  EXPECT_EQ(error.field(), "a");
+  EXPECT_EQ(error.fault(), FormatFault::contradictory);
 }
 
 TEST(TensorDirectory, SumsThatOverflowAreRefused) {
@@ -102,7 +97,8 @@ TEST(TensorDirectory, SumsThatOverflowAreRefused) {
     entry.dimensions[0] = half;
     builder.add(entry, 0);
   }
-  EXPECT_THROW(static_cast<void>(std::move(builder).finish()), FormatError);
+  const auto error = thrown<FormatError>([&] { static_cast<void>(std::move(builder).finish()); });
+  EXPECT_EQ(error.fault(), FormatFault::out_of_range);
 }
 
 TEST(TensorDirectory, EachTypeHasItsNaturalAlignment) {

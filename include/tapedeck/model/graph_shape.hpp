@@ -35,7 +35,6 @@ struct GraphShape {
   std::uint64_t conv_kernel = 4;
   std::uint64_t state_heads = 0;   ///< Of a recurrent layer; 0: not stated.
   std::uint64_t step_rank = 0;     ///< Mamba's dt_rank.
-  std::uint64_t groups = 1;        ///< Mamba 2.
   std::uint64_t latent_rank = 0;   ///< MLA: the part of the latent row that is not rotated.
   std::uint64_t latent_key = 192;  ///< MLA: a head's key and value before they are absorbed.
   std::uint64_t latent_value = 128;

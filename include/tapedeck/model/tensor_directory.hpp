@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <memory>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -83,7 +82,7 @@ class TensorDirectory {
  private:
   friend class internal::TensorDirectoryBuilder;
 
-  std::shared_ptr<const std::vector<std::unique_ptr<char[]>>> names_;
+  std::shared_ptr<const void> names_;  // what the names lie in
   std::vector<TensorFile> files_;
   std::vector<TensorEntry> entries_;
   std::vector<std::uint32_t> by_name_;

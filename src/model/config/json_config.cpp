@@ -1,12 +1,7 @@
 #include "model/config/json_config.hpp"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <ios>
-#include <nlohmann/json.hpp>
-#include <sstream>
-#include <streambuf>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -14,12 +9,13 @@
 #include <variant>
 #include <vector>
 
+#include "model/config/json_source.hpp"
 #include "os/file_reader.hpp"
 
 namespace tapedeck::internal {
 namespace {
 
-using Json = nlohmann::json;
+constexpr const char* kIsItConfig = "is it a model's config.json?";
 
 /// The numbers, or the texts, of a list.
 struct List {
@@ -28,6 +24,19 @@ struct List {
   std::vector<double> reals;
   std::vector<std::string> texts;
   bool nested = false;  ///< Its elements are objects or lists, with entries of their own.
+
+  void add_element(std::monostate /*null*/) {}
+  void add_element(bool flag) { whole.push_back(flag ? 1 : 0); }
+  void add_element(std::uint64_t number) {
+    if (number <= INT64_MAX) whole.push_back(static_cast<std::int64_t>(number));
+    reals.push_back(static_cast<double>(number));
+  }
+  void add_element(std::int64_t number) {
+    whole.push_back(number);
+    reals.push_back(static_cast<double>(number));
+  }
+  void add_element(double number) { reals.push_back(number); }
+  void add_element(std::string text) { texts.push_back(std::move(text)); }
 
   Metadata::Value value() && {
     if (count > Metadata::kLongestArray) return Metadata::Omitted{count};
@@ -48,10 +57,9 @@ struct Level {
 };
 
 /// Takes the parser's events.
-class Flattener : public nlohmann::json_sax<Json> {
+class Flattener final : public JsonHandler {
  public:
-  /// @param text  where the parser reads; its position tells where an entry is.
-  Flattener(const FileReader& file, std::streambuf* text) : file_(file), text_(text) {}
+  using JsonHandler::JsonHandler;
 
   [[nodiscard]] Metadata take() {
     Metadata metadata;
@@ -61,140 +69,103 @@ class Flattener : public nlohmann::json_sax<Json> {
     return metadata;
   }
 
-  bool null() override { return add(std::monostate{}); }
-  bool boolean(bool value) override { return add(value); }
-  bool number_integer(number_integer_t value) override { return add(std::int64_t{value}); }
-  bool number_unsigned(number_unsigned_t value) override { return add(std::uint64_t{value}); }
-  bool number_float(number_float_t value, const string_t& /*text*/) override { return add(value); }
-  bool string(string_t& value) override { return add(std::move(value)); }
-  bool binary(binary_t& /*value*/) override { return false; }  // JSON has none
+  bool null() { return add_value(std::monostate{}); }
+  bool boolean(bool value) { return add_value(value); }
+  bool number_integer(std::int64_t value) { return add_value(value); }
+  bool number_unsigned(std::uint64_t value) { return add_value(value); }
+  bool number_float(double value, const std::string& /*text*/) { return add_value(value); }
+  bool string(std::string& value) { return add_value(std::move(value)); }
 
-  bool start_object(std::size_t /*elements*/) override { return open(true); }
-  bool start_array(std::size_t /*elements*/) override { return open(false); }
-  bool key(string_t& name) override;
-  bool end_object() override {
+  bool start_object(std::size_t /*elements*/) { return open_level(true); }
+  bool end_object() {
     levels_.pop_back();
     return close_element();
   }
-  bool end_array() override;
-  bool parse_error(std::size_t position, const std::string& /*token*/,
-                   const Json::exception& error) override;
+  bool start_array(std::size_t /*elements*/) { return open_level(false); }
+  bool end_array() {
+    Level level = std::move(levels_.back());
+    levels_.pop_back();
+    path_.resize(level.path);
+    if (!level.list.nested) add_entry(std::move(level.list).value(), level.offset);
+    return close_element();
+  }
+  bool key(std::string& name) {
+    Level& level = levels_.back();
+    path_.resize(level.path);
+    if (!path_.empty()) path_ += '.';
+    path_ += name;
+    offset_ = start_of(name);
+    if (!level.keys.insert(name).second) forget_earlier_values();
+    return true;
+  }
 
  private:
-  [[nodiscard]] std::uint64_t position() const {
-    return static_cast<std::uint64_t>(text_->pubseekoff(0, std::ios::cur, std::ios::in));
-  }
-  bool add(Metadata::Value value);
-  bool open(bool object);
-  bool close_element();
-  void add_entry(Metadata::Value value, std::uint64_t offset);
-  void forget();
+  bool other_value(const char* /*what*/) override { return false; }  // There is none.
 
-  const FileReader& file_;
-  std::streambuf* text_;
+  template <class Value>
+  bool add_value(Value value) {
+    if (levels_.empty()) throw_no_object();
+    if (levels_.back().object) {
+      add_entry(std::move(value), offset_);
+    } else if (++levels_.back().list.count <= Metadata::kLongestArray) {
+      levels_.back().list.add_element(std::move(value));
+    }
+    return true;
+  }
+
+  void add_entry(Metadata::Value value, std::uint64_t offset) {
+    if (entries_.size() == kMostConfigEntries) {
+      throw_beyond_limit(offset, kMostConfigEntries, " entries");
+    }
+    entries_.push_back({path_, std::move(value), offset});
+  }
+
+  bool open_level(bool object) {
+    if (levels_.size() == kMostConfigDepth) {
+      throw_beyond_limit(here(), kMostConfigDepth, " objects and lists inside one another");
+    }
+    if (levels_.empty() && !object) throw_no_object();
+    if (!levels_.empty() && !levels_.back().object) {
+      List& list = levels_.back().list;
+      list.nested = true;
+      path_.resize(levels_.back().path);
+      path_ += "." + std::to_string(list.count++);
+    }
+    levels_.push_back({.object = object, .path = path_.size(), .offset = offset_});
+    return true;
+  }
+
+  bool close_element() {
+    if (!levels_.empty()) path_.resize(levels_.back().path);
+    return true;
+  }
+
+  // The key was there before: the later value counts.
+  void forget_earlier_values() {
+    if (++repeats_ > kMostConfigRepeats) {
+      throw_beyond_limit(offset_, kMostConfigRepeats, " repeated keys");
+    }
+    std::erase_if(entries_, [&](const Metadata::Entry& entry) {
+      return entry.key.starts_with(path_) &&
+             (entry.key.size() == path_.size() || entry.key[path_.size()] == '.');
+    });
+  }
+
+  [[noreturn]] void throw_no_object() const {
+    file().throw_format_error({.fault = FormatFault::wrong_type}, "no JSON object", kIsItConfig);
+  }
+  [[noreturn]] void throw_beyond_limit(std::uint64_t offset, std::size_t limit,
+                                       const char* what) const {
+    file().throw_format_error({.offset = offset, .fault = FormatFault::out_of_range},
+                              "more than " + std::to_string(limit) + what, kIsItConfig);
+  }
+
   std::string path_;
   std::uint64_t offset_ = 0;  ///< Of the entry that is being read.
   std::vector<Level> levels_;
   std::vector<Metadata::Entry> entries_;
   std::size_t repeats_ = 0;
 };
-
-void Flattener::add_entry(Metadata::Value value, std::uint64_t offset) {
-  if (entries_.size() == kMostConfigEntries) {
-    file_.refuse(offset, "more than " + std::to_string(kMostConfigEntries) + " entries",
-                 "is it a model's config.json?");
-  }
-  entries_.push_back({path_, std::move(value), offset});
-}
-
-bool Flattener::add(Metadata::Value value) {
-  if (levels_.empty()) file_.refuse(0, "no JSON object", "is it a model's config.json?");
-  Level& level = levels_.back();
-  if (level.object) {
-    add_entry(std::move(value), offset_);
-    return true;
-  }
-  List& list = level.list;
-  if (++list.count > Metadata::kLongestArray) return true;
-  if (const auto* flag = std::get_if<bool>(&value)) {
-    list.whole.push_back(*flag ? 1 : 0);
-  } else if (const auto* number = std::get_if<std::uint64_t>(&value)) {
-    if (*number <= INT64_MAX) list.whole.push_back(static_cast<std::int64_t>(*number));
-    list.reals.push_back(static_cast<double>(*number));
-  } else if (const auto* negative = std::get_if<std::int64_t>(&value)) {
-    list.whole.push_back(*negative);
-    list.reals.push_back(static_cast<double>(*negative));
-  } else if (const auto* real = std::get_if<double>(&value)) {
-    list.reals.push_back(*real);
-  } else if (auto* text = std::get_if<std::string>(&value)) {
-    list.texts.push_back(std::move(*text));
-  }
-  return true;
-}
-
-bool Flattener::open(bool object) {
-  if (levels_.size() == kMostConfigDepth) {
-    file_.refuse(position(), "nested more than " + std::to_string(kMostConfigDepth) + " deep",
-                 "is it a model's config.json?");
-  }
-  if (levels_.empty() && !object) file_.refuse(0, "no JSON object", "is it a model's config.json?");
-  const bool element = !levels_.empty() && !levels_.back().object;
-  if (element) {
-    List& list = levels_.back().list;
-    list.nested = true;
-    path_.resize(levels_.back().path);
-    path_ += "." + std::to_string(list.count++);
-  }
-  levels_.push_back({.object = object, .path = path_.size(), .offset = offset_});
-  return true;
-}
-
-bool Flattener::key(string_t& name) {
-  Level& level = levels_.back();
-  path_.resize(level.path);
-  if (!path_.empty()) path_ += '.';
-  path_ += name;
-  // The parser stands behind the closing quote.
-  const std::uint64_t length = name.size() + 2;
-  offset_ = position() >= length ? position() - length : 0;
-  if (!level.keys.insert(name).second) forget();
-  return true;
-}
-
-// The key was there before: the later value counts.
-void Flattener::forget() {
-  if (++repeats_ > kMostConfigRepeats) {
-    file_.refuse(offset_, "more than " + std::to_string(kMostConfigRepeats) + " keys are repeated",
-                 "is it a model's config.json?");
-  }
-  std::erase_if(entries_, [&](const Metadata::Entry& entry) {
-    return entry.key.starts_with(path_) &&
-           (entry.key.size() == path_.size() || entry.key[path_.size()] == '.');
-  });
-}
-
-bool Flattener::close_element() {
-  if (!levels_.empty()) path_.resize(levels_.back().path);
-  return true;
-}
-
-bool Flattener::end_array() {
-  Level level = std::move(levels_.back());
-  levels_.pop_back();
-  path_.resize(level.path);
-  if (!level.list.nested) add_entry(std::move(level.list).value(), level.offset);
-  return close_element();
-}
-
-bool Flattener::parse_error(std::size_t position, const std::string& /*token*/,
-                            const Json::exception& error) {
-  // Its text starts with a number of its own and "parse error".
-  const std::string_view text = error.what();
-  const std::size_t begin = text.find("parse error");
-  file_.refuse(position == 0 ? 0 : position - 1,
-               "no JSON: " + std::string(text.substr(begin == std::string_view::npos ? 0 : begin)),
-               "is it a model's config.json, and whole?");
-}
 
 /// Python writes Infinity and NaN, which JSON has not: they become texts of the same length.
 void quote_words(std::string& text) {
@@ -220,13 +191,13 @@ void quote_words(std::string& text) {
 Metadata read_json_config(const std::filesystem::path& path) {
   FileReader file(path);
   if (file.size() > kMostConfigBytes) {
-    file.refuse(kMostConfigBytes, "longer than any config.json", "is it a model's config.json?");
+    file.throw_format_error({.offset = kMostConfigBytes, .fault = FormatFault::out_of_range},
+                            "longer than any config.json", kIsItConfig);
   }
   std::string text = file.text(file.size(), "the configuration");
   quote_words(text);
-  std::istringstream stream(std::move(text));
-  Flattener flattener(file, stream.rdbuf());
-  Json::sax_parse(stream, &flattener);
+  Flattener flattener(file, text);
+  parse_json(flattener);
   return flattener.take();
 }
 

@@ -2,19 +2,23 @@
 /// JSON out of a file that is not trusted, event by event, knowing at each event where it is.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "os/file_reader.hpp"
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::internal {
 
-/// The next bytes of a file as characters. Reads on as they are asked for.
+/// The next bytes of a file, or a text that was made of it, as characters. Of a file it reads on as
+/// they are asked for.
 class JsonSource {
  public:
   /// An input iterator, as nlohmann's parser takes a pair of them.
@@ -43,61 +47,82 @@ class JsonSource {
   /// From the file's place on; to its end, or for so many bytes.
   explicit JsonSource(FileReader& file,
                       std::uint64_t bytes = std::numeric_limits<std::uint64_t>::max())
-      : file_(file), left_(bytes) {}
+      : file_(file), left_(bytes), chunk_offset_(file.offset()) {}
+  /// The text stands for the file from its first byte on.
+  JsonSource(FileReader& file, std::string_view text)
+      : file_(file), begin_(text.data()), at_(begin_), end_(begin_ + text.size()) {}
 
   [[nodiscard]] Iterator begin() noexcept { return Iterator(this); }
   [[nodiscard]] Iterator end() noexcept { return Iterator(this); }
   /// Of the next character in the file.
   [[nodiscard]] std::uint64_t offset() const noexcept {
-    return file_.offset() + static_cast<std::uint64_t>(at_ - begin_);
+    return chunk_offset_ + static_cast<std::uint64_t>(at_ - begin_);
   }
 
  private:
   [[nodiscard]] bool has_more() { return at_ != end_ || fill(); }
-  [[nodiscard]] bool fill();
+  [[nodiscard]] bool fill() {
+    if (left_ == 0) return false;
+    file_.skip(static_cast<std::uint64_t>(end_ - begin_), "a JSON text");
+    chunk_offset_ = file_.offset();
+    const std::span<const std::byte> next = file_.peek();
+    const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(next.size(), left_));
+    left_ -= bytes;
+    begin_ = at_ = reinterpret_cast<const char*>(next.data());
+    end_ = begin_ + bytes;
+    return bytes != 0;
+  }
 
   FileReader& file_;
-  std::uint64_t left_;  // not counting what lies between begin_ and end_
+  std::uint64_t left_ = 0;          // not counting what lies between begin_ and end_
+  std::uint64_t chunk_offset_ = 0;  // of what begin_ points to
   const char* begin_ = nullptr;
   const char* at_ = nullptr;
   const char* end_ = nullptr;
 };
 
-/// What handlers of JSON events share: each overrides (by name) the events it wants. All other
-/// values are read over.
+/// What handlers of JSON events share: each overrides (by name) the events it wants.
 class JsonHandler {
  public:
   explicit JsonHandler(FileReader& file,
                        std::uint64_t bytes = std::numeric_limits<std::uint64_t>::max())
       : file_(file), source_(file, bytes), begin_(file.offset()) {}
+  JsonHandler(FileReader& file, std::string_view text) : file_(file), source_(file, text) {}
 
   [[nodiscard]] JsonSource& source() noexcept { return source_; }
 
   // NOLINTBEGIN(readability-convert-member-functions-to-static): the parser calls them of an object
-  bool null() { return true; }
-  bool boolean(bool /*value*/) { return true; }
-  bool number_integer(std::int64_t /*value*/) { return true; }
-  bool number_unsigned(std::uint64_t /*value*/) { return true; }
-  bool number_float(double /*value*/, const std::string& /*text*/) { return true; }
-  bool string(std::string& /*value*/) { return true; }
-  bool binary(nlohmann::json::binary_t& /*value*/) { return true; }
-  bool start_object(std::size_t /*elements*/) { return true; }
-  bool key(std::string& /*name*/) { return true; }
-  bool end_object() { return true; }
-  bool start_array(std::size_t /*elements*/) { return true; }
-  bool end_array() { return true; }
+  bool null() { return other_value("null"); }
+  bool boolean(bool /*value*/) { return other_value("a boolean"); }
+  bool number_integer(std::int64_t /*value*/) { return other_value("a negative number"); }
+  bool number_unsigned(std::uint64_t /*value*/) { return other_value("a number"); }
+  bool number_float(double /*value*/, const std::string& /*text*/) {
+    return other_value("a number that is not whole, or is too large");
+  }
+  bool binary(nlohmann::json::binary_t& /*value*/) { return false; }  // JSON has none
   // NOLINTEND(readability-convert-member-functions-to-static)
 
   /// @throws FormatError
   bool parse_error(std::size_t position, const std::string& /*token*/,
-                   const nlohmann::json::exception& error);
+                   const nlohmann::json::exception& error) {
+    // "[…] parse error at line 1, column 2: syntax error while …; last read: 'bytes of the file'"
+    std::string_view text = error.what();
+    text = text.substr(0, text.find("; last read"));
+    constexpr std::string_view kBeforeTheReason = ": ";
+    const std::size_t reason = text.find(kBeforeTheReason);
+    if (reason != std::string_view::npos) text.remove_prefix(reason + kBeforeTheReason.size());
+    file_.throw_format_error({.offset = begin_ + (position == 0 ? 0 : position - 1)},
+                             "no valid JSON: " + std::string(text), "is the file whole?");
+  }
 
  protected:
   ~JsonHandler() = default;
 
-  [[noreturn]] void refuse(const std::string& message, std::string advice = {}) const {
-    file_.refuse(here(), message, std::move(advice));
-  }
+  /// A value whose event the handler has not overridden.
+  /// @param what  what it is: "a number".
+  virtual bool other_value(const char* what) = 0;
+
+  [[nodiscard]] const FileReader& file() const noexcept { return file_; }
   /// The last character that was read.
   [[nodiscard]] std::uint64_t here() const noexcept {
     const std::uint64_t next = source_.offset();
@@ -113,7 +138,7 @@ class JsonHandler {
  private:
   FileReader& file_;
   JsonSource source_;
-  std::uint64_t begin_;
+  std::uint64_t begin_ = 0;
 };
 
 /// Gives the handler the events of a whole JSON text, or those until it returns false.

@@ -7,10 +7,8 @@
 #include <utility>
 
 #include "model/architectures.hpp"
-#include "model/gguf/gguf_header.hpp"
+#include "model/file_errors.hpp"
 #include "model/tensor_directory_builder.hpp"
-#include "os/file_reader.hpp"
-#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -31,9 +29,16 @@ std::string suffix_of(const Place& place) {
   return "-" + five_digits(place.number + 1) + "-of-" + five_digits(place.count) + ".gguf";
 }
 
-std::uint64_t offset_of(const Metadata& metadata, std::string_view key) {
+std::string words_of(const Place& place) {
+  return "part " + std::to_string(place.number + 1) + " of " + std::to_string(place.count);
+}
+
+[[noreturn]] void throw_split_error(const std::string& path, const Metadata& metadata,
+                                    const char* key, FormatFault fault, const std::string& message,
+                                    std::string advice = {}) {
   const Metadata::Entry* entry = metadata.find(key);
-  return entry == nullptr ? 0 : entry->offset;
+  throw FormatError({path, entry == nullptr ? 0 : entry->offset, key, fault}, message,
+                    std::move(advice));
 }
 
 Place place_of(const FileReader& file, const Metadata& metadata) {
@@ -41,50 +46,35 @@ Place place_of(const FileReader& file, const Metadata& metadata) {
       .number = metadata.integer("split.no").value_or(0),
       .count = std::max<std::uint64_t>(metadata.integer("split.count").value_or(1), 1)};
   if (place.number < place.count) return place;
-  file.refuse(offset_of(metadata, "split.no"), "it says it is part " +
-                                                   std::to_string(place.number + 1) + " of " +
-                                                   std::to_string(place.count));
+  throw_split_error(file.path(), metadata, "split.no", FormatFault::out_of_range,
+                    "it says it is " + words_of(place));
 }
 
 std::filesystem::path path_of_part(const FileReader& file, const Metadata& metadata,
                                    const Place& own, std::uint64_t number) {
   const std::string suffix = suffix_of(own);
   if (!file.path().ends_with(suffix)) {
-    file.refuse(offset_of(metadata, "split.count"),
-                "it is part " + std::to_string(own.number + 1) + " of " +
-                    std::to_string(own.count) + ", but its name does not end in " + suffix,
-                "give all parts their names back, so that each can be found from the others");
+    throw_split_error(file.path(), metadata, "split.count", FormatFault::contradictory,
+                      "it is " + words_of(own) + ", but its name does not end in " + suffix,
+                      "give all parts their names back, so that each can be found from the others");
   }
   const std::string stem = file.path().substr(0, file.path().size() - suffix.size());
   return stem + suffix_of({.number = number, .count = own.count});
 }
 
-FileReader open_part(const std::filesystem::path& path, const std::string& asked,
-                     const Place& place) {
-  try {
-    return FileReader(path);
-  } catch (const SystemError& error) {
-    throw SystemError({.call = error.call(), .number = error.number(), .path = error.path()},
-                      "it is part " + std::to_string(place.number + 1) + " of " +
-                          std::to_string(place.count) + " of the model of " + asked +
-                          ": keep all parts in one folder");
-  }
-}
-
 void check_part(const FileReader& file, const GgufHeader& header, const Place& expected) {
   const Place place = place_of(file, header.metadata);
   if (place.number == expected.number && place.count == expected.count) return;
-  file.refuse(offset_of(header.metadata, "split.no"),
-              "it says it is part " + std::to_string(place.number + 1) + " of " +
-                  std::to_string(place.count) + ", and its name says part " +
-                  std::to_string(expected.number + 1) + " of " + std::to_string(expected.count));
+  throw_split_error(
+      file.path(), header.metadata, "split.no", FormatFault::contradictory,
+      "it says it is " + words_of(place) + ", and its name says " + words_of(expected));
 }
 
 // Of all parts, as the first one may state it.
 void check_tensor_count(const std::string& first, const Metadata& metadata, std::uint64_t tensors) {
   const std::optional<std::uint64_t> stated = metadata.integer("split.tensors.count");
   if (!stated || *stated == tensors) return;
-  throw FormatError(first, offset_of(metadata, "split.tensors.count"),
+  throw_split_error(first, metadata, "split.tensors.count", FormatFault::contradictory,
                     "the model has " + std::to_string(*stated) + " tensors, and its parts have " +
                         std::to_string(tensors));
 }
@@ -110,7 +100,9 @@ Model read_parts(const FileReader& asked, const Metadata& metadata, const Place&
   std::uint64_t count = 0;
   for (std::uint64_t number = 0; number < own.count; ++number) {
     const Place place = {.number = number, .count = own.count};
-    FileReader file = open_part(path_of_part(asked, metadata, own, number), asked.path(), place);
+    FileReader file =
+        open_named_file(path_of_part(asked, metadata, own, number),
+                        "it is " + words_of(place) + " of the model of " + asked.path());
     GgufHeader header = read_gguf_header(file, tensors);
     check_part(file, header, place);
     count += header.tensors;

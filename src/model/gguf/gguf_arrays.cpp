@@ -1,12 +1,13 @@
 #include "tapedeck/model/gguf_arrays.hpp"
 
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 
+#include "model/file_errors.hpp"
 #include "model/gguf/gguf_values.hpp"
 #include "os/file_reader.hpp"
-#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -18,7 +19,8 @@ const Metadata::Entry& entry_of(const Model& gguf, std::string_view key) {
         gguf.path.string() + " is no GGUF file, so it has no array " + std::string(key));
   }
   if (const Metadata::Entry* entry = gguf.metadata.find(key)) return *entry;
-  throw FormatError(gguf.path.string(), 0, "there is no " + std::string(key));
+  throw_field_error({gguf.path.string(), 0, std::string(key), FormatFault::missing},
+                    "is not there");
 }
 
 }  // namespace
@@ -33,15 +35,15 @@ class GgufArrayReader {
         values_(file_, gguf.version) {
     file_.skip(entry_.offset, "a key");
     if (file_.text(values_.length("a key", kLongestGgufKey), "a key") != entry_.key) {
-      file_.refuse(entry_.offset, entry_.key + " is not here any more",
-                   "the file changed while it was read");
+      throw_array_error(entry_.offset, FormatFault::changed, "is not here any more",
+                        "the file changed while it was read");
     }
-    if (values_.type(entry_.key) != GgufType::array) refuse("array");
+    if (values_.type(entry_.key) != GgufType::array) throw_other_type("array");
     type_ = values_.type(entry_.key);
   }
 
   GgufStrings strings() {
-    if (type_ != GgufType::string) refuse("array of strings");
+    if (type_ != GgufType::string) throw_other_type("array of strings");
     GgufStrings out;
     const std::uint64_t count = values_.strings(entry_.key);
     out.ends_.reserve(static_cast<std::size_t>(count));
@@ -56,54 +58,41 @@ class GgufArrayReader {
   }
 
   std::vector<float> floats() {
-    if (type_ != GgufType::f32) refuse("array of f32");
-    return numbers<float, float>();
-  }
-
-  std::vector<std::int64_t> integers() {
-    switch (type_) {
-      case GgufType::u8:
-        return numbers<std::uint8_t, std::int64_t>();
-      case GgufType::i8:
-        return numbers<std::int8_t, std::int64_t>();
-      case GgufType::u16:
-        return numbers<std::uint16_t, std::int64_t>();
-      case GgufType::i16:
-        return numbers<std::int16_t, std::int64_t>();
-      case GgufType::u32:
-        return numbers<std::uint32_t, std::int64_t>();
-      case GgufType::i32:
-        return numbers<std::int32_t, std::int64_t>();
-      case GgufType::u64:
-        return numbers<std::uint64_t, std::int64_t>();
-      case GgufType::i64:
-        return numbers<std::int64_t, std::int64_t>();
-      default:
-        refuse("array of integers");
-    }
-  }
-
- private:
-  template <class Stored, class Number>
-  std::vector<Number> numbers() {
-    std::vector<Number> out;
-    const std::uint64_t count = values_.count("an array's length", sizeof(Stored));
-    out.reserve(static_cast<std::size_t>(count));
-    for (std::uint64_t i = 0; i < count; ++i) {
-      const std::uint64_t at = file_.offset();
-      const auto number = file_.number<Stored>("an array");
-      if constexpr (std::is_integral_v<Stored>) {
-        if (!std::in_range<Number>(number)) {
-          file_.refuse(at, entry_.key + " has " + std::to_string(number) + ", which is too large");
-        }
-      }
-      out.push_back(static_cast<Number>(number));
+    if (type_ != GgufType::f32) throw_other_type("array of f32");
+    std::vector<float> out;
+    for (std::uint64_t left = make_room(out); left != 0; --left) {
+      out.push_back(file_.number<float>("an array"));
     }
     return out;
   }
 
-  [[noreturn]] void refuse(const char* wanted) const {
-    file_.refuse(entry_.offset, entry_.key + " is no " + std::string(wanted));
+  std::vector<std::int64_t> integers() {
+    if (!is_integer(type_)) throw_other_type("array of integers");
+    std::vector<std::int64_t> out;
+    for (std::uint64_t left = make_room(out); left != 0; --left) {
+      const std::uint64_t at = file_.offset();
+      const std::optional<std::int64_t> number = values_.integer(type_, "an array");
+      if (!number) throw_array_error(at, FormatFault::out_of_range, "has a number beyond an int64");
+      out.push_back(*number);
+    }
+    return out;
+  }
+
+ private:
+  // Returns how many numbers there are.
+  std::uint64_t make_room(auto& numbers) {
+    const std::uint64_t bytes = kGgufTypeBytes[static_cast<std::size_t>(type_)];
+    const std::uint64_t count = values_.count("an array's length", bytes);
+    numbers.reserve(static_cast<std::size_t>(count));
+    return count;
+  }
+
+  [[noreturn]] void throw_array_error(std::uint64_t at, FormatFault fault, const std::string& what,
+                                      std::string advice = {}) const {
+    throw_field_error({file_.path(), at, entry_.key, fault}, what, std::move(advice));
+  }
+  [[noreturn]] void throw_other_type(const std::string& wanted) const {
+    throw_array_error(entry_.offset, FormatFault::wrong_type, "is no " + wanted);
   }
 
   const Metadata::Entry& entry_;

@@ -1,12 +1,11 @@
-#include "model/gguf/gguf_header.hpp"
-
-#include <algorithm>
 #include <bit>
 #include <limits>
 #include <optional>
 #include <utility>
 
 #include "base/printable.hpp"
+#include "model/file_errors.hpp"
+#include "model/gguf/gguf.hpp"
 #include "model/gguf/gguf_values.hpp"
 #include "model/tensor_names.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -15,6 +14,7 @@ namespace tapedeck::internal {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x46554747;  // "GGUF"
+constexpr std::uint64_t kVersionAt = 4;
 constexpr std::uint64_t kDefaultAlignment = 32;
 constexpr std::uint64_t kMostKeys = 1 << 16;
 constexpr std::uint64_t kLongestTensorName = 64;  // gguf.md
@@ -30,10 +30,13 @@ class HeaderParser {
     const std::uint64_t tensors = values_.count("the number of tensors", kLeastTensorBytes);
     const std::uint64_t keys = values_.count("the number of keys", kLeastKeyBytes);
     header_.tensors = tensors;
-    if (keys > kMostKeys) file_.refuse(file_.offset(), std::to_string(keys) + " keys are too many");
+    if (keys > kMostKeys) {
+      file_.throw_format_error({file_.offset(), "the number of keys", FormatFault::out_of_range},
+                               std::to_string(keys) + " keys are too many");
+    }
     // The same bytes as an empty file of version 3, which is no model of version 1.
     if (header_.version == 1 && tensors == 0 && keys == 0) {
-      file_.refuse(4, "version 1, and neither keys nor tensors", "is the version wrong?");
+      throw_version_error("version 1, and neither keys nor tensors", "is the version wrong?");
     }
     for (std::uint64_t i = 0; i < keys; ++i) read_pair();
     tensors_.begin_file({.path = file_.path(),
@@ -53,22 +56,23 @@ class HeaderParser {
 
   void read_version() {
     if (file_.number<std::uint32_t>("the magic") != kMagic) {
-      file_.refuse(0, "it does not begin with GGUF", "is it a GGUF file?");
+      file_.throw_format_error({.fault = FormatFault::not_this_format},
+                               "it does not begin with GGUF", "is it a GGUF file?");
     }
     header_.version = file_.number<std::uint32_t>("the version");
     values_ = GgufValues(file_, header_.version);
     if (header_.version >= 1 && header_.version <= 3) return;
     if ((header_.version & 0xffff) == 0 && header_.version != 0) {
-      file_.refuse(4, "its numbers are big-endian", "convert it to little-endian");
+      throw_version_error("its numbers are big-endian", "convert it to little-endian");
     }
-    file_.refuse(
-        4, "GGUF version " + std::to_string(header_.version) + "; versions 1, 2 and 3 are known");
+    throw_version_error("GGUF version " + std::to_string(header_.version) +
+                        "; versions 1, 2 and 3 are known");
   }
 
   void read_pair() {
     const std::uint64_t at = file_.offset();
     std::string key = file_.text(values_.length("a key", kLongestGgufKey), "a key");
-    if (key.empty()) file_.refuse(at, "an empty key");
+    if (key.empty()) file_.throw_format_error({at, "a key"}, "an empty key");
     Metadata::Value value = read_value(key);
     if (header_.metadata.add(key, std::move(value), at)) return;
     header_.warnings.push_back("the key " + printable(key) +
@@ -83,52 +87,30 @@ class HeaderParser {
       case GgufType::array:
         return read_array(key);
       case GgufType::boolean:
-        return read_boolean();
+        return values_.integer(type, "a value") != 0;
       case GgufType::f32:
       case GgufType::f64:
         return read_real(type);
+      case GgufType::u64:
+        return file_.number<std::uint64_t>("a value");
       default:
-        return read_whole(type);
+        return unsigned_where_it_can_be(values_.integer(type, "a value").value());
     }
   }
 
   Metadata::Value read_string() {
-    const std::uint64_t length = values_.length("a value", kMostOfGguf);
+    const std::uint64_t length = values_.length("a value");
     if (length <= Metadata::kLongestString) return file_.text(length, "a value");
     file_.skip(length, "a value");
     return Metadata::Omitted{length};
   }
-
-  // Of one byte, which not every writer keeps to 0 and 1.
-  bool read_boolean() { return file_.number<std::uint8_t>("a value") != 0; }
 
   double read_real(GgufType type) {
     return type == GgufType::f32 ? static_cast<double>(file_.number<float>("a value"))
                                  : file_.number<double>("a value");
   }
 
-  Metadata::Value read_whole(GgufType type) {
-    switch (type) {
-      case GgufType::u8:
-        return std::uint64_t{file_.number<std::uint8_t>("a value")};
-      case GgufType::u16:
-        return std::uint64_t{file_.number<std::uint16_t>("a value")};
-      case GgufType::u32:
-        return std::uint64_t{file_.number<std::uint32_t>("a value")};
-      case GgufType::u64:
-        return file_.number<std::uint64_t>("a value");
-      case GgufType::i8:
-        return signed_value(file_.number<std::int8_t>("a value"));
-      case GgufType::i16:
-        return signed_value(file_.number<std::int16_t>("a value"));
-      case GgufType::i32:
-        return signed_value(file_.number<std::int32_t>("a value"));
-      default:
-        return signed_value(file_.number<std::int64_t>("a value"));
-    }
-  }
-
-  static Metadata::Value signed_value(std::int64_t value) {
+  static Metadata::Value unsigned_where_it_can_be(std::int64_t value) {
     if (value < 0) return value;
     return static_cast<std::uint64_t>(value);
   }
@@ -137,7 +119,8 @@ class HeaderParser {
     const std::uint64_t at = file_.offset();
     const GgufType type = values_.type(key);
     if (type == GgufType::array) {
-      file_.refuse(at, printable(key) + " is an array of arrays, which no known model has");
+      throw_field_error({file_.path(), at, key, FormatFault::unsupported},
+                        "is an array of arrays, which no known model has");
     }
     if (type == GgufType::string) return read_strings(key);
     const std::uint64_t bytes = kGgufTypeBytes[static_cast<std::size_t>(type)];
@@ -147,7 +130,7 @@ class HeaderParser {
       return Metadata::Omitted{count};
     }
     if (type == GgufType::f32 || type == GgufType::f64) return read_reals(type, count);
-    return read_wholes(type, count);
+    return read_integers(type, count);
   }
 
   Metadata::Value read_strings(const std::string& key) {
@@ -155,7 +138,7 @@ class HeaderParser {
     if (count > Metadata::kLongestStringArray) {
       const std::string what = "a string of " + printable(key);
       for (std::uint64_t i = 0; i < count; ++i) {
-        file_.skip(values_.length(what.c_str(), kMostOfGguf), what.c_str());
+        file_.skip(values_.length(what.c_str()), what.c_str());
       }
       return Metadata::Omitted{count};
     }
@@ -173,19 +156,13 @@ class HeaderParser {
     return values;
   }
 
-  Metadata::Value read_wholes(GgufType type, std::uint64_t count) {
+  Metadata::Value read_integers(GgufType type, std::uint64_t count) {
     std::vector<std::int64_t> values;
     bool fits = true;
     for (std::uint64_t i = 0; i < count; ++i) {
-      if (type == GgufType::boolean) {
-        values.push_back(read_boolean() ? 1 : 0);
-        continue;
-      }
-      const Metadata::Value value = read_whole(type);
-      const auto* negative = std::get_if<std::int64_t>(&value);
-      const std::uint64_t whole = negative == nullptr ? std::get<std::uint64_t>(value) : 0;
-      fits = fits && whole <= kMostOfGguf;
-      values.push_back(negative == nullptr ? static_cast<std::int64_t>(whole) : *negative);
+      const std::optional<std::int64_t> value = values_.integer(type, "a value");
+      fits = fits && value;
+      values.push_back(value.value_or(0));
     }
     if (!fits) return Metadata::Omitted{count};
     return values;
@@ -199,24 +176,26 @@ class HeaderParser {
         std::has_single_bit(*alignment)) {
       return *alignment;
     }
-    file_.refuse(entry->offset, "general.alignment is no power of two of 32 bits");
+    throw_field_error({file_.path(), entry->offset, entry->key, FormatFault::out_of_range},
+                      "is no power of two of 32 bits");
   }
 
   void read_tensor() {
     const std::uint64_t at = file_.offset();
     const std::string name =
         file_.text(values_.length("a tensor's name", kLongestTensorName), "a tensor's name");
-    if (name.empty()) file_.refuse(at, "a tensor without a name");
+    if (name.empty()) file_.throw_format_error({at, "a tensor's name"}, "a tensor without a name");
     TensorEntry entry{.name = name};
     read_dimensions(entry);
     entry.dtype = read_dtype(name);
-    entry.bytes = bytes_of_tensor(entry, at);
+    entry.bytes = tensors_.bytes_of_tensor(entry, at, TensorDirectoryBuilder::Blocks::of_rows);
+    const std::uint64_t offset_at = file_.offset();
     entry.offset = file_.number<std::uint64_t>("a tensor's offset");
     if (entry.offset % tensors_.file().alignment != 0) {
-      file_.refuse(file_.offset() - 8, printable(name) + " lies at " +
-                                           std::to_string(entry.offset) +
-                                           ", no multiple of the alignment " +
-                                           std::to_string(tensors_.file().alignment));
+      throw_field_error({file_.path(), offset_at, name, FormatFault::contradictory},
+                        "lies at " + std::to_string(entry.offset) +
+                            ", no multiple of the alignment " +
+                            std::to_string(tensors_.file().alignment));
     }
     entry.id = part_id_of(entry.name);
     tensors_.add(entry, at);
@@ -226,8 +205,8 @@ class HeaderParser {
     const std::uint64_t at = file_.offset();
     const auto rank = file_.number<std::uint32_t>("a tensor's dimensions");
     if (rank > kMostDimensions) {
-      file_.refuse(at, printable(entry.name) + " has " + std::to_string(rank) +
-                           " dimensions; at most 4 are allowed");
+      throw_field_error({file_.path(), at, std::string(entry.name), FormatFault::out_of_range},
+                        "has " + std::to_string(rank) + " dimensions; at most 4 are allowed");
     }
     entry.rank = static_cast<std::uint8_t>(rank);
     for (std::size_t i = rank; i-- > 0;) {
@@ -239,59 +218,25 @@ class HeaderParser {
     const std::uint64_t at = file_.offset();
     const auto number = file_.number<std::uint32_t>("a tensor's type");
     if (const std::optional<DType> type = dtype_from_ggml(number)) return *type;
-    file_.refuse(at,
-                 printable(name) + " has the type " + std::to_string(number) +
-                     ", which is unknown or was taken back",
-                 "convert the model again with a current llama.cpp");
+    throw_field_error(
+        {file_.path(), at, name, FormatFault::unsupported},
+        "has the type " + std::to_string(number) + ", which is unknown or was taken back",
+        "convert the model again with a current llama.cpp");
   }
 
-  std::uint64_t bytes_of_tensor(const TensorEntry& entry, std::uint64_t at) const {
-    std::optional<std::uint64_t> elements = 1;
-    for (const std::uint64_t dimension : entry.shape()) {
-      // Each alone as well: another may be 0.
-      if (elements) elements = checked_mul(*elements, dimension);
-      if (!elements || std::max(*elements, dimension) > kMostOfGguf) {
-        file_.refuse(at, printable(entry.name) + " has more elements than can be counted");
-      }
-    }
-    const std::uint64_t row = entry.rank == 0 ? 1 : entry.dimensions[entry.rank - 1U];
-    if (row % traits(entry.dtype).block_elements != 0) {
-      file_.refuse(at, printable(entry.name) + " has rows of " + std::to_string(row) +
-                           " elements, which are no whole blocks of " +
-                           std::string(to_string(entry.dtype)));
-    }
-    const std::optional<std::uint64_t> bytes = bytes_of(entry.dtype, *elements);
-    if (!bytes) file_.refuse(at, printable(entry.name) + " has more bytes than can be counted");
-    return *bytes;
-  }
-
-  // Checks that the tensors lie one behind the other, and turns offsets in the data into offsets in
-  // the file.
   void place_data() {
     TensorFile& file = tensors_.file();
-    const std::uint64_t header_end = file_.offset();
-    file.data_begin = round_up(header_end, file.alignment);
-    std::uint64_t next = 0;
-    std::uint64_t end = 0;
-    tensors_.in_order_of_data([&](const TensorEntry& tensor, std::uint64_t described_at) {
-      if (tensor.offset != next) {
-        file_.refuse(described_at, printable(tensor.name) + " begins at " +
-                                       std::to_string(tensor.offset) + " of the data, and not at " +
-                                       std::to_string(next) + ", where the one before it ends");
-      }
-      const auto after = checked_add(tensor.offset, tensor.bytes, file.data_begin, file.alignment);
-      if (!after || *after > kMostOfGguf) {
-        file_.refuse(described_at, printable(tensor.name) + " ends beyond any file");
-      }
-      end = tensor.offset + tensor.bytes;
-      next = round_up(end, file.alignment);
-    });
-    file.data_end = file.data_begin + end;
+    file.data_begin = round_up(file_.offset(), file.alignment);
+    tensors_.place_data();
     if (!tensors_.tensors().empty() && file_.size() < file.data_begin) {
-      file_.refuse(file_.size(), "the file ends before its tensors begin",
-                   "it is cut off: copy or download it again");
+      file_.throw_format_error({file_.size(), "the tensors", FormatFault::cut_off},
+                               "the file ends before its tensors begin", kCutOff);
     }
-    for (TensorEntry& tensor : tensors_.tensors()) tensor.offset += file.data_begin;
+  }
+
+  [[noreturn]] void throw_version_error(const std::string& message, std::string advice = {}) const {
+    file_.throw_format_error({kVersionAt, "the version", FormatFault::not_this_format}, message,
+                             std::move(advice));
   }
 
   FileReader& file_;

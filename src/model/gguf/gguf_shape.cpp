@@ -23,8 +23,9 @@ std::uint64_t vocabulary_of(const Figures& figures, const Metadata& metadata,
   if (const auto stated = figures.find(Figure::vocabulary)) return *stated;
   if (const Metadata::Entry* const tokens = metadata.find("tokenizer.ggml.tokens")) {
     if (const auto* many = std::get_if<Metadata::Omitted>(&tokens->value)) {
-      if (many->count > Figures::kLargest) figures.refuse(*tokens, "has more than any vocabulary");
-      return many->count;
+      if (many->count <= Figures::kLargest) return many->count;
+      figures.throw_figure_error(*tokens, FormatFault::out_of_range,
+                                 "has more than any vocabulary");
     }
     if (const auto* few = std::get_if<std::vector<std::string>>(&tokens->value)) {
       return few->size();
@@ -38,7 +39,8 @@ std::uint64_t main_layers(const Figures& figures) {
   const std::uint64_t all = figures.get(Figure::layers, 0);
   const std::uint64_t drafts = figures.get(Figure::draft_layers, 0);
   if (drafts != 0 && drafts >= all) {
-    figures.refuse(Figure::draft_layers, "leaves no layers besides");
+    figures.throw_figure_error(Figure::draft_layers, FormatFault::contradictory,
+                               "leaves no layers besides");
   }
   return all - drafts;
 }
@@ -75,7 +77,7 @@ ModelShape gguf_shape(const std::string& path, const Metadata& metadata,
   shape.tied = tensors.find("token_embd.weight") == nullptr
                    ? known != nullptr && known->has(kTied)
                    : tensors.find("output.weight") == nullptr;
-  const bool attends = known == nullptr || known->states != States::all;
+  const bool attends = known == nullptr || known->state.in != States::all;
   if (!says_enough(figures, attends, shape)) return shape;
   shape.draft_layers = figures.get(Figure::draft_layers, 0);
   make_layers(figures, known, tensors, main_layers(figures), shape);

@@ -7,9 +7,11 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
+#include <utility>
 
-#include "base/printable.hpp"
+#include "model/file_errors.hpp"
 #include "os/file_reader.hpp"
 #include "tapedeck/base/abi.hpp"
 
@@ -29,6 +31,10 @@ enum class GgufType : std::uint32_t {
 inline constexpr std::array<std::uint64_t, 13> kGgufTypeBytes = {1, 1, 2, 2, 4, 4, 4,
                                                                  1, 0, 0, 8, 8, 8};
 
+[[nodiscard]] constexpr bool is_integer(GgufType type) noexcept {
+  return type <= GgufType::i32 || type == GgufType::u64 || type == GgufType::i64;
+}
+
 /// Reads them, each checked against what is left of the file.
 class GgufValues {
  public:
@@ -44,19 +50,20 @@ class GgufValues {
     const std::uint64_t at = file_->offset();
     const std::uint64_t count = size(what);
     if (count <= file_->left() / least_bytes) return count;
-    file_->refuse(at, std::string(what) + " is " + std::to_string(count) + ", and " +
-                          std::to_string(file_->left()) + " bytes follow");
+    file_->throw_format_error(
+        {at, what, FormatFault::cut_off},
+        std::string(what) + " is " + std::to_string(count) + ", and " + bytes_that_follow());
   }
 
   [[nodiscard]] std::uint64_t length(const char* what, std::uint64_t most = kMostOfGguf) {
     const std::uint64_t at = file_->offset();
     const std::uint64_t length = size(what);
     if (length <= std::min(most, file_->left())) return length;
-    const std::string found = std::string(what) + " has " + std::to_string(length) + " bytes";
-    if (length > file_->left()) {
-      file_->refuse(at, found + ", and " + std::to_string(file_->left()) + " follow");
-    }
-    file_->refuse(at, found + "; at most " + std::to_string(most) + " are allowed");
+    const bool cut = length > file_->left();
+    file_->throw_format_error(
+        {at, what, cut ? FormatFault::cut_off : FormatFault::out_of_range},
+        std::string(what) + " has " + std::to_string(length) + " bytes, and " +
+            (cut ? bytes_that_follow() : "at most " + std::to_string(most) + " are allowed"));
   }
 
   /// How many strings an array has.
@@ -64,7 +71,8 @@ class GgufValues {
     const std::uint64_t at = file_->offset();
     const std::uint64_t strings = count("an array's length", version_ == 1 ? 4 : 8);
     if (strings <= kMostGgufStrings) return strings;
-    file_->refuse(at, printable(key) + " has " + std::to_string(strings) + " strings; at most " +
+    throw_field_error({file_->path(), at, key, FormatFault::out_of_range},
+                      "has " + std::to_string(strings) + " strings, and at most " +
                           std::to_string(kMostGgufStrings) + " are allowed");
   }
 
@@ -72,11 +80,43 @@ class GgufValues {
     const std::uint64_t at = file_->offset();
     const auto number = file_->number<std::uint32_t>("a value's type");
     if (number < kGgufTypeBytes.size()) return static_cast<GgufType>(number);
-    file_->refuse(at,
-                  printable(key) + " has a value of the unknown type " + std::to_string(number));
+    throw_field_error({file_->path(), at, key, FormatFault::unsupported},
+                      "has a value of the unknown type " + std::to_string(number));
+  }
+
+  /// A number of an integer type, or a boolean as 0 or 1, which not every writer keeps its byte to.
+  /// Nothing where it does not fit.
+  [[nodiscard]] std::optional<std::int64_t> integer(GgufType type, const char* what) {
+    switch (type) {
+      case GgufType::boolean:
+        return file_->number<std::uint8_t>(what) != 0 ? 1 : 0;
+      case GgufType::u8:
+        return file_->number<std::uint8_t>(what);
+      case GgufType::i8:
+        return file_->number<std::int8_t>(what);
+      case GgufType::u16:
+        return file_->number<std::uint16_t>(what);
+      case GgufType::i16:
+        return file_->number<std::int16_t>(what);
+      case GgufType::u32:
+        return file_->number<std::uint32_t>(what);
+      case GgufType::i32:
+        return file_->number<std::int32_t>(what);
+      case GgufType::u64: {
+        const auto number = file_->number<std::uint64_t>(what);
+        if (!std::in_range<std::int64_t>(number)) return std::nullopt;
+        return static_cast<std::int64_t>(number);
+      }
+      default:
+        return file_->number<std::int64_t>(what);
+    }
   }
 
  private:
+  [[nodiscard]] std::string bytes_that_follow() const {
+    return std::to_string(file_->left()) + " bytes follow";
+  }
+
   FileReader* file_;
   std::uint32_t version_;
 };

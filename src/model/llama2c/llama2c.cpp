@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
+#include "model/file_errors.hpp"
 #include "model/tensor_directory_builder.hpp"
 #include "os/file_reader.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -17,6 +17,7 @@ constexpr std::array<std::string_view, 7> kFields = {
     "dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"};
 constexpr std::size_t kVocabField = 5;
 constexpr std::uint64_t kMostLayers = 65'536;
+constexpr const char* kWhichFormat = "is it a llama2.c version 0 checkpoint?";
 using Header = std::array<std::int32_t, kFields.size()>;
 static_assert(sizeof(Header) == kLlama2cHeader);
 
@@ -37,25 +38,27 @@ Llama2cFigures figures_of(const Header& header) noexcept {
 const char* advice_for(std::int32_t first) noexcept {
   if (first == 0x46554747) return "this is a GGUF file; a llama2.c version 0 checkpoint is needed";
   if (first == 0x616b3432) return "this is a later llama2.c format: export it with --version 0";
-  return "is it a llama2.c version 0 checkpoint?";
+  return kWhichFormat;
 }
 
 /// Why a header describes no model.
 struct Fault {
   std::size_t field;
+  FormatFault kind;
   const char* text;
 };
 
 std::optional<Fault> find_fault(const Header& header) noexcept {
+  using enum FormatFault;
   for (std::size_t field = 0; field < header.size(); ++field) {
-    if (header[field] == 0) return Fault{field, "is 0"};
-    if (header[field] < 0 && field != kVocabField) return Fault{field, "is negative"};
+    if (header[field] == 0) return Fault{field, out_of_range, "is 0"};
+    if (header[field] < 0 && field != kVocabField) return Fault{field, out_of_range, "is negative"};
   }
   const Llama2cFigures f = figures_of(header);
-  if (f.layers > kMostLayers) return Fault{2, "is more than any model has"};
-  if (f.dim % f.heads != 0) return Fault{3, "does not divide dim"};
-  if (f.head_size() % 2 != 0) return Fault{3, "makes heads of an odd size"};
-  if (f.heads % f.kv_heads != 0) return Fault{4, "does not divide n_heads"};
+  if (f.layers > kMostLayers) return Fault{2, out_of_range, "is more than any model has"};
+  if (f.dim % f.heads != 0) return Fault{3, contradictory, "does not divide dim"};
+  if (f.head_size() % 2 != 0) return Fault{3, contradictory, "makes heads of an odd size"};
+  if (f.heads % f.kv_heads != 0) return Fault{4, contradictory, "does not divide n_heads"};
   return std::nullopt;
 }
 
@@ -79,26 +82,21 @@ TensorDirectory directory_of(const FileReader& file, const Llama2cFigures& figur
                       .data_begin = kLlama2cHeader,
                       .alignment = sizeof(float),
                       .stamp = file.stamp()});
-  std::optional<std::uint64_t> end = kLlama2cHeader;
+  std::uint64_t end = 0;  // may wrap: no tensor of such a file lies where it has to
   for (const Llama2cArray& array : llama2c_arrays(figures)) {
     if (array.rows == 0) continue;
     TensorEntry entry = entry_of(array);
-    const auto bytes = array.bytes();
-    entry.offset = *end;
-    end = bytes ? checked_add(*end, *bytes) : std::nullopt;
-    if (!end) {
-      file.refuse(0, "the header claims more than any file holds",
-                  "is it a llama2.c version 0 checkpoint?");
-    }
-    entry.bytes = *bytes;
+    entry.offset = end;
+    entry.bytes = builder.bytes_of_tensor(entry, 0, TensorDirectoryBuilder::Blocks::of_rows);
+    end += entry.bytes;
     builder.add(entry, 0);
   }
-  builder.file().data_end = *end;
-  if (file.size() > *end) {
-    file.refuse(
-        *end,
+  builder.place_data();
+  if (file.size() > builder.file().data_end) {
+    file.throw_format_error(
+        {builder.file().data_end, "the data", FormatFault::contradictory},
         "a model of this header ends here, but the file goes on to " + std::to_string(file.size()),
-        "is it a llama2.c version 0 checkpoint?");
+        kWhichFormat);
   }
   return std::move(builder).finish();
 }
@@ -174,9 +172,9 @@ Model read_llama2c(const std::filesystem::path& path) {
   file.read(std::as_writable_bytes(std::span(header)), "the header");
   if (const std::optional<Fault> fault = find_fault(header)) {
     const std::size_t field = fault->field;
-    const std::string value = header[field] == 0 ? "" : " " + std::to_string(header[field]);
-    file.refuse(field * sizeof header[0], std::string(kFields[field]) + value + " " + fault->text,
-                advice_for(header[0]));
+    throw_field_error(
+        {file.path(), field * sizeof header[0], std::string(kFields[field]), fault->kind},
+        std::string(fault->text) + ": " + std::to_string(header[field]), advice_for(header[0]));
   }
   Model model;
   model.format = ModelFormat::llama2c;

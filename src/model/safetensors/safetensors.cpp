@@ -9,8 +9,8 @@
 
 #include "base/printable.hpp"
 #include "model/config/json_source.hpp"
+#include "model/file_errors.hpp"
 #include "model/tensor_names.hpp"
-#include "tapedeck/base/checked.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -18,61 +18,46 @@ namespace {
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::size_t kMostMetadata = 1 << 16;
 
-// The format's own spelling, and no other.
+static_assert(static_cast<int>(DType::f4) + 1 == static_cast<int>(DType::q4_0),
+              "the types of safetensors come before those of ggml");
+
+// The format's own spelling, in capitals, and no other.
 std::optional<DType> dtype_of(std::string_view name) {
-  struct Spelling {
-    std::string_view name;
-    DType type;
+  const auto capital = [](char c) {
+    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
   };
-  static constexpr std::array kSpellings = {
-      Spelling{"BF16", DType::bf16},       Spelling{"F32", DType::f32},
-      Spelling{"F16", DType::f16},         Spelling{"F8_E4M3", DType::f8_e4m3},
-      Spelling{"U8", DType::u8},           Spelling{"I8", DType::i8},
-      Spelling{"I32", DType::i32},         Spelling{"I64", DType::i64},
-      Spelling{"F8_E5M2", DType::f8_e5m2}, Spelling{"F8_E8M0", DType::f8_e8m0},
-      Spelling{"F4", DType::f4},           Spelling{"F6_E2M3", DType::f6_e2m3},
-      Spelling{"F6_E3M2", DType::f6_e3m2}, Spelling{"BOOL", DType::boolean},
-      Spelling{"F64", DType::f64},         Spelling{"I16", DType::i16},
-      Spelling{"U16", DType::u16},         Spelling{"U32", DType::u32},
-      Spelling{"U64", DType::u64},         Spelling{"C64", DType::c64},
-  };
-  for (const Spelling& spelling : kSpellings) {
-    if (spelling.name == name) return spelling.type;
+  for (int i = 0; i <= static_cast<int>(DType::f4); ++i) {
+    const auto type = static_cast<DType>(i);
+    if (std::ranges::equal(name, to_string(type), {}, {}, capital)) return type;
   }
   return std::nullopt;
 }
 
 /// {"__metadata__": {"key": "value"}, "name": {"dtype": "F32", "shape": [2, 3],
 /// "data_offsets": [0, 24]}}
-class HeaderHandler : public JsonHandler {
+class HeaderHandler final : public JsonHandler {
  public:
   HeaderHandler(FileReader& file, std::uint64_t bytes, TensorDirectoryBuilder& tensors,
                 Metadata& metadata)
       : JsonHandler(file, bytes), tensors_(tensors), metadata_(metadata), header_bytes_(bytes) {}
 
-  bool null() { return place_ == Place::header && name_ == kMetadata ? true : scalar("null"); }
-  bool boolean(bool /*value*/) { return scalar("a boolean"); }
-  bool number_integer(std::int64_t /*value*/) { return scalar("a negative number"); }
-  bool number_float(double /*value*/, const std::string& /*text*/) {
-    return scalar("a number that is not whole, or is too large");
-  }
+  bool null() { return (place_ == Place::header && name_ == kMetadata) || other_value("null"); }
 
   bool number_unsigned(std::uint64_t value) {
     if (place_ == Place::shape) {
       if (entry_.rank == TensorEntry::kMostDimensions) {
-        refuse(printable(name_) + " has more than " + std::to_string(TensorEntry::kMostDimensions) +
-               " dimensions");
+        throw_tensor_error(FormatFault::out_of_range,
+                           "has more than " + std::to_string(entry_.rank) + " dimensions");
       }
       entry_.dimensions[entry_.rank++] = value;
       return true;
     }
     if (place_ == Place::offsets) {
-      if (offsets_seen_ == offsets_.size())
-        refuse(printable(name_) + " has more than two data_offsets");
-      offsets_[offsets_seen_++] = value;
+      if (offsets_seen_ < offsets_.size()) offsets_[offsets_seen_] = value;
+      ++offsets_seen_;
       return true;
     }
-    return scalar("a number");
+    return other_value("a number");
   }
 
   bool string(std::string& value) {
@@ -80,9 +65,11 @@ class HeaderHandler : public JsonHandler {
       keep_metadata(value);
       return true;
     }
-    if (others_ != 0 || place_ != Place::tensor || field_ != kDtype) return scalar("a string");
+    if (others_ != 0 || !is_at(dtype)) return other_value("a string");
     const std::optional<DType> type = dtype_of(value);
-    if (!type) refuse(printable(name_) + " has the unknown dtype " + printable(value));
+    if (!type) {
+      throw_tensor_error(FormatFault::unsupported, "has the unknown dtype " + printable(value));
+    }
     entry_.dtype = *type;
     return true;
   }
@@ -92,19 +79,15 @@ class HeaderHandler : public JsonHandler {
     if (place_ == Place::header) {
       described_at_ = start_of(name);
       std::swap(name_, name);
-    } else if (place_ == Place::tensor) {
+    } else {
       std::swap(field_, name);
-      see_field();
-    } else if (place_ == Place::metadata) {
-      std::swap(field_, name);
+      if (place_ == Place::tensor) see_field();
     }
     return true;
   }
 
   bool start_object(std::size_t /*elements*/) {
-    if (others_ != 0) {
-      ++others_;
-    } else if (place_ == Place::outside) {
+    if (place_ == Place::outside) {
       place_ = Place::header;
     } else if (place_ == Place::header && name_ == kMetadata) {
       place_ = Place::metadata;
@@ -124,11 +107,9 @@ class HeaderHandler : public JsonHandler {
   }
 
   bool start_array(std::size_t /*elements*/) {
-    if (others_ != 0) {
-      ++others_;
-    } else if (place_ == Place::tensor && field_ == kShape) {
+    if (is_at(shape)) {
       place_ = Place::shape;
-    } else if (place_ == Place::tensor && field_ == kOffsets) {
+    } else if (is_at(offsets)) {
       place_ = Place::offsets;
     } else {
       start_other("an array");
@@ -139,7 +120,8 @@ class HeaderHandler : public JsonHandler {
   bool end_array() {
     if (end_other()) return true;
     if (place_ == Place::offsets && offsets_seen_ != offsets_.size()) {
-      refuse(printable(name_) + " has no two data_offsets");
+      throw_tensor_error(FormatFault::malformed,
+                         "has " + std::to_string(offsets_seen_) + " data_offsets, not two");
     }
     place_ = Place::tensor;
     return true;
@@ -147,24 +129,26 @@ class HeaderHandler : public JsonHandler {
 
  private:
   enum class Place : std::uint8_t { outside, header, metadata, tensor, shape, offsets };
-  enum Field : std::uint8_t { dtype = 1, shape = 2, offsets = 4, all = 7 };
+  enum Field : std::uint8_t { dtype = 1, shape = 2, offsets = 4, all = 7, unknown = 0 };
 
   static constexpr std::string_view kMetadata = "__metadata__";
-  static constexpr std::string_view kDtype = "dtype";
-  static constexpr std::string_view kShape = "shape";
-  static constexpr std::string_view kOffsets = "data_offsets";
 
-  [[nodiscard]] bool is_known_field() const {
-    return field_ == kDtype || field_ == kShape || field_ == kOffsets;
+  [[nodiscard]] Field known_field() const {
+    if (field_ == "dtype") return dtype;
+    if (field_ == "shape") return shape;
+    return field_ == "data_offsets" ? offsets : unknown;
+  }
+  [[nodiscard]] bool is_at(Field field) const {
+    return place_ == Place::tensor && known_field() == field;
   }
 
   // Fields that the format does not have are read over, as the reference implementation does.
-  bool scalar(const char* what) const {
-    if (others_ != 0 || (place_ == Place::tensor && !is_known_field())) return true;
-    refuse_value(what);
+  bool other_value(const char* what) override {
+    if (others_ != 0 || is_at(unknown)) return true;
+    throw_type_error(what);
   }
   void start_other(const char* what) {
-    if (place_ != Place::tensor || is_known_field()) refuse_value(what);
+    other_value(what);
     ++others_;
   }
   bool end_other() {
@@ -173,25 +157,22 @@ class HeaderHandler : public JsonHandler {
     return true;
   }
 
-  [[noreturn]] void refuse_value(const std::string& what) const {
-    switch (place_) {
-      case Place::outside:
-        refuse("the header is " + what + " and no JSON object");
-      case Place::header:
-        refuse(printable(name_) + " is " + what + " and no JSON object");
-      case Place::metadata:
-        refuse("__metadata__ has " + what + " for " + printable(field_) +
-               ", and only strings are allowed");
-      default:
-        refuse(printable(name_) + " has " + what + " in its " + printable(field_));
-    }
+  /// Of what is being read, mostly a tensor.
+  [[noreturn]] void throw_tensor_error(FormatFault fault, const std::string& what) const {
+    throw_field_error({file().path(), here(), name_, fault}, what);
+  }
+  [[noreturn]] void throw_type_error(const std::string& found) const {
+    const bool whole = place_ == Place::outside || place_ == Place::header;
+    throw_tensor_error(FormatFault::wrong_type,
+                       whole ? "is " + found + " and no JSON object"
+                             : "has " + found + " in its " + printable(field_));
   }
 
   void see_field() {
-    if (!is_known_field()) return;
-    const Field field = field_ == kDtype ? dtype : field_ == kShape ? shape : offsets;
-    if ((seen_ & field) != 0) refuse(printable(name_) + " has two of the field " + field_);
-    seen_ = static_cast<std::uint8_t>(seen_ | field);
+    if ((seen_ & known_field()) != 0) {
+      throw_tensor_error(FormatFault::contradictory, "has two of the field " + field_);
+    }
+    seen_ = static_cast<std::uint8_t>(seen_ | known_field());
   }
 
   void start_tensor() {
@@ -202,15 +183,19 @@ class HeaderHandler : public JsonHandler {
   }
 
   void finish_tensor() {
-    if (seen_ != all) refuse(printable(name_) + " lacks one of dtype, shape and data_offsets");
+    if (seen_ != all) {
+      throw_tensor_error(FormatFault::missing, "lacks one of dtype, shape and data_offsets");
+    }
     entry_.name = name_;
     entry_.id = part_id_of(name_);
     entry_.offset = offsets_[0];
-    entry_.bytes = bytes_of_entry();
+    entry_.bytes =
+        tensors_.bytes_of_tensor(entry_, here(), TensorDirectoryBuilder::Blocks::of_the_tensor);
     if (offsets_[1] < offsets_[0] || offsets_[1] - offsets_[0] != entry_.bytes) {
-      refuse(printable(name_) + " has the data_offsets " + std::to_string(offsets_[0]) + " and " +
-             std::to_string(offsets_[1]) + ", and " + std::to_string(entry_.bytes) +
-             " bytes by dtype and shape");
+      throw_tensor_error(FormatFault::contradictory,
+                         "has the data_offsets " + std::to_string(offsets_[0]) + " and " +
+                             std::to_string(offsets_[1]) + ", and " + std::to_string(entry_.bytes) +
+                             " bytes by dtype and shape");
     }
     // As the header went on so far, so it may go on.
     const std::uint64_t read = source().offset() - kLengthBytes;
@@ -219,31 +204,13 @@ class HeaderHandler : public JsonHandler {
     tensors_.add(entry_, described_at_);
   }
 
-  [[nodiscard]] std::uint64_t bytes_of_entry() const {
-    std::optional<std::uint64_t> elements = 1;
-    for (const std::uint64_t dimension : entry_.shape()) {
-      if (elements) elements = checked_mul(*elements, dimension);
-    }
-    if (!elements) refuse(printable(name_) + " has more elements than can be counted");
-    const DTypeTraits& of = traits(entry_.dtype);
-    if (*elements % of.block_elements != 0) {
-      refuse(printable(name_) + " has " + std::to_string(*elements) + " elements of " +
-             std::string(of.name) + ", which end inside a byte");
-    }
-    const std::optional<std::uint64_t> bytes = bytes_of(entry_.dtype, *elements);
-    if (!bytes) refuse(printable(name_) + " has more bytes than can be counted");
-    return *bytes;
-  }
-
   void keep_metadata(std::string& value) {
-    if (metadata_.entries().size() >= kMostMetadata) refuse("too many keys in __metadata__");
-    const std::uint64_t at = start_of(value);
-    std::string whole_key = std::string(kMetadata) + "." + field_;
-    if (value.size() > Metadata::kLongestString) {
-      metadata_.add(std::move(whole_key), Metadata::Omitted{value.size()}, at);
-    } else {
-      metadata_.add(std::move(whole_key), value, at);
+    if (metadata_.entries().size() >= kMostMetadata) {
+      throw_tensor_error(FormatFault::out_of_range, "has too many keys");
     }
+    Metadata::Value kept = Metadata::Omitted{value.size()};
+    if (value.size() <= Metadata::kLongestString) kept = value;
+    metadata_.add(std::string(kMetadata) + "." + field_, std::move(kept), start_of(value));
   }
 
   TensorDirectoryBuilder& tensors_;
@@ -251,8 +218,8 @@ class HeaderHandler : public JsonHandler {
   std::uint64_t header_bytes_;
 
   Place place_ = Place::outside;
-  std::size_t others_ = 0;  // open objects and arrays of fields that are read over
-  std::string name_;
+  std::size_t others_ = 0;           // open objects and arrays of fields that are read over
+  std::string name_ = "the header";  // then what it has
   std::string field_;
   std::uint64_t described_at_ = 0;
   TensorEntry entry_;
@@ -263,49 +230,27 @@ class HeaderHandler : public JsonHandler {
 
 std::uint64_t read_header_length(FileReader& file) {
   const auto length = file.number<std::uint64_t>("the header's length");
-  if (length > kMostSafetensorsHeader) {
-    file.refuse(0,
-                "a header of " + std::to_string(length) + " bytes; at most " +
-                    std::to_string(kMostSafetensorsHeader) + " are allowed",
-                "is it a safetensors file?");
-  }
-  if (length > file.left()) {
-    file.refuse(0,
-                "a header of " + std::to_string(length) + " bytes, and " +
-                    std::to_string(file.left()) + " follow",
-                kCutOff);
-  }
-  return length;
-}
-
-// The tensors fill the data from its first byte to its last, without holes, as tensor.rs wants it.
-void place_data(const FileReader& file, TensorDirectoryBuilder& tensors) {
-  TensorFile& of = tensors.file();
-  std::uint64_t next = 0;
-  tensors.in_order_of_data([&](const TensorEntry& tensor, std::uint64_t described_at) {
-    if (tensor.offset != next) {
-      file.refuse(described_at, printable(tensor.name) + " begins at " +
-                                    std::to_string(tensor.offset) + " of the data, and not at " +
-                                    std::to_string(next) + ", where the one before it ends");
-    }
-    next += tensor.bytes;
-  });
-  const std::optional<std::uint64_t> end = checked_add(of.data_begin, next);
-  if (!end) file.refuse(kLengthBytes, "the tensors end beyond any file");
-  of.data_end = *end;
-  for (TensorEntry& tensor : tensors.tensors()) tensor.offset += of.data_begin;
+  const bool allowed = length <= kMostSafetensorsHeader;
+  if (allowed && length <= file.left()) return length;
+  file.throw_format_error(
+      {.field = "the header", .fault = allowed ? FormatFault::cut_off : FormatFault::out_of_range},
+      "a header of " + std::to_string(length) + " bytes; " +
+          (allowed ? std::to_string(file.left()) + " bytes follow"
+                   : std::to_string(kMostSafetensorsHeader) + " bytes are allowed"),
+      allowed ? kCutOff : "is it a safetensors file?");
 }
 
 // A header by itself is fine for planning; a file that lost a part of its data is a broken one.
 void check_length(const FileReader& file, const TensorFile& of) {
   if (of.size > of.data_end) {
-    file.refuse(of.data_end, std::to_string(of.size - of.data_end) +
-                                 " bytes after the last tensor that belong to none");
+    file.throw_format_error(
+        {of.data_end, "the data", FormatFault::contradictory},
+        std::to_string(of.size - of.data_end) + " bytes after the last tensor that belong to none");
   }
   if (of.size < of.data_end && of.size > of.data_begin) {
-    file.refuse(of.size,
-                std::to_string(of.data_end - of.size) + " bytes of the tensors are missing",
-                kCutOff);
+    file.throw_format_error(
+        {of.size, "the data", FormatFault::cut_off},
+        std::to_string(of.data_end - of.size) + " bytes of the tensors are missing", kCutOff);
   }
 }
 
@@ -320,7 +265,7 @@ void read_safetensors_header(FileReader& file, TensorDirectoryBuilder& tensors,
                       .stamp = file.stamp()});
   HeaderHandler handler(file, length, tensors, metadata);
   parse_json(handler);
-  place_data(file, tensors);
+  tensors.place_data();
   check_length(file, tensors.file());
 }
 

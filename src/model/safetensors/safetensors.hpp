@@ -3,7 +3,12 @@
 /// tensor.rs, and besides: names that are there twice, and files that lost a part of their data.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "model/tensor_directory_builder.hpp"
 #include "os/file_reader.hpp"
@@ -21,13 +26,26 @@ inline constexpr std::uint64_t kMostSafetensorsHeader = 100'000'000;
 /// @throws SystemError, FormatError
 void read_safetensors_header(FileReader& file, TensorDirectoryBuilder& tensors, Metadata& metadata);
 
-/// The tensors of the files that a model.safetensors.index.json names, which lie beside it.
-/// @throws SystemError; FormatError also where the index and the files do not agree.
-[[nodiscard]] TensorDirectory read_safetensors_index(const std::filesystem::path& path,
-                                                     Metadata& metadata);
+/// What a model.safetensors.index.json says.
+struct SafetensorsIndex {
+  struct Place {
+    std::string name;
+    const std::string* file;  ///< One of `files`.
+    std::uint64_t offset;     ///< In the index.
+  };
+  std::set<std::string> files;
+  std::vector<Place> places;
+};
 
-/// Whether a JSON file is such an index.
+/// Nothing where a JSON file is no such index, or is broken before it says that it is one.
 /// @throws SystemError, FormatError
-[[nodiscard]] bool is_safetensors_index(const std::filesystem::path& path);
+[[nodiscard]] std::optional<SafetensorsIndex> read_safetensors_index(
+    const std::filesystem::path& path);
+
+/// The tensors of the files that an index names, which lie beside it.
+/// @throws SystemError; FormatError also where the index and the files do not agree.
+[[nodiscard]] TensorDirectory read_safetensors_shards(const std::filesystem::path& path,
+                                                      const SafetensorsIndex& index,
+                                                      Metadata& metadata);
 
 }  // namespace tapedeck::internal
