@@ -19,8 +19,8 @@ const Metadata::Entry& entry_of(const Model& gguf, std::string_view key) {
         gguf.path.string() + " is no GGUF file, so it has no array " + std::string(key));
   }
   if (const Metadata::Entry* entry = gguf.metadata.find(key)) return *entry;
-  throw_field_error({gguf.path.string(), 0, std::string(key), FormatFault::missing},
-                    "is not there");
+  throw FormatError({gguf.path.string(), 0, std::string(key), FormatFault::missing},
+                    "there is no " + std::string(key));
 }
 
 }  // namespace
