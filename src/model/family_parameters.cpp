@@ -98,17 +98,18 @@ void ParameterCollector::add_cross_attention() {
 // Source: BertEmbeddings and BertPooler of transformers.
 void ParameterCollector::add_bert() {
   add_parameter(outside("token_types", Part::embedding), ParameterKind::embedding,
-                number("type_vocab_size", 2), hidden_);
+                figure_of_key("type_vocab_size", 2), hidden_);
   add_projection(outside("pooler"), hidden_, hidden_, true);
 }
 
 // Source: Gemma3nTextModel and Gemma4TextModel of transformers, and their layers.
 void ParameterCollector::add_layer_inputs() {
   // Gemma 3n has them where its config is silent.
-  const std::uint64_t width = number("hidden_size_per_layer_input", is(Family::gemma3n) ? 256 : 0);
+  const std::uint64_t width =
+      figure_of_key("hidden_size_per_layer_input", is_of(Family::gemma3n) ? 256 : 0);
   if (width == 0) return;
   const std::uint64_t layers = shape_.layers.size();
-  const std::uint64_t rows = number("vocab_size_per_layer_input", 262'144);
+  const std::uint64_t rows = figure_of_key("vocab_size_per_layer_input", 262'144);
   add_parameter(outside("layer_embedding", Part::embedding), ParameterKind::embedding, rows,
                 layers * width);
   add_matrix(outside("layer_projection"), layers * width, hidden_);
@@ -121,8 +122,8 @@ void ParameterCollector::add_layer_inputs() {
 // Source: Gemma3nTextAltUp and Gemma3nTextLaurelBlock of transformers.
 void ParameterCollector::add_gemma3n() {
   const std::uint64_t layers = shape_.layers.size();
-  const std::uint64_t streams = number("altup_num_inputs", 4);
-  const std::uint64_t rank = number("laurel_rank", 64);
+  const std::uint64_t streams = figure_of_key("altup_num_inputs", 4);
+  const std::uint64_t rank = figure_of_key("laurel_rank", 64);
   if (streams == 0) return;
   add_matrix(outside("streams"), hidden_, hidden_, 2 * (streams - 1));  // there and back
   add_other(of_layers("layers.streams.correction"), streams, streams, layers);
@@ -141,7 +142,7 @@ void ParameterCollector::add_low_rank(std::string_view key, double width, std::u
                                       bool bias) {
   constexpr std::uint64_t kStep = 32;
   const auto steps = static_cast<std::uint64_t>(std::llround(width / kStep));
-  const std::uint64_t rank = number(key, kStep * std::max<std::uint64_t>(steps, 1));
+  const std::uint64_t rank = figure_of_key(key, kStep * std::max<std::uint64_t>(steps, 1));
   add_matrix(of_layers("layers.mix.gates", Part::recurrent), rank, hidden_, count);
   add_matrix(of_layers("layers.mix.gates", Part::recurrent), hidden_, rank, count);
   if (bias) add_other(of_layers("layers.mix.vectors", Part::recurrent), 1, hidden_, count);

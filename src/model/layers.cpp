@@ -9,11 +9,13 @@
 namespace tapedeck::internal {
 namespace {
 
-double between(double low, std::optional<double> value, double otherwise, double high) {
+double clamped_figure(double low, std::optional<double> value, double otherwise, double high) {
   return std::clamp(value.value_or(otherwise), low, high);
 }
 
-std::string block(std::size_t layer) { return "block_configs." + std::to_string(layer) + "."; }
+std::string block_scope(std::size_t layer) {
+  return "block_configs." + std::to_string(layer) + ".";
+}
 
 [[noreturn]] void throw_no_heads(const Figures& figures, Figure figure) {
   figures.throw_figure_error(figure, FormatFault::out_of_range, "is 0 in a layer with attention");
@@ -32,11 +34,11 @@ std::uint64_t cached_heads(const Figures& figures, bool windowed, std::uint64_t 
   const auto special = figures.find(windowed ? Figure::kv_heads_windowed : Figure::kv_heads_full);
   // Gemma 4's wide layers have heads of their own number where their V is K.
   if (special && (windowed || figures.flag("attention_k_eq_v").value_or(true))) return *special;
-  if (const auto group = figures.real(block(layer) + "attention.n_heads_in_group")) {
+  if (const auto group = figures.real(block_scope(layer) + "attention.n_heads_in_group")) {
     if (*group >= 1 && *group <= static_cast<double>(heads)) {
       return heads / static_cast<std::uint64_t>(*group);
     }
-    figures.throw_figure_error(*figures.entry(block(layer) + "attention.n_heads_in_group"),
+    figures.throw_figure_error(*figures.entry(block_scope(layer) + "attention.n_heads_in_group"),
                                FormatFault::contradictory, "does not divide the heads");
   }
   // Falcon's and StarCoder's way to say 1; in Falcon's new architecture the number counts.
@@ -150,7 +152,7 @@ void set_scan_state(const Figures& figures, Recurrence kind, LayerShape& shape) 
     state = figures.get(Figure::head_dim, 0);
     groups = heads;
     inner = heads * static_cast<std::uint64_t>(static_cast<double>(state) *
-                                               between(0, value_factor, 2, 64));
+                                               clamped_figure(0, value_factor, 2, 64));
   }
   if (inner == 0 || state == 0) {
     figures.throw_figure_error(inner == 0 ? Figure::inner : Figure::state,
@@ -198,11 +200,12 @@ std::uint64_t implied_width(const Figures& figures, const Architecture& architec
                             std::uint64_t hidden) {
   const auto wide = static_cast<double>(hidden);
   if (const auto ratio = figures.real("hidden_ratio")) {  // fla, whose gate takes a third of it
-    return next_multiple(static_cast<std::uint64_t>(wide * between(0, ratio, 4, 1024) * 2 / 3),
-                         256);
+    return next_multiple(
+        static_cast<std::uint64_t>(wide * clamped_figure(0, ratio, 4, 1024) * 2 / 3), 256);
   }
   if (architecture.state.in == States::all) return 0;
-  return static_cast<std::uint64_t>(wide * between(0, figures.real("expansion_ratio"), 4, 1024));
+  return static_cast<std::uint64_t>(wide *
+                                    clamped_figure(0, figures.real("expansion_ratio"), 4, 1024));
 }
 
 // The layers from this one on read the caches of earlier ones.
@@ -223,8 +226,8 @@ std::uint64_t cache_owners(const Figures& figures, std::uint64_t count) {
 std::uint64_t dense_width(const Figures& figures, const Architecture& architecture,
                           std::size_t layer) {
   const std::uint64_t hidden = figures.get(Figure::hidden, 0);
-  if (const auto factor = figures.real(block(layer) + "ffn.ffn_mult")) {  // Nemotron-NAS
-    const double width = 2 * between(0, factor, 0, 1024) * static_cast<double>(hidden) / 3;
+  if (const auto factor = figures.real(block_scope(layer) + "ffn.ffn_mult")) {  // Nemotron-NAS
+    const double width = 2 * clamped_figure(0, factor, 0, 1024) * static_cast<double>(hidden) / 3;
     return next_multiple(static_cast<std::uint64_t>(width), 256);
   }
   const auto stated = figures.find(Figure::ffn, layer);
@@ -236,9 +239,9 @@ std::uint64_t dense_width(const Figures& figures, const Architecture& architectu
   if (!figures.says("block_auto_adjust_ff_dim")) return width;
   // LFM2. Source: Lfm2MLP of transformers.
   const std::uint64_t gated = 2 * width / 3;
-  const double scale = between(0, figures.real("block_ffn_dim_multiplier"), 1, 1024);
+  const double scale = clamped_figure(0, figures.real("block_ffn_dim_multiplier"), 1, 1024);
   const auto scaled = static_cast<std::uint64_t>(scale * static_cast<double>(gated));
-  const double multiple = between(1, figures.real("block_multiple_of"), 256, 65'536);
+  const double multiple = clamped_figure(1, figures.real("block_multiple_of"), 256, 65'536);
   return next_multiple(scaled, static_cast<std::uint64_t>(multiple));
 }
 

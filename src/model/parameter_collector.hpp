@@ -87,9 +87,9 @@ class ParameterCollector {
   void add_norms(const LayerShape& layer);
 
   [[nodiscard]] bool says(std::string_view key) const { return figures_.says(key); }
-  [[nodiscard]] bool is(Family family) const { return architecture_.family == family; }
+  [[nodiscard]] bool is_of(Family family) const { return architecture_.family == family; }
   /// Of a key that one family has.
-  [[nodiscard]] std::uint64_t number(std::string_view key, std::uint64_t otherwise) const;
+  [[nodiscard]] std::uint64_t figure_of_key(std::string_view key, std::uint64_t otherwise) const;
 
   const Figures& figures_;
   const Architecture& architecture_;

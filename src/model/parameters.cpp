@@ -30,7 +30,8 @@ void ParameterCollector::add_parameter(const ParameterLabel& label, ParameterKin
   parameters_[at->second].count += count;
 }
 
-std::uint64_t ParameterCollector::number(std::string_view key, std::uint64_t otherwise) const {
+std::uint64_t ParameterCollector::figure_of_key(std::string_view key,
+                                                std::uint64_t otherwise) const {
   const auto stated = figures_.real(key);
   if (!stated) return otherwise;
   const bool honest = *stated >= 0 && *stated <= static_cast<double>(Figures::kLargest);
@@ -41,7 +42,7 @@ std::uint64_t ParameterCollector::number(std::string_view key, std::uint64_t oth
 
 void ParameterCollector::add_norm(const ParameterLabel& label, std::uint64_t width,
                                   std::uint64_t count) {
-  if (is(Family::olmo)) return;
+  if (is_of(Family::olmo)) return;
   add_parameter(label, ParameterKind::norm, 1, width, count);
   if (architecture_.has(kNormBias)) {
     add_bias(bias_of(label, "norm_bias"), width, count);
@@ -67,7 +68,7 @@ void ParameterCollector::add_outside() {
   if (architecture_.has(kEmbeddingNorm)) {
     add_norm(outside("embedding_norm", Part::embedding_norm), hidden_);
   }
-  if (!is(Family::bert)) add_norm(outside("final_norm", Part::final_norm), hidden_);
+  if (!is_of(Family::bert)) add_norm(outside("final_norm", Part::final_norm), hidden_);
   if (!shape_.tied) {
     add_parameter(outside("head", Part::head), ParameterKind::head, shape_.vocabulary, hidden_);
   }
@@ -79,7 +80,7 @@ void ParameterCollector::add_outside() {
 void ParameterCollector::add_layer(const LayerShape& layer) {
   add_norms(layer);
   // What Llama 3.2 attends to in such a layer is an image.
-  if (is(Family::mllama) && layer.attention == Attention::none) add_cross_attention();
+  if (is_of(Family::mllama) && layer.attention == Attention::none) add_cross_attention();
   if (layer.attention != Attention::none) {
     if (architecture_.has(kLowRank)) {
       add_low_rank_attention(layer);
@@ -95,7 +96,7 @@ void ParameterCollector::add_layer(const LayerShape& layer) {
 // One before each part, and one after it where there are four.
 void ParameterCollector::add_norms(const LayerShape& layer) {
   const bool mixes = layer.attention != Attention::none || layer.recurrence != Recurrence::none ||
-                     is(Family::mllama);
+                     is_of(Family::mllama);
   const bool feeds = layer.ffn != 0 || layer.experts != 0;
   std::uint64_t parts = (mixes ? 1U : 0U) + (feeds ? 1U : 0U);
   // Falcon-7B's parts stand side by side, behind one norm; later Falcons have two again.

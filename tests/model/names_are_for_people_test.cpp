@@ -42,8 +42,6 @@ bool knows_names(const std::string& line) {
                      [](const std::smatch& literal) { return matches(literal.str(), spelling); });
 }
 
-std::string without_comment(const std::string& line) { return line.substr(0, line.find("//")); }
-
 /// "FILE:LINE: TEXT" of each line that knows names.
 std::vector<std::string> lines_with_names(const std::filesystem::path& file) {
   std::vector<std::string> found;
@@ -51,7 +49,7 @@ std::vector<std::string> lines_with_names(const std::filesystem::path& file) {
   std::string line;
   for (int number = 1; std::getline(in, line); ++number) {
     if (line.starts_with("#include")) continue;
-    if (!knows_names(without_comment(line))) continue;
+    if (!knows_names(line.substr(0, line.find("//")))) continue;
     found.push_back(file.string() + ":" + std::to_string(number) + ": " + line);
   }
   return found;

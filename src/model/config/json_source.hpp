@@ -60,8 +60,8 @@ class JsonSource {
   }
 
  private:
-  [[nodiscard]] bool has_more() { return at_ != end_ || fill(); }
-  [[nodiscard]] bool fill() {
+  [[nodiscard]] bool has_more() { return at_ != end_ || read_on(); }
+  [[nodiscard]] bool read_on() {
     if (left_ == 0) return false;
     file_.skip(static_cast<std::uint64_t>(end_ - begin_), "a JSON text");
     chunk_offset_ = file_.offset();

@@ -51,7 +51,7 @@ struct Fault {
 std::optional<Fault> find_fault(const Header& header) noexcept {
   using enum FormatFault;
   for (std::size_t field = 0; field < header.size(); ++field) {
-    if (header[field] == 0) return Fault{field, out_of_range, "is 0"};
+    if (header[field] == 0) return Fault{field, out_of_range, "makes no model"};
     if (header[field] < 0 && field != kVocabField) return Fault{field, out_of_range, "is negative"};
   }
   const Llama2cFigures f = figures_of(header);
@@ -174,7 +174,7 @@ Model read_llama2c(const std::filesystem::path& path) {
     const std::size_t field = fault->field;
     throw_field_error(
         {file.path(), field * sizeof header[0], std::string(kFields[field]), fault->kind},
-        std::string(fault->text) + ": " + std::to_string(header[field]), advice_for(header[0]));
+        "of " + std::to_string(header[field]) + " " + fault->text, advice_for(header[0]));
   }
   Model model;
   model.format = ModelFormat::llama2c;

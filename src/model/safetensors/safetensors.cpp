@@ -236,7 +236,7 @@ std::uint64_t read_header_length(FileReader& file) {
       {.field = "the header", .fault = allowed ? FormatFault::cut_off : FormatFault::out_of_range},
       "a header of " + std::to_string(length) + " bytes; " +
           (allowed ? std::to_string(file.left()) + " bytes follow"
-                   : std::to_string(kMostSafetensorsHeader) + " bytes are allowed"),
+                   : "at most " + std::to_string(kMostSafetensorsHeader) + " are allowed"),
       allowed ? kCutOff : "is it a safetensors file?");
 }
 
