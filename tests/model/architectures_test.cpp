@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <set>
 #include <string>
@@ -129,12 +130,8 @@ TEST(Architectures, EveryRowMakesALayerOfAGgufHeader) {
       EXPECT_EQ(kept.stateful != 0,
                 row.state.in != States::none && row.state.in != States::without_kv_and_ffn);
       EXPECT_EQ(kept.full + kept.windowed == 0, row.state.in == States::all);
-      const bool latent = row.has(internal::kLatent);
-      EXPECT_EQ(count_layers(shape,
-                             [](const LayerShape& layer) {
-                               return layer.attention == Attention::latent;
-                             }) != 0,
-                latent);
+      EXPECT_EQ(std::ranges::count(shape.layers, Attention::latent, &LayerShape::attention) != 0,
+                row.has(internal::kLatent));
     }
   }
   EXPECT_GE(made, 60U);

@@ -90,9 +90,11 @@ TEST(ConfigShape, SharedFilesInDetail) {
   EXPECT_EQ(gemma4.layers[4].key_dim, 512U);
 
   // An indexer's keys, in each layer or in those that choose for the ones after them.
-  const auto indexed = [](const LayerShape& layer) { return layer.indexer_dim == 128; };
-  EXPECT_EQ(count_layers(shape_of_file("deepseek-ai--DeepSeek-V3.2.json"), indexed), 61U);
-  EXPECT_EQ(count_layers(shape_of_file("zai-org--GLM-5.2.json"), indexed), 21U);
+  const auto indexed = [](const char* file) {
+    return std::ranges::count(shape_of_file(file).layers, 128U, &LayerShape::indexer_dim);
+  };
+  EXPECT_EQ(indexed("deepseek-ai--DeepSeek-V3.2.json"), 61);
+  EXPECT_EQ(indexed("zai-org--GLM-5.2.json"), 21);
 
   // Numbered from 1: the fourth layer attends.
   const ModelShape kimi = shape_of_file("moonshotai--Kimi-K3.json");
@@ -125,7 +127,7 @@ TEST(ConfigShape, SharedFilesInDetail) {
 
   const ModelShape vision = shape_of_file("meta-llama--Llama-3.2-11B-Vision-Instruct.json");
   EXPECT_EQ(vision.layers[3].attention, Attention::none);  // an image's
-  EXPECT_EQ(count_layers(vision, [](const LayerShape& layer) { return layer.heads != 0; }), 32U);
+  EXPECT_EQ(std::ranges::count(vision.layers, 0U, &LayerShape::heads), 8);
 }
 
 TEST(ConfigShape, KnowsTypesAndTies) {

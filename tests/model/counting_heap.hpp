@@ -15,8 +15,4 @@ struct HeapUse {
 };
 [[nodiscard]] HeapUse heap_use(const std::function<void()>& work);
 
-[[nodiscard]] inline std::size_t peak_heap(const std::function<void()>& work) {
-  return heap_use(work).peak;
-}
-
 }  // namespace tapedeck::tests

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <ostream>
@@ -234,10 +235,9 @@ TEST(GgufShape, AWindowPatternMayBeAPeriodOrAList) {
 
 TEST(GgufShape, Gemma3nsLaterLayersShareTheCachesOfTheFirstTwenty) {
   MadeHeader header("gemma3n", "block_count=30 embedding_length=64 attention.head_count=8");
-  const auto owns = [](const LayerShape& layer) { return !layer.shares_cache; };
-  EXPECT_EQ(count_layers(header.shape(), owns), 20U);
+  EXPECT_EQ(std::ranges::count(header.shape().layers, false, &LayerShape::shares_cache), 20);
   header.with("attention.shared_kv_layers=12");  // which the engine does not read
-  EXPECT_EQ(count_layers(header.shape(), owns), 20U);
+  EXPECT_EQ(std::ranges::count(header.shape().layers, false, &LayerShape::shares_cache), 20);
 }
 
 TEST(GgufShape, LatentAttentionKeepsOneRowOnlyInHeadersWrittenForIt) {

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -60,15 +59,6 @@ inline Summary summary_of(const ModelShape& shape) {
     sum.state += layer.state;
   }
   return sum;
-}
-
-inline std::size_t count_layers(const ModelShape& shape,
-                                const std::function<bool(const LayerShape&)>& is) {
-  std::size_t count = 0;
-  for (const LayerShape& layer : shape.layers) {
-    if (is(layer)) ++count;
-  }
-  return count;
 }
 
 /// A letter for each layer.
