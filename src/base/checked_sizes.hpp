@@ -33,7 +33,7 @@ class CheckedSize {
   /// @throws InvalidArgument where it overflowed.
   [[nodiscard]] std::uint64_t value_or_throw(const char* what) const {
     if (value_) return *value_;
-    throw InvalidArgument(std::string(what) + " does not fit in 64 bits",
+    throw InvalidArgument({.argument = what}, std::string(what) + " does not fit in 64 bits",
                           "check the figures it is computed from");
   }
 

@@ -7,25 +7,13 @@
 #include <utility>
 
 #include "fit/fit_choices.hpp"
+#include "plan/layer_bytes.hpp"
+#include "plan/sizes.hpp"
 #include "plan/streaming_layers.hpp"
-#include "plan/streaming_sizes.hpp"
 #include "tapedeck/base/bytes.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
-
-/// The side of a choice that lacks more.
-struct Bottleneck {
-  FitSide side;
-  std::string limit;
-};
-
-Bottleneck bottleneck_of(const FitChoice& choice, const std::string& device_limit,
-                         const std::string& host_limit) {
-  return choice.device.shortfall() > choice.host.shortfall()
-             ? Bottleneck{choice.device, device_limit}
-             : Bottleneck{choice.host, host_limit};
-}
 
 std::string rate_text(double tokens_per_second) {
   std::array<char, 32> text{};
@@ -51,47 +39,48 @@ std::string too_slow_text(const std::vector<FitChoice>& choices) {
   return {};
 }
 
+// Of the side that lacks more.
 OutOfMemory::Facts facts_of(const std::string& model, const std::vector<FitChoice>& choices,
-                            const Bottleneck& bottleneck) {
+                            const std::string& device_limit, const std::string& host_limit) {
   const FitChoice& best = choices.front();
+  const bool device = best.device.shortfall() > best.host.shortfall();
+  const FitSide& side = device ? best.device : best.host;
   return {.purpose = "nothing fits: " + too_slow_text(choices) + "of all ways to run " + model +
                      ", " + std::string(description(best.mode)) + " lacks least, " +
                      to_iec(best.shortfall()) + ". It",
-          .limit = bottleneck.limit,
-          .needed = bottleneck.side.needed,
-          .available = bottleneck.side.available};
+          .limit = device ? device_limit : host_limit,
+          .needed = side.needed,
+          .available = side.available};
 }
 
-// The first choice that a remedy helps names it.
+// Each remedy is told with the first choice that it helps.
 std::string advice_for(const std::vector<FitChoice>& choices) {
-  const auto first = [&](auto has) { return std::find_if(choices.begin(), choices.end(), has); };
   std::string text;
-  const auto append_remedy = [&](const std::string& remedy, const FitChoice& choice) {
-    text += remedy + " (" + std::string(description(choice.mode)) + "), ";
+  const auto append_first = [&](auto remedy_of) {
+    for (const FitChoice& choice : choices) {
+      const std::string remedy = remedy_of(choice);
+      if (remedy.empty()) continue;
+      text += remedy + " (" + std::string(description(choice.mode)) + "), ";
+      return;
+    }
   };
-  const auto end = choices.end();
-  if (const auto at = first([](const auto& one) { return one.largest_context != 0; }); at != end) {
-    append_remedy("reduce the context to " + std::to_string(at->largest_context) + " tokens", *at);
-  }
-  if (const auto at = first([](const auto& one) { return one.kv_type.has_value(); }); at != end) {
-    append_remedy("keep K and V as " + std::string(to_string(*at->kv_type)), *at);
-  }
-  if (const auto at = first([](const auto& one) { return one.weights_type.has_value(); });
-      at != end) {
-    append_remedy("take weights of type " + std::string(to_string(*at->weights_type)), *at);
-  }
-  if (const auto at = first([](const auto& one) { return one.too_slow() && one.host.fits(); });
-      at != end) {
-    append_remedy("ask for " + ceiling_text(*at) + " tokens a second", *at);
-  }
+  append_first([](const FitChoice& one) {
+    const std::string context = std::to_string(one.largest_context);
+    return one.largest_context == 0 ? std::string()
+                                    : "reduce the context to " + context + " tokens";
+  });
+  append_first([](const FitChoice& one) {
+    return one.kv_type ? "keep K and V as " + std::string(to_string(*one.kv_type)) : std::string();
+  });
+  append_first([](const FitChoice& one) {
+    if (!one.weights_type) return std::string();
+    return "take weights of type " + std::string(to_string(*one.weights_type));
+  });
+  append_first([](const FitChoice& one) {
+    if (!one.too_slow() || !one.host.fits()) return std::string();
+    return "ask for " + ceiling_text(one) + " tokens a second";
+  });
   return text + (text.empty() ? "" : "or ") + "free " + to_iec(choices.front().shortfall());
-}
-
-void require_rate(const char* option, double rate) {
-  if (std::isfinite(rate) && rate >= 0) return;
-  throw InvalidArgument({.argument = option},
-                        std::string(option) + " cannot be " + std::to_string(rate),
-                        "give a finite rate that is not negative; 0 stands for none");
 }
 
 std::string name_of(const Model& model) {
@@ -102,16 +91,10 @@ std::string name_of(const Model& model) {
 }  // namespace
 
 std::string_view description(FitMode mode) noexcept {
-  switch (mode) {
-    case FitMode::full_cache:
-      return "full cache on the device";
-    case FitMode::layer_streaming:
-      return "layer streaming through two slots";
-    case FitMode::first_layers:
-      return "first layers on the device";
-    default:
-      return "host only";
-  }
+  constexpr std::array<std::string_view, 4> texts = {"full cache on the device",
+                                                     "layer streaming through two slots",
+                                                     "first layers on the device", "host only"};
+  return texts[static_cast<std::size_t>(mode)];
 }
 
 std::uint64_t FitChoice::margin() const noexcept {
@@ -127,28 +110,22 @@ std::uint64_t FitChoice::shortfall() const noexcept {
 
 NothingFits::NothingFits(const std::string& model, std::vector<FitChoice> choices,
                          const std::string& device_limit, const std::string& host_limit)
-    : OutOfMemory(
-          facts_of(model, choices, bottleneck_of(choices.front(), device_limit, host_limit)),
-          advice_for(choices)),
+    : OutOfMemory(facts_of(model, choices, device_limit, host_limit), advice_for(choices)),
       choices_(std::move(choices)) {}
 
 std::vector<FitChoice> fit(const Model& model, const PlanOptions& options, const HostBudget& host,
                            const std::optional<DeviceBudget>& device, const FitOptions& least) {
-  require_rate("FitOptions::least_tokens_per_second", least.least_tokens_per_second);
+  internal::require_finite("FitOptions::least_tokens_per_second", least.least_tokens_per_second);
   internal::FitModel planned = {
       .make = [&](const PlanOptions& asked) { return make_plan(model, asked); },
       .shape = model.shape};
-  internal::FitBudget budget = {.host_bytes = host.available,
-                                .least_tokens_per_second = least.least_tokens_per_second};
   if (device) {
-    require_rate("DeviceBudget::bus_bytes_per_second", device->bus_bytes_per_second);
-    budget.device_bytes = device->free;
-    budget.bus_bytes_per_second = device->bus_bytes_per_second;
+    internal::require_finite("DeviceBudget::bus_bytes_per_second", device->bus_bytes_per_second);
     if (!model.tensors.empty()) {
-      planned.streaming = internal::streaming_sizes(model, internal::lay_out_layers(model));
+      planned.weights = internal::bytes_by_layer(model, internal::lay_out_layers(model));
     }
   }
-  std::vector<FitChoice> choices = internal::fit_choices(planned, options, budget);
+  std::vector<FitChoice> choices = internal::fit_choices(planned, options, host, device, least);
   if (choices.front().fits()) return choices;
   throw NothingFits(name_of(model), std::move(choices),
                     device ? "free memory of " + device->name : "", host.limit);

@@ -1,7 +1,7 @@
 #include "tapedeck/fit/kv_cache.hpp"
 
-#include "base/checked_sizes.hpp"
 #include "base/require.hpp"
+#include "plan/sizes.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
@@ -13,10 +13,10 @@ std::uint64_t kv_cache_bytes(std::uint64_t num_layers, std::uint64_t num_kv_head
   internal::require_one("head_dim", head_dim);
   internal::require_one("elem_bytes", elem_bytes);
   internal::require_one("batch", batch);
-  const std::uint64_t steps = ctx_len / kKvCacheStep + (ctx_len % kKvCacheStep == 0 ? 0U : 1U);
-  const internal::CheckedSize bytes = internal::CheckedSize(num_layers) * 2 * num_kv_heads *
-                                      head_dim * elem_bytes *
-                                      (internal::CheckedSize(steps) * kKvCacheStep) * batch;
+  const internal::CheckedSize tokens =
+      internal::CheckedSize(internal::parts(ctx_len, kKvCacheStep)) * kKvCacheStep;
+  const internal::CheckedSize bytes =
+      internal::CheckedSize(num_layers) * 2 * num_kv_heads * head_dim * elem_bytes * tokens * batch;
   return bytes.value_or_throw("the size of the KV cache");
 }
 

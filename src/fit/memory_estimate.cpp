@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <string>
 #include <system_error>
 
-#include "base/checked_sizes.hpp"
-#include "tapedeck/base/error.hpp"
+#include "plan/sizes.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
@@ -50,7 +48,7 @@ constexpr std::array kUseCases = {
     UseCase{"chat", "one conversation at a time", 1.0},
     UseCase{"rag", "an embedding model and retrieved passages beside the prompt", 1.25},
     UseCase{"agents", "several prompts and tools at work at a time", 1.5},
-    UseCase{"lora", "adapters, their optimiser, and activations kept for the way back", 2.0},
+    UseCase{"lora", "adapters, their optimizer, and activations kept for the way back", 2.0},
     UseCase{"full-fine-tuning", "gradients, f32 master weights, and two moments of Adam", 8.0},
 };
 
@@ -72,18 +70,12 @@ constexpr double kBaseOverheadGb = 0.8;
 constexpr double kWeightsOverhead = 0.10;
 constexpr double kTrainingFactor = 2.0;
 
-double checked(double figure, const char* what) {
-  if (std::isfinite(figure) && figure >= 0) return figure;
-  throw InvalidArgument({.argument = what},
-                        std::string(what) + " cannot be " + std::to_string(figure),
-                        "give a finite number that is not negative");
-}
-
 // By way of the decimal digits, because figure × 100 is already rounded: 1.005 is below 1.005.
 double round_to_cents(double figure, const char* what) {
   std::array<char, 512> digits{};  // the largest double has 309 before the point
-  const auto [end, error] = std::to_chars(digits.begin(), digits.end(), checked(figure, what),
-                                          std::chars_format::fixed, 2);
+  const auto [end, error] =
+      std::to_chars(digits.begin(), digits.end(), internal::require_finite(what, figure),
+                    std::chars_format::fixed, 2);
   double rounded = 0;
   if (error == std::errc{}) std::from_chars(digits.begin(), end, rounded);
   return rounded;
@@ -111,15 +103,16 @@ const ModelClass& model_class(std::string_view name) {
   return find_entry(kModelClasses, name, "model class");
 }
 const QuantTier& quant_tier(std::string_view name) {
-  return find_entry(kQuantTiers, name, "quantisation tier");
+  return find_entry(kQuantTiers, name, "quantization tier");
 }
 const UseCase& use_case(std::string_view name) { return find_entry(kUseCases, name, "use case"); }
 
 MemoryEstimate estimate_memory(const ModelClass& model, const QuantTier& quant,
                                std::uint64_t context_tokens, double job_overhead_factor) {
-  const double weights = checked(model.billions, "billions of parameters") *
-                         checked(quant.gb_per_billion, "GB per billion");
-  const double factor = checked(job_overhead_factor, "job_overhead_factor");
+  const double weights =
+      internal::require_finite("ModelClass::billions", model.billions) *
+      internal::require_finite("QuantTier::gb_per_billion", quant.gb_per_billion);
+  const double factor = internal::require_finite("job_overhead_factor", job_overhead_factor);
   MemoryEstimate estimate = {
       .weights_gb = round_to_cents(weights, "weights"),
       .kv_cache_gb = round_to_cents(kv_cache_gb(model, context_tokens), "the KV cache"),

@@ -1,12 +1,13 @@
 #include "tapedeck/fit/quantization.hpp"
 
+#include <array>
 #include <cmath>
 
-#include "base/checked_sizes.hpp"
 #include "model/architectures.hpp"
 #include "model/config/json_config.hpp"
 #include "plan/cache_cells.hpp"
-#include "tapedeck/base/error.hpp"
+#include "plan/sizes.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/fit/kv_cache.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -15,21 +16,9 @@ namespace {
 constexpr std::uint64_t kDefaultHeadroomGb = 2;
 constexpr double kMostBillions = 1e9;  // 10^18 parameters
 
-std::uint64_t whole_gib(std::uint64_t bytes) {
-  constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
-  return bytes / kGib + (bytes % kGib == 0 ? 0U : 1U);
-}
-
-double bytes_of_weight(Quantization quantization) {
-  switch (quantization) {
-    case Quantization::fp16:
-      return 2.0;
-    case Quantization::int8:
-      return 1.0;
-    default:
-      return 0.5;
-  }
-}
+// In the order of Quantization.
+constexpr std::array<std::string_view, 3> kLabels = {"fp16", "int8", "int4"};
+constexpr std::array kBytesOfWeight = {2.0, 1.0, 0.5};
 
 /// The closed form of the cache, from the fields upstream reads; nothing where one is missing.
 std::optional<std::uint64_t> uniform_cache(const Metadata& config,
@@ -98,14 +87,7 @@ double params_billions_of(const std::filesystem::path& path, const ModelShape& s
 }  // namespace
 
 std::string_view label(Quantization quantization) noexcept {
-  switch (quantization) {
-    case Quantization::fp16:
-      return "fp16";
-    case Quantization::int8:
-      return "int8";
-    default:
-      return "int4";
-  }
+  return kLabels[static_cast<std::size_t>(quantization)];
 }
 
 QuantizationAdvice recommend_quantization(double params_billions, std::uint64_t available_gb,
@@ -118,10 +100,12 @@ QuantizationAdvice recommend_quantization(double params_billions, std::uint64_t 
         "a model cannot have " + std::to_string(params_billions) + " billion parameters",
         "give a positive count");
   }
-  const std::uint64_t headroom =
-      kv_cache_headroom_bytes ? whole_gib(*kv_cache_headroom_bytes) : kDefaultHeadroomGb;
+  const std::uint64_t headroom = kv_cache_headroom_bytes
+                                     ? internal::parts(*kv_cache_headroom_bytes, 1_GiB)
+                                     : kDefaultHeadroomGb;
   const auto needed = [&](Quantization of) {
-    return static_cast<std::uint64_t>(std::ceil(bytes_of_weight(of) * params_billions)) + headroom;
+    const double weights = kBytesOfWeight[static_cast<std::size_t>(of)] * params_billions;
+    return static_cast<std::uint64_t>(std::ceil(weights)) + headroom;
   };
   const auto advise = [&](Quantization of, const std::string& why) {
     return QuantizationAdvice{of,

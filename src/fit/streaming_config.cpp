@@ -87,7 +87,7 @@ InsufficientVram::InsufficientVram(const Figures& figures)
                    .limit = "90 % of the free device memory",
                    .needed = figures.streaming,
                    .available = figures.available},
-                  "use a quantised format (Q4_K, Q8_0), run on the CPU, or free GPU memory"),
+                  "use a quantized format (Q4_K, Q8_0), run on the CPU, or free GPU memory"),
       figures_(figures) {}
 
 StreamingMode check_vram_sufficient(std::uint64_t free_bytes, std::uint64_t total_bytes,

@@ -2,35 +2,30 @@
 
 #include <algorithm>
 
+#include "base/require.hpp"
 #include "plan/sizes.hpp"
-#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal {
-namespace {
 
-void at_least_one(std::uint64_t figure, const char* name) {
-  if (figure == 0) throw InvalidArgument(std::string(name) + " is 0", "it is 1 at least");
-}
-
-}  // namespace
-
-std::uint64_t CacheCells::of(const LayerShape& layer) const {
-  const bool windowed =
-      layer.attention == Attention::windowed || layer.attention == Attention::chunked;
-  if (!windowed || windowless || full_window_cache || layer.window == 0) return cells;
+std::uint64_t CacheCells::rows_of(const LayerShape& layer) const {
+  const std::uint64_t ratio = std::max<std::uint64_t>(layer.compress_ratio, 1);
+  if (!is_windowed(layer) || windowless || full_window_cache || layer.window == 0) {
+    return parts(cells, ratio);
+  }
   const std::uint64_t seen = fits(CheckedSize(layer.window) * window_factor + window_slack);
-  return up_to_multiple(std::min(cells, seen), rounding);
+  return parts(up_to_multiple(std::min(cells, seen), rounding), ratio);
 }
 
 CacheCells cache_cells(const ModelShape& shape, const PlanOptions& options) {
-  at_least_one(options.sequences, "the number of sequences");
-  at_least_one(options.decode_batch, "the batch of a decode step");
-  at_least_one(options.batch, "the batch");
-  at_least_one(options.micro_batch, "the micro-batch");
-  at_least_one(options.cell_rounding, "the rounding step of cells");
+  require_one("PlanOptions::sequences", options.sequences);
+  require_one("PlanOptions::decode_batch", options.decode_batch);
+  require_one("PlanOptions::batch", options.batch);
+  require_one("PlanOptions::micro_batch", options.micro_batch);
+  require_one("PlanOptions::cell_rounding", options.cell_rounding);
   const std::uint64_t context = options.total_context != 0 ? options.total_context : shape.context;
   if (context == 0) {
-    throw InvalidArgument("no context: the model states none", "give the number of tokens");
+    throw InvalidArgument({.argument = "PlanOptions::total_context", .value = 0, .limit = 1},
+                          "the model states no context", "give the number of tokens");
   }
 
   CacheCells out;

@@ -9,6 +9,11 @@
 
 namespace tapedeck::internal {
 
+/// True where a layer's attention needs no tokens but the last ones.
+[[nodiscard]] constexpr bool is_windowed(const LayerShape& layer) noexcept {
+  return layer.attention == Attention::windowed || layer.attention == Attention::chunked;
+}
+
 /// Derived from model and options once, used by the planners of history and scratch.
 struct CacheCells {
   std::uint64_t streams = 1;        ///< Caches side by side: one, or one a sequence.
@@ -22,9 +27,9 @@ struct CacheCells {
   std::uint64_t states = 1;       ///< Recurrent states in one stream, rollback included.
   std::uint64_t micro_batch = 0;  ///< Tokens computed at a time, in whole rows of sequences.
 
-  /// Cells of a layer's cache.
+  /// Of a layer's cache: one a cell, or for all the tokens that share it.
   /// @throws InvalidArgument if a figure does not fit in 64 bits.
-  [[nodiscard]] std::uint64_t of(const LayerShape& layer) const;
+  [[nodiscard]] std::uint64_t rows_of(const LayerShape& layer) const;
 };
 
 /// @throws InvalidArgument for options that make no sense, alone or for this model.

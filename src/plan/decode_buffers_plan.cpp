@@ -1,8 +1,10 @@
 #include "tapedeck/plan/decode_buffers_plan.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
+#include "base/require.hpp"
 #include "plan/sizes.hpp"
 #include "plan/widest_layers.hpp"
 #include "tapedeck/base/error.hpp"
@@ -10,7 +12,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-using internal::fits;
+using internal::CheckedSize;
 
 constexpr std::uint64_t kAlignment = 256;
 constexpr std::uint64_t kMaxSplits = 32;  // Parts of the keys that flash decoding works on apart.
@@ -19,12 +21,12 @@ class DecodePlanner {
  public:
   DecodePlanner(const ModelShape& shape, const DecodeBuffersOptions& options)
       : shape_(shape), options_(options), widest_(internal::widest_layers(shape)) {
-    if (options.batch == 0) {
-      throw InvalidArgument("the batch of a decode step is 0", "it is 1 at least");
-    }
+    internal::require_one("DecodeBuffersOptions::batch", options.batch);
     if (traits(options.element).block_elements != 1) {
-      throw InvalidArgument("activations of type " + std::string(to_string(options.element)),
-                            "use f16, bf16 or f32: a type that is not stored in blocks");
+      throw InvalidArgument(
+          {.argument = "DecodeBuffersOptions::element"},
+          "activations cannot be of type " + std::string(to_string(options.element)),
+          "use f16, bf16 or f32: a type that is not stored in blocks");
     }
   }
 
@@ -39,11 +41,11 @@ class DecodePlanner {
 
  private:
   void add_attention() {
-    const WidestLayers& w = widest_;
+    const internal::WidestLayers& w = widest_;
     const std::uint64_t keys = w.latent != 0 ? std::max(w.k, w.latent) : w.k;
     add_rows("embed_out", shape_.hidden);
     add_rows("norm_out", shape_.hidden);
-    add_rows("qkv_out", fits(internal::CheckedSize(w.q) + keys + w.v));
+    add_rows("qkv_out", CheckedSize(w.q) + keys + w.v);
     add_rows("q_rotated", w.q);
     add_rows("k_rotated", keys);
     add_rows("rope_q_temp", w.q);
@@ -54,64 +56,59 @@ class DecodePlanner {
     add_rows("post_norm_out", shape_.hidden);
     add_rows("post_norm_residual", shape_.hidden);
     if (w.q == 0) return;
-    add("scratch_attn", options_.element, w.q);
-    for (const char* name : {"batched_k_ptrs", "batched_v_ptrs"}) {
-      add(name, DType::u64, options_.batch);
-    }
+    add_buffer("scratch_attn", options_.element, w.q);
+    for (const char* name : {"batched_k_ptrs", "batched_v_ptrs"}) add_rows(name, 1, DType::u64);
     for (const char* name : {"batched_kv_lens", "batched_positions"}) {
-      add(name, DType::i32, options_.batch);
+      add_rows(name, 1, DType::i32);
     }
-    const std::uint64_t partials = fits(internal::CheckedSize(w.heads) * kMaxSplits);
-    add("flash_partial_out", DType::f32, fits(internal::CheckedSize(partials) * w.head_dim));
-    add("flash_partial_m", DType::f32, partials);
-    add("flash_partial_l", DType::f32, partials);
-    add("scores", DType::f32, fits(internal::CheckedSize(options_.score_columns) * options_.batch));
+    const CheckedSize partials = CheckedSize(w.heads) * kMaxSplits;
+    add_buffer("flash_partial_out", DType::f32, partials * w.head_dim);
+    add_buffer("flash_partial_m", DType::f32, partials);
+    add_buffer("flash_partial_l", DType::f32, partials);
+    add_rows("scores", options_.score_columns, DType::f32);
   }
 
   void add_feed_forward() {
-    const WidestLayers& w = widest_;
+    const internal::WidestLayers& w = widest_;
     const std::uint64_t width = std::max({w.ffn, w.shared_ffn, w.expert_rows});
-    const std::uint64_t gate_up = fits(internal::CheckedSize(width) * 2);
-    add_rows("gate_up_out", gate_up);
+    add_rows("gate_up_out", CheckedSize(width) * 2);
     add_rows("mlp_act", width);
     if (width != 0) add_rows("down_out", shape_.hidden);
-    add("router_logits", DType::f32, fits(internal::CheckedSize(w.experts) * options_.batch));
-    add("expert_ids", DType::i32, fits(internal::CheckedSize(w.experts_used) * options_.batch));
-    add("expert_weights", DType::f32, fits(internal::CheckedSize(w.experts_used) * options_.batch));
-    add_rows("expert_out", fits(internal::CheckedSize(w.experts_used) * shape_.hidden));
+    add_rows("router_logits", w.experts, DType::f32);
+    add_rows("expert_ids", w.experts_used, DType::i32);
+    add_rows("expert_weights", w.experts_used, DType::f32);
+    add_rows("expert_out", CheckedSize(w.experts_used) * shape_.hidden);
     if (!options_.int4_weights) return;
-    const std::uint64_t dense = fits(internal::CheckedSize(std::max(w.ffn, w.shared_ffn)) * 2);
-    add("temp_dequant", options_.element,
-        fits(internal::CheckedSize(shape_.hidden) * (dense != 0 ? dense : gate_up)));
+    const std::uint64_t dense = std::max(w.ffn, w.shared_ffn);
+    add_buffer("temp_dequant", options_.element,
+               CheckedSize(shape_.hidden) * (dense != 0 ? dense : width) * 2);
   }
 
   void add_recurrent() {
-    const WidestLayers& w = widest_;
+    const internal::WidestLayers& w = widest_;
     if (w.inner == 0) return;
-    add_rows("recurrent_in", fits(internal::CheckedSize(w.inner) + w.convolved));
+    add_rows("recurrent_in", CheckedSize(w.inner) + w.convolved);
     add_rows("recurrent_conv", w.convolved);
     add_rows("recurrent_out", w.inner);
   }
 
-  void add_rows(const char* name, std::uint64_t width) {
-    add(name, options_.element, fits(internal::CheckedSize(width) * options_.batch));
+  void add_rows(const char* name, const CheckedSize& width, std::optional<DType> type = {}) {
+    add_buffer(name, type.value_or(options_.element), width * options_.batch);
   }
-
-  void add(const char* name, DType type, std::uint64_t elements) {
+  void add_buffer(const char* name, DType type, const CheckedSize& size) {
+    const std::uint64_t elements = internal::fits(size);
     if (elements == 0) return;
     out_.append({.name = std::string("decode.") + name,
                  .role = RegionRole::decode,
-                 .bytes = fits(internal::CheckedSize(elements) * traits(type).block_bytes),
+                 .bytes = internal::row_bytes(type, elements),
                  .alignment = kAlignment,
                  .dtype = type,
                  .shape = {elements}});
   }
 
-  using WidestLayers = internal::WidestLayers;
-
   const ModelShape& shape_;
   const DecodeBuffersOptions& options_;
-  WidestLayers widest_;
+  internal::WidestLayers widest_;
   TapePlan out_{TapeKind::scratch};
 };
 

@@ -19,15 +19,7 @@ constexpr std::array kCacheTypes = {
     DType::q8_0, DType::q5_1, DType::q5_0, DType::q4_1,    DType::q4_0,    DType::iq4_nl,
 };
 
-void require_cache_type(DType type, const char* cache, const char* option) {
-  if (std::find(kCacheTypes.begin(), kCacheTypes.end(), type) != kCacheTypes.end()) return;
-  throw InvalidArgument(
-      {.argument = option},
-      std::string("a ") + cache + " cache cannot be of type " + std::string(to_string(type)),
-      "use f16, bf16, q8_0 or q4_0");
-}
-
-/// Rows of a cache: one a cell.
+/// Rows of a cache.
 struct Rows {
   Part part;
   const char* name;  ///< "k"
@@ -40,7 +32,10 @@ class HistoryPlanner {
  public:
   HistoryPlanner(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells,
                  const CacheRules& rules)
-      : shape_(shape), options_(options), cells_(cells), rules_(rules) {}
+      : shape_(shape), options_(options), cells_(cells), rules_(rules) {
+    require_cache_type(options.key_type, "PlanOptions::key_type");
+    require_cache_type(options.value_type, "PlanOptions::value_type");
+  }
 
   TapePlan plan() {
     for (std::size_t layer = 0; layer < shape_.layers.size(); ++layer) add_caches(layer);
@@ -49,24 +44,23 @@ class HistoryPlanner {
   }
 
  private:
-  static bool owns_cache(const LayerShape& layer) {
-    return layer.attention != Attention::none && !layer.shares_cache;
+  void require_cache_type(DType type, const char* option) const {
+    const auto has = [&](const auto& types) {
+      return std::find(types.begin(), types.end(), type) != types.end();
+    };
+    if (has(kCacheTypes) && !has(rules_.unsupported)) return;
+    throw InvalidArgument({.argument = option},
+                          "the profile " + std::string(options_.profile.name) +
+                              " has no cache of type " + std::string(to_string(type)),
+                          "use f16, bf16, q8_0 or q4_0");
   }
 
   // Without a recurrent layer in the model, the V of layers without KV heads is padded too.
   [[nodiscard]] bool has_rows(const LayerShape& layer) const {
-    const auto stateful = [](const LayerShape& any) { return any.recurrence != Recurrence::none; };
-    const auto& all = shape_.layers;
-    const bool padded = layer.attention == Attention::none && rules_.value_width != 0 &&
-                        std::none_of(all.begin(), all.end(), stateful);
-    return owns_cache(layer) || padded;
-  }
-
-  [[nodiscard]] static std::string name(std::size_t layer, const char* part) {
-    return "layers." + std::to_string(layer) + "." + part;
-  }
-  [[nodiscard]] static PartId id(std::size_t layer, Part part) {
-    return {.layer = static_cast<std::uint32_t>(layer), .part = part};
+    if (layer.attention != Attention::none) return !layer.shares_cache;
+    return rules_.value_width != 0 &&
+           std::all_of(shape_.layers.begin(), shape_.layers.end(),
+                       [](const LayerShape& any) { return any.recurrence == Recurrence::none; });
   }
 
   void add_caches(std::size_t index) {
@@ -78,16 +72,16 @@ class HistoryPlanner {
     add_rows(index, {Part::indexer_cache, "indexer", 1, layer.indexer_dim, options_.key_type});
   }
 
-  void check_blocks(std::size_t layer, const Rows& rows, std::uint64_t width) const {
+  void require_whole_blocks(const std::string& cache, const Rows& rows, std::uint64_t width) const {
     const std::uint64_t divided = rules_.blocks_in_heads ? rows.head_dim : width;
     const std::uint32_t block = traits(rows.type).block_elements;
     if (divided % block == 0) return;
-    throw InvalidArgument(
-        {.argument = name(layer, rows.name), .value = divided},
-        name(layer, rows.name) + " has " + (rules_.blocks_in_heads ? "heads" : "rows") + " of " +
-            std::to_string(divided) + " elements, which the blocks of " + std::to_string(block) +
-            " of type " + std::string(to_string(rows.type)) + " do not divide",
-        "use an f16 or bf16 cache");
+    throw InvalidArgument({.argument = cache, .value = divided},
+                          cache + " has " + (rules_.blocks_in_heads ? "heads" : "rows") + " of " +
+                              std::to_string(divided) + " elements, which the blocks of " +
+                              std::to_string(block) + " of type " +
+                              std::string(to_string(rows.type)) + " do not divide",
+                          "use an f16 or bf16 cache");
   }
 
   void add_rows(std::size_t index, const Rows& rows) {
@@ -95,46 +89,39 @@ class HistoryPlanner {
     std::uint64_t width = fits(CheckedSize(rows.heads) * rows.head_dim);
     if (rows.part == Part::value_cache) width = std::max(width, rules_.value_width);
     if (width == 0) return;
-    check_blocks(index, rows, width);
 
-    const std::uint64_t ratio = std::max<std::uint64_t>(layer.compress_ratio, 1);
-    const std::uint64_t count = parts(cells_.of(layer), ratio);
-    const std::uint64_t row_bytes = bytes_of_row(rows.type, width);
-    const bool windowed = !cells_.windowless && (layer.attention == Attention::windowed ||
-                                                 layer.attention == Attention::chunked);
-    out_.append({.id = id(index, rows.part),
-                 .name = name(index, rows.name),
-                 .role = windowed ? RegionRole::window : RegionRole::kv,
-                 .bytes = fits(CheckedSize(row_bytes) * count),
-                 .alignment = kPage,
-                 .dtype = rows.type,
-                 .shape = {count, width},
-                 // Rows that tokens share are no whole number of bytes a token: all at once.
-                 .growth = ratio == 1 ? Growth{row_bytes, count} : Growth{}});
-  }
-
-  static std::uint64_t bytes_of_row(DType type, std::uint64_t width) {
-    const auto bytes = bytes_of(type, width);
-    if (!bytes) throw InvalidArgument("a cache row of " + std::to_string(width) + " elements");
-    return *bytes;
+    Region region = cache_region(index, rows.part, rows.name);
+    require_whole_blocks(region.name, rows, width);
+    const std::uint64_t count = cells_.rows_of(layer);
+    const std::uint64_t bytes = row_bytes(rows.type, width);
+    region.role = is_windowed(layer) && !cells_.windowless ? RegionRole::window : RegionRole::kv;
+    region.bytes = fits(CheckedSize(bytes) * count);
+    region.dtype = rows.type;
+    region.shape = {count, width};
+    // Rows that tokens share are no whole number of bytes a token: all at once.
+    if (layer.compress_ratio <= 1) region.growth = {bytes, count};
+    out_.append(std::move(region));
   }
 
   void add_states(std::size_t index) {
     const LayerShape& layer = shape_.layers[index];
     if (layer.recurrence == Recurrence::none) return;
-    add_state(index, Part::convolution_state, "conv", layer.conv_state);
-    add_state(index, Part::recurrent_state, "state", layer.state);
+    add_state(cache_region(index, Part::convolution_state, "conv"), layer.conv_state);
+    add_state(cache_region(index, Part::recurrent_state, "state"), layer.state);
   }
 
-  void add_state(std::size_t index, Part part, const char* called, std::uint64_t elements) {
+  void add_state(Region region, std::uint64_t elements) {
     if (elements == 0) return;
-    out_.append({.id = id(index, part),
-                 .name = name(index, called),
-                 .role = RegionRole::recurrent,
-                 .bytes = fits(CheckedSize(elements) * cells_.states * sizeof(float)),
-                 .alignment = kPage,
-                 .dtype = DType::f32,
-                 .shape = {cells_.states, elements}});
+    region.role = RegionRole::recurrent;
+    region.bytes = fits(CheckedSize(elements) * cells_.states * sizeof(float));
+    region.shape = {cells_.states, elements};
+    out_.append(std::move(region));
+  }
+
+  static Region cache_region(std::size_t layer, Part part, const char* called) {
+    return {.id = {.layer = static_cast<std::uint32_t>(layer), .part = part},
+            .name = "layers." + std::to_string(layer) + "." + called,
+            .alignment = kPage};
   }
 
   const ModelShape& shape_;
@@ -148,8 +135,6 @@ class HistoryPlanner {
 
 TapePlan plan_history(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells,
                       const CacheRules& rules) {
-  require_cache_type(options.key_type, "K", "PlanOptions::key_type");
-  require_cache_type(options.value_type, "V", "PlanOptions::value_type");
   return HistoryPlanner(shape, options, cells, rules).plan();
 }
 

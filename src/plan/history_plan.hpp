@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "plan/cache_cells.hpp"
+#include "tapedeck/base/dtype.hpp"
 #include "tapedeck/model/model_shape.hpp"
 #include "tapedeck/plan/plan.hpp"
 #include "tapedeck/plan/region.hpp"
@@ -14,7 +16,8 @@ namespace tapedeck::internal {
 /// Where an engine's caches differ from the native ones.
 struct CacheRules {
   std::uint64_t value_width = 0;  ///< Rows of V are padded to so many elements.
-  bool blocks_in_heads = false;   ///< Blocks of a quantised type divide a head, not just a row.
+  bool blocks_in_heads = false;   ///< Blocks of a quantized type divide a head, not just a row.
+  std::span<const DType> unsupported{};  ///< Types of caches that the engine has no kernels for.
 };
 
 /// Of every layer that owns a cache: "layers.N.k", "layers.N.v" and "layers.N.indexer", each on

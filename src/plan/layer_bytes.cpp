@@ -2,20 +2,15 @@
 
 #include <algorithm>
 
+#include "plan/sizes.hpp"
 #include "tapedeck/base/checked.hpp"
 
 namespace tapedeck::internal {
 namespace {
 
 /// Puts bytes behind others, as a tape does. The whole plan fits in 64 bits, and so do its parts.
-void put(std::uint64_t& end, std::uint64_t bytes, std::uint64_t alignment) {
+void append_bytes(std::uint64_t& end, std::uint64_t bytes, std::uint64_t alignment) {
   end = round_up(end, alignment) + bytes;
-}
-
-/// Puts bytes of a region into a layer.
-void put(LayerBytes& out, std::size_t layer, std::uint64_t bytes, const Region& region) {
-  put(out.layers[layer], bytes, region.alignment);
-  if (is_expert(region.id.part)) out.experts[layer] += bytes;
 }
 
 /// Whether a layer has a part.
@@ -32,9 +27,26 @@ bool has_part(const LayerShape& layer, Part part) {
     case LayerBlock::recurrent:
       return layer.recurrence != Recurrence::none;
     case LayerBlock::none:
-      return true;
+      break;
   }
   return true;
+}
+
+/// What a token uses of experts: `used` of `count`, rounded up. Where nothing says how many, all.
+std::uint64_t experts_share(std::uint64_t bytes, std::uint64_t used, std::uint64_t count) {
+  if (used == 0 || used >= count) return bytes;
+  return bytes / count * used + parts(fits(CheckedSize(bytes % count) * used), count);
+}
+
+/// The layer's figures; all 0 for one that the shape does not have.
+LayerShape layer_shape(const ModelShape& shape, std::size_t layer) {
+  return layer < shape.layers.size() ? shape.layers[layer] : LayerShape{};
+}
+
+/// Until all regions are in, `token` is the sum of the layer's routed experts, without padding.
+void add_to_layer(LayerBytes::Layer& to, std::uint64_t bytes, const Region& region) {
+  append_bytes(to.bytes, bytes, region.alignment);
+  if (is_expert(region.id.part)) to.token += bytes;
 }
 
 /// Shares a region of all layers out. False where it is none, or no layer has such a part.
@@ -44,38 +56,69 @@ bool share_out(LayerBytes& out, const Region& region, const ModelShape& shape) {
   const auto owners =
       static_cast<std::uint64_t>(std::count_if(shape.layers.begin(), shape.layers.end(), owns));
   if (owners == 0) return false;
-  const std::uint64_t share = region.bytes / owners + (region.bytes % owners == 0 ? 0U : 1U);
   for (std::size_t i = 0; i < shape.layers.size(); ++i) {
-    if (owns(shape.layers[i])) put(out, i, share, region);
+    if (owns(shape.layers[i])) add_to_layer(out.layers[i], parts(region.bytes, owners), region);
   }
   return true;
 }
 
-}  // namespace
-
-std::uint64_t LayerBytes::largest() const noexcept {
-  return layers.empty() ? 0 : *std::max_element(layers.begin(), layers.end());
+std::uint64_t token_bytes(const StreamedLayer& layer, std::uint64_t used) {
+  std::uint64_t dense = 0;  // sums of parts of an extent that fits
+  std::uint64_t of_experts = 0;
+  std::vector<std::uint32_t>
+      experts;  // that really are there: a file may hold fewer than it states
+  for (const StreamedPart& part : layer.parts) {
+    if (part.expert == StreamedPart::kNoExpert) {
+      dense += part.bytes;
+    } else {
+      of_experts += part.bytes;
+      experts.push_back(part.expert);
+    }
+  }
+  std::sort(experts.begin(), experts.end());
+  const auto last = std::unique(experts.begin(), experts.end());
+  return dense +
+         experts_share(of_experts, used, static_cast<std::uint64_t>(last - experts.begin()));
 }
 
-std::uint64_t LayerBytes::of(std::size_t layer) const noexcept {
-  return layer < layers.size() ? layers[layer] : 0;
+}  // namespace
+
+std::uint64_t LayerBytes::of_layer(std::size_t layer) const noexcept {
+  return layer < layers.size() ? layers[layer].bytes : 0;
 }
 
 LayerBytes bytes_by_layer(const TapePlan& plan, const ModelShape& shape) {
-  LayerBytes out = {.layers = std::vector<std::uint64_t>(shape.layers.size()),
-                    .experts = std::vector<std::uint64_t>(shape.layers.size())};
+  LayerBytes out;
+  out.layers.resize(shape.layers.size());
   for (const Region& region : plan.regions()) {
-    const auto layer = region.id.text_layer();
-    if (layer) {
+    if (const auto layer = region.id.text_layer()) {
       out.layers.resize(std::max<std::size_t>(out.layers.size(), *layer + 1U));
-      out.experts.resize(out.layers.size());
-      put(out, *layer, region.bytes, region);
+      add_to_layer(out.layers[*layer], region.bytes, region);
     } else if (!share_out(out, region, shape)) {
-      put(out.rest, region.bytes, region.alignment);
+      append_bytes(out.rest, region.bytes, region.alignment);
     }
   }
-  for (std::uint64_t& bytes : out.layers) bytes = round_up(bytes, plan.alignment());
+  for (std::size_t i = 0; i < out.layers.size(); ++i) {
+    auto& [bytes, token] = out.layers[i];
+    const LayerShape layer = layer_shape(shape, i);
+    bytes = round_up(bytes, plan.alignment());
+    token = bytes - token + experts_share(token, layer.experts_used, layer.experts);
+  }
   out.rest = round_up(out.rest, plan.alignment());
+  return out;
+}
+
+LayerBytes bytes_by_layer(const Model& model, const StreamingLayers& layers) {
+  LayerBytes out;
+  CheckedSize outer = 0;
+  for (const std::uint32_t tensor : layers.outer) {
+    outer = outer + up_to_multiple(model.tensors.entries()[tensor].bytes, kDeviceAlignment);
+  }
+  out.rest = fits(outer);
+  for (const StreamedLayer& layer : layers.layers) {
+    const std::uint64_t used = layer_shape(model.shape, out.layers.size()).experts_used;
+    out.layers.push_back({.bytes = layer.bytes, .token = token_bytes(layer, used)});
+  }
   return out;
 }
 

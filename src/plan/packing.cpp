@@ -1,28 +1,31 @@
 #include "tapedeck/plan/packing.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
+#include <functional>
 #include <iterator>
+#include <map>
 #include <numeric>
 #include <utility>
 
 #include "plan/sizes.hpp"
-#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-bool meet(const Live& a, const Live& b) noexcept { return a.begin < b.end && b.begin < a.end; }
+using internal::CheckedSize;
+using internal::fits;
 
-void check(const Buffer& buffer) {
-  if (!std::has_single_bit(buffer.alignment)) {
-    throw InvalidArgument("buffer " + buffer.name + ": alignment " +
-                          std::to_string(buffer.alignment) + " is no power of two");
-  }
-  if (buffer.live.end < buffer.live.begin) {
-    throw InvalidArgument("buffer " + buffer.name + " ends before it begins");
-  }
+bool live_together(const Live& a, const Live& b) noexcept {
+  return a.begin < b.end && b.begin < a.end;
+}
+
+void check_buffer(const Region& buffer) {
+  internal::require_alignment(buffer);
+  if (buffer.live.begin <= buffer.live.end) return;
+  throw InvalidArgument(
+      {.argument = "Region::live", .value = buffer.live.end, .limit = buffer.live.begin},
+      "buffer " + buffer.name + " ends before it begins");
 }
 
 /// A buffer that has its place.
@@ -33,41 +36,36 @@ struct Placed {
 };
 
 /// The lowest place beside all `placed` (sorted by offset) that live at a common time.
-std::uint64_t lowest_gap(const std::vector<Placed>& placed, const Buffer& buffer) {
+std::uint64_t lowest_gap(const std::vector<Placed>& placed, const Region& buffer) {
   std::uint64_t at = 0;
   for (const Placed& other : placed) {
-    if (!meet(other.live, buffer.live)) continue;
-    if (internal::fits(internal::CheckedSize(at) + buffer.bytes) <= other.offset) break;
+    if (!live_together(other.live, buffer.live)) continue;
+    if (fits(CheckedSize(at) + buffer.bytes) <= other.offset) break;
     if (other.end > at) at = internal::up_to_multiple(other.end, buffer.alignment);
   }
   return at;
 }
 
-// A sweep over the times at which something begins or ends.
-void find_lower_bound(std::span<const Buffer> buffers, Packing& packing) {
+// A sweep over the stages at which something ends or begins. What ends makes room for what begins
+// at the same stage.
+void find_lower_bound(std::span<const Region> buffers, Packing& packing) {
   struct Change {
-    std::uint32_t stage;
-    bool begins;
-    std::uint64_t bytes;
+    std::uint64_t ends = 0;
+    CheckedSize begins = 0;
   };
-  std::vector<Change> changes;
-  changes.reserve(2 * buffers.size());
-  for (const Buffer& buffer : buffers) {
+  std::map<std::uint32_t, Change> changes;
+  for (const Region& buffer : buffers) {
     if (buffer.live.begin == buffer.live.end) continue;
-    changes.push_back({buffer.live.begin, true, buffer.bytes});
-    changes.push_back({buffer.live.end, false, buffer.bytes});
+    Change& first = changes[buffer.live.begin];
+    first.begins = first.begins + buffer.bytes;
+    changes[buffer.live.end].ends += buffer.bytes;
   }
-  // What ends makes room for what begins at the same stage.
-  std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
-    return a.stage != b.stage ? a.stage < b.stage : a.begins < b.begins;
-  });
   std::uint64_t live = 0;
-  for (const Change& change : changes) {
-    live = change.begins ? internal::fits(internal::CheckedSize(live) + change.bytes)
-                         : live - change.bytes;
+  for (const auto& [stage, change] : changes) {
+    live = fits(change.begins + (live - change.ends));
     if (live <= packing.lower_bound) continue;
     packing.lower_bound = live;
-    packing.lower_bound_stage = change.stage;
+    packing.lower_bound_stage = stage;
   }
 }
 
@@ -75,51 +73,47 @@ using Order = std::vector<std::size_t>;
 
 /// Larger keys first; of equal ones, those that were given first.
 template <class Key>
-Order order_by(std::span<const Buffer> buffers, Key key) {
+Order order_by(std::span<const Region> buffers, Key key) {
   Order order(buffers.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return key(buffers[a]) > key(buffers[b]); });
+  std::ranges::stable_sort(order, std::greater(),
+                           [&](std::size_t index) { return key(buffers[index]); });
   return order;
 }
 
 /// Each buffer at the lowest place that those before it in the order leave.
-void place(std::span<const Buffer> buffers, const Order& order, Packing& packing) {
+void place_in_order(std::span<const Region> buffers, const Order& order, Packing& packing) {
   packing.peak = 0;
   std::vector<Placed> placed;
   placed.reserve(buffers.size());
   for (const std::size_t index : order) {
-    const Buffer& buffer = buffers[index];
+    const Region& buffer = buffers[index];
     const std::uint64_t offset = lowest_gap(placed, buffer);
-    const Placed here{offset, internal::fits(internal::CheckedSize(offset) + buffer.bytes),
-                      buffer.live};
+    const Placed here{offset, fits(CheckedSize(offset) + buffer.bytes), buffer.live};
     packing.offsets[index] = offset;
     packing.peak = std::max(packing.peak, here.end);
     if (buffer.bytes == 0) continue;  // takes no room, and would only be stepped over
-    placed.insert(
-        std::upper_bound(placed.begin(), placed.end(), offset,
-                         [](std::uint64_t at, const Placed& other) { return at < other.offset; }),
-        here);
+    placed.insert(std::ranges::upper_bound(placed, offset, {}, &Placed::offset), here);
   }
 }
 
-void improve(std::span<const Buffer> buffers, const Order& order, Packing& best) {
+void try_order(std::span<const Region> buffers, const Order& order, Packing& best) {
   if (best.peak <= best.lower_bound) return;
   Packing other = best;
-  place(buffers, order, other);
+  place_in_order(buffers, order, other);
   if (other.peak < best.peak) best = std::move(other);
 }
 
-std::uint32_t lifetime(const Buffer& buffer) { return buffer.live.end - buffer.live.begin; }
+std::uint32_t lifetime(const Region& buffer) { return buffer.live.end - buffer.live.begin; }
 
 // Whoever ends highest is given the first choice, again and again.
-void repair(std::span<const Buffer> buffers, Order order, Packing& best) {
+void repair_packing(std::span<const Region> buffers, Order order, Packing& best) {
   constexpr int kTries = 64;
   constexpr std::size_t kMost = 256;
   Packing now = best;
   for (int i = 0; i < kTries && buffers.size() <= kMost; ++i) {
     if (best.peak <= best.lower_bound) return;
-    place(buffers, order, now);
+    place_in_order(buffers, order, now);
     if (now.peak < best.peak) best = now;
     const auto highest = std::find_if(order.begin(), order.end(), [&](std::size_t index) {
       return now.offsets[index] + buffers[index].bytes == now.peak;
@@ -129,41 +123,41 @@ void repair(std::span<const Buffer> buffers, Order order, Packing& best) {
 }
 
 // No order is best for all; each costs as much as the first.
-void try_other_orders(std::span<const Buffer> buffers, Packing& best) {
+void try_other_orders(std::span<const Region> buffers, Packing& best) {
   constexpr std::size_t kMost = 2048;  // More would take longer than it gains.
   if (buffers.size() > kMost || best.peak <= best.lower_bound) return;
   // Another order's sums must fit too, whatever it does.
-  internal::CheckedSize all = 0;
-  for (const Buffer& b : buffers) all = all + b.bytes + b.alignment;
+  CheckedSize all = 0;
+  for (const Region& b : buffers) all = all + b.bytes + b.alignment;
   if (!all.value()) return;
-  const auto area = [](const Buffer& b) {
+  const auto area = [](const Region& b) {
     return static_cast<double>(b.bytes) * static_cast<double>(lifetime(b));
   };
-  const auto stays = [](const Buffer& b) { return std::pair(lifetime(b), b.bytes); };
+  const auto stays = [](const Region& b) { return std::pair(lifetime(b), b.bytes); };
   // Around the time at which most is needed, then outwards.
-  const auto at_peak = [&](const Buffer& b) {
+  const auto at_peak = [&](const Region& b) {
     const bool there =
         b.live.begin <= best.lower_bound_stage && best.lower_bound_stage < b.live.end;
     return std::pair(there, b.bytes);
   };
-  const auto early = [](const Buffer& b) { return std::pair(~b.live.begin, b.bytes); };
-  const auto late = [](const Buffer& b) { return std::pair(b.live.end, b.bytes); };
-  improve(buffers, order_by(buffers, area), best);
-  improve(buffers, order_by(buffers, stays), best);
-  improve(buffers, order_by(buffers, at_peak), best);
-  improve(buffers, order_by(buffers, early), best);
-  improve(buffers, order_by(buffers, late), best);
-  repair(buffers, order_by(buffers, [](const Buffer& b) { return b.bytes; }), best);
-  repair(buffers, order_by(buffers, area), best);
+  const auto early = [](const Region& b) { return std::pair(~b.live.begin, b.bytes); };
+  const auto late = [](const Region& b) { return std::pair(b.live.end, b.bytes); };
+  try_order(buffers, order_by(buffers, area), best);
+  try_order(buffers, order_by(buffers, stays), best);
+  try_order(buffers, order_by(buffers, at_peak), best);
+  try_order(buffers, order_by(buffers, early), best);
+  try_order(buffers, order_by(buffers, late), best);
+  repair_packing(buffers, order_by(buffers, [](const Region& b) { return b.bytes; }), best);
+  repair_packing(buffers, order_by(buffers, area), best);
 }
 
 }  // namespace
 
-Packing pack(std::span<const Buffer> buffers) {
-  for (const Buffer& buffer : buffers) check(buffer);
+Packing pack(std::span<const Region> buffers) {
+  for (const Region& buffer : buffers) check_buffer(buffer);
   Packing packing{.offsets = std::vector<std::uint64_t>(buffers.size())};
   find_lower_bound(buffers, packing);
-  place(buffers, order_by(buffers, [](const Buffer& b) { return b.bytes; }), packing);
+  place_in_order(buffers, order_by(buffers, [](const Region& b) { return b.bytes; }), packing);
   try_other_orders(buffers, packing);
   return packing;
 }

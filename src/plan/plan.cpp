@@ -13,6 +13,10 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
+using internal::CheckedSize;
+using internal::fits;
+using internal::saturated;
+
 // From the first byte to the last of the regions of a role.
 std::uint64_t extent(const TapePlan& tape, RegionRole role) noexcept {
   std::uint64_t begin = std::numeric_limits<std::uint64_t>::max();
@@ -25,45 +29,36 @@ std::uint64_t extent(const TapePlan& tape, RegionRole role) noexcept {
   return end > begin ? end - begin : 0;
 }
 
-// `make_plan` has found all sums to fit; of plans made by hand a breakdown may be at the limit.
-std::uint64_t at_most_all(const internal::CheckedSize& size) noexcept {
-  return size.value().value_or(std::numeric_limits<std::uint64_t>::max());
-}
-
-internal::CheckedSize total(const Plan& plan) {
-  return internal::CheckedSize(plan.weights.payload()) +
-         internal::CheckedSize(plan.history.payload()) * plan.talks + plan.scratch.bytes() +
-         plan.overhead;
-}
-
-void check_fits(const Plan& plan) {
-  static_cast<void>(internal::fits(total(plan)));
-  static_cast<void>(internal::fits(internal::CheckedSize(plan.history.bytes()) * plan.talks));
+CheckedSize total_bytes(const Plan& plan) {
+  return CheckedSize(plan.weights.payload()) + CheckedSize(plan.history.payload()) * plan.talks +
+         plan.scratch.bytes() + plan.overhead;
 }
 
 }  // namespace
 
+// `make_plan` has found all sums to fit; of plans made by hand a breakdown may be at the limit.
 Breakdown Plan::breakdown() const noexcept {
   const auto all_talks = [&](RegionRole role) {
-    return at_most_all(internal::CheckedSize(history.payload(role)) * talks);
+    return saturated(CheckedSize(history.payload(role)) * talks);
   };
   Breakdown out;
   out.weights = weights.payload();
   out.kv = all_talks(RegionRole::kv);
   out.window = all_talks(RegionRole::window);
   out.recurrent = all_talks(RegionRole::recurrent);
-  out.history = at_most_all(internal::CheckedSize(out.kv) + out.window + out.recurrent);
+  out.history = saturated(CheckedSize(out.kv) + out.window + out.recurrent);
   out.decode = extent(scratch, RegionRole::decode);
   out.prefill = extent(scratch, RegionRole::prefill);
   out.scratch = scratch.bytes();
   out.overhead = overhead;
-  out.total = at_most_all(total(*this));
+  out.total = saturated(total_bytes(*this));
   return out;
 }
 
 Plan make_plan(const Model& model, const PlanOptions& options) {
   if (model.shape.layers.empty()) {
-    throw InvalidArgument("the model's files say nothing of its layers",
+    throw InvalidArgument({.argument = "ModelShape::layers"},
+                          "the model's files say nothing of its layers",
                           "plan from a GGUF file, or from a folder with a config.json");
   }
   const Profile& profile = options.profile;
@@ -79,7 +74,8 @@ Plan make_plan(const Model& model, const PlanOptions& options) {
   out.scratch = std::move(scratch.tape);
   out.peak_stage = std::move(scratch.peak_stage);
   out.prefill_lower_bound = scratch.prefill_lower_bound;
-  check_fits(out);
+  static_cast<void>(fits(total_bytes(out)));
+  static_cast<void>(fits(CheckedSize(out.history.bytes()) * out.talks));
 
   // Whatever was assumed above has left a line.
   out.exact = model.shape.exact && out.warnings.empty();

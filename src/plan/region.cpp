@@ -1,15 +1,15 @@
 #include "tapedeck/plan/region.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <array>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "base/on_failure.hpp"
+#include "plan/sizes.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
-#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
@@ -18,11 +18,7 @@ void check_region(const Region& region) {
   if (region.name.empty()) {
     throw InvalidArgument({.argument = "Region::name"}, "a region of a plan needs a name");
   }
-  if (!std::has_single_bit(region.alignment)) {
-    throw InvalidArgument({.argument = "Region::alignment", .value = region.alignment},
-                          "the alignment of region " + region.name + " is " +
-                              std::to_string(region.alignment) + ", which is not a power of two");
-  }
+  internal::require_alignment(region);
   const auto filled = checked_mul(region.growth.bytes_per_token, region.growth.capacity);
   if (!filled || *filled > region.bytes) {
     throw InvalidArgument(
@@ -76,21 +72,8 @@ std::uint64_t digest_with(std::uint64_t before, const Region& region) noexcept {
 }  // namespace
 
 const char* to_string(RegionRole role) noexcept {
-  switch (role) {
-    case RegionRole::weight:
-      return "weight";
-    case RegionRole::kv:
-      return "kv";
-    case RegionRole::window:
-      return "window";
-    case RegionRole::recurrent:
-      return "recurrent";
-    case RegionRole::decode:
-      return "decode";
-    case RegionRole::prefill:
-      return "prefill";
-  }
-  return "unknown";
+  constexpr std::array names = {"weight", "kv", "window", "recurrent", "decode", "prefill"};
+  return names[static_cast<std::size_t>(role)];
 }
 
 void TapePlan::append(Region region) {

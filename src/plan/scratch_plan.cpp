@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "plan/sizes.hpp"
@@ -37,20 +38,12 @@ constexpr std::array<std::string_view, kDecode> kStages = {
     "experts",      "experts",      "experts",      "logits",    "logits",
 };
 
-/// A buffer of the prefill, and what its elements are.
-struct PrefillBuffer {
-  Buffer buffer;
-  DType dtype;
-  std::vector<std::uint64_t> shape;
-};
-
 // Attention scores of one query token: heads × keys, in the widest layer.
 std::uint64_t score_columns(const ModelShape& shape, const CacheCells& cells) {
   std::uint64_t widest = 0;
   for (const LayerShape& layer : shape.layers) {
     if (layer.attention == Attention::none) continue;
-    const std::uint64_t ratio = std::max<std::uint64_t>(layer.compress_ratio, 1);
-    const std::uint64_t keys = shape.encoder ? cells.micro_batch : parts(cells.of(layer), ratio);
+    const std::uint64_t keys = shape.encoder ? cells.micro_batch : cells.rows_of(layer);
     widest = std::max(widest, fits(CheckedSize(layer.heads) * keys));
   }
   return widest;
@@ -65,11 +58,10 @@ class PrefillPlanner {
         tokens_(cells.micro_batch),
         widest_(widest_layers(model.shape)) {}
 
-  std::vector<PrefillBuffer> buffers() {
-    const std::uint64_t hidden = shape_.hidden;
-    add("token_ids", DType::i32, 1, kEmbedding, kAttentionNorm);
-    add("positions", DType::i32, 1, kEmbedding, kAttend);
-    add("residual", hidden, kEmbedding, kLogits);
+  std::vector<Region> buffers() {
+    add_rows("token_ids", DType::i32, 1, kEmbedding, kAttentionNorm);
+    add_rows("positions", DType::i32, 1, kEmbedding, kAttend);
+    add_rows("residual", shape_.hidden, kEmbedding, kLogits);
     add_attention();
     add_recurrent();
     add_dense();
@@ -81,77 +73,81 @@ class PrefillPlanner {
  private:
   void add_attention() {
     if (widest_.q == 0) return;
-    const std::uint64_t keys = fits(CheckedSize(std::max(widest_.k, widest_.latent)) + widest_.v);
-    add("norm_out", shape_.hidden, kAttentionNorm, kScores);
-    add("q_out", widest_.q, kProject, kAttend);
-    add("kv_out", keys, kProject, kScores);
+    add_rows("norm_out", shape_.hidden, kAttentionNorm, kScores);
+    add_rows("q_out", widest_.q, kProject, kAttend);
+    add_rows("kv_out", CheckedSize(std::max(widest_.k, widest_.latent)) + widest_.v, kProject,
+             kScores);
     if (!options_.flash_attention) {
       // In f32, because a softmax is taken of them.
-      add("scores", DType::f32, score_columns(shape_, cells_), kScores, kAttentionOut);
+      add_rows("scores", DType::f32, score_columns(shape_, cells_), kScores, kAttentionOut);
     }
-    add("attn_out", widest_.attention_out, kAttend, kRecurrentNorm);
-    add("o_proj_out", shape_.hidden, kAttentionOut, kRecurrentNorm);
+    add_rows("attn_out", widest_.attention_out, kAttend, kRecurrentNorm);
+    add_rows("o_proj_out", shape_.hidden, kAttentionOut, kRecurrentNorm);
   }
 
   void add_recurrent() {
     if (widest_.inner == 0) return;
-    add("recurrent_norm_out", shape_.hidden, kRecurrentNorm, kConvolve);
-    add("recurrent_in", fits(CheckedSize(widest_.inner) + widest_.convolved), kRecurrentIn,
-        kRecurrentOut);
-    add("recurrent_conv", widest_.convolved, kConvolve, kRecurrentOut);
-    add("recurrent_scan", widest_.inner, kScan, kFfnNorm);
-    add("recurrent_out", shape_.hidden, kRecurrentOut, kFfnNorm);
+    add_rows("recurrent_norm_out", shape_.hidden, kRecurrentNorm, kConvolve);
+    add_rows("recurrent_in", CheckedSize(widest_.inner) + widest_.convolved, kRecurrentIn,
+             kRecurrentOut);
+    add_rows("recurrent_conv", widest_.convolved, kConvolve, kRecurrentOut);
+    add_rows("recurrent_scan", widest_.inner, kScan, kFfnNorm);
+    add_rows("recurrent_out", shape_.hidden, kRecurrentOut, kFfnNorm);
   }
 
   void add_dense() {
     const std::uint64_t width = std::max(widest_.ffn, widest_.shared_ffn);
     if (width == 0) return;
-    add("post_norm_out", shape_.hidden, kFfnNorm, kActivation);
-    add("gate_up_out", fits(CheckedSize(width) * 2), kGateUp, kDown);
-    add("mlp_act", width, kActivation, kExpertNorm);
+    add_rows("post_norm_out", shape_.hidden, kFfnNorm, kActivation);
+    add_rows("gate_up_out", CheckedSize(width) * 2, kGateUp, kDown);
+    add_rows("mlp_act", width, kActivation, kExpertNorm);
     // What the shared experts give is added to what the others give.
-    add("down_out", shape_.hidden, kDown, widest_.shared_ffn != 0 ? kFinalNorm : kExpertNorm);
+    add_rows("down_out", shape_.hidden, kDown, widest_.shared_ffn != 0 ? kFinalNorm : kExpertNorm);
   }
 
   void add_experts() {
     if (widest_.experts == 0) return;
     const std::uint64_t used = widest_.experts_used;
-    const std::uint64_t rows = fits(CheckedSize(used) * shape_.hidden);
-    add("expert_norm_out", shape_.hidden, kExpertNorm, kExpertGateUp);
-    add("router_logits", DType::f32, widest_.experts, kRoute, kExpertGateUp);
-    add("expert_ids", DType::i32, used, kRoute, kFinalNorm);
-    add("expert_weights", DType::f32, used, kRoute, kFinalNorm);
+    const CheckedSize rows = CheckedSize(used) * shape_.hidden;
+    add_rows("expert_norm_out", shape_.hidden, kExpertNorm, kExpertGateUp);
+    add_rows("router_logits", DType::f32, widest_.experts, kRoute, kExpertGateUp);
+    add_rows("expert_ids", DType::i32, used, kRoute, kFinalNorm);
+    add_rows("expert_weights", DType::f32, used, kRoute, kFinalNorm);
     // Every token's row once for each of its experts, sorted by expert.
-    add("expert_in", rows, kRoute, kExpertActivation);
-    add("expert_gate_up", fits(CheckedSize(widest_.expert_rows) * 2), kExpertGateUp, kExpertDown);
-    add("expert_act", widest_.expert_rows, kExpertActivation, kExpertSum);
-    add("expert_down", rows, kExpertDown, kFinalNorm);
-    add("expert_out", shape_.hidden, kExpertSum, kFinalNorm);
+    add_rows("expert_in", rows, kRoute, kExpertActivation);
+    add_rows("expert_gate_up", CheckedSize(widest_.expert_rows) * 2, kExpertGateUp, kExpertDown);
+    add_rows("expert_act", widest_.expert_rows, kExpertActivation, kExpertSum);
+    add_rows("expert_down", rows, kExpertDown, kFinalNorm);
+    add_rows("expert_out", shape_.hidden, kExpertSum, kFinalNorm);
   }
 
   void add_logits() {
-    if (shape_.encoder) return add("final_norm_out", shape_.hidden, kFinalNorm, kDecode);
+    if (shape_.encoder) return add_rows("final_norm_out", shape_.hidden, kFinalNorm, kDecode);
     // The last token of each sequence is what is sampled from.
     const std::uint64_t outputs =
         options_.all_logits ? tokens_ : std::min(tokens_, options_.sequences);
-    append("final_norm_out", options_.activation_type, {outputs, shape_.hidden}, kFinalNorm,
-           kDecode);
-    append("logits", options_.activation_type, {outputs, shape_.vocabulary}, kLogits, kDecode);
+    add_buffer("final_norm_out", options_.activation_type, {outputs, shape_.hidden}, kFinalNorm,
+               kDecode);
+    add_buffer("logits", options_.activation_type, {outputs, shape_.vocabulary}, kLogits, kDecode);
   }
 
-  void add(const char* name, std::uint64_t width, Step begin, Step end) {
-    add(name, options_.activation_type, width, begin, end);
+  void add_rows(const char* name, const CheckedSize& width, Step begin, Step end) {
+    add_rows(name, options_.activation_type, width, begin, end);
   }
-  void add(const char* name, DType type, std::uint64_t width, Step begin, Step end) {
-    append(name, type, {tokens_, width}, begin, end);
+  void add_rows(const char* name, DType type, const CheckedSize& width, Step begin, Step end) {
+    add_buffer(name, type, {tokens_, fits(width)}, begin, end);
   }
-  void append(const char* name, DType type, const std::array<std::uint64_t, 2>& shape, Step begin,
-              Step end) {
-    const std::uint64_t bytes = fits(CheckedSize(shape[0]) * shape[1] * traits(type).block_bytes);
-    if (bytes == 0) return;
-    out_.push_back({{std::string("prefill.") + name, bytes, kAlignment, {begin, end}},
-                    type,
-                    {shape[0], shape[1]}});
+  void add_buffer(const char* name, DType type, std::vector<std::uint64_t> shape, Step begin,
+                  Step end) {
+    const CheckedSize bytes = CheckedSize(shape[0]) * shape[1] * traits(type).block_bytes;
+    if (fits(bytes) == 0) return;
+    out_.push_back({.name = std::string("prefill.") + name,
+                    .role = RegionRole::prefill,
+                    .bytes = fits(bytes),
+                    .alignment = kAlignment,
+                    .dtype = type,
+                    .shape = std::move(shape),
+                    .live = {begin, end}});
   }
 
   const ModelShape& shape_;
@@ -159,7 +155,7 @@ class PrefillPlanner {
   const CacheCells& cells_;
   std::uint64_t tokens_;
   WidestLayers widest_;
-  std::vector<PrefillBuffer> out_;
+  std::vector<Region> out_;
 };
 
 void place_decode(const Model& model, const PlanOptions& options, const CacheCells& cells,
@@ -182,24 +178,14 @@ ScratchPlan plan_scratch(const Model& model, const PlanOptions& options, const C
   ScratchPlan out;
   place_decode(model, options, cells, out.tape);
 
-  const std::vector<PrefillBuffer> prefill = PrefillPlanner(model, options, cells).buffers();
-  std::vector<Buffer> buffers;
-  buffers.reserve(prefill.size());
-  for (const PrefillBuffer& each : prefill) buffers.push_back(each.buffer);
-  const Packing packing = pack(buffers);
+  std::vector<Region> prefill = PrefillPlanner(model, options, cells).buffers();
+  const Packing packing = pack(prefill);
   for (std::size_t i = 0; i < prefill.size(); ++i) {
-    const auto& [buffer, dtype, shape] = prefill[i];
-    out.tape.place({.name = buffer.name,
-                    .role = RegionRole::prefill,
-                    .offset = packing.offsets[i],
-                    .bytes = buffer.bytes,
-                    .alignment = buffer.alignment,
-                    .dtype = dtype,
-                    .shape = shape,
-                    .live = buffer.live});
+    prefill[i].offset = packing.offsets[i];
+    out.tape.place(std::move(prefill[i]));
   }
   out.prefill_lower_bound = packing.lower_bound;
-  if (!buffers.empty()) out.peak_stage = kStages[packing.lower_bound_stage];
+  if (!prefill.empty()) out.peak_stage = kStages[packing.lower_bound_stage];
   return out;
 }
 

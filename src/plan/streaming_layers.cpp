@@ -5,7 +5,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <tuple>
 #include <utility>
 
 #include "plan/sizes.hpp"
@@ -20,74 +19,62 @@ constexpr std::uint64_t kPartAlignment = 16;
 constexpr std::uint64_t kMostExpertParts = std::uint64_t{1} << 20;
 
 /// Cuts tensors into the parts of layers and experts.
-class Cutter {
+class LayerCutter {
  public:
-  explicit Cutter(const Model& model) : shape_(model.shape) {
-    const std::span<const TensorEntry> tensors = model.tensors.entries();
-    for (std::uint32_t i = 0; i < tensors.size(); ++i) {
-      if (tensors[i].bytes == 0) continue;
-      if (tensors[i].id.every_layer) {
-        add_stacked(i, tensors[i]);
-      } else {
-        add(i, tensors[i]);
-      }
+  explicit LayerCutter(const ModelShape& shape) : shape_(shape) {}
+
+  void add_tensor(std::uint32_t tensor, const TensorEntry& entry) {
+    const std::optional<std::uint32_t> number = entry.id.text_layer();
+    if (entry.bytes == 0) return;
+    if (entry.id.every_layer && divides(shape_.layers.size(), entry.bytes)) {
+      share_out(tensor, entry.bytes / shape_.layers.size());
+    } else if (entry.id.every_layer || !number) {
+      out_.outer.push_back(tensor);
+    } else if (!add_experts(*number, tensor, entry)) {
+      layer(*number).parts.push_back({.tensor = tensor, .bytes = entry.bytes});
     }
   }
 
   [[nodiscard]] StreamingLayers take() && { return std::move(out_); }
 
  private:
-  void add_stacked(std::uint32_t tensor, const TensorEntry& entry) {
-    const std::uint64_t layers = shape_.layers.size();
-    if (layers == 0 || entry.bytes % layers != 0) {
-      out_.outer.push_back(tensor);
-      return;
-    }
-    const std::uint64_t share = entry.bytes / layers;
-    for (std::size_t i = 0; i < layers; ++i) {
+  static bool divides(std::uint64_t count, std::uint64_t bytes) {
+    return count != 0 && bytes % count == 0;
+  }
+
+  void share_out(std::uint32_t tensor, std::uint64_t share) {
+    for (std::size_t i = 0; i < shape_.layers.size(); ++i) {
       layer(i).parts.push_back({.tensor = tensor, .from = i * share, .bytes = share});
     }
   }
 
-  void add(std::uint32_t tensor, const TensorEntry& entry) {
-    const std::optional<std::uint32_t> number = entry.id.text_layer();
-    if (!number) {
-      out_.outer.push_back(tensor);
-      return;
-    }
-    StreamedLayer& to = layer(*number);
-    const std::uint64_t experts =
-        *number < shape_.layers.size() ? shape_.layers[*number].experts : 0;
-    if (experts != 0 && is_expert(entry.id.part) && add_experts(to, tensor, entry, experts)) return;
-    to.parts.push_back({.tensor = tensor, .bytes = entry.bytes});
-  }
-
   // False where it cannot be told which bytes are which expert's: then every token needs them.
-  bool add_experts(StreamedLayer& to, std::uint32_t tensor, const TensorEntry& entry,
-                   std::uint64_t experts) {
-    if (experts >= StreamedPart::kNoExpert) return false;
+  bool add_experts(std::uint32_t number, std::uint32_t tensor, const TensorEntry& entry) {
+    const std::uint64_t experts = number < shape_.layers.size() ? shape_.layers[number].experts : 0;
+    if (!is_expert(entry.id.part) || experts >= StreamedPart::kNoExpert) return false;
     if (const std::optional<std::uint32_t> expert = entry.id.expert) {
       if (*expert >= experts) return false;
-      to.parts.push_back({.tensor = tensor, .expert = *expert, .bytes = entry.bytes});
+      layer(number).parts.push_back({.tensor = tensor, .expert = *expert, .bytes = entry.bytes});
     } else {
-      if (entry.rank < 2 || entry.dimensions[0] != experts || entry.bytes % experts != 0) {
+      if (entry.rank < 2 || entry.dimensions[0] != experts || !divides(experts, entry.bytes)) {
         return false;
       }
-      add_stacked_experts(to, tensor, entry.bytes / experts, experts);
+      add_stacked_experts(number, tensor, entry.bytes / experts, experts);
     }
-    to.experts = experts;
+    layer(number).experts = experts;
     return true;
   }
 
-  void add_stacked_experts(StreamedLayer& to, std::uint32_t tensor, std::uint64_t share,
+  void add_stacked_experts(std::uint32_t number, std::uint32_t tensor, std::uint64_t share,
                            std::uint64_t experts) {
     expert_parts_ += experts;
-    if (experts > kMostExpertParts || expert_parts_ > kMostExpertParts) {
+    if (expert_parts_ > kMostExpertParts) {
       throw InvalidArgument(
+          {.argument = "LayerShape::experts", .value = expert_parts_, .limit = kMostExpertParts},
           "the model states more experts than any has: " + std::to_string(experts) + " in a layer");
     }
     for (std::uint32_t expert = 0; expert < experts; ++expert) {
-      to.parts.push_back(
+      layer(number).parts.push_back(
           {.tensor = tensor, .expert = expert, .from = expert * share, .bytes = share});
     }
   }
@@ -103,58 +90,41 @@ class Cutter {
 };
 
 /// Gives the parts of a layer their offsets, run by run.
-class Arranger {
- public:
-  explicit Arranger(std::span<const TensorEntry> tensors) : tensors_(tensors) {}
-
-  void arrange(StreamedLayer& layer) {
-    std::sort(layer.parts.begin(), layer.parts.end(),
-              [&](const StreamedPart& a, const StreamedPart& b) {
-                return std::tuple(file(a), begin(a)) < std::tuple(file(b), begin(b));
-              });
-    const StreamedPart* before = nullptr;
-    for (StreamedPart& part : layer.parts) {
-      if (before == nullptr || !continues(*before, part)) {
-        run_begin_ = begin(part);
-        run_offset_ = up_to_multiple(layer.bytes, kDeviceAlignment);
-      }
-      part.offset = fits(CheckedSize(run_offset_) + (begin(part) - run_begin_));
-      layer.bytes = fits(CheckedSize(part.offset) + part.bytes);
-      before = &part;
+void arrange_parts(StreamedLayer& layer, std::span<const TensorEntry> tensors) {
+  const auto file_and_byte = [&](const StreamedPart& part) {
+    const TensorEntry& tensor = tensors[part.tensor];
+    return std::pair(tensor.file, tensor.offset + part.from);
+  };
+  std::ranges::sort(layer.parts, {}, file_and_byte);
+  std::uint32_t run_file = 0;
+  std::uint64_t run_begin = 0;   // in its file
+  std::uint64_t run_offset = 0;  // on the device
+  std::uint64_t end = 0;         // of the part before, in its file
+  for (StreamedPart& part : layer.parts) {
+    const auto [file, begin] = file_and_byte(part);
+    // The gap wraps round, and is too much, where one part lies over the other.
+    const bool continues = layer.bytes != 0 && file == run_file && begin - end <= kMostGap &&
+                           (begin - run_begin) % kPartAlignment == 0;
+    if (!continues) {
+      run_file = file;
+      run_begin = begin;
+      run_offset = up_to_multiple(layer.bytes, kDeviceAlignment);
     }
-    layer.bytes = up_to_multiple(layer.bytes, kDeviceAlignment);
+    part.offset = fits(CheckedSize(run_offset) + (begin - run_begin));
+    layer.bytes = fits(CheckedSize(part.offset) + part.bytes);
+    end = begin + part.bytes;
   }
-
- private:
-  [[nodiscard]] std::uint32_t file(const StreamedPart& part) const {
-    return tensors_[part.tensor].file;
-  }
-  // In its file; so for the end.
-  [[nodiscard]] std::uint64_t begin(const StreamedPart& part) const {
-    return tensors_[part.tensor].offset + part.from;
-  }
-  [[nodiscard]] std::uint64_t end(const StreamedPart& part) const {
-    return begin(part) + part.bytes;
-  }
-
-  [[nodiscard]] bool continues(const StreamedPart& before, const StreamedPart& part) const {
-    // Wraps round, and is too much, where one lies over the other.
-    const std::uint64_t gap = begin(part) - end(before);
-    return file(before) == file(part) && gap <= kMostGap &&
-           (begin(part) - run_begin_) % kPartAlignment == 0;
-  }
-
-  std::span<const TensorEntry> tensors_;
-  std::uint64_t run_begin_ = 0;   // in its file
-  std::uint64_t run_offset_ = 0;  // on the device
-};
+  layer.bytes = up_to_multiple(layer.bytes, kDeviceAlignment);
+}
 
 }  // namespace
 
 StreamingLayers lay_out_layers(const Model& model) {
-  StreamingLayers out = Cutter(model).take();
-  Arranger arranger(model.tensors.entries());
-  for (StreamedLayer& layer : out.layers) arranger.arrange(layer);
+  const std::span<const TensorEntry> tensors = model.tensors.entries();
+  LayerCutter cutter(model.shape);
+  for (std::uint32_t i = 0; i < tensors.size(); ++i) cutter.add_tensor(i, tensors[i]);
+  StreamingLayers out = std::move(cutter).take();
+  for (StreamedLayer& layer : out.layers) arrange_parts(layer, tensors);
   return out;
 }
 

@@ -4,98 +4,88 @@
 #include <string>
 #include <utility>
 
+#include "base/require.hpp"
+#include "plan/layer_bytes.hpp"
 #include "plan/sizes.hpp"
 #include "plan/streaming_layers.hpp"
-#include "plan/streaming_sizes.hpp"
-#include "tapedeck/base/error.hpp"
+#include "plan/streaming_steps.hpp"
+#include "plan/weights_plan.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 using internal::fits;
 using internal::kDeviceAlignment;
-using internal::StreamingLayers;
-using internal::StreamingSizes;
 using internal::StreamingStep;
 
 // What DMA and direct reads like, and pinning rounds up to.
 constexpr std::uint64_t kStagingAlignment = 4096;
 constexpr std::uint64_t kMostBuffers = 65'536;  // each is a region
 
-void check_count(const char* what, std::uint64_t count) {
-  if (count <= kMostBuffers) return;
-  throw InvalidArgument(std::to_string(count) + " " + what, "use at most 65536");
-}
-
-void check(const Model& model, const StreamingOptions& options) {
-  if (options.slots == 0) throw InvalidArgument("0 slots", "2 let copies and kernels overlap");
-  if (options.staging_buffer == 0) throw InvalidArgument("staging buffers of 0 bytes");
-  if (options.staging_buffers == 0) throw InvalidArgument("0 staging buffers");
-  check_count("slots", options.slots);
-  check_count("staging buffers", options.staging_buffers);
+void check_streaming(const Model& model, const StreamingOptions& options) {
+  internal::require_count("StreamingOptions::slots", "slots", options.slots, kMostBuffers);
+  internal::require_one("StreamingOptions::staging_buffer", options.staging_buffer);
+  internal::require_count("StreamingOptions::staging_buffers", "staging buffers",
+                          options.staging_buffers, kMostBuffers);
   if (!model.tensors.empty()) return;
-  throw InvalidArgument("the model has no tensors to stream", "give the file that has its weights");
+  throw InvalidArgument({.argument = "Model::tensors"}, "the model has no tensors to stream",
+                        "give the file that has its weights");
 }
 
-[[noreturn]] void refuse(const StreamingSizes& sizes, const std::vector<StreamingStep>& steps,
-                         const StreamingOptions& options) {
+std::size_t choose_resident(std::uint64_t outer, const std::vector<StreamingStep>& steps,
+                            const StreamingOptions& options) {
+  if (!options.device_bytes) return 0;
+  if (const auto most = internal::most_resident(steps, *options.device_bytes)) return *most;
   const std::size_t stay = internal::least_device(steps);
   const std::uint64_t needed = fits(steps[stay].device);
-  throw InvalidArgument("the weights take " + std::to_string(needed) +
-                            " bytes on the device at least (" + std::to_string(sizes.outer) +
+  throw InvalidArgument({.argument = "StreamingOptions::device_bytes",
+                         .value = options.device_bytes,
+                         .limit = needed},
+                        "the weights take " + std::to_string(needed) +
+                            " bytes on the device at least (" + std::to_string(outer) +
                             " are of no layer, the others " + std::to_string(options.slots) +
                             " slots" + (stay == 0 ? "" : " and the layers that stay") +
                             "), and device_bytes are " + std::to_string(*options.device_bytes),
                         "give it more memory, or fewer slots");
 }
 
-std::size_t choose_resident(const StreamingSizes& sizes, const std::vector<StreamingStep>& steps,
-                            const StreamingOptions& options) {
-  if (!options.device_bytes) return 0;
-  const auto most = internal::most_resident(steps, *options.device_bytes);
-  if (!most) refuse(sizes, steps, options);
-  return *most;
+/// Appends a buffer of bytes, and says which region it is.
+std::uint32_t append_buffer(TapePlan& tape, const char* name, std::uint64_t number,
+                            std::uint64_t bytes, std::uint64_t alignment) {
+  tape.append({.name = name + std::to_string(number),
+               .role = RegionRole::weight,
+               .bytes = bytes,
+               .alignment = alignment,
+               .dtype = DType::u8,
+               .shape = {bytes}});
+  return tape.regions().back().index;
 }
 
-Region buffer(std::string name, std::uint64_t bytes, std::uint64_t alignment) {
-  return {.name = std::move(name),
-          .role = RegionRole::weight,
-          .bytes = bytes,
-          .alignment = alignment,
-          .dtype = DType::u8,
-          .shape = {bytes}};
-}
-
-void add_outer(StreamingPlan& plan, const Model& model, const StreamingLayers& layers) {
-  for (const std::uint32_t tensor : layers.outer) {
-    const TensorEntry& entry = model.tensors.entries()[tensor];
-    plan.outer.push_back(
-        {.tensor = tensor, .region = static_cast<std::uint32_t>(plan.device.regions().size())});
-    plan.device.append({.id = entry.id,
-                        .name = entry.name.empty() ? "(no name)" : std::string(entry.name),
-                        .role = RegionRole::weight,
-                        .bytes = entry.bytes,
-                        .alignment = kDeviceAlignment,
-                        .dtype = entry.dtype,
-                        .shape = {entry.shape().begin(), entry.shape().end()}});
+void add_outer_tensors(StreamingPlan& plan, const Model& model,
+                       const std::vector<std::uint32_t>& outer) {
+  for (const std::uint32_t tensor : outer) {
+    Region region = internal::region_of(model.tensors.entries()[tensor]);
+    region.alignment = kDeviceAlignment;
+    plan.device.append(std::move(region));
+    plan.outer.push_back({.tensor = tensor, .region = plan.device.regions().back().index});
   }
 }
 
 void add_layers(StreamingPlan& plan, std::size_t resident, std::uint64_t slots) {
-  for (std::size_t i = 0; i < resident; ++i) {
-    plan.layers[i].resident = static_cast<std::uint32_t>(plan.device.regions().size());
-    plan.device.append(
-        buffer("resident." + std::to_string(i), plan.layers[i].bytes, kDeviceAlignment));
+  std::uint64_t largest = 0;
+  for (std::size_t i = 0; i < plan.layers.size(); ++i) {
+    StreamedLayer& layer = plan.layers[i];
+    if (i < resident) {
+      layer.resident = append_buffer(plan.device, "resident.", i, layer.bytes, kDeviceAlignment);
+    } else {
+      largest = std::max(largest, layer.bytes);
+    }
   }
   if (resident == plan.layers.size()) return;
-  std::uint64_t largest = 0;
-  for (std::size_t i = resident; i < plan.layers.size(); ++i) {
-    largest = std::max(largest, plan.layers[i].bytes);
-  }
   plan.slots = slots;
   plan.first_slot = static_cast<std::uint32_t>(plan.device.regions().size());
   for (std::uint64_t i = 0; i < slots; ++i) {
-    plan.device.append(buffer("slot." + std::to_string(i), largest, kDeviceAlignment));
+    append_buffer(plan.device, "slot.", i, largest, kDeviceAlignment);
   }
 }
 
@@ -112,26 +102,26 @@ std::uint64_t StreamingPlan::resident_layers() const noexcept {
 }
 
 StreamingPlan plan_streaming(const Model& model, const StreamingOptions& options) {
-  check(model, options);
-  StreamingLayers layers = internal::lay_out_layers(model);
+  check_streaming(model, options);
+  internal::StreamingLayers layers = internal::lay_out_layers(model);
   if (layers.layers.empty()) {
-    throw InvalidArgument("no tensor of the model belongs to a layer",
+    throw InvalidArgument({.argument = "Model::tensors"},
+                          "no tensor of the model belongs to a layer",
                           "the names of its tensors must number the layers: blk.0.attn_q.weight");
   }
-  const StreamingSizes sizes = internal::streaming_sizes(model, layers);
-  const std::vector<StreamingStep> steps = internal::streaming_steps(sizes, options.slots);
-  const std::size_t resident = choose_resident(sizes, steps, options);
+  const internal::LayerBytes weights = internal::bytes_by_layer(model, layers);
+  const std::vector<StreamingStep> steps = internal::streaming_steps(weights, options.slots);
+  const std::size_t resident = choose_resident(weights.rest, steps, options);
 
   StreamingPlan out;
   out.layers = std::move(layers.layers);
   out.token_bytes = steps[resident].token_bytes;
   out.least_bytes = fits(steps[internal::least_device(steps)].device);
-  out.one_slot_bytes = fits(internal::streaming_steps(sizes, 1).front().device);
-  add_outer(out, model, layers);
+  out.one_slot_bytes = fits(internal::streaming_steps(weights, 1).front().device);
+  add_outer_tensors(out, model, layers.outer);
   add_layers(out, resident, options.slots);
   for (std::uint64_t i = 0; i < options.staging_buffers; ++i) {
-    out.staging.append(
-        buffer("staging." + std::to_string(i), options.staging_buffer, kStagingAlignment));
+    append_buffer(out.staging, "staging.", i, options.staging_buffer, kStagingAlignment);
   }
   return out;
 }

@@ -13,6 +13,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
+using internal::CheckedSize;
 using internal::fits;
 
 /// A rank's part of what can be cut.
@@ -25,7 +26,7 @@ struct Cut {
     return n / ranks * rank + n % ranks * rank / ranks;
   }
   [[nodiscard]] std::uint64_t end(std::uint64_t n) const { return Cut{rank + 1, ranks}.begin(n); }
-  [[nodiscard]] std::uint64_t of(std::uint64_t n) const { return end(n) - begin(n); }
+  [[nodiscard]] std::uint64_t share_of(std::uint64_t n) const { return end(n) - begin(n); }
 
   /// The KV heads that this rank's query heads read.
   [[nodiscard]] std::uint64_t kv_heads(const LayerShape& layer) const {
@@ -38,15 +39,15 @@ struct Cut {
 
 LayerShape cut_layer(const LayerShape& layer, const Cut& cut) {
   LayerShape out = layer;
-  out.heads = cut.of(layer.heads);
+  out.heads = cut.share_of(layer.heads);
   if (layer.attention != Attention::latent) out.kv_heads = cut.kv_heads(layer);
-  out.inner = cut.of(layer.inner);
-  out.state = cut.of(layer.state);
+  out.inner = cut.share_of(layer.inner);
+  out.state = cut.share_of(layer.state);
   // RWKV's token shift is of the residual stream, which every rank has.
-  if (layer.recurrence != Recurrence::rwkv) out.conv_state = cut.of(layer.conv_state);
-  out.ffn = cut.of(layer.ffn);
-  out.expert_ffn = cut.of(layer.expert_ffn);
-  out.shared_ffn = cut.of(layer.shared_ffn);
+  if (layer.recurrence != Recurrence::rwkv) out.conv_state = cut.share_of(layer.conv_state);
+  out.ffn = cut.share_of(layer.ffn);
+  out.expert_ffn = cut.share_of(layer.expert_ffn);
+  out.shared_ffn = cut.share_of(layer.shared_ffn);
   return out;
 }
 
@@ -69,8 +70,7 @@ const LayerShape* attention_layer(const ModelShape& shape, const PartId& id) {
 /// `part` of `whole` equal slices of a tensor, in whole bytes.
 std::uint64_t slices(std::uint64_t bytes, std::uint64_t part, std::uint64_t whole) {
   if (whole == 0) return bytes;
-  return fits(internal::CheckedSize(bytes / whole) * part) +
-         fits(internal::CheckedSize(bytes % whole) * part) / whole;
+  return fits(CheckedSize(bytes / whole) * part) + fits(CheckedSize(bytes % whole) * part) / whole;
 }
 
 std::uint64_t cut_weight(const ModelShape& shape, const Region& region, const Cut& cut) {
@@ -84,30 +84,28 @@ std::uint64_t cut_weight(const ModelShape& shape, const Region& region, const Cu
       return slices(region.bytes, cut.kv_heads(*layer), layer->kv_heads);
     }
     if (part == Part::query_key_value) {
-      const std::uint64_t pair = fits(internal::CheckedSize(layer->key_dim) + layer->value_dim);
+      const std::uint64_t pair = fits(CheckedSize(layer->key_dim) + layer->value_dim);
       const auto width = [&](std::uint64_t heads, std::uint64_t kv_heads) {
-        return fits(internal::CheckedSize(heads) * layer->key_dim +
-                    internal::CheckedSize(kv_heads) * pair);
+        return fits(CheckedSize(heads) * layer->key_dim + CheckedSize(kv_heads) * pair);
       };
-      return slices(region.bytes, width(cut.of(layer->heads), cut.kv_heads(*layer)),
+      return slices(region.bytes, width(cut.share_of(layer->heads), cut.kv_heads(*layer)),
                     width(layer->heads, layer->kv_heads));
     }
   }
-  return cut.of(region.bytes);
+  return cut.share_of(region.bytes);
 }
 
 void check_ranks(const ModelShape& shape, std::uint64_t ranks) {
-  if (ranks == 0) throw InvalidArgument("the number of ranks is 0", "it is 1 at least");
+  constexpr std::uint64_t kMostRanks = 65'536;  // for models without attention
+  internal::require_count("ranks", "ranks", ranks, kMostRanks);
   for (std::size_t i = 0; i < shape.layers.size(); ++i) {
     const LayerShape& layer = shape.layers[i];
     if (layer.attention == Attention::none || layer.heads >= ranks) continue;
-    throw InvalidArgument("layer " + std::to_string(i) + " has " + std::to_string(layer.heads) +
+    throw InvalidArgument({.argument = "ranks", .value = ranks, .limit = layer.heads},
+                          "layer " + std::to_string(i) + " has " + std::to_string(layer.heads) +
                               " query heads for " + std::to_string(ranks) + " ranks",
                           "a rank has one query head at least");
   }
-  constexpr std::uint64_t kMostRanks = 65'536;  // for models without attention
-  if (ranks <= kMostRanks) return;
-  throw InvalidArgument(std::to_string(ranks) + " ranks", "use at most 65536");
 }
 
 /// A rank's history and scratch follow from its part of the shape.
@@ -117,7 +115,7 @@ RankBytes rank_bytes(const Model& part, const PlanOptions& options) {
   const TapePlan history = profile.plan_history(part.shape, options, cells);
   const internal::ScratchPlan scratch = profile.plan_scratch(part, options, cells);
   RankBytes out;
-  out.history = fits(internal::CheckedSize(history.payload()) * cells.streams);
+  out.history = fits(CheckedSize(history.payload()) * cells.streams);
   out.scratch = scratch.tape.bytes();
   out.overhead = options.overhead;
   for (const LayerShape& layer : part.shape.layers) {
@@ -139,14 +137,12 @@ RankPlan plan_ranks(const Model& model, const PlanOptions& options, std::uint64_
     const Cut cut{rank, ranks};
     std::transform(model.shape.layers.begin(), model.shape.layers.end(), part.shape.layers.begin(),
                    [&](const LayerShape& layer) { return cut_layer(layer, cut); });
-    part.shape.vocabulary = cut.of(model.shape.vocabulary);
+    part.shape.vocabulary = cut.share_of(model.shape.vocabulary);
     RankBytes bytes = rank_bytes(part, options);
     for (const Region& region : whole.weights.regions()) {
-      bytes.weights =
-          fits(internal::CheckedSize(bytes.weights) + cut_weight(model.shape, region, cut));
+      bytes.weights = fits(CheckedSize(bytes.weights) + cut_weight(model.shape, region, cut));
     }
-    bytes.total =
-        fits(internal::CheckedSize(bytes.weights) + bytes.history + bytes.scratch + bytes.overhead);
+    bytes.total = fits(CheckedSize(bytes.weights) + bytes.history + bytes.scratch + bytes.overhead);
     out.ranks.push_back(bytes);
     if (bytes.total > out.ranks[out.largest].total) out.largest = rank;
   }

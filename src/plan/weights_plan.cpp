@@ -28,51 +28,31 @@ DType type_for_row(DType wanted, std::uint64_t columns) {
 
 std::uint64_t bytes_of_tensors(DType type, std::uint64_t count, std::uint64_t rows,
                                std::uint64_t columns) {
-  const auto row = bytes_of(type, columns);
-  if (!row) throw InvalidArgument("a row of " + std::to_string(columns) + " weights");
-  return fits(CheckedSize(*row) * rows * count);
+  return fits(CheckedSize(row_bytes(type, columns)) * rows * count);
 }
 
 /// From the directory.
-class TensorPlanner {
- public:
-  TensorPlanner(const Model& model, const PlanOptions& options, std::vector<std::string>& warnings)
-      : model_(model), options_(options), warnings_(warnings) {}
-
-  TapePlan plan() {
-    TapePlan out(TapeKind::weights);
-    for (const TensorEntry& tensor : model_.tensors.entries()) out.append(region(tensor));
-    if (fallbacks_ != 0) {
-      warnings_.push_back(std::to_string(fallbacks_) + " tensors have rows that " +
-                          std::string(to_string(*options_.weights_type)) +
-                          " blocks do not divide: planned as q8_0 or f16");
+TapePlan plan_tensors(const Model& model, const PlanOptions& options,
+                      std::vector<std::string>& warnings) {
+  TapePlan out(TapeKind::weights);
+  std::size_t fallbacks = 0;
+  for (const TensorEntry& tensor : model.tensors.entries()) {
+    Region region = region_of(tensor);
+    const std::uint64_t columns = tensor.rank < 2 ? 0 : region.shape.back();
+    if (options.weights_type && columns != 0) {
+      region.dtype = type_for_row(*options.weights_type, columns);
+      region.bytes = bytes_of_tensors(region.dtype, 1, tensor.elements() / columns, columns);
+      if (region.dtype != *options.weights_type) ++fallbacks;
     }
-    return out;
+    out.append(std::move(region));
   }
-
- private:
-  Region region(const TensorEntry& tensor) {
-    Region out{.id = tensor.id,
-               .name = std::string(tensor.name),
-               .role = RegionRole::weight,
-               .bytes = tensor.bytes,
-               .dtype = tensor.dtype,
-               .shape = {tensor.shape().begin(), tensor.shape().end()}};
-    if (out.name.empty()) out.name = "(no name)";
-    if (!options_.weights_type || tensor.rank < 2) return out;
-    const std::uint64_t columns = out.shape.back();
-    if (columns == 0) return out;
-    out.dtype = type_for_row(*options_.weights_type, columns);
-    if (out.dtype != *options_.weights_type) ++fallbacks_;
-    out.bytes = bytes_of_tensors(out.dtype, 1, tensor.elements() / columns, columns);
-    return out;
+  if (fallbacks != 0) {
+    warnings.push_back(std::to_string(fallbacks) + " tensors have rows that " +
+                       std::string(to_string(*options.weights_type)) +
+                       " blocks do not divide: planned as q8_0 or f16");
   }
-
-  const Model& model_;
-  const PlanOptions& options_;
-  std::vector<std::string>& warnings_;
-  std::size_t fallbacks_ = 0;
-};
+  return out;
+}
 
 /// Bytes of the scales, zero points and indices of one tensor.
 std::uint64_t bytes_beside(const StoredQuantization& stored, const Parameter& parameter) {
@@ -94,88 +74,96 @@ class ParameterPlanner {
  public:
   ParameterPlanner(const Model& model, const PlanOptions& options,
                    std::vector<std::string>& warnings)
-      : shape_(model.shape), options_(options), warnings_(warnings) {
+      : shape_(model.shape), options_(options) {
     if (options_.weights_type) return;
     if (quantization().quantized()) {
       plain_type_ = quantization().other_type;
       return;
     }
     if (!quantization().method.empty()) {
-      warnings_.push_back("unknown quantization_config " + quantization().method +
-                          ": planned as if there were none");
+      warnings.push_back("unknown quantization_config " + quantization().method +
+                         ": planned as if there were none");
     }
     plain_type_ = shape_.dtype.value_or(DType::bf16);
-    if (!shape_.dtype) warnings_.emplace_back("the model states no type of its weights: bf16");
+    if (!shape_.dtype) warnings.emplace_back("the model states no type of its weights: bf16");
   }
 
   TapePlan plan() {
-    for (const Parameter& parameter : shape_.parameters) add(parameter);
+    for (const Parameter& parameter : shape_.parameters) add_parameter(parameter);
     return std::move(out_);
   }
 
  private:
   [[nodiscard]] const StoredQuantization& quantization() const { return shape_.quantization; }
 
+  [[nodiscard]] bool quantized(const Parameter& parameter) const {
+    return !options_.weights_type && quantization().covers(parameter);
+  }
+
   [[nodiscard]] DType type_of(const Parameter& parameter) const {
+    if (quantized(parameter)) return type_for_row(quantization().type, parameter.columns);
+    if (!options_.weights_type) return plain_type_;
     const bool vector = parameter.rows <= 1 || parameter.kind == ParameterKind::norm ||
                         parameter.kind == ParameterKind::bias;
-    if (options_.weights_type) {
-      return vector ? DType::f32 : type_for_row(*options_.weights_type, parameter.columns);
-    }
-    if (!quantization().covers(parameter)) return plain_type_;
-    return type_for_row(quantization().type, parameter.columns);
+    return vector ? DType::f32 : type_for_row(*options_.weights_type, parameter.columns);
   }
 
-  void add(const Parameter& parameter) {
+  void add_parameter(const Parameter& parameter) {
     const DType type = type_of(parameter);
-    append(parameter.id, parameter.name, type,
-           bytes_of_tensors(type, parameter.count, parameter.rows, parameter.columns),
-           {parameter.count, parameter.rows, parameter.columns});
-    const bool quantized = !options_.weights_type && quantization().covers(parameter);
-    if (!quantized || type != quantization().type) return;
-    const std::uint64_t extra =
-        fits(CheckedSize(bytes_beside(quantization(), parameter)) * parameter.count);
-    PartId scales = parameter.id;
-    scales.piece = Piece::scale;
-    append(scales, parameter.name + ".scales", quantization().scale_type, extra, {});
+    append_region(
+        {.id = parameter.id,
+         .name = parameter.name,
+         .bytes = bytes_of_tensors(type, parameter.count, parameter.rows, parameter.columns),
+         .dtype = type,
+         .shape = {parameter.count, parameter.rows, parameter.columns}});
+    if (!quantized(parameter) || type != quantization().type) return;
+    Region scales = {
+        .id = parameter.id,
+        .name = parameter.name + ".scales",
+        .bytes = fits(CheckedSize(bytes_beside(quantization(), parameter)) * parameter.count),
+        .dtype = quantization().scale_type};
+    scales.id.piece = Piece::scale;
+    append_region(std::move(scales));
   }
 
-  void append(const PartId& id, const std::string& name, DType type, std::uint64_t bytes,
-              std::vector<std::uint64_t> shape) {
-    if (bytes == 0) return;
+  void append_region(Region region) {
+    if (region.bytes == 0) return;
     // Tensors of one name and several shapes.
-    const std::size_t same = ++names_[name];
-    out_.append({.id = id,
-                 .name = same == 1 ? name : name + "#" + std::to_string(same),
-                 .role = RegionRole::weight,
-                 .bytes = bytes,
-                 .dtype = type,
-                 .shape = std::move(shape)});
+    if (const std::size_t same = ++names_[region.name]; same != 1) {
+      region.name += "#" + std::to_string(same);
+    }
+    out_.append(std::move(region));
   }
 
   const ModelShape& shape_;
   const PlanOptions& options_;
-  std::vector<std::string>& warnings_;
   DType plain_type_ = DType::bf16;
   std::map<std::string, std::size_t> names_;
   TapePlan out_{TapeKind::weights};
 };
 
 void check_weights_type(const PlanOptions& options) {
-  if (!options.weights_type) return;
-  const DType type = *options.weights_type;
-  const bool number = type >= DType::i8 && type <= DType::c64;
-  if (!number || type == DType::i8) return;
-  throw InvalidArgument("no weights of type " + std::string(to_string(type)),
+  const DType type = options.weights_type.value_or(DType::f16);
+  if (type < DType::i16 || type > DType::c64) return;
+  throw InvalidArgument({.argument = "PlanOptions::weights_type"},
+                        "weights cannot be of type " + std::string(to_string(type)),
                         "f16, bf16, q8_0 and q4_k are usual");
 }
 
 }  // namespace
 
+Region region_of(const TensorEntry& tensor) {
+  return {.id = tensor.id,
+          .name = tensor.name.empty() ? "(no name)" : std::string(tensor.name),
+          .bytes = tensor.bytes,
+          .dtype = tensor.dtype,
+          .shape = {tensor.shape().begin(), tensor.shape().end()}};
+}
+
 TapePlan plan_weights(const Model& model, const PlanOptions& options,
                       std::vector<std::string>& warnings) {
   check_weights_type(options);
-  if (!model.tensors.empty()) return TensorPlanner(model, options, warnings).plan();
+  if (!model.tensors.empty()) return plan_tensors(model, options, warnings);
   if (model.shape.parameters.empty()) {
     warnings.emplace_back(
         "the weights are left out: no tensors, and the parameters of architecture " +

@@ -11,6 +11,9 @@
 
 namespace tapedeck::internal {
 
+/// A tensor of a model's directory, as it is.
+[[nodiscard]] Region region_of(const TensorEntry& tensor);
+
 /// From the tensor directory, one region a tensor, in the order of the file; from a config alone
 /// one region for all tensors of a kind ("layers.ffn.gate"), and one for their scales.
 /// @param warnings  gets a line for each assumption.

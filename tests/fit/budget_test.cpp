@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -29,7 +30,6 @@ namespace tapedeck::tests {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 /// A host's files, from a record made by `tail -n +1 FILE...`: each file's text behind its name.
@@ -62,9 +62,11 @@ class RecordedHost {
   TempFolder folder_;
 };
 
-std::vector<std::string> names(const HostBudget& budget) {
+/// The names of all limits, of which the first binds.
+std::vector<std::string> limits_of(const HostBudget& budget) {
   std::vector<std::string> all;
   for (const MemoryLimit& limit : budget.limits) all.push_back(limit.name);
+  EXPECT_EQ(budget.limit, all.front());
   return all;
 }
 
@@ -73,8 +75,7 @@ const std::string kService = "memory cgroup /system.slice/llm.slice/llm-engine.s
 TEST(HostBudget, OfASystemdServiceIsWhereItWouldBeThrottled) {
   const HostBudget budget = RecordedHost("systemd_v2").budget();
   EXPECT_EQ(budget.available, 9_GiB);  // 12 high - (5 - 2 inactive file)
-  EXPECT_EQ(budget.limit, kService + "memory.high");
-  EXPECT_THAT(names(budget),
+  EXPECT_THAT(limits_of(budget),
               ElementsAre(kService + "memory.high", kService + "memory.max",
                           "memory cgroup /system.slice/llm.slice, memory.max", "MemAvailable"));
   EXPECT_EQ(budget.limits[0].limit, 12_GiB);
@@ -101,7 +102,8 @@ TEST(HostBudget, EveryAncestorBinds) {
 TEST(HostBudget, OfADockerContainerIsAtTheRootOfVersion1) {
   const HostBudget budget = RecordedHost("docker_v1").budget();
   EXPECT_EQ(budget.available, 6_GiB);  // 8 - (3 - 1 inactive file)
-  EXPECT_THAT(names(budget), ElementsAre("memory cgroup /, memory.limit_in_bytes", "MemAvailable"));
+  EXPECT_THAT(limits_of(budget),
+              ElementsAre("memory cgroup /, memory.limit_in_bytes", "MemAvailable"));
   ASSERT_TRUE(budget.lockable);
   EXPECT_EQ(budget.lockable->name, "RLIMIT_MEMLOCK");
   EXPECT_EQ(budget.lockable->limit, 64_KiB);
@@ -112,8 +114,7 @@ TEST(HostBudget, OfADockerContainerIsAtTheRootOfVersion1) {
 TEST(HostBudget, OfASlurmStepIsTheHierarchysLeast) {
   const HostBudget budget = RecordedHost("slurm_v1").budget();
   EXPECT_EQ(budget.available, 2560_MiB);  // 4 - (2 - 0.5 inactive file)
-  EXPECT_EQ(budget.limit, "memory cgroup /, hierarchical_memory_limit");
-  EXPECT_THAT(names(budget),
+  EXPECT_THAT(limits_of(budget),
               ElementsAre("memory cgroup /, hierarchical_memory_limit", "MemAvailable"));
 }
 
@@ -134,7 +135,9 @@ TEST(HostBudget, OfAKubernetesPodIsItsNumaNode) {
   host.write("proc/self/status", "Mems_allowed_list:\t0-1\n");
   budget = host.budget();
   EXPECT_EQ(budget.available, 56_GiB);  // 64 - (10 - 2)
-  EXPECT_THAT(budget.limit, HasSubstr("pod0a1b2c3d.slice, memory.max"));
+  EXPECT_EQ(budget.limit,
+            "memory cgroup /kubepods.slice/kubepods-burstable.slice/"
+            "kubepods-burstable-pod0a1b2c3d.slice, memory.max");
 }
 
 TEST(HostBudget, InsideACgroupNamespaceIsThatOfTheRoot) {
@@ -163,7 +166,7 @@ TEST(HostBudget, LimitsOfTheProcessBind) {
   RecordedHost host("ulimit");
   HostBudget budget = host.budget();
   EXPECT_EQ(budget.available, 6_GiB);
-  EXPECT_THAT(names(budget), ElementsAre("RLIMIT_DATA", "RLIMIT_AS", "MemAvailable"));
+  EXPECT_THAT(limits_of(budget), ElementsAre("RLIMIT_DATA", "RLIMIT_AS", "MemAvailable"));
   EXPECT_EQ(budget.limits[1].available(), 12_GiB);
   EXPECT_EQ(budget.limits[1].used, 4_GiB);
   EXPECT_EQ(budget.lockable->available(), 63_MiB);
@@ -177,7 +180,7 @@ TEST(HostBudget, LimitsOfTheProcessBind) {
 TEST(HostBudget, WhatIsGarbledBoundsNothing) {
   const HostBudget budget = RecordedHost("garbled").budget();
   EXPECT_EQ(budget.available, 32_GiB);
-  EXPECT_THAT(names(budget), ElementsAre("MemAvailable"));
+  EXPECT_THAT(limits_of(budget), ElementsAre("MemAvailable"));
   EXPECT_FALSE(budget.lockable);
   EXPECT_THAT(budget.nodes, IsEmpty());
 }
@@ -188,7 +191,7 @@ TEST(HostBudget, WhatIsMissingBoundsNothing) {
                            "proc/sys/vm/overcommit_memory", "sys/devices/system/node/online"}) {
     host.remove(file);
   }
-  EXPECT_THAT(names(host.budget()), ElementsAre("MemAvailable"));
+  EXPECT_THAT(limits_of(host.budget()), ElementsAre("MemAvailable"));
 }
 
 TEST(HostBudget, WithoutMemAvailableIsAnErrorThatNamesTheFile) {
@@ -199,8 +202,8 @@ TEST(HostBudget, WithoutMemAvailableIsAnErrorThatNamesTheFile) {
   }
   host.remove("proc/meminfo");
   const auto error = thrown<SystemError>([&] { static_cast<void>(host.budget()); });
-  EXPECT_THAT(error.path(), HasSubstr("/proc/meminfo"));
-  EXPECT_THAT(error.advice(), HasSubstr("mounted"));
+  EXPECT_TRUE(error.path().ends_with("/proc/meminfo"));
+  EXPECT_EQ(error.number(), ENODATA);
 }
 
 TEST(HostBudgetOfThisHost, IsNoMoreThanItHas) {

@@ -4,16 +4,15 @@
 
 #include <gmock/gmock.h>
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "fit/fit_choices.hpp"
+#include "plan/layer_bytes.hpp"
+#include "plan/shapes.hpp"
 #include "tapedeck/base/bytes.hpp"
 
 namespace tapedeck::tests {
@@ -26,14 +25,6 @@ using ::testing::ElementsAre;
 /// micro-batch and 2 KiB for each of a decode step; 1 MiB of overhead.
 constexpr std::uint64_t kLayers = 4;
 
-Region weight(const PartId& id, std::uint64_t bytes) {
-  static int regions = 0;  // names of one plan differ
-  return {.id = id,
-          .name = "region " + std::to_string(++regions),
-          .role = RegionRole::weight,
-          .bytes = bytes};
-}
-
 Plan made_up(const PlanOptions& options) {
   Plan plan;
   plan.talks = options.sequences;
@@ -41,9 +32,10 @@ Plan made_up(const PlanOptions& options) {
   plan.overhead = 1_MiB;
   const std::uint64_t scale =
       options.weights_type == DType::q4_k ? 4 : 1;  // a fourth, the others all
-  plan.weights.append(weight({.part = Part::embedding}, 2_MiB / scale));
+  plan.weights.append(weight_region({.part = Part::embedding}, 2_MiB / scale));
   for (std::uint32_t i = 0; i < kLayers; ++i) {
-    plan.weights.append(weight({.layer = i, .part = Part::up}, (i == 1 ? 3_MiB : 1_MiB) / scale));
+    plan.weights.append(
+        weight_region({.layer = i, .part = Part::up}, (i == 1 ? 3_MiB : 1_MiB) / scale));
     const std::uint64_t row = options.key_type == DType::q8_0   ? 512
                               : options.key_type == DType::q4_0 ? 256
                                                                 : 1_KiB;
@@ -73,8 +65,17 @@ ModelShape made_up_shape() {
 
 std::vector<FitChoice> fit_made_up(std::uint64_t host, std::optional<std::uint64_t> device,
                                    const PlanOptions& options = kAsked) {
+  const auto budget = device ? std::optional(DeviceBudget{.free = *device}) : std::nullopt;
   return internal::fit_choices({.make = made_up, .shape = made_up_shape()}, options,
-                               {.host_bytes = host, .device_bytes = device});
+                               {.available = host}, budget, {});
+}
+
+FitChoice fitted(FitMode mode, std::uint64_t host, std::optional<std::uint64_t> device = {},
+                 const PlanOptions& options = kAsked) {
+  return choice_with_mode(fit_made_up(host, device, options), mode);
+}
+FitChoice on_host(std::uint64_t host, const PlanOptions& options = kAsked) {
+  return fitted(FitMode::host_only, host, {}, options);
 }
 
 std::vector<FitMode> modes(const std::vector<FitChoice>& choices) {
@@ -88,7 +89,12 @@ TEST(Fit, WhereEverythingFitsItIsInTheOrderOfPreference) {
   const std::vector<FitChoice> choices = fit_made_up(1_GiB, 1_GiB);
   EXPECT_THAT(modes(choices), ElementsAre(FitMode::full_cache, FitMode::layer_streaming,
                                           FitMode::first_layers, FitMode::host_only));
-  for (const FitChoice& choice : choices) EXPECT_TRUE(choice.fits());
+  for (const FitChoice& choice : choices) {
+    EXPECT_TRUE(choice.fits());
+    if (choice.mode == FitMode::layer_streaming) continue;  // the others copy nothing
+    EXPECT_EQ(choice.resident_layers, 0U);
+    EXPECT_EQ(choice.token_bytes, 0U);
+  }
 }
 
 TEST(Fit, WithoutADeviceThereIsTheHost) {
@@ -96,7 +102,7 @@ TEST(Fit, WithoutADeviceThereIsTheHost) {
 }
 
 TEST(Fit, TheFullCacheIsThePlanOnTheDevice) {
-  const FitChoice choice = choice_with_mode(fit_made_up(1_GiB, 1_GiB), FitMode::full_cache);
+  const FitChoice choice = fitted(FitMode::full_cache, 1_GiB, 1_GiB);
   EXPECT_EQ(choice.device.needed, kAll);
   EXPECT_EQ(choice.host.needed, 0U);
   EXPECT_EQ(choice.margin(), 1_GiB - kAll);
@@ -104,7 +110,7 @@ TEST(Fit, TheFullCacheIsThePlanOnTheDevice) {
 }
 
 TEST(Fit, StreamingIsTwoSlotsOfTheLargestLayer) {
-  const FitChoice choice = choice_with_mode(fit_made_up(100_MiB, 1_GiB), FitMode::layer_streaming);
+  const FitChoice choice = fitted(FitMode::layer_streaming, 100_MiB, 1_GiB);
   EXPECT_EQ(choice.device.needed, 2 * 3_MiB + 2_MiB + kHistory + kScratch + kOverhead);
   EXPECT_EQ(choice.host.needed, kWeights);
   EXPECT_EQ(choice.margin(), 100_MiB - kWeights);  // the host has less left
@@ -112,96 +118,89 @@ TEST(Fit, StreamingIsTwoSlotsOfTheLargestLayer) {
 }
 
 TEST(Fit, FirstLayersAreAsManyAsTheDeviceHolds) {
+  const auto with = [](std::uint64_t device) {
+    return fitted(FitMode::first_layers, 1_GiB, kScratch + kOverhead + device);
+  };
   // A layer's history is 1 MiB; layer 0 is 2 MiB with it, layer 1 is 4 MiB.
-  const std::uint64_t fixed = kScratch + kOverhead;
-  FitChoice choice = choice_with_mode(fit_made_up(1_GiB, fixed + 6_MiB), FitMode::first_layers);
+  FitChoice choice = with(6_MiB);
   EXPECT_EQ(choice.device_layers, 2U);
-  EXPECT_EQ(choice.device.needed, fixed + 6_MiB);
+  EXPECT_EQ(choice.device.needed, kScratch + kOverhead + 6_MiB);
   EXPECT_EQ(choice.host.needed, 2 * 2_MiB + 2_MiB + kScratch);
   EXPECT_FALSE(choice.reference_decoder);
 
-  choice = choice_with_mode(fit_made_up(1_GiB, fixed + 6_MiB - 1), FitMode::first_layers);
+  choice = with(6_MiB - 1);
   EXPECT_EQ(choice.device_layers, 1U);
   EXPECT_EQ(choice.host.needed, 2 * 2_MiB + 4_MiB + 2_MiB + kScratch);
 
   // One layer at least, or it would be no such way.
-  choice = choice_with_mode(fit_made_up(1_GiB, fixed + 2_MiB - 1), FitMode::first_layers);
+  choice = with(2_MiB - 1);
   EXPECT_EQ(choice.device_layers, 1U);
   EXPECT_FALSE(choice.fits());
   EXPECT_EQ(choice.shortfall(), 1U);
-  EXPECT_EQ(choice_with_mode(fit_made_up(1_GiB, 1_GiB), FitMode::first_layers).device_layers,
-            kLayers);
+  EXPECT_EQ(with(1_GiB).device_layers, kLayers);
 }
 
 TEST(Fit, TheHostAloneHoldsThePlan) {
-  const FitChoice choice = choice_with_mode(fit_made_up(1_GiB, std::nullopt), FitMode::host_only);
-  EXPECT_EQ(choice.host.needed, kAll);
-  EXPECT_EQ(choice.device.needed, 0U);
-  EXPECT_EQ(choice.margin(), 1_GiB - kAll);
+  EXPECT_EQ(on_host(1_GiB).host.needed, kAll);
+  EXPECT_EQ(on_host(1_GiB).device.needed, 0U);
+  EXPECT_EQ(on_host(1_GiB).margin(), 1_GiB - kAll);
 }
 
 TEST(Fit, EverySequenceHasItsHistory) {
   PlanOptions options = kAsked;
   options.sequences = 3;
-  const std::vector<FitChoice> choices = fit_made_up(1_GiB, 1_GiB, options);
-  EXPECT_EQ(choice_with_mode(choices, FitMode::full_cache).device.needed, kAll + 2 * kHistory);
-  EXPECT_EQ(choice_with_mode(choices, FitMode::layer_streaming).device.needed,
+  const auto needed = [&](FitMode mode) {
+    return fitted(mode, 1_GiB, 1_GiB, options).device.needed;
+  };
+  EXPECT_EQ(needed(FitMode::full_cache), kAll + 2 * kHistory);
+  EXPECT_EQ(needed(FitMode::layer_streaming),
             2 * 3_MiB + 2_MiB + 3 * kHistory + kScratch + kOverhead);
-  EXPECT_EQ(choice_with_mode(choices, FitMode::first_layers).device.needed,
-            6_MiB + 3 * kHistory + kScratch + kOverhead);
+  EXPECT_EQ(needed(FitMode::first_layers), 6_MiB + 3 * kHistory + kScratch + kOverhead);
 }
 
-// A token takes 4 KiB of history.
-TEST(Fit, TheLargestContextIsExact) {
-  const auto largest = [](std::uint64_t budget) {
-    return choice_with_mode(fit_made_up(budget, std::nullopt), FitMode::host_only).largest_context;
-  };
-  EXPECT_EQ(largest(kAll), 1024U);
-  EXPECT_EQ(largest(kAll - 1), 1023U);
-  EXPECT_EQ(largest(kAll + 4_KiB - 1), 1024U);
-  EXPECT_EQ(largest(kAll + 4_KiB), 1025U);
-  EXPECT_EQ(largest(1_GiB), 4096U);  // what the model was made for
-  EXPECT_EQ(largest(kAll - kHistory), 0U);
-  EXPECT_EQ(largest(kAll - kHistory + 4_KiB), 1U);
-}
+/// What fits on a host of so many bytes.
+struct FittedOnHost {
+  std::uint64_t bytes;
+  std::uint64_t context, micro_batch, decode_batch;
+  std::optional<DType> kv_type{}, weights_type{};
+};
 
-TEST(Fit, TheLargestBatchesAreExact) {
-  const auto fitted = [](std::uint64_t budget) {
-    return choice_with_mode(fit_made_up(budget, std::nullopt), FitMode::host_only);
-  };
-  EXPECT_EQ(fitted(kAll).largest_micro_batch, 512U);
-  EXPECT_EQ(fitted(kAll).largest_decode_batch, 1U);
-  EXPECT_EQ(fitted(kAll + 6_KiB).largest_micro_batch, 518U);
-  EXPECT_EQ(fitted(kAll + 6_KiB).largest_decode_batch, 4U);
-  EXPECT_EQ(fitted(kAll - 1).largest_micro_batch, 511U);
-  EXPECT_EQ(fitted(kAll - 1).largest_decode_batch, 0U);
-  EXPECT_EQ(fitted(1_GiB).largest_micro_batch, 1024U);  // a prompt fills the context at most
-  EXPECT_EQ(fitted(1_GiB).largest_decode_batch, 65'536U);
+// A token takes 4 KiB of history, 1 KiB of a micro-batch and 2 KiB of a decode step.
+const FittedOnHost kFittedOnHost[] = {
+    {kAll, 1024, 512, 1},
+    {kAll - 1, 1023, 511, 0, DType::q8_0, DType::q4_k},
+    {kAll + 4_KiB - 1, 1024, 515, 2},
+    {kAll + 4_KiB, 1025, 516, 3},
+    {kAll + 6_KiB, 1025, 518, 4},
+    // What the model was made for; a prompt fills the context at most.
+    {1_GiB, 4096, 1024, 65'536},
+    {kAll - 2_MiB, 512, 0, 0, DType::q8_0, DType::q4_k},
+    {kAll - 2_MiB - 1, 511, 0, 0, DType::q4_0, DType::q4_k},
+    {kAll - 3_MiB - 1, 255, 0, 0, {}, DType::q4_k},
+    {kAll - kHistory + 4_KiB, 1, 0, 0, {}, DType::q4_k},
+    {kAll - kHistory, 0, 0, 0, {}, DType::q4_k},
+    {kAll - 6_MiB, 0, 0, 0, {}, DType::q4_k},
+    {kAll - 6_MiB - 1, 0, 0, 0, {}, {}},
+};
+
+TEST(Fit, TheLargestAndTheWidestAreExact) {
+  for (const FittedOnHost& each : kFittedOnHost) {
+    SCOPED_TRACE(each.bytes);
+    const FitChoice choice = on_host(each.bytes);
+    EXPECT_EQ(choice.largest_context, each.context);
+    EXPECT_EQ(choice.largest_micro_batch, each.micro_batch);
+    EXPECT_EQ(choice.largest_decode_batch, each.decode_batch);
+    EXPECT_EQ(choice.kv_type, each.kv_type);
+    EXPECT_EQ(choice.weights_type, each.weights_type);
+  }
 }
 
 TEST(Fit, TheContextOfAllSequencesGrowsWithThem) {
   PlanOptions options = kAsked;
   options.sequences = 2;
-  EXPECT_EQ(choice_with_mode(fit_made_up(1_GiB, std::nullopt, options), FitMode::host_only)
-                .largest_context,
-            8192U);
+  EXPECT_EQ(on_host(1_GiB, options).largest_context, 8192U);
   options.total_context = 9000;  // asked for more than it was made for
-  EXPECT_EQ(choice_with_mode(fit_made_up(1_GiB, std::nullopt, options), FitMode::host_only)
-                .largest_context,
-            9000U);
-}
-
-TEST(Fit, TypesThatWouldMakeItFit) {
-  const auto fitted = [](std::uint64_t budget) {
-    return choice_with_mode(fit_made_up(budget, std::nullopt), FitMode::host_only);
-  };
-  EXPECT_EQ(fitted(kAll).kv_type, std::nullopt);  // it fits as it is
-  EXPECT_EQ(fitted(kAll - 1).kv_type, DType::q8_0);
-  EXPECT_EQ(fitted(kAll - 2_MiB).kv_type, DType::q8_0);
-  EXPECT_EQ(fitted(kAll - 2_MiB - 1).kv_type, DType::q4_0);
-  EXPECT_EQ(fitted(kAll - 3_MiB - 1).kv_type, std::nullopt);
-  EXPECT_EQ(fitted(kAll - 6_MiB).weights_type, DType::q4_k);
-  EXPECT_EQ(fitted(kAll - 6_MiB - 1).weights_type, std::nullopt);
+  EXPECT_EQ(on_host(1_GiB, options).largest_context, 9000U);
 }
 
 TEST(Fit, WhatDoesNotFitIsRankedByWhatItLacks) {
@@ -238,7 +237,7 @@ TEST(Fit, OverflowFitsNowhere) {
   const auto make = [](const PlanOptions&) {
     Plan plan;
     plan.talks = kMost / 2;
-    plan.weights.append(weight({.layer = 0}, kMost - 1024));
+    plan.weights.append(weight_region({.layer = 0}, kMost - 1024));
     plan.history.append({.id = {.layer = 0, .part = Part::key_cache},
                          .name = "layers.0.k",
                          .role = RegionRole::kv,
@@ -247,7 +246,7 @@ TEST(Fit, OverflowFitsNowhere) {
   };
   for (const FitChoice& choice :
        internal::fit_choices({.make = make, .shape = made_up_shape()}, kAsked,
-                             {.host_bytes = kMost - 1, .device_bytes = kMost - 1})) {
+                             {.available = kMost - 1}, DeviceBudget{.free = kMost - 1}, {})) {
     EXPECT_FALSE(choice.fits()) << description(choice.mode);
     EXPECT_EQ(choice.largest_context, 0U);
   }
@@ -261,23 +260,20 @@ constexpr double kBus = 60.0 * 1024 * 1024;  // carries one layer 60 times a sec
 Plan of_eight_layers(const PlanOptions& options) {
   Plan plan = made_up(options);
   plan.weights = TapePlan(TapeKind::weights);
-  plan.weights.append(weight({.part = Part::embedding}, 2_MiB));
+  plan.weights.append(weight_region({.part = Part::embedding}, 2_MiB));
   const std::uint64_t bytes = options.weights_type == DType::q4_k ? 256_KiB : 1_MiB;
   for (std::uint32_t i = 0; i < 8; ++i) {
-    plan.weights.append(weight({.layer = i, .part = Part::up}, bytes));
+    plan.weights.append(weight_region({.layer = i, .part = Part::up}, bytes));
   }
   return plan;
 }
 
 FitChoice streamed(std::uint64_t device, double bus = kBus, double least = 0,
-                   const std::optional<internal::StreamingSizes>& own = {}) {
+                   const std::optional<internal::LayerBytes>& own = {}) {
   return choice_with_mode(
-      internal::fit_choices({.make = of_eight_layers, .shape = made_up_shape(), .streaming = own},
-                            kAsked,
-                            {.host_bytes = 1_GiB,
-                             .device_bytes = device,
-                             .bus_bytes_per_second = bus,
-                             .least_tokens_per_second = least}),
+      internal::fit_choices({.make = of_eight_layers, .shape = made_up_shape(), .weights = own},
+                            kAsked, {.available = 1_GiB},
+                            DeviceBudget{.free = device, .bus_bytes_per_second = bus}, {least}),
       FitMode::layer_streaming);
 }
 
@@ -303,14 +299,6 @@ TEST(FitStreaming, WithoutRoomForSlotsThereIsNothingToTell) {
     EXPECT_EQ(choice.resident_layers, 0U);
     EXPECT_EQ(choice.token_bytes, 0U);
     EXPECT_EQ(choice.ceiling_tokens_per_second, 0.0);
-  }
-}
-
-TEST(FitStreaming, OtherWaysCopyNothing) {
-  for (const FitChoice& choice : fit_made_up(1_GiB, 1_GiB)) {
-    if (choice.mode == FitMode::layer_streaming) continue;
-    EXPECT_EQ(choice.resident_layers, 0U);
-    EXPECT_EQ(choice.token_bytes, 0U);
   }
 }
 
@@ -352,42 +340,14 @@ TEST(FitStreaming, WhatWouldFitIsFastEnough) {
 }
 
 TEST(FitStreaming, AModelsOwnTensorsAreWhatCounts) {
-  const internal::StreamingSizes own = {
+  const internal::LayerBytes own = {
       .layers = {{.bytes = 3_MiB, .token = 1_MiB}, {.bytes = 2_MiB, .token = 2_MiB}},
-      .outer = 1_MiB};
+      .rest = 1_MiB};
   const FitChoice choice = streamed(kBeside + 6_MiB - 1, kBus, 0, own);
   // Both that stay take 6 MiB, one that stays and two slots 8, two slots 7.
   EXPECT_EQ(choice.device.needed, kBeside + 6_MiB);
   EXPECT_EQ(choice.weights_type, DType::f16);  // of another type only the plan tells
   EXPECT_EQ(streamed(kBeside + 6_MiB, kBus, 0, own).resident_layers, 2U);
-}
-
-TEST(FitStreaming, ATokenNeedsFewOfTheExperts) {
-  const auto make = [](const PlanOptions& options) {
-    Plan plan = made_up(options);
-    plan.weights = TapePlan(TapeKind::weights);
-    for (std::uint32_t i = 0; i < 4; ++i) {
-      plan.weights.append(weight({.layer = i, .part = Part::query}, 1_MiB));
-      plan.weights.append(weight({.layer = i, .part = Part::expert_up}, 8_MiB));
-      plan.weights.append(weight({.layer = i, .part = Part::shared_up}, 1_MiB));
-    }
-    return plan;
-  };
-  ModelShape shape = made_up_shape();
-  const auto token = [&](std::uint64_t experts, std::uint64_t used) {
-    for (LayerShape& layer : shape.layers) {
-      layer.experts = experts;
-      layer.experts_used = used;
-    }
-    const auto choices =
-        internal::fit_choices({.make = make, .shape = shape}, kAsked,
-                              {.host_bytes = 1_GiB, .device_bytes = kBeside + 20_MiB});
-    return choice_with_mode(choices, FitMode::layer_streaming).token_bytes;
-  };
-  EXPECT_EQ(token(16, 2), 4 * (2_MiB + 1_MiB));
-  EXPECT_EQ(token(3, 1), 4 * (2_MiB + (8_MiB + 2) / 3));
-  EXPECT_EQ(token(16, 0), 4 * 10_MiB);  // nothing says how many
-  EXPECT_EQ(token(0, 0), 4 * 10_MiB);
 }
 
 TEST(Fit, DescribesTheWays) {

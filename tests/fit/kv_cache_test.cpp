@@ -2,13 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <concepts>
 #include <cstdint>
 
 #include "base/most.hpp"
-#include "base/thrown.hpp"
+#include "plan/refused.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -16,27 +14,11 @@ namespace {
 constexpr KvCacheParams kEightB = {
     .num_layers = 32, .num_kv_heads = 8, .head_dim = 128, .ctx_len = 8192};
 
-// The upstream's cases.
-
-TEST(KvCacheUpstream, ThirtyTwoKvHeadsAt8KAre4GiB) {
+TEST(KvCache, UpstreamsCases) {
   EXPECT_EQ(kv_cache_bytes(32, 32, 128, 2, 8192, 1), 4_GiB);
-}
-
-TEST(KvCacheUpstream, EightKvHeadsAt8KAre1GiB) {
   EXPECT_EQ(kv_cache_bytes(32, 8, 128, 2, 8192, 1), 1_GiB);
-}
-
-TEST(KvCacheUpstream, EightKvHeadsAt128KAre16GiB) {
   EXPECT_EQ(kv_cache_bytes(32, 8, 128, 2, 131'072, 1), 16_GiB);
-}
-
-TEST(KvCacheUpstream, Int8IsExactlyHalfOfFp16) {
-  KvCacheParams int8 = kEightB;
-  int8.int8_kv = true;
-  EXPECT_EQ(kv_cache_bytes(int8) * 2, kv_cache_bytes(kEightB));
-}
-
-TEST(KvCacheUpstream, ContextIsRoundedUpTo256) {
+  EXPECT_EQ(kv_cache_bytes(32, 8, 128, 2, 0), 0U);  // ours: no tokens take nothing
   const auto tokens = [](std::uint64_t ctx_len) { return kv_cache_bytes(1, 1, 1, 1, ctx_len) / 2; };
   EXPECT_EQ(tokens(1), 256U);
   EXPECT_EQ(tokens(255), 256U);
@@ -44,43 +26,46 @@ TEST(KvCacheUpstream, ContextIsRoundedUpTo256) {
   EXPECT_EQ(tokens(257), 512U);
 }
 
-TEST(KvCacheUpstream, TheWrapperTakesTheParams) {
-  EXPECT_EQ(kv_cache_bytes(kEightB), 1_GiB);
+TEST(KvCache, TheWrapperTakesTheParams) {
   KvCacheParams params = kEightB;
+  EXPECT_EQ(kv_cache_bytes(params), 1_GiB);
+  params.int8_kv = true;
+  EXPECT_EQ(kv_cache_bytes(params), 1_GiB / 2);
+  params = kEightB;
   params.batch = 3;
   EXPECT_EQ(kv_cache_bytes(params), 3_GiB);
   params.ctx_len = 1;
   EXPECT_EQ(kv_cache_bytes(params), 3_GiB / 32);
 }
 
-TEST(KvCache, ContextOfNoTokensTakesNothing) { EXPECT_EQ(kv_cache_bytes(32, 8, 128, 2, 0), 0U); }
-
 // Upstream multiplies whatever comes.
 
 TEST(KvCacheMended, FiguresOfZeroAreErrors) {
-  const auto refused = [](std::same_as<int> auto... figures) {
-    return thrown<InvalidArgument>(
-               [&] { static_cast<void>(kv_cache_bytes(static_cast<std::uint64_t>(figures)...)); })
-        .argument();
+  using Figure = std::uint64_t;
+  const auto refused_figures = [](Figure layers, Figure kv_heads, Figure head_dim,
+                                  Figure elem_bytes, Figure batch) {
+    return refused(
+        [&] { return kv_cache_bytes(layers, kv_heads, head_dim, elem_bytes, 8192, batch); });
   };
-  EXPECT_EQ(refused(0, 8, 128, 2, 8192, 1), "num_layers");
-  EXPECT_EQ(refused(32, 0, 128, 2, 8192, 1), "num_kv_heads");
-  EXPECT_EQ(refused(32, 8, 0, 2, 8192, 1), "head_dim");
-  EXPECT_EQ(refused(32, 8, 128, 0, 8192, 1), "elem_bytes");
-  EXPECT_EQ(refused(32, 8, 128, 2, 8192, 0), "batch");
+  EXPECT_EQ(refused_figures(0, 8, 128, 2, 1), (Refused{"num_layers", 0, 1}));
+  EXPECT_EQ(refused_figures(32, 0, 128, 2, 1), (Refused{"num_kv_heads", 0, 1}));
+  EXPECT_EQ(refused_figures(32, 8, 0, 2, 1), (Refused{"head_dim", 0, 1}));
+  EXPECT_EQ(refused_figures(32, 8, 128, 0, 1), (Refused{"elem_bytes", 0, 1}));
+  EXPECT_EQ(refused_figures(32, 8, 128, 2, 0), (Refused{"batch", 0, 1}));
 }
 
 TEST(KvCacheMended, OverflowIsAnError) {
   constexpr std::uint64_t kLargest = kMost / 2 / kKvCacheStep;
   EXPECT_EQ(kv_cache_bytes(kLargest, 1, 1, 1, 256), kLargest * 2 * 256);
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(kLargest + 1, 1, 1, 1, 256)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(1, kMost, 1, 1, 256)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(1, 1, kMost, 1, 256)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(1, 1, 1, kMost, 256)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(1, 1, 1, 1, 256, kMost)), InvalidArgument);
-  // Rounding up must not wrap round to a context of 0.
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(1, 1, 1, 1, kMost)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(kv_cache_bytes(1, 1, 1, 1, kMost - 254)), InvalidArgument);
+  const std::uint64_t cases[][6] = {
+      {kLargest + 1, 1, 1, 1, 256, 1}, {1, kMost, 1, 1, 256, 1}, {1, 1, kMost, 1, 256, 1},
+      {1, 1, 1, kMost, 256, 1},        {1, 1, 1, 1, 256, kMost}, {1, 1, 1, 1, kMost, 1},
+      {1, 1, 1, 1, kMost - 254, 1}};  // rounding up must not wrap round to a context of 0
+  for (const auto& [layers, kv_heads, head_dim, elem_bytes, context, batch] : cases) {
+    EXPECT_THROW(
+        static_cast<void>(kv_cache_bytes(layers, kv_heads, head_dim, elem_bytes, context, batch)),
+        InvalidArgument);
+  }
 }
 
 }  // namespace

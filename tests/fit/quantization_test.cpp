@@ -1,109 +1,80 @@
 #include "tapedeck/fit/quantization.hpp"
 
-#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "base/most.hpp"
 #include "base/paths.hpp"
 #include "os/temp_folder.hpp"
+#include "plan/refused.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/fit/kv_cache.hpp"
 
 namespace tapedeck::tests {
 namespace {
 
-using ::testing::HasSubstr;
-using ::testing::Not;
+/// A recommendation, and what it needs. "constrained" is upstream's word where nothing fits.
+struct Recommended {
+  double billions;
+  std::uint64_t available_gb;
+  bool fast_int8;
+  std::optional<std::uint64_t> headroom;
+  const char* label;
+  std::uint64_t needed_gb;
+  bool constrained = false;
+};
 
-constexpr QuantizationHardware kFastInt8 = {.fast_int8 = true};
-constexpr QuantizationHardware kPlain = {};
+const Recommended kRecommended[] = {
+    // The upstream's cases.
+    {7, 32, true, {}, "int8", 9},
+    {70, 64, true, {}, "int4", 37},
+    {1, 24, false, {}, "fp16", 4},
+    {8, 16, false, {}, "int4", 6},
+    {30, 16, true, {}, "int4", 17, true},
+    {8, 24, false, kv_cache_bytes(32, 8, 128, 2, 8192), "fp16", 17},
+    {8, 24, false, kv_cache_bytes(32, 8, 128, 2, 131'072), "int4", 20},
+    // It fits to the GB.
+    {8, 18, false, {}, "fp16", 18},
+    {8, 17, false, {}, "int4", 6},
+    {7.1, 17, false, {}, "fp16", 17},  // 15 + 2
+    {7.1, 16, false, {}, "int4", 6},
+    {8, 10, true, {}, "int8", 10},
+    {8, 9, true, {}, "int4", 6},
+    {8, 6, true, {}, "int4", 6},
+    {8, 5, true, {}, "int4", 6, true},
+    // Headroom is in whole GiB, rounded up.
+    {8, 100, false, 0, "fp16", 16},
+    {8, 100, false, 1, "fp16", 17},
+    {8, 100, false, 1_GiB, "fp16", 17},
+    {8, 100, false, 1_GiB + 1, "fp16", 18},
+    {8, 100, false, kMost, "int4", 4 + (std::uint64_t{1} << 34), true},
+};
 
-// The upstream's cases.
-
-TEST(RecommendQuantizationUpstream, SevenBIn32GbWithFastInt8IsInt8) {
-  const QuantizationAdvice advice = recommend_quantization(7, 32, kFastInt8);
-  EXPECT_EQ(label(advice.quantization), "int8");
-  EXPECT_EQ(advice.needed_gb, 9U);
-}
-
-TEST(RecommendQuantizationUpstream, SeventyBIn64GbWithFastInt8IsInt4) {
-  const QuantizationAdvice advice = recommend_quantization(70, 64, kFastInt8);
-  EXPECT_EQ(label(advice.quantization), "int4");
-  EXPECT_EQ(advice.needed_gb, 37U);
-  EXPECT_THAT(advice.reason, Not(HasSubstr("constrained")));
-}
-
-TEST(RecommendQuantizationUpstream, OneBIn24GbIsFp16) {
-  const QuantizationAdvice advice = recommend_quantization(1, 24, kPlain);
-  EXPECT_EQ(label(advice.quantization), "fp16");
-  EXPECT_EQ(advice.needed_gb, 4U);
-}
-
-TEST(RecommendQuantizationUpstream, EightBIn16GbIsInt4) {
-  const QuantizationAdvice advice = recommend_quantization(8, 16, kPlain);
-  EXPECT_EQ(label(advice.quantization), "int4");
-  EXPECT_THAT(advice.reason, Not(HasSubstr("constrained")));
-}
-
-TEST(RecommendQuantizationUpstream, ThirtyBIn16GbWithFastInt8IsConstrained) {
-  const QuantizationAdvice advice = recommend_quantization(30, 16, kFastInt8);
-  EXPECT_EQ(label(advice.quantization), "int4");
-  EXPECT_THAT(advice.reason, HasSubstr("constrained"));
-}
-
-TEST(RecommendQuantizationUpstream, HeadroomOf8KLeavesFp16And128KDoesNot) {
-  const KvCacheParams at_8k = {
-      .num_layers = 32, .num_kv_heads = 8, .head_dim = 128, .ctx_len = 8192};
-  KvCacheParams at_128k = at_8k;
-  at_128k.ctx_len = 131'072;
-  const auto with = [](const KvCacheParams& params) {
-    return label(recommend_quantization(8, 24, kPlain, kv_cache_bytes(params)).quantization);
-  };
-  EXPECT_EQ(with(at_8k), "fp16");
-  EXPECT_EQ(with(at_128k), "int4");
-}
-
-// The edges.
-
-TEST(RecommendQuantization, FitsToTheGb) {
-  const auto plain = [](double billions, std::uint64_t gb) {
-    return recommend_quantization(billions, gb, kPlain).quantization;
-  };
-  EXPECT_EQ(plain(8, 18), Quantization::fp16);  // 16 + 2
-  EXPECT_EQ(plain(8, 17), Quantization::int4);
-  EXPECT_EQ(plain(7.1, 17), Quantization::fp16);  // 15 + 2
-  EXPECT_EQ(plain(7.1, 16), Quantization::int4);
-  const auto fast = [](double billions, std::uint64_t gb) {
-    return recommend_quantization(billions, gb, kFastInt8);
-  };
-  EXPECT_EQ(fast(8, 10).quantization, Quantization::int8);
-  EXPECT_EQ(fast(8, 9).quantization, Quantization::int4);
-  EXPECT_THAT(fast(8, 6).reason, Not(HasSubstr("constrained")));  // 4 + 2
-  EXPECT_THAT(fast(8, 5).reason, HasSubstr("constrained"));
-  EXPECT_EQ(fast(8, 5).needed_gb, 6U);
-}
-
-TEST(RecommendQuantization, HeadroomIsInWholeGibRoundedUp) {
-  const auto needed = [](std::uint64_t headroom) {
-    return recommend_quantization(8, 100, kPlain, headroom).needed_gb;
-  };
-  EXPECT_EQ(needed(0), 16U);
-  EXPECT_EQ(needed(1), 17U);
-  EXPECT_EQ(needed(1_GiB), 17U);
-  EXPECT_EQ(needed(1_GiB + 1), 18U);
-  EXPECT_EQ(needed(std::numeric_limits<std::uint64_t>::max()), 4U + (std::uint64_t{1} << 34));
+TEST(RecommendQuantization, IsTheWidestThatFitsOrTheFastest) {
+  for (const Recommended& each : kRecommended) {
+    SCOPED_TRACE(std::to_string(each.billions) + " in " + std::to_string(each.available_gb));
+    const QuantizationAdvice advice =
+        recommend_quantization(each.billions, each.available_gb, {each.fast_int8}, each.headroom);
+    EXPECT_EQ(label(advice.quantization), each.label);
+    EXPECT_EQ(advice.needed_gb, each.needed_gb);
+    EXPECT_EQ(advice.reason.find("constrained") != std::string::npos, each.constrained);
+  }
+  EXPECT_EQ(recommend_quantization(8, 17, {}).reason,
+            "fp16 does not fit, INT4 does: int4 needs 6 GB of 17 GB");
 }
 
 TEST(RecommendQuantization, ImpossibleCountsAreErrors) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
   for (const double bad : {0.0, -1.0, kInfinity, -kInfinity, kNan, 1e30}) {
-    EXPECT_THROW(static_cast<void>(recommend_quantization(bad, 1, kPlain)), InvalidArgument) << bad;
+    EXPECT_EQ(refused([&] { return recommend_quantization(bad, 1, {}); }),
+              Refused{"params_billions"})
+        << bad;
   }
 }
 
@@ -129,22 +100,14 @@ const std::string kFourFields =
         "num_attention_heads": 32})";
 
 TEST_F(AdviseQuantization, ReadsTheFourFieldsAndAssumes8192Tokens) {
-  const QuantizationReport report =
-      advise(kFourFields, {.available_gb = 24, .params_billions = 8.0});
+  QuantizationReport report = advise(kFourFields, {.available_gb = 24, .params_billions = 8.0});
   EXPECT_EQ(report.kv_cache_bytes, 1_GiB);
-  EXPECT_EQ(label(report.advice.quantization), "fp16");
+  EXPECT_EQ(report.advice.quantization, Quantization::fp16);
   EXPECT_EQ(report.advice.needed_gb, 17U);
   EXPECT_EQ(report.params_billions, 8.0);
-}
-
-TEST_F(AdviseQuantization, TheContextDecides) {
-  const QuantizationReport report =
-      advise(kFourFields, {.available_gb = 24, .context = 131'072, .params_billions = 8.0});
+  report = advise(kFourFields, {.available_gb = 24, .context = 131'072, .params_billions = 8.0});
   EXPECT_EQ(report.kv_cache_bytes, 16_GiB);
-  EXPECT_EQ(label(report.advice.quantization), "int4");
-}
-
-TEST_F(AdviseQuantization, BatchAndInt8Count) {
+  EXPECT_EQ(report.advice.quantization, Quantization::int4);
   EXPECT_EQ(cache(kFourFields, {.batch = 3}), 3_GiB);
   EXPECT_EQ(cache(kFourFields, {.int8_kv = true}), 512_MiB);
   EXPECT_EQ(cache(kFourFields, {.context = 1}), 32_MiB);  // 256 tokens
@@ -161,25 +124,21 @@ TEST_F(AdviseQuantization, SaysNothingOfACacheWhereFieldsAreMissing) {
 }
 
 TEST_F(AdviseQuantization, ImpossibleFiguresAreErrors) {
-  for (const char* json :
-       {R"({"num_hidden_layers": 32, "num_key_value_heads": 8, "hidden_size": 4096,
-            "num_attention_heads": 0})",
-        R"({"num_hidden_layers": 32, "num_key_value_heads": 8, "hidden_size": 4097,
-            "num_attention_heads": 32})",
-        R"({"num_hidden_layers": 99999999999999999, "num_key_value_heads": 8,
-            "hidden_size": 4096000000000000, "num_attention_heads": 32})"}) {
+  const auto of_heads = [](const char* layers, const char* hidden, const char* heads) {
+    return std::string(R"({"num_key_value_heads": 8, "num_hidden_layers": )") + layers +
+           R"(, "hidden_size": )" + hidden + R"(, "num_attention_heads": )" + heads + "}";
+  };
+  for (const std::string& json : {of_heads("32", "4096", "0"), of_heads("32", "4097", "32"),
+                                  of_heads("99999999999999999", "4096000000000000", "32")}) {
     EXPECT_THROW(static_cast<void>(cache(json)), Error) << json;
   }
-  EXPECT_THROW(static_cast<void>(cache(kFourFields, {.context = 0})), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(cache(kFourFields, {.batch = 0})), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(cache(kFourFields, {.context = kMost})), InvalidArgument);
-}
-
-TEST_F(AdviseQuantization, WithoutAParameterCountThereIsNoAdvice) {
-  EXPECT_THROW(static_cast<void>(advise("{}", {.available_gb = 24})), InvalidArgument);
-}
-
-TEST_F(AdviseQuantization, NoConfigIsAnError) {
+  EXPECT_EQ(refused([&] { return cache(kFourFields, {.context = 0}); }),
+            (Refused{"QuantizationRequest::context", 0, 1}));
+  EXPECT_EQ(refused([&] { return cache(kFourFields, {.batch = 0}); }), (Refused{"batch", 0, 1}));
+  EXPECT_EQ(refused([&] { return cache(kFourFields, {.context = kMost}); }),
+            Refused{"the size of the KV cache"});
+  EXPECT_EQ(refused([&] { return advise("{}", {.available_gb = 24}); }),
+            Refused{"QuantizationRequest::params_billions"});
   EXPECT_THROW(static_cast<void>(advise_quantization(folder_ / "none.json", {})), SystemError);
   EXPECT_THROW(static_cast<void>(advise("[", {.params_billions = 1.0})), FormatError);
 }

@@ -1,17 +1,17 @@
 /// @file
-/// Tensors of bytes at places, made by hand, and what `plan_streaming` says to them.
+/// Tensors of bytes at places, made by hand, and what `plan_streaming` refuses of them.
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/most.hpp"
 #include "model/llama2c/llama2c.hpp"
 #include "model/tensor_directory_builder.hpp"
 #include "model/tensor_names.hpp"
-#include "tapedeck/base/error.hpp"
+#include "plan/refused.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 
 namespace tapedeck::tests {
@@ -30,7 +30,7 @@ class Made {
 
   /// What is added from now on lies in another file.
   Made& file() {
-    builder_.begin_file({.path = "made", .size = std::numeric_limits<std::uint64_t>::max()});
+    builder_.begin_file({.path = "made", .size = kMost});
     return *this;
   }
   Made& tensor(const std::string& name, std::uint64_t offset,
@@ -64,14 +64,9 @@ class Made {
   internal::TensorDirectoryBuilder builder_;
 };
 
-/// Why it makes no plan.
-inline std::string refusal_of(const Model& model, const StreamingOptions& options) {
-  try {
-    static_cast<void>(plan_streaming(model, options));
-  } catch (const InvalidArgument& error) {
-    return error.what();
-  }
-  return "no refusal";
+[[nodiscard]] inline Refused refused_streaming(const Model& model,
+                                               const StreamingOptions& options = {}) {
+  return refused([&] { return plan_streaming(model, options); });
 }
 
 }  // namespace tapedeck::tests

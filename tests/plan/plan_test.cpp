@@ -6,12 +6,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <random>
-#include <string>
-#include <vector>
 
+#include "plan/random_plan.hpp"
+#include "plan/refused.hpp"
 #include "plan/shapes.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/engines/llama_cpp/profile.hpp"
 
 namespace tapedeck::tests {
@@ -41,54 +39,11 @@ void expect_sound_tape(const TapePlan& tape) {
   EXPECT_LT(tape.bytes(), end + 64);
 }
 
-LayerShape random_layer(std::mt19937& random) {
-  if (random() % 4 == 0) return mamba2_layer();
-  if (random() % 6 == 0) return latent_layer();
-  const std::uint64_t kv_heads = 1 + random() % 8;
-  LayerShape layer =
-      attention_layer(kv_heads * (1 + random() % 4), kv_heads, 32 * (1 + random() % 8),
-                      random() % 3 == 0 ? 0 : 1 + random() % 9000);
-  if (random() % 3 == 0) layer.value_dim = 32 * (1 + random() % 4);
-  if (random() % 3 == 0) layer = windowed_layer(layer, 1 + random() % 3000);
-  if (random() % 5 == 0) layer.shares_cache = true;
-  if (random() % 3 == 0) {
-    layer.experts = 8;
-    layer.experts_used = 1 + random() % 8;
-    layer.expert_ffn = 1 + random() % 3000;
-    layer.shared_ffn = random() % 2 == 0 ? 0 : 512;
-  }
-  return layer;
-}
-
-PlanOptions random_options(std::mt19937& random) {
-  constexpr DType kTypes[] = {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0};
-  PlanOptions options;
-  options.profile = random() % 2 == 0 ? native_profile() : llama_cpp_profile();
-  options.total_context = 1 + random() % 20'000;
-  options.sequences = 1 + random() % 5;
-  options.unified = random() % 2 == 0;
-  options.decode_batch = 1 + random() % 4;
-  options.batch = 1 + random() % 3000;
-  options.micro_batch = 1 + random() % 1000;
-  options.key_type = kTypes[random() % 5];
-  options.value_type = kTypes[random() % 5];
-  options.flash_attention = random() % 2 == 0;
-  options.full_window_cache = random() % 4 == 0;
-  options.rollback_states = random() % 3;
-  options.all_logits = random() % 2 == 0;
-  options.overhead = random() % 1000;
-  if (options.value_type >= DType::q4_0) options.flash_attention = true;
-  return options;
-}
-
 TEST(MakePlan, HoldsForRandomShapes) {
-  std::mt19937 random(20261121);  // NOLINT(cert-msc51-cpp)
-  for (int round = 0; round < 150; ++round) {
-    SCOPED_TRACE(round);
-    std::vector<LayerShape> layers(1 + random() % 12);
-    for (LayerShape& layer : layers) layer = random_layer(random);
-    const Model model = model_of(layers, 32 * (1 + random() % 64), 1 + random() % 50'000);
-    const Plan plan = make_plan(model, random_options(random));
+  for (std::uint32_t seed = 0; seed < 150; ++seed) {
+    SCOPED_TRACE(seed);
+    const RandomPlan random(seed, llama_cpp_profile());
+    const Plan plan = make_plan(random.model, random.options);
     expect_sound_tape(plan.weights);
     expect_sound_tape(plan.history);
     expect_sound_tape(plan.scratch);
@@ -110,60 +65,68 @@ TEST(MakePlan, HoldsForRandomShapes) {
   }
 }
 
+/// 4 heads of 64, made for so many tokens.
+Model four_heads_of(std::uint64_t context = 4096) {
+  return model_of({attention_layer(4, 4, 64, 128)}, 512, 1000, context);
+}
+
 TEST(MakePlan, TakesTheModelsOwnContext) {
-  Model model = model_of({attention_layer(4, 4, 64, 128)}, 512, 1000, 2048);
-  EXPECT_EQ(make_plan(model).context_per_talk, 2048U);
-  EXPECT_EQ(make_plan(model, {.total_context = 512}).context_per_talk, 512U);
-  model.shape.context = 0;
-  EXPECT_THROW((void)make_plan(model), InvalidArgument);
-  EXPECT_EQ(make_plan(model, {.total_context = 512}).context_per_talk, 512U);
+  EXPECT_EQ(make_plan(four_heads_of(2048)).context_per_talk, 2048U);
+  EXPECT_EQ(make_plan(four_heads_of(2048), {.total_context = 512}).context_per_talk, 512U);
+  EXPECT_EQ(make_plan(four_heads_of(0), {.total_context = 512}).context_per_talk, 512U);
+  EXPECT_EQ(refused([] { return make_plan(four_heads_of(0)); }),
+            (Refused{"PlanOptions::total_context", 0, 1}));
 }
 
 TEST(MakePlan, WarnsWhereSequencesDivideTheModelsOwnContext) {
-  const Model model = model_of({attention_layer(4, 4, 64, 128)}, 512, 1000, 128);
-  EXPECT_TRUE(make_plan(model, {.sequences = 1}).warnings.empty());
-  const Plan divided = make_plan(model, {.sequences = 8});
-  EXPECT_EQ(divided.context_per_talk * 8, model.shape.context);
-  EXPECT_EQ(divided.warnings.size(), 1U);
-  EXPECT_EQ(divided.exact, make_plan(model).exact);
-  EXPECT_TRUE(make_plan(model, {.total_context = 2048, .sequences = 8}).warnings.empty());
-  EXPECT_TRUE(make_plan(model, {.sequences = 8, .unified = true}).warnings.empty());
+  const Model model = four_heads_of(128);
+  const auto warnings = [&](const PlanOptions& options) {
+    return make_plan(model, options).warnings.size();
+  };
+  EXPECT_EQ(warnings({.sequences = 1}), 0U);
+  EXPECT_EQ(warnings({.total_context = 2048, .sequences = 8}), 0U);
+  EXPECT_EQ(warnings({.sequences = 8, .unified = true}), 0U);
+  EXPECT_EQ(warnings({.sequences = 8}), 1U);
+  EXPECT_EQ(make_plan(model, {.sequences = 8}).context_per_talk * 8, 128U);
+  EXPECT_TRUE(make_plan(model, {.sequences = 8}).exact);
 }
 
 TEST(MakePlan, RefusesOptionsOfNothing) {
-  const Model model = model_of({attention_layer(4, 4, 64, 128)});
-  EXPECT_THROW((void)make_plan(model, {.sequences = 0}), InvalidArgument);
-  EXPECT_THROW((void)make_plan(model, {.decode_batch = 0}), InvalidArgument);
-  EXPECT_THROW((void)make_plan(model, {.batch = 0}), InvalidArgument);
-  EXPECT_THROW((void)make_plan(model, {.micro_batch = 0}), InvalidArgument);
-  EXPECT_THROW((void)make_plan(model, {.cell_rounding = 0}), InvalidArgument);
-  EXPECT_THROW((void)make_plan(model, {.activation_type = DType::q8_0}), InvalidArgument);
-  EXPECT_THROW((void)make_plan(model_of({})), InvalidArgument);
-  EXPECT_THROW((void)make_plan(model, {.overhead = kMost}), InvalidArgument);
-  EXPECT_THROW((void)make_plan(model, {.rollback_states = kMost}), InvalidArgument);
-  EXPECT_THROW((void)make_plan(model, {.sequences = kMost}), InvalidArgument);
+  const auto refused_options = [](const PlanOptions& options) {
+    return refused([&] { return make_plan(four_heads_of(), options); });
+  };
+  EXPECT_EQ(refused_options({.sequences = 0}), (Refused{"PlanOptions::sequences", 0, 1}));
+  EXPECT_EQ(refused_options({.decode_batch = 0}), (Refused{"PlanOptions::decode_batch", 0, 1}));
+  EXPECT_EQ(refused_options({.batch = 0}), (Refused{"PlanOptions::batch", 0, 1}));
+  EXPECT_EQ(refused_options({.micro_batch = 0}), (Refused{"PlanOptions::micro_batch", 0, 1}));
+  EXPECT_EQ(refused_options({.cell_rounding = 0}), (Refused{"PlanOptions::cell_rounding", 0, 1}));
+  EXPECT_EQ(refused_options({.activation_type = DType::q8_0}),
+            Refused{"DecodeBuffersOptions::element"});
+  EXPECT_EQ(refused_options({.overhead = kMost}), kTooLarge);
+  EXPECT_EQ(refused_options({.rollback_states = kMost}), kTooLarge);
+  EXPECT_EQ(refused_options({.sequences = kMost}), kTooLarge);
+  EXPECT_EQ(refused([] { return make_plan(model_of({})); }), Refused{"ModelShape::layers"});
 }
 
 TEST(MakePlan, IsExactWhereNothingIsAssumed) {
-  Model model = model_of({attention_layer(4, 4, 64, 128)});
-  EXPECT_TRUE(make_plan(model).exact);
-  EXPECT_TRUE(make_plan(model).warnings.empty());
+  EXPECT_TRUE(make_plan(four_heads_of()).exact);
+  EXPECT_TRUE(make_plan(four_heads_of()).warnings.empty());
 
+  Model model = four_heads_of();
   model.shape.exact = false;
   model.shape.warnings = {"unknown architecture"};
   EXPECT_FALSE(make_plan(model).exact);
   EXPECT_THAT(make_plan(model).warnings, ::testing::ElementsAre("unknown architecture"));
 
-  model = model_of({attention_layer(4, 4, 64, 128)});
+  model = four_heads_of();
   model.shape.dtype.reset();
   EXPECT_FALSE(make_plan(model).exact);
   EXPECT_EQ(make_plan(model).warnings.size(), 1U);
 }
 
 TEST(Breakdown, CountsOverheadAsALine) {
-  const Model model = model_of({attention_layer(4, 4, 64, 128)});
-  const Breakdown without = make_plan(model).breakdown();
-  const Breakdown with = make_plan(model, {.overhead = 12345}).breakdown();
+  const Breakdown without = make_plan(four_heads_of()).breakdown();
+  const Breakdown with = make_plan(four_heads_of(), {.overhead = 12345}).breakdown();
   EXPECT_EQ(with.overhead, 12345U);
   EXPECT_EQ(with.total, without.total + 12345);
   EXPECT_EQ(with.scratch, without.scratch);

@@ -1,25 +1,25 @@
 /// @file
-/// Models made by hand, for tests of plans.
+/// Models and weights made by hand, for tests of plans.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "tapedeck/model/model.hpp"
+#include "tapedeck/plan/region.hpp"
 
 namespace tapedeck::tests {
 
 inline LayerShape attention_layer(std::uint64_t heads, std::uint64_t kv_heads, std::uint64_t dim,
                                   std::uint64_t ffn) {
-  LayerShape layer;
-  layer.attention = Attention::full;
-  layer.heads = heads;
-  layer.kv_heads = kv_heads;
-  layer.key_dim = dim;
-  layer.value_dim = dim;
-  layer.ffn = ffn;
-  return layer;
+  return {.attention = Attention::full,
+          .heads = heads,
+          .kv_heads = kv_heads,
+          .key_dim = dim,
+          .value_dim = dim,
+          .ffn = ffn};
 }
 
 inline LayerShape windowed_layer(LayerShape layer, std::uint64_t window) {
@@ -30,21 +30,16 @@ inline LayerShape windowed_layer(LayerShape layer, std::uint64_t window) {
 
 /// DeepSeek-V2-Lite's: 16 heads over one latent row of 512 + 64.
 inline LayerShape latent_layer() {
-  LayerShape layer = attention_layer(16, 1, 576, 10944);
-  layer.attention = Attention::latent;
-  layer.value_dim = 0;
-  return layer;
+  return {.attention = Attention::latent, .heads = 16, .kv_heads = 1, .key_dim = 576, .ffn = 10944};
 }
 
 /// Mamba-2: d_inner 3072, d_state 128, one group, four tokens of convolution (Granite-4.0-H-Tiny).
 inline LayerShape mamba2_layer() {
-  LayerShape layer;
-  layer.recurrence = Recurrence::mamba2;
-  layer.inner = 3072;
-  layer.conv_state = std::uint64_t{3} * (3072 + 2 * 128);
-  layer.state = std::uint64_t{3072} * 128;
-  layer.ffn = 512;
-  return layer;
+  return {.recurrence = Recurrence::mamba2,
+          .conv_state = std::uint64_t{3} * (3072 + 2 * 128),
+          .state = std::uint64_t{3072} * 128,
+          .inner = 3072,
+          .ffn = 512};
 }
 
 inline Model model_of(std::vector<LayerShape> layers, std::uint64_t hidden = 512,
@@ -63,6 +58,12 @@ inline Model model_of(std::vector<LayerShape> layers, std::uint64_t hidden = 512
       {"final_norm", ParameterKind::norm, 1, 1, hidden},
   };
   return model;
+}
+
+/// Weights of a name that no other region has.
+inline Region weight_region(const PartId& id, std::uint64_t bytes) {
+  static int regions = 0;
+  return {.id = id, .name = "region " + std::to_string(++regions), .bytes = bytes};
 }
 
 /// Qwen2-1.5B.

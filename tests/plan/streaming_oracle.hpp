@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 
+#include "plan/refused.hpp"
+#include "tapedeck/base/checked.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 
 namespace tapedeck::tests {
@@ -52,7 +54,7 @@ inline void expect_runs(const Model& model, const StreamedLayer& layer) {
     const StreamedPart& part = layer.parts[i];
     EXPECT_EQ(part.offset % 16, 0U);
     EXPECT_GE(part.offset, end);
-    const std::uint64_t padded = (end + kWholeRegion - 1) / kWholeRegion * kWholeRegion;
+    const std::uint64_t padded = round_up(end, kWholeRegion);
     end = part.offset + part.bytes;
     if (i == 0) {
       EXPECT_EQ(part.offset, 0U);
@@ -69,7 +71,7 @@ inline void expect_runs(const Model& model, const StreamedLayer& layer) {
       EXPECT_EQ(part.offset, padded);
     }
   }
-  EXPECT_EQ(layer.bytes, (end + kWholeRegion - 1) / kWholeRegion * kWholeRegion);
+  EXPECT_EQ(layer.bytes, round_up(end, kWholeRegion));
 }
 
 /// Bytes that a token copies of a layer whose experts are alike.
@@ -95,8 +97,7 @@ inline std::uint64_t device_bytes_with(const Model& model, const StreamingPlan& 
                                        std::size_t stay, std::uint64_t slots) {
   std::uint64_t bytes = 0;
   for (const StreamingPlan::Outer& outer : plan.outer) {
-    const std::uint64_t own = model.tensors.entries()[outer.tensor].bytes;
-    bytes += (own + kWholeRegion - 1) / kWholeRegion * kWholeRegion;
+    bytes += round_up(model.tensors.entries()[outer.tensor].bytes, kWholeRegion);
   }
   std::uint64_t largest = 0;
   for (std::size_t i = 0; i < plan.layers.size(); ++i) {
@@ -151,12 +152,13 @@ inline void expect_sound(const Model& model, const StreamingPlan& plan,
   }
   EXPECT_EQ(plan.token_bytes, token);
   EXPECT_EQ(plan.one_slot_bytes, device_bytes_with(model, plan, 0, 1));
-  EXPECT_NO_THROW(static_cast<void>(
-      plan_streaming(model, {.slots = options.slots, .device_bytes = plan.least_bytes})));
+  const auto refused_with = [&](std::uint64_t bytes) {
+    return refused(
+        [&] { return plan_streaming(model, {.slots = options.slots, .device_bytes = bytes}); });
+  };
+  EXPECT_EQ(refused_with(plan.least_bytes), Refused{});
   if (plan.least_bytes != 0) {
-    EXPECT_THROW(static_cast<void>(plan_streaming(
-                     model, {.slots = options.slots, .device_bytes = plan.least_bytes - 1})),
-                 InvalidArgument);
+    EXPECT_EQ(refused_with(plan.least_bytes - 1).limit, plan.least_bytes);
   }
   EXPECT_EQ(plan.device.bytes(),
             device_bytes_with(model, plan, plan.resident_layers(), options.slots));

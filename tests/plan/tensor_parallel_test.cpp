@@ -3,12 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <numeric>
-#include <string>
 #include <vector>
 
+#include "plan/refused.hpp"
 #include "plan/shapes.hpp"
-#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -28,10 +26,9 @@ Model one_layer() {
 }
 
 TEST(PlanRanks, OneRankIsThePlan) {
-  const Plan whole = make_plan(one_layer());
+  const Breakdown sums = make_plan(one_layer()).breakdown();
   const RankPlan plan = plan_ranks(one_layer(), {}, 1);
   ASSERT_EQ(plan.ranks.size(), 1U);
-  const Breakdown sums = whole.breakdown();
   EXPECT_EQ(plan.ranks[0].weights, sums.weights);
   EXPECT_EQ(plan.ranks[0].history, sums.history);
   EXPECT_EQ(plan.ranks[0].scratch, sums.scratch);
@@ -39,30 +36,20 @@ TEST(PlanRanks, OneRankIsThePlan) {
   EXPECT_FALSE(plan.replicates_kv_heads);
 }
 
-TEST(PlanRanks, TwoRanksShareWhatCanBeCut) {
-  const RankPlan plan = plan_ranks(one_layer(), {}, 2);
-  ASSERT_EQ(plan.ranks.size(), 2U);
-  EXPECT_FALSE(plan.replicates_kv_heads);
-  const std::uint64_t cut = std::uint64_t{1000 + 512 + 2 * 128 + 1024} * 512 * 2;
-  const std::uint64_t whole = std::uint64_t{2} * 512 * 2;
-  for (const RankBytes& rank : plan.ranks) {
-    EXPECT_EQ(rank.weights, cut / 2 + whole);
-    EXPECT_EQ(rank.kv_heads, 1U);
-    EXPECT_EQ(rank.history, 4096 * 2 * 64 * 2);
-  }
-  EXPECT_EQ(plan.largest, 0U);
-}
-
-TEST(PlanRanks, ReplicateKvHeadsThatDoNotDivide) {
-  const RankPlan plan = plan_ranks(one_layer(), {}, 4);
-  EXPECT_TRUE(plan.replicates_kv_heads);
-  const std::uint64_t cut = std::uint64_t{1000 + 512 + 1024} * 512 * 2;
-  const std::uint64_t one_head =
-      std::uint64_t{2} * 64 * 512 * 2;  // of K and of V, on two ranks each
-  for (const RankBytes& rank : plan.ranks) {
-    EXPECT_EQ(rank.kv_heads, 1U);
-    EXPECT_EQ(rank.weights, cut / 4 + one_head + std::uint64_t{2} * 512 * 2);
-    EXPECT_EQ(rank.history, 4096 * 2 * 64 * 2);
+// Of two ranks each has a KV head; of four, two have the same one.
+TEST(PlanRanks, ShareWhatCanBeCutAndReplicateKvHeads) {
+  const std::uint64_t norms = std::uint64_t{2} * 512 * 2;
+  const std::uint64_t kv_head = std::uint64_t{2} * 64 * 512 * 2;  // of K and of V
+  for (const std::uint64_t ranks : {2U, 4U}) {
+    const RankPlan plan = plan_ranks(one_layer(), {}, ranks);
+    ASSERT_EQ(plan.ranks.size(), ranks);
+    EXPECT_EQ(plan.replicates_kv_heads, ranks == 4);
+    EXPECT_EQ(plan.largest, 0U);
+    for (const RankBytes& rank : plan.ranks) {
+      EXPECT_EQ(rank.weights, (1000 + 512 + 1024) * 512 * 2 / ranks + kv_head + norms);
+      EXPECT_EQ(rank.kv_heads, 1U);
+      EXPECT_EQ(rank.history, 4096 * 2 * 64 * 2);
+    }
   }
 }
 
@@ -111,9 +98,13 @@ TEST(PlanRanks, LeaveNothingOut) {
 }
 
 TEST(PlanRanks, RefusesRanksWithoutHeads) {
-  EXPECT_THROW((void)plan_ranks(one_layer(), {}, 0), InvalidArgument);
-  EXPECT_THROW((void)plan_ranks(one_layer(), {}, 9), InvalidArgument);
-  EXPECT_THROW((void)plan_ranks(model_of({mamba2_layer()}), {}, 1'000'000), InvalidArgument);
+  const auto refused_ranks = [](const Model& model, std::uint64_t ranks) {
+    return refused([&] { return plan_ranks(model, {}, ranks); });
+  };
+  EXPECT_EQ(refused_ranks(one_layer(), 0), (Refused{"ranks", 0, 1}));
+  EXPECT_EQ(refused_ranks(one_layer(), 9), (Refused{"ranks", 9, 8}));
+  EXPECT_EQ(refused_ranks(model_of({mamba2_layer()}), 1'000'000),
+            (Refused{"ranks", 1'000'000, 65'536}));
   EXPECT_EQ(plan_ranks(one_layer(), {}, 8).ranks.size(), 8U);
 }
 

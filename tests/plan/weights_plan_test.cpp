@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/paths.hpp"
+#include "plan/refused.hpp"
 #include "plan/shapes.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/model/read_model.hpp"
 #include "tapedeck/plan/plan.hpp"
 
@@ -19,27 +19,16 @@ namespace {
 
 /// A matrix, a norm, and two experts.
 Model small() {
+  const auto of_layers = [](const char* name, ParameterKind kind, std::uint64_t count,
+                            std::uint64_t rows, Part part) {
+    return Parameter{name, kind, count, rows, 512, {.part = part, .every_layer = true}};
+  };
   Model model = model_of({attention_layer(4, 4, 64, 128)});
   model.shape.parameters = {
-      {"layers.attention.q",
-       ParameterKind::matrix,
-       2,
-       256,
-       512,
-       {.part = Part::query, .every_layer = true}},
-      {"layers.norm", ParameterKind::norm, 2, 1, 512, {.part = Part::norm, .every_layer = true}},
-      {"layers.experts.up",
-       ParameterKind::expert,
-       4,
-       300,
-       512,
-       {.part = Part::expert_up, .every_layer = true}},
-      {"layers.router",
-       ParameterKind::matrix,
-       2,
-       2,
-       512,
-       {.part = Part::router, .every_layer = true}},
+      of_layers("layers.attention.q", ParameterKind::matrix, 2, 256, Part::query),
+      of_layers("layers.norm", ParameterKind::norm, 2, 1, Part::norm),
+      of_layers("layers.experts.up", ParameterKind::expert, 4, 300, Part::expert_up),
+      of_layers("layers.router", ParameterKind::matrix, 2, 2, Part::router),
       {"head", ParameterKind::head, 1, 1000, 512},
   };
   return model;
@@ -71,7 +60,8 @@ TEST(WeightsPlan, TakesAnotherType) {
                           {"b", ParameterKind::matrix, 1, 10, 97}};
   EXPECT_EQ(bytes_in(odd, "a", options), 10 * 96 / 32 * 34);  // q8_0
   EXPECT_EQ(bytes_in(odd, "b", options), 10 * 97 * 2);        // f16
-  EXPECT_THROW((void)make_plan(small(), {.weights_type = DType::i32}), InvalidArgument);
+  EXPECT_EQ(refused([] { return make_plan(small(), {.weights_type = DType::i32}); }),
+            Refused{"PlanOptions::weights_type"});
 }
 
 /// `small` as a checkpoint that is stored so.
@@ -126,34 +116,32 @@ TEST(WeightsPlan, CountsScalesAndZerosOfInt4) {
             2 * (scales * 2 + scales / 2 + std::uint64_t{512} * 4));
 }
 
-TEST(WeightsPlan, UnknownQuantizationIsAWarning) {
+TEST(WeightsPlan, WhatIsNotKnownIsAWarning) {
   Model model = small();
   model.shape.quantization.method = "sorcery";
-  const Plan plan = make_plan(model);
+  Plan plan = make_plan(model);
   EXPECT_FALSE(plan.exact);
-  ASSERT_EQ(plan.warnings.size(), 1U);
-  EXPECT_THAT(plan.warnings[0], ::testing::HasSubstr("sorcery"));
-}
-
-TEST(WeightsPlan, WithoutParametersIsAWarning) {
-  Model model = small();
+  EXPECT_THAT(
+      plan.warnings,
+      ::testing::ElementsAre("unknown quantization_config sorcery: planned as if there were none"));
+  model = small();
   model.shape.parameters.clear();
-  const Plan plan = make_plan(model);
+  plan = make_plan(model);
   EXPECT_TRUE(plan.weights.empty());
   EXPECT_FALSE(plan.exact);
+  EXPECT_EQ(plan.warnings.size(), 1U);
 }
 
 /// Files that are kept beside the checkout.
 class RealFiles : public ::testing::Test {
  protected:
-  static std::filesystem::path need(const char* name) {
-    return std::filesystem::exists(shared_data(name)) ? shared_data(name) : std::filesystem::path();
+  void SetUp() override {
+    if (!std::filesystem::exists(shared_data("configs"))) GTEST_SKIP() << "no shared data";
   }
 };
 
 TEST_F(RealFiles, HaveOneRegionATensor) {
-  const auto path = need("engine_figures/llama-8b-gqa.header-only.gguf");
-  if (path.empty()) GTEST_SKIP() << "no shared data beside this checkout";
+  const auto path = shared_data("engine_figures/llama-8b-gqa.header-only.gguf");
   const Model model = read_model(path);
   const Plan plan = make_plan(model);
   const auto regions = plan.weights.regions();
@@ -173,8 +161,7 @@ TEST_F(RealFiles, HaveOneRegionATensor) {
 
 // What public lists state of MiniMax-M2.5 counts the scales too; the difference is theirs alone.
 TEST_F(RealFiles, ScaleElementsAreThoseOfThePublishedCheckpoint) {
-  const auto path = need("configs/MiniMaxAI--MiniMax-M2.5.json");
-  if (path.empty()) GTEST_SKIP() << "no shared data beside this checkout";
+  const auto path = shared_data("configs/MiniMaxAI--MiniMax-M2.5.json");
   std::uint64_t scales = 0;
   const Plan plan = make_plan(read_model(path));
   for (const Region& region : plan.weights.regions()) {
@@ -186,8 +173,7 @@ TEST_F(RealFiles, ScaleElementsAreThoseOfThePublishedCheckpoint) {
 
 // Four bits and a scale of one byte for each 32: 21,511,953,984 elements with the scales.
 TEST_F(RealFiles, GptOssExpertsAreMxfp4) {
-  const auto path = need("configs/openai--gpt-oss-20b.json");
-  if (path.empty()) GTEST_SKIP() << "no shared data beside this checkout";
+  const auto path = shared_data("configs/openai--gpt-oss-20b.json");
   const Plan plan = make_plan(read_model(path));
   std::uint64_t experts = 0;
   std::uint64_t rest = 0;

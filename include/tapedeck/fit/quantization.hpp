@@ -1,7 +1,7 @@
 /// @file
 /// `recommend_quantization`: which weight type suits a model, the memory and the hardware.
 ///
-/// A rule of thumb in whole GB; `fit` (plan/fit.hpp) decides from a model's own plan.
+/// A rule of thumb in whole GB; `fit` (fit/fit.hpp) decides from a model's own plan.
 /// Source: mlxcel, pull request 65. Mended here: the cache of `advise_quantization` is that of the
 /// model's own layers, so explicit head widths, windows, latent attention and hybrids count as what
 /// they take; and impossible figures are errors.

@@ -1,7 +1,7 @@
 /// @file
 /// `StreamingConfig`: whether a dense transformer fits in device memory whole, or layer by layer.
 ///
-/// A closed form in fp32 for a quick decision; `fit` (plan/fit.hpp) decides from a model's own
+/// A closed form in fp32 for a quick decision; `fit` (fit/fit.hpp) decides from a model's own
 /// plan. Source: the StreamingConfig of realizar, issue GH-201. Three faults of the original are
 /// mended here: a head count of 0 or one that does not divide is an error, so is a figure that
 /// overflows, and an untied embedding table or a second layer buffer can be counted.

@@ -3,10 +3,11 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 
+#include "base/checked_sizes.hpp"
 #include "engines/llama_cpp/tensor_graph.hpp"
 #include "plan/cache_cells.hpp"
 #include "tapedeck/model/model_shape.hpp"
@@ -20,7 +21,7 @@ namespace tapedeck::internal {
 ///
 /// Source of the rules: llama-graph.cpp, llama-kv-cache.cpp and models/*.cpp of llama.cpp. The
 /// worst case is reserved: caches full, logits of every token.
-class LlamaCppGraph {
+class LlamaCppGraph : private TensorGraph {
  public:
   LlamaCppGraph(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells);
 
@@ -28,29 +29,42 @@ class LlamaCppGraph {
   [[nodiscard]] TensorGraph::Footprint measure();
 
  private:
-  using Tensor = TensorGraph::Tensor;
-
   /// Inputs that all layers of one kind of cache share.
   struct CacheInputs {
     std::optional<Tensor> mask, key_rows, value_rows, key_rotation, value_rotation;
   };
   struct Qkv {
     Tensor q{};
-    std::optional<Tensor> k, v;  ///< None where another layer's cache is read.
-    std::optional<Tensor> gate;  ///< Of the output, where the queries' projection holds one.
+    std::optional<Tensor> k{}, v{};  ///< None where another layer's cache is read.
+    std::optional<Tensor> gate{};    ///< Of the output, where the queries' projection holds one.
+  };
+  /// Elements a token of a recurrent layer. It convolves its own rows and, beside them, two that
+  /// are `side` wide: B and C, or queries and keys.
+  struct Branch {
+    std::uint64_t inner, convolved, side, heads;
   };
 
   // Sizes, in bytes.
-  [[nodiscard]] std::uint64_t rows(std::uint64_t width) const;  ///< One f32 row a token.
-  [[nodiscard]] std::uint64_t states(std::uint64_t elements) const;
+  /// One f32 row a token.
+  [[nodiscard]] CheckedSize rows(CheckedSize width) const { return width * rows_ * sizeof(float); }
+  /// One f32 state a sequence.
+  [[nodiscard]] CheckedSize states(std::uint64_t elements) const {
+    return CheckedSize(elements) * options_.sequences * sizeof(float);
+  }
 
-  Tensor project(std::uint64_t width, Tensor from) { return graph_.op(rows(width), {from}); }
-  Tensor same(Tensor tensor) { return graph_.in_place(graph_.bytes(tensor), {tensor}); }
-  Tensor sum(Tensor a, Tensor b) { return graph_.in_place(graph_.bytes(a), {a, b}); }
+  Tensor project(CheckedSize width, Tensor from) { return op(rows(width), {from}); }
+  Tensor part(Tensor of, CheckedSize width) { return view(of, rows(width)); }
+  Tensor copy(Tensor from) { return op(bytes(from), {from}); }
+  Tensor same(Tensor tensor) { return in_place(bytes(tensor), {tensor}); }
+  Tensor combine(Tensor a, Tensor b) { return in_place(bytes(a), {a, b}); }
   Tensor norm(Tensor from);
   Tensor output_rows(Tensor from);
+  /// From here on, of these and of what is made of them, there are only rows that are put out.
+  void keep_output_rows(Tensor& a, Tensor& b);
+  /// An input that is made by the first layer that needs it.
+  Tensor input_once(std::optional<Tensor>& made, CheckedSize bytes);
 
-  // llama_cpp_graph.cpp
+  // graph.cpp
   void layer(const LayerShape& layer, bool last);
   void plain_layer(const LayerShape& layer, bool last);
   void add_layer_inputs(Tensor ids);
@@ -60,6 +74,11 @@ class LlamaCppGraph {
   Tensor merge_stack();
   void encoder_layer(const LayerShape& layer, bool last);
   Tensor mixer(const LayerShape& layer, Tensor normed);
+  Tensor feed_forward(const LayerShape& layer, Tensor normed);
+  Tensor dense(std::uint64_t width, Tensor normed);
+  Tensor experts(const LayerShape& layer, Tensor normed);
+
+  // attention.cpp
   Tensor attention(const LayerShape& layer, Tensor normed);
   Tensor latent_attention(const LayerShape& layer, Tensor normed);
   Qkv queries_keys_values(const LayerShape& layer, Tensor normed);
@@ -72,24 +91,24 @@ class LlamaCppGraph {
   CacheInputs& inputs_of(const LayerShape& layer);
   Tensor cache_view(const LayerShape& layer, DType type, std::uint64_t head_dim);
   [[nodiscard]] std::uint64_t keys(const LayerShape& layer) const;
-  [[nodiscard]] std::uint64_t scores(const LayerShape& layer, std::uint64_t heads) const;
-  [[nodiscard]] std::uint64_t cache_bytes(const LayerShape& layer, DType type,
-                                          std::uint64_t width) const;
-  Tensor feed_forward(const LayerShape& layer, Tensor normed);
-  Tensor dense(std::uint64_t width, Tensor normed);
-  Tensor experts(const LayerShape& layer, Tensor normed);
+  [[nodiscard]] CheckedSize scores(const LayerShape& layer) const;
+  [[nodiscard]] CheckedSize cache_bytes(const LayerShape& layer, DType type,
+                                        std::uint64_t width) const;
 
-  // llama_cpp_recurrent.cpp
+  // recurrent.cpp
   Tensor recurrent(const LayerShape& layer, Tensor normed);
+  [[nodiscard]] Branch branch_of(const LayerShape& layer, std::uint64_t head_dim) const;
   Tensor load_state(std::uint64_t elements);
+  Tensor with_new_state(std::uint64_t width, std::uint64_t state,
+                        std::initializer_list<Tensor> from);
   Tensor convolve(Tensor from, std::uint64_t state, std::uint64_t width);
   Tensor mamba1(const LayerShape& layer, Tensor normed);
   Tensor mamba2(const LayerShape& layer, Tensor normed);
   Tensor gated_delta(const LayerShape& layer, Tensor normed);
   Tensor split_delta(const LayerShape& layer, Tensor normed);
-  Tensor delta_rule(const LayerShape& layer, std::array<Tensor, 4> from, Tensor state);
+  Tensor delta_rule(const LayerShape& layer, std::initializer_list<Tensor> from);
   Tensor short_convolution(const LayerShape& layer, Tensor normed);
-  Tensor scan(std::uint64_t width, std::uint64_t state, std::array<Tensor, 4> from, Tensor skip);
+  Tensor scan(const LayerShape& layer, std::initializer_list<Tensor> from, Tensor skip);
   void rwkv_layer(const LayerShape& layer, bool last);
   Tensor rwkv6_time_mix(const LayerShape& layer, Tensor normed, Tensor shifted);
   Tensor rwkv_time_mix(const LayerShape& layer, Tensor normed, Tensor shifted);
@@ -101,10 +120,9 @@ class LlamaCppGraph {
   const CacheCells& cells_;
   const GraphShape& hints_;
   std::uint64_t tokens_;
-  std::uint64_t outputs_;  ///< Tokens of which there are logits.
-  std::uint64_t rows_;     ///< Of what is being made: `tokens_`, at the end `outputs_`.
-  std::uint64_t widest_v_ = 0;
-  TensorGraph graph_;
+  std::uint64_t outputs_;   ///< Tokens of which there are logits.
+  std::uint64_t rows_;      ///< Of what is being made: `tokens_`, at the end `outputs_`.
+  std::uint64_t widest_v_;  ///< Of the layers' rows of V.
   Tensor positions_ = 0;
   Tensor output_ids_ = 0;
   Tensor state_ids_ = 0;

@@ -1,14 +1,13 @@
 #include "tapedeck/engines/llama_cpp/profile.hpp"
 
-#include <algorithm>
 #include <array>
-#include <string>
 
 #include "engines/llama_cpp/graph.hpp"
 #include "plan/cache_cells.hpp"
 #include "plan/history_plan.hpp"
 #include "plan/scratch_plan.hpp"
 #include "plan/sizes.hpp"
+#include "plan/widest_layers.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/plan/plan.hpp"
 
@@ -17,17 +16,7 @@ namespace {
 
 using internal::CacheCells;
 
-// It has no kernels for caches of these types.
 constexpr std::array kWithoutKernels = {DType::f8_e4m3, DType::f8_e5m2, DType::i8};
-
-void require_kernels(DType type, const char* option) {
-  if (std::find(kWithoutKernels.begin(), kWithoutKernels.end(), type) == kWithoutKernels.end()) {
-    return;
-  }
-  throw InvalidArgument({.argument = option},
-                        "llama.cpp has no cache of type " + std::string(to_string(type)),
-                        "use f16, bf16, q8_0 or q4_0");
-}
 
 CacheCells plan_cells(const ModelShape& shape, const PlanOptions& options) {
   CacheCells cells = internal::cache_cells(shape, options);
@@ -35,20 +24,8 @@ CacheCells plan_cells(const ModelShape& shape, const PlanOptions& options) {
   return cells;
 }
 
-std::uint64_t widest_value_row(const ModelShape& shape) {
-  std::uint64_t widest = 0;
-  for (const LayerShape& layer : shape.layers) {
-    if (layer.attention == Attention::none) continue;
-    const auto width = internal::CheckedSize(layer.kv_heads) * layer.value_dim;
-    widest = std::max(widest, internal::fits(width));
-  }
-  return widest;
-}
-
 TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
                       const CacheCells& cells) {
-  require_kernels(options.key_type, "PlanOptions::key_type");
-  require_kernels(options.value_type, "PlanOptions::value_type");
   if (traits(options.value_type).block_elements > 1 && !options.flash_attention) {
     throw InvalidArgument({.argument = "PlanOptions::flash_attention"},
                           "llama.cpp has quantized V caches only with flash attention",
@@ -56,8 +33,9 @@ TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
   }
   return internal::plan_history(
       shape, options, cells,
-      {.value_width = options.flash_attention ? 0 : widest_value_row(shape),
-       .blocks_in_heads = true});
+      {.value_width = options.flash_attention ? 0 : internal::widest_layers(shape).v,
+       .blocks_in_heads = true,
+       .unsupported = kWithoutKernels});
 }
 
 internal::ScratchPlan plan_scratch(const Model& model, const PlanOptions& options,

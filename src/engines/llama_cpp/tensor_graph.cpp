@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
-#include <limits>
 #include <utility>
 
 #include "plan/sizes.hpp"
@@ -21,17 +20,13 @@ class TensorGraph::Memory {
     footprint_.live = std::max(footprint_.live, live_);
 
     const auto hole = best_hole(size);
-    const std::uint64_t offset = hole == holes_.end() ? end_ : hole->offset;
-    if (hole == holes_.end()) {
-      end_ = fits(CheckedSize(end_) + size);
-    } else if (hole->size == size) {
-      holes_.erase(hole);
-    } else {
-      hole->offset += size;
-      hole->size -= size;
-    }
-    if (offset + size > footprint_.bytes) {
-      footprint_.bytes = offset + size;
+    const std::uint64_t offset = hole->offset;
+    const std::uint64_t end = fits(CheckedSize(offset) + size);
+    hole->offset = end;
+    hole->size -= size;
+    if (hole->size == 0) holes_.erase(hole);
+    if (end > footprint_.bytes) {
+      footprint_.bytes = end;
       footprint_.stage = stage;
     }
     return offset;
@@ -42,23 +37,18 @@ class TensorGraph::Memory {
     const std::uint64_t size = up_to_multiple(bytes, kAlignment);
     if (size == 0) return;
     live_ -= size;
-    auto next = std::find_if(holes_.begin(), holes_.end(),
-                             [&](const Hole& h) { return h.offset > offset; });
-    if (next != holes_.begin() && std::prev(next)->end() == offset) {
-      --next;
-      next->size += size;
+    auto hole = std::find_if(holes_.begin(), holes_.end(),
+                             [&](const Hole& each) { return each.offset > offset; });
+    if (hole != holes_.begin() && std::prev(hole)->end() == offset) {
+      --hole;
+      hole->size += size;
     } else {
-      next = holes_.insert(next, {offset, size});
+      hole = holes_.insert(hole, {offset, size});
     }
-    const auto after = std::next(next);
-    if (after != holes_.end() && next->end() == after->offset) {
-      next->size += after->size;
-      holes_.erase(after);
-    }
-    if (holes_.back().end() == end_) {  // what lies behind everything is no hole
-      end_ = holes_.back().offset;
-      holes_.pop_back();
-    }
+    const auto after = std::next(hole);
+    if (hole->end() != after->offset) return;
+    hole->size += after->size;
+    holes_.erase(after);
   }
 
   [[nodiscard]] const Footprint& footprint() const { return footprint_; }
@@ -70,33 +60,33 @@ class TensorGraph::Memory {
     [[nodiscard]] std::uint64_t end() const { return offset + size; }
   };
 
-  // Of several that fit alike, the last: as ggml does it.
+  // Of several that fit alike, the last: as ggml does it. What lies behind everything is large
+  // enough for anything, and no hole as long as another one will do.
   std::vector<Hole>::iterator best_hole(std::uint64_t size) {
-    auto best = holes_.end();
-    for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {
-      if (hole->size < size) continue;
-      if (best == holes_.end() || hole->size <= best->size) best = hole;
+    const auto last = std::prev(holes_.end());
+    auto best = last;
+    for (auto hole = holes_.begin(); hole != last; ++hole) {
+      if (hole->size >= size && hole->size <= best->size) best = hole;
     }
     return best;
   }
 
-  std::vector<Hole> holes_;  // by offset
-  std::uint64_t end_ = 0;
+  std::vector<Hole> holes_ = {{0, UINT64_MAX}};  // by offset; the last one ends nowhere
   std::uint64_t live_ = 0;
   Footprint footprint_;
 };
 
-TensorGraph::Tensor TensorGraph::append_node(Kind kind, std::uint64_t bytes,
+TensorGraph::Tensor TensorGraph::append_node(Kind kind, const CheckedSize& bytes,
                                              std::initializer_list<Tensor> sources) {
   assert(sources.size() <= kMostSources);
-  Node node{.bytes = bytes, .stage = stage_, .kind = kind};
+  Node node{.bytes = fits(bytes), .stage = stage_, .kind = kind};
   std::copy(sources.begin(), sources.end(), node.sources.begin());
   node.source_count = static_cast<std::uint8_t>(sources.size());
   nodes_.push_back(node);
   return static_cast<Tensor>(nodes_.size() - 1);
 }
 
-TensorGraph::Tensor TensorGraph::view(Tensor of, std::uint64_t bytes) {
+TensorGraph::Tensor TensorGraph::view(Tensor of, const CheckedSize& bytes) {
   const Tensor viewed = nodes_[of].kind == Kind::view ? nodes_[of].viewed : of;
   const Tensor out = append_node(Kind::view, bytes, {of});
   nodes_[out].viewed = viewed;

@@ -9,14 +9,15 @@
 #include <string_view>
 #include <vector>
 
-#include "tapedeck/base/abi.hpp"
+#include "base/checked_sizes.hpp"
 
 namespace tapedeck::internal {
 
 /// Records tensors, orders them as ggml orders a graph (each behind its sources, when `expand`
 /// first meets it), and plays ggml's graph allocator over that order: a tensor is placed when it is
 /// computed, in the best fitting hole, and given back after its last use; some operations take over
-/// the memory of a source that nobody else needs. One graph, one thread.
+/// the memory of a source that nobody else needs. One graph, one thread. Whatever makes a tensor
+/// throws InvalidArgument for a size that does not fit in 64 bits.
 ///
 /// Source of the rules: ggml-alloc.c, `ggml_build_forward_expand` of ggml.c.
 class TensorGraph {
@@ -33,20 +34,20 @@ class TensorGraph {
   void set_stage(std::string_view stage) noexcept { stage_ = stage; }
 
   /// What is written before anything is computed: it has memory from the start.
-  Tensor input(std::uint64_t bytes) { return append_node(Kind::input, bytes, {}); }
+  Tensor input(const CheckedSize& bytes) { return append_node(Kind::input, bytes, {}); }
   /// A tensor with memory of its own.
-  Tensor op(std::uint64_t bytes, std::initializer_list<Tensor> sources) {
+  Tensor op(const CheckedSize& bytes, std::initializer_list<Tensor> sources) {
     return append_node(Kind::op, bytes, sources);
   }
   /// Likewise, unless it can take over a source's memory: of the same size, needed no more, and no
   /// view (through which the engine's build never does, as its figures show).
-  Tensor in_place(std::uint64_t bytes, std::initializer_list<Tensor> sources) {
+  Tensor in_place(const CheckedSize& bytes, std::initializer_list<Tensor> sources) {
     return append_node(Kind::in_place, bytes, sources);
   }
   /// The same memory under another shape.
   Tensor view(Tensor of) { return view(of, bytes(of)); }
   /// Elements that lie in another tensor's memory, side by side or not.
-  Tensor view(Tensor of, std::uint64_t bytes);
+  Tensor view(Tensor of, const CheckedSize& bytes);
   /// Writes into memory that is not the graph's (a cache).
   Tensor store(std::initializer_list<Tensor> sources) {
     return append_node(Kind::store, 0, sources);
@@ -84,7 +85,7 @@ class TensorGraph {
 
   class Memory;
 
-  Tensor append_node(Kind kind, std::uint64_t bytes, std::initializer_list<Tensor> sources);
+  Tensor append_node(Kind kind, const CheckedSize& bytes, std::initializer_list<Tensor> sources);
   void count_uses();
   void place(Memory& memory, Tensor tensor);
   bool take_over(Node& node);

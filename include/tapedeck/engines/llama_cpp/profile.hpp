@@ -10,7 +10,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// Predicts what llama.cpp, build v0.5.0 on a CPU, prints when it starts.
 ///
 /// Its caches differ from the native ones: without flash attention V is stored transposed, and
-/// padded to the widest layer; the blocks of a quantised type must divide a head; some models keep
+/// padded to the widest layer; the blocks of a quantized type must divide a head; some models keep
 /// every token although their config.json states a window. Its scratch is two regions:
 /// "prefill.compute_buffer", which decode steps use as well, and "decode.output", the logits of
 /// each sequence that the engine hands out. A plan throws InvalidArgument for caches that the

@@ -1,5 +1,5 @@
 /// @file
-/// `StreamingSizes`: what layer streaming takes on a device, by how many layers stay there.
+/// `StreamingStep`: what layer streaming takes on a device, by how many layers stay there.
 #pragma once
 
 #include <cstddef>
@@ -10,26 +10,8 @@
 
 #include "base/checked_sizes.hpp"
 #include "plan/layer_bytes.hpp"
-#include "plan/streaming_layers.hpp"
-#include "tapedeck/base/abi.hpp"
-#include "tapedeck/model/model.hpp"
 
 namespace tapedeck::internal {
-
-/// Bytes.
-struct StreamingSizes {
-  struct Layer {
-    std::uint64_t bytes = 0;  ///< On the device, with padding.
-    std::uint64_t token = 0;  ///< What a token's step copies.
-  };
-  std::vector<Layer> layers;
-  std::uint64_t outer = 0;  ///< Tensors of no layer, with padding.
-};
-
-/// From a model's own tensors. @throws InvalidArgument where it does not fit in 64 bits.
-[[nodiscard]] StreamingSizes streaming_sizes(const Model& model, const StreamingLayers& layers);
-/// From a plan of its weights, where there are no tensors or they are to be of another type.
-[[nodiscard]] StreamingSizes streaming_sizes(const ModelShape& shape, const LayerBytes& weights);
 
 /// Streaming with some layers that stay.
 struct StreamingStep {
@@ -42,7 +24,7 @@ struct StreamingStep {
 };
 
 /// With none, the first one, the first two, … and all layers staying. Of all there are no slots.
-[[nodiscard]] std::vector<StreamingStep> streaming_steps(const StreamingSizes& sizes,
+[[nodiscard]] std::vector<StreamingStep> streaming_steps(const LayerBytes& weights,
                                                          std::uint64_t slots);
 
 /// How many layers can stay in so many bytes; nothing where there is no room for any step.

@@ -1,0 +1,199 @@
+#include <algorithm>
+
+#include "engines/llama_cpp/graph.hpp"
+#include "plan/sizes.hpp"
+
+namespace tapedeck::internal {
+
+using Tensor = TensorGraph::Tensor;
+
+LlamaCppGraph::CacheInputs& LlamaCppGraph::inputs_of(const LayerShape& layer) {
+  return inputs_[is_windowed(layer) ? 1 : 0];
+}
+
+Tensor LlamaCppGraph::mask(const LayerShape& layer, CacheInputs& inputs) {
+  const std::uint64_t element = options_.flash_attention ? 2 : sizeof(float);
+  return input_once(inputs.mask, CheckedSize(keys(layer)) * rows_ * element);
+}
+
+std::uint64_t LlamaCppGraph::keys(const LayerShape& layer) const {
+  return shape_.encoder ? tokens_ : cells_.rows_of(layer);
+}
+
+// Of every head's queries with every key, in f32.
+CheckedSize LlamaCppGraph::scores(const LayerShape& layer) const {
+  return rows(CheckedSize(keys(layer)) * layer.heads);
+}
+
+// A layer's cache of all streams, `width` elements a token.
+CheckedSize LlamaCppGraph::cache_bytes(const LayerShape& layer, DType type,
+                                       std::uint64_t width) const {
+  const DTypeTraits& of = traits(type);
+  return CheckedSize(keys(layer)) * cells_.streams * parts(width, of.block_elements) *
+         of.block_bytes;
+}
+
+LlamaCppGraph::Qkv LlamaCppGraph::queries_keys_values(const LayerShape& layer, Tensor normed) {
+  const CheckedSize q = CheckedSize(layer.heads) * layer.key_dim;
+  const CheckedSize k = CheckedSize(layer.kv_heads) * layer.key_dim;
+  const CheckedSize v = CheckedSize(layer.kv_heads) * layer.value_dim;
+  Qkv out{};
+  if (hints_.fused_qkv) {
+    const Tensor biased = same(project(q + k + v, normed));
+    out = {.q = part(biased, q), .k = part(biased, k), .v = part(biased, v)};
+  } else {
+    if (hints_.output_gate) {  // queries and gate side by side
+      const Tensor both = project(q * 2, normed);
+      out.q = copy(part(both, q));
+      out.gate = part(both, q);
+    } else {
+      out.q = view(project(q, normed));
+    }
+    if (!layer.shares_cache || shape_.encoder) {
+      out.k = view(project(k, normed));
+      out.v = view(project(v, normed));
+    }
+  }
+  if (!hints_.rope) return out;
+  out.q = combine(out.q, positions_);
+  if (out.k) out.k = combine(*out.k, positions_);
+  return out;
+}
+
+Tensor LlamaCppGraph::attention(const LayerShape& layer, Tensor normed) {
+  set_stage("attention");
+  if (layer.attention == Attention::latent) return latent_attention(layer, normed);
+  const Qkv qkv = queries_keys_values(layer, normed);
+  Tensor out = attend(layer, inputs_of(layer), qkv);
+  if (qkv.gate) out = in_place(bytes(*qkv.gate), {out, view(same(copy(*qkv.gate)))});
+  return project(shape_.hidden, out);
+}
+
+// Quantized caches hold rotated heads, which spreads outliers: a small orthogonal matrix.
+Tensor LlamaCppGraph::rotated(std::optional<Tensor>& rotation, DType type, std::uint64_t head_dim,
+                              Tensor of) {
+  constexpr std::uint64_t kSmallest = 64;
+  if (traits(type).block_elements == 1 || head_dim % kSmallest != 0) return of;
+  std::uint64_t side = kSmallest;
+  while (head_dim % (2 * side) == 0) side *= 2;
+  return op(bytes(of), {input_once(rotation, CheckedSize(side) * side * sizeof(float)), of});
+}
+
+void LlamaCppGraph::store_rows(const LayerShape& layer, CacheInputs& inputs, const Qkv& qkv) {
+  if (!qkv.k || shape_.encoder) return;
+  const CheckedSize index = CheckedSize(tokens_) * sizeof(std::int64_t);
+  expand(store({*qkv.k, input_once(inputs.key_rows, index)}));
+  // Latent layers before this one have needed no rows of V. Without flash attention V lies
+  // transposed, and each element has an index of its own.
+  const CheckedSize indices = options_.flash_attention ? index : index * widest_v_;
+  Tensor v = *qkv.v;
+  const std::uint64_t width = fits(CheckedSize(layer.kv_heads) * layer.value_dim);
+  if (!options_.flash_attention && width < widest_v_) v = project(widest_v_, v);
+  expand(store({v, input_once(inputs.value_rows, indices)}));
+}
+
+// Flash attention reads no f32: such a cache is copied as f16, all of it.
+Tensor LlamaCppGraph::cache_view(const LayerShape& layer, DType type, std::uint64_t head_dim) {
+  if (type != DType::f32) return store({});
+  return op(cache_bytes(layer, DType::f16, fits(CheckedSize(layer.kv_heads) * head_dim)), {});
+}
+
+Tensor LlamaCppGraph::attend(const LayerShape& layer, CacheInputs& inputs, const Qkv& computed) {
+  const bool cached = !shape_.encoder;  // an encoder attends to what it has just computed
+  Qkv qkv = computed;
+  if (cached) {
+    qkv.q = rotated(inputs.key_rotation, options_.key_type, layer.key_dim, qkv.q);
+    if (qkv.k) qkv.k = rotated(inputs.key_rotation, options_.key_type, layer.key_dim, *qkv.k);
+    if (qkv.v) qkv.v = rotated(inputs.value_rotation, options_.value_type, layer.value_dim, *qkv.v);
+  }
+  expand(qkv.q);
+  if (qkv.v) expand(*qkv.v);
+  if (qkv.k) expand(*qkv.k);
+  store_rows(layer, inputs, qkv);
+
+  const CheckedSize out_bytes = rows(CheckedSize(layer.heads) * layer.value_dim);
+  Tensor out{};
+  if (options_.flash_attention) {
+    const Tensor k = cached ? cache_view(layer, options_.key_type, layer.key_dim)
+                            : op(bytes(*qkv.k) / 2, {*qkv.k});
+    const Tensor v = cached ? cache_view(layer, options_.value_type, layer.value_dim)
+                            : op(bytes(*qkv.v) / 2, {*qkv.v});
+    out = op(out_bytes, {qkv.q, k, v, mask(layer, inputs)});
+  } else {
+    Tensor kq = cached ? op(scores(layer), {qkv.q}) : op(scores(layer), {*qkv.k, qkv.q});
+    kq = combine(kq, mask(layer, inputs));
+    out = cached ? op(out_bytes, {kq}) : op(out_bytes, {copy(*qkv.v), kq});
+    out = copy(out);
+  }
+  expand(out);
+  if (!cached || !inputs.value_rotation) return out;
+  return op(out_bytes, {*inputs.value_rotation, out});
+}
+
+// DeepSeek V3.2: an indexer scores all keys, and a mask of the layer's own lets the best through.
+Tensor LlamaCppGraph::sparse_mask(const LayerShape& layer, CacheInputs& inputs, Tensor normed) {
+  const Tensor all = mask(layer, inputs);
+  if (layer.indexer_dim == 0 && !best_keys_) return all;
+  // Each layer has constants of its own for it, which have memory from the start.
+  const Tensor zeros = same(input(rows(std::min(hints_.indexer_top_k, keys(layer)))));
+  expand(zeros);
+  // A layer without an indexer takes what the last one chose.
+  if (layer.indexer_dim != 0) best_keys_ = best_keys(layer, all, normed);
+  const Tensor none = copy(all);
+  expand(store({zeros, *best_keys_, view(none)}));
+  return op(bytes(all), {view(none), all});
+}
+
+Tensor LlamaCppGraph::best_keys(const LayerShape& layer, Tensor mask, Tensor normed) {
+  const CheckedSize width = CheckedSize(layer.indexer_dim) * hints_.indexer_heads;
+  const Tensor rotated = copy(view(project(width, normed)));
+  const Tensor q = project(width, rotated);
+  const Tensor weights = project(hints_.indexer_heads, normed);
+  const Tensor scores = op(rows(keys(layer)), {q, weights, mask});
+  return copy(project(std::min(hints_.indexer_top_k, keys(layer)), scores));
+}
+
+// Keys and values are absorbed into the query, so that all heads read one latent row a token.
+Tensor LlamaCppGraph::latent_attention(const LayerShape& layer, Tensor normed) {
+  const std::uint64_t rank =
+      hints_.latent_rank != 0 ? std::min(hints_.latent_rank, layer.key_dim) : layer.key_dim;
+  const std::uint64_t rotated_dim = layer.key_dim - rank;
+  const auto heads = [&](std::uint64_t dim) { return CheckedSize(layer.heads) * dim; };
+  CacheInputs& inputs = inputs_of(layer);
+
+  const Tensor q = project(heads(hints_.latent_key), normed);
+  const Tensor row = project(layer.key_dim, normed);
+  const Tensor q_rope = combine(part(q, heads(rotated_dim)), positions_);
+  const Tensor k_rope = combine(part(row, rotated_dim), positions_);
+  const Tensor latent = view(same(same(part(row, rank))));
+  const Tensor absorbed = copy(part(q, heads(rank)));
+  const Tensor query = op(rows(heads(layer.key_dim)), {part(absorbed, heads(rank)), q_rope});
+  const Tensor joined = op(rows(layer.key_dim), {latent, k_rope});
+  expand(query);
+  expand(latent);
+  expand(joined);
+  const CheckedSize index = CheckedSize(tokens_) * sizeof(std::int64_t);
+  expand(store({joined, input_once(inputs.key_rows, index)}));
+
+  Tensor out{};
+  if (options_.flash_attention) {
+    const Tensor k = cache_view(layer, options_.key_type, layer.key_dim);
+    const Tensor v = cache_view(layer, options_.key_type, rank);
+    expand(k);
+    expand(v);
+    out = op(rows(heads(rank)), {query, k, v, sparse_mask(layer, inputs, normed)});
+    out = view(project(heads(hints_.latent_value), view(out)));
+  } else {
+    const Tensor products = op(scores(layer), {query});
+    expand(products);
+    const Tensor kq = combine(products, sparse_mask(layer, inputs, normed));
+    // V is a part of K's rows, and is transposed for the product.
+    const Tensor v = op(cache_bytes(layer, options_.key_type, rank), {});
+    out = project(heads(hints_.latent_value), op(rows(heads(rank)), {v, kq}));
+  }
+  out = copy(out);
+  expand(out);
+  return project(shape_.hidden, out);
+}
+
+}  // namespace tapedeck::internal
