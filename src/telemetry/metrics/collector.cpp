@@ -3,14 +3,158 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
-#include <iterator>
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <utility>
 
+#include "base/json.hpp"
 #include "tapedeck/base/error.hpp"
-#include "telemetry/metrics/families.hpp"
+#include "telemetry/snapshot/phase_peaks.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Label = ClientMetric::Label;
+using Labels = std::vector<Label>;
+
+/// Prometheus wants base units: seconds, and shares of one.
+struct BaseUnit {
+  const char* suffix;
+  double parts;  ///< So many of ours are one.
+};
+
+BaseUnit base_unit(StatUnit unit) {
+  switch (unit) {
+    case StatUnit::bytes:
+      return {"_bytes", 1};
+    case StatUnit::microseconds:
+      return {"_seconds", 1e6};
+    case StatUnit::basis_points:
+      return {"_ratio", 1e4};
+    default:
+      return {"", 1};
+  }
+}
+
+/// Figures, and the labels that tell whose they are.
+template <class Figures>
+struct Labeled {
+  Labels labels;
+  Figures figures;
+};
+
+/// Adds a family for each row of a list of which any figure is known.
+template <class Figures, class Value>
+void add_families(std::vector<MetricFamily>& families, const char* prefix,
+                  std::span<const StatField<Figures, Value>> fields,
+                  const std::vector<Labeled<Figures>>& all) {
+  for (const StatField<Figures, Value>& field : fields) {
+    const bool counter = field.kind == StatKind::counter;
+    const BaseUnit unit = base_unit(field.unit);
+    MetricFamily family;
+    family.name = std::string(prefix) + field.name + unit.suffix + (counter ? "_total" : "");
+    family.help = field.help;
+    family.type = counter ? MetricType::Counter : MetricType::Gauge;
+    for (const auto& [labels, figures] : all) {
+      const std::optional<std::uint64_t> figure = field.of(figures);
+      if (!figure) continue;
+      ClientMetric& metric = family.metric.emplace_back();
+      metric.label = labels;
+      (counter ? metric.counter.value : metric.gauge.value) =
+          static_cast<double>(*figure) / unit.parts;
+    }
+    if (!family.metric.empty()) families.push_back(std::move(family));
+  }
+}
+
+struct Peak {
+  std::uint64_t bytes;
+};
+
+constexpr std::array kPeakFields = {StatField<Peak>{
+    "peak", StatUnit::bytes, StatKind::gauge, "The most that was used meanwhile.", &Peak::bytes}};
+
+/// The figures of all snapshots, by the lists that describe them.
+struct LabeledFigures {
+  std::vector<Labeled<TapeStat>> tapes{};
+  std::vector<Labeled<Stat>> layouts{};
+  std::vector<Labeled<DeviceStat>> devices{};
+  std::vector<Labeled<DeviceFigures>> device_memories{};
+  std::vector<Labeled<PhaseFigures>> phases{};
+  std::vector<Labeled<Peak>> peaks{};
+  std::vector<Labeled<ProcessFigures>> process{};
+};
+
+/// A name as the value of a label. What is no UTF-8 has Prometheus refuse the whole scrape, and its
+/// reader takes a NUL for the end.
+std::string label_text(const std::string& name) {
+  std::string text = name;
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+  return nlohmann::json::parse(internal::json_text(nlohmann::json(text))).get<std::string>();
+}
+
+Label label_of(Place place) { return {"place", to_string(place)}; }
+Label label_of(TapeKind tape) { return {"tape", to_string(tape)}; }
+
+void add_snapshot(LabeledFigures& all, const Snapshot& snapshot) {
+  const Label layout = {"layout", label_text(snapshot.layout)};
+  all.layouts.push_back({{layout}, snapshot.stat});
+  internal::for_each_tape(snapshot.stat, [&](Place place, TapeKind kind, const TapeStat& tape) {
+    all.tapes.push_back({{layout, label_of(place), label_of(kind)}, tape});
+  });
+  for (std::size_t i = 0; i < snapshot.stat.gpus; ++i) {
+    all.devices.push_back({{layout, label_of(Place::gpu(i))}, snapshot.stat.gpu[i]});
+  }
+  for (std::size_t i = 0; i < snapshot.devices.size(); ++i) {
+    all.device_memories.push_back({{layout, label_of(Place::gpu(i))}, snapshot.devices[i]});
+  }
+  std::set<std::string> names;
+  for (const PhaseFigures& phase : snapshot.phases) {
+    const Label name = {"phase", label_text(phase.name)};
+    // Of two names that are one as labels the first alone: Prometheus takes no series twice.
+    if (!names.insert(name.value).second) continue;
+    all.phases.push_back({{layout, name}, phase});
+    internal::for_each_peak(phase, [&](Place place, TapeKind tape, std::uint64_t bytes) {
+      all.peaks.push_back({{layout, name, label_of(place), label_of(tape)}, {bytes}});
+    });
+  }
+  if (snapshot.process && all.process.empty()) all.process.push_back({{}, *snapshot.process});
+}
+
+std::vector<MetricFamily> families_of(std::span<const Snapshot> snapshots) {
+  LabeledFigures all;
+  for (const Snapshot& snapshot : snapshots) add_snapshot(all, snapshot);
+  std::vector<MetricFamily> families;
+  add_families(families, "tapedeck_tape_", tape_fields(), all.tapes);
+  add_families(families, "tapedeck_layout_", layout_fields(), all.layouts);
+  add_families(families, "tapedeck_device_", device_fields(), all.devices);
+  add_families(families, "tapedeck_device_", device_memory_fields(), all.device_memories);
+  add_families(families, "tapedeck_phase_", phase_fields(), all.phases);
+  add_families(families, "tapedeck_phase_", std::span<const StatField<Peak>>(kPeakFields),
+               all.peaks);
+  add_families(families, "tapedeck_process_", process_fields(), all.process);
+  return families;
+}
+
+/// @throws InvalidArgument where two are the same as labels: their series would be.
+void require_distinct_labels(std::vector<std::string> names) {
+  std::ranges::transform(names, names.begin(), label_text);
+  std::ranges::sort(names);
+  const auto twice = std::ranges::adjacent_find(names);
+  if (twice == names.end()) return;
+  throw InvalidArgument({.argument = "name"}, "two layouts have the name \"" + *twice + "\"",
+                        "give each one a name of its own");
+}
+
+}  // namespace
 
 LayoutCollector::LayoutCollector(std::vector<WatchedLayout> layouts, SnapshotOptions options)
     : layouts_(std::move(layouts)), options_(std::move(options)) {
@@ -23,7 +167,7 @@ LayoutCollector::LayoutCollector(std::vector<WatchedLayout> layouts, SnapshotOpt
     }
     names.push_back(one.name);
   }
-  internal::require_distinct(names);
+  require_distinct_labels(std::move(names));
   options_.talks = false;  // they would have no series
 }
 
@@ -36,15 +180,15 @@ std::vector<prometheus::MetricFamily> LayoutCollector::Collect() const {
     snapshots.push_back(snapshot_of(*one.layout, one.name, options));
     options.process.reset();  // one process: asked once
   }
-  return internal::families_of(snapshots);
+  return families_of(snapshots);
 }
 
 std::string metrics_text(std::span<const Snapshot> snapshots) {
   std::vector<std::string> names;
   names.reserve(snapshots.size());
   for (const Snapshot& snapshot : snapshots) names.push_back(snapshot.layout);
-  internal::require_distinct(names);
-  return prometheus::TextSerializer().Serialize(internal::families_of(snapshots));
+  require_distinct_labels(std::move(names));
+  return prometheus::TextSerializer().Serialize(families_of(snapshots));
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

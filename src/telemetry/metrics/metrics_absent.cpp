@@ -9,7 +9,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-[[noreturn]] void refuse_metrics() {
+[[noreturn]] void throw_no_metrics() {
   throw Unsupported("Prometheus metrics", "this build of Tapedeck has no Prometheus metrics",
                     "build it where prometheus-cpp is (Debian: prometheus-cpp-dev)");
 }
@@ -20,13 +20,13 @@ class MetricsServer::State {};
 
 // NOLINTNEXTLINE(performance-unnecessary-value-param): the other one keeps them
 MetricsServer::MetricsServer(std::vector<WatchedLayout>, const std::string&, SnapshotOptions) {
-  refuse_metrics();
+  throw_no_metrics();
 }
 
 MetricsServer::~MetricsServer() = default;
 
 const std::string& MetricsServer::address() const noexcept { std::terminate(); }
 
-std::string metrics_text(std::span<const Snapshot>) { refuse_metrics(); }
+std::string metrics_text(std::span<const Snapshot>) { throw_no_metrics(); }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -12,11 +12,11 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A layout that is scraped, and the phases of who works with it. Thread-safety: a value.
+/// A layout that is scraped, and the phases of its engine. Thread-safety: a value.
 struct WatchedLayout {
-  const Layout* layout;            ///< Outlives whoever watches it.
+  const Layout* layout;            ///< Must outlive its watcher.
   std::string name = "layout";     ///< The label `layout`.
-  const Phases* phases = nullptr;  ///< Of this layout, if any; outlive whoever watches, too.
+  const Phases* phases = nullptr;  ///< Of this layout, if any; must outlive the watcher, too.
 };
 
 /// What a host's own server answers with `metrics_text`.
