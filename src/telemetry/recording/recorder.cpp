@@ -4,9 +4,10 @@
 #include <span>
 #include <utility>
 
+#include "base/require.hpp"
 #include "tapedeck/base/error.hpp"
+#include "telemetry/recording/planned_regions.hpp"
 #include "telemetry/recording/sample_words.hpp"
-#include "telemetry/report/planned_regions.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace words = internal::words;
@@ -29,16 +30,13 @@ Recorder::Recorder(Layout& layout, RecorderOptions options)
       watch_(layout),
       options_(std::move(options)),
       words_(words::count(layout.gpus())) {
-  if (options_.samples == 0 || options_.samples > kMostSamples) {
-    throw InvalidArgument({.argument = "RecorderOptions::samples",
-                           .value = options_.samples,
-                           .limit = options_.samples == 0 ? 1 : kMostSamples},
-                          "a recorder cannot keep " + std::to_string(options_.samples) + " samples",
-                          "let it keep 1 at least, and 2^24 at most");
-  }
-  if (options_.every_passes == 0) {
-    throw InvalidArgument({.argument = "RecorderOptions::every_passes", .value = 0, .limit = 1},
-                          "a recorder cannot sample every 0 passes", "give 1 for every pass");
+  internal::require_one("RecorderOptions::samples", options_.samples);
+  internal::require_one("RecorderOptions::every_passes", options_.every_passes);
+  if (options_.samples > kMostSamples) {
+    throw InvalidArgument(
+        {.argument = "RecorderOptions::samples", .value = options_.samples, .limit = kMostSamples},
+        "a recorder cannot keep " + std::to_string(options_.samples) + " samples",
+        "let it keep 2^24 at most");
   }
   if (options_.at_least_apart.count() < 0) {
     throw InvalidArgument({.argument = "RecorderOptions::at_least_apart"},

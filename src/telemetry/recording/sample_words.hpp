@@ -65,4 +65,12 @@ inline void put(std::span<std::uint64_t> words, const RecordedSample& sample) no
   return sample;
 }
 
+/// The figures of the newest sample; all of them 0 where there is none.
+[[nodiscard]] inline Stat newest_stat(const Recording& recording) noexcept {
+  Stat stat;
+  if (recording.samples() != 0) stat = recording.sample(recording.samples() - 1).stat;
+  stat.gpus = recording.gpus;
+  return stat;
+}
+
 }  // namespace tapedeck::internal::words

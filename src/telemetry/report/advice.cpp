@@ -1,6 +1,7 @@
 #include "tapedeck/telemetry/report/advice.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -12,7 +13,8 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
-#include "telemetry/report/planned_regions.hpp"
+#include "telemetry/recording/planned_regions.hpp"
+#include "telemetry/recording/sample_words.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
@@ -46,6 +48,7 @@ struct Observed {
 
 /// One tape of it.
 struct ObservedTape {
+  const Observed& layout;
   Place place;
   TapeKind kind;
   TapeStat stat;
@@ -62,25 +65,20 @@ void each_history_region(const Observed& layout, Place place, RegionDo region_do
 }
 
 /// What a planned history uses in all talks, with so many tokens in each.
-std::uint64_t rows_of(const Observed& layout, const ObservedTape& tape, std::uint64_t tokens) {
+std::uint64_t rows_of(const ObservedTape& tape, std::uint64_t tokens) {
   if (tokens == 0) return 0;
   std::uint64_t bytes = 0;
-  each_history_region(layout, tape.place, [&](const RecordedRegion& region) {
+  each_history_region(tape.layout, tape.place, [&](const RecordedRegion& region) {
     bytes = internal::saturated_sum(bytes, region.filled(tokens));
   });
-  return internal::saturated_product(bytes, layout.stat.talks);
+  return internal::saturated_product(bytes, tape.layout.stat.talks);
 }
 
 /// The same, and what lies between its regions: that stays, however long they are.
-std::uint64_t filled(const Observed& layout, const ObservedTape& tape, std::uint64_t tokens) {
+std::uint64_t filled(const ObservedTape& tape, std::uint64_t tokens) {
   if (tokens == 0) return 0;
-  std::uint64_t all = 0;
-  each_history_region(layout, tape.place, [&](const RecordedRegion& region) {
-    all = internal::saturated_sum(all, region.bytes);
-  });
-  const std::uint64_t padding =
-      beyond(tape.stat.planned, internal::saturated_product(all, layout.stat.talks));
-  return internal::saturated_sum(rows_of(layout, tape, tokens), padding);
+  const std::uint64_t padding = beyond(tape.stat.planned, rows_of(tape, kMost));
+  return internal::saturated_sum(rows_of(tape, tokens), padding);
 }
 
 /// Tokens that the regions have room for; 0 where none grows.
@@ -100,17 +98,17 @@ std::uint64_t context_for(const Observed& layout, Place place, std::uint64_t lon
 }
 
 /// Whether tokens tell how full a history is.
-bool by_tokens(const Observed& layout, const ObservedTape& tape) {
+bool by_tokens(const ObservedTape& tape) {
   return tape.kind == TapeKind::history && tape.stat.planned != 0 &&
-         internal::counts_tokens(layout.stat);
+         internal::counts_tokens(tape.layout.stat);
 }
 
-void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) {
+void set_sizes(TapeAdvice& advice, const ObservedTape& tape) {
   const TapeStat& stat = tape.stat;
-  const bool tokens_tell = by_tokens(layout, tape);
+  const bool tokens_tell = by_tokens(tape);
   // Each talk may be the largest the next time.
   std::uint64_t peak = tape.kind == TapeKind::history
-                           ? internal::saturated_product(tape.largest_talk, layout.stat.talks)
+                           ? internal::saturated_product(tape.largest_talk, tape.layout.stat.talks)
                            : stat.peak;
   // An engine may use all that is planned and count no tokens.
   if (tape.kind == TapeKind::history && stat.planned != 0 && !tokens_tell) {
@@ -118,22 +116,22 @@ void size(TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) 
   }
   advice.reserved = stat.reserved;
   advice.observed = internal::saturated_sum(peak, stat.spilled_peak);
-  const std::uint64_t planned =
-      tokens_tell ? rows_of(layout, tape, tape.longest_talk) : stat.planned;
+  const std::uint64_t planned = tokens_tell ? rows_of(tape, tape.longest_talk) : stat.planned;
   const std::uint64_t dynamic = beyond(advice.observed, planned);
-  const std::uint64_t above = rounded(with_margin(dynamic, layout.margin));
+  const std::uint64_t above = rounded(with_margin(dynamic, tape.layout.margin));
   if (tape.kind == TapeKind::weights) {
     advice.reserve = advice.observed;
   } else if (tokens_tell) {
-    const std::uint64_t context = context_for(layout, tape.place, tape.longest_talk);
-    advice.observed = internal::saturated_sum(filled(layout, tape, tape.longest_talk), dynamic);
-    advice.reserve = internal::saturated_sum(filled(layout, tape, context), above);
+    const std::uint64_t context = context_for(tape.layout, tape.place, tape.longest_talk);
+    advice.observed = internal::saturated_sum(filled(tape, tape.longest_talk), dynamic);
+    advice.reserve = internal::saturated_sum(filled(tape, context), above);
   } else {
     advice.reserve = internal::saturated_sum(std::min(stat.planned, advice.observed), above);
   }
   if (stat.refused == 0) return;
   // What was refused is not known: it is more than there was.
-  advice.reserve = std::max(advice.reserve, rounded(with_margin(stat.reserved, layout.margin)));
+  advice.reserve =
+      std::max(advice.reserve, rounded(with_margin(stat.reserved, tape.layout.margin)));
 }
 
 TapeFinding finding_of(const TapeAdvice& advice, const TapeStat& stat) {
@@ -151,20 +149,19 @@ std::string percent(std::uint64_t part, std::uint64_t whole) {
 }
 
 /// "history peaked at 61 % of plan"; of what is reserved where more was taken than the plan has.
-std::string peak_text(const TapeAdvice& advice, const Observed& layout, const ObservedTape& tape,
-                      const std::string& name) {
+std::string peak_text(const TapeAdvice& advice, const ObservedTape& tape, const std::string& name) {
   const std::uint64_t planned = tape.stat.planned;
   const bool of_plan = planned != 0 && advice.observed <= planned;
   const std::string share =
       of_plan ? percent(advice.observed, planned) + " of plan"
               : percent(advice.observed, advice.reserved) + " of what is reserved";
-  const bool by_largest = tape.kind == TapeKind::history && layout.stat.talks > 1 &&
-                          (planned == 0 || internal::counts_tokens(layout.stat));
+  const bool by_largest = tape.kind == TapeKind::history && tape.layout.stat.talks > 1 &&
+                          (planned == 0 || internal::counts_tokens(tape.layout.stat));
   return by_largest ? name + " would be at " + share + " with all talks as long as the longest"
                     : name + " peaked at " + share;
 }
 
-std::string text_of(const TapeAdvice& advice, const Observed& layout, const ObservedTape& tape) {
+std::string text_of(const TapeAdvice& advice, const ObservedTape& tape) {
   const TapeStat& stat = tape.stat;
   const std::string name = internal::tape_name(tape.place, tape.kind);
   const std::string reserve = (stat.planned != 0 ? "plan " : "reserve ") + to_iec(advice.reserve);
@@ -178,21 +175,21 @@ std::string text_of(const TapeAdvice& advice, const Observed& layout, const Obse
     case TapeFinding::unused:
       return "nothing was ever taken from " + name;
     case TapeFinding::roomy:
-      return peak_text(advice, layout, tape, name) + ": " + to_iec(advice.reserve) + " would do";
+      return peak_text(advice, tape, name) + ": " + to_iec(advice.reserve) + " would do";
     default:
-      return peak_text(advice, layout, tape, name) + ": it fits";
+      return peak_text(advice, tape, name) + ": it fits";
   }
 }
 
-TapeAdvice advice_of(const Observed& layout, const ObservedTape& tape) {
+TapeAdvice advice_of(const ObservedTape& tape) {
   TapeAdvice advice = {.place = tape.place, .tape = tape.kind};
-  size(advice, layout, tape);
+  set_sizes(advice, tape);
   advice.finding = finding_of(advice, tape.stat);
-  advice.text = text_of(advice, layout, tape);
+  advice.text = text_of(advice, tape);
   return advice;
 }
 
-/// One place's talks, as far as anybody counts their tokens.
+/// Adds what one place's talks needed, where their tokens are counted.
 void note_talks(Advice& advice, const Observed& layout, Place place, std::uint64_t longest) {
   advice.longest_talk = std::max(advice.longest_talk, longest);
   advice.context = std::max(advice.context, context_for(layout, place, longest));
@@ -212,17 +209,23 @@ Advice advise(const Observed& layout) {
     note_talks(advice, layout, place, side.longest_talk);
     internal::for_each_tape_at(place, side, [&](Place, TapeKind kind, const TapeStat& stat) {
       if (!internal::was_asked(stat)) return;
-      advice.tapes.push_back(advice_of(layout, {.place = place,
-                                                .kind = kind,
-                                                .stat = stat,
-                                                .longest_talk = side.longest_talk,
-                                                .largest_talk = side.largest_talk}));
+      advice.tapes.push_back(advice_of({.layout = layout,
+                                        .place = place,
+                                        .kind = kind,
+                                        .stat = stat,
+                                        .longest_talk = side.longest_talk,
+                                        .largest_talk = side.largest_talk}));
     });
   });
   return advice;
 }
 
 }  // namespace
+
+const char* to_string(TapeFinding finding) noexcept {
+  constexpr std::array names = {"fits", "roomy", "unused", "spilled", "refused"};
+  return names[static_cast<std::size_t>(finding)];
+}
 
 Advice advise(const Layout& layout, const AdviceOptions& options) {
   const std::vector<RecordedRegion> regions = internal::planned_regions(layout);
@@ -231,8 +234,7 @@ Advice advise(const Layout& layout, const AdviceOptions& options) {
 }
 
 Advice advise(const Recording& recording, const AdviceOptions& options) {
-  const std::size_t samples = recording.samples();
-  const Stat newest = samples == 0 ? Stat() : recording.sample(samples - 1).stat;
+  const Stat newest = internal::words::newest_stat(recording);
   return advise({.stat = newest, .regions = recording.regions, .margin = options.margin});
 }
 

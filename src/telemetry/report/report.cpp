@@ -14,8 +14,8 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/version.hpp"
 #include "tapedeck/telemetry/report/advice.hpp"
+#include "telemetry/recording/sample_words.hpp"
 #include "telemetry/report/page.hpp"
-#include "telemetry/report/regions.hpp"
 #include "telemetry/report/text.hpp"
 #include "telemetry/report/timeline.hpp"
 
@@ -24,76 +24,60 @@ namespace report = internal::report;
 namespace {
 
 using Data = kainjow::mustache::data;
+using Object = kainjow::mustache::object;
 using List = kainjow::mustache::list;
 using internal::printable;
+using internal::saturated_sum;
+using internal::scaled;
 using internal::time_text;
 using internal::value_text;
 
 constexpr std::size_t kPhaseColours = 8;
 constexpr std::size_t kBandHeight = 10;
+constexpr std::size_t kMostRows = 1000;  // of a tape; the picture has no more places either
+constexpr std::uint64_t kSteps = 1000;
 
-/// All that is told of, taken from the recording once.
+/// What the page shows, taken from the recording once.
 struct Contents {
   explicit Contents(const Recording& from)
       : recording(from),
         span(report::span_of(from)),
         charts(report::charts_of(from)),
         phases(from.phases()),
-        picture(report::picture(phases, span)) {
-    if (from.samples() != 0) newest = from.sample(from.samples() - 1).stat;
-  }
+        picture(report::picture(phases, span)),
+        newest(internal::words::newest_stat(from)) {}
 
   const Recording& recording;
   report::Span span;
   std::vector<report::Chart> charts;
   std::vector<RecordedPhase> phases;
   report::PhasesPicture picture;
-  Stat newest{};
+  Stat newest;
 };
 
-std::string name_of(const report::Chart& chart) {
-  return to_string(chart.place) + " " + to_string(chart.tape);
-}
+std::string name_of(Place place, TapeKind tape) { return to_string(place) + " " + to_string(tape); }
 
-const char* finding_class(TapeFinding finding) {
-  switch (finding) {
-    case TapeFinding::roomy:
-      return "roomy";
-    case TapeFinding::unused:
-      return "unused";
-    case TapeFinding::spilled:
-      return "spilled";
-    case TapeFinding::refused:
-      return "refused";
-    default:
-      return "fits";
-  }
-}
-
-void set_header(Data& page, const Contents& contents) {
+void set_header(Object& page, const Contents& contents) {
   const Recording& recording = contents.recording;
   const std::uint64_t lost =
       recording.taken - std::min<std::uint64_t>(recording.taken, recording.samples());
-  page.set("layout", printable(recording.layout));
-  page.set("samples", std::to_string(recording.samples()));
-  page.set("span", time_text(contents.span.end - contents.span.begin));
-  if (lost != 0) page.set("lost", std::to_string(lost));
-  page.set("passes", std::to_string(contents.newest.passes));
-  page.set("conversations", std::to_string(contents.newest.conversations));
-  page.set("longest", std::to_string(internal::longest_talk(contents.newest)));
+  page.insert({{"layout", printable(recording.layout)},
+               {"samples", std::to_string(recording.samples())},
+               {"span", time_text(contents.span.end - contents.span.begin)},
+               {"passes", std::to_string(contents.newest.passes)},
+               {"conversations", std::to_string(contents.newest.conversations)},
+               {"longest", std::to_string(internal::longest_talk(contents.newest))}});
+  if (lost != 0) page["lost"] = std::to_string(lost);
 }
 
-void set_advice(Data& page, const Contents& contents) {
+void set_advice(Object& page, const Contents& contents) {
   const Advice advice = advise(contents.recording);
   List items;
   for (const TapeAdvice& tape : advice.tapes) {
-    Data item;
-    item.set("finding", finding_class(tape.finding));
-    item.set("text", tape.text);
-    items.push_back(item);
+    items.push_back(Object{{"finding", to_string(tape.finding)}, {"text", tape.text}});
   }
-  page.set("advice", Data(items));
-  if (!advice.text.empty()) page.set("talks_advice", advice.text);
+  page["advice"] = items;
+  if (!advice.text.empty()) page["talks_advice"] = advice.text;
 }
 
 /// The innermost phase at a time, with the words around it; empty outside of all.
@@ -136,19 +120,18 @@ Data chart_data(const report::Chart& chart, std::size_t index, const Contents& c
                 const TapeStat& newest) {
   std::uint64_t most = 0;
   for (const report::Column& column : chart.columns) most = std::max(most, column.in_use);
-  Data data;
-  data.set("index", std::to_string(index));
-  data.set("name", name_of(chart));
-  data.set("filled", chart.by_tokens ? "filled by tokens" : "in use");
-  data.set("most", to_iec(most));
-  data.set("reserved", to_iec(newest.reserved));
-  data.set("top", to_iec(chart.top == 1 ? 0 : chart.top));
-  data.set("end", time_text(contents.span.end - contents.span.begin));
-  data.set("committed_area", chart.committed_area);
-  data.set("in_use_area", chart.in_use_area);
-  data.set("peak_line", chart.peak_line);
-  if (newest.planned != 0) data.set("planned_text", to_iec(newest.planned));
-  if (chart.planned != 0) data.set("planned_y", std::to_string(report::y(chart, chart.planned)));
+  Object data = {{"index", std::to_string(index)},
+                 {"name", name_of(chart.place, chart.tape)},
+                 {"filled", chart.by_tokens ? "filled by tokens" : "in use"},
+                 {"most", to_iec(most)},
+                 {"reserved", to_iec(newest.reserved)},
+                 {"top", to_iec(chart.top == 1 ? 0 : chart.top)},
+                 {"end", time_text(contents.span.end - contents.span.begin)},
+                 {"committed_area", chart.committed_area},
+                 {"in_use_area", chart.in_use_area},
+                 {"peak_line", chart.peak_line}};
+  if (newest.planned != 0) data["planned_text"] = to_iec(newest.planned);
+  if (chart.planned != 0) data["planned_y"] = std::to_string(report::y(chart, chart.planned));
   return data;
 }
 
@@ -165,19 +148,13 @@ Data row(const StatField<Figures>& field, const std::vector<TableColumn<Figures>
   List cells;
   for (const TableColumn<Figures>& column : columns) {
     const std::uint64_t value = field.of(column.figures);
-    Data cell;
-    cell.set("id", column.id + "." + field.name);
-    cell.set("value", std::to_string(value));
-    cell.set("text", value_text(field.unit, value));
-    cells.push_back(cell);
+    cells.push_back(Object{{"id", column.id + "." + field.name},
+                           {"value", std::to_string(value)},
+                           {"text", value_text(field.unit, value)}});
   }
   std::string words = field.name;
   std::replace(words.begin(), words.end(), '_', ' ');
-  Data row;
-  row.set("name", words);
-  row.set("help", field.help);
-  row.set("cells", Data(cells));
-  return row;
+  return Object{{"name", words}, {"help", field.help}, {"cells", cells}};
 }
 
 /// A row for each figure of a list.
@@ -188,22 +165,19 @@ Data table(std::span<const StatField<Figures>> fields,
   for (const StatField<Figures>& field : fields) rows.push_back(row(field, columns));
   List heads;
   for (const TableColumn<Figures>& column : columns) heads.push_back(Data("name", column.name));
-  Data table;
-  table.set("columns", Data(heads));
-  table.set("rows", Data(rows));
-  return table;
+  return Object{{"columns", heads}, {"rows", rows}};
 }
 
-void set_charts(Data& page, const Contents& contents) {
+void set_charts(Object& page, const Contents& contents) {
   if (contents.charts.empty()) return;
-  page.set("has_charts", Data::type::bool_true);
+  page["has_charts"] = true;
   List charts;
   std::vector<TableColumn<TapeStat>> of_tapes;
   for (const report::Chart& chart : contents.charts) {
     const TapeStat& tape = internal::tape_of(contents.newest, chart.place, chart.tape);
     charts.push_back(chart_data(chart, charts.size(), contents, tape));
     const internal::FigureOwner owner = {chart.place, chart.tape};
-    of_tapes.push_back({name_of(chart), to_string(owner), tape});
+    of_tapes.push_back({name_of(chart.place, chart.tape), to_string(owner), tape});
   }
   std::vector<TableColumn<DeviceStat>> of_devices;
   for (std::size_t i = 0; i < contents.recording.gpus; ++i) {
@@ -212,70 +186,174 @@ void set_charts(Data& page, const Contents& contents) {
   }
   List tables = {table(tape_fields(), of_tapes)};
   if (!of_devices.empty()) tables.push_back(table(device_fields(), of_devices));
-  page.set("charts", Data(charts));
-  page.set("tables", Data(tables));
+  page["charts"] = charts;
+  page["tables"] = tables;
 }
 
 std::string colour_of(std::size_t phase) { return std::to_string(phase % kPhaseColours); }
 
-void set_phases(Data& page, const Contents& contents) {
+void set_phases(Object& page, const Contents& contents) {
   const report::PhasesPicture& picture = contents.picture;
   if (picture.names.empty()) return;
-  page.set("has_phases", Data::type::bool_true);
   List phases;
   for (std::size_t i = 0; i < picture.names.size(); ++i) {
     const report::NamedPhase& phase = picture.names[i];
-    Data data;
-    data.set("name", printable(phase.name));
-    data.set("colour", colour_of(i));
-    data.set("times", std::to_string(phase.times));
-    data.set("total", std::to_string(phase.total));
-    data.set("total_text", time_text(phase.total));
-    data.set("each_text", time_text(phase.total / phase.times));
-    phases.push_back(data);
+    phases.push_back(Object{{"name", printable(phase.name)},
+                            {"colour", colour_of(i)},
+                            {"times", std::to_string(phase.times)},
+                            {"total", std::to_string(phase.total)},
+                            {"total_text", time_text(phase.total)},
+                            {"each_text", time_text(phase.total / phase.times)}});
   }
   std::size_t depths = 0;
   List bands;
   for (const report::Band& band : picture.bands) {
     depths = std::max(depths, band.depth + 1);
-    Data data;
-    data.set("name", printable(picture.names[band.name].name));
-    data.set("colour", colour_of(band.name));
-    data.set("x", std::to_string(band.x));
-    data.set("y", std::to_string(band.depth * kBandHeight));
-    data.set("width", std::to_string(band.width));
-    bands.push_back(data);
+    bands.push_back(Object{{"name", printable(picture.names[band.name].name)},
+                           {"colour", colour_of(band.name)},
+                           {"x", std::to_string(band.x)},
+                           {"y", std::to_string(band.depth * kBandHeight)},
+                           {"width", std::to_string(band.width)}});
   }
-  page.set("phases", Data(phases));
-  page.set("bands", Data(bands));
-  page.set("phases_height", std::to_string(depths * kBandHeight));
+  page.insert({{"has_phases", true},
+               {"phases", phases},
+               {"bands", bands},
+               {"phases_height", std::to_string(depths * kBandHeight)}});
 }
 
-void set_frame(Data& page) {
-  page.set("style", std::string(report::kStyle));
-  page.set("script", std::string(report::kScript));
-  page.set("style_hash", report::base64_of_hex(report::kStyleHash));
-  page.set("script_hash", report::base64_of_hex(report::kScriptHash));
-  page.set("recording_version", std::to_string(kRecordingVersion));
-  page.set("version", std::to_string(TAPEDECK_VERSION_MAJOR) + "." +
+struct UsedRegion {
+  const RecordedRegion* region;
+  std::uint64_t used;
+};
+
+/// The regions of one tape, as the recording has them.
+struct PlannedTape {
+  std::string name;
+  bool per_talk = false;
+  std::vector<UsedRegion> regions{};
+  std::uint64_t bytes = 0;
+  std::uint64_t used = 0;
+};
+
+/// What is planned and does not grow is used as a whole, or not at all.
+std::uint64_t used_of(const RecordedRegion& region, const Stat& stat, std::uint64_t longest) {
+  if (region.tape == TapeKind::weights) return region.bytes;
+  if (region.tape == TapeKind::history && internal::counts_tokens(stat)) {
+    return longest == 0 ? 0 : region.filled(longest);
+  }
+  return stat.passes == 0 ? 0 : region.bytes;
+}
+
+PlannedTape planned_tape(const Recording& recording, const Stat& stat, std::uint64_t longest,
+                         Place place, TapeKind kind) {
+  PlannedTape tape = {.name = name_of(place, kind), .per_talk = kind == TapeKind::history};
+  for (const RecordedRegion& region : recording.regions) {
+    if (region.place != place || region.tape != kind) continue;
+    const std::uint64_t used = used_of(region, stat, longest);
+    tape.regions.push_back({.region = &region, .used = used});
+    tape.bytes = saturated_sum(tape.bytes, region.bytes);
+    tape.used = saturated_sum(tape.used, used);
+  }
+  return tape;
+}
+
+Data region_row(const UsedRegion& used) {
+  const RecordedRegion& region = *used.region;
+  return Object{{"name", printable(region.name)},
+                {"offset", std::to_string(region.offset)},
+                {"bytes_value", std::to_string(region.bytes)},
+                {"bytes_text", to_iec(region.bytes)},
+                {"used_value", std::to_string(used.used)},
+                {"used_text", to_iec(used.used)},
+                {"share", std::to_string(scaled(used.used, region.bytes, kSteps))}};
+}
+
+Data region_box(const char* kind, std::uint64_t x, std::uint64_t width, const std::string& title) {
+  return Object{
+      {"kind", kind}, {"x", std::to_string(x)}, {"width", std::to_string(width)}, {"title", title}};
+}
+
+/// Where the regions lie, and how much of each is used. What would cover nothing new is left out.
+List region_boxes(const PlannedTape& tape) {
+  std::uint64_t extent = 0;
+  for (const UsedRegion& used : tape.regions) {
+    extent = std::max(extent, saturated_sum(used.region->offset, used.region->bytes));
+  }
+  List boxes;
+  std::uint64_t covered = 0;
+  for (const UsedRegion& used : tape.regions) {
+    const RecordedRegion& region = *used.region;
+    const std::uint64_t begin = std::min(scaled(region.offset, extent, kSteps), kSteps - 1);
+    const std::uint64_t end =
+        std::max(scaled(saturated_sum(region.offset, region.bytes), extent, kSteps), begin + 1);
+    if (end <= covered) continue;
+    covered = end;
+    const std::string title =
+        printable(region.name) + ": " + to_iec(used.used) + " of " + to_iec(region.bytes);
+    boxes.push_back(region_box("planned", begin, end - begin, title));
+    const std::uint64_t width = (end - begin) * scaled(used.used, region.bytes, kSteps) / kSteps;
+    if (used.used != 0)
+      boxes.push_back(region_box("used", begin, std::max<std::uint64_t>(width, 1), title));
+  }
+  return boxes;
+}
+
+Data region_section(const PlannedTape& tape) {
+  const std::size_t regions = tape.regions.size();
+  List rows;
+  for (const UsedRegion& used : tape.regions) {
+    if (rows.size() < kMostRows) rows.push_back(region_row(used));
+  }
+  Data section =
+      Object{{"name", tape.name},
+             {"regions", std::to_string(regions) + (regions == 1 ? " region" : " regions")},
+             {"used", to_iec(tape.used)},
+             {"bytes", to_iec(tape.bytes)},
+             {"boxes", region_boxes(tape)},
+             {"per_talk", tape.per_talk},
+             {"entries", rows}};
+  if (regions > kMostRows) section.set("more", std::to_string(regions - kMostRows));
+  return section;
+}
+
+/// Of each tape that has regions: as the page's section `tapes` wants it.
+List region_sections(const Contents& contents) {
+  const Stat& newest = contents.newest;
+  List sections;
+  internal::for_each_place(newest, newest.gpus, [&](Place place, const auto& side) {
+    for (const TapeKind kind : kTapeKinds) {
+      const PlannedTape tape =
+          planned_tape(contents.recording, newest, side.longest_talk, place, kind);
+      if (!tape.regions.empty()) sections.push_back(region_section(tape));
+    }
+  });
+  return sections;
+}
+
+Object page_frame() {
+  return {{"style", std::string(report::kStyle)},
+          {"script", std::string(report::kScript)},
+          {"style_hash", report::base64_of_hex(report::kStyleHash)},
+          {"script_hash", report::base64_of_hex(report::kScriptHash)},
+          {"recording_version", std::to_string(kRecordingVersion)},
+          {"version", std::to_string(TAPEDECK_VERSION_MAJOR) + "." +
                           std::to_string(TAPEDECK_VERSION_MINOR) + "." +
-                          std::to_string(TAPEDECK_VERSION_PATCH));
+                          std::to_string(TAPEDECK_VERSION_PATCH)}};
 }
 
 }  // namespace
 
 std::string report_html(const Recording& recording) {
   const Contents contents(recording);
-  Data page;
-  set_frame(page);
+  Object page = page_frame();
   set_header(page, contents);
   set_advice(page, contents);
   set_charts(page, contents);
   set_phases(page, contents);
-  const List sections = report::region_sections(recording);
-  if (!sections.empty()) page.set("has_tapes", Data::type::bool_true);
-  page.set("tapes", Data(sections));
-  page.set("data", readouts(contents));
+  const List sections = region_sections(contents);
+  page["has_tapes"] = !sections.empty();
+  page["tapes"] = sections;
+  page["data"] = readouts(contents);
   return kainjow::mustache::mustache(std::string(report::kPage)).render(page);
 }
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <utility>
 
 #include "base/amounts.hpp"
 #include "layout/stat_walk.hpp"
+#include "telemetry/recording/sample_words.hpp"
 
 namespace tapedeck::internal::report {
 namespace {
@@ -37,7 +37,7 @@ std::uint64_t in_use(const RecordedSample& sample, Place place, TapeKind tape, b
   return std::max(peak, tape_of(sample.stat, place, tape).planned);
 }
 
-void raise(Column& column, std::uint64_t at, std::uint64_t in_use, const TapeStat& stat) {
+void raise_column(Column& column, std::uint64_t at, std::uint64_t in_use, const TapeStat& stat) {
   column = {.at = at,
             .in_use = std::max(column.in_use, in_use),
             .committed = std::max(column.committed, stat.committed),
@@ -69,17 +69,11 @@ void draw(Chart& chart, const Span& span) {
 }
 
 /// The place of a name among those of a picture, where it gets one if there is room.
-std::size_t name_among(std::vector<NamedPhase>& all, std::map<std::string, std::size_t>& places,
-                       const std::string& name) {
-  const auto found = places.find(name);
-  if (found != places.end()) return found->second;
-  if (all.size() < kMostNames) {
-    all.push_back({.name = name});
-    places[name] = all.size() - 1;
-    return all.size() - 1;
-  }
-  if (all.size() == kMostNames) all.push_back({.name = "..."});
-  return kMostNames;
+std::size_t name_among(std::vector<NamedPhase>& all, const std::string& name) {
+  const auto found = std::ranges::find(all, name, &NamedPhase::name);
+  if (found != all.end()) return static_cast<std::size_t>(found - all.begin());
+  if (all.size() <= kMostNames) all.push_back({.name = all.size() < kMostNames ? name : "..."});
+  return all.size() - 1;
 }
 
 /// The charts that there will be, still without columns.
@@ -117,16 +111,17 @@ std::vector<Chart> charts_of(const Recording& recording) {
   const std::size_t samples = recording.samples();
   if (samples == 0) return {};
   const Span span = span_of(recording);
-  std::vector<Chart> charts = empty_charts(recording.sample(samples - 1).stat);
+  const Stat newest = words::newest_stat(recording);
+  std::vector<Chart> charts = empty_charts(newest);
   const std::vector<std::size_t> columns = columns_of_samples(recording, span);
   for (Chart& chart : charts) chart.columns.resize(columns.back() + 1);
-  const bool by_tokens = counts_tokens(recording.sample(samples - 1).stat);
+  const bool by_tokens = counts_tokens(newest);
   for (std::size_t i = 0; i < samples; ++i) {
     const RecordedSample sample = recording.sample(i);
     for (Chart& chart : charts) {
-      raise(chart.columns[columns[i]], sample.at,
-            in_use(sample, chart.place, chart.tape, by_tokens),
-            tape_of(sample.stat, chart.place, chart.tape));
+      raise_column(chart.columns[columns[i]], sample.at,
+                   in_use(sample, chart.place, chart.tape, by_tokens),
+                   tape_of(sample.stat, chart.place, chart.tape));
     }
   }
   for (Chart& chart : charts) draw(chart, span);
@@ -135,10 +130,9 @@ std::vector<Chart> charts_of(const Recording& recording) {
 
 PhasesPicture picture(const std::vector<RecordedPhase>& phases, const Span& span) {
   PhasesPicture picture;
-  std::map<std::string, std::size_t> names;
   std::array<std::size_t, kDepths> last{};  // 1 + the band, of each depth
   for (const RecordedPhase& phase : phases) {
-    const std::size_t name = name_among(picture.names, names, phase.name);
+    const std::size_t name = name_among(picture.names, phase.name);
     NamedPhase& named = picture.names[name];
     ++named.times;
     named.total = saturated_sum(named.total, phase.end - phase.begin);

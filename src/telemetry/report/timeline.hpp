@@ -54,7 +54,7 @@ struct Chart {
 /// A height's place in the plane, whose origin is the upper left.
 [[nodiscard]] std::uint64_t y(const Chart& chart, std::uint64_t bytes) noexcept;
 
-/// A phase, or many of one name so near that nobody could tell them apart.
+/// A phase, or many of one name that are too near to each other to be told apart.
 struct Band {
   std::uint64_t x = 0;
   std::uint64_t width = 1;

@@ -22,6 +22,8 @@ enum class TapeFinding : std::uint8_t {
   refused,  ///< Takes found no room.
 };
 
+[[nodiscard]] const char* to_string(TapeFinding finding) noexcept;
+
 /// Of one tape. All sizes are bytes, over all talks. Thread-safety: a value, as below.
 struct TapeAdvice {
   Place place{};

@@ -1,10 +1,18 @@
-#include "telemetry/report/planned_regions.hpp"
+/// @file
+/// The regions of a layout's plans, as a recording has them.
+#pragma once
+
+#include <vector>
 
 #include "layout/stat_walk.hpp"
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/layout/layout.hpp"
+#include "tapedeck/telemetry/recording/recording.hpp"
 
 namespace tapedeck::internal {
 
-std::vector<RecordedRegion> planned_regions(const Layout& layout) {
+/// Of the host, then of each device.
+[[nodiscard]] inline std::vector<RecordedRegion> planned_regions(const Layout& layout) {
   std::vector<RecordedRegion> regions;
   const auto note = [&regions](Place place, TapeKind tape, const TapePlan& plan) {
     for (const Region& region : plan.regions()) {
