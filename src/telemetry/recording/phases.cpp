@@ -4,24 +4,30 @@
 #include <cassert>
 
 #include "tapedeck/telemetry/recording/recorder.hpp"
-#include "telemetry/recording/nvtx.hpp"
+
+#if defined(TAPEDECK_NVTX)
+#include <nvtx3/nvToolsExt.h>
+#endif
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-template <class Number>
-void add(std::atomic<Number>& counter, Number more) noexcept {  // one writer
+// Ranges for NVIDIA's profilers. Where no profiler has loaded a listener, they cost a test.
+#if defined(TAPEDECK_NVTX)
+void push_profiler_range(const char* name) noexcept { nvtxRangePushA(name); }
+void pop_profiler_range() noexcept { nvtxRangePop(); }
+#else
+void push_profiler_range(const char* /*name*/) noexcept {}
+void pop_profiler_range() noexcept {}
+#endif
+
+// The counters have one writer, and so need no atomic addition.
+void count_more(std::atomic<std::uint64_t>& counter, std::uint64_t more) noexcept {
   counter.store(counter.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
 }
 
-void raise(std::atomic<std::uint64_t>& most, std::uint64_t value) noexcept {
+void raise_peak(std::atomic<std::uint64_t>& most, std::uint64_t value) noexcept {
   if (value > most.load(std::memory_order_relaxed)) most.store(value, std::memory_order_relaxed);
-}
-
-void raise(std::atomic<std::uint64_t>* most, const TapePeaks& to) noexcept {
-  raise(most[0], to.weights);
-  raise(most[1], to.scratch);
-  raise(most[2], to.history);
 }
 
 TapePeaks peaks_at(const std::atomic<std::uint64_t>* first) {
@@ -40,12 +46,12 @@ Phases::Phases(Layout& layout, Recorder* recorder) noexcept
 
 void Phases::push(std::string_view name) noexcept {
   close_watch();
-  const std::size_t phase = depth_ < kDeepestPhase ? find(name) : kNone;
+  const std::size_t phase = depth_ < kDeepestPhase ? phase_called(name) : kNone;
   if (depth_ < kDeepestPhase) open_[depth_] = phase;
   ++depth_;
-  if (phase == kNone) return add(unnamed_, std::uint64_t{1});
-  add(phases_[phase].times, std::uint64_t{1});
-  internal::push_range(phases_[phase].name.data());
+  if (phase == kNone) return count_more(unnamed_, 1);
+  count_more(phases_[phase].times, 1);
+  push_profiler_range(phases_[phase].name.data());
   if (recorder_ != nullptr) recorder_->enter(phases_[phase].name.data());
 }
 
@@ -54,7 +60,7 @@ void Phases::pop() noexcept {
   close_watch();
   --depth_;
   if (depth_ >= kDeepestPhase || open_[depth_] == kNone) return;
-  internal::pop_range();
+  pop_profiler_range();
   if (recorder_ != nullptr) recorder_->leave();
 }
 
@@ -85,7 +91,7 @@ std::vector<PhaseFigures> Phases::figures() const {
 }
 
 // The name's place, or a new one.
-std::size_t Phases::find(std::string_view name) noexcept {
+std::size_t Phases::phase_called(std::string_view name) noexcept {
   name = name.substr(0, std::min(name.find('\0'), kPhaseNameBytes));
   const std::size_t count = count_.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < count; ++i) {
@@ -107,9 +113,11 @@ void Phases::close_watch() noexcept {
     const bool again = std::find(open_.cbegin(), inner, open_[i]) != inner;  // inside itself
     if (open_[i] == kNone || again) continue;
     Phase& phase = phases_[open_[i]];
-    add(phase.passes, passes - passes_);
+    count_more(phase.passes, passes - passes_);
     for (std::size_t place = 0; place < 1 + layout_.gpus(); ++place) {
-      raise(&phase.peaks[3 * place], peaks[place]);
+      raise_peak(phase.peaks[3 * place], peaks[place].weights);
+      raise_peak(phase.peaks[3 * place + 1], peaks[place].scratch);
+      raise_peak(phase.peaks[3 * place + 2], peaks[place].history);
     }
   }
   passes_ = passes;

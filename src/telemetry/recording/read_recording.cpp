@@ -17,17 +17,22 @@ namespace words = internal::words;
 namespace {
 
 using nlohmann::json;
+using JsonType = json::value_t;
 
 constexpr std::size_t kLongestLine = 32U << 20;  // the regions of 100,000 tensors take half
 
-constexpr const char* kNoRecording = "it is no recording of a layout";
-
 constexpr std::size_t kDeepest = 8;
 
+constexpr const char* kRecordAgain = "record it again";
+
+std::string quoted(const char* name) { return '"' + std::string(name) + '"'; }
+
 /// The next line of a file as an object, and what can be wrong with it.
-class Lines {
- public:
-  explicit Lines(const std::filesystem::path& path) : file_(path) {}
+class RecordingLine {
+ protected:
+  using enum FormatFault;
+
+  explicit RecordingLine(const std::filesystem::path& path) : file_(path) {}
 
   [[nodiscard]] bool has_more() const noexcept { return file_.left() != 0; }
   /// As far as its first byte tells; an empty file may be anything.
@@ -37,60 +42,63 @@ class Lines {
   }
 
   /// @throws SystemError; FormatError where there is no whole line, or another thing in it.
-  void read() {
+  void read_object() {
     begin_ = file_.offset();
     text_.clear();
     while (take_until_newline()) continue;
-    if (internal::is_nested_deeper(text_, kDeepest)) refuse("a line is nested too deep");
+    require_format(!internal::is_nested_deeper(text_, kDeepest), "", malformed,
+                   "a line is nested too deep");
     object_ = json::parse(text_, nullptr, false);
-    if (!object_.is_object()) refuse("a line is no JSON object");
+    require_format(object_.is_object(), "", malformed, "a line is no JSON object");
   }
 
-  [[nodiscard]] bool has(const char* name) const { return object_.contains(name); }
-  [[nodiscard]] const json& at(const char* name) const {
-    const auto found = object_.find(name);
-    if (found == object_.end()) refuse(std::string("a line lacks \"") + name + '"');
-    return *found;
+  [[nodiscard]] const json& object() const noexcept { return object_; }
+
+  /// A value of that type, which is called `name`, or is in a list of that name.
+  [[nodiscard]] const json& typed(JsonType type, const json& value, const char* name) const {
+    if (value.type() == type) return value;
+    throw_format_error(name, wrong_type, quoted(name) + " has a value of another type");
+  }
+  /// A member of the line's object, or of one in it.
+  [[nodiscard]] const json& member(JsonType type, const json& object, const char* name) const {
+    const auto found = object.find(name);
+    if (found == object.end()) throw_format_error(name, missing, "a line lacks " + quoted(name));
+    return typed(type, *found, name);
+  }
+  [[nodiscard]] std::uint64_t number(const json& object, const char* name) const {
+    return member(JsonType::number_unsigned, object, name).get<std::uint64_t>();
+  }
+  [[nodiscard]] std::string text(const json& object, const char* name) const {
+    return member(JsonType::string, object, name).get<std::string>();
+  }
+  [[nodiscard]] const json& list(const json& object, const char* name) const {
+    return member(JsonType::array, object, name);
   }
 
-  [[nodiscard]] std::uint64_t number(const json& value, const char* what) const {
-    if (!value.is_number_unsigned()) refuse(std::string(what) + " is no whole number");
-    return value.get<std::uint64_t>();
+  /// What does not hold is a fault of the line, at its beginning.
+  void require_format(bool holds, const char* field, FormatFault fault,
+                      const std::string& message) const {
+    if (!holds) throw_format_error(field, fault, message);
   }
-  [[nodiscard]] std::string text(const json& value, const char* what) const {
-    if (!value.is_string()) refuse(std::string(what) + " is no text");
-    return value.get<std::string>();
+  [[noreturn]] void throw_format_error(const char* field, FormatFault fault,
+                                       const std::string& message) const {
+    file_.throw_format_error({.offset = begin_, .field = field, .fault = fault}, message,
+                             kRecordAgain);
   }
-  [[nodiscard]] const json& list(const json& value, const char* what) const {
-    if (!value.is_array()) refuse(std::string(what) + " is no list");
-    return value;
-  }
-  /// Of so many.
-  [[nodiscard]] const json& list(const json& value, const char* what, std::size_t size) const {
-    if (list(value, what).size() != size) {
-      refuse(std::string(what) + " has " + std::to_string(value.size()) +
-             " entries, and should have " + std::to_string(size));
-    }
-    return value;
-  }
-
-  /// At the line's beginning.
-  [[noreturn]] void refuse(const std::string& message) const {
-    file_.refuse(begin_, message, "record it again");
-  }
-  [[noreturn]] void refuse_end(const std::string& message) const {
-    file_.refuse(file_.size(), message, "record it again");
+  [[noreturn]] void throw_cut_off(const std::string& message) const {
+    file_.throw_format_error({.offset = file_.size(), .fault = cut_off},
+                             "it is cut off: " + message, kRecordAgain);
   }
 
  private:
   /// False once the newline was read, which is not taken.
   bool take_until_newline() {
     const std::span<const std::byte> bytes = file_.peek();
-    if (bytes.empty()) refuse_end("it is cut off: the last line has no end");
+    if (bytes.empty()) throw_cut_off("the last line has no end");
     const std::string_view some(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     const std::size_t newline = some.find('\n');
     text_ += some.substr(0, newline);
-    if (text_.size() > kLongestLine) refuse("a line has more than 32 MiB");
+    require_format(text_.size() <= kLongestLine, "", out_of_range, "a line has more than 32 MiB");
     const bool ended = newline != std::string_view::npos;
     file_.skip(ended ? newline + 1 : some.size(), "a line");
     return !ended;
@@ -103,118 +111,120 @@ class Lines {
 };
 
 /// Reads a recording line by line.
-class RecordingReader {
+class RecordingReader : RecordingLine {
  public:
-  explicit RecordingReader(const std::filesystem::path& path) : line_(path) {}
+  explicit RecordingReader(const std::filesystem::path& path) : RecordingLine(path) {}
 
   Recording read() {
     read_first();
-    while (line_.has_more()) read_line();
+    while (has_more()) read_line();
     if (lines_ != announced_) {
-      line_.refuse_end("it is cut off: " + std::to_string(lines_) + " lines after the first, of " +
-                       std::to_string(announced_));
+      throw_cut_off(std::to_string(lines_) + " lines after the first, of " +
+                    std::to_string(announced_));
     }
     return std::move(recording_);
   }
 
  private:
   void read_first() {
-    if (!line_.may_be_object()) line_.refuse(kNoRecording);
-    line_.read();
-    const json schema = line_.has("schema") ? line_.at("schema") : json();
-    if (schema != kRecordingSchema) line_.refuse(kNoRecording);
-    const std::uint64_t version = line_.number(line_.at("version"), "the version");
-    if (version != kRecordingVersion) {
-      line_.refuse("it is of version " + std::to_string(version) +
-                   ", and this Tapedeck reads version " + std::to_string(kRecordingVersion));
-    }
-    recording_.layout = line_.text(line_.at("layout"), "the layout's name");
-    const std::uint64_t gpus = line_.number(line_.at("gpus"), "the number of devices");
-    if (gpus > kMostGpus) {
-      line_.refuse("it has " + std::to_string(gpus) + " devices, and a layout has " +
-                   std::to_string(kMostGpus) + " at most");
-    }
+    require_recording(may_be_object());
+    read_object();
+    const json& first = object();
+    require_recording(first.value("schema", json()) == kRecordingSchema);
+    const std::uint64_t version = number(first, "version");
+    require_format(version == kRecordingVersion, "version", not_this_format,
+                   "it is of version " + std::to_string(version) +
+                       ", and this Tapedeck reads version " + std::to_string(kRecordingVersion));
+    recording_.layout = text(first, "layout");
+    const std::uint64_t gpus = number(first, "gpus");
+    require_format(gpus <= kMostGpus, "gpus", out_of_range,
+                   "it has " + std::to_string(gpus) + " devices, and a layout has " +
+                       std::to_string(kMostGpus) + " at most");
     recording_.gpus = gpus;
-    read_names();
-    for (const json& region : line_.list(line_.at("regions"), "the regions")) read_region(region);
-    announced_ = line_.number(line_.at("lines"), "the number of lines");
-    recording_.taken = line_.number(line_.at("taken"), "the number of samples taken");
+    read_names(list(first, "figures"));
+    for (const json& region : list(first, "regions")) {
+      read_region(typed(JsonType::object, region, "regions"));
+    }
+    announced_ = number(first, "lines");
+    recording_.taken = number(first, "taken");
   }
 
   // For each figure that the file has, its place among ours, or nothing where we do not have it.
-  void read_names() {
+  void read_names(const json& names) {
     std::map<std::string, std::size_t> ours;
     for (const std::string& name : words::names(recording_.gpus)) {
       const std::size_t place = 1 + ours.size();  // behind the time
       ours[name] = place;
     }
     std::size_t known = 0;
-    for (const json& name : line_.list(line_.at("figures"), "the names of figures")) {
-      const auto found = ours.find(line_.text(name, "the name of a figure"));
+    for (const json& name : names) {
+      const auto found = ours.find(typed(JsonType::string, name, "figures").get<std::string>());
       columns_.push_back(found == ours.end() ? std::nullopt : std::optional(found->second));
       if (found != ours.end()) ++known;
     }
     // A few bytes of the file must not become a whole sample.
-    if (known < ours.size() / 2) line_.refuse("it lacks more than half of the figures of a layout");
+    require_format(known >= ours.size() / 2, "figures", missing,
+                   "it lacks more than half of the figures of a layout");
   }
 
   void read_region(const json& region) {
-    if (!region.is_object()) line_.refuse("a region is no object");
-    const auto member = [&](const char* name) -> const json& {
-      const auto found = region.find(name);
-      if (found == region.end()) line_.refuse(std::string("a region lacks \"") + name + '"');
-      return *found;
-    };
     RecordedRegion& one = recording_.regions.emplace_back();
-    one.place = place_called(line_.text(member("place"), "a region's place"));
-    one.tape = tape_called(line_.text(member("tape"), "a region's tape"));
-    one.name = line_.text(member("name"), "a region's name");
-    one.offset = line_.number(member("offset"), "a region's offset");
-    one.bytes = line_.number(member("bytes"), "a region's size");
-    one.bytes_per_token = line_.number(member("bytes_per_token"), "a region's growth");
-    if (!checked_add(one.offset, one.bytes)) line_.refuse("a region ends beyond 64 bits");
+    one.place = place_called(text(region, "place"));
+    one.tape = tape_called(text(region, "tape"));
+    one.name = text(region, "name");
+    one.offset = number(region, "offset");
+    one.bytes = number(region, "bytes");
+    one.bytes_per_token = number(region, "bytes_per_token");
+    require_format(checked_add(one.offset, one.bytes).has_value(), "bytes", out_of_range,
+                   "a region ends beyond 64 bits");
   }
 
   [[nodiscard]] Place place_called(const std::string& name) const {
     for (std::size_t i = 0; i < 1 + recording_.gpus; ++i) {
       if (to_string(internal::place_at(i)) == name) return internal::place_at(i);
     }
-    line_.refuse("a region is on a place that there is not");
+    throw_format_error("place", contradictory, "a region is on a place that there is not");
   }
   [[nodiscard]] TapeKind tape_called(const std::string& name) const {
     for (const TapeKind kind : kTapeKinds) {
       if (to_string(kind) == name) return kind;
     }
-    line_.refuse("a region is of a tape that there is not");
+    throw_format_error("tape", out_of_range, "a region is of a tape that there is not");
   }
 
   void read_line() {
-    line_.read();
-    if (++lines_ > announced_) line_.refuse("it has more lines than it announces");
-    const std::uint64_t at = line_.number(line_.at("t"), "a time");
-    if (at < last_) line_.refuse("a time lies before the last one");
+    read_object();
+    const json& line = object();
+    require_format(++lines_ <= announced_, "lines", contradictory,
+                   "it has more lines than it announces");
+    const std::uint64_t at = number(line, "t");
+    require_format(at >= last_, "t", contradictory, "a time lies before the last one");
     last_ = at;
-    if (line_.has("enter")) {
-      recording_.marks.push_back({.at = at, .entered = line_.text(line_.at("enter"), "a phase")});
-    } else if (line_.has("leave")) {
+    if (line.contains("enter")) {
+      recording_.marks.push_back({.at = at, .entered = text(line, "enter")});
+    } else if (line.contains("leave")) {
       recording_.marks.push_back({.at = at});
     } else {
-      read_sample(at);
+      read_sample(at, list(line, "figures"));
     }
   }
 
-  void read_sample(std::uint64_t at) {
-    const json& figures = line_.list(line_.at("figures"), "the figures", columns_.size());
+  void read_sample(std::uint64_t at, const json& figures) {
+    require_format(figures.size() == columns_.size(), "figures", contradictory,
+                   "a sample has not as many figures as there are names");
     const std::size_t begin = recording_.words.size();
     recording_.words.resize(begin + words::count(recording_.gpus));
     recording_.words[begin] = at;
     for (std::size_t i = 0; i < columns_.size(); ++i) {
-      const std::uint64_t value = line_.number(figures[i], "a figure");
-      if (columns_[i]) recording_.words[begin + *columns_[i]] = value;
+      const json& figure = typed(JsonType::number_unsigned, figures[i], "figures");
+      if (columns_[i]) recording_.words[begin + *columns_[i]] = figure.get<std::uint64_t>();
     }
   }
 
-  Lines line_;
+  void require_recording(bool is_one) const {
+    require_format(is_one, "schema", not_this_format, "it is no recording of a layout");
+  }
+
   Recording recording_;
   std::vector<std::optional<std::size_t>> columns_;
   std::uint64_t announced_ = 0;

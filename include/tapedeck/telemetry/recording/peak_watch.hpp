@@ -35,8 +35,8 @@ class PeakWatch {
   PeakWatch(const PeakWatch&) = delete;
   PeakWatch& operator=(const PeakWatch&) = delete;
 
-  /// Since the last call for the same asker; the first time since the peaks were last restarted by
-  /// anybody, or ever. O(talks), no system call.
+  /// The peaks since the last call for the same asker; in the first call, since the peaks were last
+  /// restarted in any way, or since the layout was made. O(talks), no system call.
   [[nodiscard]] LayoutPeaks since_last(Asker asker) noexcept;
 
  private:

@@ -58,8 +58,8 @@ struct PhaseFigures {
 /// @endcode
 class Phases {
  public:
-  /// Of a layout, which outlives them, as the recorder does. That is told, where the layout has
-  /// one.
+  /// @param layout  outlives the phases.
+  /// @param recorder  the layout's, if it has one: it records the phases, and outlives them, too.
   explicit Phases(Layout& layout, Recorder* recorder = nullptr) noexcept;
   Phases(const Phases&) = delete;
   Phases& operator=(const Phases&) = delete;
@@ -91,7 +91,7 @@ class Phases {
     std::array<std::atomic<std::uint64_t>, 3 * kPlaces> peaks{};
   };
 
-  [[nodiscard]] std::size_t find(std::string_view name) noexcept;
+  [[nodiscard]] std::size_t phase_called(std::string_view name) noexcept;
   void close_watch() noexcept;
 
   Layout& layout_;

@@ -22,7 +22,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 inline constexpr unsigned kRecordingVersion = 2;
 inline constexpr const char* kRecordingSchema = "tapedeck.recording";
 
-/// Names of phases that can be told apart, and bytes of one, of which more are cut off.
+/// The most names of phases that are told apart, and the most bytes of one: longer names are cut.
 inline constexpr std::size_t kMostPhases = 16;
 inline constexpr std::size_t kPhaseNameBytes = 31;
 
