@@ -1,5 +1,6 @@
 #include "tapedeck/telemetry/snapshot/json.hpp"
 
+#include <array>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -11,9 +12,10 @@
 #include "telemetry/snapshot/phase_peaks.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
-namespace {
 
 using Json = nlohmann::ordered_json;
+
+namespace {
 
 constexpr const char* kSchema = "tapedeck.snapshot";
 
@@ -31,11 +33,46 @@ Json unmet_of(const TapeStat& tape) {
   return unmet;
 }
 
+}  // namespace
+
+// How each struct of figures is written. nlohmann's JSON looks for these beside the types of their
+// arguments, and in no namespace without a name.
+static void to_json(Json& json, const TapeStat& tape) { add_figures(json, tape_fields(), tape); }
+
+static void to_json(Json& json, const DeviceStat& device) {
+  add_figures(json, device_fields(), device);
+}
+
+static void to_json(Json& json, const DeviceFigures& device) {
+  json = {{"label", device.label}};
+  add_figures(json, device_memory_fields(), device);
+}
+
+static void to_json(Json& json, const TalkStat& talk) {
+  json = {{"tokens", talk.tokens}};
+  json.update(Json(talk.history));
+}
+
+static void to_json(Json& json, const PhaseFigures& phase) {
+  json = {{"name", phase.name}};
+  add_figures(json, phase_fields(), phase);
+  Json& peaks = json["peaks"] = Json::array();
+  internal::for_each_peak(phase, [&](Place place, TapeKind tape, std::uint64_t bytes) {
+    peaks.push_back({{"place", to_string(place)}, {"tape", to_string(tape)}, {"bytes", bytes}});
+  });
+}
+
+static void to_json(Json& json, const ProcessFigures& process) {
+  add_figures(json, process_fields(), process);
+}
+
+namespace {
+
 Json tapes_of(const Stat& stat) {
   Json tapes = Json::array();
   internal::for_each_tape(stat, [&](Place place, TapeKind kind, const TapeStat& tape) {
     Json one = {{"place", to_string(place)}, {"tape", to_string(kind)}};
-    add_figures(one, tape_fields(), tape);
+    one.update(Json(tape));
     one["unmet"] = unmet_of(tape);
     tapes.push_back(std::move(one));
   });
@@ -46,59 +83,23 @@ Json devices_of(const Snapshot& snapshot) {
   Json devices = Json::array();
   for (std::size_t i = 0; i < snapshot.stat.gpus; ++i) {
     Json one = {{"place", to_string(Place::gpu(i))}};
-    add_figures(one, device_fields(), snapshot.stat.gpu[i]);
-    if (i < snapshot.devices.size()) {
-      one["label"] = snapshot.devices[i].label;
-      add_figures(one, device_memory_fields(), snapshot.devices[i]);
-    }
+    one.update(Json(snapshot.stat.gpu[i]));
+    if (i < snapshot.devices.size()) one.update(Json(snapshot.devices[i]));
     devices.push_back(std::move(one));
   }
   return devices;
 }
 
-Json talks_of(const Snapshot& snapshot) {
-  Json talks = Json::array();
-  for (const TalkFigures& talk : snapshot.talks) {
-    Json one = {{"tokens", talk.tokens}};
-    add_figures(one, tape_fields(), talk.history);
-    talks.push_back(std::move(one));
-  }
-  return talks;
-}
-
-Json phases_of(const Snapshot& snapshot) {
-  Json phases = Json::array();
-  for (const PhaseFigures& phase : snapshot.phases) {
-    Json one = {{"name", phase.name}};
-    add_figures(one, phase_fields(), phase);
-    Json& peaks = one["peaks"] = Json::array();
-    internal::for_each_peak(phase, [&](Place place, TapeKind tape, std::uint64_t bytes) {
-      peaks.push_back({{"place", to_string(place)}, {"tape", to_string(tape)}, {"bytes", bytes}});
-    });
-    phases.push_back(std::move(one));
-  }
-  return phases;
-}
-
 // The schema.
 
 const char* unit_name(StatUnit unit) {
-  switch (unit) {
-    case StatUnit::bytes:
-      return "bytes";
-    case StatUnit::tokens:
-      return "tokens";
-    case StatUnit::microseconds:
-      return "microseconds";
-    case StatUnit::basis_points:
-      return "ten-thousandths";
-    default:
-      return "count";
-  }
+  constexpr std::array names = {"bytes", "tokens", "count", "microseconds", "ten-thousandths"};
+  return names[static_cast<std::size_t>(unit)];
 }
 
+/// These properties, and one for each figure of a list.
 template <class Figures, class Value>
-void describe(Json& properties, std::span<const StatField<Figures, Value>> fields) {
+Json with_figures(Json properties, std::span<const StatField<Figures, Value>> fields) {
   const bool known = std::is_same_v<Value, std::uint64_t>;
   for (const auto& field : fields) {
     const char* const kind = field.kind == StatKind::counter ? "counter" : "gauge";
@@ -107,6 +108,7 @@ void describe(Json& properties, std::span<const StatField<Figures, Value>> field
                               {"description", std::string(field.help) + " (" + kind + ", " +
                                                   unit_name(field.unit) + ")"}};
   }
+  return properties;
 }
 
 /// An object of these properties, which must all be there, and may have the optional ones.
@@ -133,24 +135,19 @@ Json which_tape() {
 }
 
 Json tape_schema() {
-  Json properties = which_tape();
-  describe(properties, tape_fields());
+  Json properties = with_figures(which_tape(), tape_fields());
   properties["unmet"] = {{"type", "object"}, {"additionalProperties", {{"type", "string"}}}};
   return object_schema(properties);
 }
 
 Json device_schema() {
-  Json properties = {{"place", text_schema("^gpu[0-9]+$")}};
-  describe(properties, device_fields());
-  Json optional = {{"label", text_schema()}};
-  describe(optional, device_memory_fields());
-  return object_schema(properties, optional);
+  return object_schema(with_figures({{"place", text_schema("^gpu[0-9]+$")}}, device_fields()),
+                       with_figures({{"label", text_schema()}}, device_memory_fields()));
 }
 
 Json talk_schema() {
-  Json properties = {{"tokens", {{"type", "integer"}, {"minimum", 0}}}};
-  describe(properties, tape_fields());
-  return object_schema(properties);
+  return object_schema(
+      with_figures({{"tokens", {{"type", "integer"}, {"minimum", 0}}}}, tape_fields()));
 }
 
 Json phase_schema() {
@@ -158,21 +155,8 @@ Json phase_schema() {
   peak["bytes"] = {{"type", "integer"},
                    {"minimum", 0},
                    {"description", "The most that was used meanwhile. (gauge, bytes)"}};
-  Json properties = {{"name", text_schema()}};
-  describe(properties, phase_fields());
+  Json properties = with_figures({{"name", text_schema()}}, phase_fields());
   properties["peaks"] = array_schema(object_schema(peak));
-  return object_schema(properties);
-}
-
-Json layout_schema() {
-  Json properties = {{"name", text_schema()}};
-  describe(properties, layout_fields());
-  return object_schema(properties);
-}
-
-Json process_schema() {
-  Json properties = Json::object();
-  describe(properties, process_fields());
   return object_schema(properties);
 }
 
@@ -186,27 +170,24 @@ std::string to_json(const Snapshot& snapshot) {
                {"layout", std::move(layout)},
                {"tapes", tapes_of(snapshot.stat)},
                {"devices", devices_of(snapshot)}};
-  if (!snapshot.talks.empty()) json["talks"] = talks_of(snapshot);
-  if (!snapshot.phases.empty()) json["phases"] = phases_of(snapshot);
-  if (snapshot.process) {
-    Json process = Json::object();
-    add_figures(process, process_fields(), *snapshot.process);
-    json["process"] = std::move(process);
-  }
+  if (!snapshot.talks.empty()) json["talks"] = snapshot.talks;
+  if (!snapshot.phases.empty()) json["phases"] = snapshot.phases;
+  if (snapshot.process) json["process"] = *snapshot.process;
   return internal::json_text(json);
 }
 
 std::string json_schema() {
   Json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
                  {"title", "Where the memory of a Tapedeck layout stands"}};
-  schema.update(object_schema({{"schema", {{"const", kSchema}}},
-                               {"version", {{"const", kJsonVersion}}},
-                               {"layout", layout_schema()},
-                               {"tapes", array_schema(tape_schema())},
-                               {"devices", array_schema(device_schema())}},
-                              {{"talks", array_schema(talk_schema())},
-                               {"phases", array_schema(phase_schema())},
-                               {"process", process_schema()}}));
+  schema.update(object_schema(
+      {{"schema", {{"const", kSchema}}},
+       {"version", {{"const", kJsonVersion}}},
+       {"layout", object_schema(with_figures({{"name", text_schema()}}, layout_fields()))},
+       {"tapes", array_schema(tape_schema())},
+       {"devices", array_schema(device_schema())}},
+      {{"talks", array_schema(talk_schema())},
+       {"phases", array_schema(phase_schema())},
+       {"process", object_schema(with_figures(Json::object(), process_fields()))}}));
   return internal::json_text(schema, 2) + "\n";
 }
 

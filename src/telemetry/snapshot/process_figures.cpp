@@ -8,6 +8,7 @@
 #include "os/pages.hpp"
 #include "os/pressure.hpp"
 #include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
@@ -20,66 +21,55 @@ constexpr auto kGauge = StatKind::gauge;
 constexpr auto kCounter = StatKind::counter;
 
 using P = ProcessFigures;
-constexpr std::array kProcessFields = {
-    ProcessField{"rss_anon", kBytes, kGauge, "Anonymous memory in RAM.", &P::rss_anon},
-    ProcessField{"rss_file", kBytes, kGauge, "Mapped files in RAM.", &P::rss_file},
-    ProcessField{"rss_shmem", kBytes, kGauge, "Shared memory in RAM.", &P::rss_shmem},
-    ProcessField{"rss_peak", kBytes, kGauge, "The most that ever was in RAM.", &P::rss_peak},
-    ProcessField{"swapped", kBytes, kGauge, "In swap.", &P::swapped},
-    ProcessField{"anon_huge", kBytes, kGauge, "Anonymous memory in transparent huge pages.",
-                 &P::anon_huge},
-    ProcessField{"hugetlb", kBytes, kGauge, "Pages of the hugetlb pool.", &P::hugetlb},
-    ProcessField{"minor_faults", StatUnit::count, kCounter, "Page faults without a disk.",
-                 &P::minor_faults},
-    ProcessField{"major_faults", StatUnit::count, kCounter, "Page faults that waited for a disk.",
-                 &P::major_faults},
-    ProcessField{"cgroup_current", kBytes, kGauge, "Charged to the memory cgroup.",
-                 &P::cgroup_current},
-    ProcessField{"cgroup_limit", kBytes, kGauge,
-                 "The least limit of the memory cgroup and its ancestors.", &P::cgroup_limit},
-    ProcessField{"host_pressure_some", kShare, kGauge,
-                 "Share of 10 s in which a task of the host waited for memory.",
-                 &P::host_pressure_some},
-    ProcessField{"host_pressure_full", kShare, kGauge,
-                 "Share of 10 s in which all tasks of the host waited for memory.",
-                 &P::host_pressure_full},
-    ProcessField{"host_stalled_some", kTime, kCounter,
-                 "Time in which a task of the host waited for memory.", &P::host_stalled_some},
-    ProcessField{"host_stalled_full", kTime, kCounter,
-                 "Time in which all tasks of the host waited for memory.", &P::host_stalled_full},
-    ProcessField{"cgroup_pressure_some", kShare, kGauge,
-                 "Share of 10 s in which a task of the cgroup waited for memory.",
-                 &P::cgroup_pressure_some},
-    ProcessField{"cgroup_pressure_full", kShare, kGauge,
-                 "Share of 10 s in which all tasks of the cgroup waited for memory.",
-                 &P::cgroup_pressure_full},
-    ProcessField{"cgroup_stalled_some", kTime, kCounter,
-                 "Time in which a task of the cgroup waited for memory.", &P::cgroup_stalled_some},
-    ProcessField{"cgroup_stalled_full", kTime, kCounter,
-                 "Time in which all tasks of the cgroup waited for memory.",
-                 &P::cgroup_stalled_full},
-    ProcessField{"model_file", kBytes, kGauge, "Of the model's files.", &P::model_file},
-    ProcessField{"model_file_cached", kBytes, kGauge, "Of the model's files, in the page cache.",
-                 &P::model_file_cached},
-};
+constexpr auto kProcessFields = std::to_array<ProcessField>({
+    {"rss_anon", kBytes, kGauge, "Anonymous memory in RAM.", &P::rss_anon},
+    {"rss_file", kBytes, kGauge, "Mapped files in RAM.", &P::rss_file},
+    {"rss_shmem", kBytes, kGauge, "Shared memory in RAM.", &P::rss_shmem},
+    {"rss_peak", kBytes, kGauge, "The most that ever was in RAM.", &P::rss_peak},
+    {"swapped", kBytes, kGauge, "In swap.", &P::swapped},
+    {"anon_huge", kBytes, kGauge, "Anonymous memory in transparent huge pages.", &P::anon_huge},
+    {"hugetlb", kBytes, kGauge, "Pages of the hugetlb pool.", &P::hugetlb},
+    {"minor_faults", StatUnit::count, kCounter, "Page faults without a disk.", &P::minor_faults},
+    {"major_faults", StatUnit::count, kCounter, "Page faults that waited for a disk.",
+     &P::major_faults},
+    {"cgroup_current", kBytes, kGauge, "Charged to the memory cgroup.", &P::cgroup_current},
+    {"cgroup_limit", kBytes, kGauge, "The least limit of the memory cgroup and its ancestors.",
+     &P::cgroup_limit},
+    {"host_pressure_some", kShare, kGauge,
+     "Share of 10 s in which a task of the host waited for memory.", &P::host_pressure_some},
+    {"host_pressure_full", kShare, kGauge,
+     "Share of 10 s in which all tasks of the host waited for memory.", &P::host_pressure_full},
+    {"host_stalled_some", kTime, kCounter, "Time in which a task of the host waited for memory.",
+     &P::host_stalled_some},
+    {"host_stalled_full", kTime, kCounter, "Time in which all tasks of the host waited for memory.",
+     &P::host_stalled_full},
+    {"cgroup_pressure_some", kShare, kGauge,
+     "Share of 10 s in which a task of the cgroup waited for memory.", &P::cgroup_pressure_some},
+    {"cgroup_pressure_full", kShare, kGauge,
+     "Share of 10 s in which all tasks of the cgroup waited for memory.", &P::cgroup_pressure_full},
+    {"cgroup_stalled_some", kTime, kCounter,
+     "Time in which a task of the cgroup waited for memory.", &P::cgroup_stalled_some},
+    {"cgroup_stalled_full", kTime, kCounter,
+     "Time in which all tasks of the cgroup waited for memory.", &P::cgroup_stalled_full},
+    {"model_file", kBytes, kGauge, "Of the model's files.", &P::model_file},
+    {"model_file_cached", kBytes, kGauge, "Of the model's files, in the page cache.",
+     &P::model_file_cached},
+});
 
 P::Figure sum_of(P::Figure sum, P::Figure more) {
   return sum && more ? checked_add<std::uint64_t>(*sum, *more) : std::nullopt;
 }
 
 // One file that cannot be asked makes the sum unknown, and not less.
-void add_files(P& figures, const std::vector<std::filesystem::path>& files) {
-  if (files.empty()) return;
-  figures.model_file = figures.model_file_cached = 0;
-  for (const std::filesystem::path& path : files) {
-    const os::Opened file = os::open_read(path);
-    const os::FileFacts facts =
-        file.error == 0 ? os::facts(file.descriptor.get()) : os::FileFacts();
-    const bool known = file.error == 0 && facts.error == 0 && facts.regular;
-    figures.model_file = sum_of(figures.model_file, known ? P::Figure(facts.bytes) : std::nullopt);
+void add_model_file(P& figures, const std::filesystem::path& path) {
+  try {
+    const os::OpenedFile file = os::open_regular_file(path);
+    figures.model_file = sum_of(figures.model_file, file.facts.bytes);
     figures.model_file_cached =
         sum_of(figures.model_file_cached,
-               known ? os::cached_file_bytes(file.descriptor.get(), 0, facts.bytes) : std::nullopt);
+               os::cached_file_bytes(file.descriptor.get(), 0, file.facts.bytes));
+  } catch (const Error&) {
+    figures.model_file = figures.model_file_cached = std::nullopt;
   }
 }
 
@@ -112,7 +102,8 @@ ProcessFigures process_figures(const ProcessOptions& options) {
                             .cgroup_pressure_full = group.pressure.full.average,
                             .cgroup_stalled_some = group.pressure.some.total,
                             .cgroup_stalled_full = group.pressure.full.total};
-  add_files(figures, options.model_files);
+  if (!options.model_files.empty()) figures.model_file = figures.model_file_cached = 0;
+  for (const auto& path : options.model_files) add_model_file(figures, path);
   return figures;
 }
 

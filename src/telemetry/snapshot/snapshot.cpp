@@ -9,21 +9,21 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-constexpr std::array kDeviceMemoryFields = {
-    DeviceMemoryField{"memory_free", StatUnit::bytes, StatKind::gauge, "Free on the device.",
-                      &DeviceFigures::memory_free},
-    DeviceMemoryField{"memory_total", StatUnit::bytes, StatKind::gauge, "Of the whole device.",
-                      &DeviceFigures::memory_total},
-};
+constexpr auto kDeviceMemoryFields = std::to_array<DeviceMemoryField>({
+    {"memory_free", StatUnit::bytes, StatKind::gauge, "Free on the device.",
+     &DeviceFigures::memory_free},
+    {"memory_total", StatUnit::bytes, StatKind::gauge, "Of the whole device.",
+     &DeviceFigures::memory_total},
+});
 
-constexpr std::array kPhaseFields = {
-    StatField<PhaseFigures>{"entered", StatUnit::count, StatKind::counter,
-                            "How often it was entered.", &PhaseFigures::times},
-    StatField<PhaseFigures>{"passes", StatUnit::count, StatKind::counter,
-                            "Passes that ended in it.", &PhaseFigures::passes},
-};
+constexpr auto kPhaseFields = std::to_array<StatField<PhaseFigures>>({
+    {"entered", StatUnit::count, StatKind::counter, "How often it was entered.",
+     &PhaseFigures::times},
+    {"passes", StatUnit::count, StatKind::counter, "Passes that ended in it.",
+     &PhaseFigures::passes},
+});
 
-DeviceFigures figures_of(const Device& device) {
+DeviceFigures device_figures(const Device& device) {
   DeviceFigures figures = {.label = device.label()};
   try {
     const DeviceMemory memory = device.memory();
@@ -45,14 +45,13 @@ Snapshot snapshot_of(const Layout& layout, std::string name, const SnapshotOptio
   if (options.talks) {
     snapshot.talks.reserve(layout.talks());
     for (std::size_t talk = 0; talk < layout.talks(); ++talk) {
-      const TalkStat stat = layout.talk_stat(talk);
-      snapshot.talks.push_back({.tokens = stat.tokens, .history = stat.history});
+      snapshot.talks.push_back(layout.talk_stat(talk));
     }
   }
   if (options.devices) {
     snapshot.devices.reserve(layout.gpus());
     for (std::size_t i = 0; i < layout.gpus(); ++i) {
-      snapshot.devices.push_back(figures_of(layout.gpu(i).device()));
+      snapshot.devices.push_back(device_figures(layout.gpu(i).device()));
     }
   }
   if (options.process) snapshot.process = process_figures(*options.process);

@@ -53,7 +53,7 @@ struct ProcessFigures {
   Figure cgroup_stalled_some{};
   Figure cgroup_stalled_full{};
   Figure model_file{};  ///< Bytes of the model's files; unknown where none are named.
-  /// Of these, in the page cache. Told by Linux 6.5 and newer, to whoever may write the files.
+  /// Bytes of these in the page cache. Linux 6.5 and newer tell it to a user who may write them.
   Figure model_file_cached{};
 };
 

@@ -24,13 +24,7 @@ struct SnapshotOptions {
   const Phases* phases = nullptr;           ///< Of this layout: O(their number), no system call.
 };
 
-/// One conversation.
-struct TalkFigures {
-  std::uint64_t tokens = 0;
-  TapeStat history{};
-};
-
-/// Memory of a device, whoever uses it.
+/// Memory of a device, whichever process uses it.
 struct DeviceFigures {
   std::string label{};                          ///< `Device::label`.
   std::optional<std::uint64_t> memory_free{};   ///< Bytes; unknown where the driver refuses,
@@ -52,7 +46,7 @@ using DeviceMemoryField = StatField<DeviceFigures, std::optional<std::uint64_t>>
 struct Snapshot {
   std::string layout{};  ///< Its name, as a label.
   Stat stat{};
-  std::vector<TalkFigures> talks{};         ///< Empty unless asked for.
+  std::vector<TalkStat> talks{};            ///< Empty unless asked for.
   std::vector<DeviceFigures> devices{};     ///< Empty unless asked for; as many as `stat.gpus`.
   std::optional<ProcessFigures> process{};  ///< Nothing unless asked for.
   std::vector<PhaseFigures> phases{};       ///< Empty unless asked for.
