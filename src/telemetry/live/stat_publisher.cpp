@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 #include <string_view>
+#include <utility>
 
 #include "base/on_failure.hpp"
 #include "base/printable.hpp"
@@ -30,10 +31,10 @@ namespace {
 constexpr const char* kAdvice = "publish in a folder of a file system in memory, with room";
 
 std::size_t mapped_bytes() {
-  return round_up(segment::word_count() * sizeof(std::uint64_t), os::page_size());
+  return round_up(segment::word_count() * segment::kWord, os::page_size());
 }
 
-const std::string& checked(const std::string& name) {
+const std::string& checked_name(const std::string& name) {
   if (segment::is_name(name)) return name;
   throw InvalidArgument(
       {.argument = "name"}, "a layout cannot be published as \"" + internal::printable(name) + "\"",
@@ -47,7 +48,7 @@ std::uint64_t start_of_this_process() {
                     "publishing needs /proc");
 }
 
-// A courtesy to whoever looks: what cannot be removed stays.
+// Readers need not look at these files any more; one that cannot be removed stays.
 void remove_dead(const std::filesystem::path& folder, const std::string& name) {
   try {
     for (const PublishedLayout& published : published_layouts(folder)) {
@@ -55,20 +56,20 @@ void remove_dead(const std::filesystem::path& folder, const std::string& name) {
       try {
         if (StatReader(published.path).state() != PublisherState::dead) continue;
         static_cast<void>(os::remove_file(published.path));
-      } catch (const Error&) {  // somebody else's, or no segment
+      } catch (const Error&) {  // another user's, or no segment
       }
     }
   } catch (const SystemError&) {
   }
 }
 
-std::byte* map(int descriptor, const std::filesystem::path& folder) {
+std::byte* map_segment(int descriptor, const std::filesystem::path& folder) {
   const auto failed = [&](const char* call, int error) {
     return SystemError(
         {.call = call, .number = error, .path = folder.string(), .bytes = mapped_bytes()}, kAdvice);
   };
-  // Without its pages a full file system would be noticed by whoever writes: SIGBUS.
-  if (const int error = os::allocate(descriptor, segment::word_count() * sizeof(std::uint64_t))) {
+  // Without its pages a store would find the file system full: SIGBUS.
+  if (const int error = os::allocate(descriptor, segment::word_count() * segment::kWord)) {
     throw failed("fallocate", error);
   }
   const os::Mapped reserved = os::reserve(mapped_bytes());
@@ -83,7 +84,7 @@ std::byte* map(int descriptor, const std::filesystem::path& folder) {
 
 template <class Word>
 void store_text(Word* words, std::string_view text) noexcept {
-  for (std::size_t at = 0; at < text.size(); at += sizeof(std::uint64_t)) {
+  for (std::size_t at = 0; at < text.size(); at += segment::kWord) {
     std::uint64_t word = 0;
     std::memcpy(&word, text.data() + at, std::min(sizeof word, text.size() - at));
     words[at / sizeof word].store(word, std::memory_order_relaxed);
@@ -97,14 +98,14 @@ StatPublisher::StatPublisher(const Layout& layout, const std::string& name,
     : layout_(layout), process_(os::process_id()), start_(start_of_this_process()) {
   // With its start: the next process of that number has another file.
   path_ = folder / ("tapedeck." + std::to_string(process_) + "." + std::to_string(start_) + "." +
-                    checked(name));
+                    checked_name(name));
   remove_dead(folder, name);
   // Without a name until all of it is there; and then nothing is there to be tidied up.
   const os::Opened file = os::create_unnamed(folder);
   if (file.error != 0) {
     throw SystemError({.call = file.call, .number = file.error, .path = folder.string()}, kAdvice);
   }
-  std::byte* const at = map(file.descriptor.get(), folder);
+  std::byte* const at = map_segment(file.descriptor.get(), folder);
   internal::OnFailure unmap([&] { static_cast<void>(os::unmap(at, mapped_bytes())); });
   words_ = reinterpret_cast<Word*>(at);
   for (std::size_t i = 0; i < segment::word_count(); ++i) new (words_ + i) Word(0);
@@ -133,22 +134,23 @@ StatPublisher::~StatPublisher() {
 }
 
 void StatPublisher::write_header(const std::string& name) noexcept {
-  const auto put = [this](std::size_t at, std::uint64_t value) {
+  const auto store_word = [this](std::size_t at, std::uint64_t value) {
     words_[at].store(value, std::memory_order_relaxed);
   };
-  put(segment::magic, segment::kMagic);
-  put(segment::version, segment::kVersion);
-  put(segment::words, segment::word_count());
-  put(segment::process, static_cast<std::uint64_t>(process_));
-  put(segment::start, start_);
-  put(segment::pid_namespace, os::pid_namespace());
-  put(segment::table_bytes, segment::table_text().size());
+  store_word(segment::magic, segment::kMagic);
+  store_word(segment::version, segment::kVersion);
+  store_word(segment::words, segment::word_count());
+  store_word(segment::process, static_cast<std::uint64_t>(process_));
+  store_word(segment::start, start_);
+  store_word(segment::pid_namespace, os::pid_namespace());
+  store_word(segment::table_bytes, segment::table_text().size());
   store_text(words_ + segment::name, name);
   store_text(words_ + segment::table, segment::table_text());
 }
 
-// A sequence lock without fences: who sees a word of this record, or of a later one, has also seen
-// that the sequence was odd before it; so who then finds it as it was has seen no such word.
+// A sequence lock without fences: a reader that sees a word of this record, or of a later one, has
+// also seen that the sequence was odd before it. A reader that then finds the sequence as it was
+// has therefore seen no such word.
 void StatPublisher::publish() noexcept {
   layout_.stat(stat_);
 #if !defined(TAPEDECK_MUTANT_NEVER_ODD)  // the mutant that stat_interleaving_test must catch
@@ -156,7 +158,7 @@ void StatPublisher::publish() noexcept {
 #endif
   record_[segment::published_at].store(os::coarse_nanoseconds(), std::memory_order_release);
   Word* next = record_ + segment::figures;
-  segment::for_each_word(stat_, [&next](std::uint64_t word) {
+  segment::for_each_word(std::as_const(stat_), [&next](std::uint64_t word) {
     (next++)->store(word, std::memory_order_release);
     TAPEDECK_AFTER_STORE();
   });

@@ -28,7 +28,7 @@ namespace os = internal::os;
 namespace segment = internal::segment;
 namespace {
 
-constexpr std::size_t kWord = sizeof(std::uint64_t);
+using segment::kWord;
 
 /// "tapedeck.PID.START.NAME"; nothing for another file.
 std::optional<PublishedLayout> parse_file_name(const std::filesystem::path& folder,
@@ -47,77 +47,11 @@ std::optional<PublishedLayout> parse_file_name(const std::filesystem::path& fold
   return PublishedLayout{.path = folder / file, .process = *process, .name = std::string(name)};
 }
 
-[[noreturn]] void refuse(const std::filesystem::path& path, std::size_t word,
-                         const std::string& message) {
-  throw FormatError(path.string(), word * kWord, message,
-                    "was it published by this version of Tapedeck?");
-}
-
-/// The whole span, or an error.
-void read_words(const os::Descriptor& file, const std::filesystem::path& path,
-                std::span<std::uint64_t> into, std::size_t at) {
-  TAPEDECK_BEFORE_READ();
-  const os::Transferred got =
-      os::read_at(file.get(), std::as_writable_bytes(into), std::uint64_t{at} * kWord);
-  if (got.error != 0) {
-    throw SystemError({.call = "pread", .number = got.error, .path = path.string()});
-  }
-  if (got.bytes != into.size_bytes()) refuse(path, at + got.bytes / kWord, "it ends here");
-}
-
-std::uint64_t read_word(const os::Descriptor& file, const std::filesystem::path& path,
-                        std::size_t at) {
-  std::uint64_t word = 0;
-  read_words(file, path, {&word, 1}, at);
-  return word;
-}
-
-/// Gives its size.
-std::uint64_t check_file(const os::Descriptor& file, const std::filesystem::path& path) {
-  const os::FileFacts facts = os::facts(file.get());
-  if (facts.error != 0) {
-    throw SystemError({.call = "fstat", .number = facts.error, .path = path.string()});
-  }
-  if (!facts.owned) {
-    throw SystemError({.call = "open", .number = EACCES, .path = path.string()},
-                      "it is another user's: watch it as that user");
-  }
-  if (!facts.regular) refuse(path, 0, "it is no file of shared memory");
-  if (!facts.owner_only) {
-    throw SystemError({.call = "open", .number = EACCES, .path = path.string()},
-                      "others have rights to it: nobody knows who wrote it");
-  }
-  if (facts.bytes < segment::table * kWord || facts.bytes > segment::kMostBytes) {
-    refuse(path, 0, "its " + std::to_string(facts.bytes) + " bytes are no published layout");
-  }
-  return facts.bytes;
-}
-
-/// Names the first figure that one list has and the other has not.
-void check_table(const std::filesystem::path& path, std::string_view theirs) {
-  const std::string& ours = segment::table_text();
-  if (theirs == ours) return;
-  const auto differs = std::mismatch(theirs.begin(), theirs.end(), ours.begin(), ours.end()).second;
-  const auto at = static_cast<std::size_t>(differs - ours.begin());
-  const std::size_t begin = at == 0 ? 0 : ours.find_last_of(" \n", at - 1) + 1;
-  refuse(path, segment::table + at / kWord,
-         "its list of figures lacks \"" +
-             ours.substr(begin, ours.find_first_of(" \n", begin) - begin) + "\" in its place");
-}
-
 }  // namespace
 
 const char* to_string(PublisherState state) noexcept {
-  switch (state) {
-    case PublisherState::running:
-      return "running";
-    case PublisherState::ended:
-      return "ended";
-    case PublisherState::dead:
-      return "dead";
-    default:
-      return "unknown";
-  }
+  constexpr std::array names = {"running", "ended", "dead", "unknown"};
+  return names[static_cast<std::size_t>(state)];
 }
 
 std::vector<PublishedLayout> published_layouts(const std::filesystem::path& folder) {
@@ -136,58 +70,127 @@ std::vector<PublishedLayout> published_layouts(const std::filesystem::path& fold
 }
 
 struct StatReader::Opened {
-  os::Descriptor file;
-  PublishedLayout published;
+  using enum FormatFault;
+
+  explicit Opened(const std::filesystem::path& path);
+
+  /// The whole span, or an error.
+  void read_words(std::span<std::uint64_t> into, std::size_t at) const;
+  [[nodiscard]] std::uint64_t read_word(std::size_t at) const;
+
+  /// What does not hold is a fault of the file, at that word.
+  void require_format(bool holds, std::size_t word, const std::string& field, FormatFault fault,
+                      const std::string& message) const;
+  [[noreturn]] void throw_system_error(const char* call, int number, const char* advice = "") const;
+
+  os::Descriptor file{};
+  PublishedLayout published{};
   std::uint64_t start = 0;
   std::uint64_t pid_namespace = 0;
 
+ private:
+  /// Gives its size.
+  [[nodiscard]] std::uint64_t checked_size() const;
   void read_header(std::uint64_t bytes);
+  void check_table(std::string_view theirs) const;
 };
 
+StatReader::Opened::Opened(const std::filesystem::path& path) {
+  published.path = path;
+  os::Opened opened = os::open_no_link(path);
+  if (opened.error != 0) throw_system_error(opened.call, opened.error);
+  file = std::move(opened.descriptor);
+  read_header(checked_size());
+}
+
+void StatReader::Opened::read_words(std::span<std::uint64_t> into, std::size_t at) const {
+  TAPEDECK_BEFORE_READ();
+  const os::Transferred got =
+      os::read_at(file.get(), std::as_writable_bytes(into), std::uint64_t{at} * kWord);
+  if (got.error != 0) throw_system_error("pread", got.error);
+  require_format(got.bytes == into.size_bytes(), at + got.bytes / kWord, "", cut_off,
+                 "it ends here");
+}
+
+std::uint64_t StatReader::Opened::read_word(std::size_t at) const {
+  std::uint64_t word = 0;
+  read_words({&word, 1}, at);
+  return word;
+}
+
+void StatReader::Opened::require_format(bool holds, std::size_t word, const std::string& field,
+                                        FormatFault fault, const std::string& message) const {
+  if (holds) return;
+  throw FormatError({published.path.string(), word * kWord, field, fault}, message,
+                    "was it published by this version of Tapedeck?");
+}
+
+void StatReader::Opened::throw_system_error(const char* call, int number,
+                                            const char* advice) const {
+  throw SystemError({.call = call, .number = number, .path = published.path.string()}, advice);
+}
+
+std::uint64_t StatReader::Opened::checked_size() const {
+  const os::FileFacts facts = os::facts(file.get());
+  if (facts.error != 0) throw_system_error("fstat", facts.error);
+  if (!facts.owned) {
+    throw_system_error("open", EACCES, "it is another user's: watch it as that user");
+  }
+  require_format(facts.regular, 0, "", not_this_format, "it is no file of shared memory");
+  if (!facts.owner_only) {
+    throw_system_error("open", EACCES, "others have rights to it: nobody knows who wrote it");
+  }
+  require_format(facts.bytes >= segment::table * kWord && facts.bytes <= segment::kMostBytes, 0, "",
+                 not_this_format,
+                 "its " + std::to_string(facts.bytes) + " bytes are no published layout");
+  return facts.bytes;
+}
+
 void StatReader::Opened::read_header(std::uint64_t bytes) {
-  const std::filesystem::path& path = published.path;
   std::array<std::uint64_t, segment::table> header{};
-  read_words(file, path, header, 0);
-  if (header[segment::magic] != segment::kMagic)
-    refuse(path, segment::magic, "it is no published layout");
-  if (header[segment::version] != segment::kVersion) {
-    refuse(path, segment::version,
-           "it is of version " + std::to_string(header[segment::version]) +
-               ", and this Tapedeck reads version " + std::to_string(segment::kVersion));
-  }
+  read_words(header, 0);
+  require_format(header[segment::magic] == segment::kMagic, segment::magic, "magic",
+                 not_this_format, "it is no published layout");
+  require_format(header[segment::version] == segment::kVersion, segment::version, "version",
+                 not_this_format,
+                 "it is of version " + std::to_string(header[segment::version]) +
+                     ", and this Tapedeck reads version " + std::to_string(segment::kVersion));
   const std::uint64_t table_bytes = header[segment::table_bytes];
-  if (table_bytes > segment::kMostBytes)
-    refuse(path, segment::table_bytes, "it claims too many names");
+  require_format(table_bytes <= segment::kMostBytes, segment::table_bytes, "table_bytes",
+                 out_of_range, "it claims too many names");
   std::vector<std::uint64_t> table((table_bytes + kWord - 1) / kWord);
-  read_words(file, path, table, segment::table);
-  check_table(path, {reinterpret_cast<const char*>(table.data()), table_bytes});
-  if (header[segment::words] != segment::word_count() || bytes != segment::word_count() * kWord) {
-    refuse(path, segment::words, "its size is not that of its figures");
-  }
+  read_words(table, segment::table);
+  check_table({reinterpret_cast<const char*>(table.data()), table_bytes});
+  require_format(
+      header[segment::words] == segment::word_count() && bytes == segment::word_count() * kWord,
+      segment::words, "words", contradictory, "its size is not that of its figures");
   const auto process = static_cast<std::int32_t>(header[segment::process]);
-  if (process <= 0 || static_cast<std::uint64_t>(process) != header[segment::process]) {
-    refuse(path, segment::process, "its number is that of no process");
-  }
+  require_format(process > 0 && static_cast<std::uint64_t>(process) == header[segment::process],
+                 segment::process, "process", out_of_range, "its number is that of no process");
   std::array<char, segment::kNameWords * kWord + 1> name{};
   std::memcpy(name.data(), &header[segment::name], segment::kNameWords * kWord);
-  if (!segment::is_name(name.data()))
-    refuse(path, segment::name, "its name is none that a layout can have");
+  require_format(segment::is_name(name.data()), segment::name, "name", malformed,
+                 "its name is none that a layout can have");
   published.process = process;
   published.name = name.data();
   start = header[segment::start];
   pid_namespace = header[segment::pid_namespace];
 }
 
-StatReader::StatReader(const std::filesystem::path& path) : opened_(std::make_unique<Opened>()) {
-  os::Opened file = os::open_no_link(path);
-  if (file.error != 0) {
-    throw SystemError({.call = file.call, .number = file.error, .path = path.string()});
-  }
-  const std::uint64_t bytes = check_file(file.descriptor, path);
-  opened_->file = std::move(file.descriptor);
-  opened_->published.path = path;
-  opened_->read_header(bytes);
+/// Names the first figure that one list has and the other has not.
+void StatReader::Opened::check_table(std::string_view theirs) const {
+  const std::string& ours = segment::table_text();
+  if (theirs == ours) return;
+  const auto differs = std::mismatch(theirs.begin(), theirs.end(), ours.begin(), ours.end()).second;
+  const auto at = static_cast<std::size_t>(differs - ours.begin());
+  const std::size_t begin = at == 0 ? 0 : ours.find_last_of(" \n", at - 1) + 1;
+  const std::string figure = ours.substr(begin, ours.find_first_of(" \n", begin) - begin);
+  require_format(false, segment::table + at / kWord, figure, missing,
+                 "its list of figures lacks \"" + figure + "\" in its place");
 }
+
+StatReader::StatReader(const std::filesystem::path& path)
+    : opened_(std::make_unique<Opened>(path)) {}
 
 StatReader::~StatReader() = default;
 StatReader::StatReader(StatReader&& other) noexcept = default;
@@ -199,38 +202,36 @@ const PublishedLayout& StatReader::published() const noexcept { return opened_->
 // order that one could rely on, and does not let calls pass one another.
 std::optional<PublishedStat> StatReader::read() const {
   constexpr int kTries = 1000;
-  const os::Descriptor& file = opened_->file;
-  const std::filesystem::path& path = opened_->published.path;
+  const Opened& file = *opened_;
   const std::size_t record = segment::record_at();
   std::vector<std::uint64_t> words(segment::word_count() - record);
   for (int i = 0; i < kTries; ++i) {
-    const std::uint64_t before = read_word(file, path, record + segment::sequence);
+    const std::uint64_t before = file.read_word(record + segment::sequence);
     if (before % 2 == 0) {
-      read_words(file, path, words, record);
-      std::uint64_t after = read_word(file, path, record + segment::sequence);
+      file.read_words(words, record);
+      std::uint64_t after = file.read_word(record + segment::sequence);
 #if defined(TAPEDECK_MUTANT_LOOKS_ONCE)  // the mutant that stat_interleaving_test must catch
       after = before;
 #endif
       if (after == before) {
         PublishedStat published = {.publishes = before / 2};
-        if (!segment::read_stat(std::span(words).subspan(segment::figures), published.stat)) {
-          refuse(path, record + segment::figures, "it has more devices than a layout can have");
-        }
+        file.require_format(
+            segment::read_stat(std::span(words).subspan(segment::figures), published.stat),
+            record + segment::figures, "gpus", Opened::out_of_range,
+            "it has more devices than a layout can have");
         const std::uint64_t now = os::coarse_nanoseconds();
         published.age = now - std::min(now, words[segment::published_at]);
         return published;
       }
     }
-    std::this_thread::yield();  // to the publisher, where it was interrupted amidst
+    std::this_thread::yield();  // to the publisher, which may have been interrupted while it wrote
   }
   return std::nullopt;
 }
 
 PublisherState StatReader::state() const {
   const Opened& opened = *opened_;
-  if (read_word(opened.file, opened.published.path, segment::ended) != 0) {
-    return PublisherState::ended;
-  }
+  if (opened.read_word(segment::ended) != 0) return PublisherState::ended;
   if (opened.pid_namespace != os::pid_namespace()) return PublisherState::unknown;
   const os::ProcessStat process = os::process_stat(std::to_string(opened.published.process));
   if (process.error == ENOENT) return PublisherState::dead;

@@ -24,10 +24,7 @@ const std::string& table_text() {
   return text;
 }
 
-std::size_t record_at() {
-  constexpr std::size_t kWord = sizeof(std::uint64_t);
-  return Header::table + (table_text().size() + kWord - 1) / kWord;
-}
+std::size_t record_at() { return Header::table + (table_text().size() + kWord - 1) / kWord; }
 
 std::size_t word_count() {
   return record_at() + Record::figures + figure_words(kMostGpus) +
@@ -48,14 +45,7 @@ bool read_stat(std::span<const std::uint64_t> words, Stat& stat) noexcept {
   internal::for_each_word(stat, 0, set);  // only then it is known how many devices there are
   if (stat.gpus > kMostGpus) return false;
   next = words.data();
-  internal::for_each_word(stat, stat.gpus, set);
-  for_each_tape(stat, [&next](Place, TapeKind, TapeStat& tape) {
-    for (std::size_t i = 0; i < kWishes; i += 2) {
-      const std::uint64_t word = *next++;
-      tape.unmet[i] = static_cast<std::int32_t>(word);
-      if (i + 1 < kWishes) tape.unmet[i + 1] = static_cast<std::int32_t>(word >> 32);
-    }
-  });
+  for_each_word(stat, set);
   return true;
 }
 

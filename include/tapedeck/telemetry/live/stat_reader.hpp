@@ -28,7 +28,7 @@ struct PublishedLayout {
 [[nodiscard]] std::vector<PublishedLayout> published_layouts(
     const std::filesystem::path& folder = kPublishFolder);
 
-/// What became of who published.
+/// What became of the publisher.
 enum class PublisherState : std::uint8_t {
   running,
   ended,    ///< It took its layout back.
@@ -72,8 +72,8 @@ class StatReader {
   [[nodiscard]] const PublishedLayout& published() const noexcept;
 
   /// A few system calls, of this process alone.
-  /// @returns nothing where the record never held still while it was read, a thousand times over:
-  /// its publisher was killed amidst, or is no publisher.
+  /// @returns nothing if no consistent record was read in 1000 attempts, as where the publisher was
+  /// killed while it wrote one.
   /// @throws FormatError for what no publisher writes; SystemError.
   [[nodiscard]] std::optional<PublishedStat> read() const;
 
