@@ -4,11 +4,9 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "os/temp_folder.hpp"
@@ -94,13 +92,12 @@ class Browser {
                          {"goog:chromeOptions", {{"args", arguments}}},
                          {"goog:loggingPrefs", {{"browser", "ALL"}, {"performance", "ALL"}}}};
     const std::string body = Json{{"capabilities", {{"alwaysMatch", wanted}}}}.dump();
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
     Answer answer;
-    while (!answer.good && std::chrono::steady_clock::now() < deadline) {
+    const bool begun = comes_true([&] {
       answer = send("POST", "/session", body);
-      if (!answer.good) std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    }
-    if (!answer.good) {
+      return answer.good;
+    });
+    if (!begun) {
       ADD_FAILURE() << "no browser: " << answer.text << driver_.said();
       return "/session/none";
     }

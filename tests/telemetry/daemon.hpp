@@ -5,14 +5,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "os/child.hpp"
 #include "telemetry/tools.hpp"
 
 namespace tapedeck::tests {
@@ -21,12 +20,11 @@ namespace tapedeck::tests {
 /// ends.
 class Daemon {
  public:
-  Daemon(const std::vector<std::string>& words, std::filesystem::path log)
-      : log_(std::move(log)), id_(start(words, log_)) {}
+  Daemon(const std::vector<std::string>& words, const std::filesystem::path& log)
+      : log_(log), child_([&] { execute(words, log); }) {}
   ~Daemon() {
-    if (id_ < 0) return;  // was never started; kill would take -1 for everybody
-    ::kill(id_, SIGKILL);
-    ::waitpid(id_, nullptr, 0);
+    child_.kill(SIGKILL);
+    static_cast<void>(child_.wait());
   }
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
@@ -35,14 +33,12 @@ class Daemon {
   [[nodiscard]] std::string said() const { return shell("tail -5 " + log_.string()).text; }
 
  private:
-  static pid_t start(const std::vector<std::string>& words, const std::filesystem::path& log) {
+  static void execute(const std::vector<std::string>& words, const std::filesystem::path& log) {
     std::vector<char*> argv;
-    argv.reserve(words.size() + 1);
     for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
-    const pid_t id = ::fork();
-    if (id != 0) return id;
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::close_range(3, ~0U, 0);  // the child's pipe, too, whose other end waits for it to be closed
     const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     ::dup2(out, 1);
     ::dup2(out, 2);
@@ -51,7 +47,7 @@ class Daemon {
   }
 
   std::filesystem::path log_;
-  pid_t id_;
+  Child child_;
 };
 
 }  // namespace tapedeck::tests

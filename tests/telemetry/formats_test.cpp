@@ -8,7 +8,7 @@
 #include "os/temp_folder.hpp"
 #include "tapedeck/telemetry/recording/recording.hpp"
 #include "tapedeck/telemetry/snapshot/json.hpp"
-#include "telemetry/every_format.hpp"
+#include "telemetry/every_figure.hpp"
 #include "telemetry/live/stat_segment.hpp"
 #include "telemetry/recording/sample_words.hpp"
 

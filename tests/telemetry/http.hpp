@@ -47,12 +47,8 @@ class Socket {
   void send(const std::string& text) const {
     static_cast<void>(::send(number_, text.data(), text.size(), MSG_NOSIGNAL));
   }
-  [[nodiscard]] std::string read_all() const {
-    return read_until([](const std::string&) { return false; });
-  }
-  /// Or until what was read is enough.
-  template <class Enough>
-  [[nodiscard]] std::string read_until(Enough enough) const {
+  /// Until what was read is enough, or there is no more.
+  [[nodiscard]] std::string read_until(bool (*enough)(const std::string&)) const {
     std::string all;
     std::array<char, 4096> part{};
     for (ssize_t got = 0; (got = ::recv(number_, part.data(), part.size(), 0)) > 0;) {

@@ -4,12 +4,9 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdint>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "os/temp_folder.hpp"
@@ -19,9 +16,6 @@
 
 namespace tapedeck::tests {
 
-/// A series as `name{label="value",...}`, its labels in order, and its value.
-using Series = std::map<std::string, double>;
-
 class Prometheus {
  public:
   /// Its data is in a folder of its own.
@@ -30,14 +24,13 @@ class Prometheus {
 
   /// All of our series, as its API tells them; waits up to a minute for the first scrape.
   [[nodiscard]] Series series() const {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-    while (std::chrono::steady_clock::now() < deadline) {
-      Series found = query("%7B__name__%3D~%22tapedeck_.%2B%22%7D");
-      if (!found.empty()) return found;
-      std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    }
-    ADD_FAILURE() << "nothing was scraped: " << daemon_.said();
-    return {};
+    Series found;
+    EXPECT_TRUE(comes_true([&] {
+      found = query("%7B__name__%3D~%22tapedeck_.%2B%22%7D");
+      return !found.empty();
+    })) << "nothing was scraped: "
+        << daemon_.said();
+    return found;
   }
 
  private:
@@ -62,9 +55,11 @@ class Prometheus {
       std::string name = one.at("metric").at("__name__").get<std::string>() + "{";
       for (const auto& [label, value] : one.at("metric").items()) {
         if (label == "__name__" || label == "job" || label == "instance") continue;
-        name += (name.ends_with('{') ? "" : ",") + label + "=\"" + value.get<std::string>() + "\"";
+        // JSON escapes what the exposition does.
+        name += (name.ends_with('{') ? "" : ",") + label + "=" + value.dump();
       }
-      found[name + "}"] = std::stod(one.at("value").at(1).get<std::string>());
+      found[name.ends_with('{') ? name.substr(0, name.size() - 1) : name + "}"] =
+          std::stod(one.at("value").at(1).get<std::string>());
     }
     return found;
   }

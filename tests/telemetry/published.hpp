@@ -5,14 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "os/child.hpp"
@@ -21,23 +18,13 @@
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/telemetry/live/stat_publisher.hpp"
 #include "tapedeck/telemetry/live/stat_reader.hpp"
+#include "telemetry/tools.hpp"
 
 namespace tapedeck::tests {
 
 struct SmallLayout : Layout {
   SmallLayout() : Layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB}, {.talks = 2}) {}
 };
-
-/// Waits up to a minute.
-template <class Condition>
-[[nodiscard]] bool comes_true(Condition condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
 
 /// A process that publishes a layout and does nothing else until it is killed.
 class OtherPublisher {
@@ -81,11 +68,6 @@ class OtherPublisher {
   bool killed_ = false;
   std::filesystem::path path_;
 };
-
-[[nodiscard]] inline std::string bytes_of(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 inline std::uint64_t word_of(const std::string& bytes, std::size_t at) {
   std::uint64_t word = 0;

@@ -6,18 +6,20 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <memory>
+#include <map>
+#include <sstream>
 #include <string>
-#include <utility>
+#include <thread>
+#include <vector>
 
 #include "layout/cache_region.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/host_device.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/telemetry/recording/phases.hpp"
+#include "tapedeck/telemetry/snapshot/snapshot.hpp"
 
 namespace tapedeck::tests {
 
@@ -40,11 +42,52 @@ struct Said {
   return said;
 }
 
+[[nodiscard]] inline std::vector<std::string> split_lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+/// Waits up to a minute.
+template <class Condition>
+[[nodiscard]] bool comes_true(Condition condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
 /// A program of Debian's package prometheus, which `./dev test --servers` puts in the PATH. Empty
 /// where there is none.
 [[nodiscard]] inline std::string prometheus_program(const std::string& name) {
   return shell("command -v " + name).exit_code == 0 ? name : "";
 }
+
+/// By `name{label="value",...}`, with the labels in order.
+using Series = std::map<std::string, double>;
+
+/// The series of a text exposition, none of which may be there twice.
+[[nodiscard]] inline Series series_of(const std::string& exposition) {
+  Series all;
+  for (const std::string& line : split_lines(exposition)) {
+    if (line.starts_with("# ")) continue;
+    const std::size_t end = line.rfind(' ');
+    EXPECT_TRUE(all.emplace(line.substr(0, end), std::stod(line.substr(end + 1))).second) << line;
+  }
+  return all;
+}
+
+/// Those whose names begin so.
+[[nodiscard]] inline Series beginning_with(const std::string& name, Series all) {
+  std::erase_if(all, [&](const auto& one) { return !one.first.starts_with(name); });
+  return all;
+}
+
+/// The sizes of a layout that is watched.
+inline constexpr LayoutSizes kSizes = {.weights = 4_MiB, .scratch = 4_MiB, .history = 4_MiB};
 
 /// Two talks on the host and on two devices of host memory, with something in every tape, and a
 /// pass in a phase inside another.
@@ -69,6 +112,14 @@ struct BusyLayout {
     plan.weights.append({.name = "w", .role = RegionRole::weight, .bytes = 2_MiB});
     plan.history.append(cache_region("layers.0.k", RegionRole::kv, 1024, 1024));
     return plan;
+  }
+
+  /// What a snapshot can have.
+  [[nodiscard]] SnapshotOptions everything() const {
+    return {.talks = true, .devices = true, .process = ProcessOptions(), .phases = &phases};
+  }
+  [[nodiscard]] Snapshot snapshot(const std::string& name) const {
+    return snapshot_of(layout, name, everything());
   }
 
   void pass() {

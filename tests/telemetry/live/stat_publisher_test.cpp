@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 
+#include "base/thrown.hpp"
 #include "os/fault_sweep.hpp"
 #include "os/faults.hpp"
 #include "tapedeck/base/error.hpp"
@@ -31,7 +32,10 @@ using ::testing::Property;
 using ::testing::Throws;
 namespace fs = std::filesystem;
 
-using Publisher = InSharedMemory;
+class Publisher : public InSharedMemory {
+ protected:
+  SmallLayout layout_;
+};
 
 std::optional<PublishedStat> read(const fs::path& path) { return StatReader(path).read(); }
 
@@ -69,25 +73,24 @@ TEST(StatSegment, HasEveryWishAndIsFilledByMostDevices) {
   EXPECT_EQ(every_figure(again), every_figure(stat));
   EXPECT_EQ(again.scratch.unmet, stat.scratch.unmet);
   EXPECT_EQ(again.gpu.back().history.unmet, stat.gpu.back().history.unmet);
-  EXPECT_LE(segment::word_count() * 8, segment::kMostBytes);
+  EXPECT_LE(segment::word_count() * segment::kWord, segment::kMostBytes);
 }
 
 TEST_F(Publisher, IsForItsUserAlone) {
-  SmallLayout layout;
-  const StatPublisher publisher(layout, "chat", folder_.path());
+  const StatPublisher publisher(layout_, "chat", folder_.path());
   struct stat status {};
   ASSERT_EQ(::stat(publisher.path().c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0600U);
   EXPECT_EQ(status.st_uid, ::geteuid());
-  EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), segment::word_count() * 8);
+  EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), segment::word_count() * segment::kWord);
   // All of it is there: a store cannot find the file system full.
-  EXPECT_GE(static_cast<std::uint64_t>(status.st_blocks) * 512, segment::word_count() * 8);
+  EXPECT_GE(static_cast<std::uint64_t>(status.st_blocks) * 512,
+            segment::word_count() * segment::kWord);
 }
 
 TEST_F(Publisher, IsFoundByProcessAndName) {
-  SmallLayout layout;
-  const StatPublisher b(layout, "b.2_-", folder_.path());
-  const StatPublisher a(layout, "a", folder_.path());
+  const StatPublisher b(layout_, "b.2_-", folder_.path());
+  const StatPublisher a(layout_, "a", folder_.path());
   const auto all = published_layouts(folder_.path());
   ASSERT_EQ(all.size(), 2U);
   EXPECT_EQ(all[0].name, "a");
@@ -98,11 +101,10 @@ TEST_F(Publisher, IsFoundByProcessAndName) {
 }
 
 TEST_F(Publisher, LeavesNothingBehind) {
-  SmallLayout layout;
   const Holdings before = holdings();
   std::optional<StatReader> reader;
   {
-    const StatPublisher publisher(layout, "chat", folder_.path());
+    const StatPublisher publisher(layout_, "chat", folder_.path());
     reader.emplace(publisher.path());
     EXPECT_EQ(reader->state(), PublisherState::running);
   }
@@ -113,28 +115,27 @@ TEST_F(Publisher, LeavesNothingBehind) {
   EXPECT_TRUE(same(before, holdings()));
 }
 
-TEST_F(Publisher, RefusesNamesThatAreNone) {
-  SmallLayout layout;
+TEST_F(Publisher, RefusesNamesThatAreNoneOrTaken) {
+  const auto refused = [&](const std::string& name) {
+    return thrown<InvalidArgument>([&] { StatPublisher(layout_, name, folder_.path()); })
+        .argument();
+  };
   for (const std::string& name :
        {std::string(), std::string("a/b"), std::string("a b"), std::string("\x1b[2J"),
         std::string("\xc3\xa4"), std::string("a\0b", 3), std::string(64, 'a')}) {
-    EXPECT_THROW(StatPublisher(layout, name, folder_.path()), InvalidArgument) << name;
+    EXPECT_EQ(refused(name), "name") << name;
   }
-  EXPECT_NO_THROW(StatPublisher(layout, std::string(63, 'a'), folder_.path()));
+  EXPECT_NO_THROW(StatPublisher(layout_, std::string(63, 'a'), folder_.path()));
   EXPECT_THAT(folder_.files(), IsEmpty());
-}
-
-TEST_F(Publisher, RefusesANameTwice) {
-  SmallLayout layout;
-  const StatPublisher first(layout, "chat", folder_.path());
-  EXPECT_THROW(StatPublisher(layout, "chat", folder_.path()), InvalidArgument);
+  // What is published already, too.
+  const StatPublisher first(layout_, "chat", folder_.path());
+  EXPECT_EQ(refused("chat"), "name");
   EXPECT_EQ(StatReader(first.path()).state(), PublisherState::running);
   EXPECT_TRUE(fs::exists(first.path()));
 }
 
-TEST(StatPublisher, SaysWhereItCannotPublish) {
-  SmallLayout layout;
-  EXPECT_THAT([&] { const StatPublisher publisher(layout, "chat", "/no/such/folder"); },
+TEST_F(Publisher, SaysWhereItCannotPublish) {
+  EXPECT_THAT([&] { const StatPublisher publisher(layout_, "chat", "/no/such/folder"); },
               Throws<SystemError>(AllOf(Property(&SystemError::number, ENOENT),
                                         Property(&SystemError::path, "/no/such/folder"))));
 }
@@ -142,7 +143,6 @@ TEST(StatPublisher, SaysWhereItCannotPublish) {
 // Found out at once, and not by a store that there is no page for.
 TEST_F(Publisher, SaysThatTheFolderIsFull) {
   constexpr int kNoMount = 77;
-  SmallLayout layout;
   const Ended ended =
       Child([&] {
         const char* const at = folder_.path().c_str();
@@ -152,7 +152,7 @@ TEST_F(Publisher, SaysThatTheFolderIsFull) {
           ::_exit(kNoMount);
         }
         overwrite(folder_.path() / "full", std::string(4096, 'x'));
-        EXPECT_THAT([&] { const StatPublisher publisher(layout, "chat", folder_.path()); },
+        EXPECT_THAT([&] { const StatPublisher publisher(layout_, "chat", folder_.path()); },
                     Throws<SystemError>(AllOf(Property(&SystemError::number, ENOSPC),
                                               Property(&SystemError::call, "fallocate"))));
       }).wait();
@@ -162,9 +162,8 @@ TEST_F(Publisher, SaysThatTheFolderIsFull) {
 
 // It would be this process's end, and its parent's, too.
 TEST_F(Publisher, IsNotTakenBackByAForkedChild) {
-  SmallLayout layout;
   std::optional<StatPublisher> publisher;
-  publisher.emplace(layout, "chat", folder_.path());
+  publisher.emplace(layout_, "chat", folder_.path());
   in_child([&] { publisher.reset(); });
   EXPECT_EQ(StatReader(publisher->path()).state(), PublisherState::running);
   EXPECT_TRUE(fs::exists(publisher->path()));
@@ -177,8 +176,7 @@ TEST_F(Publisher, RemovesWhatADeadOneOfItsNameLeft) {
   const fs::path left = dead.path();
   dead.kill();
   other_name.kill();
-  SmallLayout layout;
-  const StatPublisher publisher(layout, "chat", folder_.path());
+  const StatPublisher publisher(layout_, "chat", folder_.path());
   std::vector<std::string> expected = {alive.path().filename(), other_name.path().filename(),
                                        publisher.path().filename()};
   EXPECT_THAT(folder_.files(), ::testing::UnorderedElementsAreArray(expected));
@@ -191,19 +189,17 @@ TEST_F(Publisher, TouchesNothingOfOthersWithItsName) {
   fs::create_symlink(target, folder_.path() / "tapedeck.1.1.chat");
   overwrite(folder_.path() / "tapedeck.2.2.chat", "garbage");
   fs::create_directory(folder_.path() / "tapedeck.3.3.chat");
-  SmallLayout layout;
-  const StatPublisher publisher(layout, "chat", folder_.path());
+  const StatPublisher publisher(layout_, "chat", folder_.path());
   EXPECT_EQ(folder_.files().size(), 5U);
-  EXPECT_EQ(bytes_of(target), "precious");
+  EXPECT_EQ(text_of(target), "precious");
 }
 
 TEST_F(Publisher, RollsBackWhicheverCallFails) {
-  SmallLayout layout;
   const Work work = {.run = [&]() -> Complaints {
                        // Of a run that could not remove it.
                        for (const std::string& file : folder_.files())
                          fs::remove(folder_.path() / file);
-                       const StatPublisher publisher(layout, "chat", folder_.path());
+                       const StatPublisher publisher(layout_, "chat", folder_.path());
                        if (!read(publisher.path())) return {"not published"};
                        // Without its namespace nobody can tell whether it lives.
                        return {to_string(StatReader(publisher.path()).state())};
@@ -211,16 +207,14 @@ TEST_F(Publisher, RollsBackWhicheverCallFails) {
                      // Tidying up after others, and after itself.
                      .silent = {"opendir", "unlink"}};
   for (const int error : {ENOMEM, ENOSPC, EACCES}) EXPECT_GT(sweep(work, error), 8U);
-}
-
-TEST_F(Publisher, LeavesNoFileWhereItFails) {
-  SmallLayout layout;
+  // And no file is left behind.
+  for (const std::string& file : folder_.files()) fs::remove(folder_.path() / file);
   int refusals = 0;
   for (std::uint64_t k = 1;; ++k) {
     std::optional<StatPublisher> publisher;
     const os::InjectFault fault(k, ENOMEM);
     try {
-      publisher.emplace(layout, "chat", folder_.path());
+      publisher.emplace(layout_, "chat", folder_.path());
     } catch (const SystemError&) {
       ++refusals;
       EXPECT_THAT(folder_.files(), IsEmpty()) << os::InjectFault::victim();
@@ -232,8 +226,7 @@ TEST_F(Publisher, LeavesNoFileWhereItFails) {
 
 // Where it is called for every token.
 TEST_F(Publisher, PublishesWithoutASystemCall) {
-  SmallLayout layout;
-  StatPublisher publisher(layout, "chat", folder_.path());
+  StatPublisher publisher(layout_, "chat", folder_.path());
   const os::InjectFault count(0, 0);
   publisher.publish();
   EXPECT_EQ(os::InjectFault::calls(), 0U);

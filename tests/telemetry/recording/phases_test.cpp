@@ -2,15 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "layout/cache_region.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/host_device.hpp"
-#include "telemetry/sizes.hpp"
+#include "telemetry/tools.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -21,67 +23,64 @@ void pass(Layout& layout, std::size_t scratch, std::size_t history = 0) {
   layout.clear_pass();
 }
 
-TEST(Phases, HavePeaksOfTheirOwn) {
-  Layout layout(kSizes);
-  Phases phases(layout);
-  {
-    const PhaseScope load(phases, "load");
-    (void)layout.weights().take(3_MiB);
+/// Of each phase its name, and how often it was entered, its passes, and the peaks of the host's
+/// weights, scratch and history.
+using NamedNumbers = std::vector<std::pair<std::string, std::array<std::uint64_t, 5>>>;
+
+NamedNumbers numbers_of(const Phases& phases) {
+  NamedNumbers all;
+  for (const PhaseFigures& one : phases.figures()) {
+    all.push_back(
+        {one.name, {one.times, one.passes, one.host.weights, one.host.scratch, one.host.history}});
   }
-  pass(layout, 3_MiB);  // in no phase
-  for (int turn = 0; turn < 2; ++turn) {
-    const PhaseScope prefill(phases, "prefill");
-    pass(layout, 2_MiB, 1_MiB);
-  }
-  {
-    const PhaseScope decode(phases, "decode");
-    EXPECT_EQ(phases.current(), "decode");
-    for (int token = 0; token < 3; ++token) pass(layout, 64_KiB, 1_KiB);
-  }
-  EXPECT_EQ(phases.current(), "");
-  const std::vector<PhaseFigures> all = phases.figures();
-  ASSERT_EQ(all.size(), 3U);
-  EXPECT_EQ(all[0].name, "load");
-  EXPECT_EQ(all[0].host.weights, 3_MiB);
-  EXPECT_EQ(all[0].host.scratch, 0U);
-  EXPECT_EQ(all[0].passes, 0U);
-  EXPECT_EQ(all[1].name, "prefill");
-  EXPECT_EQ(all[1].times, 2U);
-  EXPECT_EQ(all[1].passes, 2U);
-  EXPECT_EQ(all[1].host.weights, 3_MiB);
-  EXPECT_EQ(all[1].host.scratch, 2_MiB);
-  EXPECT_EQ(all[1].host.history, 2_MiB);
-  EXPECT_EQ(all[2].host.scratch, 64_KiB);
-  EXPECT_EQ(all[2].host.history, 2_MiB + 3_KiB);
-  EXPECT_EQ(all[2].passes, 3U);
-  EXPECT_EQ(layout.scratch().peak(), 3_MiB);
-  EXPECT_EQ(layout.stat().scratch.peak, 3_MiB);
-  EXPECT_EQ(phases.unnamed(), 0U);
+  return all;
 }
 
-TEST(Phases, CountInThoseAroundThem) {
-  Layout layout(kSizes);
-  Phases phases(layout);
-  phases.push("talk");
-  pass(layout, 1_MiB);
-  phases.push("prefill");
-  pass(layout, 3_MiB);
-  phases.pop();
-  phases.push("decode");
-  phases.push("decode");  // inside itself: nothing counts twice
-  pass(layout, 2_MiB);
-  phases.pop();
-  phases.pop();
-  phases.pop();
-  const std::vector<PhaseFigures> all = phases.figures();
-  ASSERT_EQ(all.size(), 3U);
-  EXPECT_EQ(all[0].host.scratch, 3_MiB);
-  EXPECT_EQ(all[0].passes, 3U);
-  EXPECT_EQ(all[1].host.scratch, 3_MiB);
-  EXPECT_EQ(all[1].passes, 1U);
-  EXPECT_EQ(all[2].host.scratch, 2_MiB);
-  EXPECT_EQ(all[2].passes, 1U);
-  EXPECT_EQ(all[2].times, 2U);
+class PhasesOfALayout : public ::testing::Test {
+ protected:
+  Layout layout_{kSizes};
+  Phases phases_{layout_};
+};
+
+TEST_F(PhasesOfALayout, HavePeaksOfTheirOwn) {
+  {
+    const PhaseScope load(phases_, "load");
+    (void)layout_.weights().take(3_MiB);
+  }
+  pass(layout_, 3_MiB);  // in no phase
+  for (int turn = 0; turn < 2; ++turn) {
+    const PhaseScope prefill(phases_, "prefill");
+    pass(layout_, 2_MiB, 1_MiB);
+  }
+  {
+    const PhaseScope decode(phases_, "decode");
+    EXPECT_EQ(phases_.current(), "decode");
+    for (int token = 0; token < 3; ++token) pass(layout_, 64_KiB, 1_KiB);
+  }
+  EXPECT_EQ(phases_.current(), "");
+  EXPECT_EQ(numbers_of(phases_), (NamedNumbers{{"load", {1, 0, 3_MiB, 0, 0}},
+                                               {"prefill", {2, 2, 3_MiB, 2_MiB, 2_MiB}},
+                                               {"decode", {1, 3, 3_MiB, 64_KiB, 2_MiB + 3_KiB}}}));
+  EXPECT_EQ(layout_.scratch().peak(), 3_MiB);
+  EXPECT_EQ(layout_.stat().scratch.peak, 3_MiB);
+  EXPECT_EQ(phases_.unnamed(), 0U);
+}
+
+TEST_F(PhasesOfALayout, CountInThoseAroundThem) {
+  phases_.push("talk");
+  pass(layout_, 1_MiB);
+  phases_.push("prefill");
+  pass(layout_, 3_MiB);
+  phases_.pop();
+  phases_.push("decode");
+  phases_.push("decode");  // inside itself: nothing counts twice
+  pass(layout_, 2_MiB);
+  phases_.pop();
+  phases_.pop();
+  phases_.pop();
+  EXPECT_EQ(numbers_of(phases_), (NamedNumbers{{"talk", {1, 3, 0, 3_MiB, 0}},
+                                               {"prefill", {1, 1, 0, 3_MiB, 0}},
+                                               {"decode", {2, 1, 0, 2_MiB, 0}}}));
 }
 
 TEST(Phases, HaveWhatIsTakenOnDevices) {
@@ -111,76 +110,66 @@ TEST(Phases, HaveWhatIsTakenOnDevices) {
   EXPECT_EQ(all[0].host.history, 5 * 256U);
 }
 
-TEST(Phases, BeyondWhatTheyHoldBelongToTheOneAround) {
-  Layout layout(kSizes);
-  Phases phases(layout);
+TEST_F(PhasesOfALayout, BeyondWhatTheyHoldBelongToTheOneAround) {
   for (std::size_t i = 0; i < kMostPhases; ++i) {
-    const PhaseScope one(phases, "phase " + std::to_string(i));
+    const PhaseScope one(phases_, "phase " + std::to_string(i));
   }
-  phases.push("phase 3");
-  phases.push("one too many");
-  EXPECT_EQ(phases.current(), "phase 3");
-  pass(layout, 1_MiB);
-  phases.pop();
-  phases.pop();
-  EXPECT_EQ(phases.unnamed(), 1U);
-  EXPECT_EQ(phases.figures().size(), kMostPhases);
-  EXPECT_EQ(phases.figures()[3].host.scratch, 1_MiB);
-  EXPECT_EQ(phases.figures()[4].host.scratch, 0U);
+  phases_.push("phase 3");
+  phases_.push("one too many");
+  EXPECT_EQ(phases_.current(), "phase 3");
+  pass(layout_, 1_MiB);
+  phases_.pop();
+  phases_.pop();
+  EXPECT_EQ(phases_.unnamed(), 1U);
+  EXPECT_EQ(phases_.figures().size(), kMostPhases);
+  EXPECT_EQ(phases_.figures()[3].host.scratch, 1_MiB);
+  EXPECT_EQ(phases_.figures()[4].host.scratch, 0U);
 
-  for (std::size_t i = 0; i < kDeepestPhase + 3; ++i) phases.push("phase 5");
-  EXPECT_EQ(phases.unnamed(), 1U + 3U);
-  pass(layout, 2_MiB);
-  for (std::size_t i = 0; i < kDeepestPhase + 3; ++i) phases.pop();
-  EXPECT_EQ(phases.current(), "");
-  EXPECT_EQ(phases.figures()[5].host.scratch, 2_MiB);
-  EXPECT_EQ(phases.figures()[5].passes, 1U);
+  for (std::size_t i = 0; i < kDeepestPhase + 3; ++i) phases_.push("phase 5");
+  EXPECT_EQ(phases_.unnamed(), 1U + 3U);
+  pass(layout_, 2_MiB);
+  for (std::size_t i = 0; i < kDeepestPhase + 3; ++i) phases_.pop();
+  EXPECT_EQ(phases_.current(), "");
+  EXPECT_EQ(phases_.figures()[5].host.scratch, 2_MiB);
+  EXPECT_EQ(phases_.figures()[5].passes, 1U);
 }
 
-TEST(Phases, HaveNamesOfABoundedLength) {
-  Layout layout(kSizes);
-  Phases phases(layout);
+TEST_F(PhasesOfALayout, HaveNamesOfABoundedLength) {
   const std::string longest(kPhaseNameBytes, 'x');
-  { const PhaseScope one(phases, longest + "yz"); }
-  { const PhaseScope one(phases, longest); }
-  { const PhaseScope one(phases, std::string_view("a\0b", 3)); }
-  { const PhaseScope one(phases, "a"); }
-  { const PhaseScope one(phases, ""); }
-  const std::vector<PhaseFigures> all = phases.figures();
-  ASSERT_EQ(all.size(), 3U);
-  EXPECT_EQ(all[0].name, longest);
-  EXPECT_EQ(all[0].times, 2U);
-  EXPECT_EQ(all[1].name, "a");
-  EXPECT_EQ(all[1].times, 2U);
-  EXPECT_EQ(all[2].name, "");
+  { const PhaseScope one(phases_, longest + "yz"); }
+  { const PhaseScope one(phases_, longest); }
+  { const PhaseScope one(phases_, std::string_view("a\0b", 3)); }
+  { const PhaseScope one(phases_, "a"); }
+  { const PhaseScope one(phases_, ""); }
+  EXPECT_EQ(
+      numbers_of(phases_),
+      (NamedNumbers{{longest, {2, 0, 0, 0, 0}}, {"a", {2, 0, 0, 0, 0}}, {"", {1, 0, 0, 0, 0}}}));
 }
 
 // For ThreadSanitizer, and for figures that never go down.
-TEST(Phases, AreReadWhileTheyAreEntered) {
-  Layout layout(kSizes);
-  Phases phases(layout);
+TEST_F(PhasesOfALayout, AreReadWhileTheyAreEntered) {
   std::atomic<bool> done = false;
   std::thread reader([&] {
     std::vector<PhaseFigures> last;
     while (!done) {
-      const std::vector<PhaseFigures> now = phases.figures();
+      const std::vector<PhaseFigures> now = phases_.figures();
       ASSERT_GE(now.size(), last.size());
       for (std::size_t i = 0; i < last.size(); ++i) {
         EXPECT_EQ(now[i].name, last[i].name);
         EXPECT_GE(now[i].times, last[i].times);
         EXPECT_GE(now[i].host.scratch, last[i].host.scratch);
       }
-      EXPECT_LE(layout.stat().scratch.used, layout.stat().scratch.reserved);
+      EXPECT_LE(layout_.stat().scratch.used, layout_.stat().scratch.reserved);
       last = now;
     }
   });
   std::size_t most = 0;
   for (int i = 0; i < 2000; ++i) {
-    const PhaseScope one(phases, "phase " + std::to_string(i % 8));
+    const PhaseScope one(phases_, "phase " + std::to_string(i % 8));
     const std::size_t bytes = static_cast<std::size_t>(i % 61 + 1) * 1_KiB;
     most = std::max(most, bytes);
-    pass(layout, bytes);
-    EXPECT_EQ(layout.scratch().peak(), most);
+    pass(layout_, bytes);
+    EXPECT_EQ(layout_.scratch().peak(), most);
   }
   done = true;
   reader.join();

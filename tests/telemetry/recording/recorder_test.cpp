@@ -3,70 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-#include <sstream>
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "base/thrown.hpp"
-#include "layout/cache_region.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/device/host_device.hpp"
 #include "tapedeck/telemetry/recording/phases.hpp"
-#include "telemetry/sizes.hpp"
+#include "telemetry/tools.hpp"
 
 namespace tapedeck::tests {
 namespace {
-
-using nlohmann::json;
-
-std::vector<json> lines_of(const Recorder& recorder) {
-  std::stringstream written;
-  recorder.write(written);
-  std::vector<json> lines;
-  for (std::string line; std::getline(written, line);) lines.push_back(json::parse(line));
-  return lines;
-}
-
-// Of a sample, by the names that the first line gives.
-std::uint64_t figure(const std::vector<json>& lines, std::size_t sample, const std::string& name) {
-  const json& names = lines[0]["figures"];
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (names[i] == name) return lines[sample]["figures"][i];
-  }
-  ADD_FAILURE() << "no figure " << name;
-  return 0;
-}
-
-TEST(Recorder, WritesWhatTheStatWas) {
-  Layout layout(kSizes);
-  Recorder recorder(layout, {.name = "chat \"1\"\n"});
-  for (std::size_t pass = 1; pass <= 3; ++pass) {
-    (void)layout.history().take(1_KiB);
-    (void)layout.scratch().take(pass * 1_MiB);
-    layout.clear_pass();
-    recorder.pass();
-  }
-  const std::vector<json> lines = lines_of(recorder);
-  ASSERT_EQ(lines.size(), 4U);
-  EXPECT_EQ(lines[0]["schema"], "tapedeck.recording");
-  EXPECT_EQ(lines[0]["version"], kRecordingVersion);
-  EXPECT_EQ(lines[0]["layout"], "chat \"1\"\n");
-  EXPECT_EQ(lines[0]["lines"], 3);
-  EXPECT_EQ(lines[0]["taken"], 3);
-  EXPECT_EQ(lines[0]["gpus"], 0);
-  std::uint64_t last = 0;
-  for (std::size_t pass = 1; pass <= 3; ++pass) {
-    EXPECT_EQ(figure(lines, pass, "host.scratch.peak"), pass * 1_MiB);
-    EXPECT_EQ(figure(lines, pass, "host.scratch.clears"), pass);
-    EXPECT_EQ(figure(lines, pass, "host.history.used"), pass * 1_KiB);
-    EXPECT_EQ(figure(lines, pass, "host.weights.reserved"), 4_MiB);
-    EXPECT_EQ(lines[pass]["figures"].size(), lines[0]["figures"].size());
-    EXPECT_GE(lines[pass]["t"].get<std::uint64_t>(), last);
-    last = lines[pass]["t"];
-  }
-}
 
 TEST(Recorder, SamplesEachSoManyPasses) {
   Layout layout(kSizes);
@@ -90,30 +38,29 @@ TEST(Recorder, SamplesNoNearerThanItIsTold) {
 
   Recorder soon(layout, {.at_least_apart = std::chrono::microseconds(1)});
   while (soon.taken() < 3) soon.pass();
-  const std::vector<json> lines = lines_of(soon);
-  EXPECT_GT(lines[2]["t"], lines[1]["t"]);
-  EXPECT_GT(lines[3]["t"], lines[2]["t"]);
+  const Recording recording = soon.recording();
+  EXPECT_GT(recording.sample(1).at, recording.sample(0).at);
+  EXPECT_GT(recording.sample(2).at, recording.sample(1).at);
 }
 
 TEST(Recorder, KeepsTheNewest) {
   Layout layout(kSizes);
   Recorder recorder(layout, {.samples = 3});
-  EXPECT_EQ(lines_of(recorder).size(), 1U);
-  for (int i = 0; i < 8; ++i) {
+  EXPECT_EQ(recorder.recording().samples(), 0U);
+  for (std::size_t i = 1; i <= 8; ++i) {
     (void)layout.history().take(64);
     recorder.sample();
-    recorder.enter("a");
-    EXPECT_EQ(recorder.size(), std::min(i + 1, 3));
+    recorder.enter(std::to_string(i));
+    EXPECT_EQ(recorder.size(), std::min<std::size_t>(i, 3));
   }
-  const std::vector<json> lines = lines_of(recorder);
-  ASSERT_EQ(lines.size(), 1U + 3 + 3);
-  EXPECT_EQ(lines[0]["lines"], 6);
-  EXPECT_EQ(lines[0]["taken"], 8);
-  std::vector<std::uint64_t> used;
-  for (std::size_t i = 1; i < lines.size(); ++i) {
-    if (lines[i].contains("figures")) used.push_back(figure(lines, i, "host.history.used"));
+  const Recording recording = recorder.recording();
+  EXPECT_EQ(recording.taken, 8U);
+  ASSERT_EQ(recording.samples(), 3U);
+  ASSERT_EQ(recording.marks.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(recording.sample(i).stat.history.used, (6 + i) * 64);
+    EXPECT_EQ(recording.marks[i].entered, std::to_string(6 + i));
   }
-  EXPECT_THAT(used, testing::ElementsAre(6 * 64, 7 * 64, 8 * 64));
 }
 
 TEST(Recorder, MarksPhasesWhereTheyWere) {
@@ -128,9 +75,8 @@ TEST(Recorder, MarksPhasesWhereTheyWere) {
   phases.pop();
   phases.pop();
   std::vector<std::string> order;
-  for (const json& line : lines_of(recorder)) {
-    if (line.contains("enter")) order.push_back(line["enter"]);
-    if (line.contains("leave")) order.emplace_back("leave");
+  for (const RecordedMark& mark : recorder.recording().marks) {
+    order.push_back(mark.entered.value_or("leave"));
   }
   EXPECT_THAT(order,
               testing::ElementsAre("load", "leave", "decode", "attention", "leave", "leave"));
@@ -139,19 +85,22 @@ TEST(Recorder, MarksPhasesWhereTheyWere) {
 // The scratch of a pass is gone when its sample is taken.
 TEST(Recorder, KnowsWhatWasInUseBetweenSamples) {
   Layout layout(kSizes);
+  (void)layout.scratch().take(3_MiB);  // before there was a recorder: of no sample
+  layout.clear_pass();
   Recorder recorder(layout);
-  for (const std::size_t kib : {700U, 100U, 300U}) {
-    (void)layout.scratch().take(kib * 1_KiB);
+  const std::vector<std::uint64_t> taken = {700_KiB, 100_KiB, 300_KiB};
+  for (const std::uint64_t bytes : taken) {
+    (void)layout.scratch().take(bytes);
     layout.clear_pass();
     recorder.pass();
   }
   const Recording recording = recorder.recording();
-  ASSERT_EQ(recording.samples(), 3U);
-  EXPECT_EQ(recording.sample(0).peaks[0].scratch, 700_KiB);
-  EXPECT_EQ(recording.sample(1).peaks[0].scratch, 100_KiB);
-  EXPECT_EQ(recording.sample(2).peaks[0].scratch, 300_KiB);
-  EXPECT_EQ(recording.sample(2).stat.scratch.peak, 700_KiB);
-  EXPECT_EQ(recording.sample(2).stat.scratch.used, 0U);
+  ASSERT_EQ(recording.samples(), taken.size());
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    EXPECT_EQ(recording.sample(i).peaks[0].scratch, taken[i]);
+    EXPECT_EQ(recording.sample(i).stat.scratch.peak, 3_MiB);
+    EXPECT_EQ(recording.sample(i).stat.scratch.used, 0U);
+  }
 }
 
 // Both restart the peaks of the same tapes.
@@ -175,33 +124,6 @@ TEST(Recorder, AndPhasesEachSeeAllThatWasInUse) {
   EXPECT_EQ(recorder.recording().sample(1).peaks[0].scratch, 200_KiB);
 }
 
-TEST(Recorder, HasDevicesAndThePlansRegions) {
-  Plan plan;
-  plan.scratch.append({.name = "decode.logits", .bytes = 64_KiB});
-  plan.history.append(cache_region("layers.0.k", RegionRole::kv, 1024, 256));
-  HostDevice device({.memory = 64_MiB});
-  Layout layout(plan, {.gpus = {{.device = &device}}});
-  Recorder recorder(layout);
-  layout.gpu(0).talk(0).prepare(5);
-  layout.gpu(0).talk(0).advance(5);
-  recorder.sample();
-  const std::vector<json> lines = lines_of(recorder);
-  EXPECT_EQ(lines[0]["gpus"], 1);
-  EXPECT_EQ(figure(lines, 1, "gpu0.history.planned"), layout.gpu(0).history().floor());
-  EXPECT_EQ(figure(lines, 1, "gpu0.tokens"), 5U);
-  EXPECT_EQ(figure(lines, 1, "gpu0.history.most_in_use"), 5U * 256);
-  std::vector<std::string> regions;
-  for (const json& region : lines[0]["regions"]) {
-    regions.push_back(region["place"].get<std::string>() + ' ' + region["tape"].get<std::string>() +
-                      ' ' + region["name"].get<std::string>());
-  }
-  EXPECT_THAT(regions,
-              testing::ElementsAre("host scratch decode.logits", "host history layers.0.k",
-                                   "gpu0 scratch decode.logits", "gpu0 history layers.0.k"));
-  EXPECT_EQ(lines[0]["regions"][1]["bytes"], 256_KiB);
-  EXPECT_EQ(lines[0]["regions"][1]["bytes_per_token"], 256);
-}
-
 TEST(Recorder, KeepsTheNamesOfPhasesThatAreGone) {
   Layout layout(kSizes);
   Recorder recorder(layout);
@@ -219,17 +141,6 @@ TEST(Recorder, KeepsTheNamesOfPhasesThatAreGone) {
   EXPECT_EQ(recording.marks[21].entered, "...");
 }
 
-TEST(Recorder, CountsNothingThatWasInUseBeforeIt) {
-  Layout layout(kSizes);
-  (void)layout.scratch().take(3_MiB);
-  layout.clear_pass();
-  Recorder recorder(layout);
-  (void)layout.scratch().take(1_KiB);
-  layout.clear_pass();
-  recorder.pass();
-  EXPECT_EQ(recorder.recording().sample(0).peaks[0].scratch, 1_KiB);
-}
-
 TEST(Recorder, RefusesWhatMakesNoSense) {
   Layout layout(kSizes);
   const auto refusal = [&layout](const RecorderOptions& options) {
@@ -241,13 +152,6 @@ TEST(Recorder, RefusesWhatMakesNoSense) {
   EXPECT_EQ(refusal({.every_passes = 0}).argument(), "RecorderOptions::every_passes");
   EXPECT_EQ(refusal({.at_least_apart = std::chrono::microseconds(-1)}).argument(),
             "RecorderOptions::at_least_apart");
-}
-
-TEST(Recorder, WritesNamesThatAreNoText) {
-  Layout layout(kSizes);
-  Recorder recorder(layout, {.name = "\xff\xfe"});
-  recorder.enter("\xc3");
-  EXPECT_EQ(lines_of(recorder).size(), 2U);
 }
 
 }  // namespace

@@ -26,6 +26,8 @@ using ::testing::Throws;
 /// A recording of a layout on the host and two devices, with phases.
 class ReadRecording : public ::testing::Test {
  protected:
+  using enum FormatFault;
+
   ReadRecording() {
     recorder_.sample();
     for (const char* const name : {"prefill", "decode \"<&'\\\x01"}) {
@@ -50,13 +52,23 @@ class ReadRecording : public ::testing::Test {
     for (const json& line : lines) text += line.dump() + "\n";
     return read(text);
   }
+  /// The recording with another value at one place of one line.
+  [[nodiscard]] std::vector<json> with_value(std::size_t line, const char* pointer,
+                                             const json& value) const {
+    std::vector<json> lines = lines_;
+    lines[line][json::json_pointer(pointer)] = value;
+    return lines;
+  }
   /// At the beginning of that line; behind the last one, at the end.
-  void expect_refused(const std::vector<json>& lines, std::size_t line) const {
+  void expect_refused(const std::vector<json>& lines, std::size_t line, const std::string& field,
+                      FormatFault fault) const {
     const auto error = thrown<FormatError>([&] { static_cast<void>(read(lines)); });
     std::uint64_t offset = 0;
     for (std::size_t i = 0; i < line; ++i) offset += lines[i].dump().size() + 1;
     EXPECT_EQ(error.offset(), offset) << error.what();
     EXPECT_EQ(error.path(), (folder_ / "recording").string());
+    EXPECT_EQ(error.field(), field) << error.what();
+    EXPECT_EQ(error.fault(), fault) << error.what();
   }
 
   TempFolder folder_;
@@ -66,6 +78,15 @@ class ReadRecording : public ::testing::Test {
   std::string text_;
   std::vector<json> lines_;
 };
+
+TEST_F(ReadRecording, BeginsWithALineThatSaysWhatItIs) {
+  EXPECT_EQ(lines_[0]["schema"], "tapedeck.recording");
+  EXPECT_EQ(lines_[0]["version"], kRecordingVersion);
+  EXPECT_EQ(lines_[0]["layout"], "chat </script> 日本");
+  EXPECT_EQ(lines_[0]["gpus"], 2);
+  EXPECT_EQ(lines_[0]["lines"], lines_.size() - 1);
+  EXPECT_EQ(lines_[0]["taken"], 3);
+}
 
 TEST_F(ReadRecording, IsWhatWasRecorded) {
   const Recording kept = recorder_.recording();
@@ -81,6 +102,14 @@ TEST_F(ReadRecording, IsWhatWasRecorded) {
   EXPECT_GE(last.peaks[0].scratch, 70'000U);
   EXPECT_EQ(last.peaks[2].history, stat.gpu[1].history.used);
   EXPECT_EQ(read.end(), std::max(last.at, read.marks.back().at));
+}
+
+TEST_F(ReadRecording, HasAReplacementForWhatIsNoText) {
+  std::ostringstream out;
+  Recording{.layout = "\xff\xfe", .marks = {{.at = 1, .entered = "\xc3"}}}.write(out);
+  const Recording read = this->read(out.str());
+  EXPECT_EQ(read.layout, "\xEF\xBF\xBD\xEF\xBF\xBD");
+  EXPECT_EQ(read.marks.at(0).entered, "\xEF\xBF\xBD");
 }
 
 TEST_F(ReadRecording, HasTheRegionsOfThePlan) {
@@ -130,18 +159,10 @@ TEST_F(ReadRecording, RefusesOneThatIsCutOffAnywhere) {
   }
 }
 
-TEST_F(ReadRecording, RefusesAnotherVersionAndOtherFiles) {
-  std::vector<json> lines = lines_;
-  for (const unsigned version : {kRecordingVersion - 1, kRecordingVersion + 1}) {
-    lines[0]["version"] = version;
-    expect_refused(lines, 0);
-  }
-  lines = lines_;
-  lines[0]["schema"] = "tapedeck.snapshot";
-  expect_refused(lines, 0);
-  expect_refused({json::object()}, 0);
-  expect_refused({json(5)}, 0);
-  expect_refused({lines_[0], json(5)}, 1);
+TEST_F(ReadRecording, RefusesOtherFiles) {
+  expect_refused({json::object()}, 0, "schema", not_this_format);
+  expect_refused({json(5)}, 0, "schema", not_this_format);
+  expect_refused({lines_[0], json(5)}, 1, "", malformed);
   EXPECT_THROW(static_cast<void>(read(std::string("GGUF\n"))), FormatError);
   EXPECT_THROW(static_cast<void>(read(std::string("{\"schema\": \"\xff\"}\n"))), FormatError);
   EXPECT_THROW(static_cast<void>(read_recording(folder_ / "none")), SystemError);
@@ -149,53 +170,64 @@ TEST_F(ReadRecording, RefusesAnotherVersionAndOtherFiles) {
 }
 
 TEST_F(ReadRecording, RefusesWhatIsMissing) {
+  const auto expect_missing = [&](std::size_t line, const char* object, const char* member) {
+    std::vector<json> lines = lines_;
+    lines[line][json::json_pointer(object)].erase(member);
+    expect_refused(lines, line, member, missing);
+  };
   for (const char* const member :
        {"version", "layout", "gpus", "figures", "regions", "lines", "taken"}) {
-    std::vector<json> lines = lines_;
-    lines[0].erase(member);
-    expect_refused(lines, 0);
+    expect_missing(0, "", member);
   }
-  for (const char* const member : {"t", "figures"}) {
-    std::vector<json> lines = lines_;
-    lines[1].erase(member);
-    expect_refused(lines, 1);
-  }
+  for (const char* const member : {"t", "figures"}) expect_missing(1, "", member);
   for (const char* const member : {"place", "tape", "name", "offset", "bytes", "bytes_per_token"}) {
-    std::vector<json> lines = lines_;
-    lines[0]["regions"][0].erase(member);
-    expect_refused(lines, 0);
+    expect_missing(0, "/regions/0", member);
   }
 }
 
 TEST_F(ReadRecording, RefusesHostileFigures) {
-  const auto with = [&](std::size_t line, const char* pointer, const json& value) {
-    std::vector<json> lines = lines_;
-    lines[line][json::json_pointer(pointer)] = value;
-    return lines;
-  };
   for (const json& no_number : {json(-1), json(1.5), json("1"), json(nullptr),
                                 json::parse("18446744073709551616"), json::array()}) {
-    expect_refused(with(1, "/t", no_number), 1);
-    expect_refused(with(1, "/figures/0", no_number), 1);
-    expect_refused(with(0, "/lines", no_number), 0);
-    expect_refused(with(0, "/gpus", no_number), 0);
-    expect_refused(with(0, "/regions/0/bytes", no_number), 0);
+    expect_refused(with_value(1, "/t", no_number), 1, "t", wrong_type);
+    expect_refused(with_value(1, "/figures/0", no_number), 1, "figures", wrong_type);
+    expect_refused(with_value(0, "/lines", no_number), 0, "lines", wrong_type);
+    expect_refused(with_value(0, "/gpus", no_number), 0, "gpus", wrong_type);
+    expect_refused(with_value(0, "/regions/0/bytes", no_number), 0, "bytes", wrong_type);
   }
-  expect_refused(with(2, "/t", UINT64_MAX), 3);  // whose time lies before it
-  expect_refused(with(0, "/lines", UINT64_MAX), lines_.size());
-  expect_refused(with(0, "/lines", 10), 11);
-  expect_refused(with(1, "/figures", json::array()), 1);
-  expect_refused(with(1, "/figures", 7), 1);
-  expect_refused(with(0, "/figures", json::array()), 0);
-  expect_refused(with(0, "/figures/0", 1), 0);
-  expect_refused(with(0, "/gpus", kMostGpus + 1), 0);
-  expect_refused(with(0, "/gpus", kMostGpus), 0);  // of which it has no figures
-  expect_refused(with(0, "/regions/0/tape", "heap"), 0);
-  expect_refused(with(0, "/regions/0/place", "gpu2"), 0);
-  expect_refused(with(0, "/regions/0/offset", UINT64_MAX), 0);
-  expect_refused(with(0, "/regions/0", 1), 0);
-  expect_refused(with(1, "/deep", json::parse("[[[[[[[[1]]]]]]]]")), 1);
-  EXPECT_NO_THROW(static_cast<void>(read(with(1, "/text", "[[[[[[[[[{\\\"[["))));
+  struct Hostile {
+    std::size_t line;
+    const char* pointer;
+    json value;
+    std::size_t refused_at;
+    const char* field;
+    FormatFault fault;
+  };
+  const json deep = json::parse("[[[[[[[[1]]]]]]]]");
+  const std::vector<Hostile> all = {
+      {0, "/schema", "tapedeck.snapshot", 0, "schema", not_this_format},
+      {0, "/version", kRecordingVersion - 1, 0, "version", not_this_format},
+      {0, "/version", kRecordingVersion + 1, 0, "version", not_this_format},
+      {2, "/t", UINT64_MAX, 3, "t", contradictory},  // of the next line, which lies before it
+      {0, "/lines", UINT64_MAX, lines_.size(), "", cut_off},
+      {0, "/lines", 10, 11, "lines", contradictory},
+      {1, "/figures", json::array(), 1, "figures", contradictory},
+      {1, "/figures", 7, 1, "figures", wrong_type},
+      {0, "/figures", json::array(), 0, "figures", missing},
+      {0, "/figures/0", 1, 0, "figures", wrong_type},
+      {0, "/gpus", kMostGpus + 1, 0, "gpus", out_of_range},
+      {0, "/gpus", kMostGpus, 0, "figures", missing},
+      {0, "/regions/0/tape", "heap", 0, "tape", out_of_range},
+      {0, "/regions/0/place", "gpu2", 0, "place", contradictory},
+      {0, "/regions/0/offset", UINT64_MAX, 0, "bytes", out_of_range},
+      {0, "/regions/0", 1, 0, "regions", wrong_type},
+      {1, "/deep", deep, 1, "", malformed},
+  };
+  for (const Hostile& one : all) {
+    SCOPED_TRACE(one.pointer);
+    expect_refused(with_value(one.line, one.pointer, one.value), one.refused_at, one.field,
+                   one.fault);
+  }
+  EXPECT_NO_THROW(static_cast<void>(read(with_value(1, "/text", "[[[[[[[[[{\\\"[["))));
 }
 
 // Of a Tapedeck that has one more, and lacks one.

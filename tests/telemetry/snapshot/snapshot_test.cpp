@@ -2,85 +2,90 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <string>
+#include <thread>
 
-#include "layout/cache_region.hpp"
+#include "layout/stat_walk.hpp"
 #include "os/faults.hpp"
-#include "tapedeck/base/bytes.hpp"
-#include "tapedeck/base/checked.hpp"
-#include "tapedeck/device/host_device.hpp"
+#include "telemetry/tools.hpp"
 
 namespace tapedeck::tests {
 namespace os = internal::os;
 namespace {
 
-TEST(Snapshot, HasTheLayoutsStatAndName) {
-  Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB}, {.talks = 2});
-  (void)layout.weights().take(3_MiB);
-  layout.clear_pass();
-  const Snapshot now = snapshot_of(layout, "chat");
-  EXPECT_EQ(now.layout, "chat");
-  EXPECT_EQ(now.stat.text(), layout.stat().text());
-  EXPECT_TRUE(now.talks.empty());
-  EXPECT_TRUE(now.devices.empty());
-  EXPECT_FALSE(now.process);
-  EXPECT_TRUE(now.phases.empty());
-}
+TEST(Snapshot, HasWhatItWasAskedFor) {
+  BusyLayout busy;
+  const Snapshot bare = snapshot_of(busy.layout, "chat");
+  EXPECT_EQ(bare.layout, "chat");
+  EXPECT_EQ(bare.stat.text(), busy.layout.stat().text());
+  EXPECT_TRUE(bare.talks.empty() && bare.devices.empty() && bare.phases.empty());
+  EXPECT_FALSE(bare.process);
 
-TEST(Snapshot, HasEachTalkOnRequest) {
-  Plan plan;
-  plan.talks = 3;
-  plan.history.append(cache_region("layers.0.k", RegionRole::kv, 64, 1024));
-  Layout layout(plan, {.commit = Commit::with_talks, .growth_step = 1});
-  for (std::size_t talk = 0; talk < 3; ++talk) {
-    layout.talk(talk).prepare(10 * (talk + 1));
-    layout.talk(talk).advance(talk + 1);
-  }
-  const Snapshot now = snapshot_of(layout, "chat", {.talks = true});
-  ASSERT_EQ(now.talks.size(), 3U);
-  for (std::size_t talk = 0; talk < 3; ++talk) {
-    EXPECT_EQ(now.talks[talk].tokens, talk + 1);
-    EXPECT_EQ(now.talks[talk].history.committed, round_up(10_KiB * (talk + 1), 4_KiB));
-  }
-  EXPECT_EQ(now.stat.tokens, 6U);
-}
-
-TEST(Snapshot, HasMemoryOfTheDevicesOnRequest) {
-  Plan plan;
-  plan.history.append(cache_region("layers.0.k", RegionRole::kv, 1024, 1024));
-  HostDevice device({.memory = 64_MiB});
-  Layout layout(plan, {.gpus = {{.device = &device}}});
-  const Snapshot now = snapshot_of(layout, "chat", {.devices = true});
-  ASSERT_EQ(now.devices.size(), 1U);
-  EXPECT_EQ(now.devices[0].label, device.label());
-  EXPECT_EQ(now.devices[0].memory_total, device.memory().total);
-  EXPECT_EQ(now.devices[0].memory_free, device.memory().free);
-  EXPECT_EQ(device_fields().back().of(now.stat.gpu[0]), layout.gpu(0).history().committed());
-}
-
-TEST(Snapshot, HasPhasesOnRequest) {
-  Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB});
-  Phases phases(layout);
-  for (int turn = 0; turn < 2; ++turn) {
-    const PhaseScope decode(phases, "decode");
-    for (int pass = 0; pass < 3; ++pass) layout.clear_pass();
-  }
-  const Snapshot now = snapshot_of(layout, "chat", {.phases = &phases});
-  ASSERT_EQ(now.phases.size(), 1U);
-  EXPECT_EQ(now.phases[0].name, "decode");
+  const Snapshot all = busy.snapshot("chat");
+  EXPECT_EQ(all.stat.text(), busy.layout.stat().text());
+  ASSERT_EQ(all.talks.size(), 2U);
+  EXPECT_EQ(all.talks[0].tokens, 3U);
+  EXPECT_EQ(all.talks[1].tokens, 0U);
+  EXPECT_EQ(all.talks[0].history.used, 3_KiB);
+  EXPECT_EQ(all.talks[0].history.committed, busy.layout.talk_stat(0).history.committed);
+  ASSERT_EQ(all.devices.size(), 2U);
+  EXPECT_EQ(all.devices[1].label, busy.second.label());
+  EXPECT_EQ(all.devices[1].memory_total, busy.second.memory().total);
+  EXPECT_EQ(all.devices[1].memory_free, busy.second.memory().free);
+  DeviceLayout& gpu = busy.layout.gpu(1);
+  EXPECT_EQ(
+      device_fields().back().of(all.stat.gpu[1]),
+      gpu.weights().committed() + gpu.scratch().committed() + all.stat.gpu[1].history.committed);
+  ASSERT_EQ(all.phases.size(), 2U);
+  EXPECT_EQ(all.phases[1].name, "prefill");
   std::map<std::string, std::uint64_t> figures;
-  for (const auto& field : phase_fields()) figures[field.name] = field.of(now.phases[0]);
-  EXPECT_EQ(figures, (std::map<std::string, std::uint64_t>{{"entered", 2}, {"passes", 6}}));
+  for (const auto& field : phase_fields()) figures[field.name] = field.of(all.phases[1]);
+  EXPECT_EQ(figures, (std::map<std::string, std::uint64_t>{{"entered", 1}, {"passes", 1}}));
+  ASSERT_TRUE(all.process);
+  EXPECT_GT(all.process->rss_anon, 1_MiB);  // weights are warm
 }
 
-TEST(Snapshot, HasFiguresOfTheProcessOnRequest) {
-  Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB});
-  const Snapshot now = snapshot_of(layout, "chat", {.process = ProcessOptions()});
-  ASSERT_TRUE(now.process);
-  EXPECT_GT(now.process->rss_anon, 1_MiB);  // weights are warm
+/// Passes, talks that grow and end, takes of odd sizes, some of which find no room.
+void work(Layout& layout, const std::atomic<bool>& stop) {
+  for (std::uint64_t pass = 0; !stop; ++pass) {
+    layout.talk(pass % 2).prepare(1);
+    layout.talk(pass % 2).advance();
+    layout.gpu(1).talk(pass % 2).prepare(1);
+    layout.gpu(1).talk(pass % 2).advance();
+    (void)layout.scratch().try_take(pass % 5000);
+    (void)layout.scratch().try_take(pass * 1000 % 2_MiB);
+    layout.clear_pass();
+    if (pass % 100 == 99) layout.clear_talk(pass / 100 % 2);
+  }
+}
+
+void expect_whole(const TapeStat& tape) {
+  EXPECT_LE(tape.used, tape.peak);
+  EXPECT_LE(tape.peak, tape.reserved);
+}
+
+void read_whole_figures(const Layout& layout) {
+  for (int i = 0; i < 300 || layout.passes() < 1000; ++i) {
+    const Snapshot now = snapshot_of(layout, "chat", {.talks = true, .devices = true});
+    internal::for_each_tape(now.stat,
+                            [](Place, TapeKind, const TapeStat& tape) { expect_whole(tape); });
+    for (const TalkStat& talk : now.talks) expect_whole(talk.history);
+  }
+}
+
+TEST(Snapshot, HasWholeFiguresWhileAWriterWorks) {
+  BusyLayout busy;
+  std::atomic<bool> stop{false};
+  std::thread writer([&] { work(busy.layout, stop); });
+  std::thread reader([&] { read_whole_figures(busy.layout); });
+  read_whole_figures(busy.layout);
+  reader.join();
+  stop = true;
+  writer.join();
+  EXPECT_GT(busy.layout.stat().scratch.refused, 1U);
 }
 
 // Where it is taken for every token.
