@@ -125,14 +125,10 @@ TEST_F(Segment, IsRefusedWhereItIsNone) {
   EXPECT_EQ(std::get<0>(format_refusal(written(with_word(last, 0)))), last);
 }
 
-TEST_F(Segment, ThatNeverHoldsStillIsSaid) {
-  const StatReader reader(written(with_word(segment::record_at(), 7)));  // killed amidst
-  EXPECT_FALSE(reader.read());
-}
-
-TEST_F(Segment, OfTheFutureHasNoAge) {
-  const StatReader reader(written(with_word(segment::record_at() + segment::published_at, kMost)));
-  EXPECT_EQ(reader.read()->age, 0U);
+TEST_F(Segment, ThatNeverHoldsStillOrIsOfTheFutureIsSaid) {
+  EXPECT_FALSE(StatReader(written(with_word(segment::record_at(), 7))).read());  // killed amidst
+  const std::size_t published_at = segment::record_at() + segment::published_at;
+  EXPECT_EQ(StatReader(written(with_word(published_at, kMost))).read()->age, 0U);
 }
 
 TEST_F(Segment, OfAnySizeIsRefused) {

@@ -93,7 +93,8 @@ TEST_F(Served, IsGoneWithItsObject) {
   EXPECT_EQ(serve(address)->address(), address);  // at once, again
 }
 
-TEST_F(Served, RefusesWhatIsNoAddress) {
+TEST_F(Served, RefusesWhatIsNoAddressAndLayoutsItCannotTellApart) {
+  EXPECT_THROW(MetricsServer({{&layout_, "a"}, {&layout_, "a"}}, ":0"), InvalidArgument);
   for (const std::string_view none : {"127.0.0.1"sv,
                                       "localhost"sv,
                                       "9464"sv,
@@ -168,10 +169,6 @@ TEST_F(Served, IgnoresNoSignalButSigpipe) {
     ::sigaction(signal, nullptr, &after);
     EXPECT_TRUE(after.sa_handler == action.sa_handler || signal == SIGPIPE) << signal;
   }
-}
-
-TEST_F(Served, RefusesLayoutsItCannotTellApart) {
-  EXPECT_THROW(MetricsServer({{&layout_, "a"}, {&layout_, "a"}}, ":0"), InvalidArgument);
 }
 
 }  // namespace

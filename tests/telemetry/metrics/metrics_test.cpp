@@ -180,6 +180,11 @@ class Promtool : public ::testing::Test {
     const auto file = folder_.write("metrics", text);
     return shell(program_ + " check metrics <" + file.string());
   }
+  void expect_no_warning(const std::string& text) const {
+    const Said said = check(text);
+    EXPECT_EQ(said.exit_code, 0) << text;
+    EXPECT_EQ(said.text, "") << text;
+  }
 
   std::string program_ = prometheus_program("promtool");
   TempFolder folder_;
@@ -191,17 +196,13 @@ TEST_F(Promtool, HasNoWarningForUs) {
   std::array<ProcessFigures::Figure, sizeof(ProcessFigures) / sizeof(ProcessFigures::Figure)> all;
   all.fill(5);  // none is unknown
   std::memcpy(static_cast<void*>(&*now.process), all.data(), sizeof all);
-  const Said said = check(exposition_of(now));
-  EXPECT_EQ(said.exit_code, 0);
-  EXPECT_EQ(said.text, "");
+  expect_no_warning(exposition_of(now));
 }
 
 TEST_F(Promtool, HasNoWarningForAServer) {
   const BusyLayout busy;
   const MetricsServer server({{&busy.layout, "chat", &busy.phases}}, ":0", busy.everything());
-  const Said said = check(http_get(port_of(server.address()), "/metrics"));
-  EXPECT_EQ(said.exit_code, 0);
-  EXPECT_EQ(said.text, "");
+  expect_no_warning(http_get(port_of(server.address()), "/metrics"));
 }
 
 TEST_F(Promtool, HasWarningsForOthers) {
@@ -216,9 +217,7 @@ TEST_F(Promtool, StandsAnyName) {
     Snapshot now;
     now.layout = name;
     now.phases = {{.name = name}};
-    const Said said = check(exposition_of(now));
-    EXPECT_EQ(said.exit_code, 0) << name;
-    EXPECT_EQ(said.text, "") << name;
+    expect_no_warning(exposition_of(now));
   }
 }
 
