@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "tapedeck/base/abi.hpp"
@@ -17,6 +18,11 @@ namespace tapedeck::internal {
 /// A product that does not fit is the most that there is.
 [[nodiscard]] constexpr std::uint64_t saturated_product(std::uint64_t a, std::uint64_t b) noexcept {
   return checked_mul(a, b).value_or(UINT64_MAX);
+}
+/// The sum of two figures; unknown where one of them is.
+[[nodiscard]] constexpr std::optional<std::uint64_t> known_sum(
+    std::optional<std::uint64_t> a, std::optional<std::uint64_t> b) noexcept {
+  return a && b ? checked_add(*a, *b) : std::nullopt;
 }
 /// `part` of `whole` as a place among `steps`, rounded down; more than all of it is all.
 [[nodiscard]] constexpr std::uint64_t scaled(std::uint64_t part, std::uint64_t whole,

@@ -27,4 +27,15 @@ class [[nodiscard]] OnFailure {
   bool armed_ = true;
 };
 
+/// Whether the call ended without an exception, whatever it would have been.
+template <class Call>
+[[nodiscard]] bool succeeds(const Call& call) noexcept {
+  try {
+    call();
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 }  // namespace tapedeck::internal

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/on_failure.hpp"
 #include "memory/tape_parts.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -50,7 +51,7 @@ DeviceTape DeviceTape::over(DeviceBlock block, DeviceTapeOptions options) {
   const std::uintptr_t end =
       round_down(internal::address_of(block.data()) + block.size(), kDeviceLine);
   if (block.size() == 0 || !first || *first >= end) {
-    internal::refuse_without_line(options.name, block.size(), kDeviceLine);
+    internal::throw_no_whole_line(options.name, block.size(), kDeviceLine);
   }
   return behind({reinterpret_cast<std::byte*>(*first), 0}, std::move(block), std::move(options));
 }

@@ -10,7 +10,6 @@
 #include "memory/block_state.hpp"
 #include "memory/warm_pages.hpp"
 #include "os/file.hpp"
-#include "os/limits.hpp"
 #include "os/memory_file.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
@@ -36,13 +35,12 @@ namespace {
   return *rounded;
 }
 
-[[noreturn]] void refuse(const os::Opened& opened, std::size_t bytes,
-                         const std::string& path = {}) {
-  throw SystemError({.call = opened.call, .number = opened.error, .path = path, .bytes = bytes});
+[[noreturn]] void throw_system_error(const os::Opened& opened, std::size_t bytes = 0) {
+  throw SystemError({.call = opened.call, .number = opened.error, .bytes = bytes});
 }
 
-[[noreturn]] void refuse_range(std::size_t offset, std::size_t bytes, std::size_t end,
-                               const std::string& what) {
+[[noreturn]] void throw_outside_block(std::size_t offset, std::size_t bytes, std::size_t end,
+                                      const std::string& what) {
   const bool begins_inside = offset <= end;
   throw InvalidArgument({.argument = begins_inside ? "bytes" : "offset",
                          .value = begins_inside ? bytes : offset,
@@ -100,7 +98,7 @@ Block Block::reserve(std::size_t bytes, const BlockOptions& options) {
   const std::size_t huge = options.huge_pages == HugePages::never ? 0 : os::huge_page_size();
   if (options.huge_pages == HugePages::explicit_pages) {
     state->explicit_page = huge;
-    if (huge == 0) state->refused(Wish::huge_pages, ENOSYS);
+    if (huge == 0) internal::note_unmet(state->unmet, Wish::huge_pages, ENOSYS);
   }
   const bool whole_huge_pages = huge != 0 && bytes >= huge;
   state->reserve(rounded_to(bytes, state->granule()), whole_huge_pages ? huge : 0);
@@ -109,7 +107,9 @@ Block Block::reserve(std::size_t bytes, const BlockOptions& options) {
 
 Block Block::map_file(const std::filesystem::path& path, const BlockOptions& options) {
   os::OpenedFile opened = os::open_regular_file(path);
-  if (opened.facts.bytes == 0) throw FormatError(path.string(), 0, "the file is empty");
+  if (opened.facts.bytes == 0) {
+    throw FormatError({.path = path.string(), .fault = FormatFault::cut_off}, "the file is empty");
+  }
   auto state = std::make_unique<State>(BlockKind::file, options);
   state->path = path.string();
   state->can_write = false;
@@ -131,8 +131,11 @@ Block Block::create_shared(std::size_t bytes, const BlockOptions& options) {
   }
   auto state = std::make_unique<State>(BlockKind::shared, options);
   const std::size_t size = rounded_to(bytes, os::page_size());
-  if (const os::Opened made = state->create_file(size); made.error != 0) refuse(made, size);
-  if (refusal != 0) state->refused(Wish::huge_pages, refusal, internal::kHugePagePoolAdvice);
+  if (const os::Opened made = state->create_file(size); made.error != 0) {
+    throw_system_error(made, size);
+  }
+  if (refusal != 0)
+    internal::note_unmet(state->unmet, Wish::huge_pages, refusal, internal::kHugePagePoolAdvice);
   return Block(std::move(state));
 }
 
@@ -148,7 +151,7 @@ os::Opened Block::State::create_file(std::size_t bytes) {
 
 Block Block::open_shared(int descriptor, bool writable, const BlockOptions& options) {
   os::Opened opened = os::duplicate(descriptor);
-  if (opened.error != 0) refuse(opened, 0);
+  if (opened.error != 0) throw_system_error(opened);
   const os::FileFacts facts = os::facts(opened.descriptor.get());
   if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
   if (facts.bytes == 0) {
@@ -175,7 +178,7 @@ Block Block::borrow(std::span<std::byte> memory) {
 
 Block Block::part(std::size_t offset, std::size_t bytes) {
   if (bytes == 0 || offset > size() || bytes > size() - offset) {
-    refuse_range(offset, bytes, size(), "have a part");
+    throw_outside_block(offset, bytes, size(), "have a part");
   }
   if (kind() == BlockKind::borrowed) return borrow({data() + offset, bytes});
   if (kind() != BlockKind::anonymous) {
@@ -194,7 +197,8 @@ Block Block::part(std::size_t offset, std::size_t bytes) {
   part->size = std::min(round_up(bytes, os::page_size()), size() - offset);
   const std::size_t huge = state_->explicit_page;
   if (huge != 0 && (offset % huge != 0 || part->size % huge != 0)) {
-    part->refused(Wish::huge_pages, EINVAL, "a part of the block is not of whole huge pages");
+    internal::note_unmet(part->unmet, Wish::huge_pages, EINVAL,
+                         "a part of the block is not of whole huge pages");
   } else {
     part->explicit_page = huge;
   }
@@ -221,12 +225,7 @@ void Block::commit(std::size_t bytes) {
 }
 
 bool Block::try_commit(std::size_t bytes) noexcept {
-  try {
-    commit(bytes);
-    return true;
-  } catch (...) {  // a hook may throw anything
-    return false;
-  }
+  return internal::succeeds([&] { commit(bytes); });
 }
 
 void Block::State::commit_range(std::size_t from, std::size_t to) {
@@ -257,7 +256,7 @@ int Block::State::make_usable(std::byte* at, std::size_t bytes) {
       if (at == data) page = explicit_page;
       return 0;
     }
-    refused(Wish::huge_pages, error, internal::kHugePagePoolAdvice);
+    internal::note_unmet(unmet, Wish::huge_pages, error, internal::kHugePagePoolAdvice);
     page = os::page_size();
   }
   return os::allow_write(at, bytes);
@@ -304,7 +303,7 @@ std::size_t Block::decommit(std::size_t keep) noexcept {
 
 WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions& options) {
   if (offset > committed() || bytes > committed() - offset) {
-    refuse_range(offset, bytes, committed(), "warm a range");
+    throw_outside_block(offset, bytes, committed(), "warm a range");
   }
   if (bytes == 0) return {.present = 0};
   // Borrowed memory may begin and end inside a page; the pages it touches are warmed whole.
@@ -324,10 +323,10 @@ WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions&
 
 Residency Block::residency(std::size_t offset, std::size_t bytes) const {
   if (offset > size() || bytes > size() - offset) {
-    refuse_range(offset, bytes, size(), "tell the residency");
+    throw_outside_block(offset, bytes, size(), "tell the residency");
   }
   if (bytes == 0) return {.present = 0, .huge = 0};
-  return {.present = os::present_bytes(data() + offset, bytes),
+  return {.present = os::page_states(data() + offset, bytes).present,
           .huge = os::huge_bytes(data(), size())};
 }
 

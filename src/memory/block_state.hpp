@@ -9,16 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "memory/unmet.hpp"
 #include "os/file.hpp"
-#include "os/pages.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/memory/block.hpp"
-
-namespace tapedeck::internal {
-
-inline constexpr const char* kHugePagePoolAdvice = "see /proc/sys/vm/nr_hugepages";
-
-}  // namespace tapedeck::internal
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
@@ -44,7 +38,6 @@ struct Block::State {
   void ask_kernel(std::byte* at, std::size_t bytes);
   void ask_nodes(std::byte* at, std::size_t bytes);
   bool lock_range(std::byte* at, std::size_t bytes);
-  void refused(Wish wish, int error, const std::string& why = {});
 
   void announce_decommit(std::size_t from) noexcept;
   [[nodiscard]] std::size_t granule() const noexcept {

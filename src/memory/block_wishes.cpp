@@ -16,6 +16,29 @@
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
 
+namespace tapedeck::internal {
+
+void note_unmet(std::vector<Unmet>& all, Wish wish, int error, const std::string& why) {
+  std::string text = std::string(to_string(wish)) + ": " + errno_name(error);
+  if (!why.empty()) text += " (" + why + ")";
+  forget_unmet(all, wish);
+  all.push_back({.wish = wish, .error = error, .text = std::move(text)});
+}
+
+void note_unmet_lock(std::vector<Unmet>& all, int error, std::uint64_t bytes, std::string limit) {
+  if (limit.empty()) {
+    const std::size_t most = os::lock_limit();
+    limit = most == std::numeric_limits<std::size_t>::max() ? "none" : to_iec(most);
+  }
+  note_unmet(all, Wish::lock, error, "asked " + to_iec(bytes) + ", limit " + limit);
+}
+
+void forget_unmet(std::vector<Unmet>& all, Wish wish) {
+  std::erase_if(all, [wish](const Unmet& one) { return one.wish == wish; });
+}
+
+}  // namespace tapedeck::internal
+
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 
@@ -32,7 +55,9 @@ const std::vector<Unmet>& Block::unmet() const noexcept {
 }
 
 void Block::State::ask(Wish wish, std::byte* at, std::size_t bytes, os::Advice advice) {
-  if (const int error = os::advise(at, bytes, advice); error != 0) refused(wish, error);
+  if (const int error = os::advise(at, bytes, advice); error != 0) {
+    internal::note_unmet(unmet, wish, error);
+  }
 }
 
 void Block::State::ask_kernel(std::byte* at, std::size_t bytes) {
@@ -64,32 +89,21 @@ void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
                                     ? os::NodePolicy::bind
                                     : os::NodePolicy::interleave;
   if (const int error = os::place_on_nodes(at, bytes, policy, nodes); error != 0) {
-    refused(Wish::numa, error, "see /sys/devices/system/node/online");
+    internal::note_unmet(unmet, Wish::numa, error, "see /sys/devices/system/node/online");
   }
 }
 
 bool Block::State::lock_range(std::byte* at, std::size_t bytes) {
   const int error = os::lock(at, bytes);
-  if (error == 0) return true;
-  const std::size_t limit = os::lock_limit();
-  const bool unlimited = limit == std::numeric_limits<std::size_t>::max();
-  refused(Wish::lock, error,
-          "asked " + to_iec(bytes) + ", limit " + (unlimited ? "none" : to_iec(limit)));
-  return false;
-}
-
-void Block::State::refused(Wish wish, int error, const std::string& why) {
-  std::string text = std::string(to_string(wish)) + ": " + errno_name(error);
-  if (!why.empty()) text += " (" + why + ")";
-  std::erase_if(unmet, [&](const Unmet& one) { return one.wish == wish; });
-  unmet.push_back({.wish = wish, .error = error, .text = std::move(text)});
+  if (error != 0) internal::note_unmet_lock(unmet, error, bytes);
+  return error == 0;
 }
 
 bool Block::lock() {
   if (!state_) return false;
   state_->options.lock = true;
   if (!state_->lock_range(state_->data, committed())) return false;
-  std::erase_if(state_->unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
+  internal::forget_unmet(state_->unmet, Wish::lock);
   return true;
 }
 

@@ -18,11 +18,8 @@ SharedTape::SharedTape() noexcept = default;
 SharedTape::SharedTape(SharedTape&& other) noexcept { swap(other); }
 
 SharedTape& SharedTape::operator=(SharedTape&& other) noexcept {
-  if (this != &other) {
-    SharedTape old;
-    swap(old);  // old ends with what this tape had
-    swap(other);
-  }
+  SharedTape old(std::move(other));
+  swap(old);  // old ends with what this tape had
   return *this;
 }
 
@@ -54,9 +51,7 @@ SharedTape SharedTape::over(Block block, TapeOptions options) {
   const std::uintptr_t first = internal::address_of(block.data());
   const std::uintptr_t base = round_up(first, kLine);
   const std::uintptr_t end = round_down(first + block.size(), kLine);
-  if (end <= base) {
-    internal::refuse_without_line(options.name, block.size(), kLine);
-  }
+  if (end <= base) internal::throw_no_whole_line(options.name, block.size(), kLine);
   block.commit(block.size());
   SharedTape tape;
   tape.lie_over(base, base, end);
@@ -77,14 +72,14 @@ void* SharedTape::try_take_aligned(std::size_t bytes, std::size_t align) noexcep
   std::uintptr_t start = 0;
   do {
     start = start_behind(head, bytes, align);
-    if (start == 0) return refuse();
+    if (start == 0) return count_refusal();
   } while (!head_.compare_exchange_weak(head, round_up(start + bytes, kLine),
                                         std::memory_order_relaxed));
   checking::unpoison(start, bytes);
   return reinterpret_cast<void*>(start);
 }
 
-void* SharedTape::refuse() noexcept {
+void* SharedTape::count_refusal() noexcept {
   if (cold_ != nullptr) cold_->refused.fetch_add(1, std::memory_order_relaxed);
   return nullptr;
 }

@@ -1,13 +1,11 @@
 #include "tapedeck/memory/tape.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <limits>
-#include <optional>
 #include <utility>
 #include <vector>
 
-#include "memory/tape_cold.hpp"
+#include "base/on_failure.hpp"
 #include "memory/tape_parts.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
@@ -25,7 +23,7 @@ struct TapeInternals {
 
 namespace tapedeck::internal {
 
-void refuse_without_line(const std::string& tape, std::size_t block_bytes, std::size_t line) {
+void throw_no_whole_line(const std::string& tape, std::size_t block_bytes, std::size_t line) {
   throw InvalidArgument({.argument = "block", .value = block_bytes, .limit = line},
                         "tape " + tape + " cannot lie over a block of " + to_iec(block_bytes) +
                             ", which has no whole line of " + std::to_string(line) + " bytes",
@@ -48,11 +46,8 @@ Tape::Tape() noexcept = default;
 Tape::Tape(Tape&& other) noexcept { swap(other); }
 
 Tape& Tape::operator=(Tape&& other) noexcept {
-  if (this != &other) {
-    Tape old;
-    swap(old);  // old ends with what this tape had
-    swap(other);
-  }
+  Tape old(std::move(other));
+  swap(old);  // old ends with what this tape had
   return *this;
 }
 
@@ -82,7 +77,7 @@ Tape Tape::over(Block block, TapeOptions options) {
   const std::uintptr_t end = block.writable() ? round_down(first + block.size(), kLine)
                                               : round_up(first + block.size(), kLine);
   if (block.size() == 0 || end <= base) {
-    internal::refuse_without_line(options.name, block.size(), kLine);
+    internal::throw_no_whole_line(options.name, block.size(), kLine);
   }
   Tape tape;
   tape.lie_over(base, block.writable() ? base : end, end);

@@ -9,9 +9,11 @@
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/checking.hpp"
+#include "tapedeck/memory/tape.hpp"
 #include "tapedeck/memory/tape_head.hpp"
 #include "tapedeck/memory/tape_stat.hpp"
 
@@ -99,19 +101,18 @@ template <std::size_t Line, class Cold>
   return stat;
 }
 
-/// Refuses a block that a tape cannot lie over.
-[[noreturn]] void refuse_without_line(const std::string& tape, std::size_t block_bytes,
+/// @throws InvalidArgument for a block that a tape cannot lie over.
+[[noreturn]] void throw_no_whole_line(const std::string& tape, std::size_t block_bytes,
                                       std::size_t line);
 
-/// Whether the call ended without an exception, whatever it would have been.
-template <class Call>
-[[nodiscard]] bool succeeds(const Call& call) noexcept {
-  try {
-    call();
-    return true;
-  } catch (...) {
-    return false;
-  }
-}
-
 }  // namespace tapedeck::internal
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
+struct Tape::Cold : internal::TapeCold<Block, TapeOptions> {
+  using TapeCold::TapeCold;
+
+  std::vector<Tape> children;
+};
+
+}  // namespace tapedeck::inline TAPEDECK_ABI

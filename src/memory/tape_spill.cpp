@@ -6,7 +6,6 @@
 #include <memory>
 #include <optional>
 
-#include "memory/tape_cold.hpp"
 #include "memory/tape_parts.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/memory/spill_source.hpp"
@@ -22,11 +21,8 @@ struct Tape::Spilled {
   std::size_t align;
   std::size_t bytes;
 
-  [[nodiscard]] std::uintptr_t payload() const noexcept { return internal::address_of(end()); }
-
- private:
-  [[nodiscard]] const std::byte* end() const noexcept {
-    return reinterpret_cast<const std::byte*>(this + 1);
+  [[nodiscard]] std::uintptr_t payload() const noexcept {
+    return reinterpret_cast<std::uintptr_t>(this + 1);
   }
 };
 

@@ -59,7 +59,7 @@ class PagesJob final : public ChunkJob {
     }
     WarmResult out = result();
     if (out.end == WarmEnd::over_budget && out.warmed == 0) return out;
-    out.present = os::present_bytes(pages_.data(), pages_.size());
+    out.present = os::page_states(pages_.data(), pages_.size()).present;
     return out;
   }
 
@@ -88,7 +88,7 @@ class PagesJob final : public ChunkJob {
     if (source_ != WarmSource::new_pages || !beyond(*budget, part.size())) {
       const std::size_t there =
           (source_ == WarmSource::page_cache ? os::cached_bytes(part.data(), part.size())
-                                             : os::present_bytes(part.data(), part.size()))
+                                             : os::page_states(part.data(), part.size()).present)
               .value_or(0);
       if (part.size() - there <= budget->available) return true;
     }

@@ -9,7 +9,7 @@
 
 #include "os/limits.hpp"
 #include "os/vm.hpp"
-#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/warm.hpp"
 
 namespace tapedeck::internal {
 

@@ -68,21 +68,12 @@ void add_chain(std::vector<Group>& groups, const std::string& root, std::string 
   }
 }
 
-bool lists_memory(std::string_view controllers) {
-  while (!controllers.empty()) {
-    const std::size_t end = std::min(controllers.find(','), controllers.size());
-    if (controllers.substr(0, end) == "memory") return true;
-    controllers.remove_prefix(std::min(end + 1, controllers.size()));
-  }
-  return false;
-}
-
 /// Of each hierarchy, from the process's own group up. Not all of them need be there.
 std::vector<Group> memory_groups(const KernelRoots& roots) {
   std::vector<Group> groups;
   const std::string cgroup = roots.sys + "/fs/cgroup";
   const std::string lines = read_text(roots.proc + "/self/cgroup").value_or("");
-  for_each_line(lines, [&](std::string_view line) {  // "4:memory:/a/b", "0::/a/b"
+  any_part(lines, '\n', [&](std::string_view line) {  // "4:memory:/a/b", "0::/a/b"
     const std::size_t first = line.find(':');
     const std::size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);
     if (second == std::string_view::npos) return false;
@@ -91,7 +82,7 @@ std::vector<Group> memory_groups(const KernelRoots& roots) {
     if (controllers.empty()) {
       add_chain(groups, cgroup, path, kVersion2);
       add_chain(groups, cgroup + "/unified", path, kVersion2);
-    } else if (lists_memory(controllers)) {
+    } else if (any_part(controllers, ',', [](auto one) { return one == "memory"; })) {
       add_chain(groups, cgroup + "/memory", path, kVersion1);
     }
     return false;

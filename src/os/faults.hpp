@@ -3,6 +3,7 @@
 /// outside tests that is one load of a zero.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 
 #include "tapedeck/base/abi.hpp"
@@ -25,5 +26,13 @@ class InjectFault {
 
 /// The errno the call named must fail with now; 0: go on.
 [[nodiscard]] int injected(const char* call) noexcept;
+
+/// Makes a call that says -1 and leaves its reason in errno, unless a test makes it fail. Gives
+/// errno, 0 for success.
+template <class Call>
+[[nodiscard]] int errno_of(const char* name, const Call& call) noexcept {
+  if (const int error = injected(name)) return error;
+  return call() < 0 ? errno : 0;
+}
 
 }  // namespace tapedeck::internal::os

@@ -1,19 +1,15 @@
 #include "os/file.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <cstdio>
 #include <initializer_list>
-#include <memory>
-#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "os/faults.hpp"
@@ -49,55 +45,53 @@ struct KnownFileSystem {
 };
 
 // From linux/magic.h and the file systems' own sources.
-constexpr std::array kKnownFileSystems = {
-    KnownFileSystem{0xEF53, "ext4", Kind::disk},
-    KnownFileSystem{0x58465342, "xfs", Kind::disk},
-    KnownFileSystem{0x9123683E, "btrfs", Kind::disk},
-    KnownFileSystem{0xF2F52010, "f2fs", Kind::disk},
-    KnownFileSystem{0x2FC12FC1, "zfs", Kind::disk},
-    KnownFileSystem{0x794C7630, "overlay", Kind::disk},
-    KnownFileSystem{0x73717368, "squashfs", Kind::disk},
-    KnownFileSystem{0xE0F5E1E2, "erofs", Kind::disk},
-    KnownFileSystem{TMPFS_MAGIC, "tmpfs", Kind::memory},
-    KnownFileSystem{RAMFS_MAGIC, "ramfs", Kind::memory},
-    KnownFileSystem{HUGETLBFS_MAGIC, "hugetlbfs", Kind::memory},
-    KnownFileSystem{0x6969, "nfs", Kind::network},
-    KnownFileSystem{0xFF534D42, "cifs", Kind::network},
-    KnownFileSystem{0xFE534D42, "smb3", Kind::network},
-    KnownFileSystem{0x65735546, "fuse", Kind::network},
-    KnownFileSystem{0x01021997, "9p", Kind::network},
-    KnownFileSystem{0x00C36400, "ceph", Kind::network},
-    KnownFileSystem{0x0BD00BD0, "lustre", Kind::network},
-    KnownFileSystem{0x47504653, "gpfs", Kind::network},
+constexpr KnownFileSystem kKnownFileSystems[] = {
+    {0xEF53, "ext4", Kind::disk},
+    {0x58465342, "xfs", Kind::disk},
+    {0x9123683E, "btrfs", Kind::disk},
+    {0xF2F52010, "f2fs", Kind::disk},
+    {0x2FC12FC1, "zfs", Kind::disk},
+    {0x794C7630, "overlay", Kind::disk},
+    {0x73717368, "squashfs", Kind::disk},
+    {0xE0F5E1E2, "erofs", Kind::disk},
+    {TMPFS_MAGIC, "tmpfs", Kind::memory},
+    {RAMFS_MAGIC, "ramfs", Kind::memory},
+    {HUGETLBFS_MAGIC, "hugetlbfs", Kind::memory},
+    {0x6969, "nfs", Kind::network},
+    {0xFF534D42, "cifs", Kind::network},
+    {0xFE534D42, "smb3", Kind::network},
+    {0x65735546, "fuse", Kind::network},
+    {0x01021997, "9p", Kind::network},
+    {0x00C36400, "ceph", Kind::network},
+    {0x0BD00BD0, "lustre", Kind::network},
+    {0x47504653, "gpfs", Kind::network},
 };
 
 }  // namespace
 
 int give_name(int descriptor, const std::filesystem::path& path) noexcept {
-  if (const int error = injected("linkat")) return error;
   std::array<char, 32> unnamed{};
   std::snprintf(unnamed.data(), unnamed.size(), "/proc/self/fd/%d", descriptor);
-  const int result = ::linkat(AT_FDCWD, unnamed.data(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW);
-  return result == 0 ? 0 : errno;
+  return errno_of("linkat", [&] {
+    return ::linkat(AT_FDCWD, unnamed.data(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW);
+  });
 }
 
 int allocate(int descriptor, std::size_t bytes) noexcept {
-  if (const int error = injected("fallocate")) return error;
-  return ::fallocate(descriptor, 0, 0, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
+  return errno_of("fallocate",
+                  [=] { return ::fallocate(descriptor, 0, 0, static_cast<off_t>(bytes)); });
 }
 
 FileFacts facts(int descriptor) noexcept {
-  if (const int error = injected("fstat")) return {.error = error};
   struct stat status {};
-  if (::fstat(descriptor, &status) != 0) return {.error = errno};
-  return facts_of(status);
+  const int error = errno_of("fstat", [&] { return ::fstat(descriptor, &status); });
+  return error == 0 ? facts_of(status) : FileFacts{.error = error};
 }
 
 FileFacts facts(const std::filesystem::path& path) noexcept {
-  if (const int error = injected("stat")) return {.error = error};
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return {.error = errno};
-  return facts_of(status);
+  const int error = errno_of("stat", [&] { return ::stat(path.c_str(), &status); });
+  return error == 0 ? facts_of(status) : FileFacts{.error = error};
 }
 
 OpenedFile open_file(const std::filesystem::path& path) {
@@ -138,34 +132,30 @@ void read_ahead(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexc
 }
 
 int rename_file(const std::filesystem::path& from, const std::filesystem::path& to) noexcept {
-  if (const int error = injected("rename")) return error;
-  return std::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
+  return errno_of("rename", [&] { return std::rename(from.c_str(), to.c_str()); });
 }
 
 int remove_file(const std::filesystem::path& path) noexcept {
-  if (const int error = injected("unlink")) return error;
-  return ::unlink(path.c_str()) == 0 ? 0 : errno;
+  return errno_of("unlink", [&] { return ::unlink(path.c_str()); });
 }
 
 Listed list_folder(const std::filesystem::path& folder) {
   if (const int error = injected("opendir")) return {.error = error};
-  const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(folder.c_str()), ::closedir);
-  if (!open) return {.error = errno};
   Listed listed;
-  errno = 0;
-  while (const dirent* const entry = ::readdir(open.get())) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") listed.names.emplace_back(name);
-    errno = 0;
+  std::error_code error;
+  std::filesystem::directory_iterator entry(folder, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    listed.names.push_back(entry->path().filename().string());
   }
-  listed.error = errno;
+  listed.error = error.value();
   return listed;
 }
 
 std::optional<std::uint64_t> free_bytes(const std::filesystem::path& folder) noexcept {
-  struct statvfs status {};
-  if (injected("statvfs") != 0 || ::statvfs(folder.c_str(), &status) != 0) return std::nullopt;
-  return std::uint64_t{status.f_bavail} * status.f_frsize;
+  if (injected("statvfs") != 0) return std::nullopt;
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(folder, error);
+  return error ? std::nullopt : std::optional<std::uint64_t>(space.available);
 }
 
 }  // namespace tapedeck::internal::os

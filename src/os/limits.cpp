@@ -52,16 +52,12 @@ void add_mapping_limits(std::vector<MemoryLimit>& limits, const std::string& mem
 
 /// Whether a list of the kernel's, "0-3,8", has the number.
 bool list_has(std::string_view list, unsigned number) {
-  while (!list.empty()) {
-    const std::size_t end = std::min(list.find(','), list.size());
-    const std::string_view range = list.substr(0, end);
+  return any_part(list, ',', [&](std::string_view range) {
     const std::size_t dash = std::min(range.find('-'), range.size());
     const auto first = parse<unsigned>(range);
     const auto last = dash < range.size() ? parse<unsigned>(range.substr(dash + 1)) : first;
-    if (first && last && *first <= number && number <= *last) return true;
-    list.remove_prefix(std::min(end + 1, list.size()));
-  }
-  return false;
+    return first && last && *first <= number && number <= *last;
+  });
 }
 
 std::optional<NumaNode> read_node(unsigned id, const KernelRoots& roots) {
@@ -117,9 +113,7 @@ std::vector<NumaNode> numa_nodes(const KernelRoots& roots) {
 }
 
 std::optional<Budget> tightest_of(std::span<const MemoryLimit> limits) {
-  const auto tightest = std::min_element(
-      limits.begin(), limits.end(),
-      [](const MemoryLimit& a, const MemoryLimit& b) { return a.available() < b.available(); });
+  const auto tightest = std::ranges::min_element(limits, {}, &MemoryLimit::available);
   if (tightest == limits.end()) return std::nullopt;
   return Budget{.available = tightest->available(), .limit = tightest->name};
 }

@@ -27,15 +27,14 @@ Opened create_memory_file(const char* name, std::size_t bytes, std::size_t huge_
   }
   Opened file = opened_by("memfd_create", ::memfd_create(name, flags));
   if (file.error != 0) return file;
-  if (const int error = injected("ftruncate")) return {.error = error, .call = "ftruncate"};
-  if (::ftruncate(file.descriptor.get(), static_cast<off_t>(bytes)) != 0)
-    return {.error = errno, .call = "ftruncate"};
+  const int error = errno_of(
+      "ftruncate", [&] { return ::ftruncate(file.descriptor.get(), static_cast<off_t>(bytes)); });
+  if (error != 0) return {.error = error, .call = "ftruncate"};
   return file;
 }
 
 int seal(int descriptor) noexcept {
-  if (const int error = injected("fcntl")) return error;
-  return ::fcntl(descriptor, F_ADD_SEALS, kSeals | F_SEAL_SEAL) == 0 ? 0 : errno;
+  return errno_of("fcntl", [=] { return ::fcntl(descriptor, F_ADD_SEALS, kSeals | F_SEAL_SEAL); });
 }
 
 Sealed is_sealed(int descriptor) noexcept {
@@ -52,10 +51,10 @@ std::size_t huge_page_of(int descriptor) noexcept {
 }
 
 int punch_hole(int descriptor, std::uint64_t offset, std::size_t bytes) noexcept {
-  if (const int error = injected("fallocate")) return error;
-  const int result = ::fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                 static_cast<off_t>(offset), static_cast<off_t>(bytes));
-  return result == 0 ? 0 : errno;
+  return errno_of("fallocate", [=] {
+    return ::fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                       static_cast<off_t>(offset), static_cast<off_t>(bytes));
+  });
 }
 
 }  // namespace tapedeck::internal::os

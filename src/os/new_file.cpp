@@ -14,15 +14,16 @@ NewFile::NewFile(std::filesystem::path path) : path_(std::move(path)) {
   const os::FileFacts there = os::facts(path_);
   // No name at all would be missed only when it is put in place.
   const bool is_new = there.error == ENOENT && !path_.empty();
-  if (there.error != 0 && !is_new) fail("stat", there.error);
+  if (there.error != 0 && !is_new) throw_system_error("stat", there.error);
   if (there.error == 0 && !there.regular) {
-    throw InvalidArgument(path_.string() + " is there and not a regular file");
+    throw InvalidArgument({.argument = "path"},
+                          path_.string() + " is there and not a regular file");
   }
   // In the same folder, so that renaming copies nothing; its length does not depend on the name.
   std::random_device random;
   temporary_ = path_.parent_path() / (".tapedeck-" + std::to_string(random()));
   os::Opened opened = os::open_write(temporary_);
-  if (opened.error != 0) fail("open", opened.error);
+  if (opened.error != 0) throw_system_error("open", opened.error);
   descriptor_ = std::move(opened.descriptor);
 }
 
@@ -32,16 +33,18 @@ NewFile::~NewFile() {
 
 void NewFile::write(std::span<const std::byte> bytes) {
   const os::Transferred put = os::write_all(descriptor_.get(), bytes);
-  if (put.error != 0) fail("write", put.error);
+  if (put.error != 0) throw_system_error("write", put.error);
 }
 
 void NewFile::put_in_place() {
   descriptor_ = {};
-  if (const int error = os::rename_file(temporary_, path_); error != 0) fail("rename", error);
+  if (const int error = os::rename_file(temporary_, path_); error != 0) {
+    throw_system_error("rename", error);
+  }
   in_place_ = true;
 }
 
-void NewFile::fail(const char* call, int error) const {
+void NewFile::throw_system_error(const char* call, int error) const {
   throw SystemError({.call = call, .number = error, .path = path_.string()});
 }
 

@@ -34,7 +34,7 @@ class NewFile {
   void put_in_place();
 
  private:
-  [[noreturn]] void fail(const char* call, int error) const;
+  [[noreturn]] void throw_system_error(const char* call, int error) const;
 
   std::filesystem::path path_;
   std::filesystem::path temporary_;

@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
-#include <string>
 #include <string_view>
 
 #include "os/faults.hpp"
@@ -52,19 +51,19 @@ constexpr std::uint64_t kScanPresent = 1U << 3;
 constexpr std::uint64_t kScanSwapped = 1U << 4;
 constexpr std::uint64_t kScanHuge = 1U << 6;
 
-struct PageRange {
+struct AddressRange {
   std::uintptr_t begin;
   std::uintptr_t end;
 };
 
-PageRange pages_of(const std::byte* at, std::size_t bytes) noexcept {
+AddressRange pages_of(const std::byte* at, std::size_t bytes) noexcept {
   const auto begin = reinterpret_cast<std::uintptr_t>(at);
   return {round_down(begin, page_size()), round_up(begin + bytes, page_size())};
 }
 
-std::optional<PageStates> scan(int pagemap, PageRange range) {
+std::optional<PageStates> scan(int pagemap, AddressRange range) {
   std::array<ScanRegion, 256> regions;
-  PageStates states = {.huge = 0};
+  PageStates states = {.present = 0, .swapped = 0, .huge = 0};
   while (range.begin < range.end) {
     ScanArguments arguments = {};
     arguments.size = sizeof arguments;
@@ -78,8 +77,8 @@ std::optional<PageStates> scan(int pagemap, PageRange range) {
     if (found < 0 || arguments.walk_end <= range.begin) return std::nullopt;
     for (const ScanRegion& region : std::span(regions).first(static_cast<std::size_t>(found))) {
       const std::size_t bytes = region.end - region.start;
-      if ((region.categories & kScanPresent) != 0) states.present += bytes;
-      if ((region.categories & kScanSwapped) != 0) states.swapped += bytes;
+      if ((region.categories & kScanPresent) != 0) *states.present += bytes;
+      if ((region.categories & kScanSwapped) != 0) *states.swapped += bytes;
       if ((region.categories & kScanHuge) != 0) *states.huge += bytes;
     }
     range.begin = arguments.walk_end;
@@ -87,11 +86,11 @@ std::optional<PageStates> scan(int pagemap, PageRange range) {
   return states;
 }
 
-std::optional<PageStates> read_entries(int pagemap, PageRange range) {
+std::optional<PageStates> read_entries(int pagemap, AddressRange range) {
   constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;
   constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62;
   std::array<std::uint64_t, 4096> entries;
-  PageStates states;
+  PageStates states = {.present = 0, .swapped = 0};
   std::uintptr_t page = range.begin / page_size();
   const std::uintptr_t end = range.end / page_size();
   while (page < end) {
@@ -100,8 +99,8 @@ std::optional<PageStates> read_entries(int pagemap, PageRange range) {
         read_at(pagemap, std::as_writable_bytes(part), page * sizeof(std::uint64_t));
     if (got.error != 0 || got.bytes != part.size_bytes()) return std::nullopt;
     for (const std::uint64_t entry : part) {
-      if ((entry & kPresent) != 0) states.present += page_size();
-      if ((entry & kSwapped) != 0) states.swapped += page_size();
+      if ((entry & kPresent) != 0) *states.present += page_size();
+      if ((entry & kSwapped) != 0) *states.swapped += page_size();
     }
     page += part.size();
   }
@@ -109,18 +108,13 @@ std::optional<PageStates> read_entries(int pagemap, PageRange range) {
 }
 
 Transferred copy_populated(std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
-  const PageRange pages = pages_of(const_cast<std::byte*>(from), bytes);
+  const AddressRange pages = pages_of(const_cast<std::byte*>(from), bytes);
   const int error =
       populate(reinterpret_cast<std::byte*>(pages.begin), pages.end - pages.begin, Access::read);
   if (error != 0) return {0, error};
   std::memcpy(to, from, bytes);
   return {bytes, 0};
 }
-
-struct AddressRange {
-  std::uintptr_t begin;
-  std::uintptr_t end;
-};
 
 /// The head of a mapping in smaps: "7f00a000-7f00b000 rw-p …".
 std::optional<AddressRange> mapping_of(std::string_view line) {
@@ -141,7 +135,7 @@ std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
   const auto begin = reinterpret_cast<std::uintptr_t>(at);
   std::size_t overlap = 0;
   std::size_t sum = 0;
-  for_each_line(*text, [&](std::string_view line) {
+  any_part(*text, '\n', [&](std::string_view line) {
     if (const auto mapping = mapping_of(line)) {
       const std::uintptr_t from = std::max(begin, mapping->begin);
       const std::uintptr_t to = std::min(begin + bytes, mapping->end);
@@ -159,26 +153,19 @@ std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
 
 }  // namespace
 
-std::optional<PageStates> page_states(const std::byte* at, std::size_t bytes) {
-  if (bytes == 0) return PageStates{.huge = 0};
+PageStates page_states(const std::byte* at, std::size_t bytes) {
+  if (bytes == 0) return {.present = 0, .swapped = 0, .huge = 0};
   const Opened pagemap = open_read("/proc/self/pagemap");
-  if (pagemap.error != 0) return std::nullopt;
-  const PageRange range = pages_of(at, bytes);
+  if (pagemap.error != 0) return {};
+  const AddressRange range = pages_of(at, bytes);
   std::optional<PageStates> states = scan(pagemap.descriptor.get(), range);
   if (!states) states = read_entries(pagemap.descriptor.get(), range);
-  if (!states) return std::nullopt;
+  if (!states) return {};
   // Of the pages at either end, only what lies in the range counts.
-  states->present = std::min(states->present, bytes);
-  states->swapped = std::min(states->swapped, bytes);
-  if (states->huge) states->huge = std::min(*states->huge, bytes);
-  return states;
-}
-
-std::optional<std::size_t> present_bytes(const std::byte* at, std::size_t bytes) {
-  const Opened pagemap = open_read("/proc/self/pagemap");
-  if (pagemap.error != 0) return std::nullopt;
-  const auto states = read_entries(pagemap.descriptor.get(), pages_of(at, bytes));
-  return states ? std::optional(std::min(states->present, bytes)) : std::nullopt;
+  for (std::optional<std::size_t>* sum : {&states->present, &states->swapped, &states->huge}) {
+    if (*sum) *sum = std::min(**sum, bytes);
+  }
+  return *states;
 }
 
 std::optional<std::size_t> cached_bytes(std::byte* at, std::size_t bytes) {
@@ -212,7 +199,7 @@ std::optional<std::size_t> dirty_bytes(const std::byte* at, std::size_t bytes) {
 
 bool add_node_bytes(std::byte* at, std::size_t bytes, std::vector<std::uint64_t>& nodes) {
   constexpr std::size_t kPagesAtOnce = 4096;
-  const PageRange range = pages_of(at, bytes);
+  const AddressRange range = pages_of(at, bytes);
   std::array<void*, kPagesAtOnce> pages;
   std::array<int, kPagesAtOnce> places;
   for (std::uintptr_t page = range.begin; page < range.end;) {
@@ -261,7 +248,6 @@ int place_on_nodes(std::byte* at, std::size_t bytes, NodePolicy policy,
   constexpr int kBind = 2;
   constexpr int kInterleave = 3;
   constexpr unsigned kBits = sizeof(unsigned long) * CHAR_BIT;
-  if (const int error = injected("mbind")) return error;
   std::vector<unsigned long> mask;
   for (const unsigned node : nodes) {
     if (mask.size() <= node / kBits) mask.resize(node / kBits + 1);
@@ -269,13 +255,13 @@ int place_on_nodes(std::byte* at, std::size_t bytes, NodePolicy policy,
   }
   const int mode = policy == NodePolicy::bind ? kBind : kInterleave;
   // The kernel reads one bit fewer than it is told of.
-  const long result =
-      ::syscall(SYS_mbind, at, bytes, mode, mask.data(), mask.size() * kBits + 1, 0U);
-  return result == 0 ? 0 : errno;
+  return errno_of("mbind", [&] {
+    return ::syscall(SYS_mbind, at, bytes, mode, mask.data(), mask.size() * kBits + 1, 0U);
+  });
 }
 
 int touch_pages(std::byte* at, std::size_t bytes) noexcept {
-  const PageRange range = pages_of(at, bytes);
+  const AddressRange range = pages_of(at, bytes);
   std::array<char, IOV_MAX> sink;
   std::array<iovec, IOV_MAX> pages;
   for (std::uintptr_t page = range.begin; page < range.end;) {

@@ -16,17 +16,13 @@ namespace tapedeck::internal::os {
 
 /// Bytes of a range, by the state of their pages.
 struct PageStates {
-  std::size_t present = 0;
-  std::size_t swapped = 0;
+  std::optional<std::size_t> present{};  ///< In RAM. `mincore` would count the page cache instead.
+  std::optional<std::size_t> swapped{};
   std::optional<std::size_t> huge{};  ///< Of `present`; kernels before 6.7 do not tell.
 };
 
 /// Asks PAGEMAP_SCAN, or, before Linux 6.7, reads an entry for each page.
-[[nodiscard]] std::optional<PageStates> page_states(const std::byte* at, std::size_t bytes);
-
-/// Bytes of the range that are in RAM: the present bits of /proc/self/pagemap. `mincore` would
-/// count the page cache instead.
-[[nodiscard]] std::optional<std::size_t> present_bytes(const std::byte* at, std::size_t bytes);
+[[nodiscard]] PageStates page_states(const std::byte* at, std::size_t bytes);
 
 /// Bytes of a file's or shared mapping that are in the page cache (mincore). For files of other
 /// owners the kernel says that all of it is, so this is no measure of residency.

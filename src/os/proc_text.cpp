@@ -22,7 +22,7 @@ std::optional<std::string> read_text(const std::string& path) {
 
 std::string_view text_behind(std::string_view text, std::string_view key) {
   std::string_view behind;
-  for_each_line(text, [&](std::string_view line) {
+  any_part(text, '\n', [&](std::string_view line) {
     if (!line.starts_with(key)) return false;
     behind = line.substr(key.size());
     return true;

@@ -25,14 +25,16 @@ template <class Number>
   return result.ec == std::errc{} ? std::optional(number) : std::nullopt;
 }
 
-/// Calls `line_do` with every line until it gives true.
-template <class LineDo>
-void for_each_line(std::string_view text, LineDo line_do) {
+/// Calls `is_it` with the parts of a text, which `separator` ends, until one gives true. Tells
+/// whether one did.
+template <class IsIt>
+bool any_part(std::string_view text, char separator, IsIt is_it) {
   while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    if (line_do(text.substr(0, end))) return;
+    const std::size_t end = std::min(text.find(separator), text.size());
+    if (is_it(text.substr(0, end))) return true;
     text.remove_prefix(std::min(end + 1, text.size()));
   }
+  return false;
 }
 
 /// What stands behind a key at the start of a line; empty where the key is missing.

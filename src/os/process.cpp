@@ -7,7 +7,11 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <iterator>
+#include <sstream>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "os/descriptor.hpp"
 #include "os/faults.hpp"
@@ -16,40 +20,21 @@
 namespace tapedeck::internal::os {
 namespace {
 
-/// The words of the line behind the name, which may contain anything.
-class Words {
- public:
-  explicit Words(std::string_view line) {
-    const std::size_t name_end = line.rfind(')');
-    if (name_end != std::string_view::npos) rest_ = line.substr(name_end + 1);
-  }
-
-  /// Field N of proc(5), in rising order; empty where the line ends before it.
-  std::string_view field(int number) {
-    std::string_view word;
-    for (; next_ <= number; ++next_) {
-      rest_.remove_prefix(std::min(rest_.find_first_not_of(' '), rest_.size()));
-      word = rest_.substr(0, rest_.find_first_of(" \n"));
-      rest_.remove_prefix(word.size());
-    }
-    return word;
-  }
-
- private:
-  std::string_view rest_;
-  int next_ = 3;
-};
-
+/// Of proc(5).
 ProcessStat parse_stat(std::string_view line) {
-  constexpr int kState = 3;
-  constexpr int kMinorFaults = 10;
-  constexpr int kMajorFaults = 12;
-  constexpr int kStart = 22;
-  Words words(line);
-  const std::string_view state = words.field(kState);
-  const auto minor = parse<std::uint64_t>(words.field(kMinorFaults));
-  const auto major = parse<std::uint64_t>(words.field(kMajorFaults));
-  const auto start = parse<std::uint64_t>(words.field(kStart));
+  constexpr std::size_t kName = 2;  // may be anything, and ends with the last ')'
+  constexpr std::size_t kState = 3;
+  constexpr std::size_t kMinorFaults = 10;
+  constexpr std::size_t kMajorFaults = 12;
+  constexpr std::size_t kStart = 22;
+  std::istringstream rest(std::string(line.substr(std::min(line.rfind(')'), line.size()))));
+  std::vector<std::string> fields(kName);
+  fields.insert(fields.end(), std::istream_iterator<std::string>(rest), {});
+  fields.resize(std::max(fields.size(), kStart + 1));
+  const std::string& state = fields[kState];
+  const auto minor = parse<std::uint64_t>(fields[kMinorFaults]);
+  const auto major = parse<std::uint64_t>(fields[kMajorFaults]);
+  const auto start = parse<std::uint64_t>(fields[kStart]);
   if (state.size() != 1 || !minor || !major || !start) return {.error = EINVAL, .call = "pread"};
   return {.alive = state != "Z" && state != "X",
           .start = *start,

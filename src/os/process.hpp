@@ -13,8 +13,8 @@ namespace tapedeck::internal::os {
 /// Of /proc/PID/stat.
 struct ProcessStat {
   bool alive = false;  ///< Not a zombie either.
-  std::uint64_t start =
-      0;  ///< Ticks from the host's start to its own: tells a number's next owner.
+  /// Ticks from the host's start to its own: tells a number's next owner.
+  std::uint64_t start = 0;
   FaultCount faults{};
   int error = 0;          ///< errno, where the kernel does not tell: ENOENT for no such process,
   const char* call = "";  ///< and whose it is.

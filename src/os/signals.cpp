@@ -5,7 +5,7 @@
 namespace tapedeck::internal::os {
 namespace {
 
-void set(int signal, void (*handler)(int)) noexcept {
+void set_handler(int signal, void (*handler)(int)) noexcept {
   struct sigaction action {};
   action.sa_handler = handler;
   ::sigaction(signal, &action, nullptr);
@@ -14,10 +14,10 @@ void set(int signal, void (*handler)(int)) noexcept {
 }  // namespace
 
 void on_interrupt(void (*handler)(int)) noexcept {
-  set(SIGINT, handler);
-  set(SIGTERM, handler);
+  set_handler(SIGINT, handler);
+  set_handler(SIGTERM, handler);
 }
 
-void ignore_broken_pipes() noexcept { set(SIGPIPE, SIG_IGN); }
+void ignore_broken_pipes() noexcept { set_handler(SIGPIPE, SIG_IGN); }
 
 }  // namespace tapedeck::internal::os

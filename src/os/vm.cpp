@@ -1,6 +1,5 @@
 #include "os/vm.hpp"
 
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -25,8 +24,6 @@ Mapped mapped(void* result) noexcept {
   return {.at = static_cast<std::byte*>(result)};
 }
 
-int outcome(int result) noexcept { return result == 0 ? 0 : errno; }
-
 // A mapping that is refused at a fixed place leaves a hole there, which another thread's mmap may
 // fill. So it is made elsewhere first, and moved only when it is there.
 Mapped moved_onto(std::byte* at, std::size_t bytes, Mapped elsewhere) noexcept {
@@ -42,24 +39,6 @@ Mapped moved_onto(std::byte* at, std::size_t bytes, Mapped elsewhere) noexcept {
 }
 
 constexpr int kReserved = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-
-int to_madvise(Advice advice) noexcept {
-  switch (advice) {
-    case Advice::huge_pages:
-      return MADV_HUGEPAGE;
-    case Advice::no_huge_pages:
-      return MADV_NOHUGEPAGE;
-    case Advice::no_core_dump:
-      return MADV_DONTDUMP;
-    case Advice::not_on_fork:
-      return MADV_DONTFORK;
-    case Advice::zero_on_fork:
-      return MADV_WIPEONFORK;
-    case Advice::drop_pages:
-      return MADV_DONTNEED;
-  }
-  return -1;
-}
 
 }  // namespace
 
@@ -89,16 +68,16 @@ Mapped map_shared(int descriptor, std::size_t bytes, Access access, std::byte* a
                                   static_cast<off_t>(offset))));
 }
 
-int unmap(std::byte* at, std::size_t bytes) noexcept { return outcome(::munmap(at, bytes)); }
+int unmap(std::byte* at, std::size_t bytes) noexcept {
+  return ::munmap(at, bytes) == 0 ? 0 : errno;
+}
 
 int allow_write(std::byte* at, std::size_t bytes) noexcept {
-  if (const int error = injected("mprotect")) return error;
-  return outcome(::mprotect(at, bytes, PROT_READ | PROT_WRITE));
+  return errno_of("mprotect", [=] { return ::mprotect(at, bytes, PROT_READ | PROT_WRITE); });
 }
 
 int forbid_access(std::byte* at, std::size_t bytes) noexcept {
-  if (const int error = injected("mprotect")) return error;
-  return outcome(::mprotect(at, bytes, PROT_NONE));
+  return errno_of("mprotect", [=] { return ::mprotect(at, bytes, PROT_NONE); });
 }
 
 int reserve_again(std::byte* at, std::size_t bytes) noexcept {
@@ -115,18 +94,15 @@ int map_huge(std::byte* at, std::size_t bytes, std::size_t huge_page) noexcept {
 }
 
 int advise(std::byte* at, std::size_t bytes, Advice advice) noexcept {
-  if (const int error = injected("madvise")) return error;
-  return outcome(::madvise(at, bytes, to_madvise(advice)));
+  return errno_of("madvise", [=] { return ::madvise(at, bytes, static_cast<int>(advice)); });
 }
 
 int lock(std::byte* at, std::size_t bytes) noexcept {
-  if (const int error = injected("mlock")) return error;
-  return outcome(::mlock(at, bytes));
+  return errno_of("mlock", [=] { return ::mlock(at, bytes); });
 }
 
 int unlock(std::byte* at, std::size_t bytes) noexcept {
-  if (const int error = injected("munlock")) return error;
-  return outcome(::munlock(at, bytes));
+  return errno_of("munlock", [=] { return ::munlock(at, bytes); });
 }
 
 std::size_t lock_limit() noexcept {
@@ -141,7 +117,9 @@ int populate(std::byte* at, std::size_t bytes, Access access) noexcept {
   if (const int error = injected("madvise")) return error;
   const int advice = access == Access::write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
   int error = EINTR;
-  while (error == EINTR || error == EAGAIN) error = outcome(::madvise(at, bytes, advice));
+  while (error == EINTR || error == EAGAIN) {
+    error = ::madvise(at, bytes, advice) == 0 ? 0 : errno;
+  }
   return error;
 }
 

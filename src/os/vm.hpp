@@ -3,6 +3,8 @@
 /// results carry errno.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -39,13 +41,13 @@ enum class Access : std::uint8_t { none, read, write };
 /// from kernels before 5.16.
 [[nodiscard]] int map_huge(std::byte* at, std::size_t bytes, std::size_t huge_page) noexcept;
 
-enum class Advice : std::uint8_t {
-  huge_pages,
-  no_huge_pages,
-  no_core_dump,
-  not_on_fork,
-  zero_on_fork,
-  drop_pages,
+enum class Advice : int {
+  huge_pages = MADV_HUGEPAGE,
+  no_huge_pages = MADV_NOHUGEPAGE,
+  no_core_dump = MADV_DONTDUMP,
+  not_on_fork = MADV_DONTFORK,
+  zero_on_fork = MADV_WIPEONFORK,
+  drop_pages = MADV_DONTNEED,
 };
 [[nodiscard]] int advise(std::byte* at, std::size_t bytes, Advice advice) noexcept;
 

@@ -55,8 +55,8 @@ std::uint64_t most_missing_bytes(const WeightsState& state, const WeightsChunk& 
 std::uint64_t missing_bytes(const WeightsState& state, const WeightsChunk& chunk) {
   const std::uint64_t most = most_missing_bytes(state, chunk);
   if (most == 0) return 0;
-  const auto states = os::page_states(chunk.memory.data(), chunk.memory.size());
-  return std::min<std::uint64_t>(most, chunk.memory.size() - (states ? states->present : 0));
+  const os::PageStates states = os::page_states(chunk.memory.data(), chunk.memory.size());
+  return std::min<std::uint64_t>(most, chunk.memory.size() - states.present.value_or(0));
 }
 
 }  // namespace tapedeck::internal

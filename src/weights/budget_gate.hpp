@@ -3,11 +3,9 @@
 #pragma once
 
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <optional>
-#include <string>
 
 #include "os/limits.hpp"
 #include "tapedeck/base/abi.hpp"

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cassert>
 #include <cerrno>
 #include <span>
 #include <string>
@@ -17,15 +16,22 @@
 namespace tapedeck::internal {
 namespace {
 
-[[noreturn]] void refuse_short(const std::string& path, std::uint64_t offset) {
-  throw FormatError(path, offset, "the file was cut inside its tensors after it was opened",
+/// Reads all of it. @throws SystemError, FormatError
+void read_whole(int descriptor, const std::string& path, std::uint64_t offset,
+                std::span<std::byte> into) {
+  const os::Transferred got = os::read_at(descriptor, into, offset);
+  offset += got.bytes;
+  if (got.error != 0) {
+    throw SystemError({.call = "pread",
+                       .number = got.error,
+                       .path = path,
+                       .bytes = into.size(),
+                       .offset = offset});
+  }
+  if (got.bytes == into.size()) return;
+  throw FormatError({.path = path, .offset = offset, .fault = FormatFault::cut_off},
+                    "the file was cut inside its tensors after it was opened",
                     "copy or download it again");
-}
-
-[[noreturn]] void refuse(const char* call, int error, const std::string& path, std::uint64_t offset,
-                         std::size_t bytes) {
-  throw SystemError(
-      {.call = call, .number = error, .path = path, .bytes = bytes, .offset = offset});
 }
 
 // Mapping says that a page could not be had (EFAULT), and neither why nor which; reading does.
@@ -35,9 +41,7 @@ void explain_fault(int descriptor, const std::string& path, const WeightsChunk& 
   for (std::uint64_t at = chunk.begin; at < end;) {
     const std::size_t want =
         static_cast<std::size_t>(std::min<std::uint64_t>(part.size(), end - at));
-    const os::Transferred got = os::read_at(descriptor, std::span(part).first(want), at);
-    if (got.error != 0) refuse("pread", got.error, path, at + got.bytes, want);
-    if (got.bytes < want) refuse_short(path, at + got.bytes);
+    read_whole(descriptor, path, at, std::span(part).first(want));
     at += want;
   }
 }
@@ -87,25 +91,22 @@ void ChunkLoader::map(const WeightsChunk& chunk) {
   }
   if (error == 0) return;
   const std::string& path = state_.path_of(*chunk.segment);
-  const int descriptor = state_.open_files[chunk.segment->file].buffered.get();
-  if (error == EFAULT && chunk.segment->way == Way::map) explain_fault(descriptor, path, chunk);
-  refuse(call, error, path, chunk.begin, bytes);
+  if (error == EFAULT && chunk.segment->way == Way::map) {
+    explain_fault(state_.descriptor_of(*chunk.segment), path, chunk);
+  }
+  throw SystemError(
+      {.call = call, .number = error, .path = path, .bytes = bytes, .offset = chunk.begin});
 }
 
 void ChunkLoader::read(const WeightsChunk& chunk, std::uint64_t from) {
-  const std::span<std::byte> into =
-      chunk.memory.subspan(static_cast<std::size_t>(from - chunk.begin));
-  const int descriptor = state_.open_files[chunk.segment->file].buffered.get();
-  const os::Transferred got = os::read_at(descriptor, into, from);
-  const std::string& path = state_.path_of(*chunk.segment);
-  if (got.error != 0) refuse("pread", got.error, path, from + got.bytes, into.size());
-  if (got.bytes < into.size()) refuse_short(path, from + got.bytes);
+  read_whole(state_.descriptor_of(*chunk.segment), state_.path_of(*chunk.segment), from,
+             chunk.memory.subspan(static_cast<std::size_t>(from - chunk.begin)));
 }
 
 // What the page cache has of a file is copied from there: re-reading it would be slower.
 bool ChunkLoader::is_cached(const WeightsChunk& chunk) const {
-  const int descriptor = state_.open_files[chunk.segment->file].buffered.get();
-  const auto cached = os::cached_file_bytes(descriptor, chunk.begin, chunk.memory.size());
+  const auto cached =
+      os::cached_file_bytes(state_.descriptor_of(*chunk.segment), chunk.begin, chunk.memory.size());
   return cached && *cached > chunk.memory.size() / 2;
 }
 

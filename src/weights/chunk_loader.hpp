@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "os/ring.hpp"
 #include "tapedeck/base/abi.hpp"

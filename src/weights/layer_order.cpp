@@ -28,9 +28,7 @@ std::vector<std::uint32_t> layer_order(const TensorDirectory& tensors) {
   const std::span<const TensorEntry> entries = tensors.entries();
   std::vector<std::uint32_t> order(entries.size());
   std::iota(order.begin(), order.end(), 0U);
-  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return stage_of(entries[a].id) < stage_of(entries[b].id);
-  });
+  std::ranges::stable_sort(order, {}, [&](std::uint32_t i) { return stage_of(entries[i].id); });
   return order;
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cassert>
 #include <limits>
-#include <numeric>
 
 #include "base/amounts.hpp"
 #include "model/tensor_directory_builder.hpp"
@@ -26,13 +25,13 @@ class RunPlacer {
  public:
   RunPlacer(Placement& out, std::uint32_t file, Way way) : out_(out), file_(file), way_(way) {}
 
-  void add(const TensorEntry& tensor) {
+  void add_tensor(const TensorEntry& tensor) {
     if (tensor.bytes == 0) return;
     if (!open_ || !keeps_aligned(tensor)) begin_run(tensor);
     run_.bytes = std::max(run_.end(), tensor.offset + tensor.bytes) - run_.begin;
   }
 
-  void finish() {
+  void end_run() {
     if (!open_) return;
     out_.segments.push_back(run_);
     out_.bytes = run_.at + run_.bytes;
@@ -47,7 +46,7 @@ class RunPlacer {
   }
 
   void begin_run(const TensorEntry& tensor) {
-    finish();
+    end_run();
     const std::uint64_t page = os::page_size();
     const bool natural = tensor.offset % natural_alignment(tensor.dtype) == 0;
     const std::uint64_t at =
@@ -68,13 +67,9 @@ std::vector<std::vector<std::uint32_t>> tensors_by_file(const TensorDirectory& d
   std::vector<std::vector<std::uint32_t>> by_file(directory.files().size());
   const std::span<const TensorEntry> entries = directory.entries();
   for (std::uint32_t i = 0; i < entries.size(); ++i) by_file[entries[i].file].push_back(i);
-  const auto before = [&](std::uint32_t a, std::uint32_t b) {
-    return entries[a].offset < entries[b].offset;
-  };
+  const auto offset_of = [&](std::uint32_t i) { return entries[i].offset; };
   for (std::vector<std::uint32_t>& tensors : by_file) {
-    if (!std::is_sorted(tensors.begin(), tensors.end(), before)) {
-      std::sort(tensors.begin(), tensors.end(), before);
-    }
+    if (!std::ranges::is_sorted(tensors, {}, offset_of)) std::ranges::sort(tensors, {}, offset_of);
   }
   return by_file;
 }
@@ -89,9 +84,7 @@ void place_whole(Placement& out, const TensorFile& file, std::uint32_t number, W
 void check_addressable(const TensorDirectory& directory) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max() / 8;
   std::optional<std::uint64_t> sum = 0;
-  for (const TensorFile& file : directory.files()) {
-    if (sum) sum = checked_add(*sum, file.size);
-  }
+  for (const TensorFile& file : directory.files()) sum = known_sum(sum, file.size);
   if (sum && *sum <= kMost) return;
   throw InvalidArgument({.argument = "path", .value = sum, .limit = kMost},
                         "the files of this model have more bytes than can be addressed");
@@ -134,8 +127,8 @@ Placement place_files(const TensorDirectory& directory, std::span<const Way> way
       place_whole(out, of, file, ways[file]);
     } else {
       RunPlacer runs(out, file, ways[file]);
-      for (const std::uint32_t tensor : by_file[file]) runs.add(directory.entries()[tensor]);
-      runs.finish();
+      for (const std::uint32_t tensor : by_file[file]) runs.add_tensor(directory.entries()[tensor]);
+      runs.end_run();
     }
     out.bytes = round_up(out.bytes, granule);
     out.shares.push_back({.at = at, .bytes = out.bytes - at});

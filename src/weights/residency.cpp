@@ -1,8 +1,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <set>
+#include <span>
+#include <utility>
 #include <vector>
 
+#include "base/amounts.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -21,11 +25,6 @@ struct Run {
   std::uint64_t end;
 };
 
-std::optional<std::uint64_t> sum_of(std::optional<std::uint64_t> sum,
-                                    std::optional<std::uint64_t> more) {
-  return sum && more ? std::optional(*sum + *more) : std::nullopt;
-}
-
 WeightsResidency residency_of_runs(const internal::WeightsState& state,
                                    const std::vector<Run>& runs) {
   WeightsResidency all = {.present = 0, .huge = 0, .swapped = 0, .cached = 0};
@@ -34,13 +33,13 @@ WeightsResidency residency_of_runs(const internal::WeightsState& state,
     const std::uint64_t bytes = run.end - run.begin;
     std::byte* const at = state.range.data() + run.segment->at + (run.begin - run.segment->begin);
     all.bytes += bytes;
-    const auto states = os::page_states(at, static_cast<std::size_t>(bytes));
-    all.present = sum_of(all.present, states ? std::optional(states->present) : std::nullopt);
-    all.huge = sum_of(all.huge, states ? states->huge : std::nullopt);
-    all.swapped = sum_of(all.swapped, states ? std::optional(states->swapped) : std::nullopt);
+    const os::PageStates states = os::page_states(at, static_cast<std::size_t>(bytes));
+    all.present = internal::known_sum(all.present, states.present);
+    all.huge = internal::known_sum(all.huge, states.huge);
+    all.swapped = internal::known_sum(all.swapped, states.swapped);
     if (run.segment->way == Way::map) {
-      const int descriptor = state.open_files[run.segment->file].buffered.get();
-      all.cached = sum_of(all.cached, os::cached_file_bytes(descriptor, run.begin, bytes));
+      all.cached = internal::known_sum(
+          all.cached, os::cached_file_bytes(state.descriptor_of(*run.segment), run.begin, bytes));
     }
     nodes_known = nodes_known && os::add_node_bytes(at, static_cast<std::size_t>(bytes), all.nodes);
   }
@@ -48,13 +47,17 @@ WeightsResidency residency_of_runs(const internal::WeightsState& state,
   return all;
 }
 
-void add_segment(std::vector<Run>& runs, const internal::WeightsSegment& segment) {
-  runs.push_back({.segment = &segment, .begin = segment.begin, .end = segment.end()});
+std::vector<Run> runs_of(std::span<const internal::WeightsSegment> segments) {
+  std::vector<Run> runs;
+  for (const internal::WeightsSegment& segment : segments) {
+    runs.push_back({.segment = &segment, .begin = segment.begin, .end = segment.end()});
+  }
+  return runs;
 }
 
 /// Neighbours become one, so that 100,000 tensors are not 100,000 questions.
-std::vector<Run> runs_of(const internal::WeightsState& state,
-                         std::span<const std::uint32_t> tensors) {
+std::vector<Run> runs_of_tensors(const internal::WeightsState& state,
+                                 std::span<const std::uint32_t> tensors) {
   std::vector<Run> runs;
   for (const std::uint32_t tensor : tensors) {
     state.check_tensor(tensor);
@@ -63,9 +66,7 @@ std::vector<Run> runs_of(const internal::WeightsState& state,
     if (segment == nullptr) continue;
     runs.push_back({.segment = segment, .begin = entry.offset, .end = entry.offset + entry.bytes});
   }
-  std::sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) {
-    return a.segment != b.segment ? a.segment < b.segment : a.begin < b.begin;
-  });
+  std::ranges::sort(runs, {}, [](const Run& run) { return std::pair(run.segment, run.begin); });
   std::vector<Run> merged;
   for (const Run& run : runs) {
     const bool follows = !merged.empty() && merged.back().segment == run.segment &&
@@ -79,19 +80,19 @@ std::vector<Run> runs_of(const internal::WeightsState& state,
   return merged;
 }
 
-std::uint64_t drop(const internal::WeightsState& state, std::byte* at, std::size_t bytes) noexcept {
-  const auto states = os::page_states(at, bytes);
-  if (state.locked) static_cast<void>(os::unlock(at, bytes));
-  if (os::advise(at, bytes, os::Advice::drop_pages) != 0) return 0;
-  return states ? states->present : 0;
+/// Drops pages, and tells how many bytes were given back.
+std::uint64_t drop_pages(const internal::WeightsState& state, Way way, std::span<std::byte> pages) {
+  const os::PageStates states = os::page_states(pages.data(), pages.size());
+  if (state.locked) static_cast<void>(os::unlock(pages.data(), pages.size()));
+  if (os::advise(pages.data(), pages.size(), os::Advice::drop_pages) != 0) return 0;
+  // Of shared memory, others have the pages still.
+  return way == Way::shared ? 0 : states.present.value_or(0);
 }
 
 }  // namespace
 
 WeightsResidency Weights::residency() const {
-  std::vector<Run> runs;
-  for (const internal::WeightsSegment& segment : opened().segments) add_segment(runs, segment);
-  WeightsResidency all = residency_of_runs(opened(), runs);
+  WeightsResidency all = residency_of_runs(opened(), runs_of(opened().segments));
   all.dirty = os::dirty_bytes(opened().range.data(), opened().range.size());
   return all;
 }
@@ -102,14 +103,11 @@ WeightsResidency Weights::residency_of_file(std::size_t file) const {
                           "the model has no file " + std::to_string(file) + ", but only " +
                               std::to_string(opened().files.size()));
   }
-  std::vector<Run> runs;
-  for (const internal::WeightsSegment& segment : opened().segments_of(file))
-    add_segment(runs, segment);
-  return residency_of_runs(opened(), runs);
+  return residency_of_runs(opened(), runs_of(opened().segments_of(file)));
 }
 
 WeightsResidency Weights::residency_of(std::span<const std::uint32_t> tensors) const {
-  return residency_of_runs(opened(), runs_of(opened(), tensors));
+  return residency_of_runs(opened(), runs_of_tensors(opened(), tensors));
 }
 
 std::uint64_t Weights::decommit() {
@@ -118,10 +116,7 @@ std::uint64_t Weights::decommit() {
     opened().set_ready(number, false);
   }
   for (const internal::WeightsSegment& segment : opened().segments) {
-    const std::span<std::byte> pages = opened().pages_of(segment);
-    const std::uint64_t dropped = drop(opened(), pages.data(), pages.size());
-    // Of shared memory, others have the pages still.
-    if (segment.way != Way::shared) given_back += dropped;
+    given_back += drop_pages(opened(), segment.way, opened().pages_of(segment));
   }
   opened().locked = false;
   return given_back;
@@ -130,10 +125,8 @@ std::uint64_t Weights::decommit() {
 // A chunk at the edge has bytes of other tensors too, and so may the pages at its own edges.
 std::uint64_t Weights::decommit(std::span<const std::uint32_t> tensors) {
   std::vector<std::uint64_t> covered(opened().chunks());
-  std::vector<std::uint32_t> each(tensors.begin(), tensors.end());
-  std::sort(each.begin(), each.end());  // named twice, a tensor covers no more
-  each.erase(std::unique(each.begin(), each.end()), each.end());
-  for (const std::uint32_t tensor : each) {
+  // Named twice, a tensor covers no more.
+  for (const std::uint32_t tensor : std::set<std::uint32_t>(tensors.begin(), tensors.end())) {
     opened().check_tensor(tensor);
     const TensorEntry& entry = opened().directory.entries()[tensor];
     const internal::WeightsState::ChunkRange range = opened().chunks_of(tensor);
@@ -152,8 +145,8 @@ std::uint64_t Weights::decommit(std::span<const std::uint32_t> tensors) {
     const std::uintptr_t to = round_down(first + chunk.memory.size(), os::page_size());
     if (from >= to) continue;
     opened().set_ready(number, false);
-    const std::uint64_t dropped = drop(opened(), reinterpret_cast<std::byte*>(from), to - from);
-    if (chunk.segment->way != Way::shared) given_back += dropped;
+    given_back +=
+        drop_pages(opened(), chunk.segment->way, {reinterpret_cast<std::byte*>(from), to - from});
   }
   return given_back;
 }

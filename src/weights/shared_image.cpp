@@ -23,7 +23,7 @@ constexpr std::uint64_t kDataAlignment = 4096;
 // Of some 300,000 tensors. Parsed, a hostile one takes some twenty times as much.
 constexpr std::uint64_t kMostHeader = std::uint64_t{32} << 20;
 constexpr std::size_t kDeepest = 4;  // a number in the shape of one of the tensors
-constexpr const char* kPath = "shared weights";
+constexpr std::uint64_t kText = sizeof(std::uint64_t);  // behind the length of the header
 
 std::uint64_t bytes_of_spec(const TensorSpec& spec) {
   const std::string tensor = "tensor " + spec.name;
@@ -65,7 +65,8 @@ std::string header_text(const std::string& name, const std::vector<TensorSpec>& 
   }
 }
 
-void place(SharedImage& image, const std::vector<TensorSpec>& tensors, std::uint64_t begin) {
+void place_tensors(SharedImage& image, const std::vector<TensorSpec>& tensors,
+                   std::uint64_t begin) {
   std::optional<std::uint64_t> at = begin;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     image.offsets[i] = *at;
@@ -79,56 +80,57 @@ void place(SharedImage& image, const std::vector<TensorSpec>& tensors, std::uint
   image.bytes = *at;
 }
 
-[[noreturn]] void refuse(std::uint64_t offset, const std::string& message) {
-  throw FormatError(kPath, offset, message, "were they made by a WeightsBuilder of this version?");
+[[noreturn]] void throw_image_error(FormatFault fault, const std::string& message,
+                                    const std::string& tensor = {}, std::uint64_t offset = kText) {
+  throw FormatError({.path = kSharedWeights, .offset = offset, .field = tensor, .fault = fault},
+                    tensor.empty() ? message : "tensor " + tensor + " " + message,
+                    "were they made by a WeightsBuilder of this version?");
 }
 
 // The library makes a number of a fraction, a negative one and a truth too, and of one over 64 bits
 // what is not defined.
-std::uint64_t whole_number(const Json& value, const std::string& owner) {
-  if (!value.is_number_unsigned()) refuse(8, owner + " has a number that is no whole one");
-  return value.get<std::uint64_t>();
-}
-
-std::vector<std::uint64_t> shape_of(const Json& tensor, const std::string& owner) {
-  std::vector<std::uint64_t> shape;
-  for (const Json& dimension : tensor.at("shape").get_ref<const Json::array_t&>()) {
-    shape.push_back(whole_number(dimension, owner));
+std::uint64_t whole_number(const Json& value, const std::string& tensor) {
+  if (!value.is_number_unsigned()) {
+    throw_image_error(FormatFault::wrong_type, "has a number that is no whole one", tensor);
   }
-  return shape;
+  return value.get<std::uint64_t>();
 }
 
 TensorEntry entry_of(const Json& tensor, std::string& name, const TensorFile& file) {
   tensor.at("name").get_to(name);
   const std::string shown = printable(name);
-  const std::string owner = "tensor " + shown;
   TensorEntry entry = {.name = name};
   entry.id = part_id_of(name);
   const auto dtype = dtype_from_name(tensor.at("dtype").get<std::string>());
-  if (!dtype) refuse(8, owner + " has an unknown type");
+  if (!dtype) throw_image_error(FormatFault::unsupported, "has an unknown type", shown);
   entry.dtype = *dtype;
-  const std::vector<std::uint64_t> shape = shape_of(tensor, owner);
+  std::vector<std::uint64_t> shape;
+  for (const Json& dimension : tensor.at("shape").get_ref<const Json::array_t&>()) {
+    shape.push_back(whole_number(dimension, shown));
+  }
   try {
     entry.bytes = bytes_of_spec({.name = shown, .dtype = *dtype, .shape = shape});
-  } catch (const InvalidArgument& error) {
-    refuse(8, error.what());
+  } catch (const InvalidArgument&) {
+    throw_image_error(FormatFault::out_of_range, "has a shape that cannot be", shown);
   }
   std::copy(shape.begin(), shape.end(), entry.dimensions.begin());
   entry.rank = static_cast<std::uint8_t>(shape.size());
-  entry.offset = whole_number(tensor.at("offset"), owner);
+  entry.offset = whole_number(tensor.at("offset"), shown);
   if (entry.offset % kLine != 0 || entry.offset < file.data_begin || entry.offset > file.data_end ||
       entry.bytes > file.data_end - entry.offset) {
-    refuse(8, owner + " does not lie in the memory");
+    throw_image_error(FormatFault::out_of_range, "does not lie in the memory", shown);
   }
   return entry;
 }
 
 // Two tensors over each other would be one that changes under somebody's name.
-void check_apart(TensorDirectoryBuilder& builder) {
+void require_apart(TensorDirectoryBuilder& builder) {
   std::uint64_t end = 0;
   builder.in_order_of_data([&](const TensorEntry& entry, std::uint64_t) {
     if (entry.bytes == 0) return;
-    if (entry.offset < end) refuse(8, "tensor " + printable(entry.name) + " overlaps another");
+    if (entry.offset < end) {
+      throw_image_error(FormatFault::contradictory, "overlaps another", printable(entry.name));
+    }
     end = entry.offset + entry.bytes;
   });
 }
@@ -154,7 +156,7 @@ SharedImage plan_shared_image(const std::string& name, const std::vector<TensorS
   // digits, so this comes to an end.
   std::uint64_t begin = 0;
   for (;;) {
-    place(image, tensors, begin);
+    place_tensors(image, tensors, begin);
     image.header = header_text(name, tensors, image.offsets);
     const std::uint64_t needed =
         round_up(sizeof(std::uint64_t) + image.header.size(), kDataAlignment);
@@ -175,15 +177,20 @@ SharedImage plan_shared_image(const std::string& name, const std::vector<TensorS
 
 TensorDirectory read_shared_image(std::span<const std::byte> image) {
   std::uint64_t length = 0;
-  if (image.size() < sizeof length) refuse(image.size(), "the memory ends before its header");
+  if (image.size() < sizeof length) {
+    throw_image_error(FormatFault::cut_off, "the memory ends before its header", {}, image.size());
+  }
   std::memcpy(&length, image.data(), sizeof length);
   if (length > kMostHeader || length > image.size() - sizeof length) {
-    refuse(0, "a header of " + std::to_string(length) + " bytes, and " +
-                  std::to_string(image.size() - sizeof length) + " follow");
+    throw_image_error(FormatFault::out_of_range,
+                      "a header of " + std::to_string(length) + " bytes, and " +
+                          std::to_string(image.size() - sizeof length) + " follow",
+                      {}, 0);
   }
   const std::string_view text(reinterpret_cast<const char*>(image.data() + sizeof length), length);
   if (is_nested_deeper(text, kDeepest)) {
-    refuse(sizeof length, "the header is nested more deeply than that of shared weights");
+    throw_image_error(FormatFault::malformed,
+                      "the header is nested more deeply than that of shared weights");
   }
   TensorDirectoryBuilder builder;
   builder.begin_file({.path = "shared:",
@@ -193,16 +200,19 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
                       .alignment = kLine});
   try {
     const Json header = Json::parse(text);
-    if (header.at("tapedeck") != kFormat) refuse(8, "shared weights of another version");
+    if (header.at("tapedeck") != kFormat) {
+      throw_image_error(FormatFault::not_this_format, "shared weights of another version");
+    }
     builder.file().path += header.at("name").get<std::string>();
     for (const Json& tensor : header.at("tensors").get_ref<const Json::array_t&>()) {
       std::string name;
       builder.add(entry_of(tensor, name, builder.file()), sizeof length);
     }
   } catch (const Json::exception& error) {
-    refuse(8, std::string("the header is none of shared weights: ") + error.what());
+    throw_image_error(FormatFault::malformed,
+                      std::string("the header is none of shared weights: ") + error.what());
   }
-  check_apart(builder);
+  require_apart(builder);
   return std::move(builder).finish();
 }
 

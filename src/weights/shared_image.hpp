@@ -19,6 +19,9 @@
 
 namespace tapedeck::internal {
 
+/// The path in errors about memory that is not known by its name yet.
+inline constexpr const char* kSharedWeights = "shared weights";
+
 /// Where everything will lie.
 struct SharedImage {
   std::string header{};                  ///< To be written at byte 0.

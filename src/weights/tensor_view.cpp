@@ -6,7 +6,7 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-void TensorView::refuse(std::size_t size, std::size_t alignment) const {
+void TensorView::throw_not_elements(std::size_t size, std::size_t alignment) const {
   const DTypeTraits& of = traits(dtype);
   const std::string tensor = "tensor " + std::string(name) + " of " + std::string(of.name);
   if (size != of.block_bytes) {

@@ -5,10 +5,10 @@
 #include <numeric>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "base/on_failure.hpp"
 #include "memory/chunk_job.hpp"
 #include "os/file.hpp"
-#include "os/meminfo.hpp"
 #include "os/pages.hpp"
 #include "os/ring.hpp"
 #include "tapedeck/base/error.hpp"
@@ -50,31 +50,164 @@ ChunkList chunks_in_order(const internal::WeightsState& state,
 }
 
 bool reads_directly(const internal::WeightsState& state) {
-  return std::any_of(state.files.begin(), state.files.end(),
-                     [](const WeightsFile& file) { return file.way == Way::direct; });
+  return std::ranges::count(state.files, Way::direct, &WeightsFile::way) != 0;
 }
 
 }  // namespace
 
 class WarmJob::Work final : public internal::ChunkJob {
  public:
-  Work(internal::WeightsState& state, WarmOptions options, ChunkList chunks);
-  ~Work() override;
+  Work(internal::WeightsState& state, WarmOptions options, ChunkList chunks)
+      : ChunkJob(std::move(options), chunks.numbers.size(), chunks.bytes),
+        state_(state),
+        chunks_(std::move(chunks.numbers)) {
+    if (state_.job_runs.exchange(true)) {
+      throw WrongState("weights", ObjectState::busy, "another job brings these weights in already",
+                       "wait for that job, or stop it");
+    }
+    internal::OnFailure undo([&] { state_.job_runs = false; });
+    missing_.reserve(chunks_.size());
+    for (const std::size_t number : chunks_) {
+      missing_.push_back(internal::most_missing_bytes(state_, state_.chunk(number)));
+    }
+    if (!chunks_.empty() && fits_as_a_whole()) start();
+    undo.completed();
+  }
+  ~Work() override {
+    stop();
+    join();
+    if (!finished_) state_.job_runs = false;
+  }
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
 
-  [[nodiscard]] WarmResult wait();
-  [[nodiscard]] bool wait_for(std::size_t tensor);
+  [[nodiscard]] bool wait_for(std::size_t tensor) {
+    state_.check_tensor(tensor);
+    wait_until([&] { return state_.all_ready(tensor); });
+    return state_.all_ready(tensor);
+  }
+
+  [[nodiscard]] WarmResult wait() {
+    join();
+    if (!finished_) {
+      try {
+        result_ = finish();
+      } catch (...) {
+        error_ = std::current_exception();
+      }
+      finished_ = true;
+      state_.job_runs = false;
+    }
+    if (error_) std::rethrow_exception(error_);
+    return result_;
+  }
 
  private:
-  void start();
-  void work() override;
-  [[nodiscard]] std::optional<internal::WeightsChunk> next();
-  void read_ahead(std::size_t place) const;
-  [[nodiscard]] bool fits_as_a_whole();
-  void chunk_ready(const internal::WeightsChunk& chunk);
-  [[nodiscard]] WarmResult finish();
-  void require_unchanged();
+  void start() {
+    std::size_t threads = wanted_threads();
+    if (reads_directly(state_)) {
+      if (os::Ring::make(1).ring) {
+        depth_ = std::max<std::size_t>(kDirectReads / threads, 2);
+      } else if (options().threads == 0) {
+        // Each has one read under way.
+        threads = std::min(std::max(threads, kDirectReads), chunks_.size());
+      }
+    }
+    if (const int error = start_threads(threads); error != 0) {
+      throw SystemError({.call = "pthread_create", .number = error});
+    }
+  }
+
+  void work() override {
+    internal::ChunkLoader loader(state_, static_cast<unsigned>(depth_));
+    while (const std::optional<internal::WeightsChunk> chunk = next()) {
+#if defined(TAPEDECK_MUTANT_READY_TOO_EARLY)  // a mutant that server_test must catch
+      chunk_ready(*chunk);
+#endif
+      if (loader.begin(*chunk)) chunk_ready(*chunk);
+      while (loader.full()) chunk_ready(loader.finish_one());
+    }
+    while (loader.under_way() != 0) chunk_ready(loader.finish_one());
+  }
+
+  [[nodiscard]] std::optional<internal::WeightsChunk> next() {
+    const std::optional<std::size_t> place = next_chunk();
+    if (!place) return std::nullopt;
+    const internal::WeightsChunk chunk = state_.chunk(chunks_[*place]);
+    if (!gate_.admit(missing_[*place]) && !gate_.admit(internal::missing_bytes(state_, chunk))) {
+      end_over_budget(gate_.last());
+      return std::nullopt;
+    }
+    read_ahead(*place);
+    return chunk;
+  }
+
+  // A disk wants more than one request at a time; threads that wait for their own chunk make few.
+  void read_ahead(std::size_t place) const {
+    const std::size_t first = place == 0 ? 0 : place + kReadAhead;
+    for (std::size_t i = first; i <= place + kReadAhead && i < chunks_.size(); ++i) {
+      const internal::WeightsChunk chunk = state_.chunk(chunks_[i]);
+      const Way way = chunk.segment->way;
+      if (missing_[i] == 0 || (way != Way::map && way != Way::read)) continue;
+      os::read_ahead(state_.descriptor_of(*chunk.segment), chunk.begin, chunk.memory.size());
+    }
+  }
+
+  // Found out before the first chunk: a model that cannot fit must not fill the host first.
+  [[nodiscard]] bool fits_as_a_whole() {
+    internal::BudgetGate whole;
+    if (whole.admit(std::accumulate(missing_.begin(), missing_.end(), std::uint64_t{0})))
+      return true;
+    std::uint64_t missing = 0;
+    for (const std::size_t number : chunks_) {
+      missing += internal::missing_bytes(state_, state_.chunk(number));
+    }
+    if (whole.admit(missing)) return true;
+    end_over_budget(whole.last());
+    return false;
+  }
+
+  void chunk_ready(const internal::WeightsChunk& chunk) {
+    state_.set_ready(chunk.number, true);
+    chunk_done(chunk.memory.size());
+  }
+
+  [[nodiscard]] WarmResult finish() {
+    WarmResult out = result();
+    // Of an unfinished job, too: its part may be read until the next job goes on.
+    require_unchanged();
+    if (out.end == WarmEnd::over_budget && out.warmed == 0) return out;
+    out.present = 0;
+    out.huge = 0;
+    for (const internal::WeightsSegment& segment : state_.segments) {
+      const std::span<std::byte> memory = state_.memory_of(segment);
+      const os::PageStates states = os::page_states(memory.data(), memory.size());
+      out.present = internal::known_sum(out.present, states.present);
+      out.huge = internal::known_sum(out.huge, states.huge);
+    }
+    return out;
+  }
+
+  // A file that was written to while it was read leaves a mixture in memory.
+  void require_unchanged() {
+    for (std::size_t file = 0; file != state_.files.size(); ++file) {
+      if (state_.files[file].way == Way::shared) continue;
+      const os::FileFacts facts = os::facts(state_.open_files[file].buffered.get());
+      if (facts.error == 0 && facts.stamp == state_.open_files[file].stamp) continue;
+      for (const internal::WeightsSegment& segment : state_.segments_of(file)) {
+        for (std::size_t i = 0; i != segment.chunks(); ++i) {
+          state_.set_ready(segment.first_chunk + i, false);
+        }
+      }
+      const std::string& path = state_.files[file].path.native();
+      if (facts.error != 0) {
+        throw SystemError({.call = "fstat", .number = facts.error, .path = path});
+      }
+      throw FormatError({.path = path, .fault = FormatFault::changed},
+                        "the file was changed while it was brought in",
+                        "write a new model beside the old one, and then rename it");
+    }
+  }
 
   internal::WeightsState& state_;
   const std::vector<std::size_t> chunks_;
@@ -86,158 +219,6 @@ class WarmJob::Work final : public internal::ChunkJob {
   std::exception_ptr error_;
   WarmResult result_;
 };
-
-WarmJob::Work::Work(internal::WeightsState& state, WarmOptions options, ChunkList chunks)
-    : ChunkJob(std::move(options), chunks.numbers.size(), chunks.bytes),
-      state_(state),
-      chunks_(std::move(chunks.numbers)) {
-  if (state_.job_runs.exchange(true)) {
-    throw WrongState("weights", ObjectState::busy, "another job brings these weights in already",
-                     "wait for that job, or stop it");
-  }
-  internal::OnFailure undo([&] { state_.job_runs = false; });
-  missing_.reserve(chunks_.size());
-  for (const std::size_t number : chunks_) {
-    missing_.push_back(internal::most_missing_bytes(state_, state_.chunk(number)));
-  }
-  if (!chunks_.empty() && fits_as_a_whole()) start();
-  undo.completed();
-}
-
-WarmJob::Work::~Work() {
-  stop();
-  join();
-  if (!finished_) state_.job_runs = false;
-}
-
-void WarmJob::Work::start() {
-  std::size_t threads = wanted_threads();
-  if (reads_directly(state_)) {
-    if (os::Ring::make(1).ring) {
-      depth_ = std::max<std::size_t>(kDirectReads / threads, 2);
-    } else if (options().threads == 0) {
-      // Each has one read under way.
-      threads = std::min(std::max(threads, kDirectReads), chunks_.size());
-    }
-  }
-  if (const int error = start_threads(threads); error != 0) {
-    throw SystemError({.call = "pthread_create", .number = error});
-  }
-}
-
-void WarmJob::Work::work() {
-  internal::ChunkLoader loader(state_, static_cast<unsigned>(depth_));
-  while (const std::optional<internal::WeightsChunk> chunk = next()) {
-#if defined(TAPEDECK_MUTANT_READY_TOO_EARLY)  // a mutant that server_test must catch
-    chunk_ready(*chunk);
-#endif
-    if (loader.begin(*chunk)) chunk_ready(*chunk);
-    while (loader.full()) chunk_ready(loader.finish_one());
-  }
-  while (loader.under_way() != 0) chunk_ready(loader.finish_one());
-}
-
-std::optional<internal::WeightsChunk> WarmJob::Work::next() {
-  const std::optional<std::size_t> place = next_chunk();
-  if (!place) return std::nullopt;
-  const internal::WeightsChunk chunk = state_.chunk(chunks_[*place]);
-  if (!gate_.admit(missing_[*place]) && !gate_.admit(internal::missing_bytes(state_, chunk))) {
-    end_over_budget(gate_.last());
-    return std::nullopt;
-  }
-  read_ahead(*place);
-  return chunk;
-}
-
-// A disk wants more than one request at a time; threads that wait for their own chunk make few.
-void WarmJob::Work::read_ahead(std::size_t place) const {
-  const std::size_t first = place == 0 ? 0 : place + kReadAhead;
-  for (std::size_t i = first; i <= place + kReadAhead && i < chunks_.size(); ++i) {
-    const internal::WeightsChunk chunk = state_.chunk(chunks_[i]);
-    const Way way = chunk.segment->way;
-    if (missing_[i] == 0 || (way != Way::map && way != Way::read)) continue;
-    os::read_ahead(state_.open_files[chunk.segment->file].buffered.get(), chunk.begin,
-                   chunk.memory.size());
-  }
-}
-
-// Found out before the first chunk: a model that cannot fit must not fill the host first.
-bool WarmJob::Work::fits_as_a_whole() {
-  internal::BudgetGate whole;
-  if (whole.admit(std::accumulate(missing_.begin(), missing_.end(), std::uint64_t{0}))) return true;
-  std::uint64_t missing = 0;
-  for (const std::size_t number : chunks_) {
-    missing += internal::missing_bytes(state_, state_.chunk(number));
-  }
-  if (whole.admit(missing)) return true;
-  end_over_budget(whole.last());
-  return false;
-}
-
-void WarmJob::Work::chunk_ready(const internal::WeightsChunk& chunk) {
-  state_.set_ready(chunk.number, true);
-  chunk_done(chunk.memory.size());
-}
-
-bool WarmJob::Work::wait_for(std::size_t tensor) {
-  state_.check_tensor(tensor);
-  wait_until([&] { return state_.all_ready(tensor); });
-  return state_.all_ready(tensor);
-}
-
-WarmResult WarmJob::Work::wait() {
-  join();
-  if (!finished_) {
-    try {
-      result_ = finish();
-    } catch (...) {
-      error_ = std::current_exception();
-    }
-    finished_ = true;
-    state_.job_runs = false;
-  }
-  if (error_) std::rethrow_exception(error_);
-  return result_;
-}
-
-WarmResult WarmJob::Work::finish() {
-  WarmResult out = result();
-  // Of an unfinished job, too: its part may be read until the next job goes on.
-  require_unchanged();
-  if (out.end == WarmEnd::over_budget && out.warmed == 0) return out;
-  out.present = 0;
-  out.huge = 0;
-  for (const internal::WeightsSegment& segment : state_.segments) {
-    const std::span<std::byte> memory = state_.memory_of(segment);
-    const auto states = os::page_states(memory.data(), memory.size());
-    const auto add = [](std::optional<std::size_t>& sum, std::optional<std::size_t> bytes) {
-      sum = sum && bytes ? std::optional(*sum + *bytes) : std::nullopt;
-    };
-    add(out.present, states ? std::optional(states->present) : std::nullopt);
-    add(out.huge, states ? states->huge : std::nullopt);
-  }
-  return out;
-}
-
-// A file that was written to while it was read leaves a mixture in memory.
-void WarmJob::Work::require_unchanged() {
-  for (std::size_t file = 0; file != state_.files.size(); ++file) {
-    if (state_.files[file].way == Way::shared) continue;
-    const os::FileFacts facts = os::facts(state_.open_files[file].buffered.get());
-    if (facts.error == 0 && facts.stamp == state_.open_files[file].stamp) continue;
-    for (const internal::WeightsSegment& segment : state_.segments_of(file)) {
-      for (std::size_t i = 0; i != segment.chunks(); ++i) {
-        state_.set_ready(segment.first_chunk + i, false);
-      }
-    }
-    const std::string& path = state_.files[file].path.native();
-    if (facts.error != 0) {
-      throw SystemError({.call = "fstat", .number = facts.error, .path = path});
-    }
-    throw FormatError(path, 0, "the file was changed while it was brought in",
-                      "write a new model beside the old one, and then rename it");
-  }
-}
 
 WarmJob::WarmJob(internal::WeightsState& weights, WarmOptions options,
                  const std::vector<std::uint32_t>& order) {

@@ -6,10 +6,10 @@
 #include <limits>
 #include <utility>
 
+#include "memory/unmet.hpp"
 #include "os/limits.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
-#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/model/read_model.hpp"
 #include "tapedeck/weights/huge_page_trial.hpp"
@@ -24,20 +24,20 @@ namespace {
 /// Below this, the trial of huge pages takes longer than it could save.
 constexpr std::uint64_t kWorthATrial = 512_MiB;
 
-void check_whole(const TensorFile& file) {
+void require_whole(const TensorFile& file) {
   if (!file.truncated()) return;
-  throw FormatError(file.path.string(), file.size,
-                    "the file ends before its tensors do, at byte " +
-                        std::to_string(file.data_end) + ": " +
-                        std::to_string(file.data_end - file.size) + " bytes are missing",
-                    "copy or download it again");
+  throw FormatError(
+      {.path = file.path.string(), .offset = file.size, .fault = FormatFault::cut_off},
+      "the file ends before its tensors do, at byte " + std::to_string(file.data_end) + ": " +
+          std::to_string(file.data_end - file.size) + " bytes are missing",
+      "copy or download it again");
 }
 
 os::Descriptor open_checked(const TensorFile& file) {
   os::OpenedFile opened = os::open_file(file.path);
   if (opened.facts.stamp != file.stamp) {
-    throw FormatError(file.path.string(), 0, "the file was replaced after its header was read",
-                      "open the model again");
+    throw FormatError({.path = file.path.string(), .fault = FormatFault::changed},
+                      "the file was replaced after its header was read", "open the model again");
   }
   return std::move(opened.descriptor);
 }
@@ -51,7 +51,7 @@ class Opener {
   void open_all() {
     find_misaligned();
     const std::span<const TensorFile> files = state_.directory.files();
-    for (const TensorFile& file : files) check_whole(file);
+    for (const TensorFile& file : files) require_whole(file);
     for (std::size_t i = 0; i < files.size(); ++i) open_file(files[i], i);
   }
 
@@ -125,16 +125,14 @@ HugePages huge_pages_for(const internal::WeightsState& state, const WeightsOptio
 
 void add_unmet(std::vector<Unmet>& all, const std::vector<Unmet>& more) {
   for (const Unmet& one : more) {
-    const bool told = std::any_of(all.begin(), all.end(),
-                                  [&](const Unmet& other) { return other.wish == one.wish; });
-    if (!told) all.push_back(one);
+    if (std::ranges::count(all, one.wish, &Unmet::wish) == 0) all.push_back(one);
   }
 }
 
 void map_whole(internal::WeightsState& state, const internal::WeightsSegment& segment) {
   const std::span<std::byte> memory = state.memory_of(segment);
-  const os::Mapped mapped = os::map_shared(state.open_files[segment.file].buffered.get(),
-                                           memory.size(), os::Access::read, memory.data());
+  const os::Mapped mapped =
+      os::map_shared(state.descriptor_of(segment), memory.size(), os::Access::read, memory.data());
   if (mapped.error == 0) return;
   throw SystemError({.call = mapped.call,
                      .number = mapped.error,
@@ -200,16 +198,6 @@ int lock_all(const internal::WeightsState& state) {
     return error;
   }
   return 0;
-}
-
-void lock_refused(internal::WeightsState& state, int error, const std::string& limit) {
-  std::uint64_t bytes = 0;
-  for (const internal::WeightsSegment& segment : state.segments)
-    bytes += state.pages_of(segment).size();
-  state.unmet.push_back({.wish = Wish::lock,
-                         .error = error,
-                         .text = "lock: " + errno_name(error) + " (asked " + to_iec(bytes) +
-                                 ", limit " + limit + ")"});
 }
 
 }  // namespace
@@ -299,7 +287,11 @@ WarmResult Weights::warm(WarmOptions options, const std::vector<std::uint32_t>& 
 
 bool Weights::lock() {
   internal::WeightsState& state = opened();
-  std::erase_if(state.unmet, [](const Unmet& one) { return one.wish == Wish::lock; });
+  internal::forget_unmet(state.unmet, Wish::lock);
+  std::uint64_t bytes = 0;
+  for (const internal::WeightsSegment& segment : state.segments) {
+    bytes += state.pages_of(segment).size();
+  }
   // A lock brings in what is not there, and over a memory cgroup's limit the kernel kills.
   std::uint64_t missing = 0;
   for (std::size_t number = 0; number != state.chunks(); ++number) {
@@ -308,13 +300,12 @@ bool Weights::lock() {
   internal::BudgetGate gate;
   if (!gate.admit(missing)) {
     const os::Budget budget = gate.last();
-    lock_refused(state, ENOMEM, to_iec(budget.available) + " by " + budget.limit);
+    internal::note_unmet_lock(state.unmet, ENOMEM, bytes,
+                              to_iec(budget.available) + " by " + budget.limit);
     return false;
   }
   if (const int error = lock_all(state); error != 0) {
-    const std::size_t limit = os::lock_limit();
-    const bool unlimited = limit == std::numeric_limits<std::size_t>::max();
-    lock_refused(state, error, unlimited ? "none" : to_iec(limit));
+    internal::note_unmet_lock(state.unmet, error, bytes);
     return false;
   }
   state.locked = true;

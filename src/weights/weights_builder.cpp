@@ -1,11 +1,11 @@
 #include "tapedeck/weights/weights_builder.hpp"
 
-#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "memory/unmet.hpp"
 #include "os/file.hpp"
 #include "os/memory_file.hpp"
 #include "os/socket.hpp"
@@ -65,10 +65,8 @@ WeightsBuilder::WeightsBuilder(const std::vector<TensorSpec>& tensors,
       state.mapped = map_new_file(options.name, bytes, os::huge_page_size(), pages);
     } catch (const SystemError& error) {  // the host's pool is too small, or there is none
       pages = HugePages::transparent;
-      state.unmet.push_back(
-          {.wish = Wish::huge_pages,
-           .error = error.number(),
-           .text = "huge pages: " + error.name() + " (see /proc/sys/vm/nr_hugepages)"});
+      internal::note_unmet(state.unmet, Wish::huge_pages, error.number(),
+                           internal::kHugePagePoolAdvice);
     }
   }
   if (!state.mapped.file) state.mapped = map_new_file(options.name, bytes, 0, pages);
@@ -107,13 +105,17 @@ Weights Weights::adopt(int descriptor) {
   const os::Sealed found = os::is_sealed(descriptor);
   if (found.error != 0) throw SystemError({.call = "fcntl", .number = found.error});
   if (!found) {
-    throw FormatError("shared weights", 0, "the memory is not sealed",
+    throw FormatError({.path = internal::kSharedWeights, .fault = FormatFault::not_this_format},
+                      "the memory is not sealed",
                       "its maker could change or shrink it: only what a WeightsBuilder sealed is "
                       "taken over");
   }
   const os::FileFacts facts = os::facts(descriptor);
   if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
-  if (facts.bytes == 0) throw FormatError("shared weights", 0, "the memory is empty");
+  if (facts.bytes == 0) {
+    throw FormatError({.path = internal::kSharedWeights, .fault = FormatFault::cut_off},
+                      "the memory is empty");
+  }
   auto state = std::make_unique<internal::WeightsState>();
   state->range = Block::open_shared(descriptor, false);
   state->directory = internal::read_shared_image({state->range.data(), state->range.size()});
@@ -131,7 +133,8 @@ Weights Weights::adopt(int descriptor) {
 Weights Weights::receive(int socket) {
   const os::Opened received = os::receive_descriptor(socket);
   if (received.error == EBADMSG) {
-    throw FormatError("shared weights", 0, "what came over the socket carries no descriptor",
+    throw FormatError({.path = internal::kSharedWeights, .fault = FormatFault::missing},
+                      "what came over the socket is not one descriptor",
                       "send them with Weights::send");
   }
   if (received.error != 0) throw SystemError({.call = received.call, .number = received.error});

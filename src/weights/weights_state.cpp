@@ -11,12 +11,7 @@
 namespace tapedeck::internal {
 
 void WeightsState::number_chunks() {
-  first_segment_.assign(files.size() + 1, segments.size());
   chunks_ = 0;
-  for (std::size_t i = segments.size(); i-- != 0;) first_segment_[segments[i].file] = i;
-  for (std::size_t file = files.size(); file-- != 0;) {  // a file may have none
-    first_segment_[file] = std::min(first_segment_[file], first_segment_[file + 1]);
-  }
   for (WeightsSegment& segment : segments) {
     segment.first_chunk = chunks_;
     chunks_ += segment.chunks();
@@ -25,9 +20,7 @@ void WeightsState::number_chunks() {
 }
 
 WeightsChunk WeightsState::chunk(std::size_t number) const noexcept {
-  const auto after = std::upper_bound(
-      segments.begin(), segments.end(), number,
-      [](std::size_t n, const WeightsSegment& segment) { return n < segment.first_chunk; });
+  const auto after = std::ranges::upper_bound(segments, number, {}, &WeightsSegment::first_chunk);
   const WeightsSegment& segment = *(after - 1);
   const std::uint64_t grid =
       (segment.begin / kWeightsChunk + (number - segment.first_chunk)) * kWeightsChunk;
@@ -41,16 +34,14 @@ WeightsChunk WeightsState::chunk(std::size_t number) const noexcept {
 }
 
 std::span<const WeightsSegment> WeightsState::segments_of(std::size_t file) const noexcept {
-  const std::size_t first = first_segment_[file];
-  return std::span(segments).subspan(first, first_segment_[file + 1] - first);
+  const auto all = std::ranges::equal_range(segments, file, {}, &WeightsSegment::file);
+  return {all.begin(), all.end()};  // a file may have none
 }
 
 const WeightsSegment* WeightsState::segment_of(const TensorEntry& tensor) const noexcept {
   if (tensor.bytes == 0) return nullptr;
   const std::span<const WeightsSegment> all = segments_of(tensor.file);
-  const auto after = std::upper_bound(
-      all.begin(), all.end(), tensor.offset,
-      [](std::uint64_t offset, const WeightsSegment& segment) { return offset < segment.begin; });
+  const auto after = std::ranges::upper_bound(all, tensor.offset, {}, &WeightsSegment::begin);
   return &*(after - 1);
 }
 

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -104,11 +103,14 @@ class WeightsState {
   [[nodiscard]] const std::string& path_of(const WeightsSegment& segment) const {
     return files[segment.file].path.native();
   }
-  /// The segments of a file.
+  /// Of the file that a segment is of, through the page cache.
+  [[nodiscard]] int descriptor_of(const WeightsSegment& segment) const noexcept {
+    return open_files[segment.file].buffered.get();
+  }
+  /// The segments of a file. O(log n).
   [[nodiscard]] std::span<const WeightsSegment> segments_of(std::size_t file) const noexcept;
 
  private:
-  std::vector<std::size_t> first_segment_;  // of each file, and one behind the last
   std::size_t chunks_ = 0;
   std::unique_ptr<std::atomic<bool>[]> ready_;
 };

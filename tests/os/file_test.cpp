@@ -11,7 +11,6 @@
 #include <csignal>
 #include <cstddef>
 #include <filesystem>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,27 +41,17 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 TEST(Descriptor, ClosesWhatItOwns) {
   const int number = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   {
-    const os::Descriptor owner(number);
-    EXPECT_TRUE(owner);
-    EXPECT_EQ(owner.get(), number);
+    os::Descriptor first(number);
+    EXPECT_EQ(first.get(), number);
+    os::Descriptor second(std::move(first));
+    EXPECT_FALSE(first);  // NOLINT(bugprone-use-after-move): defined to own nothing
+    EXPECT_TRUE(second);
+    os::Descriptor none;
+    EXPECT_FALSE(none);
+    EXPECT_EQ(none.get(), -1);
+    none = std::move(second);
     EXPECT_TRUE(is_open(number));
   }
-  EXPECT_FALSE(is_open(number));
-}
-
-TEST(Descriptor, OwnsNothingByDefault) {
-  const os::Descriptor none;
-  EXPECT_FALSE(none);
-  EXPECT_EQ(none.get(), -1);
-}
-
-TEST(Descriptor, MovesItsFile) {
-  const int number = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  os::Descriptor first(number);
-  os::Descriptor second(std::move(first));
-  EXPECT_FALSE(first);  // NOLINT(bugprone-use-after-move): defined to own nothing
-  EXPECT_EQ(second.get(), number);
-  second = os::Descriptor();
   EXPECT_FALSE(is_open(number));
 }
 
@@ -132,45 +121,43 @@ TEST(Facts, TellSizeAndKind) {
   EXPECT_EQ(os::facts(-1).error, EBADF);
 }
 
-TEST(OpenRegularFile, TellsWhatItOpened) {
+TEST(OpenRegularFile, TellsWhatItOpenedAndWhatItCannot) {
   const TempFolder folder;
-  folder.write("file", "four");
-  const os::OpenedFile file = os::open_regular_file(folder / "file");
+  const os::OpenedFile file = os::open_regular_file(folder.write("file", "four"));
   EXPECT_TRUE(file.descriptor);
   EXPECT_EQ(file.facts.bytes, 4U);
-}
-
-TEST(OpenRegularFile, SaysWhatItCannotOpen) {
-  const TempFolder folder;
   const std::filesystem::path missing = folder / "missing";
-  const auto absent = thrown<SystemError>([&] { static_cast<void>(os::open_file(missing)); });
+  const auto absent = thrown<SystemError>([&] { return os::open_file(missing); });
   EXPECT_EQ(absent.number(), ENOENT);
   EXPECT_EQ(absent.path(), missing);
   const auto no_file =
-      thrown<InvalidArgument>([&] { static_cast<void>(os::open_regular_file(folder.path())); });
+      thrown<InvalidArgument>([&] { return os::open_regular_file(folder.path()); });
   EXPECT_EQ(no_file.argument(), "path");
-  folder.write("file", "four");
   const os::InjectFault fault(2, EIO);
-  const auto unknown =
-      thrown<SystemError>([&] { static_cast<void>(os::open_file(folder / "file")); });
+  const auto unknown = thrown<SystemError>([&] { return os::open_file(folder / "file"); });
   EXPECT_EQ(unknown.call(), "fstat");
   EXPECT_EQ(unknown.number(), EIO);
 }
 
-TEST(CreateMemoryFile, HasTheSizeAskedFor) {
+TEST(CreateMemoryFile, HasTheSizeAskedForInOrdinaryPages) {
   const os::Opened opened = os::create_memory_file("test", 12345, 0);
   ASSERT_EQ(opened.error, 0);
   EXPECT_TRUE(closes_on_exec(opened.descriptor.get()));
   EXPECT_EQ(os::facts(opened.descriptor.get()).bytes, 12345U);
   EXPECT_EQ(os::write_all(opened.descriptor.get(), bytes_of("x")).bytes, 1U);
+  EXPECT_EQ(os::huge_page_of(opened.descriptor.get()), 0U);
+  EXPECT_EQ(os::huge_page_of(os::open_read("/proc/self/exe").descriptor.get()), 0U);
+  EXPECT_EQ(os::huge_page_of(-1), 0U);
 }
 
 TEST(CreateMemoryFile, ClosesItsFileWhenTheSizeIsRefused) {
-  const Holdings before = holdings();
+  const NothingLeft check;
   const os::Opened opened = os::create_memory_file("test", std::size_t{1} << 63, 0);
   EXPECT_EQ(opened.error, EINVAL);
   EXPECT_FALSE(opened.descriptor);
-  EXPECT_TRUE(same(before, holdings()));
+  const os::InjectFault fault(2, EFBIG);
+  EXPECT_EQ(os::create_memory_file("test", 1, 0).error, EFBIG);
+  EXPECT_STREQ(os::InjectFault::victim(), "ftruncate");
 }
 
 TEST(CreateMemoryFile, TakesHugePages) {
@@ -180,15 +167,6 @@ TEST(CreateMemoryFile, TakesHugePages) {
   const os::Opened opened = os::create_memory_file("test", 2 * page, page);
   ASSERT_EQ(opened.error, 0);
   EXPECT_EQ(os::huge_page_of(opened.descriptor.get()), page);
-}
-
-TEST(HugePageOf, IsZeroForOrdinaryPages) {
-  const TempFolder folder;
-  const os::Opened memory = os::create_memory_file("test", 12345, 0);
-  EXPECT_EQ(os::huge_page_of(memory.descriptor.get()), 0U);
-  const os::Opened file = os::open_read(folder.write("a", "hello"));
-  EXPECT_EQ(os::huge_page_of(file.descriptor.get()), 0U);
-  EXPECT_EQ(os::huge_page_of(-1), 0U);
 }
 
 TEST(ReadAt, ReadsUntilFullOrTheEnd) {
@@ -318,13 +296,12 @@ TEST(PunchHole, GivesPagesBackAndKeepsTheSize) {
   EXPECT_EQ(os::punch_hole(-1, 0, page), EBADF);
 }
 
-// Each wrapper asks before it acts, and passes on the errno that was injected.
 TEST(File, EveryCallCanBeMadeToFail) {
   const TempFolder folder;
   const std::filesystem::path path = folder.write("a", "hello");
   const os::Opened file = os::create_memory_file("test", 1, 0);
   std::array<std::byte, 1> one{};
-  const std::vector<Wrapper> wrappers = {
+  expect_each_can_fail({
       {"open", [&] { return os::open_read(path).error; }},
       {"open", [&] { return os::open_write(path).error; }},
       {"fcntl", [&] { return os::duplicate(file.descriptor.get()).error; }},
@@ -336,21 +313,8 @@ TEST(File, EveryCallCanBeMadeToFail) {
       {"rename", [&] { return os::rename_file(path, folder / "b"); }},
       {"unlink", [&] { return os::remove_file(path); }},
       {"fallocate", [&] { return os::punch_hole(file.descriptor.get(), 0, 1); }},
-  };
-  for (const Wrapper& wrapper : wrappers) {
-    const os::InjectFault fault(1, EDOM);
-    EXPECT_EQ(wrapper.run(), EDOM) << wrapper.call;
-    EXPECT_STREQ(os::InjectFault::victim(), wrapper.call);
-  }
+  });
   EXPECT_EQ(text_of(path), "hello");  // none of them acted
-}
-
-TEST(File, TheSizeOfAMemoryFileCanBeRefused) {
-  const Holdings before = holdings();
-  const os::InjectFault fault(2, EFBIG);
-  EXPECT_EQ(os::create_memory_file("test", 1, 0).error, EFBIG);
-  EXPECT_STREQ(os::InjectFault::victim(), "ftruncate");
-  EXPECT_TRUE(same(before, holdings()));
 }
 
 }  // namespace

@@ -7,10 +7,12 @@
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <string>
 #include <system_error>
 
+#include "os/child.hpp"
 #include "os/self.hpp"
 
 namespace tapedeck::tests {
@@ -36,6 +38,15 @@ class MemoryCgroup {
   /// As /proc/self/cgroup names it.
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const std::string& limit_file() const { return limit_file_; }
+  /// As errors name its limit.
+  [[nodiscard]] std::string limit() const { return "memory cgroup " + path_ + ", " + limit_file_; }
+  /// Runs a piece of a test in a child inside. To be killed there is a failure.
+  void in_group(const std::function<void()>& work) const {
+    in_child([&] {
+      ASSERT_TRUE(enter());
+      work();
+    });
+  }
 
  private:
   static bool put(const std::filesystem::path& file, const std::string& text) {

@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <filesystem>
+#include <iterator>
 #include <span>
-#include <string>
 #include <string_view>
 
-#include "llama/support.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -34,10 +37,10 @@ TEST_F(NewFileTest, ReplacesAFileAtOnceAndLeavesItAloneUntilThen) {
   std::filesystem::create_hard_link(path_, link);
   NewFile file(path_);
   write(file, "new");
-  EXPECT_EQ(content_of(path_), "old");
+  EXPECT_EQ(text_of(path_), "old");
   file.put_in_place();
-  EXPECT_EQ(content_of(path_), "new");
-  EXPECT_EQ(content_of(link), "old");  // it is another file, and the old one was not written
+  EXPECT_EQ(text_of(path_), "new");
+  EXPECT_EQ(text_of(link), "old");  // it is another file, and the old one was not written
   EXPECT_EQ(files(), 2U);
 }
 
@@ -50,7 +53,7 @@ TEST_F(NewFileTest, IsGoneUnlessItIsPutInPlace) {
   EXPECT_EQ(files(), 0U);
   folder_.write("file", "old");
   { const NewFile file(path_); }
-  EXPECT_EQ(content_of(path_), "old");
+  EXPECT_EQ(text_of(path_), "old");
   EXPECT_EQ(files(), 1U);
 }
 

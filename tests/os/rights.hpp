@@ -12,6 +12,7 @@
 #include <functional>
 
 #include "os/child.hpp"
+#include "os/self.hpp"
 
 namespace tapedeck::tests {
 
@@ -25,6 +26,7 @@ inline void become_nobody() {
   ASSERT_EQ(::setgid(kNobody), 0);
   ASSERT_EQ(::setuid(kNobody), 0);
   ASSERT_NE(::setuid(0), 0) << "there is a way back";
+  ASSERT_EQ(number_of("/proc/self/status", "CapEff:"), 0U);
   // As after exec of an ordinary program: /proc/self is one's own again.
   ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 1), 0);
 }

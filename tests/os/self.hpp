@@ -13,33 +13,25 @@
 #include <cstdint>
 #include <fstream>
 #include <iterator>
-#include <map>
 #include <set>
 #include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "tapedeck/base/abi.hpp"
+
 namespace tapedeck::tests {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool kSanitized = true;
-#else
-inline constexpr bool kSanitized = false;
-#endif
-#else
-inline constexpr bool kSanitized = false;
-#endif
-
-#if defined(__SANITIZE_THREAD__)
+#if defined(TAPEDECK_TSAN)
 inline constexpr bool kThreadSanitized = true;
-#elif defined(__has_feature)
-inline constexpr bool kThreadSanitized = __has_feature(thread_sanitizer);
 #else
 inline constexpr bool kThreadSanitized = false;
+#endif
+#if defined(TAPEDECK_ASAN)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = kThreadSanitized;
 #endif
 
 inline const auto kPage = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -186,5 +178,23 @@ struct Holdings {
                                        << difference(before.mappings, after.mappings)
                                        << difference(before.descriptors, after.descriptors);
 }
+
+/// Expects in the end that this process holds what it held in the beginning.
+class NothingLeft {
+ public:
+  explicit NothingLeft(const char* file = __builtin_FILE(), int line = __builtin_LINE())
+      : file_(file), line_(line) {}
+  ~NothingLeft() {
+    const ::testing::AssertionResult result = same(before_, holdings());
+    if (!result) ADD_FAILURE_AT(file_, line_) << result.message();
+  }
+  NothingLeft(const NothingLeft&) = delete;
+  NothingLeft& operator=(const NothingLeft&) = delete;
+
+ private:
+  const char* file_;
+  int line_;
+  Holdings before_ = holdings();
+};
 
 }  // namespace tapedeck::tests

@@ -7,40 +7,24 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "os/addresses.hpp"
 #include "os/child.hpp"
 #include "os/faults.hpp"
 #include "os/file.hpp"
 #include "os/huge_page_pool.hpp"
 #include "os/memory_file.hpp"
 #include "os/pages.hpp"
+#include "os/rights.hpp"
 #include "os/self.hpp"
 #include "os/wrapper.hpp"
 
 namespace tapedeck::tests {
 namespace os = internal::os;
 namespace {
-
-/// Reserved addresses, unmapped in the end.
-class Addresses {
- public:
-  explicit Addresses(std::size_t bytes) : bytes_(bytes), mapped_(os::reserve(bytes)) {
-    if (mapped_.error != 0) ADD_FAILURE() << "reserve: errno " << mapped_.error;
-  }
-  ~Addresses() { static_cast<void>(os::unmap(mapped_.at, bytes_)); }
-  Addresses(const Addresses&) = delete;
-  Addresses& operator=(const Addresses&) = delete;
-
-  [[nodiscard]] std::byte* at(std::size_t offset = 0) const { return mapped_.at + offset; }
-
- private:
-  std::size_t bytes_;
-  os::Mapped mapped_;
-};
 
 TEST(Vm, KnowsThePageSizes) {
   EXPECT_EQ(os::page_size(), kPage);
@@ -53,7 +37,7 @@ TEST(Reserve, GivesAddressesWithoutMemory) {
   EXPECT_EQ(access_of(range.at()), "---p");
   EXPECT_TRUE(has_flag(range.at(), 16 * kPage, "nr"));  // MAP_NORESERVE
   EXPECT_TRUE(faults_on_read(range.at()));
-  EXPECT_EQ(os::present_bytes(range.at(), 16 * kPage).value_or(0), 0U);
+  EXPECT_EQ(os::page_states(range.at(), 16 * kPage).present.value_or(0), 0U);
 }
 
 TEST(Reserve, GivesErrno) {
@@ -126,7 +110,7 @@ TEST(MapShared, GivesTheAccessAskedFor) {
 TEST(MapShared, LeavesTheAddressesReservedWhereItIsRefused) {
   const os::Opened file = os::create_memory_file("test", kPage, 0);
   const Addresses range(kPage);
-  const Holdings before = holdings();
+  const NothingLeft check;
   const os::Mapped refused = os::map_shared(-1, kPage, os::Access::read, range.at());
   EXPECT_EQ(refused.error, EBADF);
   EXPECT_STREQ(refused.call, "mmap");
@@ -138,7 +122,6 @@ TEST(MapShared, LeavesTheAddressesReservedWhereItIsRefused) {
     EXPECT_STREQ(moved.call, os::InjectFault::victim());
   }
   EXPECT_EQ(access_of(range.at()), "---p");
-  EXPECT_TRUE(same(before, holdings()));
 }
 
 TEST(MapHuge, TakesPagesOfThePool) {
@@ -147,13 +130,12 @@ TEST(MapHuge, TakesPagesOfThePool) {
   in_child([] {
     const std::size_t huge = pool_page();
     const Addresses range(3 * huge);
-    const auto first = reinterpret_cast<std::uintptr_t>(range.at());
-    std::byte* at = range.at((huge - first % huge) % huge);
+    std::byte* at = range.at_multiple_of(huge);
     ASSERT_EQ(os::map_huge(at, 2 * huge, huge), 0);
     *at = *(at + huge) = std::byte{1};
     EXPECT_EQ(mappings_in(at, huge).front().kernel_page_kib * 1024, huge);
     EXPECT_EQ(os::huge_bytes(at, 2 * huge), 2 * huge);
-    EXPECT_EQ(os::present_bytes(at, 2 * huge), 2 * huge);
+    EXPECT_EQ(os::page_states(at, 2 * huge).present, 2 * huge);
   });
 }
 
@@ -166,25 +148,18 @@ TEST(MapHuge, IsRefusedBeyondThePool) {
   }
   const std::size_t bytes = (pool_total() + 1) * huge;
   const Addresses range(bytes + huge);
-  const auto first = reinterpret_cast<std::uintptr_t>(range.at());
-  std::byte* at = range.at((huge - first % huge) % huge);
-  const Holdings before = holdings();
+  std::byte* at = range.at_multiple_of(huge);
+  const NothingLeft check;
   EXPECT_EQ(os::map_huge(at, bytes, huge), ENOMEM);
   EXPECT_EQ(access_of(at), "---p");  // still reserved
-  EXPECT_TRUE(same(before, holdings()));
 }
 
-struct AdviceCase {
-  os::Advice advice;
-  const char* flag;
-};
-
 TEST(Advise, ReachesTheKernel) {
-  const std::vector<AdviceCase> all = {{os::Advice::no_core_dump, "dd"},
-                                       {os::Advice::not_on_fork, "dc"},
-                                       {os::Advice::zero_on_fork, "wf"},
-                                       {os::Advice::no_huge_pages, "nh"},
-                                       {os::Advice::huge_pages, "hg"}};
+  const std::vector<std::pair<os::Advice, const char*>> all = {{os::Advice::no_core_dump, "dd"},
+                                                               {os::Advice::not_on_fork, "dc"},
+                                                               {os::Advice::zero_on_fork, "wf"},
+                                                               {os::Advice::no_huge_pages, "nh"},
+                                                               {os::Advice::huge_pages, "hg"}};
   const bool has_huge = ::access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0;
   for (const auto& [advice, flag] : all) {
     const bool for_huge = advice == os::Advice::huge_pages || advice == os::Advice::no_huge_pages;
@@ -211,20 +186,17 @@ TEST(Lock, HoldsPagesInMemory) {
   ASSERT_EQ(os::lock(range.at(), kPage), 0);
   if (!kSanitized) {  // whose mlock does nothing
     EXPECT_TRUE(has_flag(range.at(), kPage, "lo"));
-    EXPECT_EQ(os::present_bytes(range.at(), kPage).value_or(kPage), kPage);
+    EXPECT_EQ(os::page_states(range.at(), kPage).present.value_or(kPage), kPage);
   }
   EXPECT_FALSE(any_has_flag(range.at(kPage), kPage, "lo"));
 }
 
 TEST(LockLimit, IsTheResourceLimit) {
   in_child([] {
-    rlimit limit{};
-    ASSERT_EQ(::getrlimit(RLIMIT_MEMLOCK, &limit), 0);
-    limit.rlim_cur = 12288;
-    ASSERT_EQ(::setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    limit(RLIMIT_MEMLOCK, 12288);
     EXPECT_EQ(os::lock_limit(), 12288U);
-    limit.rlim_cur = limit.rlim_max = RLIM_INFINITY;
-    if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return;  // only root raises it
+    const rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+    if (::setrlimit(RLIMIT_MEMLOCK, &none) != 0) return;  // only root raises it
     EXPECT_EQ(os::lock_limit(), std::numeric_limits<std::size_t>::max());
   });
 }
@@ -236,7 +208,7 @@ TEST(Populate, MakesPagesResidentAndKeepsThem) {
   const int error = os::populate(range.at(), 4 * kPage, os::Access::write);
   if (error == EINVAL) GTEST_SKIP() << "this kernel has no MADV_POPULATE";
   ASSERT_EQ(error, 0);
-  EXPECT_EQ(os::present_bytes(range.at(), 4 * kPage).value_or(4 * kPage), 4 * kPage);
+  EXPECT_EQ(os::page_states(range.at(), 4 * kPage).present.value_or(4 * kPage), 4 * kPage);
   EXPECT_EQ(*range.at(kPage), std::byte{7});
 }
 
@@ -250,7 +222,7 @@ TEST(Vm, EveryCallCanBeMadeToFail) {
   const Addresses range(kPage);
   const os::Opened file = os::create_memory_file("test", kPage, 0);
   std::byte* at = range.at();
-  const std::vector<Wrapper> wrappers = {
+  expect_each_can_fail({
       {"mmap", [] { return os::reserve(kPage).error; }},
       {"mmap",
        [&] { return os::map_shared(file.descriptor.get(), kPage, os::Access::write, at).error; }},
@@ -261,12 +233,7 @@ TEST(Vm, EveryCallCanBeMadeToFail) {
       {"madvise", [&] { return os::advise(at, kPage, os::Advice::no_core_dump); }},
       {"mlock", [&] { return os::lock(at, kPage); }},
       {"madvise", [&] { return os::populate(at, kPage, os::Access::write); }},
-  };
-  for (const Wrapper& wrapper : wrappers) {
-    const os::InjectFault fault(1, EDOM);
-    EXPECT_EQ(wrapper.run(), EDOM) << wrapper.call;
-    EXPECT_STREQ(os::InjectFault::victim(), wrapper.call);
-  }
+  });
   EXPECT_EQ(access_of(at), "---p");  // none of them acted
   EXPECT_FALSE(any_has_flag(at, kPage, "dd"));
 }

@@ -59,7 +59,7 @@ class alignas(kLine) SharedTape : public internal::TapeHead<kLine>, public Typed
     std::uintptr_t head = head_.load(std::memory_order_relaxed);
     do {
       if (bytes > end_ - head) [[unlikely]]
-        return refuse();
+        return count_refusal();
     } while (!head_.compare_exchange_weak(head, head + round_up(bytes, kLine),
                                           std::memory_order_relaxed));
     internal::checking::unpoison(head, bytes);
@@ -78,7 +78,7 @@ class alignas(kLine) SharedTape : public internal::TapeHead<kLine>, public Typed
   struct Cold;
 
   [[nodiscard]] void* try_take_aligned(std::size_t bytes, std::size_t align) noexcept;
-  [[nodiscard]] void* refuse() noexcept;
+  [[nodiscard]] void* count_refusal() noexcept;
   void swap(SharedTape& other) noexcept;
 
   std::unique_ptr<Cold> cold_;

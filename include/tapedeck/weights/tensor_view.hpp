@@ -43,7 +43,7 @@ struct TensorView {
   template <TensorElement T>
   [[nodiscard]] std::span<const T> as() const {
     const std::optional<std::span<const T>> elements = try_as<T>();
-    if (!elements) refuse(sizeof(T), alignof(T));
+    if (!elements) throw_not_elements(sizeof(T), alignof(T));
     return *elements;
   }
 
@@ -56,7 +56,7 @@ struct TensorView {
   }
 
  private:
-  [[noreturn]] void refuse(std::size_t size, std::size_t alignment) const;
+  [[noreturn]] void throw_not_elements(std::size_t size, std::size_t alignment) const;
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
