@@ -6,6 +6,7 @@
 #include <cctype>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -50,41 +51,30 @@ TEST(DType, IsKnownByTheNamesOfCommonTools) {
   }
 }
 
-// The facts sheet of the ggml types: bytes of a block, and its elements.
-TEST(DType, BlocksAreThoseOfGgml) {
-  const std::map<std::string_view, std::pair<std::uint32_t, std::uint32_t>> blocks = {
-      {"f32", {4, 1}},        {"f16", {2, 1}},       {"bf16", {2, 1}},     {"i16", {2, 1}},
-      {"i8", {1, 1}},         {"i32", {4, 1}},       {"i64", {8, 1}},      {"f64", {8, 1}},
-      {"q4_0", {18, 32}},     {"q4_1", {20, 32}},    {"q5_0", {22, 32}},   {"q5_1", {24, 32}},
-      {"q8_0", {34, 32}},     {"q8_1", {36, 32}},    {"iq4_nl", {18, 32}}, {"mxfp4", {17, 32}},
-      {"q2_k", {84, 256}},    {"q3_k", {110, 256}},  {"q4_k", {144, 256}}, {"q5_k", {176, 256}},
-      {"q6_k", {210, 256}},   {"q8_k", {292, 256}},  {"tq1_0", {54, 256}}, {"tq2_0", {66, 256}},
-      {"iq2_xxs", {66, 256}}, {"iq2_xs", {74, 256}}, {"iq2_s", {82, 256}}, {"iq3_xxs", {98, 256}},
-      {"iq3_s", {110, 256}},  {"iq1_s", {50, 256}},  {"iq1_m", {56, 256}}, {"iq4_xs", {136, 256}},
-      {"nvfp4", {36, 64}},    {"q1_0", {18, 128}},   {"q2_0", {18, 64}}};
-  for (const auto& [name, block] : blocks) {
-    const auto type = dtype_from_name(name);
-    ASSERT_TRUE(type.has_value()) << name;
-    EXPECT_EQ(traits(*type).block_bytes, block.first) << name;
-    EXPECT_EQ(traits(*type).block_elements, block.second) << name;
-  }
-}
-
-TEST(DType, NumbersAreThoseOfGgml) {
-  const std::map<std::uint32_t, DType> known = {
-      {0, DType::f32},      {1, DType::f16},     {2, DType::q4_0},     {3, DType::q4_1},
-      {6, DType::q5_0},     {7, DType::q5_1},    {8, DType::q8_0},     {9, DType::q8_1},
-      {10, DType::q2_k},    {11, DType::q3_k},   {12, DType::q4_k},    {13, DType::q5_k},
-      {14, DType::q6_k},    {15, DType::q8_k},   {16, DType::iq2_xxs}, {17, DType::iq2_xs},
-      {18, DType::iq3_xxs}, {19, DType::iq1_s},  {20, DType::iq4_nl},  {21, DType::iq3_s},
-      {22, DType::iq2_s},   {23, DType::iq4_xs}, {24, DType::i8},      {25, DType::i16},
-      {26, DType::i32},     {27, DType::i64},    {28, DType::f64},     {29, DType::iq1_m},
-      {30, DType::bf16},    {34, DType::tq1_0},  {35, DType::tq2_0},   {39, DType::mxfp4},
-      {40, DType::nvfp4},   {41, DType::q1_0},   {42, DType::q2_0}};
+// The facts sheet of the ggml types: number, name, bytes of a block, and its elements.
+TEST(DType, NumbersAndBlocksAreThoseOfGgml) {
+  const std::map<std::uint32_t, DTypeTraits> known = {
+      {0, {"f32", 4, 1}},         {1, {"f16", 2, 1}},         {2, {"q4_0", 18, 32}},
+      {3, {"q4_1", 20, 32}},      {6, {"q5_0", 22, 32}},      {7, {"q5_1", 24, 32}},
+      {8, {"q8_0", 34, 32}},      {9, {"q8_1", 36, 32}},      {10, {"q2_k", 84, 256}},
+      {11, {"q3_k", 110, 256}},   {12, {"q4_k", 144, 256}},   {13, {"q5_k", 176, 256}},
+      {14, {"q6_k", 210, 256}},   {15, {"q8_k", 292, 256}},   {16, {"iq2_xxs", 66, 256}},
+      {17, {"iq2_xs", 74, 256}},  {18, {"iq3_xxs", 98, 256}}, {19, {"iq1_s", 50, 256}},
+      {20, {"iq4_nl", 18, 32}},   {21, {"iq3_s", 110, 256}},  {22, {"iq2_s", 82, 256}},
+      {23, {"iq4_xs", 136, 256}}, {24, {"i8", 1, 1}},         {25, {"i16", 2, 1}},
+      {26, {"i32", 4, 1}},        {27, {"i64", 8, 1}},        {28, {"f64", 8, 1}},
+      {29, {"iq1_m", 56, 256}},   {30, {"bf16", 2, 1}},       {34, {"tq1_0", 54, 256}},
+      {35, {"tq2_0", 66, 256}},   {39, {"mxfp4", 17, 32}},    {40, {"nvfp4", 36, 64}},
+      {41, {"q1_0", 18, 128}},    {42, {"q2_0", 18, 64}},
+  };
   for (std::uint32_t number = 0; number < 256; ++number) {
+    const std::optional<DType> type = dtype_from_ggml(number);
     const auto at = known.find(number);
-    EXPECT_EQ(dtype_from_ggml(number), at == known.end() ? std::nullopt : std::optional(at->second))
-        << number;
+    ASSERT_EQ(type.has_value(), at != known.end()) << number;
+    if (!type) continue;
+    EXPECT_EQ(type, dtype_from_name(at->second.name)) << number;
+    EXPECT_EQ(traits(*type).block_bytes, at->second.block_bytes) << number;
+    EXPECT_EQ(traits(*type).block_elements, at->second.block_elements) << number;
   }
   EXPECT_EQ(dtype_from_ggml(0xffffffff), std::nullopt);
 }

@@ -14,7 +14,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using ::testing::Not;
 
 template <class Caught, class Thrown>
 std::string text_when_caught_as(const Thrown& error) {
@@ -98,17 +97,13 @@ TEST(SystemError, NamesCallFileSizeAndReason) {
 }
 
 TEST(SystemError, LeavesOutWhatThereIsNot) {
-  const SystemError error({.call = "open", .number = ENOENT});
-  EXPECT_STREQ(error.what(), "open failed: ENOENT, No such file or directory");
-  EXPECT_EQ(error.path(), "");
-  EXPECT_EQ(error.bytes(), 0U);
-  EXPECT_EQ(error.advice(), "");
-}
-
-TEST(SystemError, TellsAnUnknownNumber) {
   const SystemError error({.call = "ioctl", .number = 4711});
   EXPECT_EQ(error.name(), "errno 4711");
   EXPECT_EQ(error.message().substr(0, 26), "ioctl failed: errno 4711, ");
+  EXPECT_EQ(error.message(), error.what());
+  EXPECT_EQ(error.path(), "");
+  EXPECT_EQ(error.bytes(), 0U);
+  EXPECT_EQ(error.advice(), "");
 }
 
 TEST(OutOfMemory, SaysWhatForHowMuchAndWhatBoundsIt) {
@@ -168,19 +163,13 @@ TEST(Error, KeepsItsFactsWhenCopied) {
   }
 }
 
-TEST(ErrnoName, KnowsTheNumbersOfThisSystem) {
-  EXPECT_EQ(errno_name(EPERM), "EPERM");
-  EXPECT_EQ(errno_name(ENOMEM), "ENOMEM");
-  EXPECT_EQ(errno_name(EAGAIN), "EAGAIN");
-  EXPECT_EQ(errno_name(EOVERFLOW), "EOVERFLOW");
-}
-
 TEST(ErrnoName, AnswersEveryNumber) {
-  EXPECT_EQ(errno_name(0), "errno 0");
-  EXPECT_EQ(errno_name(-1), "errno -1");
-  EXPECT_EQ(errno_name(4711), "errno 4711");
-  EXPECT_EQ(errno_name(std::numeric_limits<int>::max()), "errno 2147483647");
-  for (int number = -10; number < 200; ++number) EXPECT_THAT(errno_name(number), Not(""));
+  EXPECT_EQ(errno_name(EPERM), "EPERM");
+  EXPECT_EQ(errno_name(EOVERFLOW), "EOVERFLOW");
+  for (const int number : {0, -1, 4711, std::numeric_limits<int>::max()}) {
+    EXPECT_EQ(errno_name(number), "errno " + std::to_string(number));
+  }
+  for (int number = -10; number < 200; ++number) EXPECT_NE(errno_name(number), "");
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace tapedeck::tests {
 template <class Exception>
 [[nodiscard]] Exception thrown(const auto& work) {
   try {
-    work();
+    static_cast<void>(work());
   } catch (const Exception& exception) {
     return exception;
   }
