@@ -1,14 +1,11 @@
 // Explicit huge pages: from the host's pool, which root fills here, and without them.
-#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include <cerrno>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
-#include <ostream>
-#include <stdexcept>
-#include <string>
 
+#include "memory/block_kinds.hpp"
 #include "memory/hook_ledger.hpp"
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
@@ -19,16 +16,7 @@
 namespace tapedeck::tests {
 namespace {
 
-using ::testing::HasSubstr;
-
 const std::size_t kHuge = pool_page();
-
-struct Maker {
-  const char* name;
-  Block (*make)(std::size_t, const BlockOptions&);
-
-  friend void PrintTo(const Maker& maker, std::ostream* out) { *out << maker.name; }
-};
 
 class HostsPool : public ::testing::Test {
  protected:
@@ -51,7 +39,7 @@ class HostsPool : public ::testing::Test {
   }
 };
 
-class ExplicitPages : public HostsPool, public ::testing::WithParamInterface<Maker> {
+class ExplicitPages : public HostsPool, public ::testing::WithParamInterface<BlockMaker> {
  protected:
   [[nodiscard]] static Block make(std::size_t bytes, BlockOptions options = {}) {
     options.huge_pages = HugePages::explicit_pages;
@@ -59,10 +47,7 @@ class ExplicitPages : public HostsPool, public ::testing::WithParamInterface<Mak
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Kinds, ExplicitPages,
-                         ::testing::Values(Maker{"Anonymous", Block::reserve},
-                                           Maker{"Shared", Block::create_shared}),
-                         [](const auto& kind) { return std::string(kind.param.name); });
+INSTANTIATE_TEST_SUITE_P(Kinds, ExplicitPages, kBlockKinds, name_of_kind);
 
 void expect_backed_by(const std::byte* at, std::size_t bytes, std::size_t page) {
   std::size_t mapped = 0;
@@ -124,7 +109,7 @@ TEST_P(ExplicitPages, FallBackWhereThePoolIsTooSmall) {
     ASSERT_EQ(block.unmet().size(), 1U);
     EXPECT_EQ(block.unmet()[0].wish, Wish::huge_pages);
     EXPECT_EQ(block.unmet()[0].error, ENOMEM);
-    EXPECT_THAT(block.unmet()[0].text, HasSubstr("huge pages: ENOMEM"));
+    EXPECT_EQ(block.unmet()[0].text, "huge pages: ENOMEM (see /proc/sys/vm/nr_hugepages)");
     expect_backed_by(block.data(), bytes, kPage);
     Pattern(1).write(block.data(), kHuge);
     EXPECT_TRUE(Pattern(1).is_at(block.data(), kHuge));
@@ -184,7 +169,7 @@ TEST_P(ExplicitPages, AHookThatThrowsLeavesTheBlockAsItWas) {
     EXPECT_FALSE(block.try_commit(2 * kHuge));
     EXPECT_EQ(block.committed(), 0U);
     EXPECT_EQ(block.page_size(), page_before);
-    if (GetParam().make == Block::reserve) {  // shared memory holds its pages from the start
+    if (GetParam().kind == BlockKind::anonymous) {  // shared memory holds its pages from the start
       EXPECT_TRUE(pool_has(free));
     }
     block.commit(2 * kHuge);

@@ -2,15 +2,14 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstddef>
-#include <cstdint>
-#include <cstring>
+#include <filesystem>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -20,11 +19,14 @@
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
 #include "os/self.hpp"
+#include "os/socket.hpp"
+#include "os/socket_pair.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 Block shared_with_pattern(std::size_t bytes) {
@@ -41,53 +43,6 @@ std::size_t bytes_held(int descriptor) {
   return static_cast<std::size_t>(status.st_blocks) * 512;
 }
 
-/// Two ends over which processes pass descriptors.
-class Wire {
- public:
-  Wire() { EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_.data()), 0); }
-  ~Wire() {
-    ::close(ends_[0]);
-    ::close(ends_[1]);
-  }
-  Wire(const Wire&) = delete;
-  Wire& operator=(const Wire&) = delete;
-
-  void send(int descriptor) {
-    Letter letter;
-    cmsghdr* header = CMSG_FIRSTHDR(&letter.message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
-    EXPECT_EQ(::sendmsg(ends_[0], &letter.message, 0), 1);
-  }
-
-  [[nodiscard]] int receive() {
-    Letter letter;
-    EXPECT_EQ(::recvmsg(ends_[1], &letter.message, MSG_CMSG_CLOEXEC), 1);
-    const cmsghdr* header = CMSG_FIRSTHDR(&letter.message);
-    int descriptor = -1;
-    if (header != nullptr) std::memcpy(&descriptor, CMSG_DATA(header), sizeof(int));
-    return descriptor;
-  }
-
- private:
-  struct Letter {
-    Letter() {
-      message.msg_iov = &text;
-      message.msg_iovlen = 1;
-      message.msg_control = control.data();
-      message.msg_controllen = control.size();
-    }
-    char byte = 'x';
-    iovec text = {&byte, 1};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-  };
-
-  std::array<int, 2> ends_{};
-};
-
 TEST(SharedBlock, HasADescriptorOfItsSize) {
   const Block block = Block::create_shared(5 * kPage);
   struct stat status {};
@@ -95,15 +50,6 @@ TEST(SharedBlock, HasADescriptorOfItsSize) {
   EXPECT_EQ(static_cast<std::size_t>(status.st_size), 5 * kPage);
   EXPECT_NE(::fcntl(block.descriptor(), F_GETFD) & FD_CLOEXEC, 0);
   EXPECT_EQ(bytes_held(block.descriptor()), 0U);
-}
-
-TEST(SharedBlock, ItsDescriptorEndsWithIt) {
-  int descriptor = -1;
-  {
-    const Block block = Block::create_shared(kPage);
-    descriptor = block.descriptor();
-  }
-  EXPECT_LT(::fcntl(descriptor, F_GETFD), 0);
 }
 
 TEST(SharedBlock, DecommitGivesTheMemoryBack) {
@@ -125,29 +71,20 @@ TEST(SharedBlock, AFailedCommitGivesTheMemoryBack) {
   EXPECT_EQ(bytes_held(block.descriptor()), 0U);
 }
 
-TEST(SharedBlock, AForkedChildSeesAndWritesTheSameMemory) {
-  const Block block = shared_with_pattern(4 * kPage);
-  in_child([&] {
-    EXPECT_TRUE(Pattern(1).is_at(block.data(), 4 * kPage));
-    Pattern(2).write(block.data(), 4 * kPage);
-  });
-  EXPECT_TRUE(Pattern(2).is_at(block.data(), 4 * kPage));
-}
-
 // The child was there before the memory, so it knows nothing but what it is sent.
 TEST(SharedBlock, AnotherProcessMapsItByItsDescriptor) {
-  Wire wire;
+  const SocketPair wire;
   Child child([&] {
-    const int descriptor = wire.receive();
-    Block block = Block::open_shared(descriptor, true);
-    ::close(descriptor);  // the block has its own
+    os::Opened received = os::receive_descriptor(wire[1]);
+    Block block = Block::open_shared(received.descriptor.get(), true);
+    received.descriptor = {};  // the block has its own
     EXPECT_EQ(block.size(), 4 * kPage);
     EXPECT_EQ(block.committed(), 4 * kPage);
     EXPECT_TRUE(Pattern(1).is_at(block.data(), 4 * kPage));
     Pattern(2).write(block.data() + kPage, kPage);
   });
   const Block block = shared_with_pattern(4 * kPage);
-  wire.send(block.descriptor());
+  EXPECT_EQ(os::send_descriptor(wire[0], block.descriptor()), 0);
   EXPECT_TRUE(passed(child.wait()));
   EXPECT_TRUE(Pattern(1).is_at(block.data(), kPage));
   EXPECT_TRUE(Pattern(2).is_at(block.data() + kPage, kPage));
@@ -163,23 +100,22 @@ TEST(SharedBlock, OutlivesItsMaker) {
   EXPECT_GE(::fcntl(opened.descriptor(), F_GETFD), 0);
 }
 
-TEST(OpenedBlock, IsWritableWhenAsked) {
+TEST(OpenedBlock, IsWritableOnlyWhenAsked) {
   const Block owner = shared_with_pattern(2 * kPage);
-  const Block opened = Block::open_shared(owner.descriptor(), true);
-  EXPECT_TRUE(opened.writable());
-  EXPECT_EQ(opened.kind(), BlockKind::shared);
-  EXPECT_NE(opened.descriptor(), owner.descriptor());
-  opened.data()[kPage] = std::byte{42};
-  EXPECT_EQ(owner.data()[kPage], std::byte{42});
-}
-
-TEST(OpenedBlock, CannotBeWrittenOtherwise) {
-  const Block owner = shared_with_pattern(2 * kPage);
-  const Block opened = Block::open_shared(owner.descriptor(), false);
-  EXPECT_FALSE(opened.writable());
-  EXPECT_TRUE(faults_on_write(opened.data()));
-  owner.data()[0] = std::byte{42};
-  EXPECT_EQ(opened.data()[0], std::byte{42});
+  for (const bool writable : {false, true}) {
+    const Block opened = Block::open_shared(owner.descriptor(), writable);
+    EXPECT_EQ(opened.writable(), writable);
+    EXPECT_EQ(opened.kind(), BlockKind::shared);
+    EXPECT_NE(opened.descriptor(), owner.descriptor());
+    owner.data()[0] = std::byte{42};
+    EXPECT_EQ(opened.data()[0], std::byte{42});
+    if (writable) {
+      opened.data()[kPage] = std::byte{43};
+    } else {
+      EXPECT_TRUE(faults_on_write(opened.data()));
+    }
+    EXPECT_EQ(owner.data()[kPage] == std::byte{43}, writable);
+  }
 }
 
 // The bytes are the owner's. Both kinds drop this process's pages only.
@@ -227,7 +163,7 @@ TEST(OpenedBlock, RefusesWhatIsNoMemory) {
   const Holdings before = holdings();
   EXPECT_THROW(static_cast<void>(Block::open_shared(empty, true)), InvalidArgument);
   EXPECT_THROW(static_cast<void>(Block::open_shared(pipe[0], false)), InvalidArgument);
-  const auto error = thrown<SystemError>([&] { static_cast<void>(Block::open_shared(-1, true)); });
+  const auto error = thrown<SystemError>([&] { return Block::open_shared(-1, true); });
   EXPECT_EQ(error.number(), EBADF);
   EXPECT_TRUE(same(before, holdings()));
   for (const int one : {empty, pipe[0], pipe[1]}) ::close(one);
@@ -238,8 +174,7 @@ TEST(OpenedBlock, NeedsARightToWrite) {
   const std::filesystem::path path = folder.write("a", "content");
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   const Holdings before = holdings();
-  const auto error =
-      thrown<SystemError>([&] { static_cast<void>(Block::open_shared(file, true)); });
+  const auto error = thrown<SystemError>([&] { return Block::open_shared(file, true); });
   EXPECT_EQ(error.number(), EACCES);
   EXPECT_EQ(error.call(), "mmap");
   EXPECT_TRUE(same(before, holdings()));
@@ -247,31 +182,45 @@ TEST(OpenedBlock, NeedsARightToWrite) {
   ::close(file);
 }
 
-TEST(OpenedBlock, IsAnnouncedOnceAndWhole) {
-  const Block owner = shared_with_pattern(4 * kPage);
-  HookLedger ledger;
-  {
-    Block opened = Block::open_shared(owner.descriptor(), true, ledger.with());
-    EXPECT_EQ(ledger.open_bytes(), 4 * kPage);
-    opened.decommit(0);
-    EXPECT_EQ(ledger.open_bytes(), 4 * kPage);
+/// Of what this process does not own: memory of another one, and a file.
+class ForeignBlock : public ::testing::TestWithParam<BlockKind> {
+ protected:
+  [[nodiscard]] Block open(const BlockOptions& options) const {
+    return GetParam() == BlockKind::file ? Block::map_file(path_, options)
+                                         : Block::open_shared(owner_.descriptor(), true, options);
   }
-  EXPECT_EQ(ledger.commits(), 1U);
-  EXPECT_EQ(ledger.decommits(), 1U);
-  EXPECT_EQ(ledger.open_bytes(), 0U);
-  EXPECT_EQ(ledger.mistakes(), "");
+
+  TempFolder folder_;
+  std::filesystem::path path_ = folder_.write("a", std::string(4 * kPage, 'x'));
+  Block owner_ = shared_with_pattern(4 * kPage);
+  HookLedger ledger_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, ForeignBlock,
+                         ::testing::Values(BlockKind::shared, BlockKind::file));
+
+TEST_P(ForeignBlock, IsAnnouncedOnceAndWhole) {
+  {
+    Block opened = open(ledger_.with());
+    EXPECT_EQ(ledger_.open_bytes(), 4 * kPage);
+    opened.decommit(0);  // it stays usable
+    EXPECT_EQ(ledger_.open_bytes(), 4 * kPage);
+    const Block moved = std::move(opened);
+  }
+  EXPECT_EQ(ledger_.commits(), 1U);
+  EXPECT_EQ(ledger_.decommits(), 1U);
+  EXPECT_EQ(ledger_.open_bytes(), 0U);
+  EXPECT_EQ(ledger_.mistakes(), "");
 }
 
-TEST(OpenedBlock, AHookThatThrowsLeavesNothingBehind) {
-  const Block owner = shared_with_pattern(kPage);
-  HookLedger ledger;
-  { const Block once = Block::open_shared(owner.descriptor(), true, ledger.with()); }
+TEST_P(ForeignBlock, AHookThatThrowsLeavesNothingBehind) {
+  { const Block once = open(ledger_.with()); }
   const Holdings before = holdings();
-  ledger.refuse_next();
-  EXPECT_THROW(static_cast<void>(Block::open_shared(owner.descriptor(), true, ledger.with())),
-               std::runtime_error);
+  ledger_.refuse_next();
+  EXPECT_THROW(static_cast<void>(open(ledger_.with())), std::runtime_error);
   EXPECT_TRUE(same(before, holdings()));
-  EXPECT_TRUE(Pattern(1).is_at(owner.data(), kPage));
+  EXPECT_EQ(ledger_.decommits(), 1U);  // of the first
+  EXPECT_TRUE(Pattern(1).is_at(owner_.data(), 4 * kPage));
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 // What a block can be asked for and the host may not have: core dumps, fork, locks, huge pages.
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "memory/block_kinds.hpp"
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
 #include "os/faults.hpp"
@@ -22,8 +22,6 @@ namespace tapedeck::tests {
 namespace os = internal::os;
 namespace {
 
-using ::testing::HasSubstr;
-
 bool has_transparent_huge_pages() {
   return ::access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0;
 }
@@ -34,30 +32,15 @@ std::vector<std::string> texts(const Block& block) {
   return all;
 }
 
-struct WishMaker {
-  const char* name;
-  Block (*make)(std::size_t, const BlockOptions&);
+class BlockWishes : public BlockKinds {};
+INSTANTIATE_TEST_SUITE_P(Kinds, BlockWishes, kBlockKinds, name_of_kind);
 
-  friend void PrintTo(const WishMaker& maker, std::ostream* out) { *out << maker.name; }
-};
-
-class BlockWishes : public ::testing::TestWithParam<WishMaker> {
- protected:
-  [[nodiscard]] static Block make(std::size_t bytes, const BlockOptions& options) {
-    return GetParam().make(bytes, options);
-  }
-  [[nodiscard]] static bool anonymous() { return GetParam().make == Block::reserve; }
-};
-
-INSTANTIATE_TEST_SUITE_P(Kinds, BlockWishes,
-                         ::testing::Values(WishMaker{"Anonymous", Block::reserve},
-                                           WishMaker{"Shared", Block::create_shared}),
-                         [](const auto& kind) { return std::string(kind.param.name); });
-
-TEST_P(BlockWishes, IsInCoreDumpsUnlessAskedOut) {
+TEST_P(BlockWishes, NothingIsDoneUnasked) {
   Block block = make(4 * kPage, {});
   block.commit(4 * kPage);
-  EXPECT_FALSE(any_has_flag(block.data(), 4 * kPage, "dd"));
+  for (const char* flag : {"dd", "dc", "wf", "lo"}) {
+    EXPECT_FALSE(any_has_flag(block.data(), 4 * kPage, flag)) << flag;
+  }
 }
 
 TEST_P(BlockWishes, EveryCommitIsKeptOutOfCoreDumps) {
@@ -103,9 +86,7 @@ TEST_P(BlockWishes, AChildFindsZerosWhereThatWasAsked) {
 }
 
 TEST_P(BlockWishes, AChildHasACopyOtherwise) {
-  Block block = make(4 * kPage, {});
-  block.commit(4 * kPage);
-  Pattern(1).write(block.data(), 4 * kPage);
+  const Block block = make_written(4 * kPage, {});
   in_child([&] {
     EXPECT_TRUE(Pattern(1).is_at(block.data(), 4 * kPage));
     Pattern(2).write(block.data(), 4 * kPage);
@@ -139,34 +120,21 @@ TEST(BlockWishes, AnonymousMemoryBeginsWhereHugePagesDo) {
   }
 }
 
-// What is refused is told, with errno, and the block works on without it.
-void expect_refused(const WishMaker& maker, const BlockOptions& options, Wish wish,
-                    const std::string& text) {
-  Block block = maker.make(4 * kPage, options);
-  {
-    const os::InjectFault fault(2, ENOSYS);  // the first makes the pages usable
-    block.commit(4 * kPage);
-    ASSERT_TRUE(os::InjectFault::fired());
-  }
-  ASSERT_EQ(block.unmet().size(), 1U);
-  EXPECT_EQ(block.unmet()[0].wish, wish);
-  EXPECT_EQ(block.unmet()[0].error, ENOSYS);
-  EXPECT_THAT(block.unmet()[0].text, HasSubstr(text));
-  EXPECT_EQ(block.committed(), 4 * kPage);
-  Pattern(1).write(block.data(), 4 * kPage);
-}
-
-TEST_P(BlockWishes, WhatIsRefusedIsTold) {
-  expect_refused(GetParam(), {}, Wish::huge_pages, "huge pages: ENOSYS");
-}
-
+// With errno, and the block works on without it.
 TEST_P(BlockWishes, AWishIsToldOnceHoweverOftenItIsRefused) {
   Block block = make(8 * kPage, {.core_dump = false});
-  for (const std::size_t bytes : {kPage, 2 * kPage, 8 * kPage}) {
-    const os::InjectFault fault(3, EPERM);
-    block.commit(bytes);
+  std::size_t pages = 0;
+  for (const std::uint64_t call : {2U, 2U, 3U, 3U, 3U}) {  // the first makes the pages usable
+    const os::InjectFault fault(call, call == 2 ? ENOSYS : EPERM);
+    block.commit(++pages * kPage);
+    EXPECT_TRUE(os::InjectFault::fired());
   }
-  EXPECT_THAT(texts(block), ::testing::ElementsAre("kept out of core dumps: EPERM"));
+  EXPECT_THAT(texts(block),
+              ::testing::ElementsAre("huge pages: ENOSYS", "kept out of core dumps: EPERM"));
+  EXPECT_EQ(block.unmet()[0].wish, Wish::huge_pages);
+  EXPECT_EQ(block.unmet()[0].error, ENOSYS);
+  EXPECT_EQ(block.committed(), 5 * kPage);
+  Pattern(1).write(block.data(), 5 * kPage);
 }
 
 TEST_P(BlockWishes, MemoryIsLockedAsItIsCommitted) {
@@ -192,29 +160,6 @@ TEST_P(BlockWishes, MemoryCanBeLockedLater) {
   EXPECT_THAT(texts(block), ::testing::IsEmpty());
   if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
   EXPECT_TRUE(has_flag(block.data(), 8 * kPage, "lo"));
-}
-
-TEST_P(BlockWishes, NothingIsLockedUnasked) {
-  Block block = make(2 * kPage, {});
-  block.commit(2 * kPage);
-  EXPECT_FALSE(any_has_flag(block.data(), 2 * kPage, "lo"));
-}
-
-TEST_P(BlockWishes, ALockThatIsRefusedSaysHowMuchAndTheLimit) {
-  in_child([&] {
-    rlimit limit{};
-    ASSERT_EQ(::getrlimit(RLIMIT_MEMLOCK, &limit), 0);
-    limit.rlim_cur = 65536;
-    ASSERT_EQ(::setrlimit(RLIMIT_MEMLOCK, &limit), 0);
-    Block block = make(1_MiB, {});
-    block.commit(1_MiB);
-    const os::InjectFault fault(1, ENOMEM);
-    EXPECT_FALSE(block.lock());
-    ASSERT_EQ(block.unmet().size(), 1U);
-    EXPECT_EQ(block.unmet()[0].wish, Wish::lock);
-    EXPECT_EQ(block.unmet()[0].error, ENOMEM);
-    EXPECT_EQ(block.unmet()[0].text, "lock: ENOMEM (asked 1 MiB, limit 64 KiB)");
-  });
 }
 
 // Raised limit, second try: it is had now.

@@ -7,19 +7,16 @@
 
 #include <cstddef>
 #include <cstring>
-#include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/paths.hpp"
+#include "memory/ledger_spill.hpp"
 #include "memory/program.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/shared_tape.hpp"
 #include "tapedeck/memory/tape.hpp"
-#include "tapedeck/memory/tape_resource.hpp"
-#include "tapedeck/memory/tape_scope.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -71,16 +68,6 @@ TEST_F(CheckingDeathTest, AfterRewind) {
   EXPECT_DEATH(touch(at), kDeath);
   EXPECT_TRUE(all_poisoned(at, 1024));
   EXPECT_TRUE(none_poisoned(kept, 100));
-}
-
-TEST_F(CheckingDeathTest, AfterAScope) {
-  const std::byte* at = nullptr;
-  {
-    const TapeScope scope(tape_);
-    at = take(64);
-    touch(at);
-  }
-  EXPECT_DEATH(touch(at), kDeath);
 }
 
 TEST_F(CheckingDeathTest, TheTailOfAnOpenLine) {
@@ -138,13 +125,6 @@ TEST_F(CheckingDeathTest, WhatWasNeverTakenIsNotPoisoned) {
   EXPECT_FALSE(is_poisoned(at + 1_MiB - 1));
 }
 
-TEST_F(CheckingDeathTest, AContainerOnTheTape) {
-  TapeResource on_tape(tape_);
-  std::pmr::vector<int> numbers(10, &on_tape);
-  tape_.clear();
-  EXPECT_DEATH(touch(&numbers[3]), kDeath);
-}
-
 TEST_F(CheckingDeathTest, AChildsBytesAfterTheParentsClear) {
   Tape& child = tape_.split(2)[1];
   void* at = child.take(100);
@@ -163,14 +143,7 @@ TEST_F(CheckingDeathTest, ASharedTapesBytesAfterItsClear) {
 }
 
 TEST_F(CheckingDeathTest, ASpilledBlockAfterClear) {
-  struct Heap final : SpillSource {
-    void* allocate(std::size_t bytes, std::size_t align) noexcept override {
-      return ::operator new(bytes, std::align_val_t(align), std::nothrow);
-    }
-    void deallocate(void* block, std::size_t, std::size_t align) noexcept override {
-      ::operator delete(block, std::align_val_t(align));
-    }
-  } heap;
+  LedgerSpill heap;
   Tape tape = Tape::start(4_KiB, {.spill = &heap});
   const void* at = tape.take(10'000);
   touch(at);

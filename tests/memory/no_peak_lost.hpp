@@ -4,11 +4,12 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <latch>
 #include <thread>
+
+#include "memory/watched_tape.hpp"
 
 namespace tapedeck::tests {
 
@@ -44,19 +45,10 @@ void expect_no_peak_lost(AnyTape& tape, std::size_t line, const GiveBack& give_b
   std::atomic<bool> done{false};
   std::latch start(2);
   std::jthread reader([&] {
+    Watcher watcher(tape);
     start.arrive_and_wait();
-    std::size_t most = 0;
-    std::size_t lost = 0;
-    std::size_t beyond = 0;
-    while (!done.load(std::memory_order_relaxed)) {
-      most = std::max(most, tape.used());
-      const std::size_t peak = tape.peak();
-      lost += peak < most ? 1U : 0U;
-      beyond += peak > tape.total() ? 1U : 0U;
-      most = std::max(most, peak);
-    }
-    EXPECT_EQ(lost, 0U);
-    EXPECT_EQ(beyond, 0U);
+    while (!done.load(std::memory_order_relaxed)) watcher.look();
+    EXPECT_EQ(watcher.wrong(), "");
   });
   start.arrive_and_wait();
   while (tape.free() > line) {

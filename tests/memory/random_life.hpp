@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
@@ -41,13 +42,17 @@ enum class Act : std::uint8_t {
   switch_spill,
   restart_peak,
 };
-inline constexpr std::array kActNames = {
-    "wide",  "aligned", "packed", "zero",    "oversize", "mark", "rewind",       "open_scope",
-    "close", "clear",   "raise",  "prepare", "decommit", "warm", "switch_spill", "restart_peak"};
-inline constexpr std::size_t kActs = kActNames.size();
-// Of 1000. The floor only ever rises, and warming reads files of /proc.
-inline constexpr std::array<unsigned, kActs> kActWeights = {215, 80, 230, 30, 30, 70, 60, 50,
-                                                            50,  30, 22,  30, 35, 18, 35, 15};
+struct ActKind {
+  const char* name;
+  unsigned weight;  ///< Of 1000. The floor only ever rises, and warming reads files of /proc.
+};
+inline constexpr ActKind kActKinds[] = {
+    {"wide", 215},       {"aligned", 80}, {"packed", 230},      {"zero", 30},
+    {"oversize", 30},    {"mark", 70},    {"rewind", 60},       {"open_scope", 50},
+    {"close_scope", 50}, {"clear", 30},   {"raise_floor", 22},  {"prepare", 30},
+    {"decommit", 35},    {"warm", 18},    {"switch_spill", 35}, {"restart_peak", 15},
+};
+inline constexpr std::size_t kActs = std::size(kActKinds);
 
 // Clang 14 does not evaluate a consteval literal inside a template.
 inline constexpr std::size_t kKiB = 1_KiB;
@@ -73,7 +78,7 @@ class RandomLife {
     for (; step_ < steps; ++step_) {
       const Act act = pick();
       ++tally_.acts[static_cast<std::size_t>(act)];
-      log_.emplace_back(kActNames[static_cast<std::size_t>(act)]);
+      log_.emplace_back(kActKinds[static_cast<std::size_t>(act)].name);
       perform(act);
       oracle_.agrees_with(tape_);
       if (step_ % 32 == 0) oracle_.verify();
@@ -121,7 +126,7 @@ class RandomLife {
   [[nodiscard]] Act pick() {
     std::size_t at = below(1000);
     std::size_t act = 0;
-    while (at >= kActWeights[act]) at -= kActWeights[act++];
+    while (at >= kActKinds[act].weight) at -= kActKinds[act++].weight;
     return possible(static_cast<Act>(act));
   }
 

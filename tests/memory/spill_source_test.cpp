@@ -13,10 +13,10 @@
 #include "base/thrown.hpp"
 #include "memory/ledger_spill.hpp"
 #include "memory/pattern.hpp"
+#include "memory/tape_kinds.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/memory/tape.hpp"
 #include "tapedeck/memory/tape_full.hpp"
-#include "tapedeck/memory/tape_scope.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -75,27 +75,6 @@ TEST_F(Spill, OwnsTheBytesOfItsSpilledBlocksAndNoOthers) {
   EXPECT_FALSE(tape_.owns(b));
 }
 
-TEST_F(Spill, IsCounted) {
-  (void)tape_.take(4_KiB);
-  (void)tape_.take(1000);
-  (void)tape_.take(500, 8);
-  TapeStat stat = tape_.stat();
-  EXPECT_EQ(stat.spilled, 1500U);
-  EXPECT_EQ(stat.spilled_peak, 1500U);
-  EXPECT_EQ(stat.spills, 2U);
-  EXPECT_EQ(stat.used, 4_KiB);
-  EXPECT_EQ(stat.peak, 4_KiB);
-  tape_.clear();
-  (void)tape_.take(5000);
-  stat = tape_.stat();
-  EXPECT_EQ(stat.spilled, 5000U);
-  EXPECT_EQ(stat.spilled_peak, 5000U);
-  EXPECT_EQ(stat.spills, 3U);
-  tape_.clear();
-  EXPECT_EQ(tape_.stat().spilled, 0U);
-  EXPECT_EQ(tape_.stat().spilled_peak, 5000U);
-}
-
 TEST_F(Spill, ClearGivesEveryBlockBack) {
   for (int pass = 0; pass < 3; ++pass) {
     for (std::size_t i = 1; i <= 20; ++i) (void)tape_.take(1000 * i, std::size_t{1} << i % 10);
@@ -112,44 +91,12 @@ TEST_F(Spill, TheEndOfTheTapeGivesEveryBlockBack) {
   EXPECT_EQ(source_.blocks(), 0U);
 }
 
-TEST_F(Spill, RewindGivesBackWhatWasSpilledSinceTheMark) {
-  (void)tape_.take(5000);
-  const Tape::Mark one = tape_.mark();
-  (void)tape_.take(6000);
-  const Tape::Mark two = tape_.mark();
-  (void)tape_.take(7000);
-  tape_.rewind(two);
-  EXPECT_EQ(tape_.stat().spilled, 11'000U);
-  tape_.rewind(two);
-  EXPECT_EQ(tape_.stat().spilled, 11'000U);
-  tape_.rewind(one);
-  EXPECT_EQ(tape_.stat().spilled, 5000U);
-  EXPECT_EQ(source_.blocks(), 1U);
-  EXPECT_EQ(tape_.stat().spilled_peak, 18'000U);
-}
-
-TEST_F(Spill, ScopesNestOverSpills) {
-  {
-    const TapeScope outer(tape_);
-    (void)tape_.take(5000);
-    {
-      const TapeScope inner(tape_);
-      (void)tape_.take(100);
-      (void)tape_.take(6000);
-      EXPECT_EQ(source_.blocks(), 2U);
-    }
-    EXPECT_EQ(source_.blocks(), 1U);
-    EXPECT_EQ(tape_.used(), 0U);
-  }
-  EXPECT_EQ(source_.blocks(), 0U);
-}
-
 TEST_F(Spill, ASourceThatHasNothingIsAFullTape) {
   source_.open = false;
   EXPECT_EQ(tape_.try_take(5000), nullptr);
   EXPECT_EQ(tape_.try_take(5000, 8), nullptr);
   EXPECT_EQ(tape_.try_take(5000, 4096), nullptr);
-  const auto full = thrown<TapeFull>([&] { (void)tape_.take(5000); });
+  const auto full = thrown<TapeFull>([&] { return tape_.take(5000); });
   EXPECT_EQ(full.requested(), 5000U);
   EXPECT_EQ(full.used(), 0U);
   EXPECT_EQ(full.total(), 4_KiB);
@@ -173,10 +120,9 @@ TEST_F(Spill, ASizeThatWrapsIsNotEvenAskedFor) {
 
 TEST_F(Spill, AGrowthThatIsRefusedSpills) {
   bool refuse = false;
-  const BlockOptions refusing = {.on_commit = [&](std::span<std::byte>) {
-    if (refuse) throw std::bad_alloc();
-  }};
-  Tape tape = Tape::start(1_MiB, {.commit_step = 4_KiB, .spill = &source_, .block = refusing});
+  Tape tape = Tape::start(
+      1_MiB,
+      {.commit_step = 4_KiB, .spill = &source_, .block = refusing_while<BlockOptions>(refuse)});
   refuse = true;
   void* at = tape.take(10'000);
   EXPECT_TRUE(source_.holds(at));

@@ -14,7 +14,6 @@
 #include "memory/program.hpp"
 #include "memory/watched_tape.hpp"
 #include "tapedeck/base/bytes.hpp"
-#include "tapedeck/memory/block.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -25,23 +24,17 @@ constexpr std::size_t kPasses = 2000;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-TEST(TapeConcurrency, ReadersSeeNothingImpossible) {
-  Tape tape = Tape::start(64_KiB);
-  EXPECT_THAT(watch(tape, kReaders, kPasses), IsEmpty());
-  EXPECT_GT(tape.stat().refused, 0U);
-}
-
-TEST(TapeConcurrency, NorWhileTheTapeGrows) {
-  Tape tape = Tape::start(256_KiB, {.commit_step = 4_KiB});
-  EXPECT_THAT(watch(tape, kReaders, kPasses), IsEmpty());
-  EXPECT_GT(tape.stat().grows, kPasses / 64);
-}
-
-TEST(TapeConcurrency, NorWhileItSpills) {
+TEST(TapeConcurrency, ReadersSeeNothingImpossibleAlsoWhileItGrowsOrSpills) {
   LedgerSpill source;
-  Tape tape = Tape::start(16_KiB, {.spill = &source});
-  EXPECT_THAT(watch(tape, kReaders, kPasses / 4), IsEmpty());
-  EXPECT_GT(tape.stat().spills, 1000U);
+  Tape plain = Tape::start(64_KiB);
+  Tape growing = Tape::start(256_KiB, {.commit_step = 4_KiB});
+  Tape spilling = Tape::start(16_KiB, {.spill = &source});
+  EXPECT_THAT(watch(plain, kReaders, kPasses), IsEmpty());
+  EXPECT_THAT(watch(growing, kReaders, kPasses), IsEmpty());
+  EXPECT_THAT(watch(spilling, kReaders, kPasses / 4), IsEmpty());
+  EXPECT_GT(plain.stat().refused, 0U);
+  EXPECT_GT(growing.stat().grows, kPasses / 64);
+  EXPECT_GT(spilling.stat().spills, 1000U);
 }
 
 TEST(TapeConcurrency, NorOfTheChildrenWhileEachHasAWriter) {

@@ -4,17 +4,16 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <span>
 #include <stdexcept>
 #include <string>
-#include <utility>
 
 #include "memory/pattern.hpp"
+#include "memory/tape_kinds.hpp"
 #include "os/child.hpp"
 #include "os/fault_sweep.hpp"
+#include "os/rights.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -68,6 +67,12 @@ TEST_P(TapeFaults, Start) {
     return complaints_of(tape);
   };
   EXPECT_EQ(sweep({.run = run}, GetParam()), 6U);  // mmap, mprotect, three times madvise, mlock
+  const auto run_shared = [] {
+    SharedTape tape = SharedTape::start(8 * kPage, {.name = "t", .block = everything()});
+    EXPECT_NE(tape.try_take(kPage), nullptr);
+    return complaints_of(tape);
+  };
+  EXPECT_EQ(sweep({.run = run_shared}, GetParam()), 6U);
 }
 
 // A budget that cannot be read bounds nothing.
@@ -78,36 +83,24 @@ TEST_P(TapeFaults, StartWarm) {
     expect_works(tape);
     return complaints_of(tape);
   };
-  EXPECT_GT(sweep({.run = run, .silent = {"open", "pread"}}, GetParam()), 12U);
+  EXPECT_GT(sweep({.run = run, .silent = {"open", "pread", "ioctl"}}, GetParam()), 12U);
 }
 
-TEST_P(TapeFaults, OverAFile) {
+TEST_P(TapeFaults, OverAFileOrSharedMemory) {
   const TempFolder folder;
   const std::filesystem::path path = folder.write("a", std::string(kPage + 5, 'x'));
-  const auto run = [&] {
+  const auto over_a_file = [&] {
     const Tape tape = Tape::over(Block::map_file(path, everything()), {.name = "t"});
     EXPECT_EQ(tape.used(), tape.total());
     return complaints_of(tape);
   };
-  EXPECT_GE(sweep({.run = run}, GetParam()), 7U);
-}
-
-TEST_P(TapeFaults, OverSharedMemory) {
-  const auto run = [] {
+  EXPECT_GE(sweep({.run = over_a_file}, GetParam()), 7U);
+  const auto over_shared_memory = [] {
     Tape tape = Tape::over(Block::create_shared(8 * kPage, everything()), {.name = "t"});
     expect_works(tape);
     return complaints_of(tape);
   };
-  EXPECT_GE(sweep({.run = run}, GetParam()), 9U);
-}
-
-TEST_P(TapeFaults, StartOfASharedTape) {
-  const auto run = [] {
-    SharedTape tape = SharedTape::start(8 * kPage, {.name = "t", .block = everything()});
-    EXPECT_NE(tape.try_take(kPage), nullptr);
-    return complaints_of(tape);
-  };
-  EXPECT_EQ(sweep({.run = run}, GetParam()), 6U);
+  EXPECT_GE(sweep({.run = over_shared_memory}, GetParam()), 9U);
 }
 
 // A commit inside a take that is refused is tried once more, with what the take needs.
@@ -199,56 +192,31 @@ TEST_P(TapeFaults, WarmAndResidency) {
     if (!residency.huge) all.emplace_back("huge: unknown");
     return all;
   };
-  EXPECT_GE(sweep({.run = run, .silent = {"open", "pread"}}, GetParam()), 10U);
+  EXPECT_GE(sweep({.run = run, .silent = {"open", "pread", "ioctl"}}, GetParam()), 10U);
 }
 
-/// A tape that cannot grow while `refuse` is set.
-struct RefusingTape {
-  bool refuse = false;
-  Tape tape = Tape::start(16 * kPage, {.name = "t", .commit_step = kPage, .block = hooks()});
-
-  BlockOptions hooks() {
-    BlockOptions options;
-    options.on_commit = [this](std::span<std::byte>) {
-      if (refuse) throw std::runtime_error("the card takes no more memory");
-    };
-    return options;
-  }
-};
-
 TEST(TapeGrowth, ASplitThatCannotBeCommittedLeavesTheTapeWhole) {
-  RefusingTape refusing;
-  refusing.refuse = true;
-  EXPECT_THROW(static_cast<void>(refusing.tape.split(2)), std::runtime_error);
-  EXPECT_TRUE(refusing.tape.children().empty());
-  EXPECT_EQ(refusing.tape.used(), 0U);
-  refusing.refuse = false;
-  EXPECT_EQ(refusing.tape.split(2).size(), 2U);
+  GrowingTape growing;
+  growing.refuse = true;
+  EXPECT_THROW(static_cast<void>(growing.tape.split(2)), std::runtime_error);
+  EXPECT_TRUE(growing.tape.children().empty());
+  EXPECT_EQ(growing.tape.used(), 0U);
+  growing.refuse = false;
+  EXPECT_EQ(growing.tape.split(2).size(), 2U);
 }
 
 TEST(TapeGrowth, AStartThatIsRefusedLeavesNothingBehind) {
-  const auto start = [] {
-    BlockOptions options = everything();
-    options.on_commit = [](std::span<std::byte>) { throw std::runtime_error("no"); };
+  const bool refuse = true;
+  const auto start = [&] {
+    const auto options = refusing_while<BlockOptions>(refuse);
     EXPECT_THROW(static_cast<void>(Tape::start(8 * kPage, {.name = "t", .block = options})),
                  std::runtime_error);
     EXPECT_THROW(static_cast<void>(SharedTape::start(8 * kPage, {.name = "t", .block = options})),
                  std::runtime_error);
   };
   start();
-  const Holdings before = holdings();
+  const NothingLeft check;
   start();
-  EXPECT_TRUE(same(before, holdings()));
-}
-
-// What RLIMIT_DATA counts, of this process now.
-std::size_t data_bytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    std::size_t kib = 0;
-    if (word == "VmData:" && status >> kib) return kib * 1024;
-  }
-  return 0;
 }
 
 // A limit that the kernel itself keeps: mprotect is refused, again and again.
@@ -258,9 +226,7 @@ TEST(TapeGrowth, BeyondALimitOfTheSystemIsRefused) {
     Tape tape = Tape::start(64_MiB, {.name = "t", .commit_step = 64_KiB});
     void* first = tape.take(64_KiB);
     Pattern(1).write(first, 64_KiB);
-    const std::size_t limit_bytes = data_bytes() + 16_MiB;
-    const rlimit limit = {limit_bytes, limit_bytes};
-    ASSERT_EQ(::setrlimit(RLIMIT_DATA, &limit), 0);
+    limit(RLIMIT_DATA, number_of("/proc/self/status", "VmData:") * 1024 + 16_MiB);
     EXPECT_EQ(tape.try_take(32_MiB), nullptr);
     EXPECT_THROW(tape.prepare(32_MiB), SystemError);
     EXPECT_EQ(tape.committed(), 64_KiB);

@@ -99,11 +99,12 @@ TYPED_TEST_P(TapeGrowthContract, AGrowthThatFailsLeavesTheTapeAsItWas) {
   EXPECT_THROW(tape.prepare(2 * this->eighth()), std::runtime_error);
   EXPECT_FALSE(tape.try_prepare(2 * this->eighth()));
   EXPECT_EQ(tape.try_take(2 * this->eighth()), nullptr);
+  EXPECT_EQ(tape.try_take(2 * this->eighth(), 8), nullptr);
   EXPECT_THROW((void)tape.take(2 * this->eighth()), TapeFull);
   EXPECT_EQ(tape.stat().used, before.used);
   EXPECT_EQ(tape.stat().committed, before.committed);
   EXPECT_EQ(tape.stat().grows, before.grows);
-  EXPECT_EQ(tape.stat().refused, before.refused + 2);
+  EXPECT_EQ(tape.stat().refused, before.refused + 3);
   this->kind().refuse = false;
   tape.prepare(2 * this->eighth());
   EXPECT_EQ(tape.take(2 * this->eighth()), static_cast<std::byte*>(first) + 1024);

@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <functional>
@@ -65,6 +64,7 @@ class interruptible {
 #include "tapedeck/device/device_tape.hpp"
 #include "tapedeck/memory/tape.hpp"
 #undef atomic
+#include "memory/watched_tape.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -77,34 +77,6 @@ struct DeviceKind {
   static constexpr const char* kName = "Device";
   HostDevice device;
   DeviceTape tape = DeviceTape::start(device, 1_MiB);
-};
-
-// What a reader may rely on, all the time.
-template <class AnyTape>
-class Reader {
- public:
-  explicit Reader(const AnyTape& tape) : tape_(tape) {}
-
-  void look() {
-    const std::size_t used = tape_.used();
-    const std::size_t recent = tape_.recent_peak();
-    most_ = std::max({most_, used, recent});
-    const std::size_t peak = tape_.peak();
-    EXPECT_LE(used, tape_.total());
-    EXPECT_LE(peak, tape_.total());
-    EXPECT_GE(peak, most_) << "less than what was seen to be used";
-    EXPECT_GE(peak, peak_) << "the peak went down";
-    peak_ = peak;
-    ++looks_;
-  }
-
-  [[nodiscard]] std::size_t looks() const { return looks_; }
-
- private:
-  const AnyTape& tape_;
-  std::size_t most_ = 0;
-  std::size_t peak_ = 0;
-  std::size_t looks_ = 0;
 };
 
 template <class AnyTape>
@@ -167,24 +139,29 @@ TYPED_TEST_SUITE(TapeInterleaving, Kinds, KindNames);
 
 TYPED_TEST(TapeInterleaving, AReaderBetweenAnyTwoStoresOfTheWriter) {
   TypeParam kind;
-  Reader reader(kind.tape);
-  after_store = [&] { reader.look(); };
+  Watcher reader(kind.tape);
+  std::size_t looks = 0;
+  after_store = [&] {
+    reader.look();
+    ++looks;
+  };
   for (int round = 0; round < 10; ++round) {
     for (const auto& step : steps<decltype(kind.tape)>()) {
       SCOPED_TRACE(step.name);
       step.act(kind.tape);
       reader.look();
+      ASSERT_EQ(reader.wrong(), "");
     }
   }
   after_store = nullptr;
-  EXPECT_GT(reader.looks(), 10 * 5 * 3U);
+  EXPECT_GT(looks, 10 * 5 * 3U);
 }
 
 // The writer comes in before the n-th load of the reader's look, for each n.
 template <class AnyTape>
 void look_interrupted_by(AnyTape& tape, const Step<AnyTape>& step, std::size_t n, bool& reached) {
   (void)tape.take(1000);
-  Reader reader(tape);
+  Watcher reader(tape);
   reader.look();
   std::size_t loads = 0;
   before_load = [&] {
@@ -193,6 +170,7 @@ void look_interrupted_by(AnyTape& tape, const Step<AnyTape>& step, std::size_t n
   reader.look();
   before_load = nullptr;
   reader.look();
+  EXPECT_EQ(reader.wrong(), "");
   reached = loads >= n;
 }
 

@@ -82,7 +82,7 @@ void expect_distribution(const Tally& tally) {
   for (const std::uint64_t count : tally.acts) all += count;
   EXPECT_GE(all, 40'000U);
   for (std::size_t act = 0; act < kActs; ++act) {
-    EXPECT_GE(tally.acts[act] * 100, all) << kActNames[act] << " is less than 1 %";
+    EXPECT_GE(tally.acts[act] * 100, all) << kActKinds[act].name << " is less than 1 %";
   }
   EXPECT_GE(tally.full, 100U);
   EXPECT_GE(tally.grows, 100U);

@@ -10,11 +10,9 @@
 #include <numeric>
 #include <string>
 #include <unordered_map>
-#include <vector>
 
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/memory/tape_full.hpp"
-#include "tapedeck/memory/tape_scope.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -67,18 +65,6 @@ TEST(TapeResource, DeallocationGivesNothingBack) {
   EXPECT_NE(on_tape.allocate(1000, 8), at);
 }
 
-TEST(TapeResource, AScopeGivesAllOfItBack) {
-  Tape tape = Tape::start(1_MiB);
-  TapeResource on_tape(tape);
-  for (int pass = 0; pass < 100; ++pass) {
-    const TapeScope scope(tape);
-    const std::pmr::vector<int> numbers(10'000, pass, &on_tape);
-    EXPECT_EQ(numbers.back(), pass);
-  }
-  EXPECT_EQ(tape.used(), 0U);
-  EXPECT_LT(tape.peak(), 50'000U);
-}
-
 TEST(TapeResource, AFullTapeThrowsBadAlloc) {
   Tape tape = Tape::start(4_KiB, {.name = "small"});
   TapeResource on_tape(tape);
@@ -100,17 +86,6 @@ TEST(TapeResource, IsEqualOnTheSameTapeOnly) {
   EXPECT_TRUE(a == b);
   EXPECT_FALSE(a == c);
   EXPECT_FALSE(a == *std::pmr::new_delete_resource());
-}
-
-TEST(TapeResource, MovesBetweenContainersOnOneTapeCopyNothing) {
-  Tape tape = Tape::start(1_MiB);
-  TapeResource a(tape);
-  TapeResource b(tape);
-  std::pmr::vector<int> from(1000, 7, &a);
-  const int* data = from.data();
-  std::pmr::vector<int> to(&b);
-  to = std::move(from);
-  EXPECT_EQ(to.data(), data);
 }
 
 }  // namespace

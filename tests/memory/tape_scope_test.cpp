@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <stdexcept>
 
 #include "memory/ledger_spill.hpp"
 #include "memory/pattern.hpp"
@@ -14,23 +13,6 @@
 
 namespace tapedeck::tests {
 namespace {
-
-TEST(TapeScope, GivesBackWhatWasTakenInside) {
-  Tape tape = Tape::start(1_MiB);
-  std::byte* outside = static_cast<std::byte*>(tape.take(100));
-  Pattern(1).write(outside, 100);
-  const void* inside = nullptr;
-  {
-    const TapeScope scope(tape);
-    inside = tape.take(1000);
-    EXPECT_EQ(tape.used(), 128U + 1024U);
-  }
-  EXPECT_EQ(tape.used(), 128U);
-  EXPECT_EQ(tape.peak(), 128U + 1024U);
-  EXPECT_EQ(tape.clears(), 0U);
-  EXPECT_EQ(tape.take(10), inside);
-  EXPECT_TRUE(Pattern(1).is_at(outside, 100));
-}
 
 TEST(TapeScope, Nests) {
   Tape tape = Tape::start(1_MiB);
@@ -99,26 +81,6 @@ TEST(TapeRewind, ReopensALineThatLiesBelowWideTakes) {
   tape.rewind(mark);
   EXPECT_EQ(tape.used(), 128U);
   EXPECT_EQ(tape.take(16, 8), first + 8);
-}
-
-TEST(TapeRewind, GivesBackTheSpillsSinceTheMark) {
-  LedgerSpill source;
-  Tape tape = Tape::start(4_KiB, {.spill = &source});
-  (void)tape.take(4_KiB);
-  void* kept = tape.take(1000);
-  Pattern(6).write(kept, 1000);
-  {
-    const TapeScope scope(tape);
-    (void)tape.take(2000);
-    (void)tape.take(3000);
-    EXPECT_EQ(tape.stat().spilled, 6000U);
-    EXPECT_EQ(source.blocks(), 3U);
-  }
-  EXPECT_EQ(tape.used(), 4_KiB);
-  EXPECT_EQ(tape.stat().spilled, 1000U);
-  EXPECT_EQ(source.blocks(), 1U);
-  EXPECT_TRUE(Pattern(6).is_at(kept, 1000));
-  EXPECT_TRUE(tape.owns(kept));
 }
 
 TEST(TapeRewind, AStaleMarkLeavesTheSpillsAlone) {

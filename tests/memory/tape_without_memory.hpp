@@ -29,6 +29,10 @@ TYPED_TEST_P(TapeWithoutMemory, IsFull) {
     EXPECT_FALSE(tape.try_prepare(1));
     EXPECT_EQ(tape.decommit(), 0U);
   }
+  if constexpr (requires { tape.warm(); }) {
+    EXPECT_TRUE(tape.warm());
+    EXPECT_EQ(tape.residency().present, 0U);
+  }
   EXPECT_FALSE(tape.owns(&tape));
   EXPECT_FALSE(tape.owns(nullptr));
   EXPECT_EQ(tape.stat().reserved, 0U);

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <latch>
 #include <string>
 #include <thread>
@@ -17,9 +16,10 @@
 namespace tapedeck::tests {
 
 /// What one reader saw that cannot be.
+template <class AnyTape>
 class Watcher {
  public:
-  explicit Watcher(const Tape& tape) : tape_(tape) {}
+  explicit Watcher(const AnyTape& tape) : tape_(tape) {}
 
   void look() {
     const std::size_t used = tape_.used();
@@ -59,7 +59,7 @@ class Watcher {
     last_ = stat;
   }
 
-  const Tape& tape_;
+  const AnyTape& tape_;
   std::size_t most_used_ = 0;
   std::size_t peak_ = 0;
   TapeStat last_{};
