@@ -8,7 +8,7 @@
 
 #include <string>
 
-#include "device/launch_driver.hpp"
+#include "device/cuda_driver.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/cuda_device.hpp"
@@ -57,7 +57,7 @@ class Stopwatch {
     tapedeck::internal::call_cuda(tapedeck::internal::cuda_driver().event_record, end_, stream_);
     tapedeck::internal::call_cuda(tapedeck::internal::cuda_driver().event_synchronize, end_);
     float milliseconds = 0;
-    tapedeck::internal::call_cuda(tapedeck::internal::launch_driver().event_elapsed_time,
+    tapedeck::internal::call_cuda(tapedeck::internal::cuda_driver().event_elapsed_time,
                                   &milliseconds, begin_, end_);
     return double{milliseconds} / 1e3;
   }

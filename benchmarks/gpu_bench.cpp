@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "compare.hpp"
-#include "device/launch_driver.hpp"
+#include "device/cuda_driver.hpp"
 #include "gpu.hpp"
 #include "tapedeck/device/cuda_device.hpp"
 #include "tapedeck/tapedeck.hpp"
@@ -75,7 +75,7 @@ Plan history_plan(std::size_t layers, std::uint64_t row_bytes, std::uint64_t tok
 class AsyncPool {
  public:
   explicit AsyncPool(const Gpu& gpu) {
-    const internal::LaunchDriver& cuda = internal::launch_driver();
+    const internal::CudaDriver& cuda = internal::cuda_driver();
     internal::call_cuda(cuda.device_get_default_mem_pool, &pool_, gpu.current.handle());
     std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
     internal::call_cuda(cuda.mem_pool_set_attribute, pool_, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
@@ -84,7 +84,7 @@ class AsyncPool {
 
   /// Gives what is free back to the device.
   void trim() const {
-    internal::call_cuda(internal::launch_driver().mem_pool_trim_to, pool_, std::size_t{0});
+    internal::call_cuda(internal::cuda_driver().mem_pool_trim_to, pool_, std::size_t{0});
   }
 
  private:
@@ -98,13 +98,13 @@ class AsyncBuffers {
       : stream_(stream), bytes_(std::move(bytes)), at_(bytes_.size()) {}
 
   void allocate() {
-    const internal::LaunchDriver& cuda = internal::launch_driver();
+    const internal::CudaDriver& cuda = internal::cuda_driver();
     for (std::size_t i = 0; i < at_.size(); ++i) {
       internal::call_cuda(cuda.mem_alloc_async, &at_[i], bytes_[i], stream_);
     }
   }
   void free() {
-    const internal::LaunchDriver& cuda = internal::launch_driver();
+    const internal::CudaDriver& cuda = internal::cuda_driver();
     for (const CUdeviceptr at : at_) internal::call_cuda(cuda.mem_free_async, at, stream_);
   }
 

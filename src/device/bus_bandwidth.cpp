@@ -14,7 +14,7 @@
 #include "tapedeck/device/device_error.hpp"
 #include "tapedeck/device/device_stream.hpp"
 
-namespace tapedeck::inline TAPEDECK_ABI {
+namespace tapedeck::internal {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -23,45 +23,6 @@ constexpr std::size_t kMostRounds = 15;
 constexpr std::size_t kLeastRounds = 5;  // of a slow bus
 constexpr std::chrono::milliseconds kLongEnough(100);
 
-/// Pinned memory, and as much of the device's.
-class Buffers {
- public:
-  Buffers(Device& device, std::size_t bytes)
-      : device_(device),
-        bytes_(bytes),
-        from_(device.allocate_pinned(bytes)),
-        to_(allocate_or_give_back(device, bytes, from_)) {
-    std::memset(from_, 1, bytes);  // pages that were never written may all be one
-  }
-  ~Buffers() {
-    device_.deallocate(to_);
-    device_.deallocate_pinned(from_);
-  }
-  Buffers(const Buffers&) = delete;
-  Buffers& operator=(const Buffers&) = delete;
-
-  /// Seconds of one copy.
-  [[nodiscard]] double copy(const DeviceStream& stream) {
-    const Clock::time_point start = Clock::now();
-    device_.copy(to_, from_, bytes_, stream.handle());
-    stream.synchronize();
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  }
-
- private:
-  static std::byte* allocate_or_give_back(Device& device, std::size_t bytes, std::byte* pinned) {
-    internal::OnFailure undo([&] { device.deallocate_pinned(pinned); });
-    std::byte* const at = device.allocate(bytes);
-    undo.completed();
-    return at;
-  }
-
-  Device& device_;
-  std::size_t bytes_;
-  std::byte* from_;
-  std::byte* to_;
-};
-
 void wait_for_all(Device& device) noexcept {
   try {
     device.synchronize();
@@ -69,16 +30,24 @@ void wait_for_all(Device& device) noexcept {
   }
 }
 
-double measure(Device& device, std::size_t bytes) {
-  Buffers buffers(device, bytes);
+double measure_bus(Device& device, std::size_t bytes) {
+  const PinnedMemory from(device, bytes);
+  const AllocatedMemory to(device, bytes);
+  std::memset(from.handle(), 1, bytes);  // pages that were never written may all be one
   const DeviceStream stream(device);
-  internal::OnFailure settle([&] { wait_for_all(device); });  // a copy may still read and write
-  static_cast<void>(buffers.copy(stream));  // the first one pays for pages and a sleeping bus
+  OnFailure settle([&] { wait_for_all(device); });  // a copy may still read and write
+  const auto seconds_of_a_copy = [&] {
+    const Clock::time_point start = Clock::now();
+    device.copy(to.handle(), from.handle(), bytes, stream.handle());
+    stream.synchronize();
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  static_cast<void>(seconds_of_a_copy());  // the first one pays for pages and a sleeping bus
   std::vector<double> seconds;
   const Clock::time_point start = Clock::now();
   while (seconds.size() < kLeastRounds ||
          (seconds.size() < kMostRounds && Clock::now() - start < kLongEnough)) {
-    seconds.push_back(buffers.copy(stream));
+    seconds.push_back(seconds_of_a_copy());
   }
   settle.completed();
   std::sort(seconds.begin(), seconds.end());
@@ -87,14 +56,10 @@ double measure(Device& device, std::size_t bytes) {
 
 }  // namespace
 
-}  // namespace tapedeck::inline TAPEDECK_ABI
-
-namespace tapedeck::internal {
-
 double run_bus_trial(Device& device, std::size_t bytes) {
   while (true) {
     try {
-      return measure(device, bytes);
+      return measure_bus(device, bytes);
     } catch (const DeviceOutOfMemory&) {
       if (bytes <= kLeastBusTrial) throw;
     }

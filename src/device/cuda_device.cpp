@@ -1,15 +1,13 @@
 #include "tapedeck/device/cuda_device.hpp"
 
 #include <array>
-#include <string_view>
+#include <string>
 #include <type_traits>
 #include <utility>
 
 #include "base/on_failure.hpp"
 #include "device/cuda_context.hpp"
 #include "device/cuda_driver.hpp"
-#include "device/device_refusal.hpp"
-#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/device_error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -27,8 +25,8 @@ const internal::CudaDriver& started_driver() {
 void require_ordinal(const internal::CudaDriver& cuda, unsigned ordinal) {
   const unsigned devices = internal::count_devices(cuda);
   if (ordinal < devices) return;
-  throw DeviceUnavailable("no CUDA device " + std::to_string(ordinal) + ": there are " +
-                          std::to_string(devices));
+  const std::string wanted = "CUDA device " + std::to_string(ordinal);
+  throw DeviceUnavailable(wanted, "no " + wanted + ": there are " + std::to_string(devices), {});
 }
 
 }  // namespace
@@ -41,8 +39,8 @@ struct CudaDevice::State {
   void call(const internal::EntryPoint<Parameters...>& entry, std::size_t bytes,
             std::type_identity_t<Parameters>... arguments) const {
     const internal::Current current(cuda, context.get());
-    check(current.result(), cuda.ctx_push_current.name(), 0);
-    check(entry(arguments...), entry.name(), bytes);
+    require_success(current.result(), cuda.ctx_push_current.name(), 0);
+    require_success(entry(arguments...), entry.name(), bytes);
   }
 
   /// The same for what gives back. False where it failed.
@@ -53,15 +51,14 @@ struct CudaDevice::State {
     return current.result() == CUDA_SUCCESS && entry(arguments...) == CUDA_SUCCESS;
   }
 
-  void check(CUresult result, const char* name, std::size_t bytes) const {
-    if (result != CUDA_SUCCESS) refuse(result, name, bytes);
+  void require_success(CUresult result, const char* call, std::size_t bytes) const {
+    if (result == CUDA_SUCCESS) return;
+    internal::throw_cuda_error(cuda, info.name + " " + std::to_string(info.ordinal), result, call,
+                               bytes);
   }
-  [[noreturn]] void refuse(CUresult result, const char* name, std::size_t bytes) const;
-  [[nodiscard]] std::string advice(CUresult result, std::string_view name) const;
-  [[nodiscard]] std::string free_text() const;
 
   [[nodiscard]] int attribute(CUdevice_attribute which) const;
-  void require(CUdevice_attribute which, const char* what) const;
+  void require_attribute(CUdevice_attribute which, const char* what) const;
   [[nodiscard]] CUmemLocation location() const noexcept;
   [[nodiscard]] CUmemAllocationProp own_memory() const noexcept;
 
@@ -76,32 +73,35 @@ CudaDevice::State::State(unsigned ordinal)
       info{.kind = DeviceKind::cuda, .ordinal = ordinal, .name = "CUDA device"} {
   info.driver = internal::version_text(internal::cuda_version(cuda));
   require_ordinal(cuda, ordinal);
-  check(cuda.device_get(&device, static_cast<int>(ordinal)), cuda.device_get.name(), 0);
+  require_success(cuda.device_get(&device, static_cast<int>(ordinal)), cuda.device_get.name(), 0);
 
   std::array<char, 256> name{};
-  check(cuda.device_get_name(name.data(), static_cast<int>(name.size()), device),
-        cuda.device_get_name.name(), 0);
+  require_success(cuda.device_get_name(name.data(), static_cast<int>(name.size()), device),
+                  cuda.device_get_name.name(), 0);
   info.name = name.data();
-  require(CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, "virtual memory management");
-  require(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, "unified addressing");
+  require_attribute(CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED,
+                    "virtual memory management");
+  require_attribute(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, "unified addressing");
   info.compute_major = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
   info.compute_minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-  check(cuda.device_total_mem(&info.total, device), cuda.device_total_mem.name(), 0);
+  require_success(cuda.device_total_mem(&info.total, device), cuda.device_total_mem.name(), 0);
 
-  check(context.retain(cuda, device), cuda.primary_retain.name(), 0);
+  require_success(context.retain(cuda, device), cuda.primary_retain.name(), 0);
   const CUmemAllocationProp own = own_memory();
   call(cuda.mem_granularity, 0, &info.granularity, &own, CU_MEM_ALLOC_GRANULARITY_MINIMUM);
 }
 
 int CudaDevice::State::attribute(CUdevice_attribute which) const {
   int value = 0;
-  check(cuda.device_get_attribute(&value, which, device), cuda.device_get_attribute.name(), 0);
+  require_success(cuda.device_get_attribute(&value, which, device),
+                  cuda.device_get_attribute.name(), 0);
   return value;
 }
 
-void CudaDevice::State::require(CUdevice_attribute which, const char* what) const {
+void CudaDevice::State::require_attribute(CUdevice_attribute which, const char* what) const {
   if (attribute(which) != 0) return;
-  throw DeviceUnavailable(info.name + " " + std::to_string(info.ordinal) + " has no " + what);
+  throw DeviceUnavailable(what, info.name + " " + std::to_string(info.ordinal) + " has no " + what,
+                          {});
 }
 
 CUmemLocation CudaDevice::State::location() const noexcept {
@@ -116,37 +116,6 @@ CUmemAllocationProp CudaDevice::State::own_memory() const noexcept {
   own.type = CU_MEM_ALLOCATION_TYPE_PINNED;
   own.location = location();
   return own;
-}
-
-void CudaDevice::State::refuse(CUresult result, const char* name, std::size_t bytes) const {
-  internal::throw_device_refusal({.device = info.name + " " + std::to_string(info.ordinal),
-                                  .call = name,
-                                  .number = static_cast<int>(result),
-                                  .name = internal::result_name(cuda, result),
-                                  .bytes = bytes},
-                                 advice(result, name));
-}
-
-std::string CudaDevice::State::advice(CUresult result, std::string_view name) const {
-  switch (result) {
-    case CUDA_ERROR_OUT_OF_MEMORY:
-      if (name.starts_with("cuMemHost")) return "the host has no more memory to pin: pin less";
-      return free_text() + "plan less, or end what else uses the device";
-    case CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED:
-      return "some of this memory is pinned already";
-    case CUDA_ERROR_ILLEGAL_ADDRESS:
-    case CUDA_ERROR_LAUNCH_FAILED:
-      return "an earlier kernel or copy broke the context, which serves no more: "
-             "compute-sanitizer finds it";
-    default:
-      return {};
-  }
-}
-
-std::string CudaDevice::State::free_text() const {
-  DeviceMemory memory;
-  if (cuda.mem_get_info(&memory.free, &memory.total) != CUDA_SUCCESS) return {};
-  return to_iec(memory.free) + " of " + to_iec(memory.total) + " are free: ";
 }
 
 CudaSupport CudaDevice::support() {
@@ -282,10 +251,10 @@ void CudaDevice::wait(StreamHandle stream, EventHandle event) {
 
 bool CudaDevice::fired(EventHandle event) {
   const internal::Current current(state_->cuda, state_->context.get());
-  state_->check(current.result(), state_->cuda.ctx_push_current.name(), 0);
+  state_->require_success(current.result(), state_->cuda.ctx_push_current.name(), 0);
   const CUresult result = state_->cuda.event_query(event);
   if (result == CUDA_ERROR_NOT_READY) return false;
-  state_->check(result, state_->cuda.event_query.name(), 0);
+  state_->require_success(result, state_->cuda.event_query.name(), 0);
   return true;
 }
 

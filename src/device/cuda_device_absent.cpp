@@ -11,19 +11,15 @@ namespace {
 constexpr const char* kWhy = "this build of Tapedeck has no support for CUDA";
 constexpr const char* kAdvice = "build it where the CUDA toolkit's headers are, with TAPEDECK_CUDA";
 
-[[noreturn]] void absent() { throw DeviceUnavailable(kWhy, kAdvice); }
+[[noreturn]] void absent() { throw DeviceUnavailable("CUDA", kWhy, kAdvice); }
 
 }  // namespace
 
-struct CudaDevice::State {
-  DeviceInfo info{};
-};
+struct CudaDevice::State {};
 
 CudaSupport CudaDevice::support() { return {.why = std::string(kWhy) + "; " + kAdvice}; }
 
 CudaDevice::CudaDevice(unsigned /*ordinal*/) : Device({}) { absent(); }
-CudaDevice::CudaDevice(std::unique_ptr<State> state)
-    : Device(state->info), state_(std::move(state)) {}
 CudaDevice::~CudaDevice() = default;
 
 // No object ever lives to be called.

@@ -2,7 +2,11 @@
 
 #include <dlfcn.h>
 
+#include <string_view>
+#include <utility>
+
 #include "base/on_failure.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/cuda_device.hpp"
 #include "tapedeck/device/device_error.hpp"
 
@@ -28,11 +32,42 @@ const char* start_advice(CUresult result) noexcept {
   }
 }
 
+std::string free_memory(const CudaDriver& cuda) {
+  tapedeck::DeviceMemory memory;
+  if (cuda.mem_get_info(&memory.free, &memory.total) != CUDA_SUCCESS) return {};
+  return to_iec(memory.free) + " of " + to_iec(memory.total) + " are free: ";
+}
+
+std::string advice_on(const CudaDriver& cuda, CUresult result, std::string_view call) {
+  switch (result) {
+    case CUDA_ERROR_OUT_OF_MEMORY:
+      if (call.starts_with("cuMemHost")) return "the host has no more memory to pin: pin less";
+      return free_memory(cuda) + "plan less, or end what else uses the device";
+    case CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED:
+      return "some of this memory is pinned already";
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+    case CUDA_ERROR_LAUNCH_FAILED:
+      return "an earlier kernel or copy broke the context, which serves no more: "
+             "compute-sanitizer finds it";
+    // Kernels are compiled for many devices, and by a toolkit that may be newer than the driver.
+    case CUDA_ERROR_INVALID_IMAGE:
+    case CUDA_ERROR_NO_BINARY_FOR_GPU:
+    case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
+      return "the kernels were compiled by the toolkit of CUDA " + version_text(CUDA_VERSION) +
+             ", and the driver is for CUDA " + version_text(cuda_version(cuda)) +
+             ": an older driver, or a device that they were not compiled for, does not take them";
+    default:
+      return {};
+  }
+}
+
 template <class... Parameters>
-void call(const CudaDriver& cuda, const EntryPoint<Parameters...>& entry, Parameters... arguments) {
+void call_to_start(const CudaDriver& cuda, const EntryPoint<Parameters...>& entry,
+                   Parameters... arguments) {
   const CUresult result = entry(arguments...);
   if (result == CUDA_SUCCESS) return;
   throw DeviceUnavailable(
+      "CUDA device",
       "no CUDA device: " + std::string(entry.name()) + " failed: " + result_name(cuda, result),
       start_advice(result));
 }
@@ -42,6 +77,7 @@ const CudaDriver* load() {
   if (library == nullptr) {
     const char* const why = ::dlerror();
     throw DeviceUnavailable(
+        "CUDA driver",
         "no CUDA driver: " + std::string(why != nullptr ? why : "libcuda.so.1 cannot be loaded"),
         "install NVIDIA's driver; a container is started with --gpus");
   }
@@ -55,7 +91,7 @@ const CudaDriver* load() {
 
 void* cuda_symbol(void* library, const char* name) {
   if (void* const found = ::dlsym(library, name)) return found;
-  throw DeviceUnavailable("the CUDA driver has no " + std::string(name), update_advice());
+  throw DeviceUnavailable(name, "the CUDA driver has no " + std::string(name), update_advice());
 }
 
 const CudaDriver& cuda_driver() {
@@ -66,7 +102,7 @@ const CudaDriver& cuda_driver() {
 
 int cuda_version(const CudaDriver& cuda) {
   int version = 0;
-  call(cuda, cuda.driver_get_version, &version);
+  call_to_start(cuda, cuda.driver_get_version, &version);
   return version;
 }
 
@@ -77,16 +113,17 @@ std::string version_text(int version) {
 void start_cuda(const CudaDriver& cuda) {
   const int version = cuda_version(cuda);
   if (version < CudaDevice::kLeastDriver) {
-    throw DeviceUnavailable("the CUDA driver is for CUDA " + version_text(version) + ", below " +
+    throw DeviceUnavailable("CUDA " + version_text(CudaDevice::kLeastDriver),
+                            "the CUDA driver is for CUDA " + version_text(version) + ", below " +
                                 version_text(CudaDevice::kLeastDriver),
                             update_advice());
   }
-  call(cuda, cuda.init, 0U);
+  call_to_start(cuda, cuda.init, 0U);
 }
 
 unsigned count_devices(const CudaDriver& cuda) {
   int count = 0;
-  call(cuda, cuda.device_get_count, &count);
+  call_to_start(cuda, cuda.device_get_count, &count);
   return static_cast<unsigned>(count);
 }
 
@@ -94,6 +131,20 @@ std::string result_name(const CudaDriver& cuda, CUresult result) {
   const char* name = nullptr;
   if (cuda.get_error_name(result, &name) == CUDA_SUCCESS && name != nullptr) return name;
   return "CUresult " + std::to_string(static_cast<int>(result));
+}
+
+void throw_cuda_error(const CudaDriver& cuda, std::string device, CUresult result, const char* call,
+                      std::size_t bytes) {
+  DeviceError::throw_refusal({.device = std::move(device),
+                              .call = call,
+                              .number = static_cast<int>(result),
+                              .name = result_name(cuda, result),
+                              .bytes = bytes},
+                             advice_on(cuda, result, call));
+}
+
+void check_cuda(CUresult result, const char* call) {
+  if (result != CUDA_SUCCESS) throw_cuda_error(cuda_driver(), "CUDA", result, call);
 }
 
 }  // namespace tapedeck::internal

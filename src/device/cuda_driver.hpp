@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <string>
+#include <type_traits>
 
 #include "tapedeck/base/abi.hpp"
 
@@ -36,9 +37,6 @@ class EntryPoint {
 class CudaDriver {
  public:
   explicit CudaDriver(void* library) : library_(library) {}
-
-  /// For other entry points.
-  [[nodiscard]] void* handle() const noexcept { return library_; }
 
  private:
   void* library_;
@@ -98,6 +96,31 @@ class CudaDriver {
   Entry<CUevent> event_synchronize{library_, "cuEventSynchronize"};
   Entry<CUdeviceptr, CUdeviceptr, Size, CUstream> memcpy_async{library_, "cuMemcpyAsync"};
   Entry<CUdeviceptr, unsigned char, Size, CUstream> memset_d8_async{library_, "cuMemsetD8Async"};
+
+  // Kernels, graphs and, for what is compared with them, memory that streams order.
+  Entry<CUmodule*, const void*> module_load_data{library_, "cuModuleLoadData"};
+  Entry<CUmodule> module_unload{library_, "cuModuleUnload"};
+  Entry<CUfunction*, CUmodule, const char*> module_get_function{library_, "cuModuleGetFunction"};
+  Entry<CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream,
+        void**, void**>
+      launch_kernel{library_, "cuLaunchKernel"};
+  Entry<CUstream, CUhostFn, void*> launch_host_func{library_, "cuLaunchHostFunc"};
+
+  Entry<CUstream, CUstreamCaptureMode> stream_begin_capture{library_, "cuStreamBeginCapture_v2"};
+  Entry<CUstream, CUgraph*> stream_end_capture{library_, "cuStreamEndCapture"};
+  Entry<CUgraphExec*, CUgraph, unsigned long long> graph_instantiate{library_,
+                                                                     "cuGraphInstantiateWithFlags"};
+  Entry<CUgraphExec, CUstream> graph_launch{library_, "cuGraphLaunch"};
+  Entry<CUgraphExec> graph_exec_destroy{library_, "cuGraphExecDestroy"};
+  Entry<CUgraph> graph_destroy{library_, "cuGraphDestroy"};
+
+  Entry<CUdeviceptr*, Size, CUstream> mem_alloc_async{library_, "cuMemAllocAsync"};
+  Entry<CUdeviceptr, CUstream> mem_free_async{library_, "cuMemFreeAsync"};
+  Entry<CUmemoryPool*, CUdevice> device_get_default_mem_pool{library_, "cuDeviceGetDefaultMemPool"};
+  Entry<CUmemoryPool, CUmemPool_attribute, void*> mem_pool_set_attribute{library_,
+                                                                         "cuMemPoolSetAttribute"};
+  Entry<CUmemoryPool, Size> mem_pool_trim_to{library_, "cuMemPoolTrimTo"};
+  Entry<float*, CUevent, CUevent> event_elapsed_time{library_, "cuEventElapsedTime"};
 };
 
 /// The driver of this process, loaded by the first call that finds it.
@@ -115,5 +138,20 @@ void start_cuda(const CudaDriver& cuda);
 
 /// "CUDA_ERROR_OUT_OF_MEMORY"; "CUresult 4711" for a number that the driver does not know.
 [[nodiscard]] std::string result_name(const CudaDriver& cuda, CUresult result);
+
+/// Says what a call met, on what, and what to do. @param bytes  those that were asked for, or 0.
+/// @throws DeviceOutOfMemory where the result says so; else DeviceError.
+[[noreturn]] void throw_cuda_error(const CudaDriver& cuda, std::string device, CUresult result,
+                                   const char* call, std::size_t bytes = 0);
+
+/// @throws DeviceError unless the call succeeded, which was not one of a certain device.
+void check_cuda(CUresult result, const char* call);
+
+/// Calls an entry point. @throws DeviceError
+template <class... Parameters>
+void call_cuda(const EntryPoint<Parameters...>& entry,
+               std::type_identity_t<Parameters>... arguments) {
+  check_cuda(entry(arguments...), entry.name());
+}
 
 }  // namespace tapedeck::internal

@@ -1,54 +1,15 @@
 #include "tapedeck/device/cuda_launch.hpp"
 
 #include <optional>
-#include <string>
 #include <utility>
 
 #include "device/cuda_context.hpp"
-#include "device/device_refusal.hpp"
-#include "device/launch_driver.hpp"
-#include "tapedeck/device/device_error.hpp"
-
-namespace tapedeck::internal {
-namespace {
-
-// Kernels are compiled for many devices, and by a toolkit that may be newer than the driver.
-std::string advice_on_image(CUresult result) {
-  switch (result) {
-    case CUDA_ERROR_INVALID_IMAGE:
-    case CUDA_ERROR_NO_BINARY_FOR_GPU:
-    case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
-      return "the kernels were compiled by the toolkit of CUDA " + version_text(CUDA_VERSION) +
-             ", and the driver is for CUDA " + version_text(cuda_version(cuda_driver())) +
-             ": an older driver, or a device that they were not compiled for, does not take them";
-    default:
-      return {};
-  }
-}
-
-}  // namespace
-
-const LaunchDriver& launch_driver() {
-  // Never destroyed, as the driver itself.
-  static const LaunchDriver* const driver = new LaunchDriver(cuda_driver().handle());
-  return *driver;
-}
-
-void check_cuda(CUresult result, const char* call) {
-  if (result == CUDA_SUCCESS) return;
-  throw_device_refusal({.device = "CUDA",
-                        .call = call,
-                        .number = static_cast<int>(result),
-                        .name = result_name(cuda_driver(), result)},
-                       advice_on_image(result));
-}
-
-}  // namespace tapedeck::internal
+#include "device/cuda_driver.hpp"
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 void launch_kernel(CUfunction function, Grid grid, StreamHandle stream, void** arguments) {
-  call_cuda(launch_driver().launch_kernel, function, grid.blocks, 1U, 1U, grid.threads, 1U, 1U, 0U,
+  call_cuda(cuda_driver().launch_kernel, function, grid.blocks, 1U, 1U, grid.threads, 1U, 1U, 0U,
             stream, arguments, nullptr);
 }
 
@@ -58,7 +19,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 using internal::call_cuda;
 using internal::check_cuda;
-using internal::launch_driver;
+using internal::cuda_driver;
 
 struct CurrentDevice::State {
   CUdevice handle = 0;
@@ -67,7 +28,7 @@ struct CurrentDevice::State {
 };
 
 CurrentDevice::CurrentDevice(const Device& device) : state_(std::make_unique<State>()) {
-  const internal::CudaDriver& cuda = internal::cuda_driver();
+  const internal::CudaDriver& cuda = cuda_driver();
   call_cuda(cuda.device_get, &state_->handle, static_cast<int>(device.info().ordinal));
   check_cuda(state_->context.retain(cuda, state_->handle), cuda.primary_retain.name());
   state_->current.emplace(cuda, state_->context.get());
@@ -79,26 +40,26 @@ CurrentDevice::~CurrentDevice() = default;
 int CurrentDevice::handle() const noexcept { return state_->handle; }
 
 KernelModule::KernelModule(const void* image) {
-  call_cuda(launch_driver().module_load_data, &module_, image);
+  call_cuda(cuda_driver().module_load_data, &module_, image);
 }
 
-KernelModule::~KernelModule() { launch_driver().module_unload(module_); }
+KernelModule::~KernelModule() { cuda_driver().module_unload(module_); }
 
 CUfunction KernelModule::function(const char* name) const {
   CUfunction found = nullptr;
-  call_cuda(launch_driver().module_get_function, &found, module_, name);
+  call_cuda(cuda_driver().module_get_function, &found, module_, name);
   return found;
 }
 
 CudaGraph::~CudaGraph() {
-  if (exec_ != nullptr) launch_driver().graph_exec_destroy(exec_);
+  if (exec_ != nullptr) cuda_driver().graph_exec_destroy(exec_);
 }
 
 void CudaGraph::launch(StreamHandle stream) const {
-  call_cuda(launch_driver().graph_launch, exec_, stream);
+  call_cuda(cuda_driver().graph_launch, exec_, stream);
 }
 
-CudaGraph::Capture::Capture(StreamHandle stream) : driver_(&launch_driver()), stream_(stream) {
+CudaGraph::Capture::Capture(StreamHandle stream) : driver_(&cuda_driver()), stream_(stream) {
   call_cuda(driver_->stream_begin_capture, stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
 }
 
@@ -110,7 +71,7 @@ CudaGraph::Capture::~Capture() {
 }
 
 CudaGraph CudaGraph::Capture::end() {
-  const internal::LaunchDriver& cuda = *std::exchange(driver_, nullptr);
+  const internal::CudaDriver& cuda = *std::exchange(driver_, nullptr);
   CUgraph graph = nullptr;
   call_cuda(cuda.stream_end_capture, stream_, &graph);
   CUgraphExec exec = nullptr;

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "device/device_refusal.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/device_error.hpp"
 
@@ -17,18 +16,12 @@ std::vector<ErrorFact> DeviceRefusal::refusal_facts() const {
   return facts;
 }
 
-}  // namespace tapedeck::internal::inline TAPEDECK_ABI
-
-namespace tapedeck::internal {
-
-void throw_device_refusal(DeviceRefusal::Facts facts, std::string advice) {
-  if (facts.number == DeviceRefusal::kOutOfMemory) {
-    throw DeviceOutOfMemory(std::move(facts), std::move(advice));
-  }
+void DeviceRefusal::throw_refusal(Facts facts, std::string advice) {
+  if (facts.number == kOutOfMemory) throw DeviceOutOfMemory(std::move(facts), std::move(advice));
   throw DeviceError(std::move(facts), std::move(advice));
 }
 
-}  // namespace tapedeck::internal
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
@@ -48,7 +41,10 @@ DeviceOutOfMemory::DeviceOutOfMemory(Facts facts, std::string advice)
     : BadAlloc(describe(facts), std::move(advice)), DeviceRefusal(std::move(facts)) {}
 
 DeviceUnavailable::DeviceUnavailable(const std::string& message, std::string advice)
-    : Unsupported("device", message, std::move(advice)) {}
+    : DeviceUnavailable("device", message, std::move(advice)) {}
+DeviceUnavailable::DeviceUnavailable(std::string feature, const std::string& message,
+                                     std::string advice)
+    : Unsupported(std::move(feature), message, std::move(advice)) {}
 
 Device::Device(DeviceInfo info)
     : info_(std::move(info)), label_(info_.name + " " + std::to_string(info_.ordinal)) {}

@@ -1,7 +1,5 @@
 #include "tapedeck/device/device_block.hpp"
 
-#include <algorithm>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,8 +11,8 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 struct DeviceBlock::State {
-  State(DeviceBlockKind block_kind, Device& on, DeviceBlockOptions block_options)
-      : kind(block_kind), device(&on), options(std::move(block_options)) {}
+  State(Device& on, PagePool* pages_from, DeviceBlockOptions block_options)
+      : device(on), pool(pages_from), options(std::move(block_options)) {}
   ~State();
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -23,13 +21,14 @@ struct DeviceBlock::State {
   void announce_decommit(std::size_t from) noexcept;
   void map_page();
   void unmap_from(std::size_t keep_pages) noexcept;
-  [[nodiscard]] std::size_t mapped() const noexcept { return pages.size() * page_bytes; }
+  [[nodiscard]] std::size_t page_bytes() const noexcept {
+    return pool != nullptr ? pool->page_bytes() : 0;
+  }
+  [[nodiscard]] std::size_t mapped() const noexcept { return pages.size() * page_bytes(); }
 
-  DeviceBlockKind kind;
-  Device* device;
+  Device& device;
+  PagePool* pool;  // nullptr where the block does not grow
   DeviceBlockOptions options;
-  PagePool* pool = nullptr;  // of a growing block
-  std::size_t page_bytes = 0;
   bool owns_addresses = false;
   std::byte* data = nullptr;
   std::size_t size = 0;
@@ -49,9 +48,12 @@ DeviceBlock::State::~State() {
   unmap_from(0);
   // These addresses are never used again, whatever the driver left there.
   for (const PageHandle page : pages) pool->give(page);
-  if (!owns_addresses || data == nullptr) return;
-  if (kind == DeviceBlockKind::growing) device->unreserve(data, size);
-  if (kind == DeviceBlockKind::allocated) device->deallocate(data);
+  if (!owns_addresses) return;
+  if (pool != nullptr) {
+    device.unreserve(data, size);
+  } else {
+    device.deallocate(data);
+  }
 }
 
 void DeviceBlock::State::announce(std::size_t from, std::size_t to) {
@@ -76,7 +78,7 @@ void DeviceBlock::State::map_page() {
   pages.reserve(pages.size() + 1);
   const PageHandle page = pool->take();
   internal::OnFailure give_back([&] { pool->give(page); });
-  device->map(data + mapped(), page, page_bytes);
+  device.map(data + mapped(), page, page_bytes());
   give_back.completed();
   pages.push_back(page);
 }
@@ -84,7 +86,7 @@ void DeviceBlock::State::map_page() {
 void DeviceBlock::State::unmap_from(std::size_t keep_pages) noexcept {
   while (pages.size() > keep_pages) {
     // What the driver does not unmap stays usable.
-    if (!device->unmap(data + mapped() - page_bytes, page_bytes)) return;
+    if (!device.unmap(data + mapped() - page_bytes(), page_bytes())) return;
     pool->give(pages.back());
     pages.pop_back();
   }
@@ -97,9 +99,7 @@ DeviceBlock DeviceBlock::reserve(PagePool& pool, std::size_t bytes, DeviceBlockO
                           pool.device().label() + " has no block of " + to_iec(bytes),
                           "ask for some bytes, and fewer than can be addressed");
   }
-  auto state = std::make_unique<State>(DeviceBlockKind::growing, pool.device(), std::move(options));
-  state->pool = &pool;
-  state->page_bytes = pool.page_bytes();
+  auto state = std::make_unique<State>(pool.device(), &pool, std::move(options));
   state->data = pool.device().reserve(*rounded);
   state->size = *rounded;
   state->owns_addresses = true;
@@ -111,7 +111,7 @@ DeviceBlock DeviceBlock::allocate(Device& device, std::size_t bytes, DeviceBlock
     throw InvalidArgument({.argument = "bytes", .value = 0, .limit = 1},
                           device.label() + " has no block of 0 bytes", "ask for some");
   }
-  auto state = std::make_unique<State>(DeviceBlockKind::allocated, device, std::move(options));
+  auto state = std::make_unique<State>(device, nullptr, std::move(options));
   state->data = device.allocate(bytes);
   state->owns_addresses = true;
   state->size = state->committed = bytes;
@@ -120,24 +120,21 @@ DeviceBlock DeviceBlock::allocate(Device& device, std::size_t bytes, DeviceBlock
 }
 
 DeviceBlock DeviceBlock::borrow(Device& device, std::span<std::byte> memory) {
-  auto state = std::make_unique<State>(DeviceBlockKind::borrowed, device, DeviceBlockOptions{});
+  auto state = std::make_unique<State>(device, nullptr, DeviceBlockOptions{});
   state->data = memory.data();
   state->size = state->committed = memory.size();
   return DeviceBlock(std::move(state));
 }
 
 DeviceBlock DeviceBlock::part(std::size_t offset, std::size_t bytes) {
-  const bool grows = kind() == DeviceBlockKind::growing;
-  if (!grows || offset > size() || bytes > size() - offset || offset % page_bytes() != 0 ||
-      bytes % page_bytes() != 0) {
+  if (page_bytes() == 0 || offset > size() || bytes > size() - offset ||
+      offset % page_bytes() != 0 || bytes % page_bytes() != 0) {
     throw InvalidArgument({.argument = "offset", .value = offset},
                           "a device block of " + to_iec(size()) + " has no part of " +
                               to_iec(bytes) + " at " + to_iec(offset),
                           "take whole pages of a block that grows");
   }
-  auto state = std::make_unique<State>(DeviceBlockKind::growing, *state_->device, state_->options);
-  state->pool = state_->pool;
-  state->page_bytes = state_->page_bytes;
+  auto state = std::make_unique<State>(state_->device, state_->pool, state_->options);
   state->data = state_->data + offset;
   state->size = bytes;
   return DeviceBlock(std::move(state));
@@ -146,11 +143,7 @@ DeviceBlock DeviceBlock::part(std::size_t offset, std::size_t bytes) {
 std::byte* DeviceBlock::data() const noexcept { return state_ ? state_->data : nullptr; }
 std::size_t DeviceBlock::size() const noexcept { return state_ ? state_->size : 0; }
 std::size_t DeviceBlock::committed() const noexcept { return state_ ? state_->committed : 0; }
-DeviceBlockKind DeviceBlock::kind() const noexcept {
-  return state_ ? state_->kind : DeviceBlockKind::none;
-}
-Device* DeviceBlock::device() const noexcept { return state_ ? state_->device : nullptr; }
-std::size_t DeviceBlock::page_bytes() const noexcept { return state_ ? state_->page_bytes : 0; }
+std::size_t DeviceBlock::page_bytes() const noexcept { return state_ ? state_->page_bytes() : 0; }
 
 void DeviceBlock::commit(std::size_t bytes) {
   if (bytes <= committed()) return;
@@ -169,14 +162,14 @@ void DeviceBlock::commit(std::size_t bytes) {
 }
 
 std::size_t DeviceBlock::decommit(std::size_t keep, EventHandle after) {
-  if (kind() != DeviceBlockKind::growing || keep >= committed()) return 0;
+  if (page_bytes() == 0 || keep >= committed()) return 0;
   State& s = *state_;
-  const std::size_t keep_pages = keep / s.page_bytes + (keep % s.page_bytes != 0 ? 1 : 0);
-  if (keep_pages >= s.pages.size()) return 0;
-  if (after != nullptr) s.device->synchronize_event(after);
+  const std::size_t kept = round_up(keep, s.page_bytes());
+  if (kept >= s.mapped()) return 0;
+  if (after != nullptr) s.device.synchronize_event(after);
   const std::size_t before = s.committed;
-  s.announce_decommit(keep_pages * s.page_bytes);
-  s.unmap_from(keep_pages);
+  s.announce_decommit(kept);
+  s.unmap_from(kept / s.page_bytes());
   s.committed = s.mapped();
   return before - s.committed;
 }

@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "device/device_refusal.hpp"
 #include "device/host_streams.hpp"
 #include "os/limits.hpp"
 #include "os/memory_file.hpp"
@@ -69,7 +68,7 @@ struct HostDevice::State {
   };
   struct Allocation {
     Allocated memory;
-    std::size_t bytes = 0;
+    std::size_t counted = 0;  // bytes, of the device's
   };
 
   mutable std::mutex mutex;
@@ -79,8 +78,7 @@ struct HostDevice::State {
   std::map<PageHandle, Pages> pages;
   PageHandle last_handle = 0;
   std::map<std::byte*, std::size_t> reservations;
-  std::map<std::byte*, Allocation> allocations;
-  std::map<std::byte*, Allocated> pinned;
+  std::map<std::byte*, Allocation> allocations;  // pinned ones, too
   HostStream default_stream;
   std::map<StreamHandle, std::unique_ptr<HostStream>> streams;
   std::vector<std::unique_ptr<HostStream>> closed;  // which may still run
@@ -94,38 +92,53 @@ struct HostDevice::State {
     const std::lock_guard lock(mutex);
     return events.at(handle);
   }
+  /// @pre the mutex is held
+  std::byte* keep_allocation(Allocated memory, std::size_t counted) {
+    std::byte* const at = memory.get();
+    allocations.emplace(at, Allocation{.memory = std::move(memory), .counted = counted});
+    held += counted;
+    return at;
+  }
 };
 
 namespace {
 
-[[noreturn]] void refuse(const Device& device, const char* call, int number, std::size_t bytes,
-                         std::string advice) {
+[[noreturn]] void throw_as_driver(const Device& device, const char* call, int number,
+                                  std::size_t bytes, std::string advice) {
   const char* const name =
       number == DeviceError::kOutOfMemory ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_INVALID_VALUE";
-  internal::throw_device_refusal(
+  DeviceError::throw_refusal(
       {.device = device.label(), .call = call, .number = number, .name = name, .bytes = bytes},
       std::move(advice));
+}
+
+void require_bytes(const Device& device, const char* call, std::size_t bytes) {
+  if (bytes != 0) return;
+  throw_as_driver(device, call, DeviceError::kInvalidValue, 0, "ask for some bytes");
 }
 
 void require_whole_pages(const Device& device, const char* call, std::size_t bytes) {
   const std::size_t granularity = device.info().granularity;
   if (bytes != 0 && bytes % granularity == 0) return;
-  refuse(device, call, DeviceError::kInvalidValue, bytes,
-         "it is in whole pages of " + std::to_string(granularity) + " bytes");
+  throw_as_driver(device, call, DeviceError::kInvalidValue, bytes,
+                  "it is in whole pages of " + std::to_string(granularity) + " bytes");
 }
 
 void require_room(const Device& device, const char* call, std::size_t held, std::size_t bytes) {
   const std::size_t left = device.info().total - std::min(held, device.info().total);
   if (bytes <= left) return;
-  refuse(device, call, DeviceError::kOutOfMemory, bytes, std::to_string(left) + " bytes are left");
+  throw_as_driver(device, call, DeviceError::kOutOfMemory, bytes,
+                  std::to_string(left) + " bytes are left");
 }
 
-[[noreturn]] void refuse(const os::Mapped& mapped, std::size_t bytes) {
+void require_mapped(const os::Mapped& mapped, std::size_t bytes) {
+  if (mapped.error == 0) return;
   throw SystemError({.call = mapped.call, .number = mapped.error, .bytes = bytes});
 }
 
 Allocated allocate_aligned(std::size_t bytes, std::size_t align) {
   auto* at = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(align), std::nothrow));
+  if (at == nullptr) throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
   return {at, FreeAligned{align}};
 }
 
@@ -150,7 +163,7 @@ std::byte* HostDevice::reserve(std::size_t bytes) {
   // The host's pages are smaller, so that what lies before a whole one of ours goes again.
   const std::size_t granularity = info().granularity;
   const os::Mapped mapped = os::reserve(bytes + granularity);
-  if (mapped.error != 0) refuse(mapped, bytes);
+  require_mapped(mapped, bytes);
   const auto first = reinterpret_cast<std::uintptr_t>(mapped.at);
   const std::size_t before = (granularity - first % granularity) % granularity;
   std::byte* const at = mapped.at + before;
@@ -194,12 +207,12 @@ void HostDevice::map(std::byte* at, PageHandle pages, std::size_t bytes) {
   const bool inside = behind != state_->reservations.begin() &&
                       at + bytes <= std::prev(behind)->first + std::prev(behind)->second;
   if (found == state_->pages.end() || found->second.bytes != bytes || !inside) {
-    refuse(*this, "map", DeviceError::kInvalidValue, bytes,
-           "map all of what was created, inside what was reserved");
+    throw_as_driver(*this, "map", DeviceError::kInvalidValue, bytes,
+                    "map all of what was created, inside what was reserved");
   }
   const os::Mapped mapped =
       os::map_shared(state_->file.get(), bytes, os::Access::write, at, found->second.offset);
-  if (mapped.error != 0) refuse(mapped, bytes);
+  require_mapped(mapped, bytes);
 }
 
 bool HostDevice::unmap(std::byte* at, std::size_t bytes) noexcept {
@@ -207,49 +220,35 @@ bool HostDevice::unmap(std::byte* at, std::size_t bytes) noexcept {
 }
 
 std::byte* HostDevice::allocate(std::size_t bytes) {
-  if (bytes == 0) refuse(*this, "allocate", DeviceError::kInvalidValue, 0, "ask for some bytes");
+  require_bytes(*this, "allocate", bytes);
   const std::lock_guard lock(state_->mutex);
   require_room(*this, "allocate", state_->held, bytes);
-  Allocated memory = allocate_aligned(bytes, kAllocationAlign);
-  std::byte* const at = memory.get();
-  if (at == nullptr) throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
-  state_->allocations.emplace(at, State::Allocation{.memory = std::move(memory), .bytes = bytes});
-  state_->held += bytes;
-  return at;
+  return state_->keep_allocation(allocate_aligned(bytes, kAllocationAlign), bytes);
 }
 
 void HostDevice::deallocate(std::byte* at) noexcept {
   const std::lock_guard lock(state_->mutex);
   const auto found = state_->allocations.find(at);
   if (found == state_->allocations.end()) return;
-  state_->held -= found->second.bytes;
+  state_->held -= found->second.counted;
   state_->allocations.erase(found);
 }
 
+// It is the host's: it counts for nothing.
 std::byte* HostDevice::allocate_pinned(std::size_t bytes) {
-  if (bytes == 0) {
-    refuse(*this, "allocate_pinned", DeviceError::kInvalidValue, 0, "ask for some bytes");
-  }
+  require_bytes(*this, "allocate_pinned", bytes);
   Allocated memory = allocate_aligned(bytes, kPinnedAlign);
-  std::byte* const at = memory.get();
-  if (at == nullptr) throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
   const std::lock_guard lock(state_->mutex);
-  state_->pinned.emplace(at, std::move(memory));
-  return at;
+  return state_->keep_allocation(std::move(memory), 0);
 }
 
-void HostDevice::deallocate_pinned(std::byte* at) noexcept {
-  const std::lock_guard lock(state_->mutex);
-  state_->pinned.erase(at);
-}
+void HostDevice::deallocate_pinned(std::byte* at) noexcept { deallocate(at); }
 
 // The host copies to and from anything.
-void HostDevice::pin(std::span<std::byte> memory) {
-  if (memory.empty()) refuse(*this, "pin", DeviceError::kInvalidValue, 0, "pin some bytes");
-}
+void HostDevice::pin(std::span<std::byte> memory) { require_bytes(*this, "pin", memory.size()); }
 
 void HostDevice::pin_read_only(std::span<const std::byte> memory) {
-  if (memory.empty()) refuse(*this, "pin", DeviceError::kInvalidValue, 0, "pin some bytes");
+  require_bytes(*this, "pin", memory.size());
 }
 
 void HostDevice::unpin(const std::byte* /*at*/) noexcept {}

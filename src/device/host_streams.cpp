@@ -1,35 +1,8 @@
 #include "device/host_streams.hpp"
 
-#include <algorithm>
 #include <utility>
 
 namespace tapedeck::internal {
-
-std::uint64_t HostEvent::record() {
-  const std::lock_guard lock(mutex_);
-  return ++recorded_;
-}
-
-std::uint64_t HostEvent::recorded() const {
-  const std::lock_guard lock(mutex_);
-  return recorded_;
-}
-
-void HostEvent::fire(std::uint64_t moment) {
-  const std::lock_guard lock(mutex_);
-  fired_ = std::max(fired_, moment);
-  changed_.notify_all();
-}
-
-bool HostEvent::fired() const {
-  const std::lock_guard lock(mutex_);
-  return fired_ >= recorded_;
-}
-
-void HostEvent::wait_for(std::uint64_t moment) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return fired_ >= moment; });
-}
 
 HostStream::HostStream() : worker_([this] { run(); }) {}
 

@@ -2,11 +2,11 @@
 /// Streams and events of a `HostDevice`: a worker for each stream.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -18,18 +18,22 @@ namespace tapedeck::internal {
 class HostEvent {
  public:
   /// A new moment, to come.
-  [[nodiscard]] std::uint64_t record();
+  [[nodiscard]] std::uint64_t record() { return ++recorded_; }
   /// The last one.
-  [[nodiscard]] std::uint64_t recorded() const;
-  void fire(std::uint64_t moment);
-  [[nodiscard]] bool fired() const;
-  void wait_for(std::uint64_t moment);
+  [[nodiscard]] std::uint64_t recorded() const { return recorded_; }
+  void fire(std::uint64_t moment) {
+    for (std::uint64_t now = fired_; now < moment && !fired_.compare_exchange_weak(now, moment);) {
+    }
+    fired_.notify_all();
+  }
+  [[nodiscard]] bool fired() const { return fired_ >= recorded_; }
+  void wait_for(std::uint64_t moment) const {
+    for (std::uint64_t now = fired_; now < moment; now = fired_) fired_.wait(now);
+  }
 
  private:
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::uint64_t recorded_ = 0;
-  std::uint64_t fired_ = 0;
+  std::atomic<std::uint64_t> recorded_ = 0;
+  std::atomic<std::uint64_t> fired_ = 0;
 };
 
 /// Runs what is put on it, in order, on a thread of its own. Thread-safety: any thread.

@@ -1,5 +1,6 @@
 #include "tapedeck/device/page_pool.hpp"
 
+#include <bit>
 #include <cassert>
 #include <string>
 
@@ -10,11 +11,11 @@ namespace tapedeck::inline TAPEDECK_ABI {
 PagePool::PagePool(Device& device, std::size_t page_bytes)
     : device_(device), page_bytes_(page_bytes != 0 ? page_bytes : device.info().granularity) {
   const std::size_t granularity = device.info().granularity;
-  if (page_bytes_ % granularity == 0) return;
+  if (std::has_single_bit(page_bytes_) && page_bytes_ % granularity == 0) return;
   throw InvalidArgument(
       {.argument = "page_bytes", .value = page_bytes, .limit = granularity},
       device.label() + " has no pages of " + std::to_string(page_bytes) + " bytes",
-      "ask for a multiple of " + std::to_string(granularity));
+      "ask for a power of two, " + std::to_string(granularity) + " at least");
 }
 
 PagePool::~PagePool() {

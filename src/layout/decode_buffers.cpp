@@ -7,23 +7,27 @@
 
 namespace tapedeck::internal {
 
-DecodeBuffer find_decode_buffer(std::byte* base, const TapePlan& plan, std::string_view name,
-                                std::size_t element_bytes) {
+std::span<std::byte> find_decode_buffer(std::byte* base, const TapePlan& plan,
+                                        std::string_view name, std::size_t element_bytes) {
   const Region* region = plan.find(name);
   if (region == nullptr) return {};
   const DTypeTraits& type = traits(region->dtype);
   if (type.block_elements != 1 || type.block_bytes != element_bytes) {
-    throw InvalidArgument("region " + region->name + " of " + std::string(type.name) +
-                              " as elements of " + std::to_string(element_bytes) + " bytes",
-                          "plan the decode buffers with the element type they are used with");
+    throw InvalidArgument(
+        {.argument = region->name, .value = element_bytes, .limit = type.block_bytes},
+        "region " + region->name + " of " + std::string(type.name) +
+            " cannot be used as elements of " + std::to_string(element_bytes) + " bytes",
+        "plan the decode buffers with the element type they are used with");
   }
   std::byte* const at = base + region->offset;
-  if (reinterpret_cast<std::uintptr_t>(at) % region->alignment != 0) {
-    throw InvalidArgument("region " + region->name + " would not be aligned to " +
+  const std::uint64_t beside = reinterpret_cast<std::uintptr_t>(at) % region->alignment;
+  if (beside != 0) {
+    throw InvalidArgument({.argument = "base", .value = beside, .limit = 0},
+                          "region " + region->name + " would not be aligned to " +
                               std::to_string(region->alignment) + " bytes",
                           "take the plan's bytes at the plan's alignment");
   }
-  return {.at = at, .elements = region->bytes / element_bytes};
+  return {at, static_cast<std::size_t>(region->bytes)};
 }
 
 }  // namespace tapedeck::internal

@@ -11,17 +11,12 @@
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 // What the driver allocates is aligned to 256; its pages are to far more.
-DeviceTape DeviceMemory::start(std::size_t bytes, const TapePlan& plan, TapeStart /*start*/,
-                               TapeOptions options) {
+DeviceTape DeviceMemory::start(std::size_t bytes, const TapePlan& plan, TapeOptions options) {
   const bool plain = plan.alignment() <= kDeviceLine;
   DeviceTape tape = plain ? DeviceTape::start(device, bytes, std::move(options))
                           : DeviceTape::reserve(pool, bytes, std::move(options));
-  tape.grow_to(bytes);
+  tape.prepare(bytes);
   return tape;
-}
-
-DeviceBlock DeviceMemory::reserve(std::size_t bytes, const BlockOptions& options) {
-  return DeviceBlock::reserve(pool, bytes, options);
 }
 
 template class Side<DeviceMemory>;
@@ -59,16 +54,13 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
   if (options.commit != Commit::at_creation) {
     plan_.history = in_whole_pages(plan_.history, memory_.page_bytes());
   }
-  const internal::TapeStart start = options.commit == Commit::nothing
-                                        ? internal::TapeStart::reserved
-                                        : internal::TapeStart::committed;
   const auto named = [&](const char* name) {
     return DeviceTapeOptions{.name = name, .block = options.block};
   };
-  weights_ = make_tape(plan_.weights, options.extra.weights, start, named("weights"));
+  weights_ = make_tape(plan_.weights, options.extra.weights, named("weights"));
   std::vector<DeviceTape> frames;
   for (std::size_t i = 0; i < options.frames; ++i) {
-    frames.push_back(make_tape(plan_.scratch, options.extra.scratch, start, named("scratch")));
+    frames.push_back(make_tape(plan_.scratch, options.extra.scratch, named("scratch")));
   }
   scratch_ = FrameRing<DeviceTape>(device, std::move(frames));
   make_histories(named("history"));

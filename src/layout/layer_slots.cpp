@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "base/on_failure.hpp"
@@ -35,18 +34,19 @@ LayerStreamer::Slots::Slots(Device& device, StreamingPlan plan, std::byte* place
     slot.experts.reserve(static_cast<std::size_t>(most_experts));
     slot.runs.reserve(most_parts);
   }
-  queue_.reserve(slots_.size());
   bring_what_stays();
   if (!source_.staged()) return;
-  try {
-    thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
-  } catch (const std::system_error& error) {
-    throw SystemError({.call = "pthread_create", .number = error.code().value()});
-  }
+  thread_.emplace(slots_.size(), [this](std::size_t slot) {
+    try {
+      copy_runs(slots_[slot]);
+    } catch (...) {
+      slots_[slot].error = std::current_exception();
+    }
+  });
 }
 
 LayerStreamer::Slots::~Slots() {
-  thread_ = {};
+  thread_.reset();
   finish_copies();
 }
 
@@ -81,8 +81,8 @@ void LayerStreamer::Slots::bring_what_stays() {
   source_.drop_idle_ring();
 }
 
-void LayerStreamer::Slots::require(std::size_t layer,
-                                   std::span<const std::uint32_t> experts) const {
+void LayerStreamer::Slots::require_layer(std::size_t layer,
+                                         std::span<const std::uint32_t> experts) const {
   const std::size_t layers = plan_.layers.size();
   if (layer >= layers) {
     throw InvalidArgument(
@@ -98,6 +98,10 @@ void LayerStreamer::Slots::require(std::size_t layer,
                               std::to_string(plan_.layers[layer].experts) + " of them",
                           "count experts from 0");
   }
+}
+
+std::size_t LayerStreamer::Slots::index_of(const Slot& slot) const noexcept {
+  return static_cast<std::size_t>(&slot - slots_.data());
 }
 
 LayerStreamer::Slots::Slot* LayerStreamer::Slots::slot_of(std::size_t layer) noexcept {
@@ -118,7 +122,7 @@ LayerStreamer::Slots::Slot* LayerStreamer::Slots::slot_to_take(bool also_awaited
   return found;
 }
 
-void LayerStreamer::Slots::refuse_all_acquired(std::size_t layer) const {
+void LayerStreamer::Slots::throw_all_acquired(std::size_t layer) const {
   std::string held;
   for (const Slot& slot : slots_) {
     held += (held.empty() ? "" : ", ") + std::to_string(slot.layer);
@@ -129,15 +133,15 @@ void LayerStreamer::Slots::refuse_all_acquired(std::size_t layer) const {
       "release one first, or plan for more slots");
 }
 
-void LayerStreamer::Slots::take(Slot& slot, std::size_t layer) {
+void LayerStreamer::Slots::give_slot_to(std::size_t layer, Slot& slot) {
   wait_until_staged(slot);
-  forget(slot);
+  forget_layer(slot);
   slot.layer = layer;
   slot.experts.assign(static_cast<std::size_t>(plan_.layers[layer].experts), false);
-  slot_of_layer_[layer] = static_cast<std::size_t>(&slot - slots_.data());
+  slot_of_layer_[layer] = index_of(slot);
 }
 
-void LayerStreamer::Slots::forget(Slot& slot) noexcept {
+void LayerStreamer::Slots::forget_layer(Slot& slot) noexcept {
   if (slot.layer != kNone) slot_of_layer_[slot.layer] = kNone;
   slot.layer = kNone;
   slot.outside_experts = false;
@@ -146,42 +150,44 @@ void LayerStreamer::Slots::forget(Slot& slot) noexcept {
 }
 
 // What others have acquired stays for them, and is brought again for whoever comes.
-void LayerStreamer::Slots::lose(Slot& slot) noexcept {
-  if (slot.users == 0) return forget(slot);
+void LayerStreamer::Slots::lose_layer(Slot& slot) noexcept {
+  if (slot.users == 0) return forget_layer(slot);
   slot.experts.assign(slot.experts.size(), false);
   slot.outside_experts = false;
   slot.error = nullptr;
 }
 
 bool LayerStreamer::Slots::prefetch(std::size_t layer, std::span<const std::uint32_t> experts) {
+  require_layer(layer, experts);
   if (plan_.layers[layer].resident) return true;
   Slot* slot = slot_of(layer);
   if (slot == nullptr) {
     slot = slot_to_take(false);
     if (slot == nullptr) return false;
-    take(*slot, layer);
+    give_slot_to(layer, *slot);
   }
   slot->awaited = slot->users == 0;
   slot->used = ++clock_;
-  bring(*slot, layer, experts);
+  bring_layer(*slot, layer, experts);
   return true;
 }
 
 std::byte* LayerStreamer::Slots::acquire(std::size_t layer, StreamHandle stream,
                                          std::span<const std::uint32_t> experts) {
+  require_layer(layer, experts);
   const StreamedLayer& wanted = plan_.layers[layer];
   if (wanted.resident) return place_ + plan_.device.regions()[*wanted.resident].offset;
   Slot* slot = slot_of(layer);
   if (slot == nullptr) {
     slot = slot_to_take(true);
-    if (slot == nullptr) refuse_all_acquired(layer);
-    take(*slot, layer);
+    if (slot == nullptr) throw_all_acquired(layer);
+    give_slot_to(layer, *slot);
   }
-  const bool late = bring(*slot, layer, experts);
+  const bool late = bring_layer(*slot, layer, experts);
   wait_until_staged(*slot);
   if (slot->error != nullptr) {
     const std::exception_ptr error = slot->error;
-    lose(*slot);
+    lose_layer(*slot);
     std::rethrow_exception(error);
   }
   device_.wait(stream, slot->arrived.handle());
@@ -193,6 +199,7 @@ std::byte* LayerStreamer::Slots::acquire(std::size_t layer, StreamHandle stream,
 }
 
 void LayerStreamer::Slots::release(std::size_t layer, StreamHandle stream) {
+  require_layer(layer, {});
   if (plan_.layers[layer].resident) return;
   Slot* const slot = slot_of(layer);
   if (slot == nullptr || slot->users == 0) {
@@ -212,8 +219,8 @@ void LayerStreamer::Slots::release(std::size_t layer, StreamHandle stream) {
 }
 
 // True where something has to be copied.
-bool LayerStreamer::Slots::bring(Slot& slot, std::size_t layer,
-                                 std::span<const std::uint32_t> experts) {
+bool LayerStreamer::Slots::bring_layer(Slot& slot, std::size_t layer,
+                                       std::span<const std::uint32_t> experts) {
   if (is_there(slot, experts)) return false;
   wait_until_staged(slot);
   if (slot.error != nullptr) return false;  // acquire tells it
@@ -221,14 +228,14 @@ bool LayerStreamer::Slots::bring(Slot& slot, std::size_t layer,
   ++stat_.copies;
   stat_.copy_calls += slot.runs.size();
   for (const internal::StreamedRun& run : slot.runs) stat_.copied_bytes += run.bytes;
-  if (source_.staged()) {
-    stage(slot);
+  if (thread_) {
+    thread_->ask(index_of(slot));
     return true;
   }
   try {
-    copy(slot);
+    copy_runs(slot);
   } catch (...) {
-    lose(slot);
+    lose_layer(slot);
     throw;
   }
   return true;
@@ -267,7 +274,7 @@ void LayerStreamer::Slots::list_missing(Slot& slot, const StreamedLayer& layer,
 }
 
 // On the caller's thread or, staged, on ours.
-void LayerStreamer::Slots::copy(Slot& slot) {
+void LayerStreamer::Slots::copy_runs(Slot& slot) {
   for (Release& release : slot.releases) {
     if (!release.pending) continue;
     device_.wait(copies_.handle(), release.event.handle());
@@ -277,36 +284,8 @@ void LayerStreamer::Slots::copy(Slot& slot) {
   slot.arrived.record(copies_.handle());
 }
 
-void LayerStreamer::Slots::stage(Slot& slot) {
-  const std::lock_guard lock(mutex_);
-  slot.queued = true;
-  queue_.push_back(&slot);
-  changed_.notify_all();
-}
-
-void LayerStreamer::Slots::wait_until_staged(Slot& slot) {
-  if (!source_.staged()) return;
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !slot.queued; });
-}
-
-void LayerStreamer::Slots::work(const std::stop_token& stop) {
-  std::unique_lock lock(mutex_);
-  while (changed_.wait(lock, stop, [this] { return !queue_.empty(); })) {
-    Slot& slot = *queue_.front();
-    queue_.erase(queue_.begin());
-    lock.unlock();
-    std::exception_ptr error;
-    try {
-      copy(slot);
-    } catch (...) {
-      error = std::current_exception();
-    }
-    lock.lock();
-    slot.error = error;
-    slot.queued = false;
-    changed_.notify_all();
-  }
+void LayerStreamer::Slots::wait_until_staged(const Slot& slot) {
+  if (thread_) thread_->wait_for(index_of(slot));
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -2,19 +2,16 @@
 /// The slots of a `LayerStreamer`, and who may write over which of them when.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <limits>
-#include <mutex>
 #include <optional>
 #include <span>
-#include <stop_token>
-#include <thread>
 #include <vector>
 
 #include "layout/layer_source.hpp"
+#include "layout/layout_thread.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_stream.hpp"
@@ -27,7 +24,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// streams; each release is an event that the next copy into the slot waits for.
 ///
 /// Pinned, copies are put on the stream at once. Staged, a thread does it, one slot after the
-/// other: while a slot is `queued`, it is the thread's.
+/// other: until that is done, the slot is the thread's.
 class LayerStreamer::Slots {
  public:
   Slots(Device& device, StreamingPlan plan, std::byte* place, TensorDirectory directory,
@@ -40,9 +37,6 @@ class LayerStreamer::Slots {
   [[nodiscard]] std::byte* place() const noexcept { return place_; }
   [[nodiscard]] const internal::LayerSource& source() const noexcept { return source_; }
   [[nodiscard]] LayerStreamerStat stat() const noexcept { return stat_; }
-
-  /// @throws InvalidArgument where there is no such layer, or no such expert of it.
-  void require(std::size_t layer, std::span<const std::uint32_t> experts) const;
 
   // As the functions of `LayerStreamer`.
   bool prefetch(std::size_t layer, std::span<const std::uint32_t> experts);
@@ -72,26 +66,25 @@ class LayerStreamer::Slots {
     DeviceEvent arrived;
     std::vector<Release> releases{};
     std::vector<internal::StreamedRun> runs{};  ///< Of the copy that comes next.
-    bool queued = false;                        ///< The thread has it.
     std::exception_ptr error{};                 ///< What the thread met.
   };
 
+  void require_layer(std::size_t layer, std::span<const std::uint32_t> experts) const;
   void finish_copies() noexcept;
   void bring_what_stays();
+  [[nodiscard]] std::size_t index_of(const Slot& slot) const noexcept;
   [[nodiscard]] Slot* slot_of(std::size_t layer) noexcept;
   [[nodiscard]] Slot* slot_to_take(bool also_awaited);
-  [[noreturn]] void refuse_all_acquired(std::size_t layer) const;
-  void take(Slot& slot, std::size_t layer);
-  void forget(Slot& slot) noexcept;
-  void lose(Slot& slot) noexcept;
-  bool bring(Slot& slot, std::size_t layer, std::span<const std::uint32_t> experts);
+  [[noreturn]] void throw_all_acquired(std::size_t layer) const;
+  void give_slot_to(std::size_t layer, Slot& slot);
+  void forget_layer(Slot& slot) noexcept;
+  void lose_layer(Slot& slot) noexcept;
+  bool bring_layer(Slot& slot, std::size_t layer, std::span<const std::uint32_t> experts);
   [[nodiscard]] static bool is_there(const Slot& slot,
                                      std::span<const std::uint32_t> experts) noexcept;
   void list_missing(Slot& slot, const StreamedLayer& layer, std::span<const std::uint32_t> experts);
-  void copy(Slot& slot);
-  void stage(Slot& slot);
-  void wait_until_staged(Slot& slot);
-  void work(const std::stop_token& stop);
+  void copy_runs(Slot& slot);
+  void wait_until_staged(const Slot& slot);
 
   Device& device_;
   StreamingPlan plan_;
@@ -104,11 +97,7 @@ class LayerStreamer::Slots {
   std::vector<std::size_t> slot_of_layer_;
   std::uint64_t clock_ = 0;
   LayerStreamerStat stat_;
-
-  std::mutex mutex_;
-  std::condition_variable_any changed_;
-  std::vector<Slot*> queue_;  // in order; as many at most as there are slots
-  std::jthread thread_;       // last: it uses the others, and ends before them
+  std::optional<internal::LayoutThread> thread_;  // last: it uses the others, and ends before them
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

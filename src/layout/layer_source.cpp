@@ -80,14 +80,11 @@ LayerSource::LayerSource(Device& device, const StreamingPlan& plan,
     throw InvalidArgument({.argument = "plan"}, "the streaming plan has no place for staging",
                           "plan it with staging");
   }
-  ring_ = device.allocate_pinned(static_cast<std::size_t>(plan.staging.bytes()));
-  OnFailure undo([this] {
-    unpin();
-    device_.deallocate_pinned(ring_);
-  });
+  ring_.emplace(device, static_cast<std::size_t>(plan.staging.bytes()));
+  OnFailure undo([this] { unpin(); });
   buffers_.reserve(plan.staging.regions().size());
   for (const Region& region : plan.staging.regions()) {
-    buffers_.push_back({.at = ring_ + region.offset, .copied = DeviceEvent(device)});
+    buffers_.push_back({.at = ring_->handle() + region.offset, .copied = DeviceEvent(device)});
     buffer_bytes_ = static_cast<std::size_t>(region.bytes);
   }
   staged_ = options.source == StreamSource::staged;
@@ -104,11 +101,7 @@ LayerSource::LayerSource(Device& device, const StreamingPlan& plan,
   undo.completed();
 }
 
-LayerSource::~LayerSource() {
-  unpin();
-  buffers_.clear();
-  if (ring_ != nullptr) device_.deallocate_pinned(ring_);
-}
+LayerSource::~LayerSource() { unpin(); }
 
 void LayerSource::pin(const StreamingPlan& plan, std::uint64_t at_most) {
   const std::vector<PinnedRange> ranges = pages_to_pin(plan, tensors_);
@@ -116,7 +109,7 @@ void LayerSource::pin(const StreamingPlan& plan, std::uint64_t at_most) {
   for (const PinnedRange& range : ranges) bytes += range.end - range.begin;
   if (bytes > at_most) {
     throw InvalidArgument(
-        {.argument = "at_most", .value = bytes, .limit = at_most},
+        {.argument = "LayerStreamerOptions::pin_at_most", .value = bytes, .limit = at_most},
         to_iec(bytes) + " would have to be pinned, and " + to_iec(at_most) + " may be",
         "allow more, or stage them");
   }
@@ -136,7 +129,7 @@ void LayerSource::unpin() noexcept {
 void LayerSource::drop_idle_ring() noexcept {
   if (staged_) return;
   buffers_.clear();
-  device_.deallocate_pinned(std::exchange(ring_, nullptr));
+  ring_.reset();
 }
 
 void LayerSource::copy(std::span<const StreamedRun> runs, std::byte* to, StreamHandle stream) {
@@ -154,7 +147,7 @@ void LayerSource::copy_staged(std::span<const StreamedRun> runs, std::byte* to,
           static_cast<std::size_t>(std::min<std::uint64_t>(buffer_bytes_, run.bytes - done));
       Buffer& buffer = buffers_[next_];
       buffer.copied.synchronize();
-      fill(buffer.at, run, done, bytes);
+      fill_buffer(buffer.at, run, done, bytes);
       device_.copy(to + run.offset + done, buffer.at, bytes, stream);
       buffer.copied.record(stream);
       next_ = (next_ + 1) % buffers_.size();
@@ -164,15 +157,19 @@ void LayerSource::copy_staged(std::span<const StreamedRun> runs, std::byte* to,
 }
 
 // A mapped file may have been made shorter meanwhile.
-void LayerSource::fill(std::byte* buffer, const StreamedRun& run, std::uint64_t done,
-                       std::size_t bytes) const {
+void LayerSource::fill_buffer(std::byte* buffer, const StreamedRun& run, std::uint64_t done,
+                              std::size_t bytes) const {
   const os::Transferred got = os::copy_readable(buffer, run.from + done, bytes);
   if (got.error == 0) return;
   const TensorEntry& tensor = directory_.entries()[run.tensor];
   std::string path = directory_.files()[tensor.file].path.string();
   const std::uint64_t offset = tensor.offset + run.tensor_from + done + got.bytes;
   if (got.error == EFAULT) {
-    throw FormatError(std::move(path), offset, "the file ends inside its tensors",
+    throw FormatError({.path = std::move(path),
+                       .offset = offset,
+                       .field = std::string(tensor.name),
+                       .fault = FormatFault::changed},
+                      "the file ends inside its tensors",
                       "somebody made it shorter after it was opened");
   }
   throw SystemError({.call = "process_vm_readv",

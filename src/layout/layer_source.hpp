@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -63,7 +64,8 @@ class LayerSource {
 
   void pin(const StreamingPlan& plan, std::uint64_t at_most);
   void unpin() noexcept;
-  void fill(std::byte* buffer, const StreamedRun& run, std::uint64_t done, std::size_t bytes) const;
+  void fill_buffer(std::byte* buffer, const StreamedRun& run, std::uint64_t done,
+                   std::size_t bytes) const;
 
   Device& device_;
   const TensorDirectory& directory_;
@@ -71,7 +73,7 @@ class LayerSource {
   std::vector<const std::byte*> pinned_;
   bool staged_ = false;
   std::string why_staged_;
-  std::byte* ring_ = nullptr;
+  std::optional<PinnedMemory> ring_;
   std::size_t buffer_bytes_ = 0;
   std::vector<Buffer> buffers_;
   std::size_t next_ = 0;

@@ -1,6 +1,5 @@
 #include "tapedeck/layout/layer_streamer.hpp"
 
-#include <algorithm>
 #include <cassert>
 #include <cstdint>
 #include <string>
@@ -15,23 +14,26 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw InvalidArgument({.argument = "plan"}, "the streaming plan does not fit: " + what,
+[[noreturn]] void throw_plan_misfit(InvalidArgument::Facts facts, const std::string& what) {
+  throw InvalidArgument(std::move(facts), "the streaming plan does not fit: " + what,
                         "plan it for these weights with plan_streaming");
 }
 
 void require_parts(const StreamedLayer& layer, std::size_t number, std::uint64_t room,
                    std::span<const std::span<const std::byte>> tensors) {
   if (layer.bytes > room) {
-    refuse("layer " + std::to_string(number) + " of " + to_iec(layer.bytes) + " in a place of " +
-           to_iec(room));
+    throw_plan_misfit({.argument = "StreamedLayer::bytes", .value = layer.bytes, .limit = room},
+                      "layer " + std::to_string(number) + " of " + to_iec(layer.bytes) +
+                          " in a place of " + to_iec(room));
   }
   for (const StreamedPart& part : layer.parts) {
     const auto last = checked_add(part.from, part.bytes);
     const auto end = checked_add(part.offset, part.bytes);
     if (part.tensor >= tensors.size() || !last || *last > tensors[part.tensor].size() || !end ||
         *end > layer.bytes) {
-      refuse("a part of layer " + std::to_string(number) + " lies outside its tensor or its slot");
+      throw_plan_misfit(
+          {.argument = "StreamedLayer::parts", .value = number},
+          "a part of layer " + std::to_string(number) + " lies outside its tensor or its slot");
     }
   }
 }
@@ -40,23 +42,30 @@ void require_plan(const StreamingPlan& plan, DeviceSpan<std::byte> place,
                   const TensorDirectory& directory,
                   std::span<const std::span<const std::byte>> tensors) {
   if (place.size() < plan.device.bytes()) {
-    refuse("a place of " + to_iec(place.size()) + " for " + to_iec(plan.device.bytes()));
+    throw_plan_misfit({.argument = "place", .value = place.size(), .limit = plan.device.bytes()},
+                      "a place of " + to_iec(place.size()) + " for " + to_iec(plan.device.bytes()));
   }
-  if (reinterpret_cast<std::uintptr_t>(place.data()) % kDeviceLine != 0) {
-    refuse("a place that is not aligned to " + to_iec(kDeviceLine));
+  const std::uintptr_t beside = reinterpret_cast<std::uintptr_t>(place.data()) % kDeviceLine;
+  if (beside != 0) {
+    throw_plan_misfit({.argument = "place", .value = beside, .limit = 0},
+                      "a place that is not aligned to " + to_iec(kDeviceLine));
   }
-  if (tensors.size() != directory.entries().size()) {
-    refuse("bytes of " + std::to_string(tensors.size()) + " tensors, of " +
-           std::to_string(directory.entries().size()));
+  const std::size_t known = directory.entries().size();
+  if (tensors.size() != known) {
+    throw_plan_misfit(
+        {.argument = "tensors", .value = tensors.size(), .limit = known},
+        "bytes of " + std::to_string(tensors.size()) + " tensors, of " + std::to_string(known));
   }
   const std::span<const Region> regions = plan.device.regions();
   if (plan.slots > regions.size() || plan.first_slot > regions.size() - plan.slots) {
-    refuse("slots that are no regions of the plan");
+    throw_plan_misfit({.argument = "StreamingPlan::first_slot", .value = plan.first_slot},
+                      "slots that are no regions of the plan");
   }
   for (std::size_t i = 0; i < plan.layers.size(); ++i) {
     const StreamedLayer& layer = plan.layers[i];
     if (layer.resident ? *layer.resident >= regions.size() : plan.slots == 0) {
-      refuse("layer " + std::to_string(i) + " has no place");
+      throw_plan_misfit({.argument = "StreamingPlan::layers", .value = i},
+                        "layer " + std::to_string(i) + " has no place");
     }
     require_parts(layer, i, layer.resident ? regions[*layer.resident].bytes : plan.slot_bytes(),
                   tensors);
@@ -64,7 +73,8 @@ void require_plan(const StreamingPlan& plan, DeviceSpan<std::byte> place,
   for (const StreamingPlan::Outer& outer : plan.outer) {
     if (outer.tensor >= tensors.size() || outer.region >= regions.size() ||
         tensors[outer.tensor].size() > regions[outer.region].bytes) {
-      refuse("a tensor of no layer has no place");
+      throw_plan_misfit({.argument = "StreamingPlan::outer", .value = outer.tensor},
+                        "a tensor of no layer has no place");
     }
   }
 }
@@ -99,18 +109,15 @@ std::byte* LayerStreamer::outer(std::uint32_t tensor) const {
 }
 
 bool LayerStreamer::prefetch(std::size_t layer, std::span<const std::uint32_t> experts) {
-  slots_->require(layer, experts);
   return slots_->prefetch(layer, experts);
 }
 
 std::byte* LayerStreamer::acquire(std::size_t layer, StreamHandle stream,
                                   std::span<const std::uint32_t> experts) {
-  slots_->require(layer, experts);
   return slots_->acquire(layer, stream, experts);
 }
 
 void LayerStreamer::release(std::size_t layer, StreamHandle stream) {
-  slots_->require(layer, {});
   slots_->release(layer, stream);
 }
 

@@ -14,14 +14,9 @@ namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 std::size_t HostMemory::page_bytes() noexcept { return os::page_size(); }
 
-Tape HostMemory::start(std::size_t bytes, const TapePlan& /*plan*/, TapeStart start,
-                       TapeOptions options) {
-  return start == TapeStart::warm ? Tape::start_warm(bytes, std::move(options))
-                                  : Tape::start(bytes, std::move(options));
-}
-
-Block HostMemory::reserve(std::size_t bytes, const BlockOptions& options) {
-  return Block::reserve(bytes, options);
+Tape HostMemory::start(std::size_t bytes, const TapePlan& plan, TapeOptions options) {
+  return plan.kind() == TapeKind::weights ? Tape::start_warm(bytes, std::move(options))
+                                          : Tape::start(bytes, std::move(options));
 }
 
 template class Side<HostMemory>;
@@ -69,11 +64,8 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
             std::to_string(plan_.talks));
   }
   wipe_scratch_ = options.scratch.wipe_on_clear;
-  const internal::TapeStart start = options.commit == Commit::nothing
-                                        ? internal::TapeStart::reserved
-                                        : internal::TapeStart::committed;
   weights_ = weights_tape(options);
-  scratch_ = make_tape(plan_.scratch, options.extra.scratch, start, std::move(options.scratch));
+  scratch_ = make_tape(plan_.scratch, options.extra.scratch, std::move(options.scratch));
   make_histories(options.history);
   make_gpus(std::move(options.gpus));
 }
@@ -100,14 +92,10 @@ void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
   }
 }
 
-void Layout::refuse_gpu(std::size_t i) const {
+void Layout::throw_no_such_gpu(std::size_t i) const {
   throw InvalidArgument(
       {.argument = "gpu", .value = i, .limit = gpus() == 0 ? 0 : gpus() - 1},
       "the layout has " + std::to_string(gpus()) + " devices, and no device " + std::to_string(i));
-}
-
-void Layout::clear_pass_on_gpus() noexcept {
-  for (const auto& gpu : gpus_) gpu->clear_pass();
 }
 
 // The next talk may be another tenant's.
@@ -121,17 +109,14 @@ void Layout::clear_talk(std::size_t talk) {
     gpu->talks_[talk]->clear();
     gpu->clear_pass();
   }
-  count(conversations_);
+  internal::increase(conversations_, std::uint64_t{1});
   if (guard_ != nullptr) [[unlikely]]
-    restart_guard();
+    guard_->restart();
 }
 
 Tape Layout::weights_tape(LayoutOptions& options) {
   if (options.loaded_weights == nullptr) {
-    const internal::TapeStart start = options.commit != Commit::nothing
-                                          ? internal::TapeStart::warm
-                                          : internal::TapeStart::reserved;
-    return make_tape(plan_.weights, options.extra.weights, start, std::move(options.weights));
+    return make_tape(plan_.weights, options.extra.weights, std::move(options.weights));
   }
   if (options.extra.weights != 0) {
     throw InvalidArgument(
@@ -189,7 +174,5 @@ void Layout::stat(Stat& stat) const noexcept {
 }
 
 void Layout::end_guarded_pass() { guard_->end_pass(); }
-
-void Layout::restart_guard() noexcept { guard_->restart(); }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

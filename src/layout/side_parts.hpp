@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "base/on_failure.hpp"
-#include "layout/growth_thread.hpp"
+#include "layout/layout_thread.hpp"
 #include "layout/stat_walk.hpp"
 #include "layout/talk_core.hpp"
 #include "tapedeck/base/abi.hpp"
@@ -45,7 +45,7 @@ template <class Memory>
 Side<Memory>::~Side() = default;
 
 template <class Memory>
-auto Side<Memory>::make_tape(const TapePlan& plan, std::size_t extra, TapeStart start,
+auto Side<Memory>::make_tape(const TapePlan& plan, std::size_t extra,
                              typename Memory::TapeOptions options) -> AnyTape {
   if (plan.alignment() > memory_.widest_alignment()) {
     throw InvalidArgument({.argument = "Region::alignment",
@@ -55,11 +55,13 @@ auto Side<Memory>::make_tape(const TapePlan& plan, std::size_t extra, TapeStart 
                               to_iec(plan.alignment()) + ", but its pages are only aligned to " +
                               to_iec(memory_.widest_alignment()));
   }
-  if (start == TapeStart::reserved) return reserve_tape(plan, extra, std::move(options));
+  const bool at_once = options_.commit == Commit::at_creation ||
+                       (options_.commit == Commit::with_talks && plan.kind() != TapeKind::history);
+  if (!at_once) return reserve_tape(plan, extra, std::move(options));
   const auto total = checked_add<std::size_t>(plan.bytes(), extra);
-  if (!total) refuse_tape(options.name);
+  if (!total) throw_unaddressable(options.name);
   if (*total == 0) return {};
-  AnyTape tape = memory_.start(*total, plan, start, std::move(options));
+  AnyTape tape = memory_.start(*total, plan, std::move(options));
   static_cast<void>(tape.take(plan.bytes()));
   tape.raise_floor();
   return tape;
@@ -72,7 +74,7 @@ auto Side<Memory>::reserve_tape(const TapePlan& plan, std::size_t extra,
   const auto planned = checked_round_up(plan.bytes(), memory_.page_bytes());
   const auto above = checked_round_up(extra, memory_.page_bytes());
   const auto total = planned && above ? checked_add(*planned, *above) : std::nullopt;
-  if (!total) refuse_tape(options.name);
+  if (!total) throw_unaddressable(options.name);
   if (*total == 0) return {};
   auto& reserved = reserved_.emplace_back(memory_.reserve(*total, options.block));
   auto rest = extra == 0 ? typename Memory::Block() : reserved.part(*planned, *above);
@@ -82,9 +84,10 @@ auto Side<Memory>::reserve_tape(const TapePlan& plan, std::size_t extra,
 
 template <class Memory>
 void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
-  const bool at_once = options_.commit == Commit::at_creation;
   const TapePlan& plan = plan_.history;
-  if (at_once) require_budget(checked_mul(plan.bytes(), plan_.talks).value_or(~std::size_t{0}));
+  if (options_.commit == Commit::at_creation) {
+    require_budget(checked_mul(plan.bytes(), plan_.talks).value_or(~std::size_t{0}));
+  }
   histories_.reserve(plan_.talks);
   closed_.reserve(plan_.talks);
   reserved_.reserve(reserved_.size() + plan_.talks);  // talks refer to them
@@ -92,9 +95,7 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
   if constexpr (Memory::kWritable) wipe = options.wipe_on_clear;
   for (std::size_t index = 0; index < plan_.talks; ++index) {
     const std::size_t reservations = reserved_.size();
-    AnyTape& tape = histories_.emplace_back(
-        make_tape(plan, options_.extra.history,
-                  at_once ? TapeStart::committed : TapeStart::reserved, options));
+    AnyTape& tape = histories_.emplace_back(make_tape(plan, options_.extra.history, options));
     const bool in_parts = reserved_.size() != reservations;
     Core& talk = *talks_.emplace_back(std::make_unique<Core>(
         index, tape,
@@ -113,14 +114,14 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
 template <class Memory>
 void Side<Memory>::grow_ahead_by(std::uint64_t tokens) {
   ahead_ = tokens;
-  thread_ = std::make_unique<GrowthThread>(
-      talks_.size(), [this](std::size_t talk, std::uint64_t wanted) { grow_ahead(talk, wanted); });
+  thread_ = std::make_unique<LayoutThread>(talks_.size(),
+                                           [this](std::size_t talk) { grow_ahead(*talks_[talk]); });
 }
 
 template <class Memory>
 BasicTalk<Memory> Side<Memory>::talk(std::size_t index) {
   require_talk(index);
-  if (!talks_[index]->is_open()) BasicTalk<Memory>::refuse_closed(index);
+  if (!talks_[index]->is_open()) BasicTalk<Memory>::throw_closed(index);
   return {*this, *talks_[index]};
 }
 
@@ -139,52 +140,28 @@ BasicTalk<Memory> Side<Memory>::open_talk() {
 }
 
 template <class Memory>
-void Side<Memory>::close(Core& talk, std::uint64_t generation) {
-  if (!talk.generation.compare_exchange_strong(generation, generation + 1)) {
-    BasicTalk<Memory>::refuse_closed(talk.index);
-  }
-  talk.clear();
-  const std::lock_guard growing(growing_);
-  closed_.push_back(talk.index);
-}
-
-template <class Memory>
 TalkStat Side<Memory>::talk_stat(std::size_t index) const {
   require_talk(index);
   return talks_[index]->stat();
 }
 
 template <class Memory>
-void Side<Memory>::refuse_index(std::size_t talk) const {
+void Side<Memory>::throw_no_such_talk(std::size_t talk) const {
   throw InvalidArgument(
       {.argument = "talk", .value = talk, .limit = talks() - 1},
       "the layout has " + std::to_string(talks()) + " talks, and no talk " + std::to_string(talk));
 }
 
 template <class Memory>
-void Side<Memory>::refuse_tape(const std::string& name) {
+void Side<Memory>::throw_unaddressable(const std::string& tape) {
   throw InvalidArgument({.argument = "TapePlan::bytes"},
-                        "tape " + name + " has more bytes than can be addressed");
-}
-
-template <class Memory>
-void Side<Memory>::prepare(Core& talk, std::uint64_t tokens) {
-  OnFailure refused([&] { talk.count_refusal(); });
-  const std::uint64_t wanted = talk.after(tokens);
-  if (talk.for_others() != 0 || !talk.has_room(tokens)) {
-    std::unique_lock growing(growing_);
-    talk.claim();
-    if (!talk.has_room(tokens)) grow(growing, talk, wanted);
-  }
-  refused.completed();
-  if (thread_ == nullptr) return;
-  const std::uint64_t ask = talk.to_ask(ahead_);
-  if (ask != 0) thread_->ask(talk.index, ask);
+                        "tape " + tape + " has more bytes than can be addressed");
 }
 
 // Others may grow while this waits for readers. Whole steps, but where only less is left.
 template <class Memory>
-void Side<Memory>::grow(std::unique_lock<std::mutex>& growing, Core& talk, std::uint64_t tokens) {
+void Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
+                             std::uint64_t tokens) {
   std::uint64_t wanted = talk.in_steps(tokens);
   while (true) {
     require_unsealed();
@@ -201,12 +178,13 @@ void Side<Memory>::grow(std::unique_lock<std::mutex>& growing, Core& talk, std::
 
 // On the layout's thread.
 template <class Memory>
-void Side<Memory>::grow_ahead(std::size_t talk, std::uint64_t tokens) noexcept {
+void Side<Memory>::grow_ahead(Core& talk) noexcept {
   std::unique_lock growing(growing_);
   // A talk that was cleared since gives pages, and takes none.
-  if (talks_[talk]->for_others() != 0) return;
+  const std::uint64_t tokens = talk.asked();
+  if (tokens == 0 || talk.for_others() != 0) return;
   try {
-    grow(growing, *talks_[talk], tokens);
+    grow_talk(growing, talk, tokens);
   } catch (...) {
     // Nothing changed, and the `prepare` that needs the room will ask for itself.
   }
@@ -260,14 +238,6 @@ void Side<Memory>::require_unsealed() const {
 }
 
 template <class Memory>
-std::size_t Side<Memory>::decommit(Core& talk, typename Memory::After after) {
-  const std::lock_guard growing(growing_);
-  require_unsealed();
-  memory_.wait_for(after);
-  return give_back_room(talk);
-}
-
-template <class Memory>
 std::size_t Side<Memory>::decommit(typename Memory::After after) {
   const std::lock_guard growing(growing_);
   require_unsealed();
@@ -318,21 +288,21 @@ void Side<Memory>::fill_in(Figures& stat) const noexcept {
 namespace tapedeck::inline TAPEDECK_ABI {
 
 template <class Memory>
-internal::TalkCore<Memory>& BasicTalk<Memory>::core() const {
+auto BasicTalk<Memory>::core() const -> Core& {
   require_open();
-  return static_cast<internal::TalkCore<Memory>&>(*head_);
+  return static_cast<Core&>(*head_);
 }
 
 template <class Memory>
-void BasicTalk<Memory>::refuse_closed(std::size_t talk) {
+void BasicTalk<Memory>::throw_closed(std::size_t talk) {
   throw WrongState("talk " + std::to_string(talk), ObjectState::closed,
                    "talk " + std::to_string(talk) + " was closed", "open one with open_talk()");
 }
 
 template <class Memory>
-void BasicTalk<Memory>::refuse_advance(std::uint64_t tokens) {
+void BasicTalk<Memory>::throw_no_room(std::uint64_t tokens) {
   core().count_refusal();
-  core().refuse(tokens);
+  core().throw_no_room(tokens);
 }
 
 template <class Memory>
@@ -342,7 +312,16 @@ void BasicTalk<Memory>::note_rows(std::uint64_t first) noexcept {
 
 template <class Memory>
 void BasicTalk<Memory>::prepare(std::uint64_t tokens) {
-  side_->prepare(core(), tokens);
+  Core& talk = core();
+  internal::OnFailure refused([&] { talk.count_refusal(); });
+  const std::uint64_t wanted = talk.after(tokens);
+  if (talk.for_others() != 0 || !talk.has_room(tokens)) {
+    std::unique_lock growing(side_->growing_);
+    talk.claim();
+    if (!talk.has_room(tokens)) side_->grow_talk(growing, talk, wanted);
+  }
+  refused.completed();
+  if (side_->thread_ != nullptr && talk.asks_for(side_->ahead_)) side_->thread_->ask(talk.index);
 }
 
 template <class Memory>
@@ -358,21 +337,30 @@ void BasicTalk<Memory>::clear() {
 
 template <class Memory>
 void BasicTalk<Memory>::close() {
-  side_->close(core(), generation_);
+  Core& talk = core();
+  std::uint64_t generation = generation_;
+  if (!talk.generation.compare_exchange_strong(generation, generation + 1)) throw_closed(index());
+  talk.clear();
+  const std::lock_guard growing(side_->growing_);
+  side_->closed_.push_back(talk.index);
 }
 
+// Clang 14 makes it for devices, too, where it cannot be called.
 template <class Memory>
-WarmResult BasicTalk<Memory>::warm_prepared([[maybe_unused]] const WarmOptions& options) {
-  if constexpr (Memory::kWritable) {
-    return core().warm(options);
-  } else {
-    return {};
-  }
+WarmResult BasicTalk<Memory>::warm(
+    [[maybe_unused]] const WarmOptions& options) requires Memory::kWritable {
+  WarmResult result;
+  if constexpr (Memory::kWritable) result = core().warm(options);
+  return result;
 }
 
 template <class Memory>
 std::size_t BasicTalk<Memory>::decommit(typename Memory::After after) {
-  return side_->decommit(core(), after);
+  Core& talk = core();
+  const std::lock_guard growing(side_->growing_);
+  side_->require_unsealed();
+  side_->memory_.wait_for(after);
+  return side_->give_back_room(talk);
 }
 
 template <class Memory>

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -60,7 +59,6 @@ class TalkCore : public TalkHead {
   [[nodiscard]] bool is_open() const noexcept {
     return generation.load(std::memory_order_relaxed) % 2 == 0;
   }
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
   /// Tokens that were ever held at a time.
   [[nodiscard]] std::uint64_t most_ever() const noexcept {
     return std::max(most.load(std::memory_order_relaxed),
@@ -79,13 +77,13 @@ class TalkCore : public TalkHead {
     note_committed(false);
   }
 
-  /// Tokens held once there are so many more. @throws as `refuse`.
+  /// Tokens held once there are so many more. @throws as `throw_no_room`.
   [[nodiscard]] std::uint64_t after(std::uint64_t more) const {
-    if (more > capacity_ - held()) refuse(more);
+    if (more > capacity_ - held()) throw_no_room(more);
     return held() + more;
   }
 
-  [[noreturn]] void refuse(std::uint64_t more) const {
+  [[noreturn]] void throw_no_room(std::uint64_t more) const {
     const std::uint64_t now = held();
     if (setup_.plan == nullptr) {
       throw WrongState("layout", ObjectState::empty,
@@ -100,9 +98,7 @@ class TalkCore : public TalkHead {
     if (more > capacity_ - now) throw TalkFull(needs);
     throw NotPrepared(needs);
   }
-  void count_refusal() noexcept {
-    refused_.store(refused_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  }
+  void count_refusal() noexcept { increase(refused_, std::uint64_t{1}); }
 
   /// Tokens that are committed where `wanted` need room.
   [[nodiscard]] std::uint64_t in_steps(std::uint64_t wanted) const noexcept {
@@ -122,7 +118,7 @@ class TalkCore : public TalkHead {
   }
 
   /// Makes room for the talk's first `wanted` tokens. Returns the bytes of pages that it took. On
-  /// an error nothing changed. @pre wanted <= capacity()
+  /// an error nothing changed. @pre wanted <= the capacity
   std::size_t grow_to(std::uint64_t wanted) {
     const std::uint64_t before = prepared.load(std::memory_order_relaxed);
     if (wanted <= before) return 0;
@@ -200,17 +196,17 @@ class TalkCore : public TalkHead {
     claimed_.store(cleared_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   }
 
-  /// The tokens to ask for so that `ahead` of them have room; 0 where they have, or where that was
-  /// asked for already.
-  [[nodiscard]] std::uint64_t to_ask(std::uint64_t ahead) noexcept {
+  /// Asks for room for `ahead` tokens. False where they have it, or it was asked for already.
+  [[nodiscard]] bool asks_for(std::uint64_t ahead) noexcept {
     const auto sum = checked_add(held(), ahead);
     const std::uint64_t wanted = in_steps(std::min(sum.value_or(capacity_), capacity_));
-    if (wanted <= prepared.load(std::memory_order_acquire) ||
-        wanted <= asked_.load(std::memory_order_relaxed)) {
-      return 0;
-    }
+    if (wanted <= prepared.load(std::memory_order_acquire) || wanted <= asked()) return false;
     asked_.store(wanted, std::memory_order_relaxed);
-    return wanted;
+    return true;
+  }
+  /// Tokens to be held at a time that room was asked for; 0: none.
+  [[nodiscard]] std::uint64_t asked() const noexcept {
+    return asked_.load(std::memory_order_relaxed);
   }
 
   /// Region by region; the first that is not complete is the last that is tried. What cannot fit as

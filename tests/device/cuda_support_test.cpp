@@ -1,9 +1,9 @@
-// Where there is no driver that serves.
+// Where there is no driver that serves, and whether NVIDIA knows what is looked up in one.
 #include <dlfcn.h>
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <type_traits>
 
 #include "base/paths.hpp"
 #include "base/thrown.hpp"
@@ -11,41 +11,71 @@
 #include "tapedeck/device/cuda_device.hpp"
 #include "tapedeck/device/device_error.hpp"
 
+#ifdef TAPEDECK_WITH_CUDA
+#include <cuda.h>
+
+#include "device/cuda_driver.hpp"
+#endif
+
 namespace tapedeck::tests {
 namespace {
 
-using testing::AllOf;
-using testing::HasSubstr;
-
 // A driver that is loaded stays: so each in a child.
-void expect_none(const testing::Matcher<const std::string&>& why) {
+void expect_none(const char* feature) {
   const CudaSupport support = CudaDevice::support();
   EXPECT_EQ(support.devices, 0U);
-  EXPECT_THAT(support.why, why);
   const auto error = thrown<DeviceUnavailable>([&] { const CudaDevice device; });
-  EXPECT_THAT(std::string(error.what()), why);
+  EXPECT_EQ(error.feature(), feature);
+  EXPECT_EQ(support.why, error.what());
   EXPECT_NE(error.advice(), "");
 }
 
 #ifdef TAPEDECK_WITH_CUDA
 
+// cuda.h renames functions to those of its own version; none of these took other parameters then.
+template <class Entry, class Declared>
+constexpr bool kAsDeclared = std::is_same_v<typename Entry::Function, Declared>;
+
+#define TAPEDECK_AS_DECLARED(entry, function) \
+  static_assert(kAsDeclared<decltype(internal::CudaDriver::entry), decltype(function)>)
+
+TAPEDECK_AS_DECLARED(module_load_data, cuModuleLoadData);
+TAPEDECK_AS_DECLARED(module_unload, cuModuleUnload);
+TAPEDECK_AS_DECLARED(module_get_function, cuModuleGetFunction);
+TAPEDECK_AS_DECLARED(launch_kernel, cuLaunchKernel);
+TAPEDECK_AS_DECLARED(launch_host_func, cuLaunchHostFunc);
+TAPEDECK_AS_DECLARED(stream_begin_capture, cuStreamBeginCapture);
+TAPEDECK_AS_DECLARED(stream_end_capture, cuStreamEndCapture);
+TAPEDECK_AS_DECLARED(graph_instantiate, cuGraphInstantiate);
+TAPEDECK_AS_DECLARED(graph_launch, cuGraphLaunch);
+TAPEDECK_AS_DECLARED(graph_exec_destroy, cuGraphExecDestroy);
+TAPEDECK_AS_DECLARED(graph_destroy, cuGraphDestroy);
+TAPEDECK_AS_DECLARED(mem_alloc_async, cuMemAllocAsync);
+TAPEDECK_AS_DECLARED(mem_free_async, cuMemFreeAsync);
+TAPEDECK_AS_DECLARED(device_get_default_mem_pool, cuDeviceGetDefaultMemPool);
+TAPEDECK_AS_DECLARED(mem_pool_set_attribute, cuMemPoolSetAttribute);
+TAPEDECK_AS_DECLARED(mem_pool_trim_to, cuMemPoolTrimTo);
+TAPEDECK_AS_DECLARED(event_elapsed_time, cuEventElapsedTime);
+
+#undef TAPEDECK_AS_DECLARED
+
 // libcuda.so.1 is then looked for among what is loaded, first.
-void load(const std::filesystem::path& path) {
+void load_library(const std::filesystem::path& path) {
   ASSERT_NE(::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL), nullptr) << ::dlerror();
 }
 
 TEST(CudaSupport, SaysThatThereIsNoDriver) {
   in_child([] {
     if (::dlopen("libcuda.so.1", RTLD_LAZY) != nullptr) return;  // this host has one
-    expect_none(AllOf(HasSubstr("libcuda.so.1"), HasSubstr("install NVIDIA's driver")));
+    expect_none("CUDA driver");
     EXPECT_EQ(CudaDevice::support().driver, "");
   });
 }
 
 TEST(CudaSupport, NamesWhatADriverLacks) {
   in_child([] {
-    load(built_path("partial/libcuda.so.1"));
-    expect_none(AllOf(HasSubstr("has no cuDeviceGetCount"), HasSubstr("CUDA 12.0 or later")));
+    load_library(built_path("partial/libcuda.so.1"));
+    expect_none("cuDeviceGetCount");
   });
 }
 
@@ -55,15 +85,15 @@ TEST(CudaSupport, FindsAllItsEntryPointsInTheToolkitsStub) {
   const std::filesystem::path stub = built_path("toolkit_stub/libcuda.so");
   if (!std::filesystem::exists(stub)) GTEST_SKIP() << "the toolkit has no stub";
   in_child([&] {
-    load(stub);
-    expect_none(AllOf(HasSubstr("cuDriverGetVersion failed"), HasSubstr("LD_LIBRARY_PATH")));
+    load_library(stub);
+    expect_none("CUDA device");
   });
 }
 
 #else
 
 TEST(CudaSupport, SaysThatThisBuildHasNone) {
-  expect_none(AllOf(HasSubstr("this build"), HasSubstr("toolkit"), HasSubstr("TAPEDECK_CUDA")));
+  expect_none("CUDA");
   EXPECT_EQ(CudaDevice::support().driver, "");
 }
 

@@ -35,7 +35,7 @@ struct CUgraphExec_st;
 struct CUmod_st;
 
 namespace tapedeck::internal {
-class LaunchDriver;
+class CudaDriver;
 }
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -147,7 +147,7 @@ class CudaGraph {
     [[nodiscard]] CudaGraph end();
 
    private:
-    const internal::LaunchDriver* driver_ = nullptr;  // also once it has ended
+    const internal::CudaDriver* driver_ = nullptr;  // also once it has ended
     StreamHandle stream_;
   };
 

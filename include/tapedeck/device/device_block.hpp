@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -22,12 +21,10 @@ struct DeviceBlockOptions {
   std::function<void(std::span<std::byte>)> on_decommit{};
 };
 
-enum class DeviceBlockKind : std::uint8_t { none, growing, allocated, borrowed };
-
 /// A range of device addresses, of which a prefix is usable. A growing block maps pages of a pool
 /// as it is committed; what was usable before stays where it is, with its bytes.
 ///
-/// Thread-safety: one thread at a time, except `data()`, `size()` and `kind()`.
+/// Thread-safety: one thread at a time, except `data()` and `size()`.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -71,9 +68,6 @@ class DeviceBlock {
   [[nodiscard]] std::byte* data() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept;       ///< Reserved bytes.
   [[nodiscard]] std::size_t committed() const noexcept;  ///< Usable bytes, from the start.
-  [[nodiscard]] DeviceBlockKind kind() const noexcept;
-  /// nullptr of a block without memory.
-  [[nodiscard]] Device* device() const noexcept;
   /// Bytes it is committed by: the pool's pages; 0 where it does not grow.
   [[nodiscard]] std::size_t page_bytes() const noexcept;
 

@@ -3,9 +3,7 @@
 #pragma once
 
 #include <cstddef>
-#include <new>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,6 +31,9 @@ class DeviceRefusal {
 
   static constexpr int kInvalidValue = 1;  ///< CUDA_ERROR_INVALID_VALUE.
   static constexpr int kOutOfMemory = 2;   ///< CUDA_ERROR_OUT_OF_MEMORY.
+
+  /// @throws DeviceOutOfMemory where the number says so; else DeviceError.
+  [[noreturn]] static void throw_refusal(Facts facts, std::string advice);
 
  protected:
   explicit DeviceRefusal(Facts facts) : facts_(std::move(facts)) {}
@@ -82,6 +83,8 @@ class DeviceOutOfMemory : public internal::BadAlloc, public internal::DeviceRefu
 class DeviceUnavailable : public Unsupported {
  public:
   explicit DeviceUnavailable(const std::string& message, std::string advice = {});
+  /// @param feature  what is missing: "CUDA driver", "unified addressing".
+  DeviceUnavailable(std::string feature, const std::string& message, std::string advice);
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -2,10 +2,44 @@
 /// `DeviceStream` and `DeviceEvent`: streams and events that are given back by themselves.
 #pragma once
 
+#include <cstddef>
 #include <utility>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
+
+namespace tapedeck::internal::inline TAPEDECK_ABI {
+
+/// What a device made by `kCreate` and takes back by `kGiveBack`. The device outlives it.
+template <class Handle, auto kCreate, auto kGiveBack>
+class DeviceOwned {
+ public:
+  /// @throws DeviceError.
+  template <class... Asked>
+  explicit DeviceOwned(Device& device, Asked... asked)
+      : device_(&device), handle_((device.*kCreate)(asked...)) {}
+  DeviceOwned(DeviceOwned&& other) noexcept
+      : device_(other.device_), handle_(std::exchange(other.handle_, nullptr)) {}
+  DeviceOwned& operator=(DeviceOwned&& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~DeviceOwned() {
+    if (handle_ != nullptr) (device_->*kGiveBack)(handle_);
+  }
+
+  [[nodiscard]] Handle handle() const noexcept { return handle_; }
+
+ protected:
+  Device* device_;
+  Handle handle_;
+};
+
+using AllocatedMemory = DeviceOwned<std::byte*, &Device::allocate, &Device::deallocate>;
+using PinnedMemory = DeviceOwned<std::byte*, &Device::allocate_pinned, &Device::deallocate_pinned>;
+
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
@@ -20,53 +54,25 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// arrived.synchronize();
 /// assert(arrived.fired());
 /// @endcode
-class DeviceStream {
+class DeviceStream
+    : public internal::DeviceOwned<StreamHandle, &Device::create_stream, &Device::destroy_stream> {
  public:
-  /// @throws DeviceError. So below.
-  explicit DeviceStream(Device& device) : device_(&device), handle_(device.create_stream()) {}
-  DeviceStream(DeviceStream&& other) noexcept
-      : device_(other.device_), handle_(std::exchange(other.handle_, nullptr)) {}
-  DeviceStream& operator=(DeviceStream&& other) noexcept {
-    std::swap(device_, other.device_);
-    std::swap(handle_, other.handle_);
-    return *this;
-  }
-  ~DeviceStream() {
-    if (handle_ != nullptr) device_->destroy_stream(handle_);
-  }
+  using DeviceOwned::DeviceOwned;
 
-  [[nodiscard]] StreamHandle handle() const noexcept { return handle_; }
+  /// @throws DeviceError.
   void synchronize() const { device_->synchronize(handle_); }
-
- private:
-  Device* device_;
-  StreamHandle handle_;
 };
 
 /// A point on a stream that one can wait for. Thread-safety: as `Device`; moving needs it quiet.
-class DeviceEvent {
+class DeviceEvent
+    : public internal::DeviceOwned<EventHandle, &Device::create_event, &Device::destroy_event> {
  public:
-  /// @throws DeviceError. So below.
-  explicit DeviceEvent(Device& device) : device_(&device), handle_(device.create_event()) {}
-  DeviceEvent(DeviceEvent&& other) noexcept
-      : device_(other.device_), handle_(std::exchange(other.handle_, nullptr)) {}
-  DeviceEvent& operator=(DeviceEvent&& other) noexcept {
-    std::swap(device_, other.device_);
-    std::swap(handle_, other.handle_);
-    return *this;
-  }
-  ~DeviceEvent() {
-    if (handle_ != nullptr) device_->destroy_event(handle_);
-  }
+  using DeviceOwned::DeviceOwned;
 
-  [[nodiscard]] EventHandle handle() const noexcept { return handle_; }
+  /// @throws DeviceError, as all of these.
   void record(StreamHandle stream) { device_->record(handle_, stream); }
   [[nodiscard]] bool fired() const { return device_->fired(handle_); }
   void synchronize() const { device_->synchronize_event(handle_); }
-
- private:
-  Device* device_;
-  EventHandle handle_;
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

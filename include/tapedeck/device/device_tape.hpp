@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -113,7 +112,6 @@ class alignas(kLine) DeviceTape : public internal::TapeHead<kDeviceLine>,
 
   /// From now on growth is refused. For good: graphs may have been captured over what is there.
   void seal() noexcept { sealed_ = true; }
-  [[nodiscard]] bool sealed() const noexcept { return sealed_; }
 
   /// Gives the committed pages above the head back to the pool, for others to use (`trim` of the
   /// pool releases them), and keeps the addresses. Waits for `after`, where one is given: the event
@@ -125,10 +123,6 @@ class alignas(kLine) DeviceTape : public internal::TapeHead<kDeviceLine>,
   /// All figures at once: no call of the driver, no lock. `page_size` is the pool's page.
   [[nodiscard]] TapeStat stat() const noexcept;
   [[nodiscard]] const DeviceBlock& block() const noexcept;
-  /// Commits the first `bytes` of the tape. As `prepare`.
-  void grow_to(std::size_t bytes) {
-    if (bytes > used()) prepare(bytes - used());
-  }
   /// As `Tape::note_planned`.
   void note_planned(std::size_t committed, bool grew) noexcept;
 

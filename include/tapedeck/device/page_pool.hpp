@@ -29,7 +29,8 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// @endcode
 class PagePool {
  public:
-  /// @param page_bytes  a multiple of the device's granularity; 0: the granularity itself.
+  /// @param page_bytes  a power of two, at least the device's granularity, which is one, too; 0:
+  /// that.
   /// @throws InvalidArgument.
   explicit PagePool(Device& device, std::size_t page_bytes = 0);
   /// @pre every page was given back.

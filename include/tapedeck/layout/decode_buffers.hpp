@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "tapedeck/base/abi.hpp"
@@ -13,13 +14,10 @@
 
 namespace tapedeck::internal {
 
-/// Where a region lies, in elements.
-struct DecodeBuffer {
-  std::byte* at = nullptr;
-  std::size_t elements = 0;
-};
-[[nodiscard]] DecodeBuffer find_decode_buffer(std::byte* base, const TapePlan& plan,
-                                              std::string_view name, std::size_t element_bytes);
+/// Where a region lies, whole elements; empty where the plan has none of that name.
+[[nodiscard]] std::span<std::byte> find_decode_buffer(std::byte* base, const TapePlan& plan,
+                                                      std::string_view name,
+                                                      std::size_t element_bytes);
 
 }  // namespace tapedeck::internal
 
@@ -102,9 +100,9 @@ struct DecodeBuffers {
   /// @throws InvalidArgument where a region's elements have another size, or `base` is less aligned
   /// than a region.
   DecodeBuffers(std::byte* base, const TapePlan& plan) {
-    list(*this, [&]<class T>(std::string_view name, SpanOf<T>& buffer) {
+    visit_buffers(*this, [&]<class T>(std::string_view name, SpanOf<T>& buffer) {
       const auto found = internal::find_decode_buffer(base, plan, name, sizeof(T));
-      if (found.elements != 0) buffer = {reinterpret_cast<T*>(found.at), found.elements};
+      if (!found.empty()) buffer = {reinterpret_cast<T*>(found.data()), found.size() / sizeof(T)};
     });
   }
 
@@ -112,7 +110,7 @@ struct DecodeBuffers {
   /// region's: "decode.embed_out".
   template <class Visit>
   void for_each(Visit&& visit) const {
-    list(*this, visit);
+    visit_buffers(*this, visit);
   }
 
   /// The exact sum of all buffers, without what pads them; upstream forgets five of them.
@@ -126,7 +124,7 @@ struct DecodeBuffers {
 
  private:
   template <class Self, class Visit>
-  static void list(Self& self, Visit&& visit) {
+  static void visit_buffers(Self& self, Visit&& visit) {
     visit("decode.embed_out", self.embed_out);
     visit("decode.norm_out", self.norm_out);
     visit("decode.qkv_out", self.qkv_out);

@@ -44,9 +44,19 @@ struct DeviceLayoutOptions {
 /// was made from. A floor is in whole lines of 256 bytes.
 ///
 /// Between the start and the end of a pass no function here calls the driver, but
-/// `clear_pass(event)` and `prepare`, which are what lies between two passes. With
-/// `DeviceLayoutOptions::ahead`, a thread of the layout maps what `prepare` will ask for while
-/// passes run.
+/// `clear_pass(event)` and `prepare`, which are what lies between two passes.
+///
+/// Three things exist on devices only, because a device goes on by itself with what the host has
+/// given it:
+/// - `frames`: when the host clears its own scratch, it has read it. A stream or a copy of a device
+///   may read on, so the next pass writes into another frame.
+/// - `ahead`: on the host a talk grows by one system call for each region, and pages come with
+/// their
+///   first use. On a device every page is created, mapped and opened by calls of the driver, each
+///   of which may wait for what runs there; a thread of the layout makes them while passes run.
+/// - `seal`: on the host each pass asks the layout for its addresses and room. A captured graph has
+///   addresses in it and asks nobody, so that growth and trimming have to end before it is
+///   captured.
 ///
 /// Thread-safety: as `Layout`. `seal` and `decommit` need all quiet.
 ///

@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <span>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
@@ -162,8 +161,8 @@ class Layout : public internal::Side<internal::HostMemory> {
   /// @throws PassViolation, only while a strict `PassGuard` watches; scratch is then cleared too.
   void clear_pass() {
     scratch_.clear();
-    if (!gpus_.empty()) clear_pass_on_gpus();
-    count(passes_);
+    for (const auto& gpu : gpus_) gpu->clear_pass();
+    internal::increase(passes_, std::uint64_t{1});
     if (guard_ != nullptr) [[unlikely]]
       end_guarded_pass();
   }
@@ -193,21 +192,15 @@ class Layout : public internal::Side<internal::HostMemory> {
 
   Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> owned);
 
-  // One writer: a plain increment.
-  static void count(std::atomic<std::uint64_t>& counter) noexcept {
-    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  }
   void require_gpu(std::size_t i) const {
     if (i >= gpus_.size()) [[unlikely]]
-      refuse_gpu(i);
+      throw_no_such_gpu(i);
   }
-  [[noreturn]] void refuse_gpu(std::size_t i) const;
+  [[noreturn]] void throw_no_such_gpu(std::size_t i) const;
   [[nodiscard]] Tape weights_tape(LayoutOptions& options);
   void find_loaded(const WeightsOwner& loaded);
   void make_gpus(std::vector<LayoutGpu> gpus);
-  void clear_pass_on_gpus() noexcept;
   void end_guarded_pass();
-  void restart_guard() noexcept;
 
   std::unique_ptr<OwnedWeights> owned_;  // the weights tape gives nothing back to them
   std::vector<std::unique_ptr<DeviceLayout>> gpus_;

@@ -1,8 +1,8 @@
 /// @file
-/// `Side`: what a `Layout` on the host and a `DeviceLayout` have in common.
+/// `Side`: what a `Layout` on the host and a `DeviceLayout` have in common. `DeviceLayout` says
+/// what it has of its own, and why.
 #pragma once
 
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -34,10 +34,7 @@ class Layout;
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
-class GrowthThread;
-
-/// How the planned part of a tape begins.
-enum class TapeStart : std::uint8_t { warm, committed, reserved };
+class LayoutThread;
 
 /// Memory of the host, for `Side`.
 struct HostMemory {
@@ -60,9 +57,11 @@ struct HostMemory {
   [[nodiscard]] static std::size_t page_bytes() noexcept;
   /// The strictest alignment that a region may ask for.
   [[nodiscard]] static std::size_t widest_alignment() noexcept { return page_bytes(); }
-  [[nodiscard]] static Tape start(std::size_t bytes, const TapePlan& plan, TapeStart start,
-                                  TapeOptions options);
-  [[nodiscard]] static Block reserve(std::size_t bytes, const BlockOptions& options);
+  /// With all of it committed; weights are warm.
+  [[nodiscard]] static Tape start(std::size_t bytes, const TapePlan& plan, TapeOptions options);
+  [[nodiscard]] static Block reserve(std::size_t bytes, const BlockOptions& options) {
+    return Block::reserve(bytes, options);
+  }
   /// Whether pages can be had without taking them from other talks.
   [[nodiscard]] static bool has_pages(std::size_t /*bytes*/) noexcept { return true; }
   static void wait_for_readers() noexcept {}
@@ -96,9 +95,10 @@ struct DeviceMemory {
 
   [[nodiscard]] std::size_t page_bytes() const noexcept { return pool.page_bytes(); }
   [[nodiscard]] std::size_t widest_alignment() const { return device.info().granularity; }
-  [[nodiscard]] Tape start(std::size_t bytes, const TapePlan& plan, TapeStart start,
-                           TapeOptions options);
-  [[nodiscard]] Block reserve(std::size_t bytes, const BlockOptions& options);
+  [[nodiscard]] Tape start(std::size_t bytes, const TapePlan& plan, TapeOptions options);
+  [[nodiscard]] Block reserve(std::size_t bytes, const BlockOptions& options) {
+    return Block::reserve(pool, bytes, options);
+  }
   [[nodiscard]] bool has_pages(std::size_t bytes) const noexcept {
     return pool.free_bytes() >= bytes;
   }
@@ -214,23 +214,20 @@ class Side {
   }
   void require_talk(std::size_t talk) const {
     if (talk >= histories_.size()) [[unlikely]]
-      refuse_index(talk);
+      throw_no_such_talk(talk);
   }
-  [[noreturn]] void refuse_index(std::size_t talk) const;
-  [[noreturn]] static void refuse_tape(const std::string& name);
+  [[noreturn]] void throw_no_such_talk(std::size_t talk) const;
+  [[noreturn]] static void throw_unaddressable(const std::string& tape);
 
-  [[nodiscard]] AnyTape make_tape(const TapePlan& plan, std::size_t extra, TapeStart start,
+  [[nodiscard]] AnyTape make_tape(const TapePlan& plan, std::size_t extra,
                                   typename Memory::TapeOptions options);
   [[nodiscard]] AnyTape reserve_tape(const TapePlan& plan, std::size_t extra,
                                      typename Memory::TapeOptions options);
   void make_histories(const typename Memory::TapeOptions& options);
   void grow_ahead_by(std::uint64_t tokens);
 
-  void prepare(Core& talk, std::uint64_t tokens);
-  void close(Core& talk, std::uint64_t generation);
-  std::size_t decommit(Core& talk, typename Memory::After after);
-  void grow(std::unique_lock<std::mutex>& growing, Core& talk, std::uint64_t tokens);
-  void grow_ahead(std::size_t talk, std::uint64_t tokens) noexcept;
+  void grow_talk(std::unique_lock<std::mutex>& growing, Core& talk, std::uint64_t tokens);
+  void grow_ahead(Core& talk) noexcept;
   bool reclaim_from_idle(std::unique_lock<std::mutex>& growing, const Core& but);
   std::size_t give_back_room(Core& talk);
   [[nodiscard]] bool fits_budget(std::size_t bytes) const noexcept;
@@ -254,7 +251,7 @@ class Side {
   std::size_t charged_ = 0;                   // bytes that talks have committed; under the lock
   bool sealed_ = false;                       // under the lock
   std::uint64_t ahead_ = 0;
-  std::unique_ptr<GrowthThread> thread_;  // last: it ends first
+  std::unique_ptr<LayoutThread> thread_;  // last: it ends first
 };
 
 extern template class Side<HostMemory>;

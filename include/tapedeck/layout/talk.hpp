@@ -2,7 +2,6 @@
 /// `Talk`: the handle of one conversation of a layout.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cassert>
 #include <cstddef>
@@ -86,7 +85,7 @@ class BasicTalk {
     require_open();
     const std::uint64_t first = head_->tokens.load(std::memory_order_relaxed);
     if (tokens > head_->prepared.load(std::memory_order_acquire) - first) [[unlikely]]
-      refuse_advance(tokens);
+      throw_no_room(tokens);
     head_->tokens.store(first + tokens, std::memory_order_relaxed);
     if (first + tokens > head_->most.load(std::memory_order_relaxed)) {
       head_->most.store(first + tokens, std::memory_order_relaxed);
@@ -118,10 +117,7 @@ class BasicTalk {
 
   /// Makes what is prepared resident, so that no first touch faults; a device's pages are resident
   /// once they are prepared. See `Block::warm`. @throws what `options.progress` throws.
-  template <class OfHost = Memory>
-  requires OfHost::kWritable [[nodiscard]] WarmResult warm(const WarmOptions& options = {}) {
-    return warm_prepared(options);
-  }
+  [[nodiscard]] WarmResult warm(const WarmOptions& options = {}) requires Memory::kWritable;
 
   /// Gives back the pages behind the tokens that the talk holds, where `prepare` committed them: to
   /// the system, or to the device's pool. A device's pages go after `after` has fired; nullptr:
@@ -147,19 +143,19 @@ class BasicTalk {
  private:
   friend class internal::Side<Memory>;
 
-  [[nodiscard]] WarmResult warm_prepared(const WarmOptions& options);
+  using Core = internal::TalkCore<Memory>;
 
   BasicTalk(internal::Side<Memory>& side, internal::TalkHead& head) noexcept
       : side_(&side), head_(&head), generation_(head.generation.load(std::memory_order_relaxed)) {}
 
   void require_open() const {
     if (!is_open()) [[unlikely]]
-      refuse_closed(index());
+      throw_closed(index());
   }
-  [[noreturn]] static void refuse_closed(std::size_t talk);
-  [[noreturn]] void refuse_advance(std::uint64_t tokens);
+  [[noreturn]] static void throw_closed(std::size_t talk);
+  [[noreturn]] void throw_no_room(std::uint64_t tokens);
   void note_rows(std::uint64_t first) noexcept;
-  [[nodiscard]] internal::TalkCore<Memory>& core() const;
+  [[nodiscard]] Core& core() const;
 
   internal::Side<Memory>* side_;
   internal::TalkHead* head_;

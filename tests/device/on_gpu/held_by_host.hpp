@@ -5,7 +5,7 @@
 #include <future>
 #include <memory>
 
-#include "device/launch_driver.hpp"
+#include "device/cuda_driver.hpp"
 #include "tapedeck/device/cuda_launch.hpp"
 #include "tapedeck/device/device.hpp"
 
@@ -18,7 +18,7 @@ class HeldByHost {
     const CurrentDevice current(device);
     // The function may still be about to return when this is destroyed: it has its own.
     auto waits = std::make_unique<Released>(released_.get_future().share());
-    internal::call_cuda(internal::launch_driver().launch_host_func, stream, wait, waits.get());
+    internal::call_cuda(internal::cuda_driver().launch_host_func, stream, wait, waits.get());
     static_cast<void>(waits.release());
   }
   ~HeldByHost() { released_.set_value(); }
