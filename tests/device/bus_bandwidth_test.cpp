@@ -14,17 +14,13 @@
 namespace tapedeck::tests {
 namespace {
 
-TEST(BusBandwidth, IsMeasuredAndGivenBack) {
-  HostDevice device({.memory = 64_MiB, .ordinal = 100});
-  EXPECT_GT(bus_bandwidth(device), 1e6);
-  EXPECT_EQ(device.memory().free, 64_MiB);
-}
-
 // Two measurements are never equal to the last digit; and where there is no room there is none.
 TEST(BusBandwidth, IsMeasuredOnceForEachDevice) {
   HostDevice device({.memory = 64_MiB, .ordinal = 101});
   const double first = bus_bandwidth(device);
+  EXPECT_GT(first, 1e6);
   EXPECT_EQ(bus_bandwidth(device), first);
+  EXPECT_EQ(device.memory().free, 64_MiB);
   HostDevice again({.memory = internal::kLeastBusTrial - 1, .ordinal = 101});
   EXPECT_EQ(bus_bandwidth(again), first);
   HostDevice other({.memory = 64_MiB, .ordinal = 102});

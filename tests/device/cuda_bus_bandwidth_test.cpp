@@ -28,15 +28,6 @@ TEST(CudaBusBandwidth, IsMeasuredOnceForEachDevice) {
   expect_all_given_back();
 }
 
-TEST(CudaBusBandwidth, MakesDoWithTheRoomThereIs) {
-  stand_in::reset({.memory = 3 * internal::kLeastBusTrial});
-  {
-    CudaDevice device;
-    EXPECT_GT(internal::run_bus_trial(device), 1e6);
-  }
-  expect_all_given_back();
-}
-
 TEST(CudaBusBandwidth, EveryCallOfTheDriverFailsOnce) {
   const auto [calls, told] = sweep_driver_calls([] {
     CudaDevice device;

@@ -31,35 +31,6 @@ TEST(CudaFaults, LookingForSupport) {
   }
 }
 
-// A page at an address, given back by itself however far it came.
-class Page {
- public:
-  static constexpr std::size_t kBytes = stand_in::kGranularity;
-
-  explicit Page(Device& device) : device_(device) {}
-  ~Page() {
-    if (mapped_) device_.unmap(at_, kBytes);
-    if (pages_ != 0) device_.destroy_pages(pages_);
-    if (at_ != nullptr) device_.unreserve(at_, kBytes);
-  }
-  Page(const Page&) = delete;
-  Page& operator=(const Page&) = delete;
-
-  std::byte* acquire() {
-    at_ = device_.reserve(kBytes);
-    pages_ = device_.create_pages(kBytes);
-    device_.map(at_, pages_, kBytes);
-    mapped_ = true;
-    return at_;
-  }
-
- private:
-  Device& device_;
-  std::byte* at_ = nullptr;
-  PageHandle pages_ = 0;
-  bool mapped_ = false;
-};
-
 void copy_by_two_streams(Device& device, std::byte* at) {
   const DeviceStream stream(device);
   DeviceEvent event(device);
@@ -79,8 +50,8 @@ void copy_by_two_streams(Device& device, std::byte* at) {
 
 void live() {
   CudaDevice device;
-  Page page(device);
-  copy_by_two_streams(device, page.acquire());
+  const MappedPages pages(device, stand_in::kGranularity);
+  copy_by_two_streams(device, pages.at());
   Bytes host(100);
   device.pin(host);
   device.unpin(host.data());

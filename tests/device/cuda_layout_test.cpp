@@ -1,19 +1,15 @@
 // Tapes and layouts on the CUDA device of a stand-in driver, which tells of every rule they break.
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "device/device_tape_kinds.hpp"
 #include "device/stand_in_device.hpp"
 #include "device/stand_in_faults.hpp"
 #include "layout/cache_region.hpp"
-#include "memory/pattern.hpp"
 #include "memory/tape_growth_contract.hpp"
 #include "memory/tape_mark_contract.hpp"
 #include "tapedeck/device/device_stream.hpp"
@@ -26,27 +22,16 @@ namespace {
 constexpr std::uint64_t kRow = 4096;
 constexpr std::uint64_t kContext = 4096;
 
-struct StandInMaker {
-  static std::unique_ptr<Device> make() {
-    stand_in::reset();
-    return std::make_unique<CudaDevice>();
-  }
-};
-INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeContract, DeviceTapeKinds<StandInMaker>, TapeKindNames);
-INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeMarkContract, DeviceTapeKinds<StandInMaker>,
+INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeContract, DeviceTapeKinds<StandInKind>, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeMarkContract, DeviceTapeKinds<StandInKind>,
                                TapeKindNames);
-INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeGrowthContract, GrowingDeviceTapeKinds<StandInMaker>,
+INSTANTIATE_TYPED_TEST_SUITE_P(StandIn, TapeGrowthContract, GrowingDeviceTapeKinds<StandInKind>,
                                TapeKindNames);
 
 Plan plan_of(std::uint64_t talks) {
-  Plan plan;
-  plan.talks = talks;
-  plan.context_per_talk = kContext;
+  Plan plan = keys_and_values(talks, kContext, kRow);
   plan.weights.append({.name = "embedding", .bytes = 100'000});
   plan.scratch.append({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4096});
-  for (const char* name : {"layers.0.k", "layers.0.v"}) {
-    plan.history.append(cache_region(name, RegionRole::kv, kContext, kRow));
-  }
   plan.history.append({.name = "layers.1.state", .role = RegionRole::recurrent, .bytes = 1000});
   return plan;
 }
@@ -70,27 +55,6 @@ class CudaLayout : public ::testing::Test {
   std::unique_ptr<CudaDevice> device_;
 };
 
-TEST_F(CudaLayout, BytesFromBeforeGrowthAreReadThroughTheOldAddress) {
-  DeviceLayout gpu(device(), plan_of(2), growing());
-  const DeviceStream stream(device());
-  std::byte* const keys = gpu.history_at(gpu.plan().history.regions()[0]).data();
-  constexpr std::uint64_t kStep = 97;
-  std::vector<std::byte> row(kRow);
-  for (std::uint64_t token = 0; token < kContext; token += kStep) {
-    gpu.talk(0).prepare(kStep);
-    static_cast<void>(gpu.talk(0).advance(kStep));
-    Pattern(token).write(row.data(), kRow);
-    device().copy(keys + token * kRow, row.data(), kRow, stream.handle());
-    stream.synchronize();
-    if (token + 2 * kStep > kContext) break;
-  }
-  for (std::uint64_t token = 0; token + 2 * kStep <= kContext; token += kStep) {
-    device().copy(row.data(), keys + token * kRow, kRow, stream.handle());
-    stream.synchronize();
-    ASSERT_TRUE(Pattern(token).is_at(row.data(), kRow)) << token;
-  }
-}
-
 TEST_F(CudaLayout, APassMakesNoCallOfTheDriver) {
   Layout layout(plan_of(2), {.commit = Commit::nothing, .gpus = {{&device(), {}, growing()}}});
   DeviceLayout& gpu = layout.gpu(0);
@@ -107,30 +71,28 @@ TEST_F(CudaLayout, APassMakesNoCallOfTheDriver) {
   }
 }
 
-TEST_F(CudaLayout, PagesOfAClearedTalkAreTakenOnlyAfterTheDeviceIsDoneWithThem) {
+// Unmapping under a fill would be a violation.
+TEST_F(CudaLayout, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
   DeviceLayout gpu(device(), plan_of(2), growing());
   const DeviceStream stream(device());
+  DeviceEvent done(device());
+  const auto fill = [&](std::size_t talk) {
+    static_cast<void>(gpu.talk(talk).advance(kContext / 2));
+    std::byte* const keys = gpu.history_at(gpu.plan().history.regions()[0], talk).data();
+    device().fill(keys, std::byte{1}, kContext / 2 * kRow, stream.handle());
+  };
   gpu.talk(0).prepare(kContext / 2);
-  static_cast<void>(gpu.talk(0).advance(kContext / 2));
-  std::byte* const keys = gpu.history_at(gpu.plan().history.regions()[0]).data();
-  device().fill(keys, std::byte{1}, kContext / 2 * kRow, stream.handle());
+  fill(0);
   const std::uint64_t held = gpu.stat().pool_held;
   gpu.clear_talk(0);
-  gpu.talk(1).prepare(kContext / 2);  // unmapping under the fill would be a violation
+  gpu.talk(1).prepare(kContext / 2);
   EXPECT_EQ(gpu.stat().pool_held, held);
-}
-
-TEST_F(CudaLayout, TrimWaitsForItsEventAndReleases) {
-  DeviceLayout gpu(device(), plan_of(1), growing());
-  const DeviceStream stream(device());
-  DeviceEvent done(device());
-  gpu.talk(0).prepare(kContext);
-  std::byte* const keys = gpu.history_at(gpu.plan().history.regions()[0]).data();
-  device().fill(keys, std::byte{1}, kContext * kRow, stream.handle());
+  fill(1);
+  gpu.clear_talk(1);
   done.record(stream.handle());
   const std::size_t bytes = stand_in::live().bytes;
-  EXPECT_EQ(gpu.decommit(done.handle()), 2 * kContext * kRow);
-  EXPECT_EQ(stand_in::live().bytes, bytes - 2 * kContext * kRow);
+  EXPECT_EQ(gpu.decommit(done.handle()), kContext * kRow);
+  EXPECT_EQ(stand_in::live().bytes, bytes - kContext * kRow);
 }
 
 // Where the driver may fail: creation, growth, growth from another talk, trim.

@@ -1,20 +1,19 @@
 /// @file
 /// Device tapes over a device's memory, each called "kind" and of about `kKindBytes`, for the
-/// suites that hold for all tapes. `Maker` gives the device: `static std::unique_ptr<Device>
-/// make()`.
+/// suites that hold for all tapes. `Maker` makes the device, as a kind of `DeviceContract` does.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <cstddef>
 #include <memory>
-#include <string>
 
 #include "memory/tape_contract.hpp"
 #include "memory/tape_kinds.hpp"
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_block.hpp"
 #include "tapedeck/device/device_tape.hpp"
+#include "tapedeck/device/host_device.hpp"
 #include "tapedeck/device/page_pool.hpp"
 
 namespace tapedeck::tests {
@@ -22,21 +21,23 @@ namespace tapedeck::tests {
 template <>
 inline constexpr std::size_t kTakeLine<DeviceTape> = kDeviceLine;
 
+inline constexpr std::size_t kDeviceBytes = 8 * kKindBytes;
+
 template <class Maker>
 struct PlainDeviceTape {
-  static constexpr const char* kName = "Plain";
-  std::unique_ptr<Device> device = Maker::make();
+  static constexpr const char* kName = "PlainDevice";
+  std::unique_ptr<Device> device = Maker::make(kDeviceBytes);
   DeviceTape tape = DeviceTape::start(*device, kKindBytes, {.name = "kind"});
 };
 
 /// Grown whole, page by page: its takes do not grow it.
 template <class Maker>
 struct GrownDeviceTape {
-  static constexpr const char* kName = "Grown";
+  static constexpr const char* kName = "GrownDevice";
   GrownDeviceTape() {
     while (tape.committed() < tape.total()) tape.prepare(tape.committed() + 1);
   }
-  std::unique_ptr<Device> device = Maker::make();
+  std::unique_ptr<Device> device = Maker::make(kDeviceBytes);
   PagePool pool{*device};
   DeviceTape tape = DeviceTape::reserve(pool, kKindBytes, {.name = "kind"});
 };
@@ -44,9 +45,9 @@ struct GrownDeviceTape {
 /// Nothing of it is committed.
 template <class Maker>
 struct GrowingDeviceTape {
-  static constexpr const char* kName = "Growing";
+  static constexpr const char* kName = "GrowingDevice";
   bool refuse = false;
-  std::unique_ptr<Device> device = Maker::make();
+  std::unique_ptr<Device> device = Maker::make(kDeviceBytes);
   PagePool pool{*device};
   DeviceTape tape = DeviceTape::reserve(
       pool, kKindBytes, {.name = "kind", .block = refusing_while<DeviceBlockOptions>(refuse)});
@@ -55,12 +56,12 @@ struct GrowingDeviceTape {
 /// At an odd address and of an odd size.
 template <class Maker>
 struct BorrowedDeviceTape {
-  static constexpr const char* kName = "Borrowed";
+  static constexpr const char* kName = "BorrowedDevice";
   ~BorrowedDeviceTape() {
     tape = DeviceTape();
     device->deallocate(memory);
   }
-  std::unique_ptr<Device> device = Maker::make();
+  std::unique_ptr<Device> device = Maker::make(kDeviceBytes);
   std::byte* memory = device->allocate(kKindBytes + 1000);
   DeviceTape tape = DeviceTape::over(
       DeviceBlock::borrow(*device, {memory + 13, kKindBytes + 256 + 101}), {.name = "kind"});
@@ -72,5 +73,24 @@ using DeviceTapeKinds =
 
 template <class Maker>
 using GrowingDeviceTapeKinds = ::testing::Types<GrowingDeviceTape<Maker>>;
+
+struct HostDeviceMaker {
+  static std::unique_ptr<Device> make(std::size_t bytes) {
+    return std::make_unique<HostDevice>(HostDeviceOptions{.memory = bytes});
+  }
+};
+
+template <class Kinds, class More>
+struct JoinedKinds;
+template <class... Kinds, class... More>
+struct JoinedKinds<::testing::Types<Kinds...>, ::testing::Types<More...>> {
+  using type = ::testing::Types<Kinds..., More...>;  // NOLINT(readability-identifier-naming)
+};
+
+/// Every kind of tape that needs no driver: on the host, and on a device of its memory.
+using AllTapeKinds = JoinedKinds<TapeKinds, DeviceTapeKinds<HostDeviceMaker>>::type;
+using AllMarkedTapeKinds = JoinedKinds<MarkedTapeKinds, DeviceTapeKinds<HostDeviceMaker>>::type;
+using AllGrowingTapeKinds =
+    JoinedKinds<GrowingTapeKinds, GrowingDeviceTapeKinds<HostDeviceMaker>>::type;
 
 }  // namespace tapedeck::tests

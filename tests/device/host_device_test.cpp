@@ -2,12 +2,10 @@
 
 #include "tapedeck/device/host_device.hpp"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstddef>
 #include <memory>
-#include <string>
 
 #include "device/device_contract.hpp"
 #include "device/device_stream_contract.hpp"

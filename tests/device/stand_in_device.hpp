@@ -6,8 +6,6 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "device/stand_in/stand_in.hpp"
 #include "tapedeck/device/cuda_device.hpp"

@@ -1,12 +1,12 @@
 /// @file
-/// A cache of a talk, for plans that tests make.
+/// Caches of a talk, for plans that tests make.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
-#include "tapedeck/plan/region.hpp"
+#include "tapedeck/plan/plan.hpp"
 
 namespace tapedeck::tests {
 
@@ -21,6 +21,18 @@ inline constexpr std::size_t kDevicePage = std::size_t{64} << 10;
           .bytes = cells * row,
           .alignment = 4096,
           .growth = {.bytes_per_token = row, .capacity = cells}};
+}
+
+/// A plan of K and V of one layer, in rows of as many bytes each.
+[[nodiscard]] inline Plan keys_and_values(std::uint64_t talks, std::uint64_t context,
+                                          std::uint64_t row) {
+  Plan plan;
+  plan.talks = talks;
+  plan.context_per_talk = context;
+  for (const char* name : {"layers.0.k", "layers.0.v"}) {
+    plan.history.append(cache_region(name, RegionRole::kv, context, row));
+  }
+  return plan;
 }
 
 }  // namespace tapedeck::tests

@@ -1,5 +1,4 @@
 // A layout takes exactly what was planned: for every model there is here, and for random ones.
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>

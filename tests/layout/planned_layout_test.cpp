@@ -1,17 +1,14 @@
 // A layout made from a plan: exactly the plan's regions, and talks that grow by tokens.
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <string>
 #include <vector>
 
 #include "base/thrown.hpp"
-#include "layout/cache_region.hpp"
-#include "memory/hook_ledger.hpp"
+#include "layout/side_plan.hpp"
 #include "memory/pattern.hpp"
 #include "os/fault_sweep.hpp"
 #include "os/self.hpp"
@@ -23,27 +20,6 @@
 namespace tapedeck::tests {
 namespace {
 
-constexpr std::uint64_t kPlannedContext = 1024;
-constexpr std::uint64_t kWindow = 256;
-constexpr std::uint64_t kPlannedRow = 512;  // bytes of K of one token
-
-// Two tensors, two buffers that share their place, K and V of a layer, a window, a state.
-Plan small_host_plan(std::uint64_t talks = 1) {
-  Plan plan;
-  plan.talks = talks;
-  plan.context_per_talk = kPlannedContext;
-  plan.weights.append({.name = "embedding", .bytes = 1000});
-  plan.weights.append({.name = "head", .bytes = 8192, .alignment = 4096});
-  plan.scratch.place({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4000});
-  plan.scratch.place({.name = "prefill.logits", .role = RegionRole::prefill, .bytes = 9000});
-  plan.history.append(cache_region("layers.0.k", RegionRole::kv, kPlannedContext, kPlannedRow));
-  plan.history.append(cache_region("layers.0.v", RegionRole::kv, kPlannedContext, kPlannedRow));
-  plan.history.append(cache_region("layers.1.k", RegionRole::window, kWindow, kPlannedRow));
-  plan.history.append(
-      {.name = "layers.2.state", .role = RegionRole::recurrent, .bytes = 100, .alignment = 4096});
-  return plan;
-}
-
 const Region& region(const TapePlan& plan, const char* name) { return *plan.find(name); }
 
 LayoutOptions options(Commit commit) {
@@ -52,35 +28,8 @@ LayoutOptions options(Commit commit) {
   return options;
 }
 
-TEST(PlannedLayoutGrowth, CommitsWhatTheTokensNeedAndNoMore) {
-  LayoutOptions asked = options(Commit::with_talks);
-  asked.growth_step = 1;
-  Layout layout(small_host_plan(), asked);
-  EXPECT_EQ(layout.history().committed(), 100U);  // the state alone
-  layout.talk(0).prepare(8);
-  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 8 * kPlannedRow + 100);
-  layout.talk(0).prepare(9);  // a page more of each
-  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 16 * kPlannedRow + 100);
-  layout.talk(0).prepare(kPlannedContext);
-  EXPECT_EQ(layout.history().committed(), (2 * kPlannedContext + kWindow) * kPlannedRow + 100);
-  EXPECT_EQ(layout.stat().history.committed, layout.history().committed());
-  EXPECT_EQ(layout.stat().history.grows, 3U);
-}
-
-TEST(PlannedLayoutGrowth, GrowsByItsStep) {
-  LayoutOptions asked = options(Commit::with_talks);
-  asked.growth_step = 128;
-  Layout layout(small_host_plan(), asked);
-  layout.talk(0).prepare(1);
-  EXPECT_EQ(layout.history().committed(), std::uint64_t{3} * 128 * kPlannedRow + 100);
-  layout.talk(0).prepare(128);
-  EXPECT_EQ(layout.stat().history.grows, 1U);
-  layout.talk(0).prepare(129);
-  EXPECT_EQ(layout.stat().history.grows, 2U);
-}
-
 TEST(PlannedLayoutGrowth, IsGrowthInsideAPassToTheGuard) {
-  Layout layout(small_host_plan(), options(Commit::with_talks));
+  Layout layout(side_plan(), options(Commit::with_talks));
   PassGuard guard(layout, {.strict = true});
   layout.talk(0).prepare(1);
   EXPECT_THROW(layout.clear_pass(), PassViolation);
@@ -90,7 +39,7 @@ TEST(PlannedLayoutGrowth, IsGrowthInsideAPassToTheGuard) {
 Complaints grow_a_talk() {
   LayoutOptions asked = options(Commit::with_talks);
   asked.growth_step = 8;
-  Layout layout(small_host_plan(), asked);
+  Layout layout(side_plan(), asked);
   for (const std::uint64_t tokens : {8U, 64U, 512U}) {
     const std::size_t before = layout.history().committed();
     try {
@@ -123,13 +72,13 @@ TEST(PlannedLayoutWipe, TheNextTenantFindsZeros) {
     LayoutOptions asked = options(commit);
     asked.history.wipe_on_clear = true;
     asked.scratch.wipe_on_clear = true;
-    Layout layout(small_host_plan(), asked);
+    Layout layout(side_plan(), asked);
     const Plan& plan = layout.plan();
     layout.talk(0).prepare(20);
     layout.talk(0).advance(20);
     std::vector<std::span<std::byte>> places = {
-        layout.history_at(region(plan.history, "layers.0.k")).first(20 * kPlannedRow),
-        layout.history_at(region(plan.history, "layers.1.k")).first(20 * kPlannedRow),
+        layout.history_at(region(plan.history, "layers.0.k")).first(20 * kSideRow),
+        layout.history_at(region(plan.history, "layers.1.k")).first(20 * kSideRow),
         layout.history_at(region(plan.history, "layers.2.state")),
         layout.scratch_at(region(plan.scratch, "decode.logits"))};
     for (const auto place : places) Pattern(7).write(place.data(), place.size());
@@ -137,14 +86,6 @@ TEST(PlannedLayoutWipe, TheNextTenantFindsZeros) {
     layout.talk(0).advance(20);
     for (const auto place : places) EXPECT_TRUE(all_bytes_are(place.data(), place.size(), 0));
   }
-}
-
-TEST(PlannedLayoutErrors, RefusesOtherNumbersOfTalksThanThePlans) {
-  const auto refused = thrown<InvalidArgument>([] { Layout(small_host_plan(2), {.talks = 3}); });
-  EXPECT_EQ(refused.argument(), "LayoutOptions::talks");
-  EXPECT_EQ(refused.value(), 3U);
-  EXPECT_EQ(refused.limit(), 2U);
-  EXPECT_NO_THROW(Layout(small_host_plan(2), {.talks = 2}));
 }
 
 TEST(PlannedLayoutErrors, ALayoutOfSizesCountsNoTokensAndOpensTalks) {
@@ -171,27 +112,27 @@ TEST(PlannedLayoutErrors, ALayoutOfSizesCountsNoTokensAndOpensTalks) {
 }
 
 TEST(PlannedLayoutWarm, MakesWhatIsPreparedResident) {
-  Layout layout(small_host_plan(), options(Commit::with_talks));
+  Layout layout(side_plan(), options(Commit::with_talks));
   Talk talk = layout.talk(0);
-  talk.prepare(kPlannedContext);
+  talk.prepare(kSideContext);
   const WarmResult warmed = talk.warm();
   EXPECT_TRUE(warmed);
-  EXPECT_GE(warmed.asked, (2 * kPlannedContext + kWindow) * kPlannedRow);
+  EXPECT_GE(warmed.asked, (2 * kSideContext + kSideWindow) * kSideRow);
   talk.close();
   EXPECT_THROW((void)talk.warm(), WrongState);
 }
 
 #if defined(TAPEDECK_ASAN) && defined(GTEST_HAS_DEATH_TEST)
 TEST(PlannedLayoutDeathTest, RowsThatWereTakenBackMayNotBeTouched) {
-  Layout layout(small_host_plan(), options(Commit::with_talks));
+  Layout layout(side_plan(), options(Commit::with_talks));
   std::byte* rows = layout.history_at(region(layout.plan().history, "layers.0.k")).data();
   layout.talk(0).prepare(10);
   layout.talk(0).advance(10);
-  rows[9 * kPlannedRow] = std::byte{1};
+  rows[9 * kSideRow] = std::byte{1};
   layout.talk(0).rewind(1);
-  EXPECT_DEATH(rows[9 * kPlannedRow] = std::byte{2}, "use-after-poison");
+  EXPECT_DEATH(rows[9 * kSideRow] = std::byte{2}, "use-after-poison");
   layout.talk(0).advance();
-  rows[9 * kPlannedRow] = std::byte{3};
+  rows[9 * kSideRow] = std::byte{3};
   layout.clear_talk();
   EXPECT_DEATH(rows[0] = std::byte{4}, "use-after-poison");
 }

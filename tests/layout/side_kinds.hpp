@@ -6,13 +6,17 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
+#include <optional>
 #include <utility>
 
 #include "layout/cache_region.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/host_device.hpp"
 #include "tapedeck/layout/layout.hpp"
+
+#ifdef TAPEDECK_WITH_STAND_IN
+#include "device/stand_in_device.hpp"
+#endif
 
 namespace tapedeck::tests {
 
@@ -28,6 +32,7 @@ struct HostSide {
   using Handle = Talk;
   static constexpr std::size_t kPage = 4096;
   static constexpr std::size_t kTapeLine = 64;
+  static constexpr bool kOnDevice = false;
 
   explicit HostSide(Plan plan, const SideAsked& asked = {}, std::size_t /*memory*/ = 0)
       : layout(std::move(plan), options(asked)) {}
@@ -43,24 +48,55 @@ struct HostSide {
   Layout layout;
 };
 
-struct HostDeviceSide {
+/// On a device of `Card`, of which nothing is taken in the end.
+template <class Card>
+struct DeviceSide {
   using Handle = DeviceTalk;
   static constexpr std::size_t kPage = kDevicePage;
   static constexpr std::size_t kTapeLine = 256;
+  static constexpr bool kOnDevice = true;
 
-  explicit HostDeviceSide(Plan plan, const SideAsked& asked = {}, std::size_t memory = 256_MiB)
-      : device({.memory = memory, .granularity = kDevicePage}),
-        layout(device, std::move(plan),
+  explicit DeviceSide(Plan plan, const SideAsked& asked = {}, std::size_t memory = 256_MiB)
+      : card(memory),
+        layout(*card.device, std::move(plan),
                {.commit = asked.commit,
                 .growth_step = asked.growth_step,
                 .extra = asked.extra,
                 .history_budget = asked.history_budget}) {}
 
-  HostDevice device;
+  Card card;
   DeviceLayout layout;
 };
 
+struct HostCard {
+  explicit HostCard(std::size_t memory)
+      : device(std::in_place, HostDeviceOptions{.memory = memory, .granularity = kDevicePage}) {}
+  ~HostCard() { EXPECT_EQ(device->memory().free, device->memory().total); }
+  std::optional<HostDevice> device;
+};
+using HostDeviceSide = DeviceSide<HostCard>;
+
+#ifdef TAPEDECK_WITH_STAND_IN
+
+/// CUDA's, of a driver that reports every rule that is broken.
+struct StandInCard {
+  explicit StandInCard(std::size_t memory) {
+    stand_in::reset({.memory = memory, .granularity = kDevicePage, .host_visible = true});
+    device.emplace();
+  }
+  ~StandInCard() {
+    device.reset();
+    expect_all_given_back();
+  }
+  std::optional<CudaDevice> device;
+};
+using SideKinds = ::testing::Types<HostSide, HostDeviceSide, DeviceSide<StandInCard>>;
+
+#else
+
 using SideKinds = ::testing::Types<HostSide, HostDeviceSide>;
+
+#endif
 
 inline constexpr Commit kCommits[] = {Commit::at_creation, Commit::with_talks, Commit::nothing};
 

@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -15,6 +14,7 @@
 #include "base/thrown.hpp"
 #include "layout/cache_region.hpp"
 #include "layout/side_kinds.hpp"
+#include "layout/side_plan.hpp"
 #include "memory/pattern.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -22,43 +22,6 @@
 
 namespace tapedeck::tests {
 namespace {
-
-constexpr std::uint64_t kSideContext = 1024;
-constexpr std::uint64_t kSideWindow = 256;
-constexpr std::uint64_t kSideRow = 512;  // bytes of K of one token
-constexpr std::uint64_t kState = 100;
-
-// Two tensors, two buffers that share their place, K and V of a layer, a window, a state.
-Plan side_plan(std::uint64_t talks = 1) {
-  Plan plan;
-  plan.talks = talks;
-  plan.context_per_talk = kSideContext;
-  plan.weights.append({.name = "embedding", .bytes = 1000});
-  plan.weights.append({.name = "head", .bytes = 8192, .alignment = 4096});
-  plan.scratch.place({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4000});
-  plan.scratch.place({.name = "prefill.logits", .role = RegionRole::prefill, .bytes = 9000});
-  plan.history.append(cache_region("layers.0.k", RegionRole::kv, kSideContext, kSideRow));
-  plan.history.append(cache_region("layers.0.v", RegionRole::kv, kSideContext, kSideRow));
-  plan.history.append(cache_region("layers.1.k", RegionRole::window, kSideWindow, kSideRow));
-  plan.history.append({.name = "layers.2.state",
-                       .role = RegionRole::recurrent,
-                       .bytes = kState,
-                       .alignment = 4096});
-  return plan;
-}
-
-// Only K of a layer, a row of 1 KiB each.
-Plan keys_plan(std::uint64_t talks) {
-  Plan plan;
-  plan.talks = talks;
-  plan.history.append(cache_region("layers.0.k", RegionRole::kv, kSideContext, 1024));
-  return plan;
-}
-
-std::uint64_t filled_by(std::uint64_t tokens) {
-  if (tokens == 0) return 0;
-  return (2 * tokens + std::min(tokens, kSideWindow)) * kSideRow + kState;
-}
 
 template <class Kind>
 class SideContract : public ::testing::Test {
@@ -171,6 +134,34 @@ TYPED_TEST(SideContract, WrittenRowsStayWhereTheyAreWhileTheTalkGrows) {
   }
 }
 
+TYPED_TEST(SideContract, CommitsWholePagesAndNoMore) {
+  constexpr std::uint64_t kRows = TypeParam::kPage / kSideRow;
+  TypeParam side(side_plan(2), {});
+  auto& layout = side.layout;
+  const auto expect_committed = [&](std::uint64_t rows, std::uint64_t grows) {
+    EXPECT_EQ(layout.stat().history.committed, rows * kSideRow + 2 * kSideState);
+    EXPECT_EQ(layout.stat().history.grows, grows);
+  };
+  expect_committed(0, 0);  // the states alone
+  layout.talk(0).prepare(kRows);
+  expect_committed(3 * kRows, 1);
+  layout.talk(0).prepare(kRows + 1);
+  expect_committed(6 * kRows, 2);
+  layout.talk(0).prepare(kSideContext);
+  expect_committed(2 * kSideContext + kSideWindow, 3);
+  EXPECT_EQ(layout.history(1).committed(), kSideState);
+}
+
+TYPED_TEST(SideContract, GrowsByItsStep) {
+  TypeParam side(side_plan(), {.growth_step = 128});
+  side.layout.talk(0).prepare(1);
+  EXPECT_EQ(side.layout.history().committed(), 3 * 128 * kSideRow + kSideState);
+  side.layout.talk(0).prepare(128);
+  EXPECT_EQ(side.layout.stat().history.grows, 1U);
+  side.layout.talk(0).prepare(129);
+  EXPECT_EQ(side.layout.stat().history.grows, 2U);
+}
+
 TYPED_TEST(SideContract, ATalkBeyondThePlanIsRefusedAndStaysAsItWas) {
   for (const Commit commit : kCommits) {
     TypeParam side(side_plan(), {.commit = commit});
@@ -247,7 +238,7 @@ TYPED_TEST(SideContract, PagesGoBackAndAddressesStay) {
   talk.prepare(1);
   EXPECT_EQ(talk.advance(), kHeld);
   EXPECT_GT(layout.decommit(), 0U);  // of all talks
-  EXPECT_EQ(layout.history(1).committed(), kState);
+  EXPECT_EQ(layout.history(1).committed(), kSideState);
 }
 
 // "used" of a planned history was the whole plan from the first token on.
@@ -325,139 +316,41 @@ TYPED_TEST(SideContract, RefusesPlansItCannotHold) {
   EXPECT_THROW(TypeParam(endless, {.commit = Commit::nothing}), Error);
 }
 
-// --- handles ------------------------------------------------------------------------------------
-
-TYPED_TEST(SideContract, AClosedTalkIsRefusedAndItsSlotOpenedAgain) {
-  TypeParam side(side_plan(3), {});
+// No region answers with other bytes: what a layout's own plan does not have is refused.
+TYPED_TEST(SideContract, ARegionThatIsNotItsOwnIsRefused) {
+  TypeParam side(side_plan(), {.commit = Commit::at_creation});
   auto& layout = side.layout;
-  EXPECT_EQ(thrown<WrongState>([&] { (void)layout.open_talk(); }).state(), ObjectState::in_use);
-  auto first = layout.talk(0);
-  auto second = layout.talk(1);
-  second.prepare(100);
-  (void)second.advance(100);
-  const std::size_t committed = layout.history(1).committed();
-  first.close();
-  second.close();
-  EXPECT_FALSE(second.is_open());
-  EXPECT_FALSE(layout.talk_stat(1).open);
-  EXPECT_EQ(layout.talk_stat(1).tokens, 0U);
-  auto again = layout.open_talk();
-  EXPECT_EQ(again.index(), 1U);
-  EXPECT_EQ(layout.history(1).committed(), committed);  // it has kept its pages
-  EXPECT_EQ(layout.open_talk().index(), 0U);
-  // The handle of the talk that was there before is not one of this talk.
-  const std::vector<std::function<void()>> calls = {
-      [&] { second.prepare(1); },
-      [&] { (void)second.advance(); },
-      [&] { second.rewind(1); },
-      [&] { (void)second.tokens(); },
-      [&] { (void)second.room(); },
-      [&] { (void)second.capacity(); },
-      [&] { second.clear(); },
-      [&] { second.close(); },
-      [&] { second.decommit(); },
-      [&] { (void)second.stat(); },
-      [&] { (void)second.row(layout.plan().history.regions()[0], 0); }};
-  for (const auto& call : calls) {
-    const auto closed = thrown<WrongState>(call);
-    EXPECT_EQ(closed.state(), ObjectState::closed);
-    EXPECT_EQ(closed.object(), "talk 1");
+  const Plan same = side_plan();
+  const Plan longer = side_plan(1, 2 * kSideContext);
+  const Region& weight = same.weights.regions()[0];
+  const Region& buffer = same.scratch.regions()[0];
+  const Region& cache = same.history.regions()[1];
+  Region moved = cache;
+  moved.offset += 64;
+  for (const Region& own : {cache, moved}) {
+    EXPECT_EQ(layout.history_at(own).data(), layout.history().data() + cache.offset);
   }
-  EXPECT_EQ(again.tokens(), 0U);
-  again.prepare(1);
-  EXPECT_EQ(again.advance(), 0U);
-}
-
-TYPED_TEST(SideContract, ATalkThatIsClosedHasNoHandleAndIsNotCleared) {
-  TypeParam side(side_plan(2), {});
-  side.layout.talk(1).close();
-  EXPECT_EQ(thrown<WrongState>([&] { (void)side.layout.talk(1); }).state(), ObjectState::closed);
-  EXPECT_EQ(thrown<WrongState>([&] { side.layout.clear_talk(1); }).state(), ObjectState::closed);
-  EXPECT_NO_THROW(side.layout.clear_talk(0));
-}
-
-TYPED_TEST(SideContract, ClearingAHandleLeavesScratchAlone) {
-  TypeParam side(side_plan(2), {.extra = {.weights = 0, .scratch = 4096, .history = 0}});
-  (void)side.layout.scratch().take(100);
-  const std::size_t used = side.layout.scratch().used();
-  side.layout.talk(0).clear();
-  side.layout.talk(1).close();
-  EXPECT_EQ(side.layout.scratch().used(), used);
-  side.layout.clear_talk(0);
-  EXPECT_LT(side.layout.scratch().used(), used);
-}
-
-TYPED_TEST(SideContract, ATalkThatIsNotThereIsAnArgument) {
-  TypeParam side(side_plan(2), {});
-  auto& layout = side.layout;
   const std::vector<std::function<void()>> calls = {
-      [&] { (void)layout.history(2); },   [&] { (void)std::as_const(layout).history(2); },
-      [&] { layout.clear_talk(2); },      [&] { (void)layout.talk(2); },
-      [&] { (void)layout.talk_stat(2); }, [&] { (void)layout.history_at({}, 2); }};
-  for (const auto& call : calls) {
-    const auto refused = thrown<InvalidArgument>(call);
-    EXPECT_EQ(refused.argument(), "talk");
-    EXPECT_EQ(refused.value(), 2U);
-    EXPECT_EQ(refused.limit(), 1U);
-  }
+      [&] { (void)layout.history_at(weight); },
+      [&] { (void)layout.scratch_at(cache); },
+      [&] { (void)layout.weights_at(buffer); },
+      [&] { (void)layout.history_at(Region{.name = cache.name}); },
+      [&] { (void)layout.history_at(longer.history.regions()[0]); },
+      [&] { (void)layout.history_at(longer.history.regions()[1]); }};
+  for (const auto& call : calls) EXPECT_EQ(thrown<InvalidArgument>(call).argument(), "region");
 }
 
-// --- the budget ---------------------------------------------------------------------------------
-
-TYPED_TEST(SideContract, AllTalksDrawOnOneBudget) {
-  constexpr std::uint64_t kPageRows = TypeParam::kPage / 1024;
-  TypeParam side(keys_plan(3), {.history_budget = 4 * TypeParam::kPage});
-  auto& layout = side.layout;
-  layout.talk(0).prepare(3 * kPageRows);
-  (void)layout.talk(0).advance(3 * kPageRows);
-  layout.talk(1).prepare(kPageRows);
-  const auto over = thrown<OutOfMemory>([&] { layout.talk(2).prepare(1); });
-  EXPECT_EQ(over.needed(), TypeParam::kPage);
-  EXPECT_EQ(over.available(), 0U);
-  EXPECT_EQ(over.limit(), "history_budget");
-  EXPECT_EQ(layout.talk_stat(2).history.refused, 1U);
-  EXPECT_EQ(layout.talk(0).tokens(), 3 * kPageRows);
-  // A talk that was cleared, and one that was closed, give their pages before that.
-  layout.talk(0).clear();
-  layout.talk(2).prepare(2 * kPageRows);
-  EXPECT_EQ(layout.history(0).committed(), 0U);
-  layout.talk(1).close();
-  layout.talk(2).prepare(4 * kPageRows);
-  EXPECT_EQ(layout.stat().history.committed, 4 * TypeParam::kPage);
-  EXPECT_THROW(layout.talk(0).prepare(1), OutOfMemory);
-  (void)layout.talk(2).decommit();
-  layout.talk(0).prepare(kPageRows);
-}
-
-TYPED_TEST(SideContract, TheLastOfABudgetIsGivenThoughItIsNoWholeStep) {
-  constexpr std::uint64_t kPageRows = TypeParam::kPage / 1024;
-  TypeParam side(keys_plan(1),
-                 {.growth_step = 3 * kPageRows, .history_budget = 4 * TypeParam::kPage});
-  auto talk = side.layout.talk(0);
-  talk.prepare(1);
-  EXPECT_EQ(talk.room(), 3 * kPageRows);
-  talk.prepare(4 * kPageRows);
-  EXPECT_EQ(talk.room(), 4 * kPageRows);
-  EXPECT_THROW(talk.prepare(4 * kPageRows + 1), OutOfMemory);
-}
-
-TYPED_TEST(SideContract, ABudgetBelowWhatIsCommittedAtCreationIsRefused) {
-  const SideAsked at_creation = {.commit = Commit::at_creation, .history_budget = 1_MiB};
-  const auto over = thrown<OutOfMemory>([&] { TypeParam(side_plan(1), at_creation); });
-  EXPECT_GT(over.needed(), over.available());
-  EXPECT_EQ(over.available(), 1_MiB);
-  EXPECT_THROW(TypeParam(side_plan(3), {.history_budget = TypeParam::kPage}), OutOfMemory);
-}
-
-TYPED_TEST(SideContract, ATalkThatGoesOnIsNotRobbed) {
-  constexpr std::uint64_t kPageRows = TypeParam::kPage / 1024;
-  TypeParam side(keys_plan(2), {.history_budget = 2 * TypeParam::kPage});
-  auto& layout = side.layout;
-  layout.talk(0).prepare(kPageRows);
-  layout.talk(0).clear();
-  layout.talk(0).prepare(kPageRows);  // has room: it only says that it goes on
-  EXPECT_THROW(layout.talk(1).prepare(2 * kPageRows), OutOfMemory);
-  EXPECT_EQ(layout.talk(0).advance(kPageRows), 0U);
+TYPED_TEST(SideContract, ARegionIsGivenAsBytesOrInItsOwnType) {
+  TypeParam side(side_plan(), {.commit = Commit::at_creation});
+  const Region& cache = side.layout.plan().history.regions()[0];
+  ASSERT_EQ(cache.dtype, DType::f32);
+  EXPECT_EQ(side.layout.template history_at<float>(cache).size(), cache.bytes / 4);
+  EXPECT_EQ(side.layout.template history_at<unsigned char>(cache).size(), cache.bytes);
+  const auto narrower =
+      thrown<InvalidArgument>([&] { (void)side.layout.template history_at<std::uint16_t>(cache); });
+  EXPECT_EQ(narrower.value(), 2U);
+  EXPECT_EQ(narrower.limit(), 4U);
+  EXPECT_THROW((void)side.layout.template history_at<std::int32_t>(cache), InvalidArgument);
 }
 
 // --- layouts of little --------------------------------------------------------------------------

@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <random>
 #include <string>
-#include <type_traits>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "layout/cache_region.hpp"
 #include "layout/side_kinds.hpp"
 #include "memory/pattern.hpp"
@@ -57,13 +57,8 @@ struct Tally {
 };
 
 Plan plan_of_talks() {
-  Plan plan;
-  plan.talks = kRandomTalks;
-  plan.context_per_talk = kRandomContext;
+  Plan plan = keys_and_values(kRandomTalks, kRandomContext, kRandomRow);
   plan.scratch.append({.name = "decode.logits", .role = RegionRole::decode, .bytes = 4096});
-  for (const char* name : {"layers.0.k", "layers.0.v"}) {
-    plan.history.append(cache_region(name, RegionRole::kv, kRandomContext, kRandomRow));
-  }
   return plan;
 }
 
@@ -92,7 +87,7 @@ class TalksLife {
   }
 
  private:
-  static constexpr bool kOnDevice = std::is_same_v<Kind, HostDeviceSide>;
+  static constexpr bool kOnDevice = Kind::kOnDevice;
   // A device has only so much memory; the host has only so much budget.
   static constexpr SideAsked kAsked = {.growth_step = 16,
                                        .history_budget = kOnDevice ? 0 : kMemory};
@@ -235,7 +230,7 @@ class TalksLife {
 
   // A layout of its own: sealing is for good.
   void live_sealed(std::size_t index) requires kOnDevice {
-    DeviceLayout sealed(side_.device, plan_of_talks(),
+    DeviceLayout sealed(*side_.card.device, plan_of_talks(),
                         {.commit = Commit::with_talks, .growth_step = 16});
     DeviceTalk talk = sealed.talk(index);
     try {
@@ -248,6 +243,8 @@ class TalksLife {
     sealed.clear_talk(index);
     EXPECT_THROW(talk.prepare(33), WrongState);
     EXPECT_THROW(sealed.talk((index + 1) % kRandomTalks).prepare(1), WrongState);
+    EXPECT_THROW((void)talk.decommit(), WrongState);
+    EXPECT_EQ(thrown<WrongState>([&] { (void)sealed.decommit(); }).state(), ObjectState::sealed);
     EXPECT_EQ(talk.advance(32), 0U);
     ++tally_.refused_sealed;
   }
@@ -308,7 +305,7 @@ class TalksRandom : public ::testing::Test {};
 TYPED_TEST_SUITE(TalksRandom, SideKinds);
 
 TYPED_TEST(TalksRandom, AgreeWithTheOracle) {
-  constexpr bool kSeals = std::is_same_v<TypeParam, HostDeviceSide>;
+  constexpr bool kSeals = TypeParam::kOnDevice;
   Tally tally;
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));

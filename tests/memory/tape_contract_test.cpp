@@ -1,4 +1,4 @@
-// The contract, by every kind of tape of the host, and what only they do.
+// The contract, by every kind of tape, and what only those of the host do.
 
 #include "memory/tape_contract.hpp"
 
@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 
+#include "device/device_tape_kinds.hpp"
 #include "memory/tape_growth_contract.hpp"
 #include "memory/tape_kinds.hpp"
 #include "memory/tape_mark_contract.hpp"
@@ -16,13 +17,12 @@
 namespace tapedeck::tests {
 namespace {
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeContract, TapeKinds, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(All, TapeContract, AllTapeKinds, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(All, TapeMarkContract, AllMarkedTapeKinds, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(All, TapeGrowthContract, AllGrowingTapeKinds, TapeKindNames);
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeMarkContract, MarkedTapeKinds, TapeKindNames);
-INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeGrowthContract, GrowingTapeKinds, TapeKindNames);
-
-using TapesWithoutMemory = ::testing::Types<Tape, SharedTape>;
-INSTANTIATE_TYPED_TEST_SUITE_P(Host, TapeWithoutMemory, TapesWithoutMemory);
+using TapesWithoutMemory = ::testing::Types<Tape, SharedTape, DeviceTape>;
+INSTANTIATE_TYPED_TEST_SUITE_P(All, TapeWithoutMemory, TapesWithoutMemory);
 
 // What the host writes itself.
 template <class Kind>

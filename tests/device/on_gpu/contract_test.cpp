@@ -28,12 +28,9 @@ struct GpuKind {
 INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, DeviceContract, GpuKind);
 INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, DeviceStreamContract, GpuKind);
 
-struct GpuMaker {
-  static std::unique_ptr<Device> make() { return std::make_unique<CudaDevice>(); }
-};
-INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeContract, DeviceTapeKinds<GpuMaker>, TapeKindNames);
-INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeMarkContract, DeviceTapeKinds<GpuMaker>, TapeKindNames);
-INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeGrowthContract, GrowingDeviceTapeKinds<GpuMaker>,
+INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeContract, DeviceTapeKinds<GpuKind>, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeMarkContract, DeviceTapeKinds<GpuKind>, TapeKindNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, TapeGrowthContract, GrowingDeviceTapeKinds<GpuKind>,
                                TapeKindNames);
 
 }  // namespace

@@ -17,14 +17,9 @@ constexpr std::uint64_t kRow = 16_KiB;
 constexpr std::uint64_t kLifeContext = 1024;
 
 Plan small_plan() {
-  Plan plan;
-  plan.talks = 2;
-  plan.context_per_talk = kLifeContext;
+  Plan plan = keys_and_values(2, kLifeContext, kRow);
   plan.weights.append({.name = "embedding", .bytes = 4_MiB});
   plan.scratch.append({.name = "decode.logits", .role = RegionRole::decode, .bytes = 1_MiB});
-  for (const char* name : {"layers.0.k", "layers.0.v"}) {
-    plan.history.append(cache_region(name, RegionRole::kv, kLifeContext, kRow));
-  }
   return plan;
 }
 

@@ -219,8 +219,7 @@ std::ostream& operator<<(std::ostream& out, const Live& live) {
 using namespace tapedeck::tests::stand_in;
 
 CUresult CUDAAPI cuInit(unsigned int flags) {
-  const Call call(__func__, Needs::nothing);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::nothing);
   if (flags != 0) return call.violation("flags");
   if (state().settings.devices == 0) return CUDA_ERROR_NO_DEVICE;
   state().started = true;
@@ -228,15 +227,13 @@ CUresult CUDAAPI cuInit(unsigned int flags) {
 }
 
 CUresult CUDAAPI cuDriverGetVersion(int* version) {
-  const Call call(__func__, Needs::nothing);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::nothing);
   *version = state().settings.driver_version;
   return CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuGetErrorName(CUresult error, const char** name) {
-  const Call call(__func__, Needs::nothing);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::nothing);
   static constexpr std::array kNames = {
       std::pair{CUDA_SUCCESS, "CUDA_SUCCESS"},
       std::pair{CUDA_ERROR_INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE"},
@@ -257,47 +254,41 @@ CUresult CUDAAPI cuGetErrorName(CUresult error, const char** name) {
 }
 
 CUresult CUDAAPI cuDeviceGetCount(int* count) {
-  const Call call(__func__, Needs::start);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::start);
   *count = state().settings.devices;
   return CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuDeviceGet(CUdevice* device, int ordinal) {
-  const Call call(__func__, Needs::start);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::start);
   if (!is_device(ordinal)) return CUDA_ERROR_INVALID_DEVICE;
   *device = ordinal;
   return CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuDeviceGetName(char* name, int length, CUdevice device) {
-  const Call call(__func__, Needs::start);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::start);
   if (!is_device(device)) return call.violation("no such device", CUDA_ERROR_INVALID_DEVICE);
   std::snprintf(name, static_cast<std::size_t>(length), "stand-in");
   return CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice device) {
-  const Call call(__func__, Needs::start);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::start);
   if (!is_device(device)) return call.violation("no such device", CUDA_ERROR_INVALID_DEVICE);
   *value = attribute_of(attribute);
   return CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuDeviceTotalMem_v2(std::size_t* bytes, CUdevice device) {
-  const Call call(__func__, Needs::start);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::start);
   if (!is_device(device)) return call.violation("no such device", CUDA_ERROR_INVALID_DEVICE);
   *bytes = state().settings.memory;
   return CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice ordinal) {
-  const Call call(__func__, Needs::start);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::start);
   CUresult error = CUDA_SUCCESS;
   Device* const device = device_of(call, ordinal, error);
   if (device == nullptr) return error;
@@ -307,8 +298,7 @@ CUresult CUDAAPI cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice ordinal) 
 }
 
 CUresult CUDAAPI cuDevicePrimaryCtxRelease_v2(CUdevice ordinal) {
-  const Call call(__func__, Needs::start);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::start);
   CUresult error = CUDA_SUCCESS;
   Device* const device = device_of(call, ordinal, error);
   if (device == nullptr) return error;
@@ -320,8 +310,7 @@ CUresult CUDAAPI cuDevicePrimaryCtxRelease_v2(CUdevice ordinal) {
 }
 
 CUresult CUDAAPI cuCtxPushCurrent_v2(CUcontext wanted) {
-  const Call call(__func__, Needs::start);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::start);
   const CUctx_st* const context = find_context(wanted);
   if (context == nullptr || context->retains == 0) {
     return call.violation("the context is not retained", CUDA_ERROR_INVALID_CONTEXT);
@@ -332,8 +321,7 @@ CUresult CUDAAPI cuCtxPushCurrent_v2(CUcontext wanted) {
 }
 
 CUresult CUDAAPI cuCtxPopCurrent_v2(CUcontext* context) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   *context = current_contexts().back();
   current_contexts().pop_back();
   --state().pushed;

@@ -40,23 +40,20 @@ CUresult not_stood_in_for(const char* name) {
 using namespace tapedeck::tests::stand_in;
 
 CUresult CUDAAPI cuModuleLoadData(CUmodule* module, const void* image) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (image == nullptr) return call.violation("no image");
   *module = *state().modules.insert(new_handle<CUmodule>()).first;
   return CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuModuleUnload(CUmodule module) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   return take_from(call, state().modules, module);
 }
 
 // Nobody looks into the image.
 CUresult CUDAAPI cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (!state().modules.contains(module)) return call.violation("no such module");
   const std::string& known = *state().functions.insert(name).first;
   *function = reinterpret_cast<CUfunction>(const_cast<std::string*>(&known));
@@ -67,8 +64,7 @@ CUresult CUDAAPI cuLaunchKernel(CUfunction function, unsigned int grid_x, unsign
                                 unsigned int grid_z, unsigned int block_x, unsigned int block_y,
                                 unsigned int block_z, unsigned int /*shared_bytes*/,
                                 CUstream handle, void** parameters, void** /*extra*/) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   Stream* const stream = stream_of(call, handle, true);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (!is_function(function)) return call.violation("no such function");
@@ -89,8 +85,7 @@ CUresult CUDAAPI cuLaunchKernel(CUfunction function, unsigned int grid_x, unsign
 }
 
 CUresult CUDAAPI cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode mode) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (handle == nullptr) return call.violation("the default stream");
   if (mode != CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) return call.violation("others are disturbed");
   Stream* const stream = stream_of(call, handle);
@@ -115,8 +110,7 @@ CUresult CUDAAPI cuStreamEndCapture(CUstream handle, CUgraph* graph) {
 
 CUresult CUDAAPI cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph,
                                              unsigned long long flags) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (flags != 0) return call.violation("flags");
   const auto found = state().graphs.find(graph);
   if (found == state().graphs.end()) return call.violation("no such graph");
@@ -126,8 +120,7 @@ CUresult CUDAAPI cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph,
 }
 
 CUresult CUDAAPI cuGraphLaunch(CUgraphExec exec, CUstream handle) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   Stream* const stream = stream_of(call, handle);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   const auto found = state().graph_execs.find(exec);
@@ -139,20 +132,17 @@ CUresult CUDAAPI cuGraphLaunch(CUgraphExec exec, CUstream handle) {
 }
 
 CUresult CUDAAPI cuGraphExecDestroy(CUgraphExec exec) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   return take_from(call, state().graph_execs, exec);
 }
 
 CUresult CUDAAPI cuGraphDestroy(CUgraph graph) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   return take_from(call, state().graphs, graph);
 }
 
 CUresult CUDAAPI cuLaunchHostFunc(CUstream handle, CUhostFn function, void* data) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   Stream* const stream = stream_of(call, handle);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   put(*stream, {.kind = Task::Kind::kernel, .launch = [function, data] { function(data); }});
@@ -180,8 +170,7 @@ CUresult CUDAAPI cuMemPoolTrimTo(CUmemoryPool /*pool*/, std::size_t /*bytes*/) {
 // NOLINTNEXTLINE(readability-identifier-naming): the driver has it so.
 extern "C" CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end);
 CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   std::array<std::chrono::steady_clock::time_point, 2> times;
   for (std::size_t i = 0; i < times.size(); ++i) {
     const auto found = state().events.find(i == 0 ? begin : end);

@@ -24,7 +24,7 @@ bool within(Address at, std::size_t bytes, Address outer, std::size_t outer_byte
   return at >= outer && bytes <= outer_bytes && at - outer <= outer_bytes - bytes;
 }
 
-bool whole(std::size_t bytes) { return bytes != 0 && bytes % kGranularity == 0; }
+bool whole(std::size_t bytes) { return bytes != 0 && bytes % state().settings.granularity == 0; }
 
 // The last entry that begins at or before the address.
 template <class Map>
@@ -73,7 +73,8 @@ std::shared_ptr<Memory> make_memory(int device, std::size_t bytes) {
 }
 
 CUresult check_place(const Call& call, Address at, std::size_t bytes, const Memory& memory) {
-  if (at % kGranularity != 0 || !whole(bytes)) return call.violation("not whole pages");
+  if (at % state().settings.granularity != 0 || !whole(bytes))
+    return call.violation("not whole pages");
   if (bytes > memory.bytes()) return call.violation("more than the pages have");
   if (!inside_reservation(at, bytes)) return call.violation("outside of a reservation");
   for (const auto& [begin, mapping] : state().mappings) {
@@ -198,8 +199,7 @@ bool in_use(Address at, std::size_t bytes) {
 using namespace tapedeck::tests::stand_in;
 
 CUresult CUDAAPI cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   *total = state().settings.memory;
   *free = free_of(call.device());
   return CUDA_SUCCESS;
@@ -208,28 +208,29 @@ CUresult CUDAAPI cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
 CUresult CUDAAPI cuMemGetAllocationGranularity(std::size_t* granularity,
                                                const CUmemAllocationProp* property,
                                                CUmemAllocationGranularity_flags /*option*/) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (property->type != CU_MEM_ALLOCATION_TYPE_PINNED) return call.violation("the type of memory");
-  *granularity = kGranularity;
+  *granularity = state().settings.granularity;
   return CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuMemAddressReserve(CUdeviceptr* at, std::size_t bytes, std::size_t alignment,
                                      CUdeviceptr hint, unsigned long long flags) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (alignment != 0 || hint != 0 || flags != 0) return call.violation("alignment, hint or flags");
   if (!whole(bytes)) return call.violation("not whole pages");
-  AddressRange range(bytes);
-  *at = range.begin();
-  state().reservations.emplace(*at, std::move(range));
-  return CUDA_SUCCESS;
+  try {
+    AddressRange range(bytes);
+    *at = range.begin();
+    state().reservations.emplace(*at, std::move(range));
+    return CUDA_SUCCESS;
+  } catch (const std::bad_alloc&) {
+    return CUDA_ERROR_OUT_OF_MEMORY;
+  }
 }
 
 CUresult CUDAAPI cuMemAddressFree(CUdeviceptr at, std::size_t bytes) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   const auto found = state().reservations.find(at);
   if (found == state().reservations.end() || found->second.bytes() != bytes) {
     return call.violation(hex(at) + " is not what was reserved");
@@ -246,8 +247,7 @@ CUresult CUDAAPI cuMemAddressFree(CUdeviceptr at, std::size_t bytes) {
 
 CUresult CUDAAPI cuMemCreate(CUmemGenericAllocationHandle* handle, std::size_t bytes,
                              const CUmemAllocationProp* property, unsigned long long flags) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (flags != 0 || !whole(bytes)) return call.violation("not whole pages, or flags");
   if (property->type != CU_MEM_ALLOCATION_TYPE_PINNED ||
       property->location.type != CU_MEM_LOCATION_TYPE_DEVICE ||
@@ -262,16 +262,14 @@ CUresult CUDAAPI cuMemCreate(CUmemGenericAllocationHandle* handle, std::size_t b
 
 // Pages that are mapped stay until they are not.
 CUresult CUDAAPI cuMemRelease(CUmemGenericAllocationHandle handle) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (state().pages.erase(handle) == 0) return call.violation("no such pages");
   return CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuMemMap(CUdeviceptr at, std::size_t bytes, std::size_t offset,
                           CUmemGenericAllocationHandle handle, unsigned long long flags) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (offset != 0 || flags != 0) return call.violation("offset or flags");
   const auto pages = state().pages.find(handle);
   if (pages == state().pages.end()) return call.violation("no such pages");
@@ -283,8 +281,7 @@ CUresult CUDAAPI cuMemMap(CUdeviceptr at, std::size_t bytes, std::size_t offset,
 }
 
 CUresult CUDAAPI cuMemUnmap(CUdeviceptr at, std::size_t bytes) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (exact_mapping(call, at, bytes) == nullptr) return CUDA_ERROR_INVALID_VALUE;
   if (in_use(at, bytes)) call.violation("something on a stream still uses it");
   Memory::hide(at, bytes);
@@ -294,8 +291,7 @@ CUresult CUDAAPI cuMemUnmap(CUdeviceptr at, std::size_t bytes) {
 
 CUresult CUDAAPI cuMemSetAccess(CUdeviceptr at, std::size_t bytes, const CUmemAccessDesc* access,
                                 std::size_t count) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   const std::vector<Mapping*> mappings = whole_mappings(call, at, bytes);
   if (mappings.empty()) return CUDA_ERROR_INVALID_VALUE;
   if (count != 1 || access->location.type != CU_MEM_LOCATION_TYPE_DEVICE ||
@@ -309,8 +305,7 @@ CUresult CUDAAPI cuMemSetAccess(CUdeviceptr at, std::size_t bytes, const CUmemAc
 }
 
 CUresult CUDAAPI cuMemAlloc_v2(CUdeviceptr* at, std::size_t bytes) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (bytes == 0) return call.violation("no bytes");
   if (!room_for(call.device(), bytes)) return CUDA_ERROR_OUT_OF_MEMORY;
   // Not more aligned than is promised, but where the host is to see a page of it.
@@ -324,8 +319,7 @@ CUresult CUDAAPI cuMemAlloc_v2(CUdeviceptr* at, std::size_t bytes) {
 }
 
 CUresult CUDAAPI cuMemFree_v2(CUdeviceptr at) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   const auto found = state().allocations.find(at);
   if (found == state().allocations.end()) return call.violation(hex(at) + " is not allocated");
   if (in_use(at, found->second.second.bytes)) call.violation("something on a stream still uses it");
@@ -336,8 +330,7 @@ CUresult CUDAAPI cuMemFree_v2(CUdeviceptr at) {
 }
 
 CUresult CUDAAPI cuMemHostAlloc(void** at, std::size_t bytes, unsigned int /*flags*/) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (bytes == 0) return call.violation("no bytes");
   auto memory = std::make_unique<std::byte[]>(bytes);
   *at = memory.get();
@@ -346,8 +339,7 @@ CUresult CUDAAPI cuMemHostAlloc(void** at, std::size_t bytes, unsigned int /*fla
 }
 
 CUresult CUDAAPI cuMemFreeHost(void* at) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   const auto found = state().pinned.find(at);
   if (found == state().pinned.end()) return call.violation("this was not allocated");
   if (in_use(reinterpret_cast<Address>(at), found->second.second)) {
@@ -358,8 +350,7 @@ CUresult CUDAAPI cuMemFreeHost(void* at) {
 }
 
 CUresult CUDAAPI cuMemHostRegister_v2(void* at, std::size_t bytes, unsigned int flags) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (at == nullptr || bytes == 0) return call.violation("no bytes");
   constexpr unsigned kKnown = CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_READ_ONLY;
   if ((flags & ~kKnown) != 0) {
@@ -375,8 +366,7 @@ CUresult CUDAAPI cuMemHostRegister_v2(void* at, std::size_t bytes, unsigned int 
 }
 
 CUresult CUDAAPI cuMemHostUnregister(void* at) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   const auto found = state().registered.find(at);
   if (found == state().registered.end()) {
     return call.violation("this was not registered", CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);

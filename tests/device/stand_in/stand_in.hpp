@@ -29,6 +29,7 @@ struct Settings {
   int driver_version = 13000;
   std::size_t memory = std::size_t{64} << 20;  ///< Bytes of each device.
   std::size_t overhead = 0;                    ///< Of them, those that the driver itself takes.
+  std::size_t granularity = kGranularity;      ///< A power of two that divides it.
   bool virtual_memory = true;
   bool unified_addressing = true;
   /// The host may dereference a device's addresses, to compute what a kernel would. Otherwise that

@@ -191,6 +191,11 @@ class Call {
   CUresult result_;
 };
 
+/// Begins an entry point, as `call`; the one that is to fail ends with it.
+#define STAND_IN_FOR(needs)   \
+  Call call(__func__, needs); \
+  if (call.refused()) return call.result()
+
 /// A piece of host memory that is behind a piece of a range.
 struct Piece {
   std::byte* at = nullptr;

@@ -188,8 +188,7 @@ Hold::~Hold() {
 using namespace tapedeck::tests::stand_in;
 
 CUresult CUDAAPI cuStreamCreate(CUstream* stream, unsigned int flags) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (flags != CU_STREAM_NON_BLOCKING) return call.violation("a stream that others wait for");
   *stream = reinterpret_cast<CUstream>(make_stream(call.device()));
   return CUDA_SUCCESS;
@@ -197,8 +196,7 @@ CUresult CUDAAPI cuStreamCreate(CUstream* stream, unsigned int flags) {
 
 // What is on it still runs.
 CUresult CUDAAPI cuStreamDestroy_v2(CUstream handle) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (handle == nullptr) return call.violation("the default stream");
   Stream* const stream = stream_of(call, handle);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
@@ -208,8 +206,7 @@ CUresult CUDAAPI cuStreamDestroy_v2(CUstream handle) {
 }
 
 CUresult CUDAAPI cuStreamSynchronize(CUstream handle) {
-  Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   const Stream* const stream = stream_of(call, handle);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   wait_until_idle(call, *stream);
@@ -217,8 +214,7 @@ CUresult CUDAAPI cuStreamSynchronize(CUstream handle) {
 }
 
 CUresult CUDAAPI cuCtxSynchronize() {
-  Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   std::vector<const Stream*> streams;
   for (const auto& [handle, stream] : state().streams) {
     if (stream->device == call.device()) streams.push_back(stream.get());
@@ -229,8 +225,7 @@ CUresult CUDAAPI cuCtxSynchronize() {
 
 // It waits for the record that is the last one now, whatever is recorded later.
 CUresult CUDAAPI cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int flags) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   if (flags != 0) return call.violation("flags");
   Stream* const stream = stream_of(call, handle);
   const Event* const event = event_of(call, event_handle);
@@ -241,8 +236,7 @@ CUresult CUDAAPI cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsign
 }
 
 CUresult CUDAAPI cuEventCreate(CUevent* handle, unsigned int /*flags*/) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   auto event = std::make_unique<Event>();
   event->device = call.device();
   *handle = reinterpret_cast<CUevent>(event.get());
@@ -251,8 +245,7 @@ CUresult CUDAAPI cuEventCreate(CUevent* handle, unsigned int /*flags*/) {
 }
 
 CUresult CUDAAPI cuEventDestroy_v2(CUevent handle) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   Event* const event = event_of(call, handle);
   if (event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   event->destroyed = true;
@@ -260,8 +253,7 @@ CUresult CUDAAPI cuEventDestroy_v2(CUevent handle) {
 }
 
 CUresult CUDAAPI cuEventRecord(CUevent event_handle, CUstream handle) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   Stream* const stream = stream_of(call, handle);
   Event* const event = event_of(call, event_handle);
   if (stream == nullptr || event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
@@ -274,16 +266,14 @@ CUresult CUDAAPI cuEventRecord(CUevent event_handle, CUstream handle) {
 }
 
 CUresult CUDAAPI cuEventQuery(CUevent handle) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   const Event* const event = event_of(call, handle);
   if (event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   return reached(*event) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
 }
 
 CUresult CUDAAPI cuEventSynchronize(CUevent handle) {
-  Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   const Event* const event = event_of(call, handle);
   if (event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   const std::shared_ptr<Moment> moment = event->recorded;
@@ -293,16 +283,14 @@ CUresult CUDAAPI cuEventSynchronize(CUevent handle) {
 
 CUresult CUDAAPI cuMemcpyAsync(CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
                                CUstream stream) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   return put_transfer(call, stream,
                       {.kind = Task::Kind::copy, .to = to, .from = from, .bytes = bytes});
 }
 
 CUresult CUDAAPI cuMemsetD8Async(CUdeviceptr at, unsigned char value, std::size_t bytes,
                                  CUstream stream) {
-  const Call call(__func__);
-  if (call.refused()) return call.result();
+  STAND_IN_FOR(Needs::context);
   return put_transfer(call, stream,
                       {.kind = Task::Kind::fill, .to = at, .bytes = bytes, .value = value});
 }

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <mutex>
 #include <random>
 #include <span>
@@ -21,6 +22,7 @@
 #include "base/thrown.hpp"
 #include "device/held_stream.hpp"
 #include "layout/cache_region.hpp"
+#include "layout/layout_thread.hpp"
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
 #include "os/self.hpp"
@@ -41,15 +43,7 @@ constexpr std::uint64_t kPageTokens = kDevicePage / kGrowthRow;
 constexpr std::uint64_t kGrowthContext = 2048;
 constexpr std::uint64_t kAhead = 256;
 
-Plan plan_of(std::size_t talks) {
-  Plan plan;
-  plan.talks = talks;
-  plan.context_per_talk = kGrowthContext;
-  for (const char* name : {"layers.0.k", "layers.0.v"}) {
-    plan.history.append(cache_region(name, RegionRole::kv, kGrowthContext, kGrowthRow));
-  }
-  return plan;
-}
+Plan plan_of(std::uint64_t talks) { return keys_and_values(talks, kGrowthContext, kGrowthRow); }
 
 DeviceLayoutOptions ahead(std::uint64_t tokens, DeviceBlockOptions hooks = {}) {
   return {.commit = Commit::with_talks,
@@ -244,7 +238,7 @@ class WrittenTalk {
   std::uint64_t conversation_ = 0;
 };
 
-// Talks at random, on a device that has not enough for all of them to be long.
+// A talk at random, on a device that has not enough for all of them to be long.
 void live(WrittenTalk& talk, std::mt19937_64& random, std::uint64_t& ended) {
   const std::uint64_t tokens = 1 + random() % 40;
   const bool ends = talk.tokens() + tokens > kGrowthContext || random() % 40 == 0;
@@ -257,21 +251,7 @@ void live(WrittenTalk& talk, std::mt19937_64& random, std::uint64_t& ended) {
 constexpr std::size_t kGrowthTalks = 4;
 constexpr std::size_t kTooLittle = 8_MiB;  // of 16 MiB
 
-TEST_F(GrowingAhead, TalksComeAndGoUnderOneWriter) {
-  HostDevice device({.memory = kTooLittle, .granularity = kDevicePage});
-  DeviceLayout gpu(device, plan_of(kGrowthTalks), ahead(kAhead));
-  std::vector<WrittenTalk> talks;
-  for (std::size_t talk = 0; talk < kGrowthTalks; ++talk) talks.emplace_back(gpu, talk);
-  std::mt19937_64 random(7);
-  std::uint64_t ended = 0;
-  for (int step = 0; step < 20'000 && !HasFailure(); ++step) {
-    live(talks[random() % kGrowthTalks], random, ended);
-  }
-  for (const WrittenTalk& talk : talks) talk.expect_bytes();
-  EXPECT_GE(ended, 100U);
-}
-
-TEST_F(GrowingAhead, TalksComeAndGoUnderAWriterEach) {
+TEST_F(GrowingAhead, TalksComeAndGo) {
   HostDevice device({.memory = kTooLittle, .granularity = kDevicePage});
   DeviceLayout gpu(device, plan_of(kGrowthTalks), ahead(kAhead));
   std::array<std::uint64_t, kGrowthTalks> ended{};
@@ -288,6 +268,23 @@ TEST_F(GrowingAhead, TalksComeAndGoUnderAWriterEach) {
   }
   for (std::thread& writer : writers) writer.join();
   for (const std::uint64_t conversations : ended) EXPECT_GE(conversations, 25U);
+}
+
+TEST(LayoutThread, ServesInTheOrderOfAskingAndOnceWhoAsksTwice) {
+  std::vector<std::size_t> served;
+  std::promise<void> go;
+  {
+    internal::LayoutThread thread(4, [&, waits = go.get_future().share()](std::size_t who) {
+      waits.wait();
+      served.push_back(who);
+    });
+    for (const std::size_t who : {0U, 3U, 1U, 3U, 2U}) thread.ask(who);
+    go.set_value();
+    thread.wait_for(2);
+    EXPECT_EQ(served, (std::vector<std::size_t>{0, 3, 1, 2}));
+    thread.ask(1);
+  }  // it ends once all have been served
+  EXPECT_EQ(served, (std::vector<std::size_t>{0, 3, 1, 2, 1}));
 }
 
 TEST_F(GrowingAhead, AHostWithoutMoreThreadsIsAnErrorAndLeavesNothing) {

@@ -1,0 +1,167 @@
+// Talks alike on the host and on a device: their handles, and the budget that all of them draw on.
+#include "tapedeck/layout/talk.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "base/thrown.hpp"
+#include "layout/side_kinds.hpp"
+#include "layout/side_plan.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+// Only K of a layer, a row of 1 KiB each.
+Plan keys_plan(std::uint64_t talks) {
+  Plan plan;
+  plan.talks = talks;
+  plan.history.append(cache_region("layers.0.k", RegionRole::kv, kSideContext, 1024));
+  return plan;
+}
+
+template <class Kind>
+class TalkContract : public ::testing::Test {};
+TYPED_TEST_SUITE(TalkContract, SideKinds);
+
+TYPED_TEST(TalkContract, AClosedTalkIsRefusedAndItsSlotOpenedAgain) {
+  TypeParam side(side_plan(3), {});
+  auto& layout = side.layout;
+  EXPECT_EQ(thrown<WrongState>([&] { (void)layout.open_talk(); }).state(), ObjectState::in_use);
+  auto first = layout.talk(0);
+  auto second = layout.talk(1);
+  second.prepare(100);
+  (void)second.advance(100);
+  const std::size_t committed = layout.history(1).committed();
+  first.close();
+  second.close();
+  EXPECT_FALSE(second.is_open());
+  EXPECT_FALSE(layout.talk_stat(1).open);
+  EXPECT_EQ(layout.talk_stat(1).tokens, 0U);
+  auto again = layout.open_talk();
+  EXPECT_EQ(again.index(), 1U);
+  EXPECT_EQ(layout.history(1).committed(), committed);  // it has kept its pages
+  EXPECT_EQ(layout.open_talk().index(), 0U);
+  // The handle of the talk that was there before is not one of this talk.
+  const std::vector<std::function<void()>> calls = {
+      [&] { second.prepare(1); },
+      [&] { (void)second.advance(); },
+      [&] { second.rewind(1); },
+      [&] { (void)second.tokens(); },
+      [&] { (void)second.room(); },
+      [&] { (void)second.capacity(); },
+      [&] { second.clear(); },
+      [&] { second.close(); },
+      [&] { second.decommit(); },
+      [&] { (void)second.stat(); },
+      [&] { (void)second.row(layout.plan().history.regions()[0], 0); }};
+  for (const auto& call : calls) {
+    const auto closed = thrown<WrongState>(call);
+    EXPECT_EQ(closed.state(), ObjectState::closed);
+    EXPECT_EQ(closed.object(), "talk 1");
+  }
+  EXPECT_EQ(again.tokens(), 0U);
+  again.prepare(1);
+  EXPECT_EQ(again.advance(), 0U);
+}
+
+TYPED_TEST(TalkContract, ATalkThatIsClosedHasNoHandleAndIsNotCleared) {
+  TypeParam side(side_plan(2), {});
+  side.layout.talk(1).close();
+  EXPECT_EQ(thrown<WrongState>([&] { (void)side.layout.talk(1); }).state(), ObjectState::closed);
+  EXPECT_EQ(thrown<WrongState>([&] { side.layout.clear_talk(1); }).state(), ObjectState::closed);
+  EXPECT_NO_THROW(side.layout.clear_talk(0));
+}
+
+TYPED_TEST(TalkContract, ClearingAHandleLeavesScratchAlone) {
+  TypeParam side(side_plan(2), {.extra = {.weights = 0, .scratch = 4096, .history = 0}});
+  (void)side.layout.scratch().take(100);
+  const std::size_t used = side.layout.scratch().used();
+  side.layout.talk(0).clear();
+  side.layout.talk(1).close();
+  EXPECT_EQ(side.layout.scratch().used(), used);
+  side.layout.clear_talk(0);
+  EXPECT_LT(side.layout.scratch().used(), used);
+}
+
+TYPED_TEST(TalkContract, ATalkThatIsNotThereIsAnArgument) {
+  TypeParam side(side_plan(2), {});
+  auto& layout = side.layout;
+  const std::vector<std::function<void()>> calls = {
+      [&] { (void)layout.history(2); },   [&] { (void)std::as_const(layout).history(2); },
+      [&] { layout.clear_talk(2); },      [&] { (void)layout.talk(2); },
+      [&] { (void)layout.talk_stat(2); }, [&] { (void)layout.history_at({}, 2); }};
+  for (const auto& call : calls) {
+    const auto refused = thrown<InvalidArgument>(call);
+    EXPECT_EQ(refused.argument(), "talk");
+    EXPECT_EQ(refused.value(), 2U);
+    EXPECT_EQ(refused.limit(), 1U);
+  }
+}
+
+// --- the budget ---------------------------------------------------------------------------------
+
+TYPED_TEST(TalkContract, AllTalksDrawOnOneBudget) {
+  constexpr std::uint64_t kPageRows = TypeParam::kPage / 1024;
+  TypeParam side(keys_plan(3), {.history_budget = 4 * TypeParam::kPage});
+  auto& layout = side.layout;
+  layout.talk(0).prepare(3 * kPageRows);
+  (void)layout.talk(0).advance(3 * kPageRows);
+  layout.talk(1).prepare(kPageRows);
+  const auto over = thrown<OutOfMemory>([&] { layout.talk(2).prepare(1); });
+  EXPECT_EQ(over.needed(), TypeParam::kPage);
+  EXPECT_EQ(over.available(), 0U);
+  EXPECT_EQ(over.limit(), "history_budget");
+  EXPECT_EQ(layout.talk_stat(2).history.refused, 1U);
+  EXPECT_EQ(layout.talk(0).tokens(), 3 * kPageRows);
+  // A talk that was cleared, and one that was closed, give their pages before that.
+  layout.talk(0).clear();
+  layout.talk(2).prepare(2 * kPageRows);
+  EXPECT_EQ(layout.history(0).committed(), 0U);
+  layout.talk(1).close();
+  layout.talk(2).prepare(4 * kPageRows);
+  EXPECT_EQ(layout.stat().history.committed, 4 * TypeParam::kPage);
+  EXPECT_THROW(layout.talk(0).prepare(1), OutOfMemory);
+  (void)layout.talk(2).decommit();
+  layout.talk(0).prepare(kPageRows);
+}
+
+TYPED_TEST(TalkContract, TheLastOfABudgetIsGivenThoughItIsNoWholeStep) {
+  constexpr std::uint64_t kPageRows = TypeParam::kPage / 1024;
+  TypeParam side(keys_plan(1),
+                 {.growth_step = 3 * kPageRows, .history_budget = 4 * TypeParam::kPage});
+  auto talk = side.layout.talk(0);
+  talk.prepare(1);
+  EXPECT_EQ(talk.room(), 3 * kPageRows);
+  talk.prepare(4 * kPageRows);
+  EXPECT_EQ(talk.room(), 4 * kPageRows);
+  EXPECT_THROW(talk.prepare(4 * kPageRows + 1), OutOfMemory);
+}
+
+TYPED_TEST(TalkContract, ABudgetBelowWhatIsCommittedAtCreationIsRefused) {
+  const SideAsked at_creation = {.commit = Commit::at_creation, .history_budget = 1_MiB};
+  const auto over = thrown<OutOfMemory>([&] { TypeParam(side_plan(1), at_creation); });
+  EXPECT_GT(over.needed(), over.available());
+  EXPECT_EQ(over.available(), 1_MiB);
+  EXPECT_THROW(TypeParam(side_plan(3), {.history_budget = TypeParam::kPage}), OutOfMemory);
+}
+
+TYPED_TEST(TalkContract, ATalkThatGoesOnIsNotRobbed) {
+  constexpr std::uint64_t kPageRows = TypeParam::kPage / 1024;
+  TypeParam side(keys_plan(2), {.history_budget = 2 * TypeParam::kPage});
+  auto& layout = side.layout;
+  layout.talk(0).prepare(kPageRows);
+  layout.talk(0).clear();
+  layout.talk(0).prepare(kPageRows);  // has room: it only says that it goes on
+  EXPECT_THROW(layout.talk(1).prepare(2 * kPageRows), OutOfMemory);
+  EXPECT_EQ(layout.talk(0).advance(kPageRows), 0U);
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
