@@ -46,7 +46,7 @@ std::string phase_line(const PhaseFigures& phase) {
 
 }  // namespace
 
-void add_options(CLI::App& command, TelemetryOptions& options) {
+void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
   command
       .add_option("--metrics", options.metrics,
                   "Serve where the memory stands for Prometheus, at this address; without a HOST at"

@@ -26,7 +26,7 @@ struct TelemetryOptions {
   std::optional<std::string> record{};   ///< To this file.
 };
 
-void add_options(CLI::App& command, TelemetryOptions& options);
+void add_telemetry_options(CLI::App& command, TelemetryOptions& options);
 
 /// Shows a layout to others while it decodes, and keeps how that went: in phases, `load` from here
 /// on, then those of each talk; and as a recording. Thread-safety: the layout's writer.

@@ -5,15 +5,12 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/json.hpp"
 #include "cli/commands.hpp"
-#include "cli/figures.hpp"
-#include "cli/option_values.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
-#include "cli/plan_arguments.hpp"
 #include "cli/plan_text.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/bus_bandwidth.hpp"
@@ -120,33 +117,33 @@ std::string device_text(const DeviceBudget& device) {
   return text + '\n';
 }
 
-void print(const FitArguments& arguments, const Model& model, const HostBudget& host,
-           const std::optional<DeviceBudget>& device, const std::vector<FitChoice>& choices) {
-  if (arguments.json) {
-    nlohmann::ordered_json list = nlohmann::ordered_json::array();
-    for (const FitChoice& choice : choices) list.push_back(choice_json(choice));
-    nlohmann::ordered_json json = {
-        {"schema", kPlanSchema},
-        {"model", model_json(model)},
-        {"host", {{"available", host.available}, {"limit", host.limit}}}};
-    if (device) {
-      json["device"] = {{"name", device->name},
-                        {"free", device->free},
-                        {"bus_bytes_per_second", rate_json(device->bus_bytes_per_second)}};
-    }
-    if (arguments.least_tokens_per_second) {
-      json["least_tokens_per_second"] = *arguments.least_tokens_per_second;
-    }
-    json["choices"] = std::move(list);
-    Output().write(json_text(json));
-    return;
-  }
+std::string fit_as_text(const Model& model, const HostBudget& host,
+                        const std::optional<DeviceBudget>& device,
+                        const std::vector<FitChoice>& choices) {
   std::string text = model_text(model) + fmt::format("host      {} left, bound by {}\n",
                                                      to_iec(host.available), host.limit);
   if (device) text += device_text(*device);
   text += '\n';
   for (std::size_t i = 0; i < choices.size(); ++i) text += choice_text(i + 1, choices[i]);
-  Output().write(text);
+  return text;
+}
+
+std::string fit_as_json(const FitArguments& arguments, const Model& model, const HostBudget& host,
+                        const std::optional<DeviceBudget>& device,
+                        const std::vector<FitChoice>& choices) {
+  nlohmann::ordered_json json = {{"schema", kPlanSchema},
+                                 {"model", model_json(model)},
+                                 {"host", {{"available", host.available}, {"limit", host.limit}}}};
+  if (device) {
+    json["device"] = {{"name", device->name},
+                      {"free", device->free},
+                      {"bus_bytes_per_second", rate_json(device->bus_bytes_per_second)}};
+  }
+  if (arguments.least_tokens_per_second) {
+    json["least_tokens_per_second"] = *arguments.least_tokens_per_second;
+  }
+  json["choices"] = json_list(choices, choice_json);
+  return json_text(json);
 }
 
 // As told, or else measured; 0 where the device has no room to.
@@ -167,7 +164,6 @@ std::optional<DeviceBudget> device_of(const FitArguments& arguments) {
                         .name = "--gpu-memory",
                         .bus_bytes_per_second = static_cast<double>(arguments.bus.value_or(0))};
   }
-  if (!arguments.gpu && CudaDevice::support().devices == 0) return std::nullopt;
   try {
     CudaDevice gpu(arguments.gpu.value_or(0));
     const DeviceMemory memory = gpu.memory();
@@ -209,12 +205,15 @@ int fit(const FitArguments& arguments) {
   const std::optional<DeviceBudget> device = device_of(arguments);
   require_device_for_rates(arguments, device);
   const FitOptions least = {arguments.least_tokens_per_second.value_or(0)};
+  const auto print = [&](const std::vector<FitChoice>& choices) {
+    Output().write(arguments.json ? fit_as_json(arguments, model, host, device, choices)
+                                  : fit_as_text(model, host, device, choices));
+  };
   try {
-    print(arguments, model, host, device,
-          tapedeck::fit(model, arguments.options, host, device, least));
+    print(tapedeck::fit(model, arguments.options, host, device, least));
     return 0;
   } catch (const NothingFits& nothing) {
-    print(arguments, model, host, device, nothing.choices());
+    print(nothing.choices());
     tell_error(nothing.what());
     return kNothingFits;
   }
@@ -227,16 +226,16 @@ Command add_fit(CLI::App& program) {
       "fit", "Ranks the ways a model can be run here; exit code 3 where nothing fits.");
   auto arguments = std::make_shared<FitArguments>();
   add_plan_arguments(*command, *arguments);
-  as_size(command->add_option("--gpu-memory", arguments->gpu_memory,
-                              "Free memory of the device [what the GPU has]"));
-  command->add_option("--gpu", arguments->gpu, "Which GPU, as `tapedeck gpus` lists them [0]")
-      ->check(whole_number())
+  add_size(*command, "--gpu-memory", arguments->gpu_memory,
+           "Free memory of the device [what the GPU has]");
+  add_whole_number(*command, "--gpu", arguments->gpu,
+                   "Which GPU, as `tapedeck gpus` lists them [0]")
       ->excludes("--gpu-memory");
-  as_size(command->add_option("--host-memory", arguments->host_memory,
-                              "Free memory of the host [what this one has]"));
-  as_size(command->add_option("--bus", arguments->bus,
-                              "Bytes a second copied to the device: 25GB are 25e9, 25G and 25GiB"
-                              " are binary [what the GPU is measured to]"));
+  add_size(*command, "--host-memory", arguments->host_memory,
+           "Free memory of the host [what this one has]");
+  add_size(*command, "--bus", arguments->bus,
+           "Bytes a second copied to the device: 25GB are 25e9, 25G and 25GiB"
+           " are binary [what the GPU is measured to]");
   command
       ->add_option("--tokens-per-second", arguments->least_tokens_per_second,
                    "What layer streaming must be able to reach, or it does not fit")

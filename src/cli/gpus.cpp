@@ -6,7 +6,7 @@
 
 #include "base/json.hpp"
 #include "cli/commands.hpp"
-#include "cli/figures.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/cuda_device.hpp"
@@ -32,7 +32,7 @@ Gpu look_at(unsigned ordinal) {
   }
 }
 
-std::string as_text(const CudaSupport& support, const std::vector<Gpu>& gpus) {
+std::string gpus_as_text(const CudaSupport& support, const std::vector<Gpu>& gpus) {
   if (gpus.empty()) return support.why + "\n";
   std::string text = fmt::format("CUDA driver {}\n", support.driver);
   for (const Gpu& gpu : gpus) {
@@ -48,26 +48,25 @@ std::string as_text(const CudaSupport& support, const std::vector<Gpu>& gpus) {
   return text;
 }
 
-nlohmann::ordered_json as_json(const CudaSupport& support, const std::vector<Gpu>& gpus) {
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const Gpu& gpu : gpus) {
-    if (!gpu.why.empty()) {
-      list.push_back({{"ordinal", gpu.ordinal}, {"usable", false}, {"why", printable(gpu.why)}});
-      continue;
-    }
-    list.push_back({{"ordinal", gpu.ordinal},
-                    {"usable", true},
-                    {"name", printable(gpu.info.name)},
-                    {"free", gpu.memory.free},
-                    {"total", gpu.memory.total},
-                    {"granularity", gpu.info.granularity},
-                    {"compute_capability",
-                     fmt::format("{}.{}", gpu.info.compute_major, gpu.info.compute_minor)}});
+nlohmann::ordered_json gpu_json(const Gpu& gpu) {
+  if (!gpu.why.empty()) {
+    return {{"ordinal", gpu.ordinal}, {"usable", false}, {"why", printable(gpu.why)}};
   }
+  return {
+      {"ordinal", gpu.ordinal},
+      {"usable", true},
+      {"name", printable(gpu.info.name)},
+      {"free", gpu.memory.free},
+      {"total", gpu.memory.total},
+      {"granularity", gpu.info.granularity},
+      {"compute_capability", fmt::format("{}.{}", gpu.info.compute_major, gpu.info.compute_minor)}};
+}
+
+nlohmann::ordered_json gpus_as_json(const CudaSupport& support, const std::vector<Gpu>& gpus) {
   return {{"schema", kGpusSchema},
           {"driver", support.driver},
           {"why", printable(support.why)},
-          {"gpus", std::move(list)}};
+          {"gpus", json_list(gpus, gpu_json)}};
 }
 
 int gpus(bool json) {
@@ -76,7 +75,7 @@ int gpus(bool json) {
   for (unsigned ordinal = 0; ordinal < support.devices; ++ordinal) {
     found.push_back(look_at(ordinal));
   }
-  Output().write(json ? json_text(as_json(support, found)) : as_text(support, found));
+  Output().write(json ? json_text(gpus_as_json(support, found)) : gpus_as_text(support, found));
   return 0;
 }
 
@@ -86,7 +85,7 @@ Command add_gpus(CLI::App& program) {
   CLI::App* command = program.add_subcommand(
       "gpus", "Lists the GPUs here: memory, page size, driver; or says why there are none.");
   auto json = std::make_shared<bool>(false);
-  command->add_flag("--json", *json, "JSON, in whole bytes");
+  add_json(*command, *json);
   return {command, [json] { return gpus(*json); }};
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kFailed = 2;
 
-[[noreturn]] void refuse_none(const CLI::App& program) {
+[[noreturn]] void throw_no_subcommand(const CLI::App& program) {
   std::string names;
   for (const CLI::App* command : program.get_subcommands({})) {
     names += (names.empty() ? "" : ", ") + command->get_name();
@@ -45,7 +45,7 @@ int run(int argc, const char* const* argv) {
     Output().write(text.str());
     return exit_code;
   } catch (const CLI::RequiredError&) {
-    if (program.get_subcommands().empty()) refuse_none(program);
+    if (program.get_subcommands().empty()) throw_no_subcommand(program);
     throw;
   }
   for (const Command& command : commands) {

@@ -10,7 +10,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
-#include "cli/option_values.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
 
@@ -73,17 +73,15 @@ Command add_make_model(CLI::App& program) {
   auto arguments = std::make_shared<MakeModelArguments>();
   MakeModelArguments& a = *arguments;
   command->add_option("OUT", a.out, "The file to write")->required();
-  const auto add_number = [command](const char* name, auto& value, const char* what) {
-    return command->add_option(name, value, what)->check(whole_number());
-  };
-  add_number("--dim", a.dim, "Width of the residual stream")->required();
-  add_number("--layers", a.layers, "Layers")->required();
-  add_number("--heads", a.heads, "Query heads [of 128 or fewer dimensions]");
-  add_number("--kv-heads", a.kv_heads, "KV heads [as many as heads]");
-  add_number("--ffn", a.ffn, "Width of the feed-forward part [8/3 of dim]");
-  add_number("--vocab", a.vocab, "Tokens [512 for a dim below 256, else 32000]");
-  add_number("--seq-len", a.seq_len, "Longest talk [512 for a dim below 256, else 2048]");
-  add_number("--seed", a.seed, "Of the weights")->capture_default_str();
+  add_whole_number(*command, "--dim", a.dim, "Width of the residual stream")->required();
+  add_whole_number(*command, "--layers", a.layers, "Layers")->required();
+  add_whole_number(*command, "--heads", a.heads, "Query heads [of 128 or fewer dimensions]");
+  add_whole_number(*command, "--kv-heads", a.kv_heads, "KV heads [as many as heads]");
+  add_whole_number(*command, "--ffn", a.ffn, "Width of the feed-forward part [8/3 of dim]");
+  add_whole_number(*command, "--vocab", a.vocab, "Tokens [512 for a dim below 256, else 32000]");
+  add_whole_number(*command, "--seq-len", a.seq_len,
+                   "Longest talk [512 for a dim below 256, else 2048]");
+  add_whole_number(*command, "--seed", a.seed, "Of the weights")->capture_default_str();
   return {command, [arguments] { return make_model(*arguments); }};
 }
 

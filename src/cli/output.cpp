@@ -3,36 +3,23 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 
-#include "os/file.hpp"
+#include "base/amounts.hpp"
+#include "base/json.hpp"
+#include "os/descriptor.hpp"
 #include "os/signals.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::cli {
 namespace os = internal::os;
 namespace {
 
-constexpr std::size_t kTokensPerLine = 32;
-constexpr int kError = 2;
-
-// Goes to the start of the next line, which is made if there is none, and remembers the place.
-constexpr std::string_view kGoBelow =
-    "\x1b"
-    "D\x1b[A\x1b"
-    "7\x1b[B\r";
-constexpr std::string_view kGoBack =
-    "\x1b"
-    "8";
+constexpr std::size_t kCells = 20;  // with everything beside it, a line fits in 80 columns
 
 bool has_output = true;
-
-// Where a layout has a device, its talk is there.
-std::string live_line(const Stat& stat) {
-  const bool on_device = stat.gpus != 0;
-  return fmt::format("{} | {} tokens", on_device ? stat.gpu[0].line() : stat.line(),
-                     on_device ? stat.gpu[0].tokens : stat.tokens);
-}
 
 }  // namespace
 
@@ -64,36 +51,19 @@ void keep_apart(const std::filesystem::path& written, const std::filesystem::pat
 
 void tell_error(std::string_view message) { tell("tapedeck: " + printable(message) + '\n'); }
 
-LiveStat::LiveStat(bool wanted) noexcept {
-  if (!wanted) return;
-  const bool below = os::is_terminal(kOutput);
-  style_ = !os::is_terminal(kError) ? Style::lines : below ? Style::below_text : Style::in_place;
+std::string bar_text(std::optional<std::uint64_t> part, std::uint64_t whole) {
+  if (!part) return fmt::format("[{:?<{}}]   ? %", "", kCells);
+  const std::size_t full = internal::scaled(*part, whole, kCells);
+  return fmt::format("[{:#<{}}{:.<{}}] {:>3} %", "", full, "", kCells - full,
+                     internal::scaled(*part, whole, 100));
 }
 
-void LiveStat::make_way() const {
-  if (shown_ && style_ == Style::below_text) tell(kEraseBelow);
+std::string size_text(std::optional<std::uint64_t> bytes) {
+  return bytes ? to_iec(*bytes) : "unknown";
 }
 
-void LiveStat::show(const Stat& stat) {
-  if (style_ == Style::off) return;
-  ++tokens_;
-  const std::string line = live_line(stat);
-  if (style_ == Style::lines) {
-    if (tokens_ % kTokensPerLine == 0) tell(line + '\n');
-    return;
-  }
-  if (style_ == Style::in_place) {
-    tell(fmt::format("\r{}{}", line, kEraseLineEnd));
-  } else {
-    tell(fmt::format("{}{}{}{}", kGoBelow, line, kEraseLineEnd, kGoBack));
-  }
-  shown_ = true;
-}
-
-void LiveStat::finish() {
-  make_way();
-  if (shown_ && style_ == Style::in_place) tell("\n");
-  shown_ = false;
+std::string json_text(const nlohmann::ordered_json& json) {
+  return internal::json_text(json, 2) + "\n";
 }
 
 }  // namespace tapedeck::cli

@@ -1,15 +1,17 @@
 /// @file
-/// Where the program prints: results to standard output, everything else to standard error.
+/// Where the program prints: results to standard output, everything else to standard error; and
+/// what several commands print alike.
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/printable.hpp"
 #include "tapedeck/base/abi.hpp"
-#include "tapedeck/layout/stat.hpp"
 
 namespace tapedeck::cli {
 
@@ -18,7 +20,10 @@ inline constexpr std::string_view kEraseBelow = "\x1b[J";
 inline constexpr std::string_view kEraseLineEnd = "\x1b[K";
 inline constexpr std::string_view kEraseLine = "\r\x1b[K";
 
-inline constexpr int kOutput = 1;        ///< The descriptor of standard output.
+// Descriptors.
+inline constexpr int kOutput = 1;
+inline constexpr int kError = 2;
+
 inline constexpr int kPipeClosed = 141;  ///< The exit code, as if SIGPIPE had ended it.
 
 /// Before anything is opened: keeps the descriptors of the standard streams from files that are
@@ -54,25 +59,28 @@ void tell(std::string_view text) noexcept;
 /// One line, "tapedeck: " and the message, whatever a file name in it contains.
 void tell_error(std::string_view message);
 
-/// The statistics line that follows a talk on standard error: rewritten in place on a terminal,
-/// below the text where that goes to the terminal too; elsewhere a line every 32 tokens.
-class LiveStat {
- public:
-  explicit LiveStat(bool wanted) noexcept;
+/// "[############........]  63 %", always as wide. Rounded down: 100 % is all of it.
+[[nodiscard]] std::string bar_text(std::optional<std::uint64_t> part, std::uint64_t whole);
 
-  /// Before text is printed.
-  void make_way() const;
-  /// After each token.
-  void show(const Stat& stat);
-  /// After the last.
-  void finish();
+/// "1.9 GiB", or "unknown".
+[[nodiscard]] std::string size_text(std::optional<std::uint64_t> bytes);
 
- private:
-  enum class Style : unsigned char { off, lines, in_place, below_text };
+/// Of what a command prints with `--json`, its member `schema`. It is raised where a field changes
+/// its meaning; fields may be added.
+inline constexpr int kGpusSchema = 1;
+inline constexpr int kPlanSchema = 1;  ///< Of `fit`, too.
+inline constexpr int kResidentSchema = 1;
+inline constexpr int kWarmSchema = 1;
 
-  Style style_ = Style::off;
-  bool shown_ = false;
-  std::size_t tokens_ = 0;
-};
+/// What each of `values` is as JSON, one after the other.
+template <class Values, class AsJson, class Json = nlohmann::ordered_json>
+[[nodiscard]] Json json_list(const Values& values, const AsJson& as_json) {
+  Json list = Json::array();
+  for (const auto& value : values) list.push_back(as_json(value));
+  return list;
+}
+
+/// One object, on lines.
+[[nodiscard]] std::string json_text(const nlohmann::ordered_json& json);
 
 }  // namespace tapedeck::cli

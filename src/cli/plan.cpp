@@ -9,12 +9,9 @@
 
 #include "base/json.hpp"
 #include "cli/commands.hpp"
-#include "cli/figures.hpp"
-#include "cli/option_values.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
-#include "cli/plan_arguments.hpp"
 #include "cli/plan_text.hpp"
-#include "cli/streaming_text.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -60,33 +57,21 @@ std::optional<StreamingPlan> streaming_of(const PlanOnlyArguments& a, const Mode
   return plan_streaming(model, options);
 }
 
-std::string as_json(const PlanOnlyArguments& a, const Model& model, const Plan& plan,
-                    const std::optional<StreamingPlan>& streaming) {
+std::string plan_as_json(const PlanOnlyArguments& a, const Model& model, const Plan& plan,
+                         const std::optional<StreamingPlan>& streaming) {
   nlohmann::ordered_json json = plan_json(model, plan);
   if (a.ranks != 1) json["tensor_parallel"] = ranks_json(plan_ranks(model, a.options, a.ranks));
   if (streaming) json["streaming"] = streaming_json(model, plan, *streaming);
-  if (a.regions) {
-    json["regions"] = regions_json(plan);
-    if (streaming) {
-      json["regions"]["device"] = tape_regions_json(streaming->device);
-      json["regions"]["staging"] = tape_regions_json(streaming->staging);
-    }
-  }
+  if (a.regions) json["regions"] = regions_json(plan, streaming);
   return json_text(json);
 }
 
-std::string as_text(const PlanOnlyArguments& a, const Model& model, const Plan& plan,
-                    const std::optional<StreamingPlan>& streaming) {
+std::string plan_as_text(const PlanOnlyArguments& a, const Model& model, const Plan& plan,
+                         const std::optional<StreamingPlan>& streaming) {
   std::string text = model_text(model) + plan_text(plan, a.options);
   if (a.ranks != 1) text += ranks_text(plan_ranks(model, a.options, a.ranks));
   if (streaming) text += streaming_text(model, plan, *streaming);
-  if (a.regions) {
-    text += regions_text(plan);
-    if (streaming) {
-      text += tape_regions_text("device", streaming->device) +
-              tape_regions_text("staging", streaming->staging);
-    }
-  }
+  if (a.regions) text += regions_text(plan, streaming);
   return text;
 }
 
@@ -94,8 +79,8 @@ int plan(const PlanOnlyArguments& arguments) {
   const Model model = read_model(arguments.model);
   const Plan plan = make_plan(model, arguments.options);
   const std::optional<StreamingPlan> streaming = streaming_of(arguments, model, plan);
-  Output().write(arguments.json ? as_json(arguments, model, plan, streaming)
-                                : as_text(arguments, model, plan, streaming));
+  Output().write(arguments.json ? plan_as_json(arguments, model, plan, streaming)
+                                : plan_as_text(arguments, model, plan, streaming));
   return 0;
 }
 
@@ -107,22 +92,19 @@ Command add_plan(CLI::App& program) {
   auto arguments = std::make_shared<PlanOnlyArguments>();
   add_plan_arguments(*command, *arguments);
   command->add_flag("--regions", arguments->regions, "Every region, with its place");
-  command->add_option("--tp", arguments->ranks, "Ranks that compute every layer together")
-      ->check(whole_number())
+  add_whole_number(*command, "--tp", arguments->ranks, "Ranks that compute every layer together")
       ->capture_default_str();
   command
       ->add_flag("--streaming", arguments->streaming,
                  "The weights on a device whose layers take turns in slots")
       ->excludes("--tp")
       ->excludes("--weights-type");
-  command->add_option("--slots", arguments->slots, "Layers that take turns at a time")
-      ->check(whole_number())
+  add_whole_number(*command, "--slots", arguments->slots, "Layers that take turns at a time")
       ->capture_default_str()
       ->needs("--streaming");
-  as_size(command
-              ->add_option("--gpu-memory", arguments->gpu_memory,
-                           "Of the device: as many layers stay as fit [none stays]")
-              ->needs("--streaming"));
+  add_size(*command, "--gpu-memory", arguments->gpu_memory,
+           "Of the device: as many layers stay as fit [none stays]")
+      ->needs("--streaming");
   return {command, [arguments] { return plan(*arguments); }};
 }
 

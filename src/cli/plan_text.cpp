@@ -5,21 +5,24 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/json.hpp"
-#include "cli/figures.hpp"
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/fit/streaming_config.hpp"
 
 namespace tapedeck::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string kind_of(const LayerShape& layer) {
+std::string layer_kind(const LayerShape& layer) {
   std::string kind;
   const auto append_part = [&kind](const std::string& part) {
     kind += (kind.empty() ? "" : " + ") + part;
@@ -58,19 +61,14 @@ std::string count_text(std::uint64_t count) {
   return std::to_string(count);
 }
 
-}  // namespace
-
+// "28 layers full, 20 layers window 1024".
 std::string layer_kinds(const ModelShape& shape) {
-  std::vector<std::pair<std::string, std::size_t>> kinds;
+  std::vector<std::pair<std::string, std::size_t>> kinds;  // in the order of the layers
   for (const LayerShape& layer : shape.layers) {
-    const std::string kind = kind_of(layer);
-    const auto at = std::find_if(kinds.begin(), kinds.end(),
-                                 [&](const auto& one) { return one.first == kind; });
-    if (at == kinds.end()) {
-      kinds.emplace_back(kind, 1);
-    } else {
-      ++at->second;
-    }
+    const std::string kind = layer_kind(layer);
+    auto at = std::ranges::find(kinds, kind, &std::pair<std::string, std::size_t>::first);
+    if (at == kinds.end()) at = kinds.insert(at, {kind, 0});
+    ++at->second;
   }
   std::string text;
   for (const auto& [kind, count] : kinds) {
@@ -80,14 +78,96 @@ std::string layer_kinds(const ModelShape& shape) {
   return text;
 }
 
+// Elements of the tensors where there are any, else what the architecture implies; 0: unknown.
 std::uint64_t parameters_of(const Model& model) {
   if (!model.tensors.empty()) return model.tensors.elements();
   return model.shape.parameter_count().value_or(0);
 }
 
-std::string size_line(std::string_view name, std::uint64_t bytes, const std::string& note) {
+// "weights           1.2 GiB   290 regions": a line of a table.
+std::string size_line(std::string_view name, std::uint64_t bytes, const std::string& note = {}) {
   return fmt::format("{:<14}{:>11}{}{}\n", name, to_iec(bytes), note.empty() ? "" : "   ", note);
 }
+
+// Sums of the device's regions.
+struct StreamingParts {
+  std::uint64_t outer = 0;
+  std::uint64_t resident = 0;
+  std::uint64_t slots = 0;
+};
+
+StreamingParts streaming_parts(const StreamingPlan& streaming) {
+  const auto regions = streaming.device.regions();
+  StreamingParts parts;
+  for (const StreamingPlan::Outer& outer : streaming.outer) {
+    parts.outer += regions[outer.region].bytes;
+  }
+  for (const StreamedLayer& layer : streaming.layers) {
+    if (layer.resident) parts.resident += layer.bytes;
+  }
+  parts.slots = streaming.slots * streaming.slot_bytes();
+  return parts;
+}
+
+// Dense layers of full attention, all alike, whose heads share out the residual stream. A model
+// without layers has no plan.
+bool is_of_closed_form(const ModelShape& shape) {
+  const LayerShape& first = shape.layers.front();
+  const LayerShape dense = {.attention = Attention::full,
+                            .heads = first.heads,
+                            .kv_heads = first.kv_heads,
+                            .key_dim = first.key_dim,
+                            .value_dim = first.key_dim,
+                            .ffn = first.ffn};
+  const bool shared_out = dense.heads != 0 && shape.hidden % dense.heads == 0 &&
+                          shape.hidden / dense.heads == dense.key_dim;
+  return shared_out && std::all_of(shape.layers.begin(), shape.layers.end(),
+                                   [&](const LayerShape& layer) { return layer == dense; });
+}
+
+std::optional<std::uint64_t> closed_form(const ModelShape& shape, const Plan& plan) {
+  if (!is_of_closed_form(shape)) return std::nullopt;
+  const LayerShape& layer = shape.layers.front();
+  const StreamingConfig config = {.hidden_dim = shape.hidden,
+                                  .num_layers = shape.layers.size(),
+                                  .num_heads = layer.heads,
+                                  .num_kv_heads = layer.kv_heads,
+                                  .vocab_size = shape.vocabulary,
+                                  .intermediate_dim = layer.ffn,
+                                  .max_seq_len = plan.context_per_talk,
+                                  .tied_embeddings = shape.tied};
+  try {
+    return config.streaming_bytes();
+  } catch (const InvalidArgument&) {
+    return std::nullopt;
+  }
+}
+
+// All tapes that are planned, by name.
+std::vector<std::pair<const char*, const TapePlan*>> tapes_of(
+    const Plan& plan, const std::optional<StreamingPlan>& streaming) {
+  std::vector<std::pair<const char*, const TapePlan*>> tapes = {
+      {"weights", &plan.weights}, {"scratch", &plan.scratch}, {"history", &plan.history}};
+  if (streaming) {
+    tapes.insert(tapes.end(), {{"device", &streaming->device}, {"staging", &streaming->staging}});
+  }
+  return tapes;
+}
+
+Json region_json(const Region& region) {
+  Json json = {{"name", region.name},           {"role", to_string(region.role)},
+               {"offset", region.offset},       {"bytes", region.bytes},
+               {"alignment", region.alignment}, {"type", to_string(region.dtype)},
+               {"shape", region.shape}};
+  if (region.live != Live{}) json["live"] = {region.live.begin, region.live.end};
+  if (region.growth.bytes_per_token != 0) {
+    json["growth"] = {{"bytes_per_token", region.growth.bytes_per_token},
+                      {"capacity", region.growth.capacity}};
+  }
+  return json;
+}
+
+}  // namespace
 
 std::string model_text(const Model& model) {
   const ModelShape& shape = model.shape;
@@ -125,21 +205,17 @@ std::string plan_text(const Plan& plan, const PlanOptions& options) {
   return text;
 }
 
-std::string tape_regions_text(std::string_view tape, const TapePlan& plan) {
-  std::string text;
-  for (const Region& region : plan.regions()) {
-    text += fmt::format("{:<8} {:>14} {:>14}  {:<8} {:<10} [{}]  {}\n", tape, region.offset,
-                        region.bytes, to_string(region.dtype), to_string(region.role),
-                        fmt::join(region.shape, ", "), printable(region.name));
+std::string regions_text(const Plan& plan, const std::optional<StreamingPlan>& streaming) {
+  std::string text = fmt::format("\n{:<8} {:>14} {:>14}  {:<8} {:<10} shape, name\n", "tape",
+                                 "offset", "bytes", "type", "role");
+  for (const auto& [tape, regions] : tapes_of(plan, streaming)) {
+    for (const Region& region : regions->regions()) {
+      text += fmt::format("{:<8} {:>14} {:>14}  {:<8} {:<10} [{}]  {}\n", tape, region.offset,
+                          region.bytes, to_string(region.dtype), to_string(region.role),
+                          fmt::join(region.shape, ", "), printable(region.name));
+    }
   }
   return text;
-}
-
-std::string regions_text(const Plan& plan) {
-  return fmt::format("\n{:<8} {:>14} {:>14}  {:<8} {:<10} shape, name\n", "tape", "offset", "bytes",
-                     "type", "role") +
-         tape_regions_text("weights", plan.weights) + tape_regions_text("scratch", plan.scratch) +
-         tape_regions_text("history", plan.history);
 }
 
 std::string ranks_text(const RankPlan& plan) {
@@ -153,6 +229,32 @@ std::string ranks_text(const RankPlan& plan) {
   }
   if (plan.replicates_kv_heads)
     text += "the ranks do not divide the KV heads: some are held twice\n";
+  return text;
+}
+
+std::string streaming_text(const Model& model, const Plan& plan, const StreamingPlan& streaming) {
+  const StreamingParts parts = streaming_parts(streaming);
+  const std::uint64_t layers = streaming.layers.size();
+  const std::uint64_t resident = streaming.resident_layers();
+  std::string text = "\nlayer streaming\n";
+  text += size_line("device", streaming.device.bytes(), "weights, with padding");
+  text += size_line("  outer", parts.outer,
+                    fmt::format("{} tensors of no layer", streaming.outer.size()));
+  text += size_line("  resident", parts.resident,
+                    fmt::format("{} of {} layers stay", resident, layers));
+  text += size_line("  slots", parts.slots,
+                    streaming.slots == 0
+                        ? "no layer takes turns"
+                        : fmt::format("{} of {}, in which {} layers take turns", streaming.slots,
+                                      to_iec(streaming.slot_bytes()), layers - resident));
+  text += size_line("staging", streaming.staging.payload(),
+                    fmt::format("{} pinned buffers, for weights that are not pinned",
+                                streaming.staging.regions().size()));
+  text += size_line("token", streaming.token_bytes, "copied for each");
+  text += size_line("one slot", streaming.one_slot_bytes, "the device's weights, no layer staying");
+  if (const std::optional<std::uint64_t> estimate = closed_form(model.shape, plan)) {
+    text += size_line("closed form", *estimate, "StreamingConfig: one slot, K and V; all in f32");
+  }
   return text;
 }
 
@@ -191,42 +293,38 @@ Json plan_json(const Model& model, const Plan& plan) {
           {"total", {{"bytes", b.total}}}};
 }
 
-Json tape_regions_json(const TapePlan& plan) {
-  Json regions = Json::array();
-  for (const Region& region : plan.regions()) {
-    Json one = {{"name", region.name},           {"role", to_string(region.role)},
-                {"offset", region.offset},       {"bytes", region.bytes},
-                {"alignment", region.alignment}, {"type", to_string(region.dtype)},
-                {"shape", region.shape}};
-    if (region.live != Live{}) one["live"] = {region.live.begin, region.live.end};
-    if (region.growth.bytes_per_token != 0) {
-      one["growth"] = {{"bytes_per_token", region.growth.bytes_per_token},
-                       {"capacity", region.growth.capacity}};
-    }
-    regions.push_back(std::move(one));
+Json regions_json(const Plan& plan, const std::optional<StreamingPlan>& streaming) {
+  Json tapes;
+  for (const auto& [tape, regions] : tapes_of(plan, streaming)) {
+    tapes[tape] = json_list(regions->regions(), region_json);
   }
-  return regions;
-}
-
-Json regions_json(const Plan& plan) {
-  return {{"weights", tape_regions_json(plan.weights)},
-          {"scratch", tape_regions_json(plan.scratch)},
-          {"history", tape_regions_json(plan.history)}};
+  return tapes;
 }
 
 Json ranks_json(const RankPlan& plan) {
-  Json ranks = Json::array();
-  for (const RankBytes& bytes : plan.ranks) {
-    ranks.push_back({{"weights", bytes.weights},
-                     {"history", bytes.history},
-                     {"scratch", bytes.scratch},
-                     {"overhead", bytes.overhead},
-                     {"total", bytes.total},
-                     {"kv_heads", bytes.kv_heads}});
-  }
+  const auto rank_json = [](const RankBytes& bytes) -> Json {
+    return {{"weights", bytes.weights},   {"history", bytes.history}, {"scratch", bytes.scratch},
+            {"overhead", bytes.overhead}, {"total", bytes.total},     {"kv_heads", bytes.kv_heads}};
+  };
   return {{"largest", plan.largest},
           {"replicates_kv_heads", plan.replicates_kv_heads},
-          {"ranks", std::move(ranks)}};
+          {"ranks", json_list(plan.ranks, rank_json)}};
+}
+
+Json streaming_json(const Model& model, const Plan& plan, const StreamingPlan& streaming) {
+  const StreamingParts parts = streaming_parts(streaming);
+  return {{"device", streaming.device.bytes()},
+          {"outer", parts.outer},
+          {"resident", parts.resident},
+          {"resident_layers", streaming.resident_layers()},
+          {"layers", streaming.layers.size()},
+          {"slots", streaming.slots},
+          {"slot_bytes", streaming.slot_bytes()},
+          {"staging", streaming.staging.payload()},
+          {"staging_buffers", streaming.staging.regions().size()},
+          {"token_bytes", streaming.token_bytes},
+          {"one_slot", streaming.one_slot_bytes},
+          {"closed_form", internal::number_json(closed_form(model.shape, plan))}};
 }
 
 }  // namespace tapedeck::cli

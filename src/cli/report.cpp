@@ -19,13 +19,6 @@ struct ReportArguments {
   std::string out;
 };
 
-void write(const std::string& path, const std::string& page) {
-  internal::NewFile file(path);
-  file.write(std::as_bytes(std::span(page)));
-  file.put_in_place();
-  tell(fmt::format("{}: {}\n", printable(path), to_iec(page.size())));
-}
-
 int report(const ReportArguments& arguments) {
   keep_apart(arguments.out, arguments.recording);
   const Recording recording = read_recording(arguments.recording);
@@ -33,7 +26,10 @@ int report(const ReportArguments& arguments) {
   if (arguments.out.empty()) {
     Output().write(page);
   } else {
-    write(arguments.out, page);
+    internal::NewFile file(arguments.out);
+    file.write(std::as_bytes(std::span(page)));
+    file.put_in_place();
+    tell(fmt::format("{}: {}\n", printable(arguments.out), to_iec(page.size())));
   }
   const Advice advice = advise(recording);
   if (!advice.text.empty()) tell(advice.text + "\n");

@@ -9,7 +9,7 @@
 
 #include "base/json.hpp"
 #include "cli/commands.hpp"
-#include "cli/figures.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/weights/weights.hpp"
@@ -29,20 +29,18 @@ struct Part {
   std::vector<std::uint32_t> tensors;
 };
 
-std::string name_of(std::optional<std::uint32_t> layer, bool first) {
-  if (layer) return fmt::format("layer {}", *layer);
-  return first ? "before the layers" : "after the layers";
-}
-
 // As they are warmed.
-std::vector<Part> parts_of(const TensorDirectory& tensors) {
+std::vector<Part> layer_parts(const TensorDirectory& tensors) {
   std::vector<Part> parts;
   for (const std::uint32_t tensor : layer_order(tensors)) {
     const TensorEntry& entry = tensors.entries()[tensor];
     if (entry.bytes == 0) continue;
     const std::optional<std::uint32_t> layer = entry.id.text_layer();
     if (parts.empty() || parts.back().layer != layer) {
-      parts.push_back({.name = name_of(layer, parts.empty()), .layer = layer, .tensors = {}});
+      const char* const beside = parts.empty() ? "before the layers" : "after the layers";
+      parts.push_back({.name = layer ? fmt::format("layer {}", *layer) : beside,
+                       .layer = layer,
+                       .tensors = {}});
     }
     parts.back().tensors.push_back(tensor);
   }
@@ -55,14 +53,14 @@ std::string residency_line(const WeightsResidency& residency) {
                      size_text(residency.cached), to_iec(residency.bytes));
 }
 
-std::string as_text(const Weights& weights) {
+std::string resident_as_text(const Weights& weights) {
   std::string text = "in the page cache, for every process\n\n";
   for (std::size_t file = 0; file < weights.files().size(); ++file) {
     text += printable(weights.files()[file].path.string()) + "\n  " +
             residency_line(weights.residency_of_file(file));
   }
   if (weights.files().size() > 1) text += "all files\n  " + residency_line(weights.residency());
-  const std::vector<Part> parts = parts_of(weights.tensors());
+  const std::vector<Part> parts = layer_parts(weights.tensors());
   std::size_t width = 0;
   for (const Part& part : parts) width = std::max(width, part.name.size());
   text += '\n';
@@ -73,7 +71,8 @@ std::string as_text(const Weights& weights) {
   return text;
 }
 
-nlohmann::ordered_json as_json(const ResidentArguments& arguments, const Weights& weights) {
+nlohmann::ordered_json resident_as_json(const ResidentArguments& arguments,
+                                        const Weights& weights) {
   nlohmann::ordered_json files = nlohmann::ordered_json::array();
   for (std::size_t file = 0; file < weights.files().size(); ++file) {
     const WeightsResidency residency = weights.residency_of_file(file);
@@ -82,7 +81,7 @@ nlohmann::ordered_json as_json(const ResidentArguments& arguments, const Weights
                      {"cached", internal::number_json(residency.cached)}});
   }
   nlohmann::ordered_json parts = nlohmann::ordered_json::array();
-  for (const Part& part : parts_of(weights.tensors())) {
+  for (const Part& part : layer_parts(weights.tensors())) {
     const WeightsResidency residency = weights.residency_of(part.tensors);
     parts.push_back({{"name", part.name},
                      {"layer", internal::number_json(part.layer)},
@@ -102,7 +101,8 @@ nlohmann::ordered_json as_json(const ResidentArguments& arguments, const Weights
 int resident(const ResidentArguments& arguments) {
   // Mapped and never touched, so that asking changes nothing.
   const Weights weights = Weights::open(arguments.model, {.way = Way::map});
-  Output().write(arguments.json ? json_text(as_json(arguments, weights)) : as_text(weights));
+  Output().write(arguments.json ? json_text(resident_as_json(arguments, weights))
+                                : resident_as_text(weights));
   return 0;
 }
 
@@ -115,9 +115,8 @@ Command add_resident(CLI::App& program) {
       "The kernel tells it to whoever may write the files; to others it is unknown. To ask, the\n"
       "headers are read, which brings the first part of each file in.");
   auto arguments = std::make_shared<ResidentArguments>();
-  command->add_option("MODEL", arguments->model, "GGUF, safetensors, llama2.c, or a folder of them")
-      ->required();
-  command->add_flag("--json", arguments->json, "JSON, in whole bytes");
+  add_model(*command, arguments->model);
+  add_json(*command, arguments->json);
   return {command, [arguments] { return resident(*arguments); }};
 }
 

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -17,15 +19,6 @@ namespace {
 
 constexpr std::size_t kShown = 16;  // of an array
 
-template <class T>
-std::string array_text(const std::vector<T>& values) {
-  const std::size_t shown = std::min(values.size(), kShown);
-  std::string text = "[";
-  for (std::size_t i = 0; i < shown; ++i)
-    text += fmt::format("{}{}", i == 0 ? "" : ", ", values[i]);
-  return text + (shown < values.size() ? fmt::format(", ... {} in all]", values.size()) : "]");
-}
-
 struct AsText {
   std::string operator()(std::monostate) const { return "null"; }
   std::string operator()(const std::string& text) const { return '"' + text + '"'; }
@@ -34,7 +27,10 @@ struct AsText {
   }
   template <class T>
   std::string operator()(const std::vector<T>& values) const {
-    return array_text(values);
+    const std::span shown(values.begin(), std::min(values.size(), kShown));
+    const bool all = shown.size() == values.size();
+    return fmt::format("[{}{}]", fmt::join(shown, ", "),
+                       all ? "" : fmt::format(", ... {} in all", values.size()));
   }
   template <class T>
   std::string operator()(const T& value) const {

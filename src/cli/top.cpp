@@ -3,9 +3,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <deque>
+#include <iterator>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -13,8 +18,9 @@
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/output.hpp"
-#include "cli/screen.hpp"
 #include "cli/top_view.hpp"
+#include "os/descriptor.hpp"
+#include "os/terminal.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::cli {
@@ -27,6 +33,16 @@ constexpr auto kRatesOver = std::chrono::seconds(3);
 constexpr auto kBetweenFrames = std::chrono::milliseconds(500);
 constexpr auto kBetweenLines = std::chrono::seconds(1);
 constexpr int kMostWait = 200;  // milliseconds that a signal may have to wait for us
+
+constexpr int kInput = 0;
+
+// What xterm, tmux, the Linux console and their like understand. The other screen, without a
+// cursor, and without going on in the next line where one is full.
+constexpr std::string_view kEnter = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
+constexpr std::string_view kLeave = "\x1b[m\x1b[?7h\x1b[?25h\x1b[?1049l";
+constexpr std::string_view kHome = "\x1b[H";
+constexpr std::string_view kReverse = "\x1b[7m";
+constexpr std::string_view kPlain = "\x1b[m";
 
 struct TopArguments {
   std::string which;
@@ -108,34 +124,33 @@ class Watch {
 
   void look_again() {
     const std::vector<PublishedLayout> there = wanted();
-    for (const PublishedLayout& published : there) find(published);
+    for (const PublishedLayout& published : there) add_new(published);
     for (Watched& one : all_) one.look_again();
     // What is gone is shown for as long as there is nothing better.
     if (!any_running()) return;
     std::erase_if(all_, [&](const Watched& one) {
-      return std::none_of(there.begin(), there.end(), [&](const PublishedLayout& published) {
-        return published.path == one.look().published.path;
-      });
+      return std::ranges::find(there, path_of(one), &PublishedLayout::path) == there.end();
     });
   }
 
   [[nodiscard]] std::vector<Look> looks() const {
     std::vector<Look> looks;
-    looks.reserve(all_.size());
-    for (const Watched& one : all_) looks.push_back(one.look());
+    std::ranges::transform(all_, std::back_inserter(looks), &Watched::look);
     return looks;
   }
 
   /// Whether anything may still change.
   [[nodiscard]] bool any_running() const {
-    return std::any_of(all_.begin(), all_.end(), [](const Watched& one) {
-      const Look& look = one.look();
-      return look.refused.empty() &&
-             (look.state == PublisherState::running || look.state == PublisherState::unknown);
-    });
+    return std::ranges::any_of(
+        all_,
+        [](const Look& look) {
+          return look.refused.empty() &&
+                 (look.state == PublisherState::running || look.state == PublisherState::unknown);
+        },
+        &Watched::look);
   }
 
-  void refuse_nothing() const {
+  void throw_where_nothing_is_published() const {
     if (!all_.empty()) return;
     const std::string how = "decode with --publish, or give your engine a StatPublisher";
     if (arguments_.which.empty()) throw InvalidArgument("no layout of this user is published", how);
@@ -144,6 +159,10 @@ class Watch {
   }
 
  private:
+  [[nodiscard]] static const std::filesystem::path& path_of(const Watched& one) {
+    return one.look().published.path;
+  }
+
   [[nodiscard]] std::vector<PublishedLayout> wanted() const {
     std::vector<PublishedLayout> all = published_layouts(arguments_.folder);
     const std::string& which = arguments_.which;
@@ -153,11 +172,8 @@ class Watch {
     return all;
   }
 
-  void find(const PublishedLayout& published) {
-    const bool known = std::any_of(all_.begin(), all_.end(), [&](const Watched& one) {
-      return one.look().published.path == published.path;
-    });
-    if (known) return;
+  void add_new(const PublishedLayout& published) {
+    if (std::ranges::find(all_, published.path, path_of) != all_.end()) return;
     try {
       all_.emplace_back(published);
     } catch (const SystemError& error) {
@@ -171,6 +187,56 @@ class Watch {
   std::vector<Watched> all_;
 };
 
+// While alive, the program has the terminal's other screen and its keys; what was there before
+// comes back with its end, however that comes.
+class Screen {
+ public:
+  Screen() : keys_(os::is_terminal(kInput) ? kInput : -1), key_by_key_(keys_) {
+    os::wake_on_resize();
+    output_.write(kEnter);
+  }
+  // Not by the output, which may have been given up.
+  ~Screen() { static_cast<void>(std::fwrite(kLeave.data(), 1, kLeave.size(), stdout)); }
+  Screen(const Screen&) = delete;
+  Screen& operator=(const Screen&) = delete;
+
+  // Whether standard output is a terminal that has another screen.
+  [[nodiscard]] static bool possible() noexcept {
+    const char* const kind = std::getenv("TERM");  // NOLINT(concurrency-mt-unsafe): nobody sets it
+    return os::is_terminal(kOutput) && kind != nullptr && *kind != '\0' &&
+           std::string_view(kind) != "dumb";
+  }
+
+  [[nodiscard]] os::WindowSize size() const noexcept { return os::window_size(kOutput); }
+
+  // As many and as much of the lines as there is room for. False when nobody reads.
+  bool draw(std::span<const Line> lines) {
+    const os::WindowSize window = size();
+    std::string frame(kHome);
+    const std::size_t rows = std::min(lines.size(), window.rows);
+    for (std::size_t i = 0; i < rows; ++i) {
+      std::string text = lines[i].text.substr(0, window.columns);
+      if (lines[i].heading) text.resize(window.columns, ' ');
+      if (i != 0) frame += "\r\n";
+      frame += lines[i].heading ? fmt::format("{}{}{}", kReverse, text, kPlain) : text;
+      // In the last column it would erase what is there.
+      if (text.size() < window.columns) frame += kEraseLineEnd;
+    }
+    if (rows < window.rows) frame += fmt::format("\r\n{}", kEraseBelow);
+    return output_.write(frame);
+  }
+
+  // Waits for a key, a new size or a signal.
+  [[nodiscard]] os::Key wait(int milliseconds) const noexcept {
+    return os::wait_for_key(keys_, milliseconds);
+  }
+
+ private:
+  Output output_;
+  int keys_;
+  os::KeyByKey key_by_key_;
+};
+
 // Redraws where the window has another size. False: it is to end.
 bool wait_for_next_frame(Screen& screen, const Watch& watch, const std::atomic<bool>& stop) {
   const auto next = Clock::now() + kBetweenFrames;
@@ -181,7 +247,7 @@ bool wait_for_next_frame(Screen& screen, const Watch& watch, const std::atomic<b
     if (key.waited == os::Waited::hung_up || key.key == 'q') return false;
     if (screen.size() == drawn) continue;
     drawn = screen.size();
-    if (!screen.draw(view(watch.looks(), drawn))) return false;
+    if (!screen.draw(lines_in_window(watch.looks(), drawn))) return false;
   }
   return !stop;
 }
@@ -189,7 +255,7 @@ bool wait_for_next_frame(Screen& screen, const Watch& watch, const std::atomic<b
 int watch_on_screen(Watch& watch) {
   const std::atomic<bool>& stop = note_interrupts();
   Screen screen;
-  while (screen.draw(view(watch.looks(), screen.size())) &&
+  while (screen.draw(lines_in_window(watch.looks(), screen.size())) &&
          wait_for_next_frame(screen, watch, stop)) {
     watch.look_again();
   }
@@ -208,16 +274,14 @@ int watch_in_lines(Watch& watch) {
   }
 }
 
-int show_once(const Watch& watch) {
-  Output().write(text_of(watch.looks()));
-  return 0;
-}
-
 int top(const TopArguments& arguments) {
   Watch watch(arguments);
   watch.look_again();
-  watch.refuse_nothing();
-  if (arguments.once) return show_once(watch);
+  watch.throw_where_nothing_is_published();
+  if (arguments.once) {
+    Output().write(looks_text(watch.looks()));
+    return 0;
+  }
   return Screen::possible() ? watch_on_screen(watch) : watch_in_lines(watch);
 }
 

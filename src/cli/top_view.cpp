@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "base/amounts.hpp"
-#include "cli/figures.hpp"
 #include "cli/output.hpp"
 #include "layout/stat_walk.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -24,7 +23,7 @@ constexpr const char* kQuit = "q quits ";
 using Lines = std::vector<Line>;
 
 // Left and right in a line, with one space at least between them.
-std::string spread(const std::string& left, const std::string& right, std::size_t width) {
+std::string spread_over(const std::string& left, const std::string& right, std::size_t width) {
   const std::size_t used = left.size() + right.size();
   return left + std::string(used < width ? width - used : 1, ' ') + right;
 }
@@ -34,7 +33,9 @@ std::size_t cells_of(std::uint64_t part, std::uint64_t whole, std::size_t cells)
   return std::clamp<std::size_t>(internal::scaled(part, whole, cells), 1, cells);  // it is seen
 }
 
-std::string bar_of(const TapeStat& tape, std::size_t cells) {
+// The bar of a tape in what a line has left beside so many characters.
+std::string bar_of(const TapeStat& tape, std::size_t width, std::size_t beside) {
+  const std::size_t cells = width > beside ? width - beside : 1;
   std::string bar(cells, '.');
   const auto draw = [&](std::uint64_t bytes, char with) {
     std::fill_n(bar.begin(), cells_of(bytes, tape.reserved, cells), with);
@@ -47,9 +48,7 @@ std::string bar_of(const TapeStat& tape, std::size_t cells) {
 
 // A bar over its figures.
 void add_roomy(Lines& lines, const std::string& name, const TapeStat& tape, std::size_t width) {
-  const std::size_t beside = kLabel + 4;
-  const std::size_t cells = width > beside ? width - beside : 1;
-  lines.push_back({fmt::format(" {:<{}}{}", name, kLabel, bar_of(tape, cells))});
+  lines.push_back({fmt::format(" {:<{}}{}", name, kLabel, bar_of(tape, width, kLabel + 4))});
   std::string figures(kLabel, ' ');
   for (const std::uint64_t bytes :
        {tape.used, tape.peak, tape.committed, tape.reserved, internal::headroom(tape)}) {
@@ -62,9 +61,8 @@ void add_roomy(Lines& lines, const std::string& name, const TapeStat& tape, std:
 void add_dense(Lines& lines, const std::string& name, const TapeStat& tape, std::size_t width) {
   const std::string figures = fmt::format("{:>11} of {:>10}, {:>10} left", to_iec(tape.used),
                                           to_iec(tape.reserved), to_iec(internal::headroom(tape)));
-  const std::size_t beside = kLabel + 4 + figures.size();
-  const std::size_t cells = width > beside ? width - beside : 1;
-  lines.push_back({fmt::format(" {:<{}}{}{}", name, kLabel, bar_of(tape, cells), figures)});
+  const std::string bar = bar_of(tape, width, kLabel + 4 + figures.size());
+  lines.push_back({fmt::format(" {:<{}}{}{}", name, kLabel, bar, figures)});
 }
 
 std::string state_text(const Look& look) {
@@ -96,7 +94,7 @@ std::string heading_of(const Look& look, std::size_t width) {
   if (!look.now) return left;
   // It is exact to some milliseconds.
   const std::uint64_t age = std::max<std::uint64_t>(look.now->age / 1000, 1000);
-  return spread(left, fmt::format("published {} ago ", internal::time_text(age)), width);
+  return spread_over(left, fmt::format("published {} ago ", internal::time_text(age)), width);
 }
 
 std::string passes_text(const Look& look) {
@@ -153,7 +151,7 @@ void add_look(Lines& lines, const Look& look, std::size_t width, bool roomy) {
   });
 }
 
-Lines all_of(std::span<const Look> looks, std::size_t width, bool roomy) {
+Lines lines_of_all(std::span<const Look> looks, std::size_t width, bool roomy) {
   Lines lines;
   for (const Look& look : looks) {
     if (!lines.empty()) lines.push_back({""});
@@ -165,24 +163,25 @@ Lines all_of(std::span<const Look> looks, std::size_t width, bool roomy) {
 
 }  // namespace
 
-std::vector<Line> view(std::span<const Look> looks, os::WindowSize window) {
+std::vector<Line> lines_in_window(std::span<const Look> looks, os::WindowSize window) {
   const std::size_t room = std::max<std::size_t>(window.rows, 2) - 1;
-  Lines lines = all_of(looks, window.columns, true);
-  if (lines.size() > room) lines = all_of(looks, window.columns, false);
+  Lines lines = lines_of_all(looks, window.columns, true);
+  if (lines.size() > room) lines = lines_of_all(looks, window.columns, false);
   std::string legend = kLegend;
   if (lines.size() > room) {
     legend = fmt::format(" {} more lines: make the window taller", lines.size() - room);
     lines.resize(room);
   }
   lines.resize(room);
-  lines.push_back({spread(legend, kQuit, window.columns)});
+  lines.push_back({spread_over(legend, kQuit, window.columns)});
   for (Line& line : lines) line.text.resize(std::min(line.text.size(), window.columns));
   return lines;
 }
 
-std::string text_of(std::span<const Look> looks) {
+std::string looks_text(std::span<const Look> looks) {
   std::string text;
-  for (const Line& line : all_of(looks, os::WindowSize().columns, true)) text += line.text + '\n';
+  for (const Line& line : lines_of_all(looks, os::WindowSize().columns, true))
+    text += line.text + '\n';
   return text + '\n' + kLegend + '\n';
 }
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/screen.hpp"
 #include "os/process.hpp"
+#include "os/terminal.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/telemetry/live/stat_reader.hpp"
 
@@ -34,11 +34,16 @@ struct Look {
   std::optional<Rates> rates{};  ///< Nothing at first.
 };
 
+struct Line {
+  std::string text;
+  bool heading = false;  ///< Shown in reverse.
+};
+
 /// All of them in a window of this size; no line is longer.
-[[nodiscard]] std::vector<Line> view(std::span<const Look> looks, os::WindowSize window);
+[[nodiscard]] std::vector<Line> lines_in_window(std::span<const Look> looks, os::WindowSize window);
 
 /// The same as text, as long as it is, for a window of the usual width.
-[[nodiscard]] std::string text_of(std::span<const Look> looks);
+[[nodiscard]] std::string looks_text(std::span<const Look> looks);
 
 /// One of them in one line, for what is no terminal.
 [[nodiscard]] std::string look_line(const Look& look);

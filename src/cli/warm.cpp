@@ -1,21 +1,18 @@
 #include <fmt/format.h>
 
-#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <system_error>
 
 #include "base/json.hpp"
 #include "cli/commands.hpp"
-#include "cli/figures.hpp"
 #include "cli/interrupt.hpp"
-#include "cli/option_values.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
-#include "cli/progress_bar.hpp"
+#include "os/descriptor.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/weights.hpp"
@@ -27,7 +24,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kOverBudget = 3;
 constexpr int kPastDeadline = 4;
-constexpr double kMostSeconds = 1e9;
+constexpr double kBetweenBars = 0.05;  // seconds; a chunk of a fast job takes less than one
 
 struct WarmArguments {
   std::string model;
@@ -46,24 +43,34 @@ struct Report {
   bool locked = false;
 };
 
-Way way_of(const std::string& name) {
-  for (const Way way : {Way::automatic, Way::map, Way::read}) {
-    if (name == to_string(way)) return way;
+// How far a warm is: a line on standard error that is rewritten in place, and gone with the object.
+// Nothing where that is no terminal.
+class ProgressBar {
+ public:
+  ProgressBar() noexcept : wanted_(internal::os::is_terminal(kError)) {}
+  ~ProgressBar() {
+    if (shown_) tell(kEraseLine);
   }
-  return Way::direct;
-}
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
 
-double seconds_of(const std::string& text) {
-  double seconds = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, seconds);
-  // Written so that what is no number is refused too.
-  const bool sensible = seconds >= 0 && seconds <= kMostSeconds;
-  if (error != std::errc{} || rest != end || !sensible) {
-    throw CLI::ValidationError("--deadline", "no number of seconds: " + text);
+  void show(const WarmProgress& progress) {
+    if (!wanted_ || progress.seconds < next_) return;
+    next_ = progress.seconds + kBetweenBars;
+    const auto left = static_cast<std::uint64_t>(progress.seconds_left().value_or(0));
+    // Over the last one, which may have been longer.
+    tell(fmt::format("\r{}  {} of {}  {:.2f} GB/s  ETA {}:{:02}{}",
+                     bar_text(progress.done, progress.total), to_iec(progress.done),
+                     to_iec(progress.total), progress.bytes_per_second() / 1e9, left / 60,
+                     left % 60, kEraseLineEnd));
+    shown_ = true;
   }
-  return seconds;
-}
+
+ private:
+  bool wanted_;
+  bool shown_ = false;
+  double next_ = 0;  // when the line is written again, in seconds of the job
+};
 
 WarmResult warm_watched(Weights& weights, const WarmArguments& arguments, Clock::time_point start) {
   const std::atomic<bool>& interrupted = stop_on_interrupt();
@@ -101,7 +108,7 @@ std::optional<std::uint64_t> cached_before(const Weights& weights) {
   return sum;
 }
 
-std::string as_text(const Report& report) {
+std::string warm_as_text(const Report& report) {
   const WarmResult& result = report.result;
   std::string text;
   for (const WeightsFile& file : report.weights.files()) {
@@ -124,25 +131,19 @@ std::string as_text(const Report& report) {
   return text;
 }
 
-nlohmann::ordered_json files_json(const Report& report) {
-  nlohmann::ordered_json files = nlohmann::ordered_json::array();
-  for (const WeightsFile& file : report.weights.files()) {
-    files.push_back({{"path", printable(file.path.string())},
-                     {"bytes", file.bytes},
-                     {"way", to_string(file.way)},
-                     {"why", printable(why_text(report, file))},
-                     {"cached_before", internal::number_json(file.cached)}});
-  }
-  return files;
-}
-
-nlohmann::ordered_json as_json(const Report& report) {
+nlohmann::ordered_json warm_as_json(const Report& report) {
   const WarmResult& result = report.result;
-  nlohmann::ordered_json unmet = nlohmann::ordered_json::array();
-  for (const Unmet& one : report.weights.unmet()) unmet.push_back(printable(one.text));
+  const auto file_json = [&](const WeightsFile& file) -> nlohmann::ordered_json {
+    return {{"path", printable(file.path.string())},
+            {"bytes", file.bytes},
+            {"way", to_string(file.way)},
+            {"why", printable(why_text(report, file))},
+            {"cached_before", internal::number_json(file.cached)}};
+  };
+  const auto unmet_text = [](const Unmet& unmet) { return printable(unmet.text); };
   nlohmann::ordered_json json = {{"schema", kWarmSchema},
                                  {"model", printable(report.arguments.model)},
-                                 {"files", files_json(report)},
+                                 {"files", json_list(report.weights.files(), file_json)},
                                  {"end", to_string(result.end)},
                                  {"asked", result.asked},
                                  {"warmed", result.warmed},
@@ -153,7 +154,7 @@ nlohmann::ordered_json as_json(const Report& report) {
                                  {"minor_faults", result.minor_faults},
                                  {"major_faults", result.major_faults},
                                  {"locked", report.locked},
-                                 {"unmet", unmet}};
+                                 {"unmet", json_list(report.weights.unmet(), unmet_text)}};
   if (result.end == WarmEnd::over_budget) {
     json["budget"] = {{"available", result.available}, {"limit", result.limit}};
   }
@@ -189,7 +190,7 @@ int warm(const WarmArguments& arguments) {
   // Of an unfinished job, locking would bring in what was left out for a reason.
   const bool locked = arguments.lock && result && weights.lock();
   const Report report = {arguments, weights, result, locked};
-  Output().write(arguments.json ? json_text(as_json(report)) : as_text(report));
+  Output().write(arguments.json ? json_text(warm_as_json(report)) : warm_as_text(report));
   return tell_end(result, arguments);
 }
 
@@ -205,26 +206,19 @@ Command add_warm(CLI::App& program) {
       "Ctrl-C.");
   auto arguments = std::make_shared<WarmArguments>();
   WarmArguments& a = *arguments;
-  command->add_option("MODEL", a.model, "GGUF, safetensors, llama2.c, or a folder of them")
-      ->required();
+  add_model(*command, a.model);
+  add_way(*command, a.way,
+          "How; automatic: as the library chooses for an engine, by what it finds [map]");
+  add_threads(*command, a.threads, "Threads that read [the machine's, at most 16]");
   command
-      ->add_option_function<std::string>(
-          "--way", [&a](const std::string& name) { a.way = way_of(name); },
-          "How; automatic: as the library chooses for an engine, by what it finds [map]")
-      ->check(CLI::IsMember({"automatic", "map", "read", "direct"}))
-      ->option_text("automatic|map|read|direct");
-  command->add_option("--threads", a.threads, "Threads that read [the machine's, at most 16]")
-      ->check(whole_number())
-      ->check(CLI::Range(1U, kMostThreads));
-  command
-      ->add_option_function<std::string>(
-          "--deadline", [&a](const std::string& text) { a.deadline = seconds_of(text); },
-          "Begin nothing that many seconds after the start [none]")
+      ->add_option("--deadline", a.deadline,
+                   "Begin nothing that many seconds after the start [none]")
+      ->check(seconds_from_now())
       ->option_text("SECONDS");
   command->add_flag("--lock", a.lock,
                     "Try to lock it in RAM afterwards (mlock), and say whether the host allows it; "
                     "the lock ends with this program");
-  command->add_flag("--json", a.json, "JSON, in whole bytes");
+  add_json(*command, a.json);
   return {command, [arguments] { return warm(*arguments); }};
 }
 
