@@ -3,7 +3,7 @@
 #pragma once
 
 #include <fcntl.h>
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -11,22 +11,61 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/paths.hpp"
 #include "llama/support.hpp"
+#include "os/descriptor.hpp"
 
 namespace tapedeck::tests {
 
 using Words = std::vector<std::string>;
+using Json = nlohmann::json;
+
+[[nodiscard]] inline Words joined(Words words, const Words& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+/// A whole text, in which `*` stands for whatever there is in its place of a line, and a line "..."
+/// for any lines.
+[[nodiscard]] inline ::testing::PolymorphicMatcher<::testing::internal::MatchesRegexMatcher> Like(
+    const std::string& text) {
+  std::string regex;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line == "...") {
+      regex += "(.|\n)*";
+      continue;
+    }
+    for (const char c : line) {
+      if (std::strchr("\\^$.[]|()?+{}", c) != nullptr) regex += '\\';
+      regex += c == '*' ? "[^\n]*" : std::string(1, c);
+    }
+    if (!lines.eof()) regex += '\n';
+  }
+  return ::testing::MatchesRegex(regex);
+}
+
+/// Characters of the longest line.
+[[nodiscard]] inline std::size_t width_of(const std::string& text) {
+  std::size_t width = 0;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) width = std::max(width, line.size());
+  return width;
+}
 
 /// How a run ended, and what it said.
 struct Ran {
@@ -36,17 +75,17 @@ struct Ran {
   std::string err{};
 };
 
+struct ProgramOptions {
+  int out = -1;         ///< Its standard output; -1: a file, for `Ran::out`.
+  int err = -1;         ///< Its standard error, likewise.
+  uid_t user = 0;       ///< Whom it runs as; 0: as the test.
+  bool no_out = false;  ///< Without a standard output at all.
+};
+
 /// The program as a child, its standard output and error in files or on a descriptor of the test.
 class Program {
  public:
-  struct Options {
-    int out = -1;         ///< Its standard output; -1: a file, for `Ran::out`.
-    int err = -1;         ///< Its standard error, likewise.
-    uid_t user = 0;       ///< Whom it runs as; 0: as the test.
-    bool no_out = false;  ///< Without a standard output at all.
-  };
-
-  explicit Program(const Words& arguments, const Options& options)
+  explicit Program(const Words& arguments, const ProgramOptions& options = {})
       : out_(options.out < 0 ? ::open(out_path().c_str(), kNew, 0600) : options.out),
         err_(options.err < 0 ? ::open(err_path().c_str(), kNew, 0600) : options.err),
         id_(::fork()) {
@@ -54,7 +93,6 @@ class Program {
     if (options.out < 0) ::close(out_);
     if (options.err < 0) ::close(err_);
   }
-  explicit Program(const Words& arguments) : Program(arguments, Options()) {}
   ~Program() {
     if (id_ > 0) {
       ::kill(id_, SIGKILL);
@@ -98,7 +136,7 @@ class Program {
   [[nodiscard]] std::filesystem::path out_path() const { return folder_ / "out"; }
   [[nodiscard]] std::filesystem::path err_path() const { return folder_ / "err"; }
 
-  [[noreturn]] void become(const Words& arguments, const Options& options) const {
+  [[noreturn]] void become(const Words& arguments, const ProgramOptions& options) const {
     ::dup2(out_, 1);
     ::dup2(err_, 2);
     if (options.no_out) ::close(1);
@@ -119,10 +157,25 @@ class Program {
   pid_t id_;
 };
 
-[[nodiscard]] inline Ran run(const Words& arguments, const Program::Options& options) {
+[[nodiscard]] inline Ran run(const Words& arguments, const ProgramOptions& options = {}) {
   return Program(arguments, options).wait();
 }
-[[nodiscard]] inline Ran run(const Words& arguments) { return run(arguments, {}); }
+
+/// What it says with `--json`, and nothing else.
+[[nodiscard]] inline Json json_of(const Words& arguments, int exit_code = 0,
+                                  const ProgramOptions& options = {}) {
+  const Ran ran = run(joined(arguments, {"--json"}), options);
+  EXPECT_EQ(ran.exit_code, exit_code) << ran.err;
+  EXPECT_TRUE(exit_code != 0 || ran.err.empty()) << ran.err;
+  return Json::parse(ran.out);
+}
+
+/// Root reads and writes everything, so somebody else tries: nothing where that user cannot run the
+/// program.
+[[nodiscard]] inline std::optional<ProgramOptions> as_nobody() {
+  const ProgramOptions nobody = {.user = ::geteuid() == 0 ? 65'534U : 0};
+  return run({"--version"}, nobody).exit_code < 126 ? std::optional(nobody) : std::nullopt;
+}
 
 /// A variable of the environment while it is alive, for the programs that are run meanwhile.
 class Variable {
@@ -146,26 +199,18 @@ class Variable {
   std::optional<std::string> before_;
 };
 
-/// A descriptor that is closed in the end.
-class End {
+/// One end of something that is read or written.
+class End : public internal::os::Descriptor {
  public:
-  explicit End(int descriptor) : descriptor_(descriptor) {}
-  ~End() { close(); }
-  End(const End&) = delete;
-  End& operator=(const End&) = delete;
-
-  [[nodiscard]] int get() const { return descriptor_; }
-  void close() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    descriptor_ = -1;
-  }
+  using Descriptor::Descriptor;
+  void close() { *this = End(); }
 
   /// What is there; waits for something, up to a minute. "" at the end.
   [[nodiscard]] std::string read_some() const {
-    pollfd wait = {.fd = descriptor_, .events = POLLIN, .revents = 0};
+    pollfd wait = {.fd = get(), .events = POLLIN, .revents = 0};
     if (::poll(&wait, 1, 60'000) != 1) return {};
     std::array<char, 4096> buffer{};
-    const ssize_t got = ::read(descriptor_, buffer.data(), buffer.size());
+    const ssize_t got = ::read(get(), buffer.data(), buffer.size());
     return {buffer.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
   }
 
@@ -174,65 +219,77 @@ class End {
     for (std::string some = read_some(); !some.empty(); some = read_some()) all += some;
     return all;
   }
-
- private:
-  int descriptor_;
 };
 
 struct Pipe {
-  Pipe() : Pipe(make()) {}
-  End read;
-  End write;
-
- private:
-  explicit Pipe(const std::array<int, 2>& ends) : read(ends[0]), write(ends[1]) {}
-  static std::array<int, 2> make() {
+  Pipe() {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
-    return ends;
+    read = End(ends[0]);
+    write = End(ends[1]);
+  }
+  End read;
+  End write;
+};
+
+/// A program whose standard output is a pipe to the test.
+struct Piped {
+  explicit Piped(const Words& arguments, int capacity = 0)
+      : program(arguments, {.out = made(capacity)}) {
+    pipe.write.close();
+  }
+  /// Lets it go on to its end; what is left of its output is in `Ran::out`.
+  [[nodiscard]] Ran finish() {
+    std::string out = pipe.read.read_all();
+    Ran ran = program.wait();
+    ran.out = std::move(out);
+    return ran;
+  }
+  Pipe pipe;
+  Program program;
+
+ private:
+  int made(int capacity) {
+    if (capacity != 0) ::fcntl(pipe.write.get(), F_SETPIPE_SZ, capacity);
+    return pipe.write.get();
   }
 };
 
 /// The controlling side of a pseudo-terminal of 80 columns, and the other side.
 struct Terminal {
-  Terminal() : control(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
-    ::grantpt(control.get());
-    ::unlockpt(control.get());
-    side.emplace(::open(::ptsname(control.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  Terminal() {
+    if (::grantpt(control.get()) != 0 || ::unlockpt(control.get()) != 0) return;
+    side = End(::open(::ptsname(control.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
     const winsize size = {.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
     ::ioctl(control.get(), TIOCSWINSZ, &size);
   }
   /// What was printed, after the program has ended.
   [[nodiscard]] std::string printed() {
-    side.reset();
+    side.close();
     return control.read_all();
   }
-  End control;
-  std::optional<End> side;
+  End control{::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)};
+  End side;
 };
 
 /// Why there can be no `Terminal`; nothing where there can.
 [[nodiscard]] inline std::optional<std::string> no_terminal() {
-  const End control(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
-  const bool opened =
-      control.get() >= 0 && ::grantpt(control.get()) == 0 && ::unlockpt(control.get()) == 0 &&
-      ::ptsname(control.get()) != nullptr &&
-      End(::open(::ptsname(control.get()), O_RDWR | O_NOCTTY | O_CLOEXEC)).get() >= 0;
-  if (opened) return std::nullopt;
+  if (Terminal().side) return std::nullopt;
   return std::string("there is no pseudo-terminal: ") + std::strerror(errno);
 }
 
 /// Ended as every bad input must: exit code 2, nothing on standard output, and one line on standard
-/// error that begins with the program's name and contains `says`.
+/// error that begins with the program's name and `says`.
 [[nodiscard]] inline ::testing::AssertionResult refuses(const Ran& ran, const std::string& says) {
   const bool one_line = !ran.err.empty() && ran.err.find('\n') == ran.err.size() - 1;
   if (ran.signal == 0 && ran.exit_code == 2 && ran.out.empty() && one_line &&
-      ran.err.starts_with("tapedeck: ") && ran.err.find(says) != std::string::npos) {
+      ran.err.starts_with("tapedeck: " + says)) {
     return ::testing::AssertionSuccess();
   }
   return ::testing::AssertionFailure()
-         << "expected one line with \"" << says << "\", but signal " << ran.signal << ", exit code "
-         << ran.exit_code << ", output \"" << ran.out << "\", errors \"" << ran.err << "\"";
+         << "expected one line \"tapedeck: " << says << "...\", but signal " << ran.signal
+         << ", exit code " << ran.exit_code << ", output \"" << ran.out << "\", errors \""
+         << ran.err << "\"";
 }
 
 }  // namespace tapedeck::tests

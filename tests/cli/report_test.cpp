@@ -7,14 +7,9 @@
 
 #include "cli/models.hpp"
 #include "cli/program.hpp"
-#include "tapedeck/telemetry/recording/recording.hpp"
 
 namespace tapedeck::tests {
 namespace {
-
-using ::testing::EndsWith;
-using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 class Report : public ::testing::Test {
  protected:
@@ -37,42 +32,43 @@ TEST_F(Report, IsAPageAndAdvice) {
   const Ran ran = run({"report", recording_, "-o", page_});
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_EQ(ran.out, "");
-  EXPECT_THAT(ran.err, HasSubstr(page_ + ": "));
-  EXPECT_THAT(ran.err, HasSubstr("\nthe longest talk had 20 tokens: plan a talk for 20\n"));
-  EXPECT_THAT(ran.err, HasSubstr("weights peaked at 100 % of plan: it fits\n"));
-  EXPECT_THAT(ran.err, HasSubstr("history peaked at 100 % of plan: it fits\n"));
+  const std::string advice =
+      "the longest talk had 20 tokens: plan a talk for 20\n"
+      "weights peaked at 100 % of plan: it fits\n"
+      "scratch peaked at 100 % of plan: it fits\n"
+      "history peaked at 100 % of plan: it fits\n";
+  EXPECT_THAT(ran.err, Like(page_ + ": * KiB\n" + advice));
   const std::string page = content_of(page_);
-  EXPECT_THAT(page, StartsWith("<!doctype html>"));
-  EXPECT_THAT(page, EndsWith("</html>\n"));
-  EXPECT_THAT(page, HasSubstr("the longest talk had 20 tokens: plan a talk for 20"));
-  for (const char* const phase : {"<bdi>load</bdi>", "<bdi>prefill</bdi>", "<bdi>decode</bdi>"}) {
-    EXPECT_THAT(page, HasSubstr(phase));
+  EXPECT_THAT(page, Like("<!doctype html>\n...\n*the longest talk had 20 tokens: plan a talk for "
+                         "20*\n...\n</html>\n"));
+  for (const std::string phase : {"load", "prefill", "decode"}) {
+    EXPECT_NE(page.find("<bdi>" + phase + "</bdi>"), std::string::npos);
   }
   // The same without a file.
   const Ran printed = run({"report", recording_});
   EXPECT_EQ(printed.exit_code, 0);
   EXPECT_EQ(printed.out, page);
+  EXPECT_EQ(printed.err, advice);
 }
 
 TEST_F(Report, RefusesWhatItCannotReadOrWrite) {
-  EXPECT_TRUE(refuses(run({"report", (folder_ / "none").string()}), "ENOENT"));
-  EXPECT_TRUE(refuses(run({"report", folder_.path().string()}), folder_.path().string()));
-  EXPECT_TRUE(refuses(run({"report", model_}), "byte 0: it is no recording of a layout"));
-  EXPECT_TRUE(refuses(run({"report", recording_, "-o", (folder_ / "no/page").string()}), "ENOENT"));
-  EXPECT_TRUE(refuses(run({"report", recording_, "-o", folder_.path().string()}), "regular file"));
-  EXPECT_TRUE(refuses(run({"report"}), "RECORDING"));
+  const std::string folder = folder_.path();
+  EXPECT_TRUE(refuses(run({"report", recording_, "-o", folder + "/no/page"}),
+                      "open of " + folder + "/no/page failed: ENOENT"));
+  EXPECT_TRUE(refuses(run({"report", recording_, "-o", folder}),
+                      folder + " is there and not a regular file"));
   std::filesystem::resize_file(recording_, 3000);
-  EXPECT_TRUE(refuses(run({"report", recording_, "-o", page_}), "byte 3000: it is cut off"));
+  EXPECT_TRUE(refuses(run({"report", recording_, "-o", page_}), recording_ + ", byte 3000: "));
   EXPECT_FALSE(std::filesystem::exists(page_));
 }
 
 TEST_F(Report, DoesNotTakeItsRecordingsPlace) {
   const std::string before = content_of(recording_);
-  EXPECT_TRUE(
-      refuses(run({"report", recording_, "-o", recording_}), "would replace what is read from it"));
   std::filesystem::create_symlink(recording_, page_);
-  EXPECT_TRUE(
-      refuses(run({"report", recording_, "-o", page_}), "would replace what is read from it"));
+  for (const std::string& out : {recording_, page_}) {
+    EXPECT_TRUE(refuses(run({"report", recording_, "-o", out}),
+                        out + " would replace what is read from it"));
+  }
   EXPECT_EQ(content_of(recording_), before);
 }
 

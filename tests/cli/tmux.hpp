@@ -62,12 +62,9 @@ class Tmux {
 
   [[nodiscard]] std::string screen() const { return tmux("capture-pane -p").text; }
 
-  /// "1" where the program has the other screen.
-  [[nodiscard]] std::string alternate() const {
-    return tmux("display-message -p '#{alternate_on}'").text.substr(0, 1);
-  }
-  [[nodiscard]] std::string cursor() const {
-    return tmux("display-message -p '#{cursor_flag}'").text.substr(0, 1);
+  /// "1" where it is so: "alternate_on", the program has the other screen; "cursor_flag".
+  [[nodiscard]] std::string flag(const std::string& name) const {
+    return tmux("display-message -p '#{" + name + "}'").text.substr(0, 1);
   }
 
   /// Waits for a text to be seen, up to a minute.

@@ -1,0 +1,192 @@
+// What no command takes: exit code 2, one line that says why, and nothing done.
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "cli/models.hpp"
+#include "cli/program.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+class BadInput : public ::testing::Test {
+ protected:
+  // Of a command line; MODEL, OUT and FOLDER stand for a model, a new file, and its folder.
+  [[nodiscard]] Words words_of(const std::string& line) const {
+    std::istringstream in(line);
+    Words words;
+    for (std::string word; in >> word;) {
+      words.push_back(word == "MODEL"    ? model_
+                      : word == "OUT"    ? out_
+                      : word == "FOLDER" ? folder_.path().string()
+                                         : word);
+    }
+    return words;
+  }
+
+  // What is had of a device must not depend on a GPU that is here.
+  const Variable no_gpu_{"CUDA_VISIBLE_DEVICES", ""};
+  const std::string model_ = made_small();
+  TempFolder folder_;
+  const std::string out_ = folder_ / "out";
+};
+
+struct BadLine {
+  const char* line;
+  std::string says;              // its first words; `*` is the value
+  const char* values = nullptr;  // what the line ends with, one after the other: "a|b"
+};
+
+// Where the library says it, its own tests look at it.
+TEST_F(BadInput, CommandLines) {
+  const std::string none =
+      "a subcommand is required: plan, fit, show, warm, resident, decode, make-model, gpus, top, "
+      "report; ";
+  const std::string unexpected = "The following argument was not expected: *";
+  const std::string no_size = ": no size: * (24GiB, 1.5G, 512M, 1000)\n";
+  const std::string no_type = "no type of numbers: * (f16, bf16, q8_0, q4_k)\n";
+  const std::string no_way = "--way: * not in {automatic,map,read,direct}\n";
+  const std::string no_thread = "--threads: Value * not in range 1 to 1024\n";
+  const std::string no_bus = "--bus and --tokens-per-second describe a device, but there is none; ";
+  const std::string not_regular = " is there and not a regular file\n";
+  const std::string folder = folder_.path();
+  for (const auto& [line, says, values] : std::vector<BadLine>{
+           {"", none},
+           {"", none, "nonsense|--bogus"},
+           {"", "MODEL is required\n", "plan|fit|show|warm|resident|decode"},
+           {"make-model", "OUT is required\n"},
+           {"make-model OUT --dim 64", "--layers is required\n"},
+           {"make-model OUT --layers 1", "--dim is required\n"},
+           {"report", "RECORDING is required\n"},
+           {"gpus", unexpected, "0|--all"},
+           {"decode MODEL", unexpected, "second|--bogus"},
+           {"resident MODEL", unexpected, "--bogus"},
+
+           {"decode MODEL -p", "--prompt: 1 required TEXT missing\n"},
+           {"decode MODEL -n 3 -p a -p axbx", ""},
+           {"decode MODEL -n", "--positions: no whole number: *\n", "x|-1|99999999999999999999"},
+           {"decode MODEL --seed", "--seed: no whole number: *\n", "1.5"},
+           {"decode MODEL --temperature", "Could not convert: --temperature = *\n", "warm"},
+           {"decode MODEL --threads", no_thread, "0|1025"},
+           {"decode MODEL --way", no_way, "shared"},
+           {"decode MODEL --device", "--device: * not in {cpu,gpu,auto,host-sim}\n", "tpu|1"},
+           {"decode MODEL --activations", "--activations: * not in {f32,f16}\n", "f64"},
+           {"decode MODEL --activations f16", "the CPU computes in f32 and not in f16; "},
+           {"decode MODEL --activations f16 --device host-sim",
+            "the CPU computes in f32 and not in f16; "},
+           {"decode MODEL --gpu-memory 1GiB",
+            "--gpu-memory limits a device, but the CPU is to decode; "},
+           {"decode MODEL --gpu-memory 0 --device",
+            "nothing can be decoded in a --gpu-memory of 0; ", "gpu|auto|host-sim"},
+           {"decode MODEL --publish=a/b", ""},
+           {"decode MODEL --record", "--record: 1 required TEXT missing\n"},
+           {"decode MODEL --record", "open of * failed: ENOENT", "/no/file"},
+           {"decode MODEL --record", "stat failed: ENOENT", "|"},
+           {"decode MODEL --record", "*" + not_regular, "/dev/full"},
+           {"decode MODEL --record FOLDER", folder + not_regular},
+
+           {"warm MODEL --threads", "--threads: no whole number: *\n", "-1|1.5|x"},
+           {"warm MODEL --threads", no_thread, "0|1025"},
+           {"warm MODEL --way", no_way, "|shared|mmap|1"},
+           {"warm MODEL --deadline", "--deadline: no number of seconds: *\n",
+            "|-1|-0.5|nan|inf|1e300|1,5|1s|0x5| 1"},
+
+           {"make-model OUT --layers 1 --dim", "--dim: no whole number: *\n", "x|-64"},
+           {"make-model OUT --layers 1 --dim 7", "no model: "},
+           {"make-model /no/m --layers 1 --dim 64", "open of /no/m failed: ENOENT"},
+           {"make-model /dev/full --layers 1 --dim 64", "/dev/full" + not_regular},
+           {"make-model FOLDER --layers 1 --dim 64", folder + not_regular},
+
+           {"plan MODEL --context", "--context: no whole number: *\n", "-1|99999999999999999999"},
+           {"plan MODEL --kv", no_type, "|f17"},
+           {"plan MODEL --kv f16,", "no type of numbers:  ("},
+           {"plan MODEL --weights-type", no_type, "x"},
+           {"plan MODEL --profile", "--profile: * not in {native,llama.cpp}\n", "vllm"},
+           {"plan MODEL --flash-attention", "--flash-attention: * not in {on,off}\n", "maybe|1"},
+           {"plan MODEL --tp 9", ""},
+           {"plan MODEL --slots 2", "--slots requires --streaming\n"},
+           {"plan MODEL --gpu-memory 2G", "--gpu-memory requires --streaming\n"},
+           {"plan MODEL --streaming --slots", "--slots: no whole number: *\n", "-1"},
+           {"plan MODEL --streaming --gpu-memory", "--gpu-memory" + no_size, "x"},
+           {"plan MODEL --streaming --tp 2", "--tp excludes --streaming\n"},
+           {"plan MODEL --streaming --weights-type q8_0", "--weights-type excludes --streaming\n"},
+
+           {"fit MODEL --gpu", "--gpu: no whole number: *\n", "-1"},
+           {"fit MODEL --gpu 77", ""},
+           {"fit MODEL --gpu 0 --gpu-memory 1G", "--gpu-memory excludes --gpu\n"},
+           {"fit MODEL --gpu-memory", "--gpu-memory" + no_size, "12XB|-1G"},
+           {"fit MODEL --gpu-memory 1G --tokens-per-second 3",
+            "nothing tells how many tokens a second the bus can carry; "},
+           {"fit MODEL --gpu-memory 1G --bus 0", "no bus copies 0 bytes a second; "},
+           {"fit MODEL --bus", "--bus" + no_size, "25XB"},
+           {"fit MODEL --bus 1G", no_bus},
+           {"fit MODEL --tokens-per-second 3", no_bus},
+           {"fit MODEL --tokens-per-second", "--tokens-per-second: no positive number: *\n",
+            "|0|-1|fast|nan|inf|1e999|3x"},
+           {"fit MODEL --host-memory", "--host-memory" + no_size,
+            "G|-1G|+1G|1.5|1.5B|1.G|.5G|1.5.5G|1e12GB|1.5e3G|2GiBB|2Gi|2X|25GB/s|2  G|2G | "
+            "2G|0x10|99999999999999999999|18446744073709551616|16777216TiB|16777215."
+            "99999999999999999T"},
+
+           {"top --folder FOLDER", "no layout of this user is published; "},
+           {"top chat --folder FOLDER", "no layout of this user is published as chat; "},
+           {"top --folder /no/such", "opendir of /no/such failed: ENOENT"},
+       }) {
+    if (values == nullptr) {
+      EXPECT_TRUE(refuses(run(words_of(line)), says)) << line;
+      continue;
+    }
+    std::istringstream all(values);
+    for (std::string value; std::getline(all, value, '|');) {
+      std::string said = says;
+      if (const std::size_t star = said.find('*'); star < said.size()) said.replace(star, 1, value);
+      EXPECT_TRUE(refuses(run(joined(words_of(line), {value})), said)) << line;
+    }
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+}
+
+TEST_F(BadInput, Files) {
+  const std::string fifo = folder_ / "fifo.gguf";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const TempFolder nothing;
+  const std::string folder = nothing.path();
+  for (const std::string command :
+       {"plan", "fit", "show", "warm", "resident", "decode", "report"}) {
+    const auto refuses_file = [&](const std::string& file, const std::string& says) {
+      EXPECT_TRUE(refuses(run({command, file}), says)) << command;
+    };
+    refuses_file(folder + "/missing", "open of " + folder + "/missing failed: ENOENT");
+    refuses_file(folder + "/two\nlines", "open of " + folder + "/two\\x0alines failed: ENOENT");
+    refuses_file("", "open failed: ENOENT");
+    refuses_file(model_ + "/x", "open of " + model_ + "/x failed: ENOTDIR");
+    refuses_file("/dev/null", "/dev/null is not a regular file");
+    refuses_file(fifo, fifo + " is not a regular file");
+    const bool one_file = command == "decode" || command == "report";
+    refuses_file(folder, folder + (one_file ? " is not a regular file" : " holds no model"));
+  }
+}
+
+// What is wrong with them, the readers' tests tell.
+TEST_F(BadInput, ContentsOfFiles) {
+  const std::string bytes = content_of(model_);
+  const std::string cut = folder_.write("cut", bytes.substr(0, bytes.size() - 1));
+  for (const std::string command : {"warm", "resident", "decode", "report"}) {
+    EXPECT_TRUE(refuses(run({command, cut}), cut + ", byte ")) << command;
+  }
+  const std::string none = folder_.write("none", "");
+  for (const std::string command : {"plan", "fit", "show"}) {
+    EXPECT_TRUE(refuses(run({command, none}), none + ", byte 0: ")) << command;
+  }
+  EXPECT_TRUE(refuses(run({"decode", model_, "--tokenizer", model_}), model_ + ", byte "));
+  const std::string alone = folder_.write("alone", bytes);
+  EXPECT_TRUE(
+      refuses(run({"decode", alone}), "no tokenizer: there is no " + alone + ".tokenizer; "));
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
