@@ -50,9 +50,7 @@ set(exceptions
   "src/llama/make_model.cpp base/on_failure.hpp"
   "src/llama/make_model.cpp model/llama2c/llama2c.hpp"
   "src/llama/make_model.cpp os/file.hpp"
-  "src/llama/make_model.cpp os/new_file.hpp"
-  "src/llama/thread_pool.cpp base/on_failure.hpp"
-  "src/llama/thread_pool.cpp os/futex.hpp")
+  "src/llama/make_model.cpp os/new_file.hpp")
 
 # Whether FILE may include "HEADER". The header that has all of a room (tapedeck/fit.hpp) counts as
 # that room; tapedeck/tapedeck.hpp has all of the core.

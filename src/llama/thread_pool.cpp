@@ -1,10 +1,6 @@
 #include "llama/thread_pool.hpp"
 
-#include "base/on_failure.hpp"
-#include "os/futex.hpp"
-
 namespace tapedeck::llama {
-namespace os = internal::os;
 namespace {
 
 // Some 20 microseconds: longer than what one thread does between two dispatches.
@@ -21,7 +17,10 @@ void pause() noexcept {
 }  // namespace
 
 void Bell::ring() noexcept {
-  if (sleepers_.load() != 0) os::futex_wake_all(value_);
+  if (sleepers_.load() == 0) return;
+  // Who has looked at the value and does not sleep yet holds the mutex.
+  { const std::lock_guard lock(mutex_); }
+  changed_.notify_all();
 }
 
 std::uint32_t Bell::wait_while(std::uint32_t seen, int spins) noexcept {
@@ -30,30 +29,29 @@ std::uint32_t Bell::wait_while(std::uint32_t seen, int spins) noexcept {
     if (now != seen) return now;
     pause();
   }
+  std::unique_lock lock(mutex_);
   sleepers_.fetch_add(1);
   std::uint32_t now = value_.load();
   while (now == seen) {
-    os::futex_wait(value_, seen);
+    changed_.wait(lock);
     now = value_.load();
   }
   sleepers_.fetch_sub(1);
   return now;
 }
 
-// With more threads than cores, to spin is to keep the one we wait for from running.
-ThreadPool::ThreadPool(unsigned threads)
-    : spins_(threads <= std::thread::hardware_concurrency() ? kSpins : 0) {
-  internal::OnFailure undo([this] { stop(); });
+// The pool is whole before its threads start: where the host has no more of them, the destructor
+// stops those that it had. With more threads than cores, to spin is to keep the one we wait for
+// from running.
+ThreadPool::ThreadPool(unsigned threads) : ThreadPool() {
+  spins_ = threads <= std::thread::hardware_concurrency() ? kSpins : 0;
   workers_.reserve(threads);
   for (std::size_t thread = 1; thread < threads; ++thread) {
     workers_.emplace_back([this, thread]() noexcept { work(thread); });
   }
-  undo.completed();
 }
 
-ThreadPool::~ThreadPool() { stop(); }
-
-void ThreadPool::stop() noexcept {
+ThreadPool::~ThreadPool() {
   stopping_ = true;
   dispatched_.set(dispatched_.value() + 1);
   dispatched_.ring();

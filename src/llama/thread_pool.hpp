@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <mutex>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -17,7 +18,8 @@
 namespace tapedeck::llama {
 
 /// A number that threads wait on: they spin for a moment and then sleep. Lines of its own, since
-/// all threads look at it.
+/// all threads look at it. `std::atomic::wait` is not used: it may call sched_yield, and a decode
+/// step makes no system call but a condition variable's futex.
 class alignas(kLine) Bell {
  public:
   [[nodiscard]] std::uint32_t value() const noexcept { return value_.load(); }
@@ -33,6 +35,8 @@ class alignas(kLine) Bell {
   // All sequentially consistent: either the sleeper sees the new value, or ring() sees the sleeper.
   std::atomic<std::uint32_t> value_{0};
   std::atomic<std::uint32_t> sleepers_{0};
+  std::mutex mutex_;
+  std::condition_variable changed_;
 };
 
 /// Runs one function on all its threads at a time. A dispatch allocates nothing and makes no system
@@ -80,13 +84,14 @@ class ThreadPool {
     void (*call)(void* object, std::size_t thread) noexcept;
   };
 
+  ThreadPool() = default;
+
   void run(Task task) noexcept;
   void work(std::size_t thread) noexcept;
-  void stop() noexcept;
 
   Task task_{};
   bool stopping_ = false;
-  int spins_;
+  int spins_ = 0;
   Bell dispatched_;  // counts dispatches
   Bell unfinished_;  // workers that have not finished this one
   std::vector<std::thread> workers_;
