@@ -17,11 +17,11 @@
 #include <thread>
 #include <vector>
 
+#include "cli/made_model.hpp"
 #include "compare.hpp"
 #include "llama/decoder.hpp"
 #include "llama/kernels.hpp"
 #include "llama/llama_model.hpp"
-#include "llama/make_model.hpp"
 #include "llama/thread_pool.hpp"
 #include "tapedeck/tapedeck.hpp"
 
@@ -62,7 +62,7 @@ class PlainDecoder {
       attention(layer, position, hidden, rotation);
       feed_forward(layer, hidden);
     }
-    rmsnorm(hidden, hidden, w_.final_norm, s_.norm_epsilon);
+    rmsnorm(hidden, hidden, w_.final_norm.floats(), s_.norm_epsilon);
     std::vector<float> logits(s_.vocab);
     matmul(pool_, logits, hidden, w_.classifier);
     return logits;
@@ -77,7 +77,7 @@ class PlainDecoder {
   void attention(std::size_t layer, std::size_t position, std::span<float> hidden,
                  std::span<const float> rotation) {
     std::vector<float> normed(s_.dim);
-    rmsnorm(normed, hidden, w_.layers[layer].attention_norm, s_.norm_epsilon);
+    rmsnorm(normed, hidden, w_.layers[layer].attention_norm.floats(), s_.norm_epsilon);
     std::vector<float> query(s_.query_dim());
     const std::span<float> key = grow(keys_[layer], s_.key_dim());
     const std::span<float> value = grow(values_[layer], s_.value_dim());
@@ -102,7 +102,7 @@ class PlainDecoder {
 
   void feed_forward(std::size_t layer, std::span<float> hidden) {
     std::vector<float> normed(s_.dim);
-    rmsnorm(normed, hidden, w_.layers[layer].ffn_norm, s_.norm_epsilon);
+    rmsnorm(normed, hidden, w_.layers[layer].ffn_norm.floats(), s_.norm_epsilon);
     std::vector<float> gate(s_.ffn);
     std::vector<float> up(s_.ffn);
     matmul(pool_, gate, normed, w_.layers[layer].gate);
@@ -195,7 +195,7 @@ class Engine {
   static std::filesystem::path make_in(const std::filesystem::path& directory) {
     std::filesystem::path path = directory / "made.bin";
     const std::atomic<bool> stop{false};
-    (void)make_model(path, kShape, 1, stop);
+    (void)cli::make_model(path, kShape, 1, stop);
     return path;
   }
   Layout& warm() {

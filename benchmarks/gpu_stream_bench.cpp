@@ -18,12 +18,12 @@
 #include <utility>
 #include <vector>
 
+#include "cli/made_model.hpp"
 #include "compare.hpp"
 #include "file_state.hpp"
 #include "llama/cuda_decoder.hpp"
 #include "llama/device_model.hpp"
 #include "llama/llama_model.hpp"
-#include "llama/make_model.hpp"
 #include "model_files.hpp"
 #include "tapedeck/device/bus_bandwidth.hpp"
 #include "tapedeck/device/cuda_device.hpp"
@@ -112,7 +112,7 @@ fs::path make_small_model(const fs::path& folder) {
                          .seq_len = 256};
   const std::atomic<bool> never{false};
   fs::path path = folder / "small.bin";
-  static_cast<void>(make_model(path, kSmall, 1, never));
+  static_cast<void>(cli::make_model(path, kSmall, 1, never));
   return path;
 }
 
@@ -175,6 +175,13 @@ struct Placed {
   DeviceModel weights;
 };
 
+/// For a layout of nothing but a talk and its buffers on the device.
+LayoutOptions on_device(Device& gpu, const LlamaModel& model) {
+  LayoutOptions options;
+  options.gpus.push_back({.device = &gpu, .plan = model.plan()});
+  return options;
+}
+
 constexpr StreamingOptions kWhole{.device_bytes = std::numeric_limits<std::uint64_t>::max()};
 
 /// The first tokens load kernels, capture, and fill the slots.
@@ -189,10 +196,10 @@ void warm_up(CudaDecoder& decoder) {
 /// A small model that stays on the device.
 struct SmallModel {
   SmallModel(CudaDevice& gpu, const fs::path& path)
-      : model(path), layout(gpu, (*model).plan()), whole(*model, gpu, kWhole) {}
+      : model(path), layout(Plan{}, on_device(gpu, *model)), whole(*model, gpu, kWhole) {}
 
   ReadModel model;
-  DeviceLayout layout;
+  Layout layout;
   Placed whole;
   CudaDecoder replayed{*model, whole.weights, layout};
   CudaDecoder launched{*model, whole.weights, layout, 0, {.graph = false}};
@@ -203,7 +210,7 @@ struct LargeModel {
   LargeModel(CudaDevice& gpu, const fs::path& path)
       : model(path),
         pinned(gpu, model.pages()),
-        layout(gpu, (*model).plan()),
+        layout(Plan{}, on_device(gpu, *model)),
         whole(*model, gpu, kWhole),
         two_slots(*model, gpu, {.slots = 2}),
         one_slot(*model, gpu, {.slots = 1}),
@@ -211,7 +218,7 @@ struct LargeModel {
 
   ReadModel model;
   Pinned pinned;
-  DeviceLayout layout;
+  Layout layout;
   Placed whole;
   Placed two_slots;
   Placed one_slot;

@@ -36,22 +36,6 @@ set(users_of_fcntl.h os)
 set(users_of_liburing.h os)
 set(users_of_mimalloc.h memory)
 
-# What is still to go: "file header". One that is no longer there has to leave this list.
-set(exceptions
-  "src/llama/cuda_decoder.cpp base/on_failure.hpp"
-  "src/llama/decoder.cpp base/on_failure.hpp"
-  "src/llama/gguf_llama.cpp base/printable.hpp"
-  "src/llama/gguf_llama.cpp os/file_reader.hpp"
-  "src/llama/gguf_tokenizer.cpp base/printable.hpp"
-  "src/llama/llama2c_tokenizer.cpp os/file_reader.hpp"
-  "src/llama/llama_model.cpp model/gguf/gguf.hpp"
-  "src/llama/llama_model.cpp model/llama2c/llama2c.hpp"
-  "src/llama/llama_model.cpp os/file_reader.hpp"
-  "src/llama/make_model.cpp base/on_failure.hpp"
-  "src/llama/make_model.cpp model/llama2c/llama2c.hpp"
-  "src/llama/make_model.cpp os/file.hpp"
-  "src/llama/make_model.cpp os/new_file.hpp")
-
 # Whether FILE may include "HEADER". The header that has all of a room (tapedeck/fit.hpp) counts as
 # that room; tapedeck/tapedeck.hpp has all of the core.
 function(may_include file header out)
@@ -96,12 +80,11 @@ function(may_use file header out)
   endif()
 endfunction()
 
-# The includes of a tree that are not allowed, as "file header"; and the exceptions that it needs.
-function(check_tree root out_faults out_needed)
+# The includes of a tree that are not allowed, as "file header".
+function(check_tree root out_faults)
   file(GLOB_RECURSE files RELATIVE ${root}
     ${root}/include/*.hpp ${root}/src/*.hpp ${root}/src/*.cpp ${root}/src/*.cu ${root}/src/*.hpp.in)
   set(faults)
-  set(needed)
   foreach(file IN LISTS files)
     file(STRINGS ${root}/${file} lines REGEX "^[ \t]*#[ \t]*include[ \t]*[<\"]")
     foreach(line IN LISTS lines)
@@ -112,15 +95,12 @@ function(check_tree root out_faults out_needed)
       else()
         may_include(${file} ${header} allowed)
       endif()
-      if(NOT allowed AND "${file} ${header}" IN_LIST exceptions)
-        list(APPEND needed "${file} ${header}")
-      elseif(NOT allowed)
+      if(NOT allowed)
         list(APPEND faults "${file} ${header}")
       endif()
     endforeach()
   endforeach()
   set(${out_faults} ${faults} PARENT_SCOPE)
-  set(${out_needed} ${needed} PARENT_SCOPE)
 endfunction()
 
 # First, that it finds what must not be: a tree with a fault of each kind, beside what is allowed.
@@ -134,7 +114,7 @@ file(WRITE ${SCRATCH}/include/tapedeck/memory/planted.hpp
 file(WRITE ${SCRATCH}/include/tapedeck/tapedeck.hpp
   "#include \"tapedeck/plan/plan.hpp\"\n#include \"tapedeck/fit/fit.hpp\"\n")
 file(WRITE ${SCRATCH}/include/tapedeck/nowhere/planted.hpp "#include \"tapedeck/base/abi.hpp\"\n")
-check_tree(${SCRATCH} faults needed)
+check_tree(${SCRATCH} faults)
 list(SORT faults)
 set(planted
   "include/tapedeck/memory/planted.hpp os/vm.hpp"
@@ -149,12 +129,7 @@ if(NOT faults STREQUAL planted)
   message(FATAL_ERROR "of planted faults this test finds these: ${faults}")
 endif()
 
-check_tree(${ROOT} faults needed)
+check_tree(${ROOT} faults)
 foreach(fault IN LISTS faults)
   message(SEND_ERROR "the table of rooms does not allow this include: ${fault}")
-endforeach()
-foreach(exception IN LISTS exceptions)
-  if(NOT exception IN_LIST needed)
-    message(SEND_ERROR "take this exception off the list, it is not needed any more: ${exception}")
-  endif()
 endforeach()

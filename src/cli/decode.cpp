@@ -14,6 +14,7 @@
 #include "cli/commands.hpp"
 #include "cli/decode_telemetry.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/made_model.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/talks.hpp"
@@ -21,7 +22,6 @@
 #include "llama/cuda_decoder.hpp"
 #include "llama/decoder.hpp"
 #include "llama/llama_model.hpp"
-#include "llama/make_model.hpp"
 #include "llama/streamed_llama.hpp"
 #include "llama/talk.hpp"
 #include "os/file.hpp"
@@ -68,7 +68,7 @@ llama::Tokenizer tokenizer_for(const DecodeArguments& arguments, const llama::Ll
   const std::size_t vocab = model.shape().vocab;
   if (!arguments.tokenizer.empty()) return {arguments.tokenizer, vocab};
   if (model.model().format == ModelFormat::gguf) return {model.model(), vocab};
-  const std::filesystem::path beside = llama::tokenizer_beside(arguments.model);
+  const std::filesystem::path beside = tokenizer_beside(arguments.model);
   if (internal::os::facts(beside).error == ENOENT) {
     throw InvalidArgument({.argument = "--tokenizer"},
                           "no tokenizer: there is no " + beside.string(), "give --tokenizer FILE");
@@ -227,7 +227,7 @@ void keep_apart_from_model(const DecodeArguments& arguments, const llama::LlamaM
   const std::string& record = *arguments.telemetry.record;
   for (const WeightsFile& file : model.weights().files()) keep_apart(record, file.path);
   keep_apart(record, arguments.model);
-  keep_apart(record, llama::tokenizer_beside(arguments.model));
+  keep_apart(record, tokenizer_beside(arguments.model));
   keep_apart(record, arguments.tokenizer);
 }
 

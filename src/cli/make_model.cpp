@@ -1,5 +1,3 @@
-#include "llama/make_model.hpp"
-
 #include <fmt/format.h>
 
 #include <array>
@@ -10,6 +8,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/made_model.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -53,14 +52,14 @@ llama::Shape shape_of(const MakeModelArguments& a) {
           .seq_len = a.seq_len.value_or(a.dim < kSmallDim ? 512 : 2048)};
 }
 
-int make_model(const MakeModelArguments& arguments) {
+int run_make_model(const MakeModelArguments& arguments) {
   const llama::Shape shape = shape_of(arguments);
-  if (!llama::make_model(arguments.out, shape, arguments.seed, stop_on_interrupt())) {
+  if (!make_model(arguments.out, shape, arguments.seed, stop_on_interrupt())) {
     return kInterrupted;
   }
   tell(fmt::format(
       "{}: {}, dim {}, {} layers, {} heads, {} KV heads, ffn {}, {} tokens, length {}\n",
-      arguments.out, to_iec(*llama::file_bytes(shape)), shape.dim, shape.layers, shape.heads,
+      arguments.out, to_iec(*checkpoint_bytes(shape)), shape.dim, shape.layers, shape.heads,
       shape.kv_heads, shape.ffn, shape.vocab, shape.seq_len));
   return 0;
 }
@@ -82,7 +81,7 @@ Command add_make_model(CLI::App& program) {
   add_whole_number(*command, "--seq-len", a.seq_len,
                    "Longest talk [512 for a dim below 256, else 2048]");
   add_whole_number(*command, "--seed", a.seed, "Of the weights")->capture_default_str();
-  return {command, [arguments] { return make_model(*arguments); }};
+  return {command, [arguments] { return run_make_model(*arguments); }};
 }
 
 }  // namespace tapedeck::cli

@@ -1,5 +1,5 @@
 /// @file
-/// The forward pass of a Llama model on a GPU, and how an engine uses a `DeviceLayout`.
+/// The forward pass of a Llama model on a GPU, and how an engine uses the device of a `Layout`.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ struct CudaDecoderOptions {
   bool graph = true;
 };
 
-/// Decodes one talk of a device's layout: `Decoder` on a GPU, with the same lifecycle. It computes
+/// Decodes one talk of a layout's device: `Decoder` on a GPU, with the same lifecycle. It computes
 /// in the plan's decode buffers, on a stream of its own; the KV cache is the plan's regions
 /// "layers.N.k" and "layers.N.v" of the talk. Layers that do not stay on the device come through
 /// the slots of `weights`, each while the one before it is computed with.
@@ -41,11 +41,8 @@ struct CudaDecoderOptions {
 /// Thread-safety: the thread that made it, on which it keeps the device's context current, and
 /// which is the layout's writer and the one that uses `weights`.
 ///
-///     Plan plan = model.plan(positions);
-///     DeviceLayout layout(gpu, plan);
-///     DeviceTape place = DeviceTape::start(gpu, streaming.device.bytes());
-///     DeviceModel weights(model, gpu, streaming, place.take<std::byte>(streaming.device.bytes()));
-///     CudaDecoder decoder(model, weights, layout);
+///     StreamedLlama on_gpu(model, gpu);
+///     CudaDecoder decoder(model, on_gpu.weights(), on_gpu.layout());
 ///     decoder.prepare(1);
 ///     std::span<float> logits = decoder.forward(kBos);
 ///     TokenId next = sampler.choose(logits);
@@ -56,20 +53,15 @@ class CudaDecoder final : public TalkDecoder {
   /// is a GPU, `CudaDevice::support` tells.
   [[nodiscard]] static std::string missing();
 
-  /// All arguments must outlive the decoder. Buffers are those of the scratch frame that is open.
+  /// On the first device of a layout. All arguments must outlive the decoder. Buffers are those of
+  /// the scratch frame that is open.
   /// @pre `weights` are the model's, on the layout's device.
-  /// @throws InvalidArgument where there is no such talk, the layout's device is no GPU, or its
-  /// plan has no K and V of some layer, too little room for a step of this model among its decode
-  /// buffers, or buffers that are neither f32 nor f16; DeviceError; DeviceUnavailable in a build
-  /// without nvcc.
-  CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout,
-              std::size_t talk = 0, const CudaDecoderOptions& options = {})
-      : CudaDecoder(model, weights, layout, nullptr, talk, options) {}
-  /// On the first device of a layout, whose clears end passes and talks as a whole, so that it
-  /// counts them. @pre layout.gpus() != 0
+  /// @throws InvalidArgument where there is no such talk, the layout has no device or that is no
+  /// GPU, or its plan has no K and V of some layer, too little room for a step of this model among
+  /// its decode buffers, or buffers that are neither f32 nor f16; DeviceError; DeviceUnavailable in
+  /// a build without nvcc.
   CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout, std::size_t talk = 0,
-              const CudaDecoderOptions& options = {})
-      : CudaDecoder(model, weights, layout.gpu(0), &layout, talk, options) {}
+              const CudaDecoderOptions& options = {});
   ~CudaDecoder() override;
   CudaDecoder(const CudaDecoder&) = delete;
   CudaDecoder& operator=(const CudaDecoder&) = delete;
@@ -81,10 +73,8 @@ class CudaDecoder final : public TalkDecoder {
   [[nodiscard]] std::size_t position() const override { return talk_.tokens(); }
   [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
   void prepare(std::uint64_t tokens) override { talk_.prepare(tokens); }
-  void clear_pass() override { whole_ != nullptr ? whole_->clear_pass() : layout_.clear_pass(); }
-  void clear_talk() override {
-    whole_ != nullptr ? whole_->clear_talk(talk_.index()) : layout_.clear_talk(talk_.index());
-  }
+  void clear_pass() override { layout_.clear_pass(); }
+  void clear_talk() override { layout_.clear_talk(talk_.index()); }
   /// Takes back the last tokens.
   void rewind(std::uint64_t tokens) { talk_.rewind(tokens); }
 
@@ -93,17 +83,13 @@ class CudaDecoder final : public TalkDecoder {
   template <class Element>
   class StepOf;
 
-  CudaDecoder(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout, Layout* whole,
-              std::size_t talk, const CudaDecoderOptions& options);
-
   [[nodiscard]] static std::unique_ptr<Step> make_step(const LlamaModel& model,
                                                        DeviceModel& weights, DeviceLayout& layout,
                                                        std::size_t talk,
                                                        const CudaDecoderOptions& options);
 
   const Shape& shape_;
-  DeviceLayout& layout_;
-  Layout* whole_;  // that it is a part of, where that is to be cleared
+  Layout& layout_;
   DeviceTalk talk_;
   std::unique_ptr<Step> step_;
 };

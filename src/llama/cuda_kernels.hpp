@@ -99,20 +99,21 @@ class CudaKernels {
 
   // A kernel is called after what it does and what it does that to.
   template <class Found>
-  [[nodiscard]] Found find(const std::string& name) const {
+  [[nodiscard]] Found find_kernel(const std::string& name) const {
     return module_.find<Found>((name + '_' + std::string(to_string(kElementType))).c_str());
   }
   [[nodiscard]] OfType of_type(DType type) const {
     const std::string suffix = '_' + std::string(to_string(type));
     return {.type = type,
-            .embed = find<Embed>("embed" + suffix),
-            .multiply = find<Multiply>("multiply" + suffix)};
+            .embed = find_kernel<Embed>("embed" + suffix),
+            .multiply = find_kernel<Multiply>("multiply" + suffix)};
   }
   [[nodiscard]] const OfType& kernels_for(const Matrix& matrix) const {
     for (const OfType& one : types_) {
       if (one.type == matrix.dtype) return one;
     }
-    throw InvalidArgument("no kernels for matrices of " + std::string(to_string(matrix.dtype)));
+    throw InvalidArgument({.argument = "matrix"},
+                          "no kernels for matrices of " + std::string(to_string(matrix.dtype)));
   }
 
   using Rmsnorm = Kernel<const Element*, const float*, Element*, unsigned, float>;
@@ -128,13 +129,13 @@ class CudaKernels {
   KernelModule module_{llama_kernels};
   std::array<OfType, 4> types_ = {of_type(kMatrixTypes[0]), of_type(kMatrixTypes[1]),
                                   of_type(kMatrixTypes[2]), of_type(kMatrixTypes[3])};
-  Rmsnorm rmsnorm_ = find<Rmsnorm>("rmsnorm");
-  Rotate rotate_ = find<Rotate>("rotate");
-  Append append_ = find<Append>("append");
-  Attend attend_ = find<Attend>("attend");
-  Join join_ = find<Join>("join");
-  Pairwise swiglu_ = find<Pairwise>("swiglu");
-  Pairwise add_ = find<Pairwise>("add");
+  Rmsnorm rmsnorm_ = find_kernel<Rmsnorm>("rmsnorm");
+  Rotate rotate_ = find_kernel<Rotate>("rotate");
+  Append append_ = find_kernel<Append>("append");
+  Attend attend_ = find_kernel<Attend>("attend");
+  Join join_ = find_kernel<Join>("join");
+  Pairwise swiglu_ = find_kernel<Pairwise>("swiglu");
+  Pairwise add_ = find_kernel<Pairwise>("add");
 };
 
 }  // namespace tapedeck::llama

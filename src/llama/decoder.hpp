@@ -9,8 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "llama/layer_feed.hpp"
+#include "llama/device_feed.hpp"
 #include "llama/llama_model.hpp"
+#include "llama/step_buffers.hpp"
 #include "llama/talk_decoder.hpp"
 #include "llama/thread_pool.hpp"
 #include "tapedeck/base/abi.hpp"
@@ -22,12 +23,16 @@ namespace tapedeck::llama {
 struct OnHost {
   using Places = Layout;
   using Conversation = Talk;
+  template <class T>
+  using SpanOf = HostSpan<T>;
   [[nodiscard]] static Places& side_of(Layout& layout) noexcept { return layout; }
 };
 /// On its first device, which is one of host memory: the host computes there.
 struct OnDevice {
   using Places = DeviceLayout;
   using Conversation = DeviceTalk;
+  template <class T>
+  using SpanOf = DeviceSpan<T>;
   [[nodiscard]] static Places& side_of(Layout& layout) noexcept { return layout.gpu(0); }
 };
 
@@ -51,7 +56,7 @@ class BasicDecoder final : public TalkDecoder {
   /// @throws InvalidArgument where there is no such talk, or the layout's plan has no K and V of
   /// some layer, or no room for a step of this model among its decode buffers.
   BasicDecoder(const LlamaModel& model, Layout& layout, ThreadPool& pool, std::size_t talk = 0,
-               LayerFeed* feed = nullptr);
+               DeviceFeed* feed = nullptr);
 
   /// Calls `ready` in the next pass before each part of the model (`LlamaModel::tensors_of`) is
   /// used: weights may be arriving while it computes. What it throws, `forward` throws, and the
@@ -60,53 +65,36 @@ class BasicDecoder final : public TalkDecoder {
 
   /// The logits lie on scratch; the next pass writes over them.
   [[nodiscard]] std::span<float> forward(TokenId token) override;
-  [[nodiscard]] std::size_t position() const override;
+  [[nodiscard]] std::size_t position() const override { return talk_.tokens(); }
   [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
   void prepare(std::uint64_t tokens) override { talk_.prepare(tokens); }
   void clear_pass() override { layout_.clear_pass(); }
   void clear_talk() override { layout_.clear_talk(talk_.index()); }
 
  private:
-  struct Pass;
-  /// What the steps of a pass write, of exactly the size they write.
-  struct Buffers {
-    std::span<float> hidden;  ///< The residual stream.
-    std::span<float> normed;
-    std::span<float> query;
-    std::span<float> rotation;  ///< Cosine and sine of each pair of a head at this position.
-    std::span<float> scores;    ///< [heads][positions]: of one layer, then of the next.
-    std::span<float> mixed;     ///< Values, weighted by the scores.
-    std::span<float> attention_out;
-    std::span<float> gate;
-    std::span<float> up;
-    std::span<float> ffn_out;
-    std::span<float> final_normed;
-    std::span<float> logits;
-  };
-  /// [position][key_dim], and [position][value_dim].
-  struct Cache {
-    std::span<float> keys;
-    std::span<float> values;
-  };
-
   void wait_for(std::size_t part) const {
     if (ready_) [[unlikely]]
       ready_(part);
   }
-  void find_buffers();
-  void find_caches();
-  void run_layer(std::size_t layer, const Pass& pass);
+  [[nodiscard]] const LlamaWeights& outer() const noexcept {
+    return feed_ != nullptr ? feed_->outer() : weights_;
+  }
+  void run_pass(TokenId token, std::size_t position);
+  void run_layer(const LayerWeights& weights, std::size_t layer, std::size_t position);
 
   const Shape& shape_;
-  HostFeed own_feed_;
-  LayerFeed& feed_;
+  const LlamaWeights& weights_;
+  DeviceFeed* feed_;
   std::span<const float> frequencies_;
   Layout& layout_;
   typename Side::Places& places_;
   ThreadPool& pool_;
   typename Side::Conversation talk_;
-  Buffers buffers_;
-  std::vector<Cache> caches_;  // by layer
+  HostDecodeBuffers<float> planned_;  // of which the next are parts
+  StepBuffers<float, HostSpan> buffers_;
+  std::span<float> rotation_;  // cosine and sine of each pair of a head at this position
+  std::span<float> scores_;    // [heads][positions]: of one layer, then of the next
+  std::vector<LayerCache<typename Side::template SpanOf<float>>> caches_;
   std::function<void(std::size_t)> ready_;
 };
 

@@ -6,37 +6,16 @@
 #include <utility>
 
 #include "tapedeck/base/error.hpp"
-#include "tapedeck/device/device_error.hpp"
 
 namespace tapedeck::llama {
 namespace {
-
-using Bytes = std::span<const std::byte>;
 
 [[noreturn]] void throw_not_planned(const std::string& what) {
   throw InvalidArgument({.argument = what}, "the streaming plan has no place for " + what,
                         "plan this model's own tensors: model_to_plan");
 }
 
-// The arrays of a layer, in the order of their offsets here.
-std::vector<Bytes> arrays_of(const LayerWeights& layer, const Shape& shape) {
-  const auto matrices = layer_matrices(shape);
-  std::vector<Bytes> all;
-  all.reserve(kLayerNorms.size() + matrices.size());
-  for (const LayerNorm& norm : kLayerNorms) all.push_back(std::as_bytes(layer.*norm.place));
-  for (const LayerMatrix& matrix : matrices) {
-    all.push_back((layer.*matrix.place).bytes);
-  }
-  return all;
-}
-
 }  // namespace
-
-Model model_to_plan(const LlamaModel& model) {
-  Model planned = model.model();
-  planned.tensors = model.weights().tensors();
-  return planned;
-}
 
 DeviceModel::DeviceModel(const LlamaModel& model, Device& device, StreamingPlan plan,
                          DeviceSpan<std::byte> place, const LayerStreamerOptions& options)
@@ -48,35 +27,35 @@ DeviceModel::DeviceModel(const LlamaModel& model, Device& device, StreamingPlan 
 }
 
 void DeviceModel::find_outer() {
-  const auto on_device = [&](Bytes array, const char* name) -> Bytes {
-    for (const StreamingPlan::Outer& outer : streamer_.plan().outer) {
-      if (model_.weights()[outer.tensor].bytes.data() != array.data()) continue;
-      return {streamer_.outer(outer.tensor), array.size()};
-    }
-    throw_not_planned(name);
+  const auto on_device = [&](Matrix matrix, std::uint32_t tensor, const char* name) {
+    const auto& planned = streamer_.plan().outer;
+    const bool found =
+        std::ranges::find(planned, tensor, &StreamingPlan::Outer::tensor) != planned.end();
+    if (!found) throw_not_planned(name);
+    matrix.bytes = {streamer_.outer(tensor), matrix.bytes.size()};
+    return matrix;
   };
   const LlamaWeights& host = model_.arrays();
-  const Bytes norm = on_device(std::as_bytes(host.final_norm), "the last norm");
-  outer_ = {.token_embedding = host.token_embedding,
-            .final_norm = {reinterpret_cast<const float*>(norm.data()), host.final_norm.size()},
-            .classifier = host.classifier};
-  outer_.token_embedding.bytes = on_device(host.token_embedding.bytes, "the embedding");
-  outer_.classifier.bytes = on_device(host.classifier.bytes, "the classifier");
+  const std::span<const std::uint32_t> last = model_.tensors_of(model_.parts() - 1);
+  outer_ = {.token_embedding =
+                on_device(host.token_embedding, model_.tensors_of(0)[0], "the embedding table"),
+            .final_norm = on_device(host.final_norm, last[0], "the last norm"),
+            .classifier = on_device(host.classifier, last[1], "the classifier")};
 }
 
 void DeviceModel::find_layers() {
-  const LlamaWeights& host = model_.arrays();
+  const auto arrays = layer_arrays(model_.shape());
+  const std::vector<LayerWeights>& host = model_.arrays().layers;
   const std::vector<StreamedLayer>& planned = streamer_.plan().layers;
-  if (planned.size() < host.layers.size()) throw_not_planned("the last layer");
-  for (std::size_t i = 0; i < host.layers.size(); ++i) {
+  if (planned.size() < host.size()) throw_not_planned("the last layer");
+  for (std::size_t layer = 0; layer < host.size(); ++layer) {
     Offsets& offsets = layers_.emplace_back();
-    for (const Bytes array : arrays_of(host.layers[i], model_.shape())) {
-      const auto& parts = planned[i].parts;
-      const auto found = std::find_if(parts.begin(), parts.end(), [&](const StreamedPart& part) {
-        return model_.weights()[part.tensor].bytes.data() + part.from == array.data();
-      });
-      if (found == parts.end() || found->bytes < array.size()) {
-        throw_not_planned("an array of layer " + std::to_string(i));
+    const auto& parts = planned[layer].parts;
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+      const auto found =
+          std::ranges::find(parts, model_.tensors_of(1 + layer)[i], &StreamedPart::tensor);
+      if (found == parts.end() || found->bytes < (host[layer].*arrays[i].place).bytes.size()) {
+        throw_not_planned("an array of layer " + std::to_string(layer));
       }
       offsets.push_back(found->offset);
     }
@@ -98,14 +77,10 @@ LayerWeights DeviceModel::acquire(std::size_t layer, StreamHandle stream) {
   begin_next(layer);
 
   LayerWeights weights = model_.arrays().layers[layer];
-  std::size_t array = 0;
-  for (const LayerNorm& norm : kLayerNorms) {
-    std::span<const float>& values = weights.*norm.place;
-    values = {reinterpret_cast<const float*>(at + layers_[layer][array++]), values.size()};
-  }
-  for (const LayerMatrix& matrix : layer_matrices(model_.shape())) {
-    Bytes& bytes = (weights.*matrix.place).bytes;
-    bytes = {at + layers_[layer][array++], bytes.size()};
+  const auto arrays = layer_arrays(model_.shape());
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    std::span<const std::byte>& bytes = (weights.*arrays[i].place).bytes;
+    bytes = {at + layers_[layer][i], bytes.size()};
   }
   return weights;
 }

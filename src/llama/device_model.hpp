@@ -46,7 +46,7 @@ class DeviceModel {
   [[nodiscard]] const LayerStreamer& streamer() const noexcept { return streamer_; }
 
  private:
-  /// Where the arrays of a layer lie in it; the order is `kLayerNorms`, then `layer_matrices`.
+  /// Where the arrays of a layer lie in it, in the order of `layer_arrays`.
   using Offsets = std::vector<std::uint64_t>;
 
   void find_outer();
@@ -58,8 +58,5 @@ class DeviceModel {
   LlamaWeights outer_;
   std::vector<Offsets> layers_;
 };
-
-/// The model with the tensors that it is computed with.
-[[nodiscard]] Model model_to_plan(const LlamaModel& model);
 
 }  // namespace tapedeck::llama

@@ -3,11 +3,9 @@
 #include <cmath>
 #include <limits>
 
-#include "base/printable.hpp"
-#include "llama/gguf_error.hpp"
+#include "llama/model_error.hpp"
 #include "llama/piece_text.hpp"
 #include "llama/tokenizer.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/model/gguf_arrays.hpp"
 
 namespace tapedeck::llama {
@@ -25,34 +23,38 @@ constexpr const char* kScores = "tokenizer.ggml.scores";
 constexpr const char* kTypes = "tokenizer.ggml.token_type";
 
 void check_kind(const Model& gguf) {
-  const std::string_view kind = gguf.metadata.string("tokenizer.ggml.model").value_or("");
+  constexpr const char* kKind = "tokenizer.ggml.model";
+  constexpr const char* kGiveAnother = "give one in a file of llama2.c: --tokenizer FILE";
+  const std::string_view kind = gguf.metadata.string(kKind).value_or("");
+  if (kind.empty()) {
+    throw_key_error(gguf, kKind, FormatFault::missing, " is missing: the file has no tokenizer",
+                    kGiveAnother);
+  }
   if (kind == "llama") return;
-  const std::string found = kind.empty()
-                                ? "has no tokenizer"
-                                : "has a tokenizer of the kind " + internal::printable(kind) +
-                                      "; only llama (SentencePiece) is known";
-  throw InvalidArgument(gguf.path.string() + " " + found,
-                        "give one in a file of llama2.c: --tokenizer FILE");
+  throw_key_error(gguf, kKind, FormatFault::unsupported,
+                  " is " + quoted(kind) + ", and only llama (SentencePiece) is known",
+                  kGiveAnother);
 }
 
 void check_count(const Model& gguf, const char* key, std::size_t found, std::size_t wanted) {
   if (found == wanted) return;
-  refuse_key(gguf, key,
-             " has " + std::to_string(found) + " elements, and there are " +
-                 std::to_string(wanted) + " tokens");
+  throw_key_error(gguf, key, FormatFault::contradictory,
+                  " has " + std::to_string(found) + " elements, and there are " +
+                      std::to_string(wanted) + " tokens");
 }
 
 // A token of a special meaning; `usual` where the file is silent. Nothing where it says that there
 // is none: -1, as some writers put it.
-std::optional<TokenId> special(const Model& gguf, const char* key, std::optional<TokenId> usual,
-                               std::size_t vocab) {
+std::optional<TokenId> special_token(const Model& gguf, const char* key,
+                                     std::optional<TokenId> usual, std::size_t vocab) {
   if (!gguf.metadata.has(key)) return usual && *usual < vocab ? usual : std::nullopt;
   const std::optional<std::uint64_t> id = gguf.metadata.integer(key);
-  if (!id) refuse_key(gguf, key, " is no token");
+  if (!id) throw_key_error(gguf, key, FormatFault::wrong_type, " is no token");
   if (*id == std::numeric_limits<std::uint32_t>::max()) return std::nullopt;
   if (*id < vocab) return static_cast<TokenId>(*id);
-  refuse_key(gguf, key,
-             " is " + std::to_string(*id) + ", and there are " + std::to_string(vocab) + " tokens");
+  throw_key_error(
+      gguf, key, FormatFault::out_of_range,
+      " is " + std::to_string(*id) + ", and there are " + std::to_string(vocab) + " tokens");
 }
 
 }  // namespace
@@ -61,12 +63,12 @@ Tokenizer::Tokenizer(const Model& gguf, std::size_t vocab)
     : marks_spaces_(true), merges_bytes_(false) {
   check_kind(gguf);
   ends_.clear();
-  bos_ = special(gguf, "tokenizer.ggml.bos_token_id", kBos, vocab);
-  for (const auto end : {bos_, special(gguf, "tokenizer.ggml.eos_token_id", kEos, vocab),
-                         special(gguf, "tokenizer.ggml.eot_token_id", std::nullopt, vocab)}) {
+  bos_ = special_token(gguf, "tokenizer.ggml.bos_token_id", kBos, vocab);
+  for (const auto end : {bos_, special_token(gguf, "tokenizer.ggml.eos_token_id", kEos, vocab),
+                         special_token(gguf, "tokenizer.ggml.eot_token_id", std::nullopt, vocab)}) {
     if (end) ends_.push_back(*end);
   }
-  unknown_ = special(gguf, "tokenizer.ggml.unknown_token_id", 0, vocab).value_or(0);
+  unknown_ = special_token(gguf, "tokenizer.ggml.unknown_token_id", 0, vocab).value_or(0);
   const Metadata& metadata = gguf.metadata;
   adds_bos_ = bos_ && metadata.boolean("tokenizer.ggml.add_bos_token").value_or(true);
   space_before_text_ = metadata.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
@@ -88,7 +90,8 @@ void Tokenizer::read_tokens(const Model& gguf, std::size_t vocab) {
   vocabulary_.reserve(vocab);
   for (TokenId id = 0; id < vocab; ++id) {
     if (std::isnan(scores[id])) {
-      refuse_key(gguf, kScores, ": token " + std::to_string(id) + " has no score (NaN)");
+      throw_key_error(gguf, kScores, FormatFault::out_of_range,
+                      ": token " + std::to_string(id) + " has no score (NaN)");
     }
     add_token(tokens[id], scores[id], types.empty() ? guessed_type(id, tokens[id]) : types[id]);
   }
@@ -103,10 +106,7 @@ std::int64_t Tokenizer::guessed_type(TokenId id, std::string_view text) const {
 
 void Tokenizer::add_token(std::string_view stored, float score, std::int64_t type) {
   const auto id = static_cast<TokenId>(size());
-  const std::string spaced = with_spaces(stored);
-  const std::size_t begin = texts_.size();
-  texts_.insert(texts_.end(), spaced.begin(), spaced.end());
-  const std::string_view text(texts_.data() + begin, spaced.size());
+  const std::string_view text = keep_text(with_spaces(stored));
   const int byte = type == kByte ? raw_byte(text) : -1;
   if (byte >= 0) {
     std::optional<TokenId>& token = bytes_[static_cast<std::size_t>(byte)];

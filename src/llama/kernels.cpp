@@ -6,7 +6,7 @@
 #include <cassert>
 #include <cmath>
 
-#include "llama/unpack.hpp"
+#include "llama/llama_kernels.hpp"
 
 namespace tapedeck::llama {
 namespace {
@@ -49,7 +49,25 @@ void add_dots(std::array<float, kRowsAtOnce>& sums,
   sums[3] += sum_d;
 }
 
-// Elements of a row, from `begin` on: where they are, or unpacked into `room`.
+template <class Stored>
+void unpack(const Stored* from, std::size_t n, float* out) noexcept {
+#pragma omp simd
+  for (std::size_t i = 0; i < n; ++i) out[i] = to_float(from[i]);
+}
+void unpack(const Q8Block* from, std::size_t n, float* out) noexcept {
+  for (std::size_t begin = 0; begin < n; begin += Q8Block::kElements) {
+    const Q8Block& block = from[begin / Q8Block::kElements];
+    const float scale = to_float(block.scale);
+    float* const part = out + begin;
+#pragma omp simd
+    for (std::size_t i = 0; i < Q8Block::kElements; ++i) {
+      part[i] = scale * static_cast<float>(block.quants[i]);
+    }
+  }
+}
+
+// Elements of a row, from `begin` on: where they are, or unpacked into `room`. Pieces are whole
+// blocks.
 template <class Stored>
 const float* floats_of(const Stored* row, std::size_t begin, std::size_t n, Room& room) noexcept {
   unpack(row + begin / kElementsOf<Stored>, n, room.data());
@@ -176,6 +194,15 @@ void copy_row(std::span<float> out, const Matrix& matrix, std::size_t row) noexc
   });
 }
 
+std::vector<float> rotary_frequencies(std::size_t head_size, float base) {
+  std::vector<float> frequencies(head_size / 2);
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    const float turn = static_cast<float>(2 * i) / static_cast<float>(head_size);
+    frequencies[i] = 1.0F / std::pow(base, turn);
+  }
+  return frequencies;
+}
+
 void rotation_at(std::span<float> rotation, std::span<const float> frequencies,
                  std::size_t position) noexcept {
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
@@ -212,9 +239,7 @@ void attend(ThreadPool& pool, std::span<float> mixed, std::span<const float> que
 }
 
 void swiglu(std::span<float> gate, std::span<const float> up) noexcept {
-  for (std::size_t i = 0; i < gate.size(); ++i) {
-    gate[i] = gate[i] / (1.0F + std::exp(-gate[i])) * up[i];
-  }
+  for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = silu_times(gate[i], up[i]);
 }
 
 void add(std::span<float> x, std::span<const float> y) noexcept {

@@ -5,36 +5,73 @@
 
 #include "llama/piece_text.hpp"
 #include "llama/tokenizer.hpp"
-#include "os/file_reader.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/memory/block.hpp"
 
 namespace tapedeck::llama {
 namespace {
 
 constexpr std::size_t kLeastTokenBytes = 9;
 
-// Nothing is allocated for tokens that the file has no room for, and a model given by mistake is
-// not read as a whole.
-std::int32_t read_longest(internal::FileReader& file, std::size_t vocab) {
-  if (vocab < kFirstPiece) {
-    file.refuse(0, "the model's vocabulary of " + std::to_string(vocab) +
-                       " has no room for the byte tokens");
+/// Reads forward. Nothing goes beyond the file's end.
+class TokenFile {
+ public:
+  explicit TokenFile(const std::filesystem::path& path)
+      : path_(path.string()), block_(Block::map_file(path)) {}
+
+  [[nodiscard]] std::uint64_t offset() const noexcept { return at_; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return block_.size(); }
+  [[nodiscard]] std::uint64_t left() const noexcept { return size() - at_; }
+
+  /// @param field  that the bytes are of: "token 7".
+  std::string_view read_text(std::size_t bytes, const std::string& field) {
+    if (left() < bytes) {
+      throw_format_error(size(), field, FormatFault::cut_off, "the file ends before " + field);
+    }
+    const std::string_view text(reinterpret_cast<const char*>(block_.data()) + at_, bytes);
+    at_ += bytes;
+    return text;
   }
-  const auto longest = file.number<std::int32_t>("the header");
+  template <class T>
+  T read_number(const std::string& field) {
+    T value{};
+    std::memcpy(&value, read_text(sizeof value, field).data(), sizeof value);
+    return value;
+  }
+
+  [[noreturn]] void throw_format_error(std::uint64_t offset, const std::string& field,
+                                       FormatFault fault, const std::string& message) const {
+    throw FormatError({.path = path_, .offset = offset, .field = field, .fault = fault}, message,
+                      "is it the tokenizer of this model?");
+  }
+
+ private:
+  std::string path_;
+  Block block_;
+  std::size_t at_ = 0;
+};
+
+// Nothing is allocated for tokens that the file has no room for, nor for a model that was given by
+// mistake.
+std::int32_t read_longest(TokenFile& file, std::size_t vocab) {
+  if (vocab < kFirstPiece) {
+    throw InvalidArgument(
+        {.argument = "vocab", .value = vocab, .limit = kFirstPiece},
+        "the model's vocabulary of " + std::to_string(vocab) + " has no room for the byte tokens");
+  }
+  const std::string header = "the longest token";
+  const auto longest = file.read_number<std::int32_t>(header);
   if (longest <= 0) {
-    file.refuse(0, "the longest token has " + std::to_string(longest) + " bytes",
-                "is it a tokenizer of llama2.c?");
+    file.throw_format_error(0, header, FormatFault::out_of_range,
+                            header + " has " + std::to_string(longest) + " bytes");
   }
   const auto most = checked_mul<std::size_t>(vocab, static_cast<std::size_t>(longest) + 8);
-  if (most && file.left() > *most) {
-    file.refuse(file.offset() + *most,
-                "more bytes than " + std::to_string(vocab) + " tokens can have",
-                "is it the tokenizer of this model?");
-  }
-  if (file.left() / kLeastTokenBytes < vocab) {
-    file.refuse(file.size(), "too short for " + std::to_string(vocab) + " tokens",
-                "is it the tokenizer of this model?");
+  if (file.left() / kLeastTokenBytes < vocab || (most && file.left() > *most)) {
+    file.throw_format_error(0, header, FormatFault::contradictory,
+                            std::to_string(file.left()) + " bytes are not " +
+                                std::to_string(vocab) + " tokens of at most " +
+                                std::to_string(longest) + " bytes");
   }
   return longest;
 }
@@ -42,35 +79,31 @@ std::int32_t read_longest(internal::FileReader& file, std::size_t vocab) {
 }  // namespace
 
 Tokenizer::Tokenizer(const std::filesystem::path& path, std::size_t vocab) {
-  internal::FileReader file(path);
+  TokenFile file(path);
   const std::int32_t longest = read_longest(file, vocab);
-  const auto throw_format_error = [&](std::uint64_t offset, const std::string& text) {
-    file.refuse(offset, text,
-                "is it the tokenizer of this model, with " + std::to_string(vocab) + " tokens?");
-  };
-  texts_.resize(static_cast<std::size_t>(file.left()));
-  std::size_t used = 0;
+  texts_.reserve(static_cast<std::size_t>(file.left()));  // so that views into it hold
   vocabulary_.reserve(vocab);
   for (TokenId id = 0; id < vocab; ++id) {
     const std::string token = "token " + std::to_string(id);
     const std::uint64_t at = file.offset();
-    if (file.left() < 8) throw_format_error(file.size(), "the file ends before " + token);
-    const auto score = file.number<float>("a score");
-    const auto length = file.number<std::int32_t>("a length");
-    if (std::isnan(score)) throw_format_error(at, token + " has no score (NaN)");
-    if (length <= 0 || length > longest) {
-      throw_format_error(at + 4, token + " has " + std::to_string(length) +
-                                     " bytes, and the longest " + std::to_string(longest));
+    const auto score = file.read_number<float>(token);
+    const auto length = file.read_number<std::int32_t>(token);
+    if (std::isnan(score)) {
+      file.throw_format_error(at, token, FormatFault::out_of_range, token + " has no score (NaN)");
     }
-    const auto bytes = static_cast<std::size_t>(length);
-    if (file.left() < bytes) throw_format_error(file.size(), "the file ends inside " + token);
-    const std::span<char> text = std::span(texts_).subspan(used, bytes);
-    file.read(std::as_writable_bytes(text), "a token");
-    used += bytes;
-    const std::string_view piece(text.data(), text.size());
+    if (length <= 0 || length > longest) {
+      file.throw_format_error(at + 4, token, FormatFault::out_of_range,
+                              token + " has " + std::to_string(length) +
+                                  " bytes, and the longest " + std::to_string(longest));
+    }
+    const std::string_view piece =
+        keep_text(file.read_text(static_cast<std::size_t>(length), token));
     append_token(piece, score, raw_byte(piece) < 0 ? Kind::text : Kind::byte, true);
   }
-  if (file.left() != 0) throw_format_error(file.offset(), "bytes after the last token");
+  if (file.left() != 0) {
+    file.throw_format_error(file.offset(), {}, FormatFault::contradictory,
+                            "bytes after the last token");
+  }
   // By their place, whatever they are called.
   for (TokenId byte = 0; byte < bytes_.size(); ++byte) bytes_[byte] = kFirstByte + byte;
 }

@@ -37,15 +37,8 @@ struct AttentionPartials {
   float* sum;
 };
 
-[[nodiscard]] TAPEDECK_HOST_DEVICE inline float element_of(const float* row,
-                                                           std::size_t i) noexcept {
-  return row[i];
-}
-[[nodiscard]] TAPEDECK_HOST_DEVICE inline float element_of(const Float16* row,
-                                                           std::size_t i) noexcept {
-  return to_float(row[i]);
-}
-[[nodiscard]] TAPEDECK_HOST_DEVICE inline float element_of(const BFloat16* row,
+template <class Stored>
+[[nodiscard]] TAPEDECK_HOST_DEVICE inline float element_of(const Stored* row,
                                                            std::size_t i) noexcept {
   return to_float(row[i]);
 }

@@ -1,163 +1,99 @@
 #include "llama/llama_model.hpp"
 
 #include <bit>
-#include <cstring>
-#include <string_view>
+#include <string>
 #include <utility>
 
-#include "llama/gguf_llama.hpp"
-#include "llama/rotation.hpp"
-#include "model/gguf/gguf.hpp"
-#include "model/llama2c/llama2c.hpp"
-#include "os/file_reader.hpp"
+#include "llama/llama_figures.hpp"
+#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::llama {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "weights are used as they lie in files");
 
-bool is_gguf(const std::filesystem::path& path) {
-  internal::FileReader file(path);
-  const std::span<const std::byte> head = file.peek();
-  constexpr std::string_view magic = "GGUF";
-  return head.size() >= magic.size() && std::memcmp(head.data(), magic.data(), magic.size()) == 0;
-}
-
-// llama2.c's files have no magic, so whatever is no GGUF file must be one, or is refused as one.
-Model read(const std::filesystem::path& path) {
-  return is_gguf(path) ? internal::read_gguf(path) : internal::read_llama2c(path);
-}
-
-Shape llama2c_shape(const Model& model) {
-  const LayerShape& layer = model.shape.layers.front();
-  const Shape shape{.dim = model.shape.hidden,
-                    .ffn = layer.ffn,
-                    .layers = model.shape.layers.size(),
-                    .heads = layer.heads,
-                    .kv_heads = layer.kv_heads,
-                    .vocab = model.shape.vocabulary,
-                    .seq_len = model.shape.context,
-                    .own_classifier = !model.shape.tied};
-  if (const auto fault = find_fault(shape)) {
-    throw FormatError(model.path.string(), fault->field * sizeof(std::int32_t), fault->text,
-                      "is it a llama2.c version 0 checkpoint?");
-  }
-  return shape;
-}
-
-Shape shape_of(const Model& model) {
-  return model.format == ModelFormat::llama2c ? llama2c_shape(model) : gguf_llama_shape(model);
-}
-
-const Model& checked(const Model& model, const Shape& shape) {
-  if (model.format == ModelFormat::gguf) check_gguf_llama_tensors(model, shape);
+Model with_tensors(Model model, const TensorDirectory& tensors) {
+  model.tensors = tensors;
   return model;
-}
-
-std::vector<float> frequencies_of(const Model& model, const Shape& shape) {
-  if (model.format == ModelFormat::gguf) return gguf_llama_frequencies(model, shape);
-  return rotary_frequencies(shape.key_head(), kUsualRotationBase);
 }
 
 }  // namespace
 
-/// A tensor, or one layer's part of it.
-struct LlamaModel::Stored {
-  TensorView view;
-
-  [[nodiscard]] Matrix matrix(std::size_t rows, std::size_t columns) const {
-    if (!view.aligned) {
-      throw InvalidArgument(
-          std::string(view.name) + " does not lie where its numbers could be used",
-          "read the file instead of mapping it: --way read");
-    }
-    return {.dtype = view.dtype, .rows = rows, .columns = columns, .bytes = view.bytes};
-  }
-  [[nodiscard]] std::span<const float> floats() const { return view.as<float>(); }
-};
-
 LlamaModel::LlamaModel(const std::filesystem::path& path, const WeightsOptions& options)
-    : model_(read(path)),
-      shape_(shape_of(model_)),
-      frequencies_(frequencies_of(model_, shape_)),
-      weights_(Weights::open(checked(model_, shape_), options)),
-      parts_(shape_.layers + 2) {
+    : LlamaModel(read_model(path), options) {}
+
+LlamaModel::LlamaModel(Model model, const WeightsOptions& options)
+    : model_(std::move(model)),
+      shape_(llama_shape(model_)),
+      parts_(find_llama_tensors(model_, shape_)),
+      weights_(Weights::open(model_, options)) {
   find_arrays();
 }
 
+// The model keeps its own file, where its tokenizer is.
 LlamaModel::LlamaModel(Model model, Weights weights)
     : model_(std::move(model)),
-      shape_(shape_of(model_)),
-      frequencies_(frequencies_of(model_, shape_)),
-      weights_(std::move(weights)),
-      parts_(shape_.layers + 2) {
-  if (model_.format != ModelFormat::gguf) {
-    throw InvalidArgument("shared weights of a model that is no GGUF file", "convert the model");
-  }
-  // The model keeps its own file, where its tokenizer is.
-  Model with_weights = model_;
-  with_weights.tensors = weights_.tensors();
-  check_gguf_llama_tensors(with_weights, shape_);
+      shape_(llama_shape(model_)),
+      parts_(find_llama_tensors(with_tensors(model_, weights.tensors()), shape_)),
+      weights_(std::move(weights)) {
   find_arrays();
 }
 
-LlamaModel::Stored LlamaModel::find(const char* name, std::size_t part) {
-  const TensorDirectory& tensors = weights_.tensors();
-  const TensorEntry* const entry = tensors.find(name);
-  if (entry == nullptr) throw InvalidArgument("the model has no tensor " + std::string(name));
-  const auto index = static_cast<std::uint32_t>(entry - tensors.entries().data());
-  parts_[part].push_back(index);
-  return {weights_[index]};
-}
-
-LlamaModel::Stored LlamaModel::find_in_layer(const TensorName& name, std::size_t layer) {
-  if (model_.format == ModelFormat::gguf) return find(gguf_name(name, layer).c_str(), 1 + layer);
-  Stored stored = find(name.llama2c, 1 + layer);
-  std::span<const std::byte>& bytes = stored.view.bytes;
-  const std::size_t part = bytes.size() / shape_.layers;
-  bytes = bytes.subspan(layer * part, part);
-  return stored;
+// A tensor, or one layer's share of it.
+Matrix LlamaModel::matrix_of(std::uint32_t tensor, std::size_t rows, std::size_t columns,
+                             std::size_t layer) const {
+  const TensorView view = weights_[tensor];
+  if (!view.aligned) {
+    throw InvalidArgument({.argument = "WeightsOptions::way"},
+                          std::string(view.name) + " does not lie where its numbers could be used",
+                          "read the file instead of mapping it: --way read");
+  }
+  std::span<const std::byte> bytes = view.bytes;
+  if (weights_.tensors().entries()[tensor].id.every_layer) {
+    const std::size_t share = bytes.size() / shape_.layers;
+    bytes = bytes.subspan(layer * share, share);
+  }
+  return {.dtype = view.dtype, .rows = rows, .columns = columns, .bytes = bytes};
 }
 
 void LlamaModel::find_arrays() {
-  const bool gguf = model_.format == ModelFormat::gguf;
-  const auto whole = [&](const TensorName& name, std::size_t part) {
-    return find(gguf ? name.gguf : name.llama2c, part);
-  };
-  arrays_.token_embedding = whole(kTokenEmbedding, 0).matrix(shape_.vocab, shape_.dim);
+  frequencies_ = rotation_frequencies(model_, shape_);
+  arrays_.token_embedding = matrix_of(parts_.front()[0], shape_.vocab, shape_.dim);
   arrays_.layers.resize(shape_.layers);
+  const auto arrays = layer_arrays(shape_);
   for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
-    LayerWeights& of = arrays_.layers[layer];
-    for (const LayerNorm& norm : kLayerNorms) {
-      of.*norm.place = find_in_layer(norm.name, layer).floats();
-    }
-    for (const LayerMatrix& matrix : layer_matrices(shape_)) {
-      of.*matrix.place = find_in_layer(matrix.name, layer).matrix(matrix.rows, matrix.columns);
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+      const LayerArray& array = arrays[i];
+      arrays_.layers[layer].*array.place =
+          matrix_of(parts_[1 + layer][i], array.rows, array.columns, layer);
     }
   }
-  const std::size_t last = parts() - 1;
-  arrays_.final_norm = whole(kFinalNorm, last).floats();
-  arrays_.classifier = shape_.own_classifier
-                           ? whole(kClassifier, last).matrix(shape_.vocab, shape_.dim)
-                           : arrays_.token_embedding;
+  arrays_.final_norm = matrix_of(parts_.back()[0], 1, shape_.dim);
+  arrays_.classifier = matrix_of(parts_.back()[1], shape_.vocab, shape_.dim);
+}
+
+Model model_to_plan(const LlamaModel& model) {
+  return with_tensors(model.model(), model.weights().tensors());
 }
 
 Plan LlamaModel::plan(std::size_t positions, std::size_t talks, DType element) const {
   const std::size_t tokens = positions == 0 ? shape_.seq_len : positions;
   const auto context = checked_mul(tokens, talks);
-  if (!context) throw InvalidArgument("more tokens than can be counted");
-  Model loaded = model_;  // weights may be shared, and of other types than the file's
-  loaded.tensors = weights_.tensors();
-  return make_plan(loaded, {.total_context = *context,
-                            .sequences = talks,
-                            .batch = 1,
-                            .micro_batch = 1,
-                            .key_type = element,
-                            .value_type = element,
-                            .flash_attention = false,
-                            .cell_rounding = 1,
-                            .activation_type = element});
+  if (!context) {
+    throw InvalidArgument({.argument = "positions", .value = tokens},
+                          "more tokens than can be counted");
+  }
+  return make_plan(model_to_plan(*this), {.total_context = *context,
+                                          .sequences = talks,
+                                          .batch = 1,
+                                          .micro_batch = 1,
+                                          .key_type = element,
+                                          .value_type = element,
+                                          .flash_attention = false,
+                                          .cell_rounding = 1,
+                                          .activation_type = element});
 }
 
 LayoutOptions LlamaModel::options() const {

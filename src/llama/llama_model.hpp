@@ -6,11 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
+#include "llama/llama_tensors.hpp"
 #include "llama/llama_weights.hpp"
 #include "llama/shape.hpp"
 #include "tapedeck/base/abi.hpp"
@@ -24,7 +23,8 @@ namespace tapedeck::llama {
 
 /// A llama2.c checkpoint ("version 0"), or a GGUF file of the llama architecture, all parts of a
 /// split one: matrices of `kMatrixTypes`, norms in f32. Opening checks everything there is to know
-/// of the model, and reads no weights: `weights().warm()` brings them.
+/// of the model, and reads no weights: `weights().warm()` brings them. Tensors are found by what
+/// they are (`PartId`), whatever they are called.
 ///
 /// Thread-safety: as `tapedeck::Weights`; everything else is immutable.
 ///
@@ -33,10 +33,10 @@ namespace tapedeck::llama {
 ///     Layout layout(model.plan(), model.options());
 class LlamaModel {
  public:
-  /// @throws SystemError; InvalidArgument if it is no regular file, or a model that is not decoded;
-  /// FormatError.
+  /// @throws SystemError; InvalidArgument if it is no regular file; FormatError, also for a model
+  /// that is not decoded.
   explicit LlamaModel(const std::filesystem::path& path, const WeightsOptions& options = {});
-  /// What `model` says, computed with weights that come from elsewhere, of the same names and
+  /// What `model` says, computed with weights that come from elsewhere, of the same parts and
   /// shapes: converted, or shared by another process. The types of the model's own do not matter.
   /// @throws as above
   LlamaModel(Model model, Weights weights);
@@ -70,18 +70,21 @@ class LlamaModel {
   [[nodiscard]] LayoutOptions options() const;
 
  private:
-  struct Stored;
+  LlamaModel(Model model, const WeightsOptions& options);
 
-  [[nodiscard]] Stored find(const char* name, std::size_t part);
-  [[nodiscard]] Stored find_in_layer(const TensorName& name, std::size_t layer);
+  [[nodiscard]] Matrix matrix_of(std::uint32_t tensor, std::size_t rows, std::size_t columns,
+                                 std::size_t layer = 0) const;
   void find_arrays();
 
   Model model_;
   Shape shape_;
   std::vector<float> frequencies_;
+  TensorParts parts_;
   Weights weights_;
   LlamaWeights arrays_;
-  std::vector<std::vector<std::uint32_t>> parts_;
 };
+
+/// The model with the tensors that it is computed with.
+[[nodiscard]] Model model_to_plan(const LlamaModel& model);
 
 }  // namespace tapedeck::llama

@@ -20,6 +20,11 @@ struct Matrix {
   std::size_t rows = 0;
   std::size_t columns = 0;
   std::span<const std::byte> bytes{};
+
+  /// The elements. @pre the type is f32
+  [[nodiscard]] std::span<const float> floats() const noexcept {
+    return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
+  }
 };
 
 }  // namespace tapedeck::llama

@@ -2,6 +2,7 @@
 /// How tokenizer files write what a piece cannot show as itself.
 #pragma once
 
+#include <charconv>
 #include <string>
 #include <string_view>
 
@@ -9,19 +10,12 @@
 
 namespace tapedeck::llama {
 
-[[nodiscard]] inline int hex_digit(char c) noexcept {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
-
 /// "<0x0A>" is the byte 10; -1 for any other piece.
 [[nodiscard]] inline int raw_byte(std::string_view piece) noexcept {
   if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
-  const int high = hex_digit(piece[3]);
-  const int low = hex_digit(piece[4]);
-  return high < 0 || low < 0 ? -1 : high * 16 + low;
+  unsigned byte = 0;
+  const char* const end = &piece[5];
+  return std::from_chars(&piece[3], end, byte, 16).ptr == end ? static_cast<int>(byte) : -1;
 }
 
 /// With SentencePiece's mark for a space, U+2581, as a space.

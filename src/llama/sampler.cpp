@@ -11,7 +11,7 @@ namespace tapedeck::llama {
 
 Sampler::Sampler(float temperature, std::uint64_t seed) : temperature_(temperature), random_(seed) {
   if (!std::isfinite(temperature) || temperature < 0) {
-    throw InvalidArgument("temperature " + std::to_string(temperature),
+    throw InvalidArgument({.argument = "temperature"}, "temperature " + std::to_string(temperature),
                           "0 chooses the best token, 1 samples as the model was trained");
   }
 }

@@ -4,8 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
-#include <string>
 
 #include "tapedeck/base/abi.hpp"
 
@@ -41,14 +39,5 @@ struct Shape {
   [[nodiscard]] std::size_t key_dim() const noexcept { return kv_heads * key_head(); }
   [[nodiscard]] std::size_t value_dim() const noexcept { return kv_heads * value_head(); }
 };
-
-/// Why a shape is no model.
-struct ShapeFault {
-  std::size_t field;  ///< Its place in `Shape`, from 0.
-  std::string text;
-};
-
-/// Nothing where the shape is one that a llama2.c checkpoint can have.
-[[nodiscard]] std::optional<ShapeFault> find_fault(const Shape& shape);
 
 }  // namespace tapedeck::llama

@@ -33,6 +33,8 @@ struct Q8Block {
 };
 static_assert(sizeof(Q8Block) == 34);
 
+[[nodiscard]] TAPEDECK_HOST_DEVICE inline float to_float(float value) noexcept { return value; }
+
 /// Exact, subnormal numbers, infinities and NaN included. Without a branch, so that loops over it
 /// become vector code on machines that have no instruction for it.
 [[nodiscard]] TAPEDECK_HOST_DEVICE inline float to_float(Float16 half) noexcept {

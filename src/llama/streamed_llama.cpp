@@ -15,7 +15,10 @@ Plan plan_talk(const LlamaModel& model, const StreamedLlamaOptions& options) {
 
 std::uint64_t in_whole_pages(const Device& device, std::uint64_t bytes) {
   const auto whole = checked_round_up(bytes, device.info().granularity);
-  if (!whole) throw InvalidArgument("a talk that is longer than can be addressed");
+  if (!whole) {
+    throw InvalidArgument({.argument = "StreamedLlamaOptions::positions"},
+                          "a talk that is longer than can be addressed");
+  }
   return *whole;
 }
 

@@ -8,7 +8,6 @@
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::llama {
-
 namespace {
 
 constexpr std::size_t kMostPositions = std::numeric_limits<std::int32_t>::max();
@@ -27,15 +26,20 @@ const char* to_string(TalkPhase phase) noexcept {
 }
 
 std::size_t positions_for(const Shape& shape, std::size_t prompt_tokens, std::size_t asked) {
-  if (prompt_tokens == 0) throw InvalidArgument("a prompt of no tokens", "begin it with BOS");
+  if (prompt_tokens == 0) {
+    throw InvalidArgument({.argument = "prompt", .value = 0, .limit = 1}, "a prompt of no tokens",
+                          "begin it with BOS");
+  }
   const bool all = asked == 0 || (asked >= shape.seq_len && !shape.longer_talks);
   const std::size_t positions = all ? shape.seq_len : asked;
   if (positions > kMostPositions) {
-    throw InvalidArgument("a talk of " + std::to_string(positions) + " tokens",
+    throw InvalidArgument({.argument = "positions", .value = positions, .limit = kMostPositions},
+                          "a talk of " + std::to_string(positions) + " tokens",
                           "no model makes sense of so many");
   }
   if (prompt_tokens > positions) {
-    throw InvalidArgument("the prompt has " + std::to_string(prompt_tokens) + " tokens, and " +
+    throw InvalidArgument({.argument = "prompt", .value = prompt_tokens, .limit = positions},
+                          "the prompt has " + std::to_string(prompt_tokens) + " tokens, and " +
                               (all ? "the model takes " : "the talk may have ") +
                               std::to_string(positions),
                           all ? "shorten it" : "shorten it, or allow more");

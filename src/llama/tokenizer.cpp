@@ -8,6 +8,8 @@
 namespace tapedeck::llama {
 namespace {
 
+constexpr std::size_t kLongestText = (std::size_t{1} << 31) - 1;
+
 // What a raw byte token decodes to is a view into this.
 constexpr std::array<char, 256> kBytes = [] {
   std::array<char, 256> bytes{};
@@ -29,6 +31,12 @@ std::string_view first_character(std::string_view text) noexcept {
 
 }  // namespace
 
+std::string_view Tokenizer::keep_text(std::string_view text) {
+  const std::size_t begin = texts_.size();
+  texts_.insert(texts_.end(), text.begin(), text.end());
+  return {texts_.data() + begin, text.size()};
+}
+
 void Tokenizer::append_token(std::string_view text, float score, Kind kind, bool found) {
   vocabulary_.append_piece(text, score, found);
   kinds_.push_back(kind);
@@ -46,7 +54,10 @@ std::optional<TokenId> Tokenizer::user_defined_at(std::string_view text) const n
 }
 
 std::vector<TokenId> Tokenizer::encode(std::string_view text) const {
-  if (text.size() >= std::size_t{1} << 31) throw InvalidArgument("a text of 2 GiB or more");
+  if (text.size() > kLongestText) {
+    throw InvalidArgument({.argument = "text", .value = text.size(), .limit = kLongestText},
+                          "a text of 2 GiB or more");
+  }
   std::string spaced;
   if (marks_spaces_) text = spaced = with_spaces(text);
   std::vector<TokenId> ids;

@@ -31,11 +31,12 @@ class Tokenizer {
  public:
   /// Reads a tokenizer file of llama2.c.
   /// @param vocab  of the model; the file does not say how many tokens it has.
-  /// @throws SystemError; InvalidArgument if it is no regular file; FormatError.
+  /// @throws SystemError; InvalidArgument if it is no regular file, or for a vocabulary without
+  /// room for the byte tokens; FormatError.
   Tokenizer(const std::filesystem::path& path, std::size_t vocab);
   /// Reads the tokenizer that a GGUF file has in it (tokenizer.ggml.model "llama").
   /// @param vocab  of the model.
-  /// @throws SystemError; FormatError; InvalidArgument for a tokenizer of another kind, or none.
+  /// @throws SystemError; FormatError, also for a tokenizer of another kind, or none.
   Tokenizer(const Model& gguf, std::size_t vocab);
   Tokenizer(Tokenizer&&) = default;
   Tokenizer& operator=(Tokenizer&&) = default;
@@ -74,6 +75,8 @@ class Tokenizer {
   void read_tokens(const Model& gguf, std::size_t vocab);
   [[nodiscard]] std::int64_t guessed_type(TokenId id, std::string_view text) const;
   void add_token(std::string_view stored, float score, std::int64_t type);
+  /// @pre there is room in texts_
+  [[nodiscard]] std::string_view keep_text(std::string_view text);
   void append_token(std::string_view text, float score, Kind kind, bool found);
   [[nodiscard]] std::optional<TokenId> user_defined_at(std::string_view text) const noexcept;
   void encode_plain(std::string_view text, std::vector<TokenId>& ids) const;

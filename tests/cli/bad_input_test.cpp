@@ -166,8 +166,8 @@ TEST_F(BadInput, Files) {
     refuses_file(model_ + "/x", "open of " + model_ + "/x failed: ENOTDIR");
     refuses_file("/dev/null", "/dev/null is not a regular file");
     refuses_file(fifo, fifo + " is not a regular file");
-    const bool one_file = command == "decode" || command == "report";
-    refuses_file(folder, folder + (one_file ? " is not a regular file" : " holds no model"));
+    const char* const wrong = command == "report" ? " is not a regular file" : " holds no model";
+    refuses_file(folder, folder + wrong);
   }
 }
 

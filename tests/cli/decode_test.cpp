@@ -243,7 +243,7 @@ TEST_F(Decode, AContextCostsWhatWasSaidAndNotWhatIsAllowed) {
   std::memcpy(header.data(), fields.data(), header.size());
   const auto model = folder_.write("long", header);
   std::error_code error;
-  std::filesystem::resize_file(model, *llama::file_bytes(shape), error);
+  std::filesystem::resize_file(model, *cli::checkpoint_bytes(shape), error);
   if (error) GTEST_SKIP() << "no sparse file of 500 MB here: " << error.message();
   const std::string tokenizer =
       made(folder_, "t",

@@ -15,36 +15,6 @@ namespace {
 
 using llama::Arrival;
 using llama::ArrivalStopped;
-using llama::Decoder;
-using llama::LlamaModel;
-using llama::TokenId;
-
-const std::vector<TokenId> kIds = {1, 280, 65, 7, 280};
-
-// A model that is open, and whose weights are not there.
-struct Cold {
-  Cold(const std::filesystem::path& file, Way way)
-      : model(file, {.way = way}),
-        layout(model.plan(), model.options()),
-        pool(1),
-        decoder(model, layout, pool) {}
-
-  std::vector<float> logits() {
-    std::vector<float> all;
-    for (const TokenId id : kIds) {
-      const std::span<float> logits = decoder.forward(id);
-      all.insert(all.end(), logits.begin(), logits.end());
-      layout.clear_pass();
-    }
-    layout.clear_talk();
-    return all;
-  }
-
-  LlamaModel model;
-  Layout layout;
-  llama::ThreadPool pool;
-  Decoder decoder;
-};
 
 class ArrivalTest : public ::testing::TestWithParam<Way> {
  protected:
@@ -57,6 +27,15 @@ class ArrivalTest : public ::testing::TestWithParam<Way> {
     return file;
   }
 
+  static std::vector<float> some_logits(ColdHost& host) {
+    return logits_of(host.decoder, {1, 280, 65, 7, 280});
+  }
+  // Of a model that is there.
+  [[nodiscard]] std::vector<float> expected_logits() const {
+    Host warm(file_, 1, 1, 0, GetParam());
+    return some_logits(warm);
+  }
+
   // So that layers arrive one after the other.
   const std::filesystem::path file_ = made_of_some_chunks();
 };
@@ -65,11 +44,8 @@ INSTANTIATE_TEST_SUITE_P(Ways, ArrivalTest, ::testing::Values(Way::map, Way::rea
                          [](const auto& way) { return to_string(way.param); });
 
 TEST_P(ArrivalTest, WhatIsComputedMeanwhileIsWhatIsComputedAfterwards) {
-  Cold warm(file_, GetParam());
-  ASSERT_TRUE(warm.model.weights().warm());
-  const std::vector<float> expected = warm.logits();
-
-  Cold cold(file_, GetParam());
+  const std::vector<float> expected = expected_logits();
+  ColdHost cold(file_, 1, 1, 0, GetParam());
   std::atomic<int> chunks{0};
   std::latch decoding(1);  // no chunk but the first comes before it
   {
@@ -79,33 +55,29 @@ TEST_P(ArrivalTest, WhatIsComputedMeanwhileIsWhatIsComputedAfterwards) {
                              decoding.wait();
                            }});
     decoding.count_down();
-    EXPECT_EQ(cold.logits(), expected);
+    EXPECT_EQ(some_logits(cold), expected);
   }
   EXPECT_GE(chunks, 3);
   // Whatever became of the job, all that is used is there, and nobody waits any more.
-  EXPECT_EQ(cold.logits(), expected);
+  EXPECT_EQ(some_logits(cold), expected);
 }
 
 TEST_P(ArrivalTest, LaterTokensKnowNothingOfIt) {
-  Cold cold(file_, GetParam());
+  ColdHost cold(file_, 1, 1, 0, GetParam());
   {
     const Arrival arrival(cold.model, cold.decoder);
-    static_cast<void>(cold.decoder.forward(1));
-    cold.layout.clear_pass();
-    cold.layout.clear_talk();
+    static_cast<void>(logits_of(cold.decoder, {1}));
   }
   for (std::size_t part = 0; part < cold.model.parts(); ++part) {
     for (const std::uint32_t tensor : cold.model.tensors_of(part)) {
       EXPECT_TRUE(cold.model.weights().warmed(tensor));
     }
   }
-  Cold warm(file_, GetParam());
-  ASSERT_TRUE(warm.model.weights().warm());
-  EXPECT_EQ(cold.logits(), warm.logits());
+  EXPECT_EQ(some_logits(cold), expected_logits());
 }
 
 TEST_P(ArrivalTest, StoppedItThrowsAndTheTalkIsAsItWas) {
-  Cold cold(file_, GetParam());
+  ColdHost cold(file_, 1, 1, 0, GetParam());
   {
     std::stop_source source;
     source.request_stop();
@@ -115,10 +87,7 @@ TEST_P(ArrivalTest, StoppedItThrowsAndTheTalkIsAsItWas) {
     cold.layout.clear_pass();
   }
   const Arrival again(cold.model, cold.decoder);
-  const std::vector<float> logits = cold.logits();
-  Cold warm(file_, GetParam());
-  ASSERT_TRUE(warm.model.weights().warm());
-  EXPECT_EQ(logits, warm.logits());
+  EXPECT_EQ(some_logits(cold), expected_logits());
 }
 
 TEST(BeforeParts, IsCalledInOrderInOnePassThatSucceeds) {
@@ -133,8 +102,7 @@ TEST(BeforeParts, IsCalledInOrderInOnePassThatSucceeds) {
   host.layout.clear_pass();
   EXPECT_EQ(host.decoder.position(), 0U);
   for (int pass = 0; pass < 2; ++pass) {
-    static_cast<void>(host.decoder.forward(1));
-    host.layout.clear_pass();
+    next_logits(host.decoder, 1);
   }
   EXPECT_THAT(parts, ::testing::ElementsAre(0, 1, 0, 1, 2, 3));
 }

@@ -3,15 +3,12 @@
 #include <gmock/gmock.h>
 
 #include <array>
-#include <cmath>
 #include <map>
 #include <set>
-#include <sstream>
 #include <string>
 
 #include "base/thrown.hpp"
 #include "llama/support.hpp"
-#include "tapedeck/layout/pass_guard.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -47,7 +44,8 @@ TEST_P(StoriesTest, TokensAreThoseOfTheReference) {
   Host host(kStories / "stories260K.bin", GetParam());
   const Tokenizer tokenizer(kStories / "tok512.bin", 512);
   for (int n = 1; n <= 3; ++n) {
-    EXPECT_EQ(ids_of_talk(host, tokenizer.encode(kStoriesPrompts[n - 1]), 256), expected_ids(n));
+    EXPECT_EQ(ids_of_talk(host.decoder, tokenizer.encode(kStoriesPrompts[n - 1]), 256),
+              expected_ids(n));
   }
 }
 
@@ -59,13 +57,11 @@ TEST_P(StoriesTest, LogitsAreThoseOfTheReference) {
     ASSERT_EQ(expected.size(), n == 1 ? 5U : 4U);
     for (std::size_t position = 0; position + 1 < ids.size(); ++position) {
       EXPECT_EQ(host.decoder.position(), position);
-      const std::span<float> logits = host.decoder.forward(ids[position]);
+      const std::vector<float> logits = next_logits(host.decoder, ids[position]);
       if (expected.contains(position)) {
-        EXPECT_THAT(std::vector<float>(logits.begin(), logits.end()),
-                    ::testing::Pointwise(::testing::FloatNear(1e-3F), expected[position]));
+        EXPECT_THAT(logits, ::testing::Pointwise(::testing::FloatNear(1e-3F), expected[position]));
         expected.erase(position);
       }
-      host.layout.clear_pass();
     }
     EXPECT_TRUE(expected.empty());
     host.layout.clear_talk();
@@ -110,8 +106,7 @@ TEST_P(MadeModelTest, APassTakesNothingBeyondThePlan) {
   const Plan plan = host.model.plan();
   EXPECT_EQ(host.layout.weights().used(), host.model.weights().range().size());
   for (std::size_t position = 0; position < shape.seq_len; ++position) {
-    static_cast<void>(host.decoder.forward(5));
-    host.layout.clear_pass();
+    next_logits(host.decoder, 5);
   }
   EXPECT_EQ(host.layout.scratch().peak(), plan.scratch.bytes());
   EXPECT_EQ(host.layout.history().used(), plan.history.bytes());
@@ -130,6 +125,10 @@ TEST_P(MadeModelTest, APassComputesInThePlansBuffers) {
 
 TEST_P(MadeModelTest, APlanWithoutRoomForAStepIsRefused) {
   Host host(made(folder_, "m", GetParam().shape));
+  static const std::set<std::string> used = {
+      "decode.embed_out",  "decode.norm_out",    "decode.qkv_out",     "decode.attn_out",
+      "decode.o_proj_out", "decode.down_out",    "decode.gate_up_out", "decode.final_norm_out",
+      "decode.logits",     "decode.rope_q_temp", "decode.scores"};
   for (const Region& missing : host.layout.plan().scratch.regions()) {
     Plan plan = host.model.plan();
     plan.scratch = TapePlan(TapeKind::scratch);
@@ -137,14 +136,11 @@ TEST_P(MadeModelTest, APlanWithoutRoomForAStepIsRefused) {
       if (region.name != missing.name) plan.scratch.append(region);
     }
     Layout layout(plan, host.model.options());
-    static const std::set<std::string> used = {
-        "decode.embed_out",  "decode.norm_out",    "decode.qkv_out",     "decode.attn_out",
-        "decode.o_proj_out", "decode.down_out",    "decode.gate_up_out", "decode.final_norm_out",
-        "decode.logits",     "decode.rope_q_temp", "decode.scores"};
+    const auto decode = [&] { llama::Decoder(host.model, layout, host.pool); };
     if (used.contains(missing.name)) {
-      EXPECT_THROW(llama::Decoder(host.model, layout, host.pool), InvalidArgument) << missing.name;
+      EXPECT_EQ(thrown<InvalidArgument>(decode).argument(), missing.name);
     } else {
-      EXPECT_NO_THROW(llama::Decoder(host.model, layout, host.pool)) << missing.name;
+      EXPECT_NO_THROW(decode()) << missing.name;
     }
   }
 }
@@ -153,9 +149,9 @@ TEST_P(MadeModelTest, TalksAreAlikeWhateverTheThreadsAndWhateverCameBefore) {
   const auto model = made(folder_, "m", GetParam().shape);
   Host one(model, 1);
   Host three(model, 3);
-  const std::vector<TokenId> ids = ids_of_talk(one, {1});
-  EXPECT_EQ(ids_of_talk(one, {1}), ids);
-  EXPECT_EQ(ids_of_talk(three, {1}), ids);
+  const std::vector<TokenId> ids = ids_of_talk(one.decoder, {1});
+  EXPECT_EQ(ids_of_talk(one.decoder, {1}), ids);
+  EXPECT_EQ(ids_of_talk(three.decoder, {1}), ids);
   EXPECT_EQ(one.decoder.position(), 0U);
 }
 
@@ -163,24 +159,19 @@ TEST(Decoder, TalksOfOneLayoutDoNotMix) {
   const TempFolder folder;
   Host host(made(folder, "m", kSmall), 1, 2);
   llama::Decoder other(host.model, host.layout, host.pool, 1);
-  const auto last_logit = [&](llama::Decoder& decoder, TokenId token) {
-    const float logit = decoder.forward(token).back();
-    host.layout.clear_pass();
-    return logit;
-  };
   const std::array<TokenId, 4> a = {1, 9, 17, 200};
   const std::array<TokenId, 4> b = {1, 8, 9, 9};
-  std::array<float, 4> of_a{};
-  std::array<float, 4> of_b{};
-  for (std::size_t i = 0; i < 4; ++i) of_a[i] = last_logit(host.decoder, a[i]);
+  std::array<std::vector<float>, 4> of_a;
+  std::array<std::vector<float>, 4> of_b;
+  for (std::size_t i = 0; i < 4; ++i) of_a[i] = next_logits(host.decoder, a[i]);
   host.layout.clear_talk(0);
-  for (std::size_t i = 0; i < 4; ++i) of_b[i] = last_logit(other, b[i]);
+  for (std::size_t i = 0; i < 4; ++i) of_b[i] = next_logits(other, b[i]);
   host.layout.clear_talk(1);
   EXPECT_NE(of_a, of_b);
 
   for (std::size_t i = 0; i < 4; ++i) {
-    EXPECT_EQ(last_logit(host.decoder, a[i]), of_a[i]);
-    EXPECT_EQ(last_logit(other, b[i]), of_b[i]);
+    EXPECT_EQ(next_logits(host.decoder, a[i]), of_a[i]);
+    EXPECT_EQ(next_logits(other, b[i]), of_b[i]);
   }
   EXPECT_EQ(host.decoder.position(), 4U);
   host.layout.clear_talk(0);
@@ -191,29 +182,14 @@ TEST(Decoder, TalksOfOneLayoutDoNotMix) {
 TEST(Decoder, AnotherDecoderMayGoOnWithATalk) {
   const TempFolder folder;
   Host host(made(folder, "m", kSmall));
-  const std::vector<TokenId> ids = ids_of_talk(host, {1, 9}, 8);
   llama::Decoder other(host.model, host.layout, host.pool);
-  llama::Sampler sampler(0);
-  for (std::size_t i = 0; i + 1 < ids.size(); ++i) {
-    llama::Decoder& decoder = i % 2 == 0 ? host.decoder : other;
-    const TokenId next = sampler.choose(decoder.forward(ids[i]));
-    host.layout.clear_pass();
-    if (i > 0) {
-      EXPECT_EQ(next, ids[i + 1]);
-    }
+  const std::vector<float> expected = logits_of(host.decoder, {1, 9, 30, 4});
+  std::vector<float> found;
+  for (const TokenId token : {1U, 9U, 30U, 4U}) {
+    const std::vector<float> logits = next_logits(token % 2 == 0 ? host.decoder : other, token);
+    found.insert(found.end(), logits.begin(), logits.end());
   }
-}
-
-TEST(Decoder, RefusesAPlanWithoutScores) {
-  const TempFolder folder;
-  llama::LlamaModel model(made(folder, "m", kSmall));
-  const Plan with_flash_attention =
-      make_plan(model.model(),
-                {.key_type = DType::f32, .value_type = DType::f32, .activation_type = DType::f32});
-  Layout layout(with_flash_attention, model.options());
-  llama::ThreadPool pool(1);
-  const auto refused = thrown<InvalidArgument>([&] { llama::Decoder(model, layout, pool); });
-  EXPECT_EQ(refused.argument(), "decode.scores");
+  EXPECT_EQ(found, expected);
 }
 
 }  // namespace

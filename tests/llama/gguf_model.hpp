@@ -54,11 +54,6 @@ inline std::uint16_t half_of(double value) {
 }
 
 template <class T>
-std::string bytes_of_values(const std::vector<T>& values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
-}
-
-template <class T>
 T value_at(std::string_view bytes, std::size_t at) {
   T value;
   std::memcpy(&value, bytes.data() + at, sizeof value);

@@ -63,44 +63,54 @@ inline constexpr GpuMode kHalfTwoSlots{
   return plan_streaming(planned, options);
 }
 
-[[nodiscard]] inline std::shared_ptr<const llama::LlamaModel> warm_model(
-    const std::filesystem::path& file) {
-  auto model = std::make_shared<llama::LlamaModel>(file, WeightsOptions{.way = Way::read});
-  EXPECT_TRUE(model->weights().warm());
-  return model;
-}
+/// A layout of a plan's tapes on one device, and of none on the host.
+struct OnDevice : Layout {
+  OnDevice(Device& device, Plan plan, DeviceLayoutOptions options = {})
+      : Layout(of_talks(plan.talks), on(device, std::move(plan), std::move(options))) {}
 
-struct GpuHost {
-  explicit GpuHost(const std::filesystem::path& file, const GpuMode& mode = kReplayed,
-                   std::size_t talks = 1, std::size_t positions = 0)
-      : GpuHost(warm_model(file), mode, talks, positions) {}
-  explicit GpuHost(std::shared_ptr<const llama::LlamaModel> warm, const GpuMode& mode = kReplayed,
-                   std::size_t talks = 1, std::size_t positions = 0)
+ private:
+  static Plan of_talks(std::uint64_t talks) {
+    Plan plan;
+    plan.talks = talks;
+    return plan;
+  }
+  static LayoutOptions on(Device& device, Plan plan, DeviceLayoutOptions options) {
+    LayoutOptions all;
+    all.gpus.push_back({.device = &device, .plan = std::move(plan), .options = std::move(options)});
+    return all;
+  }
+};
+
+/// A model on a GPU, without what decodes it.
+struct GpuModel {
+  GpuModel(std::shared_ptr<const llama::LlamaModel> warm, const GpuMode& mode, std::size_t talks,
+           std::size_t positions)
       : model(std::move(warm)),
         layout(device, model->plan(positions, talks, mode.element),
                {.commit = Commit::with_talks, .growth_step = 16}),
         streaming(streaming_of(*model, mode)),
         place(DeviceTape::start(device, streaming.device.bytes())),
         weights(*model, device, streaming, place.take<std::byte>(streaming.device.bytes()),
-                {.source = mode.source}),
-        decoder(*model, weights, layout, 0, {.graph = mode.graph}) {}
+                {.source = mode.source}) {}
 
   CudaDevice device{};
   std::shared_ptr<const llama::LlamaModel> model;
-  DeviceLayout layout;
+  OnDevice layout;
   StreamingPlan streaming;
   DeviceTape place;
   llama::DeviceModel weights;
-  llama::CudaDecoder decoder;
 };
 
-/// One step, and all that goes around it.
-[[nodiscard]] inline std::vector<float> next_logits(llama::CudaDecoder& decoder,
-                                                    llama::TokenId token) {
-  decoder.prepare(1);
-  const std::span<float> logits = decoder.forward(token);
-  decoder.clear_pass();
-  return {logits.begin(), logits.end()};
-}
+struct GpuHost : GpuModel {
+  explicit GpuHost(std::shared_ptr<const llama::LlamaModel> warm, const GpuMode& mode = kReplayed,
+                   std::size_t talks = 1, std::size_t positions = 0)
+      : GpuModel(std::move(warm), mode, talks, positions),
+        decoder(*model, weights, layout, 0, {.graph = mode.graph}) {}
+  explicit GpuHost(const std::filesystem::path& file, const GpuMode& mode = kReplayed,
+                   std::size_t talks = 1, std::size_t positions = 0)
+      : GpuHost(warm_model(file, Way::read), mode, talks, positions) {}
+
+  llama::CudaDecoder decoder;
+};
 
 }  // namespace tapedeck::tests

@@ -14,7 +14,6 @@
 
 #include "llama/gguf_model.hpp"
 #include "llama/kernels.hpp"
-#include "llama/rotation.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -110,15 +109,6 @@ TEST(LlamaKernels, PairsTurnAsOnTheHost) {
     llama::rotate(expected, rotation);
     EXPECT_EQ(found, expected) << position;
   }
-}
-
-TEST(LlamaKernels, SiluIsThatOfTheHost) {
-  std::vector<float> gate = {0, 1, -2, 30, 100, -100};
-  const std::vector<float> up = {3, -3, 0.5F, 7, 2, 2};
-  std::vector<float> found;
-  for (std::size_t i = 0; i < gate.size(); ++i) found.push_back(llama::silu_times(gate[i], up[i]));
-  llama::swiglu(gate, up);
-  EXPECT_EQ(found, gate);
 }
 
 struct Mixed {

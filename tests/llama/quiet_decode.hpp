@@ -16,15 +16,18 @@ enum class Stage : std::uint32_t {
   end,
 };
 
+/// What was decoded, and what that cost.
+struct DecodeFigures {
+  std::uint64_t tokens = 0;
+  std::uint64_t talks = 0;
+  std::uint64_t allocations = 0;
+  std::uint64_t samples = 0;  ///< That the recorder took.
+  std::uint64_t phases = 0;   ///< That were entered.
+};
+
 /// Lies in memory that both map, so that neither needs a system call to tell the other.
-struct Blackboard {
+struct Blackboard : DecodeFigures {
   std::atomic<Stage> stage;
-  std::uint64_t tokens;
-  std::uint64_t talks;
-  // While decoding.
-  std::uint64_t allocations;
-  std::uint64_t samples;  ///< That the recorder took.
-  std::uint64_t phases;   ///< That were entered.
 };
 static_assert(std::atomic<Stage>::is_always_lock_free);
 

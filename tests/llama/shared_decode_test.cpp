@@ -49,16 +49,8 @@ std::vector<llama::TokenId> decode(llama::LlamaModel& model, int prompt) {
   Layout layout(model.plan(256), model.options());
   llama::ThreadPool pool(1);
   llama::Decoder decoder(model, layout, pool);
-  llama::Sampler sampler(0);
   const llama::Tokenizer tokenizer(model.model(), model.shape().vocab);
-  const std::vector<llama::TokenId> tokens = tokenizer.encode(kStoriesPrompts[prompt]);
-  std::vector<llama::TokenId> ids = {tokens[0]};
-  static_cast<void>(llama::hold_talk(decoder, sampler, tokens, 256, kEndAtBos, kNeverStop,
-                                     [&](llama::TokenId, llama::TokenId token) {
-                                       ids.push_back(token);
-                                       return true;
-                                     }));
-  return ids;
+  return ids_of_talk(decoder, tokenizer.encode(kStoriesPrompts[prompt]), 256);
 }
 
 TEST(SharedDecode, GoesOnWhenTheOwnerOfTheWeightsIsKilled) {

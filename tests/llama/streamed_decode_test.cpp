@@ -1,6 +1,4 @@
 // Models whose layers take turns in slots of a device decode as those that are all there.
-
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -8,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "llama/decoder.hpp"
 #include "llama/streamed_llama.hpp"
 #include "llama/support.hpp"
@@ -25,9 +24,6 @@ using llama::StreamedLlama;
 using llama::StreamedLlamaOptions;
 using llama::TokenId;
 using llama::Tokenizer;
-using ::testing::AllOf;
-using ::testing::Property;
-using ::testing::Throws;
 
 /// A model on a device of host memory.
 struct DeviceSide {
@@ -37,49 +33,21 @@ struct DeviceSide {
         pool(2),
         decoder(model, host.layout(), pool, 0, &feed) {}
 
-  [[nodiscard]] std::vector<TokenId> ids(const std::vector<TokenId>& prompt,
-                                         std::size_t positions = 0) {
-    llama::Sampler sampler(0);
-    std::vector<TokenId> all = {prompt[0]};
-    static_cast<void>(llama::hold_talk(decoder, sampler, prompt, positions, kEndAtBos, kNeverStop,
-                                       [&](TokenId, TokenId token) {
-                                         all.push_back(token);
-                                         return true;
-                                       }));
-    decoder.clear_talk();
-    return all;
-  }
-
   StreamedLlama host;
   llama::DeviceFeed feed;
   llama::ThreadPool pool;
   llama::DeviceSideDecoder decoder;
 };
 
-/// Its weights are there.
-struct WarmModel : LlamaModel {
-  explicit WarmModel(const std::filesystem::path& file) : LlamaModel(file) {
-    EXPECT_TRUE(weights().warm());
-  }
-};
-
 HostDeviceOptions with_memory(std::size_t bytes) { return {.memory = bytes, .granularity = kPage}; }
 
-/// What a device needs for all of it, and for slots alone.
-struct Needs {
-  std::uint64_t all;
-  std::uint64_t least;
-};
-
-Needs needs_of(const LlamaModel& model, std::uint64_t slots, std::size_t positions = 0) {
-  try {
-    HostDevice device(with_memory(4_KiB));
-    const StreamedLlama host(model, device, {.positions = positions, .slots = slots});
-  } catch (const OutOfMemory& error) {
-    return {.all = 64_MiB, .least = error.needed()};
-  }
-  ADD_FAILURE() << "4 KiB are enough";
-  return {};
+/// Bytes that a device needs for slots alone.
+std::uint64_t least_memory(const LlamaModel& model, std::uint64_t slots,
+                           std::size_t positions = 0) {
+  HostDevice device(with_memory(4_KiB));
+  const auto error = thrown<OutOfMemory>(
+      [&] { StreamedLlama(model, device, {.positions = positions, .slots = slots}); });
+  return error.needed();
 }
 
 struct Case {
@@ -111,20 +79,21 @@ INSTANTIATE_TEST_SUITE_P(Cases, StreamedStories,
                                          Case{kGguf, 3, StreamSource::staged}));
 
 TEST_P(StreamedStories, TokensAreThoseOfTheReference) {
-  const WarmModel model(file());
+  const auto model = warm_model(file());
   const Tokenizer tokenizer(kStories / "tok512.bin", 512);
-  const Needs needs = needs_of(model, GetParam().slots, kPositions);
+  const std::uint64_t least = least_memory(*model, GetParam().slots, kPositions);
   std::vector<std::uint64_t> resident;
   int n = 0;  // another prompt for each
-  for (const std::uint64_t memory : {needs.least, needs.least + 256_KiB, needs.all}) {
+  for (const std::uint64_t memory : {least, least + 256_KiB, std::uint64_t{64_MiB}}) {
     HostDevice device(with_memory(memory));
-    DeviceSide side(model, device,
+    DeviceSide side(*model, device,
                     {.positions = kPositions,
                      .slots = GetParam().slots,
                      .source = {.source = GetParam().source}});
     resident.push_back(side.host.streaming().resident_layers());
     ++n;
-    ASSERT_EQ(side.ids(tokenizer.encode(kStoriesPrompts[n - 1]), kPositions), expected_ids(n));
+    ASSERT_EQ(ids_of_talk(side.decoder, tokenizer.encode(kStoriesPrompts[n - 1]), kPositions),
+              expected_ids(n));
     const LayerStreamerStat stat = side.host.weights().streamer().stat();
     EXPECT_LE(stat.late, 1U);  // each layer was on its way when it was asked for
     EXPECT_EQ(stat.copies == 0, resident.back() == 5);
@@ -138,31 +107,26 @@ TEST(StreamedDecode, OneByteLessThanIsNeededIsAnErrorThatSaysIt) {
   const TempFolder folder;
   llama::Shape shape = kSmall;
   shape.layers = 4;  // two would be as large as their slots
-  const WarmModel model(made(folder, "m", shape));
-  const Needs needs = needs_of(model, 2);
-  HostDevice enough(with_memory(needs.least));
-  const StreamedLlama host(model, enough);
+  const auto model = warm_model(made(folder, "m", shape));
+  const std::uint64_t least = least_memory(*model, 2);
+  HostDevice enough(with_memory(least));
+  const StreamedLlama host(*model, enough);
   EXPECT_EQ(host.streaming().resident_layers(), 0U);
-  HostDevice too_small(with_memory(needs.least - 1));
-  EXPECT_THAT([&] { const StreamedLlama none(model, too_small); },
-              Throws<OutOfMemory>(AllOf(Property(&OutOfMemory::needed, needs.least),
-                                        Property(&OutOfMemory::available, needs.least - 1))));
+  HostDevice too_small(with_memory(least - 1));
+  const auto error = thrown<OutOfMemory>([&] { StreamedLlama(*model, too_small); });
+  EXPECT_EQ(error.needed(), least);
+  EXPECT_EQ(error.available(), least - 1);
   EXPECT_EQ(too_small.memory().free, too_small.memory().total);
 }
 
 TEST(StreamedDecode, LogitsAreThoseOfTheHostToTheBit) {
   const TempFolder folder;
   Host host(made(folder, "m", kSmall));
-  HostDevice device(with_memory(needs_of(host.model, 1).least));
+  HostDevice device(with_memory(least_memory(host.model, 1)));
   DeviceSide side(host.model, device, {.slots = 1});
   for (std::size_t position = 0; position < kSmall.seq_len; ++position) {
     const auto token = static_cast<TokenId>(1 + position * 13 % 290);
-    side.decoder.prepare(1);
-    const std::span<float> there = side.decoder.forward(token);
-    const std::span<float> here = host.decoder.forward(token);
-    ASSERT_TRUE(std::equal(here.begin(), here.end(), there.begin(), there.end())) << position;
-    side.decoder.clear_pass();
-    host.layout.clear_pass();
+    ASSERT_EQ(next_logits(side.decoder, token), next_logits(host.decoder, token)) << position;
   }
   side.decoder.prepare(0);
   EXPECT_THROW(side.decoder.prepare(1), TalkFull);

@@ -11,20 +11,23 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <optional>
+#include <ostream>
 #include <random>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "cli/made_model.hpp"
 #include "llama/decoder.hpp"
 #include "llama/llama_model.hpp"
-#include "llama/make_model.hpp"
 #include "llama/sampler.hpp"
 #include "llama/talk.hpp"
 #include "llama/tokenizer.hpp"
 #include "model/shared_data.hpp"
 #include "os/temp_folder.hpp"
+#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::tests {
 
@@ -68,7 +71,7 @@ inline const std::atomic<bool> kNeverStop{false};
 inline std::filesystem::path made(const TempFolder& folder, const std::string& name,
                                   const llama::Shape& shape, std::uint64_t seed = 1) {
   std::filesystem::path path = folder / name;
-  EXPECT_TRUE(llama::make_model(path, shape, seed, kNeverStop));
+  EXPECT_TRUE(cli::make_model(path, shape, seed, kNeverStop));
   return path;
 }
 
@@ -79,16 +82,14 @@ inline std::filesystem::path made_once(const std::string& name, const llama::Sha
   return std::filesystem::exists(path) ? path : made(folder, name, shape);
 }
 
-/// A model, warm and ready to decode.
-struct Host {
-  explicit Host(const std::filesystem::path& file, unsigned threads = 1, std::size_t talks = 1,
-                std::size_t positions = 0, Way way = Way::automatic)
+/// A model, open and ready to decode once its weights are there.
+struct ColdHost {
+  explicit ColdHost(const std::filesystem::path& file, unsigned threads = 1, std::size_t talks = 1,
+                    std::size_t positions = 0, Way way = Way::automatic)
       : model(file, {.way = way}),
         layout(model.plan(positions, talks), model.options()),
         pool(threads),
-        decoder(model, layout, pool) {
-    EXPECT_TRUE(model.weights().warm());
-  }
+        decoder(model, layout, pool) {}
 
   llama::LlamaModel model;
   Layout layout;
@@ -96,20 +97,86 @@ struct Host {
   llama::Decoder decoder;
 };
 
+/// A model, warm and ready to decode.
+struct Host : ColdHost {
+  explicit Host(const std::filesystem::path& file, unsigned threads = 1, std::size_t talks = 1,
+                std::size_t positions = 0, Way way = Way::automatic)
+      : ColdHost(file, threads, talks, positions, way) {
+    EXPECT_TRUE(model.weights().warm());
+  }
+};
+
+/// A model whose weights are there.
+[[nodiscard]] inline std::shared_ptr<const llama::LlamaModel> warm_model(
+    const std::filesystem::path& file, Way way = Way::automatic) {
+  auto model = std::make_shared<llama::LlamaModel>(file, WeightsOptions{.way = way});
+  EXPECT_TRUE(model->weights().warm());
+  return model;
+}
+
 inline constexpr llama::TokenId kEndAtBos[] = {llama::kBos};
 
-/// The ids of one talk, the prompt's and an ending BOS included.
+/// The ids of one talk, the prompt's and an ending BOS included. The talk is cleared.
 [[nodiscard]] inline std::vector<llama::TokenId> ids_of_talk(
-    Host& host, const std::vector<llama::TokenId>& prompt, std::size_t positions = 0,
-    llama::Sampler sampler = llama::Sampler(0)) {
+    llama::TalkDecoder& decoder, const std::vector<llama::TokenId>& prompt,
+    std::size_t positions = 0, llama::Sampler sampler = llama::Sampler(0)) {
   std::vector<llama::TokenId> ids = {prompt[0]};
-  static_cast<void>(llama::hold_talk(host.decoder, sampler, prompt, positions, kEndAtBos,
-                                     kNeverStop, [&](llama::TokenId, llama::TokenId token) {
+  static_cast<void>(llama::hold_talk(decoder, sampler, prompt, positions, kEndAtBos, kNeverStop,
+                                     [&](llama::TokenId, llama::TokenId token) {
                                        ids.push_back(token);
                                        return true;
                                      }));
-  host.layout.clear_talk();
+  decoder.clear_talk();
   return ids;
+}
+
+/// One step, and all that goes around it.
+inline std::vector<float> next_logits(llama::TalkDecoder& decoder, llama::TokenId token) {
+  decoder.prepare(1);
+  const std::span<float> logits = decoder.forward(token);
+  decoder.clear_pass();
+  return {logits.begin(), logits.end()};
+}
+
+/// All logits of a text, behind each other. The talk is cleared.
+[[nodiscard]] inline std::vector<float> logits_of(llama::TalkDecoder& decoder,
+                                                  const std::vector<llama::TokenId>& ids) {
+  std::vector<float> all;
+  for (const llama::TokenId id : ids) {
+    const std::vector<float> logits = next_logits(decoder, id);
+    all.insert(all.end(), logits.begin(), logits.end());
+  }
+  decoder.clear_talk();
+  return all;
+}
+
+/// What a file is refused for. Nothing where it is taken.
+struct Refusal {
+  std::string field{};
+  std::optional<FormatFault> fault{};
+  std::optional<std::uint64_t> offset{};  ///< Compared where both have one.
+
+  friend bool operator==(const Refusal& a, const Refusal& b) {
+    return a.field == b.field && a.fault == b.fault &&
+           (!a.offset || !b.offset || a.offset == b.offset);
+  }
+  friend std::ostream& operator<<(std::ostream& out, const Refusal& one) {
+    out << '"' << one.field << "\" " << (one.fault ? to_string(*one.fault) : "taken");
+    return one.offset ? out << " at " << *one.offset : out;
+  }
+};
+inline const Refusal kTaken{};
+
+/// What `open(file)` refuses the file for.
+[[nodiscard]] Refusal refusal_of(const std::filesystem::path& file, const auto& open) {
+  try {
+    open(file);
+    return {};
+  } catch (const FormatError& error) {
+    EXPECT_EQ(error.path(), file.string());
+    EXPECT_LE(error.offset(), std::filesystem::file_size(file));
+    return {error.field(), error.fault(), error.offset()};
+  }
 }
 
 /// Puts a value over some bytes.

@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "base/thrown.hpp"
 #include "llama/support.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/recording/phases.hpp"
@@ -11,128 +12,120 @@
 namespace tapedeck::tests {
 namespace {
 
-using llama::hold_talk;
-using llama::OnToken;
 using llama::positions_for;
 using llama::Sampler;
 using llama::TalkEnd;
 using llama::TalkResult;
 using llama::TokenId;
 
-TEST(PositionsFor, CountsAsTheReferenceDoes) {
-  EXPECT_EQ(positions_for(kSmall, 1, 0), 20U);
-  EXPECT_EQ(positions_for(kSmall, 1, 7), 7U);
-  EXPECT_EQ(positions_for(kSmall, 7, 7), 7U);
-  EXPECT_EQ(positions_for(kSmall, 20, 21), 20U);
-  EXPECT_EQ(positions_for(kSmall, 20, 1'000'000), 20U);
-}
+// A prompt of so many tokens, positions asked for, and had.
+struct Positions {
+  std::size_t prompt;
+  std::size_t asked;
+  std::size_t had;
+};
 
-TEST(PositionsFor, MoreThanTheModelIsMadeForWhereItTakesThem) {
-  llama::Shape shape = kSmall;
-  shape.longer_talks = true;
-  EXPECT_EQ(positions_for(shape, 1, 0), 20U);
-  EXPECT_EQ(positions_for(shape, 1, 7), 7U);
-  EXPECT_EQ(positions_for(shape, 21, 30), 30U);
-  EXPECT_THROW(static_cast<void>(positions_for(shape, 21, 0)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(positions_for(shape, 1, std::size_t{1} << 31)), InvalidArgument);
-}
-
-TEST(PositionsFor, RefusesAPromptThatDoesNotFit) {
-  EXPECT_THROW(static_cast<void>(positions_for(kSmall, 0, 0)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(positions_for(kSmall, 8, 7)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(positions_for(kSmall, 21, 0)), InvalidArgument);
+TEST(PositionsFor, CountsAsTheReferenceDoesOrAsTheModelTakes) {
+  for (const Positions& one :
+       {Positions{1, 0, 20}, {1, 7, 7}, {7, 7, 7}, {20, 21, 20}, {20, 1'000'000, 20}}) {
+    EXPECT_EQ(positions_for(kSmall, one.prompt, one.asked), one.had) << one.asked;
+  }
+  llama::Shape longer = kSmall;
+  longer.longer_talks = true;
+  for (const Positions& one : {Positions{1, 0, 20}, {1, 7, 7}, {21, 30, 30}}) {
+    EXPECT_EQ(positions_for(longer, one.prompt, one.asked), one.had) << one.asked;
+  }
+  const auto too_long = thrown<InvalidArgument>(
+      [&] { static_cast<void>(positions_for(longer, 1, std::size_t{1} << 31)); });
+  EXPECT_EQ(too_long.argument(), "positions");
+  EXPECT_EQ(too_long.limit(), (std::uint64_t{1} << 31) - 1);
+  for (const llama::Shape& shape : {kSmall, longer}) {
+    for (const Positions& one : {Positions{0, 0, 1}, {8, 7, 7}, {21, 0, 20}}) {
+      const auto refused = thrown<InvalidArgument>(
+          [&] { static_cast<void>(positions_for(shape, one.prompt, one.asked)); });
+      EXPECT_EQ(refused.argument(), "prompt");
+      EXPECT_EQ(refused.value(), one.prompt);
+      EXPECT_EQ(refused.limit(), one.had);
+    }
+  }
 }
 
 class TalkTest : public ::testing::Test {
  protected:
-  struct Heard {
-    std::vector<TokenId> previous;
-    std::vector<TokenId> tokens;
-  };
-
-  OnToken hear(std::size_t stop_after = 1000) {
-    return [this, stop_after](TokenId previous, TokenId token) {
-      heard_.previous.push_back(previous);
-      heard_.tokens.push_back(token);
-      EXPECT_EQ(host_.layout.passes(), heard_.tokens.size());  // its pass is over
-      return heard_.tokens.size() < stop_after;
-    };
+  /// Holds a talk of which `previous_` and `tokens_` are heard.
+  TalkResult hold(std::size_t positions, std::size_t stop_after = 1000,
+                  std::span<const TokenId> ends = kEndAtBos,
+                  const std::atomic<bool>& stop = kNeverStop,
+                  const llama::OnPhase& on_phase = nullptr) {
+    previous_.clear();
+    tokens_.clear();
+    const std::uint64_t before = host_.layout.passes();
+    const TalkResult result = llama::hold_talk(
+        host_.decoder, sampler_, prompt_, positions, ends, stop,
+        [&](TokenId previous, TokenId token) {
+          previous_.push_back(previous);
+          tokens_.push_back(token);
+          EXPECT_EQ(host_.layout.passes() - before, tokens_.size());  // its pass is over
+          return tokens_.size() < stop_after;
+        },
+        on_phase);
+    EXPECT_EQ(result.passes, tokens_.size());
+    EXPECT_EQ(host_.decoder.position(), result.passes);
+    EXPECT_EQ(host_.layout.scratch().used(), host_.layout.scratch().floor());
+    host_.layout.clear_talk();
+    return result;
   }
 
   TempFolder folder_;
   Host host_{made(folder_, "m", kSmall)};
   Sampler sampler_{0};
-  Heard heard_;
-  const std::vector<TokenId> prompt_ = {1, 270, 280, 290};
+  std::vector<TokenId> prompt_ = {1, 270, 280, 290};
+  std::vector<TokenId> previous_;
+  std::vector<TokenId> tokens_;
 };
 
 TEST_F(TalkTest, RepeatsThePromptAndGoesOnUntilFull) {
-  const TalkResult result =
-      hold_talk(host_.decoder, sampler_, prompt_, 10, kEndAtBos, kNeverStop, hear());
-  ASSERT_EQ(result.end, TalkEnd::full);
-  EXPECT_EQ(result.passes, 10U);
-  ASSERT_EQ(heard_.tokens.size(), 10U);
-  EXPECT_EQ(std::vector(heard_.tokens.begin(), heard_.tokens.begin() + 3),
+  EXPECT_EQ(hold(10).end, TalkEnd::full);
+  ASSERT_EQ(tokens_.size(), 10U);
+  EXPECT_EQ(std::vector(tokens_.begin(), tokens_.begin() + 3),
             std::vector(prompt_.begin() + 1, prompt_.end()));
-  EXPECT_EQ(heard_.previous[0], 1U);
-  for (std::size_t i = 1; i < 10; ++i) EXPECT_EQ(heard_.previous[i], heard_.tokens[i - 1]);
-  EXPECT_EQ(host_.decoder.position(), 10U);
-  EXPECT_EQ(host_.layout.scratch().used(), host_.layout.scratch().floor());
+  EXPECT_EQ(previous_[0], 1U);
+  for (std::size_t i = 1; i < 10; ++i) EXPECT_EQ(previous_[i], tokens_[i - 1]);
+  EXPECT_EQ(hold(4).passes, 4U);  // as long as the prompt, and still it gets a token
 }
 
 TEST_F(TalkTest, StopsWhenTheListenerOrTheFlagSaysSo) {
-  TalkResult result =
-      hold_talk(host_.decoder, sampler_, prompt_, 0, kEndAtBos, kNeverStop, hear(5));
+  TalkResult result = hold(0, 5);
   EXPECT_EQ(result.end, TalkEnd::stopped);
   EXPECT_EQ(result.passes, 5U);
-  EXPECT_EQ(heard_.tokens.size(), 5U);
-  EXPECT_EQ(host_.layout.scratch().used(), host_.layout.scratch().floor());
-  host_.layout.clear_talk();
-
   const std::atomic<bool> stop{true};
-  result = hold_talk(host_.decoder, sampler_, prompt_, 0, kEndAtBos, stop, hear());
+  result = hold(0, 1000, kEndAtBos, stop);
   EXPECT_EQ(result.end, TalkEnd::stopped);
   EXPECT_EQ(result.passes, 1U);
 }
 
-TEST_F(TalkTest, EndsAtBosAndTellsIt) {
-  // A sampler of this model says BOS sooner or later; so does a prompt that contains it.
-  const TalkResult result = hold_talk(host_.decoder, sampler_, std::vector<TokenId>{1, 270, 1, 280},
-                                      0, kEndAtBos, kNeverStop, hear());
-  EXPECT_EQ(result.end, TalkEnd::by_model);
-  EXPECT_EQ(result.passes, 2U);
-  EXPECT_THAT(heard_.tokens, ::testing::ElementsAre(270, 1));
-}
-
-TEST_F(TalkTest, EndsAtAnyOfTheEnds) {
+// A sampler says an end sooner or later; so does a prompt that contains it.
+TEST_F(TalkTest, EndsAtAnyOfTheEndsAndTellsIt) {
   const std::vector<TokenId> ends = {1, 280};
-  const TalkResult result =
-      hold_talk(host_.decoder, sampler_, prompt_, 0, ends, kNeverStop, hear());
-  EXPECT_EQ(result.end, TalkEnd::by_model);
-  EXPECT_THAT(heard_.tokens, ::testing::ElementsAre(270, 280));
-}
-
-TEST_F(TalkTest, APromptAsLongAsTheTalkStillGetsAToken) {
-  const TalkResult result =
-      hold_talk(host_.decoder, sampler_, prompt_, 4, kEndAtBos, kNeverStop, hear());
-  EXPECT_EQ(result.passes, 4U);
-  EXPECT_EQ(heard_.tokens.size(), 4U);
+  EXPECT_EQ(hold(0, 1000, ends).end, TalkEnd::by_model);
+  EXPECT_THAT(tokens_, ::testing::ElementsAre(270, 280));
+  prompt_ = {1, 270, 1, 280};
+  EXPECT_EQ(hold(0).end, TalkEnd::by_model);
+  EXPECT_THAT(tokens_, ::testing::ElementsAre(270, 1));
 }
 
 // As an engine uses them.
 TEST_F(TalkTest, TellsItsPhases) {
   Phases phases(host_.layout);
   std::optional<PhaseScope> phase;
-  const auto hold = [&](std::size_t positions) {
-    const auto enter = [&](llama::TalkPhase next) { phase.emplace(phases, to_string(next)); };
-    static_cast<void>(hold_talk(host_.decoder, sampler_, prompt_, positions, kEndAtBos, kNeverStop,
-                                hear(), enter));
+  const auto hold_in_phases = [&](std::size_t positions) {
+    hold(positions, 1000, kEndAtBos, kNeverStop,
+         [&](llama::TalkPhase next) { phase.emplace(phases, to_string(next)); });
     phase.reset();
-    host_.layout.clear_talk();
   };
-  hold(4);  // the prompt fills it
+  hold_in_phases(4);  // the prompt fills it
   ASSERT_EQ(phases.figures().size(), 1U);
-  hold(10);
+  hold_in_phases(10);
   const std::vector<PhaseFigures> all = phases.figures();
   ASSERT_EQ(all.size(), 2U);
   EXPECT_EQ(all[0].name, "prefill");
@@ -145,10 +138,10 @@ TEST_F(TalkTest, TellsItsPhases) {
 }
 
 TEST_F(TalkTest, ASeedGivesTheSameTalk) {
-  const std::vector<TokenId> ids = ids_of_talk(host_, prompt_, 0, Sampler(1, 7));
-  EXPECT_EQ(ids_of_talk(host_, prompt_, 0, Sampler(1, 7)), ids);
-  EXPECT_NE(ids_of_talk(host_, prompt_, 0, Sampler(1, 8)), ids);
-  EXPECT_NE(ids_of_talk(host_, prompt_), ids);
+  const std::vector<TokenId> ids = ids_of_talk(host_.decoder, prompt_, 0, Sampler(1, 7));
+  EXPECT_EQ(ids_of_talk(host_.decoder, prompt_, 0, Sampler(1, 7)), ids);
+  EXPECT_NE(ids_of_talk(host_.decoder, prompt_, 0, Sampler(1, 8)), ids);
+  EXPECT_NE(ids_of_talk(host_.decoder, prompt_), ids);
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
-#include "llama/make_model.hpp"
+#include "cli/made_model.hpp"
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,9 +22,15 @@
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
-namespace tapedeck::llama {
+namespace tapedeck::cli {
 namespace os = internal::os;
 namespace {
+
+using llama::kFirstByte;
+using llama::kFirstPiece;
+using llama::Random;
+using llama::Shape;
+using llama::TokenId;
 
 constexpr std::size_t kChunkFloats = 262'144;
 
@@ -38,14 +45,52 @@ internal::Llama2cFigures figures_of(const Shape& shape) noexcept {
           .own_classifier = shape.own_classifier};
 }
 
-void require_makeable(const std::filesystem::path& out, const Shape& shape) {
-  if (const auto fault = find_fault(shape)) throw InvalidArgument("no model: " + fault->text);
-  if (shape.vocab < kFirstPiece) {
-    throw InvalidArgument("no model: vocab_size " + std::to_string(shape.vocab) + " is less than " +
-                          std::to_string(kFirstPiece) + ", which the byte tokens need");
+[[noreturn]] void throw_no_model(const char* field, std::size_t value,
+                                 std::optional<std::uint64_t> limit, const std::string& why) {
+  throw InvalidArgument(
+      {.argument = field, .value = value, .limit = limit},
+      std::string("no model: ") + field + " " + std::to_string(value) + " " + why);
+}
+
+void require_shape(const Shape& s) {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::int32_t>::max();
+  for (const auto& [field, value] : {std::pair{"dim", s.dim},
+                                     {"hidden_dim", s.ffn},
+                                     {"n_layers", s.layers},
+                                     {"n_heads", s.heads},
+                                     {"n_kv_heads", s.kv_heads},
+                                     {"vocab_size", s.vocab},
+                                     {"seq_len", s.seq_len}}) {
+    if (value == 0) {
+      throw InvalidArgument({.argument = field, .value = 0, .limit = 1},
+                            std::string("no model: ") + field + " is 0");
+    }
+    if (value > kMost) throw_no_model(field, value, kMost, "does not fit in 32 bits");
   }
-  const auto bytes = file_bytes(shape);
-  if (!bytes) throw InvalidArgument("no model: its file would be larger than any");
+  if (s.dim % s.heads != 0) {
+    throw_no_model("n_heads", s.heads, {}, "does not divide dim " + std::to_string(s.dim));
+  }
+  if (s.key_head() % 2 != 0) {
+    throw_no_model(
+        "dim", s.dim, {},
+        "/ n_heads " + std::to_string(s.heads) + " is odd, and rotary embedding turns pairs");
+  }
+  if (s.heads % s.kv_heads != 0) {
+    throw_no_model("n_kv_heads", s.kv_heads, {},
+                   "does not divide n_heads " + std::to_string(s.heads));
+  }
+  if (s.vocab < kFirstPiece) {
+    throw_no_model("vocab_size", s.vocab, kFirstPiece,
+                   "is less than " + std::to_string(kFirstPiece) + ", which the byte tokens need");
+  }
+}
+
+void require_makeable(const std::filesystem::path& out, const Shape& shape) {
+  require_shape(shape);
+  const auto bytes = checkpoint_bytes(shape);
+  if (!bytes) {
+    throw InvalidArgument({.argument = "shape"}, "no model: its file would be larger than any");
+  }
   const std::filesystem::path folder = out.has_parent_path() ? out.parent_path() : ".";
   // Better now than when the disk is full.
   if (const auto free = os::free_bytes(folder); free && *bytes > *free) {
@@ -159,7 +204,7 @@ std::filesystem::path tokenizer_beside(const std::filesystem::path& model) {
   return path;
 }
 
-std::optional<std::uint64_t> file_bytes(const Shape& shape) noexcept {
+std::optional<std::uint64_t> checkpoint_bytes(const Shape& shape) noexcept {
   std::optional<std::uint64_t> sum = internal::kLlama2cHeader;
   for (const internal::Llama2cArray& array : internal::llama2c_arrays(figures_of(shape))) {
     const std::optional<std::uint64_t> bytes = array.bytes();
@@ -184,4 +229,4 @@ bool make_model(const std::filesystem::path& out, const Shape& shape, std::uint6
   return true;
 }
 
-}  // namespace tapedeck::llama
+}  // namespace tapedeck::cli

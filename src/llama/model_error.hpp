@@ -1,0 +1,42 @@
+/// @file
+/// Errors of a model's file: it cannot be decoded for what one of its keys or tensors says.
+#pragma once
+
+#include <algorithm>
+#include <cctype>
+#include <string>
+#include <string_view>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/model/model.hpp"
+
+namespace tapedeck::llama {
+
+inline constexpr const char* kConvertAgain = "convert the model again";
+inline constexpr const char* kOnlyDenseLlama = "this decoder is for dense Llama models";
+
+/// @param message  goes on after the key: " is 0".
+[[noreturn]] inline void throw_key_error(const Model& model, const std::string& key,
+                                         FormatFault fault, const std::string& message,
+                                         const char* advice = kConvertAgain) {
+  // Of a split model, the first part has the keys.
+  const auto files = model.tensors.files();
+  const Metadata::Entry* const entry = model.metadata.find(key);
+  throw FormatError({.path = (files.empty() ? model.path : files.front().path).string(),
+                     .offset = entry == nullptr ? 0 : entry->offset,
+                     .field = key,
+                     .fault = fault},
+                    key + message, advice);
+}
+
+/// A word out of a file, which may be anything, as a message may quote it.
+[[nodiscard]] inline std::string quoted(std::string_view word) {
+  constexpr std::size_t longest = 64;
+  const bool harmless = word.size() <= longest && std::all_of(word.begin(), word.end(), [](char c) {
+                          return std::isgraph(static_cast<unsigned char>(c)) != 0;
+                        });
+  return harmless ? std::string(word) : "of another alphabet";
+}
+
+}  // namespace tapedeck::llama
