@@ -17,15 +17,14 @@ set_tests_properties(package.install PROPERTIES
   FIXTURES_REQUIRED tapedeck_clean_prefix
   FIXTURES_SETUP tapedeck_prefix)
 
-# way: find_package, add_subdirectory or pkg_config; spill: whether the program links that too.
-function(add_consumer_test way spill)
+# add_consumer_test(NAME PROJECT [OPTIONS -DA=B ...] [ARGUMENTS ...] [FIXTURES ...]): builds the
+# project in this folder against the installed package, and runs its program of that name.
+function(add_consumer_test name project)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "OPTIONS;ARGUMENTS;FIXTURES")
   string(TOUPPER "${CMAKE_BUILD_TYPE}" config)
-  set(name package.${way})
-  if(spill)
-    string(APPEND name .spill)
-  endif()
+  list(APPEND arg_FIXTURES tapedeck_prefix)
   add_test(NAME ${name} COMMAND ${CMAKE_CTEST_COMMAND}
-    --build-and-test ${CMAKE_CURRENT_SOURCE_DIR}/consumer ${CMAKE_CURRENT_BINARY_DIR}/${name}
+    --build-and-test ${CMAKE_CURRENT_SOURCE_DIR}/${project} ${CMAKE_CURRENT_BINARY_DIR}/${name}
     --build-generator ${CMAKE_GENERATOR}
     --build-options
       --fresh
@@ -40,13 +39,12 @@ function(add_consumer_test way spill)
       -DTAPEDECK_SOURCE_DIR=${PROJECT_SOURCE_DIR}
       -DTAPEDECK_VALGRIND=${TAPEDECK_VALGRIND}
       -DTAPEDECK_OWNER_CHECK=${TAPEDECK_OWNER_CHECK}
-      -DWAY=${way}
-      -DSPILL=${spill}
-    --test-command consumer)
+      ${arg_OPTIONS}
+    --test-command ${project} ${arg_ARGUMENTS})
   # They take longest, so they go first, beside many short ones; at the end they would run alone.
   set_tests_properties(${name} PROPERTIES
     LABELS package
-    FIXTURES_REQUIRED tapedeck_prefix
+    FIXTURES_REQUIRED "${arg_FIXTURES}"
     COST 1000
     TIMEOUT 600)
 endfunction()
@@ -59,9 +57,18 @@ foreach(way IN ITEMS find_package add_subdirectory pkg_config)
     continue()
   endif()
   if(NOT (way STREQUAL "add_subdirectory" AND TARGET tapedeck_spill))
-    add_consumer_test(${way} OFF)
+    add_consumer_test(package.${way} consumer OPTIONS -DWAY=${way} -DSPILL=OFF)
   endif()
   if(TARGET tapedeck_spill)
-    add_consumer_test(${way} ON)
+    add_consumer_test(package.${way}.spill consumer OPTIONS -DWAY=${way} -DSPILL=ON)
   endif()
 endforeach()
+
+# The reference decoder, which users copy, needs nothing but the package.
+if(TARGET tapedeck_cli)
+  set(model ${CMAKE_CURRENT_BINARY_DIR}/decoder_model.bin)
+  add_test(NAME package.decoder_model COMMAND tapedeck_cli make-model --dim 64 --layers 2 ${model})
+  set_tests_properties(package.decoder_model PROPERTIES
+    LABELS package FIXTURES_SETUP decoder_model)
+  add_consumer_test(package.decoder decoder ARGUMENTS ${model} FIXTURES decoder_model)
+endif()
