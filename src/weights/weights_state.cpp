@@ -34,8 +34,9 @@ WeightsChunk WeightsState::chunk(std::size_t number) const noexcept {
 }
 
 std::span<const WeightsSegment> WeightsState::segments_of(std::size_t file) const noexcept {
-  const auto all = std::ranges::equal_range(segments, file, {}, &WeightsSegment::file);
-  return {all.begin(), all.end()};  // a file may have none
+  // A file may have none. Not equal_range, whose result Clang 14 cannot take from libstdc++ 12.
+  const auto begin = std::ranges::lower_bound(segments, file, {}, &WeightsSegment::file);
+  return {begin, std::ranges::upper_bound(begin, segments.end(), file, {}, &WeightsSegment::file)};
 }
 
 const WeightsSegment* WeightsState::segment_of(const TensorEntry& tensor) const noexcept {

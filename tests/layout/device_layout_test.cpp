@@ -136,10 +136,10 @@ TEST(LayoutWithGpus, NonsenseIsRefused) {
       {{{.device = &device, .options = {.frames = 0}}}, "DeviceLayoutOptions::frames"},
       {{{.device = &device, .options = {.page_bytes = 3 * kDevicePage}}}, "page_bytes"},
       {too_many, "LayoutOptions::gpus"}};
-  for (const auto& [gpus, argument] : rows) {
+  for (const auto& row : rows) {
     const auto refused =
-        thrown<InvalidArgument>([&] { const Layout layout(side_plan(2), {.gpus = gpus}); });
-    EXPECT_EQ(refused.argument(), argument);
+        thrown<InvalidArgument>([&] { const Layout layout(side_plan(2), {.gpus = row.first}); });
+    EXPECT_EQ(refused.argument(), row.second);
   }
   const auto of_sizes = thrown<InvalidArgument>([&] {
     const Layout layout({.weights = 1, .scratch = 1, .history = 1},
