@@ -16,9 +16,7 @@ HostBudget host_budget(const KernelRoots& roots) {
     throw SystemError({.call = "read", .number = ENODATA, .path = roots.proc + "/meminfo"},
                       "it states no MemAvailable; is /proc mounted?");
   }
-  std::stable_sort(
-      budget.limits.begin(), budget.limits.end(),
-      [](const MemoryLimit& a, const MemoryLimit& b) { return a.available() < b.available(); });
+  std::ranges::stable_sort(budget.limits, {}, &MemoryLimit::available);
   budget.available = budget.limits.front().available();
   budget.limit = budget.limits.front().name;
   budget.lockable = os::memlock_limit(roots);

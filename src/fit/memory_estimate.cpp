@@ -54,8 +54,7 @@ constexpr std::array kUseCases = {
 
 template <class Entries>
 const auto& find_entry(const Entries& entries, std::string_view name, const char* what) {
-  const auto* at = std::find_if(entries.begin(), entries.end(),
-                                [&](const auto& entry) { return entry.name == name; });
+  const auto* at = std::ranges::find(entries, name, &Entries::value_type::name);
   if (at != entries.end()) return *at;
   std::string known;
   for (const auto& entry : entries) known += (known.empty() ? "" : ", ") + std::string(entry.name);

@@ -46,7 +46,7 @@ class HistoryPlanner {
  private:
   void require_cache_type(DType type, const char* option) const {
     const auto has = [&](const auto& types) {
-      return std::find(types.begin(), types.end(), type) != types.end();
+      return std::ranges::find(types, type) != types.end();
     };
     if (has(kCacheTypes) && !has(rules_.unsupported)) return;
     throw InvalidArgument({.argument = option},
@@ -58,9 +58,9 @@ class HistoryPlanner {
   // Without a recurrent layer in the model, the V of layers without KV heads is padded too.
   [[nodiscard]] bool has_rows(const LayerShape& layer) const {
     if (layer.attention != Attention::none) return !layer.shares_cache;
-    return rules_.value_width != 0 &&
-           std::all_of(shape_.layers.begin(), shape_.layers.end(),
-                       [](const LayerShape& any) { return any.recurrence == Recurrence::none; });
+    return rules_.value_width != 0 && std::ranges::all_of(shape_.layers, [](const LayerShape& any) {
+             return any.recurrence == Recurrence::none;
+           });
   }
 
   void add_caches(std::size_t index) {

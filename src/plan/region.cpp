@@ -131,8 +131,7 @@ std::uint64_t TapePlan::digest() const noexcept {
 }
 
 const Region* TapePlan::find(const PartId& id) const noexcept {
-  const auto at = std::find_if(regions_.begin(), regions_.end(),
-                               [&](const Region& region) { return region.id == id; });
+  const auto at = std::ranges::find(regions_, id, &Region::id);
   return at == regions_.end() ? nullptr : &*at;
 }
 

@@ -96,9 +96,8 @@ std::uint64_t StreamingPlan::slot_bytes() const noexcept {
 }
 
 std::uint64_t StreamingPlan::resident_layers() const noexcept {
-  return static_cast<std::uint64_t>(
-      std::count_if(layers.begin(), layers.end(),
-                    [](const StreamedLayer& layer) { return layer.resident.has_value(); }));
+  return static_cast<std::uint64_t>(std::ranges::count_if(
+      layers, [](const StreamedLayer& layer) { return layer.resident.has_value(); }));
 }
 
 StreamingPlan plan_streaming(const Model& model, const StreamingOptions& options) {

@@ -4,10 +4,8 @@
 #include <string>
 
 #include "plan/cache_cells.hpp"
-#include "plan/history_plan.hpp"
 #include "plan/scratch_plan.hpp"
 #include "plan/sizes.hpp"
-#include "plan/weights_plan.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -61,9 +59,8 @@ bool is_whole(Part part) {
 const LayerShape* attention_layer(const ModelShape& shape, const PartId& id) {
   const auto number = id.text_layer();
   if (number && *number < shape.layers.size()) return &shape.layers[*number];
-  const auto layer =
-      std::find_if(shape.layers.begin(), shape.layers.end(),
-                   [](const LayerShape& each) { return each.attention != Attention::none; });
+  const auto layer = std::ranges::find_if(
+      shape.layers, [](const LayerShape& each) { return each.attention != Attention::none; });
   return layer == shape.layers.end() ? nullptr : &*layer;
 }
 
@@ -74,8 +71,7 @@ std::uint64_t slices(std::uint64_t bytes, std::uint64_t part, std::uint64_t whol
 }
 
 std::uint64_t cut_weight(const ModelShape& shape, const Region& region, const Cut& cut) {
-  const bool vector =
-      std::count_if(region.shape.begin(), region.shape.end(), [](auto n) { return n > 1; }) < 2;
+  const bool vector = std::ranges::count_if(region.shape, [](auto n) { return n > 1; }) < 2;
   const Part part = region.id.part;
   if (is_whole(part) || (vector && region.id.piece != Piece::scale)) return region.bytes;
   const LayerShape* layer = attention_layer(shape, region.id);
@@ -135,8 +131,8 @@ RankPlan plan_ranks(const Model& model, const PlanOptions& options, std::uint64_
   Model part = model;
   for (std::uint64_t rank = 0; rank < ranks; ++rank) {
     const Cut cut{rank, ranks};
-    std::transform(model.shape.layers.begin(), model.shape.layers.end(), part.shape.layers.begin(),
-                   [&](const LayerShape& layer) { return cut_layer(layer, cut); });
+    std::ranges::transform(model.shape.layers, part.shape.layers.begin(),
+                           [&](const LayerShape& layer) { return cut_layer(layer, cut); });
     part.shape.vocabulary = cut.share_of(model.shape.vocabulary);
     RankBytes bytes = rank_bytes(part, options);
     for (const Region& region : whole.weights.regions()) {
@@ -146,11 +142,10 @@ RankPlan plan_ranks(const Model& model, const PlanOptions& options, std::uint64_
     out.ranks.push_back(bytes);
     if (bytes.total > out.ranks[out.largest].total) out.largest = rank;
   }
-  out.replicates_kv_heads = std::any_of(
-      model.shape.layers.begin(), model.shape.layers.end(), [&](const LayerShape& layer) {
-        return layer.attention != Attention::none && layer.attention != Attention::latent &&
-               layer.kv_heads % ranks != 0;
-      });
+  out.replicates_kv_heads = std::ranges::any_of(model.shape.layers, [&](const LayerShape& layer) {
+    return layer.attention != Attention::none && layer.attention != Attention::latent &&
+           layer.kv_heads % ranks != 0;
+  });
   return out;
 }
 

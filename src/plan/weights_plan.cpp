@@ -175,11 +175,7 @@ TapePlan plan_weights(const Model& model, const PlanOptions& options,
 
 bool has_4_bit_weights(const Model& model, const PlanOptions& options) {
   if (options.weights_type) return is_4_bit(*options.weights_type);
-  const auto entries = model.tensors.entries();
-  if (std::any_of(entries.begin(), entries.end(),
-                  [](const TensorEntry& tensor) { return is_4_bit(tensor.dtype); })) {
-    return true;
-  }
+  if (std::ranges::any_of(model.tensors.entries(), is_4_bit, &TensorEntry::dtype)) return true;
   const StoredQuantization& stored = model.shape.quantization;
   return stored.quantized() && is_4_bit(stored.type);
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -89,16 +90,23 @@ TEST(Fit, WhereEverythingFitsItIsInTheOrderOfPreference) {
   const std::vector<FitChoice> choices = fit_made_up(1_GiB, 1_GiB);
   EXPECT_THAT(modes(choices), ElementsAre(FitMode::full_cache, FitMode::layer_streaming,
                                           FitMode::first_layers, FitMode::host_only));
+  std::vector<std::string_view> ways;
   for (const FitChoice& choice : choices) {
+    ways.push_back(description(choice.mode));
     EXPECT_TRUE(choice.fits());
     if (choice.mode == FitMode::layer_streaming) continue;  // the others copy nothing
     EXPECT_EQ(choice.resident_layers, 0U);
     EXPECT_EQ(choice.token_bytes, 0U);
   }
+  EXPECT_THAT(ways, ElementsAre("full cache on the device", "layer streaming through two slots",
+                                "first layers on the device", "host only"));
 }
 
 TEST(Fit, WithoutADeviceThereIsTheHost) {
   EXPECT_THAT(modes(fit_made_up(1_GiB, std::nullopt)), ElementsAre(FitMode::host_only));
+  EXPECT_EQ(on_host(1_GiB).host.needed, kAll);
+  EXPECT_EQ(on_host(1_GiB).device.needed, 0U);
+  EXPECT_EQ(on_host(1_GiB).margin(), 1_GiB - kAll);
 }
 
 TEST(Fit, TheFullCacheIsThePlanOnTheDevice) {
@@ -138,12 +146,6 @@ TEST(Fit, FirstLayersAreAsManyAsTheDeviceHolds) {
   EXPECT_FALSE(choice.fits());
   EXPECT_EQ(choice.shortfall(), 1U);
   EXPECT_EQ(with(1_GiB).device_layers, kLayers);
-}
-
-TEST(Fit, TheHostAloneHoldsThePlan) {
-  EXPECT_EQ(on_host(1_GiB).host.needed, kAll);
-  EXPECT_EQ(on_host(1_GiB).device.needed, 0U);
-  EXPECT_EQ(on_host(1_GiB).margin(), 1_GiB - kAll);
 }
 
 TEST(Fit, EverySequenceHasItsHistory) {
@@ -348,13 +350,6 @@ TEST(FitStreaming, AModelsOwnTensorsAreWhatCounts) {
   EXPECT_EQ(choice.device.needed, kBeside + 6_MiB);
   EXPECT_EQ(choice.weights_type, DType::f16);  // of another type only the plan tells
   EXPECT_EQ(streamed(kBeside + 6_MiB, kBus, 0, own).resident_layers, 2U);
-}
-
-TEST(Fit, DescribesTheWays) {
-  EXPECT_EQ(description(FitMode::full_cache), "full cache on the device");
-  EXPECT_EQ(description(FitMode::layer_streaming), "layer streaming through two slots");
-  EXPECT_EQ(description(FitMode::first_layers), "first layers on the device");
-  EXPECT_EQ(description(FitMode::host_only), "host only");
 }
 
 }  // namespace

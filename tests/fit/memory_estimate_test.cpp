@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -110,17 +111,9 @@ TEST(Catalogue, TiersAreTheBytesOfAWeight) {
 }
 
 TEST(Catalogue, IsInOrder) {
-  const auto classes = model_classes();
-  EXPECT_TRUE(std::is_sorted(classes.begin(), classes.end(),
-                             [](const auto& a, const auto& b) { return a.billions < b.billions; }));
-  const auto tiers = quant_tiers();
-  EXPECT_TRUE(std::is_sorted(tiers.begin(), tiers.end(), [](const auto& a, const auto& b) {
-    return a.gb_per_billion > b.gb_per_billion;
-  }));
-  const auto cases = use_cases();
-  EXPECT_TRUE(std::is_sorted(cases.begin(), cases.end(), [](const auto& a, const auto& b) {
-    return a.job_overhead_factor < b.job_overhead_factor;
-  }));
+  EXPECT_TRUE(std::ranges::is_sorted(model_classes(), {}, &ModelClass::billions));
+  EXPECT_TRUE(std::ranges::is_sorted(quant_tiers(), std::greater(), &QuantTier::gb_per_billion));
+  EXPECT_TRUE(std::ranges::is_sorted(use_cases(), {}, &UseCase::job_overhead_factor));
   EXPECT_EQ(use_case("chat").job_overhead_factor, 1.0);
   EXPECT_EQ(use_case("full-fine-tuning").job_overhead_factor, 8.0);
 }

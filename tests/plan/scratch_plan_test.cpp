@@ -205,16 +205,13 @@ TEST(LlamaCppScratch, ScoresAreThePeakOfLongContexts) {
 
 // A hostile header may claim any number of layers and experts.
 TEST(LlamaCppScratch, ManyLayersAreNoDeepRecursion) {
-  LayerShape layer;
-  layer.ffn = 1;
-  const Model model = model_of(std::vector<LayerShape>(65'536, layer), 1, 1);
-  EXPECT_GT(make_plan(model, {.profile = llama_cpp_profile()}).breakdown().prefill, 0U);
-  LayerShape experts;
-  experts.experts = experts.experts_used = experts.expert_ffn = 0xff'ffff;
-  EXPECT_GT(make_plan(model_of({experts}, 1, 1), {.profile = llama_cpp_profile(), .micro_batch = 1})
-                .breakdown()
-                .prefill,
-            0U);
+  const auto prefill = [](const std::vector<LayerShape>& layers) {
+    const PlanOptions options = {.profile = llama_cpp_profile(), .micro_batch = 1};
+    return make_plan(model_of(layers, 1, 1), options).breakdown().prefill;
+  };
+  constexpr std::uint64_t kMany = 0xff'ffff;
+  EXPECT_GT(prefill(std::vector<LayerShape>(65'536, {.ffn = 1})), 0U);
+  EXPECT_GT(prefill({{.experts = kMany, .experts_used = kMany, .expert_ffn = kMany}}), 0U);
 }
 
 }  // namespace

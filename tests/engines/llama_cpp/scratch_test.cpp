@@ -123,30 +123,17 @@ TEST(ComputeBuffer, IsNearTheEngineForManyArchitectures) {
 
 constexpr std::uint64_t kTokens = 512;
 
-// One head of 64 over 16,384 keys: nothing else of this model is large.
-Model long_and_thin() { return model_of({attention_layer(1, 1, 64, 64)}, 64, 8, 16'384); }
-
-// Flash attention takes no f32 from a cache, so that all of K and of V is copied as f16.
-TEST(ComputeBuffer, CopiesCachesOfF32ForFlashAttention) {
+// Flash attention takes no f32 from a cache, so that all of K and of V is copied as f16, of each
+// stream.
+TEST(ComputeBuffer, CopiesTheCacheOfEachStream) {
   const std::uint64_t copies = std::uint64_t{2} * 16'384 * 64 * 2;
-  const std::uint64_t half = compute_buffer(long_and_thin(), {});
-  const std::uint64_t full =
-      compute_buffer(long_and_thin(), {.key_type = DType::f32, .value_type = DType::f32});
-  // The mask is part of both; the copies lie where the feed-forward part does later.
-  EXPECT_GE(half, kTokens * 16'384 * 2);
-  EXPECT_GE(full, kTokens * 16'384 * 2 + copies);
-  EXPECT_LE(full, half + copies);
-  // Each stream has its own.
-  EXPECT_GE(compute_buffer(long_and_thin(), {.total_context = 32'768,
-                                             .sequences = 2,
-                                             .key_type = DType::f32,
-                                             .value_type = DType::f32}),
+  // One head of 64 over 16,384 keys: nothing else of this model is large.
+  const Model model = model_of({attention_layer(1, 1, 64, 64)}, 64, 8, 16'384);
+  EXPECT_GE(compute_buffer(model, {.total_context = 32'768,
+                                   .sequences = 2,
+                                   .key_type = DType::f32,
+                                   .value_type = DType::f32}),
             kTokens * 16'384 * 2 + 2 * copies);
-  // Without flash attention nothing is copied.
-  const std::uint64_t plain =
-      compute_buffer(long_and_thin(),
-                     {.key_type = DType::f32, .value_type = DType::f32, .flash_attention = false});
-  EXPECT_EQ(plain, compute_buffer(long_and_thin(), {.flash_attention = false}));
 }
 
 // V is the latent part of K's rows, and is turned for the product where flash attention does not:
@@ -157,16 +144,6 @@ TEST(ComputeBuffer, TurnsLatentValuesWithoutFlashAttention) {
   const std::uint64_t turned = std::uint64_t{4096} * 576 * 2;
   EXPECT_GE(compute_buffer(model, {.micro_batch = 1, .flash_attention = false}), scores + turned);
   EXPECT_LT(compute_buffer(model, {.micro_batch = 1}), turned);
-}
-
-// Gate and up in one tensor, and beside it their product: 3 of the FFN's width; apart they are as
-// much in sum, but up alone is 2 (in and out) at most.
-TEST(ComputeBuffer, GatesOfPhi3AreOneTensorWithUp) {
-  Model model = model_of({attention_layer(1, 1, 64, 8192)}, 64, 8);
-  model.shape.graph.fused_gate_up = true;
-  const std::uint64_t bytes = compute_buffer(model, {});
-  EXPECT_GE(bytes, kTokens * 4 * 3 * 8192);
-  EXPECT_LE(bytes, kTokens * 4 * 3 * 8192 + 8_MiB);
 }
 
 // Qwen3-Next: 8 heads of queries and keys are repeated for 128 of values before the delta rule.
