@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(All, WarmWays, ::testing::Values("automatic", "map", "r
 TEST_P(WarmWays, BringInAGgufFile) { check(write_gguf(folder_, "m.gguf"), 1); }
 
 TEST_P(WarmWays, BringInASafetensorsFile) {
-  check(write_tensors(folder_, "m.safetensors", "w.", {3'000'000, 17}), 1);
+  check(make_file(folder_, "m.safetensors", {.sizes = {3'000'000, 17}}), 1);
 }
 
 TEST_P(WarmWays, BringInFilesWithAnIndex) { check(ThreeFiles().path(), 3); }

@@ -1,26 +1,20 @@
 // The life of weights with each of its system calls failing in turn: told, or done another way,
 // and never wrong bytes.
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "memory/pattern.hpp"
 #include "os/fault_sweep.hpp"
-#include "os/file.hpp"
 #include "os/ring.hpp"
 #include "os/self.hpp"
+#include "os/socket_pair.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/weights.hpp"
@@ -106,18 +100,14 @@ INSTANTIATE_TEST_SUITE_P(WayAndErrno, WeightsFaults,
 TEST_P(WeightsFaults, OpenWarmAskLockGiveBackAndWarmAgain) {
   const fs::path path =
       make_file(folder_, "a.safetensors", {.sizes = {70'000, 0, 5, 100'003}, .skew = 3});
-  make_cold(path);
+  store_and_make_cold(path);
   const Work work = {.run = [&] { return life_of(path, way()); }, .silent = silent()};
   EXPECT_GE(sweep(work, error()), 40U);
 }
 
 TEST_P(WeightsFaults, ModelOfTwoFiles) {
-  for (std::size_t part = 0; part < 2; ++part) {
-    make_file(folder_, "p" + std::to_string(part), {.sizes = {20'000}, .first = part});
-  }
   const fs::path index =
-      folder_.write("model.safetensors.index.json",
-                    R"({"weight_map":{"blk.0.weight":"p0","blk.1.weight":"p1"}})");
+      make_files(folder_, {{.sizes = {20'000}}, {.sizes = {20'000}, .first = 1}});
   const auto run = [&] {
     Weights weights = Weights::open(index, {.way = way()});
     Complaints all;
@@ -163,30 +153,32 @@ Complaints warm_once(const fs::path& path, Way way) {
   return all;
 }
 
-TEST(WeightsFallBack, ReadsWithoutARing) {
+class WeightsFallBack : public ::testing::Test {
+ protected:
+  WeightsFallBack() { store_and_make_cold(path_); }
+
+  TempFolder folder_;
+  fs::path path_ = make_file(folder_, "a.safetensors", {.sizes = {1_MiB, 1_MiB}});
+};
+
+TEST_F(WeightsFallBack, ReadsWithoutARing) {
   if (!os::Ring::make(1).ring) GTEST_SKIP() << "this host has no io_uring";
-  const TempFolder folder;
-  const fs::path path = make_file(folder, "a.safetensors", {.sizes = {1_MiB, 1_MiB}});
-  make_cold(path);
-  if (Weights::open(path, {.way = Way::direct}).files()[0].way != Way::direct) {
+  if (Weights::open(path_, {.way = Way::direct}).files()[0].way != Way::direct) {
     GTEST_SKIP() << "this file system has no direct reads";
   }
   for (const int error : {ENOSYS, EBUSY}) {
     const Victims victims =
         expect_done_without({"io_uring_setup", "io_uring_enter"}, error,
-                            {.run = [&] { return warm_once(path, Way::direct); }});
+                            {.run = [&] { return warm_once(path_, Way::direct); }});
     EXPECT_EQ(victims.count("io_uring_setup"), 2U) << "to try it, and to use it";
     EXPECT_EQ(victims.count("io_uring_enter"), 1U);
   }
 }
 
 // The call is as good as any: a kernel before 5.14 refuses to populate.
-TEST(WeightsFallBack, TouchesPagesWithoutPopulate) {
-  const TempFolder folder;
-  const fs::path path = make_file(folder, "a.safetensors", {.sizes = {1_MiB, 1_MiB}});
-  make_cold(path);
+TEST_F(WeightsFallBack, TouchesPagesWithoutPopulate) {
   const Victims victims =
-      expect_done_without({"madvise"}, EINVAL, {.run = [&] { return warm_once(path, Way::map); }});
+      expect_done_without({"madvise"}, EINVAL, {.run = [&] { return warm_once(path_, Way::map); }});
   EXPECT_EQ(victims.count("madvise"), 1U);
 }
 
@@ -195,19 +187,10 @@ class SharedFaults : public ::testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Errno, SharedFaults, ::testing::ValuesIn(errors()),
                          [](const auto& number) { return errno_name(number.param); });
 
-WeightsBuilder build_small() {
-  WeightsBuilder builder({{.name = "blk.0.weight", .dtype = DType::u8, .shape = {70'000}},
-                          {.name = "blk.1.weight", .dtype = DType::u8, .shape = {5}}});
-  for (std::size_t i = 0; i < 2; ++i) {
-    Pattern(i).write(builder.bytes(i).data(), builder.bytes(i).size());
-  }
-  return builder;
-}
-
 TEST_P(SharedFaults, BuildSealAdoptAndWarm) {
   const auto run = [] {
     Complaints all;
-    const Weights owner = build_small().seal();
+    const Weights owner = build_patterned({70'000, 5}).seal();
     Weights weights = Weights::adopt(owner.descriptor());
     add_warm(all, weights.warm({.threads = 1}));
     EXPECT_TRUE(all_right(weights));
@@ -226,7 +209,7 @@ TEST_P(SharedFaults, BuildSealAdoptAndWarm) {
 // Where only sealing fails, nothing is lost: it can be tried again.
 TEST_P(SharedFaults, SealingIsTriedAgain) {
   for (std::uint64_t k = 1; k < 100; ++k) {
-    WeightsBuilder builder = build_small();
+    WeightsBuilder builder = build_patterned({70'000, 5});
     std::optional<Weights> weights;
     bool fired = false;
     {
@@ -247,14 +230,11 @@ TEST_P(SharedFaults, SealingIsTriedAgain) {
 }
 
 TEST_P(SharedFaults, SendAndReceive) {
-  const Weights owner = build_small().seal();
+  const Weights owner = build_patterned({70'000, 5}).seal();
   const auto run = [&]() -> Complaints {
-    std::array<int, 2> ends{};
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return {"no pair"};
-    const os::Descriptor here(ends[0]);
-    const os::Descriptor there(ends[1]);
-    owner.send(here.get());
-    const Weights weights = Weights::receive(there.get());
+    const SocketPair sockets;
+    owner.send(sockets[0]);
+    const Weights weights = Weights::receive(sockets[1]);
     EXPECT_TRUE(all_right(weights));
     return {};
   };

@@ -5,13 +5,9 @@
 namespace tapedeck::tests {
 namespace {
 
-TEST(HugePageTrial, IsMadeOnce) {
+TEST(HugePageTrial, ChoosesWhatItMeasuredOnce) {
   const HugePageTrial& trial = huge_page_trial();
   EXPECT_EQ(&trial, &huge_page_trial());
-}
-
-TEST(HugePageTrial, ChoosesWhatItMeasured) {
-  const HugePageTrial& trial = huge_page_trial();
   if (trial.huge == 0) {
     EXPECT_EQ(trial.best, HugePages::never);
     GTEST_SKIP() << "no transparent huge pages here";

@@ -34,33 +34,28 @@ class Kill : public ::testing::TestWithParam<Way> {
     const std::vector<std::uint64_t> sizes = {5_MiB,  7_MiB,  100,   0,      9_MiB, 5_MiB,
                                               70'001, 12_MiB, 3_MiB, 17_MiB, 1};
     model_path = make_file(*model_folder, "a.safetensors", {.sizes = sizes});
-    make_cold(model_path);
-    // Whatever a process makes only once is made now.
-    for (const Way way : {Way::read, Way::direct}) warm_cold(way, {.threads = kThreads});
+    store_and_make_cold(model_path);
+    make_what_is_made_once(kThreads);
   }
   static void TearDownTestSuite() { model_folder.reset(); }
 
   void SetUp() override { before_ = holdings(); }
   void TearDown() override { EXPECT_TRUE(same(before_, holdings())); }
 
-  static void warm_cold(Way way, const WarmOptions& options) {
-    make_cold_again(model_path);
-    Weights weights = Weights::open(model_path, {.way = way});
-    static_cast<void>(weights.warm(options));
-  }
-
   [[nodiscard]] static Weights open() {
     make_cold_again(model_path);
     return Weights::open(model_path, {.way = GetParam()});
   }
 
-  // After an end before its time.
-  static void expect_goes_on(Weights& weights) {
+  // After an end before its time. Gives what was left.
+  static std::size_t expect_goes_on(Weights& weights) {
     EXPECT_TRUE(warmed_are_right(weights));
     const WarmResult rest = weights.warm({.threads = kThreads});
     EXPECT_EQ(rest.end, WarmEnd::complete);
     EXPECT_EQ(rest.warmed, rest.asked);
     EXPECT_TRUE(all_right(weights));
+    EXPECT_EQ(weights.warm().asked, 0U);
+    return rest.asked;
   }
 
   static void expect_ended(const WarmResult& result, WarmEnd early) {
@@ -99,7 +94,7 @@ TEST_P(Kill, AStopTokenEndsItAfterAnyChunk) {
                         }});
       expect_ended(result, WarmEnd::stopped);
       EXPECT_TRUE(last != 0 || result.warmed == 0) << result.warmed;
-      expect_goes_on(weights);
+      EXPECT_EQ(expect_goes_on(weights), result.asked - result.warmed);
     }
   }
 }
@@ -159,7 +154,7 @@ TEST_P(Kill, WhatProgressThrowsEndsIt) {
                                         if (++calls == last) throw Thrown{last};
                                       }});
     for (int time = 0; time < 2; ++time) {
-      const auto ended_by = thrown<Thrown>([&] { static_cast<void>(job.wait()); });
+      const auto ended_by = thrown<Thrown>([&] { return job.wait(); });
       EXPECT_EQ(ended_by.at, last);
     }
     expect_goes_on(weights);
@@ -184,8 +179,8 @@ TEST_P(Kill, ASecondJobBesideOneIsRefusedAndHarmless) {
   const auto start_another = [&](auto) {
     try {
       static_cast<void>(weights.start_warm({.threads = 1}));
-    } catch (const WrongState&) {
-      refused = true;
+    } catch (const WrongState& error) {
+      refused = error.state() == ObjectState::busy;
     }
   };
   EXPECT_TRUE(weights.warm({.threads = kThreads, .progress = start_another}));

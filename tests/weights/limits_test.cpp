@@ -1,6 +1,6 @@
 // What a host or a user may not have: addresses, locks, descriptors, memory, files of others.
 // Refused in words, beforehand, and never by being killed.
-#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <string>
+#include <vector>
 
 #include "base/thrown.hpp"
 #include "os/child.hpp"
@@ -27,7 +27,6 @@ namespace tapedeck::tests {
 namespace {
 
 namespace fs = std::filesystem;
-using ::testing::HasSubstr;
 
 constexpr std::uint64_t kLimit = 64_MiB;
 constexpr std::uint64_t kTooMuch = kLimit + kLimit / 2;
@@ -39,7 +38,7 @@ class WeightsLimits : public ::testing::TestWithParam<Way> {
   }
   [[nodiscard]] fs::path make(std::uint64_t bytes) const {
     fs::path path = make_file(folder_, "a.safetensors", {.sizes = {bytes / 2, 7, bytes / 2}});
-    make_cold(path);
+    store_and_make_cold(path);
     return path;
   }
 
@@ -53,14 +52,11 @@ TEST_P(WeightsLimits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
   const fs::path path = make(96_MiB);
   in_child([&] {
     limit(RLIMIT_AS, number_of("/proc/self/status", "VmSize:") * 1024 + 64_MiB);
-    const Holdings before = holdings();
-    const auto error =
-        thrown<SystemError>([&] { static_cast<void>(Weights::open(path, options())); });
+    const NothingLeft check;
+    const auto error = thrown<SystemError>([&] { return Weights::open(path, options()); });
     EXPECT_EQ(error.call(), "mmap");
     EXPECT_EQ(error.number(), ENOMEM);
     EXPECT_GE(error.bytes(), 96_MiB);
-    EXPECT_THAT(error.advice(), HasSubstr("ulimit -v"));
-    EXPECT_TRUE(same(before, holdings()));
   });
 }
 
@@ -93,8 +89,8 @@ TEST_P(WeightsLimits, ALockBeyondTheLimitIsToldWithBoth) {
     ASSERT_EQ(weights.unmet().size(), 1U);
     EXPECT_EQ(weights.unmet()[0].wish, Wish::lock);
     EXPECT_EQ(weights.unmet()[0].error, ENOMEM);
-    EXPECT_THAT(weights.unmet()[0].text, HasSubstr("limit 64 KiB"));
-    EXPECT_THAT(weights.unmet()[0].text, HasSubstr("lock: ENOMEM (asked 8"));
+    // With the pages at either end, which a header shares or padding fills.
+    EXPECT_EQ(weights.unmet()[0].text, "lock: ENOMEM (asked 8 MiB, limit 64 KiB)");
     EXPECT_EQ(number_of("/proc/self/status", "VmLck:"), 0U);
     EXPECT_TRUE(all_right(weights));
   });
@@ -103,12 +99,7 @@ TEST_P(WeightsLimits, ALockBeyondTheLimitIsToldWithBoth) {
 // A lock of some files and not of the others is none.
 TEST_P(WeightsLimits, ALockThatEndsHalfwayIsTakenBack) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
-  for (std::size_t part = 0; part < 2; ++part) {
-    make_file(folder_, "p" + std::to_string(part), {.sizes = {1_MiB}, .first = part});
-  }
-  const fs::path index =
-      folder_.write("model.safetensors.index.json",
-                    R"({"weight_map":{"blk.0.weight":"p0","blk.1.weight":"p1"}})");
+  const fs::path index = make_files(folder_, {{.sizes = {1_MiB}}, {.sizes = {1_MiB}, .first = 1}});
   as_nobody([&] {
     limit(RLIMIT_MEMLOCK, 1536_KiB);
     Weights weights = Weights::open(index, options());
@@ -134,28 +125,18 @@ TEST_P(WeightsLimits, ALockWithinTheLimitIsHadAndGivenBack) {
   });
 }
 
-fs::path make_many_files(const TempFolder& folder) {
-  std::string map;
-  for (std::size_t part = 0; part < 100; ++part) {
-    const std::string name = "part-" + std::to_string(part);
-    make_file(folder, name, {.sizes = {5000}, .first = part});
-    map += (map.empty() ? "\"" : ",\"") + made_name(part) + "\":\"" + name + "\"";
-  }
-  return folder.write("model.safetensors.index.json", R"({"weight_map":{)" + map + "}}");
-}
-
 TEST_P(WeightsLimits, TooFewDescriptorsAreAnErrorThatNamesAFile) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
-  const fs::path index = make_many_files(folder_);
+  std::vector<FileToMake> files;
+  for (std::size_t part = 0; part < 100; ++part) files.push_back({.sizes = {5000}, .first = part});
+  const fs::path index = make_files(folder_, files);
   in_child([&] {
     limit(RLIMIT_NOFILE, 60);
-    const Holdings before = holdings();
-    const auto error =
-        thrown<SystemError>([&] { static_cast<void>(Weights::open(index, options())); });
+    const NothingLeft check;
+    const auto error = thrown<SystemError>([&] { return Weights::open(index, options()); });
     EXPECT_EQ(error.call(), "open");
     EXPECT_EQ(error.number(), EMFILE);
-    EXPECT_THAT(error.path(), HasSubstr("part-"));
-    EXPECT_TRUE(same(before, holdings()));
+    EXPECT_EQ(fs::path(error.path()).parent_path(), folder_.path());
   });
 }
 
@@ -178,13 +159,11 @@ TEST_P(WeightsLimits, AFileThatMayNotBeReadIsAnErrorWithItsPath) {
   const fs::path path = make(1_MiB);
   fs::permissions(path, fs::perms::none);
   as_nobody([&] {
-    const Holdings before = holdings();
-    const auto error =
-        thrown<SystemError>([&] { static_cast<void>(Weights::open(path, options())); });
+    const NothingLeft check;
+    const auto error = thrown<SystemError>([&] { return Weights::open(path, options()); });
     EXPECT_EQ(error.call(), "open");
     EXPECT_EQ(error.number(), EACCES);
     EXPECT_EQ(error.path(), path.string());
-    EXPECT_TRUE(same(before, holdings()));
   });
 }
 
@@ -213,20 +192,18 @@ TEST_P(WeightsLimits, ResidencyIsUnknownWhereTheKernelDoesNotTell) {
   });
 }
 
-/// A child inside a group of 64 MiB. To be killed there is a failure.
+/// Children inside a group of 64 MiB.
 class WeightsInGroup : public WeightsLimits {
  protected:
   void SetUp() override {
     if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
   }
-  void in_group(const std::function<void()>& work) const {
-    in_child([&] {
-      ASSERT_TRUE(group_.enter());
-      work();
-    });
-  }
-  [[nodiscard]] std::string name_of_limit() const {
-    return "memory cgroup " + group_.path() + ", " + group_.limit_file();
+  void in_group(const std::function<void()>& work) const { group_.in_group(work); }
+  // Automatically, what does not fit would be mapped.
+  [[nodiscard]] static WeightsOptions read_or_mapped() {
+    WeightsOptions as_asked = options();
+    if (as_asked.way == Way::automatic) as_asked.way = Way::read;
+    return as_asked;
   }
 
   MemoryCgroup group_{kLimit};
@@ -237,9 +214,7 @@ INSTANTIATE_TEST_SUITE_P(Way, WeightsInGroup, ::testing::ValuesIn(kWays), name_o
 TEST_P(WeightsInGroup, AModelThatCannotFitIsRefusedBeforehand) {
   const fs::path path = make(kTooMuch);
   in_group([&] {
-    WeightsOptions as_asked = options();
-    if (as_asked.way == Way::automatic) as_asked.way = Way::read;  // which would map it
-    Weights weights = Weights::open(path, as_asked);
+    Weights weights = Weights::open(path, read_or_mapped());
     WarmJob job = weights.start_warm({.threads = 2});
     EXPECT_FALSE(job.wait_for(2));
     const WarmResult result = job.wait();
@@ -247,7 +222,7 @@ TEST_P(WeightsInGroup, AModelThatCannotFitIsRefusedBeforehand) {
     EXPECT_EQ(result.warmed, 0U);
     EXPECT_GE(result.asked, kTooMuch);
     EXPECT_LE(result.available, kLimit);
-    EXPECT_EQ(result.limit, name_of_limit());
+    EXPECT_EQ(result.limit, group_.limit());
     EXPECT_EQ(weights.residency().present.value_or(0), 0U);
   });
 }
@@ -268,13 +243,11 @@ TEST_P(WeightsInGroup, ALockThatCannotFitIsRefusedInsteadOfKilled) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
   const fs::path path = make(kTooMuch);
   in_group([&] {
-    WeightsOptions as_asked = options();
-    if (as_asked.way == Way::automatic) as_asked.way = Way::read;
-    Weights weights = Weights::open(path, as_asked);
+    Weights weights = Weights::open(path, read_or_mapped());
     EXPECT_FALSE(weights.lock());
     ASSERT_EQ(weights.unmet().size(), 1U);
     EXPECT_EQ(weights.unmet()[0].wish, Wish::lock);
-    EXPECT_THAT(weights.unmet()[0].text, HasSubstr(name_of_limit()));
+    EXPECT_TRUE(weights.unmet()[0].text.ends_with(" by " + group_.limit() + ")"));
     EXPECT_EQ(number_of("/proc/self/status", "VmLck:"), 0U);
   });
 }
@@ -290,8 +263,7 @@ TEST(CachedWeightsInGroup, NeedNoBudgetToBeMapped) {
   if (!Weights::open(path, options).files()[0].cached) {
     GTEST_SKIP() << "this kernel does not tell what is cached";
   }
-  in_child([&] {
-    ASSERT_TRUE(group.enter());
+  group.in_group([&] {
     Weights weights = Weights::open(path, options);
     EXPECT_EQ(weights.warm({.threads = 2}).end, WarmEnd::complete);
     EXPECT_TRUE(all_right(weights));

@@ -1,16 +1,13 @@
 // Models that are valid and odd, or not valid at all: the right bytes, or a typed error.
-#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
-#include <functional>
-#include <memory>
 #include <numeric>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/gguf_bytes.hpp"
@@ -26,19 +23,10 @@ namespace tapedeck::tests {
 namespace {
 
 namespace fs = std::filesystem;
-using ::testing::HasSubstr;
 
 class OddModel : public ::testing::TestWithParam<Way> {
  protected:
-  static void SetUpTestSuite() {
-    const TempFolder folder;
-    const fs::path path = make_file(folder, "a.safetensors", {.sizes = {9_MiB, 9_MiB, 9_MiB}});
-    for (const Way way : {Way::read, Way::direct}) {
-      make_cold(path);
-      Weights weights = Weights::open(path, {.way = way});
-      static_cast<void>(weights.warm({.threads = 2}));
-    }
-  }
+  static void SetUpTestSuite() { make_what_is_made_once(2); }
   void SetUp() override { before_ = holdings(); }
   void TearDown() override { EXPECT_TRUE(same(before_, holdings())); }
 
@@ -48,7 +36,7 @@ class OddModel : public ::testing::TestWithParam<Way> {
 
   // Cold and hot, everything and again after it was given back.
   static void expect_warms(const fs::path& path) {
-    if (fs::is_regular_file(path)) make_cold(path);
+    if (fs::is_regular_file(path)) store_and_make_cold(path);
     for (int time = 0; time < 2; ++time) {
       Weights weights = open(path);
       for (int again = 0; again < 2; ++again) {
@@ -62,15 +50,20 @@ class OddModel : public ::testing::TestWithParam<Way> {
     }
   }
 
-  // Opening it fails with an error of ours that says what it is about.
-  static void expect_refused(const fs::path& path, const std::string& word) {
+  // Opening it fails with an error of ours that names the path it is about.
+  static void expect_refused(const fs::path& path, const fs::path& about) {
     try {
       Weights weights = open(path);
       ADD_FAILURE() << path << " was opened, with " << weights.size() << " tensors";
     } catch (const Error& error) {
-      EXPECT_THAT(error.what(), HasSubstr(word)) << path;
+      if (error.kind() == ErrorKind::invalid_argument) return;  // which can only be the path
+      for (const ErrorFact& fact : error.facts()) {
+        if (std::string_view(fact.name) == "path" && fact.value == about) return;
+      }
+      ADD_FAILURE() << path << ": " << error.what();
     }
   }
+  static void expect_refused(const fs::path& path) { expect_refused(path, path); }
 
   TempFolder folder_;
   Holdings before_;
@@ -108,35 +101,30 @@ TEST_P(OddModel, TenThousandTensors) {
 }
 
 /// An index over files of a few tensors each. Gives its path.
-fs::path make_parts(const TempFolder& folder, std::size_t parts, std::uint64_t bytes) {
-  std::string map;
+fs::path make_parts(const TempFolder& folder, std::size_t parts) {
+  std::vector<FileToMake> files;
   for (std::size_t part = 0; part < parts; ++part) {
-    const std::string name = "part-" + std::to_string(part) + ".safetensors";
-    const FileToMake file = {.sizes = {bytes, 0, bytes / 3 + part}, .first = 3 * part};
-    make_file(folder, name, file);
-    for (std::size_t i = 0; i < 3; ++i) {
-      map += (map.empty() ? "\"" : ",\"") + made_name(3 * part + i) + "\":\"" + name + "\"";
-    }
+    files.push_back({.sizes = {70'001, 0, 23'333 + part}, .first = 3 * part});
   }
-  return folder.write("model.safetensors.index.json", R"({"weight_map":{)" + map + "}}");
+  return make_files(folder, files);
 }
 
 TEST_P(OddModel, AHundredFiles) {
-  expect_warms(make_parts(folder_, 100, 70'001));
+  expect_warms(make_parts(folder_, 100));
   expect_warms(folder_.path());  // as a folder
 }
 
 TEST_P(OddModel, OneOfManyFilesIsCutOff) {
-  const fs::path index = make_parts(folder_, 10, 70'001);
+  const fs::path index = make_parts(folder_, 10);
   const fs::path part = folder_ / "part-7.safetensors";
   fs::resize_file(part, fs::file_size(part) - 1);
-  expect_refused(index, part.string());
+  expect_refused(index, part);
 }
 
 TEST_P(OddModel, OneOfManyFilesIsMissing) {
-  const fs::path index = make_parts(folder_, 10, 70'001);
+  const fs::path index = make_parts(folder_, 10);
   fs::remove(folder_ / "part-7.safetensors");
-  expect_refused(index, "part-7");
+  expect_refused(index, folder_ / "part-7.safetensors");
 }
 
 // A safetensors header of an odd length puts all that follows at odd places.
@@ -208,18 +196,24 @@ TEST_P(OddModel, AFileOfHolesHoldsZeros) {
 TEST_P(OddModel, WhatIsNoModelIsRefusedByName) {
   const fs::path fifo = folder_ / "fifo.gguf";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
-  expect_refused(fifo, fifo.string());
-  expect_refused(folder_.write("empty.gguf", ""), "empty.gguf");
-  expect_refused(folder_.write("empty.safetensors", ""), "empty.safetensors");
-  expect_refused(folder_.write("empty.bin", ""), "empty.bin");
-  expect_refused("/dev/null", "/dev/null");
-  expect_refused("/dev/zero", "/dev/zero");
-  expect_refused(folder_ / "nothing", "nothing");
   fs::create_directory(folder_ / "bare");
-  expect_refused(folder_ / "bare", "bare");
   fs::create_directory_symlink(folder_ / "loop.gguf", folder_ / "loop.gguf");
-  expect_refused(folder_ / "loop.gguf", "loop.gguf");
-  expect_refused(folder_.write("config/config.json", R"({"model_type":"llama"})"), "config");
+  for (const fs::path& path : {
+           fifo,
+           folder_.write("empty.gguf", ""),
+           folder_.write("empty.safetensors", ""),
+           folder_.write("empty.bin", ""),
+           fs::path("/dev/null"),
+           fs::path("/dev/zero"),
+           folder_ / "nothing",
+           folder_ / "bare",
+           folder_ / "loop.gguf",
+           folder_.write("config/config.json", R"({"model_type":"llama"})"),
+           // A header alone.
+           folder_.write("a.safetensors", made_header({.sizes = {10, 0, 30}})),
+       }) {
+    expect_refused(path);
+  }
 }
 
 TEST_P(OddModel, AModelCutOffAtAnyByteIsRefused) {
@@ -227,20 +221,14 @@ TEST_P(OddModel, AModelCutOffAtAnyByteIsRefused) {
   const std::string content = text_of(whole.string());
   for (std::size_t length = 0; length < content.size(); ++length) {
     const fs::path path = folder_.write("b.safetensors", content.substr(0, length));
-    expect_refused(path, path.string());
+    expect_refused(path);
   }
-}
-
-TEST_P(OddModel, AHeaderAloneIsRefused) {
-  const fs::path path = folder_.write("a.safetensors", made_header({.sizes = {10, 0, 30}}));
-  expect_refused(path, path.string());
 }
 
 TEST_P(OddModel, NoMalformedFileIsOpened) {
   const std::vector<IndexRow> rows = index_of("malformed");
   if (rows.empty()) GTEST_SKIP() << "no " << shared_data("malformed");
-  for (const IndexRow& row : rows)
-    expect_refused(shared_data("malformed") / row.at("file"), row.at("file"));
+  for (const IndexRow& row : rows) expect_refused(shared_data("malformed") / row.at("file"));
 }
 
 }  // namespace

@@ -3,10 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
-#include <cstddef>
 #include <filesystem>
 #include <stop_token>
-#include <vector>
 
 #include "base/paths.hpp"
 #include "base/thrown.hpp"
@@ -64,7 +62,7 @@ TEST_P(OpenLayout, ComputesWhileWeightsArrive) {
   expect_weights_of_file(layout);
   EXPECT_TRUE(layout.opened_weights()->wait());
   EXPECT_EQ(thrown<InvalidArgument>([&] {
-              static_cast<void>(layout.opened_weights()->wait_for("no such tensor"));
+              return layout.opened_weights()->wait_for("no such tensor");
             }).argument(),
             "tensor");
 }

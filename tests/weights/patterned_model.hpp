@@ -24,6 +24,7 @@
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/weights/weights.hpp"
+#include "tapedeck/weights/weights_builder.hpp"
 
 namespace tapedeck::tests {
 
@@ -38,6 +39,7 @@ struct FileToMake {
   std::size_t first = 0;             ///< Number of its first tensor.
   std::size_t skew = 0;              ///< Where its data begins, modulo 64.
   bool backwards = false;            ///< The header names the last tensor first.
+  std::string prefix{};              ///< Names are PREFIX0, PREFIX1, ... instead of made ones.
 };
 
 [[nodiscard]] inline std::string made_name(std::size_t number) {
@@ -50,14 +52,18 @@ struct FileToMake {
   return number;
 }
 
+[[nodiscard]] inline std::string name_in(const FileToMake& file, std::size_t i) {
+  return file.prefix.empty() ? made_name(file.first + i) : file.prefix + std::to_string(i);
+}
+
 [[nodiscard]] inline std::string made_header(const FileToMake& file) {
   std::vector<std::string> entries;
   std::uint64_t at = 0;
   const std::uint64_t element = file.dtype == "F32" ? 4 : 1;
   for (std::size_t i = 0; i < file.sizes.size(); ++i) {
     const std::uint64_t bytes = file.sizes[i];
-    entries.push_back(tensor_json(made_name(file.first + i), file.dtype,
-                                  std::to_string(bytes / element), at, at + bytes));
+    entries.push_back(
+        tensor_json(name_in(file, i), file.dtype, std::to_string(bytes / element), at, at + bytes));
     at += bytes;
   }
   if (file.backwards) std::reverse(entries.begin(), entries.end());
@@ -91,6 +97,34 @@ inline std::filesystem::path make_file(const TempFolder& folder, const std::stri
   return path;
 }
 
+/// A model of several files and an index over them. Gives the path of the index.
+inline std::filesystem::path make_files(const TempFolder& folder,
+                                        const std::vector<FileToMake>& files) {
+  std::string map;
+  for (std::size_t part = 0; part < files.size(); ++part) {
+    const std::string name = "part-" + std::to_string(part) + ".safetensors";
+    make_file(folder, name, files[part]);
+    for (std::size_t i = 0; i < files[part].sizes.size(); ++i) {
+      map += (map.empty() ? "\"" : ",\"") + name_in(files[part], i) + "\":\"" + name + "\"";
+    }
+  }
+  return folder.write("model.safetensors.index.json", R"({"weight_map":{)" + map + "}}");
+}
+
+/// Weights with the same names and bytes that no file has.
+[[nodiscard]] inline WeightsBuilder build_patterned(const std::vector<std::uint64_t>& sizes,
+                                                    const WeightsBuilderOptions& options = {}) {
+  std::vector<TensorSpec> specs;
+  for (const std::uint64_t bytes : sizes) {
+    specs.push_back({.name = made_name(specs.size()), .dtype = DType::u8, .shape = {bytes}});
+  }
+  WeightsBuilder builder(specs, options);
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    Pattern(i).write(builder.bytes(i).data(), sizes[i]);
+  }
+  return builder;
+}
+
 /// Takes a file that is on disk out of the page cache, as far as the host lets go of it.
 inline void make_cold_again(const std::filesystem::path& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -99,11 +133,23 @@ inline void make_cold_again(const std::filesystem::path& path) {
 }
 
 /// The same for one that was just written.
-inline void make_cold(const std::filesystem::path& path) {
+inline void store_and_make_cold(const std::filesystem::path& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   ::fdatasync(descriptor);
   ::close(descriptor);
   make_cold_again(path);
+}
+
+/// Makes whatever a process makes only once, for tests that compare what it holds.
+inline void make_what_is_made_once(unsigned threads) {
+  const TempFolder folder;
+  const std::filesystem::path path =
+      make_file(folder, "a.safetensors", {.sizes = {9_MiB, 9_MiB, 9_MiB}});
+  for (const Way way : {Way::read, Way::direct}) {
+    store_and_make_cold(path);
+    Weights weights = Weights::open(path, {.way = way});
+    static_cast<void>(weights.warm({.threads = threads}));
+  }
 }
 
 /// Whether a tensor holds what was written for it.

@@ -1,6 +1,5 @@
 #include "weights/placement.hpp"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -17,47 +16,44 @@ namespace tapedeck::tests {
 namespace os = internal::os;
 namespace {
 
-using testing::HasSubstr;
 using Kind = os::FileSystem::Kind;
 
-internal::WayFacts facts(double cached, Kind kind = Kind::disk) {
-  return {.bytes = 1000,
-          .cached = static_cast<std::uint64_t>(1000 * cached),
-          .file_system = {.kind = kind, .name = "somefs"}};
-}
+struct WayCase {
+  const char* what;
+  double cached;  ///< Share of the file; negative: unknown.
+  Way way;
+  std::string why;
+  Kind kind = Kind::disk;
+  bool misaligned = false;
+  bool fits = true;
+};
 
-TEST(ChooseWay, MapsWhatIsInMemoryAlready) {
-  EXPECT_EQ(internal::choose_way(facts(1)).way, Way::map);
-  EXPECT_EQ(internal::choose_way(facts(0.8)).way, Way::map);
-  EXPECT_EQ(internal::choose_way(facts(0, Kind::memory)).way, Way::map);
-  EXPECT_THAT(internal::choose_way(facts(1)).why, HasSubstr("100 % in the page cache, somefs"));
-}
-
-TEST(ChooseWay, ReadsWhatIsNot) {
-  EXPECT_EQ(internal::choose_way(facts(0)).way, Way::direct);
-  EXPECT_EQ(internal::choose_way(facts(0.5)).way, Way::direct);
-  EXPECT_EQ(internal::choose_way(facts(0, Kind::network)).way, Way::read);
-}
-
-TEST(ChooseWay, MapsWhatItKnowsTooLittleOf) {
-  internal::WayFacts unknown = facts(0);
-  unknown.cached.reset();
-  EXPECT_EQ(internal::choose_way(unknown).way, Way::map);
-  EXPECT_THAT(internal::choose_way(unknown).why, HasSubstr("does not tell"));
-}
-
-TEST(ChooseWay, MapsWhatACopyOfWouldNotFit) {
-  internal::WayFacts large = facts(0);
-  large.fits = false;
-  large.limit = "memory cgroup /a";
-  EXPECT_EQ(internal::choose_way(large).way, Way::map);
-  EXPECT_THAT(internal::choose_way(large).why, HasSubstr("memory cgroup /a"));
-}
-
-TEST(ChooseWay, ReadsWhatMustBeRealigned) {
-  internal::WayFacts odd = facts(1, Kind::memory);
-  odd.misaligned = true;
-  EXPECT_EQ(internal::choose_way(odd).way, Way::read);
+TEST(ChooseWay, FollowsTheFacts) {
+  const WayCase cases[] = {
+      {"all cached", 1, Way::map, "100 % in the page cache, somefs"},
+      {"most cached", 0.8, Way::map, "80 % in the page cache, somefs"},
+      {"half cached", 0.5, Way::direct, "50 % in the page cache, somefs"},
+      {"cold", 0, Way::direct, "0 % in the page cache, somefs"},
+      {"over a network", 0, Way::read, "0 % in the page cache, somefs", Kind::network},
+      {"in memory", 0, Way::map, "somefs: it is in memory already", Kind::memory},
+      {"unknown", -1, Way::map,
+       "somefs, and the kernel does not tell what of it is in the page cache"},
+      {"too large", 0, Way::map, "a copy would not fit in what is left (memory cgroup /a)",
+       Kind::disk, false, false},
+      {"misaligned", 1, Way::read, "it has misaligned tensors, which reading realigns",
+       Kind::memory, true},
+  };
+  for (const WayCase& one : cases) {
+    internal::WayFacts facts = {.bytes = 1000,
+                                .file_system = {.kind = one.kind, .name = "somefs"},
+                                .misaligned = one.misaligned,
+                                .fits = one.fits,
+                                .limit = "memory cgroup /a"};
+    if (one.cached >= 0) facts.cached = static_cast<std::uint64_t>(1000 * one.cached);
+    const internal::WayChoice choice = internal::choose_way(facts);
+    EXPECT_EQ(choice.way, one.way) << one.what;
+    EXPECT_EQ(choice.why, one.why) << one.what;
+  }
 }
 
 struct RandomFiles {

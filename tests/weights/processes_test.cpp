@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,17 +19,15 @@
 #include <sstream>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
-#include "os/file.hpp"
 #include "os/self.hpp"
+#include "os/socket_pair.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/weights/weights.hpp"
-#include "tapedeck/weights/weights_builder.hpp"
 #include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
@@ -100,8 +97,6 @@ class Processes : public ::testing::Test {
     bytes_ = room ? 1_GiB : 128_MiB;
     if (!room) std::cout << "no room for 1 GiB: a model of " << to_iec(bytes_) << "\n";
   }
-
-  [[nodiscard]] std::size_t tensors() const { return bytes_ / kTensor; }
 
   // In a child: says that it is ready, and waits to be told to go on.
   void ready_and_wait(std::size_t process) {
@@ -181,41 +176,21 @@ TEST_F(Processes, MapOneCopyOfAFile) {
   for (const auto& child : children) EXPECT_TRUE(passed(child->wait()));
 }
 
-using Pair = std::pair<os::Descriptor, os::Descriptor>;
-
-Pair make_pair_of_sockets() {
-  std::array<int, 2> ends{};
-  EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-  return {os::Descriptor(ends[0]), os::Descriptor(ends[1])};
-}
-
-Weights build_many(std::size_t tensors) {
-  std::vector<TensorSpec> specs;
-  for (std::size_t i = 0; i < tensors; ++i) {
-    specs.push_back({.name = made_name(i), .dtype = DType::u8, .shape = {kTensor}});
-  }
-  WeightsBuilder builder(specs, {.name = "four-readers"});
-  for (std::size_t i = 0; i < tensors; ++i) {
-    Pattern(i).write(builder.bytes(i).data(), builder.bytes(i).size());
-  }
-  return std::move(builder).seal();
-}
-
 // The first one makes it and gives it to the others, and then it is killed.
 TEST_F(Processes, ShareOneCopyThatOutlivesItsMaker) {
-  std::vector<Pair> sockets;
-  for (std::size_t i = 1; i < kProcesses; ++i) sockets.push_back(make_pair_of_sockets());
+  const std::array<SocketPair, kProcesses - 1> sockets{};
   std::vector<std::unique_ptr<Child>> children;
   children.push_back(std::make_unique<Child>([&] {
-    Weights weights = build_many(tensors());
-    for (const Pair& pair : sockets) weights.send(pair.first.get());
+    const std::vector<std::uint64_t> sizes(bytes_ / kTensor, kTensor);
+    Weights weights = build_patterned(sizes, {.name = "four-readers"}).seal();
+    for (const SocketPair& pair : sockets) weights.send(pair[0]);
     EXPECT_TRUE(weights.warm({.threads = 1}));
     ready_and_wait(0);
     ADD_FAILURE() << "its maker was to be killed";
   }));
   for (std::size_t process = 1; process < kProcesses; ++process) {
     children.push_back(std::make_unique<Child>([&, process] {
-      Weights weights = Weights::receive(sockets[process - 1].second.get());
+      Weights weights = Weights::receive(sockets[process - 1][1]);
       EXPECT_TRUE(weights.warm({.threads = 1}));
       ready_and_wait(process);
       EXPECT_TRUE(all_right(weights));

@@ -1,12 +1,9 @@
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <vector>
 
-#include "os/self.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/weights.hpp"
 #include "weights/made_models.hpp"
@@ -17,11 +14,7 @@ namespace {
 /// Brings all files to the disk and out of the page cache.
 void store_and_drop(const ThreeFiles& model) {
   for (const auto& entry : std::filesystem::directory_iterator(model.path())) {
-    const int file = ::open(entry.path().c_str(), O_RDONLY);
-    ASSERT_GE(file, 0);
-    EXPECT_EQ(::fsync(file), 0);
-    EXPECT_EQ(::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED), 0);
-    ::close(file);
+    store_and_make_cold(entry.path());
   }
 }
 

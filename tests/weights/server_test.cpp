@@ -9,11 +9,9 @@
 #include <memory>
 #include <numeric>
 #include <random>
-#include <string>
 #include <thread>
 #include <vector>
 
-#include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/weights/weights.hpp"
 #include "weights/made_models.hpp"
@@ -31,7 +29,7 @@ class Server : public ::testing::TestWithParam<Way> {
     std::vector<std::uint64_t> sizes;
     for (std::uint64_t i = 0; i < 40; ++i) sizes.push_back(i % 5 == 4 ? 8_MiB : 40'000 * i + i);
     model_path = make_file(*model_folder, "a.safetensors", {.sizes = sizes, .backwards = true});
-    make_cold(model_path);
+    store_and_make_cold(model_path);
   }
   static void TearDownTestSuite() { model_folder.reset(); }
 
@@ -114,12 +112,6 @@ TEST_P(Server, ReadsAtEachStepWhatIsSaidToBeThere) {
   };
   EXPECT_TRUE(weights_->warm({.threads = 1, .progress = look}));
   expect_served(weights_->size());
-}
-
-TEST_P(Server, ReadsInTheOrderOfLayersWhileTheRestComes) {
-  const Order order = layer_order(weights_->tensors());
-  EXPECT_TRUE(serve({.threads = 2}, order, order));
-  expect_served(2 * order.size());
 }
 
 TEST_P(Server, ReadsInAnyOrder) {
