@@ -34,9 +34,10 @@ WeightsChunk WeightsState::chunk(std::size_t number) const noexcept {
 }
 
 std::span<const WeightsSegment> WeightsState::segments_of(std::size_t file) const noexcept {
-  // A file may have none. Not equal_range, whose result Clang 14 cannot take from libstdc++ 12.
-  const auto begin = std::ranges::lower_bound(segments, file, {}, &WeightsSegment::file);
-  return {begin, std::ranges::upper_bound(begin, segments.end(), file, {}, &WeightsSegment::file)};
+  // Clang 14 does not compile equal_range of libstdc++.
+  const auto first = std::ranges::lower_bound(segments, file, {}, &WeightsSegment::file);
+  const auto last = std::ranges::upper_bound(segments, file, {}, &WeightsSegment::file);
+  return {first, last};  // a file may have none
 }
 
 const WeightsSegment* WeightsState::segment_of(const TensorEntry& tensor) const noexcept {
