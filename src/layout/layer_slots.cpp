@@ -31,7 +31,7 @@ LayerStreamer::Slots::Slots(Device& device, StreamingPlan plan, std::byte* place
   for (std::size_t i = 0; i < plan_.slots; ++i) {
     Slot& slot = slots_.emplace_back(device);
     slot.at = place + plan_.device.regions()[plan_.first_slot + i].offset;
-    slot.experts.reserve(static_cast<std::size_t>(most_experts));
+    slot.here.reserve(static_cast<std::size_t>(most_experts) + 1);
     slot.runs.reserve(most_parts);
   }
   bring_what_stays();
@@ -137,14 +137,13 @@ void LayerStreamer::Slots::give_slot_to(std::size_t layer, Slot& slot) {
   wait_until_staged(slot);
   forget_layer(slot);
   slot.layer = layer;
-  slot.experts.assign(static_cast<std::size_t>(plan_.layers[layer].experts), false);
+  slot.here.assign(static_cast<std::size_t>(plan_.layers[layer].experts) + 1, false);
   slot_of_layer_[layer] = index_of(slot);
 }
 
 void LayerStreamer::Slots::forget_layer(Slot& slot) noexcept {
   if (slot.layer != kNone) slot_of_layer_[slot.layer] = kNone;
   slot.layer = kNone;
-  slot.outside_experts = false;
   slot.awaited = false;
   slot.error = nullptr;
 }
@@ -152,8 +151,7 @@ void LayerStreamer::Slots::forget_layer(Slot& slot) noexcept {
 // What others have acquired stays for them, and is brought again for whoever comes.
 void LayerStreamer::Slots::lose_layer(Slot& slot) noexcept {
   if (slot.users == 0) return forget_layer(slot);
-  slot.experts.assign(slot.experts.size(), false);
-  slot.outside_experts = false;
+  slot.here.assign(slot.here.size(), false);
   slot.error = nullptr;
 }
 
@@ -243,21 +241,19 @@ bool LayerStreamer::Slots::bring_layer(Slot& slot, std::size_t layer,
 
 bool LayerStreamer::Slots::is_there(const Slot& slot,
                                     std::span<const std::uint32_t> experts) noexcept {
-  if (!slot.outside_experts) return false;
-  if (experts.empty()) {
-    return std::find(slot.experts.begin(), slot.experts.end(), false) == slot.experts.end();
-  }
-  return std::all_of(experts.begin(), experts.end(),
-                     [&](std::uint32_t expert) { return slot.experts[expert]; });
+  if (experts.empty())
+    return std::find(slot.here.begin(), slot.here.end(), false) == slot.here.end();
+  return slot.here[0] && std::all_of(experts.begin(), experts.end(),
+                                     [&](std::uint32_t expert) { return slot.here[expert + 1]; });
 }
 
 void LayerStreamer::Slots::list_missing(Slot& slot, const StreamedLayer& layer,
                                         std::span<const std::uint32_t> experts) {
   const auto is_missing = [&](const StreamedPart& part) {
-    if (part.expert == StreamedPart::kNoExpert) return !slot.outside_experts;
+    if (part.expert == StreamedPart::kNoExpert) return !slot.here[0];
     const bool wanted =
         experts.empty() || std::find(experts.begin(), experts.end(), part.expert) != experts.end();
-    return wanted && !slot.experts[part.expert];
+    return wanted && !slot.here[part.expert + 1];
   };
   slot.runs.clear();
   bool left_out = false;
@@ -268,9 +264,9 @@ void LayerStreamer::Slots::list_missing(Slot& slot, const StreamedLayer& layer,
     }
     left_out = !missing;
   }
-  slot.outside_experts = true;
-  if (experts.empty()) slot.experts.assign(slot.experts.size(), true);
-  for (const std::uint32_t expert : experts) slot.experts[expert] = true;
+  slot.here[0] = true;
+  if (experts.empty()) slot.here.assign(slot.here.size(), true);
+  for (const std::uint32_t expert : experts) slot.here[expert + 1] = true;
 }
 
 // On the caller's thread or, staged, on ours.

@@ -58,11 +58,11 @@ class LayerStreamer::Slots {
 
     std::byte* at = nullptr;
     std::size_t layer = kNone;
-    std::vector<bool> experts{};   ///< Those that are there, or on their way.
-    bool outside_experts = false;  ///< So of everything else in the layer.
-    std::size_t users = 0;         ///< Acquired, and not released.
-    bool awaited = false;          ///< Prefetched, and not acquired since.
-    std::uint64_t used = 0;        ///< When, on a clock of acquires and prefetches.
+    /// What is there, or on its way: first all that belongs to no expert, then each expert.
+    std::vector<bool> here{};
+    std::size_t users = 0;   ///< Acquired, and not released.
+    bool awaited = false;    ///< Prefetched, and not acquired since.
+    std::uint64_t used = 0;  ///< When, on a clock of acquires and prefetches.
     DeviceEvent arrived;
     std::vector<Release> releases{};
     std::vector<internal::StreamedRun> runs{};  ///< Of the copy that comes next.

@@ -106,8 +106,7 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
                              .wipe = wipe}));
     if (options_.commit != Commit::with_talks) continue;
     require_budget(talk.missing(0));
-    talk.commit_fixed();
-    charged_ += talk.pages();
+    charged_ += talk.grow_to(0);
   }
 }
 
@@ -214,19 +213,17 @@ std::size_t Side<Memory>::give_back_room(Core& talk) {
 
 template <class Memory>
 bool Side<Memory>::fits_budget(std::size_t bytes) const noexcept {
-  return options_.history_budget == 0 ||
-         bytes <= options_.history_budget - std::min(charged_, options_.history_budget);
+  return options_.history_budget == 0 || bytes <= budget_left();
 }
 
 template <class Memory>
 void Side<Memory>::require_budget(std::size_t bytes) const {
   if (fits_budget(bytes)) return;
-  throw OutOfMemory(
-      {.purpose = "room for a talk",
-       .limit = "history_budget",
-       .needed = bytes,
-       .available = options_.history_budget - std::min(charged_, options_.history_budget)},
-      "clear or close talks, or raise the budget");
+  throw OutOfMemory({.purpose = "room for a talk",
+                     .limit = "history_budget",
+                     .needed = bytes,
+                     .available = budget_left()},
+                    "clear or close talks, or raise the budget");
 }
 
 template <class Memory>

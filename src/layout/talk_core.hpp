@@ -45,7 +45,8 @@ class TalkCore : public TalkHead {
     }
     planned_ = tape.floor();
     for (const Region& region : setup_.plan->regions()) add_cursor(region);
-    if (setup_.reserved == nullptr) note_prepared(capacity_);
+    has_fixed_ = setup_.reserved == nullptr;
+    if (has_fixed_) note_prepared(capacity_);
   }
 
   // Another owner may get the addresses next. Only what a token was taken back from is poisoned:
@@ -66,15 +67,6 @@ class TalkCore : public TalkHead {
   }
   [[nodiscard]] bool has_room(std::uint64_t more) const noexcept {
     return more <= prepared.load(std::memory_order_acquire) - held();
-  }
-
-  /// Commits the regions that do not grow.
-  void commit_fixed() {
-    for (Cursor& cursor : cursors_) {
-      if (!cursor.grows() && cursor.is_part()) cursor.part.commit(cursor.bytes);
-    }
-    has_fixed_ = true;
-    note_committed(false);
   }
 
   /// Tokens held once there are so many more. @throws as `throw_no_room`.
@@ -117,11 +109,11 @@ class TalkCore : public TalkHead {
     return bytes;
   }
 
-  /// Makes room for the talk's first `wanted` tokens. Returns the bytes of pages that it took. On
-  /// an error nothing changed. @pre wanted <= the capacity
+  /// Makes room for the talk's first `wanted` tokens, and for the regions that do not grow. Returns
+  /// the bytes of pages that it took. On an error nothing changed. @pre wanted <= the capacity
   std::size_t grow_to(std::uint64_t wanted) {
     const std::uint64_t before = prepared.load(std::memory_order_relaxed);
-    if (wanted <= before) return 0;
+    if (wanted <= before && has_fixed_) return 0;
     const std::size_t bytes = pages();
     OnFailure undo([&] {
       for (Cursor& cursor : cursors_) {
@@ -134,22 +126,20 @@ class TalkCore : public TalkHead {
     undo.completed();
     has_fixed_ = true;
     note_prepared(wanted);
-    note_committed(true);
+    note_committed(wanted != 0);
     return pages() - bytes;
   }
 
   /// Gives back what is committed behind the tokens held. Returns bytes.
   /// @pre a device has finished with what goes.
   std::size_t decommit() {
-    if constexpr (kPoisons) {
-      if (setup_.reserved != nullptr) unpoison(held(), most_ever());
-    }
+    if (setup_.reserved == nullptr) return 0;
+    if constexpr (kPoisons) unpoison(held(), most_ever());
     std::size_t bytes = 0;
     for (Cursor& cursor : cursors_) {
       if (cursor.grows() && cursor.is_part()) bytes += cursor.part.decommit(cursor.needs(held()));
     }
     asked_.store(0, std::memory_order_relaxed);
-    if (setup_.reserved == nullptr) return 0;
     note_prepared(held());
     note_committed(false);
     return bytes;

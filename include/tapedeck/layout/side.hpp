@@ -3,6 +3,7 @@
 /// what it has of its own, and why.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -230,6 +231,9 @@ class Side {
   void grow_ahead(Core& talk) noexcept;
   bool reclaim_from_idle(std::unique_lock<std::mutex>& growing, const Core& but);
   std::size_t give_back_room(Core& talk);
+  [[nodiscard]] std::size_t budget_left() const noexcept {
+    return options_.history_budget - std::min(charged_, options_.history_budget);
+  }
   [[nodiscard]] bool fits_budget(std::size_t bytes) const noexcept;
   void require_budget(std::size_t bytes) const;
   void require_unsealed() const;
