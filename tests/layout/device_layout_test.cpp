@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -30,23 +31,17 @@
 namespace tapedeck::tests {
 namespace {
 
-class GrowingLayout : public ::testing::Test {
+class DeviceLayoutTest : public ::testing::Test {
  protected:
-  DeviceLayout make(std::uint64_t talks) {
-    return {device_, side_plan(talks), {.commit = Commit::with_talks, .growth_step = 64}};
-  }
-  DeviceSpan<std::byte> keys(DeviceLayout& gpu, std::size_t talk = 0) {
-    return gpu.history_at(gpu.plan().history.regions()[0], talk);
-  }
   HostDevice device_{{.memory = 256_MiB, .granularity = kDevicePage}};
 };
 
-TEST_F(GrowingLayout, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
-  DeviceLayout gpu = make(2);
+TEST_F(DeviceLayoutTest, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
+  DeviceLayout gpu(device_, side_plan(2), {.commit = Commit::with_talks, .growth_step = 64});
   const DeviceStream stream(device_);
   DeviceEvent done(device_);
   const auto use_keys = [&](std::size_t talk) {
-    device_.fill(keys(gpu, talk).data(), std::byte{1}, kSideRow, stream.handle());
+    device_.fill(gpu.history(talk).data(), std::byte{1}, kSideRow, stream.handle());
     done.record(stream.handle());
   };
   gpu.talk(0).prepare(1024);
@@ -63,12 +58,11 @@ TEST_F(GrowingLayout, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
   EXPECT_TRUE(done.fired());
 }
 
-TEST_F(GrowingLayout, FramesGoRound) {
+TEST_F(DeviceLayoutTest, FramesGoRound) {
   DeviceLayout gpu(device_, side_plan(), {.frames = 3});
   const DeviceStream stream(device_);
-  std::vector<DeviceEvent> done;
-  done.reserve(3);
-  for (int i = 0; i < 3; ++i) done.emplace_back(device_);
+  std::array<DeviceEvent, 3> done = {DeviceEvent(device_), DeviceEvent(device_),
+                                     DeviceEvent(device_)};
   std::vector<const std::byte*> places;
   for (std::size_t pass = 0; pass < 9; ++pass) {
     EXPECT_EQ(gpu.frames().index(), pass % 3);
@@ -81,7 +75,7 @@ TEST_F(GrowingLayout, FramesGoRound) {
   EXPECT_EQ(places[0], places[3]);
 }
 
-TEST_F(GrowingLayout, AFrameOpensWhenItsOwnEventHasFiredAndNoOther) {
+TEST_F(DeviceLayoutTest, AFrameOpensWhenItsOwnEventHasFiredAndNoOther) {
   DeviceLayout gpu(device_, side_plan(), {.frames = 2});
   const DeviceStream slow(device_);
   DeviceEvent first(device_);

@@ -7,13 +7,9 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <future>
-#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
@@ -83,35 +79,6 @@ class SpoilingDevice : public HostDevice {
   std::shared_future<void> go_;
   std::vector<StreamHandle> computing_;
   std::uint64_t copies_ = 0;
-};
-
-// Ends the process where a step is never done.
-class Deadline {
- public:
-  explicit Deadline(std::chrono::seconds most) {
-    thread_ = std::thread([this, most] {
-      std::unique_lock lock(mutex_);
-      if (ended_.wait_for(lock, most, [this] { return over_; })) return;
-      std::fputs("a step is never done: deadlock\n", stderr);
-      std::abort();
-    });
-  }
-  ~Deadline() {
-    {
-      const std::lock_guard lock(mutex_);
-      over_ = true;
-    }
-    ended_.notify_one();
-    thread_.join();
-  }
-  Deadline(const Deadline&) = delete;
-  Deadline& operator=(const Deadline&) = delete;
-
- private:
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  bool over_ = false;
-  std::thread thread_;
 };
 
 constexpr std::size_t kLayers = 9;
@@ -250,7 +217,6 @@ INSTANTIATE_TEST_SUITE_P(Sources, LayerStreamerRandom,
                          testing::Values(StreamSource::pin, StreamSource::staged));
 
 TEST_P(LayerStreamerRandom, SlotsAreNeverTorn) {
-  const Deadline deadline(std::chrono::seconds(500));
   constexpr std::size_t kSteps = 4'000;
   std::uint64_t acquired = 0;
   std::uint64_t refused = 0;
@@ -282,7 +248,6 @@ class DroppedWait : public LayerStreamerRandom {
     return on.place.subspan(region.offset, region.bytes);
   }
 
-  const Deadline deadline_{std::chrono::seconds(500)};
   // With room for whole layers in staging, so that the host waits for no copy.
   const MadeLayers made_{{.slots = 1, .staging_buffer = 4096, .staging_buffers = 8}};
 };
