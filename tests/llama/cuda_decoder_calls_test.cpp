@@ -47,27 +47,22 @@ class CudaDecoderCalls : public ::testing::Test {
   std::filesystem::path model_ = made(folder_, "made.bin", kSmall);
 };
 
-// The context is made current for each call of the device.
-TEST_F(CudaDecoderCalls, AReplayedTokenIsTwoCopiesALaunchAndAWait) {
-  GpuHost host(model_, kReplayed);
-  warm_up(host);
-  EXPECT_THAT(calls_of(host, 10),
-              UnorderedElementsAre(Pair("cuMemcpyAsync", 20), Pair("cuGraphLaunch", 10),
-                                   Pair("cuStreamSynchronize", 10), Pair("cuCtxPushCurrent_v2", 30),
-                                   Pair("cuCtxPopCurrent_v2", 30)));
-}
-
 constexpr std::uint64_t kKernelsOfALayer = 16;
 constexpr std::uint64_t kOtherKernels = 3;
 
-TEST_F(CudaDecoderCalls, ALaunchedTokenIsAsManyLaunchesAsItHasKernels) {
-  GpuHost host(model_, kLaunched);
-  warm_up(host);
-  const std::uint64_t kernels = kSmall.layers * kKernelsOfALayer + kOtherKernels;
-  EXPECT_THAT(calls_of(host, 10),
-              UnorderedElementsAre(Pair("cuMemcpyAsync", 20), Pair("cuLaunchKernel", 10 * kernels),
-                                   Pair("cuStreamSynchronize", 10), Pair("cuCtxPushCurrent_v2", 30),
-                                   Pair("cuCtxPopCurrent_v2", 30)));
+// The context is made current for each call of the device.
+TEST_F(CudaDecoderCalls, ATokenIsTwoCopiesItsLaunchesAndAWait) {
+  const auto expect_launches = [&](const GpuMode& mode, const char* call, std::uint64_t launches) {
+    GpuHost host(model_, mode);
+    warm_up(host);
+    EXPECT_THAT(
+        calls_of(host, 10),
+        UnorderedElementsAre(Pair("cuMemcpyAsync", 20), Pair(call, 10 * launches),
+                             Pair("cuStreamSynchronize", 10), Pair("cuCtxPushCurrent_v2", 30),
+                             Pair("cuCtxPopCurrent_v2", 30)));
+  };
+  expect_launches(kReplayed, "cuGraphLaunch", 1);
+  expect_launches(kLaunched, "cuLaunchKernel", kSmall.layers * kKernelsOfALayer + kOtherKernels);
 }
 
 // Three slots for four layers, so that every layer is copied anew.

@@ -39,9 +39,7 @@ TEST_P(GgufStories, TokensAndTextAreThoseOfTheReference) {
       const std::vector<TokenId> ids =
           ids_of_talk(host.decoder, tokenizer.encode(kStoriesPrompts[n - 1]), 256);
       EXPECT_EQ(ids, expected_ids(n));
-      std::string text;
-      for (std::size_t i = 1; i < ids.size(); ++i) text += tokenizer.decode(ids[i - 1], ids[i]);
-      EXPECT_EQ(text + "\n", content_of(expected_file(n, "text")));
+      EXPECT_EQ(text_of_ids(tokenizer, ids) + "\n", content_of(expected_file(n, "text")));
     }
   }
 }

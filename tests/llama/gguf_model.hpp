@@ -269,9 +269,7 @@ inline void add_tokenizer(GgufModel& model, std::uint32_t vocab) {
   std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
   std::vector<std::int32_t> types = {2, 3, 3};
   for (int byte = 0; byte < 256; ++byte) {
-    char text[8];
-    std::snprintf(text, sizeof text, "<0x%02X>", static_cast<unsigned>(byte));
-    tokens.emplace_back(text);
+    tokens.push_back(piece_of_byte(byte));
     types.push_back(6);
   }
   const std::string mark = "\xE2\x96\x81";

@@ -59,14 +59,17 @@ const std::vector<Token> kFew = {
 
 class GgufTokenizerTest : public ::testing::Test {
  protected:
-  Tokenizer make(const GgufModel& model, std::size_t vocab) {
+  Tokenizer make(const GgufModel& model, std::size_t vocab = kFew.size()) {
     return {read_model(folder_.write("m.gguf", model.bytes())), vocab};
   }
-  Tokenizer make(const std::vector<Token>& tokens) {
+  // The few, and more.
+  Tokenizer make_with(const std::vector<Token>& more) {
+    std::vector<Token> tokens = kFew;
+    tokens.insert(tokens.end(), more.begin(), more.end());
     return make(with_tokens(tokens), tokens.size());
   }
 
-  Refusal refusal_of_model(const GgufModel& model, std::size_t vocab) {
+  Refusal refusal_of_model(const GgufModel& model, std::size_t vocab = kFew.size()) {
     return refusal_of(folder_.write("m.gguf", model.bytes()),
                       [&](const auto& file) { Tokenizer(read_model(file), vocab); });
   }
@@ -88,15 +91,13 @@ TEST_F(GgufTokenizerTest, AgreesWithTheTokenizerFileOfTheSameModel) {
       if (round % 3 == 0 && !text.empty()) text[random() % text.size()] = '\xC3';
       const std::vector<TokenId> ids = tokenizer.encode(text);
       ASSERT_EQ(ids, file.encode(text)) << text;
-      std::string back;
-      for (std::size_t i = 1; i < ids.size(); ++i) back += tokenizer.decode(ids[i - 1], ids[i]);
-      ASSERT_EQ(back, text);
+      ASSERT_EQ(text_of_ids(tokenizer, ids), text);
     }
   }
 }
 
 TEST_F(GgufTokenizerTest, MarksAreSpacesAndWhatIsNoPieceBecomesBytesOrUnknown) {
-  const Tokenizer tokenizer = make(kFew);
+  const Tokenizer tokenizer = make_with({});
   EXPECT_THAT(tokenizer.encode("b"), ElementsAre(1, 8));
   EXPECT_THAT(tokenizer.encode("bc"), ElementsAre(1, 5, 9));
   EXPECT_THAT(tokenizer.encode("c b"), ElementsAre(1, 5, 7, 8));
@@ -111,7 +112,7 @@ TEST_F(GgufTokenizerTest, MarksAreSpacesAndWhatIsNoPieceBecomesBytesOrUnknown) {
 }
 
 TEST_F(GgufTokenizerTest, ControlTokensAreNotFoundInTextsAndHaveNone) {
-  const Tokenizer tokenizer = make(kFew);
+  const Tokenizer tokenizer = make_with({});
   EXPECT_THAT(tokenizer.encode("<s>"), ElementsAre(1, 5, 13, 12));
   for (const TokenId control : {0U, 1U, 2U}) EXPECT_EQ(tokenizer.decode(7, control), "");
   EXPECT_TRUE(tokenizer.is_end(1));
@@ -122,16 +123,12 @@ TEST_F(GgufTokenizerTest, ControlTokensAreNotFoundInTextsAndHaveNone) {
 
 TEST_F(GgufTokenizerTest, MergesThroughCharactersThatAreNoTokens) {
   // Of "xy" only the pair is a piece.
-  std::vector<Token> tokens = kFew;
-  tokens.push_back({"xy", -1, kNormal});
-  EXPECT_THAT(make(tokens).encode("bxyx"), ElementsAre(1, 8, 14, 0));
+  EXPECT_THAT(make_with({{"xy", -1, kNormal}}).encode("bxyx"), ElementsAre(1, 8, 14, 0));
 }
 
 TEST_F(GgufTokenizerTest, UserDefinedTokensAreTakenWholeAndTheLongestFirst) {
-  std::vector<Token> tokens = kFew;
-  tokens.push_back({"[I]", 0, kUserDefined});     // 14
-  tokens.push_back({"[I][J]", 0, kUserDefined});  // 15
-  const Tokenizer tokenizer = make(tokens);
+  const Tokenizer tokenizer = make_with({{"[I]", 0, kUserDefined},       // 14
+                                         {"[I][J]", 0, kUserDefined}});  // 15
   EXPECT_THAT(tokenizer.encode("[I]"), ElementsAre(1, 14));
   EXPECT_THAT(tokenizer.encode("[I][J]b"), ElementsAre(1, 15, 8));  // a space goes before the text
   EXPECT_THAT(tokenizer.encode("c[I] b"), ElementsAre(1, 5, 7, 14, 5, 8));
@@ -141,25 +138,31 @@ TEST_F(GgufTokenizerTest, UserDefinedTokensAreTakenWholeAndTheLongestFirst) {
 TEST_F(GgufTokenizerTest, ObeysItsFlags) {
   GgufModel model = with_tokens(kFew);
   model.set("tokenizer.ggml.add_space_prefix", gguf_type::boolean, false);
-  EXPECT_THAT(make(model, kFew.size()).encode("b b"), ElementsAre(1, 6, 8));
-  EXPECT_EQ(make(model, kFew.size()).decode(1, 8), " b");
+  EXPECT_THAT(make(model).encode("b b"), ElementsAre(1, 6, 8));
+  EXPECT_EQ(make(model).decode(1, 8), " b");
   model.set("tokenizer.ggml.add_bos_token", gguf_type::boolean, false);
-  EXPECT_THAT(make(model, kFew.size()).encode("b"), ElementsAre(6));
-  EXPECT_THAT(make(model, kFew.size()).encode(""), ElementsAre());
+  EXPECT_THAT(make(model).encode("b"), ElementsAre(6));
+  EXPECT_THAT(make(model).encode(""), ElementsAre());
   model.set("tokenizer.ggml.add_bos_token", gguf_type::boolean, true)
       .set("tokenizer.ggml.bos_token_id", gguf_type::u32, std::uint32_t{6})
       .set("tokenizer.ggml.eos_token_id", gguf_type::u32, std::uint32_t{7})
       .set("tokenizer.ggml.eot_token_id", gguf_type::u32, std::uint32_t{9})
       .set("tokenizer.ggml.unknown_token_id", gguf_type::u32, std::uint32_t{12});
-  const Tokenizer tokenizer = make(model, kFew.size());
+  const Tokenizer tokenizer = make(model);
   EXPECT_THAT(tokenizer.encode("?"), ElementsAre(6, 12));
   EXPECT_THAT(tokenizer.ends(), ElementsAre(6, 7, 9));
+
+  GgufModel without_bos = with_tokens(kFew);
+  without_bos.set("tokenizer.ggml.bos_token_id", gguf_type::u32,
+                  std::numeric_limits<std::uint32_t>::max());
+  EXPECT_THAT(make(without_bos).encode("b"), ElementsAre(8));
+  EXPECT_THAT(make(without_bos).ends(), ElementsAre(2));
 }
 
 TEST_F(GgufTokenizerTest, OldFilesHaveNoTypes) {
   GgufModel model = with_tokens(kFew);
   model.remove("tokenizer.ggml.token_type");
-  const Tokenizer tokenizer = make(model, kFew.size());
+  const Tokenizer tokenizer = make(model);
   EXPECT_THAT(tokenizer.encode("a<s>"), ElementsAre(1, 5, 3, 13, 12));
   EXPECT_EQ(tokenizer.decode(7, 3), "a");
   EXPECT_EQ(tokenizer.decode(7, 2), "");
@@ -167,11 +170,10 @@ TEST_F(GgufTokenizerTest, OldFilesHaveNoTypes) {
 
 TEST_F(GgufTokenizerTest, SaysWhatIsWrong) {
   using enum FormatFault;
-  const std::size_t n = kFew.size();
   const auto after = [&](auto change) {
     GgufModel model = with_tokens(kFew);
     change(model);
-    return refusal_of_model(model, n);
+    return refusal_of_model(model);
   };
   EXPECT_EQ(after([](GgufModel&) {}), kTaken);
   constexpr const char* kKind = "tokenizer.ggml.model";
@@ -185,7 +187,7 @@ TEST_F(GgufTokenizerTest, SaysWhatIsWrong) {
     EXPECT_NE(after([&](GgufModel& m) { m.remove(key); }), kTaken);
     EXPECT_NE(after([&](GgufModel& m) { m.set(key, gguf_type::u32, std::uint32_t{1}); }), kTaken);
   }
-  EXPECT_EQ(refusal_of_model(with_tokens(kFew), n + 1), (Refusal{kTokens, contradictory}));
+  EXPECT_EQ(refusal_of_model(with_tokens(kFew), 15), (Refusal{kTokens, contradictory}));
   EXPECT_EQ(after([](GgufModel& m) {
               m.set_array(kScores, gguf_type::f32, std::vector<float>(13, 0.0F));
             }),
@@ -206,15 +208,6 @@ TEST_F(GgufTokenizerTest, SaysWhatIsWrong) {
             (Refusal{"tokenizer.ggml.eos_token_id", out_of_range}));
   EXPECT_EQ(after([](GgufModel& m) { m.set("tokenizer.ggml.bos_token_id", "one"); }),
             (Refusal{"tokenizer.ggml.bos_token_id", wrong_type}));
-}
-
-TEST_F(GgufTokenizerTest, WithoutABosNoneIsAdded) {
-  GgufModel model = with_tokens(kFew);
-  model.set("tokenizer.ggml.bos_token_id", gguf_type::u32,
-            std::numeric_limits<std::uint32_t>::max());
-  const Tokenizer tokenizer = make(model, kFew.size());
-  EXPECT_THAT(tokenizer.encode("b"), ElementsAre(8));
-  EXPECT_THAT(tokenizer.ends(), ElementsAre(2));
 }
 
 TEST_F(GgufTokenizerTest, ReadsTheVocabularyOfLlama2) {

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -148,6 +149,21 @@ inline std::vector<float> next_logits(llama::TalkDecoder& decoder, llama::TokenI
   }
   decoder.clear_talk();
   return all;
+}
+
+/// The text of ids, without that of the first.
+[[nodiscard]] inline std::string text_of_ids(const llama::Tokenizer& tokenizer,
+                                             const std::vector<llama::TokenId>& ids) {
+  std::string text;
+  for (std::size_t i = 1; i < ids.size(); ++i) text += tokenizer.decode(ids[i - 1], ids[i]);
+  return text;
+}
+
+/// What tokenizers call a byte: "<0x0A>".
+[[nodiscard]] inline std::string piece_of_byte(int byte) {
+  char text[8];
+  std::snprintf(text, sizeof text, "<0x%02X>", static_cast<unsigned>(byte));
+  return text;
 }
 
 /// What a file is refused for. Nothing where it is taken.

@@ -39,11 +39,7 @@ std::string tokenizer_file(const std::vector<Piece>& pieces) {
   add("<unk>", 0);
   add("\n<s>\n", 0);
   add("\n</s>\n", 0);
-  for (int byte = 0; byte < 256; ++byte) {
-    char text[8];
-    std::snprintf(text, sizeof text, "<0x%02X>", static_cast<unsigned>(byte));
-    add(text, 0);
-  }
+  for (int byte = 0; byte < 256; ++byte) add(piece_of_byte(byte), 0);
   for (const Piece& piece : pieces) add(piece.text, piece.score);
   return bytes;
 }
@@ -85,12 +81,6 @@ std::vector<TokenId> encode_plainly(const Tokenizer& tokenizer, const std::strin
   return ids;
 }
 
-std::string decode_all(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) {
-  std::string text;
-  for (std::size_t i = 1; i < ids.size(); ++i) text += tokenizer.decode(ids[i - 1], ids[i]);
-  return text;
-}
-
 class TokenizerTest : public ::testing::Test {
  protected:
   Tokenizer make(const std::vector<Piece>& pieces) {
@@ -100,7 +90,7 @@ class TokenizerTest : public ::testing::Test {
   Refusal refusal_of_bytes(const std::string& bytes, std::size_t vocab) {
     return refusal_of(folder_.write("mutant", bytes), [&](const auto& file) {
       const Tokenizer tokenizer(file, vocab);
-      static_cast<void>(decode_all(tokenizer, tokenizer.encode("Once upon a time, 12 \xC3\xA9!")));
+      static_cast<void>(text_of_ids(tokenizer, tokenizer.encode("Once upon a time, 12 \xC3\xA9!")));
     });
   }
 
@@ -115,7 +105,7 @@ TEST_F(TokenizerTest, WhatIsNoPieceBecomesItsBytes) {
   EXPECT_THAT(tokenizer.encode("\xE6\x97\xA5"),
               ElementsAre(1, 3 + ' ', 3 + 0xE6, 3 + 0x97, 3 + 0xA5));
   const std::string odd("\0\xFF\x80\x80\x80\x80\x80\xF0", 8);
-  EXPECT_EQ(decode_all(tokenizer, tokenizer.encode(odd)), " " + odd);
+  EXPECT_EQ(text_of_ids(tokenizer, tokenizer.encode(odd)), " " + odd);
 }
 
 TEST_F(TokenizerTest, DecodesBytesAndDropsOneSpaceAfterBos) {
