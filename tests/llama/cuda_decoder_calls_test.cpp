@@ -32,7 +32,7 @@ class CudaDecoderCalls : public ::testing::Test {
   /// Of so many tokens. The first two were others: they capture, and fill the slots.
   static Calls calls_of(GpuHost& host, std::size_t tokens) {
     const Calls before = stand_in::calls_by_name();
-    for (std::size_t i = 0; i < tokens; ++i) static_cast<void>(next_logits(host.decoder, 1));
+    for (std::size_t i = 0; i < tokens; ++i) next_logits(host.decoder, 1);
     Calls calls = stand_in::calls_by_name();
     for (const auto& [name, count] : before) calls[name] -= count;
     std::erase_if(calls, [](const auto& call) { return call.second == 0; });
@@ -40,7 +40,7 @@ class CudaDecoderCalls : public ::testing::Test {
   }
   static void warm_up(GpuHost& host) {
     host.decoder.prepare(12);
-    for (int i = 0; i < 2; ++i) static_cast<void>(next_logits(host.decoder, 1));
+    for (int i = 0; i < 2; ++i) next_logits(host.decoder, 1);
   }
 
   TempFolder folder_;
@@ -138,7 +138,7 @@ TEST_F(CudaDecoderCalls, WhateverFailsEverythingIsGivenBack) {
     const auto [calls, told] = sweep_driver_calls(
         [&] {
           GpuHost host(model, mode);
-          for (int i = 0; i < 2; ++i) static_cast<void>(next_logits(host.decoder, 1));
+          for (int i = 0; i < 2; ++i) next_logits(host.decoder, 1);
         },
         // What is still on a stream ends before what it uses; and what fails of a copy in advance
         // is tried again by who needs it.
@@ -160,7 +160,7 @@ TEST_F(CudaDecoderCalls, AWholeLayoutCountsPassesAndTalks) {
   const auto model = warm_model(model_, Way::read);
   llama::StreamedLlama host(*model, gpu, {.positions = 12});
   llama::CudaDecoder decoder(*model, host.weights(), host.layout());
-  for (int i = 0; i < 3; ++i) static_cast<void>(next_logits(decoder, 1));
+  for (int i = 0; i < 3; ++i) next_logits(decoder, 1);
   Stat stat = host.layout().stat();
   EXPECT_EQ(stat.passes, 3U);
   EXPECT_EQ(stat.gpu[0].tokens, 3U);

@@ -112,31 +112,31 @@ TEST_P(CudaDecoderTest, LogitsOfEveryTypeAreThoseOfTheCpu) {
 
 TEST_P(CudaDecoderTest, ATokenThatWasTakenBackLeavesNothing) {
   GpuHost host(made(folder_, "made.bin", kSmall), GetParam());
-  static_cast<void>(next_logits(host.decoder, 5));
+  next_logits(host.decoder, 5);
   const std::vector<float> expected = next_logits(host.decoder, 7);
   host.decoder.rewind(1);
-  static_cast<void>(next_logits(host.decoder, 299));
+  next_logits(host.decoder, 299);
   host.decoder.rewind(1);
   EXPECT_EQ(next_logits(host.decoder, 7), expected);
   host.decoder.clear_talk();
-  static_cast<void>(next_logits(host.decoder, 5));
+  next_logits(host.decoder, 5);
   EXPECT_EQ(next_logits(host.decoder, 7), expected);
 }
 
 TEST_P(CudaDecoderTest, TalksShareWeightsAndNothingElse) {
   GpuHost host(made(folder_, "made.bin", kSmall), GetParam(), 2);
   llama::CudaDecoder second(*host.model, host.weights, host.layout, 1, {.graph = GetParam().graph});
-  std::vector<std::vector<float>> alone;
-  for (TokenId token = 1; token < 8; ++token) alone.push_back(next_logits(host.decoder, token));
-  host.decoder.clear_talk();
-  for (TokenId token = 1; token < 8; ++token) {
-    EXPECT_EQ(next_logits(host.decoder, token), alone[token - 1]);
-    static_cast<void>(next_logits(second, 300 - token));
+  const std::vector<TokenId> tokens = {1, 2, 3, 4, 5, 6, 7};
+  const std::vector<float> alone = logits_of(host.decoder, tokens);
+  std::vector<float> interleaved;
+  for (const TokenId token : tokens) {
+    const std::vector<float> logits = next_logits(host.decoder, token);
+    interleaved.insert(interleaved.end(), logits.begin(), logits.end());
+    next_logits(second, 300 - token);
   }
+  EXPECT_EQ(interleaved, alone);
   second.clear_talk();
-  for (TokenId token = 1; token < 8; ++token) {
-    EXPECT_EQ(next_logits(second, token), alone[token - 1]);
-  }
+  EXPECT_EQ(logits_of(second, tokens), alone);
 }
 
 }  // namespace
