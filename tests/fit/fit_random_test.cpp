@@ -15,6 +15,7 @@
 #include "base/paths.hpp"
 #include "base/thrown.hpp"
 #include "fit/choice_with_mode.hpp"
+#include "os/self.hpp"
 #include "plan/layer_bytes.hpp"
 #include "plan/random_plan.hpp"
 #include "plan/refused.hpp"
@@ -52,9 +53,12 @@ FitChoice random_choice(const RandomPlan& random, FitMode mode, std::uint64_t ho
   }
 }
 
+// A sanitizer takes fifteen times as long.
+constexpr std::uint32_t kStep = kSanitized ? 4 : 1;
+
 // One byte less budget flips the answer, on either side.
 TEST(FitRandom, OneByteDecides) {
-  for (std::uint32_t seed = 0; seed < 20; ++seed) {
+  for (std::uint32_t seed = 0; seed < 20; seed += kStep) {
     const RandomPlan random(seed);
     for (const FitMode mode : {FitMode::full_cache, FitMode::layer_streaming, FitMode::first_layers,
                                FitMode::host_only}) {
@@ -87,8 +91,8 @@ TEST(FitRandom, OneByteDecides) {
 // And so it does where a rate is asked for that needs some layers on the device.
 TEST(FitRandom, OneByteDecidesWhetherItIsFastEnough) {
   std::mt19937 dice(2);
-  int slow = 0;
-  for (std::uint32_t seed = 300; seed < 340; ++seed) {
+  std::uint32_t slow = 0;
+  for (std::uint32_t seed = 300; seed < 340; seed += kStep) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const RandomPlan random(seed);
     const auto with = [&](std::uint64_t device, double rate) {
@@ -118,14 +122,14 @@ TEST(FitRandom, OneByteDecidesWhetherItIsFastEnough) {
     EXPECT_EQ(without_rate.resident_layers, less.resident_layers);
     EXPECT_EQ(without_rate.fits(), less.too_slow());
   }
-  EXPECT_GE(slow, 10);
+  EXPECT_GE(slow, 10U / kStep);
 }
 
 // What is said to be the largest fits, and one more does not.
 TEST(FitRandom, TheLargestIsTheLargest) {
   std::mt19937 dice(1);
-  int bounded = 0;
-  for (std::uint32_t seed = 100; seed < 160; ++seed) {
+  std::uint32_t bounded = 0;
+  for (std::uint32_t seed = 100; seed < 160; seed += kStep) {
     const RandomPlan random(seed);
     const std::uint64_t all = random_choice(random, FitMode::host_only, kMost, 0).host.needed;
     const std::uint64_t budget = all / 2 + dice() % all;
@@ -155,12 +159,12 @@ TEST(FitRandom, TheLargestIsTheLargest) {
     expect_largest([](PlanOptions& options, std::uint64_t n) { options.decode_batch = n; },
                    choice.largest_decode_batch, 65'536);
   }
-  EXPECT_GT(bounded, 60);  // the rare end of the range is not all that was met
+  EXPECT_GT(bounded, 60U / kStep);  // the rare end of the range is not all that was met
 }
 
 // What bisection takes for granted.
 TEST(FitRandom, WhatAPlanHoldsIsMonotone) {
-  for (std::uint32_t seed = 200; seed < 230; ++seed) {
+  for (std::uint32_t seed = 200; seed < 230; seed += kStep) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const RandomPlan random(seed);
     const auto expect_monotone = [&](std::uint64_t PlanOptions::*option, std::uint64_t most,

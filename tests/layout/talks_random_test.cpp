@@ -14,6 +14,7 @@
 #include "layout/cache_region.hpp"
 #include "layout/side_kinds.hpp"
 #include "memory/pattern.hpp"
+#include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/talk_error.hpp"
@@ -305,6 +306,7 @@ class TalksRandom : public ::testing::Test {};
 TYPED_TEST_SUITE(TalksRandom, SideKinds);
 
 TYPED_TEST(TalksRandom, AgreeWithTheOracle) {
+  if (kThreadSanitized) GTEST_SKIP() << kOneThread;
   constexpr bool kSeals = TypeParam::kOnDevice;
   Tally tally;
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {

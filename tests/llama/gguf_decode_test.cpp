@@ -9,6 +9,7 @@
 #include "llama/gguf_model.hpp"
 #include "llama/support.hpp"
 #include "model/shared_data.hpp"
+#include "os/self.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/model/read_model.hpp"
 
@@ -46,6 +47,10 @@ TEST_P(GgufStories, TokensAndTextAreThoseOfTheReference) {
 
 class GgufTypes : public ::testing::Test {
  protected:
+  void SetUp() override {
+    if (kThreadSanitized) GTEST_SKIP() << kOneThread;
+  }
+
   std::vector<float> logits(const GgufModel& model, const std::vector<TokenId>& ids,
                             Way way = Way::automatic) {
     Host host(folder_.write("m.gguf", model.bytes()), 2, 1, ids.size(), way);

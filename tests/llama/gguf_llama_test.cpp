@@ -8,6 +8,7 @@
 #include "llama/llama_model.hpp"
 #include "llama/support.hpp"
 #include "model/shared_data.hpp"
+#include "os/self.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/model/read_model.hpp"
 
@@ -21,6 +22,10 @@ Refusal refusal_of_file(const std::filesystem::path& file) {
 class GgufLlamaTest : public ::testing::Test {
  protected:
   using enum FormatFault;
+
+  void SetUp() override {
+    if (kThreadSanitized) GTEST_SKIP() << kOneThread;
+  }
 
   Refusal refusal_of_model(const GgufModel& model) {
     return refusal_of_file(folder_.write("m.gguf", model.bytes()));

@@ -34,6 +34,9 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = kThreadSanitized;
 #endif
 
+/// Why ThreadSanitizer skips some of the longest tests.
+inline constexpr const char* kOneThread = "one thread is at work here, and it would take minutes";
+
 inline const auto kPage = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 
 [[nodiscard]] inline std::string text_of(const std::string& path) {
