@@ -24,6 +24,7 @@ enum class Windows : std::uint8_t {
   but_first_of,  ///< All but the first of each `period` layers.
 };
 
+/// Layers that attend to a window only.
 struct WindowRule {
   Windows of = Windows::none;
   std::uint8_t period = 0;
@@ -38,6 +39,7 @@ enum class States : std::uint8_t {
   without_kv_and_ffn,  ///< Layers with neither KV heads nor a feed-forward part (Nemotron-H).
 };
 
+/// Layers that keep a recurrent state.
 struct StateRule {
   Recurrence kind = Recurrence::none;
   States in = States::none;

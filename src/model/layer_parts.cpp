@@ -34,7 +34,8 @@ constexpr auto kWordsOfParts = std::to_array<std::pair<LayerParts, std::string_v
 template <typename List>
 auto element_of(const Figures& figures, std::string_view keys, const List& list, std::size_t layer)
     -> decltype(list.data()) {
-  if (list.empty() || layer < list.size()) return list.empty() ? nullptr : &list[layer];
+  if (list.empty()) return nullptr;
+  if (layer < list.size()) return &list[layer];
   figures.throw_figure_error(*figures.entry(keys), FormatFault::missing,
                              "says nothing of layer " + std::to_string(layer));
 }

@@ -345,7 +345,6 @@ TEST_P(ImpossibleHeader, IsRefusedByTheKeyThatStatesIt) {
 }
 
 using List = std::vector<std::int64_t>;
-
 const ImpossibleKey kImpossibleKeys[] = {
     {"block_count", std::uint64_t{1'000'000'000}},
     {"block_count", std::uint64_t{4097}},
