@@ -21,14 +21,14 @@ std::string rate_text(double tokens_per_second) {
   return text.data();
 }
 
-/// In three digits and rounded down, so that whoever asks for that gets it.
+/// In three digits and rounded down, so that it can be reached when it is asked for.
 std::string ceiling_text(const FitChoice& choice) {
   const double ceiling = choice.ceiling_tokens_per_second;
   const double unit = std::pow(10.0, std::floor(std::log10(ceiling)) - 2);
   return rate_text(std::floor(ceiling / unit) * unit);
 }
 
-// The way that lacks least is perhaps another one; that this one is too slow is told all the same.
+// The way that lacks least may be another one; the error still says that this one is too slow.
 std::string too_slow_text(const std::vector<FitChoice>& choices) {
   for (const FitChoice& choice : choices) {
     if (!choice.too_slow()) continue;
@@ -53,7 +53,7 @@ OutOfMemory::Facts facts_of(const std::string& model, const std::vector<FitChoic
           .available = side.available};
 }
 
-// Each remedy is told with the first choice that it helps.
+// Each remedy names the first choice that it helps.
 std::string advice_for(const std::vector<FitChoice>& choices) {
   std::string text;
   const auto append_first = [&](auto remedy_of) {

@@ -117,7 +117,7 @@ class FitPlanner {
     choice.ceiling_tokens_per_second = std::isfinite(ceiling) ? ceiling : 0;
   }
 
-  // Of a bus that is not known, nobody can say that it is too slow.
+  // A bus whose speed is not known is never too slow.
   [[nodiscard]] std::size_t first_fast_enough(std::span<const StreamingStep> steps) const {
     std::size_t step = 0;
     if (device_.bus_bytes_per_second == 0) return step;

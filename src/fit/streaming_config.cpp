@@ -23,11 +23,11 @@ internal::CheckedSize layer_matrices(const StreamingConfig& config) {
   return h * (h + 2 * kv_width(config)) + h * h + 3 * h * config.intermediate_dim;
 }
 
-internal::CheckedSize layer(const StreamingConfig& config) {
+internal::CheckedSize layer_size(const StreamingConfig& config) {
   return (layer_matrices(config) + 2 * internal::CheckedSize(config.hidden_dim)) * kFp32;
 }
 
-internal::CheckedSize kv_cache(const StreamingConfig& config) {
+internal::CheckedSize cache_size(const StreamingConfig& config) {
   return 2 * internal::CheckedSize(config.num_layers) * config.max_seq_len * kv_width(config) *
          kFp32;
 }
@@ -35,26 +35,27 @@ internal::CheckedSize kv_cache(const StreamingConfig& config) {
 internal::CheckedSize with_layers(const StreamingConfig& config, std::uint64_t layers) {
   const internal::CheckedSize h = config.hidden_dim;
   const internal::CheckedSize tables = config.tied_embeddings ? 1U : 2U;
-  return tables * h * config.vocab_size * kFp32 + h * kFp32 + layers * layer(config) +
-         kv_cache(config);
+  return tables * h * config.vocab_size * kFp32 + h * kFp32 + layers * layer_size(config) +
+         cache_size(config);
 }
 
-std::string mb(std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MB"; }
+std::string mb_text(std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MB"; }
 
-std::string describe(const InsufficientVram::Figures& figures) {
-  return "Insufficient VRAM: the full cache needs " + mb(figures.full_cache) +
-         " and layer streaming " + mb(figures.streaming) + ", where " + mb(figures.available) +
-         " of " + mb(figures.total) + " are available. Layer streaming";
+std::string vram_text(const InsufficientVram::Figures& figures) {
+  return "Insufficient VRAM: the full cache needs " + mb_text(figures.full_cache) +
+         " and layer streaming " + mb_text(figures.streaming) + ", where " +
+         mb_text(figures.available) + " of " + mb_text(figures.total) +
+         " are available. Layer streaming";
 }
 
 }  // namespace
 
 std::uint64_t StreamingConfig::layer_bytes() const {
-  return layer(*this).value_or_throw("the size of a layer");
+  return layer_size(*this).value_or_throw("the size of a layer");
 }
 
 std::uint64_t StreamingConfig::kv_cache_bytes() const {
-  return kv_cache(*this).value_or_throw("the size of the KV cache");
+  return cache_size(*this).value_or_throw("the size of the KV cache");
 }
 
 std::uint64_t StreamingConfig::full_cache_bytes() const {
@@ -83,7 +84,7 @@ bool should_use_streaming(std::uint64_t free_bytes, const StreamingConfig& confi
 }
 
 InsufficientVram::InsufficientVram(const Figures& figures)
-    : OutOfMemory({.purpose = describe(figures),
+    : OutOfMemory({.purpose = vram_text(figures),
                    .limit = "90 % of the free device memory",
                    .needed = figures.streaming,
                    .available = figures.available},

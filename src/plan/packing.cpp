@@ -106,7 +106,7 @@ void try_order(std::span<const Region> buffers, const Order& order, Packing& bes
 
 std::uint32_t lifetime(const Region& buffer) { return buffer.live.end - buffer.live.begin; }
 
-// Whoever ends highest is given the first choice, again and again.
+// The buffer that ends highest is placed first, again and again.
 void repair_packing(std::span<const Region> buffers, Order order, Packing& best) {
   constexpr int kTries = 64;
   constexpr std::size_t kMost = 256;

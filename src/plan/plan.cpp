@@ -18,7 +18,7 @@ using internal::fits;
 using internal::saturated;
 
 // From the first byte to the last of the regions of a role.
-std::uint64_t extent(const TapePlan& tape, RegionRole role) noexcept {
+std::uint64_t extent_of_role(const TapePlan& tape, RegionRole role) noexcept {
   std::uint64_t begin = std::numeric_limits<std::uint64_t>::max();
   std::uint64_t end = 0;
   for (const Region& region : tape.regions()) {
@@ -47,8 +47,8 @@ Breakdown Plan::breakdown() const noexcept {
   out.window = all_talks(RegionRole::window);
   out.recurrent = all_talks(RegionRole::recurrent);
   out.history = saturated(CheckedSize(out.kv) + out.window + out.recurrent);
-  out.decode = extent(scratch, RegionRole::decode);
-  out.prefill = extent(scratch, RegionRole::prefill);
+  out.decode = extent_of_role(scratch, RegionRole::decode);
+  out.prefill = extent_of_role(scratch, RegionRole::prefill);
   out.scratch = scratch.bytes();
   out.overhead = overhead;
   out.total = saturated(total_bytes(*this));

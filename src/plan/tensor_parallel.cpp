@@ -65,7 +65,7 @@ const LayerShape* attention_layer(const ModelShape& shape, const PartId& id) {
 }
 
 /// `part` of `whole` equal slices of a tensor, in whole bytes.
-std::uint64_t slices(std::uint64_t bytes, std::uint64_t part, std::uint64_t whole) {
+std::uint64_t tensor_slices(std::uint64_t bytes, std::uint64_t part, std::uint64_t whole) {
   if (whole == 0) return bytes;
   return fits(CheckedSize(bytes / whole) * part) + fits(CheckedSize(bytes % whole) * part) / whole;
 }
@@ -77,15 +77,15 @@ std::uint64_t cut_weight(const ModelShape& shape, const Region& region, const Cu
   const LayerShape* layer = attention_layer(shape, region.id);
   if (layer != nullptr && layer->attention != Attention::latent && layer->kv_heads != 0) {
     if (part == Part::key || part == Part::value) {
-      return slices(region.bytes, cut.kv_heads(*layer), layer->kv_heads);
+      return tensor_slices(region.bytes, cut.kv_heads(*layer), layer->kv_heads);
     }
     if (part == Part::query_key_value) {
       const std::uint64_t pair = fits(CheckedSize(layer->key_dim) + layer->value_dim);
       const auto width = [&](std::uint64_t heads, std::uint64_t kv_heads) {
         return fits(CheckedSize(heads) * layer->key_dim + CheckedSize(kv_heads) * pair);
       };
-      return slices(region.bytes, width(cut.share_of(layer->heads), cut.kv_heads(*layer)),
-                    width(layer->heads, layer->kv_heads));
+      return tensor_slices(region.bytes, width(cut.share_of(layer->heads), cut.kv_heads(*layer)),
+                           width(layer->heads, layer->kv_heads));
     }
   }
   return cut.share_of(region.bytes);

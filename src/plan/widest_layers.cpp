@@ -7,7 +7,7 @@
 namespace tapedeck::internal {
 namespace {
 
-void raise(std::uint64_t& figure, std::uint64_t to) { figure = std::max(figure, to); }
+void widen(std::uint64_t& figure, std::uint64_t to) { figure = std::max(figure, to); }
 
 // Published convolutions are 4 tokens long, of which 3 are kept; LFM2's is 3, over one row.
 std::uint64_t convolved_width(const ModelShape& shape, const LayerShape& layer) {
@@ -27,20 +27,20 @@ std::uint64_t convolved_width(const ModelShape& shape, const LayerShape& layer) 
   return fits(CheckedSize(shape.hidden) * 6);  // r, w, k, v, a and g
 }
 
-void raise_attention(WidestLayers& out, const LayerShape& layer) {
+void widen_for_attention(WidestLayers& out, const LayerShape& layer) {
   if (layer.attention == Attention::none) return;
   const bool latent = layer.attention == Attention::latent;
   const std::uint64_t value = latent ? layer.key_dim : layer.value_dim;
-  raise(out.heads, layer.heads);
-  raise(out.head_dim, value);
-  raise(out.q, fits(CheckedSize(layer.heads) * layer.key_dim));
-  raise(out.attention_out, fits(CheckedSize(layer.heads) * value));
+  widen(out.heads, layer.heads);
+  widen(out.head_dim, value);
+  widen(out.q, fits(CheckedSize(layer.heads) * layer.key_dim));
+  widen(out.attention_out, fits(CheckedSize(layer.heads) * value));
   if (latent) {
-    raise(out.latent, layer.key_dim);
+    widen(out.latent, layer.key_dim);
     return;
   }
-  raise(out.k, fits(CheckedSize(layer.kv_heads) * layer.key_dim));
-  raise(out.v, fits(CheckedSize(layer.kv_heads) * layer.value_dim));
+  widen(out.k, fits(CheckedSize(layer.kv_heads) * layer.key_dim));
+  widen(out.v, fits(CheckedSize(layer.kv_heads) * layer.value_dim));
 }
 
 }  // namespace
@@ -48,15 +48,15 @@ void raise_attention(WidestLayers& out, const LayerShape& layer) {
 WidestLayers widest_layers(const ModelShape& shape) {
   WidestLayers out;
   for (const LayerShape& layer : shape.layers) {
-    raise_attention(out, layer);
-    raise(out.ffn, layer.ffn);
-    raise(out.shared_ffn, layer.shared_ffn);
-    raise(out.experts, layer.experts);
-    raise(out.experts_used, layer.experts_used);
-    raise(out.expert_rows, fits(CheckedSize(layer.experts_used) * layer.expert_ffn));
+    widen_for_attention(out, layer);
+    widen(out.ffn, layer.ffn);
+    widen(out.shared_ffn, layer.shared_ffn);
+    widen(out.experts, layer.experts);
+    widen(out.experts_used, layer.experts_used);
+    widen(out.expert_rows, fits(CheckedSize(layer.experts_used) * layer.expert_ffn));
     if (layer.recurrence == Recurrence::none) continue;
-    raise(out.inner, layer.inner != 0 ? layer.inner : shape.hidden);
-    raise(out.convolved, convolved_width(shape, layer));
+    widen(out.inner, layer.inner != 0 ? layer.inner : shape.hidden);
+    widen(out.convolved, convolved_width(shape, layer));
   }
   return out;
 }

@@ -12,8 +12,7 @@ namespace tapedeck::tests {
 
 [[nodiscard]] inline FitChoice choice_with_mode(const std::vector<FitChoice>& choices,
                                                 FitMode mode) {
-  const auto at = std::find_if(choices.begin(), choices.end(),
-                               [&](const FitChoice& choice) { return choice.mode == mode; });
+  const auto at = std::ranges::find(choices, mode, &FitChoice::mode);
   if (at == choices.end()) throw std::runtime_error("no such mode");
   return *at;
 }

@@ -2,14 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
 #include <optional>
 #include <random>
 #include <string>
-#include <vector>
 
 #include "base/most.hpp"
 #include "base/paths.hpp"
@@ -236,7 +234,7 @@ TEST(NothingFits, SaysThatTheBusIsTooSlowAndWhatItCarries) {
   const NothingFits error =
       nothing_fits(random, host, device_of(device), {slow.ceiling_tokens_per_second * 1.001});
   EXPECT_TRUE(choice_with_mode(error.choices(), FitMode::layer_streaming).too_slow());
-  // Who follows the advice is served.
+  // The rate that the advice names can be reached.
   const std::string advice(error.advice());
   const double advised = std::stod(advice.substr(advice.find("ask for ") + 8));
   EXPECT_GT(advised, slow.ceiling_tokens_per_second * 0.98);

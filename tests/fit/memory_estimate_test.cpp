@@ -6,17 +6,18 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <limits>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "base/paths.hpp"
 #include "base/thrown.hpp"
+#include "model/shared_data.hpp"
 #include "plan/refused.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -146,30 +147,22 @@ const std::map<std::string, std::string> kConfigOf = {
     {"1T", "moonshotai--Kimi-K2-Instruct"},
 };
 
-// The figure of a file in an index.csv whose fields may be quoted; the exact count stands alone
-// between two commas.
-bool index_has(const std::string& index, const std::string& file, double billions) {
-  const std::size_t row = index.find(file + ".json,");
-  if (row == std::string::npos) return false;
-  const std::string line = index.substr(row, index.find('\n', row) - row);
-  const auto count = static_cast<std::uint64_t>(std::llround(billions * 1e9));
-  return line.find("," + std::to_string(count) + ",") != std::string::npos;
-}
-
 TEST(Catalogue, ClassesAreRealModels) {
   const std::filesystem::path configs = shared_data("configs");
   if (!std::filesystem::exists(configs)) GTEST_SKIP() << "no " << configs;
-  std::ifstream in(configs / "INDEX.csv");
-  const std::string index{std::istreambuf_iterator<char>(in), {}};
+  const std::vector<IndexRow> index = table_of(configs / "INDEX.csv");
   for (const ModelClass& of : model_classes()) {
     if (of.name == "70B") continue;  // its configuration is not among the data
-    const std::string file = kConfigOf.at(std::string(of.name));
-    std::ifstream config(configs / (file + ".json"));
-    nlohmann::json json = nlohmann::json::parse(config);
-    if (json.contains("text_config")) json = json.at("text_config");
-    EXPECT_EQ(json.at("num_hidden_layers").get<std::uint64_t>(), of.n_layers) << file;
-    EXPECT_EQ(json.at("hidden_size").get<std::uint64_t>(), of.hidden) << file;
-    EXPECT_TRUE(index_has(index, file, of.billions)) << file;
+    const std::string file = kConfigOf.at(std::string(of.name)) + ".json";
+    SCOPED_TRACE(file);
+    const ModelShape shape = read_model(configs / file).shape;
+    EXPECT_EQ(shape.layers.size(), of.n_layers);
+    EXPECT_EQ(shape.hidden, of.hidden);
+    const auto row =
+        std::ranges::find_if(index, [&](const IndexRow& each) { return each.at("file") == file; });
+    ASSERT_NE(row, index.end());
+    const std::string count = std::to_string(std::llround(of.billions * 1e9));
+    EXPECT_TRUE(row->at("params_stated") == count || row->at("params_formula") == count);
   }
 }
 

@@ -15,7 +15,7 @@
 namespace tapedeck::tests {
 namespace {
 
-Breakdown of(const Model& model, const PlanOptions& options = {}) {
+Breakdown breakdown_of(const Model& model, const PlanOptions& options = {}) {
   return make_plan(model, options).breakdown();
 }
 
@@ -40,12 +40,13 @@ TEST(HistoryPlan, IsKAndVOfEachLayer) {
   EXPECT_NE(plan.history.find("layers.31.v"), nullptr);
   // Qwen3-30B-A3B, as the engine prints it: 32 heads of 128 in a hidden row of 2048.
   const std::vector<LayerShape> qwen3(48, attention_layer(32, 4, 128, 6144));
-  EXPECT_EQ(of(model_of(qwen3, 2048, 151936, 4096)).kv, 384_MiB);
+  EXPECT_EQ(breakdown_of(model_of(qwen3, 2048, 151936, 4096)).kv, 384_MiB);
 }
 
 TEST(HistoryPlan, RoundsContextToCells) {
   const auto cells = [](std::uint64_t context, std::uint64_t rounding = 256) {
-    return of(four_heads(), {.total_context = context, .cell_rounding = rounding}).kv / kRow;
+    return breakdown_of(four_heads(), {.total_context = context, .cell_rounding = rounding}).kv /
+           kRow;
   };
   EXPECT_EQ(cells(1), 256U);
   EXPECT_EQ(cells(255), 256U);
@@ -69,21 +70,22 @@ TEST(HistoryPlan, SplitsContextOverStreams) {
 
 TEST(HistoryPlan, TakesTypesAndWidthsOfKAndVApart) {
   const std::uint64_t elements = std::uint64_t{4096} * 4 * 64;
-  EXPECT_EQ(of(four_heads(), {.key_type = DType::q8_0}).kv, elements * 34 / 32 + elements * 2);
-  EXPECT_EQ(of(four_heads(), {.key_type = DType::f32, .value_type = DType::q4_0}).kv,
+  EXPECT_EQ(breakdown_of(four_heads(), {.key_type = DType::q8_0}).kv,
+            elements * 34 / 32 + elements * 2);
+  EXPECT_EQ(breakdown_of(four_heads(), {.key_type = DType::f32, .value_type = DType::q4_0}).kv,
             elements * 4 + elements * 18 / 32);
-  EXPECT_EQ(of(four_heads(), {.key_type = DType::i8, .value_type = DType::f8_e4m3}).kv,
+  EXPECT_EQ(breakdown_of(four_heads(), {.key_type = DType::i8, .value_type = DType::f8_e4m3}).kv,
             elements * 2);
   LayerShape layer = attention_layer(64, 4, 192, 128);
   layer.value_dim = 128;
-  EXPECT_EQ(of(model_of({layer})).kv, 4096 * 4 * (192 + 128) * 2);
+  EXPECT_EQ(breakdown_of(model_of({layer})).kv, 4096 * 4 * (192 + 128) * 2);
 }
 
 TEST(HistoryPlan, WindowHoldsWindowAndMicroBatch) {
   Model model = model_of({windowed_layer(attention_layer(4, 1, 256, 128), 512)}, 512, 1000, 32768);
   const auto rows = [&](const PlanOptions& options) {
-    EXPECT_EQ(of(model, options).kv, 0U);
-    return of(model, options).window / (2 * 256 * 2);
+    EXPECT_EQ(breakdown_of(model, options).kv, 0U);
+    return breakdown_of(model, options).window / (2 * 256 * 2);
   };
   EXPECT_EQ(rows({}), 1024U);
   EXPECT_EQ(rows({.micro_batch = 2048}), 2560U);
@@ -102,8 +104,8 @@ TEST(HistoryPlan, WindowHoldsWindowAndMicroBatch) {
   // A config says what its library does; llama.cpp keeps every token of such a model.
   model.shape.windowless_engine = true;
   EXPECT_EQ(rows({}), 8192 + 512U);
-  EXPECT_EQ(of(model, {.profile = llama_cpp_profile()}).kv, 32768 * 2 * 256 * 2);
-  EXPECT_EQ(of(model, {.profile = llama_cpp_profile()}).window, 0U);
+  EXPECT_EQ(breakdown_of(model, {.profile = llama_cpp_profile()}).kv, 32768 * 2 * 256 * 2);
+  EXPECT_EQ(breakdown_of(model, {.profile = llama_cpp_profile()}).window, 0U);
 }
 
 // What MLA's heads are before absorption says nothing of the cache.
@@ -125,7 +127,7 @@ TEST(HistoryPlan, CompressedRowsAreSharedByTokens) {
   EXPECT_EQ(plan.breakdown().kv, 4096 / 128 * 512 * 2);
   EXPECT_EQ(plan.history.find("layers.0.k")->growth, Growth{});
   layer.compress_ratio = 3;  // a row that is not full is a row
-  EXPECT_EQ(of(model_of({layer})).kv, 1366 * 512 * 2);
+  EXPECT_EQ(breakdown_of(model_of({layer})).kv, 1366 * 512 * 2);
 }
 
 TEST(HistoryPlan, SharedCachesAreOwnedOnce) {
@@ -140,10 +142,10 @@ TEST(HistoryPlan, SharedCachesAreOwnedOnce) {
 TEST(HistoryPlan, StatesAreF32PerSequence) {
   const Model model = model_of({mamba2_layer(), attention_layer(4, 4, 64, 128)});
   const std::uint64_t state = (std::uint64_t{3} * (3072 + 2 * 128) + std::uint64_t{3072} * 128) * 4;
-  EXPECT_EQ(of(model).recurrent, state);
-  EXPECT_EQ(of(model).kv, 4096 * kRow);
-  EXPECT_EQ(of(model, {.sequences = 4}).recurrent, 4 * state);
-  EXPECT_EQ(of(model, {.rollback_states = 2}).recurrent, 3 * state);
+  EXPECT_EQ(breakdown_of(model).recurrent, state);
+  EXPECT_EQ(breakdown_of(model).kv, 4096 * kRow);
+  EXPECT_EQ(breakdown_of(model, {.sequences = 4}).recurrent, 4 * state);
+  EXPECT_EQ(breakdown_of(model, {.rollback_states = 2}).recurrent, 3 * state);
   // One talk holds the states of all sequences then.
   const Plan unified = make_plan(model, {.sequences = 4, .unified = true});
   EXPECT_EQ(unified.history.payload(RegionRole::recurrent), 4 * state);
@@ -158,7 +160,7 @@ TEST(HistoryPlan, StatesAreF32PerSequence) {
 TEST(HistoryPlan, EncodersHaveNone) {
   Model model = model_of({attention_layer(12, 12, 64, 3072)}, 768, 30522, 512);
   model.shape.encoder = true;
-  EXPECT_EQ(of(model).history, 0U);
+  EXPECT_EQ(breakdown_of(model).history, 0U);
 }
 
 // The engine stores V transposed then, and all rows of one width.
@@ -176,12 +178,12 @@ TEST(HistoryPlan, LlamaCppPadsVWithoutFlashAttention) {
   // Deci: the engine's tensor of a layer that keeps nothing is padded with the others.
   const LayerShape none = {.ffn = 128};
   const Model gap = model_of({attention_layer(8, 8, 64, 128), none});
-  EXPECT_EQ(of(gap, padded).kv, 4096 * (512 + 512 + 512) * 2);
+  EXPECT_EQ(breakdown_of(gap, padded).kv, 4096 * (512 + 512 + 512) * 2);
   EXPECT_EQ(make_plan(gap, padded).history.find("layers.1.k"), nullptr);
-  EXPECT_EQ(of(gap, flash).kv, 4096 * (512 + 512) * 2);
+  EXPECT_EQ(breakdown_of(gap, flash).kv, 4096 * (512 + 512) * 2);
   // A hybrid's cache has the layers with attention only.
   const Model hybrid = model_of({attention_layer(8, 8, 64, 128), none, mamba2_layer()});
-  EXPECT_EQ(of(hybrid, padded).kv, 4096 * (512 + 512) * 2);
+  EXPECT_EQ(breakdown_of(hybrid, padded).kv, 4096 * (512 + 512) * 2);
 }
 
 TEST(HistoryPlan, RefusesTypesThatACacheCannotHave) {

@@ -33,7 +33,7 @@ class RandomTensors {
         at = up_to(1000);
       }
       at += gap();
-      at += add(made, i, at, up_to(layers) - 1, experts);
+      at += add_tensor(made, i, at, up_to(layers) - 1, experts);
     }
     made.tensor("blk.0.last", at, {1});  // a layer there is
     model = made.model();
@@ -51,8 +51,8 @@ class RandomTensors {
     return kind <= 5 ? 0 : kind <= 8 ? up_to(300) * 16 : up_to(100);
   }
 
-  std::uint64_t add(Made& made, std::uint64_t id, std::uint64_t at, std::uint64_t layer,
-                    std::uint64_t experts) {
+  std::uint64_t add_tensor(Made& made, std::uint64_t id, std::uint64_t at, std::uint64_t layer,
+                           std::uint64_t experts) {
     const std::string number = std::to_string(id);
     const std::string of_layer = "blk." + std::to_string(layer) + ".";
     const std::uint64_t bytes = up_to(200) * (up_to(3) == 1 ? 1 : 16);
@@ -188,18 +188,6 @@ TEST(StreamingPlanRealModels, ExpertsOfQwen3) {
   }
   EXPECT_EQ(plan.token_bytes, others + experts / 16);
   EXPECT_EQ(plan.layers[0].experts, 128U);
-}
-
-// The tensors of a llama.cpp layer lie behind one another: one run, and one copy.
-TEST(StreamingPlanRealModels, ALayerOfGgufIsOneRun) {
-  const auto path = shared_data("engine_figures") / "llama-8b-gqa.header-only.gguf";
-  SKIP_WITHOUT(path);
-  const Model model = read_model(path);
-  for (const StreamedLayer& layer : plan_streaming(model).layers) {
-    const TensorEntry& first = model.tensors.entries()[layer.parts.front().tensor];
-    const TensorEntry& last = model.tensors.entries()[layer.parts.back().tensor];
-    EXPECT_EQ(layer.parts.back().offset, last.offset - first.offset);
-  }
 }
 
 struct FileWithTensors {

@@ -13,23 +13,23 @@ LlamaCppGraph::CacheInputs& LlamaCppGraph::inputs_of(const LayerShape& layer) {
 
 Tensor LlamaCppGraph::mask(const LayerShape& layer, CacheInputs& inputs) {
   const std::uint64_t element = options_.flash_attention ? 2 : sizeof(float);
-  return input_once(inputs.mask, CheckedSize(keys(layer)) * rows_ * element);
+  return input_once(inputs.mask, CheckedSize(keys_of(layer)) * rows_ * element);
 }
 
-std::uint64_t LlamaCppGraph::keys(const LayerShape& layer) const {
+std::uint64_t LlamaCppGraph::keys_of(const LayerShape& layer) const {
   return shape_.encoder ? tokens_ : cells_.rows_of(layer);
 }
 
 // Of every head's queries with every key, in f32.
-CheckedSize LlamaCppGraph::scores(const LayerShape& layer) const {
-  return rows(CheckedSize(keys(layer)) * layer.heads);
+CheckedSize LlamaCppGraph::score_bytes(const LayerShape& layer) const {
+  return rows(CheckedSize(keys_of(layer)) * layer.heads);
 }
 
 // A layer's cache of all streams, `width` elements a token.
 CheckedSize LlamaCppGraph::cache_bytes(const LayerShape& layer, DType type,
                                        std::uint64_t width) const {
   const DTypeTraits& of = traits(type);
-  return CheckedSize(keys(layer)) * cells_.streams * parts(width, of.block_elements) *
+  return CheckedSize(keys_of(layer)) * cells_.streams * parts(width, of.block_elements) *
          of.block_bytes;
 }
 
@@ -120,7 +120,7 @@ Tensor LlamaCppGraph::attend(const LayerShape& layer, CacheInputs& inputs, const
                             : op(bytes(*qkv.v) / 2, {*qkv.v});
     out = op(out_bytes, {qkv.q, k, v, mask(layer, inputs)});
   } else {
-    Tensor kq = cached ? op(scores(layer), {qkv.q}) : op(scores(layer), {*qkv.k, qkv.q});
+    Tensor kq = cached ? op(score_bytes(layer), {qkv.q}) : op(score_bytes(layer), {*qkv.k, qkv.q});
     kq = combine(kq, mask(layer, inputs));
     out = cached ? op(out_bytes, {kq}) : op(out_bytes, {copy(*qkv.v), kq});
     out = copy(out);
@@ -135,7 +135,7 @@ Tensor LlamaCppGraph::sparse_mask(const LayerShape& layer, CacheInputs& inputs, 
   const Tensor all = mask(layer, inputs);
   if (layer.indexer_dim == 0 && !best_keys_) return all;
   // Each layer has constants of its own for it, which have memory from the start.
-  const Tensor zeros = same(input(rows(std::min(hints_.indexer_top_k, keys(layer)))));
+  const Tensor zeros = same(input(rows(std::min(hints_.indexer_top_k, keys_of(layer)))));
   expand(zeros);
   // A layer without an indexer takes what the last one chose.
   if (layer.indexer_dim != 0) best_keys_ = best_keys(layer, all, normed);
@@ -149,8 +149,8 @@ Tensor LlamaCppGraph::best_keys(const LayerShape& layer, Tensor mask, Tensor nor
   const Tensor rotated = copy(view(project(width, normed)));
   const Tensor q = project(width, rotated);
   const Tensor weights = project(hints_.indexer_heads, normed);
-  const Tensor scores = op(rows(keys(layer)), {q, weights, mask});
-  return copy(project(std::min(hints_.indexer_top_k, keys(layer)), scores));
+  const Tensor scores = op(rows(keys_of(layer)), {q, weights, mask});
+  return copy(project(std::min(hints_.indexer_top_k, keys_of(layer)), scores));
 }
 
 // Keys and values are absorbed into the query, so that all heads read one latent row a token.
@@ -184,7 +184,7 @@ Tensor LlamaCppGraph::latent_attention(const LayerShape& layer, Tensor normed) {
     out = op(rows(heads(rank)), {query, k, v, sparse_mask(layer, inputs, normed)});
     out = view(project(heads(hints_.latent_value), view(out)));
   } else {
-    const Tensor products = op(scores(layer), {query});
+    const Tensor products = op(score_bytes(layer), {query});
     expand(products);
     const Tensor kq = combine(products, sparse_mask(layer, inputs, normed));
     // V is a part of K's rows, and is transposed for the product.

@@ -43,7 +43,7 @@ TensorGraph::Footprint LlamaCppGraph::measure() {
 
   add_layer_inputs(ids);
   for (std::size_t i = 0; i < shape_.layers.size(); ++i) {
-    layer(shape_.layers[i], i + 1 == shape_.layers.size());
+    add_layer(shape_.layers[i], i + 1 == shape_.layers.size());
   }
 
   set_stage("logits");
@@ -83,7 +83,7 @@ Tensor LlamaCppGraph::input_once(std::optional<Tensor>& made, CheckedSize bytes)
   return *made;
 }
 
-void LlamaCppGraph::layer(const LayerShape& layer, bool last) {
+void LlamaCppGraph::add_layer(const LayerShape& layer, bool last) {
   if (shape_.encoder) return encoder_layer(layer, last);
   if (layer.recurrence == Recurrence::rwkv) return rwkv_layer(layer, last);
   if (!stack_) {

@@ -65,7 +65,7 @@ class LlamaCppGraph : private TensorGraph {
   Tensor input_once(std::optional<Tensor>& made, CheckedSize bytes);
 
   // graph.cpp
-  void layer(const LayerShape& layer, bool last);
+  void add_layer(const LayerShape& layer, bool last);
   void plain_layer(const LayerShape& layer, bool last);
   void add_layer_inputs(Tensor ids);
   Tensor layer_input(Tensor from);
@@ -90,8 +90,8 @@ class LlamaCppGraph : private TensorGraph {
   Tensor best_keys(const LayerShape& layer, Tensor mask, Tensor normed);
   CacheInputs& inputs_of(const LayerShape& layer);
   Tensor cache_view(const LayerShape& layer, DType type, std::uint64_t head_dim);
-  [[nodiscard]] std::uint64_t keys(const LayerShape& layer) const;
-  [[nodiscard]] CheckedSize scores(const LayerShape& layer) const;
+  [[nodiscard]] std::uint64_t keys_of(const LayerShape& layer) const;
+  [[nodiscard]] CheckedSize score_bytes(const LayerShape& layer) const;
   [[nodiscard]] CheckedSize cache_bytes(const LayerShape& layer, DType type,
                                         std::uint64_t width) const;
 

@@ -138,7 +138,7 @@ bool TensorGraph::take_over(Node& node) {
   return false;
 }
 
-void TensorGraph::place(Memory& memory, Tensor tensor) {
+void TensorGraph::place_tensor(Memory& memory, Tensor tensor) {
   Node& node = nodes_[tensor];
   if (node.kind == Kind::view || node.kind == Kind::store) return;
   node.allocated = true;
@@ -146,8 +146,8 @@ void TensorGraph::place(Memory& memory, Tensor tensor) {
   node.offset = memory.take(node.bytes, node.stage);
 }
 
-// After a source was read: it and whom it shows may go.
-void TensorGraph::release(Memory& memory, Tensor source) {
+// After a source was read: it, or the tensor whose memory it shows, may go.
+void TensorGraph::release_source(Memory& memory, Tensor source) {
   Node& node = nodes_[source];
   if (--node.readers != 0 || node.views != 0) return;
   Node& owner = node.kind == Kind::view ? nodes_[node.viewed] : node;
@@ -160,11 +160,11 @@ void TensorGraph::release(Memory& memory, Tensor source) {
 TensorGraph::Footprint TensorGraph::allocate() {
   count_uses();
   Memory memory;
-  for (const Tensor tensor : inputs_) place(memory, tensor);
+  for (const Tensor tensor : inputs_) place_tensor(memory, tensor);
   for (const Tensor tensor : order_) {
-    place(memory, tensor);
+    place_tensor(memory, tensor);
     const Node& node = nodes_[tensor];
-    for (std::size_t i = 0; i < node.source_count; ++i) release(memory, node.sources[i]);
+    for (std::size_t i = 0; i < node.source_count; ++i) release_source(memory, node.sources[i]);
   }
   return memory.footprint();
 }

@@ -16,7 +16,7 @@ namespace tapedeck::internal {
 /// Records tensors, orders them as ggml orders a graph (each behind its sources, when `expand`
 /// first meets it), and plays ggml's graph allocator over that order: a tensor is placed when it is
 /// computed, in the best fitting hole, and given back after its last use; some operations take over
-/// the memory of a source that nobody else needs. One graph, one thread. Whatever makes a tensor
+/// the memory of a source that nothing else needs. One graph, one thread. Whatever makes a tensor
 /// throws InvalidArgument for a size that does not fit in 64 bits.
 ///
 /// Source of the rules: ggml-alloc.c, `ggml_build_forward_expand` of ggml.c.
@@ -53,7 +53,7 @@ class TensorGraph {
     return append_node(Kind::store, 0, sources);
   }
 
-  /// Nobody takes over its memory: the caller reads it after all is computed.
+  /// No other tensor takes over its memory: it is read after all is computed.
   void keep(Tensor tensor) { nodes_[tensor].kept = true; }
   /// Computes a tensor, and before it what it needs, now.
   void expand(Tensor tensor);
@@ -73,7 +73,7 @@ class TensorGraph {
     std::uint64_t offset = 0;
     std::string_view stage{};
     std::array<Tensor, kMostSources> sources{};
-    std::uint32_t readers = 0;  ///< That are not yet computed; so for views.
+    std::uint32_t readers = 0;  ///< That are not yet computed, as are the views.
     std::uint32_t views = 0;
     Tensor viewed = 0;  ///< Whose memory a view shows.
     std::uint8_t source_count = 0;
@@ -87,9 +87,9 @@ class TensorGraph {
 
   Tensor append_node(Kind kind, const CheckedSize& bytes, std::initializer_list<Tensor> sources);
   void count_uses();
-  void place(Memory& memory, Tensor tensor);
+  void place_tensor(Memory& memory, Tensor tensor);
   bool take_over(Node& node);
-  void release(Memory& memory, Tensor source);
+  void release_source(Memory& memory, Tensor source);
 
   std::string_view stage_;
   std::vector<Node> nodes_;
