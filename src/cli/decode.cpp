@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "cli/commands.hpp"
-#include "cli/decode_telemetry.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/made_model.hpp"
 #include "cli/options.hpp"
@@ -107,7 +106,6 @@ int hold_on_cpu(Decoding& decoding) {
   llama::LlamaModel& model = decoding.model;
   Layout layout(model.plan(std::max(decoding.longest, model.shape().seq_len)),
                 layout_options(model));
-  DecodeTelemetry telemetry(decoding.arguments.telemetry, layout, model.weights().files());
   layout.talk(0).prepare(decoding.longest);
   llama::ThreadPool pool(decoding.arguments.threads);
   llama::Decoder decoder(model, layout, pool);
@@ -115,7 +113,7 @@ int hold_on_cpu(Decoding& decoding) {
   // So that the first token costs what the others do.
   layout.scratch().warm().or_throw("warming tape scratch");
   layout.talk(0).warm().or_throw("warming tape history");
-  return hold_talks(decoding.talks, decoder, layout, telemetry);
+  return hold_talks(decoding.talks, decoder, layout);
 }
 
 // Before any of it is put on a device.
@@ -126,9 +124,7 @@ const llama::LlamaModel& brought_in(const Decoding& decoding) {
 
 int hold_on_device(Decoding& decoding, llama::StreamedLlama& streamed,
                    llama::TalkDecoder& decoder) {
-  Layout& layout = streamed.layout();
-  DecodeTelemetry telemetry(decoding.arguments.telemetry, layout, decoding.model.weights().files());
-  const int exit_code = hold_talks(decoding.talks, decoder, layout, telemetry);
+  const int exit_code = hold_talks(decoding.talks, decoder, streamed.layout());
   if (!decoding.arguments.stat) return exit_code;
   const StreamingPlan& plan = streamed.streaming();
   const LayerStreamerStat stat = streamed.weights().streamer().stat();
@@ -239,7 +235,9 @@ int decode(const DecodeArguments& arguments) {
   const std::size_t usual = std::min(kUsualPositions, model.shape().seq_len);
   Decoding decoding = {.arguments = arguments,
                        .model = model,
-                       .talks = {.tokenizer = tokenizer,
+                       .talks = {.telemetry = arguments.telemetry,
+                                 .files = model.weights().files(),
+                                 .tokenizer = tokenizer,
                                  .sampler = llama::Sampler(arguments.temperature, arguments.seed),
                                  .stop = stop_on_interrupt(),
                                  .positions = arguments.positions.value_or(usual),
@@ -276,6 +274,24 @@ void add_device_options(CLI::App& command, DecodeArguments& a) {
                          "What a GPU computes in, and keeps of the conversation: f32, as the CPU,"
                          " or f16, half of that memory [f32]"),
       {{"f32", false}, {"f16", true}});
+}
+
+void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
+  command
+      .add_option("--metrics", options.metrics,
+                  "Serve where the memory stands for Prometheus, at this address; without a HOST at"
+                  " 127.0.0.1; PORT 0: any")
+      ->option_text("[HOST]:PORT");
+  // A flag, so that what follows it is still the model.
+  command.add_flag("--publish{decode}", options.publish,
+                   "Let `tapedeck top` see where the memory stands; --publish=NAME: by this name"
+                   " [decode]");
+  command
+      .add_option("--record", options.record,
+                  fmt::format("Write how the memory went to this file in the end, as JSON lines: a"
+                              " sample after each pass, the newest {} of them, and the phases",
+                              kMostSamples))
+      ->option_text("FILE");
 }
 
 }  // namespace

@@ -3,18 +3,26 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <optional>
-#include <string>
+#include <sstream>
 #include <string_view>
+#include <utility>
 
 #include "cli/interrupt.hpp"
 #include "cli/output.hpp"
 #include "llama/talk.hpp"
 #include "os/descriptor.hpp"
+#include "os/new_file.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/telemetry/live/stat_publisher.hpp"
+#include "tapedeck/telemetry/metrics/metrics_server.hpp"
+#include "tapedeck/telemetry/recording/phases.hpp"
+#include "tapedeck/telemetry/recording/recorder.hpp"
+#include "telemetry/snapshot/phase_peaks.hpp"
 
 namespace tapedeck::cli {
 namespace {
 
+constexpr const char* kName = "decode";  // of the layout
 constexpr std::size_t kTokensPerLine = 32;
 
 // Goes to the start of the next line, which is made if there is none, and remembers the place.
@@ -113,14 +121,93 @@ class TalkPrinter {
   std::size_t tokens_ = 0;
 };
 
+SnapshotOptions scraped(std::span<const WeightsFile> files) {
+  ProcessOptions process;
+  for (const WeightsFile& file : files) process.model_files.push_back(file.path);
+  return {.devices = true, .process = std::move(process)};
+}
+
+// "phase prefill: entered 1, passes 3; peaks: host scratch 1 KiB, host history 4 KiB". A tape that
+// had nothing in it is left out, as those of the host are where all is on a device.
+std::string phase_line(const PhaseFigures& phase) {
+  std::string counted;
+  for (const StatField<PhaseFigures>& field : phase_fields()) {
+    counted += fmt::format("{}{} {}", counted.empty() ? "" : ", ", field.name, field.of(phase));
+  }
+  std::string peaks;
+  internal::for_each_peak(phase, [&](Place place, TapeKind tape, std::uint64_t bytes) {
+    if (bytes == 0) return;
+    peaks += fmt::format("{}{} {} {}", peaks.empty() ? "; peaks: " : ", ", to_string(place),
+                         to_string(tape), to_iec(bytes));
+  });
+  return fmt::format("phase {}: {}{}\n", phase.name, counted, peaks);
+}
+
+// Shows a layout to others while it decodes, and keeps how that went: in phases, `load` from here
+// on, then those of each talk; and as a recording.
+class Telemetry {
+ public:
+  Telemetry(const TelemetryOptions& options, Layout& layout, std::span<const WeightsFile> files)
+      : recorder_(recorder_for(options, layout)),
+        phases_(layout, recorder_ ? &*recorder_ : nullptr) {
+    phase_.emplace(phases_, "load");
+    if (options.record) recording_.emplace(*options.record);
+    if (!options.publish.empty()) publisher_.emplace(layout, options.publish);
+    if (!options.metrics) return;
+    server_.emplace(std::vector<WatchedLayout>{{&layout, kName, &phases_}}, *options.metrics,
+                    scraped(files));
+    tell(fmt::format("metrics at http://{}/metrics\n", server_->address()));
+  }
+
+  void enter_phase(llama::TalkPhase phase) { phase_.emplace(phases_, to_string(phase)); }
+
+  // A pass has ended, and is cleared.
+  void end_pass() {
+    if (publisher_) publisher_->publish();
+    if (recorder_) recorder_->pass();
+  }
+
+  void end_talk() { phase_.reset(); }
+
+  // A line for each phase.
+  [[nodiscard]] std::string phases_text() const {
+    std::string text;
+    for (const PhaseFigures& phase : phases_.figures()) text += phase_line(phase);
+    return text;
+  }
+
+  // Puts the recording where it belongs, if there is one.
+  void save() {
+    if (!recorder_) return;
+    std::ostringstream lines;
+    recorder_->write(lines);
+    recording_->write(std::as_bytes(std::span(lines.view())));
+    recording_->put_in_place();
+  }
+
+ private:
+  static std::optional<Recorder> recorder_for(const TelemetryOptions& options, Layout& layout) {
+    if (!options.record) return std::nullopt;
+    return std::optional<Recorder>(std::in_place, layout,
+                                   RecorderOptions{.name = kName, .samples = kMostSamples});
+  }
+
+  std::optional<Recorder> recorder_;
+  std::optional<internal::NewFile> recording_;
+  Phases phases_;
+  std::optional<PhaseScope> phase_;
+  std::optional<StatPublisher> publisher_;
+  std::optional<MetricsServer> server_;  // whose threads read the phases, and go first
+};
+
 // Returns the passes.
-std::size_t hold_each(Talks& talks, llama::TalkDecoder& decoder, DecodeTelemetry& telemetry,
+std::size_t hold_each(Talks& talks, llama::TalkDecoder& decoder, Telemetry& telemetry,
                       TalkPrinter& printer) {
   const llama::OnToken on_token = [&](llama::TokenId previous, llama::TokenId token) {
-    telemetry.pass();
+    telemetry.end_pass();
     return printer.print_token(previous, token);
   };
-  const llama::OnPhase on_phase = [&](llama::TalkPhase phase) { telemetry.enter(phase); };
+  const llama::OnPhase on_phase = [&](llama::TalkPhase phase) { telemetry.enter_phase(phase); };
   std::size_t passes = 0;
   for (const std::vector<llama::TokenId>& prompt : talks.prompts) {
     decoder.clear_talk();  // the last one stays, for the statistics
@@ -136,7 +223,7 @@ std::size_t hold_each(Talks& talks, llama::TalkDecoder& decoder, DecodeTelemetry
 }
 
 // However it ends, what was recorded is kept.
-std::size_t hold_recorded(Talks& talks, llama::TalkDecoder& decoder, DecodeTelemetry& telemetry,
+std::size_t hold_recorded(Talks& talks, llama::TalkDecoder& decoder, Telemetry& telemetry,
                           TalkPrinter& printer) {
   try {
     return hold_each(talks, decoder, telemetry, printer);
@@ -148,8 +235,8 @@ std::size_t hold_recorded(Talks& talks, llama::TalkDecoder& decoder, DecodeTelem
 
 }  // namespace
 
-int hold_talks(Talks& talks, llama::TalkDecoder& decoder, const Layout& layout,
-               DecodeTelemetry& telemetry) {
+int hold_talks(Talks& talks, llama::TalkDecoder& decoder, Layout& layout) {
+  Telemetry telemetry(talks.telemetry, layout, talks.files);
   TalkPrinter printer(talks, layout);
   const auto start = std::chrono::steady_clock::now();
   const std::size_t passes = hold_recorded(talks, decoder, telemetry, printer);

@@ -1,23 +1,38 @@
 /// @file
-/// Talks that are held, one after the other: on standard output, and on standard error how that
-/// went.
+/// Talks that are held, one after the other: on standard output, on standard error how that went,
+/// and for others to watch.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
-#include "cli/decode_telemetry.hpp"
 #include "llama/sampler.hpp"
 #include "llama/talk_decoder.hpp"
 #include "llama/tokenizer.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/layout.hpp"
+#include "tapedeck/weights/weights.hpp"
 
 namespace tapedeck::cli {
 
+/// Who watches a layout that decodes; all of it may be asked for.
+struct TelemetryOptions {
+  std::optional<std::string> metrics{};  ///< Served at this address.
+  std::string publish{};                 ///< By this name; empty: not.
+  std::optional<std::string> record{};   ///< To this file.
+};
+
+/// Of a recording: the newest are kept.
+inline constexpr std::size_t kMostSamples = 16'384;
+
 /// What all talks need, wherever they are computed.
 struct Talks {
+  const TelemetryOptions& telemetry;
+  std::span<const WeightsFile> files;  ///< Whose pages in the page cache are counted.
   const llama::Tokenizer& tokenizer;
   llama::Sampler sampler;
   const std::atomic<bool>& stop;
@@ -29,7 +44,8 @@ struct Talks {
 
 /// Holds them until somebody has enough. Returns the exit code. However it ends, what was recorded
 /// is kept.
-[[nodiscard]] int hold_talks(Talks& talks, llama::TalkDecoder& decoder, const Layout& layout,
-                             DecodeTelemetry& telemetry);
+/// @throws what `MetricsServer`, `StatPublisher` and `NewFile` do: what cannot be had is told
+/// before anything is decoded.
+[[nodiscard]] int hold_talks(Talks& talks, llama::TalkDecoder& decoder, Layout& layout);
 
 }  // namespace tapedeck::cli

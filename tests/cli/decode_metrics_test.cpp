@@ -31,9 +31,7 @@ class DecodeMetrics : public ::testing::Test {
 /// A program that has filled the pipe and waits until somebody reads it: its figures stand still.
 class Stopped {
  public:
-  explicit Stopped(const Words& words)
-      : program_(words, {.out = out_.write.get(), .err = err_.write.get()}) {
-    out_.write.close();
+  explicit Stopped(const Words& words) : piped_(words, 4096, err_.write.get()) {
     err_.write.close();
     const std::string said = err_.read.read_some();
     std::smatch parts;
@@ -41,25 +39,21 @@ class Stopped {
                           std::regex("metrics at http://(127\\.0\\.0\\.1:[0-9]+)/metrics\n"))) {
       address_ = parts[1];
     }
-    EXPECT_TRUE(program_.waits_to_write());
+    EXPECT_TRUE(piped_.program.waits_to_write());
   }
   [[nodiscard]] const std::string& address() const { return address_; }
   /// Lets it go on. Gives the exit code, and what it said meanwhile on standard error.
   [[nodiscard]] std::pair<int, std::string> finish() {
     std::string said;
     std::thread reader([&] { said = err_.read.read_all(); });
-    static_cast<void>(out_.read.read_all());
+    const int exit_code = piped_.finish().exit_code;
     reader.join();
-    return {program_.wait().exit_code, said};
+    return {exit_code, said};
   }
 
  private:
-  struct SmallPipe : Pipe {
-    SmallPipe() { ::fcntl(write.get(), F_SETPIPE_SZ, 4096); }
-  };
-  SmallPipe out_;
   Pipe err_;
-  Program program_;
+  Piped piped_;
   std::string address_;
 };
 

@@ -58,6 +58,9 @@ class DecodeRecord : public ::testing::Test {
     EXPECT_EQ(last_of(recording).passes, tokens_told(said_.err));
     return recording;
   }
+  [[nodiscard]] Words long_decode() const {
+    return with_talks(100, {"decode", made_large(), "-n", "0", "--ids", "--record", file_});
+  }
   [[nodiscard]] std::size_t tokens_of(const std::string& prompt) const {
     return llama::Tokenizer(model_ + ".tokenizer", kSmall.vocab).encode(prompt).size();
   }
@@ -169,14 +172,7 @@ TEST_F(DecodeRecord, AFullDiskIsAnErrorThatNamesTheFile) {
   EXPECT_TRUE(passed(ended));
 }
 
-class DecodeRecordStopped : public DecodeRecord {
- protected:
-  [[nodiscard]] Words long_decode() const {
-    return with_talks(100, {"decode", made_large(), "-n", "0", "--ids", "--record", file_});
-  }
-};
-
-TEST_F(DecodeRecordStopped, IsWrittenAfterASignal) {
+TEST_F(DecodeRecord, IsWrittenAfterASignal) {
   Piped decode(long_decode());
   EXPECT_NE(decode.pipe.read.read_some(), "");
   decode.program.send(SIGINT);
@@ -191,7 +187,7 @@ TEST_F(DecodeRecordStopped, IsWrittenAfterASignal) {
   EXPECT_EQ(marks_of(recorded).back(), "-");
 }
 
-TEST_F(DecodeRecordStopped, IsWrittenWhenNobodyReadsAnyMore) {
+TEST_F(DecodeRecord, IsWrittenWhenNobodyReadsAnyMore) {
   Piped decode(long_decode());
   EXPECT_NE(decode.pipe.read.read_some(), "");
   decode.pipe.read.close();

@@ -234,8 +234,8 @@ struct Pipe {
 
 /// A program whose standard output is a pipe to the test.
 struct Piped {
-  explicit Piped(const Words& arguments, int capacity = 0)
-      : program(arguments, {.out = made(capacity)}) {
+  explicit Piped(const Words& arguments, int capacity = 0, int err = -1)
+      : program(arguments, {.out = made(capacity), .err = err}) {
     pipe.write.close();
   }
   /// Lets it go on to its end; what is left of its output is in `Ran::out`.

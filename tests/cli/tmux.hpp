@@ -2,16 +2,15 @@
 /// A program in tmux, as somebody sees it.
 #pragma once
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "cli/program.hpp"
 #include "os/temp_folder.hpp"
+#include "telemetry/published.hpp"
 #include "telemetry/tools.hpp"
 
 namespace tapedeck::tests {
@@ -67,22 +66,16 @@ class Tmux {
     return tmux("display-message -p '#{" + name + "}'").text.substr(0, 1);
   }
 
-  /// Waits for a text to be seen, up to a minute.
-  [[nodiscard]] ::testing::AssertionResult shows(const std::string& text) const {
-    return sees([&](const std::string& now) { return now.find(text) != std::string::npos; },
-                "\"" + text + "\"");
-  }
-  template <class Condition>
-  [[nodiscard]] ::testing::AssertionResult sees(Condition condition,
-                                                const std::string& what) const {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-    std::string now;
-    while (std::chrono::steady_clock::now() < deadline) {
-      now = screen();
-      if (condition(now)) return ::testing::AssertionSuccess();
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  /// Waits for a screen of that kind, up to a minute.
+  template <class Matcher>
+  [[nodiscard]] ::testing::AssertionResult becomes(const Matcher& matcher) const {
+    if (comes_true([&] { return ::testing::Matches(matcher)(screen()); })) {
+      return ::testing::AssertionSuccess();
     }
-    return ::testing::AssertionFailure() << "no " << what << " within a minute on\n" << now;
+    return ::testing::AssertionFailure() << "not within a minute; now\n" << screen();
+  }
+  [[nodiscard]] ::testing::AssertionResult shows(const std::string& text) const {
+    return becomes(::testing::HasSubstr(text));
   }
 
  private:

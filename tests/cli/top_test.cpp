@@ -179,8 +179,7 @@ class TopOnScreen : public Top {
   }
   /// What was there before is there again.
   static void expect_restored(const Tmux& tmux) {
-    EXPECT_TRUE(
-        tmux.sees([&](const auto&) { return tmux.flag("alternate_on") == "0"; }, "first screen"));
+    EXPECT_TRUE(comes_true([&] { return tmux.flag("alternate_on") == "0"; }));
     EXPECT_TRUE(tmux.shows("before"));
     EXPECT_EQ(tmux.flag("cursor_flag"), "1");
     tmux.type("echo typed-$((40+2))");  // with echo, and lines
@@ -207,10 +206,9 @@ TEST_F(TopOnScreen, FitsTheSmallestTerminal) {
   const Tmux tmux(80, 24);
   start(tmux);
   EXPECT_TRUE(tmux.shows("(0.0/s)"));
-  const std::string screen = tmux.screen();
-  EXPECT_EQ(lines_of(screen).size(), 24U);
-  EXPECT_THAT(screen, Like(look_of(" chat  process *  running * published *") + "...\n" + kLegend +
-                           " * q quits\n"));
+  EXPECT_TRUE(tmux.becomes(Like(look_of(" chat  process *  running * published *") + "...\n" +
+                                kLegend + " * q quits\n")));
+  EXPECT_EQ(lines_of(tmux.screen()).size(), 24U);
   quit(tmux);
   expect_restored(tmux);
 }
@@ -218,31 +216,23 @@ TEST_F(TopOnScreen, FitsTheSmallestTerminal) {
 TEST_F(TopOnScreen, FollowsTheWindow) {
   const Tmux tmux(200, 50);
   start(tmux);
-  EXPECT_TRUE(tmux.shows(" weights "));
-  std::vector<std::string> lines = lines_of(tmux.screen());
-  ASSERT_EQ(lines.size(), 50U);
-  EXPECT_EQ(lines[6].size(), 199U);
-  const auto bar_is = [](std::size_t row, std::size_t width) {
-    return [=](const std::string& screen) {
-      const auto now = lines_of(screen);
-      return now.size() > row && now[row].starts_with(" weights") && now[row].size() == width;
-    };
+  // With bars that are as wide as the window, over their figures, and the legend at its end.
+  const auto fills = [](std::size_t columns, std::size_t rows) {
+    return ::testing::Truly([=](const std::string& screen) {
+      const std::vector<std::string> lines = lines_of(screen);
+      return lines.size() == rows && lines[6].starts_with(" weights") &&
+             lines[6].size() == columns - 1 && lines.back().ends_with("q quits");
+    });
   };
+  EXPECT_TRUE(tmux.becomes(fills(200, 50)));
   tmux.resize(100, 20);
-  EXPECT_TRUE(tmux.sees(bar_is(6, 99), "bar of a narrower window"));
-  EXPECT_TRUE(lines_of(tmux.screen()).back().ends_with("q quits"));
+  EXPECT_TRUE(tmux.becomes(fills(100, 20)));
   tmux.resize(90, 9);  // too low for bars over their figures
-  EXPECT_TRUE(tmux.sees(
-      [](const std::string& screen) {
-        const auto now = lines_of(screen);
-        return now.size() == 9 && now[4].starts_with(" weights") &&
-               now[4].find("3 MiB of") != std::string::npos;
-      },
-      "dense view"));
+  EXPECT_TRUE(tmux.becomes(Like(" *\n *\n *\n *\n weights *3 MiB of *\n *\n *\n\n*q quits\n")));
   tmux.resize(40, 5);
   EXPECT_TRUE(tmux.shows(" more lines"));
   tmux.resize(120, 30);
-  EXPECT_TRUE(tmux.sees(bar_is(6, 119), "bar of a wider window"));
+  EXPECT_TRUE(tmux.becomes(fills(120, 30)));
   quit(tmux);
 }
 
@@ -256,9 +246,7 @@ TEST_F(TopOnScreen, ShowsItsOwnerDie) {
   // The next one of its name takes its place.
   OtherPublisher next(folder_.path(), "chat");
   EXPECT_TRUE(tmux.shows("running"));
-  EXPECT_TRUE(
-      tmux.sees([](const std::string& screen) { return screen.find("DEAD") == std::string::npos; },
-                "screen without the dead one"));
+  EXPECT_TRUE(tmux.becomes(::testing::Not(::testing::HasSubstr("DEAD"))));
   quit(tmux);
 }
 
@@ -293,8 +281,7 @@ TEST_F(TopOnScreen, ShowsSeveralLayouts) {
   const OtherPublisher b(folder_.path(), "b");
   const Tmux tmux(80, 26);
   start(tmux);
-  EXPECT_TRUE(tmux.sees([](const std::string& now) { return names_in(now).size() == 3; }, "three"));
-  EXPECT_THAT(names_in(tmux.screen()), ElementsAre("a", "b", "chat"));
+  EXPECT_TRUE(tmux.becomes(::testing::ResultOf(names_in, ElementsAre("a", "b", "chat"))));
   quit(tmux);
 }
 
