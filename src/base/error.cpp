@@ -138,10 +138,6 @@ FormatError::FormatError(Facts facts, const std::string& message, std::string ad
                    std::move(advice)),
       facts_(std::move(facts)) {}
 
-FormatError::FormatError(std::string path, std::uint64_t offset, const std::string& message,
-                         std::string advice)
-    : FormatError(Facts{.path = std::move(path), .offset = offset}, message, std::move(advice)) {}
-
 std::vector<ErrorFact> FormatError::facts() const {
   return known({{"path", facts_.path},
                 {"offset", std::to_string(facts_.offset)},

@@ -49,11 +49,6 @@ void FileReader::throw_format_error(Fault fault, const std::string& message,
                     std::move(advice));
 }
 
-void FileReader::refuse(std::uint64_t offset, const std::string& message,
-                        std::string advice) const {
-  throw_format_error({.offset = offset}, message, std::move(advice));
-}
-
 void FileReader::throw_cut_off(std::uint64_t offset, const char* inside) const {
   throw_format_error({.offset = offset, .field = inside, .fault = FormatFault::cut_off},
                      std::string("the file ends inside ") + inside, kCutOff);

@@ -69,8 +69,6 @@ class FileReader {
   };
   [[noreturn]] void throw_format_error(Fault fault, const std::string& message,
                                        std::string advice = {}) const;
-  [[noreturn]] void refuse(std::uint64_t offset, const std::string& message,
-                           std::string advice = {}) const;
 
  private:
   void read_across(std::span<std::byte> into, const char* what);

@@ -115,7 +115,7 @@ TEST(FitRandom, OneByteDecidesWhetherItIsFastEnough) {
     EXPECT_FALSE(less.fits());
     EXPECT_EQ(less.shortfall(), 1U);
     EXPECT_EQ(less.too_slow(), less.token_bytes != 0);
-    slow += less.too_slow() ? 1 : 0;
+    slow += less.too_slow() ? 1U : 0U;
     const FitChoice without_rate = with(exact.device.needed - 1, 0);
     EXPECT_EQ(without_rate.resident_layers, less.resident_layers);
     EXPECT_EQ(without_rate.fits(), less.too_slow());

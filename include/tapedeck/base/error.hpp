@@ -271,8 +271,6 @@ class FormatError : public internal::RuntimeError {
   };
 
   FormatError(Facts facts, const std::string& message, std::string advice = {});
-  FormatError(std::string path, std::uint64_t offset, const std::string& message,
-              std::string advice = {});
 
   [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::format; }
   [[nodiscard]] std::vector<ErrorFact> facts() const override;
