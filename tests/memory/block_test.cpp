@@ -398,7 +398,7 @@ TEST(BorrowedBlock, MayBeEmpty) {
   EXPECT_THROW(block.commit(1), InvalidArgument);
 }
 
-TEST(EmptyBlock, AnswersEverything) {
+TEST(EmptyBlock, AnswersEverythingAndRefusesWhatIsOutside) {
   Block block;
   EXPECT_EQ(block.data(), nullptr);
   EXPECT_EQ(block.size(), 0U);
@@ -416,10 +416,6 @@ TEST(EmptyBlock, AnswersEverything) {
   EXPECT_EQ(warm.asked, 0U);
   block.commit(0);
   EXPECT_TRUE(block.try_commit(0));
-}
-
-TEST(EmptyBlock, RefusesWhatIsOutside) {
-  Block block;
   EXPECT_THROW(block.commit(1), InvalidArgument);
   EXPECT_FALSE(block.try_commit(1));
   EXPECT_THROW(static_cast<void>(block.warm(0, 1)), InvalidArgument);

@@ -31,8 +31,8 @@ class HookLedger {
   /// The next `on_commit` throws.
   void refuse_next() { refuse_ = true; }
 
-  [[nodiscard]] std::size_t commits() const { return commits_; }
-  [[nodiscard]] std::size_t decommits() const { return decommits_; }
+  [[nodiscard]] std::size_t commits() const { return committed_.size(); }
+  [[nodiscard]] std::size_t decommits() const { return decommitted_.size(); }
   /// Bytes that are announced and not taken back.
   [[nodiscard]] std::size_t open_bytes() const {
     std::size_t bytes = 0;
@@ -53,7 +53,6 @@ class HookLedger {
       refuse_ = false;
       throw std::runtime_error("the card takes no more memory");
     }
-    ++commits_;
     committed_.push_back(range);
     if (range.empty()) mistakes_ += "an empty range was announced\n";
     if (overlap(range) != 0) mistakes_ += "a range was announced twice\n";
@@ -62,7 +61,6 @@ class HookLedger {
   }
 
   void decommit(std::span<std::byte> range) {
-    ++decommits_;
     decommitted_.push_back(range);
     if (range.empty()) mistakes_ += "an empty range was taken back\n";
     if (overlap(range) != range.size()) mistakes_ += "what was not announced was taken back\n";
@@ -99,8 +97,6 @@ class HookLedger {
   std::map<std::byte*, std::byte*> open_;
   std::vector<std::span<std::byte>> committed_;
   std::vector<std::span<std::byte>> decommitted_;
-  std::size_t commits_ = 0;
-  std::size_t decommits_ = 0;
   std::string mistakes_;
   bool refuse_ = false;
 };

@@ -173,16 +173,6 @@ TEST(AsNobody, ExplicitHugePagesAreHadOrToldToBeMissing) {
   });
 }
 
-TEST(AsNobody, AWishThatNeedsNoRightIsHad) {
-  as_nobody([] {
-    Block block = Block::reserve(4 * kPage, {.core_dump = false, .on_fork = OnFork::zero});
-    block.commit(4 * kPage);
-    EXPECT_TRUE(block.unmet().empty());
-    EXPECT_TRUE(has_flag(block.data(), 4 * kPage, "dd"));
-    EXPECT_TRUE(has_flag(block.data(), 4 * kPage, "wf"));
-  });
-}
-
 // Memory that was made by one user and is used by another, who was given the descriptor.
 TEST(AsNobody, SharedMemoryIsForWhoeverHasItsDescriptor) {
   Block owner = Block::create_shared(4 * kPage);

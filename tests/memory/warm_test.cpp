@@ -288,18 +288,6 @@ TEST(Warm, RefusesWhatIsNotCommitted) {
   }
 }
 
-TEST(Warm, OfSharedMemoryKeepsItsBytes) {
-  Block owner = Block::create_shared(16 * kPage);
-  owner.commit(16 * kPage);
-  Pattern(1).write(owner.data(), 8 * kPage);
-  for (const bool writable : {false, true}) {
-    Block opened = Block::open_shared(owner.descriptor(), writable);
-    expect_complete(opened.warm(0, 16 * kPage, {.threads = 2, .chunk = kPage}), 16 * kPage);
-    EXPECT_TRUE(Pattern(1).is_at(opened.data(), 8 * kPage));
-    EXPECT_TRUE(all_bytes_are(opened.data() + 8 * kPage, 8 * kPage, 0));
-  }
-}
-
 TEST(WarmStop, BeforeTheStartWarmsNothing) {
   std::stop_source stop;
   stop.request_stop();

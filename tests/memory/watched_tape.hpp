@@ -28,8 +28,8 @@ class Watcher {
     most_used_ = std::max({most_used_, used, recent});
     check(used <= tape_.total(), "more is used than there is");
     check(peak <= tape_.total(), "the peak is more than there is");
-    check(peak >= most_used_, "the peak is less than what was used");
     check(peak >= peak_, "the peak went down");
+    check(peak >= most_used_, "the peak is less than what was used");
     check(tape_.committed() <= tape_.total(), "more is committed than there is");
     check(tape_.floor() <= tape_.total(), "the floor is beyond the end");
     peak_ = peak;
