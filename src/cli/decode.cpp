@@ -116,7 +116,7 @@ int hold_on_cpu(Decoding& decoding) {
   return hold_talks(decoding.talks, decoder, layout);
 }
 
-// Before any of it is put on a device.
+// Brings the weights in before any of them are put on a device.
 const llama::LlamaModel& brought_in(const Decoding& decoding) {
   llama::bring_in(decoding.model, until(decoding.talks.stop));
   return decoding.model;

@@ -42,7 +42,7 @@ std::optional<Number> number_from(const std::string& text) {
   return error == std::errc{} && rest == end ? std::optional(number) : std::nullopt;
 }
 
-// Of a text that is one of `wanted`, and else says that it is none.
+// Accepts a text for which `is_one` holds; any other is said to be "no WANTED".
 CLI::Validator accept_only(const char* wanted, bool (*is_one)(const std::string&)) {
   return {[=](const std::string& text) {
             return is_one(text) ? std::string() : fmt::format("no {}: {}", wanted, text);

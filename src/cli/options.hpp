@@ -52,12 +52,12 @@ CLI::Option* add_size(CLI::App& command, const char* name, Bytes& value, const s
   return as_size(command.add_option(name, value, what));
 }
 
-/// MODEL, of a command that needs its tensors.
+/// Adds MODEL to a command that needs the model's tensors.
 void add_model(CLI::App& command, std::string& path);
 
 CLI::Option* add_threads(CLI::App& command, unsigned& threads, const std::string& what);
 
-/// `--way`: of a `Way`, or of one that need not be given.
+/// Adds `--way`, which sets a `Way` or an optional one.
 template <class Chosen>
 void add_way(CLI::App& command, Chosen& way, const std::string& what) {
   as_choice<Way>(command.add_option("--way", way, what), {{"automatic", Way::automatic},

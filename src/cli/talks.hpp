@@ -1,6 +1,6 @@
 /// @file
-/// Talks that are held, one after the other: on standard output, on standard error how that went,
-/// and for others to watch.
+/// Holds talks, one after the other: prints them to standard output and how they went to standard
+/// error; publishes, serves and records where the memory stands meanwhile.
 #pragma once
 
 #include <atomic>
@@ -19,14 +19,14 @@
 
 namespace tapedeck::cli {
 
-/// Who watches a layout that decodes; all of it may be asked for.
+/// The ways in which a layout can be watched while it decodes; any of them may be asked for.
 struct TelemetryOptions {
   std::optional<std::string> metrics{};  ///< Served at this address.
   std::string publish{};                 ///< By this name; empty: not.
   std::optional<std::string> record{};   ///< To this file.
 };
 
-/// Of a recording: the newest are kept.
+/// A recording keeps so many samples, the newest.
 inline constexpr std::size_t kMostSamples = 16'384;
 
 /// What all talks need, wherever they are computed.
@@ -42,8 +42,8 @@ struct Talks {
   std::vector<std::vector<llama::TokenId>> prompts{};
 };
 
-/// Holds them until somebody has enough. Returns the exit code. However it ends, what was recorded
-/// is kept.
+/// Holds the talks until the last one ends, a signal comes, or the output is closed. Returns the
+/// exit code. However it ends, what was recorded is kept.
 /// @throws what `MetricsServer`, `StatPublisher` and `NewFile` do: what cannot be had is told
 /// before anything is decoded.
 [[nodiscard]] int hold_talks(Talks& talks, llama::TalkDecoder& decoder, Layout& layout);

@@ -33,7 +33,7 @@ std::size_t cells_of(std::uint64_t part, std::uint64_t whole, std::size_t cells)
   return std::clamp<std::size_t>(internal::scaled(part, whole, cells), 1, cells);  // it is seen
 }
 
-// The bar of a tape in what a line has left beside so many characters.
+// The bar of a tape, in a line where `beside` characters are taken.
 std::string bar_of(const TapeStat& tape, std::size_t width, std::size_t beside) {
   const std::size_t cells = width > beside ? width - beside : 1;
   std::string bar(cells, '.');

@@ -15,7 +15,8 @@ namespace {
 
 class BadInput : public ::testing::Test {
  protected:
-  // Of a command line; MODEL, OUT and FOLDER stand for a model, a new file, and its folder.
+  // The words of a command line, in which MODEL, OUT and FOLDER stand for a model, a new file and
+  // its folder.
   [[nodiscard]] Words words_of(const std::string& line) const {
     std::istringstream in(line);
     Words words;
@@ -41,7 +42,7 @@ struct BadLine {
   const char* values = nullptr;  // what the line ends with, one after the other: "a|b"
 };
 
-// Where the library says it, its own tests look at it.
+// Where the library finds the fault, its own tests look at what the error says.
 TEST_F(BadInput, CommandLines) {
   const std::string none =
       "a subcommand is required: plan, fit, show, warm, resident, decode, make-model, gpus, top, "
@@ -171,7 +172,7 @@ TEST_F(BadInput, Files) {
   }
 }
 
-// What is wrong with them, the readers' tests tell.
+// The readers' tests look at what is said of the content.
 TEST_F(BadInput, ContentsOfFiles) {
   const std::string bytes = content_of(model_);
   const std::string cut = folder_.write("cut", bytes.substr(0, bytes.size() - 1));

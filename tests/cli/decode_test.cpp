@@ -30,7 +30,7 @@ Words stories(const Words& more) {
   return joined({"decode", kModel, "--tokenizer", kTokenizer}, more);
 }
 
-// What is printed with --ids, or its first so many.
+// The ids that `--ids` printed, or the first `most` of them.
 std::vector<TokenId> ids_in(const std::string& out, std::size_t most = SIZE_MAX) {
   std::istringstream words(out);
   std::vector<TokenId> ids{std::istream_iterator<TokenId>(words), {}};

@@ -39,12 +39,10 @@ using Json = nlohmann::json;
   return words;
 }
 
-/// A whole text, in which `*` stands for whatever there is in its place of a line, and a line "..."
-/// for any lines.
-[[nodiscard]] inline ::testing::PolymorphicMatcher<::testing::internal::MatchesRegexMatcher> Like(
-    const std::string& text) {
+/// Matches a whole text. `*` stands for any characters of one line, and a line "..." for any lines.
+MATCHER_P(Like, text, "is like\n" + std::string(text)) {
   std::string regex;
-  std::istringstream lines(text);
+  std::istringstream lines{std::string(text)};
   for (std::string line; std::getline(lines, line);) {
     if (line == "...") {
       regex += "(.|\n)*";
@@ -56,7 +54,7 @@ using Json = nlohmann::json;
     }
     if (!lines.eof()) regex += '\n';
   }
-  return ::testing::MatchesRegex(regex);
+  return ::testing::Value(std::string(arg), ::testing::MatchesRegex(regex));
 }
 
 /// Characters of the longest line.
@@ -161,7 +159,7 @@ class Program {
   return Program(arguments, options).wait();
 }
 
-/// What it says with `--json`, and nothing else.
+/// Runs the program with `--json` and parses what it prints; standard error stays empty.
 [[nodiscard]] inline Json json_of(const Words& arguments, int exit_code = 0,
                                   const ProgramOptions& options = {}) {
   const Ran ran = run(joined(arguments, {"--json"}), options);
@@ -170,8 +168,8 @@ class Program {
   return Json::parse(ran.out);
 }
 
-/// Root reads and writes everything, so somebody else tries: nothing where that user cannot run the
-/// program.
+/// Runs the program as a user who may not read and write everything, as root does; nothing where
+/// that user cannot run it.
 [[nodiscard]] inline std::optional<ProgramOptions> as_nobody() {
   const ProgramOptions nobody = {.user = ::geteuid() == 0 ? 65'534U : 0};
   return run({"--version"}, nobody).exit_code < 126 ? std::optional(nobody) : std::nullopt;

@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 class WarmWays : public ::testing::TestWithParam<std::string> {
  protected:
   // Warms a model of so many files by this way, and checks all that is told.
-  void check(const fs::path& model, std::size_t files) {
+  void expect_warmed(const fs::path& model, std::size_t files) {
     const Json told = json_of({"warm", model, "--way", GetParam(), "--threads", "2"});
     EXPECT_EQ(told.at("schema"), 1);
     EXPECT_EQ(told.at("model"), model.string());
@@ -65,13 +65,13 @@ class WarmWays : public ::testing::TestWithParam<std::string> {
 INSTANTIATE_TEST_SUITE_P(All, WarmWays, ::testing::Values("automatic", "map", "read", "direct"),
                          [](const auto& way) { return way.param; });
 
-TEST_P(WarmWays, BringInAGgufFile) { check(write_gguf(folder_, "m.gguf"), 1); }
+TEST_P(WarmWays, BringInAGgufFile) { expect_warmed(write_gguf(folder_, "m.gguf"), 1); }
 
 TEST_P(WarmWays, BringInASafetensorsFile) {
-  check(make_file(folder_, "m.safetensors", {.sizes = {3'000'000, 17}}), 1);
+  expect_warmed(make_file(folder_, "m.safetensors", {.sizes = {3'000'000, 17}}), 1);
 }
 
-TEST_P(WarmWays, BringInFilesWithAnIndex) { check(ThreeFiles().path(), 3); }
+TEST_P(WarmWays, BringInFilesWithAnIndex) { expect_warmed(ThreeFiles().path(), 3); }
 
 class Warm : public ::testing::Test {
  protected:
