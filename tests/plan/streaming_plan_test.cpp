@@ -107,6 +107,9 @@ TEST(StreamingPlan, ARunGoesOnOverAGapOfFourKibibytesAtMost) {
   EXPECT_EQ(second(160 + 4096), 160 + 4096U);
   EXPECT_EQ(second(160 + 4112), 256U);
   EXPECT_EQ(second(16), 256U);  // over the first
+  const Model files =
+      Made(1).tensor("blk.0.a", 0, {160}).file().tensor("blk.0.b", 160, {160}).model();
+  EXPECT_EQ(sound_plan(files).layers[0].parts[1].offset, 256U);
 }
 
 TEST(StreamingPlan, TensorsOfNoBytesAreLeftOut) {
