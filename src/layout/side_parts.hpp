@@ -344,8 +344,8 @@ void BasicTalk<Memory>::close() {
 
 // Clang 14 makes it for devices, too, where it cannot be called.
 template <class Memory>
-WarmResult BasicTalk<Memory>::warm(
-    [[maybe_unused]] const WarmOptions& options) requires Memory::kWritable {
+WarmResult BasicTalk<Memory>::warm([[maybe_unused]] const WarmOptions& options) requires(
+    Memory::kWritable) {
   WarmResult result;
   if constexpr (Memory::kWritable) result = core().warm(options);
   return result;

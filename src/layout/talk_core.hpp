@@ -201,7 +201,7 @@ class TalkCore : public TalkHead {
 
   /// Region by region; the first that is not complete is the last that is tried. What cannot fit as
   /// a whole must not fill the host first.
-  [[nodiscard]] WarmResult warm(const WarmOptions& options) requires Memory::kWritable {
+  [[nodiscard]] WarmResult warm(const WarmOptions& options) requires(Memory::kWritable) {
     if (const auto budget = beyond_budget(pages())) {
       return {.end = WarmEnd::over_budget,
               .asked = pages(),

@@ -117,7 +117,7 @@ class BasicTalk {
 
   /// Makes what is prepared resident, so that no first touch faults; a device's pages are resident
   /// once they are prepared. See `Block::warm`. @throws what `options.progress` throws.
-  [[nodiscard]] WarmResult warm(const WarmOptions& options = {}) requires Memory::kWritable;
+  [[nodiscard]] WarmResult warm(const WarmOptions& options = {}) requires(Memory::kWritable);
 
   /// Gives back the pages behind the tokens that the talk holds, where `prepare` committed them: to
   /// the system, or to the device's pool. A device's pages go after `after` has fired; nullptr:
