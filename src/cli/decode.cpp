@@ -106,14 +106,16 @@ int hold_on_cpu(Decoding& decoding) {
   llama::LlamaModel& model = decoding.model;
   Layout layout(model.plan(std::max(decoding.longest, model.shape().seq_len)),
                 layout_options(model));
-  layout.talk(0).prepare(decoding.longest);
   llama::ThreadPool pool(decoding.arguments.threads);
   llama::Decoder decoder(model, layout, pool);
-  const llama::Arrival arrival(model, decoder, until(decoding.talks.stop));
-  // So that the first token costs what the others do.
-  layout.scratch().warm().or_throw("warming tape scratch");
-  layout.talk(0).warm().or_throw("warming tape history");
-  return hold_talks(decoding.talks, decoder, layout);
+  std::optional<llama::Arrival> arrival;
+  return hold_talks(decoding.talks, decoder, layout, [&] {
+    layout.talk(0).prepare(decoding.longest);
+    arrival.emplace(model, decoder, until(decoding.talks.stop));
+    // So that the first token costs what the others do.
+    layout.scratch().warm().or_throw("warming tape scratch");
+    layout.talk(0).warm().or_throw("warming tape history");
+  });
 }
 
 // Brings the weights in before any of them are put on a device.

@@ -235,8 +235,10 @@ std::size_t hold_recorded(Talks& talks, llama::TalkDecoder& decoder, Telemetry& 
 
 }  // namespace
 
-int hold_talks(Talks& talks, llama::TalkDecoder& decoder, Layout& layout) {
+int hold_talks(Talks& talks, llama::TalkDecoder& decoder, Layout& layout,
+               const std::function<void()>& load) {
   Telemetry telemetry(talks.telemetry, layout, talks.files);
+  if (load) load();
   TalkPrinter printer(talks, layout);
   const auto start = std::chrono::steady_clock::now();
   const std::size_t passes = hold_recorded(talks, decoder, telemetry, printer);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -42,10 +43,12 @@ struct Talks {
   std::vector<std::vector<llama::TokenId>> prompts{};
 };
 
-/// Holds the talks until the last one ends, a signal comes, or the output is closed. Returns the
-/// exit code. However it ends, what was recorded is kept.
+/// Calls `load`, where there is one, in the phase of that name, and holds the talks until the last
+/// one ends, a signal comes, or the output is closed. Returns the exit code. However it ends, what
+/// was recorded is kept.
 /// @throws what `MetricsServer`, `StatPublisher` and `NewFile` do: what cannot be had is told
 /// before anything is decoded.
-[[nodiscard]] int hold_talks(Talks& talks, llama::TalkDecoder& decoder, Layout& layout);
+[[nodiscard]] int hold_talks(Talks& talks, llama::TalkDecoder& decoder, Layout& layout,
+                             const std::function<void()>& load = {});
 
 }  // namespace tapedeck::cli

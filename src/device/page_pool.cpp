@@ -13,8 +13,8 @@ PagePool::PagePool(Device& device, std::size_t page_bytes)
   const std::size_t granularity = device.info().granularity;
   if (std::has_single_bit(page_bytes_) && page_bytes_ % granularity == 0) return;
   throw InvalidArgument(
-      {.argument = "page_bytes", .value = page_bytes, .limit = granularity},
-      device.label() + " has no pages of " + std::to_string(page_bytes) + " bytes",
+      {.argument = "page_bytes", .value = page_bytes_, .limit = granularity},
+      device.label() + " has no pages of " + std::to_string(page_bytes_) + " bytes",
       "ask for a power of two, " + std::to_string(granularity) + " at least");
 }
 

@@ -30,10 +30,11 @@ void require_parts(const StreamedLayer& layer, std::size_t number, std::uint64_t
     const auto last = checked_add(part.from, part.bytes);
     const auto end = checked_add(part.offset, part.bytes);
     if (part.tensor >= tensors.size() || !last || *last > tensors[part.tensor].size() || !end ||
-        *end > layer.bytes) {
-      throw_plan_misfit(
-          {.argument = "StreamedLayer::parts", .value = number},
-          "a part of layer " + std::to_string(number) + " lies outside its tensor or its slot");
+        *end > layer.bytes ||
+        (part.expert != StreamedPart::kNoExpert && part.expert >= layer.experts)) {
+      throw_plan_misfit({.argument = "StreamedLayer::parts", .value = number},
+                        "a part of layer " + std::to_string(number) +
+                            " lies outside its tensor or its slot, or is of no expert it has");
     }
   }
 }

@@ -32,6 +32,15 @@ Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOpt
                           "the plan predicts another engine, and no layout can be made of it",
                           "make the plan with the native profile");
   }
+  for (const auto& [tape, kind] :
+       {std::pair(&plan_.weights, TapeKind::weights), std::pair(&plan_.scratch, TapeKind::scratch),
+        std::pair(&plan_.history, TapeKind::history)}) {
+    if (tape->kind() == kind) continue;
+    throw InvalidArgument({.argument = "TapePlan::kind"},
+                          "the plan has a tape for " + std::string(to_string(tape->kind())) +
+                              " where that for " + to_string(kind) + " belongs",
+                          "make each TapePlan with the kind of its member of Plan");
+  }
   if (plan_.talks == 0 || plan_.talks > kMostTalks) {
     throw InvalidArgument({.argument = "Plan::talks",
                            .value = plan_.talks,

@@ -52,9 +52,15 @@ void DeviceModel::find_layers() {
     Offsets& offsets = layers_.emplace_back();
     const auto& parts = planned[layer].parts;
     for (std::size_t i = 0; i < arrays.size(); ++i) {
-      const auto found =
-          std::ranges::find(parts, model_.tensors_of(1 + layer)[i], &StreamedPart::tensor);
-      if (found == parts.end() || found->bytes < (host[layer].*arrays[i].place).bytes.size()) {
+      const std::uint32_t tensor = model_.tensors_of(1 + layer)[i];
+      const std::span<const std::byte> bytes = (host[layer].*arrays[i].place).bytes;
+      // A llama2.c tensor has the arrays of all layers.
+      const auto from =
+          static_cast<std::uint64_t>(bytes.data() - model_.weights()[tensor].bytes.data());
+      const auto found = std::ranges::find_if(parts, [&](const StreamedPart& part) {
+        return part.tensor == tensor && part.from == from;
+      });
+      if (found == parts.end() || found->bytes < bytes.size()) {
         throw_not_planned("an array of layer " + std::to_string(layer));
       }
       offsets.push_back(found->offset);

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <cstddef>
+#include <fstream>
 #include <functional>
+#include <ios>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,7 +13,6 @@
 #include "llama/kernels.hpp"
 #include "llama/llama_tensors.hpp"
 #include "llama/model_error.hpp"
-#include "tapedeck/memory/block.hpp"
 
 namespace tapedeck::llama {
 namespace {
@@ -171,19 +172,23 @@ std::vector<float> rotation_frequencies(const Model& model, const Shape& shape) 
 
   const TensorEntry* const entry = model.tensors.find(kRotationFactors);
   if (entry == nullptr) return frequencies;
-  // From the file: these few bytes are needed before the weights are brought in.
-  const std::filesystem::path& path = model.tensors.files()[entry->file].path;
-  const Block file = Block::map_file(path);
+  const std::string path = model.tensors.files()[entry->file].path.string();
+  const auto throw_factors_error = [&](FormatFault fault, const std::string& message) {
+    throw FormatError(
+        {.path = path, .offset = entry->offset, .field = kRotationFactors, .fault = fault},
+        kRotationFactors + message, kConvertAgain);
+  };
   std::vector<float> factors(frequencies.size());
-  const std::size_t bytes = factors.size() * sizeof(float);
-  if (file.size() < entry->offset || file.size() - entry->offset < bytes) {
-    throw FormatError({.path = path.string(),
-                       .offset = file.size(),
-                       .field = kRotationFactors,
-                       .fault = FormatFault::cut_off},
-                      std::string("the file ends before ") + kRotationFactors + " does");
+  if (entry->dtype != DType::f32 || entry->rank != 1 || entry->dimensions[0] != factors.size()) {
+    throw_factors_error(FormatFault::unsupported,
+                        " are not " + std::to_string(factors.size()) + " numbers of f32");
   }
-  std::memcpy(factors.data(), file.data() + entry->offset, bytes);
+  // Read from the file: these few bytes are needed before the weights are brought in.
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(entry->offset));
+  file.read(reinterpret_cast<char*>(factors.data()),
+            static_cast<std::streamsize>(factors.size() * sizeof(float)));
+  if (!file) throw_factors_error(FormatFault::cut_off, " cannot be read whole");
   std::ranges::transform(frequencies, factors, frequencies.begin(), std::divides<>());
   return frequencies;
 }

@@ -36,7 +36,7 @@ inline constexpr const char* kOnlyDenseLlama = "this decoder is for dense Llama 
   const bool harmless = word.size() <= longest && std::all_of(word.begin(), word.end(), [](char c) {
                           return std::isgraph(static_cast<unsigned char>(c)) != 0;
                         });
-  return harmless ? std::string(word) : "of another alphabet";
+  return harmless ? std::string(word) : "unreadable";
 }
 
 }  // namespace tapedeck::llama

@@ -41,9 +41,11 @@ std::uint32_t Bell::wait_while(std::uint32_t seen, int spins) noexcept {
 }
 
 // The pool is whole before its threads start: where the host has no more of them, the destructor
-// stops those that it had. With more threads than cores, to spin is to keep the one we wait for
-// from running.
-ThreadPool::ThreadPool(unsigned threads) : ThreadPool() {
+// stops those that it had.
+ThreadPool::ThreadPool(unsigned threads) : ThreadPool() { start_workers(threads); }
+
+void ThreadPool::start_workers(unsigned threads) {
+  // With more threads than cores, to spin is to keep the one we wait for from running.
   spins_ = threads <= std::thread::hardware_concurrency() ? kSpins : 0;
   workers_.reserve(threads);
   for (std::size_t thread = 1; thread < threads; ++thread) {

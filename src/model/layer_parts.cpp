@@ -30,14 +30,19 @@ constexpr auto kWordsOfParts = std::to_array<std::pair<LayerParts, std::string_v
     {{.attention = Attention::full, .state = false, .feed_forward = false}, "*"},
 });
 
+[[noreturn]] void throw_says_nothing_of(const Figures& figures, std::string_view keys,
+                                        std::size_t layer) {
+  figures.throw_figure_error(*figures.entry(keys), FormatFault::missing,
+                             "says nothing of layer " + std::to_string(layer));
+}
+
 /// What a list that is not empty has for a layer; nullptr for an empty one.
 template <typename List>
 auto element_of(const Figures& figures, std::string_view keys, const List& list, std::size_t layer)
     -> decltype(list.data()) {
   if (list.empty()) return nullptr;
   if (layer < list.size()) return &list[layer];
-  figures.throw_figure_error(*figures.entry(keys), FormatFault::missing,
-                             "says nothing of layer " + std::to_string(layer));
+  throw_says_nothing_of(figures, keys, layer);
 }
 
 LayerParts parts_of(const Figures& figures, std::string_view keys, std::string_view word) {
@@ -58,7 +63,8 @@ std::optional<LayerParts> listed_parts(const Figures& figures, bool one_part, st
   }
   constexpr std::string_view kPattern = "hybrid_override_pattern";
   if (const auto letters = figures.text(kPattern)) {
-    return parts_of(figures, kPattern, letters->substr(std::min(layer, letters->size()), 1));
+    if (layer < letters->size()) return parts_of(figures, kPattern, letters->substr(layer, 1));
+    throw_says_nothing_of(figures, kPattern, layer);
   }
   constexpr std::string_view kStates = "attention.recurrent_layers";
   if (const auto* state = element_of(figures, kStates, figures.integers(kStates), layer)) {

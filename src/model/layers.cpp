@@ -10,7 +10,8 @@ namespace tapedeck::internal {
 namespace {
 
 double clamped_figure(double low, std::optional<double> value, double otherwise, double high) {
-  return std::clamp(value.value_or(otherwise), low, high);
+  const double figure = value.value_or(otherwise);
+  return figure >= low ? std::min(figure, high) : low;  // no number is low
 }
 
 std::string block_scope(std::size_t layer) {

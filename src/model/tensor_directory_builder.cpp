@@ -94,8 +94,9 @@ std::uint64_t TensorDirectoryBuilder::bytes_of_tensor(const TensorEntry& entry,
   const std::uint64_t run = blocks == Blocks::of_rows ? row : *elements.value();
   if (run % traits(entry.dtype).block_elements != 0) {
     throw_size_error(FormatFault::contradictory,
-                     "has " + std::to_string(run) + " elements in a row, which are no whole " +
-                         "blocks of " + std::string(to_string(entry.dtype)));
+                     "has " + std::to_string(run) + " elements" +
+                         (blocks == Blocks::of_rows ? " in a row" : "") +
+                         ", which are no whole blocks of " + std::string(to_string(entry.dtype)));
   }
   const std::optional<std::uint64_t> bytes = bytes_of(entry.dtype, *elements.value());
   if (!bytes) throw_size_error(FormatFault::out_of_range, "has more bytes than can be counted");

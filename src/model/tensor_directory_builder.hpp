@@ -74,7 +74,8 @@ class TensorDirectoryBuilder {
 
   TensorDirectory directory_;
   std::shared_ptr<std::pmr::monotonic_buffer_resource> names_ =
-      std::make_shared<std::pmr::monotonic_buffer_resource>();
+      std::make_shared<std::pmr::monotonic_buffer_resource>(
+          std::pmr::new_delete_resource());  // not the program's default, which may be a tape
   std::vector<std::uint64_t> described_at_;  // of each entry
   std::size_t file_begin_ = 0;
   std::uint64_t expected_ = 0;

@@ -172,6 +172,16 @@ TEST_F(DecodeRecord, AFullDiskIsAnErrorThatNamesTheFile) {
   EXPECT_TRUE(passed(ended));
 }
 
+TEST_F(DecodeRecord, IsRefusedWhereItMayNotBeWritten) {
+  const auto nobody = as_nobody();
+  if (!nobody) GTEST_SKIP() << "no other user can run the program";
+  for (const char* const part : {"", ".tokenizer"}) {
+    std::filesystem::permissions(model_ + part, std::filesystem::perms(0644));
+  }
+  std::filesystem::permissions(folder_.path(), std::filesystem::perms(0555));
+  EXPECT_TRUE(refuses(run(decode({}), *nobody), "open of " + file_.string() + " failed: EACCES"));
+}
+
 TEST_F(DecodeRecord, IsWrittenAfterASignal) {
   Piped decode(long_decode());
   EXPECT_NE(decode.pipe.read.read_some(), "");

@@ -52,11 +52,8 @@ class MappedPages {
  public:
   MappedPages(Device& device, std::size_t bytes) : device_(device), bytes_(bytes) {
     internal::OnFailure undo([this] { give_back(); });
-    at_ = device.reserve(bytes);
-    pages_ = device.create_pages(bytes);
-    device.map(at_, pages_, bytes);
+    reserve_and_map();
     undo.completed();
-    is_mapped_ = true;
   }
   ~MappedPages() { give_back(); }
   MappedPages(const MappedPages&) = delete;
@@ -65,6 +62,12 @@ class MappedPages {
   [[nodiscard]] std::byte* at() const noexcept { return at_; }
 
  private:
+  void reserve_and_map() {
+    at_ = device_.reserve(bytes_);
+    pages_ = device_.create_pages(bytes_);
+    device_.map(at_, pages_, bytes_);
+    is_mapped_ = true;
+  }
   void give_back() noexcept {
     if (is_mapped_) device_.unmap(at_, bytes_);
     if (pages_ != 0) device_.destroy_pages(pages_);

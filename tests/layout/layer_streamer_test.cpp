@@ -218,6 +218,7 @@ TEST_P(LayerStreamerTest, ThePlanHasToFitTheWeights) {
   refused(parts, 3, [](auto& plan, auto&, auto&) { plan.layers[3].parts[0].tensor = 1000; });
   refused(parts, 3, [](auto& plan, auto&, auto&) { ++plan.layers[3].parts[1].from; });
   refused(parts, 3, [](auto& plan, auto&, auto&) { plan.layers[3].parts[0].offset = ~0ULL; });
+  refused(parts, 3, [](auto& plan, auto&, auto&) { plan.layers[3].parts[0].expert = 1000; });
   refused("StreamedLayer::bytes", 1_GiB,
           [](auto& plan, auto&, auto&) { plan.layers[3].bytes = 1_GiB; });
   refused("StreamingPlan::layers", 2, [](auto& plan, auto&, auto&) { plan.slots = 0; });

@@ -155,7 +155,7 @@ TYPED_TEST(SideContract, CommitsWholePagesAndNoMore) {
 TYPED_TEST(SideContract, GrowsByItsStep) {
   TypeParam side(side_plan(), {.growth_step = 128});
   side.layout.talk(0).prepare(1);
-  EXPECT_EQ(side.layout.history().committed(), 3 * 128 * kSideRow + kSideState);
+  EXPECT_EQ(side.layout.history().committed(), 384 * kSideRow + kSideState);
   side.layout.talk(0).prepare(128);
   EXPECT_EQ(side.layout.stat().history.grows, 1U);
   side.layout.talk(0).prepare(129);
@@ -310,6 +310,12 @@ TYPED_TEST(SideContract, RefusesPlansItCannotHold) {
     Plan strict = side_plan();
     (strict.*tape).append({.name = "strict", .bytes = 1, .alignment = std::uint64_t{1} << 30});
     refuse(strict, "Region::alignment");
+    for (const TapeKind kind : {TapeKind::weights, TapeKind::scratch, TapeKind::history}) {
+      Plan mixed = side_plan();
+      if ((mixed.*tape).kind() == kind) continue;
+      mixed.*tape = TapePlan(kind);
+      refuse(mixed, "TapePlan::kind");
+    }
   }
   Plan endless = side_plan();
   endless.weights.append({.name = "endless", .bytes = std::uint64_t{1} << 62});

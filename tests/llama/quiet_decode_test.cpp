@@ -102,7 +102,7 @@ class QuietDecodeTest : public ::testing::TestWithParam<unsigned> {
         board_->stage = Stage::decoding;
       } else if (stage == Stage::done) {
         observed.faults = faults_of(child) - observed.faults;
-        static_cast<DecodeFigures&>(observed) = *board_;
+        static_cast<DecodeFigures&>(observed) = static_cast<const DecodeFigures&>(*board_);
         board_->stage = Stage::end;
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -191,6 +191,7 @@ inline const Refusal kTaken{};
   } catch (const FormatError& error) {
     EXPECT_EQ(error.path(), file.string());
     EXPECT_LE(error.offset(), std::filesystem::file_size(file));
+    EXPECT_EQ(std::string_view(error.what()).find('\x1b'), std::string_view::npos);
     return {error.field(), error.fault(), error.offset()};
   }
 }

@@ -50,8 +50,10 @@ TEST(TapeFull, CarriesTheFactsAsFieldsAndAsText) {
     EXPECT_EQ(full.used(), figure - 1);
     EXPECT_EQ(full.total(), figure);
     const std::string text = std::to_string(figure);
-    EXPECT_EQ(full.what(), "tape " + name + " is full: asked " + text + " bytes, used " +
-                               std::to_string(figure - 1) + " of " + text);
+    std::string what = "tape " + name;
+    what += " is full: asked " + text + " bytes, used ";
+    what += std::to_string(figure - 1) + " of " + text;
+    EXPECT_EQ(full.what(), what);
   }
 }
 

@@ -156,6 +156,7 @@ TYPED_TEST(TapeInterleaving, AReaderBetweenAnyTwoStoresOfTheWriter) {
       EXPECT_EQ(reader.wrong(), "");
     }
   }
+  after_store = nullptr;
   EXPECT_GT(looks, 10 * 5 * 3U);
 }
 

@@ -279,6 +279,8 @@ INSTANTIATE_TEST_SUITE_P(Figures, ImpossibleConfig, testing::ValuesIn(kImpossibl
 TEST(ConfigShape, AListOfLayersHasAllOfThem) {
   EXPECT_EQ(refusal_of([] { return small("llama", "layer_types=['full_attention']"); }),
             (Refusal{102, "layer_types", missing}));
+  EXPECT_EQ(refusal_of([] { return small("nemotron_h", "hybrid_override_pattern='*'"); }),
+            (Refusal{107, "hybrid_override_pattern", missing}));
 }
 
 }  // namespace

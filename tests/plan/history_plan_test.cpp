@@ -85,7 +85,7 @@ TEST(HistoryPlan, WindowHoldsWindowAndMicroBatch) {
   Model model = model_of({windowed_layer(attention_layer(4, 1, 256, 128), 512)}, 512, 1000, 32768);
   const auto rows = [&](const PlanOptions& options) {
     EXPECT_EQ(breakdown_of(model, options).kv, 0U);
-    return breakdown_of(model, options).window / (2 * 256 * 2);
+    return breakdown_of(model, options).window / 1024;  // of f16, K and V
   };
   EXPECT_EQ(rows({}), 1024U);
   EXPECT_EQ(rows({.micro_batch = 2048}), 2560U);

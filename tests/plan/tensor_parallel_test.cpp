@@ -46,7 +46,7 @@ TEST(PlanRanks, ShareWhatCanBeCutAndReplicateKvHeads) {
     EXPECT_EQ(plan.replicates_kv_heads, ranks == 4);
     EXPECT_EQ(plan.largest, 0U);
     for (const RankBytes& rank : plan.ranks) {
-      EXPECT_EQ(rank.weights, (1000 + 512 + 1024) * 512 * 2 / ranks + kv_head + norms);
+      EXPECT_EQ(rank.weights, std::uint64_t{1000 + 512 + 1024} * 512 * 2 / ranks + kv_head + norms);
       EXPECT_EQ(rank.kv_heads, 1U);
       EXPECT_EQ(rank.history, 4096 * 2 * 64 * 2);
     }

@@ -35,6 +35,7 @@ class Daemon {
  private:
   static void execute(const std::vector<std::string>& words, const std::filesystem::path& log) {
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);

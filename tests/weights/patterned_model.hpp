@@ -115,6 +115,7 @@ inline std::filesystem::path make_files(const TempFolder& folder,
 [[nodiscard]] inline WeightsBuilder build_patterned(const std::vector<std::uint64_t>& sizes,
                                                     const WeightsBuilderOptions& options = {}) {
   std::vector<TensorSpec> specs;
+  specs.reserve(sizes.size());
   for (const std::uint64_t bytes : sizes) {
     specs.push_back({.name = made_name(specs.size()), .dtype = DType::u8, .shape = {bytes}});
   }

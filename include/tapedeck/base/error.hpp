@@ -265,7 +265,8 @@ class FormatError : public internal::RuntimeError {
   struct Facts {
     std::string path;
     std::uint64_t offset = 0;  ///< The byte of the file where the fault was found.
-    /// What is wrong, as the file calls it: a key, a tensor; empty if it is the file as a whole.
+    /// What is wrong, as the file calls it: a key, a tensor. Made printable, and cut where it is
+    /// long; empty if it is the file as a whole.
     std::string field{};
     FormatFault fault = FormatFault::malformed;
   };

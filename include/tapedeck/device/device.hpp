@@ -28,11 +28,12 @@ enum class DeviceKind : std::uint8_t { host, cuda };
 struct DeviceInfo {
   DeviceKind kind = DeviceKind::host;
   unsigned ordinal = 0;
-  std::string name{};           ///< "NVIDIA H200", "host".
-  std::string driver{};         ///< The CUDA version the driver supports, "13.0"; "" of the host.
-  std::size_t total = 0;        ///< Bytes of memory.
-  std::size_t granularity = 0;  ///< Bytes that reservations and physical pages are multiples of.
-  int compute_major = 0;        ///< Compute capability; 0.0 of the host.
+  std::string name{};     ///< "NVIDIA H200", "host".
+  std::string driver{};   ///< The CUDA version the driver supports, "13.0"; "" of the host.
+  std::size_t total = 0;  ///< Bytes of memory.
+  /// A power of two: bytes that reservations and physical pages are multiples of.
+  std::size_t granularity = 0;
+  int compute_major = 0;  ///< Compute capability; 0.0 of the host.
   int compute_minor = 0;
 };
 

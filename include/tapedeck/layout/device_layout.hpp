@@ -29,7 +29,7 @@ struct DeviceLayoutOptions {
   std::size_t frames = 1;
   LayoutSizes extra{};             ///< Bytes for takes above what is planned.
   std::size_t history_budget = 0;  ///< As `LayoutOptions::history_budget`.
-  std::size_t page_bytes = 0;      ///< Of the pool of pages; 0: the granularity.
+  std::size_t page_bytes = 0;      ///< Of the pool of pages, a power of two; 0: the granularity.
   DeviceBlockOptions block{};      ///< Hooks: NCCL and RDMA registration.
 };
 
@@ -50,10 +50,10 @@ struct DeviceLayoutOptions {
 /// given it:
 /// - `frames`: when the host clears its own scratch, it has read it. A stream or a copy of a device
 ///   may read on, so the next pass writes into another frame.
-/// - `ahead`: on the host a talk grows by one system call for each region, and pages come with
-/// their
-///   first use. On a device every page is created, mapped and opened by calls of the driver, each
-///   of which may wait for what runs there; a thread of the layout makes them while passes run.
+/// - `ahead`: on the host a talk grows by a few system calls for each region, and pages come with
+///   their first use. On a device every page is created, mapped and opened by calls of the driver,
+///   each of which may wait for what runs there; a thread of the layout makes them while passes
+///   run.
 /// - `seal`: on the host each pass asks the layout for its addresses and room. A captured graph has
 ///   addresses in it and asks nobody, so that growth and trimming have to end before it is
 ///   captured.

@@ -186,8 +186,11 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
 
   ModelShape shape;
   shape.architecture = named.name;
-  const auto dtype = figures.text("dtype torch_dtype");
-  const std::optional<DType> stated = dtype ? dtype_from_name(*dtype) : std::nullopt;
+  std::optional<DType> stated;
+  for (const char* const key : {"dtype", "torch_dtype"}) {
+    const auto name = stated ? std::nullopt : figures.text(key);
+    if (name) stated = dtype_from_name(*name);
+  }
   shape.quantization = QuantizationReader(figures).read(stated);
   shape.dtype = weights_type(shape.quantization, stated);
   const auto layers = figures.find(Figure::layers);

@@ -10,7 +10,6 @@
 #include <optional>
 #include <stop_token>
 #include <string_view>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -109,16 +108,15 @@ class MetricsServer::State {
 
   // CivetWeb looks whether it must stop only every two seconds, and at each connection.
   ~State() {
-    const HostPort here = parse_host_port(address_);
     std::optional<std::jthread> visitor;
     try {
-      visitor.emplace([here](const std::stop_token& stop) {
+      visitor.emplace([here = parse_host_port(address_)](const std::stop_token& stop) {
         while (!stop.stop_requested()) {
           os::knock(here.host, here.port);
           std::this_thread::sleep_for(kBetweenKnocks);
         }
       });
-    } catch (const std::system_error&) {  // without a thread it takes its two seconds
+    } catch (const std::exception&) {  // without a thread it takes its two seconds
     }
     exposer_.reset();
   }

@@ -51,6 +51,7 @@ TEST_F(StatReaders, SeeNoTornRecord) {
   StatPublisher publisher(layout, "chat", folder_.path());
   // Forked before there is a thread.
   std::vector<std::unique_ptr<Child>> processes;
+  processes.reserve(kProcesses);
   for (int i = 0; i < kProcesses; ++i) {
     processes.push_back(
         std::make_unique<Child>([&] { EXPECT_EQ(read_all(publisher.path()), ""); }));
