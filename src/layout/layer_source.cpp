@@ -168,7 +168,7 @@ void LayerSource::fill_buffer(std::byte* buffer, const StreamedRun& run, std::ui
     throw FormatError({.path = std::move(path),
                        .offset = offset,
                        .field = std::string(tensor.name),
-                       .fault = FormatFault::changed},
+                       .fault = FormatFault::cut_off},
                       "the file ends inside its tensors",
                       "somebody made it shorter after it was opened");
   }

@@ -29,7 +29,7 @@ void read_whole(int descriptor, const std::string& path, std::uint64_t offset,
                        .offset = offset});
   }
   if (got.bytes == into.size()) return;
-  throw FormatError({.path = path, .offset = offset, .fault = FormatFault::changed},
+  throw FormatError({.path = path, .offset = offset, .fault = FormatFault::cut_off},
                     "the file was cut inside its tensors after it was opened",
                     "copy or download it again");
 }

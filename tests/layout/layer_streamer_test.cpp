@@ -388,7 +388,7 @@ TEST(LayerStreamerFiles, AFileThatWasMadeShorterIsAnErrorWithItsPlace) {
     EXPECT_EQ(error.path(), path.string());
     EXPECT_EQ(error.offset(), 40 * page);
     EXPECT_EQ(error.field(), "2");
-    EXPECT_EQ(error.fault(), FormatFault::changed);
+    EXPECT_EQ(error.fault(), FormatFault::cut_off);
   }
   ASSERT_EQ(::ftruncate(file, static_cast<off_t>(bytes)), 0);
   static_cast<void>(streamer.acquire(2, nullptr));
