@@ -249,11 +249,11 @@ enum class FormatFault : std::uint8_t {
   malformed,        ///< It breaks the format's grammar.
   not_this_format,  ///< It is of another format, or of a version that cannot be read.
   cut_off,          ///< It ends before what it announces.
-  missing,          ///< What every such file has, or what this one refers to, is not there.
-  wrong_type,       ///< A value is there, and of another type.
+  missing,          ///< A part that is required, or that the file refers to, is absent.
+  wrong_type,       ///< A value is present but has another type.
   out_of_range,     ///< A number is smaller or larger than makes sense or can be handled.
-  contradictory,    ///< Two things that it says cannot both be true.
-  unsupported,      ///< It may be right, but what it asks for is not implemented.
+  contradictory,    ///< Two of its statements cannot both be true.
+  unsupported,      ///< It may be valid, and needs what this library does not support.
   changed,          ///< It is not the file that was read before.
 };
 
