@@ -65,7 +65,8 @@ class BlockFaults : public ::testing::TestWithParam<int> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Errno, BlockFaults, ::testing::Values(ENOMEM, EPERM, EINTR, EAGAIN),
+INSTANTIATE_TEST_SUITE_P(Errno, BlockFaults,
+                         ::testing::ValuesIn(sweep_errors({ENOMEM, EPERM, EINTR, EAGAIN})),
                          [](const auto& number) { return errno_name(number.param); });
 
 // Committed, grown, given back, grown again. Up to where it came, its bytes are as they were.

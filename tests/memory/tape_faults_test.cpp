@@ -47,7 +47,8 @@ Complaints complaints_of(const AnyTape& tape) {
 
 class TapeFaults : public ::testing::TestWithParam<int> {};
 
-INSTANTIATE_TEST_SUITE_P(Errno, TapeFaults, ::testing::Values(ENOMEM, EPERM, EINTR),
+INSTANTIATE_TEST_SUITE_P(Errno, TapeFaults,
+                         ::testing::ValuesIn(sweep_errors({ENOMEM, EPERM, EINTR})),
                          [](const auto& number) { return errno_name(number.param); });
 
 // Takes, clears and takes again: whatever was refused, a tape that exists works.

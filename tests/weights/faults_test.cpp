@@ -84,14 +84,10 @@ class WeightsFaults : public ::testing::TestWithParam<std::tuple<Way, int>> {
   TempFolder folder_;
 };
 
-// A sanitizer makes each of some hundred runs slow.
-std::vector<int> errors() {
-  return kSanitized ? std::vector{ENOMEM} : std::vector{ENOMEM, EPERM, EINTR, EIO};
-}
-
 INSTANTIATE_TEST_SUITE_P(WayAndErrno, WeightsFaults,
                          ::testing::Combine(::testing::ValuesIn(kWays),
-                                            ::testing::ValuesIn(errors())),
+                                            ::testing::ValuesIn(sweep_errors({ENOMEM, EPERM, EINTR,
+                                                                              EIO}))),
                          [](const auto& one) {
                            return std::string(to_string(std::get<0>(one.param))) + "_" +
                                   errno_name(std::get<1>(one.param));
@@ -184,7 +180,8 @@ TEST_F(WeightsFallBack, TouchesPagesWithoutPopulate) {
 
 class SharedFaults : public ::testing::TestWithParam<int> {};
 
-INSTANTIATE_TEST_SUITE_P(Errno, SharedFaults, ::testing::ValuesIn(errors()),
+INSTANTIATE_TEST_SUITE_P(Errno, SharedFaults,
+                         ::testing::ValuesIn(sweep_errors({ENOMEM, EPERM, EINTR, EIO})),
                          [](const auto& number) { return errno_name(number.param); });
 
 TEST_P(SharedFaults, BuildSealAdoptAndWarm) {
