@@ -14,7 +14,7 @@ install(EXPORT tapedeckWeightsTargets NAMESPACE tapedeck:: DESTINATION ${package
 # What asks for no GPU needs not know of it.
 install(TARGETS tapedeck_cuda EXPORT tapedeckCudaTargets)
 install(EXPORT tapedeckCudaTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
-# And what may need prometheus-cpp.
+# And what may need prometheus-cpp and libmicrohttpd.
 install(TARGETS tapedeck_telemetry EXPORT tapedeckTelemetryTargets)
 install(EXPORT tapedeckTelemetryTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
 if(TARGET tapedeck_spill)
@@ -55,7 +55,7 @@ set(pc_uring "$<$<BOOL:${TAPEDECK_LIBURING}>: -luring>")
 install_pc(tapedeck-weights)
 list(TRANSFORM CMAKE_DL_LIBS PREPEND " -l" OUTPUT_VARIABLE pc_dl)
 install_pc(tapedeck-cuda)
-set(pc_prometheus "$<$<BOOL:${TAPEDECK_PROMETHEUS}>:, prometheus-cpp-pull>")
+set(pc_prometheus "$<$<BOOL:${TAPEDECK_PROMETHEUS}>:, prometheus-cpp-core, libmicrohttpd>")
 install_pc(tapedeck-telemetry)
 if(TARGET tapedeck_spill)
   install_pc(tapedeck-spill)

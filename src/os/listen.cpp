@@ -7,26 +7,12 @@
 #include <array>
 #include <cerrno>
 #include <memory>
+#include <utility>
 
-#include "os/descriptor.hpp"
 #include "os/faults.hpp"
 
 namespace tapedeck::internal::os {
 namespace {
-
-struct Found {
-  int error;  ///< Of getaddrinfo.
-  std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses;
-};
-
-Found look_up(const std::string& host, std::uint16_t port) {
-  addrinfo wanted{};
-  wanted.ai_flags = AI_NUMERICSERV;
-  wanted.ai_socktype = SOCK_STREAM;
-  addrinfo* first = nullptr;
-  const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted, &first);
-  return {.error = error, .addresses = {first, ::freeaddrinfo}};
-}
 
 const addrinfo* preferred(const addrinfo* first) {
   for (const addrinfo* one = first; one != nullptr; one = one->ai_next) {
@@ -35,24 +21,24 @@ const addrinfo* preferred(const addrinfo* first) {
   return first;
 }
 
-std::string in_digits(const addrinfo& address, std::uint16_t port) {
+std::string in_digits(const sockaddr* address, socklen_t bytes) {
   std::array<char, NI_MAXHOST> host{};
-  if (::getnameinfo(address.ai_addr, address.ai_addrlen, host.data(), host.size(), nullptr, 0,
-                    NI_NUMERICHOST) != 0) {
+  std::array<char, NI_MAXSERV> port{};
+  if (::getnameinfo(address, bytes, host.data(), host.size(), port.data(), port.size(),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
     return {};
   }
   const std::string digits = host.data();
-  return (address.ai_family == AF_INET6 ? "[" + digits + "]" : digits) + ":" + std::to_string(port);
+  return (address->sa_family == AF_INET6 ? "[" + digits + "]" : digits) + ":" + port.data();
 }
 
-// As whoever listens does, but for no longer than this call.
-void try_to_listen(const addrinfo& address, ListenAddress& result) {
+void listen_at_address(const addrinfo& address, Listening& result) {
   const auto failed = [&result](const char* call, int error) {
     result.call = call;
     result.error = error;
   };
   if (const int error = injected("socket")) return failed("socket", error);
-  const Descriptor socket(::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  Descriptor socket(::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return failed("socket", errno);
   const int on = 1;
   ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -61,29 +47,30 @@ void try_to_listen(const addrinfo& address, ListenAddress& result) {
   }
   if (const int error = injected("bind")) return failed("bind", error);
   if (::bind(socket.get(), address.ai_addr, address.ai_addrlen) != 0) return failed("bind", errno);
-  if (::listen(socket.get(), 1) != 0) failed("listen", errno);
+  if (::listen(socket.get(), SOMAXCONN) != 0) return failed("listen", errno);
+
+  sockaddr_storage bound{};
+  socklen_t bytes = sizeof bound;
+  auto* const at = reinterpret_cast<sockaddr*>(&bound);
+  if (::getsockname(socket.get(), at, &bytes) != 0) return failed("getsockname", errno);
+  result.address = in_digits(at, bytes);
+  result.socket = std::move(socket);
 }
 
 }  // namespace
 
-ListenAddress find_listen_address(const std::string& host, std::uint16_t port) {
-  const Found found = look_up(host, port);
-  if (found.error != 0) {
-    return {.why = "no address of \"" + host + "\": " + ::gai_strerror(found.error)};
-  }
-  const addrinfo& address = *preferred(found.addresses.get());
-  ListenAddress result = {.text = in_digits(address, port)};
-  try_to_listen(address, result);
+Listening listen_at(const std::string& host, std::uint16_t port) {
+  addrinfo wanted{};
+  wanted.ai_flags = AI_NUMERICSERV;
+  wanted.ai_socktype = SOCK_STREAM;
+  addrinfo* first = nullptr;
+  const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted, &first);
+  if (error != 0) return {.why = "no address of \"" + host + "\": " + ::gai_strerror(error)};
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> all(first, ::freeaddrinfo);
+  const addrinfo& address = *preferred(first);
+  Listening result = {.address = in_digits(address.ai_addr, address.ai_addrlen)};
+  listen_at_address(address, result);
   return result;
-}
-
-void knock(const std::string& host, std::uint16_t port) {
-  const Found found = look_up(host, port);
-  if (found.error != 0) return;
-  const addrinfo& address = *preferred(found.addresses.get());
-  const Descriptor socket(
-      ::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  static_cast<void>(::connect(socket.get(), address.ai_addr, address.ai_addrlen));
 }
 
 }  // namespace tapedeck::internal::os

@@ -1,26 +1,24 @@
 /// @file
-/// TCP addresses to listen at.
+/// TCP sockets that listen.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
+#include "os/descriptor.hpp"
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::internal::os {
 
-struct ListenAddress {
-  std::string text{};     ///< In digits: "127.0.0.1:9464", "[::1]:9464".
-  std::string why{};      ///< For people, where the host is none.
+struct Listening {
+  Descriptor socket{};    ///< None where it failed.
+  std::string address{};  ///< In digits: "127.0.0.1:9464", "[::1]:9464".
+  std::string why{};      ///< For people, where the host has no address.
   int error = 0;          ///< errno, where one cannot listen there now,
-  const char* call = "";  ///< and whose it is.
+  const char* call = "";  ///< and the call that failed with it.
 };
 
-/// Looks a host up, its IPv4 address first, and tries whether one can listen at that port; 0 is any
-/// port.
-[[nodiscard]] ListenAddress find_listen_address(const std::string& host, std::uint16_t port);
-
-/// Connects, and is gone: wakes whoever waits for somebody at an address of this host.
-void knock(const std::string& host, std::uint16_t port);
+/// Listens at an address of `host`, an IPv4 address if it has one. Port 0 is any free port.
+[[nodiscard]] Listening listen_at(const std::string& host, std::uint16_t port);
 
 }  // namespace tapedeck::internal::os

@@ -1,4 +1,4 @@
-// Of a build without prometheus-cpp.
+// Of a build without prometheus-cpp or libmicrohttpd.
 
 #include <exception>
 
@@ -10,8 +10,10 @@ namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 [[noreturn]] void throw_no_metrics() {
-  throw Unsupported("Prometheus metrics", "this build of Tapedeck has no Prometheus metrics",
-                    "build it where prometheus-cpp is (Debian: prometheus-cpp-dev)");
+  throw Unsupported(
+      "Prometheus metrics", "this build of Tapedeck has no Prometheus metrics",
+      "build it where prometheus-cpp and libmicrohttpd are (Debian: prometheus-cpp-dev "
+      "libmicrohttpd-dev)");
 }
 
 }  // namespace

@@ -1,18 +1,18 @@
 #include "tapedeck/telemetry/metrics/metrics_server.hpp"
 
-#include <prometheus/exposer.h>
+#include <microhttpd.h>
+#include <prometheus/text_serializer.h>
 
 #include <cerrno>
 #include <charconv>
-#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <optional>
-#include <stop_token>
+#include <memory>
 #include <string_view>
-#include <thread>
 #include <utility>
 
+#include "os/file.hpp"
 #include "os/listen.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/metrics/collector.hpp"
@@ -21,7 +21,9 @@ namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
-constexpr auto kBetweenKnocks = std::chrono::milliseconds(10);
+// As many may be connected at once, and none of them may be silent for longer.
+constexpr unsigned kConnections = 256;
+constexpr unsigned kIdleSeconds = 60;
 
 [[noreturn]] void throw_bad_address(std::string_view text, const std::string& why) {
   throw InvalidArgument({.argument = "address"},
@@ -64,71 +66,81 @@ HostPort parse_host_port(std::string_view text) {
   return {.host = std::string(host), .port = port};
 }
 
-/// The same in digits, where one can listen there.
-std::string checked_address(const std::string& address) {
+os::Listening listen(const std::string& address) {
   const HostPort asked = parse_host_port(address);
-  const os::ListenAddress found = os::find_listen_address(asked.host, asked.port);
-  if (!found.why.empty()) throw_bad_address(address, found.why);
-  if (found.error != 0) {
-    throw SystemError({.call = found.call, .number = found.error, .path = found.text},
-                      "give another HOST:PORT; port 0 is any that is free");
+  os::Listening listening = os::listen_at(asked.host, asked.port);
+  if (!listening.why.empty()) throw_bad_address(address, listening.why);
+  if (listening.error != 0) {
+    throw SystemError(
+        {.call = listening.call, .number = listening.error, .path = listening.address},
+        "give another HOST:PORT; port 0 is any that is free");
   }
-  return found.text;
+  return listening;
 }
 
-/// CivetWeb does not say what it could not do. That of Debian has no IPv6.
-[[noreturn]] void throw_no_server(const std::string& address) {
-  static_cast<void>(checked_address(address));  // the port may have been taken meanwhile
-  if (address.starts_with('[')) {
-    throw SystemError({.call = "listen", .number = EAFNOSUPPORT, .path = address},
-                      "this CivetWeb has no IPv6: give an IPv4 address");
-  }
-  throw SystemError({.call = "pthread_create", .number = EAGAIN, .path = address});
+MHD_Result respond(MHD_Connection* connection, unsigned status, std::string_view text) {
+  // It is copied: the response may outlive this call.
+  MHD_Response* const response = ::MHD_create_response_from_buffer(
+      text.size(), const_cast<char*>(text.data()), MHD_RESPMEM_MUST_COPY);
+  if (response == nullptr) return MHD_NO;
+  ::MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                            "text/plain; version=0.0.4; charset=utf-8");
+  const MHD_Result queued = ::MHD_queue_response(connection, status, response);
+  ::MHD_destroy_response(response);
+  return queued;
 }
 
-std::string with_port(const std::string& address, int port) {
-  return address.substr(0, address.rfind(':') + 1) + std::to_string(port);
+MHD_Result answer(void* collector, MHD_Connection* connection, const char* url, const char* method,
+                  const char* /*version*/, const char* /*upload*/, std::size_t* /*upload_bytes*/,
+                  void** /*request*/) noexcept {
+  if (url != std::string_view("/metrics")) {
+    return respond(connection, MHD_HTTP_NOT_FOUND, "metrics are at /metrics\n");
+  }
+  if (method != std::string_view("GET") && method != std::string_view("HEAD")) {
+    return respond(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "metrics can only be read\n");
+  }
+  try {
+    return respond(connection, MHD_HTTP_OK,
+                   prometheus::TextSerializer().Serialize(
+                       static_cast<const LayoutCollector*>(collector)->Collect()));
+  } catch (const std::exception& error) {
+    return respond(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, error.what());
+  }
 }
+
+struct StopDaemon {
+  void operator()(MHD_Daemon* daemon) const noexcept { ::MHD_stop_daemon(daemon); }
+};
 
 }  // namespace
 
 class MetricsServer::State {
  public:
   State(std::vector<WatchedLayout> layouts, const std::string& address, SnapshotOptions options)
-      : collector_(std::make_shared<LayoutCollector>(std::move(layouts), std::move(options))),
-        address_(checked_address(address)) {
-    try {
-      exposer_.emplace(address_);
-    } catch (const std::exception&) {
-      throw_no_server(address_);
-    }
-    exposer_->RegisterCollectable(collector_);
-    address_ = with_port(address_, exposer_->GetListeningPorts().at(0));
+      : collector_(std::move(layouts), std::move(options)) {
+    os::Listening listening = listen(address);
+    address_ = listening.address;
+    const int socket = listening.socket.get();
+    const std::uint64_t identity = os::facts(socket).stamp;
+    daemon_.reset(::MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &answer,
+                                     &collector_, MHD_OPTION_LISTEN_SOCKET, socket,
+                                     MHD_OPTION_CONNECTION_LIMIT, kConnections,
+                                     MHD_OPTION_CONNECTION_TIMEOUT, kIdleSeconds, MHD_OPTION_END));
+    const int error = errno;
+    // A daemon owns the socket. One that fails to start has closed it or not, depending on the step
+    // that failed; the number may be another thread's by now.
+    if (daemon_ || os::facts(socket).stamp != identity) listening.socket.release();
+    if (!daemon_)
+      throw SystemError({.call = "MHD_start_daemon", .number = error, .path = address_});
   }
-
-  // CivetWeb looks whether it must stop only every two seconds, and at each connection.
-  ~State() {
-    std::optional<std::jthread> visitor;
-    try {
-      visitor.emplace([here = parse_host_port(address_)](const std::stop_token& stop) {
-        while (!stop.stop_requested()) {
-          os::knock(here.host, here.port);
-          std::this_thread::sleep_for(kBetweenKnocks);
-        }
-      });
-    } catch (const std::exception&) {  // without a thread it takes its two seconds
-    }
-    exposer_.reset();
-  }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
 
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
 
  private:
-  std::shared_ptr<LayoutCollector> collector_;  // outlives the exposer, which joins its threads
+  LayoutCollector collector_;
   std::string address_;
-  std::optional<prometheus::Exposer> exposer_;
+  std::unique_ptr<MHD_Daemon, StopDaemon>
+      daemon_;  // whose thread uses the collector, so it goes first
 };
 
 MetricsServer::MetricsServer(std::vector<WatchedLayout> layouts, const std::string& address,

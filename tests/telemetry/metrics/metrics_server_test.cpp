@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <netdb.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <array>
 #include <cerrno>
@@ -76,7 +77,7 @@ TEST_F(Served, ListensAtLoopbackUnlessToldOtherwise) {
 }
 
 TEST_F(Served, ListensAtIpv6) {
-  try {
+  try {  // a machine may have no IPv6
     EXPECT_THAT(serve("[::1]:0")->address(), MatchesRegex("\\[::1\\]:[1-9][0-9]*"));
   } catch (const SystemError& error) {
     EXPECT_TRUE(error.number() == EAFNOSUPPORT || error.number() == EADDRNOTAVAIL) << error.what();
@@ -158,8 +159,44 @@ TEST_F(Served, StandsScrapersThatBreakOff) {
   EXPECT_NE(http_get(port, "/metrics"), "");
 }
 
-// As the header says; child processes are the host's own business.
-TEST_F(Served, IgnoresNoSignalButSigpipe) {
+TEST_F(Served, AnswersBesideScrapersThatStaySilent) {
+  const auto server = serve(":0");
+  const std::uint16_t port = port_of(server->address());
+  const std::vector<Socket> silent(100);
+  for (const Socket& one : silent) ASSERT_TRUE(one.connect(port));
+  EXPECT_NE(http_get(port, "/metrics"), "");
+}
+
+TEST_F(Served, SaysWhyItAnswersNothingElse) {
+  const auto server = serve(":0");
+  const std::uint16_t port = port_of(server->address());
+  EXPECT_THAT(http(port, "GET", "/").text, StartsWith("HTTP/1.1 404 "));
+  EXPECT_THAT(http(port, "POST", "/metrics").text, StartsWith("HTTP/1.1 405 "));
+  EXPECT_TRUE(http(port, "HEAD", "/metrics").good);
+}
+
+// However far it comes: no descriptor is left, and none is closed twice.
+TEST_F(Served, LeavesNothingBehindWhereItCannotStart) {
+  const Holdings before = holdings();
+  struct rlimit limit {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlim_t most = limit.rlim_cur;
+  bool started = false;
+  for (rlim_t descriptors = 3; !started; ++descriptors) {
+    limit.rlim_cur = descriptors;
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    try {
+      started = serve(":0") != nullptr;
+    } catch (const SystemError& error) {
+      EXPECT_EQ(error.number(), EMFILE) << error.what();
+    }
+  }
+  limit.rlim_cur = most;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_TRUE(same(before, holdings()));
+}
+
+TEST_F(Served, LeavesSignalsAlone) {
   std::map<int, struct sigaction> before;
   for (int signal = 1; signal < 32; ++signal) ::sigaction(signal, nullptr, &before[signal]);
   const auto server = serve(":0");
@@ -167,7 +204,7 @@ TEST_F(Served, IgnoresNoSignalButSigpipe) {
   for (const auto& [signal, action] : before) {
     struct sigaction after {};
     ::sigaction(signal, nullptr, &after);
-    EXPECT_TRUE(after.sa_handler == action.sa_handler || signal == SIGPIPE) << signal;
+    EXPECT_EQ(after.sa_handler, action.sa_handler) << signal;
   }
 }
 

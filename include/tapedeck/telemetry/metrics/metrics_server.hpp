@@ -11,12 +11,9 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Answers `GET /metrics` with what `metrics_text` tells, afresh at each scrape, beside some
-/// figures of the server itself (`exposer_...`). Threads of its own serve; the layouts' writers are
-/// not held up. There is neither TLS nor a password: beyond loopback, put a proxy before it.
-///
-/// It is the server of prometheus-cpp, CivetWeb, whose threads have the whole process ignore
-/// SIGPIPE from then on. A host that needs this signal serves `metrics_text` by itself.
+/// Answers `GET /metrics` with what `metrics_text` returns, computed afresh at each scrape. One
+/// thread of its own serves (libmicrohttpd); the layouts' writers are not held up, and no signal's
+/// handler changes. There is neither TLS nor a password: beyond loopback, put a proxy before it.
 ///
 /// Thread-safety: any thread; it must go before the layouts and their phases do.
 ///
@@ -32,7 +29,7 @@ class MetricsServer {
   /// @param address  HOST:PORT, where HOST is a name, an IPv4 address, an IPv6 address in brackets,
   /// or nothing, which is 127.0.0.1; PORT 0: one that is free.
   /// @throws InvalidArgument for an address that is none, and for layouts that `LayoutCollector`
-  /// refuses; Unsupported where this library was built without prometheus-cpp; SystemError where it
+  /// refuses; Unsupported where this library was built without metrics; SystemError where it
   /// cannot listen there: EADDRINUSE, EADDRNOTAVAIL, EACCES.
   MetricsServer(std::vector<WatchedLayout> layouts, const std::string& address,
                 SnapshotOptions options = {});
