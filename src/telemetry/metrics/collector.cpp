@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "base/json.hpp"
+#include "layout/stat_walk.hpp"
 #include "tapedeck/base/error.hpp"
-#include "telemetry/snapshot/phase_peaks.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
@@ -122,9 +122,10 @@ void add_snapshot(LabeledFigures& all, const Snapshot& snapshot) {
     // Of two names that are one as labels the first alone: Prometheus takes no series twice.
     if (!names.insert(name.value).second) continue;
     all.phases.push_back({{layout, name}, phase});
-    internal::for_each_peak(phase, [&](Place place, TapeKind tape, std::uint64_t bytes) {
-      all.peaks.push_back({{layout, name, label_of(place), label_of(tape)}, {bytes}});
-    });
+    internal::for_each_tape(
+        phase.peaks, phase.gpus, [&](Place place, TapeKind tape, std::uint64_t bytes) {
+          all.peaks.push_back({{layout, name, label_of(place), label_of(tape)}, {bytes}});
+        });
   }
   if (snapshot.process && all.process.empty()) all.process.push_back({{}, *snapshot.process});
 }

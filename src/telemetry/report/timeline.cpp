@@ -32,7 +32,7 @@ std::vector<std::size_t> columns_of_samples(const Recording& recording, const Sp
 /// The most that was in use of a tape since the sample before.
 /// A planned history counts as a whole where an engine uses it and counts no tokens.
 std::uint64_t in_use(const RecordedSample& sample, Place place, TapeKind tape, bool by_tokens) {
-  const std::uint64_t peak = tape_of(sample.peaks[index_of(place)], tape);
+  const std::uint64_t peak = tape_of(sample.peaks, place, tape);
   if (tape != TapeKind::history || by_tokens) return peak;
   return std::max(peak, tape_of(sample.stat, place, tape).planned);
 }

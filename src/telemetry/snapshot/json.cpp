@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "base/json.hpp"
+#include "layout/stat_walk.hpp"
 #include "tapedeck/base/error.hpp"
-#include "telemetry/snapshot/phase_peaks.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
@@ -57,9 +57,10 @@ static void to_json(Json& json, const PhaseFigures& phase) {
   json = {{"name", phase.name}};
   add_figures(json, phase_fields(), phase);
   Json& peaks = json["peaks"] = Json::array();
-  internal::for_each_peak(phase, [&](Place place, TapeKind tape, std::uint64_t bytes) {
-    peaks.push_back({{"place", to_string(place)}, {"tape", to_string(tape)}, {"bytes", bytes}});
-  });
+  internal::for_each_tape(
+      phase.peaks, phase.gpus, [&](Place place, TapeKind tape, std::uint64_t bytes) {
+        peaks.push_back({{"place", to_string(place)}, {"tape", to_string(tape)}, {"bytes", bytes}});
+      });
 }
 
 static void to_json(Json& json, const ProcessFigures& process) {

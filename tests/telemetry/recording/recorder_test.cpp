@@ -97,7 +97,7 @@ TEST(Recorder, KnowsWhatWasInUseBetweenSamples) {
   const Recording recording = recorder.recording();
   ASSERT_EQ(recording.samples(), taken.size());
   for (std::size_t i = 0; i < taken.size(); ++i) {
-    EXPECT_EQ(recording.sample(i).peaks[0].scratch, taken[i]);
+    EXPECT_EQ(recording.sample(i).peaks.scratch, taken[i]);
     EXPECT_EQ(recording.sample(i).stat.scratch.peak, 3_MiB);
     EXPECT_EQ(recording.sample(i).stat.scratch.used, 0U);
   }
@@ -118,10 +118,10 @@ TEST(Recorder, AndPhasesEachSeeAllThatWasInUse) {
   phases.push("decode");
   recorder.pass();
   phases.pop();
-  EXPECT_EQ(phases.figures()[0].host.scratch, 700_KiB);
-  EXPECT_EQ(phases.figures()[1].host.scratch, 0U);
-  EXPECT_EQ(recorder.recording().sample(0).peaks[0].scratch, 700_KiB);
-  EXPECT_EQ(recorder.recording().sample(1).peaks[0].scratch, 200_KiB);
+  EXPECT_EQ(phases.figures()[0].peaks.scratch, 700_KiB);
+  EXPECT_EQ(phases.figures()[1].peaks.scratch, 0U);
+  EXPECT_EQ(recorder.recording().sample(0).peaks.scratch, 700_KiB);
+  EXPECT_EQ(recorder.recording().sample(1).peaks.scratch, 200_KiB);
 }
 
 TEST(Recorder, KeepsTheNamesOfPhasesThatAreGone) {
