@@ -21,7 +21,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 struct RecorderOptions {
   std::string name = "layout";  ///< Of the layout, for people.
   std::size_t samples = 4096;   ///< Kept, the newest; 1 at least, 2^24 at most.
-  /// Of two samples that `pass` takes; not negative. 0: a sample each pass.
+  /// No two samples that `pass` takes are nearer than this; not negative. 0: one each pass.
   std::chrono::microseconds at_least_apart{};
 };
 
