@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <string>
 
+#include "base/amounts.hpp"
 #include "base/json.hpp"
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
@@ -100,11 +101,8 @@ double bytes_per_second(const WarmResult& result) {
 }
 
 std::optional<std::uint64_t> cached_before(const Weights& weights) {
-  std::uint64_t sum = 0;
-  for (const WeightsFile& file : weights.files()) {
-    if (!file.cached) return std::nullopt;
-    sum += *file.cached;
-  }
+  std::optional<std::uint64_t> sum = 0;
+  for (const WeightsFile& file : weights.files()) sum = internal::known_sum(sum, file.cached);
   return sum;
 }
 
