@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <string_view>
 
@@ -67,16 +68,9 @@ void add_dense(Lines& lines, const std::string& name, const TapeStat& tape, std:
 
 std::string state_text(const Look& look) {
   if (!look.refused.empty()) return "cannot be read";
-  switch (look.state) {
-    case PublisherState::running:
-      return "running";
-    case PublisherState::ended:
-      return "ENDED";
-    case PublisherState::dead:
-      return "DEAD: these are its last figures";
-    default:
-      return "of another container, or hidden";
-  }
+  constexpr std::array texts = {"running", "ENDED", "DEAD: these are its last figures",
+                                "of another container, or hidden"};
+  return texts[static_cast<std::size_t>(look.state)];
 }
 
 std::string rate_text(const Look& look, double Rates::*rate) {
@@ -114,8 +108,7 @@ std::string trouble_text(const Stat& stat) {
 }
 
 std::optional<std::uint64_t> resident(const os::ProcessMemory& memory) {
-  if (!memory.anonymous || !memory.file || !memory.shared) return std::nullopt;
-  return *memory.anonymous + *memory.file + *memory.shared;
+  return internal::known_sum(internal::known_sum(memory.anonymous, memory.file), memory.shared);
 }
 
 std::string process_text(const Look& look) {

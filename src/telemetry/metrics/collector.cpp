@@ -30,18 +30,9 @@ struct BaseUnit {
   double parts;  ///< So many of ours are one.
 };
 
-BaseUnit base_unit(StatUnit unit) {
-  switch (unit) {
-    case StatUnit::bytes:
-      return {"_bytes", 1};
-    case StatUnit::microseconds:
-      return {"_seconds", 1e6};
-    case StatUnit::basis_points:
-      return {"_ratio", 1e4};
-    default:
-      return {"", 1};
-  }
-}
+/// Of each `StatUnit`.
+constexpr auto kBaseUnits =
+    std::to_array<BaseUnit>({{"_bytes", 1}, {"", 1}, {"", 1}, {"_seconds", 1e6}, {"_ratio", 1e4}});
 
 /// Figures, and the labels that tell whose they are.
 template <class Figures>
@@ -57,7 +48,7 @@ void add_families(std::vector<MetricFamily>& families, const char* prefix,
                   const std::vector<Labeled<Figures>>& all) {
   for (const StatField<Figures, Value>& field : fields) {
     const bool counter = field.kind == StatKind::counter;
-    const BaseUnit unit = base_unit(field.unit);
+    const BaseUnit unit = kBaseUnits.at(static_cast<std::size_t>(field.unit));
     MetricFamily family;
     family.name = std::string(prefix) + field.name + unit.suffix + (counter ? "_total" : "");
     family.help = field.help;
