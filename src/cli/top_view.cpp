@@ -157,7 +157,7 @@ Lines lines_of_all(std::span<const Look> looks, std::size_t width, bool roomy) {
 }  // namespace
 
 std::vector<Line> lines_in_window(std::span<const Look> looks, os::WindowSize window) {
-  const std::size_t room = std::max<std::size_t>(window.rows, 2) - 1;
+  const std::size_t room = window.rows - 1;
   Lines lines = lines_of_all(looks, window.columns, true);
   if (lines.size() > room) lines = lines_of_all(looks, window.columns, false);
   std::string legend = kLegend;
@@ -167,7 +167,9 @@ std::vector<Line> lines_in_window(std::span<const Look> looks, os::WindowSize wi
   }
   lines.resize(room);
   lines.push_back({spread_over(legend, kQuit, window.columns)});
-  for (Line& line : lines) line.text.resize(std::min(line.text.size(), window.columns));
+  for (Line& line : lines) {
+    if (line.heading || line.text.size() > window.columns) line.text.resize(window.columns, ' ');
+  }
   return lines;
 }
 
