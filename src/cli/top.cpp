@@ -281,7 +281,7 @@ int top(const TopArguments& arguments) {
 
 }  // namespace
 
-Command add_top(CLI::App& program) {
+void add_top(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "top", "Shows where the memory of layouts of other processes stands, live.");
   command->footer(
@@ -294,7 +294,7 @@ Command add_top(CLI::App& program) {
   command->add_option("--folder", arguments->folder, "Where they are published")
       ->capture_default_str();
   command->add_flag("--once", arguments->once, "One look, as text");
-  return {command, [arguments] { return top(*arguments); }};
+  command->callback([arguments, &exit_code] { exit_code = top(*arguments); });
 }
 
 }  // namespace tapedeck::cli

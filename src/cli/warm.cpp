@@ -194,7 +194,7 @@ int warm(const WarmArguments& arguments) {
 
 }  // namespace
 
-Command add_warm(CLI::App& program) {
+void add_warm(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "warm", "Brings a model's files into memory, layer by layer, and says how fast.");
   command->footer(
@@ -217,7 +217,7 @@ Command add_warm(CLI::App& program) {
                     "Try to lock it in RAM afterwards (mlock), and say whether the host allows it; "
                     "the lock ends with this program");
   add_json(*command, a.json);
-  return {command, [arguments] { return warm(*arguments); }};
+  command->callback([arguments, &exit_code] { exit_code = warm(*arguments); });
 }
 
 }  // namespace tapedeck::cli
