@@ -92,51 +92,41 @@ std::string with_port(const std::string& address, int port) {
 
 }  // namespace
 
-class MetricsServer::State {
- public:
-  State(std::vector<WatchedLayout> layouts, const std::string& address, SnapshotOptions options)
-      : collector_(std::make_shared<LayoutCollector>(std::move(layouts), std::move(options))),
-        address_(checked_address(address)) {
-    try {
-      exposer_.emplace(address_);
-    } catch (const std::exception&) {
-      throw_no_server(address_);
-    }
-    exposer_->RegisterCollectable(collector_);
-    address_ = with_port(address_, exposer_->GetListeningPorts().at(0));
-  }
-
-  // CivetWeb looks whether it must stop only every two seconds, and at each connection.
-  ~State() {
-    std::optional<std::jthread> visitor;
-    try {
-      visitor.emplace([here = parse_host_port(address_)](const std::stop_token& stop) {
-        while (!stop.stop_requested()) {
-          os::knock(here.host, here.port);
-          std::this_thread::sleep_for(kBetweenKnocks);
-        }
-      });
-    } catch (const std::exception&) {  // without a thread it takes its two seconds
-    }
-    exposer_.reset();
-  }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-
-  [[nodiscard]] const std::string& address() const noexcept { return address_; }
-
- private:
-  std::shared_ptr<LayoutCollector> collector_;  // outlives the exposer, which joins its threads
-  std::string address_;
-  std::optional<prometheus::Exposer> exposer_;
+struct MetricsServer::State {
+  std::shared_ptr<LayoutCollector> collector{};  // outlives the exposer, which joins its threads
+  std::string address{};
+  std::optional<prometheus::Exposer> exposer{};
 };
 
 MetricsServer::MetricsServer(std::vector<WatchedLayout> layouts, const std::string& address,
                              SnapshotOptions options)
-    : state_(std::make_unique<State>(std::move(layouts), address, std::move(options))) {}
+    : state_(std::make_unique<State>()) {
+  state_->collector = std::make_shared<LayoutCollector>(std::move(layouts), std::move(options));
+  state_->address = checked_address(address);
+  try {
+    state_->exposer.emplace(state_->address);
+  } catch (const std::exception&) {
+    throw_no_server(state_->address);
+  }
+  state_->exposer->RegisterCollectable(state_->collector);
+  state_->address = with_port(state_->address, state_->exposer->GetListeningPorts().at(0));
+}
 
-MetricsServer::~MetricsServer() = default;
+// CivetWeb looks whether it must stop only every two seconds, and at each connection.
+MetricsServer::~MetricsServer() {
+  std::optional<std::jthread> visitor;
+  try {
+    visitor.emplace([here = parse_host_port(state_->address)](const std::stop_token& stop) {
+      while (!stop.stop_requested()) {
+        os::knock(here.host, here.port);
+        std::this_thread::sleep_for(kBetweenKnocks);
+      }
+    });
+  } catch (const std::exception&) {  // without a thread it takes its two seconds
+  }
+  state_->exposer.reset();
+}
 
-const std::string& MetricsServer::address() const noexcept { return state_->address(); }
+const std::string& MetricsServer::address() const noexcept { return state_->address; }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
