@@ -73,13 +73,10 @@ std::string state_text(const Look& look) {
   return texts[static_cast<std::size_t>(look.state)];
 }
 
-std::string rate_text(const Look& look, double Rates::*rate) {
-  return look.rates ? fmt::format("{:.1f}/s", *look.rates.*rate) : "";
-}
-
 // "41 (2.5/s)"
-std::string counted(std::uint64_t count, const std::string& rate) {
-  return rate.empty() ? fmt::format("{}", count) : fmt::format("{} ({})", count, rate);
+std::string counted(const Look& look, std::uint64_t count, double Rates::*rate) {
+  const std::string text = std::to_string(count);
+  return look.rates ? fmt::format("{} ({:.1f}/s)", text, *look.rates.*rate) : text;
 }
 
 std::string heading_of(const Look& look, std::size_t width) {
@@ -94,8 +91,8 @@ std::string heading_of(const Look& look, std::size_t width) {
 std::string passes_text(const Look& look) {
   const Stat& stat = look.now->stat;
   return fmt::format(" passes {}   conversations {}   tokens {}   talks {}",
-                     counted(stat.passes, rate_text(look, &Rates::passes)), stat.conversations,
-                     stat.tokens, stat.talks);
+                     counted(look, stat.passes, &Rates::passes), stat.conversations, stat.tokens,
+                     stat.talks);
 }
 
 // Over all tapes, whichever it was that ran full.
@@ -115,8 +112,8 @@ std::string process_text(const Look& look) {
   if (!look.faults) return " RSS, swap and faults are unknown: there is no such process here";
   return fmt::format(" RSS {}   swap {}   faults {}, major {}", size_text(resident(look.memory)),
                      size_text(look.memory.swapped),
-                     counted(look.faults->minor, rate_text(look, &Rates::minor_faults)),
-                     counted(look.faults->major, rate_text(look, &Rates::major_faults)));
+                     counted(look, look.faults->minor, &Rates::minor_faults),
+                     counted(look, look.faults->major, &Rates::major_faults));
 }
 
 void add_look(Lines& lines, const Look& look, std::size_t width, bool roomy) {
