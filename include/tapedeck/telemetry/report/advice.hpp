@@ -34,7 +34,7 @@ struct TapeAdvice {
   /// history as if all talks were the longest one, since each may be; of a planned one what tokens
   /// filled.
   std::uint64_t observed = 0;
-  /// What to reserve: observed, and a tenth of that, but not of weights, nor of planned scratch,
+  /// What to reserve: what was observed, and a tenth more, but of weights and of planned scratch,
   /// which are what they are. What is taken above a plan is then rounded up to a sixteenth of its
   /// power of two, and to 64 KiB.
   std::uint64_t reserve = 0;
@@ -43,8 +43,8 @@ struct TapeAdvice {
 
 struct Advice {
   std::uint64_t longest_talk = 0;  ///< Tokens.
-  /// Tokens to plan a talk for: the longest, a tenth, and up to a multiple of 256, but no more than
-  /// now. 0 where the layout does not count tokens. `PlanOptions::total_context` is of all
+  /// Tokens to plan a talk for: the longest and a tenth more, up to a multiple of 256, but no more
+  /// than now. 0 where the layout does not count tokens. `PlanOptions::total_context` is of all
   /// sequences together, and so this times them.
   std::uint64_t context = 0;
   std::string text{};               ///< The same in a sentence; empty likewise.
