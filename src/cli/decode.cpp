@@ -298,7 +298,7 @@ void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
 
 }  // namespace
 
-Command add_decode(CLI::App& program) {
+void add_decode(CLI::App& program, int& exit_code) {
   CLI::App* command =
       program.add_subcommand("decode", "Continues prompts with a Llama model of GGUF or llama2.c.");
   auto arguments = std::make_shared<DecodeArguments>();
@@ -328,14 +328,14 @@ Command add_decode(CLI::App& program) {
   command->add_flag("--ids", a.ids, "Print token ids instead of text");
   command->add_flag("--stat", a.stat, "Show where the memory stands");
   add_telemetry_options(*command, a.telemetry);
-  return {command, [arguments] {
-            if (arguments->prompts.empty()) arguments->prompts.emplace_back();
-            try {
-              return decode(*arguments);
-            } catch (const llama::ArrivalStopped&) {
-              return kInterrupted;  // nobody else stops it
-            }
-          }};
+  command->callback([arguments, &exit_code] {
+    if (arguments->prompts.empty()) arguments->prompts.emplace_back();
+    try {
+      exit_code = decode(*arguments);
+    } catch (const llama::ArrivalStopped&) {
+      exit_code = kInterrupted;  // nobody else stops it
+    }
+  });
 }
 
 }  // namespace tapedeck::cli

@@ -221,7 +221,7 @@ int fit(const FitArguments& arguments) {
 
 }  // namespace
 
-Command add_fit(CLI::App& program) {
+void add_fit(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "fit", "Ranks the ways a model can be run here; exit code 3 where nothing fits.");
   auto arguments = std::make_shared<FitArguments>();
@@ -241,7 +241,7 @@ Command add_fit(CLI::App& program) {
                    "What layer streaming must be able to reach, or it does not fit")
       ->check(positive_number())
       ->option_text("RATE");
-  return {command, [arguments] { return fit(*arguments); }};
+  command->callback([arguments, &exit_code] { exit_code = fit(*arguments); });
 }
 
 }  // namespace tapedeck::cli

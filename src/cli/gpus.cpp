@@ -81,12 +81,12 @@ int gpus(bool json) {
 
 }  // namespace
 
-Command add_gpus(CLI::App& program) {
+void add_gpus(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "gpus", "Lists the GPUs here: memory, page size, driver; or says why there are none.");
   auto json = std::make_shared<bool>(false);
   add_json(*command, *json);
-  return {command, [json] { return gpus(*json); }};
+  command->callback([json, &exit_code] { exit_code = gpus(*json); });
 }
 
 }  // namespace tapedeck::cli

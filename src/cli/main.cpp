@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <array>
 #include <exception>
 #include <new>
 #include <sstream>
@@ -33,25 +32,22 @@ int run(int argc, const char* const* argv) {
       "--version", fmt::format("tapedeck {}.{}.{}", TAPEDECK_VERSION_MAJOR, TAPEDECK_VERSION_MINOR,
                                TAPEDECK_VERSION_PATCH));
   program.require_subcommand(1);
-  const std::array commands = {add_plan(program),       add_fit(program),      add_show(program),
-                               add_warm(program),       add_resident(program), add_decode(program),
-                               add_make_model(program), add_gpus(program),     add_top(program),
-                               add_report(program)};
+  int exit_code = 0;
+  for (const auto add : {add_plan, add_fit, add_show, add_warm, add_resident, add_decode,
+                         add_make_model, add_gpus, add_top, add_report}) {
+    add(program, exit_code);
+  }
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {
     std::ostringstream text;
-    const int exit_code = program.exit(help, text);
+    exit_code = program.exit(help, text);
     Output().write(text.str());
-    return exit_code;
   } catch (const CLI::RequiredError&) {
     if (program.get_subcommands().empty()) throw_no_subcommand(program);
     throw;
   }
-  for (const Command& command : commands) {
-    if (command.arguments->parsed()) return command.run();
-  }
-  return kFailed;  // not reached: a subcommand is required
+  return exit_code;
 }
 
 }  // namespace

@@ -66,7 +66,7 @@ int run_make_model(const MakeModelArguments& arguments) {
 
 }  // namespace
 
-Command add_make_model(CLI::App& program) {
+void add_make_model(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "make-model", "Makes a llama2.c model with random weights: OUT and OUT.tokenizer.");
   auto arguments = std::make_shared<MakeModelArguments>();
@@ -81,7 +81,7 @@ Command add_make_model(CLI::App& program) {
   add_whole_number(*command, "--seq-len", a.seq_len,
                    "Longest talk [512 for a dim below 256, else 2048]");
   add_whole_number(*command, "--seed", a.seed, "Of the weights")->capture_default_str();
-  return {command, [arguments] { return run_make_model(*arguments); }};
+  command->callback([arguments, &exit_code] { exit_code = run_make_model(*arguments); });
 }
 
 }  // namespace tapedeck::cli

@@ -86,7 +86,7 @@ int plan(const PlanOnlyArguments& arguments) {
 
 }  // namespace
 
-Command add_plan(CLI::App& program) {
+void add_plan(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "plan", "Says what memory a model needs, from its own files, before anything is allocated.");
   auto arguments = std::make_shared<PlanOnlyArguments>();
@@ -105,7 +105,7 @@ Command add_plan(CLI::App& program) {
   add_size(*command, "--gpu-memory", arguments->gpu_memory,
            "Of the device: as many layers stay as fit [none stays]")
       ->needs("--streaming");
-  return {command, [arguments] { return plan(*arguments); }};
+  command->callback([arguments, &exit_code] { exit_code = plan(*arguments); });
 }
 
 }  // namespace tapedeck::cli

@@ -23,26 +23,13 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 std::string layer_kind(const LayerShape& layer) {
-  std::string kind;
+  constexpr std::array attentions = {"", "full", "window {}", "chunk {}", "latent {}"};
+  std::string kind =
+      fmt::format(fmt::runtime(attentions[static_cast<std::size_t>(layer.attention)]),
+                  layer.attention == Attention::latent ? layer.key_dim : layer.window);
   const auto append_part = [&kind](const std::string& part) {
     kind += (kind.empty() ? "" : " + ") + part;
   };
-  switch (layer.attention) {
-    case Attention::none:
-      break;
-    case Attention::full:
-      append_part("full");
-      break;
-    case Attention::windowed:
-      append_part(fmt::format("window {}", layer.window));
-      break;
-    case Attention::chunked:
-      append_part(fmt::format("chunk {}", layer.window));
-      break;
-    case Attention::latent:
-      append_part(fmt::format("latent {}", layer.key_dim));
-      break;
-  }
   if (layer.recurrence != Recurrence::none) append_part(to_string(layer.recurrence));
   if (kind.empty()) return "without attention";
   if (layer.indexer_dim != 0) append_part(fmt::format("indexer {}", layer.indexer_dim));

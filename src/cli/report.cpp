@@ -39,13 +39,13 @@ int report(const ReportArguments& arguments) {
 
 }  // namespace
 
-Command add_report(CLI::App& program) {
+void add_report(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "report", "Makes a page to look at of what `decode --record` has written.");
   auto arguments = std::make_shared<ReportArguments>();
   command->add_option("RECORDING", arguments->recording, "A recording, JSON lines")->required();
   command->add_option("-o,--output", arguments->out, "The page, HTML [standard output]");
-  return {command, [arguments] { return report(*arguments); }};
+  command->callback([arguments, &exit_code] { exit_code = report(*arguments); });
 }
 
 }  // namespace tapedeck::cli

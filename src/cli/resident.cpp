@@ -108,7 +108,7 @@ int resident(const ResidentArguments& arguments) {
 
 }  // namespace
 
-Command add_resident(CLI::App& program) {
+void add_resident(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "resident", "Says which part of a model is in the page cache, by file and by layer.");
   command->footer(
@@ -117,7 +117,7 @@ Command add_resident(CLI::App& program) {
   auto arguments = std::make_shared<ResidentArguments>();
   add_model(*command, arguments->model);
   add_json(*command, arguments->json);
-  return {command, [arguments] { return resident(*arguments); }};
+  command->callback([arguments, &exit_code] { exit_code = resident(*arguments); });
 }
 
 }  // namespace tapedeck::cli

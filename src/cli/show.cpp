@@ -89,12 +89,12 @@ int show(const std::string& path) {
 
 }  // namespace
 
-Command add_show(CLI::App& program) {
+void add_show(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "show", "Shows a model's header, hyperparameters and tensors, or what is broken and where.");
   auto path = std::make_shared<std::string>();
   command->add_option("MODEL", *path, "The model")->required();
-  return {command, [path] { return show(*path); }};
+  command->callback([path, &exit_code] { exit_code = show(*path); });
 }
 
 }  // namespace tapedeck::cli

@@ -9,6 +9,7 @@
 
 #include "cli/interrupt.hpp"
 #include "cli/output.hpp"
+#include "layout/stat_walk.hpp"
 #include "llama/talk.hpp"
 #include "os/descriptor.hpp"
 #include "os/new_file.hpp"
@@ -17,7 +18,6 @@
 #include "tapedeck/telemetry/metrics/metrics_server.hpp"
 #include "tapedeck/telemetry/recording/phases.hpp"
 #include "tapedeck/telemetry/recording/recorder.hpp"
-#include "telemetry/snapshot/phase_peaks.hpp"
 
 namespace tapedeck::cli {
 namespace {
@@ -135,11 +135,12 @@ std::string phase_line(const PhaseFigures& phase) {
     counted += fmt::format("{}{} {}", counted.empty() ? "" : ", ", field.name, field.of(phase));
   }
   std::string peaks;
-  internal::for_each_peak(phase, [&](Place place, TapeKind tape, std::uint64_t bytes) {
-    if (bytes == 0) return;
-    peaks += fmt::format("{}{} {} {}", peaks.empty() ? "; peaks: " : ", ", to_string(place),
-                         to_string(tape), to_iec(bytes));
-  });
+  internal::for_each_tape(phase.peaks, phase.gpus,
+                          [&](Place place, TapeKind tape, std::uint64_t bytes) {
+                            if (bytes == 0) return;
+                            peaks += fmt::format("{}{} {} {}", peaks.empty() ? "; peaks: " : ", ",
+                                                 to_string(place), to_string(tape), to_iec(bytes));
+                          });
   return fmt::format("phase {}: {}{}\n", phase.name, counted, peaks);
 }
 

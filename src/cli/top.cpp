@@ -207,24 +207,21 @@ class Screen {
            std::string_view(kind) != "dumb";
   }
 
-  [[nodiscard]] os::WindowSize size() const noexcept { return os::window_size(kOutput); }
-
-  // As many and as much of the lines as there is room for. False when nobody reads.
-  bool draw(std::span<const Line> lines) {
-    const os::WindowSize window = size();
+  // False when nobody reads.
+  bool draw(std::span<const Look> looks) {
+    drawn_ = os::window_size(kOutput);
     std::string frame(kHome);
-    const std::size_t rows = std::min(lines.size(), window.rows);
-    for (std::size_t i = 0; i < rows; ++i) {
-      std::string text = lines[i].text.substr(0, window.columns);
-      if (lines[i].heading) text.resize(window.columns, ' ');
-      if (i != 0) frame += "\r\n";
-      frame += lines[i].heading ? fmt::format("{}{}{}", kReverse, text, kPlain) : text;
+    for (const auto& [text, heading] : lines_in_window(looks, drawn_)) {
+      if (frame.size() != kHome.size()) frame += "\r\n";
+      frame += heading ? fmt::format("{}{}{}", kReverse, text, kPlain) : text;
       // In the last column it would erase what is there.
-      if (text.size() < window.columns) frame += kEraseLineEnd;
+      if (text.size() < drawn_.columns) frame += kEraseLineEnd;
     }
-    if (rows < window.rows) frame += fmt::format("\r\n{}", kEraseBelow);
     return output_.write(frame);
   }
+
+  // Whether the window has another size than what was drawn.
+  [[nodiscard]] bool resized() const noexcept { return os::window_size(kOutput) != drawn_; }
 
   // Waits for a key, a new size or a signal.
   [[nodiscard]] os::Key wait(int milliseconds) const noexcept {
@@ -233,6 +230,7 @@ class Screen {
 
  private:
   Output output_;
+  os::WindowSize drawn_;
   int keys_;
   os::KeyByKey key_by_key_;
 };
@@ -240,14 +238,11 @@ class Screen {
 // Redraws where the window has another size. False: it is to end.
 bool wait_for_next_frame(Screen& screen, const Watch& watch, const std::atomic<bool>& stop) {
   const auto next = Clock::now() + kBetweenFrames;
-  os::WindowSize drawn = screen.size();
   while (Clock::now() < next && !stop) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next - Clock::now());
     const os::Key key = screen.wait(std::clamp(static_cast<int>(left.count()), 0, kMostWait));
     if (key.waited == os::Waited::hung_up || key.key == 'q') return false;
-    if (screen.size() == drawn) continue;
-    drawn = screen.size();
-    if (!screen.draw(lines_in_window(watch.looks(), drawn))) return false;
+    if (screen.resized() && !screen.draw(watch.looks())) return false;
   }
   return !stop;
 }
@@ -255,8 +250,7 @@ bool wait_for_next_frame(Screen& screen, const Watch& watch, const std::atomic<b
 int watch_on_screen(Watch& watch) {
   const std::atomic<bool>& stop = note_interrupts();
   Screen screen;
-  while (screen.draw(lines_in_window(watch.looks(), screen.size())) &&
-         wait_for_next_frame(screen, watch, stop)) {
+  while (screen.draw(watch.looks()) && wait_for_next_frame(screen, watch, stop)) {
     watch.look_again();
   }
   return stop ? kInterrupted : 0;
@@ -287,7 +281,7 @@ int top(const TopArguments& arguments) {
 
 }  // namespace
 
-Command add_top(CLI::App& program) {
+void add_top(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "top", "Shows where the memory of layouts of other processes stands, live.");
   command->footer(
@@ -300,7 +294,7 @@ Command add_top(CLI::App& program) {
   command->add_option("--folder", arguments->folder, "Where they are published")
       ->capture_default_str();
   command->add_flag("--once", arguments->once, "One look, as text");
-  return {command, [arguments] { return top(*arguments); }};
+  command->callback([arguments, &exit_code] { exit_code = top(*arguments); });
 }
 
 }  // namespace tapedeck::cli

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <string_view>
 
@@ -67,25 +68,15 @@ void add_dense(Lines& lines, const std::string& name, const TapeStat& tape, std:
 
 std::string state_text(const Look& look) {
   if (!look.refused.empty()) return "cannot be read";
-  switch (look.state) {
-    case PublisherState::running:
-      return "running";
-    case PublisherState::ended:
-      return "ENDED";
-    case PublisherState::dead:
-      return "DEAD: these are its last figures";
-    default:
-      return "of another container, or hidden";
-  }
-}
-
-std::string rate_text(const Look& look, double Rates::*rate) {
-  return look.rates ? fmt::format("{:.1f}/s", *look.rates.*rate) : "";
+  constexpr std::array texts = {"running", "ENDED", "DEAD: these are its last figures",
+                                "of another container, or hidden"};
+  return texts[static_cast<std::size_t>(look.state)];
 }
 
 // "41 (2.5/s)"
-std::string counted(std::uint64_t count, const std::string& rate) {
-  return rate.empty() ? fmt::format("{}", count) : fmt::format("{} ({})", count, rate);
+std::string counted(const Look& look, std::uint64_t count, double Rates::*rate) {
+  const std::string text = std::to_string(count);
+  return look.rates ? fmt::format("{} ({:.1f}/s)", text, *look.rates.*rate) : text;
 }
 
 std::string heading_of(const Look& look, std::size_t width) {
@@ -100,8 +91,8 @@ std::string heading_of(const Look& look, std::size_t width) {
 std::string passes_text(const Look& look) {
   const Stat& stat = look.now->stat;
   return fmt::format(" passes {}   conversations {}   tokens {}   talks {}",
-                     counted(stat.passes, rate_text(look, &Rates::passes)), stat.conversations,
-                     stat.tokens, stat.talks);
+                     counted(look, stat.passes, &Rates::passes), stat.conversations, stat.tokens,
+                     stat.talks);
 }
 
 // Over all tapes, whichever it was that ran full.
@@ -114,16 +105,15 @@ std::string trouble_text(const Stat& stat) {
 }
 
 std::optional<std::uint64_t> resident(const os::ProcessMemory& memory) {
-  if (!memory.anonymous || !memory.file || !memory.shared) return std::nullopt;
-  return *memory.anonymous + *memory.file + *memory.shared;
+  return internal::known_sum(internal::known_sum(memory.anonymous, memory.file), memory.shared);
 }
 
 std::string process_text(const Look& look) {
   if (!look.faults) return " RSS, swap and faults are unknown: there is no such process here";
   return fmt::format(" RSS {}   swap {}   faults {}, major {}", size_text(resident(look.memory)),
                      size_text(look.memory.swapped),
-                     counted(look.faults->minor, rate_text(look, &Rates::minor_faults)),
-                     counted(look.faults->major, rate_text(look, &Rates::major_faults)));
+                     counted(look, look.faults->minor, &Rates::minor_faults),
+                     counted(look, look.faults->major, &Rates::major_faults));
 }
 
 void add_look(Lines& lines, const Look& look, std::size_t width, bool roomy) {
@@ -164,7 +154,7 @@ Lines lines_of_all(std::span<const Look> looks, std::size_t width, bool roomy) {
 }  // namespace
 
 std::vector<Line> lines_in_window(std::span<const Look> looks, os::WindowSize window) {
-  const std::size_t room = std::max<std::size_t>(window.rows, 2) - 1;
+  const std::size_t room = window.rows - 1;
   Lines lines = lines_of_all(looks, window.columns, true);
   if (lines.size() > room) lines = lines_of_all(looks, window.columns, false);
   std::string legend = kLegend;
@@ -174,7 +164,9 @@ std::vector<Line> lines_in_window(std::span<const Look> looks, os::WindowSize wi
   }
   lines.resize(room);
   lines.push_back({spread_over(legend, kQuit, window.columns)});
-  for (Line& line : lines) line.text.resize(std::min(line.text.size(), window.columns));
+  for (Line& line : lines) {
+    if (line.heading || line.text.size() > window.columns) line.text.resize(window.columns, ' ');
+  }
   return lines;
 }
 

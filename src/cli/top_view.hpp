@@ -39,7 +39,8 @@ struct Line {
   bool heading = false;  ///< Shown in reverse.
 };
 
-/// All of them in a window of this size; no line is longer.
+/// All of them in a window of this size: a line for each of its rows, none longer than it is wide.
+/// Headings are as wide.
 [[nodiscard]] std::vector<Line> lines_in_window(std::span<const Look> looks, os::WindowSize window);
 
 /// The same as text, as long as it is, for a window of the usual width.

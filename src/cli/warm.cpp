@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <string>
 
+#include "base/amounts.hpp"
 #include "base/json.hpp"
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
@@ -100,11 +101,8 @@ double bytes_per_second(const WarmResult& result) {
 }
 
 std::optional<std::uint64_t> cached_before(const Weights& weights) {
-  std::uint64_t sum = 0;
-  for (const WeightsFile& file : weights.files()) {
-    if (!file.cached) return std::nullopt;
-    sum += *file.cached;
-  }
+  std::optional<std::uint64_t> sum = 0;
+  for (const WeightsFile& file : weights.files()) sum = internal::known_sum(sum, file.cached);
   return sum;
 }
 
@@ -196,7 +194,7 @@ int warm(const WarmArguments& arguments) {
 
 }  // namespace
 
-Command add_warm(CLI::App& program) {
+void add_warm(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "warm", "Brings a model's files into memory, layer by layer, and says how fast.");
   command->footer(
@@ -219,7 +217,7 @@ Command add_warm(CLI::App& program) {
                     "Try to lock it in RAM afterwards (mlock), and say whether the host allows it; "
                     "the lock ends with this program");
   add_json(*command, a.json);
-  return {command, [arguments] { return warm(*arguments); }};
+  command->callback([arguments, &exit_code] { exit_code = warm(*arguments); });
 }
 
 }  // namespace tapedeck::cli

@@ -20,14 +20,6 @@
 
 namespace tapedeck::internal {
 
-/// The host has index 0, and device i index 1 + i.
-[[nodiscard]] constexpr Place place_at(std::size_t index) noexcept {
-  return index == 0 ? Place::host() : Place::gpu(index - 1);
-}
-[[nodiscard]] constexpr std::size_t index_of(Place place) noexcept {
-  return place.is_device() ? 1 + place.device() : 0;
-}
-
 /// What belongs to the tape of that kind, of whatever has something for each of the three.
 template <class Side>
 [[nodiscard]] constexpr auto& tape_of(Side& side, TapeKind kind) noexcept {
@@ -35,8 +27,9 @@ template <class Side>
   return kind == TapeKind::scratch ? side.scratch : side.history;
 }
 
-[[nodiscard]] constexpr const TapeStat& tape_of(const Stat& stat, Place place,
-                                                TapeKind kind) noexcept {
+/// The same, of a `Stat` or whatever else has the host's tapes itself and devices in `gpu`.
+template <class AnyStat>
+[[nodiscard]] constexpr auto& tape_of(AnyStat& stat, Place place, TapeKind kind) noexcept {
   return place.is_device() ? tape_of(stat.gpu[place.device()], kind) : tape_of(stat, kind);
 }
 
@@ -55,11 +48,15 @@ constexpr void for_each_place(AnyStat& stat, std::size_t gpus, PlaceDo&& place_d
   for (std::size_t i = 0; i < gpus; ++i) place_do(Place::gpu(i), stat.gpu[i]);
 }
 
-/// Calls `tape_do(place, kind, tape)` for every tape.
+/// Calls `tape_do(place, kind, tape)` for every tape, of so many devices.
+template <class AnyStat, class TapeDo>
+constexpr void for_each_tape(AnyStat& stat, std::size_t gpus, TapeDo&& tape_do) {
+  for_each_place(stat, gpus,
+                 [&](Place place, auto& side) { for_each_tape_at(place, side, tape_do); });
+}
 template <class AnyStat, class TapeDo>
 constexpr void for_each_tape(AnyStat& stat, TapeDo&& tape_do) {
-  for_each_place(stat, stat.gpus,
-                 [&](Place place, auto& side) { for_each_tape_at(place, side, tape_do); });
+  for_each_tape(stat, stat.gpus, tape_do);
 }
 
 /// Whose figures a list describes: a tape's, a place's, or the whole layout's.

@@ -134,7 +134,7 @@ TEST_F(TalkTest, TellsItsPhases) {
   EXPECT_EQ(all[1].name, "decode");
   EXPECT_EQ(all[1].times, 1U);
   EXPECT_EQ(all[1].passes, 6U);
-  EXPECT_EQ(all[1].host.scratch, host_.layout.plan().scratch.bytes());
+  EXPECT_EQ(all[1].peaks.scratch, host_.layout.plan().scratch.bytes());
 }
 
 TEST_F(TalkTest, ASeedGivesTheSameTalk) {

@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "base/json.hpp"
+#include "layout/stat_walk.hpp"
 #include "tapedeck/base/error.hpp"
-#include "telemetry/snapshot/phase_peaks.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
@@ -30,18 +30,9 @@ struct BaseUnit {
   double parts;  ///< So many of ours are one.
 };
 
-BaseUnit base_unit(StatUnit unit) {
-  switch (unit) {
-    case StatUnit::bytes:
-      return {"_bytes", 1};
-    case StatUnit::microseconds:
-      return {"_seconds", 1e6};
-    case StatUnit::basis_points:
-      return {"_ratio", 1e4};
-    default:
-      return {"", 1};
-  }
-}
+/// Of each `StatUnit`.
+constexpr auto kBaseUnits =
+    std::to_array<BaseUnit>({{"_bytes", 1}, {"", 1}, {"", 1}, {"_seconds", 1e6}, {"_ratio", 1e4}});
 
 /// Figures, and the labels that tell whose they are.
 template <class Figures>
@@ -57,7 +48,7 @@ void add_families(std::vector<MetricFamily>& families, const char* prefix,
                   const std::vector<Labeled<Figures>>& all) {
   for (const StatField<Figures, Value>& field : fields) {
     const bool counter = field.kind == StatKind::counter;
-    const BaseUnit unit = base_unit(field.unit);
+    const BaseUnit unit = kBaseUnits.at(static_cast<std::size_t>(field.unit));
     MetricFamily family;
     family.name = std::string(prefix) + field.name + unit.suffix + (counter ? "_total" : "");
     family.help = field.help;
@@ -122,9 +113,10 @@ void add_snapshot(LabeledFigures& all, const Snapshot& snapshot) {
     // Of two names that are one as labels the first alone: Prometheus takes no series twice.
     if (!names.insert(name.value).second) continue;
     all.phases.push_back({{layout, name}, phase});
-    internal::for_each_peak(phase, [&](Place place, TapeKind tape, std::uint64_t bytes) {
-      all.peaks.push_back({{layout, name, label_of(place), label_of(tape)}, {bytes}});
-    });
+    internal::for_each_tape(
+        phase.peaks, phase.gpus, [&](Place place, TapeKind tape, std::uint64_t bytes) {
+          all.peaks.push_back({{layout, name, label_of(place), label_of(tape)}, {bytes}});
+        });
   }
   if (snapshot.process && all.process.empty()) all.process.push_back({{}, *snapshot.process});
 }

@@ -18,7 +18,7 @@ namespace {
 
 }  // namespace
 
-class MetricsServer::State {};
+struct MetricsServer::State {};
 
 // NOLINTNEXTLINE(performance-unnecessary-value-param): the other one keeps them
 MetricsServer::MetricsServer(std::vector<WatchedLayout>, const std::string&, SnapshotOptions) {

@@ -114,41 +114,34 @@ struct StopDaemon {
 
 }  // namespace
 
-class MetricsServer::State {
- public:
-  State(std::vector<WatchedLayout> layouts, const std::string& address, SnapshotOptions options)
-      : collector_(std::move(layouts), std::move(options)) {
-    os::Listening listening = listen(address);
-    address_ = listening.address;
-    const int socket = listening.socket.get();
-    const std::uint64_t identity = os::facts(socket).stamp;
-    daemon_.reset(::MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &answer,
-                                     &collector_, MHD_OPTION_LISTEN_SOCKET, socket,
-                                     MHD_OPTION_CONNECTION_LIMIT, kConnections,
-                                     MHD_OPTION_CONNECTION_TIMEOUT, kIdleSeconds, MHD_OPTION_END));
-    const int error = errno;
-    // A daemon owns the socket. One that fails to start has closed it or not, depending on the step
-    // that failed; the number may be another thread's by now.
-    if (daemon_ || os::facts(socket).stamp != identity) listening.socket.release();
-    if (!daemon_)
-      throw SystemError({.call = "MHD_start_daemon", .number = error, .path = address_});
-  }
-
-  [[nodiscard]] const std::string& address() const noexcept { return address_; }
-
- private:
-  LayoutCollector collector_;
-  std::string address_;
-  std::unique_ptr<MHD_Daemon, StopDaemon>
-      daemon_;  // whose thread uses the collector, so it goes first
+struct MetricsServer::State {
+  LayoutCollector collector;
+  std::string address{};
+  std::unique_ptr<MHD_Daemon, StopDaemon> daemon{};  // its thread uses the collector: it goes first
 };
 
 MetricsServer::MetricsServer(std::vector<WatchedLayout> layouts, const std::string& address,
                              SnapshotOptions options)
-    : state_(std::make_unique<State>(std::move(layouts), address, std::move(options))) {}
+    : state_(new State{.collector = {std::move(layouts), std::move(options)}}) {
+  os::Listening listening = listen(address);
+  const int socket = listening.socket.get();
+  const std::uint64_t identity = os::facts(socket).stamp;
+  state_->daemon.reset(::MHD_start_daemon(
+      MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &answer, &state_->collector,
+      MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_CONNECTION_LIMIT, kConnections,
+      MHD_OPTION_CONNECTION_TIMEOUT, kIdleSeconds, MHD_OPTION_END));
+  const int error = errno;
+  // A daemon owns the socket. One that fails to start has closed it or not, depending on the step
+  // that failed; the number may be another thread's by now.
+  if (state_->daemon || os::facts(socket).stamp != identity) listening.socket.release();
+  if (!state_->daemon) {
+    throw SystemError({.call = "MHD_start_daemon", .number = error, .path = listening.address});
+  }
+  state_->address = listening.address;
+}
 
 MetricsServer::~MetricsServer() = default;
 
-const std::string& MetricsServer::address() const noexcept { return state_->address(); }
+const std::string& MetricsServer::address() const noexcept { return state_->address; }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "layout/stat_walk.hpp"
+
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
@@ -26,21 +28,17 @@ TapePeaks ended_peaks(DeviceLayout& gpu) noexcept {
   return peaks;
 }
 
-void raise(TapePeaks& most, const TapePeaks& to) noexcept {
-  most = {.weights = std::max(most.weights, to.weights),
-          .scratch = std::max(most.scratch, to.scratch),
-          .history = std::max(most.history, to.history)};
-}
-
 }  // namespace
 
 LayoutPeaks PeakWatch::since_last(Asker asker) noexcept {
-  const auto note = [this](std::size_t place, const TapePeaks& peaks) {
-    for (LayoutPeaks& most : most_) raise(most[place], peaks);
-  };
-  note(0, ended_peaks(layout_));
-  for (std::size_t gpu = 0; gpu < layout_.gpus(); ++gpu) {
-    note(1 + gpu, ended_peaks(layout_.gpu(gpu)));
+  LayoutPeaks now = {ended_peaks(layout_)};
+  for (std::size_t i = 0; i < layout_.gpus(); ++i) now.gpu[i] = ended_peaks(layout_.gpu(i));
+  for (LayoutPeaks& most : most_) {
+    internal::for_each_tape(now, layout_.gpus(),
+                            [&](Place place, TapeKind kind, std::uint64_t peak) {
+                              std::uint64_t& bytes = internal::tape_of(most, place, kind);
+                              bytes = std::max(bytes, peak);
+                            });
   }
   return std::exchange(most_[asker], {});
 }

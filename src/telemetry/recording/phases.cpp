@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "layout/stat_walk.hpp"
 #include "tapedeck/telemetry/recording/recorder.hpp"
 
 #if defined(TAPEDECK_NVTX)
@@ -28,11 +29,6 @@ void count_more(std::atomic<std::uint64_t>& counter, std::uint64_t more) noexcep
 
 void raise_peak(std::atomic<std::uint64_t>& most, std::uint64_t value) noexcept {
   if (value > most.load(std::memory_order_relaxed)) most.store(value, std::memory_order_relaxed);
-}
-
-TapePeaks peaks_at(const std::atomic<std::uint64_t>* first) {
-  const auto at = [first](std::size_t k) { return first[k].load(std::memory_order_relaxed); };
-  return {.weights = at(0), .scratch = at(1), .history = at(2)};
 }
 
 }  // namespace
@@ -64,13 +60,6 @@ void Phases::pop() noexcept {
   if (recorder_ != nullptr) recorder_->leave();
 }
 
-std::string_view Phases::current() const noexcept {
-  for (std::size_t i = std::min(depth_, kDeepestPhase); i > 0; --i) {
-    if (open_[i - 1] != kNone) return phases_[open_[i - 1]].name.data();
-  }
-  return {};
-}
-
 std::vector<PhaseFigures> Phases::figures() const {
   const std::size_t count = count_.load(std::memory_order_acquire);
   std::vector<PhaseFigures> all;
@@ -81,11 +70,11 @@ std::vector<PhaseFigures> Phases::figures() const {
     one.name = phase.name.data();
     one.times = phase.times.load(std::memory_order_relaxed);
     one.passes = phase.passes.load(std::memory_order_relaxed);
-    one.host = peaks_at(phase.peaks.data());
-    one.gpu.reserve(layout_.gpus());
-    for (std::size_t gpu = 0; gpu < layout_.gpus(); ++gpu) {
-      one.gpu.push_back(peaks_at(&phase.peaks[3 * (1 + gpu)]));
-    }
+    one.gpus = layout_.gpus();
+    const auto* most = phase.peaks.data();
+    internal::for_each_tape(one.peaks, one.gpus, [&most](Place, TapeKind, std::uint64_t& bytes) {
+      bytes = (most++)->load(std::memory_order_relaxed);
+    });
   }
   return all;
 }
@@ -114,11 +103,10 @@ void Phases::close_watch() noexcept {
     if (open_[i] == kNone || again) continue;
     Phase& phase = phases_[open_[i]];
     count_more(phase.passes, passes - passes_);
-    for (std::size_t place = 0; place < 1 + layout_.gpus(); ++place) {
-      raise_peak(phase.peaks[3 * place], peaks[place].weights);
-      raise_peak(phase.peaks[3 * place + 1], peaks[place].scratch);
-      raise_peak(phase.peaks[3 * place + 2], peaks[place].history);
-    }
+    auto* most = phase.peaks.data();
+    internal::for_each_tape(peaks, layout_.gpus(), [&most](Place, TapeKind, std::uint64_t bytes) {
+      raise_peak(*most++, bytes);
+    });
   }
   passes_ = passes;
 }

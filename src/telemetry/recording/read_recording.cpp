@@ -180,8 +180,9 @@ class RecordingReader : RecordingLine {
   }
 
   [[nodiscard]] Place place_called(const std::string& name) const {
-    for (std::size_t i = 0; i < 1 + recording_.gpus; ++i) {
-      if (to_string(internal::place_at(i)) == name) return internal::place_at(i);
+    if (name == to_string(Place::host())) return Place::host();
+    for (std::size_t i = 0; i < recording_.gpus; ++i) {
+      if (name == to_string(Place::gpu(i))) return Place::gpu(i);
     }
     throw_format_error("place", contradictory, "a region is on a place that there is not");
   }

@@ -31,7 +31,6 @@ Recorder::Recorder(Layout& layout, RecorderOptions options)
       options_(std::move(options)),
       words_(words::count(layout.gpus())) {
   internal::require_one("RecorderOptions::samples", options_.samples);
-  internal::require_one("RecorderOptions::every_passes", options_.every_passes);
   if (options_.samples > kMostSamples) {
     throw InvalidArgument(
         {.argument = "RecorderOptions::samples", .value = options_.samples, .limit = kMostSamples},
@@ -45,39 +44,33 @@ Recorder::Recorder(Layout& layout, RecorderOptions options)
   }
   ring_.resize(options_.samples * words_);
   marks_.resize(options_.samples);
-  names_.resize(kMostPhases);
-  for (std::string& name : names_) name.reserve(kPhaseNameBytes);
-  names_.emplace_back("...");
   // What was in use before is of no sample.
   static_cast<void>(watch_.since_last(PeakWatch::for_samples));
 }
 
+void Recorder::pass() noexcept {
+  const auto apart = static_cast<std::uint64_t>(options_.at_least_apart.count());
+  if (apart == 0 || taken_ == 0 || now() - newest_.at >= apart) sample();
+}
+
 void Recorder::sample() noexcept {
-  passes_ = 0;
-  last_ = now();
-  newest_.at = last_;
+  newest_.at = now();
   layout_.stat(newest_.stat);
   newest_.peaks = watch_.since_last(PeakWatch::for_samples);
   words::put(std::span(ring_).subspan(taken_ % options_.samples * words_, words_), newest_);
   ++taken_;
 }
 
-void Recorder::sample_if_due() noexcept {
-  const auto apart = static_cast<std::uint64_t>(options_.at_least_apart.count());
-  if (apart != 0 && taken_ != 0 && now() - last_ < apart) return;
-  sample();
+void Recorder::enter(std::string_view name) noexcept {
+  Mark& mark = add_mark();
+  mark.entered = true;
+  mark.name[name.copy(mark.name.data(), kPhaseNameBytes)] = '\0';
 }
 
-std::size_t Recorder::place_of(std::string_view name) noexcept {
-  name = name.substr(0, kPhaseNameBytes);
-  const auto end = names_.begin() + static_cast<std::ptrdiff_t>(known_);
-  const auto known = std::find(names_.begin(), end, name);
-  if (known == end && known_ < kMostPhases) names_[known_++] = name;  // which has the room
-  return static_cast<std::size_t>(known - names_.begin());
-}
-
-void Recorder::mark(std::size_t entered) noexcept {
-  marks_[marked_++ % options_.samples] = {.at = now(), .entered = entered};
+Recorder::Mark& Recorder::add_mark() noexcept {
+  Mark& mark = marks_[marked_++ % options_.samples];
+  mark.at = now();
+  return mark;
 }
 
 std::size_t Recorder::size() const noexcept {
@@ -104,7 +97,7 @@ Recording Recorder::recording() const {
     const Mark& mark = marks_[slot];
     RecordedMark& kept = recording.marks.emplace_back();
     kept.at = mark.at;
-    if (mark.entered != kLeft) kept.entered = names_[mark.entered];
+    if (mark.entered) kept.entered = mark.name.data();
   });
   return recording;
 }

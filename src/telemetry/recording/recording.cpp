@@ -11,30 +11,28 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace words = internal::words;
+namespace {
 
 using Json = nlohmann::ordered_json;
-
-// nlohmann's JSON looks for it beside its argument's type, and in no namespace without a name.
-static void to_json(Json& json, const RecordedRegion& region) {
-  json = {{"place", to_string(region.place)},
-          {"tape", to_string(region.tape)},
-          {"name", region.name},
-          {"offset", region.offset},
-          {"bytes", region.bytes},
-          {"bytes_per_token", region.bytes_per_token}};
-}
-
-namespace {
 
 std::string line_of(const Json& json) { return internal::json_text(json) + '\n'; }
 
 std::string first_line(const Recording& recording) {
+  Json regions = Json::array();
+  for (const RecordedRegion& region : recording.regions) {
+    regions.push_back({{"place", to_string(region.place)},
+                       {"tape", to_string(region.tape)},
+                       {"name", region.name},
+                       {"offset", region.offset},
+                       {"bytes", region.bytes},
+                       {"bytes_per_token", region.bytes_per_token}});
+  }
   return line_of({{"schema", kRecordingSchema},
                   {"version", kRecordingVersion},
                   {"layout", recording.layout},
                   {"gpus", recording.gpus},
                   {"figures", words::names(recording.gpus)},
-                  {"regions", recording.regions},
+                  {"regions", std::move(regions)},
                   {"lines", recording.samples() + recording.marks.size()},
                   {"taken", recording.taken}});
 }

@@ -25,27 +25,23 @@ template <class Sample, class WordDo>
 void for_each(Sample& sample, std::size_t gpus, WordDo&& word_do) noexcept {
   word_do(sample.at);
   for_each_word(sample.stat, gpus, word_do);
-  for (std::size_t place = 0; place < 1 + gpus; ++place) {
-    for_each_tape_at(place_at(place), sample.peaks[place],
-                     [&word_do](Place, TapeKind, auto& bytes) { word_do(bytes); });
-  }
+  for_each_tape(sample.peaks, gpus, [&](Place, TapeKind, auto& bytes) { word_do(bytes); });
 }
 
 /// What each word but the time is called: "layout.passes", "host.scratch.used", "gpu0.tokens"; and
 /// a peak "host.scratch.most_in_use".
 [[nodiscard]] inline std::vector<std::string> names(std::size_t gpus) {
   std::vector<std::string> all;
-  constexpr Stat kNone;
-  for_each_list(kNone, gpus, [&all](const FigureOwner& owner, const auto& fields, const auto&) {
-    for (const auto& field : fields) {
-      if (field.member != nullptr) all.push_back(to_string(owner) + "." + field.name);
-    }
+  constexpr RecordedSample kNone;
+  for_each_list(kNone.stat, gpus,
+                [&all](const FigureOwner& owner, const auto& fields, const auto&) {
+                  for (const auto& field : fields) {
+                    if (field.member != nullptr) all.push_back(to_string(owner) + "." + field.name);
+                  }
+                });
+  for_each_tape(kNone.peaks, gpus, [&all](Place place, TapeKind tape, std::uint64_t) {
+    all.push_back(to_string(FigureOwner{place, tape}) + ".most_in_use");
   });
-  for (std::size_t place = 0; place < 1 + gpus; ++place) {
-    for (const TapeKind tape : kTapeKinds) {
-      all.push_back(to_string(FigureOwner{place_at(place), tape}) + ".most_in_use");
-    }
-  }
   return all;
 }
 

@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <limits>
 #include <span>
 #include <utility>
 
@@ -12,27 +11,24 @@
 #include "layout/stat_walk.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
-#include "tapedeck/base/error.hpp"
 #include "telemetry/recording/planned_regions.hpp"
 #include "telemetry/recording/sample_words.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
 constexpr std::uint64_t kContextStep = 256;  // as caches are rounded (PlanOptions::cell_rounding)
-constexpr double kMostMargin = 10;
+constexpr double kMargin = 0.1;              // of what was observed
 
 std::uint64_t beyond(std::uint64_t a, std::uint64_t b) { return a - std::min(a, b); }
 
-std::uint64_t with_margin(std::uint64_t observed, double margin) {
-  const double more = std::ceil(static_cast<double>(observed) * margin);
-  if (more >= static_cast<double>(kMost)) return kMost;
+std::uint64_t with_margin(std::uint64_t observed) {
+  const double more = std::ceil(static_cast<double>(observed) * kMargin);
   return internal::saturated_sum(observed, static_cast<std::uint64_t>(more));
 }
 
 std::uint64_t up_to_multiple(std::uint64_t n, std::uint64_t power_of_two) {
-  return checked_round_up(n, power_of_two).value_or(kMost);
+  return checked_round_up(n, power_of_two).value_or(UINT64_MAX);
 }
 
 std::uint64_t rounded(std::uint64_t bytes) {
@@ -43,7 +39,6 @@ std::uint64_t rounded(std::uint64_t bytes) {
 struct Observed {
   const Stat& stat;
   std::span<const RecordedRegion> regions;
-  double margin;
 };
 
 /// One tape of it.
@@ -77,7 +72,7 @@ std::uint64_t rows_of(const ObservedTape& tape, std::uint64_t tokens) {
 /// The same, and what lies between its regions: that stays, however long they are.
 std::uint64_t filled(const ObservedTape& tape, std::uint64_t tokens) {
   if (tokens == 0) return 0;
-  const std::uint64_t padding = beyond(tape.stat.planned, rows_of(tape, kMost));
+  const std::uint64_t padding = beyond(tape.stat.planned, rows_of(tape, UINT64_MAX));
   return internal::saturated_sum(rows_of(tape, tokens), padding);
 }
 
@@ -93,7 +88,7 @@ std::uint64_t planned_context(const Observed& layout, Place place) {
 /// Tokens to plan for where the longest talk had so many.
 std::uint64_t context_for(const Observed& layout, Place place, std::uint64_t longest) {
   if (longest == 0) return 0;
-  return std::min(up_to_multiple(with_margin(longest, layout.margin), kContextStep),
+  return std::min(up_to_multiple(with_margin(longest), kContextStep),
                   std::max(longest, planned_context(layout, place)));
 }
 
@@ -118,7 +113,7 @@ void set_sizes(TapeAdvice& advice, const ObservedTape& tape) {
   advice.observed = internal::saturated_sum(peak, stat.spilled_peak);
   const std::uint64_t planned = tokens_tell ? rows_of(tape, tape.longest_talk) : stat.planned;
   const std::uint64_t dynamic = beyond(advice.observed, planned);
-  const std::uint64_t above = rounded(with_margin(dynamic, tape.layout.margin));
+  const std::uint64_t above = rounded(with_margin(dynamic));
   if (tape.kind == TapeKind::weights) {
     advice.reserve = advice.observed;
   } else if (tokens_tell) {
@@ -130,8 +125,7 @@ void set_sizes(TapeAdvice& advice, const ObservedTape& tape) {
   }
   if (stat.refused == 0) return;
   // What was refused is not known: it is more than there was.
-  advice.reserve =
-      std::max(advice.reserve, rounded(with_margin(stat.reserved, tape.layout.margin)));
+  advice.reserve = std::max(advice.reserve, rounded(with_margin(stat.reserved)));
 }
 
 TapeFinding finding_of(const TapeAdvice& advice, const TapeStat& stat) {
@@ -199,11 +193,6 @@ void note_talks(Advice& advice, const Observed& layout, Place place, std::uint64
 }
 
 Advice advise(const Observed& layout) {
-  if (!(layout.margin >= 0 && layout.margin <= kMostMargin)) {
-    throw InvalidArgument({.argument = "AdviceOptions::margin"},
-                          "the margin " + std::to_string(layout.margin) + " is out of range",
-                          "give 0 to 10; 0.1 is a tenth of what was observed");
-  }
   Advice advice;
   internal::for_each_place(layout.stat, layout.stat.gpus, [&](Place place, const auto& side) {
     note_talks(advice, layout, place, side.longest_talk);
@@ -227,15 +216,15 @@ const char* to_string(TapeFinding finding) noexcept {
   return names[static_cast<std::size_t>(finding)];
 }
 
-Advice advise(const Layout& layout, const AdviceOptions& options) {
+Advice advise(const Layout& layout) {
   const std::vector<RecordedRegion> regions = internal::planned_regions(layout);
   const Stat now = layout.stat();
-  return advise({.stat = now, .regions = regions, .margin = options.margin});
+  return advise(Observed{.stat = now, .regions = regions});
 }
 
-Advice advise(const Recording& recording, const AdviceOptions& options) {
+Advice advise(const Recording& recording) {
   const Stat newest = internal::words::newest_stat(recording);
-  return advise({.stat = newest, .regions = recording.regions, .margin = options.margin});
+  return advise(Observed{.stat = newest, .regions = recording.regions});
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -226,15 +226,6 @@ struct UsedRegion {
   std::uint64_t used;
 };
 
-/// The regions of one tape, as the recording has them.
-struct PlannedTape {
-  std::string name;
-  bool per_talk = false;
-  std::vector<UsedRegion> regions{};
-  std::uint64_t bytes = 0;
-  std::uint64_t used = 0;
-};
-
 /// What is planned and does not grow is used as a whole, or not at all.
 std::uint64_t used_of(const RecordedRegion& region, const Stat& stat, std::uint64_t longest) {
   if (region.tape == TapeKind::weights) return region.bytes;
@@ -242,19 +233,6 @@ std::uint64_t used_of(const RecordedRegion& region, const Stat& stat, std::uint6
     return longest == 0 ? 0 : region.filled(longest);
   }
   return stat.passes == 0 ? 0 : region.bytes;
-}
-
-PlannedTape planned_tape(const Recording& recording, const Stat& stat, std::uint64_t longest,
-                         Place place, TapeKind kind) {
-  PlannedTape tape = {.name = name_of(place, kind), .per_talk = kind == TapeKind::history};
-  for (const RecordedRegion& region : recording.regions) {
-    if (region.place != place || region.tape != kind) continue;
-    const std::uint64_t used = used_of(region, stat, longest);
-    tape.regions.push_back({.region = &region, .used = used});
-    tape.bytes = saturated_sum(tape.bytes, region.bytes);
-    tape.used = saturated_sum(tape.used, used);
-  }
-  return tape;
 }
 
 Data region_row(const UsedRegion& used) {
@@ -274,14 +252,14 @@ Data region_box(const char* kind, std::uint64_t x, std::uint64_t width, const st
 }
 
 /// Where the regions lie, and how much of each is used. What would cover nothing new is left out.
-List region_boxes(const PlannedTape& tape) {
+List region_boxes(const std::vector<UsedRegion>& regions) {
   std::uint64_t extent = 0;
-  for (const UsedRegion& used : tape.regions) {
+  for (const UsedRegion& used : regions) {
     extent = std::max(extent, saturated_sum(used.region->offset, used.region->bytes));
   }
   List boxes;
   std::uint64_t covered = 0;
-  for (const UsedRegion& used : tape.regions) {
+  for (const UsedRegion& used : regions) {
     const RecordedRegion& region = *used.region;
     const std::uint64_t begin = std::min(scaled(region.offset, extent, kSteps), kSteps - 1);
     const std::uint64_t end =
@@ -298,21 +276,24 @@ List region_boxes(const PlannedTape& tape) {
   return boxes;
 }
 
-Data region_section(const PlannedTape& tape) {
-  const std::size_t regions = tape.regions.size();
+Data region_section(Place place, TapeKind kind, const std::vector<UsedRegion>& regions) {
+  std::uint64_t bytes = 0;
+  std::uint64_t used_bytes = 0;
   List rows;
-  for (const UsedRegion& used : tape.regions) {
+  for (const UsedRegion& used : regions) {
+    bytes = saturated_sum(bytes, used.region->bytes);
+    used_bytes = saturated_sum(used_bytes, used.used);
     if (rows.size() < kMostRows) rows.push_back(region_row(used));
   }
-  Data section =
-      Object{{"name", tape.name},
-             {"regions", std::to_string(regions) + (regions == 1 ? " region" : " regions")},
-             {"used", to_iec(tape.used)},
-             {"bytes", to_iec(tape.bytes)},
-             {"boxes", region_boxes(tape)},
-             {"per_talk", tape.per_talk},
-             {"entries", rows}};
-  if (regions > kMostRows) section.set("more", std::to_string(regions - kMostRows));
+  const std::size_t count = regions.size();
+  Data section = Object{{"name", name_of(place, kind)},
+                        {"regions", std::to_string(count) + (count == 1 ? " region" : " regions")},
+                        {"used", to_iec(used_bytes)},
+                        {"bytes", to_iec(bytes)},
+                        {"boxes", region_boxes(regions)},
+                        {"per_talk", kind == TapeKind::history},
+                        {"entries", rows}};
+  if (count > kMostRows) section.set("more", std::to_string(count - kMostRows));
   return section;
 }
 
@@ -322,9 +303,12 @@ List region_sections(const Contents& contents) {
   List sections;
   internal::for_each_place(newest, newest.gpus, [&](Place place, const auto& side) {
     for (const TapeKind kind : kTapeKinds) {
-      const PlannedTape tape =
-          planned_tape(contents.recording, newest, side.longest_talk, place, kind);
-      if (!tape.regions.empty()) sections.push_back(region_section(tape));
+      std::vector<UsedRegion> regions;
+      for (const RecordedRegion& region : contents.recording.regions) {
+        if (region.place != place || region.tape != kind) continue;
+        regions.push_back({&region, used_of(region, newest, side.longest_talk)});
+      }
+      if (!regions.empty()) sections.push_back(region_section(place, kind, regions));
     }
   });
   return sections;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
 #include "base/amounts.hpp"
@@ -11,37 +12,22 @@
 namespace tapedeck::internal::report {
 namespace {
 
-/// The column that each sample belongs to, from 0 on without a gap.
-std::vector<std::size_t> columns_of_samples(const Recording& recording, const Span& span) {
-  const std::size_t samples = recording.samples();
-  std::vector<std::size_t> columns(samples);
-  std::size_t next = 0;
-  std::uint64_t last_bucket = 0;
-  for (std::size_t i = 0; i < samples; ++i) {
-    const std::uint64_t at = recording.sample(i).at;
-    const std::uint64_t bucket =
-        samples <= kMostColumns ? i
-                                : scaled(at - span.begin, span.end - span.begin, kMostColumns - 1);
-    if (i != 0 && bucket != last_bucket) ++next;
-    last_bucket = bucket;
-    columns[i] = next;
-  }
-  return columns;
-}
-
 /// The most that was in use of a tape since the sample before.
 /// A planned history counts as a whole where an engine uses it and counts no tokens.
-std::uint64_t in_use(const RecordedSample& sample, Place place, TapeKind tape, bool by_tokens) {
-  const std::uint64_t peak = tape_of(sample.peaks[index_of(place)], tape);
-  if (tape != TapeKind::history || by_tokens) return peak;
-  return std::max(peak, tape_of(sample.stat, place, tape).planned);
+std::uint64_t in_use(const Chart& chart, const RecordedSample& sample) {
+  const std::uint64_t peak = tape_of(sample.peaks, chart.place, chart.tape);
+  if (chart.tape != TapeKind::history || chart.by_tokens) return peak;
+  return std::max(peak, tape_of(sample.stat, chart.place, chart.tape).planned);
 }
 
-void raise_column(Column& column, std::uint64_t at, std::uint64_t in_use, const TapeStat& stat) {
-  column = {.at = at,
-            .in_use = std::max(column.in_use, in_use),
+void raise_last_column(Chart& chart, const RecordedSample& sample) {
+  const std::uint64_t used = in_use(chart, sample);
+  const TapeStat& stat = tape_of(sample.stat, chart.place, chart.tape);
+  Column& column = chart.columns.back();
+  column = {.at = sample.at,
+            .in_use = std::max(column.in_use, used),
             .committed = std::max(column.committed, stat.committed),
-            .peak = std::max({column.peak, stat.peak, in_use})};
+            .peak = std::max({column.peak, stat.peak, used})};
 }
 
 std::string path_along(const Chart& chart, const Span& span, std::uint64_t Column::*value) {
@@ -111,18 +97,19 @@ std::vector<Chart> charts_of(const Recording& recording) {
   const std::size_t samples = recording.samples();
   if (samples == 0) return {};
   const Span span = span_of(recording);
-  const Stat newest = words::newest_stat(recording);
-  std::vector<Chart> charts = empty_charts(newest);
-  const std::vector<std::size_t> columns = columns_of_samples(recording, span);
-  for (Chart& chart : charts) chart.columns.resize(columns.back() + 1);
-  const bool by_tokens = counts_tokens(newest);
+  std::vector<Chart> charts = empty_charts(words::newest_stat(recording));
+  std::optional<std::uint64_t> last_bucket;
   for (std::size_t i = 0; i < samples; ++i) {
     const RecordedSample sample = recording.sample(i);
+    const std::uint64_t bucket =
+        samples <= kMostColumns
+            ? i
+            : scaled(sample.at - span.begin, span.end - span.begin, kMostColumns - 1);
     for (Chart& chart : charts) {
-      raise_column(chart.columns[columns[i]], sample.at,
-                   in_use(sample, chart.place, chart.tape, by_tokens),
-                   tape_of(sample.stat, chart.place, chart.tape));
+      if (bucket != last_bucket) chart.columns.emplace_back();
+      raise_last_column(chart, sample);
     }
+    last_bucket = bucket;
   }
   for (Chart& chart : charts) draw(chart, span);
   return charts;

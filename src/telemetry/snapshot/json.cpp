@@ -8,14 +8,13 @@
 #include <utility>
 
 #include "base/json.hpp"
+#include "layout/stat_walk.hpp"
 #include "tapedeck/base/error.hpp"
-#include "telemetry/snapshot/phase_peaks.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
 
 using Json = nlohmann::ordered_json;
-
-namespace {
 
 constexpr const char* kSchema = "tapedeck.snapshot";
 
@@ -33,46 +32,11 @@ Json unmet_of(const TapeStat& tape) {
   return unmet;
 }
 
-}  // namespace
-
-// How each struct of figures is written. nlohmann's JSON looks for these beside the types of their
-// arguments, and in no namespace without a name.
-static void to_json(Json& json, const TapeStat& tape) { add_figures(json, tape_fields(), tape); }
-
-static void to_json(Json& json, const DeviceStat& device) {
-  add_figures(json, device_fields(), device);
-}
-
-static void to_json(Json& json, const DeviceFigures& device) {
-  json = {{"label", device.label}};
-  add_figures(json, device_memory_fields(), device);
-}
-
-static void to_json(Json& json, const TalkStat& talk) {
-  json = {{"tokens", talk.tokens}};
-  json.update(Json(talk.history));
-}
-
-static void to_json(Json& json, const PhaseFigures& phase) {
-  json = {{"name", phase.name}};
-  add_figures(json, phase_fields(), phase);
-  Json& peaks = json["peaks"] = Json::array();
-  internal::for_each_peak(phase, [&](Place place, TapeKind tape, std::uint64_t bytes) {
-    peaks.push_back({{"place", to_string(place)}, {"tape", to_string(tape)}, {"bytes", bytes}});
-  });
-}
-
-static void to_json(Json& json, const ProcessFigures& process) {
-  add_figures(json, process_fields(), process);
-}
-
-namespace {
-
 Json tapes_of(const Stat& stat) {
   Json tapes = Json::array();
   internal::for_each_tape(stat, [&](Place place, TapeKind kind, const TapeStat& tape) {
     Json one = {{"place", to_string(place)}, {"tape", to_string(kind)}};
-    one.update(Json(tape));
+    add_figures(one, tape_fields(), tape);
     one["unmet"] = unmet_of(tape);
     tapes.push_back(std::move(one));
   });
@@ -83,11 +47,31 @@ Json devices_of(const Snapshot& snapshot) {
   Json devices = Json::array();
   for (std::size_t i = 0; i < snapshot.stat.gpus; ++i) {
     Json one = {{"place", to_string(Place::gpu(i))}};
-    one.update(Json(snapshot.stat.gpu[i]));
-    if (i < snapshot.devices.size()) one.update(Json(snapshot.devices[i]));
+    add_figures(one, device_fields(), snapshot.stat.gpu[i]);
+    if (i < snapshot.devices.size()) {
+      one["label"] = snapshot.devices[i].label;
+      add_figures(one, device_memory_fields(), snapshot.devices[i]);
+    }
     devices.push_back(std::move(one));
   }
   return devices;
+}
+
+Json talk_json(const TalkStat& talk) {
+  Json json = {{"tokens", talk.tokens}};
+  add_figures(json, tape_fields(), talk.history);
+  return json;
+}
+
+Json phase_json(const PhaseFigures& phase) {
+  Json json = {{"name", phase.name}};
+  add_figures(json, phase_fields(), phase);
+  Json& peaks = json["peaks"] = Json::array();
+  const auto add_peak = [&peaks](Place place, TapeKind tape, std::uint64_t bytes) {
+    peaks.push_back({{"place", to_string(place)}, {"tape", to_string(tape)}, {"bytes", bytes}});
+  };
+  internal::for_each_tape(phase.peaks, phase.gpus, add_peak);
+  return json;
 }
 
 // The schema.
@@ -170,9 +154,9 @@ std::string to_json(const Snapshot& snapshot) {
                {"layout", std::move(layout)},
                {"tapes", tapes_of(snapshot.stat)},
                {"devices", devices_of(snapshot)}};
-  if (!snapshot.talks.empty()) json["talks"] = snapshot.talks;
-  if (!snapshot.phases.empty()) json["phases"] = snapshot.phases;
-  if (snapshot.process) json["process"] = *snapshot.process;
+  for (const TalkStat& talk : snapshot.talks) json["talks"].push_back(talk_json(talk));
+  for (const PhaseFigures& phase : snapshot.phases) json["phases"].push_back(phase_json(phase));
+  if (snapshot.process) add_figures(json["process"], process_fields(), *snapshot.process);
   return internal::json_text(json);
 }
 

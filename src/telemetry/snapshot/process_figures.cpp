@@ -2,12 +2,12 @@
 
 #include <array>
 
+#include "base/amounts.hpp"
 #include "os/cgroup.hpp"
 #include "os/file.hpp"
 #include "os/meminfo.hpp"
 #include "os/pages.hpp"
 #include "os/pressure.hpp"
-#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -56,18 +56,14 @@ constexpr auto kProcessFields = std::to_array<ProcessField>({
      &P::model_file_cached},
 });
 
-P::Figure sum_of(P::Figure sum, P::Figure more) {
-  return sum && more ? checked_add<std::uint64_t>(*sum, *more) : std::nullopt;
-}
-
 // One file that cannot be asked makes the sum unknown, and not less.
 void add_model_file(P& figures, const std::filesystem::path& path) {
   try {
     const os::OpenedFile file = os::open_regular_file(path);
-    figures.model_file = sum_of(figures.model_file, file.facts.bytes);
+    figures.model_file = internal::known_sum(figures.model_file, file.facts.bytes);
     figures.model_file_cached =
-        sum_of(figures.model_file_cached,
-               os::cached_file_bytes(file.descriptor.get(), 0, file.facts.bytes));
+        internal::known_sum(figures.model_file_cached,
+                            os::cached_file_bytes(file.descriptor.get(), 0, file.facts.bytes));
   } catch (const Error&) {
     figures.model_file = figures.model_file_cached = std::nullopt;
   }

@@ -16,25 +16,13 @@
 namespace tapedeck::tests {
 namespace {
 
-TEST(Recorder, SamplesEachSoManyPasses) {
-  Layout layout(kSizes);
-  Recorder recorder(layout, {.every_passes = 10});
-  for (int pass = 0; pass < 35; ++pass) {
-    layout.clear_pass();
-    recorder.pass();
-  }
-  EXPECT_EQ(recorder.taken(), 3U);
-  recorder.sample();
-  EXPECT_EQ(recorder.taken(), 4U);
-  for (int pass = 0; pass < 9; ++pass) recorder.pass();
-  EXPECT_EQ(recorder.taken(), 4U);  // counted from the last one
-}
-
 TEST(Recorder, SamplesNoNearerThanItIsTold) {
   Layout layout(kSizes);
   Recorder recorder(layout, {.at_least_apart = std::chrono::hours(1)});
   for (int pass = 0; pass < 35; ++pass) recorder.pass();
   EXPECT_EQ(recorder.taken(), 1U);
+  recorder.sample();  // whenever it is asked for one
+  EXPECT_EQ(recorder.taken(), 2U);
 
   Recorder soon(layout, {.at_least_apart = std::chrono::microseconds(1)});
   while (soon.taken() < 3) soon.pass();
@@ -97,7 +85,7 @@ TEST(Recorder, KnowsWhatWasInUseBetweenSamples) {
   const Recording recording = recorder.recording();
   ASSERT_EQ(recording.samples(), taken.size());
   for (std::size_t i = 0; i < taken.size(); ++i) {
-    EXPECT_EQ(recording.sample(i).peaks[0].scratch, taken[i]);
+    EXPECT_EQ(recording.sample(i).peaks.scratch, taken[i]);
     EXPECT_EQ(recording.sample(i).stat.scratch.peak, 3_MiB);
     EXPECT_EQ(recording.sample(i).stat.scratch.used, 0U);
   }
@@ -118,10 +106,10 @@ TEST(Recorder, AndPhasesEachSeeAllThatWasInUse) {
   phases.push("decode");
   recorder.pass();
   phases.pop();
-  EXPECT_EQ(phases.figures()[0].host.scratch, 700_KiB);
-  EXPECT_EQ(phases.figures()[1].host.scratch, 0U);
-  EXPECT_EQ(recorder.recording().sample(0).peaks[0].scratch, 700_KiB);
-  EXPECT_EQ(recorder.recording().sample(1).peaks[0].scratch, 200_KiB);
+  EXPECT_EQ(phases.figures()[0].peaks.scratch, 700_KiB);
+  EXPECT_EQ(phases.figures()[1].peaks.scratch, 0U);
+  EXPECT_EQ(recorder.recording().sample(0).peaks.scratch, 700_KiB);
+  EXPECT_EQ(recorder.recording().sample(1).peaks.scratch, 200_KiB);
 }
 
 TEST(Recorder, KeepsTheNamesOfPhasesThatAreGone) {
@@ -135,10 +123,9 @@ TEST(Recorder, KeepsTheNamesOfPhasesThatAreGone) {
   const Recording recording = recorder.recording();
   ASSERT_EQ(recording.marks.size(), 22U);
   EXPECT_EQ(recording.marks[0].entered, "a name that is longer than 31 b");
+  EXPECT_EQ(recording.marks[1].entered, std::nullopt);
   EXPECT_EQ(recording.marks[2].entered, "phase 0");
-  EXPECT_EQ(recording.marks[16].entered, "phase 14");
-  EXPECT_EQ(recording.marks[17].entered, "...");
-  EXPECT_EQ(recording.marks[21].entered, "...");
+  EXPECT_EQ(recording.marks[21].entered, "phase 19");
 }
 
 TEST(Recorder, RefusesWhatMakesNoSense) {
@@ -149,7 +136,6 @@ TEST(Recorder, RefusesWhatMakesNoSense) {
   EXPECT_EQ(refusal({.samples = 0}).argument(), "RecorderOptions::samples");
   EXPECT_EQ(refusal({.samples = 0}).limit(), 1U);
   EXPECT_EQ(refusal({.samples = (1U << 24U) + 1}).limit(), 1U << 24U);
-  EXPECT_EQ(refusal({.every_passes = 0}).argument(), "RecorderOptions::every_passes");
   EXPECT_EQ(refusal({.at_least_apart = std::chrono::microseconds(-1)}).argument(),
             "RecorderOptions::at_least_apart");
 }

@@ -134,8 +134,8 @@ TEST_F(ReportInBrowser, TellsWhatIsPointedAt) {
   const auto told = [&](std::size_t i, const char* phase) {
     const RecordedSample sample = recording.sample(i);
     return internal::time_text(sample.at - recording.marks[0].at) + ", " + phase + ": in use " +
-           to_iec(sample.peaks[0].scratch) + ", committed " +
-           to_iec(sample.stat.scratch.committed) + ", peak " + to_iec(sample.stat.scratch.peak);
+           to_iec(sample.peaks.scratch) + ", committed " + to_iec(sample.stat.scratch.committed) +
+           ", peak " + to_iec(sample.stat.scratch.peak);
   };
   EXPECT_EQ(press("ArrowRight"), told(0, "load"));
   EXPECT_EQ(press("ArrowRight"), told(1, "load"));

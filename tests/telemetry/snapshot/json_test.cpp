@@ -66,8 +66,8 @@ TEST(ToJson, HasWhatWasAskedFor) {
   const auto peak = [](const char* place, const char* tape, std::uint64_t bytes) {
     return Json({{"place", place}, {"tape", tape}, {"bytes", bytes}});
   };
-  EXPECT_EQ(peaks.at(1), peak("host", "scratch", now.phases[1].host.scratch));
-  EXPECT_EQ(peaks.at(8), peak("gpu1", "history", now.phases[1].gpu[1].history));
+  EXPECT_EQ(peaks.at(1), peak("host", "scratch", now.phases[1].peaks.scratch));
+  EXPECT_EQ(peaks.at(8), peak("gpu1", "history", now.phases[1].peaks.gpu[1].history));
   EXPECT_GE(peaks.at(1).at("bytes"), 10'000);
 }
 

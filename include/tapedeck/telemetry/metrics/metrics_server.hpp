@@ -42,7 +42,7 @@ class MetricsServer {
   [[nodiscard]] const std::string& address() const noexcept;
 
  private:
-  class State;
+  struct State;
   std::unique_ptr<State> state_;
 };
 

@@ -19,8 +19,10 @@ struct TapePeaks {
   std::uint64_t history = 0;
 };
 
-/// Of the host's tapes, then of each device's.
-using LayoutPeaks = std::array<TapePeaks, 1 + kMostGpus>;
+/// Those of the host's tapes, and of each device's.
+struct LayoutPeaks : TapePeaks {
+  std::array<TapePeaks, kMostGpus> gpu{};  ///< As many of them as the layout has devices.
+};
 
 /// Restarts the peaks of a layout's tapes (`Tape::restart_peak`), for phases and for samples at
 /// once: what one of them was told, the other still has to hear. A layout has one at a time.

@@ -19,7 +19,8 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 class Recorder;
 
-/// How many phases may be nested.
+/// The most names of phases that are told apart, and how many phases may be nested.
+inline constexpr std::size_t kMostPhases = 16;
 inline constexpr std::size_t kDeepestPhase = 8;
 
 /// All that was done under one name. Thread-safety: a value.
@@ -27,8 +28,8 @@ struct PhaseFigures {
   std::string name{};
   std::uint64_t times = 0;   ///< How often it was entered.
   std::uint64_t passes = 0;  ///< Calls of `clear_pass` meanwhile.
-  TapePeaks host{};
-  std::vector<TapePeaks> gpu{};  ///< As many as the layout has.
+  std::size_t gpus = 0;      ///< Devices of the layout.
+  LayoutPeaks peaks{};
 };
 
 /// The phases of an engine's work, nested, by name: `load`, `prefill`, `decode`. Each has peaks of
@@ -53,8 +54,8 @@ struct PhaseFigures {
 ///   (void)layout.scratch().take(100_KiB);
 ///   layout.clear_pass();
 /// }
-/// assert(phases.figures()[0].host.scratch == 900_KiB);
-/// assert(phases.figures()[1].host.scratch == 100_KiB && layout.scratch().peak() == 900_KiB);
+/// assert(phases.figures()[0].peaks.scratch == 900_KiB);
+/// assert(phases.figures()[1].peaks.scratch == 100_KiB && layout.scratch().peak() == 900_KiB);
 /// @endcode
 class Phases {
  public:
@@ -70,8 +71,6 @@ class Phases {
   /// Leaves the innermost one. @pre there is one.
   void pop() noexcept;
 
-  /// Of the innermost phase; empty outside of all. For the writer.
-  [[nodiscard]] std::string_view current() const noexcept;
   [[nodiscard]] std::uint64_t unnamed() const noexcept {
     return unnamed_.load(std::memory_order_relaxed);
   }
@@ -81,14 +80,13 @@ class Phases {
   [[nodiscard]] std::vector<PhaseFigures> figures() const;
 
  private:
-  static constexpr std::size_t kPlaces = 1 + kMostGpus;
   static constexpr std::size_t kNone = kMostPhases;
 
   struct Phase {
     std::array<char, kPhaseNameBytes + 1> name{};  // written before it is counted
     std::atomic<std::uint64_t> times{0};
     std::atomic<std::uint64_t> passes{0};
-    std::array<std::atomic<std::uint64_t>, 3 * kPlaces> peaks{};
+    std::array<std::atomic<std::uint64_t>, 3 * (1 + kMostGpus)> peaks{};  // tape by tape
   };
 
   [[nodiscard]] std::size_t phase_called(std::string_view name) noexcept;

@@ -2,6 +2,7 @@
 /// `Recorder`: how a layout's memory went over time.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -18,10 +19,9 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 struct RecorderOptions {
-  std::string name = "layout";     ///< Of the layout, for people.
-  std::size_t samples = 4096;      ///< Kept, the newest; 1 at least, 2^24 at most.
-  std::uint64_t every_passes = 1;  ///< A sample each so many passes; 1 at least.
-  /// No two of them nearer than this; not negative.
+  std::string name = "layout";  ///< Of the layout, for people.
+  std::size_t samples = 4096;   ///< Kept, the newest; 1 at least, 2^24 at most.
+  /// No two samples that `pass` takes are nearer than this; not negative. 0: one each pass.
   std::chrono::microseconds at_least_apart{};
 };
 
@@ -52,18 +52,14 @@ class Recorder {
   Recorder& operator=(const Recorder&) = delete;
 
   /// A pass has ended: takes a sample where one is due.
-  void pass() noexcept {
-    if (++passes_ < options_.every_passes) return;
-    sample_if_due();
-  }
+  void pass() noexcept;
   /// Takes one now.
   void sample() noexcept;
 
   /// Marks the beginning of a phase, and the end of the innermost one; `Phases` does. Only the
-  /// newest marks are kept, as many as samples. Names beyond `kMostPhases` are all recorded as
-  /// "...".
-  void enter(std::string_view name) noexcept { mark(place_of(name)); }
-  void leave() noexcept { mark(kLeft); }
+  /// newest marks are kept, as many as samples.
+  void enter(std::string_view name) noexcept;
+  void leave() noexcept { add_mark().entered = false; }
 
   [[nodiscard]] std::size_t size() const noexcept;      ///< Samples that it has.
   [[nodiscard]] std::uint64_t taken() const noexcept {  ///< Samples ever taken.
@@ -78,15 +74,13 @@ class Recorder {
  private:
   friend class Phases;  // which watches the same peaks
 
-  static constexpr std::size_t kLeft = kMostPhases + 1;
   struct Mark {
     std::uint64_t at;
-    std::size_t entered;  ///< The place of its name; kLeft: the innermost phase was left.
+    bool entered;  ///< Else the innermost phase was left.
+    std::array<char, kPhaseNameBytes + 1> name;
   };
 
-  void sample_if_due() noexcept;
-  void mark(std::size_t entered) noexcept;
-  [[nodiscard]] std::size_t place_of(std::string_view name) noexcept;
+  Mark& add_mark() noexcept;
   [[nodiscard]] std::uint64_t now() const noexcept;
 
   Layout& layout_;
@@ -97,12 +91,8 @@ class Recorder {
   std::size_t words_;                // of a sample
   std::vector<std::uint64_t> ring_;  // samples, packed
   std::vector<Mark> marks_;          // likewise a ring
-  std::vector<std::string> names_;   // of phases, each with room for the longest; then "..."
-  std::size_t known_ = 0;            // of them
   std::uint64_t taken_ = 0;
   std::uint64_t marked_ = 0;
-  std::uint64_t passes_ = 0;  // since the last sample
-  std::uint64_t last_ = 0;    // its time
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

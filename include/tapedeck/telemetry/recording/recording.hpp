@@ -22,8 +22,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 inline constexpr unsigned kRecordingVersion = 2;
 inline constexpr const char* kRecordingSchema = "tapedeck.recording";
 
-/// The most names of phases that are told apart, and the most bytes of one: longer names are cut.
-inline constexpr std::size_t kMostPhases = 16;
+/// The most bytes of the name of a phase: longer ones are cut.
 inline constexpr std::size_t kPhaseNameBytes = 31;
 
 /// Where a layout stood at one moment. Thread-safety: a value, as all below.
@@ -70,7 +69,7 @@ struct RecordedPhase {
 /// recorder.pass();
 /// const Recording recording = recorder.recording();
 /// const RecordedSample last = recording.sample(recording.samples() - 1);
-/// assert(last.stat.scratch.used == 0 && last.peaks[0].scratch == 100_KiB);
+/// assert(last.stat.scratch.used == 0 && last.peaks.scratch == 100_KiB);
 /// @endcode
 struct Recording {
   std::string layout{};     ///< Its name, for people.

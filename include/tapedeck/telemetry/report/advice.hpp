@@ -34,13 +34,16 @@ struct TapeAdvice {
   /// history as if all talks were the longest one, since each may be; of a planned one what tokens
   /// filled.
   std::uint64_t observed = 0;
-  std::uint64_t reserve = 0;  ///< What to reserve: observed, and the margin where it may vary.
-  std::string text{};         ///< "history peaked at 61 % of plan: 320 MiB would do".
+  /// What to reserve: what was observed, and a tenth more, but of weights and of planned scratch,
+  /// which are what they are. What is taken above a plan is then rounded up to a sixteenth of its
+  /// power of two, and to 64 KiB.
+  std::uint64_t reserve = 0;
+  std::string text{};  ///< "history peaked at 61 % of plan: 320 MiB would do".
 };
 
 struct Advice {
   std::uint64_t longest_talk = 0;  ///< Tokens.
-  /// Tokens to plan a talk for: the longest, the margin, and up to a multiple of 256, but no more
+  /// Tokens to plan a talk for: the longest and a tenth more, up to a multiple of 256, but no more
   /// than now. 0 where the layout does not count tokens. `PlanOptions::total_context` is of all
   /// sequences together, and so this times them.
   std::uint64_t context = 0;
@@ -48,16 +51,8 @@ struct Advice {
   std::vector<TapeAdvice> tapes{};  ///< But for those that nothing was reserved for, or asked of.
 };
 
-struct AdviceOptions {
-  /// Part of what was observed that is added: 0.1 is a tenth. Not of weights, nor of planned
-  /// scratch, which are what they are. What is taken above a plan is then rounded up to a sixteenth
-  /// of its power of two, and to 64 KiB.
-  double margin = 0.1;
-};
-
 /// From the peaks of a layout since it was made, which tells the more, the longer it has worked.
 /// From any thread. O(regions + talks).
-/// @throws InvalidArgument for a margin below 0 or above 10.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 8_MiB, .history = 2_MiB});
@@ -67,10 +62,9 @@ struct AdviceOptions {
 /// assert(scratch.finding == TapeFinding::roomy && scratch.reserve == 1_MiB + 128_KiB);
 /// std::cout << scratch.text << '\n';  // scratch peaked at 12 % of what is reserved: …
 /// @endcode
-[[nodiscard]] Advice advise(const Layout& layout, const AdviceOptions& options = {});
+[[nodiscard]] Advice advise(const Layout& layout);
 
 /// From the newest sample of a recording. Without samples there is no advice.
-/// @throws InvalidArgument as above.
-[[nodiscard]] Advice advise(const Recording& recording, const AdviceOptions& options = {});
+[[nodiscard]] Advice advise(const Recording& recording);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
