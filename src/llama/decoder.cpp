@@ -83,14 +83,8 @@ void BasicDecoder<Side>::run_layer(const LayerWeights& weights, std::size_t laye
   matmul(pool_, values.subspan(position * value_dim, value_dim), b.normed, weights.value);
   rotate(query, rotation_);
   rotate(key, rotation_);
-  const std::size_t positions = position + 1;
-  attend(pool_, b.mixed, query, scores_.first(shape_.heads * positions),
-         {.keys = keys.data(),
-          .values = values.data(),
-          .key_stride = key_dim,
-          .value_stride = value_dim,
-          .positions = positions},
-         {.heads = shape_.heads, .kv_heads = shape_.kv_heads});
+  attend(pool_, b.mixed, query, scores_.first(shape_.heads * (position + 1)), keys.data(),
+         values.data(), shape_);
   matmul(pool_, b.attention_out, b.mixed, weights.attention_out);
   add(b.hidden, b.attention_out);
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "llama/matrix.hpp"
+#include "llama/shape.hpp"
 #include "llama/thread_pool.hpp"
 #include "tapedeck/base/abi.hpp"
 
@@ -35,26 +36,12 @@ void rotation_at(std::span<float> rotation, std::span<const float> frequencies,
 /// Turns the adjacent pairs of all heads in `x` by `rotation`, which is as long as a head.
 void rotate(std::span<float> x, std::span<const float> rotation) noexcept;
 
-/// What has been cached of one layer: position p's keys of all KV heads begin at
-/// `keys[p * key_stride]`, its values likewise.
-struct CachedLayer {
-  const float* keys;
-  const float* values;
-  std::size_t key_stride;
-  std::size_t value_stride;
-  std::size_t positions;
-};
-
-struct HeadCounts {
-  std::size_t heads;
-  std::size_t kv_heads;
-};
-
 /// Mixes the cached values by how well their keys match the query; query head h reads KV head
-/// h / (heads / kv_heads). `scores` has room for [heads][positions]. Heads of values may have
-/// another size than those of keys.
+/// h / (heads / kv_heads). `keys` are [positions][key_dim] and `values` [positions][value_dim];
+/// `scores` have room for exactly [heads][positions].
 void attend(ThreadPool& pool, std::span<float> mixed, std::span<const float> query,
-            std::span<float> scores, const CachedLayer& cached, HeadCounts counts) noexcept;
+            std::span<float> scores, const float* keys, const float* values,
+            const Shape& shape) noexcept;
 
 /// gate = silu(gate) * up.
 void swiglu(std::span<float> gate, std::span<const float> up) noexcept;
