@@ -144,9 +144,8 @@ int hold_on_host_device(Decoding& decoding) {
   llama::StreamedLlama host(
       brought_in(decoding), device,
       {.positions = decoding.longest, .source = {.source = StreamSource::staged}});
-  llama::DeviceFeed feed(host.weights(), device);
   llama::ThreadPool pool(arguments.threads);
-  llama::DeviceSideDecoder decoder(decoding.model, host.layout(), pool, 0, &feed);
+  llama::DeviceSideDecoder decoder(decoding.model, host.layout(), pool, 0, &host.weights());
   return hold_on_device(decoding, host, decoder);
 }
 

@@ -18,13 +18,15 @@
 namespace tapedeck::llama {
 namespace {
 
-AttentionPartials partials_of(const auto& planned, const Shape& s) {
+// With those of attention's parts, which only a GPU has.
+template <class Element>
+DecodeBuffers<Element> gpu_buffers(DeviceLayout& layout, const Shape& s) {
+  auto buffers = step_buffers<Element, DeviceSpan>(layout, s);
   const std::size_t parts = s.heads * kAttentionParts;
-  return {.mixed = first_of(planned.flash_partial_out, parts * s.value_head(),
-                            "decode.flash_partial_out")
-                       .data(),
-          .most = first_of(planned.flash_partial_m, parts, "decode.flash_partial_m").data(),
-          .sum = first_of(planned.flash_partial_l, parts, "decode.flash_partial_l").data()};
+  cut(buffers.flash_partial_out, parts * s.value_head(), "decode.flash_partial_out");
+  cut(buffers.flash_partial_m, parts, "decode.flash_partial_m");
+  cut(buffers.flash_partial_l, parts, "decode.flash_partial_l");
+  return buffers;
 }
 
 AttentionHeads heads_of(const Shape& s) {
@@ -63,9 +65,8 @@ class CudaDecoder::StepOf final : public Step {
       : shape_(model.shape()),
         weights_(weights),
         device_(gpu_of(layout)),
-        planned_(layout.scratch().data(), layout.plan().scratch),
-        buffers_(planned_, shape_),
-        caches_(caches_of<Element, DeviceSpan>(layout, shape_, talk)),
+        buffers_(gpu_buffers<Element>(layout, shape_)),
+        caches_(caches_of<Element>(layout, shape_, talk)),
         replayed_(graph && weights.streamer().plan().token_bytes == 0) {
     if constexpr (!kArrivesAsF32) logits_.resize(shape_.vocab);
     const std::span<const float> turns = model.frequencies();
@@ -128,11 +129,11 @@ class CudaDecoder::StepOf final : public Step {
   void put_kernels() {
     const auto& b = buffers_;
     const LlamaWeights& outer = weights_.outer();
-    kernels_.embed(stream(), outer.token_embedding, step_.data(), b.hidden);
+    kernels_.embed(stream(), outer.token_embedding, step_.data(), b.embed_out);
     for (std::size_t layer = 0; layer < shape_.layers; ++layer) put_acquired(layer);
-    kernels_.rmsnorm(stream(), b.hidden, outer.final_norm.floats(), b.final_normed,
+    kernels_.rmsnorm(stream(), b.embed_out, outer.final_norm.floats(), b.final_norm_out,
                      shape_.norm_epsilon);
-    kernels_.multiply(stream(), outer.classifier, b.final_normed, b.logits);
+    kernels_.multiply(stream(), outer.classifier, b.final_norm_out, b.logits);
   }
 
   // A layer that stays is there, and nothing is put on the stream to acquire or release it.
@@ -161,30 +162,37 @@ class CudaDecoder::StepOf final : public Step {
     const std::size_t query_dim = shape_.query_dim();
     const std::size_t key_dim = shape_.key_dim();
     const std::size_t value_dim = shape_.value_dim();
-    const DeviceSpan<Element>& all = b.query_key_value;
+    const DeviceSpan<Element>& all = b.qkv_out;
     const DeviceSpan<Element> query = all.subspan(0, query_dim);
+    const AttentionPartials partials = {.mixed = b.flash_partial_out.data(),
+                                        .most = b.flash_partial_m.data(),
+                                        .sum = b.flash_partial_l.data()};
 
-    kernels_.rmsnorm(stream(), b.hidden, w.attention_norm.floats(), b.normed, shape_.norm_epsilon);
-    kernels_.multiply(stream(), w.query, b.normed, query);
-    kernels_.multiply(stream(), w.key, b.normed, all.subspan(query_dim, key_dim));
-    kernels_.multiply(stream(), w.value, b.normed, all.subspan(query_dim + key_dim, value_dim));
+    kernels_.rmsnorm(stream(), b.embed_out, w.attention_norm.floats(), b.norm_out,
+                     shape_.norm_epsilon);
+    kernels_.multiply(stream(), w.query, b.norm_out, query);
+    kernels_.multiply(stream(), w.key, b.norm_out, all.subspan(query_dim, key_dim));
+    kernels_.multiply(stream(), w.value, b.norm_out, all.subspan(query_dim + key_dim, value_dim));
     kernels_.rotate(stream(), all.subspan(0, query_dim + key_dim), frequencies_, step_.data());
     kernels_.append(stream(), all.subspan(query_dim, key_dim + value_dim), step_.data(), cache.keys,
                     cache.values, key_dim);
-    kernels_.attend(stream(), query, cache.keys, cache.values, step_.data(), partials_, b.mixed,
+    kernels_.attend(stream(), query, cache.keys, cache.values, step_.data(), partials, b.attn_out,
                     heads_);
-    kernels_.multiply(stream(), w.attention_out, b.mixed, b.attention_out);
-    kernels_.add(stream(), b.hidden, b.attention_out);
+    kernels_.multiply(stream(), w.attention_out, b.attn_out, b.o_proj_out);
+    kernels_.add(stream(), b.embed_out, b.o_proj_out);
   }
 
   void put_feed_forward(const LayerWeights& w) {
     const auto& b = buffers_;
-    kernels_.rmsnorm(stream(), b.hidden, w.ffn_norm.floats(), b.normed, shape_.norm_epsilon);
-    kernels_.multiply(stream(), w.gate, b.normed, b.gate);
-    kernels_.multiply(stream(), w.up, b.normed, b.up);
-    kernels_.swiglu(stream(), b.gate, b.up);
-    kernels_.multiply(stream(), w.down, b.gate, b.ffn_out);
-    kernels_.add(stream(), b.hidden, b.ffn_out);
+    const DeviceSpan<Element> gate = b.gate_up_out.subspan(0, shape_.ffn);
+    const DeviceSpan<Element> up = b.gate_up_out.subspan(shape_.ffn, shape_.ffn);
+
+    kernels_.rmsnorm(stream(), b.embed_out, w.ffn_norm.floats(), b.norm_out, shape_.norm_epsilon);
+    kernels_.multiply(stream(), w.gate, b.norm_out, gate);
+    kernels_.multiply(stream(), w.up, b.norm_out, up);
+    kernels_.swiglu(stream(), gate, up);
+    kernels_.multiply(stream(), w.down, gate, b.down_out);
+    kernels_.add(stream(), b.embed_out, b.down_out);
   }
 
   [[nodiscard]] StreamHandle stream() const noexcept { return stream_.handle(); }
@@ -201,9 +209,7 @@ class CudaDecoder::StepOf final : public Step {
   const Shape& shape_;
   DeviceModel& weights_;
   Device& device_;
-  DecodeBuffers<Element> planned_;  // of which the next are parts
-  StepBuffers<Element, DeviceSpan> buffers_;
-  AttentionPartials partials_ = partials_of(planned_, shape_);
+  DecodeBuffers<Element> buffers_;
   std::vector<LayerCache<DeviceSpan<Element>>> caches_;
   bool replayed_;
   AttentionHeads heads_ = heads_of(shape_);
