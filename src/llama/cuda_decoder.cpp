@@ -44,47 +44,55 @@ Device& gpu_of(const DeviceLayout& layout) {
                         "open a CudaDevice");
 }
 
-}  // namespace
-
-/// A step of a decoder, and what it needs, made once.
-class CudaDecoder::Step {
- public:
-  virtual ~Step() = default;
-  /// Returns the logits.
-  [[nodiscard]] virtual std::span<float> run(TokenId token, std::uint64_t position) = 0;
-  /// Waits for what is on the stream, if it still runs.
-  virtual void finish() noexcept = 0;
-};
-
 /// With activations and a KV cache of `Element`.
 template <class Element>
-class CudaDecoder::StepOf final : public Step {
+class CudaDecoder final : public TalkDecoder {
  public:
-  StepOf(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout, std::size_t talk,
-         bool graph)
+  CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout, std::size_t talk,
+              bool graph)
       : shape_(model.shape()),
         weights_(weights),
-        device_(gpu_of(layout)),
-        buffers_(gpu_buffers<Element>(layout, shape_)),
-        caches_(caches_of<Element>(layout, shape_, talk)),
+        layout_(layout),
+        talk_(layout.gpu(0).talk(talk)),
+        device_(gpu_of(layout.gpu(0))),
+        buffers_(gpu_buffers<Element>(layout.gpu(0), shape_)),
+        caches_(caches_of<Element>(layout.gpu(0), shape_, talk)),
         replayed_(graph && weights.streamer().plan().token_bytes == 0) {
     if constexpr (!kArrivesAsF32) logits_.resize(shape_.vocab);
-    const std::span<const float> turns = model.frequencies();
-    const std::span<float> staged = pinned_.take<float>(turns.size());
-    std::copy(turns.begin(), turns.end(), staged.begin());
     try {
-      copy(frequencies_.data(), staged.data(), frequencies_.bytes());
+      copy(frequencies_.data(), model.frequencies().data(), frequencies_.bytes());
       stream_.synchronize();
     } catch (...) {
-      finish();  // before it goes, what the copy reads
+      finish();  // before it goes, where the copy writes
       throw;
     }
   }
-  ~StepOf() override { finish(); }
-  StepOf(const StepOf&) = delete;
-  StepOf& operator=(const StepOf&) = delete;
+  ~CudaDecoder() override { finish(); }
+  CudaDecoder(const CudaDecoder&) = delete;
+  CudaDecoder& operator=(const CudaDecoder&) = delete;
 
-  [[nodiscard]] std::span<float> run(TokenId token, std::uint64_t position) override {
+  [[nodiscard]] std::span<float> forward(TokenId token) override {
+    assert(token < shape_.vocab);
+    const std::uint64_t position = talk_.advance();
+    try {
+      return run(token, position);
+    } catch (...) {
+      finish();
+      talk_.rewind(1);
+      throw;
+    }
+  }
+  [[nodiscard]] std::size_t position() const override { return talk_.tokens(); }
+  [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
+  void prepare(std::uint64_t tokens) override { talk_.prepare(tokens); }
+  void rewind(std::uint64_t tokens) override { talk_.rewind(tokens); }
+  void clear_pass() override { layout_.clear_pass(); }
+  void clear_talk() override { layout_.clear_talk(talk_.index()); }
+
+ private:
+  static constexpr bool kArrivesAsF32 = std::is_same_v<Element, float>;
+
+  [[nodiscard]] std::span<float> run(TokenId token, std::uint64_t position) {
     *input_.data() = {.token = token, .position = static_cast<std::uint32_t>(position)};
     copy(step_.data(), input_.data(), step_.bytes());
     put_step();
@@ -93,16 +101,14 @@ class CudaDecoder::StepOf final : public Step {
     return logits();
   }
 
-  void finish() noexcept override {
+  // Waits for what is on the stream, if it still runs.
+  void finish() noexcept {
     try {
       stream_.synchronize();
     } catch (const Error&) {
       // The device is gone, and what was on it.
     }
   }
-
- private:
-  static constexpr bool kArrivesAsF32 = std::is_same_v<Element, float>;
 
   [[nodiscard]] std::span<float> logits() noexcept {
     if constexpr (kArrivesAsF32) {
@@ -203,11 +209,13 @@ class CudaDecoder::StepOf final : public Step {
     return 2 * kDeviceLine + pairs() * sizeof(float);
   }
   [[nodiscard]] std::size_t pinned_bytes() const noexcept {
-    return 3 * kLine + pairs() * sizeof(float) + shape_.vocab * sizeof(Element);
+    return 2 * kLine + shape_.vocab * sizeof(Element);
   }
 
   const Shape& shape_;
   DeviceModel& weights_;
+  Layout& layout_;
+  DeviceTalk talk_;
   Device& device_;
   DecodeBuffers<Element> buffers_;
   std::vector<LayerCache<DeviceSpan<Element>>> caches_;
@@ -227,39 +235,19 @@ class CudaDecoder::StepOf final : public Step {
   std::optional<CudaGraph> graph_;
 };
 
-std::string CudaDecoder::missing() { return {}; }
+}  // namespace
 
-std::unique_ptr<CudaDecoder::Step> CudaDecoder::make_step(const LlamaModel& model,
-                                                          DeviceModel& weights,
-                                                          DeviceLayout& layout, std::size_t talk,
-                                                          const CudaDecoderOptions& options) {
-  const Region* const any = layout.plan().scratch.find("decode.embed_out");
+std::string cuda_decoder_missing() { return {}; }
+
+std::unique_ptr<TalkDecoder> make_cuda_decoder(const LlamaModel& model, DeviceModel& weights,
+                                               Layout& layout, std::size_t talk,
+                                               const CudaDecoderOptions& options) {
+  const Region* const any = layout.gpu(0).plan().scratch.find("decode.embed_out");
   if (any != nullptr && any->dtype == DType::f16) {
-    return std::make_unique<StepOf<Float16>>(model, weights, layout, talk, options.graph);
+    return std::make_unique<CudaDecoder<Float16>>(model, weights, layout, talk, options.graph);
   }
   // Or it says what it would have needed.
-  return std::make_unique<StepOf<float>>(model, weights, layout, talk, options.graph);
-}
-
-CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout,
-                         std::size_t talk, const CudaDecoderOptions& options)
-    : shape_(model.shape()),
-      layout_(layout),
-      talk_(layout.gpu(0).talk(talk)),
-      step_(make_step(model, weights, layout.gpu(0), talk, options)) {}
-
-CudaDecoder::~CudaDecoder() = default;
-
-std::span<float> CudaDecoder::forward(TokenId token) {
-  assert(token < shape_.vocab);
-  const std::uint64_t position = talk_.advance();
-  try {
-    return step_->run(token, position);
-  } catch (...) {
-    step_->finish();
-    talk_.rewind(1);
-    throw;
-  }
+  return std::make_unique<CudaDecoder<float>>(model, weights, layout, talk, options.graph);
 }
 
 }  // namespace tapedeck::llama

@@ -59,6 +59,7 @@ class BasicDecoder final : public TalkDecoder {
   [[nodiscard]] std::size_t position() const override { return talk_.tokens(); }
   [[nodiscard]] const Shape& shape() const noexcept override { return model_.shape(); }
   void prepare(std::uint64_t tokens) override { talk_.prepare(tokens); }
+  void rewind(std::uint64_t tokens) override { talk_.rewind(tokens); }
   void clear_pass() override { layout_.clear_pass(); }
   void clear_talk() override { layout_.clear_talk(talk_.index()); }
 

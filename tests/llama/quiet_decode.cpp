@@ -110,6 +110,7 @@ class ToldDecoder final : public llama::TalkDecoder {
   [[nodiscard]] const llama::Shape& shape() const noexcept override { return decoder_.shape(); }
   [[nodiscard]] std::size_t position() const override { return decoder_.position(); }
   void prepare(std::uint64_t tokens) override { decoder_.prepare(tokens); }
+  void rewind(std::uint64_t tokens) override { decoder_.rewind(tokens); }
   [[nodiscard]] std::span<float> forward(llama::TokenId token) override {
     const PhaseScope decode(phases_, "decode");
     const PhaseScope attention(phases_, "attention");
