@@ -135,11 +135,10 @@ class CudaDecoder final : public TalkDecoder {
   void put_kernels() {
     const auto& b = buffers_;
     const LlamaWeights& outer = weights_.outer();
-    kernels_.embed(stream(), outer.token_embedding, step_.data(), b.embed_out);
+    kernels_.embed(outer.token_embedding, b.embed_out);
     for (std::size_t layer = 0; layer < shape_.layers; ++layer) put_acquired(layer);
-    kernels_.rmsnorm(stream(), b.embed_out, outer.final_norm.floats(), b.final_norm_out,
-                     shape_.norm_epsilon);
-    kernels_.multiply(stream(), outer.classifier, b.final_norm_out, b.logits);
+    kernels_.rmsnorm(b.embed_out, outer.final_norm.floats(), b.final_norm_out, shape_.norm_epsilon);
+    kernels_.multiply(outer.classifier, b.final_norm_out, b.logits);
   }
 
   // A layer that stays is there, and nothing is put on the stream to acquire or release it.
@@ -174,18 +173,15 @@ class CudaDecoder final : public TalkDecoder {
                                         .most = b.flash_partial_m.data(),
                                         .sum = b.flash_partial_l.data()};
 
-    kernels_.rmsnorm(stream(), b.embed_out, w.attention_norm.floats(), b.norm_out,
-                     shape_.norm_epsilon);
-    kernels_.multiply(stream(), w.query, b.norm_out, query);
-    kernels_.multiply(stream(), w.key, b.norm_out, all.subspan(query_dim, key_dim));
-    kernels_.multiply(stream(), w.value, b.norm_out, all.subspan(query_dim + key_dim, value_dim));
-    kernels_.rotate(stream(), all.subspan(0, query_dim + key_dim), frequencies_, step_.data());
-    kernels_.append(stream(), all.subspan(query_dim, key_dim + value_dim), step_.data(), cache.keys,
-                    cache.values, key_dim);
-    kernels_.attend(stream(), query, cache.keys, cache.values, step_.data(), partials, b.attn_out,
-                    heads_);
-    kernels_.multiply(stream(), w.attention_out, b.attn_out, b.o_proj_out);
-    kernels_.add(stream(), b.embed_out, b.o_proj_out);
+    kernels_.rmsnorm(b.embed_out, w.attention_norm.floats(), b.norm_out, shape_.norm_epsilon);
+    kernels_.multiply(w.query, b.norm_out, query);
+    kernels_.multiply(w.key, b.norm_out, all.subspan(query_dim, key_dim));
+    kernels_.multiply(w.value, b.norm_out, all.subspan(query_dim + key_dim, value_dim));
+    kernels_.rotate(all.subspan(0, query_dim + key_dim), frequencies_);
+    kernels_.append(all.subspan(query_dim, key_dim + value_dim), cache.keys, cache.values, key_dim);
+    kernels_.attend(query, cache.keys, cache.values, partials, b.attn_out, heads_);
+    kernels_.multiply(w.attention_out, b.attn_out, b.o_proj_out);
+    kernels_.add(b.embed_out, b.o_proj_out);
   }
 
   void put_feed_forward(const LayerWeights& w) {
@@ -193,12 +189,12 @@ class CudaDecoder final : public TalkDecoder {
     const DeviceSpan<Element> gate = b.gate_up_out.subspan(0, shape_.ffn);
     const DeviceSpan<Element> up = b.gate_up_out.subspan(shape_.ffn, shape_.ffn);
 
-    kernels_.rmsnorm(stream(), b.embed_out, w.ffn_norm.floats(), b.norm_out, shape_.norm_epsilon);
-    kernels_.multiply(stream(), w.gate, b.norm_out, gate);
-    kernels_.multiply(stream(), w.up, b.norm_out, up);
-    kernels_.swiglu(stream(), gate, up);
-    kernels_.multiply(stream(), w.down, gate, b.down_out);
-    kernels_.add(stream(), b.embed_out, b.down_out);
+    kernels_.rmsnorm(b.embed_out, w.ffn_norm.floats(), b.norm_out, shape_.norm_epsilon);
+    kernels_.multiply(w.gate, b.norm_out, gate);
+    kernels_.multiply(w.up, b.norm_out, up);
+    kernels_.swiglu(gate, up);
+    kernels_.multiply(w.down, gate, b.down_out);
+    kernels_.add(b.embed_out, b.down_out);
   }
 
   [[nodiscard]] StreamHandle stream() const noexcept { return stream_.handle(); }
@@ -223,7 +219,6 @@ class CudaDecoder final : public TalkDecoder {
   AttentionHeads heads_ = heads_of(shape_);
 
   CurrentDevice current_{device_};
-  CudaKernels<Element> kernels_;
   DeviceTape own_ = DeviceTape::start(device_, device_bytes(), {.name = "decoder"});
   Tape pinned_ = start_pinned(device_, pinned_bytes(), {.name = "decoder, pinned"});
   DeviceSpan<StepInput> step_ = own_.take<StepInput>(1);
@@ -232,6 +227,7 @@ class CudaDecoder final : public TalkDecoder {
   std::span<Element> arrived_ = pinned_.take<Element>(shape_.vocab);  // the logits,
   std::vector<float> logits_;  // and in f32, where they are not already
   DeviceStream stream_{device_};
+  CudaKernels<Element> kernels_{stream(), step_.data()};
   std::optional<CudaGraph> graph_;
 };
 
