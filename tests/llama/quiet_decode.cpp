@@ -156,8 +156,7 @@ class QuietDecode {
     board.tokens = 0;
     board.talks = 0;
     while (board.tokens < tokens) {
-      board.tokens +=
-          llama::hold_talk(told_, sampler_, prompt_, 0, ends_, never_stop_, on_token_).passes;
+      board.tokens += llama::hold_talk(told_, sampler_, prompt_, 0, ends_, never_stop_, on_token_);
       told_.clear_talk();
       ++board.talks;
     }
