@@ -194,15 +194,6 @@ void copy_row(std::span<float> out, const Matrix& matrix, std::size_t row) noexc
   });
 }
 
-std::vector<float> rotary_frequencies(std::size_t head_size, float base) {
-  std::vector<float> frequencies(head_size / 2);
-  for (std::size_t i = 0; i < frequencies.size(); ++i) {
-    const float turn = static_cast<float>(2 * i) / static_cast<float>(head_size);
-    frequencies[i] = 1.0F / std::pow(base, turn);
-  }
-  return frequencies;
-}
-
 void rotation_at(std::span<float> rotation, std::span<const float> frequencies,
                  std::size_t position) noexcept {
   for (std::size_t i = 0; i < frequencies.size(); ++i) {

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <span>
-#include <vector>
 
 #include "llama/matrix.hpp"
 #include "llama/shape.hpp"
@@ -24,9 +23,6 @@ void matmul(ThreadPool& pool, std::span<float> out, std::span<const float> x,
 
 /// A row of a matrix as floats. @pre row < matrix.rows, and out.size() == matrix.columns
 void copy_row(std::span<float> out, const Matrix& matrix, std::size_t row) noexcept;
-
-/// How far each pair of a head turns a position: base^(-2i / size).
-[[nodiscard]] std::vector<float> rotary_frequencies(std::size_t head_size, float base);
 
 /// Cosine and sine of each pair of a head at a position, where pair i turns by `frequencies[i]` a
 /// position.

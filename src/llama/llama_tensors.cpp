@@ -1,11 +1,10 @@
-#include "llama/llama_tensors.hpp"
-
 #include <algorithm>
 #include <cstddef>
 #include <map>
 #include <span>
 #include <string>
 
+#include "llama/llama_files.hpp"
 #include "llama/llama_weights.hpp"
 #include "llama/model_error.hpp"
 
