@@ -179,7 +179,7 @@ class CudaDecoder final : public TalkDecoder {
     kernels_.multiply(w.value, b.norm_out, all.subspan(query_dim + key_dim, value_dim));
     kernels_.rotate(all.subspan(0, query_dim + key_dim), frequencies_);
     kernels_.append(all.subspan(query_dim, key_dim + value_dim), cache.keys, cache.values, key_dim);
-    kernels_.attend(query, cache.keys, cache.values, partials, b.attn_out, heads_);
+    kernels_.attend(query, cache.keys, cache.values, partials, b.attn_out, heads_of(shape_));
     kernels_.multiply(w.attention_out, b.attn_out, b.o_proj_out);
     kernels_.add(b.embed_out, b.o_proj_out);
   }
@@ -199,14 +199,7 @@ class CudaDecoder final : public TalkDecoder {
 
   [[nodiscard]] StreamHandle stream() const noexcept { return stream_.handle(); }
 
-  // Sums of what is taken below, of which each take is whole lines.
   [[nodiscard]] std::size_t pairs() const noexcept { return shape_.key_head() / 2; }
-  [[nodiscard]] std::size_t device_bytes() const noexcept {
-    return 2 * kDeviceLine + pairs() * sizeof(float);
-  }
-  [[nodiscard]] std::size_t pinned_bytes() const noexcept {
-    return 2 * kLine + shape_.vocab * sizeof(Element);
-  }
 
   const Shape& shape_;
   DeviceModel& weights_;
@@ -216,11 +209,13 @@ class CudaDecoder final : public TalkDecoder {
   DecodeBuffers<Element> buffers_;
   std::vector<LayerCache<DeviceSpan<Element>>> caches_;
   bool replayed_;
-  AttentionHeads heads_ = heads_of(shape_);
 
   CurrentDevice current_{device_};
-  DeviceTape own_ = DeviceTape::start(device_, device_bytes(), {.name = "decoder"});
-  Tape pinned_ = start_pinned(device_, pinned_bytes(), {.name = "decoder, pinned"});
+  // Of two takes each, in whole lines.
+  DeviceTape own_ =
+      DeviceTape::start(device_, 2 * kDeviceLine + pairs() * sizeof(float), {.name = "decoder"});
+  Tape pinned_ = start_pinned(device_, 2 * kLine + shape_.vocab * sizeof(Element),
+                              {.name = "decoder, pinned"});
   DeviceSpan<StepInput> step_ = own_.take<StepInput>(1);
   DeviceSpan<float> frequencies_ = own_.take<float>(pairs());
   std::span<StepInput> input_ = pinned_.take<StepInput>(1);
