@@ -12,13 +12,6 @@ namespace {
 
 constexpr std::size_t kMostPositions = std::numeric_limits<std::int32_t>::max();
 
-// Before a pass, by its number from 1: as many as the prompt has tokens take those in.
-void tell_phase(const OnPhase& on_phase, std::size_t pass, std::size_t prompt_tokens) {
-  if (!on_phase) return;
-  if (pass == 1) on_phase("prefill");
-  if (pass == prompt_tokens + 1) on_phase("decode");
-}
-
 }  // namespace
 
 std::size_t positions_for(const Shape& shape, std::size_t prompt_tokens, std::size_t asked) {
@@ -51,7 +44,9 @@ std::size_t hold_talk(TalkDecoder& decoder, Sampler& sampler, std::span<const To
   assert(decoder.position() == 0);
   TokenId token = prompt[0];
   for (std::size_t pass = 1; pass <= limit; ++pass) {
-    tell_phase(on_phase, pass, prompt.size());
+    // As many passes as the prompt has tokens take those in.
+    if (on_phase && pass == 1) on_phase("prefill");
+    if (on_phase && pass == prompt.size() + 1) on_phase("decode");
     decoder.prepare(1);  // between two passes, and by steps
     const std::span<float> logits = decoder.forward(token);
     const bool forced = pass < prompt.size();
