@@ -38,11 +38,8 @@ class Tokenizer {
   /// @param vocab  of the model.
   /// @throws SystemError; FormatError, also for a tokenizer of another kind, or none.
   Tokenizer(const Model& gguf, std::size_t vocab);
-  Tokenizer(Tokenizer&&) = default;
+  Tokenizer(Tokenizer&&) = default;  // and not copied: ids_ has views of the pieces
   Tokenizer& operator=(Tokenizer&&) = default;
-  Tokenizer(const Tokenizer&) = delete;  // ids_ has views of the pieces
-  Tokenizer& operator=(const Tokenizer&) = delete;
-  ~Tokenizer() = default;
 
   [[nodiscard]] std::size_t size() const noexcept { return pieces_.size(); }
 
