@@ -22,11 +22,6 @@ DeviceModel::DeviceModel(const LlamaModel& model, Device& device, StreamingPlan 
     : model_(model),
       streamer_(device, std::move(plan), place, model.weights().tensors(),
                 model.weights().all_bytes(), options) {
-  find_outer();
-  find_layers();
-}
-
-void DeviceModel::find_outer() {
   const auto on_device = [&](Matrix matrix, std::uint32_t tensor) {
     matrix.bytes = {streamer_.outer(tensor), matrix.bytes.size()};
     return matrix;
@@ -36,6 +31,7 @@ void DeviceModel::find_outer() {
   outer_ = {.token_embedding = on_device(host.token_embedding, model_.tensors_of(0)[0]),
             .final_norm = on_device(host.final_norm, last[0]),
             .classifier = on_device(host.classifier, last[1])};
+  find_layers();
 }
 
 void DeviceModel::find_layers() {

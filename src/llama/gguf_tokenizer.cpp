@@ -86,7 +86,8 @@ void Tokenizer::read_tokens(const Model& gguf, std::size_t vocab) {
     types = read_gguf_integers(gguf, kTypes);
     check_count(gguf, kTypes, types.size(), vocab);
   }
-  reserve(vocab);
+  pieces_.reserve(vocab);  // so that views of them hold
+  ids_.reserve(vocab);
   for (TokenId id = 0; id < vocab; ++id) {
     if (std::isnan(scores[id])) {
       throw_key_error(gguf, kScores, FormatFault::out_of_range,

@@ -81,7 +81,8 @@ std::int32_t read_longest(TokenFile& file, std::size_t vocab) {
 Tokenizer::Tokenizer(const std::filesystem::path& path, std::size_t vocab) {
   TokenFile file(path);
   const std::int32_t longest = read_longest(file, vocab);
-  reserve(vocab);
+  pieces_.reserve(vocab);  // so that views of them hold
+  ids_.reserve(vocab);
   for (TokenId id = 0; id < vocab; ++id) {
     const std::string token = "token " + std::to_string(id);
     const std::uint64_t at = file.offset();

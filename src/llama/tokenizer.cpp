@@ -107,11 +107,6 @@ class Tokenizer::Merger {
   std::string text_;
 };
 
-void Tokenizer::reserve(std::size_t tokens) {
-  pieces_.reserve(tokens);  // so that views of them hold
-  ids_.reserve(tokens);
-}
-
 void Tokenizer::append_token(std::string text, float score, Kind kind) {
   const auto id = static_cast<TokenId>(size());
   pieces_.push_back({std::move(text), score, kind});

@@ -78,7 +78,6 @@ class Tokenizer {
   };
   class Merger;
 
-  void reserve(std::size_t tokens);
   /// Adds the next token. @pre there is room for it
   void append_token(std::string text, float score, Kind kind);
   void read_tokens(const Model& gguf, std::size_t vocab);
