@@ -101,13 +101,18 @@ class CudaDecoder final : public TalkDecoder {
     return logits();
   }
 
+  // What fails now comes of what failed before, which is told; or the device is gone, and what was
+  // on it.
+  static void try_to(auto call) noexcept {
+    try {
+      call();
+    } catch (const Error&) {
+    }
+  }
+
   // Waits for what is on the stream, if it still runs.
   void finish() noexcept {
-    try {
-      stream_.synchronize();
-    } catch (const Error&) {
-      // The device is gone, and what was on it.
-    }
+    try_to([this] { stream_.synchronize(); });
   }
 
   [[nodiscard]] std::span<float> logits() noexcept {
@@ -148,18 +153,10 @@ class CudaDecoder final : public TalkDecoder {
       put_attention(weights, caches_[layer]);
       put_feed_forward(weights);
     } catch (...) {
-      give_back(layer);
+      try_to([&] { weights_.release(layer, stream()); });
       throw;
     }
     weights_.release(layer, stream());
-  }
-
-  void give_back(std::size_t layer) noexcept {
-    try {
-      weights_.release(layer, stream());
-    } catch (const Error&) {
-      // What failed before is told.
-    }
   }
 
   void put_attention(const LayerWeights& w, const LayerCache<DeviceSpan<Element>>& cache) {
