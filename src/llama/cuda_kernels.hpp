@@ -2,7 +2,9 @@
 /// `CudaKernels`: the kernels of llama_kernels.cu, loaded, with the grids that they want.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -12,7 +14,6 @@
 #include "llama/matrix.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/device/cuda_launch.hpp"
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_span.hpp"
@@ -110,11 +111,9 @@ class CudaKernels {
             .multiply = find_kernel<Multiply>("multiply" + suffix)};
   }
   [[nodiscard]] const OfType& kernels_for(const Matrix& matrix) const {
-    for (const OfType& one : types_) {
-      if (one.type == matrix.dtype) return one;
-    }
-    throw InvalidArgument({.argument = "matrix"},
-                          "no kernels for matrices of " + std::string(to_string(matrix.dtype)));
+    const auto found = std::ranges::find(types_, matrix.dtype, &OfType::type);
+    assert(found != types_.end());  // it is of kMatrixTypes
+    return *found;
   }
 
   using Rmsnorm = Kernel<const Element*, const float*, Element*, unsigned, float>;
