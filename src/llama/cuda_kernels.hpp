@@ -11,7 +11,7 @@
 #include <type_traits>
 
 #include "llama/llama_kernels.hpp"
-#include "llama/matrix.hpp"
+#include "llama/llama_weights.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/device/cuda_launch.hpp"

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <span>
 
-#include "llama/matrix.hpp"
+#include "llama/llama_weights.hpp"
 #include "llama/shape.hpp"
 #include "llama/thread_pool.hpp"
 #include "tapedeck/base/abi.hpp"
