@@ -12,14 +12,13 @@ BasicDecoder<Places>::BasicDecoder(const LlamaModel& model, Layout& layout, Thre
     : model_(model),
       on_device_(on_device),
       layout_(layout),
-      places_(places_of(layout)),
       pool_(pool),
-      talk_(places_.talk(talk)),
-      buffers_(step_buffers<float, HostSpan>(places_, model.shape())),
-      caches_(caches_of<float>(places_, model.shape(), talk)) {
+      talk_(places_of(layout).talk(talk)),
+      buffers_(step_buffers<float, HostSpan>(places_of(layout), model.shape())),
+      caches_(caches_of<float>(places_of(layout), model.shape(), talk)) {
   const Shape& s = model.shape();
   cut(buffers_.rope_q_temp, s.key_head(), "decode.rope_q_temp");
-  cut(buffers_.scores, s.heads * places_.plan().context_per_talk, "decode.scores");
+  cut(buffers_.scores, s.heads * places_of(layout).plan().context_per_talk, "decode.scores");
   if (on_device != nullptr) copies_.emplace(layout.gpu(0).device());
 }
 

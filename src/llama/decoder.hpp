@@ -83,7 +83,6 @@ class BasicDecoder final : public TalkDecoder {
   DeviceModel* on_device_;
   std::optional<DeviceStream> copies_;  // where the weights are on the device
   Layout& layout_;
-  Places& places_;
   ThreadPool& pool_;
   decltype(std::declval<Places&>().talk(0)) talk_;
   // Of which rope_q_temp has cosine and sine of each pair of a head at this position, and scores
