@@ -88,13 +88,7 @@ class PlainDecoder {
     rotate(key, rotation);
     std::vector<float> scores(s_.heads * (position + 1));
     std::vector<float> mixed(s_.mixed_dim());
-    attend(pool_, mixed, query, scores,
-           {.keys = keys_[layer].data(),
-            .values = values_[layer].data(),
-            .key_stride = s_.key_dim(),
-            .value_stride = s_.value_dim(),
-            .positions = position + 1},
-           {.heads = s_.heads, .kv_heads = s_.kv_heads});
+    attend(pool_, mixed, query, scores, keys_[layer].data(), values_[layer].data(), s_);
     std::vector<float> out(s_.dim);
     matmul(pool_, out, mixed, w_.layers[layer].attention_out);
     add(hidden, out);

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <memory>
 #include <random>
 #include <span>
 #include <stdexcept>
@@ -185,7 +186,7 @@ LayoutOptions on_device(Device& gpu, const LlamaModel& model) {
 constexpr StreamingOptions kWhole{.device_bytes = std::numeric_limits<std::uint64_t>::max()};
 
 /// The first tokens load kernels, capture, and fill the slots.
-void warm_up(CudaDecoder& decoder) {
+void warm_up(TalkDecoder& decoder) {
   decoder.prepare(1);
   for (int i = 0; i < 2; ++i) {
     static_cast<void>(decoder.forward(1));
@@ -201,8 +202,9 @@ struct SmallModel {
   ReadModel model;
   Layout layout;
   Placed whole;
-  CudaDecoder replayed{*model, whole.weights, layout};
-  CudaDecoder launched{*model, whole.weights, layout, 0, {.graph = false}};
+  std::unique_ptr<TalkDecoder> replayed = make_cuda_decoder(*model, whole.weights, layout);
+  std::unique_ptr<TalkDecoder> launched =
+      make_cuda_decoder(*model, whole.weights, layout, 0, {.graph = false});
 };
 
 /// A large model, whole and in all ways of streaming, with one cache: only one decodes at a time.
@@ -223,17 +225,18 @@ struct LargeModel {
   Placed two_slots;
   Placed one_slot;
   Placed ring;
-  CudaDecoder replayed{*model, whole.weights, layout};
-  CudaDecoder launched{*model, whole.weights, layout, 0, {.graph = false}};
-  CudaDecoder streamed{*model, two_slots.weights, layout};
-  CudaDecoder one_at_a_time{*model, one_slot.weights, layout};
-  CudaDecoder through_ring{*model, ring.weights, layout};
+  std::unique_ptr<TalkDecoder> replayed = make_cuda_decoder(*model, whole.weights, layout);
+  std::unique_ptr<TalkDecoder> launched =
+      make_cuda_decoder(*model, whole.weights, layout, 0, {.graph = false});
+  std::unique_ptr<TalkDecoder> streamed = make_cuda_decoder(*model, two_slots.weights, layout);
+  std::unique_ptr<TalkDecoder> one_at_a_time = make_cuda_decoder(*model, one_slot.weights, layout);
+  std::unique_ptr<TalkDecoder> through_ring = make_cuda_decoder(*model, ring.weights, layout);
 };
 
 // --- What is measured ---------------------------------------------------------------------------
 
 // An item is a token, until its logits are on the host.
-void decode(benchmark::State& state, CudaDecoder& decoder) {
+void decode(benchmark::State& state, TalkDecoder& decoder) {
   for (auto _ : state) {
     decoder.prepare(1);
     benchmark::DoNotOptimize(decoder.forward(1)[0]);
@@ -304,20 +307,20 @@ void add(const char* name, Row row, bool manual_time) {
   }
 }
 
-void add_decoding(const char* name, CudaDecoder& decoder) {
+void add_decoding(const char* name, TalkDecoder& decoder) {
   warm_up(decoder);
   add(
       name, [&decoder](benchmark::State& state) { decode(state, decoder); }, false);
 }
 
 void add_all(CudaDevice& gpu, SmallModel& small, LargeModel& large, double bus) {
-  add_decoding("small/replayed", small.replayed);
-  add_decoding("small/launched", small.launched);
-  add_decoding("whole/replayed", large.replayed);
-  add_decoding("whole/launched", large.launched);
-  add_decoding("streamed/two_slots", large.streamed);
-  add_decoding("streamed/one_slot", large.one_at_a_time);
-  add_decoding("streamed/staged", large.through_ring);
+  add_decoding("small/replayed", *small.replayed);
+  add_decoding("small/launched", *small.launched);
+  add_decoding("whole/replayed", *large.replayed);
+  add_decoding("whole/launched", *large.launched);
+  add_decoding("streamed/two_slots", *large.streamed);
+  add_decoding("streamed/one_slot", *large.one_at_a_time);
+  add_decoding("streamed/staged", *large.through_ring);
   add(
       "copy/streamer",
       [&, bus](benchmark::State& state) { copy_by_streamer(state, large.two_slots, bus); }, true);

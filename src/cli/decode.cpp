@@ -144,9 +144,8 @@ int hold_on_host_device(Decoding& decoding) {
   llama::StreamedLlama host(
       brought_in(decoding), device,
       {.positions = decoding.longest, .source = {.source = StreamSource::staged}});
-  llama::DeviceFeed feed(host.weights(), device);
   llama::ThreadPool pool(arguments.threads);
-  llama::DeviceSideDecoder decoder(decoding.model, host.layout(), pool, 0, &feed);
+  llama::DeviceSideDecoder decoder(decoding.model, host.layout(), pool, 0, &host.weights());
   return hold_on_device(decoding, host, decoder);
 }
 
@@ -157,19 +156,19 @@ struct OnGpu {
              {.positions = decoding.longest,
               .memory = decoding.arguments.gpu_memory,
               .element = decoding.arguments.in_f16 ? DType::f16 : DType::f32}),
-        decoder(decoding.model, host.weights(), host.layout()) {}
+        decoder(llama::make_cuda_decoder(decoding.model, host.weights(), host.layout())) {}
 
   CudaDevice gpu;
   llama::StreamedLlama host;
-  llama::CudaDecoder decoder;
+  std::unique_ptr<llama::TalkDecoder> decoder;
 };
 
 int hold_on_gpu(Decoding& decoding) {
-  if (const std::string why = llama::CudaDecoder::missing(); !why.empty()) {
+  if (const std::string why = llama::cuda_decoder_missing(); !why.empty()) {
     throw DeviceUnavailable(why, "decode with --device cpu");
   }
   OnGpu on(decoding);
-  return hold_on_device(decoding, on.host, on.decoder);
+  return hold_on_device(decoding, on.host, *on.decoder);
 }
 
 // Says what was asked of a GPU and is not had.
@@ -182,7 +181,7 @@ void tell_cpu(const DecodeArguments& arguments, const std::string& why) {
 
 // On a GPU where there is one, and where that has the room.
 int hold_where_it_fits(Decoding& decoding) {
-  std::string why = llama::CudaDecoder::missing();
+  std::string why = llama::cuda_decoder_missing();
   std::optional<OnGpu> on;
   try {
     if (why.empty()) on.emplace(decoding);
@@ -196,7 +195,7 @@ int hold_where_it_fits(Decoding& decoding) {
     return hold_on_cpu(decoding);
   }
   tell("decoding on " + printable(on->gpu.label()) + '\n');
-  return hold_on_device(decoding, on->host, on->decoder);
+  return hold_on_device(decoding, on->host, *on->decoder);
 }
 
 // What is asked of a device must not be dropped where there is none.

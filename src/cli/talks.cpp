@@ -160,7 +160,7 @@ class Telemetry {
     tell(fmt::format("metrics at http://{}/metrics\n", server_->address()));
   }
 
-  void enter_phase(llama::TalkPhase phase) { phase_.emplace(phases_, to_string(phase)); }
+  void enter_phase(std::string_view phase) { phase_.emplace(phases_, phase); }
 
   // A pass has ended, and is cleared.
   void end_pass() {
@@ -208,14 +208,13 @@ std::size_t hold_each(Talks& talks, llama::TalkDecoder& decoder, Telemetry& tele
     telemetry.end_pass();
     return printer.print_token(previous, token);
   };
-  const llama::OnPhase on_phase = [&](llama::TalkPhase phase) { telemetry.enter_phase(phase); };
+  const llama::OnPhase on_phase = [&](std::string_view phase) { telemetry.enter_phase(phase); };
   std::size_t passes = 0;
   for (const std::vector<llama::TokenId>& prompt : talks.prompts) {
     decoder.clear_talk();  // the last one stays, for the statistics
     printer.begin_talk(prompt[0]);
     passes += llama::hold_talk(decoder, talks.sampler, prompt, talks.positions,
-                               talks.tokenizer.ends(), talks.stop, on_token, on_phase)
-                  .passes;
+                               talks.tokenizer.ends(), talks.stop, on_token, on_phase);
     telemetry.end_talk();
     printer.end_talk();
     if (talks.stop || !printer.reading()) break;

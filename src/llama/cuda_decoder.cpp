@@ -18,13 +18,15 @@
 namespace tapedeck::llama {
 namespace {
 
-AttentionPartials partials_of(const auto& planned, const Shape& s) {
+// With those of attention's parts, which only a GPU has.
+template <class Element>
+DecodeBuffers<Element> gpu_buffers(DeviceLayout& layout, const Shape& s) {
+  auto buffers = step_buffers<Element, DeviceSpan>(layout, s);
   const std::size_t parts = s.heads * kAttentionParts;
-  return {.mixed = first_of(planned.flash_partial_out, parts * s.value_head(),
-                            "decode.flash_partial_out")
-                       .data(),
-          .most = first_of(planned.flash_partial_m, parts, "decode.flash_partial_m").data(),
-          .sum = first_of(planned.flash_partial_l, parts, "decode.flash_partial_l").data()};
+  cut(buffers.flash_partial_out, parts * s.value_head(), "decode.flash_partial_out");
+  cut(buffers.flash_partial_m, parts, "decode.flash_partial_m");
+  cut(buffers.flash_partial_l, parts, "decode.flash_partial_l");
+  return buffers;
 }
 
 AttentionHeads heads_of(const Shape& s) {
@@ -42,48 +44,55 @@ Device& gpu_of(const DeviceLayout& layout) {
                         "open a CudaDevice");
 }
 
-}  // namespace
-
-/// A step of a decoder, and what it needs, made once.
-class CudaDecoder::Step {
- public:
-  virtual ~Step() = default;
-  /// Returns the logits.
-  [[nodiscard]] virtual std::span<float> run(TokenId token, std::uint64_t position) = 0;
-  /// Waits for what is on the stream, if it still runs.
-  virtual void finish() noexcept = 0;
-};
-
 /// With activations and a KV cache of `Element`.
 template <class Element>
-class CudaDecoder::StepOf final : public Step {
+class CudaDecoder final : public TalkDecoder {
  public:
-  StepOf(const LlamaModel& model, DeviceModel& weights, DeviceLayout& layout, std::size_t talk,
-         bool graph)
+  CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout, std::size_t talk,
+              bool graph)
       : shape_(model.shape()),
         weights_(weights),
-        device_(gpu_of(layout)),
-        planned_(layout.scratch().data(), layout.plan().scratch),
-        buffers_(planned_, shape_),
-        caches_(caches_of<Element, DeviceSpan>(layout, shape_, talk)),
+        layout_(layout),
+        talk_(layout.gpu(0).talk(talk)),
+        device_(gpu_of(layout.gpu(0))),
+        buffers_(gpu_buffers<Element>(layout.gpu(0), shape_)),
+        caches_(caches_of<Element>(layout.gpu(0), shape_, talk)),
         replayed_(graph && weights.streamer().plan().token_bytes == 0) {
     if constexpr (!kArrivesAsF32) logits_.resize(shape_.vocab);
-    const std::span<const float> turns = model.frequencies();
-    const std::span<float> staged = pinned_.take<float>(turns.size());
-    std::copy(turns.begin(), turns.end(), staged.begin());
     try {
-      copy(frequencies_.data(), staged.data(), frequencies_.bytes());
+      copy(frequencies_.data(), model.frequencies().data(), frequencies_.bytes());
       stream_.synchronize();
     } catch (...) {
-      finish();  // before it goes, what the copy reads
+      finish();  // before it goes, where the copy writes
       throw;
     }
   }
-  ~StepOf() override { finish(); }
-  StepOf(const StepOf&) = delete;
-  StepOf& operator=(const StepOf&) = delete;
+  ~CudaDecoder() override { finish(); }
+  CudaDecoder(const CudaDecoder&) = delete;
+  CudaDecoder& operator=(const CudaDecoder&) = delete;
 
-  [[nodiscard]] std::span<float> run(TokenId token, std::uint64_t position) override {
+  [[nodiscard]] std::span<float> forward(TokenId token) override {
+    assert(token < shape_.vocab);
+    const std::uint64_t position = talk_.advance();
+    try {
+      return run(token, position);
+    } catch (...) {
+      finish();
+      talk_.rewind(1);
+      throw;
+    }
+  }
+  [[nodiscard]] std::size_t position() const override { return talk_.tokens(); }
+  [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
+  void prepare(std::uint64_t tokens) override { talk_.prepare(tokens); }
+  void rewind(std::uint64_t tokens) override { talk_.rewind(tokens); }
+  void clear_pass() override { layout_.clear_pass(); }
+  void clear_talk() override { layout_.clear_talk(talk_.index()); }
+
+ private:
+  static constexpr bool kArrivesAsF32 = std::is_same_v<Element, float>;
+
+  [[nodiscard]] std::span<float> run(TokenId token, std::uint64_t position) {
     *input_.data() = {.token = token, .position = static_cast<std::uint32_t>(position)};
     copy(step_.data(), input_.data(), step_.bytes());
     put_step();
@@ -92,16 +101,19 @@ class CudaDecoder::StepOf final : public Step {
     return logits();
   }
 
-  void finish() noexcept override {
+  // What fails now comes of what failed before, which is told; or the device is gone, and what was
+  // on it.
+  static void try_to(auto call) noexcept {
     try {
-      stream_.synchronize();
+      call();
     } catch (const Error&) {
-      // The device is gone, and what was on it.
     }
   }
 
- private:
-  static constexpr bool kArrivesAsF32 = std::is_same_v<Element, float>;
+  // Waits for what is on the stream, if it still runs.
+  void finish() noexcept {
+    try_to([this] { stream_.synchronize(); });
+  }
 
   [[nodiscard]] std::span<float> logits() noexcept {
     if constexpr (kArrivesAsF32) {
@@ -128,11 +140,10 @@ class CudaDecoder::StepOf final : public Step {
   void put_kernels() {
     const auto& b = buffers_;
     const LlamaWeights& outer = weights_.outer();
-    kernels_.embed(stream(), outer.token_embedding, step_.data(), b.hidden);
+    kernels_.embed(outer.token_embedding, b.embed_out);
     for (std::size_t layer = 0; layer < shape_.layers; ++layer) put_acquired(layer);
-    kernels_.rmsnorm(stream(), b.hidden, outer.final_norm.floats(), b.final_normed,
-                     shape_.norm_epsilon);
-    kernels_.multiply(stream(), outer.classifier, b.final_normed, b.logits);
+    kernels_.rmsnorm(b.embed_out, outer.final_norm.floats(), b.final_norm_out, shape_.norm_epsilon);
+    kernels_.multiply(outer.classifier, b.final_norm_out, b.logits);
   }
 
   // A layer that stays is there, and nothing is put on the stream to acquire or release it.
@@ -142,18 +153,10 @@ class CudaDecoder::StepOf final : public Step {
       put_attention(weights, caches_[layer]);
       put_feed_forward(weights);
     } catch (...) {
-      give_back(layer);
+      try_to([&] { weights_.release(layer, stream()); });
       throw;
     }
     weights_.release(layer, stream());
-  }
-
-  void give_back(std::size_t layer) noexcept {
-    try {
-      weights_.release(layer, stream());
-    } catch (const Error&) {
-      // What failed before is told.
-    }
   }
 
   void put_attention(const LayerWeights& w, const LayerCache<DeviceSpan<Element>>& cache) {
@@ -161,99 +164,78 @@ class CudaDecoder::StepOf final : public Step {
     const std::size_t query_dim = shape_.query_dim();
     const std::size_t key_dim = shape_.key_dim();
     const std::size_t value_dim = shape_.value_dim();
-    const DeviceSpan<Element>& all = b.query_key_value;
+    const DeviceSpan<Element>& all = b.qkv_out;
     const DeviceSpan<Element> query = all.subspan(0, query_dim);
+    const AttentionPartials partials = {.mixed = b.flash_partial_out.data(),
+                                        .most = b.flash_partial_m.data(),
+                                        .sum = b.flash_partial_l.data()};
 
-    kernels_.rmsnorm(stream(), b.hidden, w.attention_norm.floats(), b.normed, shape_.norm_epsilon);
-    kernels_.multiply(stream(), w.query, b.normed, query);
-    kernels_.multiply(stream(), w.key, b.normed, all.subspan(query_dim, key_dim));
-    kernels_.multiply(stream(), w.value, b.normed, all.subspan(query_dim + key_dim, value_dim));
-    kernels_.rotate(stream(), all.subspan(0, query_dim + key_dim), frequencies_, step_.data());
-    kernels_.append(stream(), all.subspan(query_dim, key_dim + value_dim), step_.data(), cache.keys,
-                    cache.values, key_dim);
-    kernels_.attend(stream(), query, cache.keys, cache.values, step_.data(), partials_, b.mixed,
-                    heads_);
-    kernels_.multiply(stream(), w.attention_out, b.mixed, b.attention_out);
-    kernels_.add(stream(), b.hidden, b.attention_out);
+    kernels_.rmsnorm(b.embed_out, w.attention_norm.floats(), b.norm_out, shape_.norm_epsilon);
+    kernels_.multiply(w.query, b.norm_out, query);
+    kernels_.multiply(w.key, b.norm_out, all.subspan(query_dim, key_dim));
+    kernels_.multiply(w.value, b.norm_out, all.subspan(query_dim + key_dim, value_dim));
+    kernels_.rotate(all.subspan(0, query_dim + key_dim), frequencies_);
+    kernels_.append(all.subspan(query_dim, key_dim + value_dim), cache.keys, cache.values, key_dim);
+    kernels_.attend(query, cache.keys, cache.values, partials, b.attn_out, heads_of(shape_));
+    kernels_.multiply(w.attention_out, b.attn_out, b.o_proj_out);
+    kernels_.add(b.embed_out, b.o_proj_out);
   }
 
   void put_feed_forward(const LayerWeights& w) {
     const auto& b = buffers_;
-    kernels_.rmsnorm(stream(), b.hidden, w.ffn_norm.floats(), b.normed, shape_.norm_epsilon);
-    kernels_.multiply(stream(), w.gate, b.normed, b.gate);
-    kernels_.multiply(stream(), w.up, b.normed, b.up);
-    kernels_.swiglu(stream(), b.gate, b.up);
-    kernels_.multiply(stream(), w.down, b.gate, b.ffn_out);
-    kernels_.add(stream(), b.hidden, b.ffn_out);
+    const DeviceSpan<Element> gate = b.gate_up_out.subspan(0, shape_.ffn);
+    const DeviceSpan<Element> up = b.gate_up_out.subspan(shape_.ffn, shape_.ffn);
+
+    kernels_.rmsnorm(b.embed_out, w.ffn_norm.floats(), b.norm_out, shape_.norm_epsilon);
+    kernels_.multiply(w.gate, b.norm_out, gate);
+    kernels_.multiply(w.up, b.norm_out, up);
+    kernels_.swiglu(gate, up);
+    kernels_.multiply(w.down, gate, b.down_out);
+    kernels_.add(b.embed_out, b.down_out);
   }
 
   [[nodiscard]] StreamHandle stream() const noexcept { return stream_.handle(); }
 
-  // Sums of what is taken below, of which each take is whole lines.
   [[nodiscard]] std::size_t pairs() const noexcept { return shape_.key_head() / 2; }
-  [[nodiscard]] std::size_t device_bytes() const noexcept {
-    return 2 * kDeviceLine + pairs() * sizeof(float);
-  }
-  [[nodiscard]] std::size_t pinned_bytes() const noexcept {
-    return 3 * kLine + pairs() * sizeof(float) + shape_.vocab * sizeof(Element);
-  }
 
   const Shape& shape_;
   DeviceModel& weights_;
+  Layout& layout_;
+  DeviceTalk talk_;
   Device& device_;
-  DecodeBuffers<Element> planned_;  // of which the next are parts
-  StepBuffers<Element, DeviceSpan> buffers_;
-  AttentionPartials partials_ = partials_of(planned_, shape_);
+  DecodeBuffers<Element> buffers_;
   std::vector<LayerCache<DeviceSpan<Element>>> caches_;
   bool replayed_;
-  AttentionHeads heads_ = heads_of(shape_);
 
   CurrentDevice current_{device_};
-  CudaKernels<Element> kernels_;
-  DeviceTape own_ = DeviceTape::start(device_, device_bytes(), {.name = "decoder"});
-  Tape pinned_ = start_pinned(device_, pinned_bytes(), {.name = "decoder, pinned"});
+  // Of two takes each, in whole lines.
+  DeviceTape own_ =
+      DeviceTape::start(device_, 2 * kDeviceLine + pairs() * sizeof(float), {.name = "decoder"});
+  Tape pinned_ = start_pinned(device_, 2 * kLine + shape_.vocab * sizeof(Element),
+                              {.name = "decoder, pinned"});
   DeviceSpan<StepInput> step_ = own_.take<StepInput>(1);
   DeviceSpan<float> frequencies_ = own_.take<float>(pairs());
   std::span<StepInput> input_ = pinned_.take<StepInput>(1);
   std::span<Element> arrived_ = pinned_.take<Element>(shape_.vocab);  // the logits,
   std::vector<float> logits_;  // and in f32, where they are not already
   DeviceStream stream_{device_};
+  CudaKernels<Element> kernels_{stream(), step_.data()};
   std::optional<CudaGraph> graph_;
 };
 
-std::string CudaDecoder::missing() { return {}; }
+}  // namespace
 
-std::unique_ptr<CudaDecoder::Step> CudaDecoder::make_step(const LlamaModel& model,
-                                                          DeviceModel& weights,
-                                                          DeviceLayout& layout, std::size_t talk,
-                                                          const CudaDecoderOptions& options) {
-  const Region* const any = layout.plan().scratch.find("decode.embed_out");
+std::string cuda_decoder_missing() { return {}; }
+
+std::unique_ptr<TalkDecoder> make_cuda_decoder(const LlamaModel& model, DeviceModel& weights,
+                                               Layout& layout, std::size_t talk,
+                                               const CudaDecoderOptions& options) {
+  const Region* const any = layout.gpu(0).plan().scratch.find("decode.embed_out");
   if (any != nullptr && any->dtype == DType::f16) {
-    return std::make_unique<StepOf<Float16>>(model, weights, layout, talk, options.graph);
+    return std::make_unique<CudaDecoder<Float16>>(model, weights, layout, talk, options.graph);
   }
   // Or it says what it would have needed.
-  return std::make_unique<StepOf<float>>(model, weights, layout, talk, options.graph);
-}
-
-CudaDecoder::CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout,
-                         std::size_t talk, const CudaDecoderOptions& options)
-    : shape_(model.shape()),
-      layout_(layout),
-      talk_(layout.gpu(0).talk(talk)),
-      step_(make_step(model, weights, layout.gpu(0), talk, options)) {}
-
-CudaDecoder::~CudaDecoder() = default;
-
-std::span<float> CudaDecoder::forward(TokenId token) {
-  assert(token < shape_.vocab);
-  const std::uint64_t position = talk_.advance();
-  try {
-    return step_->run(token, position);
-  } catch (...) {
-    step_->finish();
-    talk_.rewind(1);
-    throw;
-  }
+  return std::make_unique<CudaDecoder<float>>(model, weights, layout, talk, options.graph);
 }
 
 }  // namespace tapedeck::llama

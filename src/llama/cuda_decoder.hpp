@@ -3,17 +3,13 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 
 #include "llama/device_model.hpp"
 #include "llama/llama_model.hpp"
-#include "llama/shape.hpp"
 #include "llama/talk_decoder.hpp"
 #include "tapedeck/base/abi.hpp"
-#include "tapedeck/layout/device_layout.hpp"
 #include "tapedeck/layout/layout.hpp"
 
 namespace tapedeck::llama {
@@ -23,10 +19,15 @@ struct CudaDecoderOptions {
   bool graph = true;
 };
 
-/// Decodes one talk of a layout's device: `Decoder` on a GPU, with the same lifecycle. It computes
-/// in the plan's decode buffers, on a stream of its own; the KV cache is the plan's regions
-/// "layers.N.k" and "layers.N.v" of the talk. Layers that do not stay on the device come through
-/// the slots of `weights`, each while the one before it is computed with.
+/// Why this build cannot make a decoder on a GPU, and what to do: for people. Empty where it can;
+/// whether there is a GPU, `CudaDevice::support` tells.
+[[nodiscard]] std::string cuda_decoder_missing();
+
+/// Makes what decodes one talk of a layout's first device: `Decoder` on a GPU, with the same
+/// lifecycle. It computes in the plan's decode buffers, those of the scratch frame that is open, on
+/// a stream of its own; the KV cache is the plan's regions "layers.N.k" and "layers.N.v" of the
+/// talk. Layers that do not stay on the device come through the slots of `weights`, each while the
+/// one before it is computed with. All arguments must outlive the decoder.
 ///
 /// Activations and the KV cache are of the type that they are planned in: f32, as the CPU has them,
 /// or f16, half as large. Sums are in f32. f16 holds numbers up to 65504; a model that computes
@@ -34,7 +35,8 @@ struct CudaDecoderOptions {
 ///
 /// A step is put on the stream as a whole, and waited for once: nothing is allocated, mapped or
 /// otherwise waited for, but where weights are staged (`LayerStreamer`). Its token and position are
-/// copied to where the kernels read them, so that a graph is launched as it was captured.
+/// copied to where the kernels read them, so that a graph is launched as it was captured. The
+/// logits lie in host memory, in f32; the next pass writes over them.
 ///
 /// Of target `tapedeck_cuda_llama`. Built without nvcc, it says so.
 ///
@@ -42,56 +44,19 @@ struct CudaDecoderOptions {
 /// which is the layout's writer and the one that uses `weights`.
 ///
 ///     StreamedLlama on_gpu(model, gpu);
-///     CudaDecoder decoder(model, on_gpu.weights(), on_gpu.layout());
-///     decoder.prepare(1);
-///     std::span<float> logits = decoder.forward(kBos);
+///     const auto decoder = make_cuda_decoder(model, on_gpu.weights(), on_gpu.layout());
+///     decoder->prepare(1);
+///     std::span<float> logits = decoder->forward(kBos);
 ///     TokenId next = sampler.choose(logits);
-///     decoder.clear_pass();
-class CudaDecoder final : public TalkDecoder {
- public:
-  /// Why this build cannot make one, and what to do: for people. Empty where it can; whether there
-  /// is a GPU, `CudaDevice::support` tells.
-  [[nodiscard]] static std::string missing();
-
-  /// On the first device of a layout. All arguments must outlive the decoder. Buffers are those of
-  /// the scratch frame that is open.
-  /// @pre `weights` are the model's, on the layout's device.
-  /// @throws InvalidArgument where there is no such talk, the layout has no device or that is no
-  /// GPU, or its plan has no K and V of some layer, too little room for a step of this model among
-  /// its decode buffers, or buffers that are neither f32 nor f16; DeviceError; DeviceUnavailable in
-  /// a build without nvcc.
-  CudaDecoder(const LlamaModel& model, DeviceModel& weights, Layout& layout, std::size_t talk = 0,
-              const CudaDecoderOptions& options = {});
-  ~CudaDecoder() override;
-  CudaDecoder(const CudaDecoder&) = delete;
-  CudaDecoder& operator=(const CudaDecoder&) = delete;
-
-  /// The logits lie in host memory, in f32; the next pass writes over them.
-  /// @throws DeviceError too.
-  [[nodiscard]] std::span<float> forward(TokenId token) override;
-
-  [[nodiscard]] std::size_t position() const override { return talk_.tokens(); }
-  [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
-  void prepare(std::uint64_t tokens) override { talk_.prepare(tokens); }
-  void clear_pass() override { layout_.clear_pass(); }
-  void clear_talk() override { layout_.clear_talk(talk_.index()); }
-  /// Takes back the last tokens.
-  void rewind(std::uint64_t tokens) { talk_.rewind(tokens); }
-
- private:
-  class Step;
-  template <class Element>
-  class StepOf;
-
-  [[nodiscard]] static std::unique_ptr<Step> make_step(const LlamaModel& model,
-                                                       DeviceModel& weights, DeviceLayout& layout,
-                                                       std::size_t talk,
-                                                       const CudaDecoderOptions& options);
-
-  const Shape& shape_;
-  Layout& layout_;
-  DeviceTalk talk_;
-  std::unique_ptr<Step> step_;
-};
+///     decoder->clear_pass();
+///
+/// @pre `weights` are the model's, on the layout's device.
+/// @throws InvalidArgument where there is no such talk, the layout has no device or that is no GPU,
+/// or its plan has no K and V of some layer, too little room for a step of this model among its
+/// decode buffers, or buffers that are neither f32 nor f16; DeviceError, as does `forward`;
+/// DeviceUnavailable in a build without nvcc.
+[[nodiscard]] std::unique_ptr<TalkDecoder> make_cuda_decoder(
+    const LlamaModel& model, DeviceModel& weights, Layout& layout, std::size_t talk = 0,
+    const CudaDecoderOptions& options = {});
 
 }  // namespace tapedeck::llama

@@ -2,17 +2,18 @@
 /// `CudaKernels`: the kernels of llama_kernels.cu, loaded, with the grids that they want.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstddef>
 #include <span>
 #include <string>
 #include <type_traits>
 
 #include "llama/llama_kernels.hpp"
-#include "llama/matrix.hpp"
+#include "llama/llama_weights.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/device/cuda_launch.hpp"
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_span.hpp"
@@ -23,63 +24,64 @@ namespace tapedeck::llama {
 
 /// For activations and a KV cache of `Element`: `float` or `Float16`.
 ///
-/// Each function puts one kernel on a stream; what it computes is that of the same name in
+/// Each function puts one kernel on the stream; what it computes is that of the same name in
 /// llama/kernels.hpp. Needs a device's context current. All addresses are the device's. All throw
 /// DeviceError.
 template <class Element>
 class CudaKernels {
  public:
-  /// The row of `table` that `step->token` says.
-  void embed(StreamHandle stream, const Matrix& table, const StepInput* step,
-             DeviceSpan<Element> out) const {
-    kernels_for(table).embed.launch(Grid::over(out.size()), stream, table.bytes.data(), step,
+  /// @param step  which the kernels read when they run.
+  CudaKernels(StreamHandle stream, const StepInput* step) : stream_(stream), step_(step) {}
+
+  /// The row of `table` that the step's token says.
+  void embed(const Matrix& table, DeviceSpan<Element> out) const {
+    kernels_for(table).embed.launch(Grid::over(out.size()), stream_, table.bytes.data(), step_,
                                     out.data(), count(out.size()));
   }
 
-  void rmsnorm(StreamHandle stream, DeviceSpan<Element> x, std::span<const float> weight,
-               DeviceSpan<Element> out, float epsilon) const {
-    rmsnorm_.launch({.blocks = 1, .threads = 1024}, stream, x.data(), weight.data(), out.data(),
+  void rmsnorm(DeviceSpan<Element> x, std::span<const float> weight, DeviceSpan<Element> out,
+               float epsilon) const {
+    rmsnorm_.launch({.blocks = 1, .threads = 1024}, stream_, x.data(), weight.data(), out.data(),
                     count(out.size()), epsilon);
   }
 
   /// @pre the matrix has `out.size()` rows and `x.size()` columns
-  void multiply(StreamHandle stream, const Matrix& matrix, DeviceSpan<Element> x,
-                DeviceSpan<Element> out) const {
-    kernels_for(matrix).multiply.launch(Grid::over(out.size() * kWarp), stream, matrix.bytes.data(),
-                                        x.data(), out.data(), count(out.size()), count(x.size()));
+  void multiply(const Matrix& matrix, DeviceSpan<Element> x, DeviceSpan<Element> out) const {
+    kernels_for(matrix).multiply.launch(Grid::over(out.size() * kWarp), stream_,
+                                        matrix.bytes.data(), x.data(), out.data(),
+                                        count(out.size()), count(x.size()));
   }
 
   /// Turns the pairs of all heads in `x` to the position of the step.
-  void rotate(StreamHandle stream, DeviceSpan<Element> x, DeviceSpan<float> frequencies,
-              const StepInput* step) const {
+  void rotate(DeviceSpan<Element> x, DeviceSpan<float> frequencies) const {
     const std::size_t pairs = x.size() / 2;
-    rotate_.launch(Grid::over(pairs), stream, x.data(), frequencies.data(), step,
+    rotate_.launch(Grid::over(pairs), stream_, x.data(), frequencies.data(), step_,
                    count(pairs / frequencies.size()), count(frequencies.size()));
   }
 
   /// Puts the row of K and, behind it, the row of V where the step's position has them.
-  void append(StreamHandle stream, DeviceSpan<Element> rows, const StepInput* step,
-              DeviceSpan<Element> keys, DeviceSpan<Element> values, std::size_t key_width) const {
-    append_.launch(Grid::over(rows.size()), stream, rows.data(), step, keys.data(), values.data(),
+  void append(DeviceSpan<Element> rows, DeviceSpan<Element> keys, DeviceSpan<Element> values,
+              std::size_t key_width) const {
+    append_.launch(Grid::over(rows.size()), stream_, rows.data(), step_, keys.data(), values.data(),
                    count(key_width), count(rows.size() - key_width));
   }
 
   /// Over the positions so far, with the step's.
-  void attend(StreamHandle stream, DeviceSpan<Element> query, DeviceSpan<Element> keys,
-              DeviceSpan<Element> values, const StepInput* step, const AttentionPartials& partials,
-              DeviceSpan<Element> mixed, const AttentionHeads& heads) const {
+  void attend(DeviceSpan<Element> query, DeviceSpan<Element> keys, DeviceSpan<Element> values,
+              const AttentionPartials& partials, DeviceSpan<Element> mixed,
+              const AttentionHeads& heads) const {
     const std::size_t warps = std::size_t{heads.heads} * kAttentionParts;
-    attend_.launch(Grid::over(warps * kWarp), stream, query.data(), keys.data(), values.data(),
-                   step, partials, heads);
-    join_.launch(Grid::over(mixed.size()), stream, partials, step, mixed.data(), heads);
+    attend_.launch(Grid::over(warps * kWarp), stream_, query.data(), keys.data(), values.data(),
+                   step_, partials, heads);
+    join_.launch(Grid::over(mixed.size()), stream_, partials, step_, mixed.data(), heads);
   }
 
-  void swiglu(StreamHandle stream, DeviceSpan<Element> gate, DeviceSpan<Element> up) const {
-    swiglu_.launch(Grid::over(gate.size()), stream, gate.data(), up.data(), count(gate.size()));
+  void swiglu(DeviceSpan<Element> gate, DeviceSpan<Element> up) const {
+    swiglu_.launch(Grid::over(gate.size()), stream_, gate.data(), up.data(), count(gate.size()));
   }
 
-  void add(StreamHandle stream, DeviceSpan<Element> x, DeviceSpan<Element> y) const {
-    add_.launch(Grid::over(x.size()), stream, x.data(), y.data(), count(x.size()));
+  void add(DeviceSpan<Element> x, DeviceSpan<Element> y) const {
+    add_.launch(Grid::over(x.size()), stream_, x.data(), y.data(), count(x.size()));
   }
 
  private:
@@ -109,11 +111,9 @@ class CudaKernels {
             .multiply = find_kernel<Multiply>("multiply" + suffix)};
   }
   [[nodiscard]] const OfType& kernels_for(const Matrix& matrix) const {
-    for (const OfType& one : types_) {
-      if (one.type == matrix.dtype) return one;
-    }
-    throw InvalidArgument({.argument = "matrix"},
-                          "no kernels for matrices of " + std::string(to_string(matrix.dtype)));
+    const auto found = std::ranges::find(types_, matrix.dtype, &OfType::type);
+    assert(found != types_.end());  // it is of kMatrixTypes
+    return *found;
   }
 
   using Rmsnorm = Kernel<const Element*, const float*, Element*, unsigned, float>;
@@ -126,6 +126,8 @@ class CudaKernels {
 
   static constexpr DType kElementType = std::is_same_v<Element, Float16> ? DType::f16 : DType::f32;
 
+  StreamHandle stream_;
+  const StepInput* step_;
   KernelModule module_{llama_kernels};
   std::array<OfType, 4> types_ = {of_type(kMatrixTypes[0]), of_type(kMatrixTypes[1]),
                                   of_type(kMatrixTypes[2]), of_type(kMatrixTypes[3])};

@@ -5,36 +5,23 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "llama/device_feed.hpp"
+#include "llama/device_model.hpp"
 #include "llama/llama_model.hpp"
 #include "llama/step_buffers.hpp"
 #include "llama/talk_decoder.hpp"
 #include "llama/thread_pool.hpp"
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/device/device_stream.hpp"
+#include "tapedeck/layout/device_layout.hpp"
 #include "tapedeck/layout/layout.hpp"
 
 namespace tapedeck::llama {
-
-/// Where a decoder's buffers and its KV cache lie: on the host's side of a layout.
-struct OnHost {
-  using Places = Layout;
-  using Conversation = Talk;
-  template <class T>
-  using SpanOf = HostSpan<T>;
-  [[nodiscard]] static Places& side_of(Layout& layout) noexcept { return layout; }
-};
-/// On its first device, which is one of host memory: the host computes there.
-struct OnDevice {
-  using Places = DeviceLayout;
-  using Conversation = DeviceTalk;
-  template <class T>
-  using SpanOf = DeviceSpan<T>;
-  [[nodiscard]] static Places& side_of(Layout& layout) noexcept { return layout.gpu(0); }
-};
 
 /// Decodes one talk of a layout. A pass computes in the plan's decode buffers (`DecodeBuffers`), at
 /// the same addresses every time. The KV cache is the plan's regions of the talk, which fill by one
@@ -48,15 +35,19 @@ struct OnDevice {
 ///     std::span<float> logits = decoder.forward(kBos);
 ///     TokenId next = sampler.choose(logits);
 ///     decoder.clear_pass();
-template <class Side>
+///
+/// @tparam Places  where the buffers and the KV cache lie: `Layout`, or `DeviceLayout`: on the
+/// layout's first device, which is one of host memory.
+template <class Places>
 class BasicDecoder final : public TalkDecoder {
  public:
-  /// All arguments must outlive the decoder. `feed` has the model's weights; nullptr: the model
-  /// itself has.
+  /// All arguments must outlive the decoder.
+  /// @param on_device  the model's weights on the first device, a `HostDevice` or a stand-in of
+  /// one; nullptr: those that the model has.
   /// @throws InvalidArgument where there is no such talk, or the layout's plan has no K and V of
-  /// some layer, or no room for a step of this model among its decode buffers.
+  /// some layer, or no room for a step of this model among its decode buffers; DeviceError.
   BasicDecoder(const LlamaModel& model, Layout& layout, ThreadPool& pool, std::size_t talk = 0,
-               DeviceFeed* feed = nullptr);
+               DeviceModel* on_device = nullptr);
 
   /// Calls `ready` in the next pass before each part of the model (`LlamaModel::tensors_of`) is
   /// used: weights may be arriving while it computes. What it throws, `forward` throws, and the
@@ -66,41 +57,44 @@ class BasicDecoder final : public TalkDecoder {
   /// The logits lie on scratch; the next pass writes over them.
   [[nodiscard]] std::span<float> forward(TokenId token) override;
   [[nodiscard]] std::size_t position() const override { return talk_.tokens(); }
-  [[nodiscard]] const Shape& shape() const noexcept override { return shape_; }
+  [[nodiscard]] const Shape& shape() const noexcept override { return model_.shape(); }
   void prepare(std::uint64_t tokens) override { talk_.prepare(tokens); }
+  void rewind(std::uint64_t tokens) override { talk_.rewind(tokens); }
   void clear_pass() override { layout_.clear_pass(); }
   void clear_talk() override { layout_.clear_talk(talk_.index()); }
 
  private:
+  [[nodiscard]] static Places& places_of(Layout& layout) {
+    if constexpr (std::is_same_v<Places, Layout>) {
+      return layout;
+    } else {
+      return layout.gpu(0);
+    }
+  }
   void wait_for(std::size_t part) const {
     if (ready_) [[unlikely]]
       ready_(part);
   }
-  [[nodiscard]] const LlamaWeights& outer() const noexcept {
-    return feed_ != nullptr ? feed_->outer() : weights_;
-  }
   void run_pass(TokenId token, std::size_t position);
+  void run_layer(std::size_t layer, std::size_t position);
   void run_layer(const LayerWeights& weights, std::size_t layer, std::size_t position);
 
-  const Shape& shape_;
-  const LlamaWeights& weights_;
-  DeviceFeed* feed_;
-  std::span<const float> frequencies_;
+  const LlamaModel& model_;
+  DeviceModel* on_device_;
+  std::optional<DeviceStream> copies_;  // where the weights are on the device
   Layout& layout_;
-  typename Side::Places& places_;
   ThreadPool& pool_;
-  typename Side::Conversation talk_;
-  HostDecodeBuffers<float> planned_;  // of which the next are parts
-  StepBuffers<float, HostSpan> buffers_;
-  std::span<float> rotation_;  // cosine and sine of each pair of a head at this position
-  std::span<float> scores_;    // [heads][positions]: of one layer, then of the next
-  std::vector<LayerCache<typename Side::template SpanOf<float>>> caches_;
+  decltype(std::declval<Places&>().talk(0)) talk_;
+  // Of which rope_q_temp has cosine and sine of each pair of a head at this position, and scores
+  // those of one layer, then of the next: [heads][positions].
+  HostDecodeBuffers<float> buffers_;
+  std::vector<LayerCache<typename Places::template SpanOf<float>>> caches_;
   std::function<void(std::size_t)> ready_;
 };
 
-extern template class BasicDecoder<OnHost>;
-extern template class BasicDecoder<OnDevice>;
-using Decoder = BasicDecoder<OnHost>;
-using DeviceSideDecoder = BasicDecoder<OnDevice>;
+extern template class BasicDecoder<Layout>;
+extern template class BasicDecoder<DeviceLayout>;
+using Decoder = BasicDecoder<Layout>;
+using DeviceSideDecoder = BasicDecoder<DeviceLayout>;
 
 }  // namespace tapedeck::llama

@@ -22,25 +22,16 @@ DeviceModel::DeviceModel(const LlamaModel& model, Device& device, StreamingPlan 
     : model_(model),
       streamer_(device, std::move(plan), place, model.weights().tensors(),
                 model.weights().all_bytes(), options) {
-  find_outer();
-  find_layers();
-}
-
-void DeviceModel::find_outer() {
-  const auto on_device = [&](Matrix matrix, std::uint32_t tensor, const char* name) {
-    const auto& planned = streamer_.plan().outer;
-    const bool found =
-        std::ranges::find(planned, tensor, &StreamingPlan::Outer::tensor) != planned.end();
-    if (!found) throw_not_planned(name);
+  const auto on_device = [&](Matrix matrix, std::uint32_t tensor) {
     matrix.bytes = {streamer_.outer(tensor), matrix.bytes.size()};
     return matrix;
   };
   const LlamaWeights& host = model_.arrays();
   const std::span<const std::uint32_t> last = model_.tensors_of(model_.parts() - 1);
-  outer_ = {.token_embedding =
-                on_device(host.token_embedding, model_.tensors_of(0)[0], "the embedding table"),
-            .final_norm = on_device(host.final_norm, last[0], "the last norm"),
-            .classifier = on_device(host.classifier, last[1], "the classifier")};
+  outer_ = {.token_embedding = on_device(host.token_embedding, model_.tensors_of(0)[0]),
+            .final_norm = on_device(host.final_norm, last[0]),
+            .classifier = on_device(host.classifier, last[1])};
+  find_layers();
 }
 
 void DeviceModel::find_layers() {

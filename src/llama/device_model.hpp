@@ -49,7 +49,6 @@ class DeviceModel {
   /// Where the arrays of a layer lie in it, in the order of `layer_arrays`.
   using Offsets = std::vector<std::uint64_t>;
 
-  void find_outer();
   void find_layers();
   void begin_next(std::size_t layer);
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "llama/model_error.hpp"
 #include "llama/piece_text.hpp"
@@ -59,8 +60,7 @@ std::optional<TokenId> special_token(const Model& gguf, const char* key,
 
 }  // namespace
 
-Tokenizer::Tokenizer(const Model& gguf, std::size_t vocab)
-    : marks_spaces_(true), merges_bytes_(false) {
+Tokenizer::Tokenizer(const Model& gguf, std::size_t vocab) : of_gguf_(true) {
   check_kind(gguf);
   ends_.clear();
   bos_ = special_token(gguf, "tokenizer.ggml.bos_token_id", kBos, vocab);
@@ -86,8 +86,8 @@ void Tokenizer::read_tokens(const Model& gguf, std::size_t vocab) {
     types = read_gguf_integers(gguf, kTypes);
     check_count(gguf, kTypes, types.size(), vocab);
   }
-  texts_.reserve(tokens.bytes());  // so that views into it hold
-  vocabulary_.reserve(vocab);
+  pieces_.reserve(vocab);  // so that views of them hold
+  ids_.reserve(vocab);
   for (TokenId id = 0; id < vocab; ++id) {
     if (std::isnan(scores[id])) {
       throw_key_error(gguf, kScores, FormatFault::out_of_range,
@@ -106,16 +106,19 @@ std::int64_t Tokenizer::guessed_type(TokenId id, std::string_view text) const {
 
 void Tokenizer::add_token(std::string_view stored, float score, std::int64_t type) {
   const auto id = static_cast<TokenId>(size());
-  const std::string_view text = keep_text(with_spaces(stored));
+  std::string text = with_spaces(stored);
   const int byte = type == kByte ? raw_byte(text) : -1;
+  Kind kind = Kind::text;
   if (byte >= 0) {
+    kind = Kind::byte;
     std::optional<TokenId>& token = bytes_[static_cast<std::size_t>(byte)];
     if (!token) token = id;
-    return append_token(text, score, Kind::byte, false);
+  } else if (type == kControl || type == kUnknown) {
+    kind = Kind::control;
+  } else if (type == kUserDefined && !text.empty()) {
+    user_defined_.push_back(id);
   }
-  if (type == kControl || type == kUnknown) return append_token(text, score, Kind::control, false);
-  if (type == kUserDefined && !text.empty()) user_defined_.push_back(id);
-  append_token(text, score, Kind::text, !text.empty());
+  append_token(std::move(text), score, kind);
 }
 
 }  // namespace tapedeck::llama

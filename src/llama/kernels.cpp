@@ -143,19 +143,19 @@ void with_rows(const Matrix& matrix, Use use) noexcept {
   }
 }
 
-// One query head, which reads the KV head `kv_head`.
+// One query head; `keys` and `values` are those of the first position in its KV head.
 void attend_head(std::span<float> mixed, std::span<const float> query, std::span<float> scores,
-                 const CachedLayer& cached, std::size_t kv_head) noexcept {
+                 const float* keys, const float* values, const Shape& shape) noexcept {
+  const std::size_t key_stride = shape.key_dim();
+  const std::size_t value_stride = shape.value_dim();
   const float scale = 1.0F / std::sqrt(static_cast<float>(query.size()));
-  const float* const keys = cached.keys + kv_head * query.size();
   for (std::size_t p = 0; p < scores.size(); ++p) {
-    scores[p] = dot(query.data(), keys + p * cached.key_stride, query.size()) * scale;
+    scores[p] = dot(query.data(), keys + p * key_stride, query.size()) * scale;
   }
   softmax(scores);
   std::fill(mixed.begin(), mixed.end(), 0.0F);
-  const float* const values = cached.values + kv_head * mixed.size();
   for (std::size_t p = 0; p < scores.size(); ++p) {
-    const float* const value = values + p * cached.value_stride;
+    const float* const value = values + p * value_stride;
     const float weight = scores[p];
 #pragma omp simd
     for (std::size_t i = 0; i < mixed.size(); ++i) mixed[i] += weight * value[i];
@@ -194,15 +194,6 @@ void copy_row(std::span<float> out, const Matrix& matrix, std::size_t row) noexc
   });
 }
 
-std::vector<float> rotary_frequencies(std::size_t head_size, float base) {
-  std::vector<float> frequencies(head_size / 2);
-  for (std::size_t i = 0; i < frequencies.size(); ++i) {
-    const float turn = static_cast<float>(2 * i) / static_cast<float>(head_size);
-    frequencies[i] = 1.0F / std::pow(base, turn);
-  }
-  return frequencies;
-}
-
 void rotation_at(std::span<float> rotation, std::span<const float> frequencies,
                  std::size_t position) noexcept {
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
@@ -224,16 +215,20 @@ void rotate(std::span<float> x, std::span<const float> rotation) noexcept {
 }
 
 void attend(ThreadPool& pool, std::span<float> mixed, std::span<const float> query,
-            std::span<float> scores, const CachedLayer& cached, HeadCounts counts) noexcept {
-  const std::size_t key_size = query.size() / counts.heads;
-  const std::size_t value_size = mixed.size() / counts.heads;
-  const std::size_t heads_per_kv = counts.heads / counts.kv_heads;
-  const std::size_t cost = (key_size + value_size) * cached.positions;
-  pool.split(counts.heads, cost, [&](std::size_t begin, std::size_t end) noexcept {
+            std::span<float> scores, const float* keys, const float* values,
+            const Shape& shape) noexcept {
+  const std::size_t key_size = shape.key_head();
+  const std::size_t value_size = shape.value_head();
+  const std::size_t positions = scores.size() / shape.heads;
+  const std::size_t heads_per_kv = shape.heads / shape.kv_heads;
+  const std::size_t cost = (key_size + value_size) * positions;
+  pool.split(shape.heads, cost, [&](std::size_t begin, std::size_t end) noexcept {
     for (std::size_t head = begin; head < end; ++head) {
-      attend_head(
-          mixed.subspan(head * value_size, value_size), query.subspan(head * key_size, key_size),
-          scores.subspan(head * cached.positions, cached.positions), cached, head / heads_per_kv);
+      const std::size_t kv_head = head / heads_per_kv;
+      attend_head(mixed.subspan(head * value_size, value_size),
+                  query.subspan(head * key_size, key_size),
+                  scores.subspan(head * positions, positions), keys + kv_head * key_size,
+                  values + kv_head * value_size, shape);
     }
   });
 }

@@ -5,9 +5,9 @@
 
 #include <cstddef>
 #include <span>
-#include <vector>
 
-#include "llama/matrix.hpp"
+#include "llama/llama_weights.hpp"
+#include "llama/shape.hpp"
 #include "llama/thread_pool.hpp"
 #include "tapedeck/base/abi.hpp"
 
@@ -24,9 +24,6 @@ void matmul(ThreadPool& pool, std::span<float> out, std::span<const float> x,
 /// A row of a matrix as floats. @pre row < matrix.rows, and out.size() == matrix.columns
 void copy_row(std::span<float> out, const Matrix& matrix, std::size_t row) noexcept;
 
-/// How far each pair of a head turns a position: base^(-2i / size).
-[[nodiscard]] std::vector<float> rotary_frequencies(std::size_t head_size, float base);
-
 /// Cosine and sine of each pair of a head at a position, where pair i turns by `frequencies[i]` a
 /// position.
 void rotation_at(std::span<float> rotation, std::span<const float> frequencies,
@@ -35,26 +32,12 @@ void rotation_at(std::span<float> rotation, std::span<const float> frequencies,
 /// Turns the adjacent pairs of all heads in `x` by `rotation`, which is as long as a head.
 void rotate(std::span<float> x, std::span<const float> rotation) noexcept;
 
-/// What has been cached of one layer: position p's keys of all KV heads begin at
-/// `keys[p * key_stride]`, its values likewise.
-struct CachedLayer {
-  const float* keys;
-  const float* values;
-  std::size_t key_stride;
-  std::size_t value_stride;
-  std::size_t positions;
-};
-
-struct HeadCounts {
-  std::size_t heads;
-  std::size_t kv_heads;
-};
-
 /// Mixes the cached values by how well their keys match the query; query head h reads KV head
-/// h / (heads / kv_heads). `scores` has room for [heads][positions]. Heads of values may have
-/// another size than those of keys.
+/// h / (heads / kv_heads). `keys` are [positions][key_dim] and `values` [positions][value_dim];
+/// `scores` have room for exactly [heads][positions].
 void attend(ThreadPool& pool, std::span<float> mixed, std::span<const float> query,
-            std::span<float> scores, const CachedLayer& cached, HeadCounts counts) noexcept;
+            std::span<float> scores, const float* keys, const float* values,
+            const Shape& shape) noexcept;
 
 /// gate = silu(gate) * up.
 void swiglu(std::span<float> gate, std::span<const float> up) noexcept;

@@ -81,8 +81,8 @@ std::int32_t read_longest(TokenFile& file, std::size_t vocab) {
 Tokenizer::Tokenizer(const std::filesystem::path& path, std::size_t vocab) {
   TokenFile file(path);
   const std::int32_t longest = read_longest(file, vocab);
-  texts_.reserve(static_cast<std::size_t>(file.left()));  // so that views into it hold
-  vocabulary_.reserve(vocab);
+  pieces_.reserve(vocab);  // so that views of them hold
+  ids_.reserve(vocab);
   for (TokenId id = 0; id < vocab; ++id) {
     const std::string token = "token " + std::to_string(id);
     const std::uint64_t at = file.offset();
@@ -96,9 +96,8 @@ Tokenizer::Tokenizer(const std::filesystem::path& path, std::size_t vocab) {
                               token + " has " + std::to_string(length) +
                                   " bytes, and the longest " + std::to_string(longest));
     }
-    const std::string_view piece =
-        keep_text(file.read_text(static_cast<std::size_t>(length), token));
-    append_token(piece, score, raw_byte(piece) < 0 ? Kind::text : Kind::byte, true);
+    const std::string_view piece = file.read_text(static_cast<std::size_t>(length), token);
+    append_token(std::string(piece), score, raw_byte(piece) < 0 ? Kind::text : Kind::byte);
   }
   if (file.left() != 0) {
     file.throw_format_error(file.offset(), {}, FormatFault::contradictory,

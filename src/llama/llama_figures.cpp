@@ -1,7 +1,6 @@
-#include "llama/llama_figures.hpp"
-
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <fstream>
 #include <functional>
@@ -10,8 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "llama/kernels.hpp"
-#include "llama/llama_tensors.hpp"
+#include "llama/llama_files.hpp"
 #include "llama/model_error.hpp"
 
 namespace tapedeck::llama {
@@ -163,12 +161,15 @@ Shape llama_shape(const Model& model) {
 std::vector<float> rotation_frequencies(const Model& model, const Shape& shape) {
   constexpr const char* kFactor = "llama.rope.scaling.factor";
   constexpr const char* kOldFactor = "llama.rope.scale_linear";
-  std::vector<float> frequencies = rotary_frequencies(
-      shape.key_head(), positive_number(model, "llama.rope.freq_base", kUsualRotationBase));
+  const float base = positive_number(model, "llama.rope.freq_base", kUsualRotationBase);
   const bool scaled = model.metadata.string(kScaling).value_or("") != "none";
   const char* const key = model.metadata.has(kFactor) ? kFactor : kOldFactor;
   const float factor = scaled ? positive_number(model, key, 1) : 1;
-  for (float& frequency : frequencies) frequency /= factor;
+  std::vector<float> frequencies(shape.key_head() / 2);
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    const float turn = static_cast<float>(2 * i) / static_cast<float>(shape.key_head());
+    frequencies[i] = 1.0F / std::pow(base, turn) / factor;
+  }
 
   const TensorEntry* const entry = model.tensors.find(kRotationFactors);
   if (entry == nullptr) return frequencies;

@@ -4,7 +4,6 @@
 #include <string>
 #include <utility>
 
-#include "llama/llama_figures.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/model/read_model.hpp"

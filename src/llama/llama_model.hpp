@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "llama/llama_tensors.hpp"
+#include "llama/llama_files.hpp"
 #include "llama/llama_weights.hpp"
 #include "llama/shape.hpp"
 #include "tapedeck/base/abi.hpp"

@@ -1,26 +1,15 @@
-#include "llama/llama_tensors.hpp"
-
 #include <algorithm>
 #include <cstddef>
 #include <map>
 #include <span>
 #include <string>
-#include <tuple>
 
+#include "llama/llama_files.hpp"
 #include "llama/llama_weights.hpp"
 #include "llama/model_error.hpp"
 
 namespace tapedeck::llama {
 namespace {
-
-struct ByIdentity {
-  bool operator()(const PartId& a, const PartId& b) const noexcept {
-    const auto all = [](const PartId& id) {
-      return std::tie(id.part, id.layer, id.every_layer, id.piece, id.tower, id.expert);
-    };
-    return all(a) < all(b);
-  }
-};
 
 std::string text_of(std::span<const std::uint64_t> shape) {
   std::string text = "[";
@@ -111,7 +100,7 @@ class TensorFinder {
   const Model& model_;
   std::span<const TensorEntry> entries_;
   std::vector<bool> known_;  // by index
-  std::map<PartId, std::uint32_t, ByIdentity> by_id_;
+  std::map<PartId, std::uint32_t> by_id_;
 };
 
 }  // namespace

@@ -15,46 +15,36 @@
 
 namespace tapedeck::llama {
 
-/// As many elements of a planned buffer as a step writes: a plan may be for a wider batch.
-/// @throws InvalidArgument where it has fewer.
+/// Lets a planned buffer end with what a step writes: a plan may be for a wider batch.
+/// @throws InvalidArgument where the buffer is smaller.
 template <class Span>
-[[nodiscard]] Span first_of(Span planned, std::size_t elements, const char* name) {
-  if (planned.size() >= elements) return planned.subspan(0, elements);
-  throw InvalidArgument({.argument = name, .value = planned.size(), .limit = elements},
-                        std::string("the layout's plan has too little room in ") + name,
-                        "make the plan with LlamaModel::plan");
+void cut(Span& planned, std::size_t elements, const char* name) {
+  if (planned.size() < elements) {
+    throw InvalidArgument({.argument = name, .value = planned.size(), .limit = elements},
+                          std::string("the layout's plan has too little room in ") + name,
+                          "make the plan with LlamaModel::plan");
+  }
+  planned = planned.subspan(0, elements);
 }
 
-/// What the steps of a pass write, of exactly the size they write. All layers compute in the same,
-/// warm, lines.
-template <class Element, template <class> class SpanOf>
-struct StepBuffers {
-  using Span = SpanOf<Element>;
-
-  StepBuffers(const DecodeBuffers<Element, SpanOf>& planned, const Shape& s)
-      : hidden(first_of(planned.embed_out, s.dim, "decode.embed_out")),
-        normed(first_of(planned.norm_out, s.dim, "decode.norm_out")),
-        query_key_value(first_of(planned.qkv_out, s.query_dim() + s.key_dim() + s.value_dim(),
-                                 "decode.qkv_out")),
-        mixed(first_of(planned.attn_out, s.mixed_dim(), "decode.attn_out")),
-        attention_out(first_of(planned.o_proj_out, s.dim, "decode.o_proj_out")),
-        gate(first_of(planned.gate_up_out, 2 * s.ffn, "decode.gate_up_out").subspan(0, s.ffn)),
-        up(planned.gate_up_out.subspan(s.ffn, s.ffn)),
-        ffn_out(first_of(planned.down_out, s.dim, "decode.down_out")),
-        final_normed(first_of(planned.final_norm_out, s.dim, "decode.final_norm_out")),
-        logits(first_of(planned.logits, s.vocab, "decode.logits")) {}
-
-  Span hidden;  ///< The residual stream.
-  Span normed;
-  Span query_key_value;
-  Span mixed;  ///< Values, weighted by the scores.
-  Span attention_out;
-  Span gate;
-  Span up;
-  Span ffn_out;
-  Span final_normed;
-  Span logits;
-};
+/// What the steps of a pass write: the decode buffers of a side's plan. Those that all decoders use
+/// are of exactly the size they write; `embed_out` is the residual stream, and `attn_out` the
+/// values, weighted by the scores. All layers compute in the same, warm, lines.
+/// @throws as `cut`
+template <class Element, template <class> class SpanOf, class Side>
+[[nodiscard]] DecodeBuffers<Element, SpanOf> step_buffers(Side& side, const Shape& s) {
+  DecodeBuffers<Element, SpanOf> b(side.scratch().data(), side.plan().scratch);
+  cut(b.embed_out, s.dim, "decode.embed_out");
+  cut(b.norm_out, s.dim, "decode.norm_out");
+  cut(b.qkv_out, s.query_dim() + s.key_dim() + s.value_dim(), "decode.qkv_out");
+  cut(b.attn_out, s.mixed_dim(), "decode.attn_out");
+  cut(b.o_proj_out, s.dim, "decode.o_proj_out");
+  cut(b.gate_up_out, 2 * s.ffn, "decode.gate_up_out");
+  cut(b.down_out, s.dim, "decode.down_out");
+  cut(b.final_norm_out, s.dim, "decode.final_norm_out");
+  cut(b.logits, s.vocab, "decode.logits");
+  return b;
+}
 
 /// [position][key_dim], and [position][value_dim].
 template <class Span>
@@ -65,9 +55,8 @@ struct LayerCache {
 
 /// The caches of a talk, by layer. @throws InvalidArgument where the plan has none, or its rows are
 /// not the model's: they are written where the kernels have them.
-template <class Element, template <class> class SpanOf, class Side>
-[[nodiscard]] std::vector<LayerCache<SpanOf<Element>>> caches_of(Side& side, const Shape& s,
-                                                                 std::size_t talk) {
+template <class Element, class Side>
+[[nodiscard]] auto caches_of(Side& side, const Shape& s, std::size_t talk) {
   const auto rows = [&](std::size_t layer, Part part, std::size_t width) {
     const PartId id = {.layer = static_cast<std::uint32_t>(layer), .part = part};
     const Region* const region = side.plan().history.find(id);
@@ -85,7 +74,7 @@ template <class Element, template <class> class SpanOf, class Side>
     }
     return side.template history_at<Element>(*region, talk);
   };
-  std::vector<LayerCache<SpanOf<Element>>> caches;
+  std::vector<LayerCache<typename Side::template SpanOf<Element>>> caches;
   caches.reserve(s.layers);
   for (std::size_t layer = 0; layer < s.layers; ++layer) {
     caches.push_back({.keys = rows(layer, Part::key_cache, s.key_dim()),

@@ -55,8 +55,6 @@ LayoutOptions layout_options(const LlamaModel& model, Device& device,
   return layout;
 }
 
-DeviceSpan<std::byte> place_of(DeviceTape& weights) { return {weights.data(), weights.floor()}; }
-
 }  // namespace
 
 StreamedLlama::StreamedLlama(const LlamaModel& model, Device& device,
@@ -66,7 +64,8 @@ StreamedLlama::StreamedLlama(const LlamaModel& model, Device& device,
 StreamedLlama::StreamedLlama(const LlamaModel& model, Device& device,
                              const StreamedLlamaOptions& options, StreamingPlan streaming)
     : layout_(Plan{}, layout_options(model, device, options, streaming)),
-      weights_(model, device, std::move(streaming), place_of(layout_.gpu(0).weights()),
+      weights_(model, device, std::move(streaming),
+               {layout_.gpu(0).weights().data(), layout_.gpu(0).weights().floor()},
                options.source) {}
 
 }  // namespace tapedeck::llama

@@ -12,18 +12,7 @@ namespace {
 
 constexpr std::size_t kMostPositions = std::numeric_limits<std::int32_t>::max();
 
-// Before a pass, by its number from 1: as many as the prompt has tokens take those in.
-void tell_phase(const OnPhase& on_phase, std::size_t pass, std::size_t prompt_tokens) {
-  if (!on_phase) return;
-  if (pass == 1) on_phase(TalkPhase::prefill);
-  if (pass == prompt_tokens + 1) on_phase(TalkPhase::decode);
-}
-
 }  // namespace
-
-const char* to_string(TalkPhase phase) noexcept {
-  return phase == TalkPhase::prefill ? "prefill" : "decode";
-}
 
 std::size_t positions_for(const Shape& shape, std::size_t prompt_tokens, std::size_t asked) {
   if (prompt_tokens == 0) {
@@ -47,26 +36,28 @@ std::size_t positions_for(const Shape& shape, std::size_t prompt_tokens, std::si
   return positions;
 }
 
-TalkResult hold_talk(TalkDecoder& decoder, Sampler& sampler, std::span<const TokenId> prompt,
-                     std::size_t positions, std::span<const TokenId> ends,
-                     const std::atomic<bool>& stop, const OnToken& on_token,
-                     const OnPhase& on_phase) {
+std::size_t hold_talk(TalkDecoder& decoder, Sampler& sampler, std::span<const TokenId> prompt,
+                      std::size_t positions, std::span<const TokenId> ends,
+                      const std::atomic<bool>& stop, const OnToken& on_token,
+                      const OnPhase& on_phase) {
   const std::size_t limit = positions_for(decoder.shape(), prompt.size(), positions);
   assert(decoder.position() == 0);
   TokenId token = prompt[0];
   for (std::size_t pass = 1; pass <= limit; ++pass) {
-    tell_phase(on_phase, pass, prompt.size());
+    // As many passes as the prompt has tokens take those in.
+    if (on_phase && pass == 1) on_phase("prefill");
+    if (on_phase && pass == prompt.size() + 1) on_phase("decode");
     decoder.prepare(1);  // between two passes, and by steps
     const std::span<float> logits = decoder.forward(token);
     const bool forced = pass < prompt.size();
     const TokenId next = forced ? prompt[pass] : sampler.choose(logits);
     decoder.clear_pass();
     const bool go_on = on_token(token, next);
-    if (std::find(ends.begin(), ends.end(), next) != ends.end()) return {TalkEnd::by_model, pass};
-    if (!go_on || stop.load(std::memory_order_relaxed)) return {TalkEnd::stopped, pass};
+    const bool ended = std::find(ends.begin(), ends.end(), next) != ends.end();
+    if (ended || !go_on || stop.load(std::memory_order_relaxed)) return pass;
     token = next;
   }
-  return {TalkEnd::full, limit};
+  return limit;
 }
 
 }  // namespace tapedeck::llama

@@ -4,9 +4,9 @@
 
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <span>
+#include <string_view>
 
 #include "llama/sampler.hpp"
 #include "llama/talk_decoder.hpp"
@@ -19,24 +19,11 @@ namespace tapedeck::llama {
 /// ends the talk has no text. False stops the talk.
 using OnToken = std::function<bool(TokenId previous, TokenId token)>;
 
-/// What a talk goes through, which differs in what memory it takes.
-enum class TalkPhase : std::uint8_t {
-  prefill,  ///< The prompt goes in.
-  decode,   ///< Each pass takes the token that the last one gave.
-};
-
-[[nodiscard]] const char* to_string(TalkPhase phase) noexcept;
-
-/// Called before a phase's first pass; the talk's end ends the last one. Whoever wants the memory
-/// of each has `Phases` of tapedeck::telemetry told: `phases.push(to_string(phase))`.
-using OnPhase = std::function<void(TalkPhase phase)>;
-
-enum class TalkEnd : std::uint8_t { by_model, full, stopped };
-
-struct TalkResult {
-  TalkEnd end;
-  std::size_t passes;  ///< Forward passes made.
-};
+/// Called before the first pass of a phase: of "prefill", in which the prompt goes in, and of
+/// "decode", in which each pass takes the token that the last one gave. The talk's end ends the
+/// last one. These differ in what memory they take; `PhaseScope` of tapedeck::telemetry takes their
+/// names.
+using OnPhase = std::function<void(std::string_view phase)>;
 
 /// How many positions a talk has, the prompt's included: `asked`, or `seq_len` where that is 0.
 /// More than `seq_len` are had only of a model that takes them (`Shape::longer_talks`); others stop
@@ -48,12 +35,12 @@ struct TalkResult {
 /// Runs the prompt through the model and goes on from there, until a token of `ends` comes, the
 /// talk is full, or somebody stops it: `stop` is looked at after each token. Each pass is cleared
 /// when its token is chosen; clearing the talk is the caller's. Room is prepared before each token,
-/// which is nothing where it is there. Allocates nothing.
+/// which is nothing where it is there. Allocates nothing. Returns how many passes were made.
 /// @pre the talk is a new one.
 /// @throws InvalidArgument as `positions_for`; TalkFull; TapeFull.
-[[nodiscard]] TalkResult hold_talk(TalkDecoder& decoder, Sampler& sampler,
-                                   std::span<const TokenId> prompt, std::size_t positions,
-                                   std::span<const TokenId> ends, const std::atomic<bool>& stop,
-                                   const OnToken& on_token, const OnPhase& on_phase = nullptr);
+std::size_t hold_talk(TalkDecoder& decoder, Sampler& sampler, std::span<const TokenId> prompt,
+                      std::size_t positions, std::span<const TokenId> ends,
+                      const std::atomic<bool>& stop, const OnToken& on_token,
+                      const OnPhase& on_phase = nullptr);
 
 }  // namespace tapedeck::llama

@@ -28,6 +28,8 @@ class TalkDecoder {
   /// @throws NotPrepared or TalkFull when the talk has no room, TapeFull when scratch is too small,
   /// and whatever bringing in the weights throws; the talk is as it was.
   [[nodiscard]] virtual std::span<float> forward(TokenId token) = 0;
+  /// Takes back the last tokens.
+  virtual void rewind(std::uint64_t tokens) = 0;
   virtual void clear_pass() = 0;
   virtual void clear_talk() = 0;
 };

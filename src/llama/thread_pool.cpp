@@ -1,5 +1,7 @@
 #include "llama/thread_pool.hpp"
 
+#include <utility>
+
 namespace tapedeck::llama {
 namespace {
 
@@ -61,11 +63,11 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run(Task task) noexcept {
-  task_ = task;
+  task_ = std::move(task);
   unfinished_.set(static_cast<std::uint32_t>(workers_.size()));
   dispatched_.set(dispatched_.value() + 1);
   dispatched_.ring();
-  task.call(task.object, 0);
+  task_(0);
   std::uint32_t left = unfinished_.value();
   while (left != 0) left = unfinished_.wait_while(left, spins_);
 }
@@ -75,7 +77,7 @@ void ThreadPool::work(std::size_t thread) noexcept {
   for (;;) {
     seen = dispatched_.wait_while(seen, spins_);
     if (stopping_) return;
-    task_.call(task_.object, thread);
+    task_(thread);
     if (unfinished_.subtract_one() == 0) unfinished_.ring();
   }
 }

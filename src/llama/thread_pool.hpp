@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <type_traits>
@@ -69,20 +70,15 @@ class ThreadPool {
     auto run_part = [&](std::size_t thread) noexcept {
       if (thread < parts) part(count * thread / parts, count * (thread + 1) / parts);
     };
-    run({.object = &run_part, .call = [](void* object, std::size_t thread) noexcept {
-           (*static_cast<decltype(run_part)*>(object))(thread);
-         }});
+    run(std::ref(run_part));
   }
 
  private:
   // A few microseconds of work: more than it takes to hand a part to a thread that spins.
   static constexpr std::size_t kWorthAThread = 16'384;
 
-  // A reference to a function object: std::function might allocate.
-  struct Task {
-    void* object;
-    void (*call)(void* object, std::size_t thread) noexcept;
-  };
+  /// Called with the number of each thread. Of a `std::reference_wrapper`, which takes no memory.
+  using Task = std::function<void(std::size_t thread)>;
 
   ThreadPool() = default;
 
@@ -90,7 +86,7 @@ class ThreadPool {
   void run(Task task) noexcept;
   void work(std::size_t thread) noexcept;
 
-  Task task_{};
+  Task task_;
   bool stopping_ = false;
   int spins_ = 0;
   Bell dispatched_;  // counts dispatches

@@ -1,6 +1,9 @@
 #include "llama/tokenizer.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <queue>
+#include <utility>
 
 #include "llama/piece_text.hpp"
 #include "tapedeck/base/error.hpp"
@@ -29,17 +32,93 @@ std::string_view first_character(std::string_view text) noexcept {
   return text.substr(0, length);
 }
 
+constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
+
 }  // namespace
 
-std::string_view Tokenizer::keep_text(std::string_view text) {
-  const std::size_t begin = texts_.size();
-  texts_.insert(texts_.end(), text.begin(), text.end());
-  return {texts_.data() + begin, text.size()};
+// Merges the best-scoring adjacent pair, the leftmost of equals, until no pair is a piece.
+// O(n log n). Symbols become a linked list, whose first one is never merged away; candidates are a
+// heap in which outdated ones are found out when they come up.
+class Tokenizer::Merger {
+ public:
+  // @pre there are symbols, fewer than 2^32, and no text is empty.
+  Merger(const Tokenizer& tokenizer, std::vector<Symbol>& symbols)
+      : tokenizer_(tokenizer), symbols_(symbols) {
+    for (std::uint32_t at = 0; at < symbols.size(); ++at) {
+      symbols[at].before = at == 0 ? kNone : at - 1;
+      symbols[at].after = at + 1 == symbols.size() ? kNone : at + 1;
+      if (at != 0) consider(at - 1, at);
+    }
+  }
+
+  void run() {
+    while (!candidates_.empty()) {
+      const Candidate best = candidates_.top();
+      candidates_.pop();
+      if (is_current(best)) merge(best);
+    }
+  }
+
+ private:
+  struct Candidate {
+    float score;
+    std::uint32_t left;
+    std::uint32_t right;
+    TokenId merged;
+
+    bool operator<(const Candidate& other) const noexcept {  // the queue's top is the largest
+      if (score != other.score) return score < other.score;
+      return left > other.left;
+    }
+  };
+
+  void consider(std::uint32_t left, std::uint32_t right) {
+    text_ = symbols_[left].text;
+    text_ += symbols_[right].text;
+    if (const auto merged = tokenizer_.find(text_)) {
+      candidates_.push({tokenizer_.score(*merged), left, right, *merged});
+    }
+  }
+
+  // Pieces are not empty, so a symbol that was merged since has grown.
+  [[nodiscard]] bool is_current(const Candidate& c) const noexcept {
+    return symbols_[c.left].after == c.right &&
+           tokenizer_.piece(c.merged).size() ==
+               symbols_[c.left].text.size() + symbols_[c.right].text.size();
+  }
+
+  void merge(const Candidate& c) {
+    Symbol& left = symbols_[c.left];
+    Symbol& right = symbols_[c.right];
+    left.text = tokenizer_.piece(c.merged);
+    left.token = c.merged;
+    left.after = right.after;
+    right.after = c.right;  // out of the list: nobody's neighbour
+    if (left.after != kNone) {
+      symbols_[left.after].before = c.left;
+      consider(c.left, left.after);
+    }
+    if (left.before != kNone) consider(left.before, c.left);
+  }
+
+  const Tokenizer& tokenizer_;
+  std::vector<Symbol>& symbols_;
+  std::priority_queue<Candidate> candidates_;
+  std::string text_;
+};
+
+void Tokenizer::append_token(std::string text, float score, Kind kind) {
+  const auto id = static_cast<TokenId>(size());
+  pieces_.push_back({std::move(text), score, kind});
+  // Of llama2.c, the name of a byte is text as well.
+  const bool is_text = kind == Kind::text || !of_gguf_;
+  if (is_text && !piece(id).empty()) ids_.emplace(piece(id), id);
 }
 
-void Tokenizer::append_token(std::string_view text, float score, Kind kind, bool found) {
-  vocabulary_.append_piece(text, score, found);
-  kinds_.push_back(kind);
+std::optional<TokenId> Tokenizer::find(std::string_view text) const {
+  const auto found = ids_.find(text);
+  if (found == ids_.end()) return std::nullopt;
+  return found->second;
 }
 
 bool Tokenizer::is_end(TokenId token) const noexcept {
@@ -59,7 +138,7 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text) const {
                           "a text of 2 GiB or more");
   }
   std::string spaced;
-  if (marks_spaces_) text = spaced = with_spaces(text);
+  if (of_gguf_) text = spaced = with_spaces(text);
   std::vector<TokenId> ids;
   ids.reserve(text.size() + 2);
   if (adds_bos_) ids.push_back(*bos_);
@@ -90,18 +169,19 @@ void Tokenizer::encode_plain(std::string_view text, std::vector<TokenId>& ids) c
     add_symbols(character, symbols);
     text.remove_prefix(character.size());
   }
-  for (const Symbol& symbol : vocabulary_.merge(symbols)) {
-    if (symbol.token) {
-      ids.push_back(*symbol.token);
+  Merger(*this, symbols).run();
+  for (std::uint32_t at = 0; at != kNone; at = symbols[at].after) {
+    if (symbols[at].token) {
+      ids.push_back(*symbols[at].token);
     } else {
-      for (const char byte : symbol.text) ids.push_back(byte_token(byte));
+      for (const char byte : symbols[at].text) ids.push_back(byte_token(byte));
     }
   }
 }
 
 void Tokenizer::add_symbols(std::string_view character, std::vector<Symbol>& symbols) const {
   const std::optional<TokenId> token = find(character);
-  if (token || !merges_bytes_) {
+  if (token || of_gguf_) {
     symbols.push_back({character, token});
     return;
   }
@@ -112,12 +192,12 @@ void Tokenizer::add_symbols(std::string_view character, std::vector<Symbol>& sym
 }
 
 std::string_view Tokenizer::decode(std::optional<TokenId> previous, TokenId token) const noexcept {
-  const Kind kind = kinds_[token];
+  const Kind kind = pieces_[token].kind;
   if (kind == Kind::control) return {};
   std::string_view text = piece(token);
   if (kind == Kind::byte) text = {&kBytes[static_cast<std::size_t>(raw_byte(text))], 1};
   // A raw space stays with llama2.c.
-  const bool may_begin_so = space_before_text_ && (kind == Kind::text || marks_spaces_);
+  const bool may_begin_so = space_before_text_ && (kind == Kind::text || of_gguf_);
   const bool begins = !previous || previous == bos_;
   if (begins && may_begin_so && text.starts_with(' ')) text.remove_prefix(1);
   return text;

@@ -11,10 +11,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "llama/shape.hpp"
-#include "llama/vocabulary.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/model/model.hpp"
 
@@ -38,13 +38,10 @@ class Tokenizer {
   /// @param vocab  of the model.
   /// @throws SystemError; FormatError, also for a tokenizer of another kind, or none.
   Tokenizer(const Model& gguf, std::size_t vocab);
-  Tokenizer(Tokenizer&&) = default;
+  Tokenizer(Tokenizer&&) = default;  // and not copied: ids_ has views of the pieces
   Tokenizer& operator=(Tokenizer&&) = default;
-  Tokenizer(const Tokenizer&) = delete;  // the pieces are views into texts_
-  Tokenizer& operator=(const Tokenizer&) = delete;
-  ~Tokenizer() = default;
 
-  [[nodiscard]] std::size_t size() const noexcept { return vocabulary_.size(); }
+  [[nodiscard]] std::size_t size() const noexcept { return pieces_.size(); }
 
   /// BOS, where the model wants one, and the tokens of a text. Any bytes will do: what is no piece
   /// becomes byte tokens. Control tokens do not come out of texts.
@@ -60,24 +57,32 @@ class Tokenizer {
   [[nodiscard]] std::span<const TokenId> ends() const noexcept { return ends_; }
   [[nodiscard]] bool is_end(TokenId token) const noexcept;
 
-  /// The piece that is exactly this text.
-  [[nodiscard]] std::optional<TokenId> find(std::string_view text) const {
-    return vocabulary_.find(text);
-  }
-  [[nodiscard]] std::string_view piece(TokenId token) const noexcept {
-    return vocabulary_.text(token);
-  }
-  [[nodiscard]] float score(TokenId token) const noexcept { return vocabulary_.score(token); }
+  /// The piece that is exactly this text: of equal ones the first.
+  [[nodiscard]] std::optional<TokenId> find(std::string_view text) const;
+  [[nodiscard]] std::string_view piece(TokenId token) const noexcept { return pieces_[token].text; }
+  [[nodiscard]] float score(TokenId token) const noexcept { return pieces_[token].score; }
 
  private:
   enum class Kind : std::uint8_t { text, byte, control };
+  struct Piece {
+    std::string text;
+    float score;
+    Kind kind;
+  };
+  /// A part of a text: a token, or a character that has none.
+  struct Symbol {
+    std::string_view text;
+    std::optional<TokenId> token{};
+    std::uint32_t before = 0;  ///< The symbols beside it, once `Merger` has them.
+    std::uint32_t after = 0;
+  };
+  class Merger;
 
+  /// Adds the next token. @pre there is room for it
+  void append_token(std::string text, float score, Kind kind);
   void read_tokens(const Model& gguf, std::size_t vocab);
   [[nodiscard]] std::int64_t guessed_type(TokenId id, std::string_view text) const;
   void add_token(std::string_view stored, float score, std::int64_t type);
-  /// @pre there is room in texts_
-  [[nodiscard]] std::string_view keep_text(std::string_view text);
-  void append_token(std::string_view text, float score, Kind kind, bool found);
   [[nodiscard]] std::optional<TokenId> user_defined_at(std::string_view text) const noexcept;
   void encode_plain(std::string_view text, std::vector<TokenId>& ids) const;
   void add_symbols(std::string_view character, std::vector<Symbol>& symbols) const;
@@ -85,9 +90,8 @@ class Tokenizer {
     return bytes_[static_cast<unsigned char>(byte)].value_or(unknown_);
   }
 
-  std::vector<char> texts_;
-  Vocabulary vocabulary_;
-  std::vector<Kind> kinds_;
+  std::vector<Piece> pieces_;
+  std::unordered_map<std::string_view, TokenId> ids_;
   std::array<std::optional<TokenId>, 256> bytes_{};
   std::vector<TokenId> user_defined_;  // taken whole out of a text; the longest first
   std::optional<TokenId> bos_ = kBos;
@@ -95,8 +99,8 @@ class Tokenizer {
   std::vector<TokenId> ends_ = {kBos};
   bool adds_bos_ = true;
   bool space_before_text_ = true;  // the model learnt words with a space in front
-  bool marks_spaces_ = false;      // U+2581 is a space
-  bool merges_bytes_ = true;       // what is no piece is bytes before merging already
+  // As llama.cpp does it: U+2581 is a space, and what is no piece becomes bytes after merging only.
+  bool of_gguf_ = false;
 };
 
 }  // namespace tapedeck::llama

@@ -159,13 +159,13 @@ TEST_F(CudaDecoderCalls, AWholeLayoutCountsPassesAndTalks) {
   CudaDevice gpu;
   const auto model = warm_model(model_, Way::read);
   llama::StreamedLlama host(*model, gpu, {.positions = 12});
-  llama::CudaDecoder decoder(*model, host.weights(), host.layout());
-  for (int i = 0; i < 3; ++i) next_logits(decoder, 1);
+  const auto decoder = llama::make_cuda_decoder(*model, host.weights(), host.layout());
+  for (int i = 0; i < 3; ++i) next_logits(*decoder, 1);
   Stat stat = host.layout().stat();
   EXPECT_EQ(stat.passes, 3U);
   EXPECT_EQ(stat.gpu[0].tokens, 3U);
   EXPECT_EQ(stat.gpu[0].scratch.clears, 3U);
-  decoder.clear_talk();
+  decoder->clear_talk();
   stat = host.layout().stat();
   EXPECT_EQ(stat.conversations, 1U);
   EXPECT_EQ(stat.gpu[0].tokens, 0U);
@@ -175,7 +175,8 @@ TEST_F(CudaDecoderCalls, LayoutsThatDoNotFitAreRefused) {
   GpuHost host(model_);
   const auto refused = [&](Plan plan, Device& device) {
     OnDevice layout(device, std::move(plan));
-    return thrown<InvalidArgument>([&] { llama::CudaDecoder(*host.model, host.weights, layout); });
+    return thrown<InvalidArgument>(
+        [&] { static_cast<void>(llama::make_cuda_decoder(*host.model, host.weights, layout)); });
   };
   Plan plan = host.model->plan();
   plan.history = TapePlan(TapeKind::history);

@@ -125,18 +125,19 @@ TEST_P(CudaDecoderTest, ATokenThatWasTakenBackLeavesNothing) {
 
 TEST_P(CudaDecoderTest, TalksShareWeightsAndNothingElse) {
   GpuHost host(made(folder_, "made.bin", kSmall), GetParam(), 2);
-  llama::CudaDecoder second(*host.model, host.weights, host.layout, 1, {.graph = GetParam().graph});
+  const auto second = llama::make_cuda_decoder(*host.model, host.weights, host.layout, 1,
+                                               {.graph = GetParam().graph});
   const std::vector<TokenId> tokens = {1, 2, 3, 4, 5, 6, 7};
   const std::vector<float> alone = logits_of(host.decoder, tokens);
   std::vector<float> interleaved;
   for (const TokenId token : tokens) {
     const std::vector<float> logits = next_logits(host.decoder, token);
     interleaved.insert(interleaved.end(), logits.begin(), logits.end());
-    next_logits(second, 300 - token);
+    next_logits(*second, 300 - token);
   }
   EXPECT_EQ(interleaved, alone);
-  second.clear_talk();
-  EXPECT_EQ(logits_of(second, tokens), alone);
+  second->clear_talk();
+  EXPECT_EQ(logits_of(*second, tokens), alone);
 }
 
 }  // namespace

@@ -29,9 +29,8 @@ INSTANTIATE_TEST_SUITE_P(Modes, CudaStreamedStories,
 TEST_P(CudaStreamedStories, TokensAreThoseOfTheReference) {
   const llama::Tokenizer tokenizer(kStories / "tok512.bin", 512);
   GpuModel on(warm_model(kStories / "stories260K.bin", Way::read), GetParam(), 1, kPositions);
-  llama::DeviceFeed feed(on.weights, on.device);
   llama::ThreadPool pool(2);
-  llama::DeviceSideDecoder decoder(*on.model, on.layout, pool, 0, &feed);
+  llama::DeviceSideDecoder decoder(*on.model, on.layout, pool, 0, &on.weights);
   for (int n = 1; n <= 3; ++n) {
     EXPECT_EQ(ids_of_talk(decoder, tokenizer.encode(kStoriesPrompts[n - 1]), kPositions),
               expected_ids(n));

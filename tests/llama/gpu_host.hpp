@@ -1,5 +1,5 @@
 /// @file
-/// A model on a GPU, ready to decode: `Host` with a `CudaDecoder`.
+/// A model on a GPU, ready to decode: `Host` with a decoder on a GPU.
 #pragma once
 
 #include <cstddef>
@@ -105,12 +105,13 @@ struct GpuHost : GpuModel {
   explicit GpuHost(std::shared_ptr<const llama::LlamaModel> warm, const GpuMode& mode = kReplayed,
                    std::size_t talks = 1, std::size_t positions = 0)
       : GpuModel(std::move(warm), mode, talks, positions),
-        decoder(*model, weights, layout, 0, {.graph = mode.graph}) {}
+        made(llama::make_cuda_decoder(*model, weights, layout, 0, {.graph = mode.graph})) {}
   explicit GpuHost(const std::filesystem::path& file, const GpuMode& mode = kReplayed,
                    std::size_t talks = 1, std::size_t positions = 0)
       : GpuHost(warm_model(file, Way::read), mode, talks, positions) {}
 
-  llama::CudaDecoder decoder;
+  std::unique_ptr<llama::TalkDecoder> made;
+  llama::TalkDecoder& decoder = *made;
 };
 
 }  // namespace tapedeck::tests

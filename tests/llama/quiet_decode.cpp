@@ -110,6 +110,7 @@ class ToldDecoder final : public llama::TalkDecoder {
   [[nodiscard]] const llama::Shape& shape() const noexcept override { return decoder_.shape(); }
   [[nodiscard]] std::size_t position() const override { return decoder_.position(); }
   void prepare(std::uint64_t tokens) override { decoder_.prepare(tokens); }
+  void rewind(std::uint64_t tokens) override { decoder_.rewind(tokens); }
   [[nodiscard]] std::span<float> forward(llama::TokenId token) override {
     const PhaseScope decode(phases_, "decode");
     const PhaseScope attention(phases_, "attention");
@@ -155,8 +156,7 @@ class QuietDecode {
     board.tokens = 0;
     board.talks = 0;
     while (board.tokens < tokens) {
-      board.tokens +=
-          llama::hold_talk(told_, sampler_, prompt_, 0, ends_, never_stop_, on_token_).passes;
+      board.tokens += llama::hold_talk(told_, sampler_, prompt_, 0, ends_, never_stop_, on_token_);
       told_.clear_talk();
       ++board.talks;
     }

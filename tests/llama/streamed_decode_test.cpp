@@ -29,12 +29,10 @@ using llama::Tokenizer;
 struct DeviceSide {
   DeviceSide(const LlamaModel& model, Device& device, const StreamedLlamaOptions& options = {})
       : host(model, device, options),
-        feed(host.weights(), device),
         pool(2),
-        decoder(model, host.layout(), pool, 0, &feed) {}
+        decoder(model, host.layout(), pool, 0, &host.weights()) {}
 
   StreamedLlama host;
-  llama::DeviceFeed feed;
   llama::ThreadPool pool;
   llama::DeviceSideDecoder decoder;
 };

@@ -122,11 +122,11 @@ inline constexpr llama::TokenId kEndAtBos[] = {llama::kBos};
     llama::TalkDecoder& decoder, const std::vector<llama::TokenId>& prompt,
     std::size_t positions = 0, llama::Sampler sampler = llama::Sampler(0)) {
   std::vector<llama::TokenId> ids = {prompt[0]};
-  static_cast<void>(llama::hold_talk(decoder, sampler, prompt, positions, kEndAtBos, kNeverStop,
-                                     [&](llama::TokenId, llama::TokenId token) {
-                                       ids.push_back(token);
-                                       return true;
-                                     }));
+  llama::hold_talk(decoder, sampler, prompt, positions, kEndAtBos, kNeverStop,
+                   [&](llama::TokenId, llama::TokenId token) {
+                     ids.push_back(token);
+                     return true;
+                   });
   decoder.clear_talk();
   return ids;
 }

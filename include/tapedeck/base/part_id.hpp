@@ -2,6 +2,7 @@
 /// `PartId`: what a tensor or a region is, whatever it is called.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 
@@ -104,7 +105,7 @@ struct PartId {
     return tower == Tower::text ? layer : std::nullopt;
   }
 
-  friend bool operator==(const PartId&, const PartId&) = default;
+  friend auto operator<=>(const PartId&, const PartId&) = default;
 };
 
 /// `none` for parts outside of layers, and for those that every layer has.

@@ -11,9 +11,9 @@ LlamaCppGraph::CacheInputs& LlamaCppGraph::inputs_of(const LayerShape& layer) {
   return inputs_[is_windowed(layer) ? 1 : 0];
 }
 
-Tensor LlamaCppGraph::mask(const LayerShape& layer, CacheInputs& inputs) {
+Tensor LlamaCppGraph::mask(const LayerShape& layer) {
   const std::uint64_t element = options_.flash_attention ? 2 : sizeof(float);
-  return input_once(inputs.mask, CheckedSize(keys_of(layer)) * rows_ * element);
+  return input_once(inputs_of(layer).mask, CheckedSize(keys_of(layer)) * rows_ * element);
 }
 
 std::uint64_t LlamaCppGraph::keys_of(const LayerShape& layer) const {
@@ -64,7 +64,7 @@ Tensor LlamaCppGraph::attention(const LayerShape& layer, Tensor normed) {
   set_stage("attention");
   if (layer.attention == Attention::latent) return latent_attention(layer, normed);
   const Qkv qkv = queries_keys_values(layer, normed);
-  Tensor out = attend(layer, inputs_of(layer), qkv);
+  Tensor out = attend(layer, qkv);
   if (qkv.gate) out = in_place(bytes(*qkv.gate), {out, view(same(copy(*qkv.gate)))});
   return project(shape_.hidden, out);
 }
@@ -79,17 +79,17 @@ Tensor LlamaCppGraph::rotated(std::optional<Tensor>& rotation, DType type, std::
   return op(bytes(of), {input_once(rotation, CheckedSize(side) * side * sizeof(float)), of});
 }
 
-void LlamaCppGraph::store_rows(const LayerShape& layer, CacheInputs& inputs, const Qkv& qkv) {
+void LlamaCppGraph::store_rows(const LayerShape& layer, const Qkv& qkv) {
   if (!qkv.k || shape_.encoder) return;
   const CheckedSize index = CheckedSize(tokens_) * sizeof(std::int64_t);
-  expand(store({*qkv.k, input_once(inputs.key_rows, index)}));
+  expand(store({*qkv.k, input_once(inputs_of(layer).key_rows, index)}));
   // Latent layers before this one have needed no rows of V. Without flash attention V lies
   // transposed, and each element has an index of its own.
   const CheckedSize indices = options_.flash_attention ? index : index * widest_v_;
   Tensor v = *qkv.v;
   const std::uint64_t width = fits(CheckedSize(layer.kv_heads) * layer.value_dim);
   if (!options_.flash_attention && width < widest_v_) v = project(widest_v_, v);
-  expand(store({v, input_once(inputs.value_rows, indices)}));
+  expand(store({v, input_once(inputs_of(layer).value_rows, indices)}));
 }
 
 // Flash attention reads no f32: such a cache is copied as f16, all of it.
@@ -98,7 +98,8 @@ Tensor LlamaCppGraph::cache_view(const LayerShape& layer, DType type, std::uint6
   return op(cache_bytes(layer, DType::f16, fits(CheckedSize(layer.kv_heads) * head_dim)), {});
 }
 
-Tensor LlamaCppGraph::attend(const LayerShape& layer, CacheInputs& inputs, const Qkv& computed) {
+Tensor LlamaCppGraph::attend(const LayerShape& layer, const Qkv& computed) {
+  CacheInputs& inputs = inputs_of(layer);
   const bool cached = !shape_.encoder;  // an encoder attends to what it has just computed
   Qkv qkv = computed;
   if (cached) {
@@ -109,7 +110,7 @@ Tensor LlamaCppGraph::attend(const LayerShape& layer, CacheInputs& inputs, const
   expand(qkv.q);
   if (qkv.v) expand(*qkv.v);
   if (qkv.k) expand(*qkv.k);
-  store_rows(layer, inputs, qkv);
+  store_rows(layer, qkv);
 
   const CheckedSize out_bytes = rows(CheckedSize(layer.heads) * layer.value_dim);
   Tensor out{};
@@ -118,10 +119,10 @@ Tensor LlamaCppGraph::attend(const LayerShape& layer, CacheInputs& inputs, const
                             : op(bytes(*qkv.k) / 2, {*qkv.k});
     const Tensor v = cached ? cache_view(layer, options_.value_type, layer.value_dim)
                             : op(bytes(*qkv.v) / 2, {*qkv.v});
-    out = op(out_bytes, {qkv.q, k, v, mask(layer, inputs)});
+    out = op(out_bytes, {qkv.q, k, v, mask(layer)});
   } else {
     Tensor kq = cached ? op(score_bytes(layer), {qkv.q}) : op(score_bytes(layer), {*qkv.k, qkv.q});
-    kq = combine(kq, mask(layer, inputs));
+    kq = combine(kq, mask(layer));
     out = cached ? op(out_bytes, {kq}) : op(out_bytes, {copy(*qkv.v), kq});
     out = copy(out);
   }
@@ -131,8 +132,8 @@ Tensor LlamaCppGraph::attend(const LayerShape& layer, CacheInputs& inputs, const
 }
 
 // DeepSeek V3.2: an indexer scores all keys, and a mask of the layer's own lets the best through.
-Tensor LlamaCppGraph::sparse_mask(const LayerShape& layer, CacheInputs& inputs, Tensor normed) {
-  const Tensor all = mask(layer, inputs);
+Tensor LlamaCppGraph::sparse_mask(const LayerShape& layer, Tensor normed) {
+  const Tensor all = mask(layer);
   if (layer.indexer_dim == 0 && !best_keys_) return all;
   // Each layer has constants of its own for it, which have memory from the start.
   const Tensor zeros = same(input(rows(std::min(hints_.indexer_top_k, keys_of(layer)))));
@@ -159,7 +160,6 @@ Tensor LlamaCppGraph::latent_attention(const LayerShape& layer, Tensor normed) {
       hints_.latent_rank != 0 ? std::min(hints_.latent_rank, layer.key_dim) : layer.key_dim;
   const std::uint64_t rotated_dim = layer.key_dim - rank;
   const auto heads = [&](std::uint64_t dim) { return CheckedSize(layer.heads) * dim; };
-  CacheInputs& inputs = inputs_of(layer);
 
   const Tensor q = project(heads(hints_.latent_key), normed);
   const Tensor row = project(layer.key_dim, normed);
@@ -173,7 +173,7 @@ Tensor LlamaCppGraph::latent_attention(const LayerShape& layer, Tensor normed) {
   expand(latent);
   expand(joined);
   const CheckedSize index = CheckedSize(tokens_) * sizeof(std::int64_t);
-  expand(store({joined, input_once(inputs.key_rows, index)}));
+  expand(store({joined, input_once(inputs_of(layer).key_rows, index)}));
 
   Tensor out{};
   if (options_.flash_attention) {
@@ -181,12 +181,12 @@ Tensor LlamaCppGraph::latent_attention(const LayerShape& layer, Tensor normed) {
     const Tensor v = cache_view(layer, options_.key_type, rank);
     expand(k);
     expand(v);
-    out = op(rows(heads(rank)), {query, k, v, sparse_mask(layer, inputs, normed)});
+    out = op(rows(heads(rank)), {query, k, v, sparse_mask(layer, normed)});
     out = view(project(heads(hints_.latent_value), view(out)));
   } else {
     const Tensor products = op(score_bytes(layer), {query});
     expand(products);
-    const Tensor kq = combine(products, sparse_mask(layer, inputs, normed));
+    const Tensor kq = combine(products, sparse_mask(layer, normed));
     // V is a part of K's rows, and is transposed for the product.
     const Tensor v = op(cache_bytes(layer, options_.key_type, rank), {});
     out = project(heads(hints_.latent_value), op(rows(heads(rank)), {v, kq}));

@@ -9,14 +9,6 @@ namespace tapedeck::internal {
 
 using Tensor = TensorGraph::Tensor;
 
-namespace {
-
-bool has_feed_forward(const LayerShape& layer) {
-  return layer.ffn != 0 || layer.experts != 0 || layer.shared_ffn != 0;
-}
-
-}  // namespace
-
 LlamaCppGraph::LlamaCppGraph(const ModelShape& shape, const PlanOptions& options,
                              const CacheCells& cells)
     : shape_(shape),
@@ -106,7 +98,8 @@ void LlamaCppGraph::plain_layer(const LayerShape& layer, bool last) {
     keep_output_rows(out, input);
     if (hints_.one_norm) normed = output_rows(normed);
   }
-  if (!mixes || !has_feed_forward(layer)) {
+  const bool feeds = layer.ffn != 0 || layer.experts != 0 || layer.shared_ffn != 0;
+  if (!mixes || !feeds) {
     residual_ = combine(out, input);
   } else if (hints_.parallel) {
     const Tensor second = feed_forward(layer, norm(input));

@@ -82,11 +82,11 @@ class LlamaCppGraph : private TensorGraph {
   Tensor attention(const LayerShape& layer, Tensor normed);
   Tensor latent_attention(const LayerShape& layer, Tensor normed);
   Qkv queries_keys_values(const LayerShape& layer, Tensor normed);
-  void store_rows(const LayerShape& layer, CacheInputs& inputs, const Qkv& qkv);
-  Tensor attend(const LayerShape& layer, CacheInputs& inputs, const Qkv& computed);
+  void store_rows(const LayerShape& layer, const Qkv& qkv);
+  Tensor attend(const LayerShape& layer, const Qkv& computed);
   Tensor rotated(std::optional<Tensor>& rotation, DType type, std::uint64_t head_dim, Tensor of);
-  Tensor mask(const LayerShape& layer, CacheInputs& inputs);
-  Tensor sparse_mask(const LayerShape& layer, CacheInputs& inputs, Tensor normed);
+  Tensor mask(const LayerShape& layer);
+  Tensor sparse_mask(const LayerShape& layer, Tensor normed);
   Tensor best_keys(const LayerShape& layer, Tensor mask, Tensor normed);
   CacheInputs& inputs_of(const LayerShape& layer);
   Tensor cache_view(const LayerShape& layer, DType type, std::uint64_t head_dim);

@@ -1,7 +1,6 @@
 #include "engines/llama_cpp/tensor_graph.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <cstddef>
 #include <utility>
 
@@ -78,11 +77,7 @@ class TensorGraph::Memory {
 
 TensorGraph::Tensor TensorGraph::append_node(Kind kind, const CheckedSize& bytes,
                                              std::initializer_list<Tensor> sources) {
-  assert(sources.size() <= kMostSources);
-  Node node{.bytes = fits(bytes), .stage = stage_, .kind = kind};
-  std::copy(sources.begin(), sources.end(), node.sources.begin());
-  node.source_count = static_cast<std::uint8_t>(sources.size());
-  nodes_.push_back(node);
+  nodes_.push_back({.bytes = fits(bytes), .stage = stage_, .sources = sources, .kind = kind});
   return static_cast<Tensor>(nodes_.size() - 1);
 }
 
@@ -97,7 +92,7 @@ TensorGraph::Tensor TensorGraph::view(Tensor of, const CheckedSize& bytes) {
 void TensorGraph::expand(Tensor tensor) {
   struct Visit {
     Tensor tensor;
-    std::uint8_t next = 0;
+    std::size_t next = 0;
   };
   std::vector<Visit> path;
   const auto enter = [&](Tensor which) {
@@ -108,7 +103,7 @@ void TensorGraph::expand(Tensor tensor) {
   while (!path.empty()) {
     Visit& top = path.back();
     const Node& node = nodes_[top.tensor];
-    if (top.next < node.source_count) {
+    if (top.next < node.sources.size()) {
       enter(node.sources[top.next++]);
       continue;
     }
@@ -121,14 +116,14 @@ void TensorGraph::count_uses() {
   for (const Tensor tensor : order_) {
     const Node& node = nodes_[tensor];
     if (node.kind == Kind::view) ++nodes_[node.viewed].views;
-    for (std::size_t i = 0; i < node.source_count; ++i) ++nodes_[node.sources[i]].readers;
+    for (const Tensor source : node.sources) ++nodes_[source].readers;
   }
 }
 
 // True where a source's memory serves for the node.
 bool TensorGraph::take_over(Node& node) {
-  for (std::size_t i = 0; i < node.source_count; ++i) {
-    Node& source = nodes_[node.sources[i]];
+  for (const Tensor which : node.sources) {
+    Node& source = nodes_[which];
     if (!source.allocated || source.kept || source.bytes != node.bytes) continue;
     if (source.readers != 1 || source.views != 0) continue;
     node.offset = source.offset;
@@ -163,8 +158,7 @@ TensorGraph::Footprint TensorGraph::allocate() {
   for (const Tensor tensor : inputs_) place_tensor(memory, tensor);
   for (const Tensor tensor : order_) {
     place_tensor(memory, tensor);
-    const Node& node = nodes_[tensor];
-    for (std::size_t i = 0; i < node.source_count; ++i) release_source(memory, node.sources[i]);
+    for (const Tensor source : nodes_[tensor].sources) release_source(memory, source);
   }
   return memory.footprint();
 }

@@ -3,7 +3,6 @@
 /// of ggml's makes of them. No tensor has data; all have sizes.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <string_view>
@@ -66,17 +65,15 @@ class TensorGraph {
 
  private:
   enum class Kind : std::uint8_t { input, op, in_place, view, store };
-  static constexpr std::size_t kMostSources = 8;
 
   struct Node {
     std::uint64_t bytes = 0;
     std::uint64_t offset = 0;
     std::string_view stage{};
-    std::array<Tensor, kMostSources> sources{};
+    std::vector<Tensor> sources{};
     std::uint32_t readers = 0;  ///< That are not yet computed, as are the views.
     std::uint32_t views = 0;
     Tensor viewed = 0;  ///< Whose memory a view shows.
-    std::uint8_t source_count = 0;
     Kind kind = Kind::op;
     bool kept = false;
     bool expanded = false;

@@ -32,9 +32,9 @@ int main(int argc, char** argv) {
       tokens.push_back(token);
       return true;
     };
-    const TalkResult result =
+    const std::size_t passes =
         hold_talk(decoder, sampler, tokenizer.encode("ba"), kTokens, {}, stop, on_token);
-    if (result.passes != kTokens || layout.talk(0).tokens() != kTokens) return 2;
+    if (passes != kTokens || layout.talk(0).tokens() != kTokens) return 2;
     decoder.clear_talk();
   }
   return talks[0] == talks[1] ? 0 : 3;
