@@ -15,6 +15,8 @@
 
 namespace tapedeck::internal {
 
+struct Architecture;
+
 /// Whose keys a file uses: those of a GGUF header or of a Hugging Face config.json.
 enum class Dialect : std::uint8_t { gguf, config };
 
@@ -40,7 +42,8 @@ struct Default {
   std::uint64_t value = 0;  ///< 0: no default.
 };
 
-/// Reads figures of one model, with the checks every one of them needs. Refers to the metadata.
+/// Reads figures of one model, with the checks every one of them needs. Refers to the metadata and
+/// to a row of the table of architectures, which says what holds where the file is silent.
 class Figures {
  public:
   /// No honest figure is larger; so the product of any two fits in 64 bits.
@@ -50,12 +53,14 @@ class Figures {
 
   /// @param scopes  what stands before the keys, the most telling first: "llama.", "text_config.".
   Figures(std::string path, const Metadata& metadata, Dialect dialect,
-          std::vector<std::string> scopes);
+          std::vector<std::string> scopes, const Architecture& architecture);
 
-  /// Figures that are known where the file is silent. The first of a figure counts.
-  void add_defaults(std::span<const Default> defaults);
+  /// Holds where neither the file nor the architecture has the figure.
+  void add_default(Default known) { defaults_.push_back(known); }
 
   [[nodiscard]] Dialect dialect() const noexcept { return dialect_; }
+  [[nodiscard]] bool of_gguf() const noexcept { return dialect_ == Dialect::gguf; }
+  [[nodiscard]] const Architecture& architecture() const noexcept { return *architecture_; }
 
   /// Of one layer where the key has a list, of all layers otherwise.
   /// @throws FormatError for a value that is negative, no whole number, or too large; and for a
@@ -101,7 +106,8 @@ class Figures {
   const Metadata* metadata_;
   Dialect dialect_;
   std::vector<std::string> scopes_;
-  std::vector<Default> defaults_;
+  const Architecture* architecture_;
+  std::vector<Default> defaults_;  // the first of a figure counts
 };
 
 }  // namespace tapedeck::internal

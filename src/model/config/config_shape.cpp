@@ -8,7 +8,6 @@
 
 #include "model/architectures.hpp"
 #include "model/figures.hpp"
-#include "model/graph_shape.hpp"
 #include "model/layers.hpp"
 #include "model/parameter_collector.hpp"
 
@@ -33,24 +32,22 @@ std::vector<std::string> scopes_of(const Metadata& metadata) {
 
 struct Named {
   std::string name;
-  const Architecture* known = nullptr;
+  const Architecture& architecture;
 };
 
 // The text decoder's own name, where the table has it, else the whole model's.
 Named architecture_of(const Metadata& metadata, const std::vector<std::string>& scopes) {
-  Named first;
+  std::string first;
   for (const std::string& scope : scopes) {
     const auto name = metadata.string(scope + "model_type");
     if (!name) continue;
-    const Architecture* const known = find_architecture(Dialect::config, *name);
-    if (known != nullptr) return {std::string(*name), known};
-    if (first.name.empty()) first.name = *name;
+    const Architecture& known = find_architecture(Dialect::config, *name);
+    if (known.known()) return {std::string(*name), known};
+    if (first.empty()) first = *name;
   }
-  if (first.name.empty()) {
-    const auto classes = metadata.strings("architectures");
-    if (!classes.empty()) first.name = classes.front();
-  }
-  return first;
+  const auto classes = metadata.strings("architectures");
+  if (first.empty() && !classes.empty()) first = classes.front();
+  return {first, find_architecture(Dialect::config, "")};
 }
 
 /// Parts of a layer that a config leaves out by the module's name in checkpoints.
@@ -178,12 +175,7 @@ void note_gaps(const Figures& figures, ModelShape& shape) {
 ModelShape config_shape(const std::string& path, const Metadata& metadata) {
   const std::vector<std::string> scopes = scopes_of(metadata);
   const Named named = architecture_of(metadata, scopes);
-  Figures figures(path, metadata, Dialect::config, scopes);
-  if (named.known != nullptr) {
-    figures.add_defaults(named.known->defaults);
-    figures.add_defaults(named.known->config_defaults);
-  }
-
+  const Figures figures(path, metadata, Dialect::config, scopes, named.architecture);
   ModelShape shape;
   shape.architecture = named.name;
   std::optional<DType> stated;
@@ -199,20 +191,16 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
     return shape;
   }
   shape.vocabulary = figures.positive(Figure::vocabulary);
-  shape.tied = figures.flag("tie_word_embeddings tie_embedding")
-                   .value_or(named.known != nullptr && named.known->has(kTied));
+  shape.tied =
+      figures.flag("tie_word_embeddings tie_embedding").value_or(named.architecture.has(kTied));
   shape.draft_layers = figures.get(Figure::draft_layers, 0);
-  make_layers(figures, named.known, {}, *layers, shape);
-  if (named.known != nullptr) {
-    shape.parameters = make_parameters(figures, *named.known, shape);
-    if (!shape.parameters.empty() && !shape.parameter_count()) {
-      figures.throw_figure_error(Figure::hidden, FormatFault::out_of_range,
-                                 "makes more parameters than can be counted");
-    }
+  make_layers(figures, {}, *layers, shape);
+  shape.parameters = make_parameters(figures, shape);
+  if (!shape.parameters.empty() && !shape.parameter_count()) {
+    figures.throw_figure_error(Figure::hidden, FormatFault::out_of_range,
+                               "makes more parameters than can be counted");
   }
   note_gaps(figures, shape);
-  shape.graph = graph_shape(figures, named.known, {}, shape);
-  shape.windowless_engine = engine_is_windowless(shape.architecture);
   shape.exact = shape.warnings.empty();
   return shape;
 }
