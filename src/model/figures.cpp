@@ -199,31 +199,6 @@ std::optional<std::uint64_t> Figures::count(std::string_view keys) const {
   return std::nullopt;
 }
 
-std::optional<bool> Figures::flag(std::string_view key) const {
-  const Metadata::Entry* const found = entry(key);
-  return found == nullptr ? std::nullopt : metadata_->boolean(found->key);
-}
-
-std::optional<double> Figures::real(std::string_view key) const {
-  const Metadata::Entry* const found = entry(key);
-  return found == nullptr ? std::nullopt : metadata_->real(found->key);
-}
-
-std::optional<std::string_view> Figures::text(std::string_view key) const {
-  const Metadata::Entry* const found = entry(key);
-  return found == nullptr ? std::nullopt : metadata_->string(found->key);
-}
-
-std::span<const std::string> Figures::texts(std::string_view key) const {
-  const Metadata::Entry* const found = entry(key);
-  return found == nullptr ? std::span<const std::string>() : metadata_->strings(found->key);
-}
-
-std::span<const std::int64_t> Figures::integers(std::string_view key) const {
-  const Metadata::Entry* const found = entry(key);
-  return found == nullptr ? std::span<const std::int64_t>() : metadata_->integers(found->key);
-}
-
 void Figures::throw_figure_error(const Metadata::Entry& entry, FormatFault fault,
                                  const std::string& message) const {
   throw_field_error({path_, entry.offset, entry.key, fault}, message,

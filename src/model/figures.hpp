@@ -82,12 +82,14 @@ class Figures {
   [[nodiscard]] const Metadata::Entry* entry(std::string_view keys) const;
   /// Of several keys, the first that states a whole number above 0.
   [[nodiscard]] std::optional<std::uint64_t> count(std::string_view keys) const;
-  [[nodiscard]] std::optional<bool> flag(std::string_view key) const;
-  [[nodiscard]] bool says(std::string_view key) const { return flag(key).value_or(false); }
-  [[nodiscard]] std::optional<double> real(std::string_view key) const;
-  [[nodiscard]] std::optional<std::string_view> text(std::string_view key) const;
-  [[nodiscard]] std::span<const std::string> texts(std::string_view key) const;
-  [[nodiscard]] std::span<const std::int64_t> integers(std::string_view key) const;
+  [[nodiscard]] auto flag(std::string_view keys) const { return read(&Metadata::boolean, keys); }
+  [[nodiscard]] bool says(std::string_view keys) const { return flag(keys).value_or(false); }
+  [[nodiscard]] auto real(std::string_view keys) const { return read(&Metadata::real, keys); }
+  [[nodiscard]] auto text(std::string_view keys) const { return read(&Metadata::string, keys); }
+  [[nodiscard]] auto texts(std::string_view keys) const { return read(&Metadata::strings, keys); }
+  [[nodiscard]] auto integers(std::string_view keys) const {
+    return read(&Metadata::integers, keys);
+  }
 
   // What is wrong with a figure, by the key that states it.
   /// Where no key does, the figure is missing.
@@ -98,6 +100,13 @@ class Figures {
                                        const std::string& message) const;
 
  private:
+  /// What one of the getters of `Metadata` gives: nothing, or nothing of it, where there is none.
+  template <class Value>
+  [[nodiscard]] Value read(Value (Metadata::*getter)(std::string_view) const noexcept,
+                           std::string_view keys) const {
+    const Metadata::Entry* const found = entry(keys);
+    return found == nullptr ? Value() : (metadata_->*getter)(found->key);
+  }
   [[nodiscard]] std::string_view keys_of(Figure figure) const noexcept;
   [[nodiscard]] std::uint64_t checked_figure(const Metadata::Entry& entry, std::int64_t value,
                                              Figure figure) const;
