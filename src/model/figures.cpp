@@ -125,6 +125,12 @@ Figures::Figures(std::string path, const Metadata& metadata, Dialect dialect,
                    architecture.config_defaults.end());
 }
 
+Figures Figures::inside(std::string_view beginning) const {
+  Figures out = *this;
+  for (std::string& scope : out.scopes_) scope += beginning;
+  return out;
+}
+
 const Metadata::Entry* Figures::entry(std::string_view keys) const {
   for (const std::string& scope : scopes_) {
     for (std::string_view rest = keys; !rest.empty();) {

@@ -58,6 +58,9 @@ class Figures {
   /// Holds where neither the file nor the architecture has the figure.
   void add_default(Default known) { defaults_.push_back(known); }
 
+  /// The figures of an object inside: of the keys that begin with "quantization_config.".
+  [[nodiscard]] Figures inside(std::string_view beginning) const;
+
   [[nodiscard]] Dialect dialect() const noexcept { return dialect_; }
   [[nodiscard]] bool of_gguf() const noexcept { return dialect_ == Dialect::gguf; }
   [[nodiscard]] const Architecture& architecture() const noexcept { return *architecture_; }

@@ -63,33 +63,23 @@ constexpr auto kLeftOutModules = std::to_array<LeftOutModule>({
     {"mlp.down_proj", Part::down, Part::down},
 });
 
-/// Reads the keys of one quantization_config.
 class QuantizationReader {
  public:
-  explicit QuantizationReader(const Figures& figures) : figures_(figures) {}
+  /// @param stored  what the quantization_config says.
+  explicit QuantizationReader(const Figures& stored) : stored_(stored) {}
 
   StoredQuantization read(std::optional<DType> stated) {
-    out_.method = text("quant_method");
+    out_.method = stored_.text("quant_method").value_or("");
     if (out_.method.empty()) return out_;
     out_.known = read_method();
     out_.other_type = stated.value_or(out_.other_type);
     for (const char* key : {"modules_to_not_convert", "ignore"}) {
-      for (const std::string& module : figures_.texts(key_of(key))) leave_out(module);
+      for (const std::string& module : stored_.texts(key)) leave_out(module);
     }
     return out_;
   }
 
  private:
-  static std::string key_of(std::string_view key) {
-    return "quantization_config." + std::string(key);
-  }
-  [[nodiscard]] std::string_view text(std::string_view key) const {
-    return figures_.text(key_of(key)).value_or("");
-  }
-  [[nodiscard]] std::optional<std::uint64_t> count(std::string_view key) const {
-    return figures_.count(key_of(key));
-  }
-
   bool read_method() {
     const std::string_view method = out_.method;
     if (method == "fp8" || method == "fbgemm_fp8") return set_float8();
@@ -97,28 +87,28 @@ class QuantizationReader {
     if (out_.experts_only) return set_mxfp4();
     if (method == "compressed-tensors") return read_compressed_tensors();
     const bool gptq = method == "gptq";
-    if ((!gptq && method != "awq") || count("bits") != 4) return false;
+    if ((!gptq && method != "awq") || stored_.count("bits") != 4) return false;
     out_.column_index = gptq;
-    return set_int4(count("group_size").value_or(128), true);
+    return set_int4(stored_.count("group_size").value_or(128), true);
   }
 
   bool read_compressed_tensors() {
-    const std::string_view format = text("format");
-    const std::string weights = "config_groups.group_0.weights.";
+    const std::string_view format = stored_.text("format").value_or("");
+    const Figures weights = stored_.inside("config_groups.group_0.weights.");
     if (format.find("mxfp4") != std::string_view::npos) return set_mxfp4();
     if (format == "float-quantized" || format == "naive-quantized") {
       set_float8();
-      if (text(weights + "strategy") == "channel") out_.block_rows = 1;
+      if (weights.text("strategy") == "channel") out_.block_rows = 1;
       return true;
     }
-    if (format != "pack-quantized" || count(weights + "num_bits") != 4) return false;
-    const bool symmetric = figures_.flag(key_of(weights + "symmetric")).value_or(true);
-    return set_int4(count(weights + "group_size").value_or(0), !symmetric);
+    if (format != "pack-quantized" || weights.count("num_bits") != 4) return false;
+    const bool symmetric = weights.flag("symmetric").value_or(true);
+    return set_int4(weights.count("group_size").value_or(0), !symmetric);
   }
 
   bool set_float8() {
     out_.type = DType::f8_e4m3;
-    const auto block = figures_.integers(key_of("weight_block_size"));
+    const auto block = stored_.integers("weight_block_size");
     if (block.size() == 2 && block[0] > 0 && block[1] > 0) {
       out_.block_rows = static_cast<std::uint64_t>(block[0]);
       out_.block_columns = static_cast<std::uint64_t>(block[1]);
@@ -151,15 +141,9 @@ class QuantizationReader {
     }
   }
 
-  const Figures& figures_;
+  const Figures& stored_;
   StoredQuantization out_;
 };
-
-std::optional<DType> weights_type(const StoredQuantization& quantization,
-                                  std::optional<DType> stated) {
-  const bool whole = quantization.method == "fp8" || quantization.method == "mxfp4";
-  return whole ? quantization.type : stated;
-}
 
 void note_gaps(const Figures& figures, ModelShape& shape) {
   if (shape.parameters.empty()) {
@@ -183,8 +167,10 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
     const auto name = stated ? std::nullopt : figures.text(key);
     if (name) stated = dtype_from_name(*name);
   }
-  shape.quantization = QuantizationReader(figures).read(stated);
-  shape.dtype = weights_type(shape.quantization, stated);
+  StoredQuantization& stored = shape.quantization;
+  stored = QuantizationReader(figures.inside("quantization_config.")).read(stated);
+  const bool whole = stored.method == "fp8" || stored.method == "mxfp4";
+  shape.dtype = whole ? stored.type : stated;
   const auto layers = figures.find(Figure::layers);
   if (!layers) {  // The config of something else, maybe beside tensors that can be planned.
     shape.warnings.emplace_back("num_hidden_layers is missing: its layers cannot be planned");
