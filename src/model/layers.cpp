@@ -24,14 +24,6 @@ std::string block_scope(std::size_t layer) {
   figures.throw_figure_error(figure, FormatFault::out_of_range, "is 0 in a layer with attention");
 }
 
-std::uint64_t query_heads(const Figures& figures, bool windowed, std::size_t layer) {
-  const std::uint64_t common = figures.get(Figure::heads, 0, layer);
-  const std::uint64_t heads =
-      windowed ? figures.get(Figure::heads_windowed, common, layer) : common;
-  if (heads == 0) throw_no_heads(figures, Figure::heads);
-  return heads;
-}
-
 std::uint64_t cached_heads(const Figures& figures, bool windowed, std::uint64_t heads,
                            std::size_t layer) {
   const auto special = figures.find(windowed ? Figure::kv_heads_windowed : Figure::kv_heads_full);
@@ -66,7 +58,9 @@ std::uint64_t splitting_heads(const Figures& figures, const LayerShape& shape) {
 void set_attention(const Figures& figures, std::size_t layer, Attention kind, LayerShape& shape) {
   const bool windowed = kind == Attention::windowed || kind == Attention::chunked;
   shape.attention = kind;
-  shape.heads = query_heads(figures, windowed, layer);
+  shape.heads = figures.get(Figure::heads, 0, layer);
+  if (windowed) shape.heads = figures.get(Figure::heads_windowed, shape.heads, layer);
+  if (shape.heads == 0) throw_no_heads(figures, Figure::heads);
   shape.kv_heads = cached_heads(figures, windowed, shape.heads, layer);
   if (shape.kv_heads == 0) throw_no_heads(figures, Figure::kv_heads);
   const bool config = !figures.of_gguf();

@@ -21,11 +21,8 @@ constexpr std::array<std::string_view, 5> kTextScopes = {
 
 std::vector<std::string> scopes_of(const Metadata& metadata) {
   for (const std::string_view scope : kTextScopes) {
-    const auto entries = metadata.entries();
-    const bool there = std::any_of(entries.begin(), entries.end(), [&](const auto& entry) {
-      return std::string_view(entry.key).starts_with(scope);
-    });
-    if (there) return {std::string(scope), ""};
+    const auto is_inside = [&](const auto& entry) { return entry.key.starts_with(scope); };
+    if (std::ranges::any_of(metadata.entries(), is_inside)) return {std::string(scope), ""};
   }
   return {""};
 }
