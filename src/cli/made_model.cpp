@@ -101,7 +101,7 @@ void require_makeable(const std::filesystem::path& out, const Shape& shape) {
 }
 
 // Norms near 1; matrices such that what goes in with a mean square of 1 comes out so.
-void draw_weights(std::span<float> chunk, const internal::Llama2cArray& array, Random& random) {
+void draw_weights(std::span<float> chunk, const Parameter& array, Random& random) {
   if (array.kind == ParameterKind::other) {
     std::fill(chunk.begin(), chunk.end(), 0.0F);
     return;
@@ -125,8 +125,8 @@ bool write_weights(internal::NewFile& file, const Shape& shape, std::uint64_t se
   file.write(std::as_bytes(std::span(header)));
   Random random(seed);
   std::vector<float> buffer(kChunkFloats);
-  for (const internal::Llama2cArray& array : internal::llama2c_arrays(figures_of(shape))) {
-    std::size_t left = *array.bytes() / sizeof(float);
+  for (const Parameter& array : internal::llama2c_arrays(figures_of(shape))) {
+    std::size_t left = *internal::bytes_of_array(array) / sizeof(float);
     while (left != 0) {
       if (stop.load(std::memory_order_relaxed)) return false;
       const std::span<float> chunk = std::span(buffer).first(std::min(left, buffer.size()));
@@ -204,10 +204,10 @@ std::filesystem::path tokenizer_beside(const std::filesystem::path& model) {
   return path;
 }
 
-std::optional<std::uint64_t> checkpoint_bytes(const Shape& shape) noexcept {
+std::optional<std::uint64_t> checkpoint_bytes(const Shape& shape) {
   std::optional<std::uint64_t> sum = internal::kLlama2cHeader;
-  for (const internal::Llama2cArray& array : internal::llama2c_arrays(figures_of(shape))) {
-    const std::optional<std::uint64_t> bytes = array.bytes();
+  for (const Parameter& array : internal::llama2c_arrays(figures_of(shape))) {
+    const std::optional<std::uint64_t> bytes = internal::bytes_of_array(array);
     if (sum && bytes) sum = checked_add(*sum, *bytes);
     if (!sum || !bytes) return std::nullopt;
   }

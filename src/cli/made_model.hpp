@@ -16,7 +16,7 @@ namespace tapedeck::cli {
 [[nodiscard]] std::filesystem::path tokenizer_beside(const std::filesystem::path& model);
 
 /// Of a checkpoint; nothing where they do not fit.
-[[nodiscard]] std::optional<std::uint64_t> checkpoint_bytes(const llama::Shape& shape) noexcept;
+[[nodiscard]] std::optional<std::uint64_t> checkpoint_bytes(const llama::Shape& shape);
 
 /// Writes a llama2.c checkpoint with random weights, and its tokenizer to `tokenizer_beside(out)`:
 /// the same for the same shape and seed. Files of these names are replaced. Both are there in the

@@ -116,16 +116,20 @@ NothingFits::NothingFits(const std::string& model, std::vector<FitChoice> choice
 std::vector<FitChoice> fit(const Model& model, const PlanOptions& options, const HostBudget& host,
                            const std::optional<DeviceBudget>& device, const FitOptions& least) {
   internal::require_finite("FitOptions::least_tokens_per_second", least.least_tokens_per_second);
-  internal::FitModel planned = {
+  internal::FitQuestion question = {
       .make = [&](const PlanOptions& asked) { return make_plan(model, asked); },
-      .shape = model.shape};
+      .shape = model.shape,
+      .options = options,
+      .host = host,
+      .device = device,
+      .least = least};
   if (device) {
     internal::require_finite("DeviceBudget::bus_bytes_per_second", device->bus_bytes_per_second);
     if (!model.tensors.empty()) {
-      planned.weights = internal::bytes_by_layer(model, internal::lay_out_layers(model));
+      question.weights = internal::bytes_by_layer(model, internal::lay_out_layers(model));
     }
   }
-  std::vector<FitChoice> choices = internal::fit_choices(planned, options, host, device, least);
+  std::vector<FitChoice> choices = internal::fit_choices(question);
   if (choices.front().fits()) return choices;
   throw NothingFits(name_of(model), std::move(choices),
                     device ? "free memory of " + device->name : "", host.limit);

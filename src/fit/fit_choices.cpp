@@ -31,17 +31,12 @@ CheckedSize beside_weights(const Plan& plan) {
 
 class FitPlanner {
  public:
-  FitPlanner(const FitModel& model, const PlanOptions& options, const HostBudget& host,
-             const std::optional<DeviceBudget>& device, const FitOptions& least)
-      : model_(model),
-        options_(options),
-        host_(host),
-        device_(device.value_or(DeviceBudget{})),
-        least_(least) {}
+  explicit FitPlanner(const FitQuestion& asked)
+      : asked_(asked), device_(asked.device.value_or(DeviceBudget{})) {}
 
   [[nodiscard]] FitChoice choose(FitMode mode) const {
-    const Plan plan = model_.make(options_);
-    FitChoice choice = choice_with(mode, plan, options_);
+    const Plan plan = asked_.make(asked_.options);
+    FitChoice choice = choice_with(mode, plan, asked_.options);
     choice.largest_context = largest_value(
         mode, most_context(),
         [](PlanOptions& options, std::uint64_t tokens) { options.total_context = tokens; });
@@ -66,28 +61,28 @@ class FitPlanner {
  private:
   // A context is that of all sequences together.
   [[nodiscard]] std::uint64_t most_context() const {
-    const CheckedSize all = CheckedSize(model_.shape.context) * options_.sequences;
-    const std::uint64_t most = model_.shape.context == 0 ? kMostContext : saturated(all);
-    return std::max(most, options_.total_context);
+    const CheckedSize all = CheckedSize(asked_.shape.context) * asked_.options.sequences;
+    const std::uint64_t most = asked_.shape.context == 0 ? kMostContext : saturated(all);
+    return std::max(most, asked_.options.total_context);
   }
 
   [[nodiscard]] FitChoice choice_with(FitMode mode, const Plan& plan,
                                       const PlanOptions& options) const {
     FitChoice choice = {.mode = mode,
                         .device = {.available = device_.free},
-                        .host = {.available = host_.available}};
-    const LayerBytes weights = bytes_by_layer(plan.weights, model_.shape);
-    const bool own = model_.weights && !options.weights_type;
+                        .host = {.available = asked_.host.available}};
+    const LayerBytes weights = bytes_by_layer(plan.weights, asked_.shape);
+    const bool own = asked_.weights && !options.weights_type;
     switch (mode) {
       case FitMode::full_cache:
         choice.device.needed = saturated(beside_weights(plan) + plan.weights.bytes());
         break;
       case FitMode::layer_streaming:
-        place_streaming(choice, plan, own ? *model_.weights : weights);
+        place_streaming(choice, plan, own ? *asked_.weights : weights);
         break;
       case FitMode::first_layers:
         choice.reference_decoder = false;
-        place_first_layers(choice, plan, weights, bytes_by_layer(plan.history, model_.shape));
+        place_first_layers(choice, plan, weights, bytes_by_layer(plan.history, asked_.shape));
         break;
       case FitMode::host_only:
         choice.host.needed = saturated(beside_weights(plan) + plan.weights.bytes());
@@ -106,7 +101,7 @@ class FitPlanner {
     const std::size_t least = fast + least_device(steps.subspan(fast));
     choice.device.needed = saturated(steps[least].device + beside);
     choice.host.needed = plan.weights.bytes();
-    choice.least_tokens_per_second = least_.least_tokens_per_second;
+    choice.least_tokens_per_second = asked_.least.least_tokens_per_second;
     if (choice.device.available < saturated(beside)) return;
     const auto resident = most_resident(steps, choice.device.available - saturated(beside));
     if (!resident) return;
@@ -121,7 +116,8 @@ class FitPlanner {
   [[nodiscard]] std::size_t first_fast_enough(std::span<const StreamingStep> steps) const {
     std::size_t step = 0;
     if (device_.bus_bytes_per_second == 0) return step;
-    while (steps[step].ceiling(device_.bus_bytes_per_second) < least_.least_tokens_per_second) {
+    while (steps[step].ceiling(device_.bus_bytes_per_second) <
+           asked_.least.least_tokens_per_second) {
       ++step;  // the last one copies nothing
     }
     return step;
@@ -150,10 +146,10 @@ class FitPlanner {
 
   // Options that make no sense for this model fit nowhere.
   [[nodiscard]] bool fits_with(FitMode mode, auto set, auto value) const {
-    PlanOptions options = options_;
+    PlanOptions options = asked_.options;
     set(options, value);
     try {
-      return choice_with(mode, model_.make(options), options).fits();
+      return choice_with(mode, asked_.make(options), options).fits();
     } catch (const InvalidArgument&) {
       return false;
     }
@@ -178,24 +174,18 @@ class FitPlanner {
     return std::nullopt;
   }
 
-  const FitModel& model_;
-  const PlanOptions& options_;
-  const HostBudget& host_;
+  const FitQuestion& asked_;
   const DeviceBudget device_;
-  const FitOptions& least_;
 };
 
 }  // namespace
 
-std::vector<FitChoice> fit_choices(const FitModel& model, const PlanOptions& options,
-                                   const HostBudget& host,
-                                   const std::optional<DeviceBudget>& device,
-                                   const FitOptions& least) {
-  const FitPlanner planner(model, options, host, device, least);
+std::vector<FitChoice> fit_choices(const FitQuestion& asked) {
+  const FitPlanner planner(asked);
   std::vector<FitChoice> choices;
   for (const FitMode mode :
        {FitMode::full_cache, FitMode::layer_streaming, FitMode::first_layers, FitMode::host_only}) {
-    if (device || mode == FitMode::host_only) choices.push_back(planner.choose(mode));
+    if (asked.device || mode == FitMode::host_only) choices.push_back(planner.choose(mode));
   }
   // Fitting ones lack nothing, and so come first, by preference.
   std::ranges::sort(choices, {}, [](const FitChoice& choice) {

@@ -13,19 +13,21 @@
 
 namespace tapedeck::internal {
 
-struct FitModel {
-  /// Throws InvalidArgument for options that make no sense.
+/// What `fit` is asked. Refers to its arguments.
+struct FitQuestion {
+  /// Plans the model. Throws InvalidArgument for options that make no sense.
   std::function<Plan(const PlanOptions&)> make;
   const ModelShape& shape;
-  /// Of its own tensors; where there are none, what is planned tells.
+  const PlanOptions& options;
+  const HostBudget& host;
+  const std::optional<DeviceBudget>& device;
+  const FitOptions& least;
+  /// Of the model's own tensors; where there are none, what is planned tells.
   std::optional<LayerBytes> weights{};
 };
 
 /// All ways to run the model, ranked as `fit` says; perhaps none fits.
 /// @throws InvalidArgument where the options asked for make no sense.
-[[nodiscard]] std::vector<FitChoice> fit_choices(const FitModel& model, const PlanOptions& options,
-                                                 const HostBudget& host,
-                                                 const std::optional<DeviceBudget>& device,
-                                                 const FitOptions& least);
+[[nodiscard]] std::vector<FitChoice> fit_choices(const FitQuestion& asked);
 
 }  // namespace tapedeck::internal

@@ -282,11 +282,12 @@ constexpr auto kArchitectures = std::to_array<Architecture>({
 
 std::span<const Architecture> architectures() noexcept { return kArchitectures; }
 
-const Architecture* find_architecture(Dialect dialect, std::string_view name) noexcept {
+const Architecture& find_architecture(Dialect dialect, std::string_view name) noexcept {
+  static constexpr Architecture kUnknown = {.traits = kUnknownParameters};
   for (const Architecture& row : kArchitectures) {
-    if (has_word(row.both, name) || has_word(row.names(dialect), name)) return &row;
+    if (has_word(row.both, name) || has_word(row.names(dialect), name)) return row;
   }
-  return nullptr;
+  return kUnknown;
 }
 
 }  // namespace tapedeck::internal

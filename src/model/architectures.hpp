@@ -117,6 +117,10 @@ struct Architecture {
   std::array<Default, 2> defaults{};         ///< What holds where a file is silent.
   std::array<Default, 6> config_defaults{};  ///< What transformers fills in besides, for a config.
 
+  /// False for what stands for an architecture that the table does not have.
+  [[nodiscard]] constexpr bool known() const noexcept {
+    return !both.empty() || !gguf.empty() || !config.empty();
+  }
   /// Besides those of both.
   [[nodiscard]] constexpr std::string_view names(Dialect dialect) const noexcept {
     return dialect == Dialect::gguf ? gguf : config;
@@ -137,8 +141,8 @@ struct Architecture {
 
 [[nodiscard]] std::span<const Architecture> architectures() noexcept;
 
-/// nullptr for a name the table does not have.
-[[nodiscard]] const Architecture* find_architecture(Dialect dialect,
+/// One that is not `known` for a name the table does not have.
+[[nodiscard]] const Architecture& find_architecture(Dialect dialect,
                                                     std::string_view name) noexcept;
 
 /// What a GGUF header says of its model. The tensors decide where the metadata is silent.

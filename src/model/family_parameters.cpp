@@ -7,181 +7,173 @@
 #include "model/parameter_collector.hpp"
 
 namespace tapedeck::internal {
+namespace {
 
-void ParameterCollector::add_state(const LayerShape& layer) {
+void add_state_kernel(ParameterCollector& to, std::uint64_t width, bool bias) {
+  to.add_other({"layers.state.kernel", Part::convolution}, width,
+               to.figures.get(Figure::conv_kernel, 4));
+  if (bias) to.add_bias({"layers.state.kernel_bias", Part::convolution, Piece::bias}, width);
+}
+
+// Sources: MambaMixer and Mamba2Mixer of transformers.
+void add_mamba1(ParameterCollector& to, const LayerShape& layer) {
+  const std::uint64_t state = to.figures.get(Figure::state, 0);
+  const std::uint64_t rank = to.figures.get(Figure::time_step_rank, (to.hidden + 15) / 16);
+  to.add_matrix({"layers.state.in", Part::recurrent}, 2 * layer.inner, to.hidden);
+  add_state_kernel(to, layer.inner, true);
+  to.add_matrix({"layers.state.x", Part::recurrent}, rank + 2 * state, layer.inner);
+  to.add_projection({"layers.state.dt", Part::recurrent}, layer.inner, rank, true);
+  to.add_other({"layers.state.a", Part::recurrent}, layer.inner, state);
+  to.add_other({"layers.state.d", Part::recurrent}, 1, layer.inner);
+  to.add_matrix({"layers.state.out", Part::recurrent}, to.hidden, layer.inner);
+  if (to.has(kStateNorms)) {  // Jamba's, of the time step and of B and C.
+    to.add_norm({"layers.state.dt_norm", Part::recurrent_norm}, rank);
+    to.add_norm({"layers.state.bc_norm", Part::recurrent_norm}, state, 2);
+  }
+}
+
+void add_mamba2(ParameterCollector& to, const LayerShape& layer) {
+  const std::uint64_t shared =
+      2 * to.figures.get(Figure::groups, 1) * to.figures.get(Figure::state, 0);
+  const std::uint64_t size = to.figures.get(Figure::state_head_dim, 64);
+  const std::uint64_t heads =
+      to.figures.get(Figure::state_heads, size == 0 ? 0 : layer.inner / size);
+  to.add_matrix({"layers.state.in", Part::recurrent}, 2 * layer.inner + shared + heads, to.hidden);
+  add_state_kernel(to, layer.inner + shared, true);
+  // A, D and the time step's bias.
+  to.add_other({"layers.state.head", Part::recurrent}, 1, heads, 3);
+  // Falcon-H1 has one where it says so.
+  const bool beside = to.figures.architecture().state.in == States::beside_attention;
+  if (!beside || to.says("mamba_rms_norm"))
+    to.add_norm({"layers.state.norm", Part::recurrent_norm}, layer.inner);
+  to.add_matrix({"layers.state.out", Part::recurrent}, to.hidden, layer.inner);
+}
+
+// Source: Qwen3NextGatedDeltaNet of transformers.
+void add_gated_delta(ParameterCollector& to, const LayerShape& layer) {
+  const std::uint64_t shared =
+      2 * to.figures.get(Figure::groups, 1) * to.figures.get(Figure::state, 0);
+  const std::uint64_t heads = to.figures.get(Figure::state_heads, 0);
+  to.add_matrix({"layers.state.in", Part::recurrent}, shared + 2 * layer.inner, to.hidden);
+  to.add_matrix({"layers.state.ba", Part::recurrent}, 2 * heads, to.hidden);
+  add_state_kernel(to, shared + layer.inner, false);
+  // A and the time step's bias.
+  to.add_other({"layers.state.head", Part::recurrent}, 1, heads, 2);
+  to.add_norm({"layers.state.norm", Part::recurrent_norm},
+              to.figures.get(Figure::state_head_dim, 0));
+  to.add_matrix({"layers.state.out", Part::recurrent}, to.hidden, layer.inner);
+}
+
+// Source: BertEmbeddings and BertPooler of transformers.
+void add_bert(ParameterCollector& to) {
+  to.add_parameter(outside("token_types", Part::embedding), ParameterKind::embedding,
+                   to.figure_of_key("type_vocab_size", 2), to.hidden);
+  to.add_projection(outside("pooler"), to.hidden, to.hidden, true);
+}
+
+// Source: Gemma3nTextModel and Gemma4TextModel of transformers, and their layers.
+void add_layer_inputs(ParameterCollector& to) {
+  // Gemma 3n has them where its config is silent.
+  const std::uint64_t width =
+      to.figure_of_key("hidden_size_per_layer_input", to.is_of(Family::gemma3n) ? 256 : 0);
+  if (width == 0) return;
+  const std::uint64_t layers = to.shape.layers.size();
+  const std::uint64_t rows = to.figure_of_key("vocab_size_per_layer_input", 262'144);
+  to.add_parameter(outside("layer_embedding", Part::embedding), ParameterKind::embedding, rows,
+                   layers * width);
+  to.add_matrix(outside("layer_projection"), layers * width, to.hidden);
+  to.add_norm(outside("layer_projection_norm", Part::norm), width);
+  to.add_matrix({"layers.input_gate"}, width, to.hidden, layers);
+  to.add_matrix({"layers.input_projection"}, to.hidden, width, layers);
+  to.add_norm({"layers.input_norm", Part::norm}, to.hidden, layers);
+}
+
+// Source: Gemma3nTextAltUp and Gemma3nTextLaurelBlock of transformers.
+void add_gemma3n(ParameterCollector& to) {
+  const std::uint64_t layers = to.shape.layers.size();
+  const std::uint64_t streams = to.figure_of_key("altup_num_inputs", 4);
+  const std::uint64_t rank = to.figure_of_key("laurel_rank", 64);
+  if (streams == 0) return;
+  to.add_matrix(outside("streams"), to.hidden, to.hidden, 2 * (streams - 1));  // there and back
+  to.add_other({"layers.streams.correction"}, streams, streams, layers);
+  to.add_other({"layers.streams.prediction"}, streams * streams, streams, layers);
+  to.add_matrix({"layers.streams.router"}, streams, to.hidden, layers);
+  to.add_norm({"layers.streams.norm", Part::norm}, to.hidden, layers);
+  to.add_other({"layers.streams.scale"}, 1, to.hidden, layers);
+  to.add_matrix({"layers.laurel.left"}, rank, to.hidden, layers);
+  to.add_matrix({"layers.laurel.right"}, to.hidden, rank, layers);
+  to.add_norm({"layers.laurel.norm", Part::norm}, to.hidden, layers);
+}
+
+// A vector made from another one through few dimensions, in `count` layers. Where the config is
+// silent, their number follows from the hidden width, as in the model's own code.
+void add_low_rank(ParameterCollector& to, std::string_view key, double width, std::uint64_t count,
+                  bool bias) {
+  constexpr std::uint64_t kStep = 32;
+  const auto steps = static_cast<std::uint64_t>(std::llround(width / kStep));
+  const std::uint64_t rank = to.figure_of_key(key, kStep * std::max<std::uint64_t>(steps, 1));
+  to.add_matrix({"layers.mix.gates", Part::recurrent}, rank, to.hidden, count);
+  to.add_matrix({"layers.mix.gates", Part::recurrent}, to.hidden, rank, count);
+  if (bias) to.add_other({"layers.mix.vectors", Part::recurrent}, 1, to.hidden, count);
+}
+
+// Source: RWKV_Tmix_x070 and RWKV_CMix_x070 of RWKV-LM.
+void add_rwkv7(ParameterCollector& to) {
+  const std::uint64_t layers = to.shape.layers.size();
+  const double root = std::sqrt(static_cast<double>(to.hidden));
+  // Of queries, keys, values and the output.
+  to.add_matrix({"layers.mix.projections", Part::recurrent}, to.hidden, to.hidden, 4 * layers);
+  // Seven mix a token with the one before; three scale keys, and the bonus of the present token.
+  to.add_other({"layers.mix.vectors", Part::recurrent}, 1, to.hidden, (7ULL + 3) * layers);
+  to.add_norm({"layers.mix.norm", Part::recurrent_norm}, to.hidden, layers);
+  add_low_rank(to, "decay_low_rank_dim", 1.8 * root, layers, true);
+  add_low_rank(to, "a_low_rank_dim", 1.8 * root, layers, true);
+  // The first layer's are mixed in.
+  add_low_rank(to, "v_low_rank_dim", 1.3 * root, layers - 1, true);
+  add_low_rank(to, "gate_low_rank_dim", 0.6 * std::pow(static_cast<double>(to.hidden), 0.8), layers,
+               false);
+}
+
+}  // namespace
+
+void add_state(ParameterCollector& to, const LayerShape& layer) {
   switch (layer.recurrence) {
     case Recurrence::none:
     case Recurrence::rwkv:
       return;
     case Recurrence::mamba1:
-      return add_mamba1(layer);
+      return add_mamba1(to, layer);
     case Recurrence::mamba2:
-      return add_mamba2(layer);
+      return add_mamba2(to, layer);
     case Recurrence::gated_delta:
-      return add_gated_delta(layer);
+      return add_gated_delta(to, layer);
     case Recurrence::short_convolution:
-      add_matrix(of_layers("layers.convolution.in", Part::recurrent), 3 * hidden_, hidden_);
-      add_other(of_layers("layers.convolution.kernel", Part::convolution), hidden_,
-                figures_.get(Figure::conv_cache, 0));
-      add_matrix(of_layers("layers.convolution.out", Part::recurrent), hidden_, hidden_);
+      to.add_matrix({"layers.convolution.in", Part::recurrent}, 3 * to.hidden, to.hidden);
+      to.add_other({"layers.convolution.kernel", Part::convolution}, to.hidden,
+                   to.figures.get(Figure::conv_cache, 0));
+      to.add_matrix({"layers.convolution.out", Part::recurrent}, to.hidden, to.hidden);
       return;
   }
 }
 
-void ParameterCollector::add_state_kernel(std::uint64_t width, bool bias) {
-  add_other(of_layers("layers.state.kernel", Part::convolution), width,
-            figures_.get(Figure::conv_kernel, 4));
-  if (bias) add_bias(of_layers("layers.state.kernel_bias", Part::convolution, Piece::bias), width);
-}
-
-// Sources: MambaMixer and Mamba2Mixer of transformers.
-void ParameterCollector::add_mamba1(const LayerShape& layer) {
-  const std::uint64_t state = figures_.get(Figure::state, 0);
-  const std::uint64_t rank = figures_.get(Figure::time_step_rank, (hidden_ + 15) / 16);
-  add_matrix(of_layers("layers.state.in", Part::recurrent), 2 * layer.inner, hidden_);
-  add_state_kernel(layer.inner, true);
-  add_matrix(of_layers("layers.state.x", Part::recurrent), rank + 2 * state, layer.inner);
-  add_projection(of_layers("layers.state.dt", Part::recurrent), layer.inner, rank, true);
-  add_other(of_layers("layers.state.a", Part::recurrent), layer.inner, state);
-  add_other(of_layers("layers.state.d", Part::recurrent), 1, layer.inner);
-  add_matrix(of_layers("layers.state.out", Part::recurrent), hidden_, layer.inner);
-  if (architecture_.has(kStateNorms)) {  // Jamba's, of the time step and of B and C.
-    add_norm(of_layers("layers.state.dt_norm", Part::recurrent_norm), rank);
-    add_norm(of_layers("layers.state.bc_norm", Part::recurrent_norm), state, 2);
-  }
-}
-
-void ParameterCollector::add_mamba2(const LayerShape& layer) {
-  const std::uint64_t shared = 2 * figures_.get(Figure::groups, 1) * figures_.get(Figure::state, 0);
-  const std::uint64_t size = figures_.get(Figure::state_head_dim, 64);
-  const std::uint64_t heads = figures_.get(Figure::state_heads, size == 0 ? 0 : layer.inner / size);
-  add_matrix(of_layers("layers.state.in", Part::recurrent), 2 * layer.inner + shared + heads,
-             hidden_);
-  add_state_kernel(layer.inner + shared, true);
-  // A, D and the time step's bias.
-  add_other(of_layers("layers.state.head", Part::recurrent), 1, heads, 3);
-  // Falcon-H1 has one where it says so.
-  const bool beside = architecture_.state.in == States::beside_attention;
-  if (!beside || says("mamba_rms_norm"))
-    add_norm(of_layers("layers.state.norm", Part::recurrent_norm), layer.inner);
-  add_matrix(of_layers("layers.state.out", Part::recurrent), hidden_, layer.inner);
-}
-
-// Source: Qwen3NextGatedDeltaNet of transformers.
-void ParameterCollector::add_gated_delta(const LayerShape& layer) {
-  const std::uint64_t shared = 2 * figures_.get(Figure::groups, 1) * figures_.get(Figure::state, 0);
-  const std::uint64_t heads = figures_.get(Figure::state_heads, 0);
-  add_matrix(of_layers("layers.state.in", Part::recurrent), shared + 2 * layer.inner, hidden_);
-  add_matrix(of_layers("layers.state.ba", Part::recurrent), 2 * heads, hidden_);
-  add_state_kernel(shared + layer.inner, false);
-  // A and the time step's bias.
-  add_other(of_layers("layers.state.head", Part::recurrent), 1, heads, 2);
-  add_norm(of_layers("layers.state.norm", Part::recurrent_norm),
-           figures_.get(Figure::state_head_dim, 0));
-  add_matrix(of_layers("layers.state.out", Part::recurrent), hidden_, layer.inner);
-}
-
-// Source: MllamaCrossAttentionDecoderLayer of transformers.
-void ParameterCollector::add_cross_attention() {
-  const std::uint64_t heads = figures_.get(Figure::heads, 1);
-  const std::uint64_t size = heads == 0 ? 0 : hidden_ / heads;
-  const std::uint64_t cached = figures_.get(Figure::kv_heads, heads) * size;
-  add_matrix(of_layers("layers.cross_attention.q", Part::query), hidden_, hidden_);
-  add_matrix(of_layers("layers.cross_attention.k", Part::key), cached, hidden_);
-  add_matrix(of_layers("layers.cross_attention.v", Part::value), cached, hidden_);
-  add_matrix(of_layers("layers.cross_attention.output", Part::attention_output), hidden_, hidden_);
-  // Of queries and keys.
-  add_norm(of_layers("layers.cross_attention.norm", Part::attention_inner_norm), size, 2);
-  add_other(of_layers("layers.cross_attention.gate", Part::attention_other), 1, 1, 2);
-}
-
-// Source: BertEmbeddings and BertPooler of transformers.
-void ParameterCollector::add_bert() {
-  add_parameter(outside("token_types", Part::embedding), ParameterKind::embedding,
-                figure_of_key("type_vocab_size", 2), hidden_);
-  add_projection(outside("pooler"), hidden_, hidden_, true);
-}
-
-// Source: Gemma3nTextModel and Gemma4TextModel of transformers, and their layers.
-void ParameterCollector::add_layer_inputs() {
-  // Gemma 3n has them where its config is silent.
-  const std::uint64_t width =
-      figure_of_key("hidden_size_per_layer_input", is_of(Family::gemma3n) ? 256 : 0);
-  if (width == 0) return;
-  const std::uint64_t layers = shape_.layers.size();
-  const std::uint64_t rows = figure_of_key("vocab_size_per_layer_input", 262'144);
-  add_parameter(outside("layer_embedding", Part::embedding), ParameterKind::embedding, rows,
-                layers * width);
-  add_matrix(outside("layer_projection"), layers * width, hidden_);
-  add_norm(outside("layer_projection_norm", Part::norm), width);
-  add_matrix(of_layers("layers.input_gate"), width, hidden_, layers);
-  add_matrix(of_layers("layers.input_projection"), hidden_, width, layers);
-  add_norm(of_layers("layers.input_norm", Part::norm), hidden_, layers);
-}
-
-// Source: Gemma3nTextAltUp and Gemma3nTextLaurelBlock of transformers.
-void ParameterCollector::add_gemma3n() {
-  const std::uint64_t layers = shape_.layers.size();
-  const std::uint64_t streams = figure_of_key("altup_num_inputs", 4);
-  const std::uint64_t rank = figure_of_key("laurel_rank", 64);
-  if (streams == 0) return;
-  add_matrix(outside("streams"), hidden_, hidden_, 2 * (streams - 1));  // there and back
-  add_other(of_layers("layers.streams.correction"), streams, streams, layers);
-  add_other(of_layers("layers.streams.prediction"), streams * streams, streams, layers);
-  add_matrix(of_layers("layers.streams.router"), streams, hidden_, layers);
-  add_norm(of_layers("layers.streams.norm", Part::norm), hidden_, layers);
-  add_other(of_layers("layers.streams.scale"), 1, hidden_, layers);
-  add_matrix(of_layers("layers.laurel.left"), rank, hidden_, layers);
-  add_matrix(of_layers("layers.laurel.right"), hidden_, rank, layers);
-  add_norm(of_layers("layers.laurel.norm", Part::norm), hidden_, layers);
-}
-
-// A vector made from another one through few dimensions, in `count` layers. Where the config is
-// silent, their number follows from the hidden width, as in the model's own code.
-void ParameterCollector::add_low_rank(std::string_view key, double width, std::uint64_t count,
-                                      bool bias) {
-  constexpr std::uint64_t kStep = 32;
-  const auto steps = static_cast<std::uint64_t>(std::llround(width / kStep));
-  const std::uint64_t rank = figure_of_key(key, kStep * std::max<std::uint64_t>(steps, 1));
-  add_matrix(of_layers("layers.mix.gates", Part::recurrent), rank, hidden_, count);
-  add_matrix(of_layers("layers.mix.gates", Part::recurrent), hidden_, rank, count);
-  if (bias) add_other(of_layers("layers.mix.vectors", Part::recurrent), 1, hidden_, count);
-}
-
-// Source: RWKV_Tmix_x070 and RWKV_CMix_x070 of RWKV-LM.
-void ParameterCollector::add_rwkv7() {
-  const std::uint64_t layers = shape_.layers.size();
-  const double root = std::sqrt(static_cast<double>(hidden_));
-  // Of queries, keys, values and the output.
-  add_matrix(of_layers("layers.mix.projections", Part::recurrent), hidden_, hidden_, 4 * layers);
-  // Seven mix a token with the one before; three scale keys, and the bonus of the present token.
-  add_other(of_layers("layers.mix.vectors", Part::recurrent), 1, hidden_, (7ULL + 3) * layers);
-  add_norm(of_layers("layers.mix.norm", Part::recurrent_norm), hidden_, layers);
-  add_low_rank("decay_low_rank_dim", 1.8 * root, layers, true);
-  add_low_rank("a_low_rank_dim", 1.8 * root, layers, true);
-  add_low_rank("v_low_rank_dim", 1.3 * root, layers - 1, true);  // The first layer's are mixed in.
-  add_low_rank("gate_low_rank_dim", 0.6 * std::pow(static_cast<double>(hidden_), 0.8), layers,
-               false);
-}
-
-void ParameterCollector::add_family() {
+void add_family(ParameterCollector& to) {
   constexpr std::uint64_t kImageTokens = 8;  // Rows of the embedding that the head has not.
-  switch (architecture_.family) {
+  switch (to.figures.architecture().family) {
     case Family::none:
     case Family::olmo:
       return;
     case Family::bert:
-      return add_bert();
+      return add_bert(to);
     case Family::rwkv7:
-      return add_rwkv7();
+      return add_rwkv7(to);
     case Family::gemma3n:
-      add_gemma3n();
-      return add_layer_inputs();
+      add_gemma3n(to);
+      return add_layer_inputs(to);
     case Family::gemma4:
-      return add_layer_inputs();
+      return add_layer_inputs(to);
     case Family::mllama:
-      add_parameter(outside("image_embedding", Part::embedding), ParameterKind::embedding,
-                    kImageTokens, hidden_);
+      to.add_parameter(outside("image_embedding", Part::embedding), ParameterKind::embedding,
+                       kImageTokens, to.hidden);
       return;
   }
 }

@@ -6,6 +6,7 @@
 #include <utility>
 #include <variant>
 
+#include "model/architectures.hpp"
 #include "model/file_errors.hpp"
 #include "model/words.hpp"
 
@@ -112,11 +113,22 @@ static_assert(in_order(), "the table of keys is in the order of Figure");
 }  // namespace
 
 Figures::Figures(std::string path, const Metadata& metadata, Dialect dialect,
-                 std::vector<std::string> scopes)
-    : path_(std::move(path)), metadata_(&metadata), dialect_(dialect), scopes_(std::move(scopes)) {}
+                 std::vector<std::string> scopes, const Architecture& architecture)
+    : path_(std::move(path)),
+      metadata_(&metadata),
+      dialect_(dialect),
+      scopes_(std::move(scopes)),
+      architecture_(&architecture),
+      defaults_(architecture.defaults.begin(), architecture.defaults.end()) {
+  if (of_gguf()) return;
+  defaults_.insert(defaults_.end(), architecture.config_defaults.begin(),
+                   architecture.config_defaults.end());
+}
 
-void Figures::add_defaults(std::span<const Default> defaults) {
-  defaults_.insert(defaults_.end(), defaults.begin(), defaults.end());
+Figures Figures::inside(std::string_view beginning) const {
+  Figures out = *this;
+  for (std::string& scope : out.scopes_) scope += beginning;
+  return out;
 }
 
 const Metadata::Entry* Figures::entry(std::string_view keys) const {
@@ -131,7 +143,7 @@ const Metadata::Entry* Figures::entry(std::string_view keys) const {
 
 std::string_view Figures::keys_of(Figure figure) const noexcept {
   const Keys& keys = kKeys[static_cast<std::size_t>(figure)];
-  return dialect_ == Dialect::gguf ? keys.gguf : keys.config;
+  return of_gguf() ? keys.gguf : keys.config;
 }
 
 const Metadata::Entry* Figures::stated(Figure figure) const { return entry(keys_of(figure)); }
@@ -191,31 +203,6 @@ std::optional<std::uint64_t> Figures::count(std::string_view keys) const {
     }
   }
   return std::nullopt;
-}
-
-std::optional<bool> Figures::flag(std::string_view key) const {
-  const Metadata::Entry* const found = entry(key);
-  return found == nullptr ? std::nullopt : metadata_->boolean(found->key);
-}
-
-std::optional<double> Figures::real(std::string_view key) const {
-  const Metadata::Entry* const found = entry(key);
-  return found == nullptr ? std::nullopt : metadata_->real(found->key);
-}
-
-std::optional<std::string_view> Figures::text(std::string_view key) const {
-  const Metadata::Entry* const found = entry(key);
-  return found == nullptr ? std::nullopt : metadata_->string(found->key);
-}
-
-std::span<const std::string> Figures::texts(std::string_view key) const {
-  const Metadata::Entry* const found = entry(key);
-  return found == nullptr ? std::span<const std::string>() : metadata_->strings(found->key);
-}
-
-std::span<const std::int64_t> Figures::integers(std::string_view key) const {
-  const Metadata::Entry* const found = entry(key);
-  return found == nullptr ? std::span<const std::int64_t>() : metadata_->integers(found->key);
 }
 
 void Figures::throw_figure_error(const Metadata::Entry& entry, FormatFault fault,

@@ -15,6 +15,8 @@
 
 namespace tapedeck::internal {
 
+struct Architecture;
+
 /// Whose keys a file uses: those of a GGUF header or of a Hugging Face config.json.
 enum class Dialect : std::uint8_t { gguf, config };
 
@@ -40,7 +42,8 @@ struct Default {
   std::uint64_t value = 0;  ///< 0: no default.
 };
 
-/// Reads figures of one model, with the checks every one of them needs. Refers to the metadata.
+/// Reads figures of one model, with the checks every one of them needs. Refers to the metadata and
+/// to a row of the table of architectures, which says what holds where the file is silent.
 class Figures {
  public:
   /// No honest figure is larger; so the product of any two fits in 64 bits.
@@ -50,12 +53,17 @@ class Figures {
 
   /// @param scopes  what stands before the keys, the most telling first: "llama.", "text_config.".
   Figures(std::string path, const Metadata& metadata, Dialect dialect,
-          std::vector<std::string> scopes);
+          std::vector<std::string> scopes, const Architecture& architecture);
 
-  /// Figures that are known where the file is silent. The first of a figure counts.
-  void add_defaults(std::span<const Default> defaults);
+  /// Holds where neither the file nor the architecture has the figure.
+  void add_default(Default known) { defaults_.push_back(known); }
+
+  /// The figures of an object inside: of the keys that begin with "quantization_config.".
+  [[nodiscard]] Figures inside(std::string_view beginning) const;
 
   [[nodiscard]] Dialect dialect() const noexcept { return dialect_; }
+  [[nodiscard]] bool of_gguf() const noexcept { return dialect_ == Dialect::gguf; }
+  [[nodiscard]] const Architecture& architecture() const noexcept { return *architecture_; }
 
   /// Of one layer where the key has a list, of all layers otherwise.
   /// @throws FormatError for a value that is negative, no whole number, or too large; and for a
@@ -77,12 +85,14 @@ class Figures {
   [[nodiscard]] const Metadata::Entry* entry(std::string_view keys) const;
   /// Of several keys, the first that states a whole number above 0.
   [[nodiscard]] std::optional<std::uint64_t> count(std::string_view keys) const;
-  [[nodiscard]] std::optional<bool> flag(std::string_view key) const;
-  [[nodiscard]] bool says(std::string_view key) const { return flag(key).value_or(false); }
-  [[nodiscard]] std::optional<double> real(std::string_view key) const;
-  [[nodiscard]] std::optional<std::string_view> text(std::string_view key) const;
-  [[nodiscard]] std::span<const std::string> texts(std::string_view key) const;
-  [[nodiscard]] std::span<const std::int64_t> integers(std::string_view key) const;
+  [[nodiscard]] auto flag(std::string_view keys) const { return read(&Metadata::boolean, keys); }
+  [[nodiscard]] bool says(std::string_view keys) const { return flag(keys).value_or(false); }
+  [[nodiscard]] auto real(std::string_view keys) const { return read(&Metadata::real, keys); }
+  [[nodiscard]] auto text(std::string_view keys) const { return read(&Metadata::string, keys); }
+  [[nodiscard]] auto texts(std::string_view keys) const { return read(&Metadata::strings, keys); }
+  [[nodiscard]] auto integers(std::string_view keys) const {
+    return read(&Metadata::integers, keys);
+  }
 
   // What is wrong with a figure, by the key that states it.
   /// Where no key does, the figure is missing.
@@ -93,6 +103,13 @@ class Figures {
                                        const std::string& message) const;
 
  private:
+  /// What one of the getters of `Metadata` gives: nothing, or nothing of it, where there is none.
+  template <class Value>
+  [[nodiscard]] Value read(Value (Metadata::*getter)(std::string_view) const noexcept,
+                           std::string_view keys) const {
+    const Metadata::Entry* const found = entry(keys);
+    return found == nullptr ? Value() : (metadata_->*getter)(found->key);
+  }
   [[nodiscard]] std::string_view keys_of(Figure figure) const noexcept;
   [[nodiscard]] std::uint64_t checked_figure(const Metadata::Entry& entry, std::int64_t value,
                                              Figure figure) const;
@@ -101,7 +118,8 @@ class Figures {
   const Metadata* metadata_;
   Dialect dialect_;
   std::vector<std::string> scopes_;
-  std::vector<Default> defaults_;
+  const Architecture* architecture_;
+  std::vector<Default> defaults_;  // the first of a figure counts
 };
 
 }  // namespace tapedeck::internal

@@ -1,10 +1,9 @@
-#include "model/graph_shape.hpp"
-
 #include <algorithm>
 #include <initializer_list>
 #include <set>
 #include <string_view>
 
+#include "model/layers.hpp"
 #include "model/words.hpp"
 
 namespace tapedeck::internal {
@@ -26,12 +25,12 @@ void read_graph(std::string_view name, GraphShape& graph) {
   graph.rope = !has_word("mpt bloom jamba nemotron_h nemotron_h_moe", name);
 }
 
-void read_traits(const Figures& figures, std::string_view name, std::uint32_t traits,
-                 GraphShape& graph) {
-  graph.gated_ffn = (traits & kPlainFfn) == 0;
-  graph.one_norm = (traits & kOneNorm) != 0;
-  graph.output_gate = (traits & kOutputGate) != 0;
-  if ((traits & kPositions) != 0) graph.rope = false;
+void read_traits(const Figures& figures, std::string_view name, GraphShape& graph) {
+  const Architecture& architecture = figures.architecture();
+  graph.gated_ffn = !architecture.has(kPlainFfn);
+  graph.one_norm = architecture.has(kOneNorm);
+  graph.output_gate = architecture.has(kOutputGate);
+  if (architecture.has(kPositions)) graph.rope = false;
   // RMS norms have an epsilon of their own name, which wins where a file states both.
   const bool rms =
       figures.entry("attention.layer_norm_rms_epsilon rms_norm_eps norm_eps") != nullptr;
@@ -42,7 +41,7 @@ void read_traits(const Figures& figures, std::string_view name, std::uint32_t tr
   if (has_word("gptneox gpt_neox", name)) {
     graph.parallel = figures.flag("use_parallel_residual").value_or(true);
   }
-  graph.layer_norm = rms ? false : mean || (traits & kNormBias) != 0;
+  graph.layer_norm = rms ? false : mean || architecture.has(kNormBias);
 }
 
 // The tensors of a GGUF file are those that the engine computes with.
@@ -93,17 +92,11 @@ void read_figures(const Figures& figures, GraphShape& graph) {
 
 }  // namespace
 
-// The shape of a config.json has the windows that its library has; a header's has the engine's.
-bool engine_is_windowless(std::string_view architecture) noexcept {
-  const Architecture* const row = find_architecture(Dialect::config, architecture);
-  return row != nullptr && (row->has(kWindowlessEngine) || row->windows.of == Windows::above_first);
-}
-
-GraphShape graph_shape(const Figures& figures, const Architecture* known,
-                       const TensorDirectory& tensors, const ModelShape& shape) {
+GraphShape graph_shape(const Figures& figures, const TensorDirectory& tensors,
+                       const ModelShape& shape) {
   GraphShape graph;
   read_graph(shape.architecture, graph);
-  read_traits(figures, shape.architecture, known == nullptr ? 0 : known->traits, graph);
+  read_traits(figures, shape.architecture, graph);
   read_tensors(tensors, shape, graph);
   read_figures(figures, graph);
   return graph;

@@ -54,11 +54,13 @@ LayerParts parts_of(const Figures& figures, std::string_view keys, std::string_v
 }
 
 // The many ways to list which layer is what.
-std::optional<LayerParts> listed_parts(const Figures& figures, bool one_part, std::size_t layer) {
+std::optional<LayerParts> listed_parts(const Figures& figures, std::size_t layer) {
   constexpr std::string_view kKinds = "layer_types layers_block_type";
   if (const auto* kind = element_of(figures, kKinds, figures.texts(kKinds), layer)) {
     LayerParts parts = parts_of(figures, kKinds, *kind);
-    if (one_part) parts.feed_forward = parts.attention == Attention::none && !parts.state;
+    if (figures.architecture().state.in == States::without_kv_and_ffn) {  // one part a layer
+      parts.feed_forward = parts.attention == Attention::none && !parts.state;
+    }
     return parts;
   }
   constexpr std::string_view kPattern = "hybrid_override_pattern";
@@ -91,19 +93,18 @@ std::optional<LayerParts> listed_parts(const Figures& figures, bool one_part, st
 
 // Whether a list of windowed layers counts. llama.cpp reads one where it knows a pattern; of an
 // architecture that the table does not have, it is the best there is.
-bool reads_list(const Figures& figures, const Architecture& architecture) {
-  const bool named = !architecture.both.empty() || !architecture.gguf.empty();
-  const bool known = figures.dialect() == Dialect::gguf && named;
-  return !known || architecture.windows.period != 0 || architecture.has(kListedWindows);
+bool reads_list(const Figures& figures) {
+  const Architecture& architecture = figures.architecture();
+  if (!figures.of_gguf() || !architecture.known()) return true;
+  return architecture.windows.period != 0 || architecture.has(kListedWindows);
 }
 
-std::optional<bool> listed_window(const Figures& figures, const Architecture& architecture,
-                                  std::size_t layer) {
+std::optional<bool> listed_window(const Figures& figures, std::size_t layer) {
   constexpr std::string_view kLetters = "sliding_window_pattern";
   if (const auto letters = figures.text(kLetters); letters && !letters->empty()) {
     return (*letters)[layer % letters->size()] == 'L';
   }
-  if (reads_list(figures, architecture) && figures.is_list(Figure::window_period)) {
+  if (reads_list(figures) && figures.is_list(Figure::window_period)) {
     return figures.find(Figure::window_period, layer) != 0;
   }
   constexpr std::string_view kNumbers = "hybrid_layer_pattern no_rope_layers";
@@ -113,36 +114,32 @@ std::optional<bool> listed_window(const Figures& figures, const Architecture& ar
   return std::nullopt;
 }
 
-bool windowed_by_rule(const Figures& figures, const Architecture& architecture, std::size_t layer) {
-  switch (architecture.windows.of) {
-    case Windows::none:
-      return false;
-    case Windows::all:
-      return true;
-    case Windows::above_first:
-      return figures.says("use_sliding_window") &&
-             layer >= figures.get(Figure::first_windowed_layer, 0);
-    case Windows::but_last_of:
-    case Windows::but_first_of:
-      break;
+bool windowed_by_rule(const Figures& figures, std::size_t layer) {
+  const WindowRule& windows = figures.architecture().windows;
+  if (windows.of == Windows::none) return false;
+  if (windows.of == Windows::all) return true;
+  if (windows.of == Windows::above_first) {
+    return figures.says("use_sliding_window") &&
+           layer >= figures.get(Figure::first_windowed_layer, 0);
   }
-  const std::uint64_t period = figures.get(Figure::window_period, architecture.windows.period);
-  const bool first = architecture.windows.of == Windows::but_first_of;
+  const std::uint64_t period = figures.get(Figure::window_period, windows.period);
+  const bool first = windows.of == Windows::but_first_of;
   // As llama.cpp: a period of 0 is "all".
   return period == 0 || layer % period != (first ? 0 : period - 1);
 }
 
 // Whether llama.cpp has windows in such a model at all.
-bool engine_has_windows(const Figures& figures, const Architecture& architecture) {
+bool engine_has_windows(const Figures& figures) {
+  const Architecture& architecture = figures.architecture();
   if (architecture.has(kWindowlessEngine)) return false;
   const std::uint64_t depth = figures.get(Figure::layers, 0) - figures.get(Figure::draft_layers, 0);
   return architecture.windowed_depth == 0 || depth == architecture.windowed_depth;
 }
 
-Attention attention_of(const Figures& figures, const Architecture& architecture,
-                       std::size_t layer) {
-  const bool config = figures.dialect() == Dialect::config;
-  if (!config && !engine_has_windows(figures, architecture)) return Attention::full;
+Attention attention_of(const Figures& figures, std::size_t layer) {
+  const Architecture& architecture = figures.architecture();
+  const bool config = !figures.of_gguf();
+  if (!config && !engine_has_windows(figures)) return Attention::full;
   if (!figures.flag("use_sliding_window").value_or(true)) return Attention::full;
   const bool chunks = architecture.has(kChunks);
   // Llama 4: a header is silent of its chunks, and one without them states a window of 0.
@@ -153,29 +150,22 @@ Attention attention_of(const Figures& figures, const Architecture& architecture,
   // A window that the context cannot fill is none.
   const std::uint64_t context = figures.get(Figure::context, 0);
   if (config && context != 0 && window >= context) return Attention::full;
-  const std::optional<bool> stated = listed_window(figures, architecture, layer);
-  const bool windowed = stated ? *stated : windowed_by_rule(figures, architecture, layer);
+  const std::optional<bool> stated = listed_window(figures, layer);
+  const bool windowed = stated ? *stated : windowed_by_rule(figures, layer);
   if (!windowed) return Attention::full;
   return chunks ? Attention::chunked : Attention::windowed;
 }
 
-bool keeps_state(const Figures& figures, const Architecture& architecture, std::size_t layer) {
-  switch (architecture.state.in) {
-    case States::none:
-      return false;
-    case States::all:
-    case States::beside_attention:
-      return true;
-    case States::without_kv:
-    case States::without_kv_and_ffn:
-      break;
-  }
+bool keeps_state(const Figures& figures, std::size_t layer) {
+  const States states = figures.architecture().state.in;
+  if (states == States::none) return false;
+  if (states == States::all || states == States::beside_attention) return true;
   if (const auto period = figures.find(Figure::attention_period)) {
     return layer % figures.positive(Figure::attention_period) !=
            figures.get(Figure::attention_offset, *period - 1);
   }
   if (figures.get(Figure::kv_heads, 1, layer) != 0) return false;
-  return architecture.state.in == States::without_kv || figures.get(Figure::ffn, 0, layer) == 0;
+  return states == States::without_kv || figures.get(Figure::ffn, 0, layer) == 0;
 }
 
 }  // namespace
@@ -184,22 +174,19 @@ bool is_listed(std::span<const std::int64_t> layers, std::size_t layer) noexcept
   return std::find(layers.begin(), layers.end(), static_cast<std::int64_t>(layer)) != layers.end();
 }
 
-LayerParts layer_parts(const Figures& figures, const Architecture& architecture,
-                       std::size_t layer) {
-  const bool one_part = architecture.state.in == States::without_kv_and_ffn;
-  if (const auto parts = listed_parts(figures, one_part, layer)) {
+LayerParts layer_parts(const Figures& figures, std::size_t layer) {
+  if (const auto parts = listed_parts(figures, layer)) {
     // A list of kinds says nothing of windows that are switched off.
     if (parts->attention != Attention::windowed) return *parts;
     return figures.get(Figure::window, 0) != 0 ? *parts : kFull;
   }
   LayerParts parts;
-  parts.state = keeps_state(figures, architecture, layer);
-  const bool attends = !parts.state || architecture.state.in == States::beside_attention;
+  parts.state = keeps_state(figures, layer);
+  const bool attends = !parts.state || figures.architecture().state.in == States::beside_attention;
   // A list may have a 0 for a layer without attention.
   const bool cached =
       !figures.is_list(Figure::kv_heads) || figures.find(Figure::kv_heads, layer) != 0;
-  parts.attention =
-      attends && cached ? attention_of(figures, architecture, layer) : Attention::none;
+  parts.attention = attends && cached ? attention_of(figures, layer) : Attention::none;
   if (figures.is_list(Figure::ffn)) parts.feed_forward = figures.find(Figure::ffn, layer) != 0;
   return parts;
 }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/checked_sizes.hpp"
 
@@ -20,14 +22,6 @@ std::string block_scope(std::size_t layer) {
 
 [[noreturn]] void throw_no_heads(const Figures& figures, Figure figure) {
   figures.throw_figure_error(figure, FormatFault::out_of_range, "is 0 in a layer with attention");
-}
-
-std::uint64_t query_heads(const Figures& figures, bool windowed, std::size_t layer) {
-  const std::uint64_t common = figures.get(Figure::heads, 0, layer);
-  const std::uint64_t heads =
-      windowed ? figures.get(Figure::heads_windowed, common, layer) : common;
-  if (heads == 0) throw_no_heads(figures, Figure::heads);
-  return heads;
 }
 
 std::uint64_t cached_heads(const Figures& figures, bool windowed, std::uint64_t heads,
@@ -49,33 +43,32 @@ std::uint64_t cached_heads(const Figures& figures, bool windowed, std::uint64_t 
   return figures.get(Figure::kv_heads, heads, layer);
 }
 
-std::uint64_t window_of(const Figures& figures, const Architecture& architecture, Attention kind,
-                        std::size_t layer) {
-  const bool fixed = figures.dialect() == Dialect::gguf && architecture.engine_window != 0;
-  if (fixed) return architecture.engine_window;
+std::uint64_t window_of(const Figures& figures, Attention kind, std::size_t layer) {
+  const std::uint64_t fixed = figures.architecture().engine_window;
+  if (figures.of_gguf() && fixed != 0) return fixed;
   return figures.get(kind == Attention::chunked ? Figure::chunk : Figure::window, 0, layer);
 }
 
 // llama.cpp takes the first layer's number for all where a header states no head size.
 std::uint64_t splitting_heads(const Figures& figures, const LayerShape& shape) {
-  const std::uint64_t first =
-      figures.dialect() == Dialect::gguf ? figures.get(Figure::heads, 0) : shape.heads;
+  const std::uint64_t first = figures.of_gguf() ? figures.get(Figure::heads, 0) : shape.heads;
   return first == 0 ? shape.heads : first;
 }
 
-void set_attention(const Figures& figures, const Architecture& architecture, std::size_t layer,
-                   Attention kind, LayerShape& shape) {
+void set_attention(const Figures& figures, std::size_t layer, Attention kind, LayerShape& shape) {
   const bool windowed = kind == Attention::windowed || kind == Attention::chunked;
   shape.attention = kind;
-  shape.heads = query_heads(figures, windowed, layer);
+  shape.heads = figures.get(Figure::heads, 0, layer);
+  if (windowed) shape.heads = figures.get(Figure::heads_windowed, shape.heads, layer);
+  if (shape.heads == 0) throw_no_heads(figures, Figure::heads);
   shape.kv_heads = cached_heads(figures, windowed, shape.heads, layer);
   if (shape.kv_heads == 0) throw_no_heads(figures, Figure::kv_heads);
-  const bool config = figures.dialect() == Dialect::config;
-  if (windowed) shape.window = window_of(figures, architecture, kind, layer);
+  const bool config = !figures.of_gguf();
+  if (windowed) shape.window = window_of(figures, kind, layer);
   const std::uint64_t split = figures.get(Figure::hidden, 0) / splitting_heads(figures, shape);
   shape.key_dim = figures.get(Figure::head_dim, split, layer);
   shape.value_dim = figures.get(Figure::value_dim, config ? shape.key_dim : split, layer);
-  if (config && architecture.has(kLowRank)) {
+  if (config && figures.architecture().has(kLowRank)) {
     shape.key_dim = figures.get(Figure::nope_dim, 0) + figures.get(Figure::rope_dim, 0);
     shape.value_dim = figures.get(Figure::value_dim, split);
   }
@@ -87,10 +80,10 @@ void set_attention(const Figures& figures, const Architecture& architecture, std
 
 // GLM-5.2's layers share the choice of an earlier one. Source: models/glm-dsa.cpp of llama.cpp,
 // which knows the models whose headers have no list by their context.
-bool owns_indexer(const Figures& figures, const Architecture& architecture, std::size_t layer) {
+bool owns_indexer(const Figures& figures, std::size_t layer) {
   const auto words = figures.texts("indexer_types");
   if (layer < words.size()) return words[layer] != "shared";
-  if (figures.dialect() == Dialect::config || !architecture.has(kSharedIndexers)) return true;
+  if (!figures.of_gguf() || !figures.architecture().has(kSharedIndexers)) return true;
   const auto list = figures.integers("attention.indexer.types");
   if (layer < list.size()) return list[layer] != 0;
   constexpr std::uint64_t kContextOfShared = 1'048'576;
@@ -99,20 +92,19 @@ bool owns_indexer(const Figures& figures, const Architecture& architecture, std:
 }
 
 // DeepSeek's cache: one row of kv_lora_rank + rope elements, of which V is a part.
-void set_latent(const Figures& figures, const Architecture& architecture, std::size_t layer,
-                LayerShape& shape) {
-  if (!architecture.has(kLatent)) return;
+void set_latent(const Figures& figures, std::size_t layer, LayerShape& shape) {
+  if (!figures.architecture().has(kLatent)) return;
   const auto rank = figures.find(Figure::kv_lora);
   if (!rank) return;
   // Older GGUF files hold the projections apart, and engines keep whole K and V for them.
-  const bool gguf = figures.dialect() == Dialect::gguf;
+  const bool gguf = figures.of_gguf();
   if (gguf && !figures.find(Figure::latent_key_dim)) return;
   shape.attention = Attention::latent;
   if (!gguf) shape.kv_heads = 1;  // A header states it; the config's number is of another form.
   shape.key_dim = *rank + figures.get(Figure::rope_dim, 0);
   if (gguf) shape.key_dim = figures.get(Figure::head_dim, shape.key_dim);
   shape.value_dim = 0;
-  if (owns_indexer(figures, architecture, layer)) {
+  if (owns_indexer(figures, layer)) {
     shape.indexer_dim = figures.get(Figure::indexer_dim, 0);
   }
 }
@@ -142,7 +134,7 @@ void set_scan_state(const Figures& figures, Recurrence kind, LayerShape& shape) 
   std::uint64_t state = figures.get(Figure::state, 0);
   std::uint64_t groups = kind == Recurrence::mamba1 ? 0 : figures.get(Figure::groups, 1);
   const auto delta_head = figures.find(Figure::state_head_dim);
-  const bool gguf = figures.dialect() == Dialect::gguf;
+  const bool gguf = figures.of_gguf();
   if (gguf && kind == Recurrence::gated_delta && delta_head) {  // Kimi: as wide as the attention.
     groups = figures.get(Figure::heads, 0);
     inner = groups * *delta_head;
@@ -197,14 +189,13 @@ void set_state(const Figures& figures, Recurrence kind, LayerShape& shape) {
 std::uint64_t next_multiple(std::uint64_t n, std::uint64_t of) { return (n + of - 1) / of * of; }
 
 // Of configs that state no width.
-std::uint64_t implied_width(const Figures& figures, const Architecture& architecture,
-                            std::uint64_t hidden) {
+std::uint64_t implied_width(const Figures& figures, std::uint64_t hidden) {
   const auto wide = static_cast<double>(hidden);
   if (const auto ratio = figures.real("hidden_ratio")) {  // fla, whose gate takes a third of it
     return next_multiple(
         static_cast<std::uint64_t>(wide * clamped_figure(0, ratio, 4, 1024) * 2 / 3), 256);
   }
-  if (architecture.state.in == States::all) return 0;
+  if (figures.architecture().state.in == States::all) return 0;
   return static_cast<std::uint64_t>(wide *
                                     clamped_figure(0, figures.real("expansion_ratio"), 4, 1024));
 }
@@ -213,7 +204,7 @@ std::uint64_t implied_width(const Figures& figures, const Architecture& architec
 std::uint64_t cache_owners(const Figures& figures, std::uint64_t count) {
   // llama.cpp counts Gemma 3n's owners itself, and overlooks what the header says of the others.
   const auto counted = figures.find(Figure::cache_layers);
-  if (counted && figures.dialect() == Dialect::gguf) return *counted;
+  if (counted && figures.of_gguf()) return *counted;
   const auto shared = figures.find(Figure::shared_cache_layers);
   if (!shared) return count;
   const bool stated = figures.stated(Figure::shared_cache_layers) != nullptr;
@@ -224,17 +215,16 @@ std::uint64_t cache_owners(const Figures& figures, std::uint64_t count) {
 }
 
 // Some configs state a width that the model rounds or scales.
-std::uint64_t dense_width(const Figures& figures, const Architecture& architecture,
-                          std::size_t layer) {
+std::uint64_t dense_width(const Figures& figures, std::size_t layer) {
   const std::uint64_t hidden = figures.get(Figure::hidden, 0);
   if (const auto factor = figures.real(block_scope(layer) + "ffn.ffn_mult")) {  // Nemotron-NAS
     const double width = 2 * clamped_figure(0, factor, 0, 1024) * static_cast<double>(hidden) / 3;
     return next_multiple(static_cast<std::uint64_t>(width), 256);
   }
   const auto stated = figures.find(Figure::ffn, layer);
-  if (!stated && figures.dialect() == Dialect::gguf) return 0;
-  const std::uint64_t width = stated ? *stated : implied_width(figures, architecture, hidden);
-  if (architecture.has(kHalvedFfn)) return width / 2;
+  if (!stated && figures.of_gguf()) return 0;
+  const std::uint64_t width = stated ? *stated : implied_width(figures, hidden);
+  if (figures.architecture().has(kHalvedFfn)) return width / 2;
   const bool wide = figures.says("use_double_wide_mlp");  // Gemma 4
   if (wide && layer >= cache_owners(figures, figures.get(Figure::layers, 0))) return 2 * width;
   if (!figures.says("block_auto_adjust_ff_dim")) return width;
@@ -291,41 +281,46 @@ void set_experts(const Figures& figures, LayerShape& shape) {
 }
 
 // What was taken to be so although no file or engine confirms it.
-void note_assumptions(const Figures& figures, const Architecture* known, ModelShape& shape) {
-  const auto note = [&](const std::string& text) { shape.warnings.push_back(text); };
-  if (known == nullptr) {
-    note("unknown architecture " + shape.architecture +
-         ": planned from its generic fields, with full attention in each layer that is not "
-         "listed as another");
+void note_assumptions(const Figures& figures, ModelShape& shape) {
+  const Architecture& architecture = figures.architecture();
+  if (!architecture.known()) {
+    shape.warnings.push_back("unknown architecture " + shape.architecture +
+                             ": planned from its generic fields, with full attention in each "
+                             "layer that is not listed as another");
     return;
   }
-  if (!known->confirmed(figures.dialect())) {
-    note("the rules of " + shape.architecture + " are its published code's; no figure of an " +
-         "engine or a file confirms them");
+  const bool whole = shape.layers.front().attention == Attention::full;
+  const std::pair<bool, std::string> notes[] = {
+      {!architecture.confirmed(figures.dialect()),
+       "the rules of " + shape.architecture +
+           " are its published code's; no figure of an engine or a file confirms them"},
+      {architecture.has(kLatent) && figures.of_gguf() && whole,
+       "attention.key_length_mla is missing: whole K and V are planned, as engines keep them for "
+       "such files"},
+      {figures.says("use_sliding_window"),
+       "use_sliding_window: taken as transformers does, from max_window_layers on"},
+      {figures.entry("cross_attention_layers") != nullptr,
+       "layers with cross attention: what they keep of an image is not planned"},
+      {figures.is_list(Figure::compress_ratio),
+       "compressed caches: planned as one row for each compress_ratio tokens, beside a window"},
+  };
+  for (const auto& [holds, text] : notes) {
+    if (holds) shape.warnings.push_back(text);
   }
-  if (known->has(kLatent) && figures.dialect() == Dialect::gguf &&
-      shape.layers.front().attention == Attention::full) {
-    note(
-        "attention.key_length_mla is missing: whole K and V are planned, as engines keep them "
-        "for such files");
-  }
-  if (figures.says("use_sliding_window")) {
-    note("use_sliding_window: taken as transformers does, from max_window_layers on");
-  }
-  if (figures.entry("cross_attention_layers") != nullptr) {
-    note("layers with cross attention: what they keep of an image is not planned");
-  }
-  if (figures.is_list(Figure::compress_ratio)) {
-    note("compressed caches: planned as one row for each compress_ratio tokens, beside a window");
-  }
+}
+
+// Whether llama.cpp keeps every token, whatever window a file states. The shape of a config.json
+// has the windows that its library has; a header's has the engine's.
+bool engine_is_windowless(std::string_view architecture) {
+  const Architecture& row = find_architecture(Dialect::config, architecture);
+  return row.has(kWindowlessEngine) || row.windows.of == Windows::above_first;
 }
 
 }  // namespace
 
-void make_layers(const Figures& figures, const Architecture* known, const TensorDirectory& tensors,
-                 std::uint64_t count, ModelShape& shape) {
-  constexpr Architecture kUnknown{};
-  const Architecture& architecture = known != nullptr ? *known : kUnknown;
+void make_layers(const Figures& figures, const TensorDirectory& tensors, std::uint64_t count,
+                 ModelShape& shape) {
+  const Architecture& architecture = figures.architecture();
   shape.hidden = figures.positive(Figure::hidden);
   if (count == 0) figures.throw_figure_error(Figure::layers, FormatFault::out_of_range, "is 0");
   shape.context = figures.get(Figure::context, 0);
@@ -336,11 +331,11 @@ void make_layers(const Figures& figures, const Architecture* known, const Tensor
   const std::vector<bool> routed = routed_layers(tensors, count);
   shape.layers.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const LayerParts parts = layer_parts(figures, architecture, i);
+    const LayerParts parts = layer_parts(figures, i);
     LayerShape& layer = shape.layers[i];
     if (parts.attention != Attention::none) {
-      set_attention(figures, architecture, i, parts.attention, layer);
-      set_latent(figures, architecture, i, layer);
+      set_attention(figures, i, parts.attention, layer);
+      set_latent(figures, i, layer);
       set_compressed(figures, i, layer);
       layer.shares_cache = i >= owners;
     }
@@ -350,13 +345,15 @@ void make_layers(const Figures& figures, const Architecture* known, const Tensor
       set_experts(figures, layer);
       // Gemma 4's dense part is there too: every token uses it.
       if (architecture.family == Family::gemma4) {
-        layer.shared_ffn = dense_width(figures, architecture, i);
+        layer.shared_ffn = dense_width(figures, i);
       }
     } else {
-      layer.ffn = dense_width(figures, architecture, i);
+      layer.ffn = dense_width(figures, i);
     }
   }
-  note_assumptions(figures, known, shape);
+  note_assumptions(figures, shape);
+  shape.graph = graph_shape(figures, tensors, shape);
+  shape.windowless_engine = engine_is_windowless(shape.architecture);
 }
 
 }  // namespace tapedeck::internal

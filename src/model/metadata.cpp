@@ -4,6 +4,15 @@
 #include <utility>
 
 namespace tapedeck::inline TAPEDECK_ABI {
+namespace {
+
+/// nullptr where there is no entry, or one of another kind.
+template <class Value>
+const Value* value_of(const Metadata::Entry* entry) noexcept {
+  return entry == nullptr ? nullptr : std::get_if<Value>(&entry->value);
+}
+
+}  // namespace
 
 bool Metadata::add(std::string key, Value value, std::uint64_t offset) {
   if (!index_.try_emplace(key, entries_.size()).second) return false;
@@ -23,9 +32,8 @@ bool Metadata::has(std::string_view key) const noexcept {
 
 std::optional<std::uint64_t> Metadata::integer(std::string_view key) const noexcept {
   const Entry* entry = find(key);
-  if (entry == nullptr) return std::nullopt;
-  if (const auto* whole = std::get_if<std::uint64_t>(&entry->value)) return *whole;
-  const auto* real = std::get_if<double>(&entry->value);
+  if (const auto* whole = value_of<std::uint64_t>(entry)) return *whole;
+  const auto* real = value_of<double>(entry);
   constexpr double kEnd = 18446744073709551616.0;  // 2^64
   if (real == nullptr || !(*real >= 0 && *real < kEnd) || std::trunc(*real) != *real) {
     return std::nullopt;
@@ -35,40 +43,30 @@ std::optional<std::uint64_t> Metadata::integer(std::string_view key) const noexc
 
 std::optional<double> Metadata::real(std::string_view key) const noexcept {
   const Entry* entry = find(key);
-  if (entry == nullptr) return std::nullopt;
-  if (const auto* real = std::get_if<double>(&entry->value)) return *real;
-  if (const auto* whole = std::get_if<std::uint64_t>(&entry->value)) {
-    return static_cast<double>(*whole);
-  }
-  if (const auto* negative = std::get_if<std::int64_t>(&entry->value)) {
-    return static_cast<double>(*negative);
-  }
-  return std::nullopt;
+  if (const auto* real = value_of<double>(entry)) return *real;
+  if (const auto* whole = value_of<std::uint64_t>(entry)) return static_cast<double>(*whole);
+  const auto* negative = value_of<std::int64_t>(entry);
+  if (negative == nullptr) return std::nullopt;
+  return static_cast<double>(*negative);
 }
 
 std::optional<bool> Metadata::boolean(std::string_view key) const noexcept {
-  const Entry* entry = find(key);
-  const bool* value = entry == nullptr ? nullptr : std::get_if<bool>(&entry->value);
+  const auto* value = value_of<bool>(find(key));
   return value == nullptr ? std::nullopt : std::optional(*value);
 }
 
 std::optional<std::string_view> Metadata::string(std::string_view key) const noexcept {
-  const Entry* entry = find(key);
-  const auto* value = entry == nullptr ? nullptr : std::get_if<std::string>(&entry->value);
+  const auto* value = value_of<std::string>(find(key));
   return value == nullptr ? std::nullopt : std::optional<std::string_view>(*value);
 }
 
 std::span<const std::int64_t> Metadata::integers(std::string_view key) const noexcept {
-  const Entry* entry = find(key);
-  const auto* values =
-      entry == nullptr ? nullptr : std::get_if<std::vector<std::int64_t>>(&entry->value);
+  const auto* values = value_of<std::vector<std::int64_t>>(find(key));
   return values == nullptr ? std::span<const std::int64_t>() : std::span(*values);
 }
 
 std::span<const std::string> Metadata::strings(std::string_view key) const noexcept {
-  const Entry* entry = find(key);
-  const auto* values =
-      entry == nullptr ? nullptr : std::get_if<std::vector<std::string>>(&entry->value);
+  const auto* values = value_of<std::vector<std::string>>(find(key));
   return values == nullptr ? std::span<const std::string>() : std::span(*values);
 }
 

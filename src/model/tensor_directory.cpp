@@ -11,9 +11,8 @@ std::uint64_t TensorEntry::elements() const noexcept {
 }
 
 const TensorEntry* TensorDirectory::find(std::string_view name) const noexcept {
-  const auto at = std::lower_bound(
-      by_name_.begin(), by_name_.end(), name,
-      [this](std::uint32_t entry, std::string_view key) { return entries_[entry].name < key; });
+  const auto at = std::ranges::lower_bound(
+      by_name_, name, {}, [this](std::uint32_t entry) { return entries_[entry].name; });
   if (at == by_name_.end() || entries_[*at].name != name) return nullptr;
   return &entries_[*at];
 }
@@ -31,8 +30,7 @@ std::uint64_t TensorDirectory::elements() const noexcept {
 }
 
 bool TensorDirectory::truncated() const noexcept {
-  return std::any_of(files_.begin(), files_.end(),
-                     [](const TensorFile& file) { return file.truncated(); });
+  return std::ranges::any_of(files_, &TensorFile::truncated);
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

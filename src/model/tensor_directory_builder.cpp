@@ -146,13 +146,9 @@ void TensorDirectoryBuilder::index_names() {
   std::vector<std::uint32_t>& order = directory_.by_name_;
   order.resize(entries.size());
   std::iota(order.begin(), order.end(), 0U);
-  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    const int names = entries[a].name.compare(entries[b].name);
-    return names != 0 ? names < 0 : a < b;
-  });
-  const auto twin = std::adjacent_find(
-      order.begin(), order.end(),
-      [&](std::uint32_t a, std::uint32_t b) { return entries[a].name == entries[b].name; });
+  const auto name_of = [&](std::uint32_t i) { return entries[i].name; };
+  std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(name_of(i), i); });
+  const auto twin = std::ranges::adjacent_find(order, {}, name_of);
   if (twin == order.end()) return;
   const TensorEntry& second = entries[*(twin + 1)];
   throw_field_error({directory_.files_[second.file].path.string(), described_at_[*(twin + 1)],

@@ -67,8 +67,12 @@ ModelShape made_up_shape() {
 std::vector<FitChoice> fit_made_up(std::uint64_t host, std::optional<std::uint64_t> device,
                                    const PlanOptions& options = kAsked) {
   const auto budget = device ? std::optional(DeviceBudget{.free = *device}) : std::nullopt;
-  return internal::fit_choices({.make = made_up, .shape = made_up_shape()}, options,
-                               {.available = host}, budget, {});
+  return internal::fit_choices({.make = made_up,
+                                .shape = made_up_shape(),
+                                .options = options,
+                                .host = {.available = host},
+                                .device = budget,
+                                .least = {}});
 }
 
 FitChoice fitted(FitMode mode, std::uint64_t host, std::optional<std::uint64_t> device = {},
@@ -246,9 +250,12 @@ TEST(Fit, OverflowFitsNowhere) {
                          .bytes = 1024});
     return plan;
   };
-  for (const FitChoice& choice :
-       internal::fit_choices({.make = make, .shape = made_up_shape()}, kAsked,
-                             {.available = kMost - 1}, DeviceBudget{.free = kMost - 1}, {})) {
+  for (const FitChoice& choice : internal::fit_choices({.make = make,
+                                 .shape = made_up_shape(),
+                                 .options = kAsked,
+                                 .host = {.available = kMost - 1},
+                                 .device = DeviceBudget{.free = kMost - 1},
+                                 .least = {}})) {
     EXPECT_FALSE(choice.fits()) << description(choice.mode);
     EXPECT_EQ(choice.largest_context, 0U);
   }
@@ -273,9 +280,13 @@ Plan of_eight_layers(const PlanOptions& options) {
 FitChoice streamed(std::uint64_t device, double bus = kBus, double least = 0,
                    const std::optional<internal::LayerBytes>& own = {}) {
   return choice_with_mode(
-      internal::fit_choices({.make = of_eight_layers, .shape = made_up_shape(), .weights = own},
-                            kAsked, {.available = 1_GiB},
-                            DeviceBudget{.free = device, .bus_bytes_per_second = bus}, {least}),
+      internal::fit_choices({.make = of_eight_layers,
+                             .shape = made_up_shape(),
+                             .options = kAsked,
+                             .host = {.available = 1_GiB},
+                             .device = DeviceBudget{.free = device, .bus_bytes_per_second = bus},
+                             .least = {least},
+                             .weights = own}),
       FitMode::layer_streaming);
 }
 

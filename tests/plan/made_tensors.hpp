@@ -54,7 +54,7 @@ class Made {
 
  private:
   static PartId id_of(const std::string& name) {
-    for (const internal::Llama2cArray& array : internal::llama2c_arrays({.heads = 1})) {
+    for (const Parameter& array : internal::llama2c_arrays({.heads = 1, .own_classifier = true})) {
       if (array.name == name) return array.id;
     }
     return internal::part_id_of(name);

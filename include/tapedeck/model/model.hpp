@@ -2,6 +2,8 @@
 /// `Model`: what a model's own files say of it.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 
@@ -14,7 +16,10 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 enum class ModelFormat : std::uint8_t { gguf, safetensors, config, llama2c };
 
-[[nodiscard]] const char* to_string(ModelFormat format) noexcept;
+[[nodiscard]] constexpr const char* to_string(ModelFormat format) noexcept {
+  constexpr std::array names = {"gguf", "safetensors", "config", "llama2c"};
+  return names[static_cast<std::size_t>(format)];
+}
 
 /// A model as its files describe it: `read_model` makes it. Thread-safety: a value.
 struct Model {

@@ -8,7 +8,6 @@
 
 #include "model/architectures.hpp"
 #include "model/figures.hpp"
-#include "model/graph_shape.hpp"
 #include "model/layers.hpp"
 #include "model/parameter_collector.hpp"
 
@@ -22,35 +21,30 @@ constexpr std::array<std::string_view, 5> kTextScopes = {
 
 std::vector<std::string> scopes_of(const Metadata& metadata) {
   for (const std::string_view scope : kTextScopes) {
-    const auto entries = metadata.entries();
-    const bool there = std::any_of(entries.begin(), entries.end(), [&](const auto& entry) {
-      return std::string_view(entry.key).starts_with(scope);
-    });
-    if (there) return {std::string(scope), ""};
+    const auto is_inside = [&](const auto& entry) { return entry.key.starts_with(scope); };
+    if (std::ranges::any_of(metadata.entries(), is_inside)) return {std::string(scope), ""};
   }
   return {""};
 }
 
 struct Named {
   std::string name;
-  const Architecture* known = nullptr;
+  const Architecture& architecture;
 };
 
 // The text decoder's own name, where the table has it, else the whole model's.
 Named architecture_of(const Metadata& metadata, const std::vector<std::string>& scopes) {
-  Named first;
+  std::string first;
   for (const std::string& scope : scopes) {
     const auto name = metadata.string(scope + "model_type");
     if (!name) continue;
-    const Architecture* const known = find_architecture(Dialect::config, *name);
-    if (known != nullptr) return {std::string(*name), known};
-    if (first.name.empty()) first.name = *name;
+    const Architecture& known = find_architecture(Dialect::config, *name);
+    if (known.known()) return {std::string(*name), known};
+    if (first.empty()) first = *name;
   }
-  if (first.name.empty()) {
-    const auto classes = metadata.strings("architectures");
-    if (!classes.empty()) first.name = classes.front();
-  }
-  return first;
+  const auto classes = metadata.strings("architectures");
+  if (first.empty() && !classes.empty()) first = classes.front();
+  return {first, find_architecture(Dialect::config, "")};
 }
 
 /// Parts of a layer that a config leaves out by the module's name in checkpoints.
@@ -66,33 +60,23 @@ constexpr auto kLeftOutModules = std::to_array<LeftOutModule>({
     {"mlp.down_proj", Part::down, Part::down},
 });
 
-/// Reads the keys of one quantization_config.
 class QuantizationReader {
  public:
-  explicit QuantizationReader(const Figures& figures) : figures_(figures) {}
+  /// @param stored  what the quantization_config says.
+  explicit QuantizationReader(const Figures& stored) : stored_(stored) {}
 
   StoredQuantization read(std::optional<DType> stated) {
-    out_.method = text("quant_method");
+    out_.method = stored_.text("quant_method").value_or("");
     if (out_.method.empty()) return out_;
     out_.known = read_method();
     out_.other_type = stated.value_or(out_.other_type);
     for (const char* key : {"modules_to_not_convert", "ignore"}) {
-      for (const std::string& module : figures_.texts(key_of(key))) leave_out(module);
+      for (const std::string& module : stored_.texts(key)) leave_out(module);
     }
     return out_;
   }
 
  private:
-  static std::string key_of(std::string_view key) {
-    return "quantization_config." + std::string(key);
-  }
-  [[nodiscard]] std::string_view text(std::string_view key) const {
-    return figures_.text(key_of(key)).value_or("");
-  }
-  [[nodiscard]] std::optional<std::uint64_t> count(std::string_view key) const {
-    return figures_.count(key_of(key));
-  }
-
   bool read_method() {
     const std::string_view method = out_.method;
     if (method == "fp8" || method == "fbgemm_fp8") return set_float8();
@@ -100,28 +84,28 @@ class QuantizationReader {
     if (out_.experts_only) return set_mxfp4();
     if (method == "compressed-tensors") return read_compressed_tensors();
     const bool gptq = method == "gptq";
-    if ((!gptq && method != "awq") || count("bits") != 4) return false;
+    if ((!gptq && method != "awq") || stored_.count("bits") != 4) return false;
     out_.column_index = gptq;
-    return set_int4(count("group_size").value_or(128), true);
+    return set_int4(stored_.count("group_size").value_or(128), true);
   }
 
   bool read_compressed_tensors() {
-    const std::string_view format = text("format");
-    const std::string weights = "config_groups.group_0.weights.";
+    const std::string_view format = stored_.text("format").value_or("");
+    const Figures weights = stored_.inside("config_groups.group_0.weights.");
     if (format.find("mxfp4") != std::string_view::npos) return set_mxfp4();
     if (format == "float-quantized" || format == "naive-quantized") {
       set_float8();
-      if (text(weights + "strategy") == "channel") out_.block_rows = 1;
+      if (weights.text("strategy") == "channel") out_.block_rows = 1;
       return true;
     }
-    if (format != "pack-quantized" || count(weights + "num_bits") != 4) return false;
-    const bool symmetric = figures_.flag(key_of(weights + "symmetric")).value_or(true);
-    return set_int4(count(weights + "group_size").value_or(0), !symmetric);
+    if (format != "pack-quantized" || weights.count("num_bits") != 4) return false;
+    const bool symmetric = weights.flag("symmetric").value_or(true);
+    return set_int4(weights.count("group_size").value_or(0), !symmetric);
   }
 
   bool set_float8() {
     out_.type = DType::f8_e4m3;
-    const auto block = figures_.integers(key_of("weight_block_size"));
+    const auto block = stored_.integers("weight_block_size");
     if (block.size() == 2 && block[0] > 0 && block[1] > 0) {
       out_.block_rows = static_cast<std::uint64_t>(block[0]);
       out_.block_columns = static_cast<std::uint64_t>(block[1]);
@@ -154,15 +138,9 @@ class QuantizationReader {
     }
   }
 
-  const Figures& figures_;
+  const Figures& stored_;
   StoredQuantization out_;
 };
-
-std::optional<DType> weights_type(const StoredQuantization& quantization,
-                                  std::optional<DType> stated) {
-  const bool whole = quantization.method == "fp8" || quantization.method == "mxfp4";
-  return whole ? quantization.type : stated;
-}
 
 void note_gaps(const Figures& figures, ModelShape& shape) {
   if (shape.parameters.empty()) {
@@ -178,12 +156,7 @@ void note_gaps(const Figures& figures, ModelShape& shape) {
 ModelShape config_shape(const std::string& path, const Metadata& metadata) {
   const std::vector<std::string> scopes = scopes_of(metadata);
   const Named named = architecture_of(metadata, scopes);
-  Figures figures(path, metadata, Dialect::config, scopes);
-  if (named.known != nullptr) {
-    figures.add_defaults(named.known->defaults);
-    figures.add_defaults(named.known->config_defaults);
-  }
-
+  const Figures figures(path, metadata, Dialect::config, scopes, named.architecture);
   ModelShape shape;
   shape.architecture = named.name;
   std::optional<DType> stated;
@@ -191,28 +164,26 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
     const auto name = stated ? std::nullopt : figures.text(key);
     if (name) stated = dtype_from_name(*name);
   }
-  shape.quantization = QuantizationReader(figures).read(stated);
-  shape.dtype = weights_type(shape.quantization, stated);
+  StoredQuantization& stored = shape.quantization;
+  stored = QuantizationReader(figures.inside("quantization_config.")).read(stated);
+  const bool whole = stored.method == "fp8" || stored.method == "mxfp4";
+  shape.dtype = whole ? stored.type : stated;
   const auto layers = figures.find(Figure::layers);
   if (!layers) {  // The config of something else, maybe beside tensors that can be planned.
     shape.warnings.emplace_back("num_hidden_layers is missing: its layers cannot be planned");
     return shape;
   }
   shape.vocabulary = figures.positive(Figure::vocabulary);
-  shape.tied = figures.flag("tie_word_embeddings tie_embedding")
-                   .value_or(named.known != nullptr && named.known->has(kTied));
+  shape.tied =
+      figures.flag("tie_word_embeddings tie_embedding").value_or(named.architecture.has(kTied));
   shape.draft_layers = figures.get(Figure::draft_layers, 0);
-  make_layers(figures, named.known, {}, *layers, shape);
-  if (named.known != nullptr) {
-    shape.parameters = make_parameters(figures, *named.known, shape);
-    if (!shape.parameters.empty() && !shape.parameter_count()) {
-      figures.throw_figure_error(Figure::hidden, FormatFault::out_of_range,
-                                 "makes more parameters than can be counted");
-    }
+  make_layers(figures, {}, *layers, shape);
+  shape.parameters = make_parameters(figures, shape);
+  if (!shape.parameters.empty() && !shape.parameter_count()) {
+    figures.throw_figure_error(Figure::hidden, FormatFault::out_of_range,
+                               "makes more parameters than can be counted");
   }
   note_gaps(figures, shape);
-  shape.graph = graph_shape(figures, named.known, {}, shape);
-  shape.windowless_engine = engine_is_windowless(shape.architecture);
   shape.exact = shape.warnings.empty();
   return shape;
 }

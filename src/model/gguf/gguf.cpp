@@ -1,7 +1,9 @@
 #include "model/gguf/gguf.hpp"
 
 #include <algorithm>
-#include <cstdint>
+#include <array>
+#include <cinttypes>
+#include <cstdio>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,14 +21,12 @@ struct Place {
   std::uint64_t count = 1;
 };
 
-std::string five_digits(std::uint64_t number) {
-  const std::string digits = std::to_string(number);
-  return digits.size() < 5 ? std::string(5 - digits.size(), '0') + digits : digits;
-}
-
 // "-00001-of-00003.gguf"
 std::string suffix_of(const Place& place) {
-  return "-" + five_digits(place.number + 1) + "-of-" + five_digits(place.count) + ".gguf";
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "-%05" PRIu64 "-of-%05" PRIu64 ".gguf", place.number + 1,
+                place.count);
+  return text.data();
 }
 
 std::string words_of(const Place& place) {
@@ -105,7 +105,7 @@ Model read_parts(const FileReader& asked, const Metadata& metadata, const Place&
                         "it is " + words_of(place) + " of the model of " + asked.path());
     GgufHeader header = read_gguf_header(file, tensors);
     check_part(file, header, place);
-    count += header.tensors;
+    count += tensors.tensors().size();
     if (number == 0) first = std::move(header);
   }
   check_tensor_count(path_of_part(asked, metadata, own, 0).string(), first.metadata, count);

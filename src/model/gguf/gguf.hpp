@@ -23,7 +23,6 @@ namespace tapedeck::internal {
 struct GgufHeader {
   std::uint32_t version = 0;
   Metadata metadata{};
-  std::uint64_t tensors = 0;
   std::vector<std::string> warnings{};
 };
 

@@ -1,5 +1,6 @@
 #include "tapedeck/model/gguf_arrays.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <string>
@@ -59,32 +60,26 @@ class GgufArrayReader {
 
   std::vector<float> floats() {
     if (type_ != GgufType::f32) throw_other_type("array of f32");
-    std::vector<float> out;
-    for (std::uint64_t left = make_room(out); left != 0; --left) {
-      out.push_back(file_.number<float>("an array"));
-    }
-    return out;
+    return numbers<float>([&] { return file_.number<float>("an array"); });
   }
 
   std::vector<std::int64_t> integers() {
     if (!is_integer(type_)) throw_other_type("array of integers");
-    std::vector<std::int64_t> out;
-    for (std::uint64_t left = make_room(out); left != 0; --left) {
+    return numbers<std::int64_t>([&] {
       const std::uint64_t at = file_.offset();
       const std::optional<std::int64_t> number = values_.integer(type_, "an array");
       if (!number) throw_array_error(at, FormatFault::out_of_range, "has a number beyond an int64");
-      out.push_back(*number);
-    }
-    return out;
+      return *number;
+    });
   }
 
  private:
-  // Returns how many numbers there are.
-  std::uint64_t make_room(auto& numbers) {
+  template <class Number>
+  std::vector<Number> numbers(auto read) {
     const std::uint64_t bytes = kGgufTypeBytes[static_cast<std::size_t>(type_)];
-    const std::uint64_t count = values_.count("an array's length", bytes);
-    numbers.reserve(static_cast<std::size_t>(count));
-    return count;
+    std::vector<Number> out(static_cast<std::size_t>(values_.count("an array's length", bytes)));
+    std::ranges::generate(out, read);
+    return out;
   }
 
   [[noreturn]] void throw_array_error(std::uint64_t at, FormatFault fault, const std::string& what,

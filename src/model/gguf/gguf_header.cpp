@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 #include <limits>
 #include <optional>
@@ -29,7 +30,6 @@ class HeaderParser {
     read_version();
     const std::uint64_t tensors = values_.count("the number of tensors", kLeastTensorBytes);
     const std::uint64_t keys = values_.count("the number of keys", kLeastKeyBytes);
-    header_.tensors = tensors;
     if (keys > kMostKeys) {
       file_.throw_format_error({file_.offset(), "the number of keys", FormatFault::out_of_range},
                                std::to_string(keys) + " keys are too many");
@@ -94,8 +94,11 @@ class HeaderParser {
       case GgufType::u64:
         return file_.number<std::uint64_t>("a value");
       default:
-        return unsigned_where_it_can_be(values_.integer(type, "a value").value());
+        break;
     }
+    const std::int64_t number = values_.integer(type, "a value").value();
+    if (number < 0) return number;
+    return static_cast<std::uint64_t>(number);
   }
 
   Metadata::Value read_string() {
@@ -108,11 +111,6 @@ class HeaderParser {
   double read_real(GgufType type) {
     return type == GgufType::f32 ? static_cast<double>(file_.number<float>("a value"))
                                  : file_.number<double>("a value");
-  }
-
-  static Metadata::Value unsigned_where_it_can_be(std::int64_t value) {
-    if (value < 0) return value;
-    return static_cast<std::uint64_t>(value);
   }
 
   Metadata::Value read_array(const std::string& key) {
@@ -129,8 +127,10 @@ class HeaderParser {
       file_.skip(count * bytes, "an array");
       return Metadata::Omitted{count};
     }
-    if (type == GgufType::f32 || type == GgufType::f64) return read_reals(type, count);
-    return read_integers(type, count);
+    if (type != GgufType::f32 && type != GgufType::f64) return read_integers(type, count);
+    std::vector<double> reals(count);
+    std::ranges::generate(reals, [&] { return read_real(type); });
+    return reals;
   }
 
   Metadata::Value read_strings(const std::string& key) {
@@ -148,12 +148,6 @@ class HeaderParser {
           file_.text(values_.length("a string", Metadata::kLongestString), "a string"));
     }
     return strings;
-  }
-
-  Metadata::Value read_reals(GgufType type, std::uint64_t count) {
-    std::vector<double> values;
-    for (std::uint64_t i = 0; i < count; ++i) values.push_back(read_real(type));
-    return values;
   }
 
   Metadata::Value read_integers(GgufType type, std::uint64_t count) {

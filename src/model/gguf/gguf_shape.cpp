@@ -1,12 +1,10 @@
 #include <algorithm>
-#include <array>
 #include <string>
 #include <tuple>
 #include <variant>
 
 #include "model/architectures.hpp"
 #include "model/figures.hpp"
-#include "model/graph_shape.hpp"
 #include "model/layers.hpp"
 
 namespace tapedeck::internal {
@@ -46,8 +44,9 @@ std::uint64_t main_layers(const Figures& figures) {
 }
 
 // Files with a vocabulary only, or for other programs, have no layers to plan.
-bool says_enough(const Figures& figures, bool attends, ModelShape& shape) {
+bool says_enough(const Figures& figures, ModelShape& shape) {
   if (!figures.find(Figure::layers)) return false;
+  const bool attends = figures.architecture().state.in != States::all;
   for (const auto& [figure, key, needed] :
        {std::tuple(Figure::hidden, "embedding_length", true),
         std::tuple(Figure::heads, "attention.head_count", attends)}) {
@@ -67,22 +66,17 @@ ModelShape gguf_shape(const std::string& path, const Metadata& metadata,
   shape.architecture = metadata.string("general.architecture").value_or("");
   shape.name = metadata.string("general.name").value_or("");
   const std::string scope = shape.architecture.empty() ? "" : shape.architecture + ".";
-  Figures figures(path, metadata, Dialect::gguf, {scope});
-  const Architecture* const known = find_architecture(Dialect::gguf, shape.architecture);
-  if (known != nullptr) figures.add_defaults(known->defaults);
-  const std::array<Default, 1> from_tensors = {{{Figure::hidden, embedding_dimension(tensors, 1)}}};
-  figures.add_defaults(from_tensors);
+  const Architecture& known = find_architecture(Dialect::gguf, shape.architecture);
+  Figures figures(path, metadata, Dialect::gguf, {scope}, known);
+  figures.add_default({Figure::hidden, embedding_dimension(tensors, 1)});
 
   shape.vocabulary = vocabulary_of(figures, metadata, tensors);
   shape.tied = tensors.find("token_embd.weight") == nullptr
-                   ? known != nullptr && known->has(kTied)
+                   ? known.has(kTied)
                    : tensors.find("output.weight") == nullptr;
-  const bool attends = known == nullptr || known->state.in != States::all;
-  if (!says_enough(figures, attends, shape)) return shape;
+  if (!says_enough(figures, shape)) return shape;
   shape.draft_layers = figures.get(Figure::draft_layers, 0);
-  make_layers(figures, known, tensors, main_layers(figures), shape);
-  shape.graph = graph_shape(figures, known, tensors, shape);
-  shape.windowless_engine = engine_is_windowless(shape.architecture);
+  make_layers(figures, tensors, main_layers(figures), shape);
   shape.exact = shape.warnings.empty();
   return shape;
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -33,6 +34,11 @@ inline constexpr std::array<std::uint64_t, 13> kGgufTypeBytes = {1, 1, 2, 2, 4, 
 
 [[nodiscard]] constexpr bool is_integer(GgufType type) noexcept {
   return type <= GgufType::i32 || type == GgufType::u64 || type == GgufType::i64;
+}
+
+[[nodiscard]] constexpr bool is_signed(GgufType type) noexcept {
+  return type == GgufType::i8 || type == GgufType::i16 || type == GgufType::i32 ||
+         type == GgufType::i64;
 }
 
 /// Reads them, each checked against what is left of the file.
@@ -87,29 +93,16 @@ class GgufValues {
   /// A number of an integer type, or a boolean as 0 or 1, which not every writer keeps its byte to.
   /// Nothing where it does not fit.
   [[nodiscard]] std::optional<std::int64_t> integer(GgufType type, const char* what) {
-    switch (type) {
-      case GgufType::boolean:
-        return file_->number<std::uint8_t>(what) != 0 ? 1 : 0;
-      case GgufType::u8:
-        return file_->number<std::uint8_t>(what);
-      case GgufType::i8:
-        return file_->number<std::int8_t>(what);
-      case GgufType::u16:
-        return file_->number<std::uint16_t>(what);
-      case GgufType::i16:
-        return file_->number<std::int16_t>(what);
-      case GgufType::u32:
-        return file_->number<std::uint32_t>(what);
-      case GgufType::i32:
-        return file_->number<std::int32_t>(what);
-      case GgufType::u64: {
-        const auto number = file_->number<std::uint64_t>(what);
-        if (!std::in_range<std::int64_t>(number)) return std::nullopt;
-        return static_cast<std::int64_t>(number);
-      }
-      default:
-        return file_->number<std::int64_t>(what);
+    const std::uint64_t bytes = kGgufTypeBytes[static_cast<std::size_t>(type)];
+    std::uint64_t number = 0;
+    file_->read(std::as_writable_bytes(std::span(&number, 1)).first(bytes), what);
+    if (type == GgufType::boolean) return number != 0 ? 1 : 0;
+    if (is_signed(type)) {
+      const std::uint64_t unused_bits = 64 - 8 * bytes;
+      return static_cast<std::int64_t>(number << unused_bits) >> unused_bits;  // extends the sign
     }
+    if (!std::in_range<std::int64_t>(number)) return std::nullopt;
+    return static_cast<std::int64_t>(number);
   }
 
  private:

@@ -1,8 +1,10 @@
 #include "model/llama2c/llama2c.hpp"
 
+#include <array>
 #include <cstring>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "model/file_errors.hpp"
@@ -63,10 +65,10 @@ std::optional<Fault> find_fault(const Header& header) noexcept {
 }
 
 // As the arrays are named: matrices of all layers together, vectors without the 1.
-TensorEntry entry_of(const Llama2cArray& array) noexcept {
+TensorEntry entry_of(const Parameter& array) noexcept {
   TensorEntry entry{.name = array.name, .id = array.id};
-  if (array.layers != 1 || array.kind == ParameterKind::matrix) {
-    entry.dimensions[entry.rank++] = array.layers;
+  if (array.count != 1 || array.kind == ParameterKind::matrix) {
+    entry.dimensions[entry.rank++] = array.count;
   }
   if (array.rows != 1 || array.kind != ParameterKind::norm) {
     entry.dimensions[entry.rank++] = array.rows;
@@ -83,8 +85,7 @@ TensorDirectory directory_of(const FileReader& file, const Llama2cFigures& figur
                       .alignment = sizeof(float),
                       .stamp = file.stamp()});
   std::uint64_t end = 0;  // may wrap: no tensor of such a file lies where it has to
-  for (const Llama2cArray& array : llama2c_arrays(figures)) {
-    if (array.rows == 0) continue;
+  for (const Parameter& array : llama2c_arrays(figures)) {
     TensorEntry entry = entry_of(array);
     entry.offset = end;
     entry.bytes = builder.bytes_of_tensor(entry, 0, TensorDirectoryBuilder::Blocks::of_rows);
@@ -116,47 +117,42 @@ ModelShape shape_of(const Llama2cFigures& f) {
                                                            .key_dim = f.head_size(),
                                                            .value_dim = f.head_size(),
                                                            .ffn = f.ffn});
-  for (const Llama2cArray& array : llama2c_arrays(f)) {
-    // The tables of angles are computed today, and are no parameters.
-    if (array.rows == 0 || array.kind == ParameterKind::other) continue;
-    shape.parameters.push_back({.name = std::string(array.name),
-                                .kind = array.kind,
-                                .count = array.layers,
-                                .rows = array.rows,
-                                .columns = array.columns,
-                                .id = array.id});
-  }
+  shape.parameters = llama2c_arrays(f);
+  std::erase_if(shape.parameters,
+                [](const Parameter& array) { return array.kind == ParameterKind::other; });
   return shape;
 }
 
 }  // namespace
 
-std::optional<std::uint64_t> Llama2cArray::bytes() const noexcept {
-  return checked_mul(layers, rows, columns, std::uint64_t{sizeof(float)});
+std::optional<std::uint64_t> bytes_of_array(const Parameter& array) noexcept {
+  return checked_mul(array.count, array.rows, array.columns, std::uint64_t{sizeof(float)});
 }
 
-std::array<Llama2cArray, 14> llama2c_arrays(const Llama2cFigures& f) noexcept {
+std::vector<Parameter> llama2c_arrays(const Llama2cFigures& f) {
   using enum ParameterKind;
   const std::uint64_t kv = f.kv_heads * f.head_size();
   const std::uint64_t angles = f.head_size() / 2;
   const auto outer = [](Part part) { return PartId{.part = part}; };
   const auto layers = [](Part part) { return PartId{.part = part, .every_layer = true}; };
-  return {{
-      {"token_embedding_table", outer(Part::embedding), 1, f.vocabulary, f.dim, embedding},
-      {"rms_att_weight", layers(Part::attention_norm), f.layers, 1, f.dim, norm},
-      {"wq", layers(Part::query), f.layers, f.dim, f.dim, matrix},
-      {"wk", layers(Part::key), f.layers, kv, f.dim, matrix},
-      {"wv", layers(Part::value), f.layers, kv, f.dim, matrix},
-      {"wo", layers(Part::attention_output), f.layers, f.dim, f.dim, matrix},
-      {"rms_ffn_weight", layers(Part::ffn_norm), f.layers, 1, f.dim, norm},
-      {"w1", layers(Part::gate), f.layers, f.ffn, f.dim, matrix},
-      {"w2", layers(Part::down), f.layers, f.dim, f.ffn, matrix},
-      {"w3", layers(Part::up), f.layers, f.ffn, f.dim, matrix},
-      {"rms_final_weight", outer(Part::final_norm), 1, 1, f.dim, norm},
-      {"freq_cis_real", outer(Part::other), 1, f.context, angles, other},
-      {"freq_cis_imag", outer(Part::other), 1, f.context, angles, other},
-      {"wcls", outer(Part::head), 1, f.own_classifier ? f.vocabulary : 0, f.dim, head},
-  }};
+  std::vector<Parameter> arrays = {
+      {"token_embedding_table", embedding, 1, f.vocabulary, f.dim, outer(Part::embedding)},
+      {"rms_att_weight", norm, f.layers, 1, f.dim, layers(Part::attention_norm)},
+      {"wq", matrix, f.layers, f.dim, f.dim, layers(Part::query)},
+      {"wk", matrix, f.layers, kv, f.dim, layers(Part::key)},
+      {"wv", matrix, f.layers, kv, f.dim, layers(Part::value)},
+      {"wo", matrix, f.layers, f.dim, f.dim, layers(Part::attention_output)},
+      {"rms_ffn_weight", norm, f.layers, 1, f.dim, layers(Part::ffn_norm)},
+      {"w1", matrix, f.layers, f.ffn, f.dim, layers(Part::gate)},
+      {"w2", matrix, f.layers, f.dim, f.ffn, layers(Part::down)},
+      {"w3", matrix, f.layers, f.ffn, f.dim, layers(Part::up)},
+      {"rms_final_weight", norm, 1, 1, f.dim, outer(Part::final_norm)},
+      {"freq_cis_real", other, 1, f.context, angles, outer(Part::other)},
+      {"freq_cis_imag", other, 1, f.context, angles, outer(Part::other)},
+      {"wcls", head, 1, f.vocabulary, f.dim, outer(Part::head)},
+  };
+  if (!f.own_classifier) arrays.pop_back();
+  return arrays;
 }
 
 bool looks_like_llama2c(std::span<const std::byte> head) noexcept {

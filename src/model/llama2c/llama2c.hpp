@@ -3,13 +3,12 @@
 /// karpathy/llama2.c (run.c, export.py).
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <span>
-#include <string_view>
+#include <vector>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/model/model.hpp"
@@ -31,21 +30,12 @@ struct Llama2cFigures {
   [[nodiscard]] std::uint64_t head_size() const noexcept { return dim / heads; }
 };
 
-/// One array of a file: [layers][rows][columns], of f32.
-struct Llama2cArray {
-  std::string_view name;
-  PartId id;
-  std::uint64_t layers;
-  std::uint64_t rows;  ///< 1 for a vector; 0 for an array this model does not have.
-  std::uint64_t columns;
-  ParameterKind kind;  ///< `other`: tables of angles, which are computed today.
+/// All arrays of f32, [count][rows][columns], in the order of the file. Those of kind `other` are
+/// tables of angles, which are computed today. @pre heads is not 0
+[[nodiscard]] std::vector<Parameter> llama2c_arrays(const Llama2cFigures& figures);
 
-  /// Nothing where the product does not fit.
-  [[nodiscard]] std::optional<std::uint64_t> bytes() const noexcept;
-};
-
-/// All arrays in the order of the file. @pre heads is not 0
-[[nodiscard]] std::array<Llama2cArray, 14> llama2c_arrays(const Llama2cFigures& figures) noexcept;
+/// Nothing where the product does not fit.
+[[nodiscard]] std::optional<std::uint64_t> bytes_of_array(const Parameter& array) noexcept;
 
 /// Whether the first bytes of a file can be such a header. It has no magic: this asks whether its
 /// figures make a model.

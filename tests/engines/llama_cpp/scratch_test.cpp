@@ -16,7 +16,7 @@
 
 #include "base/paths.hpp"
 #include "model/architectures.hpp"
-#include "model/graph_shape.hpp"
+#include "model/layers.hpp"
 #include "model/shared_data.hpp"
 #include "model/tensor_directory_builder.hpp"
 #include "model/tensor_names.hpp"
@@ -67,9 +67,9 @@ Model header_of(const IndexRow& row) {
   model.shape = internal::gguf_shape("a.gguf", model.metadata, {});
   // The tensors have no sizes: only their names tell anything.
   model.shape.graph = internal::graph_shape(
-      internal::Figures("a.gguf", model.metadata, internal::Dialect::gguf, {architecture + "."}),
-      internal::find_architecture(internal::Dialect::gguf, architecture), model.tensors,
-      model.shape);
+      internal::Figures("a.gguf", model.metadata, internal::Dialect::gguf, {architecture + "."},
+                        internal::find_architecture(internal::Dialect::gguf, architecture)),
+      model.tensors, model.shape);
   return model;
 }
 
@@ -180,8 +180,9 @@ RandomPlan random_graph(std::uint32_t seed) {
   shape.architecture = kArchitectures[seed % std::size(kArchitectures)];
   const Metadata none;
   shape.graph = internal::graph_shape(
-      internal::Figures("config.json", none, internal::Dialect::config, {""}),
-      internal::find_architecture(internal::Dialect::config, shape.architecture), {}, shape);
+      internal::Figures("config.json", none, internal::Dialect::config, {""},
+                        internal::find_architecture(internal::Dialect::config, shape.architecture)),
+      {}, shape);
   return out;
 }
 
