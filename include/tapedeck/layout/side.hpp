@@ -42,7 +42,6 @@ struct HostMemory {
   using Tape = tapedeck::Tape;
   using Block = tapedeck::Block;
   using TapeOptions = tapedeck::TapeOptions;
-  using BlockOptions = tapedeck::BlockOptions;
   using Scratch = tapedeck::Tape;
   template <class T>
   using Span = std::span<T>;
@@ -76,7 +75,6 @@ struct DeviceMemory {
   using Tape = DeviceTape;
   using Block = DeviceBlock;
   using TapeOptions = DeviceTapeOptions;
-  using BlockOptions = DeviceBlockOptions;
   using Scratch = FrameRing<DeviceTape>;
   template <class T>
   using Span = DeviceSpan<T>;
@@ -97,7 +95,7 @@ struct DeviceMemory {
   [[nodiscard]] std::size_t page_bytes() const noexcept { return pool.page_bytes(); }
   [[nodiscard]] std::size_t widest_alignment() const { return device.info().granularity; }
   [[nodiscard]] Tape start(std::size_t bytes, const TapePlan& plan, TapeOptions options);
-  [[nodiscard]] Block reserve(std::size_t bytes, const BlockOptions& options) {
+  [[nodiscard]] Block reserve(std::size_t bytes, const DeviceBlockOptions& options) {
     return Block::reserve(pool, bytes, options);
   }
   [[nodiscard]] bool has_pages(std::size_t bytes) const noexcept {
@@ -218,14 +216,9 @@ class Side {
       throw_no_such_talk(talk);
   }
   [[noreturn]] void throw_no_such_talk(std::size_t talk) const;
-  [[noreturn]] static void throw_unaddressable(const std::string& tape);
 
-  [[nodiscard]] AnyTape make_tape(const TapePlan& plan, std::size_t extra,
-                                  typename Memory::TapeOptions options);
-  [[nodiscard]] AnyTape reserve_tape(const TapePlan& plan, std::size_t extra,
-                                     typename Memory::TapeOptions options);
+  [[nodiscard]] AnyTape make_tape(const TapePlan& plan, typename Memory::TapeOptions options);
   void make_histories(const typename Memory::TapeOptions& options);
-  void grow_ahead_by(std::uint64_t tokens);
 
   void grow_talk(std::unique_lock<std::mutex>& growing, Core& talk, std::uint64_t tokens);
   void grow_ahead(Core& talk) noexcept;
@@ -234,7 +227,6 @@ class Side {
   [[nodiscard]] std::size_t budget_left() const noexcept {
     return options_.history_budget - std::min(charged_, options_.history_budget);
   }
-  [[nodiscard]] bool fits_budget(std::size_t bytes) const noexcept;
   void require_budget(std::size_t bytes) const;
   void require_unsealed() const;
   template <class Figures>
