@@ -10,7 +10,6 @@
 #include "tapedeck/device/device_block.hpp"
 #include "tapedeck/device/device_tape.hpp"
 #include "tapedeck/device/frame_ring.hpp"
-#include "tapedeck/layout/layout_sizes.hpp"
 #include "tapedeck/layout/side.hpp"
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/plan/plan.hpp"

@@ -1,6 +1,6 @@
 /// @file
-/// `Side`: what a `Layout` on the host and a `DeviceLayout` have in common. `DeviceLayout` says
-/// what it has of its own, and why.
+/// `Side`: what a `Layout` on the host and a `DeviceLayout` have in common, and `LayoutSizes` and
+/// `Commit`, which both are asked for. `DeviceLayout` says what it has of its own, and why.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,6 @@
 #include "tapedeck/device/device_tape.hpp"
 #include "tapedeck/device/frame_ring.hpp"
 #include "tapedeck/device/page_pool.hpp"
-#include "tapedeck/layout/layout_sizes.hpp"
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/layout/talk.hpp"
 #include "tapedeck/layout/talk_error.hpp"
@@ -28,6 +27,20 @@
 #include "tapedeck/plan/plan.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
+
+/// Bytes of each tape.
+struct LayoutSizes {
+  std::size_t weights;
+  std::size_t scratch;
+  std::size_t history;  ///< For each talk.
+};
+
+/// When the pages of a layout that was made from a plan are committed.
+enum class Commit : std::uint8_t {
+  at_creation,  ///< All of them; weights are warm.
+  with_talks,   ///< Those of the histories by `prepare`, the others at creation.
+  nothing,      ///< Only histories, by `prepare`: a dry run, or weights that come another way.
+};
 
 class Layout;
 
