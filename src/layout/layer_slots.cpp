@@ -30,7 +30,7 @@ LayerStreamer::Slots::Slots(Device& device, StreamingPlan plan, std::byte* place
   slots_.reserve(static_cast<std::size_t>(plan_.slots));
   for (std::size_t i = 0; i < plan_.slots; ++i) {
     Slot& slot = slots_.emplace_back(device);
-    slot.at = place + plan_.device.regions()[plan_.first_slot + i].offset;
+    slot.at = place + plan_.device.regions().last(plan_.slots)[i].offset;
     slot.here.reserve(static_cast<std::size_t>(most_experts) + 1);
     slot.runs.reserve(most_parts);
   }
@@ -61,11 +61,11 @@ void LayerStreamer::Slots::finish_copies() noexcept {
 void LayerStreamer::Slots::bring_what_stays() {
   internal::OnFailure undo([this] { finish_copies(); });  // before the ring goes that they read
   std::vector<internal::StreamedRun> runs;
-  for (const StreamingPlan::Outer& outer : plan_.outer) {
-    const std::span<const std::byte> bytes = tensors_[outer.tensor];
-    runs.assign({{.from = bytes.data(), .bytes = bytes.size(), .tensor = outer.tensor}});
-    source_.copy_staged(runs, place_ + plan_.device.regions()[outer.region].offset,
-                        copies_.handle());
+  for (std::size_t i = 0; i < plan_.outer.size(); ++i) {
+    const std::uint32_t tensor = plan_.outer[i];
+    runs.assign(
+        {{.from = tensors_[tensor].data(), .bytes = tensors_[tensor].size(), .tensor = tensor}});
+    source_.copy_staged(runs, place_ + plan_.device.regions()[i].offset, copies_.handle());
   }
   for (const StreamedLayer& layer : plan_.layers) {
     if (!layer.resident) continue;

@@ -28,10 +28,8 @@ DeviceModel::DeviceModel(const LlamaModel& model, Device& device, StreamingPlan 
 
 void DeviceModel::find_outer() {
   const auto on_device = [&](Matrix matrix, std::uint32_t tensor, const char* name) {
-    const auto& planned = streamer_.plan().outer;
-    const bool found =
-        std::ranges::find(planned, tensor, &StreamingPlan::Outer::tensor) != planned.end();
-    if (!found) throw_not_planned(name);
+    const std::vector<std::uint32_t>& planned = streamer_.plan().outer;
+    if (std::ranges::find(planned, tensor) == planned.end()) throw_not_planned(name);
     matrix.bytes = {streamer_.outer(tensor), matrix.bytes.size()};
     return matrix;
   };

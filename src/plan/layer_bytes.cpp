@@ -108,14 +108,14 @@ LayerBytes bytes_by_layer(const TapePlan& plan, const ModelShape& shape) {
   return out;
 }
 
-LayerBytes bytes_by_layer(const Model& model, const StreamingLayers& layers) {
+LayerBytes bytes_by_layer(const Model& model, const StreamingPlan& plan) {
   LayerBytes out;
   CheckedSize outer = 0;
-  for (const std::uint32_t tensor : layers.outer) {
+  for (const std::uint32_t tensor : plan.outer) {
     outer = outer + up_to_multiple(model.tensors.entries()[tensor].bytes, kDeviceAlignment);
   }
   out.rest = fits(outer);
-  for (const StreamedLayer& layer : layers.layers) {
+  for (const StreamedLayer& layer : plan.layers) {
     const std::uint64_t used = layer_shape(model.shape, out.layers.size()).experts_used;
     out.layers.push_back({.bytes = layer.bytes, .token = token_bytes(layer, used)});
   }

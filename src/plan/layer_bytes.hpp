@@ -31,6 +31,6 @@ struct LayerBytes {
 [[nodiscard]] LayerBytes bytes_by_layer(const TapePlan& plan, const ModelShape& shape);
 /// From a model's own tensors, as `lay_out_layers` puts them on a device.
 /// @throws InvalidArgument where it does not fit in 64 bits.
-[[nodiscard]] LayerBytes bytes_by_layer(const Model& model, const StreamingLayers& layers);
+[[nodiscard]] LayerBytes bytes_by_layer(const Model& model, const StreamingPlan& plan);
 
 }  // namespace tapedeck::internal

@@ -47,7 +47,6 @@ TEST(StreamingPlan, IsOuterTensorsAndSlots) {
   EXPECT_EQ(plan.resident_layers(), 0U);
   EXPECT_EQ(plan.slots, 2U);
   EXPECT_EQ(plan.slot_bytes(), 2048U);
-  EXPECT_EQ(plan.first_slot, 2U);
   EXPECT_EQ(plan.token_bytes, 3000U);
   EXPECT_EQ(plan.one_slot_bytes, kOuter + 2048);
   EXPECT_EQ(plan.device.bytes(), kOuter + 4096);
