@@ -120,8 +120,4 @@ StreamingPlan plan_streaming(const Model& model, const StreamingOptions& options
   return out;
 }
 
-double streaming_ceiling(const StreamingPlan& plan, double bus_bytes_per_second) noexcept {
-  return internal::StreamingStep{.token_bytes = plan.token_bytes}.ceiling(bus_bytes_per_second);
-}
-
 }  // namespace tapedeck::inline TAPEDECK_ABI

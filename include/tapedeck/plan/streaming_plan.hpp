@@ -93,9 +93,4 @@ struct StreamingPlan {
 [[nodiscard]] StreamingPlan plan_streaming(const Model& model,
                                            const StreamingOptions& options = {});
 
-/// Tokens a second that a bus can carry at most, whatever the device computes: its bytes a second
-/// over the bytes of a token. Infinite where nothing is copied. @pre the rate is positive
-[[nodiscard]] double streaming_ceiling(const StreamingPlan& plan,
-                                       double bus_bytes_per_second) noexcept;
-
 }  // namespace tapedeck::inline TAPEDECK_ABI
