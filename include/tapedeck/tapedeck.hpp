@@ -26,7 +26,6 @@
 #include "tapedeck/layout/device_layout.hpp"      // IWYU pragma: export
 #include "tapedeck/layout/layer_streamer.hpp"     // IWYU pragma: export
 #include "tapedeck/layout/layout.hpp"             // IWYU pragma: export
-#include "tapedeck/layout/layout_sizes.hpp"       // IWYU pragma: export
 #include "tapedeck/layout/pass_guard.hpp"         // IWYU pragma: export
 #include "tapedeck/layout/side.hpp"               // IWYU pragma: export
 #include "tapedeck/layout/stat.hpp"               // IWYU pragma: export

@@ -84,10 +84,9 @@ struct StreamingParts {
 };
 
 StreamingParts streaming_parts(const StreamingPlan& streaming) {
-  const auto regions = streaming.device.regions();
   StreamingParts parts;
-  for (const StreamingPlan::Outer& outer : streaming.outer) {
-    parts.outer += regions[outer.region].bytes;
+  for (const Region& region : streaming.device.regions().first(streaming.outer.size())) {
+    parts.outer += region.bytes;
   }
   for (const StreamedLayer& layer : streaming.layers) {
     if (layer.resident) parts.resident += layer.bytes;

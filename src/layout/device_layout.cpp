@@ -42,7 +42,7 @@ TapePlan in_whole_pages(const TapePlan& plan, std::size_t page_bytes) {
 }  // namespace
 
 DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions options)
-    : Side({.device = device, .page_bytes = options.page_bytes}, std::move(plan),
+    : Side(device, std::move(plan),
            {.commit = options.commit,
             .growth_step = options.growth_step,
             .history_budget = options.history_budget,
@@ -57,14 +57,17 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
   const auto named = [&](const char* name) {
     return DeviceTapeOptions{.name = name, .block = options.block};
   };
-  weights_ = make_tape(plan_.weights, options.extra.weights, named("weights"));
+  weights_ = make_tape(plan_.weights, named("weights"));
   std::vector<DeviceTape> frames;
   for (std::size_t i = 0; i < options.frames; ++i) {
-    frames.push_back(make_tape(plan_.scratch, options.extra.scratch, named("scratch")));
+    frames.push_back(make_tape(plan_.scratch, named("scratch")));
   }
   scratch_ = FrameRing<DeviceTape>(device, std::move(frames));
   make_histories(named("history"));
-  if (options.ahead != 0) grow_ahead_by(options.ahead);
+  ahead_ = options.ahead;
+  if (ahead_ == 0) return;
+  thread_ = std::make_unique<internal::LayoutThread>(
+      talks(), [this](std::size_t talk) { grow_ahead(*talks_[talk]); });
 }
 
 DeviceLayout::~DeviceLayout() = default;

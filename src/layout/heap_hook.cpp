@@ -13,14 +13,6 @@
 
 #include "tapedeck/base/abi.hpp"
 
-#if defined(__SANITIZE_THREAD__) || defined(TAPEDECK_ASAN)
-#define TAPEDECK_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TAPEDECK_SANITIZED 1
-#endif
-#endif
-
 namespace {
 
 constinit std::atomic<std::uint64_t> allocations{0};
@@ -39,7 +31,7 @@ std::uint64_t tapedeck_heap_allocations() noexcept {
   return allocations.load(std::memory_order_relaxed);
 }
 
-#if defined(TAPEDECK_SANITIZED)
+#if defined(TAPEDECK_ASAN) || defined(TAPEDECK_TSAN)
 
 int __sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile void*,
                                                                   std::size_t),
@@ -92,7 +84,7 @@ int posix_memalign(void** block, std::size_t align, std::size_t bytes) noexcept 
 }  // extern "C"
 // NOLINTEND(bugprone-reserved-identifier,readability-*)
 
-#if defined(TAPEDECK_SANITIZED)
+#if defined(TAPEDECK_ASAN) || defined(TAPEDECK_TSAN)
 namespace {
 [[maybe_unused]] const int hooked = __sanitizer_install_malloc_and_free_hooks(
     [](const volatile void*, std::size_t) { count(); }, [](const volatile void*) {});

@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_stream.hpp"
 #include "tapedeck/layout/layer_streamer.hpp"
@@ -62,7 +61,7 @@ class LayerSource {
     DeviceEvent copied;
   };
 
-  void pin(const StreamingPlan& plan, std::uint64_t at_most);
+  void pin(const StreamingPlan& plan);
   void unpin() noexcept;
   void fill_buffer(std::byte* buffer, const StreamedRun& run, std::uint64_t done,
                    std::size_t bytes) const;

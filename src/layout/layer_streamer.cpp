@@ -58,9 +58,10 @@ void require_plan(const StreamingPlan& plan, DeviceSpan<std::byte> place,
         "bytes of " + std::to_string(tensors.size()) + " tensors, of " + std::to_string(known));
   }
   const std::span<const Region> regions = plan.device.regions();
-  if (plan.slots > regions.size() || plan.first_slot > regions.size() - plan.slots) {
-    throw_plan_misfit({.argument = "StreamingPlan::first_slot", .value = plan.first_slot},
-                      "slots that are no regions of the plan");
+  const std::size_t stay = plan.outer.size() + plan.resident_layers();
+  if (stay > regions.size() || plan.slots > regions.size() - stay) {
+    throw_plan_misfit({.argument = "StreamingPlan::device", .value = regions.size()},
+                      "fewer regions than tensors of no layer, layers that stay, and slots");
   }
   for (std::size_t i = 0; i < plan.layers.size(); ++i) {
     const StreamedLayer& layer = plan.layers[i];
@@ -71,10 +72,10 @@ void require_plan(const StreamingPlan& plan, DeviceSpan<std::byte> place,
     require_parts(layer, i, layer.resident ? regions[*layer.resident].bytes : plan.slot_bytes(),
                   tensors);
   }
-  for (const StreamingPlan::Outer& outer : plan.outer) {
-    if (outer.tensor >= tensors.size() || outer.region >= regions.size() ||
-        tensors[outer.tensor].size() > regions[outer.region].bytes) {
-      throw_plan_misfit({.argument = "StreamingPlan::outer", .value = outer.tensor},
+  for (std::size_t i = 0; i < plan.outer.size(); ++i) {
+    const std::uint32_t tensor = plan.outer[i];
+    if (tensor >= tensors.size() || tensors[tensor].size() > regions[i].bytes) {
+      throw_plan_misfit({.argument = "StreamingPlan::outer", .value = tensor},
                         "a tensor of no layer has no place");
     }
   }
@@ -101,8 +102,9 @@ const std::string& LayerStreamer::why_staged() const noexcept {
 }
 
 std::byte* LayerStreamer::outer(std::uint32_t tensor) const {
-  for (const StreamingPlan::Outer& one : plan().outer) {
-    if (one.tensor == tensor) return slots_->place() + plan().device.regions()[one.region].offset;
+  const std::vector<std::uint32_t>& outer = plan().outer;
+  for (std::size_t i = 0; i < outer.size(); ++i) {
+    if (outer[i] == tensor) return slots_->place() + plan().device.regions()[i].offset;
   }
   throw InvalidArgument({.argument = "tensor", .value = tensor},
                         "tensor " + std::to_string(tensor) + " belongs to a layer",

@@ -65,7 +65,7 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
   }
   wipe_scratch_ = options.scratch.wipe_on_clear;
   weights_ = weights_tape(options);
-  scratch_ = make_tape(plan_.scratch, options.extra.scratch, std::move(options.scratch));
+  scratch_ = make_tape(plan_.scratch, std::move(options.scratch));
   make_histories(options.history);
   make_gpus(std::move(options.gpus));
 }
@@ -116,7 +116,7 @@ void Layout::clear_talk(std::size_t talk) {
 
 Tape Layout::weights_tape(LayoutOptions& options) {
   if (options.loaded_weights == nullptr) {
-    return make_tape(plan_.weights, options.extra.weights, std::move(options.weights));
+    return make_tape(plan_.weights, std::move(options.weights));
   }
   if (options.extra.weights != 0) {
     throw InvalidArgument(

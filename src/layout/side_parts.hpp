@@ -25,19 +25,18 @@ namespace tapedeck::internal::inline TAPEDECK_ABI {
 inline constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
 
 template <class Memory>
-Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOptions& options)
+Side<Memory>::Side(typename Memory::Where where, Plan plan, const SideOptions& options)
     : plan_(std::move(plan)), options_(options), memory_(where) {
   if (plan_.profile != native_profile().name) {
     throw InvalidArgument({.argument = "Plan::profile"},
                           "the plan predicts another engine, and no layout can be made of it",
                           "make the plan with the native profile");
   }
-  for (const auto& [tape, kind] :
-       {std::pair(&plan_.weights, TapeKind::weights), std::pair(&plan_.scratch, TapeKind::scratch),
-        std::pair(&plan_.history, TapeKind::history)}) {
-    if (tape->kind() == kind) continue;
+  for (const TapeKind kind : kTapeKinds) {
+    const TapePlan& tape = tape_of(plan_, kind);
+    if (tape.kind() == kind) continue;
     throw InvalidArgument({.argument = "TapePlan::kind"},
-                          "the plan has a tape for " + std::string(to_string(tape->kind())) +
+                          "the plan has a tape for " + std::string(to_string(tape.kind())) +
                               " where that for " + to_string(kind) + " belongs",
                           "make each TapePlan with the kind of its member of Plan");
   }
@@ -48,14 +47,15 @@ Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOpt
                           "a layout cannot have " + std::to_string(plan_.talks) + " talks");
   }
   options_.growth_step = std::max<std::uint64_t>(options_.growth_step, 1);
+  if (options_.history_budget == 0) options_.history_budget = ~std::size_t{0};
 }
 
 template <class Memory>
 Side<Memory>::~Side() = default;
 
 template <class Memory>
-auto Side<Memory>::make_tape(const TapePlan& plan, std::size_t extra,
-                             typename Memory::TapeOptions options) -> AnyTape {
+auto Side<Memory>::make_tape(const TapePlan& plan, typename Memory::TapeOptions options)
+    -> AnyTape {
   if (plan.alignment() > memory_.widest_alignment()) {
     throw InvalidArgument({.argument = "Region::alignment",
                            .value = plan.alignment(),
@@ -66,25 +66,23 @@ auto Side<Memory>::make_tape(const TapePlan& plan, std::size_t extra,
   }
   const bool at_once = options_.commit == Commit::at_creation ||
                        (options_.commit == Commit::with_talks && plan.kind() != TapeKind::history);
-  if (!at_once) return reserve_tape(plan, extra, std::move(options));
-  const auto total = checked_add<std::size_t>(plan.bytes(), extra);
-  if (!total) throw_unaddressable(options.name);
-  if (*total == 0) return {};
-  AnyTape tape = memory_.start(*total, plan, std::move(options));
-  static_cast<void>(tape.take(plan.bytes()));
-  tape.raise_floor();
-  return tape;
-}
-
-template <class Memory>
-auto Side<Memory>::reserve_tape(const TapePlan& plan, std::size_t extra,
-                                typename Memory::TapeOptions options) -> AnyTape {
-  // What is taken above begins with a page of its own.
-  const auto planned = checked_round_up(plan.bytes(), memory_.page_bytes());
-  const auto above = checked_round_up(extra, memory_.page_bytes());
+  // What is taken above a plan that is only reserved begins with a page of its own.
+  const std::size_t unit = at_once ? 1 : memory_.page_bytes();
+  const std::size_t extra = tape_of(options_.extra, plan.kind());
+  const auto planned = checked_round_up(plan.bytes(), unit);
+  const auto above = checked_round_up(extra, unit);
   const auto total = planned && above ? checked_add(*planned, *above) : std::nullopt;
-  if (!total) throw_unaddressable(options.name);
+  if (!total) {
+    throw InvalidArgument({.argument = "TapePlan::bytes"},
+                          "tape " + options.name + " has more bytes than can be addressed");
+  }
   if (*total == 0) return {};
+  if (at_once) {
+    AnyTape tape = memory_.start(*total, plan, std::move(options));
+    static_cast<void>(tape.take(plan.bytes()));
+    tape.raise_floor();
+    return tape;
+  }
   auto& reserved = reserved_.emplace_back(memory_.reserve(*total, options.block));
   auto rest = extra == 0 ? typename Memory::Block() : reserved.part(*planned, *above);
   const std::size_t below = extra == 0 ? plan.bytes() : *planned;
@@ -104,7 +102,7 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
   if constexpr (Memory::kWritable) wipe = options.wipe_on_clear;
   for (std::size_t index = 0; index < plan_.talks; ++index) {
     const std::size_t reservations = reserved_.size();
-    AnyTape& tape = histories_.emplace_back(make_tape(plan, options_.extra.history, options));
+    AnyTape& tape = histories_.emplace_back(make_tape(plan, options));
     const bool in_parts = reserved_.size() != reservations;
     Core& talk = *talks_.emplace_back(std::make_unique<Core>(
         index, tape,
@@ -117,13 +115,6 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
     require_budget(talk.missing(0));
     charged_ += talk.grow_to(0);
   }
-}
-
-template <class Memory>
-void Side<Memory>::grow_ahead_by(std::uint64_t tokens) {
-  ahead_ = tokens;
-  thread_ = std::make_unique<LayoutThread>(talks_.size(),
-                                           [this](std::size_t talk) { grow_ahead(*talks_[talk]); });
 }
 
 template <class Memory>
@@ -160,12 +151,6 @@ void Side<Memory>::throw_no_such_talk(std::size_t talk) const {
       "the layout has " + std::to_string(talks()) + " talks, and no talk " + std::to_string(talk));
 }
 
-template <class Memory>
-void Side<Memory>::throw_unaddressable(const std::string& tape) {
-  throw InvalidArgument({.argument = "TapePlan::bytes"},
-                        "tape " + tape + " has more bytes than can be addressed");
-}
-
 // Others may grow while this waits for readers. Whole steps, but where only less is left.
 template <class Memory>
 void Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
@@ -174,7 +159,7 @@ void Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
   while (true) {
     require_unsealed();
     const std::size_t bytes = talk.missing(wanted);
-    const bool affordable = fits_budget(bytes);
+    const bool affordable = bytes <= budget_left();
     if (affordable && memory_.has_pages(bytes)) break;
     if (reclaim_from_idle(growing, talk)) continue;
     if (affordable) break;  // new pages are made
@@ -221,13 +206,8 @@ std::size_t Side<Memory>::give_back_room(Core& talk) {
 }
 
 template <class Memory>
-bool Side<Memory>::fits_budget(std::size_t bytes) const noexcept {
-  return options_.history_budget == 0 || bytes <= budget_left();
-}
-
-template <class Memory>
 void Side<Memory>::require_budget(std::size_t bytes) const {
-  if (fits_budget(bytes)) return;
+  if (bytes <= budget_left()) return;
   throw OutOfMemory({.purpose = "room for a talk",
                      .limit = "history_budget",
                      .needed = bytes,

@@ -9,14 +9,11 @@
 #include "plan/sizes.hpp"
 #include "plan/weights_plan.hpp"
 #include "plan/widest_layers.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/plan/decode_buffers_plan.hpp"
 #include "tapedeck/plan/packing.hpp"
 
 namespace tapedeck::internal {
 namespace {
-
-constexpr std::uint64_t kAlignment = 256;
 
 // The steps of a prefill, in the order of time. Each layer runs through those it has.
 enum Step : std::uint32_t {
@@ -144,7 +141,7 @@ class PrefillPlanner {
     out_.push_back({.name = std::string("prefill.") + name,
                     .role = RegionRole::prefill,
                     .bytes = fits(bytes),
-                    .alignment = kAlignment,
+                    .alignment = kDeviceAlignment,
                     .dtype = type,
                     .shape = std::move(shape),
                     .live = {begin, end}});
@@ -174,19 +171,18 @@ void place_decode(const Model& model, const PlanOptions& options, const CacheCel
 
 }  // namespace
 
-ScratchPlan plan_scratch(const Model& model, const PlanOptions& options, const CacheCells& cells) {
-  ScratchPlan out;
-  place_decode(model, options, cells, out.tape);
+void plan_scratch(const Model& model, const PlanOptions& options, const CacheCells& cells,
+                  Plan& out) {
+  place_decode(model, options, cells, out.scratch);
 
   std::vector<Region> prefill = PrefillPlanner(model, options, cells).buffers();
   const Packing packing = pack(prefill);
   for (std::size_t i = 0; i < prefill.size(); ++i) {
     prefill[i].offset = packing.offsets[i];
-    out.tape.place(std::move(prefill[i]));
+    out.scratch.place(std::move(prefill[i]));
   }
   out.prefill_lower_bound = packing.lower_bound;
   if (!prefill.empty()) out.peak_stage = kStages[packing.lower_bound_stage];
-  return out;
 }
 
 }  // namespace tapedeck::internal

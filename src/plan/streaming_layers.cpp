@@ -35,7 +35,7 @@ class LayerCutter {
     }
   }
 
-  [[nodiscard]] StreamingLayers take() && { return std::move(out_); }
+  [[nodiscard]] StreamingPlan take() && { return std::move(out_); }
 
  private:
   static bool divides(std::uint64_t count, std::uint64_t bytes) {
@@ -85,7 +85,7 @@ class LayerCutter {
   }
 
   const ModelShape& shape_;
-  StreamingLayers out_;
+  StreamingPlan out_;
   std::uint64_t expert_parts_ = 0;
 };
 
@@ -119,11 +119,11 @@ void arrange_parts(StreamedLayer& layer, std::span<const TensorEntry> tensors) {
 
 }  // namespace
 
-StreamingLayers lay_out_layers(const Model& model) {
+StreamingPlan lay_out_layers(const Model& model) {
   const std::span<const TensorEntry> tensors = model.tensors.entries();
   LayerCutter cutter(model.shape);
   for (std::uint32_t i = 0; i < tensors.size(); ++i) cutter.add_tensor(i, tensors[i]);
-  StreamingLayers out = std::move(cutter).take();
+  StreamingPlan out = std::move(cutter).take();
   for (StreamedLayer& layer : out.layers) arrange_parts(layer, tensors);
   return out;
 }

@@ -2,32 +2,19 @@
 /// `lay_out_layers`: where the parts of each layer lie on a device.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
-#include "tapedeck/base/abi.hpp"
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 
 namespace tapedeck::internal {
 
-/// What regions of a device are aligned to: what its allocations are. Extents of layers are whole
-/// multiples, so that they can lie behind one another in any choice.
-inline constexpr std::uint64_t kDeviceAlignment = 256;
-
-struct StreamingLayers {
-  std::vector<StreamedLayer> layers;
-  std::vector<std::uint32_t> outer;  ///< Tensors of no layer.
-};
-
-/// Every byte of a model's tensors, in a part of a layer or in a tensor of no layer; tensors of no
-/// bytes are left out.
+/// The layers and the outer tensors of a plan that has no regions yet. Every byte of a model's
+/// tensors is in a part of a layer or in a tensor of no layer; tensors of no bytes are left out.
 ///
 /// Parts that lie behind one another in one file are a run, and keep their distance: with a gap of
 /// 4 KiB at most, and each at a multiple of 16 bytes from where the run begins. A run begins at a
 /// multiple of `kDeviceAlignment`.
 /// @throws InvalidArgument for more experts than any model has, and for what does not fit in 64
 /// bits.
-[[nodiscard]] StreamingLayers lay_out_layers(const Model& model);
+[[nodiscard]] StreamingPlan lay_out_layers(const Model& model);
 
 }  // namespace tapedeck::internal

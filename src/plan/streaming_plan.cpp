@@ -8,7 +8,6 @@
 #include "plan/layer_bytes.hpp"
 #include "plan/sizes.hpp"
 #include "plan/streaming_layers.hpp"
-#include "plan/streaming_steps.hpp"
 #include "plan/weights_plan.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -61,13 +60,11 @@ std::uint32_t append_buffer(TapePlan& tape, const char* name, std::uint64_t numb
   return tape.regions().back().index;
 }
 
-void add_outer_tensors(StreamingPlan& plan, const Model& model,
-                       const std::vector<std::uint32_t>& outer) {
-  for (const std::uint32_t tensor : outer) {
+void add_outer_tensors(StreamingPlan& plan, const Model& model) {
+  for (const std::uint32_t tensor : plan.outer) {
     Region region = internal::region_of(model.tensors.entries()[tensor]);
     region.alignment = kDeviceAlignment;
     plan.device.append(std::move(region));
-    plan.outer.push_back({.tensor = tensor, .region = plan.device.regions().back().index});
   }
 }
 
@@ -83,7 +80,6 @@ void add_layers(StreamingPlan& plan, std::size_t resident, std::uint64_t slots) 
   }
   if (resident == plan.layers.size()) return;
   plan.slots = slots;
-  plan.first_slot = static_cast<std::uint32_t>(plan.device.regions().size());
   for (std::uint64_t i = 0; i < slots; ++i) {
     append_buffer(plan.device, "slot.", i, largest, kDeviceAlignment);
   }
@@ -92,7 +88,7 @@ void add_layers(StreamingPlan& plan, std::size_t resident, std::uint64_t slots) 
 }  // namespace
 
 std::uint64_t StreamingPlan::slot_bytes() const noexcept {
-  return slots == 0 ? 0 : device.regions()[first_slot].bytes;
+  return slots == 0 ? 0 : device.regions().back().bytes;
 }
 
 std::uint64_t StreamingPlan::resident_layers() const noexcept {
@@ -102,31 +98,25 @@ std::uint64_t StreamingPlan::resident_layers() const noexcept {
 
 StreamingPlan plan_streaming(const Model& model, const StreamingOptions& options) {
   check_streaming(model, options);
-  internal::StreamingLayers layers = internal::lay_out_layers(model);
-  if (layers.layers.empty()) {
+  StreamingPlan out = internal::lay_out_layers(model);
+  if (out.layers.empty()) {
     throw InvalidArgument({.argument = "Model::tensors"},
                           "no tensor of the model belongs to a layer",
                           "the names of its tensors must number the layers: blk.0.attn_q.weight");
   }
-  const internal::LayerBytes weights = internal::bytes_by_layer(model, layers);
+  const internal::LayerBytes weights = internal::bytes_by_layer(model, out);
   const std::vector<StreamingStep> steps = internal::streaming_steps(weights, options.slots);
   const std::size_t resident = choose_resident(weights.rest, steps, options);
 
-  StreamingPlan out;
-  out.layers = std::move(layers.layers);
   out.token_bytes = steps[resident].token_bytes;
   out.least_bytes = fits(steps[internal::least_device(steps)].device);
   out.one_slot_bytes = fits(internal::streaming_steps(weights, 1).front().device);
-  add_outer_tensors(out, model, layers.outer);
+  add_outer_tensors(out, model);
   add_layers(out, resident, options.slots);
   for (std::uint64_t i = 0; i < options.staging_buffers; ++i) {
     append_buffer(out.staging, "staging.", i, options.staging_buffer, kStagingAlignment);
   }
   return out;
-}
-
-double streaming_ceiling(const StreamingPlan& plan, double bus_bytes_per_second) noexcept {
-  return internal::StreamingStep{.token_bytes = plan.token_bytes}.ceiling(bus_bytes_per_second);
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -294,7 +294,8 @@ TEST(FitRealModels, IsWhatIsPlanned) {
       EXPECT_EQ(choice.resident_layers, streaming.resident_layers());
       EXPECT_EQ(choice.resident_needed, streaming.device.bytes() + beside);
       EXPECT_EQ(choice.token_bytes, streaming.token_bytes);
-      EXPECT_DOUBLE_EQ(choice.ceiling_tokens_per_second, streaming_ceiling(streaming, kRandomBus));
+      EXPECT_DOUBLE_EQ(choice.ceiling_tokens_per_second,
+                       kRandomBus / static_cast<double>(streaming.token_bytes));
     }
     const StreamingOptions less = {.device_bytes = needed - beside - 1};
     EXPECT_EQ(refused([&] { return plan_streaming(model, less); }).limit, needed - beside);

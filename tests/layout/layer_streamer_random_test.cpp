@@ -103,7 +103,7 @@ class Life {
     for (std::size_t i = 0; i < kStreams; ++i) {
       device_.computes_on(streams_.emplace_back(device_).handle());
     }
-    const Region& slot = made_.plan().device.regions()[made_.plan().first_slot];
+    const Region& slot = made_.plan().device.regions().last(made_.plan().slots)[0];
     device_.begin(on_.place.subspan(slot.offset, slots * slot.bytes));
   }
   ~Life() { device_.synchronize(); }
@@ -243,7 +243,7 @@ class DroppedWait : public LayerStreamerRandom {
   }
   // Spoiled, since memory of an earlier test may still hold a layer.
   [[nodiscard]] DeviceSpan<std::byte> slot(const StreamedOnDevice& on) const {
-    const Region& region = made_.plan().device.regions()[made_.plan().first_slot];
+    const Region& region = made_.plan().device.regions().last(made_.plan().slots)[0];
     std::fill_n(on.place.data() + region.offset, region.bytes, kSpoiled);
     return on.place.subspan(region.offset, region.bytes);
   }

@@ -63,7 +63,7 @@ class MadeLayers {
         });
   }
   [[nodiscard]] bool outer_is_at(const std::byte* base) const noexcept {
-    const Region& region = plan_.device.regions()[plan_.outer[0].region];
+    const Region& region = plan_.device.regions()[0];
     return Pattern(0).is_at(base + region.offset, region.bytes);
   }
 
@@ -111,7 +111,7 @@ class MadeLayers {
 
   void place() {
     plan_.device.append({.name = "outer", .bytes = sizes_[0], .alignment = 256});
-    plan_.outer.push_back({.tensor = 0, .region = 0});
+    plan_.outer.push_back(0);
     std::uint64_t largest = 0;
     for (std::size_t i = 0; i < plan_.layers.size(); ++i) {
       StreamedLayer& layer = plan_.layers[i];
@@ -123,7 +123,6 @@ class MadeLayers {
       plan_.device.append(
           {.name = "resident." + std::to_string(i), .bytes = layer.bytes, .alignment = 256});
     }
-    plan_.first_slot = static_cast<std::uint32_t>(plan_.device.regions().size());
     plan_.slots = make_.resident == make_.layers ? 0 : make_.slots;
     for (std::uint64_t i = 0; i < plan_.slots; ++i) {
       plan_.device.append(

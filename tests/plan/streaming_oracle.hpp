@@ -29,10 +29,10 @@ inline void expect_every_byte_once(const Model& model, const StreamingPlan& plan
   for (const StreamedLayer& layer : plan.layers) {
     for (const StreamedPart& part : layer.parts) add(part.tensor, part.from, part.bytes);
   }
-  for (const StreamingPlan::Outer& outer : plan.outer) {
-    const Region& region = plan.device.regions()[outer.region];
-    EXPECT_EQ(region.name, model.tensors.entries()[outer.tensor].name);
-    add(outer.tensor, 0, region.bytes);
+  for (std::size_t i = 0; i < plan.outer.size(); ++i) {
+    const Region& region = plan.device.regions()[i];
+    EXPECT_EQ(region.name, model.tensors.entries()[plan.outer[i]].name);
+    add(plan.outer[i], 0, region.bytes);
   }
   for (std::uint32_t i = 0; i < model.tensors.entries().size(); ++i) {
     std::uint64_t end = 0;
@@ -96,8 +96,8 @@ inline std::uint64_t token_bytes_of(const StreamedLayer& layer, std::uint64_t us
 inline std::uint64_t device_bytes_with(const Model& model, const StreamingPlan& plan,
                                        std::size_t stay, std::uint64_t slots) {
   std::uint64_t bytes = 0;
-  for (const StreamingPlan::Outer& outer : plan.outer) {
-    bytes += round_up(model.tensors.entries()[outer.tensor].bytes, kWholeRegion);
+  for (const std::uint32_t tensor : plan.outer) {
+    bytes += round_up(model.tensors.entries()[tensor].bytes, kWholeRegion);
   }
   std::uint64_t largest = 0;
   for (std::size_t i = 0; i < plan.layers.size(); ++i) {
@@ -132,7 +132,7 @@ inline void expect_regions(const StreamingPlan& plan) {
   }
   EXPECT_EQ(plan.slot_bytes(), largest);
   for (std::uint64_t i = 0; i < plan.slots; ++i) {
-    const Region& region = plan.device.regions()[plan.first_slot + i];
+    const Region& region = plan.device.regions().last(plan.slots)[i];
     EXPECT_EQ(region.name, "slot." + std::to_string(i));
     EXPECT_EQ(region.bytes, largest);
   }

@@ -134,8 +134,8 @@ std::size_t layer_parts(const Model& model, const StreamingPlan& plan, const std
       EXPECT_NE(model.tensors.entries()[part.tensor].name.find(begin), std::string_view::npos);
     }
   }
-  for (const StreamingPlan::Outer& outer : plan.outer) {
-    EXPECT_EQ(model.tensors.entries()[outer.tensor].name.find(prefix), std::string_view::npos);
+  for (const std::uint32_t tensor : plan.outer) {
+    EXPECT_EQ(model.tensors.entries()[tensor].name.find(prefix), std::string_view::npos);
   }
   std::size_t parts = 0;
   for (const StreamedLayer& layer : plan.layers) parts += layer.parts.size();

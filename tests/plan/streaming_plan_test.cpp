@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 
-#include <cmath>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -47,7 +46,6 @@ TEST(StreamingPlan, IsOuterTensorsAndSlots) {
   EXPECT_EQ(plan.resident_layers(), 0U);
   EXPECT_EQ(plan.slots, 2U);
   EXPECT_EQ(plan.slot_bytes(), 2048U);
-  EXPECT_EQ(plan.first_slot, 2U);
   EXPECT_EQ(plan.token_bytes, 3000U);
   EXPECT_EQ(plan.one_slot_bytes, kOuter + 2048);
   EXPECT_EQ(plan.device.bytes(), kOuter + 4096);
@@ -76,7 +74,6 @@ TEST(StreamingPlan, WhereEverythingStaysThereAreNoSlots) {
   EXPECT_EQ(plan.token_bytes, 0U);
   EXPECT_EQ(plan.device.bytes(), kOuter + kLayersBytes);
   EXPECT_EQ(plan.device.find("slot.0"), nullptr);
-  EXPECT_TRUE(std::isinf(streaming_ceiling(plan, 1.0)));
 }
 
 // A large first layer that stays makes the slots small: streaming with it takes less than without.
@@ -265,13 +262,6 @@ TEST(StreamingPlan, WhatDoesNotFitIn64BitsIsRefused) {
         Made(1).tensor("blk.0.w", 0, {1}).tensor("w", 1, {kMost - 100}).model()}) {
     EXPECT_EQ(refused_streaming(model), kTooLarge);
   }
-}
-
-TEST(StreamingPlan, TheCeilingIsTheBusOverTheBytes) {
-  StreamingPlan plan;
-  plan.token_bytes = 500;
-  EXPECT_DOUBLE_EQ(streaming_ceiling(plan, 25'000.0), 50.0);
-  EXPECT_DOUBLE_EQ(streaming_ceiling(plan, 0.0), 0.0);
 }
 
 }  // namespace

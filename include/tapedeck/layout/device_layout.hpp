@@ -10,7 +10,6 @@
 #include "tapedeck/device/device_block.hpp"
 #include "tapedeck/device/device_tape.hpp"
 #include "tapedeck/device/frame_ring.hpp"
-#include "tapedeck/layout/layout_sizes.hpp"
 #include "tapedeck/layout/side.hpp"
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/plan/plan.hpp"
@@ -29,7 +28,6 @@ struct DeviceLayoutOptions {
   std::size_t frames = 1;
   LayoutSizes extra{};             ///< Bytes for takes above what is planned.
   std::size_t history_budget = 0;  ///< As `LayoutOptions::history_budget`.
-  std::size_t page_bytes = 0;      ///< Of the pool of pages, a power of two; 0: the granularity.
   DeviceBlockOptions block{};      ///< Hooks: NCCL and RDMA registration.
 };
 

@@ -12,7 +12,6 @@
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/device_layout.hpp"
-#include "tapedeck/layout/layout_sizes.hpp"
 #include "tapedeck/layout/side.hpp"
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/layout/weights_owner.hpp"

@@ -1,6 +1,6 @@
 /// @file
-/// `Side`: what a `Layout` on the host and a `DeviceLayout` have in common. `DeviceLayout` says
-/// what it has of its own, and why.
+/// `Side`: what a `Layout` on the host and a `DeviceLayout` have in common, and `LayoutSizes` and
+/// `Commit`, which both are asked for. `DeviceLayout` says what it has of its own, and why.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,6 @@
 #include <memory>
 #include <mutex>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
@@ -19,7 +18,6 @@
 #include "tapedeck/device/device_tape.hpp"
 #include "tapedeck/device/frame_ring.hpp"
 #include "tapedeck/device/page_pool.hpp"
-#include "tapedeck/layout/layout_sizes.hpp"
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/layout/talk.hpp"
 #include "tapedeck/layout/talk_error.hpp"
@@ -28,6 +26,20 @@
 #include "tapedeck/plan/plan.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
+
+/// Bytes of each tape.
+struct LayoutSizes {
+  std::size_t weights;
+  std::size_t scratch;
+  std::size_t history;  ///< For each talk.
+};
+
+/// When the pages of a layout that was made from a plan are committed.
+enum class Commit : std::uint8_t {
+  at_creation,  ///< All of them; weights are warm.
+  with_talks,   ///< Those of the histories by `prepare`, the others at creation.
+  nothing,      ///< Only histories, by `prepare`: a dry run, or weights that come another way.
+};
 
 class Layout;
 
@@ -42,7 +54,6 @@ struct HostMemory {
   using Tape = tapedeck::Tape;
   using Block = tapedeck::Block;
   using TapeOptions = tapedeck::TapeOptions;
-  using BlockOptions = tapedeck::BlockOptions;
   using Scratch = tapedeck::Tape;
   template <class T>
   using Span = std::span<T>;
@@ -76,19 +87,14 @@ struct DeviceMemory {
   using Tape = DeviceTape;
   using Block = DeviceBlock;
   using TapeOptions = DeviceTapeOptions;
-  using BlockOptions = DeviceBlockOptions;
   using Scratch = FrameRing<DeviceTape>;
   template <class T>
   using Span = DeviceSpan<T>;
-  struct Where {
-    Device& device;
-    std::size_t page_bytes;
-  };
+  using Where = Device&;
   using After = EventHandle;
   static constexpr bool kWritable = false;
 
-  explicit DeviceMemory(const Where& where)
-      : device(where.device), pool(device, where.page_bytes) {}
+  explicit DeviceMemory(Device& where) : device(where), pool(where) {}
   [[nodiscard]] static Tape& frame(Scratch& scratch) noexcept { return scratch.current(); }
   static void each_frame(auto& scratch, auto frame_do) {
     for (std::size_t i = 0; i < scratch.size(); ++i) frame_do(scratch.frame(i));
@@ -97,7 +103,7 @@ struct DeviceMemory {
   [[nodiscard]] std::size_t page_bytes() const noexcept { return pool.page_bytes(); }
   [[nodiscard]] std::size_t widest_alignment() const { return device.info().granularity; }
   [[nodiscard]] Tape start(std::size_t bytes, const TapePlan& plan, TapeOptions options);
-  [[nodiscard]] Block reserve(std::size_t bytes, const BlockOptions& options) {
+  [[nodiscard]] Block reserve(std::size_t bytes, const DeviceBlockOptions& options) {
     return Block::reserve(pool, bytes, options);
   }
   [[nodiscard]] bool has_pages(std::size_t bytes) const noexcept {
@@ -137,11 +143,6 @@ class Side {
   [[nodiscard]] AnyTape& scratch() noexcept { return Memory::frame(scratch_); }
   /// @throws InvalidArgument where there is no such talk.
   [[nodiscard]] AnyTape& history(std::size_t talk = 0) {
-    require_talk(talk);
-    return histories_[talk];
-  }
-  /// @throws InvalidArgument where there is no such talk.
-  [[nodiscard]] const AnyTape& history(std::size_t talk = 0) const {
     require_talk(talk);
     return histories_[talk];
   }
@@ -205,7 +206,7 @@ class Side {
   friend class tapedeck::Layout;
   using Core = TalkCore<Memory>;
 
-  Side(const typename Memory::Where& where, Plan plan, const SideOptions& options);
+  Side(typename Memory::Where where, Plan plan, const SideOptions& options);
   ~Side();
 
   template <class T>
@@ -218,14 +219,9 @@ class Side {
       throw_no_such_talk(talk);
   }
   [[noreturn]] void throw_no_such_talk(std::size_t talk) const;
-  [[noreturn]] static void throw_unaddressable(const std::string& tape);
 
-  [[nodiscard]] AnyTape make_tape(const TapePlan& plan, std::size_t extra,
-                                  typename Memory::TapeOptions options);
-  [[nodiscard]] AnyTape reserve_tape(const TapePlan& plan, std::size_t extra,
-                                     typename Memory::TapeOptions options);
+  [[nodiscard]] AnyTape make_tape(const TapePlan& plan, typename Memory::TapeOptions options);
   void make_histories(const typename Memory::TapeOptions& options);
-  void grow_ahead_by(std::uint64_t tokens);
 
   void grow_talk(std::unique_lock<std::mutex>& growing, Core& talk, std::uint64_t tokens);
   void grow_ahead(Core& talk) noexcept;
@@ -234,7 +230,6 @@ class Side {
   [[nodiscard]] std::size_t budget_left() const noexcept {
     return options_.history_budget - std::min(charged_, options_.history_budget);
   }
-  [[nodiscard]] bool fits_budget(std::size_t bytes) const noexcept;
   void require_budget(std::size_t bytes) const;
   void require_unsealed() const;
   template <class Figures>

@@ -46,23 +46,17 @@ struct StreamedLayer {
 
 /// Every byte of layer streaming, as regions. Thread-safety: a value.
 struct StreamingPlan {
-  /// Of the device's weights tape: the tensors of no layer by their own names, "resident.N" for
-  /// each layer that stays, "slot.0", "slot.1" and so on, each as large as the largest layer that
-  /// takes turns. Each is aligned to 256 bytes.
+  /// Of the device's weights tape, in this order: the tensors of no layer by their own names,
+  /// "resident.N" for each layer that stays, and "slot.0", "slot.1" and so on, each as large as the
+  /// largest layer that takes turns. Each is aligned to 256 bytes.
   TapePlan device{TapeKind::weights};
   /// Of pinned host memory: "staging.0" and so on. What stays on the device comes through it; then
   /// it is given back, unless weights are not pinned.
   TapePlan staging{TapeKind::scratch};
   std::vector<StreamedLayer> layers;
-  /// Tensors of no layer, each with its region in `device`: embedding, last norm, classifier.
-  struct Outer {
-    std::uint32_t tensor;
-    std::uint32_t region;
-  };
-  std::vector<Outer> outer;
-  /// Index of "slot.0" in `device`; the others follow. None where every layer stays.
-  std::uint32_t first_slot = 0;
-  std::uint64_t slots = 0;
+  /// Tensors of no layer, in the order of their regions: embedding, last norm, classifier.
+  std::vector<std::uint32_t> outer;
+  std::uint64_t slots = 0;  ///< 0 where every layer stays.
   /// Bytes that a token's step copies: all parts of the layers that take turns, without the gaps
   /// between them that are copied along; of experts, as many as a token uses.
   std::uint64_t token_bytes = 0;
@@ -98,10 +92,5 @@ struct StreamingPlan {
 /// @endcode
 [[nodiscard]] StreamingPlan plan_streaming(const Model& model,
                                            const StreamingOptions& options = {});
-
-/// Tokens a second that a bus can carry at most, whatever the device computes: its bytes a second
-/// over the bytes of a token. Infinite where nothing is copied. @pre the rate is positive
-[[nodiscard]] double streaming_ceiling(const StreamingPlan& plan,
-                                       double bus_bytes_per_second) noexcept;
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
