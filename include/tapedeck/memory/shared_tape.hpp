@@ -32,7 +32,8 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// assert(results.used() == 2 * 4032);  // 4000 bytes are 63 lines
 /// results.clear();
 /// @endcode
-class alignas(kLine) SharedTape : public internal::TapeHead<kLine>, public TypedTakes<SharedTape> {
+class alignas(kLine) SharedTape : public internal::TapeHead<kLine>,
+                                  public SpanTakes<SharedTape, HostSpan, kLine> {
  public:
   SharedTape() noexcept;
   /// Moving needs the tape quiet.
@@ -48,7 +49,7 @@ class alignas(kLine) SharedTape : public internal::TapeHead<kLine>, public Typed
   /// As `Tape::over`.
   [[nodiscard]] static SharedTape over(Block block, TapeOptions options = {});
 
-  using TypedTakes::try_take;
+  using SpanTakes::try_take;
 
   /// As `Tape::try_take`; lock-free.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {
