@@ -166,7 +166,7 @@ struct OnGpu {
 
 int hold_on_gpu(Decoding& decoding) {
   if (const std::string why = llama::CudaDecoder::missing(); !why.empty()) {
-    throw DeviceUnavailable(why, "decode with --device cpu");
+    throw DeviceUnavailable("device", why, "decode with --device cpu");
   }
   OnGpu on(decoding);
   return hold_on_device(decoding, on.host, on.decoder);

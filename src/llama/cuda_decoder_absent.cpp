@@ -9,7 +9,7 @@ namespace {
 constexpr const char* kWhy = "this build of Tapedeck has no kernels for a GPU";
 constexpr const char* kAdvice = "build it where nvcc of the CUDA toolkit is, with TAPEDECK_CUDA";
 
-[[noreturn]] void throw_absent() { throw DeviceUnavailable(kWhy, kAdvice); }
+[[noreturn]] void throw_absent() { throw DeviceUnavailable("device", kWhy, kAdvice); }
 
 }  // namespace
 
