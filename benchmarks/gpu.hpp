@@ -57,12 +57,13 @@ class Stopwatch {
     tapedeck::internal::call_cuda(tapedeck::internal::cuda_driver().event_record, end_, stream_);
     tapedeck::internal::call_cuda(tapedeck::internal::cuda_driver().event_synchronize, end_);
     float milliseconds = 0;
-    tapedeck::internal::call_cuda(tapedeck::internal::cuda_driver().event_elapsed_time,
-                                  &milliseconds, begin_, end_);
+    tapedeck::internal::call_cuda(elapsed_time_, &milliseconds, begin_, end_);
     return double{milliseconds} / 1e3;
   }
 
  private:
+  tapedeck::internal::EntryPoint<float*, CUevent, CUevent> elapsed_time_{
+      tapedeck::internal::cuda_driver().handle, "cuEventElapsedTime"};
   tapedeck::StreamHandle stream_;
   CUevent begin_ = nullptr;
   CUevent end_ = nullptr;

@@ -71,23 +71,30 @@ Plan history_plan(std::size_t layers, std::uint64_t row_bytes, std::uint64_t tok
 
 // --- The driver's own allocators -----------------------------------------------------------------
 
+/// An entry point that the library itself does not call.
+template <class... Parameters>
+internal::EntryPoint<Parameters...> entry_point(const char* name) {
+  return {internal::cuda_driver().handle, name};
+}
+
 /// The driver's pool behind cuMemAllocAsync, set up for speed: it keeps what was freed.
 class AsyncPool {
  public:
   explicit AsyncPool(const Gpu& gpu) {
-    const internal::CudaDriver& cuda = internal::cuda_driver();
-    internal::call_cuda(cuda.device_get_default_mem_pool, &pool_, gpu.current.handle());
+    internal::call_cuda(entry_point<CUmemoryPool*, CUdevice>("cuDeviceGetDefaultMemPool"), &pool_,
+                        gpu.current.handle());
     std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
-    internal::call_cuda(cuda.mem_pool_set_attribute, pool_, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
-                        &keep);
+    internal::call_cuda(
+        entry_point<CUmemoryPool, CUmemPool_attribute, void*>("cuMemPoolSetAttribute"), pool_,
+        CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &keep);
   }
 
   /// Gives what is free back to the device.
-  void trim() const {
-    internal::call_cuda(internal::cuda_driver().mem_pool_trim_to, pool_, std::size_t{0});
-  }
+  void trim() const { internal::call_cuda(trim_to_, pool_, std::size_t{0}); }
 
  private:
+  internal::EntryPoint<CUmemoryPool, std::size_t> trim_to_ =
+      entry_point<CUmemoryPool, std::size_t>("cuMemPoolTrimTo");
   CUmemoryPool pool_ = nullptr;
 };
 
@@ -98,19 +105,21 @@ class AsyncBuffers {
       : stream_(stream), bytes_(std::move(bytes)), at_(bytes_.size()) {}
 
   void allocate() {
-    const internal::CudaDriver& cuda = internal::cuda_driver();
     for (std::size_t i = 0; i < at_.size(); ++i) {
-      internal::call_cuda(cuda.mem_alloc_async, &at_[i], bytes_[i], stream_);
+      internal::call_cuda(allocate_, &at_[i], bytes_[i], stream_);
     }
   }
   void free() {
-    const internal::CudaDriver& cuda = internal::cuda_driver();
-    for (const CUdeviceptr at : at_) internal::call_cuda(cuda.mem_free_async, at, stream_);
+    for (const CUdeviceptr at : at_) internal::call_cuda(free_, at, stream_);
   }
 
   [[nodiscard]] CUdeviceptr at(std::size_t i) const { return at_[i]; }
 
  private:
+  internal::EntryPoint<CUdeviceptr*, std::size_t, CUstream> allocate_ =
+      entry_point<CUdeviceptr*, std::size_t, CUstream>("cuMemAllocAsync");
+  internal::EntryPoint<CUdeviceptr, CUstream> free_ =
+      entry_point<CUdeviceptr, CUstream>("cuMemFreeAsync");
   StreamHandle stream_;
   std::vector<std::size_t> bytes_;
   std::vector<CUdeviceptr> at_;

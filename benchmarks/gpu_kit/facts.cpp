@@ -87,7 +87,7 @@ CUmemAllocationProp properties_of(const Gpu& gpu, const Kind& kind) {
   return properties;
 }
 
-Json name_of(CUresult result) { return internal::result_name(internal::cuda_driver(), result); }
+Json name_of(CUresult result) { return internal::result_name(result); }
 
 // A page of each kind, which is given back at once; by the name of the result.
 Json kinds_of(const Gpu& gpu) {
@@ -145,7 +145,7 @@ Json mapping_of(const Gpu& gpu) {
 template <class... Parameters>
 std::optional<internal::EntryPoint<Parameters...>> optional_entry(const char* name) {
   try {
-    return internal::EntryPoint<Parameters...>(internal::cuda_driver().handle(), name);
+    return internal::EntryPoint<Parameters...>(internal::cuda_driver().handle, name);
   } catch (const Error&) {
     return std::nullopt;
   }

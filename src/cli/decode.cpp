@@ -165,7 +165,7 @@ struct OnGpu {
 
 int hold_on_gpu(Decoding& decoding) {
   if (const std::string why = llama::cuda_decoder_missing(); !why.empty()) {
-    throw DeviceUnavailable(why, "decode with --device cpu");
+    throw DeviceUnavailable("device", why, "decode with --device cpu");
   }
   OnGpu on(decoding);
   return hold_on_device(decoding, on.host, *on.decoder);

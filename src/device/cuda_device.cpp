@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/on_failure.hpp"
-#include "device/cuda_context.hpp"
 #include "device/cuda_driver.hpp"
+#include "tapedeck/device/cuda_launch.hpp"
 #include "tapedeck/device/device_error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -16,14 +16,8 @@ namespace {
 CUdeviceptr address_of(const void* at) noexcept { return reinterpret_cast<CUdeviceptr>(at); }
 std::byte* to_pointer(CUdeviceptr at) noexcept { return reinterpret_cast<std::byte*>(at); }
 
-const internal::CudaDriver& started_driver() {
-  const internal::CudaDriver& cuda = internal::cuda_driver();
-  internal::start_cuda(cuda);
-  return cuda;
-}
-
-void require_ordinal(const internal::CudaDriver& cuda, unsigned ordinal) {
-  const unsigned devices = internal::count_devices(cuda);
+void require_ordinal(unsigned ordinal) {
+  const unsigned devices = internal::count_devices();
   if (ordinal < devices) return;
   const std::string wanted = "CUDA device " + std::to_string(ordinal);
   throw DeviceUnavailable(wanted, "no " + wanted + ": there are " + std::to_string(devices), {});
@@ -33,28 +27,60 @@ void require_ordinal(const internal::CudaDriver& cuda, unsigned ordinal) {
 
 struct CudaDevice::State {
   explicit State(unsigned ordinal);
+  ~State() { cuda.primary_release(device); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  /// Makes the context current. @throws DeviceError
+  void push() const { ask(cuda.ctx_push_current, context); }
+  /// What was current before it is so again.
+  void pop() const noexcept {
+    CUcontext popped = nullptr;
+    cuda.ctx_pop_current(&popped);
+  }
+  struct Pushed {
+    const State& state;
+    ~Pushed() { state.pop(); }
+  };
+
+  /// Calls an entry point that needs no context. @throws DeviceError
+  template <class... Parameters>
+  void ask(const internal::EntryPoint<Parameters...>& entry,
+           std::type_identity_t<Parameters>... arguments) const {
+    require_success(entry(arguments...), entry.name(), 0);
+  }
 
   /// Calls an entry point with the context current. @throws DeviceError
   template <class... Parameters>
   void call(const internal::EntryPoint<Parameters...>& entry, std::size_t bytes,
             std::type_identity_t<Parameters>... arguments) const {
-    const internal::Current current(cuda, context.get());
-    require_success(current.result(), cuda.ctx_push_current.name(), 0);
+    push();
+    const Pushed pushed{*this};
     require_success(entry(arguments...), entry.name(), bytes);
+  }
+
+  /// The same for what makes something: gives what the entry point stored through its first
+  /// parameter.
+  template <class Made, class... Parameters>
+  [[nodiscard]] Made make(const internal::EntryPoint<Made*, Parameters...>& entry,
+                          std::size_t bytes, std::type_identity_t<Parameters>... arguments) const {
+    Made made{};
+    call(entry, bytes, &made, arguments...);
+    return made;
   }
 
   /// The same for what gives back. False where it failed.
   template <class... Parameters>
   bool quietly(const internal::EntryPoint<Parameters...>& entry,
                std::type_identity_t<Parameters>... arguments) const noexcept {
-    const internal::Current current(cuda, context.get());
-    return current.result() == CUDA_SUCCESS && entry(arguments...) == CUDA_SUCCESS;
+    if (cuda.ctx_push_current(context) != CUDA_SUCCESS) return false;
+    const Pushed pushed{*this};
+    return entry(arguments...) == CUDA_SUCCESS;
   }
 
   void require_success(CUresult result, const char* call, std::size_t bytes) const {
     if (result == CUDA_SUCCESS) return;
-    internal::throw_cuda_error(cuda, info.name + " " + std::to_string(info.ordinal), result, call,
-                               bytes);
+    internal::throw_cuda_error(info.name + " " + std::to_string(info.ordinal), result, call, bytes);
   }
 
   [[nodiscard]] int attribute(CUdevice_attribute which) const;
@@ -65,36 +91,36 @@ struct CudaDevice::State {
   const internal::CudaDriver& cuda;
   DeviceInfo info;
   CUdevice device = 0;
-  internal::PrimaryContext context{};
+  CUcontext context = nullptr;  // the primary one
 };
 
 CudaDevice::State::State(unsigned ordinal)
-    : cuda(started_driver()),
+    : cuda(internal::started_cuda()),
       info{.kind = DeviceKind::cuda, .ordinal = ordinal, .name = "CUDA device"} {
-  info.driver = internal::version_text(internal::cuda_version(cuda));
-  require_ordinal(cuda, ordinal);
-  require_success(cuda.device_get(&device, static_cast<int>(ordinal)), cuda.device_get.name(), 0);
+  info.driver = internal::version_text(internal::cuda_version());
+  require_ordinal(ordinal);
+  ask(cuda.device_get, &device, static_cast<int>(ordinal));
 
   std::array<char, 256> name{};
-  require_success(cuda.device_get_name(name.data(), static_cast<int>(name.size()), device),
-                  cuda.device_get_name.name(), 0);
+  ask(cuda.device_get_name, name.data(), static_cast<int>(name.size()), device);
   info.name = name.data();
   require_attribute(CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED,
                     "virtual memory management");
   require_attribute(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, "unified addressing");
   info.compute_major = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
   info.compute_minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-  require_success(cuda.device_total_mem(&info.total, device), cuda.device_total_mem.name(), 0);
+  ask(cuda.device_total_mem, &info.total, device);
 
-  require_success(context.retain(cuda, device), cuda.primary_retain.name(), 0);
+  ask(cuda.primary_retain, &context, device);
+  internal::OnFailure release([this] { cuda.primary_release(device); });
   const CUmemAllocationProp own = own_memory();
   call(cuda.mem_granularity, 0, &info.granularity, &own, CU_MEM_ALLOC_GRANULARITY_MINIMUM);
+  release.completed();
 }
 
 int CudaDevice::State::attribute(CUdevice_attribute which) const {
   int value = 0;
-  require_success(cuda.device_get_attribute(&value, which, device),
-                  cuda.device_get_attribute.name(), 0);
+  ask(cuda.device_get_attribute, &value, which, device);
   return value;
 }
 
@@ -121,10 +147,9 @@ CUmemAllocationProp CudaDevice::State::own_memory() const noexcept {
 CudaSupport CudaDevice::support() {
   CudaSupport support;
   try {
-    const internal::CudaDriver& cuda = internal::cuda_driver();
-    support.driver = internal::version_text(internal::cuda_version(cuda));
-    internal::start_cuda(cuda);
-    support.devices = internal::count_devices(cuda);
+    support.driver = internal::version_text(internal::cuda_version());
+    internal::started_cuda();
+    support.devices = internal::count_devices();
     if (support.devices == 0) support.why = "the CUDA driver finds no device";
   } catch (const DeviceUnavailable& none) {
     support.why = none.what();
@@ -144,9 +169,7 @@ DeviceMemory CudaDevice::memory() const {
 }
 
 std::byte* CudaDevice::reserve(std::size_t bytes) {
-  CUdeviceptr at = 0;
-  state_->call(state_->cuda.mem_address_reserve, bytes, &at, bytes, 0, 0, 0);
-  return to_pointer(at);
+  return to_pointer(state_->make(state_->cuda.mem_address_reserve, bytes, bytes, 0, 0, 0));
 }
 
 void CudaDevice::unreserve(std::byte* at, std::size_t bytes) noexcept {
@@ -154,10 +177,8 @@ void CudaDevice::unreserve(std::byte* at, std::size_t bytes) noexcept {
 }
 
 PageHandle CudaDevice::create_pages(std::size_t bytes) {
-  CUmemGenericAllocationHandle pages = 0;
   const CUmemAllocationProp own = state_->own_memory();
-  state_->call(state_->cuda.mem_create, bytes, &pages, bytes, &own, 0);
-  return pages;
+  return state_->make(state_->cuda.mem_create, bytes, bytes, &own, 0);
 }
 
 void CudaDevice::destroy_pages(PageHandle pages) noexcept {
@@ -179,9 +200,7 @@ bool CudaDevice::unmap(std::byte* at, std::size_t bytes) noexcept {
 }
 
 std::byte* CudaDevice::allocate(std::size_t bytes) {
-  CUdeviceptr at = 0;
-  state_->call(state_->cuda.mem_alloc, bytes, &at, bytes);
-  return to_pointer(at);
+  return to_pointer(state_->make(state_->cuda.mem_alloc, bytes, bytes));
 }
 
 void CudaDevice::deallocate(std::byte* at) noexcept {
@@ -190,9 +209,8 @@ void CudaDevice::deallocate(std::byte* at) noexcept {
 
 // Portable: the contexts of other devices copy from it as fast.
 std::byte* CudaDevice::allocate_pinned(std::size_t bytes) {
-  void* at = nullptr;
-  state_->call(state_->cuda.mem_host_alloc, bytes, &at, bytes, CU_MEMHOSTALLOC_PORTABLE);
-  return static_cast<std::byte*>(at);
+  return static_cast<std::byte*>(
+      state_->make(state_->cuda.mem_host_alloc, bytes, bytes, CU_MEMHOSTALLOC_PORTABLE));
 }
 
 void CudaDevice::deallocate_pinned(std::byte* at) noexcept {
@@ -216,9 +234,7 @@ void CudaDevice::unpin(const std::byte* at) noexcept {
 }
 
 StreamHandle CudaDevice::create_stream() {
-  StreamHandle stream = nullptr;
-  state_->call(state_->cuda.stream_create, 0, &stream, CU_STREAM_NON_BLOCKING);
-  return stream;
+  return state_->make(state_->cuda.stream_create, 0, CU_STREAM_NON_BLOCKING);
 }
 
 void CudaDevice::destroy_stream(StreamHandle stream) noexcept {
@@ -232,9 +248,7 @@ void CudaDevice::synchronize(StreamHandle stream) {
 void CudaDevice::synchronize() { state_->call(state_->cuda.ctx_synchronize, 0); }
 
 EventHandle CudaDevice::create_event() {
-  EventHandle event = nullptr;
-  state_->call(state_->cuda.event_create, 0, &event, CU_EVENT_DISABLE_TIMING);
-  return event;
+  return state_->make(state_->cuda.event_create, 0, CU_EVENT_DISABLE_TIMING);
 }
 
 void CudaDevice::destroy_event(EventHandle event) noexcept {
@@ -250,8 +264,7 @@ void CudaDevice::wait(StreamHandle stream, EventHandle event) {
 }
 
 bool CudaDevice::fired(EventHandle event) {
-  const internal::Current current(state_->cuda, state_->context.get());
-  state_->require_success(current.result(), state_->cuda.ctx_push_current.name(), 0);
+  const CurrentDevice current(*this);
   const CUresult result = state_->cuda.event_query(event);
   if (result == CUDA_ERROR_NOT_READY) return false;
   state_->require_success(result, state_->cuda.event_query.name(), 0);
@@ -273,5 +286,14 @@ void CudaDevice::fill(std::byte* at, std::byte value, std::size_t bytes, StreamH
   state_->call(state_->cuda.memset_d8_async, bytes, address_of(at),
                std::to_integer<unsigned char>(value), bytes, stream);
 }
+
+CurrentDevice::CurrentDevice(const Device& device)
+    : device_(static_cast<const CudaDevice&>(device)) {
+  device_.state_->push();
+}
+
+CurrentDevice::~CurrentDevice() { device_.state_->pop(); }
+
+int CurrentDevice::handle() const noexcept { return device_.state_->device; }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

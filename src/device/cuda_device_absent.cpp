@@ -50,10 +50,12 @@ void CudaDevice::synchronize_event(EventHandle) { absent(); }
 void CudaDevice::copy(std::byte*, const std::byte*, std::size_t, StreamHandle) { absent(); }
 void CudaDevice::fill(std::byte*, std::byte, std::size_t, StreamHandle) { absent(); }
 
-struct CurrentDevice::State {};
-CurrentDevice::CurrentDevice(const Device& /*device*/) { absent(); }
+CurrentDevice::CurrentDevice(const Device& device)
+    : device_(static_cast<const CudaDevice&>(device)) {
+  absent();
+}
 CurrentDevice::~CurrentDevice() = default;
-int CurrentDevice::handle() const noexcept { return 0; }
+int CurrentDevice::handle() const noexcept { return static_cast<int>(device_.info().ordinal); }
 
 KernelModule::KernelModule(const void* /*image*/) { absent(); }
 KernelModule::~KernelModule() { module_ = nullptr; }
@@ -61,12 +63,9 @@ CUfunc_st* KernelModule::function(const char* /*name*/) const { absent(); }
 
 CudaGraph::~CudaGraph() { exec_ = nullptr; }
 void CudaGraph::launch(StreamHandle /*stream*/) const { absent(); }
-CudaGraph::Capture::Capture(StreamHandle stream) : stream_(stream) { absent(); }
-CudaGraph::Capture::~Capture() {
-  driver_ = nullptr;
-  stream_ = nullptr;
+CudaGraph CudaGraph::capture(StreamHandle /*stream*/, const std::function<void()>& /*body*/) {
+  absent();
 }
-CudaGraph CudaGraph::Capture::end() { absent(); }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
 

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "base/on_failure.hpp"
@@ -32,17 +33,17 @@ const char* start_advice(CUresult result) noexcept {
   }
 }
 
-std::string free_memory(const CudaDriver& cuda) {
+std::string free_memory() {
   tapedeck::DeviceMemory memory;
-  if (cuda.mem_get_info(&memory.free, &memory.total) != CUDA_SUCCESS) return {};
+  if (cuda_driver().mem_get_info(&memory.free, &memory.total) != CUDA_SUCCESS) return {};
   return to_iec(memory.free) + " of " + to_iec(memory.total) + " are free: ";
 }
 
-std::string advice_on(const CudaDriver& cuda, CUresult result, std::string_view call) {
+std::string advice_on(CUresult result, std::string_view call) {
   switch (result) {
     case CUDA_ERROR_OUT_OF_MEMORY:
       if (call.starts_with("cuMemHost")) return "the host has no more memory to pin: pin less";
-      return free_memory(cuda) + "plan less, or end what else uses the device";
+      return free_memory() + "plan less, or end what else uses the device";
     case CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED:
       return "some of this memory is pinned already";
     case CUDA_ERROR_ILLEGAL_ADDRESS:
@@ -54,7 +55,7 @@ std::string advice_on(const CudaDriver& cuda, CUresult result, std::string_view 
     case CUDA_ERROR_NO_BINARY_FOR_GPU:
     case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
       return "the kernels were compiled by the toolkit of CUDA " + version_text(CUDA_VERSION) +
-             ", and the driver is for CUDA " + version_text(cuda_version(cuda)) +
+             ", and the driver is for CUDA " + version_text(cuda_version()) +
              ": an older driver, or a device that they were not compiled for, does not take them";
     default:
       return {};
@@ -62,17 +63,16 @@ std::string advice_on(const CudaDriver& cuda, CUresult result, std::string_view 
 }
 
 template <class... Parameters>
-void call_to_start(const CudaDriver& cuda, const EntryPoint<Parameters...>& entry,
-                   Parameters... arguments) {
+void call_to_start(const EntryPoint<Parameters...>& entry, Parameters... arguments) {
   const CUresult result = entry(arguments...);
   if (result == CUDA_SUCCESS) return;
   throw DeviceUnavailable(
       "CUDA device",
-      "no CUDA device: " + std::string(entry.name()) + " failed: " + result_name(cuda, result),
+      "no CUDA device: " + std::string(entry.name()) + " failed: " + result_name(result),
       start_advice(result));
 }
 
-const CudaDriver* load() {
+CudaLibrary load() {
   void* const library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* const why = ::dlerror();
@@ -82,9 +82,17 @@ const CudaDriver* load() {
         "install NVIDIA's driver; a container is started with --gpus");
   }
   OnFailure close([library] { ::dlclose(library); });
-  const auto* const driver = new CudaDriver(library);
+  const CudaLibrary found{library};
   close.completed();
-  return driver;
+  return found;
+}
+
+// Neither is destroyed or unloaded: devices in static objects give their memory back while the
+// process ends.
+const CudaLibrary& cuda_library() {
+  static const CudaLibrary library = load();
+  static_assert(std::is_trivially_destructible_v<CudaDriver>);
+  return library;
 }
 
 }  // namespace
@@ -95,14 +103,13 @@ void* cuda_symbol(void* library, const char* name) {
 }
 
 const CudaDriver& cuda_driver() {
-  // Never destroyed: devices in static objects give their memory back while the process ends.
-  static const CudaDriver* const driver = load();
-  return *driver;
+  static const CudaDriver driver(cuda_library());
+  return driver;
 }
 
-int cuda_version(const CudaDriver& cuda) {
+int cuda_version() {
   int version = 0;
-  call_to_start(cuda, cuda.driver_get_version, &version);
+  call_to_start(cuda_library().driver_get_version, &version);
   return version;
 }
 
@@ -110,41 +117,40 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-void start_cuda(const CudaDriver& cuda) {
-  const int version = cuda_version(cuda);
+// A driver that is too old says so, whatever else it lacks.
+const CudaDriver& started_cuda() {
+  const int version = cuda_version();
   if (version < CudaDevice::kLeastDriver) {
     throw DeviceUnavailable("CUDA " + version_text(CudaDevice::kLeastDriver),
                             "the CUDA driver is for CUDA " + version_text(version) + ", below " +
                                 version_text(CudaDevice::kLeastDriver),
                             update_advice());
   }
-  call_to_start(cuda, cuda.init, 0U);
+  const CudaDriver& cuda = cuda_driver();
+  call_to_start(cuda.init, 0U);
+  return cuda;
 }
 
-unsigned count_devices(const CudaDriver& cuda) {
+unsigned count_devices() {
   int count = 0;
-  call_to_start(cuda, cuda.device_get_count, &count);
+  call_to_start(cuda_driver().device_get_count, &count);
   return static_cast<unsigned>(count);
 }
 
-std::string result_name(const CudaDriver& cuda, CUresult result) {
+std::string result_name(CUresult result) {
   const char* name = nullptr;
-  if (cuda.get_error_name(result, &name) == CUDA_SUCCESS && name != nullptr) return name;
+  const CUresult known = cuda_library().get_error_name(result, &name);
+  if (known == CUDA_SUCCESS && name != nullptr) return name;
   return "CUresult " + std::to_string(static_cast<int>(result));
 }
 
-void throw_cuda_error(const CudaDriver& cuda, std::string device, CUresult result, const char* call,
-                      std::size_t bytes) {
+void throw_cuda_error(std::string device, CUresult result, const char* call, std::size_t bytes) {
   DeviceError::throw_refusal({.device = std::move(device),
                               .call = call,
                               .number = static_cast<int>(result),
-                              .name = result_name(cuda, result),
+                              .name = result_name(result),
                               .bytes = bytes},
-                             advice_on(cuda, result, call));
-}
-
-void check_cuda(CUresult result, const char* call) {
-  if (result != CUDA_SUCCESS) throw_cuda_error(cuda_driver(), "CUDA", result, call);
+                             advice_on(result, call));
 }
 
 }  // namespace tapedeck::internal

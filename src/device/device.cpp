@@ -40,12 +40,6 @@ DeviceError::DeviceError(Facts facts, std::string advice)
 DeviceOutOfMemory::DeviceOutOfMemory(Facts facts, std::string advice)
     : BadAlloc(describe(facts), std::move(advice)), DeviceRefusal(std::move(facts)) {}
 
-DeviceUnavailable::DeviceUnavailable(const std::string& message, std::string advice)
-    : DeviceUnavailable("device", message, std::move(advice)) {}
-DeviceUnavailable::DeviceUnavailable(std::string feature, const std::string& message,
-                                     std::string advice)
-    : Unsupported(std::move(feature), message, std::move(advice)) {}
-
 Device::Device(DeviceInfo info)
     : info_(std::move(info)), label_(info_.name + " " + std::to_string(info_.ordinal)) {}
 

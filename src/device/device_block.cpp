@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/on_failure.hpp"
+#include "memory/announced_ranges.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
@@ -17,8 +18,6 @@ struct DeviceBlock::State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  void announce(std::size_t from, std::size_t to);
-  void announce_decommit(std::size_t from) noexcept;
   void map_page();
   void unmap_from(std::size_t keep_pages) noexcept;
   [[nodiscard]] std::size_t page_bytes() const noexcept {
@@ -33,8 +32,8 @@ struct DeviceBlock::State {
   std::byte* data = nullptr;
   std::size_t size = 0;
   std::size_t committed = 0;
-  std::vector<PageHandle> pages;                // mapped, from the start
-  std::vector<std::span<std::byte>> announced;  // to on_commit, and not yet to on_decommit
+  std::vector<PageHandle> pages;  // mapped, from the start
+  internal::AnnouncedRanges announced;
 };
 
 DeviceBlock::DeviceBlock() noexcept = default;
@@ -44,7 +43,7 @@ DeviceBlock::~DeviceBlock() = default;
 DeviceBlock::DeviceBlock(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 
 DeviceBlock::State::~State() {
-  announce_decommit(0);
+  announced.remove_from(options, data);
   unmap_from(0);
   // These addresses are never used again, whatever the driver left there.
   for (const PageHandle page : pages) pool->give(page);
@@ -53,24 +52,6 @@ DeviceBlock::State::~State() {
     device.unreserve(data, size);
   } else {
     device.deallocate(data);
-  }
-}
-
-void DeviceBlock::State::announce(std::size_t from, std::size_t to) {
-  announced.reserve(announced.size() + 1);  // nothing may fail once the hook was told
-  const std::span<std::byte> range{data + from, to - from};
-  if (options.on_commit) options.on_commit(range);
-  announced.push_back(range);
-}
-
-void DeviceBlock::State::announce_decommit(std::size_t from) noexcept {
-  const std::byte* const cut = data + from;
-  while (!announced.empty() && announced.back().data() + announced.back().size() > cut) {
-    std::span<std::byte>& last = announced.back();
-    const std::size_t keep = cut > last.data() ? static_cast<std::size_t>(cut - last.data()) : 0;
-    if (options.on_decommit) options.on_decommit(last.subspan(keep));
-    last = last.first(keep);
-    if (last.empty()) announced.pop_back();
   }
 }
 
@@ -115,7 +96,7 @@ DeviceBlock DeviceBlock::allocate(Device& device, std::size_t bytes, DeviceBlock
   state->data = device.allocate(bytes);
   state->owns_addresses = true;
   state->size = state->committed = bytes;
-  state->announce(0, bytes);
+  state->announced.add(state->options, {state->data, bytes});
   return DeviceBlock(std::move(state));
 }
 
@@ -156,7 +137,7 @@ void DeviceBlock::commit(std::size_t bytes) {
   const std::size_t before = s.pages.size();
   internal::OnFailure undo([&] { s.unmap_from(before); });
   while (s.mapped() < bytes) s.map_page();
-  s.announce(s.committed, s.mapped());
+  s.announced.add(s.options, {s.data + s.committed, s.mapped() - s.committed});
   undo.completed();
   s.committed = s.mapped();
 }
@@ -168,7 +149,7 @@ std::size_t DeviceBlock::decommit(std::size_t keep, EventHandle after) {
   if (kept >= s.mapped()) return 0;
   if (after != nullptr) s.device.synchronize_event(after);
   const std::size_t before = s.committed;
-  s.announce_decommit(kept);
+  s.announced.remove_from(s.options, s.data + kept);
   s.unmap_from(kept / s.page_bytes());
   s.committed = s.mapped();
   return before - s.committed;

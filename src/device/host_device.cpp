@@ -1,6 +1,5 @@
 #include "tapedeck/device/host_device.hpp"
 
-#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -53,12 +52,6 @@ DeviceInfo info_of(const HostDeviceOptions& options) {
           .granularity = options.granularity};
 }
 
-struct FreeAligned {
-  std::size_t align;
-  void operator()(std::byte* at) const noexcept { ::operator delete(at, std::align_val_t(align)); }
-};
-using Allocated = std::unique_ptr<std::byte, FreeAligned>;
-
 }  // namespace
 
 struct HostDevice::State {
@@ -67,7 +60,7 @@ struct HostDevice::State {
     std::size_t bytes = 0;
   };
   struct Allocation {
-    Allocated memory;
+    std::shared_ptr<std::byte> memory;
     std::size_t counted = 0;  // bytes, of the device's
   };
 
@@ -92,9 +85,13 @@ struct HostDevice::State {
     const std::lock_guard lock(mutex);
     return events.at(handle);
   }
-  /// @pre the mutex is held
-  std::byte* keep_allocation(Allocated memory, std::size_t counted) {
-    std::byte* const at = memory.get();
+  /// @param counted  bytes of it that are the device's. @pre the mutex is held
+  [[nodiscard]] std::byte* allocate(std::size_t bytes, std::size_t align, std::size_t counted) {
+    const std::align_val_t aligned{align};
+    auto* const at = static_cast<std::byte*>(::operator new(bytes, aligned, std::nothrow));
+    if (at == nullptr) throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
+    std::shared_ptr<std::byte> memory(
+        at, [aligned](std::byte* gone) { ::operator delete(gone, aligned); });
     allocations.emplace(at, Allocation{.memory = std::move(memory), .counted = counted});
     held += counted;
     return at;
@@ -125,7 +122,7 @@ void require_whole_pages(const Device& device, const char* call, std::size_t byt
 }
 
 void require_room(const Device& device, const char* call, std::size_t held, std::size_t bytes) {
-  const std::size_t left = device.info().total - std::min(held, device.info().total);
+  const std::size_t left = device.info().total - held;
   if (bytes <= left) return;
   throw_as_driver(device, call, DeviceError::kOutOfMemory, bytes,
                   std::to_string(left) + " bytes are left");
@@ -134,12 +131,6 @@ void require_room(const Device& device, const char* call, std::size_t held, std:
 void require_mapped(const os::Mapped& mapped, std::size_t bytes) {
   if (mapped.error == 0) return;
   throw SystemError({.call = mapped.call, .number = mapped.error, .bytes = bytes});
-}
-
-Allocated allocate_aligned(std::size_t bytes, std::size_t align) {
-  auto* at = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(align), std::nothrow));
-  if (at == nullptr) throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
-  return {at, FreeAligned{align}};
 }
 
 }  // namespace
@@ -155,7 +146,7 @@ HostDevice::~HostDevice() = default;
 
 DeviceMemory HostDevice::memory() const {
   const std::lock_guard lock(state_->mutex);
-  return {.free = info().total - std::min(state_->held, info().total), .total = info().total};
+  return {.free = info().total - state_->held, .total = info().total};
 }
 
 std::byte* HostDevice::reserve(std::size_t bytes) {
@@ -223,7 +214,7 @@ std::byte* HostDevice::allocate(std::size_t bytes) {
   require_bytes(*this, "allocate", bytes);
   const std::lock_guard lock(state_->mutex);
   require_room(*this, "allocate", state_->held, bytes);
-  return state_->keep_allocation(allocate_aligned(bytes, kAllocationAlign), bytes);
+  return state_->allocate(bytes, kAllocationAlign, bytes);
 }
 
 void HostDevice::deallocate(std::byte* at) noexcept {
@@ -237,9 +228,8 @@ void HostDevice::deallocate(std::byte* at) noexcept {
 // It is the host's: it counts for nothing.
 std::byte* HostDevice::allocate_pinned(std::size_t bytes) {
   require_bytes(*this, "allocate_pinned", bytes);
-  Allocated memory = allocate_aligned(bytes, kPinnedAlign);
   const std::lock_guard lock(state_->mutex);
-  return state_->keep_allocation(std::move(memory), 0);
+  return state_->allocate(bytes, kPinnedAlign, 0);
 }
 
 void HostDevice::deallocate_pinned(std::byte* at) noexcept { deallocate(at); }

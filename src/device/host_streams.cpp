@@ -4,13 +4,6 @@
 
 namespace tapedeck::internal {
 
-HostStream::HostStream() : worker_([this] { run(); }) {}
-
-HostStream::~HostStream() {
-  close();
-  worker_.join();
-}
-
 void HostStream::put(std::function<void()> work) {
   const std::lock_guard lock(mutex_);
   work_.push_back(std::move(work));
@@ -24,17 +17,9 @@ void HostStream::synchronize() {
   changed_.wait(lock, [&] { return done_ >= now; });
 }
 
-void HostStream::close() {
-  const std::lock_guard lock(mutex_);
-  closed_ = true;
-  changed_.notify_all();
-}
-
-void HostStream::run() {
+void HostStream::run(const std::stop_token& closed) {
   std::unique_lock lock(mutex_);
-  for (;;) {
-    changed_.wait(lock, [&] { return closed_ || !work_.empty(); });
-    if (work_.empty()) return;
+  while (changed_.wait(lock, closed, [&] { return !work_.empty(); })) {
     const std::function<void()> next = std::move(work_.front());
     work_.pop_front();
     lock.unlock();

@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <stop_token>
 #include <thread>
 
 #include "tapedeck/base/abi.hpp"
@@ -36,31 +37,26 @@ class HostEvent {
   std::atomic<std::uint64_t> fired_ = 0;
 };
 
-/// Runs what is put on it, in order, on a thread of its own. Thread-safety: any thread.
+/// Runs what is put on it, in order, on a thread of its own; all of it has run when the stream
+/// goes. Thread-safety: any thread.
 class HostStream {
  public:
-  HostStream();
-  /// Waits for what is on it.
-  ~HostStream();
-  HostStream(const HostStream&) = delete;
-  HostStream& operator=(const HostStream&) = delete;
-
   void put(std::function<void()> work);
   /// Waits for what is on it now.
   void synchronize();
   /// Nothing more is put on it; its thread ends with what is there.
-  void close();
+  void close() noexcept { worker_.request_stop(); }
 
  private:
-  void run();
+  void run(const std::stop_token& closed);
 
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable_any changed_;
   std::deque<std::function<void()>> work_;
   std::uint64_t put_ = 0;
   std::uint64_t done_ = 0;
-  bool closed_ = false;
-  std::thread worker_;  // last: it runs on all of the above
+  // Last: it runs on all of the above, and to its end before they go.
+  std::jthread worker_{[this](const std::stop_token& closed) { run(closed); }};
 };
 
 }  // namespace tapedeck::internal

@@ -43,16 +43,12 @@ void PagePool::give(PageHandle page) noexcept {
   free_bytes_ += page_bytes_;
 }
 
-std::size_t PagePool::trim(std::size_t keep) noexcept {
+std::size_t PagePool::trim() noexcept {
   const std::lock_guard lock(mutex_);
-  const std::size_t before = free_bytes_;
-  while (free_bytes_ > keep) {
-    device_.destroy_pages(free_.back());
-    free_.pop_back();
-    free_bytes_ -= page_bytes_;
-    held_bytes_ -= page_bytes_;
-  }
-  return before - free_bytes_;
+  for (const PageHandle page : free_) device_.destroy_pages(page);
+  free_.clear();
+  held_bytes_ -= free_bytes_;
+  return free_bytes_.exchange(0);
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -17,7 +17,7 @@ std::unique_ptr<TalkDecoder> make_cuda_decoder(const LlamaModel& /*model*/,
                                                DeviceModel& /*weights*/, Layout& /*layout*/,
                                                std::size_t /*talk*/,
                                                const CudaDecoderOptions& /*options*/) {
-  throw DeviceUnavailable(kWhy, kAdvice);
+  throw DeviceUnavailable("device", kWhy, kAdvice);
 }
 
 }  // namespace tapedeck::llama

@@ -87,9 +87,7 @@ void Block::State::map_whole(os::Access access) {
   }
   ask_kernel(data, size);
   if (options.lock) lock_range(data, size);
-  announced.reserve(1);  // nothing may fail once the hook was told
-  if (options.on_commit) options.on_commit({data, size});
-  announced.emplace_back(data, size);
+  announced.add(options, {data, size});
   committed = size;
 }
 
@@ -231,7 +229,6 @@ bool Block::try_commit(std::size_t bytes) noexcept {
 void Block::State::commit_range(std::size_t from, std::size_t to) {
   std::byte* at = data + from;
   const std::size_t bytes = to - from;
-  announced.reserve(announced.size() + 1);  // nothing may fail once the hook was told
   const std::size_t page_before = page;
   if (const int error = make_usable(at, bytes); error != 0) {
     throw SystemError({.call = "mprotect", .number = error, .bytes = bytes},
@@ -243,9 +240,8 @@ void Block::State::commit_range(std::size_t from, std::size_t to) {
   });
   ask_kernel(at, bytes);
   if (options.lock) lock_range(at, bytes);
-  if (options.on_commit) options.on_commit({at, bytes});
+  announced.add(options, {at, bytes});
   undo.completed();
-  announced.emplace_back(at, bytes);
   committed = to;
 }
 
@@ -274,19 +270,6 @@ bool Block::State::give_back(std::byte* at, std::size_t bytes) const noexcept {
   return os::forbid_access(at, bytes) == 0 && dropped;
 }
 
-// The newest first, as they were announced; the last may lose only its end.
-void Block::State::announce_decommit(std::size_t from) noexcept {
-  std::byte* const first = data + from;
-  while (!announced.empty() && announced.back().data() + announced.back().size() > first) {
-    std::span<std::byte>& range = announced.back();
-    const std::size_t kept =
-        range.data() < first ? static_cast<std::size_t>(first - range.data()) : 0;
-    if (options.on_decommit) options.on_decommit(range.subspan(kept));
-    range = range.first(kept);
-    if (kept == 0) announced.pop_back();
-  }
-}
-
 std::size_t Block::decommit(std::size_t keep) noexcept {
   if (!state_ || state_->kind == BlockKind::borrowed) return 0;
   const std::size_t to = committed();
@@ -296,7 +279,7 @@ std::size_t Block::decommit(std::size_t keep) noexcept {
   if (state_->foreign) {
     return os::advise(at, to - from, os::Advice::drop_pages) == 0 ? to - from : 0;
   }
-  state_->announce_decommit(from);
+  state_->announced.remove_from(state_->options, at);
   state_->committed = from;
   return state_->give_back(at, to - from) ? to - from : 0;
 }

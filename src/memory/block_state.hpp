@@ -4,11 +4,11 @@
 
 #include <atomic>
 #include <cstddef>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "memory/announced_ranges.hpp"
 #include "memory/unmet.hpp"
 #include "os/file.hpp"
 #include "os/vm.hpp"
@@ -20,7 +20,7 @@ struct Block::State {
   explicit State(BlockKind block_kind, BlockOptions block_options = {})
       : kind(block_kind), options(std::move(block_options)) {}
   ~State() {
-    announce_decommit(0);
+    announced.remove_from(options, data);
     if (mapping != nullptr) static_cast<void>(internal::os::unmap(mapping, mapping_bytes));
   }
   State(const State&) = delete;
@@ -39,7 +39,6 @@ struct Block::State {
   void ask_nodes(std::byte* at, std::size_t bytes);
   bool lock_range(std::byte* at, std::size_t bytes);
 
-  void announce_decommit(std::size_t from) noexcept;
   [[nodiscard]] std::size_t granule() const noexcept {
     return explicit_page != 0 ? explicit_page : internal::os::page_size();
   }
@@ -56,8 +55,8 @@ struct Block::State {
   std::size_t explicit_page = 0;  // size of the hugetlb pages asked for; 0: none
   std::size_t page = internal::os::page_size();
   internal::os::Descriptor file;
-  std::string path;                             // of a mapped file, for errors
-  std::vector<std::span<std::byte>> announced;  // to on_commit, and not yet to on_decommit
+  std::string path;  // of a mapped file, for errors
+  internal::AnnouncedRanges announced;
   std::vector<Unmet> unmet;
 };
 

@@ -7,12 +7,6 @@
 #include "base/on_failure.hpp"
 
 namespace tapedeck::internal {
-namespace {
-
-constexpr unsigned kMostOwnThreads = 16;
-constexpr std::size_t kMostThreads = 1024;
-
-}  // namespace
 
 ChunkJob::ChunkJob(WarmOptions options, std::size_t chunks, std::size_t bytes)
     : options_(std::move(options)), chunks_(chunks), bytes_(bytes) {
@@ -20,6 +14,8 @@ ChunkJob::ChunkJob(WarmOptions options, std::size_t chunks, std::size_t bytes)
 }
 
 std::size_t ChunkJob::wanted_threads() const noexcept {
+  constexpr unsigned kMostOwnThreads = 16;
+  constexpr std::size_t kMostThreads = 1024;
   const std::size_t wanted =
       options_.threads != 0 ? options_.threads
                             : std::clamp(std::thread::hardware_concurrency(), 1U, kMostOwnThreads);

@@ -9,19 +9,9 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace checking = internal::checking;
 
-struct SharedTape::Cold : internal::TapeCold<Block, TapeOptions> {
-  using TapeCold::TapeCold;
-};
-
 SharedTape::SharedTape() noexcept = default;
 
 SharedTape::SharedTape(SharedTape&& other) noexcept { swap(other); }
-
-SharedTape& SharedTape::operator=(SharedTape&& other) noexcept {
-  SharedTape old(std::move(other));
-  swap(old);  // old ends with what this tape had
-  return *this;
-}
 
 SharedTape::~SharedTape() {
   if (cold_ == nullptr) return;
@@ -48,22 +38,11 @@ SharedTape SharedTape::over(Block block, TapeOptions options) {
                           "the block of tape " + options.name + " cannot be written",
                           "use memory that can be written");
   }
-  const std::uintptr_t first = internal::address_of(block.data());
-  const std::uintptr_t base = round_up(first, kLine);
-  const std::uintptr_t end = round_down(first + block.size(), kLine);
-  if (end <= base) internal::throw_no_whole_line(options.name, block.size(), kLine);
-  block.commit(block.size());
   SharedTape tape;
-  tape.lie_over(base, base, end);
-  tape.commit_until(end);
-  tape.cold_ = std::make_unique<Cold>(std::move(block), std::move(options));
-  internal::note_pages(*tape.cold_);
+  tape.lie_over_lines(block, options.name);
+  block.commit(block.size());
+  tape.hold(std::move(block), std::move(options));
   return tape;
-}
-
-void SharedTape::swap(SharedTape& other) noexcept {
-  TapeHead::swap(other);
-  std::swap(cold_, other.cold_);
 }
 
 void* SharedTape::try_take_aligned(std::size_t bytes, std::size_t align) noexcept {
@@ -94,9 +73,5 @@ void SharedTape::clear() noexcept {
   checking::poison(base_, head - base_);
   TapeHead::clear(base_, head);
 }
-
-const std::string& SharedTape::name() const noexcept { return internal::name_of(cold_.get()); }
-const Block& SharedTape::block() const noexcept { return internal::block_of<Block>(cold_.get()); }
-TapeStat SharedTape::stat() const noexcept { return internal::stat_of(*this, cold_.get()); }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

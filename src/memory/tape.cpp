@@ -19,39 +19,27 @@ struct TapeInternals {
   static_assert(sizeof(OpenLine) + offsetof(Head, end_) <= kLine);
 };
 
+template class BlockTape<kLine, Block, TapeOptions>;
+
 }  // namespace tapedeck::internal::inline TAPEDECK_ABI
-
-namespace tapedeck::internal {
-
-void throw_no_whole_line(const std::string& tape, std::size_t block_bytes, std::size_t line) {
-  throw InvalidArgument({.argument = "block", .value = block_bytes, .limit = line},
-                        "tape " + tape + " cannot lie over a block of " + to_iec(block_bytes) +
-                            ", which has no whole line of " + std::to_string(line) + " bytes",
-                        "give it a larger block");
-}
-
-}  // namespace tapedeck::internal
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace checking = internal::checking;
-namespace {
-
-// How far a tape grows at a time that was told no step: one huge page.
-constexpr std::size_t kDefaultStep = 2_MiB;
-
-}  // namespace
 
 Tape::Tape() noexcept = default;
 
 Tape::Tape(Tape&& other) noexcept { swap(other); }
 
-Tape& Tape::operator=(Tape&& other) noexcept {
-  Tape old(std::move(other));
-  swap(old);  // old ends with what this tape had
-  return *this;
+Tape::~Tape() {
+  if (cold_ == nullptr) return;
+  free_spilled(nullptr);
+  cold_->children.clear();
+  // The addresses may serve somebody else next, and borrowed memory goes back to its owner.
+  const std::uintptr_t first = base_ + cold_->planned;
+  const std::uintptr_t most = base_ + peak();
+  if ((on_give_back_ & kWipe) != 0) internal::overwrite(first, std::min(most, limit_.load()), 0);
+  checking::unpoison(first, most - first);
 }
-
-Tape::~Tape() { release(); }
 
 Tape Tape::start(std::size_t bytes, TapeOptions options) {
   Block block = Block::reserve(bytes, options.block);
@@ -71,35 +59,23 @@ Tape Tape::start_warm(std::size_t bytes, TapeOptions options, const WarmOptions&
 }
 
 Tape Tape::over(Block block, TapeOptions options) {
-  const std::uintptr_t first = internal::address_of(block.data());
-  const std::uintptr_t base = round_up(first, kLine);
-  // A mapped file may end inside a line; its last page goes on to the end of it.
-  const std::uintptr_t end = block.writable() ? round_down(first + block.size(), kLine)
-                                              : round_up(first + block.size(), kLine);
-  if (block.size() == 0 || end <= base) {
-    internal::throw_no_whole_line(options.name, block.size(), kLine);
-  }
   Tape tape;
-  tape.lie_over(base, block.writable() ? base : end, end);
+  if (block.writable() || block.size() == 0) {
+    tape.lie_over_lines(block, options.name);
+  } else {
+    // A mapped file may end inside a line; its last page goes on to the end of it.
+    const std::uintptr_t base = internal::address_of(block.data());
+    const std::uintptr_t end = round_up(base + block.size(), kLine);
+    tape.lie_over(base, end, end);
+  }
   tape.lay(std::move(block), std::move(options));
   return tape;
 }
 
 Tape Tape::behind(std::span<std::byte> planned, Block above, TapeOptions options) {
-  std::byte* const planned_end = planned.data() + planned.size();
-  if (above.size() != 0 && above.data() != planned_end) {
-    throw InvalidArgument(
-        {.argument = "above"},
-        "the block of tape " + options.name + " does not begin where its planned bytes end",
-        "give the block right behind them");
-  }
-  const std::uintptr_t floor = round_up(internal::address_of(planned_end), kLine);
   Tape tape;
-  tape.lie_over(internal::address_of(planned.data()), floor,
-                floor + round_down(above.size(), kLine));
+  tape.lie_behind(planned, above, options.name);
   tape.lay(std::move(above), std::move(options));
-  tape.cold_->planned = planned.size();
-  tape.uncommitted_.store(planned.size(), std::memory_order_relaxed);
   return tape;
 }
 
@@ -109,34 +85,14 @@ void Tape::lay(Block block, TapeOptions options) {
   }
   const std::size_t step = options.commit_step == 0 ? block.size() : options.commit_step;
   block.commit(std::min(step, block.size()));
-  cold_ = std::make_unique<Cold>(std::move(block), std::move(options));
-  watch_.watch(cold_->options.name.c_str());
-  note_commit();
-}
-
-void Tape::note_planned(std::size_t committed, bool grew) noexcept {
-  assert(committed <= cold_->planned);
-  uncommitted_.store(cold_->planned - committed, std::memory_order_relaxed);
-  if (grew) internal::increase(cold_->grows, std::uint64_t{1});
+  hold(std::move(block), std::move(options));
 }
 
 void Tape::swap(Tape& other) noexcept {
-  TapeHead::swap(other);
+  BlockTape::swap(other);
   std::swap(crumb_, other.crumb_);
   std::swap(on_give_back_, other.on_give_back_);
   std::swap(spilled_, other.spilled_);
-  std::swap(cold_, other.cold_);
-}
-
-void Tape::release() noexcept {
-  if (cold_ == nullptr) return;
-  free_spilled(nullptr);
-  cold_->children.clear();
-  // The addresses may serve somebody else next, and borrowed memory goes back to its owner.
-  const std::uintptr_t first = base_ + cold_->planned;
-  const std::uintptr_t most = base_ + peak();
-  if ((on_give_back_ & kWipe) != 0) internal::overwrite(first, std::min(most, limit_.load()), 0);
-  checking::unpoison(first, most - first);
 }
 
 // The rare takes: beyond the committed end, at a wide alignment, or on a full tape.
@@ -152,6 +108,7 @@ void* Tape::take_slow(std::size_t bytes, std::size_t align) noexcept {
 }
 
 bool Tape::grow(std::uintptr_t end) noexcept {
+  constexpr std::size_t kDefaultStep = 2_MiB;  // one huge page
   const std::uintptr_t limit = limit_.load(std::memory_order_relaxed);
   const std::size_t asked_step = cold_->options.commit_step;
   const std::size_t step = asked_step == 0 ? kDefaultStep : asked_step;
@@ -162,20 +119,9 @@ bool Tape::grow(std::uintptr_t end) noexcept {
       !cold_->block.try_commit(end - first)) {
     return false;
   }
-  note_growth();
-  return true;
-}
-
-void Tape::note_growth() noexcept {
   internal::increase(cold_->grows, std::uint64_t{1});
   note_commit();
-}
-
-// Copies what the block now is to where readers may look.
-void Tape::note_commit() noexcept {
-  const Block& block = cold_->block;
-  if (block.size() != 0) commit_until(internal::address_of(block.data()) + block.committed());
-  internal::note_pages(*cold_);
+  return true;
 }
 
 void Tape::clear_extras(std::uintptr_t floor, std::uintptr_t head) noexcept {
@@ -200,28 +146,11 @@ void Tape::overwrite_given_back(std::uintptr_t from, std::uintptr_t to) noexcept
   internal::overwrite(from, to, (on_give_back_ & kWipe) != 0 ? 0 : internal::kGivenBack);
 }
 
-void Tape::prepare(std::size_t bytes) {
-  watch_.on_write();
-  const std::uintptr_t end = end_of_next(bytes);
-  if (end == 0) throw_full(bytes);
-  if (is_committed(end)) return;
-  cold_->block.commit(end - internal::address_of(cold_->block.data()));
-  note_growth();
-}
-
 bool Tape::try_prepare(std::size_t bytes) noexcept {
   return internal::succeeds([&] { prepare(bytes); });
 }
 
-std::size_t Tape::decommit() noexcept {
-  watch_.on_write();
-  if (cold_ == nullptr) return 0;
-  const std::uintptr_t head = head_.load(std::memory_order_relaxed);
-  const std::size_t given_back =
-      cold_->block.decommit(head - internal::address_of(cold_->block.data()));
-  if (cold_->block.writable()) note_commit();
-  return given_back;
-}
+std::size_t Tape::decommit() noexcept { return BlockTape::decommit(); }
 
 WarmResult Tape::warm(const WarmOptions& options) {
   if (cold_ == nullptr) return {.present = 0};
@@ -269,9 +198,5 @@ std::span<Tape> Tape::split(std::size_t n) {
 std::span<Tape> Tape::children() noexcept {
   return cold_ == nullptr ? std::span<Tape>{} : std::span(cold_->children);
 }
-
-const std::string& Tape::name() const noexcept { return internal::name_of(cold_.get()); }
-const Block& Tape::block() const noexcept { return internal::block_of<Block>(cold_.get()); }
-TapeStat Tape::stat() const noexcept { return internal::stat_of(*this, cold_.get()); }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -13,6 +13,11 @@ TapeFull::TapeFull(std::string_view name, std::size_t requested, std::size_t use
                 requested, used, total);
 }
 
+void TapeFull::raise(std::string_view name, std::size_t requested, std::size_t used,
+                     std::size_t total) {
+  throw TapeFull(name, requested, used, total);
+}
+
 std::vector<ErrorFact> TapeFull::facts() const {
   return {{"name", name_},
           {"requested", std::to_string(requested_)},
@@ -21,12 +26,3 @@ std::vector<ErrorFact> TapeFull::facts() const {
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
-
-namespace tapedeck::internal::inline TAPEDECK_ABI {
-
-void throw_tape_full(std::string_view name, std::size_t requested, std::size_t used,
-                     std::size_t total) {
-  throw TapeFull(name, requested, used, total);
-}
-
-}  // namespace tapedeck::internal::inline TAPEDECK_ABI

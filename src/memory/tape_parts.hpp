@@ -2,18 +2,27 @@
 /// What the kinds of tape share behind their headers.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/block_tape.hpp"
 #include "tapedeck/memory/checking.hpp"
 #include "tapedeck/memory/tape.hpp"
+#include "tapedeck/memory/tape_full.hpp"
 #include "tapedeck/memory/tape_head.hpp"
 #include "tapedeck/memory/tape_stat.hpp"
 
@@ -39,13 +48,14 @@ inline void overwrite(std::uintptr_t from, std::uintptr_t to, int value) noexcep
 
 /// What a tape has beside its head, where no take looks. The figures have one writer, and readers
 /// may watch them.
-template <class AnyBlock, class Options>
-struct TapeCold {
-  TapeCold(AnyBlock below, Options asked) : block(std::move(below)), options(std::move(asked)) {}
+template <std::size_t Line, class AnyBlock, class Options>
+struct BlockTape<Line, AnyBlock, Options>::Cold {
+  Cold(AnyBlock below, Options asked) : block(std::move(below)), options(std::move(asked)) {}
 
   AnyBlock block;
   Options options;
-  std::size_t planned = 0;  // bytes in front of the block, that somebody else commits
+  std::size_t planned = 0;     // bytes in front of the block, that somebody else commits
+  std::vector<Tape> children;  // of a tape of the host that was split
   std::atomic<std::uint64_t> spilled{0};
   std::atomic<std::uint64_t> spilled_peak{0};
   std::atomic<std::uint64_t> spills{0};
@@ -55,64 +65,132 @@ struct TapeCold {
   std::array<std::atomic<std::int32_t>, kWishes> unmet{};
 };
 
-/// Copies what a block obtained to where readers may look.
-template <class Cold>
-void note_pages(Cold& cold) noexcept {
-  if constexpr (requires { cold.block.unmet(); }) {
-    cold.page_size.store(cold.block.page_size(), std::memory_order_relaxed);
-    for (const Unmet& one : cold.block.unmet()) {
-      cold.unmet[static_cast<std::size_t>(one.wish)].store(one.error, std::memory_order_relaxed);
-    }
-  } else {
-    cold.page_size.store(cold.block.page_bytes(), std::memory_order_relaxed);
-  }
-}
+template <std::size_t Line, class AnyBlock, class Options>
+BlockTape<Line, AnyBlock, Options>::BlockTape() noexcept = default;
+template <std::size_t Line, class AnyBlock, class Options>
+BlockTape<Line, AnyBlock, Options>::~BlockTape() = default;
 
-template <class Cold>
-[[nodiscard]] const std::string& name_of(const Cold* cold) noexcept {
+template <std::size_t Line, class AnyBlock, class Options>
+const std::string& BlockTape<Line, AnyBlock, Options>::name() const noexcept {
   static const std::string none = "none";
-  return cold == nullptr ? none : cold->options.name;
+  return cold_ == nullptr ? none : cold_->options.name;
 }
 
-template <class AnyBlock, class Cold>
-[[nodiscard]] const AnyBlock& block_of(const Cold* cold) noexcept {
+template <std::size_t Line, class AnyBlock, class Options>
+const AnyBlock& BlockTape<Line, AnyBlock, Options>::block() const noexcept {
   static const AnyBlock none;
-  return cold == nullptr ? none : cold->block;
+  return cold_ == nullptr ? none : cold_->block;
 }
 
-template <std::size_t Line, class Cold>
-[[nodiscard]] TapeStat stat_of(const TapeHead<Line>& head, const Cold* cold) noexcept {
-  TapeStat stat = {.reserved = head.total(),
-                   .committed = head.committed(),
-                   .used = head.used(),
-                   .peak = head.peak(),
-                   .planned = head.floor(),
-                   .clears = head.clears()};
-  if (cold == nullptr) return stat;
-  stat.spilled = cold->spilled.load(std::memory_order_relaxed);
-  stat.spilled_peak = cold->spilled_peak.load(std::memory_order_relaxed);
-  stat.spills = cold->spills.load(std::memory_order_relaxed);
-  stat.refused = cold->refused.load(std::memory_order_relaxed);
-  stat.grows = cold->grows.load(std::memory_order_relaxed);
-  stat.page_size = cold->page_size.load(std::memory_order_relaxed);
+template <std::size_t Line, class AnyBlock, class Options>
+TapeStat BlockTape<Line, AnyBlock, Options>::stat() const noexcept {
+  TapeStat stat = {.reserved = this->total(),
+                   .committed = this->committed(),
+                   .used = this->used(),
+                   .peak = this->peak(),
+                   .planned = this->floor(),
+                   .clears = this->clears()};
+  if (cold_ == nullptr) return stat;
+  stat.spilled = cold_->spilled.load(std::memory_order_relaxed);
+  stat.spilled_peak = cold_->spilled_peak.load(std::memory_order_relaxed);
+  stat.spills = cold_->spills.load(std::memory_order_relaxed);
+  stat.refused = cold_->refused.load(std::memory_order_relaxed);
+  stat.grows = cold_->grows.load(std::memory_order_relaxed);
+  stat.page_size = cold_->page_size.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < kWishes; ++i) {
-    stat.unmet[i] = cold->unmet[i].load(std::memory_order_relaxed);
+    stat.unmet[i] = cold_->unmet[i].load(std::memory_order_relaxed);
   }
   return stat;
 }
 
-/// @throws InvalidArgument for a block that a tape cannot lie over.
-[[noreturn]] void throw_no_whole_line(const std::string& tape, std::size_t block_bytes,
-                                      std::size_t line);
+template <std::size_t Line, class AnyBlock, class Options>
+void BlockTape<Line, AnyBlock, Options>::lie_over_lines(const AnyBlock& block,
+                                                        const std::string& name) {
+  const std::uintptr_t first = address_of(block.data());
+  const std::optional<std::uintptr_t> base = checked_round_up(first, Line);
+  const std::uintptr_t end = round_down(first + block.size(), Line);
+  if (block.size() == 0 || !base || end <= *base) {
+    throw InvalidArgument({.argument = "block", .value = block.size(), .limit = Line},
+                          "tape " + name + " cannot lie over a block of " + to_iec(block.size()) +
+                              ", which has no whole line of " + std::to_string(Line) + " bytes",
+                          "give it a larger block");
+  }
+  this->lie_over(*base, *base, end);
+}
+
+template <std::size_t Line, class AnyBlock, class Options>
+void BlockTape<Line, AnyBlock, Options>::lie_behind(std::span<std::byte> planned,
+                                                    const AnyBlock& above,
+                                                    const std::string& name) {
+  std::byte* const planned_end = planned.data() + planned.size();
+  if (above.size() != 0 && above.data() != planned_end) {
+    throw InvalidArgument(
+        {.argument = "above"},
+        "the block of tape " + name + " does not begin where its planned bytes end",
+        "give the block right behind them");
+  }
+  const std::uintptr_t floor = round_up(address_of(planned_end), Line);
+  this->lie_over(address_of(planned.data()), floor, floor + round_down(above.size(), Line));
+  this->uncommitted_.store(this->floor(), std::memory_order_relaxed);
+}
+
+template <std::size_t Line, class AnyBlock, class Options>
+void BlockTape<Line, AnyBlock, Options>::hold(AnyBlock block, Options options) {
+  cold_ = std::make_unique<Cold>(std::move(block), std::move(options));
+  cold_->planned = this->uncommitted_.load(std::memory_order_relaxed);
+  this->watch_.watch(cold_->options.name.c_str());
+  note_commit();
+}
+
+template <std::size_t Line, class AnyBlock, class Options>
+void BlockTape<Line, AnyBlock, Options>::swap(BlockTape& other) noexcept {
+  TapeHead<Line>::swap(other);
+  std::swap(cold_, other.cold_);
+}
+
+template <std::size_t Line, class AnyBlock, class Options>
+void BlockTape<Line, AnyBlock, Options>::prepare(std::size_t bytes) {
+  this->watch_.on_write();
+  const std::uintptr_t end = this->end_of_next(bytes);
+  if (end == 0) TapeFull::raise(name(), bytes, this->used(), this->total());
+  if (this->is_committed(end)) return;
+  cold_->block.commit(end - address_of(cold_->block.data()));
+  increase(cold_->grows, std::uint64_t{1});
+  note_commit();
+}
+
+template <std::size_t Line, class AnyBlock, class Options>
+template <class... After>
+std::size_t BlockTape<Line, AnyBlock, Options>::decommit(After... after) {
+  this->watch_.on_write();
+  if (cold_ == nullptr) return 0;
+  const std::uintptr_t head = this->head_.load(std::memory_order_relaxed);
+  const std::size_t given_back =
+      cold_->block.decommit(head - address_of(cold_->block.data()), after...);
+  note_commit();
+  return given_back;
+}
+
+template <std::size_t Line, class AnyBlock, class Options>
+void BlockTape<Line, AnyBlock, Options>::note_planned(std::size_t committed, bool grew) noexcept {
+  const std::size_t planned = cold_->planned;
+  this->uncommitted_.store(planned - std::min(committed, planned), std::memory_order_relaxed);
+  if (grew) increase(cold_->grows, std::uint64_t{1});
+}
+
+// Copies what the block now is to where readers may look.
+template <std::size_t Line, class AnyBlock, class Options>
+void BlockTape<Line, AnyBlock, Options>::note_commit() noexcept {
+  const AnyBlock& block = cold_->block;
+  if (block.size() != 0) this->commit_until(address_of(block.data()) + block.committed());
+  if constexpr (requires { block.unmet(); }) {
+    cold_->page_size.store(block.page_size(), std::memory_order_relaxed);
+    for (const Unmet& one : block.unmet()) {
+      cold_->unmet[static_cast<std::size_t>(one.wish)].store(one.error, std::memory_order_relaxed);
+    }
+  } else {
+    cold_->page_size.store(block.page_bytes(), std::memory_order_relaxed);
+  }
+}
 
 }  // namespace tapedeck::internal
-
-namespace tapedeck::inline TAPEDECK_ABI {
-
-struct Tape::Cold : internal::TapeCold<Block, TapeOptions> {
-  using TapeCold::TapeCold;
-
-  std::vector<Tape> children;
-};
-
-}  // namespace tapedeck::inline TAPEDECK_ABI

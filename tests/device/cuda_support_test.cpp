@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <type_traits>
 
@@ -43,19 +44,12 @@ TAPEDECK_AS_DECLARED(module_load_data, cuModuleLoadData);
 TAPEDECK_AS_DECLARED(module_unload, cuModuleUnload);
 TAPEDECK_AS_DECLARED(module_get_function, cuModuleGetFunction);
 TAPEDECK_AS_DECLARED(launch_kernel, cuLaunchKernel);
-TAPEDECK_AS_DECLARED(launch_host_func, cuLaunchHostFunc);
 TAPEDECK_AS_DECLARED(stream_begin_capture, cuStreamBeginCapture);
 TAPEDECK_AS_DECLARED(stream_end_capture, cuStreamEndCapture);
 TAPEDECK_AS_DECLARED(graph_instantiate, cuGraphInstantiate);
 TAPEDECK_AS_DECLARED(graph_launch, cuGraphLaunch);
 TAPEDECK_AS_DECLARED(graph_exec_destroy, cuGraphExecDestroy);
 TAPEDECK_AS_DECLARED(graph_destroy, cuGraphDestroy);
-TAPEDECK_AS_DECLARED(mem_alloc_async, cuMemAllocAsync);
-TAPEDECK_AS_DECLARED(mem_free_async, cuMemFreeAsync);
-TAPEDECK_AS_DECLARED(device_get_default_mem_pool, cuDeviceGetDefaultMemPool);
-TAPEDECK_AS_DECLARED(mem_pool_set_attribute, cuMemPoolSetAttribute);
-TAPEDECK_AS_DECLARED(mem_pool_trim_to, cuMemPoolTrimTo);
-TAPEDECK_AS_DECLARED(event_elapsed_time, cuEventElapsedTime);
 
 #undef TAPEDECK_AS_DECLARED
 
@@ -76,6 +70,15 @@ TEST(CudaSupport, NamesWhatADriverLacks) {
   in_child([] {
     load_library(built_path("partial/libcuda.so.1"));
     expect_none("cuDeviceGetCount");
+  });
+}
+
+TEST(CudaSupport, NamesTheVersionOfADriverThatIsTooOldAndNotWhatItLacks) {
+  in_child([] {
+    ASSERT_EQ(::setenv("TAPEDECK_PARTIAL_DRIVER", "9000", 1), 0);
+    load_library(built_path("partial/libcuda.so.1"));
+    expect_none("CUDA 12.0");
+    EXPECT_EQ(CudaDevice::support().driver, "9.0");
   });
 }
 

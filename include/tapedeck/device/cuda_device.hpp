@@ -83,6 +83,7 @@ class CudaDevice final : public Device {
   void fill(std::byte* at, std::byte value, std::size_t bytes, StreamHandle stream) override;
 
  private:
+  friend class CurrentDevice;
   struct State;
   explicit CudaDevice(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;

@@ -22,7 +22,7 @@
 
 #include <array>
 #include <cstddef>
-#include <memory>
+#include <functional>
 #include <type_traits>
 #include <utility>
 
@@ -34,11 +34,9 @@ struct CUfunc_st;
 struct CUgraphExec_st;
 struct CUmod_st;
 
-namespace tapedeck::internal {
-class CudaDriver;
-}
-
 namespace tapedeck::inline TAPEDECK_ABI {
+
+class CudaDevice;
 
 /// Makes the primary context of a device current on this thread for as long as it lives; then the
 /// context that was current before is current again. Thread-safety: the thread that made it.
@@ -55,8 +53,7 @@ class CurrentDevice {
   [[nodiscard]] int handle() const noexcept;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  const CudaDevice& device_;
 };
 
 /// How many threads run a kernel, in one dimension.
@@ -72,6 +69,17 @@ struct Grid {
   }
 };
 
+}  // namespace tapedeck::inline TAPEDECK_ABI
+
+namespace tapedeck::internal::inline TAPEDECK_ABI {
+
+/// @throws DeviceError
+void launch_kernel(CUfunc_st* function, Grid grid, StreamHandle stream, void** arguments);
+
+}  // namespace tapedeck::internal::inline TAPEDECK_ABI
+
+namespace tapedeck::inline TAPEDECK_ABI {
+
 /// One kernel of a module. `Parameters` must be exactly those that the kernel has in its source:
 /// the driver cannot compare them. Needs a device's context current, see `CurrentDevice`.
 /// Thread-safety: a value.
@@ -81,7 +89,10 @@ class Kernel {
   explicit Kernel(CUfunc_st* function) noexcept : function_(function) {}
 
   /// Launches it on a stream. @throws DeviceError
-  void launch(Grid grid, StreamHandle stream, std::type_identity_t<Parameters>... arguments) const;
+  void launch(Grid grid, StreamHandle stream, std::type_identity_t<Parameters>... arguments) const {
+    std::array<void*, sizeof...(Parameters)> pointers = {&arguments...};
+    internal::launch_kernel(function_, grid, stream, pointers.data());
+  }
 
  private:
   CUfunc_st* function_;
@@ -125,53 +136,15 @@ class CudaGraph {
   /// Captures what `body` launches on the stream, which is not the default stream; nothing runs.
   /// Calls of other threads do not disturb it.
   /// @throws DeviceError; what `body` throws, and the capture is abandoned.
-  template <class Body>
-  [[nodiscard]] static CudaGraph capture(StreamHandle stream, const Body& body) {
-    Capture capture(stream);
-    body();
-    return capture.end();
-  }
+  [[nodiscard]] static CudaGraph capture(StreamHandle stream, const std::function<void()>& body);
 
   /// Launches everything that was captured. @throws DeviceError
   void launch(StreamHandle stream) const;
 
  private:
-  // A capture that has begun, and is abandoned unless `end` is called.
-  class Capture {
-   public:
-    explicit Capture(StreamHandle stream);
-    ~Capture();
-    Capture(const Capture&) = delete;
-    Capture& operator=(const Capture&) = delete;
-
-    [[nodiscard]] CudaGraph end();
-
-   private:
-    const internal::CudaDriver* driver_ = nullptr;  // also once it has ended
-    StreamHandle stream_;
-  };
-
   explicit CudaGraph(CUgraphExec_st* exec) noexcept : exec_(exec) {}
 
   CUgraphExec_st* exec_;
 };
-
-}  // namespace tapedeck::inline TAPEDECK_ABI
-
-namespace tapedeck::internal::inline TAPEDECK_ABI {
-
-/// @throws DeviceError
-void launch_kernel(CUfunc_st* function, Grid grid, StreamHandle stream, void** arguments);
-
-}  // namespace tapedeck::internal::inline TAPEDECK_ABI
-
-namespace tapedeck::inline TAPEDECK_ABI {
-
-template <class... Parameters>
-void Kernel<Parameters...>::launch(Grid grid, StreamHandle stream,
-                                   std::type_identity_t<Parameters>... arguments) const {
-  std::array<void*, sizeof...(Parameters)> pointers = {&arguments...};
-  internal::launch_kernel(function_, grid, stream, pointers.data());
-}
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

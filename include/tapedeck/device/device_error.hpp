@@ -82,9 +82,8 @@ class DeviceOutOfMemory : public internal::BadAlloc, public internal::DeviceRefu
 /// build. Immutable: safe to read from any thread.
 class DeviceUnavailable : public Unsupported {
  public:
-  explicit DeviceUnavailable(const std::string& message, std::string advice = {});
-  /// @param feature  what is missing: "CUDA driver", "unified addressing".
-  DeviceUnavailable(std::string feature, const std::string& message, std::string advice);
+  /// The feature that is missing is "CUDA driver", "unified addressing" and the like.
+  using Unsupported::Unsupported;
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

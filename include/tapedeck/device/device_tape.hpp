@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <span>
 #include <string>
 
@@ -11,9 +10,8 @@
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_block.hpp"
 #include "tapedeck/device/device_span.hpp"
-#include "tapedeck/memory/tape_full.hpp"
+#include "tapedeck/memory/block_tape.hpp"
 #include "tapedeck/memory/tape_head.hpp"
-#include "tapedeck/memory/tape_stat.hpp"
 #include "tapedeck/memory/typed_takes.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -49,14 +47,18 @@ struct DeviceTapeOptions {
 /// scratch.seal();
 /// assert(scratch.committed() == 4_MiB && hidden.size() == 4096);
 /// @endcode
-class alignas(kLine) DeviceTape : public internal::TapeHead<kDeviceLine>,
-                                  public SpanTakes<DeviceTape, DeviceSpan, kDeviceLine> {
+class alignas(kLine) DeviceTape
+    : public internal::BlockTape<kDeviceLine, DeviceBlock, DeviceTapeOptions>,
+      public SpanTakes<DeviceTape, DeviceSpan, kDeviceLine> {
  public:
   /// A tape without memory: every take but that of zero bytes fails.
   DeviceTape() noexcept;
   /// Moving needs the tape quiet.
   DeviceTape(DeviceTape&& other) noexcept;
-  DeviceTape& operator=(DeviceTape&& other) noexcept;
+  DeviceTape& operator=(DeviceTape other) noexcept {
+    swap(other);  // which then ends with what this tape had
+    return *this;
+  }
   ~DeviceTape();
 
   /// A tape over plain memory of a device, which outlives it; it never grows.
@@ -119,22 +121,14 @@ class alignas(kLine) DeviceTape : public internal::TapeHead<kDeviceLine>,
   /// @throws DeviceError of the event; WrongState if the tape is sealed.
   std::size_t decommit(EventHandle after = nullptr);
 
-  [[nodiscard]] const std::string& name() const noexcept;
-  /// All figures at once: no call of the driver, no lock. `page_size` is the pool's page.
-  [[nodiscard]] TapeStat stat() const noexcept;
-  [[nodiscard]] const DeviceBlock& block() const noexcept;
   /// As `Tape::note_planned`.
-  void note_planned(std::size_t committed, bool grew) noexcept;
+  using BlockTape::note_planned;
 
  private:
-  struct Cold;
-
   [[nodiscard]] void* take_slow(std::size_t bytes, std::size_t align) noexcept;
-  void note_commit() noexcept;
   void swap(DeviceTape& other) noexcept;
 
   bool sealed_ = false;
-  std::unique_ptr<Cold> cold_;
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -46,8 +46,8 @@ class PagePool {
   /// @pre the page is mapped nowhere.
   void give(PageHandle page) noexcept;
 
-  /// Releases the free pages, but for `keep` bytes of them. Returns bytes.
-  std::size_t trim(std::size_t keep = 0) noexcept;
+  /// Releases the free pages. Returns bytes.
+  std::size_t trim() noexcept;
 
   // Without a lock.
   [[nodiscard]] std::size_t held_bytes() const noexcept {  ///< Of all pages: used and free.

@@ -6,14 +6,12 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/checked.hpp"
+#include "tapedeck/memory/block_tape.hpp"
 #include "tapedeck/memory/checking.hpp"
 #include "tapedeck/memory/tape.hpp"
-#include "tapedeck/memory/tape_head.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
@@ -32,12 +30,16 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// assert(results.used() == 2 * 4032);  // 4000 bytes are 63 lines
 /// results.clear();
 /// @endcode
-class alignas(kLine) SharedTape : public internal::TapeHead<kLine>, public TypedTakes<SharedTape> {
+class alignas(kLine) SharedTape : public internal::BlockTape<kLine, Block, TapeOptions>,
+                                  public SpanTakes<SharedTape, HostSpan, kLine> {
  public:
   SharedTape() noexcept;
   /// Moving needs the tape quiet.
   SharedTape(SharedTape&& other) noexcept;
-  SharedTape& operator=(SharedTape&& other) noexcept;
+  SharedTape& operator=(SharedTape other) noexcept {
+    swap(other);  // which then ends with what this tape had
+    return *this;
+  }
   ~SharedTape();
 
   /// As `Tape::start`. Everything is committed at once.
@@ -48,7 +50,7 @@ class alignas(kLine) SharedTape : public internal::TapeHead<kLine>, public Typed
   /// As `Tape::over`.
   [[nodiscard]] static SharedTape over(Block block, TapeOptions options = {});
 
-  using TypedTakes::try_take;
+  using SpanTakes::try_take;
 
   /// As `Tape::try_take`; lock-free.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {
@@ -69,19 +71,9 @@ class alignas(kLine) SharedTape : public internal::TapeHead<kLine>, public Typed
   /// Gives everything back. @pre no other thread is taking, nor uses what it took.
   void clear() noexcept;
 
-  [[nodiscard]] const std::string& name() const noexcept;
-  /// All figures at once: no system call, no lock.
-  [[nodiscard]] TapeStat stat() const noexcept;
-  [[nodiscard]] const Block& block() const noexcept;
-
  private:
-  struct Cold;
-
   [[nodiscard]] void* try_take_aligned(std::size_t bytes, std::size_t align) noexcept;
   [[nodiscard]] void* count_refusal() noexcept;
-  void swap(SharedTape& other) noexcept;
-
-  std::unique_ptr<Cold> cold_;
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -6,18 +6,17 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/memory/block_options.hpp"
+#include "tapedeck/memory/block_tape.hpp"
 #include "tapedeck/memory/checking.hpp"
 #include "tapedeck/memory/spill_source.hpp"
 #include "tapedeck/memory/tape_full.hpp"
 #include "tapedeck/memory/tape_head.hpp"
-#include "tapedeck/memory/tape_stat.hpp"
 #include "tapedeck/memory/typed_takes.hpp"
 #include "tapedeck/memory/warm.hpp"
 
@@ -74,8 +73,8 @@ struct TapeOptions {
 /// assert(scratch.used() == 0 && scratch.peak() > 0);
 /// @endcode
 class alignas(kLine) Tape : internal::OpenLine,
-                            public internal::TapeHead<kLine>,
-                            public TypedTakes<Tape> {
+                            public internal::BlockTape<kLine, Block, TapeOptions>,
+                            public SpanTakes<Tape, HostSpan, kLine> {
  public:
   /// A place on the tape, to go back to.
   class Mark;
@@ -84,7 +83,10 @@ class alignas(kLine) Tape : internal::OpenLine,
   Tape() noexcept;
   /// Moving needs the tape quiet: no writer, no reader, no `TapeScope` or `TapeResource` on it.
   Tape(Tape&& other) noexcept;
-  Tape& operator=(Tape&& other) noexcept;
+  Tape& operator=(Tape other) noexcept {
+    swap(other);  // which then ends with what this tape had
+    return *this;
+  }
   ~Tape();
 
   /// A tape over `bytes` (rounded up to pages) of anonymous memory.
@@ -110,7 +112,7 @@ class alignas(kLine) Tape : internal::OpenLine,
   [[nodiscard]] static Tape behind(std::span<std::byte> planned, Block above,
                                    TapeOptions options = {});
 
-  using TypedTakes::try_take;
+  using SpanTakes::try_take;
 
   /// `bytes` with undefined contents at a multiple of `align`, a power of two; nullptr when the
   /// tape is full. Zero bytes: an aligned pointer that is not null and takes no room.
@@ -159,7 +161,7 @@ class alignas(kLine) Tape : internal::OpenLine,
 
   /// Commits what the next `bytes` of takes need, so that none of them grows the tape.
   /// @throws TapeFull if the tape is too small; SystemError.
-  void prepare(std::size_t bytes);
+  using BlockTape::prepare;
   /// As `prepare`; false instead of an error.
   [[nodiscard]] bool try_prepare(std::size_t bytes) noexcept;
 
@@ -187,17 +189,11 @@ class alignas(kLine) Tape : internal::OpenLine,
     return TapeHead::owns(address) || (spilled_ != nullptr && owns_spilled(address));
   }
 
-  [[nodiscard]] const std::string& name() const noexcept;
-  /// All figures at once: no system call, no lock.
-  [[nodiscard]] TapeStat stat() const noexcept;
-  /// The block below, for its wishes and its descriptor.
-  [[nodiscard]] const Block& block() const noexcept;
-  /// Tells a tape made by `behind` how much of what is planned is committed now, for its figures;
-  /// `grew` counts as growth.
-  void note_planned(std::size_t committed, bool grew) noexcept;
+  /// `note_planned(committed, grew)` tells a tape made by `behind` how many bytes of what is
+  /// planned are committed now, for its figures; `grew` counts as growth.
+  using BlockTape::note_planned;
 
  private:
-  struct Cold;
   struct Spilled;
 
   // A packed take fills the open line first: the one that ends behind crumb_. It goes on into the
@@ -228,21 +224,17 @@ class alignas(kLine) Tape : internal::OpenLine,
   [[nodiscard]] void* take_slow(std::size_t bytes, std::size_t align) noexcept;
   [[nodiscard]] void* spill(std::size_t bytes, std::size_t align) noexcept;
   [[nodiscard]] bool grow(std::uintptr_t end) noexcept;
-  void note_commit() noexcept;
-  void note_growth() noexcept;
   void free_spilled(const Spilled* keep) noexcept;
   void overwrite_given_back(std::uintptr_t from, std::uintptr_t to) noexcept;
   void clear_extras(std::uintptr_t floor, std::uintptr_t head) noexcept;
   void rewind_extras(std::uintptr_t to, std::uintptr_t crumb, const Spilled* keep,
                      std::uintptr_t head) noexcept;
   [[nodiscard]] bool owns_spilled(const void* address) const noexcept;
-  void release() noexcept;
   void swap(Tape& other) noexcept;
 
   enum : std::uint32_t { kWipe = 1, kFill = 2, kSpilled = 4, kChildren = 8 };  // on_give_back_
 
   Spilled* spilled_ = nullptr;  // newest first
-  std::unique_ptr<Cold> cold_;
 };
 
 class Tape::Mark : public TapeHead::Mark {

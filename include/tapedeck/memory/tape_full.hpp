@@ -30,6 +30,10 @@ class TapeFull : public std::bad_alloc, public Error {
   TapeFull(std::string_view name, std::size_t requested, std::size_t used,
            std::size_t total) noexcept;
 
+  /// Throws one, out of line for what is inlined into callers, which may have no exceptions.
+  [[noreturn]] static void raise(std::string_view name, std::size_t requested, std::size_t used,
+                                 std::size_t total);
+
   [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::out_of_memory; }
   [[nodiscard]] const char* what() const noexcept override { return what_; }
   [[nodiscard]] std::string_view advice() const noexcept override { return {}; }
@@ -48,11 +52,3 @@ class TapeFull : public std::bad_alloc, public Error {
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
-
-namespace tapedeck::internal::inline TAPEDECK_ABI {
-
-/// Throws a `TapeFull`, out of line for what is inlined into callers.
-[[noreturn]] void throw_tape_full(std::string_view name, std::size_t requested, std::size_t used,
-                                  std::size_t total);
-
-}  // namespace tapedeck::internal::inline TAPEDECK_ABI

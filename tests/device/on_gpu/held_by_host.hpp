@@ -18,7 +18,9 @@ class HeldByHost {
     const CurrentDevice current(device);
     // The function may still be about to return when this is destroyed: it has its own.
     auto waits = std::make_unique<Released>(released_.get_future().share());
-    internal::call_cuda(internal::cuda_driver().launch_host_func, stream, wait, waits.get());
+    const internal::EntryPoint<CUstream, CUhostFn, void*> launch(internal::cuda_driver().handle,
+                                                                 "cuLaunchHostFunc");
+    internal::call_cuda(launch, stream, wait, waits.get());
     static_cast<void>(waits.release());
   }
   ~HeldByHost() { released_.set_value(); }
