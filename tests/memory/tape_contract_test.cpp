@@ -53,5 +53,25 @@ TYPED_TEST(TypedTapeContract, TypedTakesAreSpansOfElements) {
   EXPECT_EQ(floats[999], 1.5F);
 }
 
+TYPED_TEST(TypedTapeContract, TakeOneConstructsFromItsArguments) {
+  struct Token {
+    Token(int id_of, float p_of) : id(id_of), p(p_of) {}
+    int id;
+    float p;
+  };
+  auto& tape = this->tape();
+  Token& a = tape.template take_one<Token>(7, 0.5F);
+  Token* b = tape.template try_take_one<Token>(8, 0.25F);
+  ASSERT_NE(b, nullptr);
+  EXPECT_EQ(a.id, 7);
+  EXPECT_EQ(a.p, 0.5F);
+  EXPECT_EQ(b->id, 8);
+  EXPECT_EQ(tape.template take_one<int>(), 0);  // a value, as `new int()`
+  struct alignas(1024) Page {
+    char byte;
+  };
+  EXPECT_TRUE(is_aligned(&tape.template take_one<Page>(), 1024));
+}
+
 }  // namespace
 }  // namespace tapedeck::tests

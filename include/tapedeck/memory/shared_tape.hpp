@@ -31,7 +31,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// results.clear();
 /// @endcode
 class alignas(kLine) SharedTape : public internal::BlockTape<kLine, Block, TapeOptions>,
-                                  public SpanTakes<SharedTape, HostSpan, kLine> {
+                                  public TypedTakes<SharedTape> {
  public:
   SharedTape() noexcept;
   /// Moving needs the tape quiet.
@@ -50,7 +50,7 @@ class alignas(kLine) SharedTape : public internal::BlockTape<kLine, Block, TapeO
   /// As `Tape::over`.
   [[nodiscard]] static SharedTape over(Block block, TapeOptions options = {});
 
-  using SpanTakes::try_take;
+  using TypedTakes::try_take;
 
   /// As `Tape::try_take`; lock-free.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {

@@ -74,7 +74,7 @@ struct TapeOptions {
 /// @endcode
 class alignas(kLine) Tape : internal::OpenLine,
                             public internal::BlockTape<kLine, Block, TapeOptions>,
-                            public SpanTakes<Tape, HostSpan, kLine> {
+                            public TypedTakes<Tape> {
  public:
   /// A place on the tape, to go back to.
   class Mark;
@@ -112,7 +112,7 @@ class alignas(kLine) Tape : internal::OpenLine,
   [[nodiscard]] static Tape behind(std::span<std::byte> planned, Block above,
                                    TapeOptions options = {});
 
-  using SpanTakes::try_take;
+  using TypedTakes::try_take;
 
   /// `bytes` with undefined contents at a multiple of `align`, a power of two; nullptr when the
   /// tape is full. Zero bytes: an aligned pointer that is not null and takes no room.

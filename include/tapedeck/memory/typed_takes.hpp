@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <memory>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -51,14 +53,14 @@ class SpanTakes {
   }
 
  protected:
+  [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
+
   [[noreturn, gnu::cold, gnu::noinline]] void throw_full(std::size_t bytes) const {
     const auto& tape = static_cast<const Self&>(*this);
     TapeFull::raise(tape.name(), bytes, tape.used(), tape.total());
   }
 
  private:
-  [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
-
   // A product that does not fit becomes a size no tape has. By a branch: a conditional move would
   // stand between the count and the take.
   template <class T>
@@ -69,8 +71,32 @@ class SpanTakes {
   }
 };
 
-/// Elements that the host reads and writes.
 template <class T>
 using HostSpan = std::span<T>;
+
+/// Adds all typed forms to a tape of memory that the host writes. Thread-safety: that of the tape.
+template <class Self>
+class TypedTakes : public SpanTakes<Self, HostSpan, kLine> {
+ public:
+  /// One object, constructed from the arguments and packed next to its like; nullptr when the tape
+  /// is full. Its destructor never runs, so it must have none.
+  template <class T, class... Args>
+  requires std::is_trivially_destructible_v<T>
+  [[nodiscard]] T* try_take_one(Args&&... args) noexcept(
+      std::is_nothrow_constructible_v<T, Args...>) {
+    void* at = this->self().try_take(sizeof(T), alignof(T));
+    if (at == nullptr) [[unlikely]]
+      return nullptr;
+    return std::construct_at(static_cast<T*>(at), std::forward<Args>(args)...);
+  }
+
+  /// As `try_take_one`. @throws TapeFull, and what the constructor throws.
+  template <class T, class... Args>
+  requires std::is_trivially_destructible_v<T>
+  [[nodiscard]] T& take_one(Args&&... args) {
+    void* at = this->take(sizeof(T), alignof(T));
+    return *std::construct_at(static_cast<T*>(at), std::forward<Args>(args)...);
+  }
+};
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
