@@ -122,7 +122,7 @@ struct MetricsServer::State {
 
 MetricsServer::MetricsServer(std::vector<WatchedLayout> layouts, const std::string& address,
                              SnapshotOptions options)
-    : state_(new State{.collector = {std::move(layouts), std::move(options)}}) {
+    : state_(new State{.collector = LayoutCollector(std::move(layouts), std::move(options))}) {
   os::Listening listening = listen(address);
   const int socket = listening.socket.get();
   const std::uint64_t identity = os::facts(socket).stamp;
