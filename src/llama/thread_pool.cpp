@@ -44,9 +44,7 @@ std::uint32_t Bell::wait_while(std::uint32_t seen, int spins) noexcept {
 
 // The pool is whole before its threads start: where the host has no more of them, the destructor
 // stops those that it had.
-ThreadPool::ThreadPool(unsigned threads) : ThreadPool() { start_workers(threads); }
-
-void ThreadPool::start_workers(unsigned threads) {
+ThreadPool::ThreadPool(unsigned threads) : ThreadPool() {
   // With more threads than cores, to spin is to keep the one we wait for from running.
   spins_ = threads <= std::thread::hardware_concurrency() ? kSpins : 0;
   workers_.reserve(threads);

@@ -82,7 +82,6 @@ class ThreadPool {
 
   ThreadPool() = default;
 
-  void start_workers(unsigned threads);
   void run(Task task) noexcept;
   void work(std::size_t thread) noexcept;
 
