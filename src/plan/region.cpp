@@ -35,38 +35,27 @@ void check_region(const Region& region) {
 
 /// A chain: each word changes all that follow. Of numbers, not of bytes in memory, so that machines
 /// of either byte order agree.
-class Digest {
- public:
-  explicit Digest(std::uint64_t start) noexcept : value_(start) {}
-
-  void include(std::uint64_t word) noexcept {
-    value_ = (value_ ^ word) * 0x9e37'79b9'7f4a'7c15U;
-    value_ ^= value_ >> 32U;
-  }
-  void include(std::string_view text) noexcept {
-    include(text.size());
-    for (const char c : text) include(static_cast<unsigned char>(c));
-  }
-  [[nodiscard]] std::uint64_t value() const noexcept { return value_; }
-
- private:
-  std::uint64_t value_;
-};
+std::uint64_t chained(std::uint64_t digest, std::uint64_t word) noexcept {
+  digest = (digest ^ word) * 0x9e37'79b9'7f4a'7c15U;
+  return digest ^ (digest >> 32U);
+}
 
 std::uint64_t digest_with(std::uint64_t before, const Region& region) noexcept {
-  Digest digest(before);
-  digest.include(region.name);
-  digest.include(region.offset);
-  digest.include(region.bytes);
-  digest.include(region.alignment);
-  digest.include(static_cast<std::uint64_t>(region.dtype));
-  digest.include(region.shape.size());
-  for (const std::uint64_t extent : region.shape) digest.include(extent);
-  digest.include(region.live.begin);
-  digest.include(region.live.end);
-  digest.include(region.growth.bytes_per_token);
-  digest.include(region.growth.capacity);
-  return digest.value();
+  std::uint64_t digest = before;
+  const auto include = [&digest](std::uint64_t word) { digest = chained(digest, word); };
+  include(region.name.size());
+  for (const char c : region.name) include(static_cast<unsigned char>(c));
+  include(region.offset);
+  include(region.bytes);
+  include(region.alignment);
+  include(static_cast<std::uint64_t>(region.dtype));
+  include(region.shape.size());
+  for (const std::uint64_t extent : region.shape) include(extent);
+  include(region.live.begin);
+  include(region.live.end);
+  include(region.growth.bytes_per_token);
+  include(region.growth.capacity);
+  return digest;
 }
 
 }  // namespace
@@ -125,9 +114,7 @@ const Region& TapePlan::at(std::string_view name) const {
 
 std::uint64_t TapePlan::digest() const noexcept {
   if (!regions_.empty()) return regions_.back().plan_digest;
-  Digest of_nothing(0);
-  of_nothing.include(static_cast<std::uint64_t>(kind_) + 1);
-  return of_nothing.value();
+  return chained(0, static_cast<std::uint64_t>(kind_) + 1);
 }
 
 const Region* TapePlan::find(const PartId& id) const noexcept {
