@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <limits>
-#include <utility>
 
 #include "plan/cache_cells.hpp"
-#include "plan/scratch_plan.hpp"
 #include "plan/sizes.hpp"
 #include "plan/weights_plan.hpp"
 #include "tapedeck/base/error.hpp"
@@ -70,10 +68,7 @@ Plan make_plan(const Model& model, const PlanOptions& options) {
   out.overhead = options.overhead;
   out.weights = internal::plan_weights(model, options, out.warnings);
   out.history = profile.plan_history(model.shape, options, cells);
-  internal::ScratchPlan scratch = profile.plan_scratch(model, options, cells);
-  out.scratch = std::move(scratch.tape);
-  out.peak_stage = std::move(scratch.peak_stage);
-  out.prefill_lower_bound = scratch.prefill_lower_bound;
+  profile.plan_scratch(model, options, cells, out);
   static_cast<void>(fits(total_bytes(out)));
   static_cast<void>(fits(CheckedSize(out.history.bytes()) * out.talks));
 

@@ -174,19 +174,18 @@ void place_decode(const Model& model, const PlanOptions& options, const CacheCel
 
 }  // namespace
 
-ScratchPlan plan_scratch(const Model& model, const PlanOptions& options, const CacheCells& cells) {
-  ScratchPlan out;
-  place_decode(model, options, cells, out.tape);
+void plan_scratch(const Model& model, const PlanOptions& options, const CacheCells& cells,
+                  Plan& out) {
+  place_decode(model, options, cells, out.scratch);
 
   std::vector<Region> prefill = PrefillPlanner(model, options, cells).buffers();
   const Packing packing = pack(prefill);
   for (std::size_t i = 0; i < prefill.size(); ++i) {
     prefill[i].offset = packing.offsets[i];
-    out.tape.place(std::move(prefill[i]));
+    out.scratch.place(std::move(prefill[i]));
   }
   out.prefill_lower_bound = packing.lower_bound;
   if (!prefill.empty()) out.peak_stage = kStages[packing.lower_bound_stage];
-  return out;
 }
 
 }  // namespace tapedeck::internal

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <string>
 
-#include "plan/cache_cells.hpp"
-#include "plan/scratch_plan.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -106,14 +104,8 @@ void check_ranks(const ModelShape& shape, std::uint64_t ranks) {
 
 /// A rank's history and scratch follow from its part of the shape.
 RankBytes rank_bytes(const Model& part, const PlanOptions& options) {
-  const Profile& profile = options.profile;
-  const internal::CacheCells cells = profile.plan_cells(part.shape, options);
-  const TapePlan history = profile.plan_history(part.shape, options, cells);
-  const internal::ScratchPlan scratch = profile.plan_scratch(part, options, cells);
-  RankBytes out;
-  out.history = fits(CheckedSize(history.payload()) * cells.streams);
-  out.scratch = scratch.tape.bytes();
-  out.overhead = options.overhead;
+  const Breakdown bytes = make_plan(part, options).breakdown();
+  RankBytes out = {.history = bytes.history, .scratch = bytes.scratch, .overhead = bytes.overhead};
   for (const LayerShape& layer : part.shape.layers) {
     if (layer.attention == Attention::none) continue;
     out.kv_heads = std::max(out.kv_heads, layer.kv_heads);

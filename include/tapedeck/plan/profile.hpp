@@ -10,11 +10,11 @@
 
 namespace tapedeck::internal {
 struct CacheCells;
-struct ScratchPlan;
 }  // namespace tapedeck::internal
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
+struct Plan;
 struct PlanOptions;
 
 /// The planner functions of an engine. Weights take the same bytes in every engine; caches and
@@ -25,9 +25,9 @@ struct Profile {
   internal::CacheCells (*plan_cells)(const ModelShape&, const PlanOptions&);
   /// The caches and states of one talk.
   TapePlan (*plan_history)(const ModelShape&, const PlanOptions&, const internal::CacheCells&);
-  /// The buffers of a decode step and of a micro-batch of a prompt.
-  internal::ScratchPlan (*plan_scratch)(const Model&, const PlanOptions&,
-                                        const internal::CacheCells&);
+  /// Fills in the buffers of a decode step and of a micro-batch of a prompt: `scratch`,
+  /// `peak_stage` and `prefill_lower_bound`.
+  void (*plan_scratch)(const Model&, const PlanOptions&, const internal::CacheCells&, Plan&);
 };
 
 /// What `Layout` allocates.

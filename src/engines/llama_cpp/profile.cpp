@@ -5,7 +5,6 @@
 #include "engines/llama_cpp/graph.hpp"
 #include "plan/cache_cells.hpp"
 #include "plan/history_plan.hpp"
-#include "plan/scratch_plan.hpp"
 #include "plan/sizes.hpp"
 #include "plan/widest_layers.hpp"
 #include "tapedeck/base/error.hpp"
@@ -38,27 +37,24 @@ TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
        .unsupported = kWithoutKernels});
 }
 
-internal::ScratchPlan plan_scratch(const Model& model, const PlanOptions& options,
-                                   const CacheCells& cells) {
+void plan_scratch(const Model& model, const PlanOptions& options, const CacheCells& cells,
+                  Plan& out) {
   const auto footprint = internal::LlamaCppGraph(model.shape, options, cells).measure();
-
-  internal::ScratchPlan out;
-  out.tape.append({.name = "prefill.compute_buffer",
-                   .role = RegionRole::prefill,
-                   .bytes = footprint.bytes,
-                   .dtype = DType::u8,
-                   .shape = {footprint.bytes}});
+  out.scratch.append({.name = "prefill.compute_buffer",
+                      .role = RegionRole::prefill,
+                      .bytes = footprint.bytes,
+                      .dtype = DType::u8,
+                      .shape = {footprint.bytes}});
   // An encoder hands out its hidden rows as well.
   const internal::CheckedSize width = internal::CheckedSize(model.shape.vocabulary) +
                                       (model.shape.encoder ? model.shape.hidden : 0);
-  out.tape.append({.name = "decode.output",
-                   .role = RegionRole::decode,
-                   .bytes = internal::fits(width * options.sequences * sizeof(float)),
-                   .dtype = DType::f32,
-                   .shape = {options.sequences, internal::fits(width)}});
+  out.scratch.append({.name = "decode.output",
+                      .role = RegionRole::decode,
+                      .bytes = internal::fits(width * options.sequences * sizeof(float)),
+                      .dtype = DType::f32,
+                      .shape = {options.sequences, internal::fits(width)}});
   out.peak_stage = footprint.stage;
   out.prefill_lower_bound = footprint.live;
-  return out;
 }
 
 }  // namespace
