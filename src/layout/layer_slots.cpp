@@ -19,8 +19,7 @@ LayerStreamer::Slots::Slots(Device& device, StreamingPlan plan, std::byte* place
       directory_(std::move(directory)),
       tensors_(std::move(tensors)),
       source_(device, plan_, directory_, tensors_, options),
-      copies_(device),
-      slot_of_layer_(plan_.layers.size(), kNone) {
+      copies_(device) {
   std::size_t most_parts = 0;
   std::uint64_t most_experts = 0;
   for (const StreamedLayer& layer : plan_.layers) {
@@ -105,8 +104,8 @@ std::size_t LayerStreamer::Slots::index_of(const Slot& slot) const noexcept {
 }
 
 LayerStreamer::Slots::Slot* LayerStreamer::Slots::slot_of(std::size_t layer) noexcept {
-  const std::size_t slot = slot_of_layer_[layer];
-  return slot == kNone ? nullptr : &slots_[slot];
+  const auto found = std::ranges::find(slots_, layer, &Slot::layer);
+  return found == slots_.end() ? nullptr : &*found;
 }
 
 // The one that was used longest ago: layers come in turn, so it is needed last.
@@ -133,16 +132,18 @@ void LayerStreamer::Slots::throw_all_acquired(std::size_t layer) const {
       "release one first, or plan for more slots");
 }
 
-void LayerStreamer::Slots::give_slot_to(std::size_t layer, Slot& slot) {
-  wait_until_staged(slot);
-  forget_layer(slot);
-  slot.layer = layer;
-  slot.here.assign(static_cast<std::size_t>(plan_.layers[layer].experts) + 1, false);
-  slot_of_layer_[layer] = index_of(slot);
+LayerStreamer::Slots::Slot* LayerStreamer::Slots::slot_for(std::size_t layer, bool also_awaited) {
+  if (Slot* const own = slot_of(layer)) return own;
+  Slot* const slot = slot_to_take(also_awaited);
+  if (slot == nullptr) return nullptr;
+  wait_until_staged(*slot);
+  forget_layer(*slot);
+  slot->layer = layer;
+  slot->here.assign(static_cast<std::size_t>(plan_.layers[layer].experts) + 1, false);
+  return slot;
 }
 
 void LayerStreamer::Slots::forget_layer(Slot& slot) noexcept {
-  if (slot.layer != kNone) slot_of_layer_[slot.layer] = kNone;
   slot.layer = kNone;
   slot.awaited = false;
   slot.error = nullptr;
@@ -158,12 +159,8 @@ void LayerStreamer::Slots::lose_layer(Slot& slot) noexcept {
 bool LayerStreamer::Slots::prefetch(std::size_t layer, std::span<const std::uint32_t> experts) {
   require_layer(layer, experts);
   if (plan_.layers[layer].resident) return true;
-  Slot* slot = slot_of(layer);
-  if (slot == nullptr) {
-    slot = slot_to_take(false);
-    if (slot == nullptr) return false;
-    give_slot_to(layer, *slot);
-  }
+  Slot* const slot = slot_for(layer, false);
+  if (slot == nullptr) return false;
   slot->awaited = slot->users == 0;
   slot->used = ++clock_;
   bring_layer(*slot, layer, experts);
@@ -175,12 +172,8 @@ std::byte* LayerStreamer::Slots::acquire(std::size_t layer, StreamHandle stream,
   require_layer(layer, experts);
   const StreamedLayer& wanted = plan_.layers[layer];
   if (wanted.resident) return place_ + plan_.device.regions()[*wanted.resident].offset;
-  Slot* slot = slot_of(layer);
-  if (slot == nullptr) {
-    slot = slot_to_take(true);
-    if (slot == nullptr) throw_all_acquired(layer);
-    give_slot_to(layer, *slot);
-  }
+  Slot* const slot = slot_for(layer, true);
+  if (slot == nullptr) throw_all_acquired(layer);
   const bool late = bring_layer(*slot, layer, experts);
   wait_until_staged(*slot);
   if (slot->error != nullptr) {

@@ -75,8 +75,9 @@ class LayerStreamer::Slots {
   [[nodiscard]] std::size_t index_of(const Slot& slot) const noexcept;
   [[nodiscard]] Slot* slot_of(std::size_t layer) noexcept;
   [[nodiscard]] Slot* slot_to_take(bool also_awaited);
+  /// The one that the layer has, or takes; nullptr where none is to be taken.
+  [[nodiscard]] Slot* slot_for(std::size_t layer, bool also_awaited);
   [[noreturn]] void throw_all_acquired(std::size_t layer) const;
-  void give_slot_to(std::size_t layer, Slot& slot);
   void forget_layer(Slot& slot) noexcept;
   void lose_layer(Slot& slot) noexcept;
   bool bring_layer(Slot& slot, std::size_t layer, std::span<const std::uint32_t> experts);
@@ -94,7 +95,6 @@ class LayerStreamer::Slots {
   internal::LayerSource source_;
   DeviceStream copies_;
   std::vector<Slot> slots_;
-  std::vector<std::size_t> slot_of_layer_;
   std::uint64_t clock_ = 0;
   LayerStreamerStat stat_;
   std::optional<internal::LayoutThread> thread_;  // last: it uses the others, and ends before them
