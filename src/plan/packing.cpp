@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <functional>
 #include <iterator>
-#include <map>
 #include <numeric>
 #include <utility>
 
@@ -46,25 +45,22 @@ std::uint64_t lowest_gap(const std::vector<Placed>& placed, const Region& buffer
   return at;
 }
 
-// A sweep over the stages at which something ends or begins. What ends makes room for what begins
-// at the same stage.
+bool lives_at(const Region& buffer, std::uint32_t stage) noexcept {
+  return buffer.live.begin <= stage && stage < buffer.live.end;
+}
+
+// Where most lives, something begins. What ends at that stage has made room.
 void find_lower_bound(std::span<const Region> buffers, Packing& packing) {
-  struct Change {
-    std::uint64_t ends = 0;
-    CheckedSize begins = 0;
-  };
-  std::map<std::uint32_t, Change> changes;
-  for (const Region& buffer : buffers) {
-    if (buffer.live.begin == buffer.live.end) continue;
-    Change& first = changes[buffer.live.begin];
-    first.begins = first.begins + buffer.bytes;
-    changes[buffer.live.end].ends += buffer.bytes;
-  }
-  std::uint64_t live = 0;
-  for (const auto& [stage, change] : changes) {
-    live = fits(change.begins + (live - change.ends));
-    if (live <= packing.lower_bound) continue;
-    packing.lower_bound = live;
+  for (const Region& first : buffers) {
+    const std::uint32_t stage = first.live.begin;
+    CheckedSize live = 0;
+    for (const Region& buffer : buffers) {
+      if (lives_at(buffer, stage)) live = live + buffer.bytes;
+    }
+    const std::uint64_t bytes = fits(live);
+    if (bytes < packing.lower_bound) continue;
+    if (bytes == packing.lower_bound && stage >= packing.lower_bound_stage) continue;
+    packing.lower_bound = bytes;
     packing.lower_bound_stage = stage;
   }
 }
@@ -136,9 +132,7 @@ void try_other_orders(std::span<const Region> buffers, Packing& best) {
   const auto stays = [](const Region& b) { return std::pair(lifetime(b), b.bytes); };
   // Around the time at which most is needed, then outwards.
   const auto at_peak = [&](const Region& b) {
-    const bool there =
-        b.live.begin <= best.lower_bound_stage && best.lower_bound_stage < b.live.end;
-    return std::pair(there, b.bytes);
+    return std::pair(lives_at(b, best.lower_bound_stage), b.bytes);
   };
   const auto early = [](const Region& b) { return std::pair(~b.live.begin, b.bytes); };
   const auto late = [](const Region& b) { return std::pair(b.live.end, b.bytes); };
