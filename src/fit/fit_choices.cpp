@@ -9,7 +9,6 @@
 
 #include "plan/layer_bytes.hpp"
 #include "plan/sizes.hpp"
-#include "plan/streaming_steps.hpp"
 
 namespace tapedeck::internal {
 namespace {

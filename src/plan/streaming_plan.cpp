@@ -8,7 +8,6 @@
 #include "plan/layer_bytes.hpp"
 #include "plan/sizes.hpp"
 #include "plan/streaming_layers.hpp"
-#include "plan/streaming_steps.hpp"
 #include "plan/weights_plan.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
