@@ -151,11 +151,6 @@ class Side {
     require_talk(talk);
     return histories_[talk];
   }
-  /// @throws InvalidArgument where there is no such talk.
-  [[nodiscard]] const AnyTape& history(std::size_t talk = 0) const {
-    require_talk(talk);
-    return histories_[talk];
-  }
 
   /// Talks that addresses are reserved for, open or closed.
   [[nodiscard]] std::size_t talks() const noexcept { return histories_.size(); }
