@@ -36,8 +36,7 @@ std::vector<PinnedRange> pages_to_pin(const StreamingPlan& plan,
       }
     }
   }
-  std::sort(all.begin(), all.end(),
-            [](const PinnedRange& a, const PinnedRange& b) { return a.begin < b.begin; });
+  std::ranges::sort(all, {}, &PinnedRange::begin);
   std::vector<PinnedRange> merged;
   for (const PinnedRange& range : all) {
     if (!merged.empty() && range.begin <= merged.back().end) {

@@ -102,8 +102,7 @@ struct DecodeBuffers {
   DecodeBuffers(std::byte* base, const TapePlan& plan) {
     visit_buffers(*this, [&]<class T>(std::string_view name, SpanOf<T>& buffer) {
       const auto found = internal::find_decode_buffer(base, plan, name, sizeof(T));
-      if (found.size() >= sizeof(T))
-        buffer = {reinterpret_cast<T*>(found.data()), found.size() / sizeof(T)};
+      buffer = {reinterpret_cast<T*>(found.data()), found.size() / sizeof(T)};
     });
   }
 
