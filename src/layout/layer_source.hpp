@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_stream.hpp"
 #include "tapedeck/layout/layer_streamer.hpp"

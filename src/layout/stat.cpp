@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <ostream>
-#include <utility>
 
 #include "layout/stat_walk.hpp"
 #include "tapedeck/base/error.hpp"

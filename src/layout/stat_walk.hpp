@@ -12,7 +12,6 @@
 #include <type_traits>
 #include <utility>
 
-#include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/tape_kind.hpp"
 #include "tapedeck/layout/stat.hpp"

@@ -14,7 +14,6 @@ namespace {
 
 using internal::CheckedSize;
 
-constexpr std::uint64_t kAlignment = 256;
 constexpr std::uint64_t kMaxSplits = 32;  // Parts of the keys that flash decoding works on apart.
 
 class DecodePlanner {
@@ -101,7 +100,7 @@ class DecodePlanner {
     out_.append({.name = std::string("decode.") + name,
                  .role = RegionRole::decode,
                  .bytes = internal::row_bytes(type, elements),
-                 .alignment = kAlignment,
+                 .alignment = internal::kDeviceAlignment,
                  .dtype = type,
                  .shape = {elements}});
   }

@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "plan/sizes.hpp"
-#include "plan/streaming_layers.hpp"
 #include "tapedeck/base/checked.hpp"
 
 namespace tapedeck::internal {

@@ -9,14 +9,11 @@
 #include "plan/sizes.hpp"
 #include "plan/weights_plan.hpp"
 #include "plan/widest_layers.hpp"
-#include "tapedeck/base/error.hpp"
 #include "tapedeck/plan/decode_buffers_plan.hpp"
 #include "tapedeck/plan/packing.hpp"
 
 namespace tapedeck::internal {
 namespace {
-
-constexpr std::uint64_t kAlignment = 256;
 
 // The steps of a prefill, in the order of time. Each layer runs through those it has.
 enum Step : std::uint32_t {
@@ -144,7 +141,7 @@ class PrefillPlanner {
     out_.push_back({.name = std::string("prefill.") + name,
                     .role = RegionRole::prefill,
                     .bytes = fits(bytes),
-                    .alignment = kAlignment,
+                    .alignment = kDeviceAlignment,
                     .dtype = type,
                     .shape = std::move(shape),
                     .live = {begin, end}});

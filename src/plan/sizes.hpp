@@ -13,6 +13,11 @@
 
 namespace tapedeck::internal {
 
+/// What regions of a device, and buffers that a kernel reads, are aligned to: what a device's
+/// allocations are. Extents of layers are whole multiples, so that they can lie behind one another
+/// in any choice.
+inline constexpr std::uint64_t kDeviceAlignment = 256;
+
 /// @throws InvalidArgument if it does not fit in 64 bits.
 [[nodiscard]] inline std::uint64_t fits(const CheckedSize& size) {
   return size.value_or_throw("the plan");

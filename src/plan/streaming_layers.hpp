@@ -2,17 +2,10 @@
 /// `lay_out_layers`: where the parts of each layer lie on a device.
 #pragma once
 
-#include <cstdint>
-
-#include "tapedeck/base/abi.hpp"
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/streaming_plan.hpp"
 
 namespace tapedeck::internal {
-
-/// What regions of a device are aligned to: what its allocations are. Extents of layers are whole
-/// multiples, so that they can lie behind one another in any choice.
-inline constexpr std::uint64_t kDeviceAlignment = 256;
 
 /// The layers and the outer tensors of a plan that has no regions yet. Every byte of a model's
 /// tensors is in a part of a layer or in a tensor of no layer; tensors of no bytes are left out.
