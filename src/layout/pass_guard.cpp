@@ -1,5 +1,7 @@
 #include "tapedeck/layout/pass_guard.hpp"
 
+#include <functional>
+
 #include "os/meminfo.hpp"
 
 // Defined where the program links tapedeck::heap_hook.
@@ -25,14 +27,6 @@ PassCost combined(const PassCost& a, const PassCost& b, Combine combine) noexcep
     cost.heap_allocations = combine(a.heap_allocations.value_or(0), *b.heap_allocations);
   }
   return cost;
-}
-
-PassCost difference(const PassCost& from, const PassCost& to) noexcept {
-  return combined(from, to, [](std::uint64_t a, std::uint64_t b) { return b - a; });
-}
-
-PassCost sum(const PassCost& a, const PassCost& b) noexcept {
-  return combined(a, b, [](std::uint64_t x, std::uint64_t y) { return x + y; });
 }
 
 void append(std::string& text, std::uint64_t count, const char* what) {
@@ -96,8 +90,8 @@ PassCost PassGuard::now() const noexcept {
 
 void PassGuard::end_pass() {
   ++passes_;
-  last_ = difference(start_, now());
-  total_ = sum(total_, last_);
+  last_ = combined(now(), start_, std::minus());
+  total_ = combined(total_, last_, std::plus());
   if (!options_.strict || last_.free_of_cost()) return restart();
   try {
     throw PassViolation(passes_, last_);

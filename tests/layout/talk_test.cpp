@@ -94,9 +94,9 @@ TYPED_TEST(TalkContract, ATalkThatIsNotThereIsAnArgument) {
   TypeParam side(side_plan(2), {});
   auto& layout = side.layout;
   const std::vector<std::function<void()>> calls = {
-      [&] { (void)layout.history(2); },   [&] { (void)std::as_const(layout).history(2); },
-      [&] { layout.clear_talk(2); },      [&] { (void)layout.talk(2); },
-      [&] { (void)layout.talk_stat(2); }, [&] { (void)layout.history_at({}, 2); }};
+      [&] { (void)layout.history(2); }, [&] { layout.clear_talk(2); },
+      [&] { (void)layout.talk(2); }, [&] { (void)layout.talk_stat(2); },
+      [&] { (void)layout.history_at({}, 2); }};
   for (const auto& call : calls) {
     const auto refused = thrown<InvalidArgument>(call);
     EXPECT_EQ(refused.argument(), "talk");
