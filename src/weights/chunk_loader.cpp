@@ -114,7 +114,7 @@ bool ChunkLoader::begin_direct(const WeightsChunk& chunk) {
   const int descriptor = state_.open_files[chunk.segment->file].direct.get();
   const DirectRead direct = direct_read_of(chunk);
   if (!ring_ && !ring_refused_ && depth_ != 0) {
-    ring_ = os::Ring::make(depth_).ring;
+    ring_ = os::Ring::make(depth_);
     ring_refused_ = ring_ == nullptr;
   }
   if (ring_ && !ring_refused_) {

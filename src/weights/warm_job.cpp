@@ -106,7 +106,7 @@ class WarmJob::Work final : public internal::ChunkJob {
   void start() {
     std::size_t threads = wanted_threads();
     if (reads_directly(state_)) {
-      if (os::Ring::make(1).ring) {
+      if (os::Ring::make(1)) {
         depth_ = std::max<std::size_t>(kDirectReads / threads, 2);
       } else if (options().threads == 0) {
         // Each has one read under way.
