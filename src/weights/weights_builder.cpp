@@ -90,7 +90,7 @@ Weights WeightsBuilder::seal() && {
   const int file = state.mapped.file.get();
   int error = os::seal(file);
   // It is sealed already where taking it over failed the first time.
-  if (error == EPERM && os::is_sealed(file)) error = 0;
+  if (error == EPERM && os::check_sealed(file) == 0) error = 0;
   if (error != 0) {
     throw SystemError({.call = "fcntl", .number = error},
                       "a child process may still have it mapped");
@@ -102,10 +102,10 @@ Weights WeightsBuilder::seal() && {
 }
 
 Weights Weights::adopt(int descriptor) {
-  const os::Sealed found = os::is_sealed(descriptor);
-  if (found.error != 0) throw SystemError({.call = "fcntl", .number = found.error});
-  if (!found) {
+  const int error = os::check_sealed(descriptor);
+  if (error == EINVAL) {
     throw FormatError({.path = internal::kSharedWeights, .fault = FormatFault::not_this_format},
+  if (error != 0) throw SystemError({.call = "fcntl", .number = error});
                       "the memory is not sealed",
                       "its maker could change or shrink it: only what a WeightsBuilder sealed is "
                       "taken over");
