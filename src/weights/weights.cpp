@@ -297,11 +297,9 @@ bool Weights::lock() {
   for (std::size_t number = 0; number != state.chunks(); ++number) {
     missing += internal::missing_bytes(state, state.chunk(number));
   }
-  internal::BudgetGate gate;
-  if (!gate.admit(missing)) {
-    const os::Budget budget = gate.last();
+  if (const auto budget = internal::BudgetGate().refusal_of(missing)) {
     internal::note_unmet_lock(state.unmet, ENOMEM, bytes,
-                              to_iec(budget.available) + " by " + budget.limit);
+                              to_iec(budget->available) + " by " + budget->limit);
     return false;
   }
   if (const int error = lock_all(state); error != 0) {
