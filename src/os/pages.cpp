@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 #include "os/faults.hpp"
@@ -130,12 +131,12 @@ std::optional<AddressRange> mapping_of(std::string_view line) {
 /// no more than those bytes.
 std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
                                         std::span<const std::string_view> keys) {
-  const auto text = read_text("/proc/self/smaps");
-  if (!text) return std::nullopt;
+  const std::string text = read_text("/proc/self/smaps");
+  if (text.empty()) return std::nullopt;
   const auto begin = reinterpret_cast<std::uintptr_t>(at);
   std::size_t overlap = 0;
   std::size_t sum = 0;
-  any_part(*text, '\n', [&](std::string_view line) {
+  any_part(text, '\n', [&](std::string_view line) {
     if (const auto mapping = mapping_of(line)) {
       const std::uintptr_t from = std::max(begin, mapping->begin);
       const std::uintptr_t to = std::min(begin + bytes, mapping->end);

@@ -8,7 +8,8 @@
 #include <limits>
 
 #include "os/faults.hpp"
-#include "os/meminfo.hpp"
+#include "os/proc_text.hpp"
+#include "tapedeck/base/checked.hpp"
 
 // In kernels since 5.14; older headers lack the names.
 #ifndef MADV_POPULATE_READ
@@ -48,7 +49,7 @@ std::size_t page_size() noexcept {
 }
 
 std::size_t huge_page_size() {
-  static const std::size_t size = meminfo_bytes("Hugepagesize").value_or(0);
+  static const std::size_t size = kib_of(read_text("/proc/meminfo"), "Hugepagesize:").value_or(0);
   return size;
 }
 
