@@ -109,9 +109,8 @@ std::optional<PageStates> read_entries(int pagemap, AddressRange range) {
 }
 
 Transferred copy_populated(std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
-  const AddressRange pages = pages_of(const_cast<std::byte*>(from), bytes);
-  const int error =
-      populate(reinterpret_cast<std::byte*>(pages.begin), pages.end - pages.begin, Access::read);
+  const std::span<std::byte> pages = pages_around({const_cast<std::byte*>(from), bytes});
+  const int error = populate(pages.data(), pages.size(), Access::read);
   if (error != 0) return {0, error};
   std::memcpy(to, from, bytes);
   return {bytes, 0};

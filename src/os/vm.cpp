@@ -48,6 +48,12 @@ std::size_t page_size() noexcept {
   return size;
 }
 
+std::span<std::byte> pages_around(std::span<std::byte> range) noexcept {
+  const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
+  const std::uintptr_t first = round_down(begin, page_size());
+  return {reinterpret_cast<std::byte*>(first), round_up(begin + range.size(), page_size()) - first};
+}
+
 std::size_t huge_page_size() {
   static const std::size_t size = kib_of(read_text("/proc/meminfo"), "Hugepagesize:").value_or(0);
   return size;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "os/file.hpp"
+#include "os/vm.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/memory/block.hpp"
@@ -99,7 +100,9 @@ class WeightsState {
     return {range.data() + segment.at, static_cast<std::size_t>(segment.bytes)};
   }
   /// The pages of a segment, whole.
-  [[nodiscard]] std::span<std::byte> pages_of(const WeightsSegment& segment) const noexcept;
+  [[nodiscard]] std::span<std::byte> pages_of(const WeightsSegment& segment) const noexcept {
+    return os::pages_around(memory_of(segment));
+  }
   [[nodiscard]] const std::string& path_of(const WeightsSegment& segment) const {
     return files[segment.file].path.native();
   }
