@@ -195,7 +195,7 @@ class WarmJob::Work final : public internal::ChunkJob {
     for (std::size_t file = 0; file != state_.files.size(); ++file) {
       if (state_.files[file].way == Way::shared) continue;
       const os::FileFacts facts = os::facts(state_.open_files[file].buffered.get());
-      if (facts.error == 0 && facts.stamp == state_.open_files[file].stamp) continue;
+      if (facts.error == 0 && facts.stamp == state_.directory.files()[file].stamp) continue;
       for (const internal::WeightsSegment& segment : state_.segments_of(file)) {
         for (std::size_t i = 0; i != segment.chunks(); ++i) {
           state_.set_ready(segment.first_chunk + i, false);

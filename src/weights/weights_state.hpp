@@ -53,8 +53,7 @@ struct WeightsChunk {
 /// A file that is open.
 struct OpenFile {
   os::Descriptor buffered{};
-  os::Descriptor direct{};  ///< Of files that are read past the page cache.
-  std::uint64_t stamp = 0;
+  os::Descriptor direct{};         ///< Of files that are read past the page cache.
   bool in_huge_page_pool = false;  ///< It is read into pages that the host has set aside.
 };
 
