@@ -155,7 +155,7 @@ std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
 
 PageStates page_states(const std::byte* at, std::size_t bytes) {
   if (bytes == 0) return {.present = 0, .swapped = 0, .huge = 0};
-  const Opened pagemap = open_read("/proc/self/pagemap");
+  const Opened pagemap = open("/proc/self/pagemap", OpenFor::reading);
   if (pagemap.error != 0) return {};
   const AddressRange range = pages_of(at, bytes);
   std::optional<PageStates> states = scan(pagemap.descriptor.get(), range);

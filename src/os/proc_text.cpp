@@ -8,7 +8,7 @@
 namespace tapedeck::internal::os {
 
 std::string read_text(const std::string& path) {
-  const Opened file = open_read(path);
+  const Opened file = open(path, OpenFor::reading);
   if (file.error != 0) return {};
   std::string text;
   std::array<std::byte, 16384> part;

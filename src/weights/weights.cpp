@@ -96,7 +96,7 @@ class Opener {
 
   // Not every file system can.
   static void open_direct(const TensorFile& file, internal::OpenFile& open, WeightsFile& shown) {
-    os::Opened opened = os::open_direct(file.path);
+    os::Opened opened = os::open(file.path, os::OpenFor::direct_reading);
     int error = opened.error;
     if (error == 0 && os::facts(opened.descriptor.get()).stamp != file.stamp) error = ESTALE;
     if (error == 0) {

@@ -22,7 +22,7 @@ class RingReads : public testing::Test {
  protected:
   void SetUp() override {
     for (std::size_t i = 0; i < 8; ++i) content_ += std::string(kPart, static_cast<char>('a' + i));
-    file_ = os::open_read(folder_.write("f", content_)).descriptor;
+    file_ = os::open(folder_.write("f", content_), os::OpenFor::reading).descriptor;
     ring_ = os::Ring::make(4);
     if (!ring_) GTEST_SKIP() << "the kernel refuses io_uring";
   }
