@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "os/signals.hpp"
+#include "os/terminal.hpp"
 
 namespace tapedeck::cli {
 namespace os = internal::os;

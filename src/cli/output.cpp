@@ -9,7 +9,7 @@
 #include "base/amounts.hpp"
 #include "base/json.hpp"
 #include "os/descriptor.hpp"
-#include "os/signals.hpp"
+#include "os/terminal.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 

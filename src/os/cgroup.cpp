@@ -40,7 +40,7 @@ void add_limits_of(std::vector<MemoryLimit>& limits, const Group& group) {
   const Controller& files = *group.files;
   const auto usage = read_number(group.folder + "/" + files.usage);
   if (!usage) return;
-  const std::string stat = read_text(group.folder + "/memory.stat").value_or("");
+  const std::string stat = read_text(group.folder + "/memory.stat");
   const std::size_t droppable = value_of(stat, files.droppable).value_or(0);
   const std::size_t held = *usage - std::min(*usage, droppable);
   const std::string name = "memory cgroup " + (group.path.empty() ? "/" : group.path) + ", ";
@@ -72,7 +72,7 @@ void add_chain(std::vector<Group>& groups, const std::string& root, std::string 
 std::vector<Group> memory_groups(const KernelRoots& roots) {
   std::vector<Group> groups;
   const std::string cgroup = roots.sys + "/fs/cgroup";
-  const std::string lines = read_text(roots.proc + "/self/cgroup").value_or("");
+  const std::string lines = read_text(roots.proc + "/self/cgroup");
   any_part(lines, '\n', [&](std::string_view line) {  // "4:memory:/a/b", "0::/a/b"
     const std::size_t first = line.find(':');
     const std::size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);

@@ -1,6 +1,5 @@
 #include "os/descriptor.hpp"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -8,14 +7,6 @@
 #include "os/faults.hpp"
 
 namespace tapedeck::internal::os {
-namespace {
-
-Opened open_with(const std::filesystem::path& path, int flags, mode_t mode = 0) noexcept {
-  if (const int error = injected("open")) return {.error = error, .call = "open"};
-  return opened_by("open", ::open(path.c_str(), flags | O_CLOEXEC, mode));
-}
-
-}  // namespace
 
 Opened opened_by(const char* call, int result) noexcept {
   if (result < 0) return {.error = errno, .call = call};
@@ -37,24 +28,10 @@ bool reserve_standard_streams() noexcept {
   return has_output;
 }
 
-Opened open_read(const std::filesystem::path& path) noexcept {
-  return open_with(path, O_RDONLY | O_NONBLOCK);
-}
-
-Opened open_no_link(const std::filesystem::path& path) noexcept {
-  return open_with(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
-}
-
-Opened open_direct(const std::filesystem::path& path) noexcept {
-  return open_with(path, O_RDONLY | O_NONBLOCK | O_DIRECT);
-}
-
-Opened open_write(const std::filesystem::path& path) noexcept {
-  return open_with(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-}
-
-Opened create_unnamed(const std::filesystem::path& folder) noexcept {
-  return open_with(folder, O_RDWR | O_TMPFILE, 0600);
+Opened open(const std::filesystem::path& path, OpenFor what) noexcept {
+  if (const int error = injected("open")) return {.error = error, .call = "open"};
+  const mode_t mode = what == OpenFor::unnamed_file ? 0600 : 0666;
+  return opened_by("open", ::open(path.c_str(), static_cast<int>(what) | O_CLOEXEC, mode));
 }
 
 Opened duplicate(int descriptor) noexcept {

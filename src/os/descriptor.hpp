@@ -2,6 +2,8 @@
 /// `Descriptor`: what is open, and what is read from it and written to it.
 #pragma once
 
+#include <fcntl.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -47,18 +49,21 @@ struct Opened {
 /// anything else is opened.
 [[nodiscard]] bool reserve_standard_streams() noexcept;
 
-/// Opens for reading. A FIFO without a writer does not block.
-[[nodiscard]] Opened open_read(const std::filesystem::path& path) noexcept;
-/// Opens for reading past the page cache: offsets, sizes and addresses of reads must be multiples
-/// of the device's block, which a page always is. EINVAL from file systems that cannot.
-[[nodiscard]] Opened open_direct(const std::filesystem::path& path) noexcept;
-/// Opens for reading what is no symbolic link: ELOOP.
-[[nodiscard]] Opened open_no_link(const std::filesystem::path& path) noexcept;
-/// Creates or truncates for writing.
-[[nodiscard]] Opened open_write(const std::filesystem::path& path) noexcept;
-/// A file in a folder, without a name and for this user alone: gone with its descriptor, unless
-/// `give_name` names it.
-[[nodiscard]] Opened create_unnamed(const std::filesystem::path& folder) noexcept;
+enum class OpenFor : int {
+  /// A FIFO without a writer does not block.
+  reading = O_RDONLY | O_NONBLOCK,
+  /// Past the page cache: offsets, sizes and addresses of reads must be multiples of the device's
+  /// block, which a page always is. EINVAL from file systems that cannot.
+  direct_reading = reading | O_DIRECT,
+  /// Of what is no symbolic link: ELOOP.
+  reading_no_link = reading | O_NOFOLLOW,
+  /// The file is created or truncated.
+  writing = O_WRONLY | O_CREAT | O_TRUNC,
+  /// A file in the folder that is named, without a name and for this user alone: gone with its
+  /// descriptor, unless `give_name` names it.
+  unnamed_file = O_RDWR | O_TMPFILE,
+};
+[[nodiscard]] Opened open(const std::filesystem::path& path, OpenFor what) noexcept;
 [[nodiscard]] Opened duplicate(int descriptor) noexcept;
 
 struct Transferred {

@@ -95,7 +95,7 @@ FileFacts facts(const std::filesystem::path& path) noexcept {
 }
 
 OpenedFile open_file(const std::filesystem::path& path) {
-  Opened opened = open_read(path);
+  Opened opened = open(path, OpenFor::reading);
   if (opened.error != 0) {
     throw SystemError({.call = opened.call, .number = opened.error, .path = path.string()});
   }

@@ -5,8 +5,6 @@
 #include <cstring>
 #include <utility>
 
-#include "os/file.hpp"
-
 namespace tapedeck::internal {
 
 static_assert(std::endian::native == std::endian::little, "model files are read as they are");
@@ -17,14 +15,11 @@ constexpr std::uint64_t kBuffer = std::uint64_t{64} << 10;
 
 }  // namespace
 
-FileReader::FileReader(const std::filesystem::path& path) : path_(path.string()) {
-  os::OpenedFile file = os::open_regular_file(path);
-  descriptor_ = std::move(file.descriptor);
-  size_ = file.facts.bytes;
-  stamp_ = file.facts.stamp;
-  capacity_ = static_cast<std::size_t>(std::min(kBuffer, file.facts.bytes));
-  buffer_ = std::make_unique<std::byte[]>(capacity_);
-}
+FileReader::FileReader(const std::filesystem::path& path)
+    : path_(path.string()),
+      file_(os::open_regular_file(path)),
+      capacity_(static_cast<std::size_t>(std::min(kBuffer, size()))),
+      buffer_(std::make_unique<std::byte[]>(capacity_)) {}
 
 std::string FileReader::text(std::uint64_t length, const char* what) {
   require(length, what);
@@ -73,17 +68,17 @@ void FileReader::skip_across(std::uint64_t bytes, const char* what) {
 }
 
 void FileReader::require(std::uint64_t bytes, const char* what) const {
-  if (bytes > left()) throw_cut_off(size_, what);
+  if (bytes > left()) throw_cut_off(size(), what);
 }
 
 void FileReader::refill() {
   buffer_begin_ += filled_;
   filled_ = at_ = 0;
   const os::Transferred got =
-      os::read_at(descriptor_.get(), {buffer_.get(), capacity_}, buffer_begin_);
+      os::read_at(file_.descriptor.get(), {buffer_.get(), capacity_}, buffer_begin_);
   if (got.error != 0) throw SystemError({.call = "pread", .number = got.error, .path = path_});
   // A file that grows meanwhile stays as long as it was.
-  filled_ = static_cast<std::size_t>(std::min<std::uint64_t>(got.bytes, size_ - buffer_begin_));
+  filled_ = static_cast<std::size_t>(std::min<std::uint64_t>(got.bytes, size() - buffer_begin_));
 }
 
 }  // namespace tapedeck::internal

@@ -11,7 +11,7 @@
 #include <string>
 #include <type_traits>
 
-#include "os/descriptor.hpp"
+#include "os/file.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -28,10 +28,12 @@ class FileReader {
   explicit FileReader(const std::filesystem::path& path);
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
-  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-  [[nodiscard]] std::uint64_t stamp() const noexcept { return stamp_; }  ///< Of `os::FileFacts`.
+  [[nodiscard]] std::uint64_t size() const noexcept { return file_.facts.bytes; }
+  [[nodiscard]] std::uint64_t stamp() const noexcept {
+    return file_.facts.stamp;
+  }  ///< Of `os::FileFacts`.
   [[nodiscard]] std::uint64_t offset() const noexcept { return buffer_begin_ + at_; }
-  [[nodiscard]] std::uint64_t left() const noexcept { return size_ - offset(); }
+  [[nodiscard]] std::uint64_t left() const noexcept { return size() - offset(); }
 
   /// @param what  for the error, where the file ends inside it: "a tensor's name".
   void read(std::span<std::byte> into, const char* what) {
@@ -78,10 +80,8 @@ class FileReader {
   void refill();
 
   std::string path_;
-  os::Descriptor descriptor_;
-  std::uint64_t size_ = 0;
-  std::uint64_t stamp_ = 0;
-  std::size_t capacity_ = 0;
+  os::OpenedFile file_;
+  std::size_t capacity_;
   std::unique_ptr<std::byte[]> buffer_;
   std::uint64_t buffer_begin_ = 0;
   std::size_t filled_ = 0;

@@ -38,8 +38,8 @@ void add_cpuset(std::vector<MemoryLimit>& limits, const KernelRoots& roots) {
 /// What bounds the memory a process may map, be it in RAM or not.
 void add_mapping_limits(std::vector<MemoryLimit>& limits, const std::string& meminfo,
                         const KernelRoots& roots) {
-  const std::string rlimits = read_text(roots.proc + "/self/limits").value_or("");
-  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+  const std::string rlimits = read_text(roots.proc + "/self/limits");
+  const std::string status = read_text(roots.proc + "/self/status");
   add_limit(limits, "RLIMIT_AS", value_of(rlimits, "Max address space "),
             kib_of(status, "VmSize:").value_or(0));
   add_limit(limits, "RLIMIT_DATA", value_of(rlimits, "Max data size "),
@@ -62,22 +62,21 @@ bool list_has(std::string_view list, unsigned number) {
 
 std::optional<NumaNode> read_node(unsigned id, const KernelRoots& roots) {
   const std::string name = "node" + std::to_string(id);
-  const auto text = read_text(roots.sys + "/devices/system/node/" + name + "/meminfo");
-  if (!text) return std::nullopt;
+  const std::string text = read_text(roots.sys + "/devices/system/node/" + name + "/meminfo");
   const std::string prefix = "Node " + std::to_string(id) + " ";
-  const auto total = kib_of(*text, prefix + "MemTotal:");
-  const auto free = kib_of(*text, prefix + "MemFree:");
+  const auto total = kib_of(text, prefix + "MemTotal:");
+  const auto free = kib_of(text, prefix + "MemFree:");
   if (!total || !free) return std::nullopt;
   return NumaNode{.id = id,
                   .total = *total,
                   .free = *free,
-                  .reclaimable = kib_of(*text, prefix + "Inactive(file):").value_or(0)};
+                  .reclaimable = kib_of(text, prefix + "Inactive(file):").value_or(0)};
 }
 
 }  // namespace
 
 std::vector<MemoryLimit> memory_limits(const KernelRoots& roots) {
-  const std::string meminfo = read_text(roots.proc + "/meminfo").value_or("");
+  const std::string meminfo = read_text(roots.proc + "/meminfo");
   std::vector<MemoryLimit> limits = resident_limits(meminfo, roots);
   add_cpuset(limits, roots);
   add_mapping_limits(limits, meminfo, roots);
@@ -86,10 +85,10 @@ std::vector<MemoryLimit> memory_limits(const KernelRoots& roots) {
 
 std::optional<MemoryLimit> memlock_limit(const KernelRoots& roots) {
   constexpr std::uint64_t kIpcLock = std::uint64_t{1} << 14;
-  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+  const std::string status = read_text(roots.proc + "/self/status");
   const auto capabilities = parse<std::uint64_t>(text_behind(status, "CapEff:"), 16);
   if ((capabilities.value_or(0) & kIpcLock) != 0) return std::nullopt;
-  const std::string rlimits = read_text(roots.proc + "/self/limits").value_or("");
+  const std::string rlimits = read_text(roots.proc + "/self/limits");
   std::vector<MemoryLimit> limits;
   add_limit(limits, "RLIMIT_MEMLOCK", value_of(rlimits, "Max locked memory "),
             kib_of(status, "VmLck:").value_or(0));
@@ -98,12 +97,12 @@ std::optional<MemoryLimit> memlock_limit(const KernelRoots& roots) {
 
 std::vector<NumaNode> numa_nodes(const KernelRoots& roots) {
   constexpr unsigned kMostNodes = 1024;  // of any Linux
-  const auto online = read_text(roots.sys + "/devices/system/node/online");
-  const std::string status = read_text(roots.proc + "/self/status").value_or("");
+  const std::string online = read_text(roots.sys + "/devices/system/node/online");
+  const std::string status = read_text(roots.proc + "/self/status");
   const std::string_view allowed = text_behind(status, "Mems_allowed_list:");
   std::vector<NumaNode> nodes;
-  for (unsigned id = 0; online && id < kMostNodes; ++id) {
-    if (!list_has(*online, id)) continue;
+  for (unsigned id = 0; id < kMostNodes; ++id) {
+    if (!list_has(online, id)) continue;
     std::optional<NumaNode> node = read_node(id, roots);
     if (!node) continue;
     node->allowed = allowed.empty() || list_has(allowed, id);
@@ -119,7 +118,7 @@ std::optional<Budget> tightest_of(std::span<const MemoryLimit> limits) {
 }
 
 std::optional<Budget> memory_budget(const KernelRoots& roots) {
-  const std::string meminfo = read_text(roots.proc + "/meminfo").value_or("");
+  const std::string meminfo = read_text(roots.proc + "/meminfo");
   return tightest_of(resident_limits(meminfo, roots));
 }
 

@@ -6,18 +6,12 @@
 
 namespace tapedeck::internal::os {
 
-std::optional<std::size_t> meminfo_bytes(std::string_view field, const KernelRoots& roots) {
-  const auto text = read_text(roots.proc + "/meminfo");
-  return text ? kib_of(*text, std::string(field) + ":") : std::nullopt;
-}
-
 std::optional<std::size_t> resident_bytes(const KernelRoots& roots) {
-  const auto text = read_text(roots.proc + "/self/status");
-  return text ? kib_of(*text, "VmRSS:") : std::nullopt;
+  return kib_of(read_text(roots.proc + "/self/status"), "VmRSS:");
 }
 
 ProcessMemory process_memory(const KernelRoots& roots, const std::string& process) {
-  const std::string status = read_text(roots.proc + "/" + process + "/status").value_or("");
+  const std::string status = read_text(roots.proc + "/" + process + "/status");
   return {.anonymous = kib_of(status, "RssAnon:"),
           .file = kib_of(status, "RssFile:"),
           .shared = kib_of(status, "RssShmem:"),
@@ -27,8 +21,7 @@ ProcessMemory process_memory(const KernelRoots& roots, const std::string& proces
 }
 
 std::optional<std::size_t> anon_huge_bytes(const KernelRoots& roots) {
-  const auto text = read_text(roots.proc + "/self/smaps_rollup");
-  return text ? kib_of(*text, "AnonHugePages:") : std::nullopt;
+  return kib_of(read_text(roots.proc + "/self/smaps_rollup"), "AnonHugePages:");
 }
 
 FaultCount page_faults() noexcept {

@@ -1,20 +1,15 @@
 /// @file
-/// The memory of the host and of a process, as /proc counts it. Every answer may be "unknown".
+/// The memory of a process, as /proc counts it. Every answer may be "unknown".
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "tapedeck/base/host_memory.hpp"
 
 namespace tapedeck::internal::os {
-
-/// A line of /proc/meminfo, in bytes: "MemAvailable".
-[[nodiscard]] std::optional<std::size_t> meminfo_bytes(std::string_view field,
-                                                       const KernelRoots& roots = {});
 
 /// Bytes of all mappings of this process that are in RAM (VmRSS; not of hugetlb).
 [[nodiscard]] std::optional<std::size_t> resident_bytes(const KernelRoots& roots = {});

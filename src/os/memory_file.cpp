@@ -37,11 +37,10 @@ int seal(int descriptor) noexcept {
   return errno_of("fcntl", [=] { return ::fcntl(descriptor, F_ADD_SEALS, kSeals | F_SEAL_SEAL); });
 }
 
-Sealed is_sealed(int descriptor) noexcept {
-  if (const int error = injected("fcntl")) return {.error = error};
-  const int seals = ::fcntl(descriptor, F_GET_SEALS);
-  if (seals < 0) return {.error = errno == EINVAL ? 0 : errno};
-  return {.sealed = (seals & kSeals) == kSeals};
+int check_sealed(int descriptor) noexcept {
+  int seals = 0;
+  const int error = errno_of("fcntl", [&] { return seals = ::fcntl(descriptor, F_GET_SEALS); });
+  return error == 0 && (seals & kSeals) != kSeals ? EINVAL : error;
 }
 
 std::size_t huge_page_of(int descriptor) noexcept {

@@ -16,13 +16,8 @@ namespace tapedeck::internal::os {
 /// Nobody writes a memory file or changes its size any more. EBUSY while somebody has it mapped to
 /// write. Gives errno.
 [[nodiscard]] int seal(int descriptor) noexcept;
-struct Sealed {
-  bool sealed = false;  ///< False for what is no memory file.
-  int error = 0;        ///< errno
-
-  explicit operator bool() const noexcept { return sealed; }
-};
-[[nodiscard]] Sealed is_sealed(int descriptor) noexcept;
+/// 0 for a memory file that was sealed, EINVAL for anything else; other errors of fcntl.
+[[nodiscard]] int check_sealed(int descriptor) noexcept;
 
 /// Bytes of the hugetlb pages behind a memory file; 0 where it has ordinary ones.
 [[nodiscard]] std::size_t huge_page_of(int descriptor) noexcept;

@@ -22,7 +22,7 @@ NewFile::NewFile(std::filesystem::path path) : path_(std::move(path)) {
   // In the same folder, so that renaming copies nothing; its length does not depend on the name.
   std::random_device random;
   temporary_ = path_.parent_path() / (".tapedeck-" + std::to_string(random()));
-  os::Opened opened = os::open_write(temporary_);
+  os::Opened opened = os::open(temporary_, os::OpenFor::writing);
   if (opened.error != 0) throw_system_error("open", opened.error);
   descriptor_ = std::move(opened.descriptor);
 }

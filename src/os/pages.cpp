@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 #include "os/faults.hpp"
@@ -108,9 +109,8 @@ std::optional<PageStates> read_entries(int pagemap, AddressRange range) {
 }
 
 Transferred copy_populated(std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
-  const AddressRange pages = pages_of(const_cast<std::byte*>(from), bytes);
-  const int error =
-      populate(reinterpret_cast<std::byte*>(pages.begin), pages.end - pages.begin, Access::read);
+  const std::span<std::byte> pages = pages_around({const_cast<std::byte*>(from), bytes});
+  const int error = populate(pages.data(), pages.size(), Access::read);
   if (error != 0) return {0, error};
   std::memcpy(to, from, bytes);
   return {bytes, 0};
@@ -130,12 +130,12 @@ std::optional<AddressRange> mapping_of(std::string_view line) {
 /// no more than those bytes.
 std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
                                         std::span<const std::string_view> keys) {
-  const auto text = read_text("/proc/self/smaps");
-  if (!text) return std::nullopt;
+  const std::string text = read_text("/proc/self/smaps");
+  if (text.empty()) return std::nullopt;
   const auto begin = reinterpret_cast<std::uintptr_t>(at);
   std::size_t overlap = 0;
   std::size_t sum = 0;
-  any_part(*text, '\n', [&](std::string_view line) {
+  any_part(text, '\n', [&](std::string_view line) {
     if (const auto mapping = mapping_of(line)) {
       const std::uintptr_t from = std::max(begin, mapping->begin);
       const std::uintptr_t to = std::min(begin + bytes, mapping->end);
@@ -155,7 +155,7 @@ std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
 
 PageStates page_states(const std::byte* at, std::size_t bytes) {
   if (bytes == 0) return {.present = 0, .swapped = 0, .huge = 0};
-  const Opened pagemap = open_read("/proc/self/pagemap");
+  const Opened pagemap = open("/proc/self/pagemap", OpenFor::reading);
   if (pagemap.error != 0) return {};
   const AddressRange range = pages_of(at, bytes);
   std::optional<PageStates> states = scan(pagemap.descriptor.get(), range);

@@ -38,7 +38,7 @@ Stalls stalls_of(std::string_view line) {
 }  // namespace
 
 Pressure read_pressure(const std::string& path) {
-  const std::string text = read_text(path).value_or("");
+  const std::string text = read_text(path);
   return {.some = stalls_of(text_behind(text, "some ")),
           .full = stalls_of(text_behind(text, "full "))};
 }

@@ -7,14 +7,14 @@
 
 namespace tapedeck::internal::os {
 
-std::optional<std::string> read_text(const std::string& path) {
-  const Opened file = open_read(path);
-  if (file.error != 0) return std::nullopt;
+std::string read_text(const std::string& path) {
+  const Opened file = open(path, OpenFor::reading);
+  if (file.error != 0) return {};
   std::string text;
   std::array<std::byte, 16384> part;
   while (true) {
     const Transferred got = read_at(file.descriptor.get(), part, text.size());
-    if (got.error != 0) return std::nullopt;
+    if (got.error != 0) return {};
     text.append(reinterpret_cast<const char*>(part.data()), got.bytes);
     if (got.bytes < part.size()) return text;
   }
@@ -40,8 +40,7 @@ std::optional<std::size_t> kib_of(std::string_view text, std::string_view key) {
 }
 
 std::optional<std::size_t> read_number(const std::string& path) {
-  const auto text = read_text(path);
-  return text ? parse<std::size_t>(*text) : std::nullopt;
+  return parse<std::size_t>(read_text(path));
 }
 
 }  // namespace tapedeck::internal::os

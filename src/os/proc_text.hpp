@@ -15,7 +15,8 @@
 
 namespace tapedeck::internal::os {
 
-[[nodiscard]] std::optional<std::string> read_text(const std::string& path);
+/// Empty where the file cannot be read.
+[[nodiscard]] std::string read_text(const std::string& path);
 
 template <class Number>
 [[nodiscard]] std::optional<Number> parse(std::string_view text, int base = 10) {

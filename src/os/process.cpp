@@ -44,7 +44,7 @@ ProcessStat parse_stat(std::string_view line) {
 }  // namespace
 
 ProcessStat process_stat(const std::string& process, const KernelRoots& roots) {
-  const Opened file = open_read(roots.proc + "/" + process + "/stat");
+  const Opened file = open(roots.proc + "/" + process + "/stat", OpenFor::reading);
   if (file.error != 0) return {.error = file.error, .call = file.call};
   std::array<std::byte, 4096> line;
   const Transferred got = read_at(file.descriptor.get(), line, 0);

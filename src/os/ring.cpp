@@ -8,6 +8,8 @@
 
 #if defined(TAPEDECK_LIBURING)
 #include <liburing.h>
+#else
+struct io_uring {};
 #endif
 
 namespace tapedeck::internal::os {
@@ -22,43 +24,24 @@ std::mutex mapping;
 
 }  // namespace
 
-struct Ring::Queue {
-  Queue() = default;
-  ~Queue() {
-    const std::lock_guard lock(mapping);
-    if (open) ::io_uring_queue_exit(&ring);
-  }
-  Queue(const Queue&) = delete;
-  Queue& operator=(const Queue&) = delete;
-
-  // Gives errno.
-  [[nodiscard]] int init(unsigned depth) noexcept {
-    const std::lock_guard lock(mapping);
-    const int result = ::io_uring_queue_init(depth, &ring, 0);
-    open = result == 0;
-    return -result;
-  }
-
-  io_uring ring{};
-  bool open = false;
-};
-
-Ring::Made Ring::make(unsigned depth) {
-  if (const int error = injected("io_uring_setup")) return {.error = error};
+std::unique_ptr<Ring> Ring::make(unsigned depth) {
+  if (injected("io_uring_setup") != 0) return nullptr;
   std::unique_ptr<Ring> made(new Ring);
-  made->queue_ = std::make_unique<Queue>();
-  if (const int error = made->queue_->init(depth); error != 0) return {.error = error};
-  return {.ring = std::move(made)};
+  auto queue = std::make_unique<io_uring>();
+  const std::lock_guard lock(mapping);
+  if (::io_uring_queue_init(depth, queue.get(), 0) != 0) return nullptr;
+  made->queue_ = std::move(queue);
+  return made;
 }
 
 int Ring::read(int descriptor, std::span<std::byte> into, std::uint64_t offset,
                std::uint64_t tag) noexcept {
   if (const int error = injected("io_uring_enter")) return error;
-  io_uring_sqe* const entry = ::io_uring_get_sqe(&queue_->ring);
+  io_uring_sqe* const entry = ::io_uring_get_sqe(queue_.get());
   if (entry == nullptr) return EBUSY;
   ::io_uring_prep_read(entry, descriptor, into.data(), static_cast<unsigned>(into.size()), offset);
   ::io_uring_sqe_set_data64(entry, tag);
-  const int result = ::io_uring_submit(&queue_->ring);
+  const int result = ::io_uring_submit(queue_.get());
   if (result < 0) return -result;
   ++under_way_;
   return 0;
@@ -67,7 +50,7 @@ int Ring::read(int descriptor, std::span<std::byte> into, std::uint64_t offset,
 Ring::Done Ring::wait() noexcept {
   io_uring_cqe* entry = nullptr;
   int result = -EINTR;
-  while (result == -EINTR) result = ::io_uring_wait_cqe(&queue_->ring, &entry);
+  while (result == -EINTR) result = ::io_uring_wait_cqe(queue_.get(), &entry);
   if (result < 0) return {.wait_error = -result};
   Done done = {.tag = ::io_uring_cqe_get_data64(entry)};
   if (entry->res < 0) {
@@ -75,22 +58,20 @@ Ring::Done Ring::wait() noexcept {
   } else {
     done.bytes = static_cast<std::size_t>(entry->res);
   }
-  ::io_uring_cqe_seen(&queue_->ring, entry);
+  ::io_uring_cqe_seen(queue_.get(), entry);
   --under_way_;
   return done;
 }
 
 Ring::~Ring() {
-  while (under_way_ != 0) {
-    if (wait().wait_error != 0) return;
-  }
+  while (under_way_ != 0 && wait().wait_error == 0) continue;
+  const std::lock_guard lock(mapping);
+  if (queue_) ::io_uring_queue_exit(queue_.get());
 }
 
 #else
 
-struct Ring::Queue {};
-
-Ring::Made Ring::make(unsigned /*depth*/) { return {.error = ENOSYS}; }
+std::unique_ptr<Ring> Ring::make(unsigned /*depth*/) { return nullptr; }
 
 int Ring::read(int /*descriptor*/, std::span<std::byte> /*into*/, std::uint64_t /*offset*/,
                std::uint64_t /*tag*/) noexcept {

@@ -9,18 +9,17 @@
 
 #include "tapedeck/base/abi.hpp"
 
+struct io_uring;
+
 namespace tapedeck::internal::os {
 
 /// One thread's queue of reads. Reads that were not waited for are waited for by the destructor,
 /// since their memory is still written to.
 class Ring {
  public:
-  struct Made {
-    std::unique_ptr<Ring> ring{};
-    int error = 0;  ///< errno. ENOSYS also where this was built without liburing.
-  };
+  /// nullptr where the kernel refuses, or this was built without liburing.
   /// @param depth  how many reads may be under way at a time.
-  [[nodiscard]] static Made make(unsigned depth);
+  [[nodiscard]] static std::unique_ptr<Ring> make(unsigned depth);
   ~Ring();
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
@@ -42,10 +41,9 @@ class Ring {
   [[nodiscard]] unsigned under_way() const noexcept { return under_way_; }
 
  private:
-  struct Queue;
   Ring();
 
-  std::unique_ptr<Queue> queue_;
+  std::unique_ptr<io_uring> queue_;
   unsigned under_way_ = 0;
 };
 

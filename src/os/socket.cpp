@@ -12,15 +12,13 @@
 namespace tapedeck::internal::os {
 namespace {
 
-constexpr std::size_t kMostDescriptors = 4;
-
-/// A message of one byte, which carries descriptors.
+/// A message of one byte, which carries a descriptor.
 struct Envelope {
-  explicit Envelope(std::size_t control_bytes) noexcept {
+  Envelope() noexcept {
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     message.msg_control = control.data();
-    message.msg_controllen = control_bytes;
+    message.msg_controllen = CMSG_LEN(sizeof(int));  // padded, it would have room for a second one
   }
   Envelope(const Envelope&) = delete;  // it points into itself
   Envelope& operator=(const Envelope&) = delete;
@@ -28,21 +26,15 @@ struct Envelope {
   char carrier = 'T';
   iovec part = {.iov_base = &carrier, .iov_len = 1};
   // The kernel wants it aligned as its header is.
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostDescriptors * sizeof(int))> control{};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
   msghdr message{};
 };
-
-int descriptor_at(const cmsghdr* header, std::size_t index) noexcept {
-  int number = -1;
-  std::memcpy(&number, CMSG_DATA(header) + index * sizeof number, sizeof number);
-  return number;
-}
 
 }  // namespace
 
 int send_descriptor(int socket, int descriptor) noexcept {
   if (const int error = injected("sendmsg")) return error;
-  Envelope envelope(CMSG_SPACE(sizeof descriptor));
+  Envelope envelope;
   msghdr& message = envelope.message;
   cmsghdr* const header = CMSG_FIRSTHDR(&message);
   header->cmsg_level = SOL_SOCKET;
@@ -58,7 +50,7 @@ int send_descriptor(int socket, int descriptor) noexcept {
 
 Opened receive_descriptor(int socket) noexcept {
   if (const int error = injected("recvmsg")) return {.error = error, .call = "recvmsg"};
-  Envelope envelope(sizeof(Envelope::control));
+  Envelope envelope;
   msghdr& message = envelope.message;
   ssize_t got = -1;
   do {
@@ -66,22 +58,17 @@ Opened receive_descriptor(int socket) noexcept {
   } while (got < 0 && errno == EINTR);
   if (got < 0) return {.error = errno, .call = "recvmsg"};
   if (got == 0) return {.error = EPIPE, .call = "recvmsg"};
-  // Whatever came is owned from here on, also where it is too much.
-  Descriptor first;
-  std::size_t count = 0;
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t here = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < here; ++i, ++count) {
-      Descriptor one(descriptor_at(header, i));
-      if (count == 0) first = std::move(one);
-    }
-  }
-  if (count != 1 || (message.msg_flags & MSG_CTRUNC) != 0) {
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+      header->cmsg_len != CMSG_LEN(sizeof(int))) {
     return {.error = EBADMSG, .call = "recvmsg"};
   }
-  return {.descriptor = std::move(first)};
+  int number = -1;
+  std::memcpy(&number, CMSG_DATA(header), sizeof number);
+  Descriptor received(number);  // owned from here on, also where others came with it
+  // The kernel has closed what there was no room for.
+  if ((message.msg_flags & MSG_CTRUNC) != 0) return {.error = EBADMSG, .call = "recvmsg"};
+  return {.descriptor = std::move(received)};
 }
 
 }  // namespace tapedeck::internal::os

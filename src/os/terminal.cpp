@@ -8,6 +8,16 @@
 #include "os/faults.hpp"
 
 namespace tapedeck::internal::os {
+namespace {
+
+void set_handler(int signal, void (*handler)(int), int flags = 0) noexcept {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = flags;
+  ::sigaction(signal, &action, nullptr);
+}
+
+}  // namespace
 
 WindowSize window_size(int descriptor) noexcept {
   winsize size{};
@@ -16,11 +26,17 @@ WindowSize window_size(int descriptor) noexcept {
   return {.rows = size.ws_row, .columns = size.ws_col};
 }
 
+void on_interrupt(void (*handler)(int)) noexcept {
+  set_handler(SIGINT, handler);
+  set_handler(SIGTERM, handler);
+}
+
+void ignore_broken_pipes() noexcept { set_handler(SIGPIPE, SIG_IGN); }
+
 void wake_on_resize() noexcept {
-  struct sigaction action {};
-  action.sa_handler = [](int) {};
-  action.sa_flags = SA_RESTART;  // of writes; poll is never restarted
-  ::sigaction(SIGWINCH, &action, nullptr);
+  constexpr int kRestartsWrites = SA_RESTART;  // poll is never restarted
+  set_handler(
+      SIGWINCH, [](int) {}, kRestartsWrites);
 }
 
 KeyByKey::KeyByKey(int descriptor) noexcept

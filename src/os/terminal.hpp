@@ -1,5 +1,5 @@
 /// @file
-/// Terminals: their size, and their keys.
+/// What a program at a terminal meets: sizes, keys and signals.
 #pragma once
 
 #include <termios.h>
@@ -20,6 +20,11 @@ struct WindowSize {
 /// Of a terminal; the usual one where it does not tell.
 [[nodiscard]] WindowSize window_size(int descriptor) noexcept;
 
+/// From now on SIGINT and SIGTERM call `handler`, and system calls they interrupt give EINTR. In a
+/// handler only what is async-signal-safe may be done; this function is.
+void on_interrupt(void (*handler)(int)) noexcept;
+/// From now on writing to a pipe nobody reads gives EPIPE instead of ending the process.
+void ignore_broken_pipes() noexcept;
 /// From now on a new size of the terminal interrupts `wait_for_key`, and nothing else.
 void wake_on_resize() noexcept;
 

@@ -8,7 +8,8 @@
 #include <limits>
 
 #include "os/faults.hpp"
-#include "os/meminfo.hpp"
+#include "os/proc_text.hpp"
+#include "tapedeck/base/checked.hpp"
 
 // In kernels since 5.14; older headers lack the names.
 #ifndef MADV_POPULATE_READ
@@ -47,8 +48,14 @@ std::size_t page_size() noexcept {
   return size;
 }
 
+std::span<std::byte> pages_around(std::span<std::byte> range) noexcept {
+  const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
+  const std::uintptr_t first = round_down(begin, page_size());
+  return {reinterpret_cast<std::byte*>(first), round_up(begin + range.size(), page_size()) - first};
+}
+
 std::size_t huge_page_size() {
-  static const std::size_t size = meminfo_bytes("Hugepagesize").value_or(0);
+  static const std::size_t size = kib_of(read_text("/proc/meminfo"), "Hugepagesize:").value_or(0);
   return size;
 }
 

@@ -7,12 +7,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::internal::os {
 
 [[nodiscard]] std::size_t page_size() noexcept;
+/// The whole pages that a range lies in.
+[[nodiscard]] std::span<std::byte> pages_around(std::span<std::byte> range) noexcept;
 /// The default size of a huge page; 0 where the kernel has none.
 [[nodiscard]] std::size_t huge_page_size();
 

@@ -23,8 +23,8 @@ std::uint64_t missing_of_shared(const WeightsState& state, const WeightsChunk& c
 
 }  // namespace
 
-bool BudgetGate::admit(std::uint64_t bytes) {
-  if (bytes == 0) return true;
+std::optional<os::Budget> BudgetGate::refusal_of(std::uint64_t bytes) {
+  if (bytes == 0) return std::nullopt;
   const std::lock_guard lock(mutex_);
   const Clock::time_point now = Clock::now();
   if (bytes > left_ || now - asked_ > kFresh) {
@@ -32,14 +32,9 @@ bool BudgetGate::admit(std::uint64_t bytes) {
     left_ = budget_ ? budget_->available : std::numeric_limits<std::uint64_t>::max();
     asked_ = now;
   }
-  if (bytes > left_) return false;
+  if (bytes > left_) return budget_;
   left_ -= bytes;
-  return true;
-}
-
-os::Budget BudgetGate::last() const {
-  const std::lock_guard lock(mutex_);
-  return budget_.value_or(os::Budget{});
+  return std::nullopt;
 }
 
 std::uint64_t most_missing_bytes(const WeightsState& state, const WeightsChunk& chunk) {

@@ -17,16 +17,13 @@ namespace tapedeck::internal {
 /// less what was let through since: asking costs as much as mapping hundreds of pages.
 class BudgetGate {
  public:
-  /// Whether so many more bytes may become resident, and counts them where they may.
-  [[nodiscard]] bool admit(std::uint64_t bytes);
-
-  /// What the last answer was based on.
-  [[nodiscard]] os::Budget last() const;
+  /// The budget, where so many more bytes may not become resident; counts them where they may.
+  [[nodiscard]] std::optional<os::Budget> refusal_of(std::uint64_t bytes);
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::optional<os::Budget> budget_;
   std::uint64_t left_ = 0;
   Clock::time_point asked_{};

@@ -9,7 +9,6 @@
 #include "os/file.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
-#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "weights/placement.hpp"
 
@@ -53,12 +52,9 @@ struct DirectRead {
 };
 
 DirectRead direct_read_of(const WeightsChunk& chunk) noexcept {
-  const std::uint64_t page = os::page_size();
-  const std::uint64_t offset = round_down(chunk.begin, page);
-  const std::uint64_t end = round_up(chunk.begin + chunk.memory.size(), page);
-  return {.offset = offset,
-          .memory = {chunk.memory.data() - (chunk.begin - offset),
-                     static_cast<std::size_t>(end - offset)}};
+  const std::span<std::byte> pages = os::pages_around(chunk.memory);
+  const auto before = static_cast<std::uint64_t>(chunk.memory.data() - pages.data());
+  return {.offset = chunk.begin - before, .memory = pages};
 }
 
 }  // namespace
@@ -78,16 +74,12 @@ bool ChunkLoader::begin(const WeightsChunk& chunk) {
 }
 
 void ChunkLoader::map(const WeightsChunk& chunk) {
-  const std::uintptr_t page = os::page_size();
-  const auto address = reinterpret_cast<std::uintptr_t>(chunk.memory.data());
-  const std::uintptr_t first = round_down(address, page);
-  const std::size_t bytes = round_up(address + chunk.memory.size(), page) - first;
-  auto* const pages = reinterpret_cast<std::byte*>(first);
+  const std::span<std::byte> pages = os::pages_around(chunk.memory);
   const char* call = "madvise";
-  int error = os::populate(pages, bytes, os::Access::read);
+  int error = os::populate(pages.data(), pages.size(), os::Access::read);
   if (error == EINVAL) {  // before Linux 5.14
     call = "process_vm_readv";
-    error = os::touch_pages(pages, bytes);
+    error = os::touch_pages(pages.data(), pages.size());
   }
   if (error == 0) return;
   const std::string& path = state_.path_of(*chunk.segment);
@@ -95,7 +87,7 @@ void ChunkLoader::map(const WeightsChunk& chunk) {
     explain_fault(state_.descriptor_of(*chunk.segment), path, chunk);
   }
   throw SystemError(
-      {.call = call, .number = error, .path = path, .bytes = bytes, .offset = chunk.begin});
+      {.call = call, .number = error, .path = path, .bytes = pages.size(), .offset = chunk.begin});
 }
 
 void ChunkLoader::read(const WeightsChunk& chunk, std::uint64_t from) {
@@ -114,7 +106,7 @@ bool ChunkLoader::begin_direct(const WeightsChunk& chunk) {
   const int descriptor = state_.open_files[chunk.segment->file].direct.get();
   const DirectRead direct = direct_read_of(chunk);
   if (!ring_ && !ring_refused_ && depth_ != 0) {
-    ring_ = os::Ring::make(depth_).ring;
+    ring_ = os::Ring::make(depth_);
     ring_refused_ = ring_ == nullptr;
   }
   if (ring_ && !ring_refused_) {

@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "base/amounts.hpp"
-#include "model/tensor_directory_builder.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
@@ -27,22 +26,22 @@ class RunPlacer {
 
   void add_tensor(const TensorEntry& tensor) {
     if (tensor.bytes == 0) return;
-    if (!open_ || !keeps_aligned(tensor)) begin_run(tensor);
-    run_.bytes = std::max(run_.end(), tensor.offset + tensor.bytes) - run_.begin;
+    if (!run_ || !keeps_aligned(tensor)) begin_run(tensor);
+    run_->bytes = std::max(run_->end(), tensor.offset + tensor.bytes) - run_->begin;
   }
 
   void end_run() {
-    if (!open_) return;
-    out_.segments.push_back(run_);
-    out_.bytes = run_.at + run_.bytes;
+    if (!run_) return;
+    out_.segments.push_back(*run_);
+    out_.bytes = run_->at + run_->bytes;
     // A direct read fills whole pages.
-    if (is_page_congruent(run_)) out_.bytes = round_up(out_.bytes, os::page_size());
-    open_ = false;
+    if (is_page_congruent(*run_)) out_.bytes = round_up(out_.bytes, os::page_size());
+    run_.reset();
   }
 
  private:
   [[nodiscard]] bool keeps_aligned(const TensorEntry& tensor) const noexcept {
-    return (run_.at + (tensor.offset - run_.begin)) % natural_alignment(tensor.dtype) == 0;
+    return (run_->at + (tensor.offset - run_->begin)) % natural_alignment(tensor.dtype) == 0;
   }
 
   void begin_run(const TensorEntry& tensor) {
@@ -52,14 +51,12 @@ class RunPlacer {
     const std::uint64_t at =
         natural ? round_up(out_.bytes, page) + tensor.offset % page : round_up(out_.bytes, kLine);
     run_ = {.file = file_, .way = way_, .begin = tensor.offset, .bytes = 0, .at = at};
-    open_ = true;
   }
 
   Placement& out_;
   std::uint32_t file_;
   Way way_;
-  WeightsSegment run_{};
-  bool open_ = false;
+  std::optional<WeightsSegment> run_;
 };
 
 /// The tensors of each file, by offset.
@@ -72,12 +69,6 @@ std::vector<std::vector<std::uint32_t>> tensors_by_file(const TensorDirectory& d
     if (!std::ranges::is_sorted(tensors, {}, offset_of)) std::ranges::sort(tensors, {}, offset_of);
   }
   return by_file;
-}
-
-void place_whole(Placement& out, const TensorFile& file, std::uint32_t number, Way way) {
-  out.segments.push_back(
-      {.file = number, .way = way, .begin = 0, .bytes = file.size, .at = out.bytes});
-  out.bytes += file.size;
 }
 
 // What alignment adds is far less: a page for each of at most 2^32 tensors.
@@ -118,13 +109,14 @@ Placement place_files(const TensorDirectory& directory, std::span<const Way> way
   Placement out;
   for (std::uint32_t file = 0; file < ways.size(); ++file) {
     const TensorFile& of = directory.files()[file];
-    const bool mapped = ways[file] == Way::map || ways[file] == Way::shared;
+    const bool mapped = ways[file] == Way::map;
     const bool large = huge_page != 0 && (of.size >= huge_page || (all_huge && !mapped));
     const std::uint64_t granule = large ? huge_page : page;
     out.bytes = round_up(out.bytes, granule);
     const std::uint64_t at = out.bytes;
     if (mapped) {
-      place_whole(out, of, file, ways[file]);
+      out.segments.push_back({.file = file, .way = Way::map, .bytes = of.size, .at = at});
+      out.bytes += of.size;
     } else {
       RunPlacer runs(out, file, ways[file]);
       for (const std::uint32_t tensor : by_file[file]) runs.add_tensor(directory.entries()[tensor]);

@@ -106,7 +106,7 @@ class WarmJob::Work final : public internal::ChunkJob {
   void start() {
     std::size_t threads = wanted_threads();
     if (reads_directly(state_)) {
-      if (os::Ring::make(1).ring) {
+      if (os::Ring::make(1)) {
         depth_ = std::max<std::size_t>(kDirectReads / threads, 2);
       } else if (options().threads == 0) {
         // Each has one read under way.
@@ -134,8 +134,10 @@ class WarmJob::Work final : public internal::ChunkJob {
     const std::optional<std::size_t> place = next_chunk();
     if (!place) return std::nullopt;
     const internal::WeightsChunk chunk = state_.chunk(chunks_[*place]);
-    if (!gate_.admit(missing_[*place]) && !gate_.admit(internal::missing_bytes(state_, chunk))) {
-      end_over_budget(gate_.last());
+    std::optional<os::Budget> refused = gate_.refusal_of(missing_[*place]);
+    if (refused) refused = gate_.refusal_of(internal::missing_bytes(state_, chunk));
+    if (refused) {
+      end_over_budget(*refused);
       return std::nullopt;
     }
     read_ahead(*place);
@@ -156,15 +158,15 @@ class WarmJob::Work final : public internal::ChunkJob {
   // Found out before the first chunk: a model that cannot fit must not fill the host first.
   [[nodiscard]] bool fits_as_a_whole() {
     internal::BudgetGate whole;
-    if (whole.admit(std::accumulate(missing_.begin(), missing_.end(), std::uint64_t{0})))
-      return true;
+    const auto most = std::accumulate(missing_.begin(), missing_.end(), std::uint64_t{0});
+    if (!whole.refusal_of(most)) return true;
     std::uint64_t missing = 0;
     for (const std::size_t number : chunks_) {
       missing += internal::missing_bytes(state_, state_.chunk(number));
     }
-    if (whole.admit(missing)) return true;
-    end_over_budget(whole.last());
-    return false;
+    const std::optional<os::Budget> refused = whole.refusal_of(missing);
+    if (refused) end_over_budget(*refused);
+    return !refused;
   }
 
   void chunk_ready(const internal::WeightsChunk& chunk) {
@@ -193,7 +195,7 @@ class WarmJob::Work final : public internal::ChunkJob {
     for (std::size_t file = 0; file != state_.files.size(); ++file) {
       if (state_.files[file].way == Way::shared) continue;
       const os::FileFacts facts = os::facts(state_.open_files[file].buffered.get());
-      if (facts.error == 0 && facts.stamp == state_.open_files[file].stamp) continue;
+      if (facts.error == 0 && facts.stamp == state_.directory.files()[file].stamp) continue;
       for (const internal::WeightsSegment& segment : state_.segments_of(file)) {
         for (std::size_t i = 0; i != segment.chunks(); ++i) {
           state_.set_ready(segment.first_chunk + i, false);

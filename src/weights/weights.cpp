@@ -67,7 +67,6 @@ class Opener {
   void open_file(const TensorFile& file, std::size_t number) {
     internal::OpenFile& open = state_.open_files.emplace_back();
     open.buffered = open_checked(file);
-    open.stamp = file.stamp;
     WeightsFile& shown = state_.files.emplace_back();
     shown.path = file.path;
     shown.bytes = file.size;
@@ -75,7 +74,7 @@ class Opener {
     shown.way = options_.way;
     shown.why = "as asked";
     if (shown.way == Way::automatic) choose(shown, number);
-    if (shown.way == Way::direct) open_direct(open, shown);
+    if (shown.way == Way::direct) open_direct(file, open, shown);
   }
 
   void choose(WeightsFile& shown, std::size_t number) {
@@ -96,10 +95,10 @@ class Opener {
   }
 
   // Not every file system can.
-  static void open_direct(internal::OpenFile& open, WeightsFile& shown) {
-    os::Opened opened = os::open_direct(shown.path);
+  static void open_direct(const TensorFile& file, internal::OpenFile& open, WeightsFile& shown) {
+    os::Opened opened = os::open(file.path, os::OpenFor::direct_reading);
     int error = opened.error;
-    if (error == 0 && os::facts(opened.descriptor.get()).stamp != open.stamp) error = ESTALE;
+    if (error == 0 && os::facts(opened.descriptor.get()).stamp != file.stamp) error = ESTALE;
     if (error == 0) {
       open.direct = std::move(opened.descriptor);
       return;
@@ -297,11 +296,9 @@ bool Weights::lock() {
   for (std::size_t number = 0; number != state.chunks(); ++number) {
     missing += internal::missing_bytes(state, state.chunk(number));
   }
-  internal::BudgetGate gate;
-  if (!gate.admit(missing)) {
-    const os::Budget budget = gate.last();
+  if (const auto budget = internal::BudgetGate().refusal_of(missing)) {
     internal::note_unmet_lock(state.unmet, ENOMEM, bytes,
-                              to_iec(budget.available) + " by " + budget.limit);
+                              to_iec(budget->available) + " by " + budget->limit);
     return false;
   }
   if (const int error = lock_all(state); error != 0) {

@@ -22,17 +22,23 @@ namespace {
 
 constexpr std::size_t kLongestName = 200;  // the kernel takes 249 bytes
 
-/// A memory file that can be sealed, and where it is mapped to be written.
-struct MappedFile {
-  os::Descriptor file{};
-  Block block{};
+}  // namespace
+
+struct WeightsBuilder::State {
+  internal::SharedImage image;
+  os::Descriptor file;
+  Block block;  // `file`, mapped to be written
+  std::vector<Unmet> unmet;
+
+  /// Makes `file`, which can be sealed, and `block`.
+  void map_new_file(const std::string& name, std::size_t huge_page, HugePages huge_pages);
 };
 
-MappedFile map_new_file(const std::string& name, std::uint64_t bytes, std::size_t huge_page,
-                        HugePages huge_pages) {
-  const auto whole = checked_round_up(bytes, huge_page == 0 ? os::page_size() : huge_page);
+void WeightsBuilder::State::map_new_file(const std::string& name, std::size_t huge_page,
+                                         HugePages huge_pages) {
+  const auto whole = checked_round_up(image.bytes, huge_page == 0 ? os::page_size() : huge_page);
   if (!whole) {
-    throw InvalidArgument({.argument = "tensors", .value = bytes},
+    throw InvalidArgument({.argument = "tensors", .value = image.bytes},
                           "the tensors have more bytes than can be addressed");
   }
   os::Opened made =
@@ -40,37 +46,27 @@ MappedFile map_new_file(const std::string& name, std::uint64_t bytes, std::size_
   if (made.error != 0) {
     throw SystemError({.call = made.call, .number = made.error, .bytes = *whole});
   }
-  MappedFile mapped = {.file = std::move(made.descriptor)};
-  mapped.block = Block::open_shared(mapped.file.get(), true, {.huge_pages = huge_pages});
-  return mapped;
+  block = Block::open_shared(made.descriptor.get(), true, {.huge_pages = huge_pages});
+  file = std::move(made.descriptor);
 }
-
-}  // namespace
-
-struct WeightsBuilder::State {
-  internal::SharedImage image;
-  MappedFile mapped;
-  std::vector<Unmet> unmet;
-};
 
 WeightsBuilder::WeightsBuilder(const std::vector<TensorSpec>& tensors,
                                const WeightsBuilderOptions& options)
     : state_(std::make_unique<State>()) {
   State& state = *state_;
   state.image = internal::plan_shared_image(options.name, tensors);
-  const std::uint64_t bytes = state.image.bytes;
   HugePages pages = options.huge_pages;
   if (pages == HugePages::explicit_pages) {
     try {
-      state.mapped = map_new_file(options.name, bytes, os::huge_page_size(), pages);
+      state.map_new_file(options.name, os::huge_page_size(), pages);
     } catch (const SystemError& error) {  // the host's pool is too small, or there is none
       pages = HugePages::transparent;
       internal::note_unmet(state.unmet, Wish::huge_pages, error.number(),
                            internal::kHugePagePoolAdvice);
     }
   }
-  if (!state.mapped.file) state.mapped = map_new_file(options.name, bytes, 0, pages);
-  std::memcpy(state.mapped.block.data(), state.image.header.data(), state.image.header.size());
+  if (!state.file) state.map_new_file(options.name, 0, pages);
+  std::memcpy(state.block.data(), state.image.header.data(), state.image.header.size());
 }
 
 WeightsBuilder::WeightsBuilder(WeightsBuilder&&) noexcept = default;
@@ -80,17 +76,17 @@ WeightsBuilder::~WeightsBuilder() = default;
 std::span<std::byte> WeightsBuilder::bytes(std::size_t tensor) noexcept {
   const internal::SharedImage& image = state_->image;
   assert(tensor < image.offsets.size());
-  return {state_->mapped.block.data() + image.offsets[tensor],
+  return {state_->block.data() + image.offsets[tensor],
           static_cast<std::size_t>(image.sizes[tensor])};
 }
 
 Weights WeightsBuilder::seal() && {
   State& state = *state_;
-  state.mapped.block = {};  // nothing is sealed against writing while it is mapped for that
-  const int file = state.mapped.file.get();
+  state.block = {};  // nothing is sealed against writing while it is mapped for that
+  const int file = state.file.get();
   int error = os::seal(file);
   // It is sealed already where taking it over failed the first time.
-  if (error == EPERM && os::is_sealed(file)) error = 0;
+  if (error == EPERM && os::check_sealed(file) == 0) error = 0;
   if (error != 0) {
     throw SystemError({.call = "fcntl", .number = error},
                       "a child process may still have it mapped");
@@ -102,14 +98,14 @@ Weights WeightsBuilder::seal() && {
 }
 
 Weights Weights::adopt(int descriptor) {
-  const os::Sealed found = os::is_sealed(descriptor);
-  if (found.error != 0) throw SystemError({.call = "fcntl", .number = found.error});
-  if (!found) {
+  const int error = os::check_sealed(descriptor);
+  if (error == EINVAL) {
     throw FormatError({.path = internal::kSharedWeights, .fault = FormatFault::not_this_format},
                       "the memory is not sealed",
                       "its maker could change or shrink it: only what a WeightsBuilder sealed is "
                       "taken over");
   }
+  if (error != 0) throw SystemError({.call = "fcntl", .number = error});
   const os::FileFacts facts = os::facts(descriptor);
   if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
   if (facts.bytes == 0) {

@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "model/tensor_directory_builder.hpp"
-#include "os/vm.hpp"
-#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal {
@@ -91,13 +88,6 @@ bool WeightsState::all_ready(std::size_t tensor) const noexcept {
     if (!ready(number)) return false;
   }
   return true;
-}
-
-std::span<std::byte> WeightsState::pages_of(const WeightsSegment& segment) const noexcept {
-  const std::uintptr_t page = os::page_size();
-  const std::uintptr_t first = round_down(segment.at, page);
-  const std::uintptr_t last = std::min(round_up(segment.at + segment.bytes, page), range.size());
-  return {range.data() + first, last - first};
 }
 
 }  // namespace tapedeck::internal

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "os/file.hpp"
+#include "os/vm.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/memory/block.hpp"
@@ -52,8 +53,7 @@ struct WeightsChunk {
 /// A file that is open.
 struct OpenFile {
   os::Descriptor buffered{};
-  os::Descriptor direct{};  ///< Of files that are read past the page cache.
-  std::uint64_t stamp = 0;
+  os::Descriptor direct{};         ///< Of files that are read past the page cache.
   bool in_huge_page_pool = false;  ///< It is read into pages that the host has set aside.
 };
 
@@ -99,7 +99,9 @@ class WeightsState {
     return {range.data() + segment.at, static_cast<std::size_t>(segment.bytes)};
   }
   /// The pages of a segment, whole.
-  [[nodiscard]] std::span<std::byte> pages_of(const WeightsSegment& segment) const noexcept;
+  [[nodiscard]] std::span<std::byte> pages_of(const WeightsSegment& segment) const noexcept {
+    return os::pages_around(memory_of(segment));
+  }
   [[nodiscard]] const std::string& path_of(const WeightsSegment& segment) const {
     return files[segment.file].path.native();
   }

@@ -57,7 +57,7 @@ TEST(Descriptor, ClosesWhatItOwns) {
 
 TEST(OpenRead, ReadsAFile) {
   const TempFolder folder;
-  const os::Opened opened = os::open_read(folder.write("a", "hello"));
+  const os::Opened opened = os::open(folder.write("a", "hello"), os::OpenFor::reading);
   ASSERT_EQ(opened.error, 0);
   EXPECT_TRUE(closes_on_exec(opened.descriptor.get()));
   EXPECT_EQ(os::write_all(opened.descriptor.get(), bytes_of("x")).error, EBADF);
@@ -65,10 +65,10 @@ TEST(OpenRead, ReadsAFile) {
 
 TEST(OpenRead, GivesErrno) {
   const TempFolder folder;
-  EXPECT_EQ(os::open_read(folder / "missing").error, ENOENT);
-  EXPECT_EQ(os::open_read(folder.write("a", "") / "b").error, ENOTDIR);
-  EXPECT_EQ(os::open_read(folder / std::string(300, 'x')).error, ENAMETOOLONG);
-  EXPECT_FALSE(os::open_read(folder / "missing").descriptor);
+  EXPECT_EQ(os::open(folder / "missing", os::OpenFor::reading).error, ENOENT);
+  EXPECT_EQ(os::open(folder.write("a", "") / "b", os::OpenFor::reading).error, ENOTDIR);
+  EXPECT_EQ(os::open(folder / std::string(300, 'x'), os::OpenFor::reading).error, ENAMETOOLONG);
+  EXPECT_FALSE(os::open(folder / "missing", os::OpenFor::reading).descriptor);
 }
 
 TEST(OpenRead, DoesNotWaitForTheWriterOfAFifo) {
@@ -76,7 +76,7 @@ TEST(OpenRead, DoesNotWaitForTheWriterOfAFifo) {
   const std::filesystem::path fifo = folder / "fifo";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   in_child([&] {  // a child that hangs is killed
-    const os::Opened opened = os::open_read(fifo);
+    const os::Opened opened = os::open(fifo, os::OpenFor::reading);
     EXPECT_EQ(opened.error, 0);
     EXPECT_FALSE(os::facts(opened.descriptor.get()).regular);
   });
@@ -85,19 +85,19 @@ TEST(OpenRead, DoesNotWaitForTheWriterOfAFifo) {
 TEST(OpenWrite, CreatesAndTruncates) {
   const TempFolder folder;
   const std::filesystem::path path = folder / "new";
-  EXPECT_EQ(os::open_write(path).error, 0);
+  EXPECT_EQ(os::open(path, os::OpenFor::writing).error, 0);
   EXPECT_EQ(os::facts(path).bytes, 0U);
   folder.write("new", "what was there");
-  const os::Opened opened = os::open_write(path);
+  const os::Opened opened = os::open(path, os::OpenFor::writing);
   EXPECT_TRUE(closes_on_exec(opened.descriptor.get()));
   EXPECT_EQ(os::write_all(opened.descriptor.get(), bytes_of("now")).bytes, 3U);
   EXPECT_EQ(text_of(path), "now");
-  EXPECT_EQ(os::open_write(folder.path()).error, EISDIR);
+  EXPECT_EQ(os::open(folder.path(), os::OpenFor::writing).error, EISDIR);
 }
 
 TEST(Duplicate, GivesASecondDescriptorOfTheSameFile) {
   const TempFolder folder;
-  os::Opened first = os::open_read(folder.write("a", "hello"));
+  os::Opened first = os::open(folder.write("a", "hello"), os::OpenFor::reading);
   const os::Opened second = os::duplicate(first.descriptor.get());
   ASSERT_EQ(second.error, 0);
   EXPECT_NE(second.descriptor.get(), first.descriptor.get());
@@ -110,7 +110,7 @@ TEST(Duplicate, GivesASecondDescriptorOfTheSameFile) {
 TEST(Facts, TellSizeAndKind) {
   const TempFolder folder;
   const std::filesystem::path path = folder.write("a", "hello");
-  const os::Opened opened = os::open_read(path);
+  const os::Opened opened = os::open(path, os::OpenFor::reading);
   for (const os::FileFacts& facts : {os::facts(path), os::facts(opened.descriptor.get())}) {
     EXPECT_EQ(facts.error, 0);
     EXPECT_EQ(facts.bytes, 5U);
@@ -146,7 +146,8 @@ TEST(CreateMemoryFile, HasTheSizeAskedForInOrdinaryPages) {
   EXPECT_EQ(os::facts(opened.descriptor.get()).bytes, 12345U);
   EXPECT_EQ(os::write_all(opened.descriptor.get(), bytes_of("x")).bytes, 1U);
   EXPECT_EQ(os::huge_page_of(opened.descriptor.get()), 0U);
-  EXPECT_EQ(os::huge_page_of(os::open_read("/proc/self/exe").descriptor.get()), 0U);
+  EXPECT_EQ(os::huge_page_of(os::open("/proc/self/exe", os::OpenFor::reading).descriptor.get()),
+            0U);
   EXPECT_EQ(os::huge_page_of(-1), 0U);
 }
 
@@ -171,7 +172,7 @@ TEST(CreateMemoryFile, TakesHugePages) {
 
 TEST(ReadAt, ReadsUntilFullOrTheEnd) {
   const TempFolder folder;
-  const os::Opened opened = os::open_read(folder.write("a", "0123456789"));
+  const os::Opened opened = os::open(folder.write("a", "0123456789"), os::OpenFor::reading);
   const int file = opened.descriptor.get();
   std::array<std::byte, 4> four{};
   const os::Transferred middle = os::read_at(file, four, 3);
@@ -189,7 +190,7 @@ TEST(ReadAt, ReadsUntilFullOrTheEnd) {
 // A read is split where the system likes: here by a failure behind the first part.
 TEST(ReadAt, SaysHowFarItCame) {
   const TempFolder folder;
-  const os::Opened opened = os::open_read(folder.write("a", "0123456789"));
+  const os::Opened opened = os::open(folder.write("a", "0123456789"), os::OpenFor::reading);
   std::array<std::byte, 16> more{};
   const os::InjectFault fault(2, EIO);
   const os::Transferred got = os::read_at(opened.descriptor.get(), more, 0);
@@ -224,7 +225,7 @@ TEST(WriteAll, SaysHowFarItCame) {
     std::signal(SIGXFSZ, SIG_IGN);
     const rlimit six = {6, 6};
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &six), 0);
-    const os::Opened file = os::open_write(folder / "a");
+    const os::Opened file = os::open(folder / "a", os::OpenFor::writing);
     const os::Transferred put = os::write_all(file.descriptor.get(), bytes_of("0123456789"));
     EXPECT_EQ(put.error, EFBIG);
     EXPECT_EQ(put.bytes, 6U);
@@ -233,7 +234,7 @@ TEST(WriteAll, SaysHowFarItCame) {
 }
 
 TEST(WriteAll, GivesErrno) {
-  const os::Opened full = os::open_write("/dev/full");
+  const os::Opened full = os::open("/dev/full", os::OpenFor::writing);
   ASSERT_EQ(full.error, 0);
   const os::Transferred put = os::write_all(full.descriptor.get(), bytes_of("x"));
   EXPECT_EQ(put.error, ENOSPC);
@@ -268,7 +269,7 @@ TEST(FreeBytes, AreUnknownWhereThereIsNoFolder) {
 }
 
 TEST(IsTerminal, KnowsAPseudoTerminal) {
-  const os::Opened null = os::open_read("/dev/null");
+  const os::Opened null = os::open("/dev/null", os::OpenFor::reading);
   EXPECT_FALSE(os::is_terminal(null.descriptor.get()));
   EXPECT_FALSE(os::is_terminal(-1));
   const os::Descriptor terminal(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
@@ -302,8 +303,8 @@ TEST(File, EveryCallCanBeMadeToFail) {
   const os::Opened file = os::create_memory_file("test", 1, 0);
   std::array<std::byte, 1> one{};
   expect_each_can_fail({
-      {"open", [&] { return os::open_read(path).error; }},
-      {"open", [&] { return os::open_write(path).error; }},
+      {"open", [&] { return os::open(path, os::OpenFor::reading).error; }},
+      {"open", [&] { return os::open(path, os::OpenFor::writing).error; }},
       {"fcntl", [&] { return os::duplicate(file.descriptor.get()).error; }},
       {"memfd_create", [] { return os::create_memory_file("test", 1, 0).error; }},
       {"fstat", [&] { return os::facts(file.descriptor.get()).error; }},

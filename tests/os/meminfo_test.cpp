@@ -7,6 +7,7 @@
 #include <string>
 
 #include "os/addresses.hpp"
+#include "os/proc_text.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -23,44 +24,45 @@ TEST(ResidentBytes, IsALineOfTheStatus) {
   EXPECT_GT(os::resident_bytes(), 100_KiB);
 }
 
-TEST(MeminfoBytes, ReadsALine) {
+TEST(KibOf, ReadsALine) {
   const TempFolder root;
-  root.write("meminfo",
-             "MemTotal:       16384 kB\n"
-             "MemAvailable:    8192 kB\n"
-             "Hugepagesize:       2048 kB\n"
-             "HugePages_Free:        3");
-  const KernelRoots roots = {.proc = root.path()};
-  EXPECT_EQ(os::meminfo_bytes("MemTotal", roots), 16_MiB);
-  EXPECT_EQ(os::meminfo_bytes("MemAvailable", roots), 8_MiB);
-  EXPECT_EQ(os::meminfo_bytes("HugePages_Free", roots), 3_KiB);  // the last, without a newline
-  EXPECT_EQ(os::meminfo_bytes("Mem", roots), std::nullopt);      // no field of that whole name
-  EXPECT_EQ(os::meminfo_bytes("SwapTotal", roots), std::nullopt);
+  const std::string text = os::read_text(root.write("meminfo",
+                                                    "MemTotal:       16384 kB\n"
+                                                    "MemAvailable:    8192 kB\n"
+                                                    "Hugepagesize:       2048 kB\n"
+                                                    "HugePages_Free:        3"));
+  EXPECT_EQ(os::kib_of(text, "MemTotal:"), 16_MiB);
+  EXPECT_EQ(os::kib_of(text, "MemAvailable:"), 8_MiB);
+  EXPECT_EQ(os::kib_of(text, "HugePages_Free:"), 3_KiB);  // the last, without a newline
+  EXPECT_EQ(os::kib_of(text, "Mem:"), std::nullopt);      // no field of that whole name
+  EXPECT_EQ(os::kib_of(text, "SwapTotal:"), std::nullopt);
 }
 
-TEST(MeminfoBytes, DoesNotMakeUpNumbers) {
-  const TempFolder root;
-  const KernelRoots roots = {.proc = root.path()};
-  EXPECT_EQ(os::meminfo_bytes("MemTotal", roots), std::nullopt);  // no file
+TEST(KibOf, DoesNotMakeUpNumbers) {
   for (const char* text : {"", "\n", "MemTotal:", "MemTotal: kB\n", "MemTotal: -5 kB\n",
                            "MemTotal: 99999999999999999999999 kB\n",
                            "MemTotal: 18446744073709551615 kB\n" /* times 1024 */}) {
-    root.write("meminfo", text);
-    EXPECT_EQ(os::meminfo_bytes("MemTotal", roots), std::nullopt) << text;
+    EXPECT_EQ(os::kib_of(text, "MemTotal:"), std::nullopt) << text;
   }
 }
 
+TEST(ReadText, IsEmptyWhereThereIsNoFile) {
+  const TempFolder root;
+  EXPECT_EQ(os::read_text(root / "meminfo"), "");
+}
+
 // Long files arrive in parts.
-TEST(MeminfoBytes, ReadsALongFile) {
+TEST(ReadText, ReadsALongFile) {
   const TempFolder root;
   std::string text;
   for (int i = 0; i < 5000; ++i) text += "Field" + std::to_string(i) + ":  " + "1 kB\n";
-  root.write("meminfo", text + "MemTotal: 7 kB\n");
-  EXPECT_EQ(os::meminfo_bytes("MemTotal", {.proc = root.path()}), 7_KiB);
+  text += "MemTotal: 7 kB\n";
+  EXPECT_EQ(os::read_text(root.write("meminfo", text)), text);
 }
 
-TEST(MeminfoBytes, ReadsTheRealOne) {
-  EXPECT_EQ(os::meminfo_bytes("MemTotal"), number_of("/proc/meminfo", "MemTotal:") * 1024);
+TEST(KibOf, ReadsTheRealOne) {
+  EXPECT_EQ(os::kib_of(os::read_text("/proc/meminfo"), "MemTotal:"),
+            number_of("/proc/meminfo", "MemTotal:") * 1024);
 }
 
 TEST(PageFaults, AreCounted) {

@@ -97,7 +97,7 @@ TEST(CachedFileBytes, FollowThePageCache) {
   const TempFolder folder;
   const std::size_t size = 100 * kPage + 5;
   const auto path = folder.write("f", std::string(size, 'x'));
-  const os::Opened file = os::open_read(path);
+  const os::Opened file = os::open(path, os::OpenFor::reading);
   const auto cached = os::cached_file_bytes(file.descriptor.get(), 0, size);
   if (!cached) GTEST_SKIP() << "the kernel does not tell";
   EXPECT_EQ(*cached, size);
@@ -111,7 +111,7 @@ TEST(CachedFileBytes, FollowThePageCache) {
 TEST(TouchPages, BringsThemIn) {
   const TempFolder folder;
   const std::size_t size = 3000 * kPage;  // more than one call takes
-  const os::Opened file = os::open_read(folder.write("f", std::string(size, 'x')));
+  const os::Opened file = os::open(folder.write("f", std::string(size, 'x')), os::OpenFor::reading);
   const Addresses range(size);
   ASSERT_EQ(os::map_shared(file.descriptor.get(), size, os::Access::read, range.at()).error, 0);
   EXPECT_EQ(os::touch_pages(range.at(), size), 0);
@@ -123,7 +123,7 @@ TEST(TouchPages, SaysWhatIsBehindTheEndOfAFile) {
   const TempFolder folder;
   const std::size_t size = 8 * kPage;
   const auto path = folder.write("f", std::string(size, 'x'));
-  const os::Opened file = os::open_read(path);
+  const os::Opened file = os::open(path, os::OpenFor::reading);
   const Addresses range(size);
   ASSERT_EQ(os::map_shared(file.descriptor.get(), size, os::Access::read, range.at()).error, 0);
   std::filesystem::resize_file(path, kPage);

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/checked.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
@@ -77,11 +78,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
                                                               std::uint64_t elements) noexcept {
   const DTypeTraits& of = traits(type);
   if (elements % of.block_elements != 0) return std::nullopt;
-  std::uint64_t bytes = 0;
-  if (__builtin_mul_overflow(elements / of.block_elements, std::uint64_t{of.block_bytes}, &bytes)) {
-    return std::nullopt;
-  }
-  return bytes;
+  return checked_mul(elements / of.block_elements, of.block_bytes);
 }
 
 /// The alignment at which elements of this type can be read where they lie, in bytes: of a number

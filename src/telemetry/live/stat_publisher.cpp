@@ -101,7 +101,7 @@ StatPublisher::StatPublisher(const Layout& layout, const std::string& name,
                     checked_name(name));
   remove_dead(folder, name);
   // Without a name until all of it is there; and then nothing is there to be tidied up.
-  const os::Opened file = os::create_unnamed(folder);
+  const os::Opened file = os::open(folder, os::OpenFor::unnamed_file);
   if (file.error != 0) {
     throw SystemError({.call = file.call, .number = file.error, .path = folder.string()}, kAdvice);
   }

@@ -97,7 +97,7 @@ struct StatReader::Opened {
 
 StatReader::Opened::Opened(const std::filesystem::path& path) {
   published.path = path;
-  os::Opened opened = os::open_no_link(path);
+  os::Opened opened = os::open(path, os::OpenFor::reading_no_link);
   if (opened.error != 0) throw_system_error(opened.call, opened.error);
   file = std::move(opened.descriptor);
   read_header(checked_size());
