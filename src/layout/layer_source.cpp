@@ -9,8 +9,10 @@
 #include "memory/tape_parts.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/device/device_error.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -85,10 +87,10 @@ LayerSource::LayerSource(Device& device, const StreamingPlan& plan,
     buffer_bytes_ = static_cast<std::size_t>(region.bytes);
   }
   staged_ = options.source == StreamSource::staged;
-  if (options.source == StreamSource::pin) pin(plan);
+  if (options.source == StreamSource::pin) pin(plan, options.pin_at_most);
   if (options.source == StreamSource::automatic) {
     try {
-      pin(plan);
+      pin(plan, options.pin_at_most);
     } catch (const Error& error) {
       unpin();
       staged_ = true;
@@ -100,8 +102,16 @@ LayerSource::LayerSource(Device& device, const StreamingPlan& plan,
 
 LayerSource::~LayerSource() { unpin(); }
 
-void LayerSource::pin(const StreamingPlan& plan) {
+void LayerSource::pin(const StreamingPlan& plan, std::uint64_t at_most) {
   const std::vector<PinnedRange> ranges = pages_to_pin(plan, tensors_);
+  std::uint64_t bytes = 0;
+  for (const PinnedRange& range : ranges) bytes += range.end - range.begin;
+  if (bytes > at_most) {
+    throw InvalidArgument(
+        {.argument = "LayerStreamerOptions::pin_at_most", .value = bytes, .limit = at_most},
+        to_iec(bytes) + " would have to be pinned, and " + to_iec(at_most) + " may be",
+        "allow more, or stage them");
+  }
   pinned_.reserve(ranges.size());
   for (const PinnedRange& range : ranges) {
     const auto* const at = reinterpret_cast<const std::byte*>(range.begin);

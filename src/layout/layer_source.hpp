@@ -61,7 +61,7 @@ class LayerSource {
     DeviceEvent copied;
   };
 
-  void pin(const StreamingPlan& plan);
+  void pin(const StreamingPlan& plan, std::uint64_t at_most);
   void unpin() noexcept;
   void fill_buffer(std::byte* buffer, const StreamedRun& run, std::uint64_t done,
                    std::size_t bytes) const;

@@ -290,6 +290,15 @@ TEST(LayerStreamerPinning, WhatCannotBePinnedIsStagedOrRefused) {
   }
   UnpinnableDevice device(1000);
   EXPECT_FALSE(StreamedOnDevice(device, made).streamer.staged());
+  // Nor is more pinned than is allowed.
+  const StreamedOnDevice on(device, made, {.pin_at_most = 8_KiB});
+  EXPECT_TRUE(on.streamer.staged());
+  EXPECT_NE(on.streamer.why_staged(), "");
+  const auto refused = thrown<InvalidArgument>(
+      [&] { StreamedOnDevice(device, made, {.source = StreamSource::pin, .pin_at_most = 8_KiB}); });
+  EXPECT_EQ(refused.argument(), "LayerStreamerOptions::pin_at_most");
+  EXPECT_GT(refused.value(), 8_KiB);
+  EXPECT_EQ(refused.limit(), 8_KiB);
 }
 
 // A device whose k-th copy fails.

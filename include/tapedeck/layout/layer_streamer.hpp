@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -19,7 +20,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Where the weights are copied from.
 enum class StreamSource : std::uint8_t {
-  automatic,  ///< As `pin`; where that is refused, as `staged`.
+  automatic,  ///< As `pin`; where that is refused, or more than `pin_at_most`, as `staged`.
   pin,        ///< They are pinned where they lie, for as long as the streamer lives.
   pinned,     ///< Somebody has pinned them; nobody looks whether that is so.
   staged,     ///< Through a ring of pinned buffers, by a thread of the streamer.
@@ -27,6 +28,7 @@ enum class StreamSource : std::uint8_t {
 
 struct LayerStreamerOptions {
   StreamSource source = StreamSource::automatic;
+  std::uint64_t pin_at_most = std::numeric_limits<std::uint64_t>::max();  ///< Bytes.
 };
 
 /// What a streamer did so far. Thread-safety: a value.
