@@ -42,7 +42,7 @@ TapePlan in_whole_pages(const TapePlan& plan, std::size_t page_bytes) {
 }  // namespace
 
 DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions options)
-    : Side(device, std::move(plan),
+    : Side({.device = device, .page_bytes = options.page_bytes}, std::move(plan),
            {.commit = options.commit,
             .growth_step = options.growth_step,
             .history_budget = options.history_budget,

@@ -25,18 +25,19 @@ namespace tapedeck::internal::inline TAPEDECK_ABI {
 inline constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
 
 template <class Memory>
-Side<Memory>::Side(typename Memory::Where where, Plan plan, const SideOptions& options)
+Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOptions& options)
     : plan_(std::move(plan)), options_(options), memory_(where) {
   if (plan_.profile != native_profile().name) {
     throw InvalidArgument({.argument = "Plan::profile"},
                           "the plan predicts another engine, and no layout can be made of it",
                           "make the plan with the native profile");
   }
-  for (const TapeKind kind : kTapeKinds) {
-    const TapePlan& tape = tape_of(plan_, kind);
-    if (tape.kind() == kind) continue;
+  for (const auto& [tape, kind] :
+       {std::pair(&plan_.weights, TapeKind::weights), std::pair(&plan_.scratch, TapeKind::scratch),
+        std::pair(&plan_.history, TapeKind::history)}) {
+    if (tape->kind() == kind) continue;
     throw InvalidArgument({.argument = "TapePlan::kind"},
-                          "the plan has a tape for " + std::string(to_string(tape.kind())) +
+                          "the plan has a tape for " + std::string(to_string(tape->kind())) +
                               " where that for " + to_string(kind) + " belongs",
                           "make each TapePlan with the kind of its member of Plan");
   }

@@ -128,6 +128,7 @@ TEST(LayoutWithGpus, NonsenseIsRefused) {
       {{{.device = nullptr}}, "LayoutGpu::device"},
       {{{.device = &device, .plan = side_plan(1)}}, "LayoutGpu::plan"},
       {{{.device = &device, .options = {.frames = 0}}}, "DeviceLayoutOptions::frames"},
+      {{{.device = &device, .options = {.page_bytes = 3 * kDevicePage}}}, "page_bytes"},
       {too_many, "LayoutOptions::gpus"}};
   for (const auto& row : rows) {
     const auto refused =

@@ -28,6 +28,7 @@ struct DeviceLayoutOptions {
   std::size_t frames = 1;
   LayoutSizes extra{};             ///< Bytes for takes above what is planned.
   std::size_t history_budget = 0;  ///< As `LayoutOptions::history_budget`.
+  std::size_t page_bytes = 0;      ///< Of the pool of pages, a power of two; 0: the granularity.
   DeviceBlockOptions block{};      ///< Hooks: NCCL and RDMA registration.
 };
 

@@ -90,11 +90,15 @@ struct DeviceMemory {
   using Scratch = FrameRing<DeviceTape>;
   template <class T>
   using Span = DeviceSpan<T>;
-  using Where = Device&;
+  struct Where {
+    Device& device;
+    std::size_t page_bytes;
+  };
   using After = EventHandle;
   static constexpr bool kWritable = false;
 
-  explicit DeviceMemory(Device& where) : device(where), pool(where) {}
+  explicit DeviceMemory(const Where& where)
+      : device(where.device), pool(device, where.page_bytes) {}
   [[nodiscard]] static Tape& frame(Scratch& scratch) noexcept { return scratch.current(); }
   static void each_frame(auto& scratch, auto frame_do) {
     for (std::size_t i = 0; i < scratch.size(); ++i) frame_do(scratch.frame(i));
@@ -206,7 +210,7 @@ class Side {
   friend class tapedeck::Layout;
   using Core = TalkCore<Memory>;
 
-  Side(typename Memory::Where where, Plan plan, const SideOptions& options);
+  Side(const typename Memory::Where& where, Plan plan, const SideOptions& options);
   ~Side();
 
   template <class T>
