@@ -1,9 +1,6 @@
 #include "tapedeck/telemetry/recording/peak_watch.hpp"
 
 #include <algorithm>
-#include <utility>
-
-#include "layout/stat_walk.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
@@ -28,19 +25,27 @@ TapePeaks ended_peaks(DeviceLayout& gpu) noexcept {
   return peaks;
 }
 
+void raise(TapePeaks& most, const TapePeaks& to) noexcept {
+  most = {.weights = std::max(most.weights, to.weights),
+          .scratch = std::max(most.scratch, to.scratch),
+          .history = std::max(most.history, to.history)};
+}
+
 }  // namespace
 
 LayoutPeaks PeakWatch::since_last(Asker asker) noexcept {
-  LayoutPeaks now = {ended_peaks(layout_)};
-  for (std::size_t i = 0; i < layout_.gpus(); ++i) now.gpu[i] = ended_peaks(layout_.gpu(i));
-  for (LayoutPeaks& most : most_) {
-    internal::for_each_tape(now, layout_.gpus(),
-                            [&](Place place, TapeKind kind, std::uint64_t peak) {
-                              std::uint64_t& bytes = internal::tape_of(most, place, kind);
-                              bytes = std::max(bytes, peak);
-                            });
+  const TapePeaks host = ended_peaks(layout_);
+  for (LayoutPeaks& most : most_) raise(most, host);
+  for (std::size_t i = 0; i < layout_.gpus(); ++i) {
+    const TapePeaks gpu = ended_peaks(layout_.gpu(i));
+    for (LayoutPeaks& most : most_) raise(most.gpu[i], gpu);
   }
-  return std::exchange(most_[asker], {});
+  LayoutPeaks& most = most_[asker];
+  const LayoutPeaks ended = most;
+  // What was not raised is 0. Not all of it: that would be a slow instruction in each pass.
+  static_cast<TapePeaks&>(most) = {};
+  for (std::size_t i = 0; i < layout_.gpus(); ++i) most.gpu[i] = {};
+  return ended;
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -27,8 +27,12 @@ void count_more(std::atomic<std::uint64_t>& counter, std::uint64_t more) noexcep
   counter.store(counter.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
 }
 
-void raise_peak(std::atomic<std::uint64_t>& most, std::uint64_t value) noexcept {
-  if (value > most.load(std::memory_order_relaxed)) most.store(value, std::memory_order_relaxed);
+void raise_peaks(std::atomic<std::uint64_t>* most, const TapePeaks& to) noexcept {
+  for (const std::uint64_t bytes : {to.weights, to.scratch, to.history}) {
+    if (bytes > most->load(std::memory_order_relaxed))
+      most->store(bytes, std::memory_order_relaxed);
+    ++most;
+  }
 }
 
 }  // namespace
@@ -103,10 +107,10 @@ void Phases::close_watch() noexcept {
     if (open_[i] == kNone || again) continue;
     Phase& phase = phases_[open_[i]];
     count_more(phase.passes, passes - passes_);
-    auto* most = phase.peaks.data();
-    internal::for_each_tape(peaks, layout_.gpus(), [&most](Place, TapeKind, std::uint64_t bytes) {
-      raise_peak(*most++, bytes);
-    });
+    raise_peaks(phase.peaks.data(), peaks);
+    for (std::size_t gpu = 0; gpu < layout_.gpus(); ++gpu) {
+      raise_peaks(&phase.peaks[3 * (1 + gpu)], peaks.gpu[gpu]);
+    }
   }
   passes_ = passes;
 }
