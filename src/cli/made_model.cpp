@@ -34,54 +34,41 @@ using llama::TokenId;
 
 constexpr std::size_t kChunkFloats = 262'144;
 
-internal::Llama2cFigures figures_of(const Shape& shape) noexcept {
-  return {.dim = shape.dim,
-          .ffn = shape.ffn,
-          .layers = shape.layers,
-          .heads = shape.heads,
-          .kv_heads = shape.kv_heads,
-          .vocabulary = shape.vocab,
-          .context = shape.seq_len,
-          .own_classifier = shape.own_classifier};
+std::array<std::uint64_t, internal::kLlama2cFields.size()> fields_of(const Shape& s) {
+  return {s.dim, s.ffn, s.layers, s.heads, s.kv_heads, s.vocab, s.seq_len};
 }
 
-[[noreturn]] void throw_no_model(const char* field, std::size_t value,
-                                 std::optional<std::uint64_t> limit, const std::string& why) {
-  throw InvalidArgument(
-      {.argument = field, .value = value, .limit = limit},
-      std::string("no model: ") + field + " " + std::to_string(value) + " " + why);
+// A negative vocabulary says that the classifier is not the embedding.
+internal::Llama2cHeader header_of(const Shape& shape) {
+  internal::Llama2cHeader header{};
+  std::ranges::transform(fields_of(shape), header.begin(),
+                         [](std::uint64_t field) { return static_cast<std::int32_t>(field); });
+  if (shape.own_classifier)
+    header[internal::kLlama2cVocabulary] = -header[internal::kLlama2cVocabulary];
+  return header;
 }
 
-void require_shape(const Shape& s) {
+[[noreturn]] void throw_no_model(const Shape& shape, std::size_t field, const std::string& why,
+                                 std::optional<std::uint64_t> limit = {}) {
+  const std::string name = internal::kLlama2cFields[field];
+  const std::uint64_t value = fields_of(shape)[field];
+  throw InvalidArgument({.argument = name, .value = value, .limit = limit},
+                        "no model: " + name + " of " + std::to_string(value) + " " + why);
+}
+
+void require_shape(const Shape& shape) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::int32_t>::max();
-  for (const auto& [field, value] : {std::pair{"dim", s.dim},
-                                     {"hidden_dim", s.ffn},
-                                     {"n_layers", s.layers},
-                                     {"n_heads", s.heads},
-                                     {"n_kv_heads", s.kv_heads},
-                                     {"vocab_size", s.vocab},
-                                     {"seq_len", s.seq_len}}) {
-    if (value == 0) {
-      throw InvalidArgument({.argument = field, .value = 0, .limit = 1},
-                            std::string("no model: ") + field + " is 0");
-    }
-    if (value > kMost) throw_no_model(field, value, kMost, "does not fit in 32 bits");
+  const auto fields = fields_of(shape);
+  for (std::size_t field = 0; field < fields.size(); ++field) {
+    if (fields[field] > kMost) throw_no_model(shape, field, "does not fit in 32 bits", kMost);
   }
-  if (s.dim % s.heads != 0) {
-    throw_no_model("n_heads", s.heads, {}, "does not divide dim " + std::to_string(s.dim));
+  if (const auto fault = internal::find_fault(header_of(shape))) {
+    throw_no_model(shape, fault->field, fault->text);
   }
-  if (s.key_head() % 2 != 0) {
-    throw_no_model(
-        "dim", s.dim, {},
-        "/ n_heads " + std::to_string(s.heads) + " is odd, and rotary embedding turns pairs");
-  }
-  if (s.heads % s.kv_heads != 0) {
-    throw_no_model("n_kv_heads", s.kv_heads, {},
-                   "does not divide n_heads " + std::to_string(s.heads));
-  }
-  if (s.vocab < kFirstPiece) {
-    throw_no_model("vocab_size", s.vocab, kFirstPiece,
-                   "is less than " + std::to_string(kFirstPiece) + ", which the byte tokens need");
+  if (shape.vocab < kFirstPiece) {
+    throw_no_model(shape, internal::kLlama2cVocabulary,
+                   "is less than " + std::to_string(kFirstPiece) + ", which the byte tokens need",
+                   kFirstPiece);
   }
 }
 
@@ -115,17 +102,11 @@ void draw_weights(std::span<float> chunk, const Parameter& array, Random& random
 bool write_weights(internal::NewFile& file, const Shape& shape, std::uint64_t seed,
                    const std::atomic<bool>& stop) {
   static_assert(std::endian::native == std::endian::little, "checkpoints are written as they are");
-  const auto vocab = static_cast<std::int32_t>(shape.vocab);
-  const auto as_int = [](std::size_t n) { return static_cast<std::int32_t>(n); };
-  const std::array header = {as_int(shape.dim),      as_int(shape.ffn),
-                             as_int(shape.layers),   as_int(shape.heads),
-                             as_int(shape.kv_heads), shape.own_classifier ? -vocab : vocab,
-                             as_int(shape.seq_len)};
-  static_assert(sizeof header == internal::kLlama2cHeader);
+  const internal::Llama2cHeader header = header_of(shape);
   file.write(std::as_bytes(std::span(header)));
   Random random(seed);
   std::vector<float> buffer(kChunkFloats);
-  for (const Parameter& array : internal::llama2c_arrays(figures_of(shape))) {
+  for (const Parameter& array : internal::llama2c_arrays(internal::figures_of(header_of(shape)))) {
     std::size_t left = *internal::bytes_of_array(array) / sizeof(float);
     while (left != 0) {
       if (stop.load(std::memory_order_relaxed)) return false;
@@ -205,8 +186,8 @@ std::filesystem::path tokenizer_beside(const std::filesystem::path& model) {
 }
 
 std::optional<std::uint64_t> checkpoint_bytes(const Shape& shape) {
-  std::optional<std::uint64_t> sum = internal::kLlama2cHeader;
-  for (const Parameter& array : internal::llama2c_arrays(figures_of(shape))) {
+  std::optional<std::uint64_t> sum = sizeof(internal::Llama2cHeader);
+  for (const Parameter& array : internal::llama2c_arrays(internal::figures_of(header_of(shape)))) {
     const std::optional<std::uint64_t> bytes = internal::bytes_of_array(array);
     if (sum && bytes) sum = checked_add(*sum, *bytes);
     if (!sum || !bytes) return std::nullopt;

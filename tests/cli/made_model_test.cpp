@@ -98,15 +98,14 @@ TEST_F(MadeModel, RefusesWhatIsNoModel) {
                                     {&Shape::kv_heads, "n_kv_heads"},
                                     {&Shape::vocab, "vocab_size"},
                                     {&Shape::seq_len, "seq_len"}}) {
-    const InvalidArgument none = refused(with(field, 0));
-    EXPECT_EQ(none.argument(), name);
-    EXPECT_EQ(none.limit(), 1U);
+    EXPECT_EQ(refused(with(field, 0)).argument(), name);
     const InvalidArgument most = refused(with(field, kMost));
     EXPECT_EQ(most.argument(), name);
     EXPECT_EQ(most.limit(), (std::uint64_t{1} << 31) - 1);
   }
   EXPECT_EQ(refused(with(&Shape::heads, 5)).argument(), "n_heads");  // does not divide dim
-  EXPECT_EQ(refused(with(&Shape::heads, 8)).argument(), "dim");      // heads of 3
+  EXPECT_EQ(refused(with(&Shape::heads, 8)).argument(), "n_heads");  // heads of 3
+  EXPECT_EQ(refused(with(&Shape::layers, 65'537)).argument(), "n_layers");
   EXPECT_EQ(refused(with(&Shape::kv_heads, 3)).argument(), "n_kv_heads");
   EXPECT_EQ(refused(with(&Shape::vocab, 258)).limit(), 259U);
   Shape huge = with(&Shape::ffn, 2'000'000'000);

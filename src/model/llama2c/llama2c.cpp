@@ -15,53 +15,14 @@
 namespace tapedeck::internal {
 namespace {
 
-constexpr std::array<std::string_view, 7> kFields = {
-    "dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"};
-constexpr std::size_t kVocabField = 5;
 constexpr std::uint64_t kMostLayers = 65'536;
 constexpr const char* kWhichFormat = "is it a llama2.c version 0 checkpoint?";
-using Header = std::array<std::int32_t, kFields.size()>;
-static_assert(sizeof(Header) == kLlama2cHeader);
-
-Llama2cFigures figures_of(const Header& header) noexcept {
-  const std::int64_t vocabulary = header[kVocabField];
-  const auto figure = [&](std::size_t field) { return static_cast<std::uint64_t>(header[field]); };
-  return {.dim = figure(0),
-          .ffn = figure(1),
-          .layers = figure(2),
-          .heads = figure(3),
-          .kv_heads = figure(4),
-          .vocabulary = static_cast<std::uint64_t>(vocabulary < 0 ? -vocabulary : vocabulary),
-          .context = figure(6),
-          .own_classifier = vocabulary < 0};
-}
 
 // The usual mix-ups, by the first four bytes.
 const char* advice_for(std::int32_t first) noexcept {
   if (first == 0x46554747) return "this is a GGUF file; a llama2.c version 0 checkpoint is needed";
   if (first == 0x616b3432) return "this is a later llama2.c format: export it with --version 0";
   return kWhichFormat;
-}
-
-/// Why a header describes no model.
-struct Fault {
-  std::size_t field;
-  FormatFault kind;
-  const char* text;
-};
-
-std::optional<Fault> find_fault(const Header& header) noexcept {
-  using enum FormatFault;
-  for (std::size_t field = 0; field < header.size(); ++field) {
-    if (header[field] == 0) return Fault{field, out_of_range, "makes no model"};
-    if (header[field] < 0 && field != kVocabField) return Fault{field, out_of_range, "is negative"};
-  }
-  const Llama2cFigures f = figures_of(header);
-  if (f.layers > kMostLayers) return Fault{2, out_of_range, "is more than any model has"};
-  if (f.dim % f.heads != 0) return Fault{3, contradictory, "does not divide dim"};
-  if (f.head_size() % 2 != 0) return Fault{3, contradictory, "makes heads of an odd size"};
-  if (f.heads % f.kv_heads != 0) return Fault{4, contradictory, "does not divide n_heads"};
-  return std::nullopt;
 }
 
 // As the arrays are named: matrices of all layers together, vectors without the 1.
@@ -81,7 +42,7 @@ TensorDirectory directory_of(const FileReader& file, const Llama2cFigures& figur
   TensorDirectoryBuilder builder;
   builder.begin_file({.path = file.path(),
                       .size = file.size(),
-                      .data_begin = kLlama2cHeader,
+                      .data_begin = sizeof(Llama2cHeader),
                       .alignment = sizeof(float),
                       .stamp = file.stamp()});
   std::uint64_t end = 0;  // may wrap: no tensor of such a file lies where it has to
@@ -125,6 +86,34 @@ ModelShape shape_of(const Llama2cFigures& f) {
 
 }  // namespace
 
+Llama2cFigures figures_of(const Llama2cHeader& header) noexcept {
+  const std::int64_t vocabulary = header[kLlama2cVocabulary];
+  const auto figure = [&](std::size_t field) { return static_cast<std::uint64_t>(header[field]); };
+  return {.dim = figure(0),
+          .ffn = figure(1),
+          .layers = figure(2),
+          .heads = figure(3),
+          .kv_heads = figure(4),
+          .vocabulary = static_cast<std::uint64_t>(vocabulary < 0 ? -vocabulary : vocabulary),
+          .context = figure(6),
+          .own_classifier = vocabulary < 0};
+}
+
+std::optional<Llama2cFault> find_fault(const Llama2cHeader& header) noexcept {
+  using enum FormatFault;
+  for (std::size_t field = 0; field < header.size(); ++field) {
+    if (header[field] == 0) return Llama2cFault{field, out_of_range, "makes no model"};
+    if (header[field] < 0 && field != kLlama2cVocabulary)
+      return Llama2cFault{field, out_of_range, "is negative"};
+  }
+  const Llama2cFigures f = figures_of(header);
+  if (f.layers > kMostLayers) return Llama2cFault{2, out_of_range, "is more than any model has"};
+  if (f.dim % f.heads != 0) return Llama2cFault{3, contradictory, "does not divide dim"};
+  if (f.head_size() % 2 != 0) return Llama2cFault{3, contradictory, "makes heads of an odd size"};
+  if (f.heads % f.kv_heads != 0) return Llama2cFault{4, contradictory, "does not divide n_heads"};
+  return std::nullopt;
+}
+
 std::optional<std::uint64_t> bytes_of_array(const Parameter& array) noexcept {
   return checked_mul(array.count, array.rows, array.columns, std::uint64_t{sizeof(float)});
 }
@@ -156,7 +145,7 @@ std::vector<Parameter> llama2c_arrays(const Llama2cFigures& f) {
 }
 
 bool looks_like_llama2c(std::span<const std::byte> head) noexcept {
-  Header header{};
+  Llama2cHeader header{};
   if (head.size() < sizeof header) return false;
   std::memcpy(header.data(), head.data(), sizeof header);
   return !find_fault(header);
@@ -164,20 +153,20 @@ bool looks_like_llama2c(std::span<const std::byte> head) noexcept {
 
 Model read_llama2c(const std::filesystem::path& path) {
   FileReader file(path);
-  Header header{};
+  Llama2cHeader header{};
   file.read(std::as_writable_bytes(std::span(header)), "the header");
-  if (const std::optional<Fault> fault = find_fault(header)) {
+  if (const std::optional<Llama2cFault> fault = find_fault(header)) {
     const std::size_t field = fault->field;
-    throw_field_error(
-        {file.path(), field * sizeof header[0], std::string(kFields[field]), fault->kind},
-        "of " + std::to_string(header[field]) + " " + fault->text, advice_for(header[0]));
+    throw_field_error({file.path(), field * sizeof header[0], kLlama2cFields[field], fault->kind},
+                      "of " + std::to_string(header[field]) + " " + fault->text,
+                      advice_for(header[0]));
   }
   Model model;
   model.format = ModelFormat::llama2c;
   model.path = path;
-  for (std::size_t field = 0; field < kFields.size(); ++field) {
+  for (std::size_t field = 0; field < kLlama2cFields.size(); ++field) {
     const std::int64_t value = header[field];
-    model.metadata.add(std::string(kFields[field]),
+    model.metadata.add(kLlama2cFields[field],
                        static_cast<std::uint64_t>(value < 0 ? -value : value),
                        field * sizeof header[0]);
   }

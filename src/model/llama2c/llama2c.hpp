@@ -3,6 +3,7 @@
 /// karpathy/llama2.c (run.c, export.py).
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -11,11 +12,23 @@
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/model/model.hpp"
 
 namespace tapedeck::internal {
 
-inline constexpr std::size_t kLlama2cHeader = 28;
+inline constexpr std::array<const char*, 7> kLlama2cFields = {
+    "dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"};
+inline constexpr std::size_t kLlama2cVocabulary = 5;  // of these
+using Llama2cHeader = std::array<std::int32_t, kLlama2cFields.size()>;
+
+/// Why a header makes no model.
+struct Llama2cFault {
+  std::size_t field;
+  FormatFault kind;
+  const char* text;  ///< As in "n_heads of 7 does not divide dim", after the number.
+};
+[[nodiscard]] std::optional<Llama2cFault> find_fault(const Llama2cHeader& header) noexcept;
 
 struct Llama2cFigures {
   std::uint64_t dim = 0;
@@ -29,6 +42,9 @@ struct Llama2cFigures {
 
   [[nodiscard]] std::uint64_t head_size() const noexcept { return dim / heads; }
 };
+
+/// @pre no other field than the vocabulary is negative
+[[nodiscard]] Llama2cFigures figures_of(const Llama2cHeader& header) noexcept;
 
 /// All arrays of f32, [count][rows][columns], in the order of the file. Those of kind `other` are
 /// tables of angles, which are computed today. @pre heads is not 0
