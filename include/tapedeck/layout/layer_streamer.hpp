@@ -68,7 +68,7 @@ struct LayerStreamerStat {
 /// LayerStreamer streamer(device, plan, tape.take<std::byte>(plan.device.bytes()), model.tensors,
 ///                        weights.all_bytes());
 /// const DeviceStream stream(device);
-/// const std::byte* const embedding = streamer.outer(plan.outer[0].tensor);  // stays
+/// const std::byte* const embedding = streamer.outer(plan.outer[0]);  // stays
 /// for (std::size_t layer = 0; layer < plan.layers.size(); ++layer) {
 ///   const std::byte* const at = streamer.acquire(layer, stream.handle());
 ///   streamer.prefetch(streamer.next_streamed(layer));
