@@ -85,6 +85,9 @@ MHD_Result respond(MHD_Connection* connection, unsigned status, std::string_view
   if (response == nullptr) return MHD_NO;
   ::MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
                             "text/plain; version=0.0.4; charset=utf-8");
+  if (status == MHD_HTTP_METHOD_NOT_ALLOWED) {
+    ::MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+  }
   const MHD_Result queued = ::MHD_queue_response(connection, status, response);
   ::MHD_destroy_response(response);
   return queued;

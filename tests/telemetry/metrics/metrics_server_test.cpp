@@ -27,6 +27,7 @@ using namespace std::string_view_literals;
 namespace {
 
 using ::testing::AllOf;
+using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Property;
 using ::testing::StartsWith;
@@ -172,7 +173,8 @@ TEST_F(Served, SaysWhyItAnswersNothingElse) {
   const auto server = serve(":0");
   const std::uint16_t port = port_of(server->address());
   EXPECT_THAT(http(port, "GET", "/").text, StartsWith("HTTP/1.1 404 "));
-  EXPECT_THAT(http(port, "POST", "/metrics").text, StartsWith("HTTP/1.1 405 "));
+  EXPECT_THAT(http(port, "POST", "/metrics").text,
+              AllOf(StartsWith("HTTP/1.1 405 "), HasSubstr("\r\nAllow: GET, HEAD\r\n")));
   EXPECT_TRUE(http(port, "HEAD", "/metrics").good);
 }
 
