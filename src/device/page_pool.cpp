@@ -47,8 +47,10 @@ std::size_t PagePool::trim() noexcept {
   const std::lock_guard lock(mutex_);
   for (const PageHandle page : free_) device_.destroy_pages(page);
   free_.clear();
-  held_bytes_ -= free_bytes_;
-  return free_bytes_.exchange(0);
+  const std::size_t released =
+      free_bytes_.exchange(0);  // first: no reader sees more free than held
+  held_bytes_ -= released;
+  return released;
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

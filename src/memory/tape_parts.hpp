@@ -130,7 +130,8 @@ void BlockTape<Line, AnyBlock, Options>::lie_behind(std::span<std::byte> planned
         "give the block right behind them");
   }
   const std::uintptr_t floor = round_up(address_of(planned_end), Line);
-  this->lie_over(address_of(planned.data()), floor, floor + round_down(above.size(), Line));
+  const std::uintptr_t end = round_down(address_of(planned_end) + above.size(), Line);
+  this->lie_over(address_of(planned.data()), floor, std::max(floor, end));
   this->uncommitted_.store(this->floor(), std::memory_order_relaxed);
 }
 
