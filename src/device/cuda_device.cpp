@@ -16,6 +16,11 @@ namespace {
 CUdeviceptr address_of(const void* at) noexcept { return reinterpret_cast<CUdeviceptr>(at); }
 std::byte* to_pointer(CUdeviceptr at) noexcept { return reinterpret_cast<std::byte*>(at); }
 
+const CudaDevice& cuda_device(const Device& device) {
+  if (const auto* const cuda = dynamic_cast<const CudaDevice*>(&device)) return *cuda;
+  throw InvalidArgument({.argument = "device"}, "this device is not a CudaDevice");
+}
+
 void require_ordinal(unsigned ordinal) {
   const unsigned devices = internal::count_devices();
   if (ordinal < devices) return;
@@ -287,8 +292,7 @@ void CudaDevice::fill(std::byte* at, std::byte value, std::size_t bytes, StreamH
                std::to_integer<unsigned char>(value), bytes, stream);
 }
 
-CurrentDevice::CurrentDevice(const Device& device)
-    : device_(static_cast<const CudaDevice&>(device)) {
+CurrentDevice::CurrentDevice(const Device& device) : device_(cuda_device(device)) {
   device_.state_->push();
 }
 

@@ -13,6 +13,8 @@
 #include "device/device_stream_contract.hpp"
 #include "device/stand_in_device.hpp"
 #include "os/child.hpp"
+#include "tapedeck/device/cuda_launch.hpp"
+#include "tapedeck/device/host_device.hpp"
 
 namespace tapedeck::tests {
 
@@ -113,6 +115,12 @@ TEST_F(CudaDeviceTest, OpenTwiceSharesTheContext) {
   one.reset();
   same.fill(pages.at(), std::byte{1}, 10, nullptr);
   same.synchronize();
+}
+
+TEST_F(CudaDeviceTest, NoOtherDeviceHasAContext) {
+  const HostDevice host;
+  const auto error = thrown<InvalidArgument>([&] { const CurrentDevice current(host); });
+  EXPECT_EQ(error.argument(), "device");
 }
 
 TEST_F(CudaDeviceTest, LeavesTheContextOfItsCallerCurrent) {

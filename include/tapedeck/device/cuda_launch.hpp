@@ -42,8 +42,9 @@ class CudaDevice;
 /// context that was current before is current again. Thread-safety: the thread that made it.
 class CurrentDevice {
  public:
-  /// @pre the device is a `CudaDevice`, and outlives this object.
-  /// @throws DeviceError; DeviceUnavailable in a build without CUDA.
+  /// @pre the device outlives this object.
+  /// @throws InvalidArgument for another device than a `CudaDevice`; DeviceError; DeviceUnavailable
+  /// in a build without CUDA.
   explicit CurrentDevice(const Device& device);
   ~CurrentDevice();
   CurrentDevice(const CurrentDevice&) = delete;
