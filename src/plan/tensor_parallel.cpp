@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "plan/cache_cells.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -104,8 +105,15 @@ void check_ranks(const ModelShape& shape, std::uint64_t ranks) {
 
 /// A rank's history and scratch follow from its part of the shape.
 RankBytes rank_bytes(const Model& part, const PlanOptions& options) {
-  const Breakdown bytes = make_plan(part, options).breakdown();
-  RankBytes out = {.history = bytes.history, .scratch = bytes.scratch, .overhead = bytes.overhead};
+  const Profile& profile = options.profile;
+  const internal::CacheCells cells = profile.plan_cells(part.shape, options);
+  Plan plan;  // without weights: those of the whole model are cut
+  plan.history = profile.plan_history(part.shape, options, cells);
+  profile.plan_scratch(part, options, cells, plan);
+  RankBytes out;
+  out.history = fits(CheckedSize(plan.history.payload()) * cells.streams);
+  out.scratch = plan.scratch.bytes();
+  out.overhead = options.overhead;
   for (const LayerShape& layer : part.shape.layers) {
     if (layer.attention == Attention::none) continue;
     out.kv_heads = std::max(out.kv_heads, layer.kv_heads);
