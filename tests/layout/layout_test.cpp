@@ -216,12 +216,15 @@ TEST_P(LayoutFaults, CreationIsAllOrNothing) {
     Complaints all;
     for (const Tape* tape :
          {&layout.weights(), &layout.scratch(), &layout.history(0), &layout.history(1)}) {
-      for (const Unmet& one : tape->block().unmet()) all.push_back(one.text);
+      for (const Unmet& one : tape->block().unmet()) {
+        // Of the host's pool of huge pages, other processes may take and give at any time.
+        if (one.wish != Wish::huge_pages) all.push_back(one.text);
+      }
     }
     return all;
   };
   // A budget that cannot be read bounds nothing; what the kernel has no huge pages for gets others.
-  const std::set<std::string> silent = {"open", "pread", "ioctl", "mmap", "madvise"};
+  const std::set<std::string> silent = {"open", "pread", "ioctl", "mmap", "mremap", "madvise"};
   EXPECT_GE(sweep({.run = create, .silent = silent}, GetParam()), 10U);
 }
 
