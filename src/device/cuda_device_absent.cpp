@@ -54,7 +54,7 @@ CurrentDevice::CurrentDevice(const Device& device)
     : device_(static_cast<const CudaDevice&>(device)) {
   absent();
 }
-CurrentDevice::~CurrentDevice() = default;
+CurrentDevice::~CurrentDevice() { static_cast<void>(device_); }
 int CurrentDevice::handle() const noexcept { return static_cast<int>(device_.info().ordinal); }
 
 KernelModule::KernelModule(const void* /*image*/) { absent(); }

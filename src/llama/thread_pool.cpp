@@ -46,6 +46,7 @@ std::uint32_t Bell::wait_while(std::uint32_t seen, int spins) noexcept {
 // stops those that it had.
 ThreadPool::ThreadPool(unsigned threads) : ThreadPool() {
   // With more threads than cores, to spin is to keep the one we wait for from running.
+  // NOLINTNEXTLINE(cppcoreguidelines-prefer-member-initializer): this constructor delegates
   spins_ = threads <= std::thread::hardware_concurrency() ? kSpins : 0;
   workers_.reserve(threads);
   for (std::size_t thread = 1; thread < threads; ++thread) {

@@ -110,7 +110,7 @@ TEST_F(MadeModel, RefusesWhatIsNoModel) {
   EXPECT_EQ(refused(with(&Shape::vocab, 258)).limit(), 259U);
   Shape huge = with(&Shape::ffn, 2'000'000'000);
   huge.dim = 2'000'000'000;
-  huge.layers = 2'000'000'000;
+  huge.layers = 65'536;
   EXPECT_EQ(refused(huge).argument(), "shape");
   EXPECT_THAT(names_in(folder_.path()), ::testing::IsEmpty());
 }

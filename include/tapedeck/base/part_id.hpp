@@ -105,6 +105,7 @@ struct PartId {
     return tower == Tower::text ? layer : std::nullopt;
   }
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the 0 of a comparison for a pointer
   friend auto operator<=>(const PartId&, const PartId&) = default;
 };
 
