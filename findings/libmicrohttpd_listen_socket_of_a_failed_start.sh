@@ -15,7 +15,7 @@
 #   no descriptor for epoll: start failed, the socket is open
 #   no memory for a stack:   start failed, the socket is closed
 #
-# Needs root or sudo for nothing; downloads Debian packages into a temporary folder.
+# Needs no root; Debian packages are downloaded into a temporary folder.
 set -eu
 
 folder=$(mktemp -d)
@@ -32,7 +32,7 @@ if ! fetch $packages; then
   # shellcheck disable=SC2086
   apt-get $lists -o APT::Sandbox::User=root download $packages >apt.log 2>&1 || { cat apt.log; exit 1; }
 fi
-for package in ./*.deb; do dpkg-deb -x "$package" root; done
+for package in ./*.deb; do dpkg-deb -x "$package" unpacked; done
 
 cat >start.py <<'PY'
 import ctypes, os, resource, socket, sys
@@ -70,9 +70,10 @@ print("no descriptor for epoll:", start())
 print("no memory for a stack:  ", start(ctypes.c_int(STACK_SIZE), ctypes.c_size_t(1 << 46)))
 PY
 
-libraries=$folder/root/usr/lib/x86_64-linux-gnu
-LD_LIBRARY_PATH=$libraries PYTHONHOME=$folder/root/usr \
-  root/usr/bin/python3.11 start.py "$libraries/libmicrohttpd.so.12" >seen
+cd unpacked/usr
+LD_LIBRARY_PATH=$PWD/lib/x86_64-linux-gnu PYTHONHOME=$PWD \
+  bin/python3.11 ../../start.py libmicrohttpd.so.12 >../../seen
+cd ../..
 cat seen
 cat >expected <<'TEXT'
 no descriptor for epoll: start failed, the socket is open

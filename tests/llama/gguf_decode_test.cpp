@@ -34,7 +34,7 @@ INSTANTIATE_TEST_SUITE_P(Files, GgufStories,
 
 TEST_P(GgufStories, TokensAndTextAreThoseOfTheReference) {
   for (const unsigned threads : {1U, 3U}) {
-    if (kThreadSanitized && threads == 1) continue;
+    if (kThreadSanitized && threads == 1) continue;  // nothing to race, and it takes long
     Host host(file_, threads, 1, 256);
     const Tokenizer tokenizer(host.model.model(), host.model.shape().vocab);
     for (int n = 1; n <= 3; ++n) {

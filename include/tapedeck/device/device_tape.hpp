@@ -121,7 +121,7 @@ class alignas(kLine) DeviceTape
   /// @throws DeviceError of the event; WrongState if the tape is sealed.
   std::size_t decommit(EventHandle after = nullptr);
 
-  /// As `Tape::note_planned`.
+  /// As `Tape::note_planned`. In `stat()`, `page_size` is the pool's page.
   using BlockTape::note_planned;
 
  private:
