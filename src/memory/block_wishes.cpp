@@ -79,7 +79,10 @@ void Block::State::ask_kernel(std::byte* at, std::size_t bytes) {
 }
 
 void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
-  std::vector<unsigned> nodes = options.numa.nodes;
+  std::vector<unsigned> nodes;
+  for (unsigned node = 0; node < NumaNodes::kMost; ++node) {
+    if (options.numa.nodes.contains(node)) nodes.push_back(node);
+  }
   if (nodes.empty()) {
     for (const NumaNode& node : os::numa_nodes()) {
       if (node.allowed) nodes.push_back(node.id);
@@ -97,6 +100,15 @@ bool Block::State::lock_range(std::byte* at, std::size_t bytes) {
   const int error = os::lock(at, bytes);
   if (error != 0) internal::note_unmet_lock(unmet, error, bytes);
   return error == 0;
+}
+
+void NumaNodes::insert(unsigned node) {
+  if (node >= kMost) {
+    throw InvalidArgument({.argument = "NumaPlacement::nodes", .value = node, .limit = kMost - 1},
+                          "NUMA node " + std::to_string(node) + " is greater than 1023",
+                          "see /sys/devices/system/node/online for the nodes of this host");
+  }
+  nodes_.set(node);
 }
 
 bool Block::lock() {

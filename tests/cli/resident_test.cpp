@@ -86,7 +86,7 @@ TEST_F(Resident, APartIsJudgedByItsOwnBytes) {
   const auto at = static_cast<off_t>(fs::file_size(model_) - tail.size());
   ASSERT_EQ(::pread(file.get(), tail.data(), tail.size(), at), static_cast<ssize_t>(tail.size()));
   const Json parts = resident(model_).at("parts");
-  EXPECT_EQ(cached_of(parts.at(3)), 2 * kTensorBytes);
+  EXPECT_GT(cached_of(parts.at(3)), kTensorBytes);  // the kernel may reclaim some of its clean pages
   EXPECT_LT(cached_of(parts.at(1)), kTensorBytes / 2);
   EXPECT_LT(cached_of(parts.at(2)), kTensorBytes / 2);
 }

@@ -73,3 +73,42 @@ if(TARGET tapedeck_cli)
     LABELS package FIXTURES_SETUP decoder_model)
   add_consumer_test(package.decoder decoder ARGUMENTS ${model} FIXTURES decoder_model)
 endif()
+
+# A compiler below C++20 gets one error, which says so.
+add_test(NAME package.cxx17 COMMAND ${CMAKE_CXX_COMPILER} -std=c++17 -fsyntax-only
+  -I ${prefix}/${CMAKE_INSTALL_INCLUDEDIR} ${PROJECT_SOURCE_DIR}/src/examples/one_tape/one_tape.cpp)
+set_tests_properties(package.cxx17 PROPERTIES
+  LABELS package
+  FIXTURES_REQUIRED tapedeck_prefix
+  PASS_REGULAR_EXPRESSION "error: .*Tapedeck needs C\\+\\+20"
+  FAIL_REGULAR_EXPRESSION "does not name|not declared|no member|expected")
+
+# The examples, with warnings that users ask for, by both compilers at each level of optimization:
+# what GCC warns about depends on what it inlines. A sanitized library needs its own flags.
+if(NOT TARGET tapedeck_cli OR CMAKE_CXX_FLAGS MATCHES "-fsanitize")
+  return()
+endif()
+find_program(TAPEDECK_CLANGXX NAMES clang++-14 clang++)
+foreach(compiler IN ITEMS ${CMAKE_CXX_COMPILER} ${TAPEDECK_CLANGXX})
+  if(NOT compiler)
+    message(STATUS "no clang++: the examples are built by ${CMAKE_CXX_COMPILER} alone")
+    continue()
+  endif()
+  cmake_path(GET compiler FILENAME compiler_name)
+  foreach(level IN ITEMS 0 1 2 3)
+    set(name package.examples.${compiler_name}.O${level})
+    add_test(NAME ${name} COMMAND ${CMAKE_CTEST_COMMAND}
+      --build-and-test ${CMAKE_CURRENT_SOURCE_DIR}/examples ${CMAKE_CURRENT_BINARY_DIR}/${name}
+      --build-generator ${CMAKE_GENERATOR}
+      --build-options
+        --fresh
+        -DCMAKE_CXX_COMPILER=${compiler}
+        "-DCMAKE_CXX_FLAGS=-O${level} -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror"
+        -DCMAKE_PREFIX_PATH=${prefix}
+        -DTAPEDECK_SOURCE_DIR=${PROJECT_SOURCE_DIR}
+        -DMODEL=${model}
+      --test-command ${CMAKE_CTEST_COMMAND} --output-on-failure)
+    set_tests_properties(${name} PROPERTIES
+      LABELS package FIXTURES_REQUIRED "tapedeck_prefix;decoder_model" COST 1000 TIMEOUT 600)
+  endforeach()
+endforeach()

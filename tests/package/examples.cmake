@@ -1,7 +1,8 @@
-# The examples of the README (```cpp) and of the public headers (@code{.cpp}) are compiled and run: a
-# test each, from one source for each folder of headers. An example is a row of statements. One that
+# The examples of the README and the manual's chapters (```cpp) and of the public headers
+# (@code{.cpp}) are compiled and run: a test each, from one source for each folder. An example is a row of statements. One that
 # begins with "// compile only" wants what a test does not have, and is not run.
-file(GLOB documents CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/README.md)
+file(GLOB documents CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/src/manual/*.md)
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/tapedeck/*/*.hpp)
 list(APPEND documents ${headers})
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${documents})
@@ -57,7 +58,9 @@ function(add_examples document)
     set(opening "\n@code{.cpp}\n")
     set(closing "\n@endcode")
   else()
-    set(suite readme)
+    if(NOT suite STREQUAL "manual")
+      set(suite readme)
+    endif()
     set(opening "\n```cpp\n")
     set(closing "\n```")
   endif()
@@ -132,7 +135,7 @@ endfunction()
 foreach(document IN LISTS documents)
   add_examples(${document})
 endforeach()
-set(suites readme)
+set(suites readme manual)
 foreach(header IN LISTS headers)
   cmake_path(GET header PARENT_PATH folder)
   cmake_path(GET folder FILENAME suite)

@@ -54,7 +54,8 @@ TEST(WeightsResidency, TellsThePageCacheApart) {
   ASSERT_TRUE(weights.warm());
   EXPECT_LT(*cold, weights.residency().bytes / 2);  // headers were read
   static_cast<void>(weights.decommit());
-  EXPECT_EQ(weights.residency().cached, weights.residency().bytes);
+  // The kernel may reclaim clean pages that nothing maps.
+  EXPECT_GT(weights.residency().cached.value_or(0), weights.residency().bytes / 2);
 }
 
 TEST(WeightsResidency, IsToldByFileAndByTensors) {

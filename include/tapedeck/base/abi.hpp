@@ -16,6 +16,12 @@
 /// (`tapedeck_heap_allocations`) have no namespace at all.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "Tapedeck needs C++20: compile with -std=c++20 (CMake: target_compile_features(... cxx_std_20))"
+// Ends the compilation here. The errors that follow from an older C++ would bury this one.
+#include "Tapedeck needs C++20"
+#endif
+
 #if defined(__SANITIZE_ADDRESS__)
 #define TAPEDECK_ASAN 1
 #elif defined(__SANITIZE_THREAD__)

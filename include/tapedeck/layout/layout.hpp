@@ -24,7 +24,7 @@ class PassGuard;
 
 /// A device, and what of the model lies on it.
 struct LayoutGpu {
-  Device* device;              ///< Outlives the layout.
+  Device* device = nullptr;    ///< Outlives the layout.
   std::optional<Plan> plan{};  ///< Its part of the model; nothing: the layout's whole plan.
   DeviceLayoutOptions options{};
 };

@@ -29,9 +29,9 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Bytes of each tape.
 struct LayoutSizes {
-  std::size_t weights;
-  std::size_t scratch;
-  std::size_t history;  ///< For each talk.
+  std::size_t weights = 0;
+  std::size_t scratch = 0;
+  std::size_t history = 0;  ///< For each talk.
 };
 
 /// When the pages of a layout that was made from a plan are committed.

@@ -2,12 +2,13 @@
 /// `BlockOptions`: what a block may be asked for, and `Unmet`: what the host did not have.
 #pragma once
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "tapedeck/base/abi.hpp"
 
@@ -21,6 +22,29 @@ enum class HugePages : std::uint8_t { never, transparent, explicit_pages };
 /// What a child process finds at these addresses after fork: a copy, nothing, or zeros.
 enum class OnFork : std::uint8_t { copy, omit, zero };
 
+/// A set of NUMA nodes. It holds every number that Linux gives a node.
+class NumaNodes {
+ public:
+  static constexpr unsigned kMost = 1024;
+
+  NumaNodes() noexcept = default;
+  /// @throws InvalidArgument for a node of `kMost` or more.
+  NumaNodes(std::initializer_list<unsigned> nodes) {
+    for (const unsigned node : nodes) insert(node);
+  }
+
+  /// @throws InvalidArgument for a node of `kMost` or more.
+  void insert(unsigned node);
+
+  [[nodiscard]] bool contains(unsigned node) const noexcept { return node < kMost && nodes_[node]; }
+  [[nodiscard]] bool empty() const noexcept { return nodes_.none(); }
+
+ private:
+  // Not a vector: GCC 12 warns at -O3 that a vector among the members of a temporary may be
+  // uninitialized, in the caller's code.
+  std::bitset<kMost> nodes_;
+};
+
 /// On which NUMA nodes pages come to lie. Set when they are committed, before anybody touches them.
 struct NumaPlacement {
   enum class Policy : std::uint8_t {
@@ -29,7 +53,7 @@ struct NumaPlacement {
     interleave,  ///< In turn over `nodes`.
   };
   Policy policy = Policy::local;
-  std::vector<unsigned> nodes{};  ///< Empty: all this process may use.
+  NumaNodes nodes{};  ///< Empty: all this process may use.
 };
 
 /// Something a block can be asked for and the host may not have.

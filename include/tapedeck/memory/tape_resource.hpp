@@ -35,10 +35,8 @@ class TapeResource final : public std::pmr::memory_resource {
     return tape_->take(bytes, align);
   }
   void do_deallocate(void*, std::size_t, std::size_t) override {}
-  [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override {
-    const auto* resource = dynamic_cast<const TapeResource*>(&other);
-    return resource != nullptr && resource->tape_ == tape_;
-  }
+  // In the library, so that this header can be used with -fno-rtti.
+  [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override;
 
   Tape* tape_;
 };

@@ -68,41 +68,41 @@ enum class ParameterKind : std::uint8_t { matrix, embedding, head, expert, norm,
 
 /// Tensors of one kind that the architecture implies: `count` times `rows` × `columns`.
 struct Parameter {
-  std::string name;  ///< "layers.ffn.gate"
-  ParameterKind kind;
-  std::uint64_t count;    ///< How many such tensors there are (layers, experts).
-  std::uint64_t rows;     ///< Outer dimension; 1 for a vector.
-  std::uint64_t columns;  ///< Contiguous dimension: the one that is quantized in blocks.
+  std::string name{};  ///< "layers.ffn.gate"
+  ParameterKind kind{};
+  std::uint64_t count = 0;    ///< How many such tensors there are (layers, experts).
+  std::uint64_t rows = 0;     ///< Outer dimension; 1 for a vector.
+  std::uint64_t columns = 0;  ///< Contiguous dimension: the one that is quantized in blocks.
   PartId id{};
 };
 
 /// The figures of a model that memory depends on. Made from a file's own metadata by one table of
 /// architectures (src/model/architectures.cpp). Thread-safety: a value.
 struct ModelShape {
-  std::string architecture;  ///< As the file names it: "llama", "qwen3_moe".
-  std::string name;          ///< The model's own name, or empty.
+  std::string architecture{};  ///< As the file names it: "llama", "qwen3_moe".
+  std::string name{};          ///< The model's own name, or empty.
   std::uint64_t hidden = 0;
   std::uint64_t vocabulary = 0;
   std::uint64_t context = 0;  ///< Tokens the model was made for; 0: not stated.
   bool tied = false;          ///< The output head is the embedding table.
   bool encoder = false;       ///< No logits head, no cache (BERT).
-  std::vector<LayerShape> layers;
+  std::vector<LayerShape> layers{};
   std::uint64_t draft_layers = 0;  ///< Layers behind these that only draft tokens.
 
   /// What the architecture implies for the text decoder, embeddings and head; empty where the rules
   /// of its parameters are not known (then only a tensor directory tells).
-  std::vector<Parameter> parameters;
+  std::vector<Parameter> parameters{};
   /// The type the file says its weights are in; nothing where it says none.
-  std::optional<DType> dtype;
-  StoredQuantization quantization;
-  GraphShape graph;
+  std::optional<DType> dtype{};
+  StoredQuantization quantization{};
+  GraphShape graph{};
   /// llama.cpp keeps every token in windowed layers of this architecture, whatever the window.
   bool windowless_engine = false;
 
   /// True where every rule that was used is covered by a test against a real file or an engine.
   bool exact = false;
   /// One line for each assumption: "unknown architecture foo: planned from its generic fields".
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings{};
 
   /// Sum over `parameters`; nothing where there are none, or where it overflows.
   [[nodiscard]] std::optional<std::uint64_t> parameter_count() const noexcept;

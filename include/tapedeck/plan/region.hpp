@@ -53,7 +53,7 @@ struct Growth {
 /// tell a layout whether its own plan has this very region.
 struct Region {
   PartId id{};       ///< What it is.
-  std::string name;  ///< "layers.3.k", "decode.logits", or the tensor's own name.
+  std::string name{};  ///< "layers.3.k", "decode.logits", or the tensor's own name.
   RegionRole role = RegionRole::weight;
   std::uint64_t offset = 0;  ///< From the start of the tape; a multiple of `alignment`.
   std::uint64_t bytes = 0;

@@ -18,7 +18,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A tensor to be built.
 struct TensorSpec {
-  std::string name;
+  std::string name{};
   DType dtype = DType::f32;
   std::vector<std::uint64_t> shape{};  ///< Slowest dimension first; at most 8.
 };

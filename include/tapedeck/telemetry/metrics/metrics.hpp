@@ -14,7 +14,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A layout that is scraped, and the phases of its engine. Thread-safety: a value.
 struct WatchedLayout {
-  const Layout* layout;            ///< Must outlive its watcher.
+  const Layout* layout = nullptr;  ///< Must outlive its watcher.
   std::string name = "layout";     ///< The label `layout`.
   const Phases* phases = nullptr;  ///< Of this layout, if any; must outlive the watcher, too.
 };
