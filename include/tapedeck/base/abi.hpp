@@ -19,7 +19,7 @@
 #if __cplusplus < 202002L
 #error "Tapedeck needs C++20: compile with -std=c++20 (CMake: target_compile_features(... cxx_std_20))"
 // Ends the compilation here. The errors that follow from an older C++ would bury this one.
-#include "Tapedeck needs C++20"
+#include "tapedeck/base/needs_cxx20"
 #endif
 
 #if defined(__SANITIZE_ADDRESS__)
