@@ -15,7 +15,7 @@ struct HugePageTrial {
   HugePages best = HugePages::never;
   std::size_t bytes = 0;           ///< Memory that was filled and read with each kind of page.
   double ordinary_seconds = 0;     ///< Time to fill and read fresh memory in ordinary pages.
-  double transparent_seconds = 0;  ///< Time to fill and read it in transparent huge pages.
+  double transparent_seconds = 0;  ///< Time to fill and read fresh memory in huge pages.
   /// Bytes that huge pages really backed. 0 if the host has none; `best` is then `never`.
   std::size_t huge = 0;
 };

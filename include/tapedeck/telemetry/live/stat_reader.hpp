@@ -31,7 +31,7 @@ struct PublishedLayout {
 /// What became of the publisher.
 enum class PublisherState : std::uint8_t {
   running,
-  ended,    ///< It was destroyed in good order.
+  ended,    ///< It was destroyed normally.
   dead,     ///< Its process is gone; a read returns what it published last.
   unknown,  ///< Its process is in another container, or the kernel does not report on it.
 };

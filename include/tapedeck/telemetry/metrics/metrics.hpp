@@ -19,7 +19,7 @@ struct WatchedLayout {
   const Phases* phases = nullptr;  ///< Of this layout, if any; must also outlive the collector.
 };
 
-/// The Content-Type under which a host's own server sends what `metrics_text` returns.
+/// The Content-Type with which a host's own server sends what `metrics_text` returns.
 inline constexpr const char* kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Returns the Prometheus text exposition of some layouts, for a host that has a server of its own.
