@@ -13,9 +13,8 @@
 
 namespace tapedeck::internal {
 
-/// Consulted before each chunk, from any thread. It queries the kernel only every few milliseconds,
-/// since a query costs as much as mapping hundreds of pages, and in between deducts what it let
-/// through.
+/// Checked before each chunk, by any thread. A query of the kernel costs as much as mapping
+/// hundreds of pages, so its answer is used for some milliseconds, less what was let through since.
 class BudgetGate {
  public:
   /// Returns the budget if it does not allow `bytes` more to become resident; else deducts them.
@@ -30,13 +29,12 @@ class BudgetGate {
   Clock::time_point asked_{};
 };
 
-/// Upper bound of the bytes that bringing a chunk in adds to RAM; cheap to compute. For mapped
-/// files and shared memory, these are the bytes that are not in the page cache; for private memory,
-/// all of them.
+/// Upper bound of the bytes that bringing a chunk in adds to RAM; cheap to compute. Of mapped files
+/// and shared memory, it counts what is not in the page cache; of private memory, everything.
 [[nodiscard]] std::uint64_t most_missing_bytes(const WeightsState& state,
                                                const WeightsChunk& chunk);
-/// Bytes that bringing a chunk in adds to RAM, exact to the page. Pages that the kernel does not
-/// report on count as missing.
+/// Bytes that bringing a chunk in adds to RAM, exact to the page. Unreported pages count as
+/// missing.
 [[nodiscard]] std::uint64_t missing_bytes(const WeightsState& state, const WeightsChunk& chunk);
 
 }  // namespace tapedeck::internal

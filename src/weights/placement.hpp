@@ -46,10 +46,10 @@ struct Placement {
   std::uint64_t bytes = 0;      ///< Size of the range.
 };
 
-/// Places the files one after the other. A mapped file is placed as a whole; a file that is read is
-/// placed as runs of tensors, each from its first to its last byte. A run has the same offset
-/// within a page in memory as in its file, so that it can be read directly. A tensor which that
-/// would misalign begins another run, packed at 64 bytes.
+/// Places the files one after the other: a mapped file as a whole, a file that is read as runs of
+/// tensors, each from its first to its last byte. A run has the same offset within a page in memory
+/// as in its file, so that it can be read directly. A tensor which that would misalign begins
+/// another run, packed at 64 bytes.
 /// @param ways  one per file, none of them `automatic`
 /// @param huge_page  the alignment of large files; 0 if the host has no huge pages
 /// @param all_huge  align every file that is read: they use pages of the host's pool

@@ -122,8 +122,7 @@ std::uint64_t Weights::decommit() {
   return given_back;
 }
 
-// A chunk that other tensors share is kept. So are the pages at a chunk's edges that other chunks
-// share.
+// Chunks with bytes of other tensors are kept, and so are pages that a chunk shares with another.
 std::uint64_t Weights::decommit(std::span<const std::uint32_t> tensors) {
   std::vector<std::uint64_t> covered(opened().chunks());
   // A set, so that a tensor named twice is counted once.

@@ -1,7 +1,6 @@
 /// @file
 /// The format of the memory that processes share: eight bytes with the length of a JSON text, the
-/// text, and the tensors that it describes. It resembles a safetensors file, but it supports all
-/// types and aligns the tensors.
+/// text, and the tensors that it describes. It is like safetensors, but aligned and for all types.
 /// @code{.json}
 /// {"tapedeck": 1, "name": "weights",
 ///  "tensors": [{"name": "a", "dtype": "q8_0", "shape": [2, 32], "offset": 4096}]}

@@ -145,8 +145,7 @@ class WarmJob::Work final : public internal::ChunkJob {
     return chunk;
   }
 
-  // A disk needs several requests at once to run at full speed; threads that each wait for one
-  // chunk make too few.
+  // A disk needs several requests at once; threads that each wait for one chunk make too few.
   void read_ahead(std::size_t place) const {
     const std::size_t first = place == 0 ? 0 : place + kReadAhead;
     for (std::size_t i = first; i <= place + kReadAhead && i < chunks_.size(); ++i) {
@@ -157,7 +156,7 @@ class WarmJob::Work final : public internal::ChunkJob {
     }
   }
 
-  // Checked before the first chunk: a model that cannot fit must not fill the host's memory first.
+  // Checked before the first chunk: a model that cannot fit must not fill the host first.
   [[nodiscard]] bool fits_as_a_whole() {
     internal::BudgetGate whole;
     const auto most = std::accumulate(missing_.begin(), missing_.end(), std::uint64_t{0});

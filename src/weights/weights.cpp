@@ -291,8 +291,7 @@ bool Weights::lock() {
   for (const internal::WeightsSegment& segment : state.segments) {
     bytes += state.pages_of(segment).size();
   }
-  // A lock brings in what is missing, and the kernel kills a process over its memory cgroup's
-  // limit.
+  // A lock brings in what is missing, and over a memory cgroup's limit the kernel kills.
   std::uint64_t missing = 0;
   for (std::size_t number = 0; number != state.chunks(); ++number) {
     missing += internal::missing_bytes(state, state.chunk(number));

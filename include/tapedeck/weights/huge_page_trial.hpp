@@ -1,6 +1,5 @@
 /// @file
-/// `huge_page_trial`: measures whether huge pages help on this host. On most hosts they do; on some
-/// they hurt.
+/// `huge_page_trial`: measures whether huge pages help on this host. On some hosts they hurt.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +19,8 @@ struct HugePageTrial {
   std::size_t huge = 0;
 };
 
-/// Measures once per process, in the first call, which takes about 0.1 s. Later calls return the
-/// same result. The trial does what a load does: it populates memory, fills it and reads it once.
+/// Measures in the first call of a process, in about 0.1 s; later calls return the same. The trial
+/// does what a load does: it populates memory, fills it and reads it once.
 /// Thread-safety: any thread.
 /// @code{.cpp}
 /// using namespace tapedeck;

@@ -20,7 +20,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 class TensorDirectory;
 
 /// A running warm of a `Weights`, which must outlive it. `Weights::start_warm` creates it; only one
-/// can run at a time. What a job has brought in stays: the next job continues from there.
+/// can run at a time. The next job continues where a job ended.
 ///
 /// Thread-safety: `wait_for`, `progress` and `stop` from any thread; `wait` from one thread. Every
 /// function throws WrongState (`empty`) if the job was moved from.
@@ -46,7 +46,7 @@ class WarmJob {
   [[nodiscard]] WarmResult wait();
 
   /// Waits until a tensor can be read without waiting for the disk. Returns false if the job ended
-  /// before that; `wait` then reports why. O(chunks of the tensor) if the tensor is there already.
+  /// before that; `wait` then reports why. O(chunks of the tensor) if it is already there.
   /// @throws InvalidArgument if the model has no tensor of this index.
   [[nodiscard]] bool wait_for(std::size_t tensor);
 

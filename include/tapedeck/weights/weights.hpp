@@ -30,17 +30,15 @@ struct WeightsFile {
   std::optional<std::uint64_t> cached{};  ///< Bytes in the page cache when it was opened.
 };
 
-/// Where weights are at the moment. Querying it costs system calls. A value is empty if the kernel
-/// does not report it.
+/// Where weights are now. Querying costs system calls; what the kernel does not report is empty.
 struct WeightsResidency {
-  std::uint64_t bytes = 0;                 ///< Size of the weights that were queried.
+  std::uint64_t bytes = 0;                 ///< Size of what was queried.
   std::optional<std::uint64_t> present{};  ///< Bytes in RAM and mapped by this process.
   std::optional<std::uint64_t> huge{};     ///< Bytes of `present` in huge pages.
   std::optional<std::uint64_t> swapped{};  ///< Bytes in swap.
-  /// Bytes of mapped files in the page cache, whichever process uses them. The kernel reports this
-  /// only for files that this process may write.
+  /// Bytes of mapped files in the page cache. Reported only for files that this process may write.
   std::optional<std::uint64_t> cached{};
-  /// Bytes changed and not yet on disk. Known only for all weights together.
+  /// Bytes changed and not on disk. Known only for all weights together.
   std::optional<std::uint64_t> dirty{};
   std::vector<std::uint64_t> nodes{};  ///< Bytes by NUMA node; empty if unknown.
 };
@@ -64,32 +62,31 @@ struct WeightsResidency {
 /// @endcode
 class Weights final : public WeightsOwner {
  public:
-  /// Opens all files of a model: GGUF (all parts of a split file), safetensors (a single file, an
-  /// index, or a folder), or llama2.c. Each file keeps a descriptor open for the object's lifetime.
-  /// Huge pages or NUMA placement that the host cannot provide are listed in `unmet`.
-  /// @throws what `read_model` throws; FormatError for a tensor outside its file, before any tensor
-  /// is accessed; InvalidArgument for a model without tensors or `Way::shared`; SystemError.
+  /// Opens all files of a model: GGUF (all parts of a split one), safetensors (a file, an index, or
+  /// a folder), or llama2.c. Each file costs a descriptor for the object's lifetime. `unmet` lists
+  /// the huge pages and NUMA placement that the host cannot provide.
+  /// @throws what `read_model` throws; FormatError for a tensor outside its file, before any is
+  /// accessed; InvalidArgument for a model without tensors or `Way::shared`; SystemError.
   [[nodiscard]] static Weights open(const std::filesystem::path& path,
                                     const WeightsOptions& options = {});
-  /// Opens the files of a model that was already read.
-  /// @throws what `open` of a path throws; FormatError also if a file has changed since.
+  /// Opens a model that was already read.
+  /// @throws what the other `open` throws; FormatError also if a file has changed since.
   [[nodiscard]] static Weights open(const Model& model, const WeightsOptions& options = {});
 
-  /// Takes over sealed weights that `send` passed in at the other end of a Unix socket. Nothing is
-  /// copied, and the weights remain when the sender exits.
+  /// Receives sealed weights that `send` sent to this Unix socket. Nothing is copied, and they
+  /// remain when the sender exits.
   /// @throws SystemError; FormatError if what arrived is not sealed weights.
   [[nodiscard]] static Weights receive(int socket);
-  /// Takes over sealed weights by a descriptor that the host passed on by itself (inheritance,
-  /// SCM_RIGHTS). The descriptor is duplicated.
-  /// @throws what `receive` throws.
+  /// Opens sealed weights by a descriptor that the host passed on by itself (inheritance,
+  /// SCM_RIGHTS), and duplicates it. @throws what `receive` throws.
   [[nodiscard]] static Weights adopt(int descriptor);
 
   Weights(Weights&&) noexcept;
   Weights& operator=(Weights&&) noexcept;
   ~Weights() override;
 
-  /// Shares these weights with the process at the other end of a Unix socket (connected, or one of
-  /// a pair), which calls `receive`.
+  /// Sends these weights to the process at the other end of a Unix socket (connected, or one of a
+  /// pair), which calls `receive`.
   /// @throws InvalidArgument if they are not in sealed memory (`WeightsBuilder`); SystemError.
   void send(int socket) const;
   /// The memfd of sealed weights, owned by this object; -1 for all others.
@@ -99,7 +96,7 @@ class Weights final : public WeightsOwner {
   [[nodiscard]] std::size_t size() const;  ///< Number of tensors.
   /// @pre index < size()
   [[nodiscard]] TensorView operator[](std::size_t index) const;
-  /// Returns the tensor of this name, or nothing if the model has none. O(log n).
+  /// Returns nothing if the model has no tensor of this name. O(log n).
   [[nodiscard]] std::optional<TensorView> find(std::string_view name) const;
   /// @throws InvalidArgument if the model has no tensor of this name.
   [[nodiscard]] TensorView at(std::string_view name) const;
@@ -115,8 +112,8 @@ class Weights final : public WeightsOwner {
   /// Requests that the host could not fulfill: huge pages, locks, NUMA placement.
   [[nodiscard]] const std::vector<Unmet>& unmet() const;
 
-  /// Whether a tensor's bytes can be read. Always true for mapped and for sealed weights; unless
-  /// they are `warmed`, a read may wait for the disk. O(chunks of the tensor), no system call.
+  /// Whether a tensor's bytes can be read. Always true for mapped and sealed tensors; unless they
+  /// are `warmed`, a read may wait for the disk. O(chunks of the tensor), no system call.
   /// @pre tensor < size()
   [[nodiscard]] bool readable(std::size_t tensor) const;
   /// Whether a warm has made the tensor resident since it was opened or last decommitted.
@@ -128,10 +125,9 @@ class Weights final : public WeightsOwner {
   /// others follow in the order of their files. `layer_order` returns such an order.
   [[nodiscard]] WarmResult warm(WarmOptions options = {},
                                 const std::vector<std::uint32_t>& order = {});
-  /// Starts to bring in what is missing, and returns. `order` is that of `warm`. The weights must
-  /// outlive the job, but may be moved.
-  /// @throws WrongState (`busy`) if a job is running already; InvalidArgument if `order` contains
-  /// an index that is not a tensor's.
+  /// Starts what `warm` does, without waiting. The weights must outlive the job, but may be moved.
+  /// @throws WrongState (`busy`) if a job runs already; InvalidArgument if an index in `order` is
+  /// not a tensor's.
   [[nodiscard]] WarmJob start_warm(WarmOptions options = {},
                                    const std::vector<std::uint32_t>& order = {});
 
@@ -143,18 +139,17 @@ class Weights final : public WeightsOwner {
   /// @throws InvalidArgument if an index is not a tensor's.
   [[nodiscard]] WeightsResidency residency_of(std::span<const std::uint32_t> tensors) const;
 
-  /// Locks all weights in RAM (mlock), and brings in what is missing. Returns false if the host
-  /// refuses; `unmet` then states how much was requested, and the limit.
+  /// Locks all weights in RAM (mlock), bringing in what is missing. Returns false if the host
+  /// refuses; `unmet` then has the size and the limit.
   bool lock();
 
-  /// Releases all pages and keeps the addresses, for example after an upload to a device. Tensors
-  /// that were read into memory are not readable until they are warmed again. Returns the bytes
-  /// that had been present; 0 for sealed weights, of which only the mapping is dropped.
-  /// @pre no job runs, and no thread reads the tensors.
+  /// Releases all pages and keeps the addresses, for example after an upload to a device. Returns
+  /// the bytes that had been present; 0 for sealed weights, of which only the mapping is dropped.
+  /// @pre no job runs, and no thread reads tensors that were read into memory: they are not
+  /// readable until they are warmed again.
   std::uint64_t decommit();
-  /// Releases the chunks (8 MiB) that are entirely within these tensors, for example those of a
-  /// layer, and returns the bytes that had been present. A chunk with padding between tensors is
-  /// kept. The preconditions of `decommit()` hold.
+  /// Does what `decommit()` does, but only for the chunks (8 MiB) that are entirely within these
+  /// tensors, for example those of a layer. A chunk with padding between tensors is kept.
   /// @throws InvalidArgument if an index is not a tensor's; nothing is then released.
   std::uint64_t decommit(std::span<const std::uint32_t> tensors);
 

@@ -26,15 +26,14 @@ struct TensorSpec {
 
 struct WeightsBuilderOptions {
   std::string name = "weights";  ///< Shown in /proc/PID/maps; the one file's path is "shared:NAME".
-  /// `explicit_pages` takes pages from the host's pool. If it has too few, they are transparent
-  /// ones, and `Weights::unmet` reports it.
+  /// If the host's pool has too few pages for `explicit_pages`, `transparent` is used instead, and
+  /// `Weights::unmet` reports it.
   HugePages huge_pages = HugePages::transparent;
 };
 
 /// Builds weights in a memfd: it provides space for all tensors, the engine fills it, and `seal`
-/// seals it. No process can write or shrink sealed memory again, so its readers need not trust the
-/// process that it came from. It exists until the last process that holds it exits. It needs
-/// neither a daemon nor a file.
+/// seals it. No process can write or shrink sealed memory again, so readers need not trust its
+/// creator. It exists as long as a process holds it, and needs neither a daemon nor a file.
 ///
 /// Thread-safety: `bytes` from any thread; no thread may write while `seal` runs.
 ///
@@ -60,16 +59,15 @@ class WeightsBuilder {
   /// The memory to write a tensor to; its address is a multiple of 64.
   /// @pre tensor < number of tensors
   [[nodiscard]] std::span<std::byte> bytes(std::size_t tensor) noexcept;
-  /// The memory to write a tensor to, as elements of `T`.
-  /// @pre tensor < number of tensors; `T` has the size of one element, or of one block
+  /// `bytes` as elements of `T`.
+  /// @pre tensor < number of tensors; sizeof(T) is one element, or one block
   template <TensorElement T>
   [[nodiscard]] std::span<T> as(std::size_t tensor) noexcept {
     const std::span<std::byte> all = bytes(tensor);
     return {reinterpret_cast<T*>(all.data()), all.size() / sizeof(T)};
   }
 
-  /// Seals the memory (F_SEAL_WRITE, SHRINK, GROW) and returns the weights. Spans that `bytes`
-  /// returned become invalid.
+  /// Seals the memory (F_SEAL_WRITE, SHRINK, GROW). Spans that `bytes` returned become invalid.
   /// @throws SystemError.
   [[nodiscard]] Weights seal() &&;
 

@@ -1,7 +1,7 @@
 /// @file
-/// The format of a published file: words of 64 bits in the host's byte order. They are a header,
-/// which identifies the format and the publisher; the names of the fields; and the record, which a
-/// sequence lock protects: its first word is odd while the others are written.
+/// The format of a published file: words of 64 bits in the host's byte order. A header identifies
+/// the format and the publisher. The names of the fields follow, and then the record, under a
+/// sequence lock: its first word is odd while the others are written.
 #pragma once
 
 #include <cstddef>
@@ -23,32 +23,32 @@ inline constexpr std::size_t kNameWords = 8;
 inline constexpr std::size_t kMostName = kNameWords * kWord - 1;
 inline constexpr std::size_t kMostBytes = 65'536;
 
-/// Indices of the header's words in the file.
+/// Words of the header.
 enum Header : std::size_t {
   magic,
   version,
-  words,          ///< Number of words in the file.
-  process,        ///< Id of the publisher's process.
-  start,          ///< Start time of the process, in ticks since the host started.
-  pid_namespace,  ///< Namespace of the process id.
+  words,  ///< Number of words in the file.
+  process,
+  start,          ///< When the process started, in ticks since the host did.
+  pid_namespace,  ///< That of the process id.
   ended,          ///< 1 after the publisher was destroyed.
-  table_bytes,    ///< Length of the names of the fields.
-  name,           ///< Name of the layout, padded with zeros.
+  table_bytes,    ///< Length of the fields' names.
+  name,           ///< The layout's, padded with zeros.
   table = name + kNameWords,
 };
 
-/// Indices of the record's words in the record.
+/// Words of the record.
 enum Record : std::size_t { sequence, published_at, figures };
 
-/// The names of the record's fields, by which a reader detects that its own list differs.
+/// The names of the record's fields, by which a reader detects another list.
 [[nodiscard]] const std::string& table_text();
 
-[[nodiscard]] std::size_t record_at();  ///< Index of the record's first word in the file.
+[[nodiscard]] std::size_t record_at();  ///< Index of its first word.
 [[nodiscard]] std::size_t word_count();
 
 [[nodiscard]] bool is_name(std::string_view name) noexcept;
 
-/// Words for the `unmet` errors of a tape: two of them share a word.
+/// Words for the `unmet` errors of a tape; two share a word.
 inline constexpr std::size_t kWishWords = (kWishes + 1) / 2;
 
 /// Calls `word_do(word)` for each word of the record from `figures` on, to read it or to set it:

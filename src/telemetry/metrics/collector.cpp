@@ -24,10 +24,10 @@ using prometheus::MetricType;
 using Label = ClientMetric::Label;
 using Labels = std::vector<Label>;
 
-/// A unit as Prometheus names it. Its conventions require base units: seconds, and ratios up to 1.
+/// Prometheus requires base units: seconds, and ratios up to 1.
 struct BaseUnit {
   const char* suffix;
-  double parts;  ///< How many of our units make one base unit.
+  double parts;  ///< How many of our units make one of these.
 };
 
 /// One for each `StatUnit`.
@@ -111,8 +111,7 @@ void add_snapshot(LabeledFigures& all, const Snapshot& snapshot) {
   std::set<std::string> names;
   for (const PhaseFigures& phase : snapshot.phases) {
     const Label name = {"phase", label_text(phase.name)};
-    // If two names give the same label, only the first is kept: Prometheus rejects duplicate
-    // series.
+    // Of two names with the same label, only the first is kept: Prometheus rejects duplicates.
     if (!names.insert(name.value).second) continue;
     all.phases.push_back({{layout, name}, phase});
     internal::for_each_tape(
@@ -138,7 +137,7 @@ std::vector<MetricFamily> families_of(std::span<const Snapshot> snapshots) {
   return families;
 }
 
-/// @throws InvalidArgument if two names give the same label, since their series would be the same.
+/// @throws InvalidArgument if two names give the same label, and so the same series.
 void require_distinct_labels(std::vector<std::string> names) {
   std::ranges::transform(names, names.begin(), label_text);
   std::ranges::sort(names);

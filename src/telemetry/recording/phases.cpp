@@ -83,7 +83,7 @@ std::vector<PhaseFigures> Phases::figures() const {
   return all;
 }
 
-// Returns the index of the phase of this name, adding it if it is new; kNone if there is no room.
+// The index of the phase of this name, which may be new; kNone if there is no room.
 std::size_t Phases::phase_called(std::string_view name) noexcept {
   name = name.substr(0, std::min(name.find('\0'), kPhaseNameBytes));
   const std::size_t count = count_.load(std::memory_order_relaxed);

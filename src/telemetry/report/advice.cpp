@@ -69,8 +69,7 @@ std::uint64_t rows_of(const ObservedTape& tape, std::uint64_t tokens) {
   return internal::saturated_product(bytes, tape.layout.stat.talks);
 }
 
-/// What a planned history uses in all talks, with `tokens` in each: its regions, and the padding
-/// between them, which does not depend on their lengths.
+/// `rows_of`, and the padding between the regions, which does not depend on the tokens.
 std::uint64_t filled(const ObservedTape& tape, std::uint64_t tokens) {
   if (tokens == 0) return 0;
   const std::uint64_t padding = beyond(tape.stat.planned, rows_of(tape, UINT64_MAX));

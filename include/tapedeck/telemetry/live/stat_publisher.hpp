@@ -19,9 +19,9 @@ namespace tapedeck::inline TAPEDECK_ABI {
 inline constexpr const char* kPublishFolder = "/dev/shm";
 
 /// Publishes `Layout::stat()` in a small file in shared memory, for `StatReader` and `tapedeck top`
-/// to read. Only the user of this process has access to the file. It is named after the process and
-/// the layout, and the destructor removes it. If a killed process left its file behind, the next
-/// publisher of the same name removes it.
+/// to read. Only the user of this process has access to it. It is named after the process and the
+/// layout. The destructor removes it; if the process is killed, the next publisher of the same name
+/// does.
 ///
 /// Readers take no lock and send no signal: however many there are, and whatever they do, `publish`
 /// does not wait for them. Two things are not supported: publishing from a forked child, which

@@ -22,8 +22,8 @@ struct PublishedLayout {
   std::string name{};        ///< The layout's name.
 };
 
-/// Lists the published layouts of a folder by their file names, sorted by name and process. To
-/// learn their owners, and whether their publishers are running, open them.
+/// Lists the published layouts of a folder, sorted by name and process. Only opening one shows its
+/// owner, and whether its publisher runs.
 /// @throws SystemError if the folder cannot be read.
 [[nodiscard]] std::vector<PublishedLayout> published_layouts(
     const std::filesystem::path& folder = kPublishFolder);
@@ -33,7 +33,7 @@ enum class PublisherState : std::uint8_t {
   running,
   ended,    ///< It was destroyed normally.
   dead,     ///< Its process is gone; a read returns what it published last.
-  unknown,  ///< Its process is in another container, or the kernel does not report on it.
+  unknown,  ///< Its process is in another container, or the kernel does not report it.
 };
 
 [[nodiscard]] const char* to_string(PublisherState state) noexcept;
@@ -45,8 +45,8 @@ struct PublishedStat {
   std::uint64_t age = 0;        ///< Nanoseconds since the last one, accurate to a few milliseconds.
 };
 
-/// Reads what a `StatPublisher` publishes. It reads the file instead of mapping it, so nothing that
-/// happens to the file can kill the reader. It trusts none of the file's content.
+/// Reads what a `StatPublisher` publishes. It does not map the file, so nothing that happens to it
+/// can kill the reader, and it trusts none of the content.
 ///
 /// Thread-safety: any thread.
 ///
@@ -70,17 +70,15 @@ class StatReader {
   StatReader(StatReader&& other) noexcept;
   StatReader& operator=(StatReader&& other) noexcept;
 
-  /// The layout's path, with the process id and the name that the file contains.
+  /// The layout, with the process and the name that the file contains.
   [[nodiscard]] const PublishedLayout& published() const noexcept;
 
-  /// Reads the state that was published last, with a few system calls. They do not affect the
-  /// publisher.
+  /// Reads the last state, with a few system calls that do not affect the publisher.
   /// @returns nothing if no consistent record could be read in 1000 attempts, for example because
-  /// the publisher was killed while it wrote one.
+  /// the publisher was killed while writing.
   /// @throws FormatError for content that no publisher writes; SystemError.
   [[nodiscard]] std::optional<PublishedStat> read() const;
 
-  /// Queries what became of the publisher, with a few system calls.
   /// @throws FormatError if the file was truncated; SystemError.
   [[nodiscard]] PublisherState state() const;
 

@@ -19,11 +19,11 @@ struct WatchedLayout {
   const Phases* phases = nullptr;  ///< Of this layout, if any; must also outlive the collector.
 };
 
-/// The Content-Type with which a host's own server sends what `metrics_text` returns.
+/// The Content-Type of what `metrics_text` returns, for a host's own server.
 inline constexpr const char* kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Returns the Prometheus text exposition of some layouts, for a host that has a server of its own.
-/// A metric's name is `tapedeck_`, then what it describes (`tape_`, `layout_`, `device_`, `phase_`,
+/// Returns the Prometheus text exposition of some layouts, for a host with a server of its own.
+/// Names are `tapedeck_`, what the metric describes (`tape_`, `layout_`, `device_`, `phase_`,
 /// `process_`), the field's name, its unit (`_bytes`, `_seconds`, `_ratio`), and `_total` for
 /// counters:
 ///
@@ -33,9 +33,9 @@ inline constexpr const char* kMetricsContentType = "text/plain; version=0.0.4; c
 ///     tapedeck_phase_peak_bytes{layout="chat",phase="prefill",place="host",tape="scratch"} 4096
 ///     tapedeck_process_rss_anon_bytes 4931584
 ///
-/// The number of series grows with the tapes, devices and phases, of which a layout has at most
-/// `kMostPhases`; talks have no series of their own. Unknown values are left out. Metrics of the
-/// process come from the first snapshot that has them.
+/// There are as many series as tapes, devices and phases (at most `kMostPhases` in a layout); talks
+/// have none. Unknown values are left out. Metrics of the process are those of the first snapshot
+/// that has them.
 /// @throws InvalidArgument if two snapshots have the same name; Unsupported if this library was
 /// built without Prometheus metrics.
 /// @code{.cpp}

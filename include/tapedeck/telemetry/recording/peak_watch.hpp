@@ -11,9 +11,8 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// The most bytes that were in use on each tape. That of a history is the sum over its talks, and
-/// that of a device's scratch the sum over its frames. Such a sum is an upper bound, since each
-/// part peaked at its own moment.
+/// The most bytes in use on each tape. A history's is the sum over its talks, and that of a
+/// device's scratch the sum over its frames: an upper bound, since each peaks at its own moment.
 struct TapePeaks {
   std::uint64_t weights = 0;
   std::uint64_t scratch = 0;
@@ -22,11 +21,11 @@ struct TapePeaks {
 
 /// The peaks of a layout: those of the host's tapes, and in `gpu` those of each device's.
 struct LayoutPeaks : TapePeaks {
-  std::array<TapePeaks, kMostGpus> gpu{};  ///< One for each device of the layout; the rest are 0.
+  std::array<TapePeaks, kMostGpus> gpu{};  ///< One for each device of the layout.
 };
 
-/// Restarts the peaks of a layout's tapes (`Tape::restart_peak`) for phases and for samples, and
-/// keeps for each of them what a query for the other ended. A layout can have only one watch at any
+/// Restarts the peaks of a layout's tapes (`Tape::restart_peak`) for phases and for samples:
+/// neither loses a peak that a query for the other has restarted. A layout can have only one at any
 /// time.
 ///
 /// Thread-safety: the thread that writes all tapes of the layout.
@@ -39,9 +38,8 @@ class PeakWatch {
   PeakWatch(const PeakWatch&) = delete;
   PeakWatch& operator=(const PeakWatch&) = delete;
 
-  /// Returns the peaks since the last call for the same asker. The first call returns the peaks
-  /// since they were last restarted by any means, or since the layout was created. O(talks), no
-  /// system call.
+  /// Returns the peaks since the last call for the same asker; in the first call, since anything
+  /// last restarted them, or since the layout was created. O(talks), no system call.
   [[nodiscard]] LayoutPeaks since_last(Asker asker) noexcept;
 
  private:

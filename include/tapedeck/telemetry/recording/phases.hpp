@@ -39,8 +39,8 @@ struct PhaseFigures {
 ///
 /// Entering or leaving a phase costs O(talks): no system call, no allocation, no lock.
 ///
-/// Thread-safety: phases are entered and left by the thread that writes all tapes of the layout;
-/// `figures` and `unnamed` are for any thread.
+/// Thread-safety: `push` and `pop` from the thread that writes all tapes of the layout; `figures`
+/// and `unnamed` from any thread.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
@@ -61,19 +61,18 @@ struct PhaseFigures {
 class Phases {
  public:
   /// @param layout  must outlive the phases.
-  /// @param recorder  the layout's recorder, if it has one; it records the phases, and must also
-  /// outlive them.
+  /// @param recorder  the layout's, if it has one: records the phases, and must outlive them, too.
   explicit Phases(Layout& layout, Recorder* recorder = nullptr) noexcept;
   Phases(const Phases&) = delete;
   Phases& operator=(const Phases&) = delete;
 
-  /// Enters a phase. If there are `kMostPhases` other names already, or if it is nested deeper than
-  /// `kDeepestPhase`, its work counts for the phase around it, and `unnamed` is incremented.
+  /// Enters a phase. If `kMostPhases` other names exist, or if it is nested deeper than
+  /// `kDeepestPhase`, it counts as part of the phase around it, and `unnamed` is incremented.
   void push(std::string_view name) noexcept;
   /// Leaves the innermost phase. @pre a phase is open.
   void pop() noexcept;
 
-  /// How often `push` could not track a phase by its own name.
+  /// How often `push` entered a phase without a name of its own.
   [[nodiscard]] std::uint64_t unnamed() const noexcept {
     return unnamed_.load(std::memory_order_relaxed);
   }

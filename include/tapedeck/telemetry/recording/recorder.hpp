@@ -21,18 +21,16 @@ namespace tapedeck::inline TAPEDECK_ABI {
 struct RecorderOptions {
   std::string name = "layout";  ///< The layout's name, for people.
   std::size_t samples = 4096;   ///< How many samples to keep, the newest; from 1 to 2^24.
-  /// Minimum time between two samples that `pass` takes. 0 takes one every pass; it must not be
-  /// negative.
+  /// Minimum time between two samples that `pass` takes, not negative. 0 takes one every pass.
   std::chrono::microseconds at_least_apart{};
 };
 
 /// Keeps samples of a layout's `Stat`, the peaks between them, and the phases that it goes through,
-/// in a ring of fixed size. Taking a sample costs O(talks), no allocation, no lock and no system
-/// call: it reads a steady clock, which Linux provides without one. A layout can have only one
-/// recorder at any time.
+/// in a ring of fixed size. A sample costs O(talks), no allocation, no lock and no system call: it
+/// reads a steady clock, which Linux provides without one. A layout can have only one recorder at
+/// any time.
 ///
-/// Thread-safety: all functions, including `recording` and `write`, are for the thread that writes
-/// all tapes of the layout.
+/// Thread-safety: the thread that writes all tapes of the layout, for `recording` and `write` too.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
@@ -60,10 +58,10 @@ class Recorder {
   /// Takes a sample now.
   void sample() noexcept;
 
-  /// Marks the beginning of a phase; `Phases` calls it. Only the newest `RecorderOptions::samples`
-  /// marks are kept.
+  /// Marks the beginning of a phase, for `Phases`. Only the newest marks are kept, up to
+  /// `RecorderOptions::samples`.
   void enter(std::string_view name) noexcept;
-  /// Marks the end of the innermost phase; `Phases` calls it.
+  /// Marks the end of the innermost phase, for `Phases`.
   void leave() noexcept { add_mark().entered = false; }
 
   [[nodiscard]] std::size_t size() const noexcept;      ///< Number of samples kept.

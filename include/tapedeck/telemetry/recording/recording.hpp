@@ -17,9 +17,8 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Version of the format that `Recording::write` writes. It is raised when a part changes its
-/// meaning or is removed, but not when a field is added. Version 2 has all values of a sample in
-/// one list.
+/// Version of the format. It is raised when a part changes its meaning or is removed, not when a
+/// field is added. Version 2 has all values of a sample in one list.
 inline constexpr unsigned kRecordingVersion = 2;
 inline constexpr const char* kRecordingSchema = "tapedeck.recording";
 
@@ -42,7 +41,7 @@ struct RecordedRegion {
   std::uint64_t bytes = 0;            ///< In a history, for one talk.
   std::uint64_t bytes_per_token = 0;  ///< 0 if the region does not grow.
 
-  /// Bytes of the region that a talk of `tokens` has filled; all bytes if it does not grow.
+  /// Bytes that a talk of `tokens` has filled; all of them if the region does not grow.
   [[nodiscard]] std::uint64_t filled(std::uint64_t tokens) const noexcept;
 };
 
@@ -107,9 +106,9 @@ struct Recording {
   void write(std::ostream& out) const;
 };
 
-/// Reads what `Recording::write` wrote in this version of the format. The library that wrote it may
-/// have had other fields: those that the file lacks are 0. The memory needed depends on what the
-/// file contains, never on what it claims.
+/// Reads what `Recording::write` wrote in this version of the format. Fields that the file lacks
+/// are 0, and unknown ones are ignored. The memory needed depends on what the file contains, not on
+/// what it claims.
 /// @throws SystemError if the file cannot be read; FormatError, with the byte, if it is not a
 /// recording, has another version, or is damaged or truncated.
 [[nodiscard]] Recording read_recording(const std::filesystem::path& path);

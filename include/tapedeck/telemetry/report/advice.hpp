@@ -30,14 +30,14 @@ struct TapeAdvice {
   TapeKind tape = TapeKind::weights;
   TapeFinding finding = TapeFinding::fits;
   std::uint64_t reserved = 0;  ///< Reserved at present.
-  /// The most that was in use, spilled bytes included. It is an upper bound, since each part peaked
-  /// at its own moment. A history is counted as if all talks were as long as the longest, since any
-  /// of them may become so; of a planned history, what tokens filled is counted.
+  /// The most that was in use, with spilled bytes: an upper bound, since each peaked at its own
+  /// moment. A history counts as if all talks were as long as the longest, since any may become so;
+  /// of a planned history, only what tokens filled counts.
   std::uint64_t observed = 0;
-  /// What to reserve: `observed` and a tenth more. Weights and planned scratch get no margin, since
-  /// their sizes are fixed. What was taken above a plan is, with its margin, rounded up to a
-  /// multiple of 64 KiB or of a sixteenth of its power of two, whichever is larger. After refused
-  /// takes it is at least a tenth more than `reserved`.
+  /// What to reserve: `observed` and a tenth more, but no margin for weights and planned scratch,
+  /// whose sizes are fixed. What was taken above a plan is rounded up to a multiple of 64 KiB, or
+  /// of a sixteenth of its power of two if that is larger. If takes were refused, at least
+  /// `reserved` and a tenth more.
   std::uint64_t reserve = 0;
   std::string text{};  ///< "history peaked at 61 % of plan: 320 MiB would do".
 };
@@ -49,12 +49,12 @@ struct Advice {
   /// but not more than the plan has now. 0 if the layout does not count tokens.
   /// `PlanOptions::total_context` is for all sequences together: multiply by their number.
   std::uint64_t context = 0;
-  std::string text{};               ///< A sentence that recommends `context`; empty if that is 0.
+  std::string text{};               ///< `context` in a sentence; empty if it is 0.
   std::vector<TapeAdvice> tapes{};  ///< All tapes on which anything was reserved or requested.
 };
 
-/// Derives advice from the peaks of a layout since it was created; the longer it has worked, the
-/// better the advice. Thread-safety: any thread. O(regions + talks).
+/// Advises from the peaks of a layout since it was created; the longer it has worked, the better.
+/// Thread-safety: any thread. O(regions + talks).
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 8_MiB, .history = 2_MiB});
@@ -66,7 +66,7 @@ struct Advice {
 /// @endcode
 [[nodiscard]] Advice advise(const Layout& layout);
 
-/// Derives advice from the newest sample of a recording. It is empty if there are no samples.
+/// Advises from the newest sample of a recording. Without samples, the advice is empty.
 [[nodiscard]] Advice advise(const Recording& recording);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

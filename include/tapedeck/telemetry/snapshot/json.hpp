@@ -1,6 +1,6 @@
 /// @file
-/// `to_json` and `json_schema`: a snapshot as JSON, and the JSON Schema of that format. Both are
-/// generated from the lists of fields.
+/// `to_json` and `json_schema`: snapshots as JSON and the JSON Schema, both generated from the
+/// lists of fields.
 #pragma once
 
 #include <string>
@@ -10,8 +10,8 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Version of the format that `to_json` writes. It is raised when a field changes its meaning or is
-/// removed, but not when a field is added.
+/// Version of what `to_json` writes. It is raised when a field changes its meaning or is removed,
+/// not when one is added.
 inline constexpr unsigned kJsonVersion = 1;
 
 /// Returns a snapshot as one JSON object, on one line:

@@ -1,6 +1,5 @@
 /// @file
-/// `ProcessFigures`: what the kernel reports about this process's memory, and about memory
-/// pressure.
+/// `ProcessFigures`: what the kernel reports about this process's memory and memory pressure.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +20,8 @@ struct ProcessOptions {
   std::vector<std::filesystem::path> model_files{};  ///< Files to count in the page cache.
 };
 
-/// Memory metrics of this process at one moment. A metric is unknown if the kernel does not report
-/// it, or reports nonsense. Thread-safety: a value.
+/// Memory metrics of this process at one moment. One is unknown if the kernel reports nothing, or
+/// nonsense. Thread-safety: a value.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// const ProcessFigures now = process_figures();
@@ -43,9 +42,8 @@ struct ProcessFigures {
   Figure major_faults{};    ///< Since the process started; each one waited for a disk.
   Figure cgroup_current{};  ///< Bytes charged to the process's own memory cgroup, with page cache.
   Figure cgroup_limit{};    ///< Bytes: the lowest limit of that cgroup and its ancestors.
-  // Waits for memory on the host and in the cgroup (version 2): of some task, or of all tasks at
-  // once. Pressure is a share of the last ten seconds, in ten-thousandths; `stalled` counts
-  // microseconds.
+  // Waits for memory on the host and in the cgroup (version 2), of some task or of all at once.
+  // Pressure is a share of the last ten seconds, in ten-thousandths; stalled is in microseconds.
   Figure host_pressure_some{};
   Figure host_pressure_full{};
   Figure host_stalled_some{};
@@ -55,20 +53,19 @@ struct ProcessFigures {
   Figure cgroup_stalled_some{};
   Figure cgroup_stalled_full{};
   Figure model_file{};  ///< Size of `ProcessOptions::model_files`; unknown if it is empty.
-  /// Bytes of `model_file` in the page cache. Linux 6.5 and newer report it to a user who may write
-  /// the files.
+  /// Bytes of `model_file` in the page cache. Known from Linux 6.5 on, if the user may write them.
   Figure model_file_cached{};
 };
 
 /// A row of `process_fields`. Its value may be unknown.
 using ProcessField = StatField<ProcessFigures, ProcessFigures::Figure>;
 
-/// The list of the fields of `ProcessFigures`, under the names of its members. Its lifetime and
-/// thread-safety are those of `tape_fields`.
+/// The fields of `ProcessFigures`, named like its members, in a list with static lifetime.
+/// Thread-safety: any thread.
 [[nodiscard]] std::span<const ProcessField> process_fields() noexcept;
 
-/// Queries the kernel. It reads several files; for one of them (smaps_rollup) the kernel walks over
-/// all pages of the process, so do not call it for every token.
+/// Queries the kernel. It reads several files, and for one of them (smaps_rollup) the kernel walks
+/// over all pages of the process: do not call it for every token.
 [[nodiscard]] ProcessFigures process_figures(const ProcessOptions& options = {});
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -34,16 +34,15 @@ struct DeviceFigures {
 /// A row of `device_memory_fields`.
 using DeviceMemoryField = StatField<DeviceFigures, std::optional<std::uint64_t>>;
 
-/// The list of the fields of `DeviceFigures`. Its lifetime and thread-safety are those of
-/// `tape_fields`.
+/// The fields of `DeviceFigures`, in a list with static lifetime. Thread-safety: any thread.
 [[nodiscard]] std::span<const DeviceMemoryField> device_memory_fields() noexcept;
 
-/// The list of the counters of a phase: `entered`, which is `PhaseFigures::times`, and `passes`.
-/// Peaks are not in it. Its lifetime and thread-safety are those of `tape_fields`.
+/// The counters of a phase, without its peaks: `entered`, which is `PhaseFigures::times`, and
+/// `passes`. The list has static lifetime. Thread-safety: any thread.
 [[nodiscard]] std::span<const StatField<PhaseFigures>> phase_fields() noexcept;
 
-/// The metrics of a layout at one moment, with those of its surroundings that `SnapshotOptions`
-/// request. Thread-safety: a value.
+/// The state of a layout at one moment, with what `SnapshotOptions` request in addition.
+/// Thread-safety: a value.
 struct Snapshot {
   std::string layout{};  ///< The layout's name, used as a label.
   Stat stat{};
@@ -54,8 +53,7 @@ struct Snapshot {
 };
 
 /// Takes a snapshot, from any thread, while the layout's writers work. Without options it makes no
-/// system call and takes no lock. The values of one tape are consistent with each other; tapes are
-/// read one after the other.
+/// system call and takes no lock. Values of one tape are consistent; tapes are read one by one.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB}, {.talks = 3});
