@@ -42,7 +42,7 @@ enum class PublisherState : std::uint8_t {
 struct PublishedStat {
   Stat stat{};
   std::uint64_t publishes = 0;  ///< Number of publishes so far.
-  std::uint64_t age = 0;        ///< Nanoseconds since the last one, accurate to a few milliseconds.
+  std::uint64_t age = 0;        ///< Nanoseconds since the last publish, to some milliseconds.
 };
 
 /// Reads what a `StatPublisher` publishes. It does not map the file, so nothing that happens to it

@@ -41,7 +41,7 @@ struct ProcessFigures {
   Figure minor_faults{};    ///< Since the process started.
   Figure major_faults{};    ///< Since the process started; each one waited for a disk.
   Figure cgroup_current{};  ///< Bytes charged to the process's own memory cgroup, with page cache.
-  Figure cgroup_limit{};    ///< Bytes: the lowest limit of that cgroup and its ancestors.
+  Figure cgroup_limit{};    ///< Bytes: the lowest limit of its memory cgroup and its ancestors.
   // Waits for memory on the host and in the cgroup (version 2), of some task or of all at once.
   // Pressure is a share of the last ten seconds, in ten-thousandths; stalled is in microseconds.
   Figure host_pressure_some{};
