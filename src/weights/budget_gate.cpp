@@ -11,9 +11,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kFresh{10};
 
-// What nobody wrote has no page yet: reading makes one, at the cost of whoever reads.
+// A byte that was never written has no page yet. Reading it allocates one, charged to the reader.
 std::uint64_t missing_of_shared(const WeightsState& state, const WeightsChunk& chunk) {
-  if (state.range.page_size() != os::page_size()) return 0;  // the host has set them aside
+  if (state.range.page_size() != os::page_size()) return 0;  // set aside in the host's pool
   const std::size_t bytes = chunk.memory.size();
   std::optional<std::uint64_t> there =
       os::cached_file_bytes(state.range.descriptor(), chunk.begin, bytes);
@@ -42,7 +42,7 @@ std::uint64_t most_missing_bytes(const WeightsState& state, const WeightsChunk& 
   const std::uint64_t bytes = chunk.memory.size();
   if (segment.way == Way::shared) return missing_of_shared(state, chunk);
   const OpenFile& file = state.open_files[segment.file];
-  if (file.in_huge_page_pool) return 0;  // the host has set it aside
+  if (file.in_huge_page_pool) return 0;  // the host has set them aside
   if (segment.way != Way::map) return bytes;
   return bytes - os::cached_file_bytes(file.buffered.get(), chunk.begin, bytes).value_or(0);
 }

@@ -1,5 +1,5 @@
 /// @file
-/// Keeps a job from taking more memory than is left.
+/// `BudgetGate`: keeps a job from taking more memory than is available.
 #pragma once
 
 #include <chrono>
@@ -13,11 +13,11 @@
 
 namespace tapedeck::internal {
 
-/// Asked before each chunk, by any thread. What the kernel tells is used for some milliseconds,
-/// less what was let through since: asking costs as much as mapping hundreds of pages.
+/// Checked before each chunk, by any thread. A query of the kernel costs as much as mapping
+/// hundreds of pages, so its answer is used for some milliseconds, less what was let through since.
 class BudgetGate {
  public:
-  /// The budget, where so many more bytes may not become resident; counts them where they may.
+  /// Returns the budget if it does not allow `bytes` more to become resident; else deducts them.
   [[nodiscard]] std::optional<os::Budget> refusal_of(std::uint64_t bytes);
 
  private:
@@ -29,11 +29,12 @@ class BudgetGate {
   Clock::time_point asked_{};
 };
 
-/// How many bytes bringing a chunk in may add to what is in RAM; cheap to ask. Of mapped files
-/// and shared memory, those that are not in the page cache; of memory of our own, all.
+/// Upper bound of the bytes that bringing a chunk in adds to RAM; cheap to compute. Of mapped files
+/// and shared memory, it counts what is not in the page cache; of private memory, everything.
 [[nodiscard]] std::uint64_t most_missing_bytes(const WeightsState& state,
                                                const WeightsChunk& chunk);
-/// The same to the page. What the kernel does not tell of counts as missing.
+/// Bytes that bringing a chunk in adds to RAM, exact to the page. Unreported pages count as
+/// missing.
 [[nodiscard]] std::uint64_t missing_bytes(const WeightsState& state, const WeightsChunk& chunk);
 
 }  // namespace tapedeck::internal

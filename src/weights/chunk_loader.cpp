@@ -15,7 +15,7 @@
 namespace tapedeck::internal {
 namespace {
 
-/// Reads all of it. @throws SystemError, FormatError
+/// Fills all of `into`. @throws SystemError, FormatError
 void read_whole(int descriptor, const std::string& path, std::uint64_t offset,
                 std::span<std::byte> into) {
   const os::Transferred got = os::read_at(descriptor, into, offset);
@@ -29,11 +29,11 @@ void read_whole(int descriptor, const std::string& path, std::uint64_t offset,
   }
   if (got.bytes == into.size()) return;
   throw FormatError({.path = path, .offset = offset, .fault = FormatFault::cut_off},
-                    "the file was cut inside its tensors after it was opened",
+                    "the file was truncated within its tensors after it was opened",
                     "copy or download it again");
 }
 
-// Mapping says that a page could not be had (EFAULT), and neither why nor which; reading does.
+// A failed mapping reports only EFAULT, neither the page nor the reason. Reading reports both.
 void explain_fault(int descriptor, const std::string& path, const WeightsChunk& chunk) {
   std::array<std::byte, 65536> part;
   const std::uint64_t end = chunk.begin + chunk.memory.size();
@@ -45,7 +45,7 @@ void explain_fault(int descriptor, const std::string& path, const WeightsChunk& 
   }
 }
 
-/// Whole pages around a chunk, as a direct read wants them.
+/// The whole pages around a chunk, which a direct read needs.
 struct DirectRead {
   std::uint64_t offset;
   std::span<std::byte> memory;
@@ -77,7 +77,7 @@ void ChunkLoader::map(const WeightsChunk& chunk) {
   const std::span<std::byte> pages = os::pages_around(chunk.memory);
   const char* call = "madvise";
   int error = os::populate(pages.data(), pages.size(), os::Access::read);
-  if (error == EINVAL) {  // before Linux 5.14
+  if (error == EINVAL) {  // Linux before 5.14
     call = "process_vm_readv";
     error = os::touch_pages(pages.data(), pages.size());
   }
@@ -95,7 +95,7 @@ void ChunkLoader::read(const WeightsChunk& chunk, std::uint64_t from) {
              chunk.memory.subspan(static_cast<std::size_t>(from - chunk.begin)));
 }
 
-// What the page cache has of a file is copied from there: re-reading it would be slower.
+// Bytes that are in the page cache are copied from it: reading them from disk would be slower.
 bool ChunkLoader::is_cached(const WeightsChunk& chunk) const {
   const auto cached =
       os::cached_file_bytes(state_.descriptor_of(*chunk.segment), chunk.begin, chunk.memory.size());
@@ -111,7 +111,7 @@ bool ChunkLoader::begin_direct(const WeightsChunk& chunk) {
   }
   if (ring_ && !ring_refused_) {
     if (ring_->read(descriptor, direct.memory, direct.offset, chunk.number) == 0) return false;
-    ring_refused_ = true;  // those under way still come
+    ring_refused_ = true;  // reads under way still complete
   }
   const os::Transferred got = os::read_at(descriptor, direct.memory, direct.offset);
   finish_direct(chunk, got.bytes, got.error);
@@ -128,8 +128,8 @@ WeightsChunk ChunkLoader::finish_one() {
   return chunk;
 }
 
-// Whatever did not come directly is asked for again in the ordinary way, which has fewer reasons to
-// refuse, and tells where exactly it cannot go on.
+// Bytes that a direct read did not deliver are read again with a buffered read, which fails for
+// fewer reasons and reports the exact offset if it does.
 void ChunkLoader::finish_direct(const WeightsChunk& chunk, std::size_t got, int error) {
   const std::uint64_t have = direct_read_of(chunk).offset + (error == 0 ? got : 0);
   const std::uint64_t end = chunk.begin + chunk.memory.size();

@@ -1,5 +1,5 @@
 /// @file
-/// Brings chunks in, by each way.
+/// `ChunkLoader`: brings in chunks by each `Way`.
 #pragma once
 
 #include <cstddef>
@@ -12,17 +12,18 @@
 
 namespace tapedeck::internal {
 
-/// One thread's: chunks that are read directly are under way several at a time, all others are
-/// brought in at once.
+/// Loads chunks for one thread. Several direct reads can be under way at once; every other chunk is
+/// complete when `begin` returns.
 class ChunkLoader {
  public:
-  /// @param depth  how many direct reads are under way at a time; 0: none, each is waited for.
+  /// @param depth  how many direct reads may be under way at once; 0 waits for each.
   ChunkLoader(WeightsState& state, unsigned depth) : state_(state), depth_(depth) {}
 
-  /// Brings a chunk in, or begins to: true where it is there. @pre !full()
+  /// Begins to bring a chunk in. Returns true if it is complete already. @pre !full()
   /// @throws SystemError, FormatError
   [[nodiscard]] bool begin(const WeightsChunk& chunk);
-  /// Waits for one that was begun. @pre under_way() != 0. @throws as `begin`
+  /// Waits for a chunk that was begun, and returns it. @pre under_way() != 0
+  /// @throws SystemError, FormatError
   [[nodiscard]] WeightsChunk finish_one();
 
   [[nodiscard]] std::size_t under_way() const noexcept { return ring_ ? ring_->under_way() : 0; }

@@ -14,14 +14,14 @@ namespace os = internal::os;
 namespace {
 
 constexpr std::size_t kTrialBytes = 32_MiB;
-constexpr int kRounds = 3;  // the first one pays for memory that the host had taken back
+constexpr int kRounds = 3;  // the first one pays for memory that the host had reclaimed
 
 struct Round {
   double seconds = 0;
   std::size_t huge = 0;
 };
 
-// What a load does to each page: it is made, written, and read by the first token.
+// Does what a load does to each page: it is populated and written, and the first token reads it.
 Round measure(HugePages pages) {
   using Clock = std::chrono::steady_clock;
   Block block = Block::reserve(kTrialBytes, {.huge_pages = pages});
@@ -55,7 +55,7 @@ HugePageTrial run_trial() {
       trial.huge = std::max(trial.huge, transparent.huge);
     }
   } catch (const Error&) {
-    return {.bytes = kTrialBytes};  // no room to try it in: ordinary pages always work
+    return {.bytes = kTrialBytes};  // no memory for a trial: ordinary pages always work
   }
   if (trial.huge != 0 && trial.transparent_seconds < trial.ordinary_seconds) {
     trial.best = HugePages::transparent;

@@ -11,7 +11,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-/// Layer n is stage n + 1.
+/// The stage in which a tensor is needed: 0 before the layers, n + 1 for layer n, then the maximum.
 std::uint64_t stage_of(const PartId& id) {
   constexpr std::uint64_t kFirst = 0;
   constexpr std::uint64_t kLast = std::numeric_limits<std::uint64_t>::max();

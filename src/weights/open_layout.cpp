@@ -36,7 +36,7 @@ class OpenedWeights final : public OwnedWeights {
 
  private:
   Weights weights_;
-  WarmJob job_;  // its threads end before the weights go
+  WarmJob job_;  // destroyed first, so its threads end before the weights go
 };
 
 }  // namespace

@@ -13,13 +13,13 @@
 namespace tapedeck::internal {
 namespace {
 
-// From this share of a file in the page cache on, mapping is faster, though what is missing comes
-// more slowly then: below it, copying the one and reading the other past the cache wins. By the
-// figures of benchmarks/weights_bench.cpp: 7 GB/s for the copy, 3.7 directly, 1.0 to 1.7 by
-// mapping.
+// Mapping is faster if at least this share of a file is in the page cache, although the rest then
+// arrives more slowly. Below it, copying the cached part and reading the rest past the cache wins.
+// benchmarks/weights_bench.cpp measured 7 GB/s for the copy, 3.7 for direct reads and 1.0 to 1.7
+// for mapping.
 constexpr double kHot = 0.75;
 
-/// A run of tensors that lie in memory as they lie in the file.
+/// Places runs of tensors, each laid out in memory as it is in the file.
 class RunPlacer {
  public:
   RunPlacer(Placement& out, std::uint32_t file, Way way) : out_(out), file_(file), way_(way) {}
@@ -71,14 +71,14 @@ std::vector<std::vector<std::uint32_t>> tensors_by_file(const TensorDirectory& d
   return by_file;
 }
 
-// What alignment adds is far less: a page for each of at most 2^32 tensors.
+// The margin covers what alignment adds: a page for each of at most 2^32 tensors.
 void check_addressable(const TensorDirectory& directory) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max() / 8;
   std::optional<std::uint64_t> sum = 0;
   for (const TensorFile& file : directory.files()) sum = known_sum(sum, file.size);
   if (sum && *sum <= kMost) return;
   throw InvalidArgument({.argument = "path", .value = sum, .limit = kMost},
-                        "the files of this model have more bytes than can be addressed");
+                        "the files of this model have more bytes than a process can address");
 }
 
 }  // namespace
@@ -89,9 +89,9 @@ WayChoice choose_way(const WayFacts& facts) {
   if (facts.file_system.kind == os::FileSystem::Kind::memory) {
     return {Way::map, on + ": it is in memory already"};
   }
-  if (!facts.fits) return {Way::map, "a copy would not fit in what is left (" + facts.limit + ")"};
+  if (!facts.fits) return {Way::map, "a copy would not fit in memory (" + facts.limit + ")"};
   if (!facts.cached) {
-    return {Way::map, on + ", and the kernel does not tell what of it is in the page cache"};
+    return {Way::map, on + ", and the kernel does not report how much is in the page cache"};
   }
   const std::string share = percent_text(*facts.cached, facts.bytes) + " in the page cache, " + on;
   const bool hot = static_cast<double>(*facts.cached) >= kHot * static_cast<double>(facts.bytes);

@@ -55,7 +55,7 @@ std::vector<Run> runs_of(std::span<const internal::WeightsSegment> segments) {
   return runs;
 }
 
-/// Neighbours become one, so that 100,000 tensors are not 100,000 questions.
+/// Adjacent tensors are merged, so that 100,000 tensors do not cost 100,000 system calls.
 std::vector<Run> runs_of_tensors(const internal::WeightsState& state,
                                  std::span<const std::uint32_t> tensors) {
   std::vector<Run> runs;
@@ -80,12 +80,12 @@ std::vector<Run> runs_of_tensors(const internal::WeightsState& state,
   return merged;
 }
 
-/// Drops pages, and tells how many bytes were given back.
+/// Drops pages and returns how many bytes that released.
 std::uint64_t drop_pages(const internal::WeightsState& state, Way way, std::span<std::byte> pages) {
   const os::PageStates states = os::page_states(pages.data(), pages.size());
   if (state.locked) static_cast<void>(os::unlock(pages.data(), pages.size()));
   if (os::advise(pages.data(), pages.size(), os::Advice::drop_pages) != 0) return 0;
-  // Of shared memory, others have the pages still.
+  // Pages of shared memory exist for as long as any process holds the memory.
   return way == Way::shared ? 0 : states.present.value_or(0);
 }
 
@@ -100,7 +100,7 @@ WeightsResidency Weights::residency() const {
 WeightsResidency Weights::residency_of_file(std::size_t file) const {
   if (file >= opened().files.size()) {
     throw InvalidArgument({.argument = "file", .value = file, .limit = opened().files.size() - 1},
-                          "the model has no file " + std::to_string(file) + ", but only " +
+                          "file " + std::to_string(file) + " does not exist; the model has only " +
                               std::to_string(opened().files.size()));
   }
   return residency_of_runs(opened(), runs_of(opened().segments_of(file)));
@@ -122,10 +122,10 @@ std::uint64_t Weights::decommit() {
   return given_back;
 }
 
-// A chunk at the edge has bytes of other tensors too, and so may the pages at its own edges.
+// Chunks with bytes of other tensors are kept, and so are pages that a chunk shares with another.
 std::uint64_t Weights::decommit(std::span<const std::uint32_t> tensors) {
   std::vector<std::uint64_t> covered(opened().chunks());
-  // Named twice, a tensor covers no more.
+  // A set, so that a tensor named twice is counted once.
   for (const std::uint32_t tensor : std::set<std::uint32_t>(tensors.begin(), tensors.end())) {
     opened().check_tensor(tensor);
     const TensorEntry& entry = opened().directory.entries()[tensor];

@@ -20,10 +20,10 @@ using Json = nlohmann::json;
 
 constexpr int kFormat = 1;
 constexpr std::uint64_t kDataAlignment = 4096;
-// Of some 300,000 tensors. Parsed, a hostile one takes some twenty times as much.
+// Enough for about 300,000 tensors. Parsing a hostile header takes about twenty times its size.
 constexpr std::uint64_t kMostHeader = std::uint64_t{32} << 20;
-constexpr std::size_t kDeepest = 4;  // a number in the shape of one of the tensors
-constexpr std::uint64_t kText = sizeof(std::uint64_t);  // behind the length of the header
+constexpr std::size_t kDeepest = 4;                     // a number in the shape of a tensor
+constexpr std::uint64_t kText = sizeof(std::uint64_t);  // the header's text follows its length
 
 std::uint64_t bytes_of_spec(const TensorSpec& spec) {
   const std::string tensor = "tensor " + spec.name;
@@ -31,7 +31,7 @@ std::uint64_t bytes_of_spec(const TensorSpec& spec) {
     throw InvalidArgument({.argument = "TensorSpec::shape",
                            .value = spec.shape.size(),
                            .limit = TensorEntry::kMostDimensions},
-                          tensor + " has too many dimensions");
+                          tensor + " has more than 8 dimensions");
   }
   std::optional<std::uint64_t> elements = 1;
   for (const std::uint64_t dimension : spec.shape) {
@@ -40,8 +40,8 @@ std::uint64_t bytes_of_spec(const TensorSpec& spec) {
   const auto bytes = elements ? bytes_of(spec.dtype, *elements) : std::nullopt;
   if (!bytes) {
     throw InvalidArgument({.argument = "TensorSpec::shape", .value = elements},
-                          tensor + " is not a countable number of whole " +
-                              std::string(to_string(spec.dtype)) + " blocks");
+                          tensor + " does not have a whole number of " +
+                              std::string(to_string(spec.dtype)) + " blocks that fits in 64 bits");
   }
   return *bytes;
 }
@@ -84,14 +84,15 @@ void place_tensors(SharedImage& image, const std::vector<TensorSpec>& tensors,
                                     const std::string& tensor = {}, std::uint64_t offset = kText) {
   throw FormatError({.path = kSharedWeights, .offset = offset, .field = tensor, .fault = fault},
                     tensor.empty() ? message : "tensor " + tensor + " " + message,
-                    "were they made by a WeightsBuilder of this version?");
+                    "check that a WeightsBuilder of this version built the weights");
 }
 
-// The library makes a number of a fraction, a negative one and a truth too, and of one over 64 bits
-// what is not defined.
+// The JSON library would also convert fractions, negative numbers and booleans, and its result for
+// numbers over 64 bits is undefined.
 std::uint64_t whole_number(const Json& value, const std::string& tensor) {
   if (!value.is_number_unsigned()) {
-    throw_image_error(FormatFault::wrong_type, "has a number that is no whole one", tensor);
+    throw_image_error(FormatFault::wrong_type, "has a number that is not an unsigned integer",
+                      tensor);
   }
   return value.get<std::uint64_t>();
 }
@@ -111,25 +112,26 @@ TensorEntry entry_of(const Json& tensor, std::string& name, const TensorFile& fi
   try {
     entry.bytes = bytes_of_spec({.name = shown, .dtype = *dtype, .shape = shape});
   } catch (const InvalidArgument&) {
-    throw_image_error(FormatFault::out_of_range, "has a shape that cannot be", shown);
+    throw_image_error(FormatFault::out_of_range, "has an impossible shape", shown);
   }
   std::copy(shape.begin(), shape.end(), entry.dimensions.begin());
   entry.rank = static_cast<std::uint8_t>(shape.size());
   entry.offset = whole_number(tensor.at("offset"), shown);
   if (entry.offset % kLine != 0 || entry.offset < file.data_begin || entry.offset > file.data_end ||
       entry.bytes > file.data_end - entry.offset) {
-    throw_image_error(FormatFault::out_of_range, "does not lie in the memory", shown);
+    throw_image_error(FormatFault::out_of_range, "is not inside the shared memory", shown);
   }
   return entry;
 }
 
-// Two tensors over each other would be one that changes under somebody's name.
+// Of two overlapping tensors, one would have bytes that belong to the other.
 void require_apart(TensorDirectoryBuilder& builder) {
   std::uint64_t end = 0;
   builder.in_order_of_data([&](const TensorEntry& entry, std::uint64_t) {
     if (entry.bytes == 0) return;
     if (entry.offset < end) {
-      throw_image_error(FormatFault::contradictory, "overlaps another", printable(entry.name));
+      throw_image_error(FormatFault::contradictory, "overlaps another tensor",
+                        printable(entry.name));
     }
     end = entry.offset + entry.bytes;
   });
@@ -146,14 +148,13 @@ SharedImage plan_shared_image(const std::string& name, const std::vector<TensorS
   std::set<std::string_view> names;
   for (const TensorSpec& spec : tensors) {
     if (!names.insert(spec.name).second) {
-      throw InvalidArgument({.argument = "TensorSpec::name"},
-                            "two tensors are called " + spec.name);
+      throw InvalidArgument({.argument = "TensorSpec::name"}, "two tensors are named " + spec.name);
     }
     image.sizes.push_back(bytes_of_spec(spec));
   }
   image.offsets.assign(tensors.size(), 0);
-  // Offsets are written in the header, whose length they depend on: larger numbers have no fewer
-  // digits, so this comes to an end.
+  // The header contains the offsets, which depend on its length. Larger numbers never have fewer
+  // digits, so this loop ends.
   std::uint64_t begin = 0;
   for (;;) {
     place_tensors(image, tensors, begin);
@@ -167,8 +168,8 @@ SharedImage plan_shared_image(const std::string& name, const std::vector<TensorS
   if (length > kMostHeader) {
     throw InvalidArgument({.argument = "tensors", .value = length, .limit = kMostHeader},
                           "the names and shapes of " + std::to_string(tensors.size()) +
-                              " tensors take " + to_iec(length) + ", and a reader takes " +
-                              to_iec(kMostHeader) + " at most",
+                              " tensors take " + to_iec(length) + ", more than the " +
+                              to_iec(kMostHeader) + " that readers accept",
                           "use shorter names");
   }
   image.header.insert(0, reinterpret_cast<const char*>(&length), sizeof length);
@@ -183,14 +184,14 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
   std::memcpy(&length, image.data(), sizeof length);
   if (length > kMostHeader || length > image.size() - sizeof length) {
     throw_image_error(FormatFault::out_of_range,
-                      "a header of " + std::to_string(length) + " bytes, and " +
-                          std::to_string(image.size() - sizeof length) + " follow",
+                      "the header claims " + std::to_string(length) + " bytes; " +
+                          std::to_string(image.size() - sizeof length) +
+                          " follow, and the limit is 32 MiB",
                       {}, 0);
   }
   const std::string_view text(reinterpret_cast<const char*>(image.data() + sizeof length), length);
   if (is_nested_deeper(text, kDeepest)) {
-    throw_image_error(FormatFault::malformed,
-                      "the header is nested more deeply than that of shared weights");
+    throw_image_error(FormatFault::malformed, "the header is nested too deeply for shared weights");
   }
   TensorDirectoryBuilder builder;
   builder.begin_file({.path = "shared:",
@@ -201,7 +202,7 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
   try {
     const Json header = Json::parse(text);
     if (header.at("tapedeck") != kFormat) {
-      throw_image_error(FormatFault::not_this_format, "shared weights of another version");
+      throw_image_error(FormatFault::not_this_format, "the shared weights have another version");
     }
     builder.file().path += header.at("name").get<std::string>();
     for (const Json& tensor : header.at("tensors").get_ref<const Json::array_t&>()) {
@@ -210,7 +211,7 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
     }
   } catch (const Json::exception& error) {
     throw_image_error(FormatFault::malformed,
-                      std::string("the header is none of shared weights: ") + error.what());
+                      std::string("the header is not that of shared weights: ") + error.what());
   }
   require_apart(builder);
   return std::move(builder).finish();

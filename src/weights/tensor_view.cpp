@@ -17,7 +17,7 @@ void TensorView::throw_not_elements(std::size_t size, std::size_t alignment) con
   }
   throw InvalidArgument(
       {.argument = "T", .limit = alignment},
-      tensor + " does not lie at a multiple of " + std::to_string(alignment) + " bytes in its file",
+      tensor + " is not aligned to " + std::to_string(alignment) + " bytes in its file",
       "open it with Way::read, which realigns it");
 }
 

@@ -20,7 +20,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
-constexpr std::size_t kDirectReads = 8;  // under way at a time, over all threads
+constexpr std::size_t kDirectReads = 8;  // under way at once, over all threads
 constexpr std::size_t kReadAhead = 4;    // chunks
 
 struct ChunkList {
@@ -28,7 +28,7 @@ struct ChunkList {
   std::size_t bytes = 0;
 };
 
-/// The chunks that are not ready, those of `order` first.
+/// The chunks that are not ready: first those of the tensors in `order`, then the others.
 ChunkList chunks_in_order(const internal::WeightsState& state,
                           const std::vector<std::uint32_t>& order) {
   ChunkList chunks;
@@ -62,8 +62,9 @@ class WarmJob::Work final : public internal::ChunkJob {
         state_(state),
         chunks_(std::move(chunks.numbers)) {
     if (state_.job_runs.exchange(true)) {
-      throw WrongState("weights", ObjectState::busy, "another job brings these weights in already",
-                       "wait for that job, or stop it");
+      throw WrongState("weights", ObjectState::busy,
+                       "another job is already bringing in these weights",
+                       "wait for that job or stop it");
     }
     internal::OnFailure undo([&] { state_.job_runs = false; });
     missing_.reserve(chunks_.size());
@@ -109,7 +110,7 @@ class WarmJob::Work final : public internal::ChunkJob {
       if (os::Ring::make(1)) {
         depth_ = std::max<std::size_t>(kDirectReads / threads, 2);
       } else if (options().threads == 0) {
-        // Each has one read under way.
+        // Without a ring, each thread has one read under way.
         threads = std::min(std::max(threads, kDirectReads), chunks_.size());
       }
     }
@@ -144,7 +145,7 @@ class WarmJob::Work final : public internal::ChunkJob {
     return chunk;
   }
 
-  // A disk wants more than one request at a time; threads that wait for their own chunk make few.
+  // A disk needs several requests at once; threads that each wait for one chunk make too few.
   void read_ahead(std::size_t place) const {
     const std::size_t first = place == 0 ? 0 : place + kReadAhead;
     for (std::size_t i = first; i <= place + kReadAhead && i < chunks_.size(); ++i) {
@@ -155,7 +156,7 @@ class WarmJob::Work final : public internal::ChunkJob {
     }
   }
 
-  // Found out before the first chunk: a model that cannot fit must not fill the host first.
+  // Checked before the first chunk: a model that cannot fit must not fill the host first.
   [[nodiscard]] bool fits_as_a_whole() {
     internal::BudgetGate whole;
     const auto most = std::accumulate(missing_.begin(), missing_.end(), std::uint64_t{0});
@@ -176,7 +177,7 @@ class WarmJob::Work final : public internal::ChunkJob {
 
   [[nodiscard]] WarmResult finish() {
     WarmResult out = result();
-    // Of an unfinished job, too: its part may be read until the next job goes on.
+    // Also for an unfinished job, since the tensors that it brought in are readable.
     require_unchanged();
     if (out.end == WarmEnd::over_budget && out.warmed == 0) return out;
     out.present = 0;
@@ -190,7 +191,7 @@ class WarmJob::Work final : public internal::ChunkJob {
     return out;
   }
 
-  // A file that was written to while it was read leaves a mixture in memory.
+  // If a file was written to while it was read, memory holds a mixture of old and new bytes.
   void require_unchanged() {
     for (std::size_t file = 0; file != state_.files.size(); ++file) {
       if (state_.files[file].way == Way::shared) continue;
@@ -206,14 +207,14 @@ class WarmJob::Work final : public internal::ChunkJob {
         throw SystemError({.call = "fstat", .number = facts.error, .path = path});
       }
       throw FormatError({.path = path, .fault = FormatFault::changed},
-                        "the file was changed while it was brought in",
-                        "write a new model beside the old one, and then rename it");
+                        "the file changed while it was being brought in",
+                        "write a new model to another file, and then rename that file");
     }
   }
 
   internal::WeightsState& state_;
   const std::vector<std::size_t> chunks_;
-  std::vector<std::uint64_t> missing_;  // bytes of each of them that are not in RAM yet
+  std::vector<std::uint64_t> missing_;  // for each of `chunks_`, the bytes that may not be in RAM
   internal::BudgetGate gate_;
   std::size_t depth_ = 0;
 

@@ -21,14 +21,14 @@ namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
-/// Below this, the trial of huge pages takes longer than it could save.
+/// Below this size, the trial of huge pages takes longer than it could save.
 constexpr std::uint64_t kWorthATrial = 512_MiB;
 
 void require_whole(const TensorFile& file) {
   if (!file.truncated()) return;
   throw FormatError(
       {.path = file.path.string(), .offset = file.size, .fault = FormatFault::cut_off},
-      "the file ends before its tensors do, at byte " + std::to_string(file.data_end) + ": " +
+      "the file is truncated: its tensors end at byte " + std::to_string(file.data_end) + ", and " +
           std::to_string(file.data_end - file.size) + " bytes are missing",
       "copy or download it again");
 }
@@ -42,7 +42,7 @@ os::Descriptor open_checked(const TensorFile& file) {
   return std::move(opened.descriptor);
 }
 
-/// Opens the files of a directory and decides how each is brought in.
+/// Opens the files of a directory and decides how each one is brought in.
 class Opener {
  public:
   Opener(internal::WeightsState& state, const WeightsOptions& options)
@@ -56,7 +56,7 @@ class Opener {
   }
 
  private:
-  // Once for all files: there may be many of both.
+  // One pass for all files, since there may be many files and many tensors.
   void find_misaligned() {
     misaligned_.resize(state_.directory.files().size());
     for (const TensorEntry& entry : state_.directory.entries()) {
@@ -72,7 +72,7 @@ class Opener {
     shown.bytes = file.size;
     shown.cached = os::cached_file_bytes(open.buffered.get(), 0, file.size);
     shown.way = options_.way;
-    shown.why = "as asked";
+    shown.why = "as requested";
     if (shown.way == Way::automatic) choose(shown, number);
     if (shown.way == Way::direct) open_direct(file, open, shown);
   }
@@ -94,7 +94,7 @@ class Opener {
     if (shown.way != Way::map) budget_->available -= std::min(budget_->available, shown.bytes);
   }
 
-  // Not every file system can.
+  // Not every file system supports direct reads.
   static void open_direct(const TensorFile& file, internal::OpenFile& open, WeightsFile& shown) {
     os::Opened opened = os::open(file.path, os::OpenFor::direct_reading);
     int error = opened.error;
@@ -137,7 +137,7 @@ void map_whole(internal::WeightsState& state, const internal::WeightsSegment& se
                      .number = mapped.error,
                      .path = state.path_of(segment),
                      .bytes = memory.size()},
-                    "see vm.max_map_count, and the limit of address space (ulimit -v)");
+                    "check vm.max_map_count and the limit of the address space (ulimit -v)");
 }
 
 void take_addresses(internal::WeightsState& state, const WeightsOptions& options) {
@@ -170,12 +170,12 @@ std::unique_ptr<internal::WeightsState> open_state(TensorDirectory directory,
                                                    const WeightsOptions& options) {
   if (directory.empty()) {
     throw InvalidArgument({.argument = "path"}, "the model " + path + " has no tensors",
-                          "name the files with the weights");
+                          "give the path of the files that contain the weights");
   }
   if (options.way == Way::shared) {
     throw InvalidArgument({.argument = "WeightsOptions::way"},
                           "files cannot be opened as shared weights",
-                          "use WeightsBuilder, or Weights::receive");
+                          "use WeightsBuilder or Weights::receive");
   }
   auto state = std::make_unique<internal::WeightsState>();
   state->directory = std::move(directory);
@@ -184,7 +184,7 @@ std::unique_ptr<internal::WeightsState> open_state(TensorDirectory directory,
   return state;
 }
 
-// All or nothing. Gives errno.
+// Locks all segments, or none of them. Returns errno, or 0.
 int lock_all(const internal::WeightsState& state) {
   for (std::size_t i = 0; i != state.segments.size(); ++i) {
     const std::span<std::byte> pages = state.pages_of(state.segments[i]);
@@ -261,7 +261,7 @@ std::vector<std::span<const std::byte>> Weights::all_bytes() const {
     if (!readable(i)) {
       throw WrongState("weights", ObjectState::not_resident,
                        "tensor " + std::string(tensors().entries()[i].name) +
-                           " is not in memory yet, and would be read as zeros",
+                           " is not in memory yet and would be read as zeros",
                        "warm the weights first");
     }
     all.push_back(opened().view(i).bytes);
@@ -291,7 +291,7 @@ bool Weights::lock() {
   for (const internal::WeightsSegment& segment : state.segments) {
     bytes += state.pages_of(segment).size();
   }
-  // A lock brings in what is not there, and over a memory cgroup's limit the kernel kills.
+  // A lock brings in what is missing, and over a memory cgroup's limit the kernel kills.
   std::uint64_t missing = 0;
   for (std::size_t number = 0; number != state.chunks(); ++number) {
     missing += internal::missing_bytes(state, state.chunk(number));

@@ -20,17 +20,17 @@ namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
-constexpr std::size_t kLongestName = 200;  // the kernel takes 249 bytes
+constexpr std::size_t kLongestName = 200;  // the kernel accepts up to 249 bytes
 
 }  // namespace
 
 struct WeightsBuilder::State {
   internal::SharedImage image;
   os::Descriptor file;
-  Block block;  // `file`, mapped to be written
+  Block block;  // `file`, mapped for writing
   std::vector<Unmet> unmet;
 
-  /// Makes `file`, which can be sealed, and `block`.
+  /// Creates `file`, which can be sealed, and `block`.
   void map_new_file(const std::string& name, std::size_t huge_page, HugePages huge_pages);
 };
 
@@ -39,7 +39,7 @@ void WeightsBuilder::State::map_new_file(const std::string& name, std::size_t hu
   const auto whole = checked_round_up(image.bytes, huge_page == 0 ? os::page_size() : huge_page);
   if (!whole) {
     throw InvalidArgument({.argument = "tensors", .value = image.bytes},
-                          "the tensors have more bytes than can be addressed");
+                          "the tensors have more bytes than a process can address");
   }
   os::Opened made =
       os::create_memory_file(name.substr(0, kLongestName).c_str(), *whole, huge_page, true);
@@ -59,7 +59,7 @@ WeightsBuilder::WeightsBuilder(const std::vector<TensorSpec>& tensors,
   if (pages == HugePages::explicit_pages) {
     try {
       state.map_new_file(options.name, os::huge_page_size(), pages);
-    } catch (const SystemError& error) {  // the host's pool is too small, or there is none
+    } catch (const SystemError& error) {  // the host's pool is too small or missing
       pages = HugePages::transparent;
       internal::note_unmet(state.unmet, Wish::huge_pages, error.number(),
                            internal::kHugePagePoolAdvice);
@@ -82,14 +82,14 @@ std::span<std::byte> WeightsBuilder::bytes(std::size_t tensor) noexcept {
 
 Weights WeightsBuilder::seal() && {
   State& state = *state_;
-  state.block = {};  // nothing is sealed against writing while it is mapped for that
+  state.block = {};  // the kernel does not seal memory that is mapped for writing
   const int file = state.file.get();
   int error = os::seal(file);
-  // It is sealed already where taking it over failed the first time.
+  // It is already sealed if an earlier call sealed it and `adopt` then failed.
   if (error == EPERM && os::check_sealed(file) == 0) error = 0;
   if (error != 0) {
     throw SystemError({.call = "fcntl", .number = error},
-                      "a child process may still have it mapped");
+                      "a child process may still have the memory mapped");
   }
   Weights weights = Weights::adopt(file);
   weights.state_->unmet = std::move(state.unmet);
@@ -102,8 +102,8 @@ Weights Weights::adopt(int descriptor) {
   if (error == EINVAL) {
     throw FormatError({.path = internal::kSharedWeights, .fault = FormatFault::not_this_format},
                       "the memory is not sealed",
-                      "its maker could change or shrink it: only what a WeightsBuilder sealed is "
-                      "taken over");
+                      "its creator could still change or shrink it; use memory that a "
+                      "WeightsBuilder sealed");
   }
   if (error != 0) throw SystemError({.call = "fcntl", .number = error});
   const os::FileFacts facts = os::facts(descriptor);
@@ -119,7 +119,7 @@ Weights Weights::adopt(int descriptor) {
   state->files.push_back({.path = file.path,
                           .bytes = file.size,
                           .way = Way::shared,
-                          .why = "sealed memory of another maker"});
+                          .why = "sealed by a WeightsBuilder"});
   state->open_files.emplace_back();
   state->segments.push_back({.file = 0, .way = Way::shared, .begin = 0, .bytes = file.size});
   state->number_chunks();
@@ -130,8 +130,8 @@ Weights Weights::receive(int socket) {
   const os::Opened received = os::receive_descriptor(socket);
   if (received.error == EBADMSG) {
     throw FormatError({.path = internal::kSharedWeights, .fault = FormatFault::missing},
-                      "what came over the socket is not one descriptor",
-                      "send them with Weights::send");
+                      "the socket did not deliver exactly one descriptor",
+                      "send the weights with Weights::send");
   }
   if (received.error != 0) throw SystemError({.call = received.call, .number = received.error});
   return adopt(received.descriptor.get());
@@ -140,8 +140,8 @@ Weights Weights::receive(int socket) {
 void Weights::send(int socket) const {
   if (descriptor() < 0) {
     throw InvalidArgument({.argument = "Weights"},
-                          "only sealed weights can be sent, and these are files",
-                          "open the same files in the other process: mapped, they are one copy");
+                          "only sealed weights can be sent, but these are from files",
+                          "map the same files in the other process: both then share one copy");
   }
   if (const int error = os::send_descriptor(socket, descriptor()); error != 0) {
     throw SystemError({.call = "sendmsg", .number = error});

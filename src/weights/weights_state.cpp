@@ -31,10 +31,10 @@ WeightsChunk WeightsState::chunk(std::size_t number) const noexcept {
 }
 
 std::span<const WeightsSegment> WeightsState::segments_of(std::size_t file) const noexcept {
-  // Clang 14 does not compile equal_range of libstdc++.
+  // Clang 14 does not compile libstdc++'s std::ranges::equal_range.
   const auto first = std::ranges::lower_bound(segments, file, {}, &WeightsSegment::file);
   const auto last = std::ranges::upper_bound(segments, file, {}, &WeightsSegment::file);
-  return {first, last};  // a file may have none
+  return {first, last};  // empty if the file has no segments
 }
 
 const WeightsSegment* WeightsState::segment_of(const TensorEntry& tensor) const noexcept {
@@ -49,10 +49,10 @@ void WeightsState::check_tensor(std::size_t tensor) const {
   if (tensor < tensors) return;
   InvalidArgument::Facts facts = {.argument = "tensor", .value = tensor};
   if (tensors != 0) facts.limit = tensors - 1;
-  throw InvalidArgument(
-      std::move(facts),
-      "the model has no tensor " + std::to_string(tensor) + ", but only " + std::to_string(tensors),
-      "number tensors from 0, in the order of the directory");
+  throw InvalidArgument(std::move(facts),
+                        "tensor " + std::to_string(tensor) +
+                            " does not exist; the model has only " + std::to_string(tensors),
+                        "tensors are numbered from 0, in the order of the directory");
 }
 
 TensorView WeightsState::view(std::size_t tensor) const noexcept {

@@ -1,6 +1,6 @@
 /// @file
-/// What a `Weights` is made of: files, the segments of them that lie in its range, and the chunks
-/// that are brought in one by one.
+/// `WeightsState`, which a `Weights` owns: its files, the segments of them that its range holds,
+/// and the chunks that are brought in one by one.
 #pragma once
 
 #include <atomic>
@@ -21,11 +21,11 @@
 
 namespace tapedeck::internal {
 
-/// Files are cut into chunks at multiples of this offset. Large enough for a disk to run at full
-/// speed, small enough to stop between two.
+/// Files are divided into chunks at multiples of this offset. A chunk is large enough for a disk to
+/// run at full speed, and small enough for a job to stop between two.
 inline constexpr std::uint64_t kWeightsChunk = 8_MiB;
 
-/// A run of a file's bytes that lies as a whole somewhere in the range.
+/// A run of a file's bytes that is contiguous in the range.
 struct WeightsSegment {
   std::uint32_t file = 0;
   Way way = Way::map;
@@ -42,7 +42,7 @@ struct WeightsSegment {
   }
 };
 
-/// A part of a segment that is brought in at once.
+/// A part of a segment that is brought in as a unit.
 struct WeightsChunk {
   std::size_t number = 0;
   const WeightsSegment* segment = nullptr;
@@ -50,15 +50,15 @@ struct WeightsChunk {
   std::span<std::byte> memory{};
 };
 
-/// A file that is open.
+/// The descriptors of a file.
 struct OpenFile {
   os::Descriptor buffered{};
-  os::Descriptor direct{};         ///< Of files that are read past the page cache.
-  bool in_huge_page_pool = false;  ///< It is read into pages that the host has set aside.
+  os::Descriptor direct{};         ///< Only for files that are read past the page cache.
+  bool in_huge_page_pool = false;  ///< It is read into pages of the host's pool.
 };
 
-/// Thread-safety: `ready` and what is const from any thread; `set_ready` by whoever brought the
-/// chunk in; everything else by the owner.
+/// Thread-safety: const functions from any thread; `set_ready` from the thread that brought the
+/// chunk in; everything else from the owner.
 class WeightsState {
  public:
   TensorDirectory directory;
@@ -71,7 +71,7 @@ class WeightsState {
   bool locked = false;
   std::atomic<bool> job_runs = false;
 
-  /// Numbers the chunks of `segments`, which are final from now on. None is ready.
+  /// Numbers the chunks of `segments`, which must not change any more. No chunk is ready yet.
   void number_chunks();
   [[nodiscard]] std::size_t chunks() const noexcept { return chunks_; }
   [[nodiscard]] WeightsChunk chunk(std::size_t number) const noexcept;
@@ -83,10 +83,10 @@ class WeightsState {
     ready_[chunk].store(ready, std::memory_order_release);
   }
 
-  /// @throws InvalidArgument where the model has fewer tensors.
+  /// @throws InvalidArgument if the model has no tensor of this index.
   void check_tensor(std::size_t tensor) const;
   [[nodiscard]] TensorView view(std::size_t tensor) const noexcept;
-  /// The segment that holds a tensor; nullptr for one of no bytes.
+  /// The segment that holds a tensor; nullptr for a tensor without bytes.
   [[nodiscard]] const WeightsSegment* segment_of(const TensorEntry& tensor) const noexcept;
   struct ChunkRange {
     std::size_t begin = 0;
@@ -98,14 +98,14 @@ class WeightsState {
   [[nodiscard]] std::span<std::byte> memory_of(const WeightsSegment& segment) const noexcept {
     return {range.data() + segment.at, static_cast<std::size_t>(segment.bytes)};
   }
-  /// The pages of a segment, whole.
+  /// The whole pages around a segment.
   [[nodiscard]] std::span<std::byte> pages_of(const WeightsSegment& segment) const noexcept {
     return os::pages_around(memory_of(segment));
   }
   [[nodiscard]] const std::string& path_of(const WeightsSegment& segment) const {
     return files[segment.file].path.native();
   }
-  /// Of the file that a segment is of, through the page cache.
+  /// The descriptor of a segment's file for access through the page cache.
   [[nodiscard]] int descriptor_of(const WeightsSegment& segment) const noexcept {
     return open_files[segment.file].buffered.get();
   }

@@ -37,9 +37,9 @@ TEST(ChooseWay, FollowsTheFacts) {
       {"over a network", 0, Way::read, "0 % in the page cache, somefs", Kind::network},
       {"in memory", 0, Way::map, "somefs: it is in memory already", Kind::memory},
       {"unknown", -1, Way::map,
-       "somefs, and the kernel does not tell what of it is in the page cache"},
-      {"too large", 0, Way::map, "a copy would not fit in what is left (memory cgroup /a)",
-       Kind::disk, false, false},
+       "somefs, and the kernel does not report how much is in the page cache"},
+      {"too large", 0, Way::map, "a copy would not fit in memory (memory cgroup /a)", Kind::disk,
+       false, false},
       {"misaligned", 1, Way::read, "it has misaligned tensors, which reading realigns",
        Kind::memory, true},
   };

@@ -1,5 +1,5 @@
 /// @file
-/// `huge_page_trial`: whether huge pages help on this host. They do on most, and hurt on some.
+/// `huge_page_trial`: measures whether huge pages help on this host. On some hosts they hurt.
 #pragma once
 
 #include <cstddef>
@@ -9,18 +9,18 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What was measured.
+/// The result of `huge_page_trial`.
 struct HugePageTrial {
   HugePages best = HugePages::never;
-  std::size_t bytes = 0;           ///< Of memory that was filled and read in each way.
-  double ordinary_seconds = 0;     ///< To make it resident, fill and read it: ordinary pages,
-  double transparent_seconds = 0;  ///< transparent huge pages.
-  /// Bytes that huge pages really backed; 0 where the host has none, and nothing was to choose.
+  std::size_t bytes = 0;           ///< Memory that was filled and read with each kind of page.
+  double ordinary_seconds = 0;     ///< Time to fill and read fresh memory in ordinary pages.
+  double transparent_seconds = 0;  ///< Time to fill and read fresh memory in huge pages.
+  /// Bytes that huge pages really backed. 0 if the host has none; `best` is then `never`.
   std::size_t huge = 0;
 };
 
-/// Measures once in a process, by the first call that needs it, some 0.1 s; later calls give the
-/// same. The way of a load is measured: populate, fill, read once.
+/// Measures in the first call of a process, in about 0.1 s; later calls return the same. The trial
+/// does what a load does: it populates memory, fills it and reads it once.
 /// Thread-safety: any thread.
 /// @code{.cpp}
 /// using namespace tapedeck;

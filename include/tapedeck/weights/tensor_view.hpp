@@ -1,5 +1,5 @@
 /// @file
-/// `TensorView`: the bytes of one tensor, where they lie in memory.
+/// `TensorView`: the bytes of one tensor in memory.
 #pragma once
 
 #include <cstddef>
@@ -14,13 +14,13 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What a tensor's numbers may be looked at as: a number, or a struct that is one block of a
-/// quantised type.
+/// A type that a tensor's bytes can be viewed as: a number, or a struct that is one block of a
+/// quantized type.
 template <class T>
 concept TensorElement = std::is_trivially_copyable_v<T> && !std::is_const_v<T>;
 
-/// One tensor of a `Weights`. Thread-safety: a value; the bytes are read from any thread once they
-/// are readable (`Weights::readable`). Lives as long as the weights.
+/// A view of one tensor of a `Weights`, valid as long as the weights are. Thread-safety: a value;
+/// any thread may read the bytes after they have become readable (`Weights::readable`).
 ///
 /// @code{.cpp}
 /// // compile only
@@ -33,13 +33,14 @@ struct TensorView {
   DType dtype = DType::f32;
   std::span<const std::uint64_t> shape{};  ///< Slowest dimension first.
   std::span<const std::byte> bytes{};
-  /// The address is a multiple of what the type wants: of its number's size, or, for a block type,
-  /// of the widest number in a block.
+  /// Whether the address has the alignment that the type needs: the size of its number or, for a
+  /// block type, of the widest number in a block.
   bool aligned = false;
 
-  /// The elements as `T`, which has the size of one element, or of one block of a quantised type.
-  /// @throws InvalidArgument where `T` has another size, or the bytes are not aligned for it: a
-  /// file may place its tensors anywhere. Reading (`Way::read`, `Way::direct`) realigns them.
+  /// Returns the elements as `T`, which must have the size of one element, or of one block of a
+  /// quantized type.
+  /// @throws InvalidArgument if `T` has another size, or if the bytes are not aligned for it. A
+  /// file may place its tensors anywhere; reading it (`Way::read`, `Way::direct`) realigns them.
   template <TensorElement T>
   [[nodiscard]] std::span<const T> as() const {
     const std::optional<std::span<const T>> elements = try_as<T>();
@@ -47,7 +48,7 @@ struct TensorView {
     return *elements;
   }
 
-  /// As `as`; nothing instead of an error.
+  /// Like `as`, but returns nothing instead of throwing.
   template <TensorElement T>
   [[nodiscard]] std::optional<std::span<const T>> try_as() const noexcept {
     if (sizeof(T) != traits(dtype).block_bytes) return std::nullopt;

@@ -1,6 +1,6 @@
 /// @file
-/// `WarmJob`: bringing a model's weights into memory, as a job that can be watched, waited for by
-/// tensor, and stopped.
+/// `WarmJob`: a job that brings a model's weights into memory. It can be watched, waited for tensor
+/// by tensor, and stopped.
 #pragma once
 
 #include <cstddef>
@@ -19,11 +19,11 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 class TensorDirectory;
 
-/// A running warm of a `Weights`, which must outlive it. Made by `Weights::start_warm`; one at a
-/// time. What a job did stays done: the next one goes on from there.
+/// A running warm of a `Weights`, which must outlive it. `Weights::start_warm` creates it; only one
+/// can run at a time. The next job continues where a job ended.
 ///
-/// Thread-safety: `wait_for`, `progress` and `stop` from any thread; `wait` by one. Every function
-/// throws WrongState (`empty`) where the job was moved from.
+/// Thread-safety: `wait_for`, `progress` and `stop` from any thread; `wait` from one thread. Every
+/// function throws WrongState (`empty`) if the job was moved from.
 ///
 /// @code{.cpp}
 /// // compile only
@@ -36,23 +36,23 @@ class WarmJob {
  public:
   WarmJob(WarmJob&&) noexcept;
   WarmJob& operator=(WarmJob&&) noexcept;
-  /// Stops the job where it still runs, and waits for its threads.
+  /// Stops the job if it is still running, and waits for its threads.
   ~WarmJob();
 
-  /// Waits for the end. Called again, it gives the same.
-  /// @throws SystemError, which names file and offset, where the system could not read (EIO) or
-  /// give memory (ENOMEM); FormatError where a file ends before its tensors do, or is not the file
-  /// any more that was opened; whatever `progress` threw.
+  /// Waits for the job to end. Later calls return or throw the same.
+  /// @throws SystemError, with file and offset, if the system could not read (EIO) or provide
+  /// memory (ENOMEM); FormatError if a file ends before its tensors do, or has changed since it was
+  /// opened; whatever `WarmOptions::progress` threw.
   [[nodiscard]] WarmResult wait();
 
-  /// Waits until a tensor can be read without waiting for the disk. False where the job ended
-  /// before that; `wait` says why. O(chunks of the tensor) where it is there.
-  /// @throws InvalidArgument where the model has fewer tensors.
+  /// Waits until a tensor can be read without waiting for the disk. Returns false if the job ended
+  /// before that; `wait` then reports why. O(chunks of the tensor) if it is already there.
+  /// @throws InvalidArgument if the model has no tensor of this index.
   [[nodiscard]] bool wait_for(std::size_t tensor);
 
   [[nodiscard]] WarmProgress progress() const;
 
-  /// Asks the job to end; chunks that were begun are finished.
+  /// Asks the job to end. It still finishes the chunks that it has begun.
   void stop();
 
  private:
@@ -65,9 +65,9 @@ class WarmJob {
   std::unique_ptr<Work> work_;
 };
 
-/// An order in which decoding may begin early: what comes before the layers (embeddings, towers for
-/// images and sound), the layers by their number, and what comes after them (the last norm, the
-/// head, layers that only draft). O(n log n).
+/// Returns an order in which decoding can begin early: first what precedes the layers (embeddings,
+/// towers for images and sound), then the layers by number, then what follows them (the final norm,
+/// the head, layers used only for drafting). O(n log n).
 [[nodiscard]] std::vector<std::uint32_t> layer_order(const TensorDirectory& tensors);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

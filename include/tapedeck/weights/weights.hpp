@@ -21,36 +21,36 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What became of a file.
+/// A file of the weights, and how its bytes get into memory.
 struct WeightsFile {
   std::filesystem::path path{};
   std::uint64_t bytes = 0;
   Way way = Way::map;                     ///< Never `automatic`.
-  std::string why{};                      ///< For people: "cold (0 % in the page cache), ext4".
+  std::string why{};                      ///< For people: "0 % in the page cache, ext4".
   std::optional<std::uint64_t> cached{};  ///< Bytes in the page cache when it was opened.
 };
 
-/// Where weights are now. Costs system calls; "nothing" means the kernel did not tell.
+/// Where weights are now. Querying costs system calls; what the kernel does not report is empty.
 struct WeightsResidency {
-  std::uint64_t bytes = 0;                 ///< That were asked about.
-  std::optional<std::uint64_t> present{};  ///< In RAM and mapped by this process.
-  std::optional<std::uint64_t> huge{};     ///< Of these, in huge pages.
-  std::optional<std::uint64_t> swapped{};
-  /// Of mapped files: in the page cache, for whomever. The kernel tells only who may write a file.
+  std::uint64_t bytes = 0;                 ///< Size of what was queried.
+  std::optional<std::uint64_t> present{};  ///< Bytes in RAM and mapped by this process.
+  std::optional<std::uint64_t> huge{};     ///< Bytes of `present` in huge pages.
+  std::optional<std::uint64_t> swapped{};  ///< Bytes in swap.
+  /// Bytes of mapped files in the page cache. Reported only for files that this process may write.
   std::optional<std::uint64_t> cached{};
-  /// Changed, and not on disk. Known for all weights together only.
+  /// Bytes changed and not on disk. Known only for all weights together.
   std::optional<std::uint64_t> dirty{};
-  std::vector<std::uint64_t> nodes{};  ///< Bytes by NUMA node; empty where the kernel has none.
+  std::vector<std::uint64_t> nodes{};  ///< Bytes by NUMA node; empty if unknown.
 };
 
 /// The tensors of a model: one reserved range of addresses that holds the image of each of its
-/// files, mapped or read. Opening checks everything and reads only headers; `warm` brings the
-/// bytes. Tensors that are mapped can be read from the start (and fault); tensors that are read
-/// into memory hold zeros until they are `readable`. Addresses never move.
+/// files, mapped or read. Opening checks everything but reads only headers; `warm` brings in the
+/// bytes. Mapped tensors can be read from the start, with page faults; tensors that are read into
+/// memory hold zeros until they are `readable`. Addresses never move.
 ///
-/// Thread-safety: `warm`, `start_warm`, `lock` and `decommit` by one thread at a time; everything
-/// else from any thread. Bytes may be read beside a running warm once they are `readable`. Every
-/// function throws WrongState (`empty`) where the object was moved from.
+/// Thread-safety: `warm`, `start_warm`, `lock` and `decommit` from one thread at a time; everything
+/// else from any thread. Bytes may be read during a warm as soon as they are `readable`. Every
+/// function throws WrongState (`empty`) if the object was moved from.
 ///
 /// @code{.cpp}
 /// // compile only
@@ -62,91 +62,95 @@ struct WeightsResidency {
 /// @endcode
 class Weights final : public WeightsOwner {
  public:
-  /// Opens all files of a model: a GGUF file (all parts of a split one), safetensors (single, by
-  /// an index, or a folder), llama2.c. Each file costs a descriptor as long as the object lives.
-  /// @throws as `read_model`; FormatError for a tensor outside its file, before anything is
-  /// touched; InvalidArgument for a model without tensors; SystemError. What the host does not have
-  /// of huge pages or nodes is in `unmet`.
+  /// Opens all files of a model: GGUF (all parts of a split one), safetensors (a file, an index, or
+  /// a folder), or llama2.c. Each file costs a descriptor for the object's lifetime. `unmet` lists
+  /// the huge pages and NUMA placement that the host cannot provide.
+  /// @throws what `read_model` throws; FormatError for a tensor outside its file, before any is
+  /// accessed; InvalidArgument for a model without tensors or `Way::shared`; SystemError.
   [[nodiscard]] static Weights open(const std::filesystem::path& path,
                                     const WeightsOptions& options = {});
-  /// Of a model that was read already. @throws also FormatError where a file changed meanwhile.
+  /// Opens a model that was already read.
+  /// @throws what the other `open` throws; FormatError also if a file has changed since.
   [[nodiscard]] static Weights open(const Model& model, const WeightsOptions& options = {});
 
-  /// Takes over sealed weights that `send` gave away at the other end of a Unix socket. Nothing is
-  /// copied, and they stay when the sender goes.
-  /// @throws SystemError; FormatError where what came is no sealed weights.
+  /// Receives sealed weights that `send` sent to this Unix socket. Nothing is copied, and they
+  /// remain when the sender exits.
+  /// @throws SystemError; FormatError if what arrived is not sealed weights.
   [[nodiscard]] static Weights receive(int socket);
-  /// The same, of a descriptor that came another way (inherited, SCM_RIGHTS of the host's own). It
-  /// is duplicated.
+  /// Opens sealed weights by a descriptor that the host passed on by itself (inheritance,
+  /// SCM_RIGHTS), and duplicates it. @throws what `receive` throws.
   [[nodiscard]] static Weights adopt(int descriptor);
 
   Weights(Weights&&) noexcept;
   Weights& operator=(Weights&&) noexcept;
   ~Weights() override;
 
-  /// Gives these weights to the process at the other end of a Unix socket (connected, or one of a
-  /// pair), which takes them with `receive`.
-  /// @throws InvalidArgument where they are not in sealed memory (`WeightsBuilder`); SystemError.
+  /// Sends these weights to the process at the other end of a Unix socket (connected, or one of a
+  /// pair), which calls `receive`.
+  /// @throws InvalidArgument if they are not in sealed memory (`WeightsBuilder`); SystemError.
   void send(int socket) const;
-  /// The memfd of sealed weights; -1 for others. Owned by the object.
+  /// The memfd of sealed weights, owned by this object; -1 for all others.
   [[nodiscard]] int descriptor() const;
 
   [[nodiscard]] const TensorDirectory& tensors() const;
   [[nodiscard]] std::size_t size() const;  ///< Number of tensors.
   /// @pre index < size()
   [[nodiscard]] TensorView operator[](std::size_t index) const;
-  /// Nothing where there is no such tensor. O(log n).
+  /// Returns nothing if the model has no tensor of this name. O(log n).
   [[nodiscard]] std::optional<TensorView> find(std::string_view name) const;
-  /// @throws InvalidArgument where there is no such tensor.
+  /// @throws InvalidArgument if the model has no tensor of this name.
   [[nodiscard]] TensorView at(std::string_view name) const;
 
-  /// The bytes of every tensor, in the order of `tensors()`: what a `LayerStreamer` copies.
-  /// @throws InvalidArgument where some are not `readable`.
+  /// The bytes of every tensor, in the order of `tensors()`: the source of a `LayerStreamer`.
+  /// @throws WrongState (`not_resident`) if a tensor is not `readable`.
   [[nodiscard]] std::vector<std::span<const std::byte>> all_bytes() const;
 
   /// In the order of `tensors().files()`.
   [[nodiscard]] std::span<const WeightsFile> files() const;
   [[nodiscard]] std::span<const std::byte> range() const override;
   [[nodiscard]] std::optional<Tensor> tensor(std::string_view name) const override;
-  /// What was asked and could not be had: huge pages, locks, NUMA.
+  /// Requests that the host could not fulfill: huge pages, locks, NUMA placement.
   [[nodiscard]] const std::vector<Unmet>& unmet() const;
 
-  /// Whether a tensor's bytes are there. Of mapped tensors they always are; without `warmed`,
-  /// reading them may have to wait for the disk. O(chunks of the tensor), no system call.
+  /// Whether a tensor's bytes can be read. Always true for mapped and sealed tensors; unless they
+  /// are `warmed`, a read may wait for the disk. O(chunks of the tensor), no system call.
   /// @pre tensor < size()
   [[nodiscard]] bool readable(std::size_t tensor) const;
-  /// Whether a warm has made it resident since it was opened, or last decommitted.
+  /// Whether a warm has made the tensor resident since it was opened or last decommitted.
+  /// @pre tensor < size()
   [[nodiscard]] bool warmed(std::size_t tensor) const;
 
-  /// Brings in what is not there yet, and waits. `start_warm` and `wait` in one.
+  /// Brings in what is missing, and waits: `start_warm` and `WarmJob::wait` in one call.
   /// @param order  tensors (indices into the directory) whose bytes come first, in this order; the
-  /// others follow as they lie in their files. `layer_order` makes one.
+  /// others follow in the order of their files. `layer_order` returns such an order.
   [[nodiscard]] WarmResult warm(WarmOptions options = {},
                                 const std::vector<std::uint32_t>& order = {});
-  /// The same beside the caller's own work. The weights must outlive the job, and may be moved.
-  /// @throws WrongState where a job runs already; InvalidArgument where `order` names no tensor.
+  /// Starts what `warm` does, without waiting. The weights must outlive the job, but may be moved.
+  /// @throws WrongState (`busy`) if a job runs already; InvalidArgument if an index in `order` is
+  /// not a tensor's.
   [[nodiscard]] WarmJob start_warm(WarmOptions options = {},
                                    const std::vector<std::uint32_t>& order = {});
 
-  /// Of everything.
+  /// The residency of all weights.
   [[nodiscard]] WeightsResidency residency() const;
-  /// Of one file, by its place in `files()`. @throws InvalidArgument
+  /// The residency of one file. @throws InvalidArgument if `file` is not an index into `files()`.
   [[nodiscard]] WeightsResidency residency_of_file(std::size_t file) const;
-  /// Of some tensors together, say a layer's. @throws InvalidArgument
+  /// The residency of some tensors together, for example those of a layer.
+  /// @throws InvalidArgument if an index is not a tensor's.
   [[nodiscard]] WeightsResidency residency_of(std::span<const std::uint32_t> tensors) const;
 
-  /// Keeps everything in RAM (mlock): it is brought in where it is not. False where the host
-  /// refuses; `unmet` then says how much was asked, and the limit.
+  /// Locks all weights in RAM (mlock), bringing in what is missing. Returns false if the host
+  /// refuses; `unmet` then has the size and the limit.
   bool lock();
 
-  /// Gives all pages back and keeps the addresses, after an upload to a device, say. Tensors that
-  /// were read are not readable until they are warmed again; and nothing may be reading them.
-  /// Returns bytes that had been present; 0 for sealed weights, of which only the mapping is
-  /// dropped. @pre no job runs.
+  /// Releases all pages and keeps the addresses, for example after an upload to a device. Returns
+  /// the bytes that had been present; 0 for sealed weights, of which only the mapping is dropped.
+  /// @pre no job runs, and no thread reads tensors that were read into memory: they are not
+  /// readable until they are warmed again.
   std::uint64_t decommit();
-  /// The same for the chunks (8 MiB) that lie wholly in these tensors, say a layer's: a chunk with
-  /// padding between tensors stays. @throws InvalidArgument for no tensor, and nothing is given
-  /// back
+  /// Does what `decommit()` does, but only for the chunks (8 MiB) that are entirely within these
+  /// tensors, for example those of a layer. A chunk with padding between tensors is kept.
+  /// @throws InvalidArgument if an index is not a tensor's; nothing is then released.
   std::uint64_t decommit(std::span<const std::uint32_t> tensors);
 
  private:

@@ -1,5 +1,6 @@
 /// @file
-/// `WeightsBuilder`: weights that no file has (converted, merged), in memory that processes share.
+/// `WeightsBuilder`: builds weights that are in no file (converted, merged) in memory that
+/// processes share.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,7 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A tensor to be built.
+/// Describes a tensor to build.
 struct TensorSpec {
   std::string name{};
   DType dtype = DType::f32;
@@ -24,19 +25,17 @@ struct TensorSpec {
 };
 
 struct WeightsBuilderOptions {
-  std::string name = "weights";  ///< Shown in /proc/PID/maps and as the path of the one file.
-  /// `explicit_pages` of the host's pool, where there are enough; what could not be had is in
-  /// `Weights::unmet`.
+  std::string name = "weights";  ///< Shown in /proc/PID/maps; the one file's path is "shared:NAME".
+  /// If the host's pool has too few pages for `explicit_pages`, `transparent` is used instead, and
+  /// `Weights::unmet` reports it.
   HugePages huge_pages = HugePages::transparent;
 };
 
-/// Makes weights in a memfd: space for all tensors, filled by the engine, then sealed. Sealed
-/// memory can never be written or shrunk again, by anybody, so its readers need not trust whom it
-/// came from to leave it alone; it lives until the last process that has it goes. There is no
-/// daemon and no file.
+/// Builds weights in a memfd: it provides space for all tensors, the engine fills it, and `seal`
+/// seals it. No process can write or shrink sealed memory again, so readers need not trust its
+/// creator. It exists as long as a process holds it, and needs neither a daemon nor a file.
 ///
-/// Thread-safety: `bytes` from any thread; the caller sees to it that nobody writes while `seal`
-/// runs.
+/// Thread-safety: `bytes` from any thread; no thread may write while `seal` runs.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -48,25 +47,27 @@ struct WeightsBuilderOptions {
 /// @endcode
 class WeightsBuilder {
  public:
-  /// Makes the memory; it holds zeros.
-  /// @throws InvalidArgument for no tensor, two of one name, a shape that cannot be stored or
-  /// counted; SystemError.
+  /// Allocates the memory, which holds zeros.
+  /// @throws InvalidArgument if there are no tensors, if two have the same name, or if a shape
+  /// cannot be stored or counted; SystemError.
   explicit WeightsBuilder(const std::vector<TensorSpec>& tensors,
                           const WeightsBuilderOptions& options = {});
   WeightsBuilder(WeightsBuilder&&) noexcept;
   WeightsBuilder& operator=(WeightsBuilder&&) noexcept;
   ~WeightsBuilder();
 
-  /// Where a tensor is to be written: at a multiple of 64. @pre tensor < number of tensors
+  /// The memory to write a tensor to; its address is a multiple of 64.
+  /// @pre tensor < number of tensors
   [[nodiscard]] std::span<std::byte> bytes(std::size_t tensor) noexcept;
-  /// @pre sizeof(T) is one element, or one block
+  /// `bytes` as elements of `T`.
+  /// @pre tensor < number of tensors; sizeof(T) is one element, or one block
   template <TensorElement T>
   [[nodiscard]] std::span<T> as(std::size_t tensor) noexcept {
     const std::span<std::byte> all = bytes(tensor);
     return {reinterpret_cast<T*>(all.data()), all.size() / sizeof(T)};
   }
 
-  /// Seals the memory (F_SEAL_WRITE, SHRINK, GROW): spans of `bytes` are gone with the builder.
+  /// Seals the memory (F_SEAL_WRITE, SHRINK, GROW). Spans that `bytes` returned become invalid.
   /// @throws SystemError.
   [[nodiscard]] Weights seal() &&;
 

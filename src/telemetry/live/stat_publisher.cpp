@@ -17,8 +17,8 @@
 #include "tapedeck/telemetry/live/stat_reader.hpp"
 #include "telemetry/live/stat_segment.hpp"
 
-// Runs after each store of a figure. A test that compiles this file defines it to read the record
-// while it is half written.
+// Runs after each store of a value. A test compiles this file with a definition that reads the
+// record while it is half written.
 #if !defined(TAPEDECK_AFTER_STORE)
 #define TAPEDECK_AFTER_STORE()
 #endif
@@ -28,7 +28,7 @@ namespace os = internal::os;
 namespace segment = internal::segment;
 namespace {
 
-constexpr const char* kAdvice = "publish in a folder of a file system in memory, with room";
+constexpr const char* kAdvice = "use a folder on a file system in memory that has free space";
 
 std::size_t mapped_bytes() {
   return round_up(segment::word_count() * segment::kWord, os::page_size());
@@ -38,7 +38,7 @@ const std::string& checked_name(const std::string& name) {
   if (segment::is_name(name)) return name;
   throw InvalidArgument(
       {.argument = "name"}, "a layout cannot be published as \"" + internal::printable(name) + "\"",
-      "give 1 to " + std::to_string(segment::kMostName) + " letters, digits, '.', '_' and '-'");
+      "use 1 to " + std::to_string(segment::kMostName) + " letters, digits, '.', '_' and '-'");
 }
 
 std::uint64_t start_of_this_process() {
@@ -48,7 +48,8 @@ std::uint64_t start_of_this_process() {
                     "publishing needs /proc");
 }
 
-// Readers need not look at these files any more; one that cannot be removed stays.
+// Removes files of dead publishers, so that readers do not find them. A file that cannot be removed
+// is left.
 void remove_dead(const std::filesystem::path& folder, const std::string& name) {
   try {
     for (const PublishedLayout& published : published_layouts(folder)) {
@@ -56,7 +57,7 @@ void remove_dead(const std::filesystem::path& folder, const std::string& name) {
       try {
         if (StatReader(published.path).state() != PublisherState::dead) continue;
         static_cast<void>(os::remove_file(published.path));
-      } catch (const Error&) {  // another user's, or no segment
+      } catch (const Error&) {  // it is another user's, or not a segment
       }
     }
   } catch (const SystemError&) {
@@ -68,7 +69,7 @@ std::byte* map_segment(int descriptor, const std::filesystem::path& folder) {
     return SystemError(
         {.call = call, .number = error, .path = folder.string(), .bytes = mapped_bytes()}, kAdvice);
   };
-  // Without its pages a store would find the file system full: SIGBUS.
+  // Without allocated pages, a store on a full file system would raise SIGBUS.
   if (const int error = os::allocate(descriptor, segment::word_count() * segment::kWord)) {
     throw failed("fallocate", error);
   }
@@ -96,11 +97,11 @@ void store_text(Word* words, std::string_view text) noexcept {
 StatPublisher::StatPublisher(const Layout& layout, const std::string& name,
                              const std::filesystem::path& folder)
     : layout_(layout), process_(os::process_id()), start_(start_of_this_process()) {
-  // With its start: the next process of that number has another file.
+  // The name has the process's start time, since a later process may get the same id.
   path_ = folder / ("tapedeck." + std::to_string(process_) + "." + std::to_string(start_) + "." +
                     checked_name(name));
   remove_dead(folder, name);
-  // Without a name until all of it is there; and then nothing is there to be tidied up.
+  // The file gets its name when it is complete, so nothing is left behind if a step fails.
   const os::Opened file = os::open(folder, os::OpenFor::unnamed_file);
   if (file.error != 0) {
     throw SystemError({.call = file.call, .number = file.error, .path = folder.string()}, kAdvice);
@@ -115,8 +116,8 @@ StatPublisher::StatPublisher(const Layout& layout, const std::string& name,
   const int error = os::give_name(file.descriptor.get(), path_);
   if (error == EEXIST) {
     throw InvalidArgument({.argument = "name"},
-                          "this process publishes a layout as \"" + name + "\" already",
-                          "give each a name of its own");
+                          "this process already publishes a layout as \"" + name + "\"",
+                          "give each layout its own name");
   }
   if (error != 0) {
     throw SystemError({.call = "linkat", .number = error, .path = path_.string()}, kAdvice);
@@ -148,9 +149,9 @@ void StatPublisher::write_header(const std::string& name) noexcept {
   store_text(words_ + segment::table, segment::table_text());
 }
 
-// A sequence lock without fences: a reader that sees a word of this record, or of a later one, has
-// also seen that the sequence was odd before it. A reader that then finds the sequence as it was
-// has therefore seen no such word.
+// A sequence lock without fences. A reader that sees a word of this record, or of a later one, also
+// sees the odd sequence that was stored before it. So a reader that finds the sequence unchanged
+// has seen no such word.
 void StatPublisher::publish() noexcept {
   layout_.stat(stat_);
 #if !defined(TAPEDECK_MUTANT_NEVER_ODD)  // the mutant that stat_interleaving_test must catch

@@ -17,8 +17,8 @@
 #include "tapedeck/base/error.hpp"
 #include "telemetry/live/stat_segment.hpp"
 
-// Runs before each read of the file. A test that compiles this file defines it to publish between
-// any two of them.
+// Runs before each read of the file. A test compiles this file with a definition that publishes
+// between two reads.
 #if !defined(TAPEDECK_BEFORE_READ)
 #define TAPEDECK_BEFORE_READ()
 #endif
@@ -30,7 +30,7 @@ namespace {
 
 using segment::kWord;
 
-/// "tapedeck.PID.START.NAME"; nothing for another file.
+/// Parses "tapedeck.PID.START.NAME"; returns nothing for other files.
 std::optional<PublishedLayout> parse_file_name(const std::filesystem::path& folder,
                                                std::string_view file) {
   constexpr std::string_view kPrefix = "tapedeck.";
@@ -74,11 +74,11 @@ struct StatReader::Opened {
 
   explicit Opened(const std::filesystem::path& path);
 
-  /// The whole span, or an error.
+  /// Fills the whole span with the words from `at` on, or throws.
   void read_words(std::span<std::uint64_t> into, std::size_t at) const;
   [[nodiscard]] std::uint64_t read_word(std::size_t at) const;
 
-  /// What does not hold is a fault of the file, at that word.
+  /// If `holds` is false, throws a FormatError with the offset of `word`.
   void require_format(bool holds, std::size_t word, const std::string& field, FormatFault fault,
                       const std::string& message) const;
   [[noreturn]] void throw_system_error(const char* call, int number, const char* advice = "") const;
@@ -89,7 +89,7 @@ struct StatReader::Opened {
   std::uint64_t pid_namespace = 0;
 
  private:
-  /// Gives its size.
+  /// Returns the file's size after checking its owner, type and rights.
   [[nodiscard]] std::uint64_t checked_size() const;
   void read_header(std::uint64_t bytes);
   void check_table(std::string_view theirs) const;
@@ -109,7 +109,7 @@ void StatReader::Opened::read_words(std::span<std::uint64_t> into, std::size_t a
       os::read_at(file.get(), std::as_writable_bytes(into), std::uint64_t{at} * kWord);
   if (got.error != 0) throw_system_error("pread", got.error);
   require_format(got.bytes == into.size_bytes(), at + got.bytes / kWord, "", cut_off,
-                 "it ends here");
+                 "the file ends here");
 }
 
 std::uint64_t StatReader::Opened::read_word(std::size_t at) const {
@@ -122,7 +122,7 @@ void StatReader::Opened::require_format(bool holds, std::size_t word, const std:
                                         FormatFault fault, const std::string& message) const {
   if (holds) return;
   throw FormatError({published.path.string(), word * kWord, field, fault}, message,
-                    "was it published by this version of Tapedeck?");
+                    "check that this version of Tapedeck published it");
 }
 
 void StatReader::Opened::throw_system_error(const char* call, int number,
@@ -134,15 +134,16 @@ std::uint64_t StatReader::Opened::checked_size() const {
   const os::FileFacts facts = os::facts(file.get());
   if (facts.error != 0) throw_system_error("fstat", facts.error);
   if (!facts.owned) {
-    throw_system_error("open", EACCES, "it is another user's: watch it as that user");
+    throw_system_error("open", EACCES, "it belongs to another user; read it as that user");
   }
-  require_format(facts.regular, 0, "", not_this_format, "it is no file of shared memory");
+  require_format(facts.regular, 0, "", not_this_format, "it is not a regular file");
   if (!facts.owner_only) {
-    throw_system_error("open", EACCES, "others have rights to it: nobody knows who wrote it");
+    throw_system_error("open", EACCES,
+                       "other users have access to it, so its content cannot be trusted");
   }
   require_format(facts.bytes >= segment::table * kWord && facts.bytes <= segment::kMostBytes, 0, "",
                  not_this_format,
-                 "its " + std::to_string(facts.bytes) + " bytes are no published layout");
+                 "its " + std::to_string(facts.bytes) + " bytes cannot be a published layout");
   return facts.bytes;
 }
 
@@ -150,34 +151,34 @@ void StatReader::Opened::read_header(std::uint64_t bytes) {
   std::array<std::uint64_t, segment::table> header{};
   read_words(header, 0);
   require_format(header[segment::magic] == segment::kMagic, segment::magic, "magic",
-                 not_this_format, "it is no published layout");
+                 not_this_format, "it is not a published layout");
   require_format(header[segment::version] == segment::kVersion, segment::version, "version",
                  not_this_format,
-                 "it is of version " + std::to_string(header[segment::version]) +
-                     ", and this Tapedeck reads version " + std::to_string(segment::kVersion));
+                 "it has version " + std::to_string(header[segment::version]) +
+                     ", but this Tapedeck reads version " + std::to_string(segment::kVersion));
   const std::uint64_t table_bytes = header[segment::table_bytes];
   require_format(table_bytes <= segment::kMostBytes, segment::table_bytes, "table_bytes",
-                 out_of_range, "it claims too many names");
+                 out_of_range, "its list of fields is too long");
   std::vector<std::uint64_t> table((table_bytes + kWord - 1) / kWord);
   read_words(table, segment::table);
   check_table({reinterpret_cast<const char*>(table.data()), table_bytes});
   require_format(
       header[segment::words] == segment::word_count() && bytes == segment::word_count() * kWord,
-      segment::words, "words", contradictory, "its size is not that of its figures");
+      segment::words, "words", contradictory, "its size does not match its list of fields");
   const auto process = static_cast<std::int32_t>(header[segment::process]);
   require_format(process > 0 && static_cast<std::uint64_t>(process) == header[segment::process],
-                 segment::process, "process", out_of_range, "its number is that of no process");
+                 segment::process, "process", out_of_range, "its process id is not valid");
   std::array<char, segment::kNameWords * kWord + 1> name{};
   std::memcpy(name.data(), &header[segment::name], segment::kNameWords * kWord);
   require_format(segment::is_name(name.data()), segment::name, "name", malformed,
-                 "its name is none that a layout can have");
+                 "the name of its layout is not valid");
   published.process = process;
   published.name = name.data();
   start = header[segment::start];
   pid_namespace = header[segment::pid_namespace];
 }
 
-/// Names the first figure that one list has and the other has not.
+/// If the lists of fields differ, throws a FormatError that names the first field that does.
 void StatReader::Opened::check_table(std::string_view theirs) const {
   const std::string& ours = segment::table_text();
   if (theirs == ours) return;
@@ -186,7 +187,7 @@ void StatReader::Opened::check_table(std::string_view theirs) const {
   const std::size_t begin = at == 0 ? 0 : ours.find_last_of(" \n", at - 1) + 1;
   const std::string figure = ours.substr(begin, ours.find_first_of(" \n", begin) - begin);
   require_format(false, segment::table + at / kWord, figure, missing,
-                 "its list of figures lacks \"" + figure + "\" in its place");
+                 "its list of fields does not have \"" + figure + "\" in the expected place");
 }
 
 StatReader::StatReader(const std::filesystem::path& path)
@@ -198,8 +199,8 @@ StatReader& StatReader::operator=(StatReader&& other) noexcept = default;
 
 const PublishedLayout& StatReader::published() const noexcept { return opened_->published; }
 
-// The sequence is read before and after the record, by calls of their own: the kernel copies in no
-// order that one could rely on, and does not let calls pass one another.
+// Separate calls read the sequence before and after the record: within one call the kernel copies
+// in an unspecified order, but it does not reorder calls.
 std::optional<PublishedStat> StatReader::read() const {
   constexpr int kTries = 1000;
   const Opened& file = *opened_;
@@ -224,7 +225,7 @@ std::optional<PublishedStat> StatReader::read() const {
         return published;
       }
     }
-    std::this_thread::yield();  // to the publisher, which may have been interrupted while it wrote
+    std::this_thread::yield();  // lets a publisher run that was interrupted while it wrote
   }
   return std::nullopt;
 }

@@ -42,7 +42,7 @@ bool is_name(std::string_view name) noexcept {
 bool read_stat(std::span<const std::uint64_t> words, Stat& stat) noexcept {
   const std::uint64_t* next = words.data();
   const auto set = [&next](std::uint64_t& figure) { figure = *next++; };
-  internal::for_each_word(stat, 0, set);  // only then it is known how many devices there are
+  internal::for_each_word(stat, 0, set);  // sets the number of devices, which must be checked first
   if (stat.gpus > kMostGpus) return false;
   next = words.data();
   for_each_word(stat, set);

@@ -1,7 +1,7 @@
 /// @file
-/// What lies in a published file: words of 64 bits in the host's order. A header, which says what
-/// it is and whose; the names of the figures; and the record, under a sequence lock: its first word
-/// is odd while the others are written.
+/// The format of a published file: words of 64 bits in the host's byte order. A header identifies
+/// the format and the publisher. The names of the fields follow, and then the record, under a
+/// sequence lock: its first word is odd while the others are written.
 #pragma once
 
 #include <cstddef>
@@ -17,42 +17,42 @@
 namespace tapedeck::internal::segment {
 
 inline constexpr std::uint64_t kMagic = 0x4B43'4544'4550'4154;  // "TAPEDECK" on most hosts
-inline constexpr std::uint64_t kVersion = 2;  ///< Raised where a word gets another meaning.
+inline constexpr std::uint64_t kVersion = 2;  ///< Raised when a word changes its meaning.
 inline constexpr std::size_t kWord = sizeof(std::uint64_t);
 inline constexpr std::size_t kNameWords = 8;
 inline constexpr std::size_t kMostName = kNameWords * kWord - 1;
 inline constexpr std::size_t kMostBytes = 65'536;
 
-/// Places of the header.
+/// Words of the header.
 enum Header : std::size_t {
   magic,
   version,
-  words,  ///< Of the file.
+  words,  ///< Number of words in the file.
   process,
-  start,          ///< Of the process, in ticks since the host's.
-  pid_namespace,  ///< That the process's number is one of.
-  ended,          ///< 1 since the publisher took its layout back.
-  table_bytes,    ///< Of the names.
-  name,           ///< Of the layout, filled up with zeros.
+  start,          ///< When the process started, in ticks since the host did.
+  pid_namespace,  ///< That of the process id.
+  ended,          ///< 1 after the publisher was destroyed.
+  table_bytes,    ///< Length of the fields' names.
+  name,           ///< The layout's, padded with zeros.
   table = name + kNameWords,
 };
 
-/// Places of the record.
+/// Words of the record.
 enum Record : std::size_t { sequence, published_at, figures };
 
-/// What a figure in the record is, for a reader with another list.
+/// The names of the record's fields, by which a reader detects another list.
 [[nodiscard]] const std::string& table_text();
 
-[[nodiscard]] std::size_t record_at();  ///< In words.
+[[nodiscard]] std::size_t record_at();  ///< Index of its first word.
 [[nodiscard]] std::size_t word_count();
 
 [[nodiscard]] bool is_name(std::string_view name) noexcept;
 
-/// Two wishes of a tape in a word.
+/// Words for the `unmet` errors of a tape; two share a word.
 inline constexpr std::size_t kWishWords = (kWishes + 1) / 2;
 
-/// Calls `word_do(word)` for each word of the record behind `figures`, to read it or to set it: the
-/// figures, then what the tapes' wishes came to.
+/// Calls `word_do(word)` for each word of the record from `figures` on, to read it or to set it:
+/// the values, then the `unmet` errors of the tapes.
 template <class AnyStat, class WordDo>
 void for_each_word(AnyStat& stat, WordDo&& word_do) {
   internal::for_each_word(stat, stat.gpus, word_do);
@@ -70,7 +70,7 @@ void for_each_word(AnyStat& stat, WordDo&& word_do) {
   });
 }
 
-/// Sets them all. False where there are more devices than can be.
+/// Sets all of `stat`. Returns false if the words claim more devices than a layout can have.
 [[nodiscard]] bool read_stat(std::span<const std::uint64_t> words, Stat& stat) noexcept;
 
 }  // namespace tapedeck::internal::segment

@@ -24,24 +24,24 @@ using prometheus::MetricType;
 using Label = ClientMetric::Label;
 using Labels = std::vector<Label>;
 
-/// Prometheus wants base units: seconds, and shares of one.
+/// Prometheus requires base units: seconds, and ratios up to 1.
 struct BaseUnit {
   const char* suffix;
-  double parts;  ///< So many of ours are one.
+  double parts;  ///< How many of our units make one of these.
 };
 
-/// Of each `StatUnit`.
+/// One for each `StatUnit`.
 constexpr auto kBaseUnits =
     std::to_array<BaseUnit>({{"_bytes", 1}, {"", 1}, {"", 1}, {"_seconds", 1e6}, {"_ratio", 1e4}});
 
-/// Figures, and the labels that tell whose they are.
+/// Values, and the labels that identify what they describe.
 template <class Figures>
 struct Labeled {
   Labels labels;
   Figures figures;
 };
 
-/// Adds a family for each row of a list of which any figure is known.
+/// Adds a family for each field of a list for which at least one value is known.
 template <class Figures, class Value>
 void add_families(std::vector<MetricFamily>& families, const char* prefix,
                   std::span<const StatField<Figures, Value>> fields,
@@ -69,10 +69,11 @@ struct Peak {
   std::uint64_t bytes;
 };
 
-constexpr std::array kPeakFields = {StatField<Peak>{
-    "peak", StatUnit::bytes, StatKind::gauge, "The most that was used meanwhile.", &Peak::bytes}};
+constexpr std::array kPeakFields = {StatField<Peak>{"peak", StatUnit::bytes, StatKind::gauge,
+                                                    "The most that was used during the phase.",
+                                                    &Peak::bytes}};
 
-/// The figures of all snapshots, by the lists that describe them.
+/// The values of all snapshots, grouped by the lists that describe them.
 struct LabeledFigures {
   std::vector<Labeled<TapeStat>> tapes{};
   std::vector<Labeled<Stat>> layouts{};
@@ -83,8 +84,8 @@ struct LabeledFigures {
   std::vector<Labeled<ProcessFigures>> process{};
 };
 
-/// A name as the value of a label. What is no UTF-8 has Prometheus refuse the whole scrape, and its
-/// reader takes a NUL for the end.
+/// A name as the value of a label. Invalid UTF-8 makes Prometheus reject the whole scrape, and its
+/// parser takes a NUL for the end.
 std::string label_text(const std::string& name) {
   std::string text = name;
   std::replace_if(
@@ -110,7 +111,7 @@ void add_snapshot(LabeledFigures& all, const Snapshot& snapshot) {
   std::set<std::string> names;
   for (const PhaseFigures& phase : snapshot.phases) {
     const Label name = {"phase", label_text(phase.name)};
-    // Of two names that are one as labels the first alone: Prometheus takes no series twice.
+    // Of two names with the same label, only the first is kept: Prometheus rejects duplicates.
     if (!names.insert(name.value).second) continue;
     all.phases.push_back({{layout, name}, phase});
     internal::for_each_tape(
@@ -136,14 +137,14 @@ std::vector<MetricFamily> families_of(std::span<const Snapshot> snapshots) {
   return families;
 }
 
-/// @throws InvalidArgument where two are the same as labels: their series would be.
+/// @throws InvalidArgument if two names give the same label, and so the same series.
 void require_distinct_labels(std::vector<std::string> names) {
   std::ranges::transform(names, names.begin(), label_text);
   std::ranges::sort(names);
   const auto twice = std::ranges::adjacent_find(names);
   if (twice == names.end()) return;
-  throw InvalidArgument({.argument = "name"}, "two layouts have the name \"" + *twice + "\"",
-                        "give each one a name of its own");
+  throw InvalidArgument({.argument = "name"}, "two layouts are named \"" + *twice + "\"",
+                        "give each layout its own name");
 }
 
 }  // namespace
@@ -154,13 +155,13 @@ LayoutCollector::LayoutCollector(std::vector<WatchedLayout> layouts, SnapshotOpt
   names.reserve(layouts_.size());
   for (const WatchedLayout& one : layouts_) {
     if (one.layout == nullptr) {
-      throw InvalidArgument({.argument = "WatchedLayout::layout"}, "a layout to watch is null",
+      throw InvalidArgument({.argument = "WatchedLayout::layout"}, "a layout to export is null",
                             "leave it out");
     }
     names.push_back(one.name);
   }
   require_distinct_labels(std::move(names));
-  options_.talks = false;  // they would have no series
+  options_.talks = false;  // talks have no series
 }
 
 std::vector<prometheus::MetricFamily> LayoutCollector::Collect() const {
@@ -170,7 +171,7 @@ std::vector<prometheus::MetricFamily> LayoutCollector::Collect() const {
   for (const WatchedLayout& one : layouts_) {
     options.phases = one.phases;
     snapshots.push_back(snapshot_of(*one.layout, one.name, options));
-    options.process.reset();  // one process: asked once
+    options.process.reset();  // all layouts share one process, so it is queried once
   }
   return families_of(snapshots);
 }

@@ -1,4 +1,4 @@
-// Of a build without prometheus-cpp or libmicrohttpd.
+// Replaces the metrics in a build without prometheus-cpp or libmicrohttpd.
 
 #include <exception>
 
@@ -12,7 +12,7 @@ namespace {
 [[noreturn]] void throw_no_metrics() {
   throw Unsupported(
       "Prometheus metrics", "this build of Tapedeck has no Prometheus metrics",
-      "build it where prometheus-cpp and libmicrohttpd are (Debian: prometheus-cpp-dev "
+      "install prometheus-cpp and libmicrohttpd, and build again (Debian: prometheus-cpp-dev "
       "libmicrohttpd-dev)");
 }
 
@@ -20,7 +20,7 @@ namespace {
 
 struct MetricsServer::State {};
 
-// NOLINTNEXTLINE(performance-unnecessary-value-param): the other one keeps them
+// NOLINTNEXTLINE(performance-unnecessary-value-param): the real one keeps them
 MetricsServer::MetricsServer(std::vector<WatchedLayout>, const std::string&, SnapshotOptions) {
   throw_no_metrics();
 }

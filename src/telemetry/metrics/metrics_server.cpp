@@ -21,19 +21,18 @@ namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
-// As many may be connected at once, and none of them may be silent for longer.
-constexpr unsigned kConnections = 256;
-constexpr unsigned kIdleSeconds = 60;
+constexpr unsigned kConnections = 256;  // at once
+constexpr unsigned kIdleSeconds = 60;   // after which a silent connection is closed
 
 [[noreturn]] void throw_bad_address(std::string_view text, const std::string& why) {
   throw InvalidArgument({.argument = "address"},
                         "the metrics address \"" + std::string(text) + "\" cannot be used: " + why,
-                        "give HOST:PORT of this host, as in 127.0.0.1:9464");
+                        "use HOST:PORT with an address of this host, such as 127.0.0.1:9464");
 }
 
-/// "127.0.0.1:9464", taken apart.
+/// The parts of an address such as "127.0.0.1:9464".
 struct HostPort {
-  std::string host;  ///< Without the brackets of an IPv6 address; "127.0.0.1" where none was given.
+  std::string host;  ///< Without the brackets of an IPv6 address; "127.0.0.1" by default.
   std::uint16_t port;
 };
 
@@ -41,26 +40,26 @@ bool in_brackets(std::string_view host) { return host.starts_with('[') && host.e
 
 HostPort parse_host_port(std::string_view text) {
   if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
-    throw_bad_address(text.substr(0, nul), "it has a NUL");
+    throw_bad_address(text.substr(0, nul), "it contains a NUL");
   }
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || text.ends_with(':') || text.ends_with(']')) {
-    throw_bad_address(text, "there is no port");
+    throw_bad_address(text, "it has no port");
   }
   const std::string_view digits = text.substr(colon + 1);
   std::uint16_t port = 0;
   const auto [rest, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
   if (error != std::errc{} || rest != digits.data() + digits.size()) {
-    throw_bad_address(text, "the port is no number from 0 to 65535");
+    throw_bad_address(text, "the port is not a number from 0 to 65535");
   }
   std::string_view host = text.substr(0, colon);
   if (in_brackets(host)) {
     host = host.substr(1, host.size() - 2);
     if (host.find(':') == std::string_view::npos) {
-      throw_bad_address(text, "no IPv6 address in the brackets");
+      throw_bad_address(text, "the brackets do not contain an IPv6 address");
     }
   } else if (host.find_first_of(":[]") != std::string_view::npos) {
-    throw_bad_address(text, "an IPv6 address stands in brackets");
+    throw_bad_address(text, "an IPv6 address must be in brackets");
   }
   if (host.empty()) host = "127.0.0.1";
   return {.host = std::string(host), .port = port};
@@ -73,13 +72,13 @@ os::Listening listen(const std::string& address) {
   if (listening.error != 0) {
     throw SystemError(
         {.call = listening.call, .number = listening.error, .path = listening.address},
-        "give another HOST:PORT; port 0 is any that is free");
+        "use another HOST:PORT; port 0 stands for any free port");
   }
   return listening;
 }
 
 MHD_Result respond(MHD_Connection* connection, unsigned status, std::string_view text) {
-  // It is copied: the response may outlive this call.
+  // The text is copied, since the response may outlive this call.
   MHD_Response* const response = ::MHD_create_response_from_buffer(
       text.size(), const_cast<char*>(text.data()), MHD_RESPMEM_MUST_COPY);
   if (response == nullptr) return MHD_NO;
@@ -100,7 +99,8 @@ MHD_Result answer(void* collector, MHD_Connection* connection, const char* url, 
     return respond(connection, MHD_HTTP_NOT_FOUND, "metrics are at /metrics\n");
   }
   if (method != std::string_view("GET") && method != std::string_view("HEAD")) {
-    return respond(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "metrics can only be read\n");
+    return respond(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+                   "metrics can only be read: use GET or HEAD\n");
   }
   try {
     return respond(connection, MHD_HTTP_OK,
@@ -120,7 +120,8 @@ struct StopDaemon {
 struct MetricsServer::State {
   LayoutCollector collector;
   std::string address{};
-  std::unique_ptr<MHD_Daemon, StopDaemon> daemon{};  // its thread uses the collector: it goes first
+  // Declared last, so destroyed first: its thread uses the collector.
+  std::unique_ptr<MHD_Daemon, StopDaemon> daemon{};
 };
 
 MetricsServer::MetricsServer(std::vector<WatchedLayout> layouts, const std::string& address,
@@ -134,8 +135,8 @@ MetricsServer::MetricsServer(std::vector<WatchedLayout> layouts, const std::stri
       MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_CONNECTION_LIMIT, kConnections,
       MHD_OPTION_CONNECTION_TIMEOUT, kIdleSeconds, MHD_OPTION_END));
   const int error = errno;
-  // A daemon owns the socket. One that fails to start has closed it or not, depending on the step
-  // that failed; the number may be another thread's by now.
+  // A running daemon owns the socket. One that failed to start may have closed it, depending on the
+  // step that failed; another thread may have reused the descriptor by now.
   if (state_->daemon || os::facts(socket).stamp != identity) listening.socket.release();
   if (!state_->daemon) {
     throw SystemError({.call = "MHD_start_daemon", .number = error, .path = listening.address});

@@ -42,7 +42,8 @@ LayoutPeaks PeakWatch::since_last(Asker asker) noexcept {
   }
   LayoutPeaks& most = most_[asker];
   const LayoutPeaks ended = most;
-  // What was not raised is 0. Not all of it: that would be a slow instruction in each pass.
+  // Resets only what was raised; the rest is 0 already. Resetting everything would cost a slow
+  // instruction in each pass.
   static_cast<TapePeaks&>(most) = {};
   for (std::size_t i = 0; i < layout_.gpus(); ++i) most.gpu[i] = {};
   return ended;

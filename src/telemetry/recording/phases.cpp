@@ -13,7 +13,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-// Ranges for NVIDIA's profilers. Where no profiler has loaded a listener, they cost a test.
+// Ranges for NVIDIA's profilers. Unless a profiler is attached, each costs only a test.
 #if defined(TAPEDECK_NVTX)
 void push_profiler_range(const char* name) noexcept { nvtxRangePushA(name); }
 void pop_profiler_range() noexcept { nvtxRangePop(); }
@@ -22,7 +22,7 @@ void push_profiler_range(const char* /*name*/) noexcept {}
 void pop_profiler_range() noexcept {}
 #endif
 
-// The counters have one writer, and so need no atomic addition.
+// The counters have only one writer, so they need no atomic addition.
 void count_more(std::atomic<std::uint64_t>& counter, std::uint64_t more) noexcept {
   counter.store(counter.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
 }
@@ -83,7 +83,7 @@ std::vector<PhaseFigures> Phases::figures() const {
   return all;
 }
 
-// The name's place, or a new one.
+// The index of the phase of this name, which may be new; kNone if there is no room.
 std::size_t Phases::phase_called(std::string_view name) noexcept {
   name = name.substr(0, std::min(name.find('\0'), kPhaseNameBytes));
   const std::size_t count = count_.load(std::memory_order_relaxed);
@@ -92,18 +92,18 @@ std::size_t Phases::phase_called(std::string_view name) noexcept {
   }
   if (count == kMostPhases) return kNone;
   std::copy(name.begin(), name.end(), phases_[count].name.begin());
-  // Release, after the name: a reader that counts it reads it.
+  // Released after the name was written, so that a reader that sees the count sees the name.
   count_.store(count + 1, std::memory_order_release);
   return count;
 }
 
-// What was used since the last one counts for every phase that is open.
+// Counts what was used since the last call for every open phase.
 void Phases::close_watch() noexcept {
   const LayoutPeaks peaks = watch_.since_last(PeakWatch::for_phases);
   const std::uint64_t passes = layout_.passes();
   for (std::size_t i = 0; i < std::min(depth_, kDeepestPhase); ++i) {
     const auto* const inner = open_.cbegin() + i;
-    const bool again = std::find(open_.cbegin(), inner, open_[i]) != inner;  // inside itself
+    const bool again = std::find(open_.cbegin(), inner, open_[i]) != inner;  // nested in itself
     if (open_[i] == kNone || again) continue;
     Phase& phase = phases_[open_[i]];
     count_more(phase.passes, passes - passes_);

@@ -1,5 +1,5 @@
 /// @file
-/// The regions of a layout's plans, as a recording has them.
+/// `planned_regions`: the regions of a layout's plans, in the form of a recording.
 #pragma once
 
 #include <vector>
@@ -11,7 +11,7 @@
 
 namespace tapedeck::internal {
 
-/// Of the host, then of each device.
+/// Returns the planned regions of the host, then those of each device.
 [[nodiscard]] inline std::vector<RecordedRegion> planned_regions(const Layout& layout) {
   std::vector<RecordedRegion> regions;
   const auto note = [&regions](Place place, TapeKind tape, const TapePlan& plan) {

@@ -19,7 +19,7 @@ namespace {
 using nlohmann::json;
 using JsonType = json::value_t;
 
-constexpr std::size_t kLongestLine = 32U << 20;  // the regions of 100,000 tensors take half
+constexpr std::size_t kLongestLine = 32U << 20;  // the regions of 100,000 tensors need half of it
 
 constexpr std::size_t kDeepest = 8;
 
@@ -27,7 +27,7 @@ constexpr const char* kRecordAgain = "record it again";
 
 std::string quoted(const char* name) { return '"' + std::string(name) + '"'; }
 
-/// The next line of a file as an object, and what can be wrong with it.
+/// Reads the lines of a file as JSON objects, and reports what is wrong with them.
 class RecordingLine {
  protected:
   using enum FormatFault;
@@ -35,31 +35,31 @@ class RecordingLine {
   explicit RecordingLine(const std::filesystem::path& path) : file_(path) {}
 
   [[nodiscard]] bool has_more() const noexcept { return file_.left() != 0; }
-  /// As far as its first byte tells; an empty file may be anything.
+  /// Whether the first byte is that of an object. An empty file passes.
   [[nodiscard]] bool may_be_object() {
     const std::span<const std::byte> bytes = file_.peek();
     return bytes.empty() || bytes[0] == std::byte{'{'};
   }
 
-  /// @throws SystemError; FormatError where there is no whole line, or another thing in it.
+  /// @throws SystemError; FormatError if the line is incomplete or not a JSON object.
   void read_object() {
     begin_ = file_.offset();
     text_.clear();
     while (take_until_newline()) continue;
     require_format(!internal::is_nested_deeper(text_, kDeepest), "", malformed,
-                   "a line is nested too deep");
+                   "a line is nested too deeply");
     object_ = json::parse(text_, nullptr, false);
-    require_format(object_.is_object(), "", malformed, "a line is no JSON object");
+    require_format(object_.is_object(), "", malformed, "a line is not a JSON object");
   }
 
   [[nodiscard]] const json& object() const noexcept { return object_; }
 
-  /// A value of that type, which is called `name`, or is in a list of that name.
+  /// Checks the type of the value that is called `name`, or is in a list of that name.
   [[nodiscard]] const json& typed(JsonType type, const json& value, const char* name) const {
     if (value.type() == type) return value;
-    throw_format_error(name, wrong_type, quoted(name) + " has a value of another type");
+    throw_format_error(name, wrong_type, quoted(name) + " has a value of the wrong type");
   }
-  /// A member of the line's object, or of one in it.
+  /// Returns a member of the line's object, or of an object in it.
   [[nodiscard]] const json& member(JsonType type, const json& object, const char* name) const {
     const auto found = object.find(name);
     if (found == object.end()) throw_format_error(name, missing, "a line lacks " + quoted(name));
@@ -75,7 +75,7 @@ class RecordingLine {
     return member(JsonType::array, object, name);
   }
 
-  /// What does not hold is a fault of the line, at its beginning.
+  /// If `holds` is false, throws a FormatError with the offset at which the line begins.
   void require_format(bool holds, const char* field, FormatFault fault,
                       const std::string& message) const {
     if (!holds) throw_format_error(field, fault, message);
@@ -87,14 +87,14 @@ class RecordingLine {
   }
   [[noreturn]] void throw_cut_off(const std::string& message) const {
     file_.throw_format_error({.offset = file_.size(), .fault = cut_off},
-                             "it is cut off: " + message, kRecordAgain);
+                             "the file is truncated: " + message, kRecordAgain);
   }
 
  private:
-  /// False once the newline was read, which is not taken.
+  /// Appends bytes to the line's text. Returns false after the newline, which is not appended.
   bool take_until_newline() {
     const std::span<const std::byte> bytes = file_.peek();
-    if (bytes.empty()) throw_cut_off("the last line has no end");
+    if (bytes.empty()) throw_cut_off("the last line has no newline");
     const std::string_view some(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     const std::size_t newline = some.find('\n');
     text_ += some.substr(0, newline);
@@ -119,7 +119,7 @@ class RecordingReader : RecordingLine {
     read_first();
     while (has_more()) read_line();
     if (lines_ != announced_) {
-      throw_cut_off(std::to_string(lines_) + " lines after the first, of " +
+      throw_cut_off(std::to_string(lines_) + " lines follow the first, but it announces " +
                     std::to_string(announced_));
     }
     return std::move(recording_);
@@ -133,12 +133,12 @@ class RecordingReader : RecordingLine {
     require_recording(first.value("schema", json()) == kRecordingSchema);
     const std::uint64_t version = number(first, "version");
     require_format(version == kRecordingVersion, "version", not_this_format,
-                   "it is of version " + std::to_string(version) +
-                       ", and this Tapedeck reads version " + std::to_string(kRecordingVersion));
+                   "it has version " + std::to_string(version) +
+                       ", but this Tapedeck reads version " + std::to_string(kRecordingVersion));
     recording_.layout = text(first, "layout");
     const std::uint64_t gpus = number(first, "gpus");
     require_format(gpus <= kMostGpus, "gpus", out_of_range,
-                   "it has " + std::to_string(gpus) + " devices, and a layout has " +
+                   "it has " + std::to_string(gpus) + " devices, but a layout can have " +
                        std::to_string(kMostGpus) + " at most");
     recording_.gpus = gpus;
     read_names(list(first, "figures"));
@@ -149,11 +149,11 @@ class RecordingReader : RecordingLine {
     recording_.taken = number(first, "taken");
   }
 
-  // For each figure that the file has, its place among ours, or nothing where we do not have it.
+  // Finds, for each field of the file, its index in our samples, or nothing if we do not have it.
   void read_names(const json& names) {
     std::map<std::string, std::size_t> ours;
     for (const std::string& name : words::names(recording_.gpus)) {
-      const std::size_t place = 1 + ours.size();  // behind the time
+      const std::size_t place = 1 + ours.size();  // after the time
       ours[name] = place;
     }
     std::size_t known = 0;
@@ -162,9 +162,9 @@ class RecordingReader : RecordingLine {
       columns_.push_back(found == ours.end() ? std::nullopt : std::optional(found->second));
       if (found != ours.end()) ++known;
     }
-    // A few bytes of the file must not become a whole sample.
+    // Otherwise a few bytes of the file could each become a whole sample in memory.
     require_format(known >= ours.size() / 2, "figures", missing,
-                   "it lacks more than half of the figures of a layout");
+                   "it lacks more than half of the fields of a layout");
   }
 
   void read_region(const json& region) {
@@ -176,7 +176,7 @@ class RecordingReader : RecordingLine {
     one.bytes = number(region, "bytes");
     one.bytes_per_token = number(region, "bytes_per_token");
     require_format(checked_add(one.offset, one.bytes).has_value(), "bytes", out_of_range,
-                   "a region ends beyond 64 bits");
+                   "the end of a region does not fit in 64 bits");
   }
 
   [[nodiscard]] Place place_called(const std::string& name) const {
@@ -184,13 +184,13 @@ class RecordingReader : RecordingLine {
     for (std::size_t i = 0; i < recording_.gpus; ++i) {
       if (name == to_string(Place::gpu(i))) return Place::gpu(i);
     }
-    throw_format_error("place", contradictory, "a region is on a place that there is not");
+    throw_format_error("place", contradictory, "a region is on an unknown place");
   }
   [[nodiscard]] TapeKind tape_called(const std::string& name) const {
     for (const TapeKind kind : kTapeKinds) {
       if (to_string(kind) == name) return kind;
     }
-    throw_format_error("tape", out_of_range, "a region is of a tape that there is not");
+    throw_format_error("tape", out_of_range, "a region belongs to an unknown tape");
   }
 
   void read_line() {
@@ -199,7 +199,7 @@ class RecordingReader : RecordingLine {
     require_format(++lines_ <= announced_, "lines", contradictory,
                    "it has more lines than it announces");
     const std::uint64_t at = number(line, "t");
-    require_format(at >= last_, "t", contradictory, "a time lies before the last one");
+    require_format(at >= last_, "t", contradictory, "a time is earlier than the previous one");
     last_ = at;
     if (line.contains("enter")) {
       recording_.marks.push_back({.at = at, .entered = text(line, "enter")});
@@ -212,7 +212,7 @@ class RecordingReader : RecordingLine {
 
   void read_sample(std::uint64_t at, const json& figures) {
     require_format(figures.size() == columns_.size(), "figures", contradictory,
-                   "a sample has not as many figures as there are names");
+                   "a sample does not have one value for each field");
     const std::size_t begin = recording_.words.size();
     recording_.words.resize(begin + words::count(recording_.gpus));
     recording_.words[begin] = at;
@@ -223,7 +223,7 @@ class RecordingReader : RecordingLine {
   }
 
   void require_recording(bool is_one) const {
-    require_format(is_one, "schema", not_this_format, "it is no recording of a layout");
+    require_format(is_one, "schema", not_this_format, "it is not a recording of a layout");
   }
 
   Recording recording_;

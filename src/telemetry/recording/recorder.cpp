@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kMostSamples = std::size_t{1} << 24;
 
-/// Calls `slot_do(i)` for what a ring still has, the oldest first.
+/// Calls `slot_do(i)` for each slot that a ring still keeps, the oldest first.
 template <class SlotDo>
 void each_kept(std::uint64_t ever, std::size_t size, SlotDo slot_do) {
   for (std::uint64_t i = ever - std::min<std::uint64_t>(ever, size); i < ever; ++i) {
@@ -35,16 +35,16 @@ Recorder::Recorder(Layout& layout, RecorderOptions options)
     throw InvalidArgument(
         {.argument = "RecorderOptions::samples", .value = options_.samples, .limit = kMostSamples},
         "a recorder cannot keep " + std::to_string(options_.samples) + " samples",
-        "let it keep 2^24 at most");
+        "use 16777216 at most");
   }
   if (options_.at_least_apart.count() < 0) {
     throw InvalidArgument({.argument = "RecorderOptions::at_least_apart"},
-                          "samples of a recorder cannot be less than no time apart",
-                          "give 0 to keep all of them");
+                          "the minimum time between two samples must not be negative",
+                          "use 0 to take a sample every pass");
   }
   ring_.resize(options_.samples * words_);
   marks_.resize(options_.samples);
-  // What was in use before is of no sample.
+  // Discards the peaks from before the recorder existed.
   static_cast<void>(watch_.since_last(PeakWatch::for_samples));
 }
 

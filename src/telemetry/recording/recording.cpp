@@ -83,7 +83,7 @@ std::vector<RecordedPhase> Recording::phases() const {
   return phases;
 }
 
-// Samples and marks are each in order already.
+// Samples and marks are each sorted by time already.
 void Recording::write(std::ostream& out) const {
   const std::size_t each = words::count(gpus);
   auto mark = marks.begin();

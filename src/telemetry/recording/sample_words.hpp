@@ -1,6 +1,6 @@
 /// @file
-/// A sample of a recording as words: the time; the figures of the layout in the order in which they
-/// are walked; and the peaks of each tape since the sample before.
+/// A sample of a recording as words: the time, the values of the layout in the order in which they
+/// are walked, and the peaks of each tape since the previous sample.
 #pragma once
 
 #include <cstddef>
@@ -15,12 +15,12 @@
 
 namespace tapedeck::internal::words {
 
-/// Of one sample, of a layout with so many devices.
+/// Number of words in one sample of a layout with `gpus` devices.
 [[nodiscard]] constexpr std::size_t count(std::size_t gpus) noexcept {
   return 1 + figure_words(gpus) + (1 + gpus) * kTapeKinds.size();
 }
 
-/// Calls `word_do(word)` for each of them: to read it, or to set it.
+/// Calls `word_do(word)` for each word of a sample, to read it or to set it.
 template <class Sample, class WordDo>
 void for_each(Sample& sample, std::size_t gpus, WordDo&& word_do) noexcept {
   word_do(sample.at);
@@ -28,8 +28,8 @@ void for_each(Sample& sample, std::size_t gpus, WordDo&& word_do) noexcept {
   for_each_tape(sample.peaks, gpus, [&](Place, TapeKind, auto& bytes) { word_do(bytes); });
 }
 
-/// What each word but the time is called: "layout.passes", "host.scratch.used", "gpu0.tokens"; and
-/// a peak "host.scratch.most_in_use".
+/// The names of all words but the time: "layout.passes", "host.scratch.used", "gpu0.tokens", and
+/// for a peak "host.scratch.most_in_use".
 [[nodiscard]] inline std::vector<std::string> names(std::size_t gpus) {
   std::vector<std::string> all;
   constexpr RecordedSample kNone;
@@ -45,23 +45,23 @@ void for_each(Sample& sample, std::size_t gpus, WordDo&& word_do) noexcept {
   return all;
 }
 
-/// @pre as many words as `count`
+/// Packs a sample. @pre `words` has `count` words
 inline void put(std::span<std::uint64_t> words, const RecordedSample& sample) noexcept {
   std::uint64_t* next = words.data();
   for_each(sample, sample.stat.gpus, [&next](std::uint64_t word) { *next++ = word; });
 }
 
-/// @pre as many words as `count`
+/// Unpacks a sample. @pre `words` has `count` words
 [[nodiscard]] inline RecordedSample get(std::span<const std::uint64_t> words,
                                         std::size_t gpus) noexcept {
   RecordedSample sample;
   const std::uint64_t* next = words.data();
   for_each(sample, gpus, [&next](std::uint64_t& word) { word = *next++; });
-  sample.stat.gpus = gpus;  // whatever the words claim
+  sample.stat.gpus = gpus;  // the words are not trusted
   return sample;
 }
 
-/// The figures of the newest sample; all of them 0 where there is none.
+/// The `Stat` of the newest sample; all values are 0 if there is no sample.
 [[nodiscard]] inline Stat newest_stat(const Recording& recording) noexcept {
   Stat stat;
   if (recording.samples() != 0) stat = recording.sample(recording.samples() - 1).stat;

@@ -17,7 +17,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-constexpr std::uint64_t kContextStep = 256;  // as caches are rounded (PlanOptions::cell_rounding)
+constexpr std::uint64_t kContextStep = 256;  // how caches are rounded (PlanOptions::cell_rounding)
 constexpr double kMargin = 0.1;              // of what was observed
 
 std::uint64_t beyond(std::uint64_t a, std::uint64_t b) { return a - std::min(a, b); }
@@ -35,13 +35,13 @@ std::uint64_t rounded(std::uint64_t bytes) {
   return up_to_multiple(bytes, std::max<std::uint64_t>(std::bit_floor(bytes) / 16, 64_KiB));
 }
 
-/// All that is known of a layout.
+/// Everything that is known about a layout.
 struct Observed {
   const Stat& stat;
   std::span<const RecordedRegion> regions;
 };
 
-/// One tape of it.
+/// One tape of an observed layout.
 struct ObservedTape {
   const Observed& layout;
   Place place;
@@ -59,7 +59,7 @@ void each_history_region(const Observed& layout, Place place, RegionDo region_do
   }
 }
 
-/// What a planned history uses in all talks, with so many tokens in each.
+/// What the regions of a planned history use in all talks, with `tokens` in each.
 std::uint64_t rows_of(const ObservedTape& tape, std::uint64_t tokens) {
   if (tokens == 0) return 0;
   std::uint64_t bytes = 0;
@@ -69,14 +69,14 @@ std::uint64_t rows_of(const ObservedTape& tape, std::uint64_t tokens) {
   return internal::saturated_product(bytes, tape.layout.stat.talks);
 }
 
-/// The same, and what lies between its regions: that stays, however long they are.
+/// `rows_of`, and the padding between the regions, which does not depend on the tokens.
 std::uint64_t filled(const ObservedTape& tape, std::uint64_t tokens) {
   if (tokens == 0) return 0;
   const std::uint64_t padding = beyond(tape.stat.planned, rows_of(tape, UINT64_MAX));
   return internal::saturated_sum(rows_of(tape, tokens), padding);
 }
 
-/// Tokens that the regions have room for; 0 where none grows.
+/// Tokens that the regions have room for; 0 if no region grows.
 std::uint64_t planned_context(const Observed& layout, Place place) {
   std::uint64_t most = 0;
   each_history_region(layout, place, [&](const RecordedRegion& region) {
@@ -85,14 +85,14 @@ std::uint64_t planned_context(const Observed& layout, Place place) {
   return most;
 }
 
-/// Tokens to plan for where the longest talk had so many.
+/// Tokens to plan for if the longest talk had `longest`.
 std::uint64_t context_for(const Observed& layout, Place place, std::uint64_t longest) {
   if (longest == 0) return 0;
   return std::min(up_to_multiple(with_margin(longest), kContextStep),
                   std::max(longest, planned_context(layout, place)));
 }
 
-/// Whether tokens tell how full a history is.
+/// Whether the number of tokens determines how full a history is.
 bool by_tokens(const ObservedTape& tape) {
   return tape.kind == TapeKind::history && tape.stat.planned != 0 &&
          internal::counts_tokens(tape.layout.stat);
@@ -101,11 +101,11 @@ bool by_tokens(const ObservedTape& tape) {
 void set_sizes(TapeAdvice& advice, const ObservedTape& tape) {
   const TapeStat& stat = tape.stat;
   const bool tokens_tell = by_tokens(tape);
-  // Each talk may be the largest the next time.
+  // Any talk may become the largest next time.
   std::uint64_t peak = tape.kind == TapeKind::history
                            ? internal::saturated_product(tape.largest_talk, tape.layout.stat.talks)
                            : stat.peak;
-  // An engine may use all that is planned and count no tokens.
+  // An engine may use everything that is planned without counting tokens.
   if (tape.kind == TapeKind::history && stat.planned != 0 && !tokens_tell) {
     peak = internal::saturated_sum(peak, stat.planned);
   }
@@ -124,7 +124,7 @@ void set_sizes(TapeAdvice& advice, const ObservedTape& tape) {
     advice.reserve = internal::saturated_sum(std::min(stat.planned, advice.observed), above);
   }
   if (stat.refused == 0) return;
-  // What was refused is not known: it is more than there was.
+  // The size of a refused take is unknown, but it was more than was free.
   advice.reserve = std::max(advice.reserve, rounded(with_margin(stat.reserved)));
 }
 
@@ -142,7 +142,7 @@ std::string percent(std::uint64_t part, std::uint64_t whole) {
   return whole == 0 ? "more" : internal::percent_text(part, whole);
 }
 
-/// "history peaked at 61 % of plan"; of what is reserved where more was taken than the plan has.
+/// "history peaked at 61 % of plan"; if it exceeded its plan, the share is of what is reserved.
 std::string peak_text(const TapeAdvice& advice, const ObservedTape& tape, const std::string& name) {
   const std::uint64_t planned = tape.stat.planned;
   const bool of_plan = planned != 0 && advice.observed <= planned;
@@ -151,7 +151,7 @@ std::string peak_text(const TapeAdvice& advice, const ObservedTape& tape, const 
               : percent(advice.observed, advice.reserved) + " of what is reserved";
   const bool by_largest = tape.kind == TapeKind::history && tape.layout.stat.talks > 1 &&
                           (planned == 0 || internal::counts_tokens(tape.layout.stat));
-  return by_largest ? name + " would be at " + share + " with all talks as long as the longest"
+  return by_largest ? name + " would reach " + share + " if all talks were as long as the longest"
                     : name + " peaked at " + share;
 }
 
@@ -161,11 +161,11 @@ std::string text_of(const TapeAdvice& advice, const ObservedTape& tape) {
   const std::string reserve = (stat.planned != 0 ? "plan " : "reserve ") + to_iec(advice.reserve);
   switch (advice.finding) {
     case TapeFinding::refused:
-      return name + " refused takes " + times(stat.refused) + ", with " + to_iec(stat.reserved) +
-             ": " + reserve + " to begin with, and look again";
+      return name + " refused a take " + times(stat.refused) + ", with " + to_iec(stat.reserved) +
+             " reserved: " + reserve + " and check again";
     case TapeFinding::spilled:
-      return name + " spilled " + times(stat.spills) + ", " + to_iec(stat.spilled_peak) +
-             " at a time: " + reserve;
+      return name + " spilled " + times(stat.spills) + ", up to " + to_iec(stat.spilled_peak) +
+             " at once: " + reserve;
     case TapeFinding::unused:
       return "nothing was ever taken from " + name;
     case TapeFinding::roomy:
@@ -183,7 +183,7 @@ TapeAdvice advice_of(const ObservedTape& tape) {
   return advice;
 }
 
-/// Adds what one place's talks needed, where their tokens are counted.
+/// Adds what the talks of one place needed, if their tokens are counted.
 void note_talks(Advice& advice, const Observed& layout, Place place, std::uint64_t longest) {
   advice.longest_talk = std::max(advice.longest_talk, longest);
   advice.context = std::max(advice.context, context_for(layout, place, longest));

@@ -81,7 +81,7 @@ const char* unit_name(StatUnit unit) {
   return names[static_cast<std::size_t>(unit)];
 }
 
-/// These properties, and one for each figure of a list.
+/// `properties`, with one more for each field of a list.
 template <class Figures, class Value>
 Json with_figures(Json properties, std::span<const StatField<Figures, Value>> fields) {
   const bool known = std::is_same_v<Value, std::uint64_t>;
@@ -95,7 +95,7 @@ Json with_figures(Json properties, std::span<const StatField<Figures, Value>> fi
   return properties;
 }
 
-/// An object of these properties, which must all be there, and may have the optional ones.
+/// An object that has all of `properties` and may have those in `optional`.
 Json object_schema(const Json& properties, const Json& optional = Json::object()) {
   Json required = Json::array();
   for (const auto& [name, schema] : properties.items()) required.push_back(name);
@@ -111,7 +111,7 @@ Json array_schema(Json items) { return {{"type", "array"}, {"items", std::move(i
 
 Json text_schema(const char* pattern = "") { return {{"type", "string"}, {"pattern", pattern}}; }
 
-/// What tells which tape of a layout it is.
+/// The properties that identify a tape of a layout.
 Json which_tape() {
   Json tapes = Json::array();
   for (const TapeKind kind : kTapeKinds) tapes.push_back(to_string(kind));
@@ -138,7 +138,7 @@ Json phase_schema() {
   Json peak = which_tape();
   peak["bytes"] = {{"type", "integer"},
                    {"minimum", 0},
-                   {"description", "The most that was used meanwhile. (gauge, bytes)"}};
+                   {"description", "The most that was used during the phase. (gauge, bytes)"}};
   Json properties = with_figures({{"name", text_schema()}}, phase_fields());
   properties["peaks"] = array_schema(object_schema(peak));
   return object_schema(properties);
@@ -162,7 +162,7 @@ std::string to_json(const Snapshot& snapshot) {
 
 std::string json_schema() {
   Json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
-                 {"title", "Where the memory of a Tapedeck layout stands"}};
+                 {"title", "The memory of a Tapedeck layout"}};
   schema.update(object_schema(
       {{"schema", {{"const", kSchema}}},
        {"version", {{"const", kJsonVersion}}},

@@ -10,16 +10,16 @@ namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 constexpr auto kDeviceMemoryFields = std::to_array<DeviceMemoryField>({
-    {"memory_free", StatUnit::bytes, StatKind::gauge, "Free on the device.",
+    {"memory_free", StatUnit::bytes, StatKind::gauge, "Free memory of the device.",
      &DeviceFigures::memory_free},
-    {"memory_total", StatUnit::bytes, StatKind::gauge, "Of the whole device.",
+    {"memory_total", StatUnit::bytes, StatKind::gauge, "Total memory of the device.",
      &DeviceFigures::memory_total},
 });
 
 constexpr auto kPhaseFields = std::to_array<StatField<PhaseFigures>>({
-    {"entered", StatUnit::count, StatKind::counter, "How often it was entered.",
+    {"entered", StatUnit::count, StatKind::counter, "How often the phase was entered.",
      &PhaseFigures::times},
-    {"passes", StatUnit::count, StatKind::counter, "Passes that ended in it.",
+    {"passes", StatUnit::count, StatKind::counter, "Passes that ended in the phase.",
      &PhaseFigures::passes},
 });
 
@@ -29,7 +29,7 @@ DeviceFigures device_figures(const Device& device) {
     const DeviceMemory memory = device.memory();
     figures.memory_free = memory.free;
     figures.memory_total = memory.total;
-  } catch (const Error&) {  // a device that is gone has no figures
+  } catch (const Error&) {  // a lost device reports nothing
   }
   return figures;
 }

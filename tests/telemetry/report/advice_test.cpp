@@ -79,12 +79,11 @@ TEST(Advice, CountsWhatWasSpilledOrRefused) {
   const Advice advice = advise(layout);
   EXPECT_EQ(advised_by(advice, TapeKind::scratch),
             Advised(TapeFinding::spilled, 90_MiB, 100_MiB,
-                    "scratch spilled 3 times, 30 MiB at a time: reserve 100 MiB"));
+                    "scratch spilled 3 times, up to 30 MiB at once: reserve 100 MiB"));
   EXPECT_EQ(
       advised_by(advice, TapeKind::history),
       Advised(TapeFinding::refused, 1_MiB, 72_MiB,
-              "history refused takes once, with 64 MiB: reserve 72 MiB to begin with, and look "
-              "again"));
+              "history refused a take once, with 64 MiB reserved: reserve 72 MiB and check again"));
 }
 
 /// Two talks of 4096 tokens, a KiB each, a window of 256 and a state.
@@ -113,7 +112,7 @@ TEST(Advice, OfAPlannedHistoryIsTokens) {
   EXPECT_EQ(advice.context, 1280U);  // 1100, in cells of 256
   EXPECT_EQ(advice.text, "the longest talk had 1000 tokens: plan a talk for 1280");
   const std::string share =
-      "history would be at 29 % of plan with all talks as long as the longest: 3.1 MiB would do";
+      "history would reach 29 % of plan if all talks were as long as the longest: 3.1 MiB would do";
   const std::uint64_t observed = 2 * (1000_KiB + 256_KiB + 64_KiB);
   const std::uint64_t reserve = 2 * (1280_KiB + 256_KiB + 64_KiB);
   EXPECT_EQ(advised_by(advice, TapeKind::history),
@@ -150,8 +149,8 @@ TEST(Advice, GivesAllTalksWhatTheLargestNeeds) {
   layout.clear_talk(2);
   EXPECT_EQ(advised_by(advise(layout), TapeKind::history),
             Advised(TapeFinding::roomy, 40_MiB, 44_MiB,
-                    "history would be at 31 % of what is reserved with all talks as long as the "
-                    "longest: 44 MiB would do"));
+                    "history would reach 31 % of what is reserved if all talks were as long as "
+                    "the longest: 44 MiB would do"));
 }
 
 TEST(Advice, SaysOfWhatItTellsTheShare) {
@@ -170,8 +169,8 @@ TEST(Advice, NeverWantsALongerContextThanThereIs) {
   EXPECT_EQ(advice.context, 4096U);
   EXPECT_EQ(advised_by(advice, TapeKind::history),
             Advised(TapeFinding::fits, all, all,
-                    "history would be at 100 % of plan with all talks as long as the longest: it "
-                    "fits"));
+                    "history would reach 100 % of plan if all talks were as long as the longest: "
+                    "it fits"));
 }
 
 // A plan of the context that is advised needs what is advised.

@@ -187,7 +187,8 @@ TEST(JsonSchema, SaysWhatEachFigureIs) {
   const Json& used = schema.at("properties").at("tapes").at("items").at("properties").at("used");
   EXPECT_EQ(used.at("description"), "Taken from the tape. (gauge, bytes)");
   const Json& phase = schema.at("properties").at("phases").at("items").at("properties");
-  EXPECT_EQ(phase.at("entered").at("description"), "How often it was entered. (counter, count)");
+  EXPECT_EQ(phase.at("entered").at("description"),
+            "How often the phase was entered. (counter, count)");
   const Json& process = schema.at("properties").at("process").at("properties");
   EXPECT_EQ(process.size(), process_fields().size());
   EXPECT_EQ(process.at("rss_anon").at("type"), Json({"integer", "null"}));

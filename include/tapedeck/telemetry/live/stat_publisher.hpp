@@ -1,5 +1,5 @@
 /// @file
-/// `StatPublisher`: where a layout stands, for other processes to see.
+/// `StatPublisher`: publishes the state of a layout to other processes.
 #pragma once
 
 #include <atomic>
@@ -13,22 +13,23 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Where layouts are published: the host's shared memory, which every Linux has and which is empty
-/// after a reboot. $XDG_RUNTIME_DIR is there for logged-in users alone, and a service or a
-/// container is none.
+/// The default folder for published layouts: the host's shared memory, which every Linux has and
+/// which is empty after a reboot. $XDG_RUNTIME_DIR exists only for logged-in users, not for a
+/// service or in a container.
 inline constexpr const char* kPublishFolder = "/dev/shm";
 
-/// Publishes `Layout::stat()` in a small file of shared memory, which `StatReader` and
-/// `tapedeck top` read. The file is for the user of this process alone and is called by the process
-/// and the layout; it goes with the publisher. One that a killed process left behind is removed by
-/// the next publisher of that name.
+/// Publishes `Layout::stat()` in a small file in shared memory, for `StatReader` and `tapedeck top`
+/// to read. Only the user of this process has access to it. It is named after the process and the
+/// layout. The destructor removes it; if the process is killed, the next publisher of the same name
+/// does.
 ///
-/// Readers take no lock and send no signal: however many they are, and whatever they do, `publish`
-/// does not wait for them. Not supported: to publish from a forked child, which shares the file
-/// with its parent; to make the file shorter, which ends this process at the next `publish`.
+/// Readers take no lock and send no signal: however many there are, and whatever they do, `publish`
+/// does not wait for them. Two things are not supported: publishing from a forked child, which
+/// shares the file with its parent, and truncating the file, which kills this process at the next
+/// `publish`.
 ///
-/// Thread-safety: one `publish` at a time, from any thread, while the layout's writers work; it
-/// must go before the layout does.
+/// Thread-safety: one `publish` at a time, from any thread, while the layout's writers work.
+/// Destroy it before the layout.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -42,19 +43,19 @@ inline constexpr const char* kPublishFolder = "/dev/shm";
 /// @endcode
 class StatPublisher {
  public:
-  /// Publishes for the first time.
+  /// Creates the file and publishes for the first time.
   /// @param name  1 to 63 letters, digits, '.', '_' and '-'.
-  /// @param folder  where readers look for it; of a file system in memory.
-  /// @throws InvalidArgument for another name, or where this process publishes one of that name
-  /// already; SystemError: ENOSPC where the folder is full.
+  /// @param folder  where readers look for the file; it must be on a file system in memory.
+  /// @throws InvalidArgument for any other name, or if this process already publishes a layout of
+  /// this name; SystemError: ENOSPC if the folder is full.
   explicit StatPublisher(const Layout& layout, const std::string& name = "layout",
                          const std::filesystem::path& folder = kPublishFolder);
   ~StatPublisher();
   StatPublisher(const StatPublisher&) = delete;
   StatPublisher& operator=(const StatPublisher&) = delete;
 
-  /// Publishes where the layout stands now: after each `clear_pass`, and after `clear_talk`. Some
-  /// sixty plain stores, and as many for each device: no system call, no allocation, no lock.
+  /// Publishes the current state. Call it after each `clear_pass` and `clear_talk`. It costs about
+  /// sixty plain stores, and as many again for each device: no system call, no allocation, no lock.
   void publish() noexcept;
 
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }

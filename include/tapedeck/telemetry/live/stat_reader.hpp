@@ -1,5 +1,5 @@
 /// @file
-/// `StatReader`: where the layout of another process stands.
+/// `StatReader`: reads the state of a layout that another process publishes.
 #pragma once
 
 #include <cstdint>
@@ -15,38 +15,38 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A layout that is or was published, as its file is called. Thread-safety: a value.
+/// A layout that is or was published. Thread-safety: a value.
 struct PublishedLayout {
   std::filesystem::path path{};
-  std::int32_t process = 0;  ///< Its number.
-  std::string name{};        ///< The layout's.
+  std::int32_t process = 0;  ///< The publisher's process id.
+  std::string name{};        ///< The layout's name.
 };
 
-/// What there is in a folder, by name and process; whose they are, and whether those live, is known
-/// once they are opened.
-/// @throws SystemError where the folder cannot be read.
+/// Lists the published layouts of a folder, sorted by name and process. Only opening one shows its
+/// owner, and whether its publisher runs.
+/// @throws SystemError if the folder cannot be read.
 [[nodiscard]] std::vector<PublishedLayout> published_layouts(
     const std::filesystem::path& folder = kPublishFolder);
 
 /// What became of the publisher.
 enum class PublisherState : std::uint8_t {
   running,
-  ended,    ///< It took its layout back.
-  dead,     ///< Its process is gone; what is read is what it published last.
-  unknown,  ///< Its process is one of another container, or the kernel does not tell.
+  ended,    ///< It was destroyed normally.
+  dead,     ///< Its process is gone; a read returns what it published last.
+  unknown,  ///< Its process is in another container, or the kernel does not report it.
 };
 
 [[nodiscard]] const char* to_string(PublisherState state) noexcept;
 
-/// What was published last.
+/// The state that was published last.
 struct PublishedStat {
   Stat stat{};
-  std::uint64_t publishes = 0;  ///< How often, so far.
-  std::uint64_t age = 0;        ///< Nanoseconds since then, exact to some milliseconds.
+  std::uint64_t publishes = 0;  ///< Number of publishes so far.
+  std::uint64_t age = 0;        ///< Nanoseconds since the last publish, to some milliseconds.
 };
 
-/// Reads what a `StatPublisher` publishes. The file is read, and not mapped, so that nothing that
-/// is done to it can end the reader; no content of it is trusted.
+/// Reads what a `StatPublisher` publishes. It does not map the file, so nothing that happens to it
+/// can kill the reader, and it trusts none of the content.
 ///
 /// Thread-safety: any thread.
 ///
@@ -62,21 +62,24 @@ struct PublishedStat {
 /// @endcode
 class StatReader {
  public:
-  /// @throws SystemError where there is no such file (ENOENT), where it is a symbolic link (ELOOP)
-  /// or another user's (EACCES); FormatError for what was not published by this version.
+  /// Opens a published layout.
+  /// @throws SystemError if the file does not exist (ENOENT), is a symbolic link (ELOOP), or is
+  /// another user's or accessible to one (EACCES); FormatError if this version did not publish it.
   explicit StatReader(const std::filesystem::path& path);
   ~StatReader();
   StatReader(StatReader&& other) noexcept;
   StatReader& operator=(StatReader&& other) noexcept;
 
+  /// The layout, with the process and the name that the file contains.
   [[nodiscard]] const PublishedLayout& published() const noexcept;
 
-  /// A few system calls, of this process alone.
-  /// @returns nothing if no consistent record was read in 1000 attempts, as where the publisher was
-  /// killed while it wrote one.
-  /// @throws FormatError for what no publisher writes; SystemError.
+  /// Reads the last state, with a few system calls that do not affect the publisher.
+  /// @returns nothing if no consistent record could be read in 1000 attempts, for example because
+  /// the publisher was killed while writing.
+  /// @throws FormatError for content that no publisher writes; SystemError.
   [[nodiscard]] std::optional<PublishedStat> read() const;
 
+  /// @throws FormatError if the file was truncated; SystemError.
   [[nodiscard]] PublisherState state() const;
 
  private:

@@ -1,5 +1,5 @@
 /// @file
-/// `LayoutCollector`: layouts as a source of a host's own prometheus-cpp exposer.
+/// `LayoutCollector`: exports layouts through a host's own prometheus-cpp exposer.
 #pragma once
 
 #include <prometheus/collectable.h>
@@ -12,9 +12,9 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Gives prometheus-cpp what `metrics_text` tells, afresh at each scrape. The layouts and their
-/// phases must outlive it: a registry of prometheus-cpp holds it weakly, so reset the shared
-/// pointer first, and let no scrape be running then (`MetricsServer` sees to both).
+/// Supplies prometheus-cpp with the metrics of `metrics_text`, computed at each scrape. The layouts
+/// and their phases must outlive it. A prometheus-cpp registry holds it weakly: reset the shared
+/// pointer before the layouts go, while no scrape is running (`MetricsServer` takes care of both).
 ///
 /// Thread-safety: any thread, while the layouts' writers work.
 ///
@@ -29,7 +29,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// @endcode
 class LayoutCollector : public prometheus::Collectable {
  public:
-  /// @throws InvalidArgument where two layouts have one name, or one is null.
+  /// @throws InvalidArgument if two layouts have the same name, or if one is null.
   explicit LayoutCollector(std::vector<WatchedLayout> layouts, SnapshotOptions options = {});
 
   [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override;

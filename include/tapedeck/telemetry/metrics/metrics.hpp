@@ -1,5 +1,5 @@
 /// @file
-/// Snapshots as Prometheus reads them, made from the list of figures.
+/// `metrics_text`: snapshots in Prometheus's text format, generated from the lists of fields.
 #pragma once
 
 #include <span>
@@ -12,19 +12,20 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A layout that is scraped, and the phases of its engine. Thread-safety: a value.
+/// A layout to export, and the phases of its engine. Thread-safety: a value.
 struct WatchedLayout {
-  const Layout* layout = nullptr;  ///< Must outlive its watcher.
-  std::string name = "layout";     ///< The label `layout`.
-  const Phases* phases = nullptr;  ///< Of this layout, if any; must outlive the watcher, too.
+  const Layout* layout = nullptr;  ///< Must outlive the collector or server that exports it.
+  std::string name = "layout";     ///< The value of the label `layout`.
+  const Phases* phases = nullptr;  ///< Of this layout, if any; must also outlive the collector.
 };
 
-/// What a host's own server answers with `metrics_text`.
+/// The Content-Type of what `metrics_text` returns, for a host's own server.
 inline constexpr const char* kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The text exposition of some layouts, for a host that has a server of its own. Names are
-/// `tapedeck_` and what the figures are of (`tape_`, `layout_`, `device_`, `phase_`, `process_`),
-/// the row's name, its unit (`_bytes`, `_seconds`, `_ratio`), and `_total` of counters:
+/// Returns the Prometheus text exposition of some layouts, for a host with a server of its own.
+/// Names are `tapedeck_`, what the metric describes (`tape_`, `layout_`, `device_`, `phase_`,
+/// `process_`), the field's name, its unit (`_bytes`, `_seconds`, `_ratio`), and `_total` for
+/// counters:
 ///
 ///     tapedeck_tape_used_bytes{layout="chat",place="host",tape="scratch"} 1024
 ///     tapedeck_layout_passes_total{layout="chat"} 17
@@ -32,11 +33,11 @@ inline constexpr const char* kMetricsContentType = "text/plain; version=0.0.4; c
 ///     tapedeck_phase_peak_bytes{layout="chat",phase="prefill",place="host",tape="scratch"} 4096
 ///     tapedeck_process_rss_anon_bytes 4931584
 ///
-/// There are as many series as tapes, devices, and phases, of which a layout has `kMostPhases` at
-/// most; talks have none of their own. Unknown figures are left out. Figures of the process are the
-/// first snapshot's that has some.
-/// @throws InvalidArgument where two of them have one name; Unsupported where this library was
-/// built without prometheus-cpp.
+/// There are as many series as tapes, devices and phases (at most `kMostPhases` in a layout); talks
+/// have none. Unknown values are left out. Metrics of the process are those of the first snapshot
+/// that has them.
+/// @throws InvalidArgument if two snapshots have the same name; Unsupported if this library was
+/// built without Prometheus metrics.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});

@@ -1,5 +1,5 @@
 /// @file
-/// `MetricsServer`: what Prometheus scrapes.
+/// `MetricsServer`: an HTTP server for Prometheus to scrape.
 #pragma once
 
 #include <memory>
@@ -11,11 +11,11 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Answers `GET /metrics` with what `metrics_text` returns, computed afresh at each scrape. One
-/// thread of its own serves (libmicrohttpd); the layouts' writers are not held up, and no signal's
-/// handler changes. There is neither TLS nor a password: beyond loopback, put a proxy before it.
+/// Answers `GET /metrics` with what `metrics_text` returns, computed at each scrape. It serves from
+/// one thread of its own (libmicrohttpd), does not delay the layouts' writers and changes no signal
+/// handler. It has neither TLS nor a password: beyond loopback, put a proxy in front of it.
 ///
-/// Thread-safety: any thread; it must go before the layouts and their phases do.
+/// Thread-safety: any thread. Destroy it before the layouts and their phases.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -27,18 +27,18 @@ namespace tapedeck::inline TAPEDECK_ABI {
 class MetricsServer {
  public:
   /// @param address  HOST:PORT, where HOST is a name, an IPv4 address, an IPv6 address in brackets,
-  /// or nothing, which is 127.0.0.1; PORT 0: one that is free.
-  /// @throws InvalidArgument for an address that is none, and for layouts that `LayoutCollector`
-  /// refuses; Unsupported where this library was built without metrics; SystemError where it
+  /// or empty for 127.0.0.1. PORT 0 stands for any free port.
+  /// @throws InvalidArgument for an invalid address, and for layouts that `LayoutCollector`
+  /// refuses; Unsupported if this library was built without Prometheus metrics; SystemError if it
   /// cannot listen there: EADDRINUSE, EADDRNOTAVAIL, EACCES.
   MetricsServer(std::vector<WatchedLayout> layouts, const std::string& address,
                 SnapshotOptions options = {});
-  /// Waits for a scrape that runs.
+  /// Waits for a running scrape.
   ~MetricsServer();
   MetricsServer(const MetricsServer&) = delete;
   MetricsServer& operator=(const MetricsServer&) = delete;
 
-  /// Where it listens: "127.0.0.1:9464", "[::1]:9464".
+  /// The address that it listens on: "127.0.0.1:9464", "[::1]:9464".
   [[nodiscard]] const std::string& address() const noexcept;
 
  private:

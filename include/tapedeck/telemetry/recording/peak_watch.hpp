@@ -1,5 +1,5 @@
 /// @file
-/// `PeakWatch`: the most that was in use of each tape since one last asked.
+/// `PeakWatch`: the most that was in use on each tape since the previous query.
 #pragma once
 
 #include <array>
@@ -11,39 +11,40 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// The most bytes that were used of each tape. A history's is the sum over its talks, each at its
-/// own moment, and so an upper bound; a device's scratch that of its frames.
+/// The most bytes in use on each tape. A history's is the sum over its talks, and that of a
+/// device's scratch the sum over its frames: an upper bound, since each peaks at its own moment.
 struct TapePeaks {
   std::uint64_t weights = 0;
   std::uint64_t scratch = 0;
   std::uint64_t history = 0;
 };
 
-/// Those of the host's tapes, and of each device's.
+/// The peaks of a layout: those of the host's tapes, and in `gpu` those of each device's.
 struct LayoutPeaks : TapePeaks {
-  std::array<TapePeaks, kMostGpus> gpu{};  ///< As many of them as the layout has devices.
+  std::array<TapePeaks, kMostGpus> gpu{};  ///< One for each device of the layout.
 };
 
-/// Restarts the peaks of a layout's tapes (`Tape::restart_peak`), for phases and for samples at
-/// once: what one of them was told, the other still has to hear. A layout has one at a time.
+/// Restarts the peaks of a layout's tapes (`Tape::restart_peak`) for phases and for samples:
+/// neither loses a peak that a query for the other has restarted. A layout can have only one at any
+/// time.
 ///
-/// Thread-safety: the layout's writer, of all its tapes.
+/// Thread-safety: the thread that writes all tapes of the layout.
 class PeakWatch {
  public:
   enum Asker : std::uint8_t { for_phases, for_samples };
 
-  /// Over a layout, which outlives it.
+  /// Watches `layout`, which must outlive it.
   explicit PeakWatch(Layout& layout) noexcept : layout_(layout) {}
   PeakWatch(const PeakWatch&) = delete;
   PeakWatch& operator=(const PeakWatch&) = delete;
 
-  /// The peaks since the last call for the same asker; in the first call, since the peaks were last
-  /// restarted in any way, or since the layout was made. O(talks), no system call.
+  /// Returns the peaks since the last call for the same asker; in the first call, since anything
+  /// last restarted them, or since the layout was created. O(talks), no system call.
   [[nodiscard]] LayoutPeaks since_last(Asker asker) noexcept;
 
  private:
   Layout& layout_;
-  std::array<LayoutPeaks, 2> most_{};  // of each asker, of what the other one ended
+  std::array<LayoutPeaks, 2> most_{};  // for each asker, peaks that queries for the other ended
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,5 +1,5 @@
 /// @file
-/// `Phases`: what an engine is doing, and what memory each of that takes.
+/// `Phases`: the named phases of an engine's work, and the memory that each of them takes.
 #pragma once
 
 #include <array>
@@ -19,27 +19,28 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 class Recorder;
 
-/// The most names of phases that are told apart, and how many phases may be nested.
+/// Maximum number of distinct phase names.
 inline constexpr std::size_t kMostPhases = 16;
+/// Maximum depth to which phases can be nested.
 inline constexpr std::size_t kDeepestPhase = 8;
 
-/// All that was done under one name. Thread-safety: a value.
+/// What all phases of one name add up to. Thread-safety: a value.
 struct PhaseFigures {
   std::string name{};
   std::uint64_t times = 0;   ///< How often it was entered.
-  std::uint64_t passes = 0;  ///< Calls of `clear_pass` meanwhile.
+  std::uint64_t passes = 0;  ///< Calls of `clear_pass` while it was open.
   std::size_t gpus = 0;      ///< Devices of the layout.
-  LayoutPeaks peaks{};
+  LayoutPeaks peaks{};       ///< The most in use while it was open.
 };
 
-/// The phases of an engine's work, nested, by name: `load`, `prefill`, `decode`. Each has peaks of
-/// its own, in which those of the phases inside it count; the tapes' own peaks stay what they are.
-/// Where Tapedeck was built with NVTX's headers, a phase is a range of that, too.
+/// The phases of an engine's work by name (`load`, `prefill`, `decode`); they can be nested. Each
+/// has its own peaks, which include those of the phases inside it. The tapes' own peaks are not
+/// affected. If Tapedeck was built with NVTX's headers, each phase is also an NVTX range.
 ///
-/// Entering and leaving cost O(talks): no system call, no allocation, no lock.
+/// Entering or leaving a phase costs O(talks): no system call, no allocation, no lock.
 ///
-/// Thread-safety: entered and left by the layout's writer, of all its tapes; `figures` from any
-/// thread.
+/// Thread-safety: `push` and `pop` from the thread that writes all tapes of the layout; `figures`
+/// and `unnamed` from any thread.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
@@ -59,31 +60,32 @@ struct PhaseFigures {
 /// @endcode
 class Phases {
  public:
-  /// @param layout  outlives the phases.
-  /// @param recorder  the layout's, if it has one: it records the phases, and outlives them, too.
+  /// @param layout  must outlive the phases.
+  /// @param recorder  the layout's, if it has one: records the phases, and must outlive them, too.
   explicit Phases(Layout& layout, Recorder* recorder = nullptr) noexcept;
   Phases(const Phases&) = delete;
   Phases& operator=(const Phases&) = delete;
 
-  /// Enters a phase. A name beyond `kMostPhases`, or a phase that is nested deeper than
-  /// `kDeepestPhase`, belongs to the one around it, and is counted by `unnamed`.
+  /// Enters a phase. If `kMostPhases` other names exist, or if it is nested deeper than
+  /// `kDeepestPhase`, it counts as part of the phase around it, and `unnamed` is incremented.
   void push(std::string_view name) noexcept;
-  /// Leaves the innermost one. @pre there is one.
+  /// Leaves the innermost phase. @pre a phase is open.
   void pop() noexcept;
 
+  /// How often `push` entered a phase without a name of its own.
   [[nodiscard]] std::uint64_t unnamed() const noexcept {
     return unnamed_.load(std::memory_order_relaxed);
   }
 
-  /// In the order in which they were first entered. What an open phase takes counts once it, or one
-  /// inside it, is left.
+  /// Returns the phases in the order in which they were first entered. What an open phase takes is
+  /// counted the next time that a phase is entered or left.
   [[nodiscard]] std::vector<PhaseFigures> figures() const;
 
  private:
   static constexpr std::size_t kNone = kMostPhases;
 
   struct Phase {
-    std::array<char, kPhaseNameBytes + 1> name{};  // written before it is counted
+    std::array<char, kPhaseNameBytes + 1> name{};  // written before `count_` includes it
     std::atomic<std::uint64_t> times{0};
     std::atomic<std::uint64_t> passes{0};
     std::array<std::atomic<std::uint64_t>, 3 * (1 + kMostGpus)> peaks{};  // tape by tape
@@ -94,17 +96,18 @@ class Phases {
 
   Layout& layout_;
   Recorder* recorder_;
-  PeakWatch own_watch_;  // where there is no recorder, which has one
+  PeakWatch own_watch_;  // used if there is no recorder, which has its own
   PeakWatch& watch_;
   std::array<Phase, kMostPhases> phases_{};
   std::atomic<std::size_t> count_{0};
   std::array<std::size_t, kDeepestPhase> open_{};  // the outermost first
-  std::size_t depth_ = 0;                          // beyond kDeepestPhase, too
-  std::uint64_t passes_ = 0;                       // of the layout, when the watch began
+  std::size_t depth_ = 0;                          // counts beyond kDeepestPhase, too
+  std::uint64_t passes_ = 0;                       // the layout's passes when the watch began
   std::atomic<std::uint64_t> unnamed_{0};
 };
 
-/// Enters a phase, and leaves it. Thread-safety: as `Phases::push`.
+/// Enters a phase when constructed and leaves it when destroyed. Thread-safety: like
+/// `Phases::push`.
 class [[nodiscard]] PhaseScope {
  public:
   PhaseScope(Phases& phases, std::string_view name) noexcept : phases_(phases) {

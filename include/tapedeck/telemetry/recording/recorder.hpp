@@ -1,5 +1,5 @@
 /// @file
-/// `Recorder`: how a layout's memory went over time.
+/// `Recorder`: records the memory of a layout over time.
 #pragma once
 
 #include <array>
@@ -19,17 +19,18 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 struct RecorderOptions {
-  std::string name = "layout";  ///< Of the layout, for people.
-  std::size_t samples = 4096;   ///< Kept, the newest; 1 at least, 2^24 at most.
-  /// No two samples that `pass` takes are nearer than this; not negative. 0: one each pass.
+  std::string name = "layout";  ///< The layout's name, for people.
+  std::size_t samples = 4096;   ///< How many samples to keep, the newest; from 1 to 2^24.
+  /// Minimum time between two samples that `pass` takes, not negative. 0 takes one every pass.
   std::chrono::microseconds at_least_apart{};
 };
 
-/// Keeps samples of a layout's `Stat` and of what was in use between them, and the phases it goes
-/// through, in a ring of fixed size. To sample costs O(talks), no allocation, no lock and no system
-/// call: a steady clock is read, which Linux answers without one. A layout has one at a time.
+/// Keeps samples of a layout's `Stat`, the peaks between them, and the phases that it goes through,
+/// in a ring of fixed size. A sample costs O(talks), no allocation, no lock and no system call: it
+/// reads a steady clock, which Linux provides without one. A layout can have only one recorder at
+/// any time.
 ///
-/// Thread-safety: the layout's writer, of all its tapes; `recording` and `write` too.
+/// Thread-safety: the thread that writes all tapes of the layout, for `recording` and `write` too.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
@@ -45,38 +46,40 @@ struct RecorderOptions {
 /// @endcode
 class Recorder {
  public:
-  /// Of a layout, which outlives it. Allocates all that it will need.
+  /// Allocates all memory that it will need.
+  /// @param layout  must outlive the recorder.
   /// @throws InvalidArgument for options out of range.
   explicit Recorder(Layout& layout, RecorderOptions options = {});
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
-  /// A pass has ended: takes a sample where one is due.
+  /// Takes a sample if one is due. Call it after each pass.
   void pass() noexcept;
-  /// Takes one now.
+  /// Takes a sample now.
   void sample() noexcept;
 
-  /// Marks the beginning of a phase, and the end of the innermost one; `Phases` does. Only the
-  /// newest marks are kept, as many as samples.
+  /// Marks the beginning of a phase, for `Phases`. Only the newest marks are kept, up to
+  /// `RecorderOptions::samples`.
   void enter(std::string_view name) noexcept;
+  /// Marks the end of the innermost phase, for `Phases`.
   void leave() noexcept { add_mark().entered = false; }
 
-  [[nodiscard]] std::size_t size() const noexcept;      ///< Samples that it has.
-  [[nodiscard]] std::uint64_t taken() const noexcept {  ///< Samples ever taken.
+  [[nodiscard]] std::size_t size() const noexcept;      ///< Number of samples kept.
+  [[nodiscard]] std::uint64_t taken() const noexcept {  ///< Number of samples ever taken.
     return taken_;
   }
 
-  /// All that it has.
+  /// Returns everything that was kept.
   [[nodiscard]] Recording recording() const;
-  /// The same as JSON lines, see `Recording::write`. @throws what the stream throws.
+  /// Writes `recording()` as JSON lines; see `Recording::write`. @throws what the stream throws.
   void write(std::ostream& out) const { recording().write(out); }
 
  private:
-  friend class Phases;  // which watches the same peaks
+  friend class Phases;  // it watches the same peaks
 
   struct Mark {
     std::uint64_t at;
-    bool entered;  ///< Else the innermost phase was left.
+    bool entered;  ///< False if the innermost phase was left.
     std::array<char, kPhaseNameBytes + 1> name;
   };
 
@@ -87,10 +90,10 @@ class Recorder {
   PeakWatch watch_;
   RecorderOptions options_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
-  RecordedSample newest_;            // made again and again: clearing it costs more than filling it
-  std::size_t words_;                // of a sample
-  std::vector<std::uint64_t> ring_;  // samples, packed
-  std::vector<Mark> marks_;          // likewise a ring
+  RecordedSample newest_;            // reused: clearing it would cost more than filling it
+  std::size_t words_;                // in a sample
+  std::vector<std::uint64_t> ring_;  // of samples, packed
+  std::vector<Mark> marks_;          // also a ring
   std::uint64_t taken_ = 0;
   std::uint64_t marked_ = 0;
 };

@@ -1,5 +1,5 @@
 /// @file
-/// `Recording`: how the memory of a layout went over time, kept or read back.
+/// `Recording`: the memory of a layout over time, as it was recorded or read from a file.
 #pragma once
 
 #include <cstddef>
@@ -17,19 +17,19 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Of the format that is written. It is raised where something changes its meaning or goes; figures
-/// may be added. Version 2 has all figures of a sample in one list.
+/// Version of the format. It is raised when a part changes its meaning or is removed, not when a
+/// field is added. Version 2 has all values of a sample in one list.
 inline constexpr unsigned kRecordingVersion = 2;
 inline constexpr const char* kRecordingSchema = "tapedeck.recording";
 
-/// The most bytes of the name of a phase: longer ones are cut.
+/// Maximum length of a phase's name in bytes; longer names are truncated.
 inline constexpr std::size_t kPhaseNameBytes = 31;
 
-/// Where a layout stood at one moment. Thread-safety: a value, as all below.
+/// The state of a layout at one moment. Thread-safety: a value, like every type in this header.
 struct RecordedSample {
   std::uint64_t at = 0;  ///< Microseconds since the recording began.
-  Stat stat{};           ///< But for `TapeStat::unmet`, which is not recorded.
-  LayoutPeaks peaks{};   ///< The most in use since the sample before.
+  Stat stat{};           ///< Without `TapeStat::unmet`, which is not recorded.
+  LayoutPeaks peaks{};   ///< The most in use since the previous sample.
 };
 
 /// A region of the layout's plan.
@@ -38,28 +38,28 @@ struct RecordedRegion {
   TapeKind tape = TapeKind::weights;
   std::string name{};
   std::uint64_t offset = 0;           ///< Bytes, from the start of the tape.
-  std::uint64_t bytes = 0;            ///< Of one talk, in a history.
-  std::uint64_t bytes_per_token = 0;  ///< 0: it does not grow.
+  std::uint64_t bytes = 0;            ///< In a history, for one talk.
+  std::uint64_t bytes_per_token = 0;  ///< 0 if the region does not grow.
 
-  /// Bytes of it that a talk of so many tokens has filled; all of one that does not grow.
+  /// Bytes that a talk of `tokens` has filled; all of them if the region does not grow.
   [[nodiscard]] std::uint64_t filled(std::uint64_t tokens) const noexcept;
 };
 
 /// The beginning of a phase, or the end of the innermost one.
 struct RecordedMark {
-  std::uint64_t at = 0;                  ///< Microseconds, as those of samples.
-  std::optional<std::string> entered{};  ///< The phase; nothing: one was left.
+  std::uint64_t at = 0;                  ///< Microseconds since the recording began.
+  std::optional<std::string> entered{};  ///< The phase that was entered; empty if one was left.
 };
 
 /// A phase from its beginning to its end.
 struct RecordedPhase {
   std::string name;
-  std::uint64_t begin = 0;  ///< Microseconds.
-  std::uint64_t end = 0;    ///< The recording's, where it was not left.
-  std::size_t depth = 0;    ///< Phases around it.
+  std::uint64_t begin = 0;  ///< Microseconds since the recording began.
+  std::uint64_t end = 0;    ///< Microseconds; the recording's end if the phase was not left.
+  std::size_t depth = 0;    ///< Number of phases around it.
 };
 
-/// What a `Recorder` kept, or `read_recording` read.
+/// What a `Recorder` has kept, or `read_recording` has read.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
@@ -72,45 +72,45 @@ struct RecordedPhase {
 /// assert(last.stat.scratch.used == 0 && last.peaks.scratch == 100_KiB);
 /// @endcode
 struct Recording {
-  std::string layout{};     ///< Its name, for people.
-  std::size_t gpus = 0;     ///< Devices of the layout; `kMostGpus` at most.
-  std::uint64_t taken = 0;  ///< Samples ever taken, those that were lost since, too.
+  std::string layout{};     ///< The layout's name, for people.
+  std::size_t gpus = 0;     ///< Devices of the layout, at most `kMostGpus`.
+  std::uint64_t taken = 0;  ///< Samples ever taken, including those that were overwritten.
   std::vector<RecordedRegion> regions{};
-  std::vector<RecordedMark> marks{};   ///< In order.
-  std::vector<std::uint64_t> words{};  ///< Of all samples, packed: `sample` unpacks them.
+  std::vector<RecordedMark> marks{};   ///< In the order of their times.
+  std::vector<std::uint64_t> words{};  ///< All samples, packed; `sample` unpacks one.
 
   [[nodiscard]] std::size_t samples() const noexcept;
   /// @pre i < samples()
   [[nodiscard]] RecordedSample sample(std::size_t i) const noexcept;
-  /// Of the newest sample or mark, microseconds; 0 where there is none.
+  /// The time of the newest sample or mark, in microseconds; 0 if there is neither.
   [[nodiscard]] std::uint64_t end() const noexcept;
 
-  /// Phases in the order of their beginnings. One that began before the oldest mark is not known,
-  /// and left out.
+  /// The phases in the order in which they began. A phase that began before the oldest mark is
+  /// unknown and left out.
   [[nodiscard]] std::vector<RecordedPhase> phases() const;
 
-  /// Writes all as JSON lines. Figures are whole numbers in the units of their rows
-  /// (stat_fields.hpp). In this order:
+  /// Writes the recording as JSON lines. Values are integers in the units of their fields
+  /// (stat_fields.hpp). The lines are, in this order:
   ///
   /// | line    | members                                                                       |
   /// |---------|-------------------------------------------------------------------------------|
   /// | first   | `schema`: "tapedeck.recording"; `version`; `layout`: its name; `gpus`;        |
-  /// |         | `figures`: their names, "layout.passes", "host.scratch.used", "gpu0.tokens",  |
-  /// |         | and "host.scratch.most_in_use", the most since the sample before; `regions`:  |
-  /// |         | of the plan, `place`, `tape`, `name`, `offset`, `bytes`, `bytes_per_token`;   |
-  /// |         | `lines`: how many follow; `taken`: samples, those that the ring has lost too  |
+  /// |         | `figures`: field names, "layout.passes", "host.scratch.used", "gpu0.tokens",  |
+  /// |         | and "host.scratch.most_in_use", the most since the previous sample; `regions` |
+  /// |         | of the plan: `place`, `tape`, `name`, `offset`, `bytes`, `bytes_per_token`;   |
+  /// |         | `lines`: how many follow; `taken`: samples, including the overwritten ones    |
   /// | samples | `t`: microseconds; `figures`: a value for each name                           |
-  /// | marks   | among them, by time: `t`, and `enter`: the phase, or `leave`: null            |
+  /// | marks   | among the samples, by time: `t`, and `enter`: the phase, or `leave`: null     |
   ///
-  /// What is no UTF-8 in a name is replaced. @throws what the stream throws.
+  /// Invalid UTF-8 in a name is replaced. @throws what the stream throws.
   void write(std::ostream& out) const;
 };
 
-/// Reads what `Recording::write` wrote, of this version, by this library or one with some other
-/// figures: those that the file lacks are 0. Takes memory for what the file has, never for what it
-/// claims.
-/// @throws SystemError where the file cannot be read; FormatError with the byte where it is no
-/// recording, of another version, damaged, or cut off.
+/// Reads what `Recording::write` wrote in this version of the format. Fields that the file lacks
+/// are 0, and unknown ones are ignored. The memory needed depends on what the file contains, not on
+/// what it claims.
+/// @throws SystemError if the file cannot be read; FormatError, with the byte, if it is not a
+/// recording, has another version, or is damaged or truncated.
 [[nodiscard]] Recording read_recording(const std::filesystem::path& path);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,5 +1,5 @@
 /// @file
-/// `advise`: what to reserve the next time, from what was observed.
+/// `advise`: what to reserve next time, derived from what was observed.
 #pragma once
 
 #include <cstdint>
@@ -15,44 +15,46 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What was observed of a tape.
 enum class TapeFinding : std::uint8_t {
-  fits,     ///< It had what it needed, and to reserve less would save less than a quarter.
-  roomy,    ///< Three quarters of it would do.
-  unused,   ///< Nothing was taken.
-  spilled,  ///< Takes found no room, and got some elsewhere.
-  refused,  ///< Takes found no room.
+  fits,     ///< It had what it needed, and reserving less would save a quarter at most.
+  roomy,    ///< Less than three quarters of it would be enough.
+  unused,   ///< Nothing was taken from it.
+  spilled,  ///< Takes found no room in it and got memory elsewhere.
+  refused,  ///< Takes found no room in it and failed.
 };
 
 [[nodiscard]] const char* to_string(TapeFinding finding) noexcept;
 
-/// Of one tape. All sizes are bytes, over all talks. Thread-safety: a value, as below.
+/// Advice for one tape. All sizes are bytes, for all talks together. Thread-safety: a value.
 struct TapeAdvice {
   Place place{};
   TapeKind tape = TapeKind::weights;
   TapeFinding finding = TapeFinding::fits;
-  std::uint64_t reserved = 0;  ///< Now.
-  /// The most in use at a time, what was spilled too (each at its own moment: an upper bound). Of a
-  /// history as if all talks were the longest one, since each may be; of a planned one what tokens
-  /// filled.
+  std::uint64_t reserved = 0;  ///< Reserved at present.
+  /// The most that was in use, with spilled bytes: an upper bound, since each peaked at its own
+  /// moment. A history counts as if all talks were as long as the longest, since any may become so;
+  /// of a planned history, only what tokens filled counts.
   std::uint64_t observed = 0;
-  /// What to reserve: what was observed, and a tenth more, but of weights and of planned scratch,
-  /// which are what they are. What is taken above a plan is then rounded up to a sixteenth of its
-  /// power of two, and to 64 KiB.
+  /// What to reserve: `observed` and a tenth more, but no margin for weights and planned scratch,
+  /// whose sizes are fixed. What was taken above a plan is rounded up to a multiple of 64 KiB, or
+  /// of a sixteenth of its power of two if that is larger. If takes were refused, at least
+  /// `reserved` and a tenth more.
   std::uint64_t reserve = 0;
   std::string text{};  ///< "history peaked at 61 % of plan: 320 MiB would do".
 };
 
+/// Advice for a layout. Thread-safety: a value.
 struct Advice {
   std::uint64_t longest_talk = 0;  ///< Tokens.
-  /// Tokens to plan a talk for: the longest and a tenth more, up to a multiple of 256, but no more
-  /// than now. 0 where the layout does not count tokens. `PlanOptions::total_context` is of all
-  /// sequences together, and so this times them.
+  /// Tokens to plan a talk for: `longest_talk` and a tenth more, rounded up to a multiple of 256,
+  /// but not more than the plan has now. 0 if the layout does not count tokens.
+  /// `PlanOptions::total_context` is for all sequences together: multiply by their number.
   std::uint64_t context = 0;
-  std::string text{};               ///< The same in a sentence; empty likewise.
-  std::vector<TapeAdvice> tapes{};  ///< But for those that nothing was reserved for, or asked of.
+  std::string text{};               ///< `context` in a sentence; empty if it is 0.
+  std::vector<TapeAdvice> tapes{};  ///< All tapes on which anything was reserved or requested.
 };
 
-/// From the peaks of a layout since it was made, which tells the more, the longer it has worked.
-/// From any thread. O(regions + talks).
+/// Advises from the peaks of a layout since it was created; the longer it has worked, the better.
+/// Thread-safety: any thread. O(regions + talks).
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 8_MiB, .history = 2_MiB});
@@ -64,7 +66,7 @@ struct Advice {
 /// @endcode
 [[nodiscard]] Advice advise(const Layout& layout);
 
-/// From the newest sample of a recording. Without samples there is no advice.
+/// Advises from the newest sample of a recording. Without samples, the advice is empty.
 [[nodiscard]] Advice advise(const Recording& recording);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,5 +1,6 @@
 /// @file
-/// Snapshots as JSON, and the JSON Schema of that; both made from the list of figures.
+/// `to_json` and `json_schema`: snapshots as JSON and the JSON Schema, both generated from the
+/// lists of fields.
 #pragma once
 
 #include <string>
@@ -9,28 +10,28 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Of what `to_json` gives. It is raised where a figure changes its meaning or goes; figures may be
-/// added.
+/// Version of what `to_json` writes. It is raised when a field changes its meaning or is removed,
+/// not when one is added.
 inline constexpr unsigned kJsonVersion = 1;
 
-/// One object, on one line:
+/// Returns a snapshot as one JSON object, on one line:
 ///
 /// | member    | holds                                                                       |
 /// |-----------|-----------------------------------------------------------------------------|
 /// | `schema`  | "tapedeck.snapshot"                                                         |
 /// | `version` | `kJsonVersion`                                                              |
 /// | `layout`  | `name`, and each of `layout_fields`                                         |
-/// | `tapes`   | for each: `place` ("host", "gpu0"), `tape`, each of `tape_fields`, `unmet`: |
-/// |           | what the host did not have, with the error                                  |
-/// | `devices` | for each: `place`, each of `device_fields`; where asked for `label` and     |
-/// |           | each of `device_memory_fields`                                              |
-/// | `talks`   | where asked for, for each: `tokens` and each of `tape_fields`               |
-/// | `phases`  | where asked for, for each: `name`, each of `phase_fields`, `peaks`: of each |
-/// |           | tape `place`, `tape` and the `bytes` it was                                 |
-/// | `process` | where asked for: each of `process_fields`                                   |
+/// | `tapes`   | for each tape: `place` ("host", "gpu0"), `tape`, each of `tape_fields`, and |
+/// |           | `unmet`: the requests that the host could not fulfill, with the error       |
+/// | `devices` | for each device: `place` and each of `device_fields`; if requested, `label` |
+/// |           | and each of `device_memory_fields`                                          |
+/// | `talks`   | if requested, for each talk: `tokens` and each of `tape_fields`             |
+/// | `phases`  | if requested, for each phase: `name`, each of `phase_fields`, and `peaks`:  |
+/// |           | `place`, `tape` and `bytes` for each tape                                   |
+/// | `process` | if requested: each of `process_fields`                                      |
 ///
-/// Every figure is a whole number in the unit of its row; null is unknown. What is no UTF-8 in a
-/// name is replaced.
+/// Every value is an integer in the unit of its field; null means that it is unknown. Invalid UTF-8
+/// in a name is replaced.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
@@ -38,8 +39,8 @@ inline constexpr unsigned kJsonVersion = 1;
 /// @endcode
 [[nodiscard]] std::string to_json(const Snapshot& snapshot);
 
-/// The JSON Schema (2020-12) that describes it, with the meaning and the unit of every figure. It
-/// refuses what this build does not know.
+/// Returns the JSON Schema (2020-12) of what `to_json` writes, with the meaning and the unit of
+/// every field. It rejects fields that this build does not know.
 [[nodiscard]] std::string json_schema();
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

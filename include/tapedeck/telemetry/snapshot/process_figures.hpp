@@ -1,5 +1,5 @@
 /// @file
-/// `ProcessFigures`: what the kernel says of this process's memory, and of the pressure on it.
+/// `ProcessFigures`: what the kernel reports about this process's memory and memory pressure.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,14 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What is asked, and where.
+/// What `process_figures` queries, and where.
 struct ProcessOptions {
   KernelRoots roots{};
-  std::vector<std::filesystem::path> model_files{};  ///< Whose pages in the page cache are counted.
+  std::vector<std::filesystem::path> model_files{};  ///< Files to count in the page cache.
 };
 
-/// Figures of this process at one moment. Each of them may be unknown, where the kernel does not
-/// tell, or tells nonsense. Thread-safety: a value.
+/// Memory metrics of this process at one moment. One is unknown if the kernel reports nothing, or
+/// nonsense. Thread-safety: a value.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// const ProcessFigures now = process_figures();
@@ -37,13 +37,13 @@ struct ProcessFigures {
   Figure rss_peak{};        ///< Bytes (VmHWM).
   Figure swapped{};         ///< Bytes.
   Figure anon_huge{};       ///< Bytes, of `rss_anon`.
-  Figure hugetlb{};         ///< Bytes; in none of the above.
-  Figure minor_faults{};    ///< So far.
-  Figure major_faults{};    ///< So far; each one waited for a disk.
-  Figure cgroup_current{};  ///< Bytes charged to the process's own memory cgroup, page cache too.
-  Figure cgroup_limit{};    ///< Bytes: the least limit of that group and its ancestors.
-  // Waiting for memory, of the host and of the cgroup (version 2): of some task, or of all at once.
-  // Pressure is a share of the last ten seconds, in ten-thousandths; stalled are microseconds.
+  Figure hugetlb{};         ///< Bytes; not included in the `rss_` metrics.
+  Figure minor_faults{};    ///< Since the process started.
+  Figure major_faults{};    ///< Since the process started; each one waited for a disk.
+  Figure cgroup_current{};  ///< Bytes charged to the process's own memory cgroup, with page cache.
+  Figure cgroup_limit{};    ///< Bytes: the lowest limit of its memory cgroup and its ancestors.
+  // Waits for memory on the host and in the cgroup (version 2), of some task or of all at once.
+  // Pressure is a share of the last ten seconds, in ten-thousandths; stalled is in microseconds.
   Figure host_pressure_some{};
   Figure host_pressure_full{};
   Figure host_stalled_some{};
@@ -52,19 +52,20 @@ struct ProcessFigures {
   Figure cgroup_pressure_full{};
   Figure cgroup_stalled_some{};
   Figure cgroup_stalled_full{};
-  Figure model_file{};  ///< Bytes of the model's files; unknown where none are named.
-  /// Bytes of these in the page cache. Linux 6.5 and newer tell it to a user who may write them.
+  Figure model_file{};  ///< Size of `ProcessOptions::model_files`; unknown if it is empty.
+  /// Bytes of `model_file` in the page cache. Known from Linux 6.5 on, if the user may write them.
   Figure model_file_cached{};
 };
 
-/// A row of the list: the figure may be unknown.
+/// A row of `process_fields`. Its value may be unknown.
 using ProcessField = StatField<ProcessFigures, ProcessFigures::Figure>;
 
-/// The list of them, each as it is called above. As `tape_fields`.
+/// The fields of `ProcessFigures`, named like its members, in a list with static lifetime.
+/// Thread-safety: any thread.
 [[nodiscard]] std::span<const ProcessField> process_fields() noexcept;
 
-/// Asks the kernel: it reads some files, of which one (smaps_rollup) has it walk over all pages of
-/// the process. Not for the path of a token.
+/// Queries the kernel. It reads several files, and for one of them (smaps_rollup) the kernel walks
+/// over all pages of the process: do not call it for every token.
 [[nodiscard]] ProcessFigures process_figures(const ProcessOptions& options = {});
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,5 +1,5 @@
 /// @file
-/// `Snapshot`: where every byte of a layout is at one moment, for whatever shows or stores it.
+/// `Snapshot`: where every byte of a layout is at one moment, to be shown or stored.
 #pragma once
 
 #include <cstdint>
@@ -16,45 +16,44 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What a snapshot has besides `Layout::stat()`, and what that costs.
+/// What a snapshot contains in addition to `Layout::stat()`, and what that costs.
 struct SnapshotOptions {
-  bool talks = false;                       ///< Each talk by itself: O(talks), no system call.
+  bool talks = false;                       ///< Each talk separately: O(talks), no system call.
   bool devices = false;                     ///< Memory of each device: calls of its driver.
-  std::optional<ProcessOptions> process{};  ///< System calls: see `process_figures`.
-  const Phases* phases = nullptr;           ///< Of this layout: O(their number), no system call.
+  std::optional<ProcessOptions> process{};  ///< System calls; see `process_figures`.
+  const Phases* phases = nullptr;           ///< Phases of the layout: O(phases), no system call.
 };
 
-/// Memory of a device, whichever process uses it.
+/// Memory of a whole device, whichever process uses it.
 struct DeviceFigures {
   std::string label{};                          ///< `Device::label`.
-  std::optional<std::uint64_t> memory_free{};   ///< Bytes; unknown where the driver refuses,
-  std::optional<std::uint64_t> memory_total{};  ///< as this is.
+  std::optional<std::uint64_t> memory_free{};   ///< Bytes; unknown if the driver refuses.
+  std::optional<std::uint64_t> memory_total{};  ///< Bytes; unknown if the driver refuses.
 };
 
-/// A row of the list of `DeviceFigures`.
+/// A row of `device_memory_fields`.
 using DeviceMemoryField = StatField<DeviceFigures, std::optional<std::uint64_t>>;
 
-/// As `tape_fields`.
+/// The fields of `DeviceFigures`, in a list with static lifetime. Thread-safety: any thread.
 [[nodiscard]] std::span<const DeviceMemoryField> device_memory_fields() noexcept;
 
-/// What is counted of a phase, besides its peaks: `entered`, which is `PhaseFigures::times`, and
-/// `passes`. As `tape_fields`.
+/// The counters of a phase, without its peaks: `entered`, which is `PhaseFigures::times`, and
+/// `passes`. The list has static lifetime. Thread-safety: any thread.
 [[nodiscard]] std::span<const StatField<PhaseFigures>> phase_fields() noexcept;
 
-/// The figures of a layout at one moment, and of what is around it where that was asked for.
+/// The state of a layout at one moment, with what `SnapshotOptions` request in addition.
 /// Thread-safety: a value.
 struct Snapshot {
-  std::string layout{};  ///< Its name, as a label.
+  std::string layout{};  ///< The layout's name, used as a label.
   Stat stat{};
-  std::vector<TalkStat> talks{};            ///< Empty unless asked for.
-  std::vector<DeviceFigures> devices{};     ///< Empty unless asked for; as many as `stat.gpus`.
-  std::optional<ProcessFigures> process{};  ///< Nothing unless asked for.
-  std::vector<PhaseFigures> phases{};       ///< Empty unless asked for.
+  std::vector<TalkStat> talks{};            ///< Empty unless requested.
+  std::vector<DeviceFigures> devices{};     ///< Empty unless requested; else `stat.gpus` entries.
+  std::optional<ProcessFigures> process{};  ///< Empty unless requested.
+  std::vector<PhaseFigures> phases{};       ///< Empty unless requested.
 };
 
-/// Takes one, from any thread, while the layout's writers work. Without options it makes no system
-/// call and takes no lock. Figures of one tape agree with each other; tapes are read one after the
-/// other.
+/// Takes a snapshot, from any thread, while the layout's writers work. Without options it makes no
+/// system call and takes no lock. Values of one tape are consistent; tapes are read one by one.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB}, {.talks = 3});
