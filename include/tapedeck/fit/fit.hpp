@@ -21,7 +21,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 enum class FitMode : std::uint8_t {
   full_cache,       ///< Weights, history and scratch are on the device.
   layer_streaming,  ///< Weights are on the host; layers take turns in two slots on the device.
-  first_layers,     ///< The first n layers and their history are on the device, the rest is not.
+  first_layers,     ///< First n layers and their history on the device, the rest on the host.
   host_only,        ///< No device is used.
 };
 
