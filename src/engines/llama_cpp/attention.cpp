@@ -69,8 +69,7 @@ Tensor LlamaCppGraph::attention(const LayerShape& layer, Tensor normed) {
   return project(shape_.hidden, out);
 }
 
-// Heads are multiplied by a small orthogonal matrix before they are stored in a quantized cache.
-// This rotation spreads outliers.
+// With a quantized cache, heads are rotated by a small orthogonal matrix, which spreads outliers.
 Tensor LlamaCppGraph::rotated(std::optional<Tensor>& rotation, DType type, std::uint64_t head_dim,
                               Tensor of) {
   constexpr std::uint64_t kSmallest = 64;
