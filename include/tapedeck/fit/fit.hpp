@@ -44,14 +44,17 @@ struct FitSide {
 ///
 /// - `full_cache`: the device holds the whole plan.
 /// - `layer_streaming`: the host holds the weights. The device holds the tensors that belong to no
-///   layer, history, scratch, and two slots of the size of the largest layer that is streamed. The
-///   first layers may be resident on the device as well; `device.needed` counts them only if that
-///   takes less memory, or if the requested rate cannot be reached without them.
+///   layer, history, scratch, and two slots for the largest streamed layer. The first layers may be
+///   resident as well; `device.needed` counts them only if that takes less memory, or if the
+///   requested rate requires it. The members from `resident_layers` to `least_tokens_per_second`
+///   are only for this mode; all but the last are 0 if the device cannot hold the slots.
 /// - `first_layers`: the device holds weights and history of the first `device_layers` layers. The
 ///   host holds the other layers and everything that belongs to no layer. Both hold scratch.
 /// - `host_only`: the host holds the whole plan.
 ///
-/// Overhead is counted on the device if one is used, otherwise on the host.
+/// Overhead is counted on the device if one is used. The members `largest_` and `_type` vary one
+/// option each and leave the others unchanged, but `first_layers` may then place fewer layers on
+/// the device.
 struct FitChoice {
   FitMode mode = FitMode::host_only;
   bool reference_decoder = true;    ///< The reference decoder supports it (not `first_layers`).
@@ -59,45 +62,32 @@ struct FitChoice {
   FitSide device{};
   FitSide host{};
 
-  /// Number of first layers that can be resident on the device. Only for `layer_streaming`; 0 if
-  /// the device cannot hold the slots. The next three members have the same restriction.
-  std::uint64_t resident_layers = 0;
+  std::uint64_t resident_layers = 0;  ///< Number of first layers that can be resident.
   std::uint64_t resident_needed = 0;  ///< Device bytes with `resident_layers`; >= `device.needed`.
   std::uint64_t token_bytes = 0;      ///< Bytes that a decode step copies to the device.
-  /// The rate that the bus allows at most; 0 if it is not known, or if nothing is copied.
+  /// The highest rate that the bus allows; 0 if it is not known, or if nothing is copied.
   double ceiling_tokens_per_second = 0;
-  /// The requested rate, for `layer_streaming`; 0 if none was requested.
-  double least_tokens_per_second = 0;
+  double least_tokens_per_second = 0;  ///< The requested rate; 0 if none was requested.
 
-  /// Largest context that would fit with all other options unchanged, in tokens, up to the context
-  /// that the model was trained for. 0 if not even 1 token fits. For `first_layers` fewer layers
-  /// may then be on the device; this holds for the other two `largest_` members as well.
+  /// In tokens, at most the context that the model was trained for; 0 if not even 1 would fit.
   std::uint64_t largest_context = 0;
-  /// Largest micro-batch of a prompt that would fit with all other options unchanged, in tokens, up
-  /// to the context; 0 if not even 1 token fits.
-  std::uint64_t largest_micro_batch = 0;
-  /// Largest decode batch that would fit with all other options unchanged, in tokens, up to 65,536;
-  /// 0 if not even 1 token fits.
-  std::uint64_t largest_decode_batch = 0;
+  std::uint64_t largest_micro_batch = 0;   ///< In tokens of a prompt, at most the context, or 0.
+  std::uint64_t largest_decode_batch = 0;  ///< In tokens of a decode step, at most 65,536, or 0.
 
-  /// If this mode does not fit: the widest type of K and V with which it would fit, all other
-  /// options unchanged; `nullopt` if there is none.
+  /// If the mode does not fit: the widest type of K and V that would make it fit, if there is one.
   std::optional<DType> kv_type{};
-  /// If this mode does not fit: the widest type of the matrices with which it would fit, all other
-  /// options unchanged; `nullopt` if there is none.
+  /// If the mode does not fit: the widest type of the matrices that would make it fit, if any.
   std::optional<DType> weights_type{};
 
   [[nodiscard]] bool fits() const noexcept { return device.fits() && host.fits(); }
-  /// True if the device could hold the slots, but the bus cannot carry the requested tokens per
-  /// second. The mode then does not fit, and `device.needed` includes enough resident layers to
-  /// reach the rate.
+  /// True if the device could hold the slots, but the bus cannot reach the requested rate. The mode
+  /// then does not fit, and `device.needed` includes enough resident layers to reach it.
   [[nodiscard]] bool too_slow() const noexcept {
     return ceiling_tokens_per_second != 0 && ceiling_tokens_per_second < least_tokens_per_second;
   }
-  /// The bytes that remain available on the side that has less left. A side that holds nothing does
-  /// not count.
+  /// The bytes that remain on the side that has less left, of the sides that hold anything.
   [[nodiscard]] std::uint64_t margin() const noexcept;
-  /// The bytes that are missing on both sides together; saturates instead of overflowing.
+  /// The bytes that are missing on both sides together.
   [[nodiscard]] std::uint64_t shortfall() const noexcept;
 };
 
@@ -105,8 +95,7 @@ struct FitChoice {
 /// the smallest shortfall, on the side that lacks more. The advice lists what would make it fit.
 class NothingFits : public OutOfMemory {
  public:
-  /// @pre `choices` is not empty, none of them fits, and the one with the smallest shortfall comes
-  /// first.
+  /// @pre `choices` is not empty, none of them fits, and the smallest shortfall comes first.
   NothingFits(const std::string& model, std::vector<FitChoice> choices,
               const std::string& device_limit, const std::string& host_limit);
 
@@ -118,20 +107,19 @@ class NothingFits : public OutOfMemory {
 
 /// Requirements other than memory that a mode must meet to fit.
 struct FitOptions {
-  /// Tokens per second that layer streaming must be able to reach; 0 accepts any rate. Ignored for
-  /// a device whose bus bandwidth is not known.
+  /// Tokens per second that layer streaming must reach; 0 accepts any rate. Ignored if the bus
+  /// bandwidth of the device is not known.
   double least_tokens_per_second = 0;
 };
 
 /// Returns all modes of running the model: first those that fit, in the order of `FitMode`, then
 /// those that do not, in the order of their shortfall. The result is exact: with one byte less than
-/// `needed` a mode does not fit. This function adds no safety margin; set `PlanOptions::overhead`
-/// to get one.
+/// `needed` a mode does not fit. For a safety margin, set `PlanOptions::overhead`.
 ///
 /// The weights of `layer_streaming` are those of `plan_streaming`. If the model is only a
 /// config.json, or if weights of another type are requested, a layer's size is estimated as its
-/// share of the tensors of each kind; the two modes that split layers are then only as accurate as
-/// this estimate. The model is planned about a hundred times. Thread-safety: a pure function.
+/// share of the tensors of each kind; the two modes that split layers are only as exact as this
+/// estimate. Plans the model about a hundred times. Thread-safety: a pure function.
 /// @throws NothingFits; InvalidArgument as from `make_plan`, as from `plan_streaming` for a model
 /// with too many experts, and for rates that are negative or not finite.
 /// @code{.cpp}

@@ -11,7 +11,7 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Number of tokens that a cache grows by; contexts are rounded up to a multiple of it.
+/// Caches grow by this number of tokens.
 inline constexpr std::uint64_t kKvCacheStep = 256;
 
 /// The dimensions of a KV cache with equal layers. Thread-safety: a value.
@@ -40,9 +40,7 @@ struct KvCacheParams {
                                            std::uint64_t head_dim, std::uint64_t elem_bytes,
                                            std::uint64_t ctx_len, std::uint64_t batch = 1);
 
-/// Returns the size of the cache in bytes, for two bytes per element, or one with `int8_kv`.
-/// @throws InvalidArgument if a member other than `ctx_len` is 0, or if the result does not fit in
-/// 64 bits.
+/// Returns the size of the cache in bytes. @throws InvalidArgument as the other overload.
 [[nodiscard]] std::uint64_t kv_cache_bytes(const KvCacheParams& params);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

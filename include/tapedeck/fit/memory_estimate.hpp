@@ -49,14 +49,12 @@ struct UseCase {
 /// All use cases of the catalog, lightest first.
 [[nodiscard]] std::span<const UseCase> use_cases() noexcept;
 
-/// The model class with this name.
-/// @throws InvalidArgument if the name is unknown; the message lists the known ones.
+/// The class with this name. @throws InvalidArgument for an unknown name; it lists the known ones.
 [[nodiscard]] const ModelClass& model_class(std::string_view name);
-/// The quantization tier with this name.
-/// @throws InvalidArgument if the name is unknown; the message lists the known ones.
+/// The tier with this name. @throws InvalidArgument for an unknown name; it lists the known ones.
 [[nodiscard]] const QuantTier& quant_tier(std::string_view name);
-/// The use case with this name.
-/// @throws InvalidArgument if the name is unknown; the message lists the known ones.
+/// The use case with this name. @throws InvalidArgument for an unknown name; it lists the known
+/// ones.
 [[nodiscard]] const UseCase& use_case(std::string_view name);
 
 /// The result of `estimate_memory`, in GB, each value rounded to 2 decimals. The total is the

@@ -25,7 +25,7 @@ enum class Quantization : std::uint8_t { fp16, int8, int4 };
 
 /// Properties of the hardware that the choice depends on.
 struct QuantizationHardware {
-  bool fast_int8 = false;  ///< The hardware computes INT8 faster than FP16.
+  bool fast_int8 = false;  ///< INT8 is faster than FP16.
 };
 
 struct QuantizationAdvice {
@@ -38,11 +38,11 @@ struct QuantizationAdvice {
 /// Recommends a type for the weights. The types need, in GB: fp16 = ⌈2·B⌉ + h, int8 = ⌈B⌉ + h,
 /// int4 = ⌈B/2⌉ + h. The headroom h is 2, or `kv_cache_headroom_bytes` rounded up to whole GiB.
 ///
-/// With fast INT8 the result is INT8 if it fits, otherwise INT4. Without it the result is FP16 if
-/// it fits, otherwise INT4. If INT4 does not fit either, it is still the result, and the reason
-/// contains "constrained". Thread-safety: a pure function.
-/// @param params_billions  B: number of parameters / 10^9.
-/// @param available_gb     available memory in whole GB.
+/// The first choice is INT8 if it is fast, otherwise FP16. If that does not fit, the result is
+/// INT4, with the reason "constrained" if not even INT4 fits.
+/// Thread-safety: a pure function.
+/// @param params_billions  B: parameters / 10^9.
+/// @param available_gb     whole GB.
 /// @throws InvalidArgument for a `params_billions` that is not positive, not finite, or greater
 /// than 10^9.
 /// @code{.cpp}
@@ -57,14 +57,13 @@ struct QuantizationAdvice {
 
 /// The input of `advise_quantization`.
 struct QuantizationRequest {
-  std::uint64_t available_gb = 0;  ///< Available memory in whole GB.
+  std::uint64_t available_gb = 0;  ///< Whole GB.
   QuantizationHardware hardware{};
   std::uint64_t context = 8192;        ///< Tokens per sequence.
   std::uint64_t batch = 1;             ///< Number of sequences.
   bool int8_kv = false;                ///< One byte per cached element; otherwise two.
   Profile profile = native_profile();  ///< The engine whose cache is planned.
-  /// Number of parameters / 10^9. If set, it takes precedence over the count from the config.json;
-  /// required if the config.json does not determine the shapes of all tensors.
+  /// Overrides the count from the config.json. Required if that lacks the shapes of some tensors.
   std::optional<double> params_billions{};
 };
 
@@ -72,8 +71,8 @@ struct QuantizationRequest {
 struct QuantizationReport {
   QuantizationAdvice advice{};
   double params_billions = 0;
-  /// The size of the KV cache, from which the headroom was computed. `nullopt` if the config lacks
-  /// the fields for it; the headroom is then 2 GB.
+  /// The cache that the headroom is for. `nullopt` if the config lacks the fields; the headroom is
+  /// then 2 GB.
   std::optional<std::uint64_t> kv_cache_bytes{};
 };
 

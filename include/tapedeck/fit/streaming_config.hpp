@@ -19,7 +19,8 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// The dimensions of a dense transformer that its device memory depends on. Every member function
 /// returns bytes. It throws `InvalidArgument` if `num_heads` is 0 or does not divide `hidden_dim`,
 /// if `num_kv_heads` is 0 or does not divide `num_heads`, or if the result does not fit in 64 bits.
-/// Thread-safety: a value.
+/// In the formulas h = hidden_dim, L = num_layers, V = vocab_size, f = intermediate_dim,
+/// S = max_seq_len, and kv = num_kv_heads · h / num_heads. Thread-safety: a value.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// const StreamingConfig qwen2 = {.hidden_dim = 1536, .num_layers = 28, .num_heads = 12,
@@ -39,25 +40,20 @@ struct StreamingConfig {
 
   /// True if the logits head is the embedding table. An untied model holds both.
   bool tied_embeddings = true;
-  /// Number of layers that are on the device at the same time while streaming. With 2, one layer
-  /// can be copied while another computes.
+  /// Layers on the device at the same time while streaming. With 2, one is copied while the other
+  /// computes.
   std::uint64_t layer_slots = 1;
 
-  /// The size of one layer: (h·(h + 2·kv) + h·h + 3·h·f + 2·h) · 4, where h is `hidden_dim`, f is
-  /// `intermediate_dim` and kv = num_kv_heads · h / num_heads.
+  /// (h·(h + 2·kv) + h·h + 3·h·f + 2·h) · 4
   [[nodiscard]] std::uint64_t layer_bytes() const;
-  /// The size of the KV cache: 2 · L · S · kv · 4, where L is `num_layers`, S is `max_seq_len` and
-  /// kv = num_kv_heads · hidden_dim / num_heads.
+  /// 2 · L · S · kv · 4
   [[nodiscard]] std::uint64_t kv_cache_bytes() const;
-  /// The size of the whole model: h·V·4 + h·4 + L·layer_bytes() + kv_cache_bytes(), and another
-  /// h·V·4 if untied, where h is `hidden_dim`, V is `vocab_size` and L is `num_layers`.
+  /// h·V·4 + h·4 + L·layer_bytes() + kv_cache_bytes(), and another h·V·4 if untied.
   [[nodiscard]] std::uint64_t full_cache_bytes() const;
-  /// The device memory for layer streaming: like `full_cache_bytes`, but with `layer_slots` layers
-  /// instead of `num_layers`. Also throws if `layer_slots` is 0.
+  /// h·V·4 + h·4 + layer_slots·layer_bytes() + kv_cache_bytes(), and another h·V·4 if untied.
   [[nodiscard]] std::uint64_t streaming_bytes() const;
-  /// The size of a second copy of the weights in the type that a prefill computes in:
-  /// ((h·(h + 2·kv) + h·h + 3·h·f) · L + h·V) · (fp8 ? 1 : 2), with the symbols of `layer_bytes`
-  /// and `full_cache_bytes`.
+  /// ((h·(h + 2·kv) + h·h + 3·h·f) · L + h·V) · (fp8 ? 1 : 2): a second copy of the weights in the
+  /// type that a prefill computes in.
   [[nodiscard]] std::uint64_t prefill_cache_bytes(bool fp8) const;
 };
 
@@ -75,9 +71,8 @@ enum class StreamingMode : std::uint8_t { full_cache, layer_streaming };
 /// @throws InvalidArgument for an invalid `config`; see `StreamingConfig`.
 [[nodiscard]] bool should_use_streaming(std::uint64_t free_bytes, const StreamingConfig& config);
 
-/// Thrown if neither the full cache nor layer streaming fits. `needed` is the memory that streaming
-/// needs, `available` the usable memory. The message states all sizes in MB of 2^20 bytes, rounded
-/// down.
+/// Thrown if neither the full cache nor layer streaming fits. `needed` is what streaming needs,
+/// `available` is the usable memory. The message states sizes in MB of 2^20 bytes, rounded down.
 class InsufficientVram : public OutOfMemory {
  public:
   /// The sizes that were compared, in bytes.

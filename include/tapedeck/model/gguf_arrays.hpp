@@ -1,6 +1,5 @@
 /// @file
-/// `read_gguf_strings`, `read_gguf_floats`, `read_gguf_integers`: read the long arrays of a GGUF
-/// file, which `Metadata` omits.
+/// `read_gguf_strings` and its siblings: read long arrays of a GGUF file, which `Metadata` omits.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +16,7 @@ class GgufArrayReader;
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// An array of strings, stored back to back in one buffer. Thread-safety: immutable after it has
-/// been read.
+/// Strings, stored back to back in one buffer. Thread-safety: immutable after it has been read.
 class GgufStrings {
  public:
   [[nodiscard]] std::size_t size() const noexcept { return ends_.size(); }
@@ -51,13 +49,11 @@ class GgufStrings {
 /// @endcode
 [[nodiscard]] GgufStrings read_gguf_strings(const Model& model, std::string_view key);
 
-/// Reads the array of f32 under `key`.
-/// @throws what `read_gguf_strings` throws.
+/// Reads the array of f32 under `key`. @throws as `read_gguf_strings`.
 [[nodiscard]] std::vector<float> read_gguf_floats(const Model& model, std::string_view key);
 
 /// Reads the array under `key`, which may be of any integer type.
-/// @throws what `read_gguf_strings` throws, and FormatError for a number that does not fit in an
-/// int64.
+/// @throws as `read_gguf_strings`, and FormatError for a number that does not fit in an int64.
 [[nodiscard]] std::vector<std::int64_t> read_gguf_integers(const Model& model,
                                                            std::string_view key);
 

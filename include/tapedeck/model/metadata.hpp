@@ -23,10 +23,10 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// Values that a planner does not need are counted but not kept: arrays of more than
 /// `kLongestArray` numbers or `kLongestStringArray` strings (vocabularies, merges) and strings of
 /// more than `kLongestString` bytes become an `Omitted`. Shorter arrays (head counts, layer kinds)
-/// are kept. `read_gguf_strings`, `read_gguf_floats` and `read_gguf_integers` read the long arrays
-/// of a GGUF file.
+/// are kept. `read_gguf_strings` and its siblings read the long arrays of a GGUF file.
 ///
-/// Thread-safety: immutable after it has been read.
+/// The accessors by type return `nullopt`, or an empty span, if the key is missing, null, or of
+/// another type. Thread-safety: immutable after it has been read.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Metadata metadata;
@@ -38,7 +38,7 @@ class Metadata {
  public:
   /// An array or a string that was skipped.
   struct Omitted {
-    std::uint64_t count;  ///< Number of elements of the array, or of bytes of the string.
+    std::uint64_t count;  ///< Elements of the array, or bytes of the string.
   };
   /// null, boolean, non-negative integer, negative integer, real, string, or an array of those.
   using Value = std::variant<std::monostate, bool, std::uint64_t, std::int64_t, double, std::string,
@@ -47,7 +47,7 @@ class Metadata {
   struct Entry {
     std::string key;
     Value value;
-    std::uint64_t offset;  ///< Byte offset in the file where the entry starts.
+    std::uint64_t offset;  ///< Byte offset of the entry in the file.
   };
   static constexpr std::size_t kLongestArray = 4096;
   static constexpr std::size_t kLongestStringArray = 1024;
@@ -62,19 +62,14 @@ class Metadata {
   /// True if the key exists and its value is not null.
   [[nodiscard]] bool has(std::string_view key) const noexcept;
 
-  /// The value if it is a non-negative whole number, which includes reals such as 4096.0;
-  /// `nullopt` otherwise.
+  /// A whole number that is not negative, which includes reals such as 4096.0.
   [[nodiscard]] std::optional<std::uint64_t> integer(std::string_view key) const noexcept;
-  /// The value if it is a number of any kind; `nullopt` otherwise.
+  /// A number of any kind.
   [[nodiscard]] std::optional<double> real(std::string_view key) const noexcept;
-  /// The value if it is a boolean; `nullopt` otherwise.
   [[nodiscard]] std::optional<bool> boolean(std::string_view key) const noexcept;
-  /// The value if it is a string; `nullopt` otherwise.
   [[nodiscard]] std::optional<std::string_view> string(std::string_view key) const noexcept;
-  /// The value if it is an array of integers; empty otherwise. Arrays of booleans are stored as
-  /// zeros and ones.
+  /// An array of integers. Booleans are stored as zeros and ones.
   [[nodiscard]] std::span<const std::int64_t> integers(std::string_view key) const noexcept;
-  /// The value if it is an array of strings; empty otherwise.
   [[nodiscard]] std::span<const std::string> strings(std::string_view key) const noexcept;
 
  private:

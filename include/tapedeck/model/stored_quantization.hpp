@@ -37,7 +37,6 @@ struct StoredQuantization {
   std::uint64_t left_out = 0;       ///< If bit p is set, tensors of `Part` p are not quantized.
 
   [[nodiscard]] bool quantized() const noexcept { return known; }
-  /// True if tensors of this part are not quantized.
   [[nodiscard]] bool leaves_out(Part part) const noexcept {
     return (left_out >> static_cast<unsigned>(part) & 1U) != 0;
   }

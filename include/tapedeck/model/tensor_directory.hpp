@@ -31,11 +31,10 @@ struct TensorEntry {
   bool aligned = false;      ///< `offset` is a multiple of the element size.
   std::uint8_t rank = 0;     ///< Number of dimensions; 0 for a scalar.
   std::uint32_t file = 0;    ///< Index into `TensorDirectory::files()`.
-  std::uint64_t offset = 0;  ///< Byte offset of the data from the start of its file.
+  std::uint64_t offset = 0;  ///< Byte offset of the data in its file.
   std::uint64_t bytes = 0;
   PartId id{};  ///< Identity of the tensor, as the reader of its format determined it.
-  /// Slowest-varying dimension first, as in safetensors. GGUF stores them in the opposite order;
-  /// its reader reverses them.
+  /// Slowest dimension first, as in safetensors; those of GGUF are reversed.
   std::array<std::uint64_t, kMostDimensions> dimensions{};
 
   [[nodiscard]] std::span<const std::uint64_t> shape() const noexcept {
@@ -47,22 +46,21 @@ struct TensorEntry {
 /// A file that holds tensors.
 struct TensorFile {
   std::filesystem::path path{};
-  std::uint64_t size = 0;        ///< Actual size of the file, in bytes.
+  std::uint64_t size = 0;        ///< Actual size of the file.
   std::uint64_t data_begin = 0;  ///< Offset where the header ends.
   std::uint64_t data_end = 0;    ///< Offset where the last tensor ends, according to the header.
-  std::uint64_t alignment = 1;   ///< Alignment of tensors that the format guarantees, in bytes.
-  /// A hash of the file's device, inode number, size and modification time. It detects that the
-  /// file was replaced or changed since its header was read.
+  std::uint64_t alignment = 1;   ///< Alignment of tensors that the format guarantees.
+  /// A hash of device, inode, size and modification time, which detects that the file was replaced
+  /// or changed after its header was read.
   std::uint64_t stamp = 0;
 
-  /// True if the header is complete but some tensor data is missing. Such a file is good enough for
-  /// planning, not for loading. Missing padding after the header of a file without tensor data does
-  /// not count.
+  /// True if the header is complete but some tensor data is missing: good for planning, not for
+  /// loading. Missing padding after a header without tensor data does not count.
   [[nodiscard]] bool truncated() const noexcept { return data_end > size && data_end > data_begin; }
 };
 
-/// The tensors of all files of a model, in the order of the files' headers. Copies share the
-/// storage of the names. Thread-safety: immutable after it has been read.
+/// The tensors of all files of a model, in the order of the headers. Copies share the names.
+/// Thread-safety: immutable after it has been read.
 /// @code{.cpp}
 /// // compile only
 /// const tapedeck::Model model = tapedeck::read_model("llama.gguf");
