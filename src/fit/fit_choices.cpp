@@ -17,8 +17,7 @@ constexpr std::uint64_t kMostContext = std::uint64_t{1} << 24;  // if the model 
 constexpr std::uint64_t kMostDecodeBatch = 65'536;
 constexpr std::uint64_t kSlots = 2;
 
-// Widest first. Types that are not narrower than the model's own are tried as well: this does not
-// help, but does no harm.
+// Widest first. Trying types that are not narrower than the model's own is useless but harmless.
 constexpr std::array kCacheChoices = {DType::f16,  DType::q8_0, DType::q5_1,
                                       DType::q5_0, DType::q4_1, DType::q4_0};
 constexpr std::array kWeightChoices = {DType::f16,  DType::q8_0, DType::q6_k, DType::q5_k,
@@ -91,8 +90,8 @@ class FitPlanner {
     return choice;
   }
 
-  // Resident layers cost device memory but need not be copied. `needed` includes only as many as
-  // the rate requires; `resident_layers` is the number that fits.
+  // Resident layers cost memory but are not copied. `needed` has as many as the rate requires,
+  // `resident_layers` as many as fit.
   void place_streaming(FitChoice& choice, const Plan& plan, const LayerBytes& weights) const {
     const std::vector<StreamingStep> all = streaming_steps(weights, kSlots);
     const std::span<const StreamingStep> steps = all;
@@ -112,7 +111,7 @@ class FitPlanner {
     choice.ceiling_tokens_per_second = std::isfinite(ceiling) ? ceiling : 0;
   }
 
-  // The first step that reaches the requested rate. A bus of unknown speed is never too slow.
+  // A bus of unknown speed is never too slow.
   [[nodiscard]] std::size_t first_fast_enough(std::span<const StreamingStep> steps) const {
     std::size_t step = 0;
     if (device_.bus_bytes_per_second == 0) return step;
@@ -155,7 +154,7 @@ class FitPlanner {
     }
   }
 
-  /// Finds the largest value that fits, by bisection: a plan's size is monotonic in the value.
+  /// The largest value that fits, by bisection: a plan's size is monotonic in it.
   [[nodiscard]] std::uint64_t largest_value(FitMode mode, std::uint64_t most, auto set) const {
     if (fits_with(mode, set, most)) return most;
     std::uint64_t low = 0;
@@ -187,7 +186,7 @@ std::vector<FitChoice> fit_choices(const FitQuestion& asked) {
        {FitMode::full_cache, FitMode::layer_streaming, FitMode::first_layers, FitMode::host_only}) {
     if (asked.device || mode == FitMode::host_only) choices.push_back(planner.choose(mode));
   }
-  // Modes that fit have a shortfall of 0, so they come first, in order of preference.
+  // Modes that fit have no shortfall, so they come first, in order of preference.
   std::ranges::sort(choices, {}, [](const FitChoice& choice) {
     return std::tuple(choice.shortfall(), choice.mode);
   });

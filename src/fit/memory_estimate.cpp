@@ -11,8 +11,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-// `billions` is the sum over the shapes of the published checkpoint. A tied table counts once, and
-// all experts count.
+// `billions` is the sum over the published checkpoint: a tied table once, and all experts.
 constexpr std::array kModelClasses = {
     ModelClass{"0.5B", "Qwen2.5 0.5B", 0.494032768, 24, 896},
     ModelClass{"1B", "Llama 3.2 1B", 1.2358144, 16, 2048},
@@ -43,9 +42,9 @@ constexpr std::array kQuantTiers = {
     tier(DType::q2_k),  tier(DType::iq2_xxs), tier(DType::iq1_s),
 };
 
-// Full fine-tuning with 16-bit weights takes 16 bytes per parameter, which is 8 times the weights:
-// 2 for the weights, 2 for gradients, 4 for f32 master weights, and 8 for the two moments of Adam.
-// The other factors are experience.
+// Full fine-tuning with 16-bit weights (2 bytes) takes 8 times their size: gradients 2, f32 master
+// weights 4, and two moments of Adam 8, which is 16 with the weights. The other factors are
+// experience.
 constexpr std::array kUseCases = {
     UseCase{"chat", "one conversation at a time", 1.0},
     UseCase{"rag", "an embedding model, and retrieved passages in addition to the prompt", 1.25},
@@ -71,8 +70,7 @@ constexpr double kBaseOverheadGb = 0.8;
 constexpr double kWeightsOverhead = 0.10;
 constexpr double kTrainingFactor = 2.0;
 
-// Rounds by the exact decimal digits. figure × 100 would already be rounded: the double 1.005 is
-// less than 1.005.
+// Rounds by decimal digits, because figure × 100 is already rounded: the double 1.005 is smaller.
 double round_to_cents(double figure, const char* what) {
   std::array<char, 512> digits{};  // the largest double has 309 digits before the point
   const auto [end, error] =

@@ -105,8 +105,8 @@ void add_gemma3n(ParameterCollector& to) {
   to.add_norm({"layers.laurel.norm", Part::norm}, to.hidden, layers);
 }
 
-// A low-rank projection from a vector to another one, in `count` layers. If the config does not
-// state the rank, it follows from the hidden width, as in the model's own code.
+// A low-rank projection in `count` layers. A rank that the config does not state follows from the
+// hidden width, as in the model's own code.
 void add_low_rank(ParameterCollector& to, std::string_view key, double width, std::uint64_t count,
                   bool bias) {
   constexpr std::uint64_t kStep = 32;

@@ -42,14 +42,13 @@ struct Default {
   std::uint64_t value = 0;  ///< 0: no default.
 };
 
-/// Reads and checks the figures of one model. Holds references to the metadata and to a row of the
-/// table of architectures, which has the defaults for figures that the file does not state.
+/// Reads and checks the figures of one model. Refers to the metadata and to a row of the table of
+/// architectures, which has defaults for figures that the file does not state.
 class Figures {
  public:
   /// The largest figure that is accepted, so that the product of any two fits in 64 bits.
   static constexpr std::uint64_t kLargest = 0x7fff'ffff;
-  /// The largest number of layers, which is also the length of the longest list in `Metadata`. Real
-  /// models have a few hundred layers.
+  /// `Metadata` keeps no longer list, and real models have a few hundred layers.
   static constexpr std::uint64_t kMostLayers = Metadata::kLongestArray;
 
   /// @param scopes  prefixes of the keys, the preferred one first: "llama.", "text_config."
@@ -66,8 +65,7 @@ class Figures {
   [[nodiscard]] bool of_gguf() const noexcept { return dialect_ == Dialect::gguf; }
   [[nodiscard]] const Architecture& architecture() const noexcept { return *architecture_; }
 
-  /// The value for `layer` if the key has a list, otherwise the value for all layers; `nullopt` if
-  /// there is neither a value nor a default.
+  /// The value for `layer` if the key has a list, otherwise the value for all layers.
   /// @throws FormatError for a value that is negative, not a whole number, or too large, and for a
   /// list that is too short.
   [[nodiscard]] std::optional<std::uint64_t> find(Figure figure, std::size_t layer = 0) const;
@@ -75,7 +73,6 @@ class Figures {
                                   std::size_t layer = 0) const {
     return find(figure, layer).value_or(otherwise);
   }
-  /// The value, which must not be 0.
   /// @throws FormatError as `find`, and if the value is missing or 0.
   [[nodiscard]] std::uint64_t positive(Figure figure) const;
   /// The file's own entry, without defaults; nullptr if there is none.
@@ -83,11 +80,10 @@ class Figures {
   /// True if the file has a list for the figure, with one element per layer.
   [[nodiscard]] bool is_list(Figure figure) const;
 
-  // Access by keys, which are separated by spaces and searched in every scope. The first key that
-  // exists is used. An entry that is null counts as missing.
-  /// The entry of the first key that exists; nullptr if there is none.
+  // Access by keys, which are separated by spaces and searched in every scope. The first one that
+  // exists is used; an entry that is null counts as missing.
   [[nodiscard]] const Metadata::Entry* entry(std::string_view keys) const;
-  /// The first of several keys whose value is a whole number greater than 0.
+  /// The first value that is a whole number greater than 0.
   [[nodiscard]] std::optional<std::uint64_t> count(std::string_view keys) const;
   [[nodiscard]] auto flag(std::string_view keys) const { return read(&Metadata::boolean, keys); }
   [[nodiscard]] bool says(std::string_view keys) const { return flag(keys).value_or(false); }
@@ -98,8 +94,7 @@ class Figures {
     return read(&Metadata::integers, keys);
   }
 
-  /// Throws an error about the key that states `figure`. If no key does, the error is that the
-  /// figure is missing.
+  /// Names the key that states the figure, or reports it as missing if there is none.
   /// @param message  continues the sentence after the key: "is 0"
   [[noreturn]] void throw_figure_error(Figure figure, FormatFault fault,
                                        const std::string& message) const;
@@ -107,7 +102,7 @@ class Figures {
                                        const std::string& message) const;
 
  private:
-  /// Calls a getter of `Metadata` for the first key that exists; an empty value if none does.
+  /// Calls a getter of `Metadata` for the first key that exists.
   template <class Value>
   [[nodiscard]] Value read(Value (Metadata::*getter)(std::string_view) const noexcept,
                            std::string_view keys) const {

@@ -32,7 +32,7 @@ void read_traits(const Figures& figures, std::string_view name, GraphShape& grap
   graph.one_norm = architecture.has(kOneNorm);
   graph.output_gate = architecture.has(kOutputGate);
   if (architecture.has(kPositions)) graph.rope = false;
-  // The epsilon of RMS norms has its own key, which takes precedence if a file states both.
+  // The epsilon of RMS norms has its own key, which takes precedence.
   const bool rms =
       figures.entry("attention.layer_norm_rms_epsilon rms_norm_eps norm_eps") != nullptr;
   const bool mean = figures.entry(
@@ -55,8 +55,7 @@ void read_tensors(const TensorDirectory& tensors, const ModelShape& shape, Graph
   };
   graph.parallel |= any({Part::attention_norm_2}) && !shape.encoder;
   graph.fused_expert_gate_up |= any({Part::expert_gate_up});
-  // In a gated delta net, a fused projection of the same name does not mean that the attention
-  // layers are fused: they have three projections.
+  // A gated delta net has a projection of the same name, but attention layers with three.
   graph.fused_qkv = any({Part::query_key_value}) && !any({Part::query});
   graph.fused_gate_up = graph.fused_gate_up && !any({Part::gate});
   if (!any({Part::up, Part::expert_up, Part::shared_up})) return;
@@ -89,7 +88,7 @@ void read_figures(const Figures& figures, GraphShape& graph) {
   read("attention.decay_lora_rank decay_low_rank_dim", graph.lora_rank);
   read("attention.gate_lora_rank gate_low_rank_dim", graph.gate_lora_rank);
   read("wkv.head_size head_dim", graph.wkv_head);
-  // A convolution over one token has no state, and `conv_kernel - 1` is a divisor elsewhere.
+  // A convolution over one token has no state.
   graph.conv_kernel = std::max<std::uint64_t>(graph.conv_kernel, 2);
 }
 

@@ -36,8 +36,7 @@ constexpr auto kWordsOfParts = std::to_array<std::pair<LayerParts, std::string_v
                              "has no element for layer " + std::to_string(layer));
 }
 
-/// The element for a layer; nullptr if the list is empty.
-/// @throws FormatError if a list that is not empty has no element for the layer.
+/// The element for a layer, or nullptr if the list is empty. Throws if the list is too short.
 template <typename List>
 auto element_of(const Figures& figures, std::string_view keys, const List& list, std::size_t layer)
     -> decltype(list.data()) {
@@ -54,7 +53,7 @@ LayerParts parts_of(const Figures& figures, std::string_view keys, std::string_v
                              "has a layer of an unknown kind: " + printable(word));
 }
 
-// The parts of a layer according to the file's list. Files have many ways to list layers.
+// The parts of a layer by one of the many kinds of lists that files have.
 std::optional<LayerParts> listed_parts(const Figures& figures, std::size_t layer) {
   constexpr std::string_view kKinds = "layer_types layers_block_type";
   if (const auto* kind = element_of(figures, kKinds, figures.texts(kKinds), layer)) {
@@ -92,8 +91,8 @@ std::optional<LayerParts> listed_parts(const Figures& figures, std::size_t layer
   return std::nullopt;
 }
 
-// Whether a list of windowed layers is used. llama.cpp reads it only for architectures with a known
-// pattern. For an architecture that is not in the table, the list is the best information.
+// llama.cpp reads a list of windowed layers only for architectures with a known pattern. For one
+// that is not in the table, the list is the best information.
 bool reads_list(const Figures& figures) {
   const Architecture& architecture = figures.architecture();
   if (!figures.of_gguf() || !architecture.known()) return true;
@@ -129,7 +128,7 @@ bool windowed_by_rule(const Figures& figures, std::size_t layer) {
   return period == 0 || layer % period != (first ? 0 : period - 1);
 }
 
-// Whether llama.cpp uses windows for this model at all.
+// Whether llama.cpp uses windows at all.
 bool engine_has_windows(const Figures& figures) {
   const Architecture& architecture = figures.architecture();
   if (architecture.has(kWindowlessEngine)) return false;

@@ -27,7 +27,7 @@ std::string block_scope(std::size_t layer) {
 std::uint64_t cached_heads(const Figures& figures, bool windowed, std::uint64_t heads,
                            std::size_t layer) {
   const auto special = figures.find(windowed ? Figure::kv_heads_windowed : Figure::kv_heads_full);
-  // Gemma 4's full-attention layers have a number of heads of their own if their V is K.
+  // Gemma 4's full-attention layers have their own number of heads if V is K.
   if (special && (windowed || figures.flag("attention_k_eq_v").value_or(true))) return *special;
   if (const auto group = figures.real(block_scope(layer) + "attention.n_heads_in_group")) {
     if (*group >= 1 && *group <= static_cast<double>(heads)) {
@@ -50,8 +50,7 @@ std::uint64_t window_of(const Figures& figures, Attention kind, std::size_t laye
   return figures.get(kind == Attention::chunked ? Figure::chunk : Figure::window, 0, layer);
 }
 
-// The number of heads that the hidden width is divided by if a header states no head size.
-// llama.cpp then uses the number of the first layer for all layers.
+// If a header states no head size, llama.cpp uses the number of heads of the first layer for all.
 std::uint64_t splitting_heads(const Figures& figures, const LayerShape& shape) {
   const std::uint64_t first = figures.of_gguf() ? figures.get(Figure::heads, 0) : shape.heads;
   return first == 0 ? shape.heads : first;
@@ -80,9 +79,8 @@ void set_attention(const Figures& figures, std::size_t layer, Attention kind, La
   if (windowed) shape.value_dim = figures.get(Figure::value_dim_windowed, shape.value_dim);
 }
 
-// Some layers of GLM-5.2 use the keys that an earlier layer's indexer chose. Source:
-// models/glm-dsa.cpp of llama.cpp, which recognizes these models by their context if their headers
-// have no list.
+// Some layers of GLM-5.2 use the keys that an earlier indexer chose. Source: models/glm-dsa.cpp of
+// llama.cpp, which recognizes these models by their context if the header has no list.
 bool owns_indexer(const Figures& figures, std::size_t layer) {
   const auto words = figures.texts("indexer_types");
   if (layer < words.size()) return words[layer] != "shared";
@@ -112,8 +110,7 @@ void set_latent(const Figures& figures, std::size_t layer, LayerShape& shape) {
   }
 }
 
-// DeepSeek V4: K is also V, several tokens share one cached row, and the latest tokens are cached
-// separately.
+// DeepSeek V4: K is also V, several tokens share a row, and the latest tokens have a cache apart.
 void set_compressed(const Figures& figures, std::size_t layer, LayerShape& shape) {
   if (!figures.is_list(Figure::compress_ratio)) return;
   shape.value_dim = 0;
@@ -139,8 +136,7 @@ void set_scan_state(const Figures& figures, Recurrence kind, LayerShape& shape) 
   std::uint64_t groups = kind == Recurrence::mamba1 ? 0 : figures.get(Figure::groups, 1);
   const auto delta_head = figures.find(Figure::state_head_dim);
   const bool gguf = figures.of_gguf();
-  if (gguf && kind == Recurrence::gated_delta &&
-      delta_head) {  // Kimi: the state is as wide as the attention.
+  if (gguf && kind == Recurrence::gated_delta && delta_head) {  // Kimi: as wide as the attention
     groups = figures.get(Figure::heads, 0);
     inner = groups * *delta_head;
     state = *delta_head;
@@ -205,9 +201,9 @@ std::uint64_t implied_width(const Figures& figures, std::uint64_t hidden) {
                                     clamped_figure(0, figures.real("expansion_ratio"), 4, 1024));
 }
 
-// The number of layers that have their own cache. Later layers read the caches of earlier ones.
+// The number of layers with a cache. Later layers read the caches of these.
 std::uint64_t cache_owners(const Figures& figures, std::uint64_t count) {
-  // llama.cpp has a fixed number for Gemma 3n, and ignores the number of shared caches in a header.
+  // llama.cpp has a fixed number for Gemma 3n, and ignores that of a header.
   const auto counted = figures.find(Figure::cache_layers);
   if (counted && figures.of_gguf()) return *counted;
   const auto shared = figures.find(Figure::shared_cache_layers);
@@ -219,7 +215,7 @@ std::uint64_t cache_owners(const Figures& figures, std::uint64_t count) {
                              "is greater than the number of layers");
 }
 
-// The width of the dense feed-forward part. Some models round or scale the width in the config.
+// Some models round or scale the width that their config states.
 std::uint64_t dense_width(const Figures& figures, std::size_t layer) {
   const std::uint64_t hidden = figures.get(Figure::hidden, 0);
   if (const auto factor = figures.real(block_scope(layer) + "ffn.ffn_mult")) {  // Nemotron-NAS
@@ -315,8 +311,8 @@ void note_assumptions(const Figures& figures, ModelShape& shape) {
   }
 }
 
-// Whether llama.cpp caches every token, whatever window a file states. This matters for the shape
-// of a config.json, which has the windows of transformers; that of a header has the engine's.
+// Whether llama.cpp caches every token, whatever window a file states. A shape from a config.json
+// has the windows of transformers; one from a header has the engine's.
 bool engine_is_windowless(std::string_view architecture) {
   const Architecture& row = find_architecture(Dialect::config, architecture);
   return row.has(kWindowlessEngine) || row.windows.of == Windows::above_first;

@@ -62,8 +62,7 @@ class ParameterCollector {
   [[nodiscard]] bool has(Trait trait) const { return figures.architecture().has(trait); }
   [[nodiscard]] bool is_of(Family family) const { return figures.architecture().family == family; }
   [[nodiscard]] bool says(std::string_view key) const { return figures.says(key); }
-  /// The figure under a key that only one family has, or `otherwise` if the file lacks the key.
-  /// @throws FormatError if it is out of range.
+  /// The figure of a key that only one family has. @throws FormatError if it is out of range.
   [[nodiscard]] std::uint64_t figure_of_key(std::string_view key, std::uint64_t otherwise) const;
 
   [[nodiscard]] std::vector<Parameter> take() && { return std::move(parameters_); }
@@ -82,9 +81,8 @@ void add_state(ParameterCollector& to, const LayerShape& layer);
 /// Adds the tensors that only one family of models has.
 void add_family(ParameterCollector& to);
 
-/// Returns the tensors of the text decoder, the embeddings and the head of a model, from its
-/// config.json. `shape` must have its layers. Empty if not all tensors of the architecture are
-/// known.
+/// The tensors of text decoder, embeddings and head, for a config.json. `shape` must have its
+/// layers. Empty if not all tensors of the architecture are known.
 [[nodiscard]] std::vector<Parameter> make_parameters(const Figures& figures,
                                                      const ModelShape& shape);
 

@@ -33,10 +33,9 @@ bool begins_with_object(std::string_view text) {
   return first != std::string_view::npos && text[first] == '{';
 }
 
-// Determines the format by the first bytes of a file. The formats cannot be confused: a GGUF file
-// begins with letters; a safetensors file begins with a length whose upper bytes are 0, which a
-// JSON text does not contain; and a llama2.c header whose first byte is '{' would have heads of an
-// odd size.
+// The formats cannot be confused: a GGUF file begins with letters, a safetensors file with a length
+// whose upper bytes are 0, which a JSON text does not contain, and a llama2.c header whose first
+// byte is '{' would have heads of an odd size.
 std::optional<ModelFormat> content_of(std::span<const std::byte> head) {
   const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
   if (text.starts_with("GGUF")) return ModelFormat::gguf;

@@ -13,8 +13,7 @@
 namespace tapedeck::internal {
 namespace {
 
-// An upper limit for file sizes and for elements of a tensor: the formats' own programs count in
-// int64.
+// Limits files and elements of a tensor: the formats' own programs count in int64.
 constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
 
 }  // namespace
@@ -33,8 +32,7 @@ void TensorDirectoryBuilder::add(TensorEntry entry, std::uint64_t described_at) 
   described_at_.push_back(described_at);
 }
 
-// Grows to the expected size, but at most by a factor of kCredible: the expectation may come from a
-// wrong header. Otherwise grows by half.
+// Grows to the expected size, but at most by kCredible, as the header may be wrong; else by half.
 void TensorDirectoryBuilder::grow() {
   constexpr std::size_t kAtFirst = 64;
   constexpr std::uint64_t kCredible = 4;
@@ -87,7 +85,7 @@ std::uint64_t TensorDirectoryBuilder::bytes_of_tensor(const TensorEntry& entry,
   CheckedSize elements = 1;
   for (const std::uint64_t dimension : entry.shape()) {
     elements = elements * dimension;
-    // Each dimension is checked alone as well, because another one may be 0.
+    // Also checks each dimension alone, because another one may be 0.
     if (dimension > kMost || elements.value().value_or(kMost + 1) > kMost) {
       throw_size_error(FormatFault::out_of_range, "has more elements than can be counted");
     }
@@ -130,7 +128,7 @@ void TensorDirectoryBuilder::place_data() {
   for (TensorEntry& tensor : tensors()) tensor.offset += of.data_begin;
 }
 
-// The size of each tensor and of each file fits in 64 bits, but the sum over many files may not.
+// Each tensor and each file fits in 64 bits, but the sum over many files may not.
 void TensorDirectoryBuilder::check_sums() const {
   CheckedSize bytes = 0;
   CheckedSize elements = 0;

@@ -24,31 +24,28 @@ class TensorDirectoryBuilder {
   /// Starts a file. Tensors that are added from now on belong to it.
   void begin_file(TensorFile file);
   [[nodiscard]] TensorFile& file() noexcept { return directory_.files_.back(); }
-  /// The tensors of the current file. They may be modified. The span is valid until the next tensor
-  /// is added.
+  /// The tensors of the current file, which may be modified. Valid until the next one is added.
   [[nodiscard]] std::span<TensorEntry> tensors() noexcept {
     return std::span(directory_.entries_).subspan(file_begin_);
   }
 
-  /// Sets the expected number of tensors of the current file. A wrong number costs time, or memory
-  /// in proportion to the tensors that were really added, but nothing else.
+  /// Sets the expected number of tensors of the current file. A wrong number only costs time, or
+  /// memory in proportion to the tensors that are added.
   void expect(std::uint64_t tensors) noexcept { expected_ = tensors; }
 
-  /// Adds a tensor to the current file. Copies its name, and sets its `file`.
+  /// Copies the name, and sets `file`.
   /// @param described_at  byte offset in the file's header, for error messages
   void add(TensorEntry entry, std::uint64_t described_at);
 
-  /// Whether each row, or only the whole tensor, must be a multiple of a quantized type's block.
+  /// What must be a multiple of a quantized type's block.
   enum class Blocks : std::uint8_t { of_rows, of_the_tensor };
   /// Computes the bytes of a tensor of the current file from its type and shape.
   /// @throws FormatError if they do not fit in an int64, or if a block is incomplete.
   [[nodiscard]] std::uint64_t bytes_of_tensor(const TensorEntry& entry, std::uint64_t described_at,
                                               Blocks blocks) const;
-  /// Converts the offsets of the current file's tensors: before, they count from
-  /// `TensorFile::data_begin`, and afterwards from the start of the file. Sets
-  /// `TensorFile::data_end`.
-  /// @throws FormatError if the tensors do not follow one another without gaps other than padding,
-  /// or if they end beyond the size of any file.
+  /// Converts the offsets of the current file's tensors, which count from `data_begin`, into
+  /// offsets from the start of the file, and sets `data_end`.
+  /// @throws FormatError if there are gaps or overlaps, or if the tensors end beyond any file.
   void place_data();
 
   /// Calls `visit(tensor, described_at)` for the current file's tensors in the order of their data.
@@ -67,8 +64,7 @@ class TensorDirectoryBuilder {
   /// elements does not fit in 64 bits.
   [[nodiscard]] TensorDirectory finish() &&;
 
-  /// Assigns layers after those of the text decoder to the draft tower, if the model has draft
-  /// layers.
+  /// If the model has draft layers, assigns those after the text decoder to the draft tower.
   static void mark_draft_layers(TensorDirectory& directory, const ModelShape& shape) noexcept;
 
  private:

@@ -19,14 +19,13 @@ namespace tapedeck::internal {
 /// change which tensors are live at the same time are omitted: biases, head norms and scalings,
 /// which ggml all computes in place. Holds references to its arguments.
 ///
-/// The graph is that of the worst case, for which llama.cpp reserves memory: caches are full, and
-/// every token has logits. Source of the rules: llama-graph.cpp, llama-kv-cache.cpp and
-/// models/*.cpp of llama.cpp.
+/// llama.cpp reserves memory for the worst case: caches are full, and every token has logits.
+/// Source of the rules: its llama-graph.cpp, llama-kv-cache.cpp and models/*.cpp.
 class LlamaCppGraph : private TensorGraph {
  public:
   LlamaCppGraph(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells);
 
-  /// Builds the graph and returns its footprint. @pre not called before.
+  /// @pre not called before
   /// @throws InvalidArgument for sizes that do not fit in 64 bits.
   [[nodiscard]] TensorGraph::Footprint measure();
 
@@ -62,7 +61,7 @@ class LlamaCppGraph : private TensorGraph {
   Tensor output_rows(Tensor from);
   /// Reduces both tensors, and all rows that follow, to the rows of tokens with logits.
   void keep_output_rows(Tensor& a, Tensor& b);
-  /// An input that the first layer that needs it creates.
+  /// An input that is created by the first layer that needs it.
   Tensor input_once(std::optional<Tensor>& made, CheckedSize bytes);
 
   // graph.cpp

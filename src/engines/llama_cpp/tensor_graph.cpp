@@ -88,8 +88,7 @@ TensorGraph::Tensor TensorGraph::view(Tensor of, const CheckedSize& bytes) {
   return out;
 }
 
-// Depth first, with an explicit stack: recursion over all layers of a model could overflow the
-// thread's stack.
+// Depth first, with an explicit stack: recursion over all layers could overflow the thread's stack.
 void TensorGraph::expand(Tensor tensor) {
   struct Visit {
     Tensor tensor;
@@ -142,8 +141,7 @@ void TensorGraph::place_tensor(Memory& memory, Tensor tensor) {
   node.offset = memory.take(node.bytes, node.stage);
 }
 
-// Called when a source has been read. Frees the source, or the tensor that owns its memory, after
-// the last use.
+// After a source was read: frees it, or the owner of its memory, if that was the last use.
 void TensorGraph::release_source(Memory& memory, Tensor source) {
   Node& node = nodes_[source];
   if (--node.readers != 0 || node.views != 0) return;

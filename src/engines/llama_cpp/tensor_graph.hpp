@@ -15,10 +15,8 @@ namespace tapedeck::internal {
 /// Records tensors, orders them as ggml orders a graph (each after its sources, when `expand` first
 /// reaches it), and simulates ggml's graph allocator for that order. A tensor is placed in the best
 /// fitting hole when it is computed, and freed after its last use. Some operations reuse the memory
-/// of a source that nothing else needs. Thread-safety: a graph may be used by one thread.
-///
-/// Every function that creates a tensor throws InvalidArgument for a size that does not fit in 64
-/// bits.
+/// of a source that nothing else needs. Functions that create a tensor throw InvalidArgument for a
+/// size that does not fit in 64 bits. Thread-safety: a graph is used by one thread.
 ///
 /// Source of the rules: ggml-alloc.c, `ggml_build_forward_expand` of ggml.c.
 class TensorGraph {
@@ -31,7 +29,7 @@ class TensorGraph {
     std::string_view stage{};  ///< The stage at which `bytes` was reached.
   };
 
-  /// Sets the stage of tensors that are created from now on. The characters are not copied.
+  /// Sets the stage of the next tensors. Not copied.
   void set_stage(std::string_view stage) noexcept { stage_ = stage; }
 
   /// A tensor that is written before anything is computed, so it has memory from the start.
@@ -40,9 +38,9 @@ class TensorGraph {
   Tensor op(const CheckedSize& bytes, std::initializer_list<Tensor> sources) {
     return append_node(Kind::op, bytes, sources);
   }
-  /// A tensor that reuses a source's memory if the source has the same size, is not needed any
-  /// more, and is not a view; otherwise it has memory of its own. ggml could reuse memory through
-  /// views, but the sizes that the engine prints show that its build never does.
+  /// A tensor that reuses the memory of a source that has the same size, is not needed any more,
+  /// and is not a view (the sizes that the engine prints show that it never reuses memory through
+  /// views). Otherwise it has memory of its own.
   Tensor in_place(const CheckedSize& bytes, std::initializer_list<Tensor> sources) {
     return append_node(Kind::in_place, bytes, sources);
   }
@@ -55,9 +53,9 @@ class TensorGraph {
     return append_node(Kind::store, 0, sources);
   }
 
-  /// Keeps the tensor's memory from being reused, because it is read after the whole graph.
+  /// Excludes the tensor's memory from reuse, because it is read after the whole graph.
   void keep(Tensor tensor) { nodes_[tensor].kept = true; }
-  /// Appends a tensor to the order of computation, after the tensors that it depends on.
+  /// Appends a tensor, after its sources, to the order of computation.
   void expand(Tensor tensor);
 
   [[nodiscard]] std::uint64_t bytes(Tensor tensor) const { return nodes_[tensor].bytes; }

@@ -47,8 +47,7 @@ Named architecture_of(const Metadata& metadata, const std::vector<std::string>& 
   return {first, find_architecture(Dialect::config, "")};
 }
 
-/// Maps a module's name in checkpoints to the parts of a layer that it contains. Configs list the
-/// modules that are not quantized by these names.
+/// The parts of a layer in a module. Configs list modules that are not quantized by these names.
 struct LeftOutModule {
   std::string_view name;
   Part first;
@@ -119,7 +118,7 @@ class QuantizationReader {
     return true;
   }
 
-  // Elements are packed in 32-bit words, with a 16-bit scale for each group of columns.
+  // Packed in 32-bit words, with a 16-bit scale for each group of columns.
   bool set_int4(std::uint64_t group, bool zero_points) {
     out_.type = DType::f4;
     out_.scale_type = DType::f16;

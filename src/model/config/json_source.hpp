@@ -17,8 +17,7 @@
 
 namespace tapedeck::internal {
 
-/// The characters of a file, or of a text that was made from a file. A file is read in chunks as
-/// its characters are consumed.
+/// The characters of a file, which is read as they are consumed, or of a text made from a file.
 class JsonSource {
  public:
   /// An input iterator; nlohmann's parser takes a pair of them.
@@ -44,11 +43,11 @@ class JsonSource {
     JsonSource* source_;
   };
 
-  /// Starts at the current position of the file, and ends after `bytes` or at the end of the file.
+  /// From the current position of the file, for `bytes` or to the end of the file.
   explicit JsonSource(FileReader& file,
                       std::uint64_t bytes = std::numeric_limits<std::uint64_t>::max())
       : file_(file), left_(bytes), chunk_offset_(file.offset()) {}
-  /// Reads `text` instead of the file. Its offsets are those of the file from the first byte on.
+  /// The text takes the place of the file, from the file's first byte on.
   JsonSource(FileReader& file, std::string_view text)
       : file_(file), begin_(text.data()), at_(begin_), end_(begin_ + text.size()) {}
 
@@ -81,8 +80,7 @@ class JsonSource {
   const char* end_ = nullptr;
 };
 
-/// Base class of handlers of JSON events. A handler hides the functions of the events it handles by
-/// functions of the same names.
+/// Base class of handlers of JSON events. Each hides, by name, the functions of events it handles.
 class JsonHandler {
  public:
   explicit JsonHandler(FileReader& file,

@@ -1,6 +1,6 @@
 /// @file
-/// `GgufValues`: how GGUF files store counts, lengths and types. The readers of the header and of
-/// its long arrays share it.
+/// `GgufValues`: reads counts, lengths and types, for the header of a GGUF file and its long
+/// arrays.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@
 
 namespace tapedeck::internal {
 
-// An upper limit for file sizes and for elements of a tensor: ggml counts in int64.
+// Limits file sizes and elements of a tensor: ggml counts in int64.
 inline constexpr std::uint64_t kMostOfGguf = std::numeric_limits<std::int64_t>::max();
 inline constexpr std::uint64_t kMostGgufStrings = 1
                                                   << 24;  // the largest vocabularies have a million
@@ -91,8 +91,8 @@ class GgufValues {
                       "has a value of the unknown type " + std::to_string(number));
   }
 
-  /// Reads a number of an integer type, or a boolean. A boolean's byte may be other than 0 and 1,
-  /// depending on the writer; the result is 0 or 1. `nullopt` if the number does not fit.
+  /// Reads a number of an integer type, or a boolean as 0 or 1 (not every writer uses only these
+  /// bytes). `nullopt` if the number does not fit.
   [[nodiscard]] std::optional<std::int64_t> integer(GgufType type, const char* what) {
     const std::uint64_t bytes = kGgufTypeBytes[static_cast<std::size_t>(type)];
     std::uint64_t number = 0;

@@ -1,6 +1,6 @@
 /// @file
-/// llama2.c checkpoints of version 0, which consist of seven int32 and arrays of f32. The format is
-/// defined by run.c and export.py of karpathy/llama2.c.
+/// llama2.c checkpoints of version 0: seven int32 followed by arrays of f32. The format is defined
+/// by run.c and export.py of karpathy/llama2.c.
 #pragma once
 
 #include <array>
@@ -28,7 +28,6 @@ struct Llama2cFault {
   FormatFault kind;
   const char* text;  ///< Continues the sentence: "n_heads of 7 " + "does not divide dim".
 };
-/// Finds the first fault of a header; `nullopt` if it has none.
 [[nodiscard]] std::optional<Llama2cFault> find_fault(const Llama2cHeader& header) noexcept;
 
 struct Llama2cFigures {
@@ -44,21 +43,21 @@ struct Llama2cFigures {
   [[nodiscard]] std::uint64_t head_size() const noexcept { return dim / heads; }
 };
 
-/// Returns the figures of a header. @pre no field other than the vocabulary is negative
+/// @pre no field other than the vocabulary is negative
 [[nodiscard]] Llama2cFigures figures_of(const Llama2cHeader& header) noexcept;
 
-/// Returns all arrays of f32, [count][rows][columns], in the order of the file. Arrays of kind
-/// `other` are tables of angles, which programs compute themselves today. @pre heads is not 0
+/// All arrays of f32, [count][rows][columns], in the order of the file. Those of kind `other` are
+/// tables of angles, which programs compute themselves today. @pre heads is not 0
 [[nodiscard]] std::vector<Parameter> llama2c_arrays(const Llama2cFigures& figures);
 
-/// Returns the size of an array in bytes; `nullopt` if it does not fit in 64 bits.
+/// `nullopt` if the size does not fit in 64 bits.
 [[nodiscard]] std::optional<std::uint64_t> bytes_of_array(const Parameter& array) noexcept;
 
-/// Returns true if the first bytes of a file can be a llama2.c header. The format has no magic
-/// number, so this checks whether the values of the header are possible.
+/// Whether the first bytes of a file can be a llama2.c header. The format has no magic number, so
+/// this checks whether the values are possible.
 [[nodiscard]] bool looks_like_llama2c(std::span<const std::byte> head) noexcept;
 
-/// Reads the header of a checkpoint. @throws SystemError, FormatError
+/// @throws SystemError, FormatError
 [[nodiscard]] Model read_llama2c(const std::filesystem::path& path);
 
 }  // namespace tapedeck::internal

@@ -157,7 +157,7 @@ class HeaderHandler final : public JsonHandler {
     return true;
   }
 
-  /// Throws an error about the item that is being read, which is usually a tensor.
+  /// Names the item that is being read, which is usually a tensor.
   [[noreturn]] void throw_tensor_error(FormatFault fault, const std::string& what) const {
     throw_field_error({file().path(), here(), name_, fault}, what);
   }
@@ -197,7 +197,7 @@ class HeaderHandler final : public JsonHandler {
                              std::to_string(offsets_[1]) + ", but " + std::to_string(entry_.bytes) +
                              " bytes according to its dtype and shape");
     }
-    // Extrapolates the number of tensors from the part of the header that has been read.
+    // Extrapolates from the part of the header that was read.
     const std::uint64_t read = source().offset() - kLengthBytes;
     const std::uint64_t tensors = tensors_.tensors().size() + 1;
     tensors_.expect(tensors * header_bytes_ / std::max<std::uint64_t>(read, 1) + tensors / 16);

@@ -44,8 +44,7 @@ class IndexHandler final : public JsonHandler {
   }
   bool end_array() { return end_object(); }
 
-  // A config may contain Infinity, which is not JSON. The reader of configs handles that, so a file
-  // without a weight_map is not an error here.
+  // A config may contain Infinity, which its own reader handles.
   bool parse_error(std::size_t position, const std::string& token,
                    const nlohmann::json::exception& error) {
     return has_map_ && JsonHandler::parse_error(position, token, error);
