@@ -115,7 +115,7 @@ struct Architecture {
   std::uint32_t engine_window = 0;  ///< Window that llama.cpp uses, whatever a file states.
   StateRule state{};
   std::array<Default, 2> defaults{};         ///< Figures that a file may omit.
-  std::array<Default, 6> config_defaults{};  ///< More of them for a config, from transformers.
+  std::array<Default, 6> config_defaults{};  ///< Further ones for a config, from transformers.
 
   /// False for the row that is returned for an unknown architecture.
   [[nodiscard]] constexpr bool known() const noexcept {

@@ -40,7 +40,8 @@ class TensorDirectoryBuilder {
   /// What must be a multiple of a quantized type's block.
   enum class Blocks : std::uint8_t { of_rows, of_the_tensor };
   /// Computes the bytes of a tensor of the current file from its type and shape.
-  /// @throws FormatError if they do not fit in an int64, or if a block is incomplete.
+  /// @throws FormatError if elements do not fit in an int64, bytes in 64 bits, or a block is
+  /// incomplete.
   [[nodiscard]] std::uint64_t bytes_of_tensor(const TensorEntry& entry, std::uint64_t described_at,
                                               Blocks blocks) const;
   /// Converts the offsets of the current file's tensors, which count from `data_begin`, into

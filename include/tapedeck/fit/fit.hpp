@@ -28,13 +28,13 @@ enum class FitMode : std::uint8_t {
 /// "full cache on the device", "layer streaming through two slots", …
 [[nodiscard]] std::string_view description(FitMode mode) noexcept;
 
-/// What one side, host or device, must hold, and what it can provide. All values are in bytes.
+/// What one side, host or device, must hold, and what it can provide, in bytes.
 struct FitSide {
   std::uint64_t needed = 0;
   std::uint64_t available = 0;
 
   [[nodiscard]] bool fits() const noexcept { return needed <= available; }
-  /// The bytes that remain available if it fits, otherwise 0.
+  /// The bytes that are left if it fits, otherwise 0.
   [[nodiscard]] std::uint64_t margin() const noexcept { return fits() ? available - needed : 0; }
   /// The bytes that are missing if it does not fit, otherwise 0.
   [[nodiscard]] std::uint64_t shortfall() const noexcept { return fits() ? 0 : needed - available; }
@@ -69,10 +69,12 @@ struct FitChoice {
   double ceiling_tokens_per_second = 0;
   double least_tokens_per_second = 0;  ///< The requested rate; 0 if none was requested.
 
-  /// In tokens, at most the context that the model was trained for; 0 if not even 1 would fit.
+  /// In tokens, up to what the model was trained for; 0 if not even 1 would fit.
   std::uint64_t largest_context = 0;
-  std::uint64_t largest_micro_batch = 0;   ///< In tokens of a prompt, at most the context, or 0.
-  std::uint64_t largest_decode_batch = 0;  ///< In tokens of a decode step, at most 65,536, or 0.
+  /// In tokens of a prompt, up to the context; 0 if not even 1 would fit.
+  std::uint64_t largest_micro_batch = 0;
+  /// In tokens of a decode step, up to 65,536; 0 if not even 1 would fit.
+  std::uint64_t largest_decode_batch = 0;
 
   /// If the mode does not fit: the widest type of K and V that would make it fit, if there is one.
   std::optional<DType> kv_type{};
