@@ -14,7 +14,7 @@ HostBudget host_budget(const KernelRoots& roots) {
   budget.limits = os::memory_limits(roots);
   if (budget.limits.empty() || budget.limits.front().name != "MemAvailable") {
     throw SystemError({.call = "read", .number = ENODATA, .path = roots.proc + "/meminfo"},
-                      "it states no MemAvailable; is /proc mounted?");
+                      "it does not contain MemAvailable; check that /proc is mounted");
   }
   std::ranges::stable_sort(budget.limits, {}, &MemoryLimit::available);
   budget.available = budget.limits.front().available();

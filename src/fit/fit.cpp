@@ -21,39 +21,39 @@ std::string rate_text(double tokens_per_second) {
   return text.data();
 }
 
-/// In three digits and rounded down, so that it can be reached when it is asked for.
+/// Three digits, rounded down so that the stated rate can be reached.
 std::string ceiling_text(const FitChoice& choice) {
   const double ceiling = choice.ceiling_tokens_per_second;
   const double unit = std::pow(10.0, std::floor(std::log10(ceiling)) - 2);
   return rate_text(std::floor(ceiling / unit) * unit);
 }
 
-// The way that lacks least may be another one; the error still says that this one is too slow.
+// The error states this even if another mode has the smallest shortfall.
 std::string too_slow_text(const std::vector<FitChoice>& choices) {
   for (const FitChoice& choice : choices) {
     if (!choice.too_slow()) continue;
-    return std::string(description(choice.mode)) + " is too slow, the bus carries " +
-           ceiling_text(choice) + " tokens a second of " +
+    return std::string(description(choice.mode)) + " is too slow: the bus carries " +
+           ceiling_text(choice) + " tokens per second of the requested " +
            rate_text(choice.least_tokens_per_second) + "; ";
   }
   return {};
 }
 
-// Of the side that lacks more.
+// Describes the side that lacks more.
 OutOfMemory::Facts facts_of(const std::string& model, const std::vector<FitChoice>& choices,
                             const std::string& device_limit, const std::string& host_limit) {
   const FitChoice& best = choices.front();
   const bool device = best.device.shortfall() > best.host.shortfall();
   const FitSide& side = device ? best.device : best.host;
-  return {.purpose = "nothing fits: " + too_slow_text(choices) + "of all ways to run " + model +
-                     ", " + std::string(description(best.mode)) + " lacks least, " +
-                     to_iec(best.shortfall()) + ". It",
+  return {.purpose = "nothing fits: " + too_slow_text(choices) + "of all modes of running " +
+                     model + ", " + std::string(description(best.mode)) +
+                     " comes closest, but lacks " + to_iec(best.shortfall()) + ". This mode",
           .limit = device ? device_limit : host_limit,
           .needed = side.needed,
           .available = side.available};
 }
 
-// Each remedy names the first choice that it helps.
+// Each remedy is stated for the first choice that it helps.
 std::string advice_for(const std::vector<FitChoice>& choices) {
   std::string text;
   const auto append_first = [&](auto remedy_of) {
@@ -70,15 +70,15 @@ std::string advice_for(const std::vector<FitChoice>& choices) {
                                     : "reduce the context to " + context + " tokens";
   });
   append_first([](const FitChoice& one) {
-    return one.kv_type ? "keep K and V as " + std::string(to_string(*one.kv_type)) : std::string();
+    return one.kv_type ? "store K and V as " + std::string(to_string(*one.kv_type)) : std::string();
   });
   append_first([](const FitChoice& one) {
     if (!one.weights_type) return std::string();
-    return "take weights of type " + std::string(to_string(*one.weights_type));
+    return "use weights of type " + std::string(to_string(*one.weights_type));
   });
   append_first([](const FitChoice& one) {
     if (!one.too_slow() || !one.host.fits()) return std::string();
-    return "ask for " + ceiling_text(one) + " tokens a second";
+    return "reduce the rate to " + ceiling_text(one) + " tokens per second";
   });
   return text + (text.empty() ? "" : "or ") + "free " + to_iec(choices.front().shortfall());
 }
@@ -105,7 +105,7 @@ std::uint64_t FitChoice::margin() const noexcept {
 
 std::uint64_t FitChoice::shortfall() const noexcept {
   const std::uint64_t both = device.shortfall() + host.shortfall();
-  return both < host.shortfall() ? ~std::uint64_t{0} : both;  // as much as can be said
+  return both < host.shortfall() ? ~std::uint64_t{0} : both;  // saturates
 }
 
 NothingFits::NothingFits(const std::string& model, std::vector<FitChoice> choices,

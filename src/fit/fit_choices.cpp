@@ -13,17 +13,17 @@
 namespace tapedeck::internal {
 namespace {
 
-constexpr std::uint64_t kMostContext = std::uint64_t{1} << 24;  // where the model states none
+constexpr std::uint64_t kMostContext = std::uint64_t{1} << 24;  // if the model states none
 constexpr std::uint64_t kMostDecodeBatch = 65'536;
 constexpr std::uint64_t kSlots = 2;
 
-// From the widest. Those that a model has already, or wider ones, do not help and do no harm.
+// Widest first. Trying types that are not narrower than the model's own is useless but harmless.
 constexpr std::array kCacheChoices = {DType::f16,  DType::q8_0, DType::q5_1,
                                       DType::q5_0, DType::q4_1, DType::q4_0};
 constexpr std::array kWeightChoices = {DType::f16,  DType::q8_0, DType::q6_k, DType::q5_k,
                                        DType::q4_k, DType::q3_k, DType::q2_k};
 
-/// What is on a device in every way that uses one.
+/// What a device holds in addition to weights.
 CheckedSize beside_weights(const Plan& plan) {
   return CheckedSize(plan.history.bytes()) * plan.talks + plan.scratch.bytes() + plan.overhead;
 }
@@ -58,7 +58,7 @@ class FitPlanner {
   }
 
  private:
-  // A context is that of all sequences together.
+  // The context of all sequences together.
   [[nodiscard]] std::uint64_t most_context() const {
     const CheckedSize all = CheckedSize(asked_.shape.context) * asked_.options.sequences;
     const std::uint64_t most = asked_.shape.context == 0 ? kMostContext : saturated(all);
@@ -90,8 +90,8 @@ class FitPlanner {
     return choice;
   }
 
-  // Layers that stay cost memory and spare the bus: so many must that the rate can be reached, and
-  // as many do as there is room for.
+  // Resident layers cost memory but are not copied. `needed` has as many as the rate requires,
+  // `resident_layers` as many as fit.
   void place_streaming(FitChoice& choice, const Plan& plan, const LayerBytes& weights) const {
     const std::vector<StreamingStep> all = streaming_steps(weights, kSlots);
     const std::span<const StreamingStep> steps = all;
@@ -111,18 +111,18 @@ class FitPlanner {
     choice.ceiling_tokens_per_second = std::isfinite(ceiling) ? ceiling : 0;
   }
 
-  // A bus whose speed is not known is never too slow.
+  // A bus of unknown speed is never too slow.
   [[nodiscard]] std::size_t first_fast_enough(std::span<const StreamingStep> steps) const {
     std::size_t step = 0;
     if (device_.bus_bytes_per_second == 0) return step;
     while (steps[step].ceiling(device_.bus_bytes_per_second) <
            asked_.least.least_tokens_per_second) {
-      ++step;  // the last one copies nothing
+      ++step;  // ends, because the last step copies nothing
     }
     return step;
   }
 
-  // As many layers as the device holds, one at least.
+  // Places as many layers on the device as it can hold, but at least one.
   static void place_first_layers(FitChoice& choice, const Plan& plan, const LayerBytes& weights,
                                  const LayerBytes& history) {
     const std::size_t layers = std::max(weights.layers.size(), history.layers.size());
@@ -143,7 +143,7 @@ class FitPlanner {
     choice.host.needed = saturated(host);
   }
 
-  // Options that make no sense for this model fit nowhere.
+  // Options that are invalid for this model do not fit.
   [[nodiscard]] bool fits_with(FitMode mode, auto set, auto value) const {
     PlanOptions options = asked_.options;
     set(options, value);
@@ -154,7 +154,7 @@ class FitPlanner {
     }
   }
 
-  /// The largest value that fits, by bisection: what a plan holds is monotone in each of them.
+  /// The largest value that fits, by bisection: a plan's size is monotonic in it.
   [[nodiscard]] std::uint64_t largest_value(FitMode mode, std::uint64_t most, auto set) const {
     if (fits_with(mode, set, most)) return most;
     std::uint64_t low = 0;
@@ -186,7 +186,7 @@ std::vector<FitChoice> fit_choices(const FitQuestion& asked) {
        {FitMode::full_cache, FitMode::layer_streaming, FitMode::first_layers, FitMode::host_only}) {
     if (asked.device || mode == FitMode::host_only) choices.push_back(planner.choose(mode));
   }
-  // Fitting ones lack nothing, and so come first, by preference.
+  // Modes that fit have no shortfall, so they come first, in order of preference.
   std::ranges::sort(choices, {}, [](const FitChoice& choice) {
     return std::tuple(choice.shortfall(), choice.mode);
   });

@@ -1,5 +1,5 @@
 /// @file
-/// `fit_choices`: what `fit` decides, from any function that plans.
+/// `fit_choices`: the decision of `fit`, for any function that plans.
 #pragma once
 
 #include <functional>
@@ -13,21 +13,21 @@
 
 namespace tapedeck::internal {
 
-/// What `fit` is asked. Refers to its arguments.
+/// The input of `fit_choices`. Holds references to the arguments of `fit`.
 struct FitQuestion {
-  /// Plans the model. Throws InvalidArgument for options that make no sense.
+  /// Plans the model. Throws InvalidArgument for options that are invalid for this model.
   std::function<Plan(const PlanOptions&)> make;
   const ModelShape& shape;
   const PlanOptions& options;
   const HostBudget& host;
   const std::optional<DeviceBudget>& device;
   const FitOptions& least;
-  /// Of the model's own tensors; where there are none, what is planned tells.
+  /// Sizes from the model's own tensors. If not set, they are taken from the plan.
   std::optional<LayerBytes> weights{};
 };
 
-/// All ways to run the model, ranked as `fit` says; perhaps none fits.
-/// @throws InvalidArgument where the options asked for make no sense.
+/// Returns all modes of running the model, ranked as by `fit`; possibly none of them fits.
+/// @throws InvalidArgument if `options` are invalid for this model.
 [[nodiscard]] std::vector<FitChoice> fit_choices(const FitQuestion& asked);
 
 }  // namespace tapedeck::internal

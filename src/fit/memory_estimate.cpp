@@ -11,7 +11,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-// Parameters as the shapes of the published checkpoint sum up, a tied table once; all experts.
+// `billions` is the sum over the published checkpoint: a tied table once, and all experts.
 constexpr std::array kModelClasses = {
     ModelClass{"0.5B", "Qwen2.5 0.5B", 0.494032768, 24, 896},
     ModelClass{"1B", "Llama 3.2 1B", 1.2358144, 16, 2048},
@@ -42,14 +42,15 @@ constexpr std::array kQuantTiers = {
     tier(DType::q2_k),  tier(DType::iq2_xxs), tier(DType::iq1_s),
 };
 
-// Full fine-tuning beside 16-bit weights (2 bytes): gradients 2, f32 master weights 4, and two
-// moments of Adam 8, are 16 bytes a parameter, 8 times the weights. The others are experience.
+// Full fine-tuning with 16-bit weights (2 bytes) takes 8 times their size: gradients 2, f32 master
+// weights 4, and two moments of Adam 8, which is 16 with the weights. The other factors are
+// experience.
 constexpr std::array kUseCases = {
     UseCase{"chat", "one conversation at a time", 1.0},
-    UseCase{"rag", "an embedding model and retrieved passages beside the prompt", 1.25},
-    UseCase{"agents", "several prompts and tools at work at a time", 1.5},
-    UseCase{"lora", "adapters, their optimizer, and activations kept for the way back", 2.0},
-    UseCase{"full-fine-tuning", "gradients, f32 master weights, and two moments of Adam", 8.0},
+    UseCase{"rag", "an embedding model, and retrieved passages in addition to the prompt", 1.25},
+    UseCase{"agents", "several prompts and tools that run at the same time", 1.5},
+    UseCase{"lora", "adapters, their optimizer, and activations kept for the backward pass", 2.0},
+    UseCase{"full-fine-tuning", "gradients, f32 master weights, and the two moments of Adam", 8.0},
 };
 
 template <class Entries>
@@ -59,7 +60,7 @@ const auto& find_entry(const Entries& entries, std::string_view name, const char
   std::string known;
   for (const auto& entry : entries) known += (known.empty() ? "" : ", ") + std::string(entry.name);
   throw InvalidArgument({.argument = what},
-                        "no " + std::string(what) + " is called '" + std::string(name) + "'",
+                        "unknown " + std::string(what) + " '" + std::string(name) + "'",
                         "use one of " + known);
 }
 
@@ -69,9 +70,9 @@ constexpr double kBaseOverheadGb = 0.8;
 constexpr double kWeightsOverhead = 0.10;
 constexpr double kTrainingFactor = 2.0;
 
-// By way of the decimal digits, because figure × 100 is already rounded: 1.005 is below 1.005.
+// Rounds by decimal digits, because figure × 100 is already rounded: the double 1.005 is smaller.
 double round_to_cents(double figure, const char* what) {
-  std::array<char, 512> digits{};  // the largest double has 309 before the point
+  std::array<char, 512> digits{};  // the largest double has 309 digits before the point
   const auto [end, error] =
       std::to_chars(digits.begin(), digits.end(), internal::require_finite(what, figure),
                     std::chars_format::fixed, 2);

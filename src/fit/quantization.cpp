@@ -16,11 +16,12 @@ namespace {
 constexpr std::uint64_t kDefaultHeadroomGb = 2;
 constexpr double kMostBillions = 1e9;  // 10^18 parameters
 
-// In the order of Quantization.
+// Both in the order of Quantization.
 constexpr std::array<std::string_view, 3> kLabels = {"fp16", "int8", "int4"};
 constexpr std::array kBytesOfWeight = {2.0, 1.0, 0.5};
 
-/// The closed form of the cache, from the fields upstream reads; nothing where one is missing.
+/// The closed formula for the cache, from the fields that upstream reads; `nullopt` if one is
+/// missing.
 std::optional<std::uint64_t> uniform_cache(const Metadata& config,
                                            const QuantizationRequest& request) {
   const std::string prefix = config.has("num_hidden_layers") ? "" : "text_config.";
@@ -35,7 +36,7 @@ std::optional<std::uint64_t> uniform_cache(const Metadata& config,
     throw InvalidArgument({.argument = "num_attention_heads", .value = *heads},
                           "the config's num_attention_heads, " + std::to_string(*heads) +
                               ", does not divide its hidden_size, " + std::to_string(*hidden),
-                          "it states no head_dim, which then is their quotient");
+                          "correct them or add head_dim, which is their quotient if not stated");
   }
   return kv_cache_bytes({.num_layers = *layers,
                          .num_kv_heads = *kv_heads,
@@ -45,7 +46,7 @@ std::optional<std::uint64_t> uniform_cache(const Metadata& config,
                          .int8_kv = request.int8_kv});
 }
 
-/// What the layers of a known architecture cache.
+/// Bytes that the layers of a known architecture cache.
 std::uint64_t cache_of(const ModelShape& shape, const QuantizationRequest& request) {
   const DType type = request.int8_kv ? DType::i8 : DType::f16;
   const PlanOptions options = {
@@ -63,7 +64,7 @@ std::uint64_t cache_of(const ModelShape& shape, const QuantizationRequest& reque
   return (one * cells.streams).value_or_throw("the size of the KV cache");
 }
 
-/// No layers where the file tells too little for that, which is no fault of a file here.
+/// Returns a shape without layers if the file states too little for one: this is not an error here.
 ModelShape try_shape(const std::filesystem::path& path, const Metadata& config) {
   try {
     return internal::config_shape(path.string(), config);
@@ -78,8 +79,8 @@ double params_billions_of(const std::filesystem::path& path, const ModelShape& s
   const auto count = shape.parameter_count();
   if (!count) {
     throw InvalidArgument({.argument = "QuantizationRequest::params_billions"},
-                          path.string() + " does not tell how many parameters the model has",
-                          "state params_billions");
+                          path.string() + " does not determine how many parameters the model has",
+                          "set params_billions");
   }
   return static_cast<double>(*count) / 1e9;
 }
@@ -93,12 +94,12 @@ std::string_view label(Quantization quantization) noexcept {
 QuantizationAdvice recommend_quantization(double params_billions, std::uint64_t available_gb,
                                           QuantizationHardware hardware,
                                           std::optional<std::uint64_t> kv_cache_headroom_bytes) {
-  // Written so that NaN is refused too.
+  // Written so that NaN is rejected, too.
   if (!(params_billions > 0 && params_billions <= kMostBillions)) {
     throw InvalidArgument(
         {.argument = "params_billions"},
         "a model cannot have " + std::to_string(params_billions) + " billion parameters",
-        "give a positive count");
+        "use a positive number of at most 10^9");
   }
   const std::uint64_t headroom = kv_cache_headroom_bytes
                                      ? internal::parts(*kv_cache_headroom_bytes, 1_GiB)
@@ -110,7 +111,7 @@ QuantizationAdvice recommend_quantization(double params_billions, std::uint64_t 
   const auto advise = [&](Quantization of, const std::string& why) {
     return QuantizationAdvice{of,
                               why + ": " + std::string(label(of)) + " needs " +
-                                  std::to_string(needed(of)) + " GB of " +
+                                  std::to_string(needed(of)) + " GB of the available " +
                                   std::to_string(available_gb) + " GB",
                               needed(of)};
   };
@@ -120,16 +121,16 @@ QuantizationAdvice recommend_quantization(double params_billions, std::uint64_t 
     return advise(first, fast_int8 ? "INT8 is faster than FP16 here and fits" : "FP16 fits");
   }
   if (needed(Quantization::int4) <= available_gb) {
-    return advise(Quantization::int4, std::string(label(first)) + " does not fit, INT4 does");
+    return advise(Quantization::int4, std::string(label(first)) + " does not fit, but INT4 does");
   }
-  return advise(Quantization::int4, "memory constrained, not even INT4 fits");
+  return advise(Quantization::int4, "memory is constrained, and not even INT4 fits");
 }
 
 QuantizationReport advise_quantization(const std::filesystem::path& config,
                                        const QuantizationRequest& request) {
   if (request.context == 0) {
     throw InvalidArgument({.argument = "QuantizationRequest::context", .value = 0, .limit = 1},
-                          "a context of 0 tokens caches nothing", "ask for 1 token or more");
+                          "a context of 0 tokens caches nothing", "request at least 1 token");
   }
   const Metadata metadata = internal::read_json_config(config);
   const ModelShape shape = try_shape(config, metadata);

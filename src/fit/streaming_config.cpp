@@ -10,14 +10,15 @@ namespace {
 
 constexpr std::uint64_t kFp32 = 4;
 
-/// Width of K, and of V.
+/// Width of K, which is also the width of V.
 internal::CheckedSize kv_width(const StreamingConfig& config) {
   internal::require_divides("num_heads", config.num_heads, "hidden_dim", config.hidden_dim);
   internal::require_divides("num_kv_heads", config.num_kv_heads, "num_heads", config.num_heads);
   return internal::CheckedSize(config.num_kv_heads) * (config.hidden_dim / config.num_heads);
 }
 
-/// Parameters of a layer's matrices: Q, K and V; the output projection; gate, up and down.
+/// Number of parameters in a layer's matrices: Q, K and V; the output projection; gate, up and
+/// down.
 internal::CheckedSize layer_matrices(const StreamingConfig& config) {
   const internal::CheckedSize h = config.hidden_dim;
   return h * (h + 2 * kv_width(config)) + h * h + 3 * h * config.intermediate_dim;
@@ -43,7 +44,7 @@ std::string mb_text(std::uint64_t bytes) { return std::to_string(bytes >> 20) + 
 
 std::string vram_text(const InsufficientVram::Figures& figures) {
   return "Insufficient VRAM: the full cache needs " + mb_text(figures.full_cache) +
-         " and layer streaming " + mb_text(figures.streaming) + ", where " +
+         " and layer streaming " + mb_text(figures.streaming) + ", but only " +
          mb_text(figures.available) + " of " + mb_text(figures.total) +
          " are available. Layer streaming";
 }

@@ -5,13 +5,13 @@
 namespace tapedeck::internal {
 namespace {
 
-// What several families have in common.
+// Combinations that several families share.
 constexpr std::uint32_t kAllBias = kQkvBias | kOutputBias | kFfnBias | kNormBias;
 constexpr std::uint32_t kMla = kLowRank | kLatent;
 
-// Sources: the models' own repositories and configuration classes of transformers; what llama.cpp
-// keeps: llama-model.cpp (create_memory), llama-hparams.cpp and models/*.cpp there (of a row that
-// is confirmed by kSource, the file of its name: load_arch_hparams).
+// Sources: the models' own repositories and the configuration classes of transformers. For
+// llama.cpp's caches: llama-model.cpp (create_memory), llama-hparams.cpp and models/*.cpp there. A
+// row with kSource is confirmed by load_arch_hparams in the file of the same name.
 constexpr auto kArchitectures = std::to_array<Architecture>({
     {.gguf = "llama smollm3",
      .config = "llama smollm3 yi baichuan xverse",
@@ -33,13 +33,13 @@ constexpr auto kArchitectures = std::to_array<Architecture>({
      .engine_window = 8192,
      .defaults = {{{Figure::chunk, 8192}, {Figure::shared_experts, 1}}}},
     {.gguf = "deci", .config = "nemotron-nas deci"},
-    // These cache whole K and V in every layer; their lists of heads differ by layer at most.
+    // These cache whole K and V in every layer. At most, the number of heads differs by layer.
     {.gguf = "arcee apertus arctic baichuan bailingmoe bitnet chameleon codeshell cogvlm dbrx "
              "deepseek dots1 ernie4_5-moe grok grovemoe hunyuan-dense hunyuan-moe jais "
              "llama-embed openelm orion paddleocr pangu-embedded plamo plm refact xverse"},
     {.both = "ernie4_5", .traits = kTied, .tested = kCount},
     {.both = "seed_oss", .traits = kQkvBias | kInputBiasOnly, .tested = kCount},
-    // What bailingmoe2 drafts with keeps nothing, as GLM-4.5's.
+    // The draft layers of bailingmoe2 have no cache, like those of GLM-4.5.
     {.gguf = "bailingmoe2"},
     {.gguf = "smallthinker",
      .tested = kSource,
@@ -209,7 +209,7 @@ constexpr auto kArchitectures = std::to_array<Architecture>({
      .traits = kHeadNorms,
      .tested = kSource,
      .windows = {Windows::but_last_of, 4},
-     .windowed_depth = 64},  // The 32B; the small one attends to every token.
+     .windowed_depth = 64},  // Only the 32B has windows; the small one attends to every token.
 
     {.gguf = "granite granitemoe",
      .config = "granite granitemoe granitemoeshared",
@@ -272,7 +272,7 @@ constexpr auto kArchitectures = std::to_array<Architecture>({
      .traits = kEncoder | kAllBias | kPlainFfn | kTied | kPositions | kEmbeddingNorm,
      .family = Family::bert,
      .tested = kEngine | kCount},
-    // No cache either; of what a pass needs there is no figure.
+    // These have no cache, either. The scratch that a pass needs is not confirmed.
     {.gguf = "eurobert gemma-embedding jina-bert-v2 jina-bert-v3 modern-bert neo-bert nomic-bert "
              "nomic-bert-moe",
      .traits = kEncoder | kUnknownParameters},

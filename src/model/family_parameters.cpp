@@ -1,4 +1,4 @@
-// The tensors of layers that keep a state, and those that one family of models has alone.
+// The tensors of recurrent layers, and those that only one family of models has.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -26,7 +26,7 @@ void add_mamba1(ParameterCollector& to, const LayerShape& layer) {
   to.add_other({"layers.state.a", Part::recurrent}, layer.inner, state);
   to.add_other({"layers.state.d", Part::recurrent}, 1, layer.inner);
   to.add_matrix({"layers.state.out", Part::recurrent}, to.hidden, layer.inner);
-  if (to.has(kStateNorms)) {  // Jamba's, of the time step and of B and C.
+  if (to.has(kStateNorms)) {  // Jamba norms the time step, B and C.
     to.add_norm({"layers.state.dt_norm", Part::recurrent_norm}, rank);
     to.add_norm({"layers.state.bc_norm", Part::recurrent_norm}, state, 2);
   }
@@ -40,9 +40,9 @@ void add_mamba2(ParameterCollector& to, const LayerShape& layer) {
       to.figures.get(Figure::state_heads, size == 0 ? 0 : layer.inner / size);
   to.add_matrix({"layers.state.in", Part::recurrent}, 2 * layer.inner + shared + heads, to.hidden);
   add_state_kernel(to, layer.inner + shared, true);
-  // A, D and the time step's bias.
+  // A, D and the bias of the time step.
   to.add_other({"layers.state.head", Part::recurrent}, 1, heads, 3);
-  // Falcon-H1 has one where it says so.
+  // Falcon-H1 has this norm only if its config says so.
   const bool beside = to.figures.architecture().state.in == States::beside_attention;
   if (!beside || to.says("mamba_rms_norm"))
     to.add_norm({"layers.state.norm", Part::recurrent_norm}, layer.inner);
@@ -57,7 +57,7 @@ void add_gated_delta(ParameterCollector& to, const LayerShape& layer) {
   to.add_matrix({"layers.state.in", Part::recurrent}, shared + 2 * layer.inner, to.hidden);
   to.add_matrix({"layers.state.ba", Part::recurrent}, 2 * heads, to.hidden);
   add_state_kernel(to, shared + layer.inner, false);
-  // A and the time step's bias.
+  // A and the bias of the time step.
   to.add_other({"layers.state.head", Part::recurrent}, 1, heads, 2);
   to.add_norm({"layers.state.norm", Part::recurrent_norm},
               to.figures.get(Figure::state_head_dim, 0));
@@ -71,9 +71,9 @@ void add_bert(ParameterCollector& to) {
   to.add_projection(outside("pooler"), to.hidden, to.hidden, true);
 }
 
-// Source: Gemma3nTextModel and Gemma4TextModel of transformers, and their layers.
+// Source: Gemma3nTextModel and Gemma4TextModel of transformers, and the layers of both.
 void add_layer_inputs(ParameterCollector& to) {
-  // Gemma 3n has them where its config is silent.
+  // Gemma 3n has layer inputs even if its config does not state their width.
   const std::uint64_t width =
       to.figure_of_key("hidden_size_per_layer_input", to.is_of(Family::gemma3n) ? 256 : 0);
   if (width == 0) return;
@@ -105,8 +105,8 @@ void add_gemma3n(ParameterCollector& to) {
   to.add_norm({"layers.laurel.norm", Part::norm}, to.hidden, layers);
 }
 
-// A vector made from another one through few dimensions, in `count` layers. Where the config is
-// silent, their number follows from the hidden width, as in the model's own code.
+// A low-rank projection in `count` layers. A rank that the config does not state follows from the
+// hidden width, as in the model's own code.
 void add_low_rank(ParameterCollector& to, std::string_view key, double width, std::uint64_t count,
                   bool bias) {
   constexpr std::uint64_t kStep = 32;
@@ -121,14 +121,15 @@ void add_low_rank(ParameterCollector& to, std::string_view key, double width, st
 void add_rwkv7(ParameterCollector& to) {
   const std::uint64_t layers = to.shape.layers.size();
   const double root = std::sqrt(static_cast<double>(to.hidden));
-  // Of queries, keys, values and the output.
+  // The projections of queries, keys, values and the output.
   to.add_matrix({"layers.mix.projections", Part::recurrent}, to.hidden, to.hidden, 4 * layers);
-  // Seven mix a token with the one before; three scale keys, and the bonus of the present token.
+  // Seven vectors mix a token with the previous one. Three scale the keys and the bonus of the
+  // current token.
   to.add_other({"layers.mix.vectors", Part::recurrent}, 1, to.hidden, (7ULL + 3) * layers);
   to.add_norm({"layers.mix.norm", Part::recurrent_norm}, to.hidden, layers);
   add_low_rank(to, "decay_low_rank_dim", 1.8 * root, layers, true);
   add_low_rank(to, "a_low_rank_dim", 1.8 * root, layers, true);
-  // The first layer's are mixed in.
+  // The first layer has none, because its values are mixed into the others.
   add_low_rank(to, "v_low_rank_dim", 1.3 * root, layers - 1, true);
   add_low_rank(to, "gate_low_rank_dim", 0.6 * std::pow(static_cast<double>(to.hidden), 0.8), layers,
                false);
@@ -157,7 +158,8 @@ void add_state(ParameterCollector& to, const LayerShape& layer) {
 }
 
 void add_family(ParameterCollector& to) {
-  constexpr std::uint64_t kImageTokens = 8;  // Rows of the embedding that the head has not.
+  constexpr std::uint64_t kImageTokens =
+      8;  // Rows of the embedding table that the head does not have.
   switch (to.figures.architecture().family) {
     case Family::none:
     case Family::olmo:

@@ -13,7 +13,7 @@
 namespace tapedeck::internal {
 namespace {
 
-/// The keys of a figure, in each dialect, the first that is there counts.
+/// The keys of a figure in each dialect. The first one that a file has is used.
 struct Keys {
   Figure figure;
   std::string_view gguf;
@@ -161,7 +161,7 @@ std::uint64_t Figures::checked_figure(const Metadata::Entry& entry, std::int64_t
   }
   throw_figure_error(
       entry, FormatFault::out_of_range,
-      (value < 0 ? "is negative: " : "is beyond any model: ") + std::to_string(value));
+      (value < 0 ? "is negative: " : "is larger than in any model: ") + std::to_string(value));
 }
 
 std::optional<std::uint64_t> Figures::find(Figure figure, std::size_t layer) const {
@@ -183,10 +183,10 @@ std::optional<std::uint64_t> Figures::find(Figure figure, std::size_t layer) con
   if (const auto* list = std::get_if<std::vector<std::int64_t>>(&entry->value)) {
     if (layer < list->size()) return checked_figure(*entry, (*list)[layer], figure);
     throw_figure_error(*entry, FormatFault::missing,
-                       "has " + std::to_string(list->size()) + " elements, and layer " +
-                           std::to_string(layer) + " has none");
+                       "has " + std::to_string(list->size()) + " elements, but none for layer " +
+                           std::to_string(layer) + " of the model");
   }
-  throw_figure_error(*entry, FormatFault::wrong_type, "is no whole number");
+  throw_figure_error(*entry, FormatFault::wrong_type, "is not a whole number");
 }
 
 std::uint64_t Figures::positive(Figure figure) const {
@@ -208,7 +208,7 @@ std::optional<std::uint64_t> Figures::count(std::string_view keys) const {
 void Figures::throw_figure_error(const Metadata::Entry& entry, FormatFault fault,
                                  const std::string& message) const {
   throw_field_error({path_, entry.offset, entry.key, fault}, message,
-                    "the file is broken, or no model of this kind");
+                    "the file is broken or not a model of this kind");
 }
 
 void Figures::throw_figure_error(Figure figure, FormatFault fault,
@@ -218,7 +218,7 @@ void Figures::throw_figure_error(Figure figure, FormatFault fault,
   }
   std::string_view keys = keys_of(figure);
   throw_field_error({path_, 0, scopes_.back() + std::string(next_word(keys)), FormatFault::missing},
-                    "is missing, or " + message, "the file is broken, or no model of this kind");
+                    "is missing, or " + message, "the file is broken or not a model of this kind");
 }
 
 }  // namespace tapedeck::internal

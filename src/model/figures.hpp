@@ -1,5 +1,5 @@
 /// @file
-/// `Figures`: what a model's metadata says, asked by meaning instead of by key.
+/// `Figures`: values from a model's metadata, accessed by meaning instead of by key.
 #pragma once
 
 #include <cstddef>
@@ -17,10 +17,10 @@ namespace tapedeck::internal {
 
 struct Architecture;
 
-/// Whose keys a file uses: those of a GGUF header or of a Hugging Face config.json.
+/// Whether a file uses the keys of a GGUF header or those of a Hugging Face config.json.
 enum class Dialect : std::uint8_t { gguf, config };
 
-/// A whole number that some key of either dialect states (the table of keys is in figures.cpp).
+/// A whole number that a key states in at least one dialect. The table of keys is in figures.cpp.
 enum class Figure : std::uint8_t {
   // clang-format off
   layers, hidden, vocabulary, context, draft_layers,
@@ -36,54 +36,54 @@ enum class Figure : std::uint8_t {
 };
 inline constexpr std::size_t kFigures = static_cast<std::size_t>(Figure::token_shift) + 1;
 
-/// What stands for a figure that a file does not state.
+/// The value of a figure that a file does not state.
 struct Default {
   Figure figure = Figure::layers;
   std::uint64_t value = 0;  ///< 0: no default.
 };
 
-/// Reads figures of one model, with the checks every one of them needs. Refers to the metadata and
-/// to a row of the table of architectures, which says what holds where the file is silent.
+/// Reads and checks the figures of one model. Refers to the metadata and to a row of the table of
+/// architectures, which has defaults for figures that the file does not state.
 class Figures {
  public:
-  /// No honest figure is larger; so the product of any two fits in 64 bits.
+  /// The largest figure that is accepted, so that the product of any two fits in 64 bits.
   static constexpr std::uint64_t kLargest = 0x7fff'ffff;
-  /// No list of a file that is kept has more, and real models have some hundreds.
+  /// `Metadata` keeps no longer list, and real models have a few hundred layers.
   static constexpr std::uint64_t kMostLayers = Metadata::kLongestArray;
 
-  /// @param scopes  what stands before the keys, the most telling first: "llama.", "text_config.".
+  /// @param scopes  prefixes of the keys, the preferred one first: "llama.", "text_config."
   Figures(std::string path, const Metadata& metadata, Dialect dialect,
           std::vector<std::string> scopes, const Architecture& architecture);
 
-  /// Holds where neither the file nor the architecture has the figure.
+  /// Adds a default that is used if neither the file nor the architecture has the figure.
   void add_default(Default known) { defaults_.push_back(known); }
 
-  /// The figures of an object inside: of the keys that begin with "quantization_config.".
+  /// The figures of a nested object, whose keys begin with `beginning`: "quantization_config."
   [[nodiscard]] Figures inside(std::string_view beginning) const;
 
   [[nodiscard]] Dialect dialect() const noexcept { return dialect_; }
   [[nodiscard]] bool of_gguf() const noexcept { return dialect_ == Dialect::gguf; }
   [[nodiscard]] const Architecture& architecture() const noexcept { return *architecture_; }
 
-  /// Of one layer where the key has a list, of all layers otherwise.
-  /// @throws FormatError for a value that is negative, no whole number, or too large; and for a
+  /// The value for `layer` if the key has a list, otherwise the value for all layers.
+  /// @throws FormatError for a value that is negative, not a whole number, or too large, and for a
   /// list that is too short.
   [[nodiscard]] std::optional<std::uint64_t> find(Figure figure, std::size_t layer = 0) const;
   [[nodiscard]] std::uint64_t get(Figure figure, std::uint64_t otherwise,
                                   std::size_t layer = 0) const {
     return find(figure, layer).value_or(otherwise);
   }
-  /// @throws FormatError besides where it is missing or 0.
+  /// @throws FormatError as `find`, and if the value is missing or 0.
   [[nodiscard]] std::uint64_t positive(Figure figure) const;
-  /// What the file itself says, without defaults.
+  /// The file's own entry, without defaults; nullptr if there is none.
   [[nodiscard]] const Metadata::Entry* stated(Figure figure) const;
-  /// True where the file has a list for it, one element a layer.
+  /// True if the file has a list for the figure, with one element per layer.
   [[nodiscard]] bool is_list(Figure figure) const;
 
-  // By key, in every scope; an entry that is null counts as missing.
-  /// Of several keys, which blanks separate, the first that is there.
+  // Access by keys, which are separated by spaces and searched in every scope. The first one that
+  // exists is used; an entry that is null counts as missing.
   [[nodiscard]] const Metadata::Entry* entry(std::string_view keys) const;
-  /// Of several keys, the first that states a whole number above 0.
+  /// The first value that is a whole number greater than 0.
   [[nodiscard]] std::optional<std::uint64_t> count(std::string_view keys) const;
   [[nodiscard]] auto flag(std::string_view keys) const { return read(&Metadata::boolean, keys); }
   [[nodiscard]] bool says(std::string_view keys) const { return flag(keys).value_or(false); }
@@ -94,16 +94,15 @@ class Figures {
     return read(&Metadata::integers, keys);
   }
 
-  // What is wrong with a figure, by the key that states it.
-  /// Where no key does, the figure is missing.
-  /// @param message  goes on after the key: "is 0".
+  /// Names the key that states the figure, or reports it as missing if there is none.
+  /// @param message  continues the sentence after the key: "is 0"
   [[noreturn]] void throw_figure_error(Figure figure, FormatFault fault,
                                        const std::string& message) const;
   [[noreturn]] void throw_figure_error(const Metadata::Entry& entry, FormatFault fault,
                                        const std::string& message) const;
 
  private:
-  /// What one of the getters of `Metadata` gives: nothing, or nothing of it, where there is none.
+  /// Calls a getter of `Metadata` for the first key that exists.
   template <class Value>
   [[nodiscard]] Value read(Value (Metadata::*getter)(std::string_view) const noexcept,
                            std::string_view keys) const {
@@ -119,7 +118,7 @@ class Figures {
   Dialect dialect_;
   std::vector<std::string> scopes_;
   const Architecture* architecture_;
-  std::vector<Default> defaults_;  // the first of a figure counts
+  std::vector<Default> defaults_;  // the first one for a figure is used
 };
 
 }  // namespace tapedeck::internal

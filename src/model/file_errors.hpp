@@ -1,5 +1,5 @@
 /// @file
-/// How the readers of this room tell what is wrong with a file.
+/// Errors that the readers of this room throw for broken files.
 #pragma once
 
 #include <filesystem>
@@ -13,9 +13,9 @@
 
 namespace tapedeck::internal {
 
-/// The file is wrong in one thing that has a name.
-/// @param facts  its field is the name as the file has it: a key, a tensor's name.
-/// @param message  goes on after the name: "is no power of two".
+/// Throws a FormatError about a named item of a file.
+/// @param facts  its field is the name as the file has it: a key, a tensor's name
+/// @param message  continues the sentence after the name: "is not a power of two"
 [[noreturn]] inline void throw_field_error(FormatError::Facts facts, const std::string& message,
                                            std::string advice = {}) {
   facts.field = printable(facts.field);
@@ -23,8 +23,8 @@ namespace tapedeck::internal {
   throw FormatError(std::move(facts), whole, std::move(advice));
 }
 
-/// Opens a file that another one of the same model names.
-/// @param why  for the advice: "model.safetensors.index.json names it".
+/// Opens a file that another file of the same model refers to.
+/// @param why  begins the advice: "model.safetensors.index.json names it"
 [[nodiscard]] inline FileReader open_named_file(const std::filesystem::path& path,
                                                 const std::string& why) {
   try {

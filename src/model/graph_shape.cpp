@@ -9,7 +9,8 @@
 namespace tapedeck::internal {
 namespace {
 
-// What graphs do that no figure and no tensor of a file tells. Source: models/*.cpp of llama.cpp.
+// Properties that neither a figure nor a tensor of a file reveals. Source: models/*.cpp of
+// llama.cpp.
 void read_graph(std::string_view name, GraphShape& graph) {
   graph.late_outputs = has_word(
       "gemma4 gemma4_text gpt-oss gpt_oss nemotron_h nemotron_h_moe qwen3next qwen3_next qwen35 "
@@ -31,20 +32,20 @@ void read_traits(const Figures& figures, std::string_view name, GraphShape& grap
   graph.one_norm = architecture.has(kOneNorm);
   graph.output_gate = architecture.has(kOutputGate);
   if (architecture.has(kPositions)) graph.rope = false;
-  // RMS norms have an epsilon of their own name, which wins where a file states both.
+  // The epsilon of RMS norms has its own key, which takes precedence.
   const bool rms =
       figures.entry("attention.layer_norm_rms_epsilon rms_norm_eps norm_eps") != nullptr;
   const bool mean = figures.entry(
                         "attention.layer_norm_epsilon layer_norm_eps layer_norm_epsilon "
                         "layernorm_epsilon") != nullptr;
-  // GPT-NeoX: so by default.
+  // GPT-NeoX is parallel by default.
   if (has_word("gptneox gpt_neox", name)) {
     graph.parallel = figures.flag("use_parallel_residual").value_or(true);
   }
   graph.layer_norm = rms ? false : mean || architecture.has(kNormBias);
 }
 
-// The tensors of a GGUF file are those that the engine computes with.
+// The tensors of a GGUF file are exactly those that the engine computes with.
 void read_tensors(const TensorDirectory& tensors, const ModelShape& shape, GraphShape& graph) {
   if (tensors.empty()) return;
   std::set<Part> parts;
@@ -54,13 +55,14 @@ void read_tensors(const TensorDirectory& tensors, const ModelShape& shape, Graph
   };
   graph.parallel |= any({Part::attention_norm_2}) && !shape.encoder;
   graph.fused_expert_gate_up |= any({Part::expert_gate_up});
-  // A gated delta net's projection has the same name, beside attention layers of three.
+  // A gated delta net has a projection of the same name, but attention layers with three.
   graph.fused_qkv = any({Part::query_key_value}) && !any({Part::query});
   graph.fused_gate_up = graph.fused_gate_up && !any({Part::gate});
   if (!any({Part::up, Part::expert_up, Part::shared_up})) return;
   graph.gated_ffn = any({Part::gate, Part::gate_up, Part::expert_gate, Part::expert_gate_up}) ||
                     graph.fused_gate_up;
-  // Encoders norm after the feed-forward part, under another name; OLMo's norms have no weights.
+  // Encoders norm after the feed-forward part, with tensors of another name. OLMo's norms have no
+  // weights.
   graph.one_norm = !any({Part::ffn_norm, Part::post_attention_norm}) && !shape.encoder &&
                    shape.architecture != "olmo";
 }
@@ -86,7 +88,7 @@ void read_figures(const Figures& figures, GraphShape& graph) {
   read("attention.decay_lora_rank decay_low_rank_dim", graph.lora_rank);
   read("attention.gate_lora_rank gate_low_rank_dim", graph.gate_lora_rank);
   read("wkv.head_size head_dim", graph.wkv_head);
-  // A convolution of one token keeps nothing.
+  // A convolution over one token has no state.
   graph.conv_kernel = std::max<std::uint64_t>(graph.conv_kernel, 2);
 }
 

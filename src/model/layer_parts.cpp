@@ -17,8 +17,8 @@ constexpr LayerParts kChunked{.attention = Attention::chunked};
 constexpr LayerParts kState{.attention = Attention::none, .state = true};
 constexpr LayerParts kNeither{.attention = Attention::none};
 
-// The words of layer_types and layers_block_type, and the letters of Nemotron-H, which has one part
-// a layer.
+// The words of layer_types and layers_block_type, and the letters of Nemotron-H, whose layers have
+// one part each.
 constexpr auto kWordsOfParts = std::to_array<std::pair<LayerParts, std::string_view>>({
     {kFull, "full_attention attention compressed_sparse_attention heavily_compressed_attention"},
     {kWindowed, "sliding_attention"},
@@ -33,10 +33,10 @@ constexpr auto kWordsOfParts = std::to_array<std::pair<LayerParts, std::string_v
 [[noreturn]] void throw_says_nothing_of(const Figures& figures, std::string_view keys,
                                         std::size_t layer) {
   figures.throw_figure_error(*figures.entry(keys), FormatFault::missing,
-                             "says nothing of layer " + std::to_string(layer));
+                             "has no element for layer " + std::to_string(layer));
 }
 
-/// What a list that is not empty has for a layer; nullptr for an empty one.
+/// The element for a layer, or nullptr if the list is empty. Throws if the list is too short.
 template <typename List>
 auto element_of(const Figures& figures, std::string_view keys, const List& list, std::size_t layer)
     -> decltype(list.data()) {
@@ -53,12 +53,12 @@ LayerParts parts_of(const Figures& figures, std::string_view keys, std::string_v
                              "has a layer of an unknown kind: " + printable(word));
 }
 
-// The many ways to list which layer is what.
+// The parts of a layer by one of the many kinds of lists that files have.
 std::optional<LayerParts> listed_parts(const Figures& figures, std::size_t layer) {
   constexpr std::string_view kKinds = "layer_types layers_block_type";
   if (const auto* kind = element_of(figures, kKinds, figures.texts(kKinds), layer)) {
     LayerParts parts = parts_of(figures, kKinds, *kind);
-    if (figures.architecture().state.in == States::without_kv_and_ffn) {  // one part a layer
+    if (figures.architecture().state.in == States::without_kv_and_ffn) {  // one part per layer
       parts.feed_forward = parts.attention == Attention::none && !parts.state;
     }
     return parts;
@@ -79,9 +79,9 @@ std::optional<LayerParts> listed_parts(const Figures& figures, std::size_t layer
   if (const auto list = figures.integers("attn_layer_indices"); !list.empty()) {
     return is_listed(list, layer) ? kFull : kState;
   }
-  // What they attend to is an image's, not the talk's.
+  // These layers attend to an image, not to the talk.
   if (is_listed(figures.integers("cross_attention_layers"), layer)) return kNeither;
-  // Nemotron-NAS left parts of a Llama out, layer by layer.
+  // Nemotron-NAS omits parts of a Llama model in some layers.
   const std::string block = "block_configs." + std::to_string(layer);
   if (const auto missing = figures.flag(block + ".attention.no_op")) {
     const bool linear = figures.says(block + ".attention.replace_with_linear");
@@ -91,8 +91,8 @@ std::optional<LayerParts> listed_parts(const Figures& figures, std::size_t layer
   return std::nullopt;
 }
 
-// Whether a list of windowed layers counts. llama.cpp reads one where it knows a pattern; of an
-// architecture that the table does not have, it is the best there is.
+// llama.cpp reads a list of windowed layers only for architectures with a known pattern. For one
+// that is not in the table, the list is the best information.
 bool reads_list(const Figures& figures) {
   const Architecture& architecture = figures.architecture();
   if (!figures.of_gguf() || !architecture.known()) return true;
@@ -124,11 +124,11 @@ bool windowed_by_rule(const Figures& figures, std::size_t layer) {
   }
   const std::uint64_t period = figures.get(Figure::window_period, windows.period);
   const bool first = windows.of == Windows::but_first_of;
-  // As llama.cpp: a period of 0 is "all".
+  // As in llama.cpp, a period of 0 means all layers.
   return period == 0 || layer % period != (first ? 0 : period - 1);
 }
 
-// Whether llama.cpp has windows in such a model at all.
+// Whether llama.cpp uses windows at all.
 bool engine_has_windows(const Figures& figures) {
   const Architecture& architecture = figures.architecture();
   if (architecture.has(kWindowlessEngine)) return false;
@@ -142,12 +142,12 @@ Attention attention_of(const Figures& figures, std::size_t layer) {
   if (!config && !engine_has_windows(figures)) return Attention::full;
   if (!figures.flag("use_sliding_window").value_or(true)) return Attention::full;
   const bool chunks = architecture.has(kChunks);
-  // Llama 4: a header is silent of its chunks, and one without them states a window of 0.
+  // Llama 4: headers do not state the chunk size; a header without chunks states a window of 0.
   const bool by_chunk = config && chunks;
   const std::uint64_t absent = config || !chunks ? 0 : architecture.engine_window;
   const std::uint64_t window = figures.get(by_chunk ? Figure::chunk : Figure::window, absent);
   if (window == 0) return Attention::full;
-  // A window that the context cannot fill is none.
+  // A window that is not smaller than the context has no effect.
   const std::uint64_t context = figures.get(Figure::context, 0);
   if (config && context != 0 && window >= context) return Attention::full;
   const std::optional<bool> stated = listed_window(figures, layer);
@@ -176,14 +176,14 @@ bool is_listed(std::span<const std::int64_t> layers, std::size_t layer) noexcept
 
 LayerParts layer_parts(const Figures& figures, std::size_t layer) {
   if (const auto parts = listed_parts(figures, layer)) {
-    // A list of kinds says nothing of windows that are switched off.
+    // A list of kinds may name windowed layers although windows are switched off.
     if (parts->attention != Attention::windowed) return *parts;
     return figures.get(Figure::window, 0) != 0 ? *parts : kFull;
   }
   LayerParts parts;
   parts.state = keeps_state(figures, layer);
   const bool attends = !parts.state || figures.architecture().state.in == States::beside_attention;
-  // A list may have a 0 for a layer without attention.
+  // A list of KV heads may contain 0 for a layer without attention.
   const bool cached =
       !figures.is_list(Figure::kv_heads) || figures.find(Figure::kv_heads, layer) != 0;
   parts.attention = attends && cached ? attention_of(figures, layer) : Attention::none;

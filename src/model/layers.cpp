@@ -13,7 +13,7 @@ namespace {
 
 double clamped_figure(double low, std::optional<double> value, double otherwise, double high) {
   const double figure = value.value_or(otherwise);
-  return figure >= low ? std::min(figure, high) : low;  // no number is low
+  return figure >= low ? std::min(figure, high) : low;  // NaN becomes low
 }
 
 std::string block_scope(std::size_t layer) {
@@ -27,16 +27,17 @@ std::string block_scope(std::size_t layer) {
 std::uint64_t cached_heads(const Figures& figures, bool windowed, std::uint64_t heads,
                            std::size_t layer) {
   const auto special = figures.find(windowed ? Figure::kv_heads_windowed : Figure::kv_heads_full);
-  // Gemma 4's wide layers have heads of their own number where their V is K.
+  // Gemma 4's full-attention layers have their own number of heads if V is K.
   if (special && (windowed || figures.flag("attention_k_eq_v").value_or(true))) return *special;
   if (const auto group = figures.real(block_scope(layer) + "attention.n_heads_in_group")) {
     if (*group >= 1 && *group <= static_cast<double>(heads)) {
       return heads / static_cast<std::uint64_t>(*group);
     }
     figures.throw_figure_error(*figures.entry(block_scope(layer) + "attention.n_heads_in_group"),
-                               FormatFault::contradictory, "does not divide the heads");
+                               FormatFault::contradictory,
+                               "is not between 1 and the number of heads");
   }
-  // Falcon's and StarCoder's way to say 1; in Falcon's new architecture the number counts.
+  // multi_query means 1 head in Falcon and StarCoder; Falcon's new architecture uses the number.
   const bool numbered =
       figures.says("new_decoder_architecture") || figures.entry("multi_query_group_num") != nullptr;
   if (!numbered && figures.says("multi_query")) return 1;
@@ -49,7 +50,7 @@ std::uint64_t window_of(const Figures& figures, Attention kind, std::size_t laye
   return figures.get(kind == Attention::chunked ? Figure::chunk : Figure::window, 0, layer);
 }
 
-// llama.cpp takes the first layer's number for all where a header states no head size.
+// If a header states no head size, llama.cpp uses the number of heads of the first layer for all.
 std::uint64_t splitting_heads(const Figures& figures, const LayerShape& shape) {
   const std::uint64_t first = figures.of_gguf() ? figures.get(Figure::heads, 0) : shape.heads;
   return first == 0 ? shape.heads : first;
@@ -74,12 +75,12 @@ void set_attention(const Figures& figures, std::size_t layer, Attention kind, La
   }
   const auto key = figures.find(windowed ? Figure::head_dim_windowed : Figure::head_dim_full);
   if (key) shape.key_dim = *key;
-  if (key && config) shape.value_dim = *key;  // A header states each by itself.
+  if (key && config) shape.value_dim = *key;  // A header states the two separately.
   if (windowed) shape.value_dim = figures.get(Figure::value_dim_windowed, shape.value_dim);
 }
 
-// GLM-5.2's layers share the choice of an earlier one. Source: models/glm-dsa.cpp of llama.cpp,
-// which knows the models whose headers have no list by their context.
+// Some layers of GLM-5.2 use the keys that an earlier indexer chose. Source: models/glm-dsa.cpp of
+// llama.cpp, which recognizes these models by their context if the header has no list.
 bool owns_indexer(const Figures& figures, std::size_t layer) {
   const auto words = figures.texts("indexer_types");
   if (layer < words.size()) return words[layer] != "shared";
@@ -91,16 +92,16 @@ bool owns_indexer(const Figures& figures, std::size_t layer) {
   return layer < 2 || layer % 4 == 2;
 }
 
-// DeepSeek's cache: one row of kv_lora_rank + rope elements, of which V is a part.
+// DeepSeek caches one row of kv_lora_rank + rope elements, which contains V.
 void set_latent(const Figures& figures, std::size_t layer, LayerShape& shape) {
   if (!figures.architecture().has(kLatent)) return;
   const auto rank = figures.find(Figure::kv_lora);
   if (!rank) return;
-  // Older GGUF files hold the projections apart, and engines keep whole K and V for them.
+  // Older GGUF files store the projections separately, and engines cache whole K and V for them.
   const bool gguf = figures.of_gguf();
   if (gguf && !figures.find(Figure::latent_key_dim)) return;
   shape.attention = Attention::latent;
-  if (!gguf) shape.kv_heads = 1;  // A header states it; the config's number is of another form.
+  if (!gguf) shape.kv_heads = 1;  // A header states it. The config states that of unabsorbed heads.
   shape.key_dim = *rank + figures.get(Figure::rope_dim, 0);
   if (gguf) shape.key_dim = figures.get(Figure::head_dim, shape.key_dim);
   shape.value_dim = 0;
@@ -109,14 +110,14 @@ void set_latent(const Figures& figures, std::size_t layer, LayerShape& shape) {
   }
 }
 
-// DeepSeek V4: K is V, rows of a layer are shared by so many tokens, the latest are kept apart.
+// DeepSeek V4: K is also V, several tokens share a row, and the latest tokens have a cache apart.
 void set_compressed(const Figures& figures, std::size_t layer, LayerShape& shape) {
   if (!figures.is_list(Figure::compress_ratio)) return;
   shape.value_dim = 0;
   shape.window = figures.get(Figure::window, 0);
   shape.compress_ratio = figures.get(Figure::compress_ratio, 0, layer);
   shape.attention = shape.compress_ratio == 0 ? Attention::windowed : Attention::latent;
-  constexpr std::uint64_t kIndexed = 4;  // The ratio whose rows are chosen by an indexer.
+  constexpr std::uint64_t kIndexed = 4;  // the ratio at which an indexer chooses rows
   if (shape.compress_ratio == kIndexed) shape.indexer_dim = figures.get(Figure::indexer_dim, 0);
 }
 
@@ -135,7 +136,7 @@ void set_scan_state(const Figures& figures, Recurrence kind, LayerShape& shape) 
   std::uint64_t groups = kind == Recurrence::mamba1 ? 0 : figures.get(Figure::groups, 1);
   const auto delta_head = figures.find(Figure::state_head_dim);
   const bool gguf = figures.of_gguf();
-  if (gguf && kind == Recurrence::gated_delta && delta_head) {  // Kimi: as wide as the attention.
+  if (gguf && kind == Recurrence::gated_delta && delta_head) {  // Kimi: as wide as the attention
     groups = figures.get(Figure::heads, 0);
     inner = groups * *delta_head;
     state = *delta_head;
@@ -149,7 +150,7 @@ void set_scan_state(const Figures& figures, Recurrence kind, LayerShape& shape) 
   }
   if (inner == 0 || state == 0) {
     figures.throw_figure_error(inner == 0 ? Figure::inner : Figure::state,
-                               FormatFault::out_of_range, "leaves a state of no width");
+                               FormatFault::out_of_range, "results in a state of width 0");
   }
   const std::uint64_t kernel = figures.get(Figure::conv_kernel, 4);
   const CheckedSize width = CheckedSize(2) * groups * state + inner;
@@ -157,7 +158,7 @@ void set_scan_state(const Figures& figures, Recurrence kind, LayerShape& shape) 
   const auto elements = (CheckedSize(inner) * state).value();
   if (!convolution || !elements) {
     figures.throw_figure_error(Figure::state, FormatFault::out_of_range,
-                               "makes a state beyond any memory");
+                               "results in a state larger than any memory");
   }
   shape.inner = inner;
   shape.conv_state = *convolution;
@@ -188,10 +189,10 @@ void set_state(const Figures& figures, Recurrence kind, LayerShape& shape) {
 
 std::uint64_t next_multiple(std::uint64_t n, std::uint64_t of) { return (n + of - 1) / of * of; }
 
-// Of configs that state no width.
+// The feed-forward width if the config states none.
 std::uint64_t implied_width(const Figures& figures, std::uint64_t hidden) {
   const auto wide = static_cast<double>(hidden);
-  if (const auto ratio = figures.real("hidden_ratio")) {  // fla, whose gate takes a third of it
+  if (const auto ratio = figures.real("hidden_ratio")) {  // fla: two thirds, because of the gate
     return next_multiple(
         static_cast<std::uint64_t>(wide * clamped_figure(0, ratio, 4, 1024) * 2 / 3), 256);
   }
@@ -200,21 +201,21 @@ std::uint64_t implied_width(const Figures& figures, std::uint64_t hidden) {
                                     clamped_figure(0, figures.real("expansion_ratio"), 4, 1024));
 }
 
-// The layers from this one on read the caches of earlier ones.
+// The number of layers with a cache. Later layers read the caches of these.
 std::uint64_t cache_owners(const Figures& figures, std::uint64_t count) {
-  // llama.cpp counts Gemma 3n's owners itself, and overlooks what the header says of the others.
+  // llama.cpp has a fixed number for Gemma 3n, and ignores that of a header.
   const auto counted = figures.find(Figure::cache_layers);
   if (counted && figures.of_gguf()) return *counted;
   const auto shared = figures.find(Figure::shared_cache_layers);
   if (!shared) return count;
   const bool stated = figures.stated(Figure::shared_cache_layers) != nullptr;
-  if (!stated && *shared >= count) return count;  // A library's number for larger models.
+  if (!stated && *shared >= count) return count;  // transformers' default, meant for larger models
   if (*shared <= count) return count - *shared;
   figures.throw_figure_error(Figure::shared_cache_layers, FormatFault::contradictory,
-                             "is more than all layers");
+                             "is greater than the number of layers");
 }
 
-// Some configs state a width that the model rounds or scales.
+// Some models round or scale the width that their config states.
 std::uint64_t dense_width(const Figures& figures, std::size_t layer) {
   const std::uint64_t hidden = figures.get(Figure::hidden, 0);
   if (const auto factor = figures.real(block_scope(layer) + "ffn.ffn_mult")) {  // Nemotron-NAS
@@ -236,7 +237,7 @@ std::uint64_t dense_width(const Figures& figures, std::size_t layer) {
   return next_multiple(scaled, static_cast<std::uint64_t>(multiple));
 }
 
-// Every n-th layer has experts, in the many ways to say so.
+// Configs have many ways to state which layers have experts.
 bool has_experts(const Figures& figures, std::size_t layer) {
   constexpr std::string_view kKindsOfFfn = "mlp_layer_types";
   if (const auto words = figures.texts(kKindsOfFfn); layer < words.size()) {
@@ -252,12 +253,12 @@ bool has_experts(const Figures& figures, std::size_t layer) {
   }
   const std::uint64_t period = figures.get(Figure::expert_period, 1);
   if (period == 0) return false;
-  // DeepSeek counts from 0, whoever states no offset counts from 1.
+  // DeepSeek counts layers from 0. Other models that state no offset count them from 1.
   const bool from_zero = figures.entry("moe_layer_freq") != nullptr;
   return layer % period == figures.get(Figure::expert_offset, from_zero ? 0 : period - 1);
 }
 
-/// Which layers have a router; none where there are no tensors.
+/// For each layer, whether it has a router; empty if there are no tensors.
 std::vector<bool> routed_layers(const TensorDirectory& tensors, std::uint64_t count) {
   std::vector<bool> routed(tensors.empty() ? 0 : count);
   for (const TensorEntry& tensor : tensors.entries()) {
@@ -273,44 +274,45 @@ void set_experts(const Figures& figures, LayerShape& shape) {
   shape.experts_used = figures.get(Figure::experts_used, 0);
   if (shape.experts_used > shape.experts) {
     figures.throw_figure_error(Figure::experts_used, FormatFault::contradictory,
-                               "is more than there are experts");
+                               "is greater than the number of experts");
   }
   shape.expert_ffn = figures.get(Figure::expert_ffn, 0);
   shape.shared_ffn = figures.get(Figure::shared_experts, 0) * shape.expert_ffn;
   shape.shared_ffn = figures.get(Figure::shared_ffn, shape.shared_ffn);
 }
 
-// What was taken to be so although no file or engine confirms it.
+// Adds a warning for each assumption that no file or engine confirms.
 void note_assumptions(const Figures& figures, ModelShape& shape) {
   const Architecture& architecture = figures.architecture();
   if (!architecture.known()) {
     shape.warnings.push_back("unknown architecture " + shape.architecture +
                              ": planned from its generic fields, with full attention in each "
-                             "layer that is not listed as another");
+                             "layer that is not listed as something else");
     return;
   }
   const bool whole = shape.layers.front().attention == Attention::full;
   const std::pair<bool, std::string> notes[] = {
       {!architecture.confirmed(figures.dialect()),
-       "the rules of " + shape.architecture +
-           " are its published code's; no figure of an engine or a file confirms them"},
+       "the rules for " + shape.architecture +
+           " are those of its published code; no values from an engine or a file confirm them"},
       {architecture.has(kLatent) && figures.of_gguf() && whole,
-       "attention.key_length_mla is missing: whole K and V are planned, as engines keep them for "
+       "attention.key_length_mla is missing, so whole K and V are planned, as engines cache them "
+       "for "
        "such files"},
       {figures.says("use_sliding_window"),
-       "use_sliding_window: taken as transformers does, from max_window_layers on"},
+       "use_sliding_window applies from layer max_window_layers on, as in transformers"},
       {figures.entry("cross_attention_layers") != nullptr,
-       "layers with cross attention: what they keep of an image is not planned"},
+       "the cache that cross-attention layers keep for an image is not planned"},
       {figures.is_list(Figure::compress_ratio),
-       "compressed caches: planned as one row for each compress_ratio tokens, beside a window"},
+       "compressed caches are planned as a window and one row for each compress_ratio tokens"},
   };
   for (const auto& [holds, text] : notes) {
     if (holds) shape.warnings.push_back(text);
   }
 }
 
-// Whether llama.cpp keeps every token, whatever window a file states. The shape of a config.json
-// has the windows that its library has; a header's has the engine's.
+// Whether llama.cpp caches every token, whatever window a file states. A shape from a config.json
+// has the windows of transformers; one from a header has the engine's.
 bool engine_is_windowless(std::string_view architecture) {
   const Architecture& row = find_architecture(Dialect::config, architecture);
   return row.has(kWindowlessEngine) || row.windows.of == Windows::above_first;
@@ -343,7 +345,7 @@ void make_layers(const Figures& figures, const TensorDirectory& tensors, std::ui
     if (!parts.feed_forward) continue;
     if (moe && (routed.empty() ? has_experts(figures, i) : routed[i])) {
       set_experts(figures, layer);
-      // Gemma 4's dense part is there too: every token uses it.
+      // Gemma 4 has a dense part in addition, which every token uses.
       if (architecture.family == Family::gemma4) {
         layer.shared_ffn = dense_width(figures, i);
       }

@@ -1,5 +1,5 @@
 /// @file
-/// The rules by which figures become layers.
+/// The rules that derive layers from figures.
 #pragma once
 
 #include <cstddef>
@@ -13,29 +13,30 @@
 
 namespace tapedeck::internal {
 
-/// What a layer is made of. `attention` says which tokens it keeps, not how (`latent` is set
-/// later).
+/// The parts that a layer consists of. `attention` states which tokens are cached, not how:
+/// `latent` is set later.
 struct LayerParts {
   Attention attention = Attention::full;
   bool state = false;
   bool feed_forward = true;
 };
 
-/// From the file's own list of layers where it has one, else by the architecture's rule.
+/// Determines a layer's parts, from the file's own list of layers if it has one, otherwise by the
+/// architecture's rule.
 [[nodiscard]] LayerParts layer_parts(const Figures& figures, std::size_t layer);
 
-/// Whether a list of layers has this one.
+/// Whether a list of layers contains this one.
 [[nodiscard]] bool is_listed(std::span<const std::int64_t> layers, std::size_t layer) noexcept;
 
-/// What a model's files say of its compute graph.
-/// @param tensors  Of a GGUF file, those that an engine computes with; empty elsewhere.
-/// @param shape  With architecture and layers.
+/// Derives the properties of a model's compute graph from its files.
+/// @param tensors  those of a GGUF file, which an engine computes with; empty for other formats
+/// @param shape  must have its architecture and layers
 [[nodiscard]] GraphShape graph_shape(const Figures& figures, const TensorDirectory& tensors,
                                      const ModelShape& shape);
 
-/// Fills in hidden width, context, `count` layers and the graph, with a warning for each
-/// assumption. `tensors` may be empty; where they are not, they tell which layers have experts.
-/// @throws FormatError for figures that cannot be.
+/// Sets the hidden width, the context, `count` layers and the graph of `shape`, and adds a warning
+/// for each assumption. If `tensors` is not empty, it determines which layers have experts.
+/// @throws FormatError for impossible figures.
 void make_layers(const Figures& figures, const TensorDirectory& tensors, std::uint64_t count,
                  ModelShape& shape);
 

@@ -6,7 +6,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-/// nullptr where there is no entry, or one of another kind.
+/// The entry's value; nullptr if there is no entry or its value is of another type.
 template <class Value>
 const Value* value_of(const Metadata::Entry* entry) noexcept {
   return entry == nullptr ? nullptr : std::get_if<Value>(&entry->value);

@@ -23,7 +23,7 @@ bool StoredQuantization::covers(const Parameter& parameter) const noexcept {
   if (!known || (!expert && (experts_only || parameter.kind != ParameterKind::matrix))) {
     return false;
   }
-  // A router decides, and is small: no method touches it.
+  // No method quantizes routers: they are small, and their accuracy matters.
   return parameter.id.part != Part::router && !leaves_out(parameter.id.part);
 }
 

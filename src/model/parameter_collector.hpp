@@ -1,5 +1,5 @@
 /// @file
-/// `ParameterCollector`: the tensors that an architecture implies, kind by kind.
+/// `ParameterCollector`: collects the tensors that an architecture implies.
 #pragma once
 
 #include <cstddef>
@@ -16,12 +16,12 @@
 
 namespace tapedeck::internal {
 
-/// What the tensors of one kind are called, and what they are.
+/// The name and the identity of the tensors of one kind.
 struct ParameterLabel {
-  std::string_view name;  ///< A literal.
+  std::string_view name;  ///< Must be a literal.
   Part part = Part::other;
   Piece piece = Piece::weight;
-  bool every_layer = true;  ///< Each layer with such a part has one.
+  bool every_layer = true;  ///< Each layer that has this part has such a tensor.
 };
 
 [[nodiscard]] constexpr ParameterLabel outside(std::string_view name, Part part = Part::other) {
@@ -35,7 +35,7 @@ struct ParameterLabel {
   return label;
 }
 
-/// Collects tensors; those of one name and shape are counted together.
+/// Collects tensors. Tensors of the same name and shape are counted together.
 class ParameterCollector {
  public:
   ParameterCollector(const Figures& of, const ModelShape& made)
@@ -55,14 +55,14 @@ class ParameterCollector {
     add_parameter(label, ParameterKind::bias, 1, elements, count);
   }
   void add_norm(const ParameterLabel& label, std::uint64_t width, std::uint64_t count = 1);
-  /// Weight and, where the architecture has them, biases of a projection.
+  /// Adds the weight of a projection, and its bias if `bias` is true.
   void add_projection(const ParameterLabel& label, std::uint64_t rows, std::uint64_t columns,
                       bool bias);
 
   [[nodiscard]] bool has(Trait trait) const { return figures.architecture().has(trait); }
   [[nodiscard]] bool is_of(Family family) const { return figures.architecture().family == family; }
   [[nodiscard]] bool says(std::string_view key) const { return figures.says(key); }
-  /// Of a key that one family has.
+  /// The figure of a key that only one family has. @throws FormatError if it is out of range.
   [[nodiscard]] std::uint64_t figure_of_key(std::string_view key, std::uint64_t otherwise) const;
 
   [[nodiscard]] std::vector<Parameter> take() && { return std::move(parameters_); }
@@ -76,13 +76,13 @@ class ParameterCollector {
   std::map<std::tuple<std::string_view, std::uint64_t, std::uint64_t>, std::size_t> index_;
 };
 
-/// The recurrent branch of a layer.
+/// Adds the tensors of a layer's recurrent branch.
 void add_state(ParameterCollector& to, const LayerShape& layer);
-/// What one family of models has alone.
+/// Adds the tensors that only one family of models has.
 void add_family(ParameterCollector& to);
 
-/// Text decoder, embeddings and head of a config's model, whose layers are made already; empty
-/// where the table does not know all of its tensors.
+/// The tensors of text decoder, embeddings and head, for a config.json. `shape` must have its
+/// layers. Empty if not all tensors of the architecture are known.
 [[nodiscard]] std::vector<Parameter> make_parameters(const Figures& figures,
                                                      const ModelShape& shape);
 

@@ -30,13 +30,13 @@ void add_outside(ParameterCollector& to) {
   }
 }
 
-// One before each part, and one after it where there are four.
+// One norm before each part, and with kFourNorms another one after it.
 void add_norms(ParameterCollector& to, const LayerShape& layer) {
   const bool mixes = layer.attention != Attention::none || layer.recurrence != Recurrence::none ||
                      to.is_of(Family::mllama);
   const bool feeds = layer.ffn != 0 || layer.experts != 0;
   std::uint64_t parts = (mixes ? 1U : 0U) + (feeds ? 1U : 0U);
-  // Falcon-7B's parts stand side by side, behind one norm; later Falcons have two again.
+  // The parts of Falcon-7B are parallel and share one norm; later Falcons have two norms again.
   const bool beside = to.says("parallel_attn") && !to.says("new_decoder_architecture");
   if (to.has(kOneNorm) || beside) parts = 1;
   to.add_norm({"layers.norm", Part::norm}, to.hidden, to.has(kFourNorms) ? 2 * parts : parts);
@@ -62,7 +62,7 @@ void add_attention(ParameterCollector& to, const LayerShape& layer) {
                     to.has(kOutputGate) ? 2 * queries : queries, to.hidden, input_bias);
   to.add_projection({"layers.attention.k", Part::key}, layer.kv_heads * layer.key_dim, to.hidden,
                     input_bias);
-  // In Gemma 4's wide layers V may be K.
+  // In the full-attention layers of Gemma 4, V may be K.
   const bool one = to.says("attention_k_eq_v") && layer.attention == Attention::full;
   const std::uint64_t values = one ? 0 : layer.kv_heads * layer.value_dim;
   to.add_projection({"layers.attention.v", Part::value}, values, to.hidden, input_bias);
@@ -86,7 +86,7 @@ void add_cross_attention(ParameterCollector& to) {
   to.add_matrix({"layers.cross_attention.k", Part::key}, cached, to.hidden);
   to.add_matrix({"layers.cross_attention.v", Part::value}, cached, to.hidden);
   to.add_matrix({"layers.cross_attention.output", Part::attention_output}, to.hidden, to.hidden);
-  // Of queries and keys.
+  // Norms of queries and keys.
   to.add_norm({"layers.cross_attention.norm", Part::attention_inner_norm}, size, 2);
   to.add_other({"layers.cross_attention.gate", Part::attention_other}, 1, 1, 2);
 }
@@ -152,7 +152,7 @@ void add_experts(ParameterCollector& to, const LayerShape& layer) {
 
 void add_layer(ParameterCollector& to, const LayerShape& layer) {
   add_norms(to, layer);
-  // What Llama 3.2 attends to in such a layer is an image.
+  // Layers of Llama 3.2 without self-attention attend to an image.
   if (to.is_of(Family::mllama) && layer.attention == Attention::none) add_cross_attention(to);
   if (layer.attention != Attention::none) {
     if (to.has(kLowRank)) {
@@ -186,7 +186,8 @@ std::uint64_t ParameterCollector::figure_of_key(std::string_view key,
   if (!stated) return otherwise;
   const bool honest = *stated >= 0 && *stated <= static_cast<double>(Figures::kLargest);
   if (honest) return static_cast<std::uint64_t>(*stated);
-  figures.throw_figure_error(*figures.entry(key), FormatFault::out_of_range, "is beyond any model");
+  figures.throw_figure_error(*figures.entry(key), FormatFault::out_of_range,
+                             "is outside the range of any model");
 }
 
 void ParameterCollector::add_norm(const ParameterLabel& label, std::uint64_t width,
@@ -206,7 +207,7 @@ void ParameterCollector::add_projection(const ParameterLabel& label, std::uint64
 
 std::vector<Parameter> make_parameters(const Figures& figures, const ModelShape& shape) {
   if (figures.architecture().has(kUnknownParameters)) return {};
-  // The experts of Gemma 4 stand beside a dense part, which no rule here knows.
+  // Gemma 4 has a dense part in addition to its experts; its tensors are not known here.
   if (figures.says("enable_moe_block")) return {};
   ParameterCollector collector(figures, shape);
   add_outside(collector);

@@ -33,9 +33,9 @@ bool begins_with_object(std::string_view text) {
   return first != std::string_view::npos && text[first] == '{';
 }
 
-// These do not exclude one another by chance: a GGUF file begins with letters, a safetensors file
-// with a length whose upper bytes are 0, a JSON text has no such bytes, and a llama2.c header of a
-// first byte '{' would have heads of an odd size.
+// The formats cannot be confused: a GGUF file begins with letters, a safetensors file with a length
+// whose upper bytes are 0, which a JSON text does not contain, and a llama2.c header whose first
+// byte is '{' would have heads of an odd size.
 std::optional<ModelFormat> content_of(std::span<const std::byte> head) {
   const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
   if (text.starts_with("GGUF")) return ModelFormat::gguf;
@@ -50,7 +50,7 @@ std::optional<ModelFormat> content_of(std::span<const std::byte> head) {
   return std::nullopt;
 }
 
-// For a broken file: what it was to be, so that the error can say more.
+// The format that a broken file should have had, so that the error can be more specific.
 std::optional<ModelFormat> content_by_name(const std::filesystem::path& path) {
   const std::filesystem::path extension = path.extension();
   if (extension == ".gguf") return ModelFormat::gguf;
@@ -74,8 +74,8 @@ void read_config(const std::filesystem::path& path, Model& model) {
   model.shape = internal::config_shape(path.string(), model.metadata);
 }
 
-// What safetensors files are, the config.json beside them says.
-// @param index  nullptr for a file by itself.
+// The config.json in the same folder describes the model of safetensors files.
+// @param index  nullptr for a single file
 Model read_safetensors(const std::filesystem::path& path,
                        const internal::SafetensorsIndex* index = nullptr) {
   Model model;
@@ -115,7 +115,7 @@ Model read_file(const std::filesystem::path& path) {
   if (content == ModelFormat::config) return read_json(path);
   if (content == ModelFormat::llama2c) return internal::read_llama2c(path);
   file.throw_format_error({.fault = FormatFault::not_this_format},
-                          "it is no GGUF, safetensors, config.json or llama2.c file");
+                          "it is not a GGUF, safetensors, config.json or llama2.c file");
 }
 
 constexpr std::string_view kConfig = "config.json";
@@ -137,13 +137,13 @@ std::vector<std::string> names_in(const std::filesystem::path& folder) {
   return names;
 }
 
-// What the parts of a split GGUF model have in common: "llama-?????-of-00003.gguf".
+// The name that all parts of a split GGUF model have in common: "llama-?????-of-00003.gguf".
 std::string family_of(const std::string& name) {
   static const std::regex part("-[0-9]{5}(-of-[0-9]{5}\\.gguf)$");
   return std::regex_replace(name, part, "-?????$1");
 }
 
-// By what they have in common, the first file of each.
+// The first file of each model, by the name that the model's files have in common.
 std::map<std::string, std::string> models_among(const std::vector<std::string>& names) {
   std::map<std::string, std::string> models;
   const bool indexed = std::any_of(names.begin(), names.end(),
@@ -155,8 +155,8 @@ std::map<std::string, std::string> models_among(const std::vector<std::string>& 
   return models;
 }
 
-// The file to begin with: an index, a safetensors or GGUF file, or, where there are no weights, a
-// config.json.
+// The file to start with: an index, a safetensors file or a GGUF file, or a config.json if there
+// are no weights.
 std::filesystem::path main_file_of(const std::filesystem::path& folder) {
   const std::vector<std::string> names = names_in(folder);
   const std::map<std::string, std::string> models = models_among(names);
@@ -165,7 +165,7 @@ std::filesystem::path main_file_of(const std::filesystem::path& folder) {
     if (std::binary_search(names.begin(), names.end(), kConfig)) return folder / kConfig;
     throw InvalidArgument({.argument = "path", .value = 0, .limit = 1},
                           folder.string() + " holds no model",
-                          "a folder with a config.json, safetensors files or a GGUF file is one");
+                          "use a folder with a config.json, safetensors files or a GGUF file");
   }
   constexpr std::size_t kMostShown = 4;
   std::string list;
@@ -178,13 +178,13 @@ std::filesystem::path main_file_of(const std::filesystem::path& folder) {
   throw InvalidArgument(
       {.argument = "path", .value = models.size(), .limit = 1},
       folder.string() + " holds " + std::to_string(models.size()) + " models: " + list,
-      "name one of them; several safetensors files are one model where an index names them");
+      "name one of these files; safetensors files are one model only if an index lists them");
 }
 
 }  // namespace
 
 Model read_model(const std::filesystem::path& path) {
-  std::error_code ignored;  // what cannot be looked at cannot be opened either, and that is told
+  std::error_code ignored;  // if this fails, opening the file fails as well and throws
   if (!std::filesystem::is_directory(path, ignored)) return read_file(path);
   Model model = read_file(main_file_of(path));
   model.path = path;

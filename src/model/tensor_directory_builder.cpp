@@ -13,7 +13,7 @@
 namespace tapedeck::internal {
 namespace {
 
-// No file is longer, and no tensor has more elements: the formats' own programs count in int64.
+// Limits files and elements of a tensor: the formats' own programs count in int64.
 constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
 
 }  // namespace
@@ -32,14 +32,14 @@ void TensorDirectoryBuilder::add(TensorEntry entry, std::uint64_t described_at) 
   described_at_.push_back(described_at);
 }
 
-// By what is expected, as far as what has come makes it credible; by half as much more otherwise.
+// Grows to the expected size, but at most by kCredible, as the header may be wrong; else by half.
 void TensorDirectoryBuilder::grow() {
   constexpr std::size_t kAtFirst = 64;
   constexpr std::uint64_t kCredible = 4;
   const std::uint64_t have = directory_.entries_.size();
   if (have >= std::numeric_limits<std::uint32_t>::max()) {
     throw FormatError({.path = file().path.string(), .fault = FormatFault::out_of_range},
-                      "it has more tensors than can be counted");
+                      "the file has more tensors than can be counted");
   }
   std::uint64_t want = std::min(have * kCredible, file_begin_ + expected_);
   want = std::max(want, have + std::max<std::uint64_t>(have / 2, kAtFirst));
@@ -85,7 +85,7 @@ std::uint64_t TensorDirectoryBuilder::bytes_of_tensor(const TensorEntry& entry,
   CheckedSize elements = 1;
   for (const std::uint64_t dimension : entry.shape()) {
     elements = elements * dimension;
-    // Each alone as well: another may be 0.
+    // Also checks each dimension alone, because another one may be 0.
     if (dimension > kMost || elements.value().value_or(kMost + 1) > kMost) {
       throw_size_error(FormatFault::out_of_range, "has more elements than can be counted");
     }
@@ -96,7 +96,7 @@ std::uint64_t TensorDirectoryBuilder::bytes_of_tensor(const TensorEntry& entry,
     throw_size_error(FormatFault::contradictory,
                      "has " + std::to_string(run) + " elements" +
                          (blocks == Blocks::of_rows ? " in a row" : "") +
-                         ", which are no whole blocks of " + std::string(to_string(entry.dtype)));
+                         ", which are not whole blocks of " + std::string(to_string(entry.dtype)));
   }
   const std::optional<std::uint64_t> bytes = bytes_of(entry.dtype, *elements.value());
   if (!bytes) throw_size_error(FormatFault::out_of_range, "has more bytes than can be counted");
@@ -113,12 +113,13 @@ void TensorDirectoryBuilder::place_data() {
     };
     if (tensor.offset != next) {
       throw_place_error(FormatFault::contradictory,
-                        "begins at " + std::to_string(tensor.offset) + " of the data, and not at " +
-                            std::to_string(next) + ", where the one before it ends");
+                        "begins at byte " + std::to_string(tensor.offset) +
+                            " of the data instead of byte " + std::to_string(next) +
+                            ", where the previous tensor ends");
     }
     const auto after = checked_add(tensor.offset, tensor.bytes, of.data_begin, of.alignment);
     if (!after || *after > kMost) {
-      throw_place_error(FormatFault::out_of_range, "ends beyond any file");
+      throw_place_error(FormatFault::out_of_range, "ends beyond the size of any file");
     }
     end = tensor.offset + tensor.bytes;
     next = round_up(end, of.alignment);
@@ -127,7 +128,7 @@ void TensorDirectoryBuilder::place_data() {
   for (TensorEntry& tensor : tensors()) tensor.offset += of.data_begin;
 }
 
-// Each tensor fits in 64 bits, and so do those of a file; those of many files may not.
+// Each tensor and each file fits in 64 bits, but the sum over many files may not.
 void TensorDirectoryBuilder::check_sums() const {
   CheckedSize bytes = 0;
   CheckedSize elements = 0;
@@ -153,8 +154,8 @@ void TensorDirectoryBuilder::index_names() {
   const TensorEntry& second = entries[*(twin + 1)];
   throw_field_error({directory_.files_[second.file].path.string(), described_at_[*(twin + 1)],
                      std::string(second.name), FormatFault::contradictory},
-                    "is the name of a second tensor",
-                    "nobody can tell which of the two is meant: convert the model again");
+                    "is the name of two tensors",
+                    "it is ambiguous which of the two is meant: convert the model again");
 }
 
 }  // namespace tapedeck::internal

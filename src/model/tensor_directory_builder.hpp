@@ -1,5 +1,5 @@
 /// @file
-/// Makes a `TensorDirectory`, header by header.
+/// `TensorDirectoryBuilder`: builds a `TensorDirectory`, one header after the other.
 #pragma once
 
 #include <algorithm>
@@ -21,35 +21,35 @@ namespace tapedeck::internal {
 
 class TensorDirectoryBuilder {
  public:
-  /// What is added from now on lies in this file.
+  /// Starts a file. Tensors that are added from now on belong to it.
   void begin_file(TensorFile file);
   [[nodiscard]] TensorFile& file() noexcept { return directory_.files_.back(); }
-  /// The tensors of the current file. They may still be changed, until the next one is added.
+  /// The tensors of the current file, which may be modified. Valid until the next one is added.
   [[nodiscard]] std::span<TensorEntry> tensors() noexcept {
     return std::span(directory_.entries_).subspan(file_begin_);
   }
 
-  /// How many tensors the current file is thought to have. A wrong figure costs memory in
-  /// proportion to what was added, or time; nothing else.
+  /// Sets the expected number of tensors of the current file. A wrong number only costs time, or
+  /// memory in proportion to the tensors that are added.
   void expect(std::uint64_t tensors) noexcept { expected_ = tensors; }
 
-  /// Copies the name; `file` is set here.
-  /// @param described_at  the byte of the file's header that an error is to name.
+  /// Copies the name, and sets `file`.
+  /// @param described_at  byte offset in the file's header, for error messages
   void add(TensorEntry entry, std::uint64_t described_at);
 
-  /// What must be whole blocks of a quantized type.
+  /// What must be a multiple of a quantized type's block.
   enum class Blocks : std::uint8_t { of_rows, of_the_tensor };
-  /// The bytes of a tensor of the current file, by type and shape.
-  /// @throws FormatError where they cannot be counted, or a block is not whole.
+  /// Computes the bytes of a tensor of the current file from its type and shape.
+  /// @throws FormatError if elements do not fit in an int64, bytes in 64 bits, or a block is
+  /// incomplete.
   [[nodiscard]] std::uint64_t bytes_of_tensor(const TensorEntry& entry, std::uint64_t described_at,
                                               Blocks blocks) const;
-  /// Turns the offsets of the current file's tensors from those in its data, which begin where the
-  /// file says, into those in the file.
-  /// @throws FormatError where the tensors do not lie one behind the other, or end beyond any file.
+  /// Converts the offsets of the current file's tensors, which count from `data_begin`, into
+  /// offsets from the start of the file, and sets `data_end`.
+  /// @throws FormatError if there are gaps or overlaps, or if the tensors end beyond any file.
   void place_data();
 
-  /// Calls `visit(tensor, described_at)` for the current file's tensors, in the order of their
-  /// data.
+  /// Calls `visit(tensor, described_at)` for the current file's tensors in the order of their data.
   template <class Visit>
   void in_order_of_data(Visit visit) {
     const std::span<const TensorEntry> all = tensors();
@@ -60,10 +60,12 @@ class TensorDirectoryBuilder {
     for (const std::uint32_t i : order) visit(all[i], described_at_[file_begin_ + i]);
   }
 
-  /// @throws FormatError if two tensors have one name, or all together more than can be counted.
+  /// Returns the directory.
+  /// @throws FormatError if two tensors have the same name, or if the sum of their bytes or
+  /// elements does not fit in 64 bits.
   [[nodiscard]] TensorDirectory finish() &&;
 
-  /// Layers behind those of the text decoder are of the draft tower, where the model has one.
+  /// If the model has draft layers, assigns those after the text decoder to the draft tower.
   static void mark_draft_layers(TensorDirectory& directory, const ModelShape& shape) noexcept;
 
  private:

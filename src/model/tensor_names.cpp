@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint32_t kMostNumberedLayers = 65'536;  // A name can claim any number.
 
-// Words between dots, without the endings that `NameReader` takes off.
+// Words between dots, without the endings that `NameReader` removes.
 constexpr auto kPartWords = std::to_array<std::pair<Part, std::string_view>>({
     {Part::embedding,
      "embed embed_in embed_tokens embedding tok_embeddings token_embd word_embeddings wte"},
@@ -46,7 +46,7 @@ constexpr auto kPartWords = std::to_array<std::pair<Part, std::string_view>>({
     {Part::router, "exp_probs_b ffn_gate_inp router"},
 });
 
-// A model may have a hundred thousand tensors of many words each.
+// A map, because a model may have a hundred thousand tensors with many words each.
 const std::unordered_map<std::string_view, Part>& parts_by_word() {
   static const std::unordered_map<std::string_view, Part> parts = [] {
     std::unordered_map<std::string_view, Part> all;
@@ -58,7 +58,7 @@ const std::unordered_map<std::string_view, Part>& parts_by_word() {
   return parts;
 }
 
-// Any part of a word before the layer's number.
+// Words before the layer's number contain these.
 constexpr auto kTowers = std::to_array<std::pair<Tower, std::string_view>>(
     {{Tower::vision, "vision visual multi_modal mm_projector"},
      {Tower::audio, "audio talker token2wav"},
@@ -68,14 +68,14 @@ bool holds(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
-/// Takes an ending off a word.
+/// Removes an ending from a word; false if the word does not have it.
 bool cut_ending(std::string_view& word, std::string_view ending) {
   if (!word.ends_with(ending)) return false;
   word.remove_suffix(ending.size());
   return true;
 }
 
-/// Reads a name from its first word to its last.
+/// Reads the words of a name in order.
 class NameReader {
  public:
   void read(std::string_view word) {

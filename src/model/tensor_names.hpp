@@ -1,5 +1,5 @@
 /// @file
-/// What tensors are, by the names that files give them.
+/// `part_id_of`: the identity of a tensor from its name in a file.
 #pragma once
 
 #include <string_view>
@@ -10,10 +10,10 @@
 
 namespace tapedeck::internal {
 
-/// Reads the identity out of a name in the spelling of GGUF ("blk.3.ffn_up_exps.weight") or of
-/// Hugging Face's checkpoints ("model.layers.3.mlp.experts.17.up_proj.weight"), which do not
-/// contradict each other. The layer is the first number between dots; the words before it say which
-/// tower it counts in.
+/// Derives the identity from a name in the style of GGUF ("blk.3.ffn_up_exps.weight") or of Hugging
+/// Face checkpoints ("model.layers.3.mlp.experts.17.up_proj.weight"). The two styles do not
+/// conflict. The layer is the first number between dots; the words before it determine the tower
+/// that the layer belongs to.
 [[nodiscard]] PartId part_id_of(std::string_view tensor);
 
 }  // namespace tapedeck::internal

@@ -319,7 +319,7 @@ TEST_F(Planning, FitSaysWhatTheBusCarries) {
   EXPECT_TRUE(refused.at("too_slow"));
   EXPECT_FALSE(refused.at("fits"));
   const Ran text = run(asked(ceiling * 1.01));
-  EXPECT_THAT(text.err, Like("tapedeck: nothing fits: * is too slow, the bus carries *\n"));
+  EXPECT_THAT(text.err, Like("tapedeck: nothing fits: * is too slow: the bus carries *\n"));
   EXPECT_THAT(text.out,
               Like(kModelText +
                    "host      692.8 KiB left, bound by --host-memory\n"

@@ -197,13 +197,14 @@ TEST(NothingFits, SaysByHowMuchAndWhatToChange) {
   EXPECT_EQ(error.available(), needed - 1);
   EXPECT_EQ(error.limit(), "a test");
   EXPECT_EQ(error.purpose(),
-            "nothing fits: of all ways to run the model, host only lacks least, 1 B. It");
+            "nothing fits: of all modes of running the model, host only comes closest, but lacks "
+            "1 B. This mode");
   const FitChoice& best = error.choices().front();
   ASSERT_NE(best.largest_context, 0U);
   EXPECT_EQ(error.advice(), "reduce the context to " + std::to_string(best.largest_context) +
-                                " tokens (host only), keep K and V as " +
+                                " tokens (host only), store K and V as " +
                                 std::string(to_string(best.kv_type.value())) +
-                                " (host only), take weights of type " +
+                                " (host only), use weights of type " +
                                 std::string(to_string(best.weights_type.value())) +
                                 " (host only), or free 1 B");
 }
@@ -236,7 +237,7 @@ TEST(NothingFits, SaysThatTheBusIsTooSlowAndWhatItCarries) {
   EXPECT_TRUE(choice_with_mode(error.choices(), FitMode::layer_streaming).too_slow());
   // The rate that the advice names can be reached.
   const std::string advice(error.advice());
-  const double advised = std::stod(advice.substr(advice.find("ask for ") + 8));
+  const double advised = std::stod(advice.substr(advice.find("rate to ") + 8));
   EXPECT_GT(advised, slow.ceiling_tokens_per_second * 0.98);
   EXPECT_EQ(fit_with(advised).front().mode, FitMode::layer_streaming);
 }

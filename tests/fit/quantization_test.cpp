@@ -65,7 +65,7 @@ TEST(RecommendQuantization, IsTheWidestThatFitsOrTheFastest) {
     EXPECT_EQ(advice.reason.find("constrained") != std::string::npos, each.constrained);
   }
   EXPECT_EQ(recommend_quantization(8, 17, {}).reason,
-            "fp16 does not fit, INT4 does: int4 needs 6 GB of 17 GB");
+            "fp16 does not fit, but INT4 does: int4 needs 6 GB of the available 17 GB");
 }
 
 TEST(RecommendQuantization, ImpossibleCountsAreErrors) {

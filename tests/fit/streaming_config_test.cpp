@@ -96,8 +96,8 @@ TEST(StreamingConfig, TheErrorStatesEveryFigure) {
   EXPECT_EQ(error.needed(), kQwen2.streaming_bytes());
   EXPECT_EQ(error.available(), usable_vram(512_MiB));
   EXPECT_EQ(error.purpose(),
-            "Insufficient VRAM: the full cache needs 6000 MB and layer streaming 1180 MB, where "
-            "460 MB of 8192 MB are available. Layer streaming");
+            "Insufficient VRAM: the full cache needs 6000 MB and layer streaming 1180 MB, but "
+            "only 460 MB of 8192 MB are available. Layer streaming");
 }
 
 // Where upstream is wrong.

@@ -159,8 +159,8 @@ TEST(ConfigShape, AnUnknownArchitectureIsPlannedFromItsGenericFields) {
   EXPECT_THAT(
       shape.warnings,
       ElementsAre("unknown architecture foo: planned from its generic fields, with full attention "
-                  "in each layer that is not listed as another",
-                  "the tensors of foo are not all known: its weights cannot be counted from the "
+                  "in each layer that is not listed as something else",
+                  "the tensors of foo are not all known, so its weights cannot be counted from the "
                   "config"));
 }
 
@@ -223,7 +223,7 @@ TEST(ConfigShape, AConfigOfSomethingElseHasNoLayers) {
   EXPECT_TRUE(shape.layers.empty());
   EXPECT_FALSE(shape.exact);
   EXPECT_THAT(shape.warnings,
-              ElementsAre("num_hidden_layers is missing: its layers cannot be planned"));
+              ElementsAre("num_hidden_layers is missing, so the layers cannot be planned"));
 }
 
 /// What cannot be, and the key that the error is to name.

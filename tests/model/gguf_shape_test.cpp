@@ -33,10 +33,11 @@ TEST(GgufShape, AHeaderThatSaysTooLittleHasNoLayers) {
   const ModelShape narrow = header.shape();
   EXPECT_TRUE(narrow.layers.empty());
   EXPECT_FALSE(narrow.exact);
-  EXPECT_THAT(narrow.warnings, ElementsAre("llama.embedding_length is missing: its layers cannot "
-                                           "be planned"));
-  EXPECT_THAT(header.with("embedding_length=8").shape().warnings,
-              ElementsAre("llama.attention.head_count is missing: its layers cannot be planned"));
+  EXPECT_THAT(narrow.warnings, ElementsAre("llama.embedding_length is missing, so the layers "
+                                           "cannot be planned"));
+  EXPECT_THAT(
+      header.with("embedding_length=8").shape().warnings,
+      ElementsAre("llama.attention.head_count is missing, so the layers cannot be planned"));
 }
 
 TEST(GgufShape, KeysThatAreAbsentFollowFromOthers) {
@@ -258,8 +259,8 @@ TEST(GgufShape, LatentAttentionKeepsOneRowOnlyInHeadersWrittenForIt) {
             (Summary{.full = 4, .dense = 4, .keys = 4ULL * 8 * 12, .values = 4ULL * 8 * 6}));
   EXPECT_FALSE(whole.exact);
   EXPECT_THAT(whole.warnings,
-              ElementsAre("attention.key_length_mla is missing: whole K and V are planned, as "
-                          "engines keep them for such files"));
+              ElementsAre("attention.key_length_mla is missing, so whole K and V are planned, as "
+                          "engines cache them for such files"));
 }
 
 TEST(GgufShape, StatesFollowTheEnginesRules) {
@@ -307,7 +308,7 @@ TEST(GgufShape, AnUnknownArchitectureIsPlannedFromItsGenericFields) {
   EXPECT_FALSE(shape.exact);
   EXPECT_THAT(shape.warnings,
               ElementsAre("unknown architecture foo: planned from its generic fields, with full "
-                          "attention in each layer that is not listed as another"));
+                          "attention in each layer that is not listed as something else"));
 }
 
 TEST(GgufShape, WhatNoFigureConfirmsIsSaid) {
@@ -316,8 +317,8 @@ TEST(GgufShape, WhatNoFigureConfirmsIsSaid) {
   const ModelShape shape = small_header("modern-bert").shape();
   EXPECT_FALSE(shape.exact);
   EXPECT_THAT(shape.warnings,
-              ElementsAre("the rules of modern-bert are its published code's; no figure of an "
-                          "engine or a file confirms them"));
+              ElementsAre("the rules for modern-bert are those of its published code; no values "
+                          "from an engine or a file confirm them"));
 }
 
 using enum FormatFault;

@@ -183,7 +183,7 @@ TEST(Gguf, OfAKeyThatIsThereTwiceTheFirstValueHoldsWithAWarning) {
   const Model model = read_model(folder.write("a.gguf", file.bytes()));
   EXPECT_EQ(model.metadata.string("general.architecture"), "first");
   EXPECT_THAT(model.shape.warnings,
-              ElementsAre("the key general.architecture is there twice: its first value holds"));
+              ElementsAre("the key general.architecture occurs twice; its first value is used"));
 }
 
 TEST(Gguf, EachFailingCallIsTold) {

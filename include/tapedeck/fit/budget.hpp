@@ -1,5 +1,5 @@
 /// @file
-/// `host_budget`: how much memory this host can really give this process, and what bounds it.
+/// `host_budget`: how much memory this process can really get from its host, and what limits it.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What a host can give, decided by its tightest limit. A moment's figures: others take and give
-/// memory all the time. Thread-safety: a value.
+/// The memory that a host can provide, decided by its tightest limit. This is a snapshot: other
+/// processes allocate and free memory all the time. Thread-safety: a value.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// const HostBudget budget = host_budget();
@@ -22,29 +22,29 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// @endcode
 struct HostBudget {
   std::uint64_t available = 0;        ///< Bytes.
-  std::string limit{};                ///< The name of what binds.
-  std::vector<MemoryLimit> limits{};  ///< Everything that bounds `available`, tightest first.
-  /// RLIMIT_MEMLOCK, which bounds only memory that is locked; nothing where it does not hold for
-  /// this process.
+  std::string limit{};                ///< Name of the tightest limit.
+  std::vector<MemoryLimit> limits{};  ///< All limits on `available`, tightest first.
+  /// RLIMIT_MEMLOCK, which limits only locked memory; `nullopt` if it does not apply to this
+  /// process.
   std::optional<MemoryLimit> lockable{};
-  std::vector<NumaNode> nodes{};  ///< Empty where the kernel does not tell.
+  std::vector<NumaNode> nodes{};  ///< Empty if the kernel does not report NUMA nodes.
 };
 
-/// What a device can give. Filled by the caller, from the driver it uses.
+/// The memory that a device can provide. The caller fills it from the driver it uses.
 struct DeviceBudget {
   std::uint64_t free = 0;   ///< Bytes.
   std::uint64_t total = 0;  ///< Bytes.
   std::string name{};       ///< "NVIDIA H200".
-  /// Of copies from pinned host memory: `bus_bandwidth` measures it. 0: not known.
+  /// Speed of copies from pinned host memory, as `bus_bandwidth` measures it; 0 if not known.
   double bus_bytes_per_second = 0;
 };
 
-/// Reads what bounds memory: MemAvailable; the limits of every memory cgroup, v1 (limit_in_bytes
-/// and the hierarchical limit) and v2 (memory.max and memory.high), from the process's own up to
-/// the root; the nodes of its cpuset; RLIMIT_AS and RLIMIT_DATA; and the commit limit where the
-/// host does not overcommit. Inactive file pages of a group count as free, as the kernel drops them
-/// first. What is missing, garbled or unlimited bounds nothing.
-/// @throws SystemError where not even MemAvailable can be read.
+/// Reads all memory limits of this process: MemAvailable; the limits of every memory cgroup, v1
+/// (limit_in_bytes and the hierarchical limit) and v2 (memory.max and memory.high), from the
+/// process's own cgroup up to the root; the nodes of its cpuset; RLIMIT_AS and RLIMIT_DATA; and the
+/// commit limit if the host does not overcommit. A cgroup's inactive file pages count as free,
+/// because the kernel drops them first. Values that are missing, garbled or unlimited are ignored.
+/// @throws SystemError if not even MemAvailable can be read.
 [[nodiscard]] HostBudget host_budget(const KernelRoots& roots = {});
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,5 +1,5 @@
 /// @file
-/// `fit`: in which ways a model fits into a host and a device, and how much more would.
+/// `fit`: in which modes a model fits in a host and a device, and how much more would fit.
 #pragma once
 
 #include <cstdint>
@@ -17,82 +17,87 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A way to run a model, in the order they are preferred.
+/// Modes of running a model, in order of preference.
 enum class FitMode : std::uint8_t {
-  full_cache,       ///< Weights, history and scratch on the device.
-  layer_streaming,  ///< Weights on the host; the device has two slots, which layers take in turn.
-  first_layers,     ///< The first n layers on the device, with their history; the rest on the host.
-  host_only,        ///< No device.
+  full_cache,       ///< Weights, history and scratch are on the device.
+  layer_streaming,  ///< Weights are on the host; layers take turns in two slots on the device.
+  first_layers,     ///< First n layers and their history on the device, the rest on the host.
+  host_only,        ///< No device is used.
 };
 
 /// "full cache on the device", "layer streaming through two slots", …
 [[nodiscard]] std::string_view description(FitMode mode) noexcept;
 
-/// What one side, host or device, has to hold, and what it can give. Bytes.
+/// What one side, host or device, must hold, and what it can provide, in bytes.
 struct FitSide {
   std::uint64_t needed = 0;
   std::uint64_t available = 0;
 
   [[nodiscard]] bool fits() const noexcept { return needed <= available; }
-  /// What is left where it fits, else 0.
+  /// The bytes that are left if it fits, otherwise 0.
   [[nodiscard]] std::uint64_t margin() const noexcept { return fits() ? available - needed : 0; }
-  /// What is missing where it does not fit, else 0.
+  /// The bytes that are missing if it does not fit, otherwise 0.
   [[nodiscard]] std::uint64_t shortfall() const noexcept { return fits() ? 0 : needed - available; }
 };
 
-/// One way to run the model, with its bytes.
+/// One mode of running the model, with the memory that it needs.
 ///
-/// Of `full_cache` the device holds the whole plan. Of `layer_streaming` the host holds the
-/// weights, and the device the tensors that belong to no layer, history, scratch, and two slots of
-/// the largest layer that takes turns; first layers may stay beside them, which `needed` counts
-/// only where it takes less with them, or where a stated rate cannot be reached without. Of
-/// `first_layers` the device holds weights and history of the first `device_layers` layers, the
-/// host the others and what belongs to no layer, and both a scratch. Of `host_only` the host holds
-/// the whole plan. Overhead is counted on the device where one is used.
+/// - `full_cache`: the device holds the whole plan.
+/// - `layer_streaming`: the host holds the weights. The device holds the tensors that belong to no
+///   layer, history, scratch, and two slots for the largest streamed layer. The first layers may be
+///   resident as well; `device.needed` counts them only if that takes less memory, or if the
+///   requested rate requires it. The members from `resident_layers` to `least_tokens_per_second`
+///   are only for this mode; all but the last are 0 if the device cannot hold the slots.
+/// - `first_layers`: the device holds weights and history of the first `device_layers` layers. The
+///   host holds the other layers and everything that belongs to no layer. Both hold scratch.
+/// - `host_only`: the host holds the whole plan.
+///
+/// Overhead is counted on the device if one is used. The members `largest_` and `_type` vary one
+/// option each and leave the others unchanged, but `first_layers` may then place fewer layers on
+/// the device.
 struct FitChoice {
   FitMode mode = FitMode::host_only;
-  bool reference_decoder = true;  ///< The reference decoder runs this; not so `first_layers`.
-  std::uint64_t device_layers = 0;
+  bool reference_decoder = true;    ///< The reference decoder supports it (not `first_layers`).
+  std::uint64_t device_layers = 0;  ///< Layers on the device; only for `first_layers`.
   FitSide device{};
   FitSide host{};
 
-  // Of `layer_streaming`, with what the device can give; all 0 elsewhere, and where that does not
-  // hold the slots.
-  std::uint64_t resident_layers = 0;  ///< The first ones, which stay on the device: all that fit.
-  std::uint64_t resident_needed = 0;  ///< What the device then holds: `device.needed`, or more.
-  std::uint64_t token_bytes = 0;      ///< What a token's step copies to the device.
-  /// What the bus carries at most. 0: it is not known, or nothing is copied.
+  std::uint64_t resident_layers = 0;  ///< Number of first layers that can be resident.
+  std::uint64_t resident_needed = 0;  ///< Device bytes with `resident_layers`; >= `device.needed`.
+  std::uint64_t token_bytes = 0;      ///< Bytes that a decode step copies to the device.
+  /// The highest rate that the bus allows; 0 if it is not known, or if nothing is copied.
   double ceiling_tokens_per_second = 0;
-  double least_tokens_per_second = 0;  ///< As asked; 0: nothing was.
+  double least_tokens_per_second = 0;  ///< The requested rate; 0 if none was requested.
 
-  // The largest that would fit, all else as asked (of `first_layers` perhaps with fewer layers on
-  // the device); 0 where not even 1 does.
-  std::uint64_t largest_context = 0;       ///< Tokens, up to what the model was made for.
-  std::uint64_t largest_micro_batch = 0;   ///< Tokens of a prompt, up to the context.
-  std::uint64_t largest_decode_batch = 0;  ///< Tokens of a decode step, up to 65,536.
+  /// In tokens, up to what the model was trained for; 0 if not even 1 would fit.
+  std::uint64_t largest_context = 0;
+  /// In tokens of a prompt, up to the context; 0 if not even 1 would fit.
+  std::uint64_t largest_micro_batch = 0;
+  /// In tokens of a decode step, up to 65,536; 0 if not even 1 would fit.
+  std::uint64_t largest_decode_batch = 0;
 
-  // Where it does not fit: the widest type that would make it fit, all else as asked; nothing where
-  // no type does.
-  std::optional<DType> kv_type{};       ///< Of K and V.
-  std::optional<DType> weights_type{};  ///< Of the matrices.
+  /// If the mode does not fit: the widest type of K and V that would make it fit, if there is one.
+  std::optional<DType> kv_type{};
+  /// If the mode does not fit: the widest type of the matrices that would make it fit, if any.
+  std::optional<DType> weights_type{};
 
   [[nodiscard]] bool fits() const noexcept { return device.fits() && host.fits(); }
-  /// The device would hold it, and the bus does not carry as many tokens a second as were asked:
-  /// then it does not fit, and `device.needed` is where so many layers stay that it would.
+  /// True if the device could hold the slots, but the bus cannot reach the requested rate. The mode
+  /// then does not fit, and `device.needed` includes enough resident layers to reach it.
   [[nodiscard]] bool too_slow() const noexcept {
     return ceiling_tokens_per_second != 0 && ceiling_tokens_per_second < least_tokens_per_second;
   }
-  /// What is left on the side that has less; of the sides that hold anything.
+  /// The bytes that remain on the side that has less left, of the sides that hold anything.
   [[nodiscard]] std::uint64_t margin() const noexcept;
-  /// What is missing, on both sides together.
+  /// The bytes that are missing on both sides together.
   [[nodiscard]] std::uint64_t shortfall() const noexcept;
 };
 
-/// No way to run the model fits. `needed` and `available` are of the way that lacks least, on the
-/// side that lacks more; the advice says what would make it fit.
+/// Thrown by `fit` if the model fits in no mode. `needed` and `available` describe the mode with
+/// the smallest shortfall, on the side that lacks more. The advice lists what would make it fit.
 class NothingFits : public OutOfMemory {
  public:
-  /// @pre choices is not empty, and none fits; the one that lacks least comes first.
+  /// @pre `choices` is not empty, none of them fits, and the smallest shortfall comes first.
   NothingFits(const std::string& model, std::vector<FitChoice> choices,
               const std::string& device_limit, const std::string& host_limit);
 
@@ -102,23 +107,23 @@ class NothingFits : public OutOfMemory {
   std::vector<FitChoice> choices_;
 };
 
-/// What else a way must be to fit.
+/// Requirements other than memory that a mode must meet to fit.
 struct FitOptions {
-  /// Tokens a second that layer streaming must be able to reach; 0: any. Of a device whose bus is
-  /// not known nothing is refused for it.
+  /// Tokens per second that layer streaming must reach; 0 accepts any rate. Ignored if the bus
+  /// bandwidth of the device is not known.
   double least_tokens_per_second = 0;
 };
 
-/// All ways to run the model: those that fit first, in the order of `FitMode`; then those that do
-/// not, the one that lacks least first. Exact: with one byte less than `needed` a way does not fit.
-/// Nothing is set aside by this function; a safety margin is `PlanOptions::overhead`.
+/// Returns all modes of running the model: first those that fit, in the order of `FitMode`, then
+/// those that do not, in the order of their shortfall. The result is exact: with one byte less than
+/// `needed` a mode does not fit. For a safety margin, set `PlanOptions::overhead`.
 ///
-/// The weights of `layer_streaming` are those of `plan_streaming`. Where the model is a config.json
-/// alone, or weights of another type are asked for, the bytes of one layer are its share of the
-/// tensors of each kind; the two ways that split layers are then as good as that.
-/// Thread-safety: a pure function. Plans the model some hundred times.
-/// @throws NothingFits; InvalidArgument as `make_plan`, as `plan_streaming` for a model that states
-/// too many experts, and for rates that are negative or not finite.
+/// The weights of `layer_streaming` are those of `plan_streaming`. If the model is only a
+/// config.json, or if weights of another type are requested, a layer's size is estimated as its
+/// share of the tensors of each kind; the two modes that split layers are only as exact as this
+/// estimate. Plans the model about a hundred times. Thread-safety: a pure function.
+/// @throws NothingFits; InvalidArgument as from `make_plan`, as from `plan_streaming` for a model
+/// with too many experts, and for rates that are negative or not finite.
 /// @code{.cpp}
 /// // compile only
 /// using namespace tapedeck;

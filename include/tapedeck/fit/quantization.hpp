@@ -1,10 +1,10 @@
 /// @file
 /// `recommend_quantization`: which weight type suits a model, the memory and the hardware.
 ///
-/// A rule of thumb in whole GB; `fit` (fit/fit.hpp) decides from a model's own plan.
-/// Source: mlxcel, pull request 65. Mended here: the cache of `advise_quantization` is that of the
-/// model's own layers, so explicit head widths, windows, latent attention and hybrids count as what
-/// they take; and impossible figures are errors.
+/// This is a rule of thumb in whole GB; `fit` (fit/fit.hpp) decides from a model's own plan.
+/// Source: mlxcel, pull request 65, with two corrections: `advise_quantization` computes the cache
+/// from the model's own layers, so explicit head widths, windows, latent attention and hybrid
+/// models are counted correctly; and impossible values are errors.
 #pragma once
 
 #include <cstdint>
@@ -23,27 +23,28 @@ enum class Quantization : std::uint8_t { fp16, int8, int4 };
 /// "fp16", "int8", "int4".
 [[nodiscard]] std::string_view label(Quantization quantization) noexcept;
 
-/// What of the hardware the choice depends on.
+/// Properties of the hardware that the choice depends on.
 struct QuantizationHardware {
-  bool fast_int8 = false;  ///< Computes INT8 faster than FP16.
+  bool fast_int8 = false;  ///< INT8 is faster than FP16.
 };
 
 struct QuantizationAdvice {
   Quantization quantization = Quantization::fp16;
-  /// In one sentence. Contains "constrained" where not even INT4 fits.
+  /// One sentence. It contains "constrained" if not even INT4 fits.
   std::string reason{};
-  std::uint64_t needed_gb = 0;  ///< Weights of that type, and headroom.
+  std::uint64_t needed_gb = 0;  ///< Memory for weights of this type, including the headroom.
 };
 
-/// Recommends a type. needs: fp16 = ⌈2·B⌉ + h, int8 = ⌈B⌉ + h, int4 = ⌈B/2⌉ + h, where the headroom
-/// h is 2, or the given bytes in whole GiB, rounded up.
+/// Recommends a type for the weights. The types need, in GB: fp16 = ⌈2·B⌉ + h, int8 = ⌈B⌉ + h,
+/// int4 = ⌈B/2⌉ + h. The headroom h is 2, or `kv_cache_headroom_bytes` rounded up to whole GiB.
 ///
-/// With fast INT8: INT8 where it fits, else INT4. Otherwise FP16 where it fits, else INT4. Also
-/// where INT4 does not fit it is the answer, with the reason "constrained".
+/// The first choice is INT8 if it is fast, otherwise FP16. If that does not fit, the result is
+/// INT4, with the reason "constrained" if not even INT4 fits.
 /// Thread-safety: a pure function.
 /// @param params_billions  B: parameters / 10^9.
 /// @param available_gb     whole GB.
-/// @throws InvalidArgument for a count that is not positive, not finite, or beyond any machine.
+/// @throws InvalidArgument for a `params_billions` that is not positive, not finite, or greater
+/// than 10^9.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// assert(recommend_quantization(8, 24, {}, 1_GiB).quantization == Quantization::fp16);
@@ -54,32 +55,33 @@ struct QuantizationAdvice {
     double params_billions, std::uint64_t available_gb, QuantizationHardware hardware,
     std::optional<std::uint64_t> kv_cache_headroom_bytes = {});
 
-/// What `advise_quantization` is asked.
+/// The input of `advise_quantization`.
 struct QuantizationRequest {
   std::uint64_t available_gb = 0;  ///< Whole GB.
   QuantizationHardware hardware{};
-  std::uint64_t context = 8192;        ///< Tokens of a sequence.
-  std::uint64_t batch = 1;             ///< Sequences.
-  bool int8_kv = false;                ///< One byte a cached element; otherwise two.
-  Profile profile = native_profile();  ///< Whose cache is planned.
-  /// Where the config.json does not tell the shapes of all tensors.
+  std::uint64_t context = 8192;        ///< Tokens per sequence.
+  std::uint64_t batch = 1;             ///< Number of sequences.
+  bool int8_kv = false;                ///< One byte per cached element; otherwise two.
+  Profile profile = native_profile();  ///< The engine whose cache is planned.
+  /// Overrides the count from the config.json. Required if that lacks the shapes of some tensors.
   std::optional<double> params_billions{};
 };
 
+/// The result of `advise_quantization`.
 struct QuantizationReport {
   QuantizationAdvice advice{};
   double params_billions = 0;
-  /// What the headroom was computed from; nothing where the config lacks the fields, then the
-  /// headroom is 2 GB.
+  /// The cache that the headroom is for. `nullopt` if the config lacks the fields; the headroom is
+  /// then 2 GB.
   std::optional<std::uint64_t> kv_cache_bytes{};
 };
 
-/// Reads a Hugging Face config.json and recommends a type, with the KV cache of the context asked
-/// for as headroom: that of the model's own layers where its architecture can be read, else that of
-/// num_hidden_layers layers of num_key_value_heads heads of head_dim (hidden_size /
-/// num_attention_heads where that is not stated).
-/// @throws SystemError; FormatError; InvalidArgument where neither the file nor the request tells
-/// the parameter count, or a figure makes no sense.
+/// Reads a Hugging Face config.json and recommends a type for the weights. The headroom is the KV
+/// cache of the requested context. If the architecture can be read, the cache is that of the
+/// model's own layers. Otherwise it is that of num_hidden_layers layers with num_key_value_heads
+/// heads of width head_dim (hidden_size / num_attention_heads if head_dim is not stated).
+/// @throws SystemError; FormatError; InvalidArgument if neither the file nor the request states the
+/// parameter count, or if a value is invalid.
 /// @code{.cpp}
 /// // compile only
 /// using namespace tapedeck;

@@ -1,10 +1,11 @@
 /// @file
-/// `StreamingConfig`: whether a dense transformer fits in device memory whole, or layer by layer.
+/// `StreamingConfig`: whether a dense transformer fits in device memory as a whole, or layer by
+/// layer.
 ///
-/// A closed form in fp32 for a quick decision; `fit` (fit/fit.hpp) decides from a model's own
-/// plan. Source: the StreamingConfig of realizar, issue GH-201. Three faults of the original are
-/// mended here: a head count of 0 or one that does not divide is an error, so is a figure that
-/// overflows, and an untied embedding table or a second layer buffer can be counted.
+/// This closed formula for fp32 gives a quick decision; `fit` (fit/fit.hpp) decides from a model's
+/// own plan. Source: the StreamingConfig of realizar, issue GH-201, with three corrections: head
+/// counts that are 0 or do not divide evenly are errors; values that overflow are errors; an untied
+/// embedding table and a second layer buffer can be counted.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,11 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// The figures of a dense transformer that its device memory depends on. Every function gives
-/// bytes, and throws `InvalidArgument` where `num_heads` is 0 or does not divide `hidden_dim`,
-/// where `num_kv_heads` is 0 or does not divide `num_heads`, or where the result does not fit in 64
-/// bits. Thread-safety: a value.
+/// The dimensions of a dense transformer that its device memory depends on. Every member function
+/// returns bytes. It throws `InvalidArgument` if `num_heads` is 0 or does not divide `hidden_dim`,
+/// if `num_kv_heads` is 0 or does not divide `num_heads`, or if the result does not fit in 64 bits.
+/// In the formulas h = hidden_dim, L = num_layers, V = vocab_size, f = intermediate_dim,
+/// S = max_seq_len, and kv = num_kv_heads · h / num_heads. Thread-safety: a value.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// const StreamingConfig qwen2 = {.hidden_dim = 1536, .num_layers = 28, .num_heads = 12,
@@ -36,21 +38,22 @@ struct StreamingConfig {
   std::uint64_t intermediate_dim = 0;
   std::uint64_t max_seq_len = 0;  ///< Tokens.
 
-  /// The logits head is the embedding table. An untied model holds both.
+  /// True if the logits head is the embedding table. An untied model holds both.
   bool tied_embeddings = true;
-  /// Layers on the device at a time while streaming; 2 let one be copied while the other computes.
+  /// Layers on the device at the same time while streaming. With 2, one is copied while the other
+  /// computes.
   std::uint64_t layer_slots = 1;
 
-  /// (h·(h + 2·kv) + h·h + 3·h·f + 2·h) · 4, where kv = num_kv_heads · h / num_heads.
+  /// (h·(h + 2·kv) + h·h + 3·h·f + 2·h) · 4
   [[nodiscard]] std::uint64_t layer_bytes() const;
   /// 2 · L · S · kv · 4
   [[nodiscard]] std::uint64_t kv_cache_bytes() const;
-  /// h·V·4 + h·4 + L·layer + kv_cache; and another h·V·4 where untied.
+  /// h·V·4 + h·4 + L·layer_bytes() + kv_cache_bytes(), and another h·V·4 if untied.
   [[nodiscard]] std::uint64_t full_cache_bytes() const;
-  /// h·V·4 + h·4 + layer_slots·layer + kv_cache; and another h·V·4 where untied.
+  /// h·V·4 + h·4 + layer_slots·layer_bytes() + kv_cache_bytes(), and another h·V·4 if untied.
   [[nodiscard]] std::uint64_t streaming_bytes() const;
-  /// ((h·(h + 2·kv) + h·h + 3·h·f) · L + h·V) · (fp8 ? 1 : 2): the weights once more, in the type
-  /// that a prefill computes in.
+  /// ((h·(h + 2·kv) + h·h + 3·h·f) · L + h·V) · (fp8 ? 1 : 2): a second copy of the weights in the
+  /// type that a prefill computes in.
   [[nodiscard]] std::uint64_t prefill_cache_bytes(bool fp8) const;
 };
 
@@ -59,20 +62,20 @@ enum class StreamingMode : std::uint8_t { full_cache, layer_streaming };
 /// "Full Cache (all layers pre-cached on GPU)", "Layer Streaming (weights loaded per-layer)".
 [[nodiscard]] std::string_view description(StreamingMode mode) noexcept;
 
-/// What of the free device memory may be planned with: 90 %, rounded down.
+/// The part of the free device memory that may be planned with: 90 %, rounded down.
 [[nodiscard]] constexpr std::uint64_t usable_vram(std::uint64_t free_bytes) noexcept {
   return free_bytes / 10 * 9 + free_bytes % 10 * 9 / 10;
 }
 
-/// True where the full cache does not fit in the usable memory and streaming does.
-/// @throws InvalidArgument
+/// Returns true if the full cache does not fit in the usable memory but streaming does.
+/// @throws InvalidArgument for an invalid `config`; see `StreamingConfig`.
 [[nodiscard]] bool should_use_streaming(std::uint64_t free_bytes, const StreamingConfig& config);
 
-/// Neither the full cache nor layer streaming fits. `needed` is what streaming needs, `available`
-/// the usable memory. The message states all figures in MB of 2^20 bytes, rounded down.
+/// Thrown if neither the full cache nor layer streaming fits. `needed` is what streaming needs,
+/// `available` is the usable memory. The message states sizes in MB of 2^20 bytes, rounded down.
 class InsufficientVram : public OutOfMemory {
  public:
-  /// Bytes.
+  /// The sizes that were compared, in bytes.
   struct Figures {
     std::uint64_t full_cache;
     std::uint64_t streaming;
@@ -88,9 +91,9 @@ class InsufficientVram : public OutOfMemory {
   Figures figures_;
 };
 
-/// The first mode that fits in the usable part of `free_bytes`.
-/// @param total_bytes  of the device; only told in the error.
-/// @throws InsufficientVram where none does; InvalidArgument.
+/// Returns the first mode that fits in the usable part of `free_bytes`.
+/// @param total_bytes  the device's total memory; used only in the error message.
+/// @throws InsufficientVram if neither mode fits; InvalidArgument for an invalid `config`.
 [[nodiscard]] StreamingMode check_vram_sufficient(std::uint64_t free_bytes,
                                                   std::uint64_t total_bytes,
                                                   const StreamingConfig& config);

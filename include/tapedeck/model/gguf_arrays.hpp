@@ -1,5 +1,5 @@
 /// @file
-/// `read_gguf_strings` and its like: long arrays of a GGUF file, which `Metadata` leaves out.
+/// `read_gguf_strings` and its siblings: read long arrays of a GGUF file, which `Metadata` omits.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ class GgufArrayReader;
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Strings, one behind the other in one buffer. Thread-safety: immutable once read.
+/// Strings, stored back to back in one buffer. Thread-safety: immutable after it has been read.
 class GgufStrings {
  public:
   [[nodiscard]] std::size_t size() const noexcept { return ends_.size(); }
@@ -25,7 +25,7 @@ class GgufStrings {
     const std::size_t begin = index == 0 ? 0 : ends_[index - 1];
     return {bytes_.data() + begin, ends_[index] - begin};
   }
-  /// Of all strings together.
+  /// Total number of bytes of all strings.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.size(); }
 
  private:
@@ -34,11 +34,11 @@ class GgufStrings {
   std::vector<std::size_t> ends_;
 };
 
-/// Reads the array of strings under `key` from the file of a model that `read_model` has read: a
-/// vocabulary, its merges. The file is opened again and read from the array on, and nothing is
-/// allocated that it has no bytes for.
-/// @throws InvalidArgument if the model is no GGUF file; FormatError if the file has no such array,
-/// or has changed since; SystemError.
+/// Reads the array of strings under `key` (a vocabulary, its merges) from the file of a model that
+/// `read_model` has read. The file is opened again and read from the start of the array; memory is
+/// allocated only for bytes that the file really has.
+/// @throws InvalidArgument if the model is not a GGUF file; FormatError if the file has no such
+/// array, or has changed since the model was read; SystemError.
 /// @code{.cpp}
 /// // compile only
 /// using namespace tapedeck;
@@ -49,11 +49,11 @@ class GgufStrings {
 /// @endcode
 [[nodiscard]] GgufStrings read_gguf_strings(const Model& model, std::string_view key);
 
-/// Reads an array of f32. @throws as `read_gguf_strings`.
+/// Reads the array of f32 under `key`. @throws as `read_gguf_strings`.
 [[nodiscard]] std::vector<float> read_gguf_floats(const Model& model, std::string_view key);
 
-/// Reads an array of any integer type. @throws as `read_gguf_strings`, and FormatError for a number
-/// that does not fit in an int64.
+/// Reads the array under `key`, which may be of any integer type.
+/// @throws as `read_gguf_strings`, and FormatError for a number that does not fit in an int64.
 [[nodiscard]] std::vector<std::int64_t> read_gguf_integers(const Model& model,
                                                            std::string_view key);
 

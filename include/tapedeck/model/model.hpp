@@ -1,5 +1,5 @@
 /// @file
-/// `Model`: what a model's own files say of it.
+/// `Model`: what a model's own files state about it.
 #pragma once
 
 #include <array>
@@ -21,13 +21,13 @@ enum class ModelFormat : std::uint8_t { gguf, safetensors, config, llama2c };
   return names[static_cast<std::size_t>(format)];
 }
 
-/// A model as its files describe it: `read_model` makes it. Thread-safety: a value.
+/// A model as its files describe it, returned by `read_model`. Thread-safety: a value.
 struct Model {
   ModelFormat format = ModelFormat::gguf;
   std::filesystem::path path;
-  std::uint32_t version = 0;  ///< Of a GGUF file; 0 elsewhere.
+  std::uint32_t version = 0;  ///< Version of the GGUF format; 0 for other formats.
   Metadata metadata;
-  ModelShape shape;         ///< No layers where the files say nothing of the architecture.
+  ModelShape shape;         ///< Has no layers if the files do not describe the architecture.
   TensorDirectory tensors;  ///< Empty for a config.json alone.
 };
 

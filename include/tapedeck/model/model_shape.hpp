@@ -1,5 +1,5 @@
 /// @file
-/// `ModelShape`: the figures of a model that memory depends on, layer by layer.
+/// `ModelShape`: the dimensions of a model that its memory use depends on, layer by layer.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +21,11 @@ enum class Attention : std::uint8_t {
   full,      ///< Every token.
   windowed,  ///< The last `window` tokens.
   chunked,   ///< The tokens of the current chunk of `window` tokens (Llama 4).
-  latent,    ///< Every token, as one compressed row (MLA).
+  latent,    ///< Every token, as one compressed row (multi-head latent attention, MLA).
 };
 
-/// What a layer keeps of the past besides attention: a state of fixed size, per sequence, in f32.
+/// The recurrent state that a layer keeps instead of, or in addition to, an attention cache. It has
+/// a fixed size per sequence and is stored in f32.
 enum class Recurrence : std::uint8_t {
   none,
   mamba1,
@@ -37,17 +38,17 @@ enum class Recurrence : std::uint8_t {
 [[nodiscard]] const char* to_string(Attention kind) noexcept;
 [[nodiscard]] const char* to_string(Recurrence kind) noexcept;
 
-/// One layer. Widths are counts of elements; 0 is "has none".
+/// One layer. Widths are counts of elements; 0 means that the layer has no such part.
 struct LayerShape {
   Attention attention = Attention::none;
-  bool shares_cache = false;      ///< Reads an earlier layer's K and V and owns none (Gemma 3n, 4).
-  std::uint64_t heads = 0;        ///< Query heads.
-  std::uint64_t kv_heads = 0;     ///< Heads of K and V that are cached.
-  std::uint64_t key_dim = 0;      ///< Of one head. Of a latent row where attention is latent.
-  std::uint64_t value_dim = 0;    ///< Of one head. 0 where attention is latent: K holds it.
-  std::uint64_t window = 0;       ///< Tokens, of windowed and chunked attention.
-  std::uint64_t indexer_dim = 0;  ///< Keys of a sparse indexer, per token (DeepSeek V3.2).
-  std::uint64_t compress_ratio = 0;  ///< Tokens that share one cached row (DeepSeek V4); 0: one.
+  bool shares_cache = false;         ///< Reads K and V of an earlier layer, has none (Gemma 3n, 4).
+  std::uint64_t heads = 0;           ///< Number of query heads.
+  std::uint64_t kv_heads = 0;        ///< Number of cached K and V heads.
+  std::uint64_t key_dim = 0;         ///< Width of one head's key; of the latent row if latent.
+  std::uint64_t value_dim = 0;       ///< Width of one head's value; 0 if latent, as K contains it.
+  std::uint64_t window = 0;          ///< Tokens; for windowed and chunked attention.
+  std::uint64_t indexer_dim = 0;     ///< Width of a sparse indexer's key per token (DeepSeek V3.2).
+  std::uint64_t compress_ratio = 0;  ///< Tokens per cached row (DeepSeek V4); 0 means 1.
 
   Recurrence recurrence = Recurrence::none;
   std::uint64_t conv_state = 0;  ///< Elements of the convolution's (or token shift's) state.
@@ -55,56 +56,57 @@ struct LayerShape {
   std::uint64_t inner = 0;       ///< Width of the recurrent branch (d_inner).
 
   std::uint64_t ffn = 0;           ///< Width of the dense feed-forward part.
-  std::uint64_t experts = 0;       ///< Routed experts,
-  std::uint64_t experts_used = 0;  ///< of which a token uses these,
-  std::uint64_t expert_ffn = 0;    ///< each this wide.
-  std::uint64_t shared_ffn = 0;    ///< Width of the experts that every token uses, together.
+  std::uint64_t experts = 0;       ///< Number of routed experts.
+  std::uint64_t experts_used = 0;  ///< Number of routed experts that each token uses.
+  std::uint64_t expert_ffn = 0;    ///< Width of each routed expert.
+  std::uint64_t shared_ffn = 0;    ///< Total width of the experts that every token uses.
 
   friend bool operator==(const LayerShape&, const LayerShape&) = default;
 };
 
-/// What part of a model a parameter tensor is, as far as formats and engines treat it differently.
+/// The kinds of parameter tensors that formats and engines treat differently.
 enum class ParameterKind : std::uint8_t { matrix, embedding, head, expert, norm, bias, other };
 
-/// Tensors of one kind that the architecture implies: `count` times `rows` × `columns`.
+/// A group of equal tensors that the architecture implies: `count` tensors of `rows` × `columns`.
 struct Parameter {
   std::string name{};  ///< "layers.ffn.gate"
   ParameterKind kind{};
-  std::uint64_t count = 0;    ///< How many such tensors there are (layers, experts).
+  std::uint64_t count = 0;    ///< Number of such tensors (over layers and experts).
   std::uint64_t rows = 0;     ///< Outer dimension; 1 for a vector.
-  std::uint64_t columns = 0;  ///< Contiguous dimension: the one that is quantized in blocks.
+  std::uint64_t columns = 0;  ///< Contiguous dimension, the one that is quantized in blocks.
   PartId id{};
 };
 
-/// The figures of a model that memory depends on. Made from a file's own metadata by one table of
-/// architectures (src/model/architectures.cpp). Thread-safety: a value.
+/// The dimensions of a model that its memory use depends on. They are derived from the file's own
+/// metadata by one table of architectures (src/model/architectures.cpp). Thread-safety: a value.
 struct ModelShape {
   std::string architecture{};  ///< As the file names it: "llama", "qwen3_moe".
   std::string name{};          ///< The model's own name, or empty.
   std::uint64_t hidden = 0;
   std::uint64_t vocabulary = 0;
-  std::uint64_t context = 0;  ///< Tokens the model was made for; 0: not stated.
+  std::uint64_t context = 0;  ///< Tokens the model was trained for; 0 if not stated.
   bool tied = false;          ///< The output head is the embedding table.
-  bool encoder = false;       ///< No logits head, no cache (BERT).
+  bool encoder = false;       ///< Has neither a logits head nor a cache (BERT).
   std::vector<LayerShape> layers{};
-  std::uint64_t draft_layers = 0;  ///< Layers behind these that only draft tokens.
+  std::uint64_t draft_layers = 0;  ///< Number of layers after `layers` that only draft tokens.
 
-  /// What the architecture implies for the text decoder, embeddings and head; empty where the rules
-  /// of its parameters are not known (then only a tensor directory tells).
+  /// The parameters that the architecture implies for the text decoder, the embeddings and the
+  /// head. Empty if the rules for the architecture's parameters are not known; only a tensor
+  /// directory can then list them.
   std::vector<Parameter> parameters{};
-  /// The type the file says its weights are in; nothing where it says none.
+  /// The type of the weights as the file states it, if it does.
   std::optional<DType> dtype{};
   StoredQuantization quantization{};
   GraphShape graph{};
-  /// llama.cpp keeps every token in windowed layers of this architecture, whatever the window.
+  /// True if llama.cpp caches every token in the windowed layers of this architecture.
   bool windowless_engine = false;
 
-  /// True where every rule that was used is covered by a test against a real file or an engine.
+  /// True if every rule that was applied is covered by a test against a real file or an engine.
   bool exact = false;
   /// One line for each assumption: "unknown architecture foo: planned from its generic fields".
   std::vector<std::string> warnings{};
 
-  /// Sum over `parameters`; nothing where there are none, or where it overflows.
+  /// Sum over `parameters`; `nullopt` if there are none, or if the sum overflows.
   [[nodiscard]] std::optional<std::uint64_t> parameter_count() const noexcept;
 };
 

@@ -1,5 +1,5 @@
 /// @file
-/// `read_model`: reads what a model's own files say of it, and none of its weights.
+/// `read_model`: reads what a model's own files state about it, but none of its weights.
 #pragma once
 
 #include <filesystem>
@@ -9,14 +9,15 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Reads the headers of a model: a GGUF file (with all parts of a split one, from any of them), a
-/// safetensors file, a model.safetensors.index.json, a Hugging Face config.json, a llama2.c
-/// checkpoint, or a folder with a config.json, safetensors files, or both. The format is told by
-/// the content, not by the name.
+/// Reads the headers of a model. `path` may be a GGUF file (any part of a split one; all parts are
+/// read), a safetensors file, a model.safetensors.index.json, a Hugging Face config.json, a
+/// llama2.c checkpoint, or a folder with a config.json, safetensors files or a GGUF file. The
+/// content determines the format, not the file name.
 ///
-/// Only headers are read, and nothing is allocated that a header merely claims; a file that ends
-/// after its header is fine here (`TensorFile::truncated`).
-/// @throws SystemError; FormatError; InvalidArgument if it is no regular file or folder.
+/// Only headers are read, and memory is never allocated for sizes that a header merely claims. A
+/// file that ends after its header is accepted; see `TensorFile::truncated`.
+/// @throws SystemError; FormatError; InvalidArgument if `path` is neither a regular file nor a
+/// folder that holds exactly one model.
 /// @code{.cpp}
 /// // compile only
 /// const tapedeck::Model model = tapedeck::read_model("llama.gguf");

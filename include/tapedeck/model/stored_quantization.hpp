@@ -1,5 +1,5 @@
 /// @file
-/// `StoredQuantization`: how a checkpoint stores the matrices that it has quantized.
+/// `StoredQuantization`: how a checkpoint stores its quantized matrices.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 struct Parameter;
 
-/// What the `quantization_config` of a config.json says. Thread-safety: a value.
+/// What the `quantization_config` of a config.json describes. Thread-safety: a value.
 ///
 /// Sources: transformers; the DeepSeek-V3 (FP8) and gpt-oss (MXFP4) repositories; the
 /// compressed-tensors, GPTQ and AWQ checkpoint formats.
@@ -24,23 +24,23 @@ struct Parameter;
 /// if (stored.quantized()) std::cout << stored.method << ": " << to_string(stored.type) << '\n';
 /// @endcode
 struct StoredQuantization {
-  std::string method{};     ///< As the config calls it; empty where nothing is quantized.
-  bool known = false;       ///< The figures below hold. False for a method that no rule here knows.
-  DType type = DType::f16;  ///< Of the packed elements.
-  DType scale_type = DType::f32;   ///< Of the scales beside them.
-  DType other_type = DType::bf16;  ///< Of tensors that are not quantized.
-  std::uint64_t block_rows = 0;    ///< One scale for a block of rows × columns; 0: all of them.
-  std::uint64_t block_columns = 0;
-  bool zero_points = false;   ///< One, of the elements' type, beside each scale.
-  bool column_index = false;  ///< GPTQ: which group a column is in, as i32.
-  bool experts_only = false;
-  std::uint64_t left_out = 0;  ///< Bit p: tensors of `Part` p were left as they were.
+  std::string method{};           ///< Method as the config names it; empty if nothing is quantized.
+  bool known = false;             ///< The method is supported, so the other members are valid.
+  DType type = DType::f16;        ///< Type of the packed elements.
+  DType scale_type = DType::f32;  ///< Type of the scales.
+  DType other_type = DType::bf16;   ///< Type of the tensors that are not quantized.
+  std::uint64_t block_rows = 0;     ///< Rows that share one scale; 0 means all rows.
+  std::uint64_t block_columns = 0;  ///< Columns that share one scale; 0 means all columns.
+  bool zero_points = false;         ///< Each scale comes with a zero point of the elements' type.
+  bool column_index = false;        ///< GPTQ: an i32 for each column names the group it belongs to.
+  bool experts_only = false;        ///< Only the tensors of experts are quantized.
+  std::uint64_t left_out = 0;       ///< If bit p is set, tensors of `Part` p are not quantized.
 
   [[nodiscard]] bool quantized() const noexcept { return known; }
   [[nodiscard]] bool leaves_out(Part part) const noexcept {
     return (left_out >> static_cast<unsigned>(part) & 1U) != 0;
   }
-  /// True where the tensors of a kind are stored so.
+  /// True if the tensors that `parameter` describes are stored quantized.
   [[nodiscard]] bool covers(const Parameter& parameter) const noexcept;
 };
 

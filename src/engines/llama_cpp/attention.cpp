@@ -20,12 +20,12 @@ std::uint64_t LlamaCppGraph::keys_of(const LayerShape& layer) const {
   return shape_.encoder ? tokens_ : cells_.rows_of(layer);
 }
 
-// Of every head's queries with every key, in f32.
+// The scores of every head's queries with every key, in f32.
 CheckedSize LlamaCppGraph::score_bytes(const LayerShape& layer) const {
   return rows(CheckedSize(keys_of(layer)) * layer.heads);
 }
 
-// A layer's cache of all streams, `width` elements a token.
+// A layer's cache for all streams, with `width` elements per token.
 CheckedSize LlamaCppGraph::cache_bytes(const LayerShape& layer, DType type,
                                        std::uint64_t width) const {
   const DTypeTraits& of = traits(type);
@@ -42,7 +42,7 @@ LlamaCppGraph::Qkv LlamaCppGraph::queries_keys_values(const LayerShape& layer, T
     const Tensor biased = same(project(q + k + v, normed));
     out = {.q = part(biased, q), .k = part(biased, k), .v = part(biased, v)};
   } else {
-    if (hints_.output_gate) {  // queries and gate side by side
+    if (hints_.output_gate) {  // queries and gate are in one tensor
       const Tensor both = project(q * 2, normed);
       out.q = copy(part(both, q));
       out.gate = part(both, q);
@@ -69,7 +69,7 @@ Tensor LlamaCppGraph::attention(const LayerShape& layer, Tensor normed) {
   return project(shape_.hidden, out);
 }
 
-// Quantized caches hold rotated heads, which spreads outliers: a small orthogonal matrix.
+// With a quantized cache, heads are rotated by a small orthogonal matrix, which spreads outliers.
 Tensor LlamaCppGraph::rotated(std::optional<Tensor>& rotation, DType type, std::uint64_t head_dim,
                               Tensor of) {
   constexpr std::uint64_t kSmallest = 64;
@@ -83,8 +83,8 @@ void LlamaCppGraph::store_rows(const LayerShape& layer, const Qkv& qkv) {
   if (!qkv.k || shape_.encoder) return;
   const CheckedSize index = CheckedSize(tokens_) * sizeof(std::int64_t);
   expand(store({*qkv.k, input_once(inputs_of(layer).key_rows, index)}));
-  // Latent layers before this one have needed no rows of V. Without flash attention V lies
-  // transposed, and each element has an index of its own.
+  // The input is created here, because latent layers before this one did not need it. Without flash
+  // attention V is stored transposed, and each element has its own index.
   const CheckedSize indices = options_.flash_attention ? index : index * widest_v_;
   Tensor v = *qkv.v;
   const std::uint64_t width = fits(CheckedSize(layer.kv_heads) * layer.value_dim);
@@ -92,7 +92,7 @@ void LlamaCppGraph::store_rows(const LayerShape& layer, const Qkv& qkv) {
   expand(store({v, input_once(inputs_of(layer).value_rows, indices)}));
 }
 
-// Flash attention reads no f32: such a cache is copied as f16, all of it.
+// Flash attention cannot read f32, so the whole f32 cache is copied as f16.
 Tensor LlamaCppGraph::cache_view(const LayerShape& layer, DType type, std::uint64_t head_dim) {
   if (type != DType::f32) return store({});
   return op(cache_bytes(layer, DType::f16, fits(CheckedSize(layer.kv_heads) * head_dim)), {});
@@ -131,14 +131,14 @@ Tensor LlamaCppGraph::attend(const LayerShape& layer, const Qkv& computed) {
   return op(out_bytes, {*inputs.value_rotation, out});
 }
 
-// DeepSeek V3.2: an indexer scores all keys, and a mask of the layer's own lets the best through.
+// DeepSeek V3.2: an indexer scores all keys, and the layer has its own mask for the best ones.
 Tensor LlamaCppGraph::sparse_mask(const LayerShape& layer, Tensor normed) {
   const Tensor all = mask(layer);
   if (layer.indexer_dim == 0 && !best_keys_) return all;
-  // Each layer has constants of its own for it, which have memory from the start.
+  // Each layer has its own constants for the mask, which have memory from the start.
   const Tensor zeros = same(input(rows(std::min(hints_.indexer_top_k, keys_of(layer)))));
   expand(zeros);
-  // A layer without an indexer takes what the last one chose.
+  // A layer without an indexer uses the keys that the last one chose.
   if (layer.indexer_dim != 0) best_keys_ = best_keys(layer, all, normed);
   const Tensor none = copy(all);
   expand(store({zeros, *best_keys_, view(none)}));
@@ -154,7 +154,7 @@ Tensor LlamaCppGraph::best_keys(const LayerShape& layer, Tensor mask, Tensor nor
   return copy(project(std::min(hints_.indexer_top_k, keys_of(layer)), scores));
 }
 
-// Keys and values are absorbed into the query, so that all heads read one latent row a token.
+// The key and value projections are absorbed, so that all heads read one latent row per token.
 Tensor LlamaCppGraph::latent_attention(const LayerShape& layer, Tensor normed) {
   const std::uint64_t rank =
       hints_.latent_rank != 0 ? std::min(hints_.latent_rank, layer.key_dim) : layer.key_dim;
@@ -187,7 +187,7 @@ Tensor LlamaCppGraph::latent_attention(const LayerShape& layer, Tensor normed) {
     const Tensor products = op(score_bytes(layer), {query});
     expand(products);
     const Tensor kq = combine(products, sparse_mask(layer, normed));
-    // V is a part of K's rows, and is transposed for the product.
+    // V is part of K's rows and is transposed for the product.
     const Tensor v = op(cache_bytes(layer, options_.key_type, rank), {});
     out = project(heads(hints_.latent_value), op(rows(heads(rank)), {v, kq}));
   }

@@ -24,7 +24,7 @@ TensorGraph::Footprint LlamaCppGraph::measure() {
   set_stage("embedding");
   const CheckedSize index = CheckedSize(tokens_) * sizeof(std::int32_t);
   const Tensor ids = input(index);
-  // A prompt may come as embeddings too; both ways are part of the graph.
+  // A prompt may also consist of embeddings; the graph contains both kinds of input.
   const Tensor embeddings = input(rows(shape_.hidden));
   residual_ = project(shape_.hidden, ids);
   expand(residual_);
@@ -112,8 +112,8 @@ void LlamaCppGraph::plain_layer(const LayerShape& layer, bool last) {
   }
 }
 
-// Gemma 3n and 4: a small row for every token and layer, of which each layer takes its own. Gemma
-// 3n also keeps several rows of the residual (AltUp).
+// Gemma 3n and 4 have a small extra row for every token and layer. Gemma 3n also has several
+// parallel rows of the residual (AltUp).
 void LlamaCppGraph::add_layer_inputs(Tensor ids) {
   if (hints_.layer_input != 0) {
     const CheckedSize width = CheckedSize(hints_.layer_input) * shape_.layers.size();
@@ -156,7 +156,7 @@ Tensor LlamaCppGraph::merge_stack() {
   return op(row, {view(*stack_, row), view(mixed, row)});
 }
 
-// Norms come after, and nothing is before the first.
+// Norms come after attention and feed-forward part, not before them.
 void LlamaCppGraph::encoder_layer(const LayerShape& layer, bool last) {
   Tensor input = residual_;
   Tensor out = attention(layer, input);
@@ -168,7 +168,7 @@ void LlamaCppGraph::encoder_layer(const LayerShape& layer, bool last) {
 Tensor LlamaCppGraph::mixer(const LayerShape& layer, Tensor normed) {
   if (layer.recurrence == Recurrence::none) return attention(layer, normed);
   if (layer.attention == Attention::none) return recurrent(layer, normed);
-  // Both, side by side (Falcon-H1), of which each norms the layer's input for itself.
+  // Attention and a recurrent branch in parallel (Falcon-H1). Each norms the layer's input itself.
   const Tensor out = attention(layer, normed);
   return combine(out, recurrent(layer, hints_.state_norm ? norm(residual_) : normed));
 }
@@ -223,7 +223,7 @@ Tensor LlamaCppGraph::experts(const LayerShape& layer, Tensor normed) {
   }
   const Tensor down = combine(op(rows(used * shape_.hidden), {inner, chosen}), normed_weights);
   expand(down);
-  // The experts' parts are summed up one after the other, in the memory of the first sum.
+  // The outputs of the experts are added one by one, in the memory of the first sum.
   const Tensor out =
       op(rows(shape_.hidden), {part(down, shape_.hidden), part(down, shape_.hidden)});
   expand(out);

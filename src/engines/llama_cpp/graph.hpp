@@ -1,5 +1,5 @@
 /// @file
-/// `LlamaCppGraph`: the tensors of one micro-batch, in the order in which llama.cpp makes them.
+/// `LlamaCppGraph`: the tensors of one micro-batch, in the order in which llama.cpp creates them.
 #pragma once
 
 #include <array>
@@ -15,39 +15,39 @@
 
 namespace tapedeck::internal {
 
-/// One graph for all architectures, built from the layers' figures: what does not change which
-/// tensors live together (biases, head norms, scalings, which ggml all computes in place) is left
-/// out. Refers to its arguments.
+/// One graph for all architectures, built from the figures of the layers. Operations that do not
+/// change which tensors are live at the same time are omitted: biases, head norms and scalings,
+/// which ggml all computes in place. Holds references to its arguments.
 ///
-/// Source of the rules: llama-graph.cpp, llama-kv-cache.cpp and models/*.cpp of llama.cpp. The
-/// worst case is reserved: caches full, logits of every token.
+/// llama.cpp reserves memory for the worst case: caches are full, and every token has logits.
+/// Source of the rules: its llama-graph.cpp, llama-kv-cache.cpp and models/*.cpp.
 class LlamaCppGraph : private TensorGraph {
  public:
   LlamaCppGraph(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells);
 
-  /// @throws InvalidArgument for figures that do not fit in 64 bits.
+  /// @pre not called before
+  /// @throws InvalidArgument for sizes that do not fit in 64 bits.
   [[nodiscard]] TensorGraph::Footprint measure();
 
  private:
-  /// Inputs that all layers of one kind of cache share.
+  /// The inputs that all layers with the same kind of cache share.
   struct CacheInputs {
     std::optional<Tensor> mask, key_rows, value_rows, key_rotation, value_rotation;
   };
   struct Qkv {
     Tensor q{};
-    std::optional<Tensor> k{}, v{};  ///< None where another layer's cache is read.
-    std::optional<Tensor> gate{};    ///< Of the output, where the queries' projection holds one.
+    std::optional<Tensor> k{}, v{};  ///< Not set if the layer reads another layer's cache.
+    std::optional<Tensor> gate{};    ///< Gate of the output, if the query projection computes one.
   };
-  /// Elements a token of a recurrent layer. It convolves its own rows and, beside them, two that
-  /// are `side` wide: B and C, or queries and keys.
+  /// Elements per token of a recurrent layer. It convolves its own rows and two more rows of width
+  /// `side`: B and C, or queries and keys.
   struct Branch {
     std::uint64_t inner, convolved, side, heads;
   };
 
-  // Sizes, in bytes.
-  /// One f32 row a token.
+  /// Bytes of one f32 row per token.
   [[nodiscard]] CheckedSize rows(CheckedSize width) const { return width * rows_ * sizeof(float); }
-  /// One f32 state a sequence.
+  /// Bytes of one f32 state per sequence.
   [[nodiscard]] CheckedSize states(std::uint64_t elements) const {
     return CheckedSize(elements) * options_.sequences * sizeof(float);
   }
@@ -59,9 +59,9 @@ class LlamaCppGraph : private TensorGraph {
   Tensor combine(Tensor a, Tensor b) { return in_place(bytes(a), {a, b}); }
   Tensor norm(Tensor from);
   Tensor output_rows(Tensor from);
-  /// From here on, of these and of what is made of them, there are only rows that are put out.
+  /// Reduces both tensors, and all rows that follow, to the rows of tokens with logits.
   void keep_output_rows(Tensor& a, Tensor& b);
-  /// An input that is made by the first layer that needs it.
+  /// An input that is created by the first layer that needs it.
   Tensor input_once(std::optional<Tensor>& made, CheckedSize bytes);
 
   // graph.cpp
@@ -120,18 +120,18 @@ class LlamaCppGraph : private TensorGraph {
   const CacheCells& cells_;
   const GraphShape& hints_;
   std::uint64_t tokens_;
-  std::uint64_t outputs_;   ///< Tokens of which there are logits.
-  std::uint64_t rows_;      ///< Of what is being made: `tokens_`, at the end `outputs_`.
-  std::uint64_t widest_v_;  ///< Of the layers' rows of V.
+  std::uint64_t outputs_;   ///< Number of tokens with logits.
+  std::uint64_t rows_;      ///< Rows of new tensors: `tokens_`, and `outputs_` at the end.
+  std::uint64_t widest_v_;  ///< Width of the widest layer's row of V.
   Tensor positions_ = 0;
   Tensor output_ids_ = 0;
   Tensor state_ids_ = 0;
   Tensor residual_ = 0;
-  std::optional<Tensor> first_value_;   ///< RWKV: the first layer's values are mixed into all.
-  std::optional<Tensor> layer_inputs_;  ///< Of all layers (Gemma 3n, 4).
-  std::optional<Tensor> stack_;         ///< Several rows of the residual (Gemma 3n).
-  std::optional<Tensor> best_keys_;     ///< That the last sparse indexer chose.
-  std::array<CacheInputs, 2> inputs_;   ///< Of full caches, of windowed ones.
+  std::optional<Tensor> first_value_;   ///< RWKV: values of the first layer, mixed into all others.
+  std::optional<Tensor> layer_inputs_;  ///< Gemma 3n and 4: the extra rows of all layers.
+  std::optional<Tensor> stack_;         ///< Gemma 3n: the parallel rows of the residual.
+  std::optional<Tensor> best_keys_;     ///< The keys that the last sparse indexer chose.
+  std::array<CacheInputs, 2> inputs_;   ///< Inputs of full caches, and of windowed ones.
 };
 
 }  // namespace tapedeck::internal

@@ -27,7 +27,7 @@ TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
                       const CacheCells& cells) {
   if (traits(options.value_type).block_elements > 1 && !options.flash_attention) {
     throw InvalidArgument({.argument = "PlanOptions::flash_attention"},
-                          "llama.cpp has quantized V caches only with flash attention",
+                          "llama.cpp supports quantized V caches only with flash attention",
                           "turn flash attention on, or use an f16 V cache");
   }
   return internal::plan_history(
@@ -45,7 +45,7 @@ void plan_scratch(const Model& model, const PlanOptions& options, const CacheCel
                       .bytes = footprint.bytes,
                       .dtype = DType::u8,
                       .shape = {footprint.bytes}});
-  // An encoder hands out its hidden rows as well.
+  // An encoder returns its hidden rows as well.
   const internal::CheckedSize width = internal::CheckedSize(model.shape.vocabulary) +
                                       (model.shape.encoder ? model.shape.hidden : 0);
   out.scratch.append({.name = "decode.output",

@@ -19,7 +19,7 @@ Tensor LlamaCppGraph::recurrent(const LayerShape& layer, Tensor normed) {
       return hints_.split_delta ? split_delta(layer, normed) : gated_delta(layer, normed);
     case Recurrence::short_convolution:
       return short_convolution(layer, normed);
-    case Recurrence::rwkv:  // a whole layer of its own
+    case Recurrence::rwkv:  // see rwkv_layer
     case Recurrence::none:
       break;
   }
@@ -37,14 +37,14 @@ LlamaCppGraph::Branch LlamaCppGraph::branch_of(const LayerShape& layer,
                                            : std::max<std::uint64_t>(inner / head_dim, 1)};
 }
 
-// The sequences' states are gathered before anything else of the layer is computed.
+// The states of the sequences are gathered before the rest of the layer is computed.
 Tensor LlamaCppGraph::load_state(std::uint64_t elements) {
   const Tensor state = op(states(elements), {state_ids_});
   expand(state);
   return state;
 }
 
-// Rows and the new states come in one tensor, of which the states go back into their cache.
+// One tensor holds the rows and the new states. The states are stored back into their cache.
 Tensor LlamaCppGraph::with_new_state(std::uint64_t width, std::uint64_t state,
                                      std::initializer_list<Tensor> from) {
   const Tensor both = op(rows(width) + states(state), from);
@@ -52,7 +52,7 @@ Tensor LlamaCppGraph::with_new_state(std::uint64_t width, std::uint64_t state,
   return both;
 }
 
-// A convolution over the tokens: the state in front of them, the last columns back into the state.
+// A convolution over the state followed by the tokens. The last columns become the new state.
 Tensor LlamaCppGraph::convolve(Tensor from, std::uint64_t state, std::uint64_t width) {
   const Tensor before = load_state(state);
   return project(width, with_new_state(width, state, {view(before), from}));
@@ -94,7 +94,7 @@ Tensor LlamaCppGraph::mamba2(const LayerShape& layer, Tensor normed) {
   return project(shape_.hidden, same(view(gated)));
 }
 
-// Gated delta net, by ggml's fused operation.
+// Gated delta net, computed by ggml's fused operation.
 Tensor LlamaCppGraph::gated_delta(const LayerShape& layer, Tensor normed) {
   const Branch branch = branch_of(layer, 128);
   const auto unit_rows = [&](Tensor qkv) {
@@ -115,10 +115,10 @@ Tensor LlamaCppGraph::gated_delta(const LayerShape& layer, Tensor normed) {
   return project(shape_.hidden, view(combine(same(out), gate)));
 }
 
-// Kimi's: a decay for every element of a key.
+// Kimi's delta attention has a decay for every element of a key.
 Tensor LlamaCppGraph::split_delta(const LayerShape& layer, Tensor normed) {
   const std::uint64_t inner = layer.inner;
-  const std::uint64_t rank = 128;  // of decay and gate: the size of a head
+  const std::uint64_t rank = 128;  // rank of decay and gate, which is the size of a head
   expand(normed);
   const Tensor before = load_state(layer.conv_state);
   const std::uint64_t third = layer.conv_state / 3;
@@ -140,12 +140,12 @@ Tensor LlamaCppGraph::split_delta(const LayerShape& layer, Tensor normed) {
   return project(shape_.hidden, copy(view(combine(normed_out, gate))));
 }
 
-// The rows are normed, or copied, out of the tensor that holds the new states as well.
+// The rows are normed or copied, because the tensor that holds them also holds the new states.
 Tensor LlamaCppGraph::delta_rule(const LayerShape& layer, std::initializer_list<Tensor> from) {
   return copy(part(with_new_state(layer.inner, layer.state, from), layer.inner));
 }
 
-// LFM2: three rows a token, of which two gate the third before and after the convolution.
+// LFM2 has three rows per token. Two of them gate the third, before and after the convolution.
 Tensor LlamaCppGraph::short_convolution(const LayerShape& layer, Tensor normed) {
   const std::uint64_t width = layer.inner != 0 ? layer.inner : shape_.hidden;
   const Tensor bcx = project(CheckedSize(width) * 3, normed);
@@ -160,7 +160,7 @@ Tensor LlamaCppGraph::low_rank(std::uint64_t rank, Tensor from) {
   return project(shape_.hidden, same(project(rank, from)));
 }
 
-// a + (b - a) * weight, for several weights at once.
+// Computes a + (b - a) * weight for several weights at once.
 Tensor LlamaCppGraph::interpolate(Tensor a, Tensor b, std::uint64_t ways) {
   const Tensor difference = combine(b, a);
   if (ways == 1) return combine(a, same(difference));
@@ -168,7 +168,7 @@ Tensor LlamaCppGraph::interpolate(Tensor a, Tensor b, std::uint64_t ways) {
   return combine(same(repeated), a);
 }
 
-// Five rows a token are mixed by weights that depend on the token.
+// Mixes five rows per token with weights that depend on the token.
 Tensor LlamaCppGraph::rwkv6_time_mix(const LayerShape& layer, Tensor normed, Tensor shifted) {
   constexpr std::uint64_t kWays = 5;  // w k v r g
   const std::uint64_t hidden = shape_.hidden;
@@ -223,7 +223,7 @@ Tensor LlamaCppGraph::rwkv_time_mix(const LayerShape& layer, Tensor normed, Tens
   return project(hidden, combine(combine(same(same(grouped)), view(weighted)), gate));
 }
 
-// Time mix and channel mix, each on a token and the one before it.
+// Time mix and channel mix, each of a token with the previous one.
 void LlamaCppGraph::rwkv_layer(const LayerShape& layer, bool last) {
   set_stage("recurrent");
   const CheckedSize one_state = states(shape_.hidden);

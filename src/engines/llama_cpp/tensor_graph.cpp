@@ -8,7 +8,7 @@
 
 namespace tapedeck::internal {
 
-/// An endless range, of which the best fitting hole is given out.
+/// An unlimited range of memory, from which the best fitting hole is allocated.
 class TensorGraph::Memory {
  public:
   static constexpr std::uint64_t kAlignment = 64;
@@ -59,8 +59,8 @@ class TensorGraph::Memory {
     [[nodiscard]] std::uint64_t end() const { return offset + size; }
   };
 
-  // Of several that fit alike, the last: as ggml does it. What lies behind everything is large
-  // enough for anything, and no hole as long as another one will do.
+  // The smallest hole that fits; of several equal ones the last, as in ggml. The unlimited hole at
+  // the end is used only if no other one fits.
   std::vector<Hole>::iterator best_hole(std::uint64_t size) {
     const auto last = std::prev(holes_.end());
     auto best = last;
@@ -70,7 +70,7 @@ class TensorGraph::Memory {
     return best;
   }
 
-  std::vector<Hole> holes_ = {{0, UINT64_MAX}};  // by offset; the last one ends nowhere
+  std::vector<Hole> holes_ = {{0, UINT64_MAX}};  // sorted by offset; the last one is unlimited
   std::uint64_t live_ = 0;
   Footprint footprint_;
 };
@@ -88,7 +88,7 @@ TensorGraph::Tensor TensorGraph::view(Tensor of, const CheckedSize& bytes) {
   return out;
 }
 
-// Depth first, with a stack of its own: a model may have more layers than a thread has stack.
+// Depth first, with an explicit stack: recursion over all layers could overflow the thread's stack.
 void TensorGraph::expand(Tensor tensor) {
   struct Visit {
     Tensor tensor;
@@ -120,7 +120,7 @@ void TensorGraph::count_uses() {
   }
 }
 
-// True where a source's memory serves for the node.
+// Lets the node reuse the memory of one of its sources; false if that is not possible.
 bool TensorGraph::take_over(Node& node) {
   for (const Tensor which : node.sources) {
     Node& source = nodes_[which];
@@ -141,7 +141,7 @@ void TensorGraph::place_tensor(Memory& memory, Tensor tensor) {
   node.offset = memory.take(node.bytes, node.stage);
 }
 
-// After a source was read: it, or the tensor whose memory it shows, may go.
+// After a source was read: frees it, or the owner of its memory, if that was the last use.
 void TensorGraph::release_source(Memory& memory, Tensor source) {
   Node& node = nodes_[source];
   if (--node.readers != 0 || node.views != 0) return;

@@ -1,6 +1,6 @@
 /// @file
-/// `TensorGraph`: tensors that are computed one from another, and what an allocator in the manner
-/// of ggml's makes of them. No tensor has data; all have sizes.
+/// `TensorGraph`: tensors that are computed from one another, and the memory that an allocator like
+/// ggml's needs for them. Tensors have sizes but no data.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,11 @@
 
 namespace tapedeck::internal {
 
-/// Records tensors, orders them as ggml orders a graph (each behind its sources, when `expand`
-/// first meets it), and plays ggml's graph allocator over that order: a tensor is placed when it is
-/// computed, in the best fitting hole, and given back after its last use; some operations take over
-/// the memory of a source that nothing else needs. One graph, one thread. Whatever makes a tensor
-/// throws InvalidArgument for a size that does not fit in 64 bits.
+/// Records tensors, orders them as ggml orders a graph (each after its sources, when `expand` first
+/// reaches it), and simulates ggml's graph allocator for that order. A tensor is placed in the best
+/// fitting hole when it is computed, and freed after its last use. Some operations reuse the memory
+/// of a source that nothing else needs. Functions that create a tensor throw InvalidArgument for a
+/// size that does not fit in 64 bits. Thread-safety: a graph is used by one thread.
 ///
 /// Source of the rules: ggml-alloc.c, `ggml_build_forward_expand` of ggml.c.
 class TensorGraph {
@@ -24,42 +24,43 @@ class TensorGraph {
   using Tensor = std::uint32_t;
 
   struct Footprint {
-    std::uint64_t bytes = 0;   ///< What the allocator ends up with.
-    std::uint64_t live = 0;    ///< The largest sum of tensors alive at a time.
-    std::string_view stage{};  ///< Where `bytes` was reached.
+    std::uint64_t bytes = 0;   ///< Size of the allocator's buffer.
+    std::uint64_t live = 0;    ///< Largest sum of the tensors that are live at the same time.
+    std::string_view stage{};  ///< The stage at which `bytes` was reached.
   };
 
-  /// Of what is made from here on; kept by reference.
+  /// Sets the stage of the next tensors. Not copied.
   void set_stage(std::string_view stage) noexcept { stage_ = stage; }
 
-  /// What is written before anything is computed: it has memory from the start.
+  /// A tensor that is written before anything is computed, so it has memory from the start.
   Tensor input(const CheckedSize& bytes) { return append_node(Kind::input, bytes, {}); }
   /// A tensor with memory of its own.
   Tensor op(const CheckedSize& bytes, std::initializer_list<Tensor> sources) {
     return append_node(Kind::op, bytes, sources);
   }
-  /// Likewise, unless it can take over a source's memory: of the same size, needed no more, and no
-  /// view (through which the engine's build never does, as its figures show).
+  /// A tensor that reuses the memory of a source that has the same size, is not needed any more,
+  /// and is not a view (the sizes that the engine prints show that it never reuses memory through
+  /// views). Otherwise it has memory of its own.
   Tensor in_place(const CheckedSize& bytes, std::initializer_list<Tensor> sources) {
     return append_node(Kind::in_place, bytes, sources);
   }
-  /// The same memory under another shape.
+  /// A tensor with another shape in the same memory.
   Tensor view(Tensor of) { return view(of, bytes(of)); }
-  /// Elements that lie in another tensor's memory, side by side or not.
+  /// A tensor whose elements are in another tensor's memory, contiguous or not.
   Tensor view(Tensor of, const CheckedSize& bytes);
-  /// Writes into memory that is not the graph's (a cache).
+  /// An operation that writes into memory outside the graph, such as a cache.
   Tensor store(std::initializer_list<Tensor> sources) {
     return append_node(Kind::store, 0, sources);
   }
 
-  /// No other tensor takes over its memory: it is read after all is computed.
+  /// Excludes the tensor's memory from reuse, because it is read after the whole graph.
   void keep(Tensor tensor) { nodes_[tensor].kept = true; }
-  /// Computes a tensor, and before it what it needs, now.
+  /// Appends a tensor, after its sources, to the order of computation.
   void expand(Tensor tensor);
 
   [[nodiscard]] std::uint64_t bytes(Tensor tensor) const { return nodes_[tensor].bytes; }
 
-  /// Plays the allocator over what was expanded. @pre not called before.
+  /// Simulates the allocator for the tensors that were expanded. @pre not called before.
   /// @throws InvalidArgument if the sizes do not fit in 64 bits.
   [[nodiscard]] Footprint allocate();
 
@@ -71,9 +72,9 @@ class TensorGraph {
     std::uint64_t offset = 0;
     std::string_view stage{};
     std::vector<Tensor> sources{};
-    std::uint32_t readers = 0;  ///< That are not yet computed, as are the views.
-    std::uint32_t views = 0;
-    Tensor viewed = 0;  ///< Whose memory a view shows.
+    std::uint32_t readers = 0;  ///< Number of readers that are not yet computed.
+    std::uint32_t views = 0;    ///< Number of views that are still needed.
+    Tensor viewed = 0;          ///< The tensor that owns a view's memory.
     Kind kind = Kind::op;
     bool kept = false;
     bool expanded = false;
@@ -90,8 +91,8 @@ class TensorGraph {
 
   std::string_view stage_;
   std::vector<Node> nodes_;
-  std::vector<Tensor> inputs_;  ///< In the order in which they are met; so the next.
-  std::vector<Tensor> order_;
+  std::vector<Tensor> inputs_;  ///< Expanded inputs, in order.
+  std::vector<Tensor> order_;   ///< Other expanded tensors, in order.
 };
 
 }  // namespace tapedeck::internal

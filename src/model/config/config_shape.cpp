@@ -14,7 +14,7 @@
 namespace tapedeck::internal {
 namespace {
 
-// Where models of several parts keep what is said of their text decoder.
+// The prefixes under which multi-part models describe their text decoder.
 constexpr std::array<std::string_view, 5> kTextScopes = {
     "text_config.", "llm_config.", "language_config.", "thinker_config.text_config.",
     "language_model."};
@@ -32,7 +32,7 @@ struct Named {
   const Architecture& architecture;
 };
 
-// The text decoder's own name, where the table has it, else the whole model's.
+// The text decoder's own name if the table has it, otherwise the name of the whole model.
 Named architecture_of(const Metadata& metadata, const std::vector<std::string>& scopes) {
   std::string first;
   for (const std::string& scope : scopes) {
@@ -47,7 +47,7 @@ Named architecture_of(const Metadata& metadata, const std::vector<std::string>& 
   return {first, find_architecture(Dialect::config, "")};
 }
 
-/// Parts of a layer that a config leaves out by the module's name in checkpoints.
+/// The parts of a layer in a module. Configs list modules that are not quantized by these names.
 struct LeftOutModule {
   std::string_view name;
   Part first;
@@ -62,7 +62,7 @@ constexpr auto kLeftOutModules = std::to_array<LeftOutModule>({
 
 class QuantizationReader {
  public:
-  /// @param stored  what the quantization_config says.
+  /// @param stored  the values of the quantization_config.
   explicit QuantizationReader(const Figures& stored) : stored_(stored) {}
 
   StoredQuantization read(std::optional<DType> stated) {
@@ -118,7 +118,7 @@ class QuantizationReader {
     return true;
   }
 
-  // Packed in 32-bit words, a 16-bit scale for each group of columns.
+  // Packed in 32-bit words, with a 16-bit scale for each group of columns.
   bool set_int4(std::uint64_t group, bool zero_points) {
     out_.type = DType::f4;
     out_.scale_type = DType::f16;
@@ -144,10 +144,11 @@ class QuantizationReader {
 
 void note_gaps(const Figures& figures, ModelShape& shape) {
   if (shape.parameters.empty()) {
-    shape.warnings.push_back("the tensors of " + shape.architecture +
-                             " are not all known: its weights cannot be counted from the config");
+    shape.warnings.push_back(
+        "the tensors of " + shape.architecture +
+        " are not all known, so its weights cannot be counted from the config");
   } else if (figures.find(Figure::indexer_dim)) {
-    shape.warnings.emplace_back("a sparse indexer: its own tensors are not counted");
+    shape.warnings.emplace_back("the tensors of the sparse indexer are not counted");
   }
 }
 
@@ -169,8 +170,8 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
   const bool whole = stored.method == "fp8" || stored.method == "mxfp4";
   shape.dtype = whole ? stored.type : stated;
   const auto layers = figures.find(Figure::layers);
-  if (!layers) {  // The config of something else, maybe beside tensors that can be planned.
-    shape.warnings.emplace_back("num_hidden_layers is missing: its layers cannot be planned");
+  if (!layers) {  // The config describes something else. There may still be tensors to plan.
+    shape.warnings.emplace_back("num_hidden_layers is missing, so the layers cannot be planned");
     return shape;
   }
   shape.vocabulary = figures.positive(Figure::vocabulary);
@@ -181,7 +182,7 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
   shape.parameters = make_parameters(figures, shape);
   if (!shape.parameters.empty() && !shape.parameter_count()) {
     figures.throw_figure_error(Figure::hidden, FormatFault::out_of_range,
-                               "makes more parameters than can be counted");
+                               "results in more parameters than can be counted");
   }
   note_gaps(figures, shape);
   shape.exact = shape.warnings.empty();

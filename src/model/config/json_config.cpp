@@ -15,9 +15,9 @@
 namespace tapedeck::internal {
 namespace {
 
-constexpr const char* kIsItConfig = "is it a model's config.json?";
+constexpr const char* kIsItConfig = "check that it is a model's config.json";
 
-/// The numbers, or the texts, of a list.
+/// The numbers or the strings of a list.
 struct List {
   std::uint64_t count = 0;
   std::vector<std::int64_t> whole;
@@ -47,16 +47,16 @@ struct List {
   }
 };
 
-/// An object or a list that is open.
+/// An object or a list that the parser is inside of.
 struct Level {
   bool object;
-  std::size_t path;      ///< Length of the path to it.
-  std::uint64_t offset;  ///< Of the entry that it is.
+  std::size_t path;      ///< Length of the path to this level.
+  std::uint64_t offset;  ///< Offset of its entry in the file.
   std::unordered_set<std::string> keys{};
   List list{};
 };
 
-/// Takes the parser's events.
+/// Collects the entries of all levels from the parser's events.
 class Flattener final : public JsonHandler {
  public:
   using JsonHandler::JsonHandler;
@@ -100,7 +100,9 @@ class Flattener final : public JsonHandler {
   }
 
  private:
-  bool other_value(const char* /*what*/) override { return false; }  // There is none.
+  bool other_value(const char* /*what*/) override {
+    return false;
+  }  // All kinds of values are handled.
 
   template <class Value>
   bool add_value(Value value) {
@@ -122,7 +124,7 @@ class Flattener final : public JsonHandler {
 
   bool open_level(bool object) {
     if (levels_.size() == kMostConfigDepth) {
-      throw_beyond_limit(here(), kMostConfigDepth, " objects and lists inside one another");
+      throw_beyond_limit(here(), kMostConfigDepth, " levels of nested objects and lists");
     }
     if (levels_.empty() && !object) throw_no_object();
     if (!levels_.empty() && !levels_.back().object) {
@@ -140,7 +142,7 @@ class Flattener final : public JsonHandler {
     return true;
   }
 
-  // The key was there before: the later value counts.
+  // A repeated key replaces the earlier value.
   void forget_earlier_values() {
     if (++repeats_ > kMostConfigRepeats) {
       throw_beyond_limit(offset_, kMostConfigRepeats, " repeated keys");
@@ -152,22 +154,23 @@ class Flattener final : public JsonHandler {
   }
 
   [[noreturn]] void throw_no_object() const {
-    file().throw_format_error({.fault = FormatFault::wrong_type}, "no JSON object", kIsItConfig);
+    file().throw_format_error({.fault = FormatFault::wrong_type}, "it is not a JSON object",
+                              kIsItConfig);
   }
   [[noreturn]] void throw_beyond_limit(std::uint64_t offset, std::size_t limit,
                                        const char* what) const {
     file().throw_format_error({.offset = offset, .fault = FormatFault::out_of_range},
-                              "more than " + std::to_string(limit) + what, kIsItConfig);
+                              "it has more than " + std::to_string(limit) + what, kIsItConfig);
   }
 
   std::string path_;
-  std::uint64_t offset_ = 0;  ///< Of the entry that is being read.
+  std::uint64_t offset_ = 0;  ///< Offset of the entry that is being read.
   std::vector<Level> levels_;
   std::vector<Metadata::Entry> entries_;
   std::size_t repeats_ = 0;
 };
 
-/// Python writes Infinity and NaN, which JSON has not: they become texts of the same length.
+/// Turns Infinity and NaN, which Python writes but JSON lacks, into strings of the same length.
 void quote_words(std::string& text) {
   bool inside = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -192,7 +195,7 @@ Metadata read_json_config(const std::filesystem::path& path) {
   FileReader file(path);
   if (file.size() > kMostConfigBytes) {
     file.throw_format_error({.offset = kMostConfigBytes, .fault = FormatFault::out_of_range},
-                            "longer than any config.json", kIsItConfig);
+                            "it is longer than 64 MiB, and so than any config.json", kIsItConfig);
   }
   std::string text = file.text(file.size(), "the configuration");
   quote_words(text);

@@ -1,5 +1,5 @@
 /// @file
-/// JSON out of a file that is not trusted, event by event, knowing at each event where it is.
+/// Parsing of JSON from untrusted files, as a sequence of events with their byte offsets.
 #pragma once
 
 #include <algorithm>
@@ -17,11 +17,10 @@
 
 namespace tapedeck::internal {
 
-/// The next bytes of a file, or a text that was made of it, as characters. Of a file it reads on as
-/// they are asked for.
+/// The characters of a file, which is read as they are consumed, or of a text made from a file.
 class JsonSource {
  public:
-  /// An input iterator, as nlohmann's parser takes a pair of them.
+  /// An input iterator; nlohmann's parser takes a pair of them.
   class Iterator {
    public:
     using iterator_category = std::input_iterator_tag;
@@ -36,7 +35,7 @@ class JsonSource {
       ++source_->at_;
       return *this;
     }
-    /// To be compared with the end only.
+    /// May only be compared with the end.
     bool operator!=(const Iterator& /*end*/) const { return source_->has_more(); }
     bool operator==(const Iterator& /*end*/) const { return !source_->has_more(); }
 
@@ -44,17 +43,17 @@ class JsonSource {
     JsonSource* source_;
   };
 
-  /// From the file's place on; to its end, or for so many bytes.
+  /// From the current position of the file, for `bytes` or to the end of the file.
   explicit JsonSource(FileReader& file,
                       std::uint64_t bytes = std::numeric_limits<std::uint64_t>::max())
       : file_(file), left_(bytes), chunk_offset_(file.offset()) {}
-  /// The text stands for the file from its first byte on.
+  /// The text takes the place of the file, from the file's first byte on.
   JsonSource(FileReader& file, std::string_view text)
       : file_(file), begin_(text.data()), at_(begin_), end_(begin_ + text.size()) {}
 
   [[nodiscard]] Iterator begin() noexcept { return Iterator(this); }
   [[nodiscard]] Iterator end() noexcept { return Iterator(this); }
-  /// Of the next character in the file.
+  /// Offset of the next character in the file.
   [[nodiscard]] std::uint64_t offset() const noexcept {
     return chunk_offset_ + static_cast<std::uint64_t>(at_ - begin_);
   }
@@ -74,14 +73,14 @@ class JsonSource {
   }
 
   FileReader& file_;
-  std::uint64_t left_ = 0;          // not counting what lies between begin_ and end_
-  std::uint64_t chunk_offset_ = 0;  // of what begin_ points to
+  std::uint64_t left_ = 0;          // bytes after end_ that may still be read
+  std::uint64_t chunk_offset_ = 0;  // offset of begin_ in the file
   const char* begin_ = nullptr;
   const char* at_ = nullptr;
   const char* end_ = nullptr;
 };
 
-/// What handlers of JSON events share: each overrides (by name) the events it wants.
+/// Base class of handlers of JSON events. Each hides, by name, the functions of events it handles.
 class JsonHandler {
  public:
   explicit JsonHandler(FileReader& file,
@@ -91,7 +90,7 @@ class JsonHandler {
 
   [[nodiscard]] JsonSource& source() noexcept { return source_; }
 
-  // NOLINTBEGIN(readability-convert-member-functions-to-static): the parser calls them of an object
+  // NOLINTBEGIN(readability-convert-member-functions-to-static): the parser calls them on an object
   bool null() { return other_value("null"); }
   bool boolean(bool /*value*/) { return other_value("a boolean"); }
   bool number_integer(std::int64_t /*value*/) { return other_value("a negative number"); }
@@ -112,23 +111,24 @@ class JsonHandler {
     const std::size_t reason = text.find(kBeforeTheReason);
     if (reason != std::string_view::npos) text.remove_prefix(reason + kBeforeTheReason.size());
     file_.throw_format_error({.offset = begin_ + (position == 0 ? 0 : position - 1)},
-                             "no valid JSON: " + std::string(text), "is the file whole?");
+                             "invalid JSON: " + std::string(text),
+                             "check that the file is complete");
   }
 
  protected:
   ~JsonHandler() = default;
 
-  /// A value whose event the handler has not overridden.
-  /// @param what  what it is: "a number".
+  /// Handles a value whose event the handler does not handle itself.
+  /// @param what  the kind of value: "a number".
   virtual bool other_value(const char* what) = 0;
 
   [[nodiscard]] const FileReader& file() const noexcept { return file_; }
-  /// The last character that was read.
+  /// Offset of the last character that was read.
   [[nodiscard]] std::uint64_t here() const noexcept {
     const std::uint64_t next = source_.offset();
     return next > begin_ ? next - 1 : begin_;
   }
-  /// Where a string began that was just read.
+  /// Offset of the beginning of the string that was just read.
   [[nodiscard]] std::uint64_t start_of(const std::string& text) const noexcept {
     const std::uint64_t next = source_.offset();
     const std::uint64_t length = text.size() + 2;
@@ -141,8 +141,8 @@ class JsonHandler {
   std::uint64_t begin_ = 0;
 };
 
-/// Gives the handler the events of a whole JSON text, or those until it returns false.
-/// @throws SystemError; FormatError where the text is no JSON or goes on after its end.
+/// Passes the events of a JSON text to the handler, until the handler returns false.
+/// @throws SystemError; FormatError if the text is not JSON, or continues after the JSON value.
 template <class Handler>
 bool parse_json(Handler& handler) {
   JsonSource& source = handler.source();

@@ -15,7 +15,7 @@
 namespace tapedeck::internal {
 namespace {
 
-/// What a part says of its place in a split model.
+/// The position of a part in a split model.
 struct Place {
   std::uint64_t number = 0;  ///< From 0.
   std::uint64_t count = 1;
@@ -47,7 +47,7 @@ Place place_of(const FileReader& file, const Metadata& metadata) {
       .count = std::max<std::uint64_t>(metadata.integer("split.count").value_or(1), 1)};
   if (place.number < place.count) return place;
   throw_split_error(file.path(), metadata, "split.no", FormatFault::out_of_range,
-                    "it says it is " + words_of(place));
+                    "the header claims that this is " + words_of(place));
 }
 
 std::filesystem::path path_of_part(const FileReader& file, const Metadata& metadata,
@@ -55,8 +55,8 @@ std::filesystem::path path_of_part(const FileReader& file, const Metadata& metad
   const std::string suffix = suffix_of(own);
   if (!file.path().ends_with(suffix)) {
     throw_split_error(file.path(), metadata, "split.count", FormatFault::contradictory,
-                      "it is " + words_of(own) + ", but its name does not end in " + suffix,
-                      "give all parts their names back, so that each can be found from the others");
+                      "the file is " + words_of(own) + ", but its name does not end in " + suffix,
+                      "restore the original names of all parts, so that they can be found");
   }
   const std::string stem = file.path().substr(0, file.path().size() - suffix.size());
   return stem + suffix_of({.number = number, .count = own.count});
@@ -65,18 +65,18 @@ std::filesystem::path path_of_part(const FileReader& file, const Metadata& metad
 void check_part(const FileReader& file, const GgufHeader& header, const Place& expected) {
   const Place place = place_of(file, header.metadata);
   if (place.number == expected.number && place.count == expected.count) return;
-  throw_split_error(
-      file.path(), header.metadata, "split.no", FormatFault::contradictory,
-      "it says it is " + words_of(place) + ", and its name says " + words_of(expected));
+  throw_split_error(file.path(), header.metadata, "split.no", FormatFault::contradictory,
+                    "the header claims that this is " + words_of(place) +
+                        ", but the name is that of " + words_of(expected));
 }
 
-// Of all parts, as the first one may state it.
+// Checks the number of tensors of all parts, which the first part may state.
 void check_tensor_count(const std::string& first, const Metadata& metadata, std::uint64_t tensors) {
   const std::optional<std::uint64_t> stated = metadata.integer("split.tensors.count");
   if (!stated || *stated == tensors) return;
   throw_split_error(first, metadata, "split.tensors.count", FormatFault::contradictory,
-                    "the model has " + std::to_string(*stated) + " tensors, and its parts have " +
-                        std::to_string(tensors));
+                    "the model should have " + std::to_string(*stated) +
+                        " tensors, but its parts have " + std::to_string(tensors));
 }
 
 Model model_of(const std::filesystem::path& path, GgufHeader header, TensorDirectory tensors) {
@@ -93,7 +93,7 @@ Model model_of(const std::filesystem::path& path, GgufHeader header, TensorDirec
   return model;
 }
 
-// All parts, from the first to the last. What the model is, the first one says.
+// Reads all parts in order. The metadata of the first part describes the model.
 Model read_parts(const FileReader& asked, const Metadata& metadata, const Place& own) {
   TensorDirectoryBuilder tensors;
   GgufHeader first;

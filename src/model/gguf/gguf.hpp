@@ -1,6 +1,6 @@
 /// @file
-/// GGUF files. Format: docs/gguf.md of ggml; what is refused follows gguf.cpp of llama.cpp, except
-/// that versions 1 and 2 are read as well.
+/// GGUF files. The format is described in docs/gguf.md of ggml. The same files are rejected as by
+/// gguf.cpp of llama.cpp, except that versions 1 and 2 are read as well.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace tapedeck::internal {
 
-/// The model of a GGUF file, with all parts of a split one, from any of them.
+/// Reads the model of a GGUF file. If `path` is any part of a split model, all parts are read.
 /// @throws SystemError, FormatError
 [[nodiscard]] Model read_gguf(const std::filesystem::path& path);
 
@@ -26,7 +26,7 @@ struct GgufHeader {
   std::vector<std::string> warnings{};
 };
 
-/// Reads a header from the file's first byte on, and adds its tensors.
+/// Reads the header at the beginning of the file, and adds its tensors to `tensors`.
 /// @throws SystemError, FormatError
 [[nodiscard]] GgufHeader read_gguf_header(FileReader& file, TensorDirectoryBuilder& tensors);
 

@@ -17,27 +17,27 @@ const Metadata::Entry& entry_of(const Model& gguf, std::string_view key) {
   if (gguf.format != ModelFormat::gguf || gguf.tensors.files().empty()) {
     throw InvalidArgument(
         {.argument = "model"},
-        gguf.path.string() + " is no GGUF file, so it has no array " + std::string(key));
+        gguf.path.string() + " is not a GGUF file, so it has no array " + std::string(key));
   }
   if (const Metadata::Entry* entry = gguf.metadata.find(key)) return *entry;
   throw FormatError({gguf.path.string(), 0, std::string(key), FormatFault::missing},
-                    "there is no " + std::string(key));
+                    "the header has no key " + std::string(key));
 }
 
 }  // namespace
 
-/// Reads one array from its entry on.
+/// Reads one array, starting at its entry in the header.
 class GgufArrayReader {
  public:
   GgufArrayReader(const Model& gguf, std::string_view key)
       : entry_(entry_of(gguf, key)),
-        // What a split model says of itself, its first part says.
+        // The metadata of a split model is in its first part.
         file_(gguf.tensors.files().front().path),
         values_(file_, gguf.version) {
     file_.skip(entry_.offset, "a key");
     if (file_.text(values_.length("a key", kLongestGgufKey), "a key") != entry_.key) {
-      throw_array_error(entry_.offset, FormatFault::changed, "is not here any more",
-                        "the file changed while it was read");
+      throw_array_error(entry_.offset, FormatFault::changed, "is no longer at this offset",
+                        "the file has changed, so read the model again");
     }
     if (values_.type(entry_.key) != GgufType::array) throw_other_type("array");
     type_ = values_.type(entry_.key);
@@ -68,7 +68,9 @@ class GgufArrayReader {
     return numbers<std::int64_t>([&] {
       const std::uint64_t at = file_.offset();
       const std::optional<std::int64_t> number = values_.integer(type_, "an array");
-      if (!number) throw_array_error(at, FormatFault::out_of_range, "has a number beyond an int64");
+      if (!number)
+        throw_array_error(at, FormatFault::out_of_range,
+                          "has a number that does not fit in an int64");
       return *number;
     });
   }
@@ -87,7 +89,7 @@ class GgufArrayReader {
     throw_field_error({file_.path(), at, entry_.key, fault}, what, std::move(advice));
   }
   [[noreturn]] void throw_other_type(const std::string& wanted) const {
-    throw_array_error(entry_.offset, FormatFault::wrong_type, "is no " + wanted);
+    throw_array_error(entry_.offset, FormatFault::wrong_type, "is not an " + wanted);
   }
 
   const Metadata::Entry& entry_;

@@ -34,9 +34,9 @@ class HeaderParser {
       file_.throw_format_error({file_.offset(), "the number of keys", FormatFault::out_of_range},
                                std::to_string(keys) + " keys are too many");
     }
-    // The same bytes as an empty file of version 3, which is no model of version 1.
+    // These are also the bytes of an empty file of version 3 whose version is wrong.
     if (header_.version == 1 && tensors == 0 && keys == 0) {
-      throw_version_error("version 1, and neither keys nor tensors", "is the version wrong?");
+      throw_version_error("a file of version 1 has neither keys nor tensors", "check its version");
     }
     for (std::uint64_t i = 0; i < keys; ++i) read_pair();
     tensors_.begin_file({.path = file_.path(),
@@ -50,33 +50,33 @@ class HeaderParser {
   }
 
  private:
-  // What a pair or a tensor takes at least, in version 1.
+  // The minimum sizes of a pair and of a tensor, which are those of version 1.
   static constexpr std::uint64_t kLeastKeyBytes = 4 + 1 + 4 + 1;
   static constexpr std::uint64_t kLeastTensorBytes = 4 + 4 + 4 + 8;
 
   void read_version() {
     if (file_.number<std::uint32_t>("the magic") != kMagic) {
       file_.throw_format_error({.fault = FormatFault::not_this_format},
-                               "it does not begin with GGUF", "is it a GGUF file?");
+                               "it does not begin with GGUF", "check that it is a GGUF file");
     }
     header_.version = file_.number<std::uint32_t>("the version");
     values_ = GgufValues(file_, header_.version);
     if (header_.version >= 1 && header_.version <= 3) return;
     if ((header_.version & 0xffff) == 0 && header_.version != 0) {
-      throw_version_error("its numbers are big-endian", "convert it to little-endian");
+      throw_version_error("the file is big-endian", "convert it to little-endian");
     }
     throw_version_error("GGUF version " + std::to_string(header_.version) +
-                        "; versions 1, 2 and 3 are known");
+                        " is not supported, only versions 1, 2 and 3 are");
   }
 
   void read_pair() {
     const std::uint64_t at = file_.offset();
     std::string key = file_.text(values_.length("a key", kLongestGgufKey), "a key");
-    if (key.empty()) file_.throw_format_error({at, "a key"}, "an empty key");
+    if (key.empty()) file_.throw_format_error({at, "a key"}, "a key is empty");
     Metadata::Value value = read_value(key);
     if (header_.metadata.add(key, std::move(value), at)) return;
     header_.warnings.push_back("the key " + printable(key) +
-                               " is there twice: its first value holds");
+                               " occurs twice; its first value is used");
   }
 
   Metadata::Value read_value(const std::string& key) {
@@ -171,14 +171,14 @@ class HeaderParser {
       return *alignment;
     }
     throw_field_error({file_.path(), entry->offset, entry->key, FormatFault::out_of_range},
-                      "is no power of two of 32 bits");
+                      "is not a power of two that fits in 32 bits");
   }
 
   void read_tensor() {
     const std::uint64_t at = file_.offset();
     const std::string name =
         file_.text(values_.length("a tensor's name", kLongestTensorName), "a tensor's name");
-    if (name.empty()) file_.throw_format_error({at, "a tensor's name"}, "a tensor without a name");
+    if (name.empty()) file_.throw_format_error({at, "a tensor's name"}, "a tensor has no name");
     TensorEntry entry{.name = name};
     read_dimensions(entry);
     entry.dtype = read_dtype(name);
@@ -187,8 +187,8 @@ class HeaderParser {
     entry.offset = file_.number<std::uint64_t>("a tensor's offset");
     if (entry.offset % tensors_.file().alignment != 0) {
       throw_field_error({file_.path(), offset_at, name, FormatFault::contradictory},
-                        "lies at " + std::to_string(entry.offset) +
-                            ", no multiple of the alignment " +
+                        "has the offset " + std::to_string(entry.offset) +
+                            ", which is not a multiple of the alignment " +
                             std::to_string(tensors_.file().alignment));
     }
     entry.id = part_id_of(entry.name);
@@ -200,7 +200,7 @@ class HeaderParser {
     const auto rank = file_.number<std::uint32_t>("a tensor's dimensions");
     if (rank > kMostDimensions) {
       throw_field_error({file_.path(), at, std::string(entry.name), FormatFault::out_of_range},
-                        "has " + std::to_string(rank) + " dimensions; at most 4 are allowed");
+                        "has " + std::to_string(rank) + " dimensions, but at most 4 are allowed");
     }
     entry.rank = static_cast<std::uint8_t>(rank);
     for (std::size_t i = rank; i-- > 0;) {
@@ -214,7 +214,7 @@ class HeaderParser {
     if (const std::optional<DType> type = dtype_from_ggml(number)) return *type;
     throw_field_error(
         {file_.path(), at, name, FormatFault::unsupported},
-        "has the type " + std::to_string(number) + ", which is unknown or was taken back",
+        "has the type " + std::to_string(number) + ", which is unknown or no longer supported",
         "convert the model again with a current llama.cpp");
   }
 

@@ -10,7 +10,7 @@
 namespace tapedeck::internal {
 namespace {
 
-// Rows and columns of the embedding table, where the file has one.
+// A dimension of the embedding table; 0 if the file has none.
 std::uint64_t embedding_dimension(const TensorDirectory& tensors, std::size_t dimension) {
   const TensorEntry* const table = tensors.find("token_embd.weight");
   return table != nullptr && table->rank == 2 ? table->dimensions[dimension] : 0;
@@ -23,7 +23,7 @@ std::uint64_t vocabulary_of(const Figures& figures, const Metadata& metadata,
     if (const auto* many = std::get_if<Metadata::Omitted>(&tokens->value)) {
       if (many->count <= Figures::kLargest) return many->count;
       figures.throw_figure_error(*tokens, FormatFault::out_of_range,
-                                 "has more than any vocabulary");
+                                 "has more tokens than any vocabulary");
     }
     if (const auto* few = std::get_if<std::vector<std::string>>(&tokens->value)) {
       return few->size();
@@ -32,18 +32,18 @@ std::uint64_t vocabulary_of(const Figures& figures, const Metadata& metadata,
   return std::min(embedding_dimension(tensors, 0), Figures::kLargest);
 }
 
-// The layers that only draft tokens come last, and keep no cache.
+// The number of layers without those that only draft tokens, which come last and have no cache.
 std::uint64_t main_layers(const Figures& figures) {
   const std::uint64_t all = figures.get(Figure::layers, 0);
   const std::uint64_t drafts = figures.get(Figure::draft_layers, 0);
   if (drafts != 0 && drafts >= all) {
     figures.throw_figure_error(Figure::draft_layers, FormatFault::contradictory,
-                               "leaves no layers besides");
+                               "leaves no other layers");
   }
   return all - drafts;
 }
 
-// Files with a vocabulary only, or for other programs, have no layers to plan.
+// Files that have only a vocabulary, or that are made for other programs, have no layers to plan.
 bool says_enough(const Figures& figures, ModelShape& shape) {
   if (!figures.find(Figure::layers)) return false;
   const bool attends = figures.architecture().state.in != States::all;
@@ -52,7 +52,7 @@ bool says_enough(const Figures& figures, ModelShape& shape) {
         std::tuple(Figure::heads, "attention.head_count", attends)}) {
     if (!needed || figures.find(figure)) continue;
     shape.warnings.push_back(shape.architecture + "." + key +
-                             " is missing: its layers cannot be planned");
+                             " is missing, so the layers cannot be planned");
     return false;
   }
   return true;

@@ -1,6 +1,6 @@
 /// @file
-/// How GGUF files store counts, lengths and types: what the readers of a header and of its long
-/// arrays share.
+/// `GgufValues`: reads counts, lengths and types, for the header of a GGUF file and its long
+/// arrays.
 #pragma once
 
 #include <algorithm>
@@ -18,12 +18,13 @@
 
 namespace tapedeck::internal {
 
-// No file is longer, and no tensor has more elements: ggml counts in int64.
+// Limits file sizes and elements of a tensor: ggml counts in int64.
 inline constexpr std::uint64_t kMostOfGguf = std::numeric_limits<std::int64_t>::max();
-inline constexpr std::uint64_t kMostGgufStrings = 1 << 24;  // the largest vocabularies: a million
-inline constexpr std::uint64_t kLongestGgufKey = 65535;     // gguf.md
+inline constexpr std::uint64_t kMostGgufStrings = 1
+                                                  << 24;  // the largest vocabularies have a million
+inline constexpr std::uint64_t kLongestGgufKey = 65535;   // gguf.md
 
-// Numbered from 0, as gguf.md numbers them.
+// In the order of gguf.md, whose numbers start at 0.
 enum class GgufType : std::uint32_t {
   // clang-format off
   u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64,
@@ -41,24 +42,24 @@ inline constexpr std::array<std::uint64_t, 13> kGgufTypeBytes = {1, 1, 2, 2, 4, 
          type == GgufType::i64;
 }
 
-/// Reads them, each checked against what is left of the file.
+/// Reads counts, lengths and types, and checks each against the rest of the file.
 class GgufValues {
  public:
   GgufValues(FileReader& file, std::uint32_t version) : file_(&file), version_(version) {}
 
-  /// Of 32 bits in version 1.
+  /// Reads a size, which has 32 bits in version 1 and 64 bits otherwise.
   [[nodiscard]] std::uint64_t size(const char* what) {
     return version_ == 1 ? file_->number<std::uint32_t>(what) : file_->number<std::uint64_t>(what);
   }
 
-  /// A count of things that take at least so many bytes each.
+  /// Reads a count of items that take at least `least_bytes` each.
   [[nodiscard]] std::uint64_t count(const char* what, std::uint64_t least_bytes) {
     const std::uint64_t at = file_->offset();
     const std::uint64_t count = size(what);
     if (count <= file_->left() / least_bytes) return count;
     file_->throw_format_error(
         {at, what, FormatFault::cut_off},
-        std::string(what) + " is " + std::to_string(count) + ", and " + bytes_that_follow());
+        std::string(what) + " is " + std::to_string(count) + ", but only " + bytes_that_follow());
   }
 
   [[nodiscard]] std::uint64_t length(const char* what, std::uint64_t most = kMostOfGguf) {
@@ -68,17 +69,17 @@ class GgufValues {
     const bool cut = length > file_->left();
     file_->throw_format_error(
         {at, what, cut ? FormatFault::cut_off : FormatFault::out_of_range},
-        std::string(what) + " has " + std::to_string(length) + " bytes, and " +
-            (cut ? bytes_that_follow() : "at most " + std::to_string(most) + " are allowed"));
+        std::string(what) + " has " + std::to_string(length) + " bytes, but only " +
+            (cut ? bytes_that_follow() : "up to " + std::to_string(most) + " are allowed"));
   }
 
-  /// How many strings an array has.
+  /// Reads the length of an array of strings.
   [[nodiscard]] std::uint64_t strings(const std::string& key) {
     const std::uint64_t at = file_->offset();
     const std::uint64_t strings = count("an array's length", version_ == 1 ? 4 : 8);
     if (strings <= kMostGgufStrings) return strings;
     throw_field_error({file_->path(), at, key, FormatFault::out_of_range},
-                      "has " + std::to_string(strings) + " strings, and at most " +
+                      "has " + std::to_string(strings) + " strings, but at most " +
                           std::to_string(kMostGgufStrings) + " are allowed");
   }
 
@@ -90,8 +91,8 @@ class GgufValues {
                       "has a value of the unknown type " + std::to_string(number));
   }
 
-  /// A number of an integer type, or a boolean as 0 or 1, which not every writer keeps its byte to.
-  /// Nothing where it does not fit.
+  /// Reads a number of an integer type, or a boolean as 0 or 1 (not every writer uses only these
+  /// bytes). `nullopt` if the number does not fit.
   [[nodiscard]] std::optional<std::int64_t> integer(GgufType type, const char* what) {
     const std::uint64_t bytes = kGgufTypeBytes[static_cast<std::size_t>(type)];
     std::uint64_t number = 0;

@@ -16,16 +16,17 @@ namespace tapedeck::internal {
 namespace {
 
 constexpr std::uint64_t kMostLayers = 65'536;
-constexpr const char* kWhichFormat = "is it a llama2.c version 0 checkpoint?";
+constexpr const char* kWhichFormat = "check that it is a llama2.c version 0 checkpoint";
 
-// The usual mix-ups, by the first four bytes.
+// Recognizes files of other formats by their first four bytes.
 const char* advice_for(std::int32_t first) noexcept {
   if (first == 0x46554747) return "this is a GGUF file; a llama2.c version 0 checkpoint is needed";
   if (first == 0x616b3432) return "this is a later llama2.c format: export it with --version 0";
   return kWhichFormat;
 }
 
-// As the arrays are named: matrices of all layers together, vectors without the 1.
+// One tensor for each array: the matrices of all layers together, and vectors without a dimension
+// of 1.
 TensorEntry entry_of(const Parameter& array) noexcept {
   TensorEntry entry{.name = array.name, .id = array.id};
   if (array.count != 1 || array.kind == ParameterKind::matrix) {
@@ -45,7 +46,7 @@ TensorDirectory directory_of(const FileReader& file, const Llama2cFigures& figur
                       .data_begin = sizeof(Llama2cHeader),
                       .alignment = sizeof(float),
                       .stamp = file.stamp()});
-  std::uint64_t end = 0;  // may wrap: no tensor of such a file lies where it has to
+  std::uint64_t end = 0;  // may wrap; place_data then rejects the file
   for (const Parameter& array : llama2c_arrays(figures)) {
     TensorEntry entry = entry_of(array);
     entry.offset = end;
@@ -55,10 +56,10 @@ TensorDirectory directory_of(const FileReader& file, const Llama2cFigures& figur
   }
   builder.place_data();
   if (file.size() > builder.file().data_end) {
-    file.throw_format_error(
-        {builder.file().data_end, "the data", FormatFault::contradictory},
-        "a model of this header ends here, but the file goes on to " + std::to_string(file.size()),
-        kWhichFormat);
+    file.throw_format_error({builder.file().data_end, "the data", FormatFault::contradictory},
+                            "a model with this header ends here, but the file continues to byte " +
+                                std::to_string(file.size()),
+                            kWhichFormat);
   }
   return std::move(builder).finish();
 }
@@ -102,14 +103,15 @@ Llama2cFigures figures_of(const Llama2cHeader& header) noexcept {
 std::optional<Llama2cFault> find_fault(const Llama2cHeader& header) noexcept {
   using enum FormatFault;
   for (std::size_t field = 0; field < header.size(); ++field) {
-    if (header[field] == 0) return Llama2cFault{field, out_of_range, "makes no model"};
+    if (header[field] == 0) return Llama2cFault{field, out_of_range, "is not possible"};
     if (header[field] < 0 && field != kLlama2cVocabulary)
       return Llama2cFault{field, out_of_range, "is negative"};
   }
   const Llama2cFigures f = figures_of(header);
   if (f.layers > kMostLayers) return Llama2cFault{2, out_of_range, "is more than any model has"};
   if (f.dim % f.heads != 0) return Llama2cFault{3, contradictory, "does not divide dim"};
-  if (f.head_size() % 2 != 0) return Llama2cFault{3, contradictory, "makes heads of an odd size"};
+  if (f.head_size() % 2 != 0)
+    return Llama2cFault{3, contradictory, "results in heads of an odd size"};
   if (f.heads % f.kv_heads != 0) return Llama2cFault{4, contradictory, "does not divide n_heads"};
   return std::nullopt;
 }

@@ -1,6 +1,6 @@
 /// @file
-/// llama2.c checkpoints, version 0: seven int32, then arrays of f32. Format: llama2_utils of
-/// karpathy/llama2.c (run.c, export.py).
+/// llama2.c checkpoints of version 0: seven int32 followed by arrays of f32. The format is defined
+/// by run.c and export.py of karpathy/llama2.c.
 #pragma once
 
 #include <array>
@@ -19,14 +19,14 @@ namespace tapedeck::internal {
 
 inline constexpr std::array<const char*, 7> kLlama2cFields = {
     "dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"};
-inline constexpr std::size_t kLlama2cVocabulary = 5;  // of these
+inline constexpr std::size_t kLlama2cVocabulary = 5;  // index in kLlama2cFields
 using Llama2cHeader = std::array<std::int32_t, kLlama2cFields.size()>;
 
-/// Why a header makes no model.
+/// The reason why a header is not one of a model.
 struct Llama2cFault {
-  std::size_t field;
+  std::size_t field;  ///< Index in `kLlama2cFields`.
   FormatFault kind;
-  const char* text;  ///< As in "n_heads of 7 does not divide dim", after the number.
+  const char* text;  ///< Continues the sentence: "n_heads of 7 " + "does not divide dim".
 };
 [[nodiscard]] std::optional<Llama2cFault> find_fault(const Llama2cHeader& header) noexcept;
 
@@ -38,23 +38,23 @@ struct Llama2cFigures {
   std::uint64_t kv_heads = 0;
   std::uint64_t vocabulary = 0;
   std::uint64_t context = 0;
-  bool own_classifier = false;  ///< Said by a negative vocabulary.
+  bool own_classifier = false;  ///< Stated by a negative vocabulary.
 
   [[nodiscard]] std::uint64_t head_size() const noexcept { return dim / heads; }
 };
 
-/// @pre no other field than the vocabulary is negative
+/// @pre no field other than the vocabulary is negative
 [[nodiscard]] Llama2cFigures figures_of(const Llama2cHeader& header) noexcept;
 
 /// All arrays of f32, [count][rows][columns], in the order of the file. Those of kind `other` are
-/// tables of angles, which are computed today. @pre heads is not 0
+/// tables of angles, which programs compute themselves today. @pre heads is not 0
 [[nodiscard]] std::vector<Parameter> llama2c_arrays(const Llama2cFigures& figures);
 
-/// Nothing where the product does not fit.
+/// `nullopt` if the size does not fit in 64 bits.
 [[nodiscard]] std::optional<std::uint64_t> bytes_of_array(const Parameter& array) noexcept;
 
-/// Whether the first bytes of a file can be such a header. It has no magic: this asks whether its
-/// figures make a model.
+/// Whether the first bytes of a file can be a llama2.c header. The format has no magic number, so
+/// this checks whether the values are possible.
 [[nodiscard]] bool looks_like_llama2c(std::span<const std::byte> head) noexcept;
 
 /// @throws SystemError, FormatError

@@ -21,7 +21,7 @@ constexpr std::size_t kMostMetadata = 1 << 16;
 static_assert(static_cast<int>(DType::f4) + 1 == static_cast<int>(DType::q4_0),
               "the types of safetensors come before those of ggml");
 
-// The format's own spelling, in capitals, and no other.
+// Accepts only the format's own spelling, which is in capitals.
 std::optional<DType> dtype_of(std::string_view name) {
   const auto capital = [](char c) {
     return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
@@ -33,8 +33,8 @@ std::optional<DType> dtype_of(std::string_view name) {
   return std::nullopt;
 }
 
-/// {"__metadata__": {"key": "value"}, "name": {"dtype": "F32", "shape": [2, 3],
-/// "data_offsets": [0, 24]}}
+/// Handles the events of a header: {"__metadata__": {"key": "value"}, "name": {"dtype": "F32",
+/// "shape": [2, 3], "data_offsets": [0, 24]}}
 class HeaderHandler final : public JsonHandler {
  public:
   HeaderHandler(FileReader& file, std::uint64_t bytes, TensorDirectoryBuilder& tensors,
@@ -121,7 +121,7 @@ class HeaderHandler final : public JsonHandler {
     if (end_other()) return true;
     if (place_ == Place::offsets && offsets_seen_ != offsets_.size()) {
       throw_tensor_error(FormatFault::malformed,
-                         "has " + std::to_string(offsets_seen_) + " data_offsets, not two");
+                         "has " + std::to_string(offsets_seen_) + " data_offsets instead of two");
     }
     place_ = Place::tensor;
     return true;
@@ -142,7 +142,7 @@ class HeaderHandler final : public JsonHandler {
     return place_ == Place::tensor && known_field() == field;
   }
 
-  // Fields that the format does not have are read over, as the reference implementation does.
+  // Unknown fields are skipped, as in the reference implementation.
   bool other_value(const char* what) override {
     if (others_ != 0 || is_at(unknown)) return true;
     throw_type_error(what);
@@ -157,20 +157,20 @@ class HeaderHandler final : public JsonHandler {
     return true;
   }
 
-  /// Of what is being read, mostly a tensor.
+  /// Names the item that is being read, which is usually a tensor.
   [[noreturn]] void throw_tensor_error(FormatFault fault, const std::string& what) const {
     throw_field_error({file().path(), here(), name_, fault}, what);
   }
   [[noreturn]] void throw_type_error(const std::string& found) const {
     const bool whole = place_ == Place::outside || place_ == Place::header;
     throw_tensor_error(FormatFault::wrong_type,
-                       whole ? "is " + found + " and no JSON object"
+                       whole ? "is " + found + ", not a JSON object"
                              : "has " + found + " in its " + printable(field_));
   }
 
   void see_field() {
     if ((seen_ & known_field()) != 0) {
-      throw_tensor_error(FormatFault::contradictory, "has two of the field " + field_);
+      throw_tensor_error(FormatFault::contradictory, "has more than one field " + field_);
     }
     seen_ = static_cast<std::uint8_t>(seen_ | known_field());
   }
@@ -184,7 +184,7 @@ class HeaderHandler final : public JsonHandler {
 
   void finish_tensor() {
     if (seen_ != all) {
-      throw_tensor_error(FormatFault::missing, "lacks one of dtype, shape and data_offsets");
+      throw_tensor_error(FormatFault::missing, "lacks dtype, shape or data_offsets");
     }
     entry_.name = name_;
     entry_.id = part_id_of(name_);
@@ -194,10 +194,10 @@ class HeaderHandler final : public JsonHandler {
     if (offsets_[1] < offsets_[0] || offsets_[1] - offsets_[0] != entry_.bytes) {
       throw_tensor_error(FormatFault::contradictory,
                          "has the data_offsets " + std::to_string(offsets_[0]) + " and " +
-                             std::to_string(offsets_[1]) + ", and " + std::to_string(entry_.bytes) +
-                             " bytes by dtype and shape");
+                             std::to_string(offsets_[1]) + ", but " + std::to_string(entry_.bytes) +
+                             " bytes according to its dtype and shape");
     }
-    // As the header went on so far, so it may go on.
+    // Extrapolates from the part of the header that was read.
     const std::uint64_t read = source().offset() - kLengthBytes;
     const std::uint64_t tensors = tensors_.tensors().size() + 1;
     tensors_.expect(tensors * header_bytes_ / std::max<std::uint64_t>(read, 1) + tensors / 16);
@@ -218,8 +218,8 @@ class HeaderHandler final : public JsonHandler {
   std::uint64_t header_bytes_;
 
   Place place_ = Place::outside;
-  std::size_t others_ = 0;           // open objects and arrays of fields that are read over
-  std::string name_ = "the header";  // then what it has
+  std::size_t others_ = 0;           // open objects and arrays inside unknown fields
+  std::string name_ = "the header";  // later the name of the current tensor or __metadata__
   std::string field_;
   std::uint64_t described_at_ = 0;
   TensorEntry entry_;
@@ -234,18 +234,18 @@ std::uint64_t read_header_length(FileReader& file) {
   if (allowed && length <= file.left()) return length;
   file.throw_format_error(
       {.field = "the header", .fault = allowed ? FormatFault::cut_off : FormatFault::out_of_range},
-      "a header of " + std::to_string(length) + " bytes; " +
+      "the header should have " + std::to_string(length) + " bytes, but only " +
           (allowed ? std::to_string(file.left()) + " bytes follow"
-                   : "at most " + std::to_string(kMostSafetensorsHeader) + " are allowed"),
-      allowed ? kCutOff : "is it a safetensors file?");
+                   : "up to " + std::to_string(kMostSafetensorsHeader) + " are allowed"),
+      allowed ? kCutOff : "check that it is a safetensors file");
 }
 
-// A header by itself is fine for planning; a file that lost a part of its data is a broken one.
+// A header without any data is good enough for planning. A file with incomplete data is broken.
 void check_length(const FileReader& file, const TensorFile& of) {
   if (of.size > of.data_end) {
     file.throw_format_error(
         {of.data_end, "the data", FormatFault::contradictory},
-        std::to_string(of.size - of.data_end) + " bytes after the last tensor that belong to none");
+        std::to_string(of.size - of.data_end) + " bytes after the last tensor belong to no tensor");
   }
   if (of.size < of.data_end && of.size > of.data_begin) {
     file.throw_format_error(

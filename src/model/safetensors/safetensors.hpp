@@ -1,6 +1,7 @@
 /// @file
-/// safetensors files. Format: the README of huggingface/safetensors; what is refused follows its
-/// tensor.rs, and besides: names that are there twice, and files that lost a part of their data.
+/// safetensors files. The format is described in the README of huggingface/safetensors. The same
+/// files are rejected as by its tensor.rs, and also files with duplicate names or with incomplete
+/// data.
 #pragma once
 
 #include <cstdint>
@@ -18,32 +19,32 @@
 
 namespace tapedeck::internal {
 
-/// No header is longer (MAX_HEADER_SIZE of tensor.rs).
+/// The maximum length of a header (MAX_HEADER_SIZE of tensor.rs).
 inline constexpr std::uint64_t kMostSafetensorsHeader = 100'000'000;
 
-/// Reads a header from the file's first byte on, and adds its tensors. What its __metadata__ says
-/// goes to `metadata` as "__metadata__.KEY", unless such a key is there.
+/// Reads the header at the beginning of the file, and adds its tensors to `tensors`. Entries of its
+/// __metadata__ are added to `metadata` as "__metadata__.KEY", unless the key exists already.
 /// @throws SystemError, FormatError
 void read_safetensors_header(FileReader& file, TensorDirectoryBuilder& tensors, Metadata& metadata);
 
-/// What a model.safetensors.index.json says.
+/// The content of a model.safetensors.index.json.
 struct SafetensorsIndex {
   struct Place {
     std::string name;
-    const std::string* file;  ///< One of `files`.
-    std::uint64_t offset;     ///< In the index.
+    const std::string* file;  ///< Points to an element of `files`.
+    std::uint64_t offset;     ///< Byte offset in the index, for error messages.
   };
   std::set<std::string> files;
   std::vector<Place> places;
 };
 
-/// Nothing where a JSON file is no such index, or is broken before it says that it is one.
+/// Reads an index. `nullopt` if a JSON file is not an index, or is broken before its weight_map.
 /// @throws SystemError, FormatError
 [[nodiscard]] std::optional<SafetensorsIndex> read_safetensors_index(
     const std::filesystem::path& path);
 
-/// The tensors of the files that an index names, which lie beside it.
-/// @throws SystemError; FormatError also where the index and the files do not agree.
+/// Reads the tensors of the files that an index names. The files must be in its folder.
+/// @throws SystemError; FormatError, also if the index and the files contradict each other.
 [[nodiscard]] TensorDirectory read_safetensors_shards(const std::filesystem::path& path,
                                                       const SafetensorsIndex& index,
                                                       Metadata& metadata);

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::string_view kWeightMap = "weight_map";
 
-/// {"metadata": …, "weight_map": {"name": "file"}}
+/// Handles the events of an index: {"metadata": …, "weight_map": {"name": "file"}}
 class IndexHandler final : public JsonHandler {
  public:
   using JsonHandler::JsonHandler;
@@ -44,7 +44,7 @@ class IndexHandler final : public JsonHandler {
   }
   bool end_array() { return end_object(); }
 
-  // Some configs hold Infinity; who reads them next knows what to say of that.
+  // A config may contain Infinity, which its own reader handles.
   bool parse_error(std::size_t position, const std::string& token,
                    const nlohmann::json::exception& error) {
     return has_map_ && JsonHandler::parse_error(position, token, error);
@@ -63,17 +63,17 @@ class IndexHandler final : public JsonHandler {
     const bool of_map = depth_ == 1;
     throw_field_error(
         {file().path(), here(), of_map ? std::string(kWeightMap) : name_, FormatFault::wrong_type},
-        "is " + found + (of_map ? " and no JSON object" : " and no file's name"));
+        "is " + found + (of_map ? ", not a JSON object" : ", not a file name"));
   }
 
-  // An index must not lead out of its folder.
+  // An index must not refer to files outside its folder.
   void check_file_name(const std::string& file_name, std::uint64_t at) const {
     const bool plain = !file_name.empty() && file_name != "." && file_name != ".." &&
                        file_name.find_first_of(std::string_view("/\0", 2)) == std::string::npos;
     if (plain) return;
     throw_field_error({file().path(), at, name_, FormatFault::out_of_range},
                       "is in \"" + printable(file_name) +
-                          "\", which is no plain name of a file in the index's folder");
+                          "\", which is not a plain name of a file in the folder of the index");
   }
 
   void add_place(const std::string& file_name) {
@@ -90,7 +90,7 @@ class IndexHandler final : public JsonHandler {
   bool has_map_ = false;
   std::string name_;
   SafetensorsIndex index_;
-  const std::string* last_ = nullptr;  // tensors of one file mostly follow one another
+  const std::string* last_ = nullptr;  // usually also the file of the next tensor
 };
 
 void check_places(const std::filesystem::path& path, const SafetensorsIndex& index,
@@ -102,7 +102,7 @@ void check_places(const std::filesystem::path& path, const SafetensorsIndex& ind
     if (tensor != nullptr && file_names[tensor->file] == *place.file) continue;
     throw_field_error({path.string(), place.offset, place.name, FormatFault::contradictory},
                       "is not in " + printable(*place.file),
-                      "are index and files of the same model?");
+                      "check that the index and the files belong to the same model");
   }
 }
 
