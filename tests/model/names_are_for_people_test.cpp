@@ -17,6 +17,8 @@ namespace {
 
 // src/model/ is the room of the readers. The others write names.
 constexpr std::array<std::string_view, 3> kMayKnowNames = {
+    "src/examples/",
+    "src/manual/",
     "src/model/",
     "src/plan/history_plan.cpp",     // names the caches
     "src/plan/streaming_plan.cpp"};  // an example in an error's advice
