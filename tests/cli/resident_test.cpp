@@ -31,7 +31,8 @@ class Resident : public ::testing::Test {
 
 std::uint64_t cached_of(const Json& part) { return part.at("cached").get<std::uint64_t>(); }
 
-/// Takes a file out of the page cache. Why some of it stays, or may stay; empty where none does.
+/// Removes a file from the page cache. Returns why some of it is still or may still be there, or
+/// "".
 std::string why_not_cold(const fs::path& path) {
   const End file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   ::fsync(file.get());
@@ -52,7 +53,7 @@ TEST_F(Resident, AColdModelIsThereAfterAWarm) {
   EXPECT_EQ(cold.at("bytes"), bytes);
   EXPECT_LT(cached_of(cold), bytes / 2);
   ASSERT_EQ(run({"warm", model_}).exit_code, 0);
-  // Clean pages are the kernel's to take back, unless they are locked. (A sanitizer locks nothing.)
+  // The kernel may reclaim clean pages unless they are locked. (A sanitizer locks nothing.)
   EXPECT_GT(cached_of(resident(model_)), bytes / 2);
   Block held = Block::map_file(model_);
   if (!held.lock() || kSanitized) return;

@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 
 class WarmWays : public ::testing::TestWithParam<std::string> {
  protected:
-  // Warms a model of so many files by this way, and checks all that is told.
+  // Warms a model with this number of files by the given `Way`, and checks everything that is
+  // reported.
   void expect_warmed(const fs::path& model, std::size_t files) {
     const Json told = json_of({"warm", model, "--way", GetParam(), "--threads", "2"});
     EXPECT_EQ(told.at("schema"), 1);
@@ -34,7 +35,7 @@ class WarmWays : public ::testing::TestWithParam<std::string> {
       EXPECT_EQ(file.at("bytes"), fs::file_size(file.at("path").get<std::string>()));
       bytes += file.at("bytes").get<std::uint64_t>();
       EXPECT_NE(file.at("why"), "");
-      // Not every file system can read directly, and says so.
+      // Not every file system supports direct reads; the program reports that.
       const std::string way = file.at("way");
       if (GetParam() == "direct" && way == "read") {
         EXPECT_NE(file.at("why").get<std::string>().find("refused"), std::string::npos);
@@ -45,7 +46,7 @@ class WarmWays : public ::testing::TestWithParam<std::string> {
     const auto warmed = told.at("warmed").get<std::uint64_t>();
     EXPECT_EQ(told.at("asked"), warmed);
     EXPECT_LE(warmed, bytes);
-    EXPECT_GT(warmed, bytes - files * 4096);  // headers are mapped, and not read
+    EXPECT_GT(warmed, bytes - files * 4096);  // headers are mapped rather than read
     if (GetParam() == "map") {
       EXPECT_EQ(warmed, bytes);
     }
@@ -159,7 +160,7 @@ TEST_F(Warm, ATerminalShowsProgress) {
   Terminal terminal;
   const Ran ran = warm({}, {.err = terminal.side.get()});
   EXPECT_EQ(ran.exit_code, 0);
-  // The last line of all is gone.
+  // The progress line is erased.
   EXPECT_THAT(terminal.printed(),
               Like("*\r[####################] 100 %  5 MiB of 5 MiB  * GB/s  ETA 0:00*\r\x1b[K"));
 }

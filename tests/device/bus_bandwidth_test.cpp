@@ -14,7 +14,7 @@
 namespace tapedeck::tests {
 namespace {
 
-// Two measurements are never equal to the last digit; and where there is no room there is none.
+// Two measurements would never be equal to the last digit. Without free memory the result is empty.
 TEST(BusBandwidth, IsMeasuredOnceForEachDevice) {
   HostDevice device({.memory = 64_MiB, .ordinal = 101});
   const double first = bus_bandwidth(device);
@@ -51,7 +51,7 @@ TEST(BusBandwidth, WithoutRoomThereIsNoFigure) {
   HostDevice small({.memory = internal::kLeastBusTrial - 1, .ordinal = 104});
   const auto error = thrown<DeviceOutOfMemory>([&] { static_cast<void>(bus_bandwidth(small)); });
   EXPECT_EQ(error.bytes(), internal::kLeastBusTrial);
-  HostDevice larger({.memory = 8_MiB, .ordinal = 104});  // nothing was kept
+  HostDevice larger({.memory = 8_MiB, .ordinal = 104});  // the earlier result was not kept
   EXPECT_GT(bus_bandwidth(larger), 1e6);
 }
 

@@ -1,4 +1,4 @@
-// The contract of devices, on the host's, and what only that one is asked for.
+// The contract of devices for the `HostDevice`, and what only this device supports.
 
 #include "tapedeck/device/host_device.hpp"
 

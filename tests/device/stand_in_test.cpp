@@ -1,5 +1,5 @@
-// The stand-in reports what breaks CUDA's rules: were it lenient, the other tests would prove
-// nothing. Here the driver is called directly.
+// The stand-in reports violations of CUDA's rules. If it were lenient, the other tests would prove
+// nothing. These tests call the driver directly.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 
 #include "device/stand_in/stand_in.hpp"
 
-// cuda.h has another version of it under this name.
+// cuda.h defines another version under this name.
 #undef cuEventElapsedTime
 // NOLINTNEXTLINE(readability-identifier-naming): the driver has it so.
 extern "C" CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end);
@@ -35,8 +35,8 @@ CUmemAllocationProp of_device(int device) {
   return property;
 }
 
-// A driver with the context of device 0 current, and short forms of what is called most. They
-// return what the call gives, whether that is of use or not.
+// A driver with the context of device 0 current, and short forms of the most common calls. They
+// return the result of the call, successful or not.
 class Driver {
  public:
   Driver() {
@@ -477,7 +477,7 @@ TEST_F(StandIn, MeasuresTheTimeBetweenEventsThatWereReached) {
   EXPECT_GE(milliseconds, 0);
 }
 
-// What was right when it was put on the stream, and is no more when its turn comes.
+// Work that was valid when it was put on the stream, but is not when it runs.
 TEST_F(StandIn, ReportsWhatAStreamFindsGone) {
   const CUdeviceptr at = Driver::mapped(kDevicePage);
   {

@@ -25,11 +25,11 @@ namespace tapedeck::tests {
 namespace os = internal::os;
 namespace {
 
-constexpr std::size_t kPages = 5000;  // more than one read of the kernel's table takes
+constexpr std::size_t kPages = 5000;  // more than one read of the kernel's table returns
 
-// As kernels before 6.7 answer.
+// The answer on kernels before 6.7.
 os::PageStates states_by_entries(const std::byte* at, std::size_t bytes) {
-  const os::InjectFault fault(2, ENOTTY);  // behind the open
+  const os::InjectFault fault(2, ENOTTY);  // after the open
   const os::PageStates states = os::page_states(at, bytes);
   EXPECT_STREQ(os::InjectFault::victim(), "ioctl");
   EXPECT_FALSE(states.huge);
@@ -118,7 +118,7 @@ TEST(TouchPages, BringsThemIn) {
   EXPECT_EQ(os::page_states(range.at(), size).present.value_or(size), size);
 }
 
-// Where reading would be SIGBUS.
+// At addresses where reading would raise SIGBUS.
 TEST(TouchPages, SaysWhatIsBehindTheEndOfAFile) {
   const TempFolder folder;
   const std::size_t size = 8 * kPage;
@@ -130,7 +130,7 @@ TEST(TouchPages, SaysWhatIsBehindTheEndOfAFile) {
   EXPECT_EQ(os::touch_pages(range.at(), size), EFAULT);
 }
 
-/// A memory file of 5000 pages, mapped; four pages of it were written by somebody.
+/// A mapped memory file of 5000 pages, four of which were written through another mapping.
 class CachedPages : public ::testing::Test {
  protected:
   CachedPages() {
@@ -148,7 +148,7 @@ class CachedPages : public ::testing::Test {
   std::byte* at_ = range_.at();
 };
 
-// They are in RAM, and not in this process's page table.
+// They are in RAM, but not in this process's page table.
 TEST_F(CachedPages, AreCountedWhoeverBroughtThem) {
   EXPECT_EQ(os::cached_bytes(at_, bytes_), 4 * kPage);
   EXPECT_EQ(os::page_states(at_, bytes_).present.value_or(0), 0U);
@@ -159,7 +159,7 @@ TEST_F(CachedPages, AreCountedWhoeverBroughtThem) {
 }
 
 TEST_F(CachedPages, AreUnknownWhereTheKernelDoesNotTell) {
-  EXPECT_EQ(os::cached_bytes(at_ + 1, kPage), std::nullopt);  // it wants whole pages
+  EXPECT_EQ(os::cached_bytes(at_ + 1, kPage), std::nullopt);  // whole pages are required
   const os::InjectFault fault(1, EPERM);
   EXPECT_EQ(os::cached_bytes(at_, bytes_), std::nullopt);
   EXPECT_STREQ(os::InjectFault::victim(), "mincore");

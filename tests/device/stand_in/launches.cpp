@@ -27,7 +27,7 @@ bool is_function(CUfunction function) {
   return false;
 }
 
-// For programs that need a device.
+// Entry points that exist only for programs that need a device.
 CUresult not_stood_in_for(const char* name) {
   const Call call(name);
   if (call.refused()) return call.result();
@@ -51,7 +51,7 @@ CUresult CUDAAPI cuModuleUnload(CUmodule module) {
   return take_from(call, state().modules, module);
 }
 
-// Nobody looks into the image.
+// The image is not read.
 CUresult CUDAAPI cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
   STAND_IN_FOR(Needs::context);
   if (!state().modules.contains(module)) return call.violation("no such module");
@@ -94,7 +94,7 @@ CUresult CUDAAPI cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode mo
   return CUDA_SUCCESS;
 }
 
-// The capture ends even where this fails.
+// The capture ends even if this call fails.
 CUresult CUDAAPI cuStreamEndCapture(CUstream handle, CUgraph* graph) {
   const Call call(__func__);
   Stream* const stream = stream_of(call, handle, true);
@@ -165,7 +165,7 @@ CUresult CUDAAPI cuMemPoolTrimTo(CUmemoryPool /*pool*/, std::size_t /*bytes*/) {
   return not_stood_in_for(__func__);
 }
 
-// cuda.h has another version of it under this name.
+// cuda.h defines another version under this name.
 #undef cuEventElapsedTime
 // NOLINTNEXTLINE(readability-identifier-naming): the driver has it so.
 extern "C" CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end);

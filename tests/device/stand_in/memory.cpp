@@ -26,14 +26,14 @@ bool within(Address at, std::size_t bytes, Address outer, std::size_t outer_byte
 
 bool whole(std::size_t bytes) { return bytes != 0 && bytes % state().settings.granularity == 0; }
 
-// The last entry that begins at or before the address.
+// Returns the last entry that begins at or before the address.
 template <class Map>
 auto entry_of(Map& map, Address at) {
   auto next = map.upper_bound(at);
   return next == map.begin() ? map.end() : std::prev(next);
 }
 
-// Copies may run over what several mappings put side by side.
+// A copy may span several adjacent mappings.
 Resolved resolve_mapped(Address at, std::size_t bytes) {
   Resolved resolved{.on_device = true};
   while (bytes != 0) {
@@ -85,8 +85,8 @@ CUresult check_place(const Call& call, Address at, std::size_t bytes, const Memo
   return CUDA_SUCCESS;
 }
 
-// All mappings of the range, which must be whole and without a gap. Otherwise none, and the
-// violation is reported.
+// Returns all mappings of the range, which must consist of whole mappings without gaps. Otherwise
+// reports the violation and returns none.
 std::vector<Mapping*> whole_mappings(const Call& call, Address at, std::size_t bytes) {
   std::vector<Mapping*> all;
   Address next = at;
@@ -102,7 +102,7 @@ std::vector<Mapping*> whole_mappings(const Call& call, Address at, std::size_t b
   return all;
 }
 
-// Null where the range is not what one call mapped; then it was reported.
+// Returns null after reporting a violation if the range is not exactly what one call mapped.
 Mapping* exact_mapping(const Call& call, Address at, std::size_t bytes) {
   const auto found = state().mappings.find(at);
   if (found != state().mappings.end() && found->second.bytes == bytes) return &found->second;
@@ -112,7 +112,7 @@ Mapping* exact_mapping(const Call& call, Address at, std::size_t bytes) {
 
 }  // namespace
 
-// Address space of one more granularity than asked, to be aligned.
+// Reserves one more granularity than requested, for alignment.
 AddressRange::AddressRange(std::size_t bytes)
     : raw_(map(bytes + kGranularity, PROT_NONE)),
       begin_((reinterpret_cast<Address>(raw_) + kGranularity - 1) / kGranularity * kGranularity),
@@ -260,7 +260,7 @@ CUresult CUDAAPI cuMemCreate(CUmemGenericAllocationHandle* handle, std::size_t b
   return CUDA_SUCCESS;
 }
 
-// Pages that are mapped stay until they are not.
+// Pages that are mapped exist until they are unmapped.
 CUresult CUDAAPI cuMemRelease(CUmemGenericAllocationHandle handle) {
   STAND_IN_FOR(Needs::context);
   if (state().pages.erase(handle) == 0) return call.violation("no such pages");
@@ -308,7 +308,7 @@ CUresult CUDAAPI cuMemAlloc_v2(CUdeviceptr* at, std::size_t bytes) {
   STAND_IN_FOR(Needs::context);
   if (bytes == 0) return call.violation("no bytes");
   if (!room_for(call.device(), bytes)) return CUDA_ERROR_OUT_OF_MEMORY;
-  // Not more aligned than is promised, but where the host is to see a page of it.
+  // No better aligned than CUDA guarantees, unless the host must see a page of it.
   const std::size_t lead = state().settings.host_visible ? 0 : kAllocationAlignment;
   AddressRange range(bytes + lead);
   *at = range.begin() + lead;

@@ -1,4 +1,4 @@
-// Streams, events, and what runs on them.
+// Streams, events, and the work on them.
 #include <algorithm>
 #include <cstring>
 
@@ -14,7 +14,7 @@ bool may_go_on(const Stream& stream) {
   return next.kind != Task::Kind::wait || next.moment->reached;
 }
 
-// Both are as long; their pieces are not.
+// Both have the same total length, but not the same pieces.
 void copy_pieces(const std::vector<Piece>& to, const std::vector<Piece>& from) {
   auto target = to.begin();
   auto source = from.begin();
@@ -36,7 +36,7 @@ void copy_pieces(const std::vector<Piece>& to, const std::vector<Piece>& from) {
   }
 }
 
-// The mutex is not held while bytes move.
+// The mutex is not held while bytes are copied.
 void transfer(const Task& task, std::unique_lock<std::mutex>& lock) {
   Resolved to = resolve(task.to, task.bytes);
   Resolved from;
@@ -52,14 +52,15 @@ void transfer(const Task& task, std::unique_lock<std::mutex>& lock) {
   } else {
     for (const Piece& piece : to.pieces) std::memset(piece.at, task.value, piece.bytes);
   }
-  // Before anybody is told: memory that was given back meanwhile is free then.
+  // Before the end of the task is visible, because memory that was released meanwhile becomes free
+  // here.
   to = {};
   from = {};
   lock.lock();
   ++state().transfers;
 }
 
-// The mutex is not held while it computes.
+// The mutex is not held while the kernel computes.
 void run(const Task& task, std::unique_lock<std::mutex>& lock) {
   lock.unlock();
   task.launch();
@@ -71,7 +72,7 @@ void work(Stream& stream) {
   while (true) {
     state().changed.wait(lock, [&] { return may_go_on(stream); });
     if (stream.tasks.empty()) return;
-    // It stays in the queue while it runs: what it touches is in use.
+    // The task is in the queue while it runs, because the memory that it uses is in use.
     const Task& task = stream.tasks.front();
     if (task.kind == Task::Kind::record) {
       task.moment->when = std::chrono::steady_clock::now();
@@ -194,7 +195,7 @@ CUresult CUDAAPI cuStreamCreate(CUstream* stream, unsigned int flags) {
   return CUDA_SUCCESS;
 }
 
-// What is on it still runs.
+// Work on the stream still runs.
 CUresult CUDAAPI cuStreamDestroy_v2(CUstream handle) {
   STAND_IN_FOR(Needs::context);
   if (handle == nullptr) return call.violation("the default stream");
@@ -223,7 +224,7 @@ CUresult CUDAAPI cuCtxSynchronize() {
   return CUDA_SUCCESS;
 }
 
-// It waits for the record that is the last one now, whatever is recorded later.
+// The stream waits for the latest record now, whatever is recorded later.
 CUresult CUDAAPI cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int flags) {
   STAND_IN_FOR(Needs::context);
   if (flags != 0) return call.violation("flags");

@@ -1,4 +1,4 @@
-// A program that does not link tapedeck::heap_hook: what cannot be counted is told as unknown.
+// A program that does not link tapedeck::heap_hook. Heap allocations must be reported as unknown.
 
 #include <cstdio>
 #include <cstdlib>
