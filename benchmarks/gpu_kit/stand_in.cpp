@@ -14,8 +14,8 @@
 namespace tapedeck::gpu_kit {
 namespace {
 
-constexpr std::size_t kMemory = std::size_t{8}
-                                << 30;  // addresses; pages are allocated when touched
+// Addresses; pages are allocated when touched.
+constexpr std::size_t kMemory = std::size_t{8} << 30;
 constexpr std::size_t kOverhead = std::size_t{2} << 20;
 
 /// Sets the driver up before a program calls it. At exit it prints which of CUDA's rules were

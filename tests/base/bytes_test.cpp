@@ -71,8 +71,8 @@ END LC_NUMERIC
   // Only this category, which is created a hundred times faster than a whole locale.
   const std::string made = folder / "comma";
   const std::string make = "localedef -c --no-archive -f ANSI_X3.4-1968 -i " + source + " " + made;
-  static_cast<void>(
-      std::system((make + " >/dev/null 2>&1").c_str()));  // it warns about the other categories
+  // It warns about the other categories.
+  static_cast<void>(std::system((make + " >/dev/null 2>&1").c_str()));
   if (!std::filesystem::exists(made + "/LC_NUMERIC"))
     GTEST_SKIP() << "localedef makes nothing here";
   in_child([&] {

@@ -99,8 +99,8 @@ TEST_F(Planning, OptionsChangeWhatTheySay) {
   EXPECT_EQ(history({"--kv", "f32,f16"}), usual / 2 * 3);
   EXPECT_EQ(history({"--kv", "q8_0"}), usual / 64 * 34);
   EXPECT_EQ(history({"--context", "2048"}), 2 * usual);
-  EXPECT_EQ(history({"--sequences", "3"}),
-            usual / 1024 * 512 * 3);  // 341.3 tokens, rounded up to a multiple of 256
+  // 341.3 tokens, rounded up to a multiple of 256.
+  EXPECT_EQ(history({"--sequences", "3"}), usual / 1024 * 512 * 3);
   EXPECT_EQ(history({"--sequences", "3", "--unified"}), usual);
 
   const Json with = json_on("plan", {"--flash-attention", "on", "--profile", "llama.cpp"});
@@ -368,8 +368,8 @@ TEST_F(Planning, SizesAreReadAsPeopleWriteThem) {
                                                           {"512MiB", 512_MiB},
                                                           {"123456789", 123'456'789},
                                                           {"18446744073709551615", UINT64_MAX}}) {
-    const Ran ran =
-        run_on("fit", {"--host-memory", text, "--json"});  // nothing fits for some of them
+    // Nothing fits for some of them.
+    const Ran ran = run_on("fit", {"--host-memory", text, "--json"});
     EXPECT_EQ(Json::parse(ran.out).at("host").at("available"), bytes) << text << ran.err;
   }
 }

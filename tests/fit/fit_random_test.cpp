@@ -217,9 +217,8 @@ TEST(NothingFits, NamesTheSideThatLacksMore) {
   const bool of_device = best.device.needed > best.host.needed;
   EXPECT_EQ(error.needed(), std::max(best.device.needed, best.host.needed));
   EXPECT_EQ(error.limit(), of_device ? "free memory of a test's device" : "a test");
-  EXPECT_EQ(
-      error.advice(),
-      "free " + to_iec(best.shortfall()));  // neither a smaller context nor another type helps
+  // Neither a smaller context nor another type helps.
+  EXPECT_EQ(error.advice(), "free " + to_iec(best.shortfall()));
 }
 
 TEST(NothingFits, SaysThatTheBusIsTooSlowAndWhatItCarries) {

@@ -88,8 +88,8 @@ TEST_P(LayerStreamerTest, WhatStaysIsCopiedOnceAndTheRestEveryTime) {
   const MadeLayers more({.resident = 3});
   StreamedOnDevice three(device_, more, {.source = GetParam()});
   for (int token = 0; token < 10; ++token) pass(three, more);
-  EXPECT_EQ(three.streamer.stat().copies,
-            31U);  // the first layer of the next token is already being copied
+  // The first layer of the next token is already being copied.
+  EXPECT_EQ(three.streamer.stat().copies, 31U);
   EXPECT_EQ(three.streamer.stat().late, 0U);
   EXPECT_EQ(three.streamer.stat().in_time, 30U);
 }

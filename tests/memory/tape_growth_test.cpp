@@ -1,4 +1,4 @@
-// Committing: on take, ahead of it, back to the system, and making resident.
+// Committing memory in a take and ahead of it, returning it to the system, and making it resident.
 
 #include <gtest/gtest.h>
 
@@ -30,9 +30,9 @@ TEST(TapeGrowth, CommitsAStepAtATime) {
   (void)tape.take(1);
   EXPECT_EQ(tape.stat().grows, 1U);
   EXPECT_EQ(tape.committed(), 128_KiB);
-  (void)tape.take(1, 1);  // a packed take of the next line
+  (void)tape.take(1, 1);  // a packed take on the next line
   EXPECT_EQ(tape.committed(), 128_KiB);
-  std::memset(tape.take(400_KiB), 1, 400_KiB);  // more than a step
+  std::memset(tape.take(400_KiB), 1, 400_KiB);  // larger than a step
   EXPECT_EQ(tape.stat().grows, 2U);
   EXPECT_EQ(tape.committed(), round_up(tape.used(), kPage));
   EXPECT_EQ(tape.stat().committed, tape.committed());

@@ -39,8 +39,8 @@ class Daemon {
     for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    ::close_range(
-        3, ~0U, 0);  // including the child's pipe, because its other end waits for it to be closed
+    // Including the child's pipe, because its other end waits for it to be closed.
+    ::close_range(3, ~0U, 0);
     const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     ::dup2(out, 1);
     ::dup2(out, 2);

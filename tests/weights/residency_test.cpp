@@ -11,7 +11,7 @@
 namespace tapedeck::tests {
 namespace {
 
-/// Brings all files to the disk and out of the page cache.
+/// Writes all files to the disk and removes them from the page cache.
 void store_and_drop(const ThreeFiles& model) {
   for (const auto& entry : std::filesystem::directory_iterator(model.path())) {
     store_and_make_cold(entry.path());
@@ -66,7 +66,7 @@ TEST(WeightsResidency, IsToldByFileAndByTensors) {
   const std::vector<std::uint32_t> some = {0, 2};
   ASSERT_TRUE(weights.warm());
   const WeightsResidency of_some = weights.residency_of(some);
-  // Neighbours are asked about in one piece, with the three bytes between them.
+  // Neighbors are checked as one range, including the three bytes between them.
   EXPECT_EQ(of_some.bytes, 9'000'001U + 3 + 4096);
   EXPECT_EQ(of_some.present.value_or(of_some.bytes), of_some.bytes);
   EXPECT_THROW(static_cast<void>(weights.residency_of_file(3)), InvalidArgument);
@@ -80,11 +80,12 @@ TEST(WeightsResidency, GoesWithTheTensorsThatAreGivenBack) {
   const ThreeFiles model;
   Weights weights = Weights::open(model.path(), {.way = Way::read});
   ASSERT_TRUE(weights.warm());
-  const std::vector<std::uint32_t> large = {3};  // 20,000,000 bytes: one chunk is all its own
+  // 20,000,000 bytes, so one chunk is entirely its own.
+  const std::vector<std::uint32_t> large = {3};
   const std::uint64_t given_back = weights.decommit(large);
   EXPECT_FALSE(weights.readable(3));
   EXPECT_TRUE(weights.readable(0));
-  EXPECT_TRUE(weights.readable(6));  // behind it, in the same file
+  EXPECT_TRUE(weights.readable(6));  // after it, in the same file
   EXPECT_GE(given_back, 8'000'000U);
   EXPECT_THROW(static_cast<void>(weights.all_bytes()), WrongState);
   EXPECT_TRUE(weights.warm());

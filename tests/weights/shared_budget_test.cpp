@@ -1,4 +1,4 @@
-// Shared memory inside a memory cgroup: what is there costs nothing, what is not must fit.
+// Shared memory inside a memory cgroup: pages that exist cost nothing, and others must fit.
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint64_t kBudget = 64_MiB;
 
-/// A group of 64 MiB.
+/// A test with a group of 64 MiB.
 class SharedInGroup : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -39,7 +39,7 @@ TEST_F(SharedInGroup, WhatItsMakerFilledNeedsNoBudget) {
   });
 }
 
-// What nobody wrote has no page yet: reading makes one, at the cost of whoever reads.
+// Memory that was never written has no pages. Reading creates them, charged to the reader.
 TEST_F(SharedInGroup, WhatItsMakerLeftOutIsRefusedInsteadOfKilled) {
   const Weights owner = build(3 * kBudget).seal();
   group_.in_group([&] {

@@ -73,7 +73,7 @@ TEST(WeightsBuilder, MakesWeightsThatWarmLikeOthers) {
   const WarmResult warmed = weights.warm();
   EXPECT_TRUE(warmed);
   EXPECT_EQ(warmed.present.value_or(weights.range().size()), weights.range().size());
-  EXPECT_EQ(weights.decommit(), 0U);  // others have the pages, too
+  EXPECT_EQ(weights.decommit(), 0U);  // other processes use the pages, too
   expect_built(weights, 3);
 }
 
@@ -87,7 +87,7 @@ TEST(WeightsBuilder, MakesWeightsThatTravel) {
   const Weights reader = Weights::receive(sockets[1]);
   expect_built(reader, 4);
   EXPECT_EQ(reader.files().front().path, "shared:merged");
-  reader.send(sockets[1]);  // and on
+  reader.send(sockets[1]);  // and passes them on
   expect_built(Weights::receive(sockets[0]), 4);
 }
 
