@@ -101,7 +101,7 @@ TEST(ToJson, StandsAnyName) {
   EXPECT_EQ(Json::parse(to_json(now)).at("layout").at("name"), now.layout);
 }
 
-/// Python's jsonschema, which has never seen ours.
+/// Python's jsonschema, an independent validator.
 class Validator : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -120,7 +120,7 @@ class Validator : public ::testing::Test {
                   "    for error in errors: print(error.message, file=open('errors', 'a'))\n");
   }
 
-  /// "good" or "bad" for each.
+  /// Returns "good" or "bad" for each document.
   [[nodiscard]] std::vector<std::string> verdicts(const std::vector<std::string>& documents) const {
     std::string command = "cd " + folder_.path().string() + " && python3 validate.py schema.json";
     for (std::size_t i = 0; i < documents.size(); ++i) {
