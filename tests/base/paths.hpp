@@ -16,7 +16,7 @@ namespace tapedeck::tests {
 [[nodiscard]] inline std::filesystem::path source_path(const std::string& name) {
   std::filesystem::path path = std::filesystem::absolute("tests") / name;
   if (!std::filesystem::exists(path)) {
-    throw std::runtime_error("there is no " + path.string() +
+    throw std::runtime_error("missing file " + path.string() +
                              "; run from the root of the checkout");
   }
   return path;

@@ -71,7 +71,7 @@ Series series_in(const std::string& exposition) {
 
 TEST_F(DecodeMetrics, ArePrometheusFiguresAndThoseOfStat) {
   if (prometheus_program("prometheus").empty()) {
-    GTEST_SKIP() << "there is no Prometheus (Debian: prometheus)";
+    GTEST_SKIP() << "Prometheus is not installed (Debian: prometheus)";
   }
   Stopped decoding(decode(":0"));
   ASSERT_NE(decoding.address(), "");

@@ -241,7 +241,7 @@ TEST_F(Decode, AContextCostsWhatWasSaidAndNotWhatIsAllowed) {
   const auto model = folder_.write("long", header);
   std::error_code error;
   std::filesystem::resize_file(model, *cli::checkpoint_bytes(shape), error);
-  if (error) GTEST_SKIP() << "no sparse file of 500 MB here: " << error.message();
+  if (error) GTEST_SKIP() << "cannot create a sparse file of 500 MB: " << error.message();
   const std::string tokenizer =
       made(folder_, "t",
            {.dim = 2, .ffn = 1, .layers = 1, .heads = 1, .kv_heads = 1, .vocab = 259, .seq_len = 1})

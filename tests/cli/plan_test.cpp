@@ -167,7 +167,7 @@ Json streaming_choice(const Json& fits) {
   for (const Json& choice : fits.at("choices")) {
     if (choice.at("mode") == "layer streaming through two slots") return choice;
   }
-  ADD_FAILURE() << "no such way";
+  ADD_FAILURE() << "unknown way";
   return {};
 }
 

@@ -224,7 +224,7 @@ class End : public internal::os::Descriptor {
 struct Pipe {
   Pipe() {
     std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("cannot create a pipe");
     read = End(ends[0]);
     write = End(ends[1]);
   }

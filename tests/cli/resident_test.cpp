@@ -38,7 +38,7 @@ std::string why_not_cold(const fs::path& path) {
   ::fsync(file.get());
   ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
   const auto left = internal::os::cached_file_bytes(file.get(), 0, fs::file_size(path));
-  if (!left) return "the kernel does not tell";
+  if (!left) return "the kernel does not report residency";
   return *left == 0 ? "" : "the kernel keeps " + std::to_string(*left) + " bytes";
 }
 
@@ -136,7 +136,7 @@ TEST_F(Resident, WhatTheKernelDoesNotTellIsUnknown) {
   if (!nobody) GTEST_SKIP() << "no other user can run the program";
   ASSERT_EQ(::chmod(model_.c_str(), 0644), 0);
   const Json told = json_of({"resident", model_}, 0, *nobody);
-  if (!told.at("cached").is_null()) GTEST_SKIP() << "this kernel tells everybody";
+  if (!told.at("cached").is_null()) GTEST_SKIP() << "this kernel reports it to every user";
   EXPECT_TRUE(told.at("files").at(0).at("cached").is_null());
   EXPECT_TRUE(told.at("parts").at(1).at("cached").is_null());
   EXPECT_THAT(

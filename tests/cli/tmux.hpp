@@ -17,7 +17,7 @@ namespace tapedeck::tests {
 
 /// Returns why a `Tmux` cannot be created, or `nullopt` if it can.
 [[nodiscard]] inline std::optional<std::string> no_tmux() {
-  if (shell("tmux -V").exit_code != 0) return "there is no tmux (Debian: tmux)";
+  if (shell("tmux -V").exit_code != 0) return "tmux is not installed (Debian: tmux)";
   return no_terminal();
 }
 

@@ -115,9 +115,9 @@ TEST_F(Warm, ADeadlineThatPassedIsExitCode4) {
 
 TEST_F(Warm, TooLittleMemoryIsExitCode3) {
   const auto budget = os::memory_budget();
-  if (!budget) GTEST_SKIP() << "the host does not tell what is left";
+  if (!budget) GTEST_SKIP() << "the host does not report how much is left";
   const auto giant = write_sparse(folder_, round_up(2 * budget->available, 1_MiB));
-  if (!giant) GTEST_SKIP() << "no sparse file of twice the memory here";
+  if (!giant) GTEST_SKIP() << "cannot create a sparse file of twice the memory";
   const Ran ran = run({"warm", *giant});
   EXPECT_EQ(ran.exit_code, 3) << ran.err;
   EXPECT_THAT(ran.err, Like("tapedeck: the rest does not fit in the * that are left (*): 0 B of " +
@@ -168,7 +168,7 @@ TEST_F(Warm, ATerminalShowsProgress) {
 TEST_F(Warm, CtrlCStopsItCleanly) {
   if (const auto why = no_terminal()) GTEST_SKIP() << *why;
   const auto large = write_sparse(folder_, 4_GiB);
-  if (!large) GTEST_SKIP() << "no sparse file of 4 GiB here";
+  if (!large) GTEST_SKIP() << "cannot create a sparse file of 4 GiB";
   for (const int signal : {SIGINT, SIGTERM}) {
     Terminal terminal;
     Program program({"warm", *large, "--threads", "1", "--json"}, {.err = terminal.side.get()});

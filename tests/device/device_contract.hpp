@@ -150,7 +150,7 @@ template <class Body>
 void expect_out_of_memory(const Device& device, std::size_t bytes, const Body& body) {
   try {
     body();
-    ADD_FAILURE() << "it had room for " << to_iec(bytes);
+    ADD_FAILURE() << "there was room for " << to_iec(bytes);
   } catch (const DeviceOutOfMemory& error) {
     EXPECT_EQ(error.kind(), ErrorKind::out_of_memory);
     EXPECT_EQ(error.number(), DeviceOutOfMemory::kOutOfMemory);

@@ -70,7 +70,7 @@ TYPED_TEST_P(DeviceStreamContract, OrdersStreamsByEvents) {
 }
 
 TYPED_TEST_P(DeviceStreamContract, IsAsynchronous) {
-  if (!this->kHolds) GTEST_SKIP() << "this kind holds no stream";
+  if (!this->kHolds) GTEST_SKIP() << "this kind cannot hold a stream";
   Device& device = this->device();
   const DeviceStream blocked(device);
   const DeviceStream copies(device);
@@ -98,7 +98,7 @@ TYPED_TEST_P(DeviceStreamContract, IsAsynchronous) {
 }
 
 TYPED_TEST_P(DeviceStreamContract, ForgetsAFormerRecord) {
-  if (!this->kHolds) GTEST_SKIP() << "this kind holds no stream";
+  if (!this->kHolds) GTEST_SKIP() << "this kind cannot hold a stream";
   Device& device = this->device();
   const DeviceStream stream(device);
   DeviceEvent event(device);
@@ -114,7 +114,7 @@ TYPED_TEST_P(DeviceStreamContract, ForgetsAFormerRecord) {
 }
 
 TYPED_TEST_P(DeviceStreamContract, WaitsForTheRecordThatIsTheLastOneThen) {
-  if (!this->kHolds) GTEST_SKIP() << "this kind holds no stream";
+  if (!this->kHolds) GTEST_SKIP() << "this kind cannot hold a stream";
   Device& device = this->device();
   const DeviceStream early(device);
   const DeviceStream late(device);

@@ -66,9 +66,9 @@ inline std::pair<std::uint64_t, std::uint64_t> sweep_driver_calls(
       return {k - 1, told};
     }
     EXPECT_TRUE(kGivingBack.contains(victim) || untold.contains(victim))
-        << "nobody noticed that " << victim << " failed";
+        << "a failure was not noticed: " << victim << " failed";
   }
-  ADD_FAILURE() << "a thousand calls and no end";
+  ADD_FAILURE() << "the sweep did not end after a thousand calls";
   return {0, 0};
 }
 

@@ -249,7 +249,7 @@ class BudgetInGroup : public ::testing::Test {
  protected:
   void SetUp() override {
     if (kSanitized) GTEST_SKIP() << "a sanitizer takes memory of its own";
-    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
   }
 
   /// Runs a child that fills the budget plus `more` bytes.

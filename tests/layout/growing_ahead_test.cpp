@@ -289,7 +289,7 @@ TEST(LayoutThread, ServesInTheOrderOfAskingAndOnceWhoAsksTwice) {
 }
 
 TEST_F(GrowingAhead, AHostWithoutMoreThreadsIsAnErrorAndLeavesNothing) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the address space that is taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   in_child([] {
     HostDevice device({.memory = 64_MiB, .granularity = kDevicePage});
     const std::size_t free = device.memory().free;

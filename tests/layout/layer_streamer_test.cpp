@@ -349,7 +349,7 @@ TEST_P(LayerStreamerTest, ACopyThatFailsIsToldAndMayBeAskedForAgain) {
     if (failed == 0) return;
     EXPECT_EQ(failed, 1U);
   }
-  FAIL() << "a hundred copies and no end";
+  FAIL() << "the sweep did not end after a hundred copies";
 }
 
 TEST(LayerStreamerFiles, AFileThatWasMadeShorterIsAnErrorWithItsPlace) {

@@ -54,7 +54,7 @@ TEST(Layout, TheWeightsStartWarmAndTheOthersDoNot) {
   const auto scratch = layout.scratch().residency().present;
   const auto history = layout.history().residency().present;
   if (!weights || !scratch || !history) {
-    GTEST_SKIP() << "the kernel does not tell which pages are there";
+    GTEST_SKIP() << "the kernel does not report which pages are present";
   }
   EXPECT_EQ(*weights, 4_MiB);
   EXPECT_EQ(*scratch, 0U);

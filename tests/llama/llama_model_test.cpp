@@ -153,7 +153,7 @@ TEST_F(LlamaModelTest, OpeningAllocatesNothingOfTheModel) {
   const auto file = folder_.write("hole.bin", counted(header, 0));
   std::error_code error;
   std::filesystem::resize_file(file, *cli::checkpoint_bytes(shape), error);
-  if (error) GTEST_SKIP() << "no sparse file of 256 GiB here: " << error.message();
+  if (error) GTEST_SKIP() << "cannot create a sparse file of 256 GiB: " << error.message();
   const LlamaModel model(file);
   EXPECT_GT(model.weights().range().size(), 250_GiB);
   EXPECT_EQ(model.plan().history.bytes(), std::size_t{2} * 80 * 1024 * 4 * 4096);

@@ -87,7 +87,7 @@ TEST_P(ThreadPoolTest, WhatIsNotWorthAThreadRunsHere) {
 }
 
 TEST(ThreadPoolLimits, AHostWithoutMoreThreadsIsAnErrorAndLeavesNone) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the address space that is taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   EXPECT_TRUE(passes_in_child([] {
     const std::size_t stack = std::size_t{8} << 20;
     const rlimit stack_limit = {stack, stack};

@@ -62,8 +62,9 @@ class HookLedger {
 
   void decommit(std::span<std::byte> range) {
     decommitted_.push_back(range);
-    if (range.empty()) mistakes_ += "an empty range was taken back\n";
-    if (overlap(range) != range.size()) mistakes_ += "what was not announced was taken back\n";
+    if (range.empty()) mistakes_ += "an empty range was withdrawn\n";
+    if (overlap(range) != range.size())
+      mistakes_ += "a range that was not announced was withdrawn\n";
     touch(range);
     remove(range.data(), range.data() + range.size());
   }

@@ -23,7 +23,7 @@ namespace tapedeck::tests {
 class LedgerSpill final : public SpillSource {
  public:
   explicit LedgerSpill(std::size_t limit = std::size_t{1} << 30) noexcept : limit_(limit) {}
-  ~LedgerSpill() { EXPECT_EQ(blocks(), 0U) << "spilled blocks never came back"; }
+  ~LedgerSpill() { EXPECT_EQ(blocks(), 0U) << "spilled blocks were never returned"; }
   LedgerSpill(const LedgerSpill&) = delete;
   LedgerSpill& operator=(const LedgerSpill&) = delete;
 
@@ -42,11 +42,11 @@ class LedgerSpill final : public SpillSource {
   void deallocate(void* block, std::size_t bytes, std::size_t align) noexcept override {
     const std::lock_guard lock(mutex_);
     const auto found = blocks_.find(block);
-    ASSERT_NE(found, blocks_.end()) << "a block that was never given, or came back before";
+    ASSERT_NE(found, blocks_.end()) << "a block that was never allocated, or was returned before";
     EXPECT_EQ(found->second.bytes, bytes);
     EXPECT_EQ(found->second.align, align);
     if (!secret.empty() && is_in(secret.data(), *found)) {
-      EXPECT_TRUE(all_bytes_are(secret.data(), secret.size(), 0)) << "a secret was given back";
+      EXPECT_TRUE(all_bytes_are(secret.data(), secret.size(), 0)) << "a secret was returned";
       secret = {};
     }
     out_ -= bytes;

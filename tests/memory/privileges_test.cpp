@@ -136,7 +136,7 @@ TEST(AsNobody, ResidencyIsKnownOrSaidToBeUnknown) {
 
 // A process that changed its user without an exec must not read its own page table.
 TEST(AsNobody, ResidencyIsUnknownWhereTheKernelDoesNotTell) {
-  if (!is_root()) GTEST_SKIP() << "only root can become somebody who may not look at himself";
+  if (!is_root()) GTEST_SKIP() << "only root can become a user that must not read its page table";
   as_nobody([] {
     ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 0), 0);
     Block block = Block::reserve(8 * kPage);
@@ -189,7 +189,7 @@ TEST(AsNobody, SharedMemoryIsForWhoeverHasItsDescriptor) {
 }
 
 TEST(Limits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   in_child([] {
     limit(RLIMIT_AS, number_of("/proc/self/status", "VmSize:") * 1024 + 64_MiB);
     const Holdings before = holdings();
@@ -211,7 +211,7 @@ TEST(Limits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
 }
 
 TEST(Limits, TooLittleDataIsAnErrorOfCommit) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that is taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that this test removes";
   in_child([] {
     Block block = Block::reserve(1_GiB);
     block.commit(1_MiB);
@@ -252,7 +252,7 @@ TEST(Limits, TooFewDescriptorsAreAnError) {
 // A warm with fewer threads than requested is only slower.
 TEST(Limits, TooFewThreadsWarmAsWell) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer starts threads of its own";
-  if (!is_root()) GTEST_SKIP() << "what counts is how many threads the user has, not only these";
+  if (!is_root()) GTEST_SKIP() << "the limit counts all threads of the user";
   as_nobody([] {
     limit(RLIMIT_NPROC, 0);
     Block block = Block::reserve(64 * kPage);

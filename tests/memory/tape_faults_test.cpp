@@ -223,7 +223,7 @@ TEST(TapeGrowth, AStartThatIsRefusedLeavesNothingBehind) {
 
 // With a limit that the kernel itself enforces, mprotect is refused every time.
 TEST(TapeGrowth, BeyondALimitOfTheSystemIsRefused) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that is taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that this test removes";
   in_child([] {
     Tape tape = Tape::start(64_MiB, {.name = "t", .commit_step = 64_KiB});
     void* first = tape.take(64_KiB);

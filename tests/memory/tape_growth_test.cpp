@@ -120,7 +120,7 @@ TEST(TapeWarm, MakesTheCommittedPartResidentAndChangesNoByte) {
   EXPECT_TRUE(Pattern(1).is_at(taken, 500'000));
   EXPECT_EQ(tape.committed(), 1_MiB);
   const Residency residency = tape.residency();
-  if (!residency.present) GTEST_SKIP() << "the kernel does not tell which pages are there";
+  if (!residency.present) GTEST_SKIP() << "the kernel does not report which pages are present";
   EXPECT_EQ(*residency.present, 1_MiB);
   EXPECT_EQ(result.present, 1_MiB);
 }
@@ -131,7 +131,7 @@ TEST(TapeWarm, StartWarmIsResidentFromTheStart) {
   EXPECT_EQ(tape.name(), "weights");
   EXPECT_EQ(tape.committed(), 3_MiB);
   const Residency residency = tape.residency();
-  if (!residency.present) GTEST_SKIP() << "the kernel does not tell which pages are there";
+  if (!residency.present) GTEST_SKIP() << "the kernel does not report which pages are present";
   EXPECT_EQ(*residency.present, 3_MiB);
 }
 

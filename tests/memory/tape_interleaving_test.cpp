@@ -187,7 +187,7 @@ TYPED_TEST(TapeInterleaving, AWriterBetweenAnyTwoLoadsOfAReader) {
       TypeParam kind;
       look_interrupted_by(kind.tape, step, n, reached);
       ASSERT_LT(n, 100U);
-      EXPECT_TRUE(reached || n > 6) << "a look has six loads at least";
+      EXPECT_TRUE(reached || n > 6) << "a look takes at least six loads";
     }
   }
 }

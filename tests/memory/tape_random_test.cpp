@@ -169,7 +169,7 @@ template <class Mutant>
 void expect_caught() {
   Tally tally;
   const auto failed = first_failure<Mutant>(tally);
-  ASSERT_TRUE(failed) << "the oracle saw nothing";
+  ASSERT_TRUE(failed) << "the oracle found nothing";
   const auto& [seed, failure] = *failed;
   Tally ignored;
   EXPECT_TRUE(play<Mutant>(seed, failure.steps, ignored)) << failure.report;

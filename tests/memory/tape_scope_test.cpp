@@ -36,7 +36,7 @@ TEST(TapeScope, UnwindsWithAnException) {
     const TapeScope scope(tape);
     (void)tape.take(4_KiB);
     (void)tape.take(1);
-    FAIL() << "a full tape gave something";
+    FAIL() << "a full tape returned something";
   } catch (const TapeFull&) {
     EXPECT_EQ(tape.used(), 0U);
   }

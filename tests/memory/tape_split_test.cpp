@@ -164,7 +164,7 @@ TEST(TapeSplit, ChildrenSpillWhereTheParentWould) {
     EXPECT_EQ(source.blocks(), 0U);
     (void)children[1].take(10'000);
   }
-  EXPECT_EQ(source.blocks(), 0U) << "the parent's end is the children's";
+  EXPECT_EQ(source.blocks(), 0U) << "destroying the parent must destroy its children";
 }
 
 TEST(TapeSplit, AWipingParentHasWipingChildren) {

@@ -140,7 +140,7 @@ TEST(Tape, AMarkInTheLineThatBecameTheFloorGivesNothingOfItBack) {
   Pattern(3).write(planned, 8);
   tape.raise_floor();
   tape.rewind(mark);
-  EXPECT_TRUE(Pattern(3).is_at(planned, 8)) << "planned bytes were given back";
+  EXPECT_TRUE(Pattern(3).is_at(planned, 8)) << "planned bytes were released";
   std::byte* next = bytes_at(tape.take(8, 8));
   EXPECT_GE(next, planned + 8) << "planned bytes were taken again";
 }
@@ -184,7 +184,7 @@ TEST(Tape, AssignmentGivesBackWhatTheTapeHad) {
 // Without wipe-on-clear and outside debug builds, clear moves the head and touches no byte.
 TEST(Tape, ClearAndRewindAreOfConstantTime) {
   if (internal::kFillOnGiveBack)
-    GTEST_SKIP() << "a debug build of the library fills what it takes back";
+    GTEST_SKIP() << "a debug build of the library fills cleared memory";
   Tape tape = Tape::start(64_MiB, {.block = {.huge_pages = HugePages::never}});
   const Tape::Mark mark = tape.mark();
   void* taken = tape.take(64_MiB);
@@ -195,7 +195,7 @@ TEST(Tape, ClearAndRewindAreOfConstantTime) {
   tape.clear();
   EXPECT_TRUE(given_back_bytes_are(taken, 1000, 0x5A));
   const Residency residency = tape.residency();
-  if (!residency.present) GTEST_SKIP() << "the kernel does not tell which pages are there";
+  if (!residency.present) GTEST_SKIP() << "the kernel does not report which pages are present";
   EXPECT_LE(*residency.present, kPage);
 }
 
@@ -235,7 +235,7 @@ TEST(Tape, WipeOnClearZeroesBorrowedMemoryInTheEnd) {
     tape.clear();
     std::memset(tape.take(500), 9, 500);
   }
-  EXPECT_TRUE(all_bytes_are(first, 64 + 1024, 0)) << "also what lay below the floor";
+  EXPECT_TRUE(all_bytes_are(first, 64 + 1024, 0)) << "including the bytes below the floor";
 }
 
 TEST(Tape, WipeOnClearZeroesSpilledBlocks) {
@@ -249,7 +249,7 @@ TEST(Tape, WipeOnClearZeroesSpilledBlocks) {
     Tape tape = Tape::start(4_KiB, {.wipe_on_clear = true, .spill = &source});
     spill_a_secret(tape);
     tape.clear();
-    EXPECT_TRUE(source.secret.empty()) << "it did not come back";
+    EXPECT_TRUE(source.secret.empty()) << "the block was not returned";
     const Tape::Mark mark = tape.mark();
     spill_a_secret(tape);
     tape.rewind(mark);

@@ -33,7 +33,8 @@ std::size_t host_memory() { return number_of("/proc/meminfo", "MemTotal:") * 102
 
 TEST(WarmBudget, MoreThanTheHostHasIsRefusedAtOnce) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each address";
-  if (number_of("/proc/sys/vm/overcommit_memory", "") == 2) GTEST_SKIP() << "no overcommit here";
+  if (number_of("/proc/sys/vm/overcommit_memory", "") == 2)
+    GTEST_SKIP() << "this host does not overcommit";
   const std::size_t bytes = 2 * host_memory();
   Block block = committed(bytes);
   const WarmResult result = block.warm(0, bytes, {.chunk = 1_MiB});
@@ -50,7 +51,7 @@ TEST(WarmBudget, MoreThanTheHostHasIsRefusedAtOnce) {
 class WarmInGroup : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
   }
 
   void in_group(const std::function<void()>& work) const { group_.in_group(work); }

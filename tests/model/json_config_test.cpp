@@ -29,7 +29,7 @@ template <class T>
 T value(const Metadata& metadata, std::string_view key) {
   const Metadata::Entry* const entry = metadata.find(key);
   if (entry == nullptr || !std::holds_alternative<T>(entry->value)) {
-    ADD_FAILURE() << key << " is not there, or of another kind";
+    ADD_FAILURE() << key << " is missing, or has another type";
     return T{};
   }
   return std::get<T>(entry->value);

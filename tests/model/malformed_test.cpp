@@ -31,7 +31,7 @@ TEST(Malformed, EverySharedFileIsRefusedWithWorkInProportionToIt) {
     const std::size_t read_before = bytes_read();
     const HeapUse heap = heap_use([&] { refusal = refusal_of(path); });
     const std::size_t read = bytes_read() - read_before;
-    ASSERT_TRUE(refusal) << "it was read";
+    ASSERT_TRUE(refusal) << "it was accepted";
     EXPECT_LE(refusal->offset, size);
     EXPECT_TRUE(refusal->text.starts_with(path.string() + ", byte "));
     EXPECT_LE(heap.total, 256_KiB + 2 * size);

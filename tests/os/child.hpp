@@ -35,7 +35,7 @@ class Child {
  public:
   explicit Child(const std::function<void()>& body) {
     std::array<int, 2> ends{};
-    if (::pipe(ends.data()) != 0) throw std::runtime_error("no pipe for a child");
+    if (::pipe(ends.data()) != 0) throw std::runtime_error("cannot create a pipe for a child");
     // Flushes output, so that it is not written twice.
     std::fflush(nullptr);
     id_ = ::fork();
@@ -123,7 +123,7 @@ class Child {
            << "the child was killed: " << ::strsignal(ended.signal) << "\n"
            << ended.said;
   }
-  return ::testing::AssertionFailure() << "the child ended with " << ended.exit_code << "\n"
+  return ::testing::AssertionFailure() << "the child exited with " << ended.exit_code << "\n"
                                        << ended.said;
 }
 
@@ -158,7 +158,8 @@ inline void check(int /*signal*/, siginfo_t* info, void* /*context*/) {
                         access();
                       }).wait();
   if (ended.exit_code == 42) return ::testing::AssertionSuccess();
-  if (ended.exit_code == 43) return ::testing::AssertionFailure() << "it faulted elsewhere";
+  if (ended.exit_code == 43)
+    return ::testing::AssertionFailure() << "it faulted at another address";
   return ::testing::AssertionFailure() << "it did not fault; " << passed(ended).message();
 }
 

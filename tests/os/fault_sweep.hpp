@@ -62,7 +62,7 @@ struct Run {
 inline void expect_noticed(const Run& run, const Complaints& usual, const Work& work, int error) {
   if (run.error.empty()) {
     EXPECT_TRUE(run.complaints != usual || work.silent.contains(run.victim))
-        << "nobody noticed that " << run.victim << " failed";
+        << "a failure was not noticed: " << run.victim << " failed";
     return;
   }
   EXPECT_TRUE(run.typed) << run.error;
@@ -103,7 +103,7 @@ inline std::uint64_t sweep(const Work& work, int error) {
     }
     expect_noticed(run, usual, work, error);
   }
-  ADD_FAILURE() << "a thousand calls and no end";
+  ADD_FAILURE() << "the sweep did not end after a thousand calls";
   return 0;
 }
 

@@ -41,7 +41,7 @@ TEST(PageStates, CountTouchedPages) {
     const FreshPages pages(kPages);
     for (const std::size_t page : {0U, 1U, 5U, 4095U, 4096U, 4999U}) pages.touch(page);
     const os::PageStates states = ask(pages.at(), pages.bytes());
-    if (!states.present) GTEST_SKIP() << "the kernel does not tell";
+    if (!states.present) GTEST_SKIP() << "the kernel does not report residency";
     EXPECT_EQ(states.present, 6 * kPage);
     EXPECT_EQ(states.swapped, 0U);
     EXPECT_EQ(states.huge.value_or(0), 0U);
@@ -69,7 +69,7 @@ TEST(NodeBytes, AreThoseOfPresentPages) {
   for (const std::size_t page : {2U, 3U, 4U}) pages.touch(page);
   std::vector<std::uint64_t> nodes;
   if (!os::add_node_bytes(pages.at(), pages.bytes(), nodes)) {
-    GTEST_SKIP() << "the kernel does not tell";
+    GTEST_SKIP() << "the kernel does not report residency";
   }
   EXPECT_EQ(std::accumulate(nodes.begin(), nodes.end(), std::uint64_t{0}), 3 * kPage);
 }
@@ -99,7 +99,7 @@ TEST(CachedFileBytes, FollowThePageCache) {
   const auto path = folder.write("f", std::string(size, 'x'));
   const os::Opened file = os::open(path, os::OpenFor::reading);
   const auto cached = os::cached_file_bytes(file.descriptor.get(), 0, size);
-  if (!cached) GTEST_SKIP() << "the kernel does not tell";
+  if (!cached) GTEST_SKIP() << "the kernel does not report residency";
   EXPECT_EQ(*cached, size);
   EXPECT_EQ(os::cached_file_bytes(file.descriptor.get(), kPage, kPage), kPage);
   EXPECT_EQ(os::cached_file_bytes(file.descriptor.get(), 0, 0), 0U);
@@ -185,7 +185,7 @@ TEST(HugeBytes, CountTransparentHugePages) {
   at[0] = at[huge] = std::byte{1};
   const std::size_t count = os::huge_bytes(at, 2 * huge).value_or(0);
   const std::size_t present = os::page_states(at, 2 * huge).present.value_or(2 * kPage);
-  if (!advised || present == 2 * kPage) GTEST_SKIP() << "the kernel had no huge page to give";
+  if (!advised || present == 2 * kPage) GTEST_SKIP() << "the kernel had no free huge page";
   EXPECT_EQ(count, present / huge * huge);
 }
 

@@ -25,7 +25,7 @@ inline void become_nobody() {
   ASSERT_EQ(::setgroups(0, nullptr), 0);
   ASSERT_EQ(::setgid(kNobody), 0);
   ASSERT_EQ(::setuid(kNobody), 0);
-  ASSERT_NE(::setuid(0), 0) << "there is a way back";
+  ASSERT_NE(::setuid(0), 0) << "the process can become root again";
   ASSERT_EQ(number_of("/proc/self/status", "CapEff:"), 0U);
   // As after exec of an ordinary program: /proc/self belongs to the process again.
   ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 1), 0);

@@ -16,7 +16,7 @@ class TempFolder {
  public:
   TempFolder() {
     std::string name = (std::filesystem::temp_directory_path() / "tapedeck-test-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder " + name);
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot create folder " + name);
     path_ = name;
     // Children under another user id read files in it.
     std::filesystem::permissions(path_, std::filesystem::perms(0755));

@@ -133,7 +133,7 @@ Victims expect_done_without(const std::set<std::string>& names, int error, const
     EXPECT_EQ(run.error, "") << "call " << k << ", " << run.victim;
     EXPECT_EQ(run.complaints, usual) << "call " << k << ", " << run.victim;
   }
-  ADD_FAILURE() << "a thousand calls and no end";
+  ADD_FAILURE() << "the sweep did not end after a thousand calls";
   return victims;
 }
 
@@ -166,7 +166,7 @@ TEST_F(WeightsFallBack, ReadsWithoutARing) {
     const Victims victims =
         expect_done_without({"io_uring_setup", "io_uring_enter"}, error,
                             {.run = [&] { return warm_once(path_, Way::direct); }});
-    EXPECT_EQ(victims.count("io_uring_setup"), 2U) << "to try it, and to use it";
+    EXPECT_EQ(victims.count("io_uring_setup"), 2U) << "once to try it, and once to use it";
     EXPECT_EQ(victims.count("io_uring_enter"), 1U);
   }
 }
@@ -223,7 +223,7 @@ TEST_P(SharedFaults, SealingIsTriedAgain) {
     EXPECT_TRUE(all_right(*weights));
     if (!fired) return;
   }
-  ADD_FAILURE() << "a hundred calls and no end";
+  ADD_FAILURE() << "the sweep did not end after a hundred calls";
 }
 
 TEST_P(SharedFaults, SendAndReceive) {

@@ -283,7 +283,7 @@ TEST_F(HostilePeer, TensorsThatCannotBe) {
 
 // Refusing what a peer sends must not cost many times its size.
 TEST_F(HostilePeer, AHeaderOfBracketsAloneCostsLittle) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   std::string brackets;
   brackets.resize(20'000'000, '[');
   const os::Descriptor file = memory_file(image_of(brackets), kSeals);

@@ -48,7 +48,7 @@ class WeightsLimits : public ::testing::TestWithParam<Way> {
 INSTANTIATE_TEST_SUITE_P(Way, WeightsLimits, ::testing::ValuesIn(kWays), name_of_way);
 
 TEST_P(WeightsLimits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   const fs::path path = make(96_MiB);
   in_child([&] {
     limit(RLIMIT_AS, number_of("/proc/self/status", "VmSize:") * 1024 + 64_MiB);
@@ -63,7 +63,7 @@ TEST_P(WeightsLimits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
 // No thread can be created, because a stack needs addresses. The result is an error, or a warm
 // without threads.
 TEST_P(WeightsLimits, TooFewAddressesForThreadsAreAnError) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   const fs::path path = make(16_MiB);
   in_child([&] {
     Weights weights = Weights::open(path, options());
@@ -181,7 +181,7 @@ TEST_P(WeightsLimits, AFileOfSomebodyElseIsBroughtIn) {
 
 // A process that may not read its own page table cannot see what is resident.
 TEST_P(WeightsLimits, ResidencyIsUnknownWhereTheKernelDoesNotTell) {
-  if (!is_root()) GTEST_SKIP() << "only root can become somebody who may not look at himself";
+  if (!is_root()) GTEST_SKIP() << "only root can become a user that must not read its page table";
   const fs::path path = make(1_MiB);
   as_nobody([&] {
     ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 0), 0);
@@ -197,7 +197,7 @@ TEST_P(WeightsLimits, ResidencyIsUnknownWhereTheKernelDoesNotTell) {
 class WeightsInGroup : public WeightsLimits {
  protected:
   void SetUp() override {
-    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
   }
   void in_group(const std::function<void()>& work) const { group_.in_group(work); }
   // With Way::automatic, weights that do not fit would be mapped.
@@ -257,12 +257,12 @@ TEST_P(WeightsInGroup, ALockThatCannotFitIsRefusedInsteadOfKilled) {
 TEST(CachedWeightsInGroup, NeedNoBudgetToBeMapped) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
   const MemoryCgroup group(kLimit);
-  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
   const TempFolder folder;
   const fs::path path = make_file(folder, "a.safetensors", {.sizes = {kTooMuch}});
   const WeightsOptions options = {.way = Way::map, .huge_pages = HugePages::never};
   if (!Weights::open(path, options).files()[0].cached) {
-    GTEST_SKIP() << "this kernel does not tell what is cached";
+    GTEST_SKIP() << "this kernel does not report what is cached";
   }
   group.in_group([&] {
     Weights weights = Weights::open(path, options);

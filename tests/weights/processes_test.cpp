@@ -187,7 +187,7 @@ TEST_F(Processes, ShareOneCopyThatOutlivesItsMaker) {
     for (const SocketPair& pair : sockets) weights.send(pair[0]);
     EXPECT_TRUE(weights.warm({.threads = 1}));
     ready_and_wait(0);
-    ADD_FAILURE() << "its maker was to be killed";
+    ADD_FAILURE() << "the process that created it should have been killed";
   }));
   for (std::size_t process = 1; process < kProcesses; ++process) {
     children.push_back(std::make_unique<Child>([&, process] {

@@ -23,7 +23,7 @@ TEST(WeightsResidency, OfMappedFilesFollowsWhatIsTouched) {
   store_and_drop(model);
   Weights weights = Weights::open(model.path(), {.way = Way::map});
   const WeightsResidency before = weights.residency();
-  if (!before.present) GTEST_SKIP() << "the kernel does not tell";
+  if (!before.present) GTEST_SKIP() << "the kernel does not report residency";
   EXPECT_EQ(*before.present, 0U);
   ASSERT_TRUE(weights.warm());
   const WeightsResidency after = weights.residency();
@@ -39,7 +39,7 @@ TEST(WeightsResidency, OfReadWeightsIsAnonymousAndDirty) {
   Weights weights = Weights::open(model.path(), {.way = Way::read});
   ASSERT_TRUE(weights.warm());
   const WeightsResidency residency = weights.residency();
-  if (!residency.present) GTEST_SKIP() << "the kernel does not tell";
+  if (!residency.present) GTEST_SKIP() << "the kernel does not report residency";
   EXPECT_EQ(residency.present, residency.bytes);
   EXPECT_GE(residency.dirty.value_or(residency.bytes), residency.bytes);
   EXPECT_EQ(residency.cached, 0U);  // nothing is mapped
@@ -50,7 +50,7 @@ TEST(WeightsResidency, TellsThePageCacheApart) {
   store_and_drop(model);
   Weights weights = Weights::open(model.path(), {.way = Way::map});
   const auto cold = weights.residency().cached;
-  if (!cold) GTEST_SKIP() << "the kernel does not tell";
+  if (!cold) GTEST_SKIP() << "the kernel does not report residency";
   ASSERT_TRUE(weights.warm());
   EXPECT_LT(*cold, weights.residency().bytes / 2);  // headers were read
   static_cast<void>(weights.decommit());

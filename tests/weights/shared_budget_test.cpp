@@ -19,7 +19,7 @@ constexpr std::uint64_t kBudget = 64_MiB;
 class SharedInGroup : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
   }
   [[nodiscard]] static WeightsBuilder build(std::uint64_t bytes) {
     return WeightsBuilder({{.name = "a", .dtype = DType::u8, .shape = {bytes}}});

@@ -44,7 +44,7 @@ TEST_P(WarmJobWays, TellHowFarTheyAre) {
 
 TEST_P(WarmJobWays, CountWhatIsReallyThere) {
   const WarmResult result = weights_.warm();
-  if (!result.present) GTEST_SKIP() << "the kernel does not tell";
+  if (!result.present) GTEST_SKIP() << "the kernel does not report residency";
   EXPECT_GE(*result.present, result.asked - weights_.files().size() * 4096);
 }
 

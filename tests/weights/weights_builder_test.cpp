@@ -101,7 +101,7 @@ TEST(WeightsBuilder, TakesPagesOfThePool) {
 
 TEST(WeightsBuilder, SaysWhenThePoolIsTooSmall) {
   const HugePagePool pool(0);
-  if (pool_free() > 0) GTEST_SKIP() << "there is a pool";
+  if (pool_free() > 0) GTEST_SKIP() << "the host has a pool of huge pages";
   const Weights weights = build(6, {.huge_pages = HugePages::explicit_pages});
   ASSERT_EQ(weights.unmet().size(), 1U);
   EXPECT_EQ(weights.unmet().front().wish, Wish::huge_pages);

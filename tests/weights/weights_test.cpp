@@ -286,11 +286,11 @@ TEST_F(WeightsOfFiles, LieOnTheNodeThatWasAskedFor) {
   std::ostringstream begin;
   begin << std::hex << mappings[0].begin;
   const std::string maps = text_of("/proc/self/numa_maps");
-  if (maps.empty()) GTEST_SKIP() << "the kernel does not tell policies";
+  if (maps.empty()) GTEST_SKIP() << "the kernel does not report policies";
   EXPECT_NE(maps.find(begin.str() + " bind:0\n"), std::string::npos);
   ASSERT_TRUE(weights.warm());
   const WeightsResidency residency = weights.residency();
-  if (residency.nodes.empty()) GTEST_SKIP() << "the kernel does not tell nodes";
+  if (residency.nodes.empty()) GTEST_SKIP() << "the kernel does not report nodes";
   EXPECT_GE(residency.nodes[0], residency.bytes);
 }
 
@@ -312,7 +312,7 @@ TEST_F(WeightsOfFiles, TakeOrdinaryPagesWhenAsked) {
 
 TEST_F(WeightsOfFiles, SayWhenThePoolOfHugePagesIsTooSmall) {
   const HugePagePool pool(0);
-  if (pool_free() > 0) GTEST_SKIP() << "there is a pool";
+  if (pool_free() > 0) GTEST_SKIP() << "the host has a pool of huge pages";
   Weights weights = open({.way = Way::read, .huge_pages = HugePages::explicit_pages});
   ASSERT_FALSE(weights.unmet().empty());
   EXPECT_EQ(weights.unmet().front().wish, Wish::huge_pages);
@@ -322,7 +322,8 @@ TEST_F(WeightsOfFiles, SayWhenThePoolOfHugePagesIsTooSmall) {
 
 TEST_F(WeightsOfFiles, TakePagesOfThePool) {
   const HugePagePool pool(32);
-  if (!pool.ready() || pool_page() != 2_MiB) GTEST_SKIP() << "no 32 huge pages of 2 MiB";
+  if (!pool.ready() || pool_page() != 2_MiB)
+    GTEST_SKIP() << "the host cannot provide 32 huge pages of 2 MiB";
   Weights weights = open({.way = Way::read, .huge_pages = HugePages::explicit_pages});
   EXPECT_TRUE(weights.unmet().empty());
   const WarmResult warmed = weights.warm();

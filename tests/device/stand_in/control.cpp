@@ -220,7 +220,7 @@ using namespace tapedeck::tests::stand_in;
 
 CUresult CUDAAPI cuInit(unsigned int flags) {
   STAND_IN_FOR(Needs::nothing);
-  if (flags != 0) return call.violation("flags");
+  if (flags != 0) return call.violation("flags must be 0");
   if (state().settings.devices == 0) return CUDA_ERROR_NO_DEVICE;
   state().started = true;
   return CUDA_SUCCESS;

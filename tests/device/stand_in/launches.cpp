@@ -69,9 +69,10 @@ CUresult CUDAAPI cuLaunchKernel(CUfunction function, unsigned int grid_x, unsign
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (!is_function(function)) return call.violation("no such function");
   if (parameters == nullptr) return call.violation("no parameters");
-  if (grid_x == 0 || grid_y != 1 || grid_z != 1) return call.violation("no row of blocks");
+  if (grid_x == 0 || grid_y != 1 || grid_z != 1)
+    return call.violation("the grid must be one-dimensional");
   if (block_x == 0 || block_x > kMostThreads || block_y != 1 || block_z != 1) {
-    return call.violation("no row of threads");
+    return call.violation("the blocks must be one-dimensional");
   }
   const auto launcher = state().launchers.find(*reinterpret_cast<const std::string*>(function));
   if (launcher == state().launchers.end()) return CUDA_SUCCESS;
@@ -87,7 +88,8 @@ CUresult CUDAAPI cuLaunchKernel(CUfunction function, unsigned int grid_x, unsign
 CUresult CUDAAPI cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode mode) {
   STAND_IN_FOR(Needs::context);
   if (handle == nullptr) return call.violation("the default stream");
-  if (mode != CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) return call.violation("others are disturbed");
+  if (mode != CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+    return call.violation("the capture mode disturbs other threads");
   Stream* const stream = stream_of(call, handle);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   stream->captured = true;
@@ -111,7 +113,7 @@ CUresult CUDAAPI cuStreamEndCapture(CUstream handle, CUgraph* graph) {
 CUresult CUDAAPI cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph,
                                              unsigned long long flags) {
   STAND_IN_FOR(Needs::context);
-  if (flags != 0) return call.violation("flags");
+  if (flags != 0) return call.violation("flags must be 0");
   const auto found = state().graphs.find(graph);
   if (found == state().graphs.end()) return call.violation("no such graph");
   *exec = new_handle<CUgraphExec>();
@@ -175,7 +177,7 @@ CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent 
   for (std::size_t i = 0; i < times.size(); ++i) {
     const auto found = state().events.find(i == 0 ? begin : end);
     if (found == state().events.end() || found->second->recorded == nullptr) {
-      return call.violation("an event that was not recorded", CUDA_ERROR_INVALID_HANDLE);
+      return call.violation("the event was not recorded", CUDA_ERROR_INVALID_HANDLE);
     }
     if (!found->second->recorded->reached) return CUDA_ERROR_NOT_READY;
     times[i] = found->second->recorded->when;

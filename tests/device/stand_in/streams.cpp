@@ -118,11 +118,11 @@ bool reached(const Event& event) { return event.recorded == nullptr || event.rec
 CUresult put_transfer(const Call& call, CUstream handle, const Task& task) {
   Stream* const stream = stream_of(call, handle);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-  if (task.bytes == 0) return call.violation("no bytes");
+  if (task.bytes == 0) return call.violation("the size is 0");
   const Resolved to = resolve(task.to, task.bytes);
   if (!to.error.empty()) return call.violation(to.error);
   if (task.kind == Task::Kind::fill && !to.on_device) {
-    return call.violation("a fill of host memory");
+    return call.violation("fills host memory");
   }
   if (task.kind == Task::Kind::copy) {
     const Resolved from = resolve(task.from, task.bytes);
@@ -148,7 +148,7 @@ Stream* stream_of(const Call& call, CUstream handle, bool may_be_captured) {
   }
   Stream& stream = *found->second;
   if (stream.device != call.device()) {
-    call.violation("a stream of another device");
+    call.violation("the stream belongs to another device");
     return nullptr;
   }
   if (stream.captured && !may_be_captured) {
@@ -190,7 +190,7 @@ using namespace tapedeck::tests::stand_in;
 
 CUresult CUDAAPI cuStreamCreate(CUstream* stream, unsigned int flags) {
   STAND_IN_FOR(Needs::context);
-  if (flags != CU_STREAM_NON_BLOCKING) return call.violation("a stream that others wait for");
+  if (flags != CU_STREAM_NON_BLOCKING) return call.violation("the stream must be non-blocking");
   *stream = reinterpret_cast<CUstream>(make_stream(call.device()));
   return CUDA_SUCCESS;
 }
@@ -227,7 +227,7 @@ CUresult CUDAAPI cuCtxSynchronize() {
 // The stream waits for the latest record now, whatever is recorded later.
 CUresult CUDAAPI cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int flags) {
   STAND_IN_FOR(Needs::context);
-  if (flags != 0) return call.violation("flags");
+  if (flags != 0) return call.violation("flags must be 0");
   Stream* const stream = stream_of(call, handle);
   const Event* const event = event_of(call, event_handle);
   if (stream == nullptr || event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
@@ -259,7 +259,8 @@ CUresult CUDAAPI cuEventRecord(CUevent event_handle, CUstream handle) {
   Event* const event = event_of(call, event_handle);
   if (stream == nullptr || event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (event->device != stream->device) {
-    return call.violation("the event and the stream are of two devices", CUDA_ERROR_INVALID_HANDLE);
+    return call.violation("the event and the stream belong to different devices",
+                          CUDA_ERROR_INVALID_HANDLE);
   }
   event->recorded = std::make_shared<Moment>();
   put(*stream, {.kind = Task::Kind::record, .moment = event->recorded});

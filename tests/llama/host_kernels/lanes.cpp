@@ -48,7 +48,7 @@ class Block {
       : stacks_(::mmap(nullptr, kMostLanes * kStack, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)),
         lanes_(kMostLanes) {
-    if (stacks_ == MAP_FAILED) die("no stacks");
+    if (stacks_ == MAP_FAILED) die("cannot allocate stacks");
   }
   ~Block() { ::munmap(stacks_, kMostLanes * kStack); }
   Block(const Block&) = delete;
@@ -160,7 +160,7 @@ void Block::live() {
 }  // namespace
 
 void run_grid(unsigned blocks, unsigned threads, const std::function<void()>& thread) {
-  if (threads > kMostLanes || threads % kWarp != 0) die("no whole warps");
+  if (threads > kMostLanes || threads % kWarp != 0) die("a block must consist of whole warps");
   blockDim.x = threads;
   for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) block().run(threads, thread);
 }
@@ -168,7 +168,7 @@ void run_grid(unsigned blocks, unsigned threads, const std::function<void()>& th
 }  // namespace tapedeck::tests
 
 float __shfl_xor_sync(unsigned lanes, float value, unsigned distance) {
-  if (lanes != 0xffffffff) tapedeck::tests::die("a shuffle of some lanes");
+  if (lanes != 0xffffffff) tapedeck::tests::die("a shuffle must include all lanes");
   return tapedeck::tests::block().shuffle(value, distance);
 }
 

@@ -107,7 +107,7 @@ TEST_F(StatInterleaving, APublisherBetweenAnyTwoReadsIsNoticed) {
     ASSERT_TRUE(now);
     expect_whole(*now);
     ASSERT_LT(n, 100U);
-    EXPECT_GE(reads, 3U) << "a look has three reads at least";
+    EXPECT_GE(reads, 3U) << "reading a record takes at least three reads";
   }
 }
 

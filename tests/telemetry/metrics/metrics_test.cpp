@@ -174,7 +174,7 @@ TEST(LayoutCollector, TellsAtEachScrapeWhatIsThen) {
 class Promtool : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (program_.empty()) GTEST_SKIP() << "there is no promtool (Debian: prometheus)";
+    if (program_.empty()) GTEST_SKIP() << "promtool is not installed (Debian: prometheus)";
   }
   [[nodiscard]] Said check(const std::string& text) const {
     const auto file = folder_.write("metrics", text);

@@ -10,7 +10,7 @@ namespace {
 
 TEST(Scraped, PrometheusHasWhatASnapshotSays) {
   if (prometheus_program("prometheus").empty()) {
-    GTEST_SKIP() << "there is no Prometheus (Debian: prometheus)";
+    GTEST_SKIP() << "Prometheus is not installed (Debian: prometheus)";
   }
   const BusyLayout busy;
   const std::string name = "my \"chat\" \\ 日本";

@@ -57,7 +57,8 @@ Recording busy_recording(BusyLayout& busy, const char* name) {
 class ReportInBrowser : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!has_browser()) GTEST_SKIP() << "there is no Chromium (Debian: chromium, chromium-driver)";
+    if (!has_browser())
+      GTEST_SKIP() << "Chromium is not installed (Debian: chromium, chromium-driver)";
   }
   /// Opens a page, without waiting, because the page contains everything.
   void open(const Browser& browser, const std::string& page) const {

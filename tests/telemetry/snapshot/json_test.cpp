@@ -106,7 +106,7 @@ class Validator : public ::testing::Test {
  protected:
   void SetUp() override {
     if (shell("python3 -c 'import jsonschema'").exit_code != 0) {
-      GTEST_SKIP() << "there is no jsonschema for Python (Debian: python3-jsonschema)";
+      GTEST_SKIP() << "Python's jsonschema is not installed (Debian: python3-jsonschema)";
     }
     folder_.write("schema.json", json_schema());
     folder_.write("validate.py",

@@ -129,7 +129,7 @@ TEST(ProcessFigures, CountTheModelsFilesUnlessOneIsNotThere) {
   }
   const ProcessFigures now = process_figures({.model_files = {first, second}});
   EXPECT_EQ(now.model_file, 10'500U);
-  if (!now.model_file_cached) GTEST_SKIP() << "this kernel does not tell of the page cache";
+  if (!now.model_file_cached) GTEST_SKIP() << "this kernel does not report the page cache";
   EXPECT_EQ(now.model_file_cached, 10'500U);  // just written
 }
 
