@@ -24,14 +24,14 @@ TEST(DecodeInterrupted, ASignalStopsAfterTheToken) {
   }
 }
 
-TEST(DecodeInterrupted, ASignalEndsEvenAWriteThatNobodyReads) {
+TEST(DecodeInterrupted, ASignalEndsEvenABlockedWrite) {
   Piped decode(long_run(), 4096);
   ASSERT_TRUE(decode.program.waits_to_write());
   decode.program.send(SIGINT);
   EXPECT_EQ(decode.program.wait().exit_code, 130);
 }
 
-TEST(DecodeInterrupted, WithoutAnOutputThereIsNothingToDoIt) {
+TEST(DecodeInterrupted, AClosedStandardOutputIsRefused) {
   const std::string model = made_large();
   for (const Words& words : {long_run(),
                              {"plan", model},

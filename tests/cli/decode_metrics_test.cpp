@@ -121,7 +121,7 @@ TEST_F(DecodeMetrics, ArePrometheusFiguresAndThoseOfStat) {
   EXPECT_GT(std::stod(passes[1]), then);
 }
 
-TEST_F(DecodeMetrics, AreNotServedWhereThatCannotBe) {
+TEST_F(DecodeMetrics, AreRefusedAtAddressesThatCannotBeBound) {
   for (const char* const none : {"", "127.0.0.1", "9464", ":", ":x", ":65536"}) {
     EXPECT_TRUE(refuses(run(decode(none)), "the metrics address "));
   }

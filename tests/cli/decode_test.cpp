@@ -223,7 +223,7 @@ TEST_F(Decode, OnTheTerminalOfTheTextTheStatLineIsBelowIt) {
   EXPECT_TRUE(std::regex_replace(all, drawn, "").starts_with(text + "5 tokens in ")) << all;
 }
 
-TEST_F(Decode, AContextCostsWhatWasSaidAndNotWhatIsAllowed) {
+TEST_F(Decode, AContextTakesOnlyTheRequestedMemory) {
 #if defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "ThreadSanitizer leaves fewer addresses than this";
 #endif

@@ -43,7 +43,7 @@ TEST_F(OnStandIn, ListsIt) {
   EXPECT_EQ(gpu.at("granularity"), 2 << 20);
 }
 
-TEST_F(OnStandIn, FitUsesItUnlessItIsToldOtherwise) {
+TEST_F(OnStandIn, FitUsesTheGpuUnlessOptionsDescribeAnother) {
   const auto device_of = [](const Words& more) {
     return json_of(joined({"fit", made_large()}, more)).at("device");
   };

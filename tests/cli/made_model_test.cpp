@@ -86,7 +86,7 @@ TEST_F(MadeModel, ItsTokenizerIsOneAtAnySize) {
   }
 }
 
-TEST_F(MadeModel, RefusesWhatIsNoModel) {
+TEST_F(MadeModel, RefusesImpossibleShapes) {
   const auto refused = [&](const Shape& shape) {
     return thrown<InvalidArgument>(
         [&] { static_cast<void>(make_model(folder_ / "m", shape, 1, kNeverStop)); });

@@ -253,7 +253,7 @@ TEST_F(Planning, StreamingTextIsForPeople) {
                    "  slots               0 B   no layer takes turns\n...\n"));
 }
 
-TEST_F(Planning, TheClosedFormIsOfDenseModels) {
+TEST_F(Planning, TheClosedFormIsOnlyForDenseModels) {
   if (const auto why = no_shared_data("engine_figures")) GTEST_SKIP() << *why;
   for (const std::string name : {"llama-8b-gqa", "qwen3-30b-a3b", "mixtral-8x7b", "mamba-2.8b",
                                  "deepseek-v2-lite", "gemma2-9b", "command-r7b"}) {
@@ -277,7 +277,7 @@ GgufBytes gguf_header(std::uint32_t head, std::uint64_t tensors) {
   return file;
 }
 
-TEST_F(Planning, TheClosedFormIsOfHeadsThatShareOutTheWidth) {
+TEST_F(Planning, TheClosedFormNeedsHeadsThatDivideTheWidth) {
   for (const std::uint32_t head : {16U, 32U}) {
     GgufBytes file = gguf_header(head, 1);
     file.tensor("blk.0.attn_norm.weight", {64}, kF32, 0).pad().zeros(256);

@@ -111,7 +111,7 @@ TEST_F(Resident, TextFitsIn80Columns) {
   EXPECT_LE(width_of(text), 80U);
 }
 
-TEST_F(Resident, FilesAreToldEachAndTogether) {
+TEST_F(Resident, FilesAreReportedSeparatelyAndTogether) {
   const ThreeFiles model;
   const Json told = resident(model.path());
   ASSERT_EQ(told.at("files").size(), 3U);
@@ -145,7 +145,7 @@ TEST_F(Resident, WhatTheKernelDoesNotTellIsUnknown) {
           "...\nlayer 0            [????????????????????]   ? %     unknown of      1 MiB\n...\n"));
 }
 
-TEST_F(Resident, ANameThatIsNoTextIsShownAllTheSame) {
+TEST_F(Resident, ANameThatIsNotTextIsStillShown) {
   const std::string odd = write_gguf(folder_, "\x1b[2J\xff\n.gguf");
   EXPECT_THAT(run({"resident", odd}).out, Like("...\n*/\\x1b[2J\xff\\x0a.gguf\n...\n"));
   const std::string path = resident(odd).at("files").at(0).at("path");

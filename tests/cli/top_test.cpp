@@ -116,7 +116,7 @@ TEST_F(Top, FindsByProcessAndByName) {
   EXPECT_THAT(names_in(once()), ElementsAre("chat", "other"));
 }
 
-TEST_F(Top, ShowsWhatIsNoneAsSuchAndPassesOverWhatIsNotOurs) {
+TEST_F(Top, ShowsInvalidSegmentsAndSkipsForeignFiles) {
   overwrite(folder_.path() / "tapedeck.12.34.other", "\x1b[2J");
   const fs::path file = folder_.path() / "tapedeck.12.34.public";
   overwrite(file, "");
@@ -143,7 +143,7 @@ TEST_F(Top, PrintsLinesWhereThereIsNoTerminal) {
   EXPECT_EQ(ran.exit_code, 0);
 }
 
-TEST_F(Top, EndsWhenNobodyReadsItsLines) {
+TEST_F(Top, EndsWhenItsOutputIsClosed) {
   Piped top_run(top());
   EXPECT_NE(top_run.pipe.read.read_some(), "");
   top_run.pipe.read.close();

@@ -129,7 +129,7 @@ TEST_F(Warm, TooLittleMemoryIsExitCode3) {
   EXPECT_NE(told.at("budget").at("limit"), "");
 }
 
-TEST_F(Warm, ALockIsHadOrTold) {
+TEST_F(Warm, ALockIsHeldOrReported) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
   const Json told = json_of({"warm", model_, "--lock"});
   EXPECT_EQ(told.at("locked").get<bool>(), told.at("unmet").empty());
@@ -148,7 +148,7 @@ TEST_F(Warm, ALockIsHadOrTold) {
       << ran.out;
 }
 
-TEST_F(Warm, ANameThatIsNoTextIsShownAllTheSame) {
+TEST_F(Warm, ANameThatIsNotTextIsStillShown) {
   const std::string odd = write_gguf(folder_, "\x1b[2J\xff\n.gguf");
   EXPECT_THAT(run({"warm", odd}).out, Like("file      */\\x1b[2J\xff\\x0a.gguf: 5 MiB*\n...\n"));
   const std::string path = json_of({"warm", odd}).at("files").at(0).at("path");

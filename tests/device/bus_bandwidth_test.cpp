@@ -41,7 +41,7 @@ TEST(BusBandwidth, IsMeasuredOnceByManyThreads) {
   for (const double each : measured) EXPECT_EQ(each, measured[0]);
 }
 
-TEST(BusBandwidth, MakesDoWithTheRoomThereIs) {
+TEST(BusBandwidth, IsMeasuredWithLittleFreeMemory) {
   HostDevice device({.memory = 3_MiB});
   EXPECT_GT(internal::run_bus_trial(device), 1e6);
   EXPECT_EQ(device.memory().free, 3_MiB);

@@ -76,7 +76,7 @@ TEST_F(CudaDeviceTest, SaysWhatIsMissing) {
   }
 }
 
-TEST_F(CudaDeviceTest, TakesTheLeastDriver) {
+TEST_F(CudaDeviceTest, AcceptsTheOldestSupportedDriver) {
   start({.driver_version = CudaDevice::kLeastDriver});
   EXPECT_EQ(CudaDevice().info().driver, "12.0");
 }

@@ -158,7 +158,7 @@ TEST(GrowingAheadOfASeal, StopsThoughTheThreadWasWaiting) {
   EXPECT_EQ(commits, commits_before_seal);
 }
 
-TEST_F(GrowingAhead, WhatTheDeviceHasNotIsToldByThePrepareThatNeedsIt) {
+TEST_F(GrowingAhead, AFullDeviceIsReportedByThePrepareThatNeedsIt) {
   HostDevice small({.memory = 6 * kDevicePage, .granularity = kDevicePage});
   DeviceLayout gpu(small, plan_of(1), ahead(kGrowthContext));
   gpu.talk(0).prepare(kPageTokens);
@@ -174,7 +174,7 @@ TEST_F(GrowingAhead, WhatTheDeviceHasNotIsToldByThePrepareThatNeedsIt) {
       Pattern(1).is_at(gpu.history_at(gpu.plan().history.regions()[0]).data(), kDevicePage));
 }
 
-TEST_F(GrowingAhead, AHookThatThrowsIsToldByThePrepareThatNeedsIt) {
+TEST_F(GrowingAhead, AHookThatThrowsIsReportedByThePrepareThatNeedsIt) {
   struct Refused {};
   const auto here = std::this_thread::get_id();
   std::size_t refused = 0;
@@ -271,7 +271,7 @@ TEST_F(GrowingAhead, TalksComeAndGo) {
   for (const std::uint64_t conversations : ended) EXPECT_GE(conversations, 25U);
 }
 
-TEST(LayoutThread, ServesInTheOrderOfAskingAndOnceWhoAsksTwice) {
+TEST(LayoutThread, ServesRequestsInOrderAndRepeatedOnesOnce) {
   std::vector<std::size_t> served;
   std::promise<void> go;
   {

@@ -101,7 +101,7 @@ TEST_P(StreamedStories, TokensAreThoseOfTheReference) {
   EXPECT_EQ(resident.back(), 5U);
 }
 
-TEST(StreamedDecode, OneByteLessThanIsNeededIsAnErrorThatSaysIt) {
+TEST(StreamedDecode, OneByteLessThanNeededIsAnErrorWithTheAmount) {
   const TempFolder folder;
   llama::Shape shape = kSmall;
   shape.layers = 4;  // two layers would be as large as their slots

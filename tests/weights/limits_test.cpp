@@ -169,7 +169,7 @@ TEST_P(WeightsLimits, AFileThatMayNotBeReadIsAnErrorWithItsPath) {
 }
 
 // To other users the kernel neither reports what is cached of a file nor permits writing it.
-TEST_P(WeightsLimits, AFileOfSomebodyElseIsBroughtIn) {
+TEST_P(WeightsLimits, AFileOfAnotherUserIsLoaded) {
   const fs::path path = make(16_MiB);
   fs::permissions(path, fs::perms(0444));
   as_nobody([&] {

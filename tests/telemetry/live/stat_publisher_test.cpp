@@ -115,7 +115,7 @@ TEST_F(Publisher, LeavesNothingBehind) {
   EXPECT_TRUE(same(before, holdings()));
 }
 
-TEST_F(Publisher, RefusesNamesThatAreNoneOrTaken) {
+TEST_F(Publisher, RefusesInvalidAndTakenNames) {
   const auto refused = [&](const std::string& name) {
     return thrown<InvalidArgument>([&] { StatPublisher(layout_, name, folder_.path()); })
         .argument();

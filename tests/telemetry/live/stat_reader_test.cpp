@@ -83,7 +83,7 @@ TEST_F(Segment, IsReadWhereverItLies) {
   EXPECT_EQ(reader.state(), PublisherState::running);
 }
 
-TEST_F(Segment, IsRefusedWhereItIsNone) {
+TEST_F(Segment, AnInvalidOneIsRefused) {
   const std::size_t end = good_.size() / segment::kWord;
   const std::size_t figures = segment::record_at() + segment::figures;
   const std::size_t gpus = figures + layout_fields().size() - 1;
@@ -125,7 +125,7 @@ TEST_F(Segment, IsRefusedWhereItIsNone) {
   EXPECT_EQ(std::get<0>(format_refusal(written(with_word(last, 0)))), last);
 }
 
-TEST_F(Segment, ThatNeverHoldsStillOrIsOfTheFutureIsSaid) {
+TEST_F(Segment, ReadsNothingTornAndNoNegativeAge) {
   // The publisher was killed in the middle.
   EXPECT_FALSE(StatReader(written(with_word(segment::record_at(), 7))).read());
   const std::size_t published_at = segment::record_at() + segment::published_at;
@@ -244,7 +244,7 @@ TEST_F(Reader, NoticesEveryCallThatFails) {
   for (const int error : {EIO, EACCES}) EXPECT_GT(sweep(work, error), 8U);
 }
 
-TEST_F(PublishedFiles, AreWhatIsCalledSo) {
+TEST_F(PublishedFiles, AreFoundByTheirNames) {
   for (const char* const name :
        {"tapedeck", "tapedeck.", "tapedeck.1", "tapedeck.1.2", "tapedeck.1.2.", "tapedeck.x.2.a",
         "tapedeck.0.2.a", "tapedeck.-1.2.a", "tapedeck.99999999999.2.a", "tapedeck.1.2.a b",

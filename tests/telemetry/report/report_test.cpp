@@ -135,7 +135,7 @@ TEST(ReportPhases, AreNoMoreBandsThanCanBeSeen) {
   EXPECT_EQ(picture.names[1].total, 450'000U);
 }
 
-TEST(ReportPhases, AreOfNoMoreNamesThanAnybodyReads) {
+TEST(ReportPhases, HaveALimitedNumberOfNames) {
   std::vector<RecordedPhase> phases;
   for (std::uint64_t i = 0; i < 1000; ++i) {
     phases.push_back({.name = std::to_string(i), .begin = i, .end = UINT64_MAX});
