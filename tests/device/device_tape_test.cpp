@@ -104,7 +104,7 @@ TEST_F(DeviceTapeTest, ADeviceThatIsFullRefusesAndNothingChanges) {
   EXPECT_EQ(error.bytes(), kDevicePage);
   EXPECT_EQ(tape.committed(), 1_MiB);
   EXPECT_EQ(pool_.held_bytes() - pool_.free_bytes(), 1_MiB);
-  EXPECT_EQ(pool_.trim(), 63_MiB);  // intermediate pages are kept, and are free
+  EXPECT_EQ(pool_.trim(), 63_MiB);  // pages created before the failure are kept
 }
 
 TEST_F(DeviceTapeTest, HooksHearOfRangesAsTheyComeAndGo) {
