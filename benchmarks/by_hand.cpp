@@ -51,7 +51,7 @@ class File {
 
 #if defined(TAPEDECK_LIBURING)
 
-// One thread that keeps the disk busy.
+// Keeps the disk busy from one thread.
 bool read_by_ring(int file, std::span<std::byte> into, std::size_t bytes) {
   io_uring ring{};
   if (::io_uring_queue_init(kUnderWay, &ring, 0) != 0) return false;

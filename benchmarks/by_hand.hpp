@@ -1,5 +1,5 @@
 /// @file
-/// The peers of loading: what an engine's author would write with the bare system calls.
+/// The peers of loading: handwritten code that uses system calls directly, as in an engine.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,9 @@
 namespace by_hand {
 
 enum class Pages : std::uint8_t {
-  ordinary,   ///< 4 KiB, untouched.
-  populated,  ///< 4 KiB, by MAP_POPULATE.
-  huge,       ///< Transparent huge pages, untouched.
+  ordinary,   ///< 4 KiB pages, not populated.
+  populated,  ///< 4 KiB pages, populated by MAP_POPULATE.
+  huge,       ///< Transparent huge pages, not populated.
 };
 
 /// Memory from mmap.
@@ -24,7 +24,7 @@ class Arena {
   ~Arena();
 
   [[nodiscard]] std::span<std::byte> span() const { return {at_, bytes_}; }
-  /// MADV_POPULATE_WRITE, each thread its part.
+  /// Calls MADV_POPULATE_WRITE in several threads, each for its part of the memory.
   void populate(unsigned threads) const;
 
  private:
@@ -35,14 +35,14 @@ class Arena {
   std::size_t bytes_;
 };
 
-/// A shared mapping of a file, and MADV_POPULATE_READ.
+/// Maps a file shared, and populates the mapping with MADV_POPULATE_READ.
 [[nodiscard]] Arena map_populated(const std::filesystem::path& path);
 
-/// O_DIRECT with eight reads of 8 MiB under way at a time, through io_uring; by eight threads where
-/// that is not there.
+/// Reads a file with O_DIRECT, with eight reads of 8 MiB in flight: through io_uring, or in eight
+/// threads if io_uring is not available.
 void read_directly(const std::filesystem::path& path, std::span<std::byte> into);
 
-/// read() of 8 MiB at a time.
+/// Reads a file with read() in steps of 8 MiB.
 void read_buffered(const std::filesystem::path& path, std::span<std::byte> into);
 
 }  // namespace by_hand

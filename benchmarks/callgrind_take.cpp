@@ -1,4 +1,4 @@
-// Takes the token trace as many times as the argument says, for callgrind to count instructions.
+// Runs the token trace N times, where N is the argument, so that callgrind can count instructions.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +16,7 @@ using namespace tapedeck;
 #if defined(TAPEDECK_TAKE_MUTANT)
 std::atomic<std::uint64_t> takes{0};
 
-// What the test must catch: a take that counts itself, three instructions more.
+// A take that also counts takes, which adds three instructions. The test must notice it.
 void* take(Tape& tape, std::size_t bytes) {
   takes.store(takes.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   return tape.try_take(bytes);

@@ -1,4 +1,4 @@
-// What giving back costs: clear() alone, and with what is done around it.
+// Measures what clearing costs: clear() alone, and together with a take.
 #include <benchmark/benchmark.h>
 
 #include <cstddef>
@@ -17,7 +17,7 @@ using namespace tapedeck;
 constexpr std::size_t kRoom = 1_MiB;
 constexpr std::size_t kBytes = 4_KiB;  // of each take
 
-// Each row is one function of what it measures, which must assume that others know the object too.
+// Each row has a function of its own, and must assume that other code can access the object too.
 template <class Object, class Act>
 void add(const char* name, Act act) {
   benchmark::RegisterBenchmark(name, [=](benchmark::State& state) {

@@ -20,19 +20,19 @@
 namespace compare {
 namespace {
 
-constexpr int kFewestRounds = 9;  // fewer decide nothing
+constexpr int kFewestRounds = 9;  // for a verdict
 constexpr int kRounds = 15;
 constexpr double kNoSlower = 1.05;
-constexpr std::string_view kItem;  // the figure without a name: nanoseconds an item
+constexpr std::string_view kItem;  // the figure without a name, which is nanoseconds per item
 
-/// One benchmark: each of its figures, round by round.
+/// The figures of one benchmark, each with a value for every round.
 struct Row {
   std::string name;
   std::map<std::string, std::vector<double>, std::less<>> figures;
-  std::string skipped;  // why, if it was
+  std::string skipped;  // the reason, if it was skipped
 };
 
-/// Collects what Google Benchmark measures and prints nothing but its description of the machine.
+/// Collects what Google Benchmark measures, and prints only its description of the machine.
 class Collector final : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context& context) override {
@@ -64,7 +64,7 @@ class Collector final : public benchmark::BenchmarkReporter {
     }
   }
 
-  /// In the order of registration, whatever the order of the runs.
+  /// The rows in the order of registration.
   [[nodiscard]] const auto& rows() const { return rows_; }
 
   [[nodiscard]] const Row* find(std::string_view name) const {
@@ -85,16 +85,16 @@ struct Median {
   double high;
 };
 
-// The interval is made of order statistics, x[k] .. x[n-1-k], with the largest k for which a fair
+// The interval consists of order statistics, x[k] .. x[n-1-k], with the largest k for which a fair
 // coin tossed n times shows at most k heads with a probability of 2.5 % or less. It assumes nothing
-// about the distribution. Below 6 rounds there is no such k, and the interval is everything.
+// about the distribution. With fewer than 6 rounds no such k exists, and the interval is unbounded.
 Median median_of(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const std::size_t n = values.size();
   const double value = (values[(n - 1) / 2] + values[n / 2]) / 2;
 
   double probability = 1;
-  for (std::size_t i = 0; i < n; ++i) probability /= 2;  // of no head at all
+  for (std::size_t i = 0; i < n; ++i) probability /= 2;  // of no heads
   double at_most_k = probability;
   if (at_most_k > 0.025) {
     constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -110,7 +110,7 @@ Median median_of(std::vector<double> values) {
   return {value, values[k], values[n - 1 - k]};
 }
 
-/// What the claim is about, round by round; empty where a row is missing.
+/// The value that the claim is about, for every round. Empty if a row is missing.
 std::vector<double> paired(const Collector& all, const Claim& claim) {
   const auto figure_of = [&](const std::string& name) -> const std::vector<double>* {
     const Row* row = all.find(name);
@@ -186,7 +186,7 @@ void print_claims(const Collector& all, std::span<const Claim> claims) {
 
 using Json = nlohmann::ordered_json;
 
-// Too few rounds give an interval without ends, which JSON cannot write: they become null.
+// With too few rounds the interval is unbounded. JSON cannot represent infinity, so it writes null.
 Json as_json(const Median& median) {
   return {{"median", median.value}, {"low", median.low}, {"high", median.high}};
 }
@@ -212,7 +212,7 @@ Json as_json(const Claim& claim, const std::vector<double>& values) {
   return json;
 }
 
-/// Replaces what an earlier round wrote, so that a program that is stopped leaves its last round.
+/// Replaces what the previous round wrote, so that a program that is stopped leaves its last round.
 bool write_json(const std::string& path, int rounds, const Collector& all,
                 std::span<const Claim> claims, std::span<const std::string> notes) {
   Json json = {{"rounds", rounds}, {"notes", notes}, {"rows", Json::array()}};
@@ -231,7 +231,7 @@ bool write_json(const std::string& path, int rounds, const Collector& all,
   return false;
 }
 
-/// Takes "--rounds=N" out of the arguments. Nothing where N is not a number from 1 on.
+/// Removes "--rounds=N" from the arguments. Returns `nullopt` if N is not a number from 1 up.
 std::optional<int> take_rounds(std::vector<char*>& arguments) {
   const std::optional<std::string> text = take_value(arguments, "--rounds=");
   if (!text) return kRounds;
@@ -280,11 +280,11 @@ int run(int argc, char** argv, std::span<const Claim> claims, std::span<const st
   std::vector<char*> arguments(argv, argv + argc);
   const std::optional<int> rounds = take_rounds(arguments);
   if (!rounds) {
-    std::fputs("--rounds takes a number from 1 on\n", stderr);
+    std::fputs("--rounds takes a number, at least 1\n", stderr);
     return 2;
   }
   const std::optional<std::string> json = take_value(arguments, "--json=");
-  // Ours come first, so that those of the command line win.
+  // These defaults come first, so that the command line overrides them.
   char interleave[] = "--benchmark_enable_random_interleaving=true";
   char min_time[] = "--benchmark_min_time=0.02";
   arguments.insert(arguments.begin() + 1, {interleave, min_time});
@@ -298,7 +298,7 @@ int run(int argc, char** argv, std::span<const Claim> claims, std::span<const st
   for (int round = 1; round <= *rounds; ++round) {
     if (terminal) std::fprintf(stderr, "\rround %d of %d ", round, *rounds);
     benchmark::RunSpecifiedBenchmarks(&all);
-    if (all.rows().empty()) return 0;  // nothing matched, or they were only listed
+    if (all.rows().empty()) return 0;  // nothing matched, or the benchmarks were only listed
     if (json && !write_json(*json, round, all, claims, notes)) return 1;
   }
   if (terminal) std::fputs("\r\x1b[K", stderr);

@@ -1,5 +1,5 @@
-// A loop shaped like decoding: each token takes all its scratch, writes every byte of it, and gives
-// it back. Steady state, and the first token of a fresh process.
+// A loop shaped like decoding: each token takes all of its scratch memory, writes every byte of it,
+// and clears it. Measures the steady state, and the first token of a new process.
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
 
@@ -27,9 +27,9 @@ using namespace tapedeck;
 
 constexpr std::size_t kRoom = 4_MiB;  // one token is 3.7 MiB
 
-// --- Who gives the scratch ----------------------------------------------------------------------
+// --- Allocators of the scratch memory -----------------------------------------------------------
 
-/// No allocator: the next bytes of memory that is resident.
+/// Not an allocator: it returns the next bytes of resident memory.
 class RawBuffer {
  public:
   RawBuffer() {
@@ -100,14 +100,15 @@ void steady(benchmark::State& state) {
 
 constexpr std::string_view kChild = "--first-token-of=";
 
-/// What a fresh process prints.
+/// What a new process prints.
 struct FirstToken {
   double first = 0;      ///< Nanoseconds.
-  double median = 0;     ///< Nanoseconds of the tokens after it.
-  long long faults = 0;  ///< Page faults of the first.
+  double median = 0;     ///< Nanoseconds, over the tokens after the first.
+  long long faults = 0;  ///< Page faults of the first token.
 };
 
-// Allocator and memory are made before the clock starts: what counts is what the first token pays.
+// The allocator and its memory are created before the clock starts, so only the cost of the first
+// token counts.
 template <class Allocator>
 FirstToken measure_first() {
   using Clock = std::chrono::steady_clock;

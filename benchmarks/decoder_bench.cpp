@@ -1,5 +1,5 @@
-// A whole decoder: the reference engine on a layout, and the same model, kernels and threads with
-// temporaries and KV cache in std::vector, as a straightforward engine has them.
+// Measures a whole decoder: the reference engine on a layout, and a decoder with the same model,
+// kernels and threads whose temporaries and KV cache are in std::vector.
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
 
@@ -41,7 +41,8 @@ constexpr Shape kShape{.dim = 768,
                        .own_classifier = false};
 constexpr std::size_t kTokens = 32;  // of each talk
 
-/// Allocates the ordinary way: temporaries where they are needed, a cache that grows by resize.
+/// Allocates as a straightforward engine does: temporaries where they are needed, and a cache that
+/// grows by resize.
 class PlainDecoder {
  public:
   PlainDecoder(const LlamaModel& model, ThreadPool& pool)
@@ -119,7 +120,7 @@ TokenId token_at(std::size_t position) {
   return static_cast<TokenId>(1 + position * 7919 % (kShape.vocab - 1));
 }
 
-/// One talk of `kTokens` on each decoder; `each` gets the logits of each token.
+/// Decodes one talk of `kTokens`; calls `each` with the logits of each token.
 template <class Each>
 void talk(Decoder& decoder, Each each) {
   for (std::size_t position = 0; position < kTokens; ++position) {
@@ -137,7 +138,7 @@ void plain_talk(const LlamaModel& model, ThreadPool& pool, Each each) {
   }
 }
 
-// Only decoders that compute the same may be compared: to the last bit.
+// The comparison is fair only if both decoders compute the same, to the last bit.
 void check_same(Decoder& decoder, const LlamaModel& model, ThreadPool& pool) {
   std::vector<std::vector<float>> expected;
   plain_talk(model, pool, [&](std::size_t, std::vector<float> logits) {
@@ -156,12 +157,12 @@ long long page_faults() {
   return usage.ru_minflt + usage.ru_majflt;
 }
 
-/// A directory of its own, removed with what is in it.
+/// A new directory. The destructor removes it with its contents.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
     std::string name = std::filesystem::temp_directory_path() / "tapedeck-XXXXXX";
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary directory");
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot create a directory");
     path_ = name;
   }
   ~TemporaryDirectory() {
@@ -177,7 +178,7 @@ class TemporaryDirectory {
   std::filesystem::path path_;
 };
 
-/// The made model on a layout, all of it resident, and its decoder.
+/// A generated model on a layout, all of it resident, and its decoder.
 class Engine {
  public:
   Engine() { check_same(decoder, model_, pool); }
@@ -200,7 +201,7 @@ class Engine {
   }
 
   TemporaryDirectory directory_;
-  // Into memory of its own: the page cache is no matter here.
+  // Read into private memory, so that the page cache does not matter.
   LlamaModel model_{make_in(directory_.path()), {.way = Way::read}};
   Layout layout_{model_.plan(), model_.options()};
 

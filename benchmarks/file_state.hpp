@@ -1,5 +1,5 @@
 /// @file
-/// Files brought to a known state before something is timed.
+/// Brings files to a known state before something is timed.
 #pragma once
 
 #include <cstddef>
@@ -13,11 +13,11 @@ enum class State : std::uint8_t { cold, half_hot, hot };
 
 void bring_to(State state, const std::filesystem::path& path);
 
-/// The host of a virtual machine takes back what it does not use, and giving it again is slow.
-/// Touches so much memory and gives it back, so that no row pays for another.
+/// Touches `bytes` of memory and frees them. The host of a virtual machine reclaims memory that is
+/// not used, and is slow to provide it again; priming keeps that out of the timed rows.
 void prime(std::size_t bytes);
 
-/// Where files of some GiB can be on a disk: $TMPDIR, or /var/tmp.
+/// A folder on a disk for files of some GiB: $TMPDIR, or /var/tmp if that is not set.
 [[nodiscard]] std::filesystem::path disk_folder();
 
 }  // namespace file_state

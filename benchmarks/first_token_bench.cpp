@@ -1,4 +1,5 @@
-// How long until the first token: from opening the model's file to the logits, as it is brought in.
+// Measures the time to the first token, from opening the model's file to the logits, for each
+// method of loading.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -65,7 +66,7 @@ std::string header_of_model(std::uint64_t& data_bytes) {
   return header.padded();
 }
 
-// Random weights that make no number too large.
+// Random weights that are small enough to keep all numbers finite.
 fs::path write_model(const model_files::Folder& folder) {
   std::uint64_t bytes = 0;
   const fs::path path = folder.write("model.gguf", header_of_model(bytes));
@@ -83,10 +84,10 @@ fs::path write_model(const model_files::Folder& folder) {
   return path;
 }
 
-/// What an engine does about its weights before the first pass.
+/// What an engine does with its weights before the first pass.
 enum class Start {
-  nothing,        ///< Mapped, and go: each page faults where it is used first.
-  warm_first,     ///< The whole model is warm before the first pass.
+  nothing,        ///< It only maps them: each page faults at its first use.
+  warm_first,     ///< It warms the whole model before the first pass.
   warm_meanwhile  ///< The first pass waits for each layer.
 };
 
@@ -141,6 +142,7 @@ int main(int argc, char** argv) {
     }
     claims.push_back(compare::shown(prefix + "tapedeck", prefix + "tapedeck_warm_first"));
   }
-  const std::string note = "one item is a first token of a model of 503 million parameters in fp32";
+  const std::string note =
+      "an item is the first token of a model of 503 million parameters in fp32";
   return compare::run(argc, argv, claims, {&note, 1});
 }

@@ -1,6 +1,6 @@
 /// @file
-/// What the benchmarks on a GPU share: the device with its kernels, the device's own clock, and
-/// rows that are skipped where the device refuses.
+/// Shared code of the GPU benchmarks: the device with its kernels, a stopwatch that uses the
+/// device's clock, and rows that are skipped if the device refuses a call.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -18,7 +18,7 @@
 namespace gpu_rows {
 
 struct Gpu {
-  /// @param kernels  an image that `tapedeck_add_kernels` put into the program.
+  /// @param kernels  an image that `tapedeck_add_kernels` embedded in the program.
   explicit Gpu(const void* kernels) : module(kernels) {}
 
   tapedeck::CudaDevice device{};
@@ -27,14 +27,15 @@ struct Gpu {
   tapedeck::DeviceStream stream{device};
 };
 
-/// The line that names the device above a table.
+/// A line that describes the device, for the output above a table.
 [[nodiscard]] inline std::string description(const tapedeck::DeviceInfo& info) {
   return info.name + ", compute capability " + std::to_string(info.compute_major) + "." +
          std::to_string(info.compute_minor) + ", " + tapedeck::to_iec(info.total) + ", pages of " +
          tapedeck::to_iec(info.granularity) + "; driver for CUDA " + info.driver;
 }
 
-/// Measures, by the device's own clock, what is put on a stream between `start` and `stop`.
+/// Measures the work that is put on a stream between `start` and `stop`, with the device's own
+/// clock.
 class Stopwatch {
  public:
   explicit Stopwatch(tapedeck::StreamHandle stream) : stream_(stream) {
@@ -69,7 +70,7 @@ class Stopwatch {
   CUevent end_ = nullptr;
 };
 
-/// Registers `row(state, gpu)`. Where the device refuses, the row is skipped, and the others go on.
+/// Registers `row(state, gpu)`. If the device refuses a call, only this row is skipped.
 template <class Row>
 benchmark::internal::Benchmark* add(const std::string& name, Gpu& gpu, Row row) {
   return benchmark::RegisterBenchmark(name.c_str(), [&gpu, row](benchmark::State& state) {

@@ -1,5 +1,5 @@
-// What memory costs on a GPU: fixed decode buffers and growing histories beside the driver's own
-// allocators. Where there is no GPU, it says so and measures nothing.
+// Measures what memory costs on a GPU: fixed decode buffers and growing histories, compared with
+// the driver's own allocators. Without a GPU it prints the reason and measures nothing.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -39,7 +39,7 @@ double seconds_since(Clock::time_point start) {
 // --- The model of trace.hpp, in bf16 ------------------------------------------------------------
 
 constexpr std::size_t kHeadDim = 128;
-constexpr std::uint64_t kRowBytes = trace::kKv * sizeof(Element);  // of K, and of V, of a token
+constexpr std::uint64_t kRowBytes = trace::kKv * sizeof(Element);  // of K or V of a token
 
 TapePlan decode_plan() {
   ModelShape shape;
@@ -54,7 +54,7 @@ TapePlan decode_plan() {
   return plan_decode_buffers(shape, {.batch = 1, .element = DType::bf16});
 }
 
-/// K and V of `layers`, and no other history.
+/// A plan whose only history is K and V of `layers`.
 Plan history_plan(std::size_t layers, std::uint64_t row_bytes, std::uint64_t tokens) {
   Plan plan;
   plan.context_per_talk = tokens;
@@ -77,7 +77,7 @@ internal::EntryPoint<Parameters...> entry_point(const char* name) {
   return {internal::cuda_driver().handle, name};
 }
 
-/// The driver's pool behind cuMemAllocAsync, set up for speed: it keeps what was freed.
+/// The driver's pool behind cuMemAllocAsync, set up for speed: it keeps freed memory.
 class AsyncPool {
  public:
   explicit AsyncPool(const Gpu& gpu) {
@@ -89,7 +89,7 @@ class AsyncPool {
         CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &keep);
   }
 
-  /// Gives what is free back to the device.
+  /// Returns free memory to the device.
   void trim() const { internal::call_cuda(trim_to_, pool_, std::size_t{0}); }
 
  private:
@@ -98,7 +98,7 @@ class AsyncPool {
   CUmemoryPool pool_ = nullptr;
 };
 
-/// Buffers of these sizes, one cuMemAllocAsync and one cuMemFreeAsync each.
+/// Buffers of the given sizes, each with its own cuMemAllocAsync and cuMemFreeAsync.
 class AsyncBuffers {
  public:
   AsyncBuffers(StreamHandle stream, std::vector<std::size_t> bytes)
@@ -160,7 +160,7 @@ void create_by_mem_alloc(benchmark::State& state, Gpu& gpu) {
   state.SetItemsProcessed(state.iterations());
 }
 
-// The pool is empty, as it is when an engine starts, or has all of it, as when one starts again.
+// The pool is empty, as when an engine starts, or holds all of the memory, as when it starts again.
 void create_by_mem_alloc_async(benchmark::State& state, Gpu& gpu, bool empty) {
   const AsyncPool pool(gpu);
   AsyncBuffers buffers(gpu.stream.handle(), sizes_of(decode_plan()));
@@ -192,7 +192,7 @@ void take_from_tape(benchmark::State& state, Gpu& gpu) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(sizes.size()));
 }
 
-// What the stream then does with the calls is waited for, and not measured.
+// The stream's later work for these calls is waited for, but not measured.
 void take_by_mem_alloc_async(benchmark::State& state, Gpu& gpu) {
   const AsyncPool pool(gpu);
   const std::vector<std::size_t> sizes = sizes_of(decode_plan());
@@ -209,7 +209,8 @@ void take_by_mem_alloc_async(benchmark::State& state, Gpu& gpu) {
 
 // --- A decode step ------------------------------------------------------------------------------
 
-/// What a step writes, in its order: the first is its input, the last two follow all layers.
+/// The buffers that a step writes, in its order. The first is its input; the last two come after
+/// all layers.
 constexpr std::array kStepBuffers = {
     "decode.embed_out", "decode.norm_out",   "decode.qkv_out",        "decode.q_rotated",
     "decode.attn_out",  "decode.o_proj_out", "decode.post_norm_out",  "decode.gate_up_out",
@@ -235,18 +236,19 @@ class DecodeStep {
       caches_[layer] = {layout_.history_at<Element>(regions[2 * layer]).data(),
                         layout_.history_at<Element>(regions[2 * layer + 1]).data()};
     }
-    // Every token is written to the first row.
+    // Position 0: every token is written to the first row.
     gpu.device.fill(reinterpret_cast<std::byte*>(positions_.data()), std::byte{0},
                     positions_.bytes(), gpu.stream.handle());
-    // What is loaded at a kernel's first launch is loaded now.
+    // Launch each kernel once now, because the first launch loads it.
     put();
     gpu.stream.synchronize();
   }
 
-  /// On the buffers of the plan.
+  /// Puts the kernels of a step on the stream, using the buffers of the plan.
   void put() const { put_on(planned_); }
 
-  /// On buffers that are allocated for this step, and freed after it.
+  /// Puts the kernels of a step on the stream, using buffers that are allocated before the step and
+  /// freed after it.
   void put_allocating() {
     allocated_.allocate();
     StepBuffers buffers;
@@ -307,7 +309,7 @@ class DecodeStep {
   AppendRow append_row_ = gpu_.module.find<AppendRow>("append_kv");
 };
 
-/// An item is a step, until the host knows that it has run.
+/// An item is one step, timed until the host knows that it has run.
 template <class Put>
 void measure_steps(benchmark::State& state, const Gpu& gpu, const Put& put) {
   for (auto _ : state) {
@@ -335,7 +337,7 @@ void launch_with_allocations(benchmark::State& state, Gpu& gpu) {
   measure_steps(state, gpu, [&] { step.put_allocating(); });
 }
 
-// The allocations are captured, too, and become nodes of the graph.
+// The allocations are captured too, and become nodes of the graph.
 void replay_with_allocations(benchmark::State& state, Gpu& gpu) {
   DecodeStep step(gpu);
   auto* const stream = gpu.stream.handle();
@@ -343,9 +345,9 @@ void replay_with_allocations(benchmark::State& state, Gpu& gpu) {
   measure_steps(state, gpu, [&] { graph.launch(stream); });
 }
 
-// --- Growing as a talk goes on ------------------------------------------------------------------
+// --- Growing during a talk ----------------------------------------------------------------------
 
-// Each talk begins without a page, and prepares every token by itself.
+// Each talk begins without a page, and prepares every token separately.
 void prepare_long_talk(benchmark::State& state, Gpu& gpu) {
   constexpr std::uint64_t kTokens = 32'768;
   DeviceLayout layout(gpu.device, history_plan(trace::kLayers, kRowBytes, kTokens),
@@ -371,9 +373,9 @@ void prepare_long_talk(benchmark::State& state, Gpu& gpu) {
 
 // --- Reading what has grown ---------------------------------------------------------------------
 
-constexpr std::uint64_t kReadRow = 2048;  // of K, and of V, of a token
+constexpr std::uint64_t kReadRow = 2048;  // bytes of K or V of a token
 constexpr std::uint64_t kReadTokens = 131'072;
-constexpr std::size_t kReadBytes = kReadRow * kReadTokens;  // 256 MiB: more than a cache holds
+constexpr std::size_t kReadBytes = kReadRow * kReadTokens;  // 256 MiB, larger than any cache
 constexpr Grid kReadGrid{.blocks = 2048, .threads = 256};
 
 // An item reads all of K and V once.
@@ -405,18 +407,18 @@ void read_all(benchmark::State& state, Gpu& gpu, std::byte* keys, std::byte* val
   state.SetItemsProcessed(items);
   state.counters["GB/s"] = 2.0 * double{kReadBytes} * static_cast<double>(items) / 1e9 / all;
 
-  // Words that wrap around, as the device's do.
+  // The sums wrap around, as on the device.
   gpu.device.copy(reinterpret_cast<std::byte*>(sums.data()),
                   reinterpret_cast<const std::byte*>(sums_there.data()), sums_there.bytes(),
                   stream);
   gpu.stream.synchronize();
   constexpr auto kExpected = static_cast<unsigned>(2 * kReadBytes / sizeof(unsigned)) * 0x01010101U;
   if (std::accumulate(sums.begin(), sums.end(), 0U) != kExpected) {
-    state.SkipWithError("it did not read what was there");
+    state.SkipWithError("the kernel read wrong data");
   }
 }
 
-// As a talk fills it: a few rows at a time, pages of K and of V by turns.
+// Grows the history as a talk does, a few rows at a time, so pages of K and of V alternate.
 void read_grown(benchmark::State& state, Gpu& gpu) {
   DeviceLayout layout(gpu.device, history_plan(1, kReadRow, kReadTokens),
                       {.commit = Commit::with_talks});
@@ -465,7 +467,7 @@ void add_all(Gpu& gpu) {
 int main(int argc, char** argv) {
   const CudaSupport support = CudaDevice::support();
   if (support.devices == 0) {
-    std::printf("nothing is measured: %s\n", support.why.c_str());
+    std::printf("not measured: %s\n", support.why.c_str());
     return 0;
   }
   Gpu gpu(gpu_kernels);

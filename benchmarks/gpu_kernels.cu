@@ -1,5 +1,5 @@
-// Kernels that move what a decode step moves, and compute next to nothing: what is measured is
-// where the memory comes from.
+// Kernels that move the data of a decode step and compute almost nothing, because the benchmark
+// only compares where the memory comes from.
 
 extern "C" __global__ void transform(const unsigned short* in, unsigned inputs, unsigned short* out,
                                      unsigned outputs) {
@@ -7,7 +7,7 @@ extern "C" __global__ void transform(const unsigned short* in, unsigned inputs, 
   if (at < outputs) out[at] = static_cast<unsigned short>(in[at % inputs] + 1U);
 }
 
-// K and V of one token, where positions[0] says.
+// Appends K and V of one token at positions[0].
 extern "C" __global__ void append_kv(const unsigned short* row, const int* positions,
                                      unsigned short* keys, unsigned short* values, unsigned width) {
   const unsigned column = blockIdx.x * blockDim.x + threadIdx.x;
@@ -17,7 +17,8 @@ extern "C" __global__ void append_kv(const unsigned short* row, const int* posit
   values[at] = row[width + column];
 }
 
-// All of K and V, 16 bytes at a time, as attention reads them; each thread's sum of their words.
+// Reads all of K and V, 16 bytes at a time, as attention does. Each thread writes the sum of the
+// words that it read.
 extern "C" __global__ void read_rows(const uint4* keys, const uint4* values,
                                      unsigned long long count, unsigned* sums) {
   const unsigned thread = blockIdx.x * blockDim.x + threadIdx.x;

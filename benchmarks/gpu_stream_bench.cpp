@@ -1,5 +1,6 @@
-// Layer streaming on a GPU: how fast layers come, and how much of that hides behind computing, with
-// the reference decoder. Where there is no GPU, it says so and measures nothing.
+// Measures layer streaming on a GPU with the reference decoder: how fast layers arrive, and how
+// much of that time is hidden by computing. Without a GPU it prints the reason and measures
+// nothing.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -42,7 +43,7 @@ using Clock = std::chrono::steady_clock;
 
 // --- The models ---------------------------------------------------------------------------------
 
-// 4.5 billion parameters: 9.0 GB in f16, 0.44 GB a layer.
+// 4.5 billion parameters: 9.0 GB in f16, 0.44 GB per layer.
 constexpr std::uint32_t kDim = 4096;
 constexpr std::uint32_t kFfn = 14'336;
 constexpr std::uint32_t kLayers = 20;
@@ -80,8 +81,8 @@ std::string header_of_model(std::uint64_t& data_bytes) {
   return header.padded();
 }
 
-// Halves of 0.008 to 0.016 of either sign; norms, in f32, are then next to nothing. No number
-// becomes too large.
+// Writes halves of 0.008 to 0.016 with random signs. Read as f32, the norms are then almost zero.
+// All numbers are finite.
 fs::path write_model(const model_files::Folder& folder) {
   constexpr std::uint16_t kSignAndMantissa = 0x83ff;
   constexpr std::uint16_t kExponent = 0x2000;
@@ -102,7 +103,8 @@ fs::path write_model(const model_files::Folder& folder) {
   return path;
 }
 
-// 15 million parameters, in f32: its kernels are so short that their launches can be seen.
+// 15 million parameters in f32. The kernels are so short that the cost of launching them is
+// visible.
 fs::path make_small_model(const fs::path& folder) {
   constexpr Shape kSmall{.dim = 288,
                          .ffn = 768,
@@ -126,7 +128,7 @@ class ReadModel {
 
   [[nodiscard]] const LlamaModel& operator*() const noexcept { return model_; }
 
-  /// All pages that hold tensors. What was read lies in memory that may be written.
+  /// All pages that hold tensors. They are writable, because the model was read into memory.
   [[nodiscard]] std::span<std::byte> pages() const {
     constexpr std::uintptr_t kPage = 4096;
     std::uintptr_t begin = std::numeric_limits<std::uintptr_t>::max();
@@ -160,7 +162,7 @@ class Pinned {
 
 // --- Models on the device -----------------------------------------------------------------------
 
-/// Weights on the device, whole or through slots.
+/// Weights on the device, all of them or through slots.
 struct Placed {
   Placed(const LlamaModel& model, Device& device, const StreamingOptions& options,
          StreamSource source = StreamSource::pinned)
@@ -171,12 +173,12 @@ struct Placed {
                 {.source = source}) {}
 
   StreamingPlan plan;
-  DeviceStream copying;  ///< For what computes nothing.
+  DeviceStream copying;  ///< For rows that do not compute.
   DeviceTape place;
   DeviceModel weights;
 };
 
-/// For a layout of nothing but a talk and its buffers on the device.
+/// Options for a layout with only a talk and its buffers on the device.
 LayoutOptions on_device(Device& gpu, const LlamaModel& model) {
   LayoutOptions options;
   options.gpus.push_back({.device = &gpu, .plan = model.plan()});
@@ -185,7 +187,7 @@ LayoutOptions on_device(Device& gpu, const LlamaModel& model) {
 
 constexpr StreamingOptions kWhole{.device_bytes = std::numeric_limits<std::uint64_t>::max()};
 
-/// The first tokens load kernels, capture, and fill the slots.
+/// Decodes first tokens, which load kernels, capture the graph, and fill the slots.
 void warm_up(TalkDecoder& decoder) {
   decoder.prepare(1);
   for (int i = 0; i < 2; ++i) {
@@ -207,7 +209,8 @@ struct SmallModel {
       make_cuda_decoder(*model, whole.weights, layout, 0, {.graph = false});
 };
 
-/// A large model, whole and in all ways of streaming, with one cache: only one decodes at a time.
+/// A large model, whole and with all methods of streaming. They share one cache, so only one of the
+/// decoders may run at a time.
 struct LargeModel {
   LargeModel(CudaDevice& gpu, const fs::path& path)
       : model(path),
@@ -235,7 +238,7 @@ struct LargeModel {
 
 // --- What is measured ---------------------------------------------------------------------------
 
-// An item is a token, until its logits are on the host.
+// An item is one token, timed until its logits are on the host.
 void decode(benchmark::State& state, TalkDecoder& decoder) {
   for (auto _ : state) {
     decoder.prepare(1);
@@ -245,7 +248,7 @@ void decode(benchmark::State& state, TalkDecoder& decoder) {
   state.SetItemsProcessed(state.iterations());
 }
 
-// An item is what one token copies; `copy_all` has waited for it.
+// An item is all the bytes that one token copies; `copy_all` waits for the copies.
 template <class CopyAll>
 void copy(benchmark::State& state, std::uint64_t bytes, double bus, const CopyAll& copy_all) {
   double all = 0;
@@ -262,7 +265,7 @@ void copy(benchmark::State& state, std::uint64_t bytes, double bus, const CopyAl
   state.counters["of_bus"] = rate / bus;
 }
 
-// Nothing computes, and a slot is free as soon as its layer has come.
+// Nothing computes, so a slot is free as soon as its layer has arrived.
 void copy_by_streamer(benchmark::State& state, Placed& placed, double bus) {
   auto* const stream = placed.copying.handle();
   DeviceModel& weights = placed.weights;
@@ -275,7 +278,7 @@ void copy_by_streamer(benchmark::State& state, Placed& placed, double bus) {
   });
 }
 
-// By the driver alone, from memory that is not pinned.
+// Copies with the driver alone, from memory that is not pinned.
 void copy_unpinned(benchmark::State& state, CudaDevice& gpu, const Placed& placed, double bus) {
   const std::uint64_t layer_bytes = placed.plan.slot_bytes();
   const std::size_t layers = placed.weights.layers();
@@ -290,7 +293,7 @@ void copy_unpinned(benchmark::State& state, CudaDevice& gpu, const Placed& place
   });
 }
 
-// Where the device refuses, the row is skipped, and the others go on.
+// If the device refuses a call, only this row is skipped.
 template <class Row>
 void add(const char* name, Row row, bool manual_time) {
   auto* const added = benchmark::RegisterBenchmark(name, [row](benchmark::State& state) {
@@ -339,7 +342,7 @@ std::string description(const CudaDevice& gpu, double bus) {
 int main(int argc, char** argv) {
   const CudaSupport support = CudaDevice::support();
   if (support.devices == 0) {
-    std::printf("nothing is measured: %s\n", support.why.c_str());
+    std::printf("not measured: %s\n", support.why.c_str());
     return 0;
   }
   CudaDevice gpu;
@@ -353,7 +356,7 @@ int main(int argc, char** argv) {
   const std::vector<Claim> claims{
       {"copy/streamer", "", Bound::at_least, 0.95, "of_bus"},
       shown("copy/streamer", "copy/unpinned"),
-      // A step takes as long as the longer of both, which here is the copy.
+      // A step takes as long as the longer of copy and computation, which here is the copy.
       at_most("streamed/two_slots", "copy/streamer", 1.10),
       shown("streamed/two_slots", "whole/launched"),
       shown("streamed/two_slots", "streamed/one_slot"),

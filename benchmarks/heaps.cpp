@@ -29,7 +29,7 @@ Mimalloc open_mimalloc() {
 
 std::string malloc_file() {
   Dl_info info{};
-  // What the name means to this program, which is what its calls reach.
+  // The function that calls of `malloc` in this program reach.
   void* const address = dlsym(RTLD_DEFAULT, "malloc");
   if (dladdr(address, &info) == 0 || info.dli_fname == nullptr) return "an unknown file";
   return info.dli_fname;
@@ -43,7 +43,7 @@ const Mimalloc& mimalloc() {
 }
 
 std::string description() {
-  const Mimalloc& mi = mimalloc();  // before the question whose malloc it is
+  const Mimalloc& mi = mimalloc();  // opened before malloc_file() is called
   std::string text = "malloc comes from " + malloc_file();
   if (!malloc_is_glibc()) text += ", which is not glibc: its rows are left out";
   text += mi ? "; mimalloc " + std::to_string(mi.version / 100) + "." +

@@ -1,6 +1,7 @@
 /// @file
-/// glibc's heap and mimalloc's, both in one program. Linking libmimalloc.so would replace `malloc`,
-/// so it is opened at run time, apart from the program's own names, and called by its own.
+/// The heaps of glibc and of mimalloc in one program. Linking libmimalloc.so would replace
+/// `malloc`, so it is opened at run time, with its symbols kept local, and called through its own
+/// names.
 #pragma once
 
 #include <cstddef>
@@ -11,10 +12,10 @@ namespace heaps {
 /// The file that this program's `malloc` comes from.
 [[nodiscard]] std::string malloc_file();
 
-/// Whether that is glibc; if not (something was preloaded), no row may be called so.
+/// Whether that file is glibc. If it is not (another malloc was preloaded), glibc is not measured.
 [[nodiscard]] bool malloc_is_glibc();
 
-/// mimalloc's functions; null where it is not installed.
+/// mimalloc's functions. They are null if mimalloc is not installed.
 struct Mimalloc {
   void* (*malloc)(std::size_t bytes) = nullptr;
   void* (*malloc_aligned)(std::size_t bytes, std::size_t align) = nullptr;
@@ -24,10 +25,10 @@ struct Mimalloc {
   explicit operator bool() const { return malloc_aligned != nullptr; }
 };
 
-/// Opened by the first call.
+/// The first call opens mimalloc.
 [[nodiscard]] const Mimalloc& mimalloc();
 
-/// For people: whose `malloc` it is, and which mimalloc was found.
+/// A line for the output: where `malloc` comes from, and which mimalloc was found.
 [[nodiscard]] std::string description();
 
 }  // namespace heaps

@@ -1,4 +1,4 @@
-// What it costs to plan a model by its files' headers: reading them, and the plan itself.
+// Measures what planning a model from its files' headers costs: reading them, and the plan itself.
 #include <benchmark/benchmark.h>
 #include <malloc.h>
 
@@ -33,7 +33,7 @@ namespace fs = std::filesystem;
 
 // --- The heap -----------------------------------------------------------------------------------
 
-// Of the planning thread, which is the only one.
+// Counts the heap of the planning thread, which is the only thread.
 struct HeapMeter {
   std::size_t used = 0;
   std::size_t peak = 0;
@@ -102,7 +102,7 @@ std::size_t peak_of_planning(const fs::path& path) {
   return heap.peak - before;
 }
 
-/// @param items  tensors for the figure of one tensor, or 1 for that of a whole plan.
+/// @param items  the number of tensors if an item is a tensor, or 1 if it is a whole plan.
 void add_plan(const std::string& name, const fs::path& path, std::size_t items) {
   benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
     const auto header = static_cast<double>(fs::file_size(path));
@@ -123,14 +123,14 @@ void add_bare_sax(const std::string& name, std::size_t tensors) {
       Nothing nothing;
       parsed &= nlohmann::json::sax_parse(header.data(), header.data() + header.size(), &nothing);
     }
-    if (!parsed) state.SkipWithError("the header is no JSON");
+    if (!parsed) state.SkipWithError("the header is not JSON");
     state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(tensors));
   });
 }
 
 }  // namespace
 
-// Out of line, or GCC sees a new that ends in malloc and a delete that ends in free, and warns.
+// Out of line, because otherwise GCC warns about mismatched new and free, or malloc and delete.
 [[gnu::noinline]] void* operator new(std::size_t bytes) {
   return counted(std::malloc(bytes == 0 ? 1 : bytes));
 }
@@ -156,12 +156,12 @@ int main(int argc, char** argv) {
       figure_at_most("gguf_1056/plan", 5e6),
       figure_at_most("gguf_1056_vocabulary/plan", 5e6),
       at_most("safetensors_100k/plan", "safetensors_100k/bare_sax", 2),
-      // Linear: eight times the tensors, and no tensor is much dearer.
+      // Planning is linear: with eight times as many tensors, a tensor does not cost much more.
       at_most("safetensors_200k/plan", "safetensors_25k/plan", 1.25),
       shown("safetensors_50k/plan", "safetensors_25k/plan"),
       shown("safetensors_100k/plan", "safetensors_50k/plan"),
       figure_at_most("gguf_1056_vocabulary/plan", 4, "peak_over_header"),
-      // Without a vocabulary a GGUF header is 60 bytes a tensor, and a region alone takes more.
+      // Without a vocabulary a GGUF header has 60 bytes per tensor; a region alone takes more.
       {"gguf_1056/plan", "", Bound::none, 0, "peak_over_header"},
       figure_at_most("safetensors_100k/plan", 4, "peak_over_header"),
       figure_at_most("safetensors_200k/plan", 4, "peak_over_header"),

@@ -1,5 +1,5 @@
 /// @file
-/// Model files made for benchmarks.
+/// Model files that are generated for the benchmarks.
 #pragma once
 
 #include <cstddef>
@@ -18,12 +18,12 @@ namespace model_files {
 
 namespace fs = std::filesystem;
 
-/// A folder below another one, gone with its object.
+/// A new folder inside another one. The destructor removes it.
 class Folder {
  public:
   explicit Folder(const fs::path& above = fs::temp_directory_path()) {
     std::string name = (above / "tapedeck-bench-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder " + name);
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot create folder " + name);
     root_ = name;
   }
   ~Folder() {
@@ -68,7 +68,7 @@ inline std::string safetensors_header(std::size_t tensors, std::size_t first = 0
   return header + "}";
 }
 
-/// Takes every event of the parser, and does nothing.
+/// Accepts every event of the parser, and ignores it.
 class Nothing : public nlohmann::json_sax<nlohmann::json> {
  public:
   bool null() override { return true; }
@@ -89,7 +89,7 @@ class Nothing : public nlohmann::json_sax<nlohmann::json> {
   }
 };
 
-/// A GGUF header, key by key. Tensors must have multiples of 32 bytes.
+/// Builds a GGUF header, key by key. The size of each tensor must be a multiple of 32 bytes.
 class GgufHeader {
  public:
   template <class T>
@@ -107,7 +107,7 @@ class GgufHeader {
   GgufHeader& key(std::string_view name, std::uint32_t value) {
     return text(name).number(std::uint32_t{4}).number(value);
   }
-  // In f32, one behind the other.
+  // Tensors follow each other without gaps. Those of `vector` and `matrix` are in f32.
   GgufHeader& vector(std::string_view name, std::uint64_t elements) {
     text(name).number(std::uint32_t{1}).number(elements).number(std::uint32_t{0}).number(data_);
     data_ += elements * 4;
@@ -128,7 +128,7 @@ class GgufHeader {
     return bytes_ + std::string((32 - bytes_.size() % 32) % 32, '\0');
   }
 
-  /// Of all tensors so far.
+  /// The bytes of all tensors so far.
   [[nodiscard]] std::uint64_t data_bytes() const { return data_; }
 
  private:

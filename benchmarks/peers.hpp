@@ -1,7 +1,7 @@
 /// @file
-/// The allocators that Tapedeck is measured beside. Each gives 64-byte alignment (where not said
-/// otherwise), has `take(bytes)`, and gives everything back in `end_token()`. Their memory is
-/// faulted in before.
+/// The allocators that Tapedeck is compared with. Each has `take(bytes)`, which aligns to 64 bytes
+/// unless stated otherwise, and `end_token()`, which frees everything. Their memory is faulted in
+/// beforehand.
 #pragma once
 
 #include <atomic>
@@ -49,8 +49,8 @@ class Buffer {
   std::size_t size_;
 };
 
-/// The least there is: aligns the cursor and checks nothing. The cursor is in memory, as it is
-/// wherever there are calls between two takes.
+/// The minimum of work: aligns the cursor and checks nothing. The cursor is in memory, as in any
+/// program with calls between two takes.
 class NaiveBump {
  public:
   explicit NaiveBump(std::size_t bytes) : buffer_(bytes), head_(buffer_.begin()) {}
@@ -67,8 +67,9 @@ class NaiveBump {
   std::atomic<std::uintptr_t> head_;
 };
 
-/// The least with a check: the head stays a multiple of 64, since every size is rounded up. The
-/// addition may wrap. A shorter chain from take to take than the naive bump's.
+/// The minimum of work with a check. The head is always a multiple of 64, because every size is
+/// rounded up. The addition may wrap. The dependency from take to take is shorter than in the naive
+/// bump.
 class RoundedBump {
  public:
   explicit RoundedBump(std::size_t bytes)
@@ -90,7 +91,7 @@ class RoundedBump {
   std::atomic<std::uintptr_t> limit_;
 };
 
-/// A bump by compare-and-exchange that aligns the head, as the Rust crate unimem does.
+/// Aligns and moves the head by compare-and-exchange, as the Rust crate unimem does.
 class CompareExchangeBump {
  public:
   explicit CompareExchangeBump(std::size_t bytes) : buffer_(bytes), head_(buffer_.begin()) {}
@@ -135,7 +136,7 @@ class MonotonicDirect {
   Resource resource_;
 };
 
-/// Any std::pmr resource the way containers call it. The compiler is not told which one it is.
+/// Calls a std::pmr resource as containers do. The compiler cannot know which resource it is.
 class Virtual {
  public:
   explicit Virtual(std::pmr::memory_resource& resource) : resource_(&resource) {
@@ -164,7 +165,7 @@ class MonotonicVirtual {
   Virtual virtual_;
 };
 
-/// A general-purpose heap: each block of the token is freed at its end, in the order it was taken.
+/// A general-purpose heap. At the end of the token each block is freed, in the order of allocation.
 template <class Calls>
 class Heap {
  public:
@@ -182,7 +183,7 @@ class Heap {
   std::size_t count_ = 0;
 };
 
-/// What programs call today: 16-byte alignment.
+/// The usual calls, with 16-byte alignment.
 struct Malloc {
   void* allocate(std::size_t bytes) const { return std::malloc(bytes); }
   void free(void* block) const { std::free(block); }
@@ -226,7 +227,7 @@ class LlvmBump {
   void end_token() { bump_.Reset(); }
 
  private:
-  // One slab holds a whole token: Reset() keeps it, so no take leaves the fast path.
+  // One slab holds a whole token. Reset() keeps it, so every take is on the fast path.
   llvm::BumpPtrAllocatorImpl<llvm::MallocAllocator, std::size_t{1} << 24> bump_;
 };
 #endif

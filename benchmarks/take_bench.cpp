@@ -1,5 +1,5 @@
-// What one take costs, on two loads: the token trace, and 200 takes of 64 bytes. Each token ends
-// with the clear, which is part of its takes.
+// Measures what one take costs, with two loads: the token trace, and 200 takes of 64 bytes. Each
+// token ends with a clear, whose time is part of its takes.
 #include <benchmark/benchmark.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -23,7 +23,7 @@ namespace {
 
 using namespace tapedeck;
 
-constexpr std::size_t kRoom = 8_MiB;  // of every allocator: two tokens
+constexpr std::size_t kRoom = 8_MiB;  // of every allocator, enough for two tokens
 
 // --- Ours ---------------------------------------------------------------------------------------
 
@@ -53,7 +53,7 @@ struct Shared {
 
 // --- One thread ---------------------------------------------------------------------------------
 
-// A function of its own for each allocator, which must assume that others know the allocator too.
+// Each allocator has a function of its own, and must assume that other code can access it too.
 template <class Allocator>
 [[gnu::noinline]] void token(Allocator& allocator, std::span<const std::size_t> sizes) {
   for (const std::size_t size : sizes) trace::sink(allocator.take(size));
@@ -88,8 +88,8 @@ void add_64(const std::string& name, std::size_t takes, Arguments... arguments) 
 
 // --- Two threads --------------------------------------------------------------------------------
 
-/// Addresses without memory: a tape over them gives takes that nobody may touch. Room for as many
-/// tokens as a run needs, since a shared tape cannot be cleared while others take.
+/// Addresses without memory. Takes from a tape over them must not be touched. They have room for
+/// all tokens of a run, because a shared tape cannot be cleared while other threads take from it.
 class Addresses {
  public:
   Addresses()
@@ -107,7 +107,7 @@ class Addresses {
   void* at_;
 };
 
-/// Keeps the calling thread on the n-th processor it may use, until the end of the scope: two
+/// Pins the calling thread to the n-th processor that it may use, until the end of the scope. Two
 /// threads that share a processor would not contend.
 class Pinned {
  public:
@@ -120,7 +120,7 @@ class Pinned {
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(static_cast<std::size_t>(processor), &one);
-    pinned_ = sched_setaffinity(0, sizeof one, &one) == 0;  // fails where there are fewer than n
+    pinned_ = sched_setaffinity(0, sizeof one, &one) == 0;  // fails if there are fewer than n
   }
   ~Pinned() { sched_setaffinity(0, sizeof before_, &before_); }
   Pinned(const Pinned&) = delete;
@@ -168,7 +168,7 @@ void add_two_threads(const std::vector<std::size_t>& sizes) {
     benchmark::RegisterBenchmark(name,
                                  [=](benchmark::State& state) {
                                    const Pinned pinned(state.thread_index());
-                                   if (!pinned) state.SkipWithError("there is one processor only");
+                                   if (!pinned) state.SkipWithError("needs two processors");
                                    body(state, sizes);
                                  })
         ->Threads(2)

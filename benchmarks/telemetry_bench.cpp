@@ -1,5 +1,5 @@
-// What it costs to be watched: a token of 50 microseconds with all of telemetry and with none of
-// it, and each of its calls by itself, beside the same done by hand.
+// Measures what telemetry costs: a token of 50 microseconds with and without all of telemetry, and
+// each of its calls, compared with handwritten code.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -31,7 +31,7 @@ using Clock = std::chrono::steady_clock;
 using Nanoseconds = std::chrono::duration<double, std::nano>;
 
 constexpr std::size_t kDim = 1024;
-constexpr std::size_t kRow = 64;   // what a token leaves in history
+constexpr std::size_t kRow = 64;   // floats that a token adds to the history
 constexpr double kToken = 50'000;  // nanoseconds
 
 // --- A decode loop ------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ void compute_a_token(WarmLayout& layout, int rounds) {
   std::ranges::copy(hidden.first(kRow), row.begin());
 }
 
-/// Rounds of `compute` that make a token. The same for all rows.
+/// How many rounds of `compute` a token takes. The number is the same for all rows.
 int rounds_of_a_token() {
   static const int rounds = [] {
     constexpr int kTried = 1000;
@@ -85,7 +85,7 @@ struct Unwatched {
   void end_pass() {}
 };
 
-/// All of it, with each token.
+/// Uses all of telemetry in each token.
 class Watched {
  public:
   explicit Watched(Layout& layout)
@@ -110,7 +110,7 @@ class Watched {
   StatPublisher publisher_;
 };
 
-/// The counter `median` is of the single tokens, in nanoseconds.
+/// The counter `median` is the median over single tokens, in nanoseconds.
 template <class Watch>
 void token(benchmark::State& state) {
   const int rounds = rounds_of_a_token();
@@ -133,7 +133,7 @@ void token(benchmark::State& state) {
   state.counters["median"] = *middle;
 }
 
-// --- The calls, and the same by hand ------------------------------------------------------------
+// --- The calls, and handwritten code ------------------------------------------------------------
 
 class RecorderSample {
  public:
@@ -144,7 +144,7 @@ class RecorderSample {
   Recorder recorder_;
 };
 
-/// As many of all figures, in a ring that others may read.
+/// Writes all figures to a ring of the same length that other threads may read.
 class StatByHand {
  public:
   explicit StatByHand(Layout& layout) : layout_(layout), ring_(4096) {}
@@ -166,7 +166,7 @@ class StatByHand {
   std::size_t taken_ = 0;
 };
 
-/// What one would begin with: two figures of each tape.
+/// A minimal start: writes two figures of each tape.
 class FewByHand {
  public:
   explicit FewByHand(Layout& layout) : layout_(layout), ring_(4096) {}
@@ -201,7 +201,7 @@ class Publish {
   StatPublisher publisher_;
 };
 
-/// For other threads of this process alone.
+/// Publishes only to other threads of this process.
 class GuardedCopy {
  public:
   explicit GuardedCopy(Layout& layout) : layout_(layout) {}
@@ -219,7 +219,7 @@ class GuardedCopy {
 };
 
 #if defined(TAPEDECK_BENCH_PROMETHEUS)
-/// A gauge for each figure of the list, set each time.
+/// Sets a gauge for each figure of the list.
 class Gauges {
  public:
   explicit Gauges(Layout& layout) : layout_(layout) {
@@ -257,7 +257,8 @@ class PushAndPop {
   Phases phases_;
 };
 
-/// The most used of each tape when a phase ends, by name. It misses what was given back before.
+/// Keeps by name the maximum of `used` of each tape at the end of a phase. It misses memory that
+/// was freed before the end.
 class NamedByHand {
  public:
   explicit NamedByHand(Layout& layout) : layout_(layout) {}
@@ -282,7 +283,7 @@ class NamedByHand {
   std::map<std::string, Phase, std::less<>> phases_;
 };
 
-/// The call alone, with all it needs in cache.
+/// Measures the call alone, with all of its data in cache.
 template <class Call>
 void call(benchmark::State& state) {
   WarmLayout layout;

@@ -1,5 +1,5 @@
 /// @file
-/// The load of the benchmarks: what a decoder takes for one token, in its order.
+/// The load of the benchmarks: the takes of a decoder for one token, in its order.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,8 @@ inline constexpr std::size_t kKv = 256;
 inline constexpr std::size_t kFfn = 8960;
 inline constexpr std::size_t kVocab = 151'936;
 
-/// The takes of one token: elements, in the order a decoder makes them. 200 takes, 3.7 MiB in fp32.
+/// The sizes of the takes of one token, in elements, in a decoder's order: 200 takes, 3.7 MiB in
+/// fp32.
 inline std::vector<std::size_t> elements() {
   std::vector<std::size_t> takes{kHidden};  // the token's embedding
   for (std::size_t layer = 0; layer < kLayers; ++layer) {
@@ -25,26 +26,26 @@ inline std::vector<std::size_t> elements() {
   return takes;
 }
 
-/// The same in bytes.
+/// The sizes of the takes of one token in bytes.
 inline std::vector<std::size_t> bytes() {
   std::vector<std::size_t> takes = elements();
   for (std::size_t& take : takes) take *= sizeof(float);
   return takes;
 }
 
-/// Bytes of one token.
+/// The bytes that one token takes.
 inline std::size_t total() {
   std::size_t sum = 0;
   for (const std::size_t take : bytes()) sum += take;
   return sum;
 }
 
-/// Uses a pointer: it must be in a register. (benchmark::DoNotOptimize lets the compiler choose
-/// memory, which costs some rows a store.)
+/// Uses a pointer, which must be in a register. (benchmark::DoNotOptimize lets the compiler choose
+/// memory, which adds a store to some rows.)
 [[gnu::always_inline]] inline void use(const void* pointer) { asm volatile("" : : "r"(pointer)); }
 
-/// As `use`, and whatever is in memory may have changed after it, as if somebody had written to
-/// what was taken: no allocator can keep its head in a register from take to take.
+/// Uses a pointer like `use`, and makes the compiler assume that memory has changed, as if the
+/// taken bytes had been written. So no allocator can keep its head in a register between takes.
 [[gnu::always_inline]] inline void sink(const void* pointer) {
   asm volatile("" : : "r"(pointer) : "memory");
 }

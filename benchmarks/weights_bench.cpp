@@ -1,5 +1,5 @@
-// How fast weights get into memory, by each way, beside the best that can be written by hand with
-// the same system calls.
+// Measures how fast each `Way` brings weights into memory, compared with the best handwritten code
+// that uses the same system calls.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -60,7 +60,7 @@ fs::path write_model(const model_files::Folder& folder) {
   std::vector<std::uint64_t> part(1_MiB);
   for (std::uint64_t& word : part) word = random();
   for (std::size_t at = 0; at < kModel; at += part.size() * 8) {
-    part[at / 8_MiB] = at;  // no two parts are alike
+    part[at / 8_MiB] = at;  // makes all parts different
     out.write(reinterpret_cast<const char*>(part.data()),
               static_cast<std::streamsize>(part.size() * 8));
   }
@@ -72,8 +72,8 @@ fs::path write_model(const model_files::Folder& folder) {
 
 void prime() { file_state::prime(2 * kModel); }
 
-/// A row that is one run of `work`, which gives the bytes it moved; what `before` does is not
-/// timed, nor is what the result of `work` takes to go.
+/// Adds a row that times one run of `work`. Neither `before` nor the destruction of the result of
+/// `work` is timed.
 template <class Before, class Work>
 void add(const std::string& name, Before before, Work work) {
   benchmark::RegisterBenchmark(
@@ -164,7 +164,7 @@ void add_peers_of_files(const fs::path& path) {
   add("hot/map_by_hand", hot, [=] { return by_hand::map_populated(path); });
 }
 
-// One thread against one.
+// All rows use one thread.
 void add_whole_way(const fs::path& path) {
   const auto hot = [=] {
     bring_to(State::hot, path);
@@ -180,7 +180,7 @@ void add_whole_way(const fs::path& path) {
   add(
       "whole/sum_of_warm_memory",
       [=] {
-        // Kept over the rounds: it is the memory of a host that has its model already.
+        // Kept for all rounds, like the memory of a host that has already loaded its model.
         if (!*resident) *resident = std::make_unique<Weights>(loaded(path, Way::read));
         bring_to(State::hot, path);
       },
@@ -210,7 +210,7 @@ fs::path write_many(const model_files::Folder& folder) {
     const fs::path path = folder.write(
         "many/" + name, std::string(reinterpret_cast<const char*>(&length), 8) + headers[file]);
     const std::uint64_t data = kTensorsOfAFile * model_files::kHidden * model_files::kHidden * 2;
-    fs::resize_file(path, 8 + length + data);  // a hole: nobody reads it
+    fs::resize_file(path, 8 + length + data);  // a hole, which is never read
     const nlohmann::json header = nlohmann::json::parse(headers[file]);
     for (const auto& [tensor, ignored] : header.items()) {
       if (tensor != "__metadata__") map[tensor] = name;
@@ -234,7 +234,7 @@ void add_opening(const fs::path& index) {
     for (auto _ : state) {
       for (const std::string& text : texts) {
         model_files::Nothing nothing;
-        if (!nlohmann::json::sax_parse(text, &nothing)) state.SkipWithError("no JSON");
+        if (!nlohmann::json::sax_parse(text, &nothing)) state.SkipWithError("a header is not JSON");
       }
     }
     state.SetItemsProcessed(state.iterations() * count);
@@ -287,7 +287,7 @@ int main(int argc, char** argv) {
 
   const HugePageTrial& trial = huge_page_trial();
   const std::vector<std::string> notes = {
-      "one item is a model of 2 GiB; of open/, a tensor",
+      "an item is a model of 2 GiB, and in open/ a tensor",
       std::string("huge pages: the trial chose ") +
           (trial.best == HugePages::never ? "ordinary pages" : "transparent huge pages")};
   return compare::run(argc, argv, claims(), notes);

@@ -5,16 +5,17 @@ set(pkgconfig_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ TYPE INCLUDE)
 
-# The spill has an export set of its own, so that finding the package does not mean loading mimalloc.
+# Targets that may need other packages are in export sets of their own, so that finding Tapedeck does
+# not mean finding mimalloc, liburing, prometheus-cpp or libmicrohttpd.
 install(TARGETS tapedeck tapedeck_fit tapedeck_heap_hook tapedeck_llama_cpp tapedeck_model EXPORT tapedeckTargets)
 install(EXPORT tapedeckTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
-# So has what may need liburing.
+# May need liburing.
 install(TARGETS tapedeck_weights EXPORT tapedeckWeightsTargets)
 install(EXPORT tapedeckWeightsTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
-# What asks for no GPU needs not know of it.
+# A program that uses no GPU does not load it.
 install(TARGETS tapedeck_cuda EXPORT tapedeckCudaTargets)
 install(EXPORT tapedeckCudaTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
-# And what may need prometheus-cpp and libmicrohttpd.
+# May need prometheus-cpp and libmicrohttpd.
 install(TARGETS tapedeck_telemetry EXPORT tapedeckTelemetryTargets)
 install(EXPORT tapedeckTelemetryTargets NAMESPACE tapedeck:: DESTINATION ${package_dir})
 if(TARGET tapedeck_spill)
@@ -27,14 +28,14 @@ endif()
 
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/tapedeckConfig.cmake.in
   tapedeckConfig.cmake INSTALL_DESTINATION ${package_dir})
-# Before 1.0 a minor version may break what links it.
+# Before 1.0, a minor version may break programs that link Tapedeck.
 write_basic_package_version_file(tapedeckConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES
   ${CMAKE_CURRENT_BINARY_DIR}/tapedeckConfig.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/tapedeckConfigVersion.cmake
   DESTINATION ${package_dir})
 
-# Paths in the .pc files start from ${pcfiledir}, so an installed tree may be moved.
+# Paths in the .pc files are relative to ${pcfiledir}, so an installed tree can be moved.
 file(RELATIVE_PATH pc_to_include
   ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_FULL_INCLUDEDIR})
 set(pc_cflags $<TARGET_PROPERTY:tapedeck,INTERFACE_COMPILE_DEFINITIONS>)

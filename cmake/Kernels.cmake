@@ -1,14 +1,14 @@
-# Kernels: CUDA C++, compiled by nvcc where there is one. CMake's CUDA language is not enabled: it is
-# for programs that link the CUDA runtime, and nothing here links a CUDA library.
+# Kernels in CUDA C++, compiled by nvcc if it is found. CMake's CUDA language is not enabled, because
+# it is meant for programs that link the CUDA runtime, and nothing here links a CUDA library.
 find_program(TAPEDECK_NVCC nvcc HINTS ${CUDAToolkit_BIN_DIR})
 mark_as_advanced(TAPEDECK_NVCC)
 if(NOT TAPEDECK_NVCC)
-  message(STATUS "nvcc not found: what has kernels for a GPU is left out")
+  message(STATUS "nvcc not found: targets with GPU kernels are left out")
   return()
 endif()
 
-# Machine code for these, as far as the toolkit knows them, and PTX for the newest of them, which
-# later devices compile.
+# The kernels contain machine code for those of these architectures that the toolkit supports, and PTX
+# for the newest of them, which the drivers of later devices compile.
 set(TAPEDECK_KERNEL_ARCHITECTURES "80;90;100;120" CACHE STRING
   "Compute capabilities that kernels are compiled for, oldest first: 80 is 8.0")
 set(TAPEDECK_KERNEL_CODE "")
@@ -20,7 +20,8 @@ foreach(architecture IN LISTS TAPEDECK_KERNEL_ARCHITECTURES)
   endif()
 endforeach()
 if(NOT newest)
-  message(STATUS "${TAPEDECK_NVCC} compiles for no GPU: what has kernels for one is left out")
+  message(STATUS "${TAPEDECK_NVCC} supports none of the architectures"
+    " ${TAPEDECK_KERNEL_ARCHITECTURES}: targets with GPU kernels are left out")
   set(TAPEDECK_NVCC OFF)
   return()
 endif()
@@ -28,8 +29,8 @@ list(APPEND TAPEDECK_KERNEL_CODE -gencode arch=compute_${newest},code=compute_${
 
 # tapedeck_add_kernels(TARGET FILE.cu)
 #
-# Puts the kernels of FILE.cu into TARGET, as `extern "C" const unsigned char FILE[]`, which a
-# `KernelModule` loads. They may include the private headers that nvcc can compile.
+# Compiles the kernels of FILE.cu and embeds them in TARGET as `extern "C" const unsigned char FILE[]`,
+# which a `KernelModule` loads. They may include those private headers that nvcc can compile.
 function(tapedeck_add_kernels target source)
   cmake_path(GET source STEM name)
   cmake_path(ABSOLUTE_PATH source NORMALIZE)

@@ -1,4 +1,4 @@
-# For our own targets only: a host that embeds us keeps its own taste in warnings.
+# For Tapedeck's own targets only: a project that embeds it keeps its own warning flags.
 add_library(tapedeck_warnings INTERFACE)
 target_compile_options(tapedeck_warnings INTERFACE
   -Wall
@@ -20,7 +20,8 @@ target_compile_options(tapedeck_warnings INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wduplicated-branches -Wduplicated-cond -Wlogical-op>
   $<$<BOOL:${TAPEDECK_WERROR}>:-Werror>)
 if(CMAKE_UNITY_BUILD)
-  # GCC takes one source for a header of the next. The builds that keep sources apart ask.
+  # In a unity build GCC treats each source as a header that the unity file includes, which causes
+  # false warnings. The builds that compile each source on its own keep both warnings.
   target_compile_options(tapedeck_warnings INTERFACE
     $<$<CXX_COMPILER_ID:GNU>:-Wno-shadow -Wno-subobject-linkage>)
 endif()

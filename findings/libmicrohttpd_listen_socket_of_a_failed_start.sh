@@ -2,20 +2,21 @@
 # libmicrohttpd 0.9.75-6 (Debian 12): who owns the listening socket when MHD_start_daemon fails?
 #
 # MHD_OPTION_LISTEN_SOCKET hands a listening socket to the daemon, which closes it when it is
-# stopped. A good engineer would guess that a start that fails has one rule: the caller still owns
-# the socket, or the library always closes it. Neither holds. It depends on the step that failed:
-#   - no descriptor left for epoll: the socket stays open, and whoever does not close it leaks it;
-#   - no memory for the stack of the thread: the socket is closed already, and whoever closes it
-#     once more may close another thread's file that has got the number meanwhile.
-# In both cases the function returns NULL, and the manual says nothing of the socket.
+# stopped. One would expect a single rule for a start that fails: either the caller still owns the
+# socket, or the library has closed it. Neither holds. It depends on the step that failed:
+#   - no descriptor was left for epoll: the socket is still open, and a caller that does not close it
+#     leaks it;
+#   - no memory was left for the thread's stack: the socket is already closed, and a caller that
+#     closes it again may close a file of another thread that has since received the same number.
+# In both cases the function returns NULL, and the manual does not mention the socket.
 #
-# A caller can tell by comparing fstat's st_ino before and after.
+# A caller can tell the cases apart by comparing fstat's st_ino before and after the call.
 #
 # Output seen:
 #   no descriptor for epoll: start failed, the socket is open
 #   no memory for a stack:   start failed, the socket is closed
 #
-# Needs no root; Debian packages are downloaded into a temporary folder.
+# Root is not needed. Debian packages are downloaded into a temporary folder.
 set -eu
 
 folder=$(mktemp -d)
@@ -24,7 +25,7 @@ cd "$folder"
 
 fetch() { apt-get -o APT::Sandbox::User=root download "$@" >apt.log 2>&1; }
 packages="libmicrohttpd12=0.9.75-6 python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libffi8"
-# A fresh machine may have no lists of packages yet: fetch them into this folder.
+# A fresh machine may not have package lists yet. If so, fetch them into this folder.
 if ! fetch $packages; then
   mkdir -p lists/partial
   lists="-o Dir::State::lists=$folder/lists -o Dir::Cache=$folder"
@@ -46,7 +47,7 @@ LISTEN_SOCKET, STACK_SIZE, END = 12, 19, 0
 
 
 def start(*options):
-    """Tells what became of the socket that a daemon was given which could not start."""
+    """Starts a daemon that must fail, and returns what happened to its listening socket."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen()
@@ -80,6 +81,6 @@ no descriptor for epoll: start failed, the socket is open
 no memory for a stack:   start failed, the socket is closed
 TEXT
 cmp -s seen expected || {
-  echo "this is not what was seen with libmicrohttpd 0.9.75-6"
+  echo "the output differs from that of libmicrohttpd 0.9.75-6"
   exit 1
 }

@@ -1,10 +1,10 @@
-# The include graph of include/ and src/ against the table below. Fails with a line for each include
-# that the table does not allow.
+# Checks the includes of include/ and src/ against the tables in this file. Fails with a line for each
+# include that they do not allow.
 #   cmake -DROOT=checkout -DSCRATCH=folder -P architecture.cmake
 cmake_minimum_required(VERSION 3.25)
 
-# The rooms whose headers a room may include besides its own: public:ROOM for its public headers
-# alone; `public` for all public headers.
+# The rooms whose headers a room may include in addition to its own. `public:ROOM` allows only the
+# public headers of ROOM, `public` allows all public headers.
 set(rooms base os memory device model plan layout fit engines weights telemetry llama cli)
 set(base_may)
 set(os_may base)
@@ -20,8 +20,8 @@ set(telemetry_may base os layout)
 set(llama_may public)
 set(cli_may ${rooms} public)
 
-# The rooms that include the headers of a library which is not ours, and those that make system calls.
-# In base/ it is a header that no source of the core includes.
+# The rooms that may include the headers of each third-party library, and the headers for system calls.
+# base/ uses nlohmann's only in a header that no source of the core includes.
 set(users_of_nlohmann base model weights telemetry cli)
 set(users_of_fmt cli)
 set(users_of_CLI cli)
@@ -37,8 +37,8 @@ set(users_of_fcntl.h os)
 set(users_of_liburing.h os)
 set(users_of_mimalloc.h memory)
 
-# Whether FILE may include "HEADER". The header that has all of a room (tapedeck/fit.hpp) counts as
-# that room; tapedeck/tapedeck.hpp has all of the core.
+# Sets OUT to whether FILE may include "HEADER". A header for a whole room (tapedeck/fit.hpp) counts as
+# part of that room; tapedeck/tapedeck.hpp may include all of the core.
 function(may_include file header out)
   set(${out} FALSE PARENT_SCOPE)
   string(REGEX MATCH "^(src|include/tapedeck)/([a-z_]+)([./])" unused ${file})
@@ -71,7 +71,7 @@ function(may_include file header out)
   endif()
 endfunction()
 
-# Whether FILE may include <HEADER>.
+# Sets OUT to whether FILE may include <HEADER>.
 function(may_use file header out)
   set(${out} TRUE PARENT_SCOPE)
   string(REGEX REPLACE "/.*" "" library ${header})
@@ -81,7 +81,7 @@ function(may_use file header out)
   endif()
 endfunction()
 
-# The includes of a tree that are not allowed, as "file header".
+# Collects the includes in a tree that are not allowed, as "file header".
 function(check_tree root out_faults)
   file(GLOB_RECURSE files RELATIVE ${root}
     ${root}/include/*.hpp ${root}/src/*.hpp ${root}/src/*.cpp ${root}/src/*.cu ${root}/src/*.hpp.in)
@@ -104,7 +104,8 @@ function(check_tree root out_faults)
   set(${out_faults} ${faults} PARENT_SCOPE)
 endfunction()
 
-# First, that it finds what must not be: a tree with a fault of each kind, beside what is allowed.
+# First, check this script itself: it must find all faults, and only them, in a tree that has one of
+# each kind beside allowed includes.
 file(REMOVE_RECURSE ${SCRATCH})
 file(WRITE ${SCRATCH}/src/os/planted.cpp "#include \"os/vm.hpp\"\n  # include \"memory/x.hpp\"\n")
 file(WRITE ${SCRATCH}/src/plan/planted.cpp
@@ -127,10 +128,10 @@ set(planted
   "src/plan/planted.cpp model/figures.hpp"
   "src/plan/planted.cpp nlohmann/json.hpp")
 if(NOT faults STREQUAL planted)
-  message(FATAL_ERROR "of planted faults this test finds these: ${faults}")
+  message(FATAL_ERROR "this test must find exactly the planted faults, but found: ${faults}")
 endif()
 
 check_tree(${ROOT} faults)
 foreach(fault IN LISTS faults)
-  message(SEND_ERROR "the table of rooms does not allow this include: ${fault}")
+  message(SEND_ERROR "tests/architecture.cmake does not allow this include: ${fault}")
 endforeach()

@@ -1,11 +1,13 @@
-# What is written for the host is not written again for a device: no run of 12 equal lines stands in a
-# source of both, where blank lines, braces and includes do not count, and `DeviceTape` reads `Tape`.
+# Checks that code for the host is not copied for devices: no source for devices may share 12
+# consecutive lines with a source for the host. Blank lines, braces and includes are ignored, and
+# `DeviceTape` counts as `Tape`.
 #   cmake -DROOT=checkout -DSCRATCH=folder -P host_and_device.cmake
 cmake_minimum_required(VERSION 3.25)
 
 set(run_length 12)
 
-# The lines of FILE that count, as a list. What CMake reads in lists is replaced.
+# Reads the lines of FILE that count into a list. Characters that are special in CMake lists are
+# replaced.
 function(read_lines file out)
   file(READ ${file} text)
   string(REGEX REPLACE "\\[" "<" text "${text}")
@@ -25,7 +27,7 @@ function(read_lines file out)
   set(${out} "${lines}" PARENT_SCOPE)
 endfunction()
 
-# Where such a run begins in a source for devices, as "file: first line".
+# Finds where such runs begin in the sources for devices, as "file: first line".
 function(find_copies root out)
   file(GLOB device_files RELATIVE ${root}
     ${root}/src/device/*.?pp ${root}/include/tapedeck/device/*.hpp
@@ -58,7 +60,8 @@ function(find_copies root out)
   set(${out} "${copies}" PARENT_SCOPE)
 endfunction()
 
-# First, that it finds a copy that was renamed and laid out anew, and lets a shorter one pass.
+# First, check this script itself: it must find a copy that was renamed and reformatted, and accept a
+# shorter one.
 file(REMOVE_RECURSE ${SCRATCH})
 set(host)
 set(device)
@@ -72,10 +75,10 @@ file(WRITE ${SCRATCH}/src/device/planted.cpp "${device}")
 file(WRITE ${SCRATCH}/src/layout/device_planted.hpp "${shorter}")
 find_copies(${SCRATCH} copies)
 if(NOT copies STREQUAL "src/device/planted.cpp: Tape line_1(a<1>, \"/n\"),")
-  message(FATAL_ERROR "of planted copies this test finds these: ${copies}")
+  message(FATAL_ERROR "this test must find exactly the planted copy, but found: ${copies}")
 endif()
 
 find_copies(${ROOT} copies)
 foreach(copy IN LISTS copies)
-  message(SEND_ERROR "${run_length} lines are written for the host, too, from here on: ${copy}")
+  message(SEND_ERROR "${run_length} lines that begin here are a copy of code for the host: ${copy}")
 endforeach()

@@ -1,5 +1,5 @@
-# Deliberate mistakes. A mutant is a test program that is compiled with one more definition, by which
-# the header or source of that name makes a mistake; what the test then says shows that it caught it.
+# Deliberate bugs. A mutant is a test program compiled with one additional definition, which puts a bug
+# into a header or source. The output of the test must match CAUGHT, which shows that it found the bug.
 
 # tapedeck_add_mutant(NAME DEFINITION name SOURCES ... [LIBRARIES ...] [FILTER filter] CAUGHT regex)
 function(tapedeck_add_mutant name)
@@ -25,7 +25,7 @@ function(tapedeck_test_mutant name target filter caught)
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
 endfunction()
 
-# A tape that stores or loads in the wrong order: no threads are needed to see it.
+# A tape that stores or loads in the wrong order. The test finds it without threads.
 tapedeck_add_mutant(peak_forgotten_first
   DEFINITION TAPEDECK_MUTANT_NEW_WATCH_FIRST
   SOURCES memory/tape_interleaving_test.cpp
@@ -41,14 +41,14 @@ tapedeck_add_mutant(former_peak_read_first
 tapedeck_test_mutant(device_former_peak_read_first
   tapedeck_former_peak_read_first TapeInterleaving/Device.* "the peak went down")
 
-# The publisher does not mark a record that is being written.
+# A publisher that does not mark the record while it writes it.
 tapedeck_add_mutant(never_odd
   DEFINITION TAPEDECK_MUTANT_NEVER_ODD
   SOURCES telemetry/live/stat_interleaving_test.cpp
   LIBRARIES tapedeck_telemetry
   FILTER *
   CAUGHT "torn")
-# The reader does not look whether the record was written meanwhile.
+# A reader that does not check whether the record was written in the meantime.
 tapedeck_add_mutant(looks_once
   DEFINITION TAPEDECK_MUTANT_LOOKS_ONCE
   SOURCES telemetry/live/stat_interleaving_test.cpp
@@ -56,8 +56,8 @@ tapedeck_add_mutant(looks_once
   FILTER *
   CAUGHT "torn")
 
-# A job that calls a chunk ready before it is there. The linker takes this job, and so none of its
-# names from the library.
+# A job that reports a chunk as ready before it is in memory. The program compiles the job itself, so
+# the linker takes none of it from the library.
 tapedeck_add_mutant(ready_too_early
   DEFINITION TAPEDECK_MUTANT_READY_TOO_EARLY
   SOURCES ${PROJECT_SOURCE_DIR}/src/weights/warm_job.cpp weights/server_test.cpp

@@ -1,5 +1,5 @@
-// One page at two addresses: whether that is legal, and who sees through one of them what was
-// written through the other.
+// Maps one page at two addresses, and finds out whether that is legal, and when a write through one
+// of them is visible through the other.
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -116,7 +116,7 @@ class Experiment {
   WriteAndRead write_and_read_ = gpu_.module.find<WriteAndRead>("write_and_read");
 };
 
-/// Prints what was seen, and keeps it.
+/// Prints and keeps the observations.
 class Observations {
  public:
   explicit Observations(unsigned rounds) : words_(rounds * kWords) {}
@@ -137,7 +137,7 @@ class Observations {
   Json json_ = Json::array();
 };
 
-/// Nothing where the text is not a number of rounds.
+/// Returns `nullopt` if the text is not a valid number of rounds.
 std::optional<unsigned> rounds_of(const std::string& text) {
   unsigned rounds = 16;
   if (text.empty()) return rounds;
@@ -163,7 +163,7 @@ int probe_alias(Arguments arguments) {
     static_cast<void>(Twice(gpu));
     report["legal"] = true;
   } catch (const Error& refused) {
-    std::printf("a second mapping is refused: %s\n", refused.what());
+    std::printf("the device refuses a second mapping: %s\n", refused.what());
     report["legal"] = false;
     report["why"] = refused.what();
     return report.write();
@@ -186,9 +186,9 @@ int probe_alias(Arguments arguments) {
   }
   report["seen"] = seen.json();
   const int exit_code = report.write();
-  // CUDA promises these two; what is seen in other ways is what this section is to find out.
+  // CUDA guarantees these two cases. The other cases are what this section is meant to find out.
   if (there + back + after_fence == 0) return exit_code;
-  std::fputs("words were stale across kernels, or after fence.proxy.alias\n", stderr);
+  std::fputs("some words were stale across kernels, or after fence.proxy.alias\n", stderr);
   return 1;
 }
 

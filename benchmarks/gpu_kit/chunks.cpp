@@ -1,4 +1,4 @@
-// Reading K as attention does, from chunks of T rows: T tokens of all layers lie together.
+// Reads K as attention does, from chunks of T rows: a chunk holds T tokens of all layers.
 #include <array>
 #include <bit>
 #include <charconv>
@@ -41,8 +41,8 @@ std::vector<float> expected_scores(unsigned region, unsigned tokens) {
   return scores;
 }
 
-/// A cache in pages of the device as a layout has them, a handle for each page; and what a kernel
-/// needs besides. Contexts up to `tokens` use the same pages.
+/// A cache in pages of the device, with a handle for each page as in a layout, and the other memory
+/// that the kernels need. Contexts up to `tokens` use the same pages.
 class Cache {
  public:
   Cache(Gpu& gpu, unsigned tokens)
@@ -63,7 +63,7 @@ class Cache {
     gpu.stream.synchronize();
   }
 
-  /// Fills the rows of a context, which lie so from now on.
+  /// Sets how the rows of a context are arranged, and fills them.
   void arrange(unsigned tokens, unsigned rows_of_chunk) {
     rows_ = {.base = reinterpret_cast<unsigned char*>(mapping_.at()),
              .log2_rows_of_chunk = static_cast<unsigned>(std::countr_zero(rows_of_chunk)),
@@ -78,7 +78,7 @@ class Cache {
                   gpu_.stream.handle(), rows_, 2 * layer, query_.data(), scores_.data());
   }
 
-  /// Of the K that was read last.
+  /// The scores of the K that was read last.
   [[nodiscard]] std::vector<float> scores() const {
     std::vector<float> got(std::size_t{rows_.tokens} * kKvHeads);
     gpu_.device.copy(reinterpret_cast<std::byte*>(got.data()),
@@ -128,7 +128,7 @@ class Judge {
     return true;
   }
 
-  /// Of all that were compared.
+  /// Whether all scores that were compared are right.
   [[nodiscard]] bool all_right() const { return all_right_; }
 
  private:
@@ -141,7 +141,7 @@ struct Reading {
   unsigned rows_of_chunk;
 };
 
-// An item is the K of one layer; an iteration reads that of every layer, one kernel after the
+// An item is the K of one layer. An iteration reads the K of every layer, one kernel after the
 // other.
 void read(benchmark::State& state, const Gpu& gpu, Cache& cache, Judge& judge,
           const Reading& reading) {
@@ -172,7 +172,7 @@ std::string name_of(const Reading& reading) {
   return "chunks/" + context + "/T=" + (in_one_run ? "all" : std::to_string(reading.rows_of_chunk));
 }
 
-/// Shortest first. None where the argument is not a context.
+/// The contexts to measure, shortest first. Empty if the argument is not a valid context.
 std::vector<unsigned> take_contexts(Arguments& arguments) {
   const std::string text = compare::take_value(arguments, "--tokens=").value_or("");
   if (text.empty()) return {8 * 1024, 32 * 1024};
@@ -189,7 +189,7 @@ std::vector<unsigned> take_contexts(Arguments& arguments) {
 int probe_chunks(Arguments arguments) {
   const std::vector<unsigned> contexts = take_contexts(arguments);
   if (contexts.empty()) {
-    std::fprintf(stderr, "--tokens takes a power of two above %u\n", kRowsOfChunk.back());
+    std::fprintf(stderr, "--tokens takes a power of two greater than %u\n", kRowsOfChunk.back());
     return 2;
   }
   Gpu gpu(probe_kernels);

@@ -1,4 +1,4 @@
-// What the driver says of a device, and which kinds of memory it really gives: each is tried.
+// Collects what the driver reports about a device, and tries which kinds of memory it provides.
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -12,8 +12,8 @@
 namespace tapedeck::gpu_kit {
 namespace {
 
-// By number: the headers of an older toolkit lack some of the names, and the driver knows the
-// numbers.
+// Attributes are given by number, because the headers of older toolkits lack some of the names. The
+// driver knows the numbers.
 struct Attribute {
   int number;
   const char* name;
@@ -89,7 +89,7 @@ CUmemAllocationProp properties_of(const Gpu& gpu, const Kind& kind) {
 
 Json name_of(CUresult result) { return internal::result_name(result); }
 
-// A page of each kind, which is given back at once; by the name of the result.
+// Creates a page of each kind, releases it, and reports the name of the result.
 Json kinds_of(const Gpu& gpu) {
   const internal::CudaDriver& cuda = internal::cuda_driver();
   Json all = Json::object();
@@ -113,7 +113,7 @@ Json kinds_of(const Gpu& gpu) {
   return all;
 }
 
-// What mapping might do and is not documented to: the names of the results.
+// Tries mappings that are not documented to work, and reports the names of the results.
 Json mapping_of(const Gpu& gpu) {
   constexpr std::size_t kPages = 4;
   const internal::CudaDriver& cuda = internal::cuda_driver();
@@ -151,7 +151,7 @@ std::optional<internal::EntryPoint<Parameters...>> optional_entry(const char* na
   }
 }
 
-// One device alone: whether it is taken, is what is asked.
+// Tries a multicast object with only one device, to find out whether the driver accepts it.
 Json multicast() {
   const auto granularity =
       optional_entry<std::size_t*, const CUmulticastObjectProp*, CUmulticastGranularity_flags>(
@@ -181,7 +181,7 @@ std::string first_line(const std::string& path) {
   return std::getline(in, line) ? line : kUnknown;
 }
 
-/// The CCCL of the toolkit that is installed here: "3.0.1" for 3000001.
+/// The CCCL version of the installed toolkit, such as "3.0.1" for 3000001.
 std::string cccl_here() {
   const char* const home = std::getenv("CUDA_HOME");
   const std::string toolkit = home != nullptr ? home : "/usr/local/cuda";

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Packs build/gpu-kit: programs and scripts that run on a bare machine with a GPU. `./dev gpu-kit`
-# installs what this needs, and then runs it.
+# Builds build/gpu-kit: programs and scripts that run on a bare machine with a GPU. `./dev gpu-kit`
+# installs what this script needs, and then runs it.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 
 kit=build/gpu-kit
-parts=build/gpu-kit-parts # what Debian has no archive of, built from Debian's source
-largest=$((64 << 20))     # bytes that a kit may have
+parts=build/gpu-kit-parts # libraries that Debian has no static archives of, built from its sources
+largest=$((64 << 20))     # the maximum size of a kit in bytes
 
 die() {
   printf 'gpu-kit: %s\n' "$*" >&2
   exit 1
 }
 
-# Debian's libbenchmark is a shared library only. apt fetches the source with lists of its own, because
-# few machines have source packages among theirs.
+# Debian's libbenchmark is only a shared library. apt fetches its source with separate package lists,
+# because the lists of most machines do not contain source packages.
 build_google_benchmark() {
   local version apt mirror
   version=$(dpkg-query -W -f='${source:Upstream-Version}' libbenchmark-dev)
@@ -38,7 +38,7 @@ build_google_benchmark() {
   touch "$parts/lib/libbenchmark-$version"
 }
 
-# Whatever else a program needed, a bare machine would lack.
+# A bare machine would lack any other library.
 check_needs_only_glibc() {
   local file needed wrong=0
   for file in "$kit"/bin/* "$kit"/stand_in/*; do
@@ -46,19 +46,19 @@ check_needs_only_glibc() {
       grep -vxE 'libc\.so\.6|libm\.so\.6|ld-linux-x86-64\.so\.2' | paste -sd ' ') || true
     [[ -z $needed ]] || { printf 'gpu-kit: %s needs %s\n' "$file" "$needed" >&2 && wrong=1; }
   done
-  ((!wrong)) || die "only libc, libm and the loader may be needed"
+  ((!wrong)) || die "the programs of the kit may only need libc, libm and the loader"
 }
 
 check_size() {
   local bytes
   bytes=$(du -sb "$kit" | cut -f1)
-  ((bytes <= largest)) || die "$kit has $bytes bytes, more than $largest"
+  ((bytes <= largest)) || die "$kit has $bytes bytes, which exceeds the limit of $largest"
   printf '== %s: %d files, %d MiB\n' "$kit" "$(find "$kit" -type f | wc -l)" $(((bytes + (1 << 20) - 1) >> 20))
 }
 
 PATH=$PATH:/usr/local/cuda/bin
 nvcc --version >/dev/null 2>&1 ||
-  die "no nvcc works in PATH or /usr/local/cuda/bin. The kit would lack all kernels: the benchmarks, the probe, the graph tests and decoding on a GPU. Install the CUDA toolkit"
+  die "no working nvcc was found in PATH or /usr/local/cuda/bin. Without it the kit would lack the benchmarks, the probe, the graph tests and decoding on a GPU. Install the CUDA toolkit"
 build_google_benchmark
 cmake --preset gpu-kit
 cmake --build --preset gpu-kit

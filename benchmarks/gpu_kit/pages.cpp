@@ -1,4 +1,4 @@
-// What each call of virtual memory costs: of one page, and of a run of pages.
+// Measures what each virtual memory call costs, for one page and for a run of pages.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -20,17 +20,17 @@ enum Step : std::size_t { kReserve, kCreate, kMap, kAccess, kUnmap, kRelease, kU
 constexpr std::array<const char*, kSteps> kNames = {
     "reserve_us", "create_us", "map_us", "access_us", "unmap_us", "release_us", "unreserve_us"};
 
-/// Microseconds of each step, one for each time it was done.
+/// The durations of each step in microseconds, one for each time that it ran.
 using Times = std::array<std::vector<double>, kSteps>;
 
-/// A way of backing some addresses.
+/// How a range of addresses is backed.
 struct Shape {
   const char* name;
   std::size_t handles = 1;
   std::size_t pages_of_handle = 1;
   Calls access = Calls::one;
   Calls unmap = Calls::each;
-  /// What is measured is a second mapping of handles that are mapped already.
+  /// Measure a second mapping of handles that are already mapped.
   bool second = false;
 };
 
@@ -60,7 +60,7 @@ void map_and_unmap(const Gpu& gpu, const Handles& handles, const Shape& shape, T
   take_time(times, kUnreserve, [&] { mapping.unreserve(); });
 }
 
-// Everything that the pages of a shape live through, once.
+// Runs the whole life of a shape's pages once.
 void live_once(const Gpu& gpu, const Shape& shape, Times& times) {
   Handles handles(gpu, shape.handles, shape.pages_of_handle * gpu.device.info().granularity);
   if (!shape.second) {
@@ -82,7 +82,7 @@ double median_of(std::vector<double> values) {
   return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
 }
 
-// An item is a whole life; its steps are what counts. What a first call sets up is not measured.
+// An item is a whole life; the counters are its steps. The set-up in first calls is not measured.
 void measure(benchmark::State& state, const Gpu& gpu, const Shape& shape) {
   Times first;
   live_once(gpu, shape, first);

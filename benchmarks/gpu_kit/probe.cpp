@@ -1,4 +1,4 @@
-// gpu_probe SECTION: what a GPU's virtual memory can do, and what it costs.
+// gpu_probe SECTION: finds out what a GPU's virtual memory can do, and what it costs.
 #include "probe.hpp"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ constexpr std::array kSections = {
 int run(const Section& section, int argc, char** argv) {
   const CudaSupport support = CudaDevice::support();
   if (support.devices == 0) {
-    std::printf("nothing is measured: %s\n", support.why.c_str());
+    std::printf("not measured: %s\n", support.why.c_str());
     return 0;
   }
   Arguments arguments(argv, argv + argc);

@@ -1,5 +1,6 @@
 /// @file
-/// `gpu_probe`: facts of a GPU that decide how a layout may use it. Each function is a section.
+/// `gpu_probe` finds out facts about a GPU that decide how a layout may use it. Each function is a
+/// section.
 #pragma once
 
 #include <cstddef>
@@ -19,24 +20,24 @@ using gpu_rows::Gpu;
 /// The arguments after the section's name; `argv[0]` is the program.
 using Arguments = std::vector<char*>;
 
-// Each returns main's exit code, and writes its figures to FILE of `--json=FILE`.
+// Each returns main's exit code, and writes its figures to FILE if it gets `--json=FILE`.
 
-/// What the driver says of the device, and which kinds of memory it really gives.
+/// What the driver reports about the device, and which kinds of memory it really provides.
 [[nodiscard]] int probe_facts(Arguments arguments);
-/// Whether one page may be mapped at two addresses, and who sees what through them.
+/// Whether one page may be mapped at two addresses, and which writes are visible through them.
 [[nodiscard]] int probe_alias(Arguments arguments);
-/// What each call of virtual memory costs.
+/// What each virtual memory call costs.
 [[nodiscard]] int probe_pages(Arguments arguments);
-/// What reading K in chunks costs, beside reading it in one run. `--tokens=N` instead of the usual
-/// contexts.
+/// What reading K in chunks costs, compared with reading it in one run. `--tokens=N` replaces the
+/// default contexts.
 [[nodiscard]] int probe_chunks(Arguments arguments);
 
 /// The driver's properties for pages of a device.
 [[nodiscard]] CUmemAllocationProp pages_of(CUdevice device);
-/// Access by a device for reading and writing.
+/// Read and write access by a device.
 [[nodiscard]] CUmemAccessDesc access_by(CUdevice device);
 
-/// Physical pages: handles of the same size.
+/// Physical memory in handles of the same size.
 class Handles {
  public:
   Handles(const Gpu& gpu, std::size_t count, std::size_t bytes_each);
@@ -61,7 +62,7 @@ class Handles {
 /// One call for the whole range, or one for each handle.
 enum class Calls { one, each };
 
-/// Addresses, and handles mapped there side by side.
+/// A range of addresses, with handles mapped into it one after the other.
 class Mapping {
  public:
   Mapping(const Gpu& gpu, const Handles& handles);
@@ -83,7 +84,7 @@ class Mapping {
   const Handles& handles_;
   CUmemAccessDesc access_;
   CUdeviceptr at_ = 0;
-  std::size_t mapped_ = 0;  ///< Of the handles, from the first one on.
+  std::size_t mapped_ = 0;  ///< How many handles are mapped, counted from the first one.
 };
 
 }  // namespace tapedeck::gpu_kit

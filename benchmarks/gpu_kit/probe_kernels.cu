@@ -1,4 +1,5 @@
-// Kernels of gpu_probe: two addresses of one page, and attention's reading of K in chunks.
+// The kernels of gpu_probe. They access one page through two addresses, and read K in chunks as
+// attention does.
 #include "rows.hpp"
 
 namespace {
@@ -7,7 +8,7 @@ using namespace tapedeck::gpu_kit;
 
 constexpr unsigned kAllLanes = 0xffffffff;
 
-/// Eight elements in bf16, which a thread reads at once.
+/// Eight elements in bf16 that a thread reads at once.
 struct alignas(16) Words {
   unsigned pairs[4];
 };
@@ -27,7 +28,7 @@ __device__ void fence(Between between) {
 #endif
 }
 
-// `query` is this lane's part of it: an element in every `kWarp`.
+// `query` is this lane's part of the query: every `kWarp`-th element.
 __device__ float sum_of_products(const Words& keys, const float* query) {
   float sum = 0;
 #pragma unroll
@@ -50,10 +51,11 @@ extern "C" __global__ void read_words(const unsigned* from, unsigned count, unsi
   if (i < count) seen[i] = from[i];
 }
 
-// The block has read the words through `second`, so that a cache may hold what was there, before it
-// writes them through `first`. Then each thread reads its own word through `second`, or that of
-// another thread of its block: `distance` further. `seen` takes what it sees, and behind that
-// `count` words that were there before, so that the first reading is not optimized away.
+// Each block first reads its words through `second`, so that a cache may hold the old values, and
+// then writes them through `first`. After that each thread reads a word through `second`: its own,
+// or that of the thread `distance` further in the block. The result goes to the first `count` words
+// of `seen`. The old values go to the next `count` words, so that the first read is not optimized
+// away.
 extern "C" __global__ void write_and_read(unsigned* first, const unsigned* second, unsigned count,
                                           unsigned round, unsigned distance, int between_both,
                                           unsigned* seen) {
@@ -75,7 +77,7 @@ extern "C" __global__ void write_and_read(unsigned* first, const unsigned* secon
     __syncthreads();
     fence(between);
   }
-  // Not one expression with both: that would be volatile as a whole.
+  // Not a conditional expression, because all of it would be volatile.
   if (is_volatile) {
     seen[other] = *static_cast<const volatile unsigned*>(second + other);
   } else {
@@ -83,7 +85,7 @@ extern "C" __global__ void write_and_read(unsigned* first, const unsigned* secon
   }
 }
 
-// A thread for every eight elements of all regions.
+// Launched with a thread for every eight elements of all regions.
 extern "C" __global__ void fill_rows(Rows rows) {
   const unsigned long long i =
       static_cast<unsigned long long>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -101,8 +103,8 @@ extern "C" __global__ void fill_rows(Rows rows) {
   reinterpret_cast<Words*>(rows.at(region, at))[word] = words;
 }
 
-// The scores of one head after the other for each token: a warp reads a row of K, as attention
-// does. 16 lanes hold a head.
+// Computes the scores of all heads for each token. A warp reads a row of K, as attention does; 16
+// lanes hold a head.
 extern "C" __global__ void score_rows(Rows rows, unsigned region, const float* query,
                                       float* scores) {
   const unsigned token = thread_number() / kWarp;

@@ -1,5 +1,5 @@
 /// @file
-/// The figures of a section of `gpu_probe` that no benchmark measures, as JSON.
+/// The figures of those sections of `gpu_probe` that are not benchmarks, as JSON.
 #pragma once
 
 #include <cstdio>
@@ -19,17 +19,17 @@ class Report {
   explicit Report(Arguments& arguments)
       : path_(compare::take_value(arguments, "--json=").value_or("")) {}
 
-  /// False, with a message, where there are arguments left.
+  /// Returns false and prints a message if there are arguments left.
   [[nodiscard]] static bool accepts(const Arguments& arguments) {
     if (arguments.size() <= 1) return true;
-    std::fprintf(stderr, "there is no argument %s here\n", arguments[1]);
+    std::fprintf(stderr, "unknown argument %s\n", arguments[1]);
     return false;
   }
 
   [[nodiscard]] Json& operator[](const char* name) { return json_[name]; }
   [[nodiscard]] const Json& json() const { return json_; }
 
-  /// Returns main's exit code.
+  /// Writes the file, if one was requested. Returns main's exit code.
   [[nodiscard]] int write() const {
     if (path_.empty()) return 0;
     std::ofstream out(path_);

@@ -1,5 +1,5 @@
 /// @file
-/// A KV cache in chunks, as the probe's kernels and the host both see it.
+/// The layout of a KV cache in chunks, for both the probe's kernels and the host.
 #pragma once
 
 #ifdef __CUDACC__
@@ -32,7 +32,7 @@ struct Rows {
   }
 };
 
-/// Elements are small whole numbers, so a float holds every sum of theirs exactly, in any order.
+/// Elements are small integers, so a float holds all of their sums exactly, in any order.
 [[nodiscard]] TAPEDECK_HOST_DEVICE inline unsigned key_at(unsigned region, unsigned token,
                                                           unsigned column) {
   return (region * 7 + token * 13 + column * 5) % 16;
@@ -40,20 +40,20 @@ struct Rows {
 [[nodiscard]] TAPEDECK_HOST_DEVICE inline unsigned query_at(unsigned column) { return column % 4; }
 
 inline constexpr unsigned kWarp = 32;
-inline constexpr unsigned kElementsOfWords = 8;  // which a lane reads of a row at once
+inline constexpr unsigned kElementsOfWords = 8;  // that a lane reads from a row at once
 
-/// Where the query has the element of a column: what the lanes of a warp read together lies
-/// together.
+/// The index in the query of the element for a column. Elements that the lanes of a warp read at
+/// the same time are contiguous.
 [[nodiscard]] constexpr unsigned query_index(unsigned column) {
   const unsigned words = column / kElementsOfWords;
   const unsigned element = column % kElementsOfWords;
   return (words / kWarp * kElementsOfWords + element) * kWarp + words % kWarp;
 }
 
-/// What the threads that write and read through two addresses of one page put between both.
+/// What a thread does between a write through one address of a page and a read through another one.
 enum class Between : int { nothing, volatile_access, fence, fence_and_volatile, proxy_fence };
 
-/// The word that is written at an index in a round.
+/// The word that a round writes at an index.
 [[nodiscard]] TAPEDECK_HOST_DEVICE inline unsigned word_at(unsigned index, unsigned round) {
   return index * 2654435761U + round;
 }

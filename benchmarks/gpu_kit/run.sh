@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs what Tapedeck has to ask of a GPU, section by section. It needs bash and coreutils, and may be
-# called from any folder. See usage().
+# Runs Tapedeck's tests and measurements of a GPU, section by section. It needs bash and coreutils, and
+# can be called from any folder. See usage().
 set -uo pipefail
 export LC_ALL=C
 
@@ -8,35 +8,36 @@ self=$(readlink -f "${BASH_SOURCE[0]}")
 kit=${self%/*}
 bin=$kit/bin
 
-# Name, and the most seconds it may take: the most telling one first. They add up to less than `most`.
+# The name of each section and its time limit in seconds, the most informative section first. The
+# limits add up to less than `most`.
 sections=(facts:15 contract:30 tokens:45 layout:50 alias:12 pages:22 chunks:35 memcheck:50 bench:60
   stream_bench:95)
 most=420 # seconds, for everything
-# What these find out is worth nothing without a GPU; the other sections test the code.
+# The results of these sections mean nothing without a GPU; the other sections test the code.
 measuring=" facts alias pages chunks bench stream_bench "
 
 usage() {
   cat <<TEXT
 run.sh [SECTION...]   runs these sections, or all of them, in $((most / 60)) minutes at most
-run.sh --help         this text
+run.sh --help         prints this text
 
-  facts         what the driver says of the device, and which kinds of memory it gives
-  contract      the contracts of devices and device tapes
-  tokens        the decoder on the GPU, whole and streamed, prints the tokens of the CPU
-  layout        layouts that grow, are cleared and are trimmed under a captured graph
-  alias         one page at two addresses: whether it is legal, and who sees what
-  pages         microseconds to create, map, allow access to and unmap pages
-  chunks        reading K in chunks of T tokens, beside reading it in one run
-  memcheck      compute-sanitizer over a short decode
+  facts         what the driver reports about the device, and which kinds of memory it provides
+  contract      tests of the contracts of devices and device tapes
+  tokens        the decoder on the GPU, whole and streamed, must print the same tokens as on the CPU
+  layout        tests of layouts that grow, are cleared and are trimmed under a captured graph
+  alias         one page at two addresses: whether it is legal, and which writes are visible
+  pages         microseconds to create pages, map them, set access, and unmap them
+  chunks        reading K in chunks of T tokens, compared with reading it in one run
+  memcheck      compute-sanitizer on a short decode
   bench         gpu_bench, 9 rounds
-  stream_bench  gpu_stream_bench, 9 rounds: it has all the time that is left, and writes 9 GB
+  stream_bench  gpu_stream_bench, 9 rounds; it gets all the remaining time, and writes 9 GB
 
-For each section, \$OUT (./out) gets SECTION.json and SECTION.log. A verdict is pass, fail, timeout,
-skipped or "not measured". The exit code is 1 if a section failed or ran out of time.
+Each section writes SECTION.json and SECTION.log to \$OUT (default: ./out). A verdict is pass, fail,
+timeout, skipped or "not measured". The exit code is 1 if a section failed or timed out.
 
-Without a GPU the programs run on a driver of host memory (stand_in/), which tests the code and
-measures nothing. \$CUDA_HOME (/usr/local/cuda) has compute-sanitizer; \$TAPEDECK_TEST_DATA may name
-a folder of real models; \$TMPDIR takes the models that are made.
+Without a GPU the programs run on a stand-in driver that uses host memory (stand_in/), which tests the
+code and measures nothing. compute-sanitizer is expected in \$CUDA_HOME (default: /usr/local/cuda).
+\$TAPEDECK_TEST_DATA may name a folder with real models; generated models are put into \$TMPDIR.
 TEXT
 }
 
@@ -45,9 +46,9 @@ die() {
   exit 2
 }
 
-# --- Inside a section: a process of its own, with its output in the log ---------------------------
+# --- Inside a section, which is a process of its own with its output in the log -------------------
 
-# stop VERDICT WHY...: ends the section. A verdict is `fail` or `skipped`.
+# stop VERDICT WHY...: ends the section with the verdict `fail` or `skipped`.
 stop() {
   printf '%s\n' "${*:2}" | tee "$WORK/why" >&2
   [[ $1 == skipped ]] && exit 77
@@ -56,22 +57,22 @@ stop() {
 
 on_gpu() { [[ $ON_GPU == yes ]]; }
 
-# program NAME: its path.
+# program NAME: prints the path of a program of the kit.
 program() {
-  [[ -x $bin/$1 ]] || stop fail "the kit is not whole: bin/$1 is missing"
+  [[ -x $bin/$1 ]] || stop fail "the kit is incomplete: bin/$1 is missing"
   printf '%s' "$bin/$1"
 }
 
-# run PROGRAM ARGUMENT...: a program of the kit, which must succeed.
+# run PROGRAM ARGUMENT...: runs a program of the kit, which must succeed.
 run() {
   local path code=0
   path=$(program "$1") || exit
   printf -- '-- %s\n' "$*"
   "$path" "${@:2}" || code=$?
-  ((code == 0)) || stop fail "$1 ended with exit code $code"
+  ((code == 0)) || stop fail "$1 exited with code $code"
 }
 
-# suite PROGRAM FILTER: tests, of which at least one must run. Adds to passed and skipped.
+# suite PROGRAM FILTER: runs tests, which must not fail. Adds their counts to passed and skipped.
 passed=0
 skipped=0
 suite() {
@@ -85,14 +86,14 @@ suite() {
   done <"$WORK/suite"
   ((passed += here))
   printf '{"passed": %d, "skipped": %d}\n' "$passed" "$skipped" >"$WORK/figures"
-  ((code == 0)) || stop fail "$1 ended with exit code $code"
+  ((code == 0)) || stop fail "$1 exited with code $code"
 }
 some_passed() { ((passed > 0)) || stop fail "no test ran"; }
 
-# make_model NAME OPTION...: $WORK/NAME.
+# make_model NAME OPTION...: generates the model $WORK/NAME.
 make_model() { run tapedeck make-model "${@:2}" "$WORK/$1"; }
 
-# tokens_of FILE OPTION...: decodes, with the tokens' ids in FILE.
+# tokens_of FILE OPTION...: decodes, and writes the ids of the tokens to FILE.
 tokens_of() {
   local path
   path=$(program tapedeck) || exit
@@ -100,7 +101,7 @@ tokens_of() {
   "$path" decode "${@:2}" --ids --stat >"$WORK/$1" 2>"$WORK/$1.err"
   local code=$?
   printf '%s\n' "$(<"$WORK/$1")" "$(<"$WORK/$1.err")"
-  ((code == 0)) || stop fail "tapedeck decode ${*:2} ended with exit code $code"
+  ((code == 0)) || stop fail "tapedeck decode ${*:2} exited with code $code"
 }
 
 section_facts() {
@@ -110,18 +111,18 @@ section_facts() {
   for tool in "nvidia-smi" "nvcc --version" "compute-sanitizer --version"; do
     printf -- '-- %s\n' "$tool"
     # shellcheck disable=SC2086
-    timeout 3 $tool 2>&1 || printf 'no answer\n'
+    timeout 3 $tool 2>&1 || printf 'not available\n'
   done
 }
 
 section_contract() {
   suite tapedeck_on_gpu_test 'Gpu/*'
   some_passed
-  on_gpu || return 0 # the driver of host memory serves no runtime API
+  on_gpu || return 0 # the stand-in driver does not support the runtime API
   suite tapedeck_on_gpu_runtime_test '*'
 }
 
-# On a driver of host memory, what takes minutes is left out.
+# On the stand-in driver, tests that take minutes are left out.
 section_layout() {
   if on_gpu; then
     suite tapedeck_on_gpu_test 'GraphOnGpu.*'
@@ -132,7 +133,8 @@ section_layout() {
   some_passed
 }
 
-# same_tokens MODEL N MEMORY...: on the CPU, whole on the GPU, and where not all layers can stay there.
+# same_tokens MODEL N MEMORY...: decodes N tokens on the CPU, on the GPU with all layers, and on the GPU
+# within each MEMORY, where not all layers fit. The tokens must be the same.
 compared=0
 same_tokens() {
   local name=$1 model=$WORK/$1 count=$2 way
@@ -145,7 +147,7 @@ same_tokens() {
       [[ $(<"$WORK/gpu.err") =~ ', '[1-9][0-9]*' take turns in '.*'; '[1-9][0-9]*' copied' ]] ||
         stop fail "$name with $way was not streamed"
     fi
-    cmp "$WORK/cpu" "$WORK/gpu" || stop fail "$name, $way on the GPU, prints other tokens than the CPU"
+    cmp "$WORK/cpu" "$WORK/gpu" || stop fail "$name on the GPU ($way) prints different tokens than on the CPU"
     ((compared += count))
   done
   printf '{"tokens_compared": %d}\n' "$compared" >"$WORK/figures"
@@ -177,7 +179,8 @@ section_chunks() {
   fi
 }
 
-# memcheck OUTCOME PROGRAM ARGUMENT...: OUTCOME is `nothing`, or what must be reported.
+# memcheck OUTCOME PROGRAM ARGUMENT...: runs a program under compute-sanitizer, which must report
+# OUTCOME, or nothing if OUTCOME is `nothing`.
 memcheck() {
   local path code
   path=$(program "$2") || exit
@@ -185,15 +188,15 @@ memcheck() {
   compute-sanitizer --error-exitcode 1 "$path" "${@:3}" 2>&1 | tee "$WORK/memcheck"
   code=${PIPESTATUS[0]}
   if [[ $1 == nothing ]]; then
-    ((code == 0)) || stop fail "compute-sanitizer ended with exit code $code: ${*:2}"
+    ((code == 0)) || stop fail "compute-sanitizer exited with code $code: ${*:2}"
   elif ((code == 0)) || [[ $(<"$WORK/memcheck") != *"$1"* ]]; then
-    stop fail "compute-sanitizer does not report what is wrong: ${*:2}"
+    stop fail "compute-sanitizer does not report '$1': ${*:2}"
   fi
 }
 
 section_memcheck() {
   on_gpu || stop skipped "compute-sanitizer needs a GPU"
-  command -v compute-sanitizer >/dev/null || stop skipped "there is no compute-sanitizer in PATH or $CUDA_HOME"
+  command -v compute-sanitizer >/dev/null || stop skipped "compute-sanitizer was not found in PATH or $CUDA_HOME"
   make_model small --dim 128 --layers 6 --heads 4 --kv-heads 2 --seq-len 256
   memcheck nothing tapedeck decode "$WORK/small" --ids -n 8 --device gpu
   memcheck nothing tapedeck decode "$WORK/small" --ids -n 8 --device gpu --gpu-memory 6MiB
@@ -210,7 +213,7 @@ section_bench() {
 }
 
 section_stream_bench() {
-  on_gpu || { printf 'its model is too large for a driver of host memory\n' && return 0; }
+  on_gpu || { printf 'the model is too large for the stand-in driver\n' && return 0; }
   run gpu_stream_bench --rounds=9 "$json"
 }
 
@@ -218,7 +221,7 @@ section_stream_bench() {
 
 find_gpu() {
   local said
-  [[ -x $bin/tapedeck ]] || die "the kit is not whole: $bin/tapedeck is missing"
+  [[ -x $bin/tapedeck ]] || die "the kit is incomplete: $bin/tapedeck is missing"
   said=$(timeout -k 2 20 "$bin/tapedeck" gpus 2>&1) || said="tapedeck gpus failed: $said"
   if [[ $said =~ ^'CUDA driver '.*$'\n0: '([^$'\n']*)', '[0-9.]+' '[A-Za-z]+' free of ' ]]; then
     device=${BASH_REMATCH[1]}
@@ -227,13 +230,14 @@ find_gpu() {
   else
     device=stand-in
     export ON_GPU=no LD_LIBRARY_PATH=$kit/stand_in${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-    printf 'no GPU: %s\nOn a driver of host memory instead: code is tested, and nothing is measured.\n' "$said"
+    printf 'no GPU: %s\nUsing the stand-in driver: the code is tested, and nothing is measured.\n' "$said"
     [[ $("$bin/tapedeck" gpus) == *$'\n0: stand-in, '* ]] ||
-      die "the kit is not whole: $kit/stand_in/libcuda.so.1 cannot be loaded"
+      die "the kit is incomplete: $kit/stand_in/libcuda.so.1 cannot be loaded"
   fi
 }
 
-# scratch_folder: a new one with room for the largest model, in memory if possible: files are read once.
+# scratch_folder: creates a folder with room for the largest model. It is in memory if possible, because
+# files are read only once.
 scratch_folder() {
   local folder free
   for folder in /dev/shm "${TMPDIR:-/tmp}" /var/tmp; do
@@ -249,7 +253,7 @@ json_text() {
   printf '"%s"' "${text//\"/\\\"}"
 }
 
-# write_result SECTION VERDICT SECONDS WHY: with the figures in $WORK/figures, if any.
+# write_result SECTION VERDICT SECONDS WHY: writes SECTION.json, with the figures in $WORK/figures if any.
 write_result() {
   local figures='{}'
   [[ $device == stand-in || ! -s $WORK/figures ]] || figures=$(<"$WORK/figures")
@@ -260,7 +264,7 @@ write_result() {
   } >"$OUT/$1.json"
 }
 
-# seconds_for SECTION LIMIT: what a section may take now. A host that plays a GPU is slow.
+# seconds_for SECTION LIMIT: prints how long a section may take now. The stand-in driver is slow.
 seconds_for() {
   local limit=$2 left=$((most - SECONDS - 5))
   [[ $ON_GPU == yes ]] || limit=$((3 * limit))
@@ -275,13 +279,13 @@ run_section() {
   rm -rf "$WORK" && mkdir "$WORK"
   begin=${EPOCHREALTIME/[.,]/}
   if ((limit < 1)); then
-    printf 'there was no time left\n' >"$OUT/$name.log"
-    code=77 why="there was no time left"
+    printf 'no time was left\n' >"$OUT/$name.log"
+    code=77 why="no time was left"
   else
-    # All of its processes are killed at once: one that only ignores another signal would disturb the next.
+    # SIGKILL ends all processes of the section. One that ignored another signal would disturb the next.
     timeout -s KILL "$limit" "$BASH" "$self" --inside "$name" >"$OUT/$name.log" 2>&1 </dev/null &
     child=$!
-    { wait "$child" || code=$?; } 2>/dev/null # the shell's own word on a job that was killed
+    { wait "$child" || code=$?; } 2>/dev/null # hides the shell's message about a killed job
     child=
     [[ ! -s $WORK/why ]] || why=$(<"$WORK/why")
   fi
@@ -293,12 +297,12 @@ run_section() {
       verdict=timeout why="it took more than $limit s"
       ((micros >= limit * 1000000)) || verdict=fail why="it was killed"
       ;;
-    *) verdict=fail why=${why:-"it ended with exit code $code: see the log"} ;;
+    *) verdict=fail why=${why:-"it exited with code $code: see the log"} ;;
   esac
   if [[ $ON_GPU == yes && $verdict == pass && $measuring == *" $name "* && ! -s $WORK/figures ]]; then
     verdict=fail why="it measured nothing: see the log"
   elif [[ $ON_GPU == no && $verdict == pass ]]; then
-    why="on a driver of host memory: there is no GPU"
+    why="it ran on the stand-in driver, because no GPU was found"
     [[ $measuring != *" $name "* ]] || verdict="not measured"
   fi
   local seconds
@@ -314,7 +318,7 @@ choose() {
     for section in "${sections[@]}"; do
       [[ ${section%:*} != "$wanted" ]] || { chosen+=("$section") && continue 2; }
     done
-    die "there is no section $wanted; see $self --help"
+    die "unknown section $wanted; see $self --help"
   done
   (($#)) || chosen=("${sections[@]}")
 }
@@ -326,7 +330,7 @@ main() {
   if ! { mkdir -p "$OUT" && OUT=$(readlink -f "$OUT") && : >"$OUT/.writable" && rm "$OUT/.writable"; }; then
     die "cannot write to $OUT"
   fi
-  scratch=$(scratch_folder) || die "cannot make a folder in ${TMPDIR:-/tmp}"
+  scratch=$(scratch_folder) || die "cannot create a folder in ${TMPDIR:-/tmp}"
   export WORK=$scratch/work
   child=
   trap 'rm -rf "$scratch"' EXIT
@@ -345,7 +349,7 @@ export CUDA_HOME=${CUDA_HOME:-/usr/local/cuda}
 case ${1-} in
   --inside)
     PATH=$PATH:$CUDA_HOME/bin:$CUDA_HOME/compute-sanitizer
-    export TMPDIR=$WORK # whatever a program that is killed leaves there goes with it
+    export TMPDIR=$WORK # files that a killed program leaves there are removed with it
     json=--json=$WORK/figures
     "section_$2"
     ;;

@@ -1,5 +1,5 @@
-// The stand-in driver of the kit: where there is no GPU, the programs load it as libcuda.so.1. It
-// computes the kernels of the decoder, of the tests and of the probe; the others compute nothing.
+// The kit's stand-in driver. Without a GPU the programs load it as libcuda.so.1. It computes the
+// kernels of the decoder, of the tests and of the probe; all other kernels do nothing.
 #include "device/stand_in/stand_in.hpp"
 
 #include <cstdio>
@@ -14,10 +14,12 @@
 namespace tapedeck::gpu_kit {
 namespace {
 
-constexpr std::size_t kMemory = std::size_t{8} << 30;  // addresses: pages come as they are touched
+// Addresses; pages are allocated when touched.
+constexpr std::size_t kMemory = std::size_t{8} << 30;
 constexpr std::size_t kOverhead = std::size_t{2} << 20;
 
-/// Sets the driver up before a program calls it, and prints which of CUDA's rules were broken.
+/// Sets the driver up before a program calls it. At exit it prints which of CUDA's rules were
+/// broken.
 class StandIn {
  public:
   StandIn() {

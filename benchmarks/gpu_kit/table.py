@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints what run.sh of the GPU kit left in a folder as the tables of benchmarks/README.md.
+"""Prints the results of the GPU kit's run.sh in a folder as the tables of benchmarks/README.md.
 
 usage: table.py DIR
 """
@@ -14,7 +14,7 @@ STEPS = ["reserve_us", "create_us", "map_us", "access_us", "unmap_us", "release_
 
 
 def number(value):
-    """As the benchmark programs print it."""
+    """Formats a number as the benchmark programs do."""
     if value is None:
         return "?"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -66,7 +66,7 @@ def benchmark(figures):
         counters = [f"{name} {number(value['median'])}" for name, value in row.items()
                     if name not in ("name", "nanoseconds")]
         rows.append([f"`{row['name']}`", interval(row["nanoseconds"]), ", ".join(counters)])
-    table(["row", "nanoseconds an item", "besides"], rows)
+    table(["row", "nanoseconds an item", "counters"], rows)
     claims(figures)
 
 
@@ -116,7 +116,7 @@ PRINTERS = {"facts": facts, "alias": alias, "pages": pages, "chunks": benchmark,
 
 
 def read(folder):
-    """The results of all sections that have one, in the order in which they run."""
+    """Returns the results of all sections that have one, in the order in which they run."""
     results = []
     for name in SECTIONS:
         path = folder / f"{name}.json"
@@ -155,11 +155,12 @@ def main(arguments):
     try:
         results = read(folder)
         if not results:
-            print(f"table.py: {folder} has no results of run.sh", file=sys.stderr)
+            print(f"table.py: {folder} contains no results of run.sh", file=sys.stderr)
             return 1
         print_all(results)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        print(f"table.py: {folder} has results that run.sh did not write: {error}", file=sys.stderr)
+        print(f"table.py: {folder} contains results that run.sh cannot have written: {error}",
+              file=sys.stderr)
         return 1
     return 0
 

@@ -42,7 +42,7 @@ TEST(ToIec, WritesAtMostOneDecimal) {
   for (const auto& [bytes, text] : sizes) EXPECT_EQ(to_iec(bytes), text) << bytes;
 }
 
-// Nobody is shown "1024 KiB": from 1023.95 on a size is one of the next unit.
+// From 1023.95 on a size is shown in the next unit, because "1024 KiB" should never be shown.
 TEST(ToIec, ChangesTheUnitWhereTheNumberWouldRoundTo1024) {
   const std::vector<std::string> units = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   for (std::size_t i = 0; i + 1 < units.size(); ++i) {
@@ -59,7 +59,7 @@ TEST(ToIec, ChangesTheUnitWhereTheNumberWouldRoundTo1024) {
   EXPECT_EQ(to_iec(1'048'525), "1 MiB");
 }
 
-// A host program may have called setlocale: what is printed must not change under it.
+// A host program may have called setlocale; the output must not change with it.
 TEST(ToIec, WritesAPointInEveryLocale) {
   const TempFolder folder;
   const std::string source = folder.write("source", R"(LC_NUMERIC
@@ -68,10 +68,11 @@ thousands_sep "."
 grouping 3
 END LC_NUMERIC
 )");
-  // Of this one category, which is made a hundred times faster than a whole locale.
+  // Only this category, which is created a hundred times faster than a whole locale.
   const std::string made = folder / "comma";
   const std::string make = "localedef -c --no-archive -f ANSI_X3.4-1968 -i " + source + " " + made;
-  static_cast<void>(std::system((make + " >/dev/null 2>&1").c_str()));  // warns of the others
+  // It warns about the other categories.
+  static_cast<void>(std::system((make + " >/dev/null 2>&1").c_str()));
   if (!std::filesystem::exists(made + "/LC_NUMERIC"))
     GTEST_SKIP() << "localedef makes nothing here";
   in_child([&] {

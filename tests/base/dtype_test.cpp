@@ -51,7 +51,7 @@ TEST(DType, IsKnownByTheNamesOfCommonTools) {
   }
 }
 
-// The facts sheet of the ggml types: number, name, bytes of a block, and its elements.
+// From the specification of the ggml types: number, name, bytes of a block, and its elements.
 TEST(DType, NumbersAndBlocksAreThoseOfGgml) {
   const std::map<std::uint32_t, DTypeTraits> known = {
       {0, {"f32", 4, 1}},         {1, {"f16", 2, 1}},         {2, {"q4_0", 18, 32}},

@@ -25,7 +25,8 @@ std::string text_when_caught_as(const Thrown& error) {
   return "not caught";
 }
 
-// Every error of ours can be caught as Error, and by code that knows nothing of us.
+// Every error of ours can be caught as Error, and as a standard exception by code that does not
+// know the library.
 template <class Thrown, class Standard = std::runtime_error>
 void expect_caught_everywhere(const Thrown& error) {
   const std::string text = error.what();

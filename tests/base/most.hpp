@@ -1,5 +1,5 @@
 /// @file
-/// The largest number there is of bytes, and of anything.
+/// The largest numbers, of bytes and in general.
 #pragma once
 
 #include <cstdint>

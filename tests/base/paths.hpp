@@ -1,7 +1,7 @@
 /// @file
-/// Where tests find files: those of this source tree, what the build made, and real files that are
-/// kept beside the checkout. No path is compiled in, so that the same sources make the same objects
-/// in any folder, and a folder of test programs can be carried to another machine.
+/// Where tests find files: those of this source tree, those that the build produced, and real files
+/// beside the checkout. No path is compiled in, so the same sources produce the same objects in any
+/// folder, and a folder of test programs can be copied to another machine.
 #pragma once
 
 #include <cstdlib>
@@ -11,24 +11,24 @@
 
 namespace tapedeck::tests {
 
-/// A file of the folder tests/, given relative to it. CTest starts tests in the root of the
-/// checkout. A file that is missing is an error, never a reason to skip.
+/// The path of a file of the folder tests/, given relative to it. CTest starts tests in the root of
+/// the checkout. A missing file is an error, never a reason to skip.
 [[nodiscard]] inline std::filesystem::path source_path(const std::string& name) {
   std::filesystem::path path = std::filesystem::absolute("tests") / name;
   if (!std::filesystem::exists(path)) {
-    throw std::runtime_error("there is no " + path.string() +
+    throw std::runtime_error("missing file " + path.string() +
                              "; run from the root of the checkout");
   }
   return path;
 }
 
-/// A file that the build put beside the running program.
+/// The path of a file that the build put beside the running program.
 [[nodiscard]] inline std::filesystem::path built_path(const std::string& name) {
   return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
 }
 
-/// A real file, or a folder of them, in $TAPEDECK_TEST_DATA, or else beside the checkout. A machine
-/// may lack these files: tests that need one skip without it.
+/// The path of a real file, or of a folder of them, in $TAPEDECK_TEST_DATA if that is set, or else
+/// beside the checkout. A machine may lack these files; tests that need one are then skipped.
 [[nodiscard]] inline std::filesystem::path shared_data(const std::string& name) {
   const char* const folder = std::getenv("TAPEDECK_TEST_DATA");
   return std::filesystem::path(folder == nullptr ? "../shared/data" : folder) / name;

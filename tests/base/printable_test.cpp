@@ -15,7 +15,7 @@ TEST(Printable, EscapesWhatWouldDriveATerminal) {
   EXPECT_EQ(printable("\u65E5\u672C \"a\" \\"), "\u65E5\u672C \"a\" \\");
 }
 
-// Byte by byte, and a neighbor of theirs.
+// The bytes that must be escaped, and a neighboring character.
 TEST(Printable, EscapesWhatTurnsTheDirectionOfWriting) {
   const std::string overrides = {'\xE2', '\x80', '\xAE'};
   const std::string isolates = {'\xE2', '\x81', '\xA6'};
@@ -26,7 +26,7 @@ TEST(Printable, EscapesWhatTurnsTheDirectionOfWriting) {
 TEST(Printable, CutsALongNameBetweenCharacters) {
   EXPECT_EQ(printable(std::string(128, 'x')), std::string(128, 'x'));
   EXPECT_EQ(printable(std::string(129, 'x')), std::string(128, 'x') + "...");
-  // 127 bytes and a character of three.
+  // 127 bytes and a character of three bytes.
   EXPECT_EQ(printable(std::string(127, 'x') + "\u65E5"), std::string(127, 'x') + "...");
   EXPECT_EQ(printable(std::string(500, 'x'), std::string::npos), std::string(500, 'x'));
 }

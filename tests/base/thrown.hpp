@@ -1,13 +1,13 @@
 /// @file
-/// What a piece of work throws, as a value whose fields a test can look at.
+/// Returns what a function throws as a value, so that a test can check its fields.
 #pragma once
 
 #include <stdexcept>
 
 namespace tapedeck::tests {
 
-/// The exception of this type that `work` throws. Where it throws nothing, or something else, the
-/// test fails with an exception of its own.
+/// Returns the exception of this type that `work` throws. If it throws nothing, or something else,
+/// the test fails with an exception.
 template <class Exception>
 [[nodiscard]] Exception thrown(const auto& work) {
   try {

@@ -1,4 +1,4 @@
-// What no command takes: exit code 2, one line that says why, and nothing done.
+// Input that every command must refuse: exit code 2, one line with the reason, and nothing done.
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
@@ -15,8 +15,8 @@ namespace {
 
 class BadInput : public ::testing::Test {
  protected:
-  // The words of a command line, in which MODEL, OUT and FOLDER stand for a model, a new file and
-  // its folder.
+  // The words of a command line, with MODEL, OUT and FOLDER replaced by a model, a new file and its
+  // folder.
   [[nodiscard]] Words words_of(const std::string& line) const {
     std::istringstream in(line);
     Words words;
@@ -29,7 +29,7 @@ class BadInput : public ::testing::Test {
     return words;
   }
 
-  // What is had of a device must not depend on a GPU that is here.
+  // The results must not depend on a GPU of this machine.
   const Variable no_gpu_{"CUDA_VISIBLE_DEVICES", ""};
   const std::string model_ = made_small();
   TempFolder folder_;
@@ -38,11 +38,11 @@ class BadInput : public ::testing::Test {
 
 struct BadLine {
   const char* line;
-  std::string says;              // its first words; `*` is the value
-  const char* values = nullptr;  // what the line ends with, one after the other: "a|b"
+  std::string says;              // the beginning of the message; `*` is the value
+  const char* values = nullptr;  // the values that end the line, one after the other: "a|b"
 };
 
-// Where the library finds the fault, its own tests look at what the error says.
+// For faults that the library finds, the library's own tests check the whole message.
 TEST_F(BadInput, CommandLines) {
   const std::string none =
       "a subcommand is required: plan, fit, show, warm, resident, decode, make-model, gpus, top, "
@@ -172,7 +172,7 @@ TEST_F(BadInput, Files) {
   }
 }
 
-// The readers' tests look at what is said of the content.
+// The readers' own tests check the messages about contents.
 TEST_F(BadInput, ContentsOfFiles) {
   const std::string bytes = content_of(model_);
   const std::string cut = folder_.write("cut", bytes.substr(0, bytes.size() - 1));

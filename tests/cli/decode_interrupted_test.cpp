@@ -8,7 +8,7 @@
 namespace tapedeck::tests {
 namespace {
 
-// A talk that goes on for a while: 200 conversations.
+// A run that takes a while: 200 conversations.
 Words long_run() { return with_talks(200, {"decode", made_large(), "-n", "0", "--threads", "1"}); }
 
 TEST(DecodeInterrupted, ASignalStopsAfterTheToken) {
@@ -19,19 +19,19 @@ TEST(DecodeInterrupted, ASignalStopsAfterTheToken) {
     const Ran ran = decode.finish();
     EXPECT_EQ(ran.exit_code, 130);
     EXPECT_TRUE(ran.out.ends_with('\n'));
-    EXPECT_LT(std::ranges::count(ran.out, '\n'), 100);  // it was not through
+    EXPECT_LT(std::ranges::count(ran.out, '\n'), 100);  // it did not reach the end
     EXPECT_THAT(ran.err, Like("* tokens in * s, * tokens/s\n"));
   }
 }
 
-TEST(DecodeInterrupted, ASignalEndsEvenAWriteThatNobodyReads) {
+TEST(DecodeInterrupted, ASignalEndsEvenABlockedWrite) {
   Piped decode(long_run(), 4096);
   ASSERT_TRUE(decode.program.waits_to_write());
   decode.program.send(SIGINT);
   EXPECT_EQ(decode.program.wait().exit_code, 130);
 }
 
-TEST(DecodeInterrupted, WithoutAnOutputThereIsNothingToDoIt) {
+TEST(DecodeInterrupted, AClosedStandardOutputIsRefused) {
   const std::string model = made_large();
   for (const Words& words : {long_run(),
                              {"plan", model},

@@ -14,7 +14,7 @@
 namespace tapedeck::tests {
 namespace {
 
-/// A model, and a talk that says more than a pipe of 4 KiB holds.
+/// A model, and a talk whose output is larger than a pipe of 4 KiB.
 class DecodeMetrics : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -28,7 +28,7 @@ class DecodeMetrics : public ::testing::Test {
   }
 };
 
-/// A program that has filled the pipe and waits until somebody reads it: its figures stand still.
+/// A program that has filled the pipe and waits until it is read, so its figures do not change.
 class Stopped {
  public:
   explicit Stopped(const Words& words) : piped_(words, 4096, err_.write.get()) {
@@ -42,7 +42,7 @@ class Stopped {
     EXPECT_TRUE(piped_.program.waits_to_write());
   }
   [[nodiscard]] const std::string& address() const { return address_; }
-  /// Lets it go on. Gives the exit code, and what it said meanwhile on standard error.
+  /// Lets it continue. Returns the exit code, and what it printed meanwhile on standard error.
   [[nodiscard]] std::pair<int, std::string> finish() {
     std::string said;
     std::thread reader([&] { said = err_.read.read_all(); });
@@ -57,7 +57,7 @@ class Stopped {
   std::string address_;
 };
 
-/// Of the layout, as an exposition has them.
+/// The series of the layout in an exposition.
 Series series_in(const std::string& exposition) {
   Series series;
   std::istringstream lines(exposition);
@@ -71,7 +71,7 @@ Series series_in(const std::string& exposition) {
 
 TEST_F(DecodeMetrics, ArePrometheusFiguresAndThoseOfStat) {
   if (prometheus_program("prometheus").empty()) {
-    GTEST_SKIP() << "there is no Prometheus (Debian: prometheus)";
+    GTEST_SKIP() << "Prometheus is not installed (Debian: prometheus)";
   }
   Stopped decoding(decode(":0"));
   ASSERT_NE(decoding.address(), "");
@@ -100,7 +100,7 @@ TEST_F(DecodeMetrics, ArePrometheusFiguresAndThoseOfStat) {
   const auto [exit_code, said] = decoding.finish();
   EXPECT_EQ(exit_code, 0);
   const std::string stat = unwrapped(said);
-  // One clear before each of four talks; passes went on after the scrape.
+  // One clear before each of four talks; more passes followed the scrape.
   std::string expected = "...\n* tokens in *\nlayout: *, conversations 4, *\n";
   for (const std::string tape : {"weights", "scratch", "history"}) {
     const auto size = [&](const std::string& name) {
@@ -121,7 +121,7 @@ TEST_F(DecodeMetrics, ArePrometheusFiguresAndThoseOfStat) {
   EXPECT_GT(std::stod(passes[1]), then);
 }
 
-TEST_F(DecodeMetrics, AreNotServedWhereThatCannotBe) {
+TEST_F(DecodeMetrics, AreRefusedAtAddressesThatCannotBeBound) {
   for (const char* const none : {"", "127.0.0.1", "9464", ":", ":x", ":65536"}) {
     EXPECT_TRUE(refuses(run(decode(none)), "the metrics address "));
   }
@@ -132,7 +132,7 @@ TEST_F(DecodeMetrics, AreNotServedWhereThatCannotBe) {
       refuses(run(decode("192.0.2.1:9464")), "bind of 192.0.2.1:9464 failed: EADDRNOTAVAIL"));
 }
 
-// With threads of its own beside it.
+// Although the program has other threads.
 TEST_F(DecodeMetrics, StillEndWithASignal) {
   Pipe err;
   Program program(decode(":0"), {.err = err.write.get()});

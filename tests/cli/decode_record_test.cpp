@@ -18,27 +18,27 @@ namespace {
 
 using ::testing::ElementsAre;
 
-/// What `Layout::stat()` was at the last sample.
+/// `Layout::stat()` at the last sample.
 Stat last_of(const Recording& recording) {
   if (recording.samples() == 0) return {};
   return recording.sample(recording.samples() - 1).stat;
 }
 
-/// Phases as they were entered, and "-" where one was left.
+/// The phases in the order in which they were entered, and "-" where one was left.
 std::vector<std::string> marks_of(const Recording& recording) {
   std::vector<std::string> all;
   for (const RecordedMark& mark : recording.marks) all.push_back(mark.entered.value_or("-"));
   return all;
 }
 
-/// The number in front of " tokens in".
+/// The number before " tokens in".
 std::size_t tokens_told(const std::string& said) {
   std::smatch parts;
   return std::regex_search(said, parts, std::regex("([0-9]+) tokens in ")) ? std::stoul(parts[1])
                                                                            : 0;
 }
 
-/// What is said with `--stat`: the speed, where the memory stood last, and the phases.
+/// What `--stat` prints: the speed, the last state of the memory, and the phases.
 std::string said_of(const Recording& recording, const std::string& phases) {
   return "...\n* tokens in *\n" + last_of(recording).text() + phases;
 }
@@ -49,7 +49,7 @@ class DecodeRecord : public ::testing::Test {
   [[nodiscard]] Words decode(const std::filesystem::path& file, const Words& more) const {
     return joined({"decode", model_, "--record", file}, more);
   }
-  /// Decodes, and gives what was recorded meanwhile.
+  /// Decodes, and returns the recording of it.
   Recording recorded(const Words& more) {
     said_ = run(decode(more));
     EXPECT_EQ(said_.exit_code, 0) << said_.err;
@@ -64,7 +64,7 @@ class DecodeRecord : public ::testing::Test {
   [[nodiscard]] std::size_t tokens_of(const std::string& prompt) const {
     return llama::Tokenizer(model_ + ".tokenizer", kSmall.vocab).encode(prompt).size();
   }
-  /// In the recording's folder, hidden ones too.
+  /// The number of files in the recording's folder, including hidden ones.
   [[nodiscard]] std::size_t files() const {
     return static_cast<std::size_t>(
         std::distance(std::filesystem::directory_iterator(folder_.path()), {}));
@@ -143,7 +143,7 @@ TEST_F(DecodeRecord, NeverTakesThePlaceOfTheModel) {
   }
 }
 
-// Then, most of all, somebody wants to know.
+// A recording is most useful after a failure.
 TEST_F(DecodeRecord, IsWrittenWhereDecodingFails) {
   folder_.write("recording.jsonl", "old\n");
   const End full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
@@ -191,7 +191,7 @@ TEST_F(DecodeRecord, IsWrittenAfterASignal) {
   const Recording recorded = read_recording(file_);
   ASSERT_FALSE(marks_of(recorded).empty());
   EXPECT_GT(tokens_told(ran.err), 0U);
-  EXPECT_LT(tokens_told(ran.err), 102'400U);  // it was not through
+  EXPECT_LT(tokens_told(ran.err), 102'400U);  // it did not reach the end
   EXPECT_EQ(recorded.taken, tokens_told(ran.err));
   EXPECT_EQ(last_of(recorded).passes, tokens_told(ran.err));
   EXPECT_EQ(marks_of(recorded).back(), "-");

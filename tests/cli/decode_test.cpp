@@ -30,7 +30,7 @@ Words stories(const Words& more) {
   return joined({"decode", kModel, "--tokenizer", kTokenizer}, more);
 }
 
-// The ids that `--ids` printed, or the first `most` of them.
+// The ids that `--ids` printed, or only the first `most` of them.
 std::vector<TokenId> ids_in(const std::string& out, std::size_t most = SIZE_MAX) {
   std::istringstream words(out);
   std::vector<TokenId> ids{std::istream_iterator<TokenId>(words), {}};
@@ -53,7 +53,7 @@ TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
                                  "--device", "host-sim", "--gpu-memory", memory, "--stat"}));
     EXPECT_EQ(ran.exit_code, 0) << ran.err;
     EXPECT_EQ(ran.out, content_of(expected_file(2, "text")));
-    // The figures of the device, and none of tapes of the host, which it leaves empty.
+    // The figures of the device, without those of the host's tapes, which are empty.
     EXPECT_THAT(unwrapped(ran.err),
                 Like("* MB | 32 tokens\n...\n" + kSpeed +
                      "layout: *\ngpu0: *\ngpu0 weights: *\ngpu0 scratch: *\ngpu0 history: *\n"
@@ -132,12 +132,11 @@ TEST_F(Decode, PositionsCountThePromptToo) {
        {std::pair<Words, std::size_t>({model_, "-p", "ba", "-n", "7"}, 8),  // and one that follows
         {{model_, "-p", "ba", "-n", "0"}, 21},
         {{model_, "-n", "999"}, 21},
-        {{model_}, 21},  // no prompt is an empty one
+        {{model_}, 21},  // no prompt means an empty one
         {{gguf, "-p", "ab"}, 21},
         {{gguf, "-p", "ab", "-n", "0"}, 21},
         {{gguf, "-p", "ab", "-n", "7"}, 8},
-        {{gguf, "-p", "ab", "-n", "50"},
-         51}}) {  // a GGUF model is given more where that is asked for
+        {{gguf, "-p", "ab", "-n", "50"}, 51}}) {  // a GGUF model gets more context on request
     EXPECT_EQ(ids_in(run(joined({"decode", "--ids"}, more)).out).size(), ids) << more.back();
   }
 }
@@ -189,7 +188,7 @@ TEST_F(Decode, ASeedDrawsTheSameAndAnotherSeedOthers) {
 TEST_F(Decode, StatGoesToStandardErrorALineEvery32Tokens) {
   const Ran ran = run(decode({"--stat", "-p", "", "-p", "", "-p", "", "-p", ""}));
   EXPECT_EQ(ran.exit_code, 0);
-  // Talks of 20: after 32 tokens the second has 12, after 64 the fourth has 4.
+  // Each talk has 20 tokens: after 32 tokens the second has 12, after 64 the fourth has 4.
   const std::string line = "weights: 0/0 MB | scratch: 0/0 MB | history: 0/0 MB | ";
   EXPECT_THAT(unwrapped(ran.err),
               Like(line + "12 tokens\n" + line + "4 tokens\n80 tokens in *\n" +
@@ -214,21 +213,21 @@ TEST_F(Decode, OnTheTerminalOfTheTextTheStatLineIsBelowIt) {
   Terminal terminal;
   const int side = terminal.side.get();
   EXPECT_EQ(run(decode({"--stat", "-n", "5"}), {.out = side, .err = side}).exit_code, 0);
-  // Each line of statistics is drawn between saving and restoring the place of the text, and erased
-  // before the text goes on: without them the text is left.
+  // Each line of statistics is drawn between saving and restoring the position of the text, and is
+  // erased before the text continues. Without these lines only the text is left.
   const std::string all = terminal.printed();
   const std::regex drawn(R"(\x1bD\x1b\[A\x1b7\x1b\[B\rweights: [^\x1b]*\x1b\[K\x1b8\x1b\[J)");
   EXPECT_EQ(std::distance(std::sregex_iterator(all.begin(), all.end(), drawn), {}), 5);
   std::string text = run(decode({"-n", "5"})).out;
-  text = std::regex_replace(text, std::regex("\n"), "\r\n");  // as a terminal shows it
+  text = std::regex_replace(text, std::regex("\n"), "\r\n");  // as a terminal displays it
   EXPECT_TRUE(std::regex_replace(all, drawn, "").starts_with(text + "5 tokens in ")) << all;
 }
 
-TEST_F(Decode, AContextCostsWhatWasSaidAndNotWhatIsAllowed) {
+TEST_F(Decode, AContextTakesOnlyTheRequestedMemory) {
 #if defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "ThreadSanitizer leaves fewer addresses than this";
 #endif
-  // A valid model whose longest talk takes more than any machine has: 4 TB.
+  // A valid model whose longest talk needs more memory than any machine has: 4 TB.
   const Shape shape = {.dim = 2,
                        .ffn = 1,
                        .layers = 4000,
@@ -242,7 +241,7 @@ TEST_F(Decode, AContextCostsWhatWasSaidAndNotWhatIsAllowed) {
   const auto model = folder_.write("long", header);
   std::error_code error;
   std::filesystem::resize_file(model, *cli::checkpoint_bytes(shape), error);
-  if (error) GTEST_SKIP() << "no sparse file of 500 MB here: " << error.message();
+  if (error) GTEST_SKIP() << "cannot create a sparse file of 500 MB: " << error.message();
   const std::string tokenizer =
       made(folder_, "t",
            {.dim = 2, .ffn = 1, .layers = 1, .heads = 1, .kv_heads = 1, .vocab = 259, .seq_len = 1})

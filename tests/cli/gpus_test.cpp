@@ -1,4 +1,4 @@
-// tapedeck gpus, and fit on them: without a GPU, and on the stand-in of its driver.
+// tapedeck gpus, and fit for these GPUs: without a GPU, and on the stand-in driver.
 #include <gmock/gmock.h>
 
 #include <string>
@@ -23,7 +23,7 @@ TEST(Gpus, WithoutOneItSaysWhy) {
 }
 
 #ifdef TAPEDECK_WITH_CUDA
-/// What this process starts finds the stand-in's libcuda.so.1 first.
+/// Programs that this process starts find the stand-in's libcuda.so.1 first.
 class OnStandIn : public ::testing::Test {
  protected:
   const Variable path_{"LD_LIBRARY_PATH", built_path("stand_in").string()};
@@ -43,7 +43,7 @@ TEST_F(OnStandIn, ListsIt) {
   EXPECT_EQ(gpu.at("granularity"), 2 << 20);
 }
 
-TEST_F(OnStandIn, FitUsesItUnlessItIsToldOtherwise) {
+TEST_F(OnStandIn, FitUsesTheGpuUnlessOptionsDescribeAnother) {
   const auto device_of = [](const Words& more) {
     return json_of(joined({"fit", made_large()}, more)).at("device");
   };

@@ -81,12 +81,12 @@ TEST_F(MadeModel, ItsTokenizerIsOneAtAnySize) {
       if (id != 1) back += tokenizer.decode(previous, id);
       previous = id;
     }
-    // Where there is no piece for a space, a raw byte stands for it, and is not dropped after BOS.
+    // Without a piece for a space, a raw byte represents it, and is not dropped after BOS.
     EXPECT_EQ(back, vocab < 261 ? " " + text : text);
   }
 }
 
-TEST_F(MadeModel, RefusesWhatIsNoModel) {
+TEST_F(MadeModel, RefusesImpossibleShapes) {
   const auto refused = [&](const Shape& shape) {
     return thrown<InvalidArgument>(
         [&] { static_cast<void>(make_model(folder_ / "m", shape, 1, kNeverStop)); });
@@ -104,7 +104,7 @@ TEST_F(MadeModel, RefusesWhatIsNoModel) {
     EXPECT_EQ(most.limit(), (std::uint64_t{1} << 31) - 1);
   }
   EXPECT_EQ(refused(with(&Shape::heads, 5)).argument(), "n_heads");  // does not divide dim
-  EXPECT_EQ(refused(with(&Shape::heads, 8)).argument(), "n_heads");  // heads of 3
+  EXPECT_EQ(refused(with(&Shape::heads, 8)).argument(), "n_heads");  // heads of size 3
   EXPECT_EQ(refused(with(&Shape::layers, 65'537)).argument(), "n_layers");
   EXPECT_EQ(refused(with(&Shape::kv_heads, 3)).argument(), "n_kv_heads");
   EXPECT_EQ(refused(with(&Shape::vocab, 258)).limit(), 259U);
@@ -140,7 +140,7 @@ TEST_F(MadeModel, EveryRefusalOfTheSystemLeavesNothing) {
       EXPECT_TRUE(make_model(folder / "m", kSmall, 1, kNeverStop));
       EXPECT_THAT(names_in(folder.path()), UnorderedElementsAre("m", "m.tokenizer"));
       if (!os::InjectFault::fired()) break;
-      EXPECT_STREQ(os::InjectFault::victim(), "statvfs");  // only a courtesy
+      EXPECT_STREQ(os::InjectFault::victim(), "statvfs");  // whose result is only advisory
     } catch (const SystemError& error) {
       EXPECT_EQ(error.number(), ENOSPC);
       EXPECT_TRUE(error.path().starts_with((folder / "m").string())) << error.path();

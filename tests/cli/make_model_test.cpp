@@ -40,7 +40,7 @@ TEST_F(MakeModel, TheRestFollowsFromDim) {
 }
 
 TEST_F(MakeModel, ASignalLeavesNoFile) {
-  // Half a gigabyte: interrupted as soon as there is a file.
+  // Half a gigabyte. It is interrupted as soon as the file exists.
   Program program(make({"--dim", "1024", "--layers", "8"}));
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
   while (nothing_there() && std::chrono::steady_clock::now() < deadline) {

@@ -1,5 +1,5 @@
 /// @file
-/// Models to warm, to plan and to decode, made for a test.
+/// Models that tests generate to warm, plan and decode them.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ namespace tapedeck::tests {
 
 inline constexpr std::uint64_t kTensorBytes = 1 << 20;
 
-/// A llama2.c model of three layers, to plan, and for long talks: it says more than a pipe of 4 KiB
-/// holds, and for long enough to be stopped.
+/// A llama2.c model of three layers, to plan, and for long talks: its output is larger than a pipe
+/// of 4 KiB, and takes long enough to be interrupted.
 inline std::string made_large() {
   return made_once("large.bin", {.dim = 64,
                                  .ffn = 172,
@@ -29,22 +29,22 @@ inline std::string made_large() {
                                  .seq_len = 1024});
 }
 
-/// A llama2.c model whose talks are of 20 tokens.
+/// A llama2.c model whose talks have 20 tokens.
 inline std::string made_small() { return made_once("small.bin", kSmall); }
 
-/// A command line that continues "bo" in so many conversations.
+/// A command line that continues "bo" in the given number of conversations.
 [[nodiscard]] inline Words with_talks(int talks, Words words) {
   for (; talks > 0; --talks) words.insert(words.end(), {"-p", "bo"});
   return words;
 }
 
-/// `Stat::text` with one line for each tape.
+/// Joins wrapped lines of `Stat::text`, so that it has one line for each tape.
 [[nodiscard]] inline std::string unwrapped(const std::string& text) {
   return std::regex_replace(text, std::regex(",\n  "), ", ");
 }
 
-/// A GGUF file of five tensors of f32, `kTensorBytes` each: one before two layers, two after them.
-/// The layers are not in their order.
+/// A GGUF file of five f32 tensors of `kTensorBytes` each: one before two layers, two after them.
+/// The layers are not in order.
 inline std::filesystem::path write_gguf(const TempFolder& folder, const std::string& name) {
   GgufBytes file;
   file.header(5, 0);
@@ -58,7 +58,8 @@ inline std::filesystem::path write_gguf(const TempFolder& folder, const std::str
   return folder.write(name, file.bytes());
 }
 
-/// A GGUF file of one tensor that takes no room on the disk; nothing where the file system cannot.
+/// A GGUF file of one tensor that takes no space on the disk; `nullopt` if the file system cannot
+/// do that.
 inline std::optional<std::filesystem::path> write_sparse(const TempFolder& folder,
                                                          std::uint64_t bytes) {
   GgufBytes file;

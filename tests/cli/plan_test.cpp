@@ -23,7 +23,7 @@ class Planning : public ::testing::Test {
     return json_of(joined({command, model_}, more));
   }
 
-  // What fits must not depend on a GPU that is here.
+  // The results must not depend on a GPU of this machine.
   const Variable no_gpu_{"CUDA_VISIBLE_DEVICES", ""};
   TempFolder folder_;
   std::string model_ = made_large();
@@ -75,7 +75,7 @@ TEST_F(Planning, JsonIsTheSumOfItsRegions) {
   const Json& history = plan.at("history");
   EXPECT_EQ(plan.at("weights").at("bytes"), bytes_of_role(regions.at("weights"), "weight"));
   EXPECT_EQ(history.at("kv"), bytes_of_role(regions.at("history"), "kv"));
-  // K and V of 3 layers, 512 tokens of 4 heads of 8, in f16.
+  // K and V of 3 layers, 512 tokens of 4 heads of size 8, in f16.
   EXPECT_EQ(history.at("kv"), 2 * 3 * 512 * 4 * 8 * 2);
   EXPECT_EQ(history.at("bytes"), history.at("kv").get<std::uint64_t>() +
                                      history.at("window").get<std::uint64_t>() +
@@ -99,7 +99,8 @@ TEST_F(Planning, OptionsChangeWhatTheySay) {
   EXPECT_EQ(history({"--kv", "f32,f16"}), usual / 2 * 3);
   EXPECT_EQ(history({"--kv", "q8_0"}), usual / 64 * 34);
   EXPECT_EQ(history({"--context", "2048"}), 2 * usual);
-  EXPECT_EQ(history({"--sequences", "3"}), usual / 1024 * 512 * 3);  // 341.3 tokens, in 256s
+  // 341.3 tokens, rounded up to a multiple of 256.
+  EXPECT_EQ(history({"--sequences", "3"}), usual / 1024 * 512 * 3);
   EXPECT_EQ(history({"--sequences", "3", "--unified"}), usual);
 
   const Json with = json_on("plan", {"--flash-attention", "on", "--profile", "llama.cpp"});
@@ -166,7 +167,7 @@ Json streaming_choice(const Json& fits) {
   for (const Json& choice : fits.at("choices")) {
     if (choice.at("mode") == "layer streaming through two slots") return choice;
   }
-  ADD_FAILURE() << "no such way";
+  ADD_FAILURE() << "unknown way";
   return {};
 }
 
@@ -216,7 +217,7 @@ TEST_F(Planning, LayersStayInTheMemoryThatTheRestLeaves) {
   EXPECT_EQ(all.at("token_bytes"), 0);
 }
 
-// All three layers take less than nine slots.
+// All three layers need less memory than nine slots.
 TEST_F(Planning, WhatStreamingNeedsAtLeastIsWithLayersThatStay) {
   const auto with = [&](std::uint64_t bytes) {
     return run_on("plan", {"--streaming", "--slots", "9", "--gpu-memory", std::to_string(bytes)});
@@ -252,7 +253,7 @@ TEST_F(Planning, StreamingTextIsForPeople) {
                    "  slots               0 B   no layer takes turns\n...\n"));
 }
 
-TEST_F(Planning, TheClosedFormIsOfDenseModels) {
+TEST_F(Planning, TheClosedFormIsOnlyForDenseModels) {
   if (const auto why = no_shared_data("engine_figures")) GTEST_SKIP() << *why;
   for (const std::string name : {"llama-8b-gqa", "qwen3-30b-a3b", "mixtral-8x7b", "mamba-2.8b",
                                  "deepseek-v2-lite", "gemma2-9b", "command-r7b"}) {
@@ -262,7 +263,7 @@ TEST_F(Planning, TheClosedFormIsOfDenseModels) {
   }
 }
 
-// The header of a GGUF model of one layer, with heads of this width, and of one tensor or none.
+// The header of a GGUF model of one layer, with this head width, and with one tensor or none.
 GgufBytes gguf_header(std::uint32_t head, std::uint64_t tensors) {
   GgufBytes file;
   file.header(tensors, 8).key("general.architecture", "llama");
@@ -276,7 +277,7 @@ GgufBytes gguf_header(std::uint32_t head, std::uint64_t tensors) {
   return file;
 }
 
-TEST_F(Planning, TheClosedFormIsOfHeadsThatShareOutTheWidth) {
+TEST_F(Planning, TheClosedFormNeedsHeadsThatDivideTheWidth) {
   for (const std::uint32_t head : {16U, 32U}) {
     GgufBytes file = gguf_header(head, 1);
     file.tensor("blk.0.attn_norm.weight", {64}, kF32, 0).pad().zeros(256);
@@ -367,7 +368,8 @@ TEST_F(Planning, SizesAreReadAsPeopleWriteThem) {
                                                           {"512MiB", 512_MiB},
                                                           {"123456789", 123'456'789},
                                                           {"18446744073709551615", UINT64_MAX}}) {
-    const Ran ran = run_on("fit", {"--host-memory", text, "--json"});  // nothing fits in some
+    // Nothing fits for some of them.
+    const Ran ran = run_on("fit", {"--host-memory", text, "--json"});
     EXPECT_EQ(Json::parse(ran.out).at("host").at("available"), bytes) << text << ran.err;
   }
 }

@@ -1,5 +1,5 @@
 /// @file
-/// Runs the real program and keeps what it says.
+/// Runs the real program and keeps its output.
 #pragma once
 
 #include <fcntl.h>
@@ -39,7 +39,8 @@ using Json = nlohmann::json;
   return words;
 }
 
-/// Matches a whole text. `*` stands for any characters of one line, and a line "..." for any lines.
+/// Matches a whole text. `*` matches any characters within a line, and a line "..." matches any
+/// lines.
 MATCHER_P(Like, text, "is like\n" + std::string(text)) {
   std::string regex;
   std::istringstream lines{std::string(text)};
@@ -57,7 +58,7 @@ MATCHER_P(Like, text, "is like\n" + std::string(text)) {
   return ::testing::Value(std::string(arg), ::testing::MatchesRegex(regex));
 }
 
-/// Characters of the longest line.
+/// The number of characters of the longest line.
 [[nodiscard]] inline std::size_t width_of(const std::string& text) {
   std::size_t width = 0;
   std::istringstream lines(text);
@@ -65,7 +66,7 @@ MATCHER_P(Like, text, "is like\n" + std::string(text)) {
   return width;
 }
 
-/// How a run ended, and what it said.
+/// How a run ended, and what it printed.
 struct Ran {
   int signal = 0;
   int exit_code = 0;
@@ -74,13 +75,14 @@ struct Ran {
 };
 
 struct ProgramOptions {
-  int out = -1;         ///< Its standard output; -1: a file, for `Ran::out`.
-  int err = -1;         ///< Its standard error, likewise.
-  uid_t user = 0;       ///< Whom it runs as; 0: as the test.
-  bool no_out = false;  ///< Without a standard output at all.
+  int out = -1;         ///< Its standard output; -1 means a file, for `Ran::out`.
+  int err = -1;         ///< Its standard error; -1 means a file, for `Ran::err`.
+  uid_t user = 0;       ///< The user that it runs as; 0 means the user of the test.
+  bool no_out = false;  ///< Runs it without a standard output.
 };
 
-/// The program as a child, its standard output and error in files or on a descriptor of the test.
+/// The program as a child process. Its standard output and error go to files, or to a descriptor of
+/// the test.
 class Program {
  public:
   explicit Program(const Words& arguments, const ProgramOptions& options = {})
@@ -103,7 +105,7 @@ class Program {
   void send(int signal) const { ::kill(id_, signal); }
 
   /// Waits, up to a minute, until its first thread sleeps in a write to standard output, as it does
-  /// once a pipe is full that nobody reads.
+  /// when a pipe is full and not read.
   [[nodiscard]] bool waits_to_write() const {
     const std::string call = std::to_string(SYS_write) + " 0x1 ";
     for (int tries = 0; tries < 60'000; ++tries) {
@@ -113,7 +115,7 @@ class Program {
     return false;
   }
 
-  /// Waits for its end; who takes longer than five minutes is killed.
+  /// Waits for its end, and kills it after five minutes.
   Ran wait() {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(5);
     int status = 0;
@@ -138,7 +140,7 @@ class Program {
     ::dup2(out_, 1);
     ::dup2(err_, 2);
     if (options.no_out) ::close(1);
-    // As a shell starts it, whatever this test was started by.
+    // Starts it as a shell would, regardless of how this test was started.
     ::signal(SIGINT, SIG_DFL);
     ::signal(SIGPIPE, SIG_DFL);
     std::vector<char*> argv = {const_cast<char*>("tapedeck")};
@@ -159,7 +161,7 @@ class Program {
   return Program(arguments, options).wait();
 }
 
-/// Runs the program with `--json` and parses what it prints; standard error stays empty.
+/// Runs the program with `--json` and parses its output; standard error must be empty.
 [[nodiscard]] inline Json json_of(const Words& arguments, int exit_code = 0,
                                   const ProgramOptions& options = {}) {
   const Ran ran = run(joined(arguments, {"--json"}), options);
@@ -168,14 +170,14 @@ class Program {
   return Json::parse(ran.out);
 }
 
-/// Runs the program as a user who may not read and write everything, as root does; nothing where
-/// that user cannot run it.
+/// Options to run the program as a user without root's access to all files; `nullopt` if that user
+/// cannot run it.
 [[nodiscard]] inline std::optional<ProgramOptions> as_nobody() {
   const ProgramOptions nobody = {.user = ::geteuid() == 0 ? 65'534U : 0};
   return run({"--version"}, nobody).exit_code < 126 ? std::optional(nobody) : std::nullopt;
 }
 
-/// A variable of the environment while it is alive, for the programs that are run meanwhile.
+/// Sets an environment variable during its lifetime, for programs that are run meanwhile.
 class Variable {
  public:
   Variable(std::string name, const std::string& value) : name_(std::move(name)) {
@@ -203,7 +205,7 @@ class End : public internal::os::Descriptor {
   using Descriptor::Descriptor;
   void close() { *this = End(); }
 
-  /// What is there; waits for something, up to a minute. "" at the end.
+  /// Reads what is available; waits for something, up to a minute. Returns "" at the end.
   [[nodiscard]] std::string read_some() const {
     pollfd wait = {.fd = get(), .events = POLLIN, .revents = 0};
     if (::poll(&wait, 1, 60'000) != 1) return {};
@@ -222,7 +224,7 @@ class End : public internal::os::Descriptor {
 struct Pipe {
   Pipe() {
     std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("cannot create a pipe");
     read = End(ends[0]);
     write = End(ends[1]);
   }
@@ -236,7 +238,7 @@ struct Piped {
       : program(arguments, {.out = made(capacity), .err = err}) {
     pipe.write.close();
   }
-  /// Lets it go on to its end; what is left of its output is in `Ran::out`.
+  /// Lets it run to its end; the rest of its output is in `Ran::out`.
   [[nodiscard]] Ran finish() {
     std::string out = pipe.read.read_all();
     Ran ran = program.wait();
@@ -253,7 +255,7 @@ struct Piped {
   }
 };
 
-/// The controlling side of a pseudo-terminal of 80 columns, and the other side.
+/// Both sides of a pseudo-terminal of 80 columns.
 struct Terminal {
   Terminal() {
     if (::grantpt(control.get()) != 0 || ::unlockpt(control.get()) != 0) return;
@@ -261,7 +263,7 @@ struct Terminal {
     const winsize size = {.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
     ::ioctl(control.get(), TIOCSWINSZ, &size);
   }
-  /// What was printed, after the program has ended.
+  /// Returns what was printed, after the program has ended.
   [[nodiscard]] std::string printed() {
     side.close();
     return control.read_all();
@@ -270,14 +272,14 @@ struct Terminal {
   End side;
 };
 
-/// Why there can be no `Terminal`; nothing where there can.
+/// Returns why a `Terminal` cannot be created, or `nullopt` if it can.
 [[nodiscard]] inline std::optional<std::string> no_terminal() {
   if (Terminal().side) return std::nullopt;
   return std::string("there is no pseudo-terminal: ") + std::strerror(errno);
 }
 
-/// Ended as every bad input must: exit code 2, nothing on standard output, and one line on standard
-/// error that begins with the program's name and `says`.
+/// Whether it ended as every bad input must: with exit code 2, nothing on standard output, and one
+/// line on standard error that begins with the program's name and `says`.
 [[nodiscard]] inline ::testing::AssertionResult refuses(const Ran& ran, const std::string& says) {
   const bool one_line = !ran.err.empty() && ran.err.find('\n') == ran.err.size() - 1;
   if (ran.signal == 0 && ran.exit_code == 2 && ran.out.empty() && one_line &&

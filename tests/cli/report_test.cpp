@@ -1,4 +1,4 @@
-// A decode is recorded, and its recording becomes a page.
+// Records a decode, and writes a page from the recording.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -44,7 +44,7 @@ TEST_F(Report, IsAPageAndAdvice) {
   for (const std::string phase : {"load", "prefill", "decode"}) {
     EXPECT_NE(page.find("<bdi>" + phase + "</bdi>"), std::string::npos);
   }
-  // The same without a file.
+  // The same page, printed without a file.
   const Ran printed = run({"report", recording_});
   EXPECT_EQ(printed.exit_code, 0);
   EXPECT_EQ(printed.out, page);

@@ -31,13 +31,14 @@ class Resident : public ::testing::Test {
 
 std::uint64_t cached_of(const Json& part) { return part.at("cached").get<std::uint64_t>(); }
 
-/// Takes a file out of the page cache. Why some of it stays, or may stay; empty where none does.
+/// Removes a file from the page cache. Returns why some of it is still or may still be there, or
+/// "".
 std::string why_not_cold(const fs::path& path) {
   const End file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   ::fsync(file.get());
   ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
   const auto left = internal::os::cached_file_bytes(file.get(), 0, fs::file_size(path));
-  if (!left) return "the kernel does not tell";
+  if (!left) return "the kernel does not report residency";
   return *left == 0 ? "" : "the kernel keeps " + std::to_string(*left) + " bytes";
 }
 
@@ -52,7 +53,7 @@ TEST_F(Resident, AColdModelIsThereAfterAWarm) {
   EXPECT_EQ(cold.at("bytes"), bytes);
   EXPECT_LT(cached_of(cold), bytes / 2);
   ASSERT_EQ(run({"warm", model_}).exit_code, 0);
-  // Clean pages are the kernel's to take back, unless they are locked. (A sanitizer locks nothing.)
+  // The kernel may reclaim clean pages unless they are locked. (A sanitizer locks nothing.)
   EXPECT_GT(cached_of(resident(model_)), bytes / 2);
   Block held = Block::map_file(model_);
   if (!held.lock() || kSanitized) return;
@@ -110,7 +111,7 @@ TEST_F(Resident, TextFitsIn80Columns) {
   EXPECT_LE(width_of(text), 80U);
 }
 
-TEST_F(Resident, FilesAreToldEachAndTogether) {
+TEST_F(Resident, FilesAreReportedSeparatelyAndTogether) {
   const ThreeFiles model;
   const Json told = resident(model.path());
   ASSERT_EQ(told.at("files").size(), 3U);
@@ -135,7 +136,7 @@ TEST_F(Resident, WhatTheKernelDoesNotTellIsUnknown) {
   if (!nobody) GTEST_SKIP() << "no other user can run the program";
   ASSERT_EQ(::chmod(model_.c_str(), 0644), 0);
   const Json told = json_of({"resident", model_}, 0, *nobody);
-  if (!told.at("cached").is_null()) GTEST_SKIP() << "this kernel tells everybody";
+  if (!told.at("cached").is_null()) GTEST_SKIP() << "this kernel reports it to every user";
   EXPECT_TRUE(told.at("files").at(0).at("cached").is_null());
   EXPECT_TRUE(told.at("parts").at(1).at("cached").is_null());
   EXPECT_THAT(
@@ -144,7 +145,7 @@ TEST_F(Resident, WhatTheKernelDoesNotTellIsUnknown) {
           "...\nlayer 0            [????????????????????]   ? %     unknown of      1 MiB\n...\n"));
 }
 
-TEST_F(Resident, ANameThatIsNoTextIsShownAllTheSame) {
+TEST_F(Resident, ANameThatIsNotTextIsStillShown) {
   const std::string odd = write_gguf(folder_, "\x1b[2J\xff\n.gguf");
   EXPECT_THAT(run({"resident", odd}).out, Like("...\n*/\\x1b[2J\xff\\x0a.gguf\n...\n"));
   const std::string path = resident(odd).at("files").at(0).at("path");

@@ -1,5 +1,5 @@
 /// @file
-/// A program in tmux, as somebody sees it.
+/// A program in tmux, as a user sees it.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -15,19 +15,19 @@
 
 namespace tapedeck::tests {
 
-/// Why there can be no `Tmux`; nothing where there can.
+/// Returns why a `Tmux` cannot be created, or `nullopt` if it can.
 [[nodiscard]] inline std::optional<std::string> no_tmux() {
-  if (shell("tmux -V").exit_code != 0) return "there is no tmux (Debian: tmux)";
+  if (shell("tmux -V").exit_code != 0) return "tmux is not installed (Debian: tmux)";
   return no_terminal();
 }
 
-/// A server of its own with one window, in which a shell waits for commands; gone with its object,
-/// whatever has happened.
+/// A separate tmux server with one window, in which a shell waits for commands. The destructor ends
+/// it in any case.
 class Tmux {
  public:
   Tmux(int columns, int rows) {
     const std::string size = " -x " + std::to_string(columns) + " -y " + std::to_string(rows);
-    // Without anybody's settings, and a shell that says "READY" where others have a prompt.
+    // Ignores the user's settings, and uses a shell that prints "READY" as its prompt.
     const Said said = shell("env -u TMUX PS1=READY ENV= tmux -S " + socket() +
                             " -f /dev/null new-session -d" + size + " sh");
     EXPECT_EQ(said.exit_code, 0) << said.text;
@@ -50,7 +50,7 @@ class Tmux {
     EXPECT_EQ(said.exit_code, 0) << said.text;
   }
 
-  /// To the program that the shell waits for.
+  /// Sends a signal, such as "TERM", to the program that the shell waits for.
   void send_signal(const std::string& name) const {
     const std::string id = tmux("display-message -p '#{pane_pid}'").text;
     const std::string shell_id = id.substr(0, id.find('\n'));
@@ -61,12 +61,13 @@ class Tmux {
 
   [[nodiscard]] std::string screen() const { return tmux("capture-pane -p").text; }
 
-  /// "1" where it is so: "alternate_on", the program has the other screen; "cursor_flag".
+  /// Returns "1" if a property of the pane is set: "alternate_on" (the program uses the alternate
+  /// screen) or "cursor_flag".
   [[nodiscard]] std::string flag(const std::string& name) const {
     return tmux("display-message -p '#{" + name + "}'").text.substr(0, 1);
   }
 
-  /// Waits for a screen of that kind, up to a minute.
+  /// Waits for a screen that matches, up to a minute.
   template <class Matcher>
   [[nodiscard]] ::testing::AssertionResult becomes(const Matcher& matcher) const {
     if (comes_true([&] { return ::testing::Matches(matcher)(screen()); })) {

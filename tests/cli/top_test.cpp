@@ -27,7 +27,7 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-/// The layouts in a view, by their headings.
+/// The names of the layouts in a view, from their headings.
 std::vector<std::string> names_in(const std::string& text) {
   std::vector<std::string> names;
   for (const std::string& line : lines_of(text)) {
@@ -37,7 +37,7 @@ std::vector<std::string> names_in(const std::string& text) {
   return names;
 }
 
-/// How an `OtherPublisher` is shown in 80 columns.
+/// How an `OtherPublisher` is displayed in 80 columns.
 const std::string kProcess = " RSS * MiB   swap 0 B   faults *, major *\n";
 std::string look_of(const std::string& heading, const std::string& process = kProcess) {
   return heading +
@@ -58,7 +58,7 @@ std::string look_of(const std::string& heading, const std::string& process = kPr
 }
 const std::string kLegend = " # used  = peak  - committed  . reserved";
 
-/// With a layout that another process publishes as "chat".
+/// A test with a layout that another process publishes as "chat".
 class Top : public InSharedMemory {
  protected:
   void SetUp() override {
@@ -68,7 +68,7 @@ class Top : public InSharedMemory {
   [[nodiscard]] Words top(const Words& more = {}) const {
     return joined({"top", "--folder", folder_.path()}, more);
   }
-  /// One look, as text.
+  /// The output of `top --once`, as text.
   [[nodiscard]] std::string once(const Words& more = {}) const {
     const Ran ran = run(joined(top(more), {"--once"}));
     EXPECT_EQ(ran.exit_code, 0) << ran.err;
@@ -116,7 +116,7 @@ TEST_F(Top, FindsByProcessAndByName) {
   EXPECT_THAT(names_in(once()), ElementsAre("chat", "other"));
 }
 
-TEST_F(Top, ShowsWhatIsNoneAsSuchAndPassesOverWhatIsNotOurs) {
+TEST_F(Top, ShowsInvalidSegmentsAndSkipsForeignFiles) {
   overwrite(folder_.path() / "tapedeck.12.34.other", "\x1b[2J");
   const fs::path file = folder_.path() / "tapedeck.12.34.public";
   overwrite(file, "");
@@ -137,13 +137,13 @@ TEST_F(Top, PrintsLinesWhereThereIsNoTerminal) {
   EXPECT_THAT(top_run.pipe.read.read_some(),
               Like("chat * running" + tapes + ", 0.0/s | RSS *\n..."));
   chat_->kill();
-  // Nothing will change any more.
+  // From here on nothing changes.
   const Ran ran = top_run.finish();
   EXPECT_THAT(ran.out, Like("...\nchat * dead" + tapes + "\n"));
   EXPECT_EQ(ran.exit_code, 0);
 }
 
-TEST_F(Top, EndsWhenNobodyReadsItsLines) {
+TEST_F(Top, EndsWhenItsOutputIsClosed) {
   Piped top_run(top());
   EXPECT_NE(top_run.pipe.read.read_some(), "");
   top_run.pipe.read.close();
@@ -152,7 +152,7 @@ TEST_F(Top, EndsWhenNobodyReadsItsLines) {
 
 TEST_F(Top, SeesADecoder) {
   const std::string name = "test-" + std::to_string(::getpid());
-  // It says more than the pipe holds and waits, since nobody reads.
+  // Its output is larger than the pipe, so it waits until it is read.
   Piped decoder({"decode", made_large(), "-n", "0", "--ids", "-p", "a", "-p", "b", "-p", "c",
                  "--publish=" + name},
                 4096);
@@ -173,12 +173,12 @@ class TopOnScreen : public Top {
     Top::SetUp();
     if (const auto why = no_tmux()) GTEST_SKIP() << *why;
   }
-  /// What was there before is there again.
+  /// Expects that the former screen is restored.
   static void expect_restored(const Tmux& tmux) {
     EXPECT_TRUE(comes_true([&] { return tmux.flag("alternate_on") == "0"; }));
     EXPECT_TRUE(tmux.shows("before"));
     EXPECT_EQ(tmux.flag("cursor_flag"), "1");
-    tmux.type("echo typed-$((40+2))");  // with echo, and lines
+    tmux.type("echo typed-$((40+2))");  // in a mode with echo and line editing
     EXPECT_TRUE(tmux.shows("echo typed-$((40+2))"));
     EXPECT_TRUE(tmux.shows("typed-42"));
     EXPECT_EQ(tmux.screen().find("process"), std::string::npos);
@@ -186,7 +186,7 @@ class TopOnScreen : public Top {
   void start(const Tmux& tmux) const {
     tmux.type("clear; echo before");
     EXPECT_TRUE(tmux.shows("before"));
-    // Typed in a line that is gone before anything is looked for.
+    // Typed on a line that is gone before the screen is checked.
     tmux.type(built_path("tapedeck").string() + " top --folder " + folder_.path().string() +
               "; echo code $?");
     EXPECT_TRUE(tmux.shows("q quits"));
@@ -212,7 +212,7 @@ TEST_F(TopOnScreen, FitsTheSmallestTerminal) {
 TEST_F(TopOnScreen, FollowsTheWindow) {
   const Tmux tmux(200, 50);
   start(tmux);
-  // With bars that are as wide as the window, over their figures, and the legend at its end.
+  // With bars as wide as the window, above their figures, and the legend at the end.
   const auto fills = [](std::size_t columns, std::size_t rows) {
     return ::testing::Truly([=](const std::string& screen) {
       const std::vector<std::string> lines = lines_of(screen);
@@ -223,7 +223,7 @@ TEST_F(TopOnScreen, FollowsTheWindow) {
   EXPECT_TRUE(tmux.becomes(fills(200, 50)));
   tmux.resize(100, 20);
   EXPECT_TRUE(tmux.becomes(fills(100, 20)));
-  tmux.resize(90, 9);  // too low for bars over their figures
+  tmux.resize(90, 9);  // too low for bars above their figures
   EXPECT_TRUE(tmux.becomes(Like(" *\n *\n *\n *\n weights *3 MiB of *\n *\n *\n\n*q quits\n")));
   tmux.resize(40, 5);
   EXPECT_TRUE(tmux.shows(" more lines"));
@@ -239,7 +239,7 @@ TEST_F(TopOnScreen, ShowsItsOwnerDie) {
   chat_->kill();
   EXPECT_TRUE(tmux.shows("DEAD: these are its last figures"));
   EXPECT_TRUE(tmux.shows("3 MiB"));
-  // The next one of its name takes its place.
+  // The next publisher with the same name replaces it.
   OtherPublisher next(folder_.path(), "chat");
   EXPECT_TRUE(tmux.shows("running"));
   EXPECT_TRUE(tmux.becomes(::testing::Not(::testing::HasSubstr("DEAD"))));
@@ -249,7 +249,7 @@ TEST_F(TopOnScreen, ShowsItsOwnerDie) {
 TEST_F(TopOnScreen, RestoresTheTerminalOnSignals) {
   const Tmux tmux(80, 24);
   start(tmux);
-  tmux.press("C-z");  // is no signal here
+  tmux.press("C-z");  // sends no signal here
   tmux.press("C-\\\\");
   tmux.press("x");
   tmux.press("C-c");

@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 
 class WarmWays : public ::testing::TestWithParam<std::string> {
  protected:
-  // Warms a model of so many files by this way, and checks all that is told.
+  // Warms a model with this number of files by the given `Way`, and checks everything that is
+  // reported.
   void expect_warmed(const fs::path& model, std::size_t files) {
     const Json told = json_of({"warm", model, "--way", GetParam(), "--threads", "2"});
     EXPECT_EQ(told.at("schema"), 1);
@@ -34,7 +35,7 @@ class WarmWays : public ::testing::TestWithParam<std::string> {
       EXPECT_EQ(file.at("bytes"), fs::file_size(file.at("path").get<std::string>()));
       bytes += file.at("bytes").get<std::uint64_t>();
       EXPECT_NE(file.at("why"), "");
-      // Not every file system can read directly, and says so.
+      // Not every file system supports direct reads; the program reports that.
       const std::string way = file.at("way");
       if (GetParam() == "direct" && way == "read") {
         EXPECT_NE(file.at("why").get<std::string>().find("refused"), std::string::npos);
@@ -45,7 +46,7 @@ class WarmWays : public ::testing::TestWithParam<std::string> {
     const auto warmed = told.at("warmed").get<std::uint64_t>();
     EXPECT_EQ(told.at("asked"), warmed);
     EXPECT_LE(warmed, bytes);
-    EXPECT_GT(warmed, bytes - files * 4096);  // headers are mapped, and not read
+    EXPECT_GT(warmed, bytes - files * 4096);  // headers are mapped rather than read
     if (GetParam() == "map") {
       EXPECT_EQ(warmed, bytes);
     }
@@ -114,9 +115,9 @@ TEST_F(Warm, ADeadlineThatPassedIsExitCode4) {
 
 TEST_F(Warm, TooLittleMemoryIsExitCode3) {
   const auto budget = os::memory_budget();
-  if (!budget) GTEST_SKIP() << "the host does not tell what is left";
+  if (!budget) GTEST_SKIP() << "the host does not report how much is left";
   const auto giant = write_sparse(folder_, round_up(2 * budget->available, 1_MiB));
-  if (!giant) GTEST_SKIP() << "no sparse file of twice the memory here";
+  if (!giant) GTEST_SKIP() << "cannot create a sparse file of twice the memory";
   const Ran ran = run({"warm", *giant});
   EXPECT_EQ(ran.exit_code, 3) << ran.err;
   EXPECT_THAT(ran.err, Like("tapedeck: the rest does not fit in the * that are left (*): 0 B of " +
@@ -128,7 +129,7 @@ TEST_F(Warm, TooLittleMemoryIsExitCode3) {
   EXPECT_NE(told.at("budget").at("limit"), "");
 }
 
-TEST_F(Warm, ALockIsHadOrTold) {
+TEST_F(Warm, ALockIsHeldOrReported) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
   const Json told = json_of({"warm", model_, "--lock"});
   EXPECT_EQ(told.at("locked").get<bool>(), told.at("unmet").empty());
@@ -147,7 +148,7 @@ TEST_F(Warm, ALockIsHadOrTold) {
       << ran.out;
 }
 
-TEST_F(Warm, ANameThatIsNoTextIsShownAllTheSame) {
+TEST_F(Warm, ANameThatIsNotTextIsStillShown) {
   const std::string odd = write_gguf(folder_, "\x1b[2J\xff\n.gguf");
   EXPECT_THAT(run({"warm", odd}).out, Like("file      */\\x1b[2J\xff\\x0a.gguf: 5 MiB*\n...\n"));
   const std::string path = json_of({"warm", odd}).at("files").at(0).at("path");
@@ -159,7 +160,7 @@ TEST_F(Warm, ATerminalShowsProgress) {
   Terminal terminal;
   const Ran ran = warm({}, {.err = terminal.side.get()});
   EXPECT_EQ(ran.exit_code, 0);
-  // The last line of all is gone.
+  // The progress line is erased.
   EXPECT_THAT(terminal.printed(),
               Like("*\r[####################] 100 %  5 MiB of 5 MiB  * GB/s  ETA 0:00*\r\x1b[K"));
 }
@@ -167,7 +168,7 @@ TEST_F(Warm, ATerminalShowsProgress) {
 TEST_F(Warm, CtrlCStopsItCleanly) {
   if (const auto why = no_terminal()) GTEST_SKIP() << *why;
   const auto large = write_sparse(folder_, 4_GiB);
-  if (!large) GTEST_SKIP() << "no sparse file of 4 GiB here";
+  if (!large) GTEST_SKIP() << "cannot create a sparse file of 4 GiB";
   for (const int signal : {SIGINT, SIGTERM}) {
     Terminal terminal;
     Program program({"warm", *large, "--threads", "1", "--json"}, {.err = terminal.side.get()});

@@ -14,7 +14,7 @@
 namespace tapedeck::tests {
 namespace {
 
-// Two measurements are never equal to the last digit; and where there is no room there is none.
+// Two measurements would never be equal to the last digit. Without free memory the result is empty.
 TEST(BusBandwidth, IsMeasuredOnceForEachDevice) {
   HostDevice device({.memory = 64_MiB, .ordinal = 101});
   const double first = bus_bandwidth(device);
@@ -41,7 +41,7 @@ TEST(BusBandwidth, IsMeasuredOnceByManyThreads) {
   for (const double each : measured) EXPECT_EQ(each, measured[0]);
 }
 
-TEST(BusBandwidth, MakesDoWithTheRoomThereIs) {
+TEST(BusBandwidth, IsMeasuredWithLittleFreeMemory) {
   HostDevice device({.memory = 3_MiB});
   EXPECT_GT(internal::run_bus_trial(device), 1e6);
   EXPECT_EQ(device.memory().free, 3_MiB);
@@ -51,7 +51,7 @@ TEST(BusBandwidth, WithoutRoomThereIsNoFigure) {
   HostDevice small({.memory = internal::kLeastBusTrial - 1, .ordinal = 104});
   const auto error = thrown<DeviceOutOfMemory>([&] { static_cast<void>(bus_bandwidth(small)); });
   EXPECT_EQ(error.bytes(), internal::kLeastBusTrial);
-  HostDevice larger({.memory = 8_MiB, .ordinal = 104});  // nothing was kept
+  HostDevice larger({.memory = 8_MiB, .ordinal = 104});  // the earlier result was not kept
   EXPECT_GT(bus_bandwidth(larger), 1e6);
 }
 

@@ -1,4 +1,4 @@
-// The bandwidth of the bus, on the stand-in: what it costs the driver.
+// The bandwidth of the bus, measured on the stand-in driver, and the driver calls that it needs.
 #include <gtest/gtest.h>
 
 #include "device/bus_trial.hpp"

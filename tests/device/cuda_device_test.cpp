@@ -23,7 +23,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Cuda, DeviceStreamContract, StandInKind);
 
 namespace {
 
-// With a stand-in of its own; nothing is left when it ends.
+// Resets the stand-in, and expects at the end that nothing is left.
 class CudaDeviceTest : public testing::Test {
  protected:
   void TearDown() override { expect_all_given_back(); }
@@ -76,7 +76,7 @@ TEST_F(CudaDeviceTest, SaysWhatIsMissing) {
   }
 }
 
-TEST_F(CudaDeviceTest, TakesTheLeastDriver) {
+TEST_F(CudaDeviceTest, AcceptsTheOldestSupportedDriver) {
   start({.driver_version = CudaDevice::kLeastDriver});
   EXPECT_EQ(CudaDevice().info().driver, "12.0");
 }
@@ -223,7 +223,7 @@ TEST_F(CudaDeviceTest, UnmapsWhatAllowsNoAccess) {
   device.unreserve(at, page);
 }
 
-// On a HostDevice it could: here is found out who forgets that a GPU is none.
+// On a HostDevice the host can. This test finds code that forgets that it cannot on a GPU.
 TEST_F(CudaDeviceTest, HoldsNothingThatTheHostCanReach) {
   start();
   CudaDevice device;
@@ -260,7 +260,7 @@ TEST_F(CudaDeviceTest, GivesNothingBackWithoutItsContext) {
   device.deallocate(at);
 }
 
-// As at the end of a process, where the driver may be gone first.
+// As at the end of a process, when the driver may be gone first.
 TEST(CudaDeviceWithoutItsDriver, GivesBackInSilence) {
   stand_in::reset();
   {

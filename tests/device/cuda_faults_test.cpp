@@ -1,4 +1,4 @@
-// Every call of the driver fails once.
+// Makes every call of the driver fail once.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -13,7 +13,7 @@ namespace {
 
 TEST(CudaFaults, OpeningADevice) {
   const auto [calls, told] = sweep_driver_calls([] { const CudaDevice device; });
-  // All but the pop and the release.
+  // All except the pop and the release are reported.
   EXPECT_EQ(told, calls - 2);
   EXPECT_GE(told, 12U);
 }
@@ -35,7 +35,7 @@ void copy_by_two_streams(Device& device, std::byte* at) {
   const DeviceStream stream(device);
   DeviceEvent event(device);
   const Pinned pinned(device, 1000);
-  // Whoever gives memory back has waited for what uses it.
+  // Memory is only released after the work that uses it has finished.
   internal::OnFailure settle([&] { device.synchronize(); });
   device.fill(at, std::byte{7}, 1000, stream.handle());
   event.record(stream.handle());

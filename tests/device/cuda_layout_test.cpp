@@ -1,4 +1,5 @@
-// Tapes and layouts on the CUDA device of a stand-in driver, which tells of every rule they break.
+// Tapes and layouts on the CUDA device of the stand-in driver, which reports every rule that they
+// break.
 
 #include <gtest/gtest.h>
 
@@ -71,7 +72,7 @@ TEST_F(CudaLayout, APassMakesNoCallOfTheDriver) {
   }
 }
 
-// Unmapping under a fill would be a violation.
+// Unmapping during a fill would be a violation.
 TEST_F(CudaLayout, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
   DeviceLayout gpu(device(), plan_of(2), growing());
   const DeviceStream stream(device());
@@ -95,7 +96,7 @@ TEST_F(CudaLayout, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
   EXPECT_EQ(stand_in::live().bytes, bytes - kContext * kRow);
 }
 
-// Where the driver may fail: creation, growth, growth from another talk, trim.
+// The driver may fail in creation, in growth, in growth from another talk's pages, and in trim.
 TEST(CudaLayoutFaults, EveryCallOfALifeMayFail) {
   const auto life = [] {
     CudaDevice device;
@@ -127,7 +128,7 @@ TEST(CudaLayoutFaults, EveryCallOfACompleteLayoutMayFail) {
   EXPECT_GE(told, 20U);
 }
 
-// A growth that fails on the way leaves the talk as it was, and it goes on.
+// A growth that fails midway leaves the talk unchanged, and the talk can continue.
 TEST(CudaLayoutFaults, ATalkGoesOnAfterAGrowthThatFailed) {
   for (std::uint64_t k = 1;; ++k) {
     stand_in::reset();

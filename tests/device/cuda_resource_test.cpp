@@ -1,4 +1,4 @@
-// The adapter to CCCL's concept of a memory resource, through CCCL's own type-erased reference.
+// The adapter to CCCL's concept of a memory resource, tested through CCCL's type-erased reference.
 
 #include "tapedeck/device/cuda_resource.hpp"
 

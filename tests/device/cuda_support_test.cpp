@@ -1,4 +1,4 @@
-// Where there is no driver that serves, and whether NVIDIA knows what is looked up in one.
+// Hosts without a usable driver, and whether NVIDIA exports all names that the library looks up.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
@@ -21,7 +21,7 @@
 namespace tapedeck::tests {
 namespace {
 
-// A driver that is loaded stays: so each in a child.
+// A driver cannot be unloaded, so each case runs in a child.
 void expect_none(const char* feature) {
   const CudaSupport support = CudaDevice::support();
   EXPECT_EQ(support.devices, 0U);
@@ -33,7 +33,7 @@ void expect_none(const char* feature) {
 
 #ifdef TAPEDECK_WITH_CUDA
 
-// cuda.h renames functions to those of its own version; none of these took other parameters then.
+// cuda.h renames functions to their newest version. None of these had other parameters before.
 template <class Entry, class Declared>
 constexpr bool kAsDeclared = std::is_same_v<typename Entry::Function, Declared>;
 
@@ -53,14 +53,14 @@ TAPEDECK_AS_DECLARED(graph_destroy, cuGraphDestroy);
 
 #undef TAPEDECK_AS_DECLARED
 
-// libcuda.so.1 is then looked for among what is loaded, first.
+// After this, dlopen finds this libcuda.so.1 first, among the loaded libraries.
 void load_library(const std::filesystem::path& path) {
   ASSERT_NE(::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL), nullptr) << ::dlerror();
 }
 
 TEST(CudaSupport, SaysThatThereIsNoDriver) {
   in_child([] {
-    if (::dlopen("libcuda.so.1", RTLD_LAZY) != nullptr) return;  // this host has one
+    if (::dlopen("libcuda.so.1", RTLD_LAZY) != nullptr) return;  // this host has a driver
     expect_none("CUDA driver");
     EXPECT_EQ(CudaDevice::support().driver, "");
   });
@@ -82,8 +82,8 @@ TEST(CudaSupport, NamesTheVersionOfADriverThatIsTooOldAndNotWhatItLacks) {
   });
 }
 
-// The toolkit's library to link with exports what a driver does, and does nothing: so this finds
-// out whether NVIDIA knows all the names that are looked up.
+// The toolkit's stub library exports the functions of a driver, and they do nothing. This test
+// checks that NVIDIA knows all the names that the library looks up.
 TEST(CudaSupport, FindsAllItsEntryPointsInTheToolkitsStub) {
   const std::filesystem::path stub = built_path("toolkit_stub/libcuda.so");
   if (!std::filesystem::exists(stub)) GTEST_SKIP() << "the toolkit has no stub";

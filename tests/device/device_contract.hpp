@@ -1,19 +1,19 @@
 /// @file
-/// What every `Device` promises of memory and copies; device_stream_contract.hpp has the rest. For
-/// a kind of device
+/// What every `Device` guarantees about memory and copies; device_stream_contract.hpp has the rest.
+/// For a kind of device
 /// @code{.cpp}
 /// struct Kind {
-///   // Its memory is as large as is asked, and nobody else uses it: all figures are exact.
+///   // Its memory is exactly as large as requested and not shared, so all figures are exact.
 ///   static constexpr bool kWholeDevice;
-///   std::unique_ptr<Device> make(std::size_t limit);  // with that much memory, or more
-///   // While what this gives lives, the stream begins nothing. Without it, what shows that streams
-///   // are asynchronous is skipped.
+///   std::unique_ptr<Device> make(std::size_t limit);  // with at least that much memory
+///   // While the returned object lives, the stream starts no work. If a kind has no hold(), the
+///   // tests that show that streams are asynchronous are skipped.
 ///   auto hold(Device& device, StreamHandle stream);
 /// };
 /// INSTANTIATE_TYPED_TEST_SUITE_P(Name, DeviceContract, Kind);
 /// INSTANTIATE_TYPED_TEST_SUITE_P(Name, DeviceStreamContract, Kind);
 /// @endcode
-/// The kind lives longer than its device: its destructor can look at what was left behind.
+/// The kind outlives its device, so its destructor can check what was left behind.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -36,7 +36,7 @@ namespace tapedeck::tests {
 
 using Bytes = std::vector<std::byte>;
 
-/// Bytes of which each tells where it is.
+/// Returns pseudo-random bytes, so that bytes in a wrong place are noticed.
 [[nodiscard]] inline Bytes pattern(std::size_t bytes, unsigned seed = 1) {
   Bytes made(bytes);
   unsigned value = seed;
@@ -47,7 +47,7 @@ using Bytes = std::vector<std::byte>;
   return made;
 }
 
-/// Pages that are mapped, and all that takes: given back however far it came.
+/// Pages that are mapped. Everything is freed even if construction fails midway.
 class MappedPages {
  public:
   MappedPages(Device& device, std::size_t bytes) : device_(device), bytes_(bytes) {
@@ -81,7 +81,7 @@ class MappedPages {
   bool is_mapped_ = false;
 };
 
-/// Pinned memory, of zeros.
+/// Pinned memory, filled with zeros.
 class Pinned : public internal::PinnedMemory {
  public:
   Pinned(Device& device, std::size_t bytes) : DeviceOwned(device, bytes), bytes_(bytes) {
@@ -96,7 +96,7 @@ class Pinned : public internal::PinnedMemory {
   std::size_t bytes_;
 };
 
-/// What others, and a driver for itself, may take of a device meanwhile, or give back.
+/// How much of a device's memory others, or the driver itself, may allocate or free during a test.
 inline constexpr std::size_t kTakenByOthers = 16_MiB;
 
 template <class Kind>
@@ -119,7 +119,7 @@ class DeviceContract : public testing::Test {
     return got;
   }
 
-  /// Of what was free at first, so much is taken.
+  /// Expects that this many of the bytes that were free at first are taken.
   void expect_taken(std::size_t bytes) {
     constexpr std::size_t kUnsure = kWholeDevice ? 0 : kTakenByOthers;
     const std::size_t had = device_->memory().free + bytes;
@@ -130,7 +130,7 @@ class DeviceContract : public testing::Test {
   static constexpr bool kHolds = requires(Kind kind, Device& device) {
     kind.hold(device, StreamHandle{});
   };
-  /// Lets go when it is destroyed or reset.
+  /// Holds the stream until the result is destroyed or reset.
   [[nodiscard]] std::shared_ptr<void> hold(StreamHandle stream) {
     if constexpr (kHolds) {
       using Held = decltype(kind_.hold(*device_, stream));
@@ -150,7 +150,7 @@ template <class Body>
 void expect_out_of_memory(const Device& device, std::size_t bytes, const Body& body) {
   try {
     body();
-    ADD_FAILURE() << "it had room for " << to_iec(bytes);
+    ADD_FAILURE() << "there was room for " << to_iec(bytes);
   } catch (const DeviceOutOfMemory& error) {
     EXPECT_EQ(error.kind(), ErrorKind::out_of_memory);
     EXPECT_EQ(error.number(), DeviceOutOfMemory::kOutOfMemory);
@@ -233,7 +233,7 @@ TYPED_TEST_P(DeviceContract, GrowsARangeInPlace) {
   const PageHandle more = device.create_pages(2 * page);
   device.map(range + page, more, 2 * page);
   EXPECT_EQ(this->download(range, page), Bytes(page, std::byte{7}));
-  // What is mapped side by side is one range.
+  // Pages that are mapped next to each other form one range.
   this->upload(range, bytes);
   EXPECT_EQ(this->download(range, 3 * page), bytes);
   device.unmap(range + page, 2 * page);

@@ -1,5 +1,5 @@
 /// @file
-/// What every `Device` promises of streams and events. See device_contract.hpp.
+/// What every `Device` guarantees about streams and events. See device_contract.hpp.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -70,11 +70,11 @@ TYPED_TEST_P(DeviceStreamContract, OrdersStreamsByEvents) {
 }
 
 TYPED_TEST_P(DeviceStreamContract, IsAsynchronous) {
-  if (!this->kHolds) GTEST_SKIP() << "this kind holds no stream";
+  if (!this->kHolds) GTEST_SKIP() << "this kind cannot hold a stream";
   Device& device = this->device();
   const DeviceStream blocked(device);
   const DeviceStream copies(device);
-  // Not from host to host, for which a GPU's driver waits.
+  // Not from host to host, because a GPU's driver waits for such copies.
   const MappedPages from(device, this->page());
   const Pinned to(device, 1000);
   this->upload(from.at(), pattern(1000));
@@ -86,7 +86,7 @@ TYPED_TEST_P(DeviceStreamContract, IsAsynchronous) {
     device.wait(copies.handle(), start.handle());
     device.copy(to.at(), from.at(), 1000, copies.handle());
     arrived.record(copies.handle());
-    // A stream that waits for nothing goes on meanwhile.
+    // A stream that waits for nothing continues meanwhile.
     device.synchronize(nullptr);
     EXPECT_FALSE(start.fired());
     EXPECT_FALSE(arrived.fired());
@@ -98,7 +98,7 @@ TYPED_TEST_P(DeviceStreamContract, IsAsynchronous) {
 }
 
 TYPED_TEST_P(DeviceStreamContract, ForgetsAFormerRecord) {
-  if (!this->kHolds) GTEST_SKIP() << "this kind holds no stream";
+  if (!this->kHolds) GTEST_SKIP() << "this kind cannot hold a stream";
   Device& device = this->device();
   const DeviceStream stream(device);
   DeviceEvent event(device);
@@ -114,7 +114,7 @@ TYPED_TEST_P(DeviceStreamContract, ForgetsAFormerRecord) {
 }
 
 TYPED_TEST_P(DeviceStreamContract, WaitsForTheRecordThatIsTheLastOneThen) {
-  if (!this->kHolds) GTEST_SKIP() << "this kind holds no stream";
+  if (!this->kHolds) GTEST_SKIP() << "this kind cannot hold a stream";
   Device& device = this->device();
   const DeviceStream early(device);
   const DeviceStream late(device);
@@ -175,7 +175,7 @@ TYPED_TEST_P(DeviceStreamContract, SynchronizesAllStreams) {
     device.copy(got.at() + begin, pages.at() + begin, 100, stream);
     begin += 100;
   }
-  // Whoever does not wait for the last stream comes too early.
+  // An implementation that does not wait for the last stream returns too early.
   std::jthread release([held = std::move(held)]() mutable {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     held.reset();

@@ -1,6 +1,6 @@
 /// @file
-/// Device tapes over a device's memory, each called "kind" and of about `kKindBytes`, for the
-/// suites that hold for all tapes. `Maker` makes the device, as a kind of `DeviceContract` does.
+/// Device tapes on a device's memory, each named "kind" and about `kKindBytes` large, for the
+/// suites that run on all tapes. `Maker` creates the device, like a kind of `DeviceContract`.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -30,7 +30,7 @@ struct PlainDeviceTape {
   DeviceTape tape = DeviceTape::start(*device, kKindBytes, {.name = "kind"});
 };
 
-/// Grown whole, page by page: its takes do not grow it.
+/// Grown completely in advance, page by page, so takes do not grow it.
 template <class Maker>
 struct GrownDeviceTape {
   static constexpr const char* kName = "GrownDevice";
@@ -42,7 +42,7 @@ struct GrownDeviceTape {
   DeviceTape tape = DeviceTape::reserve(pool, kKindBytes, {.name = "kind"});
 };
 
-/// Nothing of it is committed.
+/// None of it is committed.
 template <class Maker>
 struct GrowingDeviceTape {
   static constexpr const char* kName = "GrowingDevice";
@@ -53,7 +53,7 @@ struct GrowingDeviceTape {
       pool, kKindBytes, {.name = "kind", .block = refusing_while<DeviceBlockOptions>(refuse)});
 };
 
-/// At an odd address and of an odd size.
+/// A tape at an odd address and with an odd size.
 template <class Maker>
 struct BorrowedDeviceTape {
   static constexpr const char* kName = "BorrowedDevice";
@@ -87,7 +87,7 @@ struct JoinedKinds<::testing::Types<Kinds...>, ::testing::Types<More...>> {
   using type = ::testing::Types<Kinds..., More...>;  // NOLINT(readability-identifier-naming)
 };
 
-/// Every kind of tape that needs no driver: on the host, and on a device of its memory.
+/// Every kind of tape that needs no driver: on the host, and on a `HostDevice`.
 using AllTapeKinds = JoinedKinds<TapeKinds, DeviceTapeKinds<HostDeviceMaker>>::type;
 using AllMarkedTapeKinds = JoinedKinds<MarkedTapeKinds, DeviceTapeKinds<HostDeviceMaker>>::type;
 using AllGrowingTapeKinds =

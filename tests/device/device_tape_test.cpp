@@ -1,4 +1,4 @@
-// What only device tapes do. That they keep the contract of tapes, tape_contract_test says.
+// What only device tapes do. tape_contract_test checks that they keep the contract of tapes.
 
 #include "tapedeck/device/device_tape.hpp"
 
@@ -55,7 +55,7 @@ TEST_F(DeviceTapeTest, ASealedTapeRefusesToGrowAndToShrinkAndStaysUsable) {
   EXPECT_NE(tape.try_take(2 * kDevicePage), nullptr);
   EXPECT_EQ(tape.try_take(1), nullptr);
   tape.clear();
-  tape.prepare(2 * kDevicePage);  // there already
+  tape.prepare(2 * kDevicePage);  // already there
   for (const auto& refused : {thrown<WrongState>([&] { tape.prepare(2 * kDevicePage + 1); }),
                               thrown<WrongState>([&] { (void)tape.decommit(); })}) {
     EXPECT_EQ(refused.object(), "tape captured");
@@ -74,7 +74,7 @@ TEST_F(DeviceTapeTest, PagesGivenBackServeAnotherTapeAndOnlyThePoolReleasesThem)
   EXPECT_EQ(tape.committed(), 2 * kDevicePage);
   EXPECT_EQ(pool_.free_bytes(), 8 * kDevicePage);
   other.prepare(8 * kDevicePage);
-  EXPECT_EQ(pool_.held_bytes(), 10 * kDevicePage);  // nothing was created
+  EXPECT_EQ(pool_.held_bytes(), 10 * kDevicePage);  // no page was created
   EXPECT_EQ(other.decommit(), 8 * kDevicePage);
   EXPECT_EQ(device_.memory().free, 64_MiB - 10 * kDevicePage);
   EXPECT_EQ(pool_.trim(), 8 * kDevicePage);
@@ -104,7 +104,7 @@ TEST_F(DeviceTapeTest, ADeviceThatIsFullRefusesAndNothingChanges) {
   EXPECT_EQ(error.bytes(), kDevicePage);
   EXPECT_EQ(tape.committed(), 1_MiB);
   EXPECT_EQ(pool_.held_bytes() - pool_.free_bytes(), 1_MiB);
-  EXPECT_EQ(pool_.trim(), 63_MiB);  // what was created on the way is kept, and free
+  EXPECT_EQ(pool_.trim(), 63_MiB);  // pages created before the failure are kept
 }
 
 TEST_F(DeviceTapeTest, HooksHearOfRangesAsTheyComeAndGo) {

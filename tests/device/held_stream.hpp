@@ -1,5 +1,6 @@
 /// @file
-/// Streams of a `HostDevice` that begin nothing until a test lets them: what must wait is seen to.
+/// Streams of a `HostDevice` that start no work until a test lets them, to show that a call really
+/// waits.
 #pragma once
 
 #include <future>
@@ -11,10 +12,10 @@
 
 namespace tapedeck::tests {
 
-/// While it lives, the stream begins nothing. Not for the default stream.
+/// While it lives, the stream starts no work. Not for the default stream.
 class HeldStream {
  public:
-  // A host stream's handle is the stream.
+  // The handle of a host stream is the stream itself.
   explicit HeldStream(StreamHandle stream) {
     reinterpret_cast<internal::HostStream*>(stream)->put(
         [waits = released_.get_future().share()] { waits.wait(); });
@@ -27,7 +28,7 @@ class HeldStream {
   std::promise<void> released_;
 };
 
-/// Holds a stream until this thread sleeps, as a call that waits for the stream does.
+/// Holds a stream until this thread sleeps, as it does in a call that waits for the stream.
 class StreamHeldUntilWaitedFor {
  public:
   explicit StreamHeldUntilWaitedFor(StreamHandle stream) : held_(std::in_place, stream) {}

@@ -1,4 +1,4 @@
-// The contract of devices, on the host's, and what only that one is asked for.
+// The contract of devices for the `HostDevice`, and what only this device supports.
 
 #include "tapedeck/device/host_device.hpp"
 
@@ -44,7 +44,7 @@ TEST(HostDevice, HasByItselfWhatTheHostHas) {
   EXPECT_LE(device.memory().free, host_budget().available * 2);
 }
 
-TEST(HostDevice, RefusesAGranularityThatIsNone) {
+TEST(HostDevice, RefusesAnInvalidGranularity) {
   for (const std::size_t granularity : {0U, 1U, 100U, 2048U, 65'537U, 3U << 20}) {
     EXPECT_THROW(HostDevice({.granularity = granularity}), InvalidArgument) << granularity;
   }

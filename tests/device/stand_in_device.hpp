@@ -12,13 +12,13 @@
 
 namespace tapedeck::tests {
 
-/// Nothing is live, and no rule of CUDA was broken.
+/// Expects that nothing is allocated, and that no rule of CUDA was broken.
 inline void expect_all_given_back() {
   EXPECT_EQ(stand_in::live(), stand_in::Live{});
   EXPECT_THAT(stand_in::violations(), testing::IsEmpty());
 }
 
-/// For `DeviceContract`.
+/// A kind of device for `DeviceContract`.
 class StandInKind {
  public:
   static constexpr bool kWholeDevice = true;

@@ -1,6 +1,6 @@
 /// @file
-/// A life run again and again with its 1st, 2nd, … call of the driver failing, until a run
-/// completes without.
+/// Runs a function repeatedly with its 1st, 2nd, ... call of the driver failing, until a run
+/// completes without a failure.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,12 +16,13 @@
 
 namespace tapedeck::tests {
 
-// What is called to give back: nobody is told of its failure, and what it was to give back leaks.
+// Calls that release something. Their failures are not reported, and what they should release
+// leaks.
 inline const std::set<std::string> kGivingBack = {
     "cuCtxPopCurrent_v2", "cuDevicePrimaryCtxRelease_v2", "cuMemAddressFree", "cuMemRelease",
     "cuMemUnmap", "cuMemFree_v2", "cuMemFreeHost", "cuMemHostUnregister", "cuStreamDestroy_v2",
     "cuEventDestroy_v2", "cuModuleUnload", "cuGraphDestroy", "cuGraphExecDestroy",
-    // Of any of these.
+    // Called before any of these.
     "cuCtxPushCurrent_v2"};
 
 inline void expect_names(const std::string& text, const std::string& victim) {
@@ -29,7 +30,7 @@ inline void expect_names(const std::string& text, const std::string& victim) {
   EXPECT_NE(text.find("CUDA_ERROR_UNKNOWN"), std::string::npos) << text;
 }
 
-// Whether the fault was told.
+// Whether the failure was reported.
 inline bool run_with_fault(std::uint64_t k, const std::function<void()>& body) {
   stand_in::reset();
   stand_in::fail_call(k, CUDA_ERROR_UNKNOWN);
@@ -47,8 +48,8 @@ inline bool run_with_fault(std::uint64_t k, const std::function<void()>& body) {
   return true;
 }
 
-// Returns the number of calls, and of those whose failure was told.
-// @param untold  calls of this life that are about to give back, too.
+// Returns the number of calls, and how many of their failures were reported.
+// @param untold  further calls that `body` only makes to release something.
 inline std::pair<std::uint64_t, std::uint64_t> sweep_driver_calls(
     const std::function<void()>& body, const std::set<std::string>& untold = {}) {
   std::uint64_t told = 0;
@@ -65,9 +66,9 @@ inline std::pair<std::uint64_t, std::uint64_t> sweep_driver_calls(
       return {k - 1, told};
     }
     EXPECT_TRUE(kGivingBack.contains(victim) || untold.contains(victim))
-        << "nobody noticed that " << victim << " failed";
+        << "a failure was not noticed: " << victim << " failed";
   }
-  ADD_FAILURE() << "a thousand calls and no end";
+  ADD_FAILURE() << "the sweep did not end after a thousand calls";
   return {0, 0};
 }
 

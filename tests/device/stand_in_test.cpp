@@ -1,5 +1,5 @@
-// The stand-in reports what breaks CUDA's rules: were it lenient, the other tests would prove
-// nothing. Here the driver is called directly.
+// The stand-in reports violations of CUDA's rules. If it were lenient, the other tests would prove
+// nothing. These tests call the driver directly.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 
 #include "device/stand_in/stand_in.hpp"
 
-// cuda.h has another version of it under this name.
+// cuda.h defines another version under this name.
 #undef cuEventElapsedTime
 // NOLINTNEXTLINE(readability-identifier-naming): the driver has it so.
 extern "C" CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end);
@@ -35,8 +35,8 @@ CUmemAllocationProp of_device(int device) {
   return property;
 }
 
-// A driver with the context of device 0 current, and short forms of what is called most. They
-// return what the call gives, whether that is of use or not.
+// A driver with the context of device 0 current, and short forms of the most common calls. They
+// return the result of the call, successful or not.
 class Driver {
  public:
   Driver() {
@@ -110,15 +110,15 @@ const std::vector<Misuse>& misuses() {
       {"ReserveOfPartOfAPage", "cuMemAddressReserve: not whole pages",
        [](D&) { D::reserve(kDevicePage + 4096); }},
       {"ReserveOfNothing", "cuMemAddressReserve: not whole pages", [](D&) { D::reserve(0); }},
-      {"FreeOfPartOfAReservation", "cuMemAddressFree: .* is not what was reserved",
+      {"FreeOfPartOfAReservation", "cuMemAddressFree: .* was not reserved",
        [](D&) { cuMemAddressFree(D::reserve(2 * kDevicePage), kDevicePage); }},
-      {"FreeOfAReservationTwice", "cuMemAddressFree: .* is not what was reserved",
+      {"FreeOfAReservationTwice", "cuMemAddressFree: .* was not reserved",
        [](D&) {
          const CUdeviceptr at = D::reserve(kDevicePage);
          cuMemAddressFree(at, kDevicePage);
          cuMemAddressFree(at, kDevicePage);
        }},
-      {"FreeOfAReservationThatIsMapped", "cuMemAddressFree: something is mapped there",
+      {"FreeOfAReservationThatIsMapped", "cuMemAddressFree: the range contains a mapping",
        [](D&) { cuMemAddressFree(D::mapped(kDevicePage), kDevicePage); }},
       {"CreateOfPartOfAPage", "cuMemCreate: not whole pages",
        [](D&) { D::create(kDevicePage / 2); }},
@@ -140,7 +140,7 @@ const std::vector<Misuse>& misuses() {
        [](D&) {
          cuMemMap(D::reserve(2 * kDevicePage) + 4096, kDevicePage, 0, D::create(kDevicePage), 0);
        }},
-      {"MapOfMoreThanThereIs", "cuMemMap: more than the pages have",
+      {"MapOfMoreThanThereIs", "cuMemMap: more than the size of the pages",
        [](D&) {
          cuMemMap(D::reserve(2 * kDevicePage), 2 * kDevicePage, 0, D::create(kDevicePage), 0);
        }},
@@ -148,26 +148,26 @@ const std::vector<Misuse>& misuses() {
        [](D&) {
          cuMemMap(D::reserve(kDevicePage), 2 * kDevicePage, 0, D::create(2 * kDevicePage), 0);
        }},
-      {"MapOverWhatIsMapped", "cuMemMap: something is mapped there",
+      {"MapOverWhatIsMapped", "cuMemMap: the range contains a mapping",
        [](D&) { cuMemMap(D::mapped(kDevicePage), kDevicePage, 0, D::create(kDevicePage), 0); }},
-      {"AccessToPartOfAMapping", "cuMemSetAccess: .* is not whole mappings",
+      {"AccessToPartOfAMapping", "cuMemSetAccess: .* does not consist of whole mappings",
        [](D&) { D::allow(D::mapped(2 * kDevicePage), kDevicePage); }},
-      {"AccessOverTheEndOfAMapping", "cuMemSetAccess: .* is not whole mappings",
+      {"AccessOverTheEndOfAMapping", "cuMemSetAccess: .* does not consist of whole mappings",
        [](D&) {
          const CUdeviceptr at = D::reserve(2 * kDevicePage);
          cuMemMap(at, kDevicePage, 0, D::create(kDevicePage), 0);
          D::allow(at, 2 * kDevicePage);
        }},
-      {"UnmapOfAPart", "cuMemUnmap: .* is not what one call mapped",
+      {"UnmapOfAPart", "cuMemUnmap: .* was not mapped by one call",
        [](D&) { cuMemUnmap(D::mapped(2 * kDevicePage), kDevicePage); }},
-      {"UnmapOfTwoMappings", "cuMemUnmap: .* is not what one call mapped",
+      {"UnmapOfTwoMappings", "cuMemUnmap: .* was not mapped by one call",
        [](D&) {
          const CUdeviceptr at = D::reserve(2 * kDevicePage);
          cuMemMap(at, kDevicePage, 0, D::create(kDevicePage), 0);
          cuMemMap(at + kDevicePage, kDevicePage, 0, D::create(kDevicePage), 0);
          cuMemUnmap(at, 2 * kDevicePage);
        }},
-      {"UnmapTwice", "cuMemUnmap: .* is not what one call mapped",
+      {"UnmapTwice", "cuMemUnmap: .* was not mapped by one call",
        [](D&) {
          const CUdeviceptr at = D::mapped(kDevicePage);
          cuMemUnmap(at, kDevicePage);
@@ -188,22 +188,22 @@ const std::vector<Misuse>& misuses() {
          cuMemMap(at, kDevicePage, 0, D::create(kDevicePage), 0);
          D::fill(at, 10);
        }},
-      {"FillOfAFreedReservation", "cuMemsetD8Async: .* was given back",
+      {"FillOfAFreedReservation", "cuMemsetD8Async: .* was freed",
        [](D&) {
          const CUdeviceptr at = D::reserve(kDevicePage);
          cuMemAddressFree(at, kDevicePage);
          D::fill(at, 10);
        }},
-      {"FillOfAFreedAllocation", "cuMemsetD8Async: .* was given back",
+      {"FillOfAFreedAllocation", "cuMemsetD8Async: .* was freed",
        [](D&) {
          const CUdeviceptr at = D::allocate(100);
          cuMemFree(at);
          D::fill(at, 10);
        }},
-      {"FillOverTheEndOfAnAllocation", "cuMemsetD8Async: .* runs over the end of its allocation",
+      {"FillOverTheEndOfAnAllocation", "cuMemsetD8Async: .* extends past the end of its allocation",
        [](D&) { D::fill(D::allocate(100), 101); }},
-      {"FillOfNothing", "cuMemsetD8Async: no bytes", [](D&) { D::fill(D::allocate(10), 0); }},
-      {"FillOfHostMemory", "cuMemsetD8Async: a fill of host memory",
+      {"FillOfNothing", "cuMemsetD8Async: the size is 0", [](D&) { D::fill(D::allocate(10), 0); }},
+      {"FillOfHostMemory", "cuMemsetD8Async: fills host memory",
        [](D& driver) { D::fill(reinterpret_cast<CUdeviceptr>(&driver), 1); }},
       {"CopyFromAReservation", "cuMemcpyAsync: .* is reserved and not mapped",
        [](D&) { cuMemcpyAsync(D::allocate(10), D::reserve(kDevicePage), 10, nullptr); }},
@@ -253,24 +253,24 @@ const std::vector<Misuse>& misuses() {
        }},
       {"FreeOfAnInnerByte", "cuMemFree_v2: .* is not allocated",
        [](D&) { cuMemFree(D::allocate(100) + 1); }},
-      {"FreeOfPinnedMemoryTwice", "cuMemFreeHost: this was not allocated",
+      {"FreeOfPinnedMemoryTwice", "cuMemFreeHost: the memory was not allocated",
        [](D&) {
          void* pinned = nullptr;
          cuMemHostAlloc(&pinned, 100, 0);
          cuMemFreeHost(pinned);
          cuMemFreeHost(pinned);
        }},
-      {"UnpinOfWhatIsNotPinned", "cuMemHostUnregister: this was not registered",
+      {"UnpinOfWhatIsNotPinned", "cuMemHostUnregister: the memory was not registered",
        [](D& driver) { cuMemHostUnregister(&driver); }},
-      {"AccessByAnotherDevice", "cuMemSetAccess: access by another than the current device",
+      {"AccessByAnotherDevice", "cuMemSetAccess: access by a device that is not current",
        [](D&) {
          const CUdeviceptr at = D::mapped(kDevicePage);
          const CUmemAccessDesc other = {.location = of_device(1).location,
                                         .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
          cuMemSetAccess(at, kDevicePage, &other, 1);
        }},
-      {"AllocationOfNothing", "cuMemAlloc_v2: no bytes", [](D&) { D::allocate(0); }},
-      {"AStreamThatBlocksOthers", "cuStreamCreate: a stream that others wait for",
+      {"AllocationOfNothing", "cuMemAlloc_v2: the size is 0", [](D&) { D::allocate(0); }},
+      {"AStreamThatBlocksOthers", "cuStreamCreate: the stream must be non-blocking",
        [](D&) {
          CUstream stream = nullptr;
          cuStreamCreate(&stream, CU_STREAM_DEFAULT);
@@ -289,7 +289,7 @@ const std::vector<Misuse>& misuses() {
          cuStreamDestroy(stream);
          D::fill(D::allocate(10), 10, stream);
        }},
-      {"FillOnAStreamOfAnotherDevice", "cuMemsetD8Async: a stream of another device",
+      {"FillOnAStreamOfAnotherDevice", "cuMemsetD8Async: the stream belongs to another device",
        [](D& driver) {
          auto* const stream = D::stream();
          driver.push_other();
@@ -301,7 +301,8 @@ const std::vector<Misuse>& misuses() {
          cuEventDestroy(event);
          cuEventDestroy(event);
        }},
-      {"RecordOnAnotherDevice", "cuEventRecord: the event and the stream are of two devices",
+      {"RecordOnAnotherDevice",
+       "cuEventRecord: the event and the stream belong to different devices",
        [](D& driver) {
          auto* const event = D::event();
          driver.push_other();
@@ -477,7 +478,7 @@ TEST_F(StandIn, MeasuresTheTimeBetweenEventsThatWereReached) {
   EXPECT_GE(milliseconds, 0);
 }
 
-// What was right when it was put on the stream, and is no more when its turn comes.
+// Work that was valid when it was put on the stream, but is not when it runs.
 TEST_F(StandIn, ReportsWhatAStreamFindsGone) {
   const CUdeviceptr at = Driver::mapped(kDevicePage);
   {

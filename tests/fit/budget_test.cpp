@@ -32,7 +32,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-/// A host's files, from a record made by `tail -n +1 FILE...`: each file's text behind its name.
+/// The files of a host, from a record made with `tail -n +1 FILE...`: the text of each file follows
+/// its name.
 class RecordedHost {
  public:
   explicit RecordedHost(const std::string& record) {
@@ -62,7 +63,7 @@ class RecordedHost {
   TempFolder folder_;
 };
 
-/// The names of all limits, of which the first binds.
+/// The names of all limits; the first one is the tightest.
 std::vector<std::string> limits_of(const HostBudget& budget) {
   std::vector<std::string> all;
   for (const MemoryLimit& limit : budget.limits) all.push_back(limit.name);
@@ -86,14 +87,14 @@ TEST(HostBudget, OfASystemdServiceIsWhereItWouldBeThrottled) {
   EXPECT_EQ(budget.limits[3].limit, 65'770'472_KiB);
 }
 
-// Each limit of the chain binds when it is the tightest.
+// Each limit of the chain applies if it is the tightest.
 TEST(HostBudget, EveryAncestorBinds) {
   RecordedHost host("systemd_v2");
   host.write("sys/fs/cgroup/system.slice/llm.slice/memory.max", "8589934592\n");
   EXPECT_EQ(host.budget().available, 1_GiB);
   EXPECT_EQ(host.budget().limit, "memory cgroup /system.slice/llm.slice, memory.max");
   host.write("sys/fs/cgroup/system.slice/memory.high", "25769803776\n");
-  EXPECT_EQ(host.budget().available, 0U);  // 24 - (30 - 6): at its limit
+  EXPECT_EQ(host.budget().available, 0U);  // 24 - (30 - 6), exactly at its limit
   EXPECT_EQ(host.budget().limit, "memory cgroup /system.slice, memory.high");
   host.write("sys/fs/cgroup/system.slice/memory.high", "5\n");
   EXPECT_EQ(host.budget().available, 0U);  // over its limit
@@ -110,7 +111,7 @@ TEST(HostBudget, OfADockerContainerIsAtTheRootOfVersion1) {
   EXPECT_EQ(budget.lockable->available(), 48_KiB);
 }
 
-// The group's own file says unlimited; that of the job above it is not in sight.
+// The group's own file has no limit, and the one of the job above it is not visible.
 TEST(HostBudget, OfASlurmStepIsTheHierarchysLeast) {
   const HostBudget budget = RecordedHost("slurm_v1").budget();
   EXPECT_EQ(budget.available, 2560_MiB);  // 4 - (2 - 0.5 inactive file)
@@ -153,7 +154,7 @@ TEST(HostBudget, OfAHybridHostHasTheChainOfVersion1) {
   HostBudget budget = host.budget();
   EXPECT_EQ(budget.available, 17_GiB);  // 24 - (9 - 2)
   EXPECT_EQ(budget.limit, "memory cgroup /user.slice, memory.limit_in_bytes");
-  // And what version 2 adds.
+  // The additions of version 2.
   const std::string session = "user.slice/user-1000.slice/session-3.scope";
   host.write("sys/fs/cgroup/unified/" + session + "/memory.max", "3221225472");
   host.write("sys/fs/cgroup/unified/" + session + "/memory.current", "1073741824");
@@ -231,7 +232,7 @@ TEST(HostBudgetOfThisHost, FollowsRlimits) {
     EXPECT_EQ(budget.limit, "RLIMIT_AS");
     EXPECT_LE(budget.available, 64_MiB);
     EXPECT_GT(budget.available, 60_MiB);
-    // More than that is refused by the kernel, that is not.
+    // The kernel refuses to map more than the available bytes, and maps no less.
     const auto can_map = [](std::size_t bytes) {
       void* at = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (at != MAP_FAILED) ::munmap(at, bytes);
@@ -242,16 +243,16 @@ TEST(HostBudgetOfThisHost, FollowsRlimits) {
   });
 }
 
-/// The kernel's own word: a child in a group of 64 MiB lives if it takes what the budget says, and
-/// is killed if it takes more.
+/// Checks the budget against the kernel: a child in a group of 64 MiB survives if it uses the
+/// available bytes of the budget, and is killed if it uses more.
 class BudgetInGroup : public ::testing::Test {
  protected:
   void SetUp() override {
     if (kSanitized) GTEST_SKIP() << "a sanitizer takes memory of its own";
-    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
   }
 
-  /// A child that fills as much as the budget and `more` are.
+  /// Runs a child that fills the budget plus `more` bytes.
   Ended fill(std::ptrdiff_t more) {
     return Child([&] {
              ASSERT_TRUE(group_.enter());
@@ -284,7 +285,8 @@ TEST_F(BudgetInGroup, MoreIsKilled) {
   EXPECT_EQ(fill(16_MiB).signal, SIGKILL);
 }
 
-// A file that was read stays in the page cache, charged to the group; it is no loss.
+// A file that was read is in the page cache and charged to the group, but its pages can be
+// reclaimed.
 TEST_F(BudgetInGroup, FilePagesAreCredited) {
   const TempFolder folder;
   const std::string file = folder.write("file", std::string(24_MiB, 'x'));

@@ -1,5 +1,5 @@
 /// @file
-/// The choice of one mode, among those that `fit` found.
+/// Finds the choice with a given mode among those that `fit` returned.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What `fit` says, checked against plans of models of any shape.
+// Checks `fit` against plans of random models.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -27,7 +27,7 @@ namespace {
 
 HostBudget host_of(std::uint64_t bytes) { return {.available = bytes, .limit = "a test"}; }
 
-constexpr double kRandomBus = 1e9;  // bytes a second
+constexpr double kRandomBus = 1e9;  // bytes per second
 constexpr std::uint64_t kEnough = std::uint64_t{1} << 50;
 
 DeviceBudget device_of(std::uint64_t bytes) {
@@ -51,10 +51,10 @@ FitChoice random_choice(const RandomPlan& random, FitMode mode, std::uint64_t ho
   }
 }
 
-// A sanitizer takes fifteen times as long.
+// A sanitizer is fifteen times as slow.
 constexpr std::uint32_t kStep = kSanitized ? 4 : 1;
 
-// One byte less budget flips the answer, on either side.
+// One byte less budget changes the answer, both on the host and on the device.
 TEST(FitRandom, OneByteDecides) {
   for (std::uint32_t seed = 0; seed < 20; seed += kStep) {
     const RandomPlan random(seed);
@@ -86,7 +86,7 @@ TEST(FitRandom, OneByteDecides) {
   }
 }
 
-// And so it does where a rate is asked for that needs some layers on the device.
+// The same holds with a minimum rate, which needs some layers on the device.
 TEST(FitRandom, OneByteDecidesWhetherItIsFastEnough) {
   std::mt19937 dice(2);
   std::uint32_t slow = 0;
@@ -99,7 +99,7 @@ TEST(FitRandom, OneByteDecidesWhetherItIsFastEnough) {
     const FitChoice any = with(kEnough, 0);
     const FitChoice least = with(any.device.needed, 0);
     if (least.token_bytes == 0) continue;  // too few layers to stream
-    // Between what it reaches with the least memory, and ten times that.
+    // A rate between the one it reaches with minimum memory and ten times that.
     const double rate =
         least.ceiling_tokens_per_second * (1 + static_cast<double>(dice() % 1000) / 111);
     const FitChoice exact = with(with(kEnough, rate).device.needed, rate);
@@ -123,7 +123,7 @@ TEST(FitRandom, OneByteDecidesWhetherItIsFastEnough) {
   EXPECT_GE(slow, 10U / kStep);
 }
 
-// What is said to be the largest fits, and one more does not.
+// The largest value that is reported fits, and one more does not.
 TEST(FitRandom, TheLargestIsTheLargest) {
   std::mt19937 dice(1);
   std::uint32_t bounded = 0;
@@ -157,10 +157,10 @@ TEST(FitRandom, TheLargestIsTheLargest) {
     expect_largest([](PlanOptions& options, std::uint64_t n) { options.decode_batch = n; },
                    choice.largest_decode_batch, 65'536);
   }
-  EXPECT_GT(bounded, 60U / kStep);  // the rare end of the range is not all that was met
+  EXPECT_GT(bounded, 60U / kStep);  // not only the rare end of the range was tested
 }
 
-// What bisection takes for granted.
+// Bisection relies on this.
 TEST(FitRandom, WhatAPlanHoldsIsMonotone) {
   for (std::uint32_t seed = 200; seed < 230; seed += kStep) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -180,7 +180,7 @@ TEST(FitRandom, WhatAPlanHoldsIsMonotone) {
   }
 }
 
-/// What is thrown where nothing fits.
+/// Returns the exception that is thrown if nothing fits.
 NothingFits nothing_fits(const RandomPlan& random, std::uint64_t host,
                          const std::optional<DeviceBudget>& device = {},
                          const FitOptions& least = {}) {
@@ -218,14 +218,15 @@ TEST(NothingFits, NamesTheSideThatLacksMore) {
   const bool of_device = best.device.needed > best.host.needed;
   EXPECT_EQ(error.needed(), std::max(best.device.needed, best.host.needed));
   EXPECT_EQ(error.limit(), of_device ? "free memory of a test's device" : "a test");
-  EXPECT_EQ(error.advice(), "free " + to_iec(best.shortfall()));  // no context or type helps
+  // Neither a smaller context nor another type helps.
+  EXPECT_EQ(error.advice(), "free " + to_iec(best.shortfall()));
 }
 
 TEST(NothingFits, SaysThatTheBusIsTooSlowAndWhatItCarries) {
   const RandomPlan random(0);
   const std::uint64_t device =
       random_choice(random, FitMode::layer_streaming, kMost, kMost).device.needed;
-  // The host holds the weights, and no more; the device no whole model.
+  // The host has room for the weights and nothing else; the device has no room for the whole model.
   const std::uint64_t host = make_plan(random.model, random.options).weights.bytes();
   const auto fit_with = [&](double rate) {
     return fit(random.model, random.options, host_of(host), device_of(device), {rate});
@@ -235,7 +236,7 @@ TEST(NothingFits, SaysThatTheBusIsTooSlowAndWhatItCarries) {
   const NothingFits error =
       nothing_fits(random, host, device_of(device), {slow.ceiling_tokens_per_second * 1.001});
   EXPECT_TRUE(choice_with_mode(error.choices(), FitMode::layer_streaming).too_slow());
-  // The rate that the advice names can be reached.
+  // The rate that the advice suggests can be reached.
   const std::string advice(error.advice());
   const double advised = std::stod(advice.substr(advice.find("rate to ") + 8));
   EXPECT_GT(advised, slow.ceiling_tokens_per_second * 0.98);
@@ -260,8 +261,8 @@ TEST(Fit, FiguresThatMakeNoSenseAreErrors) {
   EXPECT_EQ(refused_fit(options, 1, 1), (Refused{"PlanOptions::sequences", 0, 1}));
 }
 
-// Real headers: the layers' tensors and what is beside them are all there is; and what fits is what
-// is planned, at the byte that is said to be needed, and with some layers more.
+// For real headers, the layers' tensors and the others are all tensors, and the plan fits exactly
+// into the bytes that are reported as needed, with and without additional layers.
 TEST(FitRealModels, IsWhatIsPlanned) {
   const std::filesystem::path folder = shared_data("engine_figures");
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no " << folder;

@@ -21,9 +21,9 @@ namespace {
 
 using ::testing::ElementsAre;
 
-/// Made up, so that every figure can be computed by hand: 4 layers of 1 MiB, the second of 3 MiB; 2
-/// MiB of no layer; K and V of 1 KiB a token and layer in f16; scratch of 1 KiB for each token of a
-/// micro-batch and 2 KiB for each of a decode step; 1 MiB of overhead.
+/// A fictional model, whose figures can all be computed by hand: 4 layers of 1 MiB, except that the
+/// second has 3 MiB; 2 MiB outside the layers; K and V of 1 KiB per token and layer in f16; scratch
+/// of 1 KiB per token of a micro-batch and 2 KiB per token of a decode step; 1 MiB of overhead.
 constexpr std::uint64_t kLayers = 4;
 
 Plan made_up(const PlanOptions& options) {
@@ -32,7 +32,7 @@ Plan made_up(const PlanOptions& options) {
   plan.context_per_talk = options.total_context;
   plan.overhead = 1_MiB;
   const std::uint64_t scale =
-      options.weights_type == DType::q4_k ? 4 : 1;  // a fourth, the others all
+      options.weights_type == DType::q4_k ? 4 : 1;  // q4_k is a quarter; all others are 1
   plan.weights.append(weight_region({.part = Part::embedding}, 2_MiB / scale));
   for (std::uint32_t i = 0; i < kLayers; ++i) {
     plan.weights.append(
@@ -98,7 +98,7 @@ TEST(Fit, WhereEverythingFitsItIsInTheOrderOfPreference) {
   for (const FitChoice& choice : choices) {
     ways.push_back(description(choice.mode));
     EXPECT_TRUE(choice.fits());
-    if (choice.mode == FitMode::layer_streaming) continue;  // the others copy nothing
+    if (choice.mode == FitMode::layer_streaming) continue;  // the other modes copy nothing
     EXPECT_EQ(choice.resident_layers, 0U);
     EXPECT_EQ(choice.token_bytes, 0U);
   }
@@ -133,7 +133,7 @@ TEST(Fit, FirstLayersAreAsManyAsTheDeviceHolds) {
   const auto with = [](std::uint64_t device) {
     return fitted(FitMode::first_layers, 1_GiB, kScratch + kOverhead + device);
   };
-  // A layer's history is 1 MiB; layer 0 is 2 MiB with it, layer 1 is 4 MiB.
+  // A layer has 1 MiB of history, so layer 0 needs 2 MiB and layer 1 needs 4 MiB.
   FitChoice choice = with(6_MiB);
   EXPECT_EQ(choice.device_layers, 2U);
   EXPECT_EQ(choice.device.needed, kScratch + kOverhead + 6_MiB);
@@ -144,7 +144,7 @@ TEST(Fit, FirstLayersAreAsManyAsTheDeviceHolds) {
   EXPECT_EQ(choice.device_layers, 1U);
   EXPECT_EQ(choice.host.needed, 2 * 2_MiB + 4_MiB + 2_MiB + kScratch);
 
-  // One layer at least, or it would be no such way.
+  // At least one layer must be on the device, or the mode does not apply.
   choice = with(2_MiB - 1);
   EXPECT_EQ(choice.device_layers, 1U);
   EXPECT_FALSE(choice.fits());
@@ -164,21 +164,22 @@ TEST(Fit, EverySequenceHasItsHistory) {
   EXPECT_EQ(needed(FitMode::first_layers), 6_MiB + 3 * kHistory + kScratch + kOverhead);
 }
 
-/// What fits on a host of so many bytes.
+/// What fits on a host with this much memory.
 struct FittedOnHost {
   std::uint64_t bytes;
   std::uint64_t context, micro_batch, decode_batch;
   std::optional<DType> kv_type{}, weights_type{};
 };
 
-// A token takes 4 KiB of history, 1 KiB of a micro-batch and 2 KiB of a decode step.
+// A token takes 4 KiB of history, 1 KiB per token of a micro-batch and 2 KiB per token of a decode
+// step.
 const FittedOnHost kFittedOnHost[] = {
     {kAll, 1024, 512, 1},
     {kAll - 1, 1023, 511, 0, DType::q8_0, DType::q4_k},
     {kAll + 4_KiB - 1, 1024, 515, 2},
     {kAll + 4_KiB, 1025, 516, 3},
     {kAll + 6_KiB, 1025, 518, 4},
-    // What the model was made for; a prompt fills the context at most.
+    // The context that the model was trained for. A prompt fills at most the context.
     {1_GiB, 4096, 1024, 65'536},
     {kAll - 2_MiB, 512, 0, 0, DType::q8_0, DType::q4_k},
     {kAll - 2_MiB - 1, 511, 0, 0, DType::q4_0, DType::q4_k},
@@ -205,7 +206,7 @@ TEST(Fit, TheContextOfAllSequencesGrowsWithThem) {
   PlanOptions options = kAsked;
   options.sequences = 2;
   EXPECT_EQ(on_host(1_GiB, options).largest_context, 8192U);
-  options.total_context = 9000;  // asked for more than it was made for
+  options.total_context = 9000;  // more than the model was trained for
   EXPECT_EQ(on_host(1_GiB, options).largest_context, 9000U);
 }
 
@@ -216,7 +217,7 @@ TEST(Fit, WhatDoesNotFitIsRankedByWhatItLacks) {
   EXPECT_EQ(choices[0].shortfall(), 10_MiB + kScratch - 5_MiB);
   EXPECT_EQ(choices[1].shortfall(), kAll - 5_MiB);
   EXPECT_EQ(choices[2].shortfall(), kAll - 4_MiB);
-  // Its two slots and the rest are as large as the weights here, and the host lacks 3 MiB too.
+  // Here two slots and the rest are as large as all weights, and the host lacks 3 MiB too.
   EXPECT_EQ(choices[3].shortfall(), kAll - 4_MiB + 3_MiB);
 }
 
@@ -238,7 +239,7 @@ TEST(Fit, SidesThatLackAreSummedUp) {
   EXPECT_EQ(endless.shortfall(), kMost);
 }
 
-// What does not fit in 64 bits fits nowhere, and wraps round nowhere.
+// A model whose size exceeds 64 bits does not fit, and the arithmetic does not wrap around.
 TEST(Fit, OverflowFitsNowhere) {
   const auto make = [](const PlanOptions&) {
     Plan plan;
@@ -261,10 +262,11 @@ TEST(Fit, OverflowFitsNowhere) {
   }
 }
 
-/// As before, but of eight layers of 1 MiB: with n that stay, tensors of no layer and two slots,
-/// the device has n + 4 MiB of weights; with all eight, and no slots, 10 MiB.
+/// The same model, but with eight layers of 1 MiB. With n layers that stay, the tensors outside the
+/// layers and two slots, the device has n + 4 MiB of weights; with all eight layers, and no slots,
+/// 10 MiB.
 constexpr std::uint64_t kBeside = kHistory + kScratch + kOverhead;
-constexpr double kBus = 60.0 * 1024 * 1024;  // carries one layer 60 times a second
+constexpr double kBus = 60.0 * 1024 * 1024;  // copies one layer 60 times per second
 
 Plan of_eight_layers(const PlanOptions& options) {
   Plan plan = made_up(options);
@@ -294,7 +296,7 @@ TEST(FitStreaming, AsManyLayersStayAsThereIsRoomFor) {
   const auto with = [](std::uint64_t weights) {
     const FitChoice choice = streamed(kBeside + weights);
     EXPECT_TRUE(choice.fits());
-    EXPECT_EQ(choice.device.needed, kBeside + 4_MiB);  // the least it runs with
+    EXPECT_EQ(choice.device.needed, kBeside + 4_MiB);  // the minimum to run
     return std::tuple(choice.resident_layers, choice.token_bytes, choice.ceiling_tokens_per_second);
   };
   EXPECT_EQ(with(4_MiB), std::tuple(0, 8_MiB, 60.0 / 8));
@@ -315,7 +317,8 @@ TEST(FitStreaming, WithoutRoomForSlotsThereIsNothingToTell) {
   }
 }
 
-// 10 tokens a second are 6 layers a token; a little more, and one less may be copied.
+// 10 tokens per second are 6 layers per token; at a slightly higher rate one layer less may be
+// copied.
 TEST(FitStreaming, TheLeastRateIsReachedAtTheByte) {
   const FitChoice enough = streamed(kBeside + 6_MiB, kBus, 10);
   EXPECT_TRUE(enough.fits());
@@ -329,7 +332,7 @@ TEST(FitStreaming, TheLeastRateIsReachedAtTheByte) {
   EXPECT_DOUBLE_EQ(less.ceiling_tokens_per_second, 60.0 / 7);
   EXPECT_EQ(less.least_tokens_per_second, 10.0);
   EXPECT_EQ(streamed(kBeside, kBus, 10.001).device.needed, kBeside + 7_MiB);
-  EXPECT_EQ(streamed(kBeside, kBus, 1e9).device.needed, kBeside + 10_MiB);  // all must stay
+  EXPECT_EQ(streamed(kBeside, kBus, 1e9).device.needed, kBeside + 10_MiB);  // all layers must stay
 }
 
 TEST(FitStreaming, OfABusThatIsNotKnownNothingIsRefused) {
@@ -339,14 +342,14 @@ TEST(FitStreaming, OfABusThatIsNotKnownNothingIsRefused) {
   EXPECT_EQ(choice.ceiling_tokens_per_second, 0.0);
 }
 
-// What makes it fit makes it fast enough, too.
+// The change that makes it fit also makes it fast enough.
 TEST(FitStreaming, WhatWouldFitIsFastEnough) {
   const FitChoice choice = streamed(kBeside + 6_MiB, kBus, 10);
   EXPECT_EQ(choice.largest_context, 1024U);
   EXPECT_EQ(streamed(kBeside + 6_MiB + 4_KiB, kBus, 10).largest_context, 1025U);
   const FitChoice slow = streamed(kBeside + 4_MiB, kBus, 10);
   EXPECT_TRUE(slow.too_slow());
-  EXPECT_EQ(slow.kv_type, DType::q8_0);  // of which history takes 2 MiB less: two layers stay
+  EXPECT_EQ(slow.kv_type, DType::q8_0);  // its history takes 2 MiB less, so two layers stay
   const FitChoice slower = streamed(kBeside + 4_MiB, kBus, 10.001);
   EXPECT_EQ(slower.kv_type, DType::q4_0);
   EXPECT_EQ(slower.weights_type, DType::q4_k);
@@ -357,9 +360,9 @@ TEST(FitStreaming, AModelsOwnTensorsAreWhatCounts) {
       .layers = {{.bytes = 3_MiB, .token = 1_MiB}, {.bytes = 2_MiB, .token = 2_MiB}},
       .rest = 1_MiB};
   const FitChoice choice = streamed(kBeside + 6_MiB - 1, kBus, 0, own);
-  // Both that stay take 6 MiB, one that stays and two slots 8, two slots 7.
+  // With both layers staying it takes 6 MiB, with one layer and two slots 8, with two slots 7.
   EXPECT_EQ(choice.device.needed, kBeside + 6_MiB);
-  EXPECT_EQ(choice.weights_type, DType::f16);  // of another type only the plan tells
+  EXPECT_EQ(choice.weights_type, DType::f16);  // only a plan knows another type
   EXPECT_EQ(streamed(kBeside + 6_MiB, kBus, 0, own).resident_layers, 2U);
 }
 

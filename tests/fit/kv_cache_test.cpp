@@ -18,7 +18,7 @@ TEST(KvCache, UpstreamsCases) {
   EXPECT_EQ(kv_cache_bytes(32, 32, 128, 2, 8192, 1), 4_GiB);
   EXPECT_EQ(kv_cache_bytes(32, 8, 128, 2, 8192, 1), 1_GiB);
   EXPECT_EQ(kv_cache_bytes(32, 8, 128, 2, 131'072, 1), 16_GiB);
-  EXPECT_EQ(kv_cache_bytes(32, 8, 128, 2, 0), 0U);  // ours: no tokens take nothing
+  EXPECT_EQ(kv_cache_bytes(32, 8, 128, 2, 0), 0U);  // unlike upstream, zero tokens take nothing
   const auto tokens = [](std::uint64_t ctx_len) { return kv_cache_bytes(1, 1, 1, 1, ctx_len) / 2; };
   EXPECT_EQ(tokens(1), 256U);
   EXPECT_EQ(tokens(255), 256U);
@@ -38,7 +38,7 @@ TEST(KvCache, TheWrapperTakesTheParams) {
   EXPECT_EQ(kv_cache_bytes(params), 3_GiB / 32);
 }
 
-// Upstream multiplies whatever comes.
+// Upstream multiplies any values.
 
 TEST(KvCacheMended, FiguresOfZeroAreErrors) {
   using Figure = std::uint64_t;
@@ -60,7 +60,7 @@ TEST(KvCacheMended, OverflowIsAnError) {
   const std::uint64_t cases[][6] = {
       {kLargest + 1, 1, 1, 1, 256, 1}, {1, kMost, 1, 1, 256, 1}, {1, 1, kMost, 1, 256, 1},
       {1, 1, 1, kMost, 256, 1},        {1, 1, 1, 1, 256, kMost}, {1, 1, 1, 1, kMost, 1},
-      {1, 1, 1, 1, kMost - 254, 1}};  // rounding up must not wrap round to a context of 0
+      {1, 1, 1, 1, kMost - 254, 1}};  // rounding up must not wrap around to a context of 0
   for (const auto& [layers, kv_heads, head_dim, elem_bytes, context, batch] : cases) {
     EXPECT_THROW(
         static_cast<void>(kv_cache_bytes(layers, kv_heads, head_dim, elem_bytes, context, batch)),

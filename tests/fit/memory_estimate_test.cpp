@@ -42,7 +42,7 @@ const Estimated kEstimates[] = {
     {"a factor", 7, 2, 4096, 1.25, 14, 0.64, 2.75, 17.39},
     {"nearly training", 7, 2, 4096, 1.99, 14, 0.64, 4.38, 19.02},
     {"no overhead", 7, 2, 4096, 0, 14, 0.64, 0, 14.64},
-    // Jobs that train take the weights again.
+    // Training jobs need the weights a second time.
     {"training", 7, 2, 4096, 2, 14, 0.64, 14.8, 29.44},
     {"full training", 7, 2, 4096, 8, 14, 0.64, 98.8, 113.44},
     // The total is the sum of the rounded parts, not the rounded sum of the parts: 1.046 and
@@ -53,9 +53,9 @@ const Estimated kEstimates[] = {
     {"sum 3", 3.046, 1, 0, 1, 3.05, 0, 1.1, 4.15},
     {"sum 4", 1.054, 1, 0, 1, 1.05, 0, 0.91, 1.96},
     {"sum 5", 0.534, 1, 0, 1, 0.53, 0, 0.85, 1.38},
-    // Overhead is computed from the exact weights: 0.8049; of rounded ones it would be 0.805.
+    // Overhead is computed from the exact weights: 0.8049. From rounded weights it would be 0.805.
     {"exact weights", 0.049, 1, 0, 1, 0.05, 0, 0.8, 0.85},
-    // 2.675 is a little less than its digits say, and 0.125 exactly what they say.
+    // 2.675 is stored slightly below its decimal value, and 0.125 exactly.
     {"below its digits", 2.675, 1, 0, 0, 2.67, 0, 0, 2.67},
     {"one", 1.005, 1, 0, 0, 1, 0, 0, 1},
     {"a tie to the even digit", 0.125, 1, 0, 0, 0.12, 0, 0, 0.12},
@@ -100,7 +100,7 @@ TEST(MemoryEstimate, ImpossibleFiguresAreErrors) {
   EXPECT_EQ(refused_figures(1e300, 1e300, 1), "weights");
 }
 
-// Bits per weight of the real types, as ggml's blocks give them.
+// Bits per weight of the real types, from ggml's block sizes.
 TEST(Catalogue, TiersAreTheBytesOfAWeight) {
   const std::map<std::string, double> bits = {
       {"f32", 32},       {"f16", 16},     {"bf16", 16},        {"q8_0", 8.5},    {"q6_k", 6.5625},
@@ -127,7 +127,7 @@ TEST(Catalogue, AnUnknownNameIsAnErrorThatListsTheKnown) {
   EXPECT_EQ(error.advice(), "use one of chat, rag, agents, lora, full-fine-tuning");
 }
 
-/// The published configuration a class has its figures from.
+/// The published configuration that the figures of a class come from.
 const std::map<std::string, std::string> kConfigOf = {
     {"0.5B", "Qwen--Qwen2.5-0.5B"},
     {"1B", "meta-llama--Llama-3.2-1B"},
@@ -152,7 +152,7 @@ TEST(Catalogue, ClassesAreRealModels) {
   if (!std::filesystem::exists(configs)) GTEST_SKIP() << "no " << configs;
   const std::vector<IndexRow> index = table_of(configs / "INDEX.csv");
   for (const ModelClass& of : model_classes()) {
-    if (of.name == "70B") continue;  // its configuration is not among the data
+    if (of.name == "70B") continue;  // its configuration is not in the test data
     const std::string file = kConfigOf.at(std::string(of.name)) + ".json";
     SCOPED_TRACE(file);
     const ModelShape shape = read_model(configs / file).shape;
@@ -166,7 +166,8 @@ TEST(Catalogue, ClassesAreRealModels) {
   }
 }
 
-// 80 layers of 64 query and 8 KV heads of 128, an FFN of 28,672, 128,256 words, untied.
+// 80 layers of 64 query heads and 8 KV heads of size 128, an FFN of 28,672, a vocabulary of
+// 128,256, untied.
 TEST(Catalogue, TheClassOf70BIsTheSumOfItsShapes) {
   constexpr std::uint64_t kLayer =
       2 * 8192ULL * 8192 + 2 * 8192ULL * 1024 + 3 * 8192ULL * 28'672 + 2ULL * 8192;

@@ -18,7 +18,8 @@
 namespace tapedeck::tests {
 namespace {
 
-/// A recommendation, and what it needs. "constrained" is upstream's word where nothing fits.
+/// A recommendation, and the memory that it needs. "constrained" is upstream's term if nothing
+/// fits.
 struct Recommended {
   double billions;
   std::uint64_t available_gb;
@@ -30,7 +31,7 @@ struct Recommended {
 };
 
 const Recommended kRecommended[] = {
-    // The upstream's cases.
+    // Upstream's cases.
     {7, 32, true, {}, "int8", 9},
     {70, 64, true, {}, "int4", 37},
     {1, 24, false, {}, "fp16", 4},
@@ -38,7 +39,7 @@ const Recommended kRecommended[] = {
     {30, 16, true, {}, "int4", 17, true},
     {8, 24, false, kv_cache_bytes(32, 8, 128, 2, 8192), "fp16", 17},
     {8, 24, false, kv_cache_bytes(32, 8, 128, 2, 131'072), "int4", 20},
-    // It fits to the GB.
+    // Fits exactly, to the GB.
     {8, 18, false, {}, "fp16", 18},
     {8, 17, false, {}, "int4", 6},
     {7.1, 17, false, {}, "fp16", 17},  // 15 + 2
@@ -47,7 +48,7 @@ const Recommended kRecommended[] = {
     {8, 9, true, {}, "int4", 6},
     {8, 6, true, {}, "int4", 6},
     {8, 5, true, {}, "int4", 6, true},
-    // Headroom is in whole GiB, rounded up.
+    // Headroom is rounded up to whole GiB.
     {8, 100, false, 0, "fp16", 16},
     {8, 100, false, 1, "fp16", 17},
     {8, 100, false, 1_GiB, "fp16", 17},
@@ -78,13 +79,13 @@ TEST(RecommendQuantization, ImpossibleCountsAreErrors) {
   }
 }
 
-/// advise_quantization of a config.json of this text.
+/// Calls advise_quantization for a config.json with this text.
 class AdviseQuantization : public ::testing::Test {
  protected:
   [[nodiscard]] QuantizationReport advise(const std::string& json, QuantizationRequest request) {
     return advise_quantization(folder_.write("config.json", json), request);
   }
-  /// The bytes of its cache, the parameter count being given.
+  /// The bytes of the model's cache, for a given number of parameters.
   [[nodiscard]] std::optional<std::uint64_t> cache(const std::string& json,
                                                    QuantizationRequest request = {}) {
     request.available_gb = 24;
@@ -162,28 +163,29 @@ TEST_F(AdviseQuantizationOf, Llama3TakesNothingButTheFile) {
   EXPECT_EQ(report.params_billions, 8.030261248);
   EXPECT_EQ(report.kv_cache_bytes, 1_GiB);
   EXPECT_EQ(label(report.advice.quantization), "fp16");
-  EXPECT_EQ(report.advice.needed_gb, 18U);  // 16.06 rounded up, and 1
+  EXPECT_EQ(report.advice.needed_gb, 18U);  // 16.06 rounded up, plus 1
 }
 
-// Upstream divides hidden_size by the heads: 64 instead of 128, half of what the cache takes.
+// Upstream divides hidden_size by the number of heads and gets 64 instead of 128, so half of the
+// cache.
 TEST_F(AdviseQuantizationOf, AnExplicitHeadWidthCounts) {
   constexpr std::uint64_t kContext = 8192;
   EXPECT_EQ(advise("Qwen--Qwen3-30B-A3B").kv_cache_bytes, kContext * 48 * 2 * 4 * 128 * 2);
 }
 
-// Upstream gives each of 26 layers the whole context; 22 keep a window of 512.
+// Upstream counts the whole context for each of 26 layers; 22 of them keep a window of 512.
 TEST_F(AdviseQuantizationOf, WindowsCount) {
   constexpr std::uint64_t kRow = 2ULL * 256 * 2;  // K and V of one head of 256
   EXPECT_EQ(advise("google--gemma-3-1b-it", {.context = 32'768}).kv_cache_bytes,
             kRow * (4 * 32'768 + 22 * (512 + 512)));
 }
 
-// Upstream takes 128 heads of 56; what is cached is one row of 512 + 64.
+// Upstream counts 128 heads of 56; the cache has one row of 512 + 64.
 TEST_F(AdviseQuantizationOf, LatentAttentionCounts) {
   EXPECT_EQ(advise("deepseek-ai--DeepSeek-V3").kv_cache_bytes, 61U * 8192 * 576 * 2);
 }
 
-// Upstream gives each of 24 layers a cache; every fourth has one.
+// Upstream counts a cache for each of 24 layers; only every fourth has one.
 TEST_F(AdviseQuantizationOf, LayersWithoutAttentionDoNotCount) {
   EXPECT_EQ(advise("Qwen--Qwen3.5-0.8B", {.params_billions = 0.8}).kv_cache_bytes,
             6U * 8192 * 2 * 2 * 256 * 2);

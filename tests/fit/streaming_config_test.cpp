@@ -68,11 +68,11 @@ TEST(StreamingConfig, NinetyPercentAreUsable) {
   EXPECT_EQ(usable_vram(1), 0U);
   EXPECT_EQ(usable_vram(19), 17U);
   EXPECT_EQ(usable_vram(100), 90U);
-  EXPECT_EQ(usable_vram(kMost), kMost / 10 * 9 + 4);  // ends in 5; no overflow on the way
+  EXPECT_EQ(usable_vram(kMost), kMost / 10 * 9 + 4);  // ends in 5, without intermediate overflow
 }
 
 TEST(StreamingConfig, OneByteDecides) {
-  // The least free memory whose usable part holds `need`.
+  // The minimum free memory whose usable part holds `need`.
   const auto free_for = [](std::uint64_t need) { return (need * 10 + 8) / 9; };
   const std::uint64_t full = free_for(kQwen2.full_cache_bytes());
   EXPECT_EQ(check_vram_sufficient(full, full, kQwen2), StreamingMode::full_cache);
@@ -100,9 +100,9 @@ TEST(StreamingConfig, TheErrorStatesEveryFigure) {
             "only 460 MB of 8192 MB are available. Layer streaming");
 }
 
-// Where upstream is wrong.
+// Cases where upstream is wrong.
 
-// Upstream divides by it, and guards only the prefill.
+// Upstream divides by the head count, and guards only the prefill.
 TEST(StreamingConfigMended, AHeadCountOfZeroIsAnError) {
   StreamingConfig config = kSmall;
   config.num_heads = 0;
@@ -116,7 +116,7 @@ TEST(StreamingConfigMended, AHeadCountOfZeroIsAnError) {
   EXPECT_EQ(refused([&] { return check_vram_sufficient(1_GiB, 1_GiB, config); }), zero);
 }
 
-// Upstream rounds the head's width down, and so the cache.
+// Upstream rounds the width of a head down, and therefore the cache too.
 TEST(StreamingConfigMended, HeadCountsThatDoNotDivideAreErrors) {
   StreamingConfig config = kSmall;
   const auto refused_layer = [&config] { return refused([&] { return config.layer_bytes(); }); };
@@ -131,7 +131,7 @@ TEST(StreamingConfigMended, HeadCountsThatDoNotDivideAreErrors) {
   }
 }
 
-// Upstream wraps round to a small number, and finds that it fits.
+// Upstream wraps around to a small number, and reports that it fits.
 TEST(StreamingConfigMended, OverflowIsAnError) {
   StreamingConfig config = kSmall;
   config.num_layers = kMost / 2;
@@ -155,7 +155,8 @@ TEST(StreamingConfigMended, OverflowIsAnError) {
             Refused{"the size of layer streaming"});
 }
 
-// Upstream counts one table for every model; an untied one has an embedding table and a head.
+// Upstream counts one table for every model; an untied model has both an embedding table and a
+// head.
 TEST(StreamingConfigMended, AnUntiedModelHoldsItsEmbeddingTableToo) {
   StreamingConfig untied = kQwen2;
   untied.tied_embeddings = false;
@@ -165,7 +166,7 @@ TEST(StreamingConfigMended, AnUntiedModelHoldsItsEmbeddingTableToo) {
   EXPECT_EQ(untied.layer_bytes(), kQwen2.layer_bytes());
 }
 
-// With upstream's one slot the next layer can only be copied when the last one is done.
+// With upstream's single slot the next layer can only be copied after the previous one is done.
 TEST(StreamingConfigMended, TwoSlotsLeaveRoomToOverlapCopyAndCompute) {
   StreamingConfig config = kQwen2;
   config.layer_slots = 2;

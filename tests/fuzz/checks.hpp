@@ -1,6 +1,6 @@
 /// @file
-/// What fuzzers of readers share: their input as a file, and what holds for whatever was read,
-/// however strange the file.
+/// Shared by the fuzzers of readers: their input as a file, and what must hold for every file that
+/// was read successfully.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/model/tensor_directory.hpp"
 
-// libFuzzer looks for this name.
+// libFuzzer expects this name.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes);
 
 namespace tapedeck::fuzz {
@@ -39,13 +39,14 @@ inline void check(const Model& model) {
   static_cast<void>(model.shape.parameter_count());
 }
 
-/// Gives `read` the path of a file that holds the input. It may refuse it with an `Error`.
+/// Calls `read` with the path of a file that contains the input. `read` may refuse the file with an
+/// `Error`.
 int read_input(const std::uint8_t* data, std::size_t bytes, auto read) {
   static const MemoryFile input;
   try {
     read(input.hold(data, bytes));
   } catch (const Error&) {
-    // Refused, as it should be.
+    // Refused, which is allowed.
   }
   return 0;
 }

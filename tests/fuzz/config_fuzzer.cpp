@@ -6,7 +6,7 @@
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   using namespace tapedeck;
   return fuzz::read_input(data, bytes, [](const std::filesystem::path& path) {
-    // An index names files, and of those a fuzzer has none to offer.
+    // An index refers to other files, which a fuzzer does not provide.
     if (internal::read_safetensors_index(path)) return;
     Model model;
     model.metadata = internal::read_json_config(path);

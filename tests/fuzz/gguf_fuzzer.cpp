@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   return fuzz::read_input(data, bytes, [bytes](const std::filesystem::path& path) {
     const Model gguf = internal::read_gguf(path);
     fuzz::check(gguf);
-    // As a tokenizer does, which stops at the first one that is refused.
+    // Reads arrays as a tokenizer does, which stops at the first one that is refused.
     const auto tokens = read_gguf_strings(gguf, "tokenizer.ggml.tokens");
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       fuzz::require(tokens[i].size() <= tokens.bytes());

@@ -1,5 +1,5 @@
 /// @file
-/// A fuzzer's input as a file, so that it takes the same way as every other file.
+/// A fuzzer's input as a file, so that it is read through the same code as any other file.
 #pragma once
 
 #include <sys/mman.h>
@@ -13,7 +13,7 @@
 
 namespace tapedeck::fuzz {
 
-/// A file in memory, reachable by a path. Kept over all inputs.
+/// A file in memory that has a path. All inputs reuse it.
 class MemoryFile {
  public:
   MemoryFile() : descriptor_(::memfd_create("input", MFD_CLOEXEC)) {

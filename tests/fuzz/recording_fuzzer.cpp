@@ -57,7 +57,7 @@ void check_samples(const Recording& recording) {
 
 void check_report(const Recording& recording) {
 #if defined(TAPEDECK_MUSTACHE)
-  constexpr std::size_t kScripts = 2;  // of the page itself
+  constexpr std::size_t kScripts = 2;  // that the page itself contains
   const std::string page = report_html(recording);
   fuzz::require(count(page, "<script") == kScripts && count(page, "</script") == kScripts);
 #endif
@@ -74,7 +74,7 @@ void check(const Recording& recording) {
     fuzz::require(region.filled(UINT64_MAX) <= region.bytes);
   }
   check_report(recording);
-  // What was read is written, and read as the same.
+  // Writing what was read, and reading that again, must give the same recording.
   const std::string lines = lines_of(recording);
   fuzz::require(lines_of(read_back(lines)) == lines);
 }
@@ -84,12 +84,12 @@ void read(const std::string& lines) {
   try {
     recording = read_back(lines);
   } catch (const FormatError&) {
-    return;  // refused, as it should be
+    return;  // refused, which is allowed
   }
   check(*recording);
 }
 
-/// Something of everything.
+/// A valid recording that contains something of everything.
 const std::string& valid_lines() {
   static const std::string lines = [] {
     Recording recording = {.layout = "</script><script>", .gpus = 1, .taken = 2};
@@ -108,7 +108,7 @@ const std::string& valid_lines() {
   return lines;
 }
 
-/// Its words and numbers, and each sign by itself.
+/// Splits the text into words, numbers and single characters.
 std::vector<std::string_view> pieces_of(std::string_view text) {
   const auto is_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
   std::vector<std::string_view> pieces;
@@ -121,8 +121,8 @@ std::vector<std::string_view> pieces_of(std::string_view text) {
   return pieces;
 }
 
-/// The valid recording with some pieces replaced: the input is where they begin and how many they
-/// are, and then what is there instead.
+/// The valid recording with some pieces replaced. The input contains where they begin, how many
+/// they are, and what replaces them.
 std::string spliced(std::string_view input) {
   constexpr std::size_t kMost = 8;
   static const std::vector<std::string_view> pieces = pieces_of(valid_lines());
@@ -139,7 +139,8 @@ std::string spliced(std::string_view input) {
 
 }  // namespace
 
-// Once as it is, and once as part of a recording, which chance would not often make.
+// Uses the input once as it is, and once as part of a recording, which random input would rarely
+// form.
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   static const bool is_valid = read_back(valid_lines()).samples() == 2;
   fuzz::require(is_valid);

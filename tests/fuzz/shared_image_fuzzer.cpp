@@ -15,13 +15,14 @@ void read(std::span<const std::byte> image) {
   try {
     fuzz::check(internal::read_shared_image(image));
   } catch (const Error&) {
-    // Refused, as it should be.
+    // Refused, which is allowed.
   }
 }
 
 }  // namespace
 
-// Once as it is, and once as the JSON text of an image, which chance would not often make.
+// Uses the input once as it is, and once as the JSON text of an image, which random input would
+// rarely form.
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   const std::span<const std::uint8_t> input(data, bytes);
   read(std::as_bytes(input));

@@ -23,7 +23,7 @@ using namespace tapedeck;
 namespace segment = internal::segment;
 using Bytes = std::vector<std::uint8_t>;
 
-/// What a publisher wrote.
+/// The bytes that a publisher wrote.
 Bytes published_in(const std::filesystem::path& folder) {
   const Layout layout({.weights = 64_KiB, .scratch = 64_KiB, .history = 64_KiB});
   const StatPublisher publisher(layout, "fuzzed", folder);
@@ -31,8 +31,8 @@ Bytes published_in(const std::filesystem::path& folder) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// That segment with other words, and of another length: the input is the length, and then words,
-/// each behind its place. By chance alone no input would have the names of all figures.
+/// That segment with some words and the length changed. The input is the length, followed by words,
+/// each after its position. Random input would never contain the names of all figures.
 Bytes mutated(Bytes segment, std::span<const std::uint8_t> input) {
   const auto take = [&input](auto number) {
     const std::size_t bytes = std::min(input.size(), sizeof number);
@@ -50,7 +50,8 @@ Bytes mutated(Bytes segment, std::span<const std::uint8_t> input) {
   return segment;
 }
 
-/// A figure is what the record has; of wishes, two in a word, the last half may be nobody's.
+/// Every figure equals its word in the record. Wishes are stored two per word, so the last half may
+/// be unused.
 void check_figures(const Stat& stat, std::span<const std::uint64_t> record) {
   std::size_t at = segment::figures;
   segment::for_each_word(stat, [&](std::uint64_t word) {
@@ -84,11 +85,11 @@ void read(const std::filesystem::path& path, const Bytes& segment) {
     std::memcpy(words.data(), segment.data(), words.size() * sizeof words[0]);
     check(reader, words);
   } catch (const FormatError&) {
-    // Refused, as it should be.
+    // Refused, which is allowed.
   }
 }
 
-/// A file as publishers make them: of this user alone, and no link to one.
+/// A file as publishers create it: accessible only to this user, and without other links.
 std::filesystem::path file_in(const std::filesystem::path& folder) {
   std::filesystem::path path = folder / "tapedeck.1.1.fuzzed";
   std::ofstream(path).close();
@@ -98,7 +99,7 @@ std::filesystem::path file_in(const std::filesystem::path& folder) {
 
 }  // namespace
 
-// Once as it is, and once as changes to a segment that is valid.
+// Uses the input once as it is, and once as changes to a valid segment.
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   static const tests::SharedFolder folder;
   static const Bytes valid = published_in(folder.path());

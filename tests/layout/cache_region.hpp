@@ -1,5 +1,5 @@
 /// @file
-/// Caches of a talk, for plans that tests make.
+/// Cache regions of a talk, for plans that tests create.
 #pragma once
 
 #include <cstddef>
@@ -10,10 +10,10 @@
 
 namespace tapedeck::tests {
 
-/// What the devices of these tests map at a time.
+/// The granularity of the devices in these tests.
 inline constexpr std::size_t kDevicePage = std::size_t{64} << 10;
 
-/// Of `cells` tokens, each a row of `row` bytes.
+/// A cache of `cells` tokens, each with a row of `row` bytes.
 [[nodiscard]] inline Region cache_region(const std::string& name, RegionRole role,
                                          std::uint64_t cells, std::uint64_t row) {
   return {.name = name,
@@ -23,7 +23,7 @@ inline constexpr std::size_t kDevicePage = std::size_t{64} << 10;
           .growth = {.bytes_per_token = row, .capacity = cells}};
 }
 
-/// A plan of K and V of one layer, in rows of as many bytes each.
+/// A plan with K and V of one layer, whose rows have the same number of bytes.
 [[nodiscard]] inline Plan keys_and_values(std::uint64_t talks, std::uint64_t context,
                                           std::uint64_t row) {
   Plan plan;

@@ -1,4 +1,4 @@
-// The typed view of a plan's decode buffers. How large each of them is, the planner's tests say.
+// The typed view of a plan's decode buffers. The planner's tests check how large each of them is.
 #include "tapedeck/layout/decode_buffers.hpp"
 
 #include <gtest/gtest.h>
@@ -25,10 +25,10 @@
 namespace tapedeck::tests {
 namespace {
 
-/// An address for buffers that nobody writes to.
+/// An address for buffers that are never written.
 std::byte* const kAnywhere = reinterpret_cast<std::byte*>(std::uintptr_t{1} << 20U);
 
-/// A buffer, whatever its elements are.
+/// A buffer, whatever the type of its elements.
 struct Buffer {
   std::string name;  ///< Without "decode.".
   std::byte* at = nullptr;
@@ -51,7 +51,7 @@ std::vector<Buffer> list_of(const Buffers& buffers) {
   return all;
 }
 
-/// Those that are not empty.
+/// The buffers that are not empty.
 template <class Buffers>
 std::vector<Buffer> present_in(const Buffers& buffers) {
   std::vector<Buffer> all = list_of(buffers);
@@ -67,7 +67,8 @@ std::uint64_t element_bytes_of(const std::string& name, std::uint64_t activation
   return words ? 4 : activation;
 }
 
-/// Checks what holds of the buffers of every model: they are the plan's regions, and lie apart.
+/// Checks what holds for the buffers of every model: they are the plan's regions, and do not
+/// overlap.
 template <class Element, class Buffers>
 void expect_sound(const Buffers& buffers, const TapePlan& plan, std::byte* base = kAnywhere) {
   std::vector<Buffer> all = present_in(buffers);
@@ -181,10 +182,10 @@ TEST(DecodeBuffers, KeepTheirAddressesThroughEveryClear) {
   DeviceLayout& gpu = layout.gpu(0);
   stay(DecodeBuffers<float>(gpu.scratch().data(), gpu.plan().scratch), gpu.scratch());
   const HostDecodeBuffers<float> written(layout.scratch().data(), layout.plan().scratch);
-  written.logits.back() = 0.5F;  // spans, for the host to write
+  written.logits.back() = 0.5F;  // spans that the host may write
 }
 
-// A whole plan lays the buffers of a prefill over those of decode.
+// A whole plan places the buffers of a prefill over those of decode.
 TEST(DecodeBuffers, AreFoundAmongOtherRegions) {
   const Plan plan = make_plan(
       qwen2_1_5b(), {.total_context = 4096, .decode_batch = 4, .activation_type = DType::bf16});

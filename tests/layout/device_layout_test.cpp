@@ -1,4 +1,4 @@
-// The tapes of a plan on a device: exactly the plan's regions, talks that grow from one pool.
+// The tapes of a plan on a device: exactly the plan's regions, and talks that grow from one pool.
 
 #include "tapedeck/layout/device_layout.hpp"
 
@@ -49,7 +49,7 @@ TEST_F(DeviceLayoutTest, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
     const StreamHeldUntilWaitedFor held(stream.handle());
     use_keys(0);
     gpu.clear_talk(0);
-    gpu.talk(1).prepare(1024);  // takes them from the first talk
+    gpu.talk(1).prepare(1024);  // takes pages of the first talk
     EXPECT_TRUE(done.fired());
   }
   const StreamHeldUntilWaitedFor held(stream.handle());
@@ -142,7 +142,8 @@ TEST(LayoutWithGpus, NonsenseIsRefused) {
   EXPECT_EQ(of_sizes.argument(), "LayoutOptions::gpus");
 }
 
-// A device whose histories grow lays them out anew: the offsets of the host's plan are not its own.
+// A device with growing histories gives them new offsets, so the offsets of the host's plan are not
+// valid.
 TEST(LayoutWithGpus, ADeviceThatAlignsAnewRefusesRegionsOfTheHost) {
   HostDevice device({.granularity = kDevicePage});
   Layout layout(side_plan(),
@@ -159,7 +160,7 @@ TEST(LayoutWithGpus, ADeviceThatAlignsAnewRefusesRegionsOfTheHost) {
   EXPECT_EQ(gpu.weights_at(weight).data(), gpu.weights().data() + weight.offset);
 }
 
-// Whatever the kernel refuses on the way, and wherever the device is full: nothing is left.
+// Nothing is left behind, whatever the kernel refuses, and wherever the device is full.
 TEST(LayoutWithGpus, CreationRollsBackCompletely) {
   HostDevice device({.memory = 256_MiB, .granularity = kDevicePage});
   const auto live = [&]() -> Complaints {
@@ -168,7 +169,7 @@ TEST(LayoutWithGpus, CreationRollsBackCompletely) {
     EXPECT_LT(device.memory().free, 256_MiB);
     return {};
   };
-  // Nobody can be told of what fails while it is given back.
+  // Failures while something is released cannot be reported.
   const std::uint64_t calls =
       sweep({.run = live, .silent = {"munmap", "fallocate", "mmap"}}, ENOMEM);
   EXPECT_GT(calls, 20U);

@@ -1,4 +1,4 @@
-// Each heap allocation in turn fails. A program of its own, because it replaces operator new.
+// Makes each heap allocation fail in turn. A program of its own, because it replaces operator new.
 
 #include <gtest/gtest.h>
 
@@ -16,7 +16,7 @@
 
 namespace {
 
-// How many allocations still succeed; below 0: all of them.
+// How many more allocations succeed; negative means all of them.
 long succeeding = -1;
 
 void* allocate(std::size_t bytes, std::size_t align) {
@@ -26,7 +26,8 @@ void* allocate(std::size_t bytes, std::size_t align) {
   return at;
 }
 
-// While alive, the k-th allocation from now (from 0) fails, and all before it succeed.
+// During its lifetime, the k-th allocation from now (counted from 0) fails, and those before it
+// succeed.
 class FailingAllocation {
  public:
   explicit FailingAllocation(long k) noexcept { succeeding = k; }
@@ -37,7 +38,7 @@ class FailingAllocation {
   [[nodiscard]] static bool reached() noexcept { return succeeding < 0; }
 };
 
-// Not inline: GCC would see that what `new` gave is freed, and warn.
+// Not inline, because GCC would see that the result of `new` is passed to free, and warn.
 [[gnu::noinline]] void release(void* at) noexcept { std::free(at); }
 
 }  // namespace
@@ -54,10 +55,10 @@ void operator delete(void* at, std::size_t, std::align_val_t) noexcept { release
 namespace tapedeck::tests {
 namespace {
 
-// Runs with the k-th allocation failing, for each k until a run is not hurt. Whatever fails is told
-// as bad_alloc or by an error of ours, and leaves nothing behind.
+// Runs `work` with the k-th allocation failing, for each k until a run succeeds. Each failure must
+// be reported as bad_alloc or as an error of ours, and leave nothing behind.
 void expect_all_or_nothing(const std::function<void()>& work) {
-  work();  // whatever is made only once is made now
+  work();  // creates whatever is created only once
   for (long k = 0; k < 1000; ++k) {
     const Holdings before = holdings();
     bool hurt = true;

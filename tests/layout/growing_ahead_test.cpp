@@ -1,4 +1,4 @@
-// A thread of the layout makes room for talks while passes run.
+// A thread of the layout grows talks ahead while passes run.
 
 #include <gtest/gtest.h>
 #include <pthread.h>
@@ -38,7 +38,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint64_t kGrowthRow = 1024;  // of K, and of V
+constexpr std::uint64_t kGrowthRow = 1024;  // for K, and for V
 constexpr std::uint64_t kPageTokens = kDevicePage / kGrowthRow;
 constexpr std::uint64_t kGrowthContext = 2048;
 constexpr std::uint64_t kAhead = 256;
@@ -88,7 +88,7 @@ TEST_F(GrowingAhead, MapsOnItsOwnThreadWhatPrepareWouldHaveMapped) {
     }
   }
   const auto here = std::count(mappers.begin(), mappers.end(), std::this_thread::get_id());
-  EXPECT_EQ(here, 2);  // the first page of K and of V
+  EXPECT_EQ(here, 2);  // the first pages of K and of V
   EXPECT_GT(mappers.size(), 2U);
 }
 
@@ -120,7 +120,7 @@ TEST_F(GrowingAhead, ASealedLayoutGrowsNoMore) {
   }
 }
 
-/// Says whether anybody waits for all of its streams.
+/// Reports whether any thread waits for all of its streams.
 class WatchedDevice : public HostDevice {
  public:
   using HostDevice::HostDevice;
@@ -133,7 +133,8 @@ class WatchedDevice : public HostDevice {
   std::atomic<int> waiting = 0;
 };
 
-// The lock is free while the thread waits for the device to finish with a cleared talk's pages.
+// The lock is free while the thread waits for the device to finish with the pages of a cleared
+// talk.
 TEST(GrowingAheadOfASeal, StopsThoughTheThreadWasWaiting) {
   WatchedDevice device({.memory = 64_MiB, .granularity = kDevicePage});
   std::atomic<int> commits = 0;
@@ -153,11 +154,11 @@ TEST(GrowingAheadOfASeal, StopsThoughTheThreadWasWaiting) {
     ASSERT_TRUE(becomes_true([&] { return device.waiting == 1; }));
     commits_before_seal = commits;
     gpu.seal();
-  }  // the thread ends with the layout, after what it does
+  }  // the thread ends with the layout, after it has finished
   EXPECT_EQ(commits, commits_before_seal);
 }
 
-TEST_F(GrowingAhead, WhatTheDeviceHasNotIsToldByThePrepareThatNeedsIt) {
+TEST_F(GrowingAhead, AFullDeviceIsReportedByThePrepareThatNeedsIt) {
   HostDevice small({.memory = 6 * kDevicePage, .granularity = kDevicePage});
   DeviceLayout gpu(small, plan_of(1), ahead(kGrowthContext));
   gpu.talk(0).prepare(kPageTokens);
@@ -173,7 +174,7 @@ TEST_F(GrowingAhead, WhatTheDeviceHasNotIsToldByThePrepareThatNeedsIt) {
       Pattern(1).is_at(gpu.history_at(gpu.plan().history.regions()[0]).data(), kDevicePage));
 }
 
-TEST_F(GrowingAhead, AHookThatThrowsIsToldByThePrepareThatNeedsIt) {
+TEST_F(GrowingAhead, AHookThatThrowsIsReportedByThePrepareThatNeedsIt) {
   struct Refused {};
   const auto here = std::this_thread::get_id();
   std::size_t refused = 0;
@@ -186,12 +187,12 @@ TEST_F(GrowingAhead, AHookThatThrowsIsToldByThePrepareThatNeedsIt) {
   DeviceLayout gpu(device_, plan_of(1), ahead(kAhead, hooks));
   gpu.talk(0).prepare(1);
   EXPECT_THROW(gpu.talk(0).prepare(kGrowthContext), Refused);
-  gpu.seal();  // the thread does nothing any more
+  gpu.seal();  // the thread does nothing from here on
   EXPECT_GE(refused, 1U);
   EXPECT_EQ(room(gpu), kPageTokens);
 }
 
-// The row of each token of a talk tells whose it is.
+// Each token's row identifies the talk that it belongs to.
 class WrittenTalk {
  public:
   WrittenTalk(DeviceLayout& gpu, std::size_t talk) : gpu_(gpu), talk_(talk) {
@@ -200,7 +201,7 @@ class WrittenTalk {
     }
   }
 
-  /// False where the device is full.
+  /// Returns false if the device is full.
   bool go_on(std::uint64_t tokens) {
     try {
       gpu_.talk(talk_).prepare(tokens);
@@ -238,7 +239,7 @@ class WrittenTalk {
   std::uint64_t conversation_ = 0;
 };
 
-// A talk at random, on a device that has not enough for all of them to be long.
+// The random life of a talk, on a device without enough memory for all talks to be long.
 void live(WrittenTalk& talk, std::mt19937_64& random, std::uint64_t& ended) {
   const std::uint64_t tokens = 1 + random() % 40;
   const bool ends = talk.tokens() + tokens > kGrowthContext || random() % 40 == 0;
@@ -249,7 +250,7 @@ void live(WrittenTalk& talk, std::mt19937_64& random, std::uint64_t& ended) {
 }
 
 constexpr std::size_t kGrowthTalks = 4;
-constexpr std::size_t kTooLittle = 8_MiB;  // of 16 MiB
+constexpr std::size_t kTooLittle = 8_MiB;  // of the 16 MiB
 
 TEST_F(GrowingAhead, TalksComeAndGo) {
   HostDevice device({.memory = kTooLittle, .granularity = kDevicePage});
@@ -270,7 +271,7 @@ TEST_F(GrowingAhead, TalksComeAndGo) {
   for (const std::uint64_t conversations : ended) EXPECT_GE(conversations, 25U);
 }
 
-TEST(LayoutThread, ServesInTheOrderOfAskingAndOnceWhoAsksTwice) {
+TEST(LayoutThread, ServesRequestsInOrderAndRepeatedOnesOnce) {
   std::vector<std::size_t> served;
   std::promise<void> go;
   {
@@ -283,12 +284,12 @@ TEST(LayoutThread, ServesInTheOrderOfAskingAndOnceWhoAsksTwice) {
     thread.wait_for(2);
     EXPECT_EQ(served, (std::vector<std::size_t>{0, 3, 1, 2}));
     thread.ask(1);
-  }  // it ends once all have been served
+  }  // it ends when all have been served
   EXPECT_EQ(served, (std::vector<std::size_t>{0, 3, 1, 2, 1}));
 }
 
 TEST_F(GrowingAhead, AHostWithoutMoreThreadsIsAnErrorAndLeavesNothing) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the address space that is taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   in_child([] {
     HostDevice device({.memory = 64_MiB, .granularity = kDevicePage});
     const std::size_t free = device.memory().free;

@@ -1,5 +1,6 @@
-// Slots are never torn: random steps over several streams, on a device that spoils every slot
-// before it is copied into and takes its time, so that whoever does not wait reads what is wrong.
+// Slots are never torn: random steps over several streams, on a device that is slow, and that
+// overwrites every slot with garbage before a copy, so that code that does not wait reads wrong
+// data.
 
 #include <gtest/gtest.h>
 
@@ -29,8 +30,8 @@ namespace {
 
 constexpr std::byte kSpoiled{0xDD};
 
-// Rarely long enough for another thread to run, and often a few steps. It does not yield: on a busy
-// machine that costs a time slice each.
+// Rarely long enough for another thread to run, and often only a few steps. It does not yield,
+// because each yield would cost a time slice on a busy machine.
 void dawdle(std::uint64_t random) {
   if (random % 256 == 0) {
     std::this_thread::sleep_for(std::chrono::microseconds(random / 256 % 50));
@@ -46,8 +47,8 @@ class SpoilingDevice : public HostDevice {
  public:
   explicit SpoilingDevice(Dropped dropped) : dropped_(dropped) {}
 
-  /// From now on its copies into slots are slow, and are spoiled before they begin, which is not
-  /// before `go`.
+  /// From now on copies into slots are slow, and overwrite the slots with garbage before they
+  /// begin. They begin only after `go`.
   void begin(DeviceSpan<std::byte> slots, std::shared_future<void> go = {}) {
     slots_ = slots;
     go_ = std::move(go);
@@ -85,7 +86,8 @@ constexpr std::size_t kLayers = 9;
 constexpr std::size_t kResident = 2;
 constexpr std::size_t kStreams = 3;
 
-// What the oracle knows: who holds which layer. It does not know of slots, but how many there are.
+// What the oracle knows: which streams hold which layer. It does not know the slots, only their
+// number.
 class Life {
  public:
   Life(std::uint64_t seed, std::uint64_t slots, StreamSource source)
@@ -120,7 +122,7 @@ class Life {
       } else {
         release_any();
       }
-      if (step % 1024 == 0) device_.synchronize();  // or what is put on streams piles up
+      if (step % 1024 == 0) device_.synchronize();  // otherwise tasks pile up on the streams
       if (torn_ != 0 || ::testing::Test::HasFailure()) return;
     }
     while (!held_.empty()) release_any();
@@ -183,7 +185,7 @@ class Life {
     }
   }
 
-  // Reads the layer twice, some time apart.
+  // Reads the layer twice, with some time in between.
   void compute(std::size_t layer, std::size_t stream, const std::byte* at,
                std::vector<std::uint32_t> experts) {
     const std::uint64_t random = random_();
@@ -235,20 +237,21 @@ TEST_P(LayerStreamerRandom, SlotsAreNeverTorn) {
   EXPECT_GE(not_prefetched, kSteps / 20);
 }
 
-// Each kind of wait, left out, is seen: these force the order in which things run then.
+// The tests must notice if any kind of wait is missing. These tests force the order of events in
+// which it matters.
 class DroppedWait : public LayerStreamerRandom {
  protected:
   void SetUp() override {
     if (kThreadSanitized) GTEST_SKIP() << "ThreadSanitizer reports the race itself";
   }
-  // Spoiled, since memory of an earlier test may still hold a layer.
+  // Overwritten with garbage, because memory of an earlier test may still hold a layer.
   [[nodiscard]] DeviceSpan<std::byte> slot(const StreamedOnDevice& on) const {
     const Region& region = made_.plan().device.regions().last(made_.plan().slots)[0];
     std::fill_n(on.place.data() + region.offset, region.bytes, kSpoiled);
     return on.place.subspan(region.offset, region.bytes);
   }
 
-  // With room for whole layers in staging, so that the host waits for no copy.
+  // Staging has room for whole layers, so that the host waits for no copy.
   const MadeLayers made_{{.slots = 1, .staging_buffer = 4096, .staging_buffers = 8}};
 };
 INSTANTIATE_TEST_SUITE_P(Sources, DroppedWait,
@@ -262,7 +265,7 @@ TEST_P(DroppedWait, ForAnArrivalIsSeen) {
   std::promise<void> let_copies_go;
   device.begin(slot(on), let_copies_go.get_future().share());
   const std::byte* const at = on.streamer.acquire(0, stream.handle());
-  stream.synchronize();  // what computes with the layer would have run
+  stream.synchronize();  // by now, work that uses the layer would have run
   EXPECT_FALSE(made_.is_at(0, at));
   let_copies_go.set_value();
   device.synchronize();
@@ -280,7 +283,7 @@ TEST_P(DroppedWait, ForAReleaseIsSeen) {
   const std::byte* const at = on.streamer.acquire(0, stream.handle());
   stream.synchronize();
   EXPECT_TRUE(made_.is_at(0, at));
-  const HeldStream held(stream.handle());  // computes with the layer still
+  const HeldStream held(stream.handle());  // still computes with the layer
   on.streamer.release(0, stream.handle());
   EXPECT_EQ(on.streamer.acquire(1, other.handle()), at);
   other.synchronize();

@@ -30,13 +30,13 @@ namespace {
 
 class LayerStreamerTest : public testing::TestWithParam<StreamSource> {
  protected:
-  // What is put on the stream now finds the layer, or these experts of it.
+  // Work that is put on the stream now must find the layer, or only these experts of it.
   void expect_layer(const MadeLayers& made, std::size_t layer, const std::byte* at,
                     std::span<const std::uint32_t> experts = {}) {
     stream_.synchronize();
     EXPECT_TRUE(made.is_at(layer, at, experts)) << layer;
   }
-  // What a pass over all layers sees.
+  // Runs a pass over all layers, and checks each.
   void pass(StreamedOnDevice& on, const MadeLayers& made, bool prefetch = true) {
     for (std::size_t layer = 0; layer < made.plan().layers.size(); ++layer) {
       const std::byte* const at = on.streamer.acquire(layer, stream_.handle());
@@ -83,12 +83,13 @@ TEST_P(LayerStreamerTest, WhatStaysIsCopiedOnceAndTheRestEveryTime) {
   StreamedOnDevice on(device_, made, {.source = GetParam()});
   EXPECT_EQ(on.streamer.stat().copies, 0U);
   for (int token = 0; token < 10; ++token) pass(on, made);
-  // Two layers in two slots: each is copied once and stays.
+  // Two layers in two slots: each is copied once and then stays.
   EXPECT_EQ(on.streamer.stat().copies, 2U);
   const MadeLayers more({.resident = 3});
   StreamedOnDevice three(device_, more, {.source = GetParam()});
   for (int token = 0; token < 10; ++token) pass(three, more);
-  EXPECT_EQ(three.streamer.stat().copies, 31U);  // the next token's first one is on its way
+  // The first layer of the next token is already being copied.
+  EXPECT_EQ(three.streamer.stat().copies, 31U);
   EXPECT_EQ(three.streamer.stat().late, 0U);
   EXPECT_EQ(three.streamer.stat().in_time, 30U);
 }
@@ -145,7 +146,7 @@ TEST_P(LayerStreamerTest, WhatAwaitsItsTurnIsNotWrittenOver) {
   EXPECT_TRUE(on.streamer.prefetch(0));
   EXPECT_TRUE(on.streamer.prefetch(1));
   EXPECT_FALSE(on.streamer.prefetch(2));
-  // But who acquires comes first.
+  // But `acquire` has priority.
   const std::byte* const at = on.streamer.acquire(2, stream_.handle());
   expect_layer(made, 2, at);
   EXPECT_EQ(on.streamer.stat().late, 1U);
@@ -230,8 +231,8 @@ TEST_P(LayerStreamerTest, ThePlanHasToFitTheWeights) {
           [&](auto& plan, auto&, auto&) { plan.outer.resize(regions + 1); });
 }
 
-// The copy into a slot begins only when what was computed with it has run, and what is computed
-// with it begins only when the copy has run: the host waits for neither.
+// The copy into a slot begins only after the work with its old layer has run, and work with the new
+// layer begins only after the copy has run. The host waits for neither.
 TEST(LayerStreamerOrder, StreamsWaitAndTheHostDoesNot) {
   HostDevice device({.memory = 64_MiB, .granularity = 64_KiB});
   const DeviceStream stream(device);
@@ -244,7 +245,7 @@ TEST(LayerStreamerOrder, StreamsWaitAndTheHostDoesNot) {
     on.streamer.release(0, stream.handle());
     static_cast<void>(on.streamer.acquire(1, stream.handle()));
     on.streamer.release(1, stream.handle());
-    EXPECT_TRUE(on.streamer.prefetch(2));  // into the slot that is still computed with
+    EXPECT_TRUE(on.streamer.prefetch(2));  // into the slot that is still in use
     EXPECT_TRUE(made.is_at(0, at));
   }
   EXPECT_EQ(on.streamer.acquire(2, stream.handle()), at);
@@ -252,7 +253,7 @@ TEST(LayerStreamerOrder, StreamsWaitAndTheHostDoesNot) {
   EXPECT_TRUE(made.is_at(2, at));
 }
 
-// A device that cannot pin, or has enough of it.
+// A device that refuses to pin memory, always or after some.
 class UnpinnableDevice : public HostDevice {
  public:
   explicit UnpinnableDevice(std::size_t pins) : pins_(pins) {}
@@ -277,7 +278,7 @@ class UnpinnableDevice : public HostDevice {
 };
 
 TEST(LayerStreamerPinning, WhatCannotBePinnedIsStagedOrRefused) {
-  const MadeLayers made({.part_bytes = 20'000, .gap = 64_KiB});  // pages apart
+  const MadeLayers made({.part_bytes = 20'000, .gap = 64_KiB});  // in different pages
   for (const std::size_t pins : {0U, 1U, 5U}) {
     UnpinnableDevice device(pins);
     StreamedOnDevice on(device, made);
@@ -290,7 +291,7 @@ TEST(LayerStreamerPinning, WhatCannotBePinnedIsStagedOrRefused) {
   }
   UnpinnableDevice device(1000);
   EXPECT_FALSE(StreamedOnDevice(device, made).streamer.staged());
-  // Nor is more pinned than is allowed.
+  // The limit for pinned memory is respected, too.
   const StreamedOnDevice on(device, made, {.pin_at_most = 8_KiB});
   EXPECT_TRUE(on.streamer.staged());
   EXPECT_NE(on.streamer.why_staged(), "");
@@ -339,7 +340,7 @@ TEST_P(LayerStreamerTest, ACopyThatFailsIsToldAndMayBeAskedForAgain) {
           ++failed;
         }
       }
-      // once, or twice where only the rest failed
+      // once, or twice if only the rest failed
       try {
         for (;;) on.streamer.release(layer, stream.handle());
       } catch (const WrongState&) {
@@ -348,7 +349,7 @@ TEST_P(LayerStreamerTest, ACopyThatFailsIsToldAndMayBeAskedForAgain) {
     if (failed == 0) return;
     EXPECT_EQ(failed, 1U);
   }
-  FAIL() << "a hundred copies and no end";
+  FAIL() << "the sweep did not end after a hundred copies";
 }
 
 TEST(LayerStreamerFiles, AFileThatWasMadeShorterIsAnErrorWithItsPlace) {

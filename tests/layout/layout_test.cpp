@@ -54,7 +54,7 @@ TEST(Layout, TheWeightsStartWarmAndTheOthersDoNot) {
   const auto scratch = layout.scratch().residency().present;
   const auto history = layout.history().residency().present;
   if (!weights || !scratch || !history) {
-    GTEST_SKIP() << "the kernel does not tell which pages are there";
+    GTEST_SKIP() << "the kernel does not report which pages are present";
   }
   EXPECT_EQ(*weights, 4_MiB);
   EXPECT_EQ(*scratch, 0U);
@@ -114,7 +114,7 @@ TEST(Layout, PassesOptionsToItsTapes) {
   EXPECT_EQ(source.blocks(), 0U);
 }
 
-// The example of the library this one grew from, in sizes that a test machine can warm.
+// The example of the library that this one grew from, in sizes that a test machine can warm.
 TEST(Layout, TheExampleOfItsOrigin) {
   Layout layout({.weights = 64_MiB, .scratch = 64_MiB, .history = 512_MiB});
   (void)layout.weights().take(12_MiB);
@@ -217,13 +217,14 @@ TEST_P(LayoutFaults, CreationIsAllOrNothing) {
     for (const Tape* tape :
          {&layout.weights(), &layout.scratch(), &layout.history(0), &layout.history(1)}) {
       for (const Unmet& one : tape->block().unmet()) {
-        // Of the host's pool of huge pages, other processes may take and give at any time.
+        // Other processes may use or return huge pages of the host's pool at any time.
         if (one.wish != Wish::huge_pages) all.push_back(one.text);
       }
     }
     return all;
   };
-  // A budget that cannot be read bounds nothing; what the kernel has no huge pages for gets others.
+  // A budget that cannot be read limits nothing; if the kernel has no huge pages, other pages are
+  // used.
   const std::set<std::string> silent = {"open", "pread", "ioctl", "mmap", "mremap", "madvise"};
   EXPECT_GE(sweep({.run = create, .silent = silent}, GetParam()), 10U);
 }

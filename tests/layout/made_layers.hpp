@@ -1,5 +1,5 @@
 /// @file
-/// A model of made layers whose every byte is known, and the plan of streaming it.
+/// A generated model whose every byte is known, and the plan to stream its layers.
 #pragma once
 
 #include <algorithm>
@@ -24,21 +24,21 @@ namespace tapedeck::tests {
 struct LayersToMake {
   std::size_t layers = 6;
   std::uint64_t slots = 2;
-  std::size_t resident = 0;  ///< The first ones.
+  std::size_t resident = 0;  ///< How many of the first layers stay on the device.
   std::size_t parts = 3;
-  std::size_t experts = 0;        ///< Each with as many parts, besides the others.
-  std::size_t part_bytes = 1000;  ///< At most.
+  std::size_t experts = 0;        ///< Each has as many parts as the layer has outside its experts.
+  std::size_t part_bytes = 1000;  ///< The maximum size of a part.
   std::size_t gap = 64;           ///< Bytes between two tensors on the host.
   std::uint64_t staging_buffer = 512;
   std::uint64_t staging_buffers = 3;
   std::uint64_t seed = 1;
 };
 
-/// Tensor n holds the pattern n.
+/// Tensor n contains pattern n.
 class MadeLayers {
  public:
   explicit MadeLayers(const LayersToMake& make) : make_(make), random_(make.seed) {
-    add_tensor(100 + random_() % make.part_bytes);  // of no layer
+    add_tensor(100 + random_() % make.part_bytes);  // a tensor outside the layers
     for (std::size_t i = 0; i < make.layers; ++i) add_layer();
     write_tensors();
     place();
@@ -50,7 +50,8 @@ class MadeLayers {
     return tensors_;
   }
 
-  /// Whether all parts of a layer, or those outside experts and of these experts, are at `at`.
+  /// Whether a layer is at `at`: all of its parts, or only those outside the experts and of these
+  /// experts.
   [[nodiscard]] bool is_at(std::size_t layer, const std::byte* at,
                            std::span<const std::uint32_t> experts = {}) const noexcept {
     return std::all_of(
@@ -89,7 +90,7 @@ class MadeLayers {
     plan_.layers.push_back(std::move(layer));
   }
 
-  // One after the other, as far apart as in their layer.
+  // One after the other, with the same distances as in their layer.
   void write_tensors() {
     std::vector<std::size_t> begins;
     std::size_t end = 0;
@@ -143,7 +144,7 @@ class MadeLayers {
   std::vector<std::span<const std::byte>> tensors_;
 };
 
-/// A streamer of them, and its place on a device.
+/// A streamer of such layers, and its place on a device.
 class StreamedOnDevice {
  public:
   StreamedOnDevice(Device& device, const MadeLayers& made, const LayerStreamerOptions& options = {})

@@ -26,7 +26,7 @@ namespace {
 
 constexpr LayoutSizes kSizes = {.weights = 1_MiB, .scratch = 4_MiB, .history = 1_MiB};
 
-// So that a page is a fault.
+// Small pages, so that each page is a fault.
 [[nodiscard]] LayoutOptions small_pages() {
   return {.scratch = {.name = "scratch", .block = {.huge_pages = HugePages::never}}};
 }
@@ -35,7 +35,7 @@ void touch(void* at, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; i += kPage) static_cast<volatile char*>(at)[i] = 1;
 }
 
-// A pointer the compiler knows nothing about, so that no allocation is removed.
+// Hides a pointer from the compiler, so that no allocation is removed.
 template <class T>
 T* opaque(T* at) {
   T* volatile hidden = at;
@@ -44,7 +44,7 @@ T* opaque(T* at) {
 
 class PassGuardTest : public ::testing::Test {
  protected:
-  // What a pass of this costs.
+  // Measures the cost of a pass.
   template <class Pass>
   PassCost cost_of(Pass pass) {
     layout_.clear_pass();
@@ -64,7 +64,7 @@ TEST_F(PassGuardTest, CountsPageFaults) {
     at = layout_.scratch().take(kPages * kPage);
     touch(at, kPages * kPage);
   };
-  // A debug build of the library touches what it takes back, so the first pass is looked at.
+  // A debug build of the library touches the memory that it clears, so the first pass is checked.
   const PassCost first = cost_of(take_and_touch);
   EXPECT_GE(first.minor_faults, kPages);
   EXPECT_GE(guard_.total().minor_faults, kPages);
@@ -102,7 +102,7 @@ TEST_F(PassGuardTest, CountsEachAllocation) {
       {"vector", [] { (void)opaque(std::vector<int>(100).data()); }},
       {"string", [] { (void)opaque(std::string(100, 'x').data()); }},
       {"unique_ptr", [] { (void)opaque(std::make_unique<double>(1.0).get()); }}};
-#if !defined(__SANITIZE_THREAD__)  // GCC's ThreadSanitizer does not tell of these two
+#if !defined(__SANITIZE_THREAD__)  // GCC's ThreadSanitizer does not report these two
   rows.push_back({"aligned_alloc", [] { std::free(opaque(std::aligned_alloc(64, 128))); }});
   rows.push_back({"posix_memalign", [] {
                     void* at = nullptr;
@@ -183,7 +183,7 @@ TEST(PassGuard, ASteadyPassCostsNothing) {
     EXPECT_EQ(guard.last().heap_allocations, 0U);
     free += guard.last().free_of_cost() ? 1 : 0;
   }
-  // The kernel may take a page away at any moment, but not from every pass.
+  // The kernel may take a page away at any time, but not in every pass.
   EXPECT_TRUE(kSanitized || free > 0);
   EXPECT_EQ(guard.total().grows + guard.total().spills, 0U);
 }
@@ -203,7 +203,7 @@ TEST(PassGuard, AStrictOneThrowsAndNamesTheCost) {
   EXPECT_THROW(layout.clear_pass(), Error);
 }
 
-// What the exception itself allocates is no cost of the pass that follows.
+// Allocations of the exception itself do not count for the next pass.
 TEST(PassGuard, AViolationIsNotBlamedOnTheNextPass) {
   Layout layout(kSizes);
   const PassGuard guard(layout, {.strict = true});
@@ -252,7 +252,7 @@ TEST(PassGuard, OneAtATimeWatchesALayout) {
   {
     const PassGuard guard(layout);
     EXPECT_EQ(thrown<WrongState>([&] { PassGuard second(layout); }).state(), ObjectState::busy);
-    layout.clear_pass();  // the first one still watches
+    layout.clear_pass();  // the first guard still watches
     EXPECT_EQ(guard.passes(), 1U);
   }
   const PassGuard next(layout);
@@ -261,7 +261,7 @@ TEST(PassGuard, OneAtATimeWatchesALayout) {
   Layout other(kSizes);
   { const PassGuard of_another(other, {.strict = true}); }
   std::free(opaque(std::malloc(100)));
-  other.clear_pass();  // nobody watches
+  other.clear_pass();  // no guard watches it
   EXPECT_EQ(other.passes(), 1U);
 }
 

@@ -1,4 +1,4 @@
-// A layout takes exactly what was planned: for every model there is here, and for random ones.
+// A layout takes exactly what was planned: for every model in the test data, and for random ones.
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -17,8 +17,8 @@
 namespace tapedeck::tests {
 namespace {
 
-// A sanitizer's own maps leave less room for addresses. ThreadSanitizer leaves 1.5 TiB, and where
-// the system puts the first mapping in them varies by 1 TiB.
+// A sanitizer's own mappings leave fewer addresses. ThreadSanitizer leaves 1.5 TiB, and the place
+// of the first mapping in them varies by 1 TiB.
 constexpr std::uint64_t kMostAddresses = std::uint64_t{1} << (kThreadSanitized ? 38
                                                               : kSanitized     ? 40
                                                                                : 46);
@@ -40,7 +40,7 @@ void expect_layout(Layout& layout) {
   }
 }
 
-// False where the plan is beyond what this process can address.
+// Returns false if the plan exceeds what this process can address.
 bool obey(const Plan& plan) {
   const std::uint64_t bytes = plan.weights.bytes() + plan.scratch.bytes() + plan.history.bytes();
   if (bytes / kMostAddresses != 0 || plan.talks > kMostAddresses / (bytes + 1)) return false;
@@ -84,7 +84,7 @@ TEST(PlanObeyed, ByALayoutOfEveryModelThereIs) {
         const Plan plan = make_plan(model, {.total_context = context, .sequences = sequences});
         (obey(plan) ? obeyed : too_large) += 1;
       } catch (const InvalidArgument& error) {
-        // A model of nothing but a vocabulary has no layers to plan.
+        // A model that only has a vocabulary has no layers to plan.
         EXPECT_TRUE(model.shape.layers.empty()) << error.what();
         ++without_context;
       }

@@ -1,4 +1,4 @@
-// A layout made from a plan: exactly the plan's regions, and talks that grow by tokens.
+// A layout created from a plan: exactly the plan's regions, and talks that grow by tokens.
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -35,7 +35,7 @@ TEST(PlannedLayoutGrowth, IsGrowthInsideAPassToTheGuard) {
   EXPECT_THROW(layout.clear_pass(), PassViolation);
 }
 
-// A talk that grows three times, and whatever was asked for and not had.
+// Grows a talk three times, and returns the requests that could not be met.
 Complaints grow_a_talk() {
   LayoutOptions asked = options(Commit::with_talks);
   asked.growth_step = 8;
@@ -62,7 +62,7 @@ Complaints grow_a_talk() {
 }
 
 TEST(PlannedLayoutGrowth, EveryCallThatFailsLeavesTheTalkAsItWas) {
-  // Advice about pages is advice; without these warming asks otherwise.
+  // Advice about pages may fail; without these calls warm works in another manner.
   const Work work{.run = grow_a_talk, .silent = {"madvise", "open", "pread", "ioctl"}};
   EXPECT_GT(sweep(work, ENOMEM), 10U);
 }

@@ -1,5 +1,5 @@
 /// @file
-/// The kinds of side that layouts have, for tests of what all of them do alike.
+/// The kinds of `Side` that layouts have, for tests of their common behavior.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -20,7 +20,7 @@
 
 namespace tapedeck::tests {
 
-/// What a side is asked for.
+/// What a side is created from.
 struct SideAsked {
   Commit commit = Commit::with_talks;
   std::uint64_t growth_step = 1;
@@ -48,7 +48,7 @@ struct HostSide {
   Layout layout;
 };
 
-/// On a device of `Card`, of which nothing is taken in the end.
+/// On a device of `Card`. In the end nothing of it may be allocated.
 template <class Card>
 struct DeviceSide {
   using Handle = DeviceTalk;
@@ -78,7 +78,7 @@ using HostDeviceSide = DeviceSide<HostCard>;
 
 #ifdef TAPEDECK_WITH_STAND_IN
 
-/// CUDA's, of a driver that reports every rule that is broken.
+/// On a CUDA device of the stand-in driver, which reports every violation of CUDA's rules.
 struct StandInCard {
   explicit StandInCard(std::size_t memory) {
     stand_in::reset({.memory = memory, .granularity = kDevicePage, .host_visible = true});

@@ -1,5 +1,5 @@
 /// @file
-/// The plan that tests of layouts share: a little of everything that a plan may have.
+/// A plan that tests of layouts share, with a little of everything that a plan can have.
 #pragma once
 
 #include <algorithm>
@@ -12,10 +12,10 @@ namespace tapedeck::tests {
 
 inline constexpr std::uint64_t kSideContext = 1024;
 inline constexpr std::uint64_t kSideWindow = 256;
-inline constexpr std::uint64_t kSideRow = 512;  ///< Bytes of K of one token.
+inline constexpr std::uint64_t kSideRow = 512;  ///< The bytes of K of one token.
 inline constexpr std::uint64_t kSideState = 100;
 
-/// Two tensors, two buffers that share their place, K and V of a layer, a window, a state.
+/// Two tensors, two buffers that share a place, K and V of a layer, a window, and a state.
 [[nodiscard]] inline Plan side_plan(std::uint64_t talks = 1, std::uint64_t context = kSideContext) {
   Plan plan;
   plan.talks = talks;
@@ -34,7 +34,7 @@ inline constexpr std::uint64_t kSideState = 100;
   return plan;
 }
 
-/// What so many tokens fill of its history.
+/// The bytes of its history that this many tokens fill.
 [[nodiscard]] inline std::uint64_t filled_by(std::uint64_t tokens) {
   if (tokens == 0) return 0;
   return (2 * tokens + std::min(tokens, kSideWindow)) * kSideRow + kSideState;

@@ -1,4 +1,4 @@
-// What a layout does alike on the host and on a device: exactly the plan's regions, and talks that
+// What a layout does both on the host and on a device: exactly the plan's regions, and talks that
 // grow by tokens.
 #include "tapedeck/layout/side.hpp"
 
@@ -128,7 +128,7 @@ TYPED_TEST(SideContract, WrittenRowsStayWhereTheyAreWhileTheTalkGrows) {
       });
     }
     EXPECT_EQ(layout.history_at(regions[0]).data(), first);
-    // A window's rows go round.
+    // The rows of a window are reused in turn.
     EXPECT_EQ(talks[0].row(regions[2], kSideWindow + 3).data(), talks[0].row(regions[2], 3).data());
     EXPECT_EQ(layout.stat().tokens, 2 * kSideContext);
   }
@@ -142,7 +142,7 @@ TYPED_TEST(SideContract, CommitsWholePagesAndNoMore) {
     EXPECT_EQ(layout.stat().history.committed, rows * kSideRow + 2 * kSideState);
     EXPECT_EQ(layout.stat().history.grows, grows);
   };
-  expect_committed(0, 0);  // the states alone
+  expect_committed(0, 0);  // only the states
   layout.talk(0).prepare(kRows);
   expect_committed(3 * kRows, 1);
   layout.talk(0).prepare(kRows + 1);
@@ -237,11 +237,11 @@ TYPED_TEST(SideContract, PagesGoBackAndAddressesStay) {
   EXPECT_THROW((void)talk.advance(), NotPrepared);
   talk.prepare(1);
   EXPECT_EQ(talk.advance(), kHeld);
-  EXPECT_GT(layout.decommit(), 0U);  // of all talks
+  EXPECT_GT(layout.decommit(), 0U);  // from all talks
   EXPECT_EQ(layout.history(1).committed(), kSideState);
 }
 
-// "used" of a planned history was the whole plan from the first token on.
+// Regression: "used" of a planned history was the whole plan from the first token on.
 TYPED_TEST(SideContract, UsedFollowsTheTokens) {
   for (const Commit commit : kCommits) {
     TypeParam side(side_plan(2), {.commit = commit});
@@ -322,7 +322,7 @@ TYPED_TEST(SideContract, RefusesPlansItCannotHold) {
   EXPECT_THROW(TypeParam(endless, {.commit = Commit::nothing}), Error);
 }
 
-// No region answers with other bytes: what a layout's own plan does not have is refused.
+// A region that is not in a layout's own plan is refused, rather than answered with other bytes.
 TYPED_TEST(SideContract, ARegionThatIsNotItsOwnIsRefused) {
   TypeParam side(side_plan(), {.commit = Commit::at_creation});
   auto& layout = side.layout;
@@ -361,7 +361,7 @@ TYPED_TEST(SideContract, ARegionIsGivenAsBytesOrInItsOwnType) {
 
 // --- layouts of little --------------------------------------------------------------------------
 
-// A layout of no history at all died of a null pointer.
+// Regression: a layout without any history dereferenced a null pointer.
 TYPED_TEST(SideContract, EveryMemberWorksWhereThePlanHasLittle) {
   Plan encoder = side_plan(2);
   encoder.history = TapePlan(TapeKind::history);
@@ -374,7 +374,7 @@ TYPED_TEST(SideContract, EveryMemberWorksWhereThePlanHasLittle) {
       const std::size_t last = layout.talks() - 1;
       auto talk = layout.talk(last);
       EXPECT_EQ(talk.capacity(), kUnlimitedTokens);
-      talk.prepare(100);  // nothing ends the talk
+      talk.prepare(100);  // it does not end the talk
       EXPECT_EQ(talk.advance(100), 0U);
       talk.rewind(1);
       EXPECT_EQ(talk.tokens(), 99U);

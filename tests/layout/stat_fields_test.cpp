@@ -26,8 +26,8 @@ struct Span {
   std::size_t bytes;
 };
 
-/// Numbers every word of the struct but those in `others`, which are no figures or have rows of
-/// their own, and wants each number from some row.
+/// Gives every word of the struct a number, except those in `others`, which are not figures or have
+/// rows of their own. Each number must appear in exactly one row.
 template <class Figures>
 void every_member_has_a_row(std::span<const StatField<Figures>> fields,
                             std::initializer_list<Span> others) {
@@ -76,7 +76,7 @@ void names_are_fit_for_all(std::span<const StatField<Figures>> fields) {
   std::set<std::string> names;
   for (const StatField<Figures>& field : fields) {
     EXPECT_TRUE(std::regex_match(field.name, std::regex("[a-z][a-z_]*[a-z]"))) << field.name;
-    // Exporters add these themselves.
+    // Exporters add these suffixes themselves.
     EXPECT_FALSE(std::regex_search(field.name, std::regex("_(bytes|total|seconds|ratio)$")));
     EXPECT_TRUE(names.insert(field.name).second) << field.name;
     EXPECT_TRUE(std::string(field.help).ends_with('.')) << field.name;
@@ -115,7 +115,7 @@ TEST(StatFields, SumWhatADeviceHasCommitted) {
   EXPECT_EQ(figure(device_fields(), "committed", device), 321U);
 }
 
-// What goes down with a clear is no counter.
+// A figure that a clear lowers is not a counter.
 TEST(StatFields, KnowWhatOnlyGoesUp) {
   Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB});
   (void)layout.scratch().take(1000);

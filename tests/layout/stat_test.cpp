@@ -33,7 +33,7 @@ TEST(Stat, TheLineIsUsedAndReservedInWholeMebibytes) {
   Stat stat;
   EXPECT_EQ(stat.line(), "weights: 0/0 MB | scratch: 0/0 MB | history: 0/0 MB");
   stat.weights = {.reserved = ~std::uint64_t{0}, .used = 12_MiB};
-  stat.scratch = {.reserved = 64_MiB, .used = 2_MiB - 1};  // what is not whole is not counted
+  stat.scratch = {.reserved = 64_MiB, .used = 2_MiB - 1};  // parts of a unit are not counted
   stat.history = {.reserved = 512_MiB, .used = 3_MiB + 1};
   EXPECT_EQ(stat.line(), "weights: 12/17592186044415 MB | scratch: 1/64 MB | history: 3/512 MB");
   const DeviceStat device = {
@@ -49,7 +49,7 @@ TEST(Stat, TheLineOfALayout) {
   (void)layout.weights().take(3_MiB + 100);
   (void)layout.scratch().take(1_MiB);
   (void)layout.history(0).take(1_MiB / 2);
-  (void)layout.history(2).take(1_MiB / 2);  // halves of two talks: their sum is whole
+  (void)layout.history(2).take(1_MiB / 2);  // halves for two talks, whose sum is whole
   EXPECT_EQ(layout.stat().line(), "weights: 3/4 MB | scratch: 1/2 MB | history: 1/9 MB");
 }
 
@@ -115,7 +115,7 @@ TEST(Stat, HistoriesAreSummed) {
   EXPECT_EQ(all.page_size, layout.history().block().page_size());
 }
 
-/// What the text has besides the figures of the layout as a whole.
+/// The text without the figures of the layout as a whole.
 std::string text_of_tapes(const Stat& stat) {
   Stat none = stat;
   none.weights = none.scratch = none.history = {};
@@ -151,7 +151,7 @@ TEST(Stat, TheTextShowsWishesThatWereNotMet) {
 }
 
 TEST(Stat, ALayoutTellsWhatItDidNotGet) {
-  const HugePagePool pool(0);  // nobody fills it meanwhile
+  const HugePagePool pool(0);  // so that other tests do not fill it meanwhile
   if (pool_page() == 0) GTEST_SKIP() << "this kernel has no huge pages";
   Layout layout(
       {.weights = 4_MiB, .scratch = 1_MiB, .history = (pool_free() + 2) * pool_page()},

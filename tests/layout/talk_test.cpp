@@ -1,4 +1,4 @@
-// Talks alike on the host and on a device: their handles, and the budget that all of them draw on.
+// Talks on the host and on a device: their handles, and the budget that they share.
 #include "tapedeck/layout/talk.hpp"
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@
 namespace tapedeck::tests {
 namespace {
 
-// Only K of a layer, a row of 1 KiB each.
+// Only K of one layer, with a row of 1 KiB per token.
 Plan keys_plan(std::uint64_t talks) {
   Plan plan;
   plan.talks = talks;
@@ -48,7 +48,7 @@ TYPED_TEST(TalkContract, AClosedTalkIsRefusedAndItsSlotOpenedAgain) {
   EXPECT_EQ(again.index(), 1U);
   EXPECT_EQ(layout.history(1).committed(), committed);  // it has kept its pages
   EXPECT_EQ(layout.open_talk().index(), 0U);
-  // The handle of the talk that was there before is not one of this talk.
+  // The handle of the previous talk is not valid for this one.
   const std::vector<std::function<void()>> calls = {
       [&] { second.prepare(1); },
       [&] { (void)second.advance(); },
@@ -120,7 +120,7 @@ TYPED_TEST(TalkContract, AllTalksDrawOnOneBudget) {
   EXPECT_EQ(over.limit(), "history_budget");
   EXPECT_EQ(layout.talk_stat(2).history.refused, 1U);
   EXPECT_EQ(layout.talk(0).tokens(), 3 * kPageRows);
-  // A talk that was cleared, and one that was closed, give their pages before that.
+  // Talks that were cleared or closed give up their pages first.
   layout.talk(0).clear();
   layout.talk(2).prepare(2 * kPageRows);
   EXPECT_EQ(layout.history(0).committed(), 0U);
@@ -158,7 +158,7 @@ TYPED_TEST(TalkContract, ATalkThatGoesOnIsNotRobbed) {
   auto& layout = side.layout;
   layout.talk(0).prepare(kPageRows);
   layout.talk(0).clear();
-  layout.talk(0).prepare(kPageRows);  // has room: it only says that it goes on
+  layout.talk(0).prepare(kPageRows);  // has room, so it only reports that it continues
   EXPECT_THROW(layout.talk(1).prepare(2 * kPageRows), OutOfMemory);
   EXPECT_EQ(layout.talk(0).advance(kPageRows), 0U);
 }

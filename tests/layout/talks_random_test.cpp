@@ -1,4 +1,5 @@
-// Talks of each kind of side, operations at random, against an oracle that knows nothing of pages.
+// Talks of each kind of side: random operations, checked against an oracle that knows nothing of
+// pages.
 
 #include <gtest/gtest.h>
 
@@ -48,10 +49,10 @@ constexpr std::array<unsigned, kActNames.size()> kWeights = {340, 400, 30, 12, 1
 struct Tally {
   std::array<std::uint64_t, kActNames.size()> acts{};
   std::uint64_t acts_of_all = 0;
-  std::uint64_t full = 0;    // there was no page left
+  std::uint64_t full = 0;    // no page was left
   std::uint64_t ended = 0;   // the plan had no more tokens
   std::uint64_t grew = 0;    // pages were committed
-  std::uint64_t reused = 0;  // those of another talk among them
+  std::uint64_t reused = 0;  // of which some belonged to another talk
   std::uint64_t reopened = 0;
   std::uint64_t rewound_over_growth = 0;
   std::uint64_t refused_sealed = 0;
@@ -89,7 +90,7 @@ class TalksLife {
 
  private:
   static constexpr bool kOnDevice = Kind::kOnDevice;
-  // A device has only so much memory; the host has only so much budget.
+  // A device has limited memory; the host has a limited budget.
   static constexpr SideAsked kAsked = {.growth_step = 16,
                                        .history_budget = kOnDevice ? 0 : kMemory};
 
@@ -229,7 +230,7 @@ class TalksLife {
     talk.rows.resize(kept);
   }
 
-  // A layout of its own: sealing is for good.
+  // Uses a separate layout, because sealing is permanent.
   void live_sealed(std::size_t index) requires kOnDevice {
     DeviceLayout sealed(*side_.card.device, plan_of_talks(),
                         {.commit = Commit::with_talks, .growth_step = 16});
@@ -327,7 +328,7 @@ TYPED_TEST(TalksRandom, AgreeWithTheOracle) {
   EXPECT_GE(tally.refused_sealed, kSeals ? 100U : 0U);
 }
 
-// As many conversations as a server has in a day, over growth that is behind it.
+// As many conversations as a server has in a day, after memory has stopped growing.
 TYPED_TEST(TalksRandom, BytesFromBeforeGrowthAreThereAfterTenThousandCycles) {
   TypeParam side(plan_of_talks(), {.growth_step = 16}, kMemory);
   auto& layout = side.layout;

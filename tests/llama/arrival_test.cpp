@@ -30,13 +30,13 @@ class ArrivalTest : public ::testing::TestWithParam<Way> {
   static std::vector<float> some_logits(ColdHost& host) {
     return logits_of(host.decoder, {1, 280, 65, 7, 280});
   }
-  // Of a model that is there.
+  // The logits of a model that is in memory.
   [[nodiscard]] std::vector<float> expected_logits() const {
     Host warm(file_, 1, 1, 0, GetParam());
     return some_logits(warm);
   }
 
-  // So that layers arrive one after the other.
+  // Made of several chunks, so that layers arrive one after the other.
   const std::filesystem::path file_ = made_of_some_chunks();
 };
 
@@ -47,7 +47,7 @@ TEST_P(ArrivalTest, WhatIsComputedMeanwhileIsWhatIsComputedAfterwards) {
   const std::vector<float> expected = expected_logits();
   ColdHost cold(file_, 1, 1, 0, GetParam());
   std::atomic<int> chunks{0};
-  std::latch decoding(1);  // no chunk but the first comes before it
+  std::latch decoding(1);  // only the first chunk arrives before decoding begins
   {
     const Arrival arrival(cold.model, cold.decoder,
                           {.threads = 1, .progress = [&](const WarmProgress&) {
@@ -58,7 +58,8 @@ TEST_P(ArrivalTest, WhatIsComputedMeanwhileIsWhatIsComputedAfterwards) {
     EXPECT_EQ(some_logits(cold), expected);
   }
   EXPECT_GE(chunks, 3);
-  // Whatever became of the job, all that is used is there, and nobody waits any more.
+  // Whatever happened to the job, everything that is used is in memory, and no thread waits any
+  // longer.
   EXPECT_EQ(some_logits(cold), expected);
 }
 

@@ -1,4 +1,4 @@
-// What the decoder on a GPU asks of the driver: on the stand-in, whose kernels compute nothing.
+// The driver calls of the decoder on a GPU, counted on the stand-in, whose kernels compute nothing.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -29,7 +29,8 @@ class CudaDecoderCalls : public ::testing::Test {
   CudaDecoderCalls() { stand_in::reset(); }
   ~CudaDecoderCalls() override { expect_all_given_back(); }
 
-  /// Of so many tokens. The first two were others: they capture, and fill the slots.
+  /// The calls for this many tokens. Two tokens are decoded before, which capture, and fill the
+  /// slots.
   static Calls calls_of(GpuHost& host, std::size_t tokens) {
     const Calls before = stand_in::calls_by_name();
     for (std::size_t i = 0; i < tokens; ++i) next_logits(host.decoder, 1);
@@ -65,7 +66,7 @@ TEST_F(CudaDecoderCalls, ATokenIsTwoCopiesItsLaunchesAndAWait) {
   expect_launches(kLaunched, "cuLaunchKernel", kSmall.layers * kKernelsOfALayer + kOtherKernels);
 }
 
-// Three slots for four layers, so that every layer is copied anew.
+// Three slots for four layers, so that every layer is copied again.
 TEST_F(CudaDecoderCalls, AStreamedTokenAllocatesMapsAndWaitsForNothingElse) {
   llama::Shape shape = kSmall;
   shape.layers = 4;
@@ -79,7 +80,7 @@ TEST_F(CudaDecoderCalls, AStreamedTokenAllocatesMapsAndWaitsForNothingElse) {
   EXPECT_EQ(stat.late, before.late);
   EXPECT_EQ(calls["cuLaunchKernel"], 10 * (shape.layers * kKernelsOfALayer + kOtherKernels));
   EXPECT_EQ(calls["cuStreamSynchronize"], 10U);
-  // When a copy has arrived, and when its slot is free; each is waited for once.
+  // The events mark when a copy has arrived, and when its slot is free; each is waited for once.
   EXPECT_EQ(calls["cuEventRecord"], 20 * shape.layers);
   EXPECT_EQ(calls["cuStreamWaitEvent"], 20 * shape.layers);
   EXPECT_EQ(calls["cuMemcpyAsync"], 20 + stat.copy_calls - before.copy_calls);
@@ -91,7 +92,7 @@ TEST_F(CudaDecoderCalls, AStreamedTokenAllocatesMapsAndWaitsForNothingElse) {
   EXPECT_THAT(calls, testing::IsEmpty());
 }
 
-// Whatever call of a token fails, the talk is as it was, and the token can be decoded then.
+// Whichever call of a token fails, the talk is unchanged, and the token can be decoded afterwards.
 void fail_every_call_of_a_token(const std::filesystem::path& path, const GpuMode& mode) {
   GpuHost host(path, mode);
   host.decoder.prepare(3);
@@ -109,7 +110,7 @@ void fail_every_call_of_a_token(const std::filesystem::path& path, const GpuMode
       EXPECT_EQ(error.name(), "CUDA_ERROR_UNKNOWN");
     }
     const std::string victim = stand_in::stop_failing();
-    // What fails of a copy in advance is tried again by who needs it.
+    // A copy in advance that fails is repeated when its layer is needed.
     EXPECT_TRUE(failed || victim.empty() || kGivingBack.contains(victim) || mode.resident_layers)
         << victim;
     if (!failed) host.decoder.rewind(1);
@@ -131,7 +132,7 @@ TEST_F(CudaDecoderCalls, ATokenThatFailsLeavesTheTalkAsItWas) {
 
 TEST_F(CudaDecoderCalls, WhateverFailsEverythingIsGivenBack) {
   GpuMode pinned = kTwoSlots;
-  pinned.source = StreamSource::pin;  // and not staged where that fails
+  pinned.source = StreamSource::pin;  // and not staged if that fails
   const auto model = warm_model(model_, Way::read);
   for (const GpuMode& mode : {kReplayed, pinned}) {
     SCOPED_TRACE(mode.name);
@@ -140,8 +141,8 @@ TEST_F(CudaDecoderCalls, WhateverFailsEverythingIsGivenBack) {
           GpuHost host(model, mode);
           for (int i = 0; i < 2; ++i) next_logits(host.decoder, 1);
         },
-        // What is still on a stream ends before what it uses; and what fails of a copy in advance
-        // is tried again by who needs it.
+        // Work on a stream ends before the memory that it uses is released. A copy in advance that
+        // fails is repeated when its layer is needed.
         {"cuStreamSynchronize", "cuMemcpyAsync", "cuStreamWaitEvent", "cuEventRecord"});
     EXPECT_GT(told, calls / 4);
   }

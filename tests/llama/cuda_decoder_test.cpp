@@ -1,4 +1,4 @@
-// The decoder on a GPU against the one on the CPU, and against the reference program.
+// Compares the decoder on a GPU with the one on the CPU, and with the reference program.
 #include "llama/cuda_decoder.hpp"
 
 #include <gtest/gtest.h>
@@ -17,15 +17,15 @@ namespace {
 
 using llama::TokenId;
 
-// Of a story: all of it on a GPU, less on what is a GPU's stand-in.
+// The tokens of a story: all of them on a GPU, fewer on the stand-in.
 #ifdef TAPEDECK_STORY_TOKENS
 constexpr std::size_t kStoryTokens = TAPEDECK_STORY_TOKENS;
 #else
 constexpr std::size_t kStoryTokens = 256;
 #endif
 
-// A GPU sums in another order, and fuses what it multiplies and adds; of what it keeps in f16 each
-// number is off by 2^-12 of itself.
+// A GPU adds in a different order, and fuses multiplications and additions. In f16, each number
+// that is kept has a relative error of 2^-12.
 float tolerance_of(const GpuMode& mode) { return mode.element == DType::f16 ? 2e-2F : 1e-3F; }
 
 void expect_near(const std::vector<float>& found, const std::vector<float>& expected,
@@ -39,7 +39,7 @@ void expect_near(const std::vector<float>& found, const std::vector<float>& expe
   }
 }
 
-// More tokens than attention has parts, so that some have several positions, and others fewer.
+// More tokens than attention has parts, so that some parts have more positions than others.
 constexpr std::size_t kTokens = 41;
 
 TokenId some_token(std::size_t position) { return static_cast<TokenId>(position * 37 % 300); }
@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, CudaDecoderTest,
                                            kStaged, kHalf, kHalfTwoSlots),
                          name_of);
 
-// In f32: rounded to f16, two tokens may be as good.
+// In f32, because two tokens may be equally likely after rounding to f16.
 class CudaDecoderStories : public CudaDecoderTest {};
 
 INSTANTIATE_TEST_SUITE_P(Modes, CudaDecoderStories,
@@ -82,7 +82,7 @@ TEST_P(CudaDecoderStories, TokensAreThoseOfTheReference) {
   const llama::Tokenizer tokenizer(kStories / "tok512.bin", 512);
   for (int n = 1; n <= 3; ++n) {
     std::vector<TokenId> expected = expected_ids(n);
-    expected.resize(std::min(expected.size(), kStoryTokens + 1));  // with what it begins with
+    expected.resize(std::min(expected.size(), kStoryTokens + 1));  // including the first one
     EXPECT_EQ(ids_of_talk(host.decoder, tokenizer.encode(kStoriesPrompts[n - 1]), kStoryTokens),
               expected);
   }
@@ -91,7 +91,7 @@ TEST_P(CudaDecoderStories, TokensAreThoseOfTheReference) {
 TEST_P(CudaDecoderTest, LogitsOfACheckpointAreThoseOfTheCpu) {
   llama::Shape shape = kSmall;
   shape.seq_len = kTokens;
-  shape.dim = 72;  // for more than one warp
+  shape.dim = 72;  // more than one warp
   shape.layers = 5;
   expect_as_on_cpu(made(folder_, "made.bin", shape), GetParam());
 }
@@ -99,8 +99,8 @@ TEST_P(CudaDecoderTest, LogitsOfACheckpointAreThoseOfTheCpu) {
 TEST_P(CudaDecoderTest, LogitsOfEveryTypeAreThoseOfTheCpu) {
   GgufFigures figures;
   figures.layers = 4;
-  figures.heads = 6;   // three to a KV head, of which there are two
-  figures.value = 32;  // not as large as keys
+  figures.heads = 6;   // three for each of the two KV heads
+  figures.value = 32;  // different from the size of keys
   figures.context = kTokens;
   figures.tied = false;
   const GgufModel model = made_gguf(figures);

@@ -1,5 +1,5 @@
-// Layers that take turns on the CUDA device of a stand-in driver, whose copies and events are as a
-// driver's; the arithmetic is the host's, on the stand-in's memory.
+// Layers that take turns on the CUDA device of the stand-in driver. Copies and events are those of
+// the driver; the host does the arithmetic, in the stand-in's memory.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

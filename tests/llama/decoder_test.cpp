@@ -17,7 +17,7 @@ using llama::Shape;
 using llama::TokenId;
 using llama::Tokenizer;
 
-// "pos 7 token_in 261" and then the logits, for some positions.
+// The file has lines "pos 7 token_in 261", each followed by the logits, for some positions.
 std::map<std::size_t, std::vector<float>> expected_logits(int n) {
   std::map<std::size_t, std::vector<float>> all;
   std::ifstream in(expected_file(n, "logits"));

@@ -1,5 +1,5 @@
-// GGUF models decode as the reference programs do: tokens of trained models, and logits of made
-// ones against a plain computation in double.
+// GGUF models decode like the reference programs: the tokens of trained models, and the logits of
+// generated models compared with a simple computation in double.
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -34,7 +34,7 @@ INSTANTIATE_TEST_SUITE_P(Files, GgufStories,
 
 TEST_P(GgufStories, TokensAndTextAreThoseOfTheReference) {
   for (const unsigned threads : {1U, 3U}) {
-    if (kThreadSanitized && threads == 1) continue;  // nothing to race, and it takes long
+    if (kThreadSanitized && threads == 1) continue;  // no races are possible, and it is slow
     Host host(file_, threads, 1, 256);
     const Tokenizer tokenizer(host.model.model(), host.model.shape().vocab);
     for (int n = 1; n <= 3; ++n) {
@@ -101,7 +101,7 @@ TEST_F(GgufTypes, TypesMayBeMixed) {
   EXPECT_EQ(logits(model, ids), logits(model.dequantised(), ids));
 }
 
-// The plain computation.
+// The simple computation.
 
 using Row = std::vector<double>;
 
@@ -202,7 +202,8 @@ class PlainLlama {
   GgufFigures f_;
   Row frequencies_;
   double epsilon_;
-  std::vector<std::vector<Row>> keys_;  // the last layer's has as many as positions went before
+  // The last layer's size gives the number of earlier positions.
+  std::vector<std::vector<Row>> keys_;
   std::vector<std::vector<Row>> values_;
 };
 

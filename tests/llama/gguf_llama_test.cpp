@@ -1,4 +1,5 @@
-// What of GGUF files is no Llama model, or none that is decoded, is told before a weight is read.
+// GGUF files that are not Llama models, or not ones that can be decoded, are refused before a
+// weight is read.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -70,7 +71,7 @@ TEST_F(GgufLlamaTest, OtherModelsAreNamed) {
               m.set_array("llama.attention.head_count_kv", gguf_type::i32,
                           std::vector<std::int32_t>{2, 1});
             }),
-            not_decoded("llama.block_count"));  // layers of different shapes
+            not_decoded("llama.block_count"));  // layers with different shapes
 }
 
 TEST_F(GgufLlamaTest, FiguresThatMakeNoModelAreNamed) {
@@ -81,7 +82,7 @@ TEST_F(GgufLlamaTest, FiguresThatMakeNoModelAreNamed) {
                           "llama.attention.key_length", "llama.attention.value_length"}) {
     EXPECT_EQ(with(key, 0), (Refusal{key, missing}));
   }
-  // These the reader of the format refuses.
+  // The reader of the format refuses these.
   for (const char* key : {"llama.embedding_length", "llama.block_count",
                           "llama.attention.head_count", "llama.attention.head_count_kv"}) {
     EXPECT_NE(with(key, 0), kTaken);
@@ -103,7 +104,7 @@ TEST_F(GgufLlamaTest, FiguresThatMakeNoModelAreNamed) {
   }
 }
 
-// By what it is: of a tensor that is not there, the file has no name.
+// The error names what a missing tensor is, because the file has no name for it.
 TEST_F(GgufLlamaTest, EveryTensorMustBeThereInItsShape) {
   const GgufFigures untied = {.tied = false};
   for (const GgufTensor& tensor : made_gguf(untied).tensors) {

@@ -1,6 +1,6 @@
 /// @file
-/// GGUF models that a test can change before they are written, and an independent account of what
-/// their numbers are.
+/// GGUF models that a test can change before they are written, and an independent implementation of
+/// what their numbers mean.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@
 
 namespace tapedeck::tests {
 
-// Numbers of enum ggml_type.
+// Values of enum ggml_type.
 inline std::uint32_t ggml_number(DType type) {
   for (std::uint32_t number = 0; number < 64; ++number) {
     if (dtype_from_ggml(number) == type) return number;
@@ -41,7 +41,7 @@ inline double value_of_half(std::uint16_t bits) {
   return sign * std::ldexp(1024 + mantissa, exponent - 25);
 }
 
-// The nearest one; for numbers that are no larger than halves can be.
+// The nearest half; only for numbers within the range of halves.
 inline std::uint16_t half_of(double value) {
   const int sign = std::signbit(value) ? 0x8000 : 0;
   const double size = std::fabs(value);
@@ -104,7 +104,7 @@ struct GgufTensor {
     return out;
   }
 
-  /// Stores values anew, as well as the type can.
+  /// Stores new values, as exactly as the type allows.
   void store(DType type, const std::vector<float>& values) {
     dtype = type;
     bytes.clear();
@@ -131,19 +131,19 @@ struct GgufTensor {
   }
 };
 
-/// A model of version 3, key by key and tensor by tensor.
+/// Builds a model of version 3, key by key and tensor by tensor.
 class GgufModel {
  public:
   std::vector<GgufTensor> tensors;
   std::size_t alignment = 32;
 
-  /// What a real file holds.
+  /// The contents of a real file.
   static GgufModel of(const std::filesystem::path& path) {
     const Model model = read_model(path);
     const std::string file = content_of(path);
     GgufModel out;
     const auto entries = model.metadata.entries();
-    // Behind the last key is the first tensor: its name's length, and its name.
+    // The first tensor follows the last key, with the length of its name, and its name.
     const std::string name(model.tensors.entries().front().name);
     const std::string first = GgufBytes().string(name).bytes();
     const std::size_t end = file.find(first, entries.back().offset);
@@ -195,14 +195,14 @@ class GgufModel {
     return *this;
   }
 
-  /// All tensors in f32.
+  /// Converts all tensors to f32.
   [[nodiscard]] GgufModel dequantised() const {
     GgufModel out = *this;
     for (GgufTensor& tensor : out.tensors) tensor.store(DType::f32, tensor.values());
     return out;
   }
-  /// Matrices in a type, as far as its blocks divide their rows; else in f16, as llama-quantize has
-  /// it.
+  /// Converts matrices to a type if its blocks divide their rows, and otherwise to f16, as
+  /// llama-quantize does.
   [[nodiscard]] GgufModel quantised(DType type) const {
     GgufModel out = *this;
     for (GgufTensor& tensor : out.tensors) {
@@ -250,10 +250,10 @@ class GgufModel {
   std::vector<Key> keys_;
 };
 
-/// Figures of a made GGUF model.
+/// The sizes of a generated GGUF model.
 struct GgufFigures {
   std::uint32_t dim = 64;
-  std::uint32_t ffn = 100;  // which no block divides
+  std::uint32_t ffn = 100;  // not a multiple of any block
   std::uint32_t layers = 2;
   std::uint32_t heads = 4;
   std::uint32_t kv_heads = 2;
@@ -264,7 +264,7 @@ struct GgufFigures {
   bool tied = true;
 };
 
-/// unk, BOS, EOS, the bytes, and words of letters.
+/// The tokens: unk, BOS, EOS, the bytes, and words of letters.
 inline void add_tokenizer(GgufModel& model, std::uint32_t vocab) {
   std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
   std::vector<std::int32_t> types = {2, 3, 3};
@@ -291,7 +291,7 @@ inline void add_tokenizer(GgufModel& model, std::uint32_t vocab) {
       .set("tokenizer.ggml.eos_token_id", gguf_type::u32, std::uint32_t{2});
 }
 
-/// A whole model with random weights.
+/// A complete model with random weights.
 inline GgufModel made_gguf(const GgufFigures& f = {}, std::uint64_t seed = 1) {
   GgufModel model;
   model.set("general.architecture", "llama")

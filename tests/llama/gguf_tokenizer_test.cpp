@@ -62,7 +62,7 @@ class GgufTokenizerTest : public ::testing::Test {
   Tokenizer make(const GgufModel& model, std::size_t vocab = kFew.size()) {
     return {read_model(folder_.write("m.gguf", model.bytes())), vocab};
   }
-  // The few, and more.
+  // A tokenizer with the basic tokens and `more`.
   Tokenizer make_with(const std::vector<Token>& more) {
     std::vector<Token> tokens = kFew;
     tokens.insert(tokens.end(), more.begin(), more.end());
@@ -103,7 +103,7 @@ TEST_F(GgufTokenizerTest, MarksAreSpacesAndWhatIsNoPieceBecomesBytesOrUnknown) {
   EXPECT_THAT(tokenizer.encode("c b"), ElementsAre(1, 5, 7, 8));
   EXPECT_THAT(tokenizer.encode("c" + kMark + "b"), ElementsAre(1, 5, 7, 8));
   EXPECT_THAT(tokenizer.encode("a"), ElementsAre(1, 5, 3));
-  EXPECT_THAT(tokenizer.encode("\xC3\xA9"), ElementsAre(1, 5, 4, 0));  // there is no byte A9
+  EXPECT_THAT(tokenizer.encode("\xC3\xA9"), ElementsAre(1, 5, 4, 0));  // no byte token for A9
   EXPECT_THAT(tokenizer.encode(""), ElementsAre(1));
   EXPECT_EQ(tokenizer.decode(1, 8), "b");
   EXPECT_EQ(tokenizer.decode(std::nullopt, 8), "b");
@@ -122,7 +122,7 @@ TEST_F(GgufTokenizerTest, ControlTokensAreNotFoundInTextsAndHaveNone) {
 }
 
 TEST_F(GgufTokenizerTest, MergesThroughCharactersThatAreNoTokens) {
-  // Of "xy" only the pair is a piece.
+  // For "xy" only the whole pair is a piece.
   EXPECT_THAT(make_with({{"xy", -1, kNormal}}).encode("bxyx"), ElementsAre(1, 8, 14, 0));
 }
 
@@ -130,7 +130,8 @@ TEST_F(GgufTokenizerTest, UserDefinedTokensAreTakenWholeAndTheLongestFirst) {
   const Tokenizer tokenizer = make_with({{"[I]", 0, kUserDefined},       // 14
                                          {"[I][J]", 0, kUserDefined}});  // 15
   EXPECT_THAT(tokenizer.encode("[I]"), ElementsAre(1, 14));
-  EXPECT_THAT(tokenizer.encode("[I][J]b"), ElementsAre(1, 15, 8));  // a space goes before the text
+  // A space is added before the text.
+  EXPECT_THAT(tokenizer.encode("[I][J]b"), ElementsAre(1, 15, 8));
   EXPECT_THAT(tokenizer.encode("c[I] b"), ElementsAre(1, 5, 7, 14, 5, 8));
   EXPECT_EQ(tokenizer.decode(7, 14), "[I]");
 }
@@ -214,7 +215,7 @@ TEST_F(GgufTokenizerTest, ReadsTheVocabularyOfLlama2) {
   const auto path = shared_data("gguf") / "ggml-vocab-llama-spm.gguf";
   if (const auto why = no_shared_data("gguf/ggml-vocab-llama-spm.gguf")) GTEST_SKIP() << *why;
   const Tokenizer tokenizer(read_model(path), 32'000);
-  // As llama.cpp's test-tokenizer-0-llama-spm has it.
+  // From llama.cpp's test-tokenizer-0-llama-spm.
   EXPECT_THAT(tokenizer.encode("Hello world"), ElementsAre(1, 15'043, 3186));
   EXPECT_THAT(tokenizer.encode("3333"), ElementsAre(1, 29'871, 29'941, 29'941, 29'941, 29'941));
   EXPECT_THAT(tokenizer.encode("\n ="), ElementsAre(1, 29'871, 13, 353));

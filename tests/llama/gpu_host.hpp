@@ -1,5 +1,5 @@
 /// @file
-/// A model on a GPU, ready to decode: `Host` with a decoder on a GPU.
+/// A model on a GPU, ready to decode. It is like `Host`, but with a decoder on a GPU.
 #pragma once
 
 #include <cstddef>
@@ -21,12 +21,13 @@
 
 namespace tapedeck::tests {
 
-/// How a model is computed with on a GPU.
+/// How a GPU decodes a model.
 struct GpuMode {
   const char* name;
   bool graph = true;
   std::uint64_t slots = 2;
-  /// Beside the slots; nothing: all of them, and there are no slots.
+  /// How many layers stay on the device in addition to the slots. Without a value all layers stay,
+  /// and there are no slots.
   std::optional<std::size_t> resident_layers{};
   StreamSource source = StreamSource::automatic;
   DType element = DType::f32;
@@ -51,19 +52,19 @@ inline constexpr GpuMode kHalfTwoSlots{
 [[nodiscard]] inline StreamingPlan streaming_of(const llama::LlamaModel& model,
                                                 const GpuMode& mode) {
   const Model planned = llama::model_to_plan(model);
-  // A ring that layers go round in several times.
+  // A ring of buffers that is small enough for each layer to go around it several times.
   StreamingOptions options = {.slots = mode.slots, .staging_buffer = 4_KiB, .staging_buffers = 3};
   if (!mode.resident_layers) {
     options.device_bytes = std::numeric_limits<std::uint64_t>::max();
   } else if (*mode.resident_layers != 0) {
-    // The layers of a Llama model are alike, and so is what they take.
+    // All layers of a Llama model have the same size.
     const StreamingPlan none = plan_streaming(planned, options);
     options.device_bytes = none.device.bytes() + *mode.resident_layers * none.slot_bytes();
   }
   return plan_streaming(planned, options);
 }
 
-/// A layout of a plan's tapes on one device, and of none on the host.
+/// A layout with the tapes of a plan on one device, and no tapes on the host.
 struct OnDevice : Layout {
   OnDevice(Device& device, Plan plan, DeviceLayoutOptions options = {})
       : Layout(of_talks(plan.talks), on(device, std::move(plan), std::move(options))) {}
@@ -81,7 +82,7 @@ struct OnDevice : Layout {
   }
 };
 
-/// A model on a GPU, without what decodes it.
+/// A model on a GPU, without a decoder.
 struct GpuModel {
   GpuModel(std::shared_ptr<const llama::LlamaModel> warm, const GpuMode& mode, std::size_t talks,
            std::size_t positions)

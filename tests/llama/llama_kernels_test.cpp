@@ -1,5 +1,5 @@
-// What the kernels for a GPU are made of, on the host, against the host's own kernels; and what of
-// those no decoded model reaches.
+// Compares the building blocks of the GPU kernels, on the host, with the host's own kernels,
+// including cases that no decoded model reaches.
 #include "llama/llama_kernels.hpp"
 
 #include <gtest/gtest.h>
@@ -62,7 +62,7 @@ std::vector<float> copied_row(const GgufTensor& tensor, std::size_t row) {
   return out;
 }
 
-// To the bit.
+// Equal to the bit.
 TEST(LlamaKernels, ElementsOfEveryTypeAreThoseOfTheHost) {
   for (const DType type : llama::kMatrixTypes) {
     GgufTensor tensor{.name = "m", .shape = {3, 96}, .dtype = type, .bytes = {}};
@@ -77,12 +77,12 @@ std::uint16_t half_bits(float value) { return llama::to_half(value).bits; }
 
 constexpr std::uint16_t kHalfInfinity = 0x7c00;
 
-// All of them, and what lies between one and the next.
+// All halves, and the values between two neighbors.
 TEST(LlamaKernels, AHalfIsTheNearestOne) {
   for (std::uint16_t bits = 0; bits < kHalfInfinity; ++bits) {
     const auto next = static_cast<std::uint16_t>(bits + 1);
     const auto low = static_cast<float>(value_of_half(bits));
-    // The largest is rounded as if there were one more.
+    // The largest half is rounded as if there were one more.
     const auto high = next == kHalfInfinity ? 65536.0F : static_cast<float>(value_of_half(next));
     const float between = (low + high) / 2;
     ASSERT_EQ(half_bits(low), bits);
@@ -124,7 +124,7 @@ struct Mixed {
   }
 };
 
-/// As attention goes through positions: in parts, which are joined.
+/// Computes as attention goes through positions: in parts, which are then joined.
 float mixed_in_parts(const std::vector<float>& scores, const std::vector<float>& values,
                      std::size_t parts) {
   Mixed all;
@@ -157,7 +157,7 @@ TEST(LlamaKernels, ASoftmaxInPartsIsTheWholeOne) {
   }
 }
 
-// Scores that only rise move the scale at every step; far apart, they leave nothing of the others.
+// Rising scores change the scale at every step; if they are far apart, the earlier ones vanish.
 TEST(LlamaKernels, AnOnlineSoftmaxNeverOverflows) {
   OnlineSoftmax softmax;
   for (const float score : {-1e30F, -100.0F, 100.0F, 1e30F}) {

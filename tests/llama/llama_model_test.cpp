@@ -32,7 +32,7 @@ std::string counted(const std::array<std::int32_t, 7>& header, std::size_t float
   return bytes;
 }
 
-// Whatever is taken can also be decoded with.
+// A model that is accepted can also be used for decoding.
 void decode_some(const std::filesystem::path& file) {
   Host host(file);
   for (int token = 0; token < 2; ++token) {
@@ -86,8 +86,9 @@ TEST_F(LlamaModelTest, TellsWhichTensorsEachPartNeeds) {
 }
 
 TEST_F(LlamaModelTest, AProductThatWrapsToNothingIsRefused) {
-  // 4 layers of 2^30 x 2^30 floats are 2^64 bytes: nothing at all, if nobody looks. The rest of the
-  // model fits in a file of holes: embedding 1, norms 8, ffn 12 and the final norm 1 times 2^30.
+  // 4 layers of 2^30 x 2^30 floats are 2^64 bytes, which wraps to 0 if it is not checked. The rest
+  // of the model fits in a sparse file: embedding 1, norms 8, ffn 12 and the final norm 1 times
+  // 2^30.
   const std::uint64_t dim = std::uint64_t{1} << 30;
   const std::array<std::int32_t, 7> header = {1 << 30, 1, 4, 1 << 29, 1 << 29, 1, 1};
   const std::uint64_t floats = 22 * dim + 2;
@@ -114,7 +115,8 @@ TEST_F(LlamaModelTest, NastyFieldsAreRefusedOrTaken) {
       refused += takes(bytes) ? 0 : 1;
     }
   }
-  // No single value of these gives another model of the same size, but for 2 and 1 heads.
+  // With one exception (2 and 1 heads), no single value of these gives another model of the same
+  // size.
   EXPECT_GE(refused, 7 * 16 - 4);
 }
 
@@ -134,12 +136,12 @@ TEST_F(LlamaModelTest, RandomDamageNeverCrashes) {
   for (int round = 0; round < kRounds; ++round) {
     taken += takes(damaged(good_, sizeof(internal::Llama2cHeader), random)) ? 1 : 0;
   }
-  EXPECT_GT(taken, kRounds / 20);  // damaged weights are weights
+  EXPECT_GT(taken, kRounds / 20);  // damaged weights are still weights
   EXPECT_LT(taken, kRounds / 2);
 }
 
 TEST_F(LlamaModelTest, OpeningAllocatesNothingOfTheModel) {
-  // 70 billion weights that are not there: a hole, whose size agrees with the header.
+  // 70 billion weights in a sparse file whose size agrees with the header.
   const Shape shape = {.dim = 8192,
                        .ffn = 28'672,
                        .layers = 80,
@@ -151,7 +153,7 @@ TEST_F(LlamaModelTest, OpeningAllocatesNothingOfTheModel) {
   const auto file = folder_.write("hole.bin", counted(header, 0));
   std::error_code error;
   std::filesystem::resize_file(file, *cli::checkpoint_bytes(shape), error);
-  if (error) GTEST_SKIP() << "no sparse file of 256 GiB here: " << error.message();
+  if (error) GTEST_SKIP() << "cannot create a sparse file of 256 GiB: " << error.message();
   const LlamaModel model(file);
   EXPECT_GT(model.weights().range().size(), 250_GiB);
   EXPECT_EQ(model.plan().history.bytes(), std::size_t{2} * 80 * 1024 * 4 * 4096);
@@ -174,7 +176,7 @@ TEST_F(LlamaModelTest, EveryRefusalOfTheSystemIsReported) {
     const os::InjectFault fault(call, EIO);
     try {
       const LlamaModel model(file);
-      if (!os::InjectFault::fired()) break;  // else only a courtesy was refused
+      if (!os::InjectFault::fired()) break;  // otherwise only an optional call failed
     } catch (const SystemError& error) {
       EXPECT_TRUE(os::InjectFault::fired());
       EXPECT_EQ(error.number(), EIO);

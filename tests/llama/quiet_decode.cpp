@@ -1,10 +1,9 @@
 // quiet_decode MODE TOKENS THREADS MODEL DESCRIPTOR FOLDER: decodes under an allow-list of system
-// calls, and tells of each token all that telemetry has: a recorder's sample, two phases, and where
-// the layout stands, published. MODE is what happens besides with each token: "nothing", or a
-// deliberate fault of the program, which quiet_decode_test must notice: "allocation", "mapping",
-// "page_fault"; "recorder" and "phases", which are asked for all they have, and "publisher", one
-// more of which is made. With "guard" before it, a strict PassGuard watches instead: "guard",
-// "guard_allocation".
+// calls. For each token it uses all of telemetry: a recorder's sample, two phases, and a publish of
+// the layout. MODE says what it does in addition for each token: "nothing", or a deliberate fault
+// that quiet_decode_test must notice: "allocation", "mapping", "page_fault"; "recorder" and
+// "phases" read out everything that they have recorded; "publisher" creates another publisher. With
+// "guard" or "guard_allocation", a strict PassGuard watches instead.
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -46,8 +45,8 @@ constexpr std::uint32_t kThisArchitecture = AUDIT_ARCH_X86_64;
 constexpr std::uint32_t kThisArchitecture = AUDIT_ARCH_AARCH64;
 #endif
 
-// From now on any thread of this process is allowed to sleep, to wake others and to end; anything
-// else kills the process.
+// From now on any thread of this process may only sleep, wake others and exit; any other call kills
+// the process.
 bool allow_only_futex() {
   constexpr std::uint32_t number = offsetof(seccomp_data, nr);
   constexpr std::uint32_t architecture = offsetof(seccomp_data, arch);
@@ -78,7 +77,7 @@ void map() {
   ::munmap(page, kPage);
 }
 
-// Touches one page after the other, of as many.
+// Touches one of `pages` pages after the other.
 std::function<void()> touch(std::uint64_t pages) {
   void* const mapped =
       ::mmap(nullptr, kPage * pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -98,7 +97,7 @@ struct Arguments {
   const char* folder;
 };
 
-// An engine's decoder that tells all of its passes: as phases, to a recorder, and to publish.
+// An engine's decoder that reports all of its passes: as phases, to a recorder, and to a publisher.
 class ToldDecoder final : public llama::TalkDecoder {
  public:
   ToldDecoder(llama::TalkDecoder& decoder, Layout& layout, const char* folder)
@@ -151,7 +150,7 @@ class QuietDecode {
 
   Layout& layout() { return layout_; }
 
-  /// At least so many tokens, in whole talks.
+  /// Decodes at least this many tokens, in whole talks.
   void decode(std::uint64_t tokens, Blackboard& board) {
     board.tokens = 0;
     board.talks = 0;
@@ -162,7 +161,7 @@ class QuietDecode {
     }
   }
 
-  /// As `decode`, with all that it cost and told.
+  /// Decodes like `decode`, and writes the cost and the telemetry's counts to the board.
   void measure(std::uint64_t tokens, Blackboard& board) {
     board.samples = told_.recorder().taken();
     board.phases = phases_entered();
@@ -219,7 +218,7 @@ void wait_for(const std::atomic<Stage>& stage, Stage wanted) {
 }
 
 int run_quietly(QuietDecode& subject, std::uint64_t tokens, Blackboard& board) {
-  // What was touched stays, however short of memory the machine is; nothing is made resident here.
+  // Pages that were touched stay in memory, however little is free. Nothing is made resident here.
   ::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
   if (!allow_only_futex()) return kNoSeccomp;
   subject.decode(1000, board);
@@ -240,7 +239,7 @@ int run_guarded(QuietDecode& subject, std::uint64_t tokens, Blackboard& board) {
   } catch (const PassViolation&) {
     return kViolation;
   }
-  // Whatever it did not count it did not see.
+  // What the guard did not count, it did not see.
   return guard.total().heap_allocations && guard.passes() == board.tokens ? 0 : 1;
 }
 

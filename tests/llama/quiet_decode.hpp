@@ -1,6 +1,6 @@
 /// @file
-/// What quiet_decode (the program that decodes and makes no noise) and quiet_decode_test (which
-/// listens) agree on.
+/// The protocol between quiet_decode, the program that decodes quietly, and quiet_decode_test,
+/// which observes it.
 #pragma once
 
 #include <atomic>
@@ -9,14 +9,14 @@
 namespace tapedeck::tests {
 
 enum class Stage : std::uint32_t {
-  preparing,  ///< The child loads, warms and decodes until nothing changes any more.
-  ready,      ///< From here on it may only sleep and end. It waits for the parent's figures.
+  preparing,  ///< The child loads, warms and decodes until it has reached a steady state.
+  ready,      ///< From here on the child may only sleep and end. It waits for the parent's figures.
   decoding,
-  done,  ///< Waits for the parent's figures again.
+  done,  ///< The child waits for the parent's figures again.
   end,
 };
 
-/// What was decoded, and what that cost.
+/// What was decoded, and at what cost.
 struct DecodeFigures {
   std::uint64_t tokens = 0;
   std::uint64_t talks = 0;
@@ -25,7 +25,7 @@ struct DecodeFigures {
   std::uint64_t phases = 0;   ///< That were entered.
 };
 
-/// Lies in memory that both map, so that neither needs a system call to tell the other.
+/// In memory that both processes map, so that they need no system call to communicate.
 struct Blackboard : DecodeFigures {
   std::atomic<Stage> stage;
 };
@@ -33,6 +33,6 @@ static_assert(std::atomic<Stage>::is_always_lock_free);
 
 // Exit codes.
 inline constexpr int kViolation = 3;   ///< The pass guard threw.
-inline constexpr int kNoSeccomp = 77;  ///< The host has no filters.
+inline constexpr int kNoSeccomp = 77;  ///< The host does not support seccomp filters.
 
 }  // namespace tapedeck::tests

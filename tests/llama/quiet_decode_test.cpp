@@ -1,7 +1,6 @@
-// A decode step costs nothing: no heap allocation, no system call but the pool's futex, no page
-// fault; nor does what telemetry is told of it. The program quiet_decode does the decoding; what it
-// does is watched from here, and each kind of noise is made on purpose once, to see that it would
-// be heard.
+// A decode step costs nothing: no heap allocation, no system call except the pool's futex, no page
+// fault. Nor does the telemetry of a step. The program quiet_decode decodes, and this test observes
+// it. Each kind of noise is caused deliberately once, to check that the test would notice it.
 #include "llama/quiet_decode.hpp"
 
 #include <gtest/gtest.h>
@@ -23,14 +22,14 @@
 namespace tapedeck::tests {
 namespace {
 
-// As deep as real models are, and narrow, so that it is quick. Its classifier is worth two threads;
-// what comes between lasts long enough for the second one to fall asleep.
+// As deep as real models, but narrow, so that it is fast. Its classifier is worth two threads; the
+// rest takes long enough for the second thread to fall asleep.
 constexpr llama::Shape kDeepAndNarrow = {
     .dim = 64, .ffn = 96, .layers = 28, .heads = 4, .kv_heads = 2, .vocab = 1024, .seq_len = 128};
 
 constexpr std::uint64_t kTokens = 10'000;
 constexpr std::uint64_t kGuardedTokens = 1'000;
-constexpr std::uint64_t kFewTokens = 100;  // enough to hear noise that comes with each
+constexpr std::uint64_t kFewTokens = 100;  // enough to notice noise of each token
 
 struct Observed : DecodeFigures {
   int signal = 0;
@@ -38,7 +37,7 @@ struct Observed : DecodeFigures {
   std::uint64_t faults = 0;
 };
 
-// Minor and major faults of a process, from /proc/PID/stat.
+// The minor and major faults of a process, from /proc/PID/stat.
 std::uint64_t faults_of(pid_t id) {
   const std::string line = text_of("/proc/" + std::to_string(id) + "/stat");
   std::istringstream fields(line.substr(line.rfind(')') + 1));  // the name may contain anything
@@ -112,7 +111,7 @@ class QuietDecodeTest : public ::testing::TestWithParam<unsigned> {
     return observed;
   }
 
-  // Who makes no system call leaves its file behind; the next one removes it.
+  // A process that makes no system call leaves its file behind; the next publisher removes it.
   void expect_published(const Observed& observed) const {
     for (const PublishedLayout& published : published_layouts(published_.path())) {
       const StatReader reader(published.path);
@@ -136,8 +135,8 @@ INSTANTIATE_TEST_SUITE_P(Threads, QuietDecodeTest, ::testing::Values(1U, 2U));
 
 TEST_P(QuietDecodeTest, TenThousandTokensCostNothing) {
   Observed observed = observe("nothing", kTokens);
-  // A fault must come again to count: the kernel moves and merges pages when it likes, and the next
-  // access faults whatever the program is.
+  // Faults count only if they occur again, because the kernel may move and merge pages at any time,
+  // and the next access faults whatever the program does.
   for (int again = 0; again < 2 && observed.faults != 0; ++again) {
     observed = observe("nothing", kTokens);
   }
@@ -154,7 +153,7 @@ TEST_P(QuietDecodeTest, TenThousandTokensCostNothing) {
   EXPECT_EQ(published_layouts(published_.path()).size(), 1U);
 }
 
-// What telemetry does when it is made, or asked for something to keep, is not for a token.
+// Creating telemetry, and reading out what it recorded, is not meant for a token.
 TEST_P(QuietDecodeTest, EachKindOfNoiseIsHeard) {
   for (const char* mode : {"mapping", "publisher"}) {
     const Observed observed = observe(mode, kFewTokens);
@@ -171,14 +170,15 @@ TEST_P(QuietDecodeTest, EachKindOfNoiseIsHeard) {
   EXPECT_EQ(touching.signal, 0);
   EXPECT_EQ(touching.allocations, 0U);
   EXPECT_GT(touching.faults, 0U);
-  // A recording is so large that its memory comes from the kernel at once, or does so soon.
+  // A recording is so large that its memory comes from the kernel immediately, or soon.
   const Observed recording = observe("recorder", kFewTokens);
   if (recording.signal == SIGSYS) return;
   EXPECT_GE(recording.tokens, kFewTokens);
   EXPECT_GE(recording.allocations, recording.tokens);
 }
 
-// The same by the library's own means: a strict guard throws at the first pass that costs anything.
+// The same check with the library's own means: a strict guard throws at the first pass that costs
+// anything.
 TEST_P(QuietDecodeTest, APassGuardReportsAnAllocationAndNothingElse) {
   Observed observed = observe("guard", kGuardedTokens);
   for (int again = 0; again < 2 && observed.exit_code == kViolation; ++again) {

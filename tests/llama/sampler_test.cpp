@@ -29,14 +29,14 @@ TEST(Sampler, TemperatureZeroTakesTheFirstOfTheBest) {
   Sampler sampler(0);
   std::array<float, 5> logits = {1, 3, -2, 3, 0};
   EXPECT_EQ(sampler.choose(logits), 1U);
-  EXPECT_EQ(logits[4], 0);  // and leaves them alone
+  EXPECT_EQ(logits[4], 0);  // and the logits are unchanged
 }
 
 TEST(Sampler, DrawsByTheProbabilities) {
   constexpr std::size_t kDraws = 80'000;
   std::array<std::size_t, 4> hits{};
   for (const TokenId token : draws(1, 3, kDraws)) ++hits[token];
-  // 1 : 2 : 5, five standard deviations of room.
+  // 1 : 2 : 5, with a tolerance of five standard deviations.
   EXPECT_NEAR(static_cast<double>(hits[0]), kDraws / 8.0, 5 * std::sqrt(kDraws * 0.125 * 0.875));
   EXPECT_NEAR(static_cast<double>(hits[1]), kDraws / 4.0, 5 * std::sqrt(kDraws * 0.25 * 0.75));
   EXPECT_EQ(hits[3], 0U);

@@ -1,4 +1,4 @@
-// A model that one process converts, and others decode with after it was killed.
+// A model that one process converts, and that others decode with after it was killed.
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,7 +22,7 @@
 namespace tapedeck::tests {
 namespace {
 
-/// All tensors in f32.
+/// Converts all tensors to f32.
 Weights converted(const Weights& from) {
   std::vector<TensorSpec> specs;
   for (std::size_t i = 0; i < from.size(); ++i) {
@@ -63,7 +63,7 @@ TEST(SharedDecode, GoesOnWhenTheOwnerOfTheWeightsIsKilled) {
     Weights weights = Weights::open(path);
     ASSERT_TRUE(weights.warm());
     converted(weights).send(sockets[0]);
-    ::pause();  // it keeps its own until it is killed
+    ::pause();  // it keeps its memory until it is killed
   });
   llama::LlamaModel model(read_model(path), Weights::receive(sockets[1]));
   EXPECT_EQ(decode(model, 0), expected_ids(1));

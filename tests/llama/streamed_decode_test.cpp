@@ -1,4 +1,4 @@
-// Models whose layers take turns in slots of a device decode as those that are all there.
+// Models whose layers take turns in slots of a device decode like models that are completely there.
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -25,7 +25,7 @@ using llama::StreamedLlamaOptions;
 using llama::TokenId;
 using llama::Tokenizer;
 
-/// A model on a device of host memory.
+/// A model on a `HostDevice`.
 struct DeviceSide {
   DeviceSide(const LlamaModel& model, Device& device, const StreamedLlamaOptions& options = {})
       : host(model, device, options),
@@ -39,7 +39,7 @@ struct DeviceSide {
 
 HostDeviceOptions with_memory(std::size_t bytes) { return {.memory = bytes, .granularity = kPage}; }
 
-/// Bytes that a device needs for slots alone.
+/// The bytes that a device needs for slots alone.
 std::uint64_t least_memory(const LlamaModel& model, std::uint64_t slots,
                            std::size_t positions = 0) {
   HostDevice device(with_memory(4_KiB));
@@ -81,7 +81,7 @@ TEST_P(StreamedStories, TokensAreThoseOfTheReference) {
   const Tokenizer tokenizer(kStories / "tok512.bin", 512);
   const std::uint64_t least = least_memory(*model, GetParam().slots, kPositions);
   std::vector<std::uint64_t> resident;
-  int n = 0;  // another prompt for each
+  int n = 0;  // a different prompt for each
   for (const std::uint64_t memory : {least, least + 256_KiB, std::uint64_t{64_MiB}}) {
     HostDevice device(with_memory(memory));
     DeviceSide side(*model, device,
@@ -93,7 +93,7 @@ TEST_P(StreamedStories, TokensAreThoseOfTheReference) {
     ASSERT_EQ(ids_of_talk(side.decoder, tokenizer.encode(kStoriesPrompts[n - 1]), kPositions),
               expected_ids(n));
     const LayerStreamerStat stat = side.host.weights().streamer().stat();
-    EXPECT_LE(stat.late, 1U);  // each layer was on its way when it was asked for
+    EXPECT_LE(stat.late, 1U);  // each layer was already being copied when it was needed
     EXPECT_EQ(stat.copies == 0, resident.back() == 5);
   }
   EXPECT_EQ(resident.front(), 0U);
@@ -101,10 +101,10 @@ TEST_P(StreamedStories, TokensAreThoseOfTheReference) {
   EXPECT_EQ(resident.back(), 5U);
 }
 
-TEST(StreamedDecode, OneByteLessThanIsNeededIsAnErrorThatSaysIt) {
+TEST(StreamedDecode, OneByteLessThanNeededIsAnErrorWithTheAmount) {
   const TempFolder folder;
   llama::Shape shape = kSmall;
-  shape.layers = 4;  // two would be as large as their slots
+  shape.layers = 4;  // two layers would be as large as their slots
   const auto model = warm_model(made(folder, "m", shape));
   const std::uint64_t least = least_memory(*model, 2);
   HostDevice enough(with_memory(least));

@@ -1,5 +1,6 @@
 /// @file
-/// What the engine's tests share: the real model, made ones, and the whole of a host around one.
+/// Shared by the tests of the engine: the real model, generated models, and a complete host for a
+/// model.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -34,14 +35,14 @@ namespace tapedeck::tests {
 
 inline const std::filesystem::path kStories = shared_data("stories260K");
 
-/// Why a test cannot have a real file or folder of that name; nothing where it can.
+/// Returns why a test cannot use a real file or folder of that name, or `nullopt` if it can.
 [[nodiscard]] inline std::optional<std::string> no_shared_data(const std::string& name) {
   const std::filesystem::path path = shared_data(name);
   if (std::filesystem::exists(path)) return std::nullopt;
   return "there is no " + path.string();
 }
 
-/// The trained checkpoint and what the reference program makes of it.
+/// The trained checkpoint, and the output of the reference program for it.
 #define SKIP_WITHOUT_STORIES() \
   if (const auto why = no_shared_data("stories260K")) GTEST_SKIP() << *why
 
@@ -62,13 +63,13 @@ inline constexpr const char* kStoriesPrompts[] = {"", "Tom had a red car. One da
   return {std::istream_iterator<llama::TokenId>(in), {}};
 }
 
-/// Two layers, two query heads to a KV head, nothing that is a multiple of anything.
+/// Two layers, and two query heads for each KV head; no size is a multiple of a common one.
 inline constexpr llama::Shape kSmall = {
     .dim = 24, .ffn = 50, .layers = 2, .heads = 4, .kv_heads = 2, .vocab = 300, .seq_len = 20};
 
 inline const std::atomic<bool> kNeverStop{false};
 
-/// Makes a model of that name in the folder.
+/// Generates a model with that name in the folder.
 inline std::filesystem::path made(const TempFolder& folder, const std::string& name,
                                   const llama::Shape& shape, std::uint64_t seed = 1) {
   std::filesystem::path path = folder / name;
@@ -76,14 +77,14 @@ inline std::filesystem::path made(const TempFolder& folder, const std::string& n
   return path;
 }
 
-/// A model that is made once in a program, for tests that only read it.
+/// A model that is generated once per program, for tests that only read it.
 inline std::filesystem::path made_once(const std::string& name, const llama::Shape& shape) {
   static const TempFolder folder;
   std::filesystem::path path = folder / name;
   return std::filesystem::exists(path) ? path : made(folder, name, shape);
 }
 
-/// A model, open and ready to decode once its weights are there.
+/// An open model, ready to decode when its weights are in memory.
 struct ColdHost {
   explicit ColdHost(const std::filesystem::path& file, unsigned threads = 1, std::size_t talks = 1,
                     std::size_t positions = 0, Way way = Way::automatic)
@@ -98,7 +99,7 @@ struct ColdHost {
   llama::Decoder decoder;
 };
 
-/// A model, warm and ready to decode.
+/// A warm model, ready to decode.
 struct Host : ColdHost {
   explicit Host(const std::filesystem::path& file, unsigned threads = 1, std::size_t talks = 1,
                 std::size_t positions = 0, Way way = Way::automatic)
@@ -107,7 +108,7 @@ struct Host : ColdHost {
   }
 };
 
-/// A model whose weights are there.
+/// A model whose weights are in memory.
 [[nodiscard]] inline std::shared_ptr<const llama::LlamaModel> warm_model(
     const std::filesystem::path& file, Way way = Way::automatic) {
   auto model = std::make_shared<llama::LlamaModel>(file, WeightsOptions{.way = way});
@@ -117,7 +118,7 @@ struct Host : ColdHost {
 
 inline constexpr llama::TokenId kEndAtBos[] = {llama::kBos};
 
-/// The ids of one talk, the prompt's and an ending BOS included. The talk is cleared.
+/// Returns the ids of one talk, including those of the prompt and a final BOS. Clears the talk.
 [[nodiscard]] inline std::vector<llama::TokenId> ids_of_talk(
     llama::TalkDecoder& decoder, const std::vector<llama::TokenId>& prompt,
     std::size_t positions = 0, llama::Sampler sampler = llama::Sampler(0)) {
@@ -131,7 +132,7 @@ inline constexpr llama::TokenId kEndAtBos[] = {llama::kBos};
   return ids;
 }
 
-/// One step, and all that goes around it.
+/// Decodes one token, with everything that a step includes.
 inline std::vector<float> next_logits(llama::TalkDecoder& decoder, llama::TokenId token) {
   decoder.prepare(1);
   const std::span<float> logits = decoder.forward(token);
@@ -139,7 +140,7 @@ inline std::vector<float> next_logits(llama::TalkDecoder& decoder, llama::TokenI
   return {logits.begin(), logits.end()};
 }
 
-/// All logits of a text, behind each other. The talk is cleared.
+/// Returns all logits of a text, one after the other. Clears the talk.
 [[nodiscard]] inline std::vector<float> logits_of(llama::TalkDecoder& decoder,
                                                   const std::vector<llama::TokenId>& ids) {
   std::vector<float> all;
@@ -151,7 +152,7 @@ inline std::vector<float> next_logits(llama::TalkDecoder& decoder, llama::TokenI
   return all;
 }
 
-/// The text of ids, without that of the first.
+/// Returns the text of ids, without that of the first one.
 [[nodiscard]] inline std::string text_of_ids(const llama::Tokenizer& tokenizer,
                                              const std::vector<llama::TokenId>& ids) {
   std::string text;
@@ -159,18 +160,18 @@ inline std::vector<float> next_logits(llama::TalkDecoder& decoder, llama::TokenI
   return text;
 }
 
-/// What tokenizers call a byte: "<0x0A>".
+/// The name of a byte in tokenizers, such as "<0x0A>".
 [[nodiscard]] inline std::string piece_of_byte(int byte) {
   char text[8];
   std::snprintf(text, sizeof text, "<0x%02X>", static_cast<unsigned>(byte));
   return text;
 }
 
-/// What a file is refused for. Nothing where it is taken.
+/// Why a file was refused. Empty if it was accepted.
 struct Refusal {
   std::string field{};
   std::optional<FormatFault> fault{};
-  std::optional<std::uint64_t> offset{};  ///< Compared where both have one.
+  std::optional<std::uint64_t> offset{};  ///< Compared only if both sides have one.
 
   friend bool operator==(const Refusal& a, const Refusal& b) {
     return a.field == b.field && a.fault == b.fault &&
@@ -183,7 +184,7 @@ struct Refusal {
 };
 inline const Refusal kTaken{};
 
-/// What `open(file)` refuses the file for.
+/// Returns why `open(file)` refuses the file.
 [[nodiscard]] Refusal refusal_of(const std::filesystem::path& file, const auto& open) {
   try {
     open(file);
@@ -196,15 +197,15 @@ inline const Refusal kTaken{};
   }
 }
 
-/// Puts a value over some bytes.
+/// Overwrites some bytes with a value.
 template <class T>
 void overwrite(std::string& bytes, std::size_t at, T value) {
   ASSERT_LE(at + sizeof value, bytes.size());
   std::memcpy(&bytes[at], &value, sizeof value);
 }
 
-/// A few random bits, and now and then the end of it cut off. The first `header` bytes are hit as
-/// often as all others.
+/// Flips a few random bits, and sometimes cuts off the end. The first `header` bytes are hit as
+/// often as all others together.
 [[nodiscard]] inline std::string damaged(std::string bytes, std::size_t header,
                                          std::mt19937_64& random) {
   for (std::size_t flips = 1 + random() % 4; flips != 0; --flips) {

@@ -16,7 +16,7 @@ using llama::positions_for;
 using llama::Sampler;
 using llama::TokenId;
 
-// A prompt of so many tokens, positions asked for, and had.
+// The tokens of a prompt, the positions requested, and the positions that the talk gets.
 struct Positions {
   std::size_t prompt;
   std::size_t asked;
@@ -50,7 +50,7 @@ TEST(PositionsFor, CountsAsTheReferenceDoesOrAsTheModelTakes) {
 
 class TalkTest : public ::testing::Test {
  protected:
-  /// Holds a talk of which `previous_` and `tokens_` are heard.
+  /// Holds a talk, and records its tokens in `previous_` and `tokens_`.
   std::size_t hold(std::size_t positions, std::size_t stop_after = 1000,
                    std::span<const TokenId> ends = kEndAtBos,
                    const std::atomic<bool>& stop = kNeverStop,
@@ -88,7 +88,7 @@ TEST_F(TalkTest, RepeatsThePromptAndGoesOnUntilFull) {
             std::vector(prompt_.begin() + 1, prompt_.end()));
   EXPECT_EQ(previous_[0], 1U);
   for (std::size_t i = 1; i < 10; ++i) EXPECT_EQ(previous_[i], tokens_[i - 1]);
-  EXPECT_EQ(hold(4), 4U);  // as long as the prompt, and still it gets a token
+  EXPECT_EQ(hold(4), 4U);  // only as long as the prompt, but it still gets a token
 }
 
 TEST_F(TalkTest, StopsWhenTheListenerOrTheFlagSaysSo) {
@@ -97,7 +97,7 @@ TEST_F(TalkTest, StopsWhenTheListenerOrTheFlagSaysSo) {
   EXPECT_EQ(hold(0, 1000, kEndAtBos, stop), 1U);
 }
 
-// A sampler says an end sooner or later; so does a prompt that contains it.
+// A sampler produces an end at some point, and a prompt may contain one.
 TEST_F(TalkTest, EndsAtAnyOfTheEndsAndTellsIt) {
   const std::vector<TokenId> ends = {1, 280};
   EXPECT_EQ(hold(0, 1000, ends), 2U);
@@ -107,7 +107,7 @@ TEST_F(TalkTest, EndsAtAnyOfTheEndsAndTellsIt) {
   EXPECT_THAT(tokens_, ::testing::ElementsAre(270, 1));
 }
 
-// As an engine uses them.
+// Used as an engine uses them.
 TEST_F(TalkTest, TellsItsPhases) {
   Phases phases(host_.layout);
   std::optional<PhaseScope> phase;

@@ -18,7 +18,7 @@ namespace {
 
 using llama::ThreadPool;
 
-constexpr std::size_t kCostly = 1'000'000;  // an item worth a thread
+constexpr std::size_t kCostly = 1'000'000;  // an item that is worth a thread
 
 class ThreadPoolTest : public ::testing::TestWithParam<unsigned> {};
 
@@ -27,7 +27,7 @@ INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, ::testing::Values(1U, 2U, 3U, 
 TEST_P(ThreadPoolTest, EveryItemIsDoneOnceInManyTinyDispatches) {
   ThreadPool pool(GetParam());
   EXPECT_EQ(pool.threads(), GetParam());
-  std::array<unsigned, 37> done{};  // not atomic: each item belongs to one part
+  std::array<unsigned, 37> done{};  // not atomic, because each item belongs to one part
   constexpr unsigned kDispatches = 5000;
   for (unsigned dispatch = 0; dispatch < kDispatches; ++dispatch) {
     pool.split(done.size(), kCostly, [&](std::size_t begin, std::size_t end) noexcept {
@@ -65,9 +65,10 @@ TEST_P(ThreadPoolTest, ThreadsThatFellAsleepAreWoken) {
   ThreadPool pool(GetParam());
   std::array<int, 8> done{};
   for (int dispatch = 0; dispatch < 20; ++dispatch) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // longer than anybody spins
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // longer than any thread spins
     pool.split(done.size(), kCostly, [&](std::size_t begin, std::size_t end) noexcept {
-      if (begin != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // so we sleep too
+      // So that this thread sleeps too.
+      if (begin != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       for (std::size_t i = begin; i < end; ++i) ++done[i];
     });
   }
@@ -86,7 +87,7 @@ TEST_P(ThreadPoolTest, WhatIsNotWorthAThreadRunsHere) {
 }
 
 TEST(ThreadPoolLimits, AHostWithoutMoreThreadsIsAnErrorAndLeavesNone) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the address space that is taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   EXPECT_TRUE(passes_in_child([] {
     const std::size_t stack = std::size_t{8} << 20;
     const rlimit stack_limit = {stack, stack};

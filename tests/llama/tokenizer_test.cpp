@@ -28,7 +28,7 @@ struct Piece {
   float score;
 };
 
-// unk, BOS, EOS, the bytes, and these.
+// The file has unk, BOS, EOS, the bytes, and these pieces.
 std::string tokenizer_file(const std::vector<Piece>& pieces) {
   std::string bytes;
   const auto add = [&](const std::string& text, float score) {
@@ -45,7 +45,7 @@ std::string tokenizer_file(const std::vector<Piece>& pieces) {
   return bytes;
 }
 
-// The plain algorithm: looks at all pairs before each merge.
+// The simple algorithm, which examines all pairs before each merge.
 std::vector<TokenId> encode_plainly(const Tokenizer& tokenizer, const std::string& text) {
   std::vector<TokenId> ids;
   std::vector<std::string> characters;
@@ -113,7 +113,7 @@ TEST_F(TokenizerTest, DecodesBytesAndDropsOneSpaceAfterBos) {
   const Tokenizer tokenizer = make({{" ", -1}, {"  x", -2}, {"<0x4g>", -3}, {"<0x41>>", -4}});
   EXPECT_EQ(tokenizer.decode(0, 3 + 0x41), "A");
   EXPECT_EQ(tokenizer.decode(0, 3), std::string_view("\0", 1));
-  EXPECT_EQ(tokenizer.decode(1, 3 + ' '), " ");  // a raw byte is no leading space
+  EXPECT_EQ(tokenizer.decode(1, 3 + ' '), " ");  // a raw byte is not a leading space
   EXPECT_EQ(tokenizer.decode(1, 259), "");
   EXPECT_EQ(tokenizer.decode(0, 259), " ");
   EXPECT_EQ(tokenizer.decode(1, 260), " x");
@@ -123,13 +123,14 @@ TEST_F(TokenizerTest, DecodesBytesAndDropsOneSpaceAfterBos) {
 
 TEST_F(TokenizerTest, EncodesAsThePlainAlgorithmDoes) {
   if (kThreadSanitized) GTEST_SKIP() << kOneThread;
-  // Characters of one to four bytes, what is none, and few scores: many merges, many ties.
+  // Characters of one to four bytes, an invalid one, and few different scores: many merges, many
+  // ties.
   const std::vector<std::string> letters = {
       "a", "b", " ", "\xC3\xA9", "\xE6\x97\xA5", "\xF0\x9F\x98\x80", "\x80", "\xC3", "<"};
   std::mt19937_64 random(7);
   std::vector<Piece> pieces;
   for (std::size_t i = 0; i < 6; ++i) pieces.push_back({letters[i], 0});
-  pieces.push_back({"<0x80>a", 0});  // what a byte is called, merged with a letter
+  pieces.push_back({"<0x80>a", 0});  // the name of a byte, merged with a letter
   for (int i = 0; i < 80; ++i) {
     const std::string text =
         pieces[random() % pieces.size()].text + pieces[random() % pieces.size()].text;
@@ -208,7 +209,7 @@ TEST_F(TokenizerTest, RandomDamageNeverCrashes) {
   for (int round = 0; round < kRounds; ++round) {
     taken += refusal_of_bytes(damaged(good, good.size(), random), 263) == kTaken ? 1 : 0;
   }
-  EXPECT_GT(taken, kRounds / 20);  // other texts and scores are a tokenizer too
+  EXPECT_GT(taken, kRounds / 20);  // other texts and scores also make a valid tokenizer
   EXPECT_LT(taken, kRounds * 3 / 4);
 }
 

@@ -1,4 +1,4 @@
-// Every path of a block with each of its system calls failing in turn.
+// Runs every path of a block with each of its system calls failing in turn.
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -32,7 +32,7 @@ Complaints complaints_of(const Block& block) {
   return all;
 }
 
-/// Everything that can be asked, for memory that is not a file.
+/// All options for memory that is not a file.
 BlockOptions everything(HookLedger& ledger) {
   return ledger.with(
       {.lock = true, .core_dump = false, .guard_pages = true, .on_fork = OnFork::omit});
@@ -45,7 +45,7 @@ void expect_balanced(const HookLedger& ledger) {
 
 class BlockFaults : public ::testing::TestWithParam<int> {
  protected:
-  // Runs `use` with a ledger of its own for each run, whose books must balance.
+  // Runs `use` with a new ledger for each run. The ledger must find no mistakes.
   static void sweep_with_ledger(const std::function<Complaints(HookLedger&)>& use,
                                 std::uint64_t calls_at_least,
                                 const std::set<std::string>& silent = {}) {
@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(Errno, BlockFaults,
                          ::testing::ValuesIn(sweep_errors({ENOMEM, EPERM, EINTR, EAGAIN})),
                          [](const auto& number) { return errno_name(number.param); });
 
-// Committed, grown, given back, grown again. Up to where it came, its bytes are as they were.
+// Commits, grows, decommits, and grows again. As far as it got, its bytes must be right.
 Complaints use_memory(Block block) {
   block.commit(2 * kPage);
   Pattern(1).write(block.data(), 2 * kPage);
@@ -91,12 +91,12 @@ TEST_P(BlockFaults, MakeAndGrow) {
   for (const auto make : {Block::reserve, Block::create_shared}) {
     sweep_with_ledger(
         [&](HookLedger& ledger) { return use_memory(make(8 * kPage, everything(ledger))); },
-        // mmap, and twice mprotect, three times madvise, mlock; of shared memory three more
+        // mmap, two mprotect, three madvise, mlock; three more for shared memory
         make == Block::reserve ? 11 : 14);
   }
 }
 
-// The pool is empty or not: either way nothing may stay behind.
+// The pool may be empty or not; in either case nothing may be left behind.
 TEST_P(BlockFaults, ExplicitHugePages) {
   const std::size_t huge = pool_page();
   if (huge == 0) GTEST_SKIP() << "this kernel has no huge pages";
@@ -118,7 +118,7 @@ TEST_P(BlockFaults, ExplicitHugePages) {
   }
 }
 
-// A kernel without huge pages refuses the advice against them, and all is as it was asked.
+// A kernel without huge pages refuses the advice against them, and everything is as requested.
 TEST_P(BlockFaults, NoHugePagesIsAdviceNobodyMisses) {
   const Work work = {.run =
                          [] {
@@ -140,7 +140,7 @@ TEST_P(BlockFaults, MapFile) {
         EXPECT_TRUE(all_bytes_are(block.data(), block.size(), 'x'));
         return complaints_of(block);
       },
-      7);  // open, fstat, mmap, mmap, twice madvise, mlock
+      7);  // open, fstat, mmap, mmap, two madvise, mlock
 }
 
 TEST_P(BlockFaults, OpenShared) {
@@ -169,8 +169,8 @@ TEST_P(BlockFaults, Lock) {
   EXPECT_EQ(block.unmet()[0].error, GetParam());
 }
 
-// However decommit fails, the rest is as it was, what was given up cannot be used, and what is
-// committed again is new. (Shared memory has mprotect alone to take the access away.)
+// However decommit fails, the rest is unchanged, the decommitted part is inaccessible, and memory
+// that is committed again is new. (Shared memory has only mprotect to remove the access.)
 Complaints give_back(Block block) {
   block.commit(8 * kPage);
   Pattern(1).write(block.data(), 8 * kPage);
@@ -188,7 +188,7 @@ Complaints give_back(Block block) {
   return all;
 }
 
-// Locked pages cannot be dropped in every way that others can; anonymous ones may go another way.
+// Locked pages cannot be dropped by every method; anonymous pages may be dropped by another one.
 TEST_P(BlockFaults, Decommit) {
   struct Case {
     Block (*make)(std::size_t, const BlockOptions&);
@@ -218,7 +218,7 @@ TEST_P(BlockFaults, DecommitOfForeignMemory) {
   EXPECT_EQ(block.decommit(0), 4 * kPage);
 }
 
-// A budget that cannot be read bounds nothing; what else fails is told in the result.
+// A budget that cannot be read limits nothing; other failures are reported in the result.
 TEST_P(BlockFaults, Warm) {
   const auto run = [] {
     Block block = Block::reserve(8 * kPage);
@@ -246,11 +246,11 @@ TEST_P(BlockFaults, Residency) {
     if (!residency.huge) all.emplace_back("huge: unknown");
     return all;
   };
-  // Of two files: open, ioctl or pread …
+  // Of two files: open, ioctl or pread ...
   EXPECT_GE(sweep({.run = run, .silent = {"ioctl"}}, GetParam()), 5U);
 }
 
-// A destructor asks the system to unmap and for nothing else.
+// A destructor only asks the system to unmap.
 TEST(BlockEnd, CannotFail) {
   const NothingLeft check;
   Block block = Block::create_shared(4 * kPage, {.guard_pages = true});

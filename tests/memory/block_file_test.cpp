@@ -1,4 +1,4 @@
-// Blocks that are mapped files.
+// Blocks that map files.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -50,7 +50,7 @@ TEST_F(MappedFile, IsTheFilesBytes) {
     EXPECT_EQ(block.page_size(), kPage);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block.data()) % kPage, 0U);
     EXPECT_TRUE(Pattern(3).is_at(block.data(), bytes));
-    // A tape goes on to the end of the last page.
+    // A tape may use the last page to its end.
     EXPECT_TRUE(all_bytes_are(block.data() + bytes, (kPage - bytes % kPage) % kPage, 0));
   }
 }
@@ -67,7 +67,7 @@ TEST_F(MappedFile, CannotBeWrittenAndGuardPagesFaultOnBothSides) {
   }
 }
 
-// The page cache is shared: what is written to the file is seen, and no copy is made.
+// The page cache is shared: writes to the file are visible, and no copy is made.
 TEST_F(MappedFile, IsSharedWithEverybody) {
   const std::filesystem::path path = write(2 * kPage);
   const Block block = Block::map_file(path);
@@ -116,7 +116,7 @@ TEST_F(MappedFile, AMissingFileIsASystemErrorWithItsPath) {
   EXPECT_EQ(error.path(), path);
 }
 
-// Many files are mapped at a time: whichever call fails, the error says which of them.
+// Many files are mapped at the same time, so the error of any failing call names its file.
 TEST_F(MappedFile, EveryErrorSaysWhichFile) {
   const std::filesystem::path path = write(kPage);
   std::uint64_t errors = 0;
@@ -143,7 +143,7 @@ TEST_F(MappedFile, AnEmptyFileIsAFormatErrorWithItsPath) {
 TEST_F(MappedFile, OnlyRegularFilesAreMapped) {
   const std::filesystem::path fifo = folder_ / "fifo";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
-  in_child([&] {  // a child that hangs is killed
+  in_child([&] {  // in a child, because a child that hangs is killed
     for (const std::filesystem::path& path :
          {fifo, folder_.path(), std::filesystem::path("/dev/null"),
           std::filesystem::path("/dev/zero")}) {
@@ -160,7 +160,7 @@ TEST_F(MappedFile, ALinkIsItsFile) {
   EXPECT_TRUE(Pattern(3).is_at(Block::map_file(link).data(), kPage));
 }
 
-// A file may claim any size without a byte behind it.
+// A sparse file may claim any size.
 TEST_F(MappedFile, AFileLargerThanTheAddressesIsAnError) {
   for (const int shift : {62, 61, 60}) {
     const int file = ::memfd_create("sparse", MFD_CLOEXEC);

@@ -1,4 +1,5 @@
-// Explicit huge pages: from the host's pool, which root fills here, and without them.
+// Explicit huge pages, with the host's pool (which these tests fill if they run as root) and
+// without.
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -24,7 +25,7 @@ class HostsPool : public ::testing::Test {
     if (kHuge == 0) GTEST_SKIP() << "this kernel has no huge pages";
   }
 
-  // The work runs in a child, so that the pool is put back whatever happens to it.
+  // The work runs in a child, so that the pool is restored whatever happens.
   static void with_pool(std::size_t pages, const std::function<void()>& work) {
     const HugePagePool pool(pages);
     if (!pool.ready()) GTEST_SKIP() << "the host's pool of huge pages cannot be filled here";
@@ -88,7 +89,7 @@ TEST_P(ExplicitPages, GoBackToThePool) {
       EXPECT_EQ(block.committed(), 2 * kHuge);
       EXPECT_TRUE(Pattern(1).is_at(block.data(), 2 * kHuge));
       EXPECT_TRUE(faults_on_read(block.data() + 2 * kHuge));
-      if (block.kind() == BlockKind::anonymous) {  // a memfd's stay reserved for it
+      if (block.kind() == BlockKind::anonymous) {  // the pages of a memfd are still reserved for it
         EXPECT_TRUE(pool_has(free + 2));
       }
       block.commit(4 * kHuge);
@@ -117,8 +118,8 @@ TEST_P(ExplicitPages, FallBackWhereThePoolIsTooSmall) {
   });
 }
 
-// The first part keeps its huge pages, the rest is told. (Shared memory has all of its pages from
-// the start.)
+// The first part keeps its huge pages, and the fallback of the rest is reported. (Shared memory has
+// all of its pages from the start.)
 TEST_F(HostsPool, AGrowthBeyondItFallsBack) {
   with_pool(4, [] {
     const std::size_t bytes = (pool_total() + 4) * kHuge;
@@ -169,7 +170,7 @@ TEST_P(ExplicitPages, AHookThatThrowsLeavesTheBlockAsItWas) {
     EXPECT_FALSE(block.try_commit(2 * kHuge));
     EXPECT_EQ(block.committed(), 0U);
     EXPECT_EQ(block.page_size(), page_before);
-    if (GetParam().kind == BlockKind::anonymous) {  // shared memory holds its pages from the start
+    if (GetParam().kind == BlockKind::anonymous) {  // shared memory has its pages from the start
       EXPECT_TRUE(pool_has(free));
     }
     block.commit(2 * kHuge);
@@ -182,7 +183,7 @@ TEST_F(HostsPool, ItsPagesAreSharedWithWhoOpensThem) {
     Block owner = Block::create_shared(2 * kHuge, {.huge_pages = HugePages::explicit_pages});
     owner.commit(2 * kHuge);
     Pattern(1).write(owner.data(), 2 * kHuge);
-    // The kernel puts neighbours next to each other, so that some are at odd multiples.
+    // The kernel places blocks next to each other, so some are at odd multiples.
     for (int i = 0; i < 4; ++i) {
       const Block neighbour = Block::reserve(kPage);
       Block opened = Block::open_shared(owner.descriptor(), true, {.guard_pages = true});

@@ -1,5 +1,5 @@
 /// @file
-/// The kinds of block that reserve and commit, for suites that hold for both.
+/// The kinds of block that can reserve and commit, for suites that run on both.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ class BlockKinds : public ::testing::TestWithParam<BlockMaker> {
   [[nodiscard]] static Block make(std::size_t bytes, const BlockOptions& options) {
     return GetParam().make(bytes, options);
   }
-  /// All of it committed, with a pattern.
+  /// Commits all of it, and fills it with a pattern.
   [[nodiscard]] static Block make_written(std::size_t bytes, const BlockOptions& options) {
     Block block = make(bytes, options);
     block.commit(bytes);

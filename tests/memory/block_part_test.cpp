@@ -1,4 +1,4 @@
-// Blocks over parts of another's addresses, and tapes behind what somebody else commits.
+// Blocks over parts of another block's addresses, and tapes over memory that other code commits.
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -155,7 +155,7 @@ TEST(TapeBehind, NeverTouchesWhatIsPlanned) {
   Tape tape = Tape::behind({whole.data(), 7 * kPage}, whole.part(7 * kPage, kPage),
                            {.wipe_on_clear = true});
   Pattern(4).write(tape.take(kPage), kPage);
-  tape.clear();  // a wipe below the floor would fault: nothing is committed there
+  tape.clear();  // a wipe below the floor would fault, because nothing is committed there
   EXPECT_TRUE(all_bytes_are(tape.take(kPage), kPage, 0));
 }
 

@@ -36,7 +36,7 @@ Block shared_with_pattern(std::size_t bytes) {
   return block;
 }
 
-// Bytes of memory behind a descriptor.
+// The number of bytes of memory behind a descriptor.
 std::size_t bytes_held(int descriptor) {
   struct stat status {};
   EXPECT_EQ(::fstat(descriptor, &status), 0);
@@ -71,13 +71,13 @@ TEST(SharedBlock, AFailedCommitGivesTheMemoryBack) {
   EXPECT_EQ(bytes_held(block.descriptor()), 0U);
 }
 
-// The child was there before the memory, so it knows nothing but what it is sent.
+// The child was forked before the memory existed, so it knows only what it is sent.
 TEST(SharedBlock, AnotherProcessMapsItByItsDescriptor) {
   const SocketPair wire;
   Child child([&] {
     os::Opened received = os::receive_descriptor(wire[1]);
     Block block = Block::open_shared(received.descriptor.get(), true);
-    received.descriptor = {};  // the block has its own
+    received.descriptor = {};  // the block has its own descriptor
     EXPECT_EQ(block.size(), 4 * kPage);
     EXPECT_EQ(block.committed(), 4 * kPage);
     EXPECT_TRUE(Pattern(1).is_at(block.data(), 4 * kPage));
@@ -118,7 +118,7 @@ TEST(OpenedBlock, IsWritableOnlyWhenAsked) {
   }
 }
 
-// The bytes are the owner's. Both kinds drop this process's pages only.
+// The bytes belong to the owner. Both kinds only drop this process's pages.
 TEST(OpenedBlock, DecommitDoesNotDestroyTheOwnersData) {
   const Block owner = shared_with_pattern(4 * kPage);
   for (const bool writable : {false, true}) {
@@ -182,7 +182,7 @@ TEST(OpenedBlock, NeedsARightToWrite) {
   ::close(file);
 }
 
-/// Of what this process does not own: memory of another one, and a file.
+/// Blocks over what this process does not own: memory of another process, and a file.
 class ForeignBlock : public ::testing::TestWithParam<BlockKind> {
  protected:
   [[nodiscard]] Block open(const BlockOptions& options) const {
@@ -203,7 +203,7 @@ TEST_P(ForeignBlock, IsAnnouncedOnceAndWhole) {
   {
     Block opened = open(ledger_.with());
     EXPECT_EQ(ledger_.open_bytes(), 4 * kPage);
-    opened.decommit(0);  // it stays usable
+    opened.decommit(0);  // it is still usable
     EXPECT_EQ(ledger_.open_bytes(), 4 * kPage);
     const Block moved = std::move(opened);
   }
@@ -219,7 +219,7 @@ TEST_P(ForeignBlock, AHookThatThrowsLeavesNothingBehind) {
   ledger_.refuse_next();
   EXPECT_THROW(static_cast<void>(open(ledger_.with())), std::runtime_error);
   EXPECT_TRUE(same(before, holdings()));
-  EXPECT_EQ(ledger_.decommits(), 1U);  // of the first
+  EXPECT_EQ(ledger_.decommits(), 1U);  // those of the first part
   EXPECT_TRUE(Pattern(1).is_at(owner_.data(), 4 * kPage));
 }
 

@@ -1,5 +1,5 @@
 // What holds for every block that reserves and commits, and for borrowed and empty ones. Files,
-// sharing, and wishes (locks, huge pages, fork) have files of their own.
+// sharing, and wishes (locks, huge pages, fork) have test files of their own.
 #include "tapedeck/memory/block.hpp"
 #include "base/most.hpp"
 
@@ -29,7 +29,7 @@
 namespace tapedeck::tests {
 namespace {
 
-// Where the kernel does not tell, what was expected.
+// Returns the expected value if the kernel does not report residency.
 std::size_t present(const Block& block, std::size_t offset, std::size_t bytes,
                     std::size_t expected) {
   return block.residency(offset, bytes).present.value_or(expected);
@@ -37,7 +37,7 @@ std::size_t present(const Block& block, std::size_t offset, std::size_t bytes,
 
 class BlockContract : public BlockKinds {
  protected:
-  // Small pages, so that one page is one page.
+  // Small pages, so that a touched page makes only one page resident.
   static constexpr HugePages kSmall = HugePages::never;
 
   [[nodiscard]] static Block make(std::size_t bytes,
@@ -218,7 +218,7 @@ TEST_P(BlockContract, AMoveOverABlockEndsItAndOneOntoItselfDoesNot) {
   block = Block();
 }
 
-// Who reads may look at any time, also while the block grows.
+// Readers may read at any time, even while the block grows.
 TEST_P(BlockContract, ReadersSeeWhatIsCommittedAndCanUseIt) {
   Block block = make(64 * kPage);
   std::atomic<bool> done{false};
@@ -239,7 +239,7 @@ TEST_P(BlockContract, ReadersSeeWhatIsCommittedAndCanUseIt) {
 }
 
 TEST_P(BlockContract, GuardPagesFaultOnBothSides) {
-  const std::size_t huge = 4_MiB;  // also where the start is aligned to a huge page
+  const std::size_t huge = 4_MiB;  // even if the start is aligned to a huge page
   for (const std::size_t bytes : {kPage, 3 * kPage, huge}) {
     Block block = make(bytes, {.guard_pages = true});
     block.commit(bytes);
@@ -274,7 +274,7 @@ TEST_P(BlockContract, AnnouncesEachByteOnce) {
   EXPECT_EQ(ledger.mistakes(), "");
 }
 
-// What registered a range (cudaHostRegister, ibv_reg_mr) takes it back by the same range.
+// Code that registered a range (cudaHostRegister, ibv_reg_mr) must unregister exactly that range.
 TEST_P(BlockContract, TakesBackTheRangesThatWereAnnounced) {
   HookLedger ledger;
   {

@@ -1,4 +1,4 @@
-// What a block can be asked for and the host may not have: core dumps, fork, locks, huge pages.
+// Wishes that the host may not be able to fulfill: core dumps, fork, locks, huge pages.
 #include <gmock/gmock.h>
 #include <unistd.h>
 
@@ -66,7 +66,7 @@ TEST_P(BlockWishes, AChildHasNothingOfWhatIsOmitted) {
   EXPECT_TRUE(Pattern(1).is_at(block.data(), 4 * kPage));
 }
 
-// The kernel zeroes private memory only; for shared memory that is told.
+// The kernel zeroes only private memory for a child; for shared memory this is reported.
 TEST_P(BlockWishes, AChildFindsZerosWhereThatWasAsked) {
   Block block = make(4 * kPage, {.on_fork = OnFork::zero});
   block.commit(kPage);
@@ -120,7 +120,7 @@ TEST(BlockWishes, AnonymousMemoryBeginsWhereHugePagesDo) {
   }
 }
 
-// With errno, and the block works on without it.
+// With errno; and the block works without it.
 TEST_P(BlockWishes, AWishIsToldOnceHoweverOftenItIsRefused) {
   Block block = make(8 * kPage, {.core_dump = false});
   std::size_t pages = 0;
@@ -162,7 +162,7 @@ TEST_P(BlockWishes, MemoryCanBeLockedLater) {
   EXPECT_TRUE(has_flag(block.data(), 8 * kPage, "lo"));
 }
 
-// Raised limit, second try: it is had now.
+// The limit is raised, so the second attempt succeeds.
 TEST_P(BlockWishes, AWishThatIsMetLaterIsNoLongerUnmet) {
   Block block = make(4 * kPage, {});
   block.commit(4 * kPage);

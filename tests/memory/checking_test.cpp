@@ -1,5 +1,5 @@
-// Use of what a tape took back dies: at the faulting line under AddressSanitizer, as a report of
-// memcheck under Valgrind.
+// The use of memory that a tape has cleared must be reported: at the faulting line under
+// AddressSanitizer, and by memcheck under Valgrind.
 
 #include "tapedeck/memory/checking.hpp"
 
@@ -29,7 +29,7 @@ void touch(const void* at) { static_cast<void>(*static_cast<const volatile char*
 
 [[nodiscard]] bool is_poisoned(const void* at) { return __asan_address_is_poisoned(at) != 0; }
 
-// Of a range, all of it or none.
+// A range must be poisoned completely or not at all.
 [[nodiscard]] bool all_poisoned(const std::byte* at, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; ++i) {
     if (!is_poisoned(at + i)) return false;
@@ -82,7 +82,7 @@ TEST_F(CheckingDeathTest, TheTailOfAnOpenLine) {
   EXPECT_TRUE(none_poisoned(kept, 3));
 }
 
-// The second pass over the same lines: the padding between takes stays poisoned.
+// In a second pass over the same lines, the padding between takes is still poisoned.
 TEST_F(CheckingDeathTest, BehindTheExactEndOfATake) {
   (void)take(1_MiB);
   tape_.clear();
@@ -117,7 +117,7 @@ TEST_F(CheckingDeathTest, WhatLiesBelowTheFloorIsUsable) {
   EXPECT_TRUE(all_poisoned(at, 1000));
 }
 
-// Never the whole reserve: poisoning costs shadow memory and time.
+// The whole reserve is never poisoned, because that costs shadow memory and time.
 TEST_F(CheckingDeathTest, WhatWasNeverTakenIsNotPoisoned) {
   const std::byte* at = take(1000);
   tape_.clear();
@@ -177,7 +177,7 @@ TEST_F(CheckingDeathTest, BorrowedMemoryIsItsOwnersAgain) {
   EXPECT_TRUE(none_poisoned(memory.data(), memory.size()));
 }
 
-// The addresses of a tape that is gone may serve somebody else next.
+// The addresses of a destroyed tape may be reused for other memory.
 TEST_F(CheckingDeathTest, AddressesAreClearedForTheNextMapping) {
   std::byte* at = take(1_MiB);
   tape_.clear();

@@ -1,5 +1,5 @@
 /// @file
-/// What `tapedeck::heap_hook` counts, for programs that link it.
+/// Reads the counts of `tapedeck::heap_hook`, for programs that link it.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 /// @file
-/// Keeps the books of what a block announces to `on_commit` and `on_decommit`, as an engine that
-/// registers memory would.
+/// Records what a block announces to `on_commit` and `on_decommit`, as an engine would that
+/// registers memory.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -17,31 +17,31 @@
 
 namespace tapedeck::tests {
 
-/// Every byte must be announced before it is taken back, once each, and be usable meanwhile.
-/// Outlives its blocks.
+/// Checks that every byte is announced exactly once before it is withdrawn, and is accessible in
+/// between. Must outlive its blocks.
 class HookLedger {
  public:
-  /// The options given, with hooks that write into this ledger.
+  /// The given options, with hooks that write to this ledger.
   [[nodiscard]] BlockOptions with(BlockOptions options = {}) {
     options.on_commit = [this](std::span<std::byte> range) { commit(range); };
     options.on_decommit = [this](std::span<std::byte> range) { decommit(range); };
     return options;
   }
 
-  /// The next `on_commit` throws.
+  /// Makes the next `on_commit` throw.
   void refuse_next() { refuse_ = true; }
 
   [[nodiscard]] std::size_t commits() const { return committed_.size(); }
   [[nodiscard]] std::size_t decommits() const { return decommitted_.size(); }
-  /// Bytes that are announced and not taken back.
+  /// The number of bytes that were announced and not yet withdrawn.
   [[nodiscard]] std::size_t open_bytes() const {
     std::size_t bytes = 0;
     for (const auto& [begin, end] : open_) bytes += static_cast<std::size_t>(end - begin);
     return bytes;
   }
-  /// What went wrong so far, a line each.
+  /// The mistakes so far, one per line.
   [[nodiscard]] const std::string& mistakes() const { return mistakes_; }
-  /// Ranges as they were announced.
+  /// The ranges as they were announced.
   [[nodiscard]] const std::vector<std::span<std::byte>>& committed() const { return committed_; }
   [[nodiscard]] const std::vector<std::span<std::byte>>& decommitted() const {
     return decommitted_;
@@ -62,13 +62,14 @@ class HookLedger {
 
   void decommit(std::span<std::byte> range) {
     decommitted_.push_back(range);
-    if (range.empty()) mistakes_ += "an empty range was taken back\n";
-    if (overlap(range) != range.size()) mistakes_ += "what was not announced was taken back\n";
+    if (range.empty()) mistakes_ += "an empty range was withdrawn\n";
+    if (overlap(range) != range.size())
+      mistakes_ += "a range that was not announced was withdrawn\n";
     touch(range);
     remove(range.data(), range.data() + range.size());
   }
 
-  // It must be there; where it is not, this is the end of the test.
+  // The range must be accessible. If it is not, the test crashes here.
   static void touch(std::span<std::byte> range) {
     if (range.empty()) return;
     static_cast<void>(*static_cast<const volatile std::byte*>(&range.front()));

@@ -1,5 +1,6 @@
 /// @file
-/// A spill that keeps books: what it gave, what came back, and whether the figures agree.
+/// A spill source that records what it allocated and what was returned, and checks that sizes
+/// agree.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -17,12 +18,12 @@
 
 namespace tapedeck::tests {
 
-/// A source on operator new. When it goes, every block must have come back, with the figures it was
-/// asked with. Thread-safe, but for its switches.
+/// A source that uses operator new. When it is destroyed, every block must have been returned, with
+/// the size and alignment that it was requested with. Thread-safe except for its switches.
 class LedgerSpill final : public SpillSource {
  public:
   explicit LedgerSpill(std::size_t limit = std::size_t{1} << 30) noexcept : limit_(limit) {}
-  ~LedgerSpill() { EXPECT_EQ(blocks(), 0U) << "spilled blocks never came back"; }
+  ~LedgerSpill() { EXPECT_EQ(blocks(), 0U) << "spilled blocks were never returned"; }
   LedgerSpill(const LedgerSpill&) = delete;
   LedgerSpill& operator=(const LedgerSpill&) = delete;
 
@@ -41,11 +42,11 @@ class LedgerSpill final : public SpillSource {
   void deallocate(void* block, std::size_t bytes, std::size_t align) noexcept override {
     const std::lock_guard lock(mutex_);
     const auto found = blocks_.find(block);
-    ASSERT_NE(found, blocks_.end()) << "a block that was never given, or came back before";
+    ASSERT_NE(found, blocks_.end()) << "a block that was never allocated, or was returned before";
     EXPECT_EQ(found->second.bytes, bytes);
     EXPECT_EQ(found->second.align, align);
     if (!secret.empty() && is_in(secret.data(), *found)) {
-      EXPECT_TRUE(all_bytes_are(secret.data(), secret.size(), 0)) << "a secret was given back";
+      EXPECT_TRUE(all_bytes_are(secret.data(), secret.size(), 0)) << "a secret was returned";
       secret = {};
     }
     out_ -= bytes;
@@ -53,13 +54,13 @@ class LedgerSpill final : public SpillSource {
     ::operator delete(block, std::align_val_t(align));
   }
 
-  /// Whether an address is in a block that is out.
+  /// Whether an address is in a block that is in use.
   [[nodiscard]] bool holds(const void* at) const {
     const std::lock_guard lock(mutex_);
     return std::any_of(blocks_.begin(), blocks_.end(),
                        [at](const auto& block) { return is_in(at, block); });
   }
-  [[nodiscard]] std::size_t blocks() const {  ///< Out now.
+  [[nodiscard]] std::size_t blocks() const {  ///< In use now.
     const std::lock_guard lock(mutex_);
     return blocks_.size();
   }
@@ -67,13 +68,13 @@ class LedgerSpill final : public SpillSource {
     const std::lock_guard lock(mutex_);
     return asked_;
   }
-  [[nodiscard]] std::uint64_t given() const {  ///< Calls of `allocate` that gave a block.
+  [[nodiscard]] std::uint64_t given() const {  ///< Calls of `allocate` that returned a block.
     const std::lock_guard lock(mutex_);
     return given_;
   }
 
-  bool open = true;                     ///< False: it has nothing any more.
-  std::span<const std::byte> secret{};  ///< Must be zeros when its block comes back.
+  bool open = true;                     ///< False: it returns nullptr from now on.
+  std::span<const std::byte> secret{};  ///< Must be zeros when its block is returned.
 
  private:
   struct Figures {

@@ -1,4 +1,5 @@
-// A program of its own: mimalloc's library replaces the malloc of whatever links it.
+// A program of its own, because mimalloc's library replaces the malloc of every program that links
+// it.
 
 #include "tapedeck/memory/mimalloc_spill.hpp"
 
@@ -57,7 +58,7 @@ TEST(MimallocSpill, RefusesWhatCannotBeAndTheTapeSaysSo) {
   EXPECT_EQ(tape.stat().refused, 2U);
 }
 
-// A mimalloc heap belongs to the thread that made it, and dies with it. These blocks must not.
+// A mimalloc heap belongs to the thread that created it, and ends with it. These blocks must not.
 TEST(MimallocSpill, BlocksOutliveTheThreadThatTookThem) {
   Tape tape = Tape::start(4_KiB, {.spill = &mimalloc_spill()});
   std::vector<void*> taken;

@@ -1,5 +1,6 @@
 /// @file
-/// A reader of the peak beside a writer that makes one after the other, for every kind of tape.
+/// A reader of the peak, running while a writer produces one new peak after another, for every kind
+/// of tape.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,7 +14,7 @@
 
 namespace tapedeck::tests {
 
-/// Ways to have a new peak, and to give it back at once.
+/// Methods to reach a new peak and leave it at once.
 struct ByClear {
   template <class AnyTape>
   void operator()(AnyTape& tape, std::size_t line) const {
@@ -29,7 +30,7 @@ struct ByRewind {
     tape.rewind(mark);
   }
 };
-/// And begins to watch anew, so that the peak is one of the former.
+/// Also restarts the recent peak, so that the peak is a former one.
 struct ByRestart {
   template <class AnyTape>
   void operator()(AnyTape& tape, std::size_t line) const {
@@ -38,8 +39,8 @@ struct ByRestart {
   }
 };
 
-/// Whoever saw a head must see its peak, and whoever saw a peak none that is lower. Each line of
-/// the tape but the last is a new peak.
+/// A reader that saw a head must also see its peak, and must never see a lower peak than before.
+/// Each line of the tape except the last is a new peak.
 template <class AnyTape, class GiveBack>
 void expect_no_peak_lost(AnyTape& tape, std::size_t line, const GiveBack& give_back) {
   std::atomic<bool> done{false};

@@ -1,5 +1,5 @@
 /// @file
-/// Bytes that tell whose they are: each allocation of a test is filled with its own.
+/// Byte patterns that identify their owner: a test fills each allocation with its own.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 
 namespace tapedeck::tests {
 
-/// The pattern with a number: 4 KiB out of a table of noise, then the next, and so on.
+/// The pattern with a number: pieces of 4 KiB from a table of noise, one after the other.
 class Pattern {
  public:
   explicit Pattern(std::uint64_t number) noexcept : number_(number) {}
@@ -56,7 +56,7 @@ class Pattern {
   std::uint64_t number_;
 };
 
-/// Whether every byte of a range has one value.
+/// Whether every byte of a range has the same value.
 [[nodiscard]] inline ::testing::AssertionResult all_bytes_are(const void* at, std::size_t bytes,
                                                               unsigned value) {
   const auto* from = static_cast<const unsigned char*>(at);

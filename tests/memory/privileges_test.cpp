@@ -1,4 +1,5 @@
-// What depends on rights and limits, in a child under another user id: root has neither.
+// What depends on rights and limits, tested in a child under another user id, because root has no
+// limits.
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -29,7 +30,7 @@ namespace tapedeck::tests {
 namespace os = internal::os;
 namespace {
 
-/// Locks, by a user who may lock only so much.
+/// Locks memory as a user with a limit for locked memory.
 class LockAsNobody : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -55,7 +56,7 @@ TEST_F(LockAsNobody, BeyondTheLimitIsToldWithBoth) {
     block.commit(1_MiB);
     EXPECT_FALSE(block.lock());
     expect_unmet(block, ENOMEM, "lock: ENOMEM (asked 1 MiB, limit 64 KiB)");
-    Pattern(1).write(block.data(), 1_MiB);  // it works on without
+    Pattern(1).write(block.data(), 1_MiB);  // it works without the lock
   });
 }
 
@@ -76,7 +77,7 @@ TEST_F(LockAsNobody, WithoutAnyLimitLeftIsRefused) {
   });
 }
 
-// What a tape was asked for and did not get is in its figures as well.
+// Unmet wishes of a tape are in its figures as well.
 TEST_F(LockAsNobody, IsInTheFiguresOfATape) {
   with_limit(64_KiB, [] {
     Tape tape = Tape::start(1_MiB, {.name = "t", .commit_step = 32_KiB, .block = {.lock = true}});
@@ -106,7 +107,7 @@ TEST(AsNobody, AFileThatMayNotBeReadIsAnErrorWithItsPath) {
   std::filesystem::permissions(inside.parent_path(), std::filesystem::perms::owner_all);
 }
 
-// The owner of a file may write to it, others may read it: mapping is for both.
+// The owner of a file may write to it, others may read it; both can map it.
 TEST(AsNobody, AFileOfSomebodyElseIsMappedAndWarmed) {
   const TempFolder folder;
   const std::filesystem::path path = folder.write("model", std::string(8 * kPage, 'x'));
@@ -120,7 +121,7 @@ TEST(AsNobody, AFileOfSomebodyElseIsMappedAndWarmed) {
   });
 }
 
-// The present bits of one's own pages are for everybody; only page frame numbers are for root.
+// A process may read the present bits of its own pages; only page frame numbers need root.
 TEST(AsNobody, ResidencyIsKnownOrSaidToBeUnknown) {
   as_nobody([] {
     Block block = Block::reserve(8 * kPage, {.huge_pages = HugePages::never});
@@ -133,9 +134,9 @@ TEST(AsNobody, ResidencyIsKnownOrSaidToBeUnknown) {
   });
 }
 
-// A process that changed its user and called no exec may not look at its own page table.
+// A process that changed its user without an exec must not read its own page table.
 TEST(AsNobody, ResidencyIsUnknownWhereTheKernelDoesNotTell) {
-  if (!is_root()) GTEST_SKIP() << "only root can become somebody who may not look at himself";
+  if (!is_root()) GTEST_SKIP() << "only root can become a user that must not read its page table";
   as_nobody([] {
     ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 0), 0);
     Block block = Block::reserve(8 * kPage);
@@ -173,7 +174,7 @@ TEST(AsNobody, ExplicitHugePagesAreHadOrToldToBeMissing) {
   });
 }
 
-// Memory that was made by one user and is used by another, who was given the descriptor.
+// Memory that one user creates, and another one uses through its descriptor.
 TEST(AsNobody, SharedMemoryIsForWhoeverHasItsDescriptor) {
   Block owner = Block::create_shared(4 * kPage);
   owner.commit(4 * kPage);
@@ -188,7 +189,7 @@ TEST(AsNobody, SharedMemoryIsForWhoeverHasItsDescriptor) {
 }
 
 TEST(Limits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   in_child([] {
     limit(RLIMIT_AS, number_of("/proc/self/status", "VmSize:") * 1024 + 64_MiB);
     const Holdings before = holdings();
@@ -201,7 +202,7 @@ TEST(Limits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
       EXPECT_EQ(error.call(), "mmap");
       EXPECT_EQ(error.number(), ENOMEM);
       EXPECT_GE(error.bytes(), 1_GiB);
-      EXPECT_LE(error.bytes(), 1_GiB + 4_MiB);  // with guards and alignment
+      EXPECT_LE(error.bytes(), 1_GiB + 4_MiB);  // including guards and alignment
     }
     EXPECT_TRUE(same(before, holdings()));
     Block block = Block::reserve(1_MiB, {.huge_pages = HugePages::never});
@@ -210,7 +211,7 @@ TEST(Limits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
 }
 
 TEST(Limits, TooLittleDataIsAnErrorOfCommit) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that is taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that this test removes";
   in_child([] {
     Block block = Block::reserve(1_GiB);
     block.commit(1_MiB);
@@ -241,17 +242,17 @@ TEST(Limits, TooFewDescriptorsAreAnError) {
     expect_too_many("open", [&] { return Block::map_file(path); });
     expect_too_many("fcntl", [&] { return Block::open_shared(owner.descriptor(), true); });
     expect_too_many("memfd_create", [] { return Block::create_shared(kPage); });
-    Block block = Block::reserve(4 * kPage);  // needs none
+    Block block = Block::reserve(4 * kPage);  // needs no limit
     block.commit(4 * kPage);
     EXPECT_EQ(block.residency(0, 4 * kPage).present, std::nullopt);
     EXPECT_TRUE(block.warm(0, 4 * kPage, {.threads = 1}));
   });
 }
 
-// A warm with fewer threads than asked is slower, and that is all.
+// A warm with fewer threads than requested is only slower.
 TEST(Limits, TooFewThreadsWarmAsWell) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer starts threads of its own";
-  if (!is_root()) GTEST_SKIP() << "what counts is how many threads the user has, not only these";
+  if (!is_root()) GTEST_SKIP() << "the limit counts all threads of the user";
   as_nobody([] {
     limit(RLIMIT_NPROC, 0);
     Block block = Block::reserve(64 * kPage);

@@ -1,5 +1,5 @@
 /// @file
-/// A program of the build, run by a test.
+/// Runs a program of the build in a test.
 #pragma once
 
 #include <sys/wait.h>
@@ -11,11 +11,11 @@
 namespace tapedeck::tests {
 
 struct Ran {
-  int exit_code = -1;  ///< -1: it did not end by itself.
+  int exit_code = -1;  ///< -1 if it did not exit by itself.
   std::string output{};
 };
 
-/// Both its outputs. The command goes through the shell.
+/// Returns both outputs together. The command is run by the shell.
 [[nodiscard]] inline Ran run_program(const std::string& command) {
   Ran ran;
   std::FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");

@@ -1,5 +1,6 @@
 /// @file
-/// One life of a tape: operations at random, each checked against the oracle. The seed decides all.
+/// The random life of a tape: random operations, each checked against the oracle. The seed decides
+/// everything.
 #pragma once
 
 #include <array>
@@ -44,7 +45,8 @@ enum class Act : std::uint8_t {
 };
 struct ActKind {
   const char* name;
-  unsigned weight;  ///< Of 1000. The floor only ever rises, and warming reads files of /proc.
+  unsigned weight;  ///< Out of 1000. Small for the floor, which only ever rises, and for warm,
+                    ///< which reads files in /proc.
 };
 inline constexpr ActKind kActKinds[] = {
     {"wide", 215},       {"aligned", 80}, {"packed", 230},      {"zero", 30},
@@ -57,7 +59,7 @@ inline constexpr std::size_t kActs = std::size(kActKinds);
 // Clang 14 does not evaluate a consteval literal inside a template.
 inline constexpr std::size_t kKiB = 1_KiB;
 
-/// How often what happened.
+/// How often each thing happened.
 struct Tally {
   std::array<std::uint64_t, kActs> acts{};
   std::uint64_t full = 0;
@@ -84,7 +86,7 @@ class RandomLife {
       if (step_ % 32 == 0) oracle_.verify();
     }
     oracle_.verify();
-    // Scopes that were opened close in the reverse order, as C++ would.
+    // Scopes close in the reverse order of opening, as in C++.
     while (!scopes_.empty()) close_scope();
     oracle_.agrees_with(tape_);
   }
@@ -130,11 +132,11 @@ class RandomLife {
     return possible(static_cast<Act>(act));
   }
 
-  // Something else where there is nothing to do it with.
+  // Does something else if the operation is not possible now.
   [[nodiscard]] Act possible(Act act) const {
     if (act == Act::rewind && marks_.empty()) return Act::mark;
     if (act == Act::close_scope && scopes_.empty()) return Act::open_scope;
-    // A floor near the end would leave the rest of a life without room.
+    // A floor near the end would leave no room for the rest of the life.
     if (act == Act::raise_floor && tape_.used() > tape_.total() / 2) return Act::clear;
     return act;
   }
@@ -219,7 +221,7 @@ class RandomLife {
     }
   }
 
-  // The tape goes back after the oracle, which still reads what is given back.
+  // The tape rewinds after the oracle, because the oracle still reads the bytes that are released.
   template <class Back>
   void go_back(const TapeOracle::Mark& mark, Back back) {
     const bool stale = oracle_.is_stale(mark);
@@ -227,7 +229,7 @@ class RandomLife {
     if (oracle_.rewind(mark) > 0) ++tally_.rewinds_over_spill;
     back();
     if (stale) return note("stale");
-    // Younger marks were rewound over: from now on they do nothing, or may not be used.
+    // Younger marks were rewound over. From now on they do nothing, or must not be used.
     std::erase_if(marks_, [&](const auto& one) {
       return one.second.clears == mark.clears && one.second.order > mark.order && one_in(2);
     });
@@ -237,12 +239,13 @@ class RandomLife {
   void rewind(std::size_t which) {
     const Tape::Mark mark = marks_[which].first;
     const TapeOracle::Mark must = marks_[which].second;
-    // What was rewound over and lies below the head again is no longer told apart: its user's duty.
+    // A mark that was rewound over and is below the head again cannot be detected. Not using it is
+    // the user's responsibility.
     if (must.rewound_over && !oracle_.is_stale(must)) {
       marks_.erase(marks_.begin() + static_cast<std::ptrdiff_t>(which));
       return note("given up");
     }
-    // Scopes inside end first, as they do in C++.
+    // Inner scopes end first, as in C++.
     while (!scopes_.empty() && scopes_.back().mark.order > must.order) close_scope();
     go_back(must, [&] { tape_.rewind(mark); });
   }
@@ -275,7 +278,7 @@ class RandomLife {
   Tally& tally_;
   LedgerSpill source_;
   bool spills_ = !one_in(5);
-  std::unique_ptr<std::byte[]> memory_;  // of a borrowed block
+  std::unique_ptr<std::byte[]> memory_;  // memory of a borrowed block
   AnyTape tape_{Tape::over(make_block(), make_options())};
   TapeOracle oracle_{reinterpret_cast<const std::byte*>(
                          round_up(reinterpret_cast<std::uintptr_t>(tape_.block().data()), kLine)),

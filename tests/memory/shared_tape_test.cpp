@@ -35,7 +35,7 @@ struct Taken {
   std::size_t align;
 };
 
-// Takes until the tape is full, each thread sizes of its own, and fills what it got.
+// Takes until the tape is full, with different sizes in each thread, and fills what it got.
 std::vector<Taken> take_all(SharedTape& tape, std::size_t thread) {
   std::vector<Taken> all;
   for (std::size_t i = 0;; ++i) {
@@ -63,8 +63,8 @@ std::vector<std::vector<Taken>> take_all_at_once(SharedTape& tape) {
   return taken;
 }
 
-// The line after the last take, walking in the order of addresses: what the tape must have used.
-// Each take begins a line of its own, behind the one before it.
+// The line after the last take in the order of addresses, which is what the tape must have used.
+// Each take begins on a new line, after the previous one.
 std::size_t used_by(std::vector<Taken> all, const SharedTape& tape) {
   std::sort(all.begin(), all.end(), [](const Taken& a, const Taken& b) { return a.at < b.at; });
   std::uintptr_t head = internal::address_of(tape.block().data());
@@ -144,7 +144,7 @@ TEST(SharedTape, CommitsEverythingAtOnce) {
   std::memset(tape.take(1_MiB), 1, 1_MiB);
 }
 
-// Unless it wipes, a clear fills in debug builds only.
+// Unless it wipes, a clear only fills the memory in debug builds.
 TEST(SharedTape, WipesOnClearAndInTheEnd) {
   for (const bool wipe : {true, false}) {
     std::vector<std::byte> memory(8192, std::byte{0x11});

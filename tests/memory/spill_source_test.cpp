@@ -46,7 +46,7 @@ TEST_F(Spill, AFullTapeGivesFromItsSource) {
   EXPECT_EQ(tape_.peak(), 0U);
   EXPECT_EQ(tape_.free(), 4_KiB);
   EXPECT_EQ(tape_.stat().refused, 0U);
-  // The tape itself still has room for what fits.
+  // The tape itself still has room for smaller takes.
   EXPECT_FALSE(source_.holds(tape_.take(1000)));
 }
 
@@ -107,7 +107,7 @@ TEST_F(Spill, ASourceThatHasNothingIsAFullTape) {
   EXPECT_NE(tape_.try_take(5000), nullptr);
 }
 
-// A block has a header, and a size that wraps with it must not become a small block.
+// A block has a header, and a size that wraps when it is added must not become a small block.
 TEST_F(Spill, ASizeThatWrapsIsNotEvenAskedFor) {
   for (const std::size_t less : {0U, 1U, 39U, 40U, 62U, 63U}) {
     EXPECT_EQ(tape_.try_take(kMost - less), nullptr);
@@ -138,7 +138,7 @@ TEST_F(Spill, SmallTakesGoOnInTheOpenLineAfterASpill) {
   EXPECT_EQ(tape_.used(), 64U);
 }
 
-// The list of spilled blocks belongs to no thread: a heap would.
+// The list of spilled blocks is not bound to a thread, as a heap would be.
 TEST_F(Spill, BlocksMayComeBackOnAnotherThread) {
   std::jthread([&] {
     (void)tape_.take(5000);

@@ -1,4 +1,4 @@
-// Readers beside the writer. ThreadSanitizer's builds say whether it is a race.
+// Readers that run while the writer writes. Builds with ThreadSanitizer show whether they race.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -45,7 +45,7 @@ TEST(TapeConcurrency, NorOfTheChildrenWhileEachHasAWriter) {
   }
 }
 
-// The writer's role goes from thread to thread, with a join between them.
+// The writer's role moves from thread to thread, with a join in between.
 TEST(TapeConcurrency, TheWritersRoleCanBeHandedOver) {
   Tape tape = Tape::start(64_KiB, {.commit_step = 4_KiB});
   for (std::size_t i = 0; i < 8; ++i) {
@@ -55,7 +55,7 @@ TEST(TapeConcurrency, TheWritersRoleCanBeHandedOver) {
   EXPECT_GT(tape.clears(), 0U);
 }
 
-// The mutant is the same tape with plain integers for atomics, watched in the same way.
+// The mutant is the same tape with plain integers for atomics, watched by the same code.
 TEST(TapeConcurrency, ThreadSanitizerSeesARaceWherePlainStoresAre) {
 #if defined(TAPEDECK_RACING_TAPE)
   const Ran ran = run_program(built_path("tapedeck_racing_tape"));
@@ -73,7 +73,7 @@ TEST(TapeConcurrency, ThreadSanitizerSeesARaceWherePlainStoresAre) {
 
 class SecondWriter : public ::testing::TestWithParam<const char*> {};
 
-// By ThreadSanitizer where the build has it, else by the owner check.
+// By ThreadSanitizer if the build has it, and otherwise by the owner check.
 TEST_P(SecondWriter, IsReported) {
   const Ran ran = second_thread(GetParam());
 #if defined(TAPEDECK_TSAN)

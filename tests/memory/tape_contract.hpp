@@ -1,5 +1,6 @@
 /// @file
-/// What every kind of tape does, of the host and of devices: instantiated where the kinds are.
+/// The behavior of every kind of tape, on the host and on devices. Instantiated where the kinds are
+/// defined.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -30,7 +31,7 @@ inline constexpr std::size_t kMuch = 1_GiB;
   return (reinterpret_cast<std::uintptr_t>(at) & (align - 1)) == 0;
 }
 
-/// Bytes that takes of a kind of tape are whole multiples of.
+/// Takes of a kind of tape use multiples of this many bytes.
 template <class AnyTape>
 inline constexpr std::size_t kTakeLine = kLine;
 
@@ -65,7 +66,7 @@ class TapeContract : public ::testing::Test {
     }
   }
 
-  // Takes until nothing more is given, to the last line.
+  // Takes until the tape is full, to the last line.
   void fill() {
     for (std::size_t bytes = kLargePart; bytes >= kLine; bytes /= 2) {
       while (tape().try_take(bytes) != nullptr) {
@@ -73,7 +74,7 @@ class TapeContract : public ::testing::Test {
     }
   }
 
-  // What every reader is told must agree.
+  // All readers must report consistent values.
   void expect_consistent() {
     const TapeStat stat = tape().stat();
     EXPECT_EQ(tape().used() + tape().free(), tape().total());
@@ -112,7 +113,7 @@ TYPED_TEST_P(TapeContract, StartsEmpty) {
 TYPED_TEST_P(TapeContract, EveryAlignmentIsOfTheAddress) {
   auto& tape = this->tape();
   for (std::size_t align = 1; align <= kWidest; align *= 2) {
-    ASSERT_NE(tape.try_take(1, 1), nullptr);  // so that the head is nowhere in particular
+    ASSERT_NE(tape.try_take(1, 1), nullptr);  // puts the head at an arbitrary place
     const void* at = tape.try_take(1, align);
     ASSERT_NE(at, nullptr) << align;
     EXPECT_TRUE(is_aligned(at, align)) << at << " at " << align;
@@ -132,7 +133,7 @@ TYPED_TEST_P(TapeContract, TheDefaultAlignmentIsALine) {
 TYPED_TEST_P(TapeContract, TakesDoNotOverlapAndKeepTheirBytesUntilClear) {
   auto& tape = this->tape();
   std::vector<std::span<std::byte>> taken;
-  // Small and large, packed and wide, on past the end (where the spill comes in).
+  // Small and large, packed and wide takes, until after the tape is full (so that it spills).
   for (std::size_t i = 0;; ++i) {
     const std::size_t bytes = i % 5 == 0 ? 20'000 + i : 1 + i * 37 % 700;
     const std::size_t align = std::size_t{1} << i % 13;
@@ -190,7 +191,7 @@ TYPED_TEST_P(TapeContract, SizesNearTheEndOfTheAddressSpaceAreRefusedAndChangeNo
 
 TYPED_TEST_P(TapeContract, ElementCountsThatOverflowAreRefusedAndChangeNothing) {
   auto& tape = this->tape();
-  // 2^61 doubles are 2^64 bytes: a product that wraps would be small.
+  // 2^61 doubles are 2^64 bytes. A product that overflows would be small.
   for (const std::size_t count : {kMost / 8 + 1, kMost / 8 + 2, kMost / 4, kMost / 2 + 1, kMost}) {
     EXPECT_EQ(tape.template try_take<double>(count).data(), nullptr) << count;
     EXPECT_TRUE(tape.template try_take<double>(count).empty()) << count;
@@ -258,7 +259,7 @@ TYPED_TEST_P(TapeContract, ClearGivesEverythingBack) {
   EXPECT_EQ(tape.free(), 0U);
   this->expect_consistent();
   tape.clear();
-  tape.clear();  // of an empty tape
+  tape.clear();  // clears an empty tape
   EXPECT_EQ(tape.used(), 0U);
   EXPECT_EQ(tape.stat().clears, 3U);
 }
@@ -282,7 +283,7 @@ TYPED_TEST_P(TapeContract, OwnsItsAddressesAndNoOthers) {
   const auto* first = static_cast<const std::byte*>(tape.take(1));
   const int elsewhere = 0;
   EXPECT_TRUE(tape.owns(first));
-  EXPECT_TRUE(tape.owns(first + tape.total() - 1));  // taken or not
+  EXPECT_TRUE(tape.owns(first + tape.total() - 1));  // whether it was taken or not
   EXPECT_FALSE(tape.owns(first - 1));
   EXPECT_FALSE(tape.owns(first + tape.total()));
   EXPECT_FALSE(tape.owns(&elsewhere));
@@ -303,7 +304,7 @@ TYPED_TEST_P(TapeContract, MovesWithWhatItHolds) {
   EXPECT_TRUE(to.owns(at) && this->holds(Pattern(1), at, 1000));
   EXPECT_NE(to.try_take(to.free()), nullptr);
 
-  // NOLINTBEGIN(bugprone-use-after-move): that is the test
+  // NOLINTBEGIN(bugprone-use-after-move): the moved-from state is tested
   EXPECT_EQ(from.total() + from.used() + from.peak() + from.clears(), 0U);
   EXPECT_EQ(from.try_take(1), nullptr);
   EXPECT_EQ(from.try_take(1, 1), nullptr);
@@ -317,7 +318,7 @@ TYPED_TEST_P(TapeContract, MovesWithWhatItHolds) {
   EXPECT_EQ(to.free(), 0U);
   from = std::move(to);
   EXPECT_TRUE(from.owns(at) && this->holds(Pattern(1), at, 1000));
-  EXPECT_EQ(to.total(), 0U);  // NOLINT(bugprone-use-after-move): that is the test
+  EXPECT_EQ(to.total(), 0U);  // NOLINT(bugprone-use-after-move): tested on purpose
 }
 
 REGISTER_TYPED_TEST_SUITE_P(TapeContract, MovesWithWhatItHolds, StartsEmpty,

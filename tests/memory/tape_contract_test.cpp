@@ -1,4 +1,4 @@
-// The contract, by every kind of tape, and what only those of the host do.
+// Runs the contract on every kind of tape, and tests what only tapes of the host do.
 
 #include "memory/tape_contract.hpp"
 
@@ -24,7 +24,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(All, TapeGrowthContract, AllGrowingTapeKinds, Tap
 using TapesWithoutMemory = ::testing::Types<Tape, SharedTape, DeviceTape>;
 INSTANTIATE_TYPED_TEST_SUITE_P(All, TapeWithoutMemory, TapesWithoutMemory);
 
-// What the host writes itself.
+// Writes by the host.
 template <class Kind>
 class TypedTapeContract : public TapeContract<Kind> {};
 TYPED_TEST_SUITE(TypedTapeContract, TapeKinds, TapeKindNames);
@@ -34,7 +34,7 @@ TYPED_TEST(TypedTapeContract, TypedTakesAreSpansOfElements) {
     std::array<float, 64> lane;
   };
   auto& tape = this->tape();
-  (void)tape.take(1, 1);  // opens a line, which a span does not go on in
+  (void)tape.take(1, 1);  // opens a line, which a span must not continue
   const std::span<float> floats = tape.template take<float>(1000);
   ASSERT_EQ(floats.size(), 1000U);
   EXPECT_TRUE(is_aligned(floats.data(), 64));
@@ -66,7 +66,7 @@ TYPED_TEST(TypedTapeContract, TakeOneConstructsFromItsArguments) {
   EXPECT_EQ(a.id, 7);
   EXPECT_EQ(a.p, 0.5F);
   EXPECT_EQ(b->id, 8);
-  EXPECT_EQ(tape.template take_one<int>(), 0);  // a value, as `new int()`
+  EXPECT_EQ(tape.template take_one<int>(), 0);  // a value, as for `new int()`
   struct alignas(1024) Page {
     char byte;
   };

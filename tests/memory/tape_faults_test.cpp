@@ -1,4 +1,4 @@
-// Every path of a tape with each of its system calls failing in turn.
+// Runs every path of a tape with each of its system calls failing in turn.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
@@ -25,12 +25,12 @@
 namespace tapedeck::tests {
 namespace {
 
-/// All a tape's memory can be asked for. Children of this process must be able to look.
+/// All options for a tape's memory, except that children of this process must be able to read it.
 BlockOptions everything() {
   return {.lock = true, .core_dump = false, .guard_pages = true, .on_fork = OnFork::zero};
 }
 
-// Wishes, by the block and by the figures, which must agree.
+// The unmet wishes, from the block and from the figures, which must agree.
 template <class AnyTape>
 Complaints complaints_of(const AnyTape& tape) {
   Complaints all;
@@ -51,7 +51,7 @@ INSTANTIATE_TEST_SUITE_P(Errno, TapeFaults,
                          ::testing::ValuesIn(sweep_errors({ENOMEM, EPERM, EINTR})),
                          [](const auto& number) { return errno_name(number.param); });
 
-// Takes, clears and takes again: whatever was refused, a tape that exists works.
+// Takes, clears and takes again: a tape that exists works, whatever was refused.
 void expect_works(Tape& tape) {
   void* first = tape.try_take(kPage / 2);
   ASSERT_NE(first, nullptr);
@@ -67,7 +67,7 @@ TEST_P(TapeFaults, Start) {
     expect_works(tape);
     return complaints_of(tape);
   };
-  EXPECT_EQ(sweep({.run = run}, GetParam()), 6U);  // mmap, mprotect, three times madvise, mlock
+  EXPECT_EQ(sweep({.run = run}, GetParam()), 6U);  // mmap, mprotect, three madvise, mlock
   const auto run_shared = [] {
     SharedTape tape = SharedTape::start(8 * kPage, {.name = "t", .block = everything()});
     EXPECT_NE(tape.try_take(kPage), nullptr);
@@ -76,7 +76,7 @@ TEST_P(TapeFaults, Start) {
   EXPECT_EQ(sweep({.run = run_shared}, GetParam()), 6U);
 }
 
-// A budget that cannot be read bounds nothing.
+// A budget that cannot be read limits nothing.
 TEST_P(TapeFaults, StartWarm) {
   const auto run = [] {
     Tape tape = Tape::start_warm(8 * kPage, {.name = "t", .block = everything()},
@@ -104,7 +104,7 @@ TEST_P(TapeFaults, OverAFileOrSharedMemory) {
   EXPECT_GE(sweep({.run = over_shared_memory}, GetParam()), 9U);
 }
 
-// A commit inside a take that is refused is tried once more, with what the take needs.
+// If a commit inside a take is refused, it is tried again with only what the take needs.
 TEST_P(TapeFaults, GrowthInATake) {
   const auto run = [] {
     Tape tape =
@@ -158,7 +158,8 @@ TEST_P(TapeFaults, Decommit) {
     for (const std::string& one : complaints_of(tape)) all.push_back(one);
     return all;
   };
-  // The pages may go another way, and the take behind may be refused once and then succeed.
+  // The pages may be dropped by another method, and the take after that may be refused once and
+  // then succeed.
   EXPECT_GE(sweep({.run = run, .silent = {"mmap", "mprotect"}}, GetParam()), 11U);
 }
 
@@ -220,9 +221,9 @@ TEST(TapeGrowth, AStartThatIsRefusedLeavesNothingBehind) {
   start();
 }
 
-// A limit that the kernel itself keeps: mprotect is refused, again and again.
+// With a limit that the kernel itself enforces, mprotect is refused every time.
 TEST(TapeGrowth, BeyondALimitOfTheSystemIsRefused) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that is taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that this test removes";
   in_child([] {
     Tape tape = Tape::start(64_MiB, {.name = "t", .commit_step = 64_KiB});
     void* first = tape.take(64_KiB);

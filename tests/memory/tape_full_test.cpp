@@ -39,7 +39,7 @@ TEST(TapeFull, CarriesTheFactsAsFieldsAndAsText) {
            Case{of_31, of_31, kMost},  // the longest text
            Case{longer, of_31, 1},
            Case{much_longer, of_31, 1},
-           Case{std::string_view("history of talk 3").substr(0, 7), "history", 1},  // has no end
+           Case{std::string_view("history of talk 3").substr(0, 7), "history", 1},  // no NUL
            Case{"", "", 1},
            Case{{}, "", 1},
            Case{"100 %s%n", "100 %s%n", 1},
@@ -75,7 +75,7 @@ TEST(TapeFull, MakingAndCopyingItAllocatesNothing) {
   EXPECT_STREQ(copy.what(), full.what());
 }
 
-// The figure above would be 0 as well if the hook were not there.
+// Without the hook, the count of the test above would be 0 too.
 TEST(TapeFull, TheHeapHookCounts) {
   const std::uint64_t before = tapedeck_heap_allocations();
   ::operator delete(::operator new(1000));

@@ -1,6 +1,6 @@
 /// @file
-/// What every kind of tape does that is committed as it grows, of the host and of devices:
-/// instantiated where the kinds are.
+/// The behavior of every kind of tape that is committed as it grows, on the host and on devices.
+/// Instantiated where the kinds are defined.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ namespace tapedeck::tests {
 template <class Kind>
 class TapeGrowthContract : public TapeContract<Kind> {
  protected:
-  /// A part of the tape, in whole lines and whole pages.
+  /// The size of a part of the tape, in whole lines and whole pages.
   [[nodiscard]] std::size_t eighth() { return this->tape().total() / 8; }
 };
 TYPED_TEST_SUITE_P(TapeGrowthContract);

@@ -1,4 +1,4 @@
-// Committing: on take, ahead of it, back to the system, and making resident.
+// Committing memory in a take and ahead of it, returning it to the system, and making it resident.
 
 #include <gtest/gtest.h>
 
@@ -30,9 +30,9 @@ TEST(TapeGrowth, CommitsAStepAtATime) {
   (void)tape.take(1);
   EXPECT_EQ(tape.stat().grows, 1U);
   EXPECT_EQ(tape.committed(), 128_KiB);
-  (void)tape.take(1, 1);  // a packed take of the next line
+  (void)tape.take(1, 1);  // a packed take on the next line
   EXPECT_EQ(tape.committed(), 128_KiB);
-  std::memset(tape.take(400_KiB), 1, 400_KiB);  // more than a step
+  std::memset(tape.take(400_KiB), 1, 400_KiB);  // larger than a step
   EXPECT_EQ(tape.stat().grows, 2U);
   EXPECT_EQ(tape.committed(), round_up(tape.used(), kPage));
   EXPECT_EQ(tape.stat().committed, tape.committed());
@@ -120,7 +120,7 @@ TEST(TapeWarm, MakesTheCommittedPartResidentAndChangesNoByte) {
   EXPECT_TRUE(Pattern(1).is_at(taken, 500'000));
   EXPECT_EQ(tape.committed(), 1_MiB);
   const Residency residency = tape.residency();
-  if (!residency.present) GTEST_SKIP() << "the kernel does not tell which pages are there";
+  if (!residency.present) GTEST_SKIP() << "the kernel does not report which pages are present";
   EXPECT_EQ(*residency.present, 1_MiB);
   EXPECT_EQ(result.present, 1_MiB);
 }
@@ -131,7 +131,7 @@ TEST(TapeWarm, StartWarmIsResidentFromTheStart) {
   EXPECT_EQ(tape.name(), "weights");
   EXPECT_EQ(tape.committed(), 3_MiB);
   const Residency residency = tape.residency();
-  if (!residency.present) GTEST_SKIP() << "the kernel does not tell which pages are there";
+  if (!residency.present) GTEST_SKIP() << "the kernel does not report which pages are present";
   EXPECT_EQ(*residency.present, 3_MiB);
 }
 

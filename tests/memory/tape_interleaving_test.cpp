@@ -1,6 +1,6 @@
-// A reader between any two steps of the writer, and a writer between any two steps of a reader. A
-// program of its own: the tapes' headers are compiled with an atomic that can be interrupted, so
-// that no luck with threads is needed.
+// A reader runs between any two steps of the writer, and a writer between any two steps of a
+// reader. A program of its own: the tapes' headers are compiled with an atomic that can be
+// interrupted, so the test does not depend on the timing of threads.
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-// All that the tapes' headers include, so that only the tapes themselves are changed.
+// Everything that the tapes' headers include, so that only the tapes themselves are changed.
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/device/device_block.hpp"
 #include "tapedeck/device/device_span.hpp"
@@ -25,7 +25,7 @@
 
 namespace tapedeck::tests {
 
-// Called after each store and before each load, where they are set; not by what they do themselves.
+// Called after each store and before each load, if set. They are not called recursively.
 std::function<void()> after_store;
 std::function<void()> before_load;
 
@@ -85,7 +85,7 @@ struct Step {
   std::function<void(AnyTape&)> act;
 };
 
-// Each leaves a head lower than it was in between, and a new peak behind.
+// Each ends with a lower head than in between, and a new peak.
 template <class AnyTape>
 [[nodiscard]] std::vector<Step<AnyTape>> steps() {
   const auto take_more = [](AnyTape& tape) { (void)tape.take(tape.peak() - tape.used() + 64); };
@@ -127,7 +127,8 @@ template <class AnyTape>
 template <class Kind>
 class TapeInterleaving : public ::testing::Test {
  protected:
-  void TearDown() override { after_store = before_load = nullptr; }  // a failed test left them
+  // A failed test may have left them set.
+  void TearDown() override { after_store = before_load = nullptr; }
 };
 
 struct KindNames {
@@ -160,7 +161,7 @@ TYPED_TEST(TapeInterleaving, AReaderBetweenAnyTwoStoresOfTheWriter) {
   EXPECT_GT(looks, 10 * 5 * 3U);
 }
 
-// The writer comes in before the n-th load of the reader's look, for each n.
+// The writer runs before the n-th load of the reader, for each n.
 template <class AnyTape>
 void look_interrupted_by(AnyTape& tape, const Step<AnyTape>& step, std::size_t n, bool& reached) {
   (void)tape.take(1000);
@@ -186,7 +187,7 @@ TYPED_TEST(TapeInterleaving, AWriterBetweenAnyTwoLoadsOfAReader) {
       TypeParam kind;
       look_interrupted_by(kind.tape, step, n, reached);
       ASSERT_LT(n, 100U);
-      EXPECT_TRUE(reached || n > 6) << "a look has six loads at least";
+      EXPECT_TRUE(reached || n > 6) << "a look takes at least six loads";
     }
   }
 }

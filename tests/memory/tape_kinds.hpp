@@ -1,5 +1,6 @@
 /// @file
-/// Every kind of tape, each called "kind" and of about `kKindBytes`, for suites that hold for all.
+/// Every kind of tape, each named "kind" and about `kKindBytes` large, for suites that run on all
+/// of them.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -50,7 +51,7 @@ struct GrowingSharedMemoryTape {
                          {.name = "kind", .commit_step = 64_KiB});
 };
 
-/// At an odd address and of an odd size.
+/// A tape at an odd address and with an odd size.
 struct BorrowedTape {
   static constexpr const char* kName = "Borrowed";
   std::unique_ptr<std::byte[]> memory =
@@ -63,7 +64,7 @@ struct SharedMemoryTape {
   Tape tape = Tape::over(Block::create_shared(kKindBytes), {.name = "kind"});
 };
 
-/// Its spill has only so much, so that this kind becomes full as well.
+/// Its spill has a limit, so that this kind becomes full too.
 struct SpillingTape {
   static constexpr const char* kName = "Spilling";
   LedgerSpill source{256_KiB};
@@ -84,7 +85,7 @@ struct ManyWritersTape {
 using TapeKinds = ::testing::Types<CommittedTape, GrowingTape, BorrowedTape, SharedMemoryTape,
                                    SpillingTape, ChildTape, ManyWritersTape>;
 
-/// Those that have one writer, and so marks and a floor.
+/// The kinds with one writer, which have marks and a floor.
 using MarkedTapeKinds = ::testing::Types<CommittedTape, GrowingTape, BorrowedTape, SharedMemoryTape,
                                          SpillingTape, ChildTape>;
 using GrowingTapeKinds = ::testing::Types<GrowingTape, GrowingSharedMemoryTape>;

@@ -1,6 +1,6 @@
 /// @file
-/// What marks and the floor do, for every kind of tape that has them: instantiated where the kinds
-/// are.
+/// The behavior of marks and the floor, for every kind of tape that has them. Instantiated where
+/// the kinds are defined.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ namespace tapedeck::tests {
 template <class Kind>
 class TapeMarkContract : public TapeContract<Kind> {
  protected:
-  /// Bytes that a take of the default alignment uses up.
+  /// The bytes that a take with the default alignment uses.
   [[nodiscard]] std::size_t whole(std::size_t bytes) { return round_up(bytes, this->line()); }
 };
 TYPED_TEST_SUITE_P(TapeMarkContract);
@@ -56,7 +56,8 @@ TYPED_TEST_P(TapeMarkContract, AnOlderMarkGivesBackMore) {
   EXPECT_EQ(tape.used(), 0U);
 }
 
-// The head is past the marks again, and what lies there now is not theirs to give back.
+// The head is above the marks again, but the bytes below it were taken after them and must not be
+// released.
 TYPED_TEST_P(TapeMarkContract, AMarkFromBeforeAClearDoesNothing) {
   auto& tape = this->tape();
   const auto empty = tape.mark();
@@ -115,7 +116,7 @@ TYPED_TEST_P(TapeMarkContract, ARestartedPeakIsThatOfWhatCameSince) {
   EXPECT_EQ(tape.recent_peak(), this->whole(2000));
   EXPECT_EQ(tape.peak(), this->whole(10'000));
   (void)tape.take(20'000);
-  tape.restart_peak();  // amidst a pass
+  tape.restart_peak();  // in the middle of a pass
   EXPECT_EQ(tape.recent_peak(), this->whole(20'000));
   tape.clear();
   tape.restart_peak();

@@ -1,6 +1,6 @@
 /// @file
-/// What a tape must look like, told from a plain list of what was taken from it: no bump pointer,
-/// no lines, no limit. Whatever the tape's own arithmetic does, it must agree with this list.
+/// Predicts the state of a tape from a plain list of what was taken from it, without a bump
+/// pointer, lines or a limit. The tape must always agree with this list.
 #pragma once
 
 #include <algorithm>
@@ -37,23 +37,24 @@ void require_equal(Number is, Number must_be, const char* what) {
 class TapeOracle {
  public:
   struct Mark {
-    std::uint64_t order;  ///< Number of the first take after it.
+    std::uint64_t order;  ///< The number of the first take after the mark.
     std::size_t used;
     std::uint64_t clears;
     std::uint64_t grows;
-    bool rewound_over = false;  ///< An older mark was gone back to since.
+    bool rewound_over = false;  ///< The tape was rewound to an older mark since.
   };
 
   TapeOracle(const std::byte* base, std::size_t total)
       : base_(reinterpret_cast<std::uintptr_t>(base)), end_(base_ + total) {}
 
-  /// Whether a take that begins with a line of its own must succeed.
+  /// Whether a take that begins on a new line must succeed.
   [[nodiscard]] bool has_room(std::size_t bytes, std::size_t align) const {
     const std::uintptr_t start = round_up(base_ + used(), std::max(align, kLine));
     return start <= end_ && bytes <= end_ - start;
   }
 
-  /// The tape gave `at`; `spilled` says whether it lies in a block of the source. Fills it.
+  /// Records that the tape returned `at`, and fills the bytes. `spilled` is whether they are in a
+  /// block of the source.
   void took(void* at, std::size_t bytes, std::size_t align, bool spilled) {
     const auto from = reinterpret_cast<std::uintptr_t>(at);
     require(at != nullptr && (from & (align - 1)) == 0, "the alignment is wrong");
@@ -87,12 +88,12 @@ class TapeOracle {
     return {.order = next_, .used = used(), .clears = clears_, .grows = grows_};
   }
 
-  /// Whether going back to the mark does nothing.
+  /// Whether rewinding to the mark does nothing.
   [[nodiscard]] bool is_stale(const Mark& mark) const {
     return mark.clears != clears_ || mark.used < floor_ || mark.used > used();
   }
 
-  /// What is given back must have kept its bytes until now. Returns spilled blocks given back.
+  /// Checks that the released bytes are unchanged. Returns the number of spilled blocks released.
   std::size_t rewind(const Mark& mark) {
     if (is_stale(mark)) return 0;
     return give_back([&](const Taken& one) { return one.order >= mark.order; });
@@ -110,12 +111,12 @@ class TapeOracle {
     floor_ = used();
   }
 
-  /// Every byte that is taken is as it was written.
+  /// Checks that every byte that is taken is as it was written.
   void verify() const {
     for (const Taken& one : taken_) verify(one);
   }
 
-  /// The head is behind the last byte taken, on a line; below the floor nothing was given back.
+  /// The head is after the last byte taken, on a line; nothing below the floor is ever released.
   [[nodiscard]] std::size_t used() const {
     std::uintptr_t head = base_ + floor_;
     for (const Taken& one : taken_) {
@@ -161,7 +162,7 @@ class TapeOracle {
     }
   }
 
-  // Called before the tape does it, while the bytes may still be read.
+  // Called before the tape releases the bytes, while they may still be read.
   template <class Which>
   std::size_t give_back(Which which) {
     std::size_t blocks = 0;

@@ -1,4 +1,4 @@
-// Random operations against a simple oracle. TAPEDECK_SEED replays or varies them.
+// Random operations, checked against a simple oracle. TAPEDECK_SEED replays or varies them.
 
 #include <gtest/gtest.h>
 
@@ -19,7 +19,7 @@ constexpr std::size_t kLives = 150;
 constexpr std::size_t kSteps = 300;
 
 struct Failure {
-  std::size_t steps;  // it fails within so many
+  std::size_t steps;  // it must fail within this many steps
   std::string report;
 };
 
@@ -50,7 +50,7 @@ template <class AnyTape>
   }
 }
 
-// Bytes that were damaged are found at the next look: by bisection, the step that did it.
+// Damaged bytes are found at the next check. Bisection then finds the step that damaged them.
 template <class AnyTape>
 [[nodiscard]] Failure shortest(std::uint64_t seed, Failure failure) {
   std::size_t passes = 0;
@@ -127,7 +127,7 @@ class Remembering : public Tape {
   std::size_t used_then_ = 0;
 };
 
-/// Now and then gives a place twice.
+/// Occasionally returns the same place twice.
 class GivesTwice : public Remembering {
  public:
   using Remembering::Remembering;
@@ -140,7 +140,7 @@ class GivesTwice : public Remembering {
   std::uint64_t takes_ = 0;
 };
 
-/// Writes a byte into what was given before, which nobody notices at once.
+/// Writes a byte into an earlier take, which is not noticed immediately.
 class WritesBehind : public Remembering {
  public:
   using Remembering::Remembering;
@@ -153,7 +153,7 @@ class WritesBehind : public Remembering {
   std::uint64_t takes_ = 0;
 };
 
-/// Does not go back now and then.
+/// Occasionally does not rewind.
 class ForgetsToRewind : public Tape {
  public:
   explicit ForgetsToRewind(Tape tape) : Tape(std::move(tape)) {}
@@ -169,7 +169,7 @@ template <class Mutant>
 void expect_caught() {
   Tally tally;
   const auto failed = first_failure<Mutant>(tally);
-  ASSERT_TRUE(failed) << "the oracle saw nothing";
+  ASSERT_TRUE(failed) << "the oracle found nothing";
   const auto& [seed, failure] = *failed;
   Tally ignored;
   EXPECT_TRUE(play<Mutant>(seed, failure.steps, ignored)) << failure.report;

@@ -27,7 +27,8 @@ TEST(TapeResource, ContainersLiveOnTheTape) {
   std::pmr::unordered_map<int, std::pmr::string> words(&on_tape);
   for (int i = 0; i < 100; ++i) words.emplace(i, std::string(50, 'a'));
   for (const auto& [key, word] : words) {
-    EXPECT_TRUE(tape.owns(&key) && tape.owns(word.data()));  // the allocator goes down
+    // The allocator is passed to the elements.
+    EXPECT_TRUE(tape.owns(&key) && tape.owns(word.data()));
     EXPECT_EQ(word.size(), 50U);
   }
   EXPECT_EQ(numbers[999], 999);

@@ -1,4 +1,4 @@
-// The scope that marks and rewinds, and what rewinding does on the host alone.
+// The scope that marks and rewinds, and what rewinding does only on the host.
 
 #include "tapedeck/memory/tape_scope.hpp"
 
@@ -36,7 +36,7 @@ TEST(TapeScope, UnwindsWithAnException) {
     const TapeScope scope(tape);
     (void)tape.take(4_KiB);
     (void)tape.take(1);
-    FAIL() << "a full tape gave something";
+    FAIL() << "a full tape returned something";
   } catch (const TapeFull&) {
     EXPECT_EQ(tape.used(), 0U);
   }
@@ -55,14 +55,14 @@ TEST(TapeScope, TheInnerOneDoesNothingAfterTheOuter) {
   EXPECT_EQ(tape.peak(), 2048U);
 }
 
-// Packed takes go on in a line that was open at the mark: these too are given back.
+// Packed takes continue in the line that was open at the mark; rewinding releases these too.
 TEST(TapeRewind, ReopensTheLineThatWasOpen) {
   Tape tape = Tape::start(1_MiB);
   auto* first = static_cast<std::byte*>(tape.take(8, 8));
   Pattern(4).write(first, 8);
   const Tape::Mark mark = tape.mark();
   EXPECT_EQ(tape.take(8, 8), first + 8);     // in the open line
-  EXPECT_EQ(tape.take(100, 4), first + 16);  // over its end
+  EXPECT_EQ(tape.take(100, 4), first + 16);  // past its end
   (void)tape.take(64);
   EXPECT_EQ(tape.used(), 3 * 64U);
   tape.rewind(mark);

@@ -1,4 +1,4 @@
-// Child tapes: one a worker, owned and cleared by the parent.
+// Child tapes: one per worker, owned and cleared by the parent.
 
 #include <gtest/gtest.h>
 
@@ -59,7 +59,7 @@ TEST(TapeSplit, TheChildrenLieBelowTheFloor) {
 
 TEST(TapeSplit, WhatIsLeftOverIsTheParents) {
   Tape tape = Tape::start(4_KiB);
-  (void)tape.split(3);  // 21 lines each, 1 is left
+  (void)tape.split(3);  // 21 lines each, and 1 is left
   EXPECT_EQ(tape.free(), 64U);
   auto* rest = static_cast<std::byte*>(tape.take(64));
   std::memset(rest, 1, 64);
@@ -164,7 +164,7 @@ TEST(TapeSplit, ChildrenSpillWhereTheParentWould) {
     EXPECT_EQ(source.blocks(), 0U);
     (void)children[1].take(10'000);
   }
-  EXPECT_EQ(source.blocks(), 0U) << "the parent's end is the children's";
+  EXPECT_EQ(source.blocks(), 0U) << "destroying the parent must destroy its children";
 }
 
 TEST(TapeSplit, AWipingParentHasWipingChildren) {

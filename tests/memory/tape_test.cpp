@@ -35,14 +35,14 @@ static_assert(!TapeElement<std::string> && !TapeElement<std::unique_ptr<int>>);
 
 [[nodiscard]] std::byte* bytes_at(void* at) { return static_cast<std::byte*>(at); }
 
-// Reads what a tape took back, which only a test may.
+// Reads bytes that a tape has released, which only a test may do.
 [[nodiscard]] ::testing::AssertionResult given_back_bytes_are(const void* at, std::size_t bytes,
                                                               unsigned value) {
   checking::unpoison(reinterpret_cast<std::uintptr_t>(at), bytes);
   return all_bytes_are(at, bytes, value);
 }
 
-// As a block, whose tests have all the sizes.
+// As for blocks, whose tests cover all sizes.
 TEST(Tape, StartRoundsUpToPagesAndRefusesSizesThatMakeNoSense) {
   EXPECT_EQ(Tape::start(kPage + 1).total(), 2 * kPage);
   EXPECT_THROW((void)Tape::start(0), InvalidArgument);
@@ -131,7 +131,7 @@ TEST(Tape, SmallTakesAboveTheFloorOpenALineOfTheirOwn) {
   EXPECT_EQ(tape.take(8, 8), planned + 64);
 }
 
-// What stays must not be handed out again, also where it shares a line with what lay at the mark.
+// Bytes below the floor must not be returned again, even if they share a line with the mark.
 TEST(Tape, AMarkInTheLineThatBecameTheFloorGivesNothingOfItBack) {
   Tape tape = Tape::start(1_MiB);
   (void)tape.take(8, 8);
@@ -140,7 +140,7 @@ TEST(Tape, AMarkInTheLineThatBecameTheFloorGivesNothingOfItBack) {
   Pattern(3).write(planned, 8);
   tape.raise_floor();
   tape.rewind(mark);
-  EXPECT_TRUE(Pattern(3).is_at(planned, 8)) << "planned bytes were given back";
+  EXPECT_TRUE(Pattern(3).is_at(planned, 8)) << "planned bytes were released";
   std::byte* next = bytes_at(tape.take(8, 8));
   EXPECT_GE(next, planned + 8) << "planned bytes were taken again";
 }
@@ -181,10 +181,10 @@ TEST(Tape, AssignmentGivesBackWhatTheTapeHad) {
 
 // --- what clear does to the bytes -----------------------------------------------------------
 
-// Without wipe-on-clear and outside debug builds clear moves the head, and touches no byte.
+// Without wipe-on-clear and outside debug builds, clear moves the head and touches no byte.
 TEST(Tape, ClearAndRewindAreOfConstantTime) {
   if (internal::kFillOnGiveBack)
-    GTEST_SKIP() << "a debug build of the library fills what it takes back";
+    GTEST_SKIP() << "a debug build of the library fills cleared memory";
   Tape tape = Tape::start(64_MiB, {.block = {.huge_pages = HugePages::never}});
   const Tape::Mark mark = tape.mark();
   void* taken = tape.take(64_MiB);
@@ -195,7 +195,7 @@ TEST(Tape, ClearAndRewindAreOfConstantTime) {
   tape.clear();
   EXPECT_TRUE(given_back_bytes_are(taken, 1000, 0x5A));
   const Residency residency = tape.residency();
-  if (!residency.present) GTEST_SKIP() << "the kernel does not tell which pages are there";
+  if (!residency.present) GTEST_SKIP() << "the kernel does not report which pages are present";
   EXPECT_LE(*residency.present, kPage);
 }
 
@@ -235,7 +235,7 @@ TEST(Tape, WipeOnClearZeroesBorrowedMemoryInTheEnd) {
     tape.clear();
     std::memset(tape.take(500), 9, 500);
   }
-  EXPECT_TRUE(all_bytes_are(first, 64 + 1024, 0)) << "also what lay below the floor";
+  EXPECT_TRUE(all_bytes_are(first, 64 + 1024, 0)) << "including the bytes below the floor";
 }
 
 TEST(Tape, WipeOnClearZeroesSpilledBlocks) {
@@ -249,7 +249,7 @@ TEST(Tape, WipeOnClearZeroesSpilledBlocks) {
     Tape tape = Tape::start(4_KiB, {.wipe_on_clear = true, .spill = &source});
     spill_a_secret(tape);
     tape.clear();
-    EXPECT_TRUE(source.secret.empty()) << "it did not come back";
+    EXPECT_TRUE(source.secret.empty()) << "the block was not returned";
     const Tape::Mark mark = tape.mark();
     spill_a_secret(tape);
     tape.rewind(mark);
@@ -259,7 +259,7 @@ TEST(Tape, WipeOnClearZeroesSpilledBlocks) {
   EXPECT_TRUE(source.secret.empty());
 }
 
-// The bytes beyond the committed end cannot be wiped, and need not be.
+// The bytes beyond the committed end cannot be wiped, and do not need to be.
 TEST(Tape, AWipingTapeCanGoAfterDecommit) {
   for (const std::size_t kept : {std::size_t{0}, 3 * kPage}) {
     Tape tape = Tape::start(1_MiB, {.wipe_on_clear = true});

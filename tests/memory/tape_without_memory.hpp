@@ -1,5 +1,5 @@
 /// @file
-/// A tape that nobody gave memory behaves like a full one: instantiated where the tapes are.
+/// A tape without memory behaves like a full one. Instantiated where the tapes are defined.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// What bounds a warm: more than there is must be refused before the kernel kills somebody.
+// The limits of a warm: a request for more than is available must be refused before the kernel
+// kills a process.
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -32,24 +33,25 @@ std::size_t host_memory() { return number_of("/proc/meminfo", "MemTotal:") * 102
 
 TEST(WarmBudget, MoreThanTheHostHasIsRefusedAtOnce) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each address";
-  if (number_of("/proc/sys/vm/overcommit_memory", "") == 2) GTEST_SKIP() << "no overcommit here";
+  if (number_of("/proc/sys/vm/overcommit_memory", "") == 2)
+    GTEST_SKIP() << "this host does not overcommit";
   const std::size_t bytes = 2 * host_memory();
   Block block = committed(bytes);
   const WarmResult result = block.warm(0, bytes, {.chunk = 1_MiB});
   EXPECT_FALSE(result);
   EXPECT_EQ(result.end, WarmEnd::over_budget);
   EXPECT_EQ(result.asked, bytes);
-  EXPECT_EQ(result.warmed, 0U);  // nothing was filled first
+  EXPECT_EQ(result.warmed, 0U);  // nothing was filled before
   EXPECT_EQ(result.present.value_or(0), 0U);
   EXPECT_LT(result.available, bytes);
   EXPECT_NE(result.limit, "");
 }
 
-/// Children inside a group of 64 MiB.
+/// Runs children inside a group of 64 MiB.
 class WarmInGroup : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
   }
 
   void in_group(const std::function<void()>& work) const { group_.in_group(work); }
@@ -82,12 +84,13 @@ TEST_F(WarmInGroup, WhatFitsIsWarmedAndNeedsNoBudgetOnceItIsThere) {
   });
 }
 
-// The budget is asked again before each chunk: somebody else may have taken it meanwhile.
+// The budget is checked again before each chunk, because other processes may have used it
+// meanwhile.
 TEST_F(WarmInGroup, ABudgetThatShrinksEndsTheWarm) {
   in_group([&] {
     Block other = committed(36_MiB);
     Block block = committed(40_MiB);
-    // Not written: a sanitizer's memory of what was written counts in the group, too.
+    // Not written, because a sanitizer's shadow memory of written bytes counts in the group too.
     const auto take_the_rest = [&](WarmProgress progress) {
       if (progress.done != 8_MiB) return;
       EXPECT_EQ(os::populate(other.data(), other.size(), os::Access::write), 0);
@@ -111,7 +114,8 @@ TEST_F(WarmInGroup, ATapeSaysWhatItNeededAndWhatBoundsIt) {
   });
 }
 
-// One physical copy for all processes of a host: who opens what another made needs no memory.
+// All processes of a host share one physical copy, so a process that opens another's memory needs
+// none.
 TEST_F(WarmInGroup, MemoryThatAnotherProcessHoldsNeedsNoBudget) {
   Block owner = Block::create_shared(2 * kLimit);
   owner.commit(2 * kLimit);
@@ -125,7 +129,8 @@ TEST_F(WarmInGroup, MemoryThatAnotherProcessHoldsNeedsNoBudget) {
   });
 }
 
-// Pages of the pool are set aside already: neither MemAvailable nor the group's limit counts them.
+// Pages of the pool are set aside already, so neither MemAvailable nor the group's limit counts
+// them.
 TEST_F(WarmInGroup, HugePagesOfThePoolNeedNoBudget) {
   if (text_of("/proc/mounts").find("memory_hugetlb_accounting") != std::string::npos) {
     GTEST_SKIP() << "this host charges huge pages to memory cgroups";

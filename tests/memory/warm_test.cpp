@@ -1,4 +1,4 @@
-// Block::warm. What bounds it is in warm_budget_test.cpp.
+// Block::warm. warm_budget_test.cpp tests its limits.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -51,7 +51,7 @@ void expect_complete(const WarmResult& result, std::size_t bytes) {
   EXPECT_EQ(result.limit, "");
 }
 
-/// Notes each call of `progress`.
+/// Records each call of `progress`.
 class Notes {
  public:
   [[nodiscard]] auto writer() {
@@ -105,7 +105,7 @@ TEST_P(WarmThreadsAndChunks, FreshMemoryBecomesResidentAndIsZero) {
 
 TEST_P(WarmThreadsAndChunks, NoByteChanges) {
   Block block = committed_block(kPages * kPage);
-  Pattern(1).write(block.data() + 3 * kPage, 20 * kPage);  // some are there, some are not
+  Pattern(1).write(block.data() + 3 * kPage, 20 * kPage);  // some are present, some are not
   Notes notes;
   expect_complete(block.warm(0, kPages * kPage, options(notes)), kPages * kPage);
   EXPECT_TRUE(all_bytes_are(block.data(), 3 * kPage, 0));
@@ -126,7 +126,7 @@ TEST_P(WarmThreadsAndChunks, AFileBecomesResidentAndKeepsItsBytes) {
   notes.expect_rising_to(kPages * kPage);
 }
 
-// Which call of this room, counted from the start of a warm, is the first that populates.
+// The number of the first call that populates, counted from the start of a warm.
 std::uint64_t first_populate() {
   for (std::uint64_t k = 1; k < 1000; ++k) {
     Block block = committed_block(kPage);
@@ -138,7 +138,7 @@ std::uint64_t first_populate() {
   return 0;
 }
 
-// As on kernels before 5.14, which have no MADV_POPULATE.
+// As on kernels before 5.14, which lack MADV_POPULATE.
 TEST(WarmByTouching, MakesPagesResidentAndChangesNoByte) {
   const std::uint64_t populate = first_populate();
   Block block = committed_block(37 * kPage);
@@ -167,7 +167,7 @@ TEST(WarmByTouching, ReadsFiles) {
   EXPECT_TRUE(Pattern(3).is_at(block.data(), content.size()));
 }
 
-// One page of memory, many times in a row: whoever touches each page touches the same byte.
+// One page mapped many times in a row, so that touching any of them touches the same bytes.
 class OnePageManyTimes {
  public:
   OnePageManyTimes() {
@@ -185,7 +185,7 @@ class OnePageManyTimes {
   Block below_ = Block::reserve(kTimes * kPage);
 };
 
-// A page that is touched while somebody writes to it keeps what was written.
+// A page that is touched during a write keeps what was written.
 TEST(WarmByTouching, DisturbsNoWriter) {
   const std::uint64_t populate = first_populate();
   const OnePageManyTimes pages;
@@ -226,7 +226,7 @@ TEST(Warm, TellsWhatTheKernelRefused) {
   }
 }
 
-// The file shrank behind our back: an error, where touching would end in SIGBUS.
+// If the file shrank, warm reports an error, although touching its pages would raise SIGBUS.
 TEST(Warm, AFileThatShrankIsAFailure) {
   const TempFolder folder;
   const std::filesystem::path path = folder.write("a", std::string(16 * kPage, 'x'));
@@ -250,7 +250,7 @@ TEST(Warm, PresentIsUnknownWhereThePagemapCannotBeRead) {
     if (result && !result.present) ++unknown;
   }
   EXPECT_GE(unknown, 1U);  // its open,
-  EXPECT_LE(unknown, 2U);  // and its pread, where the kernel has no PAGEMAP_SCAN
+  EXPECT_LE(unknown, 2U);  // and its pread, if the kernel lacks PAGEMAP_SCAN
 }
 
 TEST(Warm, WarmsWholePagesOfTheRangeAndNothingElse) {
@@ -306,7 +306,7 @@ TEST(WarmStop, BeforeTheStartWarmsNothing) {
   }
 }
 
-// Each thread ends with the chunk it is at.
+// Each thread ends after its current chunk.
 TEST(WarmStop, InTheMiddleLeavesTheRest) {
   for (const unsigned threads : {1U, 2U, 4U}) {
     Block block = committed_block(64 * kPage);
@@ -321,7 +321,7 @@ TEST(WarmStop, InTheMiddleLeavesTheRest) {
     EXPECT_GE(result.warmed, kPage);
     EXPECT_LE(result.warmed, threads * kPage);
     EXPECT_EQ(result.present.value_or(result.warmed), result.warmed);
-    // What was stopped can be gone on with.
+    // A warm that was stopped can be continued.
     expect_complete(block.warm(0, 64 * kPage, {.threads = 2}), 64 * kPage);
   }
 }
@@ -340,7 +340,7 @@ TEST(WarmStop, AfterTheLastChunkIsTooLate) {
 TEST(WarmProgress, IsToldOneCallAtATime) {
   Block block = committed_block(256 * kPage);
   std::atomic<int> inside{0};
-  int calls = 0;  // not atomic: that is the promise
+  int calls = 0;  // not atomic, because calls are serialized
   EXPECT_TRUE(
       block.warm(0, 256 * kPage, {.threads = 4, .chunk = kPage, .progress = [&](WarmProgress) {
                                     EXPECT_EQ(inside.fetch_add(1), 0);
@@ -360,13 +360,13 @@ TEST(WarmProgress, WhatItThrowsComesOutOfWarm) {
                                    if (++calls == 3) throw std::runtime_error("the user left");
                                  }};
     EXPECT_THROW(static_cast<void>(block.warm(0, 64 * kPage, options)), std::runtime_error);
-    EXPECT_EQ(calls, 3);  // nobody is told anything after that
+    EXPECT_EQ(calls, 3);  // progress is not called after it has thrown
     EXPECT_TRUE(Pattern(1).is_at(block.data(), kPage));
     expect_complete(block.warm(0, 64 * kPage, {.threads = threads}), 64 * kPage);
   }
 }
 
-// Whichever thread met it: a helper thread that lets it pass would end the program.
+// The same for any thread: an exception that escaped from a helper thread would end the program.
 TEST(WarmProgress, WhatItThrowsInAHelperThreadComesOutOfWarm) {
   Block block = committed_block(64 * kPage);
   const std::thread::id self = std::this_thread::get_id();

@@ -1,6 +1,6 @@
 /// @file
-/// One writer does all that a writer may, while readers look at every figure. Shared with the
-/// mutant whose figures are plain integers, so that both are watched in the same way.
+/// One writer does everything that a writer may do, while readers check every figure. Shared with
+/// the mutant whose figures are plain integers, so that both are checked by the same code.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 
 namespace tapedeck::tests {
 
-/// What one reader saw that cannot be.
+/// Collects the impossible values that one reader saw.
 template <class AnyTape>
 class Watcher {
  public:
@@ -66,7 +66,7 @@ class Watcher {
   std::string wrong_;
 };
 
-/// A pass: takes until the tape is full and further, rewinds, clears, begins to watch anew.
+/// A pass: takes until after the tape is full, rewinds, clears, and restarts the recent peak.
 inline void write_a_pass(Tape& tape, std::size_t pass) {
   for (std::size_t i = 0; i < 20; ++i) {
     (void)tape.try_take(1 + (pass * 67 + i * 31) % 3000);
@@ -76,13 +76,13 @@ inline void write_a_pass(Tape& tape, std::size_t pass) {
     if (i % 3 != 0) tape.rewind(mark);
   }
   if (pass % 8 == 0) tape.clear();
-  if (pass % 12 == 0) tape.restart_peak();  // amidst a pass, and after a clear
+  if (pass % 12 == 0) tape.restart_peak();  // in the middle of a pass, and after a clear
   if (pass % 64 == 0) tape.decommit();
 }
 
-/// Gives what the readers found wrong, once each.
+/// Returns what the readers found wrong, each thing once.
 inline std::vector<std::string> watch(Tape& tape, std::size_t readers, std::size_t passes) {
-  // Relaxed: the end must not order what the readers see.
+  // Relaxed, because the flag must not order what the readers see.
   std::atomic<bool> done{false};
   std::latch start(static_cast<std::ptrdiff_t>(readers) + 1);
   std::vector<std::string> wrong(readers);

@@ -104,7 +104,7 @@ TEST(Architectures, RowsAreConsistent) {
   }
 }
 
-/// Figures that every rule finds what it needs in: 6 layers, of which the third has no KV heads.
+/// Figures with everything that any rule needs: 6 layers, of which the third has no KV heads.
 constexpr std::string_view kGgufFigures =
     "block_count=6 embedding_length=64 attention.head_count=4 attention.head_count_kv=2,2,0,2,2,2 "
     "feed_forward_length=96 vocab_size=128 context_length=1024 ssm.conv_kernel=4 "

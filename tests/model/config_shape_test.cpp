@@ -48,7 +48,7 @@ TEST(ConfigShape, CountsTheParametersOfEveryPublishedConfig) {
     const ModelShape& shape = model.shape;
     EXPECT_FALSE(shape.layers.empty());
     EXPECT_EQ(shape.exact, shape.warnings.empty());
-    // Where the index states no formula, the files of some hold the text decoder alone.
+    // If the index states no formula, the files of some models contain only the text decoder.
     const bool whole = std::ranges::count(kWholeCheckpoints, row.at("file")) != 0;
     const std::string& count = row.at(whole ? "params_stated" : "params_formula");
     if (count.empty()) continue;
@@ -59,8 +59,7 @@ TEST(ConfigShape, CountsTheParametersOfEveryPublishedConfig) {
   EXPECT_EQ(counted, 54U);
 }
 
-// What the index states beyond the parameters are scales: one for 32 weights of MXFP4, one for
-// 128 × 128 of FP8.
+// The index also counts scales: one per 32 weights for MXFP4, one per 128 × 128 weights for FP8.
 TEST(ConfigShape, TheStatedScalesAreThoseOfTheQuantizedParts) {
   std::size_t seen = 0;
   for (const IndexRow& row : index_of("configs")) {
@@ -82,21 +81,21 @@ TEST(ConfigShape, TheStatedScalesAreThoseOfTheQuantizedParts) {
 TEST(ConfigShape, SharedFilesInDetail) {
   if (!is_there("google--gemma-4-E2B-it.json")) GTEST_SKIP() << "no " << shared_data("configs");
 
-  // The last 20 of 35 layers own no cache.
+  // The last 20 of 35 layers have no cache of their own.
   const ModelShape gemma4 = shape_of_file("google--gemma-4-E2B-it.json");
   for (std::size_t i = 0; i < 35; ++i) EXPECT_EQ(gemma4.layers[i].shares_cache, i >= 15) << i;
   EXPECT_EQ(gemma4.layers[3].window, 512U);
   EXPECT_EQ(gemma4.layers[3].key_dim, 256U);
   EXPECT_EQ(gemma4.layers[4].key_dim, 512U);
 
-  // An indexer's keys, in each layer or in those that choose for the ones after them.
+  // The keys of an indexer, in each layer or in those that choose for the layers after them.
   const auto indexed = [](const char* file) {
     return std::ranges::count(shape_of_file(file).layers, 128U, &LayerShape::indexer_dim);
   };
   EXPECT_EQ(indexed("deepseek-ai--DeepSeek-V3.2.json"), 61);
   EXPECT_EQ(indexed("zai-org--GLM-5.2.json"), 21);
 
-  // Numbered from 1: the fourth layer attends.
+  // Numbered from 1: the fourth layer has attention.
   const ModelShape kimi = shape_of_file("moonshotai--Kimi-K3.json");
   EXPECT_EQ(kimi.layers[0].recurrence, Recurrence::gated_delta);
   EXPECT_EQ(kimi.layers[3].attention, Attention::latent);
@@ -126,7 +125,7 @@ TEST(ConfigShape, SharedFilesInDetail) {
   EXPECT_EQ(scout.layers[0].shared_ffn, 8'192U);
 
   const ModelShape vision = shape_of_file("meta-llama--Llama-3.2-11B-Vision-Instruct.json");
-  EXPECT_EQ(vision.layers[3].attention, Attention::none);  // an image's
+  EXPECT_EQ(vision.layers[3].attention, Attention::none);  // attends to an image
   EXPECT_EQ(std::ranges::count(vision.layers, 0U, &LayerShape::heads), 8);
 }
 
@@ -139,8 +138,8 @@ TEST(ConfigShape, KnowsTypesAndTies) {
   EXPECT_EQ(shape_of_file("openai-community--gpt2.json").dtype, std::nullopt);
   EXPECT_TRUE(shape_of_file("openai-community--gpt2.json").tied);  // the key is absent
   EXPECT_TRUE(shape_of_file("google--gemma-7b.json").tied);
-  EXPECT_TRUE(shape_of_file("Qwen--Qwen3.5-0.8B.json").tied);  // beside and in text_config
-  EXPECT_FALSE(shape_of_file("Qwen--Qwen3.5-27B.json").tied);  // beside text_config only
+  EXPECT_TRUE(shape_of_file("Qwen--Qwen3.5-0.8B.json").tied);  // both beside and in text_config
+  EXPECT_FALSE(shape_of_file("Qwen--Qwen3.5-27B.json").tied);  // only beside text_config
 }
 
 /// Four layers of eight heads.
@@ -226,7 +225,7 @@ TEST(ConfigShape, AConfigOfSomethingElseHasNoLayers) {
               ElementsAre("num_hidden_layers is missing, so the layers cannot be planned"));
 }
 
-/// What cannot be, and the key that the error is to name.
+/// A contradiction, and the key that the error must name.
 struct Impossible {
   std::string_view text;
   std::string_view key;
@@ -239,7 +238,7 @@ class ImpossibleConfig : public testing::TestWithParam<Impossible> {};
 
 TEST_P(ImpossibleConfig, IsRefusedByTheKeyThatStatesIt) {
   const auto& [entries, key, fault] = GetParam();
-  // Of two values of a key the last one counts.
+  // If a key has two values, the last one counts.
   const std::string text =
       R"({"model_type": "llama", "num_hidden_layers": 2, "vocab_size": 9, "hidden_size": 8,)"
       R"( "num_attention_heads": 2, )" +
@@ -268,7 +267,7 @@ constexpr Impossible kImpossible[] = {
     {R"("num_kv_shared_layers": 3)", "num_kv_shared_layers", contradictory},
     {R"("num_local_experts": 2, "num_experts_per_tok": 3)", "num_experts_per_tok", contradictory},
     {R"("type_vocab_size": -1, "model_type": "bert")", "type_vocab_size"},
-    // Figures that are fine one by one.
+    // Figures that are valid one by one.
     {R"("num_hidden_layers": 4096, "hidden_size": 2147483647, "intermediate_size": 2147483647)",
      "hidden_size"},
     {R"("n_groups": 2147483647, "state_size": 2147483647, "model_type": "mamba2")", "state_size"},

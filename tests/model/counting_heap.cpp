@@ -11,7 +11,7 @@ namespace {
 
 std::atomic<std::size_t> used{0};
 std::atomic<std::size_t> peak{0};
-std::atomic<std::size_t> total{0};  ///< Ever given out.
+std::atomic<std::size_t> total{0};  ///< All bytes ever allocated.
 
 void* take(std::size_t bytes) noexcept {
   void* at = std::malloc(bytes == 0 ? 1 : bytes);

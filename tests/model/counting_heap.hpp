@@ -1,6 +1,6 @@
 /// @file
-/// What a piece of work needed of the heap: mallinfo2 is too coarse and a sanitizer has
-/// its own heap, so operator new counts, in the one program that includes counting_heap.cpp.
+/// Measures how much heap a function needs. mallinfo2 is too coarse, and a sanitizer has its own
+/// heap, so operator new counts, in the one program that includes counting_heap.cpp.
 #pragma once
 
 #include <cstddef>
@@ -8,10 +8,10 @@
 
 namespace tapedeck::tests {
 
-/// Bytes that operator new gave out.
+/// The bytes that operator new returned.
 struct HeapUse {
-  std::size_t peak = 0;   ///< The most at one time, beyond those given out before.
-  std::size_t total = 0;  ///< All together, those given back included.
+  std::size_t peak = 0;   ///< The maximum at one time, beyond those allocated before.
+  std::size_t total = 0;  ///< All together, including freed ones.
 };
 [[nodiscard]] HeapUse heap_use(const std::function<void()>& work);
 

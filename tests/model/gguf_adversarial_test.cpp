@@ -1,4 +1,4 @@
-// GGUF files that are wrong in one thing each.
+// GGUF files with exactly one mistake each.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -21,7 +21,7 @@ namespace {
 using enum FormatFault;
 
 constexpr std::uint64_t kBody = 24;                               ///< Of the first pair or tensor.
-constexpr std::uint64_t kSecond = kBody + 8 + 1 + 4 + 8 + 4 + 8;  ///< Behind a tensor of one row.
+constexpr std::uint64_t kSecond = kBody + 8 + 1 + 4 + 8 + 4 + 8;  ///< After a tensor of one row.
 
 using Files = std::vector<std::pair<GgufBytes, Refusal>>;
 
@@ -48,7 +48,7 @@ TEST(AdversarialGguf, HeadersAreRefusedForTheirCounts) {
   });
 }
 
-/// A header of one key, up to its value's type.
+/// A header of one key, up to the type of its value.
 GgufBytes one_key(const std::string& key = "k") { return GgufBytes().header(0, 1).string(key); }
 
 TEST(AdversarialGguf, KeysAreRefusedForTheirValues) {
@@ -58,7 +58,7 @@ TEST(AdversarialGguf, KeysAreRefusedForTheirValues) {
       {one_key(std::string(65'536, 'k')), {kBody, "a key", out_of_range}},
       {one_key().number(std::uint32_t{13}).zeros(8), {kBody + 9, "k", unsupported}},
       {one_key().number(array).number(array).size(0), {kBody + 13, "k", unsupported}},
-      // Times 8 it wraps to 8.
+      // Multiplied by 8 it wraps to 8.
       {one_key().number(array).number(u64).size((1ULL << 61) + 1).zeros(8),
        {kBody + 17, "an array's length", cut_off}},
       {one_key().number(string).size(~std::uint64_t{0}).zeros(8), {kBody + 13, "a value", cut_off}},
@@ -95,7 +95,7 @@ TEST(AdversarialGguf, TensorsAreRefusedForTheirShape) {
       {one_tensor({1, 1, 1, 1, 1}), {kBody + 9, "a", out_of_range}},
       {one_tensor({kHalf}), beyond},
       {one_tensor({kTwo32, kTwo32}), beyond},
-      // The product is 0 in 64 bits, and 0 as well because of the last one.
+      // The product is 0 in 64 bits, and is also 0 because of the last dimension.
       {one_tensor({kTwo32, kTwo32, 4}), beyond},
       {one_tensor({0, kHalf}), beyond},
       {one_tensor({1ULL << 62}), beyond},
@@ -149,7 +149,7 @@ TEST(AdversarialGguf, ControlCharactersDoNotReachTheTerminal) {
   EXPECT_EQ(std::string(error.what()).find('\x1b'), std::string::npos) << error.what();
 }
 
-// A file system may claim any size: a sparse file of a terabyte holds a few kilobytes.
+// A sparse file may claim any size: one of a terabyte holds a few kilobytes.
 TEST(AdversarialGguf, ClaimsOfASparseTerabyteTakeNoMemory) {
   using namespace gguf_type;
   const TempFolder folder;

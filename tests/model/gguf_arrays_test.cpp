@@ -93,7 +93,7 @@ TEST_F(GgufArraysTest, AModelOfAnotherFormatHasNone) {
   const auto error = thrown<InvalidArgument>(
       [&] { static_cast<void>(read_gguf_strings(model, "tokenizer.ggml.tokens")); });
   EXPECT_EQ(error.argument(), "model");
-  model.format = ModelFormat::gguf;  // of no file
+  model.format = ModelFormat::gguf;  // without a file
   EXPECT_THROW(static_cast<void>(read_gguf_strings(model, "a")), InvalidArgument);
 }
 
@@ -114,7 +114,7 @@ TEST_F(GgufArraysTest, OtherThingsThanAskedForAreRefused) {
             (Refusal{reals_at, "reals", FormatFault::wrong_type}));
 }
 
-// The header was checked when it was read, and may be another one by now.
+// The header was checked when it was read, and may have changed since.
 TEST_F(GgufArraysTest, AFileThatChangesMeanwhileIsRefusedOrRead) {
   GgufBytes bytes;
   bytes.header(0, 2).strings("strings", {"a", "bc", "def"});

@@ -1,5 +1,6 @@
 /// @file
-/// GGUF files made by hand, honest or not: an independent writer of the format's description.
+/// GGUF files written by hand, valid or not, by code that follows the format's specification
+/// independently.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@ inline constexpr std::uint32_t u8 = 0, i8 = 1, u16 = 2, i16 = 3, u32 = 4, i32 = 
 
 inline constexpr std::uint32_t kF32 = 0;  ///< The type of a tensor.
 
-/// A row of bytes that numbers and strings are put behind.
+/// A buffer to which numbers and strings are appended.
 class GgufBytes {
  public:
   explicit GgufBytes(std::uint32_t version = 3) : version_(version) {}
@@ -31,7 +32,7 @@ class GgufBytes {
     bytes_.append(raw, sizeof value);
     return *this;
   }
-  /// A count or a length: 32 bits in version 1.
+  /// A count or a length, which has 32 bits in version 1.
   GgufBytes& size(std::uint64_t value) {
     return version_ == 1 ? number(static_cast<std::uint32_t>(value)) : number(value);
   }
@@ -62,7 +63,7 @@ class GgufBytes {
     for (const std::string& value : values) string(value);
     return *this;
   }
-  /// Dimensions as GGUF states them: the contiguous one first.
+  /// Dimensions in GGUF's order: the contiguous one first.
   GgufBytes& tensor(std::string_view name, const std::vector<std::uint64_t>& dimensions,
                     std::uint32_t type, std::uint64_t offset) {
     string(name).number(static_cast<std::uint32_t>(dimensions.size()));

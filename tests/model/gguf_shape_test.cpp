@@ -45,7 +45,7 @@ TEST(GgufShape, KeysThatAreAbsentFollowFromOthers) {
   EXPECT_EQ(shape.layers[0].kv_heads, 8U);
   EXPECT_EQ(shape.layers[0].key_dim, 8U);
   EXPECT_EQ(shape.layers[0].value_dim, 8U);
-  // One of the two head sizes says nothing of the other.
+  // One of the two head sizes does not imply the other.
   const ModelShape wide = small_header("llama", "attention.key_length=32").shape();
   EXPECT_EQ(wide.layers[0].key_dim, 32U);
   EXPECT_EQ(wide.layers[0].value_dim, 8U);
@@ -93,7 +93,7 @@ TEST(GgufShape, ListsCountElementByElement) {
   EXPECT_EQ(shape.layers[2].ffn, 30U);
 }
 
-// Nemotron-NAS: layers without attention, though they keep no state either.
+// Nemotron-NAS: layers without attention that keep no state either.
 TEST(GgufShape, AListsZeroIsNoAttention) {
   const ModelShape shape = small_header("deci", "attention.head_count_kv=2,0,1,0").shape();
   EXPECT_EQ(summary_of(shape), (Summary{.full = 2, .dense = 4, .keys = 24, .values = 24}));
@@ -121,20 +121,21 @@ TEST(GgufShape, WindowsFollowTheEnginesRules) {
   expect("llama4", kWindow, "ccc-ccc-");
   expect("llama4", "", "ccc-ccc-");
   expect("llama4 smallthinker", "attention.sliding_window=0", "--------");
-  expect("gemma3 olmo2 afmoe smallthinker lfm2", "", "--------");  // as OLMo 2 proper
-  // Engines keep every token of these.
+  expect("gemma3 olmo2 afmoe smallthinker lfm2", "", "--------");  // like OLMo 2 itself
+  // Engines keep every token of these models.
   expect("lfm2moe llama phi3 phimoe mistral3 starcoder2 qwen2 qwen3", kWindow, "--------");
-  // The engine knows the one EXAONE 4 with windows by its depth.
+  // The engine recognizes the one EXAONE 4 with windows by its number of layers.
   expect("exaone4", kWindow, "--------");
   const MadeHeader deep("exaone4",
                         "block_count=64 embedding_length=64 attention.head_count=8 "
                         "attention.sliding_window=4096");
   EXPECT_EQ(letters_of(deep.shape(), letter_of_attention).substr(0, 8), "www-www-");
-  // load_swa_pattern of the engine takes a list before a period, where it knows windows.
+  // The engine's load_swa_pattern prefers a list to a period, for models that it knows to have
+  // windows.
   constexpr std::string_view kList =
       "attention.sliding_window=16 attention.sliding_window_pattern=0,1,1,0,0,1,1,0";
   expect("gemma4 mimo2 step35 cohere2moe gemma2 gemma3n gpt-oss", kList, "-ww--ww-");
-  expect("foo", kList, "-ww--ww-");  // Nothing better is known of it.
+  expect("foo", kList, "-ww--ww-");  // Nothing better is known about it.
   expect("llama", kList, "--------");
   expect("lfm2", kList, "wwwwwwww");
 }
@@ -151,7 +152,7 @@ TEST(GgufShape, SomeWindowsAreTheEnginesOwn) {
   EXPECT_EQ(first_window(small_header("afmoe", "attention.sliding_window=16")), 16U);
 }
 
-// MiMo-V2: KV heads of each layer, and heads whose K is wider than V.
+// MiMo-V2: the number of KV heads differs per layer, and K is wider than V.
 TEST(GgufShape, AWindowedLayersHeadsAreStatedApart) {
   const ModelShape shape =
       small_header("mimo2",
@@ -179,7 +180,7 @@ TEST(GgufShape, Gemma4sDensePartStandsBesideItsExperts) {
   EXPECT_EQ(shape.layers[0].shared_ffn, 128U);
 }
 
-// OpenELM, Laguna: where no head size is stated, it follows from the first layer's heads.
+// OpenELM, Laguna: if no head size is stated, it follows from the first layer's heads.
 TEST(GgufShape, OneHeadSizeForLayersOfDifferentHeads) {
   const ModelShape shape =
       MadeHeader(
@@ -237,7 +238,7 @@ TEST(GgufShape, AWindowPatternMayBeAPeriodOrAList) {
 TEST(GgufShape, Gemma3nsLaterLayersShareTheCachesOfTheFirstTwenty) {
   MadeHeader header("gemma3n", "block_count=30 embedding_length=64 attention.head_count=8");
   EXPECT_EQ(std::ranges::count(header.shape().layers, false, &LayerShape::shares_cache), 20);
-  header.with("attention.shared_kv_layers=12");  // which the engine does not read
+  header.with("attention.shared_kv_layers=12");  // which the engine ignores
   EXPECT_EQ(std::ranges::count(header.shape().layers, false, &LayerShape::shares_cache), 20);
 }
 
@@ -292,12 +293,12 @@ TEST(GgufShape, StatesFollowTheEnginesRules) {
   expect("mamba2", "", 4, 0);
   expect("jamba", "attention.head_count_kv=0,0,8,0", 3, 1);
   expect("plamo2", "attention.head_count_kv=0,8,0,8", 2, 2);
-  expect("falcon-h1", "", 4, 4);  // beside the attention of every layer
-  expect("qwen3next", "", 3, 1);  // all but every fourth
+  expect("falcon-h1", "", 4, 4);  // in addition to the attention of every layer
+  expect("qwen3next", "", 3, 1);  // all except every fourth
   expect("qwen35", "full_attention_interval=2", 2, 2);
 }
 
-// GLM-4.5 and Qwen3.5: the last block drafts tokens, and is no layer of the decoder.
+// GLM-4.5 and Qwen3.5: the last block drafts tokens, and is not a layer of the decoder.
 TEST(GgufShape, DraftLayersKeepNothing) {
   EXPECT_EQ(small_header("glm4moe", "nextn_predict_layers=1").shape().layers.size(), 3U);
 }
@@ -312,8 +313,9 @@ TEST(GgufShape, AnUnknownArchitectureIsPlannedFromItsGenericFields) {
 }
 
 TEST(GgufShape, WhatNoFigureConfirmsIsSaid) {
-  EXPECT_TRUE(small_header("qwen3").shape().exact);  // as Qwen3-MoE's, for which there are figures
-  EXPECT_TRUE(small_header("olmo2").shape().exact);  // by the engine's source
+  // Like that of Qwen3-MoE, for which measurements exist.
+  EXPECT_TRUE(small_header("qwen3").shape().exact);
+  EXPECT_TRUE(small_header("olmo2").shape().exact);  // from the engine's source
   const ModelShape shape = small_header("modern-bert").shape();
   EXPECT_FALSE(shape.exact);
   EXPECT_THAT(shape.warnings,
@@ -337,7 +339,7 @@ class ImpossibleHeader : public testing::TestWithParam<ImpossibleKey> {};
 TEST_P(ImpossibleHeader, IsRefusedByTheKeyThatStatesIt) {
   const auto& [key, value, architecture, fault] = GetParam();
   MadeHeader header(architecture);
-  header.with(key, value);  // the first of a key counts
+  header.with(key, value);  // the first value of a key counts
   header.with(
       "block_count=4 embedding_length=64 attention.head_count=8 ssm.inner_size=2147483647 "
       "ssm.state_size=2147483647 expert_count=2 vocab_size=100");

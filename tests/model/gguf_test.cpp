@@ -25,7 +25,7 @@ TEST(Gguf, AllSharedFilesAreWhatTheirIndexSays) {
   std::size_t planned = 0;
   for (const IndexRow& row : rows) {
     const std::string& name = row.at("file");
-    if (name.find("-of-0") != std::string::npos) continue;  // of the model below
+    if (name.find("-of-0") != std::string::npos) continue;  // belongs to the model below
     SCOPED_TRACE(name);
     const Model model = read_model(shared_data("gguf") / name);
     EXPECT_EQ(model.format, ModelFormat::gguf);
@@ -47,7 +47,7 @@ TEST(Gguf, AllSharedFilesAreWhatTheirIndexSays) {
               row.at("kv_count"));
     if (!model.shape.layers.empty()) ++planned;
   }
-  EXPECT_EQ(planned, 17U);  // the others are vocabularies, or no language models
+  EXPECT_EQ(planned, 17U);  // the others are vocabularies, or not language models
 }
 
 TEST(Gguf, TheSharedPartsAreOneModelFromEither) {
@@ -63,7 +63,7 @@ TEST(Gguf, TheSharedPartsAreOneModelFromEither) {
     EXPECT_EQ(model.tensors.files()[0].data_begin, 768U);
     EXPECT_EQ(model.tensors.files()[1].data_begin, 576U);
     EXPECT_EQ(model.tensors.files()[1].data_end, 1424U);
-    EXPECT_EQ(model.metadata.entries().size(), 18U);  // the first part's
+    EXPECT_EQ(model.metadata.entries().size(), 18U);  // those of the first part
     for (const TensorEntry& tensor : model.tensors.entries()) EXPECT_EQ(tensor.file, 1U);
   }
 }
@@ -193,7 +193,7 @@ TEST(Gguf, EachFailingCallIsTold) {
   const std::filesystem::path path = folder.write("a.gguf", file.bytes());
   const Work work = {
       .run = [&] { return Complaints{std::to_string(read_model(path).tensors.bytes())}; }};
-  EXPECT_GE(sweep(work, EIO), 3U);  // open, fstat, pread at least
+  EXPECT_GE(sweep(work, EIO), 3U);  // at least open, fstat, pread
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ template <class T>
 T value(const Metadata& metadata, std::string_view key) {
   const Metadata::Entry* const entry = metadata.find(key);
   if (entry == nullptr || !std::holds_alternative<T>(entry->value)) {
-    ADD_FAILURE() << key << " is not there, or of another kind";
+    ADD_FAILURE() << key << " is missing, or has another type";
     return T{};
   }
   return std::get<T>(entry->value);
@@ -98,7 +98,7 @@ TEST(JsonConfig, SaysWhereAnEntryStarts) {
   EXPECT_EQ(metadata.entries().size(), 3U);
 }
 
-// As Python's json does.
+// As in Python's json.
 TEST(JsonConfig, TheLastOfSeveralValuesCounts) {
   const Metadata metadata =
       read(R"({"n": 1, "o": {"a": 1, "b": 2}, "od": 5, "n": 2, "o": {"b": 3}})");
@@ -154,7 +154,7 @@ TEST(JsonConfig, RefusesWhatIsBeyondItsLimits) {
 TEST(JsonConfig, RefusesALongFileBeforeItIsRead) {
   const TempFolder folder;
   const auto path = folder.write("config.json", "{");
-  std::filesystem::resize_file(path, internal::kMostConfigBytes + 1);  // with a hole
+  std::filesystem::resize_file(path, internal::kMostConfigBytes + 1);  // as a sparse file
   EXPECT_EQ(refusal_of([&] { return internal::read_json_config(path); }),
             (Refusal{internal::kMostConfigBytes, "", FormatFault::out_of_range}));
 }

@@ -89,13 +89,13 @@ TEST(Llama2c, RefusesWhatIsNoModel) {
   EXPECT_EQ(refusal_with(1, -1), (Refusal{4, "hidden_dim", out_of_range}));
   EXPECT_EQ(refusal_with(2, 65537), (Refusal{8, "n_layers", out_of_range}));
   EXPECT_EQ(refusal_with(3, 3), (Refusal{12, "n_heads", contradictory}));
-  EXPECT_EQ(refusal_with(3, 8), (Refusal{12, "n_heads", contradictory}));  // of an odd size
+  EXPECT_EQ(refusal_with(3, 8), (Refusal{12, "n_heads", contradictory}));  // odd size
   EXPECT_EQ(refusal_with(4, 3), (Refusal{16, "n_kv_heads", contradictory}));
   EXPECT_EQ(refusal_of(folder.write("cut.bin", file_of(kSmallHeader, 27))),
             (Refusal{27, "the header", cut_off}));
   EXPECT_EQ(refusal_of(folder.write("long.bin", file_of(kSmallHeader, kSmallHeaderBytes + 1))),
             (Refusal{kSmallHeaderBytes, "the data", contradictory}));
-  // One array claims more than can be counted, or all arrays together do.
+  // Either one array claims more than can be counted, or all arrays together do.
   constexpr std::int32_t kMost = 0x7ffffff0;
   for (const auto& [layers, array] :
        {std::pair(65'536, "wq"), std::pair(1, "token_embedding_table")}) {
@@ -105,7 +105,7 @@ TEST(Llama2c, RefusesWhatIsNoModel) {
   }
 }
 
-// The advice is all that tells them from a broken file.
+// Only the advice distinguishes them from a broken file.
 TEST(Llama2c, OtherFormatsAreToldByTheirMagic) {
   const TempFolder folder;
   const auto advice_of = [&](std::int32_t magic) {

@@ -15,11 +15,11 @@
 namespace tapedeck::tests {
 namespace {
 
-/// Bytes that this process has read so far; 0 where the kernel does not count them.
+/// The bytes that this process has read so far; 0 if the kernel does not count them.
 std::size_t bytes_read() { return number_of("/proc/self/io", "rchar:"); }
 
-// What a file claims must not decide how much work it is. Work is counted in bytes, of the heap and
-// of reads, since a clock would depend on how busy the machine is.
+// What a file claims must not determine how much work it causes. Work is measured in bytes, of the
+// heap and of reads, because time depends on how busy the machine is.
 TEST(Malformed, EverySharedFileIsRefusedWithWorkInProportionToIt) {
   const std::vector<IndexRow> rows = index_of("malformed");
   if (rows.empty()) GTEST_SKIP() << "no " << shared_data("malformed");
@@ -31,7 +31,7 @@ TEST(Malformed, EverySharedFileIsRefusedWithWorkInProportionToIt) {
     const std::size_t read_before = bytes_read();
     const HeapUse heap = heap_use([&] { refusal = refusal_of(path); });
     const std::size_t read = bytes_read() - read_before;
-    ASSERT_TRUE(refusal) << "it was read";
+    ASSERT_TRUE(refusal) << "it was accepted";
     EXPECT_LE(refusal->offset, size);
     EXPECT_TRUE(refusal->text.starts_with(path.string() + ", byte "));
     EXPECT_LE(heap.total, 256_KiB + 2 * size);

@@ -62,7 +62,7 @@ TEST(Metadata, EveryNumberIsRealAndAWholeOneIsAnInteger) {
       {-1.0, std::nullopt},
       {kNan, std::nullopt},
       {18446744073709551616.0, std::nullopt},             // 2^64
-      {18446744073709549568.0, 18446744073709549568ULL},  // the last one below
+      {18446744073709549568.0, 18446744073709549568ULL},  // the largest double below 2^64
   };
   for (const auto& [value, integer] : numbers) {
     Metadata metadata;

@@ -24,7 +24,7 @@ namespace {
 using testing::ElementsAre;
 using enum FormatFault;
 
-// Infinity, which json.dump of Python writes, is in the config.json of Nemotron-H.
+// Nemotron-H's config.json contains Infinity, as Python's json.dump writes it.
 constexpr const char* kConfig =
     R"({"model_type":"llama","hidden_size":64,"num_hidden_layers":2,"num_attention_heads":4,)"
     R"("intermediate_size":128,"vocab_size":100,"time_step_limit":[0.0,Infinity]})";
@@ -33,7 +33,7 @@ std::string one_tensor(const std::string& name, std::size_t bytes) {
   return safetensors("{" + tensor_json(name, "U8", std::to_string(bytes), 0, bytes) + "}", bytes);
 }
 
-/// Part `number` (from 1) of `count`, with a tensor of its own.
+/// Part `number` (counted from 1) of `count`, with one tensor.
 std::string gguf_part(std::uint16_t number, std::uint16_t count, std::int32_t tensors) {
   GgufBytes file;
   file.header(1, number == 1 ? 4 : 2);
@@ -68,7 +68,7 @@ TEST(ReadModel, TellsTheFormatByTheContent) {
   EXPECT_STREQ(to_string(ModelFormat::llama2c), "llama2c");
 }
 
-// The first byte of its length is '{'.
+// The first byte of the header's length is '{'.
 TEST(ReadModel, ASafetensorsFileThatBeginsLikeJsonIsNone) {
   const TempFolder folder;
   std::string header = "{" + tensor_json("t", "U8", "1", 0, 1) + "}";

@@ -1,4 +1,4 @@
-// What a tensor is, its `PartId` says. Only the readers of formats know how names are spelled.
+// The `PartId` of a tensor says what it is. Only the readers of formats know how names are spelled.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 namespace tapedeck::tests {
 namespace {
 
-// src/model/ is the room of the readers. The others write names.
+// src/model/ is the room of the readers. The others only write names.
 constexpr std::array<std::string_view, 5> kMayKnowNames = {
     "src/examples/",
     "src/manual/",
@@ -27,8 +27,8 @@ bool matches(const std::string& text, const std::regex& pattern) {
   return std::regex_search(text, pattern);
 }
 
-/// Whether a line has a literal that is spelled as a part of a tensor's name, or a call that looks
-/// into a name.
+/// Whether a line contains a literal that is spelled like a part of a tensor's name, or a call that
+/// examines a name.
 bool knows_names(const std::string& line) {
   static const std::regex literals(R"re("(\\.|[^"\\])*")re");
   static const std::regex spelling(
@@ -42,7 +42,7 @@ bool knows_names(const std::string& line) {
                      [](const std::smatch& literal) { return matches(literal.str(), spelling); });
 }
 
-/// "FILE:LINE: TEXT" of each line that knows names.
+/// "FILE:LINE: TEXT" for each line that knows names.
 std::vector<std::string> lines_with_names(const std::filesystem::path& file) {
   std::vector<std::string> found;
   std::ifstream in(file);

@@ -13,7 +13,7 @@
 namespace tapedeck::tests {
 namespace {
 
-// One layer of 4 query and 2 KV heads of 16, and a table of 100 tokens.
+// One layer of 4 query and 2 KV heads of size 16, and a table of 100 tokens.
 constexpr std::uint64_t kHidden = 64;
 constexpr std::uint64_t kTable = 100 * kHidden;
 constexpr std::uint64_t kProjections = (64 + 32 + 32 + 64) * kHidden;
@@ -29,7 +29,7 @@ ModelShape shape_of(std::string_view architecture, std::string_view more = "") {
   return shape_of_words(architecture, std::string(kFigures) + " " + std::string(more));
 }
 
-/// A small model, and its parameters reckoned by hand.
+/// A small model, and its parameters computed by hand.
 struct Reckoned {
   std::string_view architecture;
   std::string_view more;
@@ -45,12 +45,12 @@ constexpr std::string_view kMoe = "num_experts=4 num_experts_per_tok=2 moe_inter
 constexpr std::uint64_t kRouter = 4 * kHidden;
 constexpr std::uint64_t kExperts = 4ULL * 3 * 8 * kHidden;
 
-// A recurrent branch of width 128 with a state of 16, a time step of rank 4.
+// A recurrent branch of width 128 with a state of 16 and a time step of rank 4.
 constexpr std::string_view kScan =
     "state_size=16 conv_kernel=4 expand=2 time_step_rank=4 head_dim=16";
 constexpr std::uint64_t kMamba1 = 2ULL * 128 * kHidden + 128ULL * 4 + 128 + (4 + 2ULL * 16) * 128 +
                                   (128ULL * 4 + 128) + 128ULL * 16 + 128 + kHidden * 128;
-// 8 heads of 16, one group.
+// 8 heads of 16, and one group.
 constexpr std::uint64_t kMamba2 = (2ULL * 128 + 2ULL * 16 + 8) * kHidden +
                                   (128 + 2ULL * 16) * (4 + 1) + 3ULL * 8 + 128 + kHidden * 128;
 
@@ -83,17 +83,17 @@ constexpr Reckoned kReckoned[] = {
     // 10 positions, 2 kinds of tokens, 6 norms with biases, a pooler.
     {"bert", "",
      kTable + 12 * kHidden + kProjections + 192 + kPlain + 96 + 64 + 6 * kNorm + 65ULL * kHidden},
-    // An image is attended to in the only layer; 8 more rows of embedding.
+    // The only layer attends to an image; 8 more rows of embedding.
     {"mllama_text_model", "cross_attention_layers=[0]",
      2 * kTable + 8 * kHidden + kProjections + 2ULL * 16 + 2 + kGated + 3 * kNorm},
-    // K of 24 and V of 12, in windowed layers 2 KV heads of 20 and 10, and a sink for each head.
+    // K of 24 and V of 12; windowed layers have 2 KV heads of 20 and 10, and a sink for each head.
     {"mimo_v2_flash",
      "num_hidden_layers=2 head_dim=24 v_head_dim=12 swa_num_key_value_heads=1 swa_head_dim=20 "
      "swa_v_head_dim=10 sliding_window=4 hybrid_layer_pattern=[0,1] "
      "add_swa_attention_sink_bias=true add_full_attention_sink_bias=false",
      2ULL * kTable + (96ULL + 48 + 24 + 48) * kHidden + (80ULL + 20 + 10 + 40) * kHidden + 4 +
          2 * kGated + 5 * kNorm},
-    // Four norms a layer, two of a head; 5 dimensions of input for each layer from 30 rows.
+    // Four norms per layer, two of them per head; 5 input dimensions for each layer from 30 rows.
     {"gemma4_text", "hidden_size_per_layer_input=5 vocab_size_per_layer_input=30",
      kTable + kProjections + 2ULL * 16 + kGated + 5 * kNorm + 30ULL * 5 + 5ULL * kHidden + 5 +
          2ULL * 5 * kHidden + kNorm},
@@ -136,7 +136,7 @@ constexpr Reckoned kReckoned[] = {
      2ULL * kTable + kMamba1 + 4 + 2ULL * 16 + kGated + 3ULL * kNorm},
     {"granitemoehybrid", "mamba_d_state=16 mamba_d_head=16 layer_types=['mamba']",
      kTable + kMamba2 + kGated + 3 * kNorm},
-    // Beside attention, without a norm of its own unless the config says so.
+    // In addition to attention, without a norm of its own unless the config says so.
     {"falcon_h1", "mamba_d_ssm=128 mamba_d_state=16 mamba_n_heads=8 mamba_d_head=16",
      2 * kTable + kProjections + kMamba2 - 128 + kGated + 3 * kNorm},
     {"falcon_h1",
@@ -162,7 +162,7 @@ TEST_P(Parameters, AreCounted) {
 
 INSTANTIATE_TEST_SUITE_P(ByHand, Parameters, testing::ValuesIn(kReckoned));
 
-/// The figures of published models, and how many parameters their pages state.
+/// The figures of published models, and the number of parameters that their pages state.
 constexpr Reckoned kPublished[] = {
     {"bert",
      "hidden_size=768 num_hidden_layers=12 num_attention_heads=12 intermediate_size=3072 "
@@ -193,7 +193,7 @@ constexpr Reckoned kPublished[] = {
      1'527'404'544},  // RWKV-7 World 1.5B
     {"rwkv7",
      "hidden_size=768 num_hidden_layers=12 head_dim=64 intermediate_size=3072 vocab_size=65536",
-     191'034'624},  // RWKV-7 World 0.1B, by the ranks of its own code
+     191'034'624},  // with the ranks of its own code
     {"baichuan",
      "hidden_size=4096 num_hidden_layers=32 num_attention_heads=32 intermediate_size=11008 "
      "vocab_size=64000",
@@ -210,7 +210,7 @@ TEST_P(PublishedParameters, AreCounted) {
 
 INSTANTIATE_TEST_SUITE_P(Models, PublishedParameters, testing::ValuesIn(kPublished));
 
-// Where a dense part stands beside the experts, no rule here knows all.
+// If a dense part is combined with experts, no rule here covers everything.
 TEST(ParameterList, IsEmptyForTheGemma4WithExperts) {
   EXPECT_TRUE(shape_of("gemma4_text", "enable_moe_block=true").parameters.empty());
 }

@@ -1,6 +1,6 @@
-// The shapes of published models: what their config.json implies, reckoned by hand as heads × dim ×
-// layers, and what an engine printed for their GGUF headers, from its MiB over cells of 2 bytes
-// (K and V) or of 4 (states). Both are rows of published_shapes.tsv, one for each model.
+// The shapes of published models: what their config.json implies, computed by hand as heads × dim ×
+// layers, and what an engine printed for their GGUF headers, from its MiB divided by cells of 2
+// bytes (K and V) or 4 bytes (states). Both are in published_shapes.tsv, with one row per model.
 
 #include <gtest/gtest.h>
 
@@ -18,7 +18,7 @@
 namespace tapedeck::tests {
 namespace {
 
-/// The figures of a summary by the names of their columns.
+/// The figures of a summary, with the names of their columns.
 std::vector<std::pair<std::string, std::uint64_t>> figures_of(const Summary& summary) {
   return {{"full", summary.full},
           {"windowed", summary.windowed},
@@ -33,7 +33,8 @@ std::vector<std::pair<std::string, std::uint64_t>> figures_of(const Summary& sum
           {"state", summary.state}};
 }
 
-/// Checks all models that have a file in this column. Skips where the shared files are missing.
+/// Checks all models that have a file in this column. Skips the test if the shared files are
+/// missing.
 void for_each_published(const std::string& column, const std::string& folder,
                         const std::string& ending, const auto& check) {
   if (!std::filesystem::exists(shared_data(folder))) GTEST_SKIP() << "no " << shared_data(folder);

@@ -1,5 +1,5 @@
 /// @file
-/// How a file was refused.
+/// How a reader refused a file.
 #pragma once
 
 #include <concepts>
@@ -19,7 +19,7 @@ struct Refusal {
   std::uint64_t offset = 0;
   std::string field{};
   FormatFault fault = FormatFault::malformed;
-  std::string text{};  ///< For people: it is not compared.
+  std::string text{};  ///< For people; not compared.
 
   friend bool operator==(const Refusal& a, const Refusal& b) {
     return a.offset == b.offset && a.field == b.field && a.fault == b.fault;
@@ -30,7 +30,7 @@ struct Refusal {
   }
 };
 
-/// How `read` refuses what it reads; nothing where it does not.
+/// Returns how `read` refuses its input, or `nullopt` if it accepts it.
 [[nodiscard]] std::optional<Refusal> refusal_of(const std::invocable auto& read) {
   try {
     static_cast<void>(read());

@@ -1,5 +1,5 @@
 /// @file
-/// safetensors files made by hand, honest or not.
+/// safetensors files written by hand, valid or not.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace tapedeck::tests {
 
-/// The header's length, the header, and so many bytes of data.
+/// The header's length, the header, and the given number of data bytes.
 [[nodiscard]] inline std::string safetensors(const std::string& header, std::size_t data = 0) {
   const std::uint64_t length = header.size();
   std::string bytes(sizeof length, '\0');

@@ -49,7 +49,7 @@ class SafetensorsFile : public testing::Test {
   std::optional<Refusal> refusal_of_bytes(const std::string& bytes) {
     return refusal_of(folder_.write("bad.safetensors", bytes));
   }
-  /// Headers of just these members, with 8 bytes of data.
+  /// Headers with only these members, with 8 bytes of data.
   void expect_refused(const std::vector<std::pair<std::string, Refusal>>& headers) {
     for (const auto& [members, refusal] : headers) {
       EXPECT_EQ(refusal_of_bytes(safetensors("{" + members + "}", 8)), refusal) << members;
@@ -64,7 +64,7 @@ TEST_F(SafetensorsFile, TellsItsTensors) {
       "{" + tensor_json("b", "BF16", "2,3", 5, 17) + "," + tensor_json("a", "U8", "5", 0, 5) + "}";
   const Model model = read(safetensors(header, 17));
   ASSERT_EQ(model.tensors.entries().size(), 2U);
-  const TensorEntry& b = model.tensors.entries()[0];  // in the header's order
+  const TensorEntry& b = model.tensors.entries()[0];  // in the order of the header
   EXPECT_EQ(b.name, "b");
   EXPECT_EQ(b.dtype, DType::bf16);
   EXPECT_THAT(b.shape(), ElementsAre(2U, 3U));

@@ -1,5 +1,5 @@
 /// @file
-/// What tests ask of a shape, and short ways to make one.
+/// What tests check of a shape, and short functions to create one.
 #pragma once
 
 #include <algorithm>
@@ -21,10 +21,11 @@
 
 namespace tapedeck::tests {
 
-/// Layers of each kind, and the elements that one token or one sequence keeps in all of them.
+/// The number of layers of each kind, and the elements that one token or one sequence keeps in all
+/// of them.
 struct Summary {
-  std::size_t full = 0;      ///< Full or latent.
-  std::size_t windowed = 0;  ///< Or chunked.
+  std::size_t full = 0;      ///< Full or latent attention.
+  std::size_t windowed = 0;  ///< Windowed or chunked attention.
   std::size_t stateful = 0;
   std::size_t dense = 0;
   std::size_t experts = 0;
@@ -72,14 +73,14 @@ inline char letter_of_attention(const LayerShape& layer) {
   return layer.attention == Attention::full ? '-' : to_string(layer.attention)[0];
 }
 
-/// The shape of a config.json of this text.
+/// The shape of a config.json with this text.
 inline ModelShape shape_of_config(std::string_view text) {
   const TempFolder folder;
   return internal::config_shape("config.json",
                                 internal::read_json_config(folder.write("config.json", text)));
 }
 
-/// The shape of a config.json of these entries: "hidden_size=64 layer_types=['mamba']".
+/// The shape of a config.json with these entries: "hidden_size=64 layer_types=['mamba']".
 inline ModelShape shape_of_words(std::string_view architecture, std::string_view entries) {
   std::string json = "{'model_type':'" + std::string(architecture) + "'";
   while (!entries.empty()) {
@@ -92,7 +93,7 @@ inline ModelShape shape_of_words(std::string_view architecture, std::string_view
   return shape_of_config(json + "}");
 }
 
-/// A GGUF header that a test makes up.
+/// A GGUF header that a test composes.
 class MadeHeader {
  public:
   explicit MadeHeader(std::string architecture, std::string_view keys = "")
@@ -106,7 +107,7 @@ class MadeHeader {
     metadata_.add(architecture_ + "." + key, std::move(value), ++offset_);
     return *this;
   }
-  /// Adds numbers and lists of them: "block_count=4 attention.head_count_kv=2,0,2,0".
+  /// Adds numbers and lists of numbers: "block_count=4 attention.head_count_kv=2,0,2,0".
   MadeHeader& with(std::string_view keys) {
     while (!keys.empty()) {
       std::string_view word = internal::next_word(keys);

@@ -1,5 +1,5 @@
 /// @file
-/// Tables with named columns: the indexes of the real files kept beside the checkout, and others.
+/// Tables with named columns: the indexes of the real files beside the checkout, and others.
 #pragma once
 
 #include <cctype>
@@ -17,10 +17,11 @@
 
 namespace tapedeck::tests {
 
-/// A row of a table, by the names of its columns.
+/// A row of a table, indexed by the names of its columns.
 using IndexRow = std::map<std::string, std::string>;
 
-/// The records of a table's text; quoted fields may hold separators, doubled quotes and line ends.
+/// Splits a table's text into records. Quoted fields may contain separators, doubled quotes and
+/// line ends.
 [[nodiscard]] inline std::vector<std::vector<std::string>> table_records(const std::string& text,
                                                                          char separator) {
   std::vector<std::vector<std::string>> records;
@@ -28,7 +29,7 @@ using IndexRow = std::map<std::string, std::string>;
   bool quoted = false;
   for (const char c : text) {
     if (c == '"') {
-      // Of a doubled quote the second one opens again what the first one closed.
+      // The second quote of a doubled quote opens the field again that the first one closed.
       if (!quoted && !record.back().empty()) record.back() += '"';
       quoted = !quoted;
     } else if (quoted || (c != separator && c != '\n' && c != '\r')) {
@@ -43,7 +44,7 @@ using IndexRow = std::map<std::string, std::string>;
   return records;
 }
 
-/// The rows below a table's first line, which names the columns; none where the file is missing.
+/// The rows below a table's first line, which names the columns. Empty if the file is missing.
 [[nodiscard]] inline std::vector<IndexRow> table_of(const std::filesystem::path& file,
                                                     char separator = ',') {
   std::ifstream in(file, std::ios::binary);
@@ -60,12 +61,12 @@ using IndexRow = std::map<std::string, std::string>;
   return rows;
 }
 
-/// The rows of FOLDER/INDEX.csv; none where the folder is missing.
+/// The rows of FOLDER/INDEX.csv. Empty if the folder is missing.
 [[nodiscard]] inline std::vector<IndexRow> index_of(const std::string& folder) {
   return table_of(shared_data(folder) / "INDEX.csv");
 }
 
-/// A directory's types as the indexes write them: "F32:65 Q4_0:225", sorted by name.
+/// The types of a directory in the format of the indexes: "F32:65 Q4_0:225", sorted by name.
 [[nodiscard]] inline std::string types_of(const TensorDirectory& tensors) {
   std::map<std::string, int> counts;
   for (const TensorEntry& tensor : tensors.entries()) {

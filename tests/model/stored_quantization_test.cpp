@@ -10,7 +10,7 @@
 namespace tapedeck::tests {
 namespace {
 
-/// What a config says that has these entries of its quantization_config, and these beside it.
+/// Reads a config with these entries in its quantization_config, and with `beside` next to it.
 StoredQuantization stored(const std::string& entries, const std::string& beside = "") {
   const TempFolder folder;
   return read_model(folder.write("config.json",

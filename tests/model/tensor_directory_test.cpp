@@ -157,7 +157,7 @@ TEST(TensorDirectory, AnyTruncatedFileMakesItTruncated) {
   EXPECT_TRUE(std::move(second).finish().truncated());
 }
 
-// Whoever claims a billion tensors and brings one gets room for some.
+// A file that claims a billion tensors but has one causes only a small allocation.
 TEST(TensorDirectory, AnExpectationIsNoAllocation) {
   const HeapUse heap = heap_use([] {
     internal::TensorDirectoryBuilder builder;

@@ -34,7 +34,7 @@ TEST(TensorNames, EachTowerCountsItsOwnLayers) {
   expect("audio_tower.layers.3.fc1.weight", Tower::audio, 3);
   expect("mtp.layers.0.mlp.up_proj.weight", Tower::draft, 0);
   expect("model.language_model.layers.2.mlp.up_proj.weight", Tower::text, 2);
-  // An expert for pictures inside of a layer of the text decoder.
+  // An expert for images inside a layer of the text decoder.
   expect("model.layers.2.mlp.vision_mlp.up_proj.weight", Tower::text, 2);
 }
 

@@ -1,5 +1,5 @@
 /// @file
-/// Addresses of a test's own, unmapped in the end.
+/// Address ranges for tests. Their destructors unmap them.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@
 
 namespace tapedeck::tests {
 
-/// Reserved addresses.
+/// A reserved address range.
 class Addresses {
  public:
   explicit Addresses(std::size_t bytes) : bytes_(bytes), mapped_(internal::os::reserve(bytes)) {
@@ -25,7 +25,7 @@ class Addresses {
 
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   [[nodiscard]] std::byte* at(std::size_t offset = 0) const { return mapped_.at + offset; }
-  /// The first of them that is a multiple of so many bytes.
+  /// The first address in it that is a multiple of this many bytes.
   [[nodiscard]] std::byte* at_multiple_of(std::size_t align) const {
     return at((align - reinterpret_cast<std::uintptr_t>(at()) % align) % align);
   }
@@ -35,12 +35,12 @@ class Addresses {
   internal::os::Mapped mapped_;
 };
 
-/// Ordinary pages that can be written, none of them touched.
+/// Ordinary pages that can be written and have not been touched.
 class FreshPages : public Addresses {
  public:
   explicit FreshPages(std::size_t pages) : Addresses(pages * kPage) {
     EXPECT_EQ(internal::os::allow_write(at(), bytes()), 0);
-    // A kernel that has no huge pages refuses this.
+    // A kernel without huge pages refuses this.
     EXPECT_EQ(internal::os::advise(at(), bytes(), internal::os::Advice::no_huge_pages) & ~EINVAL,
               0);
   }

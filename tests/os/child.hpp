@@ -1,6 +1,6 @@
 /// @file
-/// A piece of a test in a forked child: for what kills a process, for another user's rights, and
-/// for limits that cannot be undone.
+/// Runs a part of a test in a forked child: for calls that kill the process, for the rights of
+/// another user, and for limits that cannot be undone.
 #pragma once
 
 #include <gtest/gtest-spi.h>
@@ -24,19 +24,19 @@ namespace tapedeck::tests {
 
 /// How a child ended.
 struct Ended {
-  int signal = 0;  ///< What killed it; 0: nothing did.
+  int signal = 0;  ///< The signal that killed it, or 0.
   int exit_code = 0;
   std::string said;  ///< Its failed expectations.
 };
 
-/// A forked child that runs `body` and then exits; who forgot it waits for it. A child that hangs
+/// A forked child that runs `body` and then exits. The destructor waits for it. A child that hangs
 /// is killed after five minutes (SIGALRM).
 class Child {
  public:
   explicit Child(const std::function<void()>& body) {
     std::array<int, 2> ends{};
-    if (::pipe(ends.data()) != 0) throw std::runtime_error("no pipe for a child");
-    // What is buffered must not be written twice.
+    if (::pipe(ends.data()) != 0) throw std::runtime_error("cannot create a pipe for a child");
+    // Flushes output, so that it is not written twice.
     std::fflush(nullptr);
     id_ = ::fork();
     if (id_ < 0) throw std::runtime_error("no child");
@@ -75,7 +75,7 @@ class Child {
   [[noreturn]] static void run(const std::function<void()>& body, int words) {
     const rlimit no_core = {0, 0};
     ::setrlimit(RLIMIT_CORE, &no_core);
-    // A sanitizer would catch these and exit instead.
+    // A sanitizer would catch these signals and exit instead.
     std::signal(SIGSEGV, SIG_DFL);
     std::signal(SIGBUS, SIG_DFL);
     ::alarm(300);
@@ -115,7 +115,7 @@ class Child {
   int words_ = -1;
 };
 
-/// Whether the child ended by itself, without a failed expectation.
+/// Whether the child exited by itself and without a failed expectation.
 [[nodiscard]] inline ::testing::AssertionResult passed(const Ended& ended) {
   if (ended.signal == 0 && ended.exit_code == 0) return ::testing::AssertionSuccess();
   if (ended.signal != 0) {
@@ -123,7 +123,7 @@ class Child {
            << "the child was killed: " << ::strsignal(ended.signal) << "\n"
            << ended.said;
   }
-  return ::testing::AssertionFailure() << "the child ended with " << ended.exit_code << "\n"
+  return ::testing::AssertionFailure() << "the child exited with " << ended.exit_code << "\n"
                                        << ended.said;
 }
 
@@ -132,7 +132,7 @@ class Child {
   return passed(Child(body).wait());
 }
 
-/// The same, without the whole body in the message.
+/// Like EXPECT_TRUE(passes_in_child(...)), but without the whole body in the message.
 inline void in_child(const std::function<void()>& body, const char* file = __builtin_FILE(),
                      int line = __builtin_LINE()) {
   const ::testing::AssertionResult result = passes_in_child(body);
@@ -146,7 +146,7 @@ inline void check(int /*signal*/, siginfo_t* info, void* /*context*/) {
 }
 }  // namespace fault_address
 
-/// Whether `access` faults (SIGSEGV), at that address and not at another. In a child.
+/// Whether `access` faults (SIGSEGV) at exactly that address. Runs in a child.
 [[nodiscard]] inline ::testing::AssertionResult faults_at(const void* at,
                                                           const std::function<void()>& access) {
   const Ended ended = Child([&] {
@@ -158,7 +158,8 @@ inline void check(int /*signal*/, siginfo_t* info, void* /*context*/) {
                         access();
                       }).wait();
   if (ended.exit_code == 42) return ::testing::AssertionSuccess();
-  if (ended.exit_code == 43) return ::testing::AssertionFailure() << "it faulted elsewhere";
+  if (ended.exit_code == 43)
+    return ::testing::AssertionFailure() << "it faulted at another address";
   return ::testing::AssertionFailure() << "it did not fault; " << passed(ended).message();
 }
 

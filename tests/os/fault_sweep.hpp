@@ -1,6 +1,6 @@
 /// @file
-/// A piece of work run again and again with its 1st, 2nd, … system call failing, until a run
-/// completes without.
+/// Runs a function repeatedly with its 1st, 2nd, ... system call failing, until a run completes
+/// without a failure.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -23,19 +23,19 @@
 namespace tapedeck::tests {
 namespace os = internal::os;
 
-/// What a run could not do, without an error: wishes, figures that are unknown.
+/// What a run reports that it could not do, other than by an error: wishes and unknown figures.
 using Complaints = std::vector<std::string>;
 
 struct Work {
   std::function<Complaints()> run;
-  std::set<std::string> silent{};  ///< Calls whose failure nobody needs to notice.
+  std::set<std::string> silent{};  ///< Calls whose failure may go unnoticed.
 };
 
-/// How one run went.
+/// The result of one run.
 struct Run {
   Complaints complaints{};
   std::string error{};
-  bool typed = false;  ///< The error is the library's.
+  bool typed = false;  ///< Whether the error is one of the library's.
   int number = 0;      ///< errno, of a SystemError.
   bool fired = false;
   std::string victim{};
@@ -58,11 +58,11 @@ struct Run {
   return run;
 }
 
-/// A failure is told by an error of ours that names the call, or by a new complaint.
+/// A failure must be reported by an error of ours that names the call, or by a new complaint.
 inline void expect_noticed(const Run& run, const Complaints& usual, const Work& work, int error) {
   if (run.error.empty()) {
     EXPECT_TRUE(run.complaints != usual || work.silent.contains(run.victim))
-        << "nobody noticed that " << run.victim << " failed";
+        << "a failure was not noticed: " << run.victim << " failed";
     return;
   }
   EXPECT_TRUE(run.typed) << run.error;
@@ -71,8 +71,8 @@ inline void expect_noticed(const Run& run, const Complaints& usual, const Work& 
   EXPECT_EQ(run.number, error) << run.error;
 }
 
-/// The errors to sweep with: of these, a sanitizer gets the first alone. It makes each of some
-/// hundred runs slow, and a path that another error takes is run without one.
+/// The errors to sweep with. Sanitizers use only the first of these, because they make each of some
+/// hundred runs slow; the paths of the other errors run without them.
 [[nodiscard]] inline std::vector<int> sweep_errors(std::vector<int> all) {
   if (kSanitized) all.resize(1);
   return all;
@@ -84,10 +84,10 @@ inline void expect_no_leak() {
 #endif
 }
 
-/// Runs `work` with each of its calls failing with `error` in turn. Each run must be noticed and
-/// leave behind what was there before. Returns the number of calls.
+/// Runs `work` with each of its calls failing with `error` in turn. Each failure must be noticed
+/// and leave the state as it was. Returns the number of calls.
 inline std::uint64_t sweep(const Work& work, int error) {
-  static_cast<void>(work.run());  // whatever is made only once is made now
+  static_cast<void>(work.run());  // creates whatever is created only once
   const Complaints usual = work.run();
   for (std::uint64_t k = 1; k < 1000; ++k) {
     const Holdings before = holdings();
@@ -103,7 +103,7 @@ inline std::uint64_t sweep(const Work& work, int error) {
     }
     expect_noticed(run, usual, work, error);
   }
-  ADD_FAILURE() << "a thousand calls and no end";
+  ADD_FAILURE() << "the sweep did not end after a thousand calls";
   return 0;
 }
 

@@ -75,7 +75,7 @@ TEST(OpenRead, DoesNotWaitForTheWriterOfAFifo) {
   const TempFolder folder;
   const std::filesystem::path fifo = folder / "fifo";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
-  in_child([&] {  // a child that hangs is killed
+  in_child([&] {  // in a child, because a child that hangs is killed
     const os::Opened opened = os::open(fifo, os::OpenFor::reading);
     EXPECT_EQ(opened.error, 0);
     EXPECT_FALSE(os::facts(opened.descriptor.get()).regular);
@@ -187,7 +187,7 @@ TEST(ReadAt, ReadsUntilFullOrTheEnd) {
   EXPECT_EQ(os::read_at(file, four, std::uint64_t{1} << 63).error, EINVAL);
 }
 
-// A read is split where the system likes: here by a failure behind the first part.
+// The system may split a read anywhere. Here it is split by a failure after the first part.
 TEST(ReadAt, SaysHowFarItCame) {
   const TempFolder folder;
   const os::Opened opened = os::open(folder.write("a", "0123456789"), os::OpenFor::reading);
@@ -218,7 +218,7 @@ TEST(WriteAll, WritesOnUntilItIsDone) {
   EXPECT_TRUE(passed(writer.wait()));
 }
 
-// The system takes a part, and refuses the rest.
+// The system accepts a part, and refuses the rest.
 TEST(WriteAll, SaysHowFarItCame) {
   const TempFolder folder;
   in_child([&] {
@@ -315,7 +315,7 @@ TEST(File, EveryCallCanBeMadeToFail) {
       {"unlink", [&] { return os::remove_file(path); }},
       {"fallocate", [&] { return os::punch_hole(file.descriptor.get(), 0, 1); }},
   });
-  EXPECT_EQ(text_of(path), "hello");  // none of them acted
+  EXPECT_EQ(text_of(path), "hello");  // none of the calls had an effect
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 /// @file
-/// The host's pool of huge pages, filled for a test by root and put back after it.
+/// The host's pool of huge pages. A test that runs as root can fill it, and it is restored
+/// afterwards.
 #pragma once
 
 #include <fcntl.h>
@@ -27,8 +28,8 @@ namespace tapedeck::tests {
   return number_of("/proc/meminfo", "HugePages_Total:");
 }
 
-/// Waits until at least so many pages of the pool are free; false after ten seconds. Programs that
-/// know nothing of these tests may use some for a moment.
+/// Waits until at least this many pages of the pool are free; returns false after ten seconds.
+/// Unrelated programs may use some for a moment.
 [[nodiscard]] inline bool pool_has(std::size_t pages) {
   for (int i = 0; i < 1000 && pool_free() < pages; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -36,8 +37,9 @@ namespace tapedeck::tests {
   return pool_free() >= pages;
 }
 
-/// Puts `more` huge pages into the pool while it lives. One at a time on a host, across processes,
-/// so a test that wants the pool as it is takes 0. What could crash belongs into a child.
+/// Adds `more` huge pages to the pool during its lifetime. Only one can exist at a time on a host,
+/// across processes, so a test that needs the pool unchanged requests 0. Code that could crash must
+/// run in a child.
 class HugePagePool {
  public:
   explicit HugePagePool(std::size_t more)
@@ -56,11 +58,12 @@ class HugePagePool {
   HugePagePool(const HugePagePool&) = delete;
   HugePagePool& operator=(const HugePagePool&) = delete;
 
-  /// Whether all pages asked for are there: not without root, nor where memory is in pieces.
+  /// Whether all requested pages are available. They are not without root, or if memory is
+  /// fragmented.
   [[nodiscard]] bool ready() const { return ready_; }
 
  private:
-  static constexpr std::size_t kSpare = 4;  // for who does not know of the lock
+  static constexpr std::size_t kSpare = 4;  // for programs that do not know of the lock
   static constexpr const char* kFile = "/proc/sys/vm/nr_hugepages";
 
   static void set(std::size_t pages) { std::ofstream(kFile) << pages << std::flush; }

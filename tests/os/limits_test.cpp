@@ -17,7 +17,7 @@ namespace tapedeck::tests {
 namespace os = internal::os;
 namespace {
 
-/// What a host with 8 GiB available has in its files, and what bounds it then.
+/// The files of a host with 8 GiB available, and the limit that applies.
 struct OddHost {
   const char* what;
   const char* groups;  ///< /proc/self/cgroup
@@ -26,7 +26,8 @@ struct OddHost {
   const char* limit;
 };
 
-// Whole hosts are tested in plan/budget_test.cpp, from their records; here is what those lack.
+// Complete hosts are tested in fit/budget_test.cpp from records; these are cases that the records
+// lack.
 const OddHost kOddHosts[] = {
     {"no groups", "", {}, 8_GiB, "MemAvailable"},
     {"a limit above what is available",
@@ -59,13 +60,13 @@ const OddHost kOddHosts[] = {
      {{"memory/a/memory.limit_in_bytes", "1048576\n"}, {"memory/a/memory.usage_in_bytes", "0\n"}},
      8_GiB,
      "MemAvailable"},
-    // A container may see its host's path, while its own group is what is mounted at the root.
+    // A container may see its path on the host, although its own group is mounted at the root.
     {"a container's own limit is at the root",
      "0::/docker/0123456789abcdef\n",
      {{"memory.max", "1073741824"}, {"memory.current", "268435456"}},
      768_MiB,
      "memory cgroup /, memory.max"},
-    // A cgroup namespace shows a group that lies outside of it like this.
+    // A cgroup namespace shows a group outside of it like this.
     {"a group above the root still has the root's limit",
      "0::/../../outside\n",
      {{"memory.max", "1073741824"}, {"memory.current", "0"}},
@@ -109,7 +110,7 @@ TEST(MemoryBudget, IsUnknownWithoutProc) {
   EXPECT_FALSE(os::memory_budget({.proc = empty.path(), .sys = empty.path()}));
 }
 
-// A caller that fills addresses it already has needs no more of them.
+// A caller that fills addresses that it already has needs no more addresses.
 TEST(MemoryBudget, LimitsOfAddressesDoNotCount) {
   const TempFolder root;
   root.write("meminfo", "MemAvailable: 8388608 kB\n");
@@ -133,7 +134,7 @@ TEST(MemlockLimit, IsWhatIsLeftOfIt) {
   EXPECT_FALSE(os::memlock_limit(roots));
 }
 
-// Nodes may be numbered with gaps.
+// The numbers of nodes may have gaps.
 TEST(NumaNodes, AreThoseOnline) {
   const TempFolder root;
   const KernelRoots roots = {.proc = root.path(), .sys = root.path()};

@@ -33,8 +33,8 @@ TEST(KibOf, ReadsALine) {
                                                     "HugePages_Free:        3"));
   EXPECT_EQ(os::kib_of(text, "MemTotal:"), 16_MiB);
   EXPECT_EQ(os::kib_of(text, "MemAvailable:"), 8_MiB);
-  EXPECT_EQ(os::kib_of(text, "HugePages_Free:"), 3_KiB);  // the last, without a newline
-  EXPECT_EQ(os::kib_of(text, "Mem:"), std::nullopt);      // no field of that whole name
+  EXPECT_EQ(os::kib_of(text, "HugePages_Free:"), 3_KiB);  // the last line, without a newline
+  EXPECT_EQ(os::kib_of(text, "Mem:"), std::nullopt);      // only a part of a field's name
   EXPECT_EQ(os::kib_of(text, "SwapTotal:"), std::nullopt);
 }
 
@@ -51,7 +51,7 @@ TEST(ReadText, IsEmptyWhereThereIsNoFile) {
   EXPECT_EQ(os::read_text(root / "meminfo"), "");
 }
 
-// Long files arrive in parts.
+// A long file is read in parts.
 TEST(ReadText, ReadsALongFile) {
   const TempFolder root;
   std::string text;

@@ -1,5 +1,5 @@
 /// @file
-/// A memory cgroup of a test's own, v1 or v2, where this process may make one.
+/// A memory cgroup for a test, v1 or v2, if this process may create one.
 #pragma once
 
 #include <unistd.h>
@@ -17,8 +17,8 @@
 
 namespace tapedeck::tests {
 
-/// A group with a limit, below the group this process is in. Gone with its object, by when its
-/// processes must have ended.
+/// A group with a limit, inside the group of this process. The destructor removes it; its processes
+/// must have ended by then.
 class MemoryCgroup {
  public:
   explicit MemoryCgroup(std::size_t limit) {
@@ -33,14 +33,14 @@ class MemoryCgroup {
   MemoryCgroup& operator=(const MemoryCgroup&) = delete;
 
   [[nodiscard]] bool ready() const { return !folder_.empty(); }
-  /// Moves the calling process inside.
+  /// Moves the calling process into the group.
   [[nodiscard]] bool enter() const { return put(folder_ / "cgroup.procs", "0"); }
-  /// As /proc/self/cgroup names it.
+  /// The name of the group in /proc/self/cgroup.
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const std::string& limit_file() const { return limit_file_; }
-  /// As errors name its limit.
+  /// The name of the group's limit in errors.
   [[nodiscard]] std::string limit() const { return "memory cgroup " + path_ + ", " + limit_file_; }
-  /// Runs a piece of a test in a child inside. To be killed there is a failure.
+  /// Runs a part of a test in a child inside the group. It is a failure if the child is killed.
   void in_group(const std::function<void()>& work) const {
     in_child([&] {
       ASSERT_TRUE(enter());
@@ -55,7 +55,7 @@ class MemoryCgroup {
     return out.good();
   }
 
-  // "4:memory:/a/b" or "0::/a/b".
+  // The line is "4:memory:/a/b" or "0::/a/b".
   void try_line(const std::string& line, std::size_t limit) {
     const std::size_t second = line.find(':', line.find(':') + 1);
     if (second == std::string::npos) return;

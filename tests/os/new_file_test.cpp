@@ -40,7 +40,8 @@ TEST_F(NewFileTest, ReplacesAFileAtOnceAndLeavesItAloneUntilThen) {
   EXPECT_EQ(text_of(path_), "old");
   file.put_in_place();
   EXPECT_EQ(text_of(path_), "new");
-  EXPECT_EQ(text_of(link), "old");  // it is another file, and the old one was not written
+  // The link now refers to a new file, and the old one was not written.
+  EXPECT_EQ(text_of(link), "old");
   EXPECT_EQ(files(), 2U);
 }
 

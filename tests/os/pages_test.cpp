@@ -25,11 +25,11 @@ namespace tapedeck::tests {
 namespace os = internal::os;
 namespace {
 
-constexpr std::size_t kPages = 5000;  // more than one read of the kernel's table takes
+constexpr std::size_t kPages = 5000;  // more than one read of the kernel's table returns
 
-// As kernels before 6.7 answer.
+// The answer on kernels before 6.7.
 os::PageStates states_by_entries(const std::byte* at, std::size_t bytes) {
-  const os::InjectFault fault(2, ENOTTY);  // behind the open
+  const os::InjectFault fault(2, ENOTTY);  // after the open
   const os::PageStates states = os::page_states(at, bytes);
   EXPECT_STREQ(os::InjectFault::victim(), "ioctl");
   EXPECT_FALSE(states.huge);
@@ -41,7 +41,7 @@ TEST(PageStates, CountTouchedPages) {
     const FreshPages pages(kPages);
     for (const std::size_t page : {0U, 1U, 5U, 4095U, 4096U, 4999U}) pages.touch(page);
     const os::PageStates states = ask(pages.at(), pages.bytes());
-    if (!states.present) GTEST_SKIP() << "the kernel does not tell";
+    if (!states.present) GTEST_SKIP() << "the kernel does not report residency";
     EXPECT_EQ(states.present, 6 * kPage);
     EXPECT_EQ(states.swapped, 0U);
     EXPECT_EQ(states.huge.value_or(0), 0U);
@@ -69,7 +69,7 @@ TEST(NodeBytes, AreThoseOfPresentPages) {
   for (const std::size_t page : {2U, 3U, 4U}) pages.touch(page);
   std::vector<std::uint64_t> nodes;
   if (!os::add_node_bytes(pages.at(), pages.bytes(), nodes)) {
-    GTEST_SKIP() << "the kernel does not tell";
+    GTEST_SKIP() << "the kernel does not report residency";
   }
   EXPECT_EQ(std::accumulate(nodes.begin(), nodes.end(), std::uint64_t{0}), 3 * kPage);
 }
@@ -99,7 +99,7 @@ TEST(CachedFileBytes, FollowThePageCache) {
   const auto path = folder.write("f", std::string(size, 'x'));
   const os::Opened file = os::open(path, os::OpenFor::reading);
   const auto cached = os::cached_file_bytes(file.descriptor.get(), 0, size);
-  if (!cached) GTEST_SKIP() << "the kernel does not tell";
+  if (!cached) GTEST_SKIP() << "the kernel does not report residency";
   EXPECT_EQ(*cached, size);
   EXPECT_EQ(os::cached_file_bytes(file.descriptor.get(), kPage, kPage), kPage);
   EXPECT_EQ(os::cached_file_bytes(file.descriptor.get(), 0, 0), 0U);
@@ -118,7 +118,7 @@ TEST(TouchPages, BringsThemIn) {
   EXPECT_EQ(os::page_states(range.at(), size).present.value_or(size), size);
 }
 
-// Where reading would be SIGBUS.
+// At addresses where reading would raise SIGBUS.
 TEST(TouchPages, SaysWhatIsBehindTheEndOfAFile) {
   const TempFolder folder;
   const std::size_t size = 8 * kPage;
@@ -130,7 +130,7 @@ TEST(TouchPages, SaysWhatIsBehindTheEndOfAFile) {
   EXPECT_EQ(os::touch_pages(range.at(), size), EFAULT);
 }
 
-/// A memory file of 5000 pages, mapped; four pages of it were written by somebody.
+/// A mapped memory file of 5000 pages, four of which were written through another mapping.
 class CachedPages : public ::testing::Test {
  protected:
   CachedPages() {
@@ -148,7 +148,7 @@ class CachedPages : public ::testing::Test {
   std::byte* at_ = range_.at();
 };
 
-// They are in RAM, and not in this process's page table.
+// They are in RAM, but not in this process's page table.
 TEST_F(CachedPages, AreCountedWhoeverBroughtThem) {
   EXPECT_EQ(os::cached_bytes(at_, bytes_), 4 * kPage);
   EXPECT_EQ(os::page_states(at_, bytes_).present.value_or(0), 0U);
@@ -159,7 +159,7 @@ TEST_F(CachedPages, AreCountedWhoeverBroughtThem) {
 }
 
 TEST_F(CachedPages, AreUnknownWhereTheKernelDoesNotTell) {
-  EXPECT_EQ(os::cached_bytes(at_ + 1, kPage), std::nullopt);  // it wants whole pages
+  EXPECT_EQ(os::cached_bytes(at_ + 1, kPage), std::nullopt);  // whole pages are required
   const os::InjectFault fault(1, EPERM);
   EXPECT_EQ(os::cached_bytes(at_, bytes_), std::nullopt);
   EXPECT_STREQ(os::InjectFault::victim(), "mincore");
@@ -185,7 +185,7 @@ TEST(HugeBytes, CountTransparentHugePages) {
   at[0] = at[huge] = std::byte{1};
   const std::size_t count = os::huge_bytes(at, 2 * huge).value_or(0);
   const std::size_t present = os::page_states(at, 2 * huge).present.value_or(2 * kPage);
-  if (!advised || present == 2 * kPage) GTEST_SKIP() << "the kernel had no huge page to give";
+  if (!advised || present == 2 * kPage) GTEST_SKIP() << "the kernel had no free huge page";
   EXPECT_EQ(count, present / huge * huge);
 }
 

@@ -41,13 +41,13 @@ TEST(ProcessStat, StandsAnyName) {
   }
 }
 
-TEST(ProcessStat, CallsWhoHasEndedNotAlive) {
+TEST(ProcessStat, AnEndedProcessIsNotAlive) {
   EXPECT_FALSE(stat_of(std::string("42 (engine) Z") + kRest).alive);
   EXPECT_FALSE(stat_of(std::string("42 (engine) X") + kRest).alive);
   EXPECT_TRUE(stat_of(std::string("42 (engine) T") + kRest).alive);
 }
 
-TEST(ProcessStat, IsUnknownOfWhatIsNone) {
+TEST(ProcessStat, InvalidTextIsAnError) {
   const std::string good = std::string("42 (engine) S") + kRest;
   for (const std::string& line :
        {std::string(), std::string("42"), std::string("42 (engine"), std::string("42 (engine)"),

@@ -1,5 +1,5 @@
 /// @file
-/// A child with fewer rights, or tighter limits, than the test has.
+/// Runs a part of a test in a child that has fewer rights, or tighter limits, than the test.
 #pragma once
 
 #include <grp.h>
@@ -18,20 +18,20 @@ namespace tapedeck::tests {
 
 [[nodiscard]] inline bool is_root() { return ::geteuid() == 0; }
 
-// An ordinary user already has no more rights than nobody.
+// An ordinary user has no more rights than the user nobody anyway.
 inline void become_nobody() {
   constexpr unsigned kNobody = 65534;
   if (!is_root()) return;
   ASSERT_EQ(::setgroups(0, nullptr), 0);
   ASSERT_EQ(::setgid(kNobody), 0);
   ASSERT_EQ(::setuid(kNobody), 0);
-  ASSERT_NE(::setuid(0), 0) << "there is a way back";
+  ASSERT_NE(::setuid(0), 0) << "the process can become root again";
   ASSERT_EQ(number_of("/proc/self/status", "CapEff:"), 0U);
-  // As after exec of an ordinary program: /proc/self is one's own again.
+  // As after exec of an ordinary program: /proc/self belongs to the process again.
   ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 1), 0);
 }
 
-/// Runs a piece of a test in a child under another user id.
+/// Runs a part of a test in a child under another user id.
 inline void as_nobody(const std::function<void()>& work) {
   in_child([&] {
     become_nobody();
@@ -39,7 +39,7 @@ inline void as_nobody(const std::function<void()>& work) {
   });
 }
 
-/// Sets a limit of this process (RLIMIT_AS, …), for good: in a child.
+/// Sets a limit of this process (RLIMIT_AS, ...) permanently. Use it in a child.
 inline void limit(int resource, std::size_t value) {
   const rlimit both = {value, value};
   ASSERT_EQ(::setrlimit(static_cast<__rlimit_resource>(resource), &both), 0);

@@ -74,7 +74,7 @@ TEST_F(RingReads, AreWaitedForAtTheEnd) {
   EXPECT_LT(holdings().descriptors.size(), before.descriptors.size());
 }
 
-TEST(Ring, ThatIsRefusedIsNone) {
+TEST(Ring, IsNullIfTheKernelRefusesIt) {
   const os::InjectFault fault(1, EPERM);
   EXPECT_EQ(os::Ring::make(4), nullptr);
 }

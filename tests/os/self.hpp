@@ -1,6 +1,6 @@
 /// @file
-/// What the kernel says of this process: its mappings, its descriptors. Read here a second time,
-/// independently of what the library reads.
+/// What the kernel reports about this process: its mappings and its descriptors. Read here
+/// independently of the library.
 #pragma once
 
 #include <dirent.h>
@@ -34,7 +34,7 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = kThreadSanitized;
 #endif
 
-/// Why ThreadSanitizer skips some of the longest tests.
+/// The reason why ThreadSanitizer skips some of the longest tests.
 inline constexpr const char* kOneThread = "one thread is at work here, and it would take minutes";
 
 inline const auto kPage = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -44,7 +44,7 @@ inline const auto kPage = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// A number of a file in /proc: "VmLck:" of "/proc/self/status"; 0 where it is not there.
+/// A number from a file in /proc: "VmLck:" of "/proc/self/status". 0 if it is missing.
 [[nodiscard]] inline std::size_t number_of(const std::string& path, std::string_view key) {
   std::istringstream lines(text_of(path));
   for (std::string line; std::getline(lines, line);) {
@@ -53,7 +53,7 @@ inline const auto kPage = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   return 0;
 }
 
-/// A mapping of /proc/self/smaps.
+/// A mapping in /proc/self/smaps.
 struct Mapping {
   std::uintptr_t begin = 0;
   std::uintptr_t end = 0;
@@ -76,7 +76,7 @@ struct Mapping {
           .access = line.substr(space + 1, 4)};
 }
 
-/// The mappings that have bytes of the range.
+/// The mappings that contain bytes of the range.
 [[nodiscard]] inline std::vector<Mapping> mappings_in(const std::byte* at, std::size_t bytes) {
   const auto from = reinterpret_cast<std::uintptr_t>(at);
   std::vector<Mapping> all;
@@ -96,13 +96,14 @@ struct Mapping {
   return all;
 }
 
-/// The access a byte allows, as /proc/self/smaps writes it: "rw-p"; "none" where nothing is mapped.
+/// The access that a byte allows, in the format of /proc/self/smaps: "rw-p". "none" if it is not
+/// mapped.
 [[nodiscard]] inline std::string access_of(const std::byte* at) {
   const std::vector<Mapping> all = mappings_in(at, 1);
   return all.empty() ? "none" : all.front().access;
 }
 
-/// Whether a page's addresses are in use, be it without access: nothing can be mapped there.
+/// Whether a page's addresses are in use, even without access, so that they cannot be mapped.
 [[nodiscard]] inline bool is_taken(std::byte* page) {
   void* at =
       ::mmap(page, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
@@ -111,7 +112,7 @@ struct Mapping {
   return at != page;
 }
 
-/// Whether every byte of the range is mapped and every mapping of it has the flag.
+/// Whether every byte of the range is mapped and every mapping in it has the flag.
 [[nodiscard]] inline ::testing::AssertionResult has_flag(const std::byte* at, std::size_t bytes,
                                                          const std::string& flag) {
   const auto from = reinterpret_cast<std::uintptr_t>(at);
@@ -133,7 +134,8 @@ struct Mapping {
                      [&](const Mapping& one) { return one.flags.contains(flag); });
 }
 
-/// Everything a process can leak but heap: its mappings without heap and stack, its descriptors.
+/// Everything except heap memory that a process can leak: its mappings, without heap and stack, and
+/// its descriptors.
 struct Holdings {
   std::multiset<std::string> mappings{};
   std::multiset<std::string> descriptors{};
@@ -153,7 +155,7 @@ struct Holdings {
   return all;
 }
 
-/// A sanitizer maps memory of its own as it likes, so its builds compare descriptors only.
+/// A sanitizer maps memory of its own at any time, so its builds compare only descriptors.
 [[nodiscard]] inline Holdings holdings() {
   Holdings all = {.descriptors = open_descriptors()};
   if (kSanitized) return all;
@@ -173,7 +175,7 @@ struct Holdings {
   return text;
 }
 
-/// Whether two moments hold the same, and what differs.
+/// Whether the process held the same at two moments; if not, the message shows the difference.
 [[nodiscard]] inline ::testing::AssertionResult same(const Holdings& before,
                                                      const Holdings& after) {
   if (before == after) return ::testing::AssertionSuccess();
@@ -182,7 +184,7 @@ struct Holdings {
                                        << difference(before.descriptors, after.descriptors);
 }
 
-/// Expects in the end that this process holds what it held in the beginning.
+/// Expects at its end that this process holds the same as at its beginning.
 class NothingLeft {
  public:
   explicit NothingLeft(const char* file = __builtin_FILE(), int line = __builtin_LINE())

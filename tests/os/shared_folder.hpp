@@ -15,8 +15,8 @@
 
 namespace tapedeck::tests {
 
-/// A folder of shared memory of a test's own, gone with its object. Its path is empty where none
-/// can be made: see `no_shared_memory`.
+/// A folder in shared memory for a test, removed by the destructor. Its path is empty if it cannot
+/// be created: see `no_shared_memory`.
 class SharedFolder {
  public:
   SharedFolder() {
@@ -44,14 +44,14 @@ class SharedFolder {
   std::filesystem::path path_;
 };
 
-/// Why a test cannot have such a folder; nothing where it can.
+/// Returns why a test cannot have such a folder, or `nullopt` if it can.
 [[nodiscard]] inline std::optional<std::string> no_shared_memory() {
   const SharedFolder folder;
   if (!folder.path().empty()) return std::nullopt;
   return std::string("no folder can be made in /dev/shm: ") + std::strerror(errno);
 }
 
-/// A test that needs such a folder.
+/// The base of tests that need such a folder.
 class InSharedMemory : public ::testing::Test {
  protected:
   void SetUp() override {

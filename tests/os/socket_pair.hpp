@@ -1,5 +1,5 @@
 /// @file
-/// Two ends over which processes pass descriptors.
+/// Two sockets over which processes pass descriptors.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 /// @file
-/// A folder of a test's own, gone with its object.
+/// A folder for a test, removed by its destructor.
 #pragma once
 
 #include <cstdlib>
@@ -16,9 +16,9 @@ class TempFolder {
  public:
   TempFolder() {
     std::string name = (std::filesystem::temp_directory_path() / "tapedeck-test-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder " + name);
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot create folder " + name);
     path_ = name;
-    // Children under another user id look inside.
+    // Children under another user id read files in it.
     std::filesystem::permissions(path_, std::filesystem::perms(0755));
   }
   ~TempFolder() {
@@ -33,7 +33,7 @@ class TempFolder {
     return path_ / name;
   }
 
-  /// Writes a file, and the folders it lies in. Gives its path.
+  /// Writes a file, and creates the folders above it. Returns its path.
   std::filesystem::path write(const std::string& name, std::string_view content) const {
     std::filesystem::path file = path_ / name;
     std::filesystem::create_directories(file.parent_path());

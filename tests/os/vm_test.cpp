@@ -63,7 +63,7 @@ TEST(Access, IsAllowedAndForbiddenPageByPage) {
   EXPECT_EQ(os::forbid_access(range.at(kPage), kPage), 0);
   EXPECT_TRUE(faults_on_read(range.at(kPage)));
   EXPECT_EQ(os::allow_write(range.at(kPage), kPage), 0);
-  EXPECT_EQ(*range.at(kPage), std::byte{7});  // forbidding keeps the page
+  EXPECT_EQ(*range.at(kPage), std::byte{7});  // removing access keeps the page
   EXPECT_EQ(os::allow_write(range.at() + 1, kPage), EINVAL);
   EXPECT_EQ(os::forbid_access(range.at() + 1, kPage), EINVAL);
 }
@@ -106,7 +106,7 @@ TEST(MapShared, GivesTheAccessAskedFor) {
   }
 }
 
-// Not a hole, into which another thread's memory could fall.
+// The addresses must not become a hole, in which another thread's memory could be mapped.
 TEST(MapShared, LeavesTheAddressesReservedWhereItIsRefused) {
   const os::Opened file = os::create_memory_file("test", kPage, 0);
   const Addresses range(kPage);
@@ -196,7 +196,7 @@ TEST(LockLimit, IsTheResourceLimit) {
     limit(RLIMIT_MEMLOCK, 12288);
     EXPECT_EQ(os::lock_limit(), 12288U);
     const rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
-    if (::setrlimit(RLIMIT_MEMLOCK, &none) != 0) return;  // only root raises it
+    if (::setrlimit(RLIMIT_MEMLOCK, &none) != 0) return;  // only root can raise it again
     EXPECT_EQ(os::lock_limit(), std::numeric_limits<std::size_t>::max());
   });
 }
@@ -234,7 +234,7 @@ TEST(Vm, EveryCallCanBeMadeToFail) {
       {"mlock", [&] { return os::lock(at, kPage); }},
       {"madvise", [&] { return os::populate(at, kPage, os::Access::write); }},
   });
-  EXPECT_EQ(access_of(at), "---p");  // none of them acted
+  EXPECT_EQ(access_of(at), "---p");  // none of the calls had an effect
   EXPECT_FALSE(any_has_flag(at, kPage, "dd"));
 }
 

@@ -1,5 +1,5 @@
 /// @file
-/// Does something as soon as this thread waits for it, to see that it really waits.
+/// Does something as soon as this thread waits for it, to check that the thread really waits.
 #pragma once
 
 #include <sys/syscall.h>
@@ -15,15 +15,16 @@
 
 namespace tapedeck::tests {
 
-/// Whether a thread of this process sleeps, as the kernel tells.
+/// Whether a thread of this process sleeps, according to the kernel.
 [[nodiscard]] inline bool is_asleep(pid_t thread) {
   const std::string stat = text_of("/proc/self/task/" + std::to_string(thread) + "/stat");
-  const std::size_t name_end = stat.rfind(") ");  // a name may hold anything
+  const std::size_t name_end = stat.rfind(") ");  // a name may contain anything
   return name_end != std::string::npos && stat[name_end + 2] == 'S';
 }
 
-/// Calls `act` from another thread once the thread that made this object sleeps, and at the latest
-/// when the object goes. A caller that should wait and does not comes to its checks before `act`.
+/// Calls `act` from another thread when the thread that created this object sleeps, and at the
+/// latest in the destructor. A caller that should wait and does not reaches its checks before
+/// `act`.
 class WhenAsleep {
  public:
   explicit WhenAsleep(std::function<void()> act)

@@ -1,5 +1,5 @@
 /// @file
-/// System calls, one by one, each of which is made to fail.
+/// The wrappers of system calls, one by one, each made to fail.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,10 +14,10 @@ namespace tapedeck::tests {
 
 struct Wrapper {
   const char* call;
-  std::function<int()> run;  ///< Gives errno.
+  std::function<int()> run;  ///< Returns errno.
 };
 
-/// Each asks before it acts, and passes on the errno that was injected.
+/// Each asks for an injected fault before it acts, and returns the errno that was injected.
 inline void expect_each_can_fail(const std::vector<Wrapper>& wrappers) {
   for (const Wrapper& wrapper : wrappers) {
     const internal::os::InjectFault fault(1, EDOM);

@@ -1,11 +1,12 @@
-# What a stranger does with us: install, then build a small program against the result. It gets the
-# flags of this build, because a sanitized library and a plain program do not link.
+# Uses Tapedeck as other projects do: installs it, then builds a small program against the installed
+# package. The program gets the flags of this build, because it could not link a sanitized library
+# otherwise.
 if(NOT TAPEDECK_INSTALL)
   return()
 endif()
 
 set(prefix ${CMAKE_CURRENT_BINARY_DIR}/prefix)
-# Not over an older installation: a file that is no longer installed must not be found.
+# Removes an older installation first, so that a file that is no longer installed is not found.
 add_test(NAME package.clean COMMAND ${CMAKE_COMMAND} -E rm -rf ${prefix})
 add_test(NAME package.install
   COMMAND ${CMAKE_COMMAND} --install ${PROJECT_BINARY_DIR} --prefix ${prefix})
@@ -18,7 +19,7 @@ set_tests_properties(package.install PROPERTIES
   FIXTURES_SETUP tapedeck_prefix)
 
 # add_consumer_test(NAME PROJECT [OPTIONS -DA=B ...] [ARGUMENTS ...] [FIXTURES ...]): builds the
-# project in this folder against the installed package, and runs its program of that name.
+# project in the folder PROJECT against the installed package, and runs its program PROJECT.
 function(add_consumer_test name project)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "OPTIONS;ARGUMENTS;FIXTURES")
   string(TOUPPER "${CMAKE_BUILD_TYPE}" config)
@@ -41,7 +42,8 @@ function(add_consumer_test name project)
       -DTAPEDECK_OWNER_CHECK=${TAPEDECK_OWNER_CHECK}
       ${arg_OPTIONS}
     --test-command ${project} ${arg_ARGUMENTS})
-  # They take longest, so they go first, beside many short ones; at the end they would run alone.
+  # These tests take the longest, so they start first and run in parallel with many short ones. If they
+  # started last, they would run alone.
   set_tests_properties(${name} PROPERTIES
     LABELS package
     FIXTURES_REQUIRED "${arg_FIXTURES}"
@@ -51,8 +53,8 @@ endfunction()
 
 find_package(PkgConfig REQUIRED)
 foreach(way IN ITEMS find_package add_subdirectory pkg_config)
-  # add_subdirectory builds all of the library once more: not twice, and not for a sanitizer, which
-  # sees in it what it sees here.
+  # add_subdirectory compiles the whole library again, so it is tested once rather than with and without
+  # the spill, and not with sanitizers, which would find nothing new in it.
   if(way STREQUAL "add_subdirectory" AND CMAKE_CXX_FLAGS MATCHES "-fsanitize")
     continue()
   endif()
@@ -64,7 +66,7 @@ foreach(way IN ITEMS find_package add_subdirectory pkg_config)
   endif()
 endforeach()
 
-# The reference decoder, which users copy, needs nothing but the package.
+# The reference decoder, which users may copy, needs only the installed package.
 if(TARGET tapedeck_cli)
   set(model ${CMAKE_CURRENT_BINARY_DIR}/decoder_model.bin)
   add_dependencies(tapedeck_package_tests tapedeck_cli)

@@ -1,13 +1,14 @@
-# The examples of the README and the manual's chapters (```cpp) and of the public headers
-# (@code{.cpp}) are compiled and run: a test each, from one source for each folder. An example is a row of statements. One that
-# begins with "// compile only" wants what a test does not have, and is not run.
+# Compiles and runs the examples in the README, in the chapters of the manual (```cpp) and in the public
+# headers (@code{.cpp}). Each becomes a test; each folder becomes one source. An example is a sequence
+# of statements. One that begins with "// compile only" needs something that a test does not have, and
+# is not run.
 file(GLOB documents CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/src/manual/*.md)
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/tapedeck/*/*.hpp)
 list(APPEND documents ${headers})
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${documents})
 
-# What the reader of an example takes for granted.
+# The includes that the examples leave out.
 set(example_prelude
 "#include <gtest/gtest.h>
 #include <cassert>
@@ -33,7 +34,7 @@ function(add_example suite number document line code)
   string(REGEX MATCHALL "#include [^\n]+\n" lines "${code}")
   string(APPEND includes_${suite} ${lines})
   string(REGEX REPLACE "#include [^\n]+" "" statements "${code}")
-  # As a main() that ends well, unless it returns something else.
+  # Like main(), it returns 0 unless the example returns something else.
   set(name ${stem}_${number})
   string(APPEND tests_${suite}
     "\n[[maybe_unused]] int ${name}() {\n#line ${line} \"${place}\"\n${statements}return 0;\n}\n")
@@ -44,8 +45,8 @@ function(add_example suite number document line code)
   set(tests_${suite} "${tests_${suite}}" PARENT_SCOPE)
 endfunction()
 
-# add_examples(DOCUMENT): those of a header are of the suite of its folder. Malloc is another one in a
-# program that links the spill, so its example is of a suite, and a program, of its own.
+# add_examples(DOCUMENT): adds the examples of a document. The suite of a header is its folder. The
+# spill replaces malloc in the program that links it, so its example has its own suite and program.
 function(add_examples document)
   file(READ ${document} text)
   cmake_path(GET document PARENT_PATH folder)
@@ -79,12 +80,13 @@ function(add_examples document)
 
     string(FIND "${text}" "${closing}" end)
     if(end LESS 0)
-      message(FATAL_ERROR "${document}:${line}: an example that does not end")
+      message(FATAL_ERROR "${document}:${line}: this example has no end")
     endif()
     math(EXPR end "${end} + 1")
     string(SUBSTRING "${text}" 0 ${end} code)
     math(EXPR number "${number} + 1")
-    # What says so at run time where it is left out of the build is declared in any case.
+    # Features that the build leaves out are declared nevertheless, and throw at run time, so their
+    # examples compile. Examples of metrics need prometheus-cpp.
     if(TAPEDECK_PROMETHEUS OR NOT code MATCHES "metrics_text|MetricsServer|LayoutCollector")
       add_example(${suite} ${number} ${document} ${line} "${code}")
     endif()
@@ -95,7 +97,7 @@ function(add_examples document)
   set(includes_${suite} "${includes_${suite}}" PARENT_SCOPE)
 endfunction()
 
-# The program tapedeck_NAME_examples, of these suites.
+# add_example_program(NAME SUITES ... [LIBRARIES ...]): builds tapedeck_NAME_examples from these suites.
 function(add_example_program name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SUITES;LIBRARIES")
   set(target tapedeck_${name}_examples)
@@ -112,7 +114,7 @@ ${tests_${suite}}
   endforeach()
   add_executable(${target} ${sources})
   tapedeck_in_group(${target} package)
-  # What an example asserts holds in every build.
+  # The assertions of the examples are checked in every build.
   target_compile_options(${target} PRIVATE ${tapedeck_test_options} -UNDEBUG)
   target_link_libraries(${target} PRIVATE
     tapedeck tapedeck_model tapedeck_fit tapedeck_llama_cpp tapedeck_weights tapedeck_telemetry
@@ -123,7 +125,7 @@ ${tests_${suite}}
     COMMAND ${target} WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${target})
   set_tests_properties(package.${name}_examples PROPERTIES
     LABELS package TIMEOUT 120 FIXTURES_REQUIRED ${name}_model)
-  # The model that examples read.
+  # The model file that the examples read.
   if(TARGET tapedeck_cli)
     add_test(NAME package.${name}_model
       COMMAND tapedeck_cli make-model --dim 64 --layers 2 model.bin

@@ -1,11 +1,12 @@
-# Every public header compiles alone, under our warnings. A library of objects: to build it is to
-# test it.
+# Checks that every public header compiles on its own, with Tapedeck's warnings. Each header becomes a
+# source of an object library, so building the library is the test.
 file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR}/include CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/include/tapedeck/*.hpp)
-# They include CCCL and prometheus-cpp; their own tests compile them where those are.
+# These headers include CCCL and prometheus-cpp. Their own tests compile them if those are installed.
 list(REMOVE_ITEM headers tapedeck/device/cuda_resource.hpp tapedeck/telemetry/metrics/collector.hpp)
 
-# What an engine inlines into its loop has to compile in its tree, whatever that is built without.
+# Headers that an engine inlines into its loop must compile without exceptions and RTTI, because the
+# engine may be built so.
 set(hot_headers
   tapedeck/base/abi.hpp
   tapedeck/base/bytes.hpp

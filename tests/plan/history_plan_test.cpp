@@ -1,4 +1,4 @@
-// Caches and states, by figures worked out by hand.
+// Caches and states, compared with figures computed by hand.
 
 #include <gtest/gtest.h>
 
@@ -23,7 +23,7 @@ Refused refused_plan(const Model& model, const PlanOptions& options) {
   return refused([&] { return make_plan(model, options); });
 }
 
-/// K and V of 4 heads of 64 in f16.
+/// K and V of 4 heads of size 64 in f16.
 Model four_heads() { return model_of({attention_layer(4, 4, 64, 128)}); }
 constexpr std::uint64_t kRow = std::uint64_t{2} * 4 * 64 * 2;
 
@@ -38,7 +38,7 @@ TEST(HistoryPlan, IsKAndVOfEachLayer) {
   EXPECT_EQ(k.growth, (Growth{2048, 8192}));
   EXPECT_EQ(k.alignment, 4096U);
   EXPECT_NE(plan.history.find("layers.31.v"), nullptr);
-  // Qwen3-30B-A3B, as the engine prints it: 32 heads of 128 in a hidden row of 2048.
+  // Qwen3-30B-A3B, as printed by the engine: 32 heads of 128 in a hidden row of 2048.
   const std::vector<LayerShape> qwen3(48, attention_layer(32, 4, 128, 6144));
   EXPECT_EQ(breakdown_of(model_of(qwen3, 2048, 151936, 4096)).kv, 384_MiB);
 }
@@ -85,11 +85,11 @@ TEST(HistoryPlan, WindowHoldsWindowAndMicroBatch) {
   Model model = model_of({windowed_layer(attention_layer(4, 1, 256, 128), 512)}, 512, 1000, 32768);
   const auto rows = [&](const PlanOptions& options) {
     EXPECT_EQ(breakdown_of(model, options).kv, 0U);
-    return breakdown_of(model, options).window / 1024;  // of f16, K and V
+    return breakdown_of(model, options).window / 1024;  // K and V in f16
   };
   EXPECT_EQ(rows({}), 1024U);
   EXPECT_EQ(rows({.micro_batch = 2048}), 2560U);
-  // Not the batch, of which a micro-batch is a part; and never more than the batch.
+  // The micro-batch counts, not the batch that it is a part of; and it never exceeds the batch.
   EXPECT_EQ(rows({.batch = 4096}), 1024U);
   EXPECT_EQ(rows({.batch = 256}), 768U);
   EXPECT_EQ(rows({.full_window_cache = true}), 32768U);
@@ -101,14 +101,14 @@ TEST(HistoryPlan, WindowHoldsWindowAndMicroBatch) {
   model.shape.layers[0].attention = Attention::chunked;
   model.shape.layers[0].window = 8192;
   EXPECT_EQ(rows({}), 8192 + 512U);
-  // A config says what its library does; llama.cpp keeps every token of such a model.
+  // A config describes its own library; llama.cpp keeps every token of such a model.
   model.shape.windowless_engine = true;
   EXPECT_EQ(rows({}), 8192 + 512U);
   EXPECT_EQ(breakdown_of(model, {.profile = llama_cpp_profile()}).kv, 32768 * 2 * 256 * 2);
   EXPECT_EQ(breakdown_of(model, {.profile = llama_cpp_profile()}).window, 0U);
 }
 
-// What MLA's heads are before absorption says nothing of the cache.
+// The heads of MLA before absorption do not affect the cache.
 TEST(HistoryPlan, LatentCacheIsOneRowAndTheIndexersBesideIt) {
   std::vector<LayerShape> layers(27, latent_layer());
   layers[0].indexer_dim = 128;
@@ -126,7 +126,7 @@ TEST(HistoryPlan, CompressedRowsAreSharedByTokens) {
   const Plan plan = make_plan(model_of({layer}), {});
   EXPECT_EQ(plan.breakdown().kv, 4096 / 128 * 512 * 2);
   EXPECT_EQ(plan.history.find("layers.0.k")->growth, Growth{});
-  layer.compress_ratio = 3;  // a row that is not full is a row
+  layer.compress_ratio = 3;  // a partial row counts as a row
   EXPECT_EQ(breakdown_of(model_of({layer})).kv, 1366 * 512 * 2);
 }
 
@@ -138,7 +138,7 @@ TEST(HistoryPlan, SharedCachesAreOwnedOnce) {
   EXPECT_EQ(plan.history.find("layers.6.k"), nullptr);
 }
 
-// Of a hybrid each layer is charged with what it has.
+// Each layer of a hybrid is charged only for what it has.
 TEST(HistoryPlan, StatesAreF32PerSequence) {
   const Model model = model_of({mamba2_layer(), attention_layer(4, 4, 64, 128)});
   const std::uint64_t state = (std::uint64_t{3} * (3072 + 2 * 128) + std::uint64_t{3072} * 128) * 4;
@@ -146,11 +146,11 @@ TEST(HistoryPlan, StatesAreF32PerSequence) {
   EXPECT_EQ(breakdown_of(model).kv, 4096 * kRow);
   EXPECT_EQ(breakdown_of(model, {.sequences = 4}).recurrent, 4 * state);
   EXPECT_EQ(breakdown_of(model, {.rollback_states = 2}).recurrent, 3 * state);
-  // One talk holds the states of all sequences then.
+  // In this case one talk holds the states of all sequences.
   const Plan unified = make_plan(model, {.sequences = 4, .unified = true});
   EXPECT_EQ(unified.history.payload(RegionRole::recurrent), 4 * state);
   EXPECT_EQ(unified.breakdown().recurrent, 4 * state);
-  // Behind the caches, so that those keep their pages to themselves.
+  // After the caches, so that the caches do not share their pages.
   std::vector<std::string> names;
   for (const Region& region : unified.history.regions()) names.push_back(region.name);
   EXPECT_EQ(names, (std::vector<std::string>{"layers.1.k", "layers.1.v", "layers.0.conv",
@@ -163,7 +163,7 @@ TEST(HistoryPlan, EncodersHaveNone) {
   EXPECT_EQ(breakdown_of(model).history, 0U);
 }
 
-// The engine stores V transposed then, and all rows of one width.
+// In this case the engine stores V transposed, with rows of the same width.
 TEST(HistoryPlan, LlamaCppPadsVWithoutFlashAttention) {
   const PlanOptions flash = {.profile = llama_cpp_profile()};
   const PlanOptions padded = {.profile = llama_cpp_profile(), .flash_attention = false};
@@ -175,13 +175,13 @@ TEST(HistoryPlan, LlamaCppPadsVWithoutFlashAttention) {
   EXPECT_EQ(bytes_of("layers.1.k", padded), 4096 * 128 * 2);
   EXPECT_EQ(bytes_of("layers.1.v", flash), 4096 * 128 * 2);
   EXPECT_EQ(bytes_of("layers.1.v", {.flash_attention = false}), 4096 * 128 * 2);
-  // Deci: the engine's tensor of a layer that keeps nothing is padded with the others.
+  // Deci: the engine pads the tensor of a layer that keeps nothing like the others.
   const LayerShape none = {.ffn = 128};
   const Model gap = model_of({attention_layer(8, 8, 64, 128), none});
   EXPECT_EQ(breakdown_of(gap, padded).kv, 4096 * (512 + 512 + 512) * 2);
   EXPECT_EQ(make_plan(gap, padded).history.find("layers.1.k"), nullptr);
   EXPECT_EQ(breakdown_of(gap, flash).kv, 4096 * (512 + 512) * 2);
-  // A hybrid's cache has the layers with attention only.
+  // A hybrid's cache contains only the layers with attention.
   const Model hybrid = model_of({attention_layer(8, 8, 64, 128), none, mamba2_layer()});
   EXPECT_EQ(breakdown_of(hybrid, padded).kv, 4096 * (512 + 512) * 2);
 }
@@ -197,7 +197,7 @@ TEST(HistoryPlan, RefusesTypesThatACacheCannotHave) {
             Refused{"PlanOptions::key_type"});
   EXPECT_EQ(refused_plan(four_heads(), {.profile = engine, .value_type = DType::i8}),
             Refused{"PlanOptions::value_type"});
-  // The engine has quantized V with flash attention only.
+  // The engine supports a quantized V only with flash attention.
   PlanOptions options = {.profile = engine, .value_type = DType::q8_0, .flash_attention = false};
   EXPECT_EQ(refused_plan(four_heads(), options), Refused{"PlanOptions::flash_attention"});
   options.profile = native_profile();
@@ -208,7 +208,7 @@ TEST(HistoryPlan, RefusesTypesThatDoNotDivideTheRows) {
   const Model narrow = model_of({attention_layer(4, 4, 64, 128), attention_layer(4, 1, 80, 128)});
   EXPECT_EQ(refused_plan(narrow, {.key_type = DType::q8_0}), (Refused{"layers.1.k", 80}));
   EXPECT_EQ(refused_plan(narrow, {.value_type = DType::q5_0}), (Refused{"layers.1.v", 80}));
-  // 320 elements a row divide; heads of 80 do not, and the engine works by heads.
+  // A row of 320 elements is divisible, but heads of 80 are not, and the engine works per head.
   const Model wide = model_of({attention_layer(4, 4, 80, 128)});
   EXPECT_EQ(refused_plan(wide, {.key_type = DType::q8_0}), Refused{});
   EXPECT_EQ(refused_plan(wide, {.profile = llama_cpp_profile(), .key_type = DType::q8_0}),

@@ -21,9 +21,9 @@ TEST(BytesByLayer, SharesOutWhatAllLayersHaveTogether) {
   shape.layers.resize(4);
   for (std::size_t i = 1; i < 4; ++i) {
     shape.layers[i].experts = 8;
-    shape.layers[i].experts_used = i - 1;  // 0: nothing says how many, so all
+    shape.layers[i].experts_used = i - 1;  // 0: the number is not stated, so all
   }
-  shape.layers[3].experts = 7;  // do not share their bytes evenly
+  shape.layers[3].experts = 7;  // does not divide their bytes evenly
   shape.layers[0].ffn = 64;
   TapePlan tape(TapeKind::weights);
   tape.append(weight_region({.part = Part::embedding}, 1000));

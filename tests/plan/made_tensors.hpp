@@ -1,5 +1,5 @@
 /// @file
-/// Tensors of bytes at places, made by hand, and what `plan_streaming` refuses of them.
+/// Tensors composed by hand, with sizes and places, and how `plan_streaming` refuses them.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace tapedeck::tests {
 
-/// Makes a model, tensor by tensor.
+/// Composes a model, tensor by tensor.
 class Made {
  public:
   explicit Made(std::size_t layers = 0, std::uint64_t experts = 0, std::uint64_t used = 0) {
@@ -28,7 +28,7 @@ class Made {
     file();
   }
 
-  /// What is added from now on lies in another file.
+  /// Tensors that are added from now on are in another file.
   Made& file() {
     builder_.begin_file({.path = "made", .size = kMost});
     return *this;

@@ -18,7 +18,7 @@ bool lives_at(const Region& buffer, std::uint32_t stage) {
   return buffer.live.begin <= stage && stage < buffer.live.end;
 }
 
-// By looking at every stage.
+// Computed by examining every stage.
 std::uint64_t largest_live_sum(const std::vector<Region>& buffers, std::uint32_t stages) {
   std::uint64_t largest = 0;
   for (std::uint32_t stage = 0; stage < stages; ++stage) {
@@ -29,7 +29,7 @@ std::uint64_t largest_live_sum(const std::vector<Region>& buffers, std::uint32_t
   return largest;
 }
 
-// True where two buffers share a byte at some stage.
+// Whether two buffers share a byte at some stage.
 bool collide(const std::vector<Region>& buffers, const Packing& packing, std::size_t a,
              std::size_t b, std::uint32_t stages) {
   const auto end = [&](std::size_t which) { return packing.offsets[which] + buffers[which].bytes; };
@@ -69,13 +69,13 @@ TEST(Pack, LaysBuffersOfOtherTimesOverEachOther) {
 
 TEST(Pack, KeepsBuffersOfOneTimeApart) {
   const Packing packing = pack(std::vector<Region>{buffer_of(100, {0, 2}), buffer_of(300, {1, 2})});
-  EXPECT_EQ(packing.offsets, (std::vector<std::uint64_t>{320, 0}));  // the largest first
+  EXPECT_EQ(packing.offsets, (std::vector<std::uint64_t>{320, 0}));  // the largest one first
   EXPECT_EQ(packing.peak, 420U);
-  EXPECT_EQ(packing.lower_bound, 400U);  // what the alignment costs is not in it
+  EXPECT_EQ(packing.lower_bound, 400U);  // it does not include the cost of alignment
 }
 
 TEST(Pack, FillsGapsThatFit) {
-  // Two that stay, and a gap of 320 bytes between them while the second is not there.
+  // Two long-lived buffers, with a gap of 320 bytes between them before the second one exists.
   const Packing packing = pack(std::vector<Region>{buffer_of(512, {0, 4}), buffer_of(320, {0, 2}),
                                                    buffer_of(256, {0, 4}), buffer_of(192, {2, 4}),
                                                    buffer_of(128, {2, 4})});
@@ -115,10 +115,11 @@ TEST(Pack, NeverCollides) {
     EXPECT_EQ(packing.lower_bound, largest_live_sum(buffers, kStages));
     EXPECT_GE(packing.peak, packing.lower_bound);
   }
-  EXPECT_GT(overlaps, 1000U);  // it did lay buffers over each other
+  EXPECT_GT(overlaps, 1000U);  // it really placed buffers over each other
 }
 
-// Largest first alone is 5 % above the bound in the mean of such sets, and 1.45 times at worst.
+// The simple rule, largest first, is 5 % above the bound on average for such sets, and 1.45 times
+// at worst.
 TEST(Pack, ComesNearTheBound) {
   std::mt19937 random(1);  // NOLINT(cert-msc51-cpp)
   double excess = 0;
@@ -136,7 +137,7 @@ TEST(Pack, ComesNearTheBound) {
   EXPECT_LE(excess, 0.02);
 }
 
-// A quadratic rule: 10,000 buffers are some fifty million steps.
+// The algorithm is quadratic: 10,000 buffers take some fifty million steps.
 TEST(Pack, ManagesTenThousandBuffers) {
   std::mt19937 random(1);  // NOLINT(cert-msc51-cpp)
   const std::vector<Region> buffers = random_buffers(random, 10'000, 2000);

@@ -65,7 +65,7 @@ TEST(MakePlan, HoldsForRandomShapes) {
   }
 }
 
-/// 4 heads of 64, made for so many tokens.
+/// 4 heads of size 64, trained for this many tokens.
 Model four_heads_of(std::uint64_t context = 4096) {
   return model_of({attention_layer(4, 4, 64, 128)}, 512, 1000, context);
 }
@@ -132,7 +132,7 @@ TEST(Breakdown, CountsOverheadAsALine) {
   EXPECT_EQ(with.scratch, without.scratch);
 }
 
-// It promises not to throw, of plans made by hand too.
+// It is noexcept, even for plans composed by hand.
 TEST(Breakdown, StaysAtTheMostThatFits) {
   Plan plan;
   plan.history.append({.name = "k", .role = RegionRole::kv, .bytes = kMost / 2});

@@ -1,5 +1,5 @@
 /// @file
-/// Models that no rule made, and options to plan them with.
+/// Random models that follow no rule, and random options to plan them.
 #pragma once
 
 #include <array>
@@ -12,11 +12,11 @@
 
 namespace tapedeck::tests {
 
-/// Every kind of layer, any width. One pick a statement: compilers evaluate arguments in orders of
-/// their own.
+/// Every kind of layer, any width. There is one pick per statement, because compilers evaluate
+/// arguments in different orders.
 class RandomPlan {
  public:
-  /// @param other  whose memory half of them plan, instead of the native one.
+  /// @param other  another engine whose memory half of them predict, instead of Tapedeck's own.
   explicit RandomPlan(std::uint32_t seed, const Profile& other = native_profile()) : random_(seed) {
     std::vector<LayerShape> layers(up_to(12));
     for (LayerShape& layer : layers) layer = random_layer();
@@ -77,7 +77,7 @@ class RandomPlan {
     options.micro_batch = up_to(1000);
     options.key_type = kTypes[up_to(kTypes.size()) - 1];
     options.value_type = kTypes[up_to(kTypes.size()) - 1];
-    // The engine has quantized V with flash attention only.
+    // The engine supports a quantized V only with flash attention.
     options.flash_attention = one_in(2) || options.value_type >= DType::q4_0;
     options.full_window_cache = one_in(4);
     options.rollback_states = up_to(3) - 1;

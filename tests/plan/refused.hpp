@@ -1,5 +1,5 @@
 /// @file
-/// What a piece of work is refused for, as a value.
+/// Returns why a function throws InvalidArgument, as a value.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace tapedeck::tests {
 
-/// The facts of an InvalidArgument.
+/// The fields of an InvalidArgument.
 struct Refused {
   std::string argument = "accepted";
   std::optional<std::uint64_t> value{};
@@ -24,12 +24,12 @@ struct Refused {
   }
 };
 
-/// What does not fit in 64 bits.
+/// A value that does not fit in 64 bits.
 inline const Refused kTooLarge = {"the plan"};
 
 [[nodiscard]] Refused refused(const auto& work) {
   try {
-    static_cast<void>(work());  // perhaps of a result that may not be ignored
+    static_cast<void>(work());  // the result may be [[nodiscard]]
   } catch (const InvalidArgument& error) {
     return {error.argument(), error.value(), error.limit()};
   }

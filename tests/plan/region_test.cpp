@@ -27,9 +27,9 @@ TEST(TapePlan, AppendsBehindAllAtTheAlignment) {
   plan.append({.name = "c", .bytes = 1});
   EXPECT_EQ(plan.find("a")->offset, 0U);
   EXPECT_EQ(plan.find("b")->offset, 256U);
-  EXPECT_EQ(plan.find("c")->offset, 384U);  // 356 in whole lines
+  EXPECT_EQ(plan.find("c")->offset, 384U);  // 356, rounded up to whole lines
   EXPECT_EQ(plan.payload(), 111U);
-  EXPECT_EQ(plan.bytes(), 448U);  // 385 in whole lines
+  EXPECT_EQ(plan.bytes(), 448U);  // 385, rounded up to whole lines
   EXPECT_EQ(plan.alignment(), 256U);
 }
 
@@ -69,7 +69,7 @@ TEST(TapePlan, RefusesWhatMakesNoSense) {
             (Refused{"Region::growth", std::nullopt, 1000}));
   EXPECT_TRUE(plan.empty());
   plan.append({.name = "a", .bytes = 1000, .growth = {100, 10}});
-  EXPECT_EQ(refused_region({.name = "a"}), Refused{"Region::name"});  // has it already
+  EXPECT_EQ(refused_region({.name = "a"}), Refused{"Region::name"});  // the plan has one already
   EXPECT_EQ(plan.regions().size(), 1U);
   EXPECT_EQ(plan.payload(), 1000U);
 }
@@ -80,13 +80,13 @@ TEST(TapePlan, RefusesWhatDoesNotFit) {
     return refused([&] { plan.append({.name = "b", .bytes = bytes, .alignment = alignment}); });
   };
   EXPECT_EQ(refused_bytes(kMost), (Refused{"Region::bytes", kMost}));
-  // Its own end fits; the line it ends in does not.
+  // Its end fits, but the end of its last line does not.
   EXPECT_EQ(refused_bytes(kMost - 62), (Refused{"Region::bytes", kMost - 62}));
   plan.append({.name = "a", .bytes = kMost - 63});
   EXPECT_EQ(plan.bytes(), kMost - 63);
   EXPECT_EQ(refused_bytes(1), (Refused{"Region::bytes", 1}));
   EXPECT_EQ(refused_bytes(1, std::uint64_t{1} << 63U), (Refused{"Region::bytes", 1}));
-  // Over each other the extents fit, and the sum of bytes does not.
+  // The extents, which overlap, fit; the sum of bytes does not.
   EXPECT_THROW(plan.place({.name = "b", .bytes = 128}), InvalidArgument);
   EXPECT_EQ(plan.regions().size(), 1U);
 }
@@ -131,8 +131,8 @@ TEST(TapePlan, HasADigestOfAllThatLaysItOut) {
   EXPECT_NE(digest(region), digest({.name = "a", .bytes = 64, .growth = {1, 64}}));
 }
 
-// A region that was handed out stays valid when its plan grows behind it; one of a plan that
-// differs before it is another.
+// A region of a plan is still valid when the plan grows after it. A region of a plan that differs
+// before it is a different region.
 TEST(TapePlan, ARegionCarriesTheDigestUpToItself) {
   TapePlan plan(TapeKind::history);
   plan.append({.name = "a", .bytes = 64});

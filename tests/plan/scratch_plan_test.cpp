@@ -1,4 +1,4 @@
-// Buffers of decode steps and of prefills, by figures worked out by hand.
+// Buffers of decode steps and of prefills, compared with figures computed by hand.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ std::uint64_t bytes_of_region(const TapePlan& plan, const std::string& name) {
   return region == nullptr ? 0 : region->bytes;
 }
 
-// The table of U4, of Qwen2-1.5B at a batch of 4: q 1536, kv 256, hidden 1536, ffn 8960.
+// The reference table, for Qwen2-1.5B with a batch of 4: q 1536, kv 256, hidden 1536, ffn 8960.
 TEST(DecodeBuffers, AreTheTableOfU4) {
   const TapePlan plan = plan_decode_buffers(qwen2_1_5b().shape, {.batch = 4, .int4_weights = true});
   constexpr std::uint64_t kHidden = std::uint64_t{4} * 1536 * 2;
@@ -63,7 +63,7 @@ TEST(DecodeBuffers, AreTheTableOfU4) {
     all += bytes;
   }
   EXPECT_EQ(plan.regions().size(), expected.size());
-  EXPECT_EQ(plan.payload(), all);  // upstream's memory_bytes() forgot five of them
+  EXPECT_EQ(plan.payload(), all);  // upstream's memory_bytes() omits five of them
   std::uint64_t end = 0;
   for (const Region& region : plan.regions()) {
     EXPECT_GE(region.offset, end) << region.name;
@@ -143,7 +143,7 @@ TEST(ScratchPlan, UnpacksInt4WeightsInDecode) {
   EXPECT_EQ(eight.scratch.find("decode.temp_dequant"), nullptr);
 }
 
-// 512 tokens; the widest moment is the gated feed-forward part.
+// With 512 tokens, the peak is in the gated feed-forward part.
 TEST(ScratchPlan, PrefillPeaksWhereItShould) {
   const Plan plan = make_plan(qwen2_1_5b(), {.total_context = 4096});
   EXPECT_EQ(plan.peak_stage, "feed-forward");
@@ -163,7 +163,8 @@ TEST(ScratchPlan, PrefillPeaksWhereItShould) {
   EXPECT_EQ(logits.scratch.find("prefill.logits")->bytes, std::uint64_t{512} * 151936 * 2);
 }
 
-// Qwen3-30B-A3B, whose experts are the peak: largest first would be 1.2 times the bound.
+// In Qwen3-30B-A3B the experts are the peak; placing the largest first would take 1.2 times the
+// bound.
 TEST(ScratchPlan, PrefillOfExpertsIsPackedWithoutAGap) {
   LayerShape layer = attention_layer(32, 4, 128, 0);
   layer.experts = 128;
@@ -181,8 +182,9 @@ TEST(ScratchPlan, ScoresOfWindowsAreAsWideAsTheirCache) {
   EXPECT_EQ(plan.scratch.find("prefill.scores")->bytes, 512 * 4 * 1024 * 4);
 }
 
-// With flash attention the logits head of a large vocabulary is the peak: a floor of every engine
-// that computes all logits (two hidden rows and the logits, in f32; which rows to put out).
+// With flash attention the logits head of a large vocabulary is the peak, which is a lower bound
+// for every engine that computes all logits: two hidden rows and the logits, in f32, and which rows
+// to output.
 TEST(LlamaCppScratch, LogitsAreTheFloor) {
   const Plan plan =
       make_plan(qwen2_1_5b(), {.profile = llama_cpp_profile(), .total_context = 4096});
@@ -192,7 +194,7 @@ TEST(LlamaCppScratch, LogitsAreTheFloor) {
   EXPECT_EQ(plan.breakdown().decode, 151936 * 4);
 }
 
-// Heads' scores and the mask, in f32.
+// The scores of the heads and the mask, in f32.
 TEST(LlamaCppScratch, ScoresAreThePeakOfLongContexts) {
   const Plan plan = make_plan(
       qwen2_1_5b(),

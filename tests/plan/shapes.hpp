@@ -1,5 +1,5 @@
 /// @file
-/// Models and weights made by hand, for tests of plans.
+/// Models and weights composed by hand, for tests of plans.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ inline LayerShape windowed_layer(LayerShape layer, std::uint64_t window) {
   return layer;
 }
 
-/// DeepSeek-V2-Lite's: 16 heads over one latent row of 512 + 64.
+/// The attention of DeepSeek-V2-Lite: 16 heads over one latent row of 512 + 64.
 inline LayerShape latent_layer() {
   return {.attention = Attention::latent, .heads = 16, .kv_heads = 1, .key_dim = 576, .ffn = 10944};
 }
@@ -60,13 +60,13 @@ inline Model model_of(std::vector<LayerShape> layers, std::uint64_t hidden = 512
   return model;
 }
 
-/// Weights of a name that no other region has.
+/// Weights with a name that no other region has.
 inline Region weight_region(const PartId& id, std::uint64_t bytes) {
   static int regions = 0;
   return {.id = id, .name = "region " + std::to_string(++regions), .bytes = bytes};
 }
 
-/// Qwen2-1.5B.
+/// The shape of Qwen2-1.5B.
 inline Model qwen2_1_5b() {
   return model_of(std::vector<LayerShape>(28, attention_layer(12, 2, 128, 8960)), 1536, 151936,
                   131072);

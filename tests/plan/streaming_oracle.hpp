@@ -1,5 +1,5 @@
 /// @file
-/// What a `StreamingPlan` must be, worked out from the model's tensors in another way.
+/// Checks a `StreamingPlan` by deriving it from the model's tensors in a different manner.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@ namespace tapedeck::tests {
 
 inline constexpr std::uint64_t kWholeRegion = 256;
 
-/// Every byte of every tensor is somewhere, and nowhere twice.
+/// Expects that every byte of every tensor has exactly one place.
 inline void expect_every_byte_once(const Model& model, const StreamingPlan& plan) {
   std::map<std::uint32_t, std::map<std::uint64_t, std::uint64_t>> ranges;  // of each tensor
   const auto add = [&](std::uint32_t tensor, std::uint64_t from, std::uint64_t bytes) {
@@ -44,7 +44,8 @@ inline void expect_every_byte_once(const Model& model, const StreamingPlan& plan
   }
 }
 
-/// Parts that are neighbours in their file keep their distance; all others begin a run.
+/// Expects that parts that are neighbors in their file keep their distance, and that all others
+/// begin a run.
 inline void expect_runs(const Model& model, const StreamedLayer& layer) {
   const auto in_file = [&](const StreamedPart& part) {
     return model.tensors.entries()[part.tensor].offset + part.from;
@@ -63,7 +64,7 @@ inline void expect_runs(const Model& model, const StreamedLayer& layer) {
     const StreamedPart& before = layer.parts[i - 1];
     const bool one_file =
         model.tensors.entries()[before.tensor].file == model.tensors.entries()[part.tensor].file;
-    const std::uint64_t distance = in_file(part) - in_file(before);  // wraps round where it is none
+    const std::uint64_t distance = in_file(part) - in_file(before);  // wraps around if negative
     const bool near = distance >= before.bytes && distance - before.bytes <= 4096;
     if (one_file && near && distance % 16 == 0) {
       EXPECT_EQ(part.offset - before.offset, distance);
@@ -74,7 +75,7 @@ inline void expect_runs(const Model& model, const StreamedLayer& layer) {
   EXPECT_EQ(layer.bytes, round_up(end, kWholeRegion));
 }
 
-/// Bytes that a token copies of a layer whose experts are alike.
+/// The bytes that a token copies of a layer whose experts have the same size.
 inline std::uint64_t token_bytes_of(const StreamedLayer& layer, std::uint64_t used) {
   std::uint64_t bytes = 0;
   std::map<std::uint32_t, std::uint64_t> experts;
@@ -92,7 +93,7 @@ inline std::uint64_t token_bytes_of(const StreamedLayer& layer, std::uint64_t us
   return bytes;
 }
 
-/// Weights on the device where the first `stay` layers stay.
+/// The size of the weights on the device if the first `stay` layers stay there.
 inline std::uint64_t device_bytes_with(const Model& model, const StreamingPlan& plan,
                                        std::size_t stay, std::uint64_t slots) {
   std::uint64_t bytes = 0;
@@ -139,7 +140,7 @@ inline void expect_regions(const StreamingPlan& plan) {
   EXPECT_EQ(plan.device.regions().size(), plan.outer.size() + plan.resident_layers() + plan.slots);
 }
 
-/// All that must hold of a plan, whatever the model.
+/// Expects everything that must hold for any plan.
 inline void expect_sound(const Model& model, const StreamingPlan& plan,
                          const StreamingOptions& options) {
   expect_every_byte_once(model, plan);
@@ -170,7 +171,8 @@ inline void expect_sound(const Model& model, const StreamingPlan& plan,
   }
 }
 
-/// The most layers that can stay in so many bytes; nothing where not even slots fit.
+/// The maximum number of layers that can stay in this many bytes; `nullopt` if not even the slots
+/// fit.
 inline std::optional<std::size_t> expected_resident(const Model& model, const StreamingPlan& plan,
                                                     std::uint64_t bytes, std::uint64_t slots) {
   std::optional<std::size_t> most;

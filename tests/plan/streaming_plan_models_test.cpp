@@ -1,4 +1,4 @@
-// Plans of layer streaming against the oracle: for models that chance made, and for real ones.
+// Compares plans of layer streaming with the oracle, for random models and for real ones.
 #include <gmock/gmock.h>
 
 #include <cstddef>
@@ -19,7 +19,7 @@
 namespace tapedeck::tests {
 namespace {
 
-/// Tensors of any size at any place, in their order in some files, dense and of experts.
+/// Tensors of random sizes at random places, in order in several files, both dense and of experts.
 class RandomTensors {
  public:
   explicit RandomTensors(std::uint32_t seed) : random_(seed) {
@@ -35,7 +35,7 @@ class RandomTensors {
       at += gap();
       at += add_tensor(made, i, at, up_to(layers) - 1, experts);
     }
-    made.tensor("blk.0.last", at, {1});  // a layer there is
+    made.tensor("blk.0.last", at, {1});  // makes the number of layers explicit
     model = made.model();
   }
 
@@ -98,7 +98,7 @@ TEST(StreamingPlanRandom, IsWhatTheOracleSays) {
       const StreamingPlan plan = plan_streaming(model, options);
       expect_sound(model, plan, options);
       EXPECT_EQ(plan.resident_layers(), *expected);
-      EXPECT_GE(plan.resident_layers(), stayed);  // more memory, no fewer layers
+      EXPECT_GE(plan.resident_layers(), stayed);  // with more memory, at least as many layers stay
       EXPECT_LE(plan.token_bytes, none_stays.token_bytes);
       stayed = plan.resident_layers();
       some_stay += stayed != 0 && plan.slots != 0 ? 1 : 0;
@@ -126,7 +126,7 @@ TEST(StreamingPlanRandom, OneByteDecides) {
   }
 }
 
-/// Of real models: tensors by hand, from their names.
+/// Counts the parts of a layer in real models directly from the names of the tensors.
 std::size_t layer_parts(const Model& model, const StreamingPlan& plan, const std::string& prefix) {
   for (std::size_t i = 0; i < plan.layers.size(); ++i) {
     const std::string begin = prefix + std::to_string(i) + ".";
@@ -172,7 +172,7 @@ TEST(StreamingPlanRealModels, EngineFigures) {
   EXPECT_GE(of_experts, 100);
 }
 
-// 128 experts of which a token uses 8: 16 times less is copied.
+// A token uses 8 of 128 experts, so 16 times less is copied.
 TEST(StreamingPlanRealModels, ExpertsOfQwen3) {
   const auto path = shared_data("engine_figures") / "qwen3-30b-a3b.header-only.gguf";
   SKIP_WITHOUT(path);
@@ -192,8 +192,9 @@ TEST(StreamingPlanRealModels, ExpertsOfQwen3) {
 
 struct FileWithTensors {
   const char* file;
-  const char* prefix;  ///< Of the names of a layer's tensors.
-  std::size_t layers;  ///< 0: as many as the shape has, of which a safetensors file says nothing.
+  const char* prefix;  ///< The prefix of the names of a layer's tensors.
+  /// 0 means the number in the shape, which a safetensors file does not state.
+  std::size_t layers;
 };
 constexpr FileWithTensors kFilesWithTensors[] = {
     {"gguf/stories260K.gguf", "blk.", 0},

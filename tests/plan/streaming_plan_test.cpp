@@ -32,7 +32,7 @@ Model small_model() {
 constexpr std::uint64_t kOuter = 512 + 256;
 constexpr std::uint64_t kLayersBytes = 1024 + 2048;
 
-/// The plan, of which all holds that must.
+/// Returns a plan, after checking everything that must hold for it.
 StreamingPlan sound_plan(const Model& model, const StreamingOptions& options = {}) {
   StreamingPlan plan = plan_streaming(model, options);
   expect_sound(model, plan, options);
@@ -61,7 +61,7 @@ TEST(StreamingPlan, AsManyLayersStayAsFit) {
   };
   EXPECT_EQ(resident(kOuter + 2048), 0U);
   EXPECT_EQ(resident(kOuter + kLayersBytes - 1), 0U);
-  // One layer and a slot of the other are all there is: then that stays as well.
+  // This is enough for one layer and a slot for the other, so the other can stay as well.
   EXPECT_EQ(resident(kOuter + kLayersBytes), 2U);
   EXPECT_EQ(refused_streaming(small_model(), {.slots = 1, .device_bytes = kOuter + 2047}),
             (Refused{"StreamingOptions::device_bytes", kOuter + 2047, kOuter + 2048}));
@@ -76,7 +76,8 @@ TEST(StreamingPlan, WhereEverythingStaysThereAreNoSlots) {
   EXPECT_EQ(plan.device.find("slot.0"), nullptr);
 }
 
-// A large first layer that stays makes the slots small: streaming with it takes less than without.
+// If a large first layer stays, the slots are small, so streaming with it takes less memory than
+// without.
 TEST(StreamingPlan, SlotsAreOfTheLayersThatTakeTurns) {
   const Model model = Made(4)
                           .tensor("blk.0.w", 0, {10'240})
@@ -103,7 +104,7 @@ TEST(StreamingPlan, ARunGoesOnOverAGapOfFourKibibytesAtMost) {
   };
   EXPECT_EQ(second(160 + 4096), 160 + 4096U);
   EXPECT_EQ(second(160 + 4112), 256U);
-  EXPECT_EQ(second(16), 256U);  // over the first
+  EXPECT_EQ(second(16), 256U);  // overlaps the first
   const Model files =
       Made(1).tensor("blk.0.a", 0, {160}).file().tensor("blk.0.b", 160, {160}).model();
   EXPECT_EQ(sound_plan(files).layers[0].parts[1].offset, 256U);
@@ -125,8 +126,8 @@ TEST(StreamingPlan, StackedExpertsAreCut) {
                           .tensor("blk.0.ffn_gate_inp.weight", 0, {4, 16})
                           .tensor("blk.0.ffn_up_exps.weight", 64, {4, 8, 32})
                           .tensor("blk.0.ffn_up_shexp.weight", 1088, {4, 8, 32})
-                          .tensor("blk.0.ffn_norm_exps.weight", 2112, {4})    // of one dimension
-                          .tensor("blk.1.ffn_up_exps.weight", 2144, {3, 32})  // of another count
+                          .tensor("blk.0.ffn_norm_exps.weight", 2112, {4})    // one-dimensional
+                          .tensor("blk.1.ffn_up_exps.weight", 2144, {3, 32})  // another count
                           .model();
   const StreamingPlan plan = sound_plan(model);
   const std::vector<StreamedPart>& parts = plan.layers[0].parts;
@@ -155,7 +156,7 @@ TEST(StreamingPlan, ExpertsAreToldByNumber) {
   std::vector<std::uint32_t> experts;
   for (const StreamedPart& part : plan.layers[0].parts) experts.push_back(part.expert);
   EXPECT_THAT(experts, ElementsAre(2, 0, kNoExpert, kNoExpert, kNoExpert, kNoExpert));
-  // Two experts are there of the three that a token uses.
+  // Only two of the three experts that a token uses exist.
   EXPECT_EQ(plan.token_bytes, 200 + 7 + 30 + 3 + 20U);
 }
 
@@ -166,11 +167,11 @@ TEST(StreamingPlan, ExpertsThatTheShapeDoesNotKnowAreNone) {
     return std::pair(plan.layers[0].experts, plan.token_bytes);
   };
   EXPECT_EQ(experts_of(0, 0), std::pair(0UL, 64UL));
-  EXPECT_EQ(experts_of(4, 1, 0), std::pair(0UL, 64UL));  // a layer that the shape has not
-  EXPECT_EQ(experts_of(4, 0), std::pair(4UL, 64UL));     // nothing says how many are used: all
+  EXPECT_EQ(experts_of(4, 1, 0), std::pair(0UL, 64UL));  // a layer that the shape lacks
+  EXPECT_EQ(experts_of(4, 0), std::pair(4UL, 64UL));     // the number used is not stated, so all
   EXPECT_EQ(experts_of(4, 2), std::pair(4UL, 32UL));
   EXPECT_EQ(experts_of(kMost, 2), std::pair(0UL, 64UL));
-  // Its number would be another one in 32 bits.
+  // In 32 bits, its number would become a different one.
   const StreamingPlan plan = sound_plan(
       Made(1, kMost, 2).tensor("model.layers.0.mlp.experts.4294967296.w", 0, {64}).model());
   EXPECT_EQ(plan.layers[0].parts[0].expert, kNoExpert);
@@ -183,7 +184,7 @@ TEST(StreamingPlan, StagingBuffersBeginOnPages) {
   EXPECT_EQ(plan.staging.bytes(), 2 * 8192 + 5056U);
 }
 
-// A header of a few bytes must not be able to ask for any number of parts.
+// A header of a few bytes must not be able to request any number of parts.
 TEST(StreamingPlan, MoreExpertsThanAnyModelHasAreRefused) {
   constexpr std::uint64_t kExperts = std::uint64_t{1} << 20;
   const auto with = [](std::uint64_t experts, std::uint64_t tensors) {
@@ -199,7 +200,8 @@ TEST(StreamingPlan, MoreExpertsThanAnyModelHasAreRefused) {
 }
 
 TEST(StreamingPlan, Llama2cTensorsAreCutIntoLayers) {
-  // As many rows of the vocabulary and of angles as layers: only names tell which is which.
+  // As many rows of the vocabulary and of angles as there are layers, so only names distinguish
+  // them.
   const Model model = Made(2)
                           .tensor("token_embedding_table", 28, {2, 8})
                           .tensor("rms_att_weight", 44, {2, 8})

@@ -36,10 +36,10 @@ TEST(PlanRanks, OneRankIsThePlan) {
   EXPECT_FALSE(plan.replicates_kv_heads);
 }
 
-// Of two ranks each has a KV head; of four, two have the same one.
+// With two ranks each has its own KV head; with four, pairs of ranks have the same one.
 TEST(PlanRanks, ShareWhatCanBeCutAndReplicateKvHeads) {
   const std::uint64_t norms = std::uint64_t{2} * 512 * 2;
-  const std::uint64_t kv_head = std::uint64_t{2} * 64 * 512 * 2;  // of K and of V
+  const std::uint64_t kv_head = std::uint64_t{2} * 64 * 512 * 2;  // for K and for V
   for (const std::uint64_t ranks : {2U, 4U}) {
     const RankPlan plan = plan_ranks(one_layer(), {}, ranks);
     ASSERT_EQ(plan.ranks.size(), ranks);
@@ -53,7 +53,7 @@ TEST(PlanRanks, ShareWhatCanBeCutAndReplicateKvHeads) {
   }
 }
 
-// 8 heads in groups of 4 over 3 ranks: heads 0-1, 2-4, 5-7; the second reads both KV heads.
+// 8 heads in groups of 4 on 3 ranks: heads 0-1, 2-4, 5-7; the second rank reads both KV heads.
 TEST(PlanRanks, NamesTheLargest) {
   const RankPlan plan = plan_ranks(one_layer(), {}, 3);
   EXPECT_EQ(plan.ranks[0].kv_heads, 1U);

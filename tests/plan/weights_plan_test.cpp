@@ -50,7 +50,7 @@ TEST(WeightsPlan, OfAConfigIsItsParametersAtItsType) {
             (std::vector<std::uint64_t>{4, 300, 512}));
 }
 
-// Norms stay in f32, as in GGUF files.
+// Norms are still f32, as in GGUF files.
 TEST(WeightsPlan, TakesAnotherType) {
   const PlanOptions options = {.weights_type = DType::q4_k};
   EXPECT_EQ(bytes_in(small(), "layers.attention.q", options), 2 * 256 * 512 / 256 * 144);
@@ -64,7 +64,7 @@ TEST(WeightsPlan, TakesAnotherType) {
             Refused{"PlanOptions::weights_type"});
 }
 
-/// `small` as a checkpoint that is stored so.
+/// Returns `small` as a checkpoint that is stored with this quantization.
 Model stored_as(StoredQuantization quantization) {
   Model model = small();
   quantization.known = true;
@@ -78,7 +78,7 @@ TEST(WeightsPlan, CountsScalesOfFp8Blocks) {
   const Model model = stored_as({.type = DType::f8_e4m3, .block_rows = 128, .block_columns = 128});
   EXPECT_EQ(bytes_in(model, "layers.attention.q"), 2 * 256 * 512);
   EXPECT_EQ(bytes_in(model, "layers.attention.q.scales"), 2 * (2 * 4) * 4);
-  EXPECT_EQ(bytes_in(model, "layers.experts.up.scales"), 4 * (3 * 4) * 4);  // 300 is three blocks
+  EXPECT_EQ(bytes_in(model, "layers.experts.up.scales"), 4 * (3 * 4) * 4);  // 300 is 3 blocks
   EXPECT_EQ(bytes_in(model, "layers.norm"), 2 * 512 * 2);
   EXPECT_EQ(bytes_in(model, "layers.router"), 2 * 2 * 512 * 2);
   EXPECT_EQ(bytes_in(model, "head"), 1000 * 512 * 2);
@@ -132,7 +132,7 @@ TEST(WeightsPlan, WhatIsNotKnownIsAWarning) {
   EXPECT_EQ(plan.warnings.size(), 1U);
 }
 
-/// Files that are kept beside the checkout.
+/// Tests with real files beside the checkout.
 class RealFiles : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -159,7 +159,8 @@ TEST_F(RealFiles, HaveOneRegionATensor) {
   EXPECT_EQ(half.weights.find("output.weight")->bytes, std::uint64_t{128256} * 4096 * 2);
 }
 
-// What public lists state of MiniMax-M2.5 counts the scales too; the difference is theirs alone.
+// Public lists count the scales of MiniMax-M2.5 as parameters too; the difference is only due to
+// these.
 TEST_F(RealFiles, ScaleElementsAreThoseOfThePublishedCheckpoint) {
   const auto path = shared_data("configs/MiniMaxAI--MiniMax-M2.5.json");
   std::uint64_t scales = 0;
@@ -171,7 +172,8 @@ TEST_F(RealFiles, ScaleElementsAreThoseOfThePublishedCheckpoint) {
   EXPECT_EQ(plan.weights.find("head")->dtype, DType::bf16);
 }
 
-// Four bits and a scale of one byte for each 32: 21,511,953,984 elements with the scales.
+// Four bits, and a scale of one byte for every 32 weights: 21,511,953,984 elements including the
+// scales.
 TEST_F(RealFiles, GptOssExpertsAreMxfp4) {
   const auto path = shared_data("configs/openai--gpt-oss-20b.json");
   const Plan plan = make_plan(read_model(path));

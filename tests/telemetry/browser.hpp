@@ -1,5 +1,5 @@
 /// @file
-/// Debian's Chromium without a screen, driven by its own driver as W3C's WebDriver describes it.
+/// Debian's Chromium without a screen, controlled through its WebDriver (W3C).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ class Browser {
 
   void open(const std::string& address) const { ask("POST", "/url", {{"url", address}}); }
 
-  /// As on a screen of that width, in light or dark mode.
+  /// Emulates a screen of that width, in light or dark mode.
   void look(unsigned width, unsigned height, bool dark) const {
     devtools("Emulation.setDeviceMetricsOverride",
              {{"width", width}, {"height", height}, {"deviceScaleFactor", 1}, {"mobile", false}});
@@ -44,12 +44,12 @@ class Browser {
           Json::array({{{"name", "prefers-color-scheme"}, {"value", dark ? "dark" : "light"}}})}});
   }
 
-  /// What a function body returns in the page.
+  /// Returns the result of a function body that runs in the page.
   [[nodiscard]] Json run(const std::string& script) const {
     return ask("POST", "/execute/sync", {{"script", script}, {"args", Json::array()}});
   }
 
-  /// What the page has said to the console since the last time.
+  /// Returns the console messages of the page since the last call.
   [[nodiscard]] std::vector<std::string> console() const {
     std::vector<std::string> messages;
     for (const Json& line : ask("POST", "/se/log", {{"type", "browser"}})) {
@@ -57,7 +57,7 @@ class Browser {
     }
     return messages;
   }
-  /// The addresses that were asked for since the last time, but for those of the browser itself.
+  /// Returns the addresses requested since the last call, except the browser's own.
   [[nodiscard]] std::vector<std::string> requests() const {
     std::vector<std::string> addresses;
     for (const Json& line : ask("POST", "/se/log", {{"type", "performance"}})) {
@@ -70,7 +70,7 @@ class Browser {
     return addresses;
   }
 
-  /// The whole page as it is seen now, as a PNG file.
+  /// Saves the whole page as it is displayed now, as a PNG file.
   void take_picture(const std::string& path) const {
     const Json picture = devtools("Page.captureScreenshot", {{"captureBeyondViewport", true}});
     const std::string coded =
@@ -80,7 +80,7 @@ class Browser {
   }
 
  private:
-  // Its own profile, and nothing asked of the network by the browser itself.
+  // A separate profile, and no network requests by the browser itself.
   [[nodiscard]] std::string begin_session() const {
     const Json arguments = {"--headless=new",
                             "--no-sandbox",
@@ -104,7 +104,7 @@ class Browser {
     return "/session/" + Json::parse(answer.text).at("value").at("sessionId").get<std::string>();
   }
 
-  // It speaks no older HTTP.
+  // The driver does not support older versions of HTTP.
   [[nodiscard]] Answer send(const std::string& method, const std::string& path,
                             const std::string& body = {}) const {
     return http(port_, method, path, body, "HTTP/1.1");

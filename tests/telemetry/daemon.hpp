@@ -1,5 +1,5 @@
 /// @file
-/// Somebody else's program that works beside a test.
+/// A third-party program that runs beside a test.
 #pragma once
 
 #include <fcntl.h>
@@ -16,8 +16,8 @@
 
 namespace tapedeck::tests {
 
-/// Started with what it says in a log; it ends with its object, or with the test, however that
-/// ends.
+/// Starts the program with its output in a log. It ends with this object, or with the test, however
+/// the test ends.
 class Daemon {
  public:
   Daemon(const std::vector<std::string>& words, const std::filesystem::path& log)
@@ -29,7 +29,7 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  /// The last of it.
+  /// Returns the end of the log.
   [[nodiscard]] std::string said() const { return shell("tail -5 " + log_.string()).text; }
 
  private:
@@ -39,7 +39,8 @@ class Daemon {
     for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    ::close_range(3, ~0U, 0);  // the child's pipe, too, whose other end waits for it to be closed
+    // Including the child's pipe, because its other end waits for it to be closed.
+    ::close_range(3, ~0U, 0);
     const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     ::dup2(out, 1);
     ::dup2(out, 2);

@@ -1,5 +1,5 @@
 /// @file
-/// A `Stat` in which every figure has a number of its own, and the figures of one by their places.
+/// A `Stat` in which every figure has a different number, and the figures of a `Stat` by place.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,10 +13,10 @@
 
 namespace tapedeck::tests {
 
-/// By place, tape and name: "host.scratch.used", "gpu0.tokens", "layout.passes".
+/// The figures by place, tape and name: "host.scratch.used", "gpu0.tokens", "layout.passes".
 using EveryFigure = std::map<std::string, std::uint64_t>;
 
-/// No number is as large as a KiB, so that text shows it exactly.
+/// All numbers are smaller than a KiB, so that text shows them exactly.
 [[nodiscard]] inline Stat numbered_stat(std::size_t gpus) {
   Stat stat;
   std::uint64_t number = 100;
@@ -60,9 +60,8 @@ using EveryFigure = std::map<std::string, std::uint64_t>;
   return all;
 }
 
-/// One test of every form that a `Stat` is exported in: each figure is there, under its name and
-/// with its value. A form is a struct with `told`, which exports a stat and gives what was
-/// exported.
+/// One test for every format that a `Stat` is exported in: each figure must be there, with its name
+/// and value. A format is a struct with `told`, which exports a stat and returns what was exported.
 template <class Format>
 class EveryFormat : public ::testing::Test {};
 

@@ -1,4 +1,4 @@
-// What is made from the list of figures, Prometheus aside.
+// Formats that are generated from the list of figures, except Prometheus.
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
@@ -15,7 +15,9 @@
 namespace tapedeck::tests {
 namespace {
 
-/// "scratch: used 512 B, page size 7 B,\n  spills 9\n": all of them below a KiB.
+/// "scratch: used 512 B, page size 7 B,
+///   spills 9
+/// ". All values are below a KiB.
 struct AsText {
   static EveryFigure told(const Stat& stat) {
     const std::string text = std::regex_replace(stat.text(), std::regex(",\n "), ",");
@@ -67,7 +69,7 @@ struct AsPublished {
   }
 };
 
-/// As its lines name them; those that are computed are not written.
+/// Uses the names in the recording's lines. Computed figures are not written.
 struct AsRecording {
   static EveryFigure told(const Stat& stat) {
     Recording recording = {.gpus = stat.gpus};

@@ -1,5 +1,5 @@
 /// @file
-/// Just enough HTTP for tests: loopback, one request a connection.
+/// A minimal HTTP implementation for tests: loopback, one request per connection.
 #pragma once
 
 #include <arpa/inet.h>
@@ -15,7 +15,7 @@
 
 namespace tapedeck::tests {
 
-/// The port of "127.0.0.1:9464".
+/// The port of an address such as "127.0.0.1:9464".
 [[nodiscard]] inline std::uint16_t port_of(const std::string& address) {
   return static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
 }
@@ -35,7 +35,7 @@ class Socket {
     const sockaddr_in at = loopback(port);
     return ::connect(number_, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0;
   }
-  /// Listens at a port that is free, and gives it.
+  /// Listens on a free port, and returns it.
   [[nodiscard]] std::uint16_t listen() const {
     sockaddr_in at = loopback(0);
     socklen_t bytes = sizeof at;
@@ -47,7 +47,7 @@ class Socket {
   void send(const std::string& text) const {
     static_cast<void>(::send(number_, text.data(), text.size(), MSG_NOSIGNAL));
   }
-  /// Until what was read is enough, or there is no more.
+  /// Reads until `enough` holds for the text, or until its end.
   [[nodiscard]] std::string read_until(bool (*enough)(const std::string&)) const {
     std::string all;
     std::array<char, 4096> part{};
@@ -57,7 +57,7 @@ class Socket {
     }
     return all;
   }
-  /// The other end gets a reset, whatever it was about to send.
+  /// Closes the connection with a reset, whatever the other end was about to send.
   void break_off_at_close() const {
     const linger none = {.l_onoff = 1, .l_linger = 0};
     ::setsockopt(number_, SOL_SOCKET, SO_LINGER, &none, sizeof none);
@@ -78,7 +78,7 @@ class Socket {
 /// A port that was free a moment ago.
 [[nodiscard]] inline std::uint16_t free_port() { return Socket().listen(); }
 
-/// Whether an answer that says how long it is has come: not every server closes the connection.
+/// Whether an answer with a Content-Length is complete. Not every server closes the connection.
 [[nodiscard]] inline bool is_whole(const std::string& answer) {
   static constexpr const char* kLength = "Content-Length:";
   const std::size_t head_end = answer.find("\r\n\r\n");
@@ -88,7 +88,7 @@ class Socket {
          answer.size() - head_end - 4 >= std::stoul(answer.substr(length + std::strlen(kLength)));
 }
 
-/// What is answered, without its head where it is 200; empty where nobody answers.
+/// Returns the answer, without its head if the status is 200; empty if no server answers.
 struct Answer {
   bool good = false;
   std::string text{};
@@ -109,7 +109,7 @@ struct Answer {
   return {.good = true, .text = answer.substr(head_end + 4)};
 }
 
-/// The body of what `GET path` answers; empty where nobody answers 200.
+/// Returns the body of the answer to `GET path`; empty unless the status is 200.
 [[nodiscard]] inline std::string http_get(std::uint16_t port, const std::string& path) {
   const Answer answer = http(port, "GET", path);
   return answer.good ? answer.text : "";

@@ -1,5 +1,5 @@
 /// @file
-/// Debian's Prometheus, which scrapes one address every half second.
+/// Debian's Prometheus, scraping one address every half second.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,11 +18,11 @@ namespace tapedeck::tests {
 
 class Prometheus {
  public:
-  /// Its data is in a folder of its own.
+  /// Its data is in a separate folder.
   explicit Prometheus(const std::string& target)
       : port_(free_port()), daemon_(words(target), folder_ / "log") {}
 
-  /// All of our series, as its API tells them; waits up to a minute for the first scrape.
+  /// Returns all of our series from its API. Waits up to a minute for the first scrape.
   [[nodiscard]] Series series() const {
     Series found;
     EXPECT_TRUE(comes_true([&] {
@@ -55,7 +55,7 @@ class Prometheus {
       std::string name = one.at("metric").at("__name__").get<std::string>() + "{";
       for (const auto& [label, value] : one.at("metric").items()) {
         if (label == "__name__" || label == "job" || label == "instance") continue;
-        // JSON escapes what the exposition does.
+        // JSON escapes the same characters as the exposition format.
         name += (name.ends_with('{') ? "" : ",") + label + "=" + value.dump();
       }
       found[name.ends_with('{') ? name.substr(0, name.size() - 1) : name + "}"] =

@@ -1,5 +1,5 @@
 /// @file
-/// Layouts to publish, a place to do it, and who publishes elsewhere.
+/// Layouts to publish, a folder to publish them in, and a process that publishes.
 #pragma once
 
 #include <unistd.h>
@@ -26,7 +26,7 @@ struct SmallLayout : Layout {
   SmallLayout() : Layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB}, {.talks = 2}) {}
 };
 
-/// A process that publishes a layout and does nothing else until it is killed.
+/// A process that publishes a layout and then does nothing until it is killed.
 class OtherPublisher {
  public:
   OtherPublisher(const std::filesystem::path& folder, const std::string& name)
@@ -80,7 +80,7 @@ inline void set_word(std::string& bytes, std::size_t at, std::uint64_t word) {
                 std::string_view(reinterpret_cast<const char*>(&word), sizeof word));
 }
 
-/// Over what is there, by whoever may.
+/// Replaces a file by one with these bytes, which only its owner may access.
 inline void overwrite(const std::filesystem::path& path, std::string_view bytes) {
   std::filesystem::remove(path);
   std::ofstream out(path, std::ios::binary);

@@ -1,5 +1,5 @@
 /// @file
-/// Other people's programs, as judges of what is exported; a layout that has some of everything.
+/// Third-party programs that check what is exported, and a layout that has some of everything.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@
 
 namespace tapedeck::tests {
 
-/// What a shell command said on both outputs, and its exit code.
+/// The output of a shell command (both streams), and its exit code.
 struct Said {
   int exit_code = -1;
   std::string text{};
@@ -49,7 +49,7 @@ struct Said {
   return lines;
 }
 
-/// Waits up to a minute.
+/// Waits up to a minute for a condition.
 template <class Condition>
 [[nodiscard]] bool comes_true(Condition condition) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
@@ -60,16 +60,16 @@ template <class Condition>
   return true;
 }
 
-/// A program of Debian's package prometheus, which `./dev test --servers` puts in the PATH. Empty
-/// where there is none.
+/// The path of a program of Debian's package prometheus, which `./dev test --servers` puts in the
+/// PATH. Empty if it is not there.
 [[nodiscard]] inline std::string prometheus_program(const std::string& name) {
   return shell("command -v " + name).exit_code == 0 ? name : "";
 }
 
-/// By `name{label="value",...}`, with the labels in order.
+/// Values by `name{label="value",...}`, with the labels in order.
 using Series = std::map<std::string, double>;
 
-/// The series of a text exposition, none of which may be there twice.
+/// The series of a text exposition. No series may appear twice.
 [[nodiscard]] inline Series series_of(const std::string& exposition) {
   Series all;
   for (const std::string& line : split_lines(exposition)) {
@@ -80,17 +80,17 @@ using Series = std::map<std::string, double>;
   return all;
 }
 
-/// Those whose names begin so.
+/// The series whose names begin with a prefix.
 [[nodiscard]] inline Series beginning_with(const std::string& name, Series all) {
   std::erase_if(all, [&](const auto& one) { return !one.first.starts_with(name); });
   return all;
 }
 
-/// The sizes of a layout that is watched.
+/// The sizes of a layout that is observed.
 inline constexpr LayoutSizes kSizes = {.weights = 4_MiB, .scratch = 4_MiB, .history = 4_MiB};
 
-/// Two talks on the host and on two devices of host memory, with something in every tape, and a
-/// pass in a phase inside another.
+/// Two talks on the host and on two host-memory devices, with something in every tape, and a pass
+/// in two nested phases.
 struct BusyLayout {
   BusyLayout() {
     const PhaseScope outer(phases, "talk");
@@ -114,7 +114,7 @@ struct BusyLayout {
     return plan;
   }
 
-  /// What a snapshot can have.
+  /// Everything that a snapshot can have.
   [[nodiscard]] SnapshotOptions everything() const {
     return {.talks = true, .devices = true, .process = ProcessOptions(), .phases = &phases};
   }

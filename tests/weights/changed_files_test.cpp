@@ -1,5 +1,5 @@
-// Files that somebody changes, cuts off, replaces or takes away between any two steps: a typed
-// error that names the file, or the bytes of the file that was opened; never others.
+// Files that are changed, truncated, replaced or removed between any two steps. The result is a
+// typed error that names the file, or the bytes of the file that was opened, but never other bytes.
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -36,7 +36,7 @@ struct Change {
   const char* name;
   When when;
   void (*act)(const TempFolder& folder, const fs::path& path);
-  std::optional<FormatFault> fault{};  ///< Nothing where the bytes that were opened still come.
+  std::optional<FormatFault> fault{};  ///< `nullopt` if the bytes that were opened still arrive.
 };
 
 template <std::uint64_t Bytes>
@@ -48,7 +48,7 @@ void overwrite_a_byte(const TempFolder& /*folder*/, const fs::path& path) {
   out.seekp(static_cast<std::streamoff>(kCut));
   out.put('!');
 }
-// As one should write a model: a new file and a rename, which disturbs nobody.
+// The correct method to write a model: a new file and a rename, which disturbs no reader.
 void replace_file(const TempFolder& folder, const fs::path& path) {
   fs::rename(make_file(folder, "b", {.sizes = {kFileBytes}, .first = 100}), path);
 }
@@ -67,7 +67,7 @@ std::vector<Change> all_changes() {
       {"OverwrittenAfterOpening", after_opening, overwrite_a_byte, changed},
       {"OverwrittenDuringTheWarm", during_the_warm, overwrite_a_byte, changed},
       {"GrownDuringTheWarm", during_the_warm, resize_to<2 * kFileBytes>, changed},
-      // A mixture of two files must not be taken for one of them because somebody stopped in
+      // A mixture of two files must not be accepted as one of them because a warm was stopped in
       // between.
       {"OverwrittenAfterAStop", after_a_stop, overwrite_a_byte, changed},
       {"ReplacedAfterOpening", after_opening, replace_file},
@@ -97,7 +97,7 @@ class ChangedFile : public ::testing::TestWithParam<std::tuple<Way, Change>> {
     if (change().when == now) change().act(folder_, path_);
   }
 
-  // Opened and brought in, with the change at its time.
+  // Opens and loads the model, with the change at its time.
   void live() {
     change_if(When::before_opening);
     const Model model = read_model(path_);
@@ -120,21 +120,21 @@ class ChangedFile : public ::testing::TestWithParam<std::tuple<Way, Change>> {
 
   void expect_told(const FormatError& error) const {
     EXPECT_EQ(error.path(), path_.string());
-    // Direct reads that were under way by then may have had their bytes.
+    // Direct reads that were in flight by then may have got their bytes.
     const bool direct = weights_ && weights_->files()[0].way == Way::direct;
     const bool late = direct && change().when == When::during_the_warm;
     if (late && error.fault() == FormatFault::changed) return;
-    // Before it is opened, the model's reader tells it.
+    // Before it is opened, the model's reader reports it.
     if (change().when != When::before_opening) {
       EXPECT_EQ(error.fault(), change().fault);
     }
     if (change().fault == FormatFault::changed) return;
-    // The first byte that is missed of those that are asked for, which lie behind the header.
+    // The first missing byte of those requested, which are after the header.
     EXPECT_GE(error.offset(), fs::file_size(path_));
     EXPECT_LE(error.offset(), fs::file_size(path_) + (direct ? 16_MiB : 1_KiB));
   }
 
-  // Once a warm told that the file is another one, nothing that was read of it is to be used.
+  // After a warm has reported that the file changed, nothing that was read from it may be used.
   void expect_nothing_readable() const {
     for (std::size_t i = 0; i < weights_->size(); ++i) {
       EXPECT_EQ(weights_->readable(i), weights_->files()[0].way == Way::map);
@@ -162,7 +162,7 @@ TEST_P(ChangedFile, IsToldOrGivesTheBytesThatWereOpened) {
     if (!weights_) return;
     EXPECT_FALSE(weights_->warmed(weights_->size() - 1));
     if (change().fault == FormatFault::changed) expect_nothing_readable();
-    // However often one asks.
+    // However often it is called.
     EXPECT_EQ(thrown<FormatError>([&] { return weights_->warm({.threads = 1}); }).path(), path_);
     return;
   }

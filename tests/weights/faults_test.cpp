@@ -1,5 +1,5 @@
-// The life of weights with each of its system calls failing in turn: told, or done another way,
-// and never wrong bytes.
+// The life of weights with each of its system calls failing in turn. The failure is reported, or
+// another method is used, and bytes are never wrong.
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -68,7 +68,7 @@ Complaints life_of(const fs::path& path, Way way) {
   return all;
 }
 
-// What only says how much there is of something, or has another way.
+// Calls that only measure something, or that have an alternative.
 std::set<std::string> silent() {
   std::set<std::string> calls = {"open",    "pread", "cachestat",      "fstatfs",
                                  "mincore", "ioctl", "io_uring_setup", "io_uring_enter"};
@@ -119,8 +119,8 @@ TEST_P(WeightsFaults, ModelOfTwoFiles) {
 /// How often each call was made to fail.
 using Victims = std::multiset<std::string>;
 
-/// Runs `work` with each of its calls failing in turn. Those that are named have another way: the
-/// work is done, with the same outcome.
+/// Runs `work` with each of its calls failing in turn. The named calls have alternatives, so the
+/// work must still succeed, with the same outcome.
 Victims expect_done_without(const std::set<std::string>& names, int error, const Work& work) {
   static_cast<void>(work.run());
   const Complaints usual = work.run();
@@ -133,12 +133,12 @@ Victims expect_done_without(const std::set<std::string>& names, int error, const
     EXPECT_EQ(run.error, "") << "call " << k << ", " << run.victim;
     EXPECT_EQ(run.complaints, usual) << "call " << k << ", " << run.victim;
   }
-  ADD_FAILURE() << "a thousand calls and no end";
+  ADD_FAILURE() << "the sweep did not end after a thousand calls";
   return victims;
 }
 
-// Of one chunk, so that which call comes when does not depend on time: between chunks, the budget
-// is asked again or not.
+// Weights of one chunk, so that the order of calls does not depend on time: between chunks, the
+// budget may or may not be checked again.
 Complaints warm_once(const fs::path& path, Way way) {
   make_cold_again(path);
   Weights weights = Weights::open(path, {.way = way});
@@ -166,12 +166,12 @@ TEST_F(WeightsFallBack, ReadsWithoutARing) {
     const Victims victims =
         expect_done_without({"io_uring_setup", "io_uring_enter"}, error,
                             {.run = [&] { return warm_once(path_, Way::direct); }});
-    EXPECT_EQ(victims.count("io_uring_setup"), 2U) << "to try it, and to use it";
+    EXPECT_EQ(victims.count("io_uring_setup"), 2U) << "once to try it, and once to use it";
     EXPECT_EQ(victims.count("io_uring_enter"), 1U);
   }
 }
 
-// The call is as good as any: a kernel before 5.14 refuses to populate.
+// As on a kernel before 5.14, which refuses to populate.
 TEST_F(WeightsFallBack, TouchesPagesWithoutPopulate) {
   const Victims victims =
       expect_done_without({"madvise"}, EINVAL, {.run = [&] { return warm_once(path_, Way::map); }});
@@ -203,7 +203,7 @@ TEST_P(SharedFaults, BuildSealAdoptAndWarm) {
       20U);
 }
 
-// Where only sealing fails, nothing is lost: it can be tried again.
+// If only sealing fails, nothing is lost, and sealing can be tried again.
 TEST_P(SharedFaults, SealingIsTriedAgain) {
   for (std::uint64_t k = 1; k < 100; ++k) {
     WeightsBuilder builder = build_patterned({70'000, 5});
@@ -223,7 +223,7 @@ TEST_P(SharedFaults, SealingIsTriedAgain) {
     EXPECT_TRUE(all_right(*weights));
     if (!fired) return;
   }
-  ADD_FAILURE() << "a hundred calls and no end";
+  ADD_FAILURE() << "the sweep did not end after a hundred calls";
 }
 
 TEST_P(SharedFaults, SendAndReceive) {

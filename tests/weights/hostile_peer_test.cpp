@@ -1,4 +1,5 @@
-// A receiver of shared weights that is handed something else: a typed error, and nothing kept.
+// A receiver of shared weights that is sent something else reports a typed error, and keeps
+// nothing.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -53,7 +54,7 @@ class HostilePeer : public ::testing::Test {
   [[nodiscard]] int here() const { return (*sockets_)[kHere]; }
   [[nodiscard]] int there() const { return (*sockets_)[kThere]; }
 
-  // As a peer would that knows nothing of us.
+  // Sends like a peer that knows nothing of the library.
   void send(const std::vector<int>& descriptors, const std::string& bytes = "T") const {
     std::vector<std::max_align_t> control(
         CMSG_SPACE(descriptors.size() * sizeof(int)) / sizeof(std::max_align_t) + 1);
@@ -93,7 +94,7 @@ std::string with_length(std::uint64_t length, const std::string& rest) {
   return bytes + rest;
 }
 
-/// An image with this header, and 64 KiB in all.
+/// An image with this header, 64 KiB in total.
 std::string image_of(const std::string& header) {
   std::string bytes = with_length(header.size(), header);
   bytes.resize(std::max<std::size_t>(bytes.size(), 65536));
@@ -235,21 +236,21 @@ TEST_F(HostilePeer, SealedMemoryThatIsNoWeights) {
 TEST_F(HostilePeer, TensorsThatCannotBe) {
   using enum FormatFault;
   const std::vector<std::pair<std::string, FormatFault>> all = {
-      {tensor("a", "[65536]", "64"), out_of_range},                    // runs out of the memory
-      {tensor("a", "[9]", "65536"), out_of_range},                     // lies behind it
-      {tensor("a", "[9]", "18446744073709551552"), out_of_range},      // wraps round
+      {tensor("a", "[65536]", "64"), out_of_range},                    // exceeds the memory
+      {tensor("a", "[9]", "65536"), out_of_range},                     // is after the memory
+      {tensor("a", "[9]", "18446744073709551552"), out_of_range},      // wraps around
       {tensor("a", "[18446744073709551615]", "4096"), out_of_range},   // is too long
-      {tensor("a", "[4294967296,4294967296]", "4096"), out_of_range},  // cannot be counted
-      {tensor("a", "[9]", "0"), out_of_range},                         // is the header
-      {tensor("a", "[9]", "64"), out_of_range},                        // is the header's end
-      {tensor("a", "[0]", "0"), out_of_range},                         // is no byte of the header
-      {tensor("a", "[9]", "4097"), out_of_range},                      // is not aligned
+      {tensor("a", "[4294967296,4294967296]", "4096"), out_of_range},  // overflows
+      {tensor("a", "[9]", "0"), out_of_range},                         // is in the header
+      {tensor("a", "[9]", "64"), out_of_range},                        // is at the header's end
+      {tensor("a", "[0]", "0"), out_of_range},     // has no bytes, in the header
+      {tensor("a", "[9]", "4097"), out_of_range},  // is not aligned
       {tensor("a", "[9]", "-64"), wrong_type},
       {tensor("a", "[-9]", "4096"), wrong_type},
       {tensor("a", "[9]", "\"4096\""), wrong_type},
       {tensor("a", "[9]", "null"), wrong_type},
       {tensor("a", "[9]", "true"), wrong_type},
-      {tensor("a", "[9]", "4096.0"), wrong_type},  // is no whole number
+      {tensor("a", "[9]", "4096.0"), wrong_type},  // is not an integer
       {tensor("a", "[9]", "8e92"), wrong_type},
       {tensor("a", "[9e-1]", "4096"), wrong_type},
       {tensor("a", "[1e99]", "4096"), wrong_type},
@@ -259,9 +260,9 @@ TEST_F(HostilePeer, TensorsThatCannotBe) {
       {tensor("a", "[[9]]", "4096"), malformed},
       {tensor("a", "[1,1,1,1,1,1,1,1,1]", "4096"), out_of_range},  // has nine dimensions
       {tensor("a", "[9]", "4096", "q9_9"), unsupported},           // has no known type
-      {tensor("a", "[31]", "4096", "q8_0"), out_of_range},         // is no whole block
+      {tensor("a", "[31]", "4096", "q8_0"), out_of_range},         // is not a whole block
       {tensor("a", "[4097]", "4096") + "," + tensor("b", "[9]", "8192"),
-       contradictory},  // lies over another
+       contradictory},  // overlaps another tensor
       {tensor("b", "[9]", "8192") + "," + tensor("a", "[9999]", "4096"), contradictory},
       {tensor("a", "[9]", "8192") + "," + tensor("b", "[9]", "8192"), contradictory},
       {R"({"name":"a","dtype":"u8","shape":[9]})", malformed},
@@ -273,16 +274,16 @@ TEST_F(HostilePeer, TensorsThatCannotBe) {
     SCOPED_TRACE(tensors);
     const FormatError error = refusal_of(image_of_tensors(tensors));
     EXPECT_EQ(error.fault(), fault) << error.what();
-    // What is no list of tensors names none of them.
+    // An error in something that is not a list of tensors names no tensor.
     EXPECT_EQ(error.field().empty(), fault == malformed) << error.field();
   }
   const std::string twins = tensor("a", "[9]", "4096") + "," + tensor("a", "[9]", "8192");
   EXPECT_EQ(refusal_of(image_of_tensors(twins)).path(), "shared:n");
 }
 
-// What somebody sends must not cost many times as much to refuse.
+// Refusing what a peer sends must not cost many times its size.
 TEST_F(HostilePeer, AHeaderOfBracketsAloneCostsLittle) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   std::string brackets;
   brackets.resize(20'000'000, '[');
   const os::Descriptor file = memory_file(image_of(brackets), kSeals);
@@ -292,13 +293,13 @@ TEST_F(HostilePeer, AHeaderOfBracketsAloneCostsLittle) {
   });
 }
 
-// A header with some bytes changed: it is refused, or what it says lies in the memory.
+// A header with some changed bytes is refused, or what it describes is within the memory.
 TEST_F(HostilePeer, AHeaderWithChangedBytes) {
   const std::string good =
       image_of_tensors(tensor("a", "[9,3]", "4096") + "," + tensor("b", "[64]", "8192", "q8_0") +
                        "," + tensor("c", "[]", "12288", "f32"));
   const std::size_t header = good.find('\0', 8);
-  std::mt19937 random(1);  // what other numbers would find is for the fuzzer
+  std::mt19937 random(1);  // the fuzzer covers other seeds
   std::size_t refused = 0;
   for (int round = 0; round < 2000; ++round) {
     std::string bytes = good;

@@ -10,7 +10,7 @@ TEST(HugePageTrial, ChoosesWhatItMeasuredOnce) {
   EXPECT_EQ(&trial, &huge_page_trial());
   if (trial.huge == 0) {
     EXPECT_EQ(trial.best, HugePages::never);
-    GTEST_SKIP() << "no transparent huge pages here";
+    GTEST_SKIP() << "this host has no transparent huge pages";
   }
   EXPECT_LE(trial.huge, trial.bytes);
   const bool faster = trial.transparent_seconds < trial.ordinary_seconds;

@@ -1,5 +1,5 @@
-// A warm that is ended at any moment, by anybody: what it says is there is right, what it leaves
-// can be gone on from, and nothing of it stays behind.
+// A warm that is ended at any time, by any means: what it reports as present is right, it can be
+// continued, and nothing of it is left behind.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -23,7 +23,7 @@
 namespace tapedeck::tests {
 namespace {
 
-constexpr unsigned kThreads = 4;  // so few that their stacks stay mapped for the next ones
+constexpr unsigned kThreads = 4;  // few enough that their stacks stay mapped for later threads
 constexpr std::size_t kChunks = 8;
 constexpr std::size_t kStep = kSanitized ? 4 : 1;  // a sanitizer makes reading slow
 
@@ -47,7 +47,7 @@ class Kill : public ::testing::TestWithParam<Way> {
     return Weights::open(model_path, {.way = GetParam()});
   }
 
-  // After an end before its time. Gives what was left.
+  // Continues after an early end. Returns how much was left.
   static std::size_t expect_goes_on(Weights& weights) {
     EXPECT_TRUE(warmed_are_right(weights));
     const WarmResult rest = weights.warm({.threads = kThreads});
@@ -67,7 +67,7 @@ class Kill : public ::testing::TestWithParam<Way> {
     }
   }
 
-  // Some moment while a job runs. What must hold holds at every one.
+  // Waits for a random moment while a job runs. The invariants must hold at every moment.
   void wait_for_some_moment() {
     std::this_thread::sleep_for(
         std::chrono::microseconds(std::uniform_int_distribution(0, 6000)(random_)));

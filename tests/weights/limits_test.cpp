@@ -1,5 +1,5 @@
-// What a host or a user may not have: addresses, locks, descriptors, memory, files of others.
-// Refused in words, beforehand, and never by being killed.
+// Limits of a host or a user: addresses, locks, descriptors, memory, files of others. The request
+// is refused with an error beforehand, and the process is never killed.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -48,7 +48,7 @@ class WeightsLimits : public ::testing::TestWithParam<Way> {
 INSTANTIATE_TEST_SUITE_P(Way, WeightsLimits, ::testing::ValuesIn(kWays), name_of_way);
 
 TEST_P(WeightsLimits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   const fs::path path = make(96_MiB);
   in_child([&] {
     limit(RLIMIT_AS, number_of("/proc/self/status", "VmSize:") * 1024 + 64_MiB);
@@ -60,9 +60,10 @@ TEST_P(WeightsLimits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
   });
 }
 
-// No thread can be had, since a stack needs addresses: an error, or one that did without.
+// No thread can be created, because a stack needs addresses. The result is an error, or a warm
+// without threads.
 TEST_P(WeightsLimits, TooFewAddressesForThreadsAreAnError) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that are taken away here";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   const fs::path path = make(16_MiB);
   in_child([&] {
     Weights weights = Weights::open(path, options());
@@ -89,14 +90,14 @@ TEST_P(WeightsLimits, ALockBeyondTheLimitIsToldWithBoth) {
     ASSERT_EQ(weights.unmet().size(), 1U);
     EXPECT_EQ(weights.unmet()[0].wish, Wish::lock);
     EXPECT_EQ(weights.unmet()[0].error, ENOMEM);
-    // With the pages at either end, which a header shares or padding fills.
+    // Including the pages at both ends, which are shared with a header or with padding.
     EXPECT_EQ(weights.unmet()[0].text, "lock: ENOMEM (asked 8 MiB, limit 64 KiB)");
     EXPECT_EQ(number_of("/proc/self/status", "VmLck:"), 0U);
     EXPECT_TRUE(all_right(weights));
   });
 }
 
-// A lock of some files and not of the others is none.
+// If only some files can be locked, none is.
 TEST_P(WeightsLimits, ALockThatEndsHalfwayIsTakenBack) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
   const fs::path index = make_files(folder_, {{.sizes = {1_MiB}}, {.sizes = {1_MiB}, .first = 1}});
@@ -140,7 +141,7 @@ TEST_P(WeightsLimits, TooFewDescriptorsAreAnErrorThatNamesAFile) {
   });
 }
 
-// No descriptor is left for /proc, a ring, or whatever else would be nice to have.
+// No descriptor is left for /proc, a ring, or anything else that is optional.
 TEST_P(WeightsLimits, AWarmNeedsNoFurtherDescriptor) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   const fs::path path = make(16_MiB);
@@ -167,8 +168,8 @@ TEST_P(WeightsLimits, AFileThatMayNotBeReadIsAnErrorWithItsPath) {
   });
 }
 
-// The kernel tells a stranger neither what is cached of a file nor lets him write it.
-TEST_P(WeightsLimits, AFileOfSomebodyElseIsBroughtIn) {
+// To other users the kernel neither reports what is cached of a file nor permits writing it.
+TEST_P(WeightsLimits, AFileOfAnotherUserIsLoaded) {
   const fs::path path = make(16_MiB);
   fs::permissions(path, fs::perms(0444));
   as_nobody([&] {
@@ -178,9 +179,9 @@ TEST_P(WeightsLimits, AFileOfSomebodyElseIsBroughtIn) {
   });
 }
 
-// The stranger of a process that may not look at itself.
+// A process that may not read its own page table cannot see what is resident.
 TEST_P(WeightsLimits, ResidencyIsUnknownWhereTheKernelDoesNotTell) {
-  if (!is_root()) GTEST_SKIP() << "only root can become somebody who may not look at himself";
+  if (!is_root()) GTEST_SKIP() << "only root can become a user that must not read its page table";
   const fs::path path = make(1_MiB);
   as_nobody([&] {
     ASSERT_EQ(::prctl(PR_SET_DUMPABLE, 0), 0);
@@ -192,14 +193,14 @@ TEST_P(WeightsLimits, ResidencyIsUnknownWhereTheKernelDoesNotTell) {
   });
 }
 
-/// Children inside a group of 64 MiB.
+/// Runs children inside a group of 64 MiB.
 class WeightsInGroup : public WeightsLimits {
  protected:
   void SetUp() override {
-    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
   }
   void in_group(const std::function<void()>& work) const { group_.in_group(work); }
-  // Automatically, what does not fit would be mapped.
+  // With Way::automatic, weights that do not fit would be mapped.
   [[nodiscard]] static WeightsOptions read_or_mapped() {
     WeightsOptions as_asked = options();
     if (as_asked.way == Way::automatic) as_asked.way = Way::read;
@@ -238,7 +239,7 @@ TEST_P(WeightsInGroup, AModelThatFitsIsBroughtIn) {
   });
 }
 
-// mlock brings everything in, and over a group's limit the kernel kills.
+// mlock makes all pages resident, and the kernel kills a process that exceeds a group's limit.
 TEST_P(WeightsInGroup, ALockThatCannotFitIsRefusedInsteadOfKilled) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's mlock does nothing";
   const fs::path path = make(kTooMuch);
@@ -256,12 +257,12 @@ TEST_P(WeightsInGroup, ALockThatCannotFitIsRefusedInsteadOfKilled) {
 TEST(CachedWeightsInGroup, NeedNoBudgetToBeMapped) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
   const MemoryCgroup group(kLimit);
-  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
   const TempFolder folder;
   const fs::path path = make_file(folder, "a.safetensors", {.sizes = {kTooMuch}});
   const WeightsOptions options = {.way = Way::map, .huge_pages = HugePages::never};
   if (!Weights::open(path, options).files()[0].cached) {
-    GTEST_SKIP() << "this kernel does not tell what is cached";
+    GTEST_SKIP() << "this kernel does not report what is cached";
   }
   group.in_group([&] {
     Weights weights = Weights::open(path, options);

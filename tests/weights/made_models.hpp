@@ -1,5 +1,5 @@
 /// @file
-/// Models of several files with known bytes, for the tests of weights.
+/// Models of several files with known bytes, for tests of weights.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -26,14 +26,14 @@ inline constexpr Way kWays[] = {Way::map, Way::read, Way::direct, Way::automatic
   return to_string(info.param);
 }
 
-/// What a file holds, read independently of the library.
+/// Returns the contents of a file, read independently of the library.
 [[nodiscard]] inline std::string file_bytes_of(const std::filesystem::path& path) {
-  std::ostringstream bytes;  // byte by byte costs seconds under a sanitizer
+  std::ostringstream bytes;  // reading byte by byte takes seconds under a sanitizer
   bytes << std::ifstream(path, std::ios::binary).rdbuf();
   return std::move(bytes).str();
 }
 
-/// Whether every tensor has the bytes that its file has at its place.
+/// Whether every tensor has the bytes that are in its file at its place.
 [[nodiscard]] inline testing::AssertionResult holds_its_files(const Weights& weights) {
   const TensorDirectory& directory = weights.tensors();
   std::vector<std::string> files;
@@ -49,7 +49,8 @@ inline constexpr Way kWays[] = {Way::map, Way::read, Way::direct, Way::automatic
   return testing::AssertionSuccess();
 }
 
-/// A model of three safetensors files with an index, larger than some chunks, and odd sizes.
+/// A model of three safetensors files with an index. It is larger than some chunks, and has odd
+/// sizes.
 class ThreeFiles {
  public:
   ThreeFiles() {

@@ -1,4 +1,4 @@
-// Models that are valid and odd, or not valid at all: the right bytes, or a typed error.
+// Models that are valid but odd, or invalid: the result is the right bytes, or a typed error.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -34,7 +34,7 @@ class OddModel : public ::testing::TestWithParam<Way> {
     return Weights::open(path, {.way = GetParam()});
   }
 
-  // Cold and hot, everything and again after it was given back.
+  // Warms everything from cold and hot files, and again after a decommit.
   static void expect_warms(const fs::path& path) {
     if (fs::is_regular_file(path)) store_and_make_cold(path);
     for (int time = 0; time < 2; ++time) {
@@ -50,13 +50,13 @@ class OddModel : public ::testing::TestWithParam<Way> {
     }
   }
 
-  // Opening it fails with an error of ours that names the path it is about.
+  // Opening it must fail with an error of ours that names the path in question.
   static void expect_refused(const fs::path& path, const fs::path& about) {
     try {
       Weights weights = open(path);
       ADD_FAILURE() << path << " was opened, with " << weights.size() << " tensors";
     } catch (const Error& error) {
-      if (error.kind() == ErrorKind::invalid_argument) return;  // which can only be the path
+      if (error.kind() == ErrorKind::invalid_argument) return;  // which can only be about the path
       for (const ErrorFact& fact : error.facts()) {
         if (std::string_view(fact.name) == "path" && fact.value == about) return;
       }
@@ -100,7 +100,7 @@ TEST_P(OddModel, TenThousandTensors) {
   EXPECT_LE(weights.residency_of(order).bytes, weights.range().size());
 }
 
-/// An index over files of a few tensors each. Gives its path.
+/// Writes an index for files with a few tensors each. Returns its path.
 fs::path make_parts(const TempFolder& folder, std::size_t parts) {
   std::vector<FileToMake> files;
   for (std::size_t part = 0; part < parts; ++part) {
@@ -111,7 +111,7 @@ fs::path make_parts(const TempFolder& folder, std::size_t parts) {
 
 TEST_P(OddModel, AHundredFiles) {
   expect_warms(make_parts(folder_, 100));
-  expect_warms(folder_.path());  // as a folder
+  expect_warms(folder_.path());  // opened as a folder
 }
 
 TEST_P(OddModel, OneOfManyFilesIsCutOff) {
@@ -127,7 +127,7 @@ TEST_P(OddModel, OneOfManyFilesIsMissing) {
   expect_refused(index, folder_ / "part-7.safetensors");
 }
 
-// A safetensors header of an odd length puts all that follows at odd places.
+// A safetensors header of odd length puts all data at odd addresses.
 TEST_P(OddModel, MisalignedTensorsAreRealignedByReading) {
   for (const std::size_t skew : {1U, 2U, 3U, 63U}) {
     const fs::path path =
@@ -151,7 +151,8 @@ TEST_P(OddModel, MisalignedTensorsAreRealignedByReading) {
   }
 }
 
-// Each tensor of a file that packs them without any alignment: some lie well and some do not.
+// Checks each tensor of a file without alignment, where some are aligned by chance and some are
+// not.
 TEST_P(OddModel, AGgufFileWithoutAlignment) {
   GgufBytes file;
   constexpr std::size_t kTensors = 60;
@@ -161,7 +162,7 @@ TEST_P(OddModel, AGgufFileWithoutAlignment) {
   std::uint64_t at = 0;
   std::vector<std::uint64_t> sizes;
   for (std::size_t i = 0; i < kTensors; ++i) {
-    const bool bytes = i % 3 == 1;  // i8 (24), which moves the f32 (0) behind it
+    const bool bytes = i % 3 == 1;  // i8 (24), which shifts the f32 (0) after it
     const std::uint64_t elements = bytes ? 1 + i % 7 : i * 5003;
     file.tensor(made_name(i), {elements}, bytes ? 24 : 0, at);
     sizes.push_back(bytes ? elements : 4 * elements);
@@ -209,7 +210,7 @@ TEST_P(OddModel, WhatIsNoModelIsRefusedByName) {
            folder_ / "bare",
            folder_ / "loop.gguf",
            folder_.write("config/config.json", R"({"model_type":"llama"})"),
-           // A header alone.
+           // A file that has only a header.
            folder_.write("a.safetensors", made_header({.sizes = {10, 0, 30}})),
        }) {
     expect_refused(path);

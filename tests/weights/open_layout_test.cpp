@@ -83,7 +83,7 @@ TEST(OpenLayoutErrors, AreThoseOfTheFileAndOfThePlan) {
       ENOENT);
   const std::filesystem::path file = shared_data("gguf/stories260K-F16.gguf");
   if (!std::filesystem::exists(file)) GTEST_SKIP() << "no " << file;
-  // Weights are what the file has, whatever a plan would rather have.
+  // Weights have the types of the file, whatever a plan requests.
   EXPECT_EQ(thrown<InvalidArgument>([&] {
               const Layout layout = Layout::open(file, {.plan = {.weights_type = DType::q8_0}});
             }).argument(),

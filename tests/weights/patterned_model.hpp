@@ -1,5 +1,5 @@
 /// @file
-/// Models of safetensors files whose every byte is known: tensor n holds the pattern n.
+/// Models of safetensors files whose every byte is known: tensor n contains pattern n.
 #pragma once
 
 #include <fcntl.h>
@@ -28,18 +28,17 @@
 
 namespace tapedeck::tests {
 
-// Threads would map heaps of their own, now so many and now so many, where a test compares
-// mappings.
+// Without this, threads would map different numbers of heaps, and some tests compare mappings.
 inline const int one_heap = ::mallopt(M_ARENA_MAX, 1);
 
-/// A file to be made.
+/// Describes a file to create.
 struct FileToMake {
-  std::vector<std::uint64_t> sizes;  ///< Bytes of its tensors.
+  std::vector<std::uint64_t> sizes;  ///< The sizes of its tensors in bytes.
   std::string dtype = "U8";          ///< "U8", or "F32" with sizes that are multiples of 4.
-  std::size_t first = 0;             ///< Number of its first tensor.
+  std::size_t first = 0;             ///< The number of its first tensor.
   std::size_t skew = 0;              ///< Where its data begins, modulo 64.
-  bool backwards = false;            ///< The header names the last tensor first.
-  std::string prefix{};              ///< Names are PREFIX0, PREFIX1, ... instead of made ones.
+  bool backwards = false;            ///< Whether the header names the last tensor first.
+  std::string prefix{};              ///< If not empty, the tensors are named PREFIX0, PREFIX1, ...
 };
 
 [[nodiscard]] inline std::string made_name(std::size_t number) {
@@ -74,7 +73,8 @@ struct FileToMake {
   return safetensors(header);
 }
 
-/// Makes it look old, so that any later change of it is told by its time, on whatever clock.
+/// Makes a file look old, so that any later change is visible in its time, whatever the clock's
+/// resolution.
 inline void make_old(const std::filesystem::path& path) {
   std::filesystem::last_write_time(path, std::filesystem::file_time_type() - std::chrono::hours(1));
 }
@@ -97,7 +97,7 @@ inline std::filesystem::path make_file(const TempFolder& folder, const std::stri
   return path;
 }
 
-/// A model of several files and an index over them. Gives the path of the index.
+/// Writes a model of several files with an index. Returns the path of the index.
 inline std::filesystem::path make_files(const TempFolder& folder,
                                         const std::vector<FileToMake>& files) {
   std::string map;
@@ -111,7 +111,7 @@ inline std::filesystem::path make_files(const TempFolder& folder,
   return folder.write("model.safetensors.index.json", R"({"weight_map":{)" + map + "}}");
 }
 
-/// Weights with the same names and bytes that no file has.
+/// Weights with the same names and bytes that are not in a file.
 [[nodiscard]] inline WeightsBuilder build_patterned(const std::vector<std::uint64_t>& sizes,
                                                     const WeightsBuilderOptions& options = {}) {
   std::vector<TensorSpec> specs;
@@ -126,14 +126,14 @@ inline std::filesystem::path make_files(const TempFolder& folder,
   return builder;
 }
 
-/// Takes a file that is on disk out of the page cache, as far as the host lets go of it.
+/// Removes a file that is on disk from the page cache, as far as the host allows.
 inline void make_cold_again(const std::filesystem::path& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
   ::close(descriptor);
 }
 
-/// The same for one that was just written.
+/// Removes a file that was just written from the page cache.
 inline void store_and_make_cold(const std::filesystem::path& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   ::fdatasync(descriptor);
@@ -141,7 +141,7 @@ inline void store_and_make_cold(const std::filesystem::path& path) {
   make_cold_again(path);
 }
 
-/// Makes whatever a process makes only once, for tests that compare what it holds.
+/// Creates whatever a process creates only once, for tests that compare what it holds.
 inline void make_what_is_made_once(unsigned threads) {
   const TempFolder folder;
   const std::filesystem::path path =
@@ -153,7 +153,7 @@ inline void make_what_is_made_once(unsigned threads) {
   }
 }
 
-/// Whether a tensor holds what was written for it.
+/// Whether a tensor contains what was written to it.
 [[nodiscard]] inline ::testing::AssertionResult is_right(const TensorView& tensor) {
   if (Pattern(made_number(tensor.name)).is_at(tensor.bytes.data(), tensor.bytes.size())) {
     return ::testing::AssertionSuccess();
@@ -171,7 +171,7 @@ inline void make_what_is_made_once(unsigned threads) {
   return ::testing::AssertionSuccess();
 }
 
-/// Whether those that are said to be there hold what was written for them.
+/// Whether the tensors that are reported as present contain what was written to them.
 [[nodiscard]] inline ::testing::AssertionResult warmed_are_right(const Weights& weights) {
   for (std::size_t i = 0; i < weights.size(); ++i) {
     if (!weights.warmed(i)) continue;

@@ -20,7 +20,7 @@ using Kind = os::FileSystem::Kind;
 
 struct WayCase {
   const char* what;
-  double cached;  ///< Share of the file; negative: unknown.
+  double cached;  ///< The share of the file; negative means unknown.
   Way way;
   std::string why;
   Kind kind = Kind::disk;
@@ -61,7 +61,7 @@ struct RandomFiles {
   std::vector<Way> ways;
 };
 
-// Tensors with holes between them, at any alignment, in any order, some of no bytes.
+// Tensors with gaps between them, with any alignment, in any order, some empty.
 RandomFiles random_files(std::mt19937_64& random) {
   RandomFiles made;
   internal::TensorDirectoryBuilder builder;
@@ -107,7 +107,7 @@ void expect_segments_apart(const RandomFiles& files, const internal::Placement& 
   const std::uint64_t page = os::page_size();
   std::uint64_t end = 0;
   for (const internal::WeightsSegment& segment : placement.segments) {
-    // A direct read fills the pages around a segment.
+    // A direct read also fills the rest of the pages of a segment.
     const bool direct = segment.way == Way::direct && internal::is_page_congruent(segment);
     EXPECT_GE(direct ? segment.at / page * page : segment.at, end);
     end = segment.at + segment.bytes;
@@ -160,7 +160,7 @@ TEST(PlaceFiles, CutsAllBytesIntoChunksOnce) {
     EXPECT_TRUE(at == 35'000'000U || at % internal::kWeightsChunk == 0);
   }
   EXPECT_EQ(at, 35'000'000U);
-  EXPECT_EQ(state.chunk(state.chunks() - 1).memory.size(), 10U);  // mapped: the whole file
+  EXPECT_EQ(state.chunk(state.chunks() - 1).memory.size(), 10U);  // mapped as a whole file
   EXPECT_EQ(state.chunks_of(0).end, state.chunks() - 1);
 }
 

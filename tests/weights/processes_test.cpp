@@ -1,4 +1,5 @@
-// Several processes on one model: one copy of it in memory, which outlives whoever made it.
+// Several processes use one model. They share one copy in memory, which outlives the process that
+// created it.
 #include <gtest/gtest.h>
 #include <malloc.h>
 #include <sys/mman.h>
@@ -39,7 +40,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kProcesses = 4;
 constexpr std::uint64_t kTensor = 16_MiB;
 
-/// What processes tell one another, in memory they share.
+/// The state that the processes share, in shared memory.
 struct Board {
   std::array<std::atomic<pid_t>, kProcesses> ready{};
   std::atomic<bool> go{false};
@@ -69,7 +70,7 @@ bool comes_true(Condition condition) {
   return true;
 }
 
-/// Bytes of Pss of a process: all of it, and of its mappings that have a word in their name.
+/// The Pss of a process in bytes: in total, and of the mappings whose name contains a word.
 struct Pss {
   std::uint64_t all = 0;
   std::uint64_t named = 0;
@@ -91,14 +92,14 @@ class Processes : public ::testing::Test {
  protected:
   void SetUp() override {
     if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory would be counted";
-    ::malloc_trim(0);  // what earlier tests had would be inherited, and counted
+    ::malloc_trim(0);  // memory of earlier tests would be inherited, and counted
     const bool room = number_of("/proc/meminfo", "MemAvailable:") >= 4_GiB / 1024 &&
                       fs::space(folder_.path()).available >= 2_GiB;
     bytes_ = room ? 1_GiB : 128_MiB;
     if (!room) std::cout << "no room for 1 GiB: a model of " << to_iec(bytes_) << "\n";
   }
 
-  // In a child: says that it is ready, and waits to be told to go on.
+  // In a child: reports that it is ready, and waits until it may continue.
   void ready_and_wait(std::size_t process) {
     board_->ready[process] = ::getpid();
     EXPECT_TRUE(comes_true([&] { return board_->go.load(); }));
@@ -110,7 +111,7 @@ class Processes : public ::testing::Test {
     });
   }
 
-  // All of them together hold no more than one copy, and not less either.
+  // Together they hold exactly one copy.
   void expect_one_copy(const std::string& word) {
     Pss sum;
     for (const auto& process : board_->ready) {
@@ -122,7 +123,7 @@ class Processes : public ::testing::Test {
               << to_iec(sum.all) << " in all\n";
     EXPECT_LE(sum.named, bytes_ / 100 * 102);
     EXPECT_GE(sum.named, bytes_ / 100 * 98);
-    // What else a process has is no share of a small model.
+    // For a small model the other memory of the processes is not negligible.
     EXPECT_TRUE(bytes_ < 1_GiB || sum.all <= bytes_ / 100 * 102) << sum.all;
   }
 
@@ -131,7 +132,7 @@ class Processes : public ::testing::Test {
   std::uint64_t bytes_ = 0;
 };
 
-// Mostly holes, to be quick; each MiB begins with a page that tells which one it is.
+// Mostly holes, to be fast; each MiB begins with a page that identifies it.
 fs::path make_sparse(const TempFolder& folder, std::uint64_t bytes) {
   const std::string header =
       made_header({.sizes = std::vector<std::uint64_t>(bytes / kTensor, kTensor)});
@@ -176,7 +177,7 @@ TEST_F(Processes, MapOneCopyOfAFile) {
   for (const auto& child : children) EXPECT_TRUE(passed(child->wait()));
 }
 
-// The first one makes it and gives it to the others, and then it is killed.
+// The first process creates it and sends it to the others, and then it is killed.
 TEST_F(Processes, ShareOneCopyThatOutlivesItsMaker) {
   const std::array<SocketPair, kProcesses - 1> sockets{};
   std::vector<std::unique_ptr<Child>> children;
@@ -186,7 +187,7 @@ TEST_F(Processes, ShareOneCopyThatOutlivesItsMaker) {
     for (const SocketPair& pair : sockets) weights.send(pair[0]);
     EXPECT_TRUE(weights.warm({.threads = 1}));
     ready_and_wait(0);
-    ADD_FAILURE() << "its maker was to be killed";
+    ADD_FAILURE() << "the process that created it should have been killed";
   }));
   for (std::size_t process = 1; process < kProcesses; ++process) {
     children.push_back(std::make_unique<Child>([&, process] {

@@ -11,7 +11,7 @@
 namespace tapedeck::tests {
 namespace {
 
-/// Brings all files to the disk and out of the page cache.
+/// Writes all files to the disk and removes them from the page cache.
 void store_and_drop(const ThreeFiles& model) {
   for (const auto& entry : std::filesystem::directory_iterator(model.path())) {
     store_and_make_cold(entry.path());
@@ -23,7 +23,7 @@ TEST(WeightsResidency, OfMappedFilesFollowsWhatIsTouched) {
   store_and_drop(model);
   Weights weights = Weights::open(model.path(), {.way = Way::map});
   const WeightsResidency before = weights.residency();
-  if (!before.present) GTEST_SKIP() << "the kernel does not tell";
+  if (!before.present) GTEST_SKIP() << "the kernel does not report residency";
   EXPECT_EQ(*before.present, 0U);
   ASSERT_TRUE(weights.warm());
   const WeightsResidency after = weights.residency();
@@ -39,7 +39,7 @@ TEST(WeightsResidency, OfReadWeightsIsAnonymousAndDirty) {
   Weights weights = Weights::open(model.path(), {.way = Way::read});
   ASSERT_TRUE(weights.warm());
   const WeightsResidency residency = weights.residency();
-  if (!residency.present) GTEST_SKIP() << "the kernel does not tell";
+  if (!residency.present) GTEST_SKIP() << "the kernel does not report residency";
   EXPECT_EQ(residency.present, residency.bytes);
   EXPECT_GE(residency.dirty.value_or(residency.bytes), residency.bytes);
   EXPECT_EQ(residency.cached, 0U);  // nothing is mapped
@@ -50,7 +50,7 @@ TEST(WeightsResidency, TellsThePageCacheApart) {
   store_and_drop(model);
   Weights weights = Weights::open(model.path(), {.way = Way::map});
   const auto cold = weights.residency().cached;
-  if (!cold) GTEST_SKIP() << "the kernel does not tell";
+  if (!cold) GTEST_SKIP() << "the kernel does not report residency";
   ASSERT_TRUE(weights.warm());
   EXPECT_LT(*cold, weights.residency().bytes / 2);  // headers were read
   static_cast<void>(weights.decommit());
@@ -67,7 +67,7 @@ TEST(WeightsResidency, IsToldByFileAndByTensors) {
   const std::vector<std::uint32_t> some = {0, 2};
   ASSERT_TRUE(weights.warm());
   const WeightsResidency of_some = weights.residency_of(some);
-  // Neighbours are asked about in one piece, with the three bytes between them.
+  // Neighbors are checked as one range, including the three bytes between them.
   EXPECT_EQ(of_some.bytes, 9'000'001U + 3 + 4096);
   EXPECT_EQ(of_some.present.value_or(of_some.bytes), of_some.bytes);
   EXPECT_THROW(static_cast<void>(weights.residency_of_file(3)), InvalidArgument);
@@ -81,11 +81,12 @@ TEST(WeightsResidency, GoesWithTheTensorsThatAreGivenBack) {
   const ThreeFiles model;
   Weights weights = Weights::open(model.path(), {.way = Way::read});
   ASSERT_TRUE(weights.warm());
-  const std::vector<std::uint32_t> large = {3};  // 20,000,000 bytes: one chunk is all its own
+  // 20,000,000 bytes, so one chunk is entirely its own.
+  const std::vector<std::uint32_t> large = {3};
   const std::uint64_t given_back = weights.decommit(large);
   EXPECT_FALSE(weights.readable(3));
   EXPECT_TRUE(weights.readable(0));
-  EXPECT_TRUE(weights.readable(6));  // behind it, in the same file
+  EXPECT_TRUE(weights.readable(6));  // after it, in the same file
   EXPECT_GE(given_back, 8'000'000U);
   EXPECT_THROW(static_cast<void>(weights.all_bytes()), WrongState);
   EXPECT_TRUE(weights.warm());

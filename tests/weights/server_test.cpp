@@ -1,4 +1,5 @@
-// An engine that reads weights while a job still brings them in: whatever is said to be there is.
+// An engine that reads weights while a job loads them: whatever is reported as readable is in
+// memory.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -45,7 +46,7 @@ class Server : public ::testing::TestWithParam<Way> {
     return order;
   }
 
-  // As decoding does: layer by layer, each as soon as it is there.
+  // Reads as decoding does: layer by layer, each as soon as it has arrived.
   void read_in_order(WarmJob& job, const Order& order) {
     for (const std::uint32_t tensor : order) {
       if (!job.wait_for(tensor)) return;
@@ -53,7 +54,7 @@ class Server : public ::testing::TestWithParam<Way> {
     }
   }
 
-  // Looks again and again for one that came in since.
+  // Repeatedly looks for a tensor that has arrived since.
   void read_whatever_is_there(Order order) {
     while (!order.empty() && !job_is_over_) {
       std::erase_if(order, [&](std::uint32_t tensor) {
@@ -70,7 +71,7 @@ class Server : public ::testing::TestWithParam<Way> {
     ++(right ? right_ : wrong_);
   }
 
-  // A job with readers beside it.
+  // Runs a job with concurrent readers.
   WarmResult serve(const WarmOptions& options, const Order& brought, const Order& order) {
     job_is_over_ = false;
     WarmJob job = weights_->start_warm(options, brought);
@@ -100,7 +101,7 @@ class Server : public ::testing::TestWithParam<Way> {
 
 INSTANTIATE_TEST_SUITE_P(Way, Server, ::testing::ValuesIn(kWays), name_of_way);
 
-// Without a second thread: whatever is said to be there is read at each step of the job.
+// Without a second thread: everything that is reported as readable is read at each step of the job.
 TEST_P(Server, ReadsAtEachStepWhatIsSaidToBeThere) {
   std::vector<bool> seen(weights_->size());
   const auto look = [&](const WarmProgress& /*progress*/) {
@@ -134,13 +135,13 @@ TEST_P(Server, ReadsWhenAllWasGivenBackAndComesAgain) {
   expect_served(8 * order.size());
 }
 
-// What some tensors give back must not be taken from others.
+// Decommitting some tensors must not take bytes from others.
 TEST_P(Server, ReadsWhatWasNotGivenBack) {
   EXPECT_TRUE(weights_->warm({.threads = 2}));
   for (int round = 0; round < 10; ++round) {
     Order some = in_random_order();
     some.resize(random_() % some.size());
-    some.insert(some.end(), some.begin(), some.end());  // named twice
+    some.insert(some.end(), some.begin(), some.end());  // listed twice
     static_cast<void>(weights_->decommit(some));
     for (std::uint32_t i = 0; i < weights_->size(); ++i) {
       const bool named = std::find(some.begin(), some.end(), i) != some.end();
@@ -153,7 +154,7 @@ TEST_P(Server, ReadsWhatWasNotGivenBack) {
   expect_served(1);
 }
 
-// Readers of one half, while the other half goes and comes.
+// Readers read one half, while the other half is decommitted and loaded again.
 TEST_P(Server, ReadsOneHalfWhileTheOtherIsGivenBack) {
   EXPECT_TRUE(weights_->warm({.threads = 2}));
   const Order order = layer_order(weights_->tensors());

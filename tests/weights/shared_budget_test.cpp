@@ -1,4 +1,4 @@
-// Shared memory inside a memory cgroup: what is there costs nothing, what is not must fit.
+// Shared memory inside a memory cgroup: pages that exist cost nothing, and others must fit.
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -15,11 +15,11 @@ namespace {
 
 constexpr std::uint64_t kBudget = 64_MiB;
 
-/// A group of 64 MiB.
+/// A test with a group of 64 MiB.
 class SharedInGroup : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be made here";
+    if (!group_.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
   }
   [[nodiscard]] static WeightsBuilder build(std::uint64_t bytes) {
     return WeightsBuilder({{.name = "a", .dtype = DType::u8, .shape = {bytes}}});
@@ -39,7 +39,7 @@ TEST_F(SharedInGroup, WhatItsMakerFilledNeedsNoBudget) {
   });
 }
 
-// What nobody wrote has no page yet: reading makes one, at the cost of whoever reads.
+// Memory that was never written has no pages. Reading creates them, charged to the reader.
 TEST_F(SharedInGroup, WhatItsMakerLeftOutIsRefusedInsteadOfKilled) {
   const Weights owner = build(3 * kBudget).seal();
   group_.in_group([&] {

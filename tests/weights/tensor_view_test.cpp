@@ -16,7 +16,7 @@ TEST(TensorView, GivesItsElements) {
   const float numbers[] = {1, 2, 3};
   const TensorView view = {.dtype = DType::f32, .bytes = std::as_bytes(std::span(numbers))};
   EXPECT_EQ(view.as<float>()[2], 3.0F);
-  EXPECT_EQ(view.as<std::uint32_t>().size(), 3U);  // its bits
+  EXPECT_EQ(view.as<std::uint32_t>().size(), 3U);  // as bits
 }
 
 TEST(TensorView, GivesTheBlocksOfAQuantisedType) {

@@ -44,7 +44,7 @@ TEST_P(WarmJobWays, TellHowFarTheyAre) {
 
 TEST_P(WarmJobWays, CountWhatIsReallyThere) {
   const WarmResult result = weights_.warm();
-  if (!result.present) GTEST_SKIP() << "the kernel does not tell";
+  if (!result.present) GTEST_SKIP() << "the kernel does not report residency";
   EXPECT_GE(*result.present, result.asked - weights_.files().size() * 4096);
 }
 
@@ -55,11 +55,11 @@ TEST_P(WarmJobWays, WaitForATensor) {
     EXPECT_TRUE(weights_.warmed(i));
   }
   EXPECT_TRUE(job.wait());
-  EXPECT_TRUE(job.wait());  // the same
+  EXPECT_TRUE(job.wait());  // returns the same again
 }
 
 TEST_P(WarmJobWays, BeginWithWhatComesFirst) {
-  // The last tensor is in a file of its own; one thread keeps the order.
+  // The last tensor is in a separate file, and with one thread the order is fixed.
   const std::uint32_t last = static_cast<std::uint32_t>(weights_.size() - 1);
   bool first = true;
   const auto look = [&](const WarmProgress&) {

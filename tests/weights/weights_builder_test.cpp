@@ -73,7 +73,7 @@ TEST(WeightsBuilder, MakesWeightsThatWarmLikeOthers) {
   const WarmResult warmed = weights.warm();
   EXPECT_TRUE(warmed);
   EXPECT_EQ(warmed.present.value_or(weights.range().size()), weights.range().size());
-  EXPECT_EQ(weights.decommit(), 0U);  // others have the pages, too
+  EXPECT_EQ(weights.decommit(), 0U);  // other processes use the pages, too
   expect_built(weights, 3);
 }
 
@@ -87,7 +87,7 @@ TEST(WeightsBuilder, MakesWeightsThatTravel) {
   const Weights reader = Weights::receive(sockets[1]);
   expect_built(reader, 4);
   EXPECT_EQ(reader.files().front().path, "shared:merged");
-  reader.send(sockets[1]);  // and on
+  reader.send(sockets[1]);  // and passes them on
   expect_built(Weights::receive(sockets[0]), 4);
 }
 
@@ -101,7 +101,7 @@ TEST(WeightsBuilder, TakesPagesOfThePool) {
 
 TEST(WeightsBuilder, SaysWhenThePoolIsTooSmall) {
   const HugePagePool pool(0);
-  if (pool_free() > 0) GTEST_SKIP() << "there is a pool";
+  if (pool_free() > 0) GTEST_SKIP() << "the host has a pool of huge pages";
   const Weights weights = build(6, {.huge_pages = HugePages::explicit_pages});
   ASSERT_EQ(weights.unmet().size(), 1U);
   EXPECT_EQ(weights.unmet().front().wish, Wish::huge_pages);

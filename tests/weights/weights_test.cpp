@@ -85,7 +85,7 @@ TEST_P(WeightsWays, AreTensorsOfOneRange) {
 }
 
 TEST_P(WeightsWays, LeaveNothingBehind) {
-  // A thread leaves its stack and its heap to the C library, for the next one.
+  // A thread leaves its stack and its heap to the C library, which reuses them.
   static_cast<void>(open().warm({.threads = 1}));
   const NothingLeft check;
   Weights weights = open();
@@ -105,7 +105,7 @@ TEST_P(WeightsWays, CanBeLockedAndGivenBackAllTheSame) {
   EXPECT_TRUE(holds_its_files(weights));
 }
 
-/// Of three files.
+/// Weights of three files.
 class WeightsOfFiles : public testing::Test {
  protected:
   [[nodiscard]] Weights open(const WeightsOptions& options = {}) const {
@@ -194,7 +194,7 @@ TEST_F(WeightsOfFiles, CannotBeOpenedAsShared) {
   EXPECT_THROW(static_cast<void>(open({.way = Way::shared})), InvalidArgument);
 }
 
-// The plan's offsets are not those of the file, which begins with a header.
+// The plan's offsets differ from those in the file, which begins with a header.
 TEST(Weights, ThatALayoutWasLentAnswerEachRegionWithItsOwnTensor) {
   const std::filesystem::path file = shared_data("gguf/stories260K-F16.gguf");
   if (!std::filesystem::exists(file)) GTEST_SKIP() << "no " << file;
@@ -227,7 +227,7 @@ TEST(Weights, OfAnotherModelAreRefusedByALayout) {
   }
 }
 
-// A file may place its tensors anywhere: as bytes they are there, as floats they are not.
+// A file may place its tensors anywhere. As bytes they are accessible, as floats they are not.
 TEST(Weights, ThatAreMisalignedAreRefusedAsFloatsByALayout) {
   const TempFolder folder;
   const Weights weights = Weights::open(
@@ -286,11 +286,11 @@ TEST_F(WeightsOfFiles, LieOnTheNodeThatWasAskedFor) {
   std::ostringstream begin;
   begin << std::hex << mappings[0].begin;
   const std::string maps = text_of("/proc/self/numa_maps");
-  if (maps.empty()) GTEST_SKIP() << "the kernel does not tell policies";
+  if (maps.empty()) GTEST_SKIP() << "the kernel does not report policies";
   EXPECT_NE(maps.find(begin.str() + " bind:0\n"), std::string::npos);
   ASSERT_TRUE(weights.warm());
   const WeightsResidency residency = weights.residency();
-  if (residency.nodes.empty()) GTEST_SKIP() << "the kernel does not tell nodes";
+  if (residency.nodes.empty()) GTEST_SKIP() << "the kernel does not report nodes";
   EXPECT_GE(residency.nodes[0], residency.bytes);
 }
 
@@ -301,7 +301,7 @@ TEST_F(WeightsOfFiles, TellThatANodeIsNotThere) {
   EXPECT_EQ(weights.unmet().front().wish, Wish::numa);
   EXPECT_EQ(weights.unmet().front().text,
             "NUMA placement: EINVAL (see /sys/devices/system/node/online)");
-  EXPECT_TRUE(weights.warm());  // it was a wish
+  EXPECT_TRUE(weights.warm());  // an unmet wish does not prevent it
 }
 
 TEST_F(WeightsOfFiles, TakeOrdinaryPagesWhenAsked) {
@@ -312,7 +312,7 @@ TEST_F(WeightsOfFiles, TakeOrdinaryPagesWhenAsked) {
 
 TEST_F(WeightsOfFiles, SayWhenThePoolOfHugePagesIsTooSmall) {
   const HugePagePool pool(0);
-  if (pool_free() > 0) GTEST_SKIP() << "there is a pool";
+  if (pool_free() > 0) GTEST_SKIP() << "the host has a pool of huge pages";
   Weights weights = open({.way = Way::read, .huge_pages = HugePages::explicit_pages});
   ASSERT_FALSE(weights.unmet().empty());
   EXPECT_EQ(weights.unmet().front().wish, Wish::huge_pages);
@@ -322,7 +322,8 @@ TEST_F(WeightsOfFiles, SayWhenThePoolOfHugePagesIsTooSmall) {
 
 TEST_F(WeightsOfFiles, TakePagesOfThePool) {
   const HugePagePool pool(32);
-  if (!pool.ready() || pool_page() != 2_MiB) GTEST_SKIP() << "no 32 huge pages of 2 MiB";
+  if (!pool.ready() || pool_page() != 2_MiB)
+    GTEST_SKIP() << "the host cannot provide 32 huge pages of 2 MiB";
   Weights weights = open({.way = Way::read, .huge_pages = HugePages::explicit_pages});
   EXPECT_TRUE(weights.unmet().empty());
   const WarmResult warmed = weights.warm();

@@ -1,5 +1,5 @@
-# Runs the tests of graphs under compute-sanitizer, which must report nothing; and a kernel that
-# writes behind its memory, which it must report.
+# Runs the tests of graphs under compute-sanitizer, which must report nothing. Then runs a kernel that
+# writes past the end of its memory, which compute-sanitizer must report.
 execute_process(COMMAND ${PROGRAM} --gtest_filter=GraphOnGpu.None OUTPUT_VARIABLE output)
 if(output MATCHES "SKIPPED +\\] ([^\n]*)")
   message("skipped: ${CMAKE_MATCH_1}")
@@ -20,5 +20,5 @@ endif()
 run_sanitizer(code report
   --gtest_also_run_disabled_tests --gtest_filter=GraphOnGpu.DISABLED_WritesBehindItsMemory)
 if(code EQUAL 0 OR NOT report MATCHES "Invalid __global__ write")
-  message(FATAL_ERROR "compute-sanitizer would not see a write behind memory:\n${report}")
+  message(FATAL_ERROR "compute-sanitizer did not report a write past the end of memory:\n${report}")
 endif()

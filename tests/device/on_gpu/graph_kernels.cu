@@ -1,7 +1,8 @@
-// What a decode step does, so plain that the host computes the same: all values are whole numbers
-// that a float holds exactly, in whatever order they are added.
+// What a decode step does, simple enough for the host to compute the same: all values are integers
+// that a float holds exactly, whatever the order of additions.
 
-// K and V of the token at positions[0]. The position is read here, so one graph serves all of them.
+// Appends K and V of the token at positions[0]. The position is read here, so one graph serves all
+// positions.
 extern "C" __global__ void append_row(const float* hidden, const int* positions, float* keys,
                                       float* values, unsigned width) {
   const unsigned column = blockIdx.x * blockDim.x + threadIdx.x;
@@ -11,7 +12,7 @@ extern "C" __global__ void append_row(const float* hidden, const int* positions,
   values[at] = 2.0F * hidden[column] + 1.0F;
 }
 
-// The sum over all rows of the talk; and what the next layer gets.
+// Computes the sum over all rows of the talk, and the input of the next layer.
 extern "C" __global__ void attend(const float* keys, const float* values, const int* lengths,
                                   const float* hidden, float* attention, float* residual,
                                   unsigned width) {

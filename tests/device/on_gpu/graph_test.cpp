@@ -1,5 +1,5 @@
-// A graph that was captured once, over decode buffers and the history of a talk, and is replayed
-// whatever happens around it. It is never updated: a `CudaGraph` cannot be.
+// A graph that is captured once, over decode buffers and the history of a talk, is replayed
+// whatever happens in between. It is never updated: a `CudaGraph` cannot be.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -29,10 +29,10 @@ using Row = std::vector<float>;
 constexpr std::size_t kLayers = 2;
 constexpr std::size_t kVocabulary = 1000;
 constexpr std::uint64_t kRowsOfAPage = 16;
-constexpr std::uint64_t kPages = 16;  // of each region, in the end
+constexpr std::uint64_t kPages = 16;  // of each region at the end
 constexpr std::uint64_t kContext = kPages * kRowsOfAPage;
 
-/// Elements of a row, so that each page of the device has as many rows.
+/// The elements of a row, chosen so that each page of the device holds the same number of rows.
 std::size_t width_on(const Device& device) {
   return device.info().granularity / kRowsOfAPage / sizeof(float);
 }
@@ -74,7 +74,7 @@ struct Cache {
   Rows values;
 };
 
-/// graph_kernels.cu, on the host.
+/// Computes the kernels of graph_kernels.cu on the host.
 class HostTalk {
  public:
   explicit HostTalk(std::size_t width) : attention_(kLayers, Row(width)) {}
@@ -104,12 +104,13 @@ class HostTalk {
 
  private:
   std::array<Cache<Row>, kLayers> caches_;
-  std::vector<Row> attention_;  // sums over all rows: whole numbers, below 2^24
+  std::vector<Row> attention_;  // sums over all rows, which are integers below 2^24
 };
 
 class GraphOnGpu : public testing::Test {
  protected:
-  // A first run by hand, as engines do: what is loaded at a kernel's first launch is there then.
+  // Runs the kernels once before the capture, as engines do, because a kernel's first launch loads
+  // it.
   GraphOnGpu() {
     gpu().talk(0).prepare(kRowsOfAPage);
     upload_token(Row(width_), 0);
@@ -120,7 +121,7 @@ class GraphOnGpu : public testing::Test {
 
   [[nodiscard]] DeviceLayout& gpu() { return layout_.gpu(0); }
 
-  /// Decodes tokens of the first talk that are prepared, each by a replay.
+  /// Decodes prepared tokens of the first talk, each by a replay.
   void decode(HostTalk& host, std::uint64_t tokens) {
     for (std::uint64_t i = 0; i < tokens; ++i) {
       const std::uint64_t position = gpu().talk(0).advance();
@@ -133,7 +134,7 @@ class GraphOnGpu : public testing::Test {
     }
   }
 
-  /// All rows of the first talk, at the addresses that the graph has.
+  /// Checks all rows of the first talk, at the addresses that the graph uses.
   void expect_history(const HostTalk& host) {
     for (std::size_t layer = 0; layer < kLayers; ++layer) {
       const Cache<Row>& rows = host.cache(layer);
@@ -271,13 +272,13 @@ TEST_F(GraphOnGpu, ReplaysInASealedLayoutWhichRefusesToGrow) {
   EXPECT_THROW(gpu().talk(0).prepare(1), WrongState);
   layout_.clear_talk();
   HostTalk next(width_);
-  gpu().talk(0).prepare(kRowsOfAPage);  // there already
+  gpu().talk(0).prepare(kRowsOfAPage);  // already there
   ASSERT_NO_FATAL_FAILURE(decode(next, kRowsOfAPage));
   expect_history(next);
 }
 
-// A mutant that compute-sanitizer must catch (compute_sanitizer.cmake): the driver itself gives
-// more memory than was asked for, and lets it pass.
+// A mutant that compute-sanitizer must catch (compute_sanitizer.cmake). The driver itself allocates
+// more memory than requested, and does not notice.
 TEST_F(GraphOnGpu, DISABLED_WritesBehindItsMemory) {
   std::byte* const row = device_.allocate(width_ * sizeof(float));
   auto* const rows = reinterpret_cast<float*>(row);

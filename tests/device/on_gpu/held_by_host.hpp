@@ -1,5 +1,5 @@
 /// @file
-/// Streams of a GPU that begin nothing until a test lets them.
+/// Streams of a GPU that start no work until a test lets them.
 #pragma once
 
 #include <future>
@@ -11,12 +11,13 @@
 
 namespace tapedeck::tests {
 
-/// While it lives, the stream begins nothing: a function of the host that waits is on it.
+/// While it lives, the stream starts no work, because a host function that waits is on it.
 class HeldByHost {
  public:
   HeldByHost(const Device& device, StreamHandle stream) {
     const CurrentDevice current(device);
-    // The function may still be about to return when this is destroyed: it has its own.
+    // The function may still be returning when this object is destroyed, so it has its own
+    // reference.
     auto waits = std::make_unique<Released>(released_.get_future().share());
     const internal::EntryPoint<CUstream, CUhostFn, void*> launch(internal::cuda_driver().handle,
                                                                  "cuLaunchHostFunc");

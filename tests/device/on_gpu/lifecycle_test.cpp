@@ -1,4 +1,4 @@
-// What layouts leave behind on a GPU: nothing.
+// Layouts leave nothing behind on a GPU.
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -23,7 +23,7 @@ Plan small_plan() {
   return plan;
 }
 
-// A whole life of a layout: it grows, decodes, is cleared, and its pages move to another talk.
+// The whole life of a layout: it grows, decodes, is cleared, and its pages move to another talk.
 void live_once(Device& device) {
   Layout layout(
       small_plan(),

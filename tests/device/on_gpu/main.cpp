@@ -1,4 +1,4 @@
-// The tests of this program need a GPU; where there is none, each is skipped with the reason.
+// The tests of this program need a GPU. Without one, each is skipped with the reason.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@ int main(int argc, char** argv) {
   if (testing::GTEST_FLAG(list_tests)) return RUN_ALL_TESTS();
   const tapedeck::CudaSupport support = tapedeck::CudaDevice::support();
   if (support.devices == 0) {
-    // As GoogleTest itself tells of a test that was skipped, and as CTest knows it.
+    // In the format in which GoogleTest reports a skipped test, and which CTest recognizes.
     std::printf("[  SKIPPED ] %s\n", support.why.c_str());
     return 0;
   }

@@ -1,4 +1,4 @@
-// Streams, events and memory of the runtime API, as the CUDA code of an engine has them.
+// Streams, events and memory of the runtime API, as in the CUDA code of an engine.
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
@@ -36,7 +36,7 @@ TEST(RuntimeOnGpu, ItsStreamsEventsAndMemoryAreTakenAsTheyAre) {
     EXPECT_TRUE(device.fired(done));
   }
   EXPECT_EQ(got, std::vector<std::byte>(kBytes, std::byte{7}));
-  // The device is closed, and its context lives on in the runtime.
+  // The device is closed, but the runtime keeps its context alive.
   EXPECT_EQ(cudaMemset(memory, 1, kBytes), cudaSuccess);
   EXPECT_EQ(cudaFree(memory), cudaSuccess);
   EXPECT_EQ(cudaEventDestroy(done), cudaSuccess);

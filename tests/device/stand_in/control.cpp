@@ -1,4 +1,4 @@
-// Settings, faults, reports; the driver itself, its devices and contexts.
+// Settings, faults and reports; the driver itself, its devices and contexts.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -24,7 +24,7 @@ CUctx_st* find_context(CUcontext wanted) {
 
 bool is_device(CUdevice device) { return device >= 0 && device < state().settings.devices; }
 
-// Null where the call was wrong; then the error is set.
+// Returns null if the call was wrong, and sets the error.
 Device* device_of(const Call& call, CUdevice device, CUresult& error) {
   if (is_device(device)) return &state().devices[static_cast<std::size_t>(device)];
   error = call.violation("no device " + std::to_string(device), CUDA_ERROR_INVALID_DEVICE);
@@ -45,7 +45,7 @@ int attribute_of(CUdevice_attribute attribute) {
   }
 }
 
-// What is left when the last context ends is leaked.
+// Reports whatever is left when the last context ends.
 void report_leaks(const Call& call) {
   const Live left = live_now();
   if (left.retains != 0 || left == Live{}) return;
@@ -194,7 +194,7 @@ Live live_now() {
   for (const Device& device : all.devices) {
     live.retains += device.context.retains;
     live.bytes += device.used;
-    // The context's, not the caller's.
+    // It belongs to the context, not to the caller.
     if (device.default_stream != nullptr) --live.streams;
   }
   return live;
@@ -220,7 +220,7 @@ using namespace tapedeck::tests::stand_in;
 
 CUresult CUDAAPI cuInit(unsigned int flags) {
   STAND_IN_FOR(Needs::nothing);
-  if (flags != 0) return call.violation("flags");
+  if (flags != 0) return call.violation("flags must be 0");
   if (state().settings.devices == 0) return CUDA_ERROR_NO_DEVICE;
   state().started = true;
   return CUDA_SUCCESS;

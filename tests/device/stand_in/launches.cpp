@@ -27,7 +27,7 @@ bool is_function(CUfunction function) {
   return false;
 }
 
-// For programs that need a device.
+// Entry points that exist only for programs that need a device.
 CUresult not_stood_in_for(const char* name) {
   const Call call(name);
   if (call.refused()) return call.result();
@@ -51,7 +51,7 @@ CUresult CUDAAPI cuModuleUnload(CUmodule module) {
   return take_from(call, state().modules, module);
 }
 
-// Nobody looks into the image.
+// The image is not read.
 CUresult CUDAAPI cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
   STAND_IN_FOR(Needs::context);
   if (!state().modules.contains(module)) return call.violation("no such module");
@@ -69,9 +69,10 @@ CUresult CUDAAPI cuLaunchKernel(CUfunction function, unsigned int grid_x, unsign
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (!is_function(function)) return call.violation("no such function");
   if (parameters == nullptr) return call.violation("no parameters");
-  if (grid_x == 0 || grid_y != 1 || grid_z != 1) return call.violation("no row of blocks");
+  if (grid_x == 0 || grid_y != 1 || grid_z != 1)
+    return call.violation("the grid must be one-dimensional");
   if (block_x == 0 || block_x > kMostThreads || block_y != 1 || block_z != 1) {
-    return call.violation("no row of threads");
+    return call.violation("the blocks must be one-dimensional");
   }
   const auto launcher = state().launchers.find(*reinterpret_cast<const std::string*>(function));
   if (launcher == state().launchers.end()) return CUDA_SUCCESS;
@@ -87,14 +88,15 @@ CUresult CUDAAPI cuLaunchKernel(CUfunction function, unsigned int grid_x, unsign
 CUresult CUDAAPI cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode mode) {
   STAND_IN_FOR(Needs::context);
   if (handle == nullptr) return call.violation("the default stream");
-  if (mode != CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) return call.violation("others are disturbed");
+  if (mode != CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+    return call.violation("the capture mode disturbs other threads");
   Stream* const stream = stream_of(call, handle);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   stream->captured = true;
   return CUDA_SUCCESS;
 }
 
-// The capture ends even where this fails.
+// The capture ends even if this call fails.
 CUresult CUDAAPI cuStreamEndCapture(CUstream handle, CUgraph* graph) {
   const Call call(__func__);
   Stream* const stream = stream_of(call, handle, true);
@@ -111,7 +113,7 @@ CUresult CUDAAPI cuStreamEndCapture(CUstream handle, CUgraph* graph) {
 CUresult CUDAAPI cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph,
                                              unsigned long long flags) {
   STAND_IN_FOR(Needs::context);
-  if (flags != 0) return call.violation("flags");
+  if (flags != 0) return call.violation("flags must be 0");
   const auto found = state().graphs.find(graph);
   if (found == state().graphs.end()) return call.violation("no such graph");
   *exec = new_handle<CUgraphExec>();
@@ -165,7 +167,7 @@ CUresult CUDAAPI cuMemPoolTrimTo(CUmemoryPool /*pool*/, std::size_t /*bytes*/) {
   return not_stood_in_for(__func__);
 }
 
-// cuda.h has another version of it under this name.
+// cuda.h defines another version under this name.
 #undef cuEventElapsedTime
 // NOLINTNEXTLINE(readability-identifier-naming): the driver has it so.
 extern "C" CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end);
@@ -175,7 +177,7 @@ CUresult CUDAAPI cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent 
   for (std::size_t i = 0; i < times.size(); ++i) {
     const auto found = state().events.find(i == 0 ? begin : end);
     if (found == state().events.end() || found->second->recorded == nullptr) {
-      return call.violation("an event that was not recorded", CUDA_ERROR_INVALID_HANDLE);
+      return call.violation("the event was not recorded", CUDA_ERROR_INVALID_HANDLE);
     }
     if (!found->second->recorded->reached) return CUDA_ERROR_NOT_READY;
     times[i] = found->second->recorded->when;

@@ -26,14 +26,14 @@ bool within(Address at, std::size_t bytes, Address outer, std::size_t outer_byte
 
 bool whole(std::size_t bytes) { return bytes != 0 && bytes % state().settings.granularity == 0; }
 
-// The last entry that begins at or before the address.
+// Returns the last entry that begins at or before the address.
 template <class Map>
 auto entry_of(Map& map, Address at) {
   auto next = map.upper_bound(at);
   return next == map.begin() ? map.end() : std::prev(next);
 }
 
-// Copies may run over what several mappings put side by side.
+// A copy may span several adjacent mappings.
 Resolved resolve_mapped(Address at, std::size_t bytes) {
   Resolved resolved{.on_device = true};
   while (bytes != 0) {
@@ -75,25 +75,26 @@ std::shared_ptr<Memory> make_memory(int device, std::size_t bytes) {
 CUresult check_place(const Call& call, Address at, std::size_t bytes, const Memory& memory) {
   if (at % state().settings.granularity != 0 || !whole(bytes))
     return call.violation("not whole pages");
-  if (bytes > memory.bytes()) return call.violation("more than the pages have");
+  if (bytes > memory.bytes()) return call.violation("more than the size of the pages");
   if (!inside_reservation(at, bytes)) return call.violation("outside of a reservation");
   for (const auto& [begin, mapping] : state().mappings) {
     if (overlaps(at, bytes, begin, mapping.bytes)) {
-      return call.violation("something is mapped there");
+      return call.violation("the range contains a mapping");
     }
   }
   return CUDA_SUCCESS;
 }
 
-// All mappings of the range, which must be whole and without a gap. Otherwise none, and the
-// violation is reported.
+// Returns all mappings of the range, which must consist of whole mappings without gaps. Otherwise
+// reports the violation and returns none.
 std::vector<Mapping*> whole_mappings(const Call& call, Address at, std::size_t bytes) {
   std::vector<Mapping*> all;
   Address next = at;
   while (next - at < bytes) {
     const auto found = state().mappings.find(next);
     if (found == state().mappings.end() || next - at + found->second.bytes > bytes) {
-      call.violation(hex(at) + ", " + std::to_string(bytes) + " bytes, is not whole mappings");
+      call.violation(hex(at) + ", " + std::to_string(bytes) +
+                     " bytes, does not consist of whole mappings");
       return {};
     }
     all.push_back(&found->second);
@@ -102,17 +103,17 @@ std::vector<Mapping*> whole_mappings(const Call& call, Address at, std::size_t b
   return all;
 }
 
-// Null where the range is not what one call mapped; then it was reported.
+// Returns null after reporting a violation if the range is not exactly what one call mapped.
 Mapping* exact_mapping(const Call& call, Address at, std::size_t bytes) {
   const auto found = state().mappings.find(at);
   if (found != state().mappings.end() && found->second.bytes == bytes) return &found->second;
-  call.violation(hex(at) + ", " + std::to_string(bytes) + " bytes, is not what one call mapped");
+  call.violation(hex(at) + ", " + std::to_string(bytes) + " bytes, was not mapped by one call");
   return nullptr;
 }
 
 }  // namespace
 
-// Address space of one more granularity than asked, to be aligned.
+// Reserves one more granularity than requested, for alignment.
 AddressRange::AddressRange(std::size_t bytes)
     : raw_(map(bytes + kGranularity, PROT_NONE)),
       begin_((reinterpret_cast<Address>(raw_) + kGranularity - 1) / kGranularity * kGranularity),
@@ -168,14 +169,14 @@ Resolved resolve(Address at, std::size_t bytes) {
       at - allocated->first < allocated->second.second.bytes) {
     const Mapping& mapping = allocated->second.second;
     if (!within(at, bytes, allocated->first, mapping.bytes)) {
-      return {.error = hex(at) + " runs over the end of its allocation", .on_device = true};
+      return {.error = hex(at) + " extends past the end of its allocation", .on_device = true};
     }
     const Piece all = {mapping.memory->data() + (at - allocated->first), bytes, mapping.memory};
     return {.pieces = {all}, .on_device = true};
   }
   for (const AddressRange& freed : state().freed) {
     if (overlaps(at, bytes, freed.begin(), freed.bytes())) {
-      return {.error = hex(at) + " was given back", .on_device = true};
+      return {.error = hex(at) + " was freed", .on_device = true};
     }
   }
   if (at == 0) return {.error = "the address is null"};
@@ -209,7 +210,8 @@ CUresult CUDAAPI cuMemGetAllocationGranularity(std::size_t* granularity,
                                                const CUmemAllocationProp* property,
                                                CUmemAllocationGranularity_flags /*option*/) {
   STAND_IN_FOR(Needs::context);
-  if (property->type != CU_MEM_ALLOCATION_TYPE_PINNED) return call.violation("the type of memory");
+  if (property->type != CU_MEM_ALLOCATION_TYPE_PINNED)
+    return call.violation("unsupported type of memory");
   *granularity = state().settings.granularity;
   return CUDA_SUCCESS;
 }
@@ -233,11 +235,11 @@ CUresult CUDAAPI cuMemAddressFree(CUdeviceptr at, std::size_t bytes) {
   STAND_IN_FOR(Needs::context);
   const auto found = state().reservations.find(at);
   if (found == state().reservations.end() || found->second.bytes() != bytes) {
-    return call.violation(hex(at) + " is not what was reserved");
+    return call.violation(hex(at) + " was not reserved");
   }
   for (const auto& [begin, mapping] : state().mappings) {
     if (within(begin, mapping.bytes, at, bytes)) {
-      return call.violation("something is mapped there", CUDA_ERROR_INVALID_VALUE);
+      return call.violation("the range contains a mapping", CUDA_ERROR_INVALID_VALUE);
     }
   }
   state().freed.push_back(std::move(found->second));
@@ -260,7 +262,7 @@ CUresult CUDAAPI cuMemCreate(CUmemGenericAllocationHandle* handle, std::size_t b
   return CUDA_SUCCESS;
 }
 
-// Pages that are mapped stay until they are not.
+// Pages that are mapped exist until they are unmapped.
 CUresult CUDAAPI cuMemRelease(CUmemGenericAllocationHandle handle) {
   STAND_IN_FOR(Needs::context);
   if (state().pages.erase(handle) == 0) return call.violation("no such pages");
@@ -296,7 +298,7 @@ CUresult CUDAAPI cuMemSetAccess(CUdeviceptr at, std::size_t bytes, const CUmemAc
   if (mappings.empty()) return CUDA_ERROR_INVALID_VALUE;
   if (count != 1 || access->location.type != CU_MEM_LOCATION_TYPE_DEVICE ||
       access->location.id != call.device()) {
-    return call.violation("access by another than the current device");
+    return call.violation("access by a device that is not current");
   }
   for (Mapping* const mapping : mappings) {
     mapping->accessible = access->flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
@@ -306,9 +308,9 @@ CUresult CUDAAPI cuMemSetAccess(CUdeviceptr at, std::size_t bytes, const CUmemAc
 
 CUresult CUDAAPI cuMemAlloc_v2(CUdeviceptr* at, std::size_t bytes) {
   STAND_IN_FOR(Needs::context);
-  if (bytes == 0) return call.violation("no bytes");
+  if (bytes == 0) return call.violation("the size is 0");
   if (!room_for(call.device(), bytes)) return CUDA_ERROR_OUT_OF_MEMORY;
-  // Not more aligned than is promised, but where the host is to see a page of it.
+  // No better aligned than CUDA guarantees, unless the host must see a page of it.
   const std::size_t lead = state().settings.host_visible ? 0 : kAllocationAlignment;
   AddressRange range(bytes + lead);
   *at = range.begin() + lead;
@@ -331,7 +333,7 @@ CUresult CUDAAPI cuMemFree_v2(CUdeviceptr at) {
 
 CUresult CUDAAPI cuMemHostAlloc(void** at, std::size_t bytes, unsigned int /*flags*/) {
   STAND_IN_FOR(Needs::context);
-  if (bytes == 0) return call.violation("no bytes");
+  if (bytes == 0) return call.violation("the size is 0");
   auto memory = std::make_unique<std::byte[]>(bytes);
   *at = memory.get();
   state().pinned.emplace(*at, std::pair(std::move(memory), bytes));
@@ -341,7 +343,7 @@ CUresult CUDAAPI cuMemHostAlloc(void** at, std::size_t bytes, unsigned int /*fla
 CUresult CUDAAPI cuMemFreeHost(void* at) {
   STAND_IN_FOR(Needs::context);
   const auto found = state().pinned.find(at);
-  if (found == state().pinned.end()) return call.violation("this was not allocated");
+  if (found == state().pinned.end()) return call.violation("the memory was not allocated");
   if (in_use(reinterpret_cast<Address>(at), found->second.second)) {
     call.violation("something on a stream still uses it");
   }
@@ -351,7 +353,7 @@ CUresult CUDAAPI cuMemFreeHost(void* at) {
 
 CUresult CUDAAPI cuMemHostRegister_v2(void* at, std::size_t bytes, unsigned int flags) {
   STAND_IN_FOR(Needs::context);
-  if (at == nullptr || bytes == 0) return call.violation("no bytes");
+  if (at == nullptr || bytes == 0) return call.violation("the size is 0");
   constexpr unsigned kKnown = CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_READ_ONLY;
   if ((flags & ~kKnown) != 0) {
     return call.violation("unknown flags");
@@ -369,7 +371,7 @@ CUresult CUDAAPI cuMemHostUnregister(void* at) {
   STAND_IN_FOR(Needs::context);
   const auto found = state().registered.find(at);
   if (found == state().registered.end()) {
-    return call.violation("this was not registered", CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
+    return call.violation("the memory was not registered", CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
   }
   if (in_use(reinterpret_cast<Address>(at), found->second)) {
     call.violation("something on a stream still uses it");

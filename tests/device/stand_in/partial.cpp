@@ -1,4 +1,5 @@
-// A driver that has the first entry points only, of the version that a test says, or a new one.
+// A driver that has only the first entry points, with the version that a test sets, or else a new
+// one.
 #include <cuda.h>
 
 #include <cstdlib>

@@ -1,5 +1,5 @@
 /// @file
-/// What the stand-in keeps in mind. All of it is guarded by one mutex.
+/// The state of the stand-in, guarded by one mutex.
 #pragma once
 
 #include <cuda.h>
@@ -21,7 +21,7 @@
 
 #include "device/stand_in/stand_in.hpp"
 
-// The driver's one handle type that the stand-in needs to have something of.
+// The only handle type of the driver for which the stand-in needs a definition.
 struct CUctx_st {
   int device = 0;
   std::size_t retains = 0;
@@ -31,7 +31,7 @@ namespace tapedeck::tests::stand_in {
 
 using Address = CUdeviceptr;
 
-/// Address space without memory, aligned to the granularity.
+/// An address range without memory, aligned to the granularity.
 class AddressRange {
  public:
   explicit AddressRange(std::size_t bytes);
@@ -48,7 +48,7 @@ class AddressRange {
   std::size_t bytes_;
 };
 
-/// Physical memory of a device, counted in `used` as long as it is there.
+/// Physical memory of a device, counted in `used` while it exists.
 class Memory {
  public:
   Memory(int device, std::size_t bytes, std::atomic<std::size_t>& used, bool visible);
@@ -56,7 +56,7 @@ class Memory {
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  /// Lets the host see it at a device's address, where that was asked for.
+  /// Makes the memory visible to the host at a device address, if that was requested.
   void show_at(Address at) const;
   static void hide(Address at, std::size_t bytes);
 
@@ -67,12 +67,12 @@ class Memory {
  private:
   int device_;
   std::size_t bytes_;
-  int file_;  // -1: the host does not see it
+  int file_;  // -1 if the memory is not visible to the host
   std::byte* data_ = nullptr;
   std::atomic<std::size_t>& used_;
 };
 
-/// Memory at an address: `bytes` of it from its beginning.
+/// The first `bytes` of a memory, mapped at an address.
 struct Mapping {
   std::size_t bytes = 0;
   std::shared_ptr<Memory> memory;
@@ -82,10 +82,10 @@ struct Mapping {
 /// A moment that a stream reaches once.
 struct Moment {
   bool reached = false;
-  std::chrono::steady_clock::time_point when{};  ///< It was reached.
+  std::chrono::steady_clock::time_point when{};  ///< The time at which it was reached.
 };
 
-/// Something on a stream.
+/// A piece of work on a stream.
 struct Task {
   enum class Kind : std::uint8_t { copy, fill, record, wait, kernel };
   Kind kind;
@@ -102,8 +102,8 @@ struct Stream {
   bool held = false;
   bool destroyed = false;
   bool captured = false;
-  std::vector<Launch> capture{};  ///< What was put on it since.
-  std::deque<Task> tasks{};       ///< The first may be running.
+  std::vector<Launch> capture{};  ///< What was put on it since the capture began.
+  std::deque<Task> tasks{};       ///< The first task may be running.
   std::thread worker{};
 };
 
@@ -114,7 +114,7 @@ struct Event {
 };
 
 struct Fault {
-  std::uint64_t calls_left = 0;  ///< 0: none.
+  std::uint64_t calls_left = 0;  ///< 0 means that no call fails.
   CUresult error = CUDA_SUCCESS;
   bool and_after = false;
   std::string victim{};
@@ -128,7 +128,7 @@ struct Device {
 
 struct State {
   std::mutex mutex;
-  std::condition_variable changed;  ///< A task was put, has run, or a stream was let go.
+  std::condition_variable changed;  ///< A task was added or has run, or a stream is no longer held.
 
   Settings settings{};
   bool started = false;
@@ -145,45 +145,45 @@ struct State {
   std::map<CUmemGenericAllocationHandle, std::shared_ptr<Memory>> pages{};
   CUmemGenericAllocationHandle last_handle = 0;
   std::map<Address, std::pair<AddressRange, Mapping>> allocations{};
-  std::vector<AddressRange> freed{};  ///< Kept, so that their addresses never come back.
+  std::vector<AddressRange> freed{};  ///< Kept, so that their addresses are never reused.
   std::map<void*, std::pair<std::unique_ptr<std::byte[]>, std::size_t>> pinned{};
   std::map<void*, std::size_t> registered{};
-  // Those destroyed stay, so that their handles never come back.
+  // Destroyed ones are kept, so that their handles are never reused.
   std::map<CUstream, std::unique_ptr<Stream>> streams{};
   std::map<CUevent, std::unique_ptr<Event>> events{};
   std::set<CUmodule> modules{};
-  std::set<std::string> functions{};  ///< Of any module: a CUfunction is the address of one.
+  std::set<std::string> functions{};  ///< Of all modules; a CUfunction is the address of an entry.
   std::map<std::string, Launcher> launchers{};  ///< Of kernels that compute.
   std::map<CUgraph, std::vector<Launch>> graphs{};
   std::map<CUgraphExec, std::vector<Launch>> graph_execs{};
-  std::uintptr_t last_object = 0;  ///< Handle of a module or a graph.
+  std::uintptr_t last_object = 0;  ///< The handle of a module or a graph.
 
   ~State();
 };
 
 [[nodiscard]] State& state();
 
-/// The contexts that this thread pushed.
+/// The contexts that this thread has pushed.
 [[nodiscard]] std::vector<CUcontext>& current_contexts();
 
-/// What an entry point needs before it may be called.
+/// What must have been called before an entry point may be called.
 enum class Needs : std::uint8_t { nothing, start, context };
 
-/// One call of an entry point: holds the mutex, counts, and fails where it is told to.
+/// A call of an entry point: holds the mutex, counts the call, and fails if it should.
 class Call {
  public:
   explicit Call(const char* name, Needs needs = Needs::context);
 
   [[nodiscard]] bool refused() const noexcept { return result_ != CUDA_SUCCESS; }
   [[nodiscard]] CUresult result() const noexcept { return result_; }
-  /// Reports it, and gives the error to return.
+  /// Reports a violation, and returns the error for the caller.
   CUresult violation(const std::string& what, CUresult error = CUDA_ERROR_INVALID_VALUE) const;
   [[nodiscard]] std::unique_lock<std::mutex>& lock() noexcept { return lock_; }
-  /// Of the current context.
+  /// The device of the current context.
   [[nodiscard]] int device() const;
 
  private:
-  /// Counts the call, and gives its fault if it is to fail.
+  /// Counts the call. Returns the injected error if it should fail.
   [[nodiscard]] CUresult counted() const;
 
   std::string name_;
@@ -191,19 +191,19 @@ class Call {
   CUresult result_;
 };
 
-/// Begins an entry point, as `call`; the one that is to fail ends with it.
+/// Begins an entry point and defines `call`. Returns from the entry point if the call should fail.
 #define STAND_IN_FOR(needs)   \
   Call call(__func__, needs); \
   if (call.refused()) return call.result()
 
-/// A piece of host memory that is behind a piece of a range.
+/// A piece of host memory that backs a piece of an address range.
 struct Piece {
   std::byte* at = nullptr;
   std::size_t bytes = 0;
-  std::shared_ptr<Memory> memory{};  ///< Stays while it is used; null: the host's own.
+  std::shared_ptr<Memory> memory{};  ///< Keeps it alive; null for the host's own memory.
 };
 
-/// What is behind addresses, or why they may not be used.
+/// The memory behind addresses, or the reason why they must not be used.
 struct Resolved {
   std::vector<Piece> pieces{};
   std::string error{};
@@ -211,17 +211,17 @@ struct Resolved {
 };
 [[nodiscard]] Resolved resolve(Address at, std::size_t bytes);
 
-/// Whether something that is on a stream and has not run touches the range.
+/// Whether unfinished work on a stream uses the range.
 [[nodiscard]] bool in_use(Address at, std::size_t bytes);
 
-/// Null where there is none, it is another device's, or it is being captured, which launches of
-/// kernels may do alone: then it was reported.
+/// Returns the stream, or null after reporting a violation: if it does not exist, belongs to
+/// another device, or is being captured. Only launches of kernels may be captured.
 [[nodiscard]] Stream* stream_of(const Call& call, CUstream handle, bool may_be_captured = false);
 
-/// Puts it behind what is on the stream.
+/// Appends a task to a stream.
 void put(Stream& stream, Task task);
 
-/// Lets every stream end, held ones too, and waits for it.
+/// Ends all streams, including held ones, and waits for them.
 void end_streams(std::unique_lock<std::mutex>& lock);
 
 [[nodiscard]] Live live_now();

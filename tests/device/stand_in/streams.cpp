@@ -1,4 +1,4 @@
-// Streams, events, and what runs on them.
+// Streams, events, and the work on them.
 #include <algorithm>
 #include <cstring>
 
@@ -14,7 +14,7 @@ bool may_go_on(const Stream& stream) {
   return next.kind != Task::Kind::wait || next.moment->reached;
 }
 
-// Both are as long; their pieces are not.
+// Both have the same total length, but not the same pieces.
 void copy_pieces(const std::vector<Piece>& to, const std::vector<Piece>& from) {
   auto target = to.begin();
   auto source = from.begin();
@@ -36,7 +36,7 @@ void copy_pieces(const std::vector<Piece>& to, const std::vector<Piece>& from) {
   }
 }
 
-// The mutex is not held while bytes move.
+// The mutex is not held while bytes are copied.
 void transfer(const Task& task, std::unique_lock<std::mutex>& lock) {
   Resolved to = resolve(task.to, task.bytes);
   Resolved from;
@@ -52,14 +52,15 @@ void transfer(const Task& task, std::unique_lock<std::mutex>& lock) {
   } else {
     for (const Piece& piece : to.pieces) std::memset(piece.at, task.value, piece.bytes);
   }
-  // Before anybody is told: memory that was given back meanwhile is free then.
+  // Before the end of the task is visible, because memory that was released meanwhile becomes free
+  // here.
   to = {};
   from = {};
   lock.lock();
   ++state().transfers;
 }
 
-// The mutex is not held while it computes.
+// The mutex is not held while the kernel computes.
 void run(const Task& task, std::unique_lock<std::mutex>& lock) {
   lock.unlock();
   task.launch();
@@ -71,7 +72,7 @@ void work(Stream& stream) {
   while (true) {
     state().changed.wait(lock, [&] { return may_go_on(stream); });
     if (stream.tasks.empty()) return;
-    // It stays in the queue while it runs: what it touches is in use.
+    // The task is in the queue while it runs, because the memory that it uses is in use.
     const Task& task = stream.tasks.front();
     if (task.kind == Task::Kind::record) {
       task.moment->when = std::chrono::steady_clock::now();
@@ -117,11 +118,11 @@ bool reached(const Event& event) { return event.recorded == nullptr || event.rec
 CUresult put_transfer(const Call& call, CUstream handle, const Task& task) {
   Stream* const stream = stream_of(call, handle);
   if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-  if (task.bytes == 0) return call.violation("no bytes");
+  if (task.bytes == 0) return call.violation("the size is 0");
   const Resolved to = resolve(task.to, task.bytes);
   if (!to.error.empty()) return call.violation(to.error);
   if (task.kind == Task::Kind::fill && !to.on_device) {
-    return call.violation("a fill of host memory");
+    return call.violation("fills host memory");
   }
   if (task.kind == Task::Kind::copy) {
     const Resolved from = resolve(task.from, task.bytes);
@@ -147,7 +148,7 @@ Stream* stream_of(const Call& call, CUstream handle, bool may_be_captured) {
   }
   Stream& stream = *found->second;
   if (stream.device != call.device()) {
-    call.violation("a stream of another device");
+    call.violation("the stream belongs to another device");
     return nullptr;
   }
   if (stream.captured && !may_be_captured) {
@@ -189,12 +190,12 @@ using namespace tapedeck::tests::stand_in;
 
 CUresult CUDAAPI cuStreamCreate(CUstream* stream, unsigned int flags) {
   STAND_IN_FOR(Needs::context);
-  if (flags != CU_STREAM_NON_BLOCKING) return call.violation("a stream that others wait for");
+  if (flags != CU_STREAM_NON_BLOCKING) return call.violation("the stream must be non-blocking");
   *stream = reinterpret_cast<CUstream>(make_stream(call.device()));
   return CUDA_SUCCESS;
 }
 
-// What is on it still runs.
+// Work on the stream still runs.
 CUresult CUDAAPI cuStreamDestroy_v2(CUstream handle) {
   STAND_IN_FOR(Needs::context);
   if (handle == nullptr) return call.violation("the default stream");
@@ -223,10 +224,10 @@ CUresult CUDAAPI cuCtxSynchronize() {
   return CUDA_SUCCESS;
 }
 
-// It waits for the record that is the last one now, whatever is recorded later.
+// The stream waits for the latest record now, whatever is recorded later.
 CUresult CUDAAPI cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int flags) {
   STAND_IN_FOR(Needs::context);
-  if (flags != 0) return call.violation("flags");
+  if (flags != 0) return call.violation("flags must be 0");
   Stream* const stream = stream_of(call, handle);
   const Event* const event = event_of(call, event_handle);
   if (stream == nullptr || event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
@@ -258,7 +259,8 @@ CUresult CUDAAPI cuEventRecord(CUevent event_handle, CUstream handle) {
   Event* const event = event_of(call, event_handle);
   if (stream == nullptr || event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (event->device != stream->device) {
-    return call.violation("the event and the stream are of two devices", CUDA_ERROR_INVALID_HANDLE);
+    return call.violation("the event and the stream belong to different devices",
+                          CUDA_ERROR_INVALID_HANDLE);
   }
   event->recorded = std::make_shared<Moment>();
   put(*stream, {.kind = Task::Kind::record, .moment = event->recorded});

@@ -1,4 +1,4 @@
-// What a real llama.cpp printed at 202 starts, beside what is planned for them.
+// Compares what a real llama.cpp printed in 202 starts with the plans for them.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -48,7 +48,7 @@ std::string printed(double figure) {
 
 std::string mib(std::uint64_t bytes) { return printed(static_cast<double>(bytes) / kMiB); }
 
-// Sum over regions whose names end so, of all talks.
+// The sum over the regions of all talks whose names end with `ending`.
 std::uint64_t part(const Plan& plan, RegionRole role, const std::string& ending) {
   std::uint64_t bytes = 0;
   for (const Region& region : plan.history.regions()) {
@@ -57,7 +57,7 @@ std::uint64_t part(const Plan& plan, RegionRole role, const std::string& ending)
   return bytes * plan.talks;
 }
 
-/// Of one start: what was printed, and its plan.
+/// One start: what was printed, and its plan.
 struct Start {
   IndexRow row;
   Plan plan;
@@ -110,7 +110,7 @@ TEST_F(EngineFigures, AreWhatIsPlanned) {
   }
 }
 
-// The issue allows -10 % and +35 %; the spread is printed, and held.
+// The requirement allows -10 % to +35 %; the actual spread is printed and checked.
 TEST_F(EngineFigures, ComputeBuffersAreNear) {
   std::vector<std::pair<double, std::string>> ratios;
   for (const auto& [row, plan] : starts_) {

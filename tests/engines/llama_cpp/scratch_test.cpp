@@ -42,8 +42,8 @@ Metadata::Value value_of(const std::string& text) {
   return static_cast<std::uint64_t>(std::stoull(text));
 }
 
-/// A model of few layers, from a row of engine_shapes.tsv: the keys of its header, without the
-/// architecture's name, and those of its tensors whose presence tells something.
+/// A model of few layers, from a row of engine_shapes.tsv: the keys of its header without the
+/// architecture's prefix, and the names of those tensors whose presence matters.
 Model header_of(const IndexRow& row) {
   Model model;
   model.format = ModelFormat::gguf;
@@ -65,7 +65,7 @@ Model header_of(const IndexRow& row) {
   }
   model.tensors = std::move(builder).finish();
   model.shape = internal::gguf_shape("a.gguf", model.metadata, {});
-  // The tensors have no sizes: only their names tell anything.
+  // The tensors have no sizes, because only their names matter.
   model.shape.graph = internal::graph_shape(
       internal::Figures("a.gguf", model.metadata, internal::Dialect::gguf, {architecture + "."},
                         internal::find_architecture(internal::Dialect::gguf, architecture)),
@@ -74,7 +74,8 @@ Model header_of(const IndexRow& row) {
 }
 
 /// A column of engine_shapes.tsv: the bytes of the compute buffer that the engine (build v0.5.0,
-/// CPU) reserved when it was started so. Where it was not, the field is empty.
+/// CPU) reserved when it was started with these options. The field is empty if it was not started
+/// with them.
 struct EngineStart {
   const char* column;
   PlanOptions options;
@@ -118,16 +119,16 @@ TEST(ComputeBuffer, IsNearTheEngineForManyArchitectures) {
   std::printf("planned / engine: %.4f to %.4f over %d starts, %d within 0.5 %%\n", least, largest,
               starts, equal);
   EXPECT_EQ(starts, 290);
-  EXPECT_GE(equal, 246);  // so that a rule that matters little is missed as well
+  EXPECT_GE(equal, 246);  // strict enough to notice a missing rule with a small effect
 }
 
 constexpr std::uint64_t kTokens = 512;
 
-// Flash attention takes no f32 from a cache, so that all of K and of V is copied as f16, of each
+// Flash attention cannot read f32 from a cache, so all of K and V is copied as f16, for each
 // stream.
 TEST(ComputeBuffer, CopiesTheCacheOfEachStream) {
   const std::uint64_t copies = std::uint64_t{2} * 16'384 * 64 * 2;
-  // One head of 64 over 16,384 keys: nothing else of this model is large.
+  // One head of 64 over 16,384 keys; everything else in this model is small.
   const Model model = model_of({attention_layer(1, 1, 64, 64)}, 64, 8, 16'384);
   EXPECT_GE(compute_buffer(model, {.total_context = 32'768,
                                    .sequences = 2,
@@ -136,8 +137,8 @@ TEST(ComputeBuffer, CopiesTheCacheOfEachStream) {
             kTokens * 16'384 * 2 + 2 * copies);
 }
 
-// V is the latent part of K's rows, and is turned for the product where flash attention does not:
-// 4,096 keys of 576 in f16 beside scores and mask of one token.
+// V is the latent part of K's rows. Without flash attention it is transposed for the product: 4,096
+// keys of 576 in f16, in addition to scores and mask of one token.
 TEST(ComputeBuffer, TurnsLatentValuesWithoutFlashAttention) {
   const Model model = model_of({latent_layer()}, 64, 8, 4096);
   const std::uint64_t scores = std::uint64_t{4096} * (16 + 1) * 4;
@@ -146,8 +147,9 @@ TEST(ComputeBuffer, TurnsLatentValuesWithoutFlashAttention) {
   EXPECT_LT(compute_buffer(model, {.micro_batch = 1}), turned);
 }
 
-// Qwen3-Next: 8 heads of queries and keys are repeated for 128 of values before the delta rule.
-// There the convolution's row (18,432), repeated queries and keys and the result are alive.
+// In Qwen3-Next, 8 heads of queries and keys are repeated for the 128 of values before the delta
+// rule. At that point the convolution's row (18,432), the repeated queries and keys, and the result
+// are alive.
 TEST(ComputeBuffer, RepeatsTheHeadsOfQwen3Next) {
   LayerShape layer;
   layer.recurrence = Recurrence::gated_delta;
@@ -162,7 +164,7 @@ TEST(ComputeBuffer, RepeatsTheHeadsOfQwen3Next) {
   EXPECT_LT(compute_buffer(model, {}), repeated);
 }
 
-// A micro-batch of 3 sequences is rounded up to 513 tokens, of which a batch of 512 has logits.
+// A micro-batch of 3 sequences is rounded up to 513 tokens; a batch of 512 of them has logits.
 TEST(ComputeBuffer, OutputsAreNoMoreThanTheBatch) {
   const Model model = model_of({attention_layer(1, 1, 64, 64)}, 64, 1'000'000);
   const std::uint64_t logits = kTokens * 4 * 1'000'000;
@@ -186,8 +188,8 @@ RandomPlan random_graph(std::uint32_t seed) {
   return out;
 }
 
-// What must be there at one time, whatever else is: the logits with the row they are made of, the
-// scores and their mask, what the routed experts hold.
+// What must be alive at the same time in any case: the logits with the row that they are computed
+// from, the scores and their mask, and what the routed experts hold.
 std::uint64_t largest_part(const ModelShape& shape, const PlanOptions& options) {
   const std::uint64_t streams = options.unified ? 1 : options.sequences;
   const std::uint64_t cells = round_up((options.total_context + streams - 1) / streams, 256);
@@ -202,7 +204,7 @@ std::uint64_t largest_part(const ModelShape& shape, const PlanOptions& options) 
   return most;
 }
 
-// Rows of everything a layer may make, as if nothing ever went.
+// The rows of everything that a layer may produce, as if nothing were ever freed.
 std::uint64_t all_parts(const ModelShape& shape, const PlanOptions& options) {
   const std::uint64_t cells = round_up(options.total_context, 256);
   const std::uint64_t tokens = options.micro_batch + options.sequences;
@@ -233,7 +235,8 @@ TEST(ComputeBuffer, HoldsWhatItMustAndNoMoreThanAll) {
   }
 }
 
-// More of anything needs no less, but for where a best fit happens to fall: seldom, and never half.
+// More of anything needs at least as much memory. The exceptions are due to best-fit placement;
+// they are rare, and the size never halves.
 TEST(ComputeBuffer, GrowsWithTokensContextAndVocabulary) {
   int fell = 0;
   for (std::uint32_t seed = 1000; seed < 1500; ++seed) {
@@ -250,7 +253,7 @@ TEST(ComputeBuffer, GrowsWithTokensContextAndVocabulary) {
       ASSERT_GE(now, bytes - bytes / 2);
     }
   }
-  EXPECT_LT(fell, 45);  // of fifteen hundred
+  EXPECT_LT(fell, 45);  // out of about fifteen hundred
 }
 
 }  // namespace

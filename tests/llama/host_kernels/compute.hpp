@@ -1,5 +1,5 @@
 /// @file
-/// Kernels that are compiled as C++, on the stand-in driver.
+/// Kernels that are compiled as C++, for the stand-in driver.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@ template <class... Parameters, std::size_t... kEach>
   return {*static_cast<Parameters*>(parameters[kEach])...};
 }
 
-/// From now on the stand-in runs `kernel` where a kernel of this name is launched, until it is
-/// reset. The memory that it touches must be visible to the host.
+/// Makes the stand-in run `kernel` when a kernel of this name is launched, until its next reset.
+/// The memory that the kernel accesses must be visible to the host.
 template <class... Parameters>
 void compute(const std::string& name, void (*kernel)(Parameters...)) {
   stand_in::compute(name, [kernel](unsigned blocks, unsigned threads, void** parameters) {

@@ -29,26 +29,26 @@ constexpr std::size_t kStack = std::size_t{64} << 10;
   std::abort();
 }
 
-/// A thread of a block, on a stack of its own, which it keeps for the next block.
+/// A thread of a block. It has a stack of its own, which it keeps for the next block.
 struct Lane {
   enum class State : unsigned char { running, at_barrier, left };
 
-  ucontext_t first{};   ///< Where it begins,
-  std::jmp_buf next{};  ///< and where it goes on.
+  ucontext_t first{};   ///< where it begins
+  std::jmp_buf next{};  ///< where it continues
   bool begun = false;
   State state = State::left;
   unsigned shuffles = 0;
-  std::array<float, 2> sent{};  ///< In its last two shuffles.
+  std::array<float, 2> sent{};  ///< The values of its last two shuffles.
 };
 
-/// All lanes of a block that a thread of the host runs.
+/// All lanes of a block, run by one host thread.
 class Block {
  public:
   Block()
       : stacks_(::mmap(nullptr, kMostLanes * kStack, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)),
         lanes_(kMostLanes) {
-    if (stacks_ == MAP_FAILED) die("no stacks");
+    if (stacks_ == MAP_FAILED) die("cannot allocate stacks");
   }
   ~Block() { ::munmap(stacks_, kMostLanes * kStack); }
   Block(const Block&) = delete;
@@ -62,8 +62,8 @@ class Block {
       lanes_[i].shuffles = 0;
     }
     do {
-      // A GPU promises no order; this one shows where a barrier is missing before what the first
-      // warp, which always has something to do, leaves to the others.
+      // A GPU guarantees no order. In this order a missing barrier shows when the other warps
+      // depend on the first one, which always has work to do.
       for (unsigned end = threads; end != 0; end -= kWarp) run_warp(end - kWarp);
     } while (open_barrier());
   }
@@ -86,7 +86,7 @@ class Block {
   }
 
  private:
-  // Its lanes go on in turn, each from one shuffle to the next.
+  // Its lanes continue in turn, each from one shuffle to the next.
   void run_warp(unsigned first) {
     bool any = true;
     while (any) {
@@ -120,7 +120,7 @@ class Block {
 
   [[noreturn]] void begin(Lane& lane, unsigned i) {
     ::getcontext(&lane.first);
-    // Were all as far from a page's end, they would contend for the same lines of the cache.
+    // If all stacks had the same offset in a page, they would contend for the same cache lines.
     const std::size_t shift = std::size_t{128} * (i * 5 % 32);
     lane.first.uc_stack.ss_sp = static_cast<std::byte*>(stacks_) + i * kStack;
     lane.first.uc_stack.ss_size = kStack - shift;
@@ -160,7 +160,7 @@ void Block::live() {
 }  // namespace
 
 void run_grid(unsigned blocks, unsigned threads, const std::function<void()>& thread) {
-  if (threads > kMostLanes || threads % kWarp != 0) die("no whole warps");
+  if (threads > kMostLanes || threads % kWarp != 0) die("a block must consist of whole warps");
   blockDim.x = threads;
   for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) block().run(threads, thread);
 }
@@ -168,7 +168,7 @@ void run_grid(unsigned blocks, unsigned threads, const std::function<void()>& th
 }  // namespace tapedeck::tests
 
 float __shfl_xor_sync(unsigned lanes, float value, unsigned distance) {
-  if (lanes != 0xffffffff) tapedeck::tests::die("a shuffle of some lanes");
+  if (lanes != 0xffffffff) tapedeck::tests::die("a shuffle must include all lanes");
   return tapedeck::tests::block().shuffle(value, distance);
 }
 

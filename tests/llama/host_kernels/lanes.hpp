@@ -1,7 +1,7 @@
 /// @file
-/// The threads of a kernel on the host, for kernels that are compiled as C++: one after the other,
-/// each until it waits for the others of its warp or its block. As strict as a GPU is at its worst:
-/// a lane that shuffles with one that has left ends the program.
+/// Runs the threads of a kernel on the host, for kernels that are compiled as C++. They run one
+/// after the other, each until it waits for the other threads of its warp or block. It is as strict
+/// as the strictest GPU: a lane that shuffles with a lane that has exited ends the program.
 #pragma once
 
 #include <functional>
@@ -13,7 +13,7 @@ void run_grid(unsigned blocks, unsigned threads, const std::function<void()>& th
 
 }  // namespace tapedeck::tests
 
-// What CUDA C++ has without being asked, as far as our kernels use it.
+// The parts of CUDA C++ that our kernels use and that need no include there.
 // NOLINTBEGIN(readability-identifier-naming)
 struct GridIndex {
   unsigned x;
@@ -24,11 +24,11 @@ extern constinit thread_local GridIndex blockDim;
 
 float __shfl_xor_sync(unsigned lanes, float value, unsigned distance);
 void __syncthreads();
-/// One thread of the host runs all lanes.
+/// One host thread runs all lanes.
 inline void __threadfence() {}
 
 #define __global__ inline
 #define __device__
-/// One block runs at a time on a thread of the host.
+/// Only one block runs at a time on a host thread.
 #define __shared__ static thread_local
 // NOLINTEND(readability-identifier-naming)

@@ -1,7 +1,7 @@
-// The kernels of the decoder as C++: what the stand-in computes when it is asked for them.
+// The kernels of the decoder, compiled as C++ for the stand-in to compute.
 #include "llama/host_kernels/llama_kernels.hpp"
 #include "llama/host_kernels/compute.hpp"
-// After compute.hpp, which defines the names that CUDA C++ has.
+// After compute.hpp, which defines the names of CUDA C++.
 #include "llama/llama_kernels.cu"
 
 namespace tapedeck::tests {

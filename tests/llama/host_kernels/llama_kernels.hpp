@@ -1,10 +1,11 @@
 /// @file
-/// The kernels of the decoder on the stand-in driver.
+/// The kernels of the decoder, for the stand-in driver.
 #pragma once
 
 namespace tapedeck::tests {
 
-/// From now on the stand-in computes them, on memory that the host sees, until it is reset.
+/// Makes the stand-in compute these kernels until its next reset. Their memory must be visible to
+/// the host.
 void compute_llama_kernels();
 
 }  // namespace tapedeck::tests

@@ -1,4 +1,4 @@
-// The tests of the decoder on a GPU, on the stand-in driver, which computes its kernels.
+// Runs the tests of the GPU decoder on the stand-in driver, which computes the decoder's kernels.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-# Counts the instructions of a take: the difference of two runs, which start-up is no part of.
+# Counts the instructions of a take, as the difference between two runs, which excludes start-up.
 set(takes_per_token 200)
 set(most 15)
 
@@ -18,21 +18,21 @@ function(count_instructions result program tokens)
   set(${result} ${CMAKE_MATCH_1} PARENT_SCOPE)
 endfunction()
 
-# In thousandths, since CMake computes with whole numbers.
+# Counts in thousandths, since CMake only has integers.
 function(count_per_take result program)
   count_instructions(few ${program} 100)
   count_instructions(many ${program} 1100)
   math(EXPR thousandths "(${many} - ${few}) / ${takes_per_token}")
-  message("${program}: ${thousandths} / 1000 instructions a take")
+  message("${program}: ${thousandths} / 1000 instructions per take")
   set(${result} ${thousandths} PARENT_SCOPE)
 endfunction()
 
 math(EXPR limit "${most} * 1000")
 count_per_take(ours ${PROGRAM})
 if(ours GREATER limit)
-  message(FATAL_ERROR "a take on the token trace is more than ${most} instructions")
+  message(FATAL_ERROR "a take on the token trace exceeds ${most} instructions")
 endif()
 count_per_take(mutant ${MUTANT})
 if(NOT mutant GREATER limit)
-  message(FATAL_ERROR "the test would not see three instructions more")
+  message(FATAL_ERROR "the test would not notice three additional instructions")
 endif()

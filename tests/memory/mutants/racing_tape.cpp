@@ -1,10 +1,10 @@
-// A mutant: the tape's own header with plain integers where its atomics are. ThreadSanitizer must
-// report a data race; a run of it that finds none proves nothing about the real tape.
+// A mutant: the tape's own header with plain integers in place of its atomics. ThreadSanitizer must
+// report a data race; if it did not, its silence about the real tape would prove nothing.
 
 #include <atomic>
 #include <cstdio>
 
-// All that the tape's header includes, so that only the tape itself is changed.
+// Everything that the tape's header includes, so that only the tape itself is changed.
 #include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/checking.hpp"
 #include "tapedeck/memory/spill_source.hpp"

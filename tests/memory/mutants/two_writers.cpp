@@ -1,6 +1,6 @@
-// Two threads on one tape, by name of what the second one does. Nothing orders the two: where it
-// writes, ThreadSanitizer and the owner check must report it. "reads" and what begins with
-// "handed_over" are allowed.
+// Two threads use one tape. The argument names what the second one does. Nothing orders the two
+// threads, so if it writes, ThreadSanitizer and the owner check must report it. "reads" and names
+// that begin with "handed_over" are allowed.
 
 #include <atomic>
 #include <cstdio>
@@ -16,7 +16,7 @@ namespace {
 
 using namespace tapedeck;
 
-// The second thread goes on when the first has written, without a happens-before.
+// The second thread continues after the first has written, without a happens-before.
 template <class AnyTape, class Act>
 void one_after_the_other(AnyTape& tape, const Act& act) {
   std::atomic<bool> written = false;
@@ -64,7 +64,7 @@ void hand_over_by_move(Tape& tape) {
   std::jthread([moved = std::move(tape)]() mutable { (void)moved.take(100); }).join();
 }
 
-// Many writers of a shared tape are no mistake, a clear beside them is.
+// Several writers of a shared tape are allowed, but not a clear at the same time.
 void clear_shared(Tape& /*tape*/) {
   SharedTape tape = SharedTape::start(1_MiB);
   one_after_the_other(tape, [](SharedTape& one) { one.clear(); });

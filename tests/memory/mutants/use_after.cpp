@@ -1,5 +1,5 @@
-// Run under memcheck, by name of the mistake: "none" must be clean, each of the others must be
-// reported.
+// Runs under memcheck. The argument names the bug: "none" must be clean, and each of the others
+// must be reported.
 
 #include <cstddef>
 #include <cstdio>
@@ -17,10 +17,10 @@ namespace {
 
 using namespace tapedeck;
 
-// Memcheck reports an access to what may not be accessed.
+// Memcheck reports an access to inaccessible memory.
 void touch(const volatile char* at) { static_cast<void>(*at); }
 
-// A branch on the byte: it also reports the use of what is undefined, though not its copy.
+// Branches on the byte, because memcheck reports the use of undefined memory, but not its copy.
 void use(const volatile char* at) {
   if (*at == 1) std::puts("1");
 }
@@ -49,7 +49,7 @@ void none(Tape& /*tape*/) {
       tape.clear();
     }
   }
-  for (std::byte& one : memory) one = std::byte{2};  // the owner has it again
+  for (std::byte& one : memory) one = std::byte{2};  // the owner may use it again
   use(reinterpret_cast<char*>(memory.data()));
 }
 
@@ -83,7 +83,7 @@ void scope(Tape& tape) {
   touch(at + 99);
 }
 
-// The second time around, for what was never taken is not poisoned.
+// In a second round, because memory that was never taken is not poisoned.
 void overflow(Tape& tape) {
   (void)tape.take(4096);
   tape.clear();

@@ -1,4 +1,4 @@
-// Ends with 0 where the library, as a stranger got it, does what its headers say.
+// Exits with 0 if the library, installed and used by another project, works as its headers say.
 
 #include <string>
 #include <tapedeck/device/cuda_device.hpp>
@@ -46,14 +46,14 @@ int main() {
   } catch (const tapedeck::SystemError&) {
   }
 
-  // With Prometheus or without.
+  // Works with and without Prometheus.
   try {
     const tapedeck::MetricsServer server({{&layout, "consumer"}}, ":0");
   } catch (const tapedeck::InvalidArgument&) {
   }
   if (to_json(snapshot_of(layout, "consumer")).find("consumer") == std::string::npos) return 6;
 
-  // With a GPU or without.
+  // Works with and without a GPU.
   const tapedeck::CudaSupport gpus = tapedeck::CudaDevice::support();
   if ((gpus.devices == 0) != !gpus.why.empty()) return 5;
 

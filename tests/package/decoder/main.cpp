@@ -1,4 +1,4 @@
-// decoder MODEL: ends with 0 where the decoder, copied as it is, decodes a model of random weights.
+// decoder MODEL: exits with 0 if a copy of the decoder decodes a model of random weights.
 
 #include <atomic>
 #include <cstddef>

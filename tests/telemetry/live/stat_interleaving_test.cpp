@@ -1,6 +1,6 @@
-// A reader between any two stores of the publisher, and the publisher between any two reads of a
-// reader. A program of its own: it compiles both with something to do in between, so that no luck
-// with threads is needed. Each mutant of them is this program with one more definition.
+// A reader runs between any two stores of the publisher, and the publisher between any two reads of
+// a reader. A program of its own: it compiles both with hooks in between, so the test does not
+// depend on the timing of threads. Each mutant of them is this program with one more definition.
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace tapedeck::tests {
 
-// Called where they are set, but not by what they do themselves.
+// Called if set. They are not called recursively.
 std::function<void()> after_store;
 std::function<void()> before_read;
 
@@ -33,7 +33,7 @@ inline void interrupt(std::function<void()>& with) {
 namespace tapedeck::tests {
 namespace {
 
-/// A layout that is published once, and again after each pass: a clear of scratch and a take of 64
+/// A layout that is published once, and again after each pass, which clears scratch and takes 64
 /// bytes from the history.
 class StatInterleaving : public InSharedMemory {
  protected:
@@ -73,7 +73,8 @@ TEST_F(StatInterleaving, AReaderBetweenAnyTwoStoresSeesNothing) {
   after_store = [&] {
     ++looks;
     try {
-      // A look has three reads; whoever reads again has seen that it must.
+      // Reading the record once takes three reads; a reader that reads more has noticed that it
+      // must repeat.
       std::size_t reads = 0;
       before_read = [&] {
         if (++reads > 3) throw LooksAgain();
@@ -106,7 +107,7 @@ TEST_F(StatInterleaving, APublisherBetweenAnyTwoReadsIsNoticed) {
     ASSERT_TRUE(now);
     expect_whole(*now);
     ASSERT_LT(n, 100U);
-    EXPECT_GE(reads, 3U) << "a look has three reads at least";
+    EXPECT_GE(reads, 3U) << "reading a record takes at least three reads";
   }
 }
 

@@ -83,7 +83,7 @@ TEST_F(Publisher, IsForItsUserAlone) {
   EXPECT_EQ(status.st_mode & 07777, 0600U);
   EXPECT_EQ(status.st_uid, ::geteuid());
   EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), segment::word_count() * segment::kWord);
-  // All of it is there: a store cannot find the file system full.
+  // The whole file is allocated, so no store can find the file system full.
   EXPECT_GE(static_cast<std::uint64_t>(status.st_blocks) * 512,
             segment::word_count() * segment::kWord);
 }
@@ -115,7 +115,7 @@ TEST_F(Publisher, LeavesNothingBehind) {
   EXPECT_TRUE(same(before, holdings()));
 }
 
-TEST_F(Publisher, RefusesNamesThatAreNoneOrTaken) {
+TEST_F(Publisher, RefusesInvalidAndTakenNames) {
   const auto refused = [&](const std::string& name) {
     return thrown<InvalidArgument>([&] { StatPublisher(layout_, name, folder_.path()); })
         .argument();
@@ -127,7 +127,7 @@ TEST_F(Publisher, RefusesNamesThatAreNoneOrTaken) {
   }
   EXPECT_NO_THROW(StatPublisher(layout_, std::string(63, 'a'), folder_.path()));
   EXPECT_THAT(folder_.files(), IsEmpty());
-  // What is published already, too.
+  // This also holds for what is already published.
   const StatPublisher first(layout_, "chat", folder_.path());
   EXPECT_EQ(refused("chat"), "name");
   EXPECT_EQ(StatReader(first.path()).state(), PublisherState::running);
@@ -140,7 +140,7 @@ TEST_F(Publisher, SaysWhereItCannotPublish) {
                                         Property(&SystemError::path, "/no/such/folder"))));
 }
 
-// Found out at once, and not by a store that there is no page for.
+// Detected immediately, rather than by a store to a page that cannot be allocated.
 TEST_F(Publisher, SaysThatTheFolderIsFull) {
   constexpr int kNoMount = 77;
   const Ended ended =
@@ -160,7 +160,7 @@ TEST_F(Publisher, SaysThatTheFolderIsFull) {
   EXPECT_TRUE(passed(ended));
 }
 
-// It would be this process's end, and its parent's, too.
+// Marking the end in the child would mark it for its parent, too.
 TEST_F(Publisher, IsNotTakenBackByAForkedChild) {
   std::optional<StatPublisher> publisher;
   publisher.emplace(layout_, "chat", folder_.path());
@@ -196,24 +196,24 @@ TEST_F(Publisher, TouchesNothingOfOthersWithItsName) {
 
 TEST_F(Publisher, RollsBackWhicheverCallFails) {
   const auto publish_and_read = [&]() -> Complaints {
-    // Of a run that could not remove it.
+    // Files of a run that could not remove them.
     for (const std::string& file : folder_.files()) fs::remove(folder_.path() / file);
     try {
       const StatPublisher publisher(layout_, "chat", folder_.path());
       if (!read(publisher.path())) return {"not published"};
-      // Without its namespace nobody can tell whether it lives.
+      // Without its PID namespace a reader cannot determine whether it lives.
       return {to_string(StatReader(publisher.path()).state())};
     } catch (const SystemError&) {
       EXPECT_THAT(folder_.files(), IsEmpty()) << os::InjectFault::victim();
       throw;
     }
   };
-  // Tidying up after others, and after itself.
+  // Failing to clean up after others, or after itself, may go unnoticed.
   const Work work = {.run = publish_and_read, .silent = {"opendir", "unlink"}};
   for (const int error : {ENOMEM, ENOSPC, EACCES}) EXPECT_GT(sweep(work, error), 8U);
 }
 
-// Where it is called for every token.
+// As if it were called for every token.
 TEST_F(Publisher, PublishesWithoutASystemCall) {
   StatPublisher publisher(layout_, "chat", folder_.path());
   const os::InjectFault count(0, 0);

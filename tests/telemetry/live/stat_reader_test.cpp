@@ -30,7 +30,7 @@ namespace fs = std::filesystem;
 using Reader = InSharedMemory;
 using PublishedFiles = InSharedMemory;
 
-/// A published layout as bytes, and a place to put what was made of them.
+/// A published layout as bytes, and a folder for modified copies of it.
 class Segment : public InSharedMemory {
  protected:
   using enum FormatFault;
@@ -57,7 +57,7 @@ class Segment : public InSharedMemory {
     static_cast<void>(reader.state());
     static_cast<void>(reader.read());
   }
-  /// The word at which a reader finds that it is none, what lies there, and what is wrong with it.
+  /// The word at which a reader refuses the file, the name of the field there, and the fault.
   using Refusal = std::tuple<std::size_t, std::string, FormatFault>;
   [[nodiscard]] static Refusal format_refusal(const fs::path& path) {
     const auto error = thrown<FormatError>([&] { look(path); });
@@ -65,7 +65,7 @@ class Segment : public InSharedMemory {
     EXPECT_EQ(error.offset() % segment::kWord, 0U);
     return {error.offset() / segment::kWord, error.field(), error.fault()};
   }
-  /// What the system says instead.
+  /// Returns the errno if the system refuses the file instead.
   [[nodiscard]] static int system_refusal(const fs::path& path) {
     return thrown<SystemError>([&] { look(path); }).number();
   }
@@ -83,7 +83,7 @@ TEST_F(Segment, IsReadWhereverItLies) {
   EXPECT_EQ(reader.state(), PublisherState::running);
 }
 
-TEST_F(Segment, IsRefusedWhereItIsNone) {
+TEST_F(Segment, AnInvalidOneIsRefused) {
   const std::size_t end = good_.size() / segment::kWord;
   const std::size_t figures = segment::record_at() + segment::figures;
   const std::size_t gpus = figures + layout_fields().size() - 1;
@@ -125,8 +125,9 @@ TEST_F(Segment, IsRefusedWhereItIsNone) {
   EXPECT_EQ(std::get<0>(format_refusal(written(with_word(last, 0)))), last);
 }
 
-TEST_F(Segment, ThatNeverHoldsStillOrIsOfTheFutureIsSaid) {
-  EXPECT_FALSE(StatReader(written(with_word(segment::record_at(), 7))).read());  // killed amidst
+TEST_F(Segment, ReadsNothingTornAndNoNegativeAge) {
+  // The publisher was killed in the middle.
+  EXPECT_FALSE(StatReader(written(with_word(segment::record_at(), 7))).read());
   const std::size_t published_at = segment::record_at() + segment::published_at;
   EXPECT_EQ(StatReader(written(with_word(published_at, kMost))).read()->age, 0U);
 }
@@ -189,7 +190,7 @@ TEST_F(Segment, OfARecycledProcessNumberIsDead) {
   const StatReader reader(written(with_word(segment::start, word_of(good_, segment::start) + 1)));
   EXPECT_EQ(reader.state(), PublisherState::dead);
   EXPECT_TRUE(reader.read());
-  // And its file has another name than that of who has the number now.
+  // And its file has a different name than that of the process that has the PID now.
   const StatPublisher publisher(layout_, "chat", folder_.path());
   EXPECT_THAT(folder_.files(), ElementsAre(publisher.path().filename()));
 }
@@ -216,7 +217,7 @@ TEST_F(Reader, SeesItsPublisherDie) {
   EXPECT_EQ(StatReader(other.path()).state(), PublisherState::dead);
 }
 
-// Nobody has asked how it ended yet; it will not publish any more.
+// It has not been waited for yet, but it will not publish any more.
 TEST_F(Reader, CallsAZombieDead) {
   const pid_t child = ::fork();
   if (child == 0) {
@@ -243,7 +244,7 @@ TEST_F(Reader, NoticesEveryCallThatFails) {
   for (const int error : {EIO, EACCES}) EXPECT_GT(sweep(work, error), 8U);
 }
 
-TEST_F(PublishedFiles, AreWhatIsCalledSo) {
+TEST_F(PublishedFiles, AreFoundByTheirNames) {
   for (const char* const name :
        {"tapedeck", "tapedeck.", "tapedeck.1", "tapedeck.1.2", "tapedeck.1.2.", "tapedeck.x.2.a",
         "tapedeck.0.2.a", "tapedeck.-1.2.a", "tapedeck.99999999999.2.a", "tapedeck.1.2.a b",

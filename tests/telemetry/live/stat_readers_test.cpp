@@ -1,4 +1,4 @@
-// Readers in other processes, while a layout is published as fast as it goes.
+// Readers in other processes, while a layout is published at full speed.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -16,26 +16,26 @@ namespace {
 constexpr int kReads = 20'000;
 constexpr int kProcesses = 3;
 
-/// "" where a record is one that was published.
+/// Returns "" if the record is one that was published.
 std::string fault_of(const Stat& stat) {
   for (const TapeStat* const tape : {&stat.weights, &stat.scratch, &stat.history}) {
     if (tape->used > tape->peak || tape->peak > tape->reserved) return "used, peak and reserved";
   }
-  // Each pass is a clear of scratch, and a take of 64 bytes from the history.
+  // Each pass clears scratch, and takes 64 bytes from the history.
   if (stat.passes != stat.scratch.clears) return "passes and clears";
   if (stat.history.used != stat.passes * 64) return "passes and takes";
   return "";
 }
 
-/// The first torn record that a reader has seen.
+/// Returns the first torn record that a reader has seen.
 std::string read_all(const std::filesystem::path& path) {
   const StatReader reader(path);
   std::uint64_t passes = 0;
   std::uint64_t publishes = 0;
-  // Not before something was published since, however late the publisher comes to it.
+  // Only after something new was published, however late the publisher gets there.
   for (int i = 0; i < kReads || passes == 0; ++i) {
     const auto now = reader.read();
-    if (!now) continue;  // on a machine with one processor for all of them
+    if (!now) continue;  // can happen if all share one processor
     if (std::string fault = fault_of(now->stat); !fault.empty()) return "torn: " + fault;
     if (now->stat.passes < passes || now->publishes < publishes) return "torn: it went back";
     passes = now->stat.passes;
@@ -49,7 +49,7 @@ using StatReaders = InSharedMemory;
 TEST_F(StatReaders, SeeNoTornRecord) {
   Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 256_MiB});
   StatPublisher publisher(layout, "chat", folder_.path());
-  // Forked before there is a thread.
+  // Forked before any thread exists.
   std::vector<std::unique_ptr<Child>> processes;
   processes.reserve(kProcesses);
   for (int i = 0; i < kProcesses; ++i) {

@@ -1,4 +1,4 @@
-// Of a build without prometheus-cpp.
+// For a build without prometheus-cpp.
 
 #include <gtest/gtest.h>
 

@@ -71,7 +71,7 @@ TEST_F(Served, ListensWhereItIsTold) {
 TEST_F(Served, ListensAtLoopbackUnlessToldOtherwise) {
   const auto server = serve(":0");
   EXPECT_THAT(server->address(), StartsWith("127.0.0.1:"));
-  // As the kernel has it: 0100007F is 127.0.0.1, and 0A the state of listening.
+  // In the kernel's format: 0100007F is 127.0.0.1, and 0A is the state of listening.
   std::array<char, 32> entry{};
   std::snprintf(entry.data(), entry.size(), "0100007F:%04X 00000000:0000 0A",
                 unsigned{port_of(server->address())});
@@ -79,7 +79,7 @@ TEST_F(Served, ListensAtLoopbackUnlessToldOtherwise) {
 }
 
 TEST_F(Served, ListensAtIpv6) {
-  try {  // a machine may have no IPv6
+  try {  // a machine may not have IPv6
     EXPECT_THAT(serve("[::1]:0")->address(), MatchesRegex("\\[::1\\]:[1-9][0-9]*"));
   } catch (const SystemError& error) {
     EXPECT_TRUE(error.number() == EAFNOSUPPORT || error.number() == EADDRNOTAVAIL) << error.what();
@@ -93,7 +93,7 @@ TEST_F(Served, IsGoneWithItsObject) {
   EXPECT_NE(http_get(port_of(address), "/metrics"), "");
   server.reset();
   EXPECT_EQ(http_get(port_of(address), "/metrics"), "");
-  EXPECT_EQ(serve(address)->address(), address);  // at once, again
+  EXPECT_EQ(serve(address)->address(), address);  // immediately, a second time
 }
 
 TEST_F(Served, RefusesWhatIsNoAddressAndLayoutsItCannotTellApart) {
@@ -135,7 +135,7 @@ TEST_F(Served, SaysWhatRefusedThePort) {
   EXPECT_THAT([&] { (void)serve(taken); },
               Throws<SystemError>(AllOf(Property(&SystemError::number, EADDRINUSE),
                                         Property(&SystemError::path, taken))));
-  // No host has this address: RFC 5737.
+  // No host has this address (RFC 5737).
   EXPECT_THAT([&] { (void)serve("192.0.2.1:9464"); },
               Throws<SystemError>(Property(&SystemError::number, EADDRNOTAVAIL)));
 }
@@ -178,7 +178,7 @@ TEST_F(Served, SaysWhyItAnswersNothingElse) {
   EXPECT_TRUE(http(port, "HEAD", "/metrics").good);
 }
 
-// However far it comes: no descriptor is left, and none is closed twice.
+// However far it gets, no descriptor is left open, and none is closed twice.
 TEST_F(Served, LeavesNothingBehindWhereItCannotStart) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   const std::multiset<std::string> before = open_descriptors();

@@ -70,7 +70,7 @@ struct AsMetrics {
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Prometheus, EveryFormat, AsMetrics);
 
-// A name, and labels from a short list.
+// Each series has a name, and labels from a short list.
 TEST(MetricsText, HasSeriesWithFewLabels) {
   const BusyLayout busy;
   const Snapshot now = busy.snapshot("chat");
@@ -97,7 +97,7 @@ TEST(MetricsText, LeavesOutWhatIsUnknown) {
   EXPECT_THAT(beginning_with("tapedeck_device_memory_", all), IsEmpty());
 }
 
-// As one label they would be one series, which Prometheus takes once.
+// Phases with the same label would be one series, which Prometheus accepts only once.
 TEST(MetricsText, HasTheFirstOfPhasesOfOneLabel) {
   Snapshot now;
   now.layout = "chat";
@@ -129,7 +129,7 @@ TEST(MetricsText, HasEachFamilyOnceForSeveralLayouts) {
 TEST(MetricsText, RefusesOneNameForTwo) {
   std::array<Snapshot, 2> both;
   EXPECT_THROW(static_cast<void>(metrics_text(both)), InvalidArgument);
-  both[0].layout = "\xff";  // both are shown as U+FFFD
+  both[0].layout = "\xff";  // both are displayed as U+FFFD
   both[1].layout = "\xfe";
   EXPECT_THROW(static_cast<void>(metrics_text(both)), InvalidArgument);
   both[1].layout = "a";
@@ -170,11 +170,11 @@ TEST(LayoutCollector, TellsAtEachScrapeWhatIsThen) {
                                      {passes + "\"third\"}", 0}}));
 }
 
-/// promtool, which Prometheus comes with.
+/// promtool, a program of Prometheus.
 class Promtool : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (program_.empty()) GTEST_SKIP() << "there is no promtool (Debian: prometheus)";
+    if (program_.empty()) GTEST_SKIP() << "promtool is not installed (Debian: prometheus)";
   }
   [[nodiscard]] Said check(const std::string& text) const {
     const auto file = folder_.write("metrics", text);
@@ -194,7 +194,7 @@ TEST_F(Promtool, HasNoWarningForUs) {
   const BusyLayout busy;
   Snapshot now = busy.snapshot("chat");
   std::array<ProcessFigures::Figure, sizeof(ProcessFigures) / sizeof(ProcessFigures::Figure)> all;
-  all.fill(5);  // none is unknown
+  all.fill(5);  // so that none is unknown
   std::memcpy(static_cast<void*>(&*now.process), all.data(), sizeof all);
   expect_no_warning(exposition_of(now));
 }

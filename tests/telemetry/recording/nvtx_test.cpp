@@ -1,7 +1,7 @@
-// What a profiler would hear of phases: this program listens as one does.
+// What a profiler would receive about phases: this program listens like one.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#define NVTX_NO_IMPL  // types alone: the functions are the library's
+#define NVTX_NO_IMPL  // only the types: the functions are the library's
 #include <nvtx3/nvToolsExt.h>
 
 #include <string>
@@ -38,7 +38,7 @@ int NVTX_API listen(NvtxGetExportTableFunc_t export_table) {
 }  // namespace
 }  // namespace tapedeck::tests
 
-// Where NVTX looks for a listener that is linked in.
+// NVTX looks here for a listener that is linked in.
 // NOLINTNEXTLINE(readability-identifier-naming)
 NvtxInitializeInjectionNvtxFunc_t InitializeInjectionNvtx2_fnptr = &tapedeck::tests::listen;
 

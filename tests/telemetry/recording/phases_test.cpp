@@ -23,7 +23,7 @@ void pass(Layout& layout, std::size_t scratch, std::size_t history = 0) {
   layout.clear_pass();
 }
 
-/// Of each phase its name, and how often it was entered, its passes, and the peaks of the host's
+/// For each phase: its name, how often it was entered, its passes, and the peaks of the host's
 /// weights, scratch and history.
 using NamedNumbers = std::vector<std::pair<std::string, std::array<std::uint64_t, 5>>>;
 
@@ -48,7 +48,7 @@ TEST_F(PhasesOfALayout, HavePeaksOfTheirOwn) {
     const PhaseScope load(phases_, "load");
     (void)layout_.weights().take(3_MiB);
   }
-  pass(layout_, 3_MiB);  // in no phase
+  pass(layout_, 3_MiB);  // outside all phases
   for (int turn = 0; turn < 2; ++turn) {
     const PhaseScope prefill(phases_, "prefill");
     pass(layout_, 2_MiB, 1_MiB);
@@ -72,7 +72,7 @@ TEST_F(PhasesOfALayout, CountInThoseAroundThem) {
   pass(layout_, 3_MiB);
   phases_.pop();
   phases_.push("decode");
-  phases_.push("decode");  // inside itself: nothing counts twice
+  phases_.push("decode");  // inside itself, so nothing counts twice
   pass(layout_, 2_MiB);
   phases_.pop();
   phases_.pop();
@@ -143,7 +143,7 @@ TEST_F(PhasesOfALayout, HaveNamesOfABoundedLength) {
       (NamedNumbers{{longest, {2, 0, 0, 0, 0}}, {"a", {2, 0, 0, 0, 0}}, {"", {1, 0, 0, 0, 0}}}));
 }
 
-// For ThreadSanitizer, and for figures that never go down.
+// For ThreadSanitizer, and to check that figures never decrease.
 TEST_F(PhasesOfALayout, AreReadWhileTheyAreEntered) {
   std::atomic<bool> done = false;
   std::thread reader([&] {

@@ -21,7 +21,7 @@ TEST(Recorder, SamplesNoNearerThanItIsTold) {
   Recorder recorder(layout, {.at_least_apart = std::chrono::hours(1)});
   for (int pass = 0; pass < 35; ++pass) recorder.pass();
   EXPECT_EQ(recorder.taken(), 1U);
-  recorder.sample();  // whenever it is asked for one
+  recorder.sample();  // takes a sample whenever it is called
   EXPECT_EQ(recorder.taken(), 2U);
 
   Recorder soon(layout, {.at_least_apart = std::chrono::microseconds(1)});
@@ -70,10 +70,10 @@ TEST(Recorder, MarksPhasesWhereTheyWere) {
               testing::ElementsAre("load", "leave", "decode", "attention", "leave", "leave"));
 }
 
-// The scratch of a pass is gone when its sample is taken.
+// The scratch of a pass is already cleared when its sample is taken.
 TEST(Recorder, KnowsWhatWasInUseBetweenSamples) {
   Layout layout(kSizes);
-  (void)layout.scratch().take(3_MiB);  // before there was a recorder: of no sample
+  (void)layout.scratch().take(3_MiB);  // before the recorder exists, so in no sample
   layout.clear_pass();
   Recorder recorder(layout);
   const std::vector<std::uint64_t> taken = {700_KiB, 100_KiB, 300_KiB};

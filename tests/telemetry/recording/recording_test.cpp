@@ -23,7 +23,7 @@ using nlohmann::json;
 using ::testing::Property;
 using ::testing::Throws;
 
-/// A recording of a layout on the host and two devices, with phases.
+/// A recording of a layout on the host and on two devices, with phases.
 class ReadRecording : public ::testing::Test {
  protected:
   using enum FormatFault;
@@ -52,14 +52,15 @@ class ReadRecording : public ::testing::Test {
     for (const json& line : lines) text += line.dump() + "\n";
     return read(text);
   }
-  /// The recording with another value at one place of one line.
+  /// Returns the recording with another value at one place of one line.
   [[nodiscard]] std::vector<json> with_value(std::size_t line, const char* pointer,
                                              const json& value) const {
     std::vector<json> lines = lines_;
     lines[line][json::json_pointer(pointer)] = value;
     return lines;
   }
-  /// At the beginning of that line; behind the last one, at the end.
+  /// Expects a refusal at the beginning of that line; with the number after the last line, at the
+  /// end.
   void expect_refused(const std::vector<json>& lines, std::size_t line, const std::string& field,
                       FormatFault fault) const {
     const auto error = thrown<FormatError>([&] { static_cast<void>(read(lines)); });
@@ -112,7 +113,7 @@ TEST_F(ReadRecording, HasAReplacementForWhatIsNoText) {
 
 TEST_F(ReadRecording, HasTheRegionsOfThePlan) {
   const Recording read = this->read(text_);
-  ASSERT_EQ(read.regions.size(), 3U * 2);  // of the host and of each device
+  ASSERT_EQ(read.regions.size(), 3U * 2);  // for the host and for each device
   EXPECT_EQ(read.regions[1].place, Place::host());
   EXPECT_EQ(read.regions[1].tape, TapeKind::history);
   EXPECT_EQ(read.regions[1].name, "layers.0.k");
@@ -135,7 +136,7 @@ TEST_F(ReadRecording, HasPhasesFromBeginningToEnd) {
 }
 
 TEST(Recording, LeavesPhasesOpenUntilItsEnd) {
-  const Recording recording = {.marks = {{.at = 5},  // of a phase that the ring has lost
+  const Recording recording = {.marks = {{.at = 5},  // a phase that the ring has lost
                                          {.at = 10, .entered = "outer"},
                                          {.at = 20, .entered = "inner"},
                                          {.at = 30},
@@ -205,7 +206,7 @@ TEST_F(ReadRecording, RefusesHostileFigures) {
       {0, "/schema", "tapedeck.snapshot", 0, "schema", not_this_format},
       {0, "/version", kRecordingVersion - 1, 0, "version", not_this_format},
       {0, "/version", kRecordingVersion + 1, 0, "version", not_this_format},
-      {2, "/t", UINT64_MAX, 3, "t", contradictory},  // of the next line, which lies before it
+      {2, "/t", UINT64_MAX, 3, "t", contradictory},  // the next line is earlier
       {0, "/lines", UINT64_MAX, lines_.size(), "", cut_off},
       {0, "/lines", 10, 11, "lines", contradictory},
       {1, "/figures", json::array(), 1, "figures", contradictory},
@@ -228,7 +229,7 @@ TEST_F(ReadRecording, RefusesHostileFigures) {
   EXPECT_NO_THROW(static_cast<void>(read(with_value(1, "/text", "[[[[[[[[[{\\\"[["))));
 }
 
-// Of a Tapedeck that has one more, and lacks one.
+// From a version of Tapedeck that has one more figure, and lacks one.
 TEST_F(ReadRecording, TakesFiguresByTheirNames) {
   std::vector<json> lines = lines_;
   json& names = lines[0]["figures"];

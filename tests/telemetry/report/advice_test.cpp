@@ -18,7 +18,7 @@ namespace {
 
 constexpr LayoutSizes kAdvisedSizes = {.weights = 4_MiB, .scratch = 64_MiB, .history = 64_MiB};
 
-/// The finding, what was observed, what to reserve, and the text.
+/// The finding, the observed peak, how much to reserve, and the text.
 using Advised = std::tuple<TapeFinding, std::uint64_t, std::uint64_t, std::string>;
 
 Advised advised_by(const Advice& advice, TapeKind tape, Place place = Place::host()) {
@@ -30,7 +30,7 @@ Advised advised_by(const Advice& advice, TapeKind tape, Place place = Place::hos
   throw std::runtime_error("no advice for " + to_string(place) + " " + to_string(tape));
 }
 
-// What was advised holds what was done.
+// What is advised must be enough for what was observed.
 TEST(Advice, IsEnoughForTheSameAgain) {
   for (const std::size_t kib : {1U, 60U, 64U, 900U, 1024U, 5000U, 33'000U, 60'000U}) {
     Layout layout(kAdvisedSizes);
@@ -52,7 +52,7 @@ TEST(Advice, TellsRoomyFromFittingAndUnused) {
   (void)layout.scratch().take(61_MiB);
   const Advice advice = advise(layout);
   EXPECT_EQ(advice.context, 0U);
-  EXPECT_EQ(advised_by(advice, TapeKind::weights),  // no margin: they do not vary
+  EXPECT_EQ(advised_by(advice, TapeKind::weights),  // no margin, because weights do not vary
             Advised(TapeFinding::fits, 4_MiB, 4_MiB,
                     "weights peaked at 100 % of what is reserved: it fits"));
   EXPECT_EQ(advised_by(advice, TapeKind::scratch),
@@ -86,7 +86,7 @@ TEST(Advice, CountsWhatWasSpilledOrRefused) {
               "history refused a take once, with 64 MiB reserved: reserve 72 MiB and check again"));
 }
 
-/// Two talks of 4096 tokens, a KiB each, a window of 256 and a state.
+/// Two talks of 4096 tokens with a KiB each, a window of 256 and a state.
 Plan plan() {
   Plan plan;
   plan.talks = 2;
@@ -109,7 +109,7 @@ TEST(Advice, OfAPlannedHistoryIsTokens) {
   layout.clear_talk(1);
   const Advice advice = advise(layout);
   EXPECT_EQ(advice.longest_talk, 1000U);
-  EXPECT_EQ(advice.context, 1280U);  // 1100, in cells of 256
+  EXPECT_EQ(advice.context, 1280U);  // 1100, rounded up to cells of 256
   EXPECT_EQ(advice.text, "the longest talk had 1000 tokens: plan a talk for 1280");
   const std::string share =
       "history would reach 29 % of plan if all talks were as long as the longest: 3.1 MiB would do";
@@ -118,9 +118,9 @@ TEST(Advice, OfAPlannedHistoryIsTokens) {
   EXPECT_EQ(advised_by(advice, TapeKind::history),
             Advised(TapeFinding::roomy, observed, reserve, share));
   EXPECT_EQ(
-      advised_by(advice, TapeKind::scratch),  // planned: no margin
+      advised_by(advice, TapeKind::scratch),  // planned, so without a margin
       Advised(TapeFinding::roomy, 1_MiB, 1_MiB, "scratch peaked at 100 % of plan: 1 MiB would do"));
-  // Where nothing was held, nothing is needed.
+  // A tape that held nothing needs nothing.
   EXPECT_EQ(advised_by(advice, TapeKind::history, Place::gpu(0)),
             Advised(TapeFinding::unused, 0, 0, "nothing was ever taken from gpu0 history"));
   layout.gpu(0).talk(0).prepare(1000);
@@ -140,7 +140,7 @@ TEST(Advice, TakesAPlannedHistoryForUsedWhereNobodyCountsTokens) {
       Advised(TapeFinding::fits, planned, planned, "history peaked at 100 % of plan: it fits"));
 }
 
-// Each may be the longest the next time.
+// Any of them may be the longest next time.
 TEST(Advice, GivesAllTalksWhatTheLargestNeeds) {
   Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 32_MiB}, {.talks = 4});
   for (std::size_t talk = 0; talk < 4; ++talk) {
@@ -173,7 +173,7 @@ TEST(Advice, NeverWantsALongerContextThanThereIs) {
                     "it fits"));
 }
 
-// A plan of the context that is advised needs what is advised.
+// A plan for the advised context needs the advised size.
 TEST(Advice, OfAPlannedHistoryIsWhatThePlanWouldBe) {
   const auto plan_of = [](std::uint64_t context) {
     Plan plan;

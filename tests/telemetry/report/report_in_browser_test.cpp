@@ -1,4 +1,4 @@
-// The report as a browser shows it.
+// The report as displayed by a browser.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -25,14 +25,14 @@ using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// What would run where a page did not escape it: in text, in an attribute, in a script.
+// Code that would run if the page did not escape it: in text, in an attribute, in a script.
 constexpr const char* kHostile =
     "x</script><script>window.ran=1</script>{{&style}}<img src=http://a.org/ onerror=ran=1>"
     "\" onfocus='ran=1' autofocus &lt;b>";
 
-constexpr std::size_t kPasses = 29;  // of a phase
+constexpr std::size_t kPasses = 29;  // of each phase
 
-/// Some talks on the host and two devices, recorded.
+/// Records some talks on the host and on two devices.
 Recording busy_recording(BusyLayout& busy, const char* name) {
   Recorder recorder(busy.layout, {.name = name});
   Phases phases(busy.layout, &recorder);
@@ -45,7 +45,7 @@ Recording busy_recording(BusyLayout& busy, const char* name) {
     }
   }
   Recording recording = recorder.recording();
-  // A pass each millisecond: microseconds do not tell this machine's apart.
+  // Sets one pass per millisecond, because real passes may be less than a microsecond apart.
   const std::size_t words = recording.words.size() / recording.samples();
   for (std::size_t i = 0; i < recording.samples(); ++i) recording.words[i * words] = 1000 * (i + 1);
   for (std::size_t i = 0; i < recording.marks.size(); ++i) {
@@ -57,13 +57,14 @@ Recording busy_recording(BusyLayout& busy, const char* name) {
 class ReportInBrowser : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!has_browser()) GTEST_SKIP() << "there is no Chromium (Debian: chromium, chromium-driver)";
+    if (!has_browser())
+      GTEST_SKIP() << "Chromium is not installed (Debian: chromium, chromium-driver)";
   }
-  /// Opens a page, and waits for nothing: all is in it.
+  /// Opens a page, without waiting, because the page contains everything.
   void open(const Browser& browser, const std::string& page) const {
     browser.open("file://" + folder_.write("report.html", page).string());
   }
-  /// Where somebody wants to look at what it looks like: TAPEDECK_PICTURES=FOLDER.
+  /// Saves a picture for visual checks if TAPEDECK_PICTURES=FOLDER is set.
   void take_picture(const Browser& browser, const std::string& name) const {
     const char* const folder = std::getenv("TAPEDECK_PICTURES");
     const std::string path = (folder != nullptr ? folder : folder_.path().string()) + "/" + name;
@@ -74,14 +75,14 @@ class ReportInBrowser : public ::testing::Test {
   TempFolder folder_;
 };
 
-/// By the names that the page gives them: the value, and the text.
+/// Checks the value and the text of each figure, by the name that the page gives it.
 void expect_figures(const Browser& browser, const Recording& recording) {
   const json shown = browser.run(
       "const all = {}; for (const e of document.querySelectorAll('[data-figure]'))"
       " all[e.dataset.figure] = [e.dataset.value, e.textContent]; return all;");
   const Stat stat = recording.sample(recording.samples() - 1).stat;
   internal::for_each_list(stat, stat.gpus, [&](const auto& of, const auto& fields, const auto& in) {
-    // Nothing is shown of a tape that is not there; of the layout, what follows.
+    // A tape without memory is not displayed.
     if (!of.place || (of.tape && internal::tape_of(stat, *of.place, *of.tape).reserved == 0))
       return;
     for (const auto& field : fields) {
@@ -115,7 +116,7 @@ TEST_F(ReportInBrowser, ShowsTheFiguresOfTheRecordingAndAsksNoNetwork) {
   }
   EXPECT_EQ(browser.run("return document.querySelectorAll('#timeline figure.chart').length"),
             advice.tapes.size());
-  // Its style is known to the browser by its hash.
+  // The browser accepts the style because of its hash.
   EXPECT_EQ(browser.run("return getComputedStyle(document.querySelector('.wide')).overflowX"),
             "auto");
 }

@@ -26,7 +26,8 @@ TEST(ReportText, WritesHashesAsBrowsersDo) {
   EXPECT_EQ(report::base64_of_hex("fbff"), "+/8=");
 }
 
-/// What was kept, with each sample at a time of its own, however fast this machine is.
+/// Returns the recording with a time from `at` for each sample, so that it does not depend on the
+/// machine.
 Recording recording_at(const Recorder& recorder, std::uint64_t (*at)(std::uint64_t sample)) {
   Recording recording = recorder.recording();
   const std::size_t words = recording.words.size() / recording.samples();
@@ -103,7 +104,7 @@ TEST(ReportTimeline, FillsAHistoryByTokens) {
   ASSERT_EQ(history.columns.size(), 4U);
   EXPECT_EQ(history.columns[0].in_use, 200_KiB);
   EXPECT_EQ(history.columns[2].in_use, 300_KiB + 128_KiB);
-  // Of what was in use since the sample before, the most counts.
+  // The maximum since the previous sample counts.
   EXPECT_EQ(history.columns[3].in_use, history.columns[2].in_use);
   EXPECT_EQ(layout.stat().history.used, 0U);
   EXPECT_EQ(history.columns[3].peak, history.columns[2].in_use);
@@ -134,7 +135,7 @@ TEST(ReportPhases, AreNoMoreBandsThanCanBeSeen) {
   EXPECT_EQ(picture.names[1].total, 450'000U);
 }
 
-TEST(ReportPhases, AreOfNoMoreNamesThanAnybodyReads) {
+TEST(ReportPhases, HaveALimitedNumberOfNames) {
   std::vector<RecordedPhase> phases;
   for (std::uint64_t i = 0; i < 1000; ++i) {
     phases.push_back({.name = std::to_string(i), .begin = i, .end = UINT64_MAX});
@@ -158,7 +159,7 @@ TEST(ReportPhases, AreBesideAndBelowEachOther) {
   EXPECT_EQ(picture.bands[1].width, 100U);
   EXPECT_EQ(picture.bands[1].depth, 1U);
   EXPECT_EQ(picture.bands[2].x, 500U);
-  EXPECT_EQ(picture.names.size(), 4U);  // the deep one is in the table
+  EXPECT_EQ(picture.names.size(), 4U);  // the innermost one is in the table
 }
 
 TEST(Report, IsBoundedWhateverTheNamesAre) {

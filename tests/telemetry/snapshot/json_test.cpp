@@ -101,12 +101,12 @@ TEST(ToJson, StandsAnyName) {
   EXPECT_EQ(Json::parse(to_json(now)).at("layout").at("name"), now.layout);
 }
 
-/// Python's jsonschema, which has never seen ours.
+/// Python's jsonschema, an independent validator.
 class Validator : public ::testing::Test {
  protected:
   void SetUp() override {
     if (shell("python3 -c 'import jsonschema'").exit_code != 0) {
-      GTEST_SKIP() << "there is no jsonschema for Python (Debian: python3-jsonschema)";
+      GTEST_SKIP() << "Python's jsonschema is not installed (Debian: python3-jsonschema)";
     }
     folder_.write("schema.json", json_schema());
     folder_.write("validate.py",
@@ -120,7 +120,7 @@ class Validator : public ::testing::Test {
                   "    for error in errors: print(error.message, file=open('errors', 'a'))\n");
   }
 
-  /// "good" or "bad" for each.
+  /// Returns "good" or "bad" for each document.
   [[nodiscard]] std::vector<std::string> verdicts(const std::vector<std::string>& documents) const {
     std::string command = "cd " + folder_.path().string() + " && python3 validate.py schema.json";
     for (std::size_t i = 0; i < documents.size(); ++i) {

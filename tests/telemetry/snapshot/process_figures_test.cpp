@@ -42,7 +42,8 @@ TEST(ProcessFields, HaveARowForEveryFigure) {
 using Files = std::map<std::string, std::string>;
 using Known = std::map<std::string, std::uint64_t>;
 
-/// The figures that are known on a host that has these files alone. Faults are asked by a call.
+/// The figures that are known on a host that has only these files. Page faults come from a system
+/// call.
 Known known_with(const Files& files) {
   const TempFolder root;
   for (const auto& [name, text] : files) root.write(name, text);
@@ -81,11 +82,11 @@ TEST(ProcessFigures, AreWhatTheKernelsFilesTell) {
                    {"host_pressure_full", 10'000},
                    {"host_stalled_some", 11'938},
                    {"host_stalled_full", ~std::uint64_t{0}}}));
-  // Kernels without some.
+  // Kernels that lack some of the files.
   EXPECT_EQ(
       known_with({{"proc/pressure/memory", "full avg10=0.07 avg60=0.00 avg300=0.00 total=3"}}),
       (Known{{"host_pressure_full", 7}, {"host_stalled_full", 3}}));
-  // Of cgroups of version 2, the parent's limit binds, too.
+  // With cgroups of version 2, the parent's limit applies too.
   EXPECT_EQ(known_with({{"proc/self/cgroup", "0::/a/b\n"},
                         {"sys/fs/cgroup/a/b/memory.current", "1000\n"},
                         {"sys/fs/cgroup/a/b/memory.max", "12000\n"},
@@ -128,7 +129,7 @@ TEST(ProcessFigures, CountTheModelsFilesUnlessOneIsNotThere) {
   }
   const ProcessFigures now = process_figures({.model_files = {first, second}});
   EXPECT_EQ(now.model_file, 10'500U);
-  if (!now.model_file_cached) GTEST_SKIP() << "this kernel does not tell of the page cache";
+  if (!now.model_file_cached) GTEST_SKIP() << "this kernel does not report the page cache";
   EXPECT_EQ(now.model_file_cached, 10'500U);  // just written
 }
 

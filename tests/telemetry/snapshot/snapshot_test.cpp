@@ -45,10 +45,10 @@ TEST(Snapshot, HasWhatItWasAskedFor) {
   for (const auto& field : phase_fields()) figures[field.name] = field.of(all.phases[1]);
   EXPECT_EQ(figures, (std::map<std::string, std::uint64_t>{{"entered", 1}, {"passes", 1}}));
   ASSERT_TRUE(all.process);
-  EXPECT_GT(all.process->rss_anon, 1_MiB);  // weights are warm
+  EXPECT_GT(all.process->rss_anon, 1_MiB);  // the weights are warm
 }
 
-/// Passes, talks that grow and end, takes of odd sizes, some of which find no room.
+/// Runs passes, talks that grow and end, and takes of odd sizes, some of which do not fit.
 void work(Layout& layout, const std::atomic<bool>& stop) {
   for (std::uint64_t pass = 0; !stop; ++pass) {
     layout.talk(pass % 2).prepare(1);
@@ -89,7 +89,7 @@ TEST(Snapshot, HasWholeFiguresWhileAWriterWorks) {
   EXPECT_GT(busy.layout.stat().scratch.refused, 1U);
 }
 
-// Where it is taken for every token.
+// As if it were taken for every token.
 TEST(Snapshot, MakesNoSystemCallUnlessAskedTo) {
   Layout layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB});
   const os::InjectFault count(0, 0);
