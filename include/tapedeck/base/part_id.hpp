@@ -109,7 +109,8 @@ struct PartId {
   friend auto operator<=>(const PartId&, const PartId&) = default;
 };
 
-/// The block that a part belongs to; `none` for parts outside layers and for the norms of a layer.
+/// The block that a part belongs to; `none` for parts outside layers, the norms that any layer may
+/// have, and the state of a conversation.
 [[nodiscard]] constexpr LayerBlock block_of(Part part) noexcept {
   if (part >= Part::query && part <= Part::attention_other) return LayerBlock::attention;
   if (part >= Part::gate && part <= Part::gate_up) return LayerBlock::ffn;
