@@ -90,7 +90,7 @@ TEST_P(WeightsLimits, ALockBeyondTheLimitIsToldWithBoth) {
     EXPECT_EQ(weights.unmet()[0].wish, Wish::lock);
     EXPECT_EQ(weights.unmet()[0].error, ENOMEM);
     // With the pages at either end, which a header shares or padding fills.
-    EXPECT_EQ(weights.unmet()[0].text, "lock: ENOMEM (asked 8 MiB, limit 64 KiB)");
+    EXPECT_EQ(weights.unmet()[0].text, "lock: ENOMEM (requested 8 MiB, limit 64 KiB)");
     EXPECT_EQ(number_of("/proc/self/status", "VmLck:"), 0U);
     EXPECT_TRUE(all_right(weights));
   });
