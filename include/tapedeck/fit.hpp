@@ -1,5 +1,5 @@
 /// @file
-/// All of `tapedeck::fit`, which is linked besides the core.
+/// All headers of `tapedeck::fit`, which is linked in addition to the core.
 #pragma once
 
 #include "tapedeck/fit/budget.hpp"            // IWYU pragma: export

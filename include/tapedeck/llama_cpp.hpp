@@ -1,6 +1,6 @@
 /// @file
-/// All of `tapedeck::llama_cpp`, which predicts that engine's memory and is linked besides the
-/// core.
+/// All headers of `tapedeck::llama_cpp`, which predicts the memory use of llama.cpp and is linked
+/// in addition to the core.
 #pragma once
 
 #include "tapedeck/engines/llama_cpp/profile.hpp"  // IWYU pragma: export

@@ -1,5 +1,5 @@
 /// @file
-/// All of `tapedeck::model`, which reads models' files and is linked besides the core.
+/// All headers of `tapedeck::model`, which reads model files and is linked in addition to the core.
 #pragma once
 
 #include "tapedeck/model/read_model.hpp"  // IWYU pragma: export

@@ -1,5 +1,5 @@
 /// @file
-/// All of the core.
+/// All headers of the core library.
 #pragma once
 
 #include "tapedeck/base/abi.hpp"                  // IWYU pragma: export

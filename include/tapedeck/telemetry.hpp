@@ -1,6 +1,6 @@
 /// @file
-/// All of `tapedeck::telemetry`, which is linked besides the core; without the collector, which
-/// includes prometheus-cpp's headers.
+/// All headers of `tapedeck::telemetry`, which is linked in addition to the core. The collector is
+/// not included, because it needs the headers of prometheus-cpp.
 #pragma once
 
 #include "tapedeck/telemetry/live/stat_publisher.hpp"       // IWYU pragma: export

@@ -1,5 +1,5 @@
 /// @file
-/// All of `tapedeck::weights`, which is linked besides the core.
+/// All headers of `tapedeck::weights`, which is linked in addition to the core.
 #pragma once
 
 #include "tapedeck/weights/huge_page_trial.hpp"  // IWYU pragma: export

@@ -1,5 +1,5 @@
 /// @file
-/// Arithmetic on amounts that may be anything, and amounts as people read them.
+/// Arithmetic on unchecked amounts, and amounts as readable text.
 #pragma once
 
 #include <cstdint>
@@ -11,20 +11,21 @@
 
 namespace tapedeck::internal {
 
-/// A sum that does not fit is the most that there is.
+/// The sum, or the largest number if it does not fit.
 [[nodiscard]] constexpr std::uint64_t saturated_sum(std::uint64_t a, std::uint64_t b) noexcept {
   return checked_add(a, b).value_or(UINT64_MAX);
 }
-/// A product that does not fit is the most that there is.
+/// The product, or the largest number if it does not fit.
 [[nodiscard]] constexpr std::uint64_t saturated_product(std::uint64_t a, std::uint64_t b) noexcept {
   return checked_mul(a, b).value_or(UINT64_MAX);
 }
-/// The sum of two figures; unknown where one of them is.
+/// The sum of two numbers; `nullopt` if one of them is unknown or the sum does not fit.
 [[nodiscard]] constexpr std::optional<std::uint64_t> known_sum(
     std::optional<std::uint64_t> a, std::optional<std::uint64_t> b) noexcept {
   return a && b ? checked_add(*a, *b) : std::nullopt;
 }
-/// `part` of `whole` as a place among `steps`, rounded down; more than all of it is all.
+/// Scales `part` of `whole` to a number from 0 to `steps`, rounded down. A part larger than the
+/// whole, and any part of an empty whole, gives `steps`.
 [[nodiscard]] constexpr std::uint64_t scaled(std::uint64_t part, std::uint64_t whole,
                                              std::uint64_t steps) noexcept {
   if (whole == 0 || part >= whole) return steps;
@@ -32,7 +33,8 @@ namespace tapedeck::internal {
                                     static_cast<double>(steps));
 }
 
-/// "61 %", rounded down; "133 %" where the part is larger, and "0 %" of nothing.
+/// "61 %", rounded down. Gives more than 100 % if the part is larger than the whole, and "0 %" if
+/// the whole is 0.
 [[nodiscard]] std::string percent_text(std::uint64_t part, std::uint64_t whole);
 
 /// "12.3 ms", "4 min 05 s".

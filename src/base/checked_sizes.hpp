@@ -1,6 +1,6 @@
 /// @file
-/// Products and sums of figures whose overflow is the caller's mistake: a chain of operations, and
-/// one question at its end.
+/// `CheckedSize`: products and sums whose overflow is the caller's mistake. Overflow is checked
+/// once at the end of a chain of operations.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ namespace tapedeck::internal {
 /// A count that remembers whether it ever overflowed.
 class CheckedSize {
  public:
-  // Implicit, so that formulas read as they are written.
+  // Implicit, so that formulas need no casts.
   constexpr CheckedSize(std::uint64_t value) noexcept  // NOLINT(google-explicit-constructor)
       : value_(value) {}
 
@@ -30,11 +30,11 @@ class CheckedSize {
   [[nodiscard]] constexpr const std::optional<std::uint64_t>& value() const noexcept {
     return value_;
   }
-  /// @throws InvalidArgument where it overflowed.
+  /// @throws InvalidArgument if it overflowed.
   [[nodiscard]] std::uint64_t value_or_throw(const char* what) const {
     if (value_) return *value_;
     throw InvalidArgument({.argument = what}, std::string(what) + " does not fit in 64 bits",
-                          "check the figures it is computed from");
+                          "check the values it is computed from");
   }
 
  private:

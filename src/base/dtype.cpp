@@ -12,7 +12,7 @@ struct Alias {
   DType type;
 };
 
-// Spellings of PyTorch, NumPy, transformers, Mistral and llama.cpp, besides our own names.
+// Spellings of PyTorch, NumPy, transformers, Mistral and llama.cpp, in addition to our own names.
 constexpr Alias kAliases[] = {
     {"float32", DType::f32},
     {"float", DType::f32},
@@ -71,8 +71,8 @@ std::optional<DType> dtype_from_name(std::string_view name) noexcept {
 std::optional<DType> dtype_from_ggml(std::uint32_t number) noexcept {
   using enum DType;
   constexpr std::optional<DType> taken_back;
-  // In the order of the numbers. Taken back: q4_2, q4_3, q4_0_4_4, q4_0_4_8, q4_0_8_8, iq4_nl_4_4,
-  // iq4_nl_4_8, iq4_nl_8_8.
+  // In the order of the numbers. Removed from ggml: q4_2, q4_3, q4_0_4_4, q4_0_4_8, q4_0_8_8,
+  // iq4_nl_4_4, iq4_nl_4_8, iq4_nl_8_8.
   constexpr std::array<std::optional<DType>, 43> kTypes = {
       f32,        f16,        q4_0,    q4_1,  taken_back, taken_back, q5_0,       q5_1,
       q8_0,       q8_1,       q2_k,    q3_k,  q4_k,       q5_k,       q6_k,       q8_k,
@@ -83,7 +83,7 @@ std::optional<DType> dtype_from_ggml(std::uint32_t number) noexcept {
   return number < kTypes.size() ? kTypes[number] : std::nullopt;
 }
 
-// Of a number, its size; of a block, that of the widest number in it (a float, or a pair of f16).
+// The size of a block is a multiple of its widest number, which has at most 4 bytes.
 std::uint64_t natural_alignment(DType type) noexcept {
   const DTypeTraits& of = traits(type);
   const std::uint64_t widest = of.block_elements == 1 ? 8 : 4;

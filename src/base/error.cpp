@@ -36,7 +36,7 @@ std::string describe(const SystemError::Facts& facts) {
 std::string describe(const OutOfMemory::Facts& facts) {
   std::string needed = to_iec(facts.needed);
   std::string available = to_iec(facts.available);
-  // Rounded to the same, they would say that it fits.
+  // If both round to the same text, the message would look as if the memory were enough.
   if (needed == available) {
     needed = std::to_string(facts.needed) + " bytes";
     available = std::to_string(facts.available);

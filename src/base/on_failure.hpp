@@ -1,6 +1,6 @@
 /// @file
-/// The one way acquisitions of several steps roll back: each step that succeeded leaves an
-/// `OnFailure` behind, and scopes unwind in reverse order.
+/// `OnFailure`: how acquisitions of several steps are rolled back. Each step that succeeds creates
+/// an `OnFailure`, and they are destroyed in reverse order.
 #pragma once
 
 #include <utility>
@@ -9,7 +9,7 @@
 
 namespace tapedeck::internal {
 
-/// Runs `undo` when it goes out of scope, unless the acquisition was completed.
+/// Runs `undo` when it goes out of scope, unless `completed()` was called.
 template <class Undo>
 class [[nodiscard]] OnFailure {
  public:
@@ -27,7 +27,7 @@ class [[nodiscard]] OnFailure {
   bool armed_ = true;
 };
 
-/// Whether the call ended without an exception, whatever it would have been.
+/// Whether the call returns without an exception of any type.
 template <class Call>
 [[nodiscard]] bool succeeds(const Call& call) noexcept {
   try {

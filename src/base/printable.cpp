@@ -5,8 +5,9 @@
 namespace tapedeck::internal {
 namespace {
 
-/// Bytes of the control character that a text begins with, those that turn the direction of writing
-/// included (U+202A to U+202E, U+2066 to U+2069); 0 for any other.
+/// The number of bytes of the control character at the start of a text, including the characters
+/// that change the writing direction (U+202A to U+202E, U+2066 to U+2069); 0 for any other
+/// character.
 std::size_t control_bytes(std::string_view text) {
   const auto byte = static_cast<unsigned char>(text[0]);
   if (byte < ' ' || byte == 0x7F) return 1;
@@ -27,7 +28,7 @@ std::string escaped(std::string_view bytes) {
   return text;
 }
 
-// Not amid a character of UTF-8.
+// Does not cut inside a UTF-8 character.
 std::string_view beginning(std::string_view text, std::size_t bytes) {
   while (bytes != 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0U) == 0x80U) --bytes;
   return text.substr(0, bytes);

@@ -1,5 +1,5 @@
 /// @file
-/// Text out of files that are not trusted, as people may be shown it.
+/// `printable`: makes text from untrusted files safe to show.
 #pragma once
 
 #include <cstddef>
@@ -10,11 +10,12 @@
 
 namespace tapedeck::internal {
 
-/// Bytes of a name that an error or a page shows.
+/// The most bytes of a name that an error or a page shows.
 inline constexpr std::size_t kMostOfName = 128;
 
-/// At most so many bytes of a text, and "..." where it goes on. Control characters, which would
-/// drive a terminal, and those that turn the direction of writing become "\x1b".
+/// At most the first `most` bytes of a text, followed by "..." if it is longer. Control characters,
+/// which a terminal would interpret, and characters that change the writing direction are escaped
+/// as in "\x1b".
 [[nodiscard]] std::string printable(std::string_view text, std::size_t most = kMostOfName);
 
 }  // namespace tapedeck::internal

@@ -1,5 +1,5 @@
 /// @file
-/// What a caller's figures must be.
+/// Checks of numbers that callers pass.
 #pragma once
 
 #include <cstdint>
@@ -16,15 +16,15 @@ inline void require_one(const char* argument, std::uint64_t value) {
                         std::string(argument) + " is 0", "it must be at least 1");
 }
 
-/// @throws InvalidArgument where `value` is 0 or does not divide `whole`.
+/// @throws InvalidArgument if `value` is 0 or does not divide `whole`.
 inline void require_divides(const char* argument, std::uint64_t value, const char* whole_name,
                             std::uint64_t whole) {
   require_one(argument, value);
   if (whole % value == 0) return;
   throw InvalidArgument({.argument = argument, .value = value},
-                        std::string(argument) + ", " + std::to_string(value) +
-                            ", does not divide " + whole_name + ", " + std::to_string(whole),
-                        "give a divisor");
+                        std::string(argument) + " of " + std::to_string(value) +
+                            " does not divide " + whole_name + " of " + std::to_string(whole),
+                        "use a divisor");
 }
 
 }  // namespace tapedeck::internal

@@ -20,15 +20,15 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMostRounds = 15;
-constexpr std::size_t kLeastRounds = 5;  // of a slow bus
+constexpr std::size_t kLeastRounds = 5;  // for a slow bus
 constexpr std::chrono::milliseconds kLongEnough(100);
 
 double measure_bus(Device& device, std::size_t bytes) {
   const PinnedMemory from(device, bytes);
   const AllocatedMemory to(device, bytes);
-  std::memset(from.handle(), 1, bytes);  // pages that were never written may all be one
+  std::memset(from.handle(), 1, bytes);  // unwritten pages may share a single zero page
   const DeviceStream stream(device);
-  // A copy may still read and write; what went wrong before is told.
+  // After an error a copy may still be running. Only the first error is reported.
   OnFailure settle([&] { static_cast<void>(succeeds([&] { device.synchronize(); })); });
   const auto seconds_of_a_copy = [&] {
     const Clock::time_point start = Clock::now();
@@ -36,7 +36,7 @@ double measure_bus(Device& device, std::size_t bytes) {
     stream.synchronize();
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
-  static_cast<void>(seconds_of_a_copy());  // the first one pays for pages and a sleeping bus
+  static_cast<void>(seconds_of_a_copy());  // warm-up: touches the pages and wakes the bus
   std::vector<double> seconds;
   const Clock::time_point start = Clock::now();
   while (seconds.size() < kLeastRounds ||
@@ -68,7 +68,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 double bus_bandwidth(Device& device) {
   static std::mutex mutex;
   static std::map<std::pair<DeviceKind, unsigned>, double> measured;
-  // Held while measuring: two at a time would share the bus.
+  // Held while measuring, because concurrent measurements would share the bus.
   const std::lock_guard lock(mutex);
   const std::pair key(device.info().kind, device.info().ordinal);
   const auto known = measured.find(key);

@@ -10,11 +10,12 @@
 
 namespace tapedeck::internal {
 
-inline constexpr std::size_t kLeastBusTrial = 1_MiB;  // less would measure calls, not the bus
+inline constexpr std::size_t kLeastBusTrial = 1_MiB;  // less would measure call overhead
 inline constexpr std::size_t kMostBusTrial = 64_MiB;
 
-/// Bytes a second of copies of `bytes`, or of a half, a fourth and so on where there is no room.
-/// @throws as `bus_bandwidth`; nothing is left behind.
+/// The bandwidth in bytes per second of copies of `bytes`. If there is not enough room, it tries
+/// with half as many bytes, down to `kLeastBusTrial`.
+/// @throws as `bus_bandwidth`; all memory is released then.
 [[nodiscard]] double run_bus_trial(Device& device, std::size_t bytes = kMostBusTrial);
 
 }  // namespace tapedeck::internal

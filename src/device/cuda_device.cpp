@@ -25,7 +25,9 @@ void require_ordinal(unsigned ordinal) {
   const unsigned devices = internal::count_devices();
   if (ordinal < devices) return;
   const std::string wanted = "CUDA device " + std::to_string(ordinal);
-  throw DeviceUnavailable(wanted, "no " + wanted + ": there are " + std::to_string(devices), {});
+  throw DeviceUnavailable(
+      wanted, "there is no " + wanted + ": the number of devices is " + std::to_string(devices),
+      {});
 }
 
 }  // namespace
@@ -38,7 +40,7 @@ struct CudaDevice::State {
 
   /// Makes the context current. @throws DeviceError
   void push() const { ask(cuda.ctx_push_current, context); }
-  /// What was current before it is so again.
+  /// Restores the context that was current before.
   void pop() const noexcept {
     CUcontext popped = nullptr;
     cuda.ctx_pop_current(&popped);
@@ -64,8 +66,8 @@ struct CudaDevice::State {
     require_success(entry(arguments...), entry.name(), bytes);
   }
 
-  /// The same for what makes something: gives what the entry point stored through its first
-  /// parameter.
+  /// Like `call`, for an entry point that creates something. Returns what the entry point stores
+  /// through its first parameter. @throws DeviceError
   template <class Made, class... Parameters>
   [[nodiscard]] Made make(const internal::EntryPoint<Made*, Parameters...>& entry,
                           std::size_t bytes, std::type_identity_t<Parameters>... arguments) const {
@@ -74,7 +76,8 @@ struct CudaDevice::State {
     return made;
   }
 
-  /// The same for what gives back. False where it failed.
+  /// Calls an entry point that releases something, with the context current. Returns false if it
+  /// fails.
   template <class... Parameters>
   bool quietly(const internal::EntryPoint<Parameters...>& entry,
                std::type_identity_t<Parameters>... arguments) const noexcept {
@@ -131,8 +134,8 @@ int CudaDevice::State::attribute(CUdevice_attribute which) const {
 
 void CudaDevice::State::require_attribute(CUdevice_attribute which, const char* what) const {
   if (attribute(which) != 0) return;
-  throw DeviceUnavailable(what, info.name + " " + std::to_string(info.ordinal) + " has no " + what,
-                          {});
+  throw DeviceUnavailable(
+      what, info.name + " " + std::to_string(info.ordinal) + " does not support " + what, {});
 }
 
 CUmemLocation CudaDevice::State::location() const noexcept {
@@ -155,7 +158,7 @@ CudaSupport CudaDevice::support() {
     support.driver = internal::version_text(internal::cuda_version());
     internal::started_cuda();
     support.devices = internal::count_devices();
-    if (support.devices == 0) support.why = "the CUDA driver finds no device";
+    if (support.devices == 0) support.why = "the CUDA driver reports no devices";
   } catch (const DeviceUnavailable& none) {
     support.why = none.what();
   }
@@ -212,7 +215,7 @@ void CudaDevice::deallocate(std::byte* at) noexcept {
   state_->quietly(state_->cuda.mem_free, address_of(at));
 }
 
-// Portable: the contexts of other devices copy from it as fast.
+// Portable, so that contexts of other devices can copy from it at full speed, too.
 std::byte* CudaDevice::allocate_pinned(std::size_t bytes) {
   return static_cast<std::byte*>(
       state_->make(state_->cuda.mem_host_alloc, bytes, bytes, CU_MEMHOSTALLOC_PORTABLE));
@@ -228,7 +231,7 @@ void CudaDevice::pin(std::span<std::byte> memory) {
 }
 
 void CudaDevice::pin_read_only(std::span<const std::byte> memory) {
-  // The driver's parameter is for both kinds.
+  // The driver has a single entry point for writable and read-only memory.
   auto* const at = const_cast<std::byte*>(memory.data());
   state_->call(state_->cuda.mem_host_register, memory.size(), at, memory.size(),
                CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_READ_ONLY);

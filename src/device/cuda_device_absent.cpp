@@ -1,5 +1,4 @@
-// What of CUDA there is in a build without the CUDA toolkit: no device, and nothing to launch on
-// one.
+// Implements the CUDA classes in a build without the CUDA toolkit: constructors and launches throw.
 
 #include "tapedeck/device/cuda_device.hpp"
 #include "tapedeck/device/cuda_launch.hpp"
@@ -8,8 +7,9 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-constexpr const char* kWhy = "this build of Tapedeck has no support for CUDA";
-constexpr const char* kAdvice = "build it where the CUDA toolkit's headers are, with TAPEDECK_CUDA";
+constexpr const char* kWhy = "this build of Tapedeck does not support CUDA";
+constexpr const char* kAdvice =
+    "install the CUDA toolkit's headers and build Tapedeck with TAPEDECK_CUDA";
 
 [[noreturn]] void absent() { throw DeviceUnavailable("CUDA", kWhy, kAdvice); }
 
@@ -22,7 +22,7 @@ CudaSupport CudaDevice::support() { return {.why = std::string(kWhy) + "; " + kA
 CudaDevice::CudaDevice(unsigned /*ordinal*/) : Device({}) { absent(); }
 CudaDevice::~CudaDevice() = default;
 
-// No object ever lives to be called.
+// These are never called, since no object can be constructed.
 DeviceMemory CudaDevice::memory() const { absent(); }
 std::byte* CudaDevice::reserve(std::size_t) { absent(); }
 void CudaDevice::unreserve(std::byte*, std::size_t) noexcept {}

@@ -15,21 +15,21 @@ namespace tapedeck::internal {
 namespace {
 
 std::string update_advice() {
-  return "update NVIDIA's driver to one for CUDA " + version_text(CudaDevice::kLeastDriver) +
-         " or later";
+  return "update the NVIDIA driver to one that supports CUDA " +
+         version_text(CudaDevice::kLeastDriver) + " or later";
 }
 
 const char* start_advice(CUresult result) noexcept {
   switch (result) {
     case CUDA_ERROR_NO_DEVICE:
-      return "see what nvidia-smi lists, and whether CUDA_VISIBLE_DEVICES hides it";
+      return "check whether nvidia-smi lists a device and whether CUDA_VISIBLE_DEVICES hides it";
     case CUDA_ERROR_STUB_LIBRARY:
-      return "this is the CUDA toolkit's libcuda.so.1, for linking only: take its folder out of "
+      return "libcuda.so.1 is the CUDA toolkit's stub for linking: remove its folder from "
              "LD_LIBRARY_PATH";
     case CUDA_ERROR_SYSTEM_DRIVER_MISMATCH:
-      return "the kernel has another version of NVIDIA's driver: restart after an update";
+      return "the kernel runs a different version of the NVIDIA driver: reboot after an update";
     default:
-      return "see whether nvidia-smi works";
+      return "check whether nvidia-smi works";
   }
 }
 
@@ -43,20 +43,19 @@ std::string advice_on(CUresult result, std::string_view call) {
   switch (result) {
     case CUDA_ERROR_OUT_OF_MEMORY:
       if (call.starts_with("cuMemHost")) return "the host has no more memory to pin: pin less";
-      return free_memory() + "plan less, or end what else uses the device";
+      return free_memory() + "plan less, or stop other programs that use the device";
     case CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED:
-      return "some of this memory is pinned already";
+      return "some of this memory is already pinned";
     case CUDA_ERROR_ILLEGAL_ADDRESS:
     case CUDA_ERROR_LAUNCH_FAILED:
-      return "an earlier kernel or copy broke the context, which serves no more: "
-             "compute-sanitizer finds it";
-    // Kernels are compiled for many devices, and by a toolkit that may be newer than the driver.
+      return "an earlier kernel or copy left the context unusable: find it with compute-sanitizer";
+    // Kernels are compiled for specific devices, by a toolkit that may be newer than the driver.
     case CUDA_ERROR_INVALID_IMAGE:
     case CUDA_ERROR_NO_BINARY_FOR_GPU:
     case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
-      return "the kernels were compiled by the toolkit of CUDA " + version_text(CUDA_VERSION) +
-             ", and the driver is for CUDA " + version_text(cuda_version()) +
-             ": an older driver, or a device that they were not compiled for, does not take them";
+      return "the kernels were compiled with the toolkit of CUDA " + version_text(CUDA_VERSION) +
+             ", and the driver supports CUDA " + version_text(cuda_version()) +
+             ": update the driver, or compile the kernels for this device";
     default:
       return {};
   }
@@ -79,7 +78,7 @@ CudaLibrary load() {
     throw DeviceUnavailable(
         "CUDA driver",
         "no CUDA driver: " + std::string(why != nullptr ? why : "libcuda.so.1 cannot be loaded"),
-        "install NVIDIA's driver; a container is started with --gpus");
+        "install the NVIDIA driver; start a container with --gpus");
   }
   OnFailure close([library] { ::dlclose(library); });
   const CudaLibrary found{library};
@@ -87,8 +86,8 @@ CudaLibrary load() {
   return found;
 }
 
-// Neither is destroyed or unloaded: devices in static objects give their memory back while the
-// process ends.
+// The library is never unloaded, and the driver object never destroyed, because devices in static
+// objects release their memory while the process exits.
 const CudaLibrary& cuda_library() {
   static const CudaLibrary library = load();
   static_assert(std::is_trivially_destructible_v<CudaDriver>);
@@ -99,7 +98,8 @@ const CudaLibrary& cuda_library() {
 
 void* cuda_symbol(void* library, const char* name) {
   if (void* const found = ::dlsym(library, name)) return found;
-  throw DeviceUnavailable(name, "the CUDA driver has no " + std::string(name), update_advice());
+  throw DeviceUnavailable(name, "the CUDA driver does not export " + std::string(name),
+                          update_advice());
 }
 
 const CudaDriver& cuda_driver() {
@@ -117,13 +117,14 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-// A driver that is too old says so, whatever else it lacks.
+// The version is checked first, so that a driver that is too old gives this error even if it also
+// lacks entry points.
 const CudaDriver& started_cuda() {
   const int version = cuda_version();
   if (version < CudaDevice::kLeastDriver) {
     throw DeviceUnavailable("CUDA " + version_text(CudaDevice::kLeastDriver),
-                            "the CUDA driver is for CUDA " + version_text(version) + ", below " +
-                                version_text(CudaDevice::kLeastDriver),
+                            "the CUDA driver supports only CUDA " + version_text(version) +
+                                ", which is below " + version_text(CudaDevice::kLeastDriver),
                             update_advice());
   }
   const CudaDriver& cuda = cuda_driver();

@@ -1,5 +1,5 @@
 /// @file
-/// The CUDA driver's entry points, looked up at run time.
+/// The entry points of the CUDA driver, looked up at run time.
 #pragma once
 
 #include <cuda.h>
@@ -12,10 +12,10 @@
 
 namespace tapedeck::internal {
 
-/// @throws DeviceUnavailable where the library has none of that name.
+/// The address of a symbol. @throws DeviceUnavailable if the library does not export it.
 [[nodiscard]] void* cuda_symbol(void* library, const char* name);
 
-/// One function of the driver, and what it is called.
+/// A function of the driver, and its name.
 template <class... Parameters>
 class EntryPoint {
  public:
@@ -32,15 +32,15 @@ class EntryPoint {
   Function* function_;
 };
 
-/// What a driver of any age has, so that one that is too old for the rest can be asked.
+/// The functions that every driver has, so that a driver too old for the others can be queried.
 struct CudaLibrary {
   void* handle;
   EntryPoint<int*> driver_get_version{handle, "cuDriverGetVersion"};
   EntryPoint<CUresult, const char**> get_error_name{handle, "cuGetErrorName"};
 };
 
-/// What this library calls. The names are the exported ones and the parameters stand here, because
-/// cuda.h renames functions to those of its own version, which the driver may not have.
+/// The functions that this library calls. Exported names and parameter types are spelled out here,
+/// because cuda.h maps function names to those of its own version, which the driver may not have.
 struct CudaDriver : CudaLibrary {
   explicit CudaDriver(const CudaLibrary& library) : CudaLibrary(library) {}
 
@@ -96,7 +96,7 @@ struct CudaDriver : CudaLibrary {
   Entry<CUdeviceptr, CUdeviceptr, Size, CUstream> memcpy_async{handle, "cuMemcpyAsync"};
   Entry<CUdeviceptr, unsigned char, Size, CUstream> memset_d8_async{handle, "cuMemsetD8Async"};
 
-  // Kernels, and graphs of them.
+  // Kernels and graphs.
   Entry<CUmodule*, const void*> module_load_data{handle, "cuModuleLoadData"};
   Entry<CUmodule> module_unload{handle, "cuModuleUnload"};
   Entry<CUfunction*, CUmodule, const char*> module_get_function{handle, "cuModuleGetFunction"};
@@ -113,29 +113,32 @@ struct CudaDriver : CudaLibrary {
   Entry<CUgraph> graph_destroy{handle, "cuGraphDestroy"};
 };
 
-/// The driver of this process, loaded by the first call that finds it.
-/// @throws DeviceUnavailable. So below.
+/// The driver of this process. The first successful call loads it.
+/// @throws DeviceUnavailable.
 [[nodiscard]] const CudaDriver& cuda_driver();
 
-/// The CUDA version that the driver supports, as `CudaDevice::kLeastDriver`.
+/// The CUDA version that the driver supports, in the format of `CudaDevice::kLeastDriver`.
+/// @throws DeviceUnavailable.
 [[nodiscard]] int cuda_version();
-/// "12.4" for 12040.
+/// The version as text: "12.4" for 12040.
 [[nodiscard]] std::string version_text(int version);
 
-/// The driver, ready for use: cheap where it is already.
+/// Checks the driver's version, initializes the driver and returns it. Cheap if that is already
+/// done. @throws DeviceUnavailable.
 const CudaDriver& started_cuda();
-/// @pre the driver is started.
+/// @pre the driver is started. @throws DeviceUnavailable.
 [[nodiscard]] unsigned count_devices();
 
-/// "CUDA_ERROR_OUT_OF_MEMORY"; "CUresult 4711" for a number that the driver does not know.
+/// "CUDA_ERROR_OUT_OF_MEMORY", or "CUresult 4711" for a number that the driver does not know.
 [[nodiscard]] std::string result_name(CUresult result);
 
-/// Says what a call met, on what, and what to do. @param bytes  those that were asked for, or 0.
-/// @throws DeviceOutOfMemory where the result says so; else DeviceError.
+/// Throws the error of a failed call, with advice. @param bytes  the size requested, or 0.
+/// @throws DeviceOutOfMemory if the result is CUDA_ERROR_OUT_OF_MEMORY; otherwise DeviceError.
 [[noreturn]] void throw_cuda_error(std::string device, CUresult result, const char* call,
                                    std::size_t bytes = 0);
 
-/// Calls an entry point, which is not one of a certain device. @throws DeviceError
+/// Calls an entry point that is not tied to a specific device.
+/// @throws DeviceOutOfMemory; DeviceError.
 template <class... Parameters>
 void call_cuda(const EntryPoint<Parameters...>& entry,
                std::type_identity_t<Parameters>... arguments) {

@@ -50,7 +50,7 @@ CudaGraph CudaGraph::capture(StreamHandle stream, const std::function<void()>& b
   call_cuda(cuda.stream_end_capture, stream, &graph);
   CUgraphExec exec = nullptr;
   const CUresult result = cuda.graph_instantiate(&exec, graph, 0);
-  cuda.graph_destroy(graph);  // what was instantiated does not need it
+  cuda.graph_destroy(graph);  // the instantiated graph does not need it
   if (result != CUDA_SUCCESS) {
     internal::throw_cuda_error("CUDA", result, cuda.graph_instantiate.name());
   }

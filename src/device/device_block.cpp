@@ -26,7 +26,7 @@ struct DeviceBlock::State {
   [[nodiscard]] std::size_t mapped() const noexcept { return pages.size() * page_bytes(); }
 
   Device& device;
-  PagePool* pool;  // nullptr where the block does not grow
+  PagePool* pool;  // nullptr if the block does not grow
   DeviceBlockOptions options;
   bool owns_addresses = false;
   std::byte* data = nullptr;
@@ -45,7 +45,7 @@ DeviceBlock::DeviceBlock(std::unique_ptr<State> state) noexcept : state_(std::mo
 DeviceBlock::State::~State() {
   announced.remove_from(options, data);
   unmap_from(0);
-  // These addresses are never used again, whatever the driver left there.
+  // Pages that the driver refused to unmap go back, too: these addresses are never used again.
   for (const PageHandle page : pages) pool->give(page);
   if (!owns_addresses) return;
   if (pool != nullptr) {
@@ -66,7 +66,7 @@ void DeviceBlock::State::map_page() {
 
 void DeviceBlock::State::unmap_from(std::size_t keep_pages) noexcept {
   while (pages.size() > keep_pages) {
-    // What the driver does not unmap stays usable.
+    // Pages that the driver refuses to unmap stay usable.
     if (!device.unmap(data + mapped() - page_bytes(), page_bytes())) return;
     pool->give(pages.back());
     pages.pop_back();
@@ -77,8 +77,8 @@ DeviceBlock DeviceBlock::reserve(PagePool& pool, std::size_t bytes, DeviceBlockO
   const auto rounded = checked_round_up(bytes, pool.page_bytes());
   if (bytes == 0 || !rounded) {
     throw InvalidArgument({.argument = "bytes", .value = bytes},
-                          pool.device().label() + " has no block of " + to_iec(bytes),
-                          "ask for some bytes, and fewer than can be addressed");
+                          pool.device().label() + " cannot reserve a block of " + to_iec(bytes),
+                          "request at least 1 byte, and fewer than the address space has");
   }
   auto state = std::make_unique<State>(pool.device(), &pool, std::move(options));
   state->data = pool.device().reserve(*rounded);
@@ -90,7 +90,8 @@ DeviceBlock DeviceBlock::reserve(PagePool& pool, std::size_t bytes, DeviceBlockO
 DeviceBlock DeviceBlock::allocate(Device& device, std::size_t bytes, DeviceBlockOptions options) {
   if (bytes == 0) {
     throw InvalidArgument({.argument = "bytes", .value = 0, .limit = 1},
-                          device.label() + " has no block of 0 bytes", "ask for some");
+                          device.label() + " cannot allocate a block of 0 bytes",
+                          "request at least 1");
   }
   auto state = std::make_unique<State>(device, nullptr, std::move(options));
   state->data = device.allocate(bytes);
@@ -111,9 +112,9 @@ DeviceBlock DeviceBlock::part(std::size_t offset, std::size_t bytes) {
   if (page_bytes() == 0 || offset > size() || bytes > size() - offset ||
       offset % page_bytes() != 0 || bytes % page_bytes() != 0) {
     throw InvalidArgument({.argument = "offset", .value = offset},
-                          "a device block of " + to_iec(size()) + " has no part of " +
+                          "a device block of " + to_iec(size()) + " cannot have a part of " +
                               to_iec(bytes) + " at " + to_iec(offset),
-                          "take whole pages of a block that grows");
+                          "use whole pages of a block that grows");
   }
   auto state = std::make_unique<State>(state_->device, state_->pool, state_->options);
   state->data = state_->data + offset;

@@ -30,7 +30,7 @@ DeviceTape DeviceTape::start(Device& device, std::size_t bytes, DeviceTapeOption
   if (!rounded) {
     throw InvalidArgument({.argument = "bytes", .value = bytes},
                           "tape " + options.name + " cannot address " + to_iec(bytes),
-                          "ask for less");
+                          "request less");
   }
   DeviceBlock block = DeviceBlock::allocate(device, *rounded, options.block);
   return over(std::move(block), std::move(options));
@@ -56,8 +56,7 @@ DeviceTape DeviceTape::behind(std::span<std::byte> planned, DeviceBlock above,
   return tape;
 }
 
-// The takes of no bytes, at a wide alignment that the head does not have, and those that do not
-// fit.
+// The rare takes: of zero bytes, at an alignment that the head does not have, or that do not fit.
 void* DeviceTape::take_slow(std::size_t bytes, std::size_t align) noexcept {
   if (bytes == 0) return reinterpret_cast<void*>(align);
   const std::uintptr_t start = start_behind(head_.load(std::memory_order_relaxed), bytes, align);
@@ -73,8 +72,8 @@ void* DeviceTape::take_slow(std::size_t bytes, std::size_t align) noexcept {
 void DeviceTape::prepare(std::size_t bytes) {
   if (sealed_ && !is_committed(end_of_next(bytes))) {
     throw WrongState("tape " + name(), ObjectState::sealed,
-                     "tape " + name() + " is sealed, and would have to grow",
-                     "prepare all that is needed before seal()");
+                     "tape " + name() + " is sealed and cannot grow",
+                     "prepare everything that is needed before seal()");
   }
   BlockTape::prepare(bytes);
 }
@@ -86,8 +85,8 @@ bool DeviceTape::try_prepare(std::size_t bytes) noexcept {
 std::size_t DeviceTape::decommit(EventHandle after) {
   if (sealed_) {
     throw WrongState("tape " + name(), ObjectState::sealed,
-                     "tape " + name() + " is sealed, and keeps its pages",
-                     "graphs may have been captured over them");
+                     "tape " + name() + " is sealed and cannot release its pages",
+                     "decommit before seal(), since graphs may have been captured over the pages");
   }
   return BlockTape::decommit(after);
 }

@@ -24,17 +24,18 @@ namespace {
 using internal::HostEvent;
 using internal::HostStream;
 
-// Offsets of pages are never given twice, and a file of memory has only the pages that are used.
+// Offsets of pages are never reused. This costs nothing, since a memory file only has the pages in
+// use.
 constexpr std::size_t kFileBytes = std::size_t{1} << 46;
-constexpr std::size_t kAllocationAlign = 256;  // as of cuMemAlloc
+constexpr std::size_t kAllocationAlign = 256;  // the alignment of cuMemAlloc
 constexpr std::size_t kPinnedAlign = 4096;
 
-// What the tightest limit of this host leaves.
+// The memory that the tightest limit of this host leaves.
 std::size_t host_memory() {
   const auto tightest = os::tightest_of(os::memory_limits());
   if (tightest) return tightest->available;
   throw SystemError({.call = "read", .number = ENODATA, .path = "/proc/meminfo"},
-                    "state HostDeviceOptions::memory");
+                    "set HostDeviceOptions::memory");
 }
 
 DeviceInfo info_of(const HostDeviceOptions& options) {
@@ -42,7 +43,7 @@ DeviceInfo info_of(const HostDeviceOptions& options) {
     throw InvalidArgument(
         {.argument = "HostDeviceOptions::granularity", .value = options.granularity},
         "a host device cannot map pages of " + std::to_string(options.granularity) + " bytes",
-        "choose a power of two that is at least a page of the host");
+        "use a power of two that is at least the host's page size");
   }
   const std::size_t total = options.memory != 0 ? options.memory : host_memory();
   return {.kind = DeviceKind::host,
@@ -61,7 +62,7 @@ struct HostDevice::State {
   };
   struct Allocation {
     std::shared_ptr<std::byte> memory;
-    std::size_t counted = 0;  // bytes, of the device's
+    std::size_t counted = 0;  // bytes that count as device memory
   };
 
   mutable std::mutex mutex;
@@ -71,10 +72,10 @@ struct HostDevice::State {
   std::map<PageHandle, Pages> pages;
   PageHandle last_handle = 0;
   std::map<std::byte*, std::size_t> reservations;
-  std::map<std::byte*, Allocation> allocations;  // pinned ones, too
+  std::map<std::byte*, Allocation> allocations;  // including pinned memory
   HostStream default_stream;
   std::map<StreamHandle, std::unique_ptr<HostStream>> streams;
-  std::vector<std::unique_ptr<HostStream>> closed;  // which may still run
+  std::vector<std::unique_ptr<HostStream>> closed;  // destroyed streams that may still run
   std::map<EventHandle, std::shared_ptr<HostEvent>> events;
 
   [[nodiscard]] HostStream& stream(StreamHandle handle) {
@@ -85,7 +86,7 @@ struct HostDevice::State {
     const std::lock_guard lock(mutex);
     return events.at(handle);
   }
-  /// @param counted  bytes of it that are the device's. @pre the mutex is held
+  /// @param counted  the bytes that count as device memory. @pre the mutex is held.
   [[nodiscard]] std::byte* allocate(std::size_t bytes, std::size_t align, std::size_t counted) {
     const std::align_val_t aligned{align};
     auto* const at = static_cast<std::byte*>(::operator new(bytes, aligned, std::nothrow));
@@ -111,14 +112,14 @@ namespace {
 
 void require_bytes(const Device& device, const char* call, std::size_t bytes) {
   if (bytes != 0) return;
-  throw_as_driver(device, call, DeviceError::kInvalidValue, 0, "ask for some bytes");
+  throw_as_driver(device, call, DeviceError::kInvalidValue, 0, "request at least 1 byte");
 }
 
 void require_whole_pages(const Device& device, const char* call, std::size_t bytes) {
   const std::size_t granularity = device.info().granularity;
   if (bytes != 0 && bytes % granularity == 0) return;
   throw_as_driver(device, call, DeviceError::kInvalidValue, bytes,
-                  "it is in whole pages of " + std::to_string(granularity) + " bytes");
+                  "use whole pages of " + std::to_string(granularity) + " bytes");
 }
 
 void require_room(const Device& device, const char* call, std::size_t held, std::size_t bytes) {
@@ -151,7 +152,8 @@ DeviceMemory HostDevice::memory() const {
 
 std::byte* HostDevice::reserve(std::size_t bytes) {
   require_whole_pages(*this, "reserve", bytes);
-  // The host's pages are smaller, so that what lies before a whole one of ours goes again.
+  // The host's pages may be smaller than the granularity. Addresses before the first aligned one
+  // and behind the end are unmapped again.
   const std::size_t granularity = info().granularity;
   const os::Mapped mapped = os::reserve(bytes + granularity);
   require_mapped(mapped, bytes);
@@ -199,7 +201,7 @@ void HostDevice::map(std::byte* at, PageHandle pages, std::size_t bytes) {
                       at + bytes <= std::prev(behind)->first + std::prev(behind)->second;
   if (found == state_->pages.end() || found->second.bytes != bytes || !inside) {
     throw_as_driver(*this, "map", DeviceError::kInvalidValue, bytes,
-                    "map all of what was created, inside what was reserved");
+                    "map all pages of a handle, inside a reservation");
   }
   const os::Mapped mapped =
       os::map_shared(state_->file.get(), bytes, os::Access::write, at, found->second.offset);
@@ -225,7 +227,7 @@ void HostDevice::deallocate(std::byte* at) noexcept {
   state_->allocations.erase(found);
 }
 
-// It is the host's: it counts for nothing.
+// Pinned memory belongs to the host and does not count as device memory.
 std::byte* HostDevice::allocate_pinned(std::size_t bytes) {
   require_bytes(*this, "allocate_pinned", bytes);
   const std::lock_guard lock(state_->mutex);
@@ -234,7 +236,7 @@ std::byte* HostDevice::allocate_pinned(std::size_t bytes) {
 
 void HostDevice::deallocate_pinned(std::byte* at) noexcept { deallocate(at); }
 
-// The host copies to and from anything.
+// The host can copy from and to any memory, so pinning only checks its arguments.
 void HostDevice::pin(std::span<std::byte> memory) { require_bytes(*this, "pin", memory.size()); }
 
 void HostDevice::pin_read_only(std::span<const std::byte> memory) {

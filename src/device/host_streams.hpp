@@ -1,5 +1,5 @@
 /// @file
-/// Streams and events of a `HostDevice`: a worker for each stream.
+/// Streams and events of a `HostDevice`. Each stream has a worker thread.
 #pragma once
 
 #include <atomic>
@@ -15,12 +15,13 @@
 
 namespace tapedeck::internal {
 
-/// Counts its records: each of them is a moment of its own. Thread-safety: any thread.
+/// An event that numbers its records; each record is a moment that fires separately. Thread-safety:
+/// any thread.
 class HostEvent {
  public:
-  /// A new moment, to come.
+  /// Starts a new moment, which has not fired yet, and returns its number.
   [[nodiscard]] std::uint64_t record() { return ++recorded_; }
-  /// The last one.
+  /// The number of the last moment.
   [[nodiscard]] std::uint64_t recorded() const { return recorded_; }
   void fire(std::uint64_t moment) {
     for (std::uint64_t now = fired_; now < moment && !fired_.compare_exchange_weak(now, moment);) {
@@ -37,14 +38,14 @@ class HostEvent {
   std::atomic<std::uint64_t> fired_ = 0;
 };
 
-/// Runs what is put on it, in order, on a thread of its own; all of it has run when the stream
-/// goes. Thread-safety: any thread.
+/// Runs work in order on a thread of its own. The destructor waits until all work has run.
+/// Thread-safety: any thread.
 class HostStream {
  public:
   void put(std::function<void()> work);
-  /// Waits for what is on it now.
+  /// Waits for all work that is on the stream now.
   void synchronize();
-  /// Nothing more is put on it; its thread ends with what is there.
+  /// Lets the thread end after the work that is on the stream. @pre no more work is put on it.
   void close() noexcept { worker_.request_stop(); }
 
  private:
@@ -55,7 +56,7 @@ class HostStream {
   std::deque<std::function<void()>> work_;
   std::uint64_t put_ = 0;
   std::uint64_t done_ = 0;
-  // Last: it runs on all of the above, and to its end before they go.
+  // The last member: the thread uses all others and is joined before they are destroyed.
   std::jthread worker_{[this](const std::stop_token& closed) { run(closed); }};
 };
 

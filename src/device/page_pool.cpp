@@ -14,12 +14,12 @@ PagePool::PagePool(Device& device, std::size_t page_bytes)
   if (std::has_single_bit(page_bytes_) && page_bytes_ % granularity == 0) return;
   throw InvalidArgument(
       {.argument = "page_bytes", .value = page_bytes_, .limit = granularity},
-      device.label() + " has no pages of " + std::to_string(page_bytes_) + " bytes",
-      "ask for a power of two, " + std::to_string(granularity) + " at least");
+      device.label() + " does not support pages of " + std::to_string(page_bytes_) + " bytes",
+      "use a power of two, at least " + std::to_string(granularity) + " bytes");
 }
 
 PagePool::~PagePool() {
-  assert(free_bytes() == held_bytes() && "a block must go before its pool");
+  assert(free_bytes() == held_bytes() && "blocks must be destroyed before their pool");
   trim();
 }
 
@@ -31,7 +31,7 @@ PageHandle PagePool::take() {
     free_bytes_ -= page_bytes_;
     return page;
   }
-  free_.reserve(held_bytes_ / page_bytes_ + 1);  // so that giving back never allocates
+  free_.reserve(held_bytes_ / page_bytes_ + 1);  // so that `give` never allocates
   const PageHandle page = device_.create_pages(page_bytes_);
   held_bytes_ += page_bytes_;
   return page;
@@ -48,7 +48,7 @@ std::size_t PagePool::trim() noexcept {
   for (const PageHandle page : free_) device_.destroy_pages(page);
   free_.clear();
   const std::size_t released =
-      free_bytes_.exchange(0);  // first: no reader sees more free than held
+      free_bytes_.exchange(0);  // before held_bytes_: no reader sees more free than held
   held_bytes_ -= released;
   return released;
 }

@@ -12,7 +12,7 @@ Tape start_pinned(Device& device, std::size_t bytes, TapeOptions options) {
   if (options.commit_step != 0) {
     throw InvalidArgument(
         {.argument = "TapeOptions::commit_step", .value = options.commit_step, .limit = 0},
-        "tape " + options.name + " is pinned whole and cannot grow by steps",
+        "tape " + options.name + " is pinned as a whole and cannot grow in steps",
         "leave commit_step at 0");
   }
   auto also_on_commit = std::move(options.block.on_commit);

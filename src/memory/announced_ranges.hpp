@@ -1,5 +1,5 @@
 /// @file
-/// `AnnouncedRanges`: what the hooks of a block know of it, on the host and on a device.
+/// `AnnouncedRanges`: the ranges of a host or device block that its hooks were called with.
 #pragma once
 
 #include <cstddef>
@@ -8,19 +8,19 @@
 
 namespace tapedeck::internal {
 
-/// The ranges that `on_commit` was called with, and `on_decommit` not yet: by address, each behind
-/// the one before.
+/// The ranges that `on_commit` has been called with and `on_decommit` has not, in the order of
+/// their addresses.
 class AnnouncedRanges {
  public:
-  /// @throws whatever the hook throws, and the range is not announced.
+  /// @throws whatever the hook throws; the range is then not announced.
   void add(const auto& hooks, std::span<std::byte> range) {
-    ranges_.reserve(ranges_.size() + 1);  // nothing may fail once the hook was told
+    ranges_.reserve(ranges_.size() + 1);  // nothing may fail after the hook was called
     if (hooks.on_commit) hooks.on_commit(range);
     ranges_.push_back(range);
   }
 
-  /// Takes back what lies at `first` and behind: the newest first, as they were announced; the last
-  /// may lose only its end.
+  /// Calls `on_decommit` for everything from `first` on, in reverse order of the announcements. The
+  /// last range may lose only its end.
   void remove_from(const auto& hooks, const std::byte* first) noexcept {
     while (!ranges_.empty() && ranges_.back().data() + ranges_.back().size() > first) {
       std::span<std::byte>& range = ranges_.back();

@@ -23,14 +23,15 @@ namespace {
 [[nodiscard]] std::size_t rounded_to(std::size_t bytes, std::size_t page) {
   if (bytes == 0) {
     throw InvalidArgument({.argument = "bytes", .value = 0, .limit = 1},
-                          "a block cannot have 0 bytes", "ask for some");
+                          "a block cannot have 0 bytes", "request at least 1");
   }
-  // Room for guards and alignment must fit as well.
+  // Guard pages and alignment need address space, too.
   constexpr std::size_t kMostOfABlock = std::numeric_limits<std::size_t>::max() / 4;
   const auto rounded = checked_round_up(bytes, page);
   if (!rounded || *rounded > kMostOfABlock) {
     throw InvalidArgument({.argument = "bytes", .value = bytes, .limit = kMostOfABlock},
-                          "a block of " + to_iec(bytes) + " cannot be addressed", "ask for less");
+                          "a block of " + to_iec(bytes) + " exceeds the address space",
+                          "request less");
   }
   return *rounded;
 }
@@ -47,8 +48,8 @@ namespace {
                          .limit = begins_inside ? end - offset : end},
                         "a block cannot " + what + " of " + to_iec(bytes) + " at byte " +
                             std::to_string(offset) + ", because only " + to_iec(end) +
-                            " of it can be reached",
-                        "stay inside it");
+                            " of it are accessible",
+                        "use a range inside the block");
 }
 
 }  // namespace
@@ -59,7 +60,7 @@ Block& Block::operator=(Block&&) noexcept = default;
 Block::~Block() = default;
 Block::Block(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 
-// Addresses only; nothing is charged until it is committed.
+// Reserves addresses only; the kernel charges no memory before it is committed.
 void Block::State::reserve(std::size_t bytes, std::size_t align) {
   const std::size_t page_bytes = os::page_size();
   const std::size_t guard = options.guard_pages ? page_bytes : 0;
@@ -70,7 +71,7 @@ void Block::State::reserve(std::size_t bytes, std::size_t align) {
   if (mapped.error != 0) {
     throw SystemError(
         {.call = mapped.call, .number = mapped.error, .path = path, .bytes = mapping_bytes},
-        "reserve less, or raise the limit of address space (ulimit -v)");
+        "reserve less, or raise the address space limit (ulimit -v)");
   }
   mapping = mapped.at;
   const auto first = reinterpret_cast<std::uintptr_t>(mapping) + guard;
@@ -78,7 +79,7 @@ void Block::State::reserve(std::size_t bytes, std::size_t align) {
   size = bytes;
 }
 
-// A file or another's shared memory: all of it at once, over the reserved addresses.
+// Maps all of a file, or of another process's shared memory, over the reserved addresses.
 void Block::State::map_whole(os::Access access) {
   foreign = true;
   const os::Mapped mapped = os::map_shared(file.get(), size, access, data);
@@ -114,7 +115,7 @@ Block Block::map_file(const std::filesystem::path& path, const BlockOptions& opt
   state->reserve(opened.facts.bytes, 0);
   state->file = std::move(opened.descriptor);
   state->map_whole(os::Access::read);
-  state->file = {};  // the mapping keeps the file; descriptors are few
+  state->file = {};  // the mapping keeps the file open; descriptors are a limited resource
   return Block(std::move(state));
 }
 
@@ -137,7 +138,7 @@ Block Block::create_shared(std::size_t bytes, const BlockOptions& options) {
   return Block(std::move(state));
 }
 
-// The pool of huge pages may be too small for the file, or only for its mapping.
+// If the pool of huge pages is too small, either creating the file or mapping it can fail.
 os::Opened Block::State::create_file(std::size_t bytes) {
   os::Opened opened = os::create_memory_file("tapedeck", bytes, explicit_page);
   if (opened.error != 0) return opened;
@@ -153,8 +154,8 @@ Block Block::open_shared(int descriptor, bool writable, const BlockOptions& opti
   const os::FileFacts facts = os::facts(opened.descriptor.get());
   if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
   if (facts.bytes == 0) {
-    throw InvalidArgument({.argument = "descriptor"}, "the shared memory has no bytes",
-                          "give it a size before it is opened");
+    throw InvalidArgument({.argument = "descriptor"}, "the shared memory is empty",
+                          "set its size before opening it");
   }
   auto state = std::make_unique<State>(BlockKind::shared, options);
   state->can_write = writable;
@@ -181,14 +182,14 @@ Block Block::part(std::size_t offset, std::size_t bytes) {
   if (kind() == BlockKind::borrowed) return borrow({data() + offset, bytes});
   if (kind() != BlockKind::anonymous) {
     throw InvalidArgument({.argument = "Block"},
-                          "a block that maps a file or shared memory has no parts",
-                          "take parts of anonymous or borrowed memory");
+                          "a block that maps a file or shared memory cannot be divided into parts",
+                          "use anonymous or borrowed memory");
   }
   if (offset % os::page_size() != 0) {
     throw InvalidArgument(
         {.argument = "offset", .value = offset, .limit = round_down(offset, os::page_size())},
         "a part at byte " + std::to_string(offset) + " would begin inside a page",
-        "align the offset to pages");
+        "align the offset to a page boundary");
   }
   auto part = std::make_unique<State>(BlockKind::anonymous, state_->options);
   part->data = data() + offset;
@@ -196,7 +197,7 @@ Block Block::part(std::size_t offset, std::size_t bytes) {
   const std::size_t huge = state_->explicit_page;
   if (huge != 0 && (offset % huge != 0 || part->size % huge != 0)) {
     internal::note_unmet(part->unmet, Wish::huge_pages, EINVAL,
-                         "a part of the block is not of whole huge pages");
+                         "the part does not consist of whole huge pages");
   } else {
     part->explicit_page = huge;
   }
@@ -232,7 +233,7 @@ void Block::State::commit_range(std::size_t from, std::size_t to) {
   const std::size_t page_before = page;
   if (const int error = make_usable(at, bytes); error != 0) {
     throw SystemError({.call = "mprotect", .number = error, .bytes = bytes},
-                      "commit less, or see vm.overcommit_memory and vm.max_map_count");
+                      "commit less, or check vm.overcommit_memory and vm.max_map_count");
   }
   internal::OnFailure undo([&] {
     static_cast<void>(give_back(at, bytes));
@@ -258,8 +259,8 @@ int Block::State::make_usable(std::byte* at, std::size_t bytes) {
   return os::allow_write(at, bytes);
 }
 
-// Where one way to drop the pages is refused, there is another; at worst they stay, zeroed, so that
-// what is committed again is always new.
+// If the kernel refuses one method of dropping the pages, another is tried. In the worst case the
+// pages stay and are zeroed here, so that memory that is committed again always reads as zero.
 bool Block::State::give_back(std::byte* at, std::size_t bytes) const noexcept {
   if (kind == BlockKind::anonymous && os::reserve_again(at, bytes) == 0) return true;
   const auto offset = static_cast<std::uint64_t>(at - data);
@@ -289,7 +290,7 @@ WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions&
     throw_outside_block(offset, bytes, committed(), "warm a range");
   }
   if (bytes == 0) return {.present = 0};
-  // Borrowed memory may begin and end inside a page; the pages it touches are warmed whole.
+  // Borrowed memory may begin and end inside a page. All pages that it touches are warmed entirely.
   const auto begin = reinterpret_cast<std::uintptr_t>(data()) + offset;
   const std::uintptr_t from = round_down(begin, os::page_size());
   const std::uintptr_t to = round_up(begin + bytes, os::page_size());
@@ -306,7 +307,7 @@ WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions&
 
 Residency Block::residency(std::size_t offset, std::size_t bytes) const {
   if (offset > size() || bytes > size() - offset) {
-    throw_outside_block(offset, bytes, size(), "tell the residency");
+    throw_outside_block(offset, bytes, size(), "report the residency");
   }
   if (bytes == 0) return {.present = 0, .huge = 0};
   return {.present = os::page_states(data() + offset, bytes).present,

@@ -1,5 +1,5 @@
 /// @file
-/// What a `Block` holds.
+/// `Block::State`: the private data of a `Block`.
 #pragma once
 
 #include <atomic>
@@ -33,7 +33,7 @@ struct Block::State {
   [[nodiscard]] int make_usable(std::byte* at, std::size_t bytes);
   [[nodiscard]] bool give_back(std::byte* at, std::size_t bytes) const noexcept;
 
-  // What the kernel may refuse without harm: block_wishes.cpp.
+  // Requests that the kernel may refuse without harm; see block_wishes.cpp.
   void ask(Wish wish, std::byte* at, std::size_t bytes, internal::os::Advice advice);
   void ask_kernel(std::byte* at, std::size_t bytes);
   void ask_nodes(std::byte* at, std::size_t bytes);
@@ -46,16 +46,16 @@ struct Block::State {
   BlockKind kind;
   BlockOptions options;
   bool can_write = true;
-  bool foreign = false;          // the content is a file's, or another process's
-  std::byte* mapping = nullptr;  // what is unmapped in the end, guards and slack included
+  bool foreign = false;          // the content belongs to a file or another process
+  std::byte* mapping = nullptr;  // the range to unmap, including guard pages and slack
   std::size_t mapping_bytes = 0;
   std::byte* data = nullptr;
   std::size_t size = 0;
   std::atomic<std::size_t> committed = 0;
-  std::size_t explicit_page = 0;  // size of the hugetlb pages asked for; 0: none
+  std::size_t explicit_page = 0;  // size of the requested hugetlb pages; 0: none
   std::size_t page = internal::os::page_size();
   internal::os::Descriptor file;
-  std::string path;  // of a mapped file, for errors
+  std::string path;  // path of a mapped file, for errors
   internal::AnnouncedRanges announced;
   std::vector<Unmet> unmet;
 };

@@ -1,5 +1,5 @@
-// What a block asks of the kernel, and can do without: huge pages, NUMA nodes, locked pages, what
-// core dumps and forks leave out.
+// Options that a block requests from the kernel but can work without: huge pages, NUMA nodes,
+// locked pages, exclusion from core dumps and forks.
 
 #include <array>
 #include <cstddef>
@@ -30,7 +30,7 @@ void note_unmet_lock(std::vector<Unmet>& all, int error, std::uint64_t bytes, st
     const std::size_t most = os::lock_limit();
     limit = most == std::numeric_limits<std::size_t>::max() ? "none" : to_iec(most);
   }
-  note_unmet(all, Wish::lock, error, "asked " + to_iec(bytes) + ", limit " + limit);
+  note_unmet(all, Wish::lock, error, "requested " + to_iec(bytes) + ", limit " + limit);
 }
 
 void forget_unmet(std::vector<Unmet>& all, Wish wish) {
@@ -66,7 +66,7 @@ void Block::State::ask_kernel(std::byte* at, std::size_t bytes) {
     if (options.huge_pages != HugePages::never) {
       ask(Wish::huge_pages, at, bytes, os::Advice::huge_pages);
     } else {
-      // A kernel that has no huge pages refuses this, and all is as it was asked.
+      // A kernel without huge pages refuses this, which has the requested effect anyway.
       static_cast<void>(os::advise(at, bytes, os::Advice::no_huge_pages));
     }
   }

@@ -78,13 +78,14 @@ std::optional<std::size_t> ChunkJob::next_chunk() {
 
 void ChunkJob::chunk_done(std::size_t bytes) {
   {
-    const std::lock_guard lock(mutex_);  // a waiter has looked, or will look again
+    // A waiter has either evaluated its condition before this, or will do so after the lock.
+    const std::lock_guard lock(mutex_);
   }
   changed_.notify_all();
   report(bytes);
 }
 
-// Caught while the lock is held: once a call has thrown, there is no further one.
+// The exception is caught while the lock is held, so that no call follows one that has thrown.
 void ChunkJob::report(std::size_t bytes) {
   const std::lock_guard lock(progress_mutex_);
   done_ += bytes;
@@ -97,14 +98,14 @@ void ChunkJob::report(std::size_t bytes) {
   }
 }
 
-// What was thrown first is what `result` throws.
+// Keeps the first exception, which `result` rethrows.
 void ChunkJob::keep_thrown() noexcept {
   const std::lock_guard lock(mutex_);
   if (!thrown_) thrown_ = std::current_exception();
   ended_ = true;
 }
 
-// The first reason to end is the one that is reported.
+// Only the first reason to end is reported.
 void ChunkJob::end(WarmResult how) {
   const std::lock_guard lock(mutex_);
   if (ended_.exchange(true)) return;
@@ -128,7 +129,7 @@ WarmResult ChunkJob::result() {
   if (thrown_) std::rethrow_exception(thrown_);
   WarmResult out = result_;
   out.warmed = done_;
-  // A job that was asked to end when nothing was left to do is complete.
+  // A job that was stopped when no work was left is complete.
   if (out.warmed == bytes_) out.end = WarmEnd::complete;
   if (out.seconds == 0) out.seconds = seconds();
   const os::FaultCount now = os::page_faults();

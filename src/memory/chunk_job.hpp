@@ -1,6 +1,6 @@
 /// @file
-/// `ChunkJob`: work that is cut into chunks and done by several threads. Warming memory and
-/// bringing in a model's weights are such jobs.
+/// `ChunkJob`: work that is divided into chunks and done by several threads, such as warming memory
+/// or loading a model's weights.
 #pragma once
 
 #include <atomic>
@@ -21,11 +21,11 @@
 
 namespace tapedeck::internal {
 
-/// Deals out chunks to threads, reports progress, and ends at the first reason there is: a stop, a
-/// deadline, the budget, an error, or an exception.
+/// Distributes chunks to threads, reports progress, and ends at the first of these: a stop request,
+/// the deadline, the budget, an error, or an exception.
 ///
-/// Thread-safety: `stop`, `progress` and `wait_until` from any thread; what is protected from the
-/// job's own threads; the rest by the owner.
+/// Thread-safety: `stop`, `progress` and `wait_until` from any thread; `next_chunk`, `chunk_done`,
+/// `end` and `end_over_budget` from the job's own threads; everything else from the owner.
 class ChunkJob {
  public:
   ChunkJob(const ChunkJob&) = delete;
@@ -36,37 +36,37 @@ class ChunkJob {
 
  protected:
   ChunkJob(WarmOptions options, std::size_t chunks, std::size_t bytes);
-  /// A derived class joins its threads in its own destructor, while its members still live.
+  /// A derived class must join the threads in its own destructor, while its members still exist.
   virtual ~ChunkJob() = default;
 
   [[nodiscard]] const WarmOptions& options() const noexcept { return options_; }
 
-  /// One thread's share: takes chunks until there is none.
+  /// The work of one thread: takes chunks until none is left.
   virtual void work() = 0;
 
-  /// Threads that the options ask for; never more than there are chunks.
+  /// The number of threads that the options request, limited to the number of chunks.
   [[nodiscard]] std::size_t wanted_threads() const noexcept;
-  /// Fewer threads are slower, and that is all: it is an error only where not even one began, whose
-  /// errno is returned.
+  /// Starts up to `wanted` threads. Having fewer threads only makes the job slower. Returns 0 if at
+  /// least one was started, otherwise the errno of the first failure.
   [[nodiscard]] int start_threads(std::size_t wanted);
   void work_here() noexcept;
   void join() noexcept { threads_.clear(); }
 
-  /// The next chunk; nothing where the job ends.
+  /// The index of the next chunk; `nullopt` if the job has ended or no chunk is left.
   [[nodiscard]] std::optional<std::size_t> next_chunk();
-  /// Wakes those who wait, and reports.
+  /// Wakes waiting threads and reports progress.
   void chunk_done(std::size_t bytes);
   void end(WarmResult how);
   void end_over_budget(const os::Budget& budget);
 
-  /// Waits until it is so, or no thread works any more.
+  /// Waits until the condition is true or no thread is running any more.
   template <class Condition>
   void wait_until(const Condition& condition) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return running_ == 0 || condition(); });
   }
 
-  /// What the job did. Throws what ended it, where that was an exception. @pre all threads joined
+  /// The result of the job. If an exception ended it, rethrows that. @pre all threads are joined.
   [[nodiscard]] WarmResult result();
 
  private:
@@ -87,10 +87,10 @@ class ChunkJob {
   std::atomic<std::size_t> next_{0};
   std::atomic<std::size_t> done_{0};
   std::atomic<bool> ended_{false};
-  std::mutex progress_mutex_;  // one call of the progress function at a time
+  std::mutex progress_mutex_;  // serializes calls of the progress function
   bool progress_threw_ = false;
 
-  std::mutex mutex_;  // of what follows
+  std::mutex mutex_;  // guards the next four members
   std::condition_variable changed_;
   std::size_t running_ = 0;
   std::exception_ptr thrown_;

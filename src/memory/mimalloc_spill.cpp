@@ -5,7 +5,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
-// mi_free finds the block's own heap from any thread, so a list of blocks needs no heap of its own.
+// mi_free finds the heap of a block from any thread, so this class needs no heap of its own.
 class MimallocSpill final : public SpillSource {
  public:
   void* allocate(std::size_t bytes, std::size_t align) noexcept override {

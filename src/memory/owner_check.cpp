@@ -1,4 +1,4 @@
-// The thread that writes on a tape, in builds that compare it.
+// Identifies the thread that writes to a tape, in builds with the owner check.
 
 #if defined(TAPEDECK_OWNER_CHECK)
 
@@ -20,8 +20,8 @@ std::int32_t this_thread() noexcept {
 void end_for_two_writers(const char* tape, std::int32_t other) noexcept {
   std::fprintf(
       stderr,
-      "tapedeck: thread %d writes on tape %s, and thread %d is its writer; the writer calls "
-      "hand_over() before another thread goes on\n",
+      "tapedeck: thread %d writes to tape %s, but thread %d is its writer; call hand_over() on the "
+      "writer's thread before another thread writes\n",
       this_thread(), tape, other);
   std::abort();
 }

@@ -15,7 +15,7 @@ SharedTape::SharedTape(SharedTape&& other) noexcept { swap(other); }
 
 SharedTape::~SharedTape() {
   if (cold_ == nullptr) return;
-  // The addresses may serve somebody else next, and borrowed memory goes back to its owner.
+  // The addresses may be reused for something else, and borrowed memory returns to its owner.
   const std::uintptr_t most = base_ + peak();
   if (cold_->options.wipe_on_clear) internal::overwrite(base_, most, 0);
   checking::unpoison(base_, most - base_);
@@ -31,12 +31,12 @@ SharedTape SharedTape::over(Block block, TapeOptions options) {
     throw InvalidArgument(
         {.argument = options.commit_step != 0 ? "TapeOptions::commit_step" : "TapeOptions::spill"},
         "tape " + options.name + " has many writers, so it can neither grow nor spill",
-        "leave commit_step and spill out");
+        "do not set commit_step or spill");
   }
   if (!block.writable()) {
     throw InvalidArgument({.argument = "block"},
-                          "the block of tape " + options.name + " cannot be written",
-                          "use memory that can be written");
+                          "the block of tape " + options.name + " is not writable",
+                          "use writable memory");
   }
   SharedTape tape;
   tape.lie_over_lines(block, options.name);

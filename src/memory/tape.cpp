@@ -12,7 +12,7 @@
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
-// What a take, a clear and a rewind touch lies in the first cache line of a tape.
+// Everything that a take, a clear and a rewind touch is in the first cache line of a tape.
 struct TapeInternals {
   using Head = TapeHead<kLine>;
   static_assert(offsetof(Head, head_) == 0 && offsetof(Head, limit_) < offsetof(Head, end_));
@@ -34,7 +34,7 @@ Tape::~Tape() {
   if (cold_ == nullptr) return;
   free_spilled(nullptr);
   cold_->children.clear();
-  // The addresses may serve somebody else next, and borrowed memory goes back to its owner.
+  // The addresses may be reused for something else, and borrowed memory returns to its owner.
   const std::uintptr_t first = base_ + cold_->planned;
   const std::uintptr_t most = base_ + peak();
   if ((on_give_back_ & kWipe) != 0) internal::overwrite(first, std::min(most, limit_.load()), 0);
@@ -51,7 +51,7 @@ Tape Tape::start_warm(std::size_t bytes, TapeOptions options, const WarmOptions&
     throw InvalidArgument(
         {.argument = "TapeOptions::commit_step", .value = options.commit_step, .limit = 0},
         "tape " + options.name + " starts warm, which commits everything at once",
-        "leave the commit step at 0");
+        "leave commit_step at 0");
   }
   Tape tape = start(bytes, std::move(options));
   tape.warm(warm).or_throw("warming tape " + tape.name());
@@ -63,7 +63,7 @@ Tape Tape::over(Block block, TapeOptions options) {
   if (block.writable() || block.size() == 0) {
     tape.lie_over_lines(block, options.name);
   } else {
-    // A mapped file may end inside a line; its last page goes on to the end of it.
+    // A mapped file may end inside a line, but its last page extends past the end of that line.
     const std::uintptr_t base = internal::address_of(block.data());
     const std::uintptr_t end = round_up(base + block.size(), kLine);
     tape.lie_over(base, end, end);
@@ -95,7 +95,7 @@ void Tape::swap(Tape& other) noexcept {
   std::swap(spilled_, other.spilled_);
 }
 
-// The rare takes: beyond the committed end, at a wide alignment, or on a full tape.
+// The rare takes: of zero bytes, beyond the committed end, at a wide alignment, or on a full tape.
 void* Tape::take_slow(std::size_t bytes, std::size_t align) noexcept {
   if (bytes == 0) return reinterpret_cast<void*>(align);
   const std::uintptr_t start = start_behind(head_.load(std::memory_order_relaxed), bytes, align);
@@ -114,7 +114,7 @@ bool Tape::grow(std::uintptr_t end) noexcept {
   const std::size_t step = asked_step == 0 ? kDefaultStep : asked_step;
   const std::uintptr_t next = limit + std::min<std::size_t>(step, end_ - limit);
   const std::uintptr_t first = internal::address_of(cold_->block.data());
-  // A whole step may be refused where the take alone is not.
+  // Committing a whole step may fail even if committing just the take succeeds.
   if (!cold_->block.try_commit(std::max(end, next) - first) &&
       !cold_->block.try_commit(end - first)) {
     return false;
@@ -128,7 +128,7 @@ void Tape::clear_extras(std::uintptr_t floor, std::uintptr_t head) noexcept {
   overwrite_given_back(floor, head);
   free_spilled(nullptr);
   for (Tape& child : cold_->children) {
-    child.hand_over();  // its worker is quiet, and comes back
+    child.hand_over();  // its worker is idle and writes again later
     child.clear();
     child.hand_over();
   }
@@ -166,15 +166,14 @@ std::span<Tape> Tape::split(std::size_t n) {
   const std::uintptr_t head = head_.load(std::memory_order_relaxed);
   if (n == 0) {
     throw InvalidArgument({.argument = "n", .value = n, .limit = 1},
-                          "tape " + name() + " cannot be split into no parts",
-                          "split it into one part or more");
+                          "tape " + name() + " cannot be split into 0 parts", "request at least 1");
   }
   if (!children().empty() || head != floor_.load(std::memory_order_relaxed)) {
     throw WrongState("tape " + name(), ObjectState::in_use,
                      "tape " + name() +
                          (children().empty() ? " has takes above its floor and cannot be split"
-                                             : " was split before"),
-                     "split a tape once, while nothing is taken above its floor");
+                                             : " is already split"),
+                     "split a tape only once, while nothing is taken above its floor");
   }
   const std::size_t part = round_down((end_ - head) / n, kLine);
   if (part == 0)

@@ -9,8 +9,8 @@ TapeFull::TapeFull(std::string_view name, std::size_t requested, std::size_t use
                    std::size_t total) noexcept
     : requested_(requested), used_(used), total_(total) {
   name_[name.copy(name_, sizeof(name_) - 1)] = '\0';
-  std::snprintf(what_, sizeof(what_), "tape %s is full: asked %zu bytes, used %zu of %zu", name_,
-                requested, used, total);
+  std::snprintf(what_, sizeof(what_), "tape %s is full: requested %zu bytes, used %zu of %zu",
+                name_, requested, used, total);
 }
 
 void TapeFull::raise(std::string_view name, std::size_t requested, std::size_t used,

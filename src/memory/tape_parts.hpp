@@ -1,5 +1,5 @@
 /// @file
-/// What the kinds of tape share behind their headers.
+/// The implementation shared by all kinds of tape.
 #pragma once
 
 #include <algorithm>
@@ -40,22 +40,22 @@ inline std::uintptr_t address_of(const std::byte* at) noexcept {
 }
 
 inline void overwrite(std::uintptr_t from, std::uintptr_t to, int value) noexcept {
-  if (from == to) return;  // an empty tape's range begins nowhere
-  // Padding between takes is still poisoned.
+  if (from == to) return;  // the range of an empty tape is not at a valid address
+  // The padding between takes is still poisoned.
   checking::unpoison(from, to - from);
   std::memset(reinterpret_cast<void*>(from), value, to - from);
 }
 
-/// What a tape has beside its head, where no take looks. The figures have one writer, and readers
-/// may watch them.
+/// The data of a tape other than its head; takes on the fast path do not touch it. The counters
+/// have one writer and any number of readers.
 template <std::size_t Line, class AnyBlock, class Options>
 struct BlockTape<Line, AnyBlock, Options>::Cold {
   Cold(AnyBlock below, Options asked) : block(std::move(below)), options(std::move(asked)) {}
 
   AnyBlock block;
   Options options;
-  std::size_t planned = 0;     // bytes in front of the block, that somebody else commits
-  std::vector<Tape> children;  // of a tape of the host that was split
+  std::size_t planned = 0;     // bytes in front of the block, which other code commits
+  std::vector<Tape> children;  // of a host tape that was split
   std::atomic<std::uint64_t> spilled{0};
   std::atomic<std::uint64_t> spilled_peak{0};
   std::atomic<std::uint64_t> spills{0};
@@ -111,9 +111,10 @@ void BlockTape<Line, AnyBlock, Options>::lie_over_lines(const AnyBlock& block,
   const std::uintptr_t end = round_down(first + block.size(), Line);
   if (block.size() == 0 || !base || end <= *base) {
     throw InvalidArgument({.argument = "block", .value = block.size(), .limit = Line},
-                          "tape " + name + " cannot lie over a block of " + to_iec(block.size()) +
-                              ", which has no whole line of " + std::to_string(Line) + " bytes",
-                          "give it a larger block");
+                          "tape " + name + " cannot use a block of " + to_iec(block.size()) +
+                              ", which does not contain a whole line of " + std::to_string(Line) +
+                              " bytes",
+                          "use a larger block");
   }
   this->lie_over(*base, *base, end);
 }
@@ -127,7 +128,7 @@ void BlockTape<Line, AnyBlock, Options>::lie_behind(std::span<std::byte> planned
     throw InvalidArgument(
         {.argument = "above"},
         "the block of tape " + name + " does not begin where its planned bytes end",
-        "give the block right behind them");
+        "pass the block directly behind them");
   }
   const std::uintptr_t floor = round_up(address_of(planned_end), Line);
   const std::uintptr_t end = round_down(address_of(planned_end) + above.size(), Line);
@@ -179,7 +180,7 @@ void BlockTape<Line, AnyBlock, Options>::note_planned(std::size_t committed, boo
   if (grew) increase(cold_->grows, std::uint64_t{1});
 }
 
-// Copies what the block now is to where readers may look.
+// Publishes the current state of the block to readers.
 template <std::size_t Line, class AnyBlock, class Options>
 void BlockTape<Line, AnyBlock, Options>::note_commit() noexcept {
   const AnyBlock& block = cold_->block;

@@ -1,4 +1,4 @@
-// The takes that a full tape has no room for, from its SpillSource.
+// Serves takes that do not fit on a full tape from its SpillSource.
 
 #include <algorithm>
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-// Lies in the line (or more) in front of the bytes that were asked for.
+// A header at the end of the padding (one line or more) in front of the requested bytes.
 struct Tape::Spilled {
   Spilled* older;
   void* block;
@@ -54,7 +54,7 @@ void* Tape::spill(std::size_t bytes, std::size_t align) noexcept {
   return payload;
 }
 
-// Newest first, until the one that was there at the mark.
+// Frees the newest blocks first and stops at `keep`, the newest one when the mark was made.
 void Tape::free_spilled(const Spilled* keep) noexcept {
   while (spilled_ != nullptr && spilled_ != keep) {
     const Spilled gone = *spilled_;

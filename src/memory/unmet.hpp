@@ -1,5 +1,5 @@
 /// @file
-/// Notes of what was asked of the host and could not be had, by blocks and by weights.
+/// Records of options that blocks and weights requested and the host did not grant.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,12 @@ namespace tapedeck::internal {
 
 inline constexpr const char* kHugePagePoolAdvice = "see /proc/sys/vm/nr_hugepages";
 
-/// Notes a wish that was refused, in the place of what was noted of it before.
+/// Records an option that was refused, and replaces an earlier record of the same option.
 void note_unmet(std::vector<Unmet>& all, Wish wish, int error, const std::string& why = {});
-/// The same of a lock. @param limit  for people; empty: RLIMIT_MEMLOCK is
+/// Records a refused lock. @param limit  the limit as text; if empty, RLIMIT_MEMLOCK is used.
 void note_unmet_lock(std::vector<Unmet>& all, int error, std::uint64_t bytes,
                      std::string limit = {});
-/// The wish is met, or is not asked any more.
+/// Removes the record of an option that was granted or is no longer requested.
 void forget_unmet(std::vector<Unmet>& all, Wish wish);
 
 }  // namespace tapedeck::internal

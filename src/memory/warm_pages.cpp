@@ -13,8 +13,8 @@
 namespace tapedeck::internal {
 namespace {
 
-// For kernels without MADV_POPULATE: one access a page. Adding 0 is a write that changes nothing,
-// also beside other writers.
+// For kernels without MADV_POPULATE: accesses each page once. Atomically adding 0 is a write that
+// changes nothing, even with concurrent writers.
 void touch(std::span<std::byte> pages, os::Access access) noexcept {
   for (std::size_t at = 0; at < pages.size(); at += os::page_size()) {
     auto& word = reinterpret_cast<unsigned char&>(pages[at]);
@@ -31,12 +31,12 @@ bool beyond(const os::Budget& budget, std::size_t bytes) {
   return bytes > resident && bytes - resident > budget.available;
 }
 
-// No more than the pages that there are.
+// The chunk size in whole pages, at least one page and at most `bytes`.
 std::size_t chunk_bytes(const WarmOptions& options, std::size_t bytes) {
   return std::min(std::max(round_down(options.chunk, os::page_size()), os::page_size()), bytes);
 }
 
-/// Pages that are there already, or are to be made.
+/// A job that makes pages resident, which may exist already or not.
 class PagesJob final : public ChunkJob {
  public:
   PagesJob(std::span<std::byte> pages, os::Access access, WarmSource source,
@@ -51,9 +51,9 @@ class PagesJob final : public ChunkJob {
   ~PagesJob() override { join(); }
 
   [[nodiscard]] WarmResult run() {
-    // Asked once for the whole: a range that cannot fit must not fill the host first.
+    // Checked once for the whole range: a range that cannot fit must not first fill the host.
     if (fits(pages_)) {
-      static_cast<void>(start_threads(wanted_threads() - 1));  // this thread works, too
+      static_cast<void>(start_threads(wanted_threads() - 1));  // this thread also works
       work_here();
       join();
     }
@@ -79,7 +79,7 @@ class PagesJob final : public ChunkJob {
     }
   }
 
-  // Only what is not there yet counts, and it is only counted when it matters.
+  // Only pages that are not yet resident count, and they are counted only if that can matter.
   [[nodiscard]] bool fits(std::span<std::byte> part) {
     if (source_ == WarmSource::huge_page_pool) return true;
     const std::optional<os::Budget> budget = os::memory_budget();

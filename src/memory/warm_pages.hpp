@@ -13,15 +13,15 @@
 
 namespace tapedeck::internal {
 
-/// Where the pages come from, which decides what they count against.
+/// Where the pages come from, which determines what they are charged to.
 enum class WarmSource : std::uint8_t {
   new_pages,
-  page_cache,      ///< May be in RAM already, though not for this process.
-  huge_page_pool,  ///< Set aside by the host: no budget is touched.
+  page_cache,      ///< The pages may be in RAM already, even if this process has not mapped them.
+  huge_page_pool,  ///< The host has set these pages aside; they do not count against the budget.
 };
 
-/// The budget, where `bytes` of new pages cannot fit in it even if all that this process has in RAM
-/// is already part of them.
+/// Returns the budget if `bytes` of new pages cannot fit in it, even assuming that all resident
+/// memory of this process is already part of them.
 [[nodiscard]] std::optional<os::Budget> beyond_budget(std::size_t bytes);
 
 /// Makes a range of whole pages resident without changing a byte.

@@ -10,15 +10,16 @@
 namespace tapedeck::internal::os {
 namespace {
 
-/// One version of the memory controller's files.
+/// The file names of one version of the memory controller.
 struct Controller {
   std::array<const char*, 2> limits;
   const char* usage;
   const char* droppable;
-  /// Of memory.stat: the least limit of all ancestors, also of those a container does not see.
+  /// The field of memory.stat with the lowest limit of all ancestors, including those that a
+  /// container cannot see.
   const char* hierarchical;
 };
-// Over memory.high nobody is killed, but everybody is throttled to a crawl.
+// Exceeding memory.high does not kill processes, but throttles them severely.
 constexpr Controller kVersion2 = {
     {"memory.max", "memory.high"}, "memory.current", "inactive_file ", nullptr};
 constexpr Controller kVersion1 = {{"memory.limit_in_bytes", nullptr},
@@ -26,13 +27,13 @@ constexpr Controller kVersion1 = {{"memory.limit_in_bytes", nullptr},
                                   "total_inactive_file ",
                                   "hierarchical_memory_limit "};
 
-/// Version 1 says "unlimited" with the last page below 2^63.
+/// Version 1 represents "unlimited" by the last page below 2^63.
 constexpr std::size_t kUnlimited = std::size_t{1} << 62;
 
 /// A group of this process, or an ancestor.
 struct Group {
   std::string folder;
-  std::string path;  ///< Empty of the root.
+  std::string path;  ///< Empty for the root.
   const Controller* files;
 };
 
@@ -56,8 +57,9 @@ void add_limits_of(std::vector<MemoryLimit>& limits, const Group& group) {
   }
 }
 
-/// Walks from a group up to the root of its hierarchy: every ancestor's limit binds. A container
-/// that sees its host's path but not the folder has its own limits at the root.
+/// Walks from a group up to the root of its hierarchy, because the limits of all ancestors apply. A
+/// container may see its path on the host without having that folder; its limits are then at the
+/// root.
 void add_chain(std::vector<Group>& groups, const std::string& root, std::string path,
                const Controller& files) {
   while (true) {
@@ -68,7 +70,7 @@ void add_chain(std::vector<Group>& groups, const std::string& root, std::string 
   }
 }
 
-/// Of each hierarchy, from the process's own group up. Not all of them need be there.
+/// The groups of each hierarchy, from the process's own group up. Some may not exist.
 std::vector<Group> memory_groups(const KernelRoots& roots) {
   std::vector<Group> groups;
   const std::string cgroup = roots.sys + "/fs/cgroup";

@@ -1,5 +1,5 @@
 /// @file
-/// The memory cgroups of this process, of version 1 and 2. Every answer may be "unknown".
+/// The memory cgroups of this process, versions 1 and 2. Any value may be unknown.
 #pragma once
 
 #include <cstddef>
@@ -13,18 +13,17 @@
 
 namespace tapedeck::internal::os {
 
-/// Adds a limit, unless it is unknown, or so large that it is none.
+/// Adds a limit, unless it is unknown or so large that it means "unlimited".
 void add_limit(std::vector<MemoryLimit>& limits, std::string name, std::optional<std::size_t> limit,
                std::size_t used);
 
-/// Adds the limits of each group, from the process's own up to the root.
+/// Adds the limits of each group, from the process's own group up to the root.
 void add_cgroups(std::vector<MemoryLimit>& limits, const KernelRoots& roots);
 
-/// Bytes.
 struct CgroupMemory {
-  std::optional<std::size_t> current{};  ///< Charged to the process's own group, page cache too.
-  std::optional<std::size_t> limit{};    ///< The least of this group and its ancestors.
-  Pressure pressure{};                   ///< Of the own group; version 2 only.
+  std::optional<std::size_t> current{};  ///< Bytes charged to its own group, with page cache.
+  std::optional<std::size_t> limit{};  ///< Bytes: the lowest limit of the group and its ancestors.
+  Pressure pressure{};                 ///< Of its own group; version 2 only.
 };
 
 [[nodiscard]] CgroupMemory cgroup_memory(const KernelRoots& roots = {});

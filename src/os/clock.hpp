@@ -1,5 +1,5 @@
 /// @file
-/// A clock that is a load from memory.
+/// A clock that costs little more than a load from memory.
 #pragma once
 
 #include <time.h>
@@ -10,8 +10,8 @@
 
 namespace tapedeck::internal::os {
 
-/// Nanoseconds since some moment that all processes of a host share, exact to a tick of the kernel
-/// (1 to 10 ms): such a clock is read without a system call whatever the host counts time with.
+/// Nanoseconds since a moment that is the same for all processes of a host. The resolution is one
+/// kernel tick (1 to 10 ms). This clock is read without a system call on every clock source.
 [[nodiscard]] inline std::uint64_t coarse_nanoseconds() noexcept {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);

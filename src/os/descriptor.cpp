@@ -22,7 +22,7 @@ bool reserve_standard_streams() noexcept {
   for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(number, F_GETFD) >= 0) continue;
     if (number == STDOUT_FILENO) has_output = false;
-    // The least that is free, which is this one: those before it are open by now.
+    // open() returns the lowest free number, which is this one: the lower ones are open by now.
     static_cast<void>(::open("/dev/null", O_RDWR));  // NOLINT(android-cloexec-open): kept
   }
   return has_output;

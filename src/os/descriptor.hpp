@@ -1,5 +1,5 @@
 /// @file
-/// `Descriptor`: what is open, and what is read from it and written to it.
+/// `Descriptor`: an owner of a file descriptor, and functions to open, read and write one.
 #pragma once
 
 #include <fcntl.h>
@@ -27,7 +27,7 @@ class Descriptor {
   ~Descriptor();
 
   [[nodiscard]] int get() const noexcept { return number_; }
-  /// Leaves it to somebody else to close.
+  /// Gives up ownership; the caller must close it.
   int release() noexcept { return std::exchange(number_, -1); }
   explicit operator bool() const noexcept { return number_ >= 0; }
 
@@ -37,44 +37,44 @@ class Descriptor {
 
 struct Opened {
   Descriptor descriptor{};
-  int error = 0;          ///< errno,
-  const char* call = "";  ///< and whose it is.
+  int error = 0;          ///< errno; 0 for success.
+  const char* call = "";  ///< The call that failed.
 };
 
-/// What a call gave that makes a descriptor; where that is negative, errno.
+/// Wraps the result of a call that creates a descriptor. If it is negative, reads errno.
 [[nodiscard]] Opened opened_by(const char* call, int result) noexcept;
 
-/// Opens /dev/null in the place of each of the descriptors 0 to 2 that is closed, so that no file
-/// that is opened later is taken for one of them. Tells whether standard output was open. Before
-/// anything else is opened.
+/// Opens /dev/null for each of the descriptors 0 to 2 that is closed, so that no file opened later
+/// is mistaken for a standard stream. Returns whether standard output was open. Call this before
+/// opening anything else.
 [[nodiscard]] bool reserve_standard_streams() noexcept;
 
 enum class OpenFor : int {
-  /// A FIFO without a writer does not block.
+  /// Does not block on a FIFO without a writer.
   reading = O_RDONLY | O_NONBLOCK,
-  /// Past the page cache: offsets, sizes and addresses of reads must be multiples of the device's
-  /// block, which a page always is. EINVAL from file systems that cannot.
+  /// Bypasses the page cache. Offsets, sizes and addresses of reads must be multiples of the
+  /// device's block size, which a page always is. Gives EINVAL on file systems without support.
   direct_reading = reading | O_DIRECT,
-  /// Of what is no symbolic link: ELOOP.
+  /// Gives ELOOP for a symbolic link.
   reading_no_link = reading | O_NOFOLLOW,
-  /// The file is created or truncated.
+  /// Creates or truncates the file.
   writing = O_WRONLY | O_CREAT | O_TRUNC,
-  /// A file in the folder that is named, without a name and for this user alone: gone with its
-  /// descriptor, unless `give_name` names it.
+  /// Creates a file without a name, accessible to this user only. The path is that of its folder.
+  /// The file disappears when its descriptor is closed, unless `give_name` names it.
   unnamed_file = O_RDWR | O_TMPFILE,
 };
 [[nodiscard]] Opened open(const std::filesystem::path& path, OpenFor what) noexcept;
 [[nodiscard]] Opened duplicate(int descriptor) noexcept;
 
 struct Transferred {
-  std::size_t bytes = 0;  ///< Fewer than asked at the end of the file, or on an error.
+  std::size_t bytes = 0;  ///< Fewer than requested at the end of the file or on an error.
   int error = 0;          ///< errno
 };
 
 /// Reads until the span is full or the file ends.
 [[nodiscard]] Transferred read_at(int descriptor, std::span<std::byte> into,
                                   std::uint64_t offset) noexcept;
-/// Writes all of it at the descriptor's position.
+/// Writes all bytes at the descriptor's position.
 [[nodiscard]] Transferred write_all(int descriptor, std::span<const std::byte> from) noexcept;
 
 [[nodiscard]] bool is_terminal(int descriptor) noexcept;

@@ -1,6 +1,6 @@
 /// @file
-/// Makes the N-th system call fail, for tests. Every call in this room asks `injected` first;
-/// outside tests that is one load of a zero.
+/// Makes the n-th system call fail, for tests. Calls in this room check `injected` first, which
+/// outside of tests costs one load.
 #pragma once
 
 #include <cerrno>
@@ -10,8 +10,8 @@
 
 namespace tapedeck::internal::os {
 
-/// While alive, the `n`-th call (from 1) of this room fails with `error`, on whatever thread it
-/// comes; n = 0 only counts. One at a time.
+/// While an object exists, the `n`-th call (from 1) of this room fails with `error`, on whichever
+/// thread it happens; n = 0 only counts calls. Only one object may exist at a time.
 class InjectFault {
  public:
   InjectFault(std::uint64_t n, int error) noexcept;
@@ -19,16 +19,16 @@ class InjectFault {
   InjectFault(const InjectFault&) = delete;
   InjectFault& operator=(const InjectFault&) = delete;
 
-  [[nodiscard]] static std::uint64_t calls() noexcept;  ///< Made since this was created.
+  [[nodiscard]] static std::uint64_t calls() noexcept;  ///< Calls made since the object's creation.
   [[nodiscard]] static bool fired() noexcept;           ///< Whether the n-th call was reached.
   [[nodiscard]] static const char* victim() noexcept;   ///< The call that failed, or "".
 };
 
-/// The errno the call named must fail with now; 0: go on.
+/// The errno that the named call must fail with now; 0 to proceed.
 [[nodiscard]] int injected(const char* call) noexcept;
 
-/// Makes a call that says -1 and leaves its reason in errno, unless a test makes it fail. Gives
-/// errno, 0 for success.
+/// Makes a call that returns -1 and sets errno on failure, unless a test makes it fail. Returns
+/// errno, or 0 for success.
 template <class Call>
 [[nodiscard]] int errno_of(const char* name, const Call& call) noexcept {
   if (const int error = injected(name)) return error;

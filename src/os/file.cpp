@@ -18,7 +18,7 @@
 namespace tapedeck::internal::os {
 namespace {
 
-// FNV-1a, over the words.
+// FNV-1a over words instead of bytes.
 std::uint64_t hash_of(std::initializer_list<std::uint64_t> words) noexcept {
   std::uint64_t hash = 0xCBF29CE484222325U;
   for (const std::uint64_t word : words) hash = (hash ^ word) * 0x100000001B3U;
@@ -117,7 +117,7 @@ OpenedFile open_regular_file(const std::filesystem::path& path) {
 FileSystem file_system(int descriptor) {
   struct statfs status {};
   if (injected("fstatfs") != 0 || ::fstatfs(descriptor, &status) != 0) {
-    return {.name = "a file system that is not told"};
+    return {.name = "an unknown file system"};
   }
   const auto magic = static_cast<std::uint32_t>(status.f_type);
   for (const KnownFileSystem& known : kKnownFileSystems) {

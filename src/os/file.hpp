@@ -1,5 +1,5 @@
 /// @file
-/// Files by their names: what they are, and how they come and go.
+/// Files by name: opening, inspecting, renaming and removing them.
 #pragma once
 
 #include <cstddef>
@@ -13,17 +13,17 @@
 
 namespace tapedeck::internal::os {
 
-/// EEXIST where something has the name. Gives errno.
+/// Names a file that was opened without a name. Returns errno, EEXIST if the name exists already.
 [[nodiscard]] int give_name(int descriptor, const std::filesystem::path& path) noexcept;
-/// Makes a file so long, and has all of it on the file system. Gives errno.
+/// Extends a file to `bytes` and allocates all of it on the file system. Returns errno.
 [[nodiscard]] int allocate(int descriptor, std::size_t bytes) noexcept;
 struct FileFacts {
   std::uint64_t bytes = 0;
   bool regular = false;
-  bool owned = false;       ///< By the user that this process runs as,
-  bool owner_only = false;  ///< and nobody else has rights.
-  /// A hash of what tells a file from another one, or from itself once it was written: device,
-  /// number, size, time of the last change.
+  bool owned = false;       ///< The file belongs to the user that this process runs as.
+  bool owner_only = false;  ///< Users other than the owner have no permissions.
+  /// A hash that distinguishes a file from other files and from its own later versions. It covers
+  /// the device, the inode number, the size and the time of the last modification.
   std::uint64_t stamp = 0;
   int error = 0;  ///< errno
 };
@@ -31,7 +31,7 @@ struct FileFacts {
 [[nodiscard]] FileFacts facts(int descriptor) noexcept;
 [[nodiscard]] FileFacts facts(const std::filesystem::path& path) noexcept;
 
-/// A file that is open for reading, and what it was when it was opened.
+/// A file that is open for reading, and its facts when it was opened.
 struct OpenedFile {
   Descriptor descriptor{};
   FileFacts facts{};
@@ -39,10 +39,12 @@ struct OpenedFile {
 
 /// Opens a file for reading. @throws SystemError
 [[nodiscard]] OpenedFile open_file(const std::filesystem::path& path);
-/// As `open_file`. @throws SystemError; InvalidArgument for what is no regular file.
+/// Opens a regular file for reading.
+/// @throws SystemError; InvalidArgument if it is not a regular file.
 [[nodiscard]] OpenedFile open_regular_file(const std::filesystem::path& path);
 
-/// Gives errno, 0 for success. A file that has the new name is replaced, at once.
+/// Renames a file and atomically replaces a file that has the new name. Returns errno, or 0 for
+/// success.
 [[nodiscard]] int rename_file(const std::filesystem::path& from,
                               const std::filesystem::path& to) noexcept;
 [[nodiscard]] int remove_file(const std::filesystem::path& path) noexcept;
@@ -51,21 +53,21 @@ struct Listed {
   std::vector<std::string> names{};
   int error = 0;  ///< errno
 };
-/// What is in a folder, but "." and "..", in no order.
+/// The names in a folder except "." and "..", in no particular order.
 [[nodiscard]] Listed list_folder(const std::filesystem::path& folder);
 
-/// What a file lies on, as far as it matters for reading it.
+/// The file system of a file, as far as it matters for reading.
 struct FileSystem {
   enum class Kind : std::uint8_t { disk, memory, network };
   Kind kind = Kind::disk;
-  std::string name{};  ///< "ext4", "tmpfs"; the number of one that is not known.
+  std::string name{};  ///< "ext4", "tmpfs"; for an unknown one its number.
 };
 [[nodiscard]] FileSystem file_system(int descriptor);
 
-/// Asks the kernel to read a range of a file ahead, and does not wait.
+/// Asks the kernel to read a range of a file ahead. Does not wait for it.
 void read_ahead(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept;
 
-/// What an ordinary user may still write in a folder's file system.
+/// The bytes that an ordinary user may still write on a folder's file system.
 [[nodiscard]] std::optional<std::uint64_t> free_bytes(const std::filesystem::path& folder) noexcept;
 
 }  // namespace tapedeck::internal::os

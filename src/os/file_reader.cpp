@@ -24,7 +24,8 @@ FileReader::FileReader(const std::filesystem::path& path)
 std::string FileReader::text(std::uint64_t length, const char* what) {
   require(length, what);
   std::string text;
-  // In pieces: a size is a claim of the file system, and only bytes that came are proof.
+  // Reads in pieces, since the size that the file system reports may be wrong. Memory is allocated
+  // only as bytes arrive.
   while (text.size() < length) {
     const std::size_t had = text.size();
     text.resize(had + static_cast<std::size_t>(std::min(length - had, kBuffer)));
@@ -77,7 +78,7 @@ void FileReader::refill() {
   const os::Transferred got =
       os::read_at(file_.descriptor.get(), {buffer_.get(), capacity_}, buffer_begin_);
   if (got.error != 0) throw SystemError({.call = "pread", .number = got.error, .path = path_});
-  // A file that grows meanwhile stays as long as it was.
+  // If the file grows meanwhile, the additional bytes are ignored.
   filled_ = static_cast<std::size_t>(std::min<std::uint64_t>(got.bytes, size() - buffer_begin_));
 }
 

@@ -1,5 +1,5 @@
 /// @file
-/// A file's header: read from the start, through a buffer, and not trusted.
+/// `FileReader`: reads the header of an untrusted file from the start, through a buffer.
 #pragma once
 
 #include <algorithm>
@@ -17,14 +17,14 @@
 
 namespace tapedeck::internal {
 
-/// The advice where a file ends too early.
-inline constexpr const char* kCutOff = "it is cut off: copy or download it again";
+/// The advice for a file that ends too early.
+inline constexpr const char* kCutOff = "the file is cut off: copy or download it again";
 
-/// Reads forward. Whatever would go beyond the file's end is a FormatError, before memory is
-/// allocated for it; what is skipped is not read.
+/// Reads a file forward. Reading or skipping beyond its end throws FormatError before any memory is
+/// allocated for the bytes. Skipped bytes are not read.
 class FileReader {
  public:
-  /// @throws SystemError; InvalidArgument if it is no regular file.
+  /// @throws SystemError; InvalidArgument if it is not a regular file.
   explicit FileReader(const std::filesystem::path& path);
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
@@ -35,15 +35,15 @@ class FileReader {
   [[nodiscard]] std::uint64_t offset() const noexcept { return buffer_begin_ + at_; }
   [[nodiscard]] std::uint64_t left() const noexcept { return size() - offset(); }
 
-  /// @param what  for the error, where the file ends inside it: "a tensor's name".
+  /// @param what  the item being read, for the error if the file ends inside it: "a tensor's name".
   void read(std::span<std::byte> into, const char* what) {
     if (into.size() > filled_ - at_) return read_across(into, what);
-    // Not memcpy: an empty string may be read into an empty vector, which lies nowhere.
+    // Not memcpy: zero bytes may be read into an empty vector, whose pointer may be null.
     std::copy_n(buffer_.get() + at_, into.size(), into.data());
     at_ += into.size();
   }
 
-  /// A number as it lies in memory: little-endian.
+  /// Reads a little-endian number.
   template <class T>
   [[nodiscard]] T number(const char* what) {
     static_assert(std::is_arithmetic_v<T>);
@@ -59,11 +59,11 @@ class FileReader {
     at_ += static_cast<std::size_t>(bytes);
   }
 
-  /// Some bytes from here on, at least one unless the file is over; not yet read. Good until the
-  /// next call.
+  /// The next buffered bytes, without consuming them; at least one unless the file is at its end.
+  /// They are valid until the next call of any other function.
   [[nodiscard]] std::span<const std::byte> peek();
 
-  /// A FormatError's facts but for the path.
+  /// The facts of a FormatError except the path.
   struct Fault {
     std::uint64_t offset = 0;
     std::string field{};

@@ -10,7 +10,7 @@
 namespace tapedeck::internal::os {
 namespace {
 
-/// What bounds memory in RAM; empty without MemAvailable.
+/// The limits of memory in RAM; empty if MemAvailable is unknown.
 std::vector<MemoryLimit> resident_limits(const std::string& meminfo, const KernelRoots& roots) {
   const auto available = kib_of(meminfo, "MemAvailable:");
   if (!available) return {};
@@ -21,7 +21,7 @@ std::vector<MemoryLimit> resident_limits(const std::string& meminfo, const Kerne
   return limits;
 }
 
-/// A cpuset that leaves out some nodes bounds memory to what the others have.
+/// A cpuset that excludes some nodes limits memory to that of the others.
 void add_cpuset(std::vector<MemoryLimit>& limits, const KernelRoots& roots) {
   MemoryLimit bound = {.name = "cpuset, NUMA nodes"};
   bool all = true;
@@ -35,7 +35,7 @@ void add_cpuset(std::vector<MemoryLimit>& limits, const KernelRoots& roots) {
   if (!all) limits.push_back(std::move(bound));
 }
 
-/// What bounds the memory a process may map, be it in RAM or not.
+/// Adds the limits of the memory that a process may map, in RAM or not.
 void add_mapping_limits(std::vector<MemoryLimit>& limits, const std::string& meminfo,
                         const KernelRoots& roots) {
   const std::string rlimits = read_text(roots.proc + "/self/limits");
@@ -50,7 +50,7 @@ void add_mapping_limits(std::vector<MemoryLimit>& limits, const std::string& mem
   }
 }
 
-/// Whether a list of the kernel's, "0-3,8", has the number.
+/// Whether a list in the kernel's format ("0-3,8") contains the number.
 bool list_has(std::string_view list, unsigned number) {
   return any_part(list, ',', [&](std::string_view range) {
     const std::size_t dash = std::min(range.find('-'), range.size());
@@ -96,7 +96,7 @@ std::optional<MemoryLimit> memlock_limit(const KernelRoots& roots) {
 }
 
 std::vector<NumaNode> numa_nodes(const KernelRoots& roots) {
-  constexpr unsigned kMostNodes = 1024;  // of any Linux
+  constexpr unsigned kMostNodes = 1024;  // the maximum of any Linux kernel
   const std::string online = read_text(roots.sys + "/devices/system/node/online");
   const std::string status = read_text(roots.proc + "/self/status");
   const std::string_view allowed = text_behind(status, "Mems_allowed_list:");

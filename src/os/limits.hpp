@@ -1,5 +1,6 @@
 /// @file
-/// What bounds the memory that this process may use. What the kernel does not tell bounds nothing.
+/// The limits of the memory that this process may use. A limit that the kernel does not report is
+/// ignored.
 #pragma once
 
 #include <cstddef>
@@ -12,30 +13,30 @@
 
 namespace tapedeck::internal::os {
 
-/// Everything that bounds how much more memory this process may use: MemAvailable; for each memory
-/// cgroup (v1 and v2) from the process's own up to the root, its limits; the NUMA nodes of its
-/// cpuset where those are not all; RLIMIT_AS and RLIMIT_DATA; the commit limit of a host that does
-/// not overcommit. What cannot be read, or is unlimited, is not listed.
+/// All limits of how much more memory this process may use: MemAvailable; the limits of each memory
+/// cgroup (v1 and v2) from the process's own up to the root; the NUMA nodes of its cpuset if it
+/// excludes some; RLIMIT_AS and RLIMIT_DATA; and the commit limit if the host does not overcommit.
+/// Limits that cannot be read or are unlimited are not listed.
 [[nodiscard]] std::vector<MemoryLimit> memory_limits(const KernelRoots& roots = {});
 
-/// RLIMIT_MEMLOCK; nothing where it is unlimited, unknown, or this process need not obey it
+/// RLIMIT_MEMLOCK; `nullopt` if it is unlimited or unknown, or does not apply to this process
 /// (CAP_IPC_LOCK).
 [[nodiscard]] std::optional<MemoryLimit> memlock_limit(const KernelRoots& roots = {});
 
-/// Empty where the kernel has none or does not tell.
+/// The NUMA nodes that are online; empty if the kernel has none or does not report them.
 [[nodiscard]] std::vector<NumaNode> numa_nodes(const KernelRoots& roots = {});
 
-/// How much more memory this process may use, and what bounds it.
+/// How much more memory this process may use, and the limit that applies.
 struct Budget {
   std::size_t available;  ///< Bytes.
   std::string limit;      ///< As `MemoryLimit::name`.
 };
 
-/// Nothing where there are no limits.
+/// The tightest of the limits; `nullopt` if there are none.
 [[nodiscard]] std::optional<Budget> tightest_of(std::span<const MemoryLimit> limits);
 
-/// The tightest of those limits that bound memory in RAM, for whoever fills addresses it has
-/// already: MemAvailable and the memory cgroups. Unknown without /proc.
+/// The tightest limit of memory in RAM (MemAvailable and the memory cgroups), for code that fills
+/// addresses which are already mapped. Unknown without /proc.
 [[nodiscard]] std::optional<Budget> memory_budget(const KernelRoots& roots = {});
 
 }  // namespace tapedeck::internal::os

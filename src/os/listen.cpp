@@ -65,7 +65,7 @@ Listening listen_at(const std::string& host, std::uint16_t port) {
   wanted.ai_socktype = SOCK_STREAM;
   addrinfo* first = nullptr;
   const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted, &first);
-  if (error != 0) return {.why = "no address of \"" + host + "\": " + ::gai_strerror(error)};
+  if (error != 0) return {.why = "cannot resolve \"" + host + "\": " + ::gai_strerror(error)};
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> all(first, ::freeaddrinfo);
   const addrinfo& address = *preferred(first);
   Listening result = {.address = in_digits(address.ai_addr, address.ai_addrlen)};

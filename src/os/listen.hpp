@@ -1,5 +1,5 @@
 /// @file
-/// TCP sockets that listen.
+/// Listening TCP sockets.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,14 @@
 namespace tapedeck::internal::os {
 
 struct Listening {
-  Descriptor socket{};    ///< None where it failed.
-  std::string address{};  ///< In digits: "127.0.0.1:9464", "[::1]:9464".
-  std::string why{};      ///< For people, where the host has no address.
-  int error = 0;          ///< errno, where one cannot listen there now,
-  const char* call = "";  ///< and the call that failed with it.
+  Descriptor socket{};    ///< Empty if it failed.
+  std::string address{};  ///< In numeric form: "127.0.0.1:9464", "[::1]:9464".
+  std::string why{};      ///< For people, if the host could not be resolved.
+  int error = 0;          ///< errno, if it cannot listen at the address.
+  const char* call = "";  ///< The call that failed with `error`.
 };
 
-/// Listens at an address of `host`, an IPv4 address if it has one. Port 0 is any free port.
+/// Listens at an address of `host`, preferably an IPv4 address. Port 0 selects any free port.
 [[nodiscard]] Listening listen_at(const std::string& host, std::uint16_t port);
 
 }  // namespace tapedeck::internal::os

@@ -1,5 +1,5 @@
 /// @file
-/// The memory of a process, as /proc counts it. Every answer may be "unknown".
+/// The memory of a process as counted by /proc. Any value may be unknown.
 #pragma once
 
 #include <cstddef>
@@ -11,23 +11,23 @@
 
 namespace tapedeck::internal::os {
 
-/// Bytes of all mappings of this process that are in RAM (VmRSS; not of hugetlb).
+/// Bytes of all mappings of this process that are in RAM (VmRSS, without hugetlb pages).
 [[nodiscard]] std::optional<std::size_t> resident_bytes(const KernelRoots& roots = {});
 
 /// Memory of a process by what backs it, in bytes (/proc/PID/status).
 struct ProcessMemory {
-  std::optional<std::size_t> anonymous{};  ///< In RAM; so are the next two.
-  std::optional<std::size_t> file{};
-  std::optional<std::size_t> shared{};
-  std::optional<std::size_t> peak{};  ///< The most that ever was in RAM.
+  std::optional<std::size_t> anonymous{};  ///< Anonymous memory in RAM.
+  std::optional<std::size_t> file{};       ///< File pages in RAM.
+  std::optional<std::size_t> shared{};     ///< Shared memory in RAM.
+  std::optional<std::size_t> peak{};       ///< The most that ever was in RAM.
   std::optional<std::size_t> swapped{};
-  std::optional<std::size_t> hugetlb{};  ///< In none of the others.
+  std::optional<std::size_t> hugetlb{};  ///< Not counted in any other field.
 };
 [[nodiscard]] ProcessMemory process_memory(const KernelRoots& roots = {},
                                            const std::string& process = "self");
 
 /// Anonymous memory of this process in transparent huge pages (/proc/self/smaps_rollup). The kernel
-/// walks over all pages for it.
+/// walks all pages of the process to count it.
 [[nodiscard]] std::optional<std::size_t> anon_huge_bytes(const KernelRoots& roots = {});
 
 /// Page faults of this process so far.

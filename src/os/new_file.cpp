@@ -12,14 +12,15 @@ namespace tapedeck::internal {
 
 NewFile::NewFile(std::filesystem::path path) : path_(std::move(path)) {
   const os::FileFacts there = os::facts(path_);
-  // No name at all would be missed only when it is put in place.
+  // An empty path would otherwise fail only in put_in_place().
   const bool is_new = there.error == ENOENT && !path_.empty();
   if (there.error != 0 && !is_new) throw_system_error("stat", there.error);
   if (there.error == 0 && !there.regular) {
     throw InvalidArgument({.argument = "path"},
-                          path_.string() + " is there and not a regular file");
+                          path_.string() + " exists and is not a regular file");
   }
-  // In the same folder, so that renaming copies nothing; its length does not depend on the name.
+  // In the same folder, so that renaming copies nothing. The length of the name does not depend on
+  // that of the final name, which may be the longest allowed.
   std::random_device random;
   temporary_ = path_.parent_path() / (".tapedeck-" + std::to_string(random()));
   os::Opened opened = os::open(temporary_, os::OpenFor::writing);

@@ -1,5 +1,5 @@
 /// @file
-/// `NewFile`: a file that is there as a whole, or not at all.
+/// `NewFile`: a file that appears completely written, or not at all.
 #pragma once
 
 #include <cstddef>
@@ -11,26 +11,27 @@
 
 namespace tapedeck::internal {
 
-/// Written under a name of its own beside the final one, and gone unless it was put in place; until
-/// then a file that has the final name stays as it is.
+/// Writes to a temporary file in the same folder. `put_in_place` renames it to the final name;
+/// otherwise the destructor removes it. An existing file of that name is unchanged until then.
 ///
 /// Thread-safety: one thread at a time.
 ///
-///     NewFile file("recording.jsonl");  // now it is known that the folder takes it
+///     NewFile file("recording.jsonl");  // fails now if the folder is not writable
 ///     file.write(bytes);
 ///     file.put_in_place();
 class NewFile {
  public:
-  /// @throws SystemError with the path where no file can be made there; InvalidArgument where what
-  /// has the name is no regular file.
+  /// @throws SystemError with the path if no file can be created there; InvalidArgument if the path
+  /// exists and is not a regular file.
   explicit NewFile(std::filesystem::path path);
   ~NewFile();
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
 
-  /// Writes all of it behind what is there. @throws SystemError: ENOSPC.
+  /// Appends all bytes. @throws SystemError, for example ENOSPC.
   void write(std::span<const std::byte> bytes);
-  /// Gives it its name, in place of a file that has it. After the last `write`. @throws SystemError
+  /// Gives the file its final name and replaces an existing file. Call it after the last `write`.
+  /// @throws SystemError
   void put_in_place();
 
  private:

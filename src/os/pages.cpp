@@ -19,7 +19,7 @@
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
 
-// Newer than the headers of the oldest system this builds on.
+// The headers of the oldest supported system lack this.
 #ifndef SYS_cachestat
 #define SYS_cachestat 451
 #endif
@@ -116,7 +116,7 @@ Transferred copy_populated(std::byte* to, const std::byte* from, std::size_t byt
   return {bytes, 0};
 }
 
-/// The head of a mapping in smaps: "7f00a000-7f00b000 rw-p …".
+/// Parses the first line of a mapping in smaps: "7f00a000-7f00b000 rw-p …".
 std::optional<AddressRange> mapping_of(std::string_view line) {
   const std::size_t dash = line.find('-');
   if (dash == std::string_view::npos) return std::nullopt;
@@ -126,8 +126,8 @@ std::optional<AddressRange> mapping_of(std::string_view line) {
   return AddressRange{*begin, *end};
 }
 
-/// The sum of some figures of /proc/self/smaps over the mappings that have bytes of a range, each
-/// no more than those bytes.
+/// The sum of the values for some keys of /proc/self/smaps over all mappings that overlap a range.
+/// Each value counts at most as much as the mapping overlaps.
 std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
                                         std::span<const std::string_view> keys) {
   const std::string text = read_text("/proc/self/smaps");
@@ -161,7 +161,7 @@ PageStates page_states(const std::byte* at, std::size_t bytes) {
   std::optional<PageStates> states = scan(pagemap.descriptor.get(), range);
   if (!states) states = read_entries(pagemap.descriptor.get(), range);
   if (!states) return {};
-  // Of the pages at either end, only what lies in the range counts.
+  // The pages at either end count only as far as they are in the range.
   for (std::optional<std::size_t>* sum : {&states->present, &states->swapped, &states->huge}) {
     if (*sum) *sum = std::min(**sum, bytes);
   }
@@ -254,7 +254,7 @@ int place_on_nodes(std::byte* at, std::size_t bytes, NodePolicy policy,
     mask[node / kBits] |= 1UL << node % kBits;
   }
   const int mode = policy == NodePolicy::bind ? kBind : kInterleave;
-  // The kernel reads one bit fewer than it is told of.
+  // The kernel uses one bit fewer than it is passed.
   return errno_of("mbind", [&] {
     return ::syscall(SYS_mbind, at, bytes, mode, mask.data(), mask.size() * kBits + 1, 0U);
   });

@@ -9,7 +9,7 @@
 namespace tapedeck::internal::os {
 namespace {
 
-/// "12.34", which is 12.34 %, in ten-thousandths: 1234.
+/// Parses a percentage with two decimals into ten-thousandths: 1234 for "12.34".
 std::optional<std::uint64_t> ten_thousandths(std::string_view percent) {
   constexpr std::uint64_t kWhole = 10'000;
   const std::size_t point = percent.find('.');
@@ -21,7 +21,7 @@ std::optional<std::uint64_t> ten_thousandths(std::string_view percent) {
   return share && *share <= kWhole ? share : std::nullopt;
 }
 
-/// What stands behind " key=" in a line, up to the next space.
+/// The text after `key` ("total=") in a line, up to the next space.
 std::string_view word_behind(std::string_view line, std::string_view key) {
   const std::size_t at = line.find(key);
   if (at == std::string_view::npos) return {};

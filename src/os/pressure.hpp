@@ -14,18 +14,18 @@ namespace tapedeck::internal::os {
 /// A line of a pressure file.
 struct Stalls {
   std::optional<std::uint64_t> average{};  ///< Share of the last 10 s, in ten-thousandths.
-  std::optional<std::uint64_t> total{};  ///< Microseconds since boot, or since the group is there.
+  std::optional<std::uint64_t> total{};    ///< Microseconds since boot or the group's creation.
 };
 
 struct Pressure {
-  Stalls some{};  ///< At least one task waited.
-  Stalls full{};  ///< All of them did.
+  Stalls some{};  ///< Time in which at least one task waited.
+  Stalls full{};  ///< Time in which all tasks waited.
 };
 
-/// Of "/proc/pressure/memory", or a cgroup's "memory.pressure".
+/// Reads "/proc/pressure/memory" or the "memory.pressure" of a cgroup.
 [[nodiscard]] Pressure read_pressure(const std::string& path);
 
-/// Of the whole host.
+/// The memory pressure of the whole host.
 [[nodiscard]] Pressure memory_pressure(const KernelRoots& roots = {});
 
 }  // namespace tapedeck::internal::os

@@ -1,6 +1,6 @@
 /// @file
-/// Reads what the kernel writes into the files of /proc, /sys and cgroups. What is missing, garbled
-/// or too large to count is "unknown".
+/// Reads the files of /proc, /sys and cgroups. A value that is missing, malformed or too large is
+/// unknown.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 
 namespace tapedeck::internal::os {
 
-/// Empty where the file cannot be read.
+/// The content of a file; empty if it cannot be read.
 [[nodiscard]] std::string read_text(const std::string& path);
 
 template <class Number>
@@ -26,8 +26,8 @@ template <class Number>
   return result.ec == std::errc{} ? std::optional(number) : std::nullopt;
 }
 
-/// Calls `is_it` with the parts of a text, which `separator` ends, until one gives true. Tells
-/// whether one did.
+/// Calls `is_it` with each part of a text, as divided by `separator`, until it returns true.
+/// Returns whether it did.
 template <class IsIt>
 bool any_part(std::string_view text, char separator, IsIt is_it) {
   while (!text.empty()) {
@@ -38,16 +38,16 @@ bool any_part(std::string_view text, char separator, IsIt is_it) {
   return false;
 }
 
-/// What stands behind a key at the start of a line; empty where the key is missing.
+/// The rest of the first line that starts with `key`; empty if there is none.
 [[nodiscard]] std::string_view text_behind(std::string_view text, std::string_view key);
 
-/// The number behind `key` at the start of a line.
+/// The number after `key` at the start of a line.
 [[nodiscard]] std::optional<std::size_t> value_of(std::string_view text, std::string_view key);
 
-/// The number of kB behind `key`, in bytes.
+/// The number of kB after `key` at the start of a line, converted to bytes.
 [[nodiscard]] std::optional<std::size_t> kib_of(std::string_view text, std::string_view key);
 
-/// The number a file begins with: "max" is none.
+/// The number that a file starts with; `nullopt` if it is not a number, such as "max".
 [[nodiscard]] std::optional<std::size_t> read_number(const std::string& path);
 
 }  // namespace tapedeck::internal::os

@@ -20,9 +20,9 @@
 namespace tapedeck::internal::os {
 namespace {
 
-/// Of proc(5).
+/// Parses /proc/PID/stat; the field numbers are those of proc(5).
 ProcessStat parse_stat(std::string_view line) {
-  constexpr std::size_t kName = 2;  // may be anything, and ends with the last ')'
+  constexpr std::size_t kName = 2;  // may contain any character; ends at the last ')'
   constexpr std::size_t kState = 3;
   constexpr std::size_t kMinorFaults = 10;
   constexpr std::size_t kMajorFaults = 12;
@@ -48,7 +48,7 @@ ProcessStat process_stat(const std::string& process, const KernelRoots& roots) {
   if (file.error != 0) return {.error = file.error, .call = file.call};
   std::array<std::byte, 4096> line;
   const Transferred got = read_at(file.descriptor.get(), line, 0);
-  // One that ends between the two calls is gone, too.
+  // A process that ends between the two calls does not exist any more, either.
   if (got.error != 0) return {.error = got.error == ESRCH ? ENOENT : got.error, .call = "pread"};
   return parse_stat({reinterpret_cast<const char*>(line.data()), got.bytes});
 }

@@ -1,5 +1,5 @@
 /// @file
-/// Processes: which one it is, whether it lives, and what it has cost.
+/// The identity of a process, whether it is alive, and its page faults.
 #pragma once
 
 #include <cstdint>
@@ -10,24 +10,25 @@
 
 namespace tapedeck::internal::os {
 
-/// Of /proc/PID/stat.
+/// Values of /proc/PID/stat.
 struct ProcessStat {
-  bool alive = false;  ///< Not a zombie either.
-  /// Ticks from the host's start to its own: tells a number's next owner.
+  bool alive = false;  ///< False for a zombie.
+  /// Ticks from the boot of the host to the start of the process. Distinguishes processes that
+  /// have had the same ID.
   std::uint64_t start = 0;
   FaultCount faults{};
-  int error = 0;          ///< errno, where the kernel does not tell: ENOENT for no such process,
-  const char* call = "";  ///< and whose it is.
+  int error = 0;          ///< errno if it failed, ENOENT if there is no such process.
+  const char* call = "";  ///< The call that failed.
 };
 
-/// EINVAL for a text that is none of the kernel's.
+/// Reads /proc/PID/stat. The error is EINVAL if the text does not have the kernel's format.
 [[nodiscard]] ProcessStat process_stat(const std::string& process, const KernelRoots& roots = {});
 
 [[nodiscard]] std::int32_t process_id() noexcept;
-/// Of the calling thread.
+/// The ID of the calling thread.
 [[nodiscard]] std::int32_t thread_id() noexcept;
 
-/// The namespace that this process's number is one of; 0 where the kernel does not tell.
+/// The PID namespace of this process; 0 if it is unknown.
 [[nodiscard]] std::uint64_t pid_namespace() noexcept;
 
 }  // namespace tapedeck::internal::os

@@ -18,8 +18,8 @@ namespace tapedeck::internal::os {
 
 namespace {
 
-// A queue may be mapped where another one was unmapped. The kernel puts these one after the other;
-// but liburing makes its own system calls, and ThreadSanitizer sees only this.
+// A queue may be mapped where another one was unmapped. The kernel serializes the two operations,
+// but ThreadSanitizer does not see liburing's own system calls; it sees this mutex.
 std::mutex mapping;
 
 }  // namespace

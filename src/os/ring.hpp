@@ -1,5 +1,5 @@
 /// @file
-/// Reads that the kernel makes beside the thread that asked for them (io_uring).
+/// `Ring`: reads that the kernel performs asynchronously (io_uring).
 #pragma once
 
 #include <cstddef>
@@ -13,29 +13,29 @@ struct io_uring;
 
 namespace tapedeck::internal::os {
 
-/// One thread's queue of reads. Reads that were not waited for are waited for by the destructor,
-/// since their memory is still written to.
+/// A queue of reads for one thread. The destructor waits for all outstanding reads, since they
+/// still write to memory.
 class Ring {
  public:
-  /// nullptr where the kernel refuses, or this was built without liburing.
-  /// @param depth  how many reads may be under way at a time.
+  /// Returns nullptr if the kernel refuses or the library was built without liburing.
+  /// @param depth  the maximum number of outstanding reads.
   [[nodiscard]] static std::unique_ptr<Ring> make(unsigned depth);
   ~Ring();
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
 
-  /// Starts a read. @pre fewer than `depth` are under way. Gives errno; no read may be started
-  /// after one that was refused.
+  /// Starts a read. Returns errno. After an error no further read may be started.
+  /// @pre fewer than `depth` reads are outstanding.
   [[nodiscard]] int read(int descriptor, std::span<std::byte> into, std::uint64_t offset,
                          std::uint64_t tag) noexcept;
 
   struct Done {
     std::uint64_t tag = 0;
-    std::size_t bytes = 0;  ///< May be fewer than asked.
-    int error = 0;          ///< errno of the read;
-    int wait_error = 0;     ///< or of waiting for it: then nothing is known.
+    std::size_t bytes = 0;  ///< May be fewer than requested.
+    int error = 0;          ///< errno of the read.
+    int wait_error = 0;     ///< errno of waiting; if it is set, the other fields have no meaning.
   };
-  /// Waits for one. @pre some are under way.
+  /// Waits until a read is done. @pre at least one read is outstanding.
   [[nodiscard]] Done wait() noexcept;
 
   [[nodiscard]] unsigned under_way() const noexcept { return under_way_; }

@@ -12,20 +12,20 @@
 namespace tapedeck::internal::os {
 namespace {
 
-/// A message of one byte, which carries a descriptor.
+/// A message of one byte that carries a descriptor.
 struct Envelope {
   Envelope() noexcept {
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     message.msg_control = control.data();
-    message.msg_controllen = CMSG_LEN(sizeof(int));  // padded, it would have room for a second one
+    message.msg_controllen = CMSG_LEN(sizeof(int));  // CMSG_SPACE would admit a second descriptor
   }
   Envelope(const Envelope&) = delete;  // it points into itself
   Envelope& operator=(const Envelope&) = delete;
 
   char carrier = 'T';
   iovec part = {.iov_base = &carrier, .iov_len = 1};
-  // The kernel wants it aligned as its header is.
+  // The kernel requires the alignment of the header.
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
   msghdr message{};
 };
@@ -65,8 +65,8 @@ Opened receive_descriptor(int socket) noexcept {
   }
   int number = -1;
   std::memcpy(&number, CMSG_DATA(header), sizeof number);
-  Descriptor received(number);  // owned from here on, also where others came with it
-  // The kernel has closed what there was no room for.
+  Descriptor received(number);  // owned from here on, even if more descriptors were sent
+  // The kernel has closed the descriptors that did not fit.
   if ((message.msg_flags & MSG_CTRUNC) != 0) return {.error = EBADMSG, .call = "recvmsg"};
   return {.descriptor = std::move(received)};
 }

@@ -1,5 +1,5 @@
 /// @file
-/// Descriptors that travel over Unix sockets.
+/// Sending and receiving descriptors over Unix sockets.
 #pragma once
 
 #include "os/descriptor.hpp"
@@ -7,11 +7,11 @@
 
 namespace tapedeck::internal::os {
 
-/// Sends a descriptor, with one byte that carries it. Gives errno.
+/// Sends a descriptor in a message of one byte. Returns errno.
 [[nodiscard]] int send_descriptor(int socket, int descriptor) noexcept;
 
-/// Waits for a descriptor. EPIPE where the other end has gone, EBADMSG where what came carries
-/// none, or more than one.
+/// Waits for a descriptor. The error is EPIPE if the other end was closed, or EBADMSG if the
+/// message does not carry exactly one descriptor.
 [[nodiscard]] Opened receive_descriptor(int socket) noexcept;
 
 }  // namespace tapedeck::internal::os

@@ -1,5 +1,5 @@
 /// @file
-/// What a program at a terminal meets: sizes, keys and signals.
+/// Sizes, keys and signals of a terminal.
 #pragma once
 
 #include <termios.h>
@@ -17,19 +17,19 @@ struct WindowSize {
   friend bool operator==(const WindowSize&, const WindowSize&) = default;
 };
 
-/// Of a terminal; the usual one where it does not tell.
+/// The size of a terminal; 24 rows by 80 columns if it is unknown.
 [[nodiscard]] WindowSize window_size(int descriptor) noexcept;
 
-/// From now on SIGINT and SIGTERM call `handler`, and system calls they interrupt give EINTR. In a
-/// handler only what is async-signal-safe may be done; this function is.
+/// Makes SIGINT and SIGTERM call `handler` and interrupted system calls give EINTR. A handler may
+/// only call async-signal-safe functions; this function is one.
 void on_interrupt(void (*handler)(int)) noexcept;
-/// From now on writing to a pipe nobody reads gives EPIPE instead of ending the process.
+/// Makes writing to a pipe without a reader give EPIPE instead of ending the process.
 void ignore_broken_pipes() noexcept;
-/// From now on a new size of the terminal interrupts `wait_for_key`, and nothing else.
+/// Makes a change of the terminal's size interrupt `wait_for_key`, and nothing else.
 void wake_on_resize() noexcept;
 
-/// While alive, a terminal gives its keys at once and shows none; Ctrl-C is still a signal, Ctrl-Z
-/// and Ctrl-\ are not. Does nothing to what is no terminal.
+/// While an object exists, the terminal delivers keys immediately and does not echo them. Ctrl-C is
+/// still a signal; Ctrl-Z and Ctrl-\ are not. Has no effect if the descriptor is not a terminal.
 class KeyByKey {
  public:
   explicit KeyByKey(int descriptor) noexcept;
@@ -39,16 +39,16 @@ class KeyByKey {
 
  private:
   int descriptor_;
-  termios before_{};  // made before it is asked for
+  termios before_{};  // declared before changed_, whose initializer fills it
   bool changed_;
 };
 
 enum class Waited : unsigned char { nothing, key, hung_up };
 struct Key {
-  Waited waited = Waited::nothing;  ///< Nothing came in time, or before a signal.
+  Waited waited = Waited::nothing;  ///< `nothing` after a timeout or a signal.
   char key = '\0';
 };
-/// @param descriptor  -1: only waits.
+/// Waits for a key until a timeout. @param descriptor  -1 only waits.
 [[nodiscard]] Key wait_for_key(int descriptor, int milliseconds) noexcept;
 
 }  // namespace tapedeck::internal::os

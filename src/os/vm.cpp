@@ -11,7 +11,7 @@
 #include "os/proc_text.hpp"
 #include "tapedeck/base/checked.hpp"
 
-// In kernels since 5.14; older headers lack the names.
+// Supported by Linux 5.14 and later; older headers lack the names.
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
@@ -25,8 +25,8 @@ Mapped mapped(void* result) noexcept {
   return {.at = static_cast<std::byte*>(result)};
 }
 
-// A mapping that is refused at a fixed place leaves a hole there, which another thread's mmap may
-// fill. So it is made elsewhere first, and moved only when it is there.
+// A mapping that fails at a fixed address leaves a hole there, which another thread's mmap may
+// fill. The mapping is therefore created elsewhere first and then moved.
 Mapped moved_onto(std::byte* at, std::size_t bytes, Mapped elsewhere) noexcept {
   if (elsewhere.error != 0) return elsewhere;
   int error = injected("mremap");

@@ -1,6 +1,6 @@
 /// @file
-/// Address space: every call that maps, protects, advises or locks memory. Nothing here throws;
-/// results carry errno.
+/// Address space: all calls that map, protect, advise or lock memory. None of them throws; results
+/// contain errno.
 #pragma once
 
 #include <sys/mman.h>
@@ -14,34 +14,34 @@
 namespace tapedeck::internal::os {
 
 [[nodiscard]] std::size_t page_size() noexcept;
-/// The whole pages that a range lies in.
+/// The whole pages that contain a range.
 [[nodiscard]] std::span<std::byte> pages_around(std::span<std::byte> range) noexcept;
-/// The default size of a huge page; 0 where the kernel has none.
+/// The default size of a huge page; 0 if the kernel has no huge pages.
 [[nodiscard]] std::size_t huge_page_size();
 
 struct Mapped {
   std::byte* at = nullptr;
-  int error = 0;              ///< errno,
-  const char* call = "mmap";  ///< and whose it is.
+  int error = 0;              ///< errno; 0 for success.
+  const char* call = "mmap";  ///< The call that failed, if one did.
 };
 
-/// Inaccessible addresses that cost no memory.
+/// Reserves inaccessible addresses, which cost no memory.
 [[nodiscard]] Mapped reserve(std::size_t bytes) noexcept;
 
 enum class Access : std::uint8_t { none, read, write };
 
-/// Maps a descriptor from `offset` on, shared, over addresses that are reserved.
+/// Maps a descriptor from `offset` on as shared memory over reserved addresses.
 [[nodiscard]] Mapped map_shared(int descriptor, std::size_t bytes, Access access, std::byte* at,
                                 std::uint64_t offset = 0) noexcept;
 
-// These give errno, 0 for success.
+// The following functions return errno, or 0 for success.
 [[nodiscard]] int unmap(std::byte* at, std::size_t bytes) noexcept;
 [[nodiscard]] int allow_write(std::byte* at, std::size_t bytes) noexcept;
 [[nodiscard]] int forbid_access(std::byte* at, std::size_t bytes) noexcept;
-/// Puts fresh reserved addresses over a range: its pages go back.
+/// Replaces a range by newly reserved addresses, which releases its pages.
 [[nodiscard]] int reserve_again(std::byte* at, std::size_t bytes) noexcept;
-/// Puts hugetlb pages over reserved addresses; ENOMEM where the host's pool is too small, EINVAL
-/// from kernels before 5.16.
+/// Maps hugetlb pages over reserved addresses. Gives ENOMEM if the host's pool is too small, and
+/// EINVAL on kernels before 5.16.
 [[nodiscard]] int map_huge(std::byte* at, std::size_t bytes, std::size_t huge_page) noexcept;
 
 enum class Advice : int {
@@ -56,10 +56,10 @@ enum class Advice : int {
 
 [[nodiscard]] int lock(std::byte* at, std::size_t bytes) noexcept;
 [[nodiscard]] int unlock(std::byte* at, std::size_t bytes) noexcept;
-/// RLIMIT_MEMLOCK in bytes; the largest number where it is unlimited.
+/// RLIMIT_MEMLOCK in bytes; the largest number if it is unlimited.
 [[nodiscard]] std::size_t lock_limit() noexcept;
 
-/// Makes pages resident; EINVAL from kernels before 5.14.
+/// Makes pages resident. Gives EINVAL on kernels before 5.14.
 [[nodiscard]] int populate(std::byte* at, std::size_t bytes, Access access) noexcept;
 
 }  // namespace tapedeck::internal::os

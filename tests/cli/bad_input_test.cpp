@@ -53,7 +53,7 @@ TEST_F(BadInput, CommandLines) {
   const std::string no_way = "--way: * not in {automatic,map,read,direct}\n";
   const std::string no_thread = "--threads: Value * not in range 1 to 1024\n";
   const std::string no_bus = "--bus and --tokens-per-second describe a device, but there is none; ";
-  const std::string not_regular = " is there and not a regular file\n";
+  const std::string not_regular = " exists and is not a regular file\n";
   const std::string folder = folder_.path();
   for (const auto& [line, says, values] : std::vector<BadLine>{
            {"", none},

@@ -56,7 +56,7 @@ TEST_F(Report, RefusesWhatItCannotReadOrWrite) {
   EXPECT_TRUE(refuses(run({"report", recording_, "-o", folder + "/no/page"}),
                       "open of " + folder + "/no/page failed: ENOENT"));
   EXPECT_TRUE(refuses(run({"report", recording_, "-o", folder}),
-                      folder + " is there and not a regular file"));
+                      folder + " exists and is not a regular file"));
   std::filesystem::resize_file(recording_, 3000);
   EXPECT_TRUE(refuses(run({"report", recording_, "-o", page_}), recording_ + ", byte 3000: "));
   EXPECT_FALSE(std::filesystem::exists(page_));

@@ -144,7 +144,7 @@ TEST_F(Warm, ALockIsHeldOrReported) {
   const Ran ran = warm({"--lock"}, *nobody);
   ASSERT_EQ(::setrlimit(RLIMIT_MEMLOCK, &limit), 0);
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
-  EXPECT_TRUE(ran.out.ends_with("\nunmet     lock: ENOMEM (asked 5 MiB, limit 4 KiB)\n"))
+  EXPECT_TRUE(ran.out.ends_with("\nunmet     lock: ENOMEM (requested 5 MiB, limit 4 KiB)\n"))
       << ran.out;
 }
 

@@ -49,18 +49,29 @@ TEST_F(CudaDeviceTest, SaysWhatIsMissing) {
   };
   const std::vector<Row> rows = {
       {{.devices = 0}, 0, "CUDA device", "no CUDA device: cuInit failed: CUDA_ERROR_NO_DEVICE"},
-      {{.driver_version = 11080}, 0, "CUDA 12.0", "the CUDA driver is for CUDA 11.8, below 12.0"},
-      {{.devices = 2}, 2, "CUDA device 2", "no CUDA device 2: there are 2", 2},
-      {{}, 4'000'000'000, "CUDA device 4000000000", "no CUDA device 4000000000: there are 1", 1},
+      {{.driver_version = 11080},
+       0,
+       "CUDA 12.0",
+       "the CUDA driver supports only CUDA 11.8, which is below 12.0"},
+      {{.devices = 2},
+       2,
+       "CUDA device 2",
+       "there is no CUDA device 2: the number of devices is 2",
+       2},
+      {{},
+       4'000'000'000,
+       "CUDA device 4000000000",
+       "there is no CUDA device 4000000000: the number of devices is 1",
+       1},
       {{.virtual_memory = false},
        0,
        "virtual memory management",
-       "stand-in 0 has no virtual memory management",
+       "stand-in 0 does not support virtual memory management",
        1},
       {{.unified_addressing = false},
        0,
        "unified addressing",
-       "stand-in 0 has no unified addressing",
+       "stand-in 0 does not support unified addressing",
        1}};
   for (const Row& row : rows) {
     SCOPED_TRACE(row.message);
@@ -174,7 +185,8 @@ TEST_F(CudaDeviceTest, TellsWhatIsFreeWhereThereIsNoRoom) {
   EXPECT_EQ(error.call(), "cuMemCreate");
   EXPECT_EQ(error.bytes(), 4_MiB);
   EXPECT_EQ(error.name(), "CUDA_ERROR_OUT_OF_MEMORY");
-  EXPECT_EQ(error.advice(), "2 MiB of 4 MiB are free: plan less, or end what else uses the device");
+  EXPECT_EQ(error.advice(),
+            "2 MiB of 4 MiB are free: plan less, or stop other programs that use the device");
   device.destroy_pages(pages);
 }
 

@@ -55,7 +55,7 @@ TEST_F(LockAsNobody, BeyondTheLimitIsToldWithBoth) {
     Block block = Block::reserve(1_MiB, {.huge_pages = HugePages::never});
     block.commit(1_MiB);
     EXPECT_FALSE(block.lock());
-    expect_unmet(block, ENOMEM, "lock: ENOMEM (asked 1 MiB, limit 64 KiB)");
+    expect_unmet(block, ENOMEM, "lock: ENOMEM (requested 1 MiB, limit 64 KiB)");
     Pattern(1).write(block.data(), 1_MiB);  // it works without the lock
   });
 }
@@ -73,7 +73,7 @@ TEST_F(LockAsNobody, WithoutAnyLimitLeftIsRefused) {
   with_limit(0, [] {
     Block block = Block::create_shared(32_KiB, {.lock = true});
     block.commit(32_KiB);
-    expect_unmet(block, EPERM, "lock: EPERM (asked 32 KiB, limit 0 B)");
+    expect_unmet(block, EPERM, "lock: EPERM (requested 32 KiB, limit 0 B)");
   });
 }
 
@@ -85,7 +85,7 @@ TEST_F(LockAsNobody, IsInTheFiguresOfATape) {
     EXPECT_EQ(tape.stat().unmet[kLock], 0);
     EXPECT_NE(tape.try_take(512_KiB), nullptr);
     EXPECT_EQ(tape.stat().unmet[kLock], ENOMEM);
-    expect_unmet(tape.block(), ENOMEM, "lock: ENOMEM (asked 480 KiB, limit 64 KiB)");
+    expect_unmet(tape.block(), ENOMEM, "lock: ENOMEM (requested 480 KiB, limit 64 KiB)");
   });
 }
 

@@ -84,7 +84,7 @@ TEST_P(SecondWriter, IsReported) {
   std::smatch threads;
   ASSERT_TRUE(std::regex_search(
       ran.output, threads,
-      std::regex("thread ([0-9]+) writes on tape contested, and thread ([0-9]+) is its writer")))
+      std::regex("thread ([0-9]+) writes to tape contested, but thread ([0-9]+) is its writer")))
       << ran.output;
   EXPECT_NE(threads[1], threads[2]);
 #endif

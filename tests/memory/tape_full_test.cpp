@@ -51,7 +51,7 @@ TEST(TapeFull, CarriesTheFactsAsFieldsAndAsText) {
     EXPECT_EQ(full.total(), figure);
     const std::string text = std::to_string(figure);
     std::string what = "tape " + name;
-    what += " is full: asked " + text + " bytes, used ";
+    what += " is full: requested " + text + " bytes, used ";
     what += std::to_string(figure - 1) + " of " + text;
     EXPECT_EQ(full.what(), what);
   }

@@ -91,7 +91,7 @@ TEST_P(WeightsLimits, ALockBeyondTheLimitIsToldWithBoth) {
     EXPECT_EQ(weights.unmet()[0].wish, Wish::lock);
     EXPECT_EQ(weights.unmet()[0].error, ENOMEM);
     // Including the pages at both ends, which are shared with a header or with padding.
-    EXPECT_EQ(weights.unmet()[0].text, "lock: ENOMEM (asked 8 MiB, limit 64 KiB)");
+    EXPECT_EQ(weights.unmet()[0].text, "lock: ENOMEM (requested 8 MiB, limit 64 KiB)");
     EXPECT_EQ(number_of("/proc/self/status", "VmLck:"), 0U);
     EXPECT_TRUE(all_right(weights));
   });

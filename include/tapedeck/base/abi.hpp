@@ -1,19 +1,19 @@
 /// @file
-/// The ABI namespace. Everything public lies in `namespace tapedeck::inline TAPEDECK_ABI`: an
-/// inline namespace whose name says what the including file was compiled for, as far as the inlined
-/// part of a tape depends on it.
+/// The ABI namespace. All public names are in `namespace tapedeck::inline TAPEDECK_ABI`, an inline
+/// namespace. Its name encodes the build settings that the inlined part of a tape depends on.
 ///
-/// The name guards these, each for itself: AddressSanitizer, ThreadSanitizer, MemorySanitizer,
-/// memcheck's requests (`TAPEDECK_VALGRIND`) and the owner check (`TAPEDECK_OWNER_CHECK`). A
-/// program and a library that differ in one of them do not link, since they would disagree about
-/// the bytes of a tape or about what was told to the tool. Build the library as the program is
-/// built; a CMake target or a .pc file of the library brings the definitions along.
+/// The name covers these settings independently: AddressSanitizer, ThreadSanitizer,
+/// MemorySanitizer, memcheck's client requests (`TAPEDECK_VALGRIND`) and the owner check
+/// (`TAPEDECK_OWNER_CHECK`). A program and a library that differ in one of them do not link, since
+/// they would disagree about the layout of a tape or about what was reported to the tool. Build the
+/// library with the same settings as the program; the library's CMake targets and .pc files pass
+/// the definitions on.
 ///
-/// The name does not guard anything else. `NDEBUG`, the level of optimization and
-/// UndefinedBehaviorSanitizer may differ, for no type of ours depends on them; whether `clear`
-/// fills what it takes back is the library's own `NDEBUG`. Another standard library, or another
-/// setting of its ABI, goes unnoticed where no name of it is in a signature, and the C functions
-/// (`tapedeck_heap_allocations`) have no namespace at all.
+/// The name covers nothing else. `NDEBUG`, the optimization level and UndefinedBehaviorSanitizer
+/// may differ, because no type in the library depends on them; whether `clear` fills released
+/// memory depends on the `NDEBUG` that the library was built with. A different standard library, or
+/// a different ABI setting of it, is not detected unless one of its names is in a signature. The C
+/// functions (`tapedeck_heap_allocations`) are not in any namespace.
 #pragma once
 
 #if __cplusplus < 202002L
@@ -36,7 +36,7 @@
 #endif
 #endif
 
-// One tool at a time: what a sanitizer was compiled into does not run under memcheck.
+// Only one tool at a time: a program built with a sanitizer does not run under memcheck.
 #if defined(TAPEDECK_ASAN)
 #define TAPEDECK_ABI_TOOL _asan
 #elif defined(TAPEDECK_TSAN)

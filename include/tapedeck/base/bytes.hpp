@@ -1,5 +1,5 @@
 /// @file
-/// Byte literals, and bytes as people read them. Sizes in this library are counts of bytes.
+/// Byte literals, and byte counts as readable text. All sizes in this library are in bytes.
 /// @code{.cpp}
 /// using namespace tapedeck::literals;
 /// static_assert(4_KiB == 4096 && 1_GiB == 1024_MiB);
@@ -24,11 +24,11 @@ constexpr std::size_t operator""_GiB(unsigned long long n) { return static_cast<
 
 }  // namespace literals
 
-/// The default alignment of a take on the host: a cache line, and the widest vector register in
-/// use. Takes and plans are in whole lines.
+/// The default alignment of a take on the host. It is the size of a cache line and of the widest
+/// vector register in use. Takes and plans use whole lines.
 inline constexpr std::size_t kLine = 64;
 
-/// "512 B", "1.5 KiB", "64 MiB": at most one decimal, IEC units.
+/// Formats a size in IEC units with at most one decimal: "512 B", "1.5 KiB", "64 MiB".
 [[nodiscard]] std::string to_iec(std::uint64_t bytes);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,5 +1,5 @@
 /// @file
-/// Arithmetic on sizes that come from outside. Overflow gives `nullopt`, never a small number.
+/// Arithmetic on sizes from untrusted input. On overflow it returns `nullopt` instead of wrapping.
 /// @code{.cpp}
 /// using tapedeck::checked_mul;
 /// const auto bytes = checked_mul<std::size_t>(151'936, 1536, sizeof(float));
@@ -16,7 +16,7 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// The sum of all arguments, or nothing if it does not fit in `T`.
+/// The sum of all arguments, or `nullopt` if it does not fit in `T`.
 template <std::unsigned_integral T>
 [[nodiscard]] constexpr std::optional<T> checked_add(T a, std::same_as<T> auto... more) noexcept {
   bool fits = true;
@@ -24,7 +24,7 @@ template <std::unsigned_integral T>
   return fits ? std::optional<T>(a) : std::nullopt;
 }
 
-/// The product of all arguments, or nothing if it does not fit in `T`.
+/// The product of all arguments, or `nullopt` if it does not fit in `T`.
 template <std::unsigned_integral T>
 [[nodiscard]] constexpr std::optional<T> checked_mul(T a,
                                                      std::convertible_to<T> auto... more) noexcept {
@@ -33,7 +33,7 @@ template <std::unsigned_integral T>
   return fits ? std::optional<T>(a) : std::nullopt;
 }
 
-/// `n` rounded up to a multiple of `power_of_two`; wraps to 0 where that does not fit.
+/// `n` rounded up to a multiple of `power_of_two`; wraps to 0 if the result does not fit.
 [[nodiscard]] constexpr std::uintptr_t round_up(std::uintptr_t n,
                                                 std::uintptr_t power_of_two) noexcept {
   return (n + (power_of_two - 1)) & ~(power_of_two - 1);
@@ -45,7 +45,7 @@ template <std::unsigned_integral T>
   return n & ~(power_of_two - 1);
 }
 
-/// As `round_up`, or nothing where the result does not fit.
+/// Like `round_up`, but returns `nullopt` if the result does not fit.
 [[nodiscard]] constexpr std::optional<std::uintptr_t> checked_round_up(
     std::uintptr_t n, std::uintptr_t power_of_two) noexcept {
   if (n > std::numeric_limits<std::uintptr_t>::max() - (power_of_two - 1)) return std::nullopt;

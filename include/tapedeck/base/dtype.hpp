@@ -16,7 +16,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// using namespace tapedeck;
 /// static_assert(traits(DType::q4_0).block_bytes == 18);
 /// assert(bytes_of(DType::q4_0, 4096) == 2304);                // a row of 4096 weights
-/// assert(bytes_of(DType::q4_0, 33) == std::nullopt);          // no whole number of blocks
+/// assert(bytes_of(DType::q4_0, 33) == std::nullopt);          // not a whole number of blocks
 /// assert(dtype_from_name("Q4_0") == DType::q4_0);
 /// @endcode
 enum class DType : std::uint8_t {
@@ -35,7 +35,7 @@ inline constexpr std::size_t kDTypes = static_cast<std::size_t>(DType::q2_0) + 1
 
 /// Elements are stored in blocks: `block_bytes` for every `block_elements`.
 struct DTypeTraits {
-  std::string_view name;  ///< In lower case: "bf16", "q4_k".
+  std::string_view name;  ///< Lower case: "bf16", "q4_k".
   std::uint32_t block_bytes;
   std::uint32_t block_elements;
 };
@@ -72,8 +72,8 @@ namespace tapedeck::inline TAPEDECK_ABI {
   return traits(type).name;
 }
 
-/// Bytes of `elements` in a row; nothing where they fill no whole number of blocks, or where the
-/// product overflows.
+/// The size in bytes of `elements` consecutive elements. Returns `nullopt` if they do not fill a
+/// whole number of blocks or if the product overflows.
 [[nodiscard]] constexpr std::optional<std::uint64_t> bytes_of(DType type,
                                                               std::uint64_t elements) noexcept {
   const DTypeTraits& of = traits(type);
@@ -81,16 +81,17 @@ namespace tapedeck::inline TAPEDECK_ABI {
   return checked_mul(elements / of.block_elements, of.block_bytes);
 }
 
-/// The alignment at which elements of this type can be read where they lie, in bytes: of a number
-/// its size, of a block that of the widest number in it (a float, or a pair of f16).
+/// The alignment, in bytes, at which elements of this type can be read in place. For a number it is
+/// the number's size; for a block, the size of its widest number (a float, or a pair of f16).
 [[nodiscard]] std::uint64_t natural_alignment(DType type) noexcept;
 
-/// A type by its name in any case, in this library's spelling or in safetensors' and common tools'
-/// ("F8_E4M3", "float16", "torch.bfloat16", "fp8", "int8", "Q4_K"); nothing for an unknown one.
+/// Finds a type by name, ignoring case. Accepts the spellings of this library, of safetensors and
+/// of common tools ("F8_E4M3", "float16", "torch.bfloat16", "fp8", "int8", "Q4_K"). Returns
+/// `nullopt` for an unknown name.
 [[nodiscard]] std::optional<DType> dtype_from_name(std::string_view name) noexcept;
 
-/// A type by its number in a GGUF file; nothing for a number that is unknown or was taken back.
-/// Source: enum ggml_type of ggml.h.
+/// Finds a type by its number in a GGUF file. Returns `nullopt` for a number that is unknown or was
+/// removed from the format. Source: enum ggml_type of ggml.h.
 [[nodiscard]] std::optional<DType> dtype_from_ggml(std::uint32_t number) noexcept;
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,6 +1,6 @@
 /// @file
-/// What cold paths throw. Every error says in a sentence what happened, to what, and what the user
-/// can do; the facts are fields, so that a host can act on them without parsing text.
+/// The exceptions that cold paths throw. The text of every error states what happened, to what, and
+/// what the user can do. The facts are also fields, so a host can act on them without parsing text.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// try {
@@ -9,7 +9,7 @@
 ///   if (error.number() != ENOENT) throw;  // error.path(), error.call(), error.advice()
 /// }
 /// @endcode
-/// A host that only logs catches `Error` and reads its facts:
+/// A host that only logs errors catches `Error` and reads its facts:
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// try {
@@ -40,40 +40,40 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Why a call failed, as far as a host would react to it differently.
+/// Why a call failed. The kinds are those that a host would handle differently.
 enum class ErrorKind : std::uint8_t {
-  invalid_argument,  ///< The caller's mistake: an option, a size, a region of another layout.
-  wrong_state,       ///< The object cannot do this now: it is sealed, moved from, being warmed.
+  invalid_argument,  ///< The caller passed a bad option or size, or a region of another layout.
+  wrong_state,       ///< The object cannot do this now: it is sealed, moved from or being warmed.
   unsupported,       ///< This build or this machine lacks what the call needs.
-  format,            ///< A file's content is not what its format says.
+  format,            ///< A file's content violates its format.
   system,            ///< The operating system refused a call.
   device,            ///< A device's driver refused a call.
-  out_of_memory,     ///< A tape, the host or a device has no room.
+  out_of_memory,     ///< A tape, the host or a device does not have enough room.
 };
 
 [[nodiscard]] const char* to_string(ErrorKind kind) noexcept;
 
-/// One fact of an error: its name is that of the accessor which has it as a number or text.
+/// One fact of an error. Its name is that of the accessor that returns it as a number or text.
 struct ErrorFact {
   const char* name;
   std::string value;
 };
 
-/// What every exception of this library is, besides exactly one standard exception:
-/// `std::bad_alloc` where memory ran out, else `std::runtime_error`. Objects are immutable: safe to
-/// read from any thread.
+/// The base of every exception in this library. Each also derives from exactly one standard
+/// exception: `std::bad_alloc` if memory ran out, otherwise `std::runtime_error`. Thread-safety:
+/// objects are immutable, so any thread may read them.
 class Error {
  public:
   virtual ~Error();
 
   [[nodiscard]] virtual ErrorKind kind() const noexcept = 0;
-  /// Message and advice as one line.
+  /// The message and the advice on one line.
   [[nodiscard]] virtual const char* what() const noexcept = 0;
-  /// What the user can do about it, in one clause; empty where there is nothing to add.
+  /// What the user can do about the error, in one clause; empty if there is no advice.
   [[nodiscard]] virtual std::string_view advice() const noexcept = 0;
-  /// What happened, to what.
+  /// What happened, and to what.
   [[nodiscard]] std::string_view message() const noexcept;
-  /// The fields that are known, as text: for logs.
+  /// All known fields as text, for logs.
   [[nodiscard]] virtual std::vector<ErrorFact> facts() const = 0;
 
  protected:
@@ -118,18 +118,18 @@ class BadAlloc : public std::bad_alloc, public Error {
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A caller's mistake: an option or a size that makes no sense.
+/// The caller passed an option or a size that is not valid.
 class InvalidArgument : public internal::RuntimeError {
  public:
   struct Facts {
-    /// The option, parameter or object, as the caller's code spells it:
+    /// The option, parameter or object, as spelled in the caller's code:
     /// "PlanOptions::total_context".
     std::string argument{};
-    std::optional<std::uint64_t> value{};  ///< What was given, where it is a number.
-    std::optional<std::uint64_t> limit{};  ///< The nearest number that would have been taken.
+    std::optional<std::uint64_t> value{};  ///< The value passed, if it is a number.
+    std::optional<std::uint64_t> limit{};  ///< The nearest value that would have been accepted.
   };
 
-  /// A template, since GCC would take `{.argument = "x"}` for a text as well.
+  /// This is a template because GCC would otherwise also convert `{.argument = "x"}` to a string.
   template <std::convertible_to<std::string> Text>
   explicit InvalidArgument(const Text& message, std::string advice = {})
       : InvalidArgument(Facts{}, message, std::move(advice)) {}
@@ -148,9 +148,9 @@ class InvalidArgument : public internal::RuntimeError {
 
 /// A state in which an object refuses a call.
 enum class ObjectState : std::uint8_t {
-  empty,         ///< Moved from, or made without what the call needs.
-  sealed,        ///< `seal()` was called: it neither grows nor shrinks.
-  busy,          ///< It is being warmed, watched or read by someone else.
+  empty,         ///< It was moved from, or created without what the call needs.
+  sealed,        ///< `seal()` was called, so it neither grows nor shrinks.
+  busy,          ///< It is already being warmed, watched or read.
   not_resident,  ///< Its bytes are not in memory yet.
   closed,        ///< It was closed, or its owner is gone.
   in_use,        ///< Something was taken from it, or it was split.
@@ -158,10 +158,10 @@ enum class ObjectState : std::uint8_t {
 
 [[nodiscard]] const char* to_string(ObjectState state) noexcept;
 
-/// The call makes sense, but not now.
+/// The call is valid, but not in the object's current state.
 class WrongState : public internal::RuntimeError {
  public:
-  /// @param object  as it calls itself: "layout", "tape scratch", "talk 3".
+  /// @param object  the object's name in messages: "layout", "tape scratch", "talk 3".
   WrongState(std::string object, ObjectState state, const std::string& message,
              std::string advice = {});
 
@@ -176,7 +176,7 @@ class WrongState : public internal::RuntimeError {
   ObjectState state_;
 };
 
-/// This build, or this machine, lacks what the call needs.
+/// This build or this machine lacks what the call needs.
 class Unsupported : public internal::RuntimeError {
  public:
   /// @param feature  what is missing: "Prometheus metrics", "CUDA".
@@ -195,11 +195,11 @@ class Unsupported : public internal::RuntimeError {
 class SystemError : public internal::RuntimeError {
  public:
   struct Facts {
-    std::string call;                       ///< The call, as in its manual page: "mmap".
+    std::string call;                       ///< The call, named as in its manual page: "mmap".
     int number = 0;                         ///< errno.
-    std::string path{};                     ///< The file it was about, if any.
-    std::size_t bytes = 0;                  ///< The size asked for, if any.
-    std::optional<std::uint64_t> offset{};  ///< The byte of the file, if that is known.
+    std::string path{};                     ///< The file involved, if any.
+    std::size_t bytes = 0;                  ///< The size requested, if any.
+    std::optional<std::uint64_t> offset{};  ///< The offset in the file in bytes, if known.
   };
 
   explicit SystemError(Facts facts, std::string advice = {});
@@ -209,7 +209,7 @@ class SystemError : public internal::RuntimeError {
 
   [[nodiscard]] const std::string& call() const noexcept { return facts_.call; }
   [[nodiscard]] int number() const noexcept { return facts_.number; }
-  /// errno by name: "ENOMEM".
+  /// The name of the errno value: "ENOMEM".
   [[nodiscard]] std::string name() const;
   [[nodiscard]] const std::string& path() const noexcept { return facts_.path; }
   [[nodiscard]] std::size_t bytes() const noexcept { return facts_.bytes; }
@@ -219,14 +219,14 @@ class SystemError : public internal::RuntimeError {
   Facts facts_;
 };
 
-/// Memory that would be needed is not there. Found out, wherever that is possible, before the
-/// kernel would kill a process for it. A full tape has its own type, `TapeFull`
-/// (memory/tape_full.hpp), which allocates nothing.
+/// There is not enough memory for an operation. Where possible this is detected before the kernel
+/// would kill a process. A full tape has a type of its own, `TapeFull` (memory/tape_full.hpp),
+/// whose construction allocates nothing.
 class OutOfMemory : public internal::BadAlloc {
  public:
   struct Facts {
     std::string purpose;        ///< What the memory was for: "warming tape weights".
-    std::string limit;          ///< What bounds it: "MemAvailable", "memory cgroup /a/b".
+    std::string limit;          ///< What limits it: "MemAvailable", "memory cgroup /a/b".
     std::size_t needed = 0;     ///< Bytes.
     std::size_t available = 0;  ///< Bytes.
   };
@@ -246,27 +246,27 @@ class OutOfMemory : public internal::BadAlloc {
 
 /// What is wrong with a file's content.
 enum class FormatFault : std::uint8_t {
-  malformed,        ///< It breaks the format's grammar.
-  not_this_format,  ///< It is of another format, or of a version that cannot be read.
-  cut_off,          ///< It ends before what it announces.
+  malformed,        ///< It violates the format's grammar.
+  not_this_format,  ///< It has another format, or a version that cannot be read.
+  cut_off,          ///< It ends before the data it announces.
   missing,          ///< A part that is required, or that the file refers to, is absent.
-  wrong_type,       ///< A value is present but has another type.
-  out_of_range,     ///< A number is smaller or larger than makes sense or can be handled.
+  wrong_type,       ///< A value is present but has the wrong type.
+  out_of_range,     ///< A number is too small or too large to be valid or supported.
   contradictory,    ///< Two of its statements cannot both be true.
-  unsupported,      ///< It may be valid, and needs what this library does not support.
-  changed,          ///< It is not the file that was read before.
+  unsupported,      ///< It may be valid, but needs something this library does not support.
+  changed,          ///< It is no longer the file that was read before.
 };
 
 [[nodiscard]] const char* to_string(FormatFault fault) noexcept;
 
-/// A file's content is not what its format says.
+/// A file's content violates its format.
 class FormatError : public internal::RuntimeError {
  public:
   struct Facts {
     std::string path;
     std::uint64_t offset = 0;  ///< The byte of the file where the fault was found.
-    /// What is wrong, as the file calls it: a key, a tensor. Made printable, and cut where it is
-    /// long; empty if it is the file as a whole.
+    /// The key or tensor at fault, by its name in the file. It is made printable and truncated if
+    /// long; empty if the fault concerns the file as a whole.
     std::string field{};
     FormatFault fault = FormatFault::malformed;
   };
@@ -285,7 +285,7 @@ class FormatError : public internal::RuntimeError {
   Facts facts_;
 };
 
-/// errno by name: "ENOMEM"; "errno 4711" for a number the C library does not know.
+/// The name of an errno value, such as "ENOMEM", or "errno 4711" if the C library does not know it.
 [[nodiscard]] std::string errno_name(int number);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

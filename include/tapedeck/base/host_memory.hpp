@@ -1,5 +1,6 @@
 /// @file
-/// What the kernel says of this host's memory: where it says so, what bounds memory, and its nodes.
+/// What the kernel reports about this host's memory: where its files are, memory limits, and NUMA
+/// nodes.
 #pragma once
 
 #include <cstdint>
@@ -9,29 +10,30 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Where the kernel's files are: elsewhere in a container that mounts its host's, and in tests.
+/// Where the kernel's files are mounted. Tests, and containers that mount the host's files, use
+/// other paths than the defaults.
 struct KernelRoots {
   std::string proc = "/proc";
-  std::string sys = "/sys";  ///< Memory cgroups are looked for below fs/cgroup.
+  std::string sys = "/sys";  ///< Memory cgroups are searched under fs/cgroup.
 };
 
-/// Something that bounds memory, and how much of it is used up.
+/// A memory limit, and how much of it is used.
 struct MemoryLimit {
   std::string name{};       ///< "MemAvailable", "memory cgroup /a/b, memory.max", "RLIMIT_AS".
   std::uint64_t limit = 0;  ///< Bytes.
-  std::uint64_t used = 0;   ///< Bytes, without file pages the kernel would drop.
+  std::uint64_t used = 0;   ///< Bytes, not counting file pages that the kernel would drop.
 
-  /// Bytes: what the limit leaves.
+  /// Bytes that the limit leaves.
   [[nodiscard]] std::uint64_t available() const noexcept { return limit > used ? limit - used : 0; }
 };
 
-/// Memory of a NUMA node that is online.
+/// The memory of a NUMA node that is online.
 struct NumaNode {
   std::uint32_t id = 0;
   std::uint64_t total = 0;        ///< Bytes.
   std::uint64_t free = 0;         ///< Bytes.
   std::uint64_t reclaimable = 0;  ///< Bytes of file pages the kernel would drop.
-  bool allowed = true;            ///< This process's cpuset has it.
+  bool allowed = true;            ///< This process's cpuset includes the node.
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

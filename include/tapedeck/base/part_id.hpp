@@ -1,5 +1,5 @@
 /// @file
-/// `PartId`: what a tensor or a region is, whatever it is called.
+/// `PartId`: what a tensor or a region is, independent of its name.
 #pragma once
 
 #include <compare>
@@ -13,35 +13,35 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// The role of a tensor or a region in a model.
 enum class Part : std::uint8_t {
   other,
-  // Before and after the layers.
+  // Parts before and after the layers.
   embedding,
   position_embedding,
   embedding_norm,
   final_norm,
   head,
-  // Norms of a layer. `norm` is any other one.
+  // Norms of a layer. `norm` is any norm without a value of its own.
   norm,
   attention_norm,
-  attention_norm_2,  ///< A second one, where both blocks read the layer's input (Falcon).
+  attention_norm_2,  ///< A second attention norm, if both blocks read the layer's input (Falcon).
   post_attention_norm,
   ffn_norm,
   // Attention.
   query,
   key,
   value,
-  query_key_value,   ///< All three in one tensor.
-  query_low_rank,    ///< Makes the short row that queries are made of (MLA).
-  latent,            ///< Makes the row that keys and values are made of (MLA).
-  latent_key_value,  ///< Makes keys and values of that row.
+  query_key_value,   ///< Query, key and value in one tensor.
+  query_low_rank,    ///< Projects to the low-rank row that queries are computed from (MLA).
+  latent,            ///< Projects to the latent row that keys and values come from (MLA).
+  latent_key_value,  ///< Projects the latent row to keys and values.
   attention_output,
-  attention_inner_norm,  ///< Of queries, keys, or the latent row.
+  attention_inner_norm,  ///< A norm of queries, keys or the latent row.
   attention_other,       ///< Sinks, gates.
   // The dense feed-forward part.
   gate,
   up,
   down,
-  gate_up,  ///< Both, in one tensor or told as one.
-  // Routed experts: one of them, or all in one tensor (`PartId::expert`).
+  gate_up,  ///< Gate and up, in one tensor or treated as one.
+  // Routed experts: a single one, or all in one tensor (`PartId::expert`).
   router,
   expert_gate,
   expert_up,
@@ -58,7 +58,7 @@ enum class Part : std::uint8_t {
   convolution,
   recurrent,
   recurrent_norm,
-  // What a conversation keeps.
+  // The state of a conversation.
   key_cache,
   value_cache,
   latent_cache,
@@ -67,7 +67,7 @@ enum class Part : std::uint8_t {
   recurrent_state,
 };
 
-/// The model that a part belongs to, of those that one set of files may hold.
+/// The model that a part belongs to; one set of files may hold several.
 enum class Tower : std::uint8_t {
   text,
   vision,
@@ -75,14 +75,14 @@ enum class Tower : std::uint8_t {
   draft,  ///< Proposes tokens (MTP); the text decoder confirms them.
 };
 
-/// The tensor of a part, where it is stored as several.
+/// Which tensor of a part this is, if the part is stored as several tensors.
 enum class Piece : std::uint8_t { weight, bias, scale, zero_point, index };
 
-/// The block of a layer that a part is of.
+/// The block of a layer that a part belongs to.
 enum class LayerBlock : std::uint8_t { none, attention, ffn, experts, shared_experts, recurrent };
 
-/// The identity of a tensor or a region. The reader of a format sets it once, from the names of its
-/// format; everything else asks the identity and leaves names to people.
+/// The identity of a tensor or a region. The reader of a file format derives it once from the names
+/// in that format. All other code uses the identity; names are only shown to people.
 /// Thread-safety: a value.
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -92,15 +92,15 @@ enum class LayerBlock : std::uint8_t { none, attention, ffn, experts, shared_exp
 /// assert(block_of(Part::expert_up) == LayerBlock::experts);
 /// @endcode
 struct PartId {
-  std::optional<std::uint32_t> layer{};   ///< Of its tower, from 0; nothing outside of the layers.
-  std::optional<std::uint32_t> expert{};  ///< Nothing where all experts are in one tensor.
+  std::optional<std::uint32_t> layer{};   ///< Within its tower, from 0; empty outside layers.
+  std::optional<std::uint32_t> expert{};  ///< Empty if all experts are in one tensor.
   Part part = Part::other;
   Tower tower = Tower::text;
   Piece piece = Piece::weight;
-  /// It holds the parts of all layers that have such a part, one after the other.
+  /// True if it holds this part for every layer that has one, one after another.
   bool every_layer = false;
 
-  /// The layer of the text decoder; nothing for parts of another tower.
+  /// The layer of the text decoder; `nullopt` for parts of another tower.
   [[nodiscard]] constexpr std::optional<std::uint32_t> text_layer() const noexcept {
     return tower == Tower::text ? layer : std::nullopt;
   }
@@ -109,7 +109,8 @@ struct PartId {
   friend auto operator<=>(const PartId&, const PartId&) = default;
 };
 
-/// `none` for parts outside of layers, and for those that every layer has.
+/// The block that a part belongs to; `none` for parts outside layers, the norms that any layer may
+/// have, and the state of a conversation.
 [[nodiscard]] constexpr LayerBlock block_of(Part part) noexcept {
   if (part >= Part::query && part <= Part::attention_other) return LayerBlock::attention;
   if (part >= Part::gate && part <= Part::gate_up) return LayerBlock::ffn;
@@ -119,7 +120,7 @@ struct PartId {
   return LayerBlock::none;
 }
 
-/// True for routed experts; a router is none.
+/// True for parts of routed experts; false for the router.
 [[nodiscard]] constexpr bool is_expert(Part part) noexcept {
   return part >= Part::expert_gate && part <= Part::expert_other;
 }

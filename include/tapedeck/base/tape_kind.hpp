@@ -1,5 +1,5 @@
 /// @file
-/// `TapeKind` and `Place`: which of a layout's tapes is meant, and where it lies.
+/// `TapeKind` and `Place`: which of a layout's tapes is meant, and where it is.
 #pragma once
 
 #include <array>
@@ -33,7 +33,7 @@ class Place {
  public:
   constexpr Place() noexcept = default;
   [[nodiscard]] static constexpr Place host() noexcept { return {}; }
-  /// The device of that index, in the order of `LayoutOptions::gpus`. @pre i < 255
+  /// The device at index `i` of `LayoutOptions::gpus`. @pre i < 255
   [[nodiscard]] static constexpr Place gpu(std::size_t i) noexcept {
     Place place;
     place.index_ = static_cast<std::uint8_t>(i + 1);
@@ -47,7 +47,7 @@ class Place {
   friend constexpr auto operator<=>(Place, Place) noexcept = default;
 
  private:
-  std::uint8_t index_ = 0;  // the host; devices follow
+  std::uint8_t index_ = 0;  // 0 is the host; device i is i + 1
 };
 
 [[nodiscard]] inline std::string to_string(Place place) {

@@ -1,5 +1,5 @@
 /// @file
-/// The version: the only place that states it. The build reads it from here.
+/// The version of the library. This is the only place that states it; the build reads it from here.
 #pragma once
 
 #define TAPEDECK_VERSION_MAJOR 0

@@ -1,5 +1,5 @@
 /// @file
-/// `bus_bandwidth`: how fast weights can come to a device.
+/// `bus_bandwidth`: how fast weights can be copied to a device.
 #pragma once
 
 #include "tapedeck/base/abi.hpp"
@@ -7,13 +7,13 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Bytes a second of copies from pinned host memory to the device, one after another. Measured once
-/// for each device in a process, told by kind and ordinal, by the first call that needs it, some
-/// 0.1 s; later calls give the same. Takes up to 64 MiB on both sides meanwhile, and less where the
-/// device has no room.
-/// Thread-safety: any thread; others wait while one measures.
-/// @throws DeviceError (a HostDevice SystemError); then nothing is kept, neither memory nor a
-/// figure.
+/// The bandwidth of consecutive copies from pinned host memory to the device, in bytes per second.
+/// The first call for a device (identified by kind and ordinal) measures it, which takes about
+/// 0.1 s; later calls in the same process return the same value. The measurement allocates up to
+/// 64 MiB on both sides, or less if the device does not have enough room.
+/// Thread-safety: any thread; other callers wait during a measurement.
+/// @throws DeviceError, or SystemError for a HostDevice; then all memory is released and no value
+/// is kept.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// HostDevice device;

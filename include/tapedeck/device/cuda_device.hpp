@@ -1,5 +1,5 @@
 /// @file
-/// `CudaDevice`: a GPU, by the CUDA driver.
+/// `CudaDevice`: a GPU, accessed through the CUDA driver.
 #pragma once
 
 #include <cstddef>
@@ -12,21 +12,24 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Whether there are GPUs here, and if not, why. Thread-safety: a value.
+/// Whether this machine has GPUs, and if not, why. Thread-safety: a value.
 struct CudaSupport {
   unsigned devices = 0;
-  std::string driver{};  ///< The CUDA version that the driver supports: "13.0"; "" without one.
-  std::string why{};     ///< Why there are none, and what to do: for people. Empty where there are.
+  std::string
+      driver{};       ///< The CUDA version that the driver supports: "13.0"; "" without a driver.
+  std::string why{};  ///< For people: why there is no device, and what to do. Empty if there is.
 };
 
-/// A GPU. Every entry point is looked up at run time in `libcuda.so.1`, by its versioned name: one
-/// program runs with and without a GPU, and links no CUDA library. Drivers from CUDA 12.0 on serve.
+/// A GPU. Every entry point is looked up at run time in `libcuda.so.1` by its versioned name, so
+/// the same program runs with and without a GPU and links no CUDA library. Requires a driver for
+/// CUDA 12.0 or later.
 ///
-/// It uses the device's **primary context**, which is the one of the runtime API too: memory,
-/// streams (`cudaStream_t`) and events of the engine's own CUDA code and of this library may be
-/// mixed. A call makes that context current for its own duration.
+/// It uses the device's **primary context**, which the runtime API also uses. Memory, streams
+/// (`cudaStream_t`) and events of the engine's own CUDA code and of this library may therefore be
+/// mixed. Each call makes that context current while it runs.
 ///
-/// Of target `tapedeck::cuda`. Built without the CUDA toolkit, it says so.
+/// The class is in target `tapedeck::cuda`. In a build without the CUDA toolkit, the constructor
+/// throws DeviceUnavailable and `support()` reports the reason.
 ///
 /// Thread-safety: as `Device`.
 ///
@@ -42,17 +45,17 @@ struct CudaSupport {
 /// @endcode
 class CudaDevice final : public Device {
  public:
-  /// The least CUDA version of a driver, major * 1000 + minor * 10.
+  /// The minimum CUDA version of a driver, as major * 1000 + minor * 10.
   static constexpr int kLeastDriver = 12000;
 
-  /// Looks for a driver and its devices. Never throws for there being none.
+  /// Looks for a driver and its devices. It does not throw if there are none.
   [[nodiscard]] static CudaSupport support();
 
-  /// @throws DeviceUnavailable where there is no such device, no driver, one older than
-  /// `kLeastDriver`, a device without virtual memory, or a build without the CUDA toolkit;
+  /// @throws DeviceUnavailable if there is no such device, no driver, a driver older than
+  /// `kLeastDriver`, a device without virtual memory management, or no CUDA toolkit in this build;
   /// DeviceError.
   explicit CudaDevice(unsigned ordinal = 0);
-  /// Releases the primary context, which lives on where others use it.
+  /// Releases the primary context, which stays alive as long as other code uses it.
   ~CudaDevice() override;
 
   [[nodiscard]] DeviceMemory memory() const override;

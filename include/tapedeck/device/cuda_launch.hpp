@@ -1,7 +1,8 @@
 /// @file
-/// `KernelModule`, `Kernel` and `CudaGraph`: launching kernels by the CUDA driver, and capturing
-/// what a decode step launches. The library itself launches nothing; an engine that has no runtime
-/// of its own uses these with `CudaDevice`. Of `tapedeck::cuda`; needs no header of CUDA.
+/// `KernelModule`, `Kernel` and `CudaGraph`: launching kernels through the CUDA driver, and
+/// capturing the launches of a decode step. The library itself launches nothing. An engine without
+/// a CUDA runtime uses these classes with `CudaDevice`. They are in target `tapedeck::cuda` and
+/// need no CUDA headers.
 /// @code{.cpp}
 /// // compile only
 /// using namespace tapedeck;
@@ -29,7 +30,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 
-// The driver's own types, which are pointers to these.
+// The driver's handle types are pointers to these.
 struct CUfunc_st;
 struct CUgraphExec_st;
 struct CUmod_st;
@@ -38,31 +39,31 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 class CudaDevice;
 
-/// Makes the primary context of a device current on this thread for as long as it lives; then the
-/// context that was current before is current again. Thread-safety: the thread that made it.
+/// Makes the primary context of a device current on this thread for its lifetime, and then restores
+/// the context that was current before. Thread-safety: only the thread that created it.
 class CurrentDevice {
  public:
   /// @pre the device outlives this object.
-  /// @throws InvalidArgument for another device than a `CudaDevice`; DeviceError; DeviceUnavailable
-  /// in a build without CUDA.
+  /// @throws InvalidArgument if the device is not a `CudaDevice`; DeviceError; DeviceUnavailable in
+  /// a build without CUDA.
   explicit CurrentDevice(const Device& device);
   ~CurrentDevice();
   CurrentDevice(const CurrentDevice&) = delete;
   CurrentDevice& operator=(const CurrentDevice&) = delete;
 
-  /// The driver's own name for the device, a `CUdevice`.
+  /// The driver's handle of the device, a `CUdevice`.
   [[nodiscard]] int handle() const noexcept;
 
  private:
   const CudaDevice& device_;
 };
 
-/// How many threads run a kernel, in one dimension.
+/// The one-dimensional launch size of a kernel.
 struct Grid {
   unsigned blocks;
-  unsigned threads;  ///< Of each block.
+  unsigned threads;  ///< Threads per block.
 
-  /// One thread for each of `count` elements; the last block may have more.
+  /// One thread for each of `count` elements, rounded up to whole blocks.
   [[nodiscard]] static constexpr Grid over(std::size_t count) noexcept {
     constexpr std::size_t kThreads = 256;
     return {static_cast<unsigned>((count + kThreads - 1) / kThreads),
@@ -81,15 +82,15 @@ void launch_kernel(CUfunc_st* function, Grid grid, StreamHandle stream, void** a
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// One kernel of a module. `Parameters` must be exactly those that the kernel has in its source:
-/// the driver cannot compare them. Needs a device's context current, see `CurrentDevice`.
+/// One kernel of a module. `Parameters` must be exactly the parameter types in the kernel's source,
+/// because the driver cannot check them. A device's context must be current; see `CurrentDevice`.
 /// Thread-safety: a value.
 template <class... Parameters>
 class Kernel {
  public:
   explicit Kernel(CUfunc_st* function) noexcept : function_(function) {}
 
-  /// Launches it on a stream. @throws DeviceError
+  /// Launches the kernel on a stream. @throws DeviceError
   void launch(Grid grid, StreamHandle stream, std::type_identity_t<Parameters>... arguments) const {
     std::array<void*, sizeof...(Parameters)> pointers = {&arguments...};
     internal::launch_kernel(function_, grid, stream, pointers.data());
@@ -99,18 +100,18 @@ class Kernel {
   CUfunc_st* function_;
 };
 
-/// A module of kernels, loaded from an image (a fatbin, cubin or PTX) in memory. Needs a device's
-/// context current, see `CurrentDevice`. Thread-safety: the driver's.
+/// A module of kernels, loaded from an image (a fatbin, cubin or PTX) in memory. A device's context
+/// must be current; see `CurrentDevice`. Thread-safety: that of the driver.
 class KernelModule {
  public:
-  /// @throws DeviceError, with advice where the driver or device is too old for the image.
+  /// @throws DeviceError, with advice if the driver or device is too old for the image.
   explicit KernelModule(const void* image);
   ~KernelModule();
   KernelModule(const KernelModule&) = delete;
   KernelModule& operator=(const KernelModule&) = delete;
 
-  /// The kernel of that name, as a `Kernel` type. It must not outlive the module.
-  /// @throws DeviceError if there is none.
+  /// Finds a kernel by name and returns it as a `Kernel` type. It must not outlive the module.
+  /// @throws DeviceError if the module has no kernel of that name.
   template <class AnyKernel>
   [[nodiscard]] AnyKernel find(const char* name) const {
     return AnyKernel(function(name));
@@ -122,9 +123,9 @@ class KernelModule {
   CUmod_st* module_ = nullptr;
 };
 
-/// A graph, captured and instantiated once. It cannot be updated: everything that it was captured
-/// over has to stay at its address, as the regions of a plan and the addresses of a device tape do.
-/// Thread-safety: one thread at a time.
+/// A graph that is captured and instantiated once. It cannot be updated: all memory that the
+/// captured work uses must keep its address, as regions of a plan and addresses on a device tape
+/// do. Thread-safety: one thread at a time.
 class CudaGraph {
  public:
   CudaGraph(CudaGraph&& other) noexcept : exec_(std::exchange(other.exec_, nullptr)) {}
@@ -134,12 +135,13 @@ class CudaGraph {
   }
   ~CudaGraph();
 
-  /// Captures what `body` launches on the stream, which is not the default stream; nothing runs.
-  /// Calls of other threads do not disturb it.
-  /// @throws DeviceError; what `body` throws, and the capture is abandoned.
+  /// Captures what `body` launches on the stream; nothing runs. Calls from other threads do not
+  /// affect the capture.
+  /// @pre `stream` is not the default stream.
+  /// @throws DeviceError; whatever `body` throws, after the capture is abandoned.
   [[nodiscard]] static CudaGraph capture(StreamHandle stream, const std::function<void()>& body);
 
-  /// Launches everything that was captured. @throws DeviceError
+  /// Launches the captured work on a stream. @throws DeviceError
   void launch(StreamHandle stream) const;
 
  private:

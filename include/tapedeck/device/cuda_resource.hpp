@@ -1,10 +1,10 @@
 /// @file
-/// `DeviceTapeResource`: a device tape for RMM, Thrust and cuDF.
+/// `DeviceTapeResource`: makes a device tape usable by RMM, Thrust and cuDF.
 ///
-/// Opt-in, and no part of `tapedeck.hpp`: it includes `<cuda/memory_resource>` of CCCL, whose
-/// include folder (of a CUDA toolkit: `include/cccl`) and `cuda_runtime_api.h` the caller has to
-/// have. In the CCCL of CUDA 13.0 that header is empty unless
-/// `LIBCUDACXX_ENABLE_EXPERIMENTAL_MEMORY_RESOURCE` is defined before anything of CCCL is included.
+/// This header is opt-in and not included by `tapedeck.hpp`. It includes `<cuda/memory_resource>`
+/// of CCCL, so the including code needs CCCL's include folder (`include/cccl` in a CUDA toolkit)
+/// and `cuda_runtime_api.h`. In the CCCL of CUDA 13.0, `<cuda/memory_resource>` is empty unless
+/// `LIBCUDACXX_ENABLE_EXPERIMENTAL_MEMORY_RESOURCE` is defined before any CCCL header is included.
 #pragma once
 
 #include <cuda/memory_resource>
@@ -17,18 +17,19 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Models `cuda::mr::async_resource_with<device_accessible>` over a `DeviceTape`: allocating is a
-/// take, and deallocating does nothing: everything goes back at the tape's `clear()` or `rewind`.
-/// Takes are not ordered by streams, since no memory is given twice before the tape is cleared.
-/// Two are equal where they are over one tape.
+/// Models `cuda::mr::async_resource_with<device_accessible>` over a `DeviceTape`. Allocation is a
+/// take. Deallocation does nothing; `clear()` or `rewind` of the tape releases the memory. Takes
+/// are not ordered by streams, since the tape never returns the same memory twice before it is
+/// cleared or rewound. Two resources are equal if they use the same tape.
 ///
 /// Thread-safety: that of the tape, one writer at a time.
 class DeviceTapeResource {
  public:
-  /// The tape outlives the resource, and what was allocated from it.
+  /// @pre the tape outlives the resource and everything allocated from it.
   explicit DeviceTapeResource(DeviceTape& tape) noexcept : tape_(&tape) {}
 
-  /// `bytes` aligned to at least `align`, a power of two. @throws TapeFull, a std::bad_alloc.
+  /// Allocates `bytes` aligned to at least `align`, a power of two.
+  /// @throws TapeFull, which is a std::bad_alloc.
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t align = kDeviceLine) {
     return tape_->take(bytes, align);
   }

@@ -1,5 +1,5 @@
 /// @file
-/// `DeviceBlock`: one contiguous range of a device's addresses, and the pages behind it.
+/// `DeviceBlock`: a contiguous range of device addresses, and the pages that back it.
 #pragma once
 
 #include <cstddef>
@@ -14,15 +14,16 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 struct DeviceBlockOptions {
-  /// Called with each range as it becomes usable, and with the same range before it goes: for NCCL
-  /// or RDMA registration. A decommit that cuts through a range announces its end alone, and later
-  /// the rest. `on_commit` may throw, which undoes that commit; `on_decommit` may not.
+  /// Hooks for NCCL or RDMA registration. `on_commit` is called with each range when it becomes
+  /// usable, `on_decommit` with the same range before it is released. A decommit that cuts through
+  /// a range announces only the end of it, and the rest later. `on_commit` may throw, which undoes
+  /// that commit; `on_decommit` must not throw.
   std::function<void(std::span<std::byte>)> on_commit{};
   std::function<void(std::span<std::byte>)> on_decommit{};
 };
 
-/// A range of device addresses, of which a prefix is usable. A growing block maps pages of a pool
-/// as it is committed; what was usable before stays where it is, with its bytes.
+/// A range of device addresses with a usable prefix. Committing more of a growing block maps pages
+/// from a pool; the memory that was usable before keeps its address and contents.
 ///
 /// Thread-safety: one thread at a time, except `data()` and `size()`.
 ///
@@ -36,49 +37,55 @@ struct DeviceBlockOptions {
 /// @endcode
 class DeviceBlock {
  public:
-  /// No memory: `size() == 0`.
+  /// Creates a block without memory: `size() == 0`.
   DeviceBlock() noexcept;
   DeviceBlock(DeviceBlock&&) noexcept;
   DeviceBlock& operator=(DeviceBlock&&) noexcept;
-  /// @pre nothing that was put on a stream uses the memory; so for every decommit.
+  /// @pre no work on a stream uses the memory any more.
   ~DeviceBlock();
 
-  /// Reserves addresses (`bytes` rounded up to pages of the pool, which outlives the block) and
-  /// commits nothing. @throws InvalidArgument for 0 bytes, or more than can be rounded;
-  /// DeviceError.
+  /// Reserves addresses (`bytes` rounded up to pages of the pool) and commits nothing.
+  /// @pre the pool outlives the block.
+  /// @throws InvalidArgument for 0 bytes, or for more than can be rounded up; DeviceError.
   [[nodiscard]] static DeviceBlock reserve(PagePool& pool, std::size_t bytes,
                                            DeviceBlockOptions options = {});
 
-  /// Plain memory of the device, which outlives the block: all of it is committed, and stays.
+  /// Allocates plain device memory. All of it is committed and stays committed.
+  /// @pre the device outlives the block.
   /// @throws InvalidArgument for 0 bytes; DeviceError.
   [[nodiscard]] static DeviceBlock allocate(Device& device, std::size_t bytes,
                                             DeviceBlockOptions options = {});
 
-  /// Memory that somebody else owns and outlives the block, all of it committed: an engine's own
-  /// cudaMalloc.
+  /// Uses memory that the caller owns, such as an engine's own cudaMalloc. All of it is committed.
+  /// @pre the device and the memory outlive the block.
   [[nodiscard]] static DeviceBlock borrow(Device& device, std::span<std::byte> memory);
 
-  /// A block over `[offset, offset + bytes)` of this one, with this one's options and a committed
-  /// prefix of its own. This block keeps the addresses, must outlive the part, and must not commit
-  /// into it. @pre nothing of the range is committed, or part of another part.
-  /// @throws InvalidArgument for a range outside the block, one that is not in whole pages, or a
-  /// block that does not grow.
+  /// Returns a block over `[offset, offset + bytes)` of this block, with the same options and a
+  /// committed prefix of its own. This block keeps the addresses, must outlive the part, and must
+  /// not commit into it.
+  /// @pre no byte of the range is committed or belongs to another part.
+  /// @throws InvalidArgument for a range outside the block, a range that does not consist of whole
+  /// pages, or a block that does not grow.
   [[nodiscard]] DeviceBlock part(std::size_t offset, std::size_t bytes);
 
   [[nodiscard]] std::byte* data() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept;       ///< Reserved bytes.
   [[nodiscard]] std::size_t committed() const noexcept;  ///< Usable bytes, from the start.
-  /// Bytes it is committed by: the pool's pages; 0 where it does not grow.
+  /// The page size of the pool in bytes, which is the unit of commits; 0 if the block does not
+  /// grow.
   [[nodiscard]] std::size_t page_bytes() const noexcept;
 
-  /// Makes at least the first `bytes` usable. Never inside a pass, nor while a graph is captured.
+  /// Makes at least the first `bytes` usable. Do not call it inside a pass or while a graph is
+  /// being captured.
   /// @throws InvalidArgument beyond `size()`; DeviceError; whatever `on_commit` throws. On any
-  /// error the block is as it was.
+  /// error the block is unchanged.
   void commit(std::size_t bytes);
 
-  /// Gives the pages from `keep` (rounded up) on back to the pool, and keeps the addresses. Waits
-  /// for `after`, where one is given, since unmapping is not ordered by streams. Returns bytes; 0
-  /// of a block that does not grow. @throws DeviceError of the event, and the block is as it was.
+  /// Returns the pages from `keep` (rounded up to pages) on to the pool and keeps the addresses. If
+  /// `after` is given, it first waits for that event, since unmapping is not ordered by streams.
+  /// Returns the number of bytes given back, 0 for a block that does not grow.
+  /// @pre no work on a stream uses the memory once `after`, if given, has fired.
+  /// @throws DeviceError if waiting for the event fails; the block is then unchanged.
   std::size_t decommit(std::size_t keep, EventHandle after = nullptr);
 
  private:

@@ -1,5 +1,5 @@
 /// @file
-/// What a device refuses, and where there is none.
+/// The errors of devices, and of missing devices.
 #pragma once
 
 #include <cstddef>
@@ -12,15 +12,15 @@
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
-/// What every refusal of a device says.
+/// The facts of every call that a device refused.
 class DeviceRefusal {
  public:
   struct Facts {
     std::string device;     ///< "NVIDIA H200 0", "host 0".
     std::string call;       ///< The entry point: "cuMemCreate".
     int number = 0;         ///< CUresult.
-    std::string name;       ///< The same by name: "CUDA_ERROR_OUT_OF_MEMORY".
-    std::size_t bytes = 0;  ///< The size asked for, if any.
+    std::string name;       ///< The name of the number: "CUDA_ERROR_OUT_OF_MEMORY".
+    std::size_t bytes = 0;  ///< The size requested, if any.
   };
 
   [[nodiscard]] const std::string& device() const noexcept { return facts_.device; }
@@ -32,7 +32,7 @@ class DeviceRefusal {
   static constexpr int kInvalidValue = 1;  ///< CUDA_ERROR_INVALID_VALUE.
   static constexpr int kOutOfMemory = 2;   ///< CUDA_ERROR_OUT_OF_MEMORY.
 
-  /// @throws DeviceOutOfMemory where the number says so; else DeviceError.
+  /// @throws DeviceOutOfMemory if the number is `kOutOfMemory`; otherwise DeviceError.
   [[noreturn]] static void throw_refusal(Facts facts, std::string advice);
 
  protected:
@@ -51,7 +51,8 @@ class DeviceRefusal {
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A device refused a call, and not for want of memory. Immutable: safe to read from any thread.
+/// A device refused a call for a reason other than lack of memory. Thread-safety: immutable, so any
+/// thread may read it.
 class DeviceError : public internal::RuntimeError, public internal::DeviceRefusal {
  public:
   explicit DeviceError(Facts facts, std::string advice = {});
@@ -60,8 +61,9 @@ class DeviceError : public internal::RuntimeError, public internal::DeviceRefusa
   [[nodiscard]] std::vector<ErrorFact> facts() const override { return refusal_facts(); }
 };
 
-/// The device, the memory limit it was given, or the host that it pins memory of has no room.
-/// Nothing else is wrong. Immutable: safe to read from any thread.
+/// A device refused a call for lack of memory: the device is full, its configured memory limit is
+/// reached, or the host has no more memory to pin. Thread-safety: immutable, so any thread may read
+/// it.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// HostDevice device({.memory = 64_MiB});
@@ -78,11 +80,11 @@ class DeviceOutOfMemory : public internal::BadAlloc, public internal::DeviceRefu
   [[nodiscard]] std::vector<ErrorFact> facts() const override { return refusal_facts(); }
 };
 
-/// There is no such device, no driver for it, one that is too old, or no support for it in this
-/// build. Immutable: safe to read from any thread.
+/// A device cannot be used: it does not exist, its driver is missing or too old, or this build does
+/// not support it. Thread-safety: immutable, so any thread may read it.
 class DeviceUnavailable : public Unsupported {
  public:
-  /// The feature that is missing is "CUDA driver", "unified addressing" and the like.
+  /// Examples of the missing feature are "CUDA driver" and "unified addressing".
   using Unsupported::Unsupported;
 };
 

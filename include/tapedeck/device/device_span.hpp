@@ -9,8 +9,8 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Elements that lie on a device: an address and a count for kernels, which the host must not
-/// dereference, so there is no `operator[]`. Thread-safety: a value.
+/// An address and a count of elements in device memory, to be passed to kernels. The host must not
+/// dereference the address, so there is no `operator[]`. Thread-safety: a value.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// HostDevice device;

@@ -1,5 +1,5 @@
 /// @file
-/// `DeviceStream` and `DeviceEvent`: streams and events that are given back by themselves.
+/// `DeviceStream` and `DeviceEvent`: owners of a stream and an event, which destroy it at the end.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,8 @@
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
-/// What a device made by `kCreate` and takes back by `kGiveBack`. The device outlives it.
+/// Owns a resource that a device creates with `kCreate` and releases with `kGiveBack`. The device
+/// must outlive it.
 template <class Handle, auto kCreate, auto kGiveBack>
 class DeviceOwned {
  public:
@@ -43,14 +44,15 @@ using PinnedMemory = DeviceOwned<std::byte*, &Device::allocate_pinned, &Device::
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A stream of a device. Thread-safety: as `Device`; moving needs it quiet.
+/// Owns a stream of a device. Thread-safety: as `Device`, except that it must not be used while it
+/// is being moved.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// HostDevice device;
 /// const DeviceStream copies(device);
 /// DeviceEvent arrived(device);
 /// arrived.record(copies.handle());
-/// device.wait(nullptr, arrived.handle());  // the default stream goes on when it has fired
+/// device.wait(nullptr, arrived.handle());  // the default stream waits for the event
 /// arrived.synchronize();
 /// assert(arrived.fired());
 /// @endcode
@@ -63,15 +65,18 @@ class DeviceStream
   void synchronize() const { device_->synchronize(handle_); }
 };
 
-/// A point on a stream that one can wait for. Thread-safety: as `Device`; moving needs it quiet.
+/// Owns an event: a point on a stream that can be waited for. Thread-safety: as `Device`, except
+/// that it must not be used while it is being moved.
 class DeviceEvent
     : public internal::DeviceOwned<EventHandle, &Device::create_event, &Device::destroy_event> {
  public:
   using DeviceOwned::DeviceOwned;
 
-  /// @throws DeviceError, as all of these.
+  /// @throws DeviceError.
   void record(StreamHandle stream) { device_->record(handle_, stream); }
+  /// @throws DeviceError.
   [[nodiscard]] bool fired() const { return device_->fired(handle_); }
+  /// @throws DeviceError.
   void synchronize() const { device_->synchronize_event(handle_); }
 };
 

@@ -1,5 +1,5 @@
 /// @file
-/// `DeviceTape`: the bump allocator, over device memory.
+/// `DeviceTape`: the bump allocator over device memory.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// The default alignment of a take on a device: what cudaMalloc guarantees.
+/// The default alignment of a take on a device, the same as that of cudaMalloc.
 inline constexpr std::size_t kDeviceLine = 256;
 
 struct DeviceTapeOptions {
@@ -24,14 +24,15 @@ struct DeviceTapeOptions {
   DeviceBlockOptions block{};
 };
 
-/// A bump allocator over a `DeviceBlock`: the contract of `Tape`, for memory that the host cannot
-/// write. A take moves a head that lives on the host, and makes no call of the driver; `clear()`
-/// moves it back. What a kernel of one stream still uses may be taken again for a later kernel of
-/// the *same* stream, which runs behind it; for other streams and copies see `FrameRing`.
+/// A bump allocator over a `DeviceBlock`. It follows the contract of `Tape`, for memory that the
+/// host cannot write. A take moves a head that lives on the host and makes no driver call;
+/// `clear()` moves the head back. Memory that a kernel on one stream still uses may be taken again
+/// for a later kernel on the *same* stream, since that kernel runs after it. For other streams and
+/// for copies, see `FrameRing`.
 ///
-/// Takes are whole lines of 256 bytes. `take` never grows the tape: `prepare` does, between two
-/// passes, and the bytes before keep their addresses and contents. After `seal()` growth is
-/// refused, so that it cannot happen behind a captured graph.
+/// Takes use whole lines of 256 bytes. `take` never grows the tape; `prepare` does, between two
+/// passes, and bytes that are already committed keep their addresses and contents. After `seal()`
+/// growth is refused, so that it cannot happen after a graph was captured.
 ///
 /// Thread-safety: as `Tape`.
 ///
@@ -51,39 +52,44 @@ class alignas(kLine) DeviceTape
     : public internal::BlockTape<kDeviceLine, DeviceBlock, DeviceTapeOptions>,
       public SpanTakes<DeviceTape, DeviceSpan, kDeviceLine> {
  public:
-  /// A tape without memory: every take but that of zero bytes fails.
+  /// Creates a tape without memory. Every take fails, except takes of zero bytes.
   DeviceTape() noexcept;
-  /// Moving needs the tape quiet.
+  /// @pre no other thread uses `other`.
   DeviceTape(DeviceTape&& other) noexcept;
   DeviceTape& operator=(DeviceTape other) noexcept {
-    swap(other);  // which then ends with what this tape had
+    swap(other);  // `other` then destroys the former contents of this tape
     return *this;
   }
   ~DeviceTape();
 
-  /// A tape over plain memory of a device, which outlives it; it never grows.
-  /// @throws InvalidArgument for 0 bytes; DeviceError. Nothing is left behind; so below.
+  /// Creates a tape over plain device memory; it never grows.
+  /// @pre the device outlives the tape.
+  /// @throws InvalidArgument for 0 bytes; DeviceError. An error leaves nothing allocated.
   [[nodiscard]] static DeviceTape start(Device& device, std::size_t bytes,
                                         DeviceTapeOptions options = {});
 
-  /// A tape over reserved addresses (`bytes` rounded up to pages of the pool), with nothing
-  /// committed. @throws InvalidArgument; DeviceError.
+  /// Creates a tape over reserved addresses (`bytes` rounded up to pages of the pool), with nothing
+  /// committed.
+  /// @pre the pool outlives the tape.
+  /// @throws InvalidArgument; DeviceError. An error leaves nothing allocated.
   [[nodiscard]] static DeviceTape reserve(PagePool& pool, std::size_t bytes,
                                           DeviceTapeOptions options = {});
 
-  /// A tape over any block; the whole lines inside are used. `options.block` is not looked at.
-  /// @throws InvalidArgument if it has no whole line.
+  /// Creates a tape over any block, of which it uses the whole lines. `options.block` is ignored.
+  /// @throws InvalidArgument if the block does not contain a whole line.
   [[nodiscard]] static DeviceTape over(DeviceBlock block, DeviceTapeOptions options = {});
 
-  /// As `Tape::behind`: the first bytes are `planned` and lie below the floor; takes go into
-  /// `above`, which begins right behind them, or is empty.
+  /// Like `Tape::behind`: the first bytes are `planned` and below the floor. Takes go into `above`,
+  /// which begins directly behind them or is empty.
+  /// @throws InvalidArgument if `above` is not empty and begins elsewhere.
   [[nodiscard]] static DeviceTape behind(std::span<std::byte> planned, DeviceBlock above,
                                          DeviceTapeOptions options = {});
 
   using SpanTakes::try_take;
 
-  /// `bytes` with undefined contents at a multiple of `align`, a power of two; nullptr where they
-  /// are not committed. Zero bytes: an aligned pointer that is not null and takes no room.
+  /// Takes `bytes` with undefined contents at a multiple of `align`, a power of two. Returns
+  /// nullptr if they are not committed. For zero bytes it returns an aligned non-null pointer and
+  /// uses no room.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kDeviceLine) noexcept {
     void* at = take_lines(bytes, align);
     if (at == nullptr) [[unlikely]]
@@ -91,37 +97,39 @@ class alignas(kLine) DeviceTape
     return at;
   }
 
-  /// Gives back everything above the floor. O(1), no call of the driver.
+  /// Releases everything above the floor. O(1); makes no driver call.
   void clear() noexcept { TapeHead::clear(); }
 
   using TapeHead::mark;
-  /// Gives back everything taken after the mark. A mark made before the last `clear()`, or below
-  /// the floor, does nothing. @pre as `Tape::rewind`.
+  /// Releases everything taken after the mark. A mark made before the last `clear()`, or below the
+  /// floor, has no effect. @pre the mark is from this tape, and the tape has not been rewound to an
+  /// older mark since this one was made.
   using TapeHead::rewind;
-  /// What is taken now stays through every clear.
+  /// Moves the floor up to the head, so that everything taken so far survives `clear()`.
   using TapeHead::raise_floor;
-  /// As `Tape::restart_peak`.
+  /// Like `Tape::restart_peak`.
   using TapeHead::restart_peak;
-  /// As `Tape::hand_over`.
+  /// Like `Tape::hand_over`.
   using TapeHead::hand_over;
 
-  /// Commits what the next `bytes` of takes need. Not inside a pass.
-  /// @throws TapeFull if the tape is too small; WrongState if it is sealed; DeviceError, and the
-  /// tape is as it was.
+  /// Commits the memory for the next `bytes` of takes. Do not call it inside a pass.
+  /// @throws TapeFull if the tape is too small; WrongState if it is sealed and would have to grow;
+  /// DeviceError, and the tape is unchanged.
   void prepare(std::size_t bytes);
-  /// As `prepare`; false instead of an error.
+  /// Like `prepare`, but returns false instead of throwing.
   [[nodiscard]] bool try_prepare(std::size_t bytes) noexcept;
 
-  /// From now on growth is refused. For good: graphs may have been captured over what is there.
+  /// Refuses growth from now on. This cannot be undone, because graphs may have been captured over
+  /// the tape's memory.
   void seal() noexcept { sealed_ = true; }
 
-  /// Gives the committed pages above the head back to the pool, for others to use (`trim` of the
-  /// pool releases them), and keeps the addresses. Waits for `after`, where one is given: the event
-  /// after which nothing reads them. Returns bytes.
-  /// @throws DeviceError of the event; WrongState if the tape is sealed.
+  /// Returns the committed pages above the head to the pool for other uses (`PagePool::trim`
+  /// releases them) and keeps the addresses. If `after` is given, it first waits for that event,
+  /// after which nothing may use the pages. Returns the number of bytes given back.
+  /// @throws DeviceError if waiting for the event fails; WrongState if the tape is sealed.
   std::size_t decommit(EventHandle after = nullptr);
 
-  /// As `Tape::note_planned`. In `stat()`, `page_size` is the pool's page.
+  /// Like `Tape::note_planned`. In `stat()`, `page_size` is the page size of the pool.
   using BlockTape::note_planned;
 
  private:

@@ -1,5 +1,5 @@
 /// @file
-/// `FrameRing`: scratch that is still read while the next pass is written.
+/// `FrameRing`: scratch tapes used in turn, so that one can be read while another is written.
 #pragma once
 
 #include <cassert>
@@ -12,11 +12,11 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// N tapes, of a device or pinned, used in turn: while an asynchronous copy or another stream still
-/// reads one frame, the next pass writes another. One tape is enough where all work is on one
-/// stream, which orders it.
+/// A ring of N tapes (device tapes or pinned tapes) that are used in turn. While an asynchronous
+/// copy or another stream still reads one frame, the next pass writes another. If all work is on
+/// one stream, the stream orders it and a single tape is enough.
 ///
-/// Thread-safety: the writer's.
+/// Thread-safety: only the writer of the tapes.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -33,7 +33,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 ///   device.copy(weights, part.data(), part.size(), copies.handle());
 ///   DeviceEvent& event = done[staging.index()];
 ///   event.record(copies.handle());
-///   staging.rotate(event.handle());  // waits for the copy before last
+///   staging.rotate(event.handle());  // waits for the copy of the previous layer
 /// }
 /// copies.synchronize();
 /// assert(weights[0] == std::byte{7});
@@ -42,9 +42,9 @@ namespace tapedeck::inline TAPEDECK_ABI {
 template <class AnyTape>
 class FrameRing {
  public:
-  /// A ring of one tape without memory.
+  /// Creates a ring of one tape without memory.
   FrameRing() : tapes_(1), closed_by_(1) {}
-  /// The device outlives the ring. @pre there is one tape at least.
+  /// @pre the device outlives the ring, and there is at least one tape.
   FrameRing(Device& device, std::vector<AnyTape> tapes)
       : device_(&device), tapes_(std::move(tapes)), closed_by_(tapes_.size()) {
     assert(!tapes_.empty());
@@ -56,9 +56,10 @@ class FrameRing {
   [[nodiscard]] AnyTape& frame(std::size_t index) noexcept { return tapes_[index]; }
   [[nodiscard]] const AnyTape& frame(std::size_t index) const noexcept { return tapes_[index]; }
 
-  /// Closes the frame with the event after which nobody reads it, and opens the next one: cleared,
-  /// and after its own event has fired. @pre an event is not recorded again, and lives, until its
-  /// frame comes round. @throws DeviceError of the event, and the frame stays the current one.
+  /// Closes the current frame and makes the next one current. `done` is the event after which the
+  /// current frame is no longer read. The next frame is cleared after the event that closed it has
+  /// fired. @pre `done` stays alive and is not recorded again until its frame is next opened.
+  /// @throws DeviceError if waiting for an event fails; the current frame does not change.
   void rotate(EventHandle done) {
     assert(device_ != nullptr && done != nullptr);
     const std::size_t next = (index_ + 1) % tapes_.size();

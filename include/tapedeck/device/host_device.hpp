@@ -1,5 +1,5 @@
 /// @file
-/// `HostDevice`: a device of host memory.
+/// `HostDevice`: a device simulated in host memory.
 #pragma once
 
 #include <cstddef>
@@ -13,16 +13,16 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 struct HostDeviceOptions {
-  std::size_t memory = 0;            ///< Bytes it may hold at a time; 0: what the host has.
-  std::size_t granularity = 64_KiB;  ///< A power of two, at least the host's page.
-  unsigned ordinal = 0;              ///< In its label.
+  std::size_t memory = 0;            ///< Most bytes it may hold; 0: what the host has available.
+  std::size_t granularity = 64_KiB;  ///< A power of two, at least the host's page size.
+  unsigned ordinal = 0;              ///< The ordinal in its label.
 };
 
-/// A device in host memory: the contract of `Device` for dry runs, tests, and hosts without a GPU.
-/// Its streams are asynchronous as a GPU's: each has a worker, and what is put on it runs later.
-/// The host may dereference its addresses, as far as they are mapped.
+/// Implements the contract of `Device` in host memory, for dry runs, tests, and hosts without a
+/// GPU. Its streams are asynchronous like those of a GPU: each has a worker thread, which runs the
+/// work later. The host may dereference its addresses if they are mapped.
 ///
-/// A test may derive from it, to watch what is done with it or to disturb it.
+/// Tests may derive from it to observe calls or to inject faults.
 ///
 /// Thread-safety: as `Device`.
 ///
@@ -38,9 +38,10 @@ struct HostDeviceOptions {
 /// @endcode
 class HostDevice : public Device {
  public:
-  /// @throws InvalidArgument for a granularity that is no power of two, or below the host's page.
+  /// @throws InvalidArgument for a granularity that is not a power of two or is below the host's
+  /// page size; SystemError.
   explicit HostDevice(const HostDeviceOptions& options = {});
-  /// Waits for all streams. What was not given back by then is leaked, as on a GPU.
+  /// Waits for all streams. Reservations that were not released are leaked, as on a GPU.
   ~HostDevice() override;
 
   [[nodiscard]] DeviceMemory memory() const override;

@@ -1,5 +1,5 @@
 /// @file
-/// `start_pinned`: a tape of host memory that a device copies from and to by itself.
+/// `start_pinned`: a tape of pinned host memory, for asynchronous copies from and to a device.
 #pragma once
 
 #include <cstddef>
@@ -10,12 +10,13 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A tape as `Tape::start` makes it, whose memory is pinned for a device, which outlives it: for
-/// staging. Copies from and to it are asynchronous. What a copy still reads must not be taken
-/// again: see `FrameRing`.
-/// @pre `decommit()` is not called on it: a pinned range goes as a whole.
-/// @throws as `Tape::start`; InvalidArgument for a `commit_step`; DeviceError where it cannot be
-/// pinned. Nothing is left behind.
+/// Creates a tape like `Tape::start`, with memory that is pinned for a device, for staging. Copies
+/// from and to it are asynchronous. Memory that a copy still reads must not be taken again; see
+/// `FrameRing`.
+/// @pre the device outlives the tape. `decommit()` is never called on the tape, because a pinned
+/// range can only be unpinned as a whole.
+/// @throws InvalidArgument, also for a `commit_step`; SystemError; DeviceError if the memory cannot
+/// be pinned. An error leaves nothing allocated.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// HostDevice device;

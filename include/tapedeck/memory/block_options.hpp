@@ -1,5 +1,5 @@
 /// @file
-/// `BlockOptions`: what a block may be asked for, and `Unmet`: what the host did not have.
+/// `BlockOptions`: the options of a block, and `Unmet`: an option that the host did not grant.
 #pragma once
 
 #include <bitset>
@@ -14,12 +14,12 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Which pages back a block. `never` and `transparent` are advice to the kernel; `explicit_pages`
-/// takes pages from the host's hugetlb pool and falls back to `transparent` where the pool is empty
-/// (`Block::unmet` tells).
+/// Which pages back a block. `never` and `transparent` are advice to the kernel. `explicit_pages`
+/// takes pages from the host's hugetlb pool and falls back to `transparent` if the pool is empty;
+/// `Block::unmet` then reports it.
 enum class HugePages : std::uint8_t { never, transparent, explicit_pages };
 
-/// What a child process finds at these addresses after fork: a copy, nothing, or zeros.
+/// What a child process sees at these addresses after a fork: a copy, nothing, or zeros.
 enum class OnFork : std::uint8_t { copy, omit, zero };
 
 /// A set of NUMA nodes. It holds every number that Linux gives a node.
@@ -45,42 +45,44 @@ class NumaNodes {
   std::bitset<kMost> nodes_;
 };
 
-/// On which NUMA nodes pages come to lie. Set when they are committed, before anybody touches them.
+/// The NUMA nodes that pages are placed on. The policy is set when pages are committed, before they
+/// are first touched.
 struct NumaPlacement {
   enum class Policy : std::uint8_t {
     local,       ///< The node of the thread that touches a page first.
     bind,        ///< Only `nodes`.
-    interleave,  ///< In turn over `nodes`.
+    interleave,  ///< Round-robin over `nodes`.
   };
   Policy policy = Policy::local;
-  NumaNodes nodes{};  ///< Empty: all this process may use.
+  NumaNodes nodes{};  ///< If empty, all nodes that this process may use.
 };
 
-/// Something a block can be asked for and the host may not have.
+/// An option that the host may be unable to grant.
 enum class Wish : std::uint8_t { huge_pages, lock, core_dump, on_fork, numa };
 inline constexpr std::size_t kWishes = 5;
 
 /// "huge pages", "lock", "kept out of core dumps", "fork policy", "NUMA placement".
 [[nodiscard]] const char* to_string(Wish wish) noexcept;
 
-/// A wish that was not met.
+/// A requested option that was not granted.
 struct Unmet {
   Wish wish;
-  int error;         ///< errno of the call that refused.
-  std::string text;  ///< For people: "lock: ENOMEM (asked 64 MiB, limit 8 MiB)".
+  int error;         ///< errno of the call that failed.
+  std::string text;  ///< For people: "lock: ENOMEM (requested 64 MiB, limit 8 MiB)".
 };
 
 struct BlockOptions {
   HugePages huge_pages = HugePages::transparent;
   bool lock = false;         ///< Keep committed pages in RAM (mlock).
   bool core_dump = true;     ///< False keeps the range out of core dumps.
-  bool guard_pages = false;  ///< An inaccessible page at either end: overruns fault at once.
+  bool guard_pages = false;  ///< Puts an inaccessible page at either end; overruns fault at once.
   OnFork on_fork = OnFork::copy;
-  NumaPlacement numa{};  ///< Of anonymous and shared memory.
-  /// Called with each range as it becomes usable, and with the same range before it goes: for
-  /// pinning, RDMA or NCCL registration. A decommit that cuts through a range announces its end
-  /// alone, and later the rest; who cannot take back a part commits by steps and decommits between
-  /// them. `on_commit` may throw, which undoes that commit; `on_decommit` may not.
+  NumaPlacement numa{};  ///< For anonymous and shared memory.
+  /// Hooks for pinning, and for RDMA or NCCL registration. `on_commit` is called with each range
+  /// when it becomes usable, `on_decommit` with the same range before it is released. A decommit
+  /// that cuts through a range announces only the end of it, and the rest later. If a registration
+  /// cannot be undone in part, commit in steps and decommit only at their borders. `on_commit` may
+  /// throw, which undoes that commit; `on_decommit` must not throw.
   std::function<void(std::span<std::byte>)> on_commit{};
   std::function<void(std::span<std::byte>)> on_decommit{};
 };

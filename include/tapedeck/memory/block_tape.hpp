@@ -1,5 +1,5 @@
 /// @file
-/// `BlockTape`: what all kinds of tape have beside their takes, once for host and device.
+/// `BlockTape`: what all kinds of tape, on host and device, have in common apart from their takes.
 #pragma once
 
 #include <cstddef>
@@ -13,16 +13,16 @@
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
-/// A head over a block of some kind, with a name and with figures. What is public here may run
-/// beside the writer; each kind of tape makes what its writer does from the protected part. Its
-/// members are instantiated in the library, once for each kind.
+/// A head over a block, with a name and statistics. Public members may run concurrently with the
+/// writer. Each kind of tape builds its writer's operations from the protected members. The members
+/// are instantiated in the library, once for each kind of tape.
 template <std::size_t Line, class AnyBlock, class Options>
 class BlockTape : public TapeHead<Line> {
  public:
   [[nodiscard]] const std::string& name() const noexcept;
-  /// All figures at once: no system call, no call of a driver, no lock.
+  /// All statistics of the tape. Takes no lock and makes no system or driver call.
   [[nodiscard]] TapeStat stat() const noexcept;
-  /// The block below, for its wishes and its descriptor.
+  /// The underlying block, for example to read `unmet()` and `descriptor()`.
   [[nodiscard]] const AnyBlock& block() const noexcept;
 
  protected:
@@ -31,14 +31,14 @@ class BlockTape : public TapeHead<Line> {
   BlockTape() noexcept;
   ~BlockTape();
 
-  /// Lies over the whole lines of a block. @throws InvalidArgument if there is none.
+  /// Covers the whole lines of a block. @throws InvalidArgument if the block has none.
   void lie_over_lines(const AnyBlock& block, const std::string& name);
-  /// Lies over `planned`, which stays, and takes begin in `above`, the block right behind it or
-  /// none. @throws InvalidArgument if it begins elsewhere.
+  /// Covers `planned`, which stays below the floor. Takes begin in `above`, the block directly
+  /// behind it, which may be empty. @throws InvalidArgument if `above` begins elsewhere.
   void lie_behind(std::span<std::byte> planned, const AnyBlock& above, const std::string& name);
-  /// Keeps the block that it lies over.
+  /// Stores the block that the tape covers.
   void hold(AnyBlock block, Options options);
-  /// @pre both are quiet.
+  /// @pre neither tape is in use by another thread.
   void swap(BlockTape& other) noexcept;
 
   void prepare(std::size_t bytes);

@@ -1,10 +1,10 @@
 /// @file
-/// The hooks for every checking tool, in one place. In a build for none of them they are nothing.
+/// The hooks for all checking tools. In a build without any of the tools they compile to nothing.
 ///
-/// With AddressSanitizer, or with Valgrind where the build asks for it (`TAPEDECK_VALGRIND`),
-/// memory that a tape took back is poisoned, so a use after `clear_pass()` dies at the faulting
-/// line. ThreadSanitizer reports two threads that write on a tape without a happens-before between
-/// them, and a build with `TAPEDECK_OWNER_CHECK` ends at the first write of a second thread.
+/// With AddressSanitizer, or with Valgrind in a build with `TAPEDECK_VALGRIND`, released memory of
+/// a tape is poisoned, so a use after `clear_pass()` fails at the offending line. ThreadSanitizer
+/// reports two threads that write to a tape without a happens-before between them. A build with
+/// `TAPEDECK_OWNER_CHECK` aborts at the first write by a second thread.
 #pragma once
 
 #include <atomic>
@@ -23,14 +23,14 @@
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 namespace checking {
 
-/// Whether any tool listens: where none does, walking ranges only to mark them is not worth it.
+/// Whether a tool uses the marks. If not, iterating over ranges only to mark them is wasted work.
 #if defined(TAPEDECK_ASAN) || defined(TAPEDECK_MEMCHECK)
 inline constexpr bool kListening = true;
 #else
 inline constexpr bool kListening = false;
 #endif
 
-/// From now on any access to these bytes is an error. @pre the range belongs to the caller.
+/// Makes any access to these bytes an error from now on. @pre the range belongs to the caller.
 inline void poison([[maybe_unused]] std::uintptr_t at,
                    [[maybe_unused]] std::size_t bytes) noexcept {
 #if defined(TAPEDECK_ASAN)
@@ -40,7 +40,8 @@ inline void poison([[maybe_unused]] std::uintptr_t at,
 #endif
 }
 
-/// From now on these bytes may be used; their contents are undefined. @pre as `poison`.
+/// Allows access to these bytes again; their contents are undefined.
+/// @pre the range belongs to the caller.
 inline void unpoison([[maybe_unused]] std::uintptr_t at,
                      [[maybe_unused]] std::size_t bytes) noexcept {
 #if defined(TAPEDECK_ASAN)
@@ -51,17 +52,18 @@ inline void unpoison([[maybe_unused]] std::uintptr_t at,
 }
 
 #if defined(TAPEDECK_OWNER_CHECK)
-/// The calling thread, as a debugger shows it.
+/// The ID of the calling thread, as a debugger shows it.
 [[nodiscard]] std::int32_t this_thread() noexcept;
-/// Ends the program with a message: `other` wrote on the tape before, and so does the caller.
+/// Aborts the program with a message: both `other` and the calling thread have written to the tape.
 [[noreturn]] void end_for_two_writers(const char* tape, std::int32_t other) noexcept;
 #endif
 
-/// Finds two writers on one tape. The head itself is atomic, so ThreadSanitizer has a plain word to
-/// look at, and the owner check a thread to compare with. Thread-safety: that is what it checks.
+/// Detects two writers on one tape. ThreadSanitizer cannot use the head for this, since it is
+/// atomic, so it watches a plain word; the owner check compares thread IDs. Thread-safety: calls
+/// from several threads are what it detects.
 class WriterWatch {
  public:
-  /// The writer does something.
+  /// Notes an operation that only the writer may do.
   void on_write() noexcept {
     on_exclusive_write();
 #if defined(TAPEDECK_OWNER_CHECK)
@@ -71,31 +73,31 @@ class WriterWatch {
     if (before != now) end_for_two_writers(tape_, before);
 #endif
   }
-  /// Something that nothing else may run beside, whichever thread does it.
+  /// Notes an operation that must not run concurrently with any other, on whichever thread.
   void on_exclusive_write() noexcept {
 #if defined(TAPEDECK_TSAN)
     word_ = 1;
 #endif
   }
-  /// Something that others may do at the same time.
+  /// Notes an operation that several threads may do at the same time.
   void on_shared_write() const noexcept {
 #if defined(TAPEDECK_TSAN)
     static_cast<void>(*static_cast<const volatile unsigned char*>(&word_));
 #endif
   }
-  /// The next thread that writes is the writer.
+  /// Makes the next thread that writes the writer.
   void hand_over() noexcept {
 #if defined(TAPEDECK_OWNER_CHECK)
     writer_.store(0, std::memory_order_relaxed);
 #endif
   }
-  /// What a message calls the tape: a text that lives as long.
+  /// Sets the tape's name for messages. @pre the text outlives this object.
   void watch([[maybe_unused]] const char* tape) noexcept {
 #if defined(TAPEDECK_OWNER_CHECK)
     tape_ = tape;
 #endif
   }
-  /// A tape that was moved has no writer yet.
+  /// Swaps the names. Neither tape has a writer afterwards.
   void swap([[maybe_unused]] WriterWatch& other) noexcept {
     hand_over();
     other.hand_over();

@@ -1,7 +1,7 @@
 /// @file
-/// The spill on mimalloc. Needs target `tapedeck::spill`, which is apart from the core because
-/// Debian's libmimalloc.so exports `malloc`, `free` and `operator new`: linking it replaces the
-/// whole program's allocator.
+/// A spill source that uses mimalloc. Needs target `tapedeck::spill`. That target is separate from
+/// the core because Debian's libmimalloc.so exports `malloc`, `free` and `operator new`, so linking
+/// it replaces the allocator of the whole program.
 #pragma once
 
 #include "tapedeck/base/abi.hpp"
@@ -9,8 +9,8 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// The process-wide source on mimalloc. Thread-safe: blocks belong to no thread's heap, so they may
-/// be given back on any thread.
+/// The process-wide spill source that uses mimalloc. Thread-safety: any thread; blocks may be freed
+/// on another thread than the one that allocated them.
 [[nodiscard]] SpillSource& mimalloc_spill() noexcept;
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -1,5 +1,5 @@
 /// @file
-/// `SharedTape`: one tape, many writers.
+/// `SharedTape`: a tape with many writers.
 #pragma once
 
 #include <bit>
@@ -15,11 +15,12 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A bump allocator many threads take from at once, by compare-and-exchange. It has no mark, no
-/// growth and no spill, every take is whole 64-byte lines, and contended it is many times slower
-/// than a `Tape` for each worker: prefer `Tape::split` where the workers are known.
+/// A bump allocator that many threads take from at once, by compare-and-exchange. It does not
+/// support marks, growth or spilling, and every take uses whole 64-byte lines. Under contention it
+/// is many times slower than one `Tape` for each worker, so prefer `Tape::split` if the workers are
+/// known in advance.
 ///
-/// Thread-safety: takes and queries from any thread; `clear()` only while nobody takes.
+/// Thread-safety: takes and queries from any thread; `clear()` only while no thread takes.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -34,25 +35,25 @@ class alignas(kLine) SharedTape : public internal::BlockTape<kLine, Block, TapeO
                                   public TypedTakes<SharedTape> {
  public:
   SharedTape() noexcept;
-  /// Moving needs the tape quiet.
+  /// @pre no other thread uses `other`.
   SharedTape(SharedTape&& other) noexcept;
   SharedTape& operator=(SharedTape other) noexcept {
-    swap(other);  // which then ends with what this tape had
+    swap(other);  // `other` then destroys the former contents of this tape
     return *this;
   }
   ~SharedTape();
 
-  /// As `Tape::start`. Everything is committed at once.
-  /// @throws InvalidArgument, also for the options a shared tape has no use for (`commit_step`,
-  /// `spill`); SystemError.
+  /// Like `Tape::start`, but commits everything at once.
+  /// @throws InvalidArgument, also for the options that a shared tape does not support
+  /// (`commit_step`, `spill`); SystemError.
   [[nodiscard]] static SharedTape start(std::size_t bytes, TapeOptions options = {});
 
-  /// As `Tape::over`.
+  /// Like `Tape::over`.
   [[nodiscard]] static SharedTape over(Block block, TapeOptions options = {});
 
   using TypedTakes::try_take;
 
-  /// As `Tape::try_take`; lock-free.
+  /// Like `Tape::try_take`; lock-free.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {
     assert(std::has_single_bit(align));
     watch_.on_shared_write();
@@ -68,7 +69,7 @@ class alignas(kLine) SharedTape : public internal::BlockTape<kLine, Block, TapeO
     return reinterpret_cast<void*>(head);
   }
 
-  /// Gives everything back. @pre no other thread is taking, nor uses what it took.
+  /// Releases everything. @pre no other thread takes from the tape or uses what it took.
   void clear() noexcept;
 
  private:

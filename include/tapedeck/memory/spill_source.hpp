@@ -1,5 +1,5 @@
 /// @file
-/// `SpillSource`: where the takes of a full tape go, if the engine wants that.
+/// `SpillSource`: an optional source of memory for takes that do not fit on a full tape.
 #pragma once
 
 #include <cstddef>
@@ -8,11 +8,12 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Where a full tape gets blocks from. `mimalloc_spill()` (target `tapedeck::spill`) is the one to
-/// use; engines with an allocator of their own derive from this.
+/// Where a full tape gets blocks from. Use `mimalloc_spill()` (target `tapedeck::spill`), or derive
+/// from this class to use an engine's own allocator.
 ///
-/// Thread-safety: both calls come from the writer of the tape, so a source that serves several
-/// tapes must be thread-safe, and a block may be given back on another thread than it was taken on.
+/// Thread-safety: both functions are called by the writer of the tape. A source that serves several
+/// tapes must therefore be thread-safe. A block may be freed on another thread than the one that
+/// allocated it.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -31,9 +32,9 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// @endcode
 class SpillSource {
  public:
-  /// `bytes` at an address that is a multiple of `align`, a power of two; nullptr when it has none.
+  /// Returns `bytes` at a multiple of `align`, a power of two, or nullptr if it has no memory left.
   virtual void* allocate(std::size_t bytes, std::size_t align) noexcept = 0;
-  /// Takes back what `allocate` gave, with the same figures.
+  /// Frees a block from `allocate`; `bytes` and `align` are the values passed to that call.
   virtual void deallocate(void* block, std::size_t bytes, std::size_t align) noexcept = 0;
 
  protected:

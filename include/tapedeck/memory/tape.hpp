@@ -1,5 +1,5 @@
 /// @file
-/// `Tape`: the bump allocator everything else is about.
+/// `Tape`: the bump allocator at the center of the library.
 #pragma once
 
 #include <bit>
@@ -22,12 +22,12 @@
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
-/// What takes, clears and rewinds of a tape of the host touch beside its head: a base of the tape
-/// like the head, so that they lie in one cache line.
+/// The data, other than the head, that takes, clears and rewinds of a host tape touch. It is a base
+/// class like the head, so that both are in one cache line.
 struct OpenLine {
  protected:
   std::uintptr_t crumb_ = 0;        // end of the last packed take; 0: no line is open
-  std::uint32_t on_give_back_ = 0;  // what clear and rewind do beyond moving the head
+  std::uint32_t on_give_back_ = 0;  // what clear and rewind do in addition to moving the head
 };
 
 }  // namespace tapedeck::internal::inline TAPEDECK_ABI
@@ -38,28 +38,28 @@ class Block;
 
 struct TapeOptions {
   std::string name = "tape";  ///< Shown in errors and statistics.
-  /// 0 commits everything at creation. Otherwise one step is committed, and a take beyond the
-  /// committed end commits the next; nothing moves.
+  /// 0 commits everything at creation. Otherwise one step of this many bytes is committed, and a
+  /// take beyond the committed end commits the next step; nothing moves.
   std::size_t commit_step = 0;
-  bool wipe_on_clear = false;    ///< Zero what `clear` and `rewind` take back: several tenants.
-  SpillSource* spill = nullptr;  ///< Where takes go when the tape is full; nullptr: they fail.
+  bool wipe_on_clear = false;    ///< Zero memory that `clear` and `rewind` release (multi-tenant).
+  SpillSource* spill = nullptr;  ///< Serves takes when the tape is full; nullptr: they fail.
   BlockOptions block{};
 };
 
 /// A bump allocator over a `Block`: a take moves the head forward, `clear()` moves it back.
 ///
-/// Takes are 64-byte lines: the head is always a multiple of 64, so with the default alignment a
-/// take is one addition and one comparison. Takes with a smaller alignment are packed byte by byte
-/// into lines of their own.
+/// Takes are made of 64-byte lines: the head is always a multiple of 64, so with the default
+/// alignment a take is one addition and one comparison. Takes with a smaller alignment are packed
+/// byte by byte into lines of their own.
 ///
-/// Below the **floor** lie regions that stay: `clear()` rewinds to the floor and never below.
+/// Regions below the **floor** are permanent: `clear()` rewinds to the floor and never below it.
 ///
 /// Thread-safety: one writer at a time, any number of readers. `used`, `free`, `total`, `peak`,
-/// `committed`, `floor`, `name` and `stat` are for readers and may run beside the writer;
-/// everything else is the writer's. Handing the writer's role to another thread needs a
-/// happens-before. Many writers: `split`, or `SharedTape`. ThreadSanitizer reports two writers
-/// without a happens-before; a library built with `TAPEDECK_OWNER_CHECK` ends the program at the
-/// first write of a second thread that `hand_over` did not announce.
+/// `committed`, `floor`, `name` and `stat` are for readers and may run concurrently with the
+/// writer; all other members are for the writer only. Handing the writer's role to another thread
+/// needs a happens-before. For many writers, use `split` or `SharedTape`. ThreadSanitizer reports
+/// two writers without a happens-before. A library built with `TAPEDECK_OWNER_CHECK` aborts the
+/// program at the first write by a second thread that `hand_over` did not announce.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -76,37 +76,38 @@ class alignas(kLine) Tape : internal::OpenLine,
                             public internal::BlockTape<kLine, Block, TapeOptions>,
                             public TypedTakes<Tape> {
  public:
-  /// A place on the tape, to go back to.
+  /// A position on the tape that it can be rewound to.
   class Mark;
 
-  /// A tape without memory: every take but that of zero bytes fails.
+  /// Creates a tape without memory. Every take fails, except takes of zero bytes.
   Tape() noexcept;
-  /// Moving needs the tape quiet: no writer, no reader, no `TapeScope` or `TapeResource` on it.
+  /// @pre `other` has no writer, no reader, and no `TapeScope` or `TapeResource` on it.
   Tape(Tape&& other) noexcept;
   Tape& operator=(Tape other) noexcept {
-    swap(other);  // which then ends with what this tape had
+    swap(other);  // `other` then destroys the former contents of this tape
     return *this;
   }
   ~Tape();
 
-  /// A tape over `bytes` (rounded up to pages) of anonymous memory.
-  /// @throws InvalidArgument; SystemError. Nothing is left behind.
+  /// Creates a tape over `bytes` (rounded up to pages) of anonymous memory.
+  /// @throws InvalidArgument; SystemError. An error leaves nothing allocated.
   [[nodiscard]] static Tape start(std::size_t bytes, TapeOptions options = {});
 
-  /// As `start`, with everything committed and resident: no take and no first touch faults.
-  /// @throws also OutOfMemory when host or cgroup have no room for it; SystemError with ECANCELED
-  /// when it was stopped; InvalidArgument with a `commit_step`.
+  /// Like `start`, but commits everything and makes it resident: no take and no first touch faults.
+  /// @throws InvalidArgument, also for a `commit_step`; OutOfMemory if the host or the cgroup has
+  /// no room; SystemError, with ECANCELED if it was stopped.
   [[nodiscard]] static Tape start_warm(std::size_t bytes, TapeOptions options = {},
                                        const WarmOptions& warm = {});
 
-  /// A tape over any block: a mapped file's tape is full from the start, below its floor. Of
-  /// borrowed memory the whole 64-byte lines inside are used. `options.block` is not looked at.
-  /// @throws InvalidArgument if the block has no whole line; SystemError.
+  /// Creates a tape over any block. The tape of a mapped file is full from the start, with all
+  /// bytes below its floor. Of borrowed memory, only whole 64-byte lines are used. `options.block`
+  /// is ignored.
+  /// @throws InvalidArgument if the block does not contain a whole line; SystemError.
   [[nodiscard]] static Tape over(Block block, TapeOptions options = {});
 
-  /// A tape whose first bytes are `planned`: they lie below its floor, and somebody else commits
-  /// them, region by region. Takes go into `above`, the block right behind them, which may be
-  /// empty; the tape is full then.
+  /// Creates a tape whose first bytes are `planned`. They are below its floor, and the caller
+  /// commits them region by region. Takes go into `above`, the block directly behind them. If
+  /// `above` is empty, the tape is full.
   /// @pre both begin at multiples of 64, and `planned` outlives the tape.
   /// @throws InvalidArgument if `above` is not empty and begins elsewhere; SystemError.
   [[nodiscard]] static Tape behind(std::span<std::byte> planned, Block above,
@@ -114,8 +115,9 @@ class alignas(kLine) Tape : internal::OpenLine,
 
   using TypedTakes::try_take;
 
-  /// `bytes` with undefined contents at a multiple of `align`, a power of two; nullptr when the
-  /// tape is full. Zero bytes: an aligned pointer that is not null and takes no room.
+  /// Takes `bytes` with undefined contents at a multiple of `align`, a power of two. Returns
+  /// nullptr if the tape is full. For zero bytes it returns an aligned non-null pointer and uses no
+  /// room.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {
     if (align < kLine) return try_take_packed(bytes, align);
     void* at = take_lines(bytes, align);
@@ -125,8 +127,9 @@ class alignas(kLine) Tape : internal::OpenLine,
     return at;
   }
 
-  /// Gives back everything above the floor. O(1), plus the blocks that were spilled; nothing is
-  /// zeroed unless `wipe_on_clear`. Debug builds of the library fill what was taken with 0xDD.
+  /// Releases everything above the floor. O(1), plus the number of spilled blocks. Nothing is
+  /// zeroed unless `wipe_on_clear` is set. Debug builds of the library fill released memory with
+  /// 0xDD.
   void clear() noexcept {
     watch_.on_write();
     const std::uintptr_t head = head_.load(std::memory_order_relaxed);
@@ -140,64 +143,68 @@ class alignas(kLine) Tape : internal::OpenLine,
 
   [[nodiscard]] Mark mark() const noexcept;
 
-  /// Gives back everything taken after the mark, which may be used again. A mark made before the
-  /// last `clear()`, or below the floor, does nothing. @pre the mark is of this tape, and no older
-  /// one was rewound to since it was made.
+  /// Releases everything taken after the mark. The same mark may be used again. A mark made before
+  /// the last `clear()`, or below the floor, has no effect. @pre the mark is from this tape, and
+  /// the tape has not been rewound to an older mark since this one was made.
   void rewind(const Mark& mark) noexcept;
 
-  /// What is taken now stays through every clear: the head becomes the floor. Spilled blocks do not
-  /// lie on the tape, and go with the next clear all the same.
+  /// Moves the floor up to the head, so that everything taken so far survives `clear()`. Spilled
+  /// blocks are not on the tape, so the next clear still frees them.
   void raise_floor() noexcept {
     crumb_ = 0;  // later packed takes must not share a line with what stays
     TapeHead::raise_floor();
   }
-  /// Begins a new watch, with what is used now: the peak of a phase, then, is `recent_peak()`, and
-  /// `peak()` is what it was.
+  /// Starts measuring `recent_peak()` anew from the bytes used now, for example to get the peak of
+  /// one phase. `peak()` is not affected.
   using TapeHead::restart_peak;
 
-  /// Gives the writer's role away: the next thread that writes has it. What was written before must
-  /// happen before that. Without `TAPEDECK_OWNER_CHECK` nothing needs it, and it does nothing.
+  /// Gives up the writer's role: the next thread that writes becomes the writer. Earlier writes
+  /// must happen before that thread's first write. Without `TAPEDECK_OWNER_CHECK` this is not
+  /// needed and has no effect.
   using TapeHead::hand_over;
 
-  /// Commits what the next `bytes` of takes need, so that none of them grows the tape.
+  /// Commits the memory for the next `bytes` of takes, so that none of them grows the tape.
   /// @throws TapeFull if the tape is too small; SystemError.
   using BlockTape::prepare;
-  /// As `prepare`; false instead of an error.
+  /// Like `prepare`, but returns false instead of throwing.
   [[nodiscard]] bool try_prepare(std::size_t bytes) noexcept;
 
-  /// Gives the committed pages above the head back to the system and keeps the addresses; takes
-  /// commit them again, by steps (a tape without a step then uses 2 MiB). Returns bytes given back.
+  /// Returns the committed pages above the head to the system and keeps the addresses. Later takes
+  /// commit them again in steps (of 2 MiB if the tape has no `commit_step`). Returns the number of
+  /// bytes given back.
   std::size_t decommit() noexcept;
 
   /// Makes the committed part resident. See `Block::warm`.
   [[nodiscard]] WarmResult warm(const WarmOptions& options = {});
-  /// What of the committed part is resident now. Makes system calls.
+  /// How much of the committed part is resident now. Makes system calls.
   [[nodiscard]] Residency residency() const;
 
-  /// `n` child tapes over equal parts of what is free, one for each worker: the fast way to many
-  /// writers. The children belong to this tape and live as long; their memory is committed at once
-  /// and lies below its floor. `clear()` of this tape clears them all, while the workers are quiet.
-  /// What they spill or refuse is in their own `stat()`.
-  /// @pre nothing is taken above the floor, and the tape was not split before.
-  /// @throws InvalidArgument for 0; WrongState; TapeFull if no child would get a line; SystemError.
+  /// Creates `n` child tapes over equal parts of the free memory, one for each worker. This is the
+  /// fast way to have many writers. This tape owns the children and keeps them until it is
+  /// destroyed. Their memory is committed at once and is below its floor. `clear()` of this tape
+  /// clears all children; their workers must be idle meanwhile. Each child counts its own spills
+  /// and refusals in its `stat()`.
+  /// @pre nothing is taken above the floor, and the tape has not been split.
+  /// @throws InvalidArgument for 0; WrongState if the precondition does not hold; TapeFull if a
+  /// child would not get a line; SystemError.
   std::span<Tape> split(std::size_t n);
   [[nodiscard]] std::span<Tape> children() noexcept;
 
-  /// True for an address on this tape, taken or not, and inside a spilled block. O(1), plus the
-  /// blocks that are spilled now.
+  /// True for an address on this tape, taken or not, or inside a spilled block. O(1), plus the
+  /// number of blocks that are currently spilled.
   [[nodiscard]] bool owns(const void* address) const noexcept {
     return TapeHead::owns(address) || (spilled_ != nullptr && owns_spilled(address));
   }
 
-  /// `note_planned(committed, grew)` tells a tape made by `behind` how many bytes of what is
-  /// planned are committed now, for its figures; `grew` counts as growth.
+  /// `note_planned(committed, grew)` updates the statistics of a tape made by `behind`: `committed`
+  /// is the number of planned bytes that are now committed; `grew` counts one growth.
   using BlockTape::note_planned;
 
  private:
   struct Spilled;
 
-  // A packed take fills the open line first: the one that ends behind crumb_. It goes on into the
-  // following lines where nothing else was taken since.
+  // A packed take first fills the open line, which is the one that crumb_ is in. It continues into
+  // the following lines if nothing else has been taken since.
   [[nodiscard]] void* try_take_packed(std::size_t bytes, std::size_t align) noexcept {
     assert(std::has_single_bit(align));
     watch_.on_write();
@@ -253,8 +260,8 @@ inline void Tape::rewind(const Mark& mark) noexcept {
   const std::uintptr_t head = head_.load(std::memory_order_relaxed);
   if (is_stale(mark, head)) [[unlikely]]
     return;
-  // Packed takes may have gone on in the line that was open at the mark; a line that has since come
-  // below the floor stays.
+  // Packed takes after the mark may be in the line that was open at the mark. A line that is now
+  // below the floor is kept.
   const bool at_floor = mark.head_ == floor_.load(std::memory_order_relaxed);
   const std::uintptr_t crumb = at_floor ? 0 : mark.crumb_;
   crumb_ = crumb;

@@ -1,5 +1,5 @@
 /// @file
-/// `TapeFull`: what `take` throws when a tape has no room.
+/// `TapeFull`: the exception that `take` throws when a tape has no room.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Tape tape = Tape::start(4_KiB, {.name = "scratch"});
@@ -22,15 +22,16 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A tape had no room. Its standard base is `std::bad_alloc`, so code written for allocators
-/// catches it, and its construction allocates nothing. Immutable: safe to read from any thread.
+/// A tape had no room. It derives from `std::bad_alloc`, so code written for allocators catches it.
+/// Its construction allocates nothing. Thread-safety: immutable, so any thread may read it.
 class TapeFull : public std::bad_alloc, public Error {
  public:
-  /// The name is cut to 31 characters.
+  /// The name is truncated to 31 characters.
   TapeFull(std::string_view name, std::size_t requested, std::size_t used,
            std::size_t total) noexcept;
 
-  /// Throws one, out of line for what is inlined into callers, which may have no exceptions.
+  /// Throws a `TapeFull`. It is out of line because inlined code may be compiled without
+  /// exceptions.
   [[noreturn]] static void raise(std::string_view name, std::size_t requested, std::size_t used,
                                  std::size_t total);
 

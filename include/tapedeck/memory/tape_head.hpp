@@ -1,5 +1,5 @@
 /// @file
-/// The head of a tape: what moves, and what readers see of it, once for every kind of tape.
+/// The head of a tape, shared by all kinds of tape: the part that moves, and its view for readers.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
-/// Raises a counter that has one writer, and that readers may watch. Returns the sum.
+/// Increases a counter that has one writer and any number of readers. Returns the new value.
 template <class Number>
 Number increase(std::atomic<Number>& counter, Number by) noexcept {
   const Number sum = counter.load(std::memory_order_relaxed) + by;
@@ -24,12 +24,12 @@ Number increase(std::atomic<Number>& counter, Number by) noexcept {
   return sum;
 }
 
-/// Moves a head over `[base, end)` in lines of `Line` bytes. What is public here may run beside the
-/// writer; each kind of tape makes what its writer does from the protected part.
+/// Moves a head over `[base, end)` in lines of `Line` bytes. Public members may run concurrently
+/// with the writer. Each kind of tape builds its writer's operations from the protected members.
 template <std::size_t Line>
 class TapeHead {
  public:
-  /// A place on the tape, to go back to.
+  /// A position on the tape that it can be rewound to.
   class Mark {
    protected:
     friend class TapeHead;
@@ -43,7 +43,7 @@ class TapeHead {
   TapeHead(const TapeHead&) = delete;
   TapeHead& operator=(const TapeHead&) = delete;
 
-  /// Bytes taken. Blocks that were spilled lie elsewhere and do not count.
+  /// Bytes taken, not counting spilled blocks, which are not on the tape.
   [[nodiscard]] std::size_t used() const noexcept {
     return head_.load(std::memory_order_acquire) - base_;
   }
@@ -58,7 +58,7 @@ class TapeHead {
     return limit_.load(std::memory_order_relaxed) - base_ -
            uncommitted_.load(std::memory_order_relaxed);
   }
-  [[nodiscard]] std::size_t peak() const noexcept {  ///< The most bytes that were ever used.
+  [[nodiscard]] std::size_t peak() const noexcept {  ///< The most bytes that were ever in use.
 #if defined(TAPEDECK_MUTANT_FORMER_PEAK_FIRST)       // tape_interleaving_test must catch this
     const std::size_t former = former_peak_.load(std::memory_order_relaxed) - base_;
     const std::size_t recent = recent_peak();
@@ -68,7 +68,7 @@ class TapeHead {
 #endif
     return recent > former ? recent : former;
   }
-  /// The most bytes used since the last `restart_peak()`.
+  /// The most bytes in use since the last `restart_peak()`.
   [[nodiscard]] std::size_t recent_peak() const noexcept {
     const std::uintptr_t head = head_.load(std::memory_order_acquire);
     const std::uintptr_t peak = peak_.load(std::memory_order_acquire);
@@ -81,14 +81,14 @@ class TapeHead {
   [[nodiscard]] bool owns(const void* address) const noexcept {
     return reinterpret_cast<std::uintptr_t>(address) - base_ < end_ - base_;
   }
-  /// The first byte: a region of a plan lies at its offset from here.
+  /// The first byte of the tape. The offset of a region in a plan is relative to it.
   [[nodiscard]] std::byte* data() const noexcept { return reinterpret_cast<std::byte*>(base_); }
 
  protected:
   TapeHead() noexcept = default;
   ~TapeHead() = default;
 
-  /// Lies over `[base, end)`. Takes begin at `start`; what lies below it stays.
+  /// Covers `[base, end)`. Takes begin at `start`, which is also the floor.
   void lie_over(std::uintptr_t base, std::uintptr_t start, std::uintptr_t end) noexcept {
     base_ = base;
     end_ = end;
@@ -97,16 +97,17 @@ class TapeHead {
     }
   }
 
-  /// The common take: whole lines at the head. nullptr where it needs a closer look: for no bytes,
-  /// beyond the committed end, or at an alignment that the head does not have.
+  /// The fast path of a take: whole lines at the head. Returns nullptr if the slow path is needed:
+  /// for zero bytes, beyond the committed end, or for an alignment that the head does not have.
   [[nodiscard]] void* take_lines(std::size_t bytes, std::size_t align) noexcept {
     assert(std::has_single_bit(align));
     watch_.on_write();
     const std::uintptr_t head = head_.load(std::memory_order_relaxed);
     if (align > Line && (head & (align - 1)) != 0) [[unlikely]]
       return nullptr;
-    // Three branches that a processor fuses with what they test, and predicts: cheaper than the
-    // subtraction that one would take. A size near 2^64 rounds up to 0, or carries over.
+    // The processor fuses each of these three branches with its test and predicts it, which is
+    // cheaper than the subtraction that a single branch would need. A size near 2^64 rounds up to 0
+    // or makes the addition overflow.
     const std::uintptr_t lines = round_up(bytes, Line);
     std::uintptr_t next = 0;
     if (lines == 0 || __builtin_add_overflow(head, lines, &next) ||
@@ -114,17 +115,17 @@ class TapeHead {
       return nullptr;
     }
     head_.store(next, std::memory_order_relaxed);
-    if (head == 0) __builtin_unreachable();  // so that `take` need not look at the pointer again
+    if (head == 0) __builtin_unreachable();  // so that `take` does not test the pointer again
     return reinterpret_cast<void*>(head);
   }
 
-  /// Where `bytes` at `align` begin if the head is at `head`; 0 where they end beyond the tape.
+  /// Where `bytes` at `align` begin if the head is at `head`; 0 if they end beyond the tape.
   [[nodiscard]] std::uintptr_t start_behind(std::uintptr_t head, std::size_t bytes,
                                             std::size_t align) const noexcept {
     const std::uintptr_t start = round_up(head, align > Line ? align : Line);
     return start < head || start > end_ || bytes > end_ - start ? 0 : start;
   }
-  /// The end of the next `bytes` of takes; 0 where it lies beyond the tape.
+  /// The end of the next `bytes` of takes; 0 if it is beyond the tape.
   [[nodiscard]] std::uintptr_t end_of_next(std::size_t bytes) const noexcept {
     const std::uintptr_t head = head_.load(std::memory_order_relaxed);
     return bytes > end_ - head ? 0 : round_up(head + bytes, Line);
@@ -132,17 +133,17 @@ class TapeHead {
   [[nodiscard]] bool is_committed(std::uintptr_t end) const noexcept {
     return end <= limit_.load(std::memory_order_relaxed);
   }
-  /// Shows readers how far the block is committed.
+  /// Publishes the committed end of the block to readers.
   void commit_until(std::uintptr_t end) noexcept {
     const std::uintptr_t floor = floor_.load(std::memory_order_relaxed);
     limit_.store(std::clamp(round_down(end, Line), floor, end_), std::memory_order_relaxed);
   }
 
   [[nodiscard]] Mark mark() const noexcept {
-    watch_.on_write();  // for its users go by what else the writer knows
+    watch_.on_write();  // a mark only makes sense together with other state of the writer
     return {head_.load(std::memory_order_relaxed), clears_.load(std::memory_order_relaxed)};
   }
-  /// Whether a mark was made before the last clear, or lies below the floor or above the head.
+  /// Whether a mark was made before the last clear, or is below the floor or above the head.
   [[nodiscard]] bool is_stale(const Mark& mark, std::uintptr_t head) const noexcept {
     return mark.clears_ != clears_.load(std::memory_order_relaxed) || mark.head_ > head ||
            mark.head_ < floor_.load(std::memory_order_relaxed);
@@ -165,7 +166,7 @@ class TapeHead {
   }
   void lower(std::uintptr_t head, std::uintptr_t to) noexcept {
     fold_peak(head);
-    // Release, after the peak: a reader that sees the lower head also sees the peak it left.
+    // Release, after the peak: a reader that sees the lower head also sees the peak.
     head_.store(to, std::memory_order_release);
   }
   void raise_floor() noexcept {
@@ -183,13 +184,13 @@ class TapeHead {
     peak_.store(head, std::memory_order_release);
 #endif
     former_peak_.store(recent > former ? recent : former, std::memory_order_relaxed);
-    // Release, after it: a reader that sees the new watch also sees what the last one saw.
+    // Release, after former_peak_: a reader that sees the new peak also sees the former one.
     peak_.store(head, std::memory_order_release);
   }
 
   void hand_over() noexcept { watch_.hand_over(); }
 
-  /// @pre both are quiet.
+  /// @pre neither tape is in use by another thread.
   void swap(TapeHead& other) noexcept {
     for (auto member : {&TapeHead::head_, &TapeHead::limit_, &TapeHead::floor_, &TapeHead::peak_,
                         &TapeHead::former_peak_, &TapeHead::uncommitted_}) {
@@ -201,8 +202,9 @@ class TapeHead {
     watch_.swap(other.watch_);
   }
 
-  // All addresses; multiples of `Line`. A tape without memory has them all at `Line`, so that even
-  // its zero-byte take is not null. What a take, a clear or a rewind touches comes first.
+  // All of these but clears_ and uncommitted_ are addresses at multiples of `Line`. In a tape
+  // without memory they are all `Line`, so that even a take of zero bytes is not null. Members that
+  // a take, a clear or a rewind touches come first.
   std::atomic<std::uintptr_t> head_{Line};
   std::atomic<std::uintptr_t> limit_{Line};  // committed end
   std::atomic<std::uintptr_t> floor_{Line};

@@ -10,9 +10,10 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Lets standard containers live on a tape. Deallocation does nothing: the tape's clear or rewind
-/// gives the memory back, and must not come before the containers are gone. A full tape throws
-/// `TapeFull`, which is a `std::bad_alloc`. Thread-safety: the tape's writer.
+/// Lets standard containers use a tape. Deallocation does nothing: a clear or rewind of the tape
+/// releases the memory, and must not happen before the containers are destroyed. If the tape is
+/// full, allocation throws `TapeFull`, which is a `std::bad_alloc`. Thread-safety: only the tape's
+/// writer.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Tape scratch = Tape::start(1_MiB);
@@ -30,7 +31,7 @@ class TapeResource final : public std::pmr::memory_resource {
   [[nodiscard]] Tape& tape() const noexcept { return *tape_; }
 
  private:
-  // Flattened, because with an alignment known only at run time GCC would call try_take.
+  // Flattened, because GCC would not inline try_take for an alignment known only at run time.
   [[gnu::flatten]] void* do_allocate(std::size_t bytes, std::size_t align) override {
     return tape_->take(bytes, align);
   }

@@ -1,5 +1,5 @@
 /// @file
-/// `TapeScope`: gives back at the end of a C++ scope what was taken inside.
+/// `TapeScope`: releases at the end of a C++ scope what was taken inside it.
 #pragma once
 
 #include "tapedeck/base/abi.hpp"
@@ -7,8 +7,8 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Marks a tape when made and rewinds it when it goes. Scopes nest; one that outlives a `clear()`
-/// does nothing any more. Thread-safety: the tape's writer.
+/// Marks a tape on construction and rewinds it on destruction. Scopes nest; a scope that outlives a
+/// `clear()` has no effect. Thread-safety: only the tape's writer.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Tape scratch = Tape::start(1_MiB);

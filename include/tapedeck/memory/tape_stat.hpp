@@ -1,5 +1,5 @@
 /// @file
-/// `TapeStat`: the figures of one tape at one moment.
+/// `TapeStat`: the statistics of a tape at one moment.
 #pragma once
 
 #include <array>
@@ -10,9 +10,8 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// The figures of one tape at one moment: a plain struct, owned by whoever asked for it. All sizes
-/// are bytes. What each figure means is said once, in its row of `tape_fields`
-/// (layout/stat_fields.hpp).
+/// The statistics of a tape at one moment, as a plain struct. All sizes are in bytes. Each field is
+/// described in its row of `tape_fields` (layout/stat_fields.hpp).
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Tape tape = Tape::start(1_MiB);
@@ -33,7 +32,7 @@ struct TapeStat {
   std::uint64_t grows = 0;
   std::uint64_t clears = 0;
   std::uint64_t page_size = 0;
-  /// For each `Wish`, errno of the call that refused it; 0 where it was met or not asked.
+  /// For each `Wish`, errno of the call that failed; 0 if it was granted or not requested.
   std::array<std::int32_t, kWishes> unmet{};
 };
 

@@ -1,5 +1,5 @@
 /// @file
-/// The typed forms of `take`, written once for every kind of tape.
+/// The typed forms of `take`, shared by all kinds of tape.
 #pragma once
 
 #include <algorithm>
@@ -16,18 +16,20 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What a span on a tape may hold: memory starts undefined, and no destructor runs at clear.
+/// The types that a span on a tape may hold. Memory starts undefined, and `clear` does not run
+/// destructors.
 template <class T>
 concept TapeElement =
     std::is_trivially_default_constructible_v<T> && std::is_trivially_destructible_v<T>;
 
-/// Adds the forms that throw, and those that give spans, to a tape that has
-/// `void* try_take(bytes, align)`. `SpanOf<T>` is made from a pointer and a count; `Line` is the
-/// tape's default alignment. Thread-safety: that of the tape.
+/// Adds takes that throw and takes that return spans to a tape that has
+/// `void* try_take(bytes, align)`. `SpanOf<T>` is constructed from a pointer and a count; `Line` is
+/// the tape's default alignment. Thread-safety: that of the tape.
 template <class Self, template <class> class SpanOf, std::size_t Line>
 class SpanTakes {
  public:
-  /// `bytes` with undefined contents at a multiple of `align`, a power of two. @throws TapeFull.
+  /// Takes `bytes` with undefined contents at a multiple of `align`, a power of two.
+  /// @throws TapeFull.
   [[nodiscard]] void* take(std::size_t bytes, std::size_t align = Line) {
     void* at = self().try_take(bytes, align);
     if (at == nullptr) [[unlikely]]
@@ -35,8 +37,8 @@ class SpanTakes {
     return at;
   }
 
-  /// `count` elements with undefined contents; `data() == nullptr` when the tape is full.
-  /// `align` is in bytes, a power of two, at least `alignof(T)`.
+  /// Takes `count` elements with undefined contents; `data() == nullptr` if the tape is full.
+  /// `align` is in bytes, a power of two and at least `alignof(T)`.
   template <TapeElement T>
   [[nodiscard]] SpanOf<T> try_take(std::size_t count,
                                    std::size_t align = std::max(Line, alignof(T))) noexcept {
@@ -46,7 +48,7 @@ class SpanTakes {
     return {static_cast<T*>(at), count};
   }
 
-  /// As `try_take<T>`. @throws TapeFull.
+  /// Like `try_take<T>`, but throws if the tape is full. @throws TapeFull.
   template <TapeElement T>
   [[nodiscard]] SpanOf<T> take(std::size_t count, std::size_t align = std::max(Line, alignof(T))) {
     return {static_cast<T*>(take(bytes_of<T>(count), align)), count};
@@ -61,8 +63,8 @@ class SpanTakes {
   }
 
  private:
-  // A product that does not fit becomes a size no tape has. By a branch: a conditional move would
-  // stand between the count and the take.
+  // A product that overflows becomes a size that no tape has. This must be a branch: a conditional
+  // move would make the take wait for its result.
   template <class T>
   [[nodiscard]] static constexpr std::size_t bytes_of(std::size_t count) noexcept {
     constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
@@ -74,12 +76,13 @@ class SpanTakes {
 template <class T>
 using HostSpan = std::span<T>;
 
-/// Adds all typed forms to a tape of memory that the host writes. Thread-safety: that of the tape.
+/// Adds all typed takes to a tape over memory that the host can write. Thread-safety: that of the
+/// tape.
 template <class Self>
 class TypedTakes : public SpanTakes<Self, HostSpan, kLine> {
  public:
-  /// One object, constructed from the arguments and packed next to its like; nullptr when the tape
-  /// is full. Its destructor never runs, so it must have none.
+  /// Constructs one object from the arguments, packed next to other small takes. Returns nullptr if
+  /// the tape is full. The destructor never runs, so it must be trivial.
   template <class T, class... Args>
   requires std::is_trivially_destructible_v<T>
   [[nodiscard]] T* try_take_one(Args&&... args) noexcept(
@@ -90,7 +93,8 @@ class TypedTakes : public SpanTakes<Self, HostSpan, kLine> {
     return std::construct_at(static_cast<T*>(at), std::forward<Args>(args)...);
   }
 
-  /// As `try_take_one`. @throws TapeFull, and what the constructor throws.
+  /// Like `try_take_one`, but throws if the tape is full.
+  /// @throws TapeFull; whatever the constructor throws.
   template <class T, class... Args>
   requires std::is_trivially_destructible_v<T>
   [[nodiscard]] T& take_one(Args&&... args) {

@@ -1,6 +1,6 @@
 /// @file
-/// Options and results of making memory resident (`Block::warm`, `Tape::warm`, `Weights::warm`),
-/// and of asking whether it is.
+/// Options and results of making memory resident (`Block::warm`, `Tape::warm`, `Weights::warm`) and
+/// of querying how much of it is resident.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Tape history = Tape::start(8_MiB, {.name = "history"});
@@ -27,14 +27,14 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 struct WarmProgress {
-  std::size_t done = 0;   ///< Bytes, of this job.
-  std::size_t total = 0;  ///< Bytes that it is to bring in.
-  double seconds = 0;     ///< Since it began.
+  std::size_t done = 0;   ///< Bytes that the job has brought in.
+  std::size_t total = 0;  ///< Bytes that the job has to bring in.
+  double seconds = 0;     ///< Time since the job began.
 
   [[nodiscard]] double bytes_per_second() const noexcept {
     return seconds > 0 ? static_cast<double>(done) / seconds : 0;
   }
-  /// Seconds that are left at that rate; nothing before the first byte.
+  /// The estimated remaining seconds at the average rate so far; `nullopt` before the first byte.
   [[nodiscard]] std::optional<double> seconds_left() const noexcept {
     if (done == 0) return std::nullopt;
     return static_cast<double>(total - done) / bytes_per_second();
@@ -42,15 +42,15 @@ struct WarmProgress {
 };
 
 struct WarmOptions {
-  unsigned threads = 0;  ///< 0: as many as the machine has, at most 16.
-  /// Between two chunks: stop, deadline, budget and progress. Files are brought in by chunks of
-  /// 8 MiB, whatever this says.
+  unsigned threads = 0;  ///< 0: one for each hardware thread, at most 16.
+  /// The chunk size in bytes. Stop, deadline, budget and progress are handled between chunks.
+  /// `Weights::warm` ignores this value and brings in files in chunks of 8 MiB.
   std::size_t chunk = 32_MiB;
   std::stop_token stop{};
-  /// When the job ends unfinished: nothing is begun after it.
+  /// No chunk is started after this time; the job then ends unfinished.
   std::optional<std::chrono::steady_clock::time_point> deadline{};
-  /// One call at a time, from any of the threads. What it throws ends the job and comes out of
-  /// `warm`, or of `WarmJob::wait`; it is not called again then.
+  /// Called from any of the threads, but never concurrently. An exception from it ends the job and
+  /// is rethrown by `warm` or `WarmJob::wait`; it is not called again after that.
   std::function<void(const WarmProgress&)> progress{};
 };
 
@@ -58,32 +58,33 @@ enum class WarmEnd : std::uint8_t { complete, stopped, past_deadline, over_budge
 
 [[nodiscard]] const char* to_string(WarmEnd end) noexcept;
 
-/// What a warm did. Converts to true when all was made resident.
+/// The result of warming a range. Converts to true if all of it was made resident.
 struct [[nodiscard]] WarmResult {
   WarmEnd end = WarmEnd::complete;
-  std::size_t asked = 0;   ///< Bytes; of weights, those that were not ready when it began.
-  std::size_t warmed = 0;  ///< Of these, bytes of the chunks that are there now.
+  std::size_t asked = 0;   ///< Bytes requested; for weights, those not ready when the job began.
+  std::size_t warmed = 0;  ///< Bytes of these in chunks that were completed.
   double seconds = 0;
   /// Bytes of the whole range that are in RAM afterwards (present bits of /proc/self/pagemap);
-  /// nothing where that cannot be read, or the budget was too small from the start.
+  /// `nullopt` if that cannot be read, or if the budget was too small from the start.
   std::optional<std::size_t> present{};
-  std::optional<std::size_t> huge{};  ///< Of these, in huge pages; looked up for weights only.
-  std::uint64_t minor_faults = 0;     ///< Of the whole process meanwhile.
-  std::uint64_t major_faults = 0;
-  int error = 0;              ///< errno, where `end` is `failed`.
-  std::size_t available = 0;  ///< Where `end` is `over_budget`: bytes that were left,
-  std::string limit{};        ///< and what bounds them.
+  std::optional<std::size_t> huge{};  ///< Bytes of these in huge pages; only set for weights.
+  std::uint64_t minor_faults = 0;     ///< Of the whole process during the job.
+  std::uint64_t major_faults = 0;     ///< Of the whole process during the job.
+  int error = 0;                      ///< errno, if `end` is `failed`.
+  std::size_t available = 0;          ///< Bytes that were left, if `end` is `over_budget`.
+  std::string limit{};                ///< The limit that was hit, if `end` is `over_budget`.
 
   explicit operator bool() const noexcept { return end == WarmEnd::complete; }
 
-  /// Returns where all was made resident.
-  /// @param purpose  as an error names it: "warming tape weights".
-  /// @throws OutOfMemory where it ended over budget; else SystemError: what the system refused,
-  /// ECANCELED where it was stopped, ETIMEDOUT past its deadline.
+  /// Does nothing if all of the range was made resident; otherwise throws.
+  /// @param purpose  the activity, for the error message: "warming tape weights".
+  /// @throws OutOfMemory if the job ended over budget; otherwise SystemError with the errno of the
+  /// call that failed, with ECANCELED if it was stopped, or with ETIMEDOUT past its deadline.
   void or_throw(const std::string& purpose) const;
 };
 
-/// How much of a range is in RAM now. Costs system calls; "nothing" means the kernel did not tell.
+/// How much of a range is in RAM now. Costs system calls. A field is `nullopt` if the kernel does
+/// not report it.
 struct Residency {
   std::optional<std::size_t> present{};  ///< Bytes in RAM.
   std::optional<std::size_t> huge{};     ///< Bytes of the whole block backed by huge pages.
