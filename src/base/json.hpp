@@ -26,8 +26,7 @@ template <class Json>
 }
 
 /// Whether braces and brackets outside of strings are nested deeper than `deepest`. Check this
-/// before parsing a text: each bracket is one byte of text, but about 80 bytes of memory once
-/// parsed.
+/// before parsing: each bracket is one byte of text, but about 80 bytes of memory when parsed.
 [[nodiscard]] inline bool is_nested_deeper(std::string_view text, std::size_t deepest) noexcept {
   std::size_t depth = 0;
   bool in_string = false;

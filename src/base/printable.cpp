@@ -5,9 +5,8 @@
 namespace tapedeck::internal {
 namespace {
 
-/// The number of bytes of the control character at the start of a text, including the characters
-/// that change the writing direction (U+202A to U+202E, U+2066 to U+2069); 0 for any other
-/// character.
+/// The size in bytes of the control character at the start of a text, or of a character that
+/// changes the writing direction (U+202A to U+202E, U+2066 to U+2069); 0 for any other character.
 std::size_t control_bytes(std::string_view text) {
   const auto byte = static_cast<unsigned char>(text[0]);
   if (byte < ' ' || byte == 0x7F) return 1;

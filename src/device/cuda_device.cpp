@@ -76,8 +76,7 @@ struct CudaDevice::State {
     return made;
   }
 
-  /// Calls an entry point that releases something, with the context current. Returns false if it
-  /// fails.
+  /// Like `call`, for an entry point that releases something. Returns false if it fails.
   template <class... Parameters>
   bool quietly(const internal::EntryPoint<Parameters...>& entry,
                std::type_identity_t<Parameters>... arguments) const noexcept {

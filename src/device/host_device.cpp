@@ -24,8 +24,7 @@ namespace {
 using internal::HostEvent;
 using internal::HostStream;
 
-// Offsets of pages are never reused. This costs nothing, since a memory file only has the pages in
-// use.
+// Offsets of pages are never reused, which costs nothing: a memory file only has the pages in use.
 constexpr std::size_t kFileBytes = std::size_t{1} << 46;
 constexpr std::size_t kAllocationAlign = 256;  // the alignment of cuMemAlloc
 constexpr std::size_t kPinnedAlign = 4096;

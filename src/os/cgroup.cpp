@@ -57,9 +57,8 @@ void add_limits_of(std::vector<MemoryLimit>& limits, const Group& group) {
   }
 }
 
-/// Walks from a group up to the root of its hierarchy, because the limits of all ancestors apply. A
-/// container may see its path on the host without having that folder; its limits are then at the
-/// root.
+/// Walks from a group up to the root of its hierarchy, since the limits of all ancestors apply. If
+/// a container sees its path on the host but not that folder, its own limits are at the root.
 void add_chain(std::vector<Group>& groups, const std::string& root, std::string path,
                const Controller& files) {
   while (true) {

@@ -60,8 +60,8 @@ struct ErrorFact {
 };
 
 /// The base of every exception in this library. Each also derives from exactly one standard
-/// exception: `std::bad_alloc` if memory ran out, otherwise `std::runtime_error`. Thread-safety:
-/// objects are immutable, so any thread may read them.
+/// exception: `std::bad_alloc` if memory ran out, otherwise `std::runtime_error`. Objects are
+/// immutable, so any thread may read them.
 class Error {
  public:
   virtual ~Error();

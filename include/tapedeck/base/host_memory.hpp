@@ -1,6 +1,5 @@
 /// @file
-/// What the kernel reports about this host's memory: where its files are, memory limits, and NUMA
-/// nodes.
+/// What the kernel reports about this host's memory: where its files are, limits, and NUMA nodes.
 #pragma once
 
 #include <cstdint>

@@ -71,8 +71,7 @@ class DeviceBlock {
   [[nodiscard]] std::byte* data() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept;       ///< Reserved bytes.
   [[nodiscard]] std::size_t committed() const noexcept;  ///< Usable bytes, from the start.
-  /// The page size of the pool in bytes, which is the unit of commits; 0 if the block does not
-  /// grow.
+  /// The pool's page size in bytes, the unit of commits; 0 if the block does not grow.
   [[nodiscard]] std::size_t page_bytes() const noexcept;
 
   /// Makes at least the first `bytes` usable. Do not call it inside a pass or while a graph is

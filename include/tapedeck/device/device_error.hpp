@@ -51,8 +51,7 @@ class DeviceRefusal {
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A device refused a call for a reason other than lack of memory. Thread-safety: immutable, so any
-/// thread may read it.
+/// A device refused a call for a reason other than lack of memory. Thread-safety: immutable.
 class DeviceError : public internal::RuntimeError, public internal::DeviceRefusal {
  public:
   explicit DeviceError(Facts facts, std::string advice = {});
@@ -62,8 +61,7 @@ class DeviceError : public internal::RuntimeError, public internal::DeviceRefusa
 };
 
 /// A device refused a call for lack of memory: the device is full, its configured memory limit is
-/// reached, or the host has no more memory to pin. Thread-safety: immutable, so any thread may read
-/// it.
+/// reached, or the host has no more memory to pin. Thread-safety: immutable.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// HostDevice device({.memory = 64_MiB});
@@ -81,7 +79,7 @@ class DeviceOutOfMemory : public internal::BadAlloc, public internal::DeviceRefu
 };
 
 /// A device cannot be used: it does not exist, its driver is missing or too old, or this build does
-/// not support it. Thread-safety: immutable, so any thread may read it.
+/// not support it. Thread-safety: immutable.
 class DeviceUnavailable : public Unsupported {
  public:
   /// Examples of the missing feature are "CUDA driver" and "unified addressing".

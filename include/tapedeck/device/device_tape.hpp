@@ -88,8 +88,8 @@ class alignas(kLine) DeviceTape
   using SpanTakes::try_take;
 
   /// Takes `bytes` with undefined contents at a multiple of `align`, a power of two. Returns
-  /// nullptr if they are not committed. For zero bytes it returns an aligned non-null pointer and
-  /// uses no room.
+  /// nullptr if they are not committed. Zero bytes give an aligned non-null pointer and use no
+  /// room.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kDeviceLine) noexcept {
     void* at = take_lines(bytes, align);
     if (at == nullptr) [[unlikely]]

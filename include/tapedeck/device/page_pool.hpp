@@ -29,8 +29,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// @endcode
 class PagePool {
  public:
-  /// @param page_bytes  a power of two, at least the device's granularity; 0 selects the
-  /// granularity.
+  /// @param page_bytes  a power of two, at least the device's granularity; 0: the granularity.
   /// @pre the device outlives the pool.
   /// @throws InvalidArgument.
   explicit PagePool(Device& device, std::size_t page_bytes = 0);

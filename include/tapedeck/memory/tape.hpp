@@ -99,9 +99,8 @@ class alignas(kLine) Tape : internal::OpenLine,
   [[nodiscard]] static Tape start_warm(std::size_t bytes, TapeOptions options = {},
                                        const WarmOptions& warm = {});
 
-  /// Creates a tape over any block. The tape of a mapped file is full from the start, with all
-  /// bytes below its floor. Of borrowed memory, only whole 64-byte lines are used. `options.block`
-  /// is ignored.
+  /// Creates a tape over any block. The tape of a mapped file is full from the start, below its
+  /// floor. Of borrowed memory, only whole 64-byte lines are used. `options.block` is ignored.
   /// @throws InvalidArgument if the block does not contain a whole line; SystemError.
   [[nodiscard]] static Tape over(Block block, TapeOptions options = {});
 
@@ -116,8 +115,7 @@ class alignas(kLine) Tape : internal::OpenLine,
   using TypedTakes::try_take;
 
   /// Takes `bytes` with undefined contents at a multiple of `align`, a power of two. Returns
-  /// nullptr if the tape is full. For zero bytes it returns an aligned non-null pointer and uses no
-  /// room.
+  /// nullptr if the tape is full. Zero bytes give an aligned non-null pointer and use no room.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {
     if (align < kLine) return try_take_packed(bytes, align);
     void* at = take_lines(bytes, align);
@@ -128,8 +126,7 @@ class alignas(kLine) Tape : internal::OpenLine,
   }
 
   /// Releases everything above the floor. O(1), plus the number of spilled blocks. Nothing is
-  /// zeroed unless `wipe_on_clear` is set. Debug builds of the library fill released memory with
-  /// 0xDD.
+  /// zeroed without `wipe_on_clear`. Debug builds of the library fill released memory with 0xDD.
   void clear() noexcept {
     watch_.on_write();
     const std::uintptr_t head = head_.load(std::memory_order_relaxed);

@@ -30,8 +30,7 @@ class TapeFull : public std::bad_alloc, public Error {
   TapeFull(std::string_view name, std::size_t requested, std::size_t used,
            std::size_t total) noexcept;
 
-  /// Throws a `TapeFull`. It is out of line because inlined code may be compiled without
-  /// exceptions.
+  /// Throws a `TapeFull`. Out of line, because inlined code may be compiled without exceptions.
   [[noreturn]] static void raise(std::string_view name, std::size_t requested, std::size_t used,
                                  std::size_t total);
 

@@ -11,9 +11,8 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Lets standard containers use a tape. Deallocation does nothing: a clear or rewind of the tape
-/// releases the memory, and must not happen before the containers are destroyed. If the tape is
-/// full, allocation throws `TapeFull`, which is a `std::bad_alloc`. Thread-safety: only the tape's
-/// writer.
+/// releases the memory, and must not happen before the containers are destroyed. A full tape throws
+/// `TapeFull`, which is a `std::bad_alloc`. Thread-safety: only the tape's writer.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Tape scratch = Tape::start(1_MiB);

@@ -16,8 +16,7 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// The types that a span on a tape may hold. Memory starts undefined, and `clear` does not run
-/// destructors.
+/// The types that a span on a tape may hold: memory starts undefined, and no destructor runs.
 template <class T>
 concept TapeElement =
     std::is_trivially_default_constructible_v<T> && std::is_trivially_destructible_v<T>;
@@ -76,8 +75,7 @@ class SpanTakes {
 template <class T>
 using HostSpan = std::span<T>;
 
-/// Adds all typed takes to a tape over memory that the host can write. Thread-safety: that of the
-/// tape.
+/// Adds all typed takes to a tape that the host can write. Thread-safety: that of the tape.
 template <class Self>
 class TypedTakes : public SpanTakes<Self, HostSpan, kLine> {
  public:
