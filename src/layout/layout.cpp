@@ -27,12 +27,26 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 template class BasicTalk<internal::HostMemory>;
 
-// Members that exist are undone by the language when a later one throws.
+namespace {
+
+void require_bytes(const char* argument, const char* tape, std::size_t bytes) {
+  if (bytes != 0) return;
+  throw InvalidArgument({.argument = argument, .value = 0, .limit = 1},
+                        std::string("the ") + tape + " tape of the layout was given 0 bytes",
+                        "give each tape at least 1 byte");
+}
+
+}  // namespace
+
+// If a constructor throws, the members that already exist are destroyed, which undoes everything.
 Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) : Side({}, Plan{}, {}) {
   if (options.talks == 0) {
     throw InvalidArgument({.argument = "LayoutOptions::talks", .value = 0, .limit = 1},
-                          "a layout needs at least one talk");
+                          "a layout needs at least one talk", "set talks to 1 or more");
   }
+  require_bytes("LayoutSizes::weights", "weights", sizes.weights);
+  require_bytes("LayoutSizes::scratch", "scratch", sizes.scratch);
+  require_bytes("LayoutSizes::history", "history", sizes.history);
   weights_ = Tape::start_warm(sizes.weights, std::move(options.weights));
   scratch_ = Tape::start(sizes.scratch, std::move(options.scratch));
   histories_.reserve(options.talks);  // talks refer to them
@@ -98,7 +112,7 @@ void Layout::throw_no_such_gpu(std::size_t i) const {
       "the layout has " + std::to_string(gpus()) + " devices, and no device " + std::to_string(i));
 }
 
-// The next talk may be another tenant's.
+// The planned scratch is wiped as well, because the next talk may belong to another tenant.
 void Layout::clear_talk(std::size_t talk) {
   this->talk(talk).clear();
   scratch_.clear();
@@ -125,7 +139,7 @@ Tape Layout::weights_tape(LayoutOptions& options) {
   }
   find_loaded(*options.loaded_weights);
   const std::span<const std::byte> range = options.loaded_weights->range();
-  // A tape's own type is not const, but below its floor nothing writes.
+  // A tape's type is not const, but nothing writes below its floor.
   const std::span<std::byte> whole{const_cast<std::byte*>(range.data()), range.size()};
   Tape tape = Tape::behind(whole, Block(), std::move(options.weights));
   tape.note_planned(whole.size(), false);

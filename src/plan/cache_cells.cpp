@@ -25,22 +25,27 @@ CacheCells cache_cells(const ModelShape& shape, const PlanOptions& options) {
   const std::uint64_t context = options.total_context != 0 ? options.total_context : shape.context;
   if (context == 0) {
     throw InvalidArgument({.argument = "PlanOptions::total_context", .value = 0, .limit = 1},
-                          "the model states no context", "give the number of tokens");
+                          "the model states no context",
+                          "set total_context to the number of tokens");
   }
 
   CacheCells out;
   out.streams = options.unified ? 1 : options.sequences;
   out.context = parts(context, out.streams);
   out.rounding = options.cell_rounding;
-  out.cells = up_to_multiple(out.context, out.rounding);
+  out.cells = fits(CheckedSize(parts(out.context, out.rounding)) * out.rounding,
+                   "PlanOptions::total_context", context);
   const std::uint64_t micro_batch = std::min(options.micro_batch, options.batch);
   out.window_slack = micro_batch;
   out.window_factor = options.unified ? options.sequences : 1;
   out.full_window_cache = options.full_window_cache;
   out.states =
-      fits((CheckedSize(options.rollback_states) + 1) * (options.unified ? options.sequences : 1));
-  // Every sequence has an equal part of a micro-batch.
-  const std::uint64_t tokens = std::min(fits(CheckedSize(out.cells) * out.streams), micro_batch);
+      fits((CheckedSize(options.rollback_states) + 1) * (options.unified ? options.sequences : 1),
+           "PlanOptions::rollback_states", options.rollback_states);
+  // Every sequence gets an equal share of a micro-batch.
+  const std::uint64_t tokens = std::min(
+      fits(CheckedSize(out.cells) * out.streams, "PlanOptions::sequences", options.sequences),
+      micro_batch);
   out.micro_batch = up_to_multiple(tokens, options.sequences);
   return out;
 }

@@ -1,5 +1,5 @@
 /// @file
-/// `CacheCells`: how many tokens the caches of a talk hold, and what a micro-batch sees of them.
+/// `CacheCells`: how many tokens a talk's caches hold, and how many of them a micro-batch reads.
 #pragma once
 
 #include <cstdint>
@@ -9,30 +9,31 @@
 
 namespace tapedeck::internal {
 
-/// True where a layer's attention needs no tokens but the last ones.
+/// Returns true if a layer's attention reads only the last tokens.
 [[nodiscard]] constexpr bool is_windowed(const LayerShape& layer) noexcept {
   return layer.attention == Attention::windowed || layer.attention == Attention::chunked;
 }
 
-/// Derived from model and options once, used by the planners of history and scratch.
+/// Sizes derived once from model and options, for the history and scratch planners.
 struct CacheCells {
-  std::uint64_t streams = 1;        ///< Caches side by side: one, or one a sequence.
-  std::uint64_t context = 0;        ///< Tokens that were asked for, per stream.
-  std::uint64_t cells = 0;          ///< Of a stream's full-context cache.
-  std::uint64_t window_slack = 0;   ///< Tokens that a windowed cache holds besides the window.
+  std::uint64_t streams = 1;        ///< Separate caches: 1, or 1 for each sequence.
+  std::uint64_t context = 0;        ///< Requested tokens for each stream.
+  std::uint64_t cells = 0;          ///< Cells of a stream's full-context cache.
+  std::uint64_t window_slack = 0;   ///< Tokens that a windowed cache holds beyond its window.
   std::uint64_t window_factor = 1;  ///< Windows in one stream.
   std::uint64_t rounding = 1;
   bool full_window_cache = false;
-  bool windowless = false;        ///< The engine knows no windows of such a model.
+  bool windowless = false;        ///< The engine does not use this model's windows.
   std::uint64_t states = 1;       ///< Recurrent states in one stream, rollback included.
-  std::uint64_t micro_batch = 0;  ///< Tokens computed at a time, in whole rows of sequences.
+  std::uint64_t micro_batch = 0;  ///< Tokens computed together, a multiple of the sequences.
 
-  /// Of a layer's cache: one a cell, or for all the tokens that share it.
-  /// @throws InvalidArgument if a figure does not fit in 64 bits.
+  /// Returns the rows of a layer's cache: one for each cell, or one for all tokens that share a
+  /// row.
+  /// @throws InvalidArgument if the number does not fit in 64 bits.
   [[nodiscard]] std::uint64_t rows_of(const LayerShape& layer) const;
 };
 
-/// @throws InvalidArgument for options that make no sense, alone or for this model.
+/// @throws InvalidArgument if an option is invalid in itself or for this model.
 [[nodiscard]] CacheCells cache_cells(const ModelShape& shape, const PlanOptions& options);
 
 }  // namespace tapedeck::internal

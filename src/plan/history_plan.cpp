@@ -19,10 +19,10 @@ constexpr std::array kCacheTypes = {
     DType::q8_0, DType::q5_1, DType::q5_0, DType::q4_1,    DType::q4_0,    DType::iq4_nl,
 };
 
-/// Rows of a cache.
+/// The rows of one cache region.
 struct Rows {
   Part part;
-  const char* name;  ///< "k"
+  const char* name;  ///< For example "k".
   std::uint64_t heads;
   std::uint64_t head_dim;
   DType type;
@@ -55,7 +55,7 @@ class HistoryPlanner {
                           "use f16, bf16, q8_0 or q4_0");
   }
 
-  // Without a recurrent layer in the model, the V of layers without KV heads is padded too.
+  // If the model has no recurrent layer, V is also padded in layers without KV heads.
   [[nodiscard]] bool has_rows(const LayerShape& layer) const {
     if (layer.attention != Attention::none) return !layer.shares_cache;
     return rules_.value_width != 0 && std::ranges::all_of(shape_.layers, [](const LayerShape& any) {
@@ -95,10 +95,11 @@ class HistoryPlanner {
     const std::uint64_t count = cells_.rows_of(layer);
     const std::uint64_t bytes = row_bytes(rows.type, width);
     region.role = is_windowed(layer) && !cells_.windowless ? RegionRole::window : RegionRole::kv;
-    region.bytes = fits(CheckedSize(bytes) * count);
+    region.bytes =
+        fits(CheckedSize(bytes) * count, "PlanOptions::total_context", options_.total_context);
     region.dtype = rows.type;
     region.shape = {count, width};
-    // Rows that tokens share are no whole number of bytes a token: all at once.
+    // If tokens share rows, a token has no whole number of bytes, so the region does not grow.
     if (layer.compress_ratio <= 1) region.growth = {bytes, count};
     out_.append(std::move(region));
   }

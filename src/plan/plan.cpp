@@ -15,7 +15,7 @@ using internal::CheckedSize;
 using internal::fits;
 using internal::saturated;
 
-// From the first byte to the last of the regions of a role.
+// Returns the bytes from the first to the last byte of the regions of a role.
 std::uint64_t extent_of_role(const TapePlan& tape, RegionRole role) noexcept {
   std::uint64_t begin = std::numeric_limits<std::uint64_t>::max();
   std::uint64_t end = 0;
@@ -34,7 +34,7 @@ CheckedSize total_bytes(const Plan& plan) {
 
 }  // namespace
 
-// `make_plan` has found all sums to fit; of plans made by hand a breakdown may be at the limit.
+// `make_plan` checked that all sums fit. For a plan made by hand, sums are limited to 64 bits.
 Breakdown Plan::breakdown() const noexcept {
   const auto all_talks = [&](RegionRole role) {
     return saturated(CheckedSize(history.payload(role)) * talks);
@@ -56,7 +56,7 @@ Breakdown Plan::breakdown() const noexcept {
 Plan make_plan(const Model& model, const PlanOptions& options) {
   if (model.shape.layers.empty()) {
     throw InvalidArgument({.argument = "ModelShape::layers"},
-                          "the model's files say nothing of its layers",
+                          "the model's files do not describe its layers",
                           "plan from a GGUF file, or from a folder with a config.json");
   }
   const Profile& profile = options.profile;
@@ -69,16 +69,16 @@ Plan make_plan(const Model& model, const PlanOptions& options) {
   out.weights = internal::plan_weights(model, options, out.warnings);
   out.history = profile.plan_history(model.shape, options, cells);
   profile.plan_scratch(model, options, cells, out);
-  static_cast<void>(fits(total_bytes(out)));
+  static_cast<void>(fits(total_bytes(out), "PlanOptions::overhead", options.overhead));
   static_cast<void>(fits(CheckedSize(out.history.bytes()) * out.talks));
 
-  // Whatever was assumed above has left a line.
+  // Every assumption made so far has added a warning.
   out.exact = model.shape.exact && out.warnings.empty();
   if (options.total_context == 0 && out.talks > 1) {
     out.warnings.push_back("the model's context of " + std::to_string(model.shape.context) +
                            " tokens is divided among " + std::to_string(out.talks) +
                            " sequences, which leaves each " + std::to_string(out.context_per_talk) +
-                           ": state the context of all together to give each more");
+                           " tokens; set total_context to give each more");
   }
   out.warnings.insert(out.warnings.begin(), model.shape.warnings.begin(),
                       model.shape.warnings.end());

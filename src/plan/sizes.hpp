@@ -1,5 +1,5 @@
 /// @file
-/// Sizes of planners: `CheckedSize`, asked at once, rounding to any step, and what is refused.
+/// Helpers for the sizes that planners compute: overflow checks, rounding and argument checks.
 #pragma once
 
 #include <bit>
@@ -13,9 +13,9 @@
 
 namespace tapedeck::internal {
 
-/// What regions of a device, and buffers that a kernel reads, are aligned to: what a device's
-/// allocations are. Extents of layers are whole multiples, so that they can lie behind one another
-/// in any choice.
+/// The alignment of a device's allocations, and so of device regions and of buffers that a kernel
+/// reads. Extents of layers are multiples of it, so any selection of layers can be placed one after
+/// another.
 inline constexpr std::uint64_t kDeviceAlignment = 256;
 
 /// @throws InvalidArgument if it does not fit in 64 bits.
@@ -23,26 +23,40 @@ inline constexpr std::uint64_t kDeviceAlignment = 256;
   return size.value_or_throw("the plan");
 }
 
-/// What does not fit in 64 bits is the most there is: it fits in no memory, and in no second
-/// either.
+/// Like `fits(size)`, but names the option that `size` was computed from. An option below 2^32 is
+/// not named, because the model's own sizes are then the cause.
+/// @throws InvalidArgument if it does not fit in 64 bits.
+[[nodiscard]] inline std::uint64_t fits(const CheckedSize& size, const char* option,
+                                        std::uint64_t given) {
+  if (!size.value() && given > UINT32_MAX) {
+    throw InvalidArgument({.argument = option, .value = given},
+                          std::string(option) + " of " + std::to_string(given) +
+                              " makes the plan too large for 64 bits",
+                          "use a smaller value");
+  }
+  return fits(size);
+}
+
+/// Returns the size, or the largest 64-bit value if it overflowed. Such a size exceeds any memory
+/// and any bandwidth.
 [[nodiscard]] constexpr std::uint64_t saturated(const CheckedSize& size) noexcept {
   return size.value().value_or(UINT64_MAX);
 }
 
-/// `n` in parts of `part`, the last one perhaps not full. @pre part is not 0.
+/// Returns how many parts of `part` hold `n`; the last one may be partial. @pre part is not 0.
 [[nodiscard]] constexpr std::uint64_t parts(std::uint64_t n, std::uint64_t part) noexcept {
   return n / part + (n % part != 0 ? 1 : 0);
 }
 
-/// `n` rounded up to a multiple of `step`, which need be no power of two. @pre step is not 0.
+/// Rounds `n` up to a multiple of `step`, which need not be a power of two. @pre step is not 0.
 /// @throws InvalidArgument if it does not fit in 64 bits.
 [[nodiscard]] inline std::uint64_t up_to_multiple(std::uint64_t n, std::uint64_t step) {
   return fits(CheckedSize(parts(n, step)) * step);
 }
 
-/// Bytes of so many elements, one after the other.
-/// @throws InvalidArgument where the type's blocks do not divide them, or it does not fit in 64
-/// bits.
+/// Returns the bytes of a row of contiguous elements.
+/// @throws InvalidArgument if the type's blocks do not divide the row, or its size does not fit in
+/// 64 bits.
 [[nodiscard]] inline std::uint64_t row_bytes(DType type, std::uint64_t elements) {
   if (const auto bytes = bytes_of(type, elements)) return *bytes;
   throw InvalidArgument({.argument = "elements", .value = elements},
@@ -50,14 +64,14 @@ inline constexpr std::uint64_t kDeviceAlignment = 256;
                             std::string(to_string(type)));
 }
 
-/// @throws InvalidArgument for figures that are negative or not finite.
+/// @throws InvalidArgument for numbers that are negative or not finite.
 inline double require_finite(const std::string& argument, double figure) {
   if (std::isfinite(figure) && figure >= 0) return figure;
   throw InvalidArgument({.argument = argument}, argument + " cannot be " + std::to_string(figure),
                         "give a finite number that is not negative");
 }
 
-/// @throws InvalidArgument where a region's alignment is no power of two.
+/// @throws InvalidArgument if a region's alignment is not a power of two.
 inline void require_alignment(const Region& region) {
   if (std::has_single_bit(region.alignment)) return;
   throw InvalidArgument({.argument = "Region::alignment", .value = region.alignment},
@@ -65,13 +79,13 @@ inline void require_alignment(const Region& region) {
                             std::to_string(region.alignment) + ", which is not a power of two");
 }
 
-/// @throws InvalidArgument for 0, and for more than the most.
+/// @throws InvalidArgument if the count is 0 or exceeds `most`.
 inline void require_count(const char* argument, const char* what, std::uint64_t count,
                           std::uint64_t most) {
   if (count != 0 && count <= most) return;
   throw InvalidArgument({.argument = argument, .value = count, .limit = count == 0 ? 1 : most},
                         "there cannot be " + std::to_string(count) + " " + what,
-                        "ask for 1 to " + std::to_string(most));
+                        "use 1 to " + std::to_string(most));
 }
 
 }  // namespace tapedeck::internal

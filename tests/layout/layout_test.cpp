@@ -136,9 +136,9 @@ TEST(Layout, TheExampleOfItsOrigin) {
 TEST(Layout, RefusesWhatMakesNoSense) {
   const Holdings before = holdings();
   const std::vector<std::pair<std::function<void()>, std::string>> rows = {
-      {[] { Layout({.weights = 0, .scratch = 1_MiB, .history = 1_MiB}); }, "bytes"},
-      {[] { Layout({.weights = 1_MiB, .scratch = 0, .history = 1_MiB}); }, "bytes"},
-      {[] { Layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 0}); }, "bytes"},
+      {[] { Layout({.weights = 0, .scratch = 1_MiB, .history = 1_MiB}); }, "LayoutSizes::weights"},
+      {[] { Layout({.weights = 1_MiB, .scratch = 0, .history = 1_MiB}); }, "LayoutSizes::scratch"},
+      {[] { Layout({.weights = 1_MiB, .scratch = 1_MiB, .history = 0}); }, "LayoutSizes::history"},
       {[] { Layout(kSmall, {.talks = 0}); }, "LayoutOptions::talks"},
       {[] { Layout(side_plan(2), {.talks = 3}); }, "LayoutOptions::talks"},
       {[] { Layout(kSmall, {.weights = {.commit_step = 4096}}); }, "TapeOptions::commit_step"},

@@ -218,8 +218,9 @@ TEST(HistoryPlan, RefusesTypesThatDoNotDivideTheRows) {
 TEST(HistoryPlan, OverflowIsAnError) {
   const std::uint64_t large = std::uint64_t{1} << 40U;
   EXPECT_EQ(refused_plan(model_of({attention_layer(1, large, 64, 1)}), {.total_context = large}),
-            kTooLarge);
-  EXPECT_EQ(refused_plan(four_heads(), {.total_context = std::uint64_t{0} - 1}), kTooLarge);
+            (Refused{"PlanOptions::total_context", large}));
+  EXPECT_EQ(refused_plan(four_heads(), {.total_context = std::uint64_t{0} - 1}),
+            (Refused{"PlanOptions::total_context", std::uint64_t{0} - 1}));
   LayerShape state = mamba2_layer();
   state.state = std::uint64_t{1} << 62U;
   EXPECT_EQ(refused_plan(model_of({state}), {}), kTooLarge);

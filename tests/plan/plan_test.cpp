@@ -102,9 +102,10 @@ TEST(MakePlan, RefusesOptionsOfNothing) {
   EXPECT_EQ(refused_options({.cell_rounding = 0}), (Refused{"PlanOptions::cell_rounding", 0, 1}));
   EXPECT_EQ(refused_options({.activation_type = DType::q8_0}),
             Refused{"DecodeBuffersOptions::element"});
-  EXPECT_EQ(refused_options({.overhead = kMost}), kTooLarge);
-  EXPECT_EQ(refused_options({.rollback_states = kMost}), kTooLarge);
-  EXPECT_EQ(refused_options({.sequences = kMost}), kTooLarge);
+  EXPECT_EQ(refused_options({.overhead = kMost}), (Refused{"PlanOptions::overhead", kMost}));
+  EXPECT_EQ(refused_options({.rollback_states = kMost}),
+            (Refused{"PlanOptions::rollback_states", kMost}));
+  EXPECT_EQ(refused_options({.sequences = kMost}), (Refused{"PlanOptions::sequences", kMost}));
   EXPECT_EQ(refused([] { return make_plan(model_of({})); }), Refused{"ModelShape::layers"});
 }
 

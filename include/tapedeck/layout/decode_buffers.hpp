@@ -1,5 +1,5 @@
 /// @file
-/// `DecodeBuffers`: what one decode step writes, as typed spans.
+/// `DecodeBuffers`: the buffers that one decode step writes, as typed spans.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,8 @@
 
 namespace tapedeck::internal {
 
-/// Where a region lies, whole elements; empty where the plan has none of that name.
+/// Returns the bytes of a region in whole elements, or an empty span if the plan has no region of
+/// that name.
 [[nodiscard]] std::span<std::byte> find_decode_buffer(std::byte* base, const TapePlan& plan,
                                                       std::string_view name,
                                                       std::size_t element_bytes);
@@ -23,16 +24,16 @@ namespace tapedeck::internal {
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// The buffers of `plan_decode_buffers` where they lie. They never overlap, and below the floor of
-/// a tape their addresses hold through every clear, so that a CUDA graph can be captured over them;
-/// what they hold is undefined after a clear, and after a prefill, which a plan lays over them. A
-/// buffer that the plan does not have is an empty span.
+/// Typed views of the buffers that `plan_decode_buffers` planned. The buffers never overlap. Below
+/// the floor of a tape, their addresses remain the same through every clear, so a CUDA graph can be
+/// captured over them. Their contents are undefined after a clear and after a prefill, whose
+/// buffers share the same memory. A buffer that the plan does not have is an empty span.
 ///
-/// `Element` is what activations are in: any type of 2 bytes for f16 and bf16, `float` for f32.
-/// B is the batch, q = heads × head_dim, kv = kv_heads × head_dim, each the largest over the
-/// layers; more in `plan_decode_buffers`.
+/// `Element` is the activation type: any type of 2 bytes for f16 and bf16, `float` for f32. B is
+/// the batch, q = heads × head_dim, and kv = kv_heads × head_dim, each the largest over all layers.
+/// See `plan_decode_buffers` for more.
 ///
-/// Thread-safety: a value; who writes to what it points at is the caller's to order.
+/// Thread-safety: a value. The caller must order writes to the buffers.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -47,13 +48,13 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// HostDevice device;
 /// DeviceTape scratch = DeviceTape::start(device, plan.bytes(), {.name = "scratch"});
 /// const DeviceSpan<std::byte> planned = scratch.take<std::byte>(plan.bytes());
-/// scratch.raise_floor();  // from now on the buffers stay
+/// scratch.raise_floor();  // from now on clear() keeps the buffers
 /// const DecodeBuffers<std::uint16_t> buffers(planned.data(), plan);
 /// scratch.clear();
 /// assert(scratch.owns(buffers.logits.data()) && buffers.logits.size() == 8 * 1000);
 /// assert(buffers.memory_bytes() == plan.payload() && buffers.temp_dequant.empty());
 /// @endcode
-/// In a layout of a plan: `HostDecodeBuffers<float>(layout.scratch().data(),
+/// In a layout made from a plan, use `HostDecodeBuffers<float>(layout.scratch().data(),
 /// layout.plan().scratch)`.
 template <class Element, template <class> class SpanOf = DeviceSpan>
 struct DecodeBuffers {
@@ -69,7 +70,7 @@ struct DecodeBuffers {
   SpanOf<Element> residual{};                ///< B × hidden.
   SpanOf<Element> post_norm_out{};           ///< B × hidden.
   SpanOf<Element> post_norm_residual{};      ///< B × hidden.
-  SpanOf<Element> scratch_attn{};            ///< q: one token's.
+  SpanOf<Element> scratch_attn{};            ///< q, for one token.
   SpanOf<std::uint64_t> batched_k_ptrs{};    ///< B.
   SpanOf<std::uint64_t> batched_v_ptrs{};    ///< B.
   SpanOf<std::int32_t> batched_kv_lens{};    ///< B.
@@ -77,28 +78,28 @@ struct DecodeBuffers {
   SpanOf<float> flash_partial_out{};         ///< heads × 32 splits × head_dim.
   SpanOf<float> flash_partial_m{};           ///< heads × 32 splits.
   SpanOf<float> flash_partial_l{};           ///< heads × 32 splits.
-  SpanOf<float> scores{};                    ///< B × heads × positions, without flash attention.
-  SpanOf<Element> gate_up_out{};             ///< B × 2 intermediate.
-  SpanOf<Element> mlp_act{};                 ///< B × intermediate.
-  SpanOf<Element> down_out{};                ///< B × hidden.
-  SpanOf<float> router_logits{};             ///< B × experts.
-  SpanOf<std::int32_t> expert_ids{};         ///< B × experts used.
-  SpanOf<float> expert_weights{};            ///< B × experts used.
-  SpanOf<Element> expert_out{};              ///< B × experts used × hidden.
-  SpanOf<Element> temp_dequant{};            ///< hidden × 2 intermediate, for INT4 weights.
-  SpanOf<Element> recurrent_in{};            ///< B × (inner + convolved).
-  SpanOf<Element> recurrent_conv{};          ///< B × convolved.
-  SpanOf<Element> recurrent_out{};           ///< B × inner.
-  SpanOf<Element> final_norm_out{};          ///< B × hidden.
-  SpanOf<Element> logits{};                  ///< B × vocabulary.
+  SpanOf<float> scores{};             ///< B × heads × positions; empty with flash attention.
+  SpanOf<Element> gate_up_out{};      ///< B × 2 intermediate.
+  SpanOf<Element> mlp_act{};          ///< B × intermediate.
+  SpanOf<Element> down_out{};         ///< B × hidden.
+  SpanOf<float> router_logits{};      ///< B × experts.
+  SpanOf<std::int32_t> expert_ids{};  ///< B × experts used.
+  SpanOf<float> expert_weights{};     ///< B × experts used.
+  SpanOf<Element> expert_out{};       ///< B × experts used × hidden.
+  SpanOf<Element> temp_dequant{};     ///< hidden × 2 intermediate, for INT4 weights.
+  SpanOf<Element> recurrent_in{};     ///< B × (inner + convolved).
+  SpanOf<Element> recurrent_conv{};   ///< B × convolved.
+  SpanOf<Element> recurrent_out{};    ///< B × inner.
+  SpanOf<Element> final_norm_out{};   ///< B × hidden.
+  SpanOf<Element> logits{};           ///< B × vocabulary.
 
-  /// All empty.
+  /// Makes all buffers empty.
   DecodeBuffers() = default;
 
-  /// The buffers of `plan`, which may have other regions too, on a tape that has the plan below its
-  /// floor; `base` is where the plan begins. Reads and writes nothing there.
-  /// @throws InvalidArgument where a region's elements have another size, or `base` is less aligned
-  /// than a region.
+  /// Views the decode buffers of `plan`, which may also have other regions. `base` is the address
+  /// where the plan begins. The memory is neither read nor written.
+  /// @throws InvalidArgument if a region has elements of a different size, or `base` is not
+  /// sufficiently aligned for a region.
   DecodeBuffers(std::byte* base, const TapePlan& plan) {
     visit_buffers(*this, [&]<class T>(std::string_view name, SpanOf<T>& buffer) {
       const auto found = internal::find_decode_buffer(base, plan, name, sizeof(T));
@@ -106,14 +107,14 @@ struct DecodeBuffers {
     });
   }
 
-  /// Calls `visit(name, span)` for each buffer, also for those that are empty; the name is its
-  /// region's: "decode.embed_out".
+  /// Calls `visit(name, span)` for each buffer, including empty ones. The name is that of the
+  /// buffer's region, such as "decode.embed_out".
   template <class Visit>
   void for_each(Visit&& visit) const {
     visit_buffers(*this, visit);
   }
 
-  /// The exact sum of all buffers, without what pads them; upstream forgets five of them.
+  /// The exact sum of all buffers, without padding. Upstream's function omits five of them.
   [[nodiscard]] std::size_t memory_bytes() const noexcept {
     std::size_t bytes = 0;
     for_each([&]<class T>(std::string_view, const SpanOf<T>& buffer) {
@@ -162,7 +163,7 @@ struct DecodeBuffers {
   }
 };
 
-/// The same in memory that the host writes.
+/// `DecodeBuffers` in memory that the host can write.
 template <class Element>
 using HostDecodeBuffers = DecodeBuffers<Element, HostSpan>;
 

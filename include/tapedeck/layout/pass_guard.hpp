@@ -1,5 +1,5 @@
 /// @file
-/// `PassGuard`: what a forward pass cost the operating system.
+/// `PassGuard`: counts the faults, allocations and growth of each forward pass.
 #pragma once
 
 #include <cstdint>
@@ -13,18 +13,18 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What happened between two `clear_pass()` calls. In steady state all of it is 0.
+/// The events between two `clear_pass()` calls. In steady state, every count is 0.
 struct PassCost {
-  std::uint64_t minor_faults = 0;  ///< Page faults of the whole process, without input or output.
-  std::uint64_t major_faults = 0;  ///< Page faults that read from disk or swap.
-  /// Calls of malloc and its kin by the whole process, operator new included; nothing where the
-  /// program does not link `tapedeck::heap_hook`.
+  std::uint64_t minor_faults = 0;  ///< Page faults of the whole process that needed no I/O.
+  std::uint64_t major_faults = 0;  ///< Page faults of the process that read from disk or swap.
+  /// Calls of malloc and related functions by the whole process, including operator new. Not set if
+  /// the program does not link `tapedeck::heap_hook`.
   std::optional<std::uint64_t> heap_allocations{};
   std::uint64_t grows = 0;   ///< Commit steps of the layout's tapes.
-  std::uint64_t spills = 0;  ///< Takes that left a full tape.
+  std::uint64_t spills = 0;  ///< Takes that spilled from a full tape.
 
   [[nodiscard]] bool free_of_cost() const noexcept;
-  /// "2 minor faults, 1 heap allocation"; "nothing" where that is so.
+  /// For example "2 minor faults, 1 heap allocation", or "nothing" if every count is 0.
   [[nodiscard]] std::string text() const;
 };
 
@@ -45,15 +45,16 @@ class PassViolation : public internal::RuntimeError {
 };
 
 struct PassGuardOptions {
-  /// Throw `PassViolation` from the `clear_pass()` that ends a pass which cost anything.
+  /// Makes `clear_pass()` throw `PassViolation` if any count of the pass that it ends is not 0.
   bool strict = false;
 };
 
-/// Watches a layout, for engines' tests and debug builds: between two `clear_pass()` calls it
-/// counts page faults, heap allocations, growth and spills. What lies between two talks belongs to
-/// no pass. Each pass makes one system call more while watched.
+/// Watches a layout in tests and debug builds of an engine. It counts page faults, heap
+/// allocations, growth and spills between two `clear_pass()` calls. `clear_talk()` discards the
+/// counts since the last `clear_pass()`. Each watched pass makes one additional system call.
 ///
-/// Thread-safety: made, read and destroyed by the thread that calls `clear_pass`; one at a time.
+/// Thread-safety: the thread that calls `clear_pass` must create, read and destroy the guard. A
+/// layout can have one guard at a time.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -68,13 +69,13 @@ struct PassGuardOptions {
 /// @endcode
 class PassGuard {
  public:
-  /// @throws InvalidArgument if the layout is watched already.
+  /// @throws WrongState if the layout is already watched.
   explicit PassGuard(Layout& layout, PassGuardOptions options = {});
   ~PassGuard();
   PassGuard(const PassGuard&) = delete;
   PassGuard& operator=(const PassGuard&) = delete;
 
-  /// What happened since the last `clear_pass()` is forgotten.
+  /// Discards the counts since the last `clear_pass()`.
   void restart() noexcept;
 
   [[nodiscard]] std::uint64_t passes() const noexcept { return passes_; }

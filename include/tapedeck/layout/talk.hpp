@@ -26,8 +26,8 @@ struct TalkHead {
 
   std::size_t index;
   std::atomic<std::uint64_t> tokens{0};
-  std::atomic<std::uint64_t> prepared{0};    ///< Tokens that there is memory for.
-  std::atomic<std::uint64_t> most{0};        ///< Tokens held at a time, since the watch began.
+  std::atomic<std::uint64_t> prepared{0};  ///< Tokens that have committed memory.
+  std::atomic<std::uint64_t> most{0};  ///< The most tokens held since the last restart of peaks.
   std::atomic<std::uint64_t> generation{0};  ///< Odd while the talk is closed.
 };
 
@@ -36,12 +36,12 @@ struct TalkHead {
 namespace tapedeck::inline TAPEDECK_ABI {
 
 /// The handle of one conversation on one side of a layout: `Talk` on the host, `DeviceTalk` on a
-/// device. It is a value that refers to the layout, which outlives it. A talk grows in three steps:
-/// `prepare` makes room, between two passes; the pass calls `advance` and writes the rows; `rewind`
-/// takes back a draft that was rejected.
+/// device. It is a value that refers to the layout, which must outlive it. `prepare` makes room
+/// between two passes. The pass then calls `advance` and writes the rows. `rewind` takes back a
+/// draft that was rejected.
 ///
-/// Every member but `index` and `is_open` throws WrongState once the talk is closed, also where its
-/// slot was opened again.
+/// After the talk is closed, every member except `index` and `is_open` throws WrongState, even if
+/// its slot has been opened again.
 ///
 /// Thread-safety: a talk has one writer, and different talks may have different writers. `tokens`,
 /// `room` and `capacity` may be called from any thread.
@@ -64,23 +64,23 @@ namespace tapedeck::inline TAPEDECK_ABI {
 template <class Memory>
 class BasicTalk {
  public:
-  /// The number of its slot, below `talks()` of the layout.
+  /// The number of the talk's slot, less than `talks()` of the layout.
   [[nodiscard]] std::size_t index() const noexcept { return head_->index; }
   [[nodiscard]] bool is_open() const noexcept {
     return head_->generation.load(std::memory_order_relaxed) == generation_;
   }
 
-  /// Commits what the next `tokens` need. O(1) where they have room, else O(regions) and system
-  /// calls, or calls of the driver. Never inside a pass. Where the budget, or a device's pool, has
-  /// too little left, pages of cleared and closed talks are used first. On an error the talk is as
-  /// it was.
-  /// @throws TalkFull beyond what is planned; OutOfMemory beyond the budget; SystemError or
-  /// DeviceError; WrongState in a layout without a plan, or of a sealed device.
+  /// Commits the memory that the next `tokens` need. O(1) if they already have room; otherwise
+  /// O(regions) with system calls or driver calls. Must not be called during a pass. If the budget
+  /// or a device's pool has too little left, pages of cleared and closed talks are used first. On
+  /// an error, the talk is unchanged.
+  /// @throws TalkFull beyond the plan; OutOfMemory beyond the budget; SystemError or DeviceError;
+  /// WrongState if the layout has no plan or the device is sealed.
   void prepare(std::uint64_t tokens);
 
-  /// The talk moves on: rows of the next `tokens` may be written. Returns the first one's position.
-  /// O(1), no system call. A windowed region's rows are used again in a ring.
-  /// @throws NotPrepared where the room was not prepared; TalkFull beyond what is planned.
+  /// Adds `tokens` to the talk, whose rows may then be written. Returns the position of the first
+  /// new token. O(1), no system call. A windowed region reuses its rows as a ring.
+  /// @throws NotPrepared if the room was not prepared; TalkFull beyond the plan.
   std::uint64_t advance(std::uint64_t tokens = 1) {
     require_open();
     const std::uint64_t first = head_->tokens.load(std::memory_order_relaxed);
@@ -94,39 +94,41 @@ class BasicTalk {
     return first;
   }
 
-  /// Takes back the last `tokens`, at most those there are, and keeps the pages. O(regions). What
-  /// a window's ring or a recurrent state lost meanwhile does not come back by itself.
+  /// Removes the last `tokens`, or all if there are fewer, and keeps the pages. O(regions). Does
+  /// not restore what a window's ring or a recurrent state has overwritten in the meantime.
   void rewind(std::uint64_t tokens);
 
   [[nodiscard]] std::uint64_t tokens() const {
     require_open();
     return head_->tokens.load(std::memory_order_relaxed);
   }
-  /// Tokens that `advance` has room for.
+  /// Tokens that `advance` can add without another `prepare`.
   [[nodiscard]] std::uint64_t room() const { return stat().room; }
-  /// Tokens that the plan has room for; `kUnlimitedTokens` where nothing ends the talk.
+  /// Tokens that the plan has room for, or `kUnlimitedTokens` if the plan does not limit the talk.
   [[nodiscard]] std::uint64_t capacity() const { return stat().capacity; }
 
-  /// Ends the conversation and leaves scratch alone. O(1) without `wipe_on_clear`, no system call.
-  /// The pages stay until another talk needs them: prepare the talk again before it goes on.
+  /// Ends the conversation without clearing scratch. O(1) without `wipe_on_clear`, no system call.
+  /// The talk keeps its pages until another talk needs them, so prepare it again before it
+  /// advances.
   void clear();
 
-  /// Clears the talk and frees its slot, the first to be opened again. Every handle of the talk is
-  /// refused from now on.
+  /// Clears the talk and frees its slot, which `open_talk` reuses first. Every handle of the talk
+  /// becomes invalid.
   void close();
 
-  /// Makes what is prepared resident, so that no first touch faults; a device's pages are resident
-  /// once they are prepared. See `Block::warm`. @throws what `options.progress` throws.
+  /// Makes the prepared memory resident, so that the first touch of a page does not fault. A
+  /// device's pages are resident as soon as they are prepared. See `Block::warm`. @throws what
+  /// `options.progress` throws.
   [[nodiscard]] WarmResult warm(const WarmOptions& options = {}) requires(Memory::kWritable);
 
-  /// Gives back the pages behind the tokens that the talk holds, where `prepare` committed them: to
-  /// the system, or to the device's pool. A device's pages go after `after` has fired; nullptr:
-  /// nothing uses them. Returns bytes.
-  /// @throws WrongState of a sealed device; DeviceError of the event.
+  /// Releases the pages that `prepare` committed beyond the talk's tokens, to the system or to the
+  /// device's pool. A device's pages are released after `after` has fired; pass nullptr if nothing
+  /// uses them. Returns the number of bytes released.
+  /// @throws WrongState if the device is sealed; DeviceError of the event.
   std::size_t decommit(typename Memory::After after = {});
 
-  /// The row of one token, of a region that grows; in a window it is the row of the ring.
-  /// @pre the region is one of plan().history.
+  /// Returns the row of one token in a region that grows. In a windowed region, this is the row of
+  /// the ring. @pre The region is one of plan().history.
   template <class T = std::byte>
   [[nodiscard]] typename Memory::template Span<T> row(const Region& region,
                                                       std::uint64_t token) const {

@@ -1,5 +1,5 @@
 /// @file
-/// What a talk throws when its tokens have no room: `TalkFull` and `NotPrepared`.
+/// `TalkFull` and `NotPrepared`: errors of a talk that has no room for more tokens.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Plan plan;
@@ -23,16 +23,16 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What a talk was asked for, and what it has.
+/// The tokens that were requested of a talk, and the room that it has.
 struct TalkNeeds {
-  std::size_t talk = 0;        ///< Its index in the layout.
-  std::uint64_t tokens = 0;    ///< Tokens that were asked for,
-  std::uint64_t held = 0;      ///< beyond those that the talk holds.
-  std::uint64_t room = 0;      ///< Tokens that are prepared beyond those it holds.
+  std::size_t talk = 0;        ///< The talk's index in the layout.
+  std::uint64_t tokens = 0;    ///< Tokens requested in addition to `held`.
+  std::uint64_t held = 0;      ///< Tokens that the talk holds.
+  std::uint64_t room = 0;      ///< Tokens prepared in addition to `held`.
   std::uint64_t capacity = 0;  ///< Tokens that the plan has room for.
 };
 
-/// A talk was asked to hold more tokens than the plan has room for. Immutable: safe to read from
+/// Thrown if a talk would need more tokens than the plan has room for. Immutable: safe to read from
 /// any thread.
 class TalkFull : public internal::BadAlloc {
  public:
@@ -45,7 +45,7 @@ class TalkFull : public internal::BadAlloc {
   TalkNeeds needs_;
 };
 
-/// A talk advanced over room that no `prepare` has made. Immutable: safe to read from any thread.
+/// Thrown if a talk advances beyond its prepared room. Immutable: safe to read from any thread.
 class NotPrepared : public internal::RuntimeError {
  public:
   explicit NotPrepared(const TalkNeeds& needs);

@@ -1,6 +1,6 @@
 /// @file
-/// `WeightsOwner` and `OwnedWeights`: what a layout must know of weights that lie in memory
-/// already, or arrive there.
+/// `WeightsOwner` and `OwnedWeights`: a layout's interface to weights that are in memory already or
+/// are being loaded.
 #pragma once
 
 #include <cstddef>
@@ -16,12 +16,12 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// How a file's bytes get into memory. All ways give the same bytes.
+/// How a file's bytes are brought into memory. Every method yields the same bytes.
 enum class Way : std::uint8_t {
-  automatic,  ///< One of the others for each file, by what the host tells: `WeightsFile::why`.
+  automatic,  ///< Chosen for each file by the state of the host; see `WeightsFile::why`.
   map,        ///< The shared page cache, read-only: one copy for all processes of a host.
   read,       ///< Buffered reads, in parallel, into memory of its own (huge pages).
-  direct,     ///< As `read`, past the page cache: O_DIRECT with io_uring, or reads by threads.
+  direct,     ///< Like `read`, but bypasses the page cache: O_DIRECT with io_uring or threads.
   shared,     ///< Memory that another process, or a `WeightsBuilder`, filled and sealed.
 };
 
@@ -29,14 +29,14 @@ enum class Way : std::uint8_t {
 
 struct WeightsOptions {
   Way way = Way::automatic;
-  /// Of memory that is read into. Nothing: what a trial on this host found faster
-  /// (`huge_page_trial`), where 512 MiB or more are read; transparent ones for less.
+  /// Huge pages of the memory that files are read into. If not set, a trial on this host decides
+  /// (`huge_page_trial`) for 512 MiB or more; smaller reads use transparent huge pages.
   std::optional<HugePages> huge_pages{};
-  NumaPlacement numa{};    ///< Of memory that is read into; the page cache has its own.
-  bool core_dump = false;  ///< Weights are on disk already.
+  NumaPlacement numa{};    ///< For memory that files are read into, not for the page cache.
+  bool core_dump = false;  ///< Off by default because weights are on disk already.
 };
 
-/// Keeps a model's weights in memory and knows where each tensor lies. `Weights` is one.
+/// Keeps a model's weights in memory and finds each tensor. `Weights` implements it.
 class WeightsOwner {
  public:
   struct Tensor {
@@ -46,9 +46,9 @@ class WeightsOwner {
 
   virtual ~WeightsOwner() = default;
 
-  /// All of it, with what lies between tensors and between files. It never moves.
+  /// The whole range, including gaps between tensors and between files. It never moves.
   [[nodiscard]] virtual std::span<const std::byte> range() const = 0;
-  /// Nothing where the model has no tensor of that name.
+  /// Returns the tensor of that name, or `nullopt` if the model has none.
   [[nodiscard]] virtual std::optional<Tensor> tensor(std::string_view name) const = 0;
 
  protected:
@@ -57,17 +57,17 @@ class WeightsOwner {
   WeightsOwner& operator=(const WeightsOwner&) = default;
 };
 
-/// Weights that belong to one layout (`Layout::open`), and may still be arriving.
+/// Weights that belong to one layout (`Layout::open`) and may still be loading.
 ///
-/// Thread-safety: `wait_for` and `progress` from any thread; `wait` by one.
+/// Thread-safety: `wait_for` and `progress` may be called from any thread, `wait` from one thread.
 class OwnedWeights : public WeightsOwner {
  public:
-  /// Waits until a tensor can be read without waiting for the disk. False where the job ended
-  /// before that; `wait` says why.
-  /// @throws InvalidArgument where the model has no such tensor.
+  /// Waits until a tensor can be read without waiting for the disk. Returns false if the job ended
+  /// earlier; `wait` then reports the reason.
+  /// @throws InvalidArgument if the model has no such tensor.
   [[nodiscard]] virtual bool wait_for(std::string_view tensor) = 0;
-  /// Waits for all of them. Called again, it gives the same.
-  /// @throws SystemError and FormatError where a file could not be brought in; whatever
+  /// Waits until all weights are loaded. Later calls have the same outcome.
+  /// @throws SystemError or FormatError if a file could not be brought in; whatever
   /// `WarmOptions::progress` threw.
   [[nodiscard]] virtual WarmResult wait() = 0;
   [[nodiscard]] virtual WarmProgress progress() const = 0;

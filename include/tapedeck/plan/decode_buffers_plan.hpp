@@ -1,5 +1,5 @@
 /// @file
-/// `plan_decode_buffers`: what one decode step writes, at addresses that never change.
+/// `plan_decode_buffers`: the buffers that one decode step writes, at fixed addresses.
 #pragma once
 
 #include <cstdint>
@@ -11,23 +11,24 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What decode steps are to be like.
+/// Describes the decode steps to plan for.
 struct DecodeBuffersOptions {
-  std::uint64_t batch = 1;     ///< Tokens of one step (`max_batch_size`), 1 at least.
-  DType element = DType::f16;  ///< Of activations: a type that is not stored in blocks.
+  std::uint64_t batch = 1;     ///< Tokens of one step (`max_batch_size`), at least 1.
+  DType element = DType::f16;  ///< Activation type; must not be a block type.
   bool int4_weights = false;   ///< Adds `temp_dequant`.
-  /// Attention scores of one token, over all heads: heads × positions. They are kept in memory, as
-  /// `scores`, by attention that is no flash attention; 0: there are none.
+  /// Attention scores of one token over all heads: heads × positions. Attention without flash
+  /// attention keeps them in memory, as `scores`. 0 plans no such buffer.
   std::uint64_t score_columns = 0;
 };
 
-/// The buffers of a decode step by name: "decode.embed_out", "decode.qkv_out", … "decode.logits";
-/// with B tokens, q = heads × head_dim and so on, each the largest over the layers. They all live
-/// together and never overlap, so that a CUDA graph can capture the step; each is aligned to 256
-/// bytes, and a buffer that no layer needs is left out. `payload()` is the exact sum of all.
+/// Returns the buffers of a decode step by name: "decode.embed_out", "decode.qkv_out", …
+/// "decode.logits". Their dimensions, such as q = heads × head_dim, are the largest over all
+/// layers. The buffers are all live at once and never overlap, so a CUDA graph can capture the
+/// step. Each is aligned to 256 bytes. A buffer that no layer needs is left out. `payload()` is the
+/// exact sum of all buffers.
 ///
-/// `temp_dequant` holds one layer's gate and up projection, hidden × 2·intermediate; a vocabulary
-/// projection may be larger, and is to be multiplied without unpacking it.
+/// `temp_dequant` holds one layer's gate and up projections, hidden × 2·intermediate. A vocabulary
+/// projection may be larger than that and must be multiplied without unpacking it first.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// ModelShape shape;
@@ -39,8 +40,8 @@ struct DecodeBuffersOptions {
 /// const TapePlan buffers = plan_decode_buffers(shape, {.batch = 4});
 /// assert(buffers.find("decode.logits")->bytes == 4 * 151936 * 2);
 /// @endcode
-/// @throws InvalidArgument for a batch of 0, an element type in blocks, and figures that do not fit
-/// in 64 bits.
+/// @throws InvalidArgument if the batch is 0, the element type is stored in blocks, or a size does
+/// not fit in 64 bits.
 [[nodiscard]] TapePlan plan_decode_buffers(const ModelShape& shape,
                                            const DecodeBuffersOptions& options = {});
 

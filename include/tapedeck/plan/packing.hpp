@@ -1,5 +1,5 @@
 /// @file
-/// `pack`: buffers that live at different times, laid over each other in as little room as may be.
+/// `pack`: places buffers that are live at different times over each other to save memory.
 #pragma once
 
 #include <cstdint>
@@ -11,31 +11,31 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Where each buffer goes. Thread-safety: a value.
+/// The offset of each packed buffer. Thread-safety: a value.
 struct Packing {
-  std::vector<std::uint64_t> offsets;  ///< Of each buffer, in the order they were given.
+  std::vector<std::uint64_t> offsets;  ///< One for each buffer, in the given order.
   std::uint64_t peak = 0;              ///< Bytes from 0 to the end of the highest buffer.
-  /// The largest sum of the sizes that live at one time: no packing can be below it.
+  /// The largest sum of sizes that are live at one stage. No packing can have a smaller peak.
   std::uint64_t lower_bound = 0;
-  std::uint32_t lower_bound_stage = 0;  ///< The first stage at which it is reached.
+  std::uint32_t lower_bound_stage = 0;  ///< The first stage that reaches `lower_bound`.
 };
 
-/// Gives every buffer an offset, from its name, bytes, alignment and live alone, so that no two
-/// that live at a common stage share a byte: each at the lowest place that is free for as long as
-/// it lives, in several orders, of which the best is kept. The first order is by size (Pisarchyk
-/// and Lee, "Efficient memory management for deep neural net inference", 2020). Deterministic;
-/// O(n²) steps of a few nanoseconds.
+/// Assigns an offset to every buffer so that no two buffers that are live at a common stage share a
+/// byte. Only `name`, `bytes`, `alignment` and `live` are used. Each buffer goes to the lowest
+/// offset that is free while it is live. Several orders are tried, and the best result is kept. The
+/// first order is by size (Pisarchyk and Lee, "Efficient memory management for deep neural net
+/// inference", 2020). Deterministic. O(n²) steps of a few nanoseconds each.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// const Packing packing = pack(std::vector<Region>{
 ///     {.name = "scores", .bytes = 4096, .live = {0, 2}},
 ///     {.name = "output", .bytes = 1024, .live = {1, 3}},
 ///     {.name = "hidden", .bytes = 4096, .live = {2, 4}}});
-/// assert(packing.peak == 5120);  // hidden lies where the scores were
+/// assert(packing.peak == 5120);  // hidden reuses the bytes of the scores
 /// assert(packing.lower_bound == 5120);
 /// @endcode
-/// @throws InvalidArgument for an alignment that is no power of two, an interval that ends before
-/// it begins, or sizes that do not fit in 64 bits.
+/// @throws InvalidArgument if an alignment is not a power of two, an interval ends before it
+/// begins, or the sizes do not fit in 64 bits.
 [[nodiscard]] Packing pack(std::span<const Region> buffers);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

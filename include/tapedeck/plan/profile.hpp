@@ -1,5 +1,5 @@
 /// @file
-/// `Profile`: whose memory a plan describes.
+/// `Profile`: the engine whose memory a plan describes.
 #pragma once
 
 #include <string_view>
@@ -17,20 +17,20 @@ namespace tapedeck::inline TAPEDECK_ABI {
 struct Plan;
 struct PlanOptions;
 
-/// The planner functions of an engine. Weights take the same bytes in every engine; caches and
-/// buffers do not. Thread-safety: a value, whose functions depend on their arguments alone.
+/// The planner functions of an engine. Weights take the same bytes in every engine, but caches and
+/// buffers do not. Thread-safety: a value. Its functions depend only on their arguments.
 struct Profile {
-  std::string_view name;  ///< "native". @pre it outlives the profile.
-  /// How many tokens the caches hold.
+  std::string_view name;  ///< For example "native". @pre The characters outlive the profile.
+  /// Returns how many tokens the caches hold.
   internal::CacheCells (*plan_cells)(const ModelShape&, const PlanOptions&);
-  /// The caches and states of one talk.
+  /// Returns the caches and states of one talk.
   TapePlan (*plan_history)(const ModelShape&, const PlanOptions&, const internal::CacheCells&);
-  /// Fills in the buffers of a decode step and of a micro-batch of a prompt: `scratch`,
-  /// `peak_stage` and `prefill_lower_bound`.
+  /// Plans the buffers of a decode step and of a prompt's micro-batch. Sets `scratch`, `peak_stage`
+  /// and `prefill_lower_bound` of the plan.
   void (*plan_scratch)(const Model&, const PlanOptions&, const internal::CacheCells&, Plan&);
 };
 
-/// What `Layout` allocates.
+/// The profile that a `Layout` allocates exactly.
 [[nodiscard]] Profile native_profile() noexcept;
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

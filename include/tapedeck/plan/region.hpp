@@ -19,10 +19,10 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What a region is for; the breakdown of a plan is summed up by it.
+/// What a region is for. A plan's `Breakdown` has a sum for each role.
 enum class RegionRole : std::uint8_t {
   weight,
-  kv,         ///< Caches over the full context, latent and indexer caches too.
+  kv,         ///< Full-context caches, including latent and indexer caches.
   window,     ///< Caches of windowed and chunked layers.
   recurrent,  ///< States of fixed size.
   decode,     ///< Buffers of one decode step.
@@ -31,8 +31,8 @@ enum class RegionRole : std::uint8_t {
 
 [[nodiscard]] const char* to_string(RegionRole role) noexcept;
 
-/// When a region holds something: from stage `begin` to before stage `end`. Regions whose intervals
-/// do not meet may lie over each other.
+/// The stages at which a region holds data: from `begin` up to but excluding `end`. Regions whose
+/// intervals do not intersect may overlap in memory.
 struct Live {
   std::uint32_t begin = 0;
   std::uint32_t end = 0xffff'ffff;
@@ -40,8 +40,8 @@ struct Live {
   friend bool operator==(const Live&, const Live&) = default;
 };
 
-/// How a region fills as a talk grows: `bytes_per_token` for each token up to `capacity` tokens.
-/// 0: it does not grow.
+/// How a region fills as a talk grows: `bytes_per_token` for each token, up to `capacity` tokens.
+/// A region with 0 `bytes_per_token` does not grow.
 struct Growth {
   std::uint64_t bytes_per_token = 0;
   std::uint64_t capacity = 0;
@@ -49,13 +49,13 @@ struct Growth {
   friend bool operator==(const Growth&, const Growth&) = default;
 };
 
-/// A named range of a tape. The last three members are set by the `TapePlan` that takes it in: they
-/// tell a layout whether its own plan has this very region.
+/// A named range of a tape. `TapePlan` sets `tape`, `index` and `plan_digest` when a region is
+/// added. A layout uses them to check that its own plan has this region.
 struct Region {
-  PartId id{};       ///< What it is.
+  PartId id{};         ///< What the region is: layer, expert and part.
   std::string name{};  ///< "layers.3.k", "decode.logits", or the tensor's own name.
   RegionRole role = RegionRole::weight;
-  std::uint64_t offset = 0;  ///< From the start of the tape; a multiple of `alignment`.
+  std::uint64_t offset = 0;  ///< Bytes from the tape's start; a multiple of `alignment`.
   std::uint64_t bytes = 0;
   std::uint64_t alignment = 64;
   DType dtype = DType::f32;
@@ -63,50 +63,51 @@ struct Region {
   Live live{};
   Growth growth{};
   TapeKind tape = TapeKind::weights;
-  std::uint32_t index = 0;        ///< In `TapePlan::regions`.
-  std::uint64_t plan_digest = 0;  ///< Of the plan up to and including this region.
+  std::uint32_t index = 0;        ///< Index in `TapePlan::regions`.
+  std::uint64_t plan_digest = 0;  ///< Digest of the plan up to and including this region.
 };
 
-/// What one tape holds below its floor. Thread-safety: a value.
+/// The regions that one tape holds below its floor. Thread-safety: a value.
 ///
-/// Each region carries a digest of the plan up to itself, so that a layout refuses a region that
-/// its own plan does not have at that place. Regions of equal plans are interchangeable, and a
-/// region stays valid when its plan grows behind it.
+/// Each region carries a digest of the plan up to and including itself, so that a layout can refuse
+/// a region that its own plan does not have at that index. Regions of equal plans are
+/// interchangeable. A region remains valid when more regions are added after it.
 class TapePlan {
  public:
   explicit TapePlan(TapeKind kind) noexcept : kind_(kind) {}
 
   [[nodiscard]] TapeKind kind() const noexcept { return kind_; }
 
-  /// Puts a region behind all others, at its alignment; `offset` is set here. O(1) on average.
-  /// @throws InvalidArgument where the end does not fit in 64 bits, the alignment is no power of
-  /// two, the name is empty or another region's, or the region grows beyond its bytes.
+  /// Adds a region after all others, at its alignment, and sets its `offset`. O(1) on average.
+  /// @throws InvalidArgument if the region's end does not fit in 64 bits, the alignment is not a
+  /// power of two, the name is empty or already used, or the region grows beyond its bytes.
   void append(Region region);
-  /// Adds a region at the offset it states. It may lie over regions that live at other times.
-  /// @throws InvalidArgument as `append`, and where the offset is not aligned.
+  /// Adds a region at its own `offset`. It may overlap regions that are live at other stages.
+  /// @throws InvalidArgument in the cases of `append`, and if the offset is not aligned.
   void place(Region region);
 
   [[nodiscard]] std::span<const Region> regions() const noexcept { return regions_; }
   [[nodiscard]] bool empty() const noexcept { return regions_.empty(); }
-  /// nullptr where there is none. O(1) on average.
+  /// Returns the region of that name, or nullptr if there is none. O(1) on average.
   [[nodiscard]] const Region* find(std::string_view name) const noexcept;
-  /// @throws InvalidArgument where there is none.
+  /// Returns the region of that name.
+  /// @throws InvalidArgument if there is none.
   [[nodiscard]] const Region& at(std::string_view name) const;
 
-  /// A value over the kind of tape and, of each region in order, all but its role: plans of one
-  /// digest lay their tape out alike. The same on every machine.
+  /// A digest of the tape kind and of all regions in order, without their roles. Plans with equal
+  /// digests describe the same tape. The value is the same on every machine.
   [[nodiscard]] std::uint64_t digest() const noexcept;
-  /// The first one of that identity; nullptr where there is none. O(n).
+  /// Returns the first region of that identity, or nullptr if there is none. O(n).
   [[nodiscard]] const Region* find(const PartId& id) const noexcept;
 
   /// Sum of the regions' bytes.
   [[nodiscard]] std::uint64_t payload() const noexcept { return payload_; }
   /// Sum of the bytes of the regions of one role.
   [[nodiscard]] std::uint64_t payload(RegionRole role) const noexcept;
-  /// The extent, with padding and overlaps, in whole lines of 64 bytes: what the tape holds below
-  /// its floor.
+  /// What the tape holds below its floor: the extent of all regions, including padding and
+  /// overlaps, rounded up to whole lines of 64 bytes.
   [[nodiscard]] std::uint64_t bytes() const noexcept;
-  /// The strictest alignment of any region; 64 at least.
+  /// The strictest alignment of any region, at least 64.
   [[nodiscard]] std::uint64_t alignment() const noexcept;
 
  private:
@@ -128,9 +129,9 @@ class TapePlan {
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
-/// Whether elements stored as `type` may be looked at as `T`: anything as bytes; a floating-point
-/// or signed number as its own type only; else, as bits or as a struct, what has the size of an
-/// element, or of a block.
+/// Returns true if elements stored as `type` may be viewed as `T`. A byte type may view anything.
+/// A floating-point or signed type may view only numbers of its own type. Any other `T` (an
+/// unsigned integer or a struct) must have the size of an element, or of a block.
 template <class T>
 [[nodiscard]] constexpr bool may_view_as(DType type) noexcept {
   using Element = std::remove_cv_t<T>;
@@ -147,13 +148,13 @@ template <class T>
   }
 }
 
-/// Says which of the checks of `planned_region` a region failed.
+/// Throws InvalidArgument that states which check of `planned_region` the region failed.
 [[noreturn]] void throw_foreign_region(const TapePlan& plan, const Region& region,
                                        std::size_t element_bytes);
 [[noreturn]] void throw_misaligned_region(const Region& region, std::size_t alignment);
 
-/// The plan's own region of that identity, whose elements may be viewed as `T`. O(1).
-/// @throws InvalidArgument where the plan has no such region, or its type is another one.
+/// Returns the plan's own copy of `region` after checking that it may be viewed as `T`. O(1).
+/// @throws InvalidArgument if the plan does not have the region, or its type does not match.
 template <class T>
 [[nodiscard]] inline const Region& planned_region(const TapePlan& plan, const Region& region) {
   const std::span<const Region> own = plan.regions();
@@ -164,7 +165,7 @@ template <class T>
   return own[region.index];
 }
 
-/// @throws InvalidArgument where a `T` cannot lie there.
+/// @throws InvalidArgument if the address is not aligned for `T`.
 template <class T>
 [[nodiscard]] inline T* region_elements(const Region& region, std::byte* address) {
   if (reinterpret_cast<std::uintptr_t>(address) % alignof(T) != 0) [[unlikely]] {

@@ -1,5 +1,5 @@
 /// @file
-/// `plan_ranks`: a plan cut into ranks that compute every layer together.
+/// `plan_ranks`: divides a plan among ranks that compute every layer together.
 #pragma once
 
 #include <cstddef>
@@ -15,24 +15,25 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// What one rank holds, in bytes.
 struct RankBytes {
   std::uint64_t weights = 0;
-  std::uint64_t history = 0;  ///< All talks.
+  std::uint64_t history = 0;  ///< Of all talks.
   std::uint64_t scratch = 0;
-  std::uint64_t overhead = 0;  ///< Every rank has a driver context of its own.
+  std::uint64_t overhead = 0;  ///< Every rank has its own driver context.
   std::uint64_t total = 0;
-  std::uint64_t kv_heads = 0;  ///< Of the layer that has most here.
+  std::uint64_t kv_heads = 0;  ///< KV heads of the layer that has the most here.
 };
 
 /// A plan for several ranks. Thread-safety: a value.
 struct RankPlan {
   std::vector<RankBytes> ranks;
-  std::size_t largest = 0;  ///< The first rank that holds most: what the smallest device must have.
-  /// Some KV heads are on more than one rank, since the ranks do not divide them.
+  std::size_t largest = 0;  ///< The first rank with the largest total, which a device must hold.
+  /// True if some KV heads are on more than one rank because they cannot be divided evenly.
   bool replicates_kv_heads = false;
 };
 
-/// Tensor parallelism as Megatron-LM does it: rank r of T has query heads, feed-forward columns (of
-/// every expert) and vocabulary rows from r/T to (r+1)/T of them; the KV heads its query heads
-/// read; of norms, biases, routers, latent rows and the residual stream it has all.
+/// Plans tensor parallelism as Megatron-LM does it. Rank r of T holds the fraction from r/T to
+/// (r+1)/T of the query heads, the feed-forward columns (of every expert) and the vocabulary rows.
+/// It also holds the KV heads that its query heads read. Norms, biases, routers, latent rows and
+/// the residual stream are complete on every rank.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Model model;
@@ -46,8 +47,8 @@ struct RankPlan {
 /// assert(plan.replicates_kv_heads);  // two KV heads, four ranks
 /// assert(plan.ranks[0].history == 2 * 2 * 4096 * 64 * 2);  // layers, K and V, tokens, one head
 /// @endcode
-/// @param ranks  1 at least, and no more than any layer has query heads.
-/// @throws InvalidArgument as `make_plan`, and for another number of ranks.
+/// @param ranks  at least 1, and not more than the query heads of any layer.
+/// @throws InvalidArgument in the cases of `make_plan`, and for any other number of ranks.
 [[nodiscard]] RankPlan plan_ranks(const Model& model, const PlanOptions& options,
                                   std::uint64_t ranks);
 
