@@ -230,7 +230,8 @@ class TalkCore : public TalkHead {
                      .open = is_open(),
                      .history = tape_.stat()};
     stat.history.used += filled(now) - planned_;
-    stat.history.peak += filled(most_ever()) - planned_;
+    // `advance` stores the tokens first and `most` after them, and may be between the two.
+    stat.history.peak += filled(std::max(most_ever(), now)) - planned_;
     stat.history.refused += refused_.load(std::memory_order_relaxed);
     return stat;
   }
