@@ -18,9 +18,12 @@ namespace tapedeck::internal {
 /// in any choice.
 inline constexpr std::uint64_t kDeviceAlignment = 256;
 
+/// `InvalidArgument::argument` of a plan that is too large.
+inline constexpr const char* kThePlan = "the plan";
+
 /// @throws InvalidArgument if it does not fit in 64 bits.
 [[nodiscard]] inline std::uint64_t fits(const CheckedSize& size) {
-  return size.value_or_throw("the plan");
+  return size.value_or_throw(kThePlan);
 }
 
 /// What does not fit in 64 bits is the most there is: it fits in no memory, and in no second
