@@ -190,11 +190,12 @@ TEST_F(Decode, StatGoesToStandardErrorALineEvery32Tokens) {
   const Ran ran = run(decode({"--stat", "-p", "", "-p", "", "-p", "", "-p", ""}));
   EXPECT_EQ(ran.exit_code, 0);
   // Talks of 20: after 32 tokens the second has 12, after 64 the fourth has 4.
-  const auto line = [](const char* history) {
-    return "weights: * KiB | scratch: * KiB | history: " + std::string(history) + " KiB | ";
+  // A token is K and V of two layers, 12 floats each: 192 bytes.
+  const auto line = [](const char* used) {
+    return "weights: */* KiB | scratch: 11.2/* KiB | history: " + std::string(used) + "/* KiB | ";
   };
   EXPECT_THAT(unwrapped(ran.err),
-              Like(line("*/*") + "12 tokens\n" + line("*/*") + "4 tokens\n80 tokens in *\n" +
+              Like(line("2.2") + "12 tokens\n" + line("768 B") + "4 tokens\n80 tokens in *\n" +
                    "layout: *, passes 80, conversations 4, *\n"
                    "weights: *\nscratch: *, clears 84, *\nhistory: *, clears 4, *\n"
                    "phase load: *\nphase prefill: *\nphase decode: *\n"));

@@ -94,19 +94,20 @@ TEST_F(Resident, APartIsJudgedByItsOwnBytes) {
 TEST_F(Resident, TextFitsIn80Columns) {
   const std::string bar = "  [*] * %   * of ";
   const std::string text = run({"resident", model_}).out;
-  EXPECT_THAT(text, Like("in the page cache, for every process\n\n" + model_.string() + "\n" + bar +
-                         "     5 MiB\n\n"
-                         "before the layers" +
-                         bar +
-                         "     1 MiB\n"
-                         "layer 0          " +
-                         bar +
-                         "     1 MiB\n"
-                         "layer 1          " +
-                         bar +
-                         "     1 MiB\n"
-                         "after the layers " +
-                         bar + "     2 MiB\n"));
+  EXPECT_THAT(
+      text, Like("in the page cache, which all processes share\n\n" + model_.string() + "\n" + bar +
+                 "     5 MiB\n\n"
+                 "before the layers" +
+                 bar +
+                 "     1 MiB\n"
+                 "layer 0          " +
+                 bar +
+                 "     1 MiB\n"
+                 "layer 1          " +
+                 bar +
+                 "     1 MiB\n"
+                 "after the layers " +
+                 bar + "     2 MiB\n"));
   EXPECT_LE(width_of(text), 80U);
 }
 
