@@ -110,7 +110,7 @@ TEST_F(BadInput, CommandLines) {
             "|-1|-0.5|nan|inf|1e300|1,5|1s|0x5| 1"},
 
            {"make-model OUT --layers 1 --dim", "--dim: not a whole number: *\n", "x|-64"},
-           {"make-model OUT --layers 1 --dim 7", "a model cannot be made: dim of 7 "},
+           {"make-model OUT --layers 1 --dim 7", "a model cannot be made: n_heads of 1 "},
            {"make-model /no/m --layers 1 --dim 64", "open of /no/m failed: ENOENT"},
            {"make-model /dev/full --layers 1 --dim 64", "/dev/full" + not_regular},
            {"make-model FOLDER --layers 1 --dim 64", folder + not_regular},
