@@ -1,6 +1,6 @@
 /// @file
-/// The subcommands. Each adds itself to the program, and runs once all arguments were read: it
-/// gives an exit code, or throws.
+/// The subcommands. Each function adds one to the program. When all arguments have been parsed, the
+/// selected subcommand runs, and sets the exit code or throws.
 #pragma once
 
 #include <CLI/CLI.hpp>

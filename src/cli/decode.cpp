@@ -46,7 +46,7 @@ struct DecodeArguments {
   Way way = Way::automatic;
   DecodeOn device = DecodeOn::cpu;
   std::optional<std::uint64_t> gpu_memory;
-  bool in_f16 = false;  // activations; else in f32
+  bool in_f16 = false;  // activations in f16 instead of f32
   TelemetryOptions telemetry;
   float temperature = 0;
   std::uint64_t seed = 1;
@@ -59,10 +59,10 @@ struct Decoding {
   const DecodeArguments& arguments;
   llama::LlamaModel& model;
   Talks talks;
-  std::size_t longest = 0;  // of all talks, in tokens
+  std::size_t longest = 0;  // tokens of the longest talk
 };
 
-// The one that was given, the one in the file, or the one beside it.
+// Returns the tokenizer that was given, else the one in the model's file or beside it.
 llama::Tokenizer tokenizer_for(const DecodeArguments& arguments, const llama::LlamaModel& model) {
   const std::size_t vocab = model.shape().vocab;
   if (!arguments.tokenizer.empty()) return {arguments.tokenizer, vocab};
@@ -70,12 +70,13 @@ llama::Tokenizer tokenizer_for(const DecodeArguments& arguments, const llama::Ll
   const std::filesystem::path beside = tokenizer_beside(arguments.model);
   if (internal::os::facts(beside).error == ENOENT) {
     throw InvalidArgument({.argument = "--tokenizer"},
-                          "no tokenizer: there is no " + beside.string(), "give --tokenizer FILE");
+                          "the model has no tokenizer, and " + beside.string() + " does not exist",
+                          "give one with --tokenizer FILE");
   }
   return {beside, vocab};
 }
 
-// All prompts, before the first is answered.
+// Encodes all prompts, so that errors are found before the first one is answered.
 void encode_prompts(Decoding& decoding) {
   for (const std::string& prompt : decoding.arguments.prompts) {
     decoding.talks.prompts.push_back(decoding.talks.tokenizer.encode(prompt));
@@ -85,7 +86,7 @@ void encode_prompts(Decoding& decoding) {
   }
 }
 
-// Stops a warm that is interrupted.
+// Options that stop a warm job when `stop` is set.
 WarmOptions until(const std::atomic<bool>& stop) {
   const std::stop_source source;
   return {.stop = source.get_token(), .progress = [&stop, source](const WarmProgress&) {
@@ -93,8 +94,7 @@ WarmOptions until(const std::atomic<bool>& stop) {
           }};
 }
 
-// Reserved for the longest talk the model is made for, and committed for the one that was asked
-// for.
+// Commits memory for the requested talks, of all that is reserved for the longest possible one.
 LayoutOptions layout_options(const llama::LlamaModel& model) {
   LayoutOptions options = model.options();
   options.commit = Commit::with_talks;
@@ -112,13 +112,13 @@ int hold_on_cpu(Decoding& decoding) {
   return hold_talks(decoding.talks, decoder, layout, [&] {
     layout.talk(0).prepare(decoding.longest);
     arrival.emplace(model, decoder, until(decoding.talks.stop));
-    // So that the first token costs what the others do.
+    // Makes the first token as fast as the others.
     layout.scratch().warm().or_throw("warming tape scratch");
     layout.talk(0).warm().or_throw("warming tape history");
   });
 }
 
-// Brings the weights in before any of them are put on a device.
+// Loads all weights before any of them are copied to a device.
 const llama::LlamaModel& brought_in(const Decoding& decoding) {
   llama::bring_in(decoding.model, until(decoding.talks.stop));
   return decoding.model;
@@ -136,11 +136,11 @@ int hold_on_device(Decoding& decoding, llama::StreamedLlama& streamed,
   return exit_code;
 }
 
-// On a device of host memory: what a GPU would hold, and the arithmetic of the host.
+// Decodes on a simulated device: host memory holds what a GPU would, and the CPU computes.
 int hold_on_host_device(Decoding& decoding) {
   const DecodeArguments& arguments = decoding.arguments;
   HostDevice device({.memory = static_cast<std::size_t>(arguments.gpu_memory.value_or(0))});
-  // A file may be made shorter while it is read: staged, that is an error.
+  // With staging, a file that is truncated while it is read gives an error instead of a SIGBUS.
   llama::StreamedLlama host(
       brought_in(decoding), device,
       {.positions = decoding.longest, .source = {.source = StreamSource::staged}});
@@ -149,7 +149,7 @@ int hold_on_host_device(Decoding& decoding) {
   return hold_on_device(decoding, host, decoder);
 }
 
-// What decoding on a GPU takes: made as a whole, or not at all.
+// Everything that decoding on a GPU needs. The constructor makes all of it or throws.
 struct OnGpu {
   explicit OnGpu(const Decoding& decoding)
       : host(brought_in(decoding), gpu,
@@ -171,7 +171,7 @@ int hold_on_gpu(Decoding& decoding) {
   return hold_on_device(decoding, on.host, *on.decoder);
 }
 
-// Says what was asked of a GPU and is not had.
+// Reports that the CPU decodes instead, and which options of a GPU have no effect.
 void tell_cpu(const DecodeArguments& arguments, const std::string& why) {
   std::string text = "decoding on the CPU: " + printable(why);
   if (arguments.in_f16) text += "; it computes in f32";
@@ -179,7 +179,7 @@ void tell_cpu(const DecodeArguments& arguments, const std::string& why) {
   tell(text + '\n');
 }
 
-// On a GPU where there is one, and where that has the room.
+// Decodes on a GPU if there is one with enough memory, else on the CPU.
 int hold_where_it_fits(Decoding& decoding) {
   std::string why = llama::cuda_decoder_missing();
   std::optional<OnGpu> on;
@@ -198,27 +198,26 @@ int hold_where_it_fits(Decoding& decoding) {
   return hold_on_device(decoding, on->host, *on->decoder);
 }
 
-// What is asked of a device must not be dropped where there is none.
+// Options of a device must not be ignored silently if none is used.
 void require_device_for_its_options(const DecodeArguments& arguments) {
   if (arguments.gpu_memory && arguments.device == DecodeOn::cpu) {
     throw InvalidArgument({.argument = "--gpu-memory"},
-                          "--gpu-memory limits a device, but the CPU is to decode",
-                          "give --device, too");
+                          "--gpu-memory limits a device, but the CPU decodes", "add --device");
   }
   if (arguments.gpu_memory == 0U) {
     throw InvalidArgument({.argument = "--gpu-memory", .value = 0, .limit = 1},
-                          "nothing can be decoded in a --gpu-memory of 0",
+                          "--gpu-memory cannot be 0",
                           "leave it out, or give the bytes that may be used");
   }
   const bool may_be_gpu =
       arguments.device == DecodeOn::gpu || arguments.device == DecodeOn::automatic;
   if (arguments.in_f16 && !may_be_gpu) {
-    throw InvalidArgument({.argument = "--activations"}, "the CPU computes in f32 and not in f16",
-                          "give --device gpu, too");
+    throw InvalidArgument({.argument = "--activations"},
+                          "the CPU cannot compute in f16, only in f32", "add --device gpu");
   }
 }
 
-// Whoever mistypes must not lose a model.
+// A mistyped --record must not overwrite a file that is read.
 void keep_apart_from_model(const DecodeArguments& arguments, const llama::LlamaModel& model) {
   if (!arguments.telemetry.record) return;
   const std::string& record = *arguments.telemetry.record;
@@ -257,40 +256,42 @@ int decode(const DecodeArguments& arguments) {
   }
 }
 
-// Where it is decoded, and what that may take.
+// The options that select a device and limit its memory.
 void add_device_options(CLI::App& command, DecodeArguments& a) {
   as_choice<DecodeOn>(
       command.add_option("--device", a.device,
-                         "Where it is decoded: cpu; gpu; auto: on a GPU where there is one"
-                         " with room; host-sim: on a"
-                         " device of host memory, which layers are streamed to as to a GPU [cpu]"),
+                         "Where to decode: on the cpu; on a gpu; on a GPU if there is one with"
+                         " enough memory (auto); or on a device simulated in host memory, to which"
+                         " layers are streamed as to a GPU (host-sim) [cpu]"),
       {{"cpu", DecodeOn::cpu},
        {"gpu", DecodeOn::gpu},
        {"auto", DecodeOn::automatic},
        {"host-sim", DecodeOn::host_sim}});
   add_size(command, "--gpu-memory", a.gpu_memory,
-           "Memory of the device; layers that it does not hold are streamed [all of them stay]");
+           "Memory of the device to use; layers that do not fit in it are streamed [all that is"
+           " free]");
   as_choice<bool>(
       command.add_option("--activations", a.in_f16,
-                         "What a GPU computes in, and keeps of the conversation: f32, as the CPU,"
-                         " or f16, half of that memory [f32]"),
+                         "Type of a GPU's activations and KV cache: f32, as on the CPU, or f16,"
+                         " which takes half the memory [f32]"),
       {{"f32", false}, {"f16", true}});
 }
 
 void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
   command
-      .add_option("--metrics", options.metrics,
-                  "Serve where the memory stands for Prometheus, at this address; without a HOST at"
-                  " 127.0.0.1; PORT 0: any")
+      .add_option(
+          "--metrics", options.metrics,
+          "Serve memory metrics to Prometheus at this address. HOST is 127.0.0.1 by default;"
+          " PORT 0 picks a free port")
       ->option_text("[HOST]:PORT");
-  // A flag, so that what follows it is still the model.
+  // A flag, so that the word after it is not taken as its value.
   command.add_flag("--publish{decode}", options.publish,
-                   "Let `tapedeck top` see where the memory stands; --publish=NAME: by this name"
-                   " [decode]");
+                   "Publish memory metrics for `tapedeck top`; --publish=NAME publishes them under"
+                   " another name [decode]");
   command
       .add_option("--record", options.record,
-                  fmt::format("Write how the memory went to this file in the end, as JSON lines: a"
-                              " sample after each pass, the newest {} of them, and the phases",
+                  fmt::format("At the end, write a recording of the memory to this file, as JSON"
+                              " lines: the phases, and the last {} samples, one after each pass",
                               kMostSamples))
       ->option_text("FILE");
 }
@@ -299,40 +300,42 @@ void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
 
 void add_decode(CLI::App& program, int& exit_code) {
   CLI::App* command =
-      program.add_subcommand("decode", "Continues prompts with a Llama model of GGUF or llama2.c.");
+      program.add_subcommand("decode", "Continues prompts with a GGUF or llama2.c Llama model.");
   auto arguments = std::make_shared<DecodeArguments>();
   DecodeArguments& a = *arguments;
   command
       ->add_option("MODEL", a.model,
-                   "GGUF file (f32, f16, bf16, q8_0), or llama2.c checkpoint, version 0")
+                   "A GGUF file (f32, f16, bf16, q8_0) or a llama2.c checkpoint of version 0")
       ->required();
   command->add_option("--tokenizer", a.tokenizer,
-                      "A tokenizer file of llama2.c [the one in a GGUF file; MODEL.tokenizer]");
-  // Taken as it is, whatever brackets or dashes it has; each one is a conversation.
+                      "A llama2.c tokenizer file [the one in a GGUF file, else MODEL.tokenizer]");
+  // A prompt is taken literally, even if it has brackets or dashes. Each one is a conversation.
   command
       ->add_option_function<std::string>(
           "-p,--prompt", [&a](const std::string& prompt) { a.prompts.push_back(prompt); },
-          "What to continue; may be given several times: conversations, one after the other")
+          "Text to continue; give it several times for several conversations, one after the other")
       ->trigger_on_parse();
   add_whole_number(*command, "-n,--positions", a.positions,
-                   "Tokens of a conversation, the prompt's too; 0: as many as the model is made"
-                   " for. A GGUF model is given more than that, where more are asked for"
-                   " [256, or what it is made for]");
-  add_way(*command, a.way, "How the weights are brought in: mapped, or read into memory");
+                   "Tokens per conversation, including the prompt; 0 means the context that the"
+                   " model was trained for. Only GGUF models may get more than that [256, or the"
+                   " model's context if that is smaller]");
+  add_way(*command, a.way, "How to load the weights: map the files, or read them into memory");
   add_device_options(*command, a);
-  command->add_option("--temperature", a.temperature, "0: always the best token")
+  command
+      ->add_option("--temperature", a.temperature,
+                   "Randomness of the sampling; 0 always chooses the best token")
       ->capture_default_str();
-  add_whole_number(*command, "--seed", a.seed, "Of the sampling")->capture_default_str();
-  add_threads(*command, a.threads, "Threads that compute")->capture_default_str();
+  add_whole_number(*command, "--seed", a.seed, "Seed of the sampling")->capture_default_str();
+  add_threads(*command, a.threads, "Number of threads that compute")->capture_default_str();
   command->add_flag("--ids", a.ids, "Print token ids instead of text");
-  command->add_flag("--stat", a.stat, "Show where the memory stands");
+  command->add_flag("--stat", a.stat, "Show the memory in use, live and at the end");
   add_telemetry_options(*command, a.telemetry);
   command->callback([arguments, &exit_code] {
     if (arguments->prompts.empty()) arguments->prompts.emplace_back();
     try {
       exit_code = decode(*arguments);
     } catch (const llama::ArrivalStopped&) {
-      exit_code = kInterrupted;  // nobody else stops it
+      exit_code = kInterrupted;  // only an interrupt stops the loading
     }
   });
 }

@@ -31,56 +31,88 @@ struct FitArguments : PlanArguments {
   std::optional<double> least_tokens_per_second;
 };
 
-std::string side_text(const char* name, const FitSide& side) {
+// "1 layer", "2 layers".
+std::string layers_text(std::uint64_t layers, const char* kind = "") {
+  return fmt::format("{} {}layer{}", layers, kind, layers == 1 ? "" : "s");
+}
+
+// "785.8 KiB (804669 bytes)": exact, since a limit may be raised by just this.
+std::string exact_text(std::uint64_t bytes) {
+  const std::string rounded = to_iec(bytes);
+  return bytes < 1024 ? rounded : fmt::format("{} ({} bytes)", rounded, bytes);
+}
+
+// Nothing for a side that the way does not use.
+std::string side_text(const char* name, const FitSide& side, const std::string& limit) {
   if (side.needed == 0) return {};
-  return fmt::format("    {}: {} of {}, {} {}\n", name, to_iec(side.needed), to_iec(side.available),
-                     to_iec(side.fits() ? side.margin() : side.shortfall()),
-                     side.fits() ? "left" : "missing");
+  if (side.fits()) {
+    return fmt::format("    {}: {} of {}, {} left\n", name, to_iec(side.needed),
+                       to_iec(side.available), to_iec(side.margin()));
+  }
+  return fmt::format("    {}: {}, which is {} more than the {} of {}\n", name, to_iec(side.needed),
+                     exact_text(side.shortfall()), to_iec(side.available), printable(limit));
 }
 
 std::string choice_streaming_text(const FitChoice& choice) {
   if (choice.resident_needed == 0) return {};
-  std::string text = fmt::format("    with {} layers that stay {}: ", choice.resident_layers,
-                                 to_iec(choice.resident_needed));
+  std::string text = fmt::format(
+      "    with {}, {} on the device: ", layers_text(choice.resident_layers, "resident "),
+      to_iec(choice.resident_needed));
   if (choice.token_bytes == 0) return text + "nothing is copied\n";
-  text += fmt::format("a token copies {}", to_iec(choice.token_bytes));
+  text += fmt::format("each token copies {}", to_iec(choice.token_bytes));
   if (choice.ceiling_tokens_per_second != 0) {
-    text += fmt::format(": {:.4g} tokens a second at most", choice.ceiling_tokens_per_second);
+    text += fmt::format(", at most {:.4g} tokens a second", choice.ceiling_tokens_per_second);
   }
   if (choice.too_slow()) {
-    text += fmt::format(", and {:.4g} are asked", choice.least_tokens_per_second);
+    text += fmt::format(", fewer than the {:.4g} requested", choice.least_tokens_per_second);
   }
   return text + '\n';
 }
 
-std::string choice_text(std::size_t rank, const FitChoice& choice) {
+// How much further each option could be raised, all others unchanged.
+std::string room_text(const FitChoice& choice) {
+  return fmt::format(
+      "    room for {} tokens of context{}, {} prompt tokens at a time, or {} tokens in a decode"
+      " step\n",
+      choice.largest_context,
+      choice.mode == FitMode::layer_streaming ? " (with fewer resident layers)" : "",
+      choice.largest_micro_batch, choice.largest_decode_batch);
+}
+
+// What would make a way fit, one line for each single option that would.
+std::string remedies_text(const FitChoice& choice) {
+  std::string text;
+  const auto append = [&](const char* option, const auto& value) {
+    text += fmt::format("    would fit with {} {}\n", option, value);
+  };
+  if (choice.largest_context != 0) append("--context", choice.largest_context);
+  if (choice.largest_micro_batch != 0) append("--ubatch", choice.largest_micro_batch);
+  if (choice.largest_decode_batch != 0) append("--decode-batch", choice.largest_decode_batch);
+  if (choice.kv_type) append("--kv", to_string(*choice.kv_type));
+  if (choice.weights_type) append("--weights-type", to_string(*choice.weights_type));
+  return text;
+}
+
+std::string choice_text(std::size_t rank, const FitChoice& choice, const std::string& device_limit,
+                        const std::string& host_limit) {
   std::string text = fmt::format("{}. {}: {}\n", rank, description(choice.mode),
                                  choice.fits() ? "fits" : "does not fit");
   if (choice.mode == FitMode::first_layers) {
-    text += fmt::format("    {} layers on the device; the reference decoder does not run this\n",
-                        choice.device_layers);
+    text += fmt::format("    {} on the device; the reference decoder does not run this\n",
+                        layers_text(choice.device_layers));
   }
   const bool at_least = choice.mode == FitMode::layer_streaming;
-  text += side_text(at_least ? "device, at least" : "device", choice.device) +
-          side_text("host", choice.host);
+  text += side_text(at_least ? "device, at least" : "device", choice.device, device_limit) +
+          side_text("host", choice.host, host_limit);
   text += choice_streaming_text(choice);
-  text += fmt::format(
-      "    up to {} tokens of context{}, {} of a prompt at a time, {} of a decode step\n",
-      choice.largest_context, at_least ? ", fewer layers staying" : "", choice.largest_micro_batch,
-      choice.largest_decode_batch);
-  if (choice.kv_type)
-    text += fmt::format("    would fit with --kv {}\n", to_string(*choice.kv_type));
-  if (choice.weights_type) {
-    text += fmt::format("    would fit with --weights-type {}\n", to_string(*choice.weights_type));
-  }
-  return text;
+  return text + (choice.fits() ? room_text(choice) : remedies_text(choice));
 }
 
 nlohmann::ordered_json side_json(const FitSide& side) {
   return {{"needed", side.needed}, {"available", side.available}};
 }
 
-// A rate, or null where there is none.
+// Returns a rate, or null for 0.
 nlohmann::ordered_json rate_json(double rate) {
   return rate == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(rate);
 }
@@ -120,11 +152,13 @@ std::string device_text(const DeviceBudget& device) {
 std::string fit_as_text(const Model& model, const HostBudget& host,
                         const std::optional<DeviceBudget>& device,
                         const std::vector<FitChoice>& choices) {
-  std::string text = model_text(model) + fmt::format("host      {} left, bound by {}\n",
+  std::string text = model_text(model) + fmt::format("host      {} left, limited by {}\n",
                                                      to_iec(host.available), host.limit);
   if (device) text += device_text(*device);
   text += '\n';
-  for (std::size_t i = 0; i < choices.size(); ++i) text += choice_text(i + 1, choices[i]);
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    text += choice_text(i + 1, choices[i], device ? device->name : "", host.limit);
+  }
   return text;
 }
 
@@ -146,7 +180,8 @@ std::string fit_as_json(const FitArguments& arguments, const Model& model, const
   return json_text(json);
 }
 
-// As told, or else measured; 0 where the device has no room to.
+// Returns the bandwidth that was given, or a measured one; 0 if the device has no room to measure
+// it.
 double bus_of(const FitArguments& arguments, Device& device) {
   if (arguments.bus) return static_cast<double>(*arguments.bus);
   try {
@@ -156,7 +191,8 @@ double bus_of(const FitArguments& arguments, Device& device) {
   }
 }
 
-// As told, or else the GPU that was named, or else the first one, if there is any that can be used.
+// Returns the device that --gpu-memory describes, else the GPU that --gpu names, else the first
+// GPU. Nothing if the host has no usable GPU and none was named.
 std::optional<DeviceBudget> device_of(const FitArguments& arguments) {
   if (arguments.gpu_memory) {
     return DeviceBudget{.free = *arguments.gpu_memory,
@@ -177,26 +213,26 @@ std::optional<DeviceBudget> device_of(const FitArguments& arguments) {
   }
 }
 
-// What is asked of a bus must not be dropped where there is none.
+// Options about a bus must not be ignored silently if there is none.
 void require_device_for_rates(const FitArguments& arguments,
                               const std::optional<DeviceBudget>& device) {
   if (!arguments.bus && !arguments.least_tokens_per_second) return;
   if (!device) {
     throw InvalidArgument({.argument = arguments.bus ? "--bus" : "--tokens-per-second"},
                           "--bus and --tokens-per-second describe a device, but there is none",
-                          "give --gpu-memory");
+                          "describe one with --gpu-memory");
   }
   if (device->bus_bytes_per_second == 0) {
     throw InvalidArgument({.argument = "--tokens-per-second"},
-                          "nothing tells how many tokens a second the bus can carry",
-                          "give --bus, the bytes that it copies a second");
+                          "--tokens-per-second needs the speed of the bus, which is unknown",
+                          "give the bytes that it copies per second with --bus");
   }
 }
 
 int fit(const FitArguments& arguments) {
   if (arguments.bus == 0U) {
     throw InvalidArgument({.argument = "--bus", .value = 0, .limit = 1},
-                          "no bus copies 0 bytes a second", "give --bus more, or leave it out");
+                          "--bus cannot be 0 bytes per second", "give its speed, or leave it out");
   }
   const Model model = read_model(arguments.model);
   const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
@@ -223,22 +259,22 @@ int fit(const FitArguments& arguments) {
 
 void add_fit(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
-      "fit", "Ranks the ways a model can be run here; exit code 3 where nothing fits.");
+      "fit", "Ranks the ways to run a model on this host. The exit code is 3 if nothing fits.");
   auto arguments = std::make_shared<FitArguments>();
   add_plan_arguments(*command, *arguments);
   add_size(*command, "--gpu-memory", arguments->gpu_memory,
-           "Free memory of the device [what the GPU has]");
+           "Free memory of the device [that of the GPU]");
   add_whole_number(*command, "--gpu", arguments->gpu,
-                   "Which GPU, as `tapedeck gpus` lists them [0]")
+                   "Number of the GPU in the list of `tapedeck gpus` [0]")
       ->excludes("--gpu-memory");
   add_size(*command, "--host-memory", arguments->host_memory,
-           "Free memory of the host [what this one has]");
+           "Free memory of the host [that of this one]");
   add_size(*command, "--bus", arguments->bus,
-           "Bytes a second copied to the device: 25GB are 25e9, 25G and 25GiB"
-           " are binary [what the GPU is measured to]");
+           "Bytes copied to the device per second: 25GB means 25e9, but 25G and 25GiB"
+           " are binary [measured]");
   command
       ->add_option("--tokens-per-second", arguments->least_tokens_per_second,
-                   "What layer streaming must be able to reach, or it does not fit")
+                   "Rate that layer streaming must be able to reach in order to fit")
       ->check(positive_number())
       ->option_text("RATE");
   command->callback([arguments, &exit_code] { exit_code = fit(*arguments); });

@@ -15,7 +15,7 @@
 namespace tapedeck::cli {
 namespace {
 
-// One device; `why` where it cannot be used.
+// One device. `why` is not empty if the device cannot be used.
 struct Gpu {
   unsigned ordinal = 0;
   DeviceInfo info{};
@@ -83,7 +83,7 @@ int gpus(bool json) {
 
 void add_gpus(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
-      "gpus", "Lists the GPUs here: memory, page size, driver; or says why there are none.");
+      "gpus", "Lists the host's GPUs with memory, page size and driver, or why there are none.");
   auto json = std::make_shared<bool>(false);
   add_json(*command, *json);
   command->callback([json, &exit_code] { exit_code = gpus(*json); });

@@ -1,5 +1,5 @@
 /// @file
-/// Ctrl-C.
+/// Handling of Ctrl-C (SIGINT) and SIGTERM.
 #pragma once
 
 #include <atomic>
@@ -8,17 +8,17 @@
 
 namespace tapedeck::cli {
 
-inline constexpr int kInterrupted = 130;  ///< The exit code, as shells know it.
+inline constexpr int kInterrupted = 130;  ///< The exit code that shells report for SIGINT.
 
-/// From now on SIGINT and SIGTERM end the program at once: there is nothing to tidy up yet.
+/// Makes SIGINT and SIGTERM end the program at once, for phases in which there is nothing to clean
+/// up.
 void end_on_interrupt() noexcept;
 
-/// From now on the first signal sets the flag that is returned, and only the second ends the
-/// program at once.
+/// Makes the first signal set the returned flag, and the second one end the program at once.
 [[nodiscard]] const std::atomic<bool>& stop_on_interrupt() noexcept;
 
-/// From now on signals set the flag that is returned, and none ends the program: for who has a
-/// terminal to tidy up and looks at the flag often.
+/// Makes signals set the returned flag without ending the program, for commands that must restore
+/// the terminal and check the flag often.
 [[nodiscard]] const std::atomic<bool>& note_interrupts() noexcept;
 
 }  // namespace tapedeck::cli

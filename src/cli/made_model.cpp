@@ -38,7 +38,7 @@ std::array<std::uint64_t, internal::kLlama2cFields.size()> fields_of(const Shape
   return {s.dim, s.ffn, s.layers, s.heads, s.kv_heads, s.vocab, s.seq_len};
 }
 
-// A negative vocabulary says that the classifier is not the embedding.
+// A negative vocabulary means that the model has a classifier of its own.
 internal::Llama2cHeader header_of(const Shape& shape) {
   internal::Llama2cHeader header{};
   std::ranges::transform(fields_of(shape), header.begin(),
@@ -52,8 +52,9 @@ internal::Llama2cHeader header_of(const Shape& shape) {
                                  std::optional<std::uint64_t> limit = {}) {
   const std::string name = internal::kLlama2cFields[field];
   const std::uint64_t value = fields_of(shape)[field];
-  throw InvalidArgument({.argument = name, .value = value, .limit = limit},
-                        "no model: " + name + " of " + std::to_string(value) + " " + why);
+  throw InvalidArgument(
+      {.argument = name, .value = value, .limit = limit},
+      "a model cannot be made: " + name + " of " + std::to_string(value) + " " + why);
 }
 
 void require_shape(const Shape& shape) {
@@ -76,18 +77,20 @@ void require_makeable(const std::filesystem::path& out, const Shape& shape) {
   require_shape(shape);
   const auto bytes = checkpoint_bytes(shape);
   if (!bytes) {
-    throw InvalidArgument({.argument = "shape"}, "no model: its file would be larger than any");
+    throw InvalidArgument({.argument = "shape"},
+                          "a model cannot be made: the size of its file does not fit in 64 bits",
+                          "make a smaller model");
   }
   const std::filesystem::path folder = out.has_parent_path() ? out.parent_path() : ".";
-  // Better now than when the disk is full.
+  // Checked first, so that the disk does not fill up before the error.
   if (const auto free = os::free_bytes(folder); free && *bytes > *free) {
     throw SystemError(
         {.call = "write", .number = ENOSPC, .path = out.string(), .bytes = *bytes},
-        "the folder has " + to_iec(*free) + " left; make a smaller model, or put it elsewhere");
+        "the folder has " + to_iec(*free) + " left; make a smaller model, or write it elsewhere");
   }
 }
 
-// Norms near 1; matrices such that what goes in with a mean square of 1 comes out so.
+// Draws norms near 1, and matrices that preserve a mean square of 1.
 void draw_weights(std::span<float> chunk, const Parameter& array, Random& random) {
   if (array.kind == ParameterKind::other) {
     std::fill(chunk.begin(), chunk.end(), 0.0F);
@@ -101,7 +104,8 @@ void draw_weights(std::span<float> chunk, const Parameter& array, Random& random
 
 bool write_weights(internal::NewFile& file, const Shape& shape, std::uint64_t seed,
                    const std::atomic<bool>& stop) {
-  static_assert(std::endian::native == std::endian::little, "checkpoints are written as they are");
+  static_assert(std::endian::native == std::endian::little,
+                "checkpoints are written in the host's byte order");
   const internal::Llama2cHeader header = header_of(shape);
   file.write(std::as_bytes(std::span(header)));
   Random random(seed);
@@ -119,8 +123,9 @@ bool write_weights(internal::NewFile& file, const Shape& shape, std::uint64_t se
   return true;
 }
 
-// The n-th made piece: every printable character, then words of one syllable, of two, and so on,
-// first with a space in front and then without. Each is made of earlier ones, as merging needs it.
+// Returns the n-th made piece. First come all printable characters, then words of one syllable, of
+// two syllables, and so on; for each length, first the words with a space in front, then those
+// without. Each piece is made of earlier ones, as merging requires.
 std::string made_piece(std::size_t n) {
   constexpr std::string_view consonants = "bdfghjklmnprstvz";
   constexpr std::string_view vowels = "aeiou";
@@ -129,7 +134,7 @@ std::string made_piece(std::size_t n) {
   if (n == 0) return "\n";
   if (n <= printable) return {static_cast<char>(' ' + n - 1)};
   n -= printable + 1;
-  std::size_t words = syllables;  // as many as have this length
+  std::size_t words = syllables;  // the number of words of this length
   std::size_t length = 1;
   while (n >= 2 * words) {
     n -= 2 * words;

@@ -1,12 +1,17 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <exception>
 #include <new>
+#include <optional>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/nearest_name.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/base/version.hpp"
@@ -17,12 +22,22 @@ namespace {
 constexpr int kFailed = 2;
 
 [[noreturn]] void throw_no_subcommand(const CLI::App& program) {
-  std::string names;
-  for (const CLI::App* command : program.get_subcommands({})) {
-    names += (names.empty() ? "" : ", ") + command->get_name();
+  std::vector<std::string> names;
+  for (const CLI::App* command : program.get_subcommands({})) names.push_back(command->get_name());
+  const std::string all = fmt::format("{}", fmt::join(names, ", "));
+  const std::vector<std::string> given = program.remaining();
+  if (given.empty()) {
+    throw InvalidArgument("a subcommand is required: " + all,
+                          "tapedeck --help describes each of them");
   }
-  throw InvalidArgument("a subcommand is required: " + names,
-                        "tapedeck --help says what each of them does");
+  const std::string& word = given.front();
+  if (word.starts_with('-')) {
+    throw InvalidArgument({.argument = word}, "unknown option " + word,
+                          "an option of a subcommand comes after the subcommand");
+  }
+  const std::optional<std::string> nearest = nearest_name(word, names);
+  throw InvalidArgument({.argument = word}, "unknown subcommand " + word,
+                        nearest ? "did you mean " + *nearest + "?" : "the subcommands are " + all);
 }
 
 int run(int argc, const char* const* argv) {
@@ -60,7 +75,7 @@ int main(int argc, char** argv) {
   try {
     return cli::run(argc, argv);
   } catch (const Error& error) {
-    cli::tell_error(error.what());
+    cli::tell_error(cli::with_option_names(error.what()));
   } catch (const std::bad_alloc&) {
     cli::tell("tapedeck: out of memory\n");
   } catch (const std::exception& error) {

@@ -16,7 +16,7 @@
 namespace tapedeck::cli {
 namespace {
 
-constexpr std::size_t kSmallDim = 256;  // below it: the vocabulary and length of a toy
+constexpr std::size_t kSmallDim = 256;  // smaller models get a small vocabulary and context
 
 struct MakeModelArguments {
   std::string out;
@@ -30,7 +30,7 @@ struct MakeModelArguments {
   std::uint64_t seed = 1;
 };
 
-// At least four heads of the usual sizes where dim allows it.
+// At least four heads of a usual size, if dim allows it.
 std::size_t usual_heads(std::size_t dim) {
   for (const std::size_t head_size : std::array<std::size_t, 8>{128, 64, 48, 32, 16, 8, 4, 2}) {
     if (dim % head_size == 0 && dim / head_size >= 4) return dim / head_size;
@@ -38,7 +38,7 @@ std::size_t usual_heads(std::size_t dim) {
   return 1;
 }
 
-// Two thirds of four times dim, as Llama has it, in whole 32s.
+// Two thirds of four times dim, as in Llama, rounded up to a multiple of 32.
 std::size_t usual_ffn(std::size_t dim) { return (dim * 8 / 3 + 31) / 32 * 32; }
 
 llama::Shape shape_of(const MakeModelArguments& a) {
@@ -68,19 +68,22 @@ int run_make_model(const MakeModelArguments& arguments) {
 
 void add_make_model(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
-      "make-model", "Makes a llama2.c model with random weights: OUT and OUT.tokenizer.");
+      "make-model", "Makes a llama2.c model with random weights, as OUT and OUT.tokenizer.");
   auto arguments = std::make_shared<MakeModelArguments>();
   MakeModelArguments& a = *arguments;
   command->add_option("OUT", a.out, "The file to write")->required();
   add_whole_number(*command, "--dim", a.dim, "Width of the residual stream")->required();
-  add_whole_number(*command, "--layers", a.layers, "Layers")->required();
-  add_whole_number(*command, "--heads", a.heads, "Query heads [of 128 or fewer dimensions]");
-  add_whole_number(*command, "--kv-heads", a.kv_heads, "KV heads [as many as heads]");
+  add_whole_number(*command, "--layers", a.layers, "Number of layers")->required();
+  add_whole_number(*command, "--heads", a.heads,
+                   "Number of query heads [heads of at most 128 dimensions]");
+  add_whole_number(*command, "--kv-heads", a.kv_heads,
+                   "Number of KV heads [the number of query heads]");
   add_whole_number(*command, "--ffn", a.ffn, "Width of the feed-forward part [8/3 of dim]");
-  add_whole_number(*command, "--vocab", a.vocab, "Tokens [512 for a dim below 256, else 32000]");
+  add_whole_number(*command, "--vocab", a.vocab,
+                   "Size of the vocabulary [512 if dim is below 256, else 32000]");
   add_whole_number(*command, "--seq-len", a.seq_len,
-                   "Longest talk [512 for a dim below 256, else 2048]");
-  add_whole_number(*command, "--seed", a.seed, "Of the weights")->capture_default_str();
+                   "Longest talk, in tokens [512 if dim is below 256, else 2048]");
+  add_whole_number(*command, "--seed", a.seed, "Seed of the weights")->capture_default_str();
   command->callback([arguments, &exit_code] { exit_code = run_make_model(*arguments); });
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -11,6 +12,7 @@
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/dtype.hpp"
@@ -33,7 +35,11 @@ std::optional<std::uint64_t> bytes_of_unit(std::string unit) {
   return bytes;
 }
 
-// All of a text as a number; nothing where it is none, or where more follows.
+std::string too_large(const std::string& text, const char* unit) {
+  return fmt::format("{} is too large; the maximum is {}{}", text, UINT64_MAX, unit);
+}
+
+// Returns the whole text as a number, or nothing if it is not a number or something follows.
 template <class Number>
 std::optional<Number> number_from(const std::string& text) {
   Number number{};
@@ -42,39 +48,44 @@ std::optional<Number> number_from(const std::string& text) {
   return error == std::errc{} && rest == end ? std::optional(number) : std::nullopt;
 }
 
-// Accepts a text for which `is_one` holds; any other is said to be "no WANTED".
+// Accepts a text for which `is_one` holds, and refuses any other as "not a WANTED".
 CLI::Validator accept_only(const char* wanted, bool (*is_one)(const std::string&)) {
   return {[=](const std::string& text) {
-            return is_one(text) ? std::string() : fmt::format("no {}: {}", wanted, text);
+            return is_one(text) ? std::string() : fmt::format("not a {}: {}", wanted, text);
           },
           ""};
 }
 
-// "1.5 GiB". Whole numbers exactly; a fraction, which only a unit can have, to the nearest byte.
-std::optional<std::uint64_t> size_of(const std::string& text) {
+// Replaces a size such as "1.5 GiB" with its bytes, and returns why it cannot. Whole numbers are
+// exact; a fraction, which needs a unit, is rounded to the nearest byte.
+std::string size_to_bytes(std::string& text) {
+  const std::string no_size = "not a size: " + text + " (24GiB, 1.5G, 512M, 1000)";
   const char* const end = text.data() + text.size();
   std::uint64_t whole = 0;
   auto [rest, error] = std::from_chars(text.data(), end, whole);
-  if (error != std::errc{}) return std::nullopt;
+  if (error == std::errc::invalid_argument) return no_size;
   const bool has_fraction = rest != end && *rest == '.';
   double fraction = 0;
   if (has_fraction) {
     const auto read = std::from_chars(rest, end, fraction, std::chars_format::fixed);
-    if (read.ec != std::errc{}) return std::nullopt;
+    if (read.ec != std::errc{}) return no_size;
     rest = read.ptr;
   }
   if (rest != end && *rest == ' ') ++rest;
   const std::optional<std::uint64_t> unit = bytes_of_unit({rest, end});
-  if (!unit || (has_fraction && *unit == 1)) return std::nullopt;
-  const std::optional<std::uint64_t> bytes = checked_mul(whole, *unit);
-  if (!bytes) return std::nullopt;
+  if (!unit || (has_fraction && *unit == 1)) return no_size;
+  if (error != std::errc{}) return too_large(text, " bytes");
   const auto part = std::llround(fraction * static_cast<double>(*unit));
-  return checked_add(*bytes, static_cast<std::uint64_t>(part));
+  std::optional<std::uint64_t> bytes = checked_mul(whole, *unit);
+  if (bytes) bytes = checked_add(*bytes, static_cast<std::uint64_t>(part));
+  if (!bytes) return too_large(text, " bytes");
+  text = std::to_string(*bytes);
+  return {};
 }
 
 DType type_of(const std::string& name) {
   const std::optional<DType> type = dtype_from_name(name);
-  if (!type) throw CLI::ValidationError("no type of numbers: " + name + " (f16, bf16, q8_0, q4_k)");
+  if (!type) throw CLI::ValidationError("not a number type: " + name + " (f16, bf16, q8_0, q4_k)");
   return *type;
 }
 
@@ -89,9 +100,12 @@ void set_cache_types(const std::string& text, PlanOptions& options) {
 }  // namespace
 
 CLI::Validator whole_number() {
-  return accept_only("whole number", [](const std::string& text) {
-    return number_from<std::uint64_t>(text).has_value();
-  });
+  return {[](const std::string& text) -> std::string {
+            if (number_from<std::uint64_t>(text)) return {};
+            const bool digits = !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+            return digits ? too_large(text, "") : "not a whole number: " + text;
+          },
+          ""};
 }
 
 CLI::Validator positive_number() {
@@ -109,20 +123,13 @@ CLI::Validator seconds_from_now() {
 }
 
 CLI::Option* as_size(CLI::Option* option) {
-  // CLI11's own, AsSizeValue, takes whole numbers only.
-  const CLI::Validator bytes = {[](std::string& text) -> std::string {
-                                  const std::optional<std::uint64_t> size = size_of(text);
-                                  if (!size)
-                                    return "no size: " + text + " (24GiB, 1.5G, 512M, 1000)";
-                                  text = std::to_string(*size);
-                                  return {};
-                                },
-                                ""};
-  return option->transform(bytes)->option_text("SIZE");
+  // CLI11's own AsSizeValue takes whole numbers only.
+  return option->transform(CLI::Validator(size_to_bytes, ""))->option_text("SIZE");
 }
 
 void add_model(CLI::App& command, std::string& path) {
-  command.add_option("MODEL", path, "GGUF, safetensors, llama2.c, or a folder of them")->required();
+  command.add_option("MODEL", path, "A GGUF, safetensors or llama2.c file, or a folder")
+      ->required();
 }
 
 CLI::Option* add_threads(CLI::App& command, unsigned& threads, const std::string& what) {
@@ -130,7 +137,25 @@ CLI::Option* add_threads(CLI::App& command, unsigned& threads, const std::string
 }
 
 void add_json(CLI::App& command, bool& json) {
-  command.add_flag("--json", json, "JSON, in whole bytes");
+  command.add_flag("--json", json, "Print JSON, with sizes in bytes");
+}
+
+std::string with_option_names(std::string message) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 8> names = {
+      {{"PlanOptions::total_context", "--context"},
+       {"PlanOptions::sequences", "--sequences"},
+       {"PlanOptions::decode_batch", "--decode-batch"},
+       {"PlanOptions::batch", "--batch"},
+       {"PlanOptions::micro_batch", "--ubatch"},
+       {"PlanOptions::rollback_states", "--rollback"},
+       {"PlanOptions::weights_type", "--weights-type"},
+       {"PlanOptions::overhead", "--overhead"}}};
+  for (const auto& [field, option] : names) {
+    for (std::size_t at = 0; (at = message.find(field, at)) != std::string::npos;) {
+      message.replace(at, field.size(), option);
+    }
+  }
+  return message;
 }
 
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
@@ -143,33 +168,36 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
   };
   command
       .add_option("MODEL", arguments.model,
-                  "GGUF, safetensors, config.json, llama2.c, or a folder of them")
+                  "A GGUF, safetensors, config.json or llama2.c file, or a folder")
       ->required();
-  add_text("--profile", "native: what a layout allocates; llama.cpp: what that engine would",
+  add_text("--profile",
+           "Plan what a layout allocates (native), or what llama.cpp would allocate [native]",
            "native|llama.cpp",
            [&o](const std::string& name) {
              o.profile = name == "native" ? native_profile() : llama_cpp_profile();
            })
       ->check(CLI::IsMember({"native", "llama.cpp"}));
   add_whole_number(command, "--context", o.total_context,
-                   "Tokens, of all sequences together [the model's own]");
-  add_number("--sequences", o.sequences, "Conversations held at a time");
-  add_number("--decode-batch", o.decode_batch, "Tokens of one decode step");
-  add_number("--batch", o.batch, "Tokens of a prompt handed over at a time");
-  add_number("--ubatch", o.micro_batch, "Tokens of a prompt computed at a time");
-  add_number("--rollback", o.rollback_states, "Recurrent states kept beside, for rejected drafts");
-  add_text("--kv", "Type of the K and V cache [f16]", "TYPE[,TYPE]",
+                   "Context of all sequences together, in tokens [the model's own]");
+  add_number("--sequences", o.sequences, "Conversations held at the same time");
+  add_number("--decode-batch", o.decode_batch, "Tokens per decode step");
+  add_number("--batch", o.batch, "Prompt tokens submitted at once");
+  add_number("--ubatch", o.micro_batch, "Prompt tokens computed at once");
+  add_number("--rollback", o.rollback_states, "Extra recurrent states, kept for rejected drafts");
+  add_text("--kv", "Type of the K and V caches, or one type for each [f16]", "TYPE[,TYPE]",
            [&o](const std::string& text) { set_cache_types(text, o); });
   as_choice<bool>(command.add_option("--flash-attention", o.flash_attention,
-                                     "No matrix of attention scores [on]"),
+                                     "Compute attention without a matrix of scores [on]"),
                   {{"on", true}, {"off", false}});
-  add_text("--weights-type", "Of the matrices [the model's own]", "TYPE",
+  add_text("--weights-type", "Type of the weight matrices [the model's own]", "TYPE",
            [&o](const std::string& text) { o.weights_type = type_of(text); });
-  add_text("--activation-type", "Of the buffers of a pass [f16]", "TYPE",
+  add_text("--activation-type", "Type of the buffers of a pass [f16]", "TYPE",
            [&o](const std::string& text) { o.activation_type = type_of(text); });
-  command.add_flag("--unified", o.unified, "One stream of cells for all sequences");
-  command.add_flag("--swa-full", o.full_window_cache, "Windowed layers keep the full context");
-  add_size(command, "--overhead", o.overhead, "Set aside: driver context, safety margin");
+  command.add_flag("--unified", o.unified, "Let all sequences share one stream of cells");
+  command.add_flag("--swa-full", o.full_window_cache,
+                   "Keep the full context in sliding-window layers");
+  add_size(command, "--overhead", o.overhead,
+           "Bytes to set aside for the driver context or as a safety margin");
   add_json(command, arguments.json);
 }
 

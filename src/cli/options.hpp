@@ -1,6 +1,6 @@
 /// @file
-/// Options that several commands have, and what the values of options may be: each refusal says
-/// what was given, and what may be.
+/// Options that several commands share, and validators of option values. Each refusal states what
+/// was given and what is allowed.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -12,30 +12,30 @@
 
 namespace tapedeck::cli {
 
-/// Of `--threads`.
+/// The maximum of `--threads`.
 inline constexpr unsigned kMostThreads = 1024;
 
-/// Refuses what CLI11 would turn into another number: a sign, or too many digits.
+/// Refuses texts that CLI11 would silently turn into another number: signs and too many digits.
 [[nodiscard]] CLI::Validator whole_number();
 
-/// Refuses what is no rate: zero, less, and what is no finite number.
+/// Accepts finite numbers greater than zero.
 [[nodiscard]] CLI::Validator positive_number();
 
-/// Refuses what is no time to wait: less than nothing, more than 1e9, and what is no number.
+/// Accepts numbers of seconds from 0 to 1e9.
 [[nodiscard]] CLI::Validator seconds_from_now();
 
-/// Makes an option take bytes: "24GiB", "1.5G", "512m", "1000", "25 GB". Units in any case. K, M, G
-/// and T are binary, as KiB to TiB are; KB to TB are decimal, as dd and the data sheets of buses
-/// have them.
+/// Makes an option take a size in bytes: "24GiB", "1.5G", "512m", "1000", "25 GB". Units may be in
+/// any case. K, M, G and T are binary, like KiB to TiB; KB to TB are decimal, as in dd and in the
+/// data sheets of buses.
 CLI::Option* as_size(CLI::Option* option);
 
-/// Makes an option take one of some names, each of which stands for a value.
+/// Makes an option take one of several names, each of which stands for a value.
 template <class Value>
 void as_choice(CLI::Option* option, const CLI::TransformPairs<Value>& choices) {
   std::string names;
   for (const auto& choice : choices) names += (names.empty() ? "" : "|") + choice.first;
-  // The names are checked first: what CLI11 says of a value that it cannot transform has the values
-  // in it, and those of a small enumeration are control characters.
+  // The names are checked first. The error of CLI11's Transformer would print the values as well,
+  // and those of a small enumeration are control characters.
   option->transform(CLI::Transformer(choices))
       ->transform(CLI::IsMember(choices))
       ->option_text(names);
@@ -52,12 +52,12 @@ CLI::Option* add_size(CLI::App& command, const char* name, Bytes& value, const s
   return as_size(command.add_option(name, value, what));
 }
 
-/// Adds MODEL to a command that needs the model's tensors.
+/// Adds the argument MODEL to a command that needs the model's tensors.
 void add_model(CLI::App& command, std::string& path);
 
 CLI::Option* add_threads(CLI::App& command, unsigned& threads, const std::string& what);
 
-/// Adds `--way`, which sets a `Way` or an optional one.
+/// Adds `--way`, which sets a `Way` or an optional `Way`.
 template <class Chosen>
 void add_way(CLI::App& command, Chosen& way, const std::string& what) {
   as_choice<Way>(command.add_option("--way", way, what), {{"automatic", Way::automatic},
@@ -68,14 +68,18 @@ void add_way(CLI::App& command, Chosen& way, const std::string& what) {
 
 void add_json(CLI::App& command, bool& json);
 
-/// What a model is to be run with, read the same way by every command that plans.
+/// Replaces the library's names of plan options with those of the command line:
+/// "PlanOptions::total_context" with "--context".
+[[nodiscard]] std::string with_option_names(std::string message);
+
+/// The model and options of a plan, which every command that plans reads in the same way.
 struct PlanArguments {
   std::string model;
   PlanOptions options;
   bool json = false;
 };
 
-/// Adds MODEL and the options. The arguments outlive the command.
+/// Adds MODEL and the plan's options. The arguments must outlive the command.
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments);
 
 }  // namespace tapedeck::cli

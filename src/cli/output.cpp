@@ -17,7 +17,7 @@ namespace tapedeck::cli {
 namespace os = internal::os;
 namespace {
 
-constexpr std::size_t kCells = 20;  // with everything beside it, a line fits in 80 columns
+constexpr std::size_t kCells = 20;  // lets a line with its other columns fit in 80 columns
 
 bool has_output = true;
 
@@ -32,7 +32,8 @@ Output::Output() noexcept {
 
 bool Output::write(std::string_view text) {
   if (!has_output) {
-    throw InvalidArgument("standard output is closed", "redirect it to /dev/null to drop it");
+    throw InvalidArgument("standard output is closed",
+                          "redirect it to /dev/null to discard the output");
   }
   if (!open_ || std::fwrite(text.data(), 1, text.size(), stdout) == text.size()) return open_;
   open_ = false;
@@ -45,8 +46,8 @@ void tell(std::string_view text) noexcept { std::fwrite(text.data(), 1, text.siz
 void keep_apart(const std::filesystem::path& written, const std::filesystem::path& read) {
   std::error_code not_there;
   if (!std::filesystem::equivalent(written, read, not_there)) return;
-  throw InvalidArgument(written.string() + " would replace what is read from it",
-                        "write another file");
+  throw InvalidArgument(written.string() + " would be overwritten while it is read",
+                        "write to another file");
 }
 
 void tell_error(std::string_view message) { tell("tapedeck: " + printable(message) + '\n'); }

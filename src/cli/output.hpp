@@ -1,6 +1,6 @@
 /// @file
-/// Where the program prints: results to standard output, everything else to standard error; and
-/// what several commands print alike.
+/// The program's output: results go to standard output, everything else to standard error. Also the
+/// formats that several commands share.
 #pragma once
 
 #include <cstdint>
@@ -15,64 +15,68 @@
 
 namespace tapedeck::cli {
 
-// What terminals understand since the VT100.
+// Control sequences of the VT100, which all terminals understand.
 inline constexpr std::string_view kEraseBelow = "\x1b[J";
 inline constexpr std::string_view kEraseLineEnd = "\x1b[K";
 inline constexpr std::string_view kEraseLine = "\r\x1b[K";
 
-// Descriptors.
+// File descriptors.
 inline constexpr int kOutput = 1;
 inline constexpr int kError = 2;
 
-inline constexpr int kPipeClosed = 141;  ///< The exit code, as if SIGPIPE had ended it.
+inline constexpr int kPipeClosed = 141;  ///< The exit code that shells report for SIGPIPE.
 
-/// Before anything is opened: keeps the descriptors of the standard streams from files that are
-/// opened later, and notes where there is no standard output to write to.
+/// Keeps files that are opened later from getting the descriptors of closed standard streams, and
+/// remembers whether standard output is closed. Call it before anything is opened.
 void reserve_standard_streams() noexcept;
 
-/// Standard output, without a buffer: each piece of text is there when it was written.
+/// Standard output without a buffer: each text is visible as soon as it is written.
 class Output {
  public:
   Output() noexcept;
 
-  /// False from when nobody reads any more, or a signal came while nobody read.
-  /// @throws SystemError where the output cannot be stored; InvalidArgument where standard output
-  /// was closed from the start.
+  /// Returns false once the reader has closed the pipe, or a signal interrupted a write to a full
+  /// pipe. Later calls then write nothing.
+  /// @throws SystemError if the output cannot be stored; InvalidArgument if standard output was
+  /// closed when the program started.
   bool write(std::string_view text);
 
  private:
   bool open_ = true;
 };
 
-/// Before anything is written: a file takes the place of one of its name, whatever that is.
-/// @throws InvalidArgument where the file to be written is the one that is read.
+/// Checks that a file to be written is not one that is read, since it would replace it. Call it
+/// before anything is written.
+/// @throws InvalidArgument if both are the same file.
 void keep_apart(const std::filesystem::path& written, const std::filesystem::path& read);
 
-/// All of a text out of a file, on one line and without what would drive the terminal.
+/// Returns an untrusted text on one line, with control characters escaped.
 [[nodiscard]] inline std::string printable(std::string_view text) {
   return internal::printable(text, std::string_view::npos);
 }
 
-/// To standard error. That it cannot be written has nobody to be told.
+/// Writes to standard error. Write failures are ignored.
 void tell(std::string_view text) noexcept;
 
-/// One line, "tapedeck: " and the message, whatever a file name in it contains.
+/// Writes "tapedeck: " and the message to standard error as one line. Control characters in it,
+/// such as those of file names, are escaped.
 void tell_error(std::string_view message);
 
-/// "[############........]  63 %", always as wide. Rounded down: 100 % is all of it.
+/// Returns "[############........]  63 %", always with the same width. Rounds down, so 100 % means
+/// all of it.
 [[nodiscard]] std::string bar_text(std::optional<std::uint64_t> part, std::uint64_t whole);
 
-/// "1.9 GiB", or "unknown".
+/// Returns "1.9 GiB", or "unknown".
 [[nodiscard]] std::string size_text(std::optional<std::uint64_t> bytes);
 
-/// Of what a command prints with `--json`, its member `schema`. It is raised where a field changes
-/// its meaning; fields may be added.
+/// The member `schema` of the JSON that a command prints. It increases when a field changes its
+/// meaning, but not when fields are added.
 inline constexpr int kGpusSchema = 1;
-inline constexpr int kPlanSchema = 1;  ///< Of `fit`, too.
+inline constexpr int kPlanSchema = 1;  ///< Also of `fit`.
 inline constexpr int kResidentSchema = 1;
 inline constexpr int kWarmSchema = 1;
 
-/// What each of `values` is as JSON, one after the other.
+/// Returns a JSON array with `as_json` of each value.
 template <class Values, class AsJson, class Json = nlohmann::ordered_json>
 [[nodiscard]] Json json_list(const Values& values, const AsJson& as_json) {
   Json list = Json::array();
@@ -80,7 +84,7 @@ template <class Values, class AsJson, class Json = nlohmann::ordered_json>
   return list;
 }
 
-/// One object, on lines.
+/// Returns an object as indented lines.
 [[nodiscard]] std::string json_text(const nlohmann::ordered_json& json);
 
 }  // namespace tapedeck::cli

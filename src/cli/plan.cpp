@@ -34,14 +34,14 @@ struct PlanOnlyArguments : PlanArguments {
                                           std::uint64_t needed, std::uint64_t memory) {
   throw InvalidArgument(
       {.argument = "--gpu-memory", .value = memory, .limit = needed},
-      fmt::format("layer streaming needs {} bytes at least (weights {}, history {}, scratch and "
-                  "overhead {}); --gpu-memory is {}",
+      fmt::format("layer streaming needs at least {} bytes (weights {}, history {}, scratch and "
+                  "overhead {}), but --gpu-memory is {}",
                   needed, to_iec(weights), to_iec(b.history), to_iec(b.scratch + b.overhead),
                   memory),
-      "give it more, or reduce the context or the slots");
+      "raise it, or reduce the context or the slots");
 }
 
-// The weights may take what the rest of the plan leaves.
+// The weights may use the memory that the rest of the plan leaves.
 std::optional<StreamingPlan> streaming_of(const PlanOnlyArguments& a, const Model& model,
                                           const Plan& plan) {
   if (!a.streaming) return std::nullopt;
@@ -88,22 +88,24 @@ int plan(const PlanOnlyArguments& arguments) {
 
 void add_plan(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
-      "plan", "Says what memory a model needs, from its own files, before anything is allocated.");
+      "plan", "Computes the memory that a model needs from its files, without allocating it.");
   auto arguments = std::make_shared<PlanOnlyArguments>();
   add_plan_arguments(*command, *arguments);
-  command->add_flag("--regions", arguments->regions, "Every region, with its place");
-  add_whole_number(*command, "--tp", arguments->ranks, "Ranks that compute every layer together")
+  command->add_flag("--regions", arguments->regions, "List every region with its offset");
+  add_whole_number(*command, "--tp", arguments->ranks,
+                   "Tensor-parallel ranks that share every layer")
       ->capture_default_str();
   command
       ->add_flag("--streaming", arguments->streaming,
-                 "The weights on a device whose layers take turns in slots")
+                 "Plan the weights on a device whose layers take turns in slots")
       ->excludes("--tp")
       ->excludes("--weights-type");
-  add_whole_number(*command, "--slots", arguments->slots, "Layers that take turns at a time")
+  add_whole_number(*command, "--slots", arguments->slots,
+                   "Number of slots in which layers take turns")
       ->capture_default_str()
       ->needs("--streaming");
   add_size(*command, "--gpu-memory", arguments->gpu_memory,
-           "Of the device: as many layers stay as fit [none stays]")
+           "Memory of the device, in which as many layers stay as fit [no layer stays]")
       ->needs("--streaming");
   command->callback([arguments, &exit_code] { exit_code = plan(*arguments); });
 }

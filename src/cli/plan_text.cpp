@@ -37,7 +37,7 @@ std::string layer_kind(const LayerShape& layer) {
   return kind;
 }
 
-// 8.03 B, 494 M, 260 K.
+// "8.03 B", "494 M", "260 K".
 std::string count_text(std::uint64_t count) {
   constexpr std::array<std::pair<double, const char*>, 4> units = {
       {{1e12, " T"}, {1e9, " B"}, {1e6, " M"}, {1e3, " K"}}};
@@ -65,18 +65,19 @@ std::string layer_kinds(const ModelShape& shape) {
   return text;
 }
 
-// Elements of the tensors where there are any, else what the architecture implies; 0: unknown.
+// The number of elements of the tensors if there are any, else what the architecture implies; 0 if
+// unknown.
 std::uint64_t parameters_of(const Model& model) {
   if (!model.tensors.empty()) return model.tensors.elements();
   return model.shape.parameter_count().value_or(0);
 }
 
-// "weights           1.2 GiB   290 regions": a line of a table.
+// A line of a table: "weights           1.2 GiB   290 regions".
 std::string size_line(std::string_view name, std::uint64_t bytes, const std::string& note = {}) {
   return fmt::format("{:<14}{:>11}{}{}\n", name, to_iec(bytes), note.empty() ? "" : "   ", note);
 }
 
-// Sums of the device's regions.
+// Bytes of the device's regions by their kind.
 struct StreamingParts {
   std::uint64_t outer = 0;
   std::uint64_t resident = 0;
@@ -95,8 +96,8 @@ StreamingParts streaming_parts(const StreamingPlan& streaming) {
   return parts;
 }
 
-// Dense layers of full attention, all alike, whose heads share out the residual stream. A model
-// without layers has no plan.
+// Whether all layers are equal and dense, have full attention, and have heads that divide the
+// residual stream among them. The model has layers, or it would have no plan.
 bool is_of_closed_form(const ModelShape& shape) {
   const LayerShape& first = shape.layers.front();
   const LayerShape dense = {.attention = Attention::full,
@@ -129,7 +130,7 @@ std::optional<std::uint64_t> closed_form(const ModelShape& shape, const Plan& pl
   }
 }
 
-// All tapes that are planned, by name.
+// All planned tapes with their names.
 std::vector<std::pair<const char*, const TapePlan*>> tapes_of(
     const Plan& plan, const std::optional<StreamingPlan>& streaming) {
   std::vector<std::pair<const char*, const TapePlan*>> tapes = {
@@ -161,7 +162,7 @@ std::string model_text(const Model& model) {
   const std::uint64_t parameters = parameters_of(model);
   std::string text = fmt::format(
       "model     {} ({}, {})\n", printable(name),
-      shape.architecture.empty() ? "no architecture stated" : printable(shape.architecture),
+      shape.architecture.empty() ? "unknown architecture" : printable(shape.architecture),
       to_string(model.format));
   text += fmt::format("size      {} parameters, hidden {}, vocabulary {}, made for {} tokens\n",
                       parameters == 0 ? "unknown" : count_text(parameters), shape.hidden,
@@ -214,7 +215,7 @@ std::string ranks_text(const RankPlan& plan) {
                         bytes.kv_heads, rank == plan.largest ? "  (largest)" : "");
   }
   if (plan.replicates_kv_heads)
-    text += "the ranks do not divide the KV heads: some are held twice\n";
+    text += "some KV heads are replicated, because the ranks do not divide them\n";
   return text;
 }
 
@@ -225,7 +226,7 @@ std::string streaming_text(const Model& model, const Plan& plan, const Streaming
   std::string text = "\nlayer streaming\n";
   text += size_line("device", streaming.device.bytes(), "weights, with padding");
   text += size_line("  outer", parts.outer,
-                    fmt::format("{} tensors of no layer", streaming.outer.size()));
+                    fmt::format("{} tensors outside the layers", streaming.outer.size()));
   text += size_line("  resident", parts.resident,
                     fmt::format("{} of {} layers stay", resident, layers));
   text += size_line("  slots", parts.slots,
@@ -236,10 +237,11 @@ std::string streaming_text(const Model& model, const Plan& plan, const Streaming
   text += size_line("staging", streaming.staging.payload(),
                     fmt::format("{} pinned buffers, for weights that are not pinned",
                                 streaming.staging.regions().size()));
-  text += size_line("token", streaming.token_bytes, "copied for each");
-  text += size_line("one slot", streaming.one_slot_bytes, "the device's weights, no layer staying");
+  text += size_line("token", streaming.token_bytes, "copied for each token");
+  text += size_line("one slot", streaming.one_slot_bytes, "weights on the device with one slot");
   if (const std::optional<std::uint64_t> estimate = closed_form(model.shape, plan)) {
-    text += size_line("closed form", *estimate, "StreamingConfig: one slot, K and V; all in f32");
+    text +=
+        size_line("closed form", *estimate, "StreamingConfig: one slot with K and V, all in f32");
   }
   return text;
 }

@@ -1,5 +1,5 @@
 /// @file
-/// Models and plans as people and as programs read them.
+/// Models and plans as text for people and as JSON for programs.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -14,16 +14,16 @@
 
 namespace tapedeck::cli {
 
-/// The model, in a few aligned lines.
+/// The model in a few aligned lines.
 [[nodiscard]] std::string model_text(const Model& model);
 /// The breakdown as a table, and the warnings.
 [[nodiscard]] std::string plan_text(const Plan& plan, const PlanOptions& options);
-/// Every region of every tape, a line each; those of a device where layers are streamed to it.
+/// Every region of every tape, one per line; with `streaming`, also the regions of the device.
 [[nodiscard]] std::string regions_text(const Plan& plan,
                                        const std::optional<StreamingPlan>& streaming);
 [[nodiscard]] std::string ranks_text(const RankPlan& plan);
-/// What layer streaming takes, beside the closed form's estimate where the model is one that
-/// `StreamingConfig` describes.
+/// The memory that layer streaming takes, and the estimate of the closed form if `StreamingConfig`
+/// can describe the model.
 [[nodiscard]] std::string streaming_text(const Model& model, const Plan& plan,
                                          const StreamingPlan& streaming);
 

@@ -22,14 +22,14 @@ struct ResidentArguments {
   bool json = false;
 };
 
-// A layer, or what lies before or after them all.
+// The tensors of a layer, or those before or after all layers.
 struct Part {
   std::string name;
   std::optional<std::uint32_t> layer;
   std::vector<std::uint32_t> tensors;
 };
 
-// As they are warmed.
+// Returns the parts in the order in which they are warmed.
 std::vector<Part> layer_parts(const TensorDirectory& tensors) {
   std::vector<Part> parts;
   for (const std::uint32_t tensor : layer_order(tensors)) {
@@ -54,7 +54,7 @@ std::string residency_line(const WeightsResidency& residency) {
 }
 
 std::string resident_as_text(const Weights& weights) {
-  std::string text = "in the page cache, for every process\n\n";
+  std::string text = "in the page cache, which all processes share\n\n";
   for (std::size_t file = 0; file < weights.files().size(); ++file) {
     text += printable(weights.files()[file].path.string()) + "\n  " +
             residency_line(weights.residency_of_file(file));
@@ -99,7 +99,7 @@ nlohmann::ordered_json resident_as_json(const ResidentArguments& arguments,
 }
 
 int resident(const ResidentArguments& arguments) {
-  // Mapped and never touched, so that asking changes nothing.
+  // The files are mapped but not touched, so that the query does not change the answer.
   const Weights weights = Weights::open(arguments.model, {.way = Way::map});
   Output().write(arguments.json ? json_text(resident_as_json(arguments, weights))
                                 : resident_as_text(weights));
@@ -110,10 +110,11 @@ int resident(const ResidentArguments& arguments) {
 
 void add_resident(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
-      "resident", "Says which part of a model is in the page cache, by file and by layer.");
+      "resident", "Shows how much of a model is in the page cache, by file and by layer.");
   command->footer(
-      "The kernel tells it to whoever may write the files; to others it is unknown. To ask, the\n"
-      "headers are read, which brings the first part of each file in.");
+      "The kernel answers only for files that you may write; for others the answer is unknown. "
+      "The\n"
+      "headers are read first, which brings the beginning of each file into the cache.");
   auto arguments = std::make_shared<ResidentArguments>();
   add_model(*command, arguments->model);
   add_json(*command, arguments->json);

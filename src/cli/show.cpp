@@ -17,7 +17,7 @@
 namespace tapedeck::cli {
 namespace {
 
-constexpr std::size_t kShown = 16;  // of an array
+constexpr std::size_t kShown = 16;  // elements of an array
 
 struct AsText {
   std::string operator()(std::monostate) const { return "null"; }
@@ -30,7 +30,7 @@ struct AsText {
     const std::span shown(values.begin(), std::min(values.size(), kShown));
     const bool all = shown.size() == values.size();
     return fmt::format("[{}{}]", fmt::join(shown, ", "),
-                       all ? "" : fmt::format(", ... {} in all", values.size()));
+                       all ? "" : fmt::format(", ... {} in total", values.size()));
   }
   template <class T>
   std::string operator()(const T& value) const {
@@ -91,9 +91,10 @@ int show(const std::string& path) {
 
 void add_show(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
-      "show", "Shows a model's header, hyperparameters and tensors, or what is broken and where.");
+      "show",
+      "Shows a model's header, hyperparameters and tensors, or where its files are broken.");
   auto path = std::make_shared<std::string>();
-  command->add_option("MODEL", *path, "The model")->required();
+  command->add_option("MODEL", *path, "A model's file or folder")->required();
   command->callback([path, &exit_code] { exit_code = show(*path); });
 }
 

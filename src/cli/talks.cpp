@@ -22,10 +22,10 @@
 namespace tapedeck::cli {
 namespace {
 
-constexpr const char* kName = "decode";  // of the layout
+constexpr const char* kName = "decode";  // the layout's name in metrics and recordings
 constexpr std::size_t kTokensPerLine = 32;
 
-// Goes to the start of the next line, which is made if there is none, and remembers the place.
+// Saves the cursor and goes to the start of the next line, which is added if there is none.
 constexpr std::string_view kGoBelow =
     "\x1b"
     "D\x1b[A\x1b"
@@ -34,23 +34,23 @@ constexpr std::string_view kGoBack =
     "\x1b"
     "8";
 
-// Control characters would drive the terminal; only white space is text.
+// Of the single bytes, control characters would control the terminal; only white space is text.
 bool is_text(std::string_view piece) {
   if (piece.size() != 1) return true;
   const auto byte = static_cast<unsigned char>(piece[0]);
   return (byte >= ' ' && byte != 0x7F) || (byte >= '\t' && byte <= '\r');
 }
 
-// Where a layout has a device, its talk is there.
+// If the layout has a device, the talk is on it, and so its line is shown.
 std::string stat_line(const Stat& stat) {
   const bool on_device = stat.gpus != 0;
   return fmt::format("{} | {} tokens", on_device ? stat.gpu[0].line() : stat.line(),
                      on_device ? stat.gpu[0].tokens : stat.tokens);
 }
 
-// Prints talks, one after the other, as text or as ids. With `stat`, a line of statistics follows
-// them on standard error: rewritten in place on a terminal, below the text where that goes to the
-// terminal too; elsewhere a line every 32 tokens.
+// Prints talks one after the other, as text or as ids. With `stat`, it also prints statistics to
+// standard error. On a terminal this is a line that is rewritten in place, below the text if that
+// goes to the terminal, too; otherwise it is a line every 32 tokens.
 class TalkPrinter {
  public:
   TalkPrinter(const Talks& talks, const Layout& layout) : talks_(talks), layout_(layout) {
@@ -61,7 +61,7 @@ class TalkPrinter {
                                                : Stats::in_place;
   }
 
-  // The first token is BOS, which has no text, or the prompt's first where a model has no BOS.
+  // The first token is BOS, which has no text, or the prompt's first token if the model has no BOS.
   void begin_talk(llama::TokenId first) { print(std::nullopt, first); }
 
   bool print_token(llama::TokenId previous, llama::TokenId token) {
@@ -78,13 +78,13 @@ class TalkPrinter {
     reading_ = output_.write("\n");
   }
 
-  // False when nobody reads any more.
+  // False once the output is closed.
   [[nodiscard]] bool reading() const noexcept { return reading_; }
 
  private:
   enum class Stats : unsigned char { off, lines, in_place, below_text };
 
-  // Before text.
+  // Erases the statistics below the text before more text is written.
   void make_way() const {
     if (shown_ && stat_ == Stats::below_text) tell(kEraseBelow);
   }
@@ -127,8 +127,8 @@ SnapshotOptions scraped(std::span<const WeightsFile> files) {
   return {.devices = true, .process = std::move(process)};
 }
 
-// "phase prefill: entered 1, passes 3; peaks: host scratch 1 KiB, host history 4 KiB". A tape that
-// had nothing in it is left out, as those of the host are where all is on a device.
+// "phase prefill: entered 1, passes 3; peaks: host scratch 1 KiB, host history 4 KiB". Tapes that
+// were never used are left out, such as the host's if everything is on a device.
 std::string phase_line(const PhaseFigures& phase) {
   std::string counted;
   for (const StatField<PhaseFigures>& field : phase_fields()) {
@@ -144,8 +144,8 @@ std::string phase_line(const PhaseFigures& phase) {
   return fmt::format("phase {}: {}{}\n", phase.name, counted, peaks);
 }
 
-// Shows a layout to others while it decodes, and keeps how that went: in phases, `load` from here
-// on, then those of each talk; and as a recording.
+// Publishes, serves and records a layout's memory while it decodes, as the options say. Tracks
+// phases: "load" from the constructor on, then those of each talk.
 class Telemetry {
  public:
   Telemetry(const TelemetryOptions& options, Layout& layout, std::span<const WeightsFile> files)
@@ -162,7 +162,7 @@ class Telemetry {
 
   void enter_phase(std::string_view phase) { phase_.emplace(phases_, phase); }
 
-  // A pass has ended, and is cleared.
+  // Called when a pass has ended and been cleared.
   void end_pass() {
     if (publisher_) publisher_->publish();
     if (recorder_) recorder_->pass();
@@ -170,14 +170,14 @@ class Telemetry {
 
   void end_talk() { phase_.reset(); }
 
-  // A line for each phase.
+  // Returns one line per phase.
   [[nodiscard]] std::string phases_text() const {
     std::string text;
     for (const PhaseFigures& phase : phases_.figures()) text += phase_line(phase);
     return text;
   }
 
-  // Puts the recording where it belongs, if there is one.
+  // Writes the recording, if there is one, to its file.
   void save() {
     if (!recorder_) return;
     std::ostringstream lines;
@@ -198,10 +198,10 @@ class Telemetry {
   Phases phases_;
   std::optional<PhaseScope> phase_;
   std::optional<StatPublisher> publisher_;
-  std::optional<MetricsServer> server_;  // whose threads read the phases, and go first
+  std::optional<MetricsServer> server_;  // destroyed first, because its threads read the phases
 };
 
-// Returns the passes.
+// Returns the number of passes.
 std::size_t hold_each(Talks& talks, llama::TalkDecoder& decoder, Telemetry& telemetry,
                       TalkPrinter& printer) {
   const llama::OnToken on_token = [&](llama::TokenId previous, llama::TokenId token) {
@@ -211,7 +211,7 @@ std::size_t hold_each(Talks& talks, llama::TalkDecoder& decoder, Telemetry& tele
   const llama::OnPhase on_phase = [&](std::string_view phase) { telemetry.enter_phase(phase); };
   std::size_t passes = 0;
   for (const std::vector<llama::TokenId>& prompt : talks.prompts) {
-    decoder.clear_talk();  // the last one stays, for the statistics
+    decoder.clear_talk();  // not after the last talk, which the statistics show
     printer.begin_talk(prompt[0]);
     passes += llama::hold_talk(decoder, talks.sampler, prompt, talks.positions,
                                talks.tokenizer.ends(), talks.stop, on_token, on_phase);
@@ -222,7 +222,7 @@ std::size_t hold_each(Talks& talks, llama::TalkDecoder& decoder, Telemetry& tele
   return passes;
 }
 
-// However it ends, what was recorded is kept.
+// Saves the recording if decoding fails.
 std::size_t hold_recorded(Talks& talks, llama::TalkDecoder& decoder, Telemetry& telemetry,
                           TalkPrinter& printer) {
   try {

@@ -1,6 +1,6 @@
 /// @file
-/// Holds talks, one after the other: prints them to standard output and how they went to standard
-/// error; publishes, serves and records where the memory stands meanwhile.
+/// Holds talks one after the other. Prints their text to standard output and statistics to standard
+/// error, while publishing, serving and recording the layout's memory.
 #pragma once
 
 #include <atomic>
@@ -20,34 +20,34 @@
 
 namespace tapedeck::cli {
 
-/// The ways in which a layout can be watched while it decodes; any of them may be asked for.
+/// How to observe a layout while it decodes; the options may be combined.
 struct TelemetryOptions {
-  std::optional<std::string> metrics{};  ///< Served at this address.
-  std::string publish{};                 ///< By this name; empty: not.
-  std::optional<std::string> record{};   ///< To this file.
+  std::optional<std::string> metrics{};  ///< Serve Prometheus metrics at this address.
+  std::string publish{};                 ///< Publish under this name; empty does not publish.
+  std::optional<std::string> record{};   ///< Write a recording to this file.
 };
 
-/// A recording keeps so many samples, the newest.
+/// The number of samples in a recording. When there are more, the oldest are dropped.
 inline constexpr std::size_t kMostSamples = 16'384;
 
-/// What all talks need, wherever they are computed.
+/// What all talks need, independent of where they are computed.
 struct Talks {
   const TelemetryOptions& telemetry;
-  std::span<const WeightsFile> files;  ///< Whose pages in the page cache are counted.
+  std::span<const WeightsFile> files;  ///< Metrics count their pages in the page cache.
   const llama::Tokenizer& tokenizer;
   llama::Sampler sampler;
   const std::atomic<bool>& stop;
-  std::size_t positions;  ///< Of each, as `llama::positions_for` is asked.
-  bool ids = false;       ///< Printed instead of text.
-  bool stat = false;      ///< Where the memory stands is shown.
+  std::size_t positions;  ///< Of each talk: the argument `asked` of `llama::positions_for`.
+  bool ids = false;       ///< Print token ids instead of text.
+  bool stat = false;      ///< Print statistics of the memory.
   std::vector<std::vector<llama::TokenId>> prompts{};
 };
 
-/// Calls `load`, where there is one, in the phase of that name, and holds the talks until the last
-/// one ends, a signal comes, or the output is closed. Returns the exit code. However it ends, what
-/// was recorded is kept.
-/// @throws what `MetricsServer`, `StatPublisher` and `NewFile` do: what cannot be had is told
-/// before anything is decoded.
+/// Calls `load`, if given, in the phase "load", and holds the talks until the last one ends, a
+/// signal arrives, or the output is closed. Returns the exit code. The recording is written even if
+/// decoding fails.
+/// @throws the errors of `MetricsServer`, `StatPublisher` and `NewFile`, before anything is
+/// decoded; the errors of `load` and of the decoder.
 [[nodiscard]] int hold_talks(Talks& talks, llama::TalkDecoder& decoder, Layout& layout,
                              const std::function<void()>& load = {});
 

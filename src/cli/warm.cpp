@@ -25,18 +25,18 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kOverBudget = 3;
 constexpr int kPastDeadline = 4;
-constexpr double kBetweenBars = 0.05;  // seconds; a chunk of a fast job takes less than one
+constexpr double kBetweenBars = 0.05;  // seconds; chunks of a fast job are more frequent
 
 struct WarmArguments {
   std::string model;
   std::optional<Way> way;
   unsigned threads = 0;
-  std::optional<double> deadline;  // seconds, from the start of the command
+  std::optional<double> deadline;  // seconds after the start of the command
   bool lock = false;
   bool json = false;
 };
 
-// What was done, and with what.
+// The result of a warm, and what it was run with.
 struct Report {
   const WarmArguments& arguments;
   const Weights& weights;
@@ -44,8 +44,8 @@ struct Report {
   bool locked = false;
 };
 
-// How far a warm is: a line on standard error that is rewritten in place, and gone with the object.
-// Nothing where that is no terminal.
+// Shows the progress of a warm: a line on standard error that is rewritten in place, and erased by
+// the destructor. Prints nothing if standard error is not a terminal.
 class ProgressBar {
  public:
   ProgressBar() noexcept : wanted_(internal::os::is_terminal(kError)) {}
@@ -59,7 +59,7 @@ class ProgressBar {
     if (!wanted_ || progress.seconds < next_) return;
     next_ = progress.seconds + kBetweenBars;
     const auto left = static_cast<std::uint64_t>(progress.seconds_left().value_or(0));
-    // Over the last one, which may have been longer.
+    // The rest of the line is erased, because the previous one may have been longer.
     tell(fmt::format("\r{}  {} of {}  {:.2f} GB/s  ETA {}:{:02}{}",
                      bar_text(progress.done, progress.total), to_iec(progress.done),
                      to_iec(progress.total), progress.bytes_per_second() / 1e9, left / 60,
@@ -70,7 +70,7 @@ class ProgressBar {
  private:
   bool wanted_;
   bool shown_ = false;
-  double next_ = 0;  // when the line is written again, in seconds of the job
+  double next_ = 0;  // when the line may be written again, in seconds since the job's start
 };
 
 WarmResult warm_watched(Weights& weights, const WarmArguments& arguments, Clock::time_point start) {
@@ -82,7 +82,7 @@ WarmResult warm_watched(Weights& weights, const WarmArguments& arguments, Clock:
     options.deadline = start + std::chrono::duration_cast<Clock::duration>(
                                    std::chrono::duration<double>(*arguments.deadline));
   }
-  // Called between two chunks, which is where a job can end.
+  // Called between two chunks, where a job can be stopped.
   options.progress = [&](const WarmProgress& progress) {
     if (interrupted) stop.request_stop();
     bar.show(progress);
@@ -93,7 +93,7 @@ WarmResult warm_watched(Weights& weights, const WarmArguments& arguments, Clock:
 }
 
 std::string why_text(const Report& report, const WeightsFile& file) {
-  return report.arguments.way ? file.why : "the default: it stays in the page cache";
+  return report.arguments.way ? file.why : "the default: the file stays in the page cache";
 }
 
 double bytes_per_second(const WarmResult& result) {
@@ -122,7 +122,7 @@ std::string warm_as_text(const Report& report) {
   text += fmt::format("present   {}\n", size_text(result.present));
   text += fmt::format("huge      {}\n", size_text(result.huge));
   text += fmt::format("faults    {} minor, {} major\n", result.minor_faults, result.major_faults);
-  if (report.locked) text += "locked    all, until this program ends\n";
+  if (report.locked) text += "locked    completely, until this program ends\n";
   for (const Unmet& unmet : report.weights.unmet()) {
     text += fmt::format("unmet     {}\n", printable(unmet.text));
   }
@@ -159,10 +159,10 @@ nlohmann::ordered_json warm_as_json(const Report& report) {
   return json;
 }
 
-// Says why not all was warmed, and gives the exit code.
+// Reports why a warm is incomplete, and returns the exit code.
 int tell_end(const WarmResult& result, const WarmArguments& arguments) {
   const std::string far =
-      fmt::format("{} of {} were warmed", to_iec(result.warmed), to_iec(result.asked));
+      fmt::format("{} of {} was warmed", to_iec(result.warmed), to_iec(result.asked));
   switch (result.end) {
     case WarmEnd::complete:
       return 0;
@@ -172,11 +172,11 @@ int tell_end(const WarmResult& result, const WarmArguments& arguments) {
     case WarmEnd::past_deadline:
       tell_error(fmt::format("the deadline of {} s passed: {}", *arguments.deadline, far));
       return kPastDeadline;
-    case WarmEnd::failed:  // weights throw instead
+    case WarmEnd::failed:  // `Weights::warm` throws instead
     case WarmEnd::over_budget:
       break;
   }
-  tell_error(fmt::format("the rest does not fit in the {} that are left ({}): {}",
+  tell_error(fmt::format("the rest does not fit in the {} that is left ({}): {}",
                          to_iec(result.available), result.limit, far));
   return kOverBudget;
 }
@@ -185,7 +185,7 @@ int warm(const WarmArguments& arguments) {
   const Clock::time_point start = Clock::now();
   Weights weights = Weights::open(arguments.model, {.way = arguments.way.value_or(Way::map)});
   const WarmResult result = warm_watched(weights, arguments, start);
-  // Of an unfinished job, locking would bring in what was left out for a reason.
+  // After an unfinished job, locking would load the rest, which was left out for a reason.
   const bool locked = arguments.lock && result && weights.lock();
   const Report report = {arguments, weights, result, locked};
   Output().write(arguments.json ? json_text(warm_as_json(report)) : warm_as_text(report));
@@ -196,26 +196,25 @@ int warm(const WarmArguments& arguments) {
 
 void add_warm(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
-      "warm", "Brings a model's files into memory, layer by layer, and says how fast.");
+      "warm", "Loads a model's files into memory, layer by layer, and reports the speed.");
   command->footer(
-      "With --way map the files stay in the page cache, for any engine that is started next; the\n"
-      "other ways read into memory of this program's own, and only measure.\n"
-      "Exit codes: 3 where memory does not suffice, 4 where the deadline passed, 130 after "
-      "Ctrl-C.");
+      "With --way map the files stay in the page cache for any engine that is started next. The\n"
+      "other ways read into this program's own memory, and so only measure the speed.\n"
+      "Exit codes: 3 if there is too little memory, 4 if the deadline passed, 130 after Ctrl-C.");
   auto arguments = std::make_shared<WarmArguments>();
   WarmArguments& a = *arguments;
   add_model(*command, a.model);
   add_way(*command, a.way,
-          "How; automatic: as the library chooses for an engine, by what it finds [map]");
-  add_threads(*command, a.threads, "Threads that read [the machine's, at most 16]");
+          "How to load the files; automatic: as the library would choose for an engine [map]");
+  add_threads(*command, a.threads, "Number of threads that read [one per CPU, at most 16]");
   command
       ->add_option("--deadline", a.deadline,
-                   "Begin nothing that many seconds after the start [none]")
+                   "Start no more reads this many seconds after the start [no deadline]")
       ->check(seconds_from_now())
       ->option_text("SECONDS");
   command->add_flag("--lock", a.lock,
-                    "Try to lock it in RAM afterwards (mlock), and say whether the host allows it; "
-                    "the lock ends with this program");
+                    "Then try to lock the files in RAM (mlock), and report whether the host allows "
+                    "it. The lock ends with this program");
   add_json(*command, a.json);
   command->callback([arguments, &exit_code] { exit_code = warm(*arguments); });
 }

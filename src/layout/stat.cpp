@@ -4,14 +4,26 @@
 #include <ostream>
 
 #include "layout/stat_walk.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
+// "scratch: 1/64 MB" in whole MiB, or "scratch: 26.5/28 KiB" if a size would round to 0 MB.
 std::string in_mib(const char* name, const TapeStat& tape) {
-  return std::string(name) + ": " + std::to_string(tape.used >> 20) + "/" +
-         std::to_string(tape.reserved >> 20) + " MB";
+  constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+  const std::string start = std::string(name) + ": ";
+  const auto rounds_to_zero = [](std::uint64_t bytes) { return bytes != 0 && bytes < kMiB; };
+  if (!rounds_to_zero(tape.used) && !rounds_to_zero(tape.reserved)) {
+    return start + std::to_string(tape.used / kMiB) + "/" + std::to_string(tape.reserved / kMiB) +
+           " MB";
+  }
+  std::string used = tape.used == 0 ? "0" : to_iec(tape.used);
+  const std::string reserved = to_iec(tape.reserved);
+  const std::string unit = reserved.substr(reserved.find(' '));
+  if (used.ends_with(unit)) used.resize(used.size() - unit.size());  // written once, at the end
+  return start + used + "/" + reserved;
 }
 
 template <class Tapes>

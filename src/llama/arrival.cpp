@@ -7,7 +7,7 @@
 namespace tapedeck::llama {
 namespace {
 
-// Only what the model computes with, in the order in which it does.
+// The tensors that the model computes with, in the order in which it uses them.
 std::vector<std::uint32_t> order_of(const LlamaModel& model) {
   std::vector<std::uint32_t> order;
   std::vector<bool> listed(model.weights().size(), false);
@@ -21,7 +21,7 @@ std::vector<std::uint32_t> order_of(const LlamaModel& model) {
 }
 
 void throw_unless_complete(WarmJob& job) {
-  const WarmResult result = job.wait();  // throws what the system refused
+  const WarmResult result = job.wait();  // throws errors of the system
   if (result.end == WarmEnd::stopped || result.end == WarmEnd::past_deadline) {
     throw ArrivalStopped(result.end);
   }
@@ -46,7 +46,7 @@ void Arrival::wait_for(std::size_t part) {
   for (const std::uint32_t tensor : model_.tensors_of(part)) {
     if (!job_.wait_for(tensor)) throw_unless_complete(job_);
   }
-  // Nothing computes with what may be left.
+  // No part of the model uses the tensors that may be left.
   if (part + 1 == model_.parts()) job_.stop();
 }
 

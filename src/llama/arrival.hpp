@@ -1,5 +1,5 @@
 /// @file
-/// `Arrival`: a model's weights come in while the first pass computes already.
+/// `Arrival`: loads a model's weights while the first pass is already computing.
 #pragma once
 
 #include <cstddef>
@@ -13,28 +13,30 @@
 
 namespace tapedeck::llama {
 
-/// The weights did not all come: `WarmOptions::stop` was requested, or its deadline passed.
+/// Loading ended before all weights were in memory: `WarmOptions::stop` was requested, or its
+/// deadline passed.
 class ArrivalStopped : public std::runtime_error {
  public:
   explicit ArrivalStopped(WarmEnd end)
       : std::runtime_error(std::string("loading the weights ended early: ") + to_string(end)) {}
 };
 
-/// Warms a model's weights in the order in which its layers use them, beside a decoder's first
-/// pass, which waits for each part of the model when it comes to it. When that pass is through, all
-/// that is computed with is there, the job is stopped, and later passes know nothing of it.
+/// Warms a model's weights in the order in which its layers use them, while a decoder makes its
+/// first pass. Before that pass uses a part of the model, it waits until the part is in memory. At
+/// the end of the pass all weights that the model computes with are in memory. The job is then
+/// stopped, and later passes do not wait for anything.
 ///
-/// The first `Decoder::forward` throws what went wrong: OutOfMemory where the budget of the host
-/// ends, ArrivalStopped, SystemError, FormatError.
+/// Errors are thrown by the first `Decoder::forward`: OutOfMemory if the host's memory budget is
+/// exceeded, ArrivalStopped, SystemError, FormatError.
 ///
-/// Thread-safety: as the decoder.
+/// Thread-safety: the same as the decoder's.
 ///
 ///     Decoder decoder(model, layout, pool);
 ///     const Arrival arrival(model, decoder);
 ///     decoder.forward(kBos);
 class Arrival {
  public:
-  /// The model and the decoder must outlive it.
+  /// The model and the decoder must outlive this object.
   Arrival(LlamaModel& model, Decoder& decoder, WarmOptions options = {});
   ~Arrival() { decoder_.before_parts(nullptr); }
   Arrival(const Arrival&) = delete;  // the decoder refers to it
@@ -48,8 +50,9 @@ class Arrival {
   WarmJob job_;
 };
 
-/// Brings in what a model computes with, and waits for it.
-/// @throws what `Arrival` has the first pass throw.
+/// Loads the weights that a model computes with, and waits until they are in memory.
+/// @throws OutOfMemory if the host's memory budget is exceeded; ArrivalStopped; SystemError;
+/// FormatError.
 void bring_in(LlamaModel& model, WarmOptions options = {});
 
 }  // namespace tapedeck::llama

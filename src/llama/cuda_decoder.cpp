@@ -18,7 +18,7 @@
 namespace tapedeck::llama {
 namespace {
 
-// With those of attention's parts, which only a GPU has.
+// The buffers of a step, and those of attention's parts, which only a GPU uses.
 template <class Element>
 DecodeBuffers<Element> gpu_buffers(DeviceLayout& layout, const Shape& s) {
   auto buffers = step_buffers<Element, DeviceSpan>(layout, s);
@@ -40,11 +40,12 @@ AttentionHeads heads_of(const Shape& s) {
 Device& gpu_of(const DeviceLayout& layout) {
   Device& device = layout.device();
   if (device.info().kind == DeviceKind::cuda) return device;
-  throw InvalidArgument({.argument = "layout"}, "kernels for a GPU on the device " + device.label(),
+  throw InvalidArgument({.argument = "layout"},
+                        "the decoder needs a GPU, but the layout's device is " + device.label(),
                         "open a CudaDevice");
 }
 
-/// With activations and a KV cache of `Element`.
+/// Decodes with activations and a KV cache of type `Element`.
 template <class Element>
 class CudaDecoder final : public TalkDecoder {
  public:
@@ -63,7 +64,7 @@ class CudaDecoder final : public TalkDecoder {
       copy(frequencies_.data(), model.frequencies().data(), frequencies_.bytes());
       stream_.synchronize();
     } catch (...) {
-      finish();  // before it goes, where the copy writes
+      finish();  // the copy must end before its destination is destroyed
       throw;
     }
   }
@@ -101,8 +102,8 @@ class CudaDecoder final : public TalkDecoder {
     return logits();
   }
 
-  // What fails now comes of what failed before, which is told; or the device is gone, and what was
-  // on it.
+  // Ignores errors. They follow from an earlier error, which is reported, or the device is lost and
+  // with it everything on it.
   static void try_to(auto call) noexcept {
     try {
       call();
@@ -110,7 +111,7 @@ class CudaDecoder final : public TalkDecoder {
     }
   }
 
-  // Waits for what is on the stream, if it still runs.
+  // Waits for the work on the stream, if the stream still runs.
   void finish() noexcept {
     try_to([this] { stream_.synchronize(); });
   }
@@ -129,8 +130,8 @@ class CudaDecoder final : public TalkDecoder {
     device_.copy(static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes, stream());
   }
 
-  // The first step is launched by hand: what is loaded at a kernel's first launch cannot be while a
-  // graph is captured.
+  // The first step is launched without a graph, because modules are loaded at a kernel's first
+  // launch, which cannot happen during a capture.
   void put_step() {
     if (graph_) return graph_->launch(stream());
     put_kernels();
@@ -146,7 +147,7 @@ class CudaDecoder final : public TalkDecoder {
     kernels_.multiply(outer.classifier, b.final_norm_out, b.logits);
   }
 
-  // A layer that stays is there, and nothing is put on the stream to acquire or release it.
+  // Acquiring or releasing a resident layer puts nothing on the stream.
   void put_acquired(std::size_t layer) {
     const LayerWeights weights = weights_.acquire(layer, stream());
     try {
@@ -208,7 +209,7 @@ class CudaDecoder final : public TalkDecoder {
   bool replayed_;
 
   CurrentDevice current_{device_};
-  // Of two takes each, in whole lines.
+  // Each tape has room for two takes, in whole lines.
   DeviceTape own_ =
       DeviceTape::start(device_, 2 * kDeviceLine + pairs() * sizeof(float), {.name = "decoder"});
   Tape pinned_ = start_pinned(device_, 2 * kLine + shape_.vocab * sizeof(Element),
@@ -216,8 +217,8 @@ class CudaDecoder final : public TalkDecoder {
   DeviceSpan<StepInput> step_ = own_.take<StepInput>(1);
   DeviceSpan<float> frequencies_ = own_.take<float>(pairs());
   std::span<StepInput> input_ = pinned_.take<StepInput>(1);
-  std::span<Element> arrived_ = pinned_.take<Element>(shape_.vocab);  // the logits,
-  std::vector<float> logits_;  // and in f32, where they are not already
+  std::span<Element> arrived_ = pinned_.take<Element>(shape_.vocab);  // the logits
+  std::vector<float> logits_;  // the logits in f32, if `arrived_` has another type
   DeviceStream stream_{device_};
   CudaKernels<Element> kernels_{stream(), step_.data()};
   std::optional<CudaGraph> graph_;
@@ -234,7 +235,7 @@ std::unique_ptr<TalkDecoder> make_cuda_decoder(const LlamaModel& model, DeviceMo
   if (any != nullptr && any->dtype == DType::f16) {
     return std::make_unique<CudaDecoder<Float16>>(model, weights, layout, talk, options.graph);
   }
-  // Or it says what it would have needed.
+  // If the plan has no such region, this constructor throws an error that names it.
   return std::make_unique<CudaDecoder<float>>(model, weights, layout, talk, options.graph);
 }
 

@@ -1,5 +1,6 @@
 /// @file
-/// The forward pass of a Llama model on a GPU, and how an engine uses the device of a `Layout`.
+/// The forward pass of a Llama model on a GPU, and an example of how an engine uses the device of a
+/// `Layout`.
 #pragma once
 
 #include <cstddef>
@@ -15,33 +16,33 @@
 namespace tapedeck::llama {
 
 struct CudaDecoderOptions {
-  /// Where all layers stay on the device, a step is captured as a graph, once, and replayed.
+  /// If all layers are resident on the device, captures a step once as a graph, and replays it.
   bool graph = true;
 };
 
-/// Why this build cannot make a decoder on a GPU, and what to do: for people. Empty where it can;
-/// whether there is a GPU, `CudaDevice::support` tells.
+/// A text that explains why this build cannot make a GPU decoder, and what to do. Empty if it can.
+/// `CudaDevice::support` reports whether the host has a GPU.
 [[nodiscard]] std::string cuda_decoder_missing();
 
-/// Makes what decodes one talk of a layout's first device: `Decoder` on a GPU, with the same
-/// lifecycle. It computes in the plan's decode buffers, those of the scratch frame that is open, on
-/// a stream of its own; the KV cache is the plan's regions "layers.N.k" and "layers.N.v" of the
-/// talk. Layers that do not stay on the device come through the slots of `weights`, each while the
-/// one before it is computed with. All arguments must outlive the decoder.
+/// Makes a decoder for one talk on a layout's first device. It is a GPU version of `Decoder` with
+/// the same lifecycle. It computes on a stream of its own in the plan's decode buffers, in the open
+/// scratch frame; the KV cache is the talk's regions "layers.N.k" and "layers.N.v". Layers that are
+/// not resident on the device are streamed through the slots of `weights`, each while the previous
+/// one computes. All arguments must outlive the decoder.
 ///
-/// Activations and the KV cache are of the type that they are planned in: f32, as the CPU has them,
-/// or f16, half as large. Sums are in f32. f16 holds numbers up to 65504; a model that computes
-/// larger ones is for f32.
+/// Activations and the KV cache have the type they are planned in: f32, as on the CPU, or f16,
+/// which takes half the memory. Sums are in f32. f16 holds numbers up to 65504; use f32 for a model
+/// that computes larger ones.
 ///
-/// A step is put on the stream as a whole, and waited for once: nothing is allocated, mapped or
-/// otherwise waited for, but where weights are staged (`LayerStreamer`). Its token and position are
-/// copied to where the kernels read them, so that a graph is launched as it was captured. The
-/// logits lie in host memory, in f32; the next pass writes over them.
+/// A step is put on the stream as a whole and waited for once. It allocates and maps nothing, and
+/// waits for nothing else unless weights are staged (`LayerStreamer`). Its token and position are
+/// copied to device memory that the kernels read, so that a captured graph is launched unchanged.
+/// The logits are in host memory, in f32; the next pass overwrites them.
 ///
-/// Of target `tapedeck_cuda_llama`. Built without nvcc, it says so.
+/// Part of the target `tapedeck_cuda_llama`. In a build without nvcc it throws DeviceUnavailable.
 ///
-/// Thread-safety: the thread that made it, on which it keeps the device's context current, and
-/// which is the layout's writer and the one that uses `weights`.
+/// Thread-safety: used by the thread that made it, which must be the layout's writer and the user
+/// of `weights`. The decoder keeps the device's context current on it.
 ///
 ///     StreamedLlama on_gpu(model, gpu);
 ///     const auto decoder = make_cuda_decoder(model, on_gpu.weights(), on_gpu.layout());
@@ -51,10 +52,9 @@ struct CudaDecoderOptions {
 ///     decoder->clear_pass();
 ///
 /// @pre `weights` are the model's, on the layout's device.
-/// @throws InvalidArgument where there is no such talk, the layout has no device or that is no GPU,
-/// or its plan has no K and V of some layer, too little room for a step of this model among its
-/// decode buffers, or buffers that are neither f32 nor f16; DeviceError, as does `forward`;
-/// DeviceUnavailable in a build without nvcc.
+/// @throws InvalidArgument if the layout has no such talk or no GPU, if its plan lacks the K or V
+/// cache of a layer, or if its decode buffers are too small for this model or neither f32 nor f16;
+/// DeviceError, which `forward` throws as well; DeviceUnavailable in a build without nvcc.
 [[nodiscard]] std::unique_ptr<TalkDecoder> make_cuda_decoder(
     const LlamaModel& model, DeviceModel& weights, Layout& layout, std::size_t talk = 0,
     const CudaDecoderOptions& options = {});

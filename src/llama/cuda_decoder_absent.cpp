@@ -1,4 +1,4 @@
-// `make_cuda_decoder` in a build without nvcc: none is ever made.
+// `make_cuda_decoder` in a build without nvcc: it always throws.
 
 #include "llama/cuda_decoder.hpp"
 #include "tapedeck/device/device_error.hpp"
@@ -6,8 +6,9 @@
 namespace tapedeck::llama {
 namespace {
 
-constexpr const char* kWhy = "this build of Tapedeck has no kernels for a GPU";
-constexpr const char* kAdvice = "build it where nvcc of the CUDA toolkit is, with TAPEDECK_CUDA";
+constexpr const char* kWhy = "this build of Tapedeck has no GPU kernels";
+constexpr const char* kAdvice =
+    "build it with TAPEDECK_CUDA on a machine that has the CUDA toolkit's nvcc";
 
 }  // namespace
 

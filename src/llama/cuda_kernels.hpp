@@ -1,5 +1,5 @@
 /// @file
-/// `CudaKernels`: the kernels of llama_kernels.cu, loaded, with the grids that they want.
+/// `CudaKernels`: loads the kernels of llama_kernels.cu, and launches each with the grid it needs.
 #pragma once
 
 #include <algorithm>
@@ -22,18 +22,18 @@ extern "C" const unsigned char llama_kernels[];
 
 namespace tapedeck::llama {
 
-/// For activations and a KV cache of `Element`: `float` or `Float16`.
+/// The kernels for activations and a KV cache of type `Element`, which is `float` or `Float16`.
 ///
-/// Each function puts one kernel on the stream; what it computes is that of the same name in
-/// llama/kernels.hpp. Needs a device's context current. All addresses are the device's. All throw
-/// DeviceError.
+/// Each function puts the kernels of one operation on the stream. Functions that have the same name
+/// in llama/kernels.hpp compute the same. A context of the device must be current, and all
+/// addresses must be on the device. All functions throw DeviceError.
 template <class Element>
 class CudaKernels {
  public:
-  /// @param step  which the kernels read when they run.
+  /// @param step  read by the kernels when they run.
   CudaKernels(StreamHandle stream, const StepInput* step) : stream_(stream), step_(step) {}
 
-  /// The row of `table` that the step's token says.
+  /// Copies the row of `table` for the step's token.
   void embed(const Matrix& table, DeviceSpan<Element> out) const {
     kernels_for(table).embed.launch(Grid::over(out.size()), stream_, table.bytes.data(), step_,
                                     out.data(), count(out.size()));
@@ -52,21 +52,21 @@ class CudaKernels {
                                         count(out.size()), count(x.size()));
   }
 
-  /// Turns the pairs of all heads in `x` to the position of the step.
+  /// Rotates the pairs of all heads in `x` to the step's position.
   void rotate(DeviceSpan<Element> x, DeviceSpan<float> frequencies) const {
     const std::size_t pairs = x.size() / 2;
     rotate_.launch(Grid::over(pairs), stream_, x.data(), frequencies.data(), step_,
                    count(pairs / frequencies.size()), count(frequencies.size()));
   }
 
-  /// Puts the row of K and, behind it, the row of V where the step's position has them.
+  /// Copies `rows`, a row of K followed by a row of V, into the caches at the step's position.
   void append(DeviceSpan<Element> rows, DeviceSpan<Element> keys, DeviceSpan<Element> values,
               std::size_t key_width) const {
     append_.launch(Grid::over(rows.size()), stream_, rows.data(), step_, keys.data(), values.data(),
                    count(key_width), count(rows.size() - key_width));
   }
 
-  /// Over the positions so far, with the step's.
+  /// Attends to all positions up to and including the step's.
   void attend(DeviceSpan<Element> query, DeviceSpan<Element> keys, DeviceSpan<Element> values,
               const AttentionPartials& partials, DeviceSpan<Element> mixed,
               const AttentionHeads& heads) const {
@@ -90,7 +90,7 @@ class CudaKernels {
   using Embed = Kernel<const std::byte*, const StepInput*, Element*, unsigned>;
   using Multiply = Kernel<const std::byte*, const Element*, Element*, unsigned, unsigned>;
 
-  /// For matrices of one type.
+  /// The kernels for matrices of one type.
   struct OfType {
     DType type;
     Embed embed;
@@ -99,7 +99,7 @@ class CudaKernels {
 
   [[nodiscard]] static unsigned count(std::size_t n) noexcept { return static_cast<unsigned>(n); }
 
-  // A kernel is called after what it does and what it does that to.
+  // A kernel's name is its operation followed by the types it works on.
   template <class Found>
   [[nodiscard]] Found find_kernel(const std::string& name) const {
     return module_.find<Found>((name + '_' + std::string(to_string(kElementType))).c_str());
@@ -112,7 +112,7 @@ class CudaKernels {
   }
   [[nodiscard]] const OfType& kernels_for(const Matrix& matrix) const {
     const auto found = std::ranges::find(types_, matrix.dtype, &OfType::type);
-    assert(found != types_.end());  // it is of kMatrixTypes
+    assert(found != types_.end());  // a matrix has a type of kMatrixTypes
     return *found;
   }
 

@@ -56,7 +56,7 @@ template <class Places>
 void BasicDecoder<Places>::run_layer(std::size_t layer, std::size_t position) {
   if (on_device_ == nullptr) return run_layer(model_.arrays().layers[layer], layer, position);
   const LayerWeights weights = on_device_->acquire(layer, copies_->handle());
-  copies_->synchronize();  // here, and only here, the host waits for the copies
+  copies_->synchronize();  // the only place where the host waits for the copies
   run_layer(weights, layer, position);
   on_device_->release(layer, copies_->handle());
 }
@@ -68,7 +68,7 @@ void BasicDecoder<Places>::run_layer(const LayerWeights& weights, std::size_t la
   const Shape& s = shape();
   const std::size_t key_dim = s.key_dim();
   const std::size_t value_dim = s.value_dim();
-  const auto& cache = caches_[layer];  // a device's memory is the host's here
+  const auto& cache = caches_[layer];  // the device, if any, is made of host memory
   const std::span<float> key(cache.keys.data() + position * key_dim, key_dim);
   const std::span<float> value(cache.values.data() + position * value_dim, value_dim);
   const std::span<float> query = b.qkv_out.first(s.query_dim());

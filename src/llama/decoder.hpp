@@ -1,5 +1,6 @@
 /// @file
-/// The forward pass of a Llama model, and how an engine uses a `Layout`.
+/// `BasicDecoder`: the forward pass of a Llama model, and an example of how an engine uses a
+/// `Layout`.
 #pragma once
 
 #include <cstddef>
@@ -24,11 +25,11 @@
 namespace tapedeck::llama {
 
 /// Decodes one talk of a layout. A pass computes in the plan's decode buffers (`DecodeBuffers`), at
-/// the same addresses every time. The KV cache is the plan's regions of the talk, which fill by one
-/// row each token until `clear_talk()`. The decoder holds no state of its own. In steady state a
-/// pass on the host makes no heap allocation and no system call but the pool's futex.
+/// the same addresses every time. The KV cache is the talk's regions of the plan, which grow by one
+/// row per token until `clear_talk()`. The decoder has no state of its own. In steady state a pass
+/// on the host makes no heap allocation, and no system call except the pool's futex.
 ///
-/// Thread-safety: the layout's writer.
+/// Thread-safety: used by the layout's writer thread.
 ///
 ///     Decoder decoder(model, layout, pool);
 ///     decoder.prepare(1);
@@ -36,25 +37,26 @@ namespace tapedeck::llama {
 ///     TokenId next = sampler.choose(logits);
 ///     decoder.clear_pass();
 ///
-/// @tparam Places  where the buffers and the KV cache lie: `Layout`, or `DeviceLayout`: on the
-/// layout's first device, which is one of host memory.
+/// @tparam Places  where the buffers and the KV cache are: `Layout` for the host, or `DeviceLayout`
+/// for the layout's first device, which must be made of host memory.
 template <class Places>
 class BasicDecoder final : public TalkDecoder {
  public:
   /// All arguments must outlive the decoder.
-  /// @param on_device  the model's weights on the first device, a `HostDevice` or a stand-in of
-  /// one; nullptr: those that the model has.
-  /// @throws InvalidArgument where there is no such talk, or the layout's plan has no K and V of
-  /// some layer, or no room for a step of this model among its decode buffers; DeviceError.
+  /// @param on_device  the model's weights on the first device, which is a `HostDevice` or a
+  /// stand-in for one; nullptr uses the model's own weights.
+  /// @throws InvalidArgument if the layout has no such talk, if its plan lacks the K or V cache of
+  /// a layer, or if its decode buffers are too small for this model; DeviceError.
   BasicDecoder(const LlamaModel& model, Layout& layout, ThreadPool& pool, std::size_t talk = 0,
                DeviceModel* on_device = nullptr);
 
-  /// Calls `ready` in the next pass before each part of the model (`LlamaModel::tensors_of`) is
-  /// used: weights may be arriving while it computes. What it throws, `forward` throws, and the
-  /// talk is as it was. Once a pass is through it is called no more.
+  /// Makes the next pass call `ready` before it uses each part of the model
+  /// (`LlamaModel::tensors_of`), so that it can compute while weights are still loading. If `ready`
+  /// throws, `forward` throws the same, and the talk is unchanged. After one complete pass, `ready`
+  /// is not called again.
   void before_parts(std::function<void(std::size_t part)> ready) { ready_ = std::move(ready); }
 
-  /// The logits lie on scratch; the next pass writes over them.
+  /// The logits are in scratch memory; the next pass overwrites them.
   [[nodiscard]] std::span<float> forward(TokenId token) override;
   [[nodiscard]] std::size_t position() const override { return talk_.tokens(); }
   [[nodiscard]] const Shape& shape() const noexcept override { return model_.shape(); }
@@ -81,12 +83,12 @@ class BasicDecoder final : public TalkDecoder {
 
   const LlamaModel& model_;
   DeviceModel* on_device_;
-  std::optional<DeviceStream> copies_;  // where the weights are on the device
+  std::optional<DeviceStream> copies_;  // only if the weights are on the device
   Layout& layout_;
   ThreadPool& pool_;
   decltype(std::declval<Places&>().talk(0)) talk_;
-  // Of which rope_q_temp has cosine and sine of each pair of a head at this position, and scores
-  // those of one layer, then of the next: [heads][positions].
+  // rope_q_temp holds the cosine and sine of each pair of a head at the current position; scores
+  // holds those of the current layer, [heads][positions].
   HostDecodeBuffers<float> buffers_;
   std::vector<LayerCache<typename Places::template SpanOf<float>>> caches_;
   std::function<void(std::size_t)> ready_;

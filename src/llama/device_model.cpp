@@ -12,7 +12,7 @@ namespace {
 
 [[noreturn]] void throw_not_planned(const std::string& what) {
   throw InvalidArgument({.argument = what}, "the streaming plan has no place for " + what,
-                        "plan this model's own tensors: model_to_plan");
+                        "make the plan from model_to_plan(model)");
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ void DeviceModel::find_layers() {
     for (std::size_t i = 0; i < arrays.size(); ++i) {
       const std::uint32_t tensor = model_.tensors_of(1 + layer)[i];
       const std::span<const std::byte> bytes = (host[layer].*arrays[i].place).bytes;
-      // A llama2.c tensor has the arrays of all layers.
+      // A llama2.c tensor holds the arrays of all layers.
       const auto from =
           static_cast<std::uint64_t>(bytes.data() - model_.weights()[tensor].bytes.data());
       const auto found = std::ranges::find_if(parts, [&](const StreamedPart& part) {
@@ -65,7 +65,7 @@ void DeviceModel::begin_next(std::size_t layer) {
   try {
     static_cast<void>(streamer_.prefetch(next));
   } catch (const Error&) {
-    // What is wrong, acquire() throws.
+    // The next acquire() throws the error.
   }
 }
 

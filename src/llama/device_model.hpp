@@ -1,5 +1,5 @@
 /// @file
-/// `DeviceModel`: a Llama model's weights on a device, all of them or layer by layer.
+/// `DeviceModel`: a Llama model's weights on a device, either all at once or layer by layer.
 #pragma once
 
 #include <cstddef>
@@ -16,37 +16,37 @@
 
 namespace tapedeck::llama {
 
-/// The weights of a model where a device computes with them: the spans of its `LayerWeights` are
-/// addresses of the device. Layers that do not stay there come through the slots of a
+/// The weights of a model in a device's memory: the spans of its `LayerWeights` are device
+/// addresses. Layers that are not resident on the device are streamed through the slots of a
 /// `LayerStreamer`.
 ///
 /// Thread-safety: one thread at a time.
 ///
-///     LayerWeights layer = weights.acquire(7, stream);  // and the next one is on its way
-///     ... put on `stream` what computes with it
+///     LayerWeights layer = weights.acquire(7, stream);  // also starts to copy the next layer
+///     ... launch the kernels that use it on `stream`
 ///     weights.release(7, stream);
 class DeviceModel {
  public:
-  /// Brings to `place` what stays on the device. The model outlives this object, and its weights
-  /// are there: mapped, or warm.
+  /// Copies the resident weights to `place`. The model must outlive this object, and its weights
+  /// must be mapped or warm.
   /// @param plan  `plan_streaming` of `model_to_plan(model)`.
-  /// @throws as `LayerStreamer`.
+  /// @throws InvalidArgument if `plan` is of another model; the errors of `LayerStreamer`.
   DeviceModel(const LlamaModel& model, Device& device, StreamingPlan plan,
               DeviceSpan<std::byte> place, const LayerStreamerOptions& options = {});
 
-  /// What is of no layer; `layers` is empty.
+  /// The weights outside the layers; `layers` is empty.
   [[nodiscard]] const LlamaWeights& outer() const noexcept { return outer_; }
   [[nodiscard]] std::size_t layers() const noexcept { return layers_.size(); }
 
-  /// A layer for what is put on `stream` from now on. Begins to copy the next one that does not
-  /// stay. @throws as `LayerStreamer::acquire`.
+  /// Returns a layer for kernels launched on `stream` from now on, and starts to copy the next
+  /// layer that is not resident. @throws the errors of `LayerStreamer::acquire`.
   [[nodiscard]] LayerWeights acquire(std::size_t layer, StreamHandle stream);
   void release(std::size_t layer, StreamHandle stream) { streamer_.release(layer, stream); }
 
   [[nodiscard]] const LayerStreamer& streamer() const noexcept { return streamer_; }
 
  private:
-  /// Where the arrays of a layer lie in it, in the order of `layer_arrays`.
+  /// The offsets of a layer's arrays within the layer, in the order of `layer_arrays`.
   using Offsets = std::vector<std::uint64_t>;
 
   void find_layers();

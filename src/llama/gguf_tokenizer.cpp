@@ -1,4 +1,4 @@
-// The tokenizer in a GGUF file, as llama.cpp reads and uses it (llama-vocab.cpp).
+// The tokenizer in a GGUF file. It follows llama.cpp's llama-vocab.cpp.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -12,7 +12,7 @@
 namespace tapedeck::llama {
 namespace {
 
-// Of tokenizer.ggml.token_type.
+// Values of tokenizer.ggml.token_type.
 constexpr std::int64_t kNormal = 1;
 constexpr std::int64_t kUnknown = 2;
 constexpr std::int64_t kControl = 3;
@@ -25,7 +25,7 @@ constexpr const char* kTypes = "tokenizer.ggml.token_type";
 
 void check_kind(const Model& gguf) {
   constexpr const char* kKind = "tokenizer.ggml.model";
-  constexpr const char* kGiveAnother = "give one in a file of llama2.c: --tokenizer FILE";
+  constexpr const char* kGiveAnother = "give a llama2.c tokenizer file: --tokenizer FILE";
   const std::string_view kind = gguf.metadata.string(kKind).value_or("");
   if (kind.empty()) {
     throw_key_error(gguf, kKind, FormatFault::missing, " is missing: the file has no tokenizer",
@@ -33,29 +33,29 @@ void check_kind(const Model& gguf) {
   }
   if (kind == "llama") return;
   throw_key_error(gguf, kKind, FormatFault::unsupported,
-                  " is " + quoted(kind) + ", and only llama (SentencePiece) is known",
+                  " is " + quoted(kind) + ", but only llama (SentencePiece) is supported",
                   kGiveAnother);
 }
 
 void check_count(const Model& gguf, const char* key, std::size_t found, std::size_t wanted) {
   if (found == wanted) return;
   throw_key_error(gguf, key, FormatFault::contradictory,
-                  " has " + std::to_string(found) + " elements, and there are " +
+                  " has " + std::to_string(found) + " elements, but the model has " +
                       std::to_string(wanted) + " tokens");
 }
 
-// A token of a special meaning; `usual` where the file is silent. Nothing where it says that there
-// is none: -1, as some writers put it.
+// Returns a token with a special meaning: `usual` if the file does not state one, or nothing if it
+// states -1, by which some writers mean that the model has none.
 std::optional<TokenId> special_token(const Model& gguf, const char* key,
                                      std::optional<TokenId> usual, std::size_t vocab) {
   if (!gguf.metadata.has(key)) return usual && *usual < vocab ? usual : std::nullopt;
   const std::optional<std::uint64_t> id = gguf.metadata.integer(key);
-  if (!id) throw_key_error(gguf, key, FormatFault::wrong_type, " is no token");
+  if (!id) throw_key_error(gguf, key, FormatFault::wrong_type, " is not a token id");
   if (*id == std::numeric_limits<std::uint32_t>::max()) return std::nullopt;
   if (*id < vocab) return static_cast<TokenId>(*id);
   throw_key_error(
       gguf, key, FormatFault::out_of_range,
-      " is " + std::to_string(*id) + ", and there are " + std::to_string(vocab) + " tokens");
+      " is " + std::to_string(*id) + ", but the model has " + std::to_string(vocab) + " tokens");
 }
 
 }  // namespace
@@ -86,12 +86,12 @@ void Tokenizer::read_tokens(const Model& gguf, std::size_t vocab) {
     types = read_gguf_integers(gguf, kTypes);
     check_count(gguf, kTypes, types.size(), vocab);
   }
-  pieces_.reserve(vocab);  // so that views of them hold
+  pieces_.reserve(vocab);  // so that views of them stay valid
   ids_.reserve(vocab);
   for (TokenId id = 0; id < vocab; ++id) {
     if (std::isnan(scores[id])) {
       throw_key_error(gguf, kScores, FormatFault::out_of_range,
-                      ": token " + std::to_string(id) + " has no score (NaN)");
+                      ": the score of token " + std::to_string(id) + " is NaN");
     }
     add_token(tokens[id], scores[id], types.empty() ? guessed_type(id, tokens[id]) : types[id]);
   }

@@ -1,4 +1,4 @@
-// Reductions say `omp simd`, which lets the compiler add in another order there, and nowhere else.
+// Reductions use `omp simd`, which allows the compiler to reorder additions there and nowhere else.
 #include "llama/kernels.hpp"
 
 #include <algorithm>
@@ -12,8 +12,9 @@ namespace tapedeck::llama {
 namespace {
 
 constexpr std::size_t kRowsAtOnce = 4;
-// Of a row, so many elements are unpacked and summed at a time, whatever the type: so all types sum
-// in the same order. What is unpacked of some rows fits in the first cache.
+// The number of elements of a row that are unpacked and summed at once. It is the same for all
+// types, so that all types are summed in the same order. The unpacked pieces of four rows fit in
+// the L1 cache.
 constexpr std::size_t kPiece = 512;
 using Room = std::array<float, kPiece>;
 
@@ -24,7 +25,7 @@ float dot(const float* a, const float* b, std::size_t n) noexcept {
   return sum;
 }
 
-// Four rows share each load of x, and their sums do not wait for each other.
+// Four rows share each load of x, and their sums are independent of each other.
 void add_dots(std::array<float, kRowsAtOnce>& sums,
               const std::array<const float*, kRowsAtOnce>& rows, const float* x,
               std::size_t n) noexcept {
@@ -66,8 +67,8 @@ void unpack(const Q8Block* from, std::size_t n, float* out) noexcept {
   }
 }
 
-// Elements of a row, from `begin` on: where they are, or unpacked into `room`. Pieces are whole
-// blocks.
+// Returns `n` elements of a row from `begin` on: in place, or unpacked into `room`. Pieces are
+// whole blocks.
 template <class Stored>
 const float* floats_of(const Stored* row, std::size_t begin, std::size_t n, Room& room) noexcept {
   unpack(row + begin / kElementsOf<Stored>, n, room.data());
@@ -77,7 +78,7 @@ const float* floats_of(const float* row, std::size_t begin, std::size_t, Room&) 
   return row + begin;
 }
 
-/// The rows of a matrix, as what they are stored in.
+/// The rows of a matrix, in the type they are stored in.
 template <class Stored>
 class Rows {
  public:
@@ -89,7 +90,7 @@ class Rows {
     return first_ + row * stride_;
   }
 
-  // Rows [begin, end) of matrix * x.
+  // Computes rows [begin, end) of matrix * x.
   void multiply(std::span<float> out, std::span<const float> x, std::size_t begin,
                 std::size_t end) const noexcept {
     std::size_t row = begin;
@@ -139,11 +140,11 @@ void with_rows(const Matrix& matrix, Use use) noexcept {
     case DType::q8_0:
       return use(Rows<Q8Block>(matrix));
     default:
-      assert(false);  // no type of kMatrixTypes
+      assert(false);  // not one of kMatrixTypes
   }
 }
 
-// One query head; `keys` and `values` are those of the first position in its KV head.
+// Computes one query head. `keys` and `values` point to the first position of its KV head.
 void attend_head(std::span<float> mixed, std::span<const float> query, std::span<float> scores,
                  const float* keys, const float* values, const Shape& shape) noexcept {
   const std::size_t key_stride = shape.key_dim();
@@ -174,7 +175,7 @@ void rmsnorm(std::span<float> out, std::span<const float> x, std::span<const flo
 void matmul(ThreadPool& pool, std::span<float> out, std::span<const float> x,
             const Matrix& matrix) noexcept {
   assert(matrix.rows == out.size() && matrix.columns == x.size());
-  // Parts are whole blocks of rows, so that a row is summed alike on any number of threads.
+  // Parts are whole blocks of rows, so that a row's sum does not depend on the number of threads.
   const std::size_t blocks = (out.size() + kRowsAtOnce - 1) / kRowsAtOnce;
   with_rows(matrix, [&](const auto& rows) {
     pool.split(blocks, kRowsAtOnce * x.size(), [&](std::size_t begin, std::size_t end) noexcept {
@@ -246,7 +247,7 @@ void softmax(std::span<float> x) noexcept {
   const float most = *std::max_element(x.begin(), x.end());
   float sum = 0;
   for (float& value : x) {
-    value = std::exp(value - most);  // never above 1: nothing overflows
+    value = std::exp(value - most);  // at most 1, so nothing overflows
     sum += value;
   }
   for (float& value : x) value /= sum;

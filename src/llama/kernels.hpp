@@ -1,6 +1,6 @@
 /// @file
-/// The arithmetic of a Llama layer, in fp32. Results do not depend on the number of threads, and
-/// matrices of any type give, to the bit, what their values in f32 would give.
+/// The arithmetic of a Llama layer, in f32. Results do not depend on the number of threads, and a
+/// matrix of any type gives bit for bit the results that the same values in f32 would give.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace tapedeck::llama {
 
-/// out = x / rms(x) * weight, where `epsilon` is added to the mean square. `out` may be `x`.
+/// out = x / rms(x) * weight; `epsilon` is added to the mean square. `out` may be `x`.
 void rmsnorm(std::span<float> out, std::span<const float> x, std::span<const float> weight,
              float epsilon) noexcept;
 
@@ -21,20 +21,20 @@ void rmsnorm(std::span<float> out, std::span<const float> x, std::span<const flo
 void matmul(ThreadPool& pool, std::span<float> out, std::span<const float> x,
             const Matrix& matrix) noexcept;
 
-/// A row of a matrix as floats. @pre row < matrix.rows, and out.size() == matrix.columns
+/// Copies a row of a matrix as floats. @pre row < matrix.rows, and out.size() == matrix.columns
 void copy_row(std::span<float> out, const Matrix& matrix, std::size_t row) noexcept;
 
-/// Cosine and sine of each pair of a head at a position, where pair i turns by `frequencies[i]` a
-/// position.
+/// Computes the cosine and sine of each pair of a head at a position. Pair i turns by
+/// `frequencies[i]` per position.
 void rotation_at(std::span<float> rotation, std::span<const float> frequencies,
                  std::size_t position) noexcept;
 
-/// Turns the adjacent pairs of all heads in `x` by `rotation`, which is as long as a head.
+/// Rotates the adjacent pairs of all heads in `x` by `rotation`, which has the length of one head.
 void rotate(std::span<float> x, std::span<const float> rotation) noexcept;
 
-/// Mixes the cached values by how well their keys match the query; query head h reads KV head
-/// h / (heads / kv_heads). `keys` are [positions][key_dim] and `values` [positions][value_dim];
-/// `scores` have room for exactly [heads][positions].
+/// Mixes the cached values, weighted by how well their keys match the query. Query head h reads KV
+/// head h / (heads / kv_heads). `keys` is [positions][key_dim] and `values` is
+/// [positions][value_dim]; `scores` has the exact size [heads][positions].
 void attend(ThreadPool& pool, std::span<float> mixed, std::span<const float> query,
             std::span<float> scores, const float* keys, const float* values,
             const Shape& shape) noexcept;

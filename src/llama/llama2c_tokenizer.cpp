@@ -1,5 +1,5 @@
-// Tokenizer files of llama2.c: the length of the longest token, then score, length and text of
-// each.
+// Tokenizer files of llama2.c: the length of the longest token, then the score, length and text of
+// each token.
 #include <cmath>
 #include <cstring>
 
@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t kLeastTokenBytes = 9;
 
-/// Reads forward. Nothing goes beyond the file's end.
+/// Reads a file from its start to its end, and never beyond the end.
 class TokenFile {
  public:
   explicit TokenFile(const std::filesystem::path& path)
@@ -24,7 +24,7 @@ class TokenFile {
   [[nodiscard]] std::uint64_t size() const noexcept { return block_.size(); }
   [[nodiscard]] std::uint64_t left() const noexcept { return size() - at_; }
 
-  /// @param field  that the bytes are of: "token 7".
+  /// @param field  the part of the file that the bytes belong to: "token 7".
   std::string_view read_text(std::size_t bytes, const std::string& field) {
     if (left() < bytes) {
       throw_format_error(size(), field, FormatFault::cut_off, "the file ends before " + field);
@@ -52,8 +52,8 @@ class TokenFile {
   std::size_t at_ = 0;
 };
 
-// Nothing is allocated for tokens that the file has no room for, nor for a model that was given by
-// mistake.
+// Checks the size of the file before any token is allocated, in case it is damaged or is a model
+// that was given by mistake.
 std::int32_t read_longest(TokenFile& file, std::size_t vocab) {
   if (vocab < kFirstPiece) {
     throw InvalidArgument(
@@ -64,12 +64,12 @@ std::int32_t read_longest(TokenFile& file, std::size_t vocab) {
   const auto longest = file.read_number<std::int32_t>(header);
   if (longest <= 0) {
     file.throw_format_error(0, header, FormatFault::out_of_range,
-                            header + " has " + std::to_string(longest) + " bytes");
+                            header + " cannot have " + std::to_string(longest) + " bytes");
   }
   const auto most = checked_mul<std::size_t>(vocab, static_cast<std::size_t>(longest) + 8);
   if (file.left() / kLeastTokenBytes < vocab || (most && file.left() > *most)) {
     file.throw_format_error(0, header, FormatFault::contradictory,
-                            std::to_string(file.left()) + " bytes are not " +
+                            std::to_string(file.left()) + " bytes cannot hold exactly " +
                                 std::to_string(vocab) + " tokens of at most " +
                                 std::to_string(longest) + " bytes");
   }
@@ -81,7 +81,7 @@ std::int32_t read_longest(TokenFile& file, std::size_t vocab) {
 Tokenizer::Tokenizer(const std::filesystem::path& path, std::size_t vocab) {
   TokenFile file(path);
   const std::int32_t longest = read_longest(file, vocab);
-  pieces_.reserve(vocab);  // so that views of them hold
+  pieces_.reserve(vocab);  // so that views of them stay valid
   ids_.reserve(vocab);
   for (TokenId id = 0; id < vocab; ++id) {
     const std::string token = "token " + std::to_string(id);
@@ -89,21 +89,22 @@ Tokenizer::Tokenizer(const std::filesystem::path& path, std::size_t vocab) {
     const auto score = file.read_number<float>(token);
     const auto length = file.read_number<std::int32_t>(token);
     if (std::isnan(score)) {
-      file.throw_format_error(at, token, FormatFault::out_of_range, token + " has no score (NaN)");
+      file.throw_format_error(at, token, FormatFault::out_of_range,
+                              "the score of " + token + " is NaN");
     }
     if (length <= 0 || length > longest) {
       file.throw_format_error(at + 4, token, FormatFault::out_of_range,
                               token + " has " + std::to_string(length) +
-                                  " bytes, and the longest " + std::to_string(longest));
+                                  " bytes, but the longest token has " + std::to_string(longest));
     }
     const std::string_view piece = file.read_text(static_cast<std::size_t>(length), token);
     append_token(std::string(piece), score, raw_byte(piece) < 0 ? Kind::text : Kind::byte);
   }
   if (file.left() != 0) {
     file.throw_format_error(file.offset(), {}, FormatFault::contradictory,
-                            "bytes after the last token");
+                            std::to_string(file.left()) + " bytes follow the last token");
   }
-  // By their place, whatever they are called.
+  // Byte tokens are found by their ids, not by their names.
   for (TokenId byte = 0; byte < bytes_.size(); ++byte) bytes_[byte] = kFirstByte + byte;
 }
 

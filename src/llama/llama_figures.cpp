@@ -25,14 +25,26 @@ constexpr float kUsualRotationBase = 10'000;
   throw_key_error(model, key, FormatFault::unsupported, message, kOnlyDenseLlama);
 }
 
+[[noreturn]] void throw_format_not_decoded(const Model& model) {
+  const bool config = model.format == ModelFormat::config;
+  throw FormatError(
+      {.path = model.path.string(), .fault = FormatFault::unsupported},
+      config ? "a config.json has no weights and no tokenizer to decode with"
+             : "safetensors files hold no tokenizer, and their Q and K rows are not in the order"
+               " that this decoder computes with",
+      "convert the model to GGUF (llama.cpp: convert_hf_to_gguf.py) or to a llama2.c checkpoint"
+      " (llama2.c: export.py)");
+}
+
 void check_architecture(const Model& gguf) {
   const std::string_view name = gguf.metadata.string(kArchitecture).value_or("");
   if (name == "llama") return;
   if (name.empty()) throw_key_error(gguf, kArchitecture, FormatFault::missing, " is missing");
-  throw_not_decoded(gguf, kArchitecture, " is " + quoted(name) + ", and only llama is decoded");
+  throw_not_decoded(gguf, kArchitecture, " is " + quoted(name) + ", but only llama is supported");
 }
 
-// What other models of this architecture compute besides, and what says that this one does not.
+// A feature that some models of this architecture have, and the value of its key in models without
+// it.
 struct Feature {
   const char* key;
   double absent;
@@ -53,31 +65,32 @@ void check_features(const Model& gguf) {
     const std::optional<double> value = gguf.metadata.real(feature.key);
     if (!value || *value == feature.absent) continue;
     throw_not_decoded(gguf, feature.key,
-                      std::string(" asks for ") + feature.what + ", which is not decoded");
+                      std::string(" requires ") + feature.what + ", which is not supported");
   }
   constexpr const char* kCausal = "llama.attention.causal";
   if (!gguf.metadata.boolean(kCausal).value_or(true)) {
-    throw_not_decoded(gguf, kCausal, " is false: it is no decoder");
+    throw_not_decoded(gguf, kCausal, " is false: the model is not a decoder");
   }
   const std::string_view scaling = gguf.metadata.string(kScaling).value_or("linear");
   if (scaling != "linear" && scaling != "none") {
-    throw_not_decoded(gguf, kScaling, " is " + quoted(scaling) + ", and only linear is decoded");
+    throw_not_decoded(gguf, kScaling, " is " + quoted(scaling) + ", but only linear is supported");
   }
 }
 
-// One layer stands for all.
+// Returns the first layer, after checking that all others are equal to it.
 const LayerShape& layer_of(const Model& model) {
   constexpr const char* kLayers = "llama.block_count";
   const std::vector<LayerShape>& layers = model.shape.layers;
   if (layers.empty()) {
     const auto& warnings = model.shape.warnings;
-    throw_key_error(
-        model, kLayers, FormatFault::missing,
-        warnings.empty() ? " is missing or 0" : " says nothing of layers: " + warnings.front());
+    throw_key_error(model, kLayers, FormatFault::missing,
+                    warnings.empty() ? " is missing or 0"
+                                     : " does not describe the layers: " + warnings.front());
   }
   const auto differs = [&](const LayerShape& layer) { return layer != layers.front(); };
   if (std::any_of(layers.begin(), layers.end(), differs)) {
-    throw_not_decoded(model, kLayers, " is of layers that differ, which are not decoded");
+    throw_not_decoded(model, kLayers,
+                      " counts layers that differ from each other, which is not supported");
   }
   return layers.front();
 }
@@ -105,14 +118,14 @@ void check_figures(const Model& gguf, const Shape& s) {
   }
   if (s.key_size % 2 != 0) {
     throw_contradiction("llama.attention.key_length", " " + std::to_string(s.key_size) +
-                                                          " is odd, and rotary embedding turns "
+                                                          " is odd, but rotary embedding rotates "
                                                           "pairs");
   }
   constexpr const char* kRotated = "llama.rope.dimension_count";
   const auto rotated = gguf.metadata.integer(kRotated).value_or(s.key_size);
   if (rotated != s.key_size) {
-    throw_contradiction(kRotated, " is " + std::to_string(rotated) + ", and a head has " +
-                                      std::to_string(s.key_size));
+    throw_contradiction(kRotated, " is " + std::to_string(rotated) + ", but a head has " +
+                                      std::to_string(s.key_size) + " dimensions");
   }
 }
 
@@ -120,19 +133,15 @@ float positive_number(const Model& model, const char* key, float usual) {
   const std::optional<double> value = model.metadata.real(key);
   if (!value) return usual;
   const auto narrow = static_cast<float>(std::min(*value, 1e30));
-  if (narrow > 0) return narrow;  // and no NaN
-  throw_key_error(model, key, FormatFault::out_of_range, " is no positive number");
+  if (narrow > 0) return narrow;  // false for NaN
+  throw_key_error(model, key, FormatFault::out_of_range, " is not a positive number");
 }
 
 }  // namespace
 
 Shape llama_shape(const Model& model) {
   const bool gguf = model.format == ModelFormat::gguf;
-  if (!gguf && model.format != ModelFormat::llama2c) {
-    throw FormatError({.path = model.path.string(), .fault = FormatFault::unsupported},
-                      model.path.string() + " is neither a GGUF file nor a llama2.c checkpoint",
-                      kConvertAgain);
-  }
+  if (!gguf && model.format != ModelFormat::llama2c) throw_format_not_decoded(model);
   if (gguf) {
     check_architecture(model);
     check_features(model);
@@ -149,7 +158,7 @@ Shape llama_shape(const Model& model) {
               .key_size = layer.key_dim,
               .value_size = layer.value_dim,
               .longer_talks = gguf};
-  if (!gguf) return shape;  // its header was checked when it was read
+  if (!gguf) return shape;  // the header was checked when it was read
   check_figures(model, shape);
   if (!model.metadata.real(kEpsilon)) {
     throw_key_error(model, kEpsilon, FormatFault::missing, " is missing");
@@ -182,14 +191,14 @@ std::vector<float> rotation_frequencies(const Model& model, const Shape& shape) 
   std::vector<float> factors(frequencies.size());
   if (entry->dtype != DType::f32 || entry->rank != 1 || entry->dimensions[0] != factors.size()) {
     throw_factors_error(FormatFault::unsupported,
-                        " are not " + std::to_string(factors.size()) + " numbers of f32");
+                        " is not a vector of " + std::to_string(factors.size()) + " f32 elements");
   }
-  // Read from the file: these few bytes are needed before the weights are brought in.
+  // Read from the file, because these few bytes are needed before the weights are loaded.
   std::ifstream file(path, std::ios::binary);
   file.seekg(static_cast<std::streamoff>(entry->offset));
   file.read(reinterpret_cast<char*>(factors.data()),
             static_cast<std::streamsize>(factors.size() * sizeof(float)));
-  if (!file) throw_factors_error(FormatFault::cut_off, " cannot be read whole");
+  if (!file) throw_factors_error(FormatFault::cut_off, " cannot be read completely");
   std::ranges::transform(frequencies, factors, frequencies.begin(), std::divides<>());
   return frequencies;
 }

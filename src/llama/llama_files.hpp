@@ -1,6 +1,6 @@
 /// @file
-/// What a model's files say of a Llama model, and whether the decoder can compute with it: all is
-/// checked before a weight is read.
+/// Reads a Llama model's hyperparameters and tensors from its files' metadata, and checks that the
+/// decoder can compute with them. All checks happen before any weight is read.
 #pragma once
 
 #include <cstdint>
@@ -12,28 +12,29 @@
 
 namespace tapedeck::llama {
 
-/// Of Llama 3: one factor for each pair that is rotated.
+/// A tensor of Llama 3: one factor for each rotated pair.
 inline constexpr const char* kRotationFactors = "rope_freqs.weight";
 
-/// The model's figures.
-/// @throws FormatError for figures that make no model; with `FormatFault::unsupported`, which names
-/// it, for what is not decoded: another format or architecture, experts, ways of scaling the
-/// rotation.
+/// The model's hyperparameters.
+/// @throws FormatError for values that no model can have; with `FormatFault::unsupported` and the
+/// key for what the decoder does not support: another format or architecture, experts, some ways of
+/// scaling the rotation.
 [[nodiscard]] Shape llama_shape(const Model& model);
 
-/// Tensors by their places in a directory, for each part in which a pass uses the model: the
-/// embedding table; each layer, in the order of `layer_arrays`; the last norm and the classifier.
+/// For each part of the model, in the order in which a pass uses them, the indices of its tensors
+/// in a directory: the embedding table; each layer, in the order of `layer_arrays`; the final norm
+/// and the classifier.
 using TensorParts = std::vector<std::vector<std::uint32_t>>;
 
-/// Which tensors the decoder computes with. Checks that they are there, in their shapes, and no
-/// others.
-/// @throws FormatError; with `FormatFault::unsupported` for types that have no kernels, and for
-/// tensors that the decoder would leave out (biases).
+/// Finds the tensors that the decoder computes with. Checks that all of them exist with the right
+/// shapes, and that the model has no others.
+/// @throws FormatError; with `FormatFault::unsupported` for types without kernels, and for tensors
+/// that the decoder would ignore (biases).
 [[nodiscard]] TensorParts find_llama_tensors(const Model& model, const Shape& shape);
 
-/// How far each pair of a head turns a position (`rotation_at`): base^(-2i / size), as the model
-/// scales it. Reads `kRotationFactors`, where they are there, from the file. @pre the tensors were
-/// checked (`find_llama_tensors`)
+/// The angle by which each pair of a head turns per position (`rotation_at`): base^(-2i / size),
+/// scaled as the model asks. Reads `kRotationFactors` from the file if it has them.
+/// @pre `find_llama_tensors` has checked the tensors
 /// @throws FormatError, SystemError.
 [[nodiscard]] std::vector<float> rotation_frequencies(const Model& model, const Shape& shape);
 

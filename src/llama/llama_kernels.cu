@@ -1,6 +1,6 @@
-// The forward pass of a Llama model for one token: llama/kernels.hpp for a GPU. Activations and
-// the KV cache are in f32 or f16, sums in f32. Plain rather than fast. What a warp reads together
-// lies together.
+// The forward pass of a Llama model for one token: the functions of llama/kernels.hpp for a GPU.
+// Activations and the KV cache are in f32 or f16, sums in f32. The kernels are simple rather than
+// fast, but the reads of a warp are coalesced.
 #include "llama/llama_kernels.hpp"
 
 namespace {
@@ -10,11 +10,11 @@ using namespace tapedeck::llama;
 constexpr unsigned kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffff;
 
-// Of all that a kernel was launched with.
+// The number of this thread among all threads of the launch.
 __device__ unsigned thread_number() { return blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ unsigned lane_number() { return threadIdx.x % kWarp; }
 
-// Each lane gets the same.
+// Every lane gets the sum.
 __device__ float sum_of_warp(float value) {
   for (unsigned distance = kWarp / 2; distance > 0; distance /= 2) {
     value += __shfl_xor_sync(kAllLanes, value, distance);
@@ -22,7 +22,7 @@ __device__ float sum_of_warp(float value) {
   return value;
 }
 
-// A thread for each column.
+// One thread per column.
 template <class Stored, class Element>
 __device__ void embed_row(const Stored* table, const StepInput* step, Element* out,
                           unsigned columns) {
@@ -32,7 +32,7 @@ __device__ void embed_row(const Stored* table, const StepInput* step, Element* o
   set_element(out, column, element_of(table + step->token * stride, column));
 }
 
-// A warp for each row.
+// One warp per row.
 template <class Stored, class Element>
 __device__ void multiply_row(const Stored* matrix, const Element* x, Element* out, unsigned rows,
                              unsigned columns) {
@@ -49,7 +49,7 @@ __device__ void multiply_row(const Stored* matrix, const Element* x, Element* ou
   if (lane_number() == 0) set_element(out, row, sum);
 }
 
-// One block, of whole warps and 1024 threads at most.
+// One block of whole warps, with at most 1024 threads.
 template <class Element>
 __device__ void normalize(const Element* x, const float* weight, Element* out, unsigned n,
                           float epsilon) {
@@ -69,7 +69,7 @@ __device__ void normalize(const Element* x, const float* weight, Element* out, u
   }
 }
 
-// A thread for each pair of all heads.
+// One thread per pair of all heads.
 template <class Element>
 __device__ void rotate_pair(Element* x, const float* frequencies, const StepInput* step,
                             unsigned heads, unsigned pairs_of_head) {
@@ -78,7 +78,7 @@ __device__ void rotate_pair(Element* x, const float* frequencies, const StepInpu
   turn_pair(x + 2 * pair, frequencies[pair % pairs_of_head], step->position);
 }
 
-// A thread for each element of the row of K and, behind it, the row of V.
+// One thread per element of the row of K and the row of V that follows it.
 template <class Element>
 __device__ void append_element(const Element* rows, const StepInput* step, Element* keys,
                                Element* values, unsigned key_width, unsigned value_width) {
@@ -91,8 +91,8 @@ __device__ void append_element(const Element* rows, const StepInput* step, Eleme
   }
 }
 
-// A warp for each part of each head. What it mixes lies in memory, in which each lane has its own
-// elements, so a head may be of any size.
+// One warp per part of each head. The mixed values are in memory, where each lane has its own
+// elements, so a head may have any size.
 template <class Element>
 __device__ void attend_part(const Element* query, const Element* keys, const Element* values,
                             const StepInput* step, AttentionPartials partials,
@@ -129,7 +129,7 @@ __device__ void attend_part(const Element* query, const Element* keys, const Ele
   partials.sum[part] = softmax.sum;
 }
 
-// A thread for each element of all heads.
+// One thread per element of all heads.
 template <class Element>
 __device__ void join_part(AttentionPartials partials, const StepInput* step, Element* mixed,
                           AttentionHeads heads) {

@@ -1,7 +1,7 @@
 /// @file
-/// The stored types of a `Matrix` and what their elements are as floats, for the kernels of hosts
-/// and of GPUs; and what else llama_kernels.cu is made of and called with. Its arithmetic is the
-/// host's too, whose tests hold it against kernels.cpp.
+/// The stored types of a `Matrix` and the conversion of their elements to floats, for the kernels
+/// on hosts and GPUs; also the parameters and arithmetic of llama_kernels.cu. The arithmetic
+/// compiles for the host as well, where tests compare it with kernels.cpp.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@
 
 #include "tapedeck/base/abi.hpp"
 
-/// What nvcc compiles for both.
+/// Marks functions that nvcc compiles for both host and device.
 #ifdef __CUDACC__
 #define TAPEDECK_HOST_DEVICE __host__ __device__
 #else
@@ -27,7 +27,7 @@ struct BFloat16 {
   std::uint16_t bits;
 };
 
-/// A block of q8_0, as ggml has it.
+/// A block of q8_0 in ggml's layout.
 struct Q8Block {
   static constexpr std::size_t kElements = 32;
   Float16 scale;
@@ -37,24 +37,25 @@ static_assert(sizeof(Q8Block) == 34);
 
 [[nodiscard]] TAPEDECK_HOST_DEVICE inline float to_float(float value) noexcept { return value; }
 
-/// Exact, subnormal numbers, infinities and NaN included. Without a branch, so that loops over it
-/// become vector code on machines that have no instruction for it.
+/// Converts exactly, including subnormal numbers, infinities and NaN. Has no branch, so that loops
+/// are vectorized even on machines without an instruction for it.
 [[nodiscard]] TAPEDECK_HOST_DEVICE inline float to_float(Float16 half) noexcept {
   constexpr std::uint32_t kExponent = 0x7f800000;
   const std::uint32_t sign = (half.bits & 0x8000U) << 16;
   const std::uint32_t magnitude = (half.bits & 0x7fffU) << 13;
-  // The exponents of the two types count from 15 and 127. `std::bit_cast` is the host's alone.
+  // The exponent biases of the two types are 15 and 127. nvcc has no `std::bit_cast` on a device.
   const float scaled = __builtin_bit_cast(float, magnitude) * 0x1p112F;
   const std::uint32_t not_finite = magnitude >= (0x7c00U << 13) ? kExponent : 0;
   return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, scaled) | not_finite | sign);
 }
 
-/// The nearest one, of two the even one; infinity beyond the largest (65504), NaN for NaN.
+/// Rounds to the nearest half, or to the even one of two; gives infinity if that is beyond the
+/// largest (65504), and NaN for NaN.
 [[nodiscard]] TAPEDECK_HOST_DEVICE inline Float16 to_half(float value) noexcept {
   constexpr std::uint32_t kInfinity = 0x7f800000;
   constexpr std::uint32_t kRoundsToInfinity = 0x477ff000;  // 65520, half a step above the largest
   constexpr std::uint32_t kLeastNormal = 0x38800000;       // 2^-14
-  constexpr std::uint32_t kExponents = 15U << 23;          // from those counted from 127
+  constexpr std::uint32_t kExponents = 15U << 23;          // rebiased from 127
   const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, value);
   const std::uint32_t sign = bits >> 16 & 0x8000U;
   const std::uint32_t size = bits & 0x7fffffffU;
@@ -64,7 +65,7 @@ static_assert(sizeof(Q8Block) == 34);
   } else if (size >= kRoundsToInfinity) {
     half = 0x7c00;
   } else if (size < kLeastNormal) {
-    // Floats from 0.5 to 1 have the steps of subnormal halves, so the sum is rounded to those.
+    // Floats from 0.5 to 1 have the spacing of subnormal halves, so the addition rounds to it.
     const float rounded = __builtin_bit_cast(float, size) + 0.5F;
     half = __builtin_bit_cast(std::uint32_t, rounded) - __builtin_bit_cast(std::uint32_t, 0.5F);
   } else {
@@ -83,8 +84,8 @@ inline constexpr std::size_t kElementsOf = 1;
 template <>
 inline constexpr std::size_t kElementsOf<Q8Block> = Q8Block::kElements;
 
-/// All that differs from one step to the next. Kernels read it from device memory, so that a graph
-/// of them is right for every step as it is.
+/// Everything that differs between steps. Kernels read it from device memory, so that one graph of
+/// them serves every step.
 struct StepInput {
   std::uint32_t token;
   std::uint32_t position;
@@ -97,15 +98,15 @@ struct AttentionHeads {
   unsigned value_size;
 };
 
-/// Attention goes through the positions in so many parts at once: as many as the buffers of
-/// `plan_decode_buffers` have room for. Part s of each head has the positions s, s + 32, and so on.
+/// The number of parts in which attention goes through the positions in parallel, for which the
+/// buffers of `plan_decode_buffers` have room. Part s of each head has the positions s, s + 32, ...
 inline constexpr unsigned kAttentionParts = 32;
 
-/// Of each part of each head, in f32 whatever activations are in.
+/// The results of each part of each head, in f32 for any type of activations.
 struct AttentionPartials {
   float* mixed;  ///< [heads][parts][value_size]
-  float* most;   ///< [heads][parts], and so `sum`: its `OnlineSoftmax`.
-  float* sum;
+  float* most;   ///< [heads][parts]: `OnlineSoftmax::most`.
+  float* sum;    ///< [heads][parts]: `OnlineSoftmax::sum`.
 };
 
 template <class Stored>
@@ -119,7 +120,7 @@ template <class Stored>
   return to_float(block.scale) * static_cast<float>(block.quants[i % Q8Block::kElements]);
 }
 
-/// Of activations, of which a kernel's sums are in f32.
+/// Stores a kernel's f32 result as an activation.
 TAPEDECK_HOST_DEVICE inline void set_element(float* row, std::size_t i, float value) noexcept {
   row[i] = value;
 }
@@ -127,7 +128,7 @@ TAPEDECK_HOST_DEVICE inline void set_element(Float16* row, std::size_t i, float 
   row[i] = to_half(value);
 }
 
-/// Turns an adjacent pair by `frequency` for each position.
+/// Rotates an adjacent pair by `frequency` times `position`.
 template <class Element>
 TAPEDECK_HOST_DEVICE inline void turn_pair(Element* pair, float frequency,
                                            std::uint32_t position) noexcept {
@@ -144,20 +145,20 @@ TAPEDECK_HOST_DEVICE inline void turn_pair(Element* pair, float frequency,
   return gate / (1.0F + std::exp(-gate)) * up;
 }
 
-/// The softmax of scores that come one after another: values that are mixed by it are weighted
-/// anew whenever a score comes.
+/// A softmax over scores that arrive one after another. Each new score changes the weights of the
+/// values that were mixed before it.
 struct OnlineSoftmax {
-  float most = -INFINITY;  ///< Of all scores so far,
-  float sum = 0;           ///< and the sum of exp(score - most).
+  float most = -INFINITY;  ///< The largest score so far.
+  float sum = 0;           ///< The sum of exp(score - most).
 
-  /// What all that was mixed so far is to be multiplied by, and what comes to it now. The quotient
-  /// by `sum` is the last step.
+  /// Factors for the values mixed so far and for the new ones. Dividing the mix by `sum` is the
+  /// last step.
   struct Weights {
     float former;
     float own;
   };
 
-  /// @pre one of both has scores, here and below.
+  /// @pre at least one of the two has scores.
   TAPEDECK_HOST_DEVICE Weights join(const OnlineSoftmax& other) noexcept {
     const float next = std::fmax(most, other.most);
     const Weights weights = {std::exp(most - next), std::exp(other.most - next)};

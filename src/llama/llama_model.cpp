@@ -11,7 +11,8 @@
 namespace tapedeck::llama {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "weights are used as they lie in files");
+static_assert(std::endian::native == std::endian::little,
+              "weights are used in the byte order of their files");
 
 Model with_tensors(Model model, const TensorDirectory& tensors) {
   model.tensors = tensors;
@@ -31,7 +32,7 @@ LlamaModel::LlamaModel(Model model, const WeightsOptions& options)
   find_arrays();
 }
 
-// The model keeps its own file, where its tokenizer is.
+// `model_` still refers to its own file, because the tokenizer is in it.
 LlamaModel::LlamaModel(Model model, Weights weights)
     : model_(std::move(model)),
       shape_(llama_shape(model_)),
@@ -40,14 +41,15 @@ LlamaModel::LlamaModel(Model model, Weights weights)
   find_arrays();
 }
 
-// A tensor, or one layer's share of it.
+// Returns a tensor or, if the tensor holds every layer, one layer's part of it.
 Matrix LlamaModel::matrix_of(std::uint32_t tensor, std::size_t rows, std::size_t columns,
                              std::size_t layer) const {
   const TensorView view = weights_[tensor];
   if (!view.aligned) {
-    throw InvalidArgument({.argument = "WeightsOptions::way"},
-                          std::string(view.name) + " does not lie where its numbers could be used",
-                          "read the file instead of mapping it: --way read");
+    throw InvalidArgument(
+        {.argument = "WeightsOptions::way"},
+        "tensor " + std::string(view.name) + " is not aligned for its type in the mapped file",
+        "read the file instead of mapping it: --way read");
   }
   std::span<const std::byte> bytes = view.bytes;
   if (weights_.tensors().entries()[tensor].id.every_layer) {
@@ -82,7 +84,9 @@ Plan LlamaModel::plan(std::size_t positions, std::size_t talks, DType element) c
   const auto context = checked_mul(tokens, talks);
   if (!context) {
     throw InvalidArgument({.argument = "positions", .value = tokens},
-                          "more tokens than can be counted");
+                          std::to_string(talks) + " talks of " + std::to_string(tokens) +
+                              " positions do not fit in 64 bits",
+                          "plan fewer positions");
   }
   return make_plan(model_to_plan(*this), {.total_context = *context,
                                           .sequences = talks,

@@ -1,6 +1,6 @@
 /// @file
-/// `LlamaModel`: a Llama model as an engine uses it: opened, planned, and computed with where it
-/// lies.
+/// `LlamaModel`: a Llama model as an engine uses it: it is opened, planned, and computed with in
+/// place.
 #pragma once
 
 #include <cstddef>
@@ -21,24 +21,27 @@
 
 namespace tapedeck::llama {
 
-/// A llama2.c checkpoint ("version 0"), or a GGUF file of the llama architecture, all parts of a
-/// split one: matrices of `kMatrixTypes`, norms in f32. Opening checks everything there is to know
-/// of the model, and reads no weights: `weights().warm()` brings them. Tensors are found by what
-/// they are (`PartId`), whatever they are called.
+/// A llama2.c checkpoint ("version 0") or a GGUF file of the llama architecture, including all
+/// parts of a split file. Matrices have a type of `kMatrixTypes`; norms are f32. Opening a model
+/// checks it completely but reads no weights; `weights().warm()` reads them. Tensors are found by
+/// their role
+/// (`PartId`), not by their name.
 ///
-/// Thread-safety: as `tapedeck::Weights`; everything else is immutable.
+/// Thread-safety: `weights()` is as thread-safe as `tapedeck::Weights`; everything else is
+/// immutable.
 ///
 ///     LlamaModel model("stories.gguf");
 ///     model.weights().warm().or_throw("bringing in the weights");
 ///     Layout layout(model.plan(), model.options());
 class LlamaModel {
  public:
-  /// @throws SystemError; InvalidArgument if it is no regular file; FormatError, also for a model
-  /// that is not decoded.
+  /// @throws SystemError; InvalidArgument if `path` is not a regular file; FormatError, also for a
+  /// model that this decoder does not support.
   explicit LlamaModel(const std::filesystem::path& path, const WeightsOptions& options = {});
-  /// What `model` says, computed with weights that come from elsewhere, of the same parts and
-  /// shapes: converted, or shared by another process. The types of the model's own do not matter.
-  /// @throws as above
+  /// Takes the shape and metadata of `model`, and computes with other weights of the same parts and
+  /// shapes: converted ones, or those another process shares. The types of the model's own tensors
+  /// do not matter.
+  /// @throws FormatError, also for a model that this decoder does not support; SystemError.
   LlamaModel(Model model, Weights weights);
 
   [[nodiscard]] const Model& model() const noexcept { return model_; }
@@ -46,27 +49,29 @@ class LlamaModel {
 
   [[nodiscard]] Weights& weights() noexcept { return weights_; }
   [[nodiscard]] const Weights& weights() const noexcept { return weights_; }
-  /// The same by their use.
+  /// The weights by their role in the model.
   [[nodiscard]] const LlamaWeights& arrays() const noexcept { return arrays_; }
-  /// How far each pair of a head turns a position (`rotation_at`).
+  /// The angle by which each pair of a head turns per position (`rotation_at`).
   [[nodiscard]] std::span<const float> frequencies() const noexcept { return frequencies_; }
 
-  // A pass uses the model part by part: the embedding table is the first one, then each layer, and
-  // what comes after the layers is the last.
+  // A pass uses the model part by part: first the embedding table, then each layer, and last the
+  // final norm and the classifier.
   [[nodiscard]] std::size_t parts() const noexcept { return parts_.size(); }
-  /// The tensors of a part, by their place in the weights. @pre part < parts()
+  /// The tensors of a part, as indices into the weights. @pre part < parts()
   [[nodiscard]] std::span<const std::uint32_t> tensors_of(std::size_t part) const noexcept {
     return parts_[part];
   }
 
-  /// The plan of the model with K and V for each of `talks` of `positions` tokens; 0 positions: as
-  /// many as the model was made for. The decoders compute in exactly its regions, one token at a
-  /// time. Activations and caches are of `element`; the CPU computes in f32 alone.
-  /// @throws InvalidArgument where that is more than can be addressed.
+  /// The plan of the model with K and V caches for `talks` talks of `positions` tokens each; 0
+  /// positions means the model's own context length. The decoders compute in exactly these regions,
+  /// one token per pass. Activations and caches have the type `element`; the CPU computes only in
+  /// f32.
+  /// @throws InvalidArgument if the plan does not fit in 64 bits.
   [[nodiscard]] Plan plan(std::size_t positions = 0, std::size_t talks = 1,
                           DType element = DType::f32) const;
 
-  /// Options of a layout over the weights that the model has loaded. The model must outlive it.
+  /// Options for a layout that uses the weights this model has loaded. The model must outlive the
+  /// layout.
   [[nodiscard]] LayoutOptions options() const;
 
  private:
@@ -84,7 +89,8 @@ class LlamaModel {
   LlamaWeights arrays_;
 };
 
-/// The model with the tensors that it is computed with.
+/// The model's description with the tensors that it computes with, which may be other ones than in
+/// its file.
 [[nodiscard]] Model model_to_plan(const LlamaModel& model);
 
 }  // namespace tapedeck::llama

@@ -29,7 +29,7 @@ std::string text_of(std::span<const DType> types) {
   return text;
 }
 
-/// Looks each tensor up by what it is, and notices what is left over.
+/// Finds tensors by their role, and keeps track of those that were never looked up.
 class TensorFinder {
  public:
   explicit TensorFinder(const Model& model)
@@ -37,14 +37,14 @@ class TensorFinder {
     for (std::uint32_t i = 0; i < entries_.size(); ++i) by_id_.try_emplace(entries_[i].id, i);
   }
 
-  /// @param what  for the error, where there is none: "the embedding table".
+  /// @param what  the tensor's name in the error if there is none: "the embedding table".
   std::uint32_t find_tensor(const PartId& id, const std::string& what, std::uint64_t rows,
                             std::uint64_t columns) {
     const auto found = by_id_.find(id);
     if (found == by_id_.end()) {
       throw FormatError(
           {.path = model_.path.string(), .field = what, .fault = FormatFault::missing},
-          "there is no tensor for " + what, "it is no whole Llama model: convert it again");
+          "the model has no tensor for " + what, "it is incomplete: convert it again");
     }
     if (is_norm(id.part)) {
       check_tensor(found->second, {{columns}}, {{DType::f32}});
@@ -64,7 +64,7 @@ class TensorFinder {
     const auto other = std::find(known_.begin(), known_.end(), false);
     if (other == known_.end()) return;
     throw_tensor_error(entries_[static_cast<std::size_t>(other - known_.begin())],
-                       FormatFault::unsupported, " is not decoded", kOnlyDenseLlama);
+                       FormatFault::unsupported, " is not supported", kOnlyDenseLlama);
   }
 
  private:
@@ -72,18 +72,18 @@ class TensorFinder {
                     std::span<const DType> types) {
     const TensorEntry& entry = entries_[index];
     known_[index] = true;
-    // What holds all layers has the shape that the figures give it.
+    // A tensor that holds all layers has no shape of its own in the file.
     if (!entry.id.every_layer && !std::ranges::equal(entry.shape(), shape)) {
-      throw_tensor_error(
-          entry, FormatFault::contradictory,
-          " is " + text_of(entry.shape()) + ", and by the model's figures " + text_of(shape),
-          kConvertAgain);
+      throw_tensor_error(entry, FormatFault::contradictory,
+                         " has shape " + text_of(entry.shape()) +
+                             ", but the model's hyperparameters imply " + text_of(shape),
+                         kConvertAgain);
     }
     if (std::ranges::find(types, entry.dtype) == types.end()) {
-      throw_tensor_error(
-          entry, FormatFault::unsupported,
-          " is " + std::string(to_string(entry.dtype)) + "; only " + text_of(types) + " is decoded",
-          kConvertAgain);
+      throw_tensor_error(entry, FormatFault::unsupported,
+                         " has type " + std::string(to_string(entry.dtype)) + ", but only " +
+                             text_of(types) + " is supported",
+                         kConvertAgain);
     }
   }
 
@@ -94,7 +94,7 @@ class TensorFinder {
                        .offset = std::min(entry.offset, file.size),
                        .field = std::string(entry.name),
                        .fault = fault},
-                      "the tensor " + quoted(entry.name) + message, advice);
+                      "tensor " + quoted(entry.name) + message, advice);
   }
 
   const Model& model_;
@@ -106,7 +106,7 @@ class TensorFinder {
 }  // namespace
 
 TensorParts find_llama_tensors(const Model& model, const Shape& shape) {
-  const bool together = model.format == ModelFormat::llama2c;  // all layers of a part
+  const bool together = model.format == ModelFormat::llama2c;  // one tensor holds all layers
   TensorFinder finder(model);
   TensorParts parts(shape.layers + 2);
   parts.front() = {
@@ -119,12 +119,12 @@ TensorParts find_llama_tensors(const Model& model, const Shape& shape) {
           id, array.name + (" of layer " + std::to_string(layer)), array.rows, array.columns));
     }
   }
-  parts.back() = {finder.find_tensor({.part = Part::final_norm}, "the last norm", 1, shape.dim),
+  parts.back() = {finder.find_tensor({.part = Part::final_norm}, "the final norm", 1, shape.dim),
                   shape.own_classifier ? finder.find_tensor({.part = Part::head}, "the classifier",
                                                             shape.vocab, shape.dim)
                                        : parts.front()[0]};
   finder.check_rotation_factors(shape.key_head() / 2);
-  // A checkpoint has tables of angles, too, which are computed today.
+  // A llama2.c checkpoint also stores tables of angles, which this decoder computes instead.
   if (!together) finder.check_nothing_is_left();
   return parts;
 }

@@ -1,5 +1,5 @@
 /// @file
-/// `LlamaWeights`: the tensors of a Llama model by their use, each a `Matrix`.
+/// `LlamaWeights`: the tensors of a Llama model by their role, each as a `Matrix`.
 #pragma once
 
 #include <array>
@@ -14,23 +14,24 @@
 
 namespace tapedeck::llama {
 
-/// What the kernels compute with. Other types are for engines with more kernels than this one.
+/// The matrix types that have kernels. Other types need an engine with more kernels than this one.
 inline constexpr std::array kMatrixTypes = {DType::f32, DType::f16, DType::bf16, DType::q8_0};
 
-/// Row-major, [out][in]. A row is a whole number of the type's blocks. Thread-safety: a value.
+/// A row-major matrix, [out][in]. A row is a whole number of the type's blocks. Thread-safety: a
+/// value.
 struct Matrix {
   DType dtype = DType::f32;  ///< One of `kMatrixTypes`, and aligned for it.
   std::size_t rows = 0;
   std::size_t columns = 0;
   std::span<const std::byte> bytes{};
 
-  /// The elements. @pre the type is f32
+  /// The elements. @pre `dtype` is f32
   [[nodiscard]] std::span<const float> floats() const noexcept {
     return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
   }
 };
 
-/// Norms are matrices of one row, in f32.
+/// The weights of one layer. Norms are f32 matrices of one row.
 struct LayerWeights {
   Matrix attention_norm{};
   Matrix query{};
@@ -43,17 +44,17 @@ struct LayerWeights {
   Matrix down{};
 };
 
-/// Views; the bytes are a `tapedeck::Weights`'.
+/// Views of weights whose bytes belong to a `tapedeck::Weights`.
 struct LlamaWeights {
   Matrix token_embedding{};
   std::vector<LayerWeights> layers{};
   Matrix final_norm{};
-  Matrix classifier{};  ///< The embedding table again, where the model has no other.
+  Matrix classifier{};  ///< The embedding table if the model has no classifier of its own.
 };
 
-/// An array of a layer. Files call it as they like; what it is, its part says.
+/// One matrix of a layer. It is identified by `part`; file formats name it differently.
 struct LayerArray {
-  const char* name;  ///< For people.
+  const char* name;  ///< For error messages.
   Part part;
   Matrix LayerWeights::*place;
   std::size_t rows;

@@ -1,5 +1,5 @@
 /// @file
-/// Errors of a model's file: it cannot be decoded for what one of its keys or tensors says.
+/// Errors about a model's file that cannot be decoded because of one of its keys or tensors.
 #pragma once
 
 #include <algorithm>
@@ -14,13 +14,13 @@
 namespace tapedeck::llama {
 
 inline constexpr const char* kConvertAgain = "convert the model again";
-inline constexpr const char* kOnlyDenseLlama = "this decoder is for dense Llama models";
+inline constexpr const char* kOnlyDenseLlama = "this decoder runs only dense Llama models";
 
-/// @param message  goes on after the key: " is 0".
+/// @param message  continues the sentence after the key: " is 0".
 [[noreturn]] inline void throw_key_error(const Model& model, const std::string& key,
                                          FormatFault fault, const std::string& message,
                                          const char* advice = kConvertAgain) {
-  // Of a split model, the first part has the keys.
+  // The keys of a split model are in its first file.
   const auto files = model.tensors.files();
   const Metadata::Entry* const entry = model.metadata.find(key);
   throw FormatError({.path = (files.empty() ? model.path : files.front().path).string(),
@@ -30,7 +30,7 @@ inline constexpr const char* kOnlyDenseLlama = "this decoder is for dense Llama 
                     key + message, advice);
 }
 
-/// A word out of a file, which may be anything, as a message may quote it.
+/// Returns a word from an untrusted file in a form that is safe to print in a message.
 [[nodiscard]] inline std::string quoted(std::string_view word) {
   constexpr std::size_t longest = 64;
   const bool harmless = word.size() <= longest && std::all_of(word.begin(), word.end(), [](char c) {

@@ -1,5 +1,5 @@
 /// @file
-/// How tokenizer files write what a piece cannot show as itself.
+/// How tokenizer files write bytes and spaces that a piece cannot contain literally.
 #pragma once
 
 #include <charconv>
@@ -10,7 +10,7 @@
 
 namespace tapedeck::llama {
 
-/// "<0x0A>" is the byte 10; -1 for any other piece.
+/// Returns the byte that a piece such as "<0x0A>" stands for, or -1 for any other piece.
 [[nodiscard]] inline int raw_byte(std::string_view piece) noexcept {
   if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
   unsigned byte = 0;
@@ -18,7 +18,7 @@ namespace tapedeck::llama {
   return std::from_chars(&piece[3], end, byte, 16).ptr == end ? static_cast<int>(byte) : -1;
 }
 
-/// With SentencePiece's mark for a space, U+2581, as a space.
+/// Returns the text with each U+2581, SentencePiece's mark for a space, replaced by a space.
 [[nodiscard]] inline std::string with_spaces(std::string_view text) {
   constexpr std::string_view mark = "\xE2\x96\x81";
   std::string out;

@@ -11,8 +11,9 @@ namespace tapedeck::llama {
 
 Sampler::Sampler(float temperature, std::uint64_t seed) : temperature_(temperature), random_(seed) {
   if (!std::isfinite(temperature) || temperature < 0) {
-    throw InvalidArgument({.argument = "temperature"}, "temperature " + std::to_string(temperature),
-                          "0 chooses the best token, 1 samples as the model was trained");
+    throw InvalidArgument({.argument = "temperature"},
+                          "the temperature cannot be " + std::to_string(temperature),
+                          "0 always chooses the best token, 1 samples as the model was trained");
   }
 }
 
@@ -20,7 +21,7 @@ TokenId Sampler::choose(std::span<float> logits) noexcept {
   const auto best = std::max_element(logits.begin(), logits.end());
   if (temperature_ == 0) return static_cast<TokenId>(best - logits.begin());
 
-  // Less the best first, so that a tiny temperature makes the others small, and not this one large.
+  // The maximum is subtracted before the division, so that a tiny temperature cannot overflow.
   const float most = *best;
   for (float& logit : logits) logit = (logit - most) / temperature_;
   softmax(logits);
@@ -29,7 +30,7 @@ TokenId Sampler::choose(std::span<float> logits) noexcept {
     left -= logits[token];
     if (left < 0) return static_cast<TokenId>(token);
   }
-  return static_cast<TokenId>(logits.size() - 1);  // what rounding left over
+  return static_cast<TokenId>(logits.size() - 1);  // rounding may leave a remainder
 }
 
 }  // namespace tapedeck::llama

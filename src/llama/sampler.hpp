@@ -1,5 +1,5 @@
 /// @file
-/// Chooses a token from logits.
+/// `Sampler`: chooses a token from logits.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +11,15 @@
 
 namespace tapedeck::llama {
 
-/// Thread-safety: one thread at a time.
+/// Samples with a temperature. Thread-safety: one thread at a time.
 class Sampler {
  public:
-  /// Temperature 0 chooses the best token, and needs no seed.
+  /// Temperature 0 always chooses the best token and ignores the seed.
   /// @throws InvalidArgument for a temperature that is negative or not finite.
   explicit Sampler(float temperature, std::uint64_t seed = 0);
 
-  /// Works in place: the logits are probabilities afterwards, unless the temperature is 0. Logits
-  /// of a broken model (NaN) give some token. @pre the span is not empty.
+  /// Works in place: unless the temperature is 0, the logits are probabilities afterwards. If a
+  /// broken model's logits contain NaN, some valid token is returned. @pre the span is not empty.
   [[nodiscard]] TokenId choose(std::span<float> logits) noexcept;
 
  private:

@@ -1,5 +1,5 @@
 /// @file
-/// What a Llama model is made of: its figures.
+/// `Shape`: the hyperparameters of a Llama model.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,8 @@ namespace tapedeck::llama {
 
 using TokenId = std::uint32_t;
 
-/// The figures of a model; the first ones in the order of a llama2.c checkpoint's header.
+/// The hyperparameters of a model. The first seven are in the order of a llama2.c checkpoint's
+/// header.
 struct Shape {
   std::size_t dim = 0;
   std::size_t ffn = 0;
@@ -19,14 +20,14 @@ struct Shape {
   std::size_t heads = 0;
   std::size_t kv_heads = 0;
   std::size_t vocab = 0;
-  std::size_t seq_len = 0;      ///< Tokens of a talk that it was made for.
-  bool own_classifier = false;  ///< Otherwise the embedding table is the classifier too.
+  std::size_t seq_len = 0;      ///< The longest talk that the model was trained for, in tokens.
+  bool own_classifier = false;  ///< Otherwise the embedding table is also the classifier.
 
-  // What llama2.c has no figures for.
-  std::size_t key_size = 0;    ///< Of a head of Q and K; 0: dim / heads.
-  std::size_t value_size = 0;  ///< Of a head of V; 0: dim / heads.
+  // A llama2.c header does not store the rest.
+  std::size_t key_size = 0;    ///< Size of a Q or K head; 0 means dim / heads.
+  std::size_t value_size = 0;  ///< Size of a V head; 0 means dim / heads.
   float norm_epsilon = 1e-5F;
-  bool longer_talks = false;  ///< Talks may be longer than `seq_len`, where that is asked for.
+  bool longer_talks = false;  ///< The caller may request talks longer than `seq_len`.
 
   [[nodiscard]] std::size_t key_head() const noexcept {
     return key_size == 0 ? dim / heads : key_size;

@@ -1,5 +1,6 @@
 /// @file
-/// What a decoder computes in: buffers and caches of a layout's plan, on the host or on a device.
+/// The memory that a decoder computes in: the buffers and caches of a layout's plan, on the host or
+/// on a device.
 #pragma once
 
 #include <cstddef>
@@ -15,22 +16,25 @@
 
 namespace tapedeck::llama {
 
-/// Lets a planned buffer end with what a step writes: a plan may be for a wider batch.
-/// @throws InvalidArgument where the buffer is smaller.
+/// Shortens a planned buffer to the elements that a step writes, since a plan may be for a larger
+/// batch. @throws InvalidArgument if the buffer is too small.
 template <class Span>
 void cut(Span& planned, std::size_t elements, const char* name) {
   if (planned.size() < elements) {
     throw InvalidArgument({.argument = name, .value = planned.size(), .limit = elements},
-                          std::string("the layout's plan has too little room in ") + name,
+                          std::string("the layout's plan has ") + std::to_string(planned.size()) +
+                              " elements in " + name + ", but the model needs " +
+                              std::to_string(elements),
                           "make the plan with LlamaModel::plan");
   }
   planned = planned.subspan(0, elements);
 }
 
-/// What the steps of a pass write: the decode buffers of a side's plan. Those that all decoders use
-/// are of exactly the size they write; `embed_out` is the residual stream, and `attn_out` the
-/// values, weighted by the scores. All layers compute in the same, warm, lines.
-/// @throws as `cut`
+/// The decode buffers of a side's plan, which the steps of a pass write to. Those that all decoders
+/// use are shortened to what is written. `embed_out` is the residual stream, and `attn_out` holds
+/// the values weighted by the scores. All layers compute in the same buffers, which stay in the
+/// cache.
+/// @throws InvalidArgument if a buffer is too small.
 template <class Element, template <class> class SpanOf, class Side>
 [[nodiscard]] DecodeBuffers<Element, SpanOf> step_buffers(Side& side, const Shape& s) {
   DecodeBuffers<Element, SpanOf> b(side.scratch().data(), side.plan().scratch);
@@ -46,15 +50,16 @@ template <class Element, template <class> class SpanOf, class Side>
   return b;
 }
 
-/// [position][key_dim], and [position][value_dim].
+/// The K and V caches of one layer: [position][key_dim] and [position][value_dim].
 template <class Span>
 struct LayerCache {
   Span keys;
   Span values;
 };
 
-/// The caches of a talk, by layer. @throws InvalidArgument where the plan has none, or its rows are
-/// not the model's: they are written where the kernels have them.
+/// The caches of a talk, by layer.
+/// @throws InvalidArgument if the plan lacks a cache, or if its rows do not have the size that the
+/// kernels use.
 template <class Element, class Side>
 [[nodiscard]] auto caches_of(Side& side, const Shape& s, std::size_t talk) {
   const auto rows = [&](std::size_t layer, Part part, std::size_t width) {
@@ -69,8 +74,10 @@ template <class Element, class Side>
     if (region->growth.bytes_per_token != row_bytes) {
       throw InvalidArgument(
           {.argument = region->name, .value = region->growth.bytes_per_token, .limit = row_bytes},
-          "the rows of the plan's region " + region->name +
-              " are not the model's, in the type of its decode buffers");
+          "the rows of the plan's region " + region->name + " have " +
+              std::to_string(region->growth.bytes_per_token) +
+              " bytes, but the model's rows have " + std::to_string(row_bytes) +
+              " bytes in the type of its decode buffers");
     }
     return side.template history_at<Element>(*region, talk);
   };

@@ -16,13 +16,15 @@ Plan plan_talk(const LlamaModel& model, const StreamedLlamaOptions& options) {
 std::uint64_t in_whole_pages(const Device& device, std::uint64_t bytes) {
   const auto whole = checked_round_up(bytes, device.info().granularity);
   if (!whole) {
-    throw InvalidArgument({.argument = "StreamedLlamaOptions::positions"},
-                          "a talk that is longer than can be addressed");
+    throw InvalidArgument(
+        {.argument = "StreamedLlamaOptions::positions"},
+        "a talk of " + std::to_string(bytes) + " bytes is too long to be addressed",
+        "use fewer positions");
   }
   return *whole;
 }
 
-// All that is left beside the talk and the buffers is for weights.
+// Weights get all memory that the talk and the buffers leave.
 StreamingPlan plan_weights(const LlamaModel& model, const Device& device,
                            const StreamedLlamaOptions& options) {
   const Plan plan = plan_talk(model, options);

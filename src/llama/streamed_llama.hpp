@@ -1,6 +1,5 @@
 /// @file
-/// `StreamedLlama`: a Llama model, its talk and its buffers on one device, within the memory it may
-/// use.
+/// `StreamedLlama`: a Llama model, its talk and its buffers on one device, within a memory limit.
 #pragma once
 
 #include <cstddef>
@@ -19,20 +18,20 @@
 namespace tapedeck::llama {
 
 struct StreamedLlamaOptions {
-  std::size_t positions = 0;              ///< Of the talk; 0: as many as the model is made for.
-  std::optional<std::uint64_t> memory{};  ///< Bytes it may use; nothing: what is free.
-  DType element = DType::f32;             ///< Of activations and the KV cache.
-  std::uint64_t slots = 2;                ///< For layers that do not stay.
+  std::size_t positions = 0;              ///< Length of the talk; 0 means the model's own context.
+  std::optional<std::uint64_t> memory{};  ///< Most bytes to use; by default, all that is free.
+  DType element = DType::f32;             ///< The type of activations and the KV cache.
+  std::uint64_t slots = 2;                ///< Slots for layers that are not resident.
   LayerStreamerOptions source{};
 };
 
 /// What a decoder on a device needs: a layout whose first device has the plan's tapes, and the
-/// weights. As many layers stay on the device as its memory holds beside the talk and the buffers;
-/// the others are streamed. Thread-safety: as `Layout` and `DeviceModel`.
+/// weights. As many layers are resident on the device as fit beside the talk and the buffers; the
+/// others are streamed. Thread-safety: that of `Layout` and `DeviceModel`.
 class StreamedLlama {
  public:
-  /// The model and the device outlive it. Nothing is left behind on an error.
-  /// @throws OutOfMemory where not even two slots fit; as `Layout` and `LayerStreamer`.
+  /// The model and the device must outlive this object. On an error, all memory is released.
+  /// @throws OutOfMemory if not even the slots fit; the errors of `Layout` and `LayerStreamer`.
   StreamedLlama(const LlamaModel& model, Device& device, const StreamedLlamaOptions& options = {});
 
   [[nodiscard]] Layout& layout() noexcept { return layout_; }

@@ -16,22 +16,23 @@ constexpr std::size_t kMostPositions = std::numeric_limits<std::int32_t>::max();
 
 std::size_t positions_for(const Shape& shape, std::size_t prompt_tokens, std::size_t asked) {
   if (prompt_tokens == 0) {
-    throw InvalidArgument({.argument = "prompt", .value = 0, .limit = 1}, "a prompt of no tokens",
-                          "begin it with BOS");
+    throw InvalidArgument({.argument = "prompt", .value = 0, .limit = 1},
+                          "the prompt has no tokens", "begin it with the BOS token");
   }
   const bool all = asked == 0 || (asked >= shape.seq_len && !shape.longer_talks);
   const std::size_t positions = all ? shape.seq_len : asked;
   if (positions > kMostPositions) {
     throw InvalidArgument({.argument = "positions", .value = positions, .limit = kMostPositions},
-                          "a talk of " + std::to_string(positions) + " tokens",
-                          "no model makes sense of so many");
+                          "a talk of " + std::to_string(positions) +
+                              " positions exceeds the maximum of " + std::to_string(kMostPositions),
+                          "use fewer positions");
   }
   if (prompt_tokens > positions) {
     throw InvalidArgument({.argument = "prompt", .value = prompt_tokens, .limit = positions},
-                          "the prompt has " + std::to_string(prompt_tokens) + " tokens, and " +
-                              (all ? "the model takes " : "the talk may have ") +
+                          "the prompt has " + std::to_string(prompt_tokens) + " tokens, but " +
+                              (all ? "the model takes " : "the talk is limited to ") +
                               std::to_string(positions),
-                          all ? "shorten it" : "shorten it, or allow more");
+                          all ? "shorten it" : "shorten it, or allow more positions");
   }
   return positions;
 }
@@ -44,10 +45,10 @@ std::size_t hold_talk(TalkDecoder& decoder, Sampler& sampler, std::span<const To
   assert(decoder.position() == 0);
   TokenId token = prompt[0];
   for (std::size_t pass = 1; pass <= limit; ++pass) {
-    // As many passes as the prompt has tokens take those in.
+    // Each token of the prompt takes one pass.
     if (on_phase && pass == 1) on_phase("prefill");
     if (on_phase && pass == prompt.size() + 1) on_phase("decode");
-    decoder.prepare(1);  // between two passes, and by steps
+    decoder.prepare(1);  // commits memory, in steps, between two passes
     const std::span<float> logits = decoder.forward(token);
     const bool forced = pass < prompt.size();
     const TokenId next = forced ? prompt[pass] : sampler.choose(logits);

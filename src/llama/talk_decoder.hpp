@@ -1,5 +1,5 @@
 /// @file
-/// `TalkDecoder`: what a loop around a decoder needs of it, wherever it computes.
+/// `TalkDecoder`: the interface of a decoder to the loop around it, wherever it computes.
 #pragma once
 
 #include <cstddef>
@@ -17,18 +17,19 @@ class TalkDecoder {
   virtual ~TalkDecoder() = default;
 
   [[nodiscard]] virtual const Shape& shape() const noexcept = 0;
-  /// Tokens of the talk so far.
+  /// The number of tokens in the talk so far.
   [[nodiscard]] virtual std::size_t position() const = 0;
 
-  /// Makes room for tokens, between two passes. @throws TalkFull beyond what was planned.
+  /// Makes room for `tokens` more tokens. Called between two passes.
+  /// @throws TalkFull if that is more than was planned.
   virtual void prepare(std::uint64_t tokens) = 0;
-  /// Runs the model over one token, at the next position of the talk. The logits of the token that
-  /// follows are the caller's, until the end of the pass.
-  /// @pre token < shape().vocab, and the last pass was ended.
-  /// @throws NotPrepared or TalkFull when the talk has no room, TapeFull when scratch is too small,
-  /// and whatever bringing in the weights throws; the talk is as it was.
+  /// Runs the model on one token at the next position of the talk. Returns the logits of the token
+  /// after it, which the caller may modify and which are valid until the end of the pass.
+  /// @pre token < shape().vocab, and `clear_pass` was called after the last pass.
+  /// @throws NotPrepared or TalkFull if the talk has no room, TapeFull if scratch is too small, and
+  /// errors of loading the weights. The talk is then unchanged.
   [[nodiscard]] virtual std::span<float> forward(TokenId token) = 0;
-  /// Takes back the last tokens.
+  /// Removes the last `tokens` tokens.
   virtual void rewind(std::uint64_t tokens) = 0;
   virtual void clear_pass() = 0;
   virtual void clear_talk() = 0;

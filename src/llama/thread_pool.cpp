@@ -5,7 +5,7 @@
 namespace tapedeck::llama {
 namespace {
 
-// Some 20 microseconds: longer than what one thread does between two dispatches.
+// About 20 microseconds, which is longer than the serial work between two dispatches.
 constexpr int kSpins = 1000;
 
 void pause() noexcept {
@@ -20,7 +20,7 @@ void pause() noexcept {
 
 void Bell::ring() noexcept {
   if (sleepers_.load() == 0) return;
-  // Who has looked at the value and does not sleep yet holds the mutex.
+  // A thread that has read the old value but does not sleep yet holds the mutex.
   { const std::lock_guard lock(mutex_); }
   changed_.notify_all();
 }
@@ -42,10 +42,10 @@ std::uint32_t Bell::wait_while(std::uint32_t seen, int spins) noexcept {
   return now;
 }
 
-// The pool is whole before its threads start: where the host has no more of them, the destructor
-// stops those that it had.
+// The delegated constructor completes the object before any thread starts. If the host cannot start
+// another thread, the destructor therefore runs and stops those that were started.
 ThreadPool::ThreadPool(unsigned threads) : ThreadPool() {
-  // With more threads than cores, to spin is to keep the one we wait for from running.
+  // With more threads than cores, spinning would keep the awaited thread from running.
   // NOLINTNEXTLINE(cppcoreguidelines-prefer-member-initializer): this constructor delegates
   spins_ = threads <= std::thread::hardware_concurrency() ? kSpins : 0;
   workers_.reserve(threads);

@@ -1,5 +1,5 @@
 /// @file
-/// A fixed pool of threads for the parts of one forward pass.
+/// `ThreadPool`: a fixed number of threads that share the work of one forward pass.
 #pragma once
 
 #include <algorithm>
@@ -18,18 +18,18 @@
 
 namespace tapedeck::llama {
 
-/// A number that threads wait on: they spin for a moment and then sleep. Lines of its own, since
-/// all threads look at it. `std::atomic::wait` is not used: it may call sched_yield, and a decode
-/// step makes no system call but a condition variable's futex.
+/// A number that threads wait on: they spin for a moment and then sleep. It has cache lines of its
+/// own, because all threads read it. It does not use `std::atomic::wait`, which may call
+/// sched_yield: a decode step makes no system call except the futex of a condition variable.
 class alignas(kLine) Bell {
  public:
   [[nodiscard]] std::uint32_t value() const noexcept { return value_.load(); }
   void set(std::uint32_t value) noexcept { value_.store(value); }
   std::uint32_t subtract_one() noexcept { return value_.fetch_sub(1) - 1; }
-  /// Wakes those that sleep; call it after the value has changed. A system call only if there are
-  /// any.
+  /// Wakes the sleeping threads. Call it after the value has changed. Makes a system call only if a
+  /// thread sleeps.
   void ring() noexcept;
-  /// Returns when the value is not `seen`, and gives it.
+  /// Waits until the value is not `seen`, and returns it.
   std::uint32_t wait_while(std::uint32_t seen, int spins) noexcept;
 
  private:
@@ -40,14 +40,15 @@ class alignas(kLine) Bell {
   std::condition_variable changed_;
 };
 
-/// Runs one function on all its threads at a time. A dispatch allocates nothing and makes no system
-/// call unless somebody has to be woken.
+/// Runs one function at a time on all its threads. A dispatch allocates nothing, and makes a system
+/// call only if a sleeping thread has to be woken.
 ///
-/// Thread-safety: dispatched from one thread at a time; that thread works too.
+/// Thread-safety: only one thread at a time may dispatch; it does its share of the work.
 class ThreadPool {
  public:
-  /// `threads` counts the caller: 1 has no threads of its own.
-  /// @throws std::system_error where the host has no more threads; none is left behind.
+  /// @param threads  includes the calling thread: with 1, the pool starts no threads.
+  /// @throws std::system_error if the host cannot start another thread; those that were started are
+  /// stopped.
   explicit ThreadPool(unsigned threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -56,12 +57,12 @@ class ThreadPool {
   [[nodiscard]] std::size_t threads() const noexcept { return workers_.size() + 1; }
 
   /// Calls `part(begin, end)` for consecutive parts of `[0, count)`, each on one thread, and
-  /// returns when all are done. `cost` is that of one item in multiplications: what is not worth
-  /// waking anybody runs here.
+  /// returns when all are done. `cost` is the number of multiplications per item; work that is too
+  /// small to be worth waking a thread runs on the calling thread.
   template <class Part>
   void split(std::size_t count, std::size_t cost, Part&& part) noexcept {
     static_assert(std::is_nothrow_invocable_v<Part&, std::size_t, std::size_t>,
-                  "nobody could catch what a part throws on another thread");
+                  "an exception on another thread could not be caught");
     const std::size_t parts = std::min({threads(), count, count * cost / kWorthAThread});
     if (parts <= 1) {
       if (count != 0) part(std::size_t{0}, count);
@@ -74,10 +75,11 @@ class ThreadPool {
   }
 
  private:
-  // A few microseconds of work: more than it takes to hand a part to a thread that spins.
+  // A few microseconds of work, which is more than handing a part to a spinning thread takes.
   static constexpr std::size_t kWorthAThread = 16'384;
 
-  /// Called with the number of each thread. Of a `std::reference_wrapper`, which takes no memory.
+  /// Called with the number of each thread. Always holds a `std::reference_wrapper`, for which
+  /// `std::function` allocates nothing.
   using Task = std::function<void(std::size_t thread)>;
 
   ThreadPool() = default;
@@ -88,8 +90,8 @@ class ThreadPool {
   Task task_;
   bool stopping_ = false;
   int spins_ = 0;
-  Bell dispatched_;  // counts dispatches
-  Bell unfinished_;  // workers that have not finished this one
+  Bell dispatched_;  // the number of dispatches so far
+  Bell unfinished_;  // the number of workers that have not finished the current dispatch
   std::vector<std::thread> workers_;
 };
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kLongestText = (std::size_t{1} << 31) - 1;
 
-// What a raw byte token decodes to is a view into this.
+// All bytes in order: raw byte tokens decode to views into this array.
 constexpr std::array<char, 256> kBytes = [] {
   std::array<char, 256> bytes{};
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i);
@@ -22,8 +22,8 @@ constexpr std::array<char, 256> kBytes = [] {
 
 bool continues_character(char c) noexcept { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
-// A byte and up to three that continue it. Whether that is valid UTF-8 does not matter: if it is
-// not, it is no piece, and falls back to bytes.
+// Returns a byte and up to three continuation bytes after it. They need not be valid UTF-8: invalid
+// sequences are not pieces, and so are encoded byte by byte.
 std::string_view first_character(std::string_view text) noexcept {
   std::size_t length = 1;
   while (length < std::min<std::size_t>(4, text.size()) && continues_character(text[length])) {
@@ -36,12 +36,12 @@ constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
 
 }  // namespace
 
-// Merges the best-scoring adjacent pair, the leftmost of equals, until no pair is a piece.
-// O(n log n). Symbols become a linked list, whose first one is never merged away; candidates are a
-// heap in which outdated ones are found out when they come up.
+// Merges the adjacent pair with the best score, the leftmost one among equals, until no pair is a
+// piece. O(n log n). The symbols form a linked list whose first element is never merged away. The
+// candidates are in a heap; outdated ones are dropped when they reach its top.
 class Tokenizer::Merger {
  public:
-  // @pre there are symbols, fewer than 2^32, and no text is empty.
+  // @pre there is at least one symbol, there are fewer than 2^32, and no symbol's text is empty.
   Merger(const Tokenizer& tokenizer, std::vector<Symbol>& symbols)
       : tokenizer_(tokenizer), symbols_(symbols) {
     for (std::uint32_t at = 0; at < symbols.size(); ++at) {
@@ -80,7 +80,7 @@ class Tokenizer::Merger {
     }
   }
 
-  // Pieces are not empty, so a symbol that was merged since has grown.
+  // Pieces are not empty, so a symbol that has been merged since is longer.
   [[nodiscard]] bool is_current(const Candidate& c) const noexcept {
     return symbols_[c.left].after == c.right &&
            tokenizer_.piece(c.merged).size() ==
@@ -93,7 +93,7 @@ class Tokenizer::Merger {
     left.text = tokenizer_.piece(c.merged);
     left.token = c.merged;
     left.after = right.after;
-    right.after = c.right;  // out of the list: nobody's neighbour
+    right.after = c.right;  // out of the list: it has no neighbors
     if (left.after != kNone) {
       symbols_[left.after].before = c.left;
       consider(c.left, left.after);
@@ -110,7 +110,7 @@ class Tokenizer::Merger {
 void Tokenizer::append_token(std::string text, float score, Kind kind) {
   const auto id = static_cast<TokenId>(size());
   pieces_.push_back({std::move(text), score, kind});
-  // Of llama2.c, the name of a byte is text as well.
+  // In llama2.c, the name of a byte token is also a piece of text.
   const bool is_text = kind == Kind::text || !of_gguf_;
   if (is_text && !piece(id).empty()) ids_.emplace(piece(id), id);
 }
@@ -134,8 +134,10 @@ std::optional<TokenId> Tokenizer::user_defined_at(std::string_view text) const n
 
 std::vector<TokenId> Tokenizer::encode(std::string_view text) const {
   if (text.size() > kLongestText) {
-    throw InvalidArgument({.argument = "text", .value = text.size(), .limit = kLongestText},
-                          "a text of 2 GiB or more");
+    throw InvalidArgument(
+        {.argument = "text", .value = text.size(), .limit = kLongestText},
+        "the text has " + std::to_string(text.size()) + " bytes, but must be shorter than 2 GiB",
+        "encode it in parts");
   }
   std::string spaced;
   if (of_gguf_) text = spaced = with_spaces(text);
@@ -143,7 +145,7 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text) const {
   ids.reserve(text.size() + 2);
   if (adds_bos_) ids.push_back(*bos_);
 
-  std::size_t plain = 0;  // where the text begins that is not encoded yet
+  std::size_t plain = 0;  // where the text that is not encoded yet begins
   for (std::size_t at = 0; at < text.size() && !user_defined_.empty();) {
     const std::optional<TokenId> token = user_defined_at(text.substr(at));
     if (!token) {
@@ -196,7 +198,7 @@ std::string_view Tokenizer::decode(std::optional<TokenId> previous, TokenId toke
   if (kind == Kind::control) return {};
   std::string_view text = piece(token);
   if (kind == Kind::byte) text = {&kBytes[static_cast<std::size_t>(raw_byte(text))], 1};
-  // A raw space stays with llama2.c.
+  // llama2.c keeps a space that is a raw byte token.
   const bool may_begin_so = space_before_text_ && (kind == Kind::text || of_gguf_);
   const bool begins = !previous || previous == bos_;
   if (begins && may_begin_so && text.starts_with(' ')) text.remove_prefix(1);

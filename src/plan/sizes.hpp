@@ -18,9 +18,12 @@ namespace tapedeck::internal {
 /// another.
 inline constexpr std::uint64_t kDeviceAlignment = 256;
 
+/// `InvalidArgument::argument` of a plan that is too large.
+inline constexpr const char* kThePlan = "the plan";
+
 /// @throws InvalidArgument if it does not fit in 64 bits.
 [[nodiscard]] inline std::uint64_t fits(const CheckedSize& size) {
-  return size.value_or_throw("the plan");
+  return size.value_or_throw(kThePlan);
 }
 
 /// Like `fits(size)`, but names the option that `size` was computed from. An option below 2^32 is

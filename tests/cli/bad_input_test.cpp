@@ -48,8 +48,14 @@ TEST_F(BadInput, CommandLines) {
       "a subcommand is required: plan, fit, show, warm, resident, decode, make-model, gpus, top, "
       "report; ";
   const std::string unexpected = "The following argument was not expected: *";
-  const std::string no_size = ": no size: * (24GiB, 1.5G, 512M, 1000)\n";
-  const std::string no_type = "no type of numbers: * (f16, bf16, q8_0, q4_k)\n";
+  const std::string no_size = ": not a size: * (24GiB, 1.5G, 512M, 1000)\n";
+  const std::string too_large = ": * is too large; the maximum is 18446744073709551615\n";
+  const std::string size_too_large =
+      ": * is too large; the maximum is 18446744073709551615 bytes\n";
+  const char* const most = "18446744073709551615";
+  const std::string overflow = "the plan does not fit in 64 bits with ";
+  const std::string smaller = "; use a smaller value\n";
+  const std::string no_type = "not a number type: * (f16, bf16, q8_0, q4_k)\n";
   const std::string no_way = "--way: * not in {automatic,map,read,direct}\n";
   const std::string no_thread = "--threads: Value * not in range 1 to 1024\n";
   const std::string no_bus = "--bus and --tokens-per-second describe a device, but there is none; ";
@@ -57,7 +63,13 @@ TEST_F(BadInput, CommandLines) {
   const std::string folder = folder_.path();
   for (const auto& [line, says, values] : std::vector<BadLine>{
            {"", none},
-           {"", none, "nonsense|--bogus"},
+           {"frobnicate",
+            "unknown subcommand frobnicate; the subcommands are plan, fit, show, warm, "},
+           {"", "unknown subcommand *; did you mean plan?\n", "pln|plna|paln|plans|plen"},
+           {"", "unknown subcommand *; did you mean make-model?\n", "makemodel|make_modle"},
+           {"resdient MODEL", "unknown subcommand resdient; did you mean resident?\n"},
+           {"", "unknown subcommand *; the subcommands are plan, fit, ", "x|plow|show-me"},
+           {"--bogus", "unknown option --bogus; an option of a subcommand comes after "},
            {"", "MODEL is required\n", "plan|fit|show|warm|resident|decode"},
            {"make-model", "OUT is required\n"},
            {"make-model OUT --dim 64", "--layers is required\n"},
@@ -69,20 +81,21 @@ TEST_F(BadInput, CommandLines) {
 
            {"decode MODEL -p", "--prompt: 1 required TEXT missing\n"},
            {"decode MODEL -n 3 -p a -p axbx", ""},
-           {"decode MODEL -n", "--positions: no whole number: *\n", "x|-1|99999999999999999999"},
-           {"decode MODEL --seed", "--seed: no whole number: *\n", "1.5"},
+           {"decode MODEL -n", "--positions: not a whole number: *\n", "x|-1"},
+           {"decode MODEL -n", "--positions" + too_large, "99999999999999999999"},
+           {"decode MODEL --seed", "--seed: not a whole number: *\n", "1.5"},
            {"decode MODEL --temperature", "Could not convert: --temperature = *\n", "warm"},
            {"decode MODEL --threads", no_thread, "0|1025"},
            {"decode MODEL --way", no_way, "shared"},
            {"decode MODEL --device", "--device: * not in {cpu,gpu,auto,host-sim}\n", "tpu|1"},
            {"decode MODEL --activations", "--activations: * not in {f32,f16}\n", "f64"},
-           {"decode MODEL --activations f16", "the CPU computes in f32 and not in f16; "},
+           {"decode MODEL --activations f16", "the CPU cannot compute in f16, only in f32; "},
            {"decode MODEL --activations f16 --device host-sim",
-            "the CPU computes in f32 and not in f16; "},
+            "the CPU cannot compute in f16, only in f32; "},
            {"decode MODEL --gpu-memory 1GiB",
-            "--gpu-memory limits a device, but the CPU is to decode; "},
-           {"decode MODEL --gpu-memory 0 --device",
-            "nothing can be decoded in a --gpu-memory of 0; ", "gpu|auto|host-sim"},
+            "--gpu-memory limits a device, but the CPU decodes; "},
+           {"decode MODEL --gpu-memory 0 --device", "--gpu-memory cannot be 0; ",
+            "gpu|auto|host-sim"},
            {"decode MODEL --publish=a/b", ""},
            {"decode MODEL --record", "--record: 1 required TEXT missing\n"},
            {"decode MODEL --record", "open of * failed: ENOENT", "/no/file"},
@@ -90,48 +103,69 @@ TEST_F(BadInput, CommandLines) {
            {"decode MODEL --record", "*" + not_regular, "/dev/full"},
            {"decode MODEL --record FOLDER", folder + not_regular},
 
-           {"warm MODEL --threads", "--threads: no whole number: *\n", "-1|1.5|x"},
+           {"warm MODEL --threads", "--threads: not a whole number: *\n", "-1|1.5|x"},
            {"warm MODEL --threads", no_thread, "0|1025"},
            {"warm MODEL --way", no_way, "|shared|mmap|1"},
-           {"warm MODEL --deadline", "--deadline: no number of seconds: *\n",
+           {"warm MODEL --deadline", "--deadline: not a number of seconds: *\n",
             "|-1|-0.5|nan|inf|1e300|1,5|1s|0x5| 1"},
 
-           {"make-model OUT --layers 1 --dim", "--dim: no whole number: *\n", "x|-64"},
-           {"make-model OUT --layers 1 --dim 7", "no model: "},
+           {"make-model OUT --layers 1 --dim", "--dim: not a whole number: *\n", "x|-64"},
+           {"make-model OUT --layers 1 --dim 7", "a model cannot be made: n_heads of 1 "},
            {"make-model /no/m --layers 1 --dim 64", "open of /no/m failed: ENOENT"},
            {"make-model /dev/full --layers 1 --dim 64", "/dev/full" + not_regular},
            {"make-model FOLDER --layers 1 --dim 64", folder + not_regular},
 
-           {"plan MODEL --context", "--context: no whole number: *\n", "-1|99999999999999999999"},
+           {"plan MODEL --context", "--context: not a whole number: *\n",
+            "-1|1e9|99999999999999999999k"},
+           {"plan MODEL --context", "--context" + too_large,
+            "99999999999999999999|18446744073709551616"},
+           {"plan MODEL --context", overflow + "--context of *" + smaller, most},
+           {"plan MODEL --sequences", overflow + "--sequences of *" + smaller, most},
+           {"plan MODEL --decode-batch", overflow + "--decode-batch of *" + smaller, most},
+           {"plan MODEL --rollback", overflow + "--rollback of *" + smaller, most},
+           {"plan MODEL --overhead", overflow + "--overhead of *" + smaller, most},
+           {"plan MODEL --profile llama.cpp --sequences", overflow + "--sequences of *" + smaller,
+            most},
+           {"fit MODEL --host-memory 1G --context", overflow + "--context of *" + smaller, most},
+           {"plan MODEL --overhead 18446744073709551615 --context",
+            overflow +
+                "--context of * and --overhead of 18446744073709551615; use smaller values\n",
+            most},
+           {"plan MODEL --flash-attention off --batch 9000000000 --ubatch 8000000000 --context",
+            overflow + "--context of * and --batch of 9000000000 and --ubatch of 8000000000;"
+                       " use smaller values\n",
+            "10000000000"},
            {"plan MODEL --kv", no_type, "|f17"},
-           {"plan MODEL --kv f16,", "no type of numbers:  ("},
+           {"plan MODEL --kv f16,", "not a number type:  ("},
            {"plan MODEL --weights-type", no_type, "x"},
            {"plan MODEL --profile", "--profile: * not in {native,llama.cpp}\n", "vllm"},
            {"plan MODEL --flash-attention", "--flash-attention: * not in {on,off}\n", "maybe|1"},
            {"plan MODEL --tp 9", ""},
            {"plan MODEL --slots 2", "--slots requires --streaming\n"},
            {"plan MODEL --gpu-memory 2G", "--gpu-memory requires --streaming\n"},
-           {"plan MODEL --streaming --slots", "--slots: no whole number: *\n", "-1"},
+           {"plan MODEL --streaming --slots", "--slots: not a whole number: *\n", "-1"},
            {"plan MODEL --streaming --gpu-memory", "--gpu-memory" + no_size, "x"},
            {"plan MODEL --streaming --tp 2", "--tp excludes --streaming\n"},
            {"plan MODEL --streaming --weights-type q8_0", "--weights-type excludes --streaming\n"},
 
-           {"fit MODEL --gpu", "--gpu: no whole number: *\n", "-1"},
+           {"fit MODEL --gpu", "--gpu: not a whole number: *\n", "-1"},
            {"fit MODEL --gpu 77", ""},
            {"fit MODEL --gpu 0 --gpu-memory 1G", "--gpu-memory excludes --gpu\n"},
            {"fit MODEL --gpu-memory", "--gpu-memory" + no_size, "12XB|-1G"},
            {"fit MODEL --gpu-memory 1G --tokens-per-second 3",
-            "nothing tells how many tokens a second the bus can carry; "},
-           {"fit MODEL --gpu-memory 1G --bus 0", "no bus copies 0 bytes a second; "},
+            "--tokens-per-second needs the speed of the bus, which is unknown; "},
+           {"fit MODEL --gpu-memory 1G --bus 0", "--bus cannot be 0 bytes per second; "},
            {"fit MODEL --bus", "--bus" + no_size, "25XB"},
            {"fit MODEL --bus 1G", no_bus},
            {"fit MODEL --tokens-per-second 3", no_bus},
-           {"fit MODEL --tokens-per-second", "--tokens-per-second: no positive number: *\n",
+           {"fit MODEL --tokens-per-second", "--tokens-per-second: not a positive number: *\n",
             "|0|-1|fast|nan|inf|1e999|3x"},
            {"fit MODEL --host-memory", "--host-memory" + no_size,
             "G|-1G|+1G|1.5|1.5B|1.G|.5G|1.5.5G|1e12GB|1.5e3G|2GiBB|2Gi|2X|25GB/s|2  G|2G | "
-            "2G|0x10|99999999999999999999|18446744073709551616|16777216TiB|16777215."
-            "99999999999999999T"},
+            "2G|0x10|99999999999999999999X|99999999999999999999.5"},
+           {"fit MODEL --host-memory", "--host-memory" + size_too_large,
+            "99999999999999999999|18446744073709551616|99999999999999999999k|16777216TiB|"
+            "16777215.99999999999999999T"},
 
            {"top --folder FOLDER", "no layout of this user is published; "},
            {"top chat --folder FOLDER", "no layout of this user is published as chat; "},
@@ -172,6 +206,33 @@ TEST_F(BadInput, Files) {
   }
 }
 
+TEST_F(BadInput, DecodeNeedsATokenizerAndSaysHowToGetOne) {
+  const std::string convert =
+      "; convert the model to GGUF (llama.cpp: convert_hf_to_gguf.py) or to a llama2.c checkpoint "
+      "(llama2.c: export.py)\n";
+  const std::string config = folder_.write(
+      "config.json",
+      R"({"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 1, "vocab_size": 512,)"
+      R"( "num_attention_heads": 4, "intermediate_size": 96, "max_position_embeddings": 128})");
+  EXPECT_TRUE(refuses(run({"decode", config}),
+                      config +
+                          ", byte 0: a config.json has no weights and no tokenizer to decode "
+                          "with" +
+                          convert));
+  std::string header =
+      R"({"model.norm.weight":{"dtype":"F32","shape":[64],"data_offsets":[0,256]}})";
+  header.resize(128, ' ');
+  const std::string tensors = folder_.write(
+      "model.safetensors", std::string("\x80\0\0\0\0\0\0\0", 8) + header + std::string(256, '\0'));
+  for (const std::string& model : {tensors, folder_.path().string()}) {
+    EXPECT_TRUE(refuses(run({"decode", model}),
+                        model +
+                            ", byte 0: safetensors files hold no tokenizer, and their Q and K "
+                            "rows are not in the order that this decoder computes with" +
+                            convert));
+  }
+}
+
 // The readers' own tests check the messages about contents.
 TEST_F(BadInput, ContentsOfFiles) {
   const std::string bytes = content_of(model_);
@@ -185,8 +246,8 @@ TEST_F(BadInput, ContentsOfFiles) {
   }
   EXPECT_TRUE(refuses(run({"decode", model_, "--tokenizer", model_}), model_ + ", byte "));
   const std::string alone = folder_.write("alone", bytes);
-  EXPECT_TRUE(
-      refuses(run({"decode", alone}), "no tokenizer: there is no " + alone + ".tokenizer; "));
+  EXPECT_TRUE(refuses(run({"decode", alone}),
+                      "the model has no tokenizer, and " + alone + ".tokenizer does not exist; "));
 }
 
 }  // namespace

@@ -116,7 +116,7 @@ TEST_F(DecodeRecord, KeepsTheNewestSamples) {
   ASSERT_GT(recording.taken, 16'384U);
   EXPECT_EQ(recording.samples(), 16'384U);
   EXPECT_THAT(run({"decode", "--help"}).out,
-              Like("...\n*a sample after each pass, the newest 16384 of them*\n...\n"));
+              Like("...\n*the last 16384 samples, one after each pass*\n...\n"));
 }
 
 TEST_F(DecodeRecord, ADashIsAFileAndAnOldFileIsReplaced) {
@@ -138,7 +138,7 @@ TEST_F(DecodeRecord, NeverTakesThePlaceOfTheModel) {
   for (const std::string& read :
        {model_, model_ + ".tokenizer", other, (folder_ / "link").string()}) {
     const std::string before = content_of(read);
-    EXPECT_TRUE(refuses(run(decode(read, {"--tokenizer", other})), read + " would replace"));
+    EXPECT_TRUE(refuses(run(decode(read, {"--tokenizer", other})), read + " would be overwritten"));
     EXPECT_EQ(content_of(read), before);
   }
 }

@@ -206,10 +206,11 @@ TEST_F(Planning, LayersStayInTheMemoryThatTheRestLeaves) {
   for (const std::uint64_t less : {needed - 1, beside, beside - 1, std::uint64_t{0}}) {
     const Ran ran = with(less);
     EXPECT_TRUE(
-        refuses(ran, "layer streaming needs " + std::to_string(needed) + " bytes at least"));
-    EXPECT_THAT(ran.err,
-                Like("* (weights *, history 384 KiB, scratch and overhead *); --gpu-memory is " +
-                     std::to_string(less) + "; give it more, *\n"));
+        refuses(ran, "layer streaming needs at least " + std::to_string(needed) + " bytes "));
+    EXPECT_THAT(
+        ran.err,
+        Like("* (weights *, history 384 KiB, scratch and overhead *), but --gpu-memory is " +
+             std::to_string(less) + "; raise it, *\n"));
   }
   const Json all = Json::parse(with(std::uint64_t{1} << 30).out).at("streaming");
   EXPECT_EQ(all.at("resident_layers"), 3);
@@ -223,13 +224,14 @@ TEST_F(Planning, WhatStreamingNeedsAtLeastIsWithLayersThatStay) {
     return run_on("plan", {"--streaming", "--slots", "9", "--gpu-memory", std::to_string(bytes)});
   };
   const Ran refused = with(0);
-  const std::uint64_t needed = std::stoull(refused.err.substr(refused.err.find("needs ") + 6));
+  const std::uint64_t needed = std::stoull(refused.err.substr(refused.err.find("at least ") + 9));
   const Json plenty = json_on("plan", {"--streaming", "--slots", "9", "--gpu-memory", "1GiB"});
   const auto of = [&](const char* part, const char* key) { return number(plenty.at(part), key); };
   EXPECT_EQ(needed, of("total", "bytes") - of("weights", "extent") + of("streaming", "device"));
   EXPECT_EQ(plenty.at("streaming").at("resident_layers"), 3);
   EXPECT_EQ(with(needed).exit_code, 0);
-  EXPECT_TRUE(refuses(with(needed - 1), "layer streaming needs " + std::to_string(needed) + " "));
+  EXPECT_TRUE(
+      refuses(with(needed - 1), "layer streaming needs at least " + std::to_string(needed) + " "));
 }
 
 TEST_F(Planning, StreamingTextIsForPeople) {
@@ -240,13 +242,13 @@ TEST_F(Planning, StreamingTextIsForPeople) {
       Like(kPlanText +
            "layer streaming\n"
            "device          517.2 KiB   weights, with padding\n"
-           "  outer         160.2 KiB   4 tensors of no layer\n"
+           "  outer         160.2 KiB   4 tensors outside the layers\n"
            "  resident            0 B   0 of 3 layers stay\n"
            "  slots           357 KiB   2 of 178.5 KiB, in which 3 layers take turns\n"
            "staging            32 MiB   4 pinned buffers, for weights that are not pinned\n"
-           "token           532.5 KiB   copied for each\n"
-           "one slot        338.8 KiB   the device's weights, no layer staying\n"
-           "closed form         1 MiB   StreamingConfig: one slot, K and V; all in f32\n\n" +
+           "token           532.5 KiB   copied for each token\n"
+           "one slot        338.8 KiB   weights on the device with one slot\n"
+           "closed form         1 MiB   StreamingConfig: one slot with K and V, all in f32\n\n" +
            kRegionsText + "device *\n...\ndevice * slot.1\nstaging *\n...\nstaging * staging.3\n"));
   EXPECT_THAT(run_on("plan", {"--streaming", "--gpu-memory", "1GiB"}).out,
               Like("...\n  resident        534 KiB   3 of 3 layers stay\n"
@@ -321,26 +323,56 @@ TEST_F(Planning, FitSaysWhatTheBusCarries) {
   EXPECT_FALSE(refused.at("fits"));
   const Ran text = run(asked(ceiling * 1.01));
   EXPECT_THAT(text.err, Like("tapedeck: nothing fits: * is too slow: the bus carries *\n"));
-  EXPECT_THAT(text.out,
-              Like(kModelText +
-                   "host      692.8 KiB left, bound by --host-memory\n"
-                   "device    1.4 MiB free, --gpu-memory, copies 64 MiB a second\n\n"
-                   "1. full cache on the device: does not fit\n"
-                   "    device: * MiB of 1.4 MiB, * KiB missing\n"
-                   "    up to * tokens of context, * of a prompt at a time, * of a decode step\n"
-                   "    would fit with --kv *\n"
-                   "    would fit with --weights-type f16\n"
-                   "2. layer streaming through two slots: does not fit\n"
-                   "    device, at least: * MiB of 1.4 MiB, * KiB missing\n"
-                   "    host: 692.8 KiB of 692.8 KiB, 0 B left\n"
-                   "    with 0 layers that stay 1.4 MiB: a token copies 532.5 KiB:"
-                   " 123.1 tokens a second at most, and 124.3 are asked\n"
-                   "...\n"
-                   "3. first layers on the device: does not fit\n"
-                   "    2 layers on the device; the reference decoder does not run this\n"
-                   "...\n"
-                   "4. host only: does not fit\n"
-                   "...\n"));
+  EXPECT_THAT(
+      text.out,
+      Like(kModelText +
+           "host      692.8 KiB left, limited by --host-memory\n"
+           "device    1.4 MiB free, --gpu-memory, copies 64 MiB a second\n\n"
+           "1. full cache on the device: does not fit\n"
+           "    device: * MiB, which is * KiB (* bytes) more than the 1.4 MiB of --gpu-memory\n"
+           "    would fit with --context *\n"
+           "    would fit with --ubatch *\n"
+           "    would fit with --kv *\n"
+           "    would fit with --weights-type f16\n"
+           "2. layer streaming through two slots: does not fit\n"
+           "    device, at least: * MiB, which is * KiB (* bytes) more than the *\n"
+           "    host: 692.8 KiB of 692.8 KiB, 0 B left\n"
+           "    with 0 resident layers, 1.4 MiB on the device: each token copies 532.5 KiB,"
+           " at most 123.1 tokens a second, fewer than the 124.3 requested\n"
+           "...\n"
+           "3. first layers on the device: does not fit\n"
+           "    2 layers on the device; the reference decoder does not run this\n"
+           "...\n"
+           "4. host only: does not fit\n"
+           "...\n"));
+}
+
+TEST_F(Planning, FitSaysHowManyBytesAreMissing) {
+  const std::uint64_t total = number(json_on("plan", {}).at("total"), "bytes");
+  const std::string host =
+      kModelText + "host      * left, limited by --host-memory\n\n1. host only: does not fit\n";
+  const std::string needs = "    host: " + to_iec(total) + ", which is ";
+  const auto text = [&](std::uint64_t memory) {
+    return run_on("fit", {"--host-memory", std::to_string(memory)}).out;
+  };
+  const auto missing = [&](std::uint64_t bytes) {
+    return needs + to_iec(bytes) + " (" + std::to_string(bytes) + " bytes) more than the ";
+  };
+  // Nothing helps, and so nothing is suggested.
+  EXPECT_THAT(text(0), Like(host + missing(total) + "0 B of --host-memory\n"));
+  EXPECT_THAT(text(1000), Like(host + missing(total - 1000) + "1000 B of --host-memory\n"));
+  EXPECT_THAT(text(total - 1), Like(host + needs + "1 B more than the * MiB of --host-memory\n" +
+                                    "    would fit with --context 768\n"
+                                    "    would fit with --ubatch 511\n"
+                                    "    would fit with --kv q8_0\n"
+                                    "    would fit with --weights-type f16\n"));
+  EXPECT_THAT(
+      text(total),
+      Like(kModelText +
+           "host      * left, limited by --host-memory\n\n1. host only: fits\n    host: " +
+           to_iec(total) + " of " + to_iec(total) + ", 0 B left\n" +
+           "    room for 1024 tokens of context, 512 prompt tokens at a time, or 150 tokens "
+           "in a decode step\n"));
 }
 
 TEST_F(Planning, FitAsksTheHostWhereNothingIsSaid) {

@@ -67,7 +67,7 @@ TEST_F(Report, DoesNotTakeItsRecordingsPlace) {
   std::filesystem::create_symlink(recording_, page_);
   for (const std::string& out : {recording_, page_}) {
     EXPECT_TRUE(refuses(run({"report", recording_, "-o", out}),
-                        out + " would replace what is read from it"));
+                        out + " would be overwritten while it is read"));
   }
   EXPECT_EQ(content_of(recording_), before);
 }

@@ -87,7 +87,8 @@ TEST_F(Resident, APartIsJudgedByItsOwnBytes) {
   const auto at = static_cast<off_t>(fs::file_size(model_) - tail.size());
   ASSERT_EQ(::pread(file.get(), tail.data(), tail.size(), at), static_cast<ssize_t>(tail.size()));
   const Json parts = resident(model_).at("parts");
-  EXPECT_GT(cached_of(parts.at(3)), kTensorBytes);  // the kernel may reclaim some of its clean pages
+  EXPECT_GT(cached_of(parts.at(3)),
+            kTensorBytes);  // the kernel may reclaim some of its clean pages
   EXPECT_LT(cached_of(parts.at(1)), kTensorBytes / 2);
   EXPECT_LT(cached_of(parts.at(2)), kTensorBytes / 2);
 }
@@ -95,19 +96,20 @@ TEST_F(Resident, APartIsJudgedByItsOwnBytes) {
 TEST_F(Resident, TextFitsIn80Columns) {
   const std::string bar = "  [*] * %   * of ";
   const std::string text = run({"resident", model_}).out;
-  EXPECT_THAT(text, Like("in the page cache, for every process\n\n" + model_.string() + "\n" + bar +
-                         "     5 MiB\n\n"
-                         "before the layers" +
-                         bar +
-                         "     1 MiB\n"
-                         "layer 0          " +
-                         bar +
-                         "     1 MiB\n"
-                         "layer 1          " +
-                         bar +
-                         "     1 MiB\n"
-                         "after the layers " +
-                         bar + "     2 MiB\n"));
+  EXPECT_THAT(
+      text, Like("in the page cache, which all processes share\n\n" + model_.string() + "\n" + bar +
+                 "     5 MiB\n\n"
+                 "before the layers" +
+                 bar +
+                 "     1 MiB\n"
+                 "layer 0          " +
+                 bar +
+                 "     1 MiB\n"
+                 "layer 1          " +
+                 bar +
+                 "     1 MiB\n"
+                 "after the layers " +
+                 bar + "     2 MiB\n"));
   EXPECT_LE(width_of(text), 80U);
 }
 

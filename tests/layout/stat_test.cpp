@@ -44,6 +44,18 @@ TEST(Stat, TheLineIsUsedAndReservedInWholeMebibytes) {
   EXPECT_EQ(out.str(), stat.line() + device.line());
 }
 
+TEST(Stat, TheLineNeverRoundsASizeToZero) {
+  Stat stat;
+  stat.weights = {.reserved = 788_KiB, .used = 788_KiB};
+  stat.scratch = {.reserved = 28_KiB, .used = 27'136};
+  stat.history = {.reserved = 512_MiB, .used = 1};
+  EXPECT_EQ(stat.line(), "weights: 788/788 KiB | scratch: 26.5/28 KiB | history: 1 B/512 MiB");
+  stat.weights = {.reserved = 1_MiB, .used = 1_MiB - 1};
+  stat.scratch = {.reserved = 1_MiB - 1, .used = 0};
+  stat.history = {.reserved = 1_MiB, .used = 1_MiB};
+  EXPECT_EQ(stat.line(), "weights: 1/1 MiB | scratch: 0/1 MiB | history: 1/1 MB");
+}
+
 TEST(Stat, TheLineOfALayout) {
   Layout layout({.weights = 4_MiB, .scratch = 2_MiB, .history = 3_MiB}, {.talks = 3});
   (void)layout.weights().take(3_MiB + 100);

@@ -66,6 +66,18 @@ foreach(way IN ITEMS find_package add_subdirectory pkg_config)
   endif()
 endforeach()
 
+# A mistyped component is refused with a list of those that exist, before any target is imported, so
+# a script can check it. CMake wraps the lines of the message. A semicolon would split the pattern.
+string(REPLACE " " "[ \n]+" refusal "tapedeck has no component 'telemtry'. its components are \
+cuda, fit, heap_hook, llama_cpp, model, spill, telemetry, weights\\.")
+add_test(NAME package.unknown_component
+  COMMAND ${CMAKE_COMMAND} -D tapedeck_DIR=${prefix}/${CMAKE_INSTALL_LIBDIR}/cmake/tapedeck
+    -P ${CMAKE_CURRENT_SOURCE_DIR}/unknown_component.cmake)
+set_tests_properties(package.unknown_component PROPERTIES
+  LABELS package
+  FIXTURES_REQUIRED tapedeck_prefix
+  PASS_REGULAR_EXPRESSION "${refusal}")
+
 # The reference decoder, which users may copy, needs only the installed package.
 if(TARGET tapedeck_cli)
   set(model ${CMAKE_CURRENT_BINARY_DIR}/decoder_model.bin)

@@ -76,8 +76,9 @@ struct Stat {
   std::uint64_t gpus = 0;
   std::array<DeviceStat, kMostGpus> gpu{};  ///< The first `gpus` of them.
 
-  /// `weights: 12/4096 MB | scratch: 1/64 MB | history: 3/512 MB`: used and reserved, in whole MiB.
-  /// The line of the reporter that engines know, whose "MB" is 2^20 bytes; `text` has IEC units.
+  /// `weights: 12/4096 MB | scratch: 26.5/64 KiB | history: 3/512 MB`: used and reserved bytes of
+  /// each tape. This is the form of the upstream reporter that engines know: whole MiB, called "MB".
+  /// A tape of which a size would round to 0 has IEC units instead, as `text` has.
   [[nodiscard]] std::string line() const;
 
   /// All figures of the list (stat_fields.hpp), several lines, in IEC units. Tapes of the host that

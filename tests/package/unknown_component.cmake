@@ -1,0 +1,3 @@
+cmake_minimum_required(VERSION 3.25)
+find_package(tapedeck REQUIRED COMPONENTS weights telemtry)
+message(STATUS "found")
