@@ -14,6 +14,7 @@
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/made_model.hpp"
+#include "cli/option_table.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/talks.hpp"
@@ -292,7 +293,7 @@ void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
                   fmt::format("Write how the memory went to this file in the end, as JSON lines: a"
                               " sample after each pass, the newest {} of them, and the phases",
                               kMostSamples))
-      ->option_text("FILE");
+      ->type_name(kFile);
 }
 
 }  // namespace
@@ -305,9 +306,12 @@ void add_decode(CLI::App& program, int& exit_code) {
   command
       ->add_option("MODEL", a.model,
                    "GGUF file (f32, f16, bf16, q8_0), or llama2.c checkpoint, version 0")
+      ->type_name(kFile)
       ->required();
-  command->add_option("--tokenizer", a.tokenizer,
-                      "A tokenizer file of llama2.c [the one in a GGUF file; MODEL.tokenizer]");
+  command
+      ->add_option("--tokenizer", a.tokenizer,
+                   "A tokenizer file of llama2.c [the one in a GGUF file; MODEL.tokenizer]")
+      ->type_name(kFile);
   // Taken as it is, whatever brackets or dashes it has; each one is a conversation.
   command
       ->add_option_function<std::string>(
@@ -323,7 +327,7 @@ void add_decode(CLI::App& program, int& exit_code) {
   command->add_option("--temperature", a.temperature, "0: always the best token")
       ->capture_default_str();
   add_whole_number(*command, "--seed", a.seed, "Of the sampling")->capture_default_str();
-  add_threads(*command, a.threads, "Threads that compute")->capture_default_str();
+  add_threads(*command, a.threads, "Threads that compute [the machine's]");
   command->add_flag("--ids", a.ids, "Print token ids instead of text");
   command->add_flag("--stat", a.stat, "Show where the memory stands");
   add_telemetry_options(*command, a.telemetry);

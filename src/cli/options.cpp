@@ -12,6 +12,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "cli/option_table.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/engines/llama_cpp/profile.hpp"
@@ -122,7 +123,9 @@ CLI::Option* as_size(CLI::Option* option) {
 }
 
 void add_model(CLI::App& command, std::string& path) {
-  command.add_option("MODEL", path, "GGUF, safetensors, llama2.c, or a folder of them")->required();
+  command.add_option("MODEL", path, "GGUF, safetensors, llama2.c, or a folder of them")
+      ->type_name(kFile)
+      ->required();
 }
 
 CLI::Option* add_threads(CLI::App& command, unsigned& threads, const std::string& what) {
@@ -144,6 +147,7 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
   command
       .add_option("MODEL", arguments.model,
                   "GGUF, safetensors, config.json, llama2.c, or a folder of them")
+      ->type_name(kFile)
       ->required();
   add_text("--profile", "native: what a layout allocates; llama.cpp: what that engine would",
            "native|llama.cpp",

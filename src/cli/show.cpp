@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/option_table.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_text.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -93,7 +94,7 @@ void add_show(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "show", "Shows a model's header, hyperparameters and tensors, or what is broken and where.");
   auto path = std::make_shared<std::string>();
-  command->add_option("MODEL", *path, "The model")->required();
+  command->add_option("MODEL", *path, "The model")->type_name(kFile)->required();
   command->callback([path, &exit_code] { exit_code = show(*path); });
 }
 
