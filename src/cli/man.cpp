@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -178,9 +179,10 @@ std::string examples() {
   return text;
 }
 
-// The description of a command as man(1) lists it: "plans the memory of language models".
+// The first sentence of a description, as apropos(1) lists it: "ranks the ways to run a model".
 std::string summary(const CLI::App& command) {
   std::string text = command.get_description();
+  text = text.substr(0, text.find(". "));
   if (text.ends_with('.')) text.pop_back();
   const auto is_upper = [&](std::size_t i) {
     return i < text.size() && std::isupper(static_cast<unsigned char>(text[i])) != 0;

@@ -149,7 +149,7 @@ TEST_F(ZshCompletion, DescribesValues) {
                         ::testing::StartsWith("--profile=["),
                         ::testing::EndsWith("]:native|llama.cpp:(native llama.cpp)"))));
   EXPECT_THAT(plan, ::testing::Contains(":MODEL:_files"));
-  EXPECT_THAT(plan, ::testing::Contains(::testing::EndsWith("\\[f16\\]]:TYPE[,TYPE]: ")));
+  EXPECT_THAT(plan, ::testing::Contains(::testing::EndsWith("\\]]:TYPE[,TYPE]: ")));
   EXPECT_THAT(given("top"), ::testing::Contains(::testing::EndsWith("]:FOLDER:_files -/")));
   EXPECT_THAT(given("decode"), ::testing::Contains(::testing::EndsWith("]:[HOST]\\:PORT: ")));
 }
