@@ -173,8 +173,10 @@ std::string exit_status() {
 
 std::string examples() {
   std::string text = ".SH EXAMPLES\n";
+  const char* before = "";
   for (const auto& [what, line] : kExamples) {
-    text += fmt::format(".PP\n{}\n.PP\n.RS 4\n.EX\n{}\n.EE\n.RE\n", roff(what), roff(line));
+    text += fmt::format("{}{}\n.PP\n.RS 4\n.EX\n{}\n.EE\n.RE\n", before, roff(what), roff(line));
+    before = ".PP\n";
   }
   return text;
 }

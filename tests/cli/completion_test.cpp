@@ -61,8 +61,9 @@ class BashCompletion : public Completion {
   [[nodiscard]] Words offered(const Words& words) const {
     std::string command = "compopt() { echo \"$@\"; }; COMP_WORDS=(tapedeck";
     for (const std::string& word : words) command += " '" + word + "'";
-    return lines_of(command + "); COMP_CWORD=" + std::to_string(words.size()) +
-                    "; _tapedeck; for word in \"${COMPREPLY[@]}\"; do echo \"$word\"; done");
+    return lines_of(
+        command + "); COMP_CWORD=" + std::to_string(words.size()) +
+        "; _tapedeck; for word in \"${COMPREPLY[@]}\"; do printf '%s\\n' \"$word\"; done");
   }
 };
 
