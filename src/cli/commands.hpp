@@ -9,10 +9,13 @@
 
 namespace tapedeck::cli {
 
+void add_completion(CLI::App& program, int& exit_code);
 void add_decode(CLI::App& program, int& exit_code);
 void add_fit(CLI::App& program, int& exit_code);
 void add_gpus(CLI::App& program, int& exit_code);
 void add_make_model(CLI::App& program, int& exit_code);
+/// After all other commands, whose pages it prints.
+void add_man(CLI::App& program, int& exit_code);
 void add_plan(CLI::App& program, int& exit_code);
 void add_report(CLI::App& program, int& exit_code);
 void add_resident(CLI::App& program, int& exit_code);

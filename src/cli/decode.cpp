@@ -14,6 +14,7 @@
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/made_model.hpp"
+#include "cli/option_table.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/talks.hpp"
@@ -293,7 +294,7 @@ void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
                   fmt::format("At the end, write a recording of the memory to this file, as JSON"
                               " lines: the phases, and the last {} samples, one after each pass",
                               kMostSamples))
-      ->option_text("FILE");
+      ->type_name(kFile);
 }
 
 }  // namespace
@@ -306,9 +307,12 @@ void add_decode(CLI::App& program, int& exit_code) {
   command
       ->add_option("MODEL", a.model,
                    "A GGUF file (f32, f16, bf16, q8_0) or a llama2.c checkpoint of version 0")
+      ->type_name(kFile)
       ->required();
-  command->add_option("--tokenizer", a.tokenizer,
-                      "A llama2.c tokenizer file [the one in a GGUF file, else MODEL.tokenizer]");
+  command
+      ->add_option("--tokenizer", a.tokenizer,
+                   "A llama2.c tokenizer file [the one in a GGUF file, else MODEL.tokenizer]")
+      ->type_name(kFile);
   // A prompt is taken literally, even if it has brackets or dashes. Each one is a conversation.
   command
       ->add_option_function<std::string>(
@@ -326,7 +330,7 @@ void add_decode(CLI::App& program, int& exit_code) {
                    "Randomness of the sampling; 0 always chooses the best token")
       ->capture_default_str();
   add_whole_number(*command, "--seed", a.seed, "Seed of the sampling")->capture_default_str();
-  add_threads(*command, a.threads, "Number of threads that compute")->capture_default_str();
+  add_threads(*command, a.threads, "Number of threads that compute [the machine's]");
   command->add_flag("--ids", a.ids, "Print token ids instead of text");
   command->add_flag("--stat", a.stat, "Show the memory in use, live and at the end");
   add_telemetry_options(*command, a.telemetry);

@@ -49,7 +49,7 @@ int run(int argc, const char* const* argv) {
   program.require_subcommand(1);
   int exit_code = 0;
   for (const auto add : {add_plan, add_fit, add_show, add_warm, add_resident, add_decode,
-                         add_make_model, add_gpus, add_top, add_report}) {
+                         add_make_model, add_gpus, add_top, add_report, add_completion, add_man}) {
     add(program, exit_code);
   }
   try {

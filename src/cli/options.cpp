@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include "cli/option_table.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/engines/llama_cpp/profile.hpp"
@@ -129,6 +130,7 @@ CLI::Option* as_size(CLI::Option* option) {
 
 void add_model(CLI::App& command, std::string& path) {
   command.add_option("MODEL", path, "A GGUF, safetensors or llama2.c file, or a folder")
+      ->type_name(kFile)
       ->required();
 }
 
@@ -169,6 +171,7 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
   command
       .add_option("MODEL", arguments.model,
                   "A GGUF, safetensors, config.json or llama2.c file, or a folder")
+      ->type_name(kFile)
       ->required();
   add_text("--profile",
            "Plan what a layout allocates (native), or what llama.cpp would allocate [native]",

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cli/commands.hpp"
+#include "cli/option_table.hpp"
 #include "cli/output.hpp"
 #include "os/new_file.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -43,8 +44,11 @@ void add_report(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "report", "Makes a page to look at of what `decode --record` has written.");
   auto arguments = std::make_shared<ReportArguments>();
-  command->add_option("RECORDING", arguments->recording, "A recording, JSON lines")->required();
-  command->add_option("-o,--output", arguments->out, "The page, HTML [standard output]");
+  command->add_option("RECORDING", arguments->recording, "A recording, JSON lines")
+      ->type_name(kFile)
+      ->required();
+  command->add_option("-o,--output", arguments->out, "The page, HTML [standard output]")
+      ->type_name(kFile);
   command->callback([arguments, &exit_code] { exit_code = report(*arguments); });
 }
 

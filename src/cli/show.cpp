@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/option_table.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_text.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -94,7 +95,7 @@ void add_show(CLI::App& program, int& exit_code) {
       "show",
       "Shows a model's header, hyperparameters and tensors, or where its files are broken.");
   auto path = std::make_shared<std::string>();
-  command->add_option("MODEL", *path, "A model's file or folder")->required();
+  command->add_option("MODEL", *path, "A model's file or folder")->type_name(kFile)->required();
   command->callback([path, &exit_code] { exit_code = show(*path); });
 }
 

@@ -17,6 +17,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/option_table.hpp"
 #include "cli/output.hpp"
 #include "cli/top_view.hpp"
 #include "os/descriptor.hpp"
@@ -292,6 +293,7 @@ void add_top(CLI::App& program, int& exit_code) {
   command->add_option("WHICH", arguments->which, "A process, or the name of a layout [all of them]")
       ->option_text("PID|NAME");
   command->add_option("--folder", arguments->folder, "Where they are published")
+      ->type_name(kFolder)
       ->capture_default_str();
   command->add_flag("--once", arguments->once, "One look, as text");
   command->callback([arguments, &exit_code] { exit_code = top(*arguments); });

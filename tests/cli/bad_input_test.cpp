@@ -46,7 +46,7 @@ struct BadLine {
 TEST_F(BadInput, CommandLines) {
   const std::string none =
       "a subcommand is required: plan, fit, show, warm, resident, decode, make-model, gpus, top, "
-      "report; ";
+      "report, completion, man; ";
   const std::string unexpected = "The following argument was not expected: *";
   const std::string no_size = ": not a size: * (24GiB, 1.5G, 512M, 1000)\n";
   const std::string too_large = ": * is too large; the maximum is 18446744073709551615\n";
@@ -73,6 +73,11 @@ TEST_F(BadInput, CommandLines) {
            {"", "MODEL is required\n", "plan|fit|show|warm|resident|decode"},
            {"make-model", "OUT is required\n"},
            {"make-model OUT --dim 64", "--layers is required\n"},
+           {"completion", "SHELL is required\n"},
+           {"completion tcsh", "SHELL: tcsh not in {bash,zsh,fish}\n"},
+           {"man nonsense", "COMMAND: nonsense not in {plan,"},
+           {"man plan --folder FOLDER", "COMMAND excludes --folder\n"},
+           {"man --folder /no/folder", "open of /no/folder/tapedeck-plan.1 failed: ENOENT"},
            {"make-model OUT --layers 1", "--dim is required\n"},
            {"report", "RECORDING is required\n"},
            {"gpus", unexpected, "0|--all"},
@@ -97,7 +102,7 @@ TEST_F(BadInput, CommandLines) {
            {"decode MODEL --gpu-memory 0 --device", "--gpu-memory cannot be 0; ",
             "gpu|auto|host-sim"},
            {"decode MODEL --publish=a/b", ""},
-           {"decode MODEL --record", "--record: 1 required TEXT missing\n"},
+           {"decode MODEL --record", "--record: 1 required FILE missing\n"},
            {"decode MODEL --record", "open of * failed: ENOENT", "/no/file"},
            {"decode MODEL --record", "stat failed: ENOENT", "|"},
            {"decode MODEL --record", "*" + not_regular, "/dev/full"},

@@ -274,7 +274,7 @@ TEST(Program, TellsItsVersionAndHelp) {
   EXPECT_THAT(run({"--version"}).out, Like("tapedeck *.*.*\n"));
   EXPECT_THAT(run({"--help"}).out, Like("...\n  warm *\n...\n"));
   for (const char* command : {"plan", "fit", "show", "warm", "resident", "decode", "make-model",
-                              "gpus", "top", "report"}) {
+                              "gpus", "top", "report", "completion", "man"}) {
     const Ran help = run({command, "--help"});
     EXPECT_EQ(help.exit_code, 0);
     EXPECT_THAT(help.out, Like(std::string("*\nUsage: tapedeck ") + command + " *\n...\n"));
