@@ -95,8 +95,7 @@ class DecodePlanner {
     add_buffer(name, type.value_or(options_.element), width * options_.batch);
   }
   void add_buffer(const char* name, DType type, const CheckedSize& size) {
-    const std::uint64_t elements =
-        internal::fits(size, "DecodeBuffersOptions::batch", options_.batch);
+    const std::uint64_t elements = internal::fits(size);
     if (elements == 0) return;
     out_.append({.name = std::string("decode.") + name,
                  .role = RegionRole::decode,

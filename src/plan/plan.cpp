@@ -74,7 +74,7 @@ Plan plan_of(const Model& model, const PlanOptions& options) {
   out.weights = internal::plan_weights(model, options, out.warnings);
   out.history = profile.plan_history(model.shape, options, cells);
   profile.plan_scratch(model, options, cells, out);
-  static_cast<void>(fits(total_bytes(out), "PlanOptions::overhead", options.overhead));
+  static_cast<void>(fits(total_bytes(out)));
   static_cast<void>(fits(CheckedSize(out.history.bytes()) * out.talks));
 
   // Every assumption made so far has added a warning.
@@ -159,7 +159,9 @@ Plan make_plan(const Model& model, const PlanOptions& options) {
       names += (names.empty() ? " with " : " and ") + std::string(one.name) + " of " +
                std::to_string(options.*one.value);
     }
-    throw InvalidArgument({.argument = internal::kThePlan}, std::string(error.message()) + names,
+    const SizeOption& largest = blamed.front();
+    throw InvalidArgument({.argument = largest.name, .value = options.*largest.value},
+                          std::string(error.message()) + names,
                           blamed.size() == 1 ? "use a smaller value" : "use smaller values");
   }
 }
