@@ -99,7 +99,7 @@ TEST_F(Warm, TextIsForPeople) {
                             "present   *\n"
                             "huge      *\n"
                             "faults    * minor, * major\n"));
-  EXPECT_THAT(warm({"--way", "map"}).out, Like("file      *: 5 MiB, map (as asked)\n...\n"));
+  EXPECT_THAT(warm({"--way", "map"}).out, Like("file      *: 5 MiB, map (as requested)\n...\n"));
 }
 
 TEST_F(Warm, ADeadlineThatPassedIsExitCode4) {
