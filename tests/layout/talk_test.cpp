@@ -12,6 +12,7 @@
 #include "base/thrown.hpp"
 #include "layout/side_kinds.hpp"
 #include "layout/side_plan.hpp"
+#include "layout/talk_core.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -161,6 +162,18 @@ TYPED_TEST(TalkContract, ATalkThatGoesOnIsNotRobbed) {
   layout.talk(0).prepare(kPageRows);  // has room, so it only reports that it continues
   EXPECT_THROW(layout.talk(1).prepare(2 * kPageRows), OutOfMemory);
   EXPECT_EQ(layout.talk(0).advance(kPageRows), 0U);
+}
+
+// `stat` comes between the two stores of `advance`.
+TEST(TalkPeak, IsAtLeastWhatIsUsedWhileATokenIsAdded) {
+  TapePlan plan(TapeKind::history);
+  plan.append({.name = "k", .role = RegionRole::kv, .bytes = 4096, .growth = {16, 256}});
+  Tape tape = Tape::start(4_KiB);
+  internal::TalkCore<internal::HostMemory> talk(0, tape, {.plan = &plan});
+  talk.tokens = 3;
+  const TapeStat history = talk.stat().history;
+  EXPECT_EQ(history.used, 48U);
+  EXPECT_EQ(history.peak, 48U);
 }
 
 }  // namespace
