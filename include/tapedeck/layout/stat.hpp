@@ -37,6 +37,7 @@ struct DeviceStat {
   std::uint64_t capacity = 0;
   std::uint64_t longest_talk = 0;  ///< As those of `Stat`.
   std::uint64_t largest_talk = 0;
+  std::uint64_t cleared_tokens = 0;
   std::uint64_t pool_held = 0;  ///< Bytes of physical pages below growing or aligned tapes,
   std::uint64_t pool_free = 0;  ///< and of these, in use by nobody.
 
@@ -58,7 +59,7 @@ inline constexpr std::size_t kMostGpus = 8;
 /// @endcode
 struct Stat {
   std::uint32_t size = sizeof(Stat);  ///< First, so that a reader of another version can tell.
-  std::uint32_t version = 4;
+  std::uint32_t version = 5;
   TapeStat weights{};
   TapeStat scratch{};
   /// Summed over all talks, as `TalkStat::history`; `peak` and `spilled_peak` are then upper
@@ -73,6 +74,8 @@ struct Stat {
   std::uint64_t largest_talk = 0;   ///< The most bytes that one talk's history has ever used.
   std::uint64_t passes = 0;         ///< Calls of `clear_pass`.
   std::uint64_t conversations = 0;  ///< Calls of `clear_talk`.
+  /// Tokens that talks held when they were cleared.
+  std::uint64_t cleared_tokens = 0;
   std::uint64_t gpus = 0;
   std::array<DeviceStat, kMostGpus> gpu{};  ///< The first `gpus` of them.
 
