@@ -290,7 +290,8 @@ void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
   command
       .add_option("--record", options.record,
                   fmt::format("Write how the memory went to this file in the end, as JSON lines: a"
-                              " sample after each pass, the newest {} of them, and the phases",
+                              " sample after each pass, the newest {} of them, the phases, and the"
+                              " date, host, model and command line with its prompts",
                               kMostSamples))
       ->option_text("FILE");
 }

@@ -23,6 +23,10 @@ struct RecorderOptions {
   std::size_t samples = 4096;   ///< Kept, the newest; 1 at least, 2^24 at most.
   /// No two samples that `pass` takes are nearer than this; not negative. 0: one each pass.
   std::chrono::microseconds at_least_apart{};
+  /// What is recorded, for the report's header; empty: unknown. The recorder adds the host's name
+  /// and the date itself. Each is cut after `kRunTextBytes`.
+  std::string model{};    ///< The model's file or name.
+  std::string command{};  ///< The command line.
 };
 
 /// Keeps samples of a layout's `Stat` and of what was in use between them, and the phases it goes
@@ -86,6 +90,7 @@ class Recorder {
   Layout& layout_;
   PeakWatch watch_;
   RecorderOptions options_;
+  RecordedRun run_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   RecordedSample newest_;            // made again and again: clearing it costs more than filling it
   std::size_t words_;                // of a sample

@@ -18,12 +18,27 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Of the format that is written. It is raised where something changes its meaning or goes; figures
-/// may be added. Version 2 has all figures of a sample in one list.
+/// and members may be added. Version 2 has all figures of a sample in one list.
 inline constexpr unsigned kRecordingVersion = 2;
 inline constexpr const char* kRecordingSchema = "tapedeck.recording";
 
 /// The most bytes of the name of a phase: longer ones are cut.
 inline constexpr std::size_t kPhaseNameBytes = 31;
+
+/// The most bytes of each text of a `RecordedRun` that a `Recorder` keeps: longer ones are cut.
+inline constexpr std::size_t kRunTextBytes = 4096;
+/// The latest `RecordedRun::began`: the end of the year 9999.
+inline constexpr std::uint64_t kLatestBeginning = 253'402'300'799;
+
+/// Which run was recorded, noted while it was recorded. What is unknown is empty. Texts out of a
+/// file may be anything, of any length: escape them before you show them.
+struct RecordedRun {
+  /// Seconds since 1970-01-01 00:00 UTC by the host's clock; `kLatestBeginning` at most.
+  std::optional<std::uint64_t> began{};
+  std::string host{};     ///< The host's name.
+  std::string model{};    ///< As the engine calls it, often a file.
+  std::string command{};  ///< The command line.
+};
 
 /// Where a layout stood at one moment. Thread-safety: a value, as all below.
 struct RecordedSample {
@@ -73,6 +88,7 @@ struct RecordedPhase {
 /// @endcode
 struct Recording {
   std::string layout{};     ///< Its name, for people.
+  RecordedRun run{};        ///< Clear here what must not be written, such as the host's name.
   std::size_t gpus = 0;     ///< Devices of the layout; `kMostGpus` at most.
   std::uint64_t taken = 0;  ///< Samples ever taken, those that were lost since, too.
   std::vector<RecordedRegion> regions{};
@@ -94,7 +110,8 @@ struct Recording {
   ///
   /// | line    | members                                                                       |
   /// |---------|-------------------------------------------------------------------------------|
-  /// | first   | `schema`: "tapedeck.recording"; `version`; `layout`: its name; `gpus`;        |
+  /// | first   | `schema`: "tapedeck.recording"; `version`; `layout`: its name; `run`: what is |
+  /// |         | known of `began`, `host`, `model` and `command` of `RecordedRun`; `gpus`;     |
   /// |         | `figures`: their names, "layout.passes", "host.scratch.used", "gpu0.tokens",  |
   /// |         | and "host.scratch.most_in_use", the most since the sample before; `regions`:  |
   /// |         | of the plan, `place`, `tape`, `name`, `offset`, `bytes`, `bytes_per_token`;   |
