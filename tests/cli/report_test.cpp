@@ -7,6 +7,8 @@
 
 #include "cli/models.hpp"
 #include "cli/program.hpp"
+#include "os/process.hpp"
+#include "tapedeck/telemetry/recording/recording.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -49,6 +51,29 @@ TEST_F(Report, IsAPageAndAdvice) {
   EXPECT_EQ(printed.exit_code, 0);
   EXPECT_EQ(printed.out, page);
   EXPECT_EQ(printed.err, advice);
+}
+
+// As the run was recorded, whichever host makes the page.
+TEST_F(Report, SaysWhatWasRecorded) {
+  const RecordedRun recorded = read_recording(recording_).run;
+  EXPECT_EQ(recorded.host, internal::os::host_name());
+  EXPECT_EQ(recorded.model, model_);
+  EXPECT_THAT(recorded.command,
+              Like("*tapedeck decode " + model_ + " -p bo -p bi -n 40 --record " + recording_));
+  const std::string page = run({"report", recording_}).out;
+  for (const std::string& fact : {recorded.host, recorded.model, recorded.command}) {
+    EXPECT_NE(page.find("<bdi>" + fact + "</bdi>"), std::string::npos) << fact;
+  }
+  EXPECT_NE(page.find("<dt>Recorded</dt><dd id=\"date\"><time datetime=\"20"), std::string::npos);
+}
+
+TEST_F(Report, HasTheCommandLineAsAShellTakesIt) {
+  const Ran ran =
+      run({"decode", model_, "-p", "it's a $HOME", "-p", "", "-n", "3", "--record", recording_});
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_THAT(read_recording(recording_).run.command,
+              Like("*tapedeck decode " + model_ + R"( -p 'it'\''s a $HOME' -p '' -n 3 --record )" +
+                   recording_));
 }
 
 TEST_F(Report, RefusesWhatItCannotReadOrWrite) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/amounts.hpp"
+#include "base/printable.hpp"
 #include "layout/stat_walk.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
@@ -133,20 +134,32 @@ TEST_F(ReportInBrowser, TellsWhatIsPointedAt) {
   };
   const auto told = [&](std::size_t i, const char* phase) {
     const RecordedSample sample = recording.sample(i);
-    return internal::time_text(sample.at - recording.marks[0].at) + ", " + phase + ": in use " +
-           to_iec(sample.peaks.scratch) + ", committed " + to_iec(sample.stat.scratch.committed) +
-           ", peak " + to_iec(sample.stat.scratch.peak);
+    return internal::time_text(sample.at - recording.marks[0].at) + ", " + phase + "\nin use " +
+           to_iec(sample.peaks.scratch) + "\ncommitted " + to_iec(sample.stat.scratch.committed) +
+           "\npeak " + to_iec(sample.stat.scratch.peak);
   };
   EXPECT_EQ(press("ArrowRight"), told(0, "load"));
   EXPECT_EQ(press("ArrowRight"), told(1, "load"));
   EXPECT_EQ(press("PageDown"), told(21, "load"));
   EXPECT_EQ(press("ArrowLeft"), told(20, "load"));
+  EXPECT_EQ(press("End"), told(recording.samples() - 1, "decode"));
+  EXPECT_EQ(press("Home"), told(0, "load"));
+  EXPECT_EQ(press("Escape"), "");
   const json pointed = browser.run(
       "const svg = document.querySelectorAll('figure.chart')[1].querySelector('svg');"
       "const box = svg.getBoundingClientRect();"
       "svg.dispatchEvent(new PointerEvent('pointermove', {clientX: box.right - 1}));"
       "return svg.closest('figure').querySelector('output').textContent;");
   EXPECT_EQ(pointed, told(recording.samples() - 1, "decode"));
+  // To the left of the pointer, within the plot, and with the cursor in every chart.
+  EXPECT_EQ(browser.run("const box = e => e.getBoundingClientRect();"
+                        "const figure = document.querySelectorAll('figure.chart')[1];"
+                        "const shown = box(figure.querySelector('output'));"
+                        "const plot = box(figure.querySelector('.plot'));"
+                        "const lines = document.querySelectorAll('.cursor[d=\"M1000 0V100\"]');"
+                        "return [shown.left > plot.left && shown.right < plot.right,"
+                        " lines.length == document.querySelectorAll('figure.chart').length];"),
+            json({true, true}));
   EXPECT_THAT(browser.console(), IsEmpty());
 }
 
@@ -154,6 +167,7 @@ TEST_F(ReportInBrowser, ShowsHostileNamesAndRunsNothing) {
   const Browser browser;
   BusyLayout busy;
   Recording recording = busy_recording(busy, kHostile);
+  recording.run = {.began = 0, .host = kHostile, .model = kHostile, .command = kHostile};
   for (RecordedRegion& region : recording.regions) region.name = kHostile;
   for (std::uint64_t& word : recording.words) word = word % 7 == 0 ? UINT64_MAX : word;
   open(browser, report_html(recording));
@@ -168,6 +182,11 @@ TEST_F(ReportInBrowser, ShowsHostileNamesAndRunsNothing) {
     const json text =
         browser.run(std::string("return document.querySelector('") + where + "').textContent");
     EXPECT_THAT(text.get<std::string>(), ::testing::StartsWith(start)) << where;
+  }
+  for (const char* const id : {"host", "model", "command"}) {
+    EXPECT_EQ(browser.run(std::string("return document.getElementById('") + id + "').textContent"),
+              internal::printable(kHostile))
+        << id;
   }
   const json phase = browser.run("return document.querySelectorAll('.phases bdi')[1].textContent");
   EXPECT_THAT(phase.get<std::string>(), ::testing::StartsWith("x</script>"));
@@ -198,7 +217,7 @@ TEST_F(ReportInBrowser, HasSomethingToSayOfAnEmptyRecording) {
   const Browser browser;
   open(browser, report_html(Recording()));
   EXPECT_EQ(browser.run("return document.querySelector('#advice p').textContent"),
-            "Nothing was recorded, and there is nothing to tell.");
+            "The recording has no samples to give advice on.");
   EXPECT_THAT(browser.console(), IsEmpty());
 }
 

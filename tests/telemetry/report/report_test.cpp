@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/telemetry/recording/phases.hpp"
 #include "tapedeck/telemetry/recording/recorder.hpp"
 #include "telemetry/report/text.hpp"
 #include "telemetry/report/timeline.hpp"
@@ -24,6 +26,13 @@ TEST(ReportText, WritesHashesAsBrowsersDo) {
   EXPECT_EQ(report::base64_of_hex("666f6f"), "Zm9v");
   EXPECT_EQ(report::base64_of_hex("666f6f626172"), "Zm9vYmFy");
   EXPECT_EQ(report::base64_of_hex("fbff"), "+/8=");
+}
+
+TEST(ReportText, WritesDatesInUtc) {
+  EXPECT_EQ(report::DateText(0).for_people(), "1970-01-01 00:00:00 UTC");
+  EXPECT_EQ(report::DateText(1'709'251'199).for_people(), "2024-02-29 23:59:59 UTC");
+  EXPECT_EQ(report::DateText(1'764'309'474).for_browsers(), "2025-11-28T05:57:54Z");
+  EXPECT_EQ(report::DateText(kLatestBeginning).for_people(), "9999-12-31 23:59:59 UTC");
 }
 
 /// What was kept, with each sample at a time of its own, however fast this machine is.
@@ -161,6 +170,60 @@ TEST(ReportPhases, AreBesideAndBelowEachOther) {
   EXPECT_EQ(picture.names.size(), 4U);  // the deep one is in the table
 }
 
+/// The element of a page that has this id, with its tags.
+std::string element_of(const std::string& page, const std::string& id) {
+  const std::size_t begin = page.find("id=\"" + id + "\"");
+  return begin == std::string::npos ? "" : page.substr(begin, page.find('\n', begin) - begin);
+}
+
+TEST(Report, SaysWhatWasRecorded) {
+  const Recording recording = {.run = {.began = 1'764'309'474,
+                                       .host = "h<b>",
+                                       .model = "m&\"'{{layout}}",
+                                       .command = "tapedeck </code><script>\x1b[2J"}};
+  const std::string page = report_html(recording);
+  EXPECT_EQ(element_of(page, "date"),
+            "id=\"date\"><time datetime=\"2025-11-28T05:57:54Z\">2025-11-28 05:57:54 UTC</time>"
+            "</dd></div>");
+  EXPECT_EQ(element_of(page, "host"), "id=\"host\"><bdi>h&lt;b&gt;</bdi></dd></div>");
+  EXPECT_EQ(element_of(page, "model"),
+            "id=\"model\"><bdi>m&amp;&quot;&apos;{{layout}}</bdi></dd></div>");
+  EXPECT_EQ(element_of(page, "command"),
+            "id=\"command\"><code><bdi>tapedeck &lt;/code&gt;&lt;script&gt;\\x1b[2J</bdi></code>"
+            "</dd></div>");
+}
+
+TEST(Report, ShowsNothingOfWhatIsUnknown) {
+  const std::string page = report_html(Recording());
+  for (const char* const id : {"date", "host", "model", "command"}) {
+    EXPECT_EQ(element_of(page, id), "") << id;
+  }
+}
+
+TEST(Report, HasTheValuesThatTheChartsShow) {
+  Layout layout(kSizes);
+  Recorder recorder(layout);
+  Phases phases(layout, &recorder);
+  for (const std::size_t mib : {3U, 1U}) {
+    const PhaseScope phase(phases, mib == 3 ? "prefill" : "</script>");
+    (void)layout.scratch().take(mib * 1_MiB);
+    layout.clear_pass();
+    recorder.pass();
+  }
+  Recording recording = recording_at(recorder, [](std::uint64_t i) { return 10'000 + 30'000 * i; });
+  for (std::size_t i = 0; i < 4; ++i) recording.marks[i].at = 20'000 * i;
+  const std::string page = report_html(recording);
+  const std::string begin = "<script id=\"data\" type=\"application/json\">";
+  const std::size_t at = page.find(begin) + begin.size();
+  const auto data = nlohmann::json::parse(page.substr(at, page.find("</script>", at) - at));
+  EXPECT_EQ(data["x"], nlohmann::json({166, 666}));
+  EXPECT_EQ(data["moment"], nlohmann::json({"10 ms, prefill", "40 ms, </script>"}));
+  ASSERT_EQ(data["charts"].size(), 3U);
+  EXPECT_EQ(data["charts"][1]["in_use"], nlohmann::json({"3 MiB", "1 MiB"}));
+  EXPECT_EQ(data["charts"][1]["committed"], nlohmann::json({"4 MiB", "4 MiB"}));
+  EXPECT_EQ(data["charts"][1]["peak"], nlohmann::json({"3 MiB", "3 MiB"}));
+}
+
 TEST(Report, IsBoundedWhateverTheNamesAre) {
   BusyLayout busy;
   Recorder recorder(busy.layout, {.name = std::string(1_MiB, '<')});
@@ -173,9 +236,12 @@ TEST(Report, IsBoundedWhateverTheNamesAre) {
                                  .bytes = 1_KiB};
   recording.regions.assign(5000, region);
   recording.marks.assign(5000, {.at = 0, .entered = std::string(10'000, '"')});
+  const std::string long_text(1_MiB, '<');
+  recording.run = {
+      .began = UINT64_MAX, .host = long_text, .model = long_text, .command = long_text};
   const std::string page = report_html(recording);
   EXPECT_LT(page.size(), 2_MiB);
-  EXPECT_NE(page.find("And 4000 regions more."), std::string::npos);
+  EXPECT_NE(page.find("4000 more regions are not listed."), std::string::npos);
   EXPECT_EQ(page.find("<<"), std::string::npos);
 }
 
