@@ -12,6 +12,7 @@
 #include "cli/models.hpp"
 #include "cli/program.hpp"
 #include "cli/tmux.hpp"
+#include "layout/cache_region.hpp"
 #include "telemetry/published.hpp"
 
 namespace tapedeck::tests {
@@ -41,7 +42,7 @@ std::vector<std::string> names_in(const std::string& text) {
 const std::string kProcess = " RSS * MiB   swap 0 B   faults *, major *\n";
 std::string look_of(const std::string& heading, const std::string& process = kProcess) {
   return heading +
-         "\n passes 1*   conversations 0   tokens 0   talks 2\n"
+         "\n passes 1*   conversations ended 0   talks 2\n"
          " spills 0 (0 B now)   refused 0   growth steps 0\n" +
          process +
          "\n                     used        peak   committed    reserved    headroom\n"
@@ -85,10 +86,11 @@ TEST_F(Top, ShowsALayoutOnce) {
   EXPECT_THAT(once(), Like(look_of(" chat  process *  running * published * ago ") + "\n" +
                            kLegend + "\n"));
   chat_->kill();
-  EXPECT_THAT(once(),
-              Like(look_of(" chat  process *  DEAD: these are its last figures *published * ago ",
-                           " RSS, swap and faults are unknown: there is no such process here\n") +
-                   "\n" + kLegend + "\n"));
+  EXPECT_THAT(
+      once(),
+      Like(look_of(" chat  process *  DEAD: last known values *published * ago ",
+                   " RSS, swap and faults are unknown: the process cannot be seen from here\n") +
+           "\n" + kLegend + "\n"));
 }
 
 TEST_F(Top, ShowsDevicesAndWhatRanFull) {
@@ -105,6 +107,77 @@ TEST_F(Top, ShowsDevicesAndWhatRanFull) {
               Like(" busy  process *\n passes *   tokens 3   talks 2\n"
                    " spills 0 (0 B now)   refused 1   growth steps *\n RSS *\n\n * headroom\n" +
                    tapes + "\n" + kLegend + "\n"));
+}
+
+/// Of a plan for two talks of 1024 tokens each, with 7 tokens in one of them and room for 9 more.
+Plan plan_of_tokens() {
+  Plan plan;
+  plan.talks = 2;
+  plan.history.append(cache_region("layers.0.k", RegionRole::kv, 1024, 1024));
+  return plan;
+}
+struct TokensLayout : Layout {
+  TokensLayout() : Layout(plan_of_tokens(), {.commit = Commit::with_talks, .growth_step = 1}) {
+    talk(0).prepare(16);
+    talk(0).advance(7);
+  }
+};
+
+TEST_F(Top, ShowsHowFullTheTalksAre) {
+  TokensLayout layout;
+  StatPublisher publisher(layout, "full", folder_.path());
+  const auto expect_shown = [&](const std::string& bar, const std::string& tokens) {
+    const std::string shown = once({"full"});
+    EXPECT_LE(width_of(shown), 80U);
+    EXPECT_THAT(shown, Like("...\n tokens       [" + bar + "]" + tokens +
+                            " of      2048,  unknown tokens/s\n...\n"));
+  };
+  expect_shown("#" + std::string(21, '.'), "        7");
+  layout.talk(0).prepare(1000);
+  layout.talk(0).advance(1000);
+  layout.talk(1).prepare(700);
+  publisher.publish();
+  expect_shown(std::string(10, '#') + std::string(8, '-') + std::string(4, '.'), "     1007");
+}
+
+/// The first line of this beginning and with this text in it, of the next ten that are printed.
+std::string next_line(Piped& top, const std::string& beginning, const std::string& text) {
+  for (int look = 0; look < 10; ++look) {
+    for (const std::string& line : lines_of(top.pipe.read.read_some())) {
+      if (line.starts_with(beginning) && line.find(text) != std::string::npos) return line;
+    }
+  }
+  return "";
+}
+
+TEST_F(Top, ShowsTokensPerSecondFromTwoSamples) {
+  TokensLayout layout;
+  StatPublisher publisher(layout, "fast", folder_.path());
+  Piped top_run(top({"fast"}));
+  EXPECT_THAT(next_line(top_run, "fast ", ""),
+              Like("fast * | tokens 7 of 2048 (unknown/s) | passes 0 | RSS *"));
+  layout.talk(0).advance(5);
+  layout.clear_talk(0);  // its 12 tokens still count
+  publisher.publish();
+  const std::string line = next_line(top_run, "fast ", "tokens 0 of 2048 (");
+  ASSERT_THAT(line, Like("fast * | tokens 0 of 2048 (*/s) | passes 0 (0.0/s) | RSS *"));
+  const double rate = std::stod(line.substr(line.find("2048 (") + 6));
+  EXPECT_GT(rate, 0);
+  EXPECT_LE(rate, 5);  // there is a second between two samples
+  top_run.pipe.read.close();
+}
+
+TEST_F(Top, BeginsAgainWithTheNextPublisherOfAName) {
+  TokensLayout layout;
+  std::optional<StatPublisher> publisher(std::in_place, layout, "again", folder_.path());
+  Piped top_run(top());
+  EXPECT_NE(next_line(top_run, "again ", "tokens 7 of 2048 (unknown/s)"), "");
+  EXPECT_NE(next_line(top_run, "again ", "tokens 7 of 2048 (0.0/s)"), "");
+  publisher.reset();
+  layout.talk(0).rewind(4);
+  publisher.emplace(layout, "again", folder_.path());
+  EXPECT_NE(next_line(top_run, "again ", "tokens 3 of 2048 (unknown/s)"), "");
+  top_run.pipe.read.close();
 }
 
 TEST_F(Top, FindsByProcessAndByName) {
@@ -130,12 +203,11 @@ TEST_F(Top, ShowsWhatIsNoneAsSuchAndPassesOverWhatIsNotOurs) {
 
 TEST_F(Top, PrintsLinesWhereThereIsNoTerminal) {
   Piped top_run(top({"chat"}));
-  const std::string tapes =
-      " | weights: 3/4 MB | scratch: 0/1 MB | history: 0/4 MB | 0 tokens | 1 passes";
+  const std::string tapes = " | weights: 3/4 MB | scratch: 0/1 MB | history: 0/4 MB | passes 1";
   EXPECT_THAT(top_run.pipe.read.read_some(),
-              Like("chat * running" + tapes + " | RSS * MiB, swap 0 B | * faults, * major\n..."));
+              Like("chat * running" + tapes + " | RSS * MiB, swap 0 B | faults *, major *\n..."));
   EXPECT_THAT(top_run.pipe.read.read_some(),
-              Like("chat * running" + tapes + ", 0.0/s | RSS *\n..."));
+              Like("chat * running" + tapes + " (0.0/s) | RSS *\n..."));
   chat_->kill();
   // Nothing will change any more.
   const Ran ran = top_run.finish();
@@ -159,7 +231,8 @@ TEST_F(Top, SeesADecoder) {
   ASSERT_TRUE(decoder.program.waits_to_write());
   const Ran ran = run({"top", name, "--once"});
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
-  EXPECT_THAT(ran.out, Like(" " + name + "  process *\n passes *   conversations *   *\n...\n"));
+  EXPECT_THAT(ran.out,
+              Like(" " + name + "  process *\n passes *   conversations ended *   *\n...\n"));
   decoder.program.send(SIGINT);
   EXPECT_EQ(decoder.program.wait().exit_code, 130);
   EXPECT_TRUE(
@@ -237,7 +310,7 @@ TEST_F(TopOnScreen, ShowsItsOwnerDie) {
   start(tmux);
   EXPECT_TRUE(tmux.shows("running"));
   chat_->kill();
-  EXPECT_TRUE(tmux.shows("DEAD: these are its last figures"));
+  EXPECT_TRUE(tmux.shows("DEAD: last known values"));
   EXPECT_TRUE(tmux.shows("3 MiB"));
   // The next one of its name takes its place.
   OtherPublisher next(folder_.path(), "chat");
