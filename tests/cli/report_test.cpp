@@ -1,4 +1,4 @@
-// A decode is recorded, and its recording becomes a page.
+// Records a decode and generates a page from the recording.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,7 +17,8 @@ class Report : public ::testing::Test {
  protected:
   void SetUp() override {
 #if !defined(TAPEDECK_WITH_REPORTS)
-    GTEST_SKIP() << "built without kainjow's mustache (Debian: libkainjow-mustache-dev)";
+    GTEST_SKIP()
+        << "Tapedeck was built without kainjow's mustache (Debian: libkainjow-mustache-dev)";
 #endif
     const Ran ran =
         run({"decode", model_, "-p", "bo", "-p", "bi", "-n", "40", "--record", recording_});
@@ -46,14 +47,13 @@ TEST_F(Report, IsAPageAndAdvice) {
   for (const std::string phase : {"load", "prefill", "decode"}) {
     EXPECT_NE(page.find("<bdi>" + phase + "</bdi>"), std::string::npos);
   }
-  // The same without a file.
+  // Without a file, the page goes to standard output.
   const Ran printed = run({"report", recording_});
   EXPECT_EQ(printed.exit_code, 0);
   EXPECT_EQ(printed.out, page);
   EXPECT_EQ(printed.err, advice);
 }
 
-// As the run was recorded, whichever host makes the page.
 TEST_F(Report, SaysWhatWasRecorded) {
   const RecordedRun recorded = read_recording(recording_).run;
   EXPECT_EQ(recorded.host, internal::os::host_name());
@@ -87,7 +87,7 @@ TEST_F(Report, RefusesWhatItCannotReadOrWrite) {
   EXPECT_FALSE(std::filesystem::exists(page_));
 }
 
-TEST_F(Report, DoesNotTakeItsRecordingsPlace) {
+TEST_F(Report, DoesNotOverwriteItsRecording) {
   const std::string before = content_of(recording_);
   std::filesystem::create_symlink(recording_, page_);
   for (const std::string& out : {recording_, page_}) {

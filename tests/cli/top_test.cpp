@@ -28,7 +28,7 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-/// The layouts in a view, by their headings.
+/// The names of the layouts in a view, from their headings.
 std::vector<std::string> names_in(const std::string& text) {
   std::vector<std::string> names;
   for (const std::string& line : lines_of(text)) {
@@ -38,7 +38,7 @@ std::vector<std::string> names_in(const std::string& text) {
   return names;
 }
 
-/// How an `OtherPublisher` is shown in 80 columns.
+/// An `OtherPublisher` as it is shown in 80 columns.
 const std::string kProcess = " RSS * MiB   swap 0 B   faults *, major *\n";
 std::string look_of(const std::string& heading, const std::string& process = kProcess) {
   return heading +
@@ -59,7 +59,7 @@ std::string look_of(const std::string& heading, const std::string& process = kPr
 }
 const std::string kLegend = " # used  = peak  - committed  . reserved";
 
-/// With a layout that another process publishes as "chat".
+/// Another process publishes a layout as "chat".
 class Top : public InSharedMemory {
  protected:
   void SetUp() override {
@@ -69,7 +69,7 @@ class Top : public InSharedMemory {
   [[nodiscard]] Words top(const Words& more = {}) const {
     return joined({"top", "--folder", folder_.path()}, more);
   }
-  /// One look, as text.
+  /// The output of `--once`.
   [[nodiscard]] std::string once(const Words& more = {}) const {
     const Ran ran = run(joined(top(more), {"--once"}));
     EXPECT_EQ(ran.exit_code, 0) << ran.err;
@@ -93,7 +93,7 @@ TEST_F(Top, ShowsALayoutOnce) {
            "\n" + kLegend + "\n"));
 }
 
-TEST_F(Top, ShowsDevicesAndWhatRanFull) {
+TEST_F(Top, ShowsDevicesAndRefusals) {
   BusyLayout busy;
   const StatPublisher publisher(busy.layout, "busy", folder_.path());
   std::string tapes;
@@ -189,7 +189,7 @@ TEST_F(Top, FindsByProcessAndByName) {
   EXPECT_THAT(names_in(once()), ElementsAre("chat", "other"));
 }
 
-TEST_F(Top, ShowsWhatIsNoneAsSuchAndPassesOverWhatIsNotOurs) {
+TEST_F(Top, ShowsInvalidFilesAndSkipsThoseOfOthers) {
   overwrite(folder_.path() / "tapedeck.12.34.other", "\x1b[2J");
   const fs::path file = folder_.path() / "tapedeck.12.34.public";
   overwrite(file, "");
@@ -201,7 +201,7 @@ TEST_F(Top, ShowsWhatIsNoneAsSuchAndPassesOverWhatIsNotOurs) {
                    kLegend + "\n"));
 }
 
-TEST_F(Top, PrintsLinesWhereThereIsNoTerminal) {
+TEST_F(Top, PrintsLinesWithoutATerminal) {
   Piped top_run(top({"chat"}));
   const std::string tapes = " | weights: 3/4 MB | scratch: 0/1 MB | history: 0/4 MB | passes 1";
   EXPECT_THAT(top_run.pipe.read.read_some(),
@@ -209,13 +209,13 @@ TEST_F(Top, PrintsLinesWhereThereIsNoTerminal) {
   EXPECT_THAT(top_run.pipe.read.read_some(),
               Like("chat * running" + tapes + " (0.0/s) | RSS *\n..."));
   chat_->kill();
-  // Nothing will change any more.
+  // It ends, since nothing can change any more.
   const Ran ran = top_run.finish();
   EXPECT_THAT(ran.out, Like("...\nchat * dead" + tapes + "\n"));
   EXPECT_EQ(ran.exit_code, 0);
 }
 
-TEST_F(Top, EndsWhenNobodyReadsItsLines) {
+TEST_F(Top, EndsWhenItsReaderIsGone) {
   Piped top_run(top());
   EXPECT_NE(top_run.pipe.read.read_some(), "");
   top_run.pipe.read.close();
@@ -224,7 +224,7 @@ TEST_F(Top, EndsWhenNobodyReadsItsLines) {
 
 TEST_F(Top, SeesADecoder) {
   const std::string name = "test-" + std::to_string(::getpid());
-  // It says more than the pipe holds and waits, since nobody reads.
+  // It prints more than the pipe holds, and waits for a reader.
   Piped decoder({"decode", made_large(), "-n", "0", "--ids", "-p", "a", "-p", "b", "-p", "c",
                  "--publish=" + name},
                 4096);
@@ -239,14 +239,14 @@ TEST_F(Top, SeesADecoder) {
       refuses(run({"top", name, "--once"}), "no layout of this user is published as " + name));
 }
 
-/// `tapedeck top` on a screen.
+/// `tapedeck top` in a terminal.
 class TopOnScreen : public Top {
  protected:
   void SetUp() override {
     Top::SetUp();
     if (const auto why = no_tmux()) GTEST_SKIP() << *why;
   }
-  /// What was there before is there again.
+  /// The terminal is as it was before.
   static void expect_restored(const Tmux& tmux) {
     EXPECT_TRUE(comes_true([&] { return tmux.flag("alternate_on") == "0"; }));
     EXPECT_TRUE(tmux.shows("before"));
@@ -259,7 +259,7 @@ class TopOnScreen : public Top {
   void start(const Tmux& tmux) const {
     tmux.type("clear; echo before");
     EXPECT_TRUE(tmux.shows("before"));
-    // Typed in a line that is gone before anything is looked for.
+    // The alternate screen hides the line that is typed here.
     tmux.type(built_path("tapedeck").string() + " top --folder " + folder_.path().string() +
               "; echo code $?");
     EXPECT_TRUE(tmux.shows("q quits"));
@@ -285,7 +285,7 @@ TEST_F(TopOnScreen, FitsTheSmallestTerminal) {
 TEST_F(TopOnScreen, FollowsTheWindow) {
   const Tmux tmux(200, 50);
   start(tmux);
-  // With bars that are as wide as the window, over their figures, and the legend at its end.
+  // Bars as wide as the window, with the values below them, and the legend in the last row.
   const auto fills = [](std::size_t columns, std::size_t rows) {
     return ::testing::Truly([=](const std::string& screen) {
       const std::vector<std::string> lines = lines_of(screen);
@@ -296,7 +296,7 @@ TEST_F(TopOnScreen, FollowsTheWindow) {
   EXPECT_TRUE(tmux.becomes(fills(200, 50)));
   tmux.resize(100, 20);
   EXPECT_TRUE(tmux.becomes(fills(100, 20)));
-  tmux.resize(90, 9);  // too low for bars over their figures
+  tmux.resize(90, 9);  // too few rows for values below the bars
   EXPECT_TRUE(tmux.becomes(Like(" *\n *\n *\n *\n weights *3 MiB of *\n *\n *\n\n*q quits\n")));
   tmux.resize(40, 5);
   EXPECT_TRUE(tmux.shows(" more lines"));
@@ -312,7 +312,7 @@ TEST_F(TopOnScreen, ShowsItsOwnerDie) {
   chat_->kill();
   EXPECT_TRUE(tmux.shows("DEAD: last known values"));
   EXPECT_TRUE(tmux.shows("3 MiB"));
-  // The next one of its name takes its place.
+  // The next publisher of that name replaces it.
   OtherPublisher next(folder_.path(), "chat");
   EXPECT_TRUE(tmux.shows("running"));
   EXPECT_TRUE(tmux.becomes(::testing::Not(::testing::HasSubstr("DEAD"))));
@@ -322,7 +322,7 @@ TEST_F(TopOnScreen, ShowsItsOwnerDie) {
 TEST_F(TopOnScreen, RestoresTheTerminalOnSignals) {
   const Tmux tmux(80, 24);
   start(tmux);
-  tmux.press("C-z");  // is no signal here
+  tmux.press("C-z");  // not a signal here
   tmux.press("C-\\\\");
   tmux.press("x");
   tmux.press("C-c");

@@ -35,7 +35,8 @@ TEST(ReportText, WritesDatesInUtc) {
   EXPECT_EQ(report::DateText(kLatestBeginning).for_people(), "9999-12-31 23:59:59 UTC");
 }
 
-/// What was kept, with each sample at a time of its own, however fast this machine is.
+/// The recording with the times of its samples replaced, so that they do not depend on this
+/// machine.
 Recording recording_at(const Recorder& recorder, std::uint64_t (*at)(std::uint64_t sample)) {
   Recording recording = recorder.recording();
   const std::size_t words = recording.words.size() / recording.samples();
@@ -43,7 +44,7 @@ Recording recording_at(const Recorder& recorder, std::uint64_t (*at)(std::uint64
   return recording;
 }
 
-TEST(ReportTimeline, ShowsTheMostOfManySamples) {
+TEST(ReportTimeline, ShowsTheMaximumOfManySamples) {
   Layout layout(kSizes);
   Recorder recorder(layout, {.samples = 10'000});
   for (std::size_t pass = 0; pass < 5000; ++pass) {
@@ -81,7 +82,7 @@ TEST(ReportTimeline, DrawsStepsFromSampleToSample) {
   EXPECT_EQ(scratch.peak_line, "M0 100V100H0V75H111V0H444V0H1000");
 }
 
-TEST(ReportTimeline, GivesAMomentSomeWidth) {
+TEST(ReportTimeline, GivesASingleMomentSomeWidth) {
   Layout layout(kSizes);
   Recorder recorder(layout);
   recorder.sample();
@@ -95,7 +96,7 @@ TEST(ReportTimeline, GivesAMomentSomeWidth) {
   EXPECT_TRUE(report::charts_of(Recording()).empty());
 }
 
-TEST(ReportTimeline, FillsAHistoryByTokens) {
+TEST(ReportTimeline, FillsAHistoryWithTokens) {
   Plan plan;
   plan.talks = 2;
   plan.history.append(cache_region("layers.0.k", RegionRole::kv, 4096, 1024));
@@ -112,13 +113,13 @@ TEST(ReportTimeline, FillsAHistoryByTokens) {
   ASSERT_EQ(history.columns.size(), 4U);
   EXPECT_EQ(history.columns[0].in_use, 200_KiB);
   EXPECT_EQ(history.columns[2].in_use, 300_KiB + 128_KiB);
-  // Of what was in use since the sample before, the most counts.
+  // The maximum since the sample before counts.
   EXPECT_EQ(history.columns[3].in_use, history.columns[2].in_use);
   EXPECT_EQ(layout.stat().history.used, 0U);
   EXPECT_EQ(history.columns[3].peak, history.columns[2].in_use);
 }
 
-TEST(ReportTimeline, HasAPlannedHistoryInUseWhereNobodyCountsTokens) {
+TEST(ReportTimeline, CountsAPlannedHistoryAsUsedIfTokensAreNotCounted) {
   Plan plan;
   plan.history.append(cache_region("layers.0.k", RegionRole::kv, 4096, 1024));
   Layout layout(plan);
@@ -128,7 +129,7 @@ TEST(ReportTimeline, HasAPlannedHistoryInUseWhereNobodyCountsTokens) {
   EXPECT_EQ(history.columns[0].in_use, 4_MiB);
 }
 
-TEST(ReportPhases, AreNoMoreBandsThanCanBeSeen) {
+TEST(ReportPhases, HaveNoMoreBandsThanAreVisible) {
   std::vector<RecordedPhase> phases;
   for (std::uint64_t i = 0; i < 100'000; ++i) {
     phases.push_back(
@@ -143,7 +144,7 @@ TEST(ReportPhases, AreNoMoreBandsThanCanBeSeen) {
   EXPECT_EQ(picture.names[1].total, 450'000U);
 }
 
-TEST(ReportPhases, AreOfNoMoreNamesThanAnybodyReads) {
+TEST(ReportPhases, HaveALimitedNumberOfNames) {
   std::vector<RecordedPhase> phases;
   for (std::uint64_t i = 0; i < 1000; ++i) {
     phases.push_back({.name = std::to_string(i), .begin = i, .end = UINT64_MAX});
@@ -155,7 +156,7 @@ TEST(ReportPhases, AreOfNoMoreNamesThanAnybodyReads) {
   EXPECT_EQ(picture.names.back().total, UINT64_MAX);
 }
 
-TEST(ReportPhases, AreBesideAndBelowEachOther) {
+TEST(ReportPhases, AreBesideOrBelowEachOther) {
   const report::PhasesPicture picture =
       report::picture({{.name = "prefill", .begin = 0, .end = 400, .depth = 0},
                        {.name = "attention", .begin = 100, .end = 200, .depth = 1},
@@ -167,7 +168,7 @@ TEST(ReportPhases, AreBesideAndBelowEachOther) {
   EXPECT_EQ(picture.bands[1].width, 100U);
   EXPECT_EQ(picture.bands[1].depth, 1U);
   EXPECT_EQ(picture.bands[2].x, 500U);
-  EXPECT_EQ(picture.names.size(), 4U);  // the deep one is in the table
+  EXPECT_EQ(picture.names.size(), 4U);  // the table has the deep one, too
 }
 
 /// The element of a page that has this id, with its tags.
@@ -224,7 +225,7 @@ TEST(Report, HasTheValuesThatTheChartsShow) {
   EXPECT_EQ(data["charts"][1]["peak"], nlohmann::json({"3 MiB", "3 MiB"}));
 }
 
-TEST(Report, IsBoundedWhateverTheNamesAre) {
+TEST(Report, HasABoundedSizeWhateverTheTextsAre) {
   BusyLayout busy;
   Recorder recorder(busy.layout, {.name = std::string(1_MiB, '<')});
   recorder.sample();
