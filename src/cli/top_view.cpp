@@ -31,8 +31,8 @@ std::string spread_over(const std::string& left, const std::string& right, std::
 
 std::size_t cells_of(std::uint64_t part, std::uint64_t whole, std::size_t cells) {
   if (whole == 0 || part == 0) return 0;
-  return std::clamp<std::size_t>(internal::scaled(part, whole, cells), 1,
-                                 cells);  // at least one, to be visible
+  // At least one, so that it is visible.
+  return std::clamp<std::size_t>(internal::scaled(part, whole, cells), 1, cells);
 }
 
 // The bar of a tape in a line in which other text takes `beside` characters.
@@ -92,7 +92,7 @@ std::string rate_text(const Look& look, Place place) {
   return fmt::format("{:.1f}", look.rates->tokens[place.is_device() ? 1 + place.device() : 0]);
 }
 
-// A plan whose talks nothing ends has no capacity.
+// The capacity is 0 if the plan does not limit the length of a talk.
 std::string capacity_text(std::uint64_t capacity) {
   return capacity == 0 ? "unlimited" : std::to_string(capacity);
 }
@@ -142,8 +142,7 @@ std::optional<std::uint64_t> resident(const os::ProcessMemory& memory) {
 }
 
 std::string process_text(const Look& look) {
-  if (!look.faults)
-    return " RSS, swap and faults are unknown: the process cannot be seen from here";
+  if (!look.faults) return " RSS, swap and faults are unknown: the process is not visible here";
   return fmt::format(" RSS {}   swap {}   faults {}, major {}", size_text(resident(look.memory)),
                      size_text(look.memory.swapped),
                      counted(look, look.faults->minor, &Rates::minor_faults),

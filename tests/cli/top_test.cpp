@@ -86,11 +86,10 @@ TEST_F(Top, ShowsALayoutOnce) {
   EXPECT_THAT(once(), Like(look_of(" chat  process *  running * published * ago ") + "\n" +
                            kLegend + "\n"));
   chat_->kill();
-  EXPECT_THAT(
-      once(),
-      Like(look_of(" chat  process *  DEAD: last known values *published * ago ",
-                   " RSS, swap and faults are unknown: the process cannot be seen from here\n") +
-           "\n" + kLegend + "\n"));
+  EXPECT_THAT(once(),
+              Like(look_of(" chat  process *  DEAD: last known values *published * ago ",
+                           " RSS, swap and faults are unknown: the process is not visible here\n") +
+                   "\n" + kLegend + "\n"));
 }
 
 TEST_F(Top, ShowsDevicesAndRefusals) {
