@@ -218,7 +218,7 @@ TEST(Report, HasTheValuesThatTheChartsShow) {
   const std::size_t at = page.find(begin) + begin.size();
   const auto data = nlohmann::json::parse(page.substr(at, page.find("</script>", at) - at));
   EXPECT_EQ(data["x"], nlohmann::json({166, 666}));
-  EXPECT_EQ(data["moment"], nlohmann::json({"10 ms, prefill", "40 ms, </script>"}));
+  EXPECT_EQ(data["moment"], nlohmann::json({"10.0 ms, prefill", "40.0 ms, </script>"}));
   ASSERT_EQ(data["charts"].size(), 3U);
   EXPECT_EQ(data["charts"][1]["in_use"], nlohmann::json({"3 MiB", "1 MiB"}));
   EXPECT_EQ(data["charts"][1]["committed"], nlohmann::json({"4 MiB", "4 MiB"}));
