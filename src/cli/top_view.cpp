@@ -142,7 +142,8 @@ std::optional<std::uint64_t> resident(const os::ProcessMemory& memory) {
 }
 
 std::string process_text(const Look& look) {
-  if (!look.faults) return " RSS, swap and faults are unknown: the process is not visible here";
+  if (!look.faults)
+    return " RSS, swap and faults are unknown: its process is gone or not visible here";
   return fmt::format(" RSS {}   swap {}   faults {}, major {}", size_text(resident(look.memory)),
                      size_text(look.memory.swapped),
                      counted(look, look.faults->minor, &Rates::minor_faults),

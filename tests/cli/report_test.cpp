@@ -69,10 +69,10 @@ TEST_F(Report, SaysWhatWasRecorded) {
 
 TEST_F(Report, HasTheCommandLineAsAShellTakesIt) {
   const Ran ran =
-      run({"decode", model_, "-p", "it's a $HOME", "-p", "", "-n", "3", "--record", recording_});
+      run({"decode", model_, "-p", "it's a $HOME", "-p", "", "-n", "30", "--record", recording_});
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_THAT(read_recording(recording_).run.command,
-              Like("*tapedeck decode " + model_ + R"( -p 'it'\''s a $HOME' -p '' -n 3 --record )" +
+              Like("*tapedeck decode " + model_ + R"( -p 'it'\''s a $HOME' -p '' -n 30 --record )" +
                    recording_));
 }
 

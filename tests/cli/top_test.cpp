@@ -29,7 +29,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 }
 
 /// The names of the layouts in a view, from their headings.
-std::vector<std::string> names_in(const std::string& text) {
+std::vector<std::string> shown_layouts(const std::string& text) {
   std::vector<std::string> names;
   for (const std::string& line : lines_of(text)) {
     if (const auto end = line.find("  process "); end < line.size())
@@ -86,10 +86,11 @@ TEST_F(Top, ShowsALayoutOnce) {
   EXPECT_THAT(once(), Like(look_of(" chat  process *  running * published * ago ") + "\n" +
                            kLegend + "\n"));
   chat_->kill();
-  EXPECT_THAT(once(),
-              Like(look_of(" chat  process *  DEAD: last known values *published * ago ",
-                           " RSS, swap and faults are unknown: the process is not visible here\n") +
-                   "\n" + kLegend + "\n"));
+  EXPECT_THAT(
+      once(),
+      Like(look_of(" chat  process *  DEAD: last known values *published * ago ",
+                   " RSS, swap and faults are unknown: its process is gone or not visible here\n") +
+           "\n" + kLegend + "\n"));
 }
 
 TEST_F(Top, ShowsDevicesAndRefusals) {
@@ -100,10 +101,13 @@ TEST_F(Top, ShowsDevicesAndRefusals) {
     for (const char* const tape : {"weights", "scratch", "history"}) {
       tapes += std::string(" ") + place + tape + " *[*]\n * * * * *\n";
     }
+    const bool first_gpu = std::string(place) == "gpu0 ";  // its talks are empty
+    const std::string tokens = *place == '\0' ? "3" : first_gpu ? "0" : "5";
+    tapes += std::string(" ") + place + "tokens *[*] * " + tokens + " of      2048, *\n";
   }
   EXPECT_LE(width_of(once({"busy"})), 80U);
   EXPECT_THAT(once({"busy"}),
-              Like(" busy  process *\n passes *   tokens 3   talks 2\n"
+              Like(" busy  process *\n passes *   conversations ended 1   talks 2\n"
                    " spills 0 (0 B now)   refused 1   growth steps *\n RSS *\n\n * headroom\n" +
                    tapes + "\n" + kLegend + "\n"));
 }
@@ -181,11 +185,11 @@ TEST_F(Top, BeginsAgainWithTheNextPublisherOfAName) {
 
 TEST_F(Top, FindsByProcessAndByName) {
   OtherPublisher other(folder_.path(), "other");
-  EXPECT_THAT(names_in(once({"chat"})), ElementsAre("chat"));
+  EXPECT_THAT(shown_layouts(once({"chat"})), ElementsAre("chat"));
   const std::string process = std::to_string(StatReader(other.path()).published().process);
   EXPECT_THAT(once({process}), Like(" other  process " + process + " *\n...\n"));
-  EXPECT_THAT(names_in(once({process})), ElementsAre("other"));
-  EXPECT_THAT(names_in(once()), ElementsAre("chat", "other"));
+  EXPECT_THAT(shown_layouts(once({process})), ElementsAre("other"));
+  EXPECT_THAT(shown_layouts(once()), ElementsAre("chat", "other"));
 }
 
 TEST_F(Top, ShowsInvalidFilesAndSkipsThoseOfOthers) {
@@ -349,7 +353,7 @@ TEST_F(TopOnScreen, ShowsSeveralLayouts) {
   const OtherPublisher b(folder_.path(), "b");
   const Tmux tmux(80, 26);
   start(tmux);
-  EXPECT_TRUE(tmux.becomes(::testing::ResultOf(names_in, ElementsAre("a", "b", "chat"))));
+  EXPECT_TRUE(tmux.becomes(::testing::ResultOf(shown_layouts, ElementsAre("a", "b", "chat"))));
   quit(tmux);
 }
 
