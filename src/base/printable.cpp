@@ -27,18 +27,18 @@ std::string escaped(std::string_view bytes) {
   return text;
 }
 
-// Does not cut inside a UTF-8 character.
-std::string_view beginning(std::string_view text, std::size_t bytes) {
+}  // namespace
+
+std::string_view beginning(std::string_view text, std::size_t bytes) noexcept {
+  if (text.size() <= bytes) return text;
   while (bytes != 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0U) == 0x80U) --bytes;
   return text.substr(0, bytes);
 }
 
-}  // namespace
-
 std::string printable(std::string_view text, std::size_t most) {
   const bool is_cut = text.size() > most;
   std::string shown;
-  for (std::string_view left = is_cut ? beginning(text, most) : text; !left.empty();) {
+  for (std::string_view left = beginning(text, most); !left.empty();) {
     const std::size_t control = control_bytes(left);
     shown += control == 0 ? std::string(left.substr(0, 1)) : escaped(left.substr(0, control));
     left.remove_prefix(std::max<std::size_t>(control, 1));

@@ -292,7 +292,8 @@ void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
   command
       .add_option("--record", options.record,
                   fmt::format("At the end, write a recording of the memory to this file, as JSON"
-                              " lines: the phases, and the last {} samples, one after each pass",
+                              " lines: the phases, the last {} samples, one after each pass, and"
+                              " the date, host, model and command line with its prompts",
                               kMostSamples))
       ->type_name(kFile);
 }

@@ -42,12 +42,14 @@ int report(const ReportArguments& arguments) {
 
 void add_report(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
-      "report", "Makes a page to look at of what `decode --record` has written.");
+      "report", "Turns a recording of `decode --record` into an HTML page, and prints advice.");
   auto arguments = std::make_shared<ReportArguments>();
-  command->add_option("RECORDING", arguments->recording, "A recording, JSON lines")
+  command->add_option("RECORDING", arguments->recording, "A recording in JSON lines")
       ->type_name(kFile)
       ->required();
-  command->add_option("-o,--output", arguments->out, "The page, HTML [standard output]")
+  command
+      ->add_option("-o,--output", arguments->out,
+                   "Write the HTML page to this file [standard output]")
       ->type_name(kFile);
   command->callback([arguments, &exit_code] { exit_code = report(*arguments); });
 }

@@ -13,6 +13,7 @@
 #include "llama/talk.hpp"
 #include "os/descriptor.hpp"
 #include "os/new_file.hpp"
+#include "os/process.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/telemetry/live/stat_publisher.hpp"
 #include "tapedeck/telemetry/metrics/metrics_server.hpp"
@@ -144,12 +145,31 @@ std::string phase_line(const PhaseFigures& phase) {
   return fmt::format("phase {}: {}{}\n", phase.name, counted, peaks);
 }
 
+// An argument as it is typed into a shell.
+std::string quoted(const std::string& argument) {
+  constexpr std::string_view kPlain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789%+,-./:=@_";
+  if (!argument.empty() && argument.find_first_not_of(kPlain) == std::string::npos) return argument;
+  std::string text = "'";
+  for (const char c : argument) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+// The command line of this process; empty if it is unknown.
+std::string command_line() {
+  std::string line;
+  for (const std::string& argument : internal::os::process_arguments()) {
+    line += (line.empty() ? "" : " ") + quoted(argument);
+  }
+  return line;
+}
+
 // Publishes, serves and records a layout's memory while it decodes, as the options say. Tracks
 // phases: "load" from the constructor on, then those of each talk.
 class Telemetry {
  public:
   Telemetry(const TelemetryOptions& options, Layout& layout, std::span<const WeightsFile> files)
-      : recorder_(recorder_for(options, layout)),
+      : recorder_(recorder_for(options, layout, files)),
         phases_(layout, recorder_ ? &*recorder_ : nullptr) {
     phase_.emplace(phases_, "load");
     if (options.record) recording_.emplace(*options.record);
@@ -187,10 +207,12 @@ class Telemetry {
   }
 
  private:
-  static std::optional<Recorder> recorder_for(const TelemetryOptions& options, Layout& layout) {
+  static std::optional<Recorder> recorder_for(const TelemetryOptions& options, Layout& layout,
+                                              std::span<const WeightsFile> files) {
     if (!options.record) return std::nullopt;
-    return std::optional<Recorder>(std::in_place, layout,
-                                   RecorderOptions{.name = kName, .samples = kMostSamples});
+    RecorderOptions recorded = {.name = kName, .samples = kMostSamples, .command = command_line()};
+    if (!files.empty()) recorded.model = files.front().path.string();
+    return std::optional<Recorder>(std::in_place, layout, std::move(recorded));
   }
 
   std::optional<Recorder> recorder_;

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
 #include <iterator>
 #include <memory>
 #include <span>
@@ -19,6 +18,7 @@
 #include "cli/interrupt.hpp"
 #include "cli/option_table.hpp"
 #include "cli/output.hpp"
+#include "cli/top_rates.hpp"
 #include "cli/top_view.hpp"
 #include "os/descriptor.hpp"
 #include "os/terminal.hpp"
@@ -30,15 +30,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kRatesOver = std::chrono::seconds(3);
 constexpr auto kBetweenFrames = std::chrono::milliseconds(500);
 constexpr auto kBetweenLines = std::chrono::seconds(1);
-constexpr int kMostWait = 200;  // milliseconds that a signal may have to wait for us
+constexpr int kMostWait = 200;  // milliseconds until a signal is noticed
 
 constexpr int kInput = 0;
 
-// What xterm, tmux, the Linux console and their like understand. The other screen, without a
-// cursor, and without going on in the next line where one is full.
+// Escape sequences that xterm, tmux, the Linux console and the like understand. On entering:
+// alternate screen, no cursor, no wrapping of long lines.
 constexpr std::string_view kEnter = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 constexpr std::string_view kLeave = "\x1b[m\x1b[?7h\x1b[?25h\x1b[?1049l";
 constexpr std::string_view kHome = "\x1b[H";
@@ -51,7 +50,7 @@ struct TopArguments {
   bool once = false;
 };
 
-// A layout, from when it was found on.
+// A published layout, from the moment it was found.
 class Watched {
  public:
   explicit Watched(PublishedLayout published) : look_{.published = std::move(published)} {
@@ -69,7 +68,7 @@ class Watched {
     if (!reader_) return;
     try {
       look_.state = reader_->state();
-      // What it published last stays to be seen.
+      // Without a consistent record, the last one remains on view.
       if (const auto now = reader_->read()) look_.now = now;
     } catch (const Error& error) {
       look_.refused = error.what();
@@ -79,15 +78,9 @@ class Watched {
   }
 
  private:
-  struct Sample {
-    Clock::time_point time;
-    std::uint64_t passes = 0;
-    os::FaultCount faults{};
-  };
-
   void look_at_process() {
     look_.faults.reset();
-    // Another process may have the number of a dead one.
+    // The ID of a dead process may belong to another one by now.
     if (look_.state != PublisherState::running) return;
     const std::string process = std::to_string(look_.published.process);
     look_.memory = os::process_memory({}, process);
@@ -96,42 +89,35 @@ class Watched {
   }
 
   void take_sample() {
-    if (!look_.now || look_.state != PublisherState::running) return look_.rates.reset();
-    samples_.push_back({.time = Clock::now(),
-                        .passes = look_.now->stat.passes,
-                        .faults = look_.faults.value_or(os::FaultCount())});
-    const Sample& last = samples_.back();
-    while (samples_.size() > 2 && last.time - samples_[1].time > kRatesOver) samples_.pop_front();
-    if (samples_.size() < 2) return;
-    const Sample& first = samples_.front();
-    const std::chrono::duration<double> seconds = last.time - first.time;
-    const auto rate = [&](std::uint64_t before, std::uint64_t now) {
-      return static_cast<double>(now - std::min(before, now)) / seconds.count();
-    };
-    look_.rates = {.passes = rate(first.passes, last.passes),
-                   .minor_faults = rate(first.faults.minor, last.faults.minor),
-                   .major_faults = rate(first.faults.major, last.faults.major)};
+    if (look_.now && look_.state == PublisherState::running) {
+      samples_.add({Clock::now(), look_.now->stat, look_.faults.value_or(os::FaultCount())});
+    } else {
+      samples_.clear();
+    }
+    look_.rates = samples_.rates();
   }
 
   std::unique_ptr<StatReader> reader_;
   Look look_;
-  std::deque<Sample> samples_;
+  RateWindow samples_;
 };
 
-// What is wanted of what is published, as it comes and goes.
+// The published layouts that the user selected, as they come and go.
 class Watch {
  public:
   explicit Watch(const TopArguments& arguments) : arguments_(arguments) {}
 
   void look_again() {
     const std::vector<PublishedLayout> there = wanted();
+    // One that has ended took its file away: another publisher of that process took its name.
+    std::erase_if(all_, [&](const Watched& one) {
+      return one.look().state == PublisherState::ended && is_among(there, one);
+    });
     for (const PublishedLayout& published : there) add_new(published);
     for (Watched& one : all_) one.look_again();
-    // What is gone is shown for as long as there is nothing better.
+    // Layouts that are gone are shown until another one runs.
     if (!any_running()) return;
-    std::erase_if(all_, [&](const Watched& one) {
-      return std::ranges::find(there, path_of(one), &PublishedLayout::path) == there.end();
-    });
+    std::erase_if(all_, [&](const Watched& one) { return !is_among(there, one); });
   }
 
   [[nodiscard]] std::vector<Look> looks() const {
@@ -153,15 +139,21 @@ class Watch {
 
   void throw_where_nothing_is_published() const {
     if (!all_.empty()) return;
-    const std::string how = "decode with --publish, or give your engine a StatPublisher";
+    const std::string how =
+        "run `tapedeck decode --publish`, or add a StatPublisher to your engine";
     if (arguments_.which.empty()) throw InvalidArgument("no layout of this user is published", how);
     throw InvalidArgument("no layout of this user is published as " + printable(arguments_.which),
-                          "`tapedeck top` shows all there are");
+                          "run `tapedeck top` to see all of them");
   }
 
  private:
   [[nodiscard]] static const std::filesystem::path& path_of(const Watched& one) {
     return one.look().published.path;
+  }
+
+  [[nodiscard]] static bool is_among(const std::vector<PublishedLayout>& there,
+                                     const Watched& one) {
+    return std::ranges::find(there, path_of(one), &PublishedLayout::path) != there.end();
   }
 
   [[nodiscard]] std::vector<PublishedLayout> wanted() const {
@@ -178,7 +170,7 @@ class Watch {
     try {
       all_.emplace_back(published);
     } catch (const SystemError& error) {
-      // Another user's, a link that anybody may have put there, or gone meanwhile.
+      // Another user's file, a symbolic link, or a file that is gone by now.
       const int why = error.number();
       if (why != EACCES && why != ELOOP && why != ENOENT) throw;
     }
@@ -188,43 +180,43 @@ class Watch {
   std::vector<Watched> all_;
 };
 
-// While alive, the program has the terminal's other screen and its keys; what was there before
-// comes back with its end, however that comes.
+// While it exists, the program has the terminal's alternate screen and reads single keys. However
+// it ends, the destructor restores the terminal.
 class Screen {
  public:
   Screen() : keys_(os::is_terminal(kInput) ? kInput : -1), key_by_key_(keys_) {
     os::wake_on_resize();
     output_.write(kEnter);
   }
-  // Not by the output, which may have been given up.
+  // Not through `output_`, which stops writing after its reader is gone.
   ~Screen() { static_cast<void>(std::fwrite(kLeave.data(), 1, kLeave.size(), stdout)); }
   Screen(const Screen&) = delete;
   Screen& operator=(const Screen&) = delete;
 
-  // Whether standard output is a terminal that has another screen.
+  // Whether standard output is a terminal with an alternate screen.
   [[nodiscard]] static bool possible() noexcept {
-    const char* const kind = std::getenv("TERM");  // NOLINT(concurrency-mt-unsafe): nobody sets it
+    const char* const kind = std::getenv("TERM");  // NOLINT(concurrency-mt-unsafe): nothing sets it
     return os::is_terminal(kOutput) && kind != nullptr && *kind != '\0' &&
            std::string_view(kind) != "dumb";
   }
 
-  // False when nobody reads.
+  // Returns false if the terminal is gone.
   bool draw(std::span<const Look> looks) {
     drawn_ = os::window_size(kOutput);
     std::string frame(kHome);
     for (const auto& [text, heading] : lines_in_window(looks, drawn_)) {
       if (frame.size() != kHome.size()) frame += "\r\n";
       frame += heading ? fmt::format("{}{}{}", kReverse, text, kPlain) : text;
-      // In the last column it would erase what is there.
+      // After a full line, it would erase the last character.
       if (text.size() < drawn_.columns) frame += kEraseLineEnd;
     }
     return output_.write(frame);
   }
 
-  // Whether the window has another size than what was drawn.
+  // Whether the window's size has changed since the last frame.
   [[nodiscard]] bool resized() const noexcept { return os::window_size(kOutput) != drawn_; }
 
-  // Waits for a key, a new size or a signal.
+  // Waits for a key, a resize or a signal.
   [[nodiscard]] os::Key wait(int milliseconds) const noexcept {
     return os::wait_for_key(keys_, milliseconds);
   }
@@ -236,7 +228,7 @@ class Screen {
   os::KeyByKey key_by_key_;
 };
 
-// Redraws where the window has another size. False: it is to end.
+// Redraws after a resize. Returns false to quit.
 bool wait_for_next_frame(Screen& screen, const Watch& watch, const std::atomic<bool>& stop) {
   const auto next = Clock::now() + kBetweenFrames;
   while (Clock::now() < next && !stop) {
@@ -283,19 +275,20 @@ int top(const TopArguments& arguments) {
 }  // namespace
 
 void add_top(CLI::App& program, int& exit_code) {
-  CLI::App* command = program.add_subcommand(
-      "top", "Shows where the memory of layouts of other processes stands, live.");
+  CLI::App* command =
+      program.add_subcommand("top", "Shows the memory of layouts in other processes, live.");
   command->footer(
-      "A process publishes with `tapedeck decode --publish`, or by a StatPublisher. On a terminal "
-      "q\n"
-      "ends it; elsewhere it is a line for each layout every second, until none of them runs.");
+      "A process publishes a layout with `tapedeck decode --publish` or a StatPublisher. On a\n"
+      "terminal, press q to quit. Otherwise a line is printed for each layout every second, until\n"
+      "none of them is running.");
   auto arguments = std::make_shared<TopArguments>();
-  command->add_option("WHICH", arguments->which, "A process, or the name of a layout [all of them]")
+  command
+      ->add_option("WHICH", arguments->which, "A process ID or the name of a layout [all layouts]")
       ->option_text("PID|NAME");
-  command->add_option("--folder", arguments->folder, "Where they are published")
+  command->add_option("--folder", arguments->folder, "Folder in which layouts are published")
       ->type_name(kFolder)
       ->capture_default_str();
-  command->add_flag("--once", arguments->once, "One look, as text");
+  command->add_flag("--once", arguments->once, "Print the present state once, as text");
   command->callback([arguments, &exit_code] { exit_code = top(*arguments); });
 }
 

@@ -23,7 +23,7 @@ constexpr const char* kQuit = "q quits ";
 
 using Lines = std::vector<Line>;
 
-// Left and right in a line, with one space at least between them.
+// A line with `left` and `right` at its ends, and at least one space between them.
 std::string spread_over(const std::string& left, const std::string& right, std::size_t width) {
   const std::size_t used = left.size() + right.size();
   return left + std::string(used < width ? width - used : 1, ' ') + right;
@@ -31,10 +31,11 @@ std::string spread_over(const std::string& left, const std::string& right, std::
 
 std::size_t cells_of(std::uint64_t part, std::uint64_t whole, std::size_t cells) {
   if (whole == 0 || part == 0) return 0;
-  return std::clamp<std::size_t>(internal::scaled(part, whole, cells), 1, cells);  // it is seen
+  // At least one, so that it is visible.
+  return std::clamp<std::size_t>(internal::scaled(part, whole, cells), 1, cells);
 }
 
-// The bar of a tape, in a line where `beside` characters are taken.
+// The bar of a tape in a line in which other text takes `beside` characters.
 std::string bar_of(const TapeStat& tape, std::size_t width, std::size_t beside) {
   const std::size_t cells = width > beside ? width - beside : 1;
   std::string bar(cells, '.');
@@ -47,7 +48,7 @@ std::string bar_of(const TapeStat& tape, std::size_t width, std::size_t beside) 
   return "[" + bar + "]";
 }
 
-// A bar over its figures.
+// A bar, and a line with the values below it.
 void add_roomy(Lines& lines, const std::string& name, const TapeStat& tape, std::size_t width) {
   lines.push_back({fmt::format(" {:<{}}{}", name, kLabel, bar_of(tape, width, kLabel + 4))});
   std::string figures(kLabel, ' ');
@@ -58,7 +59,7 @@ void add_roomy(Lines& lines, const std::string& name, const TapeStat& tape, std:
   lines.push_back({figures});
 }
 
-// A bar beside what matters most.
+// A bar, and the most important values beside it.
 void add_dense(Lines& lines, const std::string& name, const TapeStat& tape, std::size_t width) {
   const std::string figures = fmt::format("{:>11} of {:>10}, {:>10} left", to_iec(tape.used),
                                           to_iec(tape.reserved), to_iec(internal::headroom(tape)));
@@ -68,7 +69,7 @@ void add_dense(Lines& lines, const std::string& name, const TapeStat& tape, std:
 
 std::string state_text(const Look& look) {
   if (!look.refused.empty()) return "cannot be read";
-  constexpr std::array texts = {"running", "ENDED", "DEAD: these are its last figures",
+  constexpr std::array texts = {"running", "ENDED", "DEAD: last known values",
                                 "of another container, or hidden"};
   return texts[static_cast<std::size_t>(look.state)];
 }
@@ -79,23 +80,55 @@ std::string counted(const Look& look, std::uint64_t count, double Rates::*rate) 
   return look.rates ? fmt::format("{} ({:.1f}/s)", text, *look.rates.*rate) : text;
 }
 
+// A layout without a plan does not count tokens.
+template <class Side>
+bool counts_tokens(const Side& side) {
+  return side.capacity != 0 || side.tokens != 0 || side.cleared_tokens != 0;
+}
+
+// The rate of a place's tokens, as `Rates::tokens` has it; "unknown" until there are two samples.
+std::string rate_text(const Look& look, Place place) {
+  if (!look.rates) return "unknown";
+  return fmt::format("{:.1f}", look.rates->tokens[place.is_device() ? 1 + place.device() : 0]);
+}
+
+// The capacity is 0 if the plan does not limit the length of a talk.
+std::string capacity_text(std::uint64_t capacity) {
+  return capacity == 0 ? "unlimited" : std::to_string(capacity);
+}
+
+std::string tokens_name(Place place) {
+  return place.is_device() ? to_string(place) + " tokens" : "tokens";
+}
+
+// How full the talks of a place are, as a bar of prepared tokens and those in use, and in numbers.
+template <class Side>
+std::string tokens_line(const Look& look, Place place, const Side& side, std::size_t width) {
+  const std::string figures = fmt::format("{:>9} of {:>9}, {:>8} tokens/s", side.tokens,
+                                          capacity_text(side.capacity), rate_text(look, place));
+  const TapeStat filled = {.reserved = side.capacity,
+                           .committed = internal::saturated_sum(side.tokens, side.room),
+                           .used = side.tokens};
+  return fmt::format(" {:<{}}{}{}", tokens_name(place), kLabel,
+                     bar_of(filled, width, kLabel + 4 + figures.size()), figures);
+}
+
 std::string heading_of(const Look& look, std::size_t width) {
   std::string left = fmt::format(" {}  process {}  {}", look.published.name, look.published.process,
                                  state_text(look));
   if (!look.now) return left;
-  // It is exact to some milliseconds.
+  // The age is exact only to some milliseconds.
   const std::uint64_t age = std::max<std::uint64_t>(look.now->age / 1000, 1000);
   return spread_over(left, fmt::format("published {} ago ", internal::time_text(age)), width);
 }
 
 std::string passes_text(const Look& look) {
   const Stat& stat = look.now->stat;
-  return fmt::format(" passes {}   conversations {}   tokens {}   talks {}",
-                     counted(look, stat.passes, &Rates::passes), stat.conversations, stat.tokens,
-                     stat.talks);
+  return fmt::format(" passes {}   conversations ended {}   talks {}",
+                     counted(look, stat.passes, &Rates::passes), stat.conversations, stat.talks);
 }
 
-// Over all tapes, whichever it was that ran full.
+// The sums over all tapes.
 std::string trouble_text(const Stat& stat) {
   TapeStat all;
   internal::for_each_tape(
@@ -109,7 +142,8 @@ std::optional<std::uint64_t> resident(const os::ProcessMemory& memory) {
 }
 
 std::string process_text(const Look& look) {
-  if (!look.faults) return " RSS, swap and faults are unknown: there is no such process here";
+  if (!look.faults)
+    return " RSS, swap and faults are unknown: its process is gone or not visible here";
   return fmt::format(" RSS {}   swap {}   faults {}, major {}", size_text(resident(look.memory)),
                      size_text(look.memory.swapped),
                      counted(look, look.faults->minor, &Rates::minor_faults),
@@ -123,7 +157,8 @@ void add_look(Lines& lines, const Look& look, std::size_t width, bool roomy) {
     return;
   }
   if (!look.now) {
-    lines.push_back({" its record never held still: it was stopped or killed amidst"});
+    lines.push_back(
+        {" no consistent record: the process may have been stopped while it wrote one"});
     return;
   }
   lines.push_back({passes_text(look)});
@@ -136,8 +171,12 @@ void add_look(Lines& lines, const Look& look, std::size_t width, bool roomy) {
     }
     lines.insert(lines.end(), {{""}, {titles}});
   }
-  internal::for_each_tape(look.now->stat, [&](Place place, TapeKind kind, const TapeStat& tape) {
-    (roomy ? add_roomy : add_dense)(lines, internal::tape_name(place, kind), tape, width);
+  const Stat& stat = look.now->stat;
+  internal::for_each_place(stat, stat.gpus, [&](Place place, const auto& side) {
+    internal::for_each_tape_at(place, side, [&](Place, TapeKind kind, const TapeStat& tape) {
+      (roomy ? add_roomy : add_dense)(lines, internal::tape_name(place, kind), tape, width);
+    });
+    if (counts_tokens(side)) lines.push_back({tokens_line(look, place, side, width)});
   });
 }
 
@@ -147,7 +186,7 @@ Lines lines_of_all(std::span<const Look> looks, std::size_t width, bool roomy) {
     if (!lines.empty()) lines.push_back({""});
     add_look(lines, look, width, roomy);
   }
-  if (looks.empty()) lines.push_back({" no layout is published now"});
+  if (looks.empty()) lines.push_back({" no layout is published"});
   return lines;
 }
 
@@ -181,14 +220,18 @@ std::string look_line(const Look& look) {
   const std::string who =
       fmt::format("{} {} {}", look.published.name, look.published.process, to_string(look.state));
   if (!look.refused.empty()) return fmt::format("{}: {}", who, printable(look.refused));
-  if (!look.now) return who + ": its record never held still";
+  if (!look.now) return who + ": no consistent record";
   const Stat& stat = look.now->stat;
-  std::string line =
-      fmt::format("{} | {} | {} tokens | {} passes", who, stat.line(), stat.tokens, stat.passes);
-  if (look.rates) line += fmt::format(", {:.1f}/s", look.rates->passes);
+  std::string line = fmt::format("{} | {}", who, stat.line());
+  internal::for_each_place(stat, stat.gpus, [&](Place place, const auto& side) {
+    if (!counts_tokens(side)) return;
+    line += fmt::format(" | {} {} of {} ({}/s)", tokens_name(place), side.tokens,
+                        capacity_text(side.capacity), rate_text(look, place));
+  });
+  line += " | passes " + counted(look, stat.passes, &Rates::passes);
   if (look.faults) {
     line +=
-        fmt::format(" | RSS {}, swap {} | {} faults, {} major", size_text(resident(look.memory)),
+        fmt::format(" | RSS {}, swap {} | faults {}, major {}", size_text(resident(look.memory)),
                     size_text(look.memory.swapped), look.faults->minor, look.faults->major);
   }
   return line;

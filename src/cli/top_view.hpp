@@ -1,5 +1,5 @@
 /// @file
-/// What `tapedeck top` shows.
+/// The texts of `tapedeck top`.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/top_rates.hpp"
 #include "os/process.hpp"
 #include "os/terminal.hpp"
 #include "tapedeck/base/abi.hpp"
@@ -16,37 +17,30 @@
 namespace tapedeck::cli {
 namespace os = internal::os;
 
-/// What has happened in a second, on average over the last few.
-struct Rates {
-  double passes = 0;
-  double minor_faults = 0;
-  double major_faults = 0;
-};
-
 /// A layout at one moment.
 struct Look {
   PublishedLayout published{};
-  std::string refused{};  ///< Why there is nothing more to tell.
+  std::string refused{};  ///< Why it cannot be read; empty if it can.
   PublisherState state = PublisherState::unknown;
-  std::optional<PublishedStat> now{};  ///< Nothing where it never held still.
+  std::optional<PublishedStat> now{};  ///< Nothing if no consistent record was read.
   os::ProcessMemory memory{};
   std::optional<os::FaultCount> faults{};
-  std::optional<Rates> rates{};  ///< Nothing at first.
+  std::optional<Rates> rates{};  ///< Unknown until there are two samples.
 };
 
 struct Line {
   std::string text;
-  bool heading = false;  ///< Shown in reverse.
+  bool heading = false;  ///< Shown in reverse video.
 };
 
-/// All of them in a window of this size: a line for each of its rows, none longer than it is wide.
-/// Headings are as wide.
+/// The layouts in a window of this size: one line for each row of the window, at most as long as
+/// the window is wide. Headings fill the width.
 [[nodiscard]] std::vector<Line> lines_in_window(std::span<const Look> looks, os::WindowSize window);
 
-/// The same as text, as long as it is, for a window of the usual width.
+/// The layouts as text of any length, for a window 80 columns wide.
 [[nodiscard]] std::string looks_text(std::span<const Look> looks);
 
-/// One of them in one line, for what is no terminal.
+/// A layout in one line, for output that is not a terminal.
 [[nodiscard]] std::string look_line(const Look& look);
 
 }  // namespace tapedeck::cli

@@ -257,11 +257,13 @@ void Side<Memory>::fill_in(Figures& stat) const noexcept {
   Memory::each_frame(scratch_,
                      [&](const AnyTape& frame) { add_figures(stat.scratch, frame.stat()); });
   stat.history = {};
-  stat.tokens = stat.room = stat.capacity = stat.longest_talk = stat.largest_talk = 0;
+  stat.tokens = stat.room = stat.capacity = 0;
+  stat.longest_talk = stat.largest_talk = stat.cleared_tokens = 0;
   for (const auto& talk : talks_) {
     const TalkStat one = talk->stat();
     add_figures(stat.history, one.history);
     stat.tokens += one.tokens;
+    stat.cleared_tokens += talk->cleared_tokens();
     stat.longest_talk = std::max(stat.longest_talk, talk->most_ever());
     stat.largest_talk = std::max(stat.largest_talk, one.history.peak);
     if (one.capacity == kUnlimitedTokens) continue;

@@ -166,6 +166,7 @@ class TalkCore : public TalkHead {
   }
 
   void clear() noexcept {
+    increase(cleared_tokens_, held());
     keep(0);
     if constexpr (Memory::kWritable) {
       if (setup_.wipe) wipe_fixed();
@@ -173,6 +174,11 @@ class TalkCore : public TalkHead {
     tape_.clear();
     asked_.store(0, std::memory_order_relaxed);
     cleared_.fetch_add(1, std::memory_order_release);
+  }
+
+  /// Tokens held when the talk was cleared, added up over all clears.
+  [[nodiscard]] std::uint64_t cleared_tokens() const noexcept {
+    return cleared_tokens_.load(std::memory_order_relaxed);
   }
 
   /// How often the talk was cleared, while its pages are for others; else 0.
@@ -352,6 +358,7 @@ class TalkCore : public TalkHead {
   bool has_fixed_ = false;                     // the regions that do not grow are committed
   std::atomic<std::uint64_t> former_most_{0};  // before the last restart_peak()
   std::atomic<std::uint64_t> refused_{0};
+  std::atomic<std::uint64_t> cleared_tokens_{0};
   std::atomic<std::uint64_t> asked_{0};    // of the layout's thread
   std::atomic<std::uint64_t> cleared_{0};  // how often
   std::atomic<std::uint64_t> claimed_{0};  // `cleared_` when the talk went on

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstddef>
 #include <iterator>
 #include <sstream>
@@ -61,6 +62,21 @@ std::uint64_t pid_namespace() noexcept {
   struct stat status {};
   if (injected("stat") != 0 || ::stat("/proc/self/ns/pid", &status) != 0) return 0;
   return status.st_ino;
+}
+
+std::vector<std::string> process_arguments(const KernelRoots& roots) {
+  std::vector<std::string> arguments;
+  any_part(read_text(roots.proc + "/self/cmdline"), '\0', [&](std::string_view argument) {
+    arguments.emplace_back(argument);
+    return false;
+  });
+  return arguments;
+}
+
+std::string host_name() {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  if (injected("gethostname") != 0 || ::gethostname(name.data(), HOST_NAME_MAX) != 0) return {};
+  return name.data();
 }
 
 }  // namespace tapedeck::internal::os

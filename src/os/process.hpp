@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "os/meminfo.hpp"
 #include "tapedeck/base/abi.hpp"
@@ -30,5 +31,12 @@ struct ProcessStat {
 
 /// The PID namespace of this process; 0 if it is unknown.
 [[nodiscard]] std::uint64_t pid_namespace() noexcept;
+
+/// The arguments that this process was started with, its program first; empty if /proc does not
+/// give them.
+[[nodiscard]] std::vector<std::string> process_arguments(const KernelRoots& roots = {});
+
+/// The name of this host; empty if the kernel does not give it.
+[[nodiscard]] std::string host_name();
 
 }  // namespace tapedeck::internal::os

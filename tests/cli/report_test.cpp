@@ -1,4 +1,4 @@
-// Records a decode, and writes a page from the recording.
+// Records a decode and generates a page from the recording.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,6 +7,8 @@
 
 #include "cli/models.hpp"
 #include "cli/program.hpp"
+#include "os/process.hpp"
+#include "tapedeck/telemetry/recording/recording.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -15,7 +17,8 @@ class Report : public ::testing::Test {
  protected:
   void SetUp() override {
 #if !defined(TAPEDECK_WITH_REPORTS)
-    GTEST_SKIP() << "built without kainjow's mustache (Debian: libkainjow-mustache-dev)";
+    GTEST_SKIP()
+        << "Tapedeck was built without kainjow's mustache (Debian: libkainjow-mustache-dev)";
 #endif
     const Ran ran =
         run({"decode", model_, "-p", "bo", "-p", "bi", "-n", "40", "--record", recording_});
@@ -44,11 +47,33 @@ TEST_F(Report, IsAPageAndAdvice) {
   for (const std::string phase : {"load", "prefill", "decode"}) {
     EXPECT_NE(page.find("<bdi>" + phase + "</bdi>"), std::string::npos);
   }
-  // The same page, printed without a file.
+  // Without a file, the page goes to standard output.
   const Ran printed = run({"report", recording_});
   EXPECT_EQ(printed.exit_code, 0);
   EXPECT_EQ(printed.out, page);
   EXPECT_EQ(printed.err, advice);
+}
+
+TEST_F(Report, SaysWhatWasRecorded) {
+  const RecordedRun recorded = read_recording(recording_).run;
+  EXPECT_EQ(recorded.host, internal::os::host_name());
+  EXPECT_EQ(recorded.model, model_);
+  EXPECT_THAT(recorded.command,
+              Like("*tapedeck decode " + model_ + " -p bo -p bi -n 40 --record " + recording_));
+  const std::string page = run({"report", recording_}).out;
+  for (const std::string& fact : {recorded.host, recorded.model, recorded.command}) {
+    EXPECT_NE(page.find("<bdi>" + fact + "</bdi>"), std::string::npos) << fact;
+  }
+  EXPECT_NE(page.find("<dt>Recorded</dt><dd id=\"date\"><time datetime=\"20"), std::string::npos);
+}
+
+TEST_F(Report, HasTheCommandLineAsAShellTakesIt) {
+  const Ran ran =
+      run({"decode", model_, "-p", "it's a $HOME", "-p", "", "-n", "30", "--record", recording_});
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_THAT(read_recording(recording_).run.command,
+              Like("*tapedeck decode " + model_ + R"( -p 'it'\''s a $HOME' -p '' -n 30 --record )" +
+                   recording_));
 }
 
 TEST_F(Report, RefusesWhatItCannotReadOrWrite) {
@@ -62,7 +87,7 @@ TEST_F(Report, RefusesWhatItCannotReadOrWrite) {
   EXPECT_FALSE(std::filesystem::exists(page_));
 }
 
-TEST_F(Report, DoesNotTakeItsRecordingsPlace) {
+TEST_F(Report, DoesNotOverwriteItsRecording) {
   const std::string before = content_of(recording_);
   std::filesystem::create_symlink(recording_, page_);
   for (const std::string& out : {recording_, page_}) {

@@ -291,9 +291,11 @@ TYPED_TEST(SideContract, KnowsTheLongestTalkThereWas) {
   (void)layout.talk(0).advance(1);
   EXPECT_EQ(layout.stat().longest_talk, 7U);
   (void)layout.talk(1).advance(4);
+  EXPECT_EQ(layout.stat().cleared_tokens, 0U);
   layout.clear_talk(1);
   EXPECT_EQ(layout.stat().longest_talk, 9U);
   EXPECT_EQ(layout.stat().tokens, 5U);
+  EXPECT_EQ(layout.stat().cleared_tokens, 9U);
   EXPECT_EQ(layout.stat().largest_talk, filled_by(9));
 }
 

@@ -26,7 +26,7 @@ static_assert(offsetof(Stat, size) == 0 && offsetof(Stat, version) == 4);
 TEST(Stat, BeginsWithItsSizeAndVersion) {
   const Stat stat;
   EXPECT_EQ(stat.size, sizeof(Stat));
-  EXPECT_EQ(stat.version, 4U);
+  EXPECT_EQ(stat.version, 5U);
 }
 
 TEST(Stat, TheLineIsUsedAndReservedInWholeMebibytes) {

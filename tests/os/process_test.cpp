@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <string>
+#include <vector>
 
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -85,6 +87,27 @@ TEST(ProcessStat, TellsAnotherProcessFromItsParent) {
   EXPECT_FALSE(os::process_stat(process).alive);
   ::waitpid(child, nullptr, 0);
   EXPECT_EQ(os::process_stat(process).error, ENOENT);
+}
+
+TEST(ProcessArguments, AreThoseItWasStartedWith) {
+  const auto arguments_of = [](const std::string& line) {
+    const TempFolder root;
+    root.write("self/cmdline", line);
+    return os::process_arguments({.proc = root.path()});
+  };
+  using Arguments = std::vector<std::string>;
+  EXPECT_EQ(arguments_of(std::string("engine\0-p\0a b\0\0", 15)),
+            Arguments({"engine", "-p", "a b", ""}));
+  EXPECT_EQ(arguments_of("not ended"), Arguments({"not ended"}));
+  EXPECT_EQ(arguments_of(""), Arguments());
+  EXPECT_EQ(os::process_arguments({.proc = "/nowhere"}), Arguments());
+  EXPECT_FALSE(os::process_arguments().at(0).empty());
+}
+
+TEST(HostName, IsThatOfTheKernel) {
+  utsname kernel{};
+  ASSERT_EQ(::uname(&kernel), 0);
+  EXPECT_EQ(os::host_name(), kernel.nodename);
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ struct DeviceStat {
   std::uint64_t capacity = 0;
   std::uint64_t longest_talk = 0;  ///< As those of `Stat`.
   std::uint64_t largest_talk = 0;
+  std::uint64_t cleared_tokens = 0;
   std::uint64_t pool_held = 0;  ///< Bytes of physical pages below growing or aligned tapes,
   std::uint64_t pool_free = 0;  ///< and of these, in use by nobody.
 
@@ -58,7 +59,7 @@ inline constexpr std::size_t kMostGpus = 8;
 /// @endcode
 struct Stat {
   std::uint32_t size = sizeof(Stat);  ///< First, so that a reader of another version can tell.
-  std::uint32_t version = 4;
+  std::uint32_t version = 5;
   TapeStat weights{};
   TapeStat scratch{};
   /// Summed over all talks, as `TalkStat::history`; `peak` and `spilled_peak` are then upper
@@ -73,12 +74,14 @@ struct Stat {
   std::uint64_t largest_talk = 0;   ///< The most bytes that one talk's history has ever used.
   std::uint64_t passes = 0;         ///< Calls of `clear_pass`.
   std::uint64_t conversations = 0;  ///< Calls of `clear_talk`.
+  /// Tokens that talks held when they were cleared.
+  std::uint64_t cleared_tokens = 0;
   std::uint64_t gpus = 0;
   std::array<DeviceStat, kMostGpus> gpu{};  ///< The first `gpus` of them.
 
   /// `weights: 12/4096 MB | scratch: 26.5/64 KiB | history: 3/512 MB`: used and reserved bytes of
-  /// each tape. This is the form of the upstream reporter that engines know: whole MiB, called "MB".
-  /// A tape of which a size would round to 0 has IEC units instead, as `text` has.
+  /// each tape. This is the form of the upstream reporter that engines know: whole MiB, called
+  /// "MB". A tape of which a size would round to 0 has IEC units instead, as `text` has.
   [[nodiscard]] std::string line() const;
 
   /// All figures of the list (stat_fields.hpp), several lines, in IEC units. Tapes of the host that

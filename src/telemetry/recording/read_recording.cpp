@@ -136,6 +136,7 @@ class RecordingReader : RecordingLine {
                    "it has version " + std::to_string(version) +
                        ", but this Tapedeck reads version " + std::to_string(kRecordingVersion));
     recording_.layout = text(first, "layout");
+    if (first.contains("run")) read_run(member(JsonType::object, first, "run"));
     const std::uint64_t gpus = number(first, "gpus");
     require_format(gpus <= kMostGpus, "gpus", out_of_range,
                    "it has " + std::to_string(gpus) + " devices, but a layout can have " +
@@ -147,6 +148,21 @@ class RecordingReader : RecordingLine {
     }
     announced_ = number(first, "lines");
     recording_.taken = number(first, "taken");
+  }
+
+  // Older recordings do not have it, and each of its members is optional.
+  void read_run(const json& run) {
+    if (run.contains("began")) {
+      const std::uint64_t began = number(run, "began");
+      require_format(began <= kLatestBeginning, "began", out_of_range,
+                     "the recording began after the year 9999");
+      recording_.run.began = began;
+    }
+    for (const auto& [name, value] :
+         {std::pair("host", &recording_.run.host), std::pair("model", &recording_.run.model),
+          std::pair("command", &recording_.run.command)}) {
+      if (run.contains(name)) *value = text(run, name);
+    }
   }
 
   // Finds, for each field of the file, its index in our samples, or nothing if we do not have it.

@@ -4,7 +4,9 @@
 #include <span>
 #include <utility>
 
+#include "base/printable.hpp"
 #include "base/require.hpp"
+#include "os/process.hpp"
 #include "tapedeck/base/error.hpp"
 #include "telemetry/recording/planned_regions.hpp"
 #include "telemetry/recording/sample_words.hpp"
@@ -14,6 +16,20 @@ namespace words = internal::words;
 namespace {
 
 constexpr std::size_t kMostSamples = std::size_t{1} << 24;
+
+/// What is known of the run that begins now. A clock that was never set, as on boards without a
+/// battery, does not know the date.
+RecordedRun run_of(const RecorderOptions& options) {
+  RecordedRun run = {
+      .host = internal::os::host_name(), .model = options.model, .command = options.command};
+  for (std::string* text : {&run.host, &run.model, &run.command}) {
+    *text = std::string(internal::beginning(*text, kRunTextBytes));
+  }
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  constexpr std::chrono::sys_days kNeverSet = std::chrono::year(2000) / 1 / 1;
+  if (now >= kNeverSet) run.began = static_cast<std::uint64_t>(now.time_since_epoch().count());
+  return run;
+}
 
 /// Calls `slot_do(i)` for each slot that a ring still keeps, the oldest first.
 template <class SlotDo>
@@ -29,6 +45,7 @@ Recorder::Recorder(Layout& layout, RecorderOptions options)
     : layout_(layout),
       watch_(layout),
       options_(std::move(options)),
+      run_(run_of(options_)),
       words_(words::count(layout.gpus())) {
   internal::require_one("RecorderOptions::samples", options_.samples);
   if (options_.samples > kMostSamples) {
@@ -85,6 +102,7 @@ std::uint64_t Recorder::now() const noexcept {
 
 Recording Recorder::recording() const {
   Recording recording = {.layout = options_.name,
+                         .run = run_,
                          .gpus = layout_.gpus(),
                          .taken = taken_,
                          .regions = internal::planned_regions(layout_)};

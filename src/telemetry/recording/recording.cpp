@@ -17,6 +17,16 @@ using Json = nlohmann::ordered_json;
 
 std::string line_of(const Json& json) { return internal::json_text(json) + '\n'; }
 
+/// Only what is known.
+Json run_json(const RecordedRun& run) {
+  Json json = Json::object();
+  if (run.began) json["began"] = *run.began;
+  if (!run.host.empty()) json["host"] = run.host;
+  if (!run.model.empty()) json["model"] = run.model;
+  if (!run.command.empty()) json["command"] = run.command;
+  return json;
+}
+
 std::string first_line(const Recording& recording) {
   Json regions = Json::array();
   for (const RecordedRegion& region : recording.regions) {
@@ -30,6 +40,7 @@ std::string first_line(const Recording& recording) {
   return line_of({{"schema", kRecordingSchema},
                   {"version", kRecordingVersion},
                   {"layout", recording.layout},
+                  {"run", run_json(recording.run)},
                   {"gpus", recording.gpus},
                   {"figures", words::names(recording.gpus)},
                   {"regions", std::move(regions)},

@@ -32,12 +32,13 @@ using internal::scaled;
 using internal::time_text;
 using internal::value_text;
 
-constexpr std::size_t kPhaseColours = 8;
+constexpr std::size_t kPhaseColors = 8;
 constexpr std::size_t kBandHeight = 10;
-constexpr std::size_t kMostRows = 1000;  // of a tape; the picture has no more places either
+constexpr std::size_t kMostRows = 1000;    // per tape; the picture is as many units wide
+constexpr std::size_t kMostOfFact = 1024;  // bytes of a path or a command line
 constexpr std::uint64_t kSteps = 1000;
 
-/// What the page shows, taken from the recording once.
+/// What several sections of the page need, computed once.
 struct Contents {
   explicit Contents(const Recording& from)
       : recording(from),
@@ -56,6 +57,17 @@ struct Contents {
 };
 
 std::string name_of(Place place, TapeKind tape) { return to_string(place) + " " + to_string(tape); }
+
+/// What is unknown is left out of the page.
+void set_run(Object& page, const RecordedRun& run) {
+  if (run.began && *run.began <= kLatestBeginning) {
+    const report::DateText date(*run.began);
+    page.insert({{"date", date.for_people()}, {"date_iso", date.for_browsers()}});
+  }
+  if (!run.host.empty()) page["host"] = printable(run.host);
+  if (!run.model.empty()) page["model"] = printable(run.model, kMostOfFact);
+  if (!run.command.empty()) page["command"] = printable(run.command, kMostOfFact);
+}
 
 void set_header(Object& page, const Contents& contents) {
   const Recording& recording = contents.recording;
@@ -80,7 +92,7 @@ void set_advice(Object& page, const Contents& contents) {
   if (!advice.text.empty()) page["talks_advice"] = advice.text;
 }
 
-/// The innermost phase at a time, with the words around it; empty outside of all.
+/// ", " and the innermost phase at a time; empty outside all phases.
 std::string phase_at(const std::vector<RecordedPhase>& phases, std::uint64_t at) {
   const RecordedPhase* inner = nullptr;
   for (const RecordedPhase& phase : phases) {
@@ -90,26 +102,26 @@ std::string phase_at(const std::vector<RecordedPhase>& phases, std::uint64_t at)
   return inner == nullptr ? "" : ", " + printable(inner->name);
 }
 
-/// What the page tells where one points at a chart: the right edges of its columns, and a text for
-/// each. What would end the page's script is written otherwise.
+/// What the page's script shows at the pointer, as JSON: the right edge of each column and its time
+/// and phase, then the values of each chart. All charts have the same columns. Each '<' is written
+/// as an escape, so that no text can end the script element.
 std::string readouts(const Contents& contents) {
-  nlohmann::json charts = nlohmann::json::array();
-  std::vector<std::string> moments;
+  nlohmann::json data = {{"x", nlohmann::json::array()},
+                         {"moment", nlohmann::json::array()},
+                         {"charts", nlohmann::json::array()}};
   for (const report::Chart& chart : contents.charts) {
-    nlohmann::json x = nlohmann::json::array();
-    nlohmann::json text = nlohmann::json::array();
+    nlohmann::json& values = data["charts"].emplace_back();
     for (const report::Column& column : chart.columns) {
-      if (moments.size() < chart.columns.size()) {
-        moments.push_back(time_text(column.at - contents.span.begin) +
-                          phase_at(contents.phases, column.at));
-      }
-      text.push_back(moments[x.size()] + ": in use " + to_iec(column.in_use) + ", committed " +
-                     to_iec(column.committed) + ", peak " + to_iec(column.peak));
-      x.push_back(contents.span.x(column.at));
+      values["in_use"].push_back(to_iec(column.in_use));
+      values["committed"].push_back(to_iec(column.committed));
+      values["peak"].push_back(to_iec(column.peak));
+      if (data["charts"].size() != 1) continue;
+      data["x"].push_back(contents.span.x(column.at));
+      data["moment"].push_back(time_text(column.at - contents.span.begin) +
+                               phase_at(contents.phases, column.at));
     }
-    charts.push_back({{"x", std::move(x)}, {"text", std::move(text)}});
   }
-  std::string json = internal::json_text(charts);
+  std::string json = internal::json_text(data);
   for (std::size_t at = 0; (at = json.find('<', at)) != std::string::npos;) {
     json.replace(at, 1, "\\u003c");
   }
@@ -122,7 +134,7 @@ Data chart_data(const report::Chart& chart, std::size_t index, const Contents& c
   for (const report::Column& column : chart.columns) most = std::max(most, column.in_use);
   Object data = {{"index", std::to_string(index)},
                  {"name", name_of(chart.place, chart.tape)},
-                 {"filled", chart.by_tokens ? "filled by tokens" : "in use"},
+                 {"filled", chart.by_tokens ? "filled with tokens" : "in use"},
                  {"most", to_iec(most)},
                  {"reserved", to_iec(newest.reserved)},
                  {"top", to_iec(chart.top == 1 ? 0 : chart.top)},
@@ -135,7 +147,7 @@ Data chart_data(const report::Chart& chart, std::size_t index, const Contents& c
   return data;
 }
 
-/// Whose figures a column of a table has, and by which name the page knows them.
+/// A column of a table: its heading, the prefix of its figures' `data-figure`, and the figures.
 template <class Figures>
 struct TableColumn {
   std::string name;
@@ -157,7 +169,7 @@ Data row(const StatField<Figures>& field, const std::vector<TableColumn<Figures>
   return Object{{"name", words}, {"help", field.help}, {"cells", cells}};
 }
 
-/// A row for each figure of a list.
+/// A table with a row for each figure of the list.
 template <class Figures>
 Data table(std::span<const StatField<Figures>> fields,
            const std::vector<TableColumn<Figures>>& columns) {
@@ -190,7 +202,7 @@ void set_charts(Object& page, const Contents& contents) {
   page["tables"] = tables;
 }
 
-std::string colour_of(std::size_t phase) { return std::to_string(phase % kPhaseColours); }
+std::string color_of(std::size_t phase) { return std::to_string(phase % kPhaseColors); }
 
 void set_phases(Object& page, const Contents& contents) {
   const report::PhasesPicture& picture = contents.picture;
@@ -199,7 +211,7 @@ void set_phases(Object& page, const Contents& contents) {
   for (std::size_t i = 0; i < picture.names.size(); ++i) {
     const report::NamedPhase& phase = picture.names[i];
     phases.push_back(Object{{"name", printable(phase.name)},
-                            {"colour", colour_of(i)},
+                            {"color", color_of(i)},
                             {"times", std::to_string(phase.times)},
                             {"total", std::to_string(phase.total)},
                             {"total_text", time_text(phase.total)},
@@ -210,7 +222,7 @@ void set_phases(Object& page, const Contents& contents) {
   for (const report::Band& band : picture.bands) {
     depths = std::max(depths, band.depth + 1);
     bands.push_back(Object{{"name", printable(picture.names[band.name].name)},
-                           {"colour", colour_of(band.name)},
+                           {"color", color_of(band.name)},
                            {"x", std::to_string(band.x)},
                            {"y", std::to_string(band.depth * kBandHeight)},
                            {"width", std::to_string(band.width)}});
@@ -226,7 +238,7 @@ struct UsedRegion {
   std::uint64_t used;
 };
 
-/// What is planned and does not grow is used as a whole, or not at all.
+/// A planned region that does not grow counts as used completely, or not at all.
 std::uint64_t used_of(const RecordedRegion& region, const Stat& stat, std::uint64_t longest) {
   if (region.tape == TapeKind::weights) return region.bytes;
   if (region.tape == TapeKind::history && internal::counts_tokens(stat)) {
@@ -251,7 +263,8 @@ Data region_box(const char* kind, std::uint64_t x, std::uint64_t width, const st
       {"kind", kind}, {"x", std::to_string(x)}, {"width", std::to_string(width)}, {"title", title}};
 }
 
-/// Where the regions lie, and how much of each is used. What would cover nothing new is left out.
+/// The positions of the regions, and how much of each is used. A region whose box would lie within
+/// the boxes before it gets none.
 List region_boxes(const std::vector<UsedRegion>& regions) {
   std::uint64_t extent = 0;
   for (const UsedRegion& used : regions) {
@@ -297,7 +310,7 @@ Data region_section(Place place, TapeKind kind, const std::vector<UsedRegion>& r
   return section;
 }
 
-/// Of each tape that has regions: as the page's section `tapes` wants it.
+/// The page's `tapes`: a section for each tape that has regions.
 List region_sections(const Contents& contents) {
   const Stat& newest = contents.newest;
   List sections;
@@ -330,6 +343,7 @@ Object page_frame() {
 std::string report_html(const Recording& recording) {
   const Contents contents(recording);
   Object page = page_frame();
+  set_run(page, recording.run);
   set_header(page, contents);
   set_advice(page, contents);
   set_charts(page, contents);

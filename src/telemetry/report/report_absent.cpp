@@ -1,4 +1,4 @@
-// Of a build without kainjow's mustache.
+// `report_html` in a build without kainjow's mustache.
 
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/report/report.hpp"
@@ -6,8 +6,9 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 std::string report_html(const Recording&) {
-  throw Unsupported("reports", "this build of Tapedeck makes no reports",
-                    "build it where kainjow's mustache is (Debian: libkainjow-mustache-dev)");
+  throw Unsupported(
+      "reports", "this build of Tapedeck cannot generate reports",
+      "install kainjow's mustache (Debian: libkainjow-mustache-dev) and build it again");
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

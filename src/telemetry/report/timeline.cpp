@@ -12,8 +12,8 @@
 namespace tapedeck::internal::report {
 namespace {
 
-/// The most that was in use of a tape since the sample before.
-/// A planned history counts as a whole where an engine uses it and counts no tokens.
+/// The most bytes of a tape that were in use since the sample before. A planned history counts as
+/// completely in use if the engine does not count tokens.
 std::uint64_t in_use(const Chart& chart, const RecordedSample& sample) {
   const std::uint64_t peak = tape_of(sample.peaks, chart.place, chart.tape);
   if (chart.tape != TapeKind::history || chart.by_tokens) return peak;
@@ -46,7 +46,7 @@ void draw(Chart& chart, const Span& span) {
   for (const Column& column : chart.columns) {
     chart.top = std::max({chart.top, column.in_use, column.committed, column.peak});
   }
-  // A plan far above what was needed would press all else to the ground.
+  // A line far above all other values would flatten them.
   if (chart.planned / 2 > chart.top) chart.planned = 0;
   chart.top = std::max(chart.top, chart.planned);
   chart.in_use_area = area_below(path_along(chart, span, &Column::in_use));
@@ -54,7 +54,7 @@ void draw(Chart& chart, const Span& span) {
   chart.peak_line = path_along(chart, span, &Column::peak);
 }
 
-/// The place of a name among those of a picture, where it gets one if there is room.
+/// The index of a name in `all`, which gets the name if it has room for it.
 std::size_t name_among(std::vector<NamedPhase>& all, const std::string& name) {
   const auto found = std::ranges::find(all, name, &NamedPhase::name);
   if (found != all.end()) return static_cast<std::size_t>(found - all.begin());
@@ -62,7 +62,7 @@ std::size_t name_among(std::vector<NamedPhase>& all, const std::string& name) {
   return all.size() - 1;
 }
 
-/// The charts that there will be, still without columns.
+/// The charts that the page will have, without columns.
 std::vector<Chart> empty_charts(const Stat& newest) {
   std::vector<Chart> charts;
   for_each_tape(newest, [&](Place place, TapeKind tape, const TapeStat& stat) {
@@ -89,7 +89,7 @@ Span span_of(const Recording& recording) noexcept {
   if (!recording.marks.empty()) span.begin = std::min(span.begin, recording.marks.front().at);
   span.begin = std::min(span.begin, span.end);
   if (span.begin != span.end) return span;
-  // One moment gets some width, whichever it is.
+  // A single moment gets some width, too, without an overflow at either end.
   return span.end == UINT64_MAX ? Span{span.begin - 1, span.end} : Span{span.begin, span.end + 1};
 }
 
@@ -117,7 +117,7 @@ std::vector<Chart> charts_of(const Recording& recording) {
 
 PhasesPicture picture(const std::vector<RecordedPhase>& phases, const Span& span) {
   PhasesPicture picture;
-  std::array<std::size_t, kDepths> last{};  // 1 + the band, of each depth
+  std::array<std::size_t, kDepths> last{};  // of each depth: 1 + the index of its last band
   for (const RecordedPhase& phase : phases) {
     const std::size_t name = name_among(picture.names, phase.name);
     NamedPhase& named = picture.names[name];
@@ -133,7 +133,7 @@ PhasesPicture picture(const std::vector<RecordedPhase>& phases, const Span& span
         before.width = std::max(end, before_end) - before.x;
         continue;
       }
-      if (end <= before_end) continue;  // within what another one covers already
+      if (end <= before_end) continue;  // an earlier band covers it
     }
     picture.bands.push_back({.x = begin, .width = end - begin, .depth = phase.depth, .name = name});
     last[phase.depth] = picture.bands.size();

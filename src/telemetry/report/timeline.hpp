@@ -1,6 +1,6 @@
 /// @file
-/// The pictures of a report: how each tape went over time, and the phases behind it, as paths and
-/// rectangles in a plane of `kWidth` by `kHeight`.
+/// The pictures of a report: each tape and the phases over time, as SVG paths and rectangles in a
+/// plane of `kWidth` by `kHeight`.
 #pragma once
 
 #include <cstddef>
@@ -15,51 +15,53 @@ namespace tapedeck::internal::report {
 
 inline constexpr std::uint64_t kWidth = 1000;
 inline constexpr std::uint64_t kHeight = 100;
-inline constexpr std::size_t kMostColumns = 400;  ///< More would be less than a pixel each.
+inline constexpr std::size_t kMostColumns =
+    400;  ///< With more, each would be narrower than a pixel.
 
-/// The times that are shown, in microseconds.
+/// The time that the pictures cover, in microseconds.
 struct Span {
   std::uint64_t begin = 0;
   std::uint64_t end = 1;  ///< After `begin`.
 
-  /// A time's place in the plane.
+  /// The x coordinate of a time.
   [[nodiscard]] std::uint64_t x(std::uint64_t at) const noexcept;
 };
 [[nodiscard]] Span span_of(const Recording& recording) noexcept;
 
-/// What a tape came to in some samples, one after the other. Bytes.
+/// The maximums of a tape over some successive samples, in bytes.
 struct Column {
-  std::uint64_t at = 0;  ///< Of the last of them, microseconds.
+  std::uint64_t at = 0;  ///< Microseconds, of the last of these samples.
   std::uint64_t in_use = 0;
   std::uint64_t committed = 0;
   std::uint64_t peak = 0;
 };
 
-/// One tape. The values of a column hold since the one before.
+/// The chart of one tape. The values of a column are drawn from the column before it up to its own
+/// time.
 struct Chart {
   Place place{};
   TapeKind tape = TapeKind::weights;
   std::vector<Column> columns{};
-  std::uint64_t top = 1;      ///< Bytes at the upper edge.
-  bool by_tokens = false;     ///< A planned history: only tokens tell how much of it is in use.
-  std::uint64_t planned = 0;  ///< 0: without a plan, or far above all the others.
-  std::string in_use_area{};  ///< An SVG path, as the others.
-  std::string committed_area{};
-  std::string peak_line{};
+  std::uint64_t top = 1;         ///< Bytes at the upper edge.
+  bool by_tokens = false;        ///< A planned history, whose use is what its tokens fill.
+  std::uint64_t planned = 0;     ///< 0: there is no plan, or it is far above all other values.
+  std::string in_use_area{};     ///< An SVG path.
+  std::string committed_area{};  ///< An SVG path.
+  std::string peak_line{};       ///< An SVG path.
 };
 
-/// Of each tape that has something reserved, or was asked for something.
+/// A chart for each tape for which anything was reserved, taken or requested.
 [[nodiscard]] std::vector<Chart> charts_of(const Recording& recording);
 
-/// A height's place in the plane, whose origin is the upper left.
+/// The y coordinate of a number of bytes. The origin of the plane is its upper left corner.
 [[nodiscard]] std::uint64_t y(const Chart& chart, std::uint64_t bytes) noexcept;
 
-/// A phase, or many of one name that are too near to each other to be told apart.
+/// A phase, or several phases of one name that are too close together to be drawn apart.
 struct Band {
   std::uint64_t x = 0;
   std::uint64_t width = 1;
   std::size_t depth = 0;
-  std::size_t name = 0;  ///< Of `PhasesPicture::names`.
+  std::size_t name = 0;  ///< Index into `PhasesPicture::names`.
 };
 
 struct NamedPhase {
@@ -69,11 +71,12 @@ struct NamedPhase {
 };
 
 struct PhasesPicture {
-  std::vector<Band> bands{};        ///< `kWidth` of each depth at most, which are `kDepths`.
-  std::vector<NamedPhase> names{};  ///< In the order of their first beginning.
+  std::vector<Band> bands{};        ///< At most `kWidth` for each of `kDepths` depths.
+  std::vector<NamedPhase> names{};  ///< In the order in which they first began.
 };
 inline constexpr std::size_t kDepths = 4;
-inline constexpr std::size_t kMostNames = 64;  ///< All others are called "...".
+inline constexpr std::size_t kMostNames =
+    64;  ///< All further phases are counted under the name "...".
 
 [[nodiscard]] PhasesPicture picture(const std::vector<RecordedPhase>& phases, const Span& span);
 

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "base/thrown.hpp"
+#include "os/process.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/recording/phases.hpp"
@@ -126,6 +129,34 @@ TEST(Recorder, KeepsTheNamesOfPhasesThatAreGone) {
   EXPECT_EQ(recording.marks[1].entered, std::nullopt);
   EXPECT_EQ(recording.marks[2].entered, "phase 0");
   EXPECT_EQ(recording.marks[21].entered, "phase 19");
+}
+
+TEST(Recorder, NotesTheRun) {
+  const auto now = [] {
+    return static_cast<std::uint64_t>(std::chrono::floor<std::chrono::seconds>(
+                                          std::chrono::system_clock::now().time_since_epoch())
+                                          .count());
+  };
+  Layout layout(kSizes);
+  const std::uint64_t before = now();
+  const Recorder recorder(layout, {.model = "llama.gguf", .command = "engine -p 'a b'"});
+  const RecordedRun run = recorder.recording().run;
+  EXPECT_GE(run.began, before);
+  EXPECT_LE(run.began, now());
+  EXPECT_EQ(run.host, internal::os::host_name());
+  EXPECT_EQ(run.model, "llama.gguf");
+  EXPECT_EQ(run.command, "engine -p 'a b'");
+  const RecordedRun of_nothing = Recorder(layout).recording().run;
+  EXPECT_EQ(of_nothing.model, "");
+  EXPECT_EQ(of_nothing.command, "");
+}
+
+TEST(Recorder, CutsLongTextsOfTheRun) {
+  Layout layout(kSizes);
+  const std::string almost(kRunTextBytes - 1, 'a');
+  const Recorder recorder(layout, {.model = almost + "bc", .command = almost + "\u00e9"});
+  EXPECT_EQ(recorder.recording().run.model, almost + "b");
+  EXPECT_EQ(recorder.recording().run.command, almost);  // not half of a character
 }
 
 TEST(Recorder, RefusesWhatMakesNoSense) {

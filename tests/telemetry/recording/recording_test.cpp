@@ -103,6 +103,36 @@ TEST_F(ReadRecording, IsWhatWasRecorded) {
   EXPECT_EQ(read.end(), std::max(last.at, read.marks.back().at));
 }
 
+TEST_F(ReadRecording, HasTheRunAsFarAsItIsKnown) {
+  Recording recording;
+  recording.run = {
+      .began = 1'764'309'474, .host = "h", .model = "m", .command = "</script> -p 'é'"};
+  const auto written = [](const Recording& of) {
+    std::ostringstream out;
+    of.write(out);
+    return out.str();
+  };
+  EXPECT_EQ(json::parse(written(recording))["run"], json({{"began", 1'764'309'474},
+                                                          {"host", "h"},
+                                                          {"model", "m"},
+                                                          {"command", "</script> -p 'é'"}}));
+  const RecordedRun run = read(written(recording)).run;
+  EXPECT_EQ(run.began, recording.run.began);
+  EXPECT_EQ(run.host, "h");
+  EXPECT_EQ(run.model, "m");
+  EXPECT_EQ(run.command, recording.run.command);
+  EXPECT_EQ(json::parse(written(Recording()))["run"], json::object());
+}
+
+TEST_F(ReadRecording, KnowsNoRunOfAnOlderRecording) {
+  std::vector<json> older = lines_;
+  ASSERT_EQ(older[0].erase("run"), 1U);
+  const Recording recording = read(older);
+  EXPECT_EQ(recording.samples(), 3U);
+  EXPECT_EQ(recording.run.began, std::nullopt);
+  EXPECT_EQ(recording.run.host + recording.run.model + recording.run.command, "");
+}
+
 TEST_F(ReadRecording, HasAReplacementForWhatIsNoText) {
   std::ostringstream out;
   Recording{.layout = "\xff\xfe", .marks = {{.at = 1, .entered = "\xc3"}}}.write(out);
@@ -213,6 +243,13 @@ TEST_F(ReadRecording, RefusesHostileFigures) {
       {1, "/figures", 7, 1, "figures", wrong_type},
       {0, "/figures", json::array(), 0, "figures", missing},
       {0, "/figures/0", 1, 0, "figures", wrong_type},
+      {0, "/run", "decode", 0, "run", wrong_type},
+      {0, "/run/began", "today", 0, "began", wrong_type},
+      {0, "/run/began", -1, 0, "began", wrong_type},
+      {0, "/run/began", kLatestBeginning + 1, 0, "began", out_of_range},
+      {0, "/run/host", nullptr, 0, "host", wrong_type},
+      {0, "/run/model", 1, 0, "model", wrong_type},
+      {0, "/run/command", json::array(), 0, "command", wrong_type},
       {0, "/gpus", kMostGpus + 1, 0, "gpus", out_of_range},
       {0, "/gpus", kMostGpus, 0, "figures", missing},
       {0, "/regions/0/tape", "heap", 0, "tape", out_of_range},

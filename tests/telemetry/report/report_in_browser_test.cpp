@@ -1,4 +1,4 @@
-// The report as displayed by a browser.
+// Tests the report in a browser.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/amounts.hpp"
+#include "base/printable.hpp"
 #include "layout/stat_walk.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
@@ -25,14 +26,14 @@ using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// Code that would run if the page did not escape it: in text, in an attribute, in a script.
+// Runs a script if a page does not escape it in text, in an attribute or in a script.
 constexpr const char* kHostile =
     "x</script><script>window.ran=1</script>{{&style}}<img src=http://a.org/ onerror=ran=1>"
     "\" onfocus='ran=1' autofocus &lt;b>";
 
-constexpr std::size_t kPasses = 29;  // of each phase
+constexpr std::size_t kPasses = 29;  // in each phase
 
-/// Records some talks on the host and on two devices.
+/// A recording of a layout with talks on the host and on two devices.
 Recording busy_recording(BusyLayout& busy, const char* name) {
   Recorder recorder(busy.layout, {.name = name});
   Phases phases(busy.layout, &recorder);
@@ -45,7 +46,7 @@ Recording busy_recording(BusyLayout& busy, const char* name) {
     }
   }
   Recording recording = recorder.recording();
-  // Sets one pass per millisecond, because real passes may be less than a microsecond apart.
+  // One pass per millisecond: real passes may share a microsecond.
   const std::size_t words = recording.words.size() / recording.samples();
   for (std::size_t i = 0; i < recording.samples(); ++i) recording.words[i * words] = 1000 * (i + 1);
   for (std::size_t i = 0; i < recording.marks.size(); ++i) {
@@ -60,11 +61,11 @@ class ReportInBrowser : public ::testing::Test {
     if (!has_browser())
       GTEST_SKIP() << "Chromium is not installed (Debian: chromium, chromium-driver)";
   }
-  /// Opens a page, without waiting, because the page contains everything.
+  /// Opens a page. It is complete at once, since it loads nothing else.
   void open(const Browser& browser, const std::string& page) const {
     browser.open("file://" + folder_.write("report.html", page).string());
   }
-  /// Saves a picture for visual checks if TAPEDECK_PICTURES=FOLDER is set.
+  /// Takes a screenshot; TAPEDECK_PICTURES=FOLDER keeps it.
   void take_picture(const Browser& browser, const std::string& name) const {
     const char* const folder = std::getenv("TAPEDECK_PICTURES");
     const std::string path = (folder != nullptr ? folder : folder_.path().string()) + "/" + name;
@@ -75,14 +76,15 @@ class ReportInBrowser : public ::testing::Test {
   TempFolder folder_;
 };
 
-/// Checks the value and the text of each figure, by the name that the page gives it.
+/// Compares the value and the text of each figure, by its name in the page.
 void expect_figures(const Browser& browser, const Recording& recording) {
   const json shown = browser.run(
       "const all = {}; for (const e of document.querySelectorAll('[data-figure]'))"
       " all[e.dataset.figure] = [e.dataset.value, e.textContent]; return all;");
   const Stat stat = recording.sample(recording.samples() - 1).stat;
   internal::for_each_list(stat, stat.gpus, [&](const auto& of, const auto& fields, const auto& in) {
-    // A tape without memory is not displayed.
+    // The page leaves out empty tapes. It shows only some of the layout's own figures, checked
+    // below.
     if (!of.place || (of.tape && internal::tape_of(stat, *of.place, *of.tape).reserved == 0))
       return;
     for (const auto& field : fields) {
@@ -96,7 +98,7 @@ void expect_figures(const Browser& browser, const Recording& recording) {
   EXPECT_EQ(shown["layout.conversations"][1], std::to_string(stat.conversations));
 }
 
-TEST_F(ReportInBrowser, ShowsTheFiguresOfTheRecordingAndAsksNoNetwork) {
+TEST_F(ReportInBrowser, ShowsTheFiguresOfTheRecordingAndUsesNoNetwork) {
   const Browser browser;
   BusyLayout busy;
   const Recording recording = busy_recording(busy, "llama-3.2-1b.Q8_0.gguf");
@@ -116,12 +118,12 @@ TEST_F(ReportInBrowser, ShowsTheFiguresOfTheRecordingAndAsksNoNetwork) {
   }
   EXPECT_EQ(browser.run("return document.querySelectorAll('#timeline figure.chart').length"),
             advice.tapes.size());
-  // The browser accepts the style because of its hash.
+  // The browser accepts the style sheet by its hash.
   EXPECT_EQ(browser.run("return getComputedStyle(document.querySelector('.wide')).overflowX"),
             "auto");
 }
 
-TEST_F(ReportInBrowser, TellsWhatIsPointedAt) {
+TEST_F(ReportInBrowser, ShowsTheValuesAtThePointerAndTheKeyboardCursor) {
   const Browser browser;
   BusyLayout busy;
   const Recording recording = busy_recording(busy, "chat");
@@ -132,22 +134,34 @@ TEST_F(ReportInBrowser, TellsWhatIsPointedAt) {
                     "figure.dispatchEvent(new KeyboardEvent('keydown', {key: '") +
         key + "'})); return figure.querySelector('output').textContent;");
   };
-  const auto told = [&](std::size_t i, const char* phase) {
+  const auto expected = [&](std::size_t i, const char* phase) {
     const RecordedSample sample = recording.sample(i);
-    return internal::time_text(sample.at - recording.marks[0].at) + ", " + phase + ": in use " +
-           to_iec(sample.peaks.scratch) + ", committed " + to_iec(sample.stat.scratch.committed) +
-           ", peak " + to_iec(sample.stat.scratch.peak);
+    return internal::time_text(sample.at - recording.marks[0].at) + ", " + phase + "\nin use " +
+           to_iec(sample.peaks.scratch) + "\ncommitted " + to_iec(sample.stat.scratch.committed) +
+           "\npeak " + to_iec(sample.stat.scratch.peak);
   };
-  EXPECT_EQ(press("ArrowRight"), told(0, "load"));
-  EXPECT_EQ(press("ArrowRight"), told(1, "load"));
-  EXPECT_EQ(press("PageDown"), told(21, "load"));
-  EXPECT_EQ(press("ArrowLeft"), told(20, "load"));
+  EXPECT_EQ(press("ArrowRight"), expected(0, "load"));
+  EXPECT_EQ(press("ArrowRight"), expected(1, "load"));
+  EXPECT_EQ(press("PageDown"), expected(21, "load"));
+  EXPECT_EQ(press("ArrowLeft"), expected(20, "load"));
+  EXPECT_EQ(press("End"), expected(recording.samples() - 1, "decode"));
+  EXPECT_EQ(press("Home"), expected(0, "load"));
+  EXPECT_EQ(press("Escape"), "");
   const json pointed = browser.run(
       "const svg = document.querySelectorAll('figure.chart')[1].querySelector('svg');"
       "const box = svg.getBoundingClientRect();"
       "svg.dispatchEvent(new PointerEvent('pointermove', {clientX: box.right - 1}));"
       "return svg.closest('figure').querySelector('output').textContent;");
-  EXPECT_EQ(pointed, told(recording.samples() - 1, "decode"));
+  EXPECT_EQ(pointed, expected(recording.samples() - 1, "decode"));
+  // To the left of the pointer, within the plot, and with the cursor in every chart.
+  EXPECT_EQ(browser.run("const box = e => e.getBoundingClientRect();"
+                        "const figure = document.querySelectorAll('figure.chart')[1];"
+                        "const shown = box(figure.querySelector('output'));"
+                        "const plot = box(figure.querySelector('.plot'));"
+                        "const lines = document.querySelectorAll('.cursor[d=\"M1000 0V100\"]');"
+                        "return [shown.left > plot.left && shown.right < plot.right,"
+                        " lines.length == document.querySelectorAll('figure.chart').length];"),
+            json({true, true}));
   EXPECT_THAT(browser.console(), IsEmpty());
 }
 
@@ -155,6 +169,7 @@ TEST_F(ReportInBrowser, ShowsHostileNamesAndRunsNothing) {
   const Browser browser;
   BusyLayout busy;
   Recording recording = busy_recording(busy, kHostile);
+  recording.run = {.began = 0, .host = kHostile, .model = kHostile, .command = kHostile};
   for (RecordedRegion& region : recording.regions) region.name = kHostile;
   for (std::uint64_t& word : recording.words) word = word % 7 == 0 ? UINT64_MAX : word;
   open(browser, report_html(recording));
@@ -170,17 +185,27 @@ TEST_F(ReportInBrowser, ShowsHostileNamesAndRunsNothing) {
         browser.run(std::string("return document.querySelector('") + where + "').textContent");
     EXPECT_THAT(text.get<std::string>(), ::testing::StartsWith(start)) << where;
   }
+  for (const char* const id : {"host", "model", "command"}) {
+    EXPECT_EQ(browser.run(std::string("return document.getElementById('") + id + "').textContent"),
+              internal::printable(kHostile))
+        << id;
+  }
   const json phase = browser.run("return document.querySelectorAll('.phases bdi')[1].textContent");
   EXPECT_THAT(phase.get<std::string>(), ::testing::StartsWith("x</script>"));
   EXPECT_EQ(browser.run("return document.querySelector('bdi').textContent.includes('{{&style}}')"),
             true);
 }
 
-TEST_F(ReportInBrowser, HasRoomOnAPhoneAndInTheDark) {
+TEST_F(ReportInBrowser, FitsAPhoneAndHasADarkMode) {
   const Browser browser;
   BusyLayout busy;
-  open(browser,
-       report_html(busy_recording(busy, "llama-3.2-1b-a-name-without-a-place-to-break-it")));
+  const std::string name = "llama-3.2-1b-a-name-without-a-place-to-break-it";
+  Recording recording = busy_recording(busy, name.c_str());
+  recording.run = {.began = 1'764'309'474,
+                   .host = std::string(64, 'h'),
+                   .model = "/models/" + name + ".gguf",
+                   .command = "tapedeck decode /models/" + name + ".gguf -p 'Once upon a time'"};
+  open(browser, report_html(recording));
   for (const bool dark : {false, true}) {
     for (const unsigned width : {1280U, 390U, 320U}) {
       browser.look(width, 900, dark);
@@ -195,11 +220,11 @@ TEST_F(ReportInBrowser, HasRoomOnAPhoneAndInTheDark) {
   EXPECT_THAT(browser.console(), IsEmpty());
 }
 
-TEST_F(ReportInBrowser, HasSomethingToSayOfAnEmptyRecording) {
+TEST_F(ReportInBrowser, ShowsAnEmptyRecording) {
   const Browser browser;
   open(browser, report_html(Recording()));
   EXPECT_EQ(browser.run("return document.querySelector('#advice p').textContent"),
-            "Nothing was recorded, and there is nothing to tell.");
+            "The recording has no samples to give advice on.");
   EXPECT_THAT(browser.console(), IsEmpty());
 }
 

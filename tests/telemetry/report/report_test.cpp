@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/telemetry/recording/phases.hpp"
 #include "tapedeck/telemetry/recording/recorder.hpp"
 #include "telemetry/report/text.hpp"
 #include "telemetry/report/timeline.hpp"
@@ -26,7 +28,14 @@ TEST(ReportText, WritesHashesAsBrowsersDo) {
   EXPECT_EQ(report::base64_of_hex("fbff"), "+/8=");
 }
 
-/// Returns the recording with a time from `at` for each sample, so that it does not depend on the
+TEST(ReportText, WritesDatesInUtc) {
+  EXPECT_EQ(report::DateText(0).for_people(), "1970-01-01 00:00:00 UTC");
+  EXPECT_EQ(report::DateText(1'709'251'199).for_people(), "2024-02-29 23:59:59 UTC");
+  EXPECT_EQ(report::DateText(1'764'309'474).for_browsers(), "2025-11-28T05:57:54Z");
+  EXPECT_EQ(report::DateText(kLatestBeginning).for_people(), "9999-12-31 23:59:59 UTC");
+}
+
+/// The recording with the times of its samples replaced, so that they do not depend on this
 /// machine.
 Recording recording_at(const Recorder& recorder, std::uint64_t (*at)(std::uint64_t sample)) {
   Recording recording = recorder.recording();
@@ -35,7 +44,7 @@ Recording recording_at(const Recorder& recorder, std::uint64_t (*at)(std::uint64
   return recording;
 }
 
-TEST(ReportTimeline, ShowsTheMostOfManySamples) {
+TEST(ReportTimeline, ShowsTheMaximumOfManySamples) {
   Layout layout(kSizes);
   Recorder recorder(layout, {.samples = 10'000});
   for (std::size_t pass = 0; pass < 5000; ++pass) {
@@ -73,7 +82,7 @@ TEST(ReportTimeline, DrawsStepsFromSampleToSample) {
   EXPECT_EQ(scratch.peak_line, "M0 100V100H0V75H111V0H444V0H1000");
 }
 
-TEST(ReportTimeline, GivesAMomentSomeWidth) {
+TEST(ReportTimeline, GivesASingleMomentSomeWidth) {
   Layout layout(kSizes);
   Recorder recorder(layout);
   recorder.sample();
@@ -87,7 +96,7 @@ TEST(ReportTimeline, GivesAMomentSomeWidth) {
   EXPECT_TRUE(report::charts_of(Recording()).empty());
 }
 
-TEST(ReportTimeline, FillsAHistoryByTokens) {
+TEST(ReportTimeline, FillsAHistoryWithTokens) {
   Plan plan;
   plan.talks = 2;
   plan.history.append(cache_region("layers.0.k", RegionRole::kv, 4096, 1024));
@@ -104,13 +113,13 @@ TEST(ReportTimeline, FillsAHistoryByTokens) {
   ASSERT_EQ(history.columns.size(), 4U);
   EXPECT_EQ(history.columns[0].in_use, 200_KiB);
   EXPECT_EQ(history.columns[2].in_use, 300_KiB + 128_KiB);
-  // The maximum since the previous sample counts.
+  // The maximum since the sample before counts.
   EXPECT_EQ(history.columns[3].in_use, history.columns[2].in_use);
   EXPECT_EQ(layout.stat().history.used, 0U);
   EXPECT_EQ(history.columns[3].peak, history.columns[2].in_use);
 }
 
-TEST(ReportTimeline, HasAPlannedHistoryInUseWhereNobodyCountsTokens) {
+TEST(ReportTimeline, CountsAPlannedHistoryAsUsedIfTokensAreNotCounted) {
   Plan plan;
   plan.history.append(cache_region("layers.0.k", RegionRole::kv, 4096, 1024));
   Layout layout(plan);
@@ -120,7 +129,7 @@ TEST(ReportTimeline, HasAPlannedHistoryInUseWhereNobodyCountsTokens) {
   EXPECT_EQ(history.columns[0].in_use, 4_MiB);
 }
 
-TEST(ReportPhases, AreNoMoreBandsThanCanBeSeen) {
+TEST(ReportPhases, HaveNoMoreBandsThanAreVisible) {
   std::vector<RecordedPhase> phases;
   for (std::uint64_t i = 0; i < 100'000; ++i) {
     phases.push_back(
@@ -147,7 +156,7 @@ TEST(ReportPhases, HaveALimitedNumberOfNames) {
   EXPECT_EQ(picture.names.back().total, UINT64_MAX);
 }
 
-TEST(ReportPhases, AreBesideAndBelowEachOther) {
+TEST(ReportPhases, AreBesideOrBelowEachOther) {
   const report::PhasesPicture picture =
       report::picture({{.name = "prefill", .begin = 0, .end = 400, .depth = 0},
                        {.name = "attention", .begin = 100, .end = 200, .depth = 1},
@@ -159,10 +168,64 @@ TEST(ReportPhases, AreBesideAndBelowEachOther) {
   EXPECT_EQ(picture.bands[1].width, 100U);
   EXPECT_EQ(picture.bands[1].depth, 1U);
   EXPECT_EQ(picture.bands[2].x, 500U);
-  EXPECT_EQ(picture.names.size(), 4U);  // the innermost one is in the table
+  EXPECT_EQ(picture.names.size(), 4U);  // the table has the deep one, too
 }
 
-TEST(Report, IsBoundedWhateverTheNamesAre) {
+/// The element of a page that has this id, with its tags.
+std::string element_of(const std::string& page, const std::string& id) {
+  const std::size_t begin = page.find("id=\"" + id + "\"");
+  return begin == std::string::npos ? "" : page.substr(begin, page.find('\n', begin) - begin);
+}
+
+TEST(Report, SaysWhatWasRecorded) {
+  const Recording recording = {.run = {.began = 1'764'309'474,
+                                       .host = "h<b>",
+                                       .model = "m&\"'{{layout}}",
+                                       .command = "tapedeck </code><script>\x1b[2J"}};
+  const std::string page = report_html(recording);
+  EXPECT_EQ(element_of(page, "date"),
+            "id=\"date\"><time datetime=\"2025-11-28T05:57:54Z\">2025-11-28 05:57:54 UTC</time>"
+            "</dd></div>");
+  EXPECT_EQ(element_of(page, "host"), "id=\"host\"><bdi>h&lt;b&gt;</bdi></dd></div>");
+  EXPECT_EQ(element_of(page, "model"),
+            "id=\"model\"><bdi>m&amp;&quot;&apos;{{layout}}</bdi></dd></div>");
+  EXPECT_EQ(element_of(page, "command"),
+            "id=\"command\"><code><bdi>tapedeck &lt;/code&gt;&lt;script&gt;\\x1b[2J</bdi></code>"
+            "</dd></div>");
+}
+
+TEST(Report, ShowsNothingOfWhatIsUnknown) {
+  const std::string page = report_html(Recording());
+  for (const char* const id : {"date", "host", "model", "command"}) {
+    EXPECT_EQ(element_of(page, id), "") << id;
+  }
+}
+
+TEST(Report, HasTheValuesThatTheChartsShow) {
+  Layout layout(kSizes);
+  Recorder recorder(layout);
+  Phases phases(layout, &recorder);
+  for (const std::size_t mib : {3U, 1U}) {
+    const PhaseScope phase(phases, mib == 3 ? "prefill" : "</script>");
+    (void)layout.scratch().take(mib * 1_MiB);
+    layout.clear_pass();
+    recorder.pass();
+  }
+  Recording recording = recording_at(recorder, [](std::uint64_t i) { return 10'000 + 30'000 * i; });
+  for (std::size_t i = 0; i < 4; ++i) recording.marks[i].at = 20'000 * i;
+  const std::string page = report_html(recording);
+  const std::string begin = "<script id=\"data\" type=\"application/json\">";
+  const std::size_t at = page.find(begin) + begin.size();
+  const auto data = nlohmann::json::parse(page.substr(at, page.find("</script>", at) - at));
+  EXPECT_EQ(data["x"], nlohmann::json({166, 666}));
+  EXPECT_EQ(data["moment"], nlohmann::json({"10.0 ms, prefill", "40.0 ms, </script>"}));
+  ASSERT_EQ(data["charts"].size(), 3U);
+  EXPECT_EQ(data["charts"][1]["in_use"], nlohmann::json({"3 MiB", "1 MiB"}));
+  EXPECT_EQ(data["charts"][1]["committed"], nlohmann::json({"4 MiB", "4 MiB"}));
+  EXPECT_EQ(data["charts"][1]["peak"], nlohmann::json({"3 MiB", "3 MiB"}));
+}
+
+TEST(Report, HasABoundedSizeWhateverTheTextsAre) {
   BusyLayout busy;
   Recorder recorder(busy.layout, {.name = std::string(1_MiB, '<')});
   recorder.sample();
@@ -174,9 +237,12 @@ TEST(Report, IsBoundedWhateverTheNamesAre) {
                                  .bytes = 1_KiB};
   recording.regions.assign(5000, region);
   recording.marks.assign(5000, {.at = 0, .entered = std::string(10'000, '"')});
+  const std::string long_text(1_MiB, '<');
+  recording.run = {
+      .began = UINT64_MAX, .host = long_text, .model = long_text, .command = long_text};
   const std::string page = report_html(recording);
   EXPECT_LT(page.size(), 2_MiB);
-  EXPECT_NE(page.find("And 4000 regions more."), std::string::npos);
+  EXPECT_NE(page.find("4000 more regions are not listed."), std::string::npos);
   EXPECT_EQ(page.find("<<"), std::string::npos);
 }
 

@@ -23,6 +23,10 @@ struct RecorderOptions {
   std::size_t samples = 4096;   ///< How many samples to keep, the newest; from 1 to 2^24.
   /// Minimum time between two samples that `pass` takes, not negative. 0 takes one every pass.
   std::chrono::microseconds at_least_apart{};
+  /// What is recorded, for the report's header; empty: unknown. The recorder adds the host's name
+  /// and the date itself. Each is cut after `kRunTextBytes`.
+  std::string model{};    ///< The model's file or name.
+  std::string command{};  ///< The command line.
 };
 
 /// Keeps samples of a layout's `Stat`, the peaks between them, and the phases that it goes through,
@@ -89,6 +93,7 @@ class Recorder {
   Layout& layout_;
   PeakWatch watch_;
   RecorderOptions options_;
+  RecordedRun run_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   RecordedSample newest_;            // reused: clearing it would cost more than filling it
   std::size_t words_;                // in a sample

@@ -25,6 +25,21 @@ inline constexpr const char* kRecordingSchema = "tapedeck.recording";
 /// Maximum length of a phase's name in bytes; longer names are truncated.
 inline constexpr std::size_t kPhaseNameBytes = 31;
 
+/// Maximum length in bytes of each text of a `RecordedRun`; a `Recorder` truncates longer ones.
+inline constexpr std::size_t kRunTextBytes = 4096;
+/// The latest `RecordedRun::began`: the end of the year 9999.
+inline constexpr std::uint64_t kLatestBeginning = 253'402'300'799;
+
+/// The run that was recorded, noted when the recording began. What is unknown is empty. Texts that
+/// were read from a file may contain anything and have any length: escape them before showing them.
+struct RecordedRun {
+  /// Seconds since 1970-01-01 00:00 UTC by the host's clock; at most `kLatestBeginning`.
+  std::optional<std::uint64_t> began{};
+  std::string host{};     ///< The host's name.
+  std::string model{};    ///< The engine's name for it, often a file.
+  std::string command{};  ///< The command line.
+};
+
 /// The state of a layout at one moment. Thread-safety: a value, like every type in this header.
 struct RecordedSample {
   std::uint64_t at = 0;  ///< Microseconds since the recording began.
@@ -73,6 +88,7 @@ struct RecordedPhase {
 /// @endcode
 struct Recording {
   std::string layout{};     ///< The layout's name, for people.
+  RecordedRun run{};        ///< Clear here what must not be written, such as the host's name.
   std::size_t gpus = 0;     ///< Devices of the layout, at most `kMostGpus`.
   std::uint64_t taken = 0;  ///< Samples ever taken, including those that were overwritten.
   std::vector<RecordedRegion> regions{};
@@ -94,7 +110,8 @@ struct Recording {
   ///
   /// | line    | members                                                                       |
   /// |---------|-------------------------------------------------------------------------------|
-  /// | first   | `schema`: "tapedeck.recording"; `version`; `layout`: its name; `gpus`;        |
+  /// | first   | `schema`: "tapedeck.recording"; `version`; `layout`: its name; `run`: `began`,|
+  /// |         | `host`, `model` and `command` of `RecordedRun`, as far as known; `gpus`;      |
   /// |         | `figures`: field names, "layout.passes", "host.scratch.used", "gpu0.tokens",  |
   /// |         | and "host.scratch.most_in_use", the most since the previous sample; `regions` |
   /// |         | of the plan: `place`, `tape`, `name`, `offset`, `bytes`, `bytes_per_token`;   |

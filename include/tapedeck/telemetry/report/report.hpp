@@ -1,5 +1,5 @@
 /// @file
-/// `report_html`: a recording as a page to look at.
+/// `report_html`: a recording as an HTML page.
 #pragma once
 
 #include <string>
@@ -9,15 +9,17 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// One HTML page with everything in it: advice, each tape over time, phases, figures at the end,
-/// the plan's regions and what of them was used. It asks nothing of any network, follows the
-/// reader's light or dark mode, and has room on a phone. Samples that would be less than a pixel
-/// are shown as the most among them. Whatever a recording has in its names is shown, and never run.
+/// Returns one self-contained HTML page: the run (date, host, model and command line, as far as the
+/// recording has them), advice, each tape over time, the phases, the values at the end, and the
+/// planned regions with how much of each was used. At the pointer, or at the cursor that the arrow
+/// keys move, a chart shows its values with their time and phase. The page loads nothing from the
+/// network, follows the reader's light or dark mode, and fits a phone. Where several samples share
+/// a pixel, it shows their maximum. Texts from the recording are escaped, shortened and never run.
 ///
-/// Of each tape at most 1000 regions are listed, and of phases at most 64 names, four deep: the
-/// page has 1 MiB at most for each tape, and some 100 KiB mostly. O(regions), and for each sample
-/// O(how many sizes the regions of histories have).
-/// @throws Unsupported where Tapedeck was built without kainjow's mustache.
+/// The page lists at most 1000 regions of each tape, and at most 64 names of phases; it draws
+/// phases that are nested at most four deep. It is usually about 100 KiB, and at most 1 MiB for
+/// each tape. Time: O(samples + regions).
+/// @throws Unsupported if Tapedeck was built without kainjow's mustache.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
