@@ -14,7 +14,8 @@ namespace {
 
 using internal::CheckedSize;
 
-constexpr std::uint64_t kMaxSplits = 32;  // Parts of the keys that flash decoding works on apart.
+// Flash decoding splits the keys into at most this many parts.
+constexpr std::uint64_t kMaxSplits = 32;
 
 class DecodePlanner {
  public:
@@ -25,7 +26,7 @@ class DecodePlanner {
       throw InvalidArgument(
           {.argument = "DecodeBuffersOptions::element"},
           "activations cannot be of type " + std::string(to_string(options.element)),
-          "use f16, bf16 or f32: a type that is not stored in blocks");
+          "use a type that is not stored in blocks, such as f16, bf16 or f32");
     }
   }
 
