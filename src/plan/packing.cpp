@@ -90,7 +90,7 @@ void place_in_order(std::span<const Region> buffers, const Order& order, Packing
     const Placed here{offset, fits(CheckedSize(offset) + buffer.bytes), buffer.live};
     packing.offsets[index] = offset;
     packing.peak = std::max(packing.peak, here.end);
-    if (buffer.bytes == 0) continue;  // It takes no room; later searches skip nothing.
+    if (buffer.bytes == 0) continue;  // It takes no room, so others may overlap it.
     placed.insert(std::ranges::upper_bound(placed, offset, {}, &Placed::offset), here);
   }
 }

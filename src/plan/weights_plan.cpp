@@ -84,8 +84,7 @@ class ParameterPlanner {
                          " is unknown; the weights are planned as if they were not quantized");
     }
     plain_type_ = shape_.dtype.value_or(DType::bf16);
-    if (!shape_.dtype)
-      warnings.emplace_back("the model does not state the type of its weights; bf16 is assumed");
+    if (!shape_.dtype) warnings.emplace_back("the model states no weight type; bf16 is assumed");
   }
 
   TapePlan plan() {
@@ -128,7 +127,7 @@ class ParameterPlanner {
 
   void append_region(Region region) {
     if (region.bytes == 0) return;
-    // Several shapes may have the same name.
+    // Parameters of different shapes may share a name.
     if (const std::size_t same = ++names_[region.name]; same != 1) {
       region.name += "#" + std::to_string(same);
     }
