@@ -33,19 +33,15 @@ CacheCells cache_cells(const ModelShape& shape, const PlanOptions& options) {
   out.streams = options.unified ? 1 : options.sequences;
   out.context = parts(context, out.streams);
   out.rounding = options.cell_rounding;
-  out.cells = fits(CheckedSize(parts(out.context, out.rounding)) * out.rounding,
-                   "PlanOptions::total_context", context);
+  out.cells = up_to_multiple(out.context, out.rounding);
   const std::uint64_t micro_batch = std::min(options.micro_batch, options.batch);
   out.window_slack = micro_batch;
   out.window_factor = options.unified ? options.sequences : 1;
   out.full_window_cache = options.full_window_cache;
   out.states =
-      fits((CheckedSize(options.rollback_states) + 1) * (options.unified ? options.sequences : 1),
-           "PlanOptions::rollback_states", options.rollback_states);
+      fits((CheckedSize(options.rollback_states) + 1) * (options.unified ? options.sequences : 1));
   // Every sequence gets an equal share of a micro-batch.
-  const std::uint64_t tokens = std::min(
-      fits(CheckedSize(out.cells) * out.streams, "PlanOptions::sequences", options.sequences),
-      micro_batch);
+  const std::uint64_t tokens = std::min(fits(CheckedSize(out.cells) * out.streams), micro_batch);
   out.micro_batch = up_to_multiple(tokens, options.sequences);
   return out;
 }

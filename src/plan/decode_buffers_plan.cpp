@@ -1,10 +1,13 @@
 #include "tapedeck/plan/decode_buffers_plan.hpp"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string>
 
 #include "base/require.hpp"
+#include "plan/decode_buffers.hpp"
+#include "plan/name_overflow.hpp"
 #include "plan/sizes.hpp"
 #include "plan/widest_layers.hpp"
 #include "tapedeck/base/error.hpp"
@@ -20,15 +23,7 @@ constexpr std::uint64_t kMaxSplits = 32;
 class DecodePlanner {
  public:
   DecodePlanner(const ModelShape& shape, const DecodeBuffersOptions& options)
-      : shape_(shape), options_(options), widest_(internal::widest_layers(shape)) {
-    internal::require_one("DecodeBuffersOptions::batch", options.batch);
-    if (traits(options.element).block_elements != 1) {
-      throw InvalidArgument(
-          {.argument = "DecodeBuffersOptions::element"},
-          "activations cannot be of type " + std::string(to_string(options.element)),
-          "use a type that is not stored in blocks, such as f16, bf16 or f32");
-    }
-  }
+      : shape_(shape), options_(options), widest_(internal::widest_layers(shape)) {}
 
   TapePlan plan() {
     add_attention();
@@ -96,8 +91,7 @@ class DecodePlanner {
     add_buffer(name, type.value_or(options_.element), width * options_.batch);
   }
   void add_buffer(const char* name, DType type, const CheckedSize& size) {
-    const std::uint64_t elements =
-        internal::fits(size, "DecodeBuffersOptions::batch", options_.batch);
+    const std::uint64_t elements = internal::fits(size);
     if (elements == 0) return;
     out_.append({.name = std::string("decode.") + name,
                  .role = RegionRole::decode,
@@ -113,10 +107,34 @@ class DecodePlanner {
   TapePlan out_{TapeKind::scratch};
 };
 
+constexpr std::array<internal::SizeOption<DecodeBuffersOptions>, 2> kDecodeSizes = {{
+    {"DecodeBuffersOptions::score_columns", &DecodeBuffersOptions::score_columns, 0},
+    {"DecodeBuffersOptions::batch", &DecodeBuffersOptions::batch},
+}};
+
 }  // namespace
 
 TapePlan plan_decode_buffers(const ModelShape& shape, const DecodeBuffersOptions& options) {
-  return DecodePlanner(shape, options).plan();
+  internal::require_one("DecodeBuffersOptions::batch", options.batch);
+  internal::require_activation_type("DecodeBuffersOptions::element", options.element);
+  return internal::name_overflow<DecodeBuffersOptions>(
+      options, kDecodeSizes,
+      [&](const DecodeBuffersOptions& given) { return internal::decode_buffers(shape, given); });
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
+
+namespace tapedeck::internal {
+
+void require_activation_type(const char* argument, DType type) {
+  if (traits(type).block_elements == 1) return;
+  throw InvalidArgument({.argument = argument},
+                        "activations cannot be of type " + std::string(to_string(type)),
+                        "use a type that is not stored in blocks, such as f16, bf16 or f32");
+}
+
+TapePlan decode_buffers(const ModelShape& shape, const DecodeBuffersOptions& options) {
+  return DecodePlanner(shape, options).plan();
+}
+
+}  // namespace tapedeck::internal

@@ -95,8 +95,7 @@ class HistoryPlanner {
     const std::uint64_t count = cells_.rows_of(layer);
     const std::uint64_t bytes = row_bytes(rows.type, width);
     region.role = is_windowed(layer) && !cells_.windowless ? RegionRole::window : RegionRole::kv;
-    region.bytes =
-        fits(CheckedSize(bytes) * count, "PlanOptions::total_context", options_.total_context);
+    region.bytes = fits(CheckedSize(bytes) * count);
     region.dtype = rows.type;
     region.shape = {count, width};
     // If tokens share rows, the bytes of one token are not an integer, so the region does not grow.

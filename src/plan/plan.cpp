@@ -1,9 +1,11 @@
 #include "tapedeck/plan/plan.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "plan/cache_cells.hpp"
+#include "plan/name_overflow.hpp"
 #include "plan/sizes.hpp"
 #include "plan/weights_plan.hpp"
 #include "tapedeck/base/error.hpp"
@@ -32,9 +34,53 @@ CheckedSize total_bytes(const Plan& plan) {
          plan.scratch.bytes() + plan.overhead;
 }
 
+Plan plan_model(const Model& model, const PlanOptions& options) {
+  if (model.shape.layers.empty()) {
+    throw InvalidArgument({.argument = "ModelShape::layers"},
+                          "the model's files do not describe its layers",
+                          "plan from a GGUF file, or from a folder with a config.json");
+  }
+  const Profile& profile = options.profile;
+  const internal::CacheCells cells = profile.plan_cells(model.shape, options);
+  Plan out;
+  out.profile = profile.name;
+  out.talks = cells.streams;
+  out.context_per_talk = cells.context;
+  out.overhead = options.overhead;
+  out.weights = internal::plan_weights(model, options, out.warnings);
+  out.history = profile.plan_history(model.shape, options, cells);
+  profile.plan_scratch(model, options, cells, out);
+  static_cast<void>(fits(total_bytes(out)));
+  static_cast<void>(fits(CheckedSize(out.history.bytes()) * out.talks));
+
+  // Every assumption made so far has added a warning.
+  out.exact = model.shape.exact && out.warnings.empty();
+  if (options.total_context == 0 && out.talks > 1) {
+    out.warnings.push_back("the model's context of " + std::to_string(model.shape.context) +
+                           " tokens is divided among " + std::to_string(out.talks) +
+                           " sequences, which leaves each " + std::to_string(out.context_per_talk) +
+                           " tokens; set total_context to give each more");
+  }
+  out.warnings.insert(out.warnings.begin(), model.shape.warnings.begin(),
+                      model.shape.warnings.end());
+  return out;
+}
+
+// The overhead comes first, so that it is named only if the plan fits without it. A batch is not
+// listed, because it matters only as the limit of a micro-batch.
+constexpr std::array<internal::SizeOption<PlanOptions>, 7> kPlanSizes = {{
+    {"PlanOptions::overhead", &PlanOptions::overhead, 0},
+    {"PlanOptions::total_context", &PlanOptions::total_context},
+    {"PlanOptions::sequences", &PlanOptions::sequences},
+    {"PlanOptions::rollback_states", &PlanOptions::rollback_states, 0},
+    {"PlanOptions::decode_batch", &PlanOptions::decode_batch},
+    {"PlanOptions::micro_batch", &PlanOptions::micro_batch},
+    {"PlanOptions::cell_rounding", &PlanOptions::cell_rounding},
+}};
+
 }  // namespace
 
-// `make_plan` checked that all sums fit. For a plan made by hand, sums are limited to 64 bits.
+// `plan_model` checked that all sums fit. For a plan made by hand, sums are limited to 64 bits.
 Breakdown Plan::breakdown() const noexcept {
   const auto all_talks = [&](RegionRole role) {
     return saturated(CheckedSize(history.payload(role)) * talks);
@@ -54,35 +100,8 @@ Breakdown Plan::breakdown() const noexcept {
 }
 
 Plan make_plan(const Model& model, const PlanOptions& options) {
-  if (model.shape.layers.empty()) {
-    throw InvalidArgument({.argument = "ModelShape::layers"},
-                          "the model's files do not describe its layers",
-                          "plan from a GGUF file, or from a folder with a config.json");
-  }
-  const Profile& profile = options.profile;
-  const internal::CacheCells cells = profile.plan_cells(model.shape, options);
-  Plan out;
-  out.profile = profile.name;
-  out.talks = cells.streams;
-  out.context_per_talk = cells.context;
-  out.overhead = options.overhead;
-  out.weights = internal::plan_weights(model, options, out.warnings);
-  out.history = profile.plan_history(model.shape, options, cells);
-  profile.plan_scratch(model, options, cells, out);
-  static_cast<void>(fits(total_bytes(out), "PlanOptions::overhead", options.overhead));
-  static_cast<void>(fits(CheckedSize(out.history.bytes()) * out.talks));
-
-  // Every assumption made so far has added a warning.
-  out.exact = model.shape.exact && out.warnings.empty();
-  if (options.total_context == 0 && out.talks > 1) {
-    out.warnings.push_back("the model's context of " + std::to_string(model.shape.context) +
-                           " tokens is divided among " + std::to_string(out.talks) +
-                           " sequences, which leaves each " + std::to_string(out.context_per_talk) +
-                           " tokens; set total_context to give each more");
-  }
-  out.warnings.insert(out.warnings.begin(), model.shape.warnings.begin(),
-                      model.shape.warnings.end());
-  return out;
+  return internal::name_overflow<PlanOptions>(
+      options, kPlanSizes, [&](const PlanOptions& given) { return plan_model(model, given); });
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

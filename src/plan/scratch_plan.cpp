@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "plan/decode_buffers.hpp"
 #include "plan/sizes.hpp"
 #include "plan/weights_plan.hpp"
 #include "plan/widest_layers.hpp"
-#include "tapedeck/plan/decode_buffers_plan.hpp"
 #include "tapedeck/plan/packing.hpp"
 
 namespace tapedeck::internal {
@@ -158,7 +158,7 @@ class PrefillPlanner {
 void place_decode(const Model& model, const PlanOptions& options, const CacheCells& cells,
                   TapePlan& tape) {
   const bool keeps_scores = !options.flash_attention && !model.shape.encoder;
-  const TapePlan decode = plan_decode_buffers(
+  const TapePlan decode = decode_buffers(
       model.shape, {.batch = options.decode_batch,
                     .element = options.activation_type,
                     .int4_weights = has_4_bit_weights(model, options),
@@ -173,6 +173,7 @@ void place_decode(const Model& model, const PlanOptions& options, const CacheCel
 
 void plan_scratch(const Model& model, const PlanOptions& options, const CacheCells& cells,
                   Plan& out) {
+  require_activation_type("PlanOptions::activation_type", options.activation_type);
   place_decode(model, options, cells, out.scratch);
 
   std::vector<Region> prefill = PrefillPlanner(model, options, cells).buffers();

@@ -23,20 +23,6 @@ inline constexpr std::uint64_t kDeviceAlignment = 256;
   return size.value_or_throw("the plan");
 }
 
-/// Like `fits(size)`, but names the option that `size` was computed from. An option below 2^32 is
-/// not named, because the model's own sizes are then the cause.
-/// @throws InvalidArgument if it does not fit in 64 bits.
-[[nodiscard]] inline std::uint64_t fits(const CheckedSize& size, const char* option,
-                                        std::uint64_t given) {
-  if (!size.value() && given > UINT32_MAX) {
-    throw InvalidArgument({.argument = option, .value = given},
-                          std::string(option) + " of " + std::to_string(given) +
-                              " makes the plan too large for 64 bits",
-                          "use a smaller value");
-  }
-  return fits(size);
-}
-
 /// Returns the size, or the largest 64-bit value if it overflowed. Such a size exceeds any memory
 /// and any bandwidth.
 [[nodiscard]] constexpr std::uint64_t saturated(const CheckedSize& size) noexcept {
