@@ -16,7 +16,7 @@ namespace {
 constexpr std::uint64_t kMostGap = 4096;
 constexpr std::uint64_t kPartAlignment = 16;
 // A header can claim any number of experts, each of which has parts. Published models have up
-// to about 300,000 of them.
+// to about 300,000 such parts.
 constexpr std::uint64_t kMostExpertParts = std::uint64_t{1} << 20;
 
 /// Cuts tensors into the parts of layers and experts.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "plan/random_plan.hpp"
 #include "plan/refused.hpp"
@@ -107,10 +108,11 @@ TEST(MakePlan, RefusesOptionsOfNothing) {
 
 TEST(MakePlan, NamesTheOptionThatMakesThePlanTooLarge) {
   constexpr std::uint64_t kLarge = std::uint64_t{1} << 60U;
-  const struct {
+  struct Row {
     PlanOptions options;
-    Refused refused;
-  } rows[] = {
+    Refused expected;
+  };
+  const std::vector<Row> rows = {
       {{.overhead = kMost}, {"PlanOptions::overhead", kMost}},
       {{.rollback_states = kMost}, {"PlanOptions::rollback_states", kMost}},
       {{.sequences = kMost}, {"PlanOptions::sequences", kMost}},
@@ -127,8 +129,8 @@ TEST(MakePlan, NamesTheOptionThatMakesThePlanTooLarge) {
        {"PlanOptions::decode_batch", kLarge}},
       {{.total_context = kLarge, .decode_batch = kLarge}, {"PlanOptions::decode_batch", kLarge}},
   };
-  for (const auto& [options, expected] : rows) {
-    EXPECT_EQ(refused([&] { return make_plan(four_heads_of(), options); }), expected);
+  for (const Row& row : rows) {
+    EXPECT_EQ(refused([&] { return make_plan(four_heads_of(), row.options); }), row.expected);
   }
   // A micro-batch is limited by the context, except in the cache of a window.
   const Model windowed = model_of({windowed_layer(attention_layer(4, 4, 64, 128), 512)});
