@@ -1,10 +1,13 @@
 #include "tapedeck/plan/decode_buffers_plan.hpp"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string>
 
 #include "base/require.hpp"
+#include "plan/decode_buffers.hpp"
+#include "plan/name_overflow.hpp"
 #include "plan/sizes.hpp"
 #include "plan/widest_layers.hpp"
 #include "tapedeck/base/error.hpp"
@@ -14,20 +17,13 @@ namespace {
 
 using internal::CheckedSize;
 
-constexpr std::uint64_t kMaxSplits = 32;  // Parts of the keys that flash decoding works on apart.
+// Flash decoding splits the keys into at most this many parts.
+constexpr std::uint64_t kMaxSplits = 32;
 
 class DecodePlanner {
  public:
   DecodePlanner(const ModelShape& shape, const DecodeBuffersOptions& options)
-      : shape_(shape), options_(options), widest_(internal::widest_layers(shape)) {
-    internal::require_one("DecodeBuffersOptions::batch", options.batch);
-    if (traits(options.element).block_elements != 1) {
-      throw InvalidArgument(
-          {.argument = "DecodeBuffersOptions::element"},
-          "activations cannot be of type " + std::string(to_string(options.element)),
-          "use f16, bf16 or f32: a type that is not stored in blocks");
-    }
-  }
+      : shape_(shape), options_(options), widest_(internal::widest_layers(shape)) {}
 
   TapePlan plan() {
     add_attention();
@@ -111,10 +107,34 @@ class DecodePlanner {
   TapePlan out_{TapeKind::scratch};
 };
 
+constexpr std::array<internal::SizeOption<DecodeBuffersOptions>, 2> kDecodeSizes = {{
+    {"DecodeBuffersOptions::score_columns", &DecodeBuffersOptions::score_columns, 0},
+    {"DecodeBuffersOptions::batch", &DecodeBuffersOptions::batch},
+}};
+
 }  // namespace
 
 TapePlan plan_decode_buffers(const ModelShape& shape, const DecodeBuffersOptions& options) {
-  return DecodePlanner(shape, options).plan();
+  internal::require_one("DecodeBuffersOptions::batch", options.batch);
+  internal::require_activation_type("DecodeBuffersOptions::element", options.element);
+  return internal::name_overflow<DecodeBuffersOptions>(
+      options, kDecodeSizes,
+      [&](const DecodeBuffersOptions& given) { return internal::decode_buffers(shape, given); });
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
+
+namespace tapedeck::internal {
+
+void require_activation_type(const char* argument, DType type) {
+  if (traits(type).block_elements == 1) return;
+  throw InvalidArgument({.argument = argument},
+                        "activations cannot be of type " + std::string(to_string(type)),
+                        "use a type that is not stored in blocks, such as f16, bf16 or f32");
+}
+
+TapePlan decode_buffers(const ModelShape& shape, const DecodeBuffersOptions& options) {
+  return DecodePlanner(shape, options).plan();
+}
+
+}  // namespace tapedeck::internal

@@ -51,7 +51,7 @@ class HistoryPlanner {
     if (has(kCacheTypes) && !has(rules_.unsupported)) return;
     throw InvalidArgument({.argument = option},
                           "the profile " + std::string(options_.profile.name) +
-                              " has no cache of type " + std::string(to_string(type)),
+                              " does not support caches of type " + std::string(to_string(type)),
                           "use f16, bf16, q8_0 or q4_0");
   }
 
@@ -78,9 +78,9 @@ class HistoryPlanner {
     if (divided % block == 0) return;
     throw InvalidArgument({.argument = cache, .value = divided},
                           cache + " has " + (rules_.blocks_in_heads ? "heads" : "rows") + " of " +
-                              std::to_string(divided) + " elements, which the blocks of " +
-                              std::to_string(block) + " of type " +
-                              std::string(to_string(rows.type)) + " do not divide",
+                              std::to_string(divided) +
+                              " elements, which is not a multiple of the " + std::to_string(block) +
+                              " elements in a block of " + std::string(to_string(rows.type)),
                           "use an f16 or bf16 cache");
   }
 
@@ -98,7 +98,7 @@ class HistoryPlanner {
     region.bytes = fits(CheckedSize(bytes) * count);
     region.dtype = rows.type;
     region.shape = {count, width};
-    // If tokens share rows, a token has no whole number of bytes, so the region does not grow.
+    // If tokens share rows, the bytes of one token are not an integer, so the region does not grow.
     if (layer.compress_ratio <= 1) region.growth = {bytes, count};
     out_.append(std::move(region));
   }

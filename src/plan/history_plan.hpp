@@ -13,19 +13,19 @@
 
 namespace tapedeck::internal {
 
-/// Where an engine's caches differ from the native ones.
+/// How an engine's caches differ from the native ones.
 struct CacheRules {
-  std::uint64_t value_width = 0;  ///< Rows of V are padded to so many elements.
-  bool blocks_in_heads = false;   ///< Blocks of a quantized type divide a head, not just a row.
-  std::span<const DType> unsupported{};  ///< Types of caches that the engine has no kernels for.
+  std::uint64_t value_width = 0;  ///< Rows of V are padded to this many elements.
+  bool blocks_in_heads = false;  ///< Blocks of a quantized type must divide a head, not just a row.
+  std::span<const DType> unsupported{};  ///< Cache types for which the engine has no kernels.
 };
 
-/// Of every layer that owns a cache: "layers.N.k", "layers.N.v" and "layers.N.indexer", each on
-/// pages of its own so that it can be committed by itself; after them "layers.N.conv" and
-/// "layers.N.state".
+/// Returns the caches of each layer that owns them: "layers.N.k", "layers.N.v" and
+/// "layers.N.indexer". Each has its own pages, so that it can be committed separately. The states
+/// of all recurrent layers follow: "layers.N.conv" and "layers.N.state".
 ///
-/// @throws InvalidArgument for a type that no cache can have or that does not divide the rows; and
-/// where a figure does not fit in 64 bits.
+/// @throws InvalidArgument if a cache cannot have the requested type, the type's blocks do not
+/// divide the rows, or a size does not fit in 64 bits.
 [[nodiscard]] TapePlan plan_history(const ModelShape& shape, const PlanOptions& options,
                                     const CacheCells& cells, const CacheRules& rules);
 

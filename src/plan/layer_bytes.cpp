@@ -9,12 +9,13 @@
 namespace tapedeck::internal {
 namespace {
 
-/// Puts bytes behind others, as a tape does. The whole plan fits in 64 bits, and so do its parts.
+/// Appends bytes at their alignment, as a tape does. Nothing overflows, because the parts come from
+/// a plan that fits in 64 bits.
 void append_bytes(std::uint64_t& end, std::uint64_t bytes, std::uint64_t alignment) {
   end = round_up(end, alignment) + bytes;
 }
 
-/// Whether a layer has a part.
+/// Returns true if a layer has such a part.
 bool has_part(const LayerShape& layer, Part part) {
   switch (block_of(part)) {
     case LayerBlock::attention:
@@ -33,24 +34,27 @@ bool has_part(const LayerShape& layer, Part part) {
   return true;
 }
 
-/// What a token uses of experts: `used` of `count`, rounded up. Where nothing says how many, all.
+/// Returns the bytes of the `used` experts of one token out of `count`, rounded up. If `used` is
+/// not known, returns the bytes of all experts.
 std::uint64_t experts_share(std::uint64_t bytes, std::uint64_t used, std::uint64_t count) {
   if (used == 0 || used >= count) return bytes;
   return bytes / count * used + parts(fits(CheckedSize(bytes % count) * used), count);
 }
 
-/// The layer's figures; all 0 for one that the shape does not have.
+/// Returns the shape of a layer, or an empty one if the model's shape does not have the layer.
 LayerShape layer_shape(const ModelShape& shape, std::size_t layer) {
   return layer < shape.layers.size() ? shape.layers[layer] : LayerShape{};
 }
 
-/// Until all regions are in, `token` is the sum of the layer's routed experts, without padding.
+/// Until all regions have been added, `token` is the sum of the layer's routed experts, without
+/// padding.
 void add_to_layer(LayerBytes::Layer& to, std::uint64_t bytes, const Region& region) {
   append_bytes(to.bytes, bytes, region.alignment);
   if (is_expert(region.id.part)) to.token += bytes;
 }
 
-/// Shares a region of all layers out. False where it is none, or no layer has such a part.
+/// Divides a region of all layers among them. Returns false if it is not such a region or no layer
+/// has such a part.
 bool share_out(LayerBytes& out, const Region& region, const ModelShape& shape) {
   if (!region.id.every_layer) return false;
   const auto owns = [&](const LayerShape& layer) { return has_part(layer, region.id.part); };
@@ -64,10 +68,9 @@ bool share_out(LayerBytes& out, const Region& region, const ModelShape& shape) {
 }
 
 std::uint64_t token_bytes(const StreamedLayer& layer, std::uint64_t used) {
-  std::uint64_t dense = 0;  // sums of parts of an extent that fits
+  std::uint64_t dense = 0;  // Neither sum overflows, because the layer's extent fits in 64 bits.
   std::uint64_t of_experts = 0;
-  std::vector<std::uint32_t>
-      experts;  // that really are there: a file may hold fewer than it states
+  std::vector<std::uint32_t> experts;  // Those that the file has, perhaps fewer than it states.
   for (const StreamedPart& part : layer.parts) {
     if (part.expert == StreamedPart::kNoExpert) {
       dense += part.bytes;

@@ -27,14 +27,15 @@ void check_buffer(const Region& buffer) {
       "buffer " + buffer.name + " ends before it begins");
 }
 
-/// A buffer that has its place.
+/// The bytes and stages that a placed buffer occupies.
 struct Placed {
   std::uint64_t offset;
   std::uint64_t end;
   Live live;
 };
 
-/// The lowest place beside all `placed` (sorted by offset) that live at a common time.
+/// Returns the lowest offset at which the buffer overlaps none of `placed` that are live at a
+/// common stage. @pre `placed` is sorted by offset.
 std::uint64_t lowest_gap(const std::vector<Placed>& placed, const Region& buffer) {
   std::uint64_t at = 0;
   for (const Placed& other : placed) {
@@ -49,7 +50,8 @@ bool lives_at(const Region& buffer, std::uint32_t stage) noexcept {
   return buffer.live.begin <= stage && stage < buffer.live.end;
 }
 
-// Where most lives, something begins. What ends at that stage has made room.
+// The maximum is reached at a stage where some buffer begins, so only those stages are checked. A
+// buffer that ends at a stage is no longer live at it.
 void find_lower_bound(std::span<const Region> buffers, Packing& packing) {
   for (const Region& first : buffers) {
     const std::uint32_t stage = first.live.begin;
@@ -67,7 +69,7 @@ void find_lower_bound(std::span<const Region> buffers, Packing& packing) {
 
 using Order = std::vector<std::size_t>;
 
-/// Larger keys first; of equal ones, those that were given first.
+/// Returns the indices of the buffers by descending key. Equal keys keep the given order.
 template <class Key>
 Order order_by(std::span<const Region> buffers, Key key) {
   Order order(buffers.size());
@@ -77,7 +79,7 @@ Order order_by(std::span<const Region> buffers, Key key) {
   return order;
 }
 
-/// Each buffer at the lowest place that those before it in the order leave.
+/// Places each buffer at the lowest offset that the buffers before it in the order leave free.
 void place_in_order(std::span<const Region> buffers, const Order& order, Packing& packing) {
   packing.peak = 0;
   std::vector<Placed> placed;
@@ -88,7 +90,7 @@ void place_in_order(std::span<const Region> buffers, const Order& order, Packing
     const Placed here{offset, fits(CheckedSize(offset) + buffer.bytes), buffer.live};
     packing.offsets[index] = offset;
     packing.peak = std::max(packing.peak, here.end);
-    if (buffer.bytes == 0) continue;  // takes no room, and would only be stepped over
+    if (buffer.bytes == 0) continue;  // It takes no room, so others may overlap it.
     placed.insert(std::ranges::upper_bound(placed, offset, {}, &Placed::offset), here);
   }
 }
@@ -102,7 +104,7 @@ void try_order(std::span<const Region> buffers, const Order& order, Packing& bes
 
 std::uint32_t lifetime(const Region& buffer) { return buffer.live.end - buffer.live.begin; }
 
-// The buffer that ends highest is placed first, again and again.
+// Repeatedly moves the buffer that ends highest to the front of the order, then places all again.
 void repair_packing(std::span<const Region> buffers, Order order, Packing& best) {
   constexpr int kTries = 64;
   constexpr std::size_t kMost = 256;
@@ -118,11 +120,11 @@ void repair_packing(std::span<const Region> buffers, Order order, Packing& best)
   }
 }
 
-// No order is best for all; each costs as much as the first.
+// No single order is the best for all models. Each one costs as much as the first.
 void try_other_orders(std::span<const Region> buffers, Packing& best) {
-  constexpr std::size_t kMost = 2048;  // More would take longer than it gains.
+  constexpr std::size_t kMost = 2048;  // With more buffers, the savings are not worth the time.
   if (buffers.size() > kMost || best.peak <= best.lower_bound) return;
-  // Another order's sums must fit too, whatever it does.
+  // Offsets must fit in 64 bits in any order.
   CheckedSize all = 0;
   for (const Region& b : buffers) all = all + b.bytes + b.alignment;
   if (!all.value()) return;
@@ -130,7 +132,7 @@ void try_other_orders(std::span<const Region> buffers, Packing& best) {
     return static_cast<double>(b.bytes) * static_cast<double>(lifetime(b));
   };
   const auto stays = [](const Region& b) { return std::pair(lifetime(b), b.bytes); };
-  // Around the time at which most is needed, then outwards.
+  // Buffers that are live at the peak come first.
   const auto at_peak = [&](const Region& b) {
     return std::pair(lives_at(b, best.lower_bound_stage), b.bytes);
   };

@@ -1,12 +1,11 @@
 #include "tapedeck/plan/plan.hpp"
 
 #include <algorithm>
-#include <functional>
+#include <array>
 #include <limits>
-#include <string>
-#include <vector>
 
 #include "plan/cache_cells.hpp"
+#include "plan/name_overflow.hpp"
 #include "plan/sizes.hpp"
 #include "plan/weights_plan.hpp"
 #include "tapedeck/base/error.hpp"
@@ -35,30 +34,7 @@ CheckedSize total_bytes(const Plan& plan) {
          plan.scratch.bytes() + plan.overhead;
 }
 
-}  // namespace
-
-// `make_plan` checked that all sums fit. For a plan made by hand, sums are limited to 64 bits.
-Breakdown Plan::breakdown() const noexcept {
-  const auto all_talks = [&](RegionRole role) {
-    return saturated(CheckedSize(history.payload(role)) * talks);
-  };
-  Breakdown out;
-  out.weights = weights.payload();
-  out.kv = all_talks(RegionRole::kv);
-  out.window = all_talks(RegionRole::window);
-  out.recurrent = all_talks(RegionRole::recurrent);
-  out.history = saturated(CheckedSize(out.kv) + out.window + out.recurrent);
-  out.decode = extent_of_role(scratch, RegionRole::decode);
-  out.prefill = extent_of_role(scratch, RegionRole::prefill);
-  out.scratch = scratch.bytes();
-  out.overhead = overhead;
-  out.total = saturated(total_bytes(*this));
-  return out;
-}
-
-namespace {
-
-Plan plan_of(const Model& model, const PlanOptions& options) {
+Plan plan_model(const Model& model, const PlanOptions& options) {
   if (model.shape.layers.empty()) {
     throw InvalidArgument({.argument = "ModelShape::layers"},
                           "the model's files do not describe its layers",
@@ -90,80 +66,42 @@ Plan plan_of(const Model& model, const PlanOptions& options) {
   return out;
 }
 
-// An option that a plan grows with, and its smallest value.
-struct SizeOption {
-  const char* name;
-  std::uint64_t PlanOptions::*value;
-  std::uint64_t least;
-};
-using SizeOptions = std::vector<SizeOption>;
-
-// The options that could be smaller, the largest first.
-SizeOptions reducible_options(const PlanOptions& options) {
-  SizeOptions all = {{"PlanOptions::total_context", &PlanOptions::total_context, 1},
-                     {"PlanOptions::sequences", &PlanOptions::sequences, 1},
-                     {"PlanOptions::decode_batch", &PlanOptions::decode_batch, 1},
-                     {"PlanOptions::batch", &PlanOptions::batch, 1},
-                     {"PlanOptions::micro_batch", &PlanOptions::micro_batch, 1},
-                     {"PlanOptions::cell_rounding", &PlanOptions::cell_rounding, 1},
-                     {"PlanOptions::rollback_states", &PlanOptions::rollback_states, 0},
-                     {"PlanOptions::overhead", &PlanOptions::overhead, 0}};
-  std::erase_if(all, [&](const SizeOption& one) { return options.*one.value <= one.least; });
-  std::ranges::stable_sort(all, std::ranges::greater{},
-                           [&](const SizeOption& one) { return options.*one.value; });
-  return all;
-}
-
-bool is_representable(const Model& model, const PlanOptions& options) {
-  try {
-    static_cast<void>(plan_of(model, options));
-    return true;
-  } catch (const InvalidArgument&) {
-    return false;
-  }
-}
-
-// The options that a plan overflows because of: each that makes it fit at its smallest value, as
-// the factors of a product do; else the largest ones that make it fit together; else none, since
-// the model is too large.
-SizeOptions overflowing_options(const Model& model, const PlanOptions& options) {
-  const SizeOptions all = reducible_options(options);
-  SizeOptions factors;
-  SizeOptions summands;
-  for (const SizeOption& one : all) {
-    PlanOptions less = options;
-    less.*one.value = one.least;
-    if (is_representable(model, less)) factors.push_back(one);
-  }
-  if (!factors.empty()) return factors;
-  PlanOptions less = options;
-  for (const SizeOption& one : all) {
-    less.*one.value = one.least;
-    summands.push_back(one);
-    if (is_representable(model, less)) return summands;
-  }
-  return {};
-}
+// The overhead comes first, so that it is named only if the plan fits without it. A batch is not
+// listed, because it matters only as the limit of a micro-batch.
+constexpr std::array<internal::SizeOption<PlanOptions>, 7> kPlanSizes = {{
+    {"PlanOptions::overhead", &PlanOptions::overhead, 0},
+    {"PlanOptions::total_context", &PlanOptions::total_context},
+    {"PlanOptions::sequences", &PlanOptions::sequences},
+    {"PlanOptions::rollback_states", &PlanOptions::rollback_states, 0},
+    {"PlanOptions::decode_batch", &PlanOptions::decode_batch},
+    {"PlanOptions::micro_batch", &PlanOptions::micro_batch},
+    {"PlanOptions::cell_rounding", &PlanOptions::cell_rounding},
+}};
 
 }  // namespace
 
+// `plan_model` checked that all sums fit. For a plan made by hand, sums are limited to 64 bits.
+Breakdown Plan::breakdown() const noexcept {
+  const auto all_talks = [&](RegionRole role) {
+    return saturated(CheckedSize(history.payload(role)) * talks);
+  };
+  Breakdown out;
+  out.weights = weights.payload();
+  out.kv = all_talks(RegionRole::kv);
+  out.window = all_talks(RegionRole::window);
+  out.recurrent = all_talks(RegionRole::recurrent);
+  out.history = saturated(CheckedSize(out.kv) + out.window + out.recurrent);
+  out.decode = extent_of_role(scratch, RegionRole::decode);
+  out.prefill = extent_of_role(scratch, RegionRole::prefill);
+  out.scratch = scratch.bytes();
+  out.overhead = overhead;
+  out.total = saturated(total_bytes(*this));
+  return out;
+}
+
 Plan make_plan(const Model& model, const PlanOptions& options) {
-  try {
-    return plan_of(model, options);
-  } catch (const InvalidArgument& error) {
-    if (error.argument() != internal::kThePlan) throw;
-    const SizeOptions blamed = overflowing_options(model, options);
-    if (blamed.empty()) throw;
-    std::string names;
-    for (const SizeOption& one : blamed) {
-      names += (names.empty() ? " with " : " and ") + std::string(one.name) + " of " +
-               std::to_string(options.*one.value);
-    }
-    const SizeOption& largest = blamed.front();
-    throw InvalidArgument({.argument = largest.name, .value = options.*largest.value},
-                          std::string(error.message()) + names,
-                          blamed.size() == 1 ? "use a smaller value" : "use smaller values");
-  }
+  return internal::name_overflow<PlanOptions>(
+      options, kPlanSizes, [&](const PlanOptions& given) { return plan_model(model, given); });
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -15,7 +15,7 @@ namespace {
 
 void check_region(const Region& region) {
   if (region.name.empty()) {
-    throw InvalidArgument({.argument = "Region::name"}, "a region of a plan needs a name");
+    throw InvalidArgument({.argument = "Region::name"}, "a region of a plan must have a name");
   }
   internal::require_alignment(region);
   const auto filled = checked_mul(region.growth.bytes_per_token, region.growth.capacity);
@@ -29,11 +29,11 @@ void check_region(const Region& region) {
 [[noreturn]] void throw_endless(const Region& region) {
   throw InvalidArgument({.argument = "Region::bytes", .value = region.bytes},
                         "region " + region.name + " of " + std::to_string(region.bytes) +
-                            " bytes ends beyond what 64 bits can address");
+                            " bytes makes the tape too large for 64 bits");
 }
 
-/// A chain: each word changes all that follow. Of numbers, not of bytes in memory, so that machines
-/// of either byte order agree.
+/// Returns the digest extended by a word. It is computed from numbers, not from bytes in memory, so
+/// that it is the same in either byte order.
 std::uint64_t chained(std::uint64_t digest, std::uint64_t word) noexcept {
   digest = (digest ^ word) * 0x9e37'79b9'7f4a'7c15U;
   return digest ^ (digest >> 32U);
@@ -80,7 +80,7 @@ void TapePlan::place(Region region) {
         "the offset of region " + region.name + ", " + std::to_string(region.offset) +
             ", is not a multiple of its alignment, " + std::to_string(region.alignment));
   }
-  // The extent is rounded up to a line later, so the line's end has to fit as well.
+  // The extent is rounded up to a line later, so the line's end must fit, too.
   const auto end = checked_add(region.offset, region.bytes, kLine - 1);
   const auto payload = checked_add(payload_, region.bytes);
   if (!end || !payload) throw_endless(region);
@@ -91,7 +91,7 @@ void TapePlan::place(Region region) {
   if (!fresh) {
     throw InvalidArgument({.argument = "Region::name"},
                           "the plan of the " + std::string(to_string(kind_)) +
-                              " tape has a region " + region.name + " already");
+                              " tape already has a region named " + region.name);
   }
   internal::OnFailure undo([&, at = named] { by_name_.erase(at); });
   regions_.push_back(std::move(region));
@@ -108,7 +108,7 @@ const Region* TapePlan::find(std::string_view name) const noexcept {
 const Region& TapePlan::at(std::string_view name) const {
   if (const Region* const region = find(name)) return *region;
   throw InvalidArgument({.argument = "name"}, "the plan of the " + std::string(to_string(kind_)) +
-                                                  " tape has no region " + std::string(name));
+                                                  " tape has no region named " + std::string(name));
 }
 
 std::uint64_t TapePlan::digest() const noexcept {
@@ -122,7 +122,7 @@ const Region* TapePlan::find(const PartId& id) const noexcept {
 }
 
 std::uint64_t TapePlan::payload(RegionRole role) const noexcept {
-  std::uint64_t bytes = 0;  // no more than payload_, which fits
+  std::uint64_t bytes = 0;  // Never exceeds payload_, which fits.
   for (const Region& region : regions_) {
     if (region.role == role) bytes += region.bytes;
   }
@@ -144,31 +144,31 @@ namespace tapedeck::internal::inline TAPEDECK_ABI {
 void throw_foreign_region(const TapePlan& plan, const Region& region, std::size_t element_bytes) {
   const std::string asked = to_string(plan.kind());
   if (region.plan_digest != 0 && region.tape != plan.kind()) {
-    throw InvalidArgument({.argument = "region"}, "region " + region.name + " belongs to a " +
-                                                      to_string(region.tape) + " tape, and a " +
-                                                      asked + " tape was asked for it");
+    throw InvalidArgument({.argument = "region"},
+                          "region " + region.name + " belongs to a " + to_string(region.tape) +
+                              " tape, but was requested from a " + asked + " tape");
   }
   const std::span<const Region> own = plan.regions();
   if (region.index >= own.size() || own[region.index].plan_digest != region.plan_digest) {
     throw InvalidArgument({.argument = "region"},
-                          "region " + region.name + " is not one of the " + asked +
+                          "region " + region.name + " is not in the " + asked +
                               " plan that this layout was made from",
-                          "take the region from plan() of the layout, or of its device");
+                          "take the region from plan() of the layout or of its device");
   }
   const DTypeTraits& type = traits(own[region.index].dtype);
   throw InvalidArgument({.argument = "T", .value = element_bytes, .limit = type.block_bytes},
                         "region " + region.name + " holds " + std::string(type.name) +
                             " in units of " + std::to_string(type.block_bytes) +
-                            " bytes, and cannot be viewed as another type of " +
+                            " bytes and cannot be viewed as another type of " +
                             std::to_string(element_bytes) + " bytes",
-                        "ask for the matching type, or for std::byte");
+                        "request the matching type or std::byte");
 }
 
 void throw_misaligned_region(const Region& region, std::size_t alignment) {
   throw InvalidArgument({.argument = "region", .value = region.alignment, .limit = alignment},
-                        "region " + region.name + " does not lie at a multiple of " +
-                            std::to_string(alignment) + " bytes, as the type asked for needs",
-                        "read the file instead of mapping it, or ask for std::byte and copy");
+                        "region " + region.name + " is not aligned to " +
+                            std::to_string(alignment) + " bytes, as the requested type requires",
+                        "read the file instead of mapping it, or request std::byte and copy");
 }
 
 }  // namespace tapedeck::internal::inline TAPEDECK_ABI

@@ -6,16 +6,16 @@
 #include <utility>
 #include <vector>
 
+#include "plan/decode_buffers.hpp"
 #include "plan/sizes.hpp"
 #include "plan/weights_plan.hpp"
 #include "plan/widest_layers.hpp"
-#include "tapedeck/plan/decode_buffers_plan.hpp"
 #include "tapedeck/plan/packing.hpp"
 
 namespace tapedeck::internal {
 namespace {
 
-// The steps of a prefill, in the order of time. Each layer runs through those it has.
+// The steps of a prefill, in chronological order. Each layer runs those that it has.
 enum Step : std::uint32_t {
   // clang-format off
   kEmbedding,
@@ -35,7 +35,7 @@ constexpr std::array<std::string_view, kDecode> kStages = {
     "experts",      "experts",      "experts",      "logits",    "logits",
 };
 
-// Attention scores of one query token: heads × keys, in the widest layer.
+// Returns the attention scores of one query token, heads × keys, in the layer with the most.
 std::uint64_t score_columns(const ModelShape& shape, const CacheCells& cells) {
   std::uint64_t widest = 0;
   for (const LayerShape& layer : shape.layers) {
@@ -75,7 +75,7 @@ class PrefillPlanner {
     add_rows("kv_out", CheckedSize(std::max(widest_.k, widest_.latent)) + widest_.v, kProject,
              kScores);
     if (!options_.flash_attention) {
-      // In f32, because a softmax is taken of them.
+      // Scores are f32, because a softmax is computed from them.
       add_rows("scores", DType::f32, score_columns(shape_, cells_), kScores, kAttentionOut);
     }
     add_rows("attn_out", widest_.attention_out, kAttend, kRecurrentNorm);
@@ -98,7 +98,7 @@ class PrefillPlanner {
     add_rows("post_norm_out", shape_.hidden, kFfnNorm, kActivation);
     add_rows("gate_up_out", CheckedSize(width) * 2, kGateUp, kDown);
     add_rows("mlp_act", width, kActivation, kExpertNorm);
-    // What the shared experts give is added to what the others give.
+    // The output of shared experts is kept until that of the routed experts is added to it.
     add_rows("down_out", shape_.hidden, kDown, widest_.shared_ffn != 0 ? kFinalNorm : kExpertNorm);
   }
 
@@ -110,7 +110,7 @@ class PrefillPlanner {
     add_rows("router_logits", DType::f32, widest_.experts, kRoute, kExpertGateUp);
     add_rows("expert_ids", DType::i32, used, kRoute, kFinalNorm);
     add_rows("expert_weights", DType::f32, used, kRoute, kFinalNorm);
-    // Every token's row once for each of its experts, sorted by expert.
+    // Contains each token's row once for each of its experts, sorted by expert.
     add_rows("expert_in", rows, kRoute, kExpertActivation);
     add_rows("expert_gate_up", CheckedSize(widest_.expert_rows) * 2, kExpertGateUp, kExpertDown);
     add_rows("expert_act", widest_.expert_rows, kExpertActivation, kExpertSum);
@@ -120,7 +120,7 @@ class PrefillPlanner {
 
   void add_logits() {
     if (shape_.encoder) return add_rows("final_norm_out", shape_.hidden, kFinalNorm, kDecode);
-    // The last token of each sequence is what is sampled from.
+    // Sampling needs only the last token of each sequence.
     const std::uint64_t outputs =
         options_.all_logits ? tokens_ : std::min(tokens_, options_.sequences);
     add_buffer("final_norm_out", options_.activation_type, {outputs, shape_.hidden}, kFinalNorm,
@@ -158,7 +158,7 @@ class PrefillPlanner {
 void place_decode(const Model& model, const PlanOptions& options, const CacheCells& cells,
                   TapePlan& tape) {
   const bool keeps_scores = !options.flash_attention && !model.shape.encoder;
-  const TapePlan decode = plan_decode_buffers(
+  const TapePlan decode = decode_buffers(
       model.shape, {.batch = options.decode_batch,
                     .element = options.activation_type,
                     .int4_weights = has_4_bit_weights(model, options),
@@ -173,6 +173,7 @@ void place_decode(const Model& model, const PlanOptions& options, const CacheCel
 
 void plan_scratch(const Model& model, const PlanOptions& options, const CacheCells& cells,
                   Plan& out) {
+  require_activation_type("PlanOptions::activation_type", options.activation_type);
   place_decode(model, options, cells, out.scratch);
 
   std::vector<Region> prefill = PrefillPlanner(model, options, cells).buffers();

@@ -8,10 +8,11 @@
 
 namespace tapedeck::internal {
 
-/// As `Profile::plan_scratch`. The decode buffers lie one behind the other and live together; the
-/// prefill buffers are packed, and lie over the decode buffers, since a layout never does both at a
-/// time.
-/// @throws InvalidArgument for figures that do not fit in 64 bits, or a type in blocks.
+/// The native `Profile::plan_scratch`. The decode buffers follow one another and are all live at
+/// once. The prefill buffers are packed and share the bytes of the decode buffers, because a layout
+/// never runs a decode step and a prefill at the same time.
+/// @throws InvalidArgument if a size does not fit in 64 bits, or the activation type is stored in
+/// blocks.
 void plan_scratch(const Model& model, const PlanOptions& options, const CacheCells& cells,
                   Plan& out);
 

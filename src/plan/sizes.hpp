@@ -18,12 +18,9 @@ namespace tapedeck::internal {
 /// another.
 inline constexpr std::uint64_t kDeviceAlignment = 256;
 
-/// `InvalidArgument::argument` of a plan that is too large.
-inline constexpr const char* kThePlan = "the plan";
-
 /// @throws InvalidArgument if it does not fit in 64 bits.
 [[nodiscard]] inline std::uint64_t fits(const CheckedSize& size) {
-  return size.value_or_throw(kThePlan);
+  return size.value_or_throw("the plan");
 }
 
 /// Returns the size, or the largest 64-bit value if it overflowed. Such a size exceeds any memory

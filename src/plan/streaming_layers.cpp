@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::uint64_t kMostGap = 4096;
 constexpr std::uint64_t kPartAlignment = 16;
-// A header can claim any number of experts, and each is a part; published models have some 300,000.
+// A header can claim any number of experts, each of which has parts. Published models have up
+// to about 300,000 such parts.
 constexpr std::uint64_t kMostExpertParts = std::uint64_t{1} << 20;
 
 /// Cuts tensors into the parts of layers and experts.
@@ -48,7 +49,8 @@ class LayerCutter {
     }
   }
 
-  // False where it cannot be told which bytes are which expert's: then every token needs them.
+  // Returns false if it is not known which bytes belong to which expert. Then every token needs
+  // them.
   bool add_experts(std::uint32_t number, std::uint32_t tensor, const TensorEntry& entry) {
     const std::uint64_t experts = number < shape_.layers.size() ? shape_.layers[number].experts : 0;
     if (!is_expert(entry.id.part) || experts >= StreamedPart::kNoExpert) return false;
@@ -71,7 +73,8 @@ class LayerCutter {
     if (expert_parts_ > kMostExpertParts) {
       throw InvalidArgument(
           {.argument = "LayerShape::experts", .value = expert_parts_, .limit = kMostExpertParts},
-          "the model states more experts than any has: " + std::to_string(experts) + " in a layer");
+          "the model states more experts than any known model has: " + std::to_string(experts) +
+              " in one layer");
     }
     for (std::uint32_t expert = 0; expert < experts; ++expert) {
       layer(number).parts.push_back(
@@ -89,7 +92,7 @@ class LayerCutter {
   std::uint64_t expert_parts_ = 0;
 };
 
-/// Gives the parts of a layer their offsets, run by run.
+/// Sets the offsets of the parts of a layer, run by run.
 void arrange_parts(StreamedLayer& layer, std::span<const TensorEntry> tensors) {
   const auto file_and_byte = [&](const StreamedPart& part) {
     const TensorEntry& tensor = tensors[part.tensor];
@@ -97,12 +100,12 @@ void arrange_parts(StreamedLayer& layer, std::span<const TensorEntry> tensors) {
   };
   std::ranges::sort(layer.parts, {}, file_and_byte);
   std::uint32_t run_file = 0;
-  std::uint64_t run_begin = 0;   // in its file
-  std::uint64_t run_offset = 0;  // on the device
-  std::uint64_t end = 0;         // of the part before, in its file
+  std::uint64_t run_begin = 0;   // In the file.
+  std::uint64_t run_offset = 0;  // On the device.
+  std::uint64_t end = 0;         // Where the previous part ends in its file.
   for (StreamedPart& part : layer.parts) {
     const auto [file, begin] = file_and_byte(part);
-    // The gap wraps round, and is too much, where one part lies over the other.
+    // If two parts overlap, the unsigned gap wraps around and is too large.
     const bool continues = layer.bytes != 0 && file == run_file && begin - end <= kMostGap &&
                            (begin - run_begin) % kPartAlignment == 0;
     if (!continues) {

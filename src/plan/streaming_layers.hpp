@@ -1,5 +1,5 @@
 /// @file
-/// `lay_out_layers`: where the parts of each layer lie on a device.
+/// `lay_out_layers`: arranges the parts of each layer on a device.
 #pragma once
 
 #include "tapedeck/model/model.hpp"
@@ -7,14 +7,15 @@
 
 namespace tapedeck::internal {
 
-/// The layers and the outer tensors of a plan that has no regions yet. Every byte of a model's
-/// tensors is in a part of a layer or in a tensor of no layer; tensors of no bytes are left out.
+/// Returns a plan that has layers and outer tensors, but no regions yet. Every byte of the model's
+/// tensors is in a part of a layer or in a tensor that belongs to no layer. Empty tensors are left
+/// out.
 ///
-/// Parts that lie behind one another in one file are a run, and keep their distance: with a gap of
-/// 4 KiB at most, and each at a multiple of 16 bytes from where the run begins. A run begins at a
-/// multiple of `kDeviceAlignment`.
-/// @throws InvalidArgument for more experts than any model has, and for what does not fit in 64
-/// bits.
+/// Parts that follow one another in one file form a run and keep their distances. The gaps in a run
+/// are at most 4 KiB, and each part is at a multiple of 16 bytes from the start of the run. A run
+/// begins at a multiple of `kDeviceAlignment`.
+/// @throws InvalidArgument if there are more experts than any model has, or a size does not fit in
+/// 64 bits.
 [[nodiscard]] StreamingPlan lay_out_layers(const Model& model);
 
 }  // namespace tapedeck::internal

@@ -17,9 +17,9 @@ using internal::fits;
 using internal::kDeviceAlignment;
 using internal::StreamingStep;
 
-// What DMA and direct reads like, and pinning rounds up to.
+// DMA and direct reads work best at this alignment, and pinning rounds up to it.
 constexpr std::uint64_t kStagingAlignment = 4096;
-constexpr std::uint64_t kMostBuffers = 65'536;  // each is a region
+constexpr std::uint64_t kMostBuffers = 65'536;  // Each is a region.
 
 void check_streaming(const Model& model, const StreamingOptions& options) {
   internal::require_count("StreamingOptions::slots", "slots", options.slots, kMostBuffers);
@@ -28,7 +28,7 @@ void check_streaming(const Model& model, const StreamingOptions& options) {
                           options.staging_buffers, kMostBuffers);
   if (!model.tensors.empty()) return;
   throw InvalidArgument({.argument = "Model::tensors"}, "the model has no tensors to stream",
-                        "give the file that has its weights");
+                        "pass the file that contains its weights");
 }
 
 std::size_t choose_resident(std::uint64_t outer, const std::vector<StreamingStep>& steps,
@@ -40,15 +40,16 @@ std::size_t choose_resident(std::uint64_t outer, const std::vector<StreamingStep
   throw InvalidArgument({.argument = "StreamingOptions::device_bytes",
                          .value = options.device_bytes,
                          .limit = needed},
-                        "the weights take " + std::to_string(needed) +
-                            " bytes on the device at least (" + std::to_string(outer) +
-                            " are of no layer, the others " + std::to_string(options.slots) +
-                            " slots" + (stay == 0 ? "" : " and the layers that stay") +
-                            "), and device_bytes are " + std::to_string(*options.device_bytes),
-                        "give it more memory, or fewer slots");
+                        "the weights need at least " + std::to_string(needed) +
+                            " bytes on the device (" + std::to_string(outer) +
+                            " for tensors that belong to no layer, the rest for " +
+                            std::to_string(options.slots) + " slots" +
+                            (stay == 0 ? "" : " and the layers that stay") +
+                            "), but device_bytes is " + std::to_string(*options.device_bytes),
+                        "increase device_bytes or use fewer slots");
 }
 
-/// Appends a buffer of bytes, and says which region it is.
+/// Appends a buffer of bytes and returns the index of its region.
 std::uint32_t append_buffer(TapePlan& tape, const char* name, std::uint64_t number,
                             std::uint64_t bytes, std::uint64_t alignment) {
   tape.append({.name = name + std::to_string(number),
@@ -100,9 +101,9 @@ StreamingPlan plan_streaming(const Model& model, const StreamingOptions& options
   check_streaming(model, options);
   StreamingPlan out = internal::lay_out_layers(model);
   if (out.layers.empty()) {
-    throw InvalidArgument({.argument = "Model::tensors"},
-                          "no tensor of the model belongs to a layer",
-                          "the names of its tensors must number the layers: blk.0.attn_q.weight");
+    throw InvalidArgument(
+        {.argument = "Model::tensors"}, "no tensor of the model belongs to a layer",
+        "tensor names must contain the number of the layer, as in blk.0.attn_q.weight");
   }
   const internal::LayerBytes weights = internal::bytes_by_layer(model, out);
   const std::vector<StreamingStep> steps = internal::streaming_steps(weights, options.slots);

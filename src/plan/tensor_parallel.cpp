@@ -13,19 +13,19 @@ namespace {
 using internal::CheckedSize;
 using internal::fits;
 
-/// A rank's part of what can be cut.
+/// The share of one rank in anything that is divided among all ranks.
 struct Cut {
   std::uint64_t rank;
   std::uint64_t ranks;
 
   [[nodiscard]] std::uint64_t begin(std::uint64_t n) const {
-    // In two halves, so that nothing overflows.
+    // This is n * rank / ranks, in two terms so that nothing overflows.
     return n / ranks * rank + n % ranks * rank / ranks;
   }
   [[nodiscard]] std::uint64_t end(std::uint64_t n) const { return Cut{rank + 1, ranks}.begin(n); }
   [[nodiscard]] std::uint64_t share_of(std::uint64_t n) const { return end(n) - begin(n); }
 
-  /// The KV heads that this rank's query heads read.
+  /// Returns how many KV heads this rank's query heads read.
   [[nodiscard]] std::uint64_t kv_heads(const LayerShape& layer) const {
     if (layer.kv_heads == 0 || layer.heads == 0) return layer.kv_heads;
     const std::uint64_t group = std::max<std::uint64_t>(layer.heads / layer.kv_heads, 1);
@@ -40,7 +40,7 @@ LayerShape cut_layer(const LayerShape& layer, const Cut& cut) {
   if (layer.attention != Attention::latent) out.kv_heads = cut.kv_heads(layer);
   out.inner = cut.share_of(layer.inner);
   out.state = cut.share_of(layer.state);
-  // RWKV's token shift is of the residual stream, which every rank has.
+  // RWKV's token shift works on the residual stream, which is complete on every rank.
   if (layer.recurrence != Recurrence::rwkv) out.conv_state = cut.share_of(layer.conv_state);
   out.ffn = cut.share_of(layer.ffn);
   out.expert_ffn = cut.share_of(layer.expert_ffn);
@@ -48,13 +48,14 @@ LayerShape cut_layer(const LayerShape& layer, const Cut& cut) {
   return out;
 }
 
-/// Parts that every rank has all of.
+/// Returns true for parts that are complete on every rank.
 bool is_whole(Part part) {
   return is_norm(part) || part == Part::router || part == Part::query_low_rank ||
          part == Part::latent;
 }
 
-/// The layer whose heads a region's rows are of: its own, or else the first that attends.
+/// Returns the layer whose heads determine a region's rows: the region's own layer if it has one,
+/// otherwise the first layer with attention, or nullptr if there is none.
 const LayerShape* attention_layer(const ModelShape& shape, const PartId& id) {
   const auto number = id.text_layer();
   if (number && *number < shape.layers.size()) return &shape.layers[*number];
@@ -63,7 +64,7 @@ const LayerShape* attention_layer(const ModelShape& shape, const PartId& id) {
   return layer == shape.layers.end() ? nullptr : &*layer;
 }
 
-/// `part` of `whole` equal slices of a tensor, in whole bytes.
+/// Returns the bytes of `part` out of `whole` equal slices of a tensor, rounded down.
 std::uint64_t tensor_slices(std::uint64_t bytes, std::uint64_t part, std::uint64_t whole) {
   if (whole == 0) return bytes;
   return fits(CheckedSize(bytes / whole) * part) + fits(CheckedSize(bytes % whole) * part) / whole;
@@ -91,23 +92,23 @@ std::uint64_t cut_weight(const ModelShape& shape, const Region& region, const Cu
 }
 
 void check_ranks(const ModelShape& shape, std::uint64_t ranks) {
-  constexpr std::uint64_t kMostRanks = 65'536;  // for models without attention
+  constexpr std::uint64_t kMostRanks = 65'536;  // The limit for models without attention.
   internal::require_count("ranks", "ranks", ranks, kMostRanks);
   for (std::size_t i = 0; i < shape.layers.size(); ++i) {
     const LayerShape& layer = shape.layers[i];
     if (layer.attention == Attention::none || layer.heads >= ranks) continue;
     throw InvalidArgument({.argument = "ranks", .value = ranks, .limit = layer.heads},
                           "layer " + std::to_string(i) + " has " + std::to_string(layer.heads) +
-                              " query heads for " + std::to_string(ranks) + " ranks",
-                          "a rank has one query head at least");
+                              " query heads, too few for " + std::to_string(ranks) + " ranks",
+                          "use fewer ranks, since each needs at least one query head");
   }
 }
 
-/// A rank's history and scratch follow from its part of the shape.
+/// Returns the bytes of a rank other than its weights. `part` has the rank's part of the shape.
 RankBytes rank_bytes(const Model& part, const PlanOptions& options) {
   const Profile& profile = options.profile;
   const internal::CacheCells cells = profile.plan_cells(part.shape, options);
-  Plan plan;  // without weights: those of the whole model are cut
+  Plan plan;  // Without weights: `plan_ranks` cuts those of the whole model.
   plan.history = profile.plan_history(part.shape, options, cells);
   profile.plan_scratch(part, options, cells, plan);
   RankBytes out;

@@ -17,7 +17,7 @@ bool is_4_bit(DType type) {
   return bits >= 4.0 && bits < 5.5;
 }
 
-/// The nearest type to the one wanted whose blocks divide a row, as quantizers fall back.
+/// Returns the type nearest to `wanted` whose blocks divide a row, as quantizers do.
 DType type_for_row(DType wanted, std::uint64_t columns) {
   for (const DType type : {wanted, DType::q8_0}) {
     if (columns % traits(type).block_elements == 0) return type;
@@ -30,7 +30,7 @@ std::uint64_t bytes_of_tensors(DType type, std::uint64_t count, std::uint64_t ro
   return fits(CheckedSize(row_bytes(type, columns)) * rows * count);
 }
 
-/// From the directory.
+/// Plans the weights from the tensor directory.
 TapePlan plan_tensors(const Model& model, const PlanOptions& options,
                       std::vector<std::string>& warnings) {
   TapePlan out(TapeKind::weights);
@@ -46,16 +46,16 @@ TapePlan plan_tensors(const Model& model, const PlanOptions& options,
     out.append(std::move(region));
   }
   if (fallbacks != 0) {
-    warnings.push_back(std::to_string(fallbacks) + " tensors have rows that " +
-                       std::string(to_string(*options.weights_type)) +
-                       " blocks do not divide: planned as q8_0 or f16");
+    warnings.push_back(std::to_string(fallbacks) +
+                       " tensors are planned as q8_0 or f16, because blocks of " +
+                       std::string(to_string(*options.weights_type)) + " do not divide their rows");
   }
   return out;
 }
 
-/// Bytes of the scales, zero points and indices of one tensor.
+/// Returns the bytes of the scales, zero points and indices of one tensor.
 std::uint64_t bytes_beside(const StoredQuantization& stored, const Parameter& parameter) {
-  if (stored.type == DType::mxfp4) return 0;  // its blocks hold their scale
+  if (stored.type == DType::mxfp4) return 0;  // Its blocks contain their scales.
   const std::uint64_t block_high = stored.block_rows != 0 ? stored.block_rows : parameter.rows;
   const std::uint64_t block_wide =
       stored.block_columns != 0 ? stored.block_columns : parameter.columns;
@@ -68,7 +68,7 @@ std::uint64_t bytes_beside(const StoredQuantization& stored, const Parameter& pa
   return fits(bytes);
 }
 
-/// From what the architecture implies.
+/// Plans the weights from the parameters that the architecture implies.
 class ParameterPlanner {
  public:
   ParameterPlanner(const Model& model, const PlanOptions& options,
@@ -80,11 +80,11 @@ class ParameterPlanner {
       return;
     }
     if (!quantization().method.empty()) {
-      warnings.push_back("unknown quantization_config " + quantization().method +
-                         ": planned as if there were none");
+      warnings.push_back("quantization_config " + quantization().method +
+                         " is unknown; the weights are planned as if they were not quantized");
     }
     plain_type_ = shape_.dtype.value_or(DType::bf16);
-    if (!shape_.dtype) warnings.emplace_back("the model states no type of its weights: bf16");
+    if (!shape_.dtype) warnings.emplace_back("the model states no weight type; bf16 is assumed");
   }
 
   TapePlan plan() {
@@ -127,7 +127,7 @@ class ParameterPlanner {
 
   void append_region(Region region) {
     if (region.bytes == 0) return;
-    // Tensors of one name and several shapes.
+    // Parameters of different shapes may share a name.
     if (const std::size_t same = ++names_[region.name]; same != 1) {
       region.name += "#" + std::to_string(same);
     }
@@ -146,7 +146,7 @@ void check_weights_type(const PlanOptions& options) {
   if (type < DType::i16 || type > DType::c64) return;
   throw InvalidArgument({.argument = "PlanOptions::weights_type"},
                         "weights cannot be of type " + std::string(to_string(type)),
-                        "f16, bf16, q8_0 and q4_k are usual");
+                        "use a common type such as f16, bf16, q8_0 or q4_k");
 }
 
 }  // namespace
@@ -165,7 +165,8 @@ TapePlan plan_weights(const Model& model, const PlanOptions& options,
   if (!model.tensors.empty()) return plan_tensors(model, options, warnings);
   if (model.shape.parameters.empty()) {
     warnings.emplace_back(
-        "the weights are left out: no tensors, and the parameters of architecture " +
+        "the weights are not planned, because the model has no tensors and the parameters of "
+        "architecture " +
         model.shape.architecture + " are not known");
     return TapePlan(TapeKind::weights);
   }

@@ -11,18 +11,20 @@
 
 namespace tapedeck::internal {
 
-/// A tensor of a model's directory, as it is.
+/// Returns the region of a tensor as it is stored in its file.
 [[nodiscard]] Region region_of(const TensorEntry& tensor);
 
-/// From the tensor directory, one region a tensor, in the order of the file; from a config alone
-/// one region for all tensors of a kind ("layers.ffn.gate"), and one for their scales.
-/// @param warnings  gets a line for each assumption.
-/// @throws InvalidArgument where the model states neither tensors nor parameters, for a type that
-/// no weights have, and for figures that do not fit in 64 bits.
+/// Plans one region for each tensor of the directory, in the order of the file. If the model has
+/// only a config, plans one region for all tensors of a kind ("layers.ffn.gate") and one for their
+/// scales. If the model states neither tensors nor parameters, the plan is empty.
+/// @param warnings  receives a line for each assumption.
+/// @throws InvalidArgument if weights cannot have the requested type, or a size does not fit in 64
+/// bits.
 [[nodiscard]] TapePlan plan_weights(const Model& model, const PlanOptions& options,
                                     std::vector<std::string>& warnings);
 
-/// True where weights are, or are to be, in 4 bits: a decode step unpacks them into a buffer.
+/// Returns true if any weights are planned in about 4 bits. A decode step unpacks them into a
+/// buffer.
 [[nodiscard]] bool has_4_bit_weights(const Model& model, const PlanOptions& options);
 
 }  // namespace tapedeck::internal

@@ -9,7 +9,8 @@ namespace {
 
 void widen(std::uint64_t& figure, std::uint64_t to) { figure = std::max(figure, to); }
 
-// Published convolutions are 4 tokens long, of which 3 are kept; LFM2's is 3, over one row.
+// Published convolutions are 4 tokens long, of which the state keeps 3. LFM2's convolution is 3
+// tokens long and as wide as the hidden row.
 std::uint64_t convolved_width(const ModelShape& shape, const LayerShape& layer) {
   switch (layer.recurrence) {
     case Recurrence::none:

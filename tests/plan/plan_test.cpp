@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "plan/random_plan.hpp"
 #include "plan/refused.hpp"
@@ -101,12 +102,53 @@ TEST(MakePlan, RefusesOptionsOfNothing) {
   EXPECT_EQ(refused_options({.micro_batch = 0}), (Refused{"PlanOptions::micro_batch", 0, 1}));
   EXPECT_EQ(refused_options({.cell_rounding = 0}), (Refused{"PlanOptions::cell_rounding", 0, 1}));
   EXPECT_EQ(refused_options({.activation_type = DType::q8_0}),
-            Refused{"DecodeBuffersOptions::element"});
-  EXPECT_EQ(refused_options({.overhead = kMost}), (Refused{"PlanOptions::overhead", kMost}));
-  EXPECT_EQ(refused_options({.rollback_states = kMost}),
-            (Refused{"PlanOptions::rollback_states", kMost}));
-  EXPECT_EQ(refused_options({.sequences = kMost}), (Refused{"PlanOptions::sequences", kMost}));
+            Refused{"PlanOptions::activation_type"});
   EXPECT_EQ(refused([] { return make_plan(model_of({})); }), Refused{"ModelShape::layers"});
+}
+
+TEST(MakePlan, NamesTheOptionThatMakesThePlanTooLarge) {
+  constexpr std::uint64_t kLarge = std::uint64_t{1} << 60U;
+  struct Row {
+    PlanOptions options;
+    Refused expected;
+  };
+  const std::vector<Row> rows = {
+      {{.overhead = kMost}, {"PlanOptions::overhead", kMost}},
+      {{.rollback_states = kMost}, {"PlanOptions::rollback_states", kMost}},
+      {{.sequences = kMost}, {"PlanOptions::sequences", kMost}},
+      {{.sequences = kLarge, .unified = true}, {"PlanOptions::sequences", kLarge}},
+      {{.total_context = kLarge}, {"PlanOptions::total_context", kLarge}},
+      {{.decode_batch = kLarge}, {"PlanOptions::decode_batch", kLarge}},
+      {{.cell_rounding = kLarge}, {"PlanOptions::cell_rounding", kLarge}},
+      // Each sum of elements fits, but not the sum of their bytes.
+      {{.decode_batch = kLarge >> 9U}, {"PlanOptions::decode_batch", kLarge >> 9U}},
+      // An option is not named if the plan is too large without it.
+      {{.total_context = kMost, .overhead = kMost}, {"PlanOptions::total_context", kMost}},
+      {{.total_context = kMost, .overhead = kLarge}, {"PlanOptions::total_context", kMost}},
+      {{.total_context = kLarge >> 20U, .decode_batch = kLarge},
+       {"PlanOptions::decode_batch", kLarge}},
+      {{.total_context = kLarge, .decode_batch = kLarge}, {"PlanOptions::decode_batch", kLarge}},
+  };
+  for (const Row& row : rows) {
+    EXPECT_EQ(refused([&] { return make_plan(four_heads_of(), row.options); }), row.expected);
+  }
+  // A micro-batch is limited by the context, except in the cache of a window.
+  const Model windowed = model_of({windowed_layer(attention_layer(4, 4, 64, 128), 512)});
+  const PlanOptions batches = {.batch = kMost, .micro_batch = kMost};
+  EXPECT_EQ(refused([&] { return make_plan(windowed, batches); }),
+            (Refused{"PlanOptions::micro_batch", kMost}));
+}
+
+// Smaller options cannot help if the model's own sizes are too large.
+TEST(MakePlan, NamesNoOptionIfTheModelIsTooLarge) {
+  const auto refused_model = [](const Model& model, const PlanOptions& options = {}) {
+    return refused([&] { return make_plan(model, options); });
+  };
+  constexpr std::uint64_t kLarge = std::uint64_t{1} << 60U;
+  EXPECT_EQ(refused_model(four_heads_of(kMost)), kTooLarge);
+  EXPECT_EQ(refused_model(four_heads_of(kMost), {.overhead = kMost}), kTooLarge);
+  const Model wide = model_of({attention_layer(kLarge, kLarge, 64, 128)});
+  EXPECT_EQ(refused_model(wide, {.total_context = kMost, .decode_batch = kMost}), kTooLarge);
 }
 
 TEST(MakePlan, IsExactWhereNothingIsAssumed) {

@@ -120,7 +120,10 @@ TEST(DecodeBuffers, RefuseWhatMakesNoSense) {
   };
   EXPECT_EQ(refused_options({.batch = 0}), (Refused{"DecodeBuffersOptions::batch", 0, 1}));
   EXPECT_EQ(refused_options({.element = DType::q8_0}), Refused{"DecodeBuffersOptions::element"});
-  EXPECT_EQ(refused_options({.batch = std::uint64_t{1} << 60U}), kTooLarge);
+  EXPECT_EQ(refused_options({.batch = std::uint64_t{1} << 60U}),
+            (Refused{"DecodeBuffersOptions::batch", std::uint64_t{1} << 60U}));
+  EXPECT_EQ(refused_options({.score_columns = std::uint64_t{1} << 62U}),
+            (Refused{"DecodeBuffersOptions::score_columns", std::uint64_t{1} << 62U}));
 }
 
 TEST(ScratchPlan, DecodeLiesOverPrefill) {

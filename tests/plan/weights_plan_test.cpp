@@ -121,9 +121,9 @@ TEST(WeightsPlan, WhatIsNotKnownIsAWarning) {
   model.shape.quantization.method = "sorcery";
   Plan plan = make_plan(model);
   EXPECT_FALSE(plan.exact);
-  EXPECT_THAT(
-      plan.warnings,
-      ::testing::ElementsAre("unknown quantization_config sorcery: planned as if there were none"));
+  EXPECT_THAT(plan.warnings,
+              ::testing::ElementsAre("quantization_config sorcery is unknown; the weights are "
+                                     "planned as if they were not quantized"));
   model = small();
   model.shape.parameters.clear();
   plan = make_plan(model);
