@@ -165,7 +165,7 @@ class Layout : public internal::Side<internal::HostMemory> {
   [[nodiscard]] OwnedWeights* opened_weights() const noexcept { return owned_.get(); }
 
   /// Ends a forward pass: clears scratch on the host and on all devices. If a device may still be
-  /// reading its scratch, call `gpu(i).clear_pass(event)`. O(1), no system call.
+  /// reading its scratch, use `gpu(i).clear_pass(event)` for it instead. O(1), no system call.
   /// @throws PassViolation if a strict `PassGuard` found costs. Scratch is cleared nevertheless.
   void clear_pass() {
     scratch_.clear();
