@@ -169,7 +169,8 @@ class Side {
   [[nodiscard]] TalkStat talk_stat(std::size_t index) const;
 
   /// The plan that the layout was made from, or an empty plan if it was made from sizes. On a
-  /// device, offsets of history regions may differ from those in the plan passed to the constructor.
+  /// device, this plan has the actual offsets of history regions, which may differ from those in
+  /// the plan passed to the constructor.
   [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
 
   /// Returns the elements of a weights region. O(1). The address is valid for the lifetime of the
@@ -192,7 +193,7 @@ class Side {
     return place<T>(scratch(), plan_.scratch, region);
   }
   /// Returns the elements of a region of a talk's history. O(1). The address is valid for the
-  /// lifetime of the layout, but only the rows of the talk's tokens may be accessed.
+  /// lifetime of the layout, but only the bytes that the talk's tokens fill may be accessed.
   /// @throws InvalidArgument if the layout has no such talk, if the region is neither in
   /// `plan().history` nor in that of an equal plan, or if its element type does not match `T`
   /// (bytes match every type).
@@ -253,7 +254,7 @@ class Side {
   Memory memory_;
   std::vector<typename Memory::Block> reserved_;  // addresses of tapes not committed at once
   AnyTape weights_;
-  std::vector<std::byte*> loaded_at_;  // address of each planned tensor; empty unless loaded
+  std::vector<std::byte*> loaded_at_;  // of each planned tensor; empty without loaded weights
   typename Memory::Scratch scratch_;
   std::vector<AnyTape> histories_;            // one for each talk; never resized after creation
   std::vector<std::unique_ptr<Core>> talks_;  // one for each talk; never resized after creation
