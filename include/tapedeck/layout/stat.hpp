@@ -80,8 +80,8 @@ struct Stat {
   std::array<DeviceStat, kMostGpus> gpu{};  ///< Only the first `gpus` elements are used.
 
   /// Returns used and reserved bytes in whole MiB, for example
-  /// `weights: 12/4096 MB | scratch: 1/64 MB | history: 3/512 MB`. As is customary in the log lines
-  /// of engines, "MB" means 2^20 bytes here; `text` uses IEC units.
+  /// `weights: 12/4096 MB | scratch: 1/64 MB | history: 3/512 MB`. This is the format of the
+  /// reporter that engines already know, in which "MB" means 2^20 bytes; `text` uses IEC units.
   [[nodiscard]] std::string line() const;
 
   /// Returns all metrics (see stat_fields.hpp) in several lines, with IEC units. Omits host tapes
