@@ -127,8 +127,8 @@ class LayerStreamer {
   [[nodiscard]] std::byte* acquire(std::size_t layer, StreamHandle stream,
                                    std::span<const std::uint32_t> experts = {});
 
-  /// States that only work already on `stream` still uses the layer. @pre The stream exists until
-  /// the slot is copied into again or the streamer is destroyed.
+  /// Ends one `acquire`. Only work that is already on `stream` may still use the layer. @pre The
+  /// stream exists until the slot is copied into again or the streamer is destroyed.
   /// @throws InvalidArgument if the model has no such layer; WrongState if the layer is not
   /// acquired; DeviceError, and the layer then stays acquired.
   void release(std::size_t layer, StreamHandle stream);
