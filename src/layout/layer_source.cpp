@@ -170,8 +170,8 @@ void LayerSource::fill_buffer(std::byte* buffer, const StreamedRun& run, std::ui
                        .offset = offset,
                        .field = std::string(tensor.name),
                        .fault = FormatFault::cut_off},
-                      "the file ends inside its tensors",
-                      "the file was truncated after it was opened");
+                      "the file was truncated inside its tensors after it was opened",
+                      "replace a model's file by renaming, and never write to it in place");
   }
   throw SystemError({.call = "process_vm_readv",
                      .number = got.error,
