@@ -30,22 +30,21 @@ struct LayoutGpu {
 };
 
 struct LayoutOptions {
-  /// Conversations held at the same time, each with its own history. For a layout made from a plan,
-  /// the plan sets the number: leave this at 1 or repeat `Plan::talks`.
+  /// Conversations held at the same time, each with its own history. With a plan, its `talks`
+  /// counts: leave this at 1 or repeat that number.
   std::size_t talks = 1;
   Commit commit = Commit::at_creation;  ///< Only for a layout made from a plan.
   std::uint64_t growth_step = 256;      ///< The fewest tokens that `prepare` commits in one step.
   LayoutSizes extra{};                  ///< Bytes for takes above the plan.
-  /// The most bytes that the planned regions of all histories may have committed at any moment; 0
-  /// allows all that is planned. A `prepare` that would exceed the budget first takes the pages of
-  /// cleared and closed talks.
+  /// The most bytes that planned regions of all histories may have committed; 0 allows all that is
+  /// planned. A `prepare` beyond it first takes the pages of cleared and closed talks.
   std::size_t history_budget = 0;
   /// Weights that are already in memory, such as a `Weights`. They must outlive the layout; several
-  /// layouts may share them. The weights tape is then their whole range, has no room left, and
-  /// `weights_at` returns each planned tensor inside that range.
+  /// layouts may share them. The weights tape is then their whole range and full, and `weights_at`
+  /// returns each planned tensor in place.
   const WeightsOwner* loaded_weights = nullptr;
-  /// Options of each tape. The weights tape starts warm. Pages of the other tapes become resident
-  /// on first use, or by `scratch().warm()` and `talk(i).warm()`.
+  /// Options of each tape. The weights tape starts warm. The others become resident on first use,
+  /// or by `scratch().warm()` and `talk(i).warm()`.
   TapeOptions weights{.name = "weights"};
   TapeOptions scratch{.name = "scratch"};
   TapeOptions history{.name = "history"};
@@ -58,8 +57,8 @@ struct OpenLayoutOptions {
   LayoutOptions layout{};    ///< `open` sets `loaded_weights`.
   WeightsOptions weights{};  ///< How the file's bytes are brought into memory.
   WarmOptions warm{};
-  /// Makes `open` return before the weights are loaded. They then arrive in the order of the layers
-  /// while the engine computes, so call `OwnedWeights::wait_for` before reading a tensor.
+  /// Makes `open` return before the weights are loaded. They arrive in the order of the layers
+  /// while the engine computes; call `OwnedWeights::wait_for` before reading a tensor.
   bool while_arriving = false;
 };
 
@@ -76,10 +75,10 @@ struct OpenLayoutOptions {
 ///
 /// Tapes are handed out by reference, so a layout can be neither copied nor moved.
 ///
-/// Thread-safety: each tape and each talk has one writer. Only the writer of scratch may call
-/// `clear_pass`, and only a thread that is the writer of scratch and of the talk may call
-/// `clear_talk`. Talks may be opened and closed from any thread. `total`, `stat` and `talk_stat`
-/// may be called from any thread at any time.
+/// Thread-safety: each tape and each talk has one writer. `clear_pass` must be called by the writer
+/// of scratch, `clear_talk` by the writer of scratch and of the talk. Talks may be opened and
+/// closed from any thread. `total`, `stat` and `talk_stat` may be called from any thread at any
+/// time.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -95,7 +94,7 @@ struct OpenLayoutOptions {
 /// layout.clear_talk();  // every conversation
 /// std::cout << layout.stat() << '\n';
 /// @endcode
-/// A layout may also be made from a plan. This one has a single region; `make_plan` plans a model:
+/// From a plan, here of a single region; `make_plan` makes one for a model:
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Plan plan;
@@ -112,22 +111,21 @@ struct OpenLayoutOptions {
 /// @endcode
 class Layout : public internal::Side<internal::HostMemory> {
  public:
-  /// Creates all tapes. If that fails, throws and leaves nothing behind. The talks of such a layout
-  /// do not count tokens.
+  /// Creates all tapes, or throws and leaves nothing behind. Talks of such a layout do not count
+  /// tokens.
   /// @throws InvalidArgument if a size or the number of talks is 0, or if there are devices;
   /// SystemError; OutOfMemory.
   explicit Layout(const LayoutSizes& sizes, LayoutOptions options = {});
 
-  /// Creates exactly the regions of a plan. If that fails, throws and leaves nothing behind.
-  /// `used()` of each tape is the plan's `bytes()`, both now and after every clear.
+  /// Creates exactly the regions of a plan, or throws and leaves nothing behind. `used()` of each
+  /// tape is the plan's `bytes()`, now and after every clear.
   /// @throws InvalidArgument if
-  /// - the plan's profile is not `native`, or a tape of the plan is of the wrong kind,
-  /// - the plan has no talks or more than 2^20, or `options.talks` is neither 1 nor the plan's,
-  /// - a region needs a stricter alignment than a page has,
-  /// - there are both loaded weights and `extra.weights`,
-  /// - the loaded weights lack a planned tensor, or have it in another type or size,
-  /// - there are more than `kMostGpus` devices, one is null, or its plan has another number of
-  ///   talks.
+  /// - the plan's profile is not `native`, or one of its tapes is of the wrong kind;
+  /// - the plan has no talks or more than 2^20, or `options.talks` is neither 1 nor the plan's;
+  /// - a region needs a stricter alignment than a page has;
+  /// - there are both loaded weights and `extra.weights`;
+  /// - the loaded weights lack a planned tensor, or have it in another type or size;
+  /// - there are more than `kMostGpus` devices, or one is null or has a plan of other talks.
   /// @throws SystemError, OutOfMemory or DeviceError if memory cannot be obtained.
   explicit Layout(Plan plan, LayoutOptions options = {});
 
@@ -192,8 +190,8 @@ class Layout : public internal::Side<internal::HostMemory> {
   /// Returns all metrics. Makes no system call and takes no lock. O(talks).
   [[nodiscard]] Stat stat() const noexcept;
 
-  /// Fills in `stat`, which must be new or have been filled by the same layout. Use this overload
-  /// to sample every token: it does not zero the slots of devices that the layout does not have.
+  /// Fills in a `Stat` that is new or was filled by this layout. Use this to sample every token: it
+  /// does not zero the slots of devices that the layout does not have.
   void stat(Stat& stat) const noexcept;
 
  private:

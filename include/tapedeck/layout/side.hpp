@@ -38,9 +38,7 @@ struct LayoutSizes {
 enum class Commit : std::uint8_t {
   at_creation,  ///< All pages at creation. On the host, weights are also made resident.
   with_talks,   ///< Pages of histories in `prepare`, all others at creation.
-  /// Pages of histories in `prepare`, no others at all: for a dry run, or if something other than
-  /// the layout provides the memory of weights and scratch.
-  nothing,
+  nothing,      ///< Only histories, in `prepare`: for a dry run or for weights that are elsewhere.
 };
 
 class Layout;
@@ -80,8 +78,8 @@ struct HostMemory {
   [[nodiscard]] static bool has_pages(std::size_t /*bytes*/) noexcept { return true; }
   static void wait_for_readers() noexcept {}
   static void wait_for(After /*after*/) noexcept {}
-  /// Releases the pages that talks have decommitted. Returns the bytes released, which is `bytes`
-  /// on the host, where decommitting already releases pages.
+  /// Releases the `bytes` that talks have decommitted, which the host has released already. Returns
+  /// the bytes released.
   [[nodiscard]] static std::size_t release(std::size_t bytes) noexcept { return bytes; }
 };
 
@@ -134,8 +132,7 @@ struct SideOptions {
   LayoutSizes extra{};
 };
 
-/// Weights, scratch and talks of one plan in one place: on the host (`Layout`) or on a device
-/// (`DeviceLayout`).
+/// Weights, scratch and talks of one plan in one place, the host or a device.
 template <class Memory>
 class Side {
  public:
@@ -160,8 +157,8 @@ class Side {
   /// Returns the handle of an open talk. When a layout is created, all of its talks are open.
   /// @throws InvalidArgument if the layout has no such talk; WrongState if the talk is closed.
   [[nodiscard]] BasicTalk<Memory> talk(std::size_t index);
-  /// Opens the talk that was closed last, because it still has its pages unless another talk needed
-  /// them. May be called from any thread.
+  /// Opens the talk that was closed last, because it may still have its pages. May be called from
+  /// any thread.
   /// @throws WrongState if all talks are open.
   [[nodiscard]] BasicTalk<Memory> open_talk();
   /// Returns the metrics of one talk, open or closed. May be called from any thread.
@@ -173,8 +170,8 @@ class Side {
   /// the plan passed to the constructor.
   [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
 
-  /// Returns the elements of a weights region. O(1). The address is valid for the lifetime of the
-  /// layout. Loaded weights must not be written to.
+  /// Returns the elements of a weights region. O(1). Valid for the lifetime of the layout. Loaded
+  /// weights must not be written to.
   /// @throws InvalidArgument if the region is neither in `plan().weights` nor in that of an equal
   /// plan, if its element type does not match `T` (bytes match every type), or if loaded weights
   /// are not aligned for `T`.
@@ -184,16 +181,16 @@ class Side {
     std::byte* const at = loaded_at_.empty() ? weights_.data() + own.offset : loaded_at_[own.index];
     return {region_elements<T>(own, at), own.bytes / sizeof(T)};
   }
-  /// Returns the elements of a scratch region; on a device, of the open frame. O(1). The address is
-  /// valid for the lifetime of the layout.
+  /// Returns the elements of a scratch region; on a device, of the open frame. O(1). Valid for the
+  /// lifetime of the layout.
   /// @throws InvalidArgument if the region is neither in `plan().scratch` nor in that of an equal
   /// plan, or if its element type does not match `T` (bytes match every type).
   template <class T = std::byte>
   [[nodiscard]] SpanOf<T> scratch_at(const Region& region) {
     return place<T>(scratch(), plan_.scratch, region);
   }
-  /// Returns the elements of a region of a talk's history. O(1). The address is valid for the
-  /// lifetime of the layout, but only the bytes that the talk's tokens fill may be accessed.
+  /// Returns the elements of a region of a talk's history. O(1). Valid for the lifetime of the
+  /// layout, but only the bytes that the talk's tokens fill may be accessed.
   /// @throws InvalidArgument if the layout has no such talk, if the region is neither in
   /// `plan().history` nor in that of an equal plan, or if its element type does not match `T`
   /// (bytes match every type).
@@ -209,9 +206,8 @@ class Side {
   /// @throws WrongState if the device is sealed; DeviceError of the event.
   std::size_t decommit(typename Memory::After after = {});
 
-  /// Starts measuring the peaks of all histories anew, as `Tape::restart_peak` does for a tape.
-  /// Returns the sum of the peaks since the last restart, in bytes. Must be called by the writer of
-  /// all talks.
+  /// Starts measuring the peaks of all histories anew; see `Tape::restart_peak`. Returns the sum of
+  /// their peaks since the last restart, in bytes. Must be called by the writer of all talks.
   std::uint64_t restart_history_peaks() noexcept;
 
  protected:

@@ -27,11 +27,11 @@ struct TalkStat {
   TapeStat history{};
 };
 
-/// The metrics of a layout's part on one device. `tokens` to `largest_talk` have the same meaning
-/// as in `Stat`, but count only this device. Thread-safety: a value.
+/// The metrics of a layout's part on one device. Members without a description are as in `Stat`,
+/// but for this device. Thread-safety: a value.
 struct DeviceStat {
   TapeStat weights{};
-  TapeStat scratch{};  ///< The sum of all frames, formed like the sum of talks in `Stat::history`.
+  TapeStat scratch{};  ///< The sum of all frames, formed like `Stat::history`.
   TapeStat history{};  ///< The sum of all talks; see `Stat::history`.
   std::uint64_t tokens = 0;
   std::uint64_t room = 0;
@@ -80,8 +80,8 @@ struct Stat {
   std::array<DeviceStat, kMostGpus> gpu{};  ///< Only the first `gpus` elements are used.
 
   /// Returns used and reserved bytes in whole MiB, for example
-  /// `weights: 12/4096 MB | scratch: 1/64 MB | history: 3/512 MB`. This is the format of the
-  /// reporter that engines already know, in which "MB" means 2^20 bytes; `text` uses IEC units.
+  /// `weights: 12/4096 MB | scratch: 1/64 MB | history: 3/512 MB`. This is the format of a reporter
+  /// that engines know, in which "MB" means 2^20 bytes; `text` uses IEC units.
   [[nodiscard]] std::string line() const;
 
   /// Returns all metrics (see stat_fields.hpp) in several lines, with IEC units. Omits host tapes
