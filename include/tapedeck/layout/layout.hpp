@@ -30,8 +30,8 @@ struct LayoutGpu {
 };
 
 struct LayoutOptions {
-  /// Conversations held at the same time, each with its own history. With a plan, its `talks`
-  /// counts: leave this at 1 or repeat that number.
+  /// Conversations held at the same time, each with its own history. With a plan, leave this at 1
+  /// or repeat `Plan::talks`, which sets the number.
   std::size_t talks = 1;
   Commit commit = Commit::at_creation;  ///< Only for a layout made from a plan.
   std::uint64_t growth_step = 256;      ///< The fewest tokens that `prepare` commits in one step.
@@ -40,8 +40,8 @@ struct LayoutOptions {
   /// planned. A `prepare` beyond it first takes the pages of cleared and closed talks.
   std::size_t history_budget = 0;
   /// Weights that are already in memory, such as a `Weights`. They must outlive the layout; several
-  /// layouts may share them. The weights tape is then their whole range and full, and `weights_at`
-  /// returns each planned tensor in place.
+  /// layouts may share them. The weights tape then spans their whole range and is full, and
+  /// `weights_at` returns each planned tensor in place.
   const WeightsOwner* loaded_weights = nullptr;
   /// Options of each tape. The weights tape starts warm. The others become resident on first use,
   /// or by `scratch().warm()` and `talk(i).warm()`.
@@ -125,7 +125,7 @@ class Layout : public internal::Side<internal::HostMemory> {
   /// - a region needs a stricter alignment than a page has;
   /// - there are both loaded weights and `extra.weights`;
   /// - the loaded weights lack a planned tensor, or have it in another type or size;
-  /// - there are more than `kMostGpus` devices, or one is null or has a plan of other talks.
+  /// - there are more than `kMostGpus` devices, or one is null or plans another number of talks.
   /// @throws SystemError, OutOfMemory or DeviceError if memory cannot be obtained.
   explicit Layout(Plan plan, LayoutOptions options = {});
 
@@ -164,7 +164,7 @@ class Layout : public internal::Side<internal::HostMemory> {
 
   /// Ends a forward pass: clears scratch on the host and on all devices. If a device may still be
   /// reading its scratch, use `gpu(i).clear_pass(event)` for it instead. O(1), no system call.
-  /// @throws PassViolation if a strict `PassGuard` found costs. Scratch is cleared nevertheless.
+  /// @throws PassViolation if a strict `PassGuard` found a cost. Scratch is cleared nevertheless.
   void clear_pass() {
     scratch_.clear();
     for (const auto& gpu : gpus_) gpu->clear_pass();

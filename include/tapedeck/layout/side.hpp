@@ -78,8 +78,8 @@ struct HostMemory {
   [[nodiscard]] static bool has_pages(std::size_t /*bytes*/) noexcept { return true; }
   static void wait_for_readers() noexcept {}
   static void wait_for(After /*after*/) noexcept {}
-  /// Releases the `bytes` that talks have decommitted, which the host has released already. Returns
-  /// the bytes released.
+  /// Releases the bytes that talks have decommitted, as the host has already done. Returns the
+  /// number of bytes released.
   [[nodiscard]] static std::size_t release(std::size_t bytes) noexcept { return bytes; }
 };
 
@@ -255,9 +255,9 @@ class Side {
   std::vector<AnyTape> histories_;            // one for each talk; never resized after creation
   std::vector<std::unique_ptr<Core>> talks_;  // one for each talk; never resized after creation
   std::vector<std::size_t> closed_;           // a stack: the last one is opened first
-  std::mutex growing_;                        // guards `closed_` and everything that grows talks
-  std::size_t charged_ = 0;                   // bytes that talks have committed; needs the lock
-  bool sealed_ = false;                       // needs the lock
+  std::mutex growing_;                        // held while pages or slots change hands
+  std::size_t charged_ = 0;                   // bytes that talks have committed; under the lock
+  bool sealed_ = false;                       // under the lock
   std::uint64_t ahead_ = 0;
   std::unique_ptr<LayoutThread> thread_;  // the last member, because it must end first
 };

@@ -68,10 +68,9 @@ struct Stat {
   /// also counts every `prepare` and `advance` that was refused.
   TapeStat history{};
   std::uint64_t talks = 0;
-  std::uint64_t tokens = 0;  ///< Tokens in all talks; 0 in a layout without a plan.
-  std::uint64_t room = 0;    ///< Tokens prepared but not yet used, in talks that the plan limits.
-  std::uint64_t capacity =
-      0;  ///< Tokens that all talks can hold together, if the plan limits them.
+  std::uint64_t tokens = 0;    ///< Tokens in all talks; 0 in a layout without a plan.
+  std::uint64_t room = 0;      ///< Tokens prepared but not yet used, in talks that the plan limits.
+  std::uint64_t capacity = 0;  ///< Tokens that all talks can hold, if the plan limits them.
   std::uint64_t longest_talk = 0;   ///< The most tokens that one talk has ever held.
   std::uint64_t largest_talk = 0;   ///< The most bytes that one talk's history has ever used.
   std::uint64_t passes = 0;         ///< Calls of `clear_pass`.
