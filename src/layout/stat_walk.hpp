@@ -1,6 +1,6 @@
 /// @file
-/// All traversals of the metrics of a `Stat`. Each visits the metrics of the layout first, then for
-/// each place those of the place and those of its tapes.
+/// The traversals of the metrics of a `Stat`: first those of the layout, then for each place its
+/// own and those of its tapes.
 #pragma once
 
 #include <algorithm>
@@ -19,16 +19,15 @@
 
 namespace tapedeck::internal {
 
-/// Returns the member of `side` for that kind of tape. `side` is any struct with the members
-/// `weights`, `scratch` and `history`.
+/// Returns the member for that kind of tape, in any struct with `weights`, `scratch` and `history`.
 template <class Side>
 [[nodiscard]] constexpr auto& tape_of(Side& side, TapeKind kind) noexcept {
   if (kind == TapeKind::weights) return side.weights;
   return kind == TapeKind::scratch ? side.scratch : side.history;
 }
 
-/// Returns the member for a tape of any place. `stat` is a `Stat`, or any other struct that has the
-/// host's tapes as members and the devices in `gpu`.
+/// Returns the member for a tape of any place, in a `Stat` or any struct that has the host's tapes
+/// as members and the devices in `gpu`.
 template <class AnyStat>
 [[nodiscard]] constexpr auto& tape_of(AnyStat& stat, Place place, TapeKind kind) noexcept {
   return place.is_device() ? tape_of(stat.gpu[place.device()], kind) : tape_of(stat, kind);
@@ -141,8 +140,7 @@ inline void add_figures(TapeStat& sum, const TapeStat& one) noexcept {
   }
 }
 
-/// Returns whether a tape was ever used. The host tapes of a layout that is only on devices were
-/// not.
+/// False for tapes that were never used, such as the host tapes of a device-only layout.
 [[nodiscard]] constexpr bool was_asked(const TapeStat& tape) noexcept {
   return tape.reserved != 0 || tape.refused != 0 || tape.spills != 0 || unmet_wishes(tape) != 0;
 }
@@ -156,8 +154,7 @@ inline void add_figures(TapeStat& sum, const TapeStat& one) noexcept {
   return longest;
 }
 
-/// Returns whether any talk ever held tokens. An engine may use planned regions without counting
-/// tokens.
+/// Whether any talk ever held tokens. An engine may use planned regions without counting tokens.
 [[nodiscard]] constexpr bool counts_tokens(const Stat& stat) noexcept {
   return longest_talk(stat) != 0;
 }

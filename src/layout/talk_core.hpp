@@ -60,7 +60,7 @@ class TalkCore : public TalkHead {
   [[nodiscard]] bool is_open() const noexcept {
     return generation.load(std::memory_order_relaxed) % 2 == 0;
   }
-  /// Returns the most tokens that were ever held.
+  /// The most tokens ever held.
   [[nodiscard]] std::uint64_t most_ever() const noexcept {
     return std::max(most.load(std::memory_order_relaxed),
                     former_most_.load(std::memory_order_relaxed));
@@ -69,7 +69,7 @@ class TalkCore : public TalkHead {
     return more <= prepared.load(std::memory_order_acquire) - held();
   }
 
-  /// Returns the number of tokens held after adding `more`. @throws what `throw_no_room` throws.
+  /// The tokens held after adding `more`. @throws what `throw_no_room` throws.
   [[nodiscard]] std::uint64_t after(std::uint64_t more) const {
     if (more > capacity_ - held()) throw_no_room(more);
     return held() + more;
@@ -91,13 +91,13 @@ class TalkCore : public TalkHead {
   }
   void count_refusal() noexcept { increase(refused_, std::uint64_t{1}); }
 
-  /// Returns `wanted` rounded up to whole steps, but at most the capacity.
+  /// `wanted` rounded up to whole steps, but at most the capacity.
   [[nodiscard]] std::uint64_t in_steps(std::uint64_t wanted) const noexcept {
     const std::uint64_t steps = wanted / setup_.step + (wanted % setup_.step != 0 ? 1 : 0);
     return std::min(checked_mul(steps, setup_.step).value_or(capacity_), capacity_);
   }
 
-  /// Returns the bytes of pages still missing to hold the first `wanted` tokens.
+  /// Bytes of pages still missing to hold the first `wanted` tokens.
   [[nodiscard]] std::size_t missing(std::uint64_t wanted) const noexcept {
     std::size_t bytes = 0;
     for (const Cursor& cursor : cursors_) {
@@ -145,7 +145,7 @@ class TalkCore : public TalkHead {
     return bytes;
   }
 
-  /// Returns the bytes of pages committed for the talk's regions.
+  /// Bytes of pages committed for the talk's regions.
   [[nodiscard]] std::size_t pages() const noexcept {
     std::size_t bytes = 0;
     for (const Cursor& cursor : cursors_) bytes += cursor.part.committed();
@@ -175,7 +175,7 @@ class TalkCore : public TalkHead {
     cleared_.fetch_add(1, std::memory_order_release);
   }
 
-  /// Returns how often the talk has been cleared if other talks may take its pages, otherwise 0.
+  /// How often the talk was cleared if other talks may take its pages, otherwise 0.
   [[nodiscard]] std::uint64_t for_others() const noexcept {
     const std::uint64_t cleared = cleared_.load(std::memory_order_acquire);
     const bool claimed = cleared == claimed_.load(std::memory_order_relaxed);
@@ -195,7 +195,7 @@ class TalkCore : public TalkHead {
     asked_.store(wanted, std::memory_order_relaxed);
     return true;
   }
-  /// Returns the total number of tokens that room was requested for, or 0 without a request.
+  /// The total tokens that room was requested for, or 0 without a request.
   [[nodiscard]] std::uint64_t asked() const noexcept {
     return asked_.load(std::memory_order_relaxed);
   }
@@ -255,8 +255,7 @@ class TalkCore : public TalkHead {
 
     [[nodiscard]] bool grows() const noexcept { return growth.bytes_per_token != 0; }
     [[nodiscard]] bool is_part() const noexcept { return part.size() != 0; }
-    /// Returns the bytes that the tokens fill. A windowed region is a ring: once full, it stays
-    /// full.
+    /// The bytes that the tokens fill. A windowed region is a ring and stays full.
     [[nodiscard]] std::size_t needs(std::uint64_t tokens) const noexcept {
       return grows() ? std::min(tokens, growth.capacity) * growth.bytes_per_token : bytes;
     }
@@ -295,8 +294,8 @@ class TalkCore : public TalkHead {
     return tokens.load(std::memory_order_relaxed);
   }
 
-  /// Returns the bytes that `count` tokens fill in all regions. The first token uses all of the
-  /// regions that do not grow.
+  /// The bytes that `count` tokens fill in all regions. Regions that do not grow are in use from
+  /// the first token on.
   [[nodiscard]] std::uint64_t filled(std::uint64_t count) const noexcept {
     std::uint64_t bytes = count == 0 ? 0 : fixed_;
     for (const Growth& rate : rates_) {
