@@ -255,7 +255,7 @@ class TalkCore : public TalkHead {
 
     [[nodiscard]] bool grows() const noexcept { return growth.bytes_per_token != 0; }
     [[nodiscard]] bool is_part() const noexcept { return part.size() != 0; }
-    /// The bytes that the tokens fill. A windowed region is a ring and stays full.
+    /// The bytes that the tokens fill. A windowed region is a ring: once full, it stays full.
     [[nodiscard]] std::size_t needs(std::uint64_t tokens) const noexcept {
       return grows() ? std::min(tokens, growth.capacity) * growth.bytes_per_token : bytes;
     }

@@ -80,7 +80,7 @@ struct LayerStreamerStat {
 class LayerStreamer {
  public:
   /// Copies the tensors that belong to no layer and the layers that stay to the device, and waits
-  /// for them; or throws and leaves nothing behind.
+  /// for them. If that fails, nothing is left behind.
   /// @param place  memory for `plan.device`: at least `plan.device.bytes()`, aligned to 256 bytes.
   /// @param directory  the tensors of the planned model. Errors use it to locate bytes in a file.
   /// @param tensors  the bytes of each tensor, in the order of `directory.entries()`. They must be
