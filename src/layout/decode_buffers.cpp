@@ -15,9 +15,9 @@ std::span<std::byte> find_decode_buffer(std::byte* base, const TapePlan& plan,
   if (type.block_elements != 1 || type.block_bytes != element_bytes) {
     throw InvalidArgument(
         {.argument = region->name, .value = element_bytes, .limit = type.block_bytes},
-        "region " + region->name + " of " + std::string(type.name) +
-            " cannot be used as elements of " + std::to_string(element_bytes) + " bytes",
-        "plan the decode buffers with the element type they are used with");
+        "region " + region->name + " of type " + std::string(type.name) +
+            " cannot be viewed as elements of " + std::to_string(element_bytes) + " bytes",
+        "plan the decode buffers with the element type that is used");
   }
   std::byte* const at = base + region->offset;
   const std::uint64_t beside = reinterpret_cast<std::uintptr_t>(at) % region->alignment;
@@ -25,7 +25,7 @@ std::span<std::byte> find_decode_buffer(std::byte* base, const TapePlan& plan,
     throw InvalidArgument({.argument = "base", .value = beside, .limit = 0},
                           "region " + region->name + " would not be aligned to " +
                               std::to_string(region->alignment) + " bytes",
-                          "take the plan's bytes at the plan's alignment");
+                          "take the memory with the alignment of the plan");
   }
   return {at, static_cast<std::size_t>(region->bytes)};
 }

@@ -10,7 +10,7 @@
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
-// What the driver allocates is aligned to 256; its pages are to far more.
+// The driver's plain allocations are aligned to 256 bytes, and its pages to far more.
 DeviceTape DeviceMemory::start(std::size_t bytes, const TapePlan& plan, TapeOptions options) {
   const bool plain = plan.alignment() <= kDeviceLine;
   DeviceTape tape = plain ? DeviceTape::start(device, bytes, std::move(options))
@@ -29,7 +29,7 @@ template class BasicTalk<internal::DeviceMemory>;
 
 namespace {
 
-// Each region begins with a page of its own, to be mapped apart.
+// Each region must begin on its own page, so that it can be mapped separately.
 TapePlan in_whole_pages(const TapePlan& plan, std::size_t page_bytes) {
   TapePlan out(plan.kind());
   for (Region region : plan.regions()) {

@@ -1,7 +1,7 @@
-// Counts heap allocations for `PassGuard`. A program that links this (target tapedeck::heap_hook)
-// has malloc and its kin counted; operator new is counted because it calls malloc.
+// Counts heap allocations for `PassGuard`. In a program that links the target tapedeck::heap_hook,
+// this replaces malloc and related functions. operator new is counted because it calls malloc.
 //
-// In sanitized builds the sanitizer owns malloc and tells of each allocation through its own hook.
+// In sanitized builds, the sanitizer owns malloc and reports each allocation through its own hook.
 
 #include <malloc.h>
 
@@ -21,7 +21,7 @@ void count() noexcept { allocations.fetch_add(1, std::memory_order_relaxed); }
 
 }  // namespace
 
-// The names are the C library's and the sanitizers'.
+// These names belong to the C library and the sanitizers.
 // NOLINTBEGIN(bugprone-reserved-identifier,readability-*)
 extern "C" {
 
@@ -39,7 +39,7 @@ int __sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile
 
 #else
 
-// glibc's own names for what is replaced here.
+// glibc's own names of the functions replaced here.
 void* __libc_malloc(std::size_t bytes);
 void* __libc_calloc(std::size_t count, std::size_t bytes);
 void* __libc_realloc(void* block, std::size_t bytes);

@@ -58,7 +58,7 @@ void LayerStreamer::Slots::finish_copies() noexcept {
 }
 
 void LayerStreamer::Slots::bring_what_stays() {
-  internal::OnFailure undo([this] { finish_copies(); });  // before the ring goes that they read
+  internal::OnFailure undo([this] { finish_copies(); });  // they read the ring
   std::vector<internal::StreamedRun> runs;
   for (std::size_t i = 0; i < plan_.outer.size(); ++i) {
     const std::uint32_t tensor = plan_.outer[i];
@@ -86,15 +86,16 @@ void LayerStreamer::Slots::require_layer(std::size_t layer,
   if (layer >= layers) {
     throw InvalidArgument(
         {.argument = "layer", .value = layer, .limit = layers == 0 ? 0 : layers - 1},
-        "there is no layer " + std::to_string(layer) + " in a model of " + std::to_string(layers),
+        "the model has " + std::to_string(layers) + " layers, but no layer " +
+            std::to_string(layer),
         "count layers from 0");
   }
   for (const std::uint32_t expert : experts) {
     if (expert < plan_.layers[layer].experts) continue;
     throw InvalidArgument({.argument = "experts", .value = expert},
-                          "layer " + std::to_string(layer) + " has no expert " +
-                              std::to_string(expert) + ", but " +
-                              std::to_string(plan_.layers[layer].experts) + " of them",
+                          "layer " + std::to_string(layer) + " has " +
+                              std::to_string(plan_.layers[layer].experts) +
+                              " experts, but no expert " + std::to_string(expert),
                           "count experts from 0");
   }
 }
@@ -108,7 +109,7 @@ LayerStreamer::Slots::Slot* LayerStreamer::Slots::slot_of(std::size_t layer) noe
   return found == slots_.end() ? nullptr : &*found;
 }
 
-// The one that was used longest ago: layers come in turn, so it is needed last.
+// Returns the least recently used slot. Layers are used in turn, so its layer is needed last.
 LayerStreamer::Slots::Slot* LayerStreamer::Slots::slot_to_take(bool also_awaited) {
   Slot* found = nullptr;
   for (Slot& slot : slots_) {
@@ -149,7 +150,7 @@ void LayerStreamer::Slots::forget_layer(Slot& slot) noexcept {
   slot.error = nullptr;
 }
 
-// What others have acquired stays for them, and is brought again for whoever comes.
+// An acquired slot keeps its layer. The next acquire copies the layer again.
 void LayerStreamer::Slots::lose_layer(Slot& slot) noexcept {
   if (slot.users == 0) return forget_layer(slot);
   slot.here.assign(slot.here.size(), false);
@@ -209,12 +210,12 @@ void LayerStreamer::Slots::release(std::size_t layer, StreamHandle stream) {
   --slot->users;
 }
 
-// True where something has to be copied.
+// Returns true if something must be copied.
 bool LayerStreamer::Slots::bring_layer(Slot& slot, std::size_t layer,
                                        std::span<const std::uint32_t> experts) {
   if (is_there(slot, experts)) return false;
   wait_until_staged(slot);
-  if (slot.error != nullptr) return false;  // acquire tells it
+  if (slot.error != nullptr) return false;  // `acquire` will throw it
   list_missing(slot, plan_.layers[layer], experts);
   ++stat_.copies;
   stat_.copy_calls += slot.runs.size();
@@ -262,7 +263,7 @@ void LayerStreamer::Slots::list_missing(Slot& slot, const StreamedLayer& layer,
   for (const std::uint32_t expert : experts) slot.here[expert + 1] = true;
 }
 
-// On the caller's thread or, staged, on ours.
+// Runs on the caller's thread or, if weights are staged, on the streamer's thread.
 void LayerStreamer::Slots::copy_runs(Slot& slot) {
   for (Release& release : slot.releases) {
     if (!release.pending) continue;

@@ -1,5 +1,5 @@
 /// @file
-/// The slots of a `LayerStreamer`, and who may write over which of them when.
+/// The slots of a `LayerStreamer`, and when each of them may be overwritten.
 #pragma once
 
 #include <cstddef>
@@ -19,12 +19,13 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// A slot goes round: a copy is put on the streamer's stream, behind the releases of what was in
-/// it; `arrived` fires when it has run, and those who acquire the layer wait for that on their own
-/// streams; each release is an event that the next copy into the slot waits for.
+/// The life of a slot is a cycle. A copy is put on the streamer's stream, where it waits for the
+/// releases of the slot's former layer. `arrived` fires when the copy has run, and the stream of
+/// each `acquire` waits for it. Each `release` records an event, and the next copy into the slot
+/// waits for that.
 ///
-/// Pinned, copies are put on the stream at once. Staged, a thread does it, one slot after the
-/// other: until that is done, the slot is the thread's.
+/// If weights are pinned, copies are put on the stream at once. If they are staged, a thread does
+/// this for one slot after the other, and a slot belongs to the thread until it is done.
 class LayerStreamer::Slots {
  public:
   Slots(Device& device, StreamingPlan plan, std::byte* place, TensorDirectory directory,
@@ -38,7 +39,7 @@ class LayerStreamer::Slots {
   [[nodiscard]] const internal::LayerSource& source() const noexcept { return source_; }
   [[nodiscard]] LayerStreamerStat stat() const noexcept { return stat_; }
 
-  // As the functions of `LayerStreamer`.
+  // These implement the functions of `LayerStreamer`.
   bool prefetch(std::size_t layer, std::span<const std::uint32_t> experts);
   std::byte* acquire(std::size_t layer, StreamHandle stream,
                      std::span<const std::uint32_t> experts);
@@ -51,22 +52,23 @@ class LayerStreamer::Slots {
   struct Release {
     StreamHandle stream;
     DeviceEvent event;
-    bool pending;  ///< The next copy has to wait for it.
+    bool pending;  ///< The next copy must wait for it.
   };
   struct Slot {
     explicit Slot(Device& device) : arrived(device) {}
 
     std::byte* at = nullptr;
     std::size_t layer = kNone;
-    /// What is there, or on its way: first all that belongs to no expert, then each expert.
+    /// Whether parts are in the slot or on their way: first those that belong to no expert, then
+    /// those of each expert.
     std::vector<bool> here{};
-    std::size_t users = 0;   ///< Acquired, and not released.
-    bool awaited = false;    ///< Prefetched, and not acquired since.
-    std::uint64_t used = 0;  ///< When, on a clock of acquires and prefetches.
+    std::size_t users = 0;   ///< Acquires that have not been released.
+    bool awaited = false;    ///< Prefetched but not yet acquired.
+    std::uint64_t used = 0;  ///< Time of the last use, in acquires and prefetches.
     DeviceEvent arrived;
     std::vector<Release> releases{};
-    std::vector<internal::StreamedRun> runs{};  ///< Of the copy that comes next.
-    std::exception_ptr error{};                 ///< What the thread met.
+    std::vector<internal::StreamedRun> runs{};  ///< Runs of the next copy.
+    std::exception_ptr error{};                 ///< Thrown by the thread's last copy.
   };
 
   void require_layer(std::size_t layer, std::span<const std::uint32_t> experts) const;
@@ -75,7 +77,7 @@ class LayerStreamer::Slots {
   [[nodiscard]] std::size_t index_of(const Slot& slot) const noexcept;
   [[nodiscard]] Slot* slot_of(std::size_t layer) noexcept;
   [[nodiscard]] Slot* slot_to_take(bool also_awaited);
-  /// The one that the layer has, or takes; nullptr where none is to be taken.
+  /// Returns the slot that has the layer, or takes one for it. nullptr if none is available.
   [[nodiscard]] Slot* slot_for(std::size_t layer, bool also_awaited);
   [[noreturn]] void throw_all_acquired(std::size_t layer) const;
   void forget_layer(Slot& slot) noexcept;
@@ -97,7 +99,7 @@ class LayerStreamer::Slots {
   std::vector<Slot> slots_;
   std::uint64_t clock_ = 0;
   LayerStreamerStat stat_;
-  std::optional<internal::LayoutThread> thread_;  // last: it uses the others, and ends before them
+  std::optional<internal::LayoutThread> thread_;  // last, because it uses the other members
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -22,7 +22,8 @@ struct PinnedRange {
   std::uintptr_t end;
 };
 
-// Whole pages, none twice: two ranges of one page cannot both be pinned.
+// Returns disjoint ranges of whole pages, because two ranges that share a page cannot both be
+// pinned.
 std::vector<PinnedRange> pages_to_pin(const StreamingPlan& plan,
                                       std::span<const std::span<const std::byte>> tensors) {
   const std::uintptr_t page = os::page_size();
@@ -52,7 +53,7 @@ std::vector<PinnedRange> pages_to_pin(const StreamingPlan& plan,
 
 void append_run(std::vector<StreamedRun>& runs, const StreamedPart& part, const std::byte* from,
                 bool left_out_before) {
-  // Less than a page: it is readable, whatever it belongs to.
+  // Gaps of less than a page are readable, whatever is in them.
   constexpr std::uint64_t kMostPadding = 4095;
   if (!runs.empty() && !left_out_before) {
     StreamedRun& last = runs.back();
@@ -76,8 +77,8 @@ LayerSource::LayerSource(Device& device, const StreamingPlan& plan,
                          const LayerStreamerOptions& options)
     : device_(device), directory_(directory), tensors_(tensors) {
   if (plan.staging.empty()) {
-    throw InvalidArgument({.argument = "plan"}, "the streaming plan has no place for staging",
-                          "plan it with staging");
+    throw InvalidArgument({.argument = "plan"}, "the streaming plan has no staging buffers",
+                          "make the plan with plan_streaming");
   }
   ring_.emplace(device, static_cast<std::size_t>(plan.staging.bytes()));
   OnFailure undo([this] { unpin(); });
@@ -109,8 +110,9 @@ void LayerSource::pin(const StreamingPlan& plan, std::uint64_t at_most) {
   if (bytes > at_most) {
     throw InvalidArgument(
         {.argument = "LayerStreamerOptions::pin_at_most", .value = bytes, .limit = at_most},
-        to_iec(bytes) + " would have to be pinned, and " + to_iec(at_most) + " may be",
-        "allow more, or stage them");
+        "the streamed layers need " + to_iec(bytes) + " of pinned memory, but pin_at_most is " +
+            to_iec(at_most),
+        "raise pin_at_most, or use StreamSource::staged");
   }
   pinned_.reserve(ranges.size());
   for (const PinnedRange& range : ranges) {
@@ -155,7 +157,7 @@ void LayerSource::copy_staged(std::span<const StreamedRun> runs, std::byte* to,
   }
 }
 
-// A mapped file may have been made shorter meanwhile.
+// A mapped file may have been truncated since it was opened.
 void LayerSource::fill_buffer(std::byte* buffer, const StreamedRun& run, std::uint64_t done,
                               std::size_t bytes) const {
   const os::Transferred got = os::copy_readable(buffer, run.from + done, bytes);
@@ -168,8 +170,8 @@ void LayerSource::fill_buffer(std::byte* buffer, const StreamedRun& run, std::ui
                        .offset = offset,
                        .field = std::string(tensor.name),
                        .fault = FormatFault::cut_off},
-                      "the file ends inside its tensors",
-                      "somebody made it shorter after it was opened");
+                      "the file was truncated inside its tensors after it was opened",
+                      "replace a model's file by renaming, and never write to it in place");
   }
   throw SystemError({.call = "process_vm_readv",
                      .number = got.error,

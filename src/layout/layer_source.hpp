@@ -1,5 +1,5 @@
 /// @file
-/// How the bytes of streamed layers leave the host: from where they lie, pinned, or through a ring
+/// How the bytes of streamed layers leave the host: from pinned memory in place, or through a ring
 /// of pinned buffers.
 #pragma once
 
@@ -18,24 +18,25 @@
 
 namespace tapedeck::internal {
 
-/// Parts of a layer that lie behind one another on both sides, and are copied as one.
+/// Parts of a layer that are adjacent both on the host and on the device and are copied together.
 struct StreamedRun {
   const std::byte* from = nullptr;
-  std::uint64_t offset = 0;  ///< From where the layer begins on the device.
+  std::uint64_t offset = 0;  ///< Bytes from the start of the layer on the device.
   std::uint64_t bytes = 0;
-  std::uint32_t tensor = 0;       ///< The first part's,
-  std::uint64_t tensor_from = 0;  ///< and where in it the run begins.
+  std::uint32_t tensor = 0;       ///< The tensor of the first part.
+  std::uint64_t tensor_from = 0;  ///< Bytes from the start of that tensor to the run.
 };
 
-/// Puts a part behind the runs, or, where nothing was left out before it, makes the last one
-/// longer. Parts come by offset.
+/// Extends the last run by the part if it is adjacent and no part was left out before it;
+/// otherwise appends a run. @pre Parts are passed in the order of their offsets.
 void append_run(std::vector<StreamedRun>& runs, const StreamedPart& part, const std::byte* from,
                 bool left_out_before = false);
 
 /// Thread-safety: one thread at a time.
 class LayerSource {
  public:
-  /// @param tensors  the bytes of each, by its place in `directory`; both outlive this object.
+  /// @param tensors  the bytes of each tensor, in the order of `directory`. Both must outlive this
+  /// object.
   LayerSource(Device& device, const StreamingPlan& plan, const TensorDirectory& directory,
               std::span<const std::span<const std::byte>> tensors,
               const LayerStreamerOptions& options);
@@ -44,15 +45,16 @@ class LayerSource {
   LayerSource& operator=(const LayerSource&) = delete;
 
   [[nodiscard]] bool staged() const noexcept { return staged_; }
-  /// Why it is, where that was not asked for.
+  /// Returns why `StreamSource::automatic` chose staging; empty if it did not.
   [[nodiscard]] const std::string& why_staged() const noexcept { return why_staged_; }
 
-  /// Puts the copies on a stream. Staged, it waits until the last bytes have left for a buffer.
-  /// @throws DeviceError; staged, FormatError or SystemError where the bytes are gone.
+  /// Puts the copies on a stream. If weights are staged, waits until the last bytes are in a buffer
+  /// of the ring. @throws DeviceError; if weights are staged, also FormatError or SystemError for
+  /// bytes that can no longer be read.
   void copy(std::span<const StreamedRun> runs, std::byte* to, StreamHandle stream);
-  /// The same, staged in any case: what is read once need not be pinned.
+  /// Like `copy`, but always staged, because bytes that are copied only once need not be pinned.
   void copy_staged(std::span<const StreamedRun> runs, std::byte* to, StreamHandle stream);
-  /// Gives the ring back, if it has only served `copy_staged`. @pre its copies have run.
+  /// Releases the ring unless `copy` needs it. @pre All copies from the ring have run.
   void drop_idle_ring() noexcept;
 
  private:

@@ -15,16 +15,16 @@ namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 [[noreturn]] void throw_plan_misfit(InvalidArgument::Facts facts, const std::string& what) {
-  throw InvalidArgument(std::move(facts), "the streaming plan does not fit: " + what,
-                        "plan it for these weights with plan_streaming");
+  throw InvalidArgument(std::move(facts), "the streaming plan does not match: " + what,
+                        "make the plan for these weights with plan_streaming");
 }
 
 void require_parts(const StreamedLayer& layer, std::size_t number, std::uint64_t room,
                    std::span<const std::span<const std::byte>> tensors) {
   if (layer.bytes > room) {
     throw_plan_misfit({.argument = "StreamedLayer::bytes", .value = layer.bytes, .limit = room},
-                      "layer " + std::to_string(number) + " of " + to_iec(layer.bytes) +
-                          " in a place of " + to_iec(room));
+                      "layer " + std::to_string(number) + " has " + to_iec(layer.bytes) +
+                          ", but its slot or region has only " + to_iec(room));
   }
   for (const StreamedPart& part : layer.parts) {
     const auto last = checked_add(part.from, part.bytes);
@@ -34,7 +34,8 @@ void require_parts(const StreamedLayer& layer, std::size_t number, std::uint64_t
         (part.expert != StreamedPart::kNoExpert && part.expert >= layer.experts)) {
       throw_plan_misfit({.argument = "StreamedLayer::parts", .value = number},
                         "a part of layer " + std::to_string(number) +
-                            " lies outside its tensor or its slot, or is of no expert it has");
+                            " is outside its tensor or its slot, or belongs to an expert that the "
+                            "layer does not have");
     }
   }
 }
@@ -44,30 +45,33 @@ void require_plan(const StreamingPlan& plan, DeviceSpan<std::byte> place,
                   std::span<const std::span<const std::byte>> tensors) {
   if (place.size() < plan.device.bytes()) {
     throw_plan_misfit({.argument = "place", .value = place.size(), .limit = plan.device.bytes()},
-                      "a place of " + to_iec(place.size()) + " for " + to_iec(plan.device.bytes()));
+                      "it needs " + to_iec(plan.device.bytes()) + " on the device, but was given " +
+                          to_iec(place.size()));
   }
   const std::uintptr_t beside = reinterpret_cast<std::uintptr_t>(place.data()) % kDeviceLine;
   if (beside != 0) {
     throw_plan_misfit({.argument = "place", .value = beside, .limit = 0},
-                      "a place that is not aligned to " + to_iec(kDeviceLine));
+                      "its memory on the device is not aligned to " + to_iec(kDeviceLine));
   }
   const std::size_t known = directory.entries().size();
   if (tensors.size() != known) {
-    throw_plan_misfit(
-        {.argument = "tensors", .value = tensors.size(), .limit = known},
-        "bytes of " + std::to_string(tensors.size()) + " tensors, of " + std::to_string(known));
+    throw_plan_misfit({.argument = "tensors", .value = tensors.size(), .limit = known},
+                      "the directory has " + std::to_string(known) + " tensors, but the bytes of " +
+                          std::to_string(tensors.size()) + " were given");
   }
   const std::span<const Region> regions = plan.device.regions();
   const std::size_t stay = plan.outer.size() + plan.resident_layers();
   if (stay > regions.size() || plan.slots > regions.size() - stay) {
     throw_plan_misfit({.argument = "StreamingPlan::device", .value = regions.size()},
-                      "fewer regions than tensors of no layer, layers that stay, and slots");
+                      "it has " + std::to_string(regions.size()) +
+                          " regions, fewer than tensors that belong to no layer, layers that stay "
+                          "and slots together");
   }
   for (std::size_t i = 0; i < plan.layers.size(); ++i) {
     const StreamedLayer& layer = plan.layers[i];
     if (layer.resident ? *layer.resident >= regions.size() : plan.slots == 0) {
       throw_plan_misfit({.argument = "StreamingPlan::layers", .value = i},
-                        "layer " + std::to_string(i) + " has no place");
+                        "layer " + std::to_string(i) + " has neither a region nor a slot");
     }
     require_parts(layer, i, layer.resident ? regions[*layer.resident].bytes : plan.slot_bytes(),
                   tensors);
@@ -76,7 +80,8 @@ void require_plan(const StreamingPlan& plan, DeviceSpan<std::byte> place,
     const std::uint32_t tensor = plan.outer[i];
     if (tensor >= tensors.size() || tensors[tensor].size() > regions[i].bytes) {
       throw_plan_misfit({.argument = "StreamingPlan::outer", .value = tensor},
-                        "a tensor of no layer has no place");
+                        "tensor " + std::to_string(tensor) +
+                            ", which belongs to no layer, does not exist or exceeds its region");
     }
   }
 }
@@ -106,9 +111,10 @@ std::byte* LayerStreamer::outer(std::uint32_t tensor) const {
   for (std::size_t i = 0; i < outer.size(); ++i) {
     if (outer[i] == tensor) return slots_->place() + plan().device.regions()[i].offset;
   }
-  throw InvalidArgument({.argument = "tensor", .value = tensor},
-                        "tensor " + std::to_string(tensor) + " belongs to a layer",
-                        "acquire the layer");
+  throw InvalidArgument(
+      {.argument = "tensor", .value = tensor},
+      "tensor " + std::to_string(tensor) + " is not among the tensors that belong to no layer",
+      "acquire the layer of the tensor");
 }
 
 bool LayerStreamer::prefetch(std::size_t layer, std::span<const std::uint32_t> experts) {

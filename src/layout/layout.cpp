@@ -38,7 +38,7 @@ void require_bytes(const char* argument, const char* tape, std::size_t bytes) {
 
 }  // namespace
 
-// If a constructor throws, the members that already exist are destroyed, which undoes everything.
+// If a constructor throws, the destructors of existing members undo everything.
 Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) : Side({}, Plan{}, {}) {
   if (options.talks == 0) {
     throw InvalidArgument({.argument = "LayoutOptions::talks", .value = 0, .limit = 1},
@@ -57,7 +57,7 @@ Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) : Side({}, Plan{
   closed_.reserve(options.talks);
   if (!options.gpus.empty()) {
     throw InvalidArgument({.argument = "LayoutOptions::gpus"},
-                          "a layout that is made from sizes has no devices", "make it from a plan");
+                          "a layout made from sizes cannot have devices", "make it from a plan");
   }
 }
 
@@ -74,8 +74,9 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
   if (options.talks != 1 && options.talks != plan_.talks) {
     throw InvalidArgument(
         {.argument = "LayoutOptions::talks", .value = options.talks, .limit = plan_.talks},
-        "the options ask for " + std::to_string(options.talks) + " talks, but the plan has " +
-            std::to_string(plan_.talks));
+        "the options request " + std::to_string(options.talks) + " talks, but the plan has " +
+            std::to_string(plan_.talks),
+        "set talks to 1 or to the plan's number");
   }
   wipe_scratch_ = options.scratch.wipe_on_clear;
   weights_ = weights_tape(options);
@@ -88,7 +89,8 @@ void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
   if (gpus.size() > kMostGpus) {
     throw InvalidArgument(
         {.argument = "LayoutOptions::gpus", .value = gpus.size(), .limit = kMostGpus},
-        "a layout cannot have " + std::to_string(gpus.size()) + " devices");
+        "a layout can have at most " + std::to_string(kMostGpus) + " devices, but " +
+            std::to_string(gpus.size()) + " were given");
   }
   for (LayoutGpu& one : gpus) {
     if (one.device == nullptr) {
@@ -109,10 +111,10 @@ void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
 void Layout::throw_no_such_gpu(std::size_t i) const {
   throw InvalidArgument(
       {.argument = "gpu", .value = i, .limit = gpus() == 0 ? 0 : gpus() - 1},
-      "the layout has " + std::to_string(gpus()) + " devices, and no device " + std::to_string(i));
+      "the layout has " + std::to_string(gpus()) + " devices, but no device " + std::to_string(i));
 }
 
-// The planned scratch is wiped as well, because the next talk may belong to another tenant.
+// Planned scratch is wiped as well, because the next talk may belong to another tenant.
 void Layout::clear_talk(std::size_t talk) {
   this->talk(talk).clear();
   scratch_.clear();
@@ -135,7 +137,7 @@ Tape Layout::weights_tape(LayoutOptions& options) {
   if (options.extra.weights != 0) {
     throw InvalidArgument(
         {.argument = "LayoutOptions::extra", .value = options.extra.weights, .limit = 0},
-        "a tape of loaded weights has no room for extra ones", "put them on a tape of your own");
+        "a weights tape of loaded weights has no room for extra ones", "put them on another tape");
   }
   find_loaded(*options.loaded_weights);
   const std::span<const std::byte> range = options.loaded_weights->range();
@@ -155,16 +157,19 @@ void Layout::find_loaded(const WeightsOwner& loaded) {
                                       .limit = region.bytes};
       if (tensor) facts.value = tensor->bytes.size();
       throw InvalidArgument(std::move(facts),
-                            "the loaded weights have no tensor " + region.name + " of " +
+                            "the plan has a tensor " + region.name + " of " +
                                 std::to_string(region.bytes) + " bytes of type " +
-                                std::string(to_string(region.dtype)) + ", as the plan has",
+                                std::string(to_string(region.dtype)) +
+                                ", but the loaded weights do not",
                             "load the weights of the model that was planned");
     }
     loaded_at_.push_back(const_cast<std::byte*>(tensor->bytes.data()));
   }
 }
 
-Layout::~Layout() { assert(guard_ == nullptr && "a PassGuard must go before its layout"); }
+Layout::~Layout() {
+  assert(guard_ == nullptr && "a PassGuard must be destroyed before its layout");
+}
 
 std::size_t Layout::total() const noexcept {
   std::size_t bytes = total_of_tapes();

@@ -1,5 +1,5 @@
 /// @file
-/// A thread of a layout or a streamer, which serves its talks or slots.
+/// The thread of a layout or a streamer that serves its talks or slots.
 #pragma once
 
 #include <condition_variable>
@@ -18,12 +18,13 @@
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
-/// Serves one after the other, in the order in which they asked. When it ends, all have been
-/// served. Thread-safety: any thread.
+/// Serves the requests of its clients (talks or slots, by number) one after the other, in the order
+/// in which they arrive. The destructor waits until all requests have been served.
+/// Thread-safety: may be used by any thread.
 class LayoutThread {
  public:
-  /// @param serve  does what this one of them asked for; must not throw.
-  /// @throws SystemError where the host has no more threads.
+  /// @param serve  serves one request of client `who`; must not throw.
+  /// @throws SystemError if the thread cannot be created.
   LayoutThread(std::size_t those_who_ask, std::function<void(std::size_t who)> serve)
       : is_queued_(those_who_ask, false), queue_(those_who_ask), serve_(std::move(serve)) {
     try {
@@ -33,7 +34,8 @@ class LayoutThread {
     }
   }
 
-  /// Returns at once. Who asks twice before the turn has come is served once.
+  /// Queues a request of client `who` and returns at once. If it already has a request in the
+  /// queue, does nothing.
   void ask(std::size_t who) noexcept {
     const std::lock_guard lock(mutex_);
     if (is_queued_[who]) return;
@@ -41,7 +43,7 @@ class LayoutThread {
     queue_[(first_ + queued_++) % queue_.size()] = who;
     changed_.notify_all();
   }
-  /// Waits until it has been served, if it has asked.
+  /// Waits until client `who` has no request that is queued or being served.
   void wait_for(std::size_t who) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return !is_queued_[who] && served_ != who; });
@@ -68,12 +70,12 @@ class LayoutThread {
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::vector<bool> is_queued_;
-  std::vector<std::size_t> queue_;  // a ring, of which `queued_` are used from `first_` on
+  std::vector<std::size_t> queue_;  // a ring of `queued_` elements that begins at `first_`
   std::size_t first_ = 0;
   std::size_t queued_ = 0;
   std::size_t served_ = kNobody;
   std::function<void(std::size_t)> serve_;
-  std::jthread thread_;  // last: it uses the others, and ends before them
+  std::jthread thread_;  // last, because it uses the other members
 };
 
 }  // namespace tapedeck::internal::inline TAPEDECK_ABI

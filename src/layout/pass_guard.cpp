@@ -4,7 +4,7 @@
 
 #include "os/meminfo.hpp"
 
-// Defined where the program links tapedeck::heap_hook.
+// Defined only in programs that link tapedeck::heap_hook.
 extern "C" [[gnu::weak]] std::uint64_t tapedeck_heap_allocations() noexcept;
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -16,7 +16,7 @@ std::optional<std::uint64_t> heap_allocations() noexcept {
   return tapedeck_heap_allocations();
 }
 
-/// Combines two costs, figure by figure.
+/// Combines each count of `a` with that of `b`.
 template <class Combine>
 PassCost combined(const PassCost& a, const PassCost& b, Combine combine) noexcept {
   PassCost cost = {.minor_faults = combine(a.minor_faults, b.minor_faults),
@@ -67,8 +67,8 @@ std::vector<ErrorFact> PassViolation::facts() const {
 PassGuard::PassGuard(Layout& layout, PassGuardOptions options)
     : layout_(layout), options_(options) {
   if (layout.guard_ != nullptr) {
-    throw WrongState("layout", ObjectState::busy, "a PassGuard watches the layout already",
-                     "destroy it first");
+    throw WrongState("layout", ObjectState::busy, "the layout already has a PassGuard",
+                     "destroy that one first");
   }
   layout.guard_ = this;
   restart();
@@ -96,7 +96,7 @@ void PassGuard::end_pass() {
   try {
     throw PassViolation(passes_, last_);
   } catch (const PassViolation&) {
-    restart();  // what the report itself cost is not the next pass's
+    restart();  // the cost of the exception itself must not count for the next pass
     throw;
   }
 }

@@ -1,5 +1,6 @@
 /// @file
-/// The members of `Side`, for the sources that make one for each kind of memory.
+/// The member definitions of `Side` and `BasicTalk`, for the sources that instantiate them for one
+/// kind of memory.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +30,8 @@ Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOpt
     : plan_(std::move(plan)), options_(options), memory_(where) {
   if (plan_.profile != native_profile().name) {
     throw InvalidArgument({.argument = "Plan::profile"},
-                          "the plan predicts another engine, and no layout can be made of it",
+                          "the plan predicts the memory of another engine, so no layout can be "
+                          "made from it",
                           "make the plan with the native profile");
   }
   for (const auto& [tape, kind] :
@@ -37,15 +39,16 @@ Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOpt
         std::pair(&plan_.history, TapeKind::history)}) {
     if (tape->kind() == kind) continue;
     throw InvalidArgument({.argument = "TapePlan::kind"},
-                          "the plan has a tape for " + std::string(to_string(tape->kind())) +
-                              " where that for " + to_string(kind) + " belongs",
+                          "the tape for " + std::string(to_string(kind)) +
+                              " in the plan is of the kind " + to_string(tape->kind()),
                           "make each TapePlan with the kind of its member of Plan");
   }
   if (plan_.talks == 0 || plan_.talks > kMostTalks) {
     throw InvalidArgument({.argument = "Plan::talks",
                            .value = plan_.talks,
                            .limit = plan_.talks == 0 ? 1 : kMostTalks},
-                          "a layout cannot have " + std::to_string(plan_.talks) + " talks");
+                          "the plan has " + std::to_string(plan_.talks) +
+                              " talks, but a layout must have 1 to " + std::to_string(kMostTalks));
   }
   options_.growth_step = std::max<std::uint64_t>(options_.growth_step, 1);
   if (options_.history_budget == 0) options_.history_budget = ~std::size_t{0};
@@ -67,7 +70,7 @@ auto Side<Memory>::make_tape(const TapePlan& plan, typename Memory::TapeOptions 
   }
   const bool at_once = options_.commit == Commit::at_creation ||
                        (options_.commit == Commit::with_talks && plan.kind() != TapeKind::history);
-  // What is taken above a plan that is only reserved begins with a page of its own.
+  // If the planned part is only reserved, the part above it must begin on its own page.
   const std::size_t unit = at_once ? 1 : memory_.page_bytes();
   const std::size_t extra = tape_of(options_.extra, plan.kind());
   const auto planned = checked_round_up(plan.bytes(), unit);
@@ -98,7 +101,7 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
   }
   histories_.reserve(plan_.talks);
   closed_.reserve(plan_.talks);
-  reserved_.reserve(reserved_.size() + plan_.talks);  // talks refer to them
+  reserved_.reserve(reserved_.size() + plan_.talks);  // talks keep pointers to the elements
   bool wipe = false;
   if constexpr (Memory::kWritable) wipe = options.wipe_on_clear;
   for (std::size_t index = 0; index < plan_.talks; ++index) {
@@ -149,10 +152,11 @@ template <class Memory>
 void Side<Memory>::throw_no_such_talk(std::size_t talk) const {
   throw InvalidArgument(
       {.argument = "talk", .value = talk, .limit = talks() - 1},
-      "the layout has " + std::to_string(talks()) + " talks, and no talk " + std::to_string(talk));
+      "the layout has " + std::to_string(talks()) + " talks, but no talk " + std::to_string(talk));
 }
 
-// Others may grow while this waits for readers. Whole steps, but where only less is left.
+// Grows by whole steps, or by only what is needed if less is left. Other talks may
+// grow while this one waits for readers.
 template <class Memory>
 void Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
                              std::uint64_t tokens) {
@@ -163,29 +167,30 @@ void Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
     const bool affordable = bytes <= budget_left();
     if (affordable && memory_.has_pages(bytes)) break;
     if (reclaim_from_idle(growing, talk)) continue;
-    if (affordable) break;  // new pages are made
+    if (affordable) break;  // the pool will create pages
     if (wanted == tokens) require_budget(bytes);
     wanted = tokens;
   }
   charged_ += talk.grow_to(wanted);
 }
 
-// On the layout's thread.
+// Runs on the layout's thread.
 template <class Memory>
 void Side<Memory>::grow_ahead(Core& talk) noexcept {
   std::unique_lock growing(growing_);
-  // A talk that was cleared since gives pages, and takes none.
+  // If the talk has been cleared in the meantime, its pages are for other talks.
   const std::uint64_t tokens = talk.asked();
   if (tokens == 0 || talk.for_others() != 0) return;
   try {
     grow_talk(growing, talk, tokens);
   } catch (...) {
-    // Nothing changed, and the `prepare` that needs the room will ask for itself.
+    // Nothing has changed. The `prepare` that needs the room will try again and report the error.
   }
 }
 
-// Unmapping is not ordered by streams, and what still reads there is not known. The lock is let go
-// while the device ends what it does; what was cleared is taken only if it stayed so.
+// Unmapping is not ordered by streams, and it is not known what still reads the pages. So this
+// releases the lock while the device finishes its work, and then takes the pages only if their talk
+// has not been used in the meantime.
 template <class Memory>
 bool Side<Memory>::reclaim_from_idle(std::unique_lock<std::mutex>& growing, const Core& but) {
   for (const auto& talk : talks_) {
@@ -220,8 +225,8 @@ template <class Memory>
 void Side<Memory>::require_unsealed() const {
   if (!sealed_) return;
   throw WrongState("layout", ObjectState::sealed,
-                   "the layout is sealed, and its talks neither grow nor shrink",
-                   "prepare all that is needed before seal()");
+                   "the layout is sealed, so its talks can neither grow nor shrink",
+                   "prepare everything that is needed before seal()");
 }
 
 template <class Memory>
@@ -334,7 +339,7 @@ void BasicTalk<Memory>::close() {
   side_->closed_.push_back(talk.index);
 }
 
-// Clang 14 makes it for devices, too, where it cannot be called.
+// Clang 14 also instantiates this for devices, where it cannot be called.
 template <class Memory>
 WarmResult BasicTalk<Memory>::warm([[maybe_unused]] const WarmOptions& options) requires(
     Memory::kWritable) {

@@ -32,7 +32,7 @@ std::string line_of(const Tapes& tapes) {
          in_mib("history", tapes.history);
 }
 
-/// "weights: used 1 KiB, reserved 4 MiB, ...", in as many lines as it takes.
+/// Returns "weights: used 1 KiB, reserved 4 MiB, ...", broken into lines of at most 80 characters.
 template <class Fields, class Figures>
 std::string listed(const std::string& name, const Fields& fields, const Figures& figures) {
   constexpr std::size_t kWidth = 80;
@@ -54,7 +54,7 @@ std::string unmet_text(const TapeStat& tape) {
   std::string text;
   for (std::size_t i = 0; i < kWishes; ++i) {
     if (tape.unmet[i] == 0) continue;
-    text += std::string("  asked and not had: ") + to_string(static_cast<Wish>(i)) + " (" +
+    text += std::string("  requested but not granted: ") + to_string(static_cast<Wish>(i)) + " (" +
             errno_name(tape.unmet[i]) + ")\n";
   }
   return text;

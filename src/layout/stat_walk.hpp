@@ -1,6 +1,6 @@
 /// @file
-/// The one walk over the figures of a `Stat`, whatever is done with them: those of the layout, then
-/// for each place its own and those of its tapes.
+/// The traversals of the metrics of a `Stat`: first those of the layout, then for each place its
+/// own and those of its tapes.
 #pragma once
 
 #include <algorithm>
@@ -19,14 +19,15 @@
 
 namespace tapedeck::internal {
 
-/// What belongs to the tape of that kind, of whatever has something for each of the three.
+/// Returns the member for that kind of tape, in any struct with `weights`, `scratch` and `history`.
 template <class Side>
 [[nodiscard]] constexpr auto& tape_of(Side& side, TapeKind kind) noexcept {
   if (kind == TapeKind::weights) return side.weights;
   return kind == TapeKind::scratch ? side.scratch : side.history;
 }
 
-/// The same, of a `Stat` or whatever else has the host's tapes itself and devices in `gpu`.
+/// Returns the member for a tape of any place, in a `Stat` or any struct that has the host's tapes
+/// as members and the devices in `gpu`.
 template <class AnyStat>
 [[nodiscard]] constexpr auto& tape_of(AnyStat& stat, Place place, TapeKind kind) noexcept {
   return place.is_device() ? tape_of(stat.gpu[place.device()], kind) : tape_of(stat, kind);
@@ -40,14 +41,14 @@ constexpr void for_each_tape_at(Place place, Side& side, TapeDo&& tape_do) {
   tape_do(place, TapeKind::history, side.history);
 }
 
-/// Calls `place_do(place, side)` for the host, whose tapes are the stat's own, and for the devices.
+/// Calls `place_do(place, side)` for the host, with `stat` itself as the side, and for each device.
 template <class AnyStat, class PlaceDo>
 constexpr void for_each_place(AnyStat& stat, std::size_t gpus, PlaceDo&& place_do) {
   place_do(Place::host(), stat);
   for (std::size_t i = 0; i < gpus; ++i) place_do(Place::gpu(i), stat.gpu[i]);
 }
 
-/// Calls `tape_do(place, kind, tape)` for every tape, of so many devices.
+/// Calls `tape_do(place, kind, tape)` for every tape of the host and of the first `gpus` devices.
 template <class AnyStat, class TapeDo>
 constexpr void for_each_tape(AnyStat& stat, std::size_t gpus, TapeDo&& tape_do) {
   for_each_place(stat, gpus,
@@ -58,20 +59,21 @@ constexpr void for_each_tape(AnyStat& stat, TapeDo&& tape_do) {
   for_each_tape(stat, stat.gpus, tape_do);
 }
 
-/// Whose figures a list describes: a tape's, a place's, or the whole layout's.
+/// What a list of metrics describes: a tape, a place, or the whole layout if neither is set.
 struct FigureOwner {
   std::optional<Place> place{};
   std::optional<TapeKind> tape{};
 };
 
-/// "layout", "gpu0", "host.scratch".
+/// Returns for example "layout", "gpu0" or "host.scratch".
 [[nodiscard]] inline std::string to_string(const FigureOwner& owner) {
   if (!owner.place) return "layout";
   return owner.tape ? to_string(*owner.place) + "." + to_string(*owner.tape)
                     : to_string(*owner.place);
 }
 
-/// Calls `list_do(owner, fields, figures)` for each list of figures, of so many devices.
+/// Calls `list_do(owner, fields, figures)` for each list of metrics of the layout, the host and the
+/// first `gpus` devices.
 template <class AnyStat, class ListDo>
 constexpr void for_each_list(AnyStat& stat, std::size_t gpus, ListDo&& list_do) {
   list_do(FigureOwner{}, kLayoutFields, stat);
@@ -85,7 +87,7 @@ constexpr void for_each_list(AnyStat& stat, std::size_t gpus, ListDo&& list_do) 
   });
 }
 
-/// Where the figures of a list that are not computed are stored.
+/// The members that store the metrics of a list, without the metrics that are computed.
 template <const auto& kFields>
 inline constexpr auto kMembers = [] {
   constexpr auto is_stored = [](const auto& field) { return field.member != nullptr; };
@@ -104,8 +106,8 @@ inline constexpr auto& kMembersOf<Stat> = kMembers<kLayoutFields>;
 template <>
 inline constexpr auto& kMembersOf<DeviceStat> = kMembers<kDeviceFields>;
 
-/// Calls `word_do(word)` for each figure that is stored, of so many devices: to read it, or to set
-/// it. This is the order of words in published files and in recordings.
+/// Calls `word_do(word)` for each stored metric of the layout, the host and the first `gpus`
+/// devices, to read or to set it. Published files and recordings have their words in this order.
 template <class AnyStat, class WordDo>
 constexpr void for_each_word(AnyStat& stat, std::size_t gpus, WordDo&& word_do) {
   for_each_list(stat, gpus, [&](const FigureOwner&, const auto&, auto& figures) {
@@ -115,18 +117,18 @@ constexpr void for_each_word(AnyStat& stat, std::size_t gpus, WordDo&& word_do) 
   });
 }
 
-/// How many words that are.
+/// Returns the number of words that `for_each_word` visits.
 [[nodiscard]] constexpr std::size_t figure_words(std::size_t gpus) noexcept {
   return kMembersOf<Stat>.size() + gpus * kMembersOf<DeviceStat>.size() +
          (1 + gpus) * kTapeKinds.size() * kMembersOf<TapeStat>.size();
 }
 
-/// Figures of several tapes as those of one.
+/// Adds the metrics of one tape to the sum of several tapes.
 inline void add_figures(TapeStat& sum, const TapeStat& one) noexcept {
-  // Of two sizes of pages the smaller one, where both have some.
+  // The smaller page size, unless one of them is 0.
   const std::uint64_t page_size =
       sum.page_size == 0 ? one.page_size : std::min(sum.page_size, one.page_size);
-  // Unrolled: a layout is asked for its figures after each token.
+  // Unrolled, because engines call `Layout::stat` after each token.
   constexpr const auto& kMembers = kMembersOf<TapeStat>;
   [&]<std::size_t... kIndex>(std::index_sequence<kIndex...>) {
     ((sum.*kMembers[kIndex] += one.*kMembers[kIndex]), ...);
@@ -138,13 +140,12 @@ inline void add_figures(TapeStat& sum, const TapeStat& one) noexcept {
   }
 }
 
-/// Whether there is anything to say about a tape. There is nothing where all of a layout is on
-/// devices, and the tape is one of the host's.
+/// False for tapes that were never used, such as the host tapes of a device-only layout.
 [[nodiscard]] constexpr bool was_asked(const TapeStat& tape) noexcept {
   return tape.reserved != 0 || tape.refused != 0 || tape.spills != 0 || unmet_wishes(tape) != 0;
 }
 
-/// The most tokens that one talk has ever had, on whichever place.
+/// Returns the most tokens that one talk has ever held, on the host or on any device.
 [[nodiscard]] constexpr std::uint64_t longest_talk(const Stat& stat) noexcept {
   std::uint64_t longest = stat.longest_talk;
   for (std::size_t i = 0; i < stat.gpus; ++i) {
@@ -153,12 +154,12 @@ inline void add_figures(TapeStat& sum, const TapeStat& one) noexcept {
   return longest;
 }
 
-/// Whether any talk ever had tokens: an engine may use its planned regions and count none.
+/// Whether any talk ever held tokens. An engine may use planned regions without counting tokens.
 [[nodiscard]] constexpr bool counts_tokens(const Stat& stat) noexcept {
   return longest_talk(stat) != 0;
 }
 
-/// "weights" on the host, "gpu0 weights" on a device.
+/// Returns for example "weights" for a tape of the host or "gpu0 weights" for one of a device.
 [[nodiscard]] inline std::string tape_name(Place place, TapeKind kind) {
   return (place.is_device() ? to_string(place) + " " : "") + to_string(kind);
 }

@@ -1,5 +1,5 @@
 /// @file
-/// One talk's history: how its planned regions fill, side by side, and what of them is committed.
+/// One talk's history: how its planned regions fill in parallel, and how much of them is committed.
 #pragma once
 
 #include <algorithm>
@@ -20,8 +20,8 @@
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
-/// Thread-safety: the talk's writer; `stat`, `missing` and whatever `TalkHead` has are for readers
-/// too. What commits and decommits may be another thread, one at a time.
+/// Thread-safety: for the talk's writer. Readers may call `stat` and `missing`, and read the
+/// members of `TalkHead`. Another thread may commit and decommit, one thread at a time.
 template <class Memory>
 class TalkCore : public TalkHead {
  public:
@@ -29,14 +29,14 @@ class TalkCore : public TalkHead {
   using Block = typename Memory::Block;
 
   struct Setup {
-    const TapePlan* plan = nullptr;  ///< nullptr: the talk counts no tokens.
-    Block* reserved = nullptr;       ///< Each region becomes a part; nullptr: all is committed.
-    std::uint64_t step = 1;          ///< Tokens that are committed at a time.
-    std::size_t page = 1;            ///< Bytes that parts are committed by.
-    bool wipe = false;               ///< Zero what is given back.
+    const TapePlan* plan = nullptr;  ///< nullptr: the talk does not count tokens.
+    Block* reserved = nullptr;       ///< Is split into a part per region; nullptr: all committed.
+    std::uint64_t step = 1;          ///< Tokens that are committed in one step.
+    std::size_t page = 1;            ///< Parts are committed in multiples of this many bytes.
+    bool wipe = false;               ///< Whether to zero memory that is given back.
   };
 
-  /// The tape, and what is reserved, outlive the talk.
+  /// The tape and `setup.reserved` must outlive the talk.
   TalkCore(std::size_t number, Tape& tape, const Setup& setup)
       : TalkHead(number), tape_(tape), setup_(setup) {
     if (setup_.plan == nullptr) {
@@ -49,8 +49,8 @@ class TalkCore : public TalkHead {
     if (has_fixed_) note_prepared(capacity_);
   }
 
-  // Another owner may get the addresses next. Only what a token was taken back from is poisoned:
-  // shadow memory for all that is prepared may be more than there is.
+  // Another owner may get the addresses next. Only rows that tokens once filled can be poisoned:
+  // shadow memory for all prepared rows might exceed the host's memory.
   ~TalkCore() {
     if constexpr (kPoisons) unpoison(0, most_ever());
   }
@@ -60,7 +60,7 @@ class TalkCore : public TalkHead {
   [[nodiscard]] bool is_open() const noexcept {
     return generation.load(std::memory_order_relaxed) % 2 == 0;
   }
-  /// Tokens that were ever held at a time.
+  /// The most tokens ever held.
   [[nodiscard]] std::uint64_t most_ever() const noexcept {
     return std::max(most.load(std::memory_order_relaxed),
                     former_most_.load(std::memory_order_relaxed));
@@ -69,7 +69,7 @@ class TalkCore : public TalkHead {
     return more <= prepared.load(std::memory_order_acquire) - held();
   }
 
-  /// Tokens held once there are so many more. @throws as `throw_no_room`.
+  /// The tokens held after adding `more`. @throws what `throw_no_room` throws.
   [[nodiscard]] std::uint64_t after(std::uint64_t more) const {
     if (more > capacity_ - held()) throw_no_room(more);
     return held() + more;
@@ -79,8 +79,7 @@ class TalkCore : public TalkHead {
     const std::uint64_t now = held();
     if (setup_.plan == nullptr) {
       throw WrongState("layout", ObjectState::empty,
-                       "a layout that was made from sizes does not count tokens",
-                       "make it from a plan");
+                       "a layout made from sizes does not count tokens", "make it from a plan");
     }
     const TalkNeeds needs = {.talk = index,
                              .tokens = more,
@@ -92,13 +91,13 @@ class TalkCore : public TalkHead {
   }
   void count_refusal() noexcept { increase(refused_, std::uint64_t{1}); }
 
-  /// Tokens that are committed where `wanted` need room.
+  /// `wanted` rounded up to whole steps, but at most the capacity.
   [[nodiscard]] std::uint64_t in_steps(std::uint64_t wanted) const noexcept {
     const std::uint64_t steps = wanted / setup_.step + (wanted % setup_.step != 0 ? 1 : 0);
     return std::min(checked_mul(steps, setup_.step).value_or(capacity_), capacity_);
   }
 
-  /// Bytes of pages that room for the first `wanted` tokens still takes.
+  /// Bytes of pages still missing to hold the first `wanted` tokens.
   [[nodiscard]] std::size_t missing(std::uint64_t wanted) const noexcept {
     std::size_t bytes = 0;
     for (const Cursor& cursor : cursors_) {
@@ -109,8 +108,9 @@ class TalkCore : public TalkHead {
     return bytes;
   }
 
-  /// Makes room for the talk's first `wanted` tokens, and for the regions that do not grow. Returns
-  /// the bytes of pages that it took. On an error nothing changed. @pre wanted <= the capacity
+  /// Commits memory for the talk's first `wanted` tokens and for the regions that do not grow.
+  /// Returns the number of bytes committed. On an error, nothing is changed.
+  /// @pre `wanted` is at most the capacity.
   std::size_t grow_to(std::uint64_t wanted) {
     const std::uint64_t before = prepared.load(std::memory_order_relaxed);
     if (wanted <= before && has_fixed_) return 0;
@@ -130,8 +130,8 @@ class TalkCore : public TalkHead {
     return pages() - bytes;
   }
 
-  /// Gives back what is committed behind the tokens held. Returns bytes.
-  /// @pre a device has finished with what goes.
+  /// Decommits the memory beyond the tokens held. Returns the number of bytes decommitted.
+  /// @pre No work on a device still uses that memory.
   std::size_t decommit() {
     if (setup_.reserved == nullptr) return 0;
     if constexpr (kPoisons) unpoison(held(), most_ever());
@@ -145,19 +145,19 @@ class TalkCore : public TalkHead {
     return bytes;
   }
 
-  /// Bytes of pages that the talk's regions have.
+  /// Bytes of pages committed for the talk's regions.
   [[nodiscard]] std::size_t pages() const noexcept {
     std::size_t bytes = 0;
     for (const Cursor& cursor : cursors_) bytes += cursor.part.committed();
     return bytes;
   }
 
-  /// The rows from `first` on may be written.
+  /// Notes that the rows from `first` on may be accessed.
   void note_rows(std::uint64_t first) noexcept {
     if constexpr (kPoisons) unpoison(first, held());
   }
 
-  /// Keeps the first `kept` tokens. @pre there are as many
+  /// Keeps the first `kept` tokens and removes the others. @pre `kept` is at most the tokens held.
   void keep(std::uint64_t kept) noexcept {
     if constexpr (Memory::kWritable) {
       if (setup_.wipe || kFillOnGiveBack || checking::kListening) overwrite_rows(kept, held());
@@ -181,18 +181,19 @@ class TalkCore : public TalkHead {
     return cleared_tokens_.load(std::memory_order_relaxed);
   }
 
-  /// How often the talk was cleared, while its pages are for others; else 0.
+  /// How often the talk was cleared if other talks may take its pages, otherwise 0.
   [[nodiscard]] std::uint64_t for_others() const noexcept {
     const std::uint64_t cleared = cleared_.load(std::memory_order_acquire);
     const bool claimed = cleared == claimed_.load(std::memory_order_relaxed);
     return claimed || held() != 0 ? 0 : cleared;
   }
-  /// The talk goes on: its pages are no longer for others. @pre the layout's lock is held
+  /// Keeps the pages of a talk that is used again from other talks. @pre The layout's lock is held.
   void claim() noexcept {
     claimed_.store(cleared_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   }
 
-  /// Asks for room for `ahead` tokens. False where they have it, or it was asked for already.
+  /// Requests room for `ahead` further tokens. Returns false if there is enough room, or if it has
+  /// already been requested.
   [[nodiscard]] bool asks_for(std::uint64_t ahead) noexcept {
     const auto sum = checked_add(held(), ahead);
     const std::uint64_t wanted = in_steps(std::min(sum.value_or(capacity_), capacity_));
@@ -200,13 +201,13 @@ class TalkCore : public TalkHead {
     asked_.store(wanted, std::memory_order_relaxed);
     return true;
   }
-  /// Tokens to be held at a time that room was asked for; 0: none.
+  /// The total tokens that room was requested for, or 0 without a request.
   [[nodiscard]] std::uint64_t asked() const noexcept {
     return asked_.load(std::memory_order_relaxed);
   }
 
-  /// Region by region; the first that is not complete is the last that is tried. What cannot fit as
-  /// a whole must not fill the host first.
+  /// Warms one region after the other and stops at the first that is not completed. Checks the
+  /// budget for all regions first, so that a talk that cannot fit does not fill the host's memory.
   [[nodiscard]] WarmResult warm(const WarmOptions& options) requires(Memory::kWritable) {
     if (const auto budget = beyond_budget(pages())) {
       return {.end = WarmEnd::over_budget,
@@ -242,7 +243,7 @@ class TalkCore : public TalkHead {
     return stat;
   }
 
-  /// As `Side::restart_history_peaks`.
+  /// See `Side::restart_history_peaks`.
   std::uint64_t restart_peak() noexcept {
     const std::uint64_t bytes =
         tape_.recent_peak() - planned_ + filled(most.load(std::memory_order_relaxed));
@@ -257,11 +258,11 @@ class TalkCore : public TalkHead {
     std::byte* at;
     std::size_t bytes;
     Growth growth;
-    Block part;  ///< None where the tape has committed everything.
+    Block part;  ///< Empty if the tape has committed everything.
 
     [[nodiscard]] bool grows() const noexcept { return growth.bytes_per_token != 0; }
     [[nodiscard]] bool is_part() const noexcept { return part.size() != 0; }
-    /// A window's region goes round: it is full and stays so.
+    /// The bytes that the tokens fill. A windowed region is a ring: once full, it stays full.
     [[nodiscard]] std::size_t needs(std::uint64_t tokens) const noexcept {
       return grows() ? std::min(tokens, growth.capacity) * growth.bytes_per_token : bytes;
     }
@@ -272,7 +273,7 @@ class TalkCore : public TalkHead {
   void add_cursor(const Region& region) {
     if (region.bytes == 0) return;
     Block part;
-    // A device's parts are whole pages, which the plan was aligned to.
+    // On a device, a part is whole pages, because the plan has aligned each region to a page.
     if (setup_.reserved != nullptr) {
       part = setup_.reserved->part(
           region.offset, Memory::kWritable ? region.bytes : round_up(region.bytes, setup_.page));
@@ -285,7 +286,7 @@ class TalkCore : public TalkHead {
       fixed_ += region.bytes;
       return;
     }
-    // A full-context cache ends the talk; a window's goes round.
+    // The cache of a full context limits the talk. The cache of a window is a ring and does not.
     if (region.role == RegionRole::kv) capacity_ = std::min(capacity_, region.growth.capacity);
     const auto same = [&](const Growth& one) { return one.capacity == region.growth.capacity; };
     const auto rate = std::find_if(rates_.begin(), rates_.end(), same);
@@ -300,7 +301,8 @@ class TalkCore : public TalkHead {
     return tokens.load(std::memory_order_relaxed);
   }
 
-  /// What so many tokens fill of all regions. Those that do not grow are in use with the first one.
+  /// The bytes that `count` tokens fill in all regions. Regions that do not grow are in use from
+  /// the first token on.
   [[nodiscard]] std::uint64_t filled(std::uint64_t count) const noexcept {
     std::uint64_t bytes = count == 0 ? 0 : fixed_;
     for (const Growth& rate : rates_) {
@@ -309,7 +311,7 @@ class TalkCore : public TalkHead {
     return bytes;
   }
 
-  // Release: who sees the room also sees the memory.
+  // Release order: a thread that sees the room also sees the committed memory.
   void note_prepared(std::uint64_t room) noexcept {
     prepared.store(room, std::memory_order_release);
   }
@@ -320,7 +322,7 @@ class TalkCore : public TalkHead {
     tape_.note_planned(bytes, grew);
   }
 
-  /// Calls `rows_do(from, to)` for the addresses of these tokens in each region that grows.
+  /// Calls `rows_do(from, to)` with the address range of the tokens in each region that grows.
   void each_row_range(std::uint64_t first, std::uint64_t end, auto rows_do) noexcept {
     for (const Cursor& cursor : cursors_) {
       if (!cursor.grows()) continue;
@@ -351,17 +353,17 @@ class TalkCore : public TalkHead {
   Tape& tape_;
   Setup setup_;
   std::vector<Cursor> cursors_;
-  std::vector<Growth> rates_;  // by capacity, summed up
+  std::vector<Growth> rates_;  // the sum of the regions that grow, for each capacity
   std::uint64_t fixed_ = 0;    // bytes of regions that do not grow
   std::uint64_t planned_ = 0;  // bytes below the floor
   std::uint64_t capacity_ = std::numeric_limits<std::uint64_t>::max();
-  bool has_fixed_ = false;                     // the regions that do not grow are committed
+  bool has_fixed_ = false;                     // whether regions that do not grow are committed
   std::atomic<std::uint64_t> former_most_{0};  // before the last restart_peak()
   std::atomic<std::uint64_t> refused_{0};
   std::atomic<std::uint64_t> cleared_tokens_{0};
-  std::atomic<std::uint64_t> asked_{0};    // of the layout's thread
-  std::atomic<std::uint64_t> cleared_{0};  // how often
-  std::atomic<std::uint64_t> claimed_{0};  // `cleared_` when the talk went on
+  std::atomic<std::uint64_t> asked_{0};    // tokens requested from the layout's thread
+  std::atomic<std::uint64_t> cleared_{0};  // number of clears
+  std::atomic<std::uint64_t> claimed_{0};  // `cleared_` at the last `claim`
 };
 
 }  // namespace tapedeck::internal::inline TAPEDECK_ABI

@@ -7,7 +7,7 @@ namespace {
 
 std::string describe(const TalkNeeds& needs) {
   return "talk " + std::to_string(needs.talk) + " holds " + std::to_string(needs.held) +
-         " tokens and was asked for " + std::to_string(needs.tokens) + " more";
+         " tokens and cannot hold " + std::to_string(needs.tokens) + " more";
 }
 
 std::vector<ErrorFact> facts_of(const TalkNeeds& needs) {
@@ -21,16 +21,17 @@ std::vector<ErrorFact> facts_of(const TalkNeeds& needs) {
 }  // namespace
 
 TalkFull::TalkFull(const TalkNeeds& needs)
-    : BadAlloc(describe(needs) + ", but its plan has room for " + std::to_string(needs.capacity),
+    : BadAlloc(describe(needs) + ", because its plan allows " + std::to_string(needs.capacity),
                "clear the talk, or plan a longer context"),
       needs_(needs) {}
 
 std::vector<ErrorFact> TalkFull::facts() const { return facts_of(needs_); }
 
 NotPrepared::NotPrepared(const TalkNeeds& needs)
-    : RuntimeError(describe(needs) + ", but only " + std::to_string(needs.room) + " are prepared",
+    : RuntimeError(describe(needs) + ", because room for only " + std::to_string(needs.room) +
+                       " is prepared",
                    "call prepare(" + std::to_string(needs.tokens) +
-                       ") on the talk before the pass advances"),
+                       ") on the talk before the pass calls advance"),
       needs_(needs) {}
 
 std::vector<ErrorFact> NotPrepared::facts() const { return facts_of(needs_); }

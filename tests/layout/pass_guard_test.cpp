@@ -273,7 +273,7 @@ TEST(PassGuardDeathTest, MustGoBeforeItsLayout) {
         const PassGuard guard(*layout);
         layout.reset();
       },
-      "must go before its layout");
+      "must be destroyed before its layout");
 }
 #endif
 

@@ -156,8 +156,8 @@ TEST(Stat, TheTextShowsWishesThatWereNotMet) {
   for (std::size_t i = 0; i < kWishes; ++i) {
     Stat stat;
     stat.history.unmet[i] = ENOMEM;
-    const std::string line =
-        std::string("\n  asked and not had: ") + to_string(static_cast<Wish>(i)) + " (ENOMEM)\n";
+    const std::string line = std::string("\n  requested but not granted: ") +
+                             to_string(static_cast<Wish>(i)) + " (ENOMEM)\n";
     EXPECT_TRUE(stat.text().ends_with(line)) << stat.text();
   }
 }

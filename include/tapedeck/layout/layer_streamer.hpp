@@ -1,5 +1,5 @@
 /// @file
-/// `LayerStreamer`: layers of a model that take turns in a few slots on a device.
+/// `LayerStreamer`: streams the layers of a model through a few slots on a device.
 #pragma once
 
 #include <cstddef>
@@ -18,12 +18,12 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Where the weights are copied from.
+/// How the weights get from the host's memory to the device.
 enum class StreamSource : std::uint8_t {
-  automatic,  ///< As `pin`; where that is refused, or more than `pin_at_most`, as `staged`.
-  pin,        ///< They are pinned where they lie, for as long as the streamer lives.
-  pinned,     ///< Somebody has pinned them; nobody looks whether that is so.
-  staged,     ///< Through a ring of pinned buffers, by a thread of the streamer.
+  automatic,  ///< Like `pin`, or like `staged` if pinning fails or would exceed `pin_at_most`.
+  pin,        ///< The streamer pins the weights in place for its lifetime and copies from there.
+  pinned,     ///< The caller has already pinned the weights, which is not checked.
+  staged,     ///< A thread of the streamer copies the weights through a ring of pinned buffers.
 };
 
 struct LayerStreamerOptions {
@@ -31,36 +31,36 @@ struct LayerStreamerOptions {
   std::uint64_t pin_at_most = std::numeric_limits<std::uint64_t>::max();  ///< Bytes.
 };
 
-/// What a streamer did so far. Thread-safety: a value.
+/// What a streamer has done so far. Thread-safety: a value.
 struct LayerStreamerStat {
-  std::uint64_t copies = 0;        ///< Layers (or experts of one) that were copied into a slot.
-  std::uint64_t copied_bytes = 0;  ///< With padding between tensors.
-  std::uint64_t copy_calls = 0;    ///< 1 for each layer that lies in one piece.
-  std::uint64_t in_time = 0;       ///< Acquired layers whose copy had begun before,
-  std::uint64_t late = 0;          ///< and those where `acquire` had to begin it.
+  std::uint64_t copies = 0;        ///< Copies of a layer, or of experts of a layer, into a slot.
+  std::uint64_t copied_bytes = 0;  ///< Includes padding between tensors.
+  std::uint64_t copy_calls = 0;    ///< 1 for each copied layer that is contiguous in memory.
+  std::uint64_t in_time = 0;       ///< Layers whose copy had begun before they were acquired.
+  std::uint64_t late = 0;          ///< Layers whose copy was begun by `acquire`.
 };
 
-/// Streams a model's layers to a device that has no room for all of them. Weights stay on the host;
-/// on the device lie the tensors of no layer, the layers that stay, and slots in which the others
-/// take turns, all at addresses that never change: a kernel may be captured over a slot, and a
-/// graph with it.
+/// Streams a model's layers to a device that does not have enough memory for all of them. The
+/// weights stay on the host. The device holds the tensors that belong to no layer, the layers that
+/// stay, and slots in which the other layers take turns. Their addresses never change, so kernels
+/// that read a slot can be captured in a graph.
 ///
-/// For each layer: `acquire` has the computing stream wait for the copy, `release` says that the
-/// slot may be written over once that stream has got so far, and `prefetch` begins the next copy,
-/// on the streamer's own stream. Copies wait for the release of their slot by events; the host
-/// waits for neither. Only where weights are staged does `acquire` wait on the host, until the last
-/// bytes of the layer have been handed to the device.
+/// For each layer, `acquire` makes the computing stream wait for the copy, `prefetch` begins the
+/// next copy on the streamer's own stream, and `release` marks the point in the computing stream
+/// after which the slot may be overwritten. Copies wait for this point by an event, without
+/// blocking the host. `acquire` blocks the host only if weights are staged, until the last bytes of
+/// the layer have been handed to the device.
 ///
-/// In steady state nothing is allocated, mapped or pinned.
+/// In steady state, the streamer does not allocate, map or pin memory.
 ///
-/// Thread-safety: one thread at a time. Streams may be any of the device's.
+/// Thread-safety: may be used by one thread at a time, with any streams of the device.
 ///
 /// @code{.cpp}
 /// // compile only
 /// using namespace tapedeck;
 /// const Model model = read_model("llama.gguf");
 /// Weights weights = Weights::open(model);
-/// weights.warm().or_throw("bringing in the weights");  // only what is in memory can be copied
+/// weights.warm().or_throw("bringing in the weights");  // only weights in memory can be copied
 /// const StreamingPlan plan = plan_streaming(model, {.device_bytes = 8_GiB});
 ///
 /// HostDevice device;  // or CudaDevice
@@ -72,21 +72,22 @@ struct LayerStreamerStat {
 /// for (std::size_t layer = 0; layer < plan.layers.size(); ++layer) {
 ///   const std::byte* const at = streamer.acquire(layer, stream.handle());
 ///   streamer.prefetch(streamer.next_streamed(layer));
-///   // … launch what computes with the parts of plan.layers[layer], each at `at` + its offset
+///   // … launch kernels on the parts of plan.layers[layer], each at `at` + its offset
 ///   (void)at, (void)embedding;
 ///   streamer.release(layer, stream.handle());
 /// }
 /// @endcode
 class LayerStreamer {
  public:
-  /// Brings the tensors of no layer and the layers that stay to the device, and waits for them.
-  /// @param place  where `plan.device` lies: `plan.device.bytes()` at least, aligned to 256.
-  /// @param directory  of the model that was planned; it tells where bytes are that cannot be read.
-  /// @param tensors  the bytes of each of its tensors, in the order of `directory.entries()`; they
-  /// are in memory by now, stay, and do not change (`Weights::all_bytes`). Those of no layer and of
-  /// layers that stay are read here alone.
-  /// @throws InvalidArgument where these do not fit to each other; DeviceError; SystemError;
-  /// FormatError for a file that was made shorter. Nothing is left behind.
+  /// Copies the tensors that belong to no layer and the layers that stay to the device, and waits
+  /// for them. If that fails, nothing is left behind.
+  /// @param place  memory for `plan.device`: at least `plan.device.bytes()`, aligned to 256 bytes.
+  /// @param directory  the tensors of the planned model. Errors use it to locate bytes in a file.
+  /// @param tensors  the bytes of each tensor, in the order of `directory.entries()`. They must be
+  /// in memory already (`Weights::all_bytes`), and must remain there unchanged while the streamer
+  /// exists. Tensors that belong to no layer or to a layer that stays are read only here.
+  /// @throws InvalidArgument if the arguments do not match each other; DeviceError; SystemError;
+  /// FormatError if a file has been truncated.
   LayerStreamer(Device& device, StreamingPlan plan, DeviceSpan<std::byte> place,
                 TensorDirectory directory, std::vector<std::span<const std::byte>> tensors,
                 const LayerStreamerOptions& options = {});
@@ -97,40 +98,43 @@ class LayerStreamer {
 
   [[nodiscard]] const StreamingPlan& plan() const noexcept;
   [[nodiscard]] LayerStreamerStat stat() const noexcept;
-  /// Whether weights go through the ring, and, where that was not asked for, why.
+  /// Whether weights are copied through the ring of pinned buffers.
   [[nodiscard]] bool staged() const noexcept;
+  /// Returns why `automatic` chose staging; empty if it did not.
   [[nodiscard]] const std::string& why_staged() const noexcept;
 
-  /// Where a tensor of no layer lies on the device: one of `plan().outer`. O(their number).
-  /// @throws InvalidArgument for another.
+  /// Returns the device address of a tensor that belongs to no layer. O(plan().outer.size()).
+  /// @throws InvalidArgument if the tensor is not in `plan().outer`.
   [[nodiscard]] std::byte* outer(std::uint32_t tensor) const;
 
-  /// Begins to copy a layer into the slot that was used longest ago. True where it is there or on
-  /// its way; false where every slot is acquired, or awaits its own turn: `acquire` will copy then.
-  /// What fails while weights are staged, `acquire` tells.
-  /// @param experts  of a layer with experts only these are copied, besides what belongs to none;
-  /// none: all of it. Those that its slot has already stay, and are not copied again.
-  /// @throws InvalidArgument for a layer or an expert that there is not; DeviceError, and the layer
-  /// is not there.
+  /// Begins to copy a layer into the least recently used slot. Returns true if the layer is on the
+  /// device or on its way. Returns false if every slot is acquired or holds a prefetched layer that
+  /// has not been acquired yet; `acquire` will then copy the layer. If weights are staged,
+  /// `acquire` also reports errors of the copy.
+  /// @param experts  copies only these experts and the parts that belong to no expert. If empty,
+  /// copies the whole layer. Experts already in the slot stay there and are not copied again.
+  /// @throws InvalidArgument if the model has no such layer or expert; DeviceError, and the layer
+  /// is then not on the device.
   bool prefetch(std::size_t layer, std::span<const std::uint32_t> experts = {});
 
-  /// Where the layer lies, for what is put on `stream` from now on; copies it first where nobody
-  /// has. May be called again before the release, for this stream or another: each call wants its
-  /// own release.
-  /// @throws InvalidArgument as `prefetch`; WrongState where all slots are acquired by other
-  /// layers; DeviceError; where weights are staged also FormatError and SystemError for bytes that
-  /// are gone. The layer is then not acquired, and may be asked for again.
+  /// Returns the device address of the layer, for work that is put on `stream` after this call.
+  /// Copies the layer first if it was not prefetched. May be called again before `release`, with
+  /// the same stream or another; each call needs its own `release`.
+  /// @throws InvalidArgument if the model has no such layer or expert; WrongState if other layers
+  /// have acquired all slots; DeviceError; FormatError or SystemError if weights are staged and
+  /// their bytes can no longer be read. The layer is then not acquired, and the call may be
+  /// repeated.
   [[nodiscard]] std::byte* acquire(std::size_t layer, StreamHandle stream,
                                    std::span<const std::uint32_t> experts = {});
 
-  /// What was put on `stream` until now is the last that uses the layer. @pre the stream lives
-  /// until the slot has been copied into again, or the streamer has ended.
-  /// @throws InvalidArgument as `prefetch`; WrongState where it is not acquired; DeviceError, and
-  /// it stays acquired.
+  /// Ends one `acquire`. Only work that is already on `stream` may still use the layer. @pre The
+  /// stream exists until the slot is copied into again or the streamer is destroyed.
+  /// @throws InvalidArgument if the model has no such layer; WrongState if the layer is not
+  /// acquired; DeviceError, and the layer then stays acquired.
   void release(std::size_t layer, StreamHandle stream);
 
-  /// The layer after this one, in turn, that does not stay on the device; `layer` itself where all
-  /// do. @pre layer < plan().layers.size()
+  /// Returns the next layer after this one, cyclically, that does not stay on the device, or
+  /// `layer` itself if all layers stay. @pre layer < plan().layers.size()
   [[nodiscard]] std::size_t next_streamed(std::size_t layer) const noexcept;
 
  private:

@@ -1,5 +1,5 @@
 /// @file
-/// `Layout`: the three tapes of an inference host, and their lifecycle.
+/// `Layout`: the three tapes of an inference host and their lifecycle.
 #pragma once
 
 #include <atomic>
@@ -22,60 +22,63 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 class PassGuard;
 
-/// A device, and what of the model lies on it.
+/// A device of a layout and the part of the model that is on it.
 struct LayoutGpu {
-  Device* device = nullptr;    ///< Outlives the layout.
-  std::optional<Plan> plan{};  ///< Its part of the model; nothing: the layout's whole plan.
+  Device* device = nullptr;    ///< Must outlive the layout.
+  std::optional<Plan> plan{};  ///< The device's part of the model. If not set, the layout's plan.
   DeviceLayoutOptions options{};
 };
 
 struct LayoutOptions {
-  /// Conversations held at a time, each with a history of its own. A plan has its own number.
+  /// Conversations held at the same time, each with its own history. With a plan, leave this at 1
+  /// or repeat `Plan::talks`, which sets the number.
   std::size_t talks = 1;
-  Commit commit = Commit::at_creation;  ///< Of a layout made from a plan.
-  std::uint64_t growth_step = 256;      ///< Tokens that `prepare` commits at least, at a time.
-  LayoutSizes extra{};                  ///< Bytes for takes above what is planned.
-  /// Bytes that the planned regions of all histories may have committed at a time; 0: as many as
-  /// are planned. A `prepare` beyond it takes the pages of cleared and closed talks first.
+  Commit commit = Commit::at_creation;  ///< Only for a layout made from a plan.
+  std::uint64_t growth_step = 256;      ///< The fewest tokens that `prepare` commits in one step.
+  LayoutSizes extra{};                  ///< Bytes for takes above the plan.
+  /// The most bytes that planned regions of all histories may have committed; 0 allows all that is
+  /// planned. A `prepare` beyond it first takes the pages of cleared and closed talks.
   std::size_t history_budget = 0;
-  /// Weights that lie in memory already and outlive the layout, such as a `Weights`. The weights
-  /// tape is then their whole range, full, and `weights_at` gives each planned tensor where it
-  /// lies there. Several layouts may share them.
+  /// Weights that are already in memory, such as a `Weights`. They must outlive the layout; several
+  /// layouts may share them. The weights tape then spans their whole range and is full, and
+  /// `weights_at` returns each planned tensor in place.
   const WeightsOwner* loaded_weights = nullptr;
-  /// How each tape is made. The weights tape starts warm; the others are made resident by their
-  /// first use, or by `scratch().warm()` and `talk(i).warm()`.
+  /// Options of each tape. The weights tape starts warm. The others become resident on first use,
+  /// or by `scratch().warm()` and `talk(i).warm()`.
   TapeOptions weights{.name = "weights"};
   TapeOptions scratch{.name = "scratch"};
   TapeOptions history{.name = "history"};
-  std::vector<LayoutGpu> gpus{};  ///< `kMostGpus` at most; of a layout made from a plan.
+  std::vector<LayoutGpu> gpus{};  ///< At most `kMostGpus`. Only for a layout made from a plan.
 };
 
-/// What `Layout::open` makes of a model's file.
+/// How `Layout::open` plans and loads a model's file.
 struct OpenLayoutOptions {
   PlanOptions plan{};
-  LayoutOptions layout{};    ///< `loaded_weights` is set by `open`.
-  WeightsOptions weights{};  ///< Mapped or read.
+  LayoutOptions layout{};    ///< `open` sets `loaded_weights`.
+  WeightsOptions weights{};  ///< How the file's bytes are brought into memory.
   WarmOptions warm{};
-  /// The layout is there at once, and its weights arrive while it computes, in the order of the
-  /// layers: `OwnedWeights::wait_for` before a tensor is read.
+  /// Makes `open` return before the weights are loaded. They arrive in the order of the layers
+  /// while the engine computes; call `OwnedWeights::wait_for` before reading a tensor.
   bool while_arriving = false;
 };
 
 /// Owns the three tapes of an inference host:
 ///
-/// | tape    | holds                               | given back by                 |
-/// |---------|-------------------------------------|-------------------------------|
-/// | weights | the model                           | nothing, while inferring      |
-/// | scratch | temporaries of one forward pass     | `clear_pass()`, every token   |
-/// | history | the KV cache of a conversation      | `clear_talk()`                |
+/// | tape    | holds                               | is cleared by                       |
+/// |---------|-------------------------------------|-------------------------------------|
+/// | weights | the model                           | nothing                             |
+/// | scratch | temporaries of one forward pass     | `clear_pass()`, after every token   |
+/// | history | the KV cache of a conversation      | `clear_talk()`                      |
 ///
-/// Thread-safety: each tape has one writer, and so has each talk; `clear_pass` is called by the
-/// writer of scratch, `clear_talk` by the writer of both. Talks may be opened and closed from any
-/// thread. `total`, `stat` and `talk_stat` may be called from any thread at any time. A layout does
-/// not move: tapes are handed out by reference.
+/// In a layout made from a **plan**, the plan's regions are below the floor of each tape. They keep
+/// their addresses through every clear. Further takes come from the room above the floor.
 ///
-/// A layout made from a **plan** has the plan's regions below the floor of each tape: they keep
-/// their addresses through every clear, and what is taken besides them lies above.
+/// Tapes are handed out by reference, so a layout can be neither copied nor moved.
+///
+/// Thread-safety: each tape and each talk has one writer. `clear_pass` must be called by the writer
+/// of scratch, `clear_talk` by the writer of scratch and of the talk. Talks may be opened and
+/// closed from any thread. `total`, `stat` and `talk_stat` may be called from any thread at any
+/// time.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;
@@ -91,7 +94,7 @@ struct OpenLayoutOptions {
 /// layout.clear_talk();  // every conversation
 /// std::cout << layout.stat() << '\n';
 /// @endcode
-/// The same from a plan, here of one region; `make_plan` makes one of a model's file:
+/// From a plan, here of a single region; `make_plan` makes one for a model:
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Plan plan;
@@ -108,22 +111,26 @@ struct OpenLayoutOptions {
 /// @endcode
 class Layout : public internal::Side<internal::HostMemory> {
  public:
-  /// Creates all tapes or throws and leaves nothing behind. Its talks count no tokens.
-  /// @throws InvalidArgument for a size or a number of talks of 0, or for devices; SystemError;
-  /// OutOfMemory.
+  /// Creates all tapes, or throws and leaves nothing behind. Talks of such a layout do not count
+  /// tokens.
+  /// @throws InvalidArgument if a size or the number of talks is 0, or if there are devices;
+  /// SystemError; OutOfMemory.
   explicit Layout(const LayoutSizes& sizes, LayoutOptions options = {});
 
-  /// Creates exactly the regions of a plan, or throws and leaves nothing behind: `used()` of each
-  /// tape is then the plan's `bytes()`, now and after every clear.
-  /// @throws InvalidArgument for a plan of another profile than `native`, for more than 2^20 talks,
-  /// an `options.talks` that is neither 1 nor the plan's, a region that is stricter aligned than a
-  /// page, extra weights besides loaded ones, loaded weights without a tensor of the plan or with
-  /// one of another type or size, or devices that make no sense; SystemError; OutOfMemory;
-  /// DeviceError.
+  /// Creates exactly the regions of a plan, or throws and leaves nothing behind. `used()` of each
+  /// tape is the plan's `bytes()`, now and after every clear.
+  /// @throws InvalidArgument if
+  /// - the plan's profile is not `native`, or one of its tapes is of the wrong kind;
+  /// - the plan has no talks or more than 2^20, or `options.talks` is neither 1 nor the plan's;
+  /// - a region needs a stricter alignment than a page has;
+  /// - there are both loaded weights and `extra.weights`;
+  /// - the loaded weights lack a planned tensor, or have it in another type or size;
+  /// - there are more than `kMostGpus` devices, or one is null or plans another number of talks.
+  /// @throws SystemError, OutOfMemory or DeviceError if memory cannot be obtained.
   explicit Layout(Plan plan, LayoutOptions options = {});
 
-  /// Plans a model's file and makes a layout that owns its weights. Of `tapedeck::weights`, which
-  /// is linked for it besides the core.
+  /// Plans a model's file and makes a layout that owns the weights. Requires linking
+  /// `tapedeck::weights` in addition to the core.
   /// @code{.cpp}
   /// // compile only
   /// using namespace tapedeck;
@@ -131,33 +138,33 @@ class Layout : public internal::Side<internal::HostMemory> {
   /// const Region& norm = layout.plan().weights.at("output_norm.weight");
   /// std::cout << layout.weights_at<float>(norm)[0] << '\n';
   /// @endcode
-  /// @throws as `read_model`, `make_plan`, `Weights::open` and the constructor; where weights are
-  /// waited for, what `OwnedWeights::wait` throws and what `WarmResult::or_throw` makes of its
-  /// result.
+  /// @throws what `read_model`, `make_plan`, `Weights::open` and the constructor throw and, unless
+  /// `while_arriving` is set, what `OwnedWeights::wait` and `WarmResult::or_throw` throw.
   [[nodiscard]] static Layout open(const std::filesystem::path& path,
                                    OpenLayoutOptions options = {});
 
   ~Layout();
 
-  /// The counterpart on a device, in the order of `LayoutOptions::gpus`. Its talks are opened and
-  /// closed by themselves. @throws InvalidArgument where there is no such device.
+  /// Returns the layout on device `i`, in the order of `LayoutOptions::gpus`. Its talks are opened
+  /// and closed independently of the host's.
+  /// @throws InvalidArgument if the layout has no such device.
   [[nodiscard]] DeviceLayout& gpu(std::size_t i) {
     require_gpu(i);
     return *gpus_[i];
   }
-  /// As the other `gpu`.
+  /// Returns the layout on device `i`. @throws InvalidArgument if the layout has no such device.
   [[nodiscard]] const DeviceLayout& gpu(std::size_t i) const {
     require_gpu(i);
     return *gpus_[i];
   }
   [[nodiscard]] std::size_t gpus() const noexcept { return gpus_.size(); }
 
-  /// The weights that `open` brought in, or brings in; nullptr for any other layout.
+  /// Returns the weights that `open` has loaded or is loading; nullptr for any other layout.
   [[nodiscard]] OwnedWeights* opened_weights() const noexcept { return owned_.get(); }
 
-  /// The end of a forward pass: scratch is given back, here and on the devices (where a frame is
-  /// still read: `gpu(i).clear_pass(event)` instead). O(1), no system call.
-  /// @throws PassViolation, only while a strict `PassGuard` watches; scratch is then cleared too.
+  /// Ends a forward pass: clears scratch on the host and on all devices. If a device may still be
+  /// reading its scratch, use `gpu(i).clear_pass(event)` for it instead. O(1), no system call.
+  /// @throws PassViolation if a strict `PassGuard` found a cost. Scratch is cleared nevertheless.
   void clear_pass() {
     scratch_.clear();
     for (const auto& gpu : gpus_) gpu->clear_pass();
@@ -166,24 +173,25 @@ class Layout : public internal::Side<internal::HostMemory> {
       end_guarded_pass();
   }
 
-  /// The end of a conversation: its history, and scratch, are given back, here and on the devices.
-  /// O(1), no system call. `talk(i).clear()` leaves scratch, and the devices, alone.
-  /// @throws InvalidArgument where there is no such talk; WrongState where it is closed.
+  /// Ends a conversation: clears its history and scratch, on the host and on all devices. O(1)
+  /// without `wipe_on_clear`, no system call. Use `talk(i).clear()` to clear only the history on
+  /// the host.
+  /// @throws InvalidArgument if the layout has no such talk; WrongState if the talk is closed.
   void clear_talk(std::size_t talk = 0);
 
-  /// Calls of `clear_pass`. For readers, too.
+  /// Number of calls of `clear_pass`. May be called from any thread.
   [[nodiscard]] std::uint64_t passes() const noexcept {
     return passes_.load(std::memory_order_relaxed);
   }
 
-  /// Bytes reserved: the sum over all tapes.
+  /// Bytes reserved by all tapes, on the host and on all devices.
   [[nodiscard]] std::size_t total() const noexcept;
 
-  /// All figures at once: no system call, no lock.
+  /// Returns all metrics. Makes no system call and takes no lock. O(talks).
   [[nodiscard]] Stat stat() const noexcept;
 
-  /// Fills in a `Stat` that `stat()` of this layout returned, or a new one. For sampling every
-  /// token: the slots of devices that the layout does not have are not zeroed again.
+  /// Fills in a `Stat` that is new or was filled by this layout. Use this to sample every token: it
+  /// does not zero the slots of devices that the layout does not have.
   void stat(Stat& stat) const noexcept;
 
  private:
@@ -201,7 +209,7 @@ class Layout : public internal::Side<internal::HostMemory> {
   void make_gpus(std::vector<LayoutGpu> gpus);
   void end_guarded_pass();
 
-  std::unique_ptr<OwnedWeights> owned_;  // the weights tape gives nothing back to them
+  std::unique_ptr<OwnedWeights> owned_;  // the weights tape refers to these
   std::vector<std::unique_ptr<DeviceLayout>> gpus_;
   bool wipe_scratch_ = false;
   std::atomic<std::uint64_t> passes_{0};

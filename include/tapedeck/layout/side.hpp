@@ -1,6 +1,6 @@
 /// @file
-/// `Side`: what a `Layout` on the host and a `DeviceLayout` have in common, and `LayoutSizes` and
-/// `Commit`, which both are asked for. `DeviceLayout` says what it has of its own, and why.
+/// `Side`: the common base of `Layout` and `DeviceLayout`, and the options `LayoutSizes` and
+/// `Commit`. `DeviceLayout` documents what only devices have, and why.
 #pragma once
 
 #include <algorithm>
@@ -34,11 +34,11 @@ struct LayoutSizes {
   std::size_t history = 0;  ///< For each talk.
 };
 
-/// When the pages of a layout that was made from a plan are committed.
+/// When a layout made from a plan commits its pages.
 enum class Commit : std::uint8_t {
-  at_creation,  ///< All of them; weights are warm.
-  with_talks,   ///< Those of the histories by `prepare`, the others at creation.
-  nothing,      ///< Only histories, by `prepare`: a dry run, or weights that come another way.
+  at_creation,  ///< All pages at creation. On the host, weights are also made resident.
+  with_talks,   ///< Pages of histories in `prepare`, all others at creation.
+  nothing,      ///< Only histories, in `prepare`: for a dry run or for weights that are elsewhere.
 };
 
 class Layout;
@@ -58,8 +58,8 @@ struct HostMemory {
   template <class T>
   using Span = std::span<T>;
   struct Where {};
-  struct After {};  ///< The host's pages go when they are told to.
-  /// The library writes there: it wipes, fills and poisons what is given back.
+  struct After {};  ///< Empty, because pages of the host can be decommitted at any time.
+  /// Whether the library can write to this memory, to wipe, fill and poison what is given back.
   static constexpr bool kWritable = true;
 
   explicit HostMemory(Where /*where*/) noexcept {}
@@ -67,18 +67,19 @@ struct HostMemory {
   static void each_frame(auto& scratch, auto frame_do) { frame_do(scratch); }
 
   [[nodiscard]] static std::size_t page_bytes() noexcept;
-  /// The strictest alignment that a region may ask for.
+  /// The strictest alignment that a region may have.
   [[nodiscard]] static std::size_t widest_alignment() noexcept { return page_bytes(); }
-  /// With all of it committed; weights are warm.
+  /// Creates a tape with all bytes committed. A weights tape is also warm.
   [[nodiscard]] static Tape start(std::size_t bytes, const TapePlan& plan, TapeOptions options);
   [[nodiscard]] static Block reserve(std::size_t bytes, const BlockOptions& options) {
     return Block::reserve(bytes, options);
   }
-  /// Whether pages can be had without taking them from other talks.
+  /// Whether that many bytes of pages are available without taking them from other talks.
   [[nodiscard]] static bool has_pages(std::size_t /*bytes*/) noexcept { return true; }
   static void wait_for_readers() noexcept {}
   static void wait_for(After /*after*/) noexcept {}
-  /// Bytes that really went back, where talks gave back so many.
+  /// Releases the bytes that talks have decommitted, as the host has already done. Returns the
+  /// number of bytes released.
   [[nodiscard]] static std::size_t release(std::size_t bytes) noexcept { return bytes; }
 };
 
@@ -123,15 +124,15 @@ struct DeviceMemory {
   PagePool pool;
 };
 
-/// What both sides are asked for.
+/// The options that `LayoutOptions` and `DeviceLayoutOptions` have in common.
 struct SideOptions {
   Commit commit = Commit::at_creation;
   std::uint64_t growth_step = 1;
-  std::size_t history_budget = 0;  ///< 0: none.
+  std::size_t history_budget = 0;  ///< 0: no limit.
   LayoutSizes extra{};
 };
 
-/// Weights, scratch and talks of one plan in one place.
+/// Weights, scratch and talks of one plan in one place, the host or a device.
 template <class Memory>
 class Side {
  public:
@@ -143,66 +144,70 @@ class Side {
   Side& operator=(const Side&) = delete;
 
   [[nodiscard]] AnyTape& weights() noexcept { return weights_; }
-  /// On a device: the frame that is open.
+  /// Returns the scratch tape; on a device, that of the open frame.
   [[nodiscard]] AnyTape& scratch() noexcept { return Memory::frame(scratch_); }
-  /// @throws InvalidArgument where there is no such talk.
+  /// @throws InvalidArgument if the layout has no such talk.
   [[nodiscard]] AnyTape& history(std::size_t talk = 0) {
     require_talk(talk);
     return histories_[talk];
   }
 
-  /// Talks that addresses are reserved for, open or closed.
+  /// Number of talks that addresses are reserved for, open or closed.
   [[nodiscard]] std::size_t talks() const noexcept { return histories_.size(); }
-  /// The handle of an open talk; all talks are open at first.
-  /// @throws InvalidArgument where there is no such talk; WrongState where it is closed.
+  /// Returns the handle of an open talk. When a layout is created, all of its talks are open.
+  /// @throws InvalidArgument if the layout has no such talk; WrongState if the talk is closed.
   [[nodiscard]] BasicTalk<Memory> talk(std::size_t index);
-  /// Opens the talk that was closed last: its pages are still there. From any thread.
-  /// @throws WrongState where all are open.
+  /// Opens the talk that was closed last, because it may still have its pages. May be called from
+  /// any thread.
+  /// @throws WrongState if all talks are open.
   [[nodiscard]] BasicTalk<Memory> open_talk();
-  /// The figures of one talk, open or closed. From any thread.
-  /// @throws InvalidArgument where there is no such talk.
+  /// Returns the metrics of one talk, open or closed. May be called from any thread.
+  /// @throws InvalidArgument if the layout has no such talk.
   [[nodiscard]] TalkStat talk_stat(std::size_t index) const;
 
-  /// What it was made from; empty where that were sizes. On a device the histories have the offsets
-  /// that this plan states, which may differ from those of the plan that was given.
+  /// The plan that the layout was made from, or an empty plan if it was made from sizes. On a
+  /// device, this plan has the actual offsets of history regions, which may differ from those in
+  /// the plan passed to the constructor.
   [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
 
-  /// Where a region of the weights lies. O(1); the address holds as long as the layout does. Loaded
+  /// Returns the elements of a weights region. O(1). Valid for the lifetime of the layout. Loaded
   /// weights must not be written to.
-  /// @throws InvalidArgument where the region is not one of `plan().weights` or of an equal plan,
-  /// its elements are of another type than `T` (bytes always do), or loaded weights are not aligned
-  /// for `T`.
+  /// @throws InvalidArgument if the region is neither in `plan().weights` nor in that of an equal
+  /// plan, if its element type does not match `T` (bytes match every type), or if loaded weights
+  /// are not aligned for `T`.
   template <class T = std::byte>
   [[nodiscard]] SpanOf<T> weights_at(const Region& region) {
     const Region& own = planned_region<T>(plan_.weights, region);
     std::byte* const at = loaded_at_.empty() ? weights_.data() + own.offset : loaded_at_[own.index];
     return {region_elements<T>(own, at), own.bytes / sizeof(T)};
   }
-  /// Where a region of scratch lies; on a device: in the frame that is open. O(1); the address
-  /// holds as long as the layout does.
-  /// @throws InvalidArgument where the region is not one of `plan().scratch` or of an equal plan,
-  /// or its elements are of another type than `T`.
+  /// Returns the elements of a scratch region; on a device, of the open frame. O(1). Valid for the
+  /// lifetime of the layout.
+  /// @throws InvalidArgument if the region is neither in `plan().scratch` nor in that of an equal
+  /// plan, or if its element type does not match `T` (bytes match every type).
   template <class T = std::byte>
   [[nodiscard]] SpanOf<T> scratch_at(const Region& region) {
     return place<T>(scratch(), plan_.scratch, region);
   }
-  /// Where a region of a talk lies. O(1); the address holds as long as the layout does. Of this,
-  /// what the talk's tokens fill may be used.
-  /// @throws InvalidArgument where there is no such talk, the region is not one of
-  /// `plan().history` or of an equal plan, or its elements are of another type than `T`.
+  /// Returns the elements of a region of a talk's history. O(1). Valid for the lifetime of the
+  /// layout, but only the bytes that the talk's tokens fill may be accessed.
+  /// @throws InvalidArgument if the layout has no such talk, if the region is neither in
+  /// `plan().history` nor in that of an equal plan, or if its element type does not match `T`
+  /// (bytes match every type).
   template <class T = std::byte>
   [[nodiscard]] SpanOf<T> history_at(const Region& region, std::size_t talk = 0) {
     return place<T>(history(talk), plan_.history, region);
   }
 
-  /// Gives back what talks have prepared beyond their tokens, to the system or to the device, whose
-  /// free pages are released, too. On a device: once `after` has fired; nullptr: nothing uses it.
-  /// Needs all talks quiet. Returns bytes.
-  /// @throws WrongState of a sealed device; DeviceError of the event.
+  /// Releases the pages that `prepare` committed beyond the talks' tokens, to the system or to the
+  /// device. On a device, also releases the free pages of the pool, and waits until `after` has
+  /// fired; pass nullptr if nothing uses the pages. Returns the number of bytes released.
+  /// @pre No other thread uses any of the talks during the call.
+  /// @throws WrongState if the device is sealed; DeviceError of the event.
   std::size_t decommit(typename Memory::After after = {});
 
-  /// Begins a new watch of how much histories use, as `Tape::restart_peak`, and returns the bytes
-  /// that they used at most in the last one, summed up. For the writer of all talks.
+  /// Starts measuring the peaks of all histories anew; see `Tape::restart_peak`. Returns the sum of
+  /// their peaks since the last restart, in bytes. Must be called by the writer of all talks.
   std::uint64_t restart_history_peaks() noexcept;
 
  protected:
@@ -245,16 +250,16 @@ class Side {
   Memory memory_;
   std::vector<typename Memory::Block> reserved_;  // addresses of tapes not committed at once
   AnyTape weights_;
-  std::vector<std::byte*> loaded_at_;  // of each planned tensor, where weights were loaded
+  std::vector<std::byte*> loaded_at_;  // of each planned tensor; empty without loaded weights
   typename Memory::Scratch scratch_;
-  std::vector<AnyTape> histories_;            // as many as talks, from creation on
-  std::vector<std::unique_ptr<Core>> talks_;  // likewise
-  std::vector<std::size_t> closed_;           // the last one is opened first
+  std::vector<AnyTape> histories_;            // one for each talk; never resized after creation
+  std::vector<std::unique_ptr<Core>> talks_;  // one for each talk; never resized after creation
+  std::vector<std::size_t> closed_;           // a stack: the last one is opened first
   std::mutex growing_;                        // held while pages or slots change hands
   std::size_t charged_ = 0;                   // bytes that talks have committed; under the lock
   bool sealed_ = false;                       // under the lock
   std::uint64_t ahead_ = 0;
-  std::unique_ptr<LayoutThread> thread_;  // last: it ends first
+  std::unique_ptr<LayoutThread> thread_;  // the last member, because it must end first
 };
 
 extern template class Side<HostMemory>;

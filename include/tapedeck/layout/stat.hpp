@@ -1,5 +1,5 @@
 /// @file
-/// `Stat`: where the memory of a layout stands.
+/// `Stat`: the metrics of a layout at one moment.
 #pragma once
 
 #include <array>
@@ -13,43 +13,44 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// The capacity of a talk that nothing ends.
+/// The capacity of a talk that the plan does not limit.
 inline constexpr std::uint64_t kUnlimitedTokens = ~std::uint64_t{0};
 
-/// The figures of one talk. Thread-safety: a value.
+/// The metrics of one talk. Thread-safety: a value.
 struct TalkStat {
   std::uint64_t tokens = 0;
-  std::uint64_t room = 0;      ///< Tokens that it can hold besides these without another `prepare`.
-  std::uint64_t capacity = 0;  ///< Tokens that the plan has room for; perhaps `kUnlimitedTokens`.
+  std::uint64_t room = 0;      ///< Tokens that `advance` can add without another `prepare`.
+  std::uint64_t capacity = 0;  ///< Tokens that the plan has room for, or `kUnlimitedTokens`.
   bool open = false;
-  /// Of a planned history, `used` and `peak` are what tokens fill, and what is taken above the
-  /// plan; `planned` is all that they can fill, with padding.
+  /// In a planned history, `used` and `peak` are the bytes that tokens fill plus the bytes taken
+  /// above the plan. `planned` is everything that tokens can fill, including padding.
   TapeStat history{};
 };
 
-/// The figures of a layout's part on one device. Thread-safety: a value.
+/// The metrics of a layout's part on one device. Members without a description are as in `Stat`,
+/// but for this device. Thread-safety: a value.
 struct DeviceStat {
   TapeStat weights{};
-  TapeStat scratch{};  ///< Summed over its frames, as over talks.
-  TapeStat history{};  ///< Summed over all talks.
+  TapeStat scratch{};  ///< The sum of all frames, formed like `Stat::history`.
+  TapeStat history{};  ///< The sum of all talks; see `Stat::history`.
   std::uint64_t tokens = 0;
   std::uint64_t room = 0;
   std::uint64_t capacity = 0;
-  std::uint64_t longest_talk = 0;  ///< As those of `Stat`.
+  std::uint64_t longest_talk = 0;
   std::uint64_t largest_talk = 0;
   std::uint64_t cleared_tokens = 0;
-  std::uint64_t pool_held = 0;  ///< Bytes of physical pages below growing or aligned tapes,
-  std::uint64_t pool_free = 0;  ///< and of these, in use by nobody.
+  std::uint64_t pool_held = 0;  ///< Bytes of the pool's pages, which back growing or aligned tapes.
+  std::uint64_t pool_free = 0;  ///< Bytes of the pool's pages that are not in use.
 
-  /// As `Stat::line`, of the device.
+  /// Returns the device's tapes in the format of `Stat::line`.
   [[nodiscard]] std::string line() const;
 };
 
-/// Devices a layout may have.
+/// The most devices that a layout can have.
 inline constexpr std::size_t kMostGpus = 8;
 
-/// The figures of a layout at one moment: a plain struct, made without a system call or a lock.
-/// Figures of one tape agree with each other as far as its writer was quiet.
+/// The metrics of a layout at one moment. A plain struct, filled without a system call or a lock.
+/// The metrics of one tape are consistent with each other only if its writer was idle meanwhile.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
@@ -58,34 +59,36 @@ inline constexpr std::size_t kMostGpus = 8;
 /// std::puts(layout.stat().text().c_str());
 /// @endcode
 struct Stat {
-  std::uint32_t size = sizeof(Stat);  ///< First, so that a reader of another version can tell.
+  /// The first member, so that a reader built with another version can detect the mismatch.
+  std::uint32_t size = sizeof(Stat);
   std::uint32_t version = 5;
   TapeStat weights{};
   TapeStat scratch{};
-  /// Summed over all talks, as `TalkStat::history`; `peak` and `spilled_peak` are then upper
-  /// bounds. `page_size` is the smallest, `unmet` the first refusal. `refused` counts each
-  /// `prepare` and `advance` that was refused, too.
+  /// The sum of `TalkStat::history` over all talks. `peak` and `spilled_peak` are therefore upper
+  /// bounds. `page_size` is the smallest of any talk, and `unmet` has the first refusal. `refused`
+  /// also counts every `prepare` and `advance` that was refused.
   TapeStat history{};
   std::uint64_t talks = 0;
-  std::uint64_t tokens = 0;         ///< In all talks; 0 in a layout without a plan.
-  std::uint64_t room = 0;           ///< Tokens prepared beyond those, where the plan ends a talk.
-  std::uint64_t capacity = 0;       ///< Tokens that all talks can hold, where the plan ends them.
-  std::uint64_t longest_talk = 0;   ///< The most tokens that one talk has ever had at a time.
+  std::uint64_t tokens = 0;    ///< Tokens in all talks; 0 in a layout without a plan.
+  std::uint64_t room = 0;      ///< Tokens prepared but not yet used, in talks that the plan limits.
+  std::uint64_t capacity = 0;  ///< Tokens that all talks can hold, if the plan limits them.
+  std::uint64_t longest_talk = 0;   ///< The most tokens that one talk has ever held.
   std::uint64_t largest_talk = 0;   ///< The most bytes that one talk's history has ever used.
   std::uint64_t passes = 0;         ///< Calls of `clear_pass`.
   std::uint64_t conversations = 0;  ///< Calls of `clear_talk`.
   /// Tokens that talks held when they were cleared.
   std::uint64_t cleared_tokens = 0;
   std::uint64_t gpus = 0;
-  std::array<DeviceStat, kMostGpus> gpu{};  ///< The first `gpus` of them.
+  std::array<DeviceStat, kMostGpus> gpu{};  ///< Only the first `gpus` elements are used.
 
-  /// `weights: 12/4096 MB | scratch: 26.5/64 KiB | history: 3/512 MB`: used and reserved bytes of
-  /// each tape. This is the form of the upstream reporter that engines know: whole MiB, called
-  /// "MB". A tape of which a size would round to 0 has IEC units instead, as `text` has.
+  /// Returns used and reserved bytes of each tape, for example
+  /// `weights: 12/4096 MB | scratch: 26.5/64 KiB | history: 3/512 MB`. This is the format of a
+  /// reporter that engines know: whole MiB, called "MB". A tape with a size that would round to 0
+  /// has IEC units instead, as in `text`.
   [[nodiscard]] std::string line() const;
 
-  /// All figures of the list (stat_fields.hpp), several lines, in IEC units. Tapes of the host that
-  /// hold nothing, were asked for nothing and lack nothing are left out.
+  /// Returns all metrics (see stat_fields.hpp) in several lines, with IEC units. Omits host tapes
+  /// that reserved nothing, had no refused takes and no spills, and got all options requested.
   [[nodiscard]] std::string text() const;
 };
 

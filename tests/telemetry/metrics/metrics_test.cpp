@@ -34,11 +34,12 @@ TEST(MetricsText, NamesWhatIsNoStat) {
   now.process->host_pressure_some = 1234;
   now.process->host_stalled_some = 1'500'000;
   const std::string text = exposition_of(now);
-  EXPECT_THAT(split_lines(text), IsSupersetOf({"# TYPE tapedeck_tape_used_bytes gauge",
-                                               "# HELP tapedeck_tape_clears_total Clears.",
-                                               "# TYPE tapedeck_tape_clears_total counter",
-                                               "# TYPE tapedeck_phase_entered_total counter",
-                                               "# TYPE tapedeck_phase_peak_bytes gauge"}));
+  EXPECT_THAT(split_lines(text),
+              IsSupersetOf({"# TYPE tapedeck_tape_used_bytes gauge",
+                            "# HELP tapedeck_tape_clears_total Times that the tape was cleared.",
+                            "# TYPE tapedeck_tape_clears_total counter",
+                            "# TYPE tapedeck_phase_entered_total counter",
+                            "# TYPE tapedeck_phase_peak_bytes gauge"}));
   const std::string peak = "tapedeck_phase_peak_bytes{layout=\"chat\",phase=";
   EXPECT_THAT(series_of(text),
               IsSupersetOf(Series{

@@ -185,7 +185,7 @@ TEST_F(Validator, RefusesWhatIsBroken) {
 TEST(JsonSchema, SaysWhatEachFigureIs) {
   const Json schema = Json::parse(json_schema());
   const Json& used = schema.at("properties").at("tapes").at("items").at("properties").at("used");
-  EXPECT_EQ(used.at("description"), "Taken from the tape. (gauge, bytes)");
+  EXPECT_EQ(used.at("description"), "Bytes taken from the tape. (gauge, bytes)");
   const Json& phase = schema.at("properties").at("phases").at("items").at("properties");
   EXPECT_EQ(phase.at("entered").at("description"),
             "How often the phase was entered. (counter, count)");
