@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The peers of loading: handwritten code that uses system calls directly, as in an engine.
 #pragma once

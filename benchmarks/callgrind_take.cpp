@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs the token trace N times, where N is the argument, so that callgrind can count instructions.
 #include <atomic>
 #include <cstddef>

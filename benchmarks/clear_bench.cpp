@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures what clearing costs: clear() alone, and together with a take.
 #include <benchmark/benchmark.h>
 

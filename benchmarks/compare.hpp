@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Shared code of the benchmark programs: interleaved rounds, paired ratios, and claims about them.
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A loop shaped like decoding: each token takes all of its scratch memory, writes every byte of it,
 // and clears it. Measures the steady state, and the first token of a new process.
 #include <benchmark/benchmark.h>

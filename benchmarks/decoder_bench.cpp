@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures a whole decoder: the reference engine on a layout, and a decoder with the same model,
 // kernels and threads whose temporaries and KV cache are in std::vector.
 #include <benchmark/benchmark.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Brings files to a known state before something is timed.
 #pragma once

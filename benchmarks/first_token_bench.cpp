@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures the time to the first token, from opening the model's file to the logits, for each
 // method of loading.
 #include <benchmark/benchmark.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Shared code of the GPU benchmarks: the device with its kernels, a stopwatch that uses the
 /// device's clock, and rows that are skipped if the device refuses a call.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures what memory costs on a GPU: fixed decode buffers and growing histories, compared with
 // the driver's own allocators. Without a GPU it prints the reason and measures nothing.
 #include <benchmark/benchmark.h>

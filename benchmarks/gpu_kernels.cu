@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Kernels that move the data of a decode step and compute almost nothing, because the benchmark
 // only compares where the memory comes from.
 

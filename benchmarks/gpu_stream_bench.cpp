@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures layer streaming on a GPU with the reference decoder: how fast layers arrive, and how
 // much of that time is hidden by computing. Without a GPU it prints the reason and measures
 // nothing.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The heaps of glibc and of mimalloc in one program. Linking libmimalloc.so would replace
 /// `malloc`, so it is opened at run time, with its symbols kept local, and called through its own

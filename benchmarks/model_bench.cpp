@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures what planning a model from its files' headers costs: reading them, and the plan itself.
 #include <benchmark/benchmark.h>
 #include <malloc.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Model files that are generated for the benchmarks.
 #pragma once

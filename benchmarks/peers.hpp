@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The allocators that Tapedeck is compared with. Each has `take(bytes)`, which aligns to 64 bytes
 /// unless stated otherwise, and `end_token()`, which frees everything. Their memory is faulted in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures what one take costs, with two loads: the token trace, and 200 takes of 64 bytes. Each
 // token ends with a clear, whose time is part of its takes.
 #include <benchmark/benchmark.h>

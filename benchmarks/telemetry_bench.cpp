@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures what telemetry costs: a token of 50 microseconds with and without all of telemetry, and
 // each of its calls, compared with handwritten code.
 #include <benchmark/benchmark.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The load of the benchmarks: the takes of a decoder for one token, in its order.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures how fast each `Way` brings weights into memory, compared with the best handwritten code
 // that uses the same system calls.
 #include <benchmark/benchmark.h>

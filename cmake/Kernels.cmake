@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Kernels in CUDA C++, compiled by nvcc if it is found. CMake's CUDA language is not enabled, because
 # it is meant for programs that link the CUDA runtime, and nothing here links a CUDA library.
 find_program(TAPEDECK_NVCC nvcc HINTS ${CUDAToolkit_BIN_DIR})

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # For Tapedeck's own targets only: a project that embeds it keeps its own warning flags.
 add_library(tapedeck_warnings INTERFACE)
 target_compile_options(tapedeck_warnings INTERFACE

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # libmicrohttpd 0.9.75-6 (Debian 12): who owns the listening socket when MHD_start_daemon fails?
 #
 # MHD_OPTION_LISTEN_SOCKET hands a listening socket to the daemon, which closes it when it is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Checks the includes of include/ and src/ against the tables in this file. Fails with a line for each
 # include that they do not allow.
 #   cmake -DROOT=checkout -DSCRATCH=folder -P architecture.cmake

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Checks that code for the host is not copied for devices: no source for devices may share 12
 # consecutive lines with a source for the host. Blank lines, braces and includes are ignored, and
 # `DeviceTape` counts as `Tape`.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Finds dead links: links.py FILE|FOLDER... checks each link of these HTML and Markdown files.
 
 A link is dead if its file does not exist, or if the file has no anchor of that name. Links to other

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Deliberate bugs. A mutant is a test program compiled with one additional definition, which puts a bug
 # into a header or source. The output of the test must match CAUGHT, which shows that it found the bug.
 

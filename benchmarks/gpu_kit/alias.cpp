@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Maps one page at two addresses, and finds out whether that is legal, and when a write through one
 // of them is visible through the other.
 #include <array>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads K as attention does, from chunks of T rows: a chunk holds T tokens of all layers.
 #include <array>
 #include <bit>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Collects what the driver reports about a device, and tries which kinds of memory it provides.
 #include <array>
 #include <cstdio>

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds build/gpu-kit: programs and scripts that run on a bare machine with a GPU. `./dev gpu-kit`
 # installs what this script needs, and then runs it.
 set -euo pipefail

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "probe.hpp"
 
 namespace tapedeck::gpu_kit {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures what each virtual memory call costs, for one page and for a run of pages.
 #include <algorithm>
 #include <array>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // gpu_probe SECTION: finds out what a GPU's virtual memory can do, and what it costs.
 #include "probe.hpp"
 

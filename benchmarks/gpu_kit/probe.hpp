@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `gpu_probe` finds out facts about a GPU that decide how a layout may use it. Each function is a
 /// section.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The kernels of gpu_probe. They access one page through two addresses, and read K in chunks as
 // attention does.
 #include "rows.hpp"

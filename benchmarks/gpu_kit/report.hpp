@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The figures of those sections of `gpu_probe` that are not benchmarks, as JSON.
 #pragma once

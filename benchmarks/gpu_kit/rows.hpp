@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The layout of a KV cache in chunks, for both the probe's kernels and the host.
 #pragma once

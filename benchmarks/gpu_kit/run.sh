@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs Tapedeck's tests and measurements of a GPU, section by section. It needs bash and coreutils, and
 # can be called from any folder. See usage().
 set -uo pipefail

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The kit's stand-in driver. Without a GPU the programs load it as libcuda.so.1. It computes the
 // kernels of the decoder, of the tests and of the probe; all other kernels do nothing.
 #include "device/stand_in/stand_in.hpp"

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Prints the results of the GPU kit's run.sh in a folder as the tables of benchmarks/README.md.
 
 usage: table.py DIR

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// All headers of `tapedeck::fit`, which is linked in addition to the core.
 #pragma once

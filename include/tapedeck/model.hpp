@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// All headers of `tapedeck::model`, which reads model files and is linked in addition to the core.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// All headers of `tapedeck::telemetry`, which is linked in addition to the core. The collector is
 /// not included, because it needs the headers of prometheus-cpp.

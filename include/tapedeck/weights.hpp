@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// All headers of `tapedeck::weights`, which is linked in addition to the core.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Arithmetic on unchecked amounts, and amounts as readable text.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `CheckedSize`: products and sums whose overflow is the caller's mistake. Overflow is checked
 /// once at the end of a chain of operations.

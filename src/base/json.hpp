@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// How the library writes JSON, and a check for reading untrusted JSON.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `OnFailure`: how acquisitions of several steps are rolled back. Each step that succeeds creates
 /// an `OnFailure`, and they are destroyed in reverse order.

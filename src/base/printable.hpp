@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `printable`: makes text from untrusted files safe to show.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The subcommands. Each function adds one to the program. When all arguments have been parsed, the
 /// selected subcommand runs, and sets the exit code or throws.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Handling of Ctrl-C (SIGINT) and SIGTERM.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Makes models of any shape for demonstrations, tests and benchmarks. Their weights are random, so
 /// the text they produce is noise.

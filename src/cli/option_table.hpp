@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Reads the table of options that the program parses with. Manual pages and shell completion are
 /// generated from it, so they always agree with the program.

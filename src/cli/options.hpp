@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Options that several commands share, and validators of option values. Each refusal states what
 /// was given and what is allowed.

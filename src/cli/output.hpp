@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The program's output: results go to standard output, everything else to standard error. Also the
 /// formats that several commands share.

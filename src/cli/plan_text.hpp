@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Models and plans as text for people and as JSON for programs.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Holds talks one after the other. Prints their text to standard output and statistics to standard
 /// error, while publishing, serving and recording the layout's memory.

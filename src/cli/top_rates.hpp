@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// What layouts do in a second, from successive samples of their counters.
 #pragma once

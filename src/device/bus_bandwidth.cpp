@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/device/bus_bandwidth.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `run_bus_trial`: the measurement behind `bus_bandwidth`.
 #pragma once

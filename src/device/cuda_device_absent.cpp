@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Implements the CUDA classes in a build without the CUDA toolkit: constructors and launches throw.
 
 #include "tapedeck/device/cuda_device.hpp"

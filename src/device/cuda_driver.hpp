@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The entry points of the CUDA driver, looked up at run time.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/device/cuda_launch.hpp"
 
 #include "base/on_failure.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Streams and events of a `HostDevice`. Each stream has a worker thread.
 #pragma once

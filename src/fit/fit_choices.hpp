@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `fit_choices`: the decision of `fit`, for any function that plans.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/fit/kv_cache.hpp"
 
 #include "base/require.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/layout/decode_buffers.hpp"
 
 #include <string>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Counts heap allocations for `PassGuard`. In a program that links the target tapedeck::heap_hook,
 // this replaces malloc and related functions. operator new is counted because it calls malloc.
 //

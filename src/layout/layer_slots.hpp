@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The slots of a `LayerStreamer`, and when each of them may be overwritten.
 #pragma once

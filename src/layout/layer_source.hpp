@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// How the bytes of streamed layers leave the host: from pinned memory in place, or through a ring
 /// of pinned buffers.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The thread of a layout or a streamer that serves its talks or slots.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The member definitions of `Side` and `BasicTalk`, for the sources that instantiate them for one
 /// kind of memory.

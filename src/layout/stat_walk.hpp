@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The traversals of the metrics of a `Stat`: first those of the layout, then for each place its
 /// own and those of its tapes.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// One talk's history: how its planned regions fill in parallel, and how much of them is committed.
 #pragma once

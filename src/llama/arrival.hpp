@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Arrival`: loads a model's weights while the first pass is already computing.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The forward pass of a Llama model on a GPU, and an example of how an engine uses the device of a
 /// `Layout`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `make_cuda_decoder` in a build without nvcc: it always throws.
 
 #include "llama/cuda_decoder.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `CudaKernels`: loads the kernels of llama_kernels.cu, and launches each with the grid it needs.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `BasicDecoder`: the forward pass of a Llama model, and an example of how an engine uses a
 /// `Layout`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `DeviceModel`: a Llama model's weights on a device, either all at once or layer by layer.
 #pragma once

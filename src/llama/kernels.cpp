@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reductions use `omp simd`, which allows the compiler to reorder additions there and nowhere else.
 #include "llama/kernels.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The arithmetic of a Llama layer, in f32. Results do not depend on the number of threads, and a
 /// matrix of any type gives bit for bit the results that the same values in f32 would give.

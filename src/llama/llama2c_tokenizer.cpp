@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tokenizer files of llama2.c: the length of the longest token, then the score, length and text of
 // each token.
 #include <cmath>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Reads a Llama model's hyperparameters and tensors from its files' metadata, and checks that the
 /// decoder can compute with them. All checks happen before any weight is read.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The forward pass of a Llama model for one token: the functions of llama/kernels.hpp for a GPU.
 // Activations and the KV cache are in f32 or f16, sums in f32. The kernels are simple rather than
 // fast, but the reads of a warp are coalesced.

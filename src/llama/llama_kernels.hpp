@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The stored types of a `Matrix` and the conversion of their elements to floats, for the kernels
 /// on hosts and GPUs; also the parameters and arithmetic of llama_kernels.cu. The arithmetic

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `LlamaModel`: a Llama model as an engine uses it: it is opened, planned, and computed with in
 /// place.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `LlamaWeights`: the tensors of a Llama model by their role, each as a `Matrix`.
 #pragma once

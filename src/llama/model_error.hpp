@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Errors about a model's file that cannot be decoded because of one of its keys or tensors.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// How tokenizer files write bytes and spaces that a piece cannot contain literally.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Random numbers that depend only on the seed, on every platform.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Sampler`: chooses a token from logits.
 #pragma once

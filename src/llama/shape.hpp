@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Shape`: the hyperparameters of a Llama model.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The memory that a decoder computes in: the buffers and caches of a layout's plan, on the host or
 /// on a device.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `StreamedLlama`: a Llama model, its talk and its buffers on one device, within a memory limit.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The loop around a decoder, which takes a prompt and produces tokens.
 #pragma once

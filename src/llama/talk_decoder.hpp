@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `TalkDecoder`: the interface of a decoder to the loop around it, wherever it computes.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `ThreadPool`: a fixed number of threads that share the work of one forward pass.
 #pragma once

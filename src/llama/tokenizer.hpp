@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The SentencePiece byte-pair tokenizer of Llama models, from a GGUF file or a llama2.c tokenizer
 /// file.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `AnnouncedRanges`: the ranges of a host or device block that its hooks were called with.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Block::State`: the private data of a `Block`.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Options that a block requests from the kernel but can work without: huge pages, NUMA nodes,
 // locked pages, exclusion from core dumps and forks.
 

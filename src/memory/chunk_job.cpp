@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/chunk_job.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `ChunkJob`: work that is divided into chunks and done by several threads, such as warming memory
 /// or loading a model's weights.

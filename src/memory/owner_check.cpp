@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Identifies the thread that writes to a tape, in builds with the owner check.
 
 #if defined(TAPEDECK_OWNER_CHECK)

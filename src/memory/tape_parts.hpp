@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The implementation shared by all kinds of tape.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Serves takes that do not fit on a full tape from its SpillSource.
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Records of options that blocks and weights requested and the host did not grant.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The table of architectures: properties that a model's own figures do not state.
 #pragma once

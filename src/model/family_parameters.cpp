@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tensors of recurrent layers, and those that only one family of models has.
 #include <algorithm>
 #include <cmath>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Figures`: values from a model's metadata, accessed by meaning instead of by key.
 #pragma once

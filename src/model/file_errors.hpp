@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Errors that the readers of this room throw for broken files.
 #pragma once

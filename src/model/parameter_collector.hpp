@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `ParameterCollector`: collects the tensors that an architecture implies.
 #pragma once

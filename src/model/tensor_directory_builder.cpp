@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "model/tensor_directory_builder.hpp"
 
 #include <algorithm>

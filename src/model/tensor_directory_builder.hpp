@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `TensorDirectoryBuilder`: builds a `TensorDirectory`, one header after the other.
 #pragma once

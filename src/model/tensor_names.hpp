@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `part_id_of`: the identity of a tensor from its name in a file.
 #pragma once

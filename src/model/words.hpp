@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Words in a text, separated by single spaces. The tables of this room list names in this form.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The memory cgroups of this process, versions 1 and 2. Any value may be unknown.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A clock that costs little more than a load from memory.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Descriptor`: an owner of a file descriptor, and functions to open, read and write one.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Makes the n-th system call fail, for tests. Calls in this room check `injected` first, which
 /// outside of tests costs one load.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Files by name: opening, inspecting, renaming and removing them.
 #pragma once

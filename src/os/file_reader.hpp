@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `FileReader`: reads the header of an untrusted file from the start, through a buffer.
 #pragma once

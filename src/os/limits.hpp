@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The limits of the memory that this process may use. A limit that the kernel does not report is
 /// ignored.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The memory of a process as counted by /proc. Any value may be unknown.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Memory files: anonymous memory behind a descriptor.
 #pragma once

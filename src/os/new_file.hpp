@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `NewFile`: a file that appears completely written, or not at all.
 #pragma once

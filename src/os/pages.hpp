@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Where the pages of a range are: in RAM, in swap, on which NUMA node, in the page cache. Any
 /// value may be unknown.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// How long processes waited for memory: the kernel's pressure stall information.
 #pragma once

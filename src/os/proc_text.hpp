@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Reads the files of /proc, /sys and cgroups. A value that is missing, malformed or too large is
 /// unknown.

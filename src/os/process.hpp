@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The identity of a process, whether it is alive, and its page faults.
 #pragma once

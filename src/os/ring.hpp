@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Ring`: reads that the kernel performs asynchronously (io_uring).
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Sending and receiving descriptors over Unix sockets.
 #pragma once

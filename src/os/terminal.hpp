@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Sizes, keys and signals of a terminal.
 #pragma once

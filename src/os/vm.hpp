@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Address space: all calls that map, protect, advise or lock memory. None of them throws; results
 /// contain errno.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `CacheCells`: how many tokens a talk's caches hold, and how many of them a micro-batch reads.
 #pragma once

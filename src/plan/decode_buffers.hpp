@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `decode_buffers`: the buffers of one decode step, for planners that check the options.
 #pragma once

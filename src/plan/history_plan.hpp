@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `plan_history`: KV caches and recurrent states of one talk, region by region.
 #pragma once

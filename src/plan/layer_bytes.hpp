@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `LayerBytes`: the bytes of each layer in a model's weights or in a tape's plan. `StreamingStep`:
 /// the device memory that layer streaming takes if a given number of layers stay there.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `name_overflow`: names the option that makes a plan too large for 64 bits.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `plan_scratch`: the buffers of a decode step and of a micro-batch of a prompt.
 #pragma once

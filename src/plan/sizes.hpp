@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Helpers for the sizes that planners compute: overflow checks, rounding and argument checks.
 #pragma once

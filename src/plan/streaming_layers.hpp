@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `lay_out_layers`: arranges the parts of each layer on a device.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `plan_weights`: the tensors of a model, region by region.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `WidestLayers`: the widths that buffers shared by all layers must have.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `BudgetGate`: keeps a job from taking more memory than is available.
 #pragma once

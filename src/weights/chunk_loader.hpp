@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `ChunkLoader`: brings in chunks by each `Way`.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// How each file's bytes get into memory, and where in the range they are placed.
 #pragma once

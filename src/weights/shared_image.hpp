@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The format of the memory that processes share: eight bytes with the length of a JSON text, the
 /// text, and the tensors that it describes. It is like safetensors, but aligned and for all types.

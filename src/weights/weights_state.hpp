@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `WeightsState`, which a `Weights` owns: its files, the segments of them that its range holds,
 /// and the chunks that are brought in one by one.

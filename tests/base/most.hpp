@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The largest numbers, of bytes and in general.
 #pragma once

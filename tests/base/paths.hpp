@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Where tests find files: those of this source tree, those that the build produced, and real files
 /// beside the checkout. No path is compiled in, so the same sources produce the same objects in any

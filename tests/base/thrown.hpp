@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Returns what a function throws as a value, so that a test can check its fields.
 #pragma once

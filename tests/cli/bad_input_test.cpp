@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Input that every command must refuse: exit code 2, one line with the reason, and nothing done.
 #include <gmock/gmock.h>
 #include <sys/stat.h>

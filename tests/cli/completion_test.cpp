@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // tapedeck completion: scripts that the shells run, and that offer what --help lists.
 #include <gmock/gmock.h>
 

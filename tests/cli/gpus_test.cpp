@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // tapedeck gpus, and fit for these GPUs: without a GPU, and on the stand-in driver.
 #include <gmock/gmock.h>
 

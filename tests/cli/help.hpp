@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// What `--help` lists, to compare with other descriptions of the same commands.
 #pragma once

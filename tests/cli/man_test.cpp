@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // tapedeck man: pages that agree with --help, and that readers of manual pages accept.
 #include <gmock/gmock.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Models that tests generate to warm, plan and decode them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Records a decode and generates a page from the recording.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

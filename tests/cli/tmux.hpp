@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A program in tmux, as a user sees it.
 #pragma once

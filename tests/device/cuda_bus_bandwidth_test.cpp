@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The bandwidth of the bus, measured on the stand-in driver, and the driver calls that it needs.
 #include <gtest/gtest.h>
 

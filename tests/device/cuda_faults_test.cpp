@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes every call of the driver fail once.
 #include <gtest/gtest.h>
 

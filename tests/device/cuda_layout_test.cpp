@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tapes and layouts on the CUDA device of the stand-in driver, which reports every rule that they
 // break.
 

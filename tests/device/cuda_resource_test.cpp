@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The adapter to CCCL's concept of a memory resource, tested through CCCL's type-erased reference.
 
 #include "tapedeck/device/cuda_resource.hpp"

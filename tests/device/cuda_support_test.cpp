@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Hosts without a usable driver, and whether NVIDIA exports all names that the library looks up.
 #include <dlfcn.h>
 #include <gtest/gtest.h>

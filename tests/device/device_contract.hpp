@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// What every `Device` guarantees about memory and copies; device_stream_contract.hpp has the rest.
 /// For a kind of device

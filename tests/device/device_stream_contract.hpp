@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// What every `Device` guarantees about streams and events. See device_contract.hpp.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Device tapes on a device's memory, each named "kind" and about `kKindBytes` large, for the
 /// suites that run on all tapes. `Maker` creates the device, like a kind of `DeviceContract`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What only device tapes do. tape_contract_test checks that they keep the contract of tapes.
 
 #include "tapedeck/device/device_tape.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Streams of a `HostDevice` that start no work until a test lets them, to show that a call really
 /// waits.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The contract of devices for the `HostDevice`, and what only this device supports.
 
 #include "tapedeck/device/host_device.hpp"

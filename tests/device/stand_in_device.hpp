@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `CudaDevice`s of the stand-in driver.
 #pragma once

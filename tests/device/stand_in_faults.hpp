@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Runs a function repeatedly with its 1st, 2nd, ... call of the driver failing, until a run
 /// completes without a failure.

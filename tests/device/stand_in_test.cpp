@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The stand-in reports violations of CUDA's rules. If it were lenient, the other tests would prove
 // nothing. These tests call the driver directly.
 #include <gmock/gmock.h>

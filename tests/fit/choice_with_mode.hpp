@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Finds the choice with a given mode among those that `fit` returned.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks `fit` against plans of random models.
 #include <gtest/gtest.h>
 

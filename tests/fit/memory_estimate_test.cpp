@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/fit/memory_estimate.hpp"
 
 #include <gtest/gtest.h>

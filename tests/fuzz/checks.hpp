@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Shared by the fuzzers of readers: their input as a file, and what must hold for every file that
 /// was read successfully.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "fuzz/checks.hpp"
 #include "model/architectures.hpp"
 #include "model/config/json_config.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "fuzz/checks.hpp"
 #include "model/gguf/gguf.hpp"
 #include "tapedeck/model/gguf_arrays.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A fuzzer's input as a file, so that it is read through the same code as any other file.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Cache regions of a talk, for plans that tests create.
 #pragma once

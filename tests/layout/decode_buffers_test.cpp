@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The typed view of a plan's decode buffers. The planner's tests check how large each of them is.
 #include "tapedeck/layout/decode_buffers.hpp"
 

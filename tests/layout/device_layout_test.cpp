@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tapes of a plan on a device: exactly the plan's regions, and talks that grow from one pool.
 
 #include "tapedeck/layout/device_layout.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes each heap allocation fail in turn. A program of its own, because it replaces operator new.
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A thread of the layout grows talks ahead while passes run.
 
 #include <gtest/gtest.h>

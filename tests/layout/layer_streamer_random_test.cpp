@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Slots are never torn: random steps over several streams, on a device that is slow, and that
 // overwrites every slot with garbage before a copy, so that code that does not wait reads wrong
 // data.

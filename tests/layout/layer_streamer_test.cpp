@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Layers that take turns in slots, on a device of host memory.
 
 #include "tapedeck/layout/layer_streamer.hpp"

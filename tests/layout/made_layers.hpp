@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A generated model whose every byte is known, and the plan to stream its layers.
 #pragma once

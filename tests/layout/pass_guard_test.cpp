@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // This program links tapedeck::heap_hook.
 
 #include "tapedeck/layout/pass_guard.hpp"

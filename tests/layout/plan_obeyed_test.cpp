@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A layout takes exactly what was planned: for every model in the test data, and for random ones.
 #include <gtest/gtest.h>
 

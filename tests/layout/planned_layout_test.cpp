@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A layout created from a plan: exactly the plan's regions, and talks that grow by tokens.
 #include <gtest/gtest.h>
 

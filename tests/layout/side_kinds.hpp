@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The kinds of `Side` that layouts have, for tests of their common behavior.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A plan that tests of layouts share, with a little of everything that a plan can have.
 #pragma once

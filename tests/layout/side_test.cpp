@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a layout does both on the host and on a device: exactly the plan's regions, and talks that
 // grow by tokens.
 #include "tapedeck/layout/side.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Talks on the host and on a device: their handles, and the budget that they share.
 #include "tapedeck/layout/talk.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Talks of each kind of side: random operations, checked against an oracle that knows nothing of
 // pages.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The driver calls of the decoder on a GPU, counted on the stand-in, whose kernels compute nothing.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

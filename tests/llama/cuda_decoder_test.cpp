@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares the decoder on a GPU with the one on the CPU, and with the reference program.
 #include "llama/cuda_decoder.hpp"
 

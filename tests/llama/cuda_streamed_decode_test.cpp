@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Layers that take turns on the CUDA device of the stand-in driver. Copies and events are those of
 // the driver; the host does the arithmetic, in the stand-in's memory.
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // GGUF models decode like the reference programs: the tokens of trained models, and the logits of
 // generated models compared with a simple computation in double.
 #include <gmock/gmock.h>

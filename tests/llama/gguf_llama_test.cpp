@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // GGUF files that are not Llama models, or not ones that can be decoded, are refused before a
 // weight is read.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// GGUF models that a test can change before they are written, and an independent implementation of
 /// what their numbers mean.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A model on a GPU, ready to decode. It is like `Host`, but with a decoder on a GPU.
 #pragma once

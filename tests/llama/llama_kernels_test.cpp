@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares the building blocks of the GPU kernels, on the host, with the host's own kernels,
 // including cases that no decoded model reaches.
 #include "llama/llama_kernels.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "llama/llama_model.hpp"
 
 #include <gmock/gmock.h>

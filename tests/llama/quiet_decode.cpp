@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // quiet_decode MODE TOKENS THREADS MODEL DESCRIPTOR FOLDER: decodes under an allow-list of system
 // calls. For each token it uses all of telemetry: a recorder's sample, two phases, and a publish of
 // the layout. MODE says what it does in addition for each token: "nothing", or a deliberate fault

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The protocol between quiet_decode, the program that decodes quietly, and quiet_decode_test,
 /// which observes it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A decode step costs nothing: no heap allocation, no system call except the pool's futex, no page
 // fault. Nor does the telemetry of a step. The program quiet_decode decodes, and this test observes
 // it. Each kind of noise is caused deliberately once, to check that the test would notice it.

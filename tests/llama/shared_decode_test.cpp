@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A model that one process converts, and that others decode with after it was killed.
 #include <gtest/gtest.h>
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Models whose layers take turns in slots of a device decode like models that are completely there.
 #include <gtest/gtest.h>
 

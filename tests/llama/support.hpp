@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Shared by the tests of the engine: the real model, generated models, and a complete host for a
 /// model.

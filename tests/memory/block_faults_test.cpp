@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs every path of a block with each of its system calls failing in turn.
 #include <gtest/gtest.h>
 

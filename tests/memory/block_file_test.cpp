@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Blocks that map files.
 #include <gtest/gtest.h>
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Explicit huge pages, with the host's pool (which these tests fill if they run as root) and
 // without.
 #include <gtest/gtest.h>

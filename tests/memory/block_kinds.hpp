@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The kinds of block that can reserve and commit, for suites that run on both.
 #pragma once

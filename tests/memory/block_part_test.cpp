@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Blocks over parts of another block's addresses, and tapes over memory that other code commits.
 #include <gtest/gtest.h>
 

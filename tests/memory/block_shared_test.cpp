@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Blocks of memory that several processes share.
 #include <fcntl.h>
 #include <gtest/gtest.h>

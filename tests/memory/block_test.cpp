@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What holds for every block that reserves and commits, and for borrowed and empty ones. Files,
 // sharing, and wishes (locks, huge pages, fork) have test files of their own.
 #include "tapedeck/memory/block.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Wishes that the host may not be able to fulfill: core dumps, fork, locks, huge pages.
 #include <gmock/gmock.h>
 #include <unistd.h>

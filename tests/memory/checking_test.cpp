@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The use of memory that a tape has cleared must be reported: at the faulting line under
 // AddressSanitizer, and by memcheck under Valgrind.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Reads the counts of `tapedeck::heap_hook`, for programs that link it.
 #pragma once

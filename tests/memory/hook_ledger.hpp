@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Records what a block announces to `on_commit` and `on_decommit`, as an engine would that
 /// registers memory.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A spill source that records what it allocated and what was returned, and checks that sizes
 /// agree.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A program of its own, because mimalloc's library replaces the malloc of every program that links
 // it.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A reader of the peak, running while a writer produces one new peak after another, for every kind
 /// of tape.

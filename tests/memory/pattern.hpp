@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Byte patterns that identify their owner: a test fills each allocation with its own.
 #pragma once

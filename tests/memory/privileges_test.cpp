@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What depends on rights and limits, tested in a child under another user id, because root has no
 // limits.
 #include <gtest/gtest.h>

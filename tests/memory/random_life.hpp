@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The random life of a tape: random operations, each checked against the oracle. The seed decides
 /// everything.

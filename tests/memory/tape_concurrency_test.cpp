@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Readers that run while the writer writes. Builds with ThreadSanitizer show whether they race.
 
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The behavior of every kind of tape, on the host and on devices. Instantiated where the kinds are
 /// defined.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs the contract on every kind of tape, and tests what only tapes of the host do.
 
 #include "memory/tape_contract.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Committing memory in a take and ahead of it, returning it to the system, and making it resident.
 
 #include <gtest/gtest.h>

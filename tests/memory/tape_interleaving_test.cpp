@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A reader runs between any two steps of the writer, and a writer between any two steps of a
 // reader. A program of its own: the tapes' headers are compiled with an atomic that can be
 // interrupted, so the test does not depend on the timing of threads.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Every kind of tape, each named "kind" and about `kKindBytes` large, for suites that run on all
 /// of them.

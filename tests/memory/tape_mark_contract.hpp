@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The behavior of marks and the floor, for every kind of tape that has them. Instantiated where
 /// the kinds are defined.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Predicts the state of a tape from a plain list of what was taken from it, without a bump
 /// pointer, lines or a limit. The tape must always agree with this list.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Random operations, checked against a simple oracle. TAPEDECK_SEED replays or varies them.
 
 #include <gtest/gtest.h>

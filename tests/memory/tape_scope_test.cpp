@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The scope that marks and rewinds, and what rewinding does only on the host.
 
 #include "tapedeck/memory/tape_scope.hpp"

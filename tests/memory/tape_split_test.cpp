@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Child tapes: one per worker, owned and cleared by the parent.
 
 #include <gtest/gtest.h>

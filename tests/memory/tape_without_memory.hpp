@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A tape without memory behaves like a full one. Instantiated where the tapes are defined.
 #pragma once

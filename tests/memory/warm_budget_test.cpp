@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The limits of a warm: a request for more than is available must be refused before the kernel
 // kills a process.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Block::warm. warm_budget_test.cpp tests its limits.
 #include <gtest/gtest.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// One writer does everything that a writer may do, while readers check every figure. Shared with
 /// the mutant whose figures are plain integers, so that both are checked by the same code.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Measures how much heap a function needs. mallinfo2 is too coarse, and a sanitizer has its own
 /// heap, so operator new counts, in the one program that includes counting_heap.cpp.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // GGUF files with exactly one mistake each.
 #include <gtest/gtest.h>
 #include <unistd.h>

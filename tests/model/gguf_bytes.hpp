@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// GGUF files written by hand, valid or not, by code that follows the format's specification
 /// independently.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/model/graph_shape.hpp"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The `PartId` of a tensor says what it is. Only the readers of formats know how names are spelled.
 #include <gtest/gtest.h>
 
@@ -17,9 +18,7 @@ namespace {
 
 // src/model/ is the room of the readers. The others only write names.
 constexpr std::array<std::string_view, 5> kMayKnowNames = {
-    "src/examples/",
-    "src/manual/",
-    "src/model/",
+    "src/examples/", "src/manual/", "src/model/",
     "src/plan/history_plan.cpp",     // names the caches
     "src/plan/streaming_plan.cpp"};  // an example in an error's advice
 

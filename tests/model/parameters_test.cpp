@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "model/parameter_collector.hpp"
 
 #include <gtest/gtest.h>

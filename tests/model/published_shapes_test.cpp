@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The shapes of published models: what their config.json implies, computed by hand as heads × dim ×
 // layers, and what an engine printed for their GGUF headers, from its MiB divided by cells of 2
 // bytes (K and V) or 4 bytes (states). Both are in published_shapes.tsv, with one row per model.

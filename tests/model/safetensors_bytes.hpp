@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// safetensors files written by hand, valid or not.
 #pragma once

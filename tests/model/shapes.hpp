@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// What tests check of a shape, and short functions to create one.
 #pragma once

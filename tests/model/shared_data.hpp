@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Tables with named columns: the indexes of the real files beside the checkout, and others.
 #pragma once

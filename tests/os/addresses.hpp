@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Address ranges for tests. Their destructors unmap them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Runs a part of a test in a forked child: for calls that kill the process, for the rights of
 /// another user, and for limits that cannot be undone.

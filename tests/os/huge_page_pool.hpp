@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The host's pool of huge pages. A test that runs as root can fill it, and it is restored
 /// afterwards.

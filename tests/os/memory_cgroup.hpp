@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A memory cgroup for a test, v1 or v2, if this process may create one.
 #pragma once

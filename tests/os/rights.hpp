@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Runs a part of a test in a child that has fewer rights, or tighter limits, than the test.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// What the kernel reports about this process: its mappings and its descriptors. Read here
 /// independently of the library.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Two sockets over which processes pass descriptors.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A folder for a test, removed by its destructor.
 #pragma once

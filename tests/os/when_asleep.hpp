@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Does something as soon as this thread waits for it, to check that the thread really waits.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The wrappers of system calls, one by one, each made to fail.
 #pragma once

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Uses Tapedeck as other projects do: installs it, then builds a small program against the installed
 # package. The program gets the flags of this build, because it could not link a sanitized library
 # otherwise.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Compiles and runs the examples in the README, in the chapters of the manual (```cpp) and in the public
 # headers (@code{.cpp}). Each becomes a test; each folder becomes one source. An example is a sequence
 # of statements. One that begins with "// compile only" needs something that a test does not have, and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Caches and states, compared with figures computed by hand.
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "plan/layer_bytes.hpp"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Tensors composed by hand, with sizes and places, and how `plan_streaming` refuses them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Random models that follow no rule, and random options to plan them.
 #pragma once

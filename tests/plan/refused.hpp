@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Returns why a function throws InvalidArgument, as a value.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Buffers of decode steps and of prefills, compared with figures computed by hand.
 
 #include <gmock/gmock.h>

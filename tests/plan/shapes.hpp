@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Models and weights composed by hand, for tests of plans.
 #pragma once

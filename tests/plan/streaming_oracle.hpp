@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Checks a `StreamingPlan` by deriving it from the model's tensors in a different manner.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares plans of layer streaming with the oracle, for random models and for real ones.
 #include <gmock/gmock.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Weights, from directories and from what an architecture implies.
 
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Debian's Chromium without a screen, controlled through its WebDriver (W3C).
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A `Stat` in which every figure has a different number, and the figures of a `Stat` by place.
 #pragma once

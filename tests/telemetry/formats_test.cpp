@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Formats that are generated from the list of figures, except Prometheus.
 #include <nlohmann/json.hpp>
 #include <regex>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A minimal HTTP implementation for tests: loopback, one request per connection.
 #pragma once

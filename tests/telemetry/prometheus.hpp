@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Debian's Prometheus, scraping one address every half second.
 #pragma once

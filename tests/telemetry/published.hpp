@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Layouts to publish, a folder to publish them in, and a process that publishes.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Third-party programs that check what is exported, and a layout that has some of everything.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files that are changed, truncated, replaced or removed between any two steps. The result is a
 // typed error that names the file, or the bytes of the file that was opened, but never other bytes.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The life of weights with each of its system calls failing in turn. The failure is reported, or
 // another method is used, and bytes are never wrong.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A receiver of shared weights that is sent something else reports a typed error, and keeps
 // nothing.
 #include <fcntl.h>

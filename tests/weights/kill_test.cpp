@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A warm that is ended at any time, by any means: what it reports as present is right, it can be
 // continued, and nothing of it is left behind.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Limits of a host or a user: addresses, locks, descriptors, memory, files of others. The request
 // is refused with an error beforehand, and the process is never killed.
 #include <gtest/gtest.h>

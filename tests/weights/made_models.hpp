@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Models of several files with known bytes, for tests of weights.
 #pragma once

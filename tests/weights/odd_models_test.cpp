@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Models that are valid but odd, or invalid: the result is the right bytes, or a typed error.
 #include <gtest/gtest.h>
 #include <sys/stat.h>

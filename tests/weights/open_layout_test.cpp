@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A layout that opens a model's file owns its weights.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Models of safetensors files whose every byte is known: tensor n contains pattern n.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Several processes use one model. They share one copy in memory, which outlives the process that
 // created it.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An engine that reads weights while a job loads them: whatever is reported as readable is in
 // memory.
 #include <gtest/gtest.h>

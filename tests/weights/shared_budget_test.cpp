@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shared memory inside a memory cgroup: pages that exist cost nothing, and others must fit.
 #include <gtest/gtest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/weights/weights_builder.hpp"
 
 #include <fcntl.h>

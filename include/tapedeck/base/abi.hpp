@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The ABI namespace. All public names are in `namespace tapedeck::inline TAPEDECK_ABI`, an inline
 /// namespace. Its name encodes the build settings that the inlined part of a tape depends on.
@@ -17,7 +18,7 @@
 #pragma once
 
 #if __cplusplus < 202002L
-#error "Tapedeck needs C++20: compile with -std=c++20 (CMake: target_compile_features(... cxx_std_20))"
+#error "Tapedeck needs C++20: compile with -std=c++20, or cxx_std_20 in CMake"
 // Ends the compilation here. The errors that follow from an older C++ would bury this one.
 #include "tapedeck/base/needs_cxx20"
 #endif

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Byte literals, and byte counts as readable text. All sizes in this library are in bytes.
 /// @code{.cpp}

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Arithmetic on sizes from untrusted input. On overflow it returns `nullopt` instead of wrapping.
 /// @code{.cpp}

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `DType`: how the numbers of a tensor are stored, and how many bytes they take.
 #pragma once

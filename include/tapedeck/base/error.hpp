@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The exceptions that cold paths throw. The text of every error states what happened, to what, and
 /// what the user can do. The facts are also fields, so a host can act on them without parsing text.

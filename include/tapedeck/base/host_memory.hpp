@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// What the kernel reports about this host's memory: where its files are, limits, and NUMA nodes.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `PartId`: what a tensor or a region is, independent of its name.
 #pragma once

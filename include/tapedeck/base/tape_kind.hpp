@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `TapeKind` and `Place`: which of a layout's tapes is meant, and where it is.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The version of the library. This is the only place that states it; the build reads it from here.
 #pragma once

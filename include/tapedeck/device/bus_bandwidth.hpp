@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `bus_bandwidth`: how fast weights can be copied to a device.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `CudaDevice`: a GPU, accessed through the CUDA driver.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `KernelModule`, `Kernel` and `CudaGraph`: launching kernels through the CUDA driver, and
 /// capturing the launches of a decode step. The library itself launches nothing. An engine without

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `DeviceTapeResource`: makes a device tape usable by RMM, Thrust and cuDF.
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Device`: memory that kernels work on, and the streams that order its use.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `DeviceBlock`: a contiguous range of device addresses, and the pages that back it.
 #pragma once

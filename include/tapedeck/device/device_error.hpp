@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The errors of devices, and of missing devices.
 #pragma once

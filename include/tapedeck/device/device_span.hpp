@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `DeviceSpan`: elements in device memory.
 #pragma once

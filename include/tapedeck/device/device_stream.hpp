@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `DeviceStream` and `DeviceEvent`: owners of a stream and an event, which destroy it at the end.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `DeviceTape`: the bump allocator over device memory.
 #pragma once

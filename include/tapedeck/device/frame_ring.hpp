@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `FrameRing`: scratch tapes used in turn, so that one can be read while another is written.
 #pragma once

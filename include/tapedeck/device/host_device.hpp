@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `HostDevice`: a device simulated in host memory.
 #pragma once

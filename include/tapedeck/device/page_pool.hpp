@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `PagePool`: physical pages of a device, kept for reuse.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `start_pinned`: a tape of pinned host memory, for asynchronous copies from and to a device.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `host_budget`: how much memory this process can really get from its host, and what limits it.
 #pragma once

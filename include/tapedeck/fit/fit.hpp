@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `fit`: in which modes a model fits in a host and a device, and how much more would fit.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `kv_cache_bytes`: the closed formula for a KV cache whose layers are all equal.
 ///

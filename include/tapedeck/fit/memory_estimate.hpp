@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `estimate_memory`: roughly how much memory a class of models needs, before a file is chosen.
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `recommend_quantization`: which weight type suits a model, the memory and the hardware.
 ///

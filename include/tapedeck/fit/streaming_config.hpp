@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `StreamingConfig`: whether a dense transformer fits in device memory as a whole, or layer by
 /// layer.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `DecodeBuffers`: the buffers that one decode step writes, as typed spans.
 #pragma once

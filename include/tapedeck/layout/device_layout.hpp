@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `DeviceLayout`: the three tapes of a model on one device.
 #pragma once

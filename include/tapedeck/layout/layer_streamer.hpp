@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `LayerStreamer`: streams the layers of a model through a few slots on a device.
 #pragma once

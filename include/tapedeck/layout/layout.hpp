@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Layout`: the three tapes of an inference host and their lifecycle.
 #pragma once

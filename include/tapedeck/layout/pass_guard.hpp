@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `PassGuard`: counts the faults, allocations and growth of each forward pass.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Side`: the common base of `Layout` and `DeviceLayout`, and the options `LayoutSizes` and
 /// `Commit`. `DeviceLayout` documents what only devices have, and why.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Stat`: the metrics of a layout at one moment.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The list of all metrics, with the name, unit and meaning of each. Text, JSON, Prometheus,
 /// published files and recordings are generated from it, so a metric added here appears in all.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Talk`: the handle of one conversation of a layout.
 #pragma once

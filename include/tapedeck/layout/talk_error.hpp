@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `TalkFull` and `NotPrepared`: errors of a talk that has no room for more tokens.
 /// @code{.cpp}

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `WeightsOwner` and `OwnedWeights`: a layout's interface to weights that are in memory already or
 /// are being loaded.

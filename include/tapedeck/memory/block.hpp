@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Block`: a contiguous, page-aligned range of addresses, and the pages that back it.
 #pragma once

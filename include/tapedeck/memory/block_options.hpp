@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `BlockOptions`: the options of a block, and `Unmet`: an option that the host did not grant.
 #pragma once

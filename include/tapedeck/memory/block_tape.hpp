@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `BlockTape`: what all kinds of tape, on host and device, have in common apart from their takes.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The hooks for all checking tools. In a build without any of the tools they compile to nothing.
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A spill source that uses mimalloc. Needs target `tapedeck::spill`. That target is separate from
 /// the core because Debian's libmimalloc.so exports `malloc`, `free` and `operator new`, so linking

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `SharedTape`: a tape with many writers.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `SpillSource`: an optional source of memory for takes that do not fit on a full tape.
 #pragma once

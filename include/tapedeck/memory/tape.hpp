@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Tape`: the bump allocator at the center of the library.
 #pragma once

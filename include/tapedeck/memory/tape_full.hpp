@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `TapeFull`: the exception that `take` throws when a tape has no room.
 /// @code{.cpp}

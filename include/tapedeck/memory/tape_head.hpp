@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The head of a tape, shared by all kinds of tape: the part that moves, and its view for readers.
 #pragma once

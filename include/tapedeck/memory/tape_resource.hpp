@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `TapeResource`: a tape as a `std::pmr::memory_resource`.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `TapeScope`: releases at the end of a C++ scope what was taken inside it.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `TapeStat`: the statistics of a tape at one moment.
 #pragma once

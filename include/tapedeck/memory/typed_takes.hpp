@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The typed forms of `take`, shared by all kinds of tape.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Options and results of making memory resident (`Block::warm`, `Tape::warm`, `Weights::warm`) and
 /// of querying how much of it is resident.

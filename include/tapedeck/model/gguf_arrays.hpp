@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `read_gguf_strings` and its siblings: read long arrays of a GGUF file, which `Metadata` omits.
 #pragma once

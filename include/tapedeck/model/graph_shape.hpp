@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `GraphShape`: properties of a model's compute graph other than the widths of its layers.
 #pragma once

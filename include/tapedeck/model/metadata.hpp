@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Metadata`: what a model's file states about itself, as a flat list of keys and values.
 #pragma once

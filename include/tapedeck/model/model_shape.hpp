@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `ModelShape`: the dimensions of a model that its memory use depends on, layer by layer.
 #pragma once

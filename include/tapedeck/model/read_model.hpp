@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `read_model`: reads what a model's own files state about it, but none of its weights.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `StoredQuantization`: how a checkpoint stores its quantized matrices.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `TensorDirectory`: the tensors of a model, and where each one is in the model's files.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `plan_decode_buffers`: the buffers that one decode step writes, at fixed addresses.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `pack`: places buffers that are live at different times over each other to save memory.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Plan`: every byte a model will need, before anything is allocated.
 #pragma once

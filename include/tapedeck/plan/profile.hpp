@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Profile`: the engine whose memory a plan describes.
 #pragma once

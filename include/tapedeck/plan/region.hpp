@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Region` and `TapePlan`: named ranges of bytes that a tape will hold below its floor.
 #pragma once

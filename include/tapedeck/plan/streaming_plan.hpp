@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `plan_streaming`: plans a model whose layers take turns in a few slots on the device.
 #pragma once

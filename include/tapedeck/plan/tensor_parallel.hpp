@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `plan_ranks`: divides a plan among ranks that compute every layer together.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `huge_page_trial`: measures whether huge pages help on this host. On some hosts they hurt.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `TensorView`: the bytes of one tensor in memory.
 #pragma once

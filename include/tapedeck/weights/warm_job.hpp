@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `WarmJob`: a job that brings a model's weights into memory. It can be watched, waited for tensor
 /// by tensor, and stopped.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Weights`: the tensors of a model in memory, however they get there.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `WeightsBuilder`: builds weights that are in no file (converted, merged) in memory that
 /// processes share.

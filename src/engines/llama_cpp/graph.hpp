@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `LlamaCppGraph`: the tensors of one micro-batch, in the order in which llama.cpp creates them.
 #pragma once

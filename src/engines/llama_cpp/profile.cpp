@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/engines/llama_cpp/profile.hpp"
 
 #include <array>

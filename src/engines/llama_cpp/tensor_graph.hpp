@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `TensorGraph`: tensors that are computed from one another, and the memory that an allocator like
 /// ggml's needs for them. Tensors have sizes but no data.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Standard containers on a tape: they live as long as one pass, and never touch the heap.
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An engine with a plan: it knows what a model needs before it allocates any of it.
 //
 //   engine_with_plan MODEL     a GGUF, safetensors or llama2.c file

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A server with many talks: conversations come and go, and share one budget.
 
 #include <cstddef>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One tape and one loop: what a forward pass takes is released in one step. This program needs
 // neither exceptions nor RTTI.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where every byte is: as one line, as JSON for a monitor, as advice, and over time as a page.
 //
 //   telemetry [PAGE.html]     writes the page to that file

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Weights while they arrive: the first layer can compute while the last one is still being read.
 //
 //   weights_arrive MODEL     a GGUF, safetensors or llama2.c file

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Parsing of JSON from untrusted files, as a sequence of events with their byte offsets.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// GGUF files. The format is described in docs/gguf.md of ggml. The same files are rejected as by
 /// gguf.cpp of llama.cpp, except that versions 1 and 2 are read as well.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `GgufValues`: reads counts, lengths and types, for the header of a GGUF file and its long
 /// arrays.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// llama2.c checkpoints of version 0: seven int32 followed by arrays of f32. The format is defined
 /// by run.c and export.py of karpathy/llama2.c.

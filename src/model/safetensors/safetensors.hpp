@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// safetensors files. The format is described in the README of huggingface/safetensors. The same
 /// files are rejected as by its tensor.rs, and also files with duplicate names or with incomplete

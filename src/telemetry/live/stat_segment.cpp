@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "telemetry/live/stat_segment.hpp"
 
 #include <algorithm>

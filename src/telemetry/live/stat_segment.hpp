@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The format of a published file: words of 64 bits in the host's byte order. A header identifies
 /// the format and the publisher. The names of the fields follow, and then the record, under a

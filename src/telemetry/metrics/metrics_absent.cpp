@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Replaces the metrics in a build without prometheus-cpp or libmicrohttpd.
 
 #include <exception>

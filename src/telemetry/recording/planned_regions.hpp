@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `planned_regions`: the regions of a layout's plans, in the form of a recording.
 #pragma once

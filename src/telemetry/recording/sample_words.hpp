@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A sample of a recording as words: the time, the values of the layout in the order in which they
 /// are walked, and the peaks of each tape since the previous sample.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `report_html` in a build without kainjow's mustache.
 
 #include "tapedeck/base/error.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Texts of a report in the forms that browsers read.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The pictures of a report: each tape and the phases over time, as SVG paths and rectangles in a
 /// plane of `kWidth` by `kHeight`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # table.py must print expected.md for the sample results, and fail for a folder without results.
 execute_process(COMMAND ${PYTHON} ${TABLE} ${HERE}/sample
   OUTPUT_VARIABLE printed RESULT_VARIABLE code)

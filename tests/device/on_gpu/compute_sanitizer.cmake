@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Runs the tests of graphs under compute-sanitizer, which must report nothing. Then runs a kernel that
 # writes past the end of its memory, which compute-sanitizer must report.
 execute_process(COMMAND ${PROGRAM} --gtest_filter=GraphOnGpu.None OUTPUT_VARIABLE output)

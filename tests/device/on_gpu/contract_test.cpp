@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The contracts of devices and of tapes, on a GPU.
 #include <gtest/gtest.h>
 

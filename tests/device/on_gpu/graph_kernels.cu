@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a decode step does, simple enough for the host to compute the same: all values are integers
 // that a float holds exactly, whatever the order of additions.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A graph that is captured once, over decode buffers and the history of a talk, is replayed
 // whatever happens in between. It is never updated: a `CudaGraph` cannot be.
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Streams of a GPU that start no work until a test lets them.
 #pragma once

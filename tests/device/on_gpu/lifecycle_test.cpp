@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Layouts leave nothing behind on a GPU.
 #include <gtest/gtest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tests of this program need a GPU. Without one, each is skipped with the reason.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Streams, events and memory of the runtime API, as in the CUDA code of an engine.
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Settings, faults and reports; the driver itself, its devices and contexts.
 #include <algorithm>
 #include <array>

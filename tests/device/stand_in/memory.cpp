@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Addresses, pages, allocations and pinned memory.
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A driver that has only the first entry points, with the version that a test sets, or else a new
 // one.
 #include <cuda.h>

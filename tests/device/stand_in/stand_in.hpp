@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// A stand-in for the CUDA driver: a `libcuda.so.1` for tests whose devices are host memory. It is
 /// strict: whatever CUDA leaves undefined is a violation here. In a program that links it,

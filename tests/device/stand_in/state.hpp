@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The state of the stand-in, guarded by one mutex.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares what a real llama.cpp printed in 202 starts with the plans for them.
 
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The compute buffer of llama.cpp: what the engine reserves for shapes of many architectures, what
 // follows from single rules, and what must hold for any shape.
 

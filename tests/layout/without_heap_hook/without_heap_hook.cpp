@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A program that does not link tapedeck::heap_hook. Heap allocations must be reported as unknown.
 
 #include <cstdio>

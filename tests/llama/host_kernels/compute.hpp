@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Kernels that are compiled as C++, for the stand-in driver.
 #pragma once

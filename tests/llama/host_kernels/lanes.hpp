@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Runs the threads of a kernel on the host, for kernels that are compiled as C++. They run one
 /// after the other, each until it waits for the other threads of its warp or block. It is as strict

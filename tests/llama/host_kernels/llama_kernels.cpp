@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The kernels of the decoder, compiled as C++ for the stand-in to compute.
 #include "llama/host_kernels/llama_kernels.hpp"
 #include "llama/host_kernels/compute.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The kernels of the decoder, for the stand-in driver.
 #pragma once

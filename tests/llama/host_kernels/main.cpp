@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs the tests of the GPU decoder on the stand-in driver, which computes the decoder's kernels.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Counts the instructions of a take, as the difference between two runs, which excludes start-up.
 set(takes_per_token 200)
 set(most 15)

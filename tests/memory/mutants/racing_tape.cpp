@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A mutant: the tape's own header with plain integers in place of its atomics. ThreadSanitizer must
 // report a data race; if it did not, its silence about the real tape would prove nothing.
 

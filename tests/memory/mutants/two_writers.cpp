@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two threads use one tape. The argument names what the second one does. Nothing orders the two
 // threads, so if it writes, ThreadSanitizer and the owner check must report it. "reads" and names
 // that begin with "handed_over" are allowed.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs under memcheck. The argument names the bug: "none" must be clean, and each of the others
 // must be reported.
 

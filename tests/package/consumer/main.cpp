@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Exits with 0 if the library, installed and used by another project, works as its headers say.
 
 #include <string>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // decoder MODEL: exits with 0 if a copy of the decoder decodes a model of random weights.
 
 #include <atomic>

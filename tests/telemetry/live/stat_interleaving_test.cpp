@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A reader runs between any two stores of the publisher, and the publisher between any two reads of
 // a reader. A program of its own: it compiles both with hooks in between, so the test does not
 // depend on the timing of threads. Each mutant of them is this program with one more definition.

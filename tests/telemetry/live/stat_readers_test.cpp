@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Readers in other processes, while a layout is published at full speed.
 #include <gtest/gtest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // For a build without prometheus-cpp.
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a profiler would receive about phases: this program listens like one.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

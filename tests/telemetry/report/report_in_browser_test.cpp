@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests the report in a browser.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

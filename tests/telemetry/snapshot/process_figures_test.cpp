@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/telemetry/snapshot/process_figures.hpp"
 
 #include <gtest/gtest.h>

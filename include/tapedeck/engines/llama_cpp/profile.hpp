@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `llama_cpp_profile`: predicts how much memory llama.cpp would allocate.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `StatPublisher`: publishes the state of a layout to other processes.
 #pragma once

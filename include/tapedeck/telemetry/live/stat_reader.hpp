@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `StatReader`: reads the state of a layout that another process publishes.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `LayoutCollector`: exports layouts through a host's own prometheus-cpp exposer.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `metrics_text`: snapshots in Prometheus's text format, generated from the lists of fields.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `MetricsServer`: an HTTP server for Prometheus to scrape.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `PeakWatch`: the most that was in use on each tape since the previous query.
 #pragma once

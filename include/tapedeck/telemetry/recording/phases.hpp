@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Phases`: the named phases of an engine's work, and the memory that each of them takes.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Recorder`: records the memory of a layout over time.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Recording`: the memory of a layout over time, as it was recorded or read from a file.
 #pragma once

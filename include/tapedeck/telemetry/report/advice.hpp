@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `advise`: what to reserve next time, derived from what was observed.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `report_html`: a recording as an HTML page.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `to_json` and `json_schema`: snapshots as JSON and the JSON Schema, both generated from the
 /// lists of fields.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `ProcessFigures`: what the kernel reports about this process's memory and memory pressure.
 #pragma once

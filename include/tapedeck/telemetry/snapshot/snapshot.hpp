@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// `Snapshot`: where every byte of a layout is at one moment, to be shown or stored.
 #pragma once
