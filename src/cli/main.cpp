@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <exception>
 #include <new>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/nearest_name.hpp"
+#include "cli/option_table.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "tapedeck/base/error.hpp"
@@ -41,6 +43,26 @@ constexpr int kFailed = 2;
                         nearest ? "did you mean " + *nearest + "?" : "the subcommands are " + all);
 }
 
+// Of several words, CLI11 keeps the last one first.
+[[noreturn]] void throw_unexpected(const CLI::App& program) {
+  const CLI::App& command = *program.get_subcommands().front();
+  std::vector<std::string> words = program.remaining(true);
+  const auto option = std::find_if(words.rbegin(), words.rend(),
+                                   [](const std::string& word) { return word.starts_with('-'); });
+  const std::string word = option == words.rend() ? words.back() : *option;
+  const std::string help = "tapedeck " + command.get_name() + " --help describes its arguments";
+  if (option == words.rend()) {
+    throw InvalidArgument({.argument = word}, "unexpected argument " + word, help);
+  }
+  std::vector<std::string> names;
+  for (const CLI::Option* known : options_of(command)) {
+    for (const std::string& name : names_of(*known)) names.push_back(name);
+  }
+  const std::optional<std::string> nearest = nearest_name(word, names);
+  throw InvalidArgument({.argument = word}, "unknown option " + word,
+                        nearest ? "did you mean " + *nearest + "?" : help);
+}
+
 int run(int argc, const char* const* argv) {
   CLI::App program("Plans the memory of language models, warms it, and decodes with it.",
                    "tapedeck");
@@ -59,6 +81,8 @@ int run(int argc, const char* const* argv) {
     std::ostringstream text;
     exit_code = program.exit(help, text);
     Output().write(text.str());
+  } catch (const CLI::ExtrasError&) {
+    throw_unexpected(program);
   } catch (const CLI::RequiredError&) {
     if (program.get_subcommands().empty()) throw_no_subcommand(program);
     throw;

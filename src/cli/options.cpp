@@ -85,18 +85,21 @@ std::string size_to_bytes(std::string& text) {
   return {};
 }
 
-DType type_of(const std::string& name) {
+DType type_of(const char* option, const std::string& name) {
   const std::optional<DType> type = dtype_from_name(name);
-  if (!type) throw CLI::ValidationError("not a number type: " + name + " (f16, bf16, q8_0, q4_k)");
+  if (!type) {
+    throw CLI::ValidationError(option,
+                               "not a number type: " + name + " (f32, f16, bf16, q8_0, ...)");
+  }
   return *type;
 }
 
 // "q8_0" for both, or "q8_0,f16".
 void set_cache_types(const std::string& text, PlanOptions& options) {
   const std::size_t comma = text.find(',');
-  options.key_type = type_of(text.substr(0, comma));
+  options.key_type = type_of("--kv", text.substr(0, comma));
   options.value_type =
-      comma == std::string::npos ? options.key_type : type_of(text.substr(comma + 1));
+      comma == std::string::npos ? options.key_type : type_of("--kv", text.substr(comma + 1));
 }
 
 }  // namespace
@@ -194,9 +197,10 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
                                      "Compute attention without a matrix of scores [on]"),
                   {{"on", true}, {"off", false}});
   add_text("--weights-type", "Type of the weight matrices [the model's own]", "TYPE",
-           [&o](const std::string& text) { o.weights_type = type_of(text); });
-  add_text("--activation-type", "Type of the buffers of a pass [f16]", "TYPE",
-           [&o](const std::string& text) { o.activation_type = type_of(text); });
+           [&o](const std::string& text) { o.weights_type = type_of("--weights-type", text); });
+  add_text(
+      "--activation-type", "Type of the buffers of a pass [f16]", "TYPE",
+      [&o](const std::string& text) { o.activation_type = type_of("--activation-type", text); });
   command.add_flag("--unified", o.unified, "Let all sequences share one stream of cells");
   command.add_flag("--swa-full", o.full_window_cache,
                    "Keep the full context in sliding-window layers");

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t kLabel = 13;  // "gpu0 weights "
 constexpr std::size_t kColumn = 12;
-constexpr const char* kLegend = " # used  = peak  - committed  . reserved";
+constexpr const char* kLegend = " [#] used  [=] peak  [-] committed  [.] reserved";
 constexpr const char* kQuit = "q quits ";
 
 using Lines = std::vector<Line>;

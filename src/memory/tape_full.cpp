@@ -10,6 +10,14 @@ TapeFull::TapeFull(std::string_view name, std::size_t requested, std::size_t use
                    std::size_t total) noexcept
     : requested_(requested), used_(used), total_(total) {
   name_[name.copy(name_, sizeof(name_) - 1)] = '\0';
+  if (total == 0) {
+    std::snprintf(
+        what_, sizeof(what_),
+        "a tape without memory was asked for %zu bytes: it was moved from, or its plan is "
+        "empty",
+        requested);
+    return;
+  }
   std::snprintf(what_, sizeof(what_), "tape %s is full: requested %zu bytes, used %zu of %zu",
                 name_, requested, used, total);
 }

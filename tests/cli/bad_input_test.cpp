@@ -48,14 +48,14 @@ TEST_F(BadInput, CommandLines) {
   const std::string none =
       "a subcommand is required: plan, fit, show, warm, resident, decode, make-model, gpus, top, "
       "report, completion, man; ";
-  const std::string unexpected = "The following argument was not expected: *";
+  const std::string unexpected = "unexpected argument *; tapedeck ";
   const std::string no_size = ": not a size: * (24GiB, 1.5G, 512M, 1000)\n";
   const std::string too_large = ": * is too large; the maximum is 18446744073709551615\n";
   const std::string size_too_large =
       ": * is too large; the maximum is 18446744073709551615 bytes\n";
   const char* const most = "18446744073709551615";
   const std::string overflow = " of * makes the plan too large for 64 bits; use a smaller value\n";
-  const std::string no_type = "not a number type: * (f16, bf16, q8_0, q4_k)\n";
+  const std::string no_type = ": not a number type: * (f32, f16, bf16, q8_0, ...)\n";
   const std::string no_way = "--way: * not in {automatic,map,read,direct}\n";
   const std::string no_thread = "--threads: Value * not in range 1 to 1024\n";
   const std::string no_bus = "--bus and --tokens-per-second describe a device, but there is none; ";
@@ -80,9 +80,12 @@ TEST_F(BadInput, CommandLines) {
            {"man --folder /no/folder", "open of /no/folder/tapedeck-plan.1 failed: ENOENT"},
            {"make-model OUT --layers 1", "--dim is required\n"},
            {"report", "RECORDING is required\n"},
-           {"gpus", unexpected, "0|--all"},
-           {"decode MODEL", unexpected, "second|--bogus"},
-           {"resident MODEL", unexpected, "--bogus"},
+           {"gpus", unexpected, "0"},
+           {"decode MODEL", unexpected, "second"},
+           {"gpus", "unknown option --all; tapedeck gpus --help describes its arguments\n",
+            "--all"},
+           {"resident MODEL", "unknown option --bogus; tapedeck resident --help ", "--bogus"},
+           {"plan MODEL --contxt 5", "unknown option --contxt; did you mean --context?\n"},
 
            {"decode MODEL -p", "--prompt: 1 required TEXT missing\n"},
            {"decode MODEL -n 3 -p a -p axbx", ""},
@@ -134,9 +137,9 @@ TEST_F(BadInput, CommandLines) {
            {"plan MODEL --overhead 18446744073709551615 --context", "--context" + overflow, most},
            {"plan MODEL --flash-attention off --batch 9000000000 --ubatch 8000000000 --context",
             "--context" + overflow, "10000000000"},
-           {"plan MODEL --kv", no_type, "|f17"},
-           {"plan MODEL --kv f16,", "not a number type:  ("},
-           {"plan MODEL --weights-type", no_type, "x"},
+           {"plan MODEL --kv", "--kv" + no_type, "|f17"},
+           {"plan MODEL --kv f16,", "--kv: not a number type:  ("},
+           {"plan MODEL --weights-type", "--weights-type" + no_type, "x"},
            {"plan MODEL --profile", "--profile: * not in {native,llama.cpp}\n", "vllm"},
            {"plan MODEL --flash-attention", "--flash-attention: * not in {on,off}\n", "maybe|1"},
            {"plan MODEL --tp 9", ""},

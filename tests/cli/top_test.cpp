@@ -58,7 +58,7 @@ std::string look_of(const std::string& heading, const std::string& process = kPr
          " history      [*]\n"
          "                      0 B         0 B       4 MiB       4 MiB       4 MiB\n";
 }
-const std::string kLegend = " # used  = peak  - committed  . reserved";
+const std::string kLegend = " [#] used  [=] peak  [-] committed  [.] reserved";
 
 /// Another process publishes a layout as "chat".
 class Top : public InSharedMemory {

@@ -129,7 +129,9 @@ class BasicTalk {
   std::size_t decommit(typename Memory::After after = {});
 
   /// Returns the row of one token in a region that grows. In a windowed region, this is the row of
-  /// the ring. @pre The region is one of plan().history.
+  /// the ring. @pre `region.growth.bytes_per_token` is not 0, and `token` is less than `tokens()`.
+  /// @throws InvalidArgument if the region is not one of plan().history; WrongState if the talk is
+  /// closed.
   template <class T = std::byte>
   [[nodiscard]] typename Memory::template Span<T> row(const Region& region,
                                                       std::uint64_t token) const {
