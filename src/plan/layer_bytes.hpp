@@ -32,6 +32,7 @@ struct LayerBytes {
 
 /// A region that holds a part of every layer is shared out among the layers that have such a part,
 /// evenly. Padding is up to the plan's alignment.
+/// @throws InvalidArgument where it does not fit in 64 bits.
 [[nodiscard]] LayerBytes bytes_by_layer(const TapePlan& plan, const ModelShape& shape);
 /// From a model's own tensors, as `lay_out_layers` puts them on a device.
 /// @throws InvalidArgument where it does not fit in 64 bits.
