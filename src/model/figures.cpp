@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 #include <variant>
 
@@ -154,15 +153,14 @@ bool Figures::is_list(Figure figure) const {
   return entry != nullptr && std::holds_alternative<std::vector<std::int64_t>>(entry->value);
 }
 
-std::uint64_t Figures::checked_figure(const Metadata::Entry& entry, std::int64_t value,
-                                      Figure figure) const {
-  const std::uint64_t most = figure == Figure::layers ? kMostLayers : kLargest;
-  if (value >= 0 && static_cast<std::uint64_t>(value) <= most) {
-    return static_cast<std::uint64_t>(value);
-  }
+template <class Number>
+std::uint64_t Figures::checked_figure(const Metadata::Entry& entry, Number value,
+                                      std::uint64_t most) const {
+  const bool negative = std::cmp_less(value, 0);
+  if (!negative && std::cmp_less_equal(value, most)) return static_cast<std::uint64_t>(value);
   throw_figure_error(
       entry, FormatFault::out_of_range,
-      (value < 0 ? "is negative: " : "is larger than in any model: ") + std::to_string(value));
+      (negative ? "is negative: " : "is larger than in any model: ") + std::to_string(value));
 }
 
 std::optional<std::uint64_t> Figures::find(Figure figure, std::size_t layer) const {
@@ -173,16 +171,16 @@ std::optional<std::uint64_t> Figures::find(Figure figure, std::size_t layer) con
     }
     return std::nullopt;
   }
+  const std::uint64_t most = figure == Figure::layers ? kMostLayers : kLargest;
   // Some converters write whole numbers as reals.
   if (const auto number = metadata_->integer(entry->key)) {
-    const std::uint64_t most = std::numeric_limits<std::int64_t>::max();
-    return checked_figure(*entry, static_cast<std::int64_t>(std::min(*number, most)), figure);
+    return checked_figure(*entry, *number, most);
   }
   if (const auto* negative = std::get_if<std::int64_t>(&entry->value)) {
-    return checked_figure(*entry, *negative, figure);
+    return checked_figure(*entry, *negative, most);
   }
   if (const auto* list = std::get_if<std::vector<std::int64_t>>(&entry->value)) {
-    if (layer < list->size()) return checked_figure(*entry, (*list)[layer], figure);
+    if (layer < list->size()) return checked_figure(*entry, (*list)[layer], most);
     throw_figure_error(*entry, FormatFault::missing,
                        "has " + std::to_string(list->size()) + " elements, but none for layer " +
                            std::to_string(layer) + " of the model");
@@ -199,8 +197,10 @@ std::optional<std::uint64_t> Figures::count(std::string_view keys) const {
   while (!keys.empty()) {
     const std::string_view key = next_word(keys);
     for (const std::string& scope : scopes_) {
-      const auto number = metadata_->integer(scope + std::string(key));
-      if (number && *number != 0) return number;
+      const std::string full = scope + std::string(key);
+      const auto number = metadata_->integer(full);
+      if (!number || *number == 0) continue;
+      return checked_figure(*metadata_->find(full), *number, kLargest);
     }
   }
   return std::nullopt;

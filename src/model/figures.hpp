@@ -84,7 +84,7 @@ class Figures {
   // Access by keys, which are separated by spaces and searched in every scope. The first one that
   // exists is used; an entry that is null counts as missing.
   [[nodiscard]] const Metadata::Entry* entry(std::string_view keys) const;
-  /// The first value that is a whole number greater than 0.
+  /// The first value that is a whole number greater than 0. @throws FormatError if it is too large.
   [[nodiscard]] std::optional<std::uint64_t> count(std::string_view keys) const;
   [[nodiscard]] auto flag(std::string_view keys) const { return read(&Metadata::boolean, keys); }
   [[nodiscard]] bool says(std::string_view keys) const { return flag(keys).value_or(false); }
@@ -111,8 +111,9 @@ class Figures {
     return found == nullptr ? Value() : (metadata_->*getter)(found->key);
   }
   [[nodiscard]] std::string_view keys_of(Figure figure) const noexcept;
-  [[nodiscard]] std::uint64_t checked_figure(const Metadata::Entry& entry, std::int64_t value,
-                                             Figure figure) const;
+  template <class Number>
+  [[nodiscard]] std::uint64_t checked_figure(const Metadata::Entry& entry, Number value,
+                                             std::uint64_t most) const;
 
   std::string path_;
   const Metadata* metadata_;

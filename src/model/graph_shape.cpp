@@ -89,8 +89,6 @@ void read_figures(const Figures& figures, GraphShape& graph) {
   read("attention.decay_lora_rank decay_low_rank_dim", graph.lora_rank);
   read("attention.gate_lora_rank gate_low_rank_dim", graph.gate_lora_rank);
   read("wkv.head_size head_dim", graph.wkv_head);
-  // A convolution over one token has no state.
-  graph.conv_kernel = std::max<std::uint64_t>(graph.conv_kernel, 2);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "base/checked_sizes.hpp"
 
 namespace tapedeck::internal {
@@ -21,7 +22,8 @@ std::string block_scope(std::size_t layer) {
   return "block_configs." + std::to_string(layer) + ".";
 }
 
-[[noreturn]] void throw_no_heads(const Figures& figures, Figure figure) {
+void require_in_attention(const Figures& figures, Figure figure, std::uint64_t value) {
+  if (value != 0) return;
   figures.throw_figure_error(figure, FormatFault::out_of_range, "is 0 in a layer with attention");
 }
 
@@ -62,9 +64,9 @@ void set_attention(const Figures& figures, std::size_t layer, Attention kind, La
   shape.attention = kind;
   shape.heads = figures.get(Figure::heads, 0, layer);
   if (windowed) shape.heads = figures.get(Figure::heads_windowed, shape.heads, layer);
-  if (shape.heads == 0) throw_no_heads(figures, Figure::heads);
+  require_in_attention(figures, Figure::heads, shape.heads);
   shape.kv_heads = cached_heads(figures, windowed, shape.heads, layer);
-  if (shape.kv_heads == 0) throw_no_heads(figures, Figure::kv_heads);
+  require_in_attention(figures, Figure::kv_heads, shape.kv_heads);
   const bool config = !figures.of_gguf();
   if (windowed) shape.window = window_of(figures, kind, layer);
   const std::uint64_t split = figures.get(Figure::hidden, 0) / splitting_heads(figures, shape);
@@ -122,6 +124,15 @@ void set_compressed(const Figures& figures, std::size_t layer, LayerShape& shape
   if (shape.compress_ratio == kIndexed) shape.indexer_dim = figures.get(Figure::indexer_dim, 0);
 }
 
+// Heads without a width would cache nothing, so their figures are wrong. Only a row of K that also
+// contains V has no width of V.
+void require_widths(const Figures& figures, const LayerShape& shape) {
+  require_in_attention(figures, Figure::head_dim, shape.key_dim);
+  const bool joined =
+      shape.attention == Attention::latent || figures.is_list(Figure::compress_ratio);
+  if (!joined) require_in_attention(figures, Figure::value_dim, shape.value_dim);
+}
+
 std::uint64_t state_width(const Figures& figures, std::uint64_t hidden) {
   if (const auto inner = figures.find(Figure::inner)) return *inner;
   const auto heads = figures.find(Figure::state_heads);
@@ -146,8 +157,10 @@ void set_scan_state(const Figures& figures, Recurrence kind, LayerShape& shape) 
     const std::uint64_t heads = figures.get(Figure::heads, 0);
     state = figures.get(Figure::head_dim, 0);
     groups = heads;
-    inner = heads * static_cast<std::uint64_t>(static_cast<double>(state) *
-                                               clamped_figure(0, value_factor, 2, 64));
+    // Where this saturates, the state below is too large.
+    inner = saturated_product(heads,
+                              static_cast<std::uint64_t>(static_cast<double>(state) *
+                                                         clamped_figure(0, value_factor, 2, 64)));
   }
   if (inner == 0 || state == 0) {
     figures.throw_figure_error(inner == 0 ? Figure::inner : Figure::state,
@@ -340,6 +353,7 @@ void make_layers(const Figures& figures, const TensorDirectory& tensors, std::ui
       set_attention(figures, i, parts.attention, layer);
       set_latent(figures, i, layer);
       set_compressed(figures, i, layer);
+      require_widths(figures, layer);
       layer.shares_cache = i >= owners;
     }
     if (parts.state) set_state(figures, architecture.state.kind, layer);

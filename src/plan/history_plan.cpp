@@ -36,6 +36,10 @@ class HistoryPlanner {
       : shape_(shape), options_(options), cells_(cells), rules_(rules) {
     require_cache_type(options.key_type, "PlanOptions::key_type");
     require_cache_type(options.value_type, "PlanOptions::value_type");
+    pads_all_ =
+        rules.value_width != 0 && std::ranges::all_of(shape.layers, [](const LayerShape& layer) {
+          return layer.recurrence == Recurrence::none;
+        });
   }
 
   TapePlan plan() {
@@ -56,12 +60,8 @@ class HistoryPlanner {
                           "use f16, bf16, q8_0 or q4_0");
   }
 
-  // If the model has no recurrent layer, V is also padded in layers without KV heads.
   [[nodiscard]] bool has_rows(const LayerShape& layer) const {
-    if (layer.attention != Attention::none) return !layer.shares_cache;
-    return rules_.value_width != 0 && std::ranges::all_of(shape_.layers, [](const LayerShape& any) {
-             return any.recurrence == Recurrence::none;
-           });
+    return layer.attention != Attention::none ? !layer.shares_cache : pads_all_;
   }
 
   void add_caches(std::size_t index) {
@@ -129,6 +129,7 @@ class HistoryPlanner {
   const PlanOptions& options_;
   const CacheCells& cells_;
   const CacheRules& rules_;
+  bool pads_all_ = false;  ///< V is padded in layers without KV heads, too: none is recurrent.
   TapePlan out_{TapeKind::history};
 };
 

@@ -2,6 +2,8 @@
 #include "plan/layer_bytes.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <limits>
 
 #include "plan/sizes.hpp"
@@ -10,29 +12,24 @@
 namespace tapedeck::internal {
 namespace {
 
-/// Appends bytes at their alignment, as a tape does. Nothing overflows, because the parts come from
-/// a plan that fits in 64 bits.
+/// Appends bytes at their alignment, as a tape does. The whole plan fits in 64 bits, and so do its
+/// parts before they are rounded up to the strictest alignment.
 void append_bytes(std::uint64_t& end, std::uint64_t bytes, std::uint64_t alignment) {
   end = round_up(end, alignment) + bytes;
 }
 
-/// Returns true if a layer has such a part.
-bool has_part(const LayerShape& layer, Part part) {
-  switch (block_of(part)) {
-    case LayerBlock::attention:
-      return layer.attention != Attention::none;
-    case LayerBlock::ffn:
-      return layer.ffn != 0;
-    case LayerBlock::experts:
-      return layer.experts != 0;
-    case LayerBlock::shared_experts:
-      return layer.shared_ffn != 0;
-    case LayerBlock::recurrent:
-      return layer.recurrence != Recurrence::none;
-    case LayerBlock::none:
-      break;
-  }
-  return true;
+constexpr std::size_t bit_of(LayerBlock block) {
+  return std::size_t{1} << static_cast<unsigned>(block);
+}
+
+/// The blocks that a layer has, as bits. Every layer has parts of no block.
+std::size_t blocks_of(const LayerShape& layer) {
+  const auto bit_if = [](bool has, LayerBlock block) { return has ? bit_of(block) : 0; };
+  return bit_of(LayerBlock::none) |
+         bit_if(layer.attention != Attention::none, LayerBlock::attention) |
+         bit_if(layer.ffn != 0, LayerBlock::ffn) | bit_if(layer.experts != 0, LayerBlock::experts) |
+         bit_if(layer.shared_ffn != 0, LayerBlock::shared_experts) |
+         bit_if(layer.recurrence != Recurrence::none, LayerBlock::recurrent);
 }
 
 /// Returns the bytes of the `used` experts of one token out of `count`, rounded up. If `used` is
@@ -54,19 +51,42 @@ void add_to_layer(LayerBytes::Layer& to, std::uint64_t bytes, const Region& regi
   if (is_expert(region.id.part)) to.token += bytes;
 }
 
-/// Divides a region of all layers among them. Returns false if it is not such a region or no layer
-/// has such a part.
-bool share_out(LayerBytes& out, const Region& region, const ModelShape& shape) {
-  if (!region.id.every_layer) return false;
-  const auto owns = [&](const LayerShape& layer) { return has_part(layer, region.id.part); };
-  const auto owners =
-      static_cast<std::uint64_t>(std::count_if(shape.layers.begin(), shape.layers.end(), owns));
-  if (owners == 0) return false;
-  for (std::size_t i = 0; i < shape.layers.size(); ++i) {
-    if (owns(shape.layers[i])) add_to_layer(out.layers[i], parts(region.bytes, owners), region);
+/// Divides regions of all layers among them. Layers with the same blocks get the same shares, so
+/// the time per region does not depend on the number of layers, which may be as large as the number
+/// of regions.
+class SharedRegions {
+ public:
+  explicit SharedRegions(const ModelShape& shape) {
+    for (const LayerShape& layer : shape.layers) ++kinds_[blocks_of(layer)].layers;
   }
-  return true;
-}
+
+  /// Returns false if it is not a region of all layers, or if no layer has such a part.
+  bool add(const Region& region) {
+    if (!region.id.every_layer) return false;
+    const std::size_t bit = bit_of(block_of(region.id.part));
+    std::uint64_t owners = 0;
+    for (std::size_t blocks = 0; blocks < kinds_.size(); ++blocks) {
+      if ((blocks & bit) != 0) owners += kinds_[blocks].layers;
+    }
+    if (owners == 0) return false;
+    const std::uint64_t share = parts(region.bytes, owners);
+    for (std::size_t blocks = 0; blocks < kinds_.size(); ++blocks) {
+      if ((blocks & bit) != 0) add_to_layer(kinds_[blocks].share, share, region);
+    }
+    return true;
+  }
+
+  [[nodiscard]] const LayerBytes::Layer& share_of(const LayerShape& layer) const {
+    return kinds_[blocks_of(layer)].share;
+  }
+
+ private:
+  struct Kind {
+    std::uint64_t layers = 0;
+    LayerBytes::Layer share{};
+  };
+  std::array<Kind, 2 * bit_of(LayerBlock::recurrent)> kinds_{};  // by the blocks of a layer
+};
 
 std::uint64_t token_bytes(const StreamedLayer& layer, std::uint64_t used) {
   std::uint64_t dense = 0;  // Neither sum overflows, because the layer's extent fits in 64 bits.
@@ -95,21 +115,29 @@ std::uint64_t LayerBytes::of_layer(std::size_t layer) const noexcept {
 LayerBytes bytes_by_layer(const TapePlan& plan, const ModelShape& shape) {
   LayerBytes out;
   out.layers.resize(shape.layers.size());
+  SharedRegions shared(shape);
   for (const Region& region : plan.regions()) {
     if (const auto layer = region.id.text_layer()) {
       out.layers.resize(std::max<std::size_t>(out.layers.size(), *layer + 1U));
       add_to_layer(out.layers[*layer], region.bytes, region);
-    } else if (!share_out(out, region, shape)) {
+    } else if (!shared.add(region)) {
       append_bytes(out.rest, region.bytes, region.alignment);
     }
+  }
+  const std::uint64_t alignment = plan.alignment();
+  for (std::size_t i = 0; i < shape.layers.size(); ++i) {
+    const LayerBytes::Layer& share = shared.share_of(shape.layers[i]);
+    auto& [bytes, token] = out.layers[i];
+    bytes = fits(CheckedSize(up_to_multiple(bytes, alignment)) + share.bytes);
+    token += share.token;
   }
   for (std::size_t i = 0; i < out.layers.size(); ++i) {
     auto& [bytes, token] = out.layers[i];
     const LayerShape layer = layer_shape(shape, i);
-    bytes = round_up(bytes, plan.alignment());
+    bytes = up_to_multiple(bytes, alignment);
     token = bytes - token + experts_share(token, layer.experts_used, layer.experts);
   }
-  out.rest = round_up(out.rest, plan.alignment());
+  out.rest = up_to_multiple(out.rest, alignment);
   return out;
 }
 

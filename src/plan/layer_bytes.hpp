@@ -33,6 +33,7 @@ struct LayerBytes {
 
 /// Sums the regions of each layer, padded to the plan's alignment. A region that holds a part of
 /// every layer is divided evenly among the layers that have such a part.
+/// @throws InvalidArgument if a sum does not fit in 64 bits.
 [[nodiscard]] LayerBytes bytes_by_layer(const TapePlan& plan, const ModelShape& shape);
 /// Sums the model's own tensors as `lay_out_layers` arranges them on a device.
 /// @throws InvalidArgument if a sum does not fit in 64 bits.

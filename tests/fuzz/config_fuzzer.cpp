@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fuzz/checks.hpp"
+#include "fuzz/planning.hpp"
 #include "model/architectures.hpp"
 #include "model/config/json_config.hpp"
 #include "model/safetensors/safetensors.hpp"
@@ -13,5 +13,6 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
     model.metadata = internal::read_json_config(path);
     model.shape = internal::config_shape(path.string(), model.metadata);
     fuzz::check(model);
+    fuzz::check_plans(model);
   });
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <utility>
 
-#include "fuzz/checks.hpp"
+#include "fuzz/planning.hpp"
 #include "model/safetensors/safetensors.hpp"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
@@ -11,6 +11,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
     internal::TensorDirectoryBuilder builder;
     Metadata metadata;
     internal::read_safetensors_header(file, builder, metadata);
-    fuzz::check(std::move(builder).finish());
+    Model model;  // without a config.json, so that only its tensors can be planned
+    model.tensors = std::move(builder).finish();
+    fuzz::check(model);
+    fuzz::check_plans(model);
   });
 }

@@ -264,6 +264,10 @@ constexpr Impossible kImpossible[] = {
     {R"("num_attention_heads": null)", "num_attention_heads", missing},
     {R"("num_attention_heads": 0)", "num_attention_heads"},
     {R"("num_key_value_heads": 0)", "num_key_value_heads"},
+    {R"("num_attention_heads": 16)", "head_dim", missing},  // more heads than elements
+    {R"("head_dim": 0)", "head_dim"},
+    {R"("v_head_dim": 0)", "v_head_dim"},
+    {R"("mamba_dt_rank": 18446744073709551615)", "mamba_dt_rank"},
     {R"("layer_types": ["telepathy", "mlp"])", "layer_types", unsupported},
     {R"("num_kv_shared_layers": 3)", "num_kv_shared_layers", contradictory},
     {R"("num_local_experts": 2, "num_experts_per_tok": 3)", "num_experts_per_tok", contradictory},
@@ -271,6 +275,9 @@ constexpr Impossible kImpossible[] = {
     // Figures that are valid one by one.
     {R"("num_hidden_layers": 4096, "hidden_size": 2147483647, "intermediate_size": 2147483647)",
      "hidden_size"},
+    {R"("num_attention_heads": 536870913, "head_dim": 1073741824, "expand_v": 31.999999941326678,)"
+     R"( "model_type": "gated_deltanet")",
+     "mamba_d_state", missing},
     {R"("n_groups": 2147483647, "state_size": 2147483647, "model_type": "mamba2")", "state_size"},
 };
 

@@ -33,7 +33,7 @@ TEST(GraphShape, FollowsTheFileWhereItSays) {
   EXPECT_TRUE(shape_of("llama", "layer_norm_eps=1e-5").graph.layer_norm);
   EXPECT_EQ(shape_of("llama").graph.conv_kernel, 4U);
   EXPECT_EQ(shape_of("llama", "conv_kernel=0 d_conv=3").graph.conv_kernel, 3U);
-  EXPECT_EQ(shape_of("llama", "conv_kernel=1").graph.conv_kernel, 2U);
+  EXPECT_EQ(shape_of("llama", "conv_kernel=1").graph.conv_kernel, 1U);
 }
 
 TEST(GraphShape, SaysWhereTheEngineKnowsNoWindows) {

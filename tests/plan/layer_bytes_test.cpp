@@ -5,7 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
+#include "plan/refused.hpp"
 #include "plan/shapes.hpp"
 
 namespace tapedeck::tests {
@@ -45,6 +47,20 @@ TEST(BytesByLayer, HasLayersThatTheShapeHasNot) {
   tape.append(weight_region({.layer = 2, .part = Part::expert_up}, 128));
   const internal::LayerBytes bytes = internal::bytes_by_layer(tape, {});
   EXPECT_THAT(bytes.layers, ElementsAre(FieldsAre(0, 0), FieldsAre(0, 0), FieldsAre(128, 128)));
+}
+
+// A plan that fits may be one that does not fit when its parts are rounded up.
+TEST(BytesByLayer, RefusesPaddingBeyond64Bits) {
+  ModelShape shape;
+  shape.layers.resize(1);
+  Region cache = weight_region({.part = Part::key_cache}, ~std::uint64_t{0} - 2048);
+  cache.alignment = 4096;
+  for (const std::optional<std::uint32_t> layer : {std::optional(0U), std::optional<unsigned>()}) {
+    cache.id.layer = layer;
+    TapePlan tape(TapeKind::history);
+    tape.append(cache);
+    EXPECT_EQ(refused([&] { return internal::bytes_by_layer(tape, shape); }), kTooLarge);
+  }
 }
 
 }  // namespace

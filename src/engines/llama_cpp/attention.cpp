@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <bit>
 
 #include "engines/llama_cpp/graph.hpp"
 #include "plan/sizes.hpp"
@@ -70,13 +71,14 @@ Tensor LlamaCppGraph::attention(const LayerShape& layer, Tensor normed) {
   return project(shape_.hidden, out);
 }
 
-// With a quantized cache, heads are rotated by a small orthogonal matrix, which spreads outliers.
+// With a quantized cache, heads are rotated by an orthogonal matrix, which spreads outliers. Its
+// side is the largest power of two that divides a head. A layer whose K contains V has no heads of
+// V.
 Tensor LlamaCppGraph::rotated(std::optional<Tensor>& rotation, DType type, std::uint64_t head_dim,
                               Tensor of) {
   constexpr std::uint64_t kSmallest = 64;
-  if (traits(type).block_elements == 1 || head_dim % kSmallest != 0) return of;
-  std::uint64_t side = kSmallest;
-  while (head_dim % (2 * side) == 0) side *= 2;
+  if (traits(type).block_elements == 1 || head_dim == 0 || head_dim % kSmallest != 0) return of;
+  const std::uint64_t side = std::uint64_t{1} << static_cast<unsigned>(std::countr_zero(head_dim));
   return op(bytes(of), {input_once(rotation, CheckedSize(side) * side * sizeof(float)), of});
 }
 

@@ -30,7 +30,9 @@ Tensor LlamaCppGraph::recurrent(const LayerShape& layer, Tensor normed) {
 LlamaCppGraph::Branch LlamaCppGraph::branch_of(const LayerShape& layer,
                                                std::uint64_t head_dim) const {
   const std::uint64_t inner = layer.inner;
-  const std::uint64_t convolved = std::max(inner, layer.conv_state / (hints_.conv_kernel - 1));
+  // A convolution over one token has no state.
+  const std::uint64_t kept = std::max<std::uint64_t>(hints_.conv_kernel, 2) - 1;
+  const std::uint64_t convolved = std::max(inner, layer.conv_state / kept);
   return {.inner = inner,
           .convolved = convolved,
           .side = (convolved - inner) / 2,

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "model/figures.hpp"
 #include "model/file_errors.hpp"
 #include "model/tensor_directory_builder.hpp"
 #include "os/file_reader.hpp"
@@ -16,7 +17,6 @@
 namespace tapedeck::internal {
 namespace {
 
-constexpr std::uint64_t kMostLayers = 65'536;
 constexpr const char* kWhichFormat = "check that it is a llama2.c version 0 checkpoint";
 
 // Recognizes files of other formats by their first four bytes.
@@ -109,7 +109,8 @@ std::optional<Llama2cFault> find_fault(const Llama2cHeader& header) noexcept {
       return Llama2cFault{field, out_of_range, "is negative"};
   }
   const Llama2cFigures f = figures_of(header);
-  if (f.layers > kMostLayers) return Llama2cFault{2, out_of_range, "is more than any model has"};
+  if (f.layers > Figures::kMostLayers)
+    return Llama2cFault{2, out_of_range, "is more than any model has"};
   if (f.dim % f.heads != 0) return Llama2cFault{3, contradictory, "does not divide dim"};
   if (f.head_size() % 2 != 0)
     return Llama2cFault{3, contradictory, "results in heads of an odd size"};

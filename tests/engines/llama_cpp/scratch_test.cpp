@@ -148,6 +148,38 @@ TEST(ComputeBuffer, TurnsLatentValuesWithoutFlashAttention) {
   EXPECT_LT(compute_buffer(model, {.micro_batch = 1}), turned);
 }
 
+// Heads of V are rotated by a matrix whose side is the largest power of two that divides them, if
+// it is 64 or more. A layer whose K contains V has none.
+TEST(ComputeBuffer, RotatesWhatAQuantizedCacheHolds) {
+  struct Row {
+    std::uint64_t head;
+    std::uint64_t side;
+  };
+  for (const auto& [head, side] :
+       {Row{0, 0}, Row{32, 0}, Row{96, 0}, Row{64, 64}, Row{192, 64}, Row{4096, 4096}}) {
+    SCOPED_TRACE(head);
+    Model model = model_of({attention_layer(1, 1, 32, 64)}, 64, 8);
+    model.shape.layers[0].value_dim = head;
+    const std::uint64_t plain = compute_buffer(model, {.micro_batch = 1});
+    const std::uint64_t rotated = compute_buffer(
+        model, {.micro_batch = 1, .key_type = DType::q8_0, .value_type = DType::q8_0});
+    const std::uint64_t matrix = side * side * sizeof(float);
+    EXPECT_GE(rotated, plain + matrix);
+    EXPECT_LE(rotated, plain + matrix + (side == 0 ? 0 : 2 * head * sizeof(float)));
+  }
+}
+
+// A shape made by hand may state any kernel; one of a single token keeps nothing.
+TEST(ComputeBuffer, AConvolutionKeepsATokenAtLeast) {
+  Model model = model_of({mamba2_layer()}, 64, 8);
+  model.shape.graph.conv_kernel = 2;
+  const std::uint64_t least = compute_buffer(model, {});
+  for (const std::uint64_t kernel : {0U, 1U}) {
+    model.shape.graph.conv_kernel = kernel;
+    EXPECT_EQ(compute_buffer(model, {}), least) << kernel;
+  }
+}
+
 // In Qwen3-Next, 8 heads of queries and keys are repeated for the 128 of values before the delta
 // rule. At that point the convolution's row (18,432), the repeated queries and keys, and the result
 // are alive.
