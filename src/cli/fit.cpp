@@ -156,7 +156,7 @@ std::string fit_as_text(const Model& model, const HostBudget& host,
   std::string text = model_text(model) + fmt::format("host      {} left, limited by {}\n",
                                                      to_iec(host.available), host.limit);
   if (device) text += device_text(*device);
-  text += '\n';
+  text += warnings_text(choices.front().warnings) + '\n';
   for (std::size_t i = 0; i < choices.size(); ++i) {
     text += choice_text(i + 1, choices[i], device ? device->name : "", host.limit);
   }
@@ -177,6 +177,7 @@ std::string fit_as_json(const FitArguments& arguments, const Model& model, const
   if (arguments.least_tokens_per_second) {
     json["least_tokens_per_second"] = *arguments.least_tokens_per_second;
   }
+  json["warnings"] = choices.front().warnings;
   json["choices"] = json_list(choices, choice_json);
   return json_text(json);
 }

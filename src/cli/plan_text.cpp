@@ -172,6 +172,12 @@ std::string model_text(const Model& model) {
   return text;
 }
 
+std::string warnings_text(const std::vector<std::string>& warnings) {
+  std::string text;
+  for (const std::string& warning : warnings) text += "warning: " + printable(warning) + "\n";
+  return text;
+}
+
 std::string plan_text(const Plan& plan, const PlanOptions& options) {
   const Breakdown b = plan.breakdown();
   std::string text = fmt::format("plan      profile {}, {}; {} talk{} of {} tokens; K {}, V {}\n\n",
@@ -189,8 +195,7 @@ std::string plan_text(const Plan& plan, const PlanOptions& options) {
                     plan.peak_stage.empty() ? "" : "peak at the stage: " + plan.peak_stage);
   text += size_line("overhead", b.overhead);
   text += size_line("total", b.total);
-  for (const std::string& warning : plan.warnings) text += "warning: " + printable(warning) + "\n";
-  return text;
+  return text + warnings_text(plan.warnings);
 }
 
 std::string regions_text(const Plan& plan, const std::optional<StreamingPlan>& streaming) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/model/model.hpp"
@@ -17,6 +18,8 @@ namespace tapedeck::cli {
 
 /// The model in a few aligned lines.
 [[nodiscard]] std::string model_text(const Model& model);
+/// One line for each warning; empty if there are none.
+[[nodiscard]] std::string warnings_text(const std::vector<std::string>& warnings);
 /// The breakdown as a table, and the warnings.
 [[nodiscard]] std::string plan_text(const Plan& plan, const PlanOptions& options);
 /// Every region of every tape, one per line; with `streaming`, also the regions of the device.

@@ -82,10 +82,7 @@ int show(const std::string& path) {
       fmt::format("\n{} keys\n{}", model.metadata.entries().size(), metadata_text(model.metadata));
   text += fmt::format("\n{} tensors, {}\n{}", model.tensors.entries().size(),
                       to_iec(model.tensors.bytes()), tensors_text(model.tensors));
-  for (const std::string& warning : model.shape.warnings) {
-    text += "warning: " + printable(warning) + "\n";
-  }
-  Output().write(text);
+  Output().write(text + warnings_text(model.shape.warnings));
   return 0;
 }
 

@@ -37,6 +37,7 @@ class FitPlanner {
   [[nodiscard]] FitChoice choose(FitMode mode) const {
     const Plan plan = asked_.make(asked_.options);
     FitChoice choice = choice_with(mode, plan, asked_.options);
+    choice.warnings = plan.warnings;
     choice.largest_context = largest_value(
         mode, most_context(),
         [](PlanOptions& options, std::uint64_t tokens) { options.total_context = tokens; });

@@ -65,13 +65,26 @@ std::uint64_t cache_of(const ModelShape& shape, const QuantizationRequest& reque
   return (one * cells.streams).value_or_throw("the size of the KV cache");
 }
 
-/// Returns a shape without layers if the file states too little for one: this is not an error here.
+/// Returns a shape without layers if the file states too little for one: this is not an error here,
+/// but a warning of the shape.
 ModelShape try_shape(const std::filesystem::path& path, const Metadata& config) {
   try {
     return internal::config_shape(path.string(), config);
-  } catch (const FormatError&) {
-    return {};
+  } catch (const FormatError& error) {
+    ModelShape shape;
+    shape.warnings.emplace_back(error.message());
+    return shape;
   }
+}
+
+/// The warnings of the shape, and what replaces the cache of layers that cannot be read.
+std::vector<std::string> warnings_of(const ModelShape& shape, bool has_cache) {
+  std::vector<std::string> warnings = shape.warnings;
+  if (!shape.layers.empty()) return warnings;
+  warnings.emplace_back(
+      has_cache ? "the layers cannot be read: the cache is that of equal layers with full attention"
+                : "the layers cannot be read: 2 GB are assumed for the cache");
+  return warnings;
 }
 
 double params_billions_of(const std::filesystem::path& path, const ModelShape& shape,
@@ -140,7 +153,8 @@ QuantizationReport advise_quantization(const std::filesystem::path& config,
   const double billions = params_billions_of(config, shape, request);
   return {.advice = recommend_quantization(billions, request.available_gb, request.hardware, cache),
           .params_billions = billions,
-          .kv_cache_bytes = cache};
+          .kv_cache_bytes = cache,
+          .warnings = warnings_of(shape, cache.has_value())};
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

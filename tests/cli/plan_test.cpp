@@ -348,6 +348,24 @@ TEST_F(Planning, FitSaysWhatTheBusCarries) {
            "...\n"));
 }
 
+// A config.json without the type of its weights.
+constexpr const char* kUntyped =
+    R"({"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64, "vocab_size": 128,
+        "num_attention_heads": 4, "intermediate_size": 96, "max_position_embeddings": 128})";
+
+TEST_F(Planning, FitSaysWhatThePlanAssumes) {
+  const std::string path = folder_.write("config.json", kUntyped);
+  const Json warnings = json_of({"plan", path}).at("warnings");
+  ASSERT_EQ(warnings.size(), 1U);
+  const std::string line = "\nwarning: " + warnings[0].get<std::string>() + "\n";
+  for (const auto& [memory, exit_code] : {std::pair("1GiB", 0), std::pair("1KiB", 3)}) {
+    const Words fit = {"fit", path, "--host-memory", memory};
+    EXPECT_EQ(json_of(fit, exit_code).at("warnings"), warnings);
+    EXPECT_THAT(run(fit).out, ::testing::HasSubstr(line));
+  }
+  EXPECT_TRUE(json_on("fit", {"--host-memory", "1GiB"}).at("warnings").empty());
+}
+
 TEST_F(Planning, FitSaysHowManyBytesAreMissing) {
   const std::uint64_t total = number(json_on("plan", {}).at("total"), "bytes");
   const std::string host =

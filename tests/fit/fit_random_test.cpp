@@ -210,6 +210,16 @@ TEST(NothingFits, SaysByHowMuchAndWhatToChange) {
                                 " (host only), or free 1 B");
 }
 
+TEST(NothingFits, HasTheWarningsOfThePlan) {
+  RandomPlan random(7);
+  random.model.shape.warnings = {"a guess"};
+  const NothingFits error = nothing_fits(random, 0, device_of(0));
+  for (const FitChoice& choice : error.choices()) {
+    EXPECT_EQ(choice.warnings, make_plan(random.model, random.options).warnings);
+    EXPECT_EQ(choice.warnings.front(), "a guess");
+  }
+}
+
 TEST(NothingFits, NamesTheSideThatLacksMore) {
   const NothingFits error = nothing_fits(RandomPlan(7), 0, device_of(0));
   ASSERT_EQ(error.choices().size(), 4U);

@@ -230,6 +230,27 @@ TEST(Fit, WhatFitsIsRankedBeforeWhatDoesNot) {
   EXPECT_EQ(choices[1].shortfall(), 1U);
 }
 
+TEST(Fit, EveryChoiceHasTheWarningsOfItsPlan) {
+  const auto make = [](const PlanOptions& options) {
+    Plan plan = made_up(options);
+    plan.warnings = {"one", "two"};
+    return plan;
+  };
+  for (const std::uint64_t host : {1_GiB, 1_MiB}) {
+    const std::vector<FitChoice> choices =
+        internal::fit_choices({.make = make,
+                               .shape = made_up_shape(),
+                               .options = kAsked,
+                               .host = {.available = host},
+                               .device = DeviceBudget{.free = host},
+                               .least = {}});
+    for (const FitChoice& choice : choices) {
+      EXPECT_THAT(choice.warnings, ElementsAre("one", "two")) << description(choice.mode);
+    }
+  }
+  for (const FitChoice& choice : fit_made_up(1_GiB, 1_GiB)) EXPECT_TRUE(choice.warnings.empty());
+}
+
 TEST(Fit, SidesThatLackAreSummedUp) {
   const FitChoice choice = {.device = {.needed = 10, .available = 4},
                             .host = {.needed = 9, .available = 7}};

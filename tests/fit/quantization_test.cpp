@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/most.hpp"
 #include "base/paths.hpp"
@@ -122,6 +123,25 @@ TEST_F(AdviseQuantization, SaysNothingOfACacheWhereFieldsAreMissing) {
     const QuantizationReport report = advise(json, {.available_gb = 24, .params_billions = 8.0});
     EXPECT_EQ(report.kv_cache_bytes, std::nullopt) << json;
     EXPECT_EQ(report.advice.needed_gb, 18U);  // headroom of 2
+  }
+}
+
+TEST_F(AdviseQuantization, ReportsWhatItAssumes) {
+  constexpr const char* kKnown =
+      R"({"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64, "vocab_size": 100,
+          "num_attention_heads": 4, "intermediate_size": 96})";
+  constexpr const char* kUnknown =
+      R"({"model_type": "sorcery", "num_hidden_layers": 2, "hidden_size": 64, "vocab_size": 100,
+          "num_attention_heads": 4, "intermediate_size": 96})";
+  const std::pair<const char*, std::size_t> expected[] = {
+      {kKnown, 0},
+      {kUnknown, 2},  // its layers, and its tensors
+      {"{}", 2},      // no layers, and so no cache
+  };
+  for (const auto& [json, warnings] : expected) {
+    const QuantizationReport report = advise(json, {.available_gb = 24, .params_billions = 8.0});
+    EXPECT_EQ(report.warnings.size(), warnings)
+        << json << ::testing::PrintToString(report.warnings);
   }
 }
 

@@ -82,6 +82,9 @@ struct FitChoice {
   /// If the mode does not fit: the widest type of the matrices that would make it fit, if any.
   std::optional<DType> weights_type{};
 
+  /// The warnings of the plan that the figures come from, one for each assumption.
+  std::vector<std::string> warnings{};
+
   [[nodiscard]] bool fits() const noexcept { return device.fits() && host.fits(); }
   /// True if the device could hold the slots, but the bus cannot reach the requested rate. The mode
   /// then does not fit, and `device.needed` includes enough resident layers to reach it.

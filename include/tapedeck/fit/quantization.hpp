@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/plan/profile.hpp"
@@ -75,6 +76,9 @@ struct QuantizationReport {
   /// The cache that the headroom is for. `nullopt` if the config lacks the fields; the headroom is
   /// then 2 GB.
   std::optional<std::uint64_t> kv_cache_bytes{};
+  /// One for each assumption: those of the model's shape, and how the cache was computed if the
+  /// layers cannot be read.
+  std::vector<std::string> warnings{};
 };
 
 /// Reads a Hugging Face config.json and recommends a type for the weights. The headroom is the KV
