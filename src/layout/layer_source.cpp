@@ -8,7 +8,7 @@
 
 #include "base/on_failure.hpp"
 #include "memory/tape_parts.hpp"
-#include "os/pages.hpp"
+#include "os/fault_in.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"

@@ -3,6 +3,7 @@
 // locked pages, exclusion from core dumps and forks.
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <limits>
 #include <string>
@@ -93,7 +94,9 @@ void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
                                     ? os::NodePolicy::bind
                                     : os::NodePolicy::interleave;
   if (const int error = os::place_on_nodes(at, bytes, policy, nodes); error != 0) {
-    internal::note_unmet(unmet, Wish::numa, error, "see /sys/devices/system/node/online");
+    internal::note_unmet(unmet, Wish::numa, error,
+                         error == EPERM ? "a container needs the capability CAP_SYS_NICE for mbind"
+                                        : "see /sys/devices/system/node/online");
   }
 }
 

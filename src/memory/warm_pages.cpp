@@ -2,30 +2,16 @@
 #include "memory/warm_pages.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
 #include <optional>
 
 #include "memory/chunk_job.hpp"
+#include "os/fault_in.hpp"
 #include "os/meminfo.hpp"
 #include "os/pages.hpp"
 #include "tapedeck/base/checked.hpp"
 
 namespace tapedeck::internal {
 namespace {
-
-// For kernels without MADV_POPULATE: accesses each page once. Atomically adding 0 is a write that
-// changes nothing, even with concurrent writers.
-void touch(std::span<std::byte> pages, os::Access access) noexcept {
-  for (std::size_t at = 0; at < pages.size(); at += os::page_size()) {
-    auto& word = reinterpret_cast<unsigned char&>(pages[at]);
-    if (access == os::Access::write) {
-      std::atomic_ref(word).fetch_add(0, std::memory_order_relaxed);
-    } else {
-      static_cast<void>(*static_cast<const volatile unsigned char*>(&word));
-    }
-  }
-}
 
 bool beyond(const os::Budget& budget, std::size_t bytes) {
   const std::size_t resident = os::resident_bytes().value_or(bytes);
@@ -70,12 +56,8 @@ class PagesJob final : public ChunkJob {
       const std::size_t from = *chunk * chunk_;
       const auto part = pages_.subspan(from, std::min(chunk_, pages_.size() - from));
       if (!fits(part)) return;
-      const int error = os::populate(part.data(), part.size(), access_);
-      if (error == EINVAL) {
-        touch(part, access_);
-      } else if (error != 0) {
-        return end({.end = WarmEnd::failed, .error = error});
-      }
+      const int error = os::fault_in(part.data(), part.size(), access_);
+      if (error != 0) return end({.end = WarmEnd::failed, .error = error});
       chunk_done(part.size());
     }
   }

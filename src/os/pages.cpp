@@ -4,18 +4,17 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
-#include <cstring>
 #include <string>
 #include <string_view>
 
 #include "os/faults.hpp"
+#include "os/mappings.hpp"
 #include "os/proc_text.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -52,16 +51,6 @@ constexpr unsigned long kPagemapScan = _IOWR('f', 16, ScanArguments);
 constexpr std::uint64_t kScanPresent = 1U << 3;
 constexpr std::uint64_t kScanSwapped = 1U << 4;
 constexpr std::uint64_t kScanHuge = 1U << 6;
-
-struct AddressRange {
-  std::uintptr_t begin;
-  std::uintptr_t end;
-};
-
-AddressRange pages_of(const std::byte* at, std::size_t bytes) noexcept {
-  const auto begin = reinterpret_cast<std::uintptr_t>(at);
-  return {round_down(begin, page_size()), round_up(begin + bytes, page_size())};
-}
 
 std::optional<PageStates> scan(int pagemap, AddressRange range) {
   std::array<ScanRegion, 256> regions;
@@ -109,24 +98,6 @@ std::optional<PageStates> read_entries(int pagemap, AddressRange range) {
   return states;
 }
 
-Transferred copy_populated(std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
-  const std::span<std::byte> pages = pages_around({const_cast<std::byte*>(from), bytes});
-  const int error = populate(pages.data(), pages.size(), Access::read);
-  if (error != 0) return {0, error};
-  std::memcpy(to, from, bytes);
-  return {bytes, 0};
-}
-
-/// Parses the first line of a mapping in smaps: "7f00a000-7f00b000 rw-p …".
-std::optional<AddressRange> mapping_of(std::string_view line) {
-  const std::size_t dash = line.find('-');
-  if (dash == std::string_view::npos) return std::nullopt;
-  const auto begin = parse<std::uintptr_t>(line.substr(0, dash), 16);
-  const auto end = parse<std::uintptr_t>(line.substr(dash + 1), 16);
-  if (!begin || !end) return std::nullopt;
-  return AddressRange{*begin, *end};
-}
-
 /// The sum of the values for some keys of /proc/self/smaps over all mappings that overlap a range.
 /// Each value counts at most as much as the mapping overlaps.
 std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
@@ -138,8 +109,8 @@ std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
   std::size_t sum = 0;
   any_part(text, '\n', [&](std::string_view line) {
     if (const auto mapping = mapping_of(line)) {
-      const std::uintptr_t from = std::max(begin, mapping->begin);
-      const std::uintptr_t to = std::min(begin + bytes, mapping->end);
+      const std::uintptr_t from = std::max(begin, mapping->addresses.begin);
+      const std::uintptr_t to = std::min(begin + bytes, mapping->addresses.end);
       overlap = from < to ? to - from : 0;
       return false;
     }
@@ -259,39 +230,6 @@ int place_on_nodes(std::byte* at, std::size_t bytes, NodePolicy policy,
   return errno_of("mbind", [&] {
     return ::syscall(SYS_mbind, at, bytes, mode, mask.data(), mask.size() * kBits + 1, 0U);
   });
-}
-
-int touch_pages(std::byte* at, std::size_t bytes) noexcept {
-  const AddressRange range = pages_of(at, bytes);
-  std::array<char, IOV_MAX> sink;
-  std::array<iovec, IOV_MAX> pages;
-  for (std::uintptr_t page = range.begin; page < range.end;) {
-    const std::size_t count = std::min(pages.size(), (range.end - page) / page_size());
-    for (std::size_t i = 0; i < count; ++i) {
-      pages[i] = {.iov_base = reinterpret_cast<void*>(page + i * page_size()), .iov_len = 1};
-    }
-    const iovec into = {.iov_base = sink.data(), .iov_len = count};
-    if (const int error = injected("process_vm_readv")) return error;
-    const ssize_t got = ::process_vm_readv(::getpid(), &into, 1, pages.data(), count, 0);
-    if (got < 0) return errno;
-    if (static_cast<std::size_t>(got) < count) return EFAULT;
-    page += count * page_size();
-  }
-  return 0;
-}
-
-Transferred copy_readable(std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
-  for (std::size_t done = 0; done < bytes;) {
-    if (const int error = injected("process_vm_readv")) return {done, error};
-    const iovec into = {.iov_base = to + done, .iov_len = bytes - done};
-    const iovec source = {.iov_base = const_cast<std::byte*>(from + done), .iov_len = bytes - done};
-    const ssize_t got = ::process_vm_readv(::getpid(), &into, 1, &source, 1, 0);
-    if (got < 0 && (errno == EPERM || errno == ENOSYS)) return copy_populated(to, from, bytes);
-    if (got < 0) return {done, errno};
-    if (got == 0) return {done, EFAULT};
-    done += static_cast<std::size_t>(got);
-  }
-  return {bytes, 0};
 }
 
 }  // namespace tapedeck::internal::os

@@ -54,14 +54,4 @@ enum class NodePolicy : std::uint8_t { bind, interleave };
 [[nodiscard]] int place_on_nodes(std::byte* at, std::size_t bytes, NodePolicy policy,
                                  std::span<const unsigned> nodes);
 
-/// Maps the pages of a range as reading a byte of each would, but gives EFAULT instead of SIGBUS.
-/// For kernels without MADV_POPULATE_READ. Returns errno.
-[[nodiscard]] int touch_pages(std::byte* at, std::size_t bytes) noexcept;
-
-/// Copies bytes that may no longer exist, such as those of a mapped file that was truncated. It
-/// copies as many bytes as can be read and then gives EFAULT instead of SIGBUS. If the kernel
-/// refuses such copies (process_vm_readv), only bytes that are missing when it starts give EFAULT.
-[[nodiscard]] Transferred copy_readable(std::byte* to, const std::byte* from,
-                                        std::size_t bytes) noexcept;
-
 }  // namespace tapedeck::internal::os

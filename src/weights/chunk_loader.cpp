@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "os/fault_in.hpp"
 #include "os/file.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
@@ -76,19 +77,17 @@ bool ChunkLoader::begin(const WeightsChunk& chunk) {
 
 void ChunkLoader::map(const WeightsChunk& chunk) {
   const std::span<std::byte> pages = os::pages_around(chunk.memory);
-  const char* call = "madvise";
-  int error = os::populate(pages.data(), pages.size(), os::Access::read);
-  if (error == EINVAL) {  // Linux before 5.14
-    call = "process_vm_readv";
-    error = os::touch_pages(pages.data(), pages.size());
-  }
+  const int error = os::fault_in(pages.data(), pages.size(), os::Access::read);
   if (error == 0) return;
   const std::string& path = state_.path_of(*chunk.segment);
   if (error == EFAULT && chunk.segment->way == Way::map) {
     explain_fault(state_.descriptor_of(*chunk.segment), path, chunk);
   }
-  throw SystemError(
-      {.call = call, .number = error, .path = path, .bytes = pages.size(), .offset = chunk.begin});
+  throw SystemError({.call = "madvise",
+                     .number = error,
+                     .path = path,
+                     .bytes = pages.size(),
+                     .offset = chunk.begin});
 }
 
 void ChunkLoader::read(const WeightsChunk& chunk, std::uint64_t from) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Block::warm. warm_budget_test.cpp tests its limits.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "base/most.hpp"
+#include "base/thrown.hpp"
 #include "memory/pattern.hpp"
 #include "os/faults.hpp"
 #include "os/self.hpp"
@@ -187,10 +189,7 @@ class OnePageManyTimes {
 };
 
 // A page that is touched during a write keeps what was written.
-TEST(WarmByTouching, DisturbsNoWriter) {
-  const std::uint64_t populate = first_populate();
-  const OnePageManyTimes pages;
-  Block block = Block::borrow(pages.span());
+void expect_undisturbed_writer(Block& block, std::uint64_t populate, int rounds) {
   const std::atomic_ref word(reinterpret_cast<unsigned char&>(*block.data()));
   std::atomic<bool> done{false};
   std::atomic<bool> started{false};
@@ -202,7 +201,7 @@ TEST(WarmByTouching, DisturbsNoWriter) {
     }
   });
   while (!started) std::this_thread::yield();
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     const os::InjectFault fault(populate, EINVAL);
     EXPECT_TRUE(block.warm(0, block.size(), {.threads = 1}));
     EXPECT_STREQ(os::InjectFault::victim(), "madvise");
@@ -210,6 +209,55 @@ TEST(WarmByTouching, DisturbsNoWriter) {
   done = true;
   writer.join();
   EXPECT_EQ(word.load(), static_cast<unsigned char>(writes % 256));
+}
+
+TEST(WarmByTouching, DisturbsNoWriterOfSharedMemory) {
+  const std::uint64_t populate = first_populate();
+  const OnePageManyTimes pages;
+  Block block = Block::borrow(pages.span());
+  expect_undisturbed_writer(block, populate, 20);
+}
+
+// Private memory is written to, by an atomic operation.
+TEST(WarmByTouching, DisturbsNoWriterOfPrivateMemory) {
+  const std::uint64_t populate = first_populate();
+  Block block = committed_block(kPage);
+  expect_undisturbed_writer(block, populate, 1000);
+}
+
+struct Unwritable {
+  const char* name;
+  int protection;
+  std::size_t mapped;  ///< Pages, of 4.
+  int error;           ///< 0: it is read instead.
+};
+
+// MADV_POPULATE_WRITE gives EINVAL for these, as it does on kernels that lack it.
+TEST(Warm, BorrowedMemoryThatCannotBeWrittenIsReadOrRefused) {
+  for (const Unwritable& row : {Unwritable{"read-only", PROT_READ, 4, 0},
+                                Unwritable{"without access", PROT_NONE, 4, EACCES},
+                                Unwritable{"read-only, then unmapped", PROT_READ, 3, ENOMEM}}) {
+    SCOPED_TRACE(row.name);
+    Block below = committed_block(4 * kPage);
+    Pattern(1).write(below.data(), 2 * kPage);
+    ASSERT_EQ(::mprotect(below.data(), 4 * kPage, row.protection), 0);
+    if (row.mapped != 4) {
+      ASSERT_EQ(::munmap(below.data() + row.mapped * kPage, kPage), 0);
+    }
+    Block block = Block::borrow({below.data(), 4 * kPage});
+    const WarmResult result = block.warm(0, 4 * kPage);
+    EXPECT_EQ(result.end, row.error == 0 ? WarmEnd::complete : WarmEnd::failed);
+    EXPECT_EQ(result.error, row.error);
+    EXPECT_EQ(result.warmed, row.error == 0 ? 4 * kPage : 0U);
+    if (row.error == 0) {
+      EXPECT_EQ(result.present.value_or(4 * kPage), 4 * kPage);
+      EXPECT_TRUE(Pattern(1).is_at(block.data(), 2 * kPage));
+    } else {
+      const auto error = thrown<SystemError>([&] { result.or_throw("warming"); });
+      EXPECT_EQ(error.number(), row.error);
+      EXPECT_NE(error.advice(), "");
+    }
+  }
 }
 
 TEST(Warm, TellsWhatTheKernelRefused) {

@@ -109,28 +109,6 @@ TEST(CachedFileBytes, FollowThePageCache) {
   EXPECT_LT(os::cached_file_bytes(file.descriptor.get(), 0, size).value(), size);
 }
 
-TEST(TouchPages, BringsThemIn) {
-  const TempFolder folder;
-  const std::size_t size = 3000 * kPage;  // more than one call takes
-  const os::Opened file = os::open(folder.write("f", std::string(size, 'x')), os::OpenFor::reading);
-  const Addresses range(size);
-  ASSERT_EQ(os::map_shared(file.descriptor.get(), size, os::Access::read, range.at()).error, 0);
-  EXPECT_EQ(os::touch_pages(range.at(), size), 0);
-  EXPECT_EQ(os::page_states(range.at(), size).present.value_or(size), size);
-}
-
-// At addresses where reading would raise SIGBUS.
-TEST(TouchPages, SaysWhatIsBehindTheEndOfAFile) {
-  const TempFolder folder;
-  const std::size_t size = 8 * kPage;
-  const auto path = folder.write("f", std::string(size, 'x'));
-  const os::Opened file = os::open(path, os::OpenFor::reading);
-  const Addresses range(size);
-  ASSERT_EQ(os::map_shared(file.descriptor.get(), size, os::Access::read, range.at()).error, 0);
-  std::filesystem::resize_file(path, kPage);
-  EXPECT_EQ(os::touch_pages(range.at(), size), EFAULT);
-}
-
 /// A mapped memory file of 5000 pages, four of which were written through another mapping.
 class CachedPages : public ::testing::Test {
  protected:

@@ -61,6 +61,7 @@ struct Mapping {
   std::string access;               ///< "rw-p"
   std::set<std::string> flags{};    ///< VmFlags
   std::size_t kernel_page_kib = 0;  ///< KernelPageSize
+  std::size_t anonymous_kib = 0;    ///< Anonymous
 };
 
 [[nodiscard]] inline bool is_mapping_head(const std::string& line) {
@@ -90,6 +91,8 @@ struct Mapping {
       all.back().flags = {std::istream_iterator<std::string>(words), {}};
     } else if (line.starts_with("KernelPageSize:")) {
       all.back().kernel_page_kib = std::stoull(line.substr(15));
+    } else if (line.starts_with("Anonymous:")) {
+      all.back().anonymous_kib = std::stoull(line.substr(10));
     }
   }
   std::erase_if(all,

@@ -109,7 +109,10 @@ class Block {
   /// Makes the committed pages of `[offset, offset + bytes)` resident, in parallel and without
   /// changing a byte (by MADV_POPULATE_WRITE, or _READ for files; by touching the pages if the
   /// kernel has neither). Before each chunk it checks the memory budget of the host and the cgroup,
-  /// because a process that exceeds its cgroup's limit is killed by the kernel.
+  /// because a process that exceeds its cgroup's limit is killed by the kernel. Borrowed memory
+  /// that cannot be written is read. What cannot be brought in is never a signal: the result has
+  /// failed, with EACCES for memory without access, EFAULT behind the end of a mapped file, and
+  /// ENOMEM for addresses that are not mapped or if memory ran out.
   /// @throws InvalidArgument if the range is not committed; whatever `options.progress` throws.
   [[nodiscard]] WarmResult warm(std::size_t offset, std::size_t bytes,
                                 const WarmOptions& options = {});

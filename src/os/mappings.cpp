@@ -1,0 +1,43 @@
+#include "os/mappings.hpp"
+
+#include <algorithm>
+
+#include "os/proc_text.hpp"
+#include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
+
+namespace tapedeck::internal::os {
+namespace {
+
+/// Removes the first word of a line and returns it.
+std::string_view take_word(std::string_view& line) {
+  const std::string_view word = line.substr(0, line.find(' '));
+  line.remove_prefix(std::min(word.size() + 1, line.size()));
+  return word;
+}
+
+}  // namespace
+
+AddressRange pages_of(const std::byte* at, std::size_t bytes) noexcept {
+  const auto begin = reinterpret_cast<std::uintptr_t>(at);
+  return {round_down(begin, page_size()), round_up(begin + bytes, page_size())};
+}
+
+std::optional<Mapping> mapping_of(std::string_view line) {
+  const std::string_view addresses = take_word(line);
+  const std::size_t dash = addresses.find('-');
+  if (dash == std::string_view::npos) return std::nullopt;
+  const auto begin = parse<std::uintptr_t>(addresses.substr(0, dash), 16);
+  const auto end = parse<std::uintptr_t>(addresses.substr(dash + 1), 16);
+  const std::string_view access = take_word(line);
+  if (!begin || !end || access.size() != 4) return std::nullopt;
+  static_cast<void>(take_word(line));  // the offset
+  static_cast<void>(take_word(line));  // the device
+  return Mapping{.addresses = {*begin, *end},
+                 .readable = access[0] == 'r',
+                 .writable = access[1] == 'w',
+                 .shared = access[3] == 's',
+                 .of_file = take_word(line) != "0"};
+}
+
+}  // namespace tapedeck::internal::os

@@ -1,0 +1,38 @@
+/// @file
+/// The mappings of this process, as /proc/self/maps and smaps list them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::internal::os {
+
+struct AddressRange {
+  std::uintptr_t begin;
+  std::uintptr_t end;
+};
+
+/// The addresses of the whole pages that contain a range.
+[[nodiscard]] AddressRange pages_of(const std::byte* at, std::size_t bytes) noexcept;
+
+struct Mapping {
+  AddressRange addresses{};
+  bool readable = false;
+  bool writable = false;
+  bool shared = false;
+  bool of_file = false;  ///< Including memory files; otherwise it is anonymous.
+
+  [[nodiscard]] bool contains(std::uintptr_t address) const noexcept {
+    return addresses.begin <= address && address < addresses.end;
+  }
+};
+
+/// Parses the first line of a mapping, "7f00a000-7f00b000 rw-p 00000000 fe:00 1234 /path";
+/// `nullopt` for any other line.
+[[nodiscard]] std::optional<Mapping> mapping_of(std::string_view line);
+
+}  // namespace tapedeck::internal::os
