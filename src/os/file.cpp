@@ -3,11 +3,13 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <initializer_list>
 #include <system_error>
@@ -95,10 +97,11 @@ FileFacts facts(const std::filesystem::path& path) noexcept {
   return error == 0 ? facts_of(status) : FileFacts{.error = error};
 }
 
-OpenedFile open_file(const std::filesystem::path& path) {
+OpenedFile open_file(const std::filesystem::path& path, std::size_t descriptors) {
   Opened opened = open(path, OpenFor::reading);
   if (opened.error != 0) {
-    throw SystemError({.call = opened.call, .number = opened.error, .path = path.string()});
+    throw SystemError({.call = opened.call, .number = opened.error, .path = path.string()},
+                      advice_to_open(opened.error, descriptors));
   }
   const FileFacts found = facts(opened.descriptor.get());
   if (found.error != 0) {
@@ -130,6 +133,21 @@ FileSystem file_system(int descriptor) {
 void read_ahead(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept {
   static_cast<void>(::posix_fadvise(descriptor, static_cast<off_t>(offset),
                                     static_cast<off_t>(bytes), POSIX_FADV_WILLNEED));
+}
+
+void drop_cached(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept {
+  static_cast<void>(::posix_fadvise(descriptor, static_cast<off_t>(offset),
+                                    static_cast<off_t>(bytes), POSIX_FADV_DONTNEED));
+}
+
+std::string advice_to_open(int error, std::size_t more) {
+  if (error == ENFILE)
+    return "the host has reached /proc/sys/fs/file-max; close files, or raise it";
+  rlimit limit{};
+  if (error != EMFILE || ::getrlimit(RLIMIT_NOFILE, &limit) != 0) return {};
+  return "this process may have " + std::to_string(limit.rlim_cur) +
+         " files open and needs up to " + std::to_string(more) +
+         " more; raise the limit (ulimit -n " + std::to_string(limit.rlim_cur + more) + ")";
 }
 
 int rename_file(const std::filesystem::path& from, const std::filesystem::path& to) noexcept {

@@ -39,7 +39,8 @@ struct OpenedFile {
 };
 
 /// Opens a file for reading. @throws SystemError
-[[nodiscard]] OpenedFile open_file(const std::filesystem::path& path);
+/// @param descriptors  how many descriptors the caller needs for this and what follows
+[[nodiscard]] OpenedFile open_file(const std::filesystem::path& path, std::size_t descriptors = 1);
 /// Opens a regular file for reading.
 /// @throws SystemError; InvalidArgument if it is not a regular file.
 [[nodiscard]] OpenedFile open_regular_file(const std::filesystem::path& path);
@@ -64,6 +65,14 @@ struct FileSystem {
   std::string name{};  ///< "ext4", "tmpfs"; for an unknown one its number.
 };
 [[nodiscard]] FileSystem file_system(int descriptor);
+
+/// Removes the clean pages of a range from the page cache that no process has mapped. Ignored where
+/// the file system has no page cache.
+void drop_cached(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept;
+
+/// What to do where the process or the host has no more descriptors; empty for other errors.
+/// @param more  how many the caller still needs
+[[nodiscard]] std::string advice_to_open(int error, std::size_t more = 1);
 
 /// Asks the kernel to read a range of a file ahead. Does not wait for it.
 void read_ahead(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept;

@@ -34,8 +34,8 @@ void require_whole(const TensorFile& file) {
       "copy or download it again");
 }
 
-os::Descriptor open_checked(const TensorFile& file) {
-  os::OpenedFile opened = os::open_file(file.path);
+os::Descriptor open_checked(const TensorFile& file, std::size_t descriptors) {
+  os::OpenedFile opened = os::open_file(file.path, descriptors);
   if (opened.facts.stamp != file.stamp) {
     throw FormatError({.path = file.path.string(), .fault = FormatFault::changed},
                       "the file was replaced after its header was read", "open the model again");
@@ -67,7 +67,8 @@ class Opener {
 
   void open_file(const TensorFile& file, std::size_t number) {
     internal::OpenFile& open = state_.open_files.emplace_back();
-    open.buffered = open_checked(file);
+    // Up to two for each file: one reads through the page cache, the other past it.
+    open.buffered = open_checked(file, 2 * (state_.directory.files().size() - number));
     WeightsFile& shown = state_.files.emplace_back();
     shown.path = file.path;
     shown.bytes = file.size;

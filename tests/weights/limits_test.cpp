@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Limits of a host or a user: addresses, locks, descriptors, memory, files of others. The request
 // is refused with an error beforehand, and the process is never killed.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -139,6 +140,8 @@ TEST_P(WeightsLimits, TooFewDescriptorsAreAnErrorThatNamesAFile) {
     EXPECT_EQ(error.call(), "open");
     EXPECT_EQ(error.number(), EMFILE);
     EXPECT_EQ(fs::path(error.path()).parent_path(), folder_.path());
+    EXPECT_THAT(error.advice(), ::testing::HasSubstr("may have 60 files open"));
+    EXPECT_THAT(error.advice(), ::testing::HasSubstr("ulimit -n"));
   });
 }
 
