@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "os/fault_in.hpp"
 
 #include <sys/uio.h>

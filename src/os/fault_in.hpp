@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Accesses to memory whose pages may be missing or protected. They give errno where an ordinary
 /// access would raise a signal.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The mappings of this process, as /proc/self/maps and smaps list them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory that may be missing or protected is brought in, or gives errno; it never raises a signal.
 #include "os/fault_in.hpp"
 
