@@ -33,6 +33,10 @@ int report(const ReportArguments& arguments) {
     file.put_in_place();
     tell(fmt::format("{}: {}\n", printable(arguments.out), to_iec(page.size())));
   }
+  if (recording.missing_lines != 0) {
+    tell(fmt::format("{} is cut off: {} samples and marks are missing at its end\n",
+                     printable(arguments.recording), recording.missing_lines));
+  }
   const Advice advice = advise(recording);
   if (!advice.text.empty()) tell(advice.text + "\n");
   for (const TapeAdvice& tape : advice.tapes) tell(tape.text + "\n");

@@ -77,6 +77,14 @@ TEST_F(Report, HasTheCommandLineAsAShellTakesIt) {
                    recording_));
 }
 
+TEST_F(Report, IsMadeFromARecordingThatIsCutOff) {
+  std::filesystem::resize_file(recording_, std::filesystem::file_size(recording_) - 37);
+  const Ran ran = run({"report", recording_, "-o", page_});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_NE(ran.err.find(recording_ + " is cut off: "), std::string::npos) << ran.err;
+  EXPECT_NE(content_of(page_).find(" are missing at the end of the recording"), std::string::npos);
+}
+
 TEST_F(Report, RefusesWhatItCannotReadOrWrite) {
   const std::string folder = folder_.path();
   EXPECT_TRUE(refuses(run({"report", recording_, "-o", folder + "/no/page"}),

@@ -42,15 +42,19 @@ class RecordingLine {
     return bytes.empty() || bytes[0] == std::byte{'{'};
   }
 
-  /// @throws SystemError; FormatError if the line is incomplete or not a JSON object.
-  void read_object() {
+  /// Returns false, and reads no object, if the file ends inside the line.
+  /// @throws SystemError; FormatError if the line is not a JSON object.
+  [[nodiscard]] bool read_object() {
     begin_ = file_.offset();
     text_.clear();
-    while (take_until_newline()) continue;
+    while (!take_until_newline()) {
+      if (!has_more()) return false;
+    }
     require_format(!internal::is_nested_deeper(text_, kDeepest), "", malformed,
                    "a line is nested too deeply");
     object_ = json::parse(text_, nullptr, false);
     require_format(object_.is_object(), "", malformed, "a line is not a JSON object");
+    return true;
   }
 
   [[nodiscard]] const json& object() const noexcept { return object_; }
@@ -86,23 +90,22 @@ class RecordingLine {
     file_.throw_format_error({.offset = begin_, .field = field, .fault = fault}, message,
                              kRecordAgain);
   }
-  [[noreturn]] void throw_cut_off(const std::string& message) const {
+  [[noreturn]] void throw_cut_off() const {
     file_.throw_format_error({.offset = file_.size(), .fault = cut_off},
-                             "the file is truncated: " + message, kRecordAgain);
+                             "the file is truncated inside its first line", kRecordAgain);
   }
 
  private:
-  /// Appends bytes to the line's text. Returns false after the newline, which is not appended.
+  /// Appends bytes to the line's text. Returns true after the newline, which is not appended.
   bool take_until_newline() {
     const std::span<const std::byte> bytes = file_.peek();
-    if (bytes.empty()) throw_cut_off("the last line has no newline");
     const std::string_view some(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     const std::size_t newline = some.find('\n');
     text_ += some.substr(0, newline);
     require_format(text_.size() <= kLongestLine, "", out_of_range, "a line has more than 32 MiB");
     const bool ended = newline != std::string_view::npos;
     file_.skip(ended ? newline + 1 : some.size(), "a line");
-    return !ended;
+    return ended;
   }
 
   internal::FileReader file_;
@@ -111,25 +114,22 @@ class RecordingLine {
   json object_;
 };
 
-/// Reads a recording line by line.
+/// Reads a recording line by line, as far as its lines are whole.
 class RecordingReader : RecordingLine {
  public:
   explicit RecordingReader(const std::filesystem::path& path) : RecordingLine(path) {}
 
   Recording read() {
     read_first();
-    while (has_more()) read_line();
-    if (lines_ != announced_) {
-      throw_cut_off(std::to_string(lines_) + " lines follow the first, but it announces " +
-                    std::to_string(announced_));
-    }
+    while (has_more() && read_object()) read_line();
+    recording_.missing_lines = announced_ - lines_;
     return std::move(recording_);
   }
 
  private:
   void read_first() {
     require_recording(may_be_object());
-    read_object();
+    if (!read_object()) throw_cut_off();
     const json& first = object();
     require_recording(first.value("schema", json()) == kRecordingSchema);
     const std::uint64_t version = number(first, "version");
@@ -211,7 +211,6 @@ class RecordingReader : RecordingLine {
   }
 
   void read_line() {
-    read_object();
     const json& line = object();
     require_format(++lines_ <= announced_, "lines", contradictory,
                    "it has more lines than it announces");

@@ -45,7 +45,7 @@ std::string first_line(const Recording& recording) {
                   {"gpus", recording.gpus},
                   {"figures", words::names(recording.gpus)},
                   {"regions", std::move(regions)},
-                  {"lines", recording.samples() + recording.marks.size()},
+                  {"lines", recording.samples() + recording.marks.size() + recording.missing_lines},
                   {"taken", recording.taken}});
 }
 

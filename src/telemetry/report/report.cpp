@@ -80,7 +80,11 @@ void set_header(Object& page, const Contents& contents) {
                {"passes", std::to_string(contents.newest.passes)},
                {"conversations", std::to_string(contents.newest.conversations)},
                {"longest", std::to_string(internal::longest_talk(contents.newest))}});
-  if (lost != 0) page["lost"] = std::to_string(lost);
+  // Of the lines that are cut off, any number may be samples.
+  const std::uint64_t missing = recording.missing_lines;
+  if (lost > missing)
+    page["lost"] = (missing == 0 ? "" : "at least ") + std::to_string(lost - missing);
+  if (missing != 0) page["missing"] = std::to_string(missing);
 }
 
 void set_advice(Object& page, const Contents& contents) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -21,6 +22,7 @@ namespace tapedeck::tests {
 namespace {
 
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::Property;
 using ::testing::Throws;
 
@@ -180,12 +182,28 @@ TEST(Recording, LeavesPhasesOpenUntilItsEnd) {
   EXPECT_EQ(Recording().end(), 0U);
 }
 
-TEST_F(ReadRecording, RefusesOneThatIsCutOffAnywhere) {
-  for (std::size_t bytes = 0; bytes < text_.size(); ++bytes) {
-    const bool near_an_end = text_.find('\n', bytes - std::min<std::size_t>(bytes, 2)) < bytes + 2;
+TEST_F(ReadRecording, IsReadUpToItsLastWholeLineWhereItIsCutOff) {
+  const std::size_t first = text_.find('\n') + 1;
+  for (std::size_t bytes = first; bytes <= text_.size(); ++bytes) {
+    const bool near_an_end = text_.find('\n', bytes - 2) < bytes + 2;
     if (bytes % 17 != 0 && !near_an_end) continue;
+    const std::string part = text_.substr(0, bytes);
+    const Recording recording = read(part);
+    const auto whole = static_cast<std::uint64_t>(std::ranges::count(part, '\n'));
+    EXPECT_EQ(recording.samples() + recording.marks.size(), whole - 1) << bytes;
+    EXPECT_EQ(recording.missing_lines, lines_.size() - whole) << bytes;
+    std::ostringstream again;
+    recording.write(again);
+    EXPECT_EQ(again.str(), part.substr(0, part.rfind('\n') + 1));
+  }
+}
+
+TEST_F(ReadRecording, RefusesOneThatIsCutOffInsideItsFirstLine) {
+  const std::size_t first = text_.find('\n');
+  for (std::size_t bytes = 0; bytes <= first; bytes += bytes + 17 < first ? 17 : 1) {
     EXPECT_THAT([&] { static_cast<void>(read(text_.substr(0, bytes))); },
-                Throws<FormatError>(Property(&FormatError::offset, bytes)));
+                Throws<FormatError>(AllOf(Property(&FormatError::offset, bytes),
+                                          Property(&FormatError::fault, cut_off))));
   }
 }
 
@@ -238,7 +256,6 @@ TEST_F(ReadRecording, RefusesHostileFigures) {
       {0, "/version", kRecordingVersion - 1, 0, "version", not_this_format},
       {0, "/version", kRecordingVersion + 1, 0, "version", not_this_format},
       {2, "/t", UINT64_MAX, 3, "t", contradictory},  // the next line is earlier
-      {0, "/lines", UINT64_MAX, lines_.size(), "", cut_off},
       {0, "/lines", 10, 11, "lines", contradictory},
       {1, "/figures", json::array(), 1, "figures", contradictory},
       {1, "/figures", 7, 1, "figures", wrong_type},
@@ -264,6 +281,8 @@ TEST_F(ReadRecording, RefusesHostileFigures) {
     expect_refused(with_value(one.line, one.pointer, one.value), one.refused_at, one.field,
                    one.fault);
   }
+  EXPECT_EQ(read(with_value(0, "/lines", UINT64_MAX)).missing_lines,
+            UINT64_MAX - (lines_.size() - 1));
   EXPECT_NO_THROW(static_cast<void>(read(with_value(1, "/text", "[[[[[[[[[{\\\"[["))));
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -224,6 +225,32 @@ TEST(Report, HasTheValuesThatTheChartsShow) {
   EXPECT_EQ(data["charts"][1]["in_use"], nlohmann::json({"3 MiB", "1 MiB"}));
   EXPECT_EQ(data["charts"][1]["committed"], nlohmann::json({"4 MiB", "4 MiB"}));
   EXPECT_EQ(data["charts"][1]["peak"], nlohmann::json({"3 MiB", "3 MiB"}));
+}
+
+// Any number of the missing lines may be samples, so fewer of the others may have been dropped.
+TEST(Report, SaysThatItsRecordingIsCutOff) {
+  struct Row {
+    std::uint64_t taken;
+    std::uint64_t missing;
+    std::string samples;
+  };
+  for (const Row& row :
+       {Row{.taken = 1, .missing = 0, .samples = "1"},
+        Row{.taken = 5, .missing = 0, .samples = "1 (and 4 older ones that were dropped)"},
+        Row{.taken = 5, .missing = 3, .samples = "1 (and at least 1 older ones that were dropped)"},
+        Row{.taken = 4, .missing = 3, .samples = "1"}}) {
+    Layout layout(kSizes);
+    Recorder recorder(layout);
+    recorder.sample();
+    Recording recording = recorder.recording();
+    recording.taken = row.taken;
+    recording.missing_lines = row.missing;
+    const std::string page = report_html(recording);
+    EXPECT_EQ(element_of(page, "samples"), "id=\"samples\">" + row.samples + "</dd></div>");
+    EXPECT_EQ(page.find("<strong>3 samples and marks are missing at the end of the recording") !=
+                  std::string::npos,
+              row.missing == 3);
+  }
 }
 
 TEST(Report, HasABoundedSizeWhateverTheTextsAre) {

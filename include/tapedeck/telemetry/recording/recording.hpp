@@ -92,6 +92,9 @@ struct Recording {
   RecordedRun run{};        ///< Clear here what must not be written, such as the host's name.
   std::size_t gpus = 0;     ///< Devices of the layout, at most `kMostGpus`.
   std::uint64_t taken = 0;  ///< Samples ever taken, including those that were overwritten.
+  /// Samples and marks that the file announces and lacks, because it is cut off: the process that
+  /// wrote it was killed, or the disk was full. All that it has is older than these.
+  std::uint64_t missing_lines = 0;
   std::vector<RecordedRegion> regions{};
   std::vector<RecordedMark> marks{};   ///< In the order of their times.
   std::vector<std::uint64_t> words{};  ///< All samples, packed; `sample` unpacks one.
@@ -126,9 +129,10 @@ struct Recording {
 
 /// Reads what `Recording::write` wrote in this version of the format. Fields that the file lacks
 /// are 0, and unknown ones are ignored. The memory needed depends on what the file contains, not on
-/// what it claims.
+/// what it claims. A file that is cut off is read up to its last whole line, and
+/// `Recording::missing_lines` is what it lacks.
 /// @throws SystemError if the file cannot be read; FormatError, with the byte, if it is not a
-/// recording, has another version, or is damaged or truncated.
+/// recording, has another version, is damaged, or is cut off inside its first line.
 [[nodiscard]] Recording read_recording(const std::filesystem::path& path);
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
