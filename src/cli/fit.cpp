@@ -22,7 +22,7 @@
 namespace tapedeck::cli {
 namespace {
 
-constexpr int kNothingFits = 3;
+constexpr int kNothingFits = 3;  // also if this is unknown
 
 struct FitArguments : PlanArguments {
   std::optional<std::uint64_t> gpu_memory;
@@ -152,11 +152,12 @@ std::string device_text(const DeviceBudget& device) {
 
 std::string fit_as_text(const Model& model, const HostBudget& host,
                         const std::optional<DeviceBudget>& device,
-                        const std::vector<FitChoice>& choices) {
+                        const std::vector<FitChoice>& choices,
+                        const std::vector<std::string>& warnings) {
   std::string text = model_text(model) + fmt::format("host      {} left, limited by {}\n",
                                                      to_iec(host.available), host.limit);
   if (device) text += device_text(*device);
-  text += warnings_text(choices.front().warnings) + '\n';
+  text += warnings_text(warnings) + '\n';
   for (std::size_t i = 0; i < choices.size(); ++i) {
     text += choice_text(i + 1, choices[i], device ? device->name : "", host.limit);
   }
@@ -165,7 +166,8 @@ std::string fit_as_text(const Model& model, const HostBudget& host,
 
 std::string fit_as_json(const FitArguments& arguments, const Model& model, const HostBudget& host,
                         const std::optional<DeviceBudget>& device,
-                        const std::vector<FitChoice>& choices) {
+                        const std::vector<FitChoice>& choices,
+                        const std::vector<std::string>& warnings) {
   nlohmann::ordered_json json = {{"schema", kPlanSchema},
                                  {"model", model_json(model)},
                                  {"host", {{"available", host.available}, {"limit", host.limit}}}};
@@ -177,7 +179,7 @@ std::string fit_as_json(const FitArguments& arguments, const Model& model, const
   if (arguments.least_tokens_per_second) {
     json["least_tokens_per_second"] = *arguments.least_tokens_per_second;
   }
-  json["warnings"] = choices.front().warnings;
+  json["warnings"] = warnings;
   json["choices"] = json_list(choices, choice_json);
   return json_text(json);
 }
@@ -243,25 +245,33 @@ int fit(const FitArguments& arguments) {
   const std::optional<DeviceBudget> device = device_of(arguments);
   require_device_for_rates(arguments, device);
   const FitOptions least = {arguments.least_tokens_per_second.value_or(0)};
-  const auto print = [&](const std::vector<FitChoice>& choices) {
-    Output().write(arguments.json ? fit_as_json(arguments, model, host, device, choices)
-                                  : fit_as_text(model, host, device, choices));
+  const auto print = [&](const std::vector<FitChoice>& choices,
+                         const std::vector<std::string>& warnings) {
+    Output().write(arguments.json ? fit_as_json(arguments, model, host, device, choices, warnings)
+                                  : fit_as_text(model, host, device, choices, warnings));
   };
   try {
-    print(tapedeck::fit(model, arguments.options, host, device, least));
+    const std::vector<FitChoice> choices =
+        tapedeck::fit(model, arguments.options, host, device, least);
+    print(choices, choices.front().warnings);
     return 0;
   } catch (const NothingFits& nothing) {
-    print(nothing.choices());
+    print(nothing.choices(), nothing.choices().front().warnings);
     tell_error(nothing.what());
-    return kNothingFits;
+  } catch (const UnknownWeights& unknown) {
+    print({}, unknown.warnings());
+    tell_error(with_option_names(unknown.what()));
   }
+  return kNothingFits;
 }
 
 }  // namespace
 
 void add_fit(CLI::App& program, int& exit_code) {
-  CLI::App* command = program.add_subcommand(
-      "fit", "Ranks the ways to run a model on this host. The exit code is 3 if nothing fits.");
+  CLI::App* command = program.add_subcommand("fit",
+                                             "Ranks the ways to run a model on this host. The exit "
+                                             "code is 3 if nothing fits, or if this is"
+                                             " unknown because the sizes of the weights are.");
   auto arguments = std::make_shared<FitArguments>();
   add_plan_arguments(*command, *arguments);
   add_size(*command, "--gpu-memory", arguments->gpu_memory,

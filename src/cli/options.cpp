@@ -147,7 +147,7 @@ void add_json(CLI::App& command, bool& json) {
 }
 
 std::string with_option_names(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 8> names = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 9> names = {
       {{"PlanOptions::total_context", "--context"},
        {"PlanOptions::sequences", "--sequences"},
        {"PlanOptions::decode_batch", "--decode-batch"},
@@ -155,6 +155,7 @@ std::string with_option_names(std::string message) {
        {"PlanOptions::micro_batch", "--ubatch"},
        {"PlanOptions::rollback_states", "--rollback"},
        {"PlanOptions::weights_type", "--weights-type"},
+       {"PlanOptions::weights_bytes", "--weights-size"},
        {"PlanOptions::overhead", "--overhead"}}};
   for (const auto& [field, option] : names) {
     for (std::size_t at = 0; (at = message.find(field, at)) != std::string::npos;) {
@@ -198,6 +199,10 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
                   {{"on", true}, {"off", false}});
   add_text("--weights-type", "Type of the weight matrices [the model's own]", "TYPE",
            [&o](const std::string& text) { o.weights_type = type_of("--weights-type", text); });
+  add_size(command, "--weights-size", o.weights_bytes,
+           "Size of all weights, for a model whose files do not state it")
+      ->check(positive_number())
+      ->excludes("--weights-type");
   add_text(
       "--activation-type", "Type of the buffers of a pass [f16]", "TYPE",
       [&o](const std::string& text) { o.activation_type = type_of("--activation-type", text); });

@@ -73,7 +73,7 @@ void tell_error(std::string_view message);
 /// The member `schema` of the JSON that a command prints. It increases when a field changes its
 /// meaning, but not when fields are added.
 inline constexpr int kGpusSchema = 1;
-inline constexpr int kPlanSchema = 1;  ///< Also of `fit`.
+inline constexpr int kPlanSchema = 2;  ///< Also of `fit`.
 inline constexpr int kResidentSchema = 1;
 inline constexpr int kWarmSchema = 1;
 

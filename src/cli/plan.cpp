@@ -50,7 +50,7 @@ std::optional<StreamingPlan> streaming_of(const PlanOnlyArguments& a, const Mode
   StreamingPlan none_stays = plan_streaming(model, options);
   if (!a.gpu_memory) return none_stays;
   const Breakdown b = plan.breakdown();
-  const std::uint64_t beside = b.total - b.weights;
+  const std::uint64_t beside = b.history + b.scratch + b.overhead;
   const std::uint64_t weights = none_stays.least_bytes;
   const std::uint64_t needed = internal::fits(internal::CheckedSize(beside) + weights);
   if (needed > *a.gpu_memory) throw_too_little_memory(weights, b, needed, *a.gpu_memory);

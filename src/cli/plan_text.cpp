@@ -22,6 +22,7 @@ namespace tapedeck::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using internal::number_json;
 
 std::string layer_kind(const LayerShape& layer) {
   constexpr std::array attentions = {"", "full", "window {}", "chunk {}", "latent {}"};
@@ -74,8 +75,9 @@ std::uint64_t parameters_of(const Model& model) {
 }
 
 // A line of a table: "weights           1.2 GiB   290 regions".
-std::string size_line(std::string_view name, std::uint64_t bytes, const std::string& note = {}) {
-  return fmt::format("{:<14}{:>11}{}{}\n", name, to_iec(bytes), note.empty() ? "" : "   ", note);
+std::string size_line(std::string_view name, std::optional<std::uint64_t> bytes,
+                      const std::string& note = {}) {
+  return fmt::format("{:<14}{:>11}{}{}\n", name, size_text(bytes), note.empty() ? "" : "   ", note);
 }
 
 // Bytes of the device's regions by their kind.
@@ -194,7 +196,9 @@ std::string plan_text(const Plan& plan, const PlanOptions& options) {
   text += size_line("  prefill", b.prefill,
                     plan.peak_stage.empty() ? "" : "peak at the stage: " + plan.peak_stage);
   text += size_line("overhead", b.overhead);
-  text += size_line("total", b.total);
+  text +=
+      size_line("total", b.total,
+                b.total ? "" : to_iec(b.history + b.scratch + b.overhead) + " without the weights");
   return text + warnings_text(plan.warnings);
 }
 
@@ -216,8 +220,8 @@ std::string ranks_text(const RankPlan& plan) {
                                  "history", "scratch", "total");
   for (std::size_t rank = 0; rank < plan.ranks.size(); ++rank) {
     const RankBytes& bytes = plan.ranks[rank];
-    text += fmt::format("{:<6}{:>11}{:>11}{:>11}{:>11}  {}{}\n", rank, to_iec(bytes.weights),
-                        to_iec(bytes.history), to_iec(bytes.scratch), to_iec(bytes.total),
+    text += fmt::format("{:<6}{:>11}{:>11}{:>11}{:>11}  {}{}\n", rank, size_text(bytes.weights),
+                        to_iec(bytes.history), to_iec(bytes.scratch), size_text(bytes.total),
                         bytes.kv_heads, rank == plan.largest ? "  (largest)" : "");
   }
   if (plan.replicates_kv_heads)
@@ -263,6 +267,7 @@ Json model_json(const Model& model) {
 
 Json plan_json(const Model& model, const Plan& plan) {
   const Breakdown b = plan.breakdown();
+  const auto extent = b.weights ? std::optional(plan.weights.bytes()) : std::nullopt;
   return {{"schema", kPlanSchema},
           {"model", model_json(model)},
           {"profile", plan.profile},
@@ -270,7 +275,7 @@ Json plan_json(const Model& model, const Plan& plan) {
           {"warnings", plan.warnings},
           {"talks", plan.talks},
           {"context", plan.context_per_talk},
-          {"weights", {{"bytes", b.weights}, {"extent", plan.weights.bytes()}}},
+          {"weights", {{"bytes", number_json(b.weights)}, {"extent", number_json(extent)}}},
           {"history",
            {{"bytes", b.history},
             {"kv", b.kv},
@@ -284,7 +289,7 @@ Json plan_json(const Model& model, const Plan& plan) {
             {"prefill_lower_bound", plan.prefill_lower_bound},
             {"peak_stage", plan.peak_stage}}},
           {"overhead", {{"bytes", b.overhead}}},
-          {"total", {{"bytes", b.total}}}};
+          {"total", {{"bytes", number_json(b.total)}}}};
 }
 
 Json regions_json(const Plan& plan, const std::optional<StreamingPlan>& streaming) {
@@ -297,8 +302,12 @@ Json regions_json(const Plan& plan, const std::optional<StreamingPlan>& streamin
 
 Json ranks_json(const RankPlan& plan) {
   const auto rank_json = [](const RankBytes& bytes) -> Json {
-    return {{"weights", bytes.weights},   {"history", bytes.history}, {"scratch", bytes.scratch},
-            {"overhead", bytes.overhead}, {"total", bytes.total},     {"kv_heads", bytes.kv_heads}};
+    return {{"weights", number_json(bytes.weights)},
+            {"history", bytes.history},
+            {"scratch", bytes.scratch},
+            {"overhead", bytes.overhead},
+            {"total", number_json(bytes.total)},
+            {"kv_heads", bytes.kv_heads}};
   };
   return {{"largest", plan.largest},
           {"replicates_kv_heads", plan.replicates_kv_heads},
@@ -318,7 +327,7 @@ Json streaming_json(const Model& model, const Plan& plan, const StreamingPlan& s
           {"staging_buffers", streaming.staging.regions().size()},
           {"token_bytes", streaming.token_bytes},
           {"one_slot", streaming.one_slot_bytes},
-          {"closed_form", internal::number_json(closed_form(model.shape, plan))}};
+          {"closed_form", number_json(closed_form(model.shape, plan))}};
 }
 
 }  // namespace tapedeck::cli

@@ -84,6 +84,12 @@ std::string advice_for(const std::vector<FitChoice>& choices) {
   return text + (text.empty() ? "" : "or ") + "free " + to_iec(choices.front().shortfall());
 }
 
+std::string bytes_beside_weights(const Plan& plan) {
+  const Breakdown sums = plan.breakdown();
+  return to_iec(
+      internal::saturated(internal::CheckedSize(sums.history) + sums.scratch + sums.overhead));
+}
+
 std::string name_of(const Model& model) {
   if (!model.shape.name.empty()) return model.shape.name;
   return model.path.empty() ? "the model" : model.path.filename().string();
@@ -114,9 +120,20 @@ NothingFits::NothingFits(const std::string& model, std::vector<FitChoice> choice
     : OutOfMemory(facts_of(model, choices, device_limit, host_limit), advice_for(choices)),
       choices_(std::move(choices)) {}
 
+UnknownWeights::UnknownWeights(const std::string& model, const Plan& plan)
+    : InvalidArgument({.argument = "PlanOptions::weights_bytes", .value = 0},
+                      "whether " + model +
+                          " fits is unknown, because the sizes of its weights are; its caches and "
+                          "buffers alone need " +
+                          bytes_beside_weights(plan),
+                      "state the size of its weights with PlanOptions::weights_bytes"),
+      warnings_(plan.warnings) {}
+
 std::vector<FitChoice> fit(const Model& model, const PlanOptions& options, const HostBudget& host,
                            const std::optional<DeviceBudget>& device, const FitOptions& least) {
   internal::require_finite("FitOptions::least_tokens_per_second", least.least_tokens_per_second);
+  const Plan plan = make_plan(model, options);
+  if (plan.certainty.weights == Certainty::unknown) throw UnknownWeights(name_of(model), plan);
   internal::FitQuestion question = {
       .make = [&](const PlanOptions& asked) { return make_plan(model, asked); },
       .shape = model.shape,

@@ -29,6 +29,10 @@ CheckedSize beside_weights(const Plan& plan) {
   return CheckedSize(plan.history.bytes()) * plan.talks + plan.scratch.bytes() + plan.overhead;
 }
 
+bool splits_layers(FitMode mode) {
+  return mode == FitMode::layer_streaming || mode == FitMode::first_layers;
+}
+
 class FitPlanner {
  public:
   explicit FitPlanner(const FitQuestion& asked)
@@ -186,7 +190,9 @@ std::vector<FitChoice> fit_choices(const FitQuestion& asked) {
   std::vector<FitChoice> choices;
   for (const FitMode mode :
        {FitMode::full_cache, FitMode::layer_streaming, FitMode::first_layers, FitMode::host_only}) {
-    if (asked.device || mode == FitMode::host_only) choices.push_back(planner.choose(mode));
+    if (!asked.device && mode != FitMode::host_only) continue;
+    if (splits_layers(mode) && asked.options.weights_bytes != 0) continue;  // of unknown sizes
+    choices.push_back(planner.choose(mode));
   }
   // Modes that fit have no shortfall, so they come first, in order of preference.
   std::ranges::sort(choices, {}, [](const FitChoice& choice) {

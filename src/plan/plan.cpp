@@ -35,6 +35,24 @@ CheckedSize total_bytes(const Plan& plan) {
          plan.scratch.bytes() + plan.overhead;
 }
 
+// `assumed` states whether planning the weights added a warning.
+Certainty certainty_of_weights(const Model& model, const PlanOptions& options, bool assumed) {
+  if (options.weights_bytes != 0) return Certainty::bounded;
+  const bool listed = !model.tensors.empty();
+  if (!listed && model.shape.parameters.empty()) return Certainty::unknown;
+  return (listed || model.shape.exact) && !assumed ? Certainty::exact : Certainty::estimated;
+}
+
+PlanCertainty certainty_of(const Model& model, const PlanOptions& options, bool assumed) {
+  PlanCertainty out = {.weights = certainty_of_weights(model, options, assumed)};
+  if (!model.shape.exact) out.caches = Certainty::estimated;
+  // 4-bit weights need a buffer that they are unpacked into.
+  const bool known_types = out.weights == Certainty::exact;
+  out.compute =
+      model.shape.exact && known_types ? options.profile.scratch_certainty : Certainty::estimated;
+  return out;
+}
+
 Plan plan_model(const Model& model, const PlanOptions& options) {
   if (model.shape.layers.empty()) {
     throw InvalidArgument({.argument = "ModelShape::layers"},
@@ -55,7 +73,8 @@ Plan plan_model(const Model& model, const PlanOptions& options) {
   static_cast<void>(fits(CheckedSize(out.history.bytes()) * out.talks));
 
   // Every assumption made so far has added a warning.
-  out.exact = model.shape.exact && out.warnings.empty();
+  out.certainty = certainty_of(model, options, !out.warnings.empty());
+  out.exact = out.certainty.weights == Certainty::exact && out.certainty.caches == Certainty::exact;
   if (options.total_context == 0 && out.talks > 1) {
     out.warnings.push_back("the model's context of " + std::to_string(model.shape.context) +
                            " tokens is divided among " + std::to_string(out.talks) +
@@ -69,8 +88,9 @@ Plan plan_model(const Model& model, const PlanOptions& options) {
 
 // The overhead comes first, so that it is named only if the plan fits without it. A batch is not
 // listed, because it matters only as the limit of a micro-batch.
-constexpr std::array<internal::SizeOption<PlanOptions>, 7> kPlanSizes = {{
+constexpr std::array<internal::SizeOption<PlanOptions>, 8> kPlanSizes = {{
     {"PlanOptions::overhead", &PlanOptions::overhead, 0},
+    {"PlanOptions::weights_bytes", &PlanOptions::weights_bytes, 0},
     {"PlanOptions::total_context", &PlanOptions::total_context},
     {"PlanOptions::sequences", &PlanOptions::sequences},
     {"PlanOptions::rollback_states", &PlanOptions::rollback_states, 0},
@@ -87,7 +107,8 @@ Breakdown Plan::breakdown() const noexcept {
     return saturated(CheckedSize(history.payload(role)) * talks);
   };
   Breakdown out;
-  out.weights = weights.payload();
+  const bool known = certainty.weights != Certainty::unknown;
+  if (known) out.weights = weights.payload();
   out.kv = all_talks(RegionRole::kv);
   out.window = all_talks(RegionRole::window);
   out.recurrent = all_talks(RegionRole::recurrent);
@@ -96,7 +117,7 @@ Breakdown Plan::breakdown() const noexcept {
   out.prefill = extent_of_role(scratch, RegionRole::prefill);
   out.scratch = scratch.bytes();
   out.overhead = overhead;
-  out.total = saturated(total_bytes(*this));
+  if (known) out.total = saturated(total_bytes(*this));
   return out;
 }
 

@@ -123,13 +123,21 @@ RankBytes rank_bytes(const Model& part, const PlanOptions& options) {
   return out;
 }
 
+std::uint64_t rank_weights(const ModelShape& shape, const TapePlan& whole, const Cut& cut) {
+  CheckedSize bytes = 0;
+  for (const Region& region : whole.regions()) bytes = bytes + cut_weight(shape, region, cut);
+  return fits(bytes);
+}
+
 }  // namespace
 
 RankPlan plan_ranks(const Model& model, const PlanOptions& options, std::uint64_t ranks) {
   const Plan whole = make_plan(model, options);
   check_ranks(model.shape, ranks);
 
+  const bool cuttable = whole.certainty.weights != Certainty::unknown && options.weights_bytes == 0;
   RankPlan out;
+  std::uint64_t most = 0;
   Model part = model;
   for (std::uint64_t rank = 0; rank < ranks; ++rank) {
     const Cut cut{rank, ranks};
@@ -137,12 +145,16 @@ RankPlan plan_ranks(const Model& model, const PlanOptions& options, std::uint64_
                            [&](const LayerShape& layer) { return cut_layer(layer, cut); });
     part.shape.vocabulary = cut.share_of(model.shape.vocabulary);
     RankBytes bytes = rank_bytes(part, options);
-    for (const Region& region : whole.weights.regions()) {
-      bytes.weights = fits(CheckedSize(bytes.weights) + cut_weight(model.shape, region, cut));
+    const CheckedSize beside = CheckedSize(bytes.history) + bytes.scratch + bytes.overhead;
+    if (cuttable) {
+      bytes.weights = rank_weights(model.shape, whole.weights, cut);
+      bytes.total = fits(beside + *bytes.weights);
     }
-    bytes.total = fits(CheckedSize(bytes.weights) + bytes.history + bytes.scratch + bytes.overhead);
     out.ranks.push_back(bytes);
-    if (bytes.total > out.ranks[out.largest].total) out.largest = rank;
+    const std::uint64_t held = bytes.total.value_or(fits(beside));
+    if (rank != 0 && held <= most) continue;
+    most = held;
+    out.largest = rank;
   }
   out.replicates_kv_heads = std::ranges::any_of(model.shape.layers, [&](const LayerShape& layer) {
     return layer.attention != Attention::none && layer.attention != Attention::latent &&

@@ -150,6 +150,32 @@ void check_weights_type(const PlanOptions& options) {
                         "use a common type such as f16, bf16, q8_0 or q4_k");
 }
 
+void check_weights_bytes(const Model& model, const PlanOptions& options) {
+  if (options.weights_bytes == 0) return;
+  const InvalidArgument::Facts facts = {
+      .argument = "PlanOptions::weights_bytes", .value = options.weights_bytes, .limit = 0};
+  if (!model.tensors.empty()) {
+    throw InvalidArgument(facts,
+                          "PlanOptions::weights_bytes states the size of weights whose sizes the "
+                          "model's own files state",
+                          "leave it out");
+  }
+  if (options.weights_type) {
+    throw InvalidArgument(facts,
+                          "PlanOptions::weights_bytes and PlanOptions::weights_type exclude each "
+                          "other",
+                          "give the size of the weights, or their type");
+  }
+}
+
+/// Weights of which only the size of all is known. Their warning says that the caller stated it.
+TapePlan plan_stated(std::uint64_t bytes, std::vector<std::string>& warnings) {
+  warnings.push_back("the weights are taken to be " + std::to_string(bytes) + " bytes, as stated");
+  TapePlan out(TapeKind::weights);
+  out.append({.name = "weights", .bytes = bytes, .dtype = DType::u8, .shape = {bytes}});
+  return out;
+}
+
 }  // namespace
 
 Region region_of(const TensorEntry& tensor) {
@@ -163,6 +189,8 @@ Region region_of(const TensorEntry& tensor) {
 TapePlan plan_weights(const Model& model, const PlanOptions& options,
                       std::vector<std::string>& warnings) {
   check_weights_type(options);
+  check_weights_bytes(model, options);
+  if (options.weights_bytes != 0) return plan_stated(options.weights_bytes, warnings);
   if (!model.tensors.empty()) return plan_tensors(model, options, warnings);
   if (model.shape.parameters.empty()) {
     warnings.emplace_back(

@@ -17,10 +17,10 @@ namespace tapedeck::internal {
 
 /// Plans one region for each tensor of the directory, in the order of the file. If the model has
 /// only a config, plans one region for all tensors of a kind ("layers.ffn.gate") and one for their
-/// scales. If the model states neither tensors nor parameters, the plan is empty.
+/// scales. A stated size is one region. If the sizes are unknown, the plan is empty.
 /// @param warnings  receives a line for each assumption.
-/// @throws InvalidArgument if weights cannot have the requested type, or a size does not fit in 64
-/// bits.
+/// @throws InvalidArgument if weights cannot have the requested type, if a size is stated that the
+/// model's files or a type contradict, or if a size does not fit in 64 bits.
 [[nodiscard]] TapePlan plan_weights(const Model& model, const PlanOptions& options,
                                     std::vector<std::string>& warnings);
 

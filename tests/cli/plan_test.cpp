@@ -66,7 +66,7 @@ std::uint64_t bytes_of_role(const Json& regions, const std::string& role) {
 
 TEST_F(Planning, JsonIsTheSumOfItsRegions) {
   const Json plan = json_on("plan", {"--regions", "--context", "512", "--overhead", "1MiB"});
-  EXPECT_EQ(plan.at("schema"), 1);
+  EXPECT_EQ(plan.at("schema"), 2);
   EXPECT_EQ(plan.at("profile"), "native");
   EXPECT_EQ(plan.at("exact"), true);
   EXPECT_TRUE(plan.at("warnings").empty());
@@ -364,6 +364,33 @@ TEST_F(Planning, FitSaysWhatThePlanAssumes) {
     EXPECT_THAT(run(fit).out, ::testing::HasSubstr(line));
   }
   EXPECT_TRUE(json_on("fit", {"--host-memory", "1GiB"}).at("warnings").empty());
+}
+
+// A config.json of an architecture whose tensors are not known.
+constexpr const char* kUnknownArchitecture =
+    R"({"model_type": "sorcery", "num_hidden_layers": 2, "hidden_size": 64, "vocab_size": 128,
+        "num_attention_heads": 4, "intermediate_size": 96, "max_position_embeddings": 128})";
+
+TEST_F(Planning, UnknownWeightsAreNeitherNothingNorAFit) {
+  const std::string path = folder_.write("config.json", kUnknownArchitecture);
+  const Json plan = json_of({"plan", path});
+  EXPECT_TRUE(plan.at("weights").at("bytes").is_null());
+  EXPECT_TRUE(plan.at("weights").at("extent").is_null());
+  EXPECT_TRUE(plan.at("total").at("bytes").is_null());
+  EXPECT_THAT(run({"plan", path, "--tp", "2"}).out,
+              Like("...\nweights * unknown   0 regions\n...\ntotal * unknown   * without the "
+                   "weights\n...\n0       * unknown * unknown *\n..."));
+
+  const Words fit = {"fit", path, "--gpu-memory", "1TiB", "--host-memory", "1TiB"};
+  const Json refused = json_of(fit, 3);
+  EXPECT_TRUE(refused.at("choices").empty());
+  EXPECT_EQ(refused.at("warnings"), plan.at("warnings"));
+  EXPECT_THAT(run(fit).err, Like("tapedeck: whether * fits is unknown, *--weights-size\n"));
+
+  const Words stated = joined(fit, {"--weights-size", "1G"});
+  EXPECT_EQ(json_of(stated).at("choices").size(), 2U);
+  EXPECT_GT(number(json_of(stated).at("choices")[0].at("device"), "needed"), 1_GiB);
+  EXPECT_EQ(run({"fit", path, "--host-memory", "1G", "--weights-size", "1G"}).exit_code, 3);
 }
 
 TEST_F(Planning, FitSaysHowManyBytesAreMissing) {

@@ -54,7 +54,7 @@ TEST(MakePlan, HoldsForRandomShapes) {
     EXPECT_EQ(sums.history, plan.history.payload() * plan.talks);
     EXPECT_EQ(sums.history, sums.kv + sums.window + sums.recurrent);
     EXPECT_EQ(sums.scratch, plan.scratch.bytes());
-    EXPECT_EQ(sums.total, sums.weights + sums.history + sums.scratch + sums.overhead);
+    EXPECT_EQ(sums.total, sums.weights.value() + sums.history + sums.scratch + sums.overhead);
     EXPECT_LE(plan.prefill_lower_bound, sums.prefill);
     EXPECT_LE(sums.prefill, sums.scratch);
     EXPECT_LE(sums.decode, sums.scratch);
@@ -172,7 +172,7 @@ TEST(Breakdown, CountsOverheadAsALine) {
   const Breakdown without = make_plan(four_heads_of()).breakdown();
   const Breakdown with = make_plan(four_heads_of(), {.overhead = 12345}).breakdown();
   EXPECT_EQ(with.overhead, 12345U);
-  EXPECT_EQ(with.total, without.total + 12345);
+  EXPECT_EQ(with.total, without.total.value() + 12345);
   EXPECT_EQ(with.scratch, without.scratch);
 }
 

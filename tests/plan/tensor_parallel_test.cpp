@@ -88,9 +88,9 @@ TEST(PlanRanks, LeaveNothingOut) {
     std::uint64_t weights = 0;
     std::uint64_t history = 0;
     for (const RankBytes& rank : plan.ranks) {
-      weights += rank.weights;
+      weights += rank.weights.value();
       history += rank.history;
-      EXPECT_EQ(rank.total, rank.weights + rank.history + rank.scratch + 100);
+      EXPECT_EQ(rank.total, rank.weights.value() + rank.history + rank.scratch + 100);
       EXPECT_LE(rank.total, plan.ranks[plan.largest].total);
     }
     EXPECT_GE(weights, make_plan(one_layer()).weights.payload());

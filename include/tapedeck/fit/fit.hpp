@@ -111,6 +111,20 @@ class NothingFits : public OutOfMemory {
   std::vector<FitChoice> choices_;
 };
 
+/// Thrown by `fit` if the sizes of the weights are unknown: whether the model fits is then unknown,
+/// too. `argument` is the option that states them.
+class UnknownWeights : public InvalidArgument {
+ public:
+  /// @pre The weights of the plan are unknown.
+  UnknownWeights(const std::string& model, const Plan& plan);
+
+  /// Those of the plan, which include the reason.
+  [[nodiscard]] const std::vector<std::string>& warnings() const noexcept { return warnings_; }
+
+ private:
+  std::vector<std::string> warnings_;
+};
+
 /// Requirements other than memory that a mode must meet to fit.
 struct FitOptions {
   /// Tokens per second that layer streaming must reach; 0 accepts any rate. Ignored if the bus
@@ -125,9 +139,12 @@ struct FitOptions {
 /// The weights of `layer_streaming` are those of `plan_streaming`. If the model is only a
 /// config.json, or if weights of another type are requested, a layer's size is estimated as its
 /// share of the tensors of each kind; the two modes that split layers are only as exact as this
-/// estimate. Plans the model about a hundred times. Thread-safety: a pure function.
-/// @throws NothingFits; InvalidArgument as from `make_plan`, as from `plan_streaming` for a model
-/// with too many experts, and for rates that are negative or not finite.
+/// estimate. If `PlanOptions::weights_bytes` states the size of all weights, these two modes are
+/// left out, since the sizes of the layers are unknown. Plans the model about a hundred times.
+/// Thread-safety: a pure function.
+/// @throws NothingFits; UnknownWeights; InvalidArgument as from `make_plan`, as from
+/// `plan_streaming` for a model with too many experts, and for rates that are negative or not
+/// finite.
 /// @code{.cpp}
 /// // compile only
 /// using namespace tapedeck;

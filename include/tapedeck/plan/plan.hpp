@@ -11,6 +11,7 @@
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/model/model.hpp"
+#include "tapedeck/plan/certainty.hpp"
 #include "tapedeck/plan/profile.hpp"
 #include "tapedeck/plan/region.hpp"
 
@@ -41,12 +42,16 @@ struct PlanOptions {
   /// Matrix type that replaces the model's own; norms remain f32. Use it for models without a
   /// tensor directory or for what-if estimates.
   std::optional<DType> weights_type{};
+  /// Bytes of all weights, for a model whose files do not state their sizes; 0 if not given. They
+  /// are planned as one region, whose parts are not known.
+  std::uint64_t weights_bytes = 0;
   std::uint64_t overhead = 0;  ///< Driver context and safety margin, in bytes; not a region.
 };
 
 /// The breakdown of a plan for people, in bytes. Apart from the overhead, it sums up regions.
 struct Breakdown {
-  std::uint64_t weights = 0;    ///< Payload.
+  /// Payload; `nullopt` if the sizes of the weights are unknown.
+  std::optional<std::uint64_t> weights{};
   std::uint64_t kv = 0;         ///< Payload of all talks.
   std::uint64_t window = 0;     ///< Payload of all talks.
   std::uint64_t recurrent = 0;  ///< Payload of all talks.
@@ -55,7 +60,8 @@ struct Breakdown {
   std::uint64_t prefill = 0;    ///< Extent of the packed prefill buffers.
   std::uint64_t scratch = 0;    ///< Extent of the scratch tape.
   std::uint64_t overhead = 0;   ///< `PlanOptions::overhead`.
-  std::uint64_t total = 0;      ///< weights + history + scratch + overhead.
+  /// weights + history + scratch + overhead; `nullopt` if one of them is unknown.
+  std::optional<std::uint64_t> total{};
 };
 
 /// The named regions of each tape, and whether they are exact. Thread-safety: a value.
@@ -64,7 +70,7 @@ struct Breakdown {
 /// using namespace tapedeck;
 /// const Model model = read_model("llama.gguf");  // from tapedeck::model
 /// const Plan plan = make_plan(model, {.total_context = 8192});
-/// std::cout << to_iec(plan.breakdown().total) << '\n';
+/// std::cout << to_iec(plan.breakdown().total.value()) << '\n';
 /// @endcode
 struct Plan {
   std::string profile = "native";  ///< The name of the `Profile` that made the plan.
@@ -77,6 +83,7 @@ struct Plan {
   std::string peak_stage{};  ///< Where a prefill peaks: "attention", "logits", "experts".
   /// The largest sum of live prefill bytes at any stage. No packing can need less.
   std::uint64_t prefill_lower_bound = 0;
+  PlanCertainty certainty{};
   bool exact = false;                   ///< Weights and history are exact to the byte.
   std::vector<std::string> warnings{};  ///< One for each assumption.
 
@@ -84,8 +91,12 @@ struct Plan {
 };
 
 /// Plans a model without allocating any of the planned memory. O(tensors + layers).
+///
+/// Weights whose sizes are unknown are left out: their tape is empty, and `certainty.weights` is
+/// `Certainty::unknown`, unless `PlanOptions::weights_bytes` states their size.
 /// @throws InvalidArgument if the options do not suit the model: for example, if neither states a
-/// context, the blocks of a cache type do not divide its rows, or a size overflows.
+/// context, the blocks of a cache type do not divide its rows, `weights_bytes` is given for a model
+/// with tensors or together with `weights_type`, or a size overflows.
 [[nodiscard]] Plan make_plan(const Model& model, const PlanOptions& options = {});
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

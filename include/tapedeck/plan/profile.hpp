@@ -7,6 +7,7 @@
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/model/model.hpp"
+#include "tapedeck/plan/certainty.hpp"
 #include "tapedeck/plan/region.hpp"
 
 namespace tapedeck::internal {
@@ -29,6 +30,8 @@ struct Profile {
   /// Plans the buffers of a decode step and of a prompt's micro-batch. Sets `scratch`, `peak_stage`
   /// and `prefill_lower_bound` of the plan.
   void (*plan_scratch)(const Model&, const PlanOptions&, const internal::CacheCells&, Plan&);
+  /// How near `plan_scratch` is for a model whose shape is exact.
+  Certainty scratch_certainty = Certainty::exact;
 };
 
 /// The profile that a `Layout` allocates exactly.

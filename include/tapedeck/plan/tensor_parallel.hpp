@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
@@ -15,12 +16,13 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 /// What one rank holds, in bytes.
 struct RankBytes {
-  std::uint64_t weights = 0;
+  /// `nullopt` if the sizes of the tensors are unknown, even if that of all weights was stated.
+  std::optional<std::uint64_t> weights{};
   std::uint64_t history = 0;  ///< Of all talks.
   std::uint64_t scratch = 0;
-  std::uint64_t overhead = 0;  ///< Every rank has its own driver context.
-  std::uint64_t total = 0;
-  std::uint64_t kv_heads = 0;  ///< KV heads of the layer that has the most here.
+  std::uint64_t overhead = 0;            ///< Every rank has its own driver context.
+  std::optional<std::uint64_t> total{};  ///< `nullopt` if `weights` is.
+  std::uint64_t kv_heads = 0;            ///< KV heads of the layer that has the most here.
 };
 
 /// A plan for several ranks. Thread-safety: a value.

@@ -64,7 +64,8 @@ Profile llama_cpp_profile() noexcept {
   return {.name = "llama.cpp",
           .plan_cells = plan_cells,
           .plan_history = plan_history,
-          .plan_scratch = plan_scratch};
+          .plan_scratch = plan_scratch,
+          .scratch_certainty = Certainty::estimated};  // within some percent of what it prints
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

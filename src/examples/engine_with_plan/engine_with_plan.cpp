@@ -23,7 +23,7 @@ constexpr int kTokens = 16;
 // Prints the size of each tape, and what the planner had to assume.
 void print_plan(const Plan& plan) {
   const Breakdown sums = plan.breakdown();
-  std::cout << "weights " << to_iec(sums.weights) << ", history " << to_iec(sums.history)
+  std::cout << "weights " << to_iec(sums.weights.value()) << ", history " << to_iec(sums.history)
             << ", scratch " << to_iec(sums.scratch) << '\n';
   for (const std::string& warning : plan.warnings) std::cout << "assumed: " << warning << '\n';
 }
@@ -49,7 +49,7 @@ bool run(const char* path) {
   print_plan(plan);
 
   const HostBudget budget = host_budget();
-  if (plan.breakdown().total > budget.available) {
+  if (plan.breakdown().total.value() > budget.available) {
     std::cerr << "this host has only " << to_iec(budget.available) << " left (" << budget.limit
               << ")\n";
     return false;

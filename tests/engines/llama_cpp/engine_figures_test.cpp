@@ -105,7 +105,8 @@ TEST_F(EngineFigures, AreWhatIsPlanned) {
     const std::string& size = row.at("file_size");
     const bool gib = size.ends_with("GiB");
     const double unit = gib ? kMiB * 1024 : kMiB;
-    EXPECT_EQ(printed(static_cast<double>(sums.weights) / unit) + (gib ? " GiB" : " MiB"), size);
+    EXPECT_EQ(printed(static_cast<double>(sums.weights.value()) / unit) + (gib ? " GiB" : " MiB"),
+              size);
     EXPECT_TRUE(plan.exact);
     EXPECT_THAT(plan.warnings, ::testing::IsEmpty());
   }
