@@ -28,7 +28,9 @@ inline void check(const TapePlan& tape) {
 inline void check(const Plan& plan) {
   for (const TapePlan* tape : {&plan.weights, &plan.scratch, &plan.history}) check(*tape);
   const Breakdown sums = plan.breakdown();
-  require(sums.total >= std::max({sums.weights, sums.history, sums.scratch}));
+  require(sums.total.has_value() == sums.weights.has_value());
+  if (!sums.total) return;
+  require(*sums.total >= std::max({*sums.weights, sums.history, sums.scratch}));
 }
 
 inline void check(const FitChoice& choice) { require(choice.fits() == (choice.shortfall() == 0)); }
