@@ -33,13 +33,16 @@ class HistoryPlanner {
  public:
   HistoryPlanner(const ModelShape& shape, const PlanOptions& options, const CacheCells& cells,
                  const CacheRules& rules)
-      : shape_(shape), options_(options), cells_(cells), rules_(rules) {
+      : shape_(shape),
+        options_(options),
+        cells_(cells),
+        rules_(rules),
+        pads_all_(rules.value_width != 0 &&
+                  std::ranges::all_of(shape.layers, [](const LayerShape& layer) {
+                    return layer.recurrence == Recurrence::none;
+                  })) {
     require_cache_type(options.key_type, "PlanOptions::key_type");
     require_cache_type(options.value_type, "PlanOptions::value_type");
-    pads_all_ =
-        rules.value_width != 0 && std::ranges::all_of(shape.layers, [](const LayerShape& layer) {
-          return layer.recurrence == Recurrence::none;
-        });
   }
 
   TapePlan plan() {
