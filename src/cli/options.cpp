@@ -61,7 +61,7 @@ CLI::Validator accept_only(const char* wanted, bool (*is_one)(const std::string&
 // Replaces a size such as "1.5 GiB" with its bytes, and returns why it cannot. Whole numbers are
 // exact; a fraction, which needs a unit, is rounded to the nearest byte.
 std::string size_to_bytes(std::string& text) {
-  const std::string no_size = "not a size: " + text + " (24GiB, 1.5G, 512M, 1000)";
+  std::string no_size = "not a size: " + text + " (24GiB, 1.5G, 512M, 1000)";
   const char* const end = text.data() + text.size();
   std::uint64_t whole = 0;
   auto [rest, error] = std::from_chars(text.data(), end, whole);
@@ -107,7 +107,8 @@ void set_cache_types(const std::string& text, PlanOptions& options) {
 CLI::Validator whole_number() {
   return {[](const std::string& text) -> std::string {
             if (number_from<std::uint64_t>(text)) return {};
-            const bool digits = !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+            const bool digits =
+                !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
             return digits ? too_large(text, "") : "not a whole number: " + text;
           },
           ""};
