@@ -226,12 +226,13 @@ TEST_F(BadInput, DecodeNeedsATokenizerAndSaysHowToGetOne) {
   header.resize(128, ' ');
   const std::string tensors = folder_.write(
       "model.safetensors", std::string("\x80\0\0\0\0\0\0\0", 8) + header + std::string(256, '\0'));
-  for (const std::string& model : {tensors, folder_.path().string()}) {
-    EXPECT_TRUE(refuses(run({"decode", model}),
-                        model +
-                            ", byte 0: safetensors files hold no tokenizer, and their Q and K "
-                            "rows are not in the order that this decoder computes with" +
-                            convert));
+  const std::string reason =
+      ", byte 0: safetensors files hold no tokenizer, and their Q and K rows are not in the order "
+      "that this decoder computes with" +
+      convert;
+  for (std::string model : {tensors, folder_.path().string()}) {
+    const Ran ran = run({"decode", model});
+    EXPECT_TRUE(refuses(ran, model.append(reason)));
   }
 }
 

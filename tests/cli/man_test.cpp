@@ -125,7 +125,8 @@ TEST(Man, ExamplesRun) {
   for (std::sregex_iterator found(page.begin(), page.end(), example), end; found != end; ++found) {
     const std::string words =
         std::regex_replace((*found)[1].str(), std::regex("MODEL"), made_large());
-    const Said said = shell("cd " + folder.path().string() + " && " + program + " " + words);
+    std::string line = "cd " + folder.path().string() + " && " + program;
+    const Said said = shell(line.append(" ").append(words));
 #ifndef TAPEDECK_WITH_REPORTS
     if (words.starts_with("report")) continue;
 #endif
