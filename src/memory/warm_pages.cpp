@@ -14,13 +14,15 @@
 namespace tapedeck::internal {
 namespace {
 
-// For kernels without MADV_POPULATE: accesses each page once. Atomically adding 0 is a write that
-// changes nothing, even with concurrent writers.
+// For kernels without MADV_POPULATE: accesses each page once. Exchanging a byte for itself is a
+// write that changes nothing, even with concurrent writers. Adding 0 is not: Clang makes a load of
+// it, which maps the shared page of zeros.
 void touch(std::span<std::byte> pages, os::Access access) noexcept {
   for (std::size_t at = 0; at < pages.size(); at += os::page_size()) {
     auto& word = reinterpret_cast<unsigned char&>(pages[at]);
     if (access == os::Access::write) {
-      std::atomic_ref(word).fetch_add(0, std::memory_order_relaxed);
+      unsigned char same = std::atomic_ref(word).load(std::memory_order_relaxed);
+      std::atomic_ref(word).compare_exchange_strong(same, same, std::memory_order_relaxed);
     } else {
       static_cast<void>(*static_cast<const volatile unsigned char*>(&word));
     }
