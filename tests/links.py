@@ -49,8 +49,7 @@ def dead_links(pages, path):
         if not target.exists():
             yield f"{path}: {link}: the file does not exist"
         elif parts.fragment and target.suffix in (".html", ".md"):
-            page = pages.setdefault(target, None) or Page(target)
-            pages[target] = page
+            page = pages.get(target) or Page(target)
             if urllib.parse.unquote(parts.fragment) not in page.anchors:
                 yield f"{path}: {link}: the file has no such anchor"
 

@@ -43,15 +43,15 @@ constexpr int kFailed = 2;
                         nearest ? "did you mean " + *nearest + "?" : "the subcommands are " + all);
 }
 
-// Of several words, CLI11 keeps the last one first.
+// Names the first option that the subcommand does not have, or else the first word too many.
 [[noreturn]] void throw_unexpected(const CLI::App& program) {
   const CLI::App& command = *program.get_subcommands().front();
-  std::vector<std::string> words = program.remaining(true);
-  const auto option = std::find_if(words.rbegin(), words.rend(),
+  const std::vector<std::string> words = program.remaining(true);
+  const auto option = std::find_if(words.begin(), words.end(),
                                    [](const std::string& word) { return word.starts_with('-'); });
-  const std::string word = option == words.rend() ? words.back() : *option;
+  const std::string& word = option == words.end() ? words.front() : *option;
   const std::string help = "tapedeck " + command.get_name() + " --help describes its arguments";
-  if (option == words.rend()) {
+  if (option == words.end()) {
     throw InvalidArgument({.argument = word}, "unexpected argument " + word, help);
   }
   std::vector<std::string> names;

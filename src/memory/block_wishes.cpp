@@ -108,9 +108,10 @@ bool Block::State::lock_range(std::byte* at, std::size_t bytes) {
 
 void NumaNodes::insert(unsigned node) {
   if (node >= kMost) {
-    throw InvalidArgument({.argument = "NumaPlacement::nodes", .value = node, .limit = kMost - 1},
-                          "NUMA node " + std::to_string(node) + " is greater than 1023",
-                          "see /sys/devices/system/node/online for the nodes of this host");
+    throw InvalidArgument(
+        {.argument = "NumaPlacement::nodes", .value = node, .limit = kMost - 1},
+        "NUMA node " + std::to_string(node) + " is greater than " + std::to_string(kMost - 1),
+        "see /sys/devices/system/node/online for the nodes of this host");
   }
   nodes_.set(node);
 }

@@ -22,11 +22,13 @@
 namespace tapedeck::internal::os {
 namespace {
 
-// Atomically adding 0 is a write that changes nothing, even with concurrent writers.
+// Exchanging a byte for itself is a write that changes nothing, even with concurrent writers. Adding
+// 0 is not: Clang makes a load of it, which maps the shared page of zeros.
 void write_to_each_page(std::span<std::byte> pages) noexcept {
   for (std::size_t at = 0; at < pages.size(); at += page_size()) {
-    std::atomic_ref(reinterpret_cast<unsigned char&>(pages[at]))
-        .fetch_add(0, std::memory_order_relaxed);
+    const std::atomic_ref byte(reinterpret_cast<unsigned char&>(pages[at]));
+    unsigned char same = byte.load(std::memory_order_relaxed);
+    byte.compare_exchange_strong(same, same, std::memory_order_relaxed);
   }
 }
 

@@ -85,6 +85,8 @@ TEST_F(BadInput, CommandLines) {
            {"gpus", "unknown option --all; tapedeck gpus --help describes its arguments\n",
             "--all"},
            {"resident MODEL", "unknown option --bogus; tapedeck resident --help ", "--bogus"},
+           {"gpus first second", "unexpected argument first; tapedeck gpus --help "},
+           {"plan MODEL 5 --foo 6 --bar", "unknown option --foo; tapedeck plan --help "},
            {"plan MODEL --contxt 5", "unknown option --contxt; did you mean --context?\n"},
 
            {"decode MODEL -p", "--prompt: 1 required TEXT missing\n"},

@@ -431,5 +431,15 @@ TEST(Wish, HasAName) {
   EXPECT_STREQ(to_string(Wish::numa), "NUMA placement");
 }
 
+TEST(NumaNodes, HoldEveryNumberThatLinuxGivesANode) {
+  const NumaNodes nodes = {0, 1023};
+  EXPECT_TRUE(nodes.contains(0) && nodes.contains(1023));
+  EXPECT_FALSE(nodes.contains(1) || nodes.contains(1024) || nodes.empty());
+  EXPECT_TRUE(NumaNodes().empty());
+  const auto error = thrown<InvalidArgument>([] { static_cast<void>(NumaNodes({5, 1024})); });
+  EXPECT_EQ(error.value(), 1024U);
+  EXPECT_EQ(error.limit(), 1023U);
+}
+
 }  // namespace
 }  // namespace tapedeck::tests
