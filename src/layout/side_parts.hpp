@@ -25,6 +25,11 @@
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 inline constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
+inline constexpr std::size_t kNoBudget = ~std::size_t{0};
+
+inline std::string counted_text(std::uint64_t n, const char* what) {
+  return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
+}
 
 template <class Memory>
 Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOptions& options)
@@ -49,10 +54,11 @@ Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOpt
                            .value = plan_.talks,
                            .limit = plan_.talks == 0 ? 1 : kMostTalks},
                           "the plan has " + std::to_string(plan_.talks) +
-                              " talks, but a layout must have 1 to " + std::to_string(kMostTalks));
+                              " talks, but a layout must have 1 to " + std::to_string(kMostTalks),
+                          "set PlanOptions::sequences or Plan::talks");
   }
   options_.growth_step = std::max<std::uint64_t>(options_.growth_step, 1);
-  if (options_.history_budget == 0) options_.history_budget = ~std::size_t{0};
+  if (options_.history_budget == 0) options_.history_budget = kNoBudget;
 }
 
 template <class Memory>
@@ -88,6 +94,7 @@ auto Side<Memory>::make_tape(const TapePlan& plan, typename Memory::TapeOptions 
     tape.raise_floor();
     return tape;
   }
+  if constexpr (Memory::kWritable) options.block.name = "tape " + options.name;
   auto& reserved = reserved_.emplace_back(memory_.reserve(*total, options.block));
   auto rest = extra == 0 ? typename Memory::Block() : reserved.part(*planned, *above);
   const std::size_t below = extra == 0 ? plan.bytes() : *planned;
@@ -98,7 +105,11 @@ template <class Memory>
 void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
   const TapePlan& plan = plan_.history;
   if (options_.commit == Commit::at_creation) {
-    require_budget(checked_mul(plan.bytes(), plan_.talks).value_or(~std::size_t{0}));
+    const std::size_t bytes = checked_mul(plan.bytes(), plan_.talks).value_or(~std::size_t{0});
+    if (bytes > budget_left()) {
+      throw_over_budget("committing all of " + counted_text(plan_.talks, "talk"), bytes,
+                        "use Commit::with_talks, plan fewer or shorter talks");
+    }
   }
   histories_.reserve(plan_.talks);
   closed_.reserve(plan_.talks);
@@ -117,7 +128,10 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
                              .page = memory_.page_bytes(),
                              .wipe = wipe}));
     if (options_.commit != Commit::with_talks) continue;
-    require_budget(talk.missing(0));
+    if (const std::size_t bytes = talk.missing(0); bytes > budget_left()) {
+      throw_over_budget("what talk " + std::to_string(index) + " holds without tokens", bytes,
+                        "plan fewer talks");
+    }
     charged_ += talk.grow_to(0);
   }
 }
@@ -135,7 +149,7 @@ BasicTalk<Memory> Side<Memory>::open_talk() {
   if (closed_.empty()) {
     throw WrongState("layout", ObjectState::in_use,
                      "all " + std::to_string(talks()) + " talks of the layout are open",
-                     "close one, or plan for more talks");
+                     "close one, or plan for more talks (PlanOptions::sequences)");
   }
   TalkHead& head = *talks_[closed_.back()];
   closed_.pop_back();
@@ -153,14 +167,18 @@ template <class Memory>
 void Side<Memory>::throw_no_such_talk(std::size_t talk) const {
   throw InvalidArgument(
       {.argument = "talk", .value = talk, .limit = talks() - 1},
-      "the layout has " + std::to_string(talks()) + " talks, but no talk " + std::to_string(talk));
+      "the layout has " + counted_text(talks(), "talk") + ", numbered from 0, but no talk " +
+          std::to_string(talk),
+      "use a number below " + std::to_string(talks()) +
+          ", or make a layout of more talks (PlanOptions::sequences, or LayoutOptions::talks for a "
+          "layout made from sizes)");
 }
 
 // Grows by whole steps, or by only what is needed if less is left. Other talks may
 // grow while this one waits for readers.
 template <class Memory>
-void Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
-                             std::uint64_t tokens) {
+std::size_t Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
+                                    std::uint64_t tokens) {
   std::uint64_t wanted = talk.in_steps(tokens);
   while (true) {
     require_unsealed();
@@ -169,10 +187,11 @@ void Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
     if (affordable && memory_.has_pages(bytes)) break;
     if (reclaim_from_idle(growing, talk)) continue;
     if (affordable) break;  // the pool will create pages
-    if (wanted == tokens) require_budget(bytes);
+    if (wanted == tokens) return bytes;
     wanted = tokens;
   }
   charged_ += talk.grow_to(wanted);
+  return 0;
 }
 
 // Runs on the layout's thread.
@@ -183,9 +202,10 @@ void Side<Memory>::grow_ahead(Core& talk) noexcept {
   const std::uint64_t tokens = talk.asked();
   if (tokens == 0 || talk.for_others() != 0) return;
   try {
-    grow_talk(growing, talk, tokens);
+    static_cast<void>(grow_talk(growing, talk, tokens));
   } catch (...) {
-    // Nothing has changed. The `prepare` that needs the room will try again and report the error.
+    // Nothing has changed, as beyond the budget. The `prepare` that needs the room will try again
+    // and report the error.
   }
 }
 
@@ -213,13 +233,13 @@ std::size_t Side<Memory>::give_back_room(Core& talk) {
 }
 
 template <class Memory>
-void Side<Memory>::require_budget(std::size_t bytes) const {
-  if (bytes <= budget_left()) return;
-  throw OutOfMemory({.purpose = "room for a talk",
+void Side<Memory>::throw_over_budget(std::string purpose, std::size_t bytes,
+                                     const std::string& instead) const {
+  throw OutOfMemory({.purpose = std::move(purpose),
                      .limit = "history_budget",
                      .needed = bytes,
                      .available = budget_left()},
-                    "clear or close talks, or raise the budget");
+                    instead + ", or raise " + Memory::kLayoutOptions + "::history_budget");
 }
 
 template <class Memory>
@@ -264,12 +284,15 @@ void Side<Memory>::fill_in(Figures& stat) const noexcept {
                      [&](const AnyTape& frame) { add_figures(stat.scratch, frame.stat()); });
   stat.history = {};
   stat.tokens = stat.room = stat.capacity = 0;
-  stat.longest_talk = stat.largest_talk = stat.cleared_tokens = 0;
+  stat.longest_talk = stat.largest_talk = stat.cleared_tokens = stat.conversations = 0;
+  stat.history_budget = options_.history_budget == kNoBudget ? 0 : options_.history_budget;
+  stat.budget_refusals = budget_refusals_.load(std::memory_order_relaxed);
   for (const auto& talk : talks_) {
     const TalkStat one = talk->stat();
     add_figures(stat.history, one.history);
     stat.tokens += one.tokens;
     stat.cleared_tokens += talk->cleared_tokens();
+    stat.conversations += talk->conversations();
     stat.longest_talk = std::max(stat.longest_talk, talk->most_ever());
     stat.largest_talk = std::max(stat.largest_talk, one.history.peak);
     if (one.capacity == kUnlimitedTokens) continue;
@@ -301,6 +324,25 @@ void BasicTalk<Memory>::throw_no_room(std::uint64_t tokens) {
 }
 
 template <class Memory>
+void BasicTalk<Memory>::throw_no_row(const Region& region, std::uint64_t token) const {
+  const Growth& growth = side_->plan_.history.regions()[region.index].growth;
+  if (growth.bytes_per_token == 0 || growth.capacity == 0) {
+    throw InvalidArgument({.argument = "region"},
+                          "region " + region.name + " does not grow, so it has no rows",
+                          "use history_at(region), which returns all of it");
+  }
+  const std::uint64_t held = tokens();
+  InvalidArgument::Facts facts = {.argument = "token", .value = token};
+  if (held != 0) facts.limit = held - 1;
+  throw InvalidArgument(std::move(facts),
+                        "talk " + std::to_string(index()) + " holds " +
+                            internal::counted_text(held, "token") +
+                            ", numbered from 0, so region " + region.name +
+                            " has no row of token " + std::to_string(token),
+                        "call advance, which returns the number of the next token, before row");
+}
+
+template <class Memory>
 void BasicTalk<Memory>::note_rows(std::uint64_t first) noexcept {
   core().note_rows(first);
 }
@@ -313,7 +355,13 @@ void BasicTalk<Memory>::prepare(std::uint64_t tokens) {
   if (talk.for_others() != 0 || !talk.has_room(tokens)) {
     std::unique_lock growing(side_->growing_);
     talk.claim();
-    if (!talk.has_room(tokens)) side_->grow_talk(growing, talk, wanted);
+    const std::size_t bytes = talk.has_room(tokens) ? 0 : side_->grow_talk(growing, talk, wanted);
+    if (bytes != 0) {
+      internal::increase(side_->budget_refusals_, std::uint64_t{1});
+      side_->throw_over_budget("preparing " + internal::counted_text(tokens, "token") +
+                                   " for talk " + std::to_string(index()),
+                               bytes, "clear or close talks");
+    }
   }
   refused.completed();
   if (side_->thread_ != nullptr && talk.asks_for(side_->ahead_)) side_->thread_->ask(talk.index);
