@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "layout/side_parts.hpp"
+#include "layout/talk_parts.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
