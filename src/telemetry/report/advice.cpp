@@ -257,7 +257,7 @@ Advice advise(const Observed& layout) {
 }  // namespace
 
 const char* to_string(TapeFinding finding) noexcept {
-  constexpr std::array names = {"fits", "roomy", "unused", "spilled", "refused", "over budget"};
+  constexpr std::array names = {"fits", "roomy", "unused", "spilled", "refused", "over_budget"};
   return names[static_cast<std::size_t>(finding)];
 }
 

@@ -199,6 +199,7 @@ TEST(Advice, TellsABudgetOfADevice) {
   const auto& [finding, observed, reserve, text] =
       advised_by(advise(layout), TapeKind::history, Place::gpu(0));
   EXPECT_EQ(finding, TapeFinding::over_budget);
+  EXPECT_STREQ(to_string(finding), "over_budget");  // a class of the page
   EXPECT_EQ(text,
             "prepare was refused once on gpu0 because the history budget of 6 MiB was "
             "exhausted: raise DeviceLayoutOptions::history_budget, or close talks");
