@@ -30,6 +30,7 @@ std::string describe(const SystemError::Facts& facts) {
   std::string text = facts.call;
   if (!facts.path.empty()) text += " of " + facts.path;
   if (facts.offset) text += ", byte " + std::to_string(*facts.offset);
+  if (!facts.object.empty()) text += " for " + facts.object;
   if (facts.bytes != 0) text += " (" + to_iec(facts.bytes) + ")";
   return text + " failed: " + errno_name(facts.number) + ", " + std::strerror(facts.number);
 }
@@ -121,7 +122,8 @@ std::vector<ErrorFact> SystemError::facts() const {
                 {"name", name()},
                 {"path", facts_.path},
                 {"bytes", facts_.bytes == 0 ? "" : std::to_string(facts_.bytes)},
-                {"offset", text_of(facts_.offset)}});
+                {"offset", text_of(facts_.offset)},
+                {"object", facts_.object}});
 }
 
 OutOfMemory::OutOfMemory(Facts facts, std::string advice)

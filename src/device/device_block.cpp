@@ -37,6 +37,18 @@ struct DeviceBlock::State {
   internal::AnnouncedRanges announced;
 };
 
+namespace {
+
+void require_memory(bool has_memory, const std::string& what) {
+  if (has_memory) return;
+  throw WrongState("device block", ObjectState::empty,
+                   "a device block without memory cannot " + what +
+                       ", because it was moved from or never reserved",
+                   "create it with DeviceBlock::reserve, or use the block that it was moved to");
+}
+
+}  // namespace
+
 DeviceBlock::DeviceBlock() noexcept = default;
 DeviceBlock::DeviceBlock(DeviceBlock&&) noexcept = default;
 DeviceBlock& DeviceBlock::operator=(DeviceBlock&&) noexcept = default;
@@ -110,6 +122,7 @@ DeviceBlock DeviceBlock::borrow(Device& device, std::span<std::byte> memory) {
 }
 
 DeviceBlock DeviceBlock::part(std::size_t offset, std::size_t bytes) {
+  require_memory(state_ != nullptr, "have parts");
   if (page_bytes() == 0 || offset > size() || bytes > size() - offset ||
       offset % page_bytes() != 0 || bytes % page_bytes() != 0) {
     throw InvalidArgument({.argument = "offset", .value = offset},
@@ -131,6 +144,7 @@ std::size_t DeviceBlock::page_bytes() const noexcept { return state_ ? state_->p
 void DeviceBlock::commit(std::size_t bytes) {
   if (bytes <= committed()) return;
   if (bytes > size()) {
+    require_memory(state_ != nullptr, "commit " + to_iec(bytes));
     throw InvalidArgument({.argument = "bytes", .value = bytes, .limit = size()},
                           "a device block of " + to_iec(size()) + " cannot commit " + to_iec(bytes),
                           "reserve a larger block");

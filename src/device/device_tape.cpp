@@ -26,7 +26,19 @@ void DeviceTape::swap(DeviceTape& other) noexcept {
   std::swap(sealed_, other.sealed_);
 }
 
+namespace {
+
+void require_bytes(const Device& device, std::size_t bytes, const DeviceTapeOptions& options) {
+  if (bytes != 0) return;
+  throw InvalidArgument({.argument = "bytes", .value = 0, .limit = 1},
+                        "tape " + options.name + " on " + device.label() + " cannot have 0 bytes",
+                        "request at least 1");
+}
+
+}  // namespace
+
 DeviceTape DeviceTape::start(Device& device, std::size_t bytes, DeviceTapeOptions options) {
+  require_bytes(device, bytes, options);
   const auto rounded = checked_round_up(bytes, kDeviceLine);
   if (!rounded) {
     throw InvalidArgument({.argument = "bytes", .value = bytes},
@@ -38,6 +50,7 @@ DeviceTape DeviceTape::start(Device& device, std::size_t bytes, DeviceTapeOption
 }
 
 DeviceTape DeviceTape::reserve(PagePool& pool, std::size_t bytes, DeviceTapeOptions options) {
+  require_bytes(pool.device(), bytes, options);
   DeviceBlock block = DeviceBlock::reserve(pool, bytes, options.block);
   return over(std::move(block), std::move(options));
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "layout/side_parts.hpp"
+#include "layout/talk_parts.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "layout/side_parts.hpp"
+#include "layout/talk_parts.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
@@ -37,6 +38,25 @@ void require_bytes(const char* argument, const char* tape, std::size_t bytes) {
                         "give each tape at least 1 byte");
 }
 
+// An option that would have no effect is refused rather than ignored.
+void require_no_option_of_plans(const LayoutOptions& options) {
+  const LayoutOptions defaults;
+  const LayoutSizes& extra = options.extra;
+  for (const auto& [name, is_set] :
+       {std::pair("LayoutOptions::commit", options.commit != defaults.commit),
+        std::pair("LayoutOptions::growth_step", options.growth_step != defaults.growth_step),
+        std::pair("LayoutOptions::extra",
+                  extra.weights != 0 || extra.scratch != 0 || extra.history != 0),
+        std::pair("LayoutOptions::history_budget", options.history_budget != 0),
+        std::pair("LayoutOptions::loaded_weights", options.loaded_weights != nullptr),
+        std::pair("LayoutOptions::gpus", !options.gpus.empty())}) {
+    if (!is_set) continue;
+    throw InvalidArgument({.argument = name},
+                          std::string(name) + " has no effect on a layout made from sizes",
+                          "leave it out, or make the layout from a plan");
+  }
+}
+
 }  // namespace
 
 // If a constructor throws, the destructors of existing members undo everything.
@@ -48,6 +68,7 @@ Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) : Side({}, Plan{
   require_bytes("LayoutSizes::weights", "weights", sizes.weights);
   require_bytes("LayoutSizes::scratch", "scratch", sizes.scratch);
   require_bytes("LayoutSizes::history", "history", sizes.history);
+  require_no_option_of_plans(options);
   weights_ = Tape::start_warm(sizes.weights, std::move(options.weights));
   scratch_ = Tape::start(sizes.scratch, std::move(options.scratch));
   histories_.reserve(options.talks);  // talks refer to them
@@ -56,10 +77,6 @@ Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) : Side({}, Plan{
     talks_.push_back(std::make_unique<Core>(talk, histories_.back(), Core::Setup{}));
   }
   closed_.reserve(options.talks);
-  if (!options.gpus.empty()) {
-    throw InvalidArgument({.argument = "LayoutOptions::gpus"},
-                          "a layout made from sizes cannot have devices", "make it from a plan");
-  }
 }
 
 Layout::Layout(Plan plan, LayoutOptions options)
@@ -77,7 +94,8 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
         {.argument = "LayoutOptions::talks", .value = options.talks, .limit = plan_.talks},
         "the options request " + std::to_string(options.talks) + " talks, but the plan has " +
             std::to_string(plan_.talks),
-        "set talks to 1 or to the plan's number");
+        "set PlanOptions::sequences, which sets the number of talks, and leave "
+        "LayoutOptions::talks at 1");
   }
   wipe_scratch_ = options.scratch.wipe_on_clear;
   weights_ = weights_tape(options);
@@ -95,14 +113,18 @@ void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
   }
   for (LayoutGpu& one : gpus) {
     if (one.device == nullptr) {
-      throw InvalidArgument({.argument = "LayoutGpu::device"}, "a device of the layout is null");
+      throw InvalidArgument({.argument = "LayoutGpu::device"},
+                            "device " + std::to_string(gpus_.size()) + " of the layout is null",
+                            "pass a Device that outlives the layout, or leave the element out of "
+                            "LayoutOptions::gpus");
     }
     Plan plan = one.plan ? std::move(*one.plan) : plan_;
     if (plan.talks != plan_.talks) {
       throw InvalidArgument(
           {.argument = "LayoutGpu::plan", .value = plan.talks, .limit = plan_.talks},
           "the plan for " + one.device->label() + " has " + std::to_string(plan.talks) +
-              " talks, but the layout has " + std::to_string(plan_.talks));
+              " talks, but the layout has " + std::to_string(plan_.talks),
+          "make both plans with the same PlanOptions::sequences");
     }
     gpus_.push_back(
         std::make_unique<DeviceLayout>(*one.device, std::move(plan), std::move(one.options)));
@@ -110,14 +132,19 @@ void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
 }
 
 void Layout::throw_no_such_gpu(std::size_t i) const {
-  throw InvalidArgument(
-      {.argument = "gpu", .value = i, .limit = gpus() == 0 ? 0 : gpus() - 1},
-      "the layout has " + std::to_string(gpus()) + " devices, but no device " + std::to_string(i));
+  InvalidArgument::Facts facts = {.argument = "gpu", .value = i};
+  if (gpus() != 0) facts.limit = gpus() - 1;
+  throw InvalidArgument(std::move(facts),
+                        "the layout has " + internal::counted_text(gpus(), "device") +
+                            ", numbered from 0, but no device " + std::to_string(i),
+                        "add the device to LayoutOptions::gpus, or use a lower number");
 }
 
 // Planned scratch is wiped as well, because the next talk may belong to another tenant.
 void Layout::clear_talk(std::size_t talk) {
-  this->talk(talk).clear();
+  static_cast<void>(this->talk(talk));  // refuses a talk that is closed or does not exist
+  count_conversation(talk);
+  talks_[talk]->clear();
   scratch_.clear();
   if (wipe_scratch_ && scratch_.committed() >= scratch_.floor()) {
     std::memset(scratch_.data(), 0, scratch_.floor());
@@ -126,9 +153,17 @@ void Layout::clear_talk(std::size_t talk) {
     gpu->talks_[talk]->clear();
     gpu->clear_pass();
   }
-  internal::increase(conversations_, std::uint64_t{1});
   if (guard_ != nullptr) [[unlikely]]
     guard_->restart();
+}
+
+// The clear itself counts the talk if it has tokens on the host. What remains are talks that have
+// tokens on devices only, and those that count no tokens.
+void Layout::count_conversation(std::size_t talk) noexcept {
+  if (talks_[talk]->tokens != 0) return;
+  bool ended = !talks_[talk]->counts_tokens();
+  for (const auto& gpu : gpus_) ended = ended || gpu->talks_[talk]->tokens != 0;
+  if (ended) internal::increase(conversations_, std::uint64_t{1});
 }
 
 Tape Layout::weights_tape(LayoutOptions& options) {
@@ -188,7 +223,7 @@ void Layout::stat(Stat& stat) const noexcept {
   fill_in(stat);
   stat.talks = talks();
   stat.passes = passes_.load(std::memory_order_relaxed);
-  stat.conversations = conversations_.load(std::memory_order_relaxed);
+  stat.conversations += conversations_.load(std::memory_order_relaxed);
   stat.gpus = gpus_.size();
   for (std::size_t i = 0; i < gpus_.size(); ++i) stat.gpu[i] = gpus_[i]->stat();
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// @file
-/// The member definitions of `Side` and `BasicTalk`, for the sources that instantiate them for one
-/// kind of memory.
+/// The member definitions of `Side`, for the sources that instantiate it for one kind of memory.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +11,6 @@
 #include <string>
 #include <utility>
 
-#include "base/on_failure.hpp"
 #include "layout/layout_thread.hpp"
 #include "layout/stat_walk.hpp"
 #include "layout/talk_core.hpp"
@@ -25,6 +23,11 @@
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 inline constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
+inline constexpr std::size_t kNoBudget = ~std::size_t{0};
+
+inline std::string counted_text(std::uint64_t n, const char* what) {
+  return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
+}
 
 template <class Memory>
 Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOptions& options)
@@ -49,10 +52,11 @@ Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOpt
                            .value = plan_.talks,
                            .limit = plan_.talks == 0 ? 1 : kMostTalks},
                           "the plan has " + std::to_string(plan_.talks) +
-                              " talks, but a layout must have 1 to " + std::to_string(kMostTalks));
+                              " talks, but a layout must have 1 to " + std::to_string(kMostTalks),
+                          "set PlanOptions::sequences or Plan::talks");
   }
   options_.growth_step = std::max<std::uint64_t>(options_.growth_step, 1);
-  if (options_.history_budget == 0) options_.history_budget = ~std::size_t{0};
+  if (options_.history_budget == 0) options_.history_budget = kNoBudget;
 }
 
 template <class Memory>
@@ -88,6 +92,7 @@ auto Side<Memory>::make_tape(const TapePlan& plan, typename Memory::TapeOptions 
     tape.raise_floor();
     return tape;
   }
+  if constexpr (Memory::kWritable) options.block.name = "tape " + options.name;
   auto& reserved = reserved_.emplace_back(memory_.reserve(*total, options.block));
   auto rest = extra == 0 ? typename Memory::Block() : reserved.part(*planned, *above);
   const std::size_t below = extra == 0 ? plan.bytes() : *planned;
@@ -98,7 +103,11 @@ template <class Memory>
 void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
   const TapePlan& plan = plan_.history;
   if (options_.commit == Commit::at_creation) {
-    require_budget(checked_mul(plan.bytes(), plan_.talks).value_or(~std::size_t{0}));
+    const std::size_t bytes = checked_mul(plan.bytes(), plan_.talks).value_or(~std::size_t{0});
+    if (bytes > budget_left()) {
+      throw_over_budget("committing all of " + counted_text(plan_.talks, "talk"), bytes,
+                        "use Commit::with_talks, plan fewer or shorter talks");
+    }
   }
   histories_.reserve(plan_.talks);
   closed_.reserve(plan_.talks);
@@ -117,7 +126,10 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
                              .page = memory_.page_bytes(),
                              .wipe = wipe}));
     if (options_.commit != Commit::with_talks) continue;
-    require_budget(talk.missing(0));
+    if (const std::size_t bytes = talk.missing(0); bytes > budget_left()) {
+      throw_over_budget("what talk " + std::to_string(index) + " holds without tokens", bytes,
+                        "plan fewer talks");
+    }
     charged_ += talk.grow_to(0);
   }
 }
@@ -135,7 +147,7 @@ BasicTalk<Memory> Side<Memory>::open_talk() {
   if (closed_.empty()) {
     throw WrongState("layout", ObjectState::in_use,
                      "all " + std::to_string(talks()) + " talks of the layout are open",
-                     "close one, or plan for more talks");
+                     "close one, or plan for more talks (PlanOptions::sequences)");
   }
   TalkHead& head = *talks_[closed_.back()];
   closed_.pop_back();
@@ -153,14 +165,18 @@ template <class Memory>
 void Side<Memory>::throw_no_such_talk(std::size_t talk) const {
   throw InvalidArgument(
       {.argument = "talk", .value = talk, .limit = talks() - 1},
-      "the layout has " + std::to_string(talks()) + " talks, but no talk " + std::to_string(talk));
+      "the layout has " + counted_text(talks(), "talk") + ", numbered from 0, but no talk " +
+          std::to_string(talk),
+      "use a number below " + std::to_string(talks()) +
+          ", or make a layout of more talks (PlanOptions::sequences, or LayoutOptions::talks for a "
+          "layout made from sizes)");
 }
 
 // Grows by whole steps, or by only what is needed if less is left. Other talks may
 // grow while this one waits for readers.
 template <class Memory>
-void Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
-                             std::uint64_t tokens) {
+std::size_t Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
+                                    std::uint64_t tokens) {
   std::uint64_t wanted = talk.in_steps(tokens);
   while (true) {
     require_unsealed();
@@ -169,10 +185,11 @@ void Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
     if (affordable && memory_.has_pages(bytes)) break;
     if (reclaim_from_idle(growing, talk)) continue;
     if (affordable) break;  // the pool will create pages
-    if (wanted == tokens) require_budget(bytes);
+    if (wanted == tokens) return bytes;
     wanted = tokens;
   }
   charged_ += talk.grow_to(wanted);
+  return 0;
 }
 
 // Runs on the layout's thread.
@@ -183,9 +200,10 @@ void Side<Memory>::grow_ahead(Core& talk) noexcept {
   const std::uint64_t tokens = talk.asked();
   if (tokens == 0 || talk.for_others() != 0) return;
   try {
-    grow_talk(growing, talk, tokens);
+    static_cast<void>(grow_talk(growing, talk, tokens));
   } catch (...) {
-    // Nothing has changed. The `prepare` that needs the room will try again and report the error.
+    // Nothing has changed, as beyond the budget. The `prepare` that needs the room will try again
+    // and report the error.
   }
 }
 
@@ -213,13 +231,13 @@ std::size_t Side<Memory>::give_back_room(Core& talk) {
 }
 
 template <class Memory>
-void Side<Memory>::require_budget(std::size_t bytes) const {
-  if (bytes <= budget_left()) return;
-  throw OutOfMemory({.purpose = "room for a talk",
+void Side<Memory>::throw_over_budget(std::string purpose, std::size_t bytes,
+                                     const std::string& instead) const {
+  throw OutOfMemory({.purpose = std::move(purpose),
                      .limit = "history_budget",
                      .needed = bytes,
                      .available = budget_left()},
-                    "clear or close talks, or raise the budget");
+                    instead + ", or raise " + Memory::kLayoutOptions + "::history_budget");
 }
 
 template <class Memory>
@@ -264,12 +282,15 @@ void Side<Memory>::fill_in(Figures& stat) const noexcept {
                      [&](const AnyTape& frame) { add_figures(stat.scratch, frame.stat()); });
   stat.history = {};
   stat.tokens = stat.room = stat.capacity = 0;
-  stat.longest_talk = stat.largest_talk = stat.cleared_tokens = 0;
+  stat.longest_talk = stat.largest_talk = stat.cleared_tokens = stat.conversations = 0;
+  stat.history_budget = options_.history_budget == kNoBudget ? 0 : options_.history_budget;
+  stat.budget_refusals = budget_refusals_.load(std::memory_order_relaxed);
   for (const auto& talk : talks_) {
     const TalkStat one = talk->stat();
     add_figures(stat.history, one.history);
     stat.tokens += one.tokens;
     stat.cleared_tokens += talk->cleared_tokens();
+    stat.conversations += talk->conversations();
     stat.longest_talk = std::max(stat.longest_talk, talk->most_ever());
     stat.largest_talk = std::max(stat.largest_talk, one.history.peak);
     if (one.capacity == kUnlimitedTokens) continue;
@@ -279,88 +300,3 @@ void Side<Memory>::fill_in(Figures& stat) const noexcept {
 }
 
 }  // namespace tapedeck::internal::inline TAPEDECK_ABI
-
-namespace tapedeck::inline TAPEDECK_ABI {
-
-template <class Memory>
-auto BasicTalk<Memory>::core() const -> Core& {
-  require_open();
-  return static_cast<Core&>(*head_);
-}
-
-template <class Memory>
-void BasicTalk<Memory>::throw_closed(std::size_t talk) {
-  throw WrongState("talk " + std::to_string(talk), ObjectState::closed,
-                   "talk " + std::to_string(talk) + " was closed", "open one with open_talk()");
-}
-
-template <class Memory>
-void BasicTalk<Memory>::throw_no_room(std::uint64_t tokens) {
-  core().count_refusal();
-  core().throw_no_room(tokens);
-}
-
-template <class Memory>
-void BasicTalk<Memory>::note_rows(std::uint64_t first) noexcept {
-  core().note_rows(first);
-}
-
-template <class Memory>
-void BasicTalk<Memory>::prepare(std::uint64_t tokens) {
-  Core& talk = core();
-  internal::OnFailure refused([&] { talk.count_refusal(); });
-  const std::uint64_t wanted = talk.after(tokens);
-  if (talk.for_others() != 0 || !talk.has_room(tokens)) {
-    std::unique_lock growing(side_->growing_);
-    talk.claim();
-    if (!talk.has_room(tokens)) side_->grow_talk(growing, talk, wanted);
-  }
-  refused.completed();
-  if (side_->thread_ != nullptr && talk.asks_for(side_->ahead_)) side_->thread_->ask(talk.index);
-}
-
-template <class Memory>
-void BasicTalk<Memory>::rewind(std::uint64_t tokens) {
-  const std::uint64_t held = this->tokens();
-  core().keep(held - std::min(tokens, held));
-}
-
-template <class Memory>
-void BasicTalk<Memory>::clear() {
-  core().clear();
-}
-
-template <class Memory>
-void BasicTalk<Memory>::close() {
-  Core& talk = core();
-  std::uint64_t generation = generation_;
-  if (!talk.generation.compare_exchange_strong(generation, generation + 1)) throw_closed(index());
-  talk.clear();
-  const std::lock_guard growing(side_->growing_);
-  side_->closed_.push_back(talk.index);
-}
-
-// Clang 14 also instantiates this for devices, where it cannot be called.
-template <class Memory>
-WarmResult BasicTalk<Memory>::warm([[maybe_unused]] const WarmOptions& options) requires(
-    Memory::kWritable) {
-  WarmResult result;
-  if constexpr (Memory::kWritable) result = core().warm(options);
-  return result;
-}
-
-template <class Memory>
-std::size_t BasicTalk<Memory>::decommit(typename Memory::After after) {
-  Core& talk = core();
-  const std::lock_guard growing(side_->growing_);
-  side_->require_unsealed();
-  side_->memory_.wait_for(after);
-  return side_->give_back_room(talk);
-}
-
-template <class Memory>
-TalkStat BasicTalk<Memory>::stat() const {
-  return core().stat();
-}
-
-}  // namespace tapedeck::inline TAPEDECK_ABI

@@ -2,6 +2,7 @@
 #include "tapedeck/layout/stat.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <ostream>
 
 #include "layout/stat_walk.hpp"
@@ -34,14 +35,16 @@ std::string line_of(const Tapes& tapes) {
 }
 
 /// Returns "weights: used 1 KiB, reserved 4 MiB, ...", broken into lines of at most 80 characters.
+/// Leaves out what is unknown.
 template <class Fields, class Figures>
 std::string listed(const std::string& name, const Fields& fields, const Figures& figures) {
   constexpr std::size_t kWidth = 80;
   std::string text = name + ":";
   std::size_t column = text.size();
   for (const auto& field : fields) {
-    std::string item =
-        std::string(field.name) + " " + internal::value_text(field.unit, field.of(figures));
+    const std::optional<std::uint64_t> value = field.known(figures);
+    if (!value) continue;
+    std::string item = std::string(field.name) + " " + internal::value_text(field.unit, *value);
     std::replace(item.begin(), item.end(), '_', ' ');
     if (&field != &fields.back()) item += ",";
     const bool fits = column + 1 + item.size() <= kWidth;

@@ -61,6 +61,8 @@ class TalkCore : public TalkHead {
   [[nodiscard]] bool is_open() const noexcept {
     return generation.load(std::memory_order_relaxed) % 2 == 0;
   }
+  /// False in a layout made from sizes.
+  [[nodiscard]] bool counts_tokens() const noexcept { return setup_.plan != nullptr; }
   /// The most tokens ever held.
   [[nodiscard]] std::uint64_t most_ever() const noexcept {
     return std::max(most.load(std::memory_order_relaxed),
@@ -167,6 +169,7 @@ class TalkCore : public TalkHead {
   }
 
   void clear() noexcept {
+    if (held() != 0) increase(conversations_, std::uint64_t{1});
     increase(cleared_tokens_, held());
     keep(0);
     if constexpr (Memory::kWritable) {
@@ -180,6 +183,11 @@ class TalkCore : public TalkHead {
   /// Tokens held when the talk was cleared, added up over all clears.
   [[nodiscard]] std::uint64_t cleared_tokens() const noexcept {
     return cleared_tokens_.load(std::memory_order_relaxed);
+  }
+
+  /// How often the talk was cleared while it held tokens.
+  [[nodiscard]] std::uint64_t conversations() const noexcept {
+    return conversations_.load(std::memory_order_relaxed);
   }
 
   /// How often the talk was cleared if other talks may take its pages, otherwise 0.
@@ -362,6 +370,7 @@ class TalkCore : public TalkHead {
   std::atomic<std::uint64_t> former_most_{0};  // before the last restart_peak()
   std::atomic<std::uint64_t> refused_{0};
   std::atomic<std::uint64_t> cleared_tokens_{0};
+  std::atomic<std::uint64_t> conversations_{0};
   std::atomic<std::uint64_t> asked_{0};    // tokens requested from the layout's thread
   std::atomic<std::uint64_t> cleared_{0};  // number of clears
   std::atomic<std::uint64_t> claimed_{0};  // `cleared_` at the last `claim`

@@ -21,24 +21,40 @@ namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
 
-[[nodiscard]] std::size_t rounded_to(std::size_t bytes, std::size_t page) {
+/// The subject of a message.
+std::string name_of(const BlockOptions& options) {
+  return options.name.empty() ? "a block" : options.name;
+}
+
+[[nodiscard]] std::size_t rounded_to(std::size_t bytes, std::size_t page,
+                                     const BlockOptions& options) {
   if (bytes == 0) {
     throw InvalidArgument({.argument = "bytes", .value = 0, .limit = 1},
-                          "a block cannot have 0 bytes", "request at least 1");
+                          name_of(options) + " cannot have 0 bytes", "request at least 1");
   }
   // Guard pages and alignment need address space, too.
   constexpr std::size_t kMostOfABlock = std::numeric_limits<std::size_t>::max() / 4;
   const auto rounded = checked_round_up(bytes, page);
   if (!rounded || *rounded > kMostOfABlock) {
     throw InvalidArgument({.argument = "bytes", .value = bytes, .limit = kMostOfABlock},
-                          "a block of " + to_iec(bytes) + " exceeds the address space",
+                          name_of(options) + " of " + to_iec(bytes) + " exceeds the address space",
                           "request less");
   }
   return *rounded;
 }
 
-[[noreturn]] void throw_system_error(const os::Opened& opened, std::size_t bytes = 0) {
-  throw SystemError({.call = opened.call, .number = opened.error, .bytes = bytes});
+[[noreturn]] void throw_system_error(const os::Opened& opened, const BlockOptions& options,
+                                     std::size_t bytes = 0) {
+  throw SystemError(
+      {.call = opened.call, .number = opened.error, .bytes = bytes, .object = options.name});
+}
+
+void require_memory(BlockKind kind, const std::string& what) {
+  if (kind != BlockKind::none) return;
+  throw WrongState(
+      "block", ObjectState::empty,
+      "a block without memory cannot " + what + ", because it was moved from or never reserved",
+      "create it with Block::reserve, or use the block that it was moved to");
 }
 
 [[noreturn]] void throw_outside_block(std::size_t offset, std::size_t bytes, std::size_t end,
@@ -66,13 +82,16 @@ void Block::State::reserve(std::size_t bytes, std::size_t align) {
   const std::size_t page_bytes = os::page_size();
   const std::size_t guard = options.guard_pages ? page_bytes : 0;
   const std::size_t slack = align > page_bytes ? align : 0;
-  const std::size_t extent = rounded_to(bytes, page_bytes);
+  const std::size_t extent = rounded_to(bytes, page_bytes, options);
   mapping_bytes = extent + 2 * guard + slack;
   const os::Mapped mapped = os::reserve(mapping_bytes);
   if (mapped.error != 0) {
-    throw SystemError(
-        {.call = mapped.call, .number = mapped.error, .path = path, .bytes = mapping_bytes},
-        "reserve less, or raise the address space limit (ulimit -v)");
+    throw SystemError({.call = mapped.call,
+                       .number = mapped.error,
+                       .path = path,
+                       .bytes = mapping_bytes,
+                       .object = options.name},
+                      "reserve less, or raise the address space limit (ulimit -v)");
   }
   mapping = mapped.at;
   const auto first = reinterpret_cast<std::uintptr_t>(mapping) + guard;
@@ -85,7 +104,11 @@ void Block::State::map_whole(os::Access access) {
   foreign = true;
   const os::Mapped mapped = os::map_shared(file.get(), size, access, data);
   if (mapped.error != 0) {
-    throw SystemError({.call = mapped.call, .number = mapped.error, .path = path, .bytes = size});
+    throw SystemError({.call = mapped.call,
+                       .number = mapped.error,
+                       .path = path,
+                       .bytes = size,
+                       .object = options.name});
   }
   ask_kernel(data, size);
   if (options.lock) lock_range(data, size);
@@ -101,7 +124,7 @@ Block Block::reserve(std::size_t bytes, const BlockOptions& options) {
     if (huge == 0) internal::note_unmet(state->unmet, Wish::huge_pages, ENOSYS);
   }
   const bool whole_huge_pages = huge != 0 && bytes >= huge;
-  state->reserve(rounded_to(bytes, state->granule()), whole_huge_pages ? huge : 0);
+  state->reserve(rounded_to(bytes, state->granule(), options), whole_huge_pages ? huge : 0);
   return Block(std::move(state));
 }
 
@@ -126,13 +149,13 @@ Block Block::create_shared(std::size_t bytes, const BlockOptions& options) {
     const std::size_t huge = os::huge_page_size();
     auto state = std::make_unique<State>(BlockKind::shared, options);
     state->explicit_page = state->page = huge;
-    refusal = huge == 0 ? ENOSYS : state->create_file(rounded_to(bytes, huge)).error;
+    refusal = huge == 0 ? ENOSYS : state->create_file(rounded_to(bytes, huge, options)).error;
     if (refusal == 0) return Block(std::move(state));
   }
   auto state = std::make_unique<State>(BlockKind::shared, options);
-  const std::size_t size = rounded_to(bytes, os::page_size());
+  const std::size_t size = rounded_to(bytes, os::page_size(), options);
   if (const os::Opened made = state->create_file(size); made.error != 0) {
-    throw_system_error(made, size);
+    throw_system_error(made, options, size);
   }
   if (refusal != 0)
     internal::note_unmet(state->unmet, Wish::huge_pages, refusal, internal::kHugePagePoolAdvice);
@@ -151,7 +174,7 @@ os::Opened Block::State::create_file(std::size_t bytes) {
 
 Block Block::open_shared(int descriptor, bool writable, const BlockOptions& options) {
   os::Opened opened = os::duplicate(descriptor);
-  if (opened.error != 0) throw_system_error(opened);
+  if (opened.error != 0) throw_system_error(opened, options);
   const os::FileFacts facts = os::facts(opened.descriptor.get());
   if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
   if (facts.bytes == 0) {
@@ -178,6 +201,7 @@ Block Block::borrow(std::span<std::byte> memory) {
 
 Block Block::part(std::size_t offset, std::size_t bytes) {
   if (bytes == 0 || offset > size() || bytes > size() - offset) {
+    require_memory(kind(), "have parts");
     throw_outside_block(offset, bytes, size(), "have a part");
   }
   if (kind() == BlockKind::borrowed) return borrow({data() + offset, bytes});
@@ -215,9 +239,11 @@ int Block::descriptor() const noexcept { return state_ ? state_->file.get() : -1
 
 void Block::commit(std::size_t bytes) {
   if (bytes > size()) {
-    throw InvalidArgument({.argument = "bytes", .value = bytes, .limit = size()},
-                          "a block of " + to_iec(size()) + " cannot commit " + to_iec(bytes),
-                          "reserve a larger block");
+    require_memory(kind(), "commit " + to_iec(bytes));
+    throw InvalidArgument(
+        {.argument = "bytes", .value = bytes, .limit = size()},
+        name_of(state_->options) + " of " + to_iec(size()) + " cannot commit " + to_iec(bytes),
+        "reserve a larger block");
   }
   if (bytes <= committed()) return;
   const std::size_t to = std::min(round_up(bytes, state_->granule()), size());
@@ -233,7 +259,7 @@ void Block::State::commit_range(std::size_t from, std::size_t to) {
   const std::size_t bytes = to - from;
   const std::size_t page_before = page;
   if (const int error = make_usable(at, bytes); error != 0) {
-    throw SystemError({.call = "mprotect", .number = error, .bytes = bytes},
+    throw SystemError({.call = "mprotect", .number = error, .bytes = bytes, .object = options.name},
                       "commit less, or check vm.overcommit_memory and vm.max_map_count");
   }
   internal::OnFailure undo([&] {
@@ -288,6 +314,7 @@ std::size_t Block::decommit(std::size_t keep) noexcept {
 
 WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions& options) {
   if (offset > committed() || bytes > committed() - offset) {
+    require_memory(kind(), "warm a range");
     throw_outside_block(offset, bytes, committed(), "warm a range");
   }
   if (bytes == 0) return {.present = 0};
@@ -308,6 +335,7 @@ WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions&
 
 Residency Block::residency(std::size_t offset, std::size_t bytes) const {
   if (offset > size() || bytes > size() - offset) {
+    require_memory(kind(), "report the residency of a range");
     throw_outside_block(offset, bytes, size(), "report the residency");
   }
   if (bytes == 0) return {.present = 0, .huge = 0};

@@ -23,6 +23,7 @@ SharedTape::~SharedTape() {
 }
 
 SharedTape SharedTape::start(std::size_t bytes, TapeOptions options) {
+  options.block.name = "tape " + options.name;
   Block block = Block::reserve(bytes, options.block);
   return over(std::move(block), std::move(options));
 }

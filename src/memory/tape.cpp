@@ -43,6 +43,7 @@ Tape::~Tape() {
 }
 
 Tape Tape::start(std::size_t bytes, TapeOptions options) {
+  options.block.name = "tape " + options.name;
   Block block = Block::reserve(bytes, options.block);
   return over(std::move(block), std::move(options));
 }

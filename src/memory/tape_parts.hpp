@@ -155,7 +155,7 @@ template <std::size_t Line, class AnyBlock, class Options>
 void BlockTape<Line, AnyBlock, Options>::prepare(std::size_t bytes) {
   this->watch_.on_write();
   const std::uintptr_t end = this->end_of_next(bytes);
-  if (end == 0) TapeFull::raise(name(), bytes, this->used(), this->total());
+  if (end == 0) TapeFull::raise(name(), bytes, this->used(), this->total(), this->floor());
   if (this->is_committed(end)) return;
   cold_->block.commit(end - address_of(cold_->block.data()));
   increase(cold_->grows, std::uint64_t{1});

@@ -108,8 +108,10 @@ const Region* TapePlan::find(std::string_view name) const noexcept {
 
 const Region& TapePlan::at(std::string_view name) const {
   if (const Region* const region = find(name)) return *region;
-  throw InvalidArgument({.argument = "name"}, "the plan of the " + std::string(to_string(kind_)) +
-                                                  " tape has no region named " + std::string(name));
+  throw InvalidArgument({.argument = "name"},
+                        "the plan of the " + std::string(to_string(kind_)) +
+                            " tape has no region named " + std::string(name),
+                        "see regions() for the names, or use find, which returns nullptr");
 }
 
 std::uint64_t TapePlan::digest() const noexcept {
@@ -147,7 +149,8 @@ void throw_foreign_region(const TapePlan& plan, const Region& region, std::size_
   if (region.plan_digest != 0 && region.tape != plan.kind()) {
     throw InvalidArgument({.argument = "region"},
                           "region " + region.name + " belongs to a " + to_string(region.tape) +
-                              " tape, but was requested from a " + asked + " tape");
+                              " tape, but was requested from a " + asked + " tape",
+                          std::string("use ") + to_string(region.tape) + "_at for this region");
   }
   const std::span<const Region> own = plan.regions();
   if (region.index >= own.size() || own[region.index].plan_digest != region.plan_digest) {

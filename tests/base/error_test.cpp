@@ -98,6 +98,15 @@ TEST(SystemError, NamesCallFileSizeAndReason) {
   expect_caught_everywhere(error);
 }
 
+TEST(SystemError, NamesWhatACallWasFor) {
+  const SystemError error(
+      {.call = "mmap", .number = ENOMEM, .bytes = 64 << 20, .object = "tape scratch"});
+  EXPECT_EQ(error.object(), "tape scratch");
+  EXPECT_EQ(error.facts().back().value, "tape scratch");
+  EXPECT_STREQ(error.what(),
+               "mmap for tape scratch (64 MiB) failed: ENOMEM, Cannot allocate memory");
+}
+
 TEST(SystemError, LeavesOutWhatThereIsNot) {
   const SystemError error({.call = "ioctl", .number = 4711});
   EXPECT_EQ(error.name(), "errno 4711");

@@ -196,7 +196,7 @@ TEST_F(Decode, StatGoesToStandardErrorALineEvery32Tokens) {
   };
   EXPECT_THAT(unwrapped(ran.err),
               Like(line("2.2") + "12 tokens\n" + line("768 B") + "4 tokens\n80 tokens in *\n" +
-                   "layout: *, passes 80, conversations 4, *\n"
+                   "layout: *, passes 80, conversations 3, *\n"
                    "weights: *\nscratch: *, clears 84, *\nhistory: *, clears 4, *\n"
                    "phase load: *\nphase prefill: *\nphase decode: *\n"));
   const std::string one = run(decode({})).out;

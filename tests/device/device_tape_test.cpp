@@ -49,6 +49,34 @@ TEST_F(DeviceTapeTest, TakeNeverGrowsAndPrepareDoes) {
   EXPECT_EQ(tape.committed(), 10 * kDevicePage);
 }
 
+TEST_F(DeviceTapeTest, ATakeThatIsNotPreparedSaysSo) {
+  DeviceTape tape = DeviceTape::reserve(pool_, 1_GiB, {.name = "scratch"});
+  const auto advice = [&](std::size_t bytes) {
+    return std::string(thrown<TapeFull>([&] { (void)tape.take(bytes); }).advice());
+  };
+  EXPECT_NE(advice(1), advice(2_GiB));
+}
+
+TEST_F(DeviceTapeTest, ItsNameIsInTheErrorsOfItsMemory) {
+  for (const auto& call : std::vector<std::function<void()>>{
+           [&] { (void)DeviceTape::start(device_, 0, {.name = "cache"}); },
+           [&] { (void)DeviceTape::reserve(pool_, 0, {.name = "cache"}); }}) {
+    const auto refused = thrown<InvalidArgument>(call);
+    EXPECT_EQ(refused.argument(), "bytes");
+    EXPECT_TRUE(refused.message().starts_with("tape cache on ")) << refused.what();
+  }
+}
+
+TEST(DeviceBlock, WithoutMemoryRefusesWhatNeedsSome) {
+  DeviceBlock block;
+  block.commit(0);
+  EXPECT_EQ(block.decommit(0), 0U);
+  for (const auto& call : std::vector<std::function<void()>>{[&] { block.commit(1); },
+                                                             [&] { (void)block.part(0, 1); }}) {
+    EXPECT_EQ(thrown<WrongState>(call).state(), ObjectState::empty);
+  }
+}
+
 TEST_F(DeviceTapeTest, ASealedTapeRefusesToGrowAndToShrinkAndStaysUsable) {
   DeviceTape tape = DeviceTape::reserve(pool_, 1_MiB, {.name = "captured"});
   tape.prepare(2 * kDevicePage);

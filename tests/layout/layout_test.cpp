@@ -10,9 +10,12 @@
 #include <cstdint>
 #include <functional>
 #include <new>
+#include <optional>
 #include <set>
+#include <span>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -134,7 +137,16 @@ TEST(Layout, TheExampleOfItsOrigin) {
   EXPECT_EQ(layout.history().peak(), 3_MiB);
 }
 
+class NoWeights : public WeightsOwner {
+ public:
+  [[nodiscard]] std::span<const std::byte> range() const override { return {}; }
+  [[nodiscard]] std::optional<Tensor> tensor(std::string_view /*name*/) const override {
+    return std::nullopt;
+  }
+};
+
 TEST(Layout, RefusesWhatMakesNoSense) {
+  const NoWeights loaded;
   const Holdings before = holdings();
   const std::vector<std::pair<std::function<void()>, std::string>> rows = {
       {[] { Layout({.weights = 0, .scratch = 1_MiB, .history = 1_MiB}); }, "LayoutSizes::weights"},
@@ -143,6 +155,14 @@ TEST(Layout, RefusesWhatMakesNoSense) {
       {[] { Layout(kSmall, {.talks = 0}); }, "LayoutOptions::talks"},
       {[] { Layout(side_plan(2), {.talks = 3}); }, "LayoutOptions::talks"},
       {[] { Layout(kSmall, {.weights = {.commit_step = 4096}}); }, "TapeOptions::commit_step"},
+      {[] { Layout(kSmall, {.commit = Commit::with_talks}); }, "LayoutOptions::commit"},
+      {[] { Layout(kSmall, {.growth_step = 1}); }, "LayoutOptions::growth_step"},
+      {[] { Layout(kSmall, {.extra = {.weights = 1}}); }, "LayoutOptions::extra"},
+      {[] { Layout(kSmall, {.extra = {.scratch = 1}}); }, "LayoutOptions::extra"},
+      {[] { Layout(kSmall, {.extra = {.history = 1}}); }, "LayoutOptions::extra"},
+      {[] { Layout(kSmall, {.history_budget = 1_MiB}); }, "LayoutOptions::history_budget"},
+      {[&] { Layout(kSmall, {.loaded_weights = &loaded}); }, "LayoutOptions::loaded_weights"},
+      {[] { Layout(kSmall, {.gpus = {{}}}); }, "LayoutOptions::gpus"},
       {[] { (void)Layout(kSmall).gpu(0); }, "gpu"}};
   for (const auto& [call, argument] : rows) {
     EXPECT_EQ(thrown<InvalidArgument>(call).argument(), argument);

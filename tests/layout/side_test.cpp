@@ -347,6 +347,8 @@ TYPED_TEST(SideContract, ARegionThatIsNotItsOwnIsRefused) {
       [&] { (void)layout.history_at(longer.history.regions()[0]); },
       [&] { (void)layout.history_at(longer.history.regions()[1]); }};
   for (const auto& call : calls) EXPECT_EQ(thrown<InvalidArgument>(call).argument(), "region");
+  EXPECT_EQ(thrown<InvalidArgument>([&] { (void)layout.weights_at(cache); }).advice(),
+            "use history_at for this region");
 }
 
 TYPED_TEST(SideContract, ARegionIsGivenAsBytesOrInItsOwnType) {

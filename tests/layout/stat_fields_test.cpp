@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstring>
 #include <initializer_list>
+#include <optional>
 #include <regex>
 #include <set>
 #include <span>
@@ -114,6 +115,31 @@ TEST(StatFields, SumWhatADeviceHasCommitted) {
   const DeviceStat device = {
       .weights = {.committed = 1}, .scratch = {.committed = 20}, .history = {.committed = 300}};
   EXPECT_EQ(figure(device_fields(), "committed", device), 321U);
+}
+
+TEST(StatFields, KnowWhatIsUnknown) {
+  const auto known = [](const auto& fields, const auto& figures) {
+    std::set<std::string> names;
+    for (const auto& field : fields) {
+      const std::optional<std::uint64_t> value = field.known(figures);
+      if (value) EXPECT_EQ(*value, field.of(figures)) << field.name;
+      if (!value) names.insert(field.name);
+      EXPECT_TRUE(value || field.may_be_unknown()) << field.name;
+    }
+    return names;
+  };
+  using Names = std::set<std::string>;
+  const Names of_tokens = {"tokens",       "room",           "capacity",
+                           "longest_talk", "cleared_tokens", "history_budget"};
+  const Names of_limits = {"room", "capacity", "history_budget"};
+  EXPECT_EQ(known(tape_fields(), TapeStat{}), Names{"page_size"});
+  EXPECT_EQ(known(tape_fields(), TapeStat{.page_size = 4096}), Names{});
+  EXPECT_EQ(known(layout_fields(), Stat{}), of_tokens);
+  EXPECT_EQ(known(layout_fields(), Stat{.history = {.planned = 64}}), of_limits);
+  EXPECT_EQ(known(layout_fields(), Stat{.capacity = 1, .history_budget = 1}), Names{});
+  EXPECT_EQ(known(device_fields(), DeviceStat{}), of_tokens);
+  EXPECT_EQ(known(device_fields(), DeviceStat{.longest_talk = 1}), of_limits);
+  EXPECT_EQ(known(device_fields(), DeviceStat{.capacity = 1, .history_budget = 1}), Names{});
 }
 
 // A figure that a clear lowers is not a counter.

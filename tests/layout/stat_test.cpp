@@ -27,7 +27,7 @@ static_assert(offsetof(Stat, size) == 0 && offsetof(Stat, version) == 4);
 TEST(Stat, BeginsWithItsSizeAndVersion) {
   const Stat stat;
   EXPECT_EQ(stat.size, sizeof(Stat));
-  EXPECT_EQ(stat.version, 5U);
+  EXPECT_EQ(stat.version, 6U);
 }
 
 TEST(Stat, TheLineIsUsedAndReservedInWholeMebibytes) {
@@ -144,12 +144,41 @@ TEST(Stat, TheTextIsInIecUnitsAndLeavesOutTapesThatHoldNothing) {
   EXPECT_EQ(text_of_tapes(stat),
             "weights: used 1.5 GiB, reserved 4 GiB, headroom 2.5 GiB, peak 0 B,\n"
             "  committed 0 B, planned 0 B, spilled 0 B, spilled peak 0 B, spills 0,\n"
-            "  refused 0, grows 0, clears 0, page size 0 B, unmet wishes 0\n");
+            "  refused 0, grows 0, clears 0, unmet wishes 0\n");
   for (std::uint64_t TapeStat::*what :
        {&TapeStat::reserved, &TapeStat::spills, &TapeStat::refused}) {
     Stat asked;
     asked.history.*what = 1;
     EXPECT_TRUE(text_of_tapes(asked).starts_with("history: ")) << asked.text();
+  }
+}
+
+TEST(Stat, TheTextLeavesOutWhatIsUnknown) {
+  struct Row {
+    Stat stat;
+    std::string layout;
+  };
+  Stat of_sizes{.history = {.reserved = 4096}};
+  Stat unlimited{.history = {.reserved = 4096, .planned = 4096}};
+  unlimited.tokens = unlimited.longest_talk = 7;
+  Stat limited = unlimited;
+  limited.capacity = 9;
+  limited.room = 2;
+  limited.history_budget = 4096;
+  for (const auto& [stat, layout] :
+       {Row{of_sizes, "talks 0, largest talk 0 B, passes 0, conversations 0, budget"},
+        Row{unlimited,
+            "talks 0, tokens 7, longest talk 7, largest talk 0 B, cleared tokens 0, "
+            "passes 0, conversations 0, budget refusals 0, gpus 0"},
+        Row{limited,
+            "talks 0, tokens 7, room 2, capacity 9, longest talk 7, largest talk 0 B, "
+            "cleared tokens 0, passes 0, conversations 0, history budget 4 KiB, budget"}}) {
+    std::string text = stat.text();
+    for (std::size_t at = 0; (at = text.find("\n  ", at)) != std::string::npos;) {
+      text.replace(at, 3, " ");
+    }
+    EXPECT_TRUE(text.starts_with("layout: " + layout)) << text;
+    EXPECT_EQ(text.find("page size"), std::string::npos) << text;
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -92,6 +93,32 @@ TYPED_TEST(TalkContract, ClearingAHandleLeavesScratchAlone) {
   EXPECT_LT(side.layout.scratch().used(), used);
 }
 
+// Regression: only calls of `Layout::clear_talk` were counted.
+TYPED_TEST(TalkContract, EachTalkThatEndsWithTokensIsAConversationOnce) {
+  TypeParam side(side_plan(2), {.commit = Commit::at_creation});
+  auto& layout = side.layout;
+  const auto ended = [&] { return layout.stat().conversations; };
+  layout.clear_talk(0);  // nothing has begun
+  EXPECT_EQ(ended(), 0U);
+  (void)layout.talk(0).advance(3);
+  layout.talk(0).clear();
+  EXPECT_EQ(ended(), 1U);
+  layout.clear_talk(0);  // it has ended already
+  layout.talk(0).close();
+  EXPECT_EQ(ended(), 1U);
+  auto again = layout.open_talk();
+  (void)again.advance();
+  again.close();
+  EXPECT_EQ(ended(), 2U);
+  (void)layout.talk(1).advance(2);
+  layout.clear_talk(1);
+  EXPECT_EQ(ended(), 3U);
+  (void)layout.talk(1).advance(2);
+  layout.talk(1).rewind(2);
+  layout.talk(1).close();
+  EXPECT_EQ(ended(), 3U);
+}
+
 TYPED_TEST(TalkContract, ATalkThatIsNotThereIsAnArgument) {
   TypeParam side(side_plan(2), {});
   auto& layout = side.layout;
@@ -104,6 +131,7 @@ TYPED_TEST(TalkContract, ATalkThatIsNotThereIsAnArgument) {
     EXPECT_EQ(refused.argument(), "talk");
     EXPECT_EQ(refused.value(), 2U);
     EXPECT_EQ(refused.limit(), 1U);
+    EXPECT_NE(refused.advice(), "");
   }
 }
 
@@ -120,7 +148,10 @@ TYPED_TEST(TalkContract, AllTalksDrawOnOneBudget) {
   EXPECT_EQ(over.needed(), TypeParam::kPage);
   EXPECT_EQ(over.available(), 0U);
   EXPECT_EQ(over.limit(), "history_budget");
+  EXPECT_EQ(over.purpose(), "preparing 1 token for talk 2");
   EXPECT_EQ(layout.talk_stat(2).history.refused, 1U);
+  EXPECT_EQ(layout.stat().history_budget, 4 * TypeParam::kPage);
+  EXPECT_EQ(layout.stat().budget_refusals, 1U);
   EXPECT_EQ(layout.talk(0).tokens(), 3 * kPageRows);
   // Talks that were cleared or closed give up their pages first.
   layout.talk(0).clear();
@@ -132,6 +163,34 @@ TYPED_TEST(TalkContract, AllTalksDrawOnOneBudget) {
   EXPECT_THROW(layout.talk(0).prepare(1), OutOfMemory);
   (void)layout.talk(2).decommit();
   layout.talk(0).prepare(kPageRows);
+  EXPECT_EQ(layout.stat().budget_refusals, 2U);
+}
+
+// All are `std::bad_alloc`, but only a talk over budget is worth another try later.
+TYPED_TEST(TalkContract, WhatRanOutIsToldByTheTypeOfTheError) {
+  TypeParam side(keys_plan(2), {.history_budget = TypeParam::kPage});
+  auto& layout = side.layout;
+  const auto caught_as = [](const std::function<void()>& call) -> std::string {
+    try {
+      call();
+    } catch (const TalkFull&) {
+      return "rewind or clear the talk";
+    } catch (const TapeFull&) {
+      return "reserve more";
+    } catch (const OutOfMemory& error) {
+      return "try again: " + error.limit();
+    }
+    return "";
+  };
+  layout.talk(0).prepare(1);
+  EXPECT_EQ(caught_as([&] { layout.talk(1).prepare(1); }), "try again: history_budget");
+  EXPECT_EQ(caught_as([&] { layout.talk(1).prepare(kSideContext + 1); }),
+            "rewind or clear the talk");
+  EXPECT_EQ(caught_as([&] { (void)layout.history(1).take(1); }), "reserve more");
+  EXPECT_EQ(layout.stat().budget_refusals, 1U);
+  EXPECT_EQ(layout.stat().history.refused, 3U);
+  layout.talk(0).close();
+  EXPECT_EQ(caught_as([&] { layout.talk(1).prepare(1); }), "");
 }
 
 TYPED_TEST(TalkContract, TheLastOfABudgetIsGivenThoughItIsNoWholeStep) {

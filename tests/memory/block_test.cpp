@@ -11,12 +11,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
 #include <stdexcept>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/thrown.hpp"
 #include "memory/block_kinds.hpp"
@@ -417,10 +419,17 @@ TEST(EmptyBlock, AnswersEverythingAndRefusesWhatIsOutside) {
   EXPECT_EQ(warm.asked, 0U);
   block.commit(0);
   EXPECT_TRUE(block.try_commit(0));
-  EXPECT_THROW(block.commit(1), InvalidArgument);
   EXPECT_FALSE(block.try_commit(1));
-  EXPECT_THROW(static_cast<void>(block.warm(0, 1)), InvalidArgument);
-  EXPECT_THROW(static_cast<void>(block.residency(1, 0)), InvalidArgument);
+  // Regression: "a block of 0 B cannot commit 4 KiB; reserve a larger block".
+  const std::vector<std::function<void()>> calls = {
+      [&] { block.commit(kPage); }, [&] { static_cast<void>(block.part(0, kPage)); },
+      [&] { static_cast<void>(block.warm(0, 1)); },
+      [&] { static_cast<void>(block.residency(1, 0)); }};
+  for (const auto& call : calls) {
+    const auto refused = thrown<WrongState>(call);
+    EXPECT_EQ(refused.state(), ObjectState::empty);
+    EXPECT_EQ(refused.object(), "block");
+  }
 }
 
 TEST(Wish, HasAName) {

@@ -7,12 +7,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <set>
 #include <string>
 #include <string_view>
 #include <type_traits>
 
 #include "base/most.hpp"
 #include "base/thrown.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/tape.hpp"
 
@@ -25,6 +27,36 @@ static_assert(!std::is_base_of_v<std::runtime_error, TapeFull>);
 static_assert(std::is_nothrow_copy_constructible_v<TapeFull>);
 static_assert(std::is_nothrow_constructible_v<TapeFull, std::string_view, std::size_t, std::size_t,
                                               std::size_t>);
+
+TEST(TapeFull, SaysHowMuchThereIsAndWhatHelps) {
+  const std::string larger = "; reserve a larger tape, or clear it earlier";
+  const std::string extra =
+      "; its planned bytes are not for takes: reserve more above them, in a layout with "
+      "LayoutOptions::extra";
+  struct Row {
+    TapeFull full;
+    std::string what;
+  };
+  for (const auto& [full, what] :
+       {Row{{"t", 1_MiB, 512_KiB, 1_MiB},
+            "tape t is full: requested 1 MiB, used 512 KiB of 1 MiB" + larger},
+        Row{{"t", 100, 1000, 1024},
+            "tape t is full: requested 100 B, used 1000 B of 1 KiB" + larger},
+        // In IEC units, there would seem to be enough room.
+        Row{{"t", 64_MiB + 1, 0, 64_MiB},
+            "tape t is full: requested 67108865 B, used 0 B of 67108864 B" + larger},
+        Row{{"t", 4_KiB, 1536_MiB, 1536_MiB, 1536_MiB},
+            "tape t is full: requested 4 KiB, used 1.5 GiB of 1.5 GiB" + extra},
+        Row{{"t", 1_KiB, 0, 1_GiB},
+            "tape t has no committed room for 1 KiB, used 0 B of 1 GiB; call prepare earlier, "
+            "which commits memory for takes or reports why it cannot"},
+        Row{{"none", 4_KiB, 0, 0},
+            "a tape without memory was asked for 4 KiB: it was moved from, or its plan is empty; "
+            "reserve memory for it, in a layout with LayoutOptions::extra"}}) {
+    EXPECT_EQ(full.what(), what);
+    EXPECT_EQ(std::string(full.message()) + "; " + std::string(full.advice()), what);
+  }
+}
 
 TEST(TapeFull, CarriesTheFactsAsFieldsAndAsText) {
   const std::string of_31 = "abcdefghijklmnopqrstuvwxyz12345";
@@ -50,11 +82,9 @@ TEST(TapeFull, CarriesTheFactsAsFieldsAndAsText) {
     EXPECT_EQ(full.requested(), figure);
     EXPECT_EQ(full.used(), figure - 1);
     EXPECT_EQ(full.total(), figure);
-    const std::string text = std::to_string(figure);
-    std::string what = "tape " + name;
-    what += " is full: requested " + text + " bytes, used ";
-    what += std::to_string(figure - 1) + " of " + text;
-    EXPECT_EQ(full.what(), what);
+    EXPECT_TRUE(full.message().starts_with("tape " + name + " ")) << full.what();
+    EXPECT_TRUE(std::string_view(full.what()).ends_with(full.advice())) << full.what();
+    EXPECT_NE(full.advice(), "");
   }
 }
 
@@ -69,7 +99,7 @@ TEST(TapeFull, IsCaughtAsBadAllocAndAsError) {
 TEST(TapeFull, MakingAndCopyingItAllocatesNothing) {
   const std::string name(1000, 'x');
   const std::uint64_t before = tapedeck_heap_allocations();
-  const TapeFull full(name, 1, 2, 3);
+  const TapeFull full(name, kMost, kMost / 1000, kMost, 1);
   const TapeFull copy = full;  // NOLINT(performance-unnecessary-copy-initialization)
   const std::uint64_t after = tapedeck_heap_allocations();
   EXPECT_EQ(after, before);
@@ -89,6 +119,20 @@ TEST(TapeFull, TheTapesNameIsTheOneItWasGiven) {
   const auto full = thrown<TapeFull>([&] { return tape.take(5000); });
   EXPECT_STREQ(full.name(), "history of a talk with a long, ");
   EXPECT_EQ(full.total(), 4096U);
+}
+
+TEST(TapeFull, AdvisesToReserveMoreAboveTheFloor) {
+  Tape tape = Tape::start(4096);
+  const auto advice = [&](const auto& call) {
+    return std::string(thrown<TapeFull>(call).advice());
+  };
+  const std::string without_floor = advice([&] { (void)tape.take(5000); });
+  (void)tape.take(4096);
+  tape.raise_floor();
+  const std::string above = advice([&] { (void)tape.take(1); });
+  EXPECT_EQ(above, advice([&] { tape.prepare(1); }));
+  const std::string without_memory = advice([] { (void)Tape().take(1); });
+  EXPECT_EQ((std::set{without_floor, above, without_memory}).size(), 3U);
 }
 
 }  // namespace

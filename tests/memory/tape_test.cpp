@@ -22,6 +22,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/shared_tape.hpp"
 
 namespace tapedeck::tests {
 namespace checking = internal::checking;
@@ -274,6 +275,24 @@ TEST(Tape, AWipingTapeCanGoAfterDecommit) {
   std::memset(shared.take(512_KiB), 6, 512_KiB);
   shared.clear();
   EXPECT_GT(shared.decommit(), 0U);
+}
+
+// Regression: the errors of three tapes of a layout were the same.
+TEST(Tape, ItsNameIsInTheErrorsOfItsMemory) {
+  for (const std::size_t bytes : {std::size_t{0}, kMost, kMost / 4}) {
+    const auto refused =
+        thrown<InvalidArgument>([&] { (void)Tape::start(bytes, {.name = "cache"}); });
+    EXPECT_TRUE(refused.message().starts_with("tape cache ")) << refused.what();
+    EXPECT_TRUE(thrown<InvalidArgument>([&] { (void)SharedTape::start(bytes, {.name = "all"}); })
+                    .message()
+                    .starts_with("tape all "));
+  }
+  EXPECT_TRUE(
+      thrown<InvalidArgument>([] { (void)Block::reserve(0); }).message().starts_with("a block "));
+  const auto unmapped =
+      thrown<SystemError>([] { (void)Tape::start(kMost / 8, {.name = "cache"}); });
+  EXPECT_EQ(unmapped.object(), "tape cache");
+  EXPECT_EQ(unmapped.call(), "mmap");
 }
 
 // --- over a file ----------------------------------------------------------------------------

@@ -49,7 +49,9 @@ enum class ErrorKind : std::uint8_t {
   format,            ///< A file's content violates its format.
   system,            ///< The operating system refused a call.
   device,            ///< A device's driver refused a call.
-  out_of_memory,     ///< A tape, the host or a device does not have enough room.
+  /// A talk, a tape, the host or a device does not have enough room. Whether it helps to try again
+  /// depends on the type: `TalkFull`, `TapeFull` or `OutOfMemory`.
+  out_of_memory,
 };
 
 [[nodiscard]] const char* to_string(ErrorKind kind) noexcept;
@@ -201,6 +203,7 @@ class SystemError : public internal::RuntimeError {
     std::string path{};                     ///< The file involved, if any.
     std::size_t bytes = 0;                  ///< The size requested, if any.
     std::optional<std::uint64_t> offset{};  ///< The offset in the file in bytes, if known.
+    std::string object{};                   ///< What the call was for, if named: "tape scratch".
   };
 
   explicit SystemError(Facts facts, std::string advice = {});
@@ -215,6 +218,7 @@ class SystemError : public internal::RuntimeError {
   [[nodiscard]] const std::string& path() const noexcept { return facts_.path; }
   [[nodiscard]] std::size_t bytes() const noexcept { return facts_.bytes; }
   [[nodiscard]] std::optional<std::uint64_t> offset() const noexcept { return facts_.offset; }
+  [[nodiscard]] const std::string& object() const noexcept { return facts_.object; }
 
  private:
   Facts facts_;

@@ -26,6 +26,9 @@ struct DeviceBlockOptions {
 /// A range of device addresses with a usable prefix. Committing more of a growing block maps pages
 /// from a pool; the memory that was usable before keeps its address and contents.
 ///
+/// A block that was moved from, or created without memory, has no bytes. `part`, and `commit` of
+/// more than 0 bytes, then throw WrongState with the state `empty`.
+///
 /// Thread-safety: one thread at a time, except `data()` and `size()`.
 ///
 /// @code{.cpp}

@@ -22,6 +22,7 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 class PassGuard;
+class PeakWatch;
 
 /// A device of a layout and the part of the model that is on it.
 struct LayoutGpu {
@@ -30,15 +31,18 @@ struct LayoutGpu {
   DeviceLayoutOptions options{};
 };
 
+/// The options of a layout. `commit`, `growth_step`, `extra`, `history_budget`, `loaded_weights`
+/// and `gpus` are for a layout made from a plan; one made from sizes refuses them.
 struct LayoutOptions {
   /// Conversations held at the same time, each with its own history. With a plan, leave this at 1
   /// or repeat `Plan::talks`, which sets the number.
   std::size_t talks = 1;
-  Commit commit = Commit::at_creation;  ///< Only for a layout made from a plan.
-  std::uint64_t growth_step = 256;      ///< The fewest tokens that `prepare` commits in one step.
-  LayoutSizes extra{};                  ///< Bytes for takes above the plan.
+  Commit commit = Commit::at_creation;
+  std::uint64_t growth_step = 256;  ///< The fewest tokens that `prepare` commits in one step.
+  LayoutSizes extra{};              ///< Bytes for takes above the plan.
   /// The most bytes that planned regions of all histories may have committed; 0 allows all that is
-  /// planned. A `prepare` beyond it first takes the pages of cleared and closed talks.
+  /// planned. A `prepare` beyond it first takes the pages of cleared and closed talks. Each region
+  /// of a talk is committed in whole pages, so even one token costs a page for each region.
   std::size_t history_budget = 0;
   /// Weights that are already in memory, such as a `Weights`. They must outlive the layout; several
   /// layouts may share them. The weights tape then spans their whole range and is full, and
@@ -49,7 +53,7 @@ struct LayoutOptions {
   TapeOptions weights{.name = "weights"};
   TapeOptions scratch{.name = "scratch"};
   TapeOptions history{.name = "history"};
-  std::vector<LayoutGpu> gpus{};  ///< At most `kMostGpus`. Only for a layout made from a plan.
+  std::vector<LayoutGpu> gpus{};  ///< At most `kMostGpus`.
 };
 
 /// How `Layout::open` plans and loads a model's file.
@@ -114,8 +118,8 @@ class Layout : public internal::Side<internal::HostMemory> {
  public:
   /// Creates all tapes, or throws and leaves nothing behind. Talks of such a layout do not count
   /// tokens.
-  /// @throws InvalidArgument if a size or the number of talks is 0, or if there are devices;
-  /// SystemError; OutOfMemory.
+  /// @throws InvalidArgument if a size or the number of talks is 0, or if an option is set that
+  /// only a layout made from a plan has (see `LayoutOptions`); SystemError; OutOfMemory.
   explicit Layout(const LayoutSizes& sizes, LayoutOptions options = {});
 
   /// Creates exactly the regions of a plan, or throws and leaves nothing behind. `used()` of each
@@ -137,7 +141,7 @@ class Layout : public internal::Side<internal::HostMemory> {
   /// using namespace tapedeck;
   /// Layout layout = Layout::open("llama.gguf", {.weights = {.way = Way::map}});
   /// const Region& norm = layout.plan().weights.at("output_norm.weight");
-  /// std::cout << layout.weights_at<float>(norm)[0] << '\n';
+  /// std::cout << layout.weights_at<const float>(norm)[0] << '\n';
   /// @endcode
   /// @throws what `read_model`, `make_plan`, `Weights::open` and the constructor throw and, unless
   /// `while_arriving` is set, what `OwnedWeights::wait` and `WarmResult::or_throw` throw.
@@ -197,6 +201,7 @@ class Layout : public internal::Side<internal::HostMemory> {
 
  private:
   friend class PassGuard;
+  friend class PeakWatch;
 
   Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> owned);
 
@@ -209,13 +214,15 @@ class Layout : public internal::Side<internal::HostMemory> {
   void find_loaded(const WeightsOwner& loaded);
   void make_gpus(std::vector<LayoutGpu> gpus);
   void end_guarded_pass();
+  void count_conversation(std::size_t talk) noexcept;
 
   std::unique_ptr<OwnedWeights> owned_;  // the weights tape refers to these
   std::vector<std::unique_ptr<DeviceLayout>> gpus_;
   bool wipe_scratch_ = false;
   std::atomic<std::uint64_t> passes_{0};
-  std::atomic<std::uint64_t> conversations_{0};
+  std::atomic<std::uint64_t> conversations_{0};  // those that no talk of the host counts
   PassGuard* guard_ = nullptr;
+  PeakWatch* peak_watches_ = nullptr;  // a list
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

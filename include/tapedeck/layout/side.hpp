@@ -5,11 +5,14 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
@@ -28,7 +31,9 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// Bytes of each tape.
+/// Bytes of each tape. A layout made from sizes needs at least 1 byte for each of them, because a 0
+/// is most likely a size that was forgotten. In a layout made from a plan, a tape without regions
+/// and without extra bytes has no memory, because the model needs none.
 struct LayoutSizes {
   std::size_t weights = 0;
   std::size_t scratch = 0;
@@ -62,6 +67,7 @@ struct HostMemory {
   struct After {};  ///< Empty, because pages of the host can be decommitted at any time.
   /// Whether the library can write to this memory, to wipe, fill and poison what is given back.
   static constexpr bool kWritable = true;
+  static constexpr const char* kLayoutOptions = "LayoutOptions";  ///< For messages.
 
   explicit HostMemory(Where /*where*/) noexcept {}
   [[nodiscard]] static Tape& frame(Scratch& scratch) noexcept { return scratch; }
@@ -98,6 +104,7 @@ struct DeviceMemory {
   };
   using After = EventHandle;
   static constexpr bool kWritable = false;
+  static constexpr const char* kLayoutOptions = "DeviceLayoutOptions";
 
   explicit DeviceMemory(const Where& where)
       : device(where.device), pool(device, where.page_bytes) {}
@@ -171,16 +178,26 @@ class Side {
   /// the plan passed to the constructor.
   [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
 
-  /// Returns the elements of a weights region. O(1). Valid for the lifetime of the layout. Loaded
-  /// weights must not be written to.
+  /// Returns the elements of a weights region, to be read. O(1). Valid for the lifetime of the
+  /// layout. Use this form, or `weights_at<const float>(region)`, for all weights that are not
+  /// being filled in.
   /// @throws InvalidArgument if the region is neither in `plan().weights` nor in that of an equal
   /// plan, if its element type does not match `T` (bytes match every type), or if loaded weights
   /// are not aligned for `T`.
   template <class T = std::byte>
-  [[nodiscard]] SpanOf<T> weights_at(const Region& region) {
+  [[nodiscard]] SpanOf<const T> weights_at(const Region& region) const {
     const Region& own = planned_region<T>(plan_.weights, region);
     std::byte* const at = loaded_at_.empty() ? weights_.data() + own.offset : loaded_at_[own.index];
-    return {region_elements<T>(own, at), own.bytes / sizeof(T)};
+    return {region_elements<const T>(own, at), own.bytes / sizeof(T)};
+  }
+  /// Returns the elements of a weights region of a layout that is not const, to be filled in.
+  /// Loaded weights, such as those of `Layout::open`, must not be written to: they may be a
+  /// read-only mapping, where a write is a fatal signal. Request `const T` to read them.
+  /// @throws the errors of the form that reads.
+  template <class T = std::byte>
+  [[nodiscard]] SpanOf<T> weights_at(const Region& region) {
+    const SpanOf<const T> elements = std::as_const(*this).template weights_at<T>(region);
+    return {const_cast<T*>(elements.data()), elements.size()};
   }
   /// Returns the elements of a scratch region; on a device, of the open frame. O(1). Valid for the
   /// lifetime of the layout.
@@ -233,14 +250,17 @@ class Side {
   [[nodiscard]] AnyTape make_tape(const TapePlan& plan, typename Memory::TapeOptions options);
   void make_histories(const typename Memory::TapeOptions& options);
 
-  void grow_talk(std::unique_lock<std::mutex>& growing, Core& talk, std::uint64_t tokens);
+  /// Gives the talk room for `tokens`. Returns 0, or the bytes that it needs beyond the budget.
+  [[nodiscard]] std::size_t grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
+                                      std::uint64_t tokens);
   void grow_ahead(Core& talk) noexcept;
   bool reclaim_from_idle(std::unique_lock<std::mutex>& growing, const Core& but);
   std::size_t give_back_room(Core& talk);
   [[nodiscard]] std::size_t budget_left() const noexcept {
     return options_.history_budget - std::min(charged_, options_.history_budget);
   }
-  void require_budget(std::size_t bytes) const;
+  [[noreturn]] void throw_over_budget(std::string purpose, std::size_t bytes,
+                                      const std::string& instead) const;
   void require_unsealed() const;
   template <class Figures>
   void fill_in(Figures& stat) const noexcept;
@@ -258,7 +278,8 @@ class Side {
   std::vector<std::size_t> closed_;           // a stack: the last one is opened first
   std::mutex growing_;                        // held while pages or slots change hands
   std::size_t charged_ = 0;                   // bytes that talks have committed; under the lock
-  bool sealed_ = false;                       // under the lock
+  std::atomic<std::uint64_t> budget_refusals_{0};  // written under the lock
+  bool sealed_ = false;                            // under the lock
   std::uint64_t ahead_ = 0;
   std::unique_ptr<LayoutThread> thread_;  // the last member, because it must end first
 };

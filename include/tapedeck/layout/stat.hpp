@@ -20,8 +20,10 @@ inline constexpr std::uint64_t kUnlimitedTokens = ~std::uint64_t{0};
 /// The metrics of one talk. Thread-safety: a value.
 struct TalkStat {
   std::uint64_t tokens = 0;
-  std::uint64_t room = 0;      ///< Tokens that `advance` can add without another `prepare`.
-  std::uint64_t capacity = 0;  ///< Tokens that the plan has room for, or `kUnlimitedTokens`.
+  std::uint64_t room = 0;  ///< Tokens that `advance` can add without another `prepare`.
+  /// Tokens that the plan has room for, or `kUnlimitedTokens`. 0 in a layout made from sizes, whose
+  /// talks do not count tokens: `tokens` and `room` are then unknown.
+  std::uint64_t capacity = 0;
   bool open = false;
   /// In a planned history, `used` and `peak` are the bytes that tokens fill plus the bytes taken
   /// above the plan. `planned` is everything that tokens can fill, including padding.
@@ -39,7 +41,10 @@ struct DeviceStat {
   std::uint64_t capacity = 0;
   std::uint64_t longest_talk = 0;
   std::uint64_t largest_talk = 0;
+  std::uint64_t conversations = 0;  ///< Talks on this device that ended with tokens.
   std::uint64_t cleared_tokens = 0;
+  std::uint64_t history_budget = 0;
+  std::uint64_t budget_refusals = 0;
   std::uint64_t pool_held = 0;  ///< Bytes of the pool's pages, which back growing or aligned tapes.
   std::uint64_t pool_free = 0;  ///< Bytes of the pool's pages that are not in use.
 
@@ -62,7 +67,7 @@ inline constexpr std::size_t kMostGpus = 8;
 struct Stat {
   /// The first member, so that a reader built with another version can detect the mismatch.
   std::uint32_t size = sizeof(Stat);
-  std::uint32_t version = 5;
+  std::uint32_t version = 6;
   TapeStat weights{};
   TapeStat scratch{};
   /// The sum of `TalkStat::history` over all talks. `peak` and `spilled_peak` are therefore upper
@@ -70,15 +75,23 @@ struct Stat {
   /// also counts every `prepare` and `advance` that was refused.
   TapeStat history{};
   std::uint64_t talks = 0;
-  std::uint64_t tokens = 0;    ///< Tokens in all talks; 0 in a layout without a plan.
-  std::uint64_t room = 0;      ///< Tokens prepared but not yet used, in talks that the plan limits.
-  std::uint64_t capacity = 0;  ///< Tokens that all talks can hold, if the plan limits them.
-  std::uint64_t longest_talk = 0;   ///< The most tokens that one talk has ever held.
-  std::uint64_t largest_talk = 0;   ///< The most bytes that one talk's history has ever used.
-  std::uint64_t passes = 0;         ///< Calls of `clear_pass`.
-  std::uint64_t conversations = 0;  ///< Calls of `clear_talk`.
+  /// Tokens in all talks. In a layout made from sizes, tokens are not counted: this is 0, and so
+  /// are `room`, `capacity`, `longest_talk` and `cleared_tokens`. Exported formats show them as
+  /// unknown.
+  std::uint64_t tokens = 0;
+  std::uint64_t room = 0;  ///< Tokens prepared but not yet used, in talks that the plan limits.
+  /// Tokens that all talks can hold together; 0 if the plan does not limit them.
+  std::uint64_t capacity = 0;
+  std::uint64_t longest_talk = 0;  ///< The most tokens that one talk has ever held.
+  std::uint64_t largest_talk = 0;  ///< The most bytes that one talk's history has ever used.
+  std::uint64_t passes = 0;        ///< Calls of `clear_pass`.
+  /// Conversations that have ended: each talk that held tokens when `clear_talk`, `Talk::clear` or
+  /// `Talk::close` ended it. In a layout made from sizes, calls of `clear_talk`.
+  std::uint64_t conversations = 0;
   /// Tokens that talks held when they were cleared.
   std::uint64_t cleared_tokens = 0;
+  std::uint64_t history_budget = 0;   ///< Bytes, as in `LayoutOptions`; 0 if there is no limit.
+  std::uint64_t budget_refusals = 0;  ///< Calls of `prepare` that `history_budget` refused.
   std::uint64_t gpus = 0;
   std::array<DeviceStat, kMostGpus> gpu{};  ///< Only the first `gpus` elements are used.
 
@@ -88,8 +101,9 @@ struct Stat {
   /// has IEC units instead, as in `text`.
   [[nodiscard]] std::string line() const;
 
-  /// Returns all metrics (see stat_fields.hpp) in several lines, with IEC units. Omits host tapes
-  /// that reserved nothing, had no refused takes and no spills, and got all options requested.
+  /// Returns all metrics that are known (see stat_fields.hpp) in several lines, with IEC units.
+  /// Omits host tapes that reserved nothing, had no refused takes and no spills, and got all
+  /// options requested.
   [[nodiscard]] std::string text() const;
 };
 

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <type_traits>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/stat.hpp"
@@ -46,9 +48,22 @@ struct StatField {
   Value Figures::*member = nullptr;  ///< The member that stores the metric; null if it is computed.
   /// The function that computes the metric; null if it is stored.
   Value (*computed)(const Figures& figures) noexcept = nullptr;
+  /// Whether the metric has a value, if it is stored as 0 where it has none; null if it always has.
+  bool (*has_value)(const Figures& figures) noexcept = nullptr;
 
   [[nodiscard]] constexpr Value of(const Figures& figures) const noexcept {
     return member != nullptr ? figures.*member : computed(figures);
+  }
+  /// Returns the metric, or nothing if it is unknown or does not apply, such as the capacity of
+  /// talks that no plan limits.
+  [[nodiscard]] constexpr std::optional<std::uint64_t> known(
+      const Figures& figures) const noexcept {
+    if (has_value != nullptr && !has_value(figures)) return std::nullopt;
+    return of(figures);
+  }
+  /// Whether `known` may return nothing.
+  [[nodiscard]] constexpr bool may_be_unknown() const noexcept {
+    return has_value != nullptr || !std::is_same_v<Value, std::uint64_t>;
   }
 };
 
@@ -67,6 +82,23 @@ constexpr std::uint64_t unmet_wishes(const TapeStat& tape) noexcept {
 
 constexpr std::uint64_t committed(const DeviceStat& device) noexcept {
   return device.weights.committed + device.scratch.committed + device.history.committed;
+}
+
+// Tapes whose planned regions are committed elsewhere do not know the pages of these regions.
+constexpr bool has_page_size(const TapeStat& tape) noexcept { return tape.page_size != 0; }
+
+/// Whether the talks of a place count tokens, as far as can be seen: those of a plan do.
+template <class Side>
+constexpr bool tokens_known(const Side& side) noexcept {
+  return side.capacity != 0 || side.longest_talk != 0 || side.history.planned != 0;
+}
+template <class Side>
+constexpr bool has_capacity(const Side& side) noexcept {
+  return side.capacity != 0;
+}
+template <class Side>
+constexpr bool has_budget(const Side& side) noexcept {
+  return side.history_budget != 0;
 }
 
 inline constexpr auto kTapeFields = std::to_array<StatField<TapeStat>>({
@@ -93,8 +125,8 @@ inline constexpr auto kTapeFields = std::to_array<StatField<TapeStat>>({
      "Commit steps made by a take, by `prepare` or for a talk.", &TapeStat::grows},
     {"clears", StatUnit::count, StatKind::counter, "Times that the tape was cleared.",
      &TapeStat::clears},
-    {"page_size", StatUnit::bytes, StatKind::gauge, "Size of the pages obtained.",
-     &TapeStat::page_size},
+    {"page_size", StatUnit::bytes, StatKind::gauge, "Size of the pages obtained, if known.",
+     &TapeStat::page_size, nullptr, has_page_size},
     {"unmet_wishes", StatUnit::count, StatKind::gauge,
      "Requested options that the host could not provide.", nullptr, unmet_wishes},
 });
@@ -102,38 +134,60 @@ inline constexpr auto kTapeFields = std::to_array<StatField<TapeStat>>({
 inline constexpr auto kLayoutFields = std::to_array<StatField<Stat>>({
     {"talks", StatUnit::count, StatKind::gauge, "Conversations that the layout can hold at once.",
      &Stat::talks},
-    {"tokens", StatUnit::tokens, StatKind::gauge, "Tokens in all talks.", &Stat::tokens},
+    {"tokens", StatUnit::tokens, StatKind::gauge, "Tokens in all talks, if they are counted.",
+     &Stat::tokens, nullptr, tokens_known},
     {"room", StatUnit::tokens, StatKind::gauge,
-     "Tokens that memory is prepared for, beyond those held.", &Stat::room},
+     "Tokens that memory is prepared for, beyond those held.", &Stat::room, nullptr, has_capacity},
     {"capacity", StatUnit::tokens, StatKind::gauge,
-     "Tokens that the plan has room for in all talks.", &Stat::capacity},
+     "Tokens that the plan has room for in all talks, if it limits them.", &Stat::capacity, nullptr,
+     has_capacity},
     {"longest_talk", StatUnit::tokens, StatKind::gauge,
-     "The most tokens that one talk has ever held.", &Stat::longest_talk},
+     "The most tokens that one talk has ever held.", &Stat::longest_talk, nullptr, tokens_known},
     {"largest_talk", StatUnit::bytes, StatKind::gauge,
      "The most bytes that one talk's history has ever used.", &Stat::largest_talk},
     {"cleared_tokens", StatUnit::tokens, StatKind::counter,
-     "Tokens that talks held when they were cleared.", &Stat::cleared_tokens},
+     "Tokens that talks held when they were cleared.", &Stat::cleared_tokens, nullptr,
+     tokens_known},
     {"passes", StatUnit::count, StatKind::counter, "Forward passes that have ended.",
      &Stat::passes},
-    {"conversations", StatUnit::count, StatKind::counter, "Conversations that have ended.",
+    {"conversations", StatUnit::count, StatKind::counter,
+     "Talks that ended with tokens; in a layout made from sizes, calls of `clear_talk`.",
      &Stat::conversations},
+    {"history_budget", StatUnit::bytes, StatKind::gauge,
+     "The most bytes that the talks may have committed for their planned regions, if limited.",
+     &Stat::history_budget, nullptr, has_budget},
+    {"budget_refusals", StatUnit::count, StatKind::counter,
+     "Calls of `prepare` that the history budget refused.", &Stat::budget_refusals},
     {"gpus", StatUnit::count, StatKind::gauge, "Devices of the layout.", &Stat::gpus},
 });
 
 inline constexpr auto kDeviceFields = std::to_array<StatField<DeviceStat>>({
-    {"tokens", StatUnit::tokens, StatKind::gauge, "Tokens in all talks on this device.",
-     &DeviceStat::tokens},
+    {"tokens", StatUnit::tokens, StatKind::gauge,
+     "Tokens in all talks on this device, if they are counted.", &DeviceStat::tokens, nullptr,
+     tokens_known},
     {"room", StatUnit::tokens, StatKind::gauge,
-     "Tokens that memory on this device is prepared for, beyond those held.", &DeviceStat::room},
+     "Tokens that memory on this device is prepared for, beyond those held.", &DeviceStat::room,
+     nullptr, has_capacity},
     {"capacity", StatUnit::tokens, StatKind::gauge,
-     "Tokens that the plan has room for in all talks on this device.", &DeviceStat::capacity},
+     "Tokens that the plan has room for in all talks on this device, if it limits them.",
+     &DeviceStat::capacity, nullptr, has_capacity},
     {"longest_talk", StatUnit::tokens, StatKind::gauge,
-     "The most tokens that one talk has ever held on this device.", &DeviceStat::longest_talk},
+     "The most tokens that one talk has ever held on this device.", &DeviceStat::longest_talk,
+     nullptr, tokens_known},
     {"largest_talk", StatUnit::bytes, StatKind::gauge,
      "The most bytes that one talk's history has ever used on this device.",
      &DeviceStat::largest_talk},
+    {"conversations", StatUnit::count, StatKind::counter,
+     "Talks on this device that ended with tokens.", &DeviceStat::conversations},
     {"cleared_tokens", StatUnit::tokens, StatKind::counter,
-     "Tokens that talks held on this device when they were cleared.", &DeviceStat::cleared_tokens},
+     "Tokens that talks held on this device when they were cleared.", &DeviceStat::cleared_tokens,
+     nullptr, tokens_known},
+    {"history_budget", StatUnit::bytes, StatKind::gauge,
+     "The most bytes that the talks may have committed on this device, if limited.",
+     &DeviceStat::history_budget, nullptr, has_budget},
+    {"budget_refusals", StatUnit::count, StatKind::counter,
+     "Calls of `prepare` that the history budget of this device refused.",
+     &DeviceStat::budget_refusals},
     {"pool_held", StatUnit::bytes, StatKind::gauge,
      "Physical pages of the pool, which back growing or aligned tapes.", &DeviceStat::pool_held},
     {"pool_free", StatUnit::bytes, StatKind::gauge,

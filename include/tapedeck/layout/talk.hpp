@@ -4,7 +4,6 @@
 #pragma once
 
 #include <atomic>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 
@@ -75,7 +74,8 @@ class BasicTalk {
   /// O(regions) with system calls or driver calls. Must not be called during a pass. If the budget
   /// or a device's pool has too little left, pages of cleared and closed talks are used first. On
   /// an error, the talk is unchanged.
-  /// @throws TalkFull beyond the plan; OutOfMemory beyond the budget; SystemError or DeviceError;
+  /// @throws TalkFull beyond the plan, which no other talk can change; OutOfMemory beyond the
+  /// budget, which other talks can: its `limit()` is "history_budget". SystemError or DeviceError;
   /// WrongState if the layout has no plan or the device is sealed.
   void prepare(std::uint64_t tokens);
 
@@ -106,6 +106,10 @@ class BasicTalk {
   /// Tokens that `advance` can add without another `prepare`.
   [[nodiscard]] std::uint64_t room() const { return stat().room; }
   /// Tokens that the plan has room for, or `kUnlimitedTokens` if the plan does not limit the talk.
+  /// This may be more than was planned for: `PlanOptions::cell_rounding` rounds the cells of a talk
+  /// up, to a multiple of 256 by default, and the talk may fill them all. An engine that must stop
+  /// at the context of its model compares `tokens()` with that context itself. 0 if the layout was
+  /// made from sizes.
   [[nodiscard]] std::uint64_t capacity() const { return stat().capacity; }
 
   /// Ends the conversation without clearing scratch. O(1) without `wipe_on_clear`, no system call.
@@ -129,18 +133,20 @@ class BasicTalk {
   std::size_t decommit(typename Memory::After after = {});
 
   /// Returns the row of one token in a region that grows. In a windowed region, this is the row of
-  /// the ring. @pre `region.growth.bytes_per_token` is not 0, and `token` is less than `tokens()`.
-  /// @throws InvalidArgument if the region is not one of plan().history; WrongState if the talk is
-  /// closed.
+  /// the ring. O(1): the checks are a few comparisons.
+  /// @throws InvalidArgument if the region is not one of plan().history or does not grow, or if
+  /// `token` is not less than `tokens()`; WrongState if the talk is closed.
   template <class T = std::byte>
   [[nodiscard]] typename Memory::template Span<T> row(const Region& region,
                                                       std::uint64_t token) const {
-    const Growth& growth = region.growth;
-    assert(growth.bytes_per_token != 0 && growth.capacity != 0);
-    const std::size_t elements = growth.bytes_per_token / sizeof(T);
     require_open();
-    return side_->template history_at<T>(region, index())
-        .subspan(token % growth.capacity * elements, elements);
+    const auto all = side_->template history_at<T>(region, index());
+    const Growth& growth = side_->plan().history.regions()[region.index].growth;
+    const bool grows = growth.bytes_per_token != 0 && growth.capacity != 0;
+    if (!grows || token >= head_->tokens.load(std::memory_order_relaxed)) [[unlikely]]
+      throw_no_row(region, token);
+    const std::size_t elements = growth.bytes_per_token / sizeof(T);
+    return all.subspan(token % growth.capacity * elements, elements);
   }
 
   [[nodiscard]] TalkStat stat() const;
@@ -159,6 +165,7 @@ class BasicTalk {
   }
   [[noreturn]] static void throw_closed(std::size_t talk);
   [[noreturn]] void throw_no_room(std::uint64_t tokens);
+  [[noreturn]] void throw_no_row(const Region& region, std::uint64_t token) const;
   void note_rows(std::uint64_t first) noexcept;
   [[nodiscard]] Core& core() const;
 

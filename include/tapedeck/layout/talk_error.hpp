@@ -33,8 +33,11 @@ struct TalkNeeds {
   std::uint64_t capacity = 0;  ///< Tokens that the plan has room for.
 };
 
-/// Thrown if a talk would need more tokens than the plan has room for. Immutable: safe to read from
-/// any thread.
+/// Thrown if a talk would need more tokens than the plan has room for. Retrying cannot help, even
+/// if other talks end: rewind or clear this talk, or plan a longer context. Where other talks hold
+/// the memory that is needed, `prepare` throws `OutOfMemory` with the limit "history_budget"
+/// instead. Both have the kind `out_of_memory` and the base `std::bad_alloc`, so catch `TalkFull`
+/// first. Immutable: safe to read from any thread.
 class TalkFull : public internal::BadAlloc {
  public:
   explicit TalkFull(const TalkNeeds& needs);

@@ -22,6 +22,9 @@ enum class BlockKind : std::uint8_t { none, anonymous, file, shared, borrowed };
 /// makes a longer prefix usable in place; bytes that are already committed never move. Tapes are
 /// built over blocks.
 ///
+/// A block that was moved from, or created without memory, has no bytes. Its members that need
+/// bytes throw WrongState with the state `empty`; `try_commit` and `lock` return false.
+///
 /// Thread-safety: one thread at a time, except for `data()`, `size()`, `committed()` and `kind()`.
 ///
 /// @code{.cpp}

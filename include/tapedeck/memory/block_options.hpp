@@ -86,6 +86,9 @@ struct BlockOptions {
   /// throw, which undoes that commit; `on_decommit` must not throw.
   std::function<void(std::span<std::byte>)> on_commit{};
   std::function<void(std::span<std::byte>)> on_decommit{};
+  /// What errors call the block, such as "tape scratch", which a tape sets itself. Empty: "a
+  /// block".
+  std::string name{};
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -24,20 +24,24 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A tape had no room. It derives from `std::bad_alloc`, so code written for allocators catches it.
-/// Its construction allocates nothing. Thread-safety: immutable, so any thread may read it.
+/// Its construction allocates nothing. What helps is a larger tape, or an earlier clear; trying
+/// again does not. Thread-safety: immutable, so any thread may read it.
 class TapeFull : public std::bad_alloc, public Error {
  public:
-  /// The name is truncated to 31 characters.
-  TapeFull(std::string_view name, std::size_t requested, std::size_t used,
-           std::size_t total) noexcept;
+  /// The name is truncated to 31 characters. If the tape has room for the take, it could not be
+  /// committed: a device's tape grows only in `prepare`, and the kernel may refuse. `floor` is the
+  /// number of bytes below the tape's floor: only the rest is for takes, which the advice then
+  /// states.
+  TapeFull(std::string_view name, std::size_t requested, std::size_t used, std::size_t total,
+           std::size_t floor = 0) noexcept;
 
   /// Throws a `TapeFull`. Out of line, because inlined code may be compiled without exceptions.
   [[noreturn]] static void raise(std::string_view name, std::size_t requested, std::size_t used,
-                                 std::size_t total);
+                                 std::size_t total, std::size_t floor = 0);
 
   [[nodiscard]] ErrorKind kind() const noexcept override { return ErrorKind::out_of_memory; }
   [[nodiscard]] const char* what() const noexcept override { return what_; }
-  [[nodiscard]] std::string_view advice() const noexcept override { return {}; }
+  [[nodiscard]] std::string_view advice() const noexcept override { return advice_; }
   [[nodiscard]] std::vector<ErrorFact> facts() const override;
   [[nodiscard]] const char* name() const noexcept { return name_; }
   [[nodiscard]] std::size_t requested() const noexcept { return requested_; }  ///< Bytes.
@@ -46,7 +50,8 @@ class TapeFull : public std::bad_alloc, public Error {
 
  private:
   char name_[32];
-  char what_[160];
+  char what_[288];
+  const char* advice_;
   std::size_t requested_;
   std::size_t used_;
   std::size_t total_;

@@ -59,7 +59,7 @@ class SpanTakes {
 
   [[noreturn, gnu::cold, gnu::noinline]] void throw_full(std::size_t bytes) const {
     const auto& tape = static_cast<const Self&>(*this);
-    TapeFull::raise(tape.name(), bytes, tape.used(), tape.total());
+    TapeFull::raise(tape.name(), bytes, tape.used(), tape.total(), tape.floor());
   }
 
  private:

@@ -90,9 +90,9 @@ struct StatReader::Opened {
   std::uint64_t pid_namespace = 0;
 
  private:
-  /// Returns the file's size after checking its owner, type and rights.
-  [[nodiscard]] std::uint64_t checked_size() const;
-  void read_header(std::uint64_t bytes);
+  /// Refuses files whose content others may have written.
+  void require_trusted(const os::FileFacts& facts) const;
+  void read_header(const os::FileFacts& facts);
   void check_table(std::string_view theirs) const;
 };
 
@@ -101,7 +101,9 @@ StatReader::Opened::Opened(const std::filesystem::path& path) {
   os::Opened opened = os::open(path, os::OpenFor::reading_no_link);
   if (opened.error != 0) throw_system_error(opened.call, opened.error);
   file = std::move(opened.descriptor);
-  read_header(checked_size());
+  const os::FileFacts facts = os::facts(file.get());
+  if (facts.error != 0) throw_system_error("fstat", facts.error);
+  read_header(facts);
 }
 
 void StatReader::Opened::read_words(std::span<std::uint64_t> into, std::size_t at) const {
@@ -131,28 +133,28 @@ void StatReader::Opened::throw_system_error(const char* call, int number,
   throw SystemError({.call = call, .number = number, .path = published.path.string()}, advice);
 }
 
-std::uint64_t StatReader::Opened::checked_size() const {
-  const os::FileFacts facts = os::facts(file.get());
-  if (facts.error != 0) throw_system_error("fstat", facts.error);
+void StatReader::Opened::require_trusted(const os::FileFacts& facts) const {
   if (!facts.owned) {
     throw_system_error("open", EACCES, "it belongs to another user; read it as that user");
   }
-  require_format(facts.regular, 0, "", not_this_format, "it is not a regular file");
   if (!facts.owner_only) {
     throw_system_error("open", EACCES,
                        "other users have access to it, so its content cannot be trusted");
   }
-  require_format(facts.bytes >= segment::table * kWord && facts.bytes <= segment::kMostBytes, 0, "",
-                 not_this_format,
-                 "its " + std::to_string(facts.bytes) + " bytes cannot be a published layout");
-  return facts.bytes;
 }
 
-void StatReader::Opened::read_header(std::uint64_t bytes) {
+// A file that is something else is reported as such, whatever its rights are.
+void StatReader::Opened::read_header(const os::FileFacts& facts) {
+  const std::uint64_t bytes = facts.bytes;
+  require_format(facts.regular, 0, "", not_this_format, "it is not a regular file");
+  require_format(bytes >= segment::table * kWord && bytes <= segment::kMostBytes, 0, "",
+                 not_this_format,
+                 "its " + std::to_string(bytes) + " bytes cannot be a published layout");
   std::array<std::uint64_t, segment::table> header{};
   read_words(header, 0);
   require_format(header[segment::magic] == segment::kMagic, segment::magic, "magic",
                  not_this_format, "it is not a published layout");
+  require_trusted(facts);
   require_format(header[segment::version] == segment::kVersion, segment::version, "version",
                  not_this_format,
                  "it has version " + std::to_string(header[segment::version]) +

@@ -55,7 +55,7 @@ void add_families(std::vector<MetricFamily>& families, const char* prefix,
     family.help = field.help;
     family.type = counter ? MetricType::Counter : MetricType::Gauge;
     for (const auto& [labels, figures] : all) {
-      const std::optional<std::uint64_t> figure = field.of(figures);
+      const std::optional<std::uint64_t> figure = field.known(figures);
       if (!figure) continue;
       ClientMetric& metric = family.metric.emplace_back();
       metric.label = labels;

@@ -34,19 +34,32 @@ void raise(TapePeaks& most, const TapePeaks& to) noexcept {
 
 }  // namespace
 
-LayoutPeaks PeakWatch::since_last(Asker asker) noexcept {
+PeakWatch::PeakWatch(Layout& layout) noexcept : layout_(layout), next_(layout.peak_watches_) {
+  layout.peak_watches_ = this;
+}
+
+PeakWatch::~PeakWatch() {
+  PeakWatch** place = &layout_.peak_watches_;
+  while (*place != this) place = &(*place)->next_;
+  *place = next_;
+}
+
+LayoutPeaks PeakWatch::since_last() noexcept {
   const TapePeaks host = ended_peaks(layout_);
-  for (LayoutPeaks& most : most_) raise(most, host);
+  for (PeakWatch* one = layout_.peak_watches_; one != nullptr; one = one->next_) {
+    raise(one->most_, host);
+  }
   for (std::size_t i = 0; i < layout_.gpus(); ++i) {
     const TapePeaks gpu = ended_peaks(layout_.gpu(i));
-    for (LayoutPeaks& most : most_) raise(most.gpu[i], gpu);
+    for (PeakWatch* one = layout_.peak_watches_; one != nullptr; one = one->next_) {
+      raise(one->most_.gpu[i], gpu);
+    }
   }
-  LayoutPeaks& most = most_[asker];
-  const LayoutPeaks ended = most;
+  const LayoutPeaks ended = most_;
   // Resets only what was raised; the rest is 0 already. Resetting everything would cost a slow
   // instruction in each pass.
-  static_cast<TapePeaks&>(most) = {};
-  for (std::size_t i = 0; i < layout_.gpus(); ++i) most.gpu[i] = {};
+  static_cast<TapePeaks&>(most_) = {};
+  for (std::size_t i = 0; i < layout_.gpus(); ++i) most_.gpu[i] = {};
   return ended;
 }
 

@@ -2,7 +2,6 @@
 #include "tapedeck/telemetry/recording/phases.hpp"
 
 #include <algorithm>
-#include <cassert>
 
 #include "layout/stat_walk.hpp"
 #include "tapedeck/telemetry/recording/recorder.hpp"
@@ -39,11 +38,7 @@ void raise_peaks(std::atomic<std::uint64_t>* most, const TapePeaks& to) noexcept
 }  // namespace
 
 Phases::Phases(Layout& layout, Recorder* recorder) noexcept
-    : layout_(layout),
-      recorder_(recorder),
-      own_watch_(layout),
-      watch_(recorder != nullptr ? recorder->watch_ : own_watch_),
-      passes_(layout.passes()) {}
+    : layout_(layout), recorder_(recorder), watch_(layout), passes_(layout.passes()) {}
 
 void Phases::push(std::string_view name) noexcept {
   close_watch();
@@ -57,7 +52,7 @@ void Phases::push(std::string_view name) noexcept {
 }
 
 void Phases::pop() noexcept {
-  assert(depth_ > 0);
+  if (depth_ == 0) return;
   close_watch();
   --depth_;
   if (depth_ >= kDeepestPhase || open_[depth_] == kNone) return;
@@ -100,7 +95,7 @@ std::size_t Phases::phase_called(std::string_view name) noexcept {
 
 // Counts what was used since the last call for every open phase.
 void Phases::close_watch() noexcept {
-  const LayoutPeaks peaks = watch_.since_last(PeakWatch::for_phases);
+  const LayoutPeaks peaks = watch_.since_last();
   const std::uint64_t passes = layout_.passes();
   for (std::size_t i = 0; i < std::min(depth_, kDeepestPhase); ++i) {
     const auto* const inner = open_.cbegin() + i;

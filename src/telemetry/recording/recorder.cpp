@@ -63,7 +63,7 @@ Recorder::Recorder(Layout& layout, RecorderOptions options)
   ring_.resize(options_.samples * words_);
   marks_.resize(options_.samples);
   // Discards the peaks from before the recorder existed.
-  static_cast<void>(watch_.since_last(PeakWatch::for_samples));
+  static_cast<void>(watch_.since_last());
 }
 
 void Recorder::pass() noexcept {
@@ -74,7 +74,7 @@ void Recorder::pass() noexcept {
 void Recorder::sample() noexcept {
   newest_.at = now();
   layout_.stat(newest_.stat);
-  newest_.peaks = watch_.since_last(PeakWatch::for_samples);
+  newest_.peaks = watch_.since_last();
   words::put(std::span(ring_).subspan(taken_ % options_.samples * words_, words_), newest_);
   ++taken_;
 }

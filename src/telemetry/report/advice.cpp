@@ -51,6 +51,16 @@ struct ObservedTape {
   // Of its place:
   std::uint64_t longest_talk;
   std::uint64_t largest_talk;
+  std::uint64_t history_budget;
+  std::uint64_t budget_refusals;
+
+  /// Refusals that more memory on the tape would have prevented.
+  [[nodiscard]] std::uint64_t refused() const {
+    return kind == TapeKind::history ? beyond(stat.refused, budget_refusals) : stat.refused;
+  }
+  [[nodiscard]] bool over_budget() const {
+    return kind == TapeKind::history && budget_refusals != 0;
+  }
 };
 
 template <class RegionDo>
@@ -99,6 +109,18 @@ bool by_tokens(const ObservedTape& tape) {
          internal::counts_tokens(tape.layout.stat);
 }
 
+/// Whether a planned history may be in use although no tokens were counted in it.
+bool may_be_used_uncounted(const ObservedTape& tape) {
+  return tape.kind == TapeKind::history && tape.stat.planned != 0 && !by_tokens(tape);
+}
+
+/// What an engine that does not count tokens may have used of a planned history, at most: nothing
+/// before a first `prepare` or pass, and never more than was committed.
+std::uint64_t used_uncounted(const ObservedTape& tape) {
+  if (tape.stat.grows != 0) return tape.stat.planned;
+  return tape.layout.stat.passes == 0 ? 0 : std::min(tape.stat.planned, tape.stat.committed);
+}
+
 void set_sizes(TapeAdvice& advice, const ObservedTape& tape) {
   const TapeStat& stat = tape.stat;
   const bool tokens_tell = by_tokens(tape);
@@ -106,10 +128,7 @@ void set_sizes(TapeAdvice& advice, const ObservedTape& tape) {
   std::uint64_t peak = tape.kind == TapeKind::history
                            ? internal::saturated_product(tape.largest_talk, tape.layout.stat.talks)
                            : stat.peak;
-  // An engine may use everything that is planned without counting tokens.
-  if (tape.kind == TapeKind::history && stat.planned != 0 && !tokens_tell) {
-    peak = internal::saturated_sum(peak, stat.planned);
-  }
+  if (may_be_used_uncounted(tape)) peak = internal::saturated_sum(peak, used_uncounted(tape));
   advice.reserved = stat.reserved;
   advice.observed = internal::saturated_sum(peak, stat.spilled_peak);
   const std::uint64_t planned = tokens_tell ? rows_of(tape, tape.longest_talk) : stat.planned;
@@ -124,14 +143,15 @@ void set_sizes(TapeAdvice& advice, const ObservedTape& tape) {
   } else {
     advice.reserve = internal::saturated_sum(std::min(stat.planned, advice.observed), above);
   }
-  if (stat.refused == 0) return;
+  if (tape.refused() == 0) return;
   // The size of a refused take is unknown, but it was more than was free.
   advice.reserve = std::max(advice.reserve, rounded(with_margin(stat.reserved)));
 }
 
-TapeFinding finding_of(const TapeAdvice& advice, const TapeStat& stat) {
-  if (stat.refused != 0) return TapeFinding::refused;
-  if (stat.spills != 0) return TapeFinding::spilled;
+TapeFinding finding_of(const TapeAdvice& advice, const ObservedTape& tape) {
+  if (tape.refused() != 0) return TapeFinding::refused;
+  if (tape.over_budget()) return TapeFinding::over_budget;
+  if (tape.stat.spills != 0) return TapeFinding::spilled;
   if (advice.observed == 0) return TapeFinding::unused;
   const bool roomy = advice.reserve < advice.reserved / 4 * 3;
   return roomy ? TapeFinding::roomy : TapeFinding::fits;
@@ -150,10 +170,31 @@ std::string peak_text(const TapeAdvice& advice, const ObservedTape& tape, const 
   const std::string share =
       of_plan ? percent(advice.observed, planned) + " of plan"
               : percent(advice.observed, advice.reserved) + " of what is reserved";
+  if (may_be_used_uncounted(tape))
+    return name + " may have used " + share + ", because its tokens are not counted";
   const bool by_largest = tape.kind == TapeKind::history && tape.layout.stat.talks > 1 &&
                           (planned == 0 || internal::counts_tokens(tape.layout.stat));
   return by_largest ? name + " would reach " + share + " if all talks were as long as the longest"
                     : name + " peaked at " + share;
+}
+
+std::string budget_text(const ObservedTape& tape) {
+  const bool on_device = tape.place.is_device();
+  return "prepare was refused " + times(tape.budget_refusals) +
+         (on_device ? " on " + to_string(tape.place) : "") + " because the history budget of " +
+         to_iec(tape.history_budget) + " was exhausted: raise " +
+         (on_device ? "DeviceLayoutOptions" : "LayoutOptions") + "::history_budget, or close talks";
+}
+
+/// "history refused a take 3 times, with 64 MiB reserved: reserve 72 MiB and check again".
+std::string refused_text(const ObservedTape& tape, const std::string& name,
+                         const std::string& reserve) {
+  const bool has_talks = tape.kind == TapeKind::history && tape.stat.planned != 0;
+  const std::string text = name + " refused a " +
+                           (has_talks ? "take, prepare or advance " : "take ") +
+                           times(tape.refused()) + ", with " + to_iec(tape.stat.reserved) +
+                           " reserved: " + reserve + " and check again";
+  return tape.over_budget() ? text + "; " + budget_text(tape) : text;
 }
 
 std::string text_of(const TapeAdvice& advice, const ObservedTape& tape) {
@@ -162,8 +203,9 @@ std::string text_of(const TapeAdvice& advice, const ObservedTape& tape) {
   const std::string reserve = (stat.planned != 0 ? "plan " : "reserve ") + to_iec(advice.reserve);
   switch (advice.finding) {
     case TapeFinding::refused:
-      return name + " refused a take " + times(stat.refused) + ", with " + to_iec(stat.reserved) +
-             " reserved: " + reserve + " and check again";
+      return refused_text(tape, name, reserve);
+    case TapeFinding::over_budget:
+      return budget_text(tape);
     case TapeFinding::spilled:
       return name + " spilled " + times(stat.spills) + ", up to " + to_iec(stat.spilled_peak) +
              " at once: " + reserve;
@@ -179,7 +221,7 @@ std::string text_of(const TapeAdvice& advice, const ObservedTape& tape) {
 TapeAdvice advice_of(const ObservedTape& tape) {
   TapeAdvice advice = {.place = tape.place, .tape = tape.kind};
   set_sizes(advice, tape);
-  advice.finding = finding_of(advice, tape.stat);
+  advice.finding = finding_of(advice, tape);
   advice.text = text_of(advice, tape);
   return advice;
 }
@@ -204,7 +246,9 @@ Advice advise(const Observed& layout) {
                                         .kind = kind,
                                         .stat = stat,
                                         .longest_talk = side.longest_talk,
-                                        .largest_talk = side.largest_talk}));
+                                        .largest_talk = side.largest_talk,
+                                        .history_budget = side.history_budget,
+                                        .budget_refusals = side.budget_refusals}));
     });
   });
   return advice;
@@ -213,7 +257,7 @@ Advice advise(const Observed& layout) {
 }  // namespace
 
 const char* to_string(TapeFinding finding) noexcept {
-  constexpr std::array names = {"fits", "roomy", "unused", "spilled", "refused"};
+  constexpr std::array names = {"fits", "roomy", "unused", "spilled", "refused", "over_budget"};
   return names[static_cast<std::size_t>(finding)];
 }
 

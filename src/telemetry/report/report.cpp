@@ -78,8 +78,10 @@ void set_header(Object& page, const Contents& contents) {
                {"samples", std::to_string(recording.samples())},
                {"span", time_text(contents.span.end - contents.span.begin)},
                {"passes", std::to_string(contents.newest.passes)},
-               {"conversations", std::to_string(contents.newest.conversations)},
-               {"longest", std::to_string(internal::longest_talk(contents.newest))}});
+               {"conversations", std::to_string(contents.newest.conversations)}});
+  if (internal::tokens_known(contents.newest) || internal::counts_tokens(contents.newest)) {
+    page["longest"] = std::to_string(internal::longest_talk(contents.newest));
+  }
   // Of the lines that are cut off, any number may be samples.
   const std::uint64_t missing = recording.missing_lines;
   if (lost > missing)
@@ -164,10 +166,10 @@ template <class Figures>
 Data row(const StatField<Figures>& field, const std::vector<TableColumn<Figures>>& columns) {
   List cells;
   for (const TableColumn<Figures>& column : columns) {
-    const std::uint64_t value = field.of(column.figures);
+    const std::optional<std::uint64_t> value = field.known(column.figures);
     cells.push_back(Object{{"id", column.id + "." + field.name},
-                           {"value", std::to_string(value)},
-                           {"text", value_text(field.unit, value)}});
+                           {"value", value ? std::to_string(*value) : ""},
+                           {"text", value ? value_text(field.unit, *value) : "unknown"}});
   }
   std::string words = field.name;
   std::replace(words.begin(), words.end(), '_', ' ');

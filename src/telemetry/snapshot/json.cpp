@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <optional>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 #include "base/json.hpp"
@@ -22,7 +21,7 @@ constexpr const char* kSchema = "tapedeck.snapshot";
 template <class Figures, class Value>
 void add_figures(Json& object, std::span<const StatField<Figures, Value>> fields,
                  const Figures& figures) {
-  for (const auto& field : fields) object[field.name] = internal::number_json(field.of(figures));
+  for (const auto& field : fields) object[field.name] = internal::number_json(field.known(figures));
 }
 
 Json unmet_of(const TapeStat& tape) {
@@ -59,7 +58,8 @@ Json devices_of(const Snapshot& snapshot) {
 }
 
 Json talk_json(const TalkStat& talk) {
-  Json json = {{"tokens", talk.tokens}};
+  // The talks of a layout made from sizes do not count tokens.
+  Json json = {{"tokens", talk.capacity == 0 ? Json() : Json(talk.tokens)}};
   add_figures(json, tape_fields(), talk.history);
   return json;
 }
@@ -85,8 +85,8 @@ const char* unit_name(StatUnit unit) {
 /// `properties`, with one more for each field of a list.
 template <class Figures, class Value>
 Json with_figures(Json properties, std::span<const StatField<Figures, Value>> fields) {
-  const bool known = std::is_same_v<Value, std::uint64_t>;
   for (const auto& field : fields) {
+    const bool known = !field.may_be_unknown();
     const char* const kind = field.kind == StatKind::counter ? "counter" : "gauge";
     properties[field.name] = {{"type", known ? Json("integer") : Json({"integer", "null"})},
                               {"minimum", 0},
@@ -132,7 +132,7 @@ Json device_schema() {
 
 Json talk_schema() {
   return object_schema(
-      with_figures({{"tokens", {{"type", "integer"}, {"minimum", 0}}}}, tape_fields()));
+      with_figures({{"tokens", {{"type", {"integer", "null"}}, {"minimum", 0}}}}, tape_fields()));
 }
 
 Json phase_schema() {

@@ -169,6 +169,18 @@ TEST_F(Segment, ThatIsNoOrdinaryFileIsRefused) {
   EXPECT_EQ(system_refusal(folder_.path() / "none"), ENOENT);
 }
 
+// Regression: a text file was refused for its rights.
+TEST_F(Segment, ThatIsSomethingElseIsRefusedAsThat) {
+  for (const std::string& text : {std::string("hello"), std::string(1000, 'x')}) {
+    for (const mode_t mode : {0600U, 0644U}) {
+      overwrite(copy_, text);
+      ASSERT_EQ(::chmod(copy_.c_str(), mode), 0);
+      const auto [offset, field, fault] = format_refusal(copy_);
+      EXPECT_EQ(fault, not_this_format) << text.size();
+    }
+  }
+}
+
 TEST_F(Segment, ThatOthersMayReadWriteOrOwnIsRefused) {
   for (const mode_t mode : {0640U, 0620U, 0604U, 0602U, 0666U}) {
     overwrite(copy_, good_);

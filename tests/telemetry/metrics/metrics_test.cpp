@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 
+#include "layout/stat_walk.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/metrics/collector.hpp"
@@ -82,10 +83,16 @@ TEST(MetricsText, HasSeriesWithFewLabels) {
       "(,tape=\"(weights|scratch|history)\")?\\})?");
   for (const auto& [name, value] : all) EXPECT_TRUE(std::regex_match(name, series)) << name;
   std::size_t known = 0;
-  for (const ProcessField& field : process_fields()) known += field.of(*now.process) ? 1U : 0U;
-  EXPECT_EQ(all.size(), 9 * tape_fields().size() + layout_fields().size() +
-                            2 * (device_fields().size() + device_memory_fields().size()) +
-                            2 * (phase_fields().size() + 9) + known);
+  const auto count_known = [&known](const auto& fields, const auto& figures) {
+    for (const auto& field : fields) known += field.known(figures) ? 1U : 0U;
+  };
+  internal::for_each_list(now.stat, now.stat.gpus,
+                          [&](const auto& /*owner*/, const auto& fields, const auto& figures) {
+                            count_known(fields, figures);
+                          });
+  count_known(process_fields(), *now.process);
+  EXPECT_EQ(all.size(),
+            known + 2 * device_memory_fields().size() + 2 * (phase_fields().size() + 9));
 }
 
 TEST(MetricsText, LeavesOutWhatIsUnknown) {
@@ -97,6 +104,14 @@ TEST(MetricsText, LeavesOutWhatIsUnknown) {
   EXPECT_EQ(beginning_with("tapedeck_process_", all),
             (Series{{"tapedeck_process_rss_anon_bytes", 5}}));
   EXPECT_THAT(beginning_with("tapedeck_device_memory_", all), IsEmpty());
+  for (const char* const place : {"layout", "device"}) {
+    for (const char* const of_talks :
+         {"tokens", "room", "capacity", "longest_talk", "cleared_tokens", "history_budget"}) {
+      const std::string name = std::string("tapedeck_") + place + "_" + of_talks;
+      EXPECT_THAT(beginning_with(name, all), IsEmpty()) << name;
+    }
+  }
+  EXPECT_THAT(beginning_with("tapedeck_tape_page_size", all), IsEmpty());
 }
 
 // Phases with the same label would be one series, which Prometheus accepts only once.

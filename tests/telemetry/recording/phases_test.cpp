@@ -132,6 +132,19 @@ TEST_F(PhasesOfALayout, BeyondWhatTheyHoldBelongToTheOneAround) {
   EXPECT_EQ(phases_.figures()[5].passes, 1U);
 }
 
+// Regression: a debug build aborted, and others read beyond the open phases.
+TEST_F(PhasesOfALayout, ThatAreNotOpenCannotBeLeft) {
+  phases_.pop();
+  phases_.push("decode");
+  pass(layout_, 1_MiB);
+  phases_.pop();
+  phases_.pop();
+  pass(layout_, 2_MiB);
+  phases_.pop();
+  EXPECT_EQ(numbers_of(phases_), (NamedNumbers{{"decode", {1, 1, 0, 1_MiB, 0}}}));
+  EXPECT_EQ(phases_.unnamed(), 0U);
+}
+
 TEST_F(PhasesOfALayout, HaveNamesOfABoundedLength) {
   const std::string longest(kPhaseNameBytes, 'x');
   { const PhaseScope one(phases_, longest + "yz"); }

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/thrown.hpp"
@@ -130,6 +132,42 @@ TEST(Recorder, KeepsTheNamesOfPhasesThatAreGone) {
   EXPECT_EQ(recording.marks[1].entered, std::nullopt);
   EXPECT_EQ(recording.marks[2].entered, "phase 0");
   EXPECT_EQ(recording.marks[21].entered, "phase 19");
+}
+
+// Regression: each restarted the peaks that the others had not yet seen.
+TEST(Recorder, SeveralOfOneLayoutHaveTheirOwnPeaks) {
+  Layout layout(kSizes);
+  Recorder every(layout);
+  Phases phases(layout, &every);
+  const auto pass = [&](std::size_t bytes) {
+    (void)layout.scratch().take(bytes);
+    layout.clear_pass();
+    every.pass();
+  };
+  const auto newest = [](const Recorder& recorder) {
+    const Recording recording = recorder.recording();
+    return recording.sample(recording.samples() - 1).peaks.scratch;
+  };
+  pass(3_MiB);
+  std::optional<Recorder> rare(std::in_place, layout);
+  Phases others(layout);
+  phases.push("a");
+  pass(1_MiB);
+  EXPECT_EQ(newest(every), 1_MiB);
+  others.push("b");
+  pass(2_MiB);
+  EXPECT_EQ(newest(every), 2_MiB);
+  phases.pop();
+  pass(64_KiB);
+  EXPECT_EQ(newest(every), 64_KiB);
+  others.pop();
+  rare->sample();
+  EXPECT_EQ(newest(*rare), 2_MiB);  // since it was created
+  EXPECT_EQ(phases.figures().at(0).peaks.scratch, 2_MiB);
+  EXPECT_EQ(others.figures().at(0).peaks.scratch, 2_MiB);
+  rare.reset();
+  pass(128_KiB);
+  EXPECT_EQ(newest(every), 128_KiB);
 }
 
 TEST(Recorder, NotesTheRun) {

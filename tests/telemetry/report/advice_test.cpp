@@ -11,6 +11,7 @@
 #include "layout/cache_region.hpp"
 #include "memory/ledger_spill.hpp"
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/device/host_device.hpp"
 #include "tapedeck/telemetry/recording/recorder.hpp"
 
@@ -130,15 +131,78 @@ TEST(Advice, OfAPlannedHistoryIsTokens) {
             Advised(TapeFinding::roomy, observed, reserve, "gpu0 " + share));
 }
 
-TEST(Advice, TakesAPlannedHistoryForUsedWhereNobodyCountsTokens) {
+TEST(Advice, TakesAPlannedHistoryForUsedIfTokensAreNotCounted) {
   Layout layout(plan());
   layout.clear_pass();
   const Advice advice = advise(layout);
   const std::uint64_t planned = layout.stat().history.planned;
   EXPECT_EQ(advice.context, 0U);
-  EXPECT_EQ(
-      advised_by(advice, TapeKind::history),
-      Advised(TapeFinding::fits, planned, planned, "history peaked at 100 % of plan: it fits"));
+  EXPECT_EQ(advised_by(advice, TapeKind::history),
+            Advised(TapeFinding::fits, planned, planned,
+                    "history may have used 100 % of plan, because its tokens are not counted: it "
+                    "fits"));
+}
+
+// Regression: "history peaked at 100 % of plan: it fits", before anything had happened.
+TEST(Advice, OfALayoutThatHasNotWorkedIsThatNothingWasTaken) {
+  const Advised unused(TapeFinding::unused, 0, 0, "nothing was ever taken from history");
+  for (const Commit commit : {Commit::at_creation, Commit::with_talks, Commit::nothing}) {
+    const Layout layout(plan(), {.commit = commit});
+    EXPECT_EQ(advised_by(advise(layout), TapeKind::history), unused);
+  }
+  // Without `prepare`, an engine can only have used what has no tokens: the states.
+  Layout layout(plan(), {.commit = Commit::with_talks});
+  layout.clear_pass();
+  EXPECT_EQ(std::get<1>(advised_by(advise(layout), TapeKind::history)), 2 * 64_KiB);
+}
+
+// Regression: "reserve more", of a tape that was large enough.
+TEST(Advice, TellsABudgetFromATape) {
+  const std::string budget = " because the history budget of 256 KiB was exhausted: raise ";
+  Layout layout(plan(), {.commit = Commit::with_talks, .history_budget = 256_KiB});
+  Talk talk = layout.talk(0);
+  EXPECT_THROW(talk.prepare(1000), OutOfMemory);
+  talk.prepare(8);
+  talk.advance(8);
+  const std::uint64_t reserve = 2 * (256_KiB + 256_KiB + 64_KiB);
+  EXPECT_EQ(advised_by(advise(layout), TapeKind::history),
+            Advised(TapeFinding::over_budget, 2 * (16_KiB + 64_KiB), reserve,
+                    "prepare was refused once" + budget +
+                        "LayoutOptions::history_budget, or close talks"));
+  EXPECT_THROW(talk.prepare(1000), OutOfMemory);
+  EXPECT_THROW(talk.prepare(5000), TalkFull);  // not for the budget
+  Recorder recorder(layout);
+  recorder.sample();
+  for (const Advice& advice : {advise(layout), advise(recorder.recording())}) {
+    const auto& [finding, observed, more, text] = advised_by(advice, TapeKind::history);
+    EXPECT_EQ(finding, TapeFinding::refused);
+    EXPECT_GT(more, layout.stat().history.reserved);
+    EXPECT_TRUE(text.starts_with("history refused a take, prepare or advance once, with ")) << text;
+    EXPECT_TRUE(text.ends_with("; prepare was refused 2 times" + budget +
+                               "LayoutOptions::history_budget, or close talks"))
+        << text;
+  }
+}
+
+TEST(Advice, TellsABudgetOfADevice) {
+  HostDevice device({.memory = 64_MiB});
+  DeviceLayoutOptions on_device = {.commit = Commit::with_talks};
+  on_device.history_budget = 6_MiB;
+  Layout layout(plan(),
+                {.commit = Commit::nothing, .gpus = {{.device = &device, .options = on_device}}});
+  EXPECT_THROW(
+      {
+        layout.gpu(0).talk(0).prepare(4096);
+        layout.gpu(0).talk(1).prepare(4096);
+      },
+      OutOfMemory);
+  const auto& [finding, observed, reserve, text] =
+      advised_by(advise(layout), TapeKind::history, Place::gpu(0));
+  EXPECT_EQ(finding, TapeFinding::over_budget);
+  EXPECT_STREQ(to_string(finding), "over_budget");  // a class of the page
+  EXPECT_EQ(text,
+            "prepare was refused once on gpu0 because the history budget of 6 MiB was "
+            "exhausted: raise DeviceLayoutOptions::history_budget, or close talks");
 }
 
 // Any of them may be the longest next time.

@@ -227,6 +227,27 @@ TEST(Report, HasTheValuesThatTheChartsShow) {
   EXPECT_EQ(data["charts"][1]["peak"], nlohmann::json({"3 MiB", "3 MiB"}));
 }
 
+// Regression: these were 0.
+TEST(Report, DoesNotShowWhatIsUnknown) {
+  const auto page_of = [](Layout& layout) {
+    Recorder recorder(layout);
+    recorder.sample();
+    return report_html(recorder.recording());
+  };
+  const auto has = [](const std::string& page, const std::string& text) {
+    return page.find(text) != std::string::npos;
+  };
+  const std::string of_pages = "data-figure=\"host.history.page_size\" data-value=\"";
+  Layout of_sizes(kSizes);
+  const std::string sizes = page_of(of_sizes);
+  EXPECT_FALSE(has(sizes, "Longest conversation"));
+  EXPECT_TRUE(has(sizes, of_pages) && !has(sizes, of_pages + "\">unknown<"));
+  Layout of_plan(BusyLayout::plan(), {.commit = Commit::with_talks});
+  const std::string plan = page_of(of_plan);
+  EXPECT_TRUE(has(plan, "Longest conversation"));
+  EXPECT_TRUE(has(plan, of_pages + "\">unknown<"));
+}
+
 // Any number of the missing lines may be samples, so fewer of the others may have been dropped.
 TEST(Report, SaysThatItsRecordingIsCutOff) {
   struct Row {

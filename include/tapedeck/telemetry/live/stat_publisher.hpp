@@ -46,7 +46,9 @@ class StatPublisher {
  public:
   /// Creates the file and publishes for the first time.
   /// @param name  1 to 63 letters, digits, '.', '_' and '-'.
-  /// @param folder  where readers look for the file; it must be on a file system in memory.
+  /// @param folder  where readers look for the file. Use one on a file system in memory (tmpfs).
+  /// One on a disk works, but the kernel then writes the file back again and again, and `publish`
+  /// may wait for it.
   /// @throws InvalidArgument for any other name, or if this process already publishes a layout of
   /// this name; SystemError: ENOSPC if the folder is full.
   explicit StatPublisher(const Layout& layout, const std::string& name = "layout",

@@ -25,27 +25,28 @@ struct LayoutPeaks : TapePeaks {
   std::array<TapePeaks, kMostGpus> gpu{};  ///< One for each device of the layout.
 };
 
-/// Restarts the peaks of a layout's tapes (`Tape::restart_peak`) for phases and for samples:
-/// neither loses a peak that a query for the other has restarted. A layout can have only one at any
-/// time.
+/// Restarts the peaks of a layout's tapes (`Tape::restart_peak`). A layout can have several watches
+/// at the same time, such as those of its recorders and phases: none of them loses a peak that
+/// another has restarted.
 ///
-/// Thread-safety: the thread that writes all tapes of the layout.
+/// Thread-safety: the thread that writes all tapes of the layout, also for construction and
+/// destruction.
 class PeakWatch {
  public:
-  enum Asker : std::uint8_t { for_phases, for_samples };
-
   /// Watches `layout`, which must outlive it.
-  explicit PeakWatch(Layout& layout) noexcept : layout_(layout) {}
+  explicit PeakWatch(Layout& layout) noexcept;
+  ~PeakWatch();
   PeakWatch(const PeakWatch&) = delete;
   PeakWatch& operator=(const PeakWatch&) = delete;
 
-  /// Returns the peaks since the last call for the same asker; in the first call, since anything
-  /// last restarted them, or since the layout was created. O(talks), no system call.
-  [[nodiscard]] LayoutPeaks since_last(Asker asker) noexcept;
+  /// Returns the peaks since the last call; in the first call, since anything last restarted them
+  /// before the watch began, or since the layout was created. O(talks), no system call.
+  [[nodiscard]] LayoutPeaks since_last() noexcept;
 
  private:
   Layout& layout_;
-  std::array<LayoutPeaks, 2> most_{};  // for each asker, peaks that queries for the other ended
+  PeakWatch* next_;     // of the same layout
+  LayoutPeaks most_{};  // peaks that other watches have restarted since the last call
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -62,7 +62,8 @@ struct PhaseFigures {
 class Phases {
  public:
   /// @param layout  must outlive the phases.
-  /// @param recorder  the layout's, if it has one: records the phases, and must outlive them, too.
+  /// @param recorder  a recorder of the layout, if it has one: records the phases, and must outlive
+  /// them, too. Only one `Phases` may use a recorder.
   explicit Phases(Layout& layout, Recorder* recorder = nullptr) noexcept;
   Phases(const Phases&) = delete;
   Phases& operator=(const Phases&) = delete;
@@ -70,7 +71,7 @@ class Phases {
   /// Enters a phase. If `kMostPhases` other names exist, or if it is nested deeper than
   /// `kDeepestPhase`, it counts as part of the phase around it, and `unnamed` is incremented.
   void push(std::string_view name) noexcept;
-  /// Leaves the innermost phase. @pre a phase is open.
+  /// Leaves the innermost phase. Has no effect if no phase is open.
   void pop() noexcept;
 
   /// How often `push` entered a phase without a name of its own.
@@ -97,8 +98,7 @@ class Phases {
 
   Layout& layout_;
   Recorder* recorder_;
-  PeakWatch own_watch_;  // used if there is no recorder, which has its own
-  PeakWatch& watch_;
+  PeakWatch watch_;
   std::array<Phase, kMostPhases> phases_{};
   std::atomic<std::size_t> count_{0};
   std::array<std::size_t, kDeepestPhase> open_{};  // the outermost first

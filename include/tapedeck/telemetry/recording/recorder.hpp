@@ -32,10 +32,12 @@ struct RecorderOptions {
 
 /// Keeps samples of a layout's `Stat`, the peaks between them, and the phases that it goes through,
 /// in a ring of fixed size. A sample costs O(talks), no allocation, no lock and no system call: it
-/// reads a steady clock, which Linux provides without one. A layout can have only one recorder at
-/// any time.
+/// reads a steady clock, which Linux provides without one. A layout can have several recorders at
+/// the same time, for example one of every pass and one of every minute; each has the peaks since
+/// its own last sample.
 ///
-/// Thread-safety: the thread that writes all tapes of the layout, for `recording` and `write` too.
+/// Thread-safety: the thread that writes all tapes of the layout, for construction, destruction,
+/// `recording` and `write` too.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
@@ -80,8 +82,6 @@ class Recorder {
   void write(std::ostream& out) const { recording().write(out); }
 
  private:
-  friend class Phases;  // it watches the same peaks
-
   struct Mark {
     std::uint64_t at;
     bool entered;  ///< False if the innermost phase was left.

@@ -21,6 +21,9 @@ enum class TapeFinding : std::uint8_t {
   unused,   ///< Nothing was taken from it.
   spilled,  ///< Takes found no room in it and got memory elsewhere.
   refused,  ///< Takes found no room in it and failed.
+  /// The talks of a history needed more than `LayoutOptions::history_budget` allows, so `prepare`
+  /// was refused. The tape itself is large enough.
+  over_budget,
 };
 
 [[nodiscard]] const char* to_string(TapeFinding finding) noexcept;
@@ -33,12 +36,13 @@ struct TapeAdvice {
   std::uint64_t reserved = 0;  ///< Reserved at present.
   /// The most that was in use, with spilled bytes: an upper bound, since each peaked at its own
   /// moment. A history counts as if all talks were as long as the longest, since any may become so;
-  /// of a planned history, only what tokens filled counts.
+  /// of a planned history, only what tokens filled counts. If no tokens were counted, it is what an
+  /// engine may have used without counting: all that was committed, once a pass has ended.
   std::uint64_t observed = 0;
   /// What to reserve: `observed` and a tenth more, but no margin for weights and planned scratch,
   /// whose sizes are fixed. What was taken above a plan is rounded up to a multiple of 64 KiB, or
   /// of a sixteenth of its power of two if that is larger. If takes were refused, at least
-  /// `reserved` and a tenth more.
+  /// `reserved` and a tenth more; what a history budget refused does not count.
   std::uint64_t reserve = 0;
   std::string text{};  ///< "history peaked at 61 % of plan: 320 MiB would do".
 };

@@ -13,7 +13,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 
 /// Version of what `to_json` writes. It is raised when a field changes its meaning or is removed,
 /// not when one is added.
-inline constexpr unsigned kJsonVersion = 1;
+inline constexpr unsigned kJsonVersion = 2;
 
 /// Returns a snapshot as one JSON object, on one line:
 ///
@@ -31,8 +31,9 @@ inline constexpr unsigned kJsonVersion = 1;
 /// |           | `place`, `tape` and `bytes` for each tape                                   |
 /// | `process` | if requested: each of `process_fields`                                      |
 ///
-/// Every value is an integer in the unit of its field; null means that it is unknown. Invalid UTF-8
-/// in a name is replaced.
+/// Every value is an integer in the unit of its field. Null means that it is unknown, such as the
+/// tokens of a layout made from sizes, or that there is no such limit. Invalid UTF-8 in a name is
+/// replaced.
 /// @code{.cpp}
 /// using namespace tapedeck;
 /// Layout layout({.weights = 4_MiB, .scratch = 1_MiB, .history = 2_MiB});
