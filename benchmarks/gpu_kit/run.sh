@@ -145,7 +145,7 @@ same_tokens() {
       tokens_of gpu "$model" -n "$count" --device gpu
     else
       tokens_of gpu "$model" -n "$count" --device gpu --gpu-memory "$way"
-      [[ $(<"$WORK/gpu.err") =~ ', '[1-9][0-9]*' take turns in '.*'; '[1-9][0-9]*' copied' ]] ||
+      [[ $(<"$WORK/gpu.err") =~ ', '[1-9][0-9]*' taking turns in '.*'; '[1-9][0-9]*' copied' ]] ||
         stop fail "$name with $way was not streamed"
     fi
     cmp "$WORK/cpu" "$WORK/gpu" || stop fail "$name on the GPU ($way) prints different tokens than on the CPU"

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/amounts.hpp"
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/made_model.hpp"
@@ -132,9 +133,10 @@ int hold_on_device(Decoding& decoding, llama::StreamedLlama& streamed,
   if (!decoding.arguments.stat) return exit_code;
   const StreamingPlan& plan = streamed.streaming();
   const LayerStreamerStat stat = streamed.weights().streamer().stat();
-  tell(fmt::format("layers: {} stay, {} take turns in {} slots of {}; {} copied, {} of them late\n",
-                   plan.resident_layers(), plan.layers.size() - plan.resident_layers(), plan.slots,
-                   to_iec(plan.slot_bytes()), stat.copies, stat.late));
+  tell(fmt::format("layers: {} resident, {} taking turns in {} of {}; {} copied, {} of them late\n",
+                   plan.resident_layers(), plan.layers.size() - plan.resident_layers(),
+                   internal::count_of(plan.slots, "slot"), to_iec(plan.slot_bytes()), stat.copies,
+                   stat.late));
   return exit_code;
 }
 

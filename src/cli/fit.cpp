@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/fit/fit.hpp"
+#include "base/amounts.hpp"
 
 #include <fmt/format.h>
 
@@ -22,6 +23,8 @@
 namespace tapedeck::cli {
 namespace {
 
+using internal::count_of;
+
 constexpr int kNothingFits = 3;  // also if this is unknown
 
 struct FitArguments : PlanArguments {
@@ -31,11 +34,6 @@ struct FitArguments : PlanArguments {
   std::optional<std::uint64_t> bus;
   std::optional<double> least_tokens_per_second;
 };
-
-// "1 layer", "2 layers".
-std::string layers_text(std::uint64_t layers, const char* kind = "") {
-  return fmt::format("{} {}layer{}", layers, kind, layers == 1 ? "" : "s");
-}
 
 // "785.8 KiB (804669 bytes)": exact, since a limit may be raised by just this.
 std::string exact_text(std::uint64_t bytes) {
@@ -57,7 +55,7 @@ std::string side_text(const char* name, const FitSide& side, const std::string& 
 std::string choice_streaming_text(const FitChoice& choice) {
   if (choice.resident_needed == 0) return {};
   std::string text = fmt::format(
-      "    with {}, {} on the device: ", layers_text(choice.resident_layers, "resident "),
+      "    with {}, {} on the device: ", count_of(choice.resident_layers, "resident layer"),
       to_iec(choice.resident_needed));
   if (choice.token_bytes == 0) return text + "nothing is copied\n";
   text += fmt::format("each token copies {}", to_iec(choice.token_bytes));
@@ -100,7 +98,7 @@ std::string choice_text(std::size_t rank, const FitChoice& choice, const std::st
                                  choice.fits() ? "fits" : "does not fit");
   if (choice.mode == FitMode::first_layers) {
     text += fmt::format("    {} on the device; the reference decoder does not run this\n",
-                        layers_text(choice.device_layers));
+                        count_of(choice.device_layers, "layer"));
   }
   const bool at_least = choice.mode == FitMode::layer_streaming;
   text += side_text(at_least ? "device, at least" : "device", choice.device, device_limit) +

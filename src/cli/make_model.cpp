@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "base/amounts.hpp"
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/made_model.hpp"
@@ -17,6 +18,8 @@
 
 namespace tapedeck::cli {
 namespace {
+
+using internal::count_of;
 
 constexpr std::size_t kSmallDim = 256;  // smaller models get a small vocabulary and context
 
@@ -59,10 +62,10 @@ int run_make_model(const MakeModelArguments& arguments) {
   if (!make_model(arguments.out, shape, arguments.seed, stop_on_interrupt())) {
     return kInterrupted;
   }
-  tell(fmt::format(
-      "{}: {}, dim {}, {} layers, {} heads, {} KV heads, ffn {}, {} tokens, length {}\n",
-      arguments.out, to_iec(*checkpoint_bytes(shape)), shape.dim, shape.layers, shape.heads,
-      shape.kv_heads, shape.ffn, shape.vocab, shape.seq_len));
+  tell(fmt::format("{}: {}, dim {}, {}, {}, {}, ffn {}, {}, length {}\n", printable(arguments.out),
+                   to_iec(*checkpoint_bytes(shape)), shape.dim, count_of(shape.layers, "layer"),
+                   count_of(shape.heads, "head"), count_of(shape.kv_heads, "KV head"), shape.ffn,
+                   count_of(shape.vocab, "token"), shape.seq_len));
   return 0;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/plan/plan.hpp"
+#include "base/amounts.hpp"
 
 #include <fmt/format.h>
 
@@ -35,10 +36,10 @@ struct PlanOnlyArguments : PlanArguments {
                                           std::uint64_t needed, std::uint64_t memory) {
   throw InvalidArgument(
       {.argument = "--gpu-memory", .value = memory, .limit = needed},
-      fmt::format("layer streaming needs at least {} bytes (weights {}, history {}, scratch and "
+      fmt::format("layer streaming needs at least {} (weights {}, history {}, scratch and "
                   "overhead {}), but --gpu-memory is {}",
-                  needed, to_iec(weights), to_iec(b.history), to_iec(b.scratch + b.overhead),
-                  memory),
+                  internal::count_of(needed, "byte"), to_iec(weights), to_iec(b.history),
+                  to_iec(b.scratch + b.overhead), memory),
       "raise it, or reduce the context or the slots");
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "base/amounts.hpp"
 #include "cli/commands.hpp"
 #include "cli/option_table.hpp"
 #include "cli/output.hpp"
@@ -34,8 +35,9 @@ int report(const ReportArguments& arguments) {
     tell(fmt::format("{}: {}\n", printable(arguments.out), to_iec(page.size())));
   }
   if (recording.missing_lines != 0) {
-    tell(fmt::format("{} is cut off: {} samples and marks are missing at its end\n",
-                     printable(arguments.recording), recording.missing_lines));
+    tell(fmt::format("{} is cut off and lacks {} of samples and marks at its end\n",
+                     printable(arguments.recording),
+                     internal::count_of(recording.missing_lines, "line")));
   }
   const Advice advice = advise(recording);
   if (!advice.text.empty()) tell(advice.text + "\n");

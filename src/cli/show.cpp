@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/amounts.hpp"
 #include "cli/commands.hpp"
 #include "cli/option_table.hpp"
 #include "cli/output.hpp"
@@ -19,13 +20,15 @@
 namespace tapedeck::cli {
 namespace {
 
+using internal::count_of;
+
 constexpr std::size_t kShown = 16;  // elements of an array
 
 struct AsText {
   std::string operator()(std::monostate) const { return "null"; }
   std::string operator()(const std::string& text) const { return '"' + text + '"'; }
   std::string operator()(const Metadata::Omitted& array) const {
-    return fmt::format("[{} items]", array.count);
+    return fmt::format("[{}]", count_of(array.count, "item"));
   }
   template <class T>
   std::string operator()(const std::vector<T>& values) const {
@@ -65,9 +68,9 @@ std::string metadata_text(const Metadata& metadata) {
 std::string tensors_text(const TensorDirectory& tensors) {
   std::string text;
   for (const TensorEntry& tensor : tensors.entries()) {
-    text += fmt::format("  {:<8} {:>14} bytes at {:>14} of file {}  [{}]  {}{}\n",
-                        to_string(tensor.dtype), tensor.bytes, tensor.offset, tensor.file,
-                        fmt::join(tensor.shape(), ", "), printable(tensor.name),
+    text += fmt::format("  {:<8} {:>20} at {:>14} of file {}  [{}]  {}{}\n",
+                        to_string(tensor.dtype), count_of(tensor.bytes, "byte"), tensor.offset,
+                        tensor.file, fmt::join(tensor.shape(), ", "), printable(tensor.name),
                         tensor.aligned ? "" : "  (misaligned)");
   }
   return text;
@@ -78,9 +81,9 @@ int show(const std::string& path) {
   std::string text = model_text(model);
   if (model.version != 0) text += fmt::format("version   {}\n", model.version);
   text += files_text(model);
-  text +=
-      fmt::format("\n{} keys\n{}", model.metadata.entries().size(), metadata_text(model.metadata));
-  text += fmt::format("\n{} tensors, {}\n{}", model.tensors.entries().size(),
+  text += "\n" + count_of(model.metadata.entries().size(), "key") + "\n" +
+          metadata_text(model.metadata);
+  text += fmt::format("\n{}, {}\n{}", count_of(model.tensors.entries().size(), "tensor"),
                       to_iec(model.tensors.bytes()), tensors_text(model.tensors));
   Output().write(text + warnings_text(model.shape.warnings));
   return 0;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/output.hpp"
 #include "layout/stat_walk.hpp"
@@ -46,8 +47,8 @@ bool is_text(std::string_view piece) {
 // If the layout has a device, the talk is on it, and so its line is shown.
 std::string stat_line(const Stat& stat) {
   const bool on_device = stat.gpus != 0;
-  return fmt::format("{} | {} tokens", on_device ? stat.gpu[0].line() : stat.line(),
-                     on_device ? stat.gpu[0].tokens : stat.tokens);
+  return fmt::format("{} | {}", on_device ? stat.gpu[0].line() : stat.line(),
+                     internal::count_of(on_device ? stat.gpu[0].tokens : stat.tokens, "token"));
 }
 
 // Prints talks one after the other, as text or as ids. With `stat`, it also prints statistics to
@@ -268,8 +269,8 @@ int hold_talks(Talks& talks, llama::TalkDecoder& decoder, Layout& layout,
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const bool unread = !talks.stop && !printer.reading();
   if (!unread) {
-    tell(fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s\n", passes, seconds.count(),
-                     static_cast<double>(passes) / seconds.count()));
+    tell(fmt::format("{} in {:.2f} s, {:.1f} tokens/s\n", internal::count_of(passes, "token"),
+                     seconds.count(), static_cast<double>(passes) / seconds.count()));
     if (talks.stat) tell(layout.stat().text() + telemetry.phases_text());
   }
   telemetry.save();

@@ -115,8 +115,8 @@ std::string warm_as_text(const Report& report) {
                         to_iec(file.bytes), to_string(file.way), printable(why_text(report, file)));
   }
   text += fmt::format("\nend       {}\n", to_string(result.end));
-  text += fmt::format("warmed    {} of {} ({} bytes)\n", to_iec(result.warmed),
-                      to_iec(result.asked), result.warmed);
+  text += fmt::format("warmed    {} of {} ({})\n", to_iec(result.warmed), to_iec(result.asked),
+                      internal::count_of(result.warmed, "byte"));
   text += fmt::format("time      {:.3f} s, {:.2f} GB/s\n", result.seconds,
                       bytes_per_second(result) / 1e9);
   text += fmt::format("before    {} in the page cache\n", size_text(cached_before(report.weights)));
@@ -163,7 +163,7 @@ nlohmann::ordered_json warm_as_json(const Report& report) {
 // Reports why a warm is incomplete, and returns the exit code.
 int tell_end(const WarmResult& result, const WarmArguments& arguments) {
   const std::string far =
-      fmt::format("{} of {} was warmed", to_iec(result.warmed), to_iec(result.asked));
+      fmt::format("warmed {} of {}", to_iec(result.warmed), to_iec(result.asked));
   switch (result.end) {
     case WarmEnd::complete:
       return 0;

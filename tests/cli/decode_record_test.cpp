@@ -109,7 +109,7 @@ TEST_F(DecodeRecord, KnowsTheDeviceToo) {
                                       "phase load: *; peaks: gpu0 weights *\n"
                                       "phase prefill: *; peaks: gpu0 weights *\n"
                                       "phase decode: *; peaks: gpu0 weights *\n"
-                                      "layers: 2 stay, 0 take turns in *\n")));
+                                      "layers: 2 resident, 0 taking turns in *\n")));
 }
 
 TEST_F(DecodeRecord, KeepsTheNewestSamples) {

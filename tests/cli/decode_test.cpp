@@ -47,9 +47,9 @@ class DecodeStories : public ::testing::TestWithParam<std::string> {
 INSTANTIATE_TEST_SUITE_P(Threads, DecodeStories, ::testing::Values("1", "2", "3"));
 
 TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
-  const char* const turns = "* stay, * take turns in 2 slots of *";
+  const char* const turns = "* resident, * taking turns in 2 slots of *";
   for (const auto& [memory, layers] :
-       {std::pair("900KiB", turns), {"1200KiB", turns}, {"64MiB", "5 stay, 0 take turns in *"}}) {
+       {std::pair("900KiB", turns), {"1200KiB", turns}, {"64MiB", "5 resident, 0 taking turns in *"}}) {
     const Ran ran = run(stories({"-p", kStoriesPrompts[1], "-n", "256", "--threads", GetParam(),
                                  "--device", "host-sim", "--gpu-memory", memory, "--stat"}));
     EXPECT_EQ(ran.exit_code, 0) << ran.err;

@@ -36,7 +36,7 @@ TEST_F(MakeModel, TheRestFollowsFromDim) {
     EXPECT_EQ(run({"decode", folder_ / "m", "-n", "3"}).exit_code, 0);
   }
   EXPECT_THAT(run(make({"--dim", "288", "--layers", "1"})).err,
-              Like("*: *, dim 288, 1 layers, 6 heads, 6 KV heads, ffn 768, 32000 tokens, "
+              Like("*: *, dim 288, 1 layer, 6 heads, 6 KV heads, ffn 768, 32000 tokens, "
                    "length 2048\n"));
 }
 

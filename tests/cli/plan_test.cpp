@@ -244,15 +244,15 @@ TEST_F(Planning, StreamingTextIsForPeople) {
            "layer streaming\n"
            "device          517.2 KiB   weights, with padding\n"
            "  outer         160.2 KiB   4 tensors outside the layers\n"
-           "  resident            0 B   0 of 3 layers stay\n"
-           "  slots           357 KiB   2 of 178.5 KiB, in which 3 layers take turns\n"
+           "  resident            0 B   0 of 3 layers\n"
+           "  slots           357 KiB   2 of 178.5 KiB, shared in turn by 3 layers\n"
            "staging            32 MiB   4 pinned buffers, for weights that are not pinned\n"
            "token           532.5 KiB   copied for each token\n"
            "one slot        338.8 KiB   weights on the device with one slot\n"
            "closed form         1 MiB   StreamingConfig: one slot with K and V, all in f32\n\n" +
            kRegionsText + "device *\n...\ndevice * slot.1\nstaging *\n...\nstaging * staging.3\n"));
   EXPECT_THAT(run_on("plan", {"--streaming", "--gpu-memory", "1GiB"}).out,
-              Like("...\n  resident        534 KiB   3 of 3 layers stay\n"
+              Like("...\n  resident        534 KiB   3 of 3 layers\n"
                    "  slots               0 B   no layer takes turns\n...\n"));
 }
 
