@@ -126,7 +126,10 @@ std::vector<ErrorFact> SystemError::facts() const {
 }
 
 OutOfMemory::OutOfMemory(Facts facts, std::string advice)
-    : BadAlloc(describe(facts), std::move(advice)), facts_(std::move(facts)) {}
+    : OutOfMemory(std::move(facts), {}, std::move(advice)) {}
+
+OutOfMemory::OutOfMemory(Facts facts, const std::string& before, std::string advice)
+    : BadAlloc(before + describe(facts), std::move(advice)), facts_(std::move(facts)) {}
 
 std::vector<ErrorFact> OutOfMemory::facts() const {
   return known({{"purpose", facts_.purpose},

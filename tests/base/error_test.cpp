@@ -134,6 +134,14 @@ TEST(OutOfMemory, SaysBytesWhereRoundedBothWouldBeTheSame) {
                "a talk needs 851969 bytes, but only 851968 bytes are left (its free memory)");
 }
 
+TEST(OutOfMemory, NamesNoLimitThatIsNotKnown) {
+  const OutOfMemory error({.purpose = "a talk", .needed = 2048, .available = 1024},
+                          "it is 2 of 3; ", "close one");
+  EXPECT_STREQ(error.what(), "it is 2 of 3; a talk needs 2 KiB, but only 1 KiB is left; close one");
+  EXPECT_EQ(error.message(), "it is 2 of 3; a talk needs 2 KiB, but only 1 KiB is left");
+  EXPECT_EQ(error.purpose(), "a talk");
+}
+
 TEST(FormatError, PointsAtTheByte) {
   const FormatError error({.path = "model.gguf",
                            .offset = 0x1'0000'0000,
