@@ -110,9 +110,10 @@ void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
 }
 
 void Layout::throw_no_such_gpu(std::size_t i) const {
-  throw InvalidArgument(
-      {.argument = "gpu", .value = i, .limit = gpus() == 0 ? 0 : gpus() - 1},
-      "the layout has " + std::to_string(gpus()) + " devices, but no device " + std::to_string(i));
+  InvalidArgument::Facts facts = {.argument = "gpu", .value = i};
+  if (gpus() != 0) facts.limit = gpus() - 1;
+  throw InvalidArgument(std::move(facts), "the layout has " + std::to_string(gpus()) +
+                                              " devices, but no device " + std::to_string(i));
 }
 
 // Planned scratch is wiped as well, because the next talk may belong to another tenant.

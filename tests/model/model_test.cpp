@@ -227,7 +227,7 @@ TEST(ModelFolder, IsItsOneModel) {
   folder.write("model.gguf", GgufBytes().header(0, 0).pad().bytes());
   const auto error = error_of<InvalidArgument>(folder.path());
   EXPECT_EQ(error.argument(), "path");
-  EXPECT_EQ(error.value(), 2U);
+  EXPECT_FALSE(error.value() || error.limit());  // a path is not a number
   EXPECT_EQ(error.message(),
             folder.path().string() + " holds 2 models: model.gguf, model.safetensors");
 }
