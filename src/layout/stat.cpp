@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <ostream>
+#include <string_view>
 
 #include "layout/stat_walk.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -33,13 +34,20 @@ std::string line_of(const Tapes& tapes) {
          in_mib("history", tapes.history);
 }
 
+/// A page size of 0 means that it is not known.
+bool is_known(std::string_view field, std::uint64_t value) noexcept {
+  return value != 0 || field != "page_size";
+}
+
 /// Returns "weights: used 1 KiB, reserved 4 MiB, ...", broken into lines of at most 80 characters.
+/// Values that are not known are left out. @pre the last one is known
 template <class Fields, class Figures>
 std::string listed(const std::string& name, const Fields& fields, const Figures& figures) {
   constexpr std::size_t kWidth = 80;
   std::string text = name + ":";
   std::size_t column = text.size();
   for (const auto& field : fields) {
+    if (!is_known(field.name, field.of(figures))) continue;
     std::string item =
         std::string(field.name) + " " + internal::value_text(field.unit, field.of(figures));
     std::replace(item.begin(), item.end(), '_', ' ');

@@ -144,7 +144,7 @@ TEST(Stat, TheTextIsInIecUnitsAndLeavesOutTapesThatHoldNothing) {
   EXPECT_EQ(text_of_tapes(stat),
             "weights: used 1.5 GiB, reserved 4 GiB, headroom 2.5 GiB, peak 0 B,\n"
             "  committed 0 B, planned 0 B, spilled 0 B, spilled peak 0 B, spills 0,\n"
-            "  refused 0, grows 0, clears 0, page size 0 B, unmet wishes 0\n");
+            "  refused 0, grows 0, clears 0, unmet wishes 0\n");
   for (std::uint64_t TapeStat::*what :
        {&TapeStat::reserved, &TapeStat::spills, &TapeStat::refused}) {
     Stat asked;
