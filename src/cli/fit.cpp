@@ -111,11 +111,6 @@ nlohmann::ordered_json side_json(const FitSide& side) {
   return {{"needed", side.needed}, {"available", side.available}};
 }
 
-// Returns a rate, or null for 0.
-nlohmann::ordered_json rate_json(double rate) {
-  return rate == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(rate);
-}
-
 nlohmann::ordered_json choice_json(const FitChoice& choice) {
   nlohmann::ordered_json json = {
       {"mode", description(choice.mode)},

@@ -64,6 +64,10 @@ std::string size_text(std::optional<std::uint64_t> bytes) {
   return bytes ? to_iec(*bytes) : "unknown";
 }
 
+nlohmann::ordered_json rate_json(double rate) {
+  return rate == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(rate);
+}
+
 std::string json_text(const nlohmann::ordered_json& json) {
   return internal::json_text(json, 2) + "\n";
 }

@@ -85,6 +85,9 @@ template <class Values, class AsJson, class Json = nlohmann::ordered_json>
   return list;
 }
 
+/// Returns a rate, or null for 0, which means that it is not known.
+[[nodiscard]] nlohmann::ordered_json rate_json(double rate);
+
 /// Returns an object as indented lines.
 [[nodiscard]] std::string json_text(const nlohmann::ordered_json& json);
 

@@ -59,16 +59,23 @@ class ProgressBar {
   void show(const WarmProgress& progress) {
     if (!wanted_ || progress.seconds < next_) return;
     next_ = progress.seconds + kBetweenBars;
-    const auto left = static_cast<std::uint64_t>(progress.seconds_left().value_or(0));
     // The rest of the line is erased, because the previous one may have been longer.
-    tell(fmt::format("\r{}  {} of {}  {:.2f} GB/s  ETA {}:{:02}{}",
-                     bar_text(progress.done, progress.total), to_iec(progress.done),
-                     to_iec(progress.total), progress.bytes_per_second() / 1e9, left / 60,
-                     left % 60, kEraseLineEnd));
+    tell(fmt::format("\r{}  {} of {}{}{}", bar_text(progress.done, progress.total),
+                     to_iec(progress.done), to_iec(progress.total), speed_text(progress),
+                     kEraseLineEnd));
     shown_ = true;
   }
 
  private:
+  // Both are unknown before the first byte.
+  static std::string speed_text(const WarmProgress& progress) {
+    const std::optional<double> seconds = progress.seconds_left();
+    if (!seconds) return {};
+    const auto left = static_cast<std::uint64_t>(*seconds);
+    return fmt::format("  {:.2f} GB/s  ETA {}:{:02}", progress.bytes_per_second() / 1e9, left / 60,
+                       left % 60);
+  }
+
   bool wanted_;
   bool shown_ = false;
   double next_ = 0;  // when the line may be written again, in seconds since the job's start
@@ -97,6 +104,7 @@ std::string why_text(const Report& report, const WeightsFile& file) {
   return report.arguments.way ? file.why : "the default: the file stays in the page cache";
 }
 
+// 0 if nothing was warmed, so that the speed is not known.
 double bytes_per_second(const WarmResult& result) {
   return result.seconds > 0 ? static_cast<double>(result.warmed) / result.seconds : 0;
 }
@@ -117,9 +125,11 @@ std::string warm_as_text(const Report& report) {
   text += fmt::format("\nend       {}\n", to_string(result.end));
   text += fmt::format("warmed    {} of {} ({})\n", to_iec(result.warmed), to_iec(result.asked),
                       internal::count_of(result.warmed, "byte"));
-  text += fmt::format("time      {:.3f} s, {:.2f} GB/s\n", result.seconds,
-                      bytes_per_second(result) / 1e9);
-  text += fmt::format("before    {} in the page cache\n", size_text(cached_before(report.weights)));
+  const double rate = bytes_per_second(result);
+  text += fmt::format("time      {:.3f} s{}\n", result.seconds,
+                      rate == 0 ? "" : fmt::format(", {:.2f} GB/s", rate / 1e9));
+  const std::optional<std::uint64_t> cached = cached_before(report.weights);
+  text += fmt::format("before    {}{}\n", size_text(cached), cached ? " in the page cache" : "");
   text += fmt::format("present   {}\n", size_text(result.present));
   text += fmt::format("huge      {}\n", size_text(result.huge));
   text += fmt::format("faults    {} minor, {} major\n", result.minor_faults, result.major_faults);
@@ -147,7 +157,7 @@ nlohmann::ordered_json warm_as_json(const Report& report) {
                                  {"asked", result.asked},
                                  {"warmed", result.warmed},
                                  {"seconds", result.seconds},
-                                 {"bytes_per_second", bytes_per_second(result)},
+                                 {"bytes_per_second", rate_json(bytes_per_second(result))},
                                  {"present", internal::number_json(result.present)},
                                  {"huge", internal::number_json(result.huge)},
                                  {"minor_faults", result.minor_faults},
