@@ -49,7 +49,7 @@ DeviceInfo info_of(const HostDeviceOptions& options) {
   const std::size_t total = options.memory != 0 ? options.memory : host_memory();
   return {.kind = DeviceKind::host,
           .ordinal = options.ordinal,
-          .name = "host",
+          .name = "simulated device",
           .total = total,
           .granularity = options.granularity};
 }

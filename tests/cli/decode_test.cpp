@@ -62,7 +62,7 @@ TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
                      layers + "\n"));
   }
   EXPECT_TRUE(refuses(run(stories({"--device", "host-sim", "--gpu-memory", "300KiB"})),
-                      "layer streaming on host 0 needs "));
+                      "layer streaming on simulated device 0 needs "));
 }
 
 TEST_P(DecodeStories, AutoDecodesWhereItCan) {
