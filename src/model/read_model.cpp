@@ -109,6 +109,7 @@ Model read_json(const std::filesystem::path& path) {
 
 Model read_file(const std::filesystem::path& path) {
   internal::FileReader file(path);
+  file.require_content(internal::kCopyAgain);
   std::optional<ModelFormat> content = content_of(file.peek());
   if (!content) content = content_by_name(path);
   if (content == ModelFormat::gguf) return internal::read_gguf(path);

@@ -250,9 +250,14 @@ TEST_F(BadInput, ContentsOfFiles) {
     EXPECT_TRUE(refuses(run({command, cut}), cut + ", byte ")) << command;
   }
   const std::string none = folder_.write("none", "");
-  for (const std::string command : {"plan", "fit", "show"}) {
-    EXPECT_TRUE(refuses(run({command, none}), none + ", byte 0: ")) << command;
+  for (const std::string command : {"plan", "fit", "show", "warm", "decode"}) {
+    EXPECT_TRUE(refuses(run({command, none}), none + ", byte 0: the file is empty; copy or "))
+        << command;
   }
+  EXPECT_TRUE(refuses(run({"report", none}), none + ", byte 0: the file is empty; record "));
+  EXPECT_TRUE(refuses(run({"report", model_}),
+                      model_ + ", byte 0: it is not a recording of a layout; give a file that "
+                               "`tapedeck decode --record` or a Recorder wrote\n"));
   EXPECT_TRUE(refuses(run({"decode", model_, "--tokenizer", model_}), model_ + ", byte "));
   const std::string alone = folder_.write("alone", bytes);
   EXPECT_TRUE(refuses(run({"decode", alone}),
