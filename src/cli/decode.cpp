@@ -14,6 +14,7 @@
 
 #include "base/amounts.hpp"
 #include "cli/commands.hpp"
+#include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/made_model.hpp"
 #include "cli/option_table.hpp"
@@ -208,11 +209,6 @@ void require_device_for_its_options(const DecodeArguments& arguments) {
     throw InvalidArgument({.argument = "--gpu-memory"},
                           "--gpu-memory limits a device, but the CPU decodes", "add --device");
   }
-  if (arguments.gpu_memory == 0U) {
-    throw InvalidArgument({.argument = "--gpu-memory", .value = 0, .limit = 1},
-                          "--gpu-memory cannot be 0",
-                          "leave it out, or give the bytes that may be used");
-  }
   const bool may_be_gpu =
       arguments.device == DecodeOn::gpu || arguments.device == DecodeOn::automatic;
   if (arguments.in_f16 && !may_be_gpu) {
@@ -271,9 +267,10 @@ void add_device_options(CLI::App& command, DecodeArguments& a) {
        {"gpu", DecodeOn::gpu},
        {"auto", DecodeOn::automatic},
        {"host-sim", DecodeOn::host_sim}});
-  add_size(command, "--gpu-memory", a.gpu_memory,
-           "Memory of the device to use; layers that do not fit in it are streamed [all that is"
-           " free]");
+  add_some_size(
+      command, "--gpu-memory", a.gpu_memory,
+      "Memory of the device to use; layers that do not fit in it are streamed [all that is"
+      " free]");
   as_choice<bool>(
       command.add_option("--activations", a.in_f16,
                          "Type of a GPU's activations and KV cache: f32, as on the CPU, or f16,"
@@ -292,13 +289,12 @@ void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
   command.add_flag("--publish{decode}", options.publish,
                    "Publish memory metrics for `tapedeck top`; --publish=NAME publishes them under"
                    " another name [decode]");
-  command
-      .add_option("--record", options.record,
-                  fmt::format("At the end, write a recording of the memory to this file, as JSON"
-                              " lines: the phases, the last {} samples, one after each pass, and"
-                              " the date, host, model and command line with its prompts",
-                              kMostSamples))
-      ->type_name(kFile);
+  as_path(command.add_option(
+      "--record", options.record,
+      fmt::format("At the end, write a recording of the memory to this file, as JSON lines: the"
+                  " phases, the last {} samples, one after each pass, and the date, host, model and"
+                  " command line with its prompts",
+                  kMostSamples)));
 }
 
 }  // namespace
@@ -308,15 +304,13 @@ void add_decode(CLI::App& program, int& exit_code) {
       program.add_subcommand("decode", "Continues prompts with a GGUF or llama2.c Llama model.");
   auto arguments = std::make_shared<DecodeArguments>();
   DecodeArguments& a = *arguments;
-  command
-      ->add_option("MODEL", a.model,
-                   "A GGUF file (f32, f16, bf16, q8_0) or a llama2.c checkpoint of version 0")
-      ->type_name(kFile)
+  as_path(command->add_option("MODEL", a.model,
+                              "A GGUF file (f32, f16, bf16, q8_0) or a llama2.c checkpoint of"
+                              " version 0"))
       ->required();
-  command
-      ->add_option("--tokenizer", a.tokenizer,
-                   "A llama2.c tokenizer file [the one in a GGUF file, else MODEL.tokenizer]")
-      ->type_name(kFile);
+  as_path(command->add_option("--tokenizer", a.tokenizer,
+                              "A llama2.c tokenizer file [the one in a GGUF file, else"
+                              " MODEL.tokenizer]"));
   // A prompt is taken literally, even if it has brackets or dashes. Each one is a conversation.
   command
       ->add_option_function<std::string>(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/fit/fit.hpp"
 #include "base/amounts.hpp"
+#include "cli/exit_codes.hpp"
 
 #include <fmt/format.h>
 
@@ -24,8 +25,6 @@ namespace tapedeck::cli {
 namespace {
 
 using internal::count_of;
-
-constexpr int kNothingFits = 3;  // also if this is unknown
 
 struct FitArguments : PlanArguments {
   std::optional<std::uint64_t> gpu_memory;
@@ -227,10 +226,6 @@ void require_device_for_rates(const FitArguments& arguments,
 }
 
 int fit(const FitArguments& arguments) {
-  if (arguments.bus == 0U) {
-    throw InvalidArgument({.argument = "--bus", .value = 0, .limit = 1},
-                          "--bus cannot be 0 bytes per second", "give its speed, or leave it out");
-  }
   const Model model = read_model(arguments.model);
   const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
                                                              .limit = "--host-memory"}
@@ -261,22 +256,19 @@ int fit(const FitArguments& arguments) {
 }  // namespace
 
 void add_fit(CLI::App& program, int& exit_code) {
-  CLI::App* command = program.add_subcommand("fit",
-                                             "Ranks the ways to run a model on this host. The exit "
-                                             "code is 3 if nothing fits, or if this is"
-                                             " unknown because the sizes of the weights are.");
+  CLI::App* command = program.add_subcommand("fit", "Ranks the ways to run a model on this host.");
   auto arguments = std::make_shared<FitArguments>();
   add_plan_arguments(*command, *arguments);
-  add_size(*command, "--gpu-memory", arguments->gpu_memory,
-           "Free memory of the device [that of the GPU]");
+  add_some_size(*command, "--gpu-memory", arguments->gpu_memory,
+                "Free memory of the device [that of the GPU]");
   add_whole_number(*command, "--gpu", arguments->gpu,
                    "Number of the GPU in the list of `tapedeck gpus` [0]")
       ->excludes("--gpu-memory");
   add_size(*command, "--host-memory", arguments->host_memory,
            "Free memory of the host [that of this one]");
-  add_size(*command, "--bus", arguments->bus,
-           "Bytes copied to the device per second: 25GB means 25e9, but 25G and 25GiB"
-           " are binary [measured]");
+  add_some_size(*command, "--bus", arguments->bus,
+                "Bytes copied to the device per second: 25GB means 25e9, but 25G and 25GiB"
+                " are binary [measured]");
   command
       ->add_option("--tokens-per-second", arguments->least_tokens_per_second,
                    "Rate that layer streaming must be able to reach in order to fit")

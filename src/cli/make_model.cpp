@@ -9,6 +9,7 @@
 
 #include "base/amounts.hpp"
 #include "cli/commands.hpp"
+#include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/made_model.hpp"
 #include "cli/option_table.hpp"
@@ -76,7 +77,7 @@ void add_make_model(CLI::App& program, int& exit_code) {
       "make-model", "Makes a llama2.c model with random weights, as OUT and OUT.tokenizer.");
   auto arguments = std::make_shared<MakeModelArguments>();
   MakeModelArguments& a = *arguments;
-  command->add_option("OUT", a.out, "The file to write")->type_name(kFile)->required();
+  as_path(command->add_option("OUT", a.out, "The file to write"))->required();
   add_whole_number(*command, "--dim", a.dim, "Width of the residual stream")->required();
   add_whole_number(*command, "--layers", a.layers, "Number of layers")->required();
   add_whole_number(*command, "--heads", a.heads,

@@ -25,8 +25,6 @@ inline constexpr std::string_view kEraseLine = "\r\x1b[K";
 inline constexpr int kOutput = 1;
 inline constexpr int kError = 2;
 
-inline constexpr int kPipeClosed = 141;  ///< The exit code that shells report for SIGPIPE.
-
 /// Keeps files that are opened later from getting the descriptors of closed standard streams, and
 /// remembers whether standard output is closed. Call it before anything is opened.
 void reserve_standard_streams() noexcept;

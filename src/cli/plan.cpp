@@ -106,8 +106,8 @@ void add_plan(CLI::App& program, int& exit_code) {
                    "Number of slots in which layers take turns")
       ->capture_default_str()
       ->needs("--streaming");
-  add_size(*command, "--gpu-memory", arguments->gpu_memory,
-           "Memory of the device, in which as many layers stay as fit [no layer stays]")
+  add_some_size(*command, "--gpu-memory", arguments->gpu_memory,
+                "Memory of the device, in which as many layers stay as fit [no layer stays]")
       ->needs("--streaming");
   command->callback([arguments, &exit_code] { exit_code = plan(*arguments); });
 }

@@ -8,6 +8,7 @@
 #include "base/amounts.hpp"
 #include "cli/commands.hpp"
 #include "cli/option_table.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "os/new_file.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -51,13 +52,10 @@ void add_report(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "report", "Turns a recording of `decode --record` into an HTML page, and prints advice.");
   auto arguments = std::make_shared<ReportArguments>();
-  command->add_option("RECORDING", arguments->recording, "A recording in JSON lines")
-      ->type_name(kFile)
+  as_path(command->add_option("RECORDING", arguments->recording, "A recording in JSON lines"))
       ->required();
-  command
-      ->add_option("-o,--output", arguments->out,
-                   "Write the HTML page to this file [standard output]")
-      ->type_name(kFile);
+  as_path(command->add_option("-o,--output", arguments->out,
+                              "Write the HTML page to this file [standard output]"));
   command->callback([arguments, &exit_code] { exit_code = report(*arguments); });
 }
 

@@ -12,6 +12,7 @@
 #include "base/amounts.hpp"
 #include "cli/commands.hpp"
 #include "cli/option_table.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_text.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -96,7 +97,7 @@ void add_show(CLI::App& program, int& exit_code) {
       "show",
       "Shows a model's header, hyperparameters and tensors, or where its files are broken.");
   auto path = std::make_shared<std::string>();
-  command->add_option("MODEL", *path, "A model's file or folder")->type_name(kFile)->required();
+  as_path(command->add_option("MODEL", *path, "A model's file or folder"))->required();
   command->callback([path, &exit_code] { exit_code = show(*path); });
 }
 

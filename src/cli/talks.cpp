@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/amounts.hpp"
+#include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/output.hpp"
 #include "layout/stat_walk.hpp"

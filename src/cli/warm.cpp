@@ -11,6 +11,7 @@
 #include "base/amounts.hpp"
 #include "base/json.hpp"
 #include "cli/commands.hpp"
+#include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
@@ -24,8 +25,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kOverBudget = 3;
-constexpr int kPastDeadline = 4;
 constexpr double kBetweenBars = 0.05;  // seconds; chunks of a fast job are more frequent
 
 struct WarmArguments {
@@ -210,8 +209,7 @@ void add_warm(CLI::App& program, int& exit_code) {
       "warm", "Loads a model's files into memory, layer by layer, and reports the speed.");
   command->footer(
       "With --way map the files stay in the page cache for any engine that is started next. The\n"
-      "other ways read into this program's own memory, and so only measure the speed.\n"
-      "Exit codes: 3 if there is too little memory, 4 if the deadline passed, 130 after Ctrl-C.");
+      "other ways read into this program's own memory, and so only measure the speed.");
   auto arguments = std::make_shared<WarmArguments>();
   WarmArguments& a = *arguments;
   add_model(*command, a.model);

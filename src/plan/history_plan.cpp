@@ -2,7 +2,6 @@
 #include "plan/history_plan.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -14,11 +13,6 @@ namespace tapedeck::internal {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
-
-constexpr std::array kCacheTypes = {
-    DType::f32,  DType::f16,  DType::bf16, DType::f8_e4m3, DType::f8_e5m2, DType::i8,
-    DType::q8_0, DType::q5_1, DType::q5_0, DType::q4_1,    DType::q4_0,    DType::iq4_nl,
-};
 
 /// The rows of one cache region.
 struct Rows {

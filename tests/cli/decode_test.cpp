@@ -48,8 +48,9 @@ INSTANTIATE_TEST_SUITE_P(Threads, DecodeStories, ::testing::Values("1", "2", "3"
 
 TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
   const char* const turns = "* resident, * taking turns in 2 slots of *";
-  for (const auto& [memory, layers] :
-       {std::pair("900KiB", turns), {"1200KiB", turns}, {"64MiB", "5 resident, 0 taking turns in *"}}) {
+  for (const auto& [memory, layers] : {std::pair("900KiB", turns),
+                                       {"1200KiB", turns},
+                                       {"64MiB", "5 resident, 0 taking turns in *"}}) {
     const Ran ran = run(stories({"-p", kStoriesPrompts[1], "-n", "256", "--threads", GetParam(),
                                  "--device", "host-sim", "--gpu-memory", memory, "--stat"}));
     EXPECT_EQ(ran.exit_code, 0) << ran.err;
@@ -273,13 +274,16 @@ TEST_F(Decode, AFileItMayNotReadIsOneLineToo) {
 
 TEST(Program, TellsItsVersionAndHelp) {
   EXPECT_THAT(run({"--version"}).out, Like("tapedeck *.*.*\n"));
+  EXPECT_EQ(run({"version"}).out, run({"--version"}).out);
   EXPECT_THAT(run({"--help"}).out, Like("...\n  warm *\n...\n"));
+  EXPECT_EQ(run({"help"}).out, run({"--help"}).out);
   for (const char* command : {"plan", "fit", "show", "warm", "resident", "decode", "make-model",
-                              "gpus", "top", "report", "completion", "man"}) {
+                              "gpus", "top", "report", "completion", "man", "help", "version"}) {
     const Ran help = run({command, "--help"});
     EXPECT_EQ(help.exit_code, 0);
     EXPECT_THAT(help.out, Like(std::string("*\nUsage: tapedeck ") + command + " *\n...\n"));
     EXPECT_EQ(help.err, "");
+    EXPECT_EQ(run({"help", command}).out, help.out);
   }
 }
 
