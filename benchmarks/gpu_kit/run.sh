@@ -92,7 +92,7 @@ suite() {
 some_passed() { ((passed > 0)) || stop fail "no test ran"; }
 
 # make_model NAME OPTION...: generates the model $WORK/NAME.
-make_model() { run tapedeck make-model "${@:2}" "$WORK/$1"; }
+make_model() { run tapedeck make-model --force "${@:2}" "$WORK/$1"; }
 
 # tokens_of FILE OPTION...: decodes, and writes the ids of the tokens to FILE.
 tokens_of() {

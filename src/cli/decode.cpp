@@ -217,20 +217,21 @@ void require_device_for_its_options(const DecodeArguments& arguments) {
   }
 }
 
-// A mistyped --record must not overwrite a file that is read.
-void keep_apart_from_model(const DecodeArguments& arguments, const llama::LlamaModel& model) {
+// A mistyped --record must not overwrite a file that is read, nor, without --force, any other.
+void require_record_to_be_new(const DecodeArguments& arguments, const llama::LlamaModel& model) {
   if (!arguments.telemetry.record) return;
   const std::string& record = *arguments.telemetry.record;
   for (const WeightsFile& file : model.weights().files()) keep_apart(record, file.path);
   keep_apart(record, arguments.model);
   keep_apart(record, tokenizer_beside(arguments.model));
   keep_apart(record, arguments.tokenizer);
+  require_new(record, arguments.telemetry.force);
 }
 
 int decode(const DecodeArguments& arguments) {
   require_device_for_its_options(arguments);
   llama::LlamaModel model(arguments.model, {.way = arguments.way});
-  keep_apart_from_model(arguments, model);
+  require_record_to_be_new(arguments, model);
   const llama::Tokenizer tokenizer = tokenizer_for(arguments, model);
   const std::size_t usual = std::min(kUsualPositions, model.shape().seq_len);
   Decoding decoding = {.arguments = arguments,
@@ -289,12 +290,13 @@ void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
   command.add_flag("--publish{decode}", options.publish,
                    "Publish memory metrics for `tapedeck top`; --publish=NAME publishes them under"
                    " another name [decode]");
-  as_path(command.add_option(
+  CLI::Option* record = as_path(command.add_option(
       "--record", options.record,
       fmt::format("At the end, write a recording of the memory to this file, as JSON lines: the"
                   " phases, the last {} samples, one after each pass, and the date, host, model and"
                   " command line with its prompts",
                   kMostSamples)));
+  add_force(command, options.force)->needs(record);
 }
 
 }  // namespace

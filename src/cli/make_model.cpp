@@ -34,6 +34,7 @@ struct MakeModelArguments {
   std::optional<std::size_t> vocab;
   std::optional<std::size_t> seq_len;
   std::uint64_t seed = 1;
+  bool force = false;
 };
 
 // At least four heads of a usual size, if dim allows it.
@@ -60,6 +61,8 @@ llama::Shape shape_of(const MakeModelArguments& a) {
 
 int run_make_model(const MakeModelArguments& arguments) {
   const llama::Shape shape = shape_of(arguments);
+  require_new(arguments.out, arguments.force);
+  require_new(tokenizer_beside(arguments.out), arguments.force);
   if (!make_model(arguments.out, shape, arguments.seed, stop_on_interrupt())) {
     return kInterrupted;
   }
@@ -90,6 +93,7 @@ void add_make_model(CLI::App& program, int& exit_code) {
   add_whole_number(*command, "--seq-len", a.seq_len,
                    "Longest talk, in tokens [512 if dim is below 256, else 2048]");
   add_whole_number(*command, "--seed", a.seed, "Seed of the weights")->capture_default_str();
+  add_force(*command, a.force);
   command->callback([arguments, &exit_code] { exit_code = run_make_model(*arguments); });
 }
 

@@ -211,6 +211,10 @@ void add_json(CLI::App& command, bool& json) {
   command.add_flag("--json", json, "Print JSON, with sizes in bytes");
 }
 
+CLI::Option* add_force(CLI::App& command, bool& force) {
+  return command.add_flag("--force", force, "Replace the file if it exists");
+}
+
 std::string with_option_names(std::string message) {
   constexpr std::array<std::pair<std::string_view, std::string_view>, 9> names = {
       {{"PlanOptions::total_context", "--context"},

@@ -54,6 +54,10 @@ void keep_apart(const std::filesystem::path& written, const std::filesystem::pat
   return internal::printable(text, std::string_view::npos);
 }
 
+/// Checks that no regular file would be replaced, unless that was requested with `--force`.
+/// `NewFile` refuses what is not a regular file. @throws InvalidArgument
+void require_new(const std::filesystem::path& written, bool force);
+
 /// Writes to standard error. Write failures are ignored.
 void tell(std::string_view text) noexcept;
 

@@ -21,10 +21,12 @@ namespace {
 struct ReportArguments {
   std::string recording;
   std::string out;
+  bool force = false;
 };
 
 int report(const ReportArguments& arguments) {
   keep_apart(arguments.out, arguments.recording);
+  require_new(arguments.out, arguments.force);
   const Recording recording = read_recording(arguments.recording);
   const std::string page = report_html(recording);
   if (arguments.out.empty()) {
@@ -54,8 +56,9 @@ void add_report(CLI::App& program, int& exit_code) {
   auto arguments = std::make_shared<ReportArguments>();
   as_path(command->add_option("RECORDING", arguments->recording, "A recording in JSON lines"))
       ->required();
-  as_path(command->add_option("-o,--output", arguments->out,
-                              "Write the HTML page to this file [standard output]"));
+  CLI::Option* out = as_path(command->add_option(
+      "-o,--output", arguments->out, "Write the HTML page to this file [standard output]"));
+  add_force(*command, arguments->force)->needs(out);
   command->callback([arguments, &exit_code] { exit_code = report(*arguments); });
 }
 

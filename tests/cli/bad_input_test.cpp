@@ -143,6 +143,9 @@ TEST_F(BadInput, CommandLines) {
            {"make-model /no/m --layers 1 --dim 64", "open of /no/m failed: ENOENT"},
            {"make-model /dev/full --layers 1 --dim 64", "/dev/full" + not_regular},
            {"make-model FOLDER --layers 1 --dim 64", folder + not_regular},
+           {"make-model MODEL --layers 1 --dim 64", model_ + " exists already; "},
+           {"decode MODEL --force", "--force has no effect without --record; add --record\n"},
+           {"report MODEL --force", "--force has no effect without --output; add --output\n"},
 
            {"plan MODEL --context", "--context" + no_number, "-1|1e9|99999999999999999999k"},
            {"plan MODEL --context", "--context" + too_large,
