@@ -216,7 +216,7 @@ CLI::Option* add_force(CLI::App& command, bool& force) {
 }
 
 std::string with_option_names(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 9> names = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 16> names = {
       {{"PlanOptions::total_context", "--context"},
        {"PlanOptions::sequences", "--sequences"},
        {"PlanOptions::decode_batch", "--decode-batch"},
@@ -225,7 +225,14 @@ std::string with_option_names(std::string message) {
        {"PlanOptions::rollback_states", "--rollback"},
        {"PlanOptions::weights_type", "--weights-type"},
        {"PlanOptions::weights_bytes", "--weights-size"},
-       {"PlanOptions::overhead", "--overhead"}}};
+       {"PlanOptions::overhead", "--overhead"},
+       {"Shape::dim", "--dim"},
+       {"Shape::ffn", "--ffn"},
+       {"Shape::layers", "--layers"},
+       {"Shape::heads", "--heads"},
+       {"Shape::kv_heads", "--kv-heads"},
+       {"Shape::vocab", "--vocab"},
+       {"Shape::seq_len", "--seq-len"}}};
   for (const auto& [field, option] : names) {
     for (std::size_t at = 0; (at = message.find(field, at)) != std::string::npos;) {
       message.replace(at, field.size(), option);

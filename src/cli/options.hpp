@@ -101,7 +101,7 @@ void add_json(CLI::App& command, bool& json);
 /// Adds `--force`, which lets `require_new` accept an existing file.
 CLI::Option* add_force(CLI::App& command, bool& force);
 
-/// Replaces the library's names of plan options with those of the command line:
+/// Replaces the library's names of what an option sets with those of the command line:
 /// "PlanOptions::total_context" with "--context".
 [[nodiscard]] std::string with_option_names(std::string message);
 

@@ -63,6 +63,7 @@ TEST_F(BadInput, CommandLines) {
       "q5_0, q4_1, q4_0 or iq4_nl, or two of them (K,V), not *\n";
   const std::string no_way = "--way must be automatic, map, read or direct, not *\n";
   const std::string no_thread = "--threads must be from 1 to 1024, not *\n";
+  const std::string no_model = "a model cannot be made: ";
   const std::string empty = " is empty; give a path\n";
   const std::string no_bus = "--bus and --tokens-per-second describe a device, but there is none; ";
   const std::string not_regular = " exists and is not a regular file\n";
@@ -139,7 +140,17 @@ TEST_F(BadInput, CommandLines) {
             "|-1|-0.5|nan|inf|1e300|1,5|1s|0x5| 1"},
 
            {"make-model OUT --layers 1 --dim", "--dim" + no_number, "x|-64"},
-           {"make-model OUT --layers 1 --dim 7", "a model cannot be made: n_heads of 1 "},
+           {"make-model OUT --layers 1 --dim 7",
+            "a model cannot be made: --heads of 1 gives heads of an odd size with --dim of 7; "},
+           {"make-model OUT --dim 64 --layers",
+            no_model + "--layers of 0 is below the minimum of 1; ", "0"},
+           {"make-model OUT --dim 64 --layers",
+            no_model + "--layers of 4097 exceeds the maximum of 4096; use 4096\n", "4097"},
+           {"make-model OUT --dim 64 --layers 1 --heads 4 --kv-heads",
+            no_model + "--kv-heads of * does not divide --heads of 4; ", "3"},
+           {"make-model OUT --dim 64 --layers 1 --vocab",
+            no_model + "--vocab of * is below the minimum of 259, which the byte tokens need; ",
+            "258"},
            {"make-model /no/m --layers 1 --dim 64", "open of /no/m failed: ENOENT"},
            {"make-model /dev/full --layers 1 --dim 64", "/dev/full" + not_regular},
            {"make-model FOLDER --layers 1 --dim 64", folder + not_regular},
