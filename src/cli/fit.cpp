@@ -67,14 +67,16 @@ std::string choice_streaming_text(const FitChoice& choice) {
   return text + '\n';
 }
 
-// How much further each option could be raised, all others unchanged.
-std::string room_text(const FitChoice& choice) {
+// What each option could be raised to, all others unchanged.
+// @param batch  of the plan, which a larger micro-batch would raise
+std::string room_text(const FitChoice& choice, std::uint64_t batch) {
   return fmt::format(
-      "    room for {} tokens of context{}, {} prompt tokens at a time, or {} tokens in a decode"
-      " step\n",
+      "    room, if one option alone changes: --context up to {}{}, --ubatch up to {}{},"
+      " --decode-batch up to {}\n",
       choice.largest_context,
       choice.mode == FitMode::layer_streaming ? " (with fewer resident layers)" : "",
-      choice.largest_micro_batch, choice.largest_decode_batch);
+      choice.largest_micro_batch, choice.largest_micro_batch > batch ? " (and --batch)" : "",
+      choice.largest_decode_batch);
 }
 
 // What would make a way fit, one line for each single option that would.
@@ -91,8 +93,8 @@ std::string remedies_text(const FitChoice& choice) {
   return text;
 }
 
-std::string choice_text(std::size_t rank, const FitChoice& choice, const std::string& device_limit,
-                        const std::string& host_limit) {
+std::string choice_text(std::size_t rank, const FitChoice& choice, std::uint64_t batch,
+                        const std::string& device_limit, const std::string& host_limit) {
   std::string text = fmt::format("{}. {}: {}\n", rank, description(choice.mode),
                                  choice.fits() ? "fits" : "does not fit");
   if (choice.mode == FitMode::first_layers) {
@@ -103,7 +105,7 @@ std::string choice_text(std::size_t rank, const FitChoice& choice, const std::st
   text += side_text(at_least ? "device, at least" : "device", choice.device, device_limit) +
           side_text("host", choice.host, host_limit);
   text += choice_streaming_text(choice);
-  return text + (choice.fits() ? room_text(choice) : remedies_text(choice));
+  return text + (choice.fits() ? room_text(choice, batch) : remedies_text(choice));
 }
 
 nlohmann::ordered_json side_json(const FitSide& side) {
@@ -142,7 +144,7 @@ std::string device_text(const DeviceBudget& device) {
   return text + '\n';
 }
 
-std::string fit_as_text(const Model& model, const HostBudget& host,
+std::string fit_as_text(const FitArguments& arguments, const Model& model, const HostBudget& host,
                         const std::optional<DeviceBudget>& device,
                         const std::vector<FitChoice>& choices,
                         const std::vector<std::string>& warnings) {
@@ -151,7 +153,8 @@ std::string fit_as_text(const Model& model, const HostBudget& host,
   if (device) text += device_text(*device);
   text += warnings_text(warnings) + '\n';
   for (std::size_t i = 0; i < choices.size(); ++i) {
-    text += choice_text(i + 1, choices[i], device ? device->name : "", host.limit);
+    text += choice_text(i + 1, choices[i], arguments.options.batch, device ? device->name : "",
+                        host.limit);
   }
   return text;
 }
@@ -171,7 +174,7 @@ std::string fit_as_json(const FitArguments& arguments, const Model& model, const
   if (arguments.least_tokens_per_second) {
     json["least_tokens_per_second"] = *arguments.least_tokens_per_second;
   }
-  json["warnings"] = warnings;
+  json["warnings"] = named_as_options(warnings);
   json["choices"] = json_list(choices, choice_json);
   return json_text(json);
 }
@@ -226,6 +229,7 @@ void require_device_for_rates(const FitArguments& arguments,
 }
 
 int fit(const FitArguments& arguments) {
+  require_batches(arguments);
   const Model model = read_model(arguments.model);
   const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
                                                              .limit = "--host-memory"}
@@ -236,7 +240,7 @@ int fit(const FitArguments& arguments) {
   const auto print = [&](const std::vector<FitChoice>& choices,
                          const std::vector<std::string>& warnings) {
     Output().write(arguments.json ? fit_as_json(arguments, model, host, device, choices, warnings)
-                                  : fit_as_text(model, host, device, choices, warnings));
+                                  : fit_as_text(arguments, model, host, device, choices, warnings));
   };
   try {
     const std::vector<FitChoice> choices =

@@ -19,6 +19,7 @@
 #include "plan/history_plan.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/dtype.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/engines/llama_cpp/profile.hpp"
 
 namespace tapedeck::cli {
@@ -241,10 +242,15 @@ std::string with_option_names(std::string message) {
   return message;
 }
 
+std::vector<std::string> named_as_options(std::vector<std::string> messages) {
+  for (std::string& message : messages) message = with_option_names(std::move(message));
+  return messages;
+}
+
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
   PlanOptions& o = arguments.options;
   const auto add_number = [&](const char* name, std::uint64_t& value, const char* what) {
-    add_whole_number(command, name, value, what)->capture_default_str();
+    return add_whole_number(command, name, value, what)->capture_default_str();
   };
   const auto add_text = [&](const char* name, const char* what, const char* values, auto take) {
     return command.add_option_function<std::string>(name, take, what)->option_text(values);
@@ -264,7 +270,7 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
   add_number("--sequences", o.sequences, "Conversations held at the same time");
   add_number("--decode-batch", o.decode_batch, "Tokens per decode step");
   add_number("--batch", o.batch, "Prompt tokens submitted at once");
-  add_number("--ubatch", o.micro_batch, "Prompt tokens computed at once");
+  arguments.micro_batch = add_number("--ubatch", o.micro_batch, "Prompt tokens computed at once");
   add_number("--rollback", o.rollback_states, "Extra recurrent states, kept for rejected drafts");
   add_text("--kv", "Type of the K and V caches, or one type for each [f16]", "TYPE[,TYPE]",
            [&o](const std::string& text) { set_cache_types(text, o); })
@@ -287,6 +293,15 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
   add_size(command, "--overhead", o.overhead,
            "Bytes to set aside for the driver context or as a safety margin");
   add_json(command, arguments.json);
+}
+
+void require_batches(const PlanArguments& arguments) {
+  const PlanOptions& o = arguments.options;
+  if (arguments.micro_batch->count() == 0 || o.micro_batch <= o.batch) return;
+  throw InvalidArgument(
+      {.argument = "--ubatch", .value = o.micro_batch, .limit = o.batch},
+      fmt::format("--ubatch of {} exceeds --batch of {}, which limits it", o.micro_batch, o.batch),
+      "raise --batch, or use a smaller --ubatch");
 }
 
 }  // namespace tapedeck::cli

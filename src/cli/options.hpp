@@ -104,15 +104,21 @@ CLI::Option* add_force(CLI::App& command, bool& force);
 /// Replaces the library's names of what an option sets with those of the command line:
 /// "PlanOptions::total_context" with "--context".
 [[nodiscard]] std::string with_option_names(std::string message);
+[[nodiscard]] std::vector<std::string> named_as_options(std::vector<std::string> messages);
 
 /// The model and options of a plan, which every command that plans reads in the same way.
 struct PlanArguments {
   std::string model;
   PlanOptions options;
+  const CLI::Option* micro_batch = nullptr;  ///< Whether the user gave it.
   bool json = false;
 };
 
 /// Adds MODEL and the plan's options. The arguments must outlive the command.
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments);
+
+/// Checks that a micro-batch that the user gave is not limited by the batch.
+/// @throws InvalidArgument
+void require_batches(const PlanArguments& arguments);
 
 }  // namespace tapedeck::cli

@@ -78,6 +78,7 @@ std::string plan_as_text(const PlanOnlyArguments& a, const Model& model, const P
 }
 
 int plan(const PlanOnlyArguments& arguments) {
+  require_batches(arguments);
   const Model model = read_model(arguments.model);
   const Plan plan = make_plan(model, arguments.options);
   const std::optional<StreamingPlan> streaming = streaming_of(arguments, model, plan);

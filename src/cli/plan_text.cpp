@@ -14,6 +14,7 @@
 
 #include "base/amounts.hpp"
 #include "base/json.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -178,7 +179,9 @@ std::string model_text(const Model& model) {
 
 std::string warnings_text(const std::vector<std::string>& warnings) {
   std::string text;
-  for (const std::string& warning : warnings) text += "warning: " + printable(warning) + "\n";
+  for (const std::string& warning : named_as_options(warnings)) {
+    text += "warning: " + printable(warning) + "\n";
+  }
   return text;
 }
 
@@ -253,8 +256,8 @@ std::string streaming_text(const Model& model, const Plan& plan, const Streaming
   text += size_line("token", streaming.token_bytes, "copied for each token");
   text += size_line("one slot", streaming.one_slot_bytes, "weights on the device with one slot");
   if (const std::optional<std::uint64_t> estimate = closed_form(model.shape, plan)) {
-    text +=
-        size_line("closed form", *estimate, "StreamingConfig: one slot with K and V, all in f32");
+    text += size_line("estimate", *estimate,
+                      "from the shape alone: one slot with K and V, all in f32 (StreamingConfig)");
   }
   return text;
 }
@@ -275,7 +278,7 @@ Json plan_json(const Model& model, const Plan& plan) {
           {"model", model_json(model)},
           {"profile", plan.profile},
           {"exact", plan.exact},
-          {"warnings", plan.warnings},
+          {"warnings", named_as_options(plan.warnings)},
           {"talks", plan.talks},
           {"context", plan.context_per_talk},
           {"weights", {{"bytes", number_json(b.weights)}, {"extent", number_json(extent)}}},
