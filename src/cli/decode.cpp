@@ -228,10 +228,20 @@ void require_record_to_be_new(const DecodeArguments& arguments, const llama::Lla
   require_new(record, arguments.telemetry.force);
 }
 
+// `llama::positions_for` ends such a talk at the model's context.
+void warn_of_limit(const DecodeArguments& arguments, const llama::Shape& shape) {
+  if (arguments.positions.value_or(0) <= shape.seq_len || shape.longer_talks) return;
+  tell(
+      fmt::format("warning: --positions of {} exceeds the model's context of {}, beyond which a"
+                  " llama2.c model cannot go; each conversation ends there\n",
+                  *arguments.positions, internal::count_of(shape.seq_len, "token")));
+}
+
 int decode(const DecodeArguments& arguments) {
   require_device_for_its_options(arguments);
   llama::LlamaModel model(arguments.model, {.way = arguments.way});
   require_record_to_be_new(arguments, model);
+  warn_of_limit(arguments, model.shape());
   const llama::Tokenizer tokenizer = tokenizer_for(arguments, model);
   const std::size_t usual = std::min(kUsualPositions, model.shape().seq_len);
   Decoding decoding = {.arguments = arguments,
@@ -319,10 +329,11 @@ void add_decode(CLI::App& program, int& exit_code) {
           "-p,--prompt", [&a](const std::string& prompt) { a.prompts.push_back(prompt); },
           "Text to continue; give it several times for several conversations, one after the other")
       ->trigger_on_parse();
-  add_whole_number(*command, "-n,--positions", a.positions,
-                   "Tokens per conversation, including the prompt; 0 means the context that the"
-                   " model was trained for. Only GGUF models may get more than that [256, or the"
-                   " model's context if that is smaller]");
+  add_whole_number(
+      *command, "-n,--positions", a.positions,
+      "Tokens per conversation, including the prompt; 0 means the context that the"
+      " model was trained for, beyond which only GGUF models can go [256, or the model's"
+      " context if that is smaller]");
   add_way(*command, a.way, "How to load the weights: map the files, or read them into memory");
   add_device_options(*command, a);
   command

@@ -16,6 +16,7 @@
 #include "cli/output.hpp"
 #include "cli/plan_text.hpp"
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::cli {
@@ -44,17 +45,37 @@ struct AsText {
   }
 };
 
+// Whether a file ends before its data begins, as one does of which only the header was downloaded.
+bool is_header_only(const TensorFile& file) {
+  return file.truncated() && file.size <= file.data_begin;
+}
+
+std::string missing_text(const TensorFile& file) {
+  if (!file.truncated()) return {};
+  return fmt::format(" ({}: {} missing)", is_header_only(file) ? "header only" : "TRUNCATED",
+                     to_iec(file.data_end - file.size));
+}
+
 std::string files_text(const Model& model) {
   std::string text;
   for (const TensorFile& file : model.tensors.files()) {
     text +=
         fmt::format("file      {}: {}, data from byte {} to {}{}\n", printable(file.path.string()),
-                    to_iec(file.size), file.data_begin, file.data_end,
-                    file.truncated()
-                        ? fmt::format(" (TRUNCATED: {} missing)", to_iec(file.data_end - file.size))
-                        : "");
+                    to_iec(file.size), file.data_begin, file.data_end, missing_text(file));
   }
   return text;
+}
+
+// A header is shown even if its file is broken, but the file is not reported as whole.
+void require_whole_or_header(const Model& model) {
+  for (const TensorFile& file : model.tensors.files()) {
+    if (!file.truncated() || is_header_only(file)) continue;
+    throw FormatError(
+        {.path = file.path.string(), .offset = file.size, .fault = FormatFault::cut_off},
+        fmt::format("the file is truncated: its tensors end at byte {}, and it lacks {}",
+                    file.data_end, count_of(file.data_end - file.size, "byte")),
+        "copy or download it again");
+  }
 }
 
 std::string metadata_text(const Metadata& metadata) {
@@ -87,6 +108,7 @@ int show(const std::string& path) {
   text += fmt::format("\n{}, {}\n{}", count_of(model.tensors.entries().size(), "tensor"),
                       to_iec(model.tensors.bytes()), tensors_text(model.tensors));
   Output().write(text + warnings_text(model.shape.warnings));
+  require_whole_or_header(model);
   return 0;
 }
 

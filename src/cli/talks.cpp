@@ -15,6 +15,7 @@
 #include "layout/stat_walk.hpp"
 #include "llama/talk.hpp"
 #include "os/descriptor.hpp"
+#include "os/file.hpp"
 #include "os/new_file.hpp"
 #include "os/process.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -54,15 +55,17 @@ std::string stat_line(const Stat& stat) {
 
 // Prints talks one after the other, as text or as ids. With `stat`, it also prints statistics to
 // standard error. On a terminal this is a line that is rewritten in place, below the text if that
-// goes to the terminal, too; otherwise it is a line every 32 tokens.
+// goes to the terminal, too; otherwise it is a line every 32 tokens, which interrupts the text if
+// both go to the same file.
 class TalkPrinter {
  public:
   TalkPrinter(const Talks& talks, const Layout& layout) : talks_(talks), layout_(layout) {
     if (!talks.stat) return;
     const bool below = internal::os::is_terminal(kOutput);
-    stat_ = !internal::os::is_terminal(kError) ? Stats::lines
-            : below                            ? Stats::below_text
-                                               : Stats::in_place;
+    stat_ = !internal::os::is_terminal(kError)
+                ? (is_one_file() ? Stats::lines_in_text : Stats::lines)
+            : below ? Stats::below_text
+                    : Stats::in_place;
   }
 
   // The first token is BOS, which has no text, or the prompt's first token if the model has no BOS.
@@ -86,7 +89,18 @@ class TalkPrinter {
   [[nodiscard]] bool reading() const noexcept { return reading_; }
 
  private:
-  enum class Stats : unsigned char { off, lines, in_place, below_text };
+  enum class Stats : unsigned char { off, lines, lines_in_text, in_place, below_text };
+
+  // Whether standard output and standard error are the same file or pipe.
+  static bool is_one_file() {
+    const internal::os::FileFacts out = internal::os::facts(kOutput);
+    const internal::os::FileFacts err = internal::os::facts(kError);
+    return out.error == 0 && err.error == 0 && out.stamp == err.stamp;
+  }
+
+  [[nodiscard]] bool in_lines() const noexcept {
+    return stat_ == Stats::lines || stat_ == Stats::lines_in_text;
+  }
 
   // Erases the statistics below the text before more text is written.
   void make_way() const {
@@ -104,16 +118,16 @@ class TalkPrinter {
 
   void show_stat() {
     ++tokens_;
-    if (stat_ == Stats::lines && tokens_ % kTokensPerLine != 0) return;
+    if (in_lines() && tokens_ % kTokensPerLine != 0) return;
     const std::string line = stat_line(layout_.stat());
-    if (stat_ == Stats::lines) {
-      tell(line + '\n');
+    if (in_lines()) {
+      tell((stat_ == Stats::lines_in_text ? "\n" : "") + line + '\n');
     } else if (stat_ == Stats::in_place) {
       tell(fmt::format("\r{}{}", line, kEraseLineEnd));
     } else {
       tell(fmt::format("{}{}{}{}", kGoBelow, line, kEraseLineEnd, kGoBack));
     }
-    shown_ = stat_ != Stats::lines;
+    shown_ = !in_lines();
   }
 
   const Talks& talks_;

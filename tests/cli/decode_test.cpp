@@ -204,6 +204,32 @@ TEST_F(Decode, StatGoesToStandardErrorALineEvery32Tokens) {
   EXPECT_EQ(ran.out, one + one + one + one);
 }
 
+TEST_F(Decode, AStatLineBeginsALineOfItsOwnWhereTheTextIs) {
+  Pipe both;
+  const int end = both.write.get();
+  EXPECT_EQ(
+      run(decode({"--stat", "-p", "", "-p", "", "-p", "", "-p", ""}), {.out = end, .err = end})
+          .exit_code,
+      0);
+  both.write.close();
+  const std::string all = both.read.read_all();
+  const std::regex line("\nweights: [^\n]* tokens\n");
+  EXPECT_EQ(std::distance(std::sregex_iterator(all.begin(), all.end(), line), {}), 2);
+  const std::string one = run(decode({})).out;
+  EXPECT_TRUE(
+      std::regex_replace(all, line, "").starts_with(one + one + one + one + "80 tokens in "))
+      << all;
+}
+
+TEST_F(Decode, WarnsOfMorePositionsThanTheModelHas) {
+  const Ran more = run(decode({"-n", "21"}));
+  EXPECT_EQ(more.exit_code, 0);
+  EXPECT_THAT(more.err, Like("warning: --positions of 21 exceeds the model's context of 20 tokens, "
+                             "beyond which a llama2.c model cannot go; each conversation ends "
+                             "there\n20 tokens in *\n"));
+  EXPECT_THAT(run(decode({"-n", "20"})).err, Like("20 tokens in *\n"));
+}
+
 TEST_F(Decode, OnATerminalTheStatLineIsRewrittenInPlace) {
   if (const auto why = no_terminal()) GTEST_SKIP() << *why;
   Terminal terminal;
