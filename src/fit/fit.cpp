@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "fit/fit_choices.hpp"
 #include "plan/layer_bytes.hpp"
 #include "plan/sizes.hpp"
@@ -70,9 +71,8 @@ std::string advice_for(const std::vector<FitChoice>& choices) {
     }
   };
   append_first([](const FitChoice& one) {
-    const std::string context = std::to_string(one.largest_context);
-    return one.largest_context == 0 ? std::string()
-                                    : "reduce the context to " + context + " tokens";
+    if (one.largest_context == 0) return std::string();
+    return "reduce the context to " + internal::count_of(one.largest_context, "token");
   });
   append_first([](const FitChoice& one) {
     return one.kv_type ? "store K and V as " + std::string(to_string(*one.kv_type)) : std::string();

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "base/on_failure.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -88,16 +89,16 @@ void LayerStreamer::Slots::require_layer(std::size_t layer,
     InvalidArgument::Facts facts = {.argument = "layer", .value = layer};
     if (layers != 0) facts.limit = layers - 1;
     throw InvalidArgument(std::move(facts),
-                          "the model has " + std::to_string(layers) + " layers, but no layer " +
-                              std::to_string(layer),
+                          "the model has " + internal::count_of(layers, "layer") +
+                              ", but no layer " + std::to_string(layer),
                           "count layers from 0");
   }
   for (const std::uint32_t expert : experts) {
     if (expert < plan_.layers[layer].experts) continue;
     throw InvalidArgument({.argument = "experts", .value = expert},
                           "layer " + std::to_string(layer) + " has " +
-                              std::to_string(plan_.layers[layer].experts) +
-                              " experts, but no expert " + std::to_string(expert),
+                              internal::count_of(plan_.layers[layer].experts, "expert") +
+                              ", but no expert " + std::to_string(expert),
                           "count experts from 0");
   }
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "layout/side_parts.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
@@ -75,7 +76,7 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
   if (options.talks != 1 && options.talks != plan_.talks) {
     throw InvalidArgument(
         {.argument = "LayoutOptions::talks", .value = options.talks, .limit = plan_.talks},
-        "the options request " + std::to_string(options.talks) + " talks, but the plan has " +
+        "the options request " + internal::count_of(options.talks, "talk") + ", but the plan has " +
             std::to_string(plan_.talks),
         "set talks to 1 or to the plan's number");
   }
@@ -101,8 +102,8 @@ void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
     if (plan.talks != plan_.talks) {
       throw InvalidArgument(
           {.argument = "LayoutGpu::plan", .value = plan.talks, .limit = plan_.talks},
-          "the plan for " + one.device->label() + " has " + std::to_string(plan.talks) +
-              " talks, but the layout has " + std::to_string(plan_.talks));
+          "the plan for " + one.device->label() + " has " + internal::count_of(plan.talks, "talk") +
+              ", but the layout has " + std::to_string(plan_.talks));
     }
     gpus_.push_back(
         std::make_unique<DeviceLayout>(*one.device, std::move(plan), std::move(one.options)));
@@ -112,8 +113,8 @@ void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
 void Layout::throw_no_such_gpu(std::size_t i) const {
   InvalidArgument::Facts facts = {.argument = "gpu", .value = i};
   if (gpus() != 0) facts.limit = gpus() - 1;
-  throw InvalidArgument(std::move(facts), "the layout has " + std::to_string(gpus()) +
-                                              " devices, but no device " + std::to_string(i));
+  throw InvalidArgument(std::move(facts), "the layout has " + internal::count_of(gpus(), "device") +
+                                              ", but no device " + std::to_string(i));
 }
 
 // Planned scratch is wiped as well, because the next talk may belong to another tenant.
@@ -160,7 +161,7 @@ void Layout::find_loaded(const WeightsOwner& loaded) {
       if (tensor) facts.value = tensor->bytes.size();
       throw InvalidArgument(std::move(facts),
                             "the plan has a tensor " + region.name + " of " +
-                                std::to_string(region.bytes) + " bytes of type " +
+                                internal::count_of(region.bytes, "byte") + " of type " +
                                 std::string(to_string(region.dtype)) +
                                 ", but the loaded weights do not",
                             "load the weights of the model that was planned");

@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "base/on_failure.hpp"
 #include "layout/layout_thread.hpp"
 #include "layout/stat_walk.hpp"
@@ -134,7 +135,7 @@ BasicTalk<Memory> Side<Memory>::open_talk() {
   const std::lock_guard growing(growing_);
   if (closed_.empty()) {
     throw WrongState("layout", ObjectState::in_use,
-                     "all " + std::to_string(talks()) + " talks of the layout are open",
+                     "the layout has " + internal::count_of(talks(), "talk") + ", and none is free",
                      "close one, or plan for more talks");
   }
   TalkHead& head = *talks_[closed_.back()];
@@ -151,9 +152,9 @@ TalkStat Side<Memory>::talk_stat(std::size_t index) const {
 
 template <class Memory>
 void Side<Memory>::throw_no_such_talk(std::size_t talk) const {
-  throw InvalidArgument(
-      {.argument = "talk", .value = talk, .limit = talks() - 1},
-      "the layout has " + std::to_string(talks()) + " talks, but no talk " + std::to_string(talk));
+  throw InvalidArgument({.argument = "talk", .value = talk, .limit = talks() - 1},
+                        "the layout has " + internal::count_of(talks(), "talk") + ", but no talk " +
+                            std::to_string(talk));
 }
 
 // Grows by whole steps, or by only what is needed if less is left. Other talks may

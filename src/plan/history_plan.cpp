@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -76,9 +77,9 @@ class HistoryPlanner {
     if (divided % block == 0) return;
     throw InvalidArgument({.argument = cache, .value = divided},
                           cache + " has " + (rules_.blocks_in_heads ? "heads" : "rows") + " of " +
-                              std::to_string(divided) +
-                              " elements, which is not a multiple of the " + std::to_string(block) +
-                              " elements in a block of " + std::string(to_string(rows.type)),
+                              count_of(divided, "element") + ", which is not a multiple of the " +
+                              std::to_string(block) + " elements in a block of " +
+                              std::string(to_string(rows.type)),
                           "use an f16 or bf16 cache");
   }
 

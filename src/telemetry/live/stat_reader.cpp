@@ -11,6 +11,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "os/clock.hpp"
 #include "os/file.hpp"
 #include "os/proc_text.hpp"
@@ -144,7 +145,8 @@ std::uint64_t StatReader::Opened::checked_size() const {
   }
   require_format(facts.bytes >= segment::table * kWord && facts.bytes <= segment::kMostBytes, 0, "",
                  not_this_format,
-                 "its " + std::to_string(facts.bytes) + " bytes cannot be a published layout");
+                 "its size of " + internal::count_of(facts.bytes, "byte") +
+                     " cannot be that of a published layout");
   return facts.bytes;
 }
 
