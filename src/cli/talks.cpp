@@ -60,12 +60,7 @@ std::string stat_line(const Stat& stat) {
 class TalkPrinter {
  public:
   TalkPrinter(const Talks& talks, const Layout& layout) : talks_(talks), layout_(layout) {
-    if (!talks.stat) return;
-    const bool below = internal::os::is_terminal(kOutput);
-    stat_ = !internal::os::is_terminal(kError)
-                ? (is_one_file() ? Stats::lines_in_text : Stats::lines)
-            : below ? Stats::below_text
-                    : Stats::in_place;
+    if (talks.stat) stat_ = chosen_stats();
   }
 
   // The first token is BOS, which has no text, or the prompt's first token if the model has no BOS.
@@ -96,6 +91,13 @@ class TalkPrinter {
     const internal::os::FileFacts out = internal::os::facts(kOutput);
     const internal::os::FileFacts err = internal::os::facts(kError);
     return out.error == 0 && err.error == 0 && out.stamp == err.stamp;
+  }
+
+  static Stats chosen_stats() {
+    if (!internal::os::is_terminal(kError)) {
+      return is_one_file() ? Stats::lines_in_text : Stats::lines;
+    }
+    return internal::os::is_terminal(kOutput) ? Stats::below_text : Stats::in_place;
   }
 
   [[nodiscard]] bool in_lines() const noexcept {
