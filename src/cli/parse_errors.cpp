@@ -60,7 +60,8 @@ std::pair<std::string, std::string> split(const std::string& text, std::string_v
 // Names the first option that the subcommand does not have, or else the first word too many.
 [[noreturn]] void throw_unexpected(const CLI::App& program, const CLI::App& command,
                                    const std::string& help) {
-  const std::vector<std::string> words = program.remaining(true);
+  std::vector<std::string> words = program.remaining(true);
+  if (words.size() > 1) std::erase(words, "--");
   const auto option = std::find_if(words.begin(), words.end(),
                                    [](const std::string& word) { return word.starts_with('-'); });
   const std::string& word = option == words.end() ? words.front() : *option;
@@ -92,28 +93,34 @@ void throw_parse_error(const CLI::App& program, const CLI::ParseError& error) {
   const CLI::App& command = *selected.front();
   const std::string help = "tapedeck " + command.get_name() + " --help describes its arguments";
   const std::string text = error.what();
-  const std::string kind = error.get_name();
-  if (kind == "ExtrasError") throw_unexpected(program, command, help);
-  if (kind == "ArgumentMismatch") throw_mismatch(command, text);
-  if (kind == "RequiredError") {
-    const std::string name = split(text, kIsRequired).first;
-    throw_about(name, name + " is missing", help);
+  // The name of an ExtrasError is that of the command, unlike the names of the others.
+  switch (static_cast<CLI::ExitCodes>(error.get_exit_code())) {
+    case CLI::ExitCodes::ExtrasError:
+      throw_unexpected(program, command, help);
+    case CLI::ExitCodes::ArgumentMismatch:
+      throw_mismatch(command, text);
+    case CLI::ExitCodes::RequiredError: {
+      const std::string name = split(text, kIsRequired).first;
+      throw_about(name, name + " is missing", help);
+    }
+    case CLI::ExitCodes::RequiresError: {
+      const auto [name, other] = split(text, kRequires);
+      throw_about(name, name + " has no effect without " + other, "add " + other);
+    }
+    case CLI::ExitCodes::ExcludesError: {
+      const auto [name, other] = split(text, kExcludes);
+      throw_about(name, name + " and " + other + " exclude each other", "leave one of them out");
+    }
+    case CLI::ExitCodes::ConversionError: {
+      const auto [name, value] = split(split(text, kColon).second, kEquals);
+      throw_about(name, name + " cannot be " + value, help);
+    }
+    default: {
+      // A validator's text continues the sentence that the name begins.
+      const auto [name, fault] = split(text, kColon);
+      throw_about(name, name + " " + fault, {});
+    }
   }
-  if (kind == "RequiresError") {
-    const auto [name, other] = split(text, kRequires);
-    throw_about(name, name + " has no effect without " + other, "add " + other);
-  }
-  if (kind == "ExcludesError") {
-    const auto [name, other] = split(text, kExcludes);
-    throw_about(name, name + " and " + other + " exclude each other", "leave one of them out");
-  }
-  if (kind == "ConversionError") {
-    const auto [name, value] = split(split(text, kColon).second, kEquals);
-    throw_about(name, name + " cannot be " + value, help);
-  }
-  // A validator's text continues the sentence that the name begins.
-  const auto [name, fault] = split(text, kColon);
-  throw_about(name, name + " " + fault, {});
 }
 
 }  // namespace tapedeck::cli

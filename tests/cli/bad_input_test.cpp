@@ -99,6 +99,7 @@ TEST_F(BadInput, CommandLines) {
            {"resident MODEL", "unknown option --bogus; tapedeck resident --help ", "--bogus"},
            {"gpus first second", "unexpected argument first; tapedeck gpus --help "},
            {"plan MODEL 5 --foo 6 --bar", "unknown option --foo; tapedeck plan --help "},
+           {"plan -- MODEL second", "unexpected argument second; tapedeck plan --help "},
            {"plan MODEL --contxt 5", "unknown option --contxt; did you mean --context?\n"},
 
            {"decode MODEL -p", "--prompt needs a value; write --prompt TEXT\n"},
