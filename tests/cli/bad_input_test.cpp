@@ -218,7 +218,7 @@ TEST_F(BadInput, CommandLines) {
             "99999999999999999999|18446744073709551616|99999999999999999999k|16777216TiB|"
             "16777215.99999999999999999T"},
 
-           {"top --once --list", "--list and --once exclude each other; "},
+           {"top --once --list", "--once and --list exclude each other; "},
            {"top --folder", "--folder" + empty, "|"},
            {"top --folder FOLDER", "no layout of this user is published; "},
            {"top chat --folder FOLDER", "no layout of this user is published as chat; "},
