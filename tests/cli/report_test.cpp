@@ -82,10 +82,10 @@ TEST_F(Report, IsMadeFromARecordingThatIsCutOff) {
   const Ran ran = run({"report", recording_, "-o", page_});
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_NE(
-      ran.err.find(recording_ + " is cut off and lacks 1 line of samples and marks at its end"),
+      ran.err.find(recording_ + " is cut off and lacks 2 lines of samples and marks at its end"),
       std::string::npos)
       << ran.err;
-  EXPECT_NE(content_of(page_).find("the recording lacks 1 line of samples and marks at its end"),
+  EXPECT_NE(content_of(page_).find("the recording lacks 2 lines of samples and marks at its end"),
             std::string::npos);
 }
 
