@@ -92,7 +92,7 @@ suite() {
 some_passed() { ((passed > 0)) || stop fail "no test ran"; }
 
 # make_model NAME OPTION...: generates the model $WORK/NAME.
-make_model() { run tapedeck make-model "${@:2}" "$WORK/$1"; }
+make_model() { run tapedeck make-model --force "${@:2}" "$WORK/$1"; }
 
 # tokens_of FILE OPTION...: decodes, and writes the ids of the tokens to FILE.
 tokens_of() {
@@ -145,7 +145,7 @@ same_tokens() {
       tokens_of gpu "$model" -n "$count" --device gpu
     else
       tokens_of gpu "$model" -n "$count" --device gpu --gpu-memory "$way"
-      [[ $(<"$WORK/gpu.err") =~ ', '[1-9][0-9]*' take turns in '.*'; '[1-9][0-9]*' copied' ]] ||
+      [[ $(<"$WORK/gpu.err") =~ ', '[1-9][0-9]*' taking turns in '.*'; '[1-9][0-9]*' copied' ]] ||
         stop fail "$name with $way was not streamed"
     fi
     cmp "$WORK/cpu" "$WORK/gpu" || stop fail "$name on the GPU ($way) prints different tokens than on the CPU"

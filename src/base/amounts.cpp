@@ -28,6 +28,17 @@ std::string percent_text(std::uint64_t part, std::uint64_t whole) {
   return std::to_string(static_cast<std::uint64_t>(std::min(share, kMost))) + " %";
 }
 
+std::string count_of(std::uint64_t count, std::string_view noun) {
+  std::string text = std::to_string(count) + " " + std::string(noun);
+  if (count == 1) return text;
+  const auto ends_with_any = [&](auto... endings) { return (text.ends_with(endings) || ...); };
+  if (text.ends_with('y') && !ends_with_any("ay", "ey", "oy")) {
+    text.back() = 'i';
+    return text + "es";
+  }
+  return text + (ends_with_any("s", "x", "ch", "sh") ? "es" : "s");
+}
+
 std::string time_text(std::uint64_t microseconds) {
   const auto value = static_cast<double>(microseconds);
   const std::uint64_t seconds = microseconds / 1'000'000;

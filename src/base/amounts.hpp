@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -37,6 +38,9 @@ namespace tapedeck::internal {
 /// "61 %", rounded down. Gives more than 100 % if the part is larger than the whole, and "0 %" if
 /// the whole is 0.
 [[nodiscard]] std::string percent_text(std::uint64_t part, std::uint64_t whole);
+
+/// A count and what is counted: "1 layer", "2 layers", "3 passes", "0 entries".
+[[nodiscard]] std::string count_of(std::uint64_t count, std::string_view noun);
 
 /// "12.3 ms", "4 min 05 s".
 [[nodiscard]] std::string time_text(std::uint64_t microseconds);

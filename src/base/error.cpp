@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "tapedeck/base/bytes.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -37,14 +38,14 @@ std::string describe(const SystemError::Facts& facts) {
 
 std::string describe(const OutOfMemory::Facts& facts) {
   std::string needed = to_iec(facts.needed);
-  std::string available = to_iec(facts.available);
+  std::string available = to_iec(facts.available) + " is";
   // If both round to the same text, the message would look as if the memory were enough.
-  if (needed == available) {
-    needed = std::to_string(facts.needed) + " bytes";
-    available = std::to_string(facts.available);
+  if (facts.needed > facts.available && available == needed + " is") {
+    needed = internal::count_of(facts.needed, "byte");
+    available = internal::count_of(facts.available, "byte") + " are";
   }
-  return facts.purpose + " needs " + needed + ", but only " + available + " are left (" +
-         facts.limit + ")";
+  return facts.purpose + " needs " + needed + ", but only " + available + " left" +
+         (facts.limit.empty() ? "" : " (" + facts.limit + ")");
 }
 
 }  // namespace
@@ -127,7 +128,10 @@ std::vector<ErrorFact> SystemError::facts() const {
 }
 
 OutOfMemory::OutOfMemory(Facts facts, std::string advice)
-    : BadAlloc(describe(facts), std::move(advice)), facts_(std::move(facts)) {}
+    : OutOfMemory(std::move(facts), {}, std::move(advice)) {}
+
+OutOfMemory::OutOfMemory(Facts facts, const std::string& before, std::string advice)
+    : BadAlloc(before + describe(facts), std::move(advice)), facts_(std::move(facts)) {}
 
 std::vector<ErrorFact> OutOfMemory::facts() const {
   return known({{"purpose", facts_.purpose},

@@ -57,7 +57,8 @@ std::string names_of_options(const CLI::App& command) {
 // What _tapedeck_values sets for a value.
 std::string bash_values(const CLI::Option& option) {
   const std::string value = value_of(option);
-  return value == kFile || value == kFolder ? value : in_quotes(join(choices_of(option)));
+  if (value == kFile || value == kFolder || value == kLayout) return in_quotes(value);
+  return in_quotes(join(choices_of(option)));
 }
 
 std::string bash_cases(const CLI::App& command, const std::string& name) {
@@ -116,6 +117,10 @@ _tapedeck() {
   case $values in
     FILE) compopt -o default ;;
     FOLDER) compopt -o dirnames ;;
+    'PID|NAME')
+      values=$("${COMP_WORDS[0]}" top --list 2> /dev/null)
+      mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
+      ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word") ;;
   esac
 }
@@ -138,6 +143,7 @@ std::string zsh_value(const CLI::Option& option, const std::string& message) {
   const std::vector<std::string> choices = choices_of(option);
   const std::string action = value == kFile     ? "_files"
                              : value == kFolder ? "_files -/"
+                             : value == kLayout ? "{compadd -- $(tapedeck top --list 2> /dev/null)}"
                              : !choices.empty() ? "(" + join(choices) + ")"
                                                 : " ";
   return replaced(message, ":", R"(\:)") + ":" + action;
@@ -217,6 +223,7 @@ std::string fish_values(const CLI::Option& option) {
   const std::string value = value_of(option);
   if (value == kFile) return "-F";
   if (value == kFolder) return "-f -a '(__fish_complete_directories)'";
+  if (value == kLayout) return "-f -a '(tapedeck top --list 2> /dev/null)'";
   const std::vector<std::string> choices = choices_of(option);
   return choices.empty() ? "-f" : "-f -a " + in_fish_quotes(join(choices));
 }

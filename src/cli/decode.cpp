@@ -12,7 +12,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/amounts.hpp"
 #include "cli/commands.hpp"
+#include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/made_model.hpp"
 #include "cli/option_table.hpp"
@@ -132,9 +134,10 @@ int hold_on_device(Decoding& decoding, llama::StreamedLlama& streamed,
   if (!decoding.arguments.stat) return exit_code;
   const StreamingPlan& plan = streamed.streaming();
   const LayerStreamerStat stat = streamed.weights().streamer().stat();
-  tell(fmt::format("layers: {} stay, {} take turns in {} slots of {}; {} copied, {} of them late\n",
-                   plan.resident_layers(), plan.layers.size() - plan.resident_layers(), plan.slots,
-                   to_iec(plan.slot_bytes()), stat.copies, stat.late));
+  tell(fmt::format("layers: {} resident, {} taking turns in {} of {}; {} copied, {} of them late\n",
+                   plan.resident_layers(), plan.layers.size() - plan.resident_layers(),
+                   internal::count_of(plan.slots, "slot"), to_iec(plan.slot_bytes()), stat.copies,
+                   stat.late));
   return exit_code;
 }
 
@@ -206,11 +209,6 @@ void require_device_for_its_options(const DecodeArguments& arguments) {
     throw InvalidArgument({.argument = "--gpu-memory"},
                           "--gpu-memory limits a device, but the CPU decodes", "add --device");
   }
-  if (arguments.gpu_memory == 0U) {
-    throw InvalidArgument({.argument = "--gpu-memory", .value = 0, .limit = 1},
-                          "--gpu-memory cannot be 0",
-                          "leave it out, or give the bytes that may be used");
-  }
   const bool may_be_gpu =
       arguments.device == DecodeOn::gpu || arguments.device == DecodeOn::automatic;
   if (arguments.in_f16 && !may_be_gpu) {
@@ -219,20 +217,31 @@ void require_device_for_its_options(const DecodeArguments& arguments) {
   }
 }
 
-// A mistyped --record must not overwrite a file that is read.
-void keep_apart_from_model(const DecodeArguments& arguments, const llama::LlamaModel& model) {
+// A mistyped --record must not overwrite a file that is read, nor, without --force, any other.
+void require_record_to_be_new(const DecodeArguments& arguments, const llama::LlamaModel& model) {
   if (!arguments.telemetry.record) return;
   const std::string& record = *arguments.telemetry.record;
   for (const WeightsFile& file : model.weights().files()) keep_apart(record, file.path);
   keep_apart(record, arguments.model);
   keep_apart(record, tokenizer_beside(arguments.model));
   keep_apart(record, arguments.tokenizer);
+  require_new(record, arguments.telemetry.force);
+}
+
+// `llama::positions_for` ends such a talk at the model's context.
+void warn_of_limit(const DecodeArguments& arguments, const llama::Shape& shape) {
+  if (arguments.positions.value_or(0) <= shape.seq_len || shape.longer_talks) return;
+  tell(
+      fmt::format("warning: --positions of {} exceeds the model's context of {}, beyond which a"
+                  " llama2.c model cannot go; each conversation ends there\n",
+                  *arguments.positions, internal::count_of(shape.seq_len, "token")));
 }
 
 int decode(const DecodeArguments& arguments) {
   require_device_for_its_options(arguments);
   llama::LlamaModel model(arguments.model, {.way = arguments.way});
-  keep_apart_from_model(arguments, model);
+  require_record_to_be_new(arguments, model);
+  warn_of_limit(arguments, model.shape());
   const llama::Tokenizer tokenizer = tokenizer_for(arguments, model);
   const std::size_t usual = std::min(kUsualPositions, model.shape().seq_len);
   Decoding decoding = {.arguments = arguments,
@@ -269,9 +278,10 @@ void add_device_options(CLI::App& command, DecodeArguments& a) {
        {"gpu", DecodeOn::gpu},
        {"auto", DecodeOn::automatic},
        {"host-sim", DecodeOn::host_sim}});
-  add_size(command, "--gpu-memory", a.gpu_memory,
-           "Memory of the device to use; layers that do not fit in it are streamed [all that is"
-           " free]");
+  add_some_size(
+      command, "--gpu-memory", a.gpu_memory,
+      "Memory of the device to use; layers that do not fit in it are streamed [all that is"
+      " free]");
   as_choice<bool>(
       command.add_option("--activations", a.in_f16,
                          "Type of a GPU's activations and KV cache: f32, as on the CPU, or f16,"
@@ -290,13 +300,13 @@ void add_telemetry_options(CLI::App& command, TelemetryOptions& options) {
   command.add_flag("--publish{decode}", options.publish,
                    "Publish memory metrics for `tapedeck top`; --publish=NAME publishes them under"
                    " another name [decode]");
-  command
-      .add_option("--record", options.record,
-                  fmt::format("At the end, write a recording of the memory to this file, as JSON"
-                              " lines: the phases, the last {} samples, one after each pass, and"
-                              " the date, host, model and command line with its prompts",
-                              kMostSamples))
-      ->type_name(kFile);
+  CLI::Option* record = as_path(command.add_option(
+      "--record", options.record,
+      fmt::format("At the end, write a recording of the memory to this file, as JSON lines: the"
+                  " phases, the last {} samples, one after each pass, and the date, host, model and"
+                  " command line with its prompts",
+                  kMostSamples)));
+  add_force(command, options.force)->needs(record);
 }
 
 }  // namespace
@@ -306,25 +316,24 @@ void add_decode(CLI::App& program, int& exit_code) {
       program.add_subcommand("decode", "Continues prompts with a GGUF or llama2.c Llama model.");
   auto arguments = std::make_shared<DecodeArguments>();
   DecodeArguments& a = *arguments;
-  command
-      ->add_option("MODEL", a.model,
-                   "A GGUF file (f32, f16, bf16, q8_0) or a llama2.c checkpoint of version 0")
-      ->type_name(kFile)
+  as_path(command->add_option("MODEL", a.model,
+                              "A GGUF file (f32, f16, bf16, q8_0) or a llama2.c checkpoint of"
+                              " version 0"))
       ->required();
-  command
-      ->add_option("--tokenizer", a.tokenizer,
-                   "A llama2.c tokenizer file [the one in a GGUF file, else MODEL.tokenizer]")
-      ->type_name(kFile);
+  as_path(command->add_option("--tokenizer", a.tokenizer,
+                              "A llama2.c tokenizer file [the one in a GGUF file, else"
+                              " MODEL.tokenizer]"));
   // A prompt is taken literally, even if it has brackets or dashes. Each one is a conversation.
   command
       ->add_option_function<std::string>(
           "-p,--prompt", [&a](const std::string& prompt) { a.prompts.push_back(prompt); },
           "Text to continue; give it several times for several conversations, one after the other")
       ->trigger_on_parse();
-  add_whole_number(*command, "-n,--positions", a.positions,
-                   "Tokens per conversation, including the prompt; 0 means the context that the"
-                   " model was trained for. Only GGUF models may get more than that [256, or the"
-                   " model's context if that is smaller]");
+  add_whole_number(
+      *command, "-n,--positions", a.positions,
+      "Tokens per conversation, including the prompt; 0 means the context that the"
+      " model was trained for, beyond which only GGUF models can go [256, or the model's"
+      " context if that is smaller]");
   add_way(*command, a.way, "How to load the weights: map the files, or read them into memory");
   add_device_options(*command, a);
   command

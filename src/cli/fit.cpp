@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/fit/fit.hpp"
+#include "base/amounts.hpp"
+#include "cli/exit_codes.hpp"
 
 #include <fmt/format.h>
 
@@ -22,7 +24,7 @@
 namespace tapedeck::cli {
 namespace {
 
-constexpr int kNothingFits = 3;  // also if this is unknown
+using internal::count_of;
 
 struct FitArguments : PlanArguments {
   std::optional<std::uint64_t> gpu_memory;
@@ -31,11 +33,6 @@ struct FitArguments : PlanArguments {
   std::optional<std::uint64_t> bus;
   std::optional<double> least_tokens_per_second;
 };
-
-// "1 layer", "2 layers".
-std::string layers_text(std::uint64_t layers, const char* kind = "") {
-  return fmt::format("{} {}layer{}", layers, kind, layers == 1 ? "" : "s");
-}
 
 // "785.8 KiB (804669 bytes)": exact, since a limit may be raised by just this.
 std::string exact_text(std::uint64_t bytes) {
@@ -57,7 +54,7 @@ std::string side_text(const char* name, const FitSide& side, const std::string& 
 std::string choice_streaming_text(const FitChoice& choice) {
   if (choice.resident_needed == 0) return {};
   std::string text = fmt::format(
-      "    with {}, {} on the device: ", layers_text(choice.resident_layers, "resident "),
+      "    with {}, {} on the device: ", count_of(choice.resident_layers, "resident layer"),
       to_iec(choice.resident_needed));
   if (choice.token_bytes == 0) return text + "nothing is copied\n";
   text += fmt::format("each token copies {}", to_iec(choice.token_bytes));
@@ -70,14 +67,16 @@ std::string choice_streaming_text(const FitChoice& choice) {
   return text + '\n';
 }
 
-// How much further each option could be raised, all others unchanged.
-std::string room_text(const FitChoice& choice) {
+// What each option could be raised to, all others unchanged.
+// @param batch  of the plan, which a larger micro-batch would raise
+std::string room_text(const FitChoice& choice, std::uint64_t batch) {
   return fmt::format(
-      "    room for {} tokens of context{}, {} prompt tokens at a time, or {} tokens in a decode"
-      " step\n",
+      "    room, if one option alone changes: --context up to {}{}, --ubatch up to {}{},"
+      " --decode-batch up to {}\n",
       choice.largest_context,
       choice.mode == FitMode::layer_streaming ? " (with fewer resident layers)" : "",
-      choice.largest_micro_batch, choice.largest_decode_batch);
+      choice.largest_micro_batch, choice.largest_micro_batch > batch ? " (and --batch)" : "",
+      choice.largest_decode_batch);
 }
 
 // What would make a way fit, one line for each single option that would.
@@ -94,28 +93,23 @@ std::string remedies_text(const FitChoice& choice) {
   return text;
 }
 
-std::string choice_text(std::size_t rank, const FitChoice& choice, const std::string& device_limit,
-                        const std::string& host_limit) {
+std::string choice_text(std::size_t rank, const FitChoice& choice, std::uint64_t batch,
+                        const std::string& device_limit, const std::string& host_limit) {
   std::string text = fmt::format("{}. {}: {}\n", rank, description(choice.mode),
                                  choice.fits() ? "fits" : "does not fit");
   if (choice.mode == FitMode::first_layers) {
     text += fmt::format("    {} on the device; the reference decoder does not run this\n",
-                        layers_text(choice.device_layers));
+                        count_of(choice.device_layers, "layer"));
   }
   const bool at_least = choice.mode == FitMode::layer_streaming;
   text += side_text(at_least ? "device, at least" : "device", choice.device, device_limit) +
           side_text("host", choice.host, host_limit);
   text += choice_streaming_text(choice);
-  return text + (choice.fits() ? room_text(choice) : remedies_text(choice));
+  return text + (choice.fits() ? room_text(choice, batch) : remedies_text(choice));
 }
 
 nlohmann::ordered_json side_json(const FitSide& side) {
   return {{"needed", side.needed}, {"available", side.available}};
-}
-
-// Returns a rate, or null for 0.
-nlohmann::ordered_json rate_json(double rate) {
-  return rate == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(rate);
 }
 
 nlohmann::ordered_json choice_json(const FitChoice& choice) {
@@ -150,7 +144,7 @@ std::string device_text(const DeviceBudget& device) {
   return text + '\n';
 }
 
-std::string fit_as_text(const Model& model, const HostBudget& host,
+std::string fit_as_text(const FitArguments& arguments, const Model& model, const HostBudget& host,
                         const std::optional<DeviceBudget>& device,
                         const std::vector<FitChoice>& choices,
                         const std::vector<std::string>& warnings) {
@@ -159,7 +153,8 @@ std::string fit_as_text(const Model& model, const HostBudget& host,
   if (device) text += device_text(*device);
   text += warnings_text(warnings) + '\n';
   for (std::size_t i = 0; i < choices.size(); ++i) {
-    text += choice_text(i + 1, choices[i], device ? device->name : "", host.limit);
+    text += choice_text(i + 1, choices[i], arguments.options.batch, device ? device->name : "",
+                        host.limit);
   }
   return text;
 }
@@ -179,7 +174,7 @@ std::string fit_as_json(const FitArguments& arguments, const Model& model, const
   if (arguments.least_tokens_per_second) {
     json["least_tokens_per_second"] = *arguments.least_tokens_per_second;
   }
-  json["warnings"] = warnings;
+  json["warnings"] = named_as_options(warnings);
   json["choices"] = json_list(choices, choice_json);
   return json_text(json);
 }
@@ -234,10 +229,7 @@ void require_device_for_rates(const FitArguments& arguments,
 }
 
 int fit(const FitArguments& arguments) {
-  if (arguments.bus == 0U) {
-    throw InvalidArgument({.argument = "--bus", .value = 0, .limit = 1},
-                          "--bus cannot be 0 bytes per second", "give its speed, or leave it out");
-  }
+  require_batches(arguments);
   const Model model = read_model(arguments.model);
   const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
                                                              .limit = "--host-memory"}
@@ -248,7 +240,7 @@ int fit(const FitArguments& arguments) {
   const auto print = [&](const std::vector<FitChoice>& choices,
                          const std::vector<std::string>& warnings) {
     Output().write(arguments.json ? fit_as_json(arguments, model, host, device, choices, warnings)
-                                  : fit_as_text(model, host, device, choices, warnings));
+                                  : fit_as_text(arguments, model, host, device, choices, warnings));
   };
   try {
     const std::vector<FitChoice> choices =
@@ -268,22 +260,19 @@ int fit(const FitArguments& arguments) {
 }  // namespace
 
 void add_fit(CLI::App& program, int& exit_code) {
-  CLI::App* command = program.add_subcommand("fit",
-                                             "Ranks the ways to run a model on this host. The exit "
-                                             "code is 3 if nothing fits, or if this is"
-                                             " unknown because the sizes of the weights are.");
+  CLI::App* command = program.add_subcommand("fit", "Ranks the ways to run a model on this host.");
   auto arguments = std::make_shared<FitArguments>();
   add_plan_arguments(*command, *arguments);
-  add_size(*command, "--gpu-memory", arguments->gpu_memory,
-           "Free memory of the device [that of the GPU]");
+  add_some_size(*command, "--gpu-memory", arguments->gpu_memory,
+                "Free memory of the device [that of the GPU]");
   add_whole_number(*command, "--gpu", arguments->gpu,
                    "Number of the GPU in the list of `tapedeck gpus` [0]")
       ->excludes("--gpu-memory");
   add_size(*command, "--host-memory", arguments->host_memory,
            "Free memory of the host [that of this one]");
-  add_size(*command, "--bus", arguments->bus,
-           "Bytes copied to the device per second: 25GB means 25e9, but 25G and 25GiB"
-           " are binary [measured]");
+  add_some_size(*command, "--bus", arguments->bus,
+                "Bytes copied to the device per second: 25GB means 25e9, but 25G and 25GiB"
+                " are binary [measured]");
   command
       ->add_option("--tokens-per-second", arguments->least_tokens_per_second,
                    "Rate that layer streaming must be able to reach in order to fit")

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "cli/exit_codes.hpp"
 #include "os/terminal.hpp"
 
 namespace tapedeck::cli {

@@ -9,8 +9,6 @@
 
 namespace tapedeck::cli {
 
-inline constexpr int kInterrupted = 130;  ///< The exit code that shells report for SIGINT.
-
 /// Makes SIGINT and SIGTERM end the program at once, for phases in which there is nothing to clean
 /// up.
 void end_on_interrupt() noexcept;

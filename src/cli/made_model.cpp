@@ -49,27 +49,38 @@ internal::Llama2cHeader header_of(const Shape& shape) {
   return header;
 }
 
+// In the order of `kLlama2cFields`.
+constexpr std::array<const char*, internal::kLlama2cFields.size()> kMembers = {
+    "Shape::dim",      "Shape::ffn",   "Shape::layers", "Shape::heads",
+    "Shape::kv_heads", "Shape::vocab", "Shape::seq_len"};
+
+// @param why  continues a sentence that the name of the member begins
 [[noreturn]] void throw_no_model(const Shape& shape, std::size_t field, const std::string& why,
-                                 std::optional<std::uint64_t> limit = {}) {
-  const std::string name = internal::kLlama2cFields[field];
-  const std::uint64_t value = fields_of(shape)[field];
-  throw InvalidArgument(
-      {.argument = name, .value = value, .limit = limit},
-      "a model cannot be made: " + name + " of " + std::to_string(value) + " " + why);
+                                 std::optional<std::uint64_t> limit) {
+  const std::string name = kMembers[field];
+  throw InvalidArgument({.argument = name, .value = fields_of(shape)[field], .limit = limit},
+                        "a model cannot be made: " + name + " " + why,
+                        limit ? "use " + std::to_string(*limit) : "use another value");
 }
 
 void require_shape(const Shape& shape) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::int32_t>::max();
   const auto fields = fields_of(shape);
   for (std::size_t field = 0; field < fields.size(); ++field) {
-    if (fields[field] > kMost) throw_no_model(shape, field, "does not fit in 32 bits", kMost);
+    if (fields[field] <= kMost) continue;
+    throw_no_model(
+        shape, field,
+        "of " + std::to_string(fields[field]) + " exceeds the maximum of " + std::to_string(kMost),
+        kMost);
   }
-  if (const auto fault = internal::find_fault(header_of(shape))) {
-    throw_no_model(shape, fault->field, fault->text);
+  const internal::Llama2cHeader header = header_of(shape);
+  if (const auto fault = internal::find_fault(header)) {
+    throw_no_model(shape, fault->field, words_of(*fault, header, kMembers), fault->limit);
   }
   if (shape.vocab < kFirstPiece) {
     throw_no_model(shape, internal::kLlama2cVocabulary,
-                   "is less than " + std::to_string(kFirstPiece) + ", which the byte tokens need",
+                   "of " + std::to_string(shape.vocab) + " is below the minimum of " +
+                       std::to_string(kFirstPiece) + ", which the byte tokens need",
                    kFirstPiece);
   }
 }

@@ -7,7 +7,9 @@
 #include <optional>
 #include <string>
 
+#include "base/amounts.hpp"
 #include "cli/commands.hpp"
+#include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/made_model.hpp"
 #include "cli/option_table.hpp"
@@ -17,6 +19,8 @@
 
 namespace tapedeck::cli {
 namespace {
+
+using internal::count_of;
 
 constexpr std::size_t kSmallDim = 256;  // smaller models get a small vocabulary and context
 
@@ -30,6 +34,7 @@ struct MakeModelArguments {
   std::optional<std::size_t> vocab;
   std::optional<std::size_t> seq_len;
   std::uint64_t seed = 1;
+  bool force = false;
 };
 
 // At least four heads of a usual size, if dim allows it.
@@ -56,13 +61,15 @@ llama::Shape shape_of(const MakeModelArguments& a) {
 
 int run_make_model(const MakeModelArguments& arguments) {
   const llama::Shape shape = shape_of(arguments);
+  require_new(arguments.out, arguments.force);
+  require_new(tokenizer_beside(arguments.out), arguments.force);
   if (!make_model(arguments.out, shape, arguments.seed, stop_on_interrupt())) {
     return kInterrupted;
   }
-  tell(fmt::format(
-      "{}: {}, dim {}, {} layers, {} heads, {} KV heads, ffn {}, {} tokens, length {}\n",
-      arguments.out, to_iec(*checkpoint_bytes(shape)), shape.dim, shape.layers, shape.heads,
-      shape.kv_heads, shape.ffn, shape.vocab, shape.seq_len));
+  tell(fmt::format("{}: {}, dim {}, {}, {}, {}, ffn {}, {}, length {}\n", printable(arguments.out),
+                   to_iec(*checkpoint_bytes(shape)), shape.dim, count_of(shape.layers, "layer"),
+                   count_of(shape.heads, "head"), count_of(shape.kv_heads, "KV head"), shape.ffn,
+                   count_of(shape.vocab, "token"), shape.seq_len));
   return 0;
 }
 
@@ -73,7 +80,7 @@ void add_make_model(CLI::App& program, int& exit_code) {
       "make-model", "Makes a llama2.c model with random weights, as OUT and OUT.tokenizer.");
   auto arguments = std::make_shared<MakeModelArguments>();
   MakeModelArguments& a = *arguments;
-  command->add_option("OUT", a.out, "The file to write")->type_name(kFile)->required();
+  as_path(command->add_option("OUT", a.out, "The file to write"))->required();
   add_whole_number(*command, "--dim", a.dim, "Width of the residual stream")->required();
   add_whole_number(*command, "--layers", a.layers, "Number of layers")->required();
   add_whole_number(*command, "--heads", a.heads,
@@ -86,6 +93,7 @@ void add_make_model(CLI::App& program, int& exit_code) {
   add_whole_number(*command, "--seq-len", a.seq_len,
                    "Longest talk, in tokens [512 if dim is below 256, else 2048]");
   add_whole_number(*command, "--seed", a.seed, "Seed of the weights")->capture_default_str();
+  add_force(*command, a.force);
   command->callback([arguments, &exit_code] { exit_code = run_make_model(*arguments); });
 }
 

@@ -15,8 +15,10 @@
 #include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/option_table.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "os/new_file.hpp"
 #include "tapedeck/base/version.hpp"
@@ -99,7 +101,7 @@ std::string heading(const CLI::Option& option) {
   if (has_optional_value(option)) return text + "[=" + italic("VALUE") + "]";
   const std::string value = value_of(option);
   if (value.empty()) return text;
-  return text + " " + (choices_of(option).empty() ? italic(value) : bold(value));
+  return text + " " + (lists_choices(option) ? bold(value) : italic(value));
 }
 
 // Sorted, because CLI11 keeps the options by their addresses.
@@ -113,8 +115,10 @@ std::string list_of(const std::set<CLI::Option*>& options) {
 std::string facts(const CLI::Option& option) {
   const std::string range = range_of(option);
   std::vector<std::string> facts;
-  if (option.get_positional() && !choices_of(option).empty()) {
-    facts.push_back(fmt::format("One of: {}.", fmt::join(choices_of(option), ", ")));
+  if (!choices_of(option).empty() && !lists_choices(option)) {
+    const bool is_list = value_of(option).find(',') != std::string::npos;
+    facts.push_back(fmt::format("{}: {}.", is_list ? "Each one of" : "One of",
+                                fmt::join(choices_of(option), ", ")));
   }
   if (!range.empty()) facts.push_back("Range: " + range + ".");
   if (!option.get_default_str().empty()) {
@@ -161,15 +165,16 @@ std::string synopsis(const CLI::App& command, const std::string& words) {
   return text;
 }
 
-std::string exit_status() {
-  return fmt::format(
-      ".SH EXIT STATUS\n"
-      ".TP\n0\nSuccess.\n"
-      ".TP\n2\nAn error, which a line on standard error describes.\n"
-      ".TP\n{}\nInterrupted by SIGINT or SIGTERM.\n"
-      ".TP\n{}\nThe reader of standard output closed it before the command was done.\n"
-      ".PP\nExit codes of a single command are in its description.\n",
-      kInterrupted, kPipeClosed);
+// The page of the program, whose name is "", also names the commands.
+std::string exit_status(std::string_view command) {
+  std::string text = ".SH EXIT STATUS\n";
+  for (const ExitCode& one : exit_codes_of(command)) {
+    std::string when = one.when;
+    when[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(when[0])));
+    if (command.empty() && !one.command.empty()) when += fmt::format(" (tapedeck {})", one.command);
+    text += fmt::format(".TP\n{}\n{}.\n", one.code, roff(when));
+  }
+  return text;
 }
 
 std::string examples() {
@@ -227,7 +232,8 @@ std::string man_page(const CLI::App& command) {
   if (!footer.empty()) page += ".PP\n" + roff(footer) + "\n";
   page += commands_text(command.get_subcommands({}));
   page += options_text("OPERANDS", operands_of(command));
-  page += options_text("OPTIONS", options_of(command)) + exit_status();
+  page += options_text("OPTIONS", options_of(command));
+  page += exit_status(is_program ? "" : command.get_name());
   if (is_program) page += kEnvironment + examples();
   return page + see_also(command);
 }
@@ -254,16 +260,13 @@ void add_man(CLI::App& program, int& exit_code) {
   CLI::App* command =
       program.add_subcommand("man", "Prints the manual page of the program or of a command.");
   command->footer("The page is roff source: `tapedeck man plan | man -l -` displays one.");
-  auto names = std::make_shared<std::vector<std::string>>();
-  for (const CLI::App* other : program.get_subcommands({})) names->push_back(other->get_name());
   auto arguments = std::make_shared<ManArguments>();
-  CLI::Option* which =
-      command->add_option("COMMAND", arguments->command, "The command [the program as a whole]")
-          ->check(CLI::IsMember(*names))
-          ->option_text("NAME");
-  command
-      ->add_option("--folder", arguments->folder, "Write all pages to files in this folder instead")
-      ->type_name(kFolder)
+  CLI::Option* which = command->add_option(kCommandOperand, arguments->command,
+                                           "The command [the program as a whole]");
+  as_path(command->add_option("--folder", arguments->folder,
+                              "Write all pages to files in this folder instead, replacing those"
+                              " that are in it"),
+          kFolder)
       ->excludes(which);
   command->callback([arguments, &program, &exit_code] {
     if (!arguments->folder.empty()) {

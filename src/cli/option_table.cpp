@@ -63,6 +63,11 @@ std::vector<std::string> choices_of(const CLI::Option& option) {
   return choices;
 }
 
+bool lists_choices(const CLI::Option& option) {
+  const std::vector<std::string> choices = choices_of(option);
+  return !choices.empty() && value_of(option) == CLI::detail::join(choices, "|");
+}
+
 std::string range_of(const CLI::Option& option) { return between(option, " in [", ']'); }
 
 bool is_repeatable(const CLI::Option& option) {

@@ -16,6 +16,9 @@ namespace tapedeck::cli {
 inline constexpr const char* kFile = "FILE";
 inline constexpr const char* kFolder = "FOLDER";
 
+/// The placeholder of a published layout. Completion offers the names and process IDs of all.
+inline constexpr const char* kLayout = "PID|NAME";
+
 /// A command's options, or its operands, in the order of `--help`.
 [[nodiscard]] std::vector<const CLI::Option*> options_of(const CLI::App& command);
 [[nodiscard]] std::vector<const CLI::Option*> operands_of(const CLI::App& command);
@@ -29,8 +32,11 @@ inline constexpr const char* kFolder = "FOLDER";
 /// Whether an option works without a value, but accepts one after "=".
 [[nodiscard]] bool has_optional_value(const CLI::Option& option);
 
-/// All values of an option that takes only some; empty for any other option.
+/// The values that an option takes, or those of which its value is made. Empty if it takes any.
 [[nodiscard]] std::vector<std::string> choices_of(const CLI::Option& option);
+
+/// Whether the placeholder of an option's value lists its choices: "on|off".
+[[nodiscard]] bool lists_choices(const CLI::Option& option);
 
 /// The limits of an option's number: "1 - 1024". Empty if it has none.
 [[nodiscard]] std::string range_of(const CLI::Option& option);

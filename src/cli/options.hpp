@@ -5,8 +5,11 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <string>
+#include <vector>
 
+#include "cli/option_table.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/layout/weights_owner.hpp"
 #include "tapedeck/plan/plan.hpp"
@@ -16,14 +19,33 @@ namespace tapedeck::cli {
 /// The maximum of `--threads`.
 inline constexpr unsigned kMostThreads = 1024;
 
+// The text of each validator continues the sentence that the option's name begins:
+// "--threads" + " must be from 1 to 1024, not 0".
+
 /// Refuses texts that CLI11 would silently turn into another number: signs and too many digits.
 [[nodiscard]] CLI::Validator whole_number();
+
+/// Accepts numbers from `least` to `most`.
+[[nodiscard]] CLI::Validator in_range(std::uint64_t least, std::uint64_t most);
 
 /// Accepts finite numbers greater than zero.
 [[nodiscard]] CLI::Validator positive_number();
 
 /// Accepts numbers of seconds from 0 to 1e9.
 [[nodiscard]] CLI::Validator seconds_from_now();
+
+/// Accepts one of several names, which completion offers.
+[[nodiscard]] CLI::Validator one_of(const std::vector<std::string>& names);
+
+/// Accepts any spelling of a number type; completion offers their names.
+[[nodiscard]] CLI::Validator number_type();
+
+/// Accepts any spelling of a type of K and V caches, or of two of them with a comma in between.
+[[nodiscard]] CLI::Validator cache_types();
+
+/// Makes an option or operand take a path, which is not empty. Completion offers file names, or
+/// folders for the placeholder `kFolder`.
+CLI::Option* as_path(CLI::Option* option, const char* placeholder = kFile);
 
 /// Makes an option take a size in bytes: "24GiB", "1.5G", "512m", "1000", "25 GB". Units may be in
 /// any case. K, M, G and T are binary, like KiB to TiB; KB to TB are decimal, as in dd and in the
@@ -33,13 +55,13 @@ CLI::Option* as_size(CLI::Option* option);
 /// Makes an option take one of several names, each of which stands for a value.
 template <class Value>
 void as_choice(CLI::Option* option, const CLI::TransformPairs<Value>& choices) {
-  std::string names;
-  for (const auto& choice : choices) names += (names.empty() ? "" : "|") + choice.first;
+  std::vector<std::string> names;
+  for (const auto& choice : choices) names.push_back(choice.first);
   // The names are checked first. The error of CLI11's Transformer would print the values as well,
   // and those of a small enumeration are control characters.
   option->transform(CLI::Transformer(choices))
-      ->transform(CLI::IsMember(choices))
-      ->option_text(names);
+      ->transform(one_of(names))
+      ->option_text(CLI::detail::join(names, "|"));
 }
 
 template <class Number>
@@ -51,6 +73,13 @@ CLI::Option* add_whole_number(CLI::App& command, const char* name, Number& value
 template <class Bytes>
 CLI::Option* add_size(CLI::App& command, const char* name, Bytes& value, const std::string& what) {
   return as_size(command.add_option(name, value, what));
+}
+
+/// Like `add_size`, but refuses 0.
+template <class Bytes>
+CLI::Option* add_some_size(CLI::App& command, const char* name, Bytes& value,
+                           const std::string& what) {
+  return add_size(command, name, value, what)->check(positive_number());
 }
 
 /// Adds the argument MODEL to a command that needs the model's tensors.
@@ -69,18 +98,27 @@ void add_way(CLI::App& command, Chosen& way, const std::string& what) {
 
 void add_json(CLI::App& command, bool& json);
 
-/// Replaces the library's names of plan options with those of the command line:
+/// Adds `--force`, which lets `require_new` accept an existing file.
+CLI::Option* add_force(CLI::App& command, bool& force);
+
+/// Replaces the library's names of what an option sets with those of the command line:
 /// "PlanOptions::total_context" with "--context".
 [[nodiscard]] std::string with_option_names(std::string message);
+[[nodiscard]] std::vector<std::string> named_as_options(std::vector<std::string> messages);
 
 /// The model and options of a plan, which every command that plans reads in the same way.
 struct PlanArguments {
   std::string model;
   PlanOptions options;
+  const CLI::Option* micro_batch = nullptr;  ///< Whether the user gave it.
   bool json = false;
 };
 
 /// Adds MODEL and the plan's options. The arguments must outlive the command.
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments);
+
+/// Checks that a micro-batch that the user gave is not limited by the batch.
+/// @throws InvalidArgument
+void require_batches(const PlanArguments& arguments);
 
 }  // namespace tapedeck::cli

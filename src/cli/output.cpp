@@ -51,6 +51,13 @@ void keep_apart(const std::filesystem::path& written, const std::filesystem::pat
                         "write to another file");
 }
 
+void require_new(const std::filesystem::path& written, bool force) {
+  std::error_code not_there;
+  if (force || !std::filesystem::is_regular_file(written, not_there)) return;
+  throw InvalidArgument({.argument = "--force"}, written.string() + " exists already",
+                        "write to another file, or replace it with --force");
+}
+
 void tell_error(std::string_view message) { tell("tapedeck: " + printable(message) + '\n'); }
 
 std::string bar_text(std::optional<std::uint64_t> part, std::uint64_t whole) {
@@ -62,6 +69,10 @@ std::string bar_text(std::optional<std::uint64_t> part, std::uint64_t whole) {
 
 std::string size_text(std::optional<std::uint64_t> bytes) {
   return bytes ? to_iec(*bytes) : "unknown";
+}
+
+nlohmann::ordered_json rate_json(double rate) {
+  return rate == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(rate);
 }
 
 std::string json_text(const nlohmann::ordered_json& json) {

@@ -25,8 +25,6 @@ inline constexpr std::string_view kEraseLine = "\r\x1b[K";
 inline constexpr int kOutput = 1;
 inline constexpr int kError = 2;
 
-inline constexpr int kPipeClosed = 141;  ///< The exit code that shells report for SIGPIPE.
-
 /// Keeps files that are opened later from getting the descriptors of closed standard streams, and
 /// remembers whether standard output is closed. Call it before anything is opened.
 void reserve_standard_streams() noexcept;
@@ -56,6 +54,10 @@ void keep_apart(const std::filesystem::path& written, const std::filesystem::pat
   return internal::printable(text, std::string_view::npos);
 }
 
+/// Checks that no regular file would be replaced, unless that was requested with `--force`.
+/// `NewFile` refuses what is not a regular file. @throws InvalidArgument
+void require_new(const std::filesystem::path& written, bool force);
+
 /// Writes to standard error. Write failures are ignored.
 void tell(std::string_view text) noexcept;
 
@@ -84,6 +86,9 @@ template <class Values, class AsJson, class Json = nlohmann::ordered_json>
   for (const auto& value : values) list.push_back(as_json(value));
   return list;
 }
+
+/// Returns a rate, or null for 0, which means that it is not known.
+[[nodiscard]] nlohmann::ordered_json rate_json(double rate);
 
 /// Returns an object as indented lines.
 [[nodiscard]] std::string json_text(const nlohmann::ordered_json& json);

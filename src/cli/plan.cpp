@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/plan/plan.hpp"
+#include "base/amounts.hpp"
 
 #include <fmt/format.h>
 
@@ -35,10 +36,10 @@ struct PlanOnlyArguments : PlanArguments {
                                           std::uint64_t needed, std::uint64_t memory) {
   throw InvalidArgument(
       {.argument = "--gpu-memory", .value = memory, .limit = needed},
-      fmt::format("layer streaming needs at least {} bytes (weights {}, history {}, scratch and "
+      fmt::format("layer streaming needs at least {} (weights {}, history {}, scratch and "
                   "overhead {}), but --gpu-memory is {}",
-                  needed, to_iec(weights), to_iec(b.history), to_iec(b.scratch + b.overhead),
-                  memory),
+                  internal::count_of(needed, "byte"), to_iec(weights), to_iec(b.history),
+                  to_iec(b.scratch + b.overhead), memory),
       "raise it, or reduce the context or the slots");
 }
 
@@ -77,6 +78,7 @@ std::string plan_as_text(const PlanOnlyArguments& a, const Model& model, const P
 }
 
 int plan(const PlanOnlyArguments& arguments) {
+  require_batches(arguments);
   const Model model = read_model(arguments.model);
   const Plan plan = make_plan(model, arguments.options);
   const std::optional<StreamingPlan> streaming = streaming_of(arguments, model, plan);
@@ -105,8 +107,8 @@ void add_plan(CLI::App& program, int& exit_code) {
                    "Number of slots in which layers take turns")
       ->capture_default_str()
       ->needs("--streaming");
-  add_size(*command, "--gpu-memory", arguments->gpu_memory,
-           "Memory of the device, in which as many layers stay as fit [no layer stays]")
+  add_some_size(*command, "--gpu-memory", arguments->gpu_memory,
+                "Memory of the device, in which as many layers stay as fit [no layer stays]")
       ->needs("--streaming");
   command->callback([arguments, &exit_code] { exit_code = plan(*arguments); });
 }

@@ -12,7 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/amounts.hpp"
 #include "base/json.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -22,6 +24,7 @@ namespace tapedeck::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using internal::count_of;
 using internal::number_json;
 
 std::string layer_kind(const LayerShape& layer) {
@@ -61,8 +64,7 @@ std::string layer_kinds(const ModelShape& shape) {
   }
   std::string text;
   for (const auto& [kind, count] : kinds) {
-    text += fmt::format("{}{} layer{} {}", text.empty() ? "" : ", ", count, count == 1 ? "" : "s",
-                        kind);
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count_of(count, "layer"), kind);
   }
   return text;
 }
@@ -167,26 +169,29 @@ std::string model_text(const Model& model) {
       "model     {} ({}, {})\n", printable(name),
       shape.architecture.empty() ? "unknown architecture" : printable(shape.architecture),
       to_string(model.format));
-  text += fmt::format("size      {} parameters, hidden {}, vocabulary {}, made for {} tokens\n",
+  text += fmt::format("size      {} parameters, hidden {}, vocabulary {}, made for {}\n",
                       parameters == 0 ? "unknown" : count_text(parameters), shape.hidden,
-                      shape.vocabulary, shape.context == 0 ? "?" : std::to_string(shape.context));
+                      shape.vocabulary,
+                      shape.context == 0 ? "? tokens" : count_of(shape.context, "token"));
   if (!shape.layers.empty()) text += fmt::format("layers    {}\n", layer_kinds(shape));
   return text;
 }
 
 std::string warnings_text(const std::vector<std::string>& warnings) {
   std::string text;
-  for (const std::string& warning : warnings) text += "warning: " + printable(warning) + "\n";
+  for (const std::string& warning : named_as_options(warnings)) {
+    text += "warning: " + printable(warning) + "\n";
+  }
   return text;
 }
 
 std::string plan_text(const Plan& plan, const PlanOptions& options) {
   const Breakdown b = plan.breakdown();
-  std::string text = fmt::format("plan      profile {}, {}; {} talk{} of {} tokens; K {}, V {}\n\n",
-                                 plan.profile, plan.exact ? "exact" : "not exact", plan.talks,
-                                 plan.talks == 1 ? "" : "s", plan.context_per_talk,
+  std::string text = fmt::format("plan      profile {}, {}; {} of {}; K {}, V {}\n\n", plan.profile,
+                                 plan.exact ? "exact" : "not exact", count_of(plan.talks, "talk"),
+                                 count_of(plan.context_per_talk, "token"),
                                  to_string(options.key_type), to_string(options.value_type));
-  text += size_line("weights", b.weights, fmt::format("{} regions", plan.weights.regions().size()));
+  text += size_line("weights", b.weights, count_of(plan.weights.regions().size(), "region"));
   text += size_line("history", b.history);
   text += size_line("  kv", b.kv);
   text += size_line("  window", b.window);
@@ -236,22 +241,23 @@ std::string streaming_text(const Model& model, const Plan& plan, const Streaming
   std::string text = "\nlayer streaming\n";
   text += size_line("device", streaming.device.bytes(), "weights, with padding");
   text += size_line("  outer", parts.outer,
-                    fmt::format("{} tensors outside the layers", streaming.outer.size()));
+                    count_of(streaming.outer.size(), "tensor") + " outside the layers");
   text += size_line("  resident", parts.resident,
-                    fmt::format("{} of {} layers stay", resident, layers));
-  text += size_line("  slots", parts.slots,
-                    streaming.slots == 0
-                        ? "no layer takes turns"
-                        : fmt::format("{} of {}, in which {} layers take turns", streaming.slots,
-                                      to_iec(streaming.slot_bytes()), layers - resident));
+                    fmt::format("{} of {}", resident, count_of(layers, "layer")));
+  text +=
+      size_line("  slots", parts.slots,
+                streaming.slots == 0 ? "no layer takes turns"
+                                     : fmt::format("{} of {}, shared in turn by {}",
+                                                   streaming.slots, to_iec(streaming.slot_bytes()),
+                                                   count_of(layers - resident, "layer")));
   text += size_line("staging", streaming.staging.payload(),
-                    fmt::format("{} pinned buffers, for weights that are not pinned",
-                                streaming.staging.regions().size()));
+                    count_of(streaming.staging.regions().size(), "pinned buffer") +
+                        ", for weights that are not pinned");
   text += size_line("token", streaming.token_bytes, "copied for each token");
   text += size_line("one slot", streaming.one_slot_bytes, "weights on the device with one slot");
   if (const std::optional<std::uint64_t> estimate = closed_form(model.shape, plan)) {
-    text +=
-        size_line("closed form", *estimate, "StreamingConfig: one slot with K and V, all in f32");
+    text += size_line("estimate", *estimate,
+                      "from the shape alone: one slot with K and V, all in f32 (StreamingConfig)");
   }
   return text;
 }
@@ -272,7 +278,7 @@ Json plan_json(const Model& model, const Plan& plan) {
           {"model", model_json(model)},
           {"profile", plan.profile},
           {"exact", plan.exact},
-          {"warnings", plan.warnings},
+          {"warnings", named_as_options(plan.warnings)},
           {"talks", plan.talks},
           {"context", plan.context_per_talk},
           {"weights", {{"bytes", number_json(b.weights)}, {"extent", number_json(extent)}}},

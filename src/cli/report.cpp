@@ -5,8 +5,10 @@
 #include <span>
 #include <string>
 
+#include "base/amounts.hpp"
 #include "cli/commands.hpp"
 #include "cli/option_table.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "os/new_file.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -19,10 +21,12 @@ namespace {
 struct ReportArguments {
   std::string recording;
   std::string out;
+  bool force = false;
 };
 
 int report(const ReportArguments& arguments) {
   keep_apart(arguments.out, arguments.recording);
+  require_new(arguments.out, arguments.force);
   const Recording recording = read_recording(arguments.recording);
   const std::string page = report_html(recording);
   if (arguments.out.empty()) {
@@ -34,8 +38,9 @@ int report(const ReportArguments& arguments) {
     tell(fmt::format("{}: {}\n", printable(arguments.out), to_iec(page.size())));
   }
   if (recording.missing_lines != 0) {
-    tell(fmt::format("{} is cut off: {} samples and marks are missing at its end\n",
-                     printable(arguments.recording), recording.missing_lines));
+    tell(fmt::format("{} is cut off and lacks {} of samples and marks at its end\n",
+                     printable(arguments.recording),
+                     internal::count_of(recording.missing_lines, "line")));
   }
   const Advice advice = advise(recording);
   if (!advice.text.empty()) tell(advice.text + "\n");
@@ -49,13 +54,11 @@ void add_report(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "report", "Turns a recording of `decode --record` into an HTML page, and prints advice.");
   auto arguments = std::make_shared<ReportArguments>();
-  command->add_option("RECORDING", arguments->recording, "A recording in JSON lines")
-      ->type_name(kFile)
+  as_path(command->add_option("RECORDING", arguments->recording, "A recording in JSON lines"))
       ->required();
-  command
-      ->add_option("-o,--output", arguments->out,
-                   "Write the HTML page to this file [standard output]")
-      ->type_name(kFile);
+  CLI::Option* out = as_path(command->add_option(
+      "-o,--output", arguments->out, "Write the HTML page to this file [standard output]"));
+  add_force(*command, arguments->force)->needs(out);
   command->callback([arguments, &exit_code] { exit_code = report(*arguments); });
 }
 

@@ -9,15 +9,20 @@
 #include <variant>
 #include <vector>
 
+#include "base/amounts.hpp"
 #include "cli/commands.hpp"
 #include "cli/option_table.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_text.hpp"
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
 #include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::cli {
 namespace {
+
+using internal::count_of;
 
 constexpr std::size_t kShown = 16;  // elements of an array
 
@@ -25,7 +30,7 @@ struct AsText {
   std::string operator()(std::monostate) const { return "null"; }
   std::string operator()(const std::string& text) const { return '"' + text + '"'; }
   std::string operator()(const Metadata::Omitted& array) const {
-    return fmt::format("[{} items]", array.count);
+    return fmt::format("[{}]", count_of(array.count, "item"));
   }
   template <class T>
   std::string operator()(const std::vector<T>& values) const {
@@ -40,17 +45,37 @@ struct AsText {
   }
 };
 
+// Whether a file ends before its data begins, as one does of which only the header was downloaded.
+bool is_header_only(const TensorFile& file) {
+  return file.truncated() && file.size <= file.data_begin;
+}
+
+std::string missing_text(const TensorFile& file) {
+  if (!file.truncated()) return {};
+  return fmt::format(" ({}: {} missing)", is_header_only(file) ? "header only" : "TRUNCATED",
+                     to_iec(file.data_end - file.size));
+}
+
 std::string files_text(const Model& model) {
   std::string text;
   for (const TensorFile& file : model.tensors.files()) {
     text +=
         fmt::format("file      {}: {}, data from byte {} to {}{}\n", printable(file.path.string()),
-                    to_iec(file.size), file.data_begin, file.data_end,
-                    file.truncated()
-                        ? fmt::format(" (TRUNCATED: {} missing)", to_iec(file.data_end - file.size))
-                        : "");
+                    to_iec(file.size), file.data_begin, file.data_end, missing_text(file));
   }
   return text;
+}
+
+// A header is shown even if its file is broken, but the file is not reported as whole.
+void require_whole_or_header(const Model& model) {
+  for (const TensorFile& file : model.tensors.files()) {
+    if (!file.truncated() || is_header_only(file)) continue;
+    throw FormatError(
+        {.path = file.path.string(), .offset = file.size, .fault = FormatFault::cut_off},
+        fmt::format("the file is truncated: its tensors end at byte {}, and it lacks {}",
+                    file.data_end, count_of(file.data_end - file.size, "byte")),
+        "copy or download it again");
+  }
 }
 
 std::string metadata_text(const Metadata& metadata) {
@@ -65,9 +90,9 @@ std::string metadata_text(const Metadata& metadata) {
 std::string tensors_text(const TensorDirectory& tensors) {
   std::string text;
   for (const TensorEntry& tensor : tensors.entries()) {
-    text += fmt::format("  {:<8} {:>14} bytes at {:>14} of file {}  [{}]  {}{}\n",
-                        to_string(tensor.dtype), tensor.bytes, tensor.offset, tensor.file,
-                        fmt::join(tensor.shape(), ", "), printable(tensor.name),
+    text += fmt::format("  {:<8} {:>20} at {:>14} of file {}  [{}]  {}{}\n",
+                        to_string(tensor.dtype), count_of(tensor.bytes, "byte"), tensor.offset,
+                        tensor.file, fmt::join(tensor.shape(), ", "), printable(tensor.name),
                         tensor.aligned ? "" : "  (misaligned)");
   }
   return text;
@@ -78,11 +103,12 @@ int show(const std::string& path) {
   std::string text = model_text(model);
   if (model.version != 0) text += fmt::format("version   {}\n", model.version);
   text += files_text(model);
-  text +=
-      fmt::format("\n{} keys\n{}", model.metadata.entries().size(), metadata_text(model.metadata));
-  text += fmt::format("\n{} tensors, {}\n{}", model.tensors.entries().size(),
+  text += "\n" + count_of(model.metadata.entries().size(), "key") + "\n" +
+          metadata_text(model.metadata);
+  text += fmt::format("\n{}, {}\n{}", count_of(model.tensors.entries().size(), "tensor"),
                       to_iec(model.tensors.bytes()), tensors_text(model.tensors));
   Output().write(text + warnings_text(model.shape.warnings));
+  require_whole_or_header(model);
   return 0;
 }
 
@@ -93,7 +119,7 @@ void add_show(CLI::App& program, int& exit_code) {
       "show",
       "Shows a model's header, hyperparameters and tensors, or where its files are broken.");
   auto path = std::make_shared<std::string>();
-  command->add_option("MODEL", *path, "A model's file or folder")->type_name(kFile)->required();
+  as_path(command->add_option("MODEL", *path, "A model's file or folder"))->required();
   command->callback([path, &exit_code] { exit_code = show(*path); });
 }
 

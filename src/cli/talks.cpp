@@ -8,11 +8,14 @@
 #include <string_view>
 #include <utility>
 
+#include "base/amounts.hpp"
+#include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/output.hpp"
 #include "layout/stat_walk.hpp"
 #include "llama/talk.hpp"
 #include "os/descriptor.hpp"
+#include "os/file.hpp"
 #include "os/new_file.hpp"
 #include "os/process.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -46,21 +49,18 @@ bool is_text(std::string_view piece) {
 // If the layout has a device, the talk is on it, and so its line is shown.
 std::string stat_line(const Stat& stat) {
   const bool on_device = stat.gpus != 0;
-  return fmt::format("{} | {} tokens", on_device ? stat.gpu[0].line() : stat.line(),
-                     on_device ? stat.gpu[0].tokens : stat.tokens);
+  return fmt::format("{} | {}", on_device ? stat.gpu[0].line() : stat.line(),
+                     internal::count_of(on_device ? stat.gpu[0].tokens : stat.tokens, "token"));
 }
 
 // Prints talks one after the other, as text or as ids. With `stat`, it also prints statistics to
 // standard error. On a terminal this is a line that is rewritten in place, below the text if that
-// goes to the terminal, too; otherwise it is a line every 32 tokens.
+// goes to the terminal, too; otherwise it is a line every 32 tokens, which interrupts the text if
+// both go to the same file.
 class TalkPrinter {
  public:
   TalkPrinter(const Talks& talks, const Layout& layout) : talks_(talks), layout_(layout) {
-    if (!talks.stat) return;
-    const bool below = internal::os::is_terminal(kOutput);
-    stat_ = !internal::os::is_terminal(kError) ? Stats::lines
-            : below                            ? Stats::below_text
-                                               : Stats::in_place;
+    if (talks.stat) stat_ = chosen_stats();
   }
 
   // The first token is BOS, which has no text, or the prompt's first token if the model has no BOS.
@@ -84,7 +84,25 @@ class TalkPrinter {
   [[nodiscard]] bool reading() const noexcept { return reading_; }
 
  private:
-  enum class Stats : unsigned char { off, lines, in_place, below_text };
+  enum class Stats : unsigned char { off, lines, lines_in_text, in_place, below_text };
+
+  // Whether standard output and standard error are the same file or pipe.
+  static bool is_one_file() {
+    const internal::os::FileFacts out = internal::os::facts(kOutput);
+    const internal::os::FileFacts err = internal::os::facts(kError);
+    return out.error == 0 && err.error == 0 && out.stamp == err.stamp;
+  }
+
+  static Stats chosen_stats() {
+    if (!internal::os::is_terminal(kError)) {
+      return is_one_file() ? Stats::lines_in_text : Stats::lines;
+    }
+    return internal::os::is_terminal(kOutput) ? Stats::below_text : Stats::in_place;
+  }
+
+  [[nodiscard]] bool in_lines() const noexcept {
+    return stat_ == Stats::lines || stat_ == Stats::lines_in_text;
+  }
 
   // Erases the statistics below the text before more text is written.
   void make_way() const {
@@ -102,16 +120,16 @@ class TalkPrinter {
 
   void show_stat() {
     ++tokens_;
-    if (stat_ == Stats::lines && tokens_ % kTokensPerLine != 0) return;
+    if (in_lines() && tokens_ % kTokensPerLine != 0) return;
     const std::string line = stat_line(layout_.stat());
-    if (stat_ == Stats::lines) {
-      tell(line + '\n');
+    if (in_lines()) {
+      tell((stat_ == Stats::lines_in_text ? "\n" : "") + line + '\n');
     } else if (stat_ == Stats::in_place) {
       tell(fmt::format("\r{}{}", line, kEraseLineEnd));
     } else {
       tell(fmt::format("{}{}{}{}", kGoBelow, line, kEraseLineEnd, kGoBack));
     }
-    shown_ = stat_ != Stats::lines;
+    shown_ = !in_lines();
   }
 
   const Talks& talks_;
@@ -268,8 +286,8 @@ int hold_talks(Talks& talks, llama::TalkDecoder& decoder, Layout& layout,
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const bool unread = !talks.stop && !printer.reading();
   if (!unread) {
-    tell(fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s\n", passes, seconds.count(),
-                     static_cast<double>(passes) / seconds.count()));
+    tell(fmt::format("{} in {:.2f} s, {:.1f} tokens/s\n", internal::count_of(passes, "token"),
+                     seconds.count(), static_cast<double>(passes) / seconds.count()));
     if (talks.stat) tell(layout.stat().text() + telemetry.phases_text());
   }
   telemetry.save();

@@ -26,6 +26,7 @@ struct TelemetryOptions {
   std::optional<std::string> metrics{};  ///< Serve Prometheus metrics at this address.
   std::string publish{};                 ///< Publish under this name; empty does not publish.
   std::optional<std::string> record{};   ///< Write a recording to this file.
+  bool force = false;                    ///< The recording may replace an existing file.
 };
 
 /// The number of samples in a recording. When there are more, the oldest are dropped.

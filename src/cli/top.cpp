@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <iterator>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,8 +17,10 @@
 #include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/option_table.hpp"
+#include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/top_rates.hpp"
 #include "cli/top_view.hpp"
@@ -49,6 +52,7 @@ struct TopArguments {
   std::string which;
   std::string folder = kPublishFolder;
   bool once = false;
+  bool list = false;
 };
 
 // A published layout, from the moment it was found.
@@ -262,7 +266,20 @@ int watch_in_lines(Watch& watch) {
   }
 }
 
+// Prints each name and process ID on a line of its own, as completion takes them.
+int list_layouts(const TopArguments& arguments) {
+  std::set<std::string> words;
+  for (const PublishedLayout& one : published_layouts(arguments.folder)) {
+    words.insert({one.name, std::to_string(one.process)});
+  }
+  std::string text;
+  for (const std::string& word : words) text += word + '\n';
+  Output().write(text);
+  return 0;
+}
+
 int top(const TopArguments& arguments) {
+  if (arguments.list) return list_layouts(arguments);
   Watch watch(arguments);
   watch.look_again();
   watch.throw_where_nothing_is_published();
@@ -285,11 +302,17 @@ void add_top(CLI::App& program, int& exit_code) {
   auto arguments = std::make_shared<TopArguments>();
   command
       ->add_option("WHICH", arguments->which, "A process ID or the name of a layout [all layouts]")
-      ->option_text("PID|NAME");
-  command->add_option("--folder", arguments->folder, "Folder in which layouts are published")
-      ->type_name(kFolder)
+      ->option_text(kLayout);
+  as_path(
+      command->add_option("--folder", arguments->folder, "Folder in which layouts are published"),
+      kFolder)
       ->capture_default_str();
-  command->add_flag("--once", arguments->once, "Print the present state once, as text");
+  CLI::Option* once =
+      command->add_flag("--once", arguments->once, "Print the present state once, as text");
+  command
+      ->add_flag("--list", arguments->list,
+                 "Print the names and process IDs of all published layouts, one per line")
+      ->excludes(once);
   command->callback([arguments, &exit_code] { exit_code = top(*arguments); });
 }
 

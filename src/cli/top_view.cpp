@@ -199,7 +199,8 @@ std::vector<Line> lines_in_window(std::span<const Look> looks, os::WindowSize wi
   if (lines.size() > room) lines = lines_of_all(looks, window.columns, false);
   std::string legend = kLegend;
   if (lines.size() > room) {
-    legend = fmt::format(" {} more lines: make the window taller", lines.size() - room);
+    legend =
+        " " + internal::count_of(lines.size() - room, "more line") + ": make the window taller";
     lines.resize(room);
   }
   lines.resize(room);

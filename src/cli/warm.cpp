@@ -11,6 +11,7 @@
 #include "base/amounts.hpp"
 #include "base/json.hpp"
 #include "cli/commands.hpp"
+#include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
@@ -24,8 +25,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kOverBudget = 3;
-constexpr int kPastDeadline = 4;
 constexpr double kBetweenBars = 0.05;  // seconds; chunks of a fast job are more frequent
 
 struct WarmArguments {
@@ -59,16 +58,23 @@ class ProgressBar {
   void show(const WarmProgress& progress) {
     if (!wanted_ || progress.seconds < next_) return;
     next_ = progress.seconds + kBetweenBars;
-    const auto left = static_cast<std::uint64_t>(progress.seconds_left().value_or(0));
     // The rest of the line is erased, because the previous one may have been longer.
-    tell(fmt::format("\r{}  {} of {}  {:.2f} GB/s  ETA {}:{:02}{}",
-                     bar_text(progress.done, progress.total), to_iec(progress.done),
-                     to_iec(progress.total), progress.bytes_per_second() / 1e9, left / 60,
-                     left % 60, kEraseLineEnd));
+    tell(fmt::format("\r{}  {} of {}{}{}", bar_text(progress.done, progress.total),
+                     to_iec(progress.done), to_iec(progress.total), speed_text(progress),
+                     kEraseLineEnd));
     shown_ = true;
   }
 
  private:
+  // Both are unknown before the first byte.
+  static std::string speed_text(const WarmProgress& progress) {
+    const std::optional<double> seconds = progress.seconds_left();
+    if (!seconds) return {};
+    const auto left = static_cast<std::uint64_t>(*seconds);
+    return fmt::format("  {:.2f} GB/s  ETA {}:{:02}", progress.bytes_per_second() / 1e9, left / 60,
+                       left % 60);
+  }
+
   bool wanted_;
   bool shown_ = false;
   double next_ = 0;  // when the line may be written again, in seconds since the job's start
@@ -97,6 +103,7 @@ std::string why_text(const Report& report, const WeightsFile& file) {
   return report.arguments.way ? file.why : "the default: the file stays in the page cache";
 }
 
+// 0 if nothing was warmed, so that the speed is not known.
 double bytes_per_second(const WarmResult& result) {
   return result.seconds > 0 ? static_cast<double>(result.warmed) / result.seconds : 0;
 }
@@ -115,11 +122,13 @@ std::string warm_as_text(const Report& report) {
                         to_iec(file.bytes), to_string(file.way), printable(why_text(report, file)));
   }
   text += fmt::format("\nend       {}\n", to_string(result.end));
-  text += fmt::format("warmed    {} of {} ({} bytes)\n", to_iec(result.warmed),
-                      to_iec(result.asked), result.warmed);
-  text += fmt::format("time      {:.3f} s, {:.2f} GB/s\n", result.seconds,
-                      bytes_per_second(result) / 1e9);
-  text += fmt::format("before    {} in the page cache\n", size_text(cached_before(report.weights)));
+  text += fmt::format("warmed    {} of {} ({})\n", to_iec(result.warmed), to_iec(result.asked),
+                      internal::count_of(result.warmed, "byte"));
+  const double rate = bytes_per_second(result);
+  text += fmt::format("time      {:.3f} s{}\n", result.seconds,
+                      rate == 0 ? "" : fmt::format(", {:.2f} GB/s", rate / 1e9));
+  const std::optional<std::uint64_t> cached = cached_before(report.weights);
+  text += fmt::format("before    {}{}\n", size_text(cached), cached ? " in the page cache" : "");
   text += fmt::format("present   {}\n", size_text(result.present));
   text += fmt::format("huge      {}\n", size_text(result.huge));
   text += fmt::format("faults    {} minor, {} major\n", result.minor_faults, result.major_faults);
@@ -147,7 +156,7 @@ nlohmann::ordered_json warm_as_json(const Report& report) {
                                  {"asked", result.asked},
                                  {"warmed", result.warmed},
                                  {"seconds", result.seconds},
-                                 {"bytes_per_second", bytes_per_second(result)},
+                                 {"bytes_per_second", rate_json(bytes_per_second(result))},
                                  {"present", internal::number_json(result.present)},
                                  {"huge", internal::number_json(result.huge)},
                                  {"minor_faults", result.minor_faults},
@@ -163,7 +172,7 @@ nlohmann::ordered_json warm_as_json(const Report& report) {
 // Reports why a warm is incomplete, and returns the exit code.
 int tell_end(const WarmResult& result, const WarmArguments& arguments) {
   const std::string far =
-      fmt::format("{} of {} was warmed", to_iec(result.warmed), to_iec(result.asked));
+      fmt::format("warmed {} of {}", to_iec(result.warmed), to_iec(result.asked));
   switch (result.end) {
     case WarmEnd::complete:
       return 0;
@@ -200,8 +209,7 @@ void add_warm(CLI::App& program, int& exit_code) {
       "warm", "Loads a model's files into memory, layer by layer, and reports the speed.");
   command->footer(
       "With --way map the files stay in the page cache for any engine that is started next. The\n"
-      "other ways read into this program's own memory, and so only measure the speed.\n"
-      "Exit codes: 3 if there is too little memory, 4 if the deadline passed, 130 after Ctrl-C.");
+      "other ways read into this program's own memory, and so only measure the speed.");
   auto arguments = std::make_shared<WarmArguments>();
   WarmArguments& a = *arguments;
   add_model(*command, a.model);

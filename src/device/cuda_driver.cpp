@@ -79,7 +79,8 @@ CudaLibrary load() {
     throw DeviceUnavailable(
         "CUDA driver",
         "no CUDA driver: " + std::string(why != nullptr ? why : "libcuda.so.1 cannot be loaded"),
-        "install the NVIDIA driver; start a container with --gpus");
+        "install the NVIDIA driver on the host; if this is a container, restart it with --gpus "
+        "all");
   }
   OnFailure close([library] { ::dlclose(library); });
   const CudaLibrary found{library};

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/amounts.hpp"
 #include "device/host_streams.hpp"
 #include "os/limits.hpp"
 #include "os/memory_file.hpp"
@@ -42,13 +43,13 @@ DeviceInfo info_of(const HostDeviceOptions& options) {
   if (!std::has_single_bit(options.granularity) || options.granularity < os::page_size()) {
     throw InvalidArgument(
         {.argument = "HostDeviceOptions::granularity", .value = options.granularity},
-        "a host device cannot map pages of " + std::to_string(options.granularity) + " bytes",
+        "a host device cannot map pages of " + internal::count_of(options.granularity, "byte"),
         "use a power of two that is at least the host's page size");
   }
   const std::size_t total = options.memory != 0 ? options.memory : host_memory();
   return {.kind = DeviceKind::host,
           .ordinal = options.ordinal,
-          .name = "host",
+          .name = "simulated device",
           .total = total,
           .granularity = options.granularity};
 }
@@ -126,7 +127,7 @@ void require_room(const Device& device, const char* call, std::size_t held, std:
   const std::size_t left = device.info().total - held;
   if (bytes <= left) return;
   throw_as_driver(device, call, DeviceError::kOutOfMemory, bytes,
-                  std::to_string(left) + " bytes are left");
+                  "it has only " + internal::count_of(left, "byte") + " left");
 }
 
 void require_mapped(const os::Mapped& mapped, std::size_t bytes) {

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <string>
 
+#include "base/amounts.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -15,7 +16,7 @@ PagePool::PagePool(Device& device, std::size_t page_bytes)
   if (std::has_single_bit(page_bytes_) && page_bytes_ % granularity == 0) return;
   throw InvalidArgument(
       {.argument = "page_bytes", .value = page_bytes_, .limit = granularity},
-      device.label() + " does not support pages of " + std::to_string(page_bytes_) + " bytes",
+      device.label() + " does not support pages of " + internal::count_of(page_bytes_, "byte"),
       "use a power of two, at least " + std::to_string(granularity) + " bytes");
 }
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "fit/fit_choices.hpp"
 #include "plan/layer_bytes.hpp"
 #include "plan/sizes.hpp"
@@ -46,12 +47,16 @@ OutOfMemory::Facts facts_of(const std::string& model, const std::vector<FitChoic
   const FitChoice& best = choices.front();
   const bool device = best.device.shortfall() > best.host.shortfall();
   const FitSide& side = device ? best.device : best.host;
-  return {.purpose = "nothing fits: " + too_slow_text(choices) + "of all modes of running " +
-                     model + ", " + std::string(description(best.mode)) +
-                     " comes closest, but lacks " + to_iec(best.shortfall()) + ". This mode",
-          .limit = device ? device_limit : host_limit,
-          .needed = side.needed,
-          .available = side.available};
+  return {
+      .purpose = "running " + model + " in mode \"" + std::string(description(best.mode)) + "\"",
+      .limit = device ? device_limit : host_limit,
+      .needed = side.needed,
+      .available = side.available};
+}
+
+std::string closest_text(const std::vector<FitChoice>& choices) {
+  return "nothing fits: " + too_slow_text(choices) + "the closest mode lacks " +
+         to_iec(choices.front().shortfall()) + "; ";
 }
 
 // Each remedy is stated for the first choice that it helps.
@@ -66,9 +71,8 @@ std::string advice_for(const std::vector<FitChoice>& choices) {
     }
   };
   append_first([](const FitChoice& one) {
-    const std::string context = std::to_string(one.largest_context);
-    return one.largest_context == 0 ? std::string()
-                                    : "reduce the context to " + context + " tokens";
+    if (one.largest_context == 0) return std::string();
+    return "reduce the context to " + internal::count_of(one.largest_context, "token");
   });
   append_first([](const FitChoice& one) {
     return one.kv_type ? "store K and V as " + std::string(to_string(*one.kv_type)) : std::string();
@@ -117,7 +121,8 @@ std::uint64_t FitChoice::shortfall() const noexcept {
 
 NothingFits::NothingFits(const std::string& model, std::vector<FitChoice> choices,
                          const std::string& device_limit, const std::string& host_limit)
-    : OutOfMemory(facts_of(model, choices, device_limit, host_limit), advice_for(choices)),
+    : OutOfMemory(facts_of(model, choices, device_limit, host_limit), closest_text(choices),
+                  advice_for(choices)),
       choices_(std::move(choices)) {}
 
 UnknownWeights::UnknownWeights(const std::string& model, const Plan& plan)
@@ -149,8 +154,10 @@ std::vector<FitChoice> fit(const Model& model, const PlanOptions& options, const
   }
   std::vector<FitChoice> choices = internal::fit_choices(question);
   if (choices.front().fits()) return choices;
+  const bool named = device && !device->name.empty();
   throw NothingFits(name_of(model), std::move(choices),
-                    device ? "free memory of " + device->name : "", host.limit);
+                    named ? "free memory of " + device->name : "DeviceBudget::free",
+                    host.limit.empty() ? "HostBudget::available" : host.limit);
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

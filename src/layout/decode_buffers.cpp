@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "base/amounts.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -17,7 +18,7 @@ std::span<std::byte> find_decode_buffer(std::byte* base, const TapePlan& plan,
     throw InvalidArgument(
         {.argument = region->name, .value = element_bytes, .limit = type.block_bytes},
         "region " + region->name + " of type " + std::string(type.name) +
-            " cannot be viewed as elements of " + std::to_string(element_bytes) + " bytes",
+            " cannot be viewed as elements of " + internal::count_of(element_bytes, "byte"),
         "plan the decode buffers with the element type that is used");
   }
   std::byte* const at = base + region->offset;

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "base/on_failure.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -85,18 +86,19 @@ void LayerStreamer::Slots::require_layer(std::size_t layer,
                                          std::span<const std::uint32_t> experts) const {
   const std::size_t layers = plan_.layers.size();
   if (layer >= layers) {
-    throw InvalidArgument(
-        {.argument = "layer", .value = layer, .limit = layers == 0 ? 0 : layers - 1},
-        "the model has " + std::to_string(layers) + " layers, but no layer " +
-            std::to_string(layer),
-        "count layers from 0");
+    InvalidArgument::Facts facts = {.argument = "layer", .value = layer};
+    if (layers != 0) facts.limit = layers - 1;
+    throw InvalidArgument(std::move(facts),
+                          "the model has " + internal::count_of(layers, "layer") +
+                              ", but no layer " + std::to_string(layer),
+                          "count layers from 0");
   }
   for (const std::uint32_t expert : experts) {
     if (expert < plan_.layers[layer].experts) continue;
     throw InvalidArgument({.argument = "experts", .value = expert},
                           "layer " + std::to_string(layer) + " has " +
-                              std::to_string(plan_.layers[layer].experts) +
-                              " experts, but no expert " + std::to_string(expert),
+                              internal::count_of(plan_.layers[layer].experts, "expert") +
+                              ", but no expert " + std::to_string(expert),
                           "count experts from 0");
   }
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "layout/layer_slots.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -57,15 +58,15 @@ void require_plan(const StreamingPlan& plan, DeviceSpan<std::byte> place,
   const std::size_t known = directory.entries().size();
   if (tensors.size() != known) {
     throw_plan_misfit({.argument = "tensors", .value = tensors.size(), .limit = known},
-                      "the directory has " + std::to_string(known) + " tensors, but the bytes of " +
-                          std::to_string(tensors.size()) + " were given");
+                      "the directory has " + internal::count_of(known, "tensor") +
+                          ", but the bytes of " + std::to_string(tensors.size()) + " were given");
   }
   const std::span<const Region> regions = plan.device.regions();
   const std::size_t stay = plan.outer.size() + plan.resident_layers();
   if (stay > regions.size() || plan.slots > regions.size() - stay) {
     throw_plan_misfit({.argument = "StreamingPlan::device", .value = regions.size()},
-                      "it has " + std::to_string(regions.size()) +
-                          " regions, fewer than tensors that belong to no layer, layers that stay "
+                      "it has " + internal::count_of(regions.size(), "region") +
+                          ", fewer than tensors that belong to no layer, layers that stay "
                           "and slots together");
   }
   for (std::size_t i = 0; i < plan.layers.size(); ++i) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "layout/side_parts.hpp"
 #include "layout/talk_parts.hpp"
 #include "os/vm.hpp"
@@ -92,7 +93,7 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
   if (options.talks != 1 && options.talks != plan_.talks) {
     throw InvalidArgument(
         {.argument = "LayoutOptions::talks", .value = options.talks, .limit = plan_.talks},
-        "the options request " + std::to_string(options.talks) + " talks, but the plan has " +
+        "the options request " + internal::count_of(options.talks, "talk") + ", but the plan has " +
             std::to_string(plan_.talks),
         "set PlanOptions::sequences, which sets the number of talks, and leave "
         "LayoutOptions::talks at 1");
@@ -122,8 +123,8 @@ void Layout::make_gpus(std::vector<LayoutGpu> gpus) {
     if (plan.talks != plan_.talks) {
       throw InvalidArgument(
           {.argument = "LayoutGpu::plan", .value = plan.talks, .limit = plan_.talks},
-          "the plan for " + one.device->label() + " has " + std::to_string(plan.talks) +
-              " talks, but the layout has " + std::to_string(plan_.talks),
+          "the plan for " + one.device->label() + " has " + internal::count_of(plan.talks, "talk") +
+              ", but the layout has " + std::to_string(plan_.talks),
           "make both plans with the same PlanOptions::sequences");
     }
     gpus_.push_back(
@@ -135,7 +136,7 @@ void Layout::throw_no_such_gpu(std::size_t i) const {
   InvalidArgument::Facts facts = {.argument = "gpu", .value = i};
   if (gpus() != 0) facts.limit = gpus() - 1;
   throw InvalidArgument(std::move(facts),
-                        "the layout has " + internal::counted_text(gpus(), "device") +
+                        "the layout has " + internal::count_of(gpus(), "device") +
                             ", numbered from 0, but no device " + std::to_string(i),
                         "add the device to LayoutOptions::gpus, or use a lower number");
 }
@@ -194,7 +195,7 @@ void Layout::find_loaded(const WeightsOwner& loaded) {
       if (tensor) facts.value = tensor->bytes.size();
       throw InvalidArgument(std::move(facts),
                             "the plan has a tensor " + region.name + " of " +
-                                std::to_string(region.bytes) + " bytes of type " +
+                                internal::count_of(region.bytes, "byte") + " of type " +
                                 std::string(to_string(region.dtype)) +
                                 ", but the loaded weights do not",
                             "load the weights of the model that was planned");

@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "base/amounts.hpp"
 #include "os/meminfo.hpp"
 
 // Defined only in programs that link tapedeck::heap_hook.
@@ -33,7 +34,7 @@ PassCost combined(const PassCost& a, const PassCost& b, Combine combine) noexcep
 void append(std::string& text, std::uint64_t count, const char* what) {
   if (count == 0) return;
   if (!text.empty()) text += ", ";
-  text += std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+  text += internal::count_of(count, what);
 }
 
 }  // namespace

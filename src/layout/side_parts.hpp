@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "layout/layout_thread.hpp"
 #include "layout/stat_walk.hpp"
 #include "layout/talk_core.hpp"
@@ -24,10 +25,6 @@ namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 inline constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
 inline constexpr std::size_t kNoBudget = ~std::size_t{0};
-
-inline std::string counted_text(std::uint64_t n, const char* what) {
-  return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
-}
 
 template <class Memory>
 Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOptions& options)
@@ -105,7 +102,7 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
   if (options_.commit == Commit::at_creation) {
     const std::size_t bytes = checked_mul(plan.bytes(), plan_.talks).value_or(~std::size_t{0});
     if (bytes > budget_left()) {
-      throw_over_budget("committing all of " + counted_text(plan_.talks, "talk"), bytes,
+      throw_over_budget("committing all of " + count_of(plan_.talks, "talk"), bytes,
                         "use Commit::with_talks, plan fewer or shorter talks");
     }
   }
@@ -146,7 +143,7 @@ BasicTalk<Memory> Side<Memory>::open_talk() {
   const std::lock_guard growing(growing_);
   if (closed_.empty()) {
     throw WrongState("layout", ObjectState::in_use,
-                     "all " + std::to_string(talks()) + " talks of the layout are open",
+                     "the layout has " + internal::count_of(talks(), "talk") + ", and none is free",
                      "close one, or plan for more talks (PlanOptions::sequences)");
   }
   TalkHead& head = *talks_[closed_.back()];
@@ -165,7 +162,7 @@ template <class Memory>
 void Side<Memory>::throw_no_such_talk(std::size_t talk) const {
   throw InvalidArgument(
       {.argument = "talk", .value = talk, .limit = talks() - 1},
-      "the layout has " + counted_text(talks(), "talk") + ", numbered from 0, but no talk " +
+      "the layout has " + count_of(talks(), "talk") + ", numbered from 0, but no talk " +
           std::to_string(talk),
       "use a number below " + std::to_string(talks()) +
           ", or make a layout of more talks (PlanOptions::sequences, or LayoutOptions::talks for a "

@@ -35,7 +35,7 @@ std::string line_of(const Tapes& tapes) {
 }
 
 /// Returns "weights: used 1 KiB, reserved 4 MiB, ...", broken into lines of at most 80 characters.
-/// Leaves out what is unknown.
+/// Leaves out what is unknown. @pre the last one is known
 template <class Fields, class Figures>
 std::string listed(const std::string& name, const Fields& fields, const Figures& figures) {
   constexpr std::size_t kWidth = 80;

@@ -3,12 +3,15 @@
 
 #include <string>
 
+#include "base/amounts.hpp"
+
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace {
 
 std::string describe(const TalkNeeds& needs) {
-  return "talk " + std::to_string(needs.talk) + " holds " + std::to_string(needs.held) +
-         " tokens and cannot hold " + std::to_string(needs.tokens) + " more";
+  return "talk " + std::to_string(needs.talk) + " holds " +
+         internal::count_of(needs.held, "token") + " and cannot hold " +
+         std::to_string(needs.tokens) + " more";
 }
 
 std::vector<ErrorFact> facts_of(const TalkNeeds& needs) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "base/on_failure.hpp"
 #include "layout/layout_thread.hpp"
 #include "layout/side_parts.hpp"
@@ -52,9 +53,8 @@ void BasicTalk<Memory>::throw_no_row(const Region& region, std::uint64_t token) 
   if (held != 0) facts.limit = held - 1;
   throw InvalidArgument(std::move(facts),
                         "talk " + std::to_string(index()) + " holds " +
-                            internal::counted_text(held, "token") +
-                            ", numbered from 0, so region " + region.name +
-                            " has no row of token " + std::to_string(token),
+                            internal::count_of(held, "token") + ", numbered from 0, so region " +
+                            region.name + " has no row of token " + std::to_string(token),
                         "call advance, which returns the number of the next token, before row");
 }
 
@@ -74,8 +74,8 @@ void BasicTalk<Memory>::prepare(std::uint64_t tokens) {
     const std::size_t bytes = talk.has_room(tokens) ? 0 : side_->grow_talk(growing, talk, wanted);
     if (bytes != 0) {
       internal::increase(side_->budget_refusals_, std::uint64_t{1});
-      side_->throw_over_budget("preparing " + internal::counted_text(tokens, "token") +
-                                   " for talk " + std::to_string(index()),
+      side_->throw_over_budget("preparing " + internal::count_of(tokens, "token") + " for talk " +
+                                   std::to_string(index()),
                                bytes, "clear or close talks");
     }
   }

@@ -41,8 +41,8 @@ void check_kind(const Model& gguf) {
 void check_count(const Model& gguf, const char* key, std::size_t found, std::size_t wanted) {
   if (found == wanted) return;
   throw_key_error(gguf, key, FormatFault::contradictory,
-                  " has " + std::to_string(found) + " elements, but the model has " +
-                      std::to_string(wanted) + " tokens");
+                  " has a length of " + std::to_string(found) +
+                      ", but the vocabulary has a size of " + std::to_string(wanted));
 }
 
 // Returns a token with a special meaning: `usual` if the file does not state one, or nothing if it

@@ -70,9 +70,9 @@ std::int32_t read_longest(TokenFile& file, std::size_t vocab) {
   const auto most = checked_mul<std::size_t>(vocab, static_cast<std::size_t>(longest) + 8);
   if (file.left() / kLeastTokenBytes < vocab || (most && file.left() > *most)) {
     file.throw_format_error(0, header, FormatFault::contradictory,
-                            std::to_string(file.left()) + " bytes cannot hold exactly " +
-                                std::to_string(vocab) + " tokens of at most " +
-                                std::to_string(longest) + " bytes");
+                            "the file's size of " + std::to_string(file.size()) +
+                                " bytes cannot hold exactly " + std::to_string(vocab) +
+                                " tokens with a length of at most " + std::to_string(longest));
   }
   return longest;
 }
@@ -103,7 +103,8 @@ Tokenizer::Tokenizer(const std::filesystem::path& path, std::size_t vocab) {
   }
   if (file.left() != 0) {
     file.throw_format_error(file.offset(), {}, FormatFault::contradictory,
-                            std::to_string(file.left()) + " bytes follow the last token");
+                            "the file continues after the last token, to byte " +
+                                std::to_string(file.offset() + file.left()));
   }
   // Byte tokens are found by their ids, not by their names.
   for (TokenId byte = 0; byte < bytes_.size(); ++byte) bytes_[byte] = kFirstByte + byte;

@@ -23,8 +23,8 @@ template <class Span>
 void cut(Span& planned, std::size_t elements, const char* name) {
   if (planned.size() < elements) {
     throw InvalidArgument({.argument = name, .value = planned.size(), .limit = elements},
-                          std::string("the layout's plan has ") + std::to_string(planned.size()) +
-                              " elements in " + name + ", but the model needs " +
+                          std::string("the layout's plan has too few elements in ") + name + ": " +
+                              std::to_string(planned.size()) + ", but the model needs " +
                               std::to_string(elements),
                           "make the plan with LlamaModel::plan");
   }

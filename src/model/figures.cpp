@@ -6,6 +6,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/amounts.hpp"
 #include "model/architectures.hpp"
 #include "model/file_errors.hpp"
 #include "model/words.hpp"
@@ -182,8 +183,8 @@ std::optional<std::uint64_t> Figures::find(Figure figure, std::size_t layer) con
   if (const auto* list = std::get_if<std::vector<std::int64_t>>(&entry->value)) {
     if (layer < list->size()) return checked_figure(*entry, (*list)[layer], most);
     throw_figure_error(*entry, FormatFault::missing,
-                       "has " + std::to_string(list->size()) + " elements, but none for layer " +
-                           std::to_string(layer) + " of the model");
+                       "has " + internal::count_of(list->size(), "element") +
+                           ", but none for layer " + std::to_string(layer) + " of the model");
   }
   throw_figure_error(*entry, FormatFault::wrong_type, "is not a whole number");
 }

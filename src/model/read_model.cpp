@@ -109,6 +109,7 @@ Model read_json(const std::filesystem::path& path) {
 
 Model read_file(const std::filesystem::path& path) {
   internal::FileReader file(path);
+  file.require_content(internal::kCopyAgain);
   std::optional<ModelFormat> content = content_of(file.peek());
   if (!content) content = content_by_name(path);
   if (content == ModelFormat::gguf) return internal::read_gguf(path);
@@ -164,8 +165,7 @@ std::filesystem::path main_file_of(const std::filesystem::path& folder) {
   if (models.size() == 1) return folder / models.begin()->second;
   if (models.empty()) {
     if (std::binary_search(names.begin(), names.end(), kConfig)) return folder / kConfig;
-    throw InvalidArgument({.argument = "path", .value = 0, .limit = 1},
-                          folder.string() + " holds no model",
+    throw InvalidArgument({.argument = "path"}, folder.string() + " holds no model",
                           "use a folder with a config.json, safetensors files or a GGUF file");
   }
   constexpr std::size_t kMostShown = 4;
@@ -177,7 +177,7 @@ std::filesystem::path main_file_of(const std::filesystem::path& folder) {
   }
   if (models.size() > kMostShown) list += ", ...";
   throw InvalidArgument(
-      {.argument = "path", .value = models.size(), .limit = 1},
+      {.argument = "path"},
       folder.string() + " holds " + std::to_string(models.size()) + " models: " + list,
       "name one of these files; safetensors files are one model only if an index lists them");
 }

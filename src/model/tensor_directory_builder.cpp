@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "base/checked_sizes.hpp"
 #include "model/file_errors.hpp"
 
@@ -94,10 +95,10 @@ std::uint64_t TensorDirectoryBuilder::bytes_of_tensor(const TensorEntry& entry,
   const std::uint64_t row = entry.rank == 0 ? 1 : entry.dimensions[entry.rank - 1U];
   const std::uint64_t run = blocks == Blocks::of_rows ? row : *elements.value();
   if (run % traits(entry.dtype).block_elements != 0) {
-    throw_size_error(FormatFault::contradictory,
-                     "has " + std::to_string(run) + " elements" +
-                         (blocks == Blocks::of_rows ? " in a row" : "") +
-                         ", which are not whole blocks of " + std::string(to_string(entry.dtype)));
+    throw_size_error(
+        FormatFault::contradictory,
+        "has " + count_of(run, "element") + (blocks == Blocks::of_rows ? " in a row" : "") +
+            ", which is not a whole number of blocks of " + std::string(to_string(entry.dtype)));
   }
   const std::optional<std::uint64_t> bytes = bytes_of(entry.dtype, *elements.value());
   if (!bytes) throw_size_error(FormatFault::out_of_range, "has more bytes than can be counted");

@@ -15,6 +15,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "os/faults.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -145,9 +146,9 @@ std::string advice_to_open(int error, std::size_t more) {
     return "the host has reached /proc/sys/fs/file-max; close files, or raise it";
   rlimit limit{};
   if (error != EMFILE || ::getrlimit(RLIMIT_NOFILE, &limit) != 0) return {};
-  return "this process may have " + std::to_string(limit.rlim_cur) +
-         " files open and needs up to " + std::to_string(more) +
-         " more; raise the limit (ulimit -n " + std::to_string(limit.rlim_cur + more) + ")";
+  return "this process may have " + count_of(limit.rlim_cur, "file") + " open and needs up to " +
+         std::to_string(more) + " more; raise the limit (ulimit -n " +
+         std::to_string(limit.rlim_cur + more) + ")";
 }
 
 int rename_file(const std::filesystem::path& from, const std::filesystem::path& to) noexcept {

@@ -47,6 +47,7 @@ void FileReader::throw_format_error(Fault fault, const std::string& message,
 }
 
 void FileReader::throw_cut_off(std::uint64_t offset, const char* inside) const {
+  require_content(kCopyAgain);
   throw_format_error({.offset = offset, .field = inside, .fault = FormatFault::cut_off},
                      std::string("the file ends inside ") + inside, kCutOff);
 }

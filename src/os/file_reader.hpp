@@ -18,8 +18,9 @@
 
 namespace tapedeck::internal {
 
-/// The advice for a file that ends too early.
+/// The advice for a file that ends too early, and for an empty one.
 inline constexpr const char* kCutOff = "the file is cut off: copy or download it again";
+inline constexpr const char* kCopyAgain = "copy or download it again";
 
 /// Reads a file forward. Reading or skipping beyond its end throws FormatError before any memory is
 /// allocated for the bytes. Skipped bytes are not read.
@@ -63,6 +64,12 @@ class FileReader {
   /// The next buffered bytes, without consuming them; at least one unless the file is at its end.
   /// They are valid until the next call of any other function.
   [[nodiscard]] std::span<const std::byte> peek();
+
+  /// @throws FormatError if the file is empty.
+  void require_content(const char* advice) const {
+    if (size() == 0)
+      throw_format_error({.fault = FormatFault::cut_off}, "the file is empty", advice);
+  }
 
   /// The facts of a FormatError except the path.
   struct Fault {

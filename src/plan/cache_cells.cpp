@@ -27,7 +27,7 @@ CacheCells cache_cells(const ModelShape& shape, const PlanOptions& options) {
   if (context == 0) {
     throw InvalidArgument({.argument = "PlanOptions::total_context", .value = 0, .limit = 1},
                           "the model states no context",
-                          "set total_context to the number of tokens");
+                          "set PlanOptions::total_context to the number of tokens");
   }
 
   CacheCells out;

@@ -2,11 +2,11 @@
 #include "plan/history_plan.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -14,11 +14,6 @@ namespace tapedeck::internal {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
-
-constexpr std::array kCacheTypes = {
-    DType::f32,  DType::f16,  DType::bf16, DType::f8_e4m3, DType::f8_e5m2, DType::i8,
-    DType::q8_0, DType::q5_1, DType::q5_0, DType::q4_1,    DType::q4_0,    DType::iq4_nl,
-};
 
 /// The rows of one cache region.
 struct Rows {
@@ -82,9 +77,9 @@ class HistoryPlanner {
     if (divided % block == 0) return;
     throw InvalidArgument({.argument = cache, .value = divided},
                           cache + " has " + (rules_.blocks_in_heads ? "heads" : "rows") + " of " +
-                              std::to_string(divided) +
-                              " elements, which is not a multiple of the " + std::to_string(block) +
-                              " elements in a block of " + std::string(to_string(rows.type)),
+                              count_of(divided, "element") + ", which is not a multiple of the " +
+                              std::to_string(block) + " elements in a block of " +
+                              std::string(to_string(rows.type)),
                           "use an f16 or bf16 cache");
   }
 

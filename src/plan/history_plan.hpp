@@ -3,6 +3,7 @@
 /// `plan_history`: KV caches and recurrent states of one talk, region by region.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -13,6 +14,12 @@
 #include "tapedeck/plan/region.hpp"
 
 namespace tapedeck::internal {
+
+/// The types that a K or V cache may have; not every profile supports all of them.
+inline constexpr std::array kCacheTypes = {
+    DType::f32,  DType::f16,  DType::bf16, DType::f8_e4m3, DType::f8_e5m2, DType::i8,
+    DType::q8_0, DType::q5_1, DType::q5_0, DType::q4_1,    DType::q4_0,    DType::iq4_nl,
+};
 
 /// How an engine's caches differ from the native ones.
 struct CacheRules {

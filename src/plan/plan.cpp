@@ -5,6 +5,7 @@
 #include <array>
 #include <limits>
 
+#include "base/amounts.hpp"
 #include "plan/cache_cells.hpp"
 #include "plan/name_overflow.hpp"
 #include "plan/sizes.hpp"
@@ -76,10 +77,18 @@ Plan plan_model(const Model& model, const PlanOptions& options) {
   out.certainty = certainty_of(model, options, !out.warnings.empty());
   out.exact = out.certainty.weights == Certainty::exact && out.certainty.caches == Certainty::exact;
   if (options.total_context == 0 && out.talks > 1) {
-    out.warnings.push_back("the model's context of " + std::to_string(model.shape.context) +
-                           " tokens is divided among " + std::to_string(out.talks) +
-                           " sequences, which leaves each " + std::to_string(out.context_per_talk) +
-                           " tokens; set total_context to give each more");
+    out.warnings.push_back("the model's context of " +
+                           internal::count_of(model.shape.context, "token") + " is divided among " +
+                           std::to_string(out.talks) + " sequences, which leaves each " +
+                           internal::count_of(out.context_per_talk, "token") +
+                           "; set PlanOptions::total_context to give each more");
+  }
+  const std::uint64_t per_talk = options.total_context / out.talks;
+  if (model.shape.context != 0 && per_talk > model.shape.context) {
+    out.warnings.push_back("a talk of " + std::to_string(per_talk) + " tokens is longer than the " +
+                           std::to_string(model.shape.context) +
+                           " that the model was made for; reduce PlanOptions::total_context, or "
+                           "check that the engine can extend the model's positions");
   }
   out.warnings.insert(out.warnings.begin(), model.shape.warnings.begin(),
                       model.shape.warnings.end());

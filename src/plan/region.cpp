@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "base/on_failure.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -23,7 +24,7 @@ void check_region(const Region& region) {
   if (!filled || *filled > region.bytes) {
     throw InvalidArgument(
         {.argument = "Region::growth", .value = filled, .limit = region.bytes},
-        "region " + region.name + " grows beyond its " + std::to_string(region.bytes) + " bytes");
+        "region " + region.name + " grows beyond its " + internal::count_of(region.bytes, "byte"));
   }
 }
 
@@ -162,9 +163,9 @@ void throw_foreign_region(const TapePlan& plan, const Region& region, std::size_
   const DTypeTraits& type = traits(own[region.index].dtype);
   throw InvalidArgument({.argument = "T", .value = element_bytes, .limit = type.block_bytes},
                         "region " + region.name + " holds " + std::string(type.name) +
-                            " in units of " + std::to_string(type.block_bytes) +
-                            " bytes and cannot be viewed as another type of " +
-                            std::to_string(element_bytes) + " bytes",
+                            " in units of " + count_of(type.block_bytes, "byte") +
+                            " and cannot be viewed as another type of " +
+                            count_of(element_bytes, "byte"),
                         "request the matching type or std::byte");
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/amounts.hpp"
 #include "base/checked_sizes.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/plan/region.hpp"
@@ -47,7 +48,7 @@ inline constexpr std::uint64_t kDeviceAlignment = 256;
 [[nodiscard]] inline std::uint64_t row_bytes(DType type, std::uint64_t elements) {
   if (const auto bytes = bytes_of(type, elements)) return *bytes;
   throw InvalidArgument({.argument = "elements", .value = elements},
-                        "a row of " + std::to_string(elements) + " elements cannot be stored as " +
+                        "a row of " + count_of(elements, "element") + " cannot be stored as " +
                             std::string(to_string(type)));
 }
 

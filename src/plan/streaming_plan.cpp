@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "base/require.hpp"
 #include "plan/layer_bytes.hpp"
 #include "plan/sizes.hpp"
@@ -44,7 +45,7 @@ std::size_t choose_resident(std::uint64_t outer, const std::vector<StreamingStep
                         "the weights need at least " + std::to_string(needed) +
                             " bytes on the device (" + std::to_string(outer) +
                             " for tensors that belong to no layer, the rest for " +
-                            std::to_string(options.slots) + " slots" +
+                            internal::count_of(options.slots, "slot") +
                             (stay == 0 ? "" : " and the layers that stay") +
                             "), but device_bytes is " + std::to_string(*options.device_bytes),
                         "increase device_bytes or use fewer slots");

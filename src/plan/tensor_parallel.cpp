@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/amounts.hpp"
 #include "plan/cache_cells.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -99,8 +100,9 @@ void check_ranks(const ModelShape& shape, std::uint64_t ranks) {
     const LayerShape& layer = shape.layers[i];
     if (layer.attention == Attention::none || layer.heads >= ranks) continue;
     throw InvalidArgument({.argument = "ranks", .value = ranks, .limit = layer.heads},
-                          "layer " + std::to_string(i) + " has " + std::to_string(layer.heads) +
-                              " query heads, too few for " + std::to_string(ranks) + " ranks",
+                          "layer " + std::to_string(i) + " has " +
+                              internal::count_of(layer.heads, "query head") + ", too few for " +
+                              std::to_string(ranks) + " ranks",
                           "use fewer ranks, since each needs at least one query head");
   }
 }

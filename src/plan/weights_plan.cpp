@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "base/amounts.hpp"
 #include "plan/sizes.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -47,9 +48,9 @@ TapePlan plan_tensors(const Model& model, const PlanOptions& options,
     out.append(std::move(region));
   }
   if (fallbacks != 0) {
-    warnings.push_back(std::to_string(fallbacks) +
-                       " tensors are planned as q8_0 or f16, because blocks of " +
-                       std::string(to_string(*options.weights_type)) + " do not divide their rows");
+    warnings.push_back("q8_0 or f16 is planned for " + count_of(fallbacks, "tensor") +
+                       ", because blocks of " + std::string(to_string(*options.weights_type)) +
+                       " do not divide its rows");
   }
   return out;
 }
@@ -170,7 +171,7 @@ void check_weights_bytes(const Model& model, const PlanOptions& options) {
 
 /// Weights of which only the size of all is known. Their warning says that the caller stated it.
 TapePlan plan_stated(std::uint64_t bytes, std::vector<std::string>& warnings) {
-  warnings.push_back("the weights are taken to be " + std::to_string(bytes) + " bytes, as stated");
+  warnings.push_back("the weights are taken to be " + count_of(bytes, "byte") + ", as stated");
   TapePlan out(TapeKind::weights);
   out.append({.name = "weights", .bytes = bytes, .dtype = DType::u8, .shape = {bytes}});
   return out;

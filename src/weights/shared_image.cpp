@@ -5,6 +5,7 @@
 #include <cstring>
 #include <set>
 
+#include "base/amounts.hpp"
 #include "base/json.hpp"
 #include "base/printable.hpp"
 #include "model/tensor_directory_builder.hpp"
@@ -168,9 +169,9 @@ SharedImage plan_shared_image(const std::string& name, const std::vector<TensorS
   const std::uint64_t length = image.header.size();
   if (length > kMostHeader) {
     throw InvalidArgument({.argument = "tensors", .value = length, .limit = kMostHeader},
-                          "the names and shapes of " + std::to_string(tensors.size()) +
-                              " tensors take " + to_iec(length) + ", more than the " +
-                              to_iec(kMostHeader) + " that readers accept",
+                          "the names and shapes of " + count_of(tensors.size(), "tensor") +
+                              " need " + to_iec(length) + ", more than the " + to_iec(kMostHeader) +
+                              " that readers accept",
                           "use shorter names");
   }
   image.header.insert(0, reinterpret_cast<const char*>(&length), sizeof length);
@@ -185,9 +186,9 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
   std::memcpy(&length, image.data(), sizeof length);
   if (length > kMostHeader || length > image.size() - sizeof length) {
     throw_image_error(FormatFault::out_of_range,
-                      "the header claims " + std::to_string(length) + " bytes; " +
+                      "the header claims " + count_of(length, "byte") + "; the rest has " +
                           std::to_string(image.size() - sizeof length) +
-                          " follow, and the limit is 32 MiB",
+                          ", and the limit is 32 MiB",
                       {}, 0);
   }
   const std::string_view text(reinterpret_cast<const char*>(image.data() + sizeof length), length);

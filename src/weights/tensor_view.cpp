@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "base/amounts.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -13,8 +14,8 @@ void TensorView::throw_not_elements(std::size_t size, std::size_t alignment) con
   if (size != of.block_bytes) {
     throw InvalidArgument(
         {.argument = "T", .value = size, .limit = of.block_bytes},
-        tensor + " cannot be viewed as elements of " + std::to_string(size) + " bytes",
-        "use a type of " + std::to_string(of.block_bytes) + " bytes");
+        tensor + " cannot be viewed as elements of " + internal::count_of(size, "byte"),
+        "use a type of " + internal::count_of(of.block_bytes, "byte"));
   }
   throw InvalidArgument(
       {.argument = "T", .limit = alignment},

@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "memory/unmet.hpp"
 #include "os/limits.hpp"
 #include "os/pages.hpp"
@@ -29,8 +30,8 @@ void require_whole(const TensorFile& file) {
   if (!file.truncated()) return;
   throw FormatError(
       {.path = file.path.string(), .offset = file.size, .fault = FormatFault::cut_off},
-      "the file is truncated: its tensors end at byte " + std::to_string(file.data_end) + ", and " +
-          std::to_string(file.data_end - file.size) + " bytes are missing",
+      "the file is truncated: its tensors end at byte " + std::to_string(file.data_end) +
+          ", and it lacks " + internal::count_of(file.data_end - file.size, "byte"),
       "copy or download it again");
 }
 

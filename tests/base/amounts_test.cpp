@@ -25,6 +25,19 @@ TEST(PercentText, IsRoundedDown) {
   EXPECT_EQ(internal::percent_text(0, 0), "0 %");
 }
 
+TEST(CountOf, HasTheNounInItsForm) {
+  EXPECT_EQ(internal::count_of(1, "layer"), "1 layer");
+  EXPECT_EQ(internal::count_of(0, "layer"), "0 layers");
+  EXPECT_EQ(internal::count_of(2, "KV head"), "2 KV heads");
+  EXPECT_EQ(internal::count_of(1, "entry"), "1 entry");
+  EXPECT_EQ(internal::count_of(2, "entry"), "2 entries");
+  EXPECT_EQ(internal::count_of(2, "key"), "2 keys");
+  EXPECT_EQ(internal::count_of(1, "pass"), "1 pass");
+  EXPECT_EQ(internal::count_of(kAll, "pass"), "18446744073709551615 passes");
+  EXPECT_EQ(internal::count_of(3, "box"), "3 boxes");
+  EXPECT_EQ(internal::count_of(3, "batch"), "3 batches");
+}
+
 TEST(TimeText, HasAUnitThatFits) {
   EXPECT_EQ(internal::time_text(0), "0 \u00B5s");
   EXPECT_EQ(internal::time_text(999), "999 \u00B5s");

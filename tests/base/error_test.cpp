@@ -128,7 +128,7 @@ TEST(OutOfMemory, SaysWhatForHowMuchAndWhatBoundsIt) {
   EXPECT_EQ(error.needed(), std::size_t{3} << 30);
   EXPECT_EQ(error.available(), std::size_t{1536} << 20);
   EXPECT_STREQ(error.what(),
-               "warming tape weights needs 3 GiB, but only 1.5 GiB are left "
+               "warming tape weights needs 3 GiB, but only 1.5 GiB is left "
                "(memory cgroup /a/b, memory.max); plan a smaller tape");
   EXPECT_EQ(error.kind(), ErrorKind::out_of_memory);
   expect_caught_everywhere<OutOfMemory, std::bad_alloc>(error);
@@ -140,7 +140,15 @@ TEST(OutOfMemory, SaysBytesWhereRoundedBothWouldBeTheSame) {
                            .needed = (832 << 10) + 1,
                            .available = 832 << 10});
   EXPECT_STREQ(error.what(),
-               "a talk needs 851969 bytes, but only 851968 are left (its free memory)");
+               "a talk needs 851969 bytes, but only 851968 bytes are left (its free memory)");
+}
+
+TEST(OutOfMemory, NamesNoLimitThatIsNotKnown) {
+  const OutOfMemory error({.purpose = "a talk", .needed = 2048, .available = 1024},
+                          "it is 2 of 3; ", "close one");
+  EXPECT_STREQ(error.what(), "it is 2 of 3; a talk needs 2 KiB, but only 1 KiB is left; close one");
+  EXPECT_EQ(error.message(), "it is 2 of 3; a talk needs 2 KiB, but only 1 KiB is left");
+  EXPECT_EQ(error.purpose(), "a talk");
 }
 
 TEST(FormatError, PointsAtTheByte) {

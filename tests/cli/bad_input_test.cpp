@@ -47,17 +47,24 @@ struct BadLine {
 TEST_F(BadInput, CommandLines) {
   const std::string none =
       "a subcommand is required: plan, fit, show, warm, resident, decode, make-model, gpus, top, "
-      "report, completion, man; ";
+      "report, completion, man, help, version; ";
   const std::string unexpected = "unexpected argument *; tapedeck ";
-  const std::string no_size = ": not a size: * (24GiB, 1.5G, 512M, 1000)\n";
-  const std::string too_large = ": * is too large; the maximum is 18446744073709551615\n";
-  const std::string size_too_large =
-      ": * is too large; the maximum is 18446744073709551615 bytes\n";
+  const std::string no_number = " must be a whole number, not *\n";
+  const std::string no_size = " must be a size such as 24GiB, 1.5G, 512M or 1000, not *\n";
+  const std::string too_large = " must be at most 18446744073709551615, not *\n";
+  const std::string size_too_large = " must be at most 18446744073709551615 bytes, not *\n";
+  const std::string no_memory = " must be a number greater than 0, not 0\n";
   const char* const most = "18446744073709551615";
   const std::string overflow = " of * makes the plan too large for 64 bits; use a smaller value\n";
-  const std::string no_type = ": not a number type: * (f32, f16, bf16, q8_0, ...)\n";
-  const std::string no_way = "--way: * not in {automatic,map,read,direct}\n";
-  const std::string no_thread = "--threads: Value * not in range 1 to 1024\n";
+  const std::string no_type =
+      " must be a number type such as f32, f16, bf16, q8_0 or q4_k, not *\n";
+  const std::string no_cache =
+      "--kv must be f32, f16, bf16, f8_e4m3, f8_e5m2, i8, q8_0, q5_1, "
+      "q5_0, q4_1, q4_0 or iq4_nl, or two of them (K,V), not *\n";
+  const std::string no_way = "--way must be automatic, map, read or direct, not *\n";
+  const std::string no_thread = "--threads must be from 1 to 1024, not *\n";
+  const std::string no_model = "a model cannot be made: ";
+  const std::string empty = " is empty; give a path\n";
   const std::string no_bus = "--bus and --tokens-per-second describe a device, but there is none; ";
   const std::string not_regular = " exists and is not a regular file\n";
   const std::string folder = folder_.path();
@@ -70,16 +77,21 @@ TEST_F(BadInput, CommandLines) {
            {"resdient MODEL", "unknown subcommand resdient; did you mean resident?\n"},
            {"", "unknown subcommand *; the subcommands are plan, fit, ", "x|plow|show-me"},
            {"--bogus", "unknown option --bogus; an option of a subcommand comes after "},
-           {"", "MODEL is required\n", "plan|fit|show|warm|resident|decode"},
-           {"make-model", "OUT is required\n"},
-           {"make-model OUT --dim 64", "--layers is required\n"},
-           {"completion", "SHELL is required\n"},
-           {"completion tcsh", "SHELL: tcsh not in {bash,zsh,fish}\n"},
-           {"man nonsense", "COMMAND: nonsense not in {plan,"},
-           {"man plan --folder FOLDER", "COMMAND excludes --folder\n"},
+           {"", "MODEL is missing; tapedeck * --help describes its arguments\n",
+            "plan|fit|show|warm|resident|decode"},
+           {"make-model", "OUT is missing; tapedeck make-model --help "},
+           {"make-model OUT --dim 64", "--layers is missing; tapedeck make-model --help "},
+           {"completion", "SHELL is missing; tapedeck completion --help "},
+           {"completion tcsh", "SHELL must be bash, zsh or fish, not tcsh\n"},
+           {"man nonsense", "COMMAND must be plan, fit, "},
+           {"help nonsense", "COMMAND must be plan, fit, "},
+           {"help plan fit", "unexpected argument fit; tapedeck help --help "},
+           {"version plan", "unexpected argument plan; tapedeck version --help "},
+           {"man plan --folder FOLDER",
+            "COMMAND and --folder exclude each other; leave one of them out\n"},
            {"man --folder /no/folder", "open of /no/folder/tapedeck-plan.1 failed: ENOENT"},
-           {"make-model OUT --layers 1", "--dim is required\n"},
-           {"report", "RECORDING is required\n"},
+           {"make-model OUT --layers 1", "--dim is missing; tapedeck make-model --help "},
+           {"report", "RECORDING is missing; tapedeck report --help "},
            {"gpus", unexpected, "0"},
            {"decode MODEL", unexpected, "second"},
            {"gpus", "unknown option --all; tapedeck gpus --help describes its arguments\n",
@@ -87,46 +99,67 @@ TEST_F(BadInput, CommandLines) {
            {"resident MODEL", "unknown option --bogus; tapedeck resident --help ", "--bogus"},
            {"gpus first second", "unexpected argument first; tapedeck gpus --help "},
            {"plan MODEL 5 --foo 6 --bar", "unknown option --foo; tapedeck plan --help "},
+           {"plan -- MODEL second", "unexpected argument second; tapedeck plan --help "},
            {"plan MODEL --contxt 5", "unknown option --contxt; did you mean --context?\n"},
 
-           {"decode MODEL -p", "--prompt: 1 required TEXT missing\n"},
+           {"decode MODEL -p", "--prompt needs a value; write --prompt TEXT\n"},
+           {"warm MODEL --way", "--way needs a value; write --way automatic|map|read|direct\n"},
+           {"plan MODEL --context 5 --context 6", "--context was given more than once; "},
            {"decode MODEL -n 3 -p a -p axbx", ""},
-           {"decode MODEL -n", "--positions: not a whole number: *\n", "x|-1"},
+           {"decode MODEL -n", "--positions" + no_number, "x|-1"},
            {"decode MODEL -n", "--positions" + too_large, "99999999999999999999"},
-           {"decode MODEL --seed", "--seed: not a whole number: *\n", "1.5"},
-           {"decode MODEL --temperature", "Could not convert: --temperature = *\n", "warm"},
+           {"decode MODEL --seed", "--seed" + no_number, "1.5"},
+           {"decode MODEL --temperature", "--temperature cannot be *; tapedeck decode --help ",
+            "warm"},
            {"decode MODEL --threads", no_thread, "0|1025"},
            {"decode MODEL --way", no_way, "shared"},
-           {"decode MODEL --device", "--device: * not in {cpu,gpu,auto,host-sim}\n", "tpu|1"},
-           {"decode MODEL --activations", "--activations: * not in {f32,f16}\n", "f64"},
+           {"decode MODEL --device", "--device must be cpu, gpu, auto or host-sim, not *\n",
+            "tpu|1"},
+           {"decode MODEL --activations", "--activations must be f32 or f16, not *\n", "f64"},
            {"decode MODEL --activations f16", "the CPU cannot compute in f16, only in f32; "},
            {"decode MODEL --activations f16 --device host-sim",
             "the CPU cannot compute in f16, only in f32; "},
            {"decode MODEL --gpu-memory 1GiB",
             "--gpu-memory limits a device, but the CPU decodes; "},
-           {"decode MODEL --gpu-memory 0 --device", "--gpu-memory cannot be 0; ",
+           {"decode MODEL --gpu-memory 0 --device", "--gpu-memory" + no_memory,
             "gpu|auto|host-sim"},
            {"decode MODEL --publish=a/b", ""},
-           {"decode MODEL --record", "--record: 1 required FILE missing\n"},
+           {"decode MODEL --record", "--record needs a value; write --record FILE\n"},
            {"decode MODEL --record", "open of * failed: ENOENT", "/no/file"},
-           {"decode MODEL --record", "stat failed: ENOENT", "|"},
+           {"decode MODEL --record", "--record" + empty, "|"},
+           {"decode MODEL --tokenizer", "--tokenizer" + empty, "|"},
+           {"report MODEL -o", "--output" + empty, "|"},
+           {"man --folder", "--folder" + empty, "|"},
            {"decode MODEL --record", "*" + not_regular, "/dev/full"},
            {"decode MODEL --record FOLDER", folder + not_regular},
 
-           {"warm MODEL --threads", "--threads: not a whole number: *\n", "-1|1.5|x"},
+           {"warm MODEL --threads", "--threads" + no_number, "-1|1.5|x"},
            {"warm MODEL --threads", no_thread, "0|1025"},
            {"warm MODEL --way", no_way, "|shared|mmap|1"},
-           {"warm MODEL --deadline", "--deadline: not a number of seconds: *\n",
+           {"warm MODEL --deadline",
+            "--deadline must be a number of seconds from 0 to 1e9, not *\n",
             "|-1|-0.5|nan|inf|1e300|1,5|1s|0x5| 1"},
 
-           {"make-model OUT --layers 1 --dim", "--dim: not a whole number: *\n", "x|-64"},
-           {"make-model OUT --layers 1 --dim 7", "a model cannot be made: n_heads of 1 "},
+           {"make-model OUT --layers 1 --dim", "--dim" + no_number, "x|-64"},
+           {"make-model OUT --layers 1 --dim 7",
+            "a model cannot be made: --heads of 1 gives heads of an odd size with --dim of 7; "},
+           {"make-model OUT --dim 64 --layers",
+            no_model + "--layers of 0 is below the minimum of 1; ", "0"},
+           {"make-model OUT --dim 64 --layers",
+            no_model + "--layers of 4097 exceeds the maximum of 4096; use 4096\n", "4097"},
+           {"make-model OUT --dim 64 --layers 1 --heads 4 --kv-heads",
+            no_model + "--kv-heads of * does not divide --heads of 4; ", "3"},
+           {"make-model OUT --dim 64 --layers 1 --vocab",
+            no_model + "--vocab of * is below the minimum of 259, which the byte tokens need; ",
+            "258"},
            {"make-model /no/m --layers 1 --dim 64", "open of /no/m failed: ENOENT"},
            {"make-model /dev/full --layers 1 --dim 64", "/dev/full" + not_regular},
            {"make-model FOLDER --layers 1 --dim 64", folder + not_regular},
+           {"make-model MODEL --layers 1 --dim 64", model_ + " exists already; "},
+           {"decode MODEL --force", "--force has no effect without --record; add --record\n"},
+           {"report MODEL --force", "--force has no effect without --output; add --output\n"},
 
-           {"plan MODEL --context", "--context: not a whole number: *\n",
-            "-1|1e9|99999999999999999999k"},
+           {"plan MODEL --context", "--context" + no_number, "-1|1e9|99999999999999999999k"},
            {"plan MODEL --context", "--context" + too_large,
             "99999999999999999999|18446744073709551616"},
            {"plan MODEL --context", "--context" + overflow, most},
@@ -139,34 +172,44 @@ TEST_F(BadInput, CommandLines) {
            {"plan MODEL --overhead 18446744073709551615 --context", "--context" + overflow, most},
            {"plan MODEL --flash-attention off --batch 9000000000 --ubatch 8000000000 --context",
             "--context" + overflow, "10000000000"},
-           {"plan MODEL --kv", "--kv" + no_type, "|f17"},
-           {"plan MODEL --kv f16,", "--kv: not a number type:  ("},
+           {"plan MODEL --kv", no_cache, "|f17|q4_k|f16,|,f16|f16,q6_k|f16,f16,f16"},
            {"plan MODEL --weights-type", "--weights-type" + no_type, "x"},
            {"plan MODEL --weights-size", "--weights-size" + no_size, "x"},
-           {"plan MODEL --weights-size", "--weights-size: not a positive number: 0\n", "0"},
+           {"plan MODEL --weights-size", "--weights-size" + no_memory, "0"},
            {"plan MODEL --weights-size 1G", "--weights-size states "},
            {"plan MODEL --weights-size 1G --weights-type q8_0", ""},
-           {"plan MODEL --profile", "--profile: * not in {native,llama.cpp}\n", "vllm"},
-           {"plan MODEL --flash-attention", "--flash-attention: * not in {on,off}\n", "maybe|1"},
+           {"plan MODEL --profile", "--profile must be native or llama.cpp, not *\n", "vllm"},
+           {"plan MODEL --flash-attention", "--flash-attention must be on or off, not *\n",
+            "maybe|1"},
            {"plan MODEL --tp 9", ""},
-           {"plan MODEL --slots 2", "--slots requires --streaming\n"},
-           {"plan MODEL --gpu-memory 2G", "--gpu-memory requires --streaming\n"},
-           {"plan MODEL --streaming --slots", "--slots: not a whole number: *\n", "-1"},
+           {"plan MODEL --batch 512 --ubatch 513",
+            "--ubatch of 513 exceeds --batch of 512, which limits it; raise --batch, or "},
+           {"fit MODEL --ubatch 2049", "--ubatch of 2049 exceeds --batch of 2048, "},
+           {"plan MODEL --slots 2", "--slots has no effect without --streaming; add --streaming\n"},
+           {"plan MODEL --gpu-memory 2G",
+            "--gpu-memory has no effect without --streaming; add --streaming\n"},
+           {"plan MODEL --streaming --slots", "--slots" + no_number, "-1"},
            {"plan MODEL --streaming --gpu-memory", "--gpu-memory" + no_size, "x"},
-           {"plan MODEL --streaming --tp 2", "--tp excludes --streaming\n"},
-           {"plan MODEL --streaming --weights-type q8_0", "--weights-type excludes --streaming\n"},
+           {"plan MODEL --streaming --tp 2",
+            "--tp and --streaming exclude each other; leave one of them out\n"},
+           {"plan MODEL --streaming --weights-type q8_0",
+            "--weights-type and --streaming exclude each other; "},
 
-           {"fit MODEL --gpu", "--gpu: not a whole number: *\n", "-1"},
+           {"fit MODEL --gpu", "--gpu" + no_number, "-1"},
            {"fit MODEL --gpu 77", ""},
-           {"fit MODEL --gpu 0 --gpu-memory 1G", "--gpu-memory excludes --gpu\n"},
+           {"fit MODEL --gpu 0 --gpu-memory 1G", "--gpu-memory and --gpu exclude each other; "},
+           {"fit MODEL --gpu", "--gpu cannot be *; tapedeck fit --help ", "4294967296"},
            {"fit MODEL --gpu-memory", "--gpu-memory" + no_size, "12XB|-1G"},
+           {"fit MODEL --gpu-memory", "--gpu-memory" + no_memory, "0"},
+           {"plan MODEL --streaming --gpu-memory", "--gpu-memory" + no_memory, "0"},
            {"fit MODEL --gpu-memory 1G --tokens-per-second 3",
             "--tokens-per-second needs the speed of the bus, which is unknown; "},
-           {"fit MODEL --gpu-memory 1G --bus 0", "--bus cannot be 0 bytes per second; "},
+           {"fit MODEL --gpu-memory 1G --bus", "--bus" + no_memory, "0"},
            {"fit MODEL --bus", "--bus" + no_size, "25XB"},
            {"fit MODEL --bus 1G", no_bus},
            {"fit MODEL --tokens-per-second 3", no_bus},
-           {"fit MODEL --tokens-per-second", "--tokens-per-second: not a positive number: *\n",
+           {"fit MODEL --tokens-per-second",
+            "--tokens-per-second must be a number greater than 0, not *\n",
             "|0|-1|fast|nan|inf|1e999|3x"},
            {"fit MODEL --host-memory", "--host-memory" + no_size,
             "G|-1G|+1G|1.5|1.5B|1.G|.5G|1.5.5G|1e12GB|1.5e3G|2GiBB|2Gi|2X|25GB/s|2  G|2G | "
@@ -175,6 +218,8 @@ TEST_F(BadInput, CommandLines) {
             "99999999999999999999|18446744073709551616|99999999999999999999k|16777216TiB|"
             "16777215.99999999999999999T"},
 
+           {"top --once --list", "--once and --list exclude each other; "},
+           {"top --folder", "--folder" + empty, "|"},
            {"top --folder FOLDER", "no layout of this user is published; "},
            {"top chat --folder FOLDER", "no layout of this user is published as chat; "},
            {"top --folder /no/such", "opendir of /no/such failed: ENOENT"},
@@ -186,7 +231,9 @@ TEST_F(BadInput, CommandLines) {
     std::istringstream all(values);
     for (std::string value; std::getline(all, value, '|');) {
       std::string said = says;
-      if (const std::size_t star = said.find('*'); star < said.size()) said.replace(star, 1, value);
+      if (const std::size_t star = said.find('*'); star < said.size()) {
+        said.replace(star, 1, value.empty() ? "empty" : value);
+      }
       EXPECT_TRUE(refuses(run(joined(words_of(line), {value})), said)) << line;
     }
   }
@@ -205,7 +252,7 @@ TEST_F(BadInput, Files) {
     };
     refuses_file(folder + "/missing", "open of " + folder + "/missing failed: ENOENT");
     refuses_file(folder + "/two\nlines", "open of " + folder + "/two\\x0alines failed: ENOENT");
-    refuses_file("", "open failed: ENOENT");
+    refuses_file("", (command == "report" ? "RECORDING" : "MODEL") + std::string(" is empty; "));
     refuses_file(model_ + "/x", "open of " + model_ + "/x failed: ENOTDIR");
     refuses_file("/dev/null", "/dev/null is not a regular file");
     refuses_file(fifo, fifo + " is not a regular file");
@@ -250,9 +297,14 @@ TEST_F(BadInput, ContentsOfFiles) {
     EXPECT_TRUE(refuses(run({command, cut}), cut + ", byte ")) << command;
   }
   const std::string none = folder_.write("none", "");
-  for (const std::string command : {"plan", "fit", "show"}) {
-    EXPECT_TRUE(refuses(run({command, none}), none + ", byte 0: ")) << command;
+  for (const std::string command : {"plan", "fit", "show", "warm", "decode"}) {
+    EXPECT_TRUE(refuses(run({command, none}), none + ", byte 0: the file is empty; copy or "))
+        << command;
   }
+  EXPECT_TRUE(refuses(run({"report", none}), none + ", byte 0: the file is empty; record "));
+  EXPECT_TRUE(refuses(run({"report", model_}),
+                      model_ + ", byte 0: it is not a recording of a layout; give a file that "
+                               "`tapedeck decode --record` or a Recorder wrote\n"));
   EXPECT_TRUE(refuses(run({"decode", model_, "--tokenizer", model_}), model_ + ", byte "));
   const std::string alone = folder_.write("alone", bytes);
   EXPECT_TRUE(refuses(run({"decode", alone}),

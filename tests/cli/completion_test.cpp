@@ -84,15 +84,26 @@ TEST_F(BashCompletion, OffersValues) {
   EXPECT_THAT(offered({"warm", "--way", "="}), ElementsAre("automatic", "map", "read", "direct"));
   EXPECT_THAT(offered({"completion", ""}), ElementsAre("bash", "zsh", "fish"));
   EXPECT_EQ(offered({"man", ""}), commands_in_help());
+  EXPECT_EQ(offered({"help", ""}), commands_in_help());
+  EXPECT_THAT(offered({"plan", "--kv", "q"}), ElementsAre("q8_0", "q5_1", "q5_0", "q4_1", "q4_0"));
+  EXPECT_THAT(offered({"plan", "--weights-type", "=", "f1"}), ElementsAre("f16"));
+  EXPECT_THAT(offered({"fit", "--activation-type", "bf"}), ElementsAre("bf16"));
   for (const Words& nothing : {Words{"plan", "--context", ""},
                                {"decode", "m", "-p", ""},
                                {"decode", "--publish", "="},
                                {"gpus", ""},
-                               {"top", ""},
+                               {"top", ""},  // there is no tapedeck to ask for layouts
                                {"completion", "zsh", ""},
                                {"no-such-command", ""}}) {
     EXPECT_THAT(offered(nothing), IsEmpty()) << ::testing::PrintToString(nothing);
   }
+}
+
+TEST_F(BashCompletion, OffersThePublishedLayouts) {
+  EXPECT_THAT(
+      lines_of("tapedeck() { [[ $* == 'top --list' ]] && printf '42\\ndecode\\nchat\\n'; }\n"
+               "COMP_WORDS=(tapedeck top d); COMP_CWORD=2; _tapedeck; echo ${COMPREPLY[@]}"),
+      ElementsAre("decode"));
 }
 
 TEST_F(BashCompletion, OffersFilesForOperandsAndOptionsThatAreFiles) {
@@ -151,7 +162,12 @@ TEST_F(ZshCompletion, DescribesValues) {
                         ::testing::StartsWith("--profile=["),
                         ::testing::EndsWith("]:native|llama.cpp:(native llama.cpp)"))));
   EXPECT_THAT(plan, ::testing::Contains(":MODEL:_files"));
-  EXPECT_THAT(plan, ::testing::Contains(::testing::EndsWith("\\]]:TYPE[,TYPE]: ")));
+  EXPECT_THAT(plan,
+              ::testing::Contains(::testing::EndsWith(
+                  "\\]]:TYPE[,TYPE]:(f32 f16 bf16 f8_e4m3 f8_e5m2 i8 q8_0 q5_1 q5_0 q4_1 q4_0 "
+                  "iq4_nl)")));
+  EXPECT_THAT(given("top"),
+              ::testing::Contains("::WHICH:{compadd -- $(tapedeck top --list 2> /dev/null)}"));
   EXPECT_THAT(given("top"), ::testing::Contains(::testing::EndsWith("]:FOLDER:_files -/")));
   EXPECT_THAT(given("decode"), ::testing::Contains(::testing::EndsWith("]:[HOST]\\:PORT: ")));
 }
@@ -179,6 +195,8 @@ TEST_F(FishCompletion, OffersCommandsAndOptions) {
 
 TEST_F(FishCompletion, OffersValues) {
   EXPECT_THAT(offered("plan --profile l"), ElementsAre("llama.cpp"));
+  EXPECT_THAT(offered("plan --weights-type bf"), ElementsAre("bf16"));
+  EXPECT_THAT(offered("help "), UnorderedElementsAreArray(commands_in_help()));
   EXPECT_THAT(offered("completion "), UnorderedElementsAreArray({"bash", "fish", "zsh"}));
   EXPECT_THAT(offered("man "), UnorderedElementsAreArray(commands_in_help()));
   files_.write("model.bin", "");

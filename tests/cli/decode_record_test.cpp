@@ -109,7 +109,7 @@ TEST_F(DecodeRecord, KnowsTheDeviceToo) {
                                       "phase load: *; peaks: gpu0 weights *\n"
                                       "phase prefill: *; peaks: gpu0 weights *\n"
                                       "phase decode: *; peaks: gpu0 weights *\n"
-                                      "layers: 2 stay, 0 take turns in *\n")));
+                                      "layers: 2 resident, 0 taking turns in *\n")));
 }
 
 TEST_F(DecodeRecord, KeepsTheNewestSamples) {
@@ -120,11 +120,13 @@ TEST_F(DecodeRecord, KeepsTheNewestSamples) {
               Like("...\n*the last 16384 samples, one after each pass*\n...\n"));
 }
 
-TEST_F(DecodeRecord, ADashIsAFileAndAnOldFileIsReplaced) {
+TEST_F(DecodeRecord, ADashIsAFileAndAnOldFileIsReplacedIfForced) {
   const std::filesystem::path before = std::filesystem::current_path();
   std::filesystem::current_path(folder_.path());
   folder_.write("-", "old\n");
-  const Ran ran = run(decode("-", {"-n", "3"}));
+  EXPECT_TRUE(refuses(run(decode("-", {"-n", "3"})), "- exists already; "));
+  EXPECT_EQ(content_of(folder_ / "-"), "old\n");
+  const Ran ran = run(decode("-", {"-n", "3", "--force"}));
   std::filesystem::current_path(before);
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_EQ(read_recording(folder_ / "-").samples(), tokens_told(ran.err));
@@ -148,8 +150,8 @@ TEST_F(DecodeRecord, NeverTakesThePlaceOfTheModel) {
 TEST_F(DecodeRecord, IsWrittenWhereDecodingFails) {
   folder_.write("recording.jsonl", "old\n");
   const End full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
-  EXPECT_TRUE(
-      refuses(run(decode({}), {.out = full.get()}), "write of standard output failed: ENOSPC"));
+  EXPECT_TRUE(refuses(run(decode({"--force"}), {.out = full.get()}),
+                      "write of standard output failed: ENOSPC"));
   EXPECT_NO_THROW(static_cast<void>(read_recording(file_)));
   EXPECT_EQ(files(), 1U);
 }

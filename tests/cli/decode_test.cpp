@@ -47,9 +47,10 @@ class DecodeStories : public ::testing::TestWithParam<std::string> {
 INSTANTIATE_TEST_SUITE_P(Threads, DecodeStories, ::testing::Values("1", "2", "3"));
 
 TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
-  const char* const turns = "* stay, * take turns in 2 slots of *";
-  for (const auto& [memory, layers] :
-       {std::pair("900KiB", turns), {"1200KiB", turns}, {"64MiB", "5 stay, 0 take turns in *"}}) {
+  const char* const turns = "* resident, * taking turns in 2 slots of *";
+  for (const auto& [memory, layers] : {std::pair("900KiB", turns),
+                                       {"1200KiB", turns},
+                                       {"64MiB", "5 resident, 0 taking turns in *"}}) {
     const Ran ran = run(stories({"-p", kStoriesPrompts[1], "-n", "256", "--threads", GetParam(),
                                  "--device", "host-sim", "--gpu-memory", memory, "--stat"}));
     EXPECT_EQ(ran.exit_code, 0) << ran.err;
@@ -62,7 +63,7 @@ TEST_P(DecodeStories, LayersMayTakeTurnsOnADevice) {
                      layers + "\n"));
   }
   EXPECT_TRUE(refuses(run(stories({"--device", "host-sim", "--gpu-memory", "300KiB"})),
-                      "layer streaming on host 0 needs "));
+                      "layer streaming on simulated device 0 needs "));
 }
 
 TEST_P(DecodeStories, AutoDecodesWhereItCan) {
@@ -203,6 +204,32 @@ TEST_F(Decode, StatGoesToStandardErrorALineEvery32Tokens) {
   EXPECT_EQ(ran.out, one + one + one + one);
 }
 
+TEST_F(Decode, AStatLineBeginsALineOfItsOwnWhereTheTextIs) {
+  Pipe both;
+  const int end = both.write.get();
+  EXPECT_EQ(
+      run(decode({"--stat", "-p", "", "-p", "", "-p", "", "-p", ""}), {.out = end, .err = end})
+          .exit_code,
+      0);
+  both.write.close();
+  const std::string all = both.read.read_all();
+  const std::regex line("\nweights: [^\n]* tokens\n");
+  EXPECT_EQ(std::distance(std::sregex_iterator(all.begin(), all.end(), line), {}), 2);
+  const std::string one = run(decode({})).out;
+  EXPECT_TRUE(
+      std::regex_replace(all, line, "").starts_with(one + one + one + one + "80 tokens in "))
+      << all;
+}
+
+TEST_F(Decode, WarnsOfMorePositionsThanTheModelHas) {
+  const Ran more = run(decode({"-n", "21"}));
+  EXPECT_EQ(more.exit_code, 0);
+  EXPECT_THAT(more.err, Like("warning: --positions of 21 exceeds the model's context of 20 tokens, "
+                             "beyond which a llama2.c model cannot go; each conversation ends "
+                             "there\n20 tokens in *\n"));
+  EXPECT_THAT(run(decode({"-n", "20"})).err, Like("20 tokens in *\n"));
+}
+
 TEST_F(Decode, OnATerminalTheStatLineIsRewrittenInPlace) {
   if (const auto why = no_terminal()) GTEST_SKIP() << *why;
   Terminal terminal;
@@ -273,13 +300,16 @@ TEST_F(Decode, AFileItMayNotReadIsOneLineToo) {
 
 TEST(Program, TellsItsVersionAndHelp) {
   EXPECT_THAT(run({"--version"}).out, Like("tapedeck *.*.*\n"));
+  EXPECT_EQ(run({"version"}).out, run({"--version"}).out);
   EXPECT_THAT(run({"--help"}).out, Like("...\n  warm *\n...\n"));
+  EXPECT_EQ(run({"help"}).out, run({"--help"}).out);
   for (const char* command : {"plan", "fit", "show", "warm", "resident", "decode", "make-model",
-                              "gpus", "top", "report", "completion", "man"}) {
+                              "gpus", "top", "report", "completion", "man", "help", "version"}) {
     const Ran help = run({command, "--help"});
     EXPECT_EQ(help.exit_code, 0);
     EXPECT_THAT(help.out, Like(std::string("*\nUsage: tapedeck ") + command + " *\n...\n"));
     EXPECT_EQ(help.err, "");
+    EXPECT_EQ(run({"help", command}).out, help.out);
   }
 }
 

@@ -92,22 +92,30 @@ TEST_F(MadeModel, RefusesImpossibleShapes) {
     return thrown<InvalidArgument>(
         [&] { static_cast<void>(make_model(folder_ / "m", shape, 1, kNeverStop)); });
   };
-  for (const auto& [field, name] : {std::pair{&Shape::dim, "dim"},
-                                    {&Shape::ffn, "hidden_dim"},
-                                    {&Shape::layers, "n_layers"},
-                                    {&Shape::heads, "n_heads"},
-                                    {&Shape::kv_heads, "n_kv_heads"},
-                                    {&Shape::vocab, "vocab_size"},
-                                    {&Shape::seq_len, "seq_len"}}) {
-    EXPECT_EQ(refused(with(field, 0)).argument(), name);
+  for (const auto& [field, name] : {std::pair{&Shape::dim, "Shape::dim"},
+                                    {&Shape::ffn, "Shape::ffn"},
+                                    {&Shape::layers, "Shape::layers"},
+                                    {&Shape::heads, "Shape::heads"},
+                                    {&Shape::kv_heads, "Shape::kv_heads"},
+                                    {&Shape::vocab, "Shape::vocab"},
+                                    {&Shape::seq_len, "Shape::seq_len"}}) {
+    const InvalidArgument least = refused(with(field, 0));
+    EXPECT_EQ(least.argument(), name);
+    EXPECT_EQ(least.limit(), 1U);
     const InvalidArgument most = refused(with(field, kMost));
     EXPECT_EQ(most.argument(), name);
     EXPECT_EQ(most.limit(), (std::uint64_t{1} << 31) - 1);
   }
-  EXPECT_EQ(refused(with(&Shape::heads, 5)).argument(), "n_heads");  // does not divide dim
-  EXPECT_EQ(refused(with(&Shape::heads, 8)).argument(), "n_heads");  // heads of size 3
-  EXPECT_EQ(refused(with(&Shape::layers, 4097)).argument(), "n_layers");
-  EXPECT_EQ(refused(with(&Shape::kv_heads, 3)).argument(), "n_kv_heads");
+  const auto message = [&](std::size_t Shape::*field, std::size_t value) {
+    return std::string(refused(with(field, value)).message());
+  };
+  const std::string no = "a model cannot be made: ";
+  EXPECT_EQ(message(&Shape::heads, 5), no + "Shape::heads of 5 does not divide Shape::dim of 24");
+  EXPECT_EQ(message(&Shape::heads, 8),
+            no + "Shape::heads of 8 gives heads of an odd size with Shape::dim of 24");
+  EXPECT_EQ(message(&Shape::kv_heads, 3),
+            no + "Shape::kv_heads of 3 does not divide Shape::heads of 4");
+  EXPECT_EQ(refused(with(&Shape::layers, 4097)).limit(), 4096U);
   EXPECT_EQ(refused(with(&Shape::vocab, 258)).limit(), 259U);
   Shape huge = with(&Shape::ffn, 2'000'000'000);
   huge.dim = 2'000'000'000;

@@ -30,14 +30,27 @@ TEST_F(MakeModel, MakesTheShapeThatWasAskedAndDecodesIt) {
 
 TEST_F(MakeModel, TheRestFollowsFromDim) {
   for (const char* dim : {"2", "10", "64", "100", "288"}) {
-    ASSERT_EQ(run(make({"--dim", dim, "--layers", "1"})).exit_code, 0);
+    ASSERT_EQ(run(make({"--dim", dim, "--layers", "1", "--force"})).exit_code, 0);
     const llama::LlamaModel model(folder_ / "m");
     EXPECT_EQ(model.shape().dim, std::stoul(dim));
     EXPECT_EQ(run({"decode", folder_ / "m", "-n", "3"}).exit_code, 0);
   }
-  EXPECT_THAT(run(make({"--dim", "288", "--layers", "1"})).err,
-              Like("*: *, dim 288, 1 layers, 6 heads, 6 KV heads, ffn 768, 32000 tokens, "
+  EXPECT_THAT(run(make({"--dim", "288", "--layers", "1", "--force"})).err,
+              Like("*: *, dim 288, 1 layer, 6 heads, 6 KV heads, ffn 768, 32000 tokens, "
                    "length 2048\n"));
+}
+
+TEST_F(MakeModel, ReplacesAFileOnlyIfItIsForcedTo) {
+  const Words words = make({"--dim", "8", "--layers", "1"});
+  for (const char* name : {"m", "m.tokenizer"}) {
+    const std::string there = folder_.write(name, "mine");
+    EXPECT_TRUE(refuses(run(words), there + " exists already; write to another file, or "));
+    EXPECT_EQ(content_of(there), "mine");
+    EXPECT_EQ(run(joined(words, {"--force"})).exit_code, 0);
+    EXPECT_NE(content_of(there), "mine");
+    std::filesystem::remove(folder_ / "m");
+    std::filesystem::remove(folder_ / "m.tokenizer");
+  }
 }
 
 TEST_F(MakeModel, ASignalLeavesNoFile) {

@@ -16,6 +16,7 @@
 namespace tapedeck::tests {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::string page_of(const std::string& command) {
@@ -64,7 +65,39 @@ TEST(Man, StatesWhatTheTableKnowsOfAnOption) {
   EXPECT_THAT(page_of("make-model"), Like("...\n*\\-\\-dim\\fR*\n*\n.br\nRequired.\n...\n"));
   EXPECT_THAT(page_of("top"), HasSubstr(" [\\fIWHICH\\fR]\n"));
   EXPECT_THAT(page_of("completion"), HasSubstr("\nOne of: bash, zsh, fish.\n"));
+  EXPECT_THAT(plan, HasSubstr("\n\\fB\\-\\-kv\\fR \\fITYPE[,TYPE]\\fR\n"));
+  EXPECT_THAT(plan, HasSubstr("\nEach one of: f32, f16, bf16, "));
   EXPECT_THAT(page_of("decode"), HasSubstr("\\fB\\-\\-publish\\fR[=\\fIVALUE\\fR]\n"));
+}
+
+// The codes of the section EXIT STATUS.
+Words exit_codes_of(const std::string& page) {
+  const std::size_t begin = page.find(".SH EXIT STATUS\n");
+  const std::string section = page.substr(begin, page.find("\n.SH", begin) - begin);
+  Words codes;
+  const std::regex code("\\.TP\n([0-9]+)\n");
+  for (std::sregex_iterator found(section.begin(), section.end(), code), end; found != end;
+       ++found) {
+    codes.push_back((*found)[1].str());
+  }
+  return codes;
+}
+
+TEST(Man, ListsTheExitCodesThatTheCommandReturns) {
+  EXPECT_THAT(exit_codes_of(page_of("plan")), ElementsAre("0", "2", "130"));
+  EXPECT_THAT(exit_codes_of(page_of("fit")), ElementsAre("0", "2", "3", "130"));
+  EXPECT_THAT(exit_codes_of(page_of("warm")), ElementsAre("0", "2", "3", "4", "130"));
+  EXPECT_THAT(exit_codes_of(page_of("decode")), ElementsAre("0", "2", "130", "141"));
+  EXPECT_THAT(exit_codes_of(page_of("top")), ElementsAre("0", "2", "130", "141"));
+  EXPECT_THAT(exit_codes_of(page_of("")),
+              ElementsAre("0", "2", "3", "3", "4", "130", "141", "141"));
+  EXPECT_THAT(page_of("warm"), HasSubstr("\n.TP\n4\nThe deadline passed.\n"));
+  EXPECT_THAT(page_of(""), HasSubstr("\n.TP\n4\nThe deadline passed (tapedeck warm).\n"));
+  EXPECT_THAT(
+      run({"warm", "--help"}).out,
+      ::testing::EndsWith("\nExit codes: 3 if there is too little memory for the rest, 4 if "
+                          "the deadline passed.\n"));
+  EXPECT_EQ(run({"plan", "--help"}).out.find("Exit codes"), std::string::npos);
 }
 
 TEST(Man, LeavesNothingToTroffButItsOwnRequests) {

@@ -244,15 +244,16 @@ TEST_F(Planning, StreamingTextIsForPeople) {
            "layer streaming\n"
            "device          517.2 KiB   weights, with padding\n"
            "  outer         160.2 KiB   4 tensors outside the layers\n"
-           "  resident            0 B   0 of 3 layers stay\n"
-           "  slots           357 KiB   2 of 178.5 KiB, in which 3 layers take turns\n"
+           "  resident            0 B   0 of 3 layers\n"
+           "  slots           357 KiB   2 of 178.5 KiB, shared in turn by 3 layers\n"
            "staging            32 MiB   4 pinned buffers, for weights that are not pinned\n"
            "token           532.5 KiB   copied for each token\n"
            "one slot        338.8 KiB   weights on the device with one slot\n"
-           "closed form         1 MiB   StreamingConfig: one slot with K and V, all in f32\n\n" +
+           "estimate            1 MiB   from the shape alone: one slot with K and V, all in f32"
+           " (StreamingConfig)\n\n" +
            kRegionsText + "device *\n...\ndevice * slot.1\nstaging *\n...\nstaging * staging.3\n"));
   EXPECT_THAT(run_on("plan", {"--streaming", "--gpu-memory", "1GiB"}).out,
-              Like("...\n  resident        534 KiB   3 of 3 layers stay\n"
+              Like("...\n  resident        534 KiB   3 of 3 layers\n"
                    "  slots               0 B   no layer takes turns\n...\n"));
 }
 
@@ -417,8 +418,35 @@ TEST_F(Planning, FitSaysHowManyBytesAreMissing) {
       Like(kModelText +
            "host      * left, limited by --host-memory\n\n1. host only: fits\n    host: " +
            to_iec(total) + " of " + to_iec(total) + ", 0 B left\n" +
-           "    room for 1024 tokens of context, 512 prompt tokens at a time, or 150 tokens "
-           "in a decode step\n"));
+           "    room, if one option alone changes: --context up to 1024, --ubatch up to 512, "
+           "--decode-batch up to 150\n"));
+  EXPECT_THAT(run_on("fit", {"--host-memory", "1GiB", "--batch", "1000"}).out,
+              Like("...\n    room, *, --ubatch up to 1024 (and --batch), *\n"));
+}
+
+TEST_F(Planning, WarnsOfATalkThatIsLongerThanTheModelWasMadeFor) {
+  const std::string warning =
+      "a talk of 1025 tokens is longer than the 1024 that the model was made for; reduce "
+      "--context, or check that the engine can extend the model's positions";
+  EXPECT_THAT(json_on("plan", {"--context", "1025"}).at("warnings"), ElementsAre(warning));
+  EXPECT_THAT(run_on("plan", {"--context", "1025"}).out,
+              ::testing::EndsWith("\nwarning: " + warning + "\n"));
+  EXPECT_THAT(json_on("fit", {"--host-memory", "1GiB", "--context", "1025"}).at("warnings"),
+              ElementsAre(warning));
+  EXPECT_EQ(json_on("plan", {"--context", "1025"}).at("exact"), true);
+  for (const Words& fine :
+       {Words{"--context", "1024"}, {"--context", "2048", "--sequences", "2"}}) {
+    EXPECT_THAT(json_on("plan", fine).at("warnings"), ::testing::IsEmpty());
+  }
+  EXPECT_EQ(
+      json_on("plan", {"--context", "2048", "--sequences", "2", "--unified"}).at("warnings").size(),
+      1U);
+}
+
+TEST_F(Planning, WarningsNameOptions) {
+  EXPECT_THAT(json_on("plan", {"--sequences", "2"}).at("warnings"),
+              ElementsAre("the model's context of 1024 tokens is divided among 2 sequences, which "
+                          "leaves each 512 tokens; set --context to give each more"));
 }
 
 TEST_F(Planning, FitAsksTheHostWhereNothingIsSaid) {
@@ -450,29 +478,6 @@ TEST_F(Planning, SizesAreReadAsPeopleWriteThem) {
     const Ran ran = run_on("fit", {"--host-memory", text, "--json"});
     EXPECT_EQ(Json::parse(ran.out).at("host").at("available"), bytes) << text << ran.err;
   }
-}
-
-TEST_F(Planning, ShowTellsWhatAModelIsMadeOf) {
-  const Ran ran = run_on("show", {});
-  EXPECT_EQ(ran.exit_code, 0) << ran.err;
-  EXPECT_THAT(ran.out,
-              Like(kModelText + "file      */large.bin: 692.8 KiB, data from byte 28 to 709404\n\n"
-                                "7 keys\n"
-                                "  dim = 64\n"
-                                "...\n"
-                                "  seq_len = 1024\n\n"
-                                "13 tensors, 692.8 KiB\n"
-                                "...\n"
-                                "  f32 *132096 bytes at *280092 of file 0  [3, 172, 64]  w1\n"
-                                "...\n"));
-  if (const auto why = no_shared_data("gguf")) GTEST_SKIP() << *why;
-  const Ran cut = run({"show", shared_data("gguf") / "llama-2-7b-chat-Q4_0.header-only.gguf"});
-  EXPECT_EQ(cut.exit_code, 0);
-  EXPECT_THAT(cut.out,
-              Like("model     LLaMA v2 (llama, gguf)\n*\nlayers    32 layers full\nversion   3\n"
-                   "file      * (TRUNCATED: 3.6 GiB missing)\n\n23 keys\n...\n"
-                   "  llama.block_count = 32\n...\n"
-                   "  tokenizer.ggml.tokens = [32000 items]\n...\n\n291 tensors, 3.6 GiB\n...\n"));
 }
 
 }  // namespace

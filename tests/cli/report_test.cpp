@@ -22,7 +22,7 @@ class Report : public ::testing::Test {
         << "Tapedeck was built without kainjow's mustache (Debian: libkainjow-mustache-dev)";
 #endif
     const Ran ran =
-        run({"decode", model_, "-p", "bo", "-p", "bi", "-n", "40", "--record", recording_});
+        run({"decode", model_, "-p", "bo", "-p", "bi", "-n", "20", "--record", recording_});
     ASSERT_EQ(ran.exit_code, 0) << ran.err;
   }
 
@@ -60,7 +60,7 @@ TEST_F(Report, SaysWhatWasRecorded) {
   EXPECT_EQ(recorded.host, internal::os::host_name());
   EXPECT_EQ(recorded.model, model_);
   EXPECT_THAT(recorded.command,
-              Like("*tapedeck decode " + model_ + " -p bo -p bi -n 40 --record " + recording_));
+              Like("*tapedeck decode " + model_ + " -p bo -p bi -n 20 --record " + recording_));
   const std::string page = run({"report", recording_}).out;
   for (const std::string& fact : {recorded.host, recorded.model, recorded.command}) {
     EXPECT_NE(page.find("<bdi>" + fact + "</bdi>"), std::string::npos) << fact;
@@ -69,20 +69,24 @@ TEST_F(Report, SaysWhatWasRecorded) {
 }
 
 TEST_F(Report, HasTheCommandLineAsAShellTakesIt) {
-  const Ran ran =
-      run({"decode", model_, "-p", "it's a $HOME", "-p", "", "-n", "30", "--record", recording_});
+  const Ran ran = run({"decode", model_, "-p", "it's a $HOME", "-p", "", "-n", "20", "--record",
+                       recording_, "--force"});
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_THAT(read_recording(recording_).run.command,
-              Like("*tapedeck decode " + model_ + R"( -p 'it'\''s a $HOME' -p '' -n 30 --record )" +
-                   recording_));
+              Like("*tapedeck decode " + model_ + R"( -p 'it'\''s a $HOME' -p '' -n 20 --record )" +
+                   recording_ + " --force"));
 }
 
 TEST_F(Report, IsMadeFromARecordingThatIsCutOff) {
   std::filesystem::resize_file(recording_, std::filesystem::file_size(recording_) - 37);
   const Ran ran = run({"report", recording_, "-o", page_});
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
-  EXPECT_NE(ran.err.find(recording_ + " is cut off: "), std::string::npos) << ran.err;
-  EXPECT_NE(content_of(page_).find(" are missing at the end of the recording"), std::string::npos);
+  EXPECT_NE(
+      ran.err.find(recording_ + " is cut off and lacks 2 lines of samples and marks at its end"),
+      std::string::npos)
+      << ran.err;
+  EXPECT_NE(content_of(page_).find("the recording lacks 2 lines of samples and marks at its end"),
+            std::string::npos);
 }
 
 TEST_F(Report, RefusesWhatItCannotReadOrWrite) {
@@ -94,6 +98,15 @@ TEST_F(Report, RefusesWhatItCannotReadOrWrite) {
   std::filesystem::resize_file(recording_, 3000);
   EXPECT_TRUE(refuses(run({"report", recording_, "-o", page_}), recording_ + ", byte 3000: "));
   EXPECT_FALSE(std::filesystem::exists(page_));
+}
+
+TEST_F(Report, ReplacesAnotherFileOnlyIfItIsForcedTo) {
+  folder_.write("talk.html", "mine");
+  const Words words = {"report", recording_, "-o", page_};
+  EXPECT_TRUE(refuses(run(words), page_ + " exists already; "));
+  EXPECT_EQ(content_of(page_), "mine");
+  EXPECT_EQ(run(joined(words, {"--force"})).exit_code, 0);
+  EXPECT_TRUE(content_of(page_).starts_with("<!doctype html>"));
 }
 
 TEST_F(Report, DoesNotOverwriteItsRecording) {

@@ -94,6 +94,17 @@ TEST_F(Top, ShowsALayoutOnce) {
            "\n" + kLegend + "\n"));
 }
 
+TEST_F(Top, ListsNamesAndProcessIds) {
+  const OtherPublisher second(folder_.path(), "chat");
+  const Ran all = run(top({"--list"}));
+  EXPECT_EQ(all.exit_code, 0) << all.err;
+  EXPECT_THAT(all.out, ::testing::MatchesRegex("[0-9]+\n[0-9]+\nchat\n"));
+  const TempFolder nothing;
+  const Ran none = run({"top", "--list", "--folder", nothing.path().string()});
+  EXPECT_EQ(none.exit_code, 0);
+  EXPECT_EQ(none.out + none.err, "");
+}
+
 TEST_F(Top, ShowsDevicesAndRefusals) {
   BusyLayout busy;
   const StatPublisher publisher(busy.layout, "busy", folder_.path());

@@ -30,6 +30,10 @@ void expect_none(const char* feature) {
   EXPECT_EQ(error.feature(), feature);
   EXPECT_EQ(support.why, error.what());
   EXPECT_NE(error.advice(), "");
+  if (error.feature() != std::string("CUDA driver")) return;
+  EXPECT_EQ(error.advice(),
+            "install the NVIDIA driver on the host; if this is a container, restart it with --gpus "
+            "all");
 }
 
 #ifdef TAPEDECK_WITH_CUDA

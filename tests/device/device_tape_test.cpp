@@ -129,7 +129,7 @@ TEST_F(DeviceTapeTest, ADeviceThatIsFullRefusesAndNothingChanges) {
   DeviceTape tape = DeviceTape::reserve(pool_, 128_MiB, {.name = "large"});
   tape.prepare(1_MiB);
   const auto error = thrown<DeviceOutOfMemory>([&] { tape.prepare(65_MiB); });
-  EXPECT_EQ(error.device(), "host 0");
+  EXPECT_EQ(error.device(), "simulated device 0");
   EXPECT_EQ(error.bytes(), kDevicePage);
   EXPECT_EQ(tape.committed(), 1_MiB);
   EXPECT_EQ(pool_.held_bytes() - pool_.free_bytes(), 1_MiB);

@@ -32,7 +32,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Host, DeviceStreamContract, HostKind);
 
 TEST(HostDevice, SaysWhatItIs) {
   const HostDevice device({.memory = 10_MiB, .granularity = 2_MiB, .ordinal = 3});
-  EXPECT_EQ(device.label(), "host 3");
+  EXPECT_EQ(device.label(), "simulated device 3");
   EXPECT_EQ(device.info().kind, DeviceKind::host);
   EXPECT_EQ(device.info().total, 10_MiB);
   EXPECT_EQ(device.info().granularity, 2_MiB);

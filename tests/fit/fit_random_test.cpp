@@ -197,9 +197,10 @@ TEST(NothingFits, SaysByHowMuchAndWhatToChange) {
   EXPECT_EQ(error.needed(), needed);
   EXPECT_EQ(error.available(), needed - 1);
   EXPECT_EQ(error.limit(), "a test");
-  EXPECT_EQ(error.purpose(),
-            "nothing fits: of all modes of running the model, host only comes closest, but lacks "
-            "1 B. This mode");
+  EXPECT_EQ(error.purpose(), "running the model in mode \"host only\"");
+  EXPECT_TRUE(error.message().starts_with(
+      "nothing fits: the closest mode lacks 1 B; running the model in mode \"host only\" needs "))
+      << error.message();
   const FitChoice& best = error.choices().front();
   ASSERT_NE(best.largest_context, 0U);
   EXPECT_EQ(error.advice(), "reduce the context to " + std::to_string(best.largest_context) +
@@ -231,6 +232,15 @@ TEST(NothingFits, NamesTheSideThatLacksMore) {
   EXPECT_EQ(error.limit(), of_device ? "free memory of a test's device" : "a test");
   // Neither a smaller context nor another type helps.
   EXPECT_EQ(error.advice(), "free " + to_iec(best.shortfall()));
+}
+
+TEST(NothingFits, NamesABudgetThatHasNoLimit) {
+  const RandomPlan random(7);
+  const NothingFits error = thrown<NothingFits>(
+      [&] { static_cast<void>(fit(random.model, random.options, HostBudget{}, {})); });
+  EXPECT_EQ(error.limit(), "HostBudget::available");
+  EXPECT_TRUE(error.message().ends_with("but only 0 B is left (HostBudget::available)"))
+      << error.message();
 }
 
 TEST(NothingFits, SaysThatTheBusIsTooSlowAndWhatItCarries) {

@@ -142,6 +142,13 @@ TEST(LayoutWithGpus, NonsenseIsRefused) {
         thrown<InvalidArgument>([&] { const Layout layout(side_plan(2), {.gpus = row.first}); });
     EXPECT_EQ(refused.argument(), row.second);
   }
+  const Layout without(side_plan(2));
+  const Layout with(side_plan(2), {.gpus = {{.device = &device}}});
+  const auto no_gpu = [](const Layout& layout, std::size_t i) {
+    return thrown<InvalidArgument>([&] { (void)layout.gpu(i); }).limit();
+  };
+  EXPECT_EQ(no_gpu(without, 0), std::nullopt);
+  EXPECT_EQ(no_gpu(with, 1), 0U);
 }
 
 // A device with growing histories gives them new offsets, so the offsets of the host's plan are not

@@ -20,6 +20,7 @@ namespace tapedeck::tests {
 namespace {
 
 using testing::ElementsAre;
+using testing::EndsWith;
 
 using Llama2cHeader = std::array<std::int32_t, 7>;
 
@@ -104,6 +105,20 @@ TEST(Llama2c, RefusesWhatIsNoModel) {
     EXPECT_EQ(refusal_of(folder.write("bad.bin", file_of(header, 28))),
               (Refusal{0, array, out_of_range}));
   }
+}
+
+TEST(Llama2c, ARefusalStatesBothValues) {
+  const TempFolder folder;
+  const auto message_with = [&](std::size_t field, std::int32_t value) {
+    Llama2cHeader header = kSmallHeader;
+    header[field] = value;
+    const std::filesystem::path path = folder.write("bad.bin", file_of(header, 28));
+    return std::string(thrown<FormatError>([&] { (void)read_model(path); }).message());
+  };
+  EXPECT_THAT(message_with(0, 0), EndsWith("dim of 0 is below the minimum of 1"));
+  EXPECT_THAT(message_with(2, 4097), EndsWith("n_layers of 4097 exceeds the maximum of 4096"));
+  EXPECT_THAT(message_with(3, 3), EndsWith("n_heads of 3 does not divide dim of 8"));
+  EXPECT_THAT(message_with(4, 3), EndsWith("n_kv_heads of 3 does not divide n_heads of 4"));
 }
 
 // Only the advice distinguishes them from a broken file.

@@ -83,7 +83,7 @@ set_tests_properties(package.unknown_component PROPERTIES
 if(TARGET tapedeck_cli)
   set(model ${CMAKE_CURRENT_BINARY_DIR}/decoder_model.bin)
   add_dependencies(tapedeck_package_tests tapedeck_cli)
-  add_test(NAME package.decoder_model COMMAND tapedeck_cli make-model --dim 64 --layers 2 ${model})
+  add_test(NAME package.decoder_model COMMAND tapedeck_cli make-model --force --dim 64 --layers 2 ${model})
   set_tests_properties(package.decoder_model PROPERTIES
     LABELS package FIXTURES_SETUP decoder_model)
   add_consumer_test(package.decoder decoder ARGUMENTS ${model} FIXTURES decoder_model)

@@ -129,7 +129,7 @@ ${tests_${suite}}
   # The model file that the examples read.
   if(TARGET tapedeck_cli)
     add_test(NAME package.${name}_model
-      COMMAND tapedeck_cli make-model --dim 64 --layers 2 model.bin
+      COMMAND tapedeck_cli make-model --force --dim 64 --layers 2 model.bin
       WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${target})
     set_tests_properties(package.${name}_model PROPERTIES LABELS package FIXTURES_SETUP ${name}_model)
   endif()

@@ -86,11 +86,20 @@ TEST(MakePlan, WarnsWhereSequencesDivideTheModelsOwnContext) {
     return make_plan(model, options).warnings.size();
   };
   EXPECT_EQ(warnings({.sequences = 1}), 0U);
-  EXPECT_EQ(warnings({.total_context = 2048, .sequences = 8}), 0U);
+  EXPECT_EQ(warnings({.total_context = 1024, .sequences = 8}), 0U);
   EXPECT_EQ(warnings({.sequences = 8, .unified = true}), 0U);
   EXPECT_EQ(warnings({.sequences = 8}), 1U);
   EXPECT_EQ(make_plan(model, {.sequences = 8}).context_per_talk * 8, 128U);
   EXPECT_TRUE(make_plan(model, {.sequences = 8}).exact);
+}
+
+TEST(MakePlan, WarnsOfATalkThatIsLongerThanTheModelsContext) {
+  const Plan plan = make_plan(four_heads_of(128), {.total_context = 129});
+  EXPECT_TRUE(plan.exact);
+  ASSERT_EQ(plan.warnings.size(), 1U);
+  EXPECT_TRUE(plan.warnings[0].starts_with("a talk of 129 tokens is longer than the 128 "));
+  EXPECT_TRUE(make_plan(four_heads_of(128), {.total_context = 128}).warnings.empty());
+  EXPECT_TRUE(make_plan(four_heads_of(0), {.total_context = 129}).warnings.empty());
 }
 
 TEST(MakePlan, RefusesOptionsOfNothing) {

@@ -230,13 +230,16 @@ class SystemError : public internal::RuntimeError {
 class OutOfMemory : public internal::BadAlloc {
  public:
   struct Facts {
-    std::string purpose;        ///< What the memory was for: "warming tape weights".
-    std::string limit;          ///< What limits it: "MemAvailable", "memory cgroup /a/b".
+    std::string purpose;  ///< What the memory was for: "warming tape weights".
+    /// What limits it: "MemAvailable", "memory cgroup /a/b". Empty if it is not known.
+    std::string limit;
     std::size_t needed = 0;     ///< Bytes.
     std::size_t available = 0;  ///< Bytes.
   };
 
   explicit OutOfMemory(Facts facts, std::string advice = {});
+  /// @param before  what the message states before the facts.
+  OutOfMemory(Facts facts, const std::string& before, std::string advice);
 
   [[nodiscard]] std::vector<ErrorFact> facts() const override;
 

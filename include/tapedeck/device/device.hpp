@@ -29,7 +29,7 @@ enum class DeviceKind : std::uint8_t { host, cuda };
 struct DeviceInfo {
   DeviceKind kind = DeviceKind::host;
   unsigned ordinal = 0;
-  std::string name{};     ///< "NVIDIA H200", "host".
+  std::string name{};     ///< "NVIDIA H200", "simulated device".
   std::string driver{};   ///< The CUDA version that the driver supports: "13.0"; "" for the host.
   std::size_t total = 0;  ///< Bytes of memory.
   /// Reservations and physical pages are multiples of this number of bytes, a power of two.

@@ -17,7 +17,7 @@ namespace tapedeck::internal::inline TAPEDECK_ABI {
 class DeviceRefusal {
  public:
   struct Facts {
-    std::string device;     ///< "NVIDIA H200 0", "host 0".
+    std::string device;     ///< "NVIDIA H200 0", "simulated device 0".
     std::string call;       ///< The entry point: "cuMemCreate".
     int number = 0;         ///< CUresult.
     std::string name;       ///< The name of the number: "CUDA_ERROR_OUT_OF_MEMORY".
@@ -69,7 +69,7 @@ class DeviceError : public internal::RuntimeError, public internal::DeviceRefusa
 /// try {
 ///   (void)device.allocate(1_GiB);
 /// } catch (const DeviceOutOfMemory& error) {
-///   assert(error.bytes() == 1_GiB && error.device() == "host 0");
+///   assert(error.bytes() == 1_GiB && error.device() == "simulated device 0");
 /// }
 /// @endcode
 class DeviceOutOfMemory : public internal::BadAlloc, public internal::DeviceRefusal {

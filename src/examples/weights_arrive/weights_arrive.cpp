@@ -3,6 +3,7 @@
 //
 //   weights_arrive MODEL     a GGUF, safetensors or llama2.c file
 
+#include <algorithm>
 #include <cstddef>
 #include <exception>
 #include <iostream>
@@ -12,8 +13,18 @@ using namespace tapedeck;
 
 namespace {
 
+// The files of llama2.c have one tensor of each kind, which holds all layers.
+bool has_separate_layers(const Weights& weights) {
+  return std::ranges::any_of(weights.tensors().entries(),
+                             [](const TensorEntry& tensor) { return tensor.id.layer.has_value(); });
+}
+
 void run(const char* path) {
   Weights weights = Weights::open(path);  // checks every tensor against the file, reads no weights
+  if (!has_separate_layers(weights)) {
+    std::cout << "each tensor of this model holds a part of all layers, so no layer is complete "
+                 "before the last one; try a GGUF or safetensors model\n";
+  }
   WarmJob job = weights.start_warm({}, layer_order(weights.tensors()));
 
   for (std::size_t i = 0; i < weights.size(); ++i) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "model/architectures.hpp"
 #include "model/file_errors.hpp"
 #include "model/tensor_directory_builder.hpp"
@@ -76,8 +77,8 @@ void check_tensor_count(const std::string& first, const Metadata& metadata, std:
   const std::optional<std::uint64_t> stated = metadata.integer("split.tensors.count");
   if (!stated || *stated == tensors) return;
   throw_split_error(first, metadata, "split.tensors.count", FormatFault::contradictory,
-                    "the model should have " + std::to_string(*stated) +
-                        " tensors, but its parts have " + std::to_string(tensors));
+                    "the model should have " + count_of(*stated, "tensor") +
+                        ", but its parts have " + std::to_string(tensors));
 }
 
 Model model_of(const std::filesystem::path& path, GgufHeader header, TensorDirectory tensors) {

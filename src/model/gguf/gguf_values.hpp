@@ -13,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "model/file_errors.hpp"
 #include "os/file_reader.hpp"
 #include "tapedeck/base/abi.hpp"
@@ -60,7 +61,7 @@ class GgufValues {
     if (count <= file_->left() / least_bytes) return count;
     file_->throw_format_error(
         {at, what, FormatFault::cut_off},
-        std::string(what) + " is " + std::to_string(count) + ", but only " + bytes_that_follow());
+        std::string(what) + " is " + std::to_string(count) + ", but " + rest_of_file());
   }
 
   [[nodiscard]] std::uint64_t length(const char* what, std::uint64_t most = kMostOfGguf) {
@@ -70,8 +71,8 @@ class GgufValues {
     const bool cut = length > file_->left();
     file_->throw_format_error(
         {at, what, cut ? FormatFault::cut_off : FormatFault::out_of_range},
-        std::string(what) + " has " + std::to_string(length) + " bytes, but only " +
-            (cut ? bytes_that_follow() : "up to " + std::to_string(most) + " are allowed"));
+        std::string(what) + " has " + count_of(length, "byte") + ", but " +
+            (cut ? rest_of_file() : "at most " + std::to_string(most) + " are allowed"));
   }
 
   /// Reads the length of an array of strings.
@@ -108,8 +109,8 @@ class GgufValues {
   }
 
  private:
-  [[nodiscard]] std::string bytes_that_follow() const {
-    return std::to_string(file_->left()) + " bytes follow";
+  [[nodiscard]] std::string rest_of_file() const {
+    return "the rest of the file has only " + count_of(file_->left(), "byte");
   }
 
   FileReader* file_;

@@ -104,18 +104,27 @@ Llama2cFigures figures_of(const Llama2cHeader& header) noexcept {
 std::optional<Llama2cFault> find_fault(const Llama2cHeader& header) noexcept {
   using enum FormatFault;
   for (std::size_t field = 0; field < header.size(); ++field) {
-    if (header[field] == 0) return Llama2cFault{field, out_of_range, "is not possible"};
-    if (header[field] < 0 && field != kLlama2cVocabulary)
-      return Llama2cFault{field, out_of_range, "is negative"};
+    if (header[field] == 0 || (header[field] < 0 && field != kLlama2cVocabulary)) {
+      return Llama2cFault{field, out_of_range, "is below the minimum of", {}, 1};
+    }
   }
   const Llama2cFigures f = figures_of(header);
-  if (f.layers > Figures::kMostLayers)
-    return Llama2cFault{2, out_of_range, "is more than any model has"};
-  if (f.dim % f.heads != 0) return Llama2cFault{3, contradictory, "does not divide dim"};
+  constexpr std::uint64_t kMost = Figures::kMostLayers;
+  if (f.layers > kMost) return Llama2cFault{2, out_of_range, "exceeds the maximum of", {}, kMost};
+  if (f.dim % f.heads != 0) return Llama2cFault{3, contradictory, "does not divide", 0};
   if (f.head_size() % 2 != 0)
-    return Llama2cFault{3, contradictory, "results in heads of an odd size"};
-  if (f.heads % f.kv_heads != 0) return Llama2cFault{4, contradictory, "does not divide n_heads"};
+    return Llama2cFault{3, contradictory, "gives heads of an odd size with", 0};
+  if (f.heads % f.kv_heads != 0) return Llama2cFault{4, contradictory, "does not divide", 3};
   return std::nullopt;
+}
+
+std::string words_of(const Llama2cFault& fault, const Llama2cHeader& header,
+                     std::span<const char* const> names) {
+  const auto value = [&](std::size_t field) { return "of " + std::to_string(header[field]); };
+  std::string text = value(fault.field) + " " + fault.text;
+  if (fault.other) text += std::string(" ") + names[*fault.other] + " " + value(*fault.other);
+  if (fault.limit) text += " " + std::to_string(*fault.limit);
+  return text;
 }
 
 std::optional<std::uint64_t> bytes_of_array(const Parameter& array) noexcept {
@@ -162,8 +171,7 @@ Model read_llama2c(const std::filesystem::path& path) {
   if (const std::optional<Llama2cFault> fault = find_fault(header)) {
     const std::size_t field = fault->field;
     throw_field_error({file.path(), field * sizeof header[0], kLlama2cFields[field], fault->kind},
-                      "of " + std::to_string(header[field]) + " " + fault->text,
-                      advice_for(header[0]));
+                      words_of(*fault, header, kLlama2cFields), advice_for(header[0]));
   }
   Model model;
   model.format = ModelFormat::llama2c;

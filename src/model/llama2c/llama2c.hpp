@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "tapedeck/base/abi.hpp"
@@ -27,9 +28,16 @@ using Llama2cHeader = std::array<std::int32_t, kLlama2cFields.size()>;
 struct Llama2cFault {
   std::size_t field;  ///< Index in `kLlama2cFields`.
   FormatFault kind;
-  const char* text;  ///< Continues the sentence: "n_heads of 7 " + "does not divide dim".
+  const char* text;                      ///< "does not divide", "exceeds the maximum of".
+  std::optional<std::size_t> other{};    ///< The field that the text is about, if any.
+  std::optional<std::uint64_t> limit{};  ///< The nearest value that is possible, if it is known.
 };
 [[nodiscard]] std::optional<Llama2cFault> find_fault(const Llama2cHeader& header) noexcept;
+
+/// Continues a sentence that the name of the fault's field begins: "of 7 does not divide dim of
+/// 64". `names` are those of the fields, in the order of `kLlama2cFields`.
+[[nodiscard]] std::string words_of(const Llama2cFault& fault, const Llama2cHeader& header,
+                                   std::span<const char* const> names);
 
 struct Llama2cFigures {
   std::uint64_t dim = 0;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "base/printable.hpp"
 #include "model/config/json_source.hpp"
 #include "model/file_errors.hpp"
@@ -195,8 +196,8 @@ class HeaderHandler final : public JsonHandler {
     if (offsets_[1] < offsets_[0] || offsets_[1] - offsets_[0] != entry_.bytes) {
       throw_tensor_error(FormatFault::contradictory,
                          "has the data_offsets " + std::to_string(offsets_[0]) + " and " +
-                             std::to_string(offsets_[1]) + ", but " + std::to_string(entry_.bytes) +
-                             " bytes according to its dtype and shape");
+                             std::to_string(offsets_[1]) + ", but " +
+                             count_of(entry_.bytes, "byte") + " according to its dtype and shape");
     }
     // Extrapolates from the part of the header that was read.
     const std::uint64_t read = source().offset() - kLengthBytes;
@@ -235,23 +236,23 @@ std::uint64_t read_header_length(FileReader& file) {
   if (allowed && length <= file.left()) return length;
   file.throw_format_error(
       {.field = "the header", .fault = allowed ? FormatFault::cut_off : FormatFault::out_of_range},
-      "the header should have " + std::to_string(length) + " bytes, but only " +
-          (allowed ? std::to_string(file.left()) + " bytes follow"
-                   : "up to " + std::to_string(kMostSafetensorsHeader) + " are allowed"),
+      "the header should have " + count_of(length, "byte") + ", but " +
+          (allowed ? "the rest of the file has only " + count_of(file.left(), "byte")
+                   : "at most " + std::to_string(kMostSafetensorsHeader) + " are allowed"),
       allowed ? kCutOff : "check that it is a safetensors file");
 }
 
 // A header without any data is good enough for planning. A file with incomplete data is broken.
 void check_length(const FileReader& file, const TensorFile& of) {
   if (of.size > of.data_end) {
-    file.throw_format_error(
-        {of.data_end, "the data", FormatFault::contradictory},
-        std::to_string(of.size - of.data_end) + " bytes after the last tensor belong to no tensor");
+    file.throw_format_error({of.data_end, "the data", FormatFault::contradictory},
+                            "the file continues for " + count_of(of.size - of.data_end, "byte") +
+                                " after the last tensor");
   }
   if (of.size < of.data_end && of.size > of.data_begin) {
     file.throw_format_error(
         {of.size, "the data", FormatFault::cut_off},
-        std::to_string(of.data_end - of.size) + " bytes of the tensors are missing", kCutOff);
+        "the file lacks " + count_of(of.data_end - of.size, "byte") + " of its tensors", kCutOff);
   }
 }
 

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/amounts.hpp"
 #include "os/clock.hpp"
 #include "os/file.hpp"
 #include "os/proc_text.hpp"
@@ -147,9 +148,9 @@ void StatReader::Opened::require_trusted(const os::FileFacts& facts) const {
 void StatReader::Opened::read_header(const os::FileFacts& facts) {
   const std::uint64_t bytes = facts.bytes;
   require_format(facts.regular, 0, "", not_this_format, "it is not a regular file");
-  require_format(bytes >= segment::table * kWord && bytes <= segment::kMostBytes, 0, "",
-                 not_this_format,
-                 "its " + std::to_string(bytes) + " bytes cannot be a published layout");
+  require_format(
+      bytes >= segment::table * kWord && bytes <= segment::kMostBytes, 0, "", not_this_format,
+      "its size of " + internal::count_of(bytes, "byte") + " cannot be that of a published layout");
   std::array<std::uint64_t, segment::table> header{};
   read_words(header, 0);
   require_format(header[segment::magic] == segment::kMagic, segment::magic, "magic",

@@ -36,10 +36,12 @@ class RecordingLine {
   explicit RecordingLine(const std::filesystem::path& path) : file_(path) {}
 
   [[nodiscard]] bool has_more() const noexcept { return file_.left() != 0; }
-  /// Whether the first byte is that of an object. An empty file passes.
+  /// Whether the first byte is that of an object.
+  /// @throws FormatError if the file is empty.
   [[nodiscard]] bool may_be_object() {
+    file_.require_content(kRecordAgain);
     const std::span<const std::byte> bytes = file_.peek();
-    return bytes.empty() || bytes[0] == std::byte{'{'};
+    return !bytes.empty() && bytes[0] == std::byte{'{'};
   }
 
   /// Returns false, and reads no object, if the file ends inside the line.
@@ -86,9 +88,9 @@ class RecordingLine {
     if (!holds) throw_format_error(field, fault, message);
   }
   [[noreturn]] void throw_format_error(const char* field, FormatFault fault,
-                                       const std::string& message) const {
-    file_.throw_format_error({.offset = begin_, .field = field, .fault = fault}, message,
-                             kRecordAgain);
+                                       const std::string& message,
+                                       const char* advice = kRecordAgain) const {
+    file_.throw_format_error({.offset = begin_, .field = field, .fault = fault}, message, advice);
   }
   [[noreturn]] void throw_cut_off() const {
     file_.throw_format_error({.offset = file_.size(), .fault = cut_off},
@@ -239,7 +241,9 @@ class RecordingReader : RecordingLine {
   }
 
   void require_recording(bool is_one) const {
-    require_format(is_one, "schema", not_this_format, "it is not a recording of a layout");
+    if (is_one) return;
+    throw_format_error("schema", not_this_format, "it is not a recording of a layout",
+                       "give a file that `tapedeck decode --record` or a Recorder wrote");
   }
 
   Recording recording_;

@@ -231,8 +231,8 @@ void note_talks(Advice& advice, const Observed& layout, Place place, std::uint64
   advice.longest_talk = std::max(advice.longest_talk, longest);
   advice.context = std::max(advice.context, context_for(layout, place, longest));
   if (advice.longest_talk == 0) return;
-  advice.text = "the longest talk had " + std::to_string(advice.longest_talk) +
-                " tokens: plan a talk for " + std::to_string(advice.context);
+  advice.text = "the longest talk had " + internal::count_of(advice.longest_talk, "token") +
+                ": plan a talk for " + std::to_string(advice.context);
 }
 
 Advice advise(const Observed& layout) {

@@ -86,7 +86,7 @@ void set_header(Object& page, const Contents& contents) {
   const std::uint64_t missing = recording.missing_lines;
   if (lost > missing)
     page["lost"] = (missing == 0 ? "" : "at least ") + std::to_string(lost - missing);
-  if (missing != 0) page["missing"] = std::to_string(missing);
+  if (missing != 0) page["missing"] = internal::count_of(missing, "line");
 }
 
 void set_advice(Object& page, const Contents& contents) {
@@ -307,7 +307,7 @@ Data region_section(Place place, TapeKind kind, const std::vector<UsedRegion>& r
   }
   const std::size_t count = regions.size();
   Data section = Object{{"name", name_of(place, kind)},
-                        {"regions", std::to_string(count) + (count == 1 ? " region" : " regions")},
+                        {"regions", internal::count_of(count, "region")},
                         {"used", to_iec(used_bytes)},
                         {"bytes", to_iec(bytes)},
                         {"boxes", region_boxes(regions)},

@@ -108,7 +108,8 @@ TEST_F(EngineFigures, AreWhatIsPlanned) {
     EXPECT_EQ(printed(static_cast<double>(sums.weights.value()) / unit) + (gib ? " GiB" : " MiB"),
               size);
     EXPECT_TRUE(plan.exact);
-    EXPECT_THAT(plan.warnings, ::testing::IsEmpty());
+    // Some of these starts exceed the context that the model was made for.
+    EXPECT_THAT(plan.warnings, ::testing::Each(::testing::HasSubstr(" is longer than the ")));
   }
 }
 

@@ -23,6 +23,8 @@ namespace {
 
 using nlohmann::json;
 using ::testing::AllOf;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
 using ::testing::Property;
 using ::testing::Throws;
 
@@ -209,6 +211,11 @@ TEST_F(ReadRecording, RefusesOneThatIsCutOffInsideItsFirstLine) {
 
 TEST_F(ReadRecording, RefusesOtherFiles) {
   expect_refused({json::object()}, 0, "schema", not_this_format);
+  EXPECT_THAT(
+      [&] { static_cast<void>(read(std::string())); },
+      Throws<FormatError>(Property(&FormatError::message, EndsWith(": the file is empty"))));
+  EXPECT_THAT([&] { static_cast<void>(read(std::string("GGUF"))); },
+              Throws<FormatError>(Property(&FormatError::advice, HasSubstr("decode --record"))));
   expect_refused({json(5)}, 0, "schema", not_this_format);
   expect_refused({lines_[0], json(5)}, 1, "", malformed);
   EXPECT_THROW(static_cast<void>(read(std::string("GGUF\n"))), FormatError);

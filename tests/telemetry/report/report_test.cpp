@@ -257,8 +257,8 @@ TEST(Report, SaysThatItsRecordingIsCutOff) {
   };
   for (const Row& row :
        {Row{.taken = 1, .missing = 0, .samples = "1"},
-        Row{.taken = 5, .missing = 0, .samples = "1 (and 4 older ones that were dropped)"},
-        Row{.taken = 5, .missing = 3, .samples = "1 (and at least 1 older ones that were dropped)"},
+        Row{.taken = 5, .missing = 0, .samples = "1 (older ones that were dropped: 4)"},
+        Row{.taken = 5, .missing = 3, .samples = "1 (older ones that were dropped: at least 1)"},
         Row{.taken = 4, .missing = 3, .samples = "1"}}) {
     Layout layout(kSizes);
     Recorder recorder(layout);
@@ -268,7 +268,7 @@ TEST(Report, SaysThatItsRecordingIsCutOff) {
     recording.missing_lines = row.missing;
     const std::string page = report_html(recording);
     EXPECT_EQ(element_of(page, "samples"), "id=\"samples\">" + row.samples + "</dd></div>");
-    EXPECT_EQ(page.find("<strong>3 samples and marks are missing at the end of the recording") !=
+    EXPECT_EQ(page.find("<strong>the recording lacks 3 lines of samples and marks at its end") !=
                   std::string::npos,
               row.missing == 3);
   }
