@@ -122,7 +122,7 @@ TEST(StatFields, KnowWhatIsUnknown) {
     std::set<std::string> names;
     for (const auto& field : fields) {
       const std::optional<std::uint64_t> value = field.known(figures);
-      if (value) EXPECT_EQ(*value, field.of(figures)) << field.name;
+      EXPECT_EQ(value.value_or(field.of(figures)), field.of(figures)) << field.name;
       if (!value) names.insert(field.name);
       EXPECT_TRUE(value || field.may_be_unknown()) << field.name;
     }
