@@ -119,8 +119,8 @@ void Layout::throw_no_such_gpu(std::size_t i) const {
 void Layout::clear_talk(std::size_t talk) {
   this->talk(talk).clear();
   scratch_.clear();
-  if (wipe_scratch_ && scratch_.committed() >= scratch_.floor()) {
-    std::memset(scratch_.data(), 0, scratch_.floor());
+  if (wipe_scratch_ && scratch_.floor_is_usable()) {
+    std::memset(scratch_.data(), 0, plan_.scratch.bytes());
   }
   for (const auto& gpu : gpus_) {
     gpu->talks_[talk]->clear();

@@ -217,7 +217,7 @@ TEST(Limits, TooLittleDataIsAnErrorOfCommit) {
     Block block = Block::reserve(1_GiB);
     block.commit(1_MiB);
     Pattern(1).write(block.data(), 1_MiB);
-    limit(RLIMIT_DATA, 64_MiB);
+    limit(RLIMIT_DATA, number_of("/proc/self/status", "VmData:") * 1024 + 64_MiB);
     const auto error = thrown<SystemError>([&] { block.commit(1_GiB); });
     EXPECT_EQ(error.call(), "mprotect");
     EXPECT_EQ(error.number(), ENOMEM);
