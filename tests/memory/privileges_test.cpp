@@ -211,6 +211,16 @@ TEST(Limits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
   });
 }
 
+// The kernel would also raise SIGXFSZ, which ends a process.
+TEST(Limits, TooLargeASharedFileIsAnErrorOfCreation) {
+  in_child([] {
+    limit(RLIMIT_FSIZE, 1_MiB);
+    const auto error = thrown<SystemError>([] { (void)Block::create_shared(2_MiB); });
+    EXPECT_EQ(error.number(), EFBIG);
+    EXPECT_EQ(Block::create_shared(1_MiB).size(), 1_MiB);
+  });
+}
+
 TEST(Limits, TooLittleDataIsAnErrorOfCommit) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that this test removes";
   in_child([] {
