@@ -57,7 +57,8 @@ const char* to_string(ErrorKind kind) noexcept {
 }
 
 const char* to_string(ObjectState state) noexcept {
-  constexpr std::array names = {"empty", "sealed", "busy", "not resident", "closed", "in use"};
+  constexpr std::array names = {"empty",  "sealed", "busy",  "not resident",
+                                "closed", "in use", "forked"};
   return names[static_cast<std::size_t>(state)];
 }
 

@@ -85,8 +85,7 @@ class Watched {
  private:
   void look_at_process() {
     look_.faults.reset();
-    // The ID of a dead process may belong to another one by now.
-    if (look_.state != PublisherState::running) return;
+    if (look_.state != PublisherState::running || !reader_->process_visible()) return;
     const std::string process = std::to_string(look_.published.process);
     look_.memory = os::process_memory({}, process);
     const os::ProcessStat stat = os::process_stat(process);

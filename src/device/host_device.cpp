@@ -25,6 +25,7 @@ namespace {
 
 using internal::HostEvent;
 using internal::HostStream;
+using internal::OwnedHostStream;
 
 // Offsets of pages are never reused, which costs nothing: a memory file only has the pages in use.
 constexpr std::size_t kFileBytes = std::size_t{1} << 46;
@@ -74,14 +75,14 @@ struct HostDevice::State {
   PageHandle last_handle = 0;
   std::map<std::byte*, std::size_t> reservations;
   std::map<std::byte*, Allocation> allocations;  // including pinned memory
-  HostStream default_stream;
-  std::map<StreamHandle, std::unique_ptr<HostStream>> streams;
-  std::vector<std::unique_ptr<HostStream>> closed;  // destroyed streams that may still run
+  OwnedHostStream default_stream{new HostStream};
+  std::map<StreamHandle, OwnedHostStream> streams;
+  std::vector<OwnedHostStream> closed;  // destroyed streams that may still run
   std::map<EventHandle, std::shared_ptr<HostEvent>> events;
 
   [[nodiscard]] HostStream& stream(StreamHandle handle) {
     const std::lock_guard lock(mutex);
-    return handle == nullptr ? default_stream : *streams.at(handle);
+    return handle == nullptr ? *default_stream : *streams.at(handle);
   }
   [[nodiscard]] std::shared_ptr<HostEvent> event(EventHandle handle) {
     const std::lock_guard lock(mutex);
@@ -247,7 +248,7 @@ void HostDevice::pin_read_only(std::span<const std::byte> memory) {
 void HostDevice::unpin(const std::byte* /*at*/) noexcept {}
 
 StreamHandle HostDevice::create_stream() {
-  auto stream = std::make_unique<HostStream>();
+  OwnedHostStream stream(new HostStream);
   auto* const handle = reinterpret_cast<StreamHandle>(stream.get());
   const std::lock_guard lock(state_->mutex);
   state_->streams.emplace(handle, std::move(stream));
@@ -266,7 +267,7 @@ void HostDevice::destroy_stream(StreamHandle stream) noexcept {
 void HostDevice::synchronize(StreamHandle stream) { state_->stream(stream).synchronize(); }
 
 void HostDevice::synchronize() {
-  std::vector<HostStream*> all = {&state_->default_stream};
+  std::vector<HostStream*> all = {state_->default_stream.get()};
   {
     const std::lock_guard lock(state_->mutex);
     for (const auto& [handle, stream] : state_->streams) all.push_back(stream.get());

@@ -5,7 +5,14 @@
 
 namespace tapedeck::internal {
 
+namespace {
+
+constexpr const char* kStream = "stream of the host device";
+
+}  // namespace
+
 void HostStream::put(std::function<void()> work) {
+  process_.require_here(kStream);
   const std::lock_guard lock(mutex_);
   work_.push_back(std::move(work));
   ++put_;
@@ -13,9 +20,14 @@ void HostStream::put(std::function<void()> work) {
 }
 
 void HostStream::synchronize() {
+  process_.require_here(kStream);
   std::unique_lock lock(mutex_);
   const std::uint64_t now = put_;
   changed_.wait(lock, [&] { return done_ >= now; });
+}
+
+void HostStream::close() noexcept {
+  if (process_.is_here()) worker_.request_stop();
 }
 
 void HostStream::run(const std::stop_token& closed) {

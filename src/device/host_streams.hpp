@@ -8,10 +8,12 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <stop_token>
 #include <thread>
 
+#include "os/own_process.hpp"
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::internal {
@@ -39,19 +41,23 @@ class HostEvent {
   std::atomic<std::uint64_t> fired_ = 0;
 };
 
-/// Runs work in order on a thread of its own. The destructor waits until all work has run.
+/// Runs work in order on a thread of its own. The destructor waits until all work has run. In a
+/// forked child, it must not be destroyed; see `OwnedHostStream`.
 /// Thread-safety: any thread.
 class HostStream {
  public:
+  /// @throws WrongState in a forked child.
   void put(std::function<void()> work);
-  /// Waits for all work that is on the stream now.
+  /// Waits for all work that is on the stream now. @throws WrongState in a forked child.
   void synchronize();
-  /// Lets the thread end after the work that is on the stream. @pre no more work is put on it.
-  void close() noexcept { worker_.request_stop(); }
+  /// Lets the thread end after the work that is on the stream. Does nothing in a forked child.
+  /// @pre no more work is put on it.
+  void close() noexcept;
 
  private:
   void run(const std::stop_token& closed);
 
+  os::OwnProcess process_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::deque<std::function<void()>> work_;
@@ -60,5 +66,7 @@ class HostStream {
   // The last member: the thread uses all others and is joined before they are destroyed.
   std::jthread worker_{[this](const std::stop_token& closed) { run(closed); }};
 };
+
+using OwnedHostStream = std::unique_ptr<HostStream, os::DeleteInOwnProcess>;
 
 }  // namespace tapedeck::internal

@@ -72,7 +72,10 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
       talks(), [this](std::size_t talk) { grow_ahead(*talks_[talk]); });
 }
 
-DeviceLayout::~DeviceLayout() = default;
+// In a forked child there is no thread to join.
+DeviceLayout::~DeviceLayout() {
+  if (thread_ != nullptr && !thread_->is_here()) static_cast<void>(thread_.release());
+}
 
 void DeviceLayout::clear_talk(std::size_t talk) {
   this->talk(talk).clear();

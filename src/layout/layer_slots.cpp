@@ -37,13 +37,13 @@ LayerStreamer::Slots::Slots(Device& device, StreamingPlan plan, std::byte* place
   }
   bring_what_stays();
   if (!source_.staged()) return;
-  thread_.emplace(slots_.size(), [this](std::size_t slot) {
+  thread_.reset(new internal::LayoutThread(slots_.size(), [this](std::size_t slot) {
     try {
       copy_runs(slots_[slot]);
     } catch (...) {
       slots_[slot].error = std::current_exception();
     }
-  });
+  }));
 }
 
 LayerStreamer::Slots::~Slots() {

@@ -7,12 +7,13 @@
 #include <cstdint>
 #include <exception>
 #include <limits>
-#include <optional>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "layout/layer_source.hpp"
 #include "layout/layout_thread.hpp"
+#include "os/own_process.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/device/device.hpp"
 #include "tapedeck/device/device_stream.hpp"
@@ -100,7 +101,8 @@ class LayerStreamer::Slots {
   std::vector<Slot> slots_;
   std::uint64_t clock_ = 0;
   LayerStreamerStat stat_;
-  std::optional<internal::LayoutThread> thread_;  // last, because it uses the other members
+  // Last, because it uses the other members.
+  std::unique_ptr<internal::LayoutThread, internal::os::DeleteInOwnProcess> thread_;
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

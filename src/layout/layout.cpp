@@ -147,8 +147,8 @@ void Layout::clear_talk(std::size_t talk) {
   count_conversation(talk);
   talks_[talk]->clear();
   scratch_.clear();
-  if (wipe_scratch_ && scratch_.committed() >= scratch_.floor()) {
-    std::memset(scratch_.data(), 0, scratch_.floor());
+  if (wipe_scratch_ && scratch_.floor_is_usable()) {
+    std::memset(scratch_.data(), 0, plan_.scratch.bytes());
   }
   for (const auto& gpu : gpus_) {
     gpu->talks_[talk]->clear();

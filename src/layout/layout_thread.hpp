@@ -14,13 +14,15 @@
 #include <utility>
 #include <vector>
 
+#include "os/own_process.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 /// Serves the requests of its clients (talks or slots, by number) one after the other, in the order
-/// in which they arrive. The destructor waits until all requests have been served.
+/// in which they arrive. The destructor waits until all requests have been served. A forked child
+/// must not destroy it, and nothing is served there.
 /// Thread-safety: may be used by any thread.
 class LayoutThread {
  public:
@@ -45,10 +47,13 @@ class LayoutThread {
     changed_.notify_all();
   }
   /// Waits until client `who` has no request that is queued or being served.
+  /// @throws WrongState in a forked child.
   void wait_for(std::size_t who) {
+    process_.require_here("layout");
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return !is_queued_[who] && served_ != who; });
   }
+  [[nodiscard]] bool is_here() const noexcept { return process_.is_here(); }
 
  private:
   static constexpr std::size_t kNobody = std::numeric_limits<std::size_t>::max();
@@ -68,6 +73,7 @@ class LayoutThread {
     }
   }
 
+  os::OwnProcess process_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::vector<bool> is_queued_;

@@ -44,7 +44,8 @@ class alignas(kLine) Bell {
 /// Runs one function at a time on all its threads. A dispatch allocates nothing, and makes a system
 /// call only if a sleeping thread has to be woken.
 ///
-/// Thread-safety: only one thread at a time may dispatch; it does its share of the work.
+/// Thread-safety: only one thread at a time may dispatch; it does its share of the work. A forked
+/// child lacks the threads and must neither use nor destroy the pool.
 class ThreadPool {
  public:
   /// @param threads  includes the calling thread: with 1, the pool starts no threads.

@@ -49,6 +49,13 @@ int ChunkJob::start_threads(std::size_t wanted) {
   return threads_.empty() ? error : 0;
 }
 
+void ChunkJob::join() noexcept {
+  if (!process_.is_here()) {
+    for (std::jthread& thread : threads_) thread.detach();
+  }
+  threads_.clear();
+}
+
 void ChunkJob::leave() noexcept {
   const std::lock_guard lock(mutex_);
   if (--running_ == 0) result_.seconds = seconds();
@@ -127,6 +134,7 @@ WarmProgress ChunkJob::progress() const noexcept {
 }
 
 WarmResult ChunkJob::result() {
+  process_.require_here("job");
   if (thrown_) std::rethrow_exception(thrown_);
   WarmResult out = result_;
   out.warmed = done_;

@@ -17,6 +17,7 @@
 
 #include "os/limits.hpp"
 #include "os/meminfo.hpp"
+#include "os/own_process.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/memory/warm.hpp"
 
@@ -51,7 +52,8 @@ class ChunkJob {
   /// least one was started, otherwise the errno of the first failure.
   [[nodiscard]] int start_threads(std::size_t wanted);
   void work_here() noexcept;
-  void join() noexcept { threads_.clear(); }
+  /// In a forked child, which lacks the threads, it does not wait for them.
+  void join() noexcept;
 
   /// The index of the next chunk; `nullopt` if the job has ended or no chunk is left.
   [[nodiscard]] std::optional<std::size_t> next_chunk();
@@ -63,11 +65,13 @@ class ChunkJob {
   /// Waits until the condition is true or no thread is running any more.
   template <class Condition>
   void wait_until(const Condition& condition) {
+    process_.require_here("job");
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return running_ == 0 || condition(); });
   }
 
   /// The result of the job. If an exception ended it, rethrows that. @pre all threads are joined.
+  /// @throws WrongState in a forked child.
   [[nodiscard]] WarmResult result();
 
  private:
@@ -78,6 +82,7 @@ class ChunkJob {
   void leave() noexcept;
   [[nodiscard]] double seconds() const noexcept;
 
+  const os::OwnProcess process_;
   const WarmOptions options_;
   const std::size_t chunks_;
   const std::size_t bytes_;

@@ -38,7 +38,9 @@ Tape::~Tape() {
   // The addresses may be reused for something else, and borrowed memory returns to its owner.
   const std::uintptr_t first = base_ + cold_->planned;
   const std::uintptr_t most = base_ + peak();
-  if ((on_give_back_ & kWipe) != 0) internal::overwrite(first, std::min(most, limit_.load()), 0);
+  if ((on_give_back_ & kWipe) != 0 && cold_->block.writable()) {
+    internal::overwrite(first, std::min(most, limit_.load()), 0);
+  }
   checking::unpoison(first, most - first);
 }
 
@@ -82,9 +84,7 @@ Tape Tape::behind(std::span<std::byte> planned, Block above, TapeOptions options
 }
 
 void Tape::lay(Block block, TapeOptions options) {
-  if (block.writable()) {
-    on_give_back_ = (options.wipe_on_clear ? kWipe : 0U) | (internal::kFillOnGiveBack ? kFill : 0U);
-  }
+  on_give_back_ = (options.wipe_on_clear ? kWipe : 0U) | (internal::kFillOnGiveBack ? kFill : 0U);
   const std::size_t step = options.commit_step == 0 ? block.size() : options.commit_step;
   block.commit(std::min(step, block.size()));
   hold(std::move(block), std::move(options));

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "os/faults.hpp"
+#include "os/file_size_limit.hpp"
 
 namespace tapedeck::internal::os {
 
@@ -55,6 +56,7 @@ Transferred read_at(int descriptor, std::span<std::byte> into, std::uint64_t off
 }
 
 Transferred write_all(int descriptor, std::span<const std::byte> from) noexcept {
+  const WithoutSizeSignal guard;
   std::size_t done = 0;
   while (done < from.size()) {
     if (const int error = injected("write")) return {.bytes = done, .error = error};

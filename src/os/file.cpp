@@ -17,6 +17,7 @@
 
 #include "base/amounts.hpp"
 #include "os/faults.hpp"
+#include "os/file_size_limit.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal::os {
@@ -35,9 +36,17 @@ FileFacts facts_of(const struct stat& status) noexcept {
           .regular = S_ISREG(status.st_mode),
           .owned = status.st_uid == ::geteuid(),
           .owner_only = (status.st_mode & (S_IRWXG | S_IRWXO)) == 0,
+          .permissions = status.st_mode & 07777U,
           .stamp = hash_of({status.st_dev, status.st_ino, size,
                             static_cast<std::uint64_t>(status.st_mtim.tv_sec),
                             static_cast<std::uint64_t>(status.st_mtim.tv_nsec)})};
+}
+
+struct flock whole_file() noexcept {
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  return lock;
 }
 
 using Kind = FileSystem::Kind;
@@ -82,6 +91,7 @@ int give_name(int descriptor, const std::filesystem::path& path) noexcept {
 }
 
 int allocate(int descriptor, std::size_t bytes) noexcept {
+  const WithoutSizeSignal guard;
   return errno_of("fallocate",
                   [=] { return ::fallocate(descriptor, 0, 0, static_cast<off_t>(bytes)); });
 }
@@ -96,6 +106,27 @@ FileFacts facts(const std::filesystem::path& path) noexcept {
   struct stat status {};
   const int error = errno_of("stat", [&] { return ::stat(path.c_str(), &status); });
   return error == 0 ? facts_of(status) : FileFacts{.error = error};
+}
+
+FileFacts facts_of_name(const std::filesystem::path& path) noexcept {
+  struct stat status {};
+  const int error = errno_of("lstat", [&] { return ::lstat(path.c_str(), &status); });
+  return error == 0 ? facts_of(status) : FileFacts{.error = error};
+}
+
+int lock_file(int descriptor) noexcept {
+  struct flock whole = whole_file();
+  return errno_of("fcntl", [&] { return ::fcntl(descriptor, F_OFD_SETLK, &whole); });
+}
+
+std::optional<bool> is_locked(int descriptor) noexcept {
+  struct flock whole = whole_file();
+  if (errno_of("fcntl", [&] { return ::fcntl(descriptor, F_OFD_GETLK, &whole); }) != 0) return {};
+  return whole.l_type != F_UNLCK;
+}
+
+int set_permissions(int descriptor, unsigned permissions) noexcept {
+  return errno_of("fchmod", [=] { return ::fchmod(descriptor, permissions); });
 }
 
 OpenedFile open_file(const std::filesystem::path& path, std::size_t descriptors) {

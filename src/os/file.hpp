@@ -21,8 +21,9 @@ namespace tapedeck::internal::os {
 struct FileFacts {
   std::uint64_t bytes = 0;
   bool regular = false;
-  bool owned = false;       ///< The file belongs to the user that this process runs as.
-  bool owner_only = false;  ///< Users other than the owner have no permissions.
+  bool owned = false;        ///< The file belongs to the user that this process runs as.
+  bool owner_only = false;   ///< Users other than the owner have no permissions.
+  unsigned permissions = 0;  ///< As chmod takes them.
   /// A hash that distinguishes a file from other files and from its own later versions. It covers
   /// the device, the inode number, the size and the time of the last modification.
   std::uint64_t stamp = 0;
@@ -44,6 +45,19 @@ struct OpenedFile {
 /// Opens a regular file for reading.
 /// @throws SystemError; InvalidArgument if it is not a regular file.
 [[nodiscard]] OpenedFile open_regular_file(const std::filesystem::path& path);
+
+/// The facts of what has this name, also if it is a symbolic link. @see facts
+[[nodiscard]] FileFacts facts_of_name(const std::filesystem::path& path) noexcept;
+
+/// Locks a file until every copy of the descriptor is closed, also those of forked children: the
+/// kernel unlocks it when the processes end, however they end. Returns errno.
+[[nodiscard]] int lock_file(int descriptor) noexcept;
+/// Whether another descriptor has locked the file by `lock_file`; nothing if the file system does
+/// not support such locks.
+[[nodiscard]] std::optional<bool> is_locked(int descriptor) noexcept;
+
+/// Sets the permissions of a file. Returns errno.
+[[nodiscard]] int set_permissions(int descriptor, unsigned permissions) noexcept;
 
 /// Renames a file and atomically replaces a file that has the new name. Returns errno, or 0 for
 /// success.

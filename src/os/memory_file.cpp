@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "os/faults.hpp"
+#include "os/file_size_limit.hpp"
 
 namespace tapedeck::internal::os {
 namespace {
@@ -28,6 +29,7 @@ Opened create_memory_file(const char* name, std::size_t bytes, std::size_t huge_
   }
   Opened file = opened_by("memfd_create", ::memfd_create(name, flags));
   if (file.error != 0) return file;
+  const WithoutSizeSignal guard;
   const int error = errno_of(
       "ftruncate", [&] { return ::ftruncate(file.descriptor.get(), static_cast<off_t>(bytes)); });
   if (error != 0) return {.error = error, .call = "ftruncate"};

@@ -4,8 +4,10 @@
 #include <cerrno>
 #include <random>
 #include <string>
+#include <system_error>
 #include <utility>
 
+#include "base/on_failure.hpp"
 #include "os/file.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -20,6 +22,7 @@ NewFile::NewFile(std::filesystem::path path) : path_(std::move(path)) {
     throw InvalidArgument({.argument = "path"},
                           path_.string() + " exists and is not a regular file");
   }
+  if (!is_new) follow_links();
   // In the same folder, so that renaming copies nothing. The length of the name does not depend on
   // that of the final name, which may be the longest allowed.
   std::random_device random;
@@ -27,6 +30,20 @@ NewFile::NewFile(std::filesystem::path path) : path_(std::move(path)) {
   os::Opened opened = os::open(temporary_, os::OpenFor::writing);
   if (opened.error != 0) throw_system_error("open", opened.error);
   descriptor_ = std::move(opened.descriptor);
+  if (is_new) return;
+  OnFailure undo([&] { static_cast<void>(os::remove_file(temporary_)); });
+  if (const int error = os::set_permissions(descriptor_.get(), there.permissions); error != 0) {
+    throw_system_error("fchmod", error);
+  }
+  undo.completed();
+}
+
+// A symbolic link stays one: the file that it names is replaced.
+void NewFile::follow_links() {
+  std::error_code error;
+  std::filesystem::path target = std::filesystem::canonical(path_, error);
+  if (error) throw_system_error("realpath", error.value());
+  path_ = std::move(target);
 }
 
 NewFile::~NewFile() {

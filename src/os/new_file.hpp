@@ -13,7 +13,9 @@
 namespace tapedeck::internal {
 
 /// Writes to a temporary file in the same folder. `put_in_place` renames it to the final name;
-/// otherwise the destructor removes it. An existing file of that name is unchanged until then.
+/// otherwise the destructor removes it. An existing file of that name is unchanged until then. The
+/// new one gets its permissions; if the name is a symbolic link, the file that it names is
+/// replaced.
 ///
 /// Thread-safety: one thread at a time.
 ///
@@ -36,6 +38,7 @@ class NewFile {
   void put_in_place();
 
  private:
+  void follow_links();
   [[noreturn]] void throw_system_error(const char* call, int error) const;
 
   std::filesystem::path path_;

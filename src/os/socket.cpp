@@ -31,6 +31,18 @@ struct Envelope {
   msghdr message{};
 };
 
+/// The descriptor that a received message carries, or none.
+Descriptor descriptor_in(const msghdr& message) noexcept {
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+      header->cmsg_len != CMSG_LEN(sizeof(int))) {
+    return {};
+  }
+  int number = -1;
+  std::memcpy(&number, CMSG_DATA(header), sizeof number);
+  return Descriptor(number);
+}
+
 }  // namespace
 
 int send_descriptor(int socket, int descriptor) noexcept {
@@ -58,17 +70,12 @@ Opened receive_descriptor(int socket) noexcept {
     got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
   } while (got < 0 && errno == EINTR);
   if (got < 0) return {.error = errno, .call = "recvmsg"};
-  if (got == 0) return {.error = EPIPE, .call = "recvmsg"};
-  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
-      header->cmsg_len != CMSG_LEN(sizeof(int))) {
-    return {.error = EBADMSG, .call = "recvmsg"};
-  }
-  int number = -1;
-  std::memcpy(&number, CMSG_DATA(header), sizeof number);
-  Descriptor received(number);  // owned from here on, even if more descriptors were sent
+  // Owned before anything is checked: even a message of 0 bytes may carry descriptors.
+  Descriptor received = descriptor_in(message);
   // The kernel has closed the descriptors that did not fit.
-  if ((message.msg_flags & MSG_CTRUNC) != 0) return {.error = EBADMSG, .call = "recvmsg"};
+  const bool cut = (message.msg_flags & MSG_CTRUNC) != 0;
+  if (got == 0 && !received && !cut) return {.error = EPIPE, .call = "recvmsg"};
+  if (got == 0 || !received || cut) return {.error = EBADMSG, .call = "recvmsg"};
   return {.descriptor = std::move(received)};
 }
 

@@ -6,12 +6,19 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
 
+#include "base/thrown.hpp"
 #include "device/device_contract.hpp"
 #include "device/device_stream_contract.hpp"
 #include "device/held_stream.hpp"
+#include "os/child.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/device/device_stream.hpp"
 #include "tapedeck/fit/budget.hpp"
 
 namespace tapedeck::tests {
@@ -49,6 +56,30 @@ TEST(HostDevice, RefusesAnInvalidGranularity) {
   for (const std::size_t granularity : {0U, 1U, 100U, 2048U, 65'537U, 3U << 20}) {
     EXPECT_THROW(HostDevice({.granularity = granularity}), InvalidArgument) << granularity;
   }
+}
+
+// The child has none of the threads, even if one is at work while the process forks.
+TEST(HostDevice, EndsInAForkedChild) {
+  auto device = std::make_unique<HostDevice>(HostDeviceOptions{.memory = 10_MiB});
+  std::optional<DeviceStream> stream(std::in_place, *device);
+  std::byte* const at = device->allocate(100);
+  {
+    const HeldStream held(stream->handle());
+    in_child([&] {
+      for (const std::function<void()>& call : std::vector<std::function<void()>>{
+               [&] { stream->synchronize(); }, [&] { device->synchronize(); },
+               [&] { device->fill(at, std::byte{7}, 100, stream->handle()); }}) {
+        EXPECT_EQ(thrown<WrongState>(call).state(), ObjectState::forked);
+      }
+      device->deallocate(at);
+      stream.reset();
+      device.reset();
+    });
+  }
+  device->fill(at, std::byte{7}, 100, stream->handle());
+  stream->synchronize();
+  EXPECT_EQ(at[99], std::byte{7});
+  device->deallocate(at);
 }
 
 TEST(HostDevice, ReservationsAreWholePagesOfItsOwnSize) {

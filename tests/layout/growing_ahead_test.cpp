@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <span>
@@ -99,6 +100,14 @@ TEST_F(GrowingAhead, ATalkThatDoesNotGoOnIsNotGrown) {
   ASSERT_TRUE(becomes_true([&] { return room(gpu) >= kAhead; }));
   EXPECT_EQ(gpu.history(1).committed(), 0U);
   EXPECT_LE(room(gpu), kAhead + kPageTokens);
+}
+
+TEST_F(GrowingAhead, EndsInAForkedChild) {
+  auto gpu = std::make_unique<DeviceLayout>(device_, plan_of(1), ahead(kAhead));
+  gpu->talk(0).prepare(1);
+  ASSERT_TRUE(becomes_true([&] { return room(*gpu) >= kAhead; }));
+  in_child([&] { gpu.reset(); });
+  gpu->talk(0).prepare(kAhead);
 }
 
 TEST_F(GrowingAhead, EndsWithTheLayoutWhateverItDoes) {

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "base/thrown.hpp"
 #include "device/held_stream.hpp"
 #include "layout/made_layers.hpp"
+#include "os/child.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/error.hpp"
@@ -65,6 +67,17 @@ TEST_P(LayerStreamerTest, EveryLayerIsWhereItIsSaidToBe) {
       EXPECT_EQ(on.streamer.staged(), GetParam() == StreamSource::staged);
     }
   }
+}
+
+// The child has no thread that would stage or copy anything.
+TEST_P(LayerStreamerTest, EndsInAForkedChild) {
+  const MadeLayers made({});
+  auto on =
+      std::make_unique<StreamedOnDevice>(device_, made, LayerStreamerOptions{.source = GetParam()});
+  static_cast<void>(on->streamer.acquire(0, stream_.handle()));
+  on->streamer.release(0, stream_.handle());
+  in_child([&] { on.reset(); });
+  pass(*on, made);
 }
 
 TEST_P(LayerStreamerTest, TensorsOfNoLayerAreFoundByTheirPlace) {

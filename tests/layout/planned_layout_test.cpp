@@ -5,11 +5,14 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "base/thrown.hpp"
 #include "layout/side_plan.hpp"
+#include "memory/ledger_spill.hpp"
 #include "memory/pattern.hpp"
 #include "os/fault_sweep.hpp"
 #include "os/self.hpp"
@@ -86,6 +89,42 @@ TEST(PlannedLayoutWipe, TheNextTenantFindsZeros) {
     layout.clear_talk();
     layout.talk(0).advance(20);
     for (const auto place : places) EXPECT_TRUE(all_bytes_are(place.data(), place.size(), 0));
+  }
+}
+
+// The planned part of scratch is not committed, so only what is above it can be wiped.
+TEST(PlannedLayoutWipe, ReachesOnlyWhatIsCommitted) {
+  LayoutOptions asked = options(Commit::nothing);
+  asked.scratch.wipe_on_clear = true;
+  asked.extra.scratch = 1_MiB;
+  Layout layout(side_plan(), asked);
+  const std::span<std::byte> secret = layout.scratch().take<std::byte>(1000);
+  Pattern(7).write(secret.data(), secret.size());
+  layout.clear_talk();
+  EXPECT_EQ(layout.scratch().take<std::byte>(1000).data(), secret.data());
+  EXPECT_TRUE(all_bytes_are(secret.data(), secret.size(), 0));
+}
+
+// A block that spills is wiped before it goes back, with and without room above the plan.
+TEST(PlannedLayoutWipe, CoversSpilledTakes) {
+  for (const Commit commit : {Commit::at_creation, Commit::with_talks, Commit::nothing}) {
+    for (const std::size_t extra : {std::size_t{0}, std::size_t{4096}}) {
+      LedgerSpill source;
+      LayoutOptions asked = options(commit);
+      asked.extra = {.scratch = extra, .history = extra};
+      for (TapeOptions* tape : {&asked.scratch, &asked.history}) {
+        tape->wipe_on_clear = true;
+        tape->spill = &source;
+      }
+      Layout layout(side_plan(), asked);
+      for (Tape* tape : {&layout.history(), &layout.scratch()}) {
+        const std::span<std::byte> secret = tape->take<std::byte>(64_KiB);
+        std::memset(secret.data(), 0x77, secret.size());
+        source.secret = secret;
+        layout.clear_talk();
+        EXPECT_TRUE(source.secret.empty()) << tape->name() << " with extra " << extra;
+      }
+    }
   }
 }
 

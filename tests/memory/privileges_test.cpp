@@ -211,13 +211,23 @@ TEST(Limits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
   });
 }
 
+// The kernel would also raise SIGXFSZ, which ends a process.
+TEST(Limits, TooLargeASharedFileIsAnErrorOfCreation) {
+  in_child([] {
+    limit(RLIMIT_FSIZE, 1_MiB);
+    const auto error = thrown<SystemError>([] { (void)Block::create_shared(2_MiB); });
+    EXPECT_EQ(error.number(), EFBIG);
+    EXPECT_EQ(Block::create_shared(1_MiB).size(), 1_MiB);
+  });
+}
+
 TEST(Limits, TooLittleDataIsAnErrorOfCommit) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs the memory that this test removes";
   in_child([] {
     Block block = Block::reserve(1_GiB);
     block.commit(1_MiB);
     Pattern(1).write(block.data(), 1_MiB);
-    limit(RLIMIT_DATA, 64_MiB);
+    limit(RLIMIT_DATA, number_of("/proc/self/status", "VmData:") * 1024 + 64_MiB);
     const auto error = thrown<SystemError>([&] { block.commit(1_GiB); });
     EXPECT_EQ(error.call(), "mprotect");
     EXPECT_EQ(error.number(), ENOMEM);

@@ -261,6 +261,32 @@ TEST(Tape, WipeOnClearZeroesSpilledBlocks) {
   EXPECT_TRUE(source.secret.empty());
 }
 
+// Each way of making a tape obeys the option, even if nothing of the tape itself can be written to.
+TEST(Tape, WipeOnClearZeroesSpilledBlocksOfEveryTape) {
+  LedgerSpill source;
+  const TapeOptions options = {.wipe_on_clear = true, .spill = &source};
+  const TempFolder folder;
+  std::vector<std::byte> borrowed(4096);
+  std::vector<std::byte> planned(4096);
+  Tape split = Tape::start(4_KiB, options);
+  std::vector<Tape> tapes;
+  tapes.push_back(std::move(split.split(1)[0]));
+  tapes.push_back(Tape::start(4_KiB, options));
+  tapes.push_back(Tape::start_warm(4_KiB, options));
+  tapes.push_back(Tape::over(Block::borrow(borrowed), options));
+  tapes.push_back(Tape::over(Block::create_shared(4_KiB), options));
+  tapes.push_back(Tape::over(Block::map_file(folder.write("model.bin", "x")), options));
+  tapes.push_back(Tape::behind(planned, Block(), options));
+  for (Tape& tape : tapes) {
+    SCOPED_TRACE(std::to_string(&tape - tapes.data()));
+    std::byte* at = bytes_at(tape.take(5000));
+    std::memset(at, 0x77, 5000);
+    source.secret = {at, 5000};
+    tape.clear();
+    EXPECT_TRUE(source.secret.empty());
+  }
+}
+
 // The bytes beyond the committed end cannot be wiped, and do not need to be.
 TEST(Tape, AWipingTapeCanGoAfterDecommit) {
   for (const std::size_t kept : {std::size_t{0}, 3 * kPage}) {

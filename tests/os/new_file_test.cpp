@@ -46,6 +46,24 @@ TEST_F(NewFileTest, ReplacesAFileAtOnceAndLeavesItAloneUntilThen) {
   EXPECT_EQ(files(), 2U);
 }
 
+TEST_F(NewFileTest, KeepsPermissionsAndSymbolicLinks) {
+  using std::filesystem::perms;
+  for (const perms kept : {perms(0600), perms(0640), perms(0666)}) {
+    folder_.write("file", "old");
+    std::filesystem::permissions(path_, kept);
+    const std::filesystem::path link = folder_ / "link";
+    std::filesystem::create_symlink("file", link);
+    NewFile file(link);
+    write(file, "new");
+    file.put_in_place();
+    EXPECT_EQ(text_of(path_), "new");
+    EXPECT_TRUE(std::filesystem::is_symlink(link));
+    EXPECT_EQ(std::filesystem::status(path_).permissions(), kept);
+    EXPECT_EQ(files(), 2U);
+    std::filesystem::remove(link);
+  }
+}
+
 TEST_F(NewFileTest, IsGoneUnlessItIsPutInPlace) {
   {
     NewFile file(path_);

@@ -153,6 +153,14 @@ TEST_F(HostilePeer, MoreThanOneDescriptor) {
   }
 }
 
+TEST_F(HostilePeer, DescriptorsInAnEmptyMessage) {
+  sockets_.emplace(SOCK_SEQPACKET);
+  for (const std::size_t count : {1U, 2U, 4U}) {
+    send(std::vector<int>(count, here()), "");
+    EXPECT_EQ(refusal().fault(), FormatFault::missing);
+  }
+}
+
 TEST_F(HostilePeer, AGoodOneAfterABadOne) {
   const Weights owner = WeightsBuilder({{.name = "a", .dtype = DType::u8, .shape = {9}}}).seal();
   send({}, "x");

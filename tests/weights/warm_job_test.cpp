@@ -4,13 +4,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <future>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/thrown.hpp"
+#include "os/child.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/model/read_model.hpp"
 #include "weights/made_models.hpp"
@@ -71,6 +75,27 @@ TEST_P(WarmJobWays, BeginWithWhatComesFirst) {
   };
   EXPECT_TRUE(weights_.warm({.threads = 1, .progress = look}, {last}));
   EXPECT_FALSE(first);
+}
+
+TEST_P(WarmJobWays, EndInAForkedChild) {
+  std::promise<void> released;
+  const std::shared_future<void> release = released.get_future().share();
+  std::promise<void> begun;
+  std::atomic<bool> first = true;
+  std::optional<WarmJob> job(
+      weights_.start_warm({.threads = 1, .progress = [&, release](const WarmProgress&) {
+                             if (first.exchange(false)) begun.set_value();
+                             release.wait();
+                           }}));
+  begun.get_future().wait();
+  in_child([&] {
+    EXPECT_EQ(thrown<WrongState>([&] { (void)job->wait_for(weights_.size() - 1); }).state(),
+              ObjectState::forked);
+    EXPECT_EQ(thrown<WrongState>([&] { (void)job->wait(); }).state(), ObjectState::forked);
+    job.reset();
+  });
+  released.set_value();
+  EXPECT_TRUE(job->wait());
 }
 
 TEST_P(WarmJobWays, RefuseAnOrderOfNoTensor) {

@@ -157,6 +157,7 @@ enum class ObjectState : std::uint8_t {
   not_resident,  ///< Its bytes are not in memory yet.
   closed,        ///< It was closed, or its owner is gone.
   in_use,        ///< Something was taken from it, or it was split.
+  forked,        ///< Its thread is in the parent of this forked child.
 };
 
 [[nodiscard]] const char* to_string(ObjectState state) noexcept;

@@ -25,7 +25,8 @@ struct HostDeviceOptions {
 ///
 /// Tests may derive from it to observe calls or to inject faults.
 ///
-/// Thread-safety: as `Device`.
+/// Thread-safety: as `Device`. A forked child lacks the worker threads: there, work on a stream
+/// throws WrongState (`forked`), and destructors do not wait.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;

@@ -55,7 +55,8 @@ struct DeviceLayoutOptions {
 /// - `seal`: on the host, each pass gets its addresses and room from the layout. A captured graph
 ///   contains addresses, so growth and trimming must end before the capture.
 ///
-/// Thread-safety: see `Layout`. No other call may run during `seal` or `decommit`.
+/// Thread-safety: see `Layout`. No other call may run during `seal` or `decommit`. In a forked
+/// child, only the destructor may be called, which does not wait for the thread of `ahead`.
 ///
 /// @code{.cpp}
 /// using namespace tapedeck;

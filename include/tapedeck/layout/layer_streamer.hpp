@@ -54,7 +54,8 @@ struct LayerStreamerStat {
 ///
 /// In steady state, the streamer does not allocate, map or pin memory.
 ///
-/// Thread-safety: may be used by one thread at a time, with any streams of the device.
+/// Thread-safety: may be used by one thread at a time, with any streams of the device. In a forked
+/// child, only the destructor may be called.
 ///
 /// @code{.cpp}
 /// // compile only

@@ -55,9 +55,14 @@ class TapeHead {
   [[nodiscard]] std::size_t floor() const noexcept {  ///< Bytes below the floor.
     return floor_.load(std::memory_order_relaxed) - base_;
   }
-  [[nodiscard]] std::size_t committed() const noexcept {  ///< Bytes usable without growth.
+  /// Bytes usable without growth. They are the first bytes of the tape only if `floor_is_usable()`.
+  [[nodiscard]] std::size_t committed() const noexcept {
     return limit_.load(std::memory_order_relaxed) - base_ -
            uncommitted_.load(std::memory_order_relaxed);
+  }
+  /// Whether all bytes below the floor are committed. Those of a plan may not be.
+  [[nodiscard]] bool floor_is_usable() const noexcept {
+    return uncommitted_.load(std::memory_order_relaxed) == 0;
   }
   [[nodiscard]] std::size_t peak() const noexcept {  ///< The most bytes that were ever in use.
 #if defined(TAPEDECK_MUTANT_FORMER_PEAK_FIRST)       // tape_interleaving_test must catch this

@@ -24,7 +24,9 @@ class TensorDirectory;
 /// can run at a time. The next job continues where a job ended.
 ///
 /// Thread-safety: `wait_for`, `progress` and `stop` from any thread; `wait` from one thread. Every
-/// function throws WrongState (`empty`) if the job was moved from.
+/// function throws WrongState (`empty`) if the job was moved from. A forked child lacks the
+/// threads: there, `wait` and `wait_for` throw WrongState (`forked`), and the destructor does not
+/// wait.
 ///
 /// @code{.cpp}
 /// // compile only

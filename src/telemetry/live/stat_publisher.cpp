@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <random>
 #include <string_view>
 #include <utility>
 
@@ -47,6 +48,20 @@ std::uint64_t start_of_this_process() {
   if (self.error == 0) return self.start;
   throw SystemError({.call = self.call, .number = self.error, .path = "/proc/self/stat"},
                     "publishing needs /proc");
+}
+
+/// Names the file of a publisher. Another user may have taken the name, since it is predictable and
+/// the folder is open to all: another name is tried then. Returns errno, EEXIST if this user has
+/// the file already.
+int give_free_name(int descriptor, std::filesystem::path& path, const std::string& prefix,
+                   const std::string& name) {
+  constexpr int kTries = 16;
+  int error = os::give_name(descriptor, path);
+  for (int i = 0; i < kTries && error == EEXIST && !os::facts_of_name(path).owned; ++i) {
+    path.replace_filename(prefix + "-" + std::to_string(std::random_device()()) + "." + name);
+    error = os::give_name(descriptor, path);
+  }
+  return error;
 }
 
 // Removes files of dead publishers, so that readers do not find them. A file that cannot be removed
@@ -99,11 +114,11 @@ StatPublisher::StatPublisher(const Layout& layout, const std::string& name,
                              const std::filesystem::path& folder)
     : layout_(layout), process_(os::process_id()), start_(start_of_this_process()) {
   // The name has the process's start time, since a later process may get the same id.
-  path_ = folder / ("tapedeck." + std::to_string(process_) + "." + std::to_string(start_) + "." +
-                    checked_name(name));
+  const std::string prefix = "tapedeck." + std::to_string(process_) + "." + std::to_string(start_);
+  path_ = folder / (prefix + "." + checked_name(name));
   remove_dead(folder, name);
   // The file gets its name when it is complete, so nothing is left behind if a step fails.
-  const os::Opened file = os::open(folder, os::OpenFor::unnamed_file);
+  os::Opened file = os::open(folder, os::OpenFor::unnamed_file);
   if (file.error != 0) {
     throw SystemError({.call = file.call, .number = file.error, .path = folder.string()}, kAdvice);
   }
@@ -114,7 +129,10 @@ StatPublisher::StatPublisher(const Layout& layout, const std::string& name,
   record_ = words_ + segment::record_at();
   write_header(name);
   publish();
-  const int error = os::give_name(file.descriptor.get(), path_);
+  if (const int error = os::lock_file(file.descriptor.get()); error != 0) {
+    throw SystemError({.call = "fcntl", .number = error, .path = folder.string()}, kAdvice);
+  }
+  const int error = give_free_name(file.descriptor.get(), path_, prefix, name);
   if (error == EEXIST) {
     throw InvalidArgument({.argument = "name"},
                           "this process already publishes a layout as \"" + name + "\"",
@@ -124,6 +142,7 @@ StatPublisher::StatPublisher(const Layout& layout, const std::string& name,
     throw SystemError({.call = "linkat", .number = error, .path = path_.string()}, kAdvice);
   }
   unmap.completed();
+  locked_ = file.descriptor.release();
 }
 
 StatPublisher::~StatPublisher() {
@@ -133,6 +152,7 @@ StatPublisher::~StatPublisher() {
     static_cast<void>(os::remove_file(path_));
   }
   static_cast<void>(os::unmap(reinterpret_cast<std::byte*>(words_), mapped_bytes()));
+  const os::Descriptor unlocked(locked_);
 }
 
 void StatPublisher::write_header(const std::string& name) noexcept {

@@ -237,12 +237,16 @@ std::optional<PublishedStat> StatReader::read() const {
 PublisherState StatReader::state() const {
   const Opened& opened = *opened_;
   if (opened.read_word(segment::ended) != 0) return PublisherState::ended;
-  if (opened.pid_namespace != os::pid_namespace()) return PublisherState::unknown;
+  const std::optional<bool> locked = os::is_locked(opened.file.get());
+  if (!locked) return PublisherState::unknown;
+  return *locked ? PublisherState::running : PublisherState::dead;
+}
+
+bool StatReader::process_visible() const {
+  const Opened& opened = *opened_;
+  if (opened.pid_namespace != os::pid_namespace()) return false;
   const os::ProcessStat process = os::process_stat(std::to_string(opened.published.process));
-  if (process.error == ENOENT) return PublisherState::dead;
-  if (process.error != 0) return PublisherState::unknown;
-  return process.alive && process.start == opened.start ? PublisherState::running
-                                                        : PublisherState::dead;
+  return process.error == 0 && process.alive && process.start == opened.start;
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -18,7 +18,7 @@
 namespace tapedeck::internal::segment {
 
 inline constexpr std::uint64_t kMagic = 0x4B43'4544'4550'4154;  // "TAPEDECK" on most hosts
-inline constexpr std::uint64_t kVersion = 2;  ///< Raised when a word changes its meaning.
+inline constexpr std::uint64_t kVersion = 3;  ///< Raised when a word changes its meaning.
 inline constexpr std::size_t kWord = sizeof(std::uint64_t);
 inline constexpr std::size_t kNameWords = 8;
 inline constexpr std::size_t kMostName = kNameWords * kWord - 1;

@@ -15,6 +15,7 @@
 
 #include "os/file.hpp"
 #include "os/listen.hpp"
+#include "os/own_process.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/telemetry/metrics/collector.hpp"
 
@@ -121,6 +122,8 @@ struct StopDaemon {
 struct MetricsServer::State {
   LayoutCollector collector;
   std::string address{};
+  os::OwnProcess process{};
+  int socket = -1;  // the daemon owns it
   // Declared last, so destroyed first: its thread uses the collector.
   std::unique_ptr<MHD_Daemon, StopDaemon> daemon{};
 };
@@ -143,9 +146,15 @@ MetricsServer::MetricsServer(std::vector<WatchedLayout> layouts, const std::stri
     throw SystemError({.call = "MHD_start_daemon", .number = error, .path = listening.address});
   }
   state_->address = listening.address;
+  state_->socket = socket;
 }
 
-MetricsServer::~MetricsServer() = default;
+// In a forked child there is no thread to stop. The state is leaked, and the copy of the socket is
+// closed so that the port is free as soon as the parent has stopped.
+MetricsServer::~MetricsServer() {
+  if (state_->process.is_here()) return;
+  const os::Descriptor copy(state_.release()->socket);
+}
 
 const std::string& MetricsServer::address() const noexcept { return state_->address; }
 

@@ -7,11 +7,15 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/thrown.hpp"
 #include "os/fault_sweep.hpp"
@@ -135,6 +139,28 @@ TEST_F(Publisher, RefusesInvalidAndTakenNames) {
   EXPECT_TRUE(fs::exists(first.path()));
 }
 
+// The name is predictable, and a folder such as /dev/shm is open to all users.
+TEST_F(Publisher, TakesAnotherNameIfAnotherUserHasTheFirst) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
+  const fs::path usual = StatPublisher(layout_, "chat", folder_.path()).path();
+  const std::vector<std::function<void()>> takings = {
+      [&] { overwrite(usual, "x"); }, [&] { fs::create_symlink("/nowhere", usual); },
+      [&] { fs::create_directory(usual); }, [&] { ASSERT_EQ(::mkfifo(usual.c_str(), 0600), 0); }};
+  for (const auto& take : takings) {
+    take();
+    ASSERT_EQ(::lchown(usual.c_str(), 65'534, 65'534), 0);
+    {
+      const StatPublisher publisher(layout_, "chat", folder_.path());
+      EXPECT_NE(publisher.path(), usual);
+      EXPECT_TRUE(read(publisher.path()));
+      const auto all = published_layouts(folder_.path());
+      EXPECT_EQ(std::ranges::count(all, publisher.path(), &PublishedLayout::path), 1);
+    }
+    EXPECT_THAT(folder_.files(), ElementsAre(usual.filename()));
+    fs::remove(usual);
+  }
+}
+
 TEST_F(Publisher, SaysWhereItCannotPublish) {
   EXPECT_THAT([&] { const StatPublisher publisher(layout_, "chat", "/no/such/folder"); },
               Throws<SystemError>(AllOf(Property(&SystemError::number, ENOENT),
@@ -202,8 +228,9 @@ TEST_F(Publisher, RollsBackWhicheverCallFails) {
     try {
       const StatPublisher publisher(layout_, "chat", folder_.path());
       if (!read(publisher.path())) return {"not published"};
-      // Without its PID namespace a reader cannot determine whether it lives.
-      return {to_string(StatReader(publisher.path()).state())};
+      // Without its PID namespace a reader cannot find its process.
+      const StatReader reader(publisher.path());
+      return {to_string(reader.state()), reader.process_visible() ? "visible" : "not visible"};
     } catch (const SystemError&) {
       EXPECT_THAT(folder_.files(), IsEmpty()) << os::InjectFault::victim();
       throw;

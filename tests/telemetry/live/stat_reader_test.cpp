@@ -16,11 +16,13 @@
 #include "base/most.hpp"
 #include "base/thrown.hpp"
 #include "os/fault_sweep.hpp"
+#include "os/file.hpp"
 #include "tapedeck/base/error.hpp"
 #include "telemetry/live/stat_segment.hpp"
 #include "telemetry/published.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace segment = internal::segment;
 namespace {
 
@@ -81,7 +83,6 @@ TEST_F(Segment, IsReadWhereverItLies) {
   EXPECT_TRUE(reader.read());
   EXPECT_EQ(reader.published().process, ::getpid());
   EXPECT_EQ(reader.published().name, "chat");
-  EXPECT_EQ(reader.state(), PublisherState::running);
 }
 
 TEST_F(Segment, AnInvalidOneIsRefused) {
@@ -199,24 +200,42 @@ TEST_F(Segment, ThatOthersMayReadWriteOrOwnIsRefused) {
   });
 }
 
-TEST_F(Segment, OfARecycledProcessNumberIsDead) {
-  const StatReader reader(written(with_word(segment::start, word_of(good_, segment::start) + 1)));
-  EXPECT_EQ(reader.state(), PublisherState::dead);
-  EXPECT_TRUE(reader.read());
-  // And its file has a different name than that of the process that has the PID now.
-  const StatPublisher publisher(layout_, "chat", folder_.path());
-  EXPECT_THAT(folder_.files(), ElementsAre(publisher.path().filename()));
+// Whatever /proc shows of the process: it may be hidden, or have another number or start time here.
+TEST_F(Segment, IsJudgedByItsLock) {
+  struct Row {
+    const char* name;
+    std::string bytes;
+    bool visible;
+  };
+  const std::vector<Row> rows = {
+      {"of this process", good_, true},
+      {"of a recycled process number",
+       with_word(segment::start, word_of(good_, segment::start) + 1), false},
+      {"of a process that /proc does not show", with_word(segment::process, 0x7FFF'FFFF), false},
+      {"of another container", with_word(segment::pid_namespace, 1), false}};
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    overwrite(copy_, row.bytes);
+    const StatReader reader(copy_);
+    EXPECT_EQ(reader.process_visible(), row.visible);
+    EXPECT_EQ(reader.state(), PublisherState::dead);
+    const os::Descriptor owner(::open(copy_.c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_EQ(os::lock_file(owner.get()), 0);
+    EXPECT_EQ(reader.state(), PublisherState::running);
+  }
 }
 
-TEST_F(Segment, OfAnotherContainerIsNeverCalledDead) {
-  std::string bytes = good_;
-  set_word(bytes, segment::pid_namespace, 1);
-  set_word(bytes, segment::process, 0x7FFF'FFFF);
+TEST_F(Segment, OfADeadPublisherIsRemovedByTheNextOfItsName) {
   const fs::path path = folder_.path() / "tapedeck.2147483647.1.chat";
-  overwrite(path, bytes);
-  EXPECT_EQ(StatReader(path).state(), PublisherState::unknown);
-  const StatPublisher publisher(layout_, "chat", folder_.path());
-  EXPECT_TRUE(fs::exists(path));
+  for (const bool lives : {true, false}) {
+    overwrite(path, good_);
+    const os::Descriptor owner(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (lives) {
+      ASSERT_EQ(os::lock_file(owner.get()), 0);
+    }
+    const StatPublisher publisher(layout_, "chat", folder_.path());
+    EXPECT_EQ(fs::exists(path), lives);
+  }
 }
 
 TEST_F(Reader, SeesItsPublisherDie) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/thrown.hpp"
+#include "os/child.hpp"
 #include "os/faults.hpp"
 #include "os/self.hpp"
 #include "tapedeck/base/error.hpp"
@@ -55,6 +56,17 @@ TEST_F(Served, IsScrapedWhereItSaysItListens) {
   EXPECT_EQ(passes(), 1);
   EXPECT_EQ(http_get(port, "/etc/passwd"), "");
   EXPECT_EQ(http_get(port, "/"), "");
+}
+
+// The child closes its copy of the listening socket, so that the port is free after the parent.
+TEST_F(Served, EndsInAForkedChild) {
+  auto server = serve("127.0.0.1:0");
+  in_child([&] {
+    const std::size_t before = open_descriptors().size();
+    server.reset();
+    EXPECT_EQ(open_descriptors().size(), before - 1);
+  });
+  EXPECT_NE(http_get(port_of(server->address()), "/metrics"), "");
 }
 
 TEST_F(Served, ListensWhereItIsTold) {

@@ -22,12 +22,13 @@ inline constexpr const char* kPublishFolder = "/dev/shm";
 /// Publishes `Layout::stat()` in a small file in shared memory, for `StatReader` and `tapedeck top`
 /// to read. Only the user of this process has access to it. It is named after the process and the
 /// layout. The destructor removes it; if the process is killed, the next publisher of the same name
-/// does.
+/// does. The file stays locked while the publisher lives, which readers see even where /proc hides
+/// the process; it takes one descriptor.
 ///
 /// Readers take no lock and send no signal: however many there are, and whatever they do, `publish`
 /// does not wait for them. Two things are not supported: publishing from a forked child, which
-/// shares the file with its parent, and truncating the file, which kills this process at the next
-/// `publish`.
+/// shares the file and its lock with its parent until it ends or executes a program, and truncating
+/// the file, which kills this process at the next `publish`.
 ///
 /// Thread-safety: one `publish` at a time, from any thread, while the layout's writers work.
 /// Destroy it before the layout.
@@ -73,6 +74,7 @@ class StatPublisher {
   std::filesystem::path path_;
   std::int32_t process_;
   std::uint64_t start_;
+  int locked_ = -1;  // the file's descriptor, whose lock shows readers that this process lives
   std::uint64_t sequence_ = 0;
   Stat stat_{};
   Word* words_ = nullptr;

@@ -19,7 +19,7 @@ namespace tapedeck::inline TAPEDECK_ABI {
 /// A layout that is or was published. Thread-safety: a value.
 struct PublishedLayout {
   std::filesystem::path path{};
-  std::int32_t process = 0;  ///< The publisher's process id.
+  std::int32_t process = 0;  ///< The publisher's process id, in the publisher's PID namespace.
   std::string name{};        ///< The layout's name.
 };
 
@@ -31,10 +31,10 @@ struct PublishedLayout {
 
 /// What became of the publisher.
 enum class PublisherState : std::uint8_t {
-  running,
+  running,  ///< Its process, or a child that this process has forked, has the file locked.
   ended,    ///< It was destroyed normally.
   dead,     ///< Its process is gone; a read returns what it published last.
-  unknown,  ///< Its process is in another container, or the kernel does not report it.
+  unknown,  ///< The file system does not support locks.
 };
 
 [[nodiscard]] const char* to_string(PublisherState state) noexcept;
@@ -83,6 +83,10 @@ class StatReader {
 
   /// @throws FormatError if the file was truncated; SystemError.
   [[nodiscard]] PublisherState state() const;
+
+  /// Whether /proc shows the publisher's process as `published().process`. Not if the process is in
+  /// another container, is hidden (hidepid), or has ended.
+  [[nodiscard]] bool process_visible() const;
 
  private:
   struct Opened;

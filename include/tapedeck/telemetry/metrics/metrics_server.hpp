@@ -34,7 +34,8 @@ class MetricsServer {
   /// cannot listen there: EADDRINUSE, EADDRNOTAVAIL, EACCES.
   MetricsServer(std::vector<WatchedLayout> layouts, const std::string& address,
                 SnapshotOptions options = {});
-  /// Waits for a running scrape.
+  /// Waits for a running scrape. A forked child does not serve; there, only this destructor and
+  /// `address` may be called.
   ~MetricsServer();
   MetricsServer(const MetricsServer&) = delete;
   MetricsServer& operator=(const MetricsServer&) = delete;
