@@ -78,6 +78,7 @@ std::string alternatives(const std::vector<std::string>& names) {
 
 std::vector<std::string> names_of_types(std::span<const DType> types) {
   std::vector<std::string> names;
+  names.reserve(types.size());
   for (const DType type : types) names.emplace_back(to_string(type));
   return names;
 }
@@ -169,6 +170,7 @@ CLI::Validator one_of(const std::vector<std::string>& names) {
 
 CLI::Validator number_type() {
   std::vector<std::string> names;
+  names.reserve(kDTypes);
   for (const DTypeTraits& type : internal::kDTypeTraits) names.emplace_back(type.name);
   return accept_only(
       "a number type such as f32, f16, bf16, q8_0 or q4_k",

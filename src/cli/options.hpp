@@ -56,6 +56,7 @@ CLI::Option* as_size(CLI::Option* option);
 template <class Value>
 void as_choice(CLI::Option* option, const CLI::TransformPairs<Value>& choices) {
   std::vector<std::string> names;
+  names.reserve(choices.size());
   for (const auto& choice : choices) names.push_back(choice.first);
   // The names are checked first. The error of CLI11's Transformer would print the values as well,
   // and those of a small enumeration are control characters.
