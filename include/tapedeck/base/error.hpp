@@ -233,7 +233,7 @@ class OutOfMemory : public internal::BadAlloc {
   struct Facts {
     std::string purpose;  ///< What the memory was for: "warming tape weights".
     /// What limits it: "MemAvailable", "memory cgroup /a/b". Empty if it is not known.
-    std::string limit;
+    std::string limit{};
     std::size_t needed = 0;     ///< Bytes.
     std::size_t available = 0;  ///< Bytes.
   };
