@@ -96,8 +96,9 @@ std::string remedies_text(const FitChoice& choice) {
 
 std::string choice_text(std::size_t rank, const FitChoice& choice, const std::string& device_limit,
                         const std::string& host_limit) {
-  std::string text = fmt::format("{}. {}: {}\n", rank, description(choice.mode),
-                                 choice.fits() ? "fits" : "does not fit");
+  std::string text = fmt::format(
+      "{}. {}: {}{}\n", rank, description(choice.mode), choice.fits() ? "fits" : "does not fit",
+      choice.certainty == PlanCertainty{} ? "" : " (" + certainty_text(choice.certainty) + ")");
   if (choice.mode == FitMode::first_layers) {
     text += fmt::format("    {} on the device; the reference decoder does not run this\n",
                         layers_text(choice.device_layers));
@@ -122,6 +123,7 @@ nlohmann::ordered_json choice_json(const FitChoice& choice) {
   nlohmann::ordered_json json = {
       {"mode", description(choice.mode)},
       {"fits", choice.fits()},
+      {"certainty", certainty_json(choice.certainty)},
       {"margin", choice.margin()},
       {"shortfall", choice.shortfall()},
       {"device", side_json(choice.device)},
@@ -254,7 +256,7 @@ int fit(const FitArguments& arguments) {
     const std::vector<FitChoice> choices =
         tapedeck::fit(model, arguments.options, host, device, least);
     print(choices, choices.front().warnings);
-    return 0;
+    return check_exit_code(arguments, choices.front().certainty);
   } catch (const NothingFits& nothing) {
     print(nothing.choices(), nothing.choices().front().warnings);
     tell_error(nothing.what());
@@ -268,10 +270,11 @@ int fit(const FitArguments& arguments) {
 }  // namespace
 
 void add_fit(CLI::App& program, int& exit_code) {
-  CLI::App* command = program.add_subcommand("fit",
-                                             "Ranks the ways to run a model on this host. The exit "
-                                             "code is 3 if nothing fits, or if this is"
-                                             " unknown because the sizes of the weights are.");
+  CLI::App* command = program.add_subcommand(
+      "fit",
+      "Ranks the ways to run a model on this host. The exit code is 3 if nothing fits, or if this "
+      "is unknown because the sizes of the weights are. With --check, it is 4 if the best way may "
+      "need more than was planned.");
   auto arguments = std::make_shared<FitArguments>();
   add_plan_arguments(*command, *arguments);
   add_size(*command, "--gpu-memory", arguments->gpu_memory,

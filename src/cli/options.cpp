@@ -16,6 +16,8 @@
 #include <utility>
 
 #include "cli/option_table.hpp"
+#include "cli/output.hpp"
+#include "cli/plan_text.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/engines/llama_cpp/profile.hpp"
@@ -212,7 +214,17 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
                    "Keep the full context in sliding-window layers");
   add_size(command, "--overhead", o.overhead,
            "Bytes to set aside for the driver context or as a safety margin");
+  command.add_flag(
+      "--check", arguments.check,
+      "Exit with 0 only if every part is exact or bounded from above, otherwise with 4");
   add_json(command, arguments.json);
+}
+
+int check_exit_code(const PlanArguments& arguments, const PlanCertainty& certainty) {
+  if (!arguments.check || certainty.is_bounded()) return 0;
+  tell_error("more may be needed than was planned: " + certainty_text(certainty) +
+             "; set aside a margin with --overhead, and leave out --check");
+  return kNotBounded;
 }
 
 }  // namespace tapedeck::cli

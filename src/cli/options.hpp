@@ -78,7 +78,14 @@ struct PlanArguments {
   std::string model;
   PlanOptions options;
   bool json = false;
+  bool check = false;
 };
+
+/// Returned with `--check` if some part may need more than was planned.
+inline constexpr int kNotBounded = 4;
+
+/// Writes to standard error which parts `--check` refuses, if any. Returns the exit code.
+[[nodiscard]] int check_exit_code(const PlanArguments& arguments, const PlanCertainty& certainty);
 
 /// Adds MODEL and the plan's options. The arguments must outlive the command.
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments);

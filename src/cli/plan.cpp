@@ -82,14 +82,16 @@ int plan(const PlanOnlyArguments& arguments) {
   const std::optional<StreamingPlan> streaming = streaming_of(arguments, model, plan);
   Output().write(arguments.json ? plan_as_json(arguments, model, plan, streaming)
                                 : plan_as_text(arguments, model, plan, streaming));
-  return 0;
+  return check_exit_code(arguments, plan.certainty);
 }
 
 }  // namespace
 
 void add_plan(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
-      "plan", "Computes the memory that a model needs from its files, without allocating it.");
+      "plan",
+      "Computes the memory that a model needs from its files, without allocating it. With --check, "
+      "the exit code is 4 if it may need more than was planned.");
   auto arguments = std::make_shared<PlanOnlyArguments>();
   add_plan_arguments(*command, *arguments);
   command->add_flag("--regions", arguments->regions, "List every region with its offset");

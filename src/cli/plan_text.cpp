@@ -180,10 +180,22 @@ std::string warnings_text(const std::vector<std::string>& warnings) {
   return text;
 }
 
+std::string certainty_text(const PlanCertainty& certainty) {
+  if (certainty == PlanCertainty{}) return "exact";
+  return fmt::format("weights {}, caches {}, compute {}", to_string(certainty.weights),
+                     to_string(certainty.caches), to_string(certainty.compute));
+}
+
+Json certainty_json(const PlanCertainty& certainty) {
+  return {{"weights", to_string(certainty.weights)},
+          {"caches", to_string(certainty.caches)},
+          {"compute", to_string(certainty.compute)}};
+}
+
 std::string plan_text(const Plan& plan, const PlanOptions& options) {
   const Breakdown b = plan.breakdown();
   std::string text = fmt::format("plan      profile {}, {}; {} talk{} of {} tokens; K {}, V {}\n\n",
-                                 plan.profile, plan.exact ? "exact" : "not exact", plan.talks,
+                                 plan.profile, certainty_text(plan.certainty), plan.talks,
                                  plan.talks == 1 ? "" : "s", plan.context_per_talk,
                                  to_string(options.key_type), to_string(options.value_type));
   text += size_line("weights", b.weights, fmt::format("{} regions", plan.weights.regions().size()));
@@ -272,6 +284,7 @@ Json plan_json(const Model& model, const Plan& plan) {
           {"model", model_json(model)},
           {"profile", plan.profile},
           {"exact", plan.exact},
+          {"certainty", certainty_json(plan.certainty)},
           {"warnings", plan.warnings},
           {"talks", plan.talks},
           {"context", plan.context_per_talk},
