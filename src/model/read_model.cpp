@@ -21,6 +21,7 @@
 #include "model/gguf/gguf.hpp"
 #include "model/llama2c/llama2c.hpp"
 #include "model/safetensors/safetensors.hpp"
+#include "model/unused_fields.hpp"
 #include "os/file.hpp"
 #include "os/file_reader.hpp"
 #include "tapedeck/base/error.hpp"
@@ -70,9 +71,25 @@ bool is_there(const std::filesystem::path& path) {
   return true;
 }
 
+// Older tools state in a file of its own how they have quantized the weights.
+void note_quantization_beside(const std::filesystem::path& config, ModelShape& shape) {
+  if (!shape.quantization.method.empty() || shape.layers.empty()) return;
+  for (const char* const name :
+       {"hf_quant_config.json", "quantize_config.json", "quant_config.json"}) {
+    if (!is_there(config.parent_path() / name)) continue;
+    internal::assume(
+        shape, internal::kWeightSizes,
+        std::string(name) +
+            " says how the weights are quantized, but is not used; they are planned as "
+            "if they were not quantized");
+  }
+}
+
 void read_config(const std::filesystem::path& path, Model& model) {
   model.metadata = internal::read_json_config(path);
-  model.shape = internal::config_shape(path.string(), model.metadata);
+  model.shape = internal::config_shape(path.string(), model.metadata,
+                                       model.format == ModelFormat::safetensors);
+  if (model.format == ModelFormat::config) note_quantization_beside(path, model.shape);
 }
 
 // The config.json in the same folder describes the model of safetensors files.

@@ -232,6 +232,22 @@ TEST(ModelFolder, IsItsOneModel) {
             folder.path().string() + " holds 2 models: model.gguf, model.safetensors");
 }
 
+// Older tools state the quantization beside the config, which then does not state it.
+TEST(ModelFolder, AQuantizationBesideTheConfigIsNamed) {
+  for (const char* name : {"hf_quant_config.json", "quantize_config.json", "quant_config.json"}) {
+    const TempFolder folder;
+    folder.write("config.json", kConfig);
+    EXPECT_TRUE(read_model(folder.path()).shape.exact_weights);
+    folder.write(name, R"({"bits": 4})");
+    const ModelShape shape = read_model(folder.path()).shape;
+    EXPECT_FALSE(shape.exact_weights);
+    EXPECT_TRUE(shape.exact_caches);
+    EXPECT_THAT(shape.warnings, ElementsAre(::testing::StartsWith(name)));
+    folder.write("model.safetensors", one_tensor("a", 3));  // of a type that the file states
+    EXPECT_TRUE(read_model(folder.path()).shape.warnings.empty());
+  }
+}
+
 TEST(ModelFolder, OfManyModelsNamesSome) {
   const TempFolder folder;
   for (const char* name : {"a", "b", "c", "d", "e"}) {
