@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <regex>
@@ -24,6 +25,7 @@
 #include "model/unused_fields.hpp"
 #include "os/file.hpp"
 #include "os/file_reader.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -173,10 +175,37 @@ std::map<std::string, std::string> models_among(const std::vector<std::string>& 
   return models;
 }
 
+// Vision and audio towers of a GGUF model are files of their own. llama.cpp recognizes them by this
+// part of their names, too.
+bool is_projector(const std::string& name) {
+  return name.ends_with(kGguf) && name.find("mmproj") != std::string::npos;
+}
+
+bool is_main_gguf(const std::string& name) { return name.ends_with(kGguf) && !is_projector(name); }
+
+// Removes the projectors of the model from the names of a folder's files and returns them. A folder
+// without another GGUF file has none.
+std::vector<std::string> take_projectors(std::vector<std::string>& names) {
+  std::vector<std::string> projectors;
+  if (!std::any_of(names.begin(), names.end(), is_main_gguf)) return projectors;
+  std::copy_if(names.begin(), names.end(), std::back_inserter(projectors), is_projector);
+  std::erase_if(names, is_projector);
+  return projectors;
+}
+
+void note_projectors(const std::filesystem::path& folder,
+                     const std::vector<std::string>& projectors, ModelShape& shape) {
+  for (const std::string& name : projectors) {
+    internal::assume(shape, internal::kWeightSizes,
+                     internal::printable(name) + " beside the model is left out: " +
+                         to_iec(os::facts(folder / name).bytes) + " of weights, and its buffers");
+  }
+}
+
 // The file to start with: an index, a safetensors file or a GGUF file, or a config.json if there
 // are no weights.
-std::filesystem::path main_file_of(const std::filesystem::path& folder) {
-  const std::vector<std::string> names = names_in(folder);
+std::filesystem::path main_file_of(const std::filesystem::path& folder,
+                                   const std::vector<std::string>& names) {
   const std::map<std::string, std::string> models = models_among(names);
   if (models.size() == 1) return folder / models.begin()->second;
   if (models.empty()) {
@@ -204,8 +233,11 @@ std::filesystem::path main_file_of(const std::filesystem::path& folder) {
 Model read_model(const std::filesystem::path& path) {
   std::error_code ignored;  // if this fails, opening the file fails as well and throws
   if (!std::filesystem::is_directory(path, ignored)) return read_file(path);
-  Model model = read_file(main_file_of(path));
+  std::vector<std::string> names = names_in(path);
+  const std::vector<std::string> projectors = take_projectors(names);
+  Model model = read_file(main_file_of(path, names));
   model.path = path;
+  note_projectors(path, projectors, model.shape);
   return model;
 }
 
