@@ -13,13 +13,18 @@ namespace {
 constexpr const char* kReaderLeft =
     "the reader of standard output closed it before the command was done";
 
+constexpr const char* kMayNeedMore =
+    "--check was given, and more memory may be needed than was planned";
+
 // In ascending order.
-constexpr std::array<ExitCode, 8> kExitCodes = {{
+constexpr std::array<ExitCode, 10> kExitCodes = {{
     {"", 0, "the command succeeded"},
     {"", kFailed, "there was an error, which a line on standard error describes"},
     {"fit", kNothingFits,
      "nothing fits, or whether anything fits is unknown because the sizes of the weights are"},
     {"warm", kOverBudget, "there is too little memory for the rest"},
+    {"plan", kNotBounded, kMayNeedMore},
+    {"fit", kNotBounded, kMayNeedMore},
     {"warm", kPastDeadline, "the deadline passed"},
     {"", kInterrupted, "it was interrupted by SIGINT (Ctrl-C) or SIGTERM"},
     {"decode", kPipeClosed, kReaderLeft},

@@ -12,9 +12,10 @@
 namespace tapedeck::cli {
 
 inline constexpr int kFailed = 2;
-inline constexpr int kNothingFits = 3;  ///< Of `fit`; also if this is unknown.
-inline constexpr int kOverBudget = 3;   ///< Of `warm`.
-inline constexpr int kPastDeadline = 4;
+inline constexpr int kNothingFits = 3;    ///< Of `fit`; also if this is unknown.
+inline constexpr int kOverBudget = 3;     ///< Of `warm`.
+inline constexpr int kNotBounded = 4;     ///< Of `plan --check` and `fit --check`.
+inline constexpr int kPastDeadline = 4;   ///< Of `warm`.
 inline constexpr int kInterrupted = 130;  ///< The exit code that shells report for SIGINT.
 inline constexpr int kPipeClosed = 141;   ///< The exit code that shells report for SIGPIPE.
 

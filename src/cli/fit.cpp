@@ -95,8 +95,9 @@ std::string remedies_text(const FitChoice& choice) {
 
 std::string choice_text(std::size_t rank, const FitChoice& choice, std::uint64_t batch,
                         const std::string& device_limit, const std::string& host_limit) {
-  std::string text = fmt::format("{}. {}: {}\n", rank, description(choice.mode),
-                                 choice.fits() ? "fits" : "does not fit");
+  std::string text = fmt::format(
+      "{}. {}: {}{}\n", rank, description(choice.mode), choice.fits() ? "fits" : "does not fit",
+      choice.certainty == PlanCertainty{} ? "" : " (" + certainty_text(choice.certainty) + ")");
   if (choice.mode == FitMode::first_layers) {
     text += fmt::format("    {} on the device; the reference decoder does not run this\n",
                         count_of(choice.device_layers, "layer"));
@@ -116,6 +117,7 @@ nlohmann::ordered_json choice_json(const FitChoice& choice) {
   nlohmann::ordered_json json = {
       {"mode", description(choice.mode)},
       {"fits", choice.fits()},
+      {"certainty", certainty_json(choice.certainty)},
       {"margin", choice.margin()},
       {"shortfall", choice.shortfall()},
       {"device", side_json(choice.device)},
@@ -246,7 +248,7 @@ int fit(const FitArguments& arguments) {
     const std::vector<FitChoice> choices =
         tapedeck::fit(model, arguments.options, host, device, least);
     print(choices, choices.front().warnings);
-    return 0;
+    return check_exit_code(arguments, choices.front().certainty);
   } catch (const NothingFits& nothing) {
     print(nothing.choices(), nothing.choices().front().warnings);
     tell_error(nothing.what());

@@ -16,6 +16,9 @@
 #include <system_error>
 #include <utility>
 
+#include "cli/exit_codes.hpp"
+#include "cli/output.hpp"
+#include "cli/plan_text.hpp"
 #include "plan/history_plan.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/dtype.hpp"
@@ -294,6 +297,9 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
                    "Keep the full context in sliding-window layers");
   add_size(command, "--overhead", o.overhead,
            "Bytes to set aside for the driver context or as a safety margin");
+  command.add_flag(
+      "--check", arguments.check,
+      "Exit with 0 only if every part is exact or bounded from above, otherwise with 4");
   add_json(command, arguments.json);
 }
 
@@ -304,6 +310,13 @@ void require_batches(const PlanArguments& arguments) {
       {.argument = "--ubatch", .value = o.micro_batch, .limit = o.batch},
       fmt::format("--ubatch of {} exceeds --batch of {}, which limits it", o.micro_batch, o.batch),
       "raise --batch, or use a smaller --ubatch");
+}
+
+int check_exit_code(const PlanArguments& arguments, const PlanCertainty& certainty) {
+  if (!arguments.check || certainty.is_bounded()) return 0;
+  tell_error("more may be needed than was planned: " + certainty_text(certainty) +
+             "; set aside a margin with --overhead, and leave out --check");
+  return kNotBounded;
 }
 
 }  // namespace tapedeck::cli

@@ -113,7 +113,11 @@ struct PlanArguments {
   PlanOptions options;
   const CLI::Option* micro_batch = nullptr;  ///< Whether the user gave it.
   bool json = false;
+  bool check = false;
 };
+
+/// Writes to standard error which parts `--check` refuses, if any. Returns the exit code.
+[[nodiscard]] int check_exit_code(const PlanArguments& arguments, const PlanCertainty& certainty);
 
 /// Adds MODEL and the plan's options. The arguments must outlive the command.
 void add_plan_arguments(CLI::App& command, PlanArguments& arguments);

@@ -84,7 +84,7 @@ int plan(const PlanOnlyArguments& arguments) {
   const std::optional<StreamingPlan> streaming = streaming_of(arguments, model, plan);
   Output().write(arguments.json ? plan_as_json(arguments, model, plan, streaming)
                                 : plan_as_text(arguments, model, plan, streaming));
-  return 0;
+  return check_exit_code(arguments, plan.certainty);
 }
 
 }  // namespace

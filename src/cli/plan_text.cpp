@@ -185,10 +185,22 @@ std::string warnings_text(const std::vector<std::string>& warnings) {
   return text;
 }
 
+std::string certainty_text(const PlanCertainty& certainty) {
+  if (certainty == PlanCertainty{}) return "exact";
+  return fmt::format("weights {}, caches {}, compute {}", to_string(certainty.weights),
+                     to_string(certainty.caches), to_string(certainty.compute));
+}
+
+Json certainty_json(const PlanCertainty& certainty) {
+  return {{"weights", to_string(certainty.weights)},
+          {"caches", to_string(certainty.caches)},
+          {"compute", to_string(certainty.compute)}};
+}
+
 std::string plan_text(const Plan& plan, const PlanOptions& options) {
   const Breakdown b = plan.breakdown();
   std::string text = fmt::format("plan      profile {}, {}; {} of {}; K {}, V {}\n\n", plan.profile,
-                                 plan.exact ? "exact" : "not exact", count_of(plan.talks, "talk"),
+                                 certainty_text(plan.certainty), count_of(plan.talks, "talk"),
                                  count_of(plan.context_per_talk, "token"),
                                  to_string(options.key_type), to_string(options.value_type));
   text += size_line("weights", b.weights, count_of(plan.weights.regions().size(), "region"));
@@ -278,6 +290,7 @@ Json plan_json(const Model& model, const Plan& plan) {
           {"model", model_json(model)},
           {"profile", plan.profile},
           {"exact", plan.exact},
+          {"certainty", certainty_json(plan.certainty)},
           {"warnings", named_as_options(plan.warnings)},
           {"talks", plan.talks},
           {"context", plan.context_per_talk},

@@ -20,6 +20,9 @@ namespace tapedeck::cli {
 [[nodiscard]] std::string model_text(const Model& model);
 /// One line for each warning; empty if there are none.
 [[nodiscard]] std::string warnings_text(const std::vector<std::string>& warnings);
+/// "exact", or the certainty of each part if they are not all exact.
+[[nodiscard]] std::string certainty_text(const PlanCertainty& certainty);
+[[nodiscard]] nlohmann::ordered_json certainty_json(const PlanCertainty& certainty);
 /// The breakdown as a table, and the warnings.
 [[nodiscard]] std::string plan_text(const Plan& plan, const PlanOptions& options);
 /// Every region of every tape, one per line; with `streaming`, also the regions of the device.

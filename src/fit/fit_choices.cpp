@@ -42,6 +42,9 @@ class FitPlanner {
     const Plan plan = asked_.make(asked_.options);
     FitChoice choice = choice_with(mode, plan, asked_.options);
     choice.warnings = plan.warnings;
+    choice.certainty = plan.certainty;
+    const bool own = asked_.weights && !asked_.options.weights_type;
+    if (splits_layers(mode) && !own) choice.certainty.weights = Certainty::estimated;
     choice.largest_context = largest_value(
         mode, most_context(),
         [](PlanOptions& options, std::uint64_t tokens) { options.total_context = tokens; });

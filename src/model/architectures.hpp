@@ -154,7 +154,9 @@ struct Architecture {
                                     const TensorDirectory& tensors);
 
 /// Derives the shape of a model from its Hugging Face config.json.
+/// @param listed  whether files list the model's tensors, so that its weights need not be counted
 /// @throws FormatError for figures that are impossible or missing.
-[[nodiscard]] ModelShape config_shape(const std::string& path, const Metadata& metadata);
+[[nodiscard]] ModelShape config_shape(const std::string& path, const Metadata& metadata,
+                                      bool listed = false);
 
 }  // namespace tapedeck::internal

@@ -34,6 +34,7 @@ void add_mamba1(ParameterCollector& to, const LayerShape& layer) {
 }
 
 void add_mamba2(ParameterCollector& to, const LayerShape& layer) {
+  to.figures.consider(Figure::time_step_rank);  // The time step is not low-rank here.
   const std::uint64_t shared =
       2 * to.figures.get(Figure::groups, 1) * to.figures.get(Figure::state, 0);
   const std::uint64_t size = to.figures.get(Figure::state_head_dim, 64);
@@ -77,9 +78,9 @@ void add_layer_inputs(ParameterCollector& to) {
   // Gemma 3n has layer inputs even if its config does not state their width.
   const std::uint64_t width =
       to.figure_of_key("hidden_size_per_layer_input", to.is_of(Family::gemma3n) ? 256 : 0);
+  const std::uint64_t rows = to.figure_of_key("vocab_size_per_layer_input", 262'144);
   if (width == 0) return;
   const std::uint64_t layers = to.shape.layers.size();
-  const std::uint64_t rows = to.figure_of_key("vocab_size_per_layer_input", 262'144);
   to.add_parameter(outside("layer_embedding", Part::embedding), ParameterKind::embedding, rows,
                    layers * width);
   to.add_matrix(outside("layer_projection"), layers * width, to.hidden);

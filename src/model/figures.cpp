@@ -120,7 +120,8 @@ Figures::Figures(std::string path, const Metadata& metadata, Dialect dialect,
       dialect_(dialect),
       scopes_(std::move(scopes)),
       architecture_(&architecture),
-      defaults_(architecture.defaults.begin(), architecture.defaults.end()) {
+      defaults_(architecture.defaults.begin(), architecture.defaults.end()),
+      used_(std::make_shared<std::vector<std::uint8_t>>(metadata.entries().size())) {
   if (of_gguf()) return;
   defaults_.insert(defaults_.end(), architecture.config_defaults.begin(),
                    architecture.config_defaults.end());
@@ -132,7 +133,39 @@ Figures Figures::inside(std::string_view beginning) const {
   return out;
 }
 
-const Metadata::Entry* Figures::entry(std::string_view keys) const {
+Figures Figures::for_sizes(Sizes sizes) const {
+  Figures out = *this;
+  out.sizes_ = sizes;
+  return out;
+}
+
+void Figures::mark(const Metadata::Entry& entry) const {
+  (*used_)[static_cast<std::size_t>(&entry - metadata_->entries().data())] |= sizes_;
+}
+
+Sizes Figures::used_for(const Metadata::Entry& entry) const noexcept {
+  return static_cast<Sizes>(
+      (*used_)[static_cast<std::size_t>(&entry - metadata_->entries().data())]);
+}
+
+void Figures::consider(std::string_view keys) const {
+  while (!keys.empty()) {
+    const std::string_view key = next_word(keys);
+    for (const std::string& scope : scopes_) {
+      const Metadata::Entry* const found = metadata_->find(scope + std::string(key));
+      if (found != nullptr) mark(*found);
+    }
+  }
+}
+
+void Figures::consider_all() const {
+  for (const Metadata::Entry& entry : metadata_->entries()) {
+    const auto begins = [&](const std::string& scope) { return entry.key.starts_with(scope); };
+    if (std::ranges::any_of(scopes_, begins)) mark(entry);
+  }
+}
+
+const Metadata::Entry* Figures::find_entry(std::string_view keys) const {
   for (const std::string& scope : scopes_) {
     for (std::string_view rest = keys; !rest.empty();) {
       const Metadata::Entry* const found = metadata_->find(scope + std::string(next_word(rest)));
@@ -147,10 +180,30 @@ std::string_view Figures::keys_of(Figure figure) const noexcept {
   return of_gguf() ? keys.gguf : keys.config;
 }
 
-const Metadata::Entry* Figures::stated(Figure figure) const { return entry(keys_of(figure)); }
+const Metadata::Entry* Figures::entry(std::string_view keys) const {
+  const Metadata::Entry* const found = find_entry(keys);
+  if (found != nullptr) mark(*found);
+  return found;
+}
+
+// Configs may state a figure by several names. Those that agree are used, too.
+const Metadata::Entry* Figures::stated(Figure figure) const {
+  const Metadata::Entry* const found = find_entry(keys_of(figure));
+  if (found == nullptr || (used_for(*found) & sizes_) == sizes_) return found;
+  mark(*found);
+  const auto number = metadata_->integer(found->key);
+  if (!number) return found;
+  for (const std::string& scope : scopes_) {
+    for (std::string_view rest = keys_of(figure); !rest.empty();) {
+      const Metadata::Entry* const same = metadata_->find(scope + std::string(next_word(rest)));
+      if (same != nullptr && metadata_->integer(same->key) == number) mark(*same);
+    }
+  }
+  return found;
+}
 
 bool Figures::is_list(Figure figure) const {
-  const Metadata::Entry* const entry = stated(figure);
+  const Metadata::Entry* const entry = find_entry(keys_of(figure));
   return entry != nullptr && std::holds_alternative<std::vector<std::int64_t>>(entry->value);
 }
 
@@ -201,7 +254,9 @@ std::optional<std::uint64_t> Figures::count(std::string_view keys) const {
       const std::string full = scope + std::string(key);
       const auto number = metadata_->integer(full);
       if (!number || *number == 0) continue;
-      return checked_figure(*metadata_->find(full), *number, kLargest);
+      const Metadata::Entry& found = *metadata_->find(full);
+      mark(found);
+      return checked_figure(found, *number, kLargest);
     }
   }
   return std::nullopt;

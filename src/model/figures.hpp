@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,6 +38,10 @@ enum class Figure : std::uint8_t {
 };
 inline constexpr std::size_t kFigures = static_cast<std::size_t>(Figure::token_shift) + 1;
 
+/// The sizes that a field of a file bears on, one bit each. What bears on either of them bears on
+/// the compute buffers, too.
+enum Sizes : std::uint8_t { kNoSizes = 0, kWeightSizes = 1, kCacheSizes = 2, kAllSizes = 3 };
+
 /// The value of a figure that a file does not state.
 struct Default {
   Figure figure = Figure::layers;
@@ -45,6 +50,8 @@ struct Default {
 
 /// Reads and checks the figures of one model. Refers to the metadata and to a row of the table of
 /// architectures, which has defaults for figures that the file does not state.
+///
+/// Each entry that is read is marked as used, so that those that no rule has used can be named.
 class Figures {
  public:
   /// The largest figure that is accepted, so that the product of any two fits in 64 bits.
@@ -61,10 +68,23 @@ class Figures {
 
   /// The figures of a nested object, whose keys begin with `beginning`: "quantization_config."
   [[nodiscard]] Figures inside(std::string_view beginning) const;
+  /// The same figures for rules that derive only these sizes from what they read.
+  [[nodiscard]] Figures for_sizes(Sizes sizes) const;
 
   [[nodiscard]] Dialect dialect() const noexcept { return dialect_; }
   [[nodiscard]] bool of_gguf() const noexcept { return dialect_ == Dialect::gguf; }
   [[nodiscard]] const Architecture& architecture() const noexcept { return *architecture_; }
+  [[nodiscard]] const Metadata& metadata() const noexcept { return *metadata_; }
+  [[nodiscard]] const std::vector<std::string>& scopes() const noexcept { return scopes_; }
+  /// The sizes that were derived from an entry.
+  [[nodiscard]] Sizes used_for(const Metadata::Entry& entry) const noexcept;
+
+  /// Marks what a rule has taken into account without reading its value, because something else
+  /// decides here.
+  void consider(Figure figure) const { consider(keys_of(figure)); }
+  void consider(std::string_view keys) const;
+  /// Marks every entry in the scopes.
+  void consider_all() const;
 
   /// The value for `layer` if the key has a list, otherwise the value for all layers.
   /// @throws FormatError for a value that is negative, not a whole number, or too large, and for a
@@ -107,9 +127,21 @@ class Figures {
   template <class Value>
   [[nodiscard]] Value read(Value (Metadata::*getter)(std::string_view) const noexcept,
                            std::string_view keys) const {
-    const Metadata::Entry* const found = entry(keys);
-    return found == nullptr ? Value() : (metadata_->*getter)(found->key);
+    const Metadata::Entry* const found = find_entry(keys);
+    const Value value = found == nullptr ? Value() : (metadata_->*getter)(found->key);
+    if (has_value(value)) mark(*found);
+    return value;
   }
+  template <class Value>
+  [[nodiscard]] static bool has_value(const std::optional<Value>& value) noexcept {
+    return value.has_value();
+  }
+  template <class Value>
+  [[nodiscard]] static bool has_value(std::span<const Value> values) noexcept {
+    return !values.empty();
+  }
+  [[nodiscard]] const Metadata::Entry* find_entry(std::string_view keys) const;
+  void mark(const Metadata::Entry& entry) const;
   [[nodiscard]] std::string_view keys_of(Figure figure) const noexcept;
   template <class Number>
   [[nodiscard]] std::uint64_t checked_figure(const Metadata::Entry& entry, Number value,
@@ -121,6 +153,9 @@ class Figures {
   std::vector<std::string> scopes_;
   const Architecture* architecture_;
   std::vector<Default> defaults_;  // the first one for a figure is used
+  Sizes sizes_ = kAllSizes;        // derived from what is read
+  // For each entry of the metadata, the sizes that were derived from it. All copies share it.
+  std::shared_ptr<std::vector<std::uint8_t>> used_;
 };
 
 }  // namespace tapedeck::internal

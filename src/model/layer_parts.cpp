@@ -75,6 +75,7 @@ std::optional<LayerParts> listed_parts(const Figures& figures, std::size_t layer
   }
   // These number the layers from 1.
   if (const auto list = figures.integers("linear_attn_config.kda_layers"); !list.empty()) {
+    figures.consider("linear_attn_config.full_attn_layers");  // the other layers
     return is_listed(list, layer + 1) ? kState : kFull;
   }
   if (const auto list = figures.integers("attn_layer_indices"); !list.empty()) {
@@ -129,6 +130,14 @@ bool windowed_by_rule(const Figures& figures, std::size_t layer) {
   return period == 0 || layer % period != (first ? 0 : period - 1);
 }
 
+// Whether these have an effect depends on the architecture and on each other.
+void consider_windows(const Figures& figures) {
+  for (const Figure rule : {Figure::window, Figure::window_period, Figure::first_windowed_layer}) {
+    figures.consider(rule);
+  }
+  figures.consider("_sliding_window_pattern no_rope_layers no_rope_layer_interval");
+}
+
 // Whether llama.cpp uses windows at all.
 bool engine_has_windows(const Figures& figures) {
   const Architecture& architecture = figures.architecture();
@@ -139,6 +148,7 @@ bool engine_has_windows(const Figures& figures) {
 
 Attention attention_of(const Figures& figures, std::size_t layer) {
   const Architecture& architecture = figures.architecture();
+  consider_windows(figures);
   const bool config = !figures.of_gguf();
   if (!config && !engine_has_windows(figures)) return Attention::full;
   if (!figures.flag("use_sliding_window").value_or(true)) return Attention::full;
@@ -177,6 +187,10 @@ bool is_listed(std::span<const std::int64_t> layers, std::size_t layer) noexcept
 
 LayerParts layer_parts(const Figures& figures, std::size_t layer) {
   if (const auto parts = listed_parts(figures, layer)) {
+    // The list says in other words which layers these are.
+    consider_windows(figures);
+    figures.consider(Figure::attention_period);
+    figures.consider(Figure::attention_offset);
     // A list of kinds may name windowed layers although windows are switched off.
     if (parts->attention != Attention::windowed) return *parts;
     return figures.get(Figure::window, 0) != 0 ? *parts : kFull;

@@ -9,6 +9,7 @@
 
 #include "base/amounts.hpp"
 #include "base/checked_sizes.hpp"
+#include "model/unused_fields.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -29,6 +30,7 @@ void require_in_attention(const Figures& figures, Figure figure, std::uint64_t v
 
 std::uint64_t cached_heads(const Figures& figures, bool windowed, std::uint64_t heads,
                            std::size_t layer) {
+  figures.consider(Figure::kv_heads);
   const auto special = figures.find(windowed ? Figure::kv_heads_windowed : Figure::kv_heads_full);
   // Gemma 4's full-attention layers have their own number of heads if V is K.
   if (special && (windowed || figures.flag("attention_k_eq_v").value_or(true))) return *special;
@@ -74,6 +76,7 @@ void set_attention(const Figures& figures, std::size_t layer, Attention kind, La
   shape.value_dim = figures.get(Figure::value_dim, config ? shape.key_dim : split, layer);
   if (config && figures.architecture().has(kLowRank)) {
     shape.key_dim = figures.get(Figure::nope_dim, 0) + figures.get(Figure::rope_dim, 0);
+    figures.consider("qk_head_dim");  // this sum
     shape.value_dim = figures.get(Figure::value_dim, split);
   }
   const auto key = figures.find(windowed ? Figure::head_dim_windowed : Figure::head_dim_full);
@@ -97,7 +100,9 @@ bool owns_indexer(const Figures& figures, std::size_t layer) {
 
 // DeepSeek caches one row of kv_lora_rank + rope elements, which contains V.
 void set_latent(const Figures& figures, std::size_t layer, LayerShape& shape) {
-  if (!figures.architecture().has(kLatent)) return;
+  const Architecture& architecture = figures.architecture();
+  if (architecture.has(kLowRank)) figures.consider(Figure::kv_lora);  // MiniCPM3 caches whole K, V.
+  if (!architecture.has(kLatent)) return;
   const auto rank = figures.find(Figure::kv_lora);
   if (!rank) return;
   // Older GGUF files store the projections separately, and engines cache whole K and V for them.
@@ -108,9 +113,8 @@ void set_latent(const Figures& figures, std::size_t layer, LayerShape& shape) {
   shape.key_dim = *rank + figures.get(Figure::rope_dim, 0);
   if (gguf) shape.key_dim = figures.get(Figure::head_dim, shape.key_dim);
   shape.value_dim = 0;
-  if (owns_indexer(figures, layer)) {
-    shape.indexer_dim = figures.get(Figure::indexer_dim, 0);
-  }
+  figures.consider("attention.indexer.head_count");  // All heads share one key.
+  if (owns_indexer(figures, layer)) shape.indexer_dim = figures.get(Figure::indexer_dim, 0);
 }
 
 // DeepSeek V4: K is also V, several tokens share a row, and the latest tokens have a cache apart.
@@ -134,6 +138,10 @@ void require_widths(const Figures& figures, const LayerShape& shape) {
 }
 
 std::uint64_t state_width(const Figures& figures, std::uint64_t hidden) {
+  // Several figures may state the width. The first one that does is used.
+  for (const Figure figure : {Figure::state_heads, Figure::state_head_dim, Figure::expand}) {
+    figures.consider(figure);
+  }
   if (const auto inner = figures.find(Figure::inner)) return *inner;
   const auto heads = figures.find(Figure::state_heads);
   const auto size = figures.find(Figure::state_head_dim);
@@ -145,7 +153,8 @@ std::uint64_t state_width(const Figures& figures, std::uint64_t hidden) {
 void set_scan_state(const Figures& figures, Recurrence kind, LayerShape& shape) {
   std::uint64_t inner = state_width(figures, figures.get(Figure::hidden, 0));
   std::uint64_t state = figures.get(Figure::state, 0);
-  std::uint64_t groups = kind == Recurrence::mamba1 ? 0 : figures.get(Figure::groups, 1);
+  std::uint64_t groups = figures.get(Figure::groups, 1);
+  if (kind == Recurrence::mamba1) groups = 0;
   const auto delta_head = figures.find(Figure::state_head_dim);
   const bool gguf = figures.of_gguf();
   if (gguf && kind == Recurrence::gated_delta && delta_head) {  // Kimi: as wide as the attention
@@ -217,6 +226,7 @@ std::uint64_t implied_width(const Figures& figures, std::uint64_t hidden) {
 
 // The number of layers with a cache. Later layers read the caches of these.
 std::uint64_t cache_owners(const Figures& figures, std::uint64_t count) {
+  figures.consider(Figure::shared_cache_layers);
   // llama.cpp has a fixed number for Gemma 3n, and ignores that of a header.
   const auto counted = figures.find(Figure::cache_layers);
   if (counted && figures.of_gguf()) return *counted;
@@ -253,6 +263,10 @@ std::uint64_t dense_width(const Figures& figures, std::size_t layer) {
 
 // Configs have many ways to state which layers have experts.
 bool has_experts(const Figures& figures, std::size_t layer) {
+  for (const Figure rule : {Figure::dense_layers, Figure::expert_period, Figure::expert_offset}) {
+    figures.consider(rule);
+  }
+  figures.consider("mlp_only_layers");
   constexpr std::string_view kKindsOfFfn = "mlp_layer_types";
   if (const auto words = figures.texts(kKindsOfFfn); layer < words.size()) {
     return words[layer] == "sparse";
@@ -299,29 +313,35 @@ void set_experts(const Figures& figures, LayerShape& shape) {
 void note_assumptions(const Figures& figures, ModelShape& shape) {
   const Architecture& architecture = figures.architecture();
   if (!architecture.known()) {
-    shape.warnings.push_back("unknown architecture " + shape.architecture +
-                             ": planned from its generic fields, with full attention in each "
-                             "layer that is not listed as something else");
+    assume(shape, kAllSizes,
+           "unknown architecture " + shape.architecture +
+               ": planned from its generic fields, with full attention in each layer that is not "
+               "listed as something else");
     return;
   }
   const bool whole = shape.layers.front().attention == Attention::full;
-  const std::pair<bool, std::string> notes[] = {
-      {!architecture.confirmed(figures.dialect()),
+  struct Note {
+    bool holds;
+    Sizes sizes;
+    std::string text;
+  };
+  const Note notes[] = {
+      {!architecture.confirmed(figures.dialect()), kAllSizes,
        "the rules for " + shape.architecture +
            " are those of its published code; no values from an engine or a file confirm them"},
-      {architecture.has(kLatent) && figures.of_gguf() && whole,
+      {architecture.has(kLatent) && figures.of_gguf() && whole, kCacheSizes,
        "attention.key_length_mla is missing, so whole K and V are planned, as engines cache them "
        "for "
        "such files"},
-      {figures.says("use_sliding_window"),
+      {figures.says("use_sliding_window"), kCacheSizes,
        "use_sliding_window applies from layer max_window_layers on, as in transformers"},
-      {figures.entry("cross_attention_layers") != nullptr,
+      {figures.entry("cross_attention_layers") != nullptr, kCacheSizes,
        "the cache that cross-attention layers keep for an image is not planned"},
-      {figures.is_list(Figure::compress_ratio),
+      {figures.is_list(Figure::compress_ratio), kCacheSizes,
        "compressed caches are planned as a window and one row for each compress_ratio tokens"},
   };
-  for (const auto& [holds, text] : notes) {
-    if (holds) shape.warnings.push_back(text);
+  for (const auto& [holds, sizes, text] : notes) {
+    if (holds) assume(shape, sizes, text);
   }
 }
 
@@ -344,6 +364,7 @@ void make_layers(const Figures& figures, const TensorDirectory& tensors, std::ui
 
   const std::uint64_t owners = cache_owners(figures, count);
   const bool moe = figures.get(Figure::experts, 0) != 0;
+  figures.consider(Figure::ffn);  // Only dense layers need it.
   const std::vector<bool> routed = routed_layers(tensors, count);
   shape.layers.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
@@ -369,7 +390,7 @@ void make_layers(const Figures& figures, const TensorDirectory& tensors, std::ui
     }
   }
   note_assumptions(figures, shape);
-  shape.graph = graph_shape(figures, tensors, shape);
+  shape.graph = graph_shape(figures.for_sizes(kNoSizes), tensors, shape);
   shape.windowless_engine = engine_is_windowless(shape.architecture);
 }
 

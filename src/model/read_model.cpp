@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <regex>
@@ -21,8 +22,10 @@
 #include "model/gguf/gguf.hpp"
 #include "model/llama2c/llama2c.hpp"
 #include "model/safetensors/safetensors.hpp"
+#include "model/unused_fields.hpp"
 #include "os/file.hpp"
 #include "os/file_reader.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -70,9 +73,25 @@ bool is_there(const std::filesystem::path& path) {
   return true;
 }
 
+// Older tools state in a file of its own how they have quantized the weights.
+void note_quantization_beside(const std::filesystem::path& config, ModelShape& shape) {
+  if (!shape.quantization.method.empty() || shape.layers.empty()) return;
+  for (const char* const name :
+       {"hf_quant_config.json", "quantize_config.json", "quant_config.json"}) {
+    if (!is_there(config.parent_path() / name)) continue;
+    internal::assume(
+        shape, internal::kWeightSizes,
+        std::string(name) +
+            " says how the weights are quantized, but is not used; they are planned as "
+            "if they were not quantized");
+  }
+}
+
 void read_config(const std::filesystem::path& path, Model& model) {
   model.metadata = internal::read_json_config(path);
-  model.shape = internal::config_shape(path.string(), model.metadata);
+  model.shape = internal::config_shape(path.string(), model.metadata,
+                                       model.format == ModelFormat::safetensors);
+  if (model.format == ModelFormat::config) note_quantization_beside(path, model.shape);
 }
 
 // The config.json in the same folder describes the model of safetensors files.
@@ -157,10 +176,37 @@ std::map<std::string, std::string> models_among(const std::vector<std::string>& 
   return models;
 }
 
+// Vision and audio towers of a GGUF model are files of their own. llama.cpp recognizes them by this
+// part of their names, too.
+bool is_projector(const std::string& name) {
+  return name.ends_with(kGguf) && name.find("mmproj") != std::string::npos;
+}
+
+bool is_main_gguf(const std::string& name) { return name.ends_with(kGguf) && !is_projector(name); }
+
+// Removes the projectors of the model from the names of a folder's files and returns them. A folder
+// without another GGUF file has none.
+std::vector<std::string> take_projectors(std::vector<std::string>& names) {
+  std::vector<std::string> projectors;
+  if (!std::any_of(names.begin(), names.end(), is_main_gguf)) return projectors;
+  std::copy_if(names.begin(), names.end(), std::back_inserter(projectors), is_projector);
+  std::erase_if(names, is_projector);
+  return projectors;
+}
+
+void note_projectors(const std::filesystem::path& folder,
+                     const std::vector<std::string>& projectors, ModelShape& shape) {
+  for (const std::string& name : projectors) {
+    internal::assume(shape, internal::kWeightSizes,
+                     internal::printable(name) + " beside the model is left out: " +
+                         to_iec(os::facts(folder / name).bytes) + " of weights, and its buffers");
+  }
+}
+
 // The file to start with: an index, a safetensors file or a GGUF file, or a config.json if there
 // are no weights.
-std::filesystem::path main_file_of(const std::filesystem::path& folder) {
-  const std::vector<std::string> names = names_in(folder);
+std::filesystem::path main_file_of(const std::filesystem::path& folder,
+                                   const std::vector<std::string>& names) {
   const std::map<std::string, std::string> models = models_among(names);
   if (models.size() == 1) return folder / models.begin()->second;
   if (models.empty()) {
@@ -187,8 +233,11 @@ std::filesystem::path main_file_of(const std::filesystem::path& folder) {
 Model read_model(const std::filesystem::path& path) {
   std::error_code ignored;  // if this fails, opening the file fails as well and throws
   if (!std::filesystem::is_directory(path, ignored)) return read_file(path);
-  Model model = read_file(main_file_of(path));
+  std::vector<std::string> names = names_in(path);
+  const std::vector<std::string> projectors = take_projectors(names);
+  Model model = read_file(main_file_of(path, names));
   model.path = path;
+  note_projectors(path, projectors, model.shape);
   return model;
 }
 

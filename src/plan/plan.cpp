@@ -41,16 +41,17 @@ Certainty certainty_of_weights(const Model& model, const PlanOptions& options, b
   if (options.weights_bytes != 0) return Certainty::bounded;
   const bool listed = !model.tensors.empty();
   if (!listed && model.shape.parameters.empty()) return Certainty::unknown;
-  return (listed || model.shape.exact) && !assumed ? Certainty::exact : Certainty::estimated;
+  return (listed || model.shape.exact_weights) && !assumed ? Certainty::exact
+                                                           : Certainty::estimated;
 }
 
 PlanCertainty certainty_of(const Model& model, const PlanOptions& options, bool assumed) {
   PlanCertainty out = {.weights = certainty_of_weights(model, options, assumed)};
-  if (!model.shape.exact) out.caches = Certainty::estimated;
+  if (!model.shape.exact_caches) out.caches = Certainty::estimated;
   // 4-bit weights need a buffer that they are unpacked into.
   const bool known_types = out.weights == Certainty::exact;
   out.compute =
-      model.shape.exact && known_types ? options.profile.scratch_certainty : Certainty::estimated;
+      model.shape.exact() && known_types ? options.profile.scratch_certainty : Certainty::estimated;
   return out;
 }
 

@@ -349,51 +349,6 @@ TEST_F(Planning, FitSaysWhatTheBusCarries) {
            "...\n"));
 }
 
-// A config.json without the type of its weights.
-constexpr const char* kUntyped =
-    R"({"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64, "vocab_size": 128,
-        "num_attention_heads": 4, "intermediate_size": 96, "max_position_embeddings": 128})";
-
-TEST_F(Planning, FitSaysWhatThePlanAssumes) {
-  const std::string path = folder_.write("config.json", kUntyped);
-  const Json warnings = json_of({"plan", path}).at("warnings");
-  ASSERT_EQ(warnings.size(), 1U);
-  const std::string line = "\nwarning: " + warnings[0].get<std::string>() + "\n";
-  for (const auto& [memory, exit_code] : {std::pair("1GiB", 0), std::pair("1KiB", 3)}) {
-    const Words fit = {"fit", path, "--host-memory", memory};
-    EXPECT_EQ(json_of(fit, exit_code).at("warnings"), warnings);
-    EXPECT_THAT(run(fit).out, ::testing::HasSubstr(line));
-  }
-  EXPECT_TRUE(json_on("fit", {"--host-memory", "1GiB"}).at("warnings").empty());
-}
-
-// A config.json of an architecture whose tensors are not known.
-constexpr const char* kUnknownArchitecture =
-    R"({"model_type": "sorcery", "num_hidden_layers": 2, "hidden_size": 64, "vocab_size": 128,
-        "num_attention_heads": 4, "intermediate_size": 96, "max_position_embeddings": 128})";
-
-TEST_F(Planning, UnknownWeightsAreNeitherNothingNorAFit) {
-  const std::string path = folder_.write("config.json", kUnknownArchitecture);
-  const Json plan = json_of({"plan", path});
-  EXPECT_TRUE(plan.at("weights").at("bytes").is_null());
-  EXPECT_TRUE(plan.at("weights").at("extent").is_null());
-  EXPECT_TRUE(plan.at("total").at("bytes").is_null());
-  EXPECT_THAT(run({"plan", path, "--tp", "2"}).out,
-              Like("...\nweights * unknown   0 regions\n...\ntotal * unknown   * without the "
-                   "weights\n...\n0       * unknown * unknown *\n..."));
-
-  const Words fit = {"fit", path, "--gpu-memory", "1TiB", "--host-memory", "1TiB"};
-  const Json refused = json_of(fit, 3);
-  EXPECT_TRUE(refused.at("choices").empty());
-  EXPECT_EQ(refused.at("warnings"), plan.at("warnings"));
-  EXPECT_THAT(run(fit).err, Like("tapedeck: whether * fits is unknown, *--weights-size\n"));
-
-  const Words stated = joined(fit, {"--weights-size", "1G"});
-  EXPECT_EQ(json_of(stated).at("choices").size(), 2U);
-  EXPECT_GT(number(json_of(stated).at("choices")[0].at("device"), "needed"), 1_GiB);
-  EXPECT_EQ(run({"fit", path, "--host-memory", "1G", "--weights-size", "1G"}).exit_code, 3);
-}
-
 TEST_F(Planning, FitSaysHowManyBytesAreMissing) {
   const std::uint64_t total = number(json_on("plan", {}).at("total"), "bytes");
   const std::string host =

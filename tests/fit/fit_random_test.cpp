@@ -189,6 +189,19 @@ NothingFits nothing_fits(const RandomPlan& random, std::uint64_t host,
       [&] { static_cast<void>(fit(random.model, random.options, host_of(host), device, least)); });
 }
 
+// Without tensors, a layer's size is its share of all layers.
+TEST(FitRandom, ModesThatSplitLayersAreEstimatedWithoutTensors) {
+  RandomPlan random(7);
+  random.options.profile = native_profile();
+  for (const FitChoice& choice :
+       fit(random.model, random.options, host_of(kMost), device_of(kMost))) {
+    const bool splits =
+        choice.mode == FitMode::layer_streaming || choice.mode == FitMode::first_layers;
+    EXPECT_EQ(choice.certainty.weights, splits ? Certainty::estimated : Certainty::exact);
+    EXPECT_EQ(choice.certainty.is_bounded(), !splits);
+  }
+}
+
 TEST(NothingFits, SaysByHowMuchAndWhatToChange) {
   RandomPlan random(0);
   random.options.key_type = random.options.value_type = DType::f32;

@@ -105,6 +105,13 @@ TEST(Architectures, RowsAreConsistent) {
   }
 }
 
+/// A shape with figures that only other architectures use has warnings of these, too.
+bool has_confirmed_rules(const ModelShape& shape) {
+  return std::ranges::none_of(shape.warnings, [](const std::string& warning) {
+    return warning.starts_with("the rules for ");
+  });
+}
+
 /// Figures with everything that any rule needs: 6 layers, of which the third has no KV heads.
 constexpr std::string_view kGgufFigures =
     "block_count=6 embedding_length=64 attention.head_count=4 attention.head_count_kv=2,2,0,2,2,2 "
@@ -121,7 +128,7 @@ TEST(Architectures, EveryRowMakesALayerOfAGgufHeader) {
       ++made;
       const ModelShape shape = MadeHeader(name, kGgufFigures).shape();
       ASSERT_EQ(shape.layers.size(), 6U);
-      EXPECT_EQ(shape.exact, row.confirmed(Dialect::gguf));
+      EXPECT_EQ(has_confirmed_rules(shape), row.confirmed(Dialect::gguf));
       EXPECT_EQ(shape.encoder, row.has(internal::kEncoder));
       const Summary kept = summary_of(shape);
       const bool windows =
@@ -156,7 +163,7 @@ TEST(Architectures, EveryRowMakesAModelOfAConfig) {
       EXPECT_EQ(shape.architecture, name);
       ASSERT_EQ(shape.layers.size(), 6U);
       EXPECT_EQ(shape.tied, row.has(internal::kTied));
-      EXPECT_EQ(shape.exact, row.confirmed(Dialect::config));
+      EXPECT_EQ(has_confirmed_rules(shape), row.confirmed(Dialect::config));
       EXPECT_EQ(shape.parameter_count().has_value(), !row.has(internal::kUnknownParameters));
       const Summary kept = summary_of(shape);
       EXPECT_EQ(kept.windowed != 0,

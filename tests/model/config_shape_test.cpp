@@ -48,7 +48,7 @@ TEST(ConfigShape, CountsTheParametersOfEveryPublishedConfig) {
     EXPECT_TRUE(model.tensors.empty());
     const ModelShape& shape = model.shape;
     EXPECT_FALSE(shape.layers.empty());
-    EXPECT_EQ(shape.exact, shape.warnings.empty());
+    EXPECT_EQ(shape.exact(), shape.warnings.empty());
     // If the index states no formula, the files of some models contain only the text decoder.
     const bool whole = std::ranges::count(kWholeCheckpoints, row.at("file")) != 0;
     const std::string& count = row.at(whole ? "params_stated" : "params_formula");
@@ -109,7 +109,7 @@ TEST(ConfigShape, SharedFilesInDetail) {
   EXPECT_EQ(v4.layers[3].compress_ratio, 128U);
   EXPECT_EQ(v4.layers[3].key_dim, 512U);
   EXPECT_EQ(v4.layers[3].value_dim, 0U);
-  EXPECT_FALSE(v4.exact);
+  EXPECT_FALSE(v4.exact());
 
   EXPECT_EQ(shape_of_file("Qwen--Qwen-7B.json").layers[0].ffn, 11'008U);
   EXPECT_EQ(shape_of_file("LiquidAI--LFM2.5-VL-1.6B.json").layers[0].ffn, 8'192U);
@@ -154,7 +154,7 @@ TEST(ConfigShape, AnUnknownArchitectureIsPlannedFromItsGenericFields) {
   const ModelShape shape = small("foo", "num_key_value_heads=2");
   EXPECT_EQ(shape.architecture, "foo");
   EXPECT_EQ(summary_of(shape), (Summary{.full = 4, .dense = 4, .keys = 64, .values = 64}));
-  EXPECT_FALSE(shape.exact);
+  EXPECT_FALSE(shape.exact());
   EXPECT_EQ(shape.parameter_count(), std::nullopt);
   EXPECT_THAT(
       shape.warnings,
@@ -178,7 +178,8 @@ TEST(ConfigShape, TheTextDecodersFieldsComeFirst) {
   EXPECT_EQ(shape.architecture, "llama");
   EXPECT_EQ(shape.hidden, 64U);
   EXPECT_EQ(shape.vocabulary, 50U);
-  EXPECT_TRUE(shape.exact);
+  EXPECT_TRUE(shape.exact_caches);
+  EXPECT_FALSE(shape.exact_weights);
 }
 
 TEST(ConfigShape, WindowsMayBeListedOrStartAtALayer) {
@@ -197,7 +198,7 @@ TEST(ConfigShape, WindowsMayBeListedOrStartAtALayer) {
             "c--c");
   const char* const kFromThree = "sliding_window=32 use_sliding_window=true max_window_layers=3";
   EXPECT_EQ(windows("qwen2", kFromThree), "---w");
-  EXPECT_FALSE(small("qwen2", kFromThree).exact);
+  EXPECT_FALSE(small("qwen2", kFromThree).exact());
 }
 
 TEST(ConfigShape, ExpertsMayBeInSomeLayers) {
@@ -218,10 +219,29 @@ TEST(ConfigShape, ExpertsMayBeInSomeLayers) {
   EXPECT_EQ(with_experts("mlp_layer_types=['dense','sparse','sparse','dense']"), "-EE-");
 }
 
+// Modules that are left out of some layers only are planned as if they were left out of all.
+TEST(ConfigShape, ModulesOfSingleLayersAreNotExactlyLeftOut) {
+  const auto exact_without = [](const std::string& modules) {
+    return small("llama",
+                 "intermediate_size=8 quantization_config={'quant_method':'fp8',"
+                 "'modules_to_not_convert':[" +
+                     modules + "]}")
+        .exact_weights;
+  };
+  const std::string all =
+      "'model.layers.0.self_attn','model.layers.1.self_attn','model.layers.2.self_attn'";
+  EXPECT_TRUE(exact_without("'lm_head','self_attn'"));
+  EXPECT_TRUE(exact_without("'model.layers.0.norm'"));
+  EXPECT_FALSE(exact_without("'model.layers.0.mlp.down_proj','lm_head'"));
+  EXPECT_FALSE(exact_without(all));
+  EXPECT_TRUE(exact_without(all + ",'model.layers.3.self_attn'"));
+  EXPECT_FALSE(exact_without(all + ",'model.layers.2.self_attn.q'"));
+}
+
 TEST(ConfigShape, AConfigOfSomethingElseHasNoLayers) {
   const ModelShape shape = shape_of_config(R"({"model_type": "llama", "image_size": 224})");
   EXPECT_TRUE(shape.layers.empty());
-  EXPECT_FALSE(shape.exact);
+  EXPECT_FALSE(shape.exact());
   EXPECT_THAT(shape.warnings,
               ElementsAre("num_hidden_layers is missing, so the layers cannot be planned"));
 }

@@ -33,7 +33,7 @@ TEST(GgufShape, AHeaderThatSaysTooLittleHasNoLayers) {
   MadeHeader header("llama", "block_count=2");
   const ModelShape narrow = header.shape();
   EXPECT_TRUE(narrow.layers.empty());
-  EXPECT_FALSE(narrow.exact);
+  EXPECT_FALSE(narrow.exact());
   EXPECT_THAT(narrow.warnings, ElementsAre("llama.embedding_length is missing, so the layers "
                                            "cannot be planned"));
   EXPECT_THAT(
@@ -98,7 +98,7 @@ TEST(GgufShape, ListsCountElementByElement) {
 TEST(GgufShape, AListsZeroIsNoAttention) {
   const ModelShape shape = small_header("deci", "attention.head_count_kv=2,0,1,0").shape();
   EXPECT_EQ(summary_of(shape), (Summary{.full = 2, .dense = 4, .keys = 24, .values = 24}));
-  EXPECT_TRUE(shape.exact);
+  EXPECT_TRUE(shape.exact());
 }
 
 TEST(GgufShape, WindowsFollowTheEnginesRules) {
@@ -168,7 +168,7 @@ TEST(GgufShape, AWindowedLayersHeadsAreStatedApart) {
                                         .values = 2ULL * 16,
                                         .window_keys = 2ULL * 2 * 12,
                                         .window_values = 2ULL * 2 * 16}));
-  EXPECT_TRUE(shape.exact);
+  EXPECT_TRUE(shape.exact());
 }
 
 TEST(GgufShape, Gemma4sDensePartStandsBesideItsExperts) {
@@ -233,7 +233,7 @@ TEST(GgufShape, AWindowPatternMayBeAPeriodOrAList) {
   EXPECT_EQ(list.layers[0].window, 16U);
   EXPECT_FALSE(list.layers[2].shares_cache);
   EXPECT_TRUE(list.layers[3].shares_cache);
-  EXPECT_TRUE(list.exact);
+  EXPECT_TRUE(list.exact());
 }
 
 TEST(GgufShape, Gemma3nsLaterLayersShareTheCachesOfTheFirstTwenty) {
@@ -254,12 +254,12 @@ TEST(GgufShape, LatentAttentionKeepsOneRowOnlyInHeadersWrittenForIt) {
           .shape();
   EXPECT_EQ(summary_of(latent), (Summary{.full = 4, .dense = 4, .keys = 80}));
   EXPECT_EQ(latent.layers[0].attention, Attention::latent);
-  EXPECT_TRUE(latent.exact);
+  EXPECT_TRUE(latent.exact());
 
   const ModelShape whole = deepseek().with("attention.key_length=12").shape();
   EXPECT_EQ(summary_of(whole),
             (Summary{.full = 4, .dense = 4, .keys = 4ULL * 8 * 12, .values = 4ULL * 8 * 6}));
-  EXPECT_FALSE(whole.exact);
+  EXPECT_FALSE(whole.exact());
   EXPECT_THAT(whole.warnings,
               ElementsAre("attention.key_length_mla is missing, so whole K and V are planned, as "
                           "engines cache them for such files"));
@@ -307,7 +307,7 @@ TEST(GgufShape, DraftLayersKeepNothing) {
 TEST(GgufShape, AnUnknownArchitectureIsPlannedFromItsGenericFields) {
   const ModelShape shape = small_header("foo", "attention.head_count_kv=2").shape();
   EXPECT_EQ(summary_of(shape), (Summary{.full = 4, .dense = 4, .keys = 64, .values = 64}));
-  EXPECT_FALSE(shape.exact);
+  EXPECT_FALSE(shape.exact());
   EXPECT_THAT(shape.warnings,
               ElementsAre("unknown architecture foo: planned from its generic fields, with full "
                           "attention in each layer that is not listed as something else"));
@@ -315,10 +315,10 @@ TEST(GgufShape, AnUnknownArchitectureIsPlannedFromItsGenericFields) {
 
 TEST(GgufShape, WhatNoFigureConfirmsIsSaid) {
   // Like that of Qwen3-MoE, for which measurements exist.
-  EXPECT_TRUE(small_header("qwen3").shape().exact);
-  EXPECT_TRUE(small_header("olmo2").shape().exact);  // from the engine's source
+  EXPECT_TRUE(small_header("qwen3").shape().exact());
+  EXPECT_TRUE(small_header("olmo2").shape().exact());  // from the engine's source
   const ModelShape shape = small_header("modern-bert").shape();
-  EXPECT_FALSE(shape.exact);
+  EXPECT_FALSE(shape.exact());
   EXPECT_THAT(shape.warnings,
               ElementsAre("the rules for modern-bert are those of its published code; no values "
                           "from an engine or a file confirm them"));

@@ -11,12 +11,14 @@
 #include <utility>
 #include <vector>
 
+#include "base/paths.hpp"
 #include "base/thrown.hpp"
 #include "model/gguf_bytes.hpp"
 #include "model/refusal.hpp"
 #include "model/safetensors_bytes.hpp"
 #include "os/fault_sweep.hpp"
 #include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::tests {
@@ -233,6 +235,51 @@ TEST(ModelFolder, IsItsOneModel) {
   EXPECT_FALSE(error.value() || error.limit());  // a path is not a number
   EXPECT_EQ(error.message(),
             folder.path().string() + " holds 2 models: model.gguf, model.safetensors");
+}
+
+// The towers of a GGUF model are named with their size, and it is read without them.
+TEST(ModelFolder, AProjectorBesideAModelIsLeftOut) {
+  const TempFolder folder;
+  const std::string gguf = GgufBytes().header(0, 0).pad().bytes();
+  folder.write("mmproj-F16.gguf", gguf);
+  EXPECT_EQ(read_model(folder.path()).path, folder.path());
+  EXPECT_TRUE(read_model(folder.path()).shape.warnings.empty());
+  folder.write("model-Q8_0.gguf", gguf_part(1, 1, 1));
+  const Model model = read_model(folder.path());
+  EXPECT_THAT(names_of(model.tensors), ElementsAre("t1"));
+  EXPECT_THAT(model.shape.warnings,
+              ElementsAre("mmproj-F16.gguf beside the model is left out: " + to_iec(gguf.size()) +
+                          " of weights, and its buffers"));
+  folder.write("other.gguf", gguf);
+  EXPECT_EQ(error_of<InvalidArgument>(folder.path()).value(), 2U);
+}
+
+// Case E43.
+TEST(ModelFolder, WithAProjectorIsPlannedAsItsModel) {
+  const std::filesystem::path folder = shared_data("cases") / "E43";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no " << folder;
+  const Model model = read_model(folder);
+  EXPECT_EQ(model.shape.architecture, "llama");
+  EXPECT_FALSE(model.shape.layers.empty());
+  EXPECT_FALSE(model.shape.exact());
+  EXPECT_THAT(model.shape.warnings, ElementsAre("mmproj-F16.gguf beside the model is left out: "
+                                                "73.7 KiB of weights, and its buffers"));
+}
+
+// Older tools state the quantization beside the config, which then does not state it.
+TEST(ModelFolder, AQuantizationBesideTheConfigIsNamed) {
+  for (const char* name : {"hf_quant_config.json", "quantize_config.json", "quant_config.json"}) {
+    const TempFolder folder;
+    folder.write("config.json", kConfig);
+    EXPECT_TRUE(read_model(folder.path()).shape.exact_weights);
+    folder.write(name, R"({"bits": 4})");
+    const ModelShape shape = read_model(folder.path()).shape;
+    EXPECT_FALSE(shape.exact_weights);
+    EXPECT_TRUE(shape.exact_caches);
+    EXPECT_THAT(shape.warnings, ElementsAre(::testing::StartsWith(name)));
+    folder.write("model.safetensors", one_tensor("a", 3));  // of a type that the file states
+    EXPECT_TRUE(read_model(folder.path()).shape.warnings.empty());
+  }
 }
 
 TEST(ModelFolder, OfManyModelsNamesSome) {

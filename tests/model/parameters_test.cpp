@@ -206,7 +206,7 @@ class PublishedParameters : public testing::TestWithParam<Reckoned> {};
 TEST_P(PublishedParameters, AreCounted) {
   const ModelShape shape = shape_of_words(GetParam().architecture, GetParam().more);
   EXPECT_EQ(shape.parameter_count(), GetParam().parameters);
-  EXPECT_TRUE(shape.exact);
+  EXPECT_TRUE(shape.exact());
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, PublishedParameters, testing::ValuesIn(kPublished));

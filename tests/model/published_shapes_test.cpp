@@ -62,7 +62,7 @@ TEST(PublishedShapes, OfHeadersAreWhatTheEnginePrinted) {
     ++models;
     const ModelShape& shape = model.shape;
     EXPECT_TRUE(model.tensors.truncated());
-    EXPECT_TRUE(shape.exact);
+    EXPECT_TRUE(shape.exact());
     EXPECT_TRUE(shape.warnings.empty());
     EXPECT_EQ(shape.encoder, shape.architecture == "bert");
     // The embedding table has a row for each token.

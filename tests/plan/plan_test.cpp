@@ -166,7 +166,7 @@ TEST(MakePlan, IsExactWhereNothingIsAssumed) {
   EXPECT_TRUE(make_plan(four_heads_of()).warnings.empty());
 
   Model model = four_heads_of();
-  model.shape.exact = false;
+  model.shape.exact_caches = false;
   model.shape.warnings = {"unknown architecture"};
   EXPECT_FALSE(make_plan(model).exact);
   EXPECT_THAT(make_plan(model).warnings, ::testing::ElementsAre("unknown architecture"));

@@ -53,7 +53,7 @@ inline Model model_of(std::vector<LayerShape> layers, std::uint64_t hidden = 512
   model.shape.context = context;
   model.shape.layers = std::move(layers);
   model.shape.dtype = DType::bf16;
-  model.shape.exact = true;
+  model.shape.exact_weights = model.shape.exact_caches = true;
   model.shape.parameters = {
       {"embedding", ParameterKind::embedding, 1, vocabulary, hidden},
       {"final_norm", ParameterKind::norm, 1, 1, hidden},

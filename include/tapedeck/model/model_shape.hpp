@@ -102,13 +102,18 @@ struct ModelShape {
   /// True if llama.cpp caches every token in the windowed layers of this architecture.
   bool windowless_engine = false;
 
-  /// True if every rule that was applied is covered by a test against a real file or an engine.
-  bool exact = false;
+  /// True if every rule that was applied to the caches is covered by a test against a real file or
+  /// an engine, and if no field of the file that may bear on them was left unused.
+  bool exact_caches = false;
+  /// The same for `parameters` and for the widths that the compute buffers follow from.
+  bool exact_weights = false;
   /// One line for each assumption: "unknown architecture foo: planned from its generic fields".
   std::vector<std::string> warnings{};
 
   /// Sum over `parameters`; `nullopt` if there are none, or if the sum overflows.
   [[nodiscard]] std::optional<std::uint64_t> parameter_count() const noexcept;
+
+  [[nodiscard]] bool exact() const noexcept { return exact_caches && exact_weights; }
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

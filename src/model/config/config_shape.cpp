@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "model/figures.hpp"
 #include "model/layers.hpp"
 #include "model/parameter_collector.hpp"
+#include "model/unused_fields.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -66,16 +68,23 @@ class QuantizationReader {
   /// @param stored  the values of the quantization_config.
   explicit QuantizationReader(const Figures& stored) : stored_(stored) {}
 
-  StoredQuantization read(std::optional<DType> stated) {
+  /// @param layers  of the model
+  StoredQuantization read(std::optional<DType> stated, std::uint64_t layers) {
     out_.method = stored_.text("quant_method").value_or("");
     if (out_.method.empty()) return out_;
     out_.known = read_method();
+    if (!out_.known) stored_.consider_all();  // The planner names the method.
     out_.other_type = stated.value_or(out_.other_type);
     for (const char* key : {"modules_to_not_convert", "ignore"}) {
       for (const std::string& module : stored_.texts(key)) leave_out(module);
     }
+    const auto differs = [&](const auto& of) { return !of.empty() && of.size() < layers; };
+    differs_by_layer_ = out_.known && std::ranges::any_of(numbers_, differs);
     return out_;
   }
+
+  /// Whether modules of some layers are not quantized, but those of other layers are.
+  [[nodiscard]] bool differs_by_layer() const noexcept { return differs_by_layer_; }
 
  private:
   bool read_method() {
@@ -93,6 +102,7 @@ class QuantizationReader {
   bool read_compressed_tensors() {
     const std::string_view format = stored_.text("format").value_or("");
     const Figures weights = stored_.inside("config_groups.group_0.weights.");
+    weights.consider("num_bits");  // The format implies it.
     if (format.find("mxfp4") != std::string_view::npos) return set_mxfp4();
     if (format == "float-quantized" || format == "naive-quantized") {
       set_float8();
@@ -129,9 +139,15 @@ class QuantizationReader {
     return true;
   }
 
+  // "model.layers.7.self_attn" names one layer.
   void leave_out(std::string_view module) {
-    for (const LeftOutModule& left : kLeftOutModules) {
+    for (std::size_t i = 0; i < kLeftOutModules.size(); ++i) {
+      const LeftOutModule& left = kLeftOutModules[i];
       if (module.find(left.name) == std::string_view::npos) continue;
+      const std::size_t number = module.find_first_of("0123456789");
+      if (number != std::string_view::npos) {
+        numbers_[i].insert(module.substr(number, module.find('.', number) - number));
+      }
       for (auto part = static_cast<unsigned>(left.first); part <= static_cast<unsigned>(left.last);
            ++part) {
         out_.left_out |= std::uint64_t{1} << part;
@@ -141,21 +157,22 @@ class QuantizationReader {
 
   const Figures& stored_;
   StoredQuantization out_;
+  // For each module, the layers that name it by their number.
+  std::array<std::set<std::string_view>, kLeftOutModules.size()> numbers_;
+  bool differs_by_layer_ = false;
 };
 
-void note_gaps(const Figures& figures, ModelShape& shape) {
-  if (shape.parameters.empty()) {
-    shape.warnings.push_back(
-        "the tensors of " + shape.architecture +
-        " are not all known, so its weights cannot be counted from the config");
-  } else if (figures.find(Figure::indexer_dim)) {
-    shape.warnings.emplace_back("the tensors of the sparse indexer are not counted");
-  }
+// MiniMax: 1 is full attention. 0 is lightning attention, which no rule here knows.
+void consider_kinds_of_attention(const Figures& figures) {
+  constexpr const char* kKinds = "attn_type_list";
+  const auto kinds = figures.for_sizes(kNoSizes).integers(kKinds);
+  const auto is_full = [](std::int64_t kind) { return kind == 1; };
+  if (std::ranges::all_of(kinds, is_full)) figures.consider(kKinds);
 }
 
 }  // namespace
 
-ModelShape config_shape(const std::string& path, const Metadata& metadata) {
+ModelShape config_shape(const std::string& path, const Metadata& metadata, bool listed) {
   const std::vector<std::string> scopes = scopes_of(metadata);
   const Named named = architecture_of(metadata, scopes);
   const Figures figures(path, metadata, Dialect::config, scopes, named.architecture);
@@ -167,10 +184,12 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
     if (name) stated = dtype_from_name(*name);
   }
   StoredQuantization& stored = shape.quantization;
-  stored = QuantizationReader(figures.inside("quantization_config.")).read(stated);
+  const Figures of_quantization = figures.inside("quantization_config.");
+  const auto layers = figures.find(Figure::layers);
+  QuantizationReader quantization(of_quantization);
+  stored = quantization.read(stated, layers.value_or(0));
   const bool whole = stored.method == "fp8" || stored.method == "mxfp4";
   shape.dtype = whole ? stored.type : stated;
-  const auto layers = figures.find(Figure::layers);
   if (!layers) {  // The config describes something else. There may still be tensors to plan.
     shape.warnings.emplace_back("num_hidden_layers is missing, so the layers cannot be planned");
     return shape;
@@ -178,15 +197,28 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata) {
   shape.vocabulary = figures.positive(Figure::vocabulary);
   shape.tied =
       figures.flag("tie_word_embeddings tie_embedding").value_or(named.architecture.has(kTied));
-  shape.draft_layers = figures.get(Figure::draft_layers, 0);
+  const Figures of_weights = figures.for_sizes(kWeightSizes);
+  shape.draft_layers = figures.for_sizes(kNoSizes).get(Figure::draft_layers, 0);
+  shape.exact_weights = shape.exact_caches = true;
+  consider_kinds_of_attention(figures);
   make_layers(figures, {}, *layers, shape);
-  shape.parameters = make_parameters(figures, shape);
+  shape.parameters = make_parameters(of_weights, shape);
   if (!shape.parameters.empty() && !shape.parameter_count()) {
     figures.throw_figure_error(Figure::hidden, FormatFault::out_of_range,
                                "results in more parameters than can be counted");
   }
-  note_gaps(figures, shape);
-  shape.exact = shape.warnings.empty();
+  if (shape.parameters.empty() && !listed) {
+    assume(shape, kWeightSizes,
+           "the tensors of " + shape.architecture +
+               " are not all known, so its weights cannot be counted from the config");
+  }
+  if (quantization.differs_by_layer() && !listed) {
+    assume(
+        shape, kWeightSizes,
+        "quantization_config leaves out modules of single layers; they are planned as if it left "
+        "them out of all layers");
+  }
+  note_unused_fields(figures, kAllSizes, listed, shape);
   return shape;
 }
 

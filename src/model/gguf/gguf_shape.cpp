@@ -7,6 +7,7 @@
 #include "model/architectures.hpp"
 #include "model/figures.hpp"
 #include "model/layers.hpp"
+#include "model/unused_fields.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -77,8 +78,9 @@ ModelShape gguf_shape(const std::string& path, const Metadata& metadata,
                    : tensors.find("output.weight") == nullptr;
   if (!says_enough(figures, shape)) return shape;
   shape.draft_layers = figures.get(Figure::draft_layers, 0);
+  shape.exact_weights = shape.exact_caches = true;
   make_layers(figures, tensors, main_layers(figures), shape);
-  shape.exact = shape.warnings.empty();
+  note_unused_fields(figures, kCacheSizes, true, shape);
   return shape;
 }
 

@@ -73,7 +73,7 @@ ModelShape shape_of(const Llama2cFigures& f) {
   shape.context = f.context;
   shape.tied = !f.own_classifier;
   shape.dtype = DType::f32;
-  shape.exact = true;
+  shape.exact_weights = shape.exact_caches = true;
   shape.layers.assign(static_cast<std::size_t>(f.layers), {.attention = Attention::full,
                                                            .heads = f.heads,
                                                            .kv_heads = f.kv_heads,
