@@ -9,6 +9,7 @@
 
 #include "memory/unmet.hpp"
 #include "os/limits.hpp"
+#include "os/memory_file.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
@@ -158,6 +159,8 @@ void take_addresses(internal::WeightsState& state, const WeightsOptions& options
     if (share.bytes == 0) continue;
     if (ways[file] == Way::map) {
       map_whole(state, state.segments_of(file).front());
+      const int descriptor = state.open_files[file].buffered.get();
+      state.open_files[file].in_huge_page_pool = os::huge_page_of(descriptor) != 0;
       continue;
     }
     Block& part = state.parts.emplace_back(state.range.part(share.at, share.bytes));

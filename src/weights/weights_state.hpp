@@ -55,7 +55,7 @@ struct WeightsChunk {
 struct OpenFile {
   os::Descriptor buffered{};
   os::Descriptor direct{};         ///< Only for files that are read past the page cache.
-  bool in_huge_page_pool = false;  ///< It is read into pages of the host's pool.
+  bool in_huge_page_pool = false;  ///< It is in pages of the host's pool, or is read into them.
 };
 
 /// Thread-safety: const functions from any thread; `set_ready` from the thread that brought the
