@@ -168,6 +168,7 @@ void take_addresses(internal::WeightsState& state, const WeightsOptions& options
     state.open_files[file].in_huge_page_pool = part.page_size() != os::page_size();
     add_unmet(state.unmet, part.unmet());
   }
+  state.keep_pages();
 }
 
 std::unique_ptr<internal::WeightsState> open_state(TensorDirectory directory,
@@ -311,6 +312,7 @@ bool Weights::lock() {
     return false;
   }
   state.locked = true;
+  state.kept = {};  // the kernel drops no locked pages, and counts them as used
   return true;
 }
 

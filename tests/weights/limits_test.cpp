@@ -296,6 +296,28 @@ TEST(CachedWeightsInGroup, OfAnotherUserNeedNoBudgetToBeMapped) {
   });
 }
 
+// The kernel drops clean pages before it kills, and the result has what stayed.
+TEST(ColdWeightsInGroup, OfAnotherUserAreNotCountedBeyondTheLimit) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
+  if (!is_root()) GTEST_SKIP() << "only root can give a file to another user";
+  const MemoryCgroup group(kLimit);
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
+  const TempFolder folder;
+  const fs::path path = make_file(folder, "a.safetensors", {.sizes = {2 * kLimit}});
+  store_and_make_cold(path);
+  if (Weights::open(path).files()[0].cached.value_or(kLimit) >= kLimit) {
+    GTEST_SKIP() << "the kernel keeps the file in the page cache";
+  }
+  fs::permissions(path, fs::perms(0444));
+  group.in_group([&] {
+    become_nobody();
+    Weights weights = Weights::open(path, {.way = Way::map});
+    const WarmResult result = weights.warm({.threads = 1});
+    EXPECT_GT(result.warmed, 0U);
+    EXPECT_LE(result.present.value_or(0), kLimit);
+  });
+}
+
 // The files of a container's image. Their pages are those of the files below the overlay.
 TEST(CachedWeightsInGroup, OnAnOverlayNeedNoBudgetToBeMapped) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
