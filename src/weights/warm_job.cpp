@@ -72,6 +72,7 @@ class WarmJob::Work final : public internal::ChunkJob {
     for (const std::size_t number : chunks_) {
       missing_.push_back(internal::most_missing_bytes(state_, state_.chunk(number)));
     }
+    find_uncached();
     if (!chunks_.empty() && fits_as_a_whole()) start();
     undo.completed();
   }
@@ -179,7 +180,24 @@ class WarmJob::Work final : public internal::ChunkJob {
     return !refused;
   }
 
+  // Before any read ahead. Where the kernel does not report what is in the page cache, it may be of
+  // use to others, and stays. A file that is read directly may have chunks that cannot be.
+  void find_uncached() {
+    uncached_.resize(state_.chunks());
+    for (const std::size_t number : chunks_) {
+      const internal::WeightsChunk chunk = state_.chunk(number);
+      const Way way = chunk.segment->way;
+      if (way != Way::read && way != Way::direct) continue;
+      uncached_[number] = os::cached_file_bytes(state_.descriptor_of(*chunk.segment), chunk.begin,
+                                                chunk.memory.size()) == 0U;
+    }
+  }
+
   void chunk_ready(const internal::WeightsChunk& chunk) {
+    // Otherwise the page cache would hold a second copy, which this job brought in.
+    if (uncached_[chunk.number]) {
+      os::drop_cached(state_.descriptor_of(*chunk.segment), chunk.begin, chunk.memory.size());
+    }
     state_.set_ready(chunk.number, true);
     chunk_done(chunk.memory.size());
   }
@@ -225,6 +243,7 @@ class WarmJob::Work final : public internal::ChunkJob {
   const std::vector<std::size_t> chunks_;
   // For each of `chunks_`, the bytes that may not be in RAM.
   std::vector<std::optional<std::uint64_t>> missing_;
+  std::vector<bool> uncached_;  // by number: chunks that are read and were not in the page cache
   internal::BudgetGate gate_;
   std::size_t depth_ = 0;
 
