@@ -23,6 +23,7 @@
 #include "model/safetensors/safetensors.hpp"
 #include "os/file.hpp"
 #include "os/file_reader.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -182,13 +183,26 @@ std::filesystem::path main_file_of(const std::filesystem::path& folder) {
       "name one of these files; safetensors files are one model only if an index lists them");
 }
 
+// Zeros may be what a tensor holds, so this is no error.
+void warn_of_unwritten(Model& model) {
+  for (const TensorFile& file : model.tensors.files()) {
+    if (file.unwritten == 0) continue;
+    model.shape.warnings.push_back(
+        internal::printable(file.path.filename().string()) +
+        " has holes: " + to_iec(file.unwritten) +
+        " of its tensors were never written and read as zeros; if it was downloaded, that is "
+        "incomplete");
+  }
+}
+
 }  // namespace
 
 Model read_model(const std::filesystem::path& path) {
   std::error_code ignored;  // if this fails, opening the file fails as well and throws
-  if (!std::filesystem::is_directory(path, ignored)) return read_file(path);
-  Model model = read_file(main_file_of(path));
-  model.path = path;
+  const bool folder = std::filesystem::is_directory(path, ignored);
+  Model model = read_file(folder ? main_file_of(path) : path);
+  if (folder) model.path = path;
+  warn_of_unwritten(model);
   return model;
 }
 

@@ -149,6 +149,27 @@ FileSystem::Cache cache_of(int descriptor) noexcept {
   return known == nullptr ? Cache::mapped_pages : known->cache;
 }
 
+std::uint64_t hole_bytes(int descriptor, std::uint64_t begin, std::uint64_t end) noexcept {
+  constexpr int kMostHoles = 65536;  // a file may have one in every other block
+  int error = 0;
+  const auto seek = [&](std::uint64_t from, int what) -> std::optional<std::uint64_t> {
+    off_t found = 0;
+    error = errno_of("lseek",
+                     [&] { return found = ::lseek(descriptor, static_cast<off_t>(from), what); });
+    return error == 0 ? std::optional(static_cast<std::uint64_t>(found)) : std::nullopt;
+  };
+  std::uint64_t bytes = 0;
+  for (int holes = 0; begin < end && holes < kMostHoles; ++holes) {
+    const auto hole = seek(begin, SEEK_HOLE);  // the end of the file counts as one
+    if (!hole || *hole >= end) break;
+    const auto data = seek(*hole, SEEK_DATA);
+    if (!data && error != ENXIO) break;
+    begin = std::min(data.value_or(end), end);  // ENXIO: no data follows
+    bytes += begin - *hole;
+  }
+  return bytes;
+}
+
 void read_ahead(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept {
   static_cast<void>(::posix_fadvise(descriptor, static_cast<off_t>(offset),
                                     static_cast<off_t>(bytes), POSIX_FADV_WILLNEED));

@@ -74,6 +74,12 @@ struct FileSystem {
 /// `mapped_pages` for an unknown file system, since that is the way to ask which is right for both.
 [[nodiscard]] FileSystem::Cache cache_of(int descriptor) noexcept;
 
+/// How many bytes of a range of a file lie in holes: the file system stores nothing for them, and
+/// they read as zeros. That includes space that was allocated and never written. At least so many,
+/// if a file has very many holes; 0 where the file system does not report holes.
+[[nodiscard]] std::uint64_t hole_bytes(int descriptor, std::uint64_t begin,
+                                       std::uint64_t end) noexcept;
+
 /// Removes the clean pages of a range from the page cache that no process has mapped. Ignored where
 /// the file system has no page cache.
 void drop_cached(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept;
