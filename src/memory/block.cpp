@@ -138,6 +138,7 @@ Block Block::map_file(const std::filesystem::path& path, const BlockOptions& opt
   state->can_write = false;
   state->reserve(opened.facts.bytes, 0);
   state->file = std::move(opened.descriptor);
+  state->cache_reported = os::mincore_reports(state->file.get());
   state->map_whole(os::Access::read);
   state->file = {};  // the mapping keeps the file open; descriptors are a limited resource
   return Block(std::move(state));
@@ -312,6 +313,14 @@ std::size_t Block::decommit(std::size_t keep) noexcept {
   return state_->give_back(at, to - from) ? to - from : 0;
 }
 
+internal::WarmSource Block::State::warm_source() const noexcept {
+  if (page != os::page_size()) return internal::WarmSource::huge_page_pool;
+  if (kind != BlockKind::file && kind != BlockKind::shared) return internal::WarmSource::new_pages;
+  const bool reported =
+      kind == BlockKind::shared ? os::mincore_reports(file.get()) : cache_reported;
+  return reported ? internal::WarmSource::page_cache : internal::WarmSource::unreported_cache;
+}
+
 WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions& options) {
   if (offset > committed() || bytes > committed() - offset) {
     require_memory(kind(), "warm a range");
@@ -323,14 +332,8 @@ WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions&
   const std::uintptr_t from = round_down(begin, os::page_size());
   const std::uintptr_t to = round_up(begin + bytes, os::page_size());
   const auto access = writable() ? os::Access::write : os::Access::read;
-  const bool in_pool = state_->page != os::page_size();
-  const internal::WarmSource source =
-      in_pool ? internal::WarmSource::huge_page_pool
-      : kind() == BlockKind::anonymous || kind() == BlockKind::borrowed
-          ? internal::WarmSource::new_pages
-          : internal::WarmSource::page_cache;
-  return internal::warm_pages({reinterpret_cast<std::byte*>(from), to - from}, access, source,
-                              options);
+  return internal::warm_pages({reinterpret_cast<std::byte*>(from), to - from}, access,
+                              state_->warm_source(), options);
 }
 
 Residency Block::residency(std::size_t offset, std::size_t bytes) const {

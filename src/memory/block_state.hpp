@@ -11,6 +11,7 @@
 
 #include "memory/announced_ranges.hpp"
 #include "memory/unmet.hpp"
+#include "memory/warm_pages.hpp"
 #include "os/file.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/memory/block.hpp"
@@ -38,6 +39,7 @@ struct Block::State {
   void ask(Wish wish, std::byte* at, std::size_t bytes, internal::os::Advice advice);
   void ask_kernel(std::byte* at, std::size_t bytes);
   void ask_nodes(std::byte* at, std::size_t bytes);
+  [[nodiscard]] internal::WarmSource warm_source() const noexcept;
   bool lock_range(std::byte* at, std::size_t bytes);
 
   [[nodiscard]] std::size_t granule() const noexcept {
@@ -48,6 +50,7 @@ struct Block::State {
   BlockOptions options;
   bool can_write = true;
   bool foreign = false;          // the content belongs to a file or another process
+  bool cache_reported = false;   // the kernel reports which pages of a mapped file are in RAM
   std::byte* mapping = nullptr;  // the range to unmap, including guard pages and slack
   std::size_t mapping_bytes = 0;
   std::byte* data = nullptr;

@@ -12,6 +12,7 @@
 
 #include "memory/block_state.hpp"
 #include "os/limits.hpp"
+#include "os/mappings.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -103,7 +104,13 @@ void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
 bool Block::State::lock_range(std::byte* at, std::size_t bytes) {
   const int error = os::lock(at, bytes);
   if (error != 0) internal::note_unmet_lock(unmet, error, bytes);
-  return error == 0;
+  if (error != 0 || kind != BlockKind::borrowed) return error == 0;
+  // The kernel then says that it locked the pages, and does not.
+  const bool droppable = os::any_mapping_has({at, bytes}, os::MappingFlag::droppable);
+  if (droppable) {
+    internal::note_unmet(unmet, Wish::lock, EOPNOTSUPP, "the kernel may drop this memory anyway");
+  }
+  return !droppable;
 }
 
 void NumaNodes::insert(unsigned node) {

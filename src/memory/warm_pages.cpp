@@ -38,8 +38,9 @@ class PagesJob final : public ChunkJob {
   ~PagesJob() override { join(); }
 
   [[nodiscard]] WarmResult run() {
-    // Checked once for the whole range: a range that cannot fit must not first fill the host.
-    if (fits(pages_)) {
+    // Checked once for the whole range: a range that cannot fit must not first fill the host. Where
+    // the kernel does not report what is missing, it may be nothing, and only chunks are checked.
+    if (source_ == WarmSource::unreported_cache || fits(pages_)) {
       static_cast<void>(start_threads(wanted_threads() - 1));  // this thread also works
       work_here();
       join();
@@ -69,14 +70,18 @@ class PagesJob final : public ChunkJob {
     if (!budget || part.size() <= budget->available) return true;
     // Counting the present pages of many TiB takes seconds.
     if (source_ != WarmSource::new_pages || !beyond(*budget, part.size())) {
-      const std::size_t there =
-          (source_ == WarmSource::page_cache ? os::cached_bytes(part.data(), part.size())
-                                             : os::page_states(part.data(), part.size()).present)
-              .value_or(0);
-      if (part.size() - there <= budget->available) return true;
+      if (part.size() - bytes_there(part) <= budget->available) return true;
     }
     end_over_budget(*budget);
     return false;
+  }
+
+  [[nodiscard]] std::size_t bytes_there(std::span<std::byte> part) const {
+    if (source_ == WarmSource::page_cache) {
+      return os::cached_bytes(part.data(), part.size()).value_or(0);
+    }
+    const os::PageStates states = os::page_states(part.data(), part.size());
+    return states.present.value_or(0) - states.zeros.value_or(0);
   }
 
   const std::span<std::byte> pages_;

@@ -17,8 +17,9 @@ namespace tapedeck::internal {
 /// Where the pages come from, which determines what they are charged to.
 enum class WarmSource : std::uint8_t {
   new_pages,
-  page_cache,      ///< The pages may be in RAM already, even if this process has not mapped them.
-  huge_page_pool,  ///< The host has set these pages aside; they do not count against the budget.
+  page_cache,        ///< The pages may be in RAM already, even if this process has not mapped them.
+  unreported_cache,  ///< As `page_cache`, but the kernel reports only the pages that are mapped.
+  huge_page_pool,    ///< The host has set these pages aside; they do not count against the budget.
 };
 
 /// Returns the budget if `bytes` of new pages cannot fit in it, even assuming that all resident

@@ -11,21 +11,26 @@
 namespace tapedeck::internal::os {
 namespace {
 
-/// The file names of one version of the memory controller.
+/// The file names of one version of the memory controller, and fields of its memory.stat.
 struct Controller {
   std::array<const char*, 2> limits;
   const char* usage;
-  const char* droppable;
+  std::array<const char*, 2> file_pages;  ///< On the lists of pages that the kernel can drop.
+  std::array<const char*, 2> unclean;     ///< Those that must be written first.
+  const char* mapped;                     ///< Those that a process maps.
   /// The field of memory.stat with the lowest limit of all ancestors, including those that a
   /// container cannot see.
   const char* hierarchical;
 };
 // Exceeding memory.high does not kill processes, but throttles them severely.
 constexpr Controller kVersion2 = {
-    {"memory.max", "memory.high"}, "memory.current", "inactive_file ", nullptr};
+    {"memory.max", "memory.high"},      "memory.current", {"inactive_file ", "active_file "},
+    {"file_dirty ", "file_writeback "}, "file_mapped ",   nullptr};
 constexpr Controller kVersion1 = {{"memory.limit_in_bytes", nullptr},
                                   "memory.usage_in_bytes",
-                                  "total_inactive_file ",
+                                  {"total_inactive_file ", "total_active_file "},
+                                  {"total_dirty ", "total_writeback "},
+                                  "total_mapped_file ",
                                   "hierarchical_memory_limit "};
 
 /// Version 1 represents "unlimited" by the last page below 2^63.
@@ -38,13 +43,29 @@ struct Group {
   const Controller* files;
 };
 
-void add_limits_of(std::vector<MemoryLimit>& limits, const Group& group) {
+// The kernel's rule: when a group reaches its limit, the kernel first drops clean file pages, from
+// the inactive list and, as that gets short, from the active list (a page that was read twice is on
+// the latter). It kills only if that does not suffice. Locked pages are on neither list.
+// This library's rule: these pages count as free, except dirty ones, which wait for a disk, and
+// those of weights that this process has mapped, which every token reads again. Hence a model that
+// was read before and is about to be mapped counts once: its pages are free, its size is needed.
+std::size_t droppable_bytes(const Controller& files, const std::string& stat, std::size_t usage,
+                            std::size_t kept) {
+  const auto value = [&](const char* field) { return value_of(stat, field).value_or(0); };
+  std::size_t droppable = 0;
+  for (const char* field : files.file_pages) {
+    droppable += std::min(usage - droppable, value(field));
+  }
+  for (const char* field : files.unclean) droppable -= std::min(droppable, value(field));
+  return droppable - std::min({droppable, value(files.mapped), kept});
+}
+
+void add_limits_of(std::vector<MemoryLimit>& limits, const Group& group, std::size_t kept) {
   const Controller& files = *group.files;
   const auto usage = read_number(group.folder + "/" + files.usage);
   if (!usage) return;
   const std::string stat = read_text(group.folder + "/memory.stat");
-  const std::size_t droppable = value_of(stat, files.droppable).value_or(0);
-  const std::size_t held = *usage - std::min(*usage, droppable);
+  const std::size_t held = *usage - droppable_bytes(files, stat, *usage, kept);
   const std::string name = "memory cgroup " + (group.path.empty() ? "/" : group.path) + ", ";
   for (const char* file : files.limits) {
     if (file == nullptr) continue;
@@ -100,8 +121,8 @@ void add_limit(std::vector<MemoryLimit>& limits, std::string name, std::optional
   limits.push_back({.name = std::move(name), .limit = *limit, .used = used});
 }
 
-void add_cgroups(std::vector<MemoryLimit>& limits, const KernelRoots& roots) {
-  for (const Group& group : memory_groups(roots)) add_limits_of(limits, group);
+void add_cgroups(std::vector<MemoryLimit>& limits, const KernelRoots& roots, std::size_t kept) {
+  for (const Group& group : memory_groups(roots)) add_limits_of(limits, group, kept);
 }
 
 CgroupMemory cgroup_memory(const KernelRoots& roots) {
@@ -112,7 +133,7 @@ CgroupMemory cgroup_memory(const KernelRoots& roots) {
       memory.current = read_number(group.folder + "/" + group.files->usage);
       if (memory.current) memory.pressure = read_pressure(group.folder + "/memory.pressure");
     }
-    add_limits_of(limits, group);
+    add_limits_of(limits, group, 0);
   }
   for (const MemoryLimit& limit : limits) {
     memory.limit = std::min(memory.limit.value_or(limit.limit), limit.limit);

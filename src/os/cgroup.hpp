@@ -19,7 +19,8 @@ void add_limit(std::vector<MemoryLimit>& limits, std::string name, std::optional
                std::size_t used);
 
 /// Adds the limits of each group, from the process's own group up to the root.
-void add_cgroups(std::vector<MemoryLimit>& limits, const KernelRoots& roots);
+/// @param kept  bytes of mapped file pages that count as used, although the kernel could drop them
+void add_cgroups(std::vector<MemoryLimit>& limits, const KernelRoots& roots, std::size_t kept);
 
 struct CgroupMemory {
   std::optional<std::size_t> current{};  ///< Bytes charged to its own group, with page cache.

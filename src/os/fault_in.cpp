@@ -22,28 +22,14 @@
 namespace tapedeck::internal::os {
 namespace {
 
-// Exchanging a byte for itself is a write that changes nothing, even with concurrent writers. Adding
-// 0 is not: Clang makes a load of it, which maps the shared page of zeros.
+// Exchanging a byte for itself is a write that changes nothing, even with concurrent writers.
+// Adding 0 is not: Clang makes a load of it, which maps the shared page of zeros.
 void write_to_each_page(std::span<std::byte> pages) noexcept {
   for (std::size_t at = 0; at < pages.size(); at += page_size()) {
     const std::atomic_ref byte(reinterpret_cast<unsigned char&>(pages[at]));
     unsigned char same = byte.load(std::memory_order_relaxed);
     byte.compare_exchange_strong(same, same, std::memory_order_relaxed);
   }
-}
-
-/// Whether the mapping at an address is memory of a device, whose pages the kernel does not manage.
-bool is_of_a_device(const std::byte* at) {
-  const auto address = reinterpret_cast<std::uintptr_t>(at);
-  bool inside = false;
-  bool of_a_device = false;
-  any_part(read_text("/proc/self/smaps"), '\n', [&](std::string_view line) {
-    if (const auto mapping = mapping_of(line)) inside = mapping->contains(address);
-    if (!inside || !line.starts_with("VmFlags:")) return false;
-    of_a_device = line.find(" pf") != std::string_view::npos;
-    return true;
-  });
-  return of_a_device;
 }
 
 // Shared memory is only read, which allocates its pages, too. Writing to a hole of a file on a full
@@ -54,7 +40,8 @@ int fault_in_mapped(std::span<std::byte> pages, const Mapping& mapping, Access a
   // Only anonymous memory has no end that a write could be behind.
   if (!write || mapping.of_file) {
     const int error = touch_pages(pages.data(), pages.size());
-    if (error == EFAULT && is_of_a_device(pages.data())) return 0;
+    const std::span<std::byte> first = pages.first(1);
+    if (error == EFAULT && any_mapping_has(first, MappingFlag::of_a_device)) return 0;
     if (error != 0) return error;
   }
   if (write) write_to_each_page(pages);

@@ -8,10 +8,12 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <initializer_list>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -50,35 +52,50 @@ struct flock whole_file() noexcept {
 }
 
 using Kind = FileSystem::Kind;
+using Cache = FileSystem::Cache;
 
 struct KnownFileSystem {
   std::uint32_t magic;
   const char* name;
   Kind kind;
+  Cache cache = Cache::own_pages;
 };
 
-// From linux/magic.h and the file systems' own sources.
+// From linux/magic.h and the file systems' own sources. overlay, and fuse with passthrough, read
+// and map the file below, whose pages are cached: their own file has none. zfs and gpfs have caches
+// of their own, and hugetlbfs has the host's pool.
 constexpr KnownFileSystem kKnownFileSystems[] = {
     {0xEF53, "ext4", Kind::disk},
     {0x58465342, "xfs", Kind::disk},
     {0x9123683E, "btrfs", Kind::disk},
     {0xF2F52010, "f2fs", Kind::disk},
-    {0x2FC12FC1, "zfs", Kind::disk},
-    {0x794C7630, "overlay", Kind::disk},
+    {0x2FC12FC1, "zfs", Kind::disk, Cache::elsewhere},
+    {0x794C7630, "overlay", Kind::disk, Cache::mapped_pages},
     {0x73717368, "squashfs", Kind::disk},
     {0xE0F5E1E2, "erofs", Kind::disk},
     {TMPFS_MAGIC, "tmpfs", Kind::memory},
     {RAMFS_MAGIC, "ramfs", Kind::memory},
-    {HUGETLBFS_MAGIC, "hugetlbfs", Kind::memory},
+    {HUGETLBFS_MAGIC, "hugetlbfs", Kind::memory, Cache::elsewhere},
     {0x6969, "nfs", Kind::network},
     {0xFF534D42, "cifs", Kind::network},
     {0xFE534D42, "smb3", Kind::network},
-    {0x65735546, "fuse", Kind::network},
+    {0x65735546, "fuse", Kind::network, Cache::mapped_pages},
     {0x01021997, "9p", Kind::network},
     {0x00C36400, "ceph", Kind::network},
     {0x0BD00BD0, "lustre", Kind::network},
-    {0x47504653, "gpfs", Kind::network},
+    {0x47504653, "gpfs", Kind::network, Cache::elsewhere},
 };
+
+const KnownFileSystem* known_file_system(std::uint32_t magic) noexcept {
+  const auto* const known = std::ranges::find(kKnownFileSystems, magic, &KnownFileSystem::magic);
+  return known == std::end(kKnownFileSystems) ? nullptr : known;
+}
+
+std::optional<std::uint32_t> magic_of(int descriptor) noexcept {
+  struct statfs status {};
+  if (injected("fstatfs") != 0 || ::fstatfs(descriptor, &status) != 0) return std::nullopt;
+  return static_cast<std::uint32_t>(status.f_type);
+}
 
 }  // namespace
 
@@ -151,15 +168,38 @@ OpenedFile open_regular_file(const std::filesystem::path& path) {
 }
 
 FileSystem file_system(int descriptor) {
-  struct statfs status {};
-  if (injected("fstatfs") != 0 || ::fstatfs(descriptor, &status) != 0) {
-    return {.name = "an unknown file system"};
+  const std::optional<std::uint32_t> magic = magic_of(descriptor);
+  if (!magic) return {.name = "an unknown file system"};
+  const KnownFileSystem* const known = known_file_system(*magic);
+  if (known == nullptr) return {.name = "file system " + std::to_string(*magic)};
+  return {.kind = known->kind, .name = known->name};
+}
+
+FileSystem::Cache cache_of(int descriptor) noexcept {
+  const std::optional<std::uint32_t> magic = magic_of(descriptor);
+  const KnownFileSystem* const known = magic ? known_file_system(*magic) : nullptr;
+  return known == nullptr ? Cache::mapped_pages : known->cache;
+}
+
+std::uint64_t hole_bytes(int descriptor, std::uint64_t begin, std::uint64_t end) noexcept {
+  constexpr int kMostHoles = 65536;  // a file may have one in every other block
+  int error = 0;
+  const auto seek = [&](std::uint64_t from, int what) -> std::optional<std::uint64_t> {
+    off_t found = 0;
+    error = errno_of("lseek",
+                     [&] { return found = ::lseek(descriptor, static_cast<off_t>(from), what); });
+    return error == 0 ? std::optional(static_cast<std::uint64_t>(found)) : std::nullopt;
+  };
+  std::uint64_t bytes = 0;
+  for (int holes = 0; begin < end && holes < kMostHoles; ++holes) {
+    const auto hole = seek(begin, SEEK_HOLE);  // the end of the file counts as one
+    if (!hole || *hole >= end) break;
+    const auto data = seek(*hole, SEEK_DATA);
+    if (!data && error != ENXIO) break;
+    begin = std::min(data.value_or(end), end);  // ENXIO: no data follows
+    bytes += begin - *hole;
   }
-  const auto magic = static_cast<std::uint32_t>(status.f_type);
-  for (const KnownFileSystem& known : kKnownFileSystems) {
-    if (known.magic == magic) return {.kind = known.kind, .name = known.name};
-  }
-  return {.name = "file system " + std::to_string(magic)};
+  return bytes;
 }
 
 void read_ahead(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept {

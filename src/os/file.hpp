@@ -75,10 +75,24 @@ struct Listed {
 /// The file system of a file, as far as it matters for reading.
 struct FileSystem {
   enum class Kind : std::uint8_t { disk, memory, network };
+  /// Where it keeps the bytes of a file that was read.
+  enum class Cache : std::uint8_t {
+    own_pages,     ///< In the page cache, as pages of that file.
+    mapped_pages,  ///< In the page cache, but perhaps as pages of the file that a mapping leads to.
+    elsewhere,     ///< Also in memory of its own, which the kernel does not report.
+  };
   Kind kind = Kind::disk;
   std::string name{};  ///< "ext4", "tmpfs"; for an unknown one its number.
 };
 [[nodiscard]] FileSystem file_system(int descriptor);
+/// `mapped_pages` for an unknown file system, since that is the way to ask which is right for both.
+[[nodiscard]] FileSystem::Cache cache_of(int descriptor) noexcept;
+
+/// How many bytes of a range of a file lie in holes: the file system stores nothing for them, and
+/// they read as zeros. That includes space that was allocated and never written. At least so many,
+/// if a file has very many holes; 0 where the file system does not report holes.
+[[nodiscard]] std::uint64_t hole_bytes(int descriptor, std::uint64_t begin,
+                                       std::uint64_t end) noexcept;
 
 /// Removes the clean pages of a range from the page cache that no process has mapped. Ignored where
 /// the file system has no page cache.

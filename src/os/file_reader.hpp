@@ -36,6 +36,10 @@ class FileReader {
   }  ///< Of `os::FileFacts`.
   [[nodiscard]] std::uint64_t offset() const noexcept { return buffer_begin_ + at_; }
   [[nodiscard]] std::uint64_t left() const noexcept { return size() - offset(); }
+  /// The bytes of a range, as far as it is in the file, that were never written: `os::hole_bytes`.
+  [[nodiscard]] std::uint64_t unwritten(std::uint64_t begin, std::uint64_t end) const noexcept {
+    return os::hole_bytes(file_.descriptor.get(), begin, std::min(end, size()));
+  }
 
   /// @param what  the item being read, for the error if the file ends inside it: "a tensor's name".
   void read(std::span<std::byte> into, const char* what) {

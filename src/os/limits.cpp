@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "os/cgroup.hpp"
+#include "os/kept_pages.hpp"
 #include "os/proc_text.hpp"
 
 namespace tapedeck::internal::os {
@@ -16,15 +17,20 @@ std::vector<MemoryLimit> resident_limits(const std::string& meminfo, const Kerne
   const auto available = kib_of(meminfo, "MemAvailable:");
   if (!available) return {};
   const std::size_t total = std::max(kib_of(meminfo, "MemTotal:").value_or(0), *available);
+  const std::size_t kept = kept_bytes(roots);
+  // MemAvailable includes the file pages that the kernel could drop, as cgroup.cpp describes.
+  const std::size_t kept_here =
+      std::min({kept, kib_of(meminfo, "Mapped:").value_or(kept), *available});
   std::vector<MemoryLimit> limits = {
-      {.name = "MemAvailable", .limit = total, .used = total - *available}};
-  add_cgroups(limits, roots);
+      {.name = "MemAvailable", .limit = total, .used = total - *available + kept_here}};
+  add_cgroups(limits, roots, kept);
   return limits;
 }
 
 /// A cpuset that excludes some nodes limits memory to that of the others.
 void add_cpuset(std::vector<MemoryLimit>& limits, const KernelRoots& roots) {
-  MemoryLimit bound = {.name = "cpuset, NUMA nodes"};
+  // The pages that are kept may be on other nodes, but the kernel does not say on which.
+  MemoryLimit bound = {.name = "cpuset, NUMA nodes", .used = kept_bytes(roots)};
   bool all = true;
   for (const NumaNode& node : numa_nodes(roots)) {
     all = all && node.allowed;
@@ -65,13 +71,15 @@ std::optional<NumaNode> read_node(unsigned id, const KernelRoots& roots) {
   const std::string name = "node" + std::to_string(id);
   const std::string text = read_text(roots.sys + "/devices/system/node/" + name + "/meminfo");
   const std::string prefix = "Node " + std::to_string(id) + " ";
-  const auto total = kib_of(text, prefix + "MemTotal:");
-  const auto free = kib_of(text, prefix + "MemFree:");
+  const auto value = [&](const char* field) { return kib_of(text, prefix + field); };
+  const auto total = value("MemTotal:");
+  const auto free = value("MemFree:");
   if (!total || !free) return std::nullopt;
-  return NumaNode{.id = id,
-                  .total = *total,
-                  .free = *free,
-                  .reclaimable = kib_of(text, prefix + "Inactive(file):").value_or(0)};
+  const std::size_t file =
+      value("Inactive(file):").value_or(0) + value("Active(file):").value_or(0);
+  const std::size_t unclean = value("Dirty:").value_or(0) + value("Writeback:").value_or(0);
+  return NumaNode{
+      .id = id, .total = *total, .free = *free, .reclaimable = file - std::min(file, unclean)};
 }
 
 }  // namespace

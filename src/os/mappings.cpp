@@ -41,4 +41,16 @@ std::optional<Mapping> mapping_of(std::string_view line) {
                  .of_file = take_word(line) != "0"};
 }
 
+bool any_mapping_has(std::span<const std::byte> range, MappingFlag flag) {
+  const std::string_view word = flag == MappingFlag::droppable ? " dp" : " pf";
+  const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
+  bool overlaps = false;
+  return any_part(read_text("/proc/self/smaps"), '\n', [&](std::string_view line) {
+    if (const auto mapping = mapping_of(line)) {
+      overlaps = mapping->addresses.begin < begin + range.size() && begin < mapping->addresses.end;
+    }
+    return overlaps && line.starts_with("VmFlags:") && line.find(word) != std::string_view::npos;
+  });
+}
+
 }  // namespace tapedeck::internal::os

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "tapedeck/base/abi.hpp"
@@ -35,5 +36,13 @@ struct Mapping {
 /// Parses the first line of a mapping, "7f00a000-7f00b000 rw-p 00000000 fe:00 1234 /path";
 /// `nullopt` for any other line.
 [[nodiscard]] std::optional<Mapping> mapping_of(std::string_view line);
+
+/// What /proc/self/smaps says of a mapping in its line `VmFlags:`.
+enum class MappingFlag : std::uint8_t {
+  of_a_device,  ///< The kernel does not manage its pages.
+  droppable,    ///< The kernel may drop its pages, even if they were locked (MAP_DROPPABLE).
+};
+/// Whether a mapping that has bytes of the range has the flag; false if that cannot be read.
+[[nodiscard]] bool any_mapping_has(std::span<const std::byte> range, MappingFlag flag);
 
 }  // namespace tapedeck::internal::os

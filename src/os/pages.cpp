@@ -3,6 +3,7 @@
 
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,9 +15,11 @@
 #include <string_view>
 
 #include "os/faults.hpp"
+#include "os/file.hpp"
 #include "os/mappings.hpp"
 #include "os/proc_text.hpp"
 #include "os/vm.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 
 // The headers of the oldest supported system lack this.
@@ -50,11 +53,12 @@ struct ScanArguments {
 constexpr unsigned long kPagemapScan = _IOWR('f', 16, ScanArguments);
 constexpr std::uint64_t kScanPresent = 1U << 3;
 constexpr std::uint64_t kScanSwapped = 1U << 4;
+constexpr std::uint64_t kScanZeros = 1U << 5;  // the page of zeros that all processes share
 constexpr std::uint64_t kScanHuge = 1U << 6;
 
 std::optional<PageStates> scan(int pagemap, AddressRange range) {
   std::array<ScanRegion, 256> regions;
-  PageStates states = {.present = 0, .swapped = 0, .huge = 0};
+  PageStates states = {.present = 0, .zeros = 0, .swapped = 0, .huge = 0};
   while (range.begin < range.end) {
     ScanArguments arguments = {};
     arguments.size = sizeof arguments;
@@ -63,13 +67,14 @@ std::optional<PageStates> scan(int pagemap, AddressRange range) {
     arguments.vec = reinterpret_cast<std::uintptr_t>(regions.data());
     arguments.vec_len = regions.size();
     arguments.category_anyof_mask = kScanPresent | kScanSwapped;
-    arguments.return_mask = kScanPresent | kScanSwapped | kScanHuge;
+    arguments.return_mask = kScanPresent | kScanSwapped | kScanZeros | kScanHuge;
     const int found = injected("ioctl") != 0 ? -1 : ::ioctl(pagemap, kPagemapScan, &arguments);
     if (found < 0 || arguments.walk_end <= range.begin) return std::nullopt;
     for (const ScanRegion& region : std::span(regions).first(static_cast<std::size_t>(found))) {
       const std::size_t bytes = region.end - region.start;
       if ((region.categories & kScanPresent) != 0) *states.present += bytes;
       if ((region.categories & kScanSwapped) != 0) *states.swapped += bytes;
+      if ((region.categories & kScanZeros) != 0) *states.zeros += bytes;
       if ((region.categories & kScanHuge) != 0) *states.huge += bytes;
     }
     range.begin = arguments.walk_end;
@@ -123,10 +128,69 @@ std::optional<std::size_t> sum_of_smaps(const std::byte* at, std::size_t bytes,
   return sum;
 }
 
+/// A part of a file, mapped only to ask for its pages. It is private, because kernels before 6.7 do
+/// not map sealed memory otherwise. It allows no access, so that nothing brings its pages in, not
+/// even mlockall.
+class FileView {
+ public:
+  FileView(int descriptor, std::uint64_t offset, std::size_t bytes) noexcept : bytes_(bytes) {
+    if (injected("mincore") != 0) return;
+    void* const at =
+        ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE, descriptor, static_cast<off_t>(offset));
+    if (at != MAP_FAILED) at_ = static_cast<std::byte*>(at);
+  }
+  ~FileView() {
+    if (at_ != nullptr) ::munmap(at_, bytes_);
+  }
+  FileView(const FileView&) = delete;
+  FileView& operator=(const FileView&) = delete;
+
+  [[nodiscard]] std::optional<std::size_t> cached() const noexcept {
+    return at_ == nullptr ? std::nullopt : cached_bytes(at_, bytes_);
+  }
+
+ private:
+  std::byte* at_ = nullptr;
+  std::size_t bytes_;
+};
+
+std::optional<std::uint64_t> ask_mincore(int descriptor, std::uint64_t offset,
+                                         std::uint64_t bytes) noexcept {
+  constexpr std::uint64_t kAtOnce = 1_GiB;  // addresses may be limited
+  std::uint64_t cached = 0;
+  std::uint64_t at = round_down(offset, std::uint64_t{page_size()});
+  for (const std::uint64_t end = offset + bytes; at < end; at += kAtOnce) {
+    const FileView view(descriptor, at, static_cast<std::size_t>(std::min(kAtOnce, end - at)));
+    const std::optional<std::size_t> part = view.cached();
+    if (!part) return std::nullopt;
+    cached += *part;
+  }
+  return std::min(cached, bytes);
+}
+
+std::optional<std::uint64_t> ask_cachestat(int descriptor, std::uint64_t offset,
+                                           std::uint64_t bytes) noexcept {
+  struct {
+    std::uint64_t offset;
+    std::uint64_t length;  // 0 would be the whole file
+  } range = {offset, bytes};
+  struct {
+    std::uint64_t cached;
+    std::uint64_t dirty;
+    std::uint64_t writeback;
+    std::uint64_t evicted;
+    std::uint64_t recently_evicted;
+  } pages = {};
+  if (injected("cachestat") != 0 || ::syscall(SYS_cachestat, descriptor, &range, &pages, 0U) != 0) {
+    return std::nullopt;
+  }
+  return std::min(pages.cached * page_size(), bytes);
+}
+
 }  // namespace
 
 PageStates page_states(const std::byte* at, std::size_t bytes) {
-  if (bytes == 0) return {.present = 0, .swapped = 0, .huge = 0};
+  if (bytes == 0) return {.present = 0, .zeros = 0, .swapped = 0, .huge = 0};
   const Opened pagemap = open("/proc/self/pagemap", OpenFor::reading);
   if (pagemap.error != 0) return {};
   const AddressRange range = pages_of(at, bytes);
@@ -134,13 +198,14 @@ PageStates page_states(const std::byte* at, std::size_t bytes) {
   if (!states) states = read_entries(pagemap.descriptor.get(), range);
   if (!states) return {};
   // The pages at either end count only as far as they are in the range.
-  for (std::optional<std::size_t>* sum : {&states->present, &states->swapped, &states->huge}) {
+  for (std::optional<std::size_t>* sum :
+       {&states->present, &states->zeros, &states->swapped, &states->huge}) {
     if (*sum) *sum = std::min(**sum, bytes);
   }
   return *states;
 }
 
-std::optional<std::size_t> cached_bytes(std::byte* at, std::size_t bytes) {
+std::optional<std::size_t> cached_bytes(std::byte* at, std::size_t bytes) noexcept {
   constexpr std::size_t kPagesAtOnce = 4096;
   std::array<unsigned char, kPagesAtOnce> pages;
   std::size_t cached = 0;
@@ -194,24 +259,27 @@ bool add_node_bytes(std::byte* at, std::size_t bytes, std::vector<std::uint64_t>
   return true;
 }
 
+bool mincore_reports(int descriptor) noexcept {
+  constexpr std::uint64_t kFar = 1_GiB;  // more than the largest folio that a file's end is part of
+  struct stat file {};
+  const int error = errno_of("mincore", [&] { return ::fstat(descriptor, &file); });
+  if (error != 0 || !S_ISREG(file.st_mode)) return false;
+  if (cache_of(descriptor) == FileSystem::Cache::elsewhere) return false;
+  const std::uint64_t end = round_up(static_cast<std::uint64_t>(file.st_size), kFar);
+  const FileView behind_the_end(descriptor, end + kFar, page_size());
+  return behind_the_end.cached() == std::size_t{0};
+}
+
 std::optional<std::uint64_t> cached_file_bytes(int descriptor, std::uint64_t offset,
                                                std::uint64_t bytes) noexcept {
-  struct {
-    std::uint64_t offset;
-    std::uint64_t length;
-  } range = {offset, bytes};
-  struct {
-    std::uint64_t cached;
-    std::uint64_t dirty;
-    std::uint64_t writeback;
-    std::uint64_t evicted;
-    std::uint64_t recently_evicted;
-  } pages = {};
-  if (bytes == 0) return 0;  // to the kernel, a length of 0 is the whole file
-  if (injected("cachestat") != 0 || ::syscall(SYS_cachestat, descriptor, &range, &pages, 0U) != 0) {
-    return std::nullopt;
+  if (bytes == 0) return 0;
+  const FileSystem::Cache cache = cache_of(descriptor);
+  if (cache == FileSystem::Cache::elsewhere) return std::nullopt;
+  if (cache == FileSystem::Cache::own_pages) {
+    if (const auto cached = ask_cachestat(descriptor, offset, bytes)) return cached;
   }
-  return std::min(pages.cached * page_size(), bytes);
+  if (!mincore_reports(descriptor)) return std::nullopt;
+  return ask_mincore(descriptor, offset, bytes);
 }
 
 int place_on_nodes(std::byte* at, std::size_t bytes, NodePolicy policy,

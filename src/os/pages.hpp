@@ -18,6 +18,9 @@ namespace tapedeck::internal::os {
 /// Bytes of a range, by the state of their pages.
 struct PageStates {
   std::optional<std::size_t> present{};  ///< In RAM. `mincore` would count the page cache instead.
+  /// Part of `present`: private memory that was read and never written, or that the kernel dropped,
+  /// is one shared page of zeros, and a write allocates another. Unknown before Linux 6.7.
+  std::optional<std::size_t> zeros{};
   std::optional<std::size_t> swapped{};
   std::optional<std::size_t> huge{};  ///< Part of `present`; unknown before Linux 6.7.
 };
@@ -25,9 +28,14 @@ struct PageStates {
 /// Uses PAGEMAP_SCAN, or before Linux 6.7 reads one pagemap entry for each page.
 [[nodiscard]] PageStates page_states(const std::byte* at, std::size_t bytes);
 
-/// Bytes of a file mapping or shared mapping that are in the page cache (mincore). For files of
-/// other owners the kernel reports all bytes as cached, so this does not measure residency.
-[[nodiscard]] std::optional<std::size_t> cached_bytes(std::byte* at, std::size_t bytes);
+/// Whether `mincore` reports a file's pages to this process. To one that neither owns the file nor
+/// may write it, the kernel reports every page as cached, even one that is behind the file's end.
+/// Of hugetlb pages, it reports those that a mapping has brought in, not those that exist.
+[[nodiscard]] bool mincore_reports(int descriptor) noexcept;
+
+/// Bytes of a mapping of a file or of shared memory that are in the page cache (mincore).
+/// @pre mincore_reports(descriptor of the file), or the answer may be wrong
+[[nodiscard]] std::optional<std::size_t> cached_bytes(std::byte* at, std::size_t bytes) noexcept;
 
 /// Bytes of the range backed by huge pages (/proc/self/smaps). This is an upper bound if the kernel
 /// merged the range with a neighboring mapping.
@@ -42,8 +50,10 @@ struct PageStates {
 [[nodiscard]] bool add_node_bytes(std::byte* at, std::size_t bytes,
                                   std::vector<std::uint64_t>& nodes);
 
-/// Bytes of a range of a file that are in the page cache, from cachestat (Linux 6.5). The kernel
-/// reports this only to users who may write the file, since it would otherwise be a side channel.
+/// Bytes of a range of a file that are in the page cache: from cachestat (Linux 6.5), or from
+/// mincore where that reports the file's pages to this process. The kernel reports them only to the
+/// owner of a file and to users who may write it, since it would otherwise be a side channel.
+/// Unknown also on file systems that cache files in memory of their own.
 [[nodiscard]] std::optional<std::uint64_t> cached_file_bytes(int descriptor, std::uint64_t offset,
                                                              std::uint64_t bytes) noexcept;
 

@@ -60,7 +60,8 @@ enum class Advice : int {
 /// RLIMIT_MEMLOCK in bytes; the largest number if it is unlimited.
 [[nodiscard]] std::size_t lock_limit() noexcept;
 
-/// Makes pages resident. Gives EINVAL on kernels before 5.14.
+/// Makes pages resident. Gives EINVAL on kernels before 5.14, for memory that does not permit the
+/// access, and for memory of a device; `fault_in` tells them apart.
 [[nodiscard]] int populate(std::byte* at, std::size_t bytes, Access access) noexcept;
 
 }  // namespace tapedeck::internal::os

@@ -12,14 +12,14 @@ namespace {
 
 constexpr std::chrono::milliseconds kFresh{10};
 
-// A byte that was never written has no page yet. Reading it allocates one, charged to the reader.
-std::uint64_t missing_of_shared(const WeightsState& state, const WeightsChunk& chunk) {
-  if (state.range.page_size() != os::page_size()) return 0;  // set aside in the host's pool
-  const std::size_t bytes = chunk.memory.size();
-  std::optional<std::uint64_t> there =
-      os::cached_file_bytes(state.range.descriptor(), chunk.begin, bytes);
-  if (!there) there = os::cached_bytes(chunk.memory.data(), bytes);
-  return bytes - there.value_or(0);
+int descriptor_of_pages(const WeightsState& state, const WeightsChunk& chunk) {
+  if (chunk.segment->way == Way::shared) return state.range.descriptor();
+  return state.descriptor_of(*chunk.segment);
+}
+
+bool is_in_huge_page_pool(const WeightsState& state, const WeightsSegment& segment) {
+  if (segment.way == Way::shared) return state.range.page_size() != os::page_size();
+  return state.open_files[segment.file].in_huge_page_pool;
 }
 
 }  // namespace
@@ -38,21 +38,23 @@ std::optional<os::Budget> BudgetGate::refusal_of(std::uint64_t bytes) {
   return std::nullopt;
 }
 
-std::uint64_t most_missing_bytes(const WeightsState& state, const WeightsChunk& chunk) {
-  const WeightsSegment& segment = *chunk.segment;
+std::optional<std::uint64_t> most_missing_bytes(const WeightsState& state,
+                                                const WeightsChunk& chunk) {
   const std::uint64_t bytes = chunk.memory.size();
-  if (segment.way == Way::shared) return missing_of_shared(state, chunk);
-  const OpenFile& file = state.open_files[segment.file];
-  if (file.in_huge_page_pool) return 0;  // the host has set them aside
-  if (segment.way != Way::map) return bytes;
-  return bytes - os::cached_file_bytes(file.buffered.get(), chunk.begin, bytes).value_or(0);
+  if (is_in_huge_page_pool(state, *chunk.segment)) return 0;  // the host has set them aside
+  const Way way = chunk.segment->way;
+  if (way != Way::map && way != Way::shared) return bytes;
+  const auto cached = os::cached_file_bytes(descriptor_of_pages(state, chunk), chunk.begin, bytes);
+  return cached ? std::optional(bytes - *cached) : std::nullopt;
 }
 
 std::uint64_t missing_bytes(const WeightsState& state, const WeightsChunk& chunk) {
-  const std::uint64_t most = most_missing_bytes(state, chunk);
+  const std::uint64_t bytes = chunk.memory.size();
+  const std::uint64_t most = most_missing_bytes(state, chunk).value_or(bytes);
   if (most == 0) return 0;
   const os::PageStates states = os::page_states(chunk.memory.data(), chunk.memory.size());
-  return std::min<std::uint64_t>(most, chunk.memory.size() - states.present.value_or(0));
+  const std::uint64_t there = states.present.value_or(0) - states.zeros.value_or(0);
+  return std::min(most, bytes - there);
 }
 
 }  // namespace tapedeck::internal

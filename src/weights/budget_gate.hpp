@@ -31,11 +31,13 @@ class BudgetGate {
 };
 
 /// Upper bound of the bytes that bringing a chunk in adds to RAM; cheap to compute. Of mapped files
-/// and shared memory, it counts what is not in the page cache; of private memory, everything.
-[[nodiscard]] std::uint64_t most_missing_bytes(const WeightsState& state,
-                                               const WeightsChunk& chunk);
-/// Bytes that bringing a chunk in adds to RAM, exact to the page. Unreported pages count as
-/// missing.
+/// and shared memory, it counts what is not in the page cache, and is unknown where the kernel does
+/// not report that; of private memory, everything. (A byte of shared memory that was never written
+/// has no page. Reading it allocates one, charged to the reader.)
+[[nodiscard]] std::optional<std::uint64_t> most_missing_bytes(const WeightsState& state,
+                                                              const WeightsChunk& chunk);
+/// Bytes that bringing a chunk in adds to RAM, exact to the page. Pages that the kernel does not
+/// report count as missing.
 [[nodiscard]] std::uint64_t missing_bytes(const WeightsState& state, const WeightsChunk& chunk);
 
 }  // namespace tapedeck::internal

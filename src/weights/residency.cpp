@@ -120,6 +120,7 @@ std::uint64_t Weights::decommit() {
     given_back += drop_pages(opened(), segment.way, opened().pages_of(segment));
   }
   opened().locked = false;
+  opened().keep_pages();
   return given_back;
 }
 

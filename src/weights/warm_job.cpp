@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <exception>
-#include <numeric>
+#include <optional>
 #include <utility>
 
 #include "base/amounts.hpp"
@@ -72,6 +72,7 @@ class WarmJob::Work final : public internal::ChunkJob {
     for (const std::size_t number : chunks_) {
       missing_.push_back(internal::most_missing_bytes(state_, state_.chunk(number)));
     }
+    find_uncached();
     if (!chunks_.empty() && fits_as_a_whole()) start();
     undo.completed();
   }
@@ -136,7 +137,10 @@ class WarmJob::Work final : public internal::ChunkJob {
     const std::optional<std::size_t> place = next_chunk();
     if (!place) return std::nullopt;
     const internal::WeightsChunk chunk = state_.chunk(chunks_[*place]);
-    std::optional<os::Budget> refused = gate_.refusal_of(missing_[*place]);
+    // Where the kernel does not report what is missing, it may be everything. If it was nothing,
+    // the next chunk finds the budget as it was.
+    std::optional<os::Budget> refused =
+        gate_.refusal_of(missing_[*place].value_or(chunk.memory.size()));
     if (refused) refused = gate_.refusal_of(internal::missing_bytes(state_, chunk));
     if (refused) {
       end_over_budget(*refused);
@@ -152,26 +156,48 @@ class WarmJob::Work final : public internal::ChunkJob {
     for (std::size_t i = first; i <= place + kReadAhead && i < chunks_.size(); ++i) {
       const internal::WeightsChunk chunk = state_.chunk(chunks_[i]);
       const Way way = chunk.segment->way;
-      if (missing_[i] == 0 || (way != Way::map && way != Way::read)) continue;
+      // What another thread has read meanwhile is not brought into the page cache again.
+      if (state_.ready(chunk.number) || missing_[i] == 0U || (way != Way::map && way != Way::read))
+        continue;
       os::read_ahead(state_.descriptor_of(*chunk.segment), chunk.begin, chunk.memory.size());
     }
   }
 
-  // Checked before the first chunk: a model that cannot fit must not fill the host first.
+  // Checked before the first chunk: a model that cannot fit must not fill the host first. Only what
+  // is known to be missing counts: a model that may be in the page cache is not refused as a whole.
   [[nodiscard]] bool fits_as_a_whole() {
     internal::BudgetGate whole;
-    const auto most = std::accumulate(missing_.begin(), missing_.end(), std::uint64_t{0});
+    std::uint64_t most = 0;
+    for (const std::optional<std::uint64_t>& bytes : missing_) most += bytes.value_or(0);
     if (!whole.refusal_of(most)) return true;
     std::uint64_t missing = 0;
-    for (const std::size_t number : chunks_) {
-      missing += internal::missing_bytes(state_, state_.chunk(number));
+    for (std::size_t place = 0; place != chunks_.size(); ++place) {
+      if (!missing_[place]) continue;
+      missing += internal::missing_bytes(state_, state_.chunk(chunks_[place]));
     }
     const std::optional<os::Budget> refused = whole.refusal_of(missing);
     if (refused) end_over_budget(*refused);
     return !refused;
   }
 
+  // Before any read ahead. Where the kernel does not report what is in the page cache, it may be of
+  // use to others, and stays. A file that is read directly may have chunks that cannot be.
+  void find_uncached() {
+    uncached_.resize(state_.chunks());
+    for (const std::size_t number : chunks_) {
+      const internal::WeightsChunk chunk = state_.chunk(number);
+      const Way way = chunk.segment->way;
+      if (way != Way::read && way != Way::direct) continue;
+      uncached_[number] = os::cached_file_bytes(state_.descriptor_of(*chunk.segment), chunk.begin,
+                                                chunk.memory.size()) == 0U;
+    }
+  }
+
   void chunk_ready(const internal::WeightsChunk& chunk) {
+    // Otherwise the page cache would hold a second copy, which this job brought in.
+    if (uncached_[chunk.number]) {
+      os::drop_cached(state_.descriptor_of(*chunk.segment), chunk.begin, chunk.memory.size());
+    }
     state_.set_ready(chunk.number, true);
     chunk_done(chunk.memory.size());
   }
@@ -215,7 +241,9 @@ class WarmJob::Work final : public internal::ChunkJob {
 
   internal::WeightsState& state_;
   const std::vector<std::size_t> chunks_;
-  std::vector<std::uint64_t> missing_;  // for each of `chunks_`, the bytes that may not be in RAM
+  // For each of `chunks_`, the bytes that may not be in RAM.
+  std::vector<std::optional<std::uint64_t>> missing_;
+  std::vector<bool> uncached_;  // by number: chunks that are read and were not in the page cache
   internal::BudgetGate gate_;
   std::size_t depth_ = 0;
 

@@ -10,6 +10,7 @@
 #include "base/amounts.hpp"
 #include "memory/unmet.hpp"
 #include "os/limits.hpp"
+#include "os/memory_file.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
@@ -159,6 +160,8 @@ void take_addresses(internal::WeightsState& state, const WeightsOptions& options
     if (share.bytes == 0) continue;
     if (ways[file] == Way::map) {
       map_whole(state, state.segments_of(file).front());
+      const int descriptor = state.open_files[file].buffered.get();
+      state.open_files[file].in_huge_page_pool = os::huge_page_of(descriptor) != 0;
       continue;
     }
     Block& part = state.parts.emplace_back(state.range.part(share.at, share.bytes));
@@ -166,6 +169,7 @@ void take_addresses(internal::WeightsState& state, const WeightsOptions& options
     state.open_files[file].in_huge_page_pool = part.page_size() != os::page_size();
     add_unmet(state.unmet, part.unmet());
   }
+  state.keep_pages();
 }
 
 std::unique_ptr<internal::WeightsState> open_state(TensorDirectory directory,
@@ -309,6 +313,7 @@ bool Weights::lock() {
     return false;
   }
   state.locked = true;
+  state.kept = {};  // the kernel drops no locked pages, and counts them as used
   return true;
 }
 

@@ -17,6 +17,16 @@ void WeightsState::number_chunks() {
   ready_ = std::make_unique<std::atomic<bool>[]>(chunks_);
 }
 
+void WeightsState::keep_pages() {
+  std::uint64_t mapped = 0;
+  for (std::size_t file = 0; file != files.size(); ++file) {
+    if (files[file].way == Way::map && !open_files[file].in_huge_page_pool) {
+      mapped += files[file].bytes;
+    }
+  }
+  kept = os::KeptPages(static_cast<std::size_t>(mapped));
+}
+
 WeightsChunk WeightsState::chunk(std::size_t number) const noexcept {
   const auto after = std::ranges::upper_bound(segments, number, {}, &WeightsSegment::first_chunk);
   const WeightsSegment& segment = *(after - 1);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "os/file.hpp"
+#include "os/kept_pages.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -55,7 +56,7 @@ struct WeightsChunk {
 struct OpenFile {
   os::Descriptor buffered{};
   os::Descriptor direct{};         ///< Only for files that are read past the page cache.
-  bool in_huge_page_pool = false;  ///< It is read into pages of the host's pool.
+  bool in_huge_page_pool = false;  ///< It is in pages of the host's pool, or is read into them.
 };
 
 /// Thread-safety: const functions from any thread; `set_ready` from the thread that brought the
@@ -69,6 +70,7 @@ class WeightsState {
   Block range;
   std::vector<Block> parts;  // of `range`, one for each file that is read into memory
   std::vector<Unmet> unmet;
+  os::KeptPages kept;  // of mapped files, unless they are locked
   bool locked = false;
   std::atomic<bool> job_runs = false;
 
@@ -83,6 +85,9 @@ class WeightsState {
   void set_ready(std::size_t chunk, bool ready) noexcept {
     ready_[chunk].store(ready, std::memory_order_release);
   }
+
+  /// Counts the pages of mapped files as needed by this process.
+  void keep_pages();
 
   /// @throws InvalidArgument if the model has no tensor of this index.
   void check_tensor(std::size_t tensor) const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Wishes that the host may not be able to fulfill: core dumps, fork, locks, huge pages.
 #include <gmock/gmock.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -174,6 +175,20 @@ TEST_P(BlockWishes, AWishThatIsMetLaterIsNoLongerUnmet) {
   EXPECT_EQ(block.unmet().size(), 1U);
   if (!block.lock()) GTEST_SKIP() << "this user may not lock memory";
   EXPECT_THAT(texts(block), ::testing::IsEmpty());
+}
+
+// Of memory that the kernel may drop, it says that it is locked, and locks nothing.
+TEST(BlockWishes, ALockOfDroppableMemoryIsUnmet) {
+  constexpr int kDroppable = 8;  // MAP_DROPPABLE, which the headers of older systems lack
+  void* const at =
+      ::mmap(nullptr, 4 * kPage, PROT_READ | PROT_WRITE, kDroppable | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) GTEST_SKIP() << "this kernel has no droppable memory";
+  Block block = Block::borrow({static_cast<std::byte*>(at), 4 * kPage});
+  EXPECT_FALSE(block.lock());
+  ASSERT_EQ(block.unmet().size(), 1U);
+  EXPECT_EQ(block.unmet()[0].wish, Wish::lock);
+  EXPECT_EQ(block.unmet()[0].error, EOPNOTSUPP);
+  EXPECT_EQ(::munmap(at, 4 * kPage), 0);
 }
 
 TEST(FileWishes, AreHadWhereTheKernelCan) {

@@ -4,14 +4,19 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <filesystem>
 #include <functional>
 #include <string>
 
 #include "base/thrown.hpp"
 #include "memory/pattern.hpp"
+#include "os/fault_in.hpp"
 #include "os/huge_page_pool.hpp"
 #include "os/memory_cgroup.hpp"
+#include "os/pages.hpp"
+#include "os/rights.hpp"
 #include "os/self.hpp"
+#include "os/temp_folder.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -127,6 +132,34 @@ TEST_F(WarmInGroup, MemoryThatAnotherProcessHoldsNeedsNoBudget) {
     EXPECT_EQ(result.end, WarmEnd::complete);
     EXPECT_EQ(result.warmed, opened.size());
     EXPECT_TRUE(Pattern(1).is_at(opened.data(), 1_MiB));
+  });
+}
+
+// To other users, the kernel reports neither which pages of a file are in RAM nor which are
+// missing.
+TEST_F(WarmInGroup, AFileOfAnotherUserThatIsInThePageCacheNeedsNoBudget) {
+  if (!is_root()) GTEST_SKIP() << "only root can give a file to another user";
+  const TempFolder folder;
+  const auto path = folder.write("model", std::string(2 * kLimit, 'x'));
+  std::filesystem::permissions(path, std::filesystem::perms(0444));
+  in_group([&] {
+    become_nobody();
+    Block block = Block::map_file(path);
+    const WarmResult result = block.warm(0, block.size(), {.threads = 1, .chunk = 4_MiB});
+    EXPECT_EQ(result.end, WarmEnd::complete);
+    EXPECT_EQ(result.present.value_or(block.size()), block.size());
+  });
+}
+
+// Pages that were only read are one page of zeros. Writing them allocates memory.
+TEST_F(WarmInGroup, PagesThatWereOnlyReadAreNotThere) {
+  in_group([&] {
+    Block block = committed(2 * kLimit);
+    ASSERT_EQ(os::touch_pages(block.data(), block.size()), 0);
+    const auto zeros = os::page_states(block.data(), block.size()).zeros;
+    if (!zeros) return;  // the kernel does not tell them apart
+    EXPECT_EQ(*zeros, block.size());
+    expect_over_budget(block.warm(0, block.size(), {.threads = 1, .chunk = 4_MiB}), block.size());
   });
 }
 

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -54,6 +55,42 @@ TEST(Descriptor, ClosesWhatItOwns) {
     EXPECT_TRUE(is_open(number));
   }
   EXPECT_FALSE(is_open(number));
+}
+
+TEST(HoleBytes, AreThoseThatWereNeverWritten) {
+  struct Row {
+    const char* what;
+    std::size_t begin;
+    std::size_t end;
+    std::uint64_t bytes;
+  };
+  // A file of 8 pages, of which the third was written, and the last two only allocated.
+  const Row rows[] = {
+      {"nothing", 0, 0, 0},
+      {"what was written", 2 * kPage, 3 * kPage, 0},
+      {"what was not", 3 * kPage, 5 * kPage, 2 * kPage},
+      {"what was allocated", 6 * kPage, 8 * kPage, 2 * kPage},
+      {"around what was written", kPage, 4 * kPage, 2 * kPage},
+      {"a part of a page", 5, 15, 10},
+      {"everything", 0, 8 * kPage, 7 * kPage},
+  };
+  const TempFolder folder;
+  const int file = ::open((folder / "f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  const os::Descriptor owner(file);
+  ASSERT_EQ(::ftruncate(file, static_cast<off_t>(8 * kPage)), 0);
+  const std::string page(kPage, 'x');
+  ASSERT_EQ(::pwrite(file, page.data(), kPage, static_cast<off_t>(2 * kPage)),
+            static_cast<ssize_t>(kPage));
+  if (::fallocate(file, 0, static_cast<off_t>(6 * kPage), static_cast<off_t>(2 * kPage)) != 0 ||
+      os::hole_bytes(file, 0, kPage) == 0) {
+    GTEST_SKIP() << "this file system does not report holes";
+  }
+  for (const Row& row : rows) {
+    EXPECT_EQ(os::hole_bytes(file, row.begin, row.end), row.bytes) << row.what;
+  }
+  const os::InjectFault fault(1, EINVAL);
+  EXPECT_EQ(os::hole_bytes(file, 0, kPage), 0U);
+  EXPECT_STREQ(os::InjectFault::victim(), "lseek");
 }
 
 TEST(OpenRead, ReadsAFile) {

@@ -7,9 +7,11 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "os/faults.hpp"
+#include "os/kept_pages.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -50,6 +52,31 @@ const OddHost kOddHosts[] = {
       {"a/memory.stat", "inactive_file x\ninactive_files 5\ninactive_file"}},
      768_MiB,
      "memory cgroup /a, memory.max"},
+    {"clean file pages, active or not, are droppable",
+     "0::/a\n",
+     {{"a/memory.max", "1073741824\n"},
+      {"a/memory.current", "838860800\n"},
+      {"a/memory.stat", "inactive_file 104857600\nactive_file 629145600\nunevictable 52428800\n"}},
+     924_MiB,
+     "memory cgroup /a, memory.max"},
+    {"file pages that wait for a disk are not",
+     "0::/a\n",
+     {{"a/memory.max", "1073741824\n"},
+      {"a/memory.current", "838860800\n"},
+      {"a/memory.stat",
+       "file_dirty 104857600\nfile_writeback 52428800\ninactive_file 209715200\n"
+       "active_file 524288000\n"}},
+     774_MiB,
+     "memory cgroup /a, memory.max"},
+    {"version 1 counts those of the groups below, too",
+     "4:memory:/a\n",
+     {{"memory/a/memory.limit_in_bytes", "1073741824\n"},
+      {"memory/a/memory.usage_in_bytes", "838860800\n"},
+      {"memory/a/memory.stat",
+       "inactive_file 1\nactive_file 1\ndirty 1\ntotal_dirty 104857600\n"
+       "total_writeback 0\ntotal_inactive_file 0\ntotal_active_file 629145600\n"}},
+     724_MiB,
+     "memory cgroup /a, memory.limit_in_bytes"},
     {"memory shares its hierarchy",
      "4:cpuset,memory:/a\n",
      {{"memory/a/memory.limit_in_bytes", "1073741824\n"},
@@ -104,6 +131,58 @@ TEST(MemoryBudget, OfOddHosts) {
     EXPECT_EQ(budget->available, host.available);
     EXPECT_EQ(budget->limit, host.limit);
   }
+}
+
+/// A host with 8 GiB available and a group that holds 800 MiB of 1 GiB, 600 of them file pages.
+/// Weights of this process map some of them.
+struct KeptCase {
+  const char* what;
+  std::size_t kept;
+  const char* status;  ///< /proc/self/status
+  const char* mapped;  ///< The field of memory.stat.
+  std::size_t available;
+};
+
+TEST(MemoryBudget, PagesOfMappedWeightsAreNotDroppable) {
+  const KeptCase cases[] = {
+      {"nothing is mapped", 0, "RssFile: 614400 kB\n", "file_mapped 629145600\n", 824_MiB},
+      {"all is mapped", 600_MiB, "RssFile: 614400 kB\n", "file_mapped 629145600\n", 224_MiB},
+      {"part of it was brought in", 600_MiB, "RssFile: 204800 kB\n", "file_mapped 629145600\n",
+       624_MiB},
+      {"another group is charged for most", 600_MiB, "RssFile: 614400 kB\n",
+       "file_mapped 104857600\n", 724_MiB},
+      {"what was brought in is unknown", 300_MiB, "", "file_mapped 629145600\n", 524_MiB},
+  };
+  for (const KeptCase& one : cases) {
+    SCOPED_TRACE(one.what);
+    const TempFolder root;
+    root.write("proc/meminfo", "MemAvailable: 8388608 kB\nMapped: 1048576 kB\n");
+    root.write("proc/self/cgroup", "0::/a\n");
+    root.write("proc/self/status", one.status);
+    root.write("sys/fs/cgroup/a/memory.max", "1073741824\n");
+    root.write("sys/fs/cgroup/a/memory.current", "838860800\n");
+    root.write("sys/fs/cgroup/a/memory.stat",
+               std::string("inactive_file 314572800\nactive_file 314572800\n") + one.mapped);
+    const os::KeptPages kept(one.kept);
+    const KernelRoots roots = {.proc = root / "proc", .sys = root / "sys"};
+    EXPECT_EQ(os::memory_budget(roots)->available, one.available);
+    const std::size_t on_host = os::memory_limits(roots).front().available();
+    EXPECT_EQ(on_host, 8_GiB - os::kept_bytes(roots));
+  }
+}
+
+TEST(MemoryBudget, CountsAMappingOnceHoweverItIsMoved) {
+  const TempFolder none;
+  const KernelRoots roots = {.proc = none.path()};
+  os::KeptPages first(3);
+  os::KeptPages second(std::move(first));
+  EXPECT_EQ(os::kept_bytes(roots), 3U);
+  first = os::KeptPages(5);
+  EXPECT_EQ(os::kept_bytes(roots), 8U);
+  second = {};
+  EXPECT_EQ(os::kept_bytes(roots), 5U);
+  first = {};
+  EXPECT_EQ(os::kept_bytes(roots), 0U);
 }
 
 TEST(MemoryBudget, IsUnknownWithoutProc) {

@@ -9,15 +9,19 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "os/addresses.hpp"
+#include "os/fault_in.hpp"
 #include "os/faults.hpp"
 #include "os/file.hpp"
 #include "os/memory_file.hpp"
+#include "os/overlay.hpp"
+#include "os/rights.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "os/vm.hpp"
@@ -54,6 +58,18 @@ TEST(PageStates, CountTouchedPages) {
     EXPECT_EQ(ask(pages.at(), pages.bytes()).present, 5 * kPage);
   }
   EXPECT_EQ(os::page_states(nullptr, 0).present, 0U);
+}
+
+// What was read and never written is the page of zeros that all processes share.
+TEST(PageStates, TellThePageOfZerosApart) {
+  const FreshPages pages(8);
+  pages.touch(1);
+  EXPECT_EQ(os::touch_pages(pages.at(), 4 * kPage), 0);
+  const os::PageStates states = os::page_states(pages.at(), pages.bytes());
+  if (!states.zeros) GTEST_SKIP() << "the kernel does not report the page of zeros";
+  EXPECT_EQ(states.present, 4 * kPage);
+  EXPECT_EQ(states.zeros, 3 * kPage);
+  EXPECT_FALSE(states_by_entries(pages.at(), pages.bytes()).zeros);
 }
 
 TEST(PageStates, AreUnknownWithoutPagemapAndBeyondTheAddressesOfProcesses) {
@@ -109,6 +125,66 @@ TEST(CachedFileBytes, FollowThePageCache) {
   EXPECT_LT(os::cached_file_bytes(file.descriptor.get(), 0, size).value(), size);
 }
 
+// Of a file of another owner, mincore reports all pages, cached or not.
+TEST(CachedFileBytes, AreKnownToTheOwnerAndToUsersWhoMayWrite) {
+  if (!is_root()) GTEST_SKIP() << "only root can give a file to another user";
+  struct Row {
+    const char* what;
+    unsigned mode;
+    bool known;
+  };
+  const Row rows[] = {{"may be read", 0444, false}, {"may be written", 0666, true}};
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.what);
+    const TempFolder folder;
+    const auto path = folder.write("f", std::string(4 * kPage, 'x'));
+    std::filesystem::permissions(path, std::filesystem::perms(row.mode));
+    const auto expected = row.known ? std::optional<std::uint64_t>(4 * kPage) : std::nullopt;
+    as_nobody([&] {
+      const os::Opened file = os::open(path, os::OpenFor::reading);
+      EXPECT_EQ(os::mincore_reports(file.descriptor.get()), row.known);
+      EXPECT_EQ(os::cached_file_bytes(file.descriptor.get(), 0, 4 * kPage), expected);
+    });
+  }
+}
+
+// The pages of an overlay's file are those of the file below it: its own file has none.
+TEST(CachedFileBytes, OfAnOverlayAreThoseOfTheFileBelow) {
+  if (!may_mount_overlay()) GTEST_SKIP() << "this process may not mount an overlay";
+  const TempFolder lower;
+  lower.write("f", std::string(4 * kPage, 'x'));
+  const TempFolder folder;
+  in_child([&] {
+    const auto path = mount_overlay(lower.path(), folder) / "f";
+    const os::Opened file = os::open(path, os::OpenFor::reading);
+    EXPECT_EQ(os::file_system(file.descriptor.get()).name, "overlay");
+    EXPECT_EQ(os::cached_file_bytes(file.descriptor.get(), 0, 4 * kPage), 4 * kPage);
+  });
+}
+
+TEST(CachedFileBytes, OfAnOverlayAreUnknownToOthersThanTheOwner) {
+  if (!is_root()) GTEST_SKIP() << "only root can give a file to another user";
+  if (!may_mount_overlay()) GTEST_SKIP() << "this process may not mount an overlay";
+  const TempFolder lower;
+  lower.write("f", std::string(4 * kPage, 'x'));
+  const TempFolder folder;
+  in_child([&] {
+    const auto path = mount_overlay(lower.path(), folder) / "f";
+    become_nobody();
+    const os::Opened file = os::open(path, os::OpenFor::reading);
+    EXPECT_EQ(os::cached_file_bytes(file.descriptor.get(), 0, 4 * kPage), std::nullopt);
+  });
+}
+
+// mincore counts the pages of the pool that a mapping brought in, and a new mapping has none.
+TEST(CachedFileBytes, OfThePoolOfHugePagesAreUnknown) {
+  const std::size_t huge = os::huge_page_size();
+  const os::Opened file = os::create_memory_file("test", huge, huge);
+  if (huge == 0 || file.error != 0) GTEST_SKIP() << "this host has no pool of huge pages";
+  EXPECT_FALSE(os::mincore_reports(file.descriptor.get()));
+  EXPECT_EQ(os::cached_file_bytes(file.descriptor.get(), 0, huge), std::nullopt);
+}
+
 /// A mapped memory file of 5000 pages, four of which were written through another mapping.
 class CachedPages : public ::testing::Test {
  protected:
@@ -135,6 +211,38 @@ TEST_F(CachedPages, AreCountedWhoeverBroughtThem) {
   EXPECT_EQ(os::cached_bytes(at_ + kPage, 4094 * kPage), 0U);
   EXPECT_EQ(os::cached_bytes(at_, 100), 100U);
   EXPECT_EQ(os::cached_bytes(at_, 0), 0U);
+}
+
+TEST(CachedFileBytes, AreTheSameHoweverTheKernelIsAsked) {
+  struct Row {
+    const char* what;
+    std::uint64_t failing;  ///< The call that fails, from 1.
+    const char* call;
+  };
+  const Row rows[] = {
+      {"the kernel reports it", 0, ""},
+      {"the file system is unknown, so a mapping is asked", 1, "fstatfs"},
+      {"the kernel is old or refuses, so a mapping is asked", 2, "cachestat"},
+  };
+  const os::Opened file = os::create_memory_file("test", 20 * kPage, 0, true);
+  const int descriptor = file.descriptor.get();
+  ASSERT_EQ(::pwrite(descriptor, "x", 1, 0), 1);
+  ASSERT_EQ(::pwrite(descriptor, "xx", 2, static_cast<off_t>(5 * kPage - 1)), 2);
+  ASSERT_EQ(os::seal(descriptor), 0);
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.what);
+    const auto cached = [&](std::uint64_t offset, std::uint64_t bytes) {
+      const os::InjectFault fault(row.failing, ENOSYS);
+      const auto answer = os::cached_file_bytes(descriptor, offset, bytes);
+      EXPECT_STREQ(os::InjectFault::victim(), row.call);
+      return answer;
+    };
+    EXPECT_EQ(cached(0, 20 * kPage), 3 * kPage);
+    EXPECT_EQ(cached(kPage, 3 * kPage), 0U);
+    EXPECT_EQ(cached(3 * kPage, 2 * kPage), kPage);
+    EXPECT_EQ(cached(4 * kPage + 10, 20), 20U);
+    EXPECT_EQ(cached(5 * kPage, 15 * kPage), kPage);
+  }
 }
 
 TEST_F(CachedPages, AreUnknownWhereTheKernelDoesNotTell) {

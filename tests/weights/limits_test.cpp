@@ -16,6 +16,7 @@
 #include "base/thrown.hpp"
 #include "os/child.hpp"
 #include "os/memory_cgroup.hpp"
+#include "os/overlay.hpp"
 #include "os/rights.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
@@ -270,6 +271,68 @@ TEST(CachedWeightsInGroup, NeedNoBudgetToBeMapped) {
   }
   group.in_group([&] {
     Weights weights = Weights::open(path, options);
+    EXPECT_EQ(weights.warm({.threads = 2}).end, WarmEnd::complete);
+    EXPECT_TRUE(all_right(weights));
+  });
+}
+
+// To other users, the kernel reports neither what is in the page cache nor what is missing.
+TEST(CachedWeightsInGroup, OfAnotherUserNeedNoBudgetToBeMapped) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
+  if (!is_root()) GTEST_SKIP() << "only root can give a file to another user";
+  const MemoryCgroup group(kLimit);
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
+  const TempFolder folder;
+  const fs::path path = make_file(folder, "a.safetensors", {.sizes = {kTooMuch}});
+  fs::permissions(path, fs::perms(0444));
+  group.in_group([&] {
+    become_nobody();
+    Weights weights = Weights::open(path);
+    EXPECT_EQ(weights.files()[0].cached, std::nullopt);
+    EXPECT_EQ(weights.files()[0].way, Way::map);
+    EXPECT_EQ(weights.residency().cached, std::nullopt);
+    EXPECT_EQ(weights.warm({.threads = 2}).end, WarmEnd::complete);
+    EXPECT_TRUE(all_right(weights));
+  });
+}
+
+// The kernel drops clean pages before it kills, and the result has what stayed.
+TEST(ColdWeightsInGroup, OfAnotherUserAreNotCountedBeyondTheLimit) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
+  if (!is_root()) GTEST_SKIP() << "only root can give a file to another user";
+  const MemoryCgroup group(kLimit);
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
+  const TempFolder folder;
+  const fs::path path = make_file(folder, "a.safetensors", {.sizes = {2 * kLimit}});
+  store_and_make_cold(path);
+  if (Weights::open(path).files()[0].cached.value_or(kLimit) >= kLimit) {
+    GTEST_SKIP() << "the kernel keeps the file in the page cache";
+  }
+  fs::permissions(path, fs::perms(0444));
+  group.in_group([&] {
+    become_nobody();
+    Weights weights = Weights::open(path, {.way = Way::map});
+    const WarmResult result = weights.warm({.threads = 1});
+    EXPECT_GT(result.warmed, 0U);
+    EXPECT_LE(result.present.value_or(0), kLimit);
+  });
+}
+
+// The files of a container's image. Their pages are those of the files below the overlay.
+TEST(CachedWeightsInGroup, OnAnOverlayNeedNoBudgetToBeMapped) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
+  if (!may_mount_overlay()) GTEST_SKIP() << "this process may not mount an overlay";
+  const MemoryCgroup group(kLimit);
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
+  const TempFolder lower;
+  const std::uint64_t size =
+      fs::file_size(make_file(lower, "a.safetensors", {.sizes = {kTooMuch}}));
+  const TempFolder folder;
+  group.in_group([&] {
+    Weights weights = Weights::open(mount_overlay(lower.path(), folder) / "a.safetensors");
+    EXPECT_EQ(weights.files()[0].cached, size);
+    EXPECT_EQ(weights.files()[0].way, Way::map);
+    EXPECT_EQ(weights.residency().cached, size);
     EXPECT_EQ(weights.warm({.threads = 2}).end, WarmEnd::complete);
     EXPECT_TRUE(all_right(weights));
   });

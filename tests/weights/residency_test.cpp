@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
-#include <cstdint>
 #include <filesystem>
 #include <vector>
 
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/weights/weights.hpp"
 #include "weights/made_models.hpp"
+#include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -44,6 +46,26 @@ TEST(WeightsResidency, OfReadWeightsIsAnonymousAndDirty) {
   EXPECT_EQ(residency.present, residency.bytes);
   EXPECT_GE(residency.dirty.value_or(residency.bytes), residency.bytes);
   EXPECT_EQ(residency.cached, 0U);  // nothing is mapped
+}
+
+// Bytes that were in the page cache before may be of use to others, and stay.
+TEST(WeightsResidency, OfReadWeightsIsNotAlsoInThePageCacheUnlessItWas) {
+  constexpr std::uint64_t kBytes = 64_MiB;
+  const TempFolder folder;
+  const auto path = make_file(folder, "a.safetensors", {.sizes = {kBytes / 2, 7, kBytes / 2}});
+  store_and_make_cold(path);
+  const auto cached_after_warm = [&] {
+    Weights weights = Weights::open(path, {.way = Way::read});
+    EXPECT_TRUE(weights.warm({.threads = 1}));
+    EXPECT_TRUE(all_right(weights));
+    return Weights::open(path, {.way = Way::read}).files()[0].cached;
+  };
+  const auto before = Weights::open(path, {.way = Way::read}).files()[0].cached;
+  if (before.value_or(kBytes) > kBytes / 4)
+    GTEST_SKIP() << "the file is or may be in the page cache";
+  EXPECT_LT(cached_after_warm().value_or(kBytes), kBytes / 4);  // the header's chunk was there
+  ASSERT_TRUE(Weights::open(path, {.way = Way::map}).warm());
+  EXPECT_GT(cached_after_warm().value_or(0), kBytes / 2);
 }
 
 TEST(WeightsResidency, TellsThePageCacheApart) {

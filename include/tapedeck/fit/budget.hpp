@@ -43,8 +43,9 @@ struct DeviceBudget {
 /// Reads all memory limits of this process: MemAvailable; the limits of every memory cgroup, v1
 /// (limit_in_bytes and the hierarchical limit) and v2 (memory.max and memory.high), from the
 /// process's own cgroup up to the root; the nodes of its cpuset; RLIMIT_AS and RLIMIT_DATA; and the
-/// commit limit if the host does not overcommit. A cgroup's inactive file pages count as free,
-/// because the kernel drops them first. Values that are missing, garbled or unlimited are ignored.
+/// commit limit if the host does not overcommit. A cgroup's clean file pages count as free, because
+/// the kernel drops them before it kills, except those that `Weights` of this process map. Values
+/// that are missing, garbled or unlimited are ignored.
 /// @throws SystemError if not even MemAvailable can be read.
 [[nodiscard]] HostBudget host_budget(const KernelRoots& roots = {});
 

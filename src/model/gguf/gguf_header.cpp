@@ -223,6 +223,7 @@ class HeaderParser {
     TensorFile& file = tensors_.file();
     file.data_begin = round_up(file_.offset(), file.alignment);
     tensors_.place_data();
+    file.unwritten = file_.unwritten(file.data_begin, file.data_end);
     if (!tensors_.tensors().empty() && file_.size() < file.data_begin) {
       file_.throw_format_error({file_.size(), "the tensors", FormatFault::cut_off},
                                "the file ends before its tensors begin", kCutOff);

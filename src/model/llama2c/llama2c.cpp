@@ -62,6 +62,8 @@ TensorDirectory directory_of(const FileReader& file, const Llama2cFigures& figur
                                 std::to_string(file.size()),
                             kWhichFormat);
   }
+  TensorFile& of = builder.file();
+  of.unwritten = file.unwritten(of.data_begin, of.data_end);
   return std::move(builder).finish();
 }
 

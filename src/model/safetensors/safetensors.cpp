@@ -268,7 +268,9 @@ void read_safetensors_header(FileReader& file, TensorDirectoryBuilder& tensors,
   HeaderHandler handler(file, length, tensors, metadata);
   parse_json(handler);
   tensors.place_data();
-  check_length(file, tensors.file());
+  TensorFile& of = tensors.file();
+  check_length(file, of);
+  of.unwritten = file.unwritten(of.data_begin, of.data_end);
 }
 
 }  // namespace tapedeck::internal
