@@ -223,7 +223,7 @@ std::string fish_values(const CLI::Option& option) {
   const std::string value = value_of(option);
   if (value == kFile) return "-F";
   if (value == kFolder) return "-f -a '(__fish_complete_directories)'";
-  if (value == kLayout) return "-f -a '(tapedeck top --list 2> /dev/null)'";
+  if (value == kLayout) return "-f -a '(__tapedeck_layouts)'";
   const std::vector<std::string> choices = choices_of(option);
   return choices.empty() ? "-f" : "-f -a " + in_fish_quotes(join(choices));
 }
@@ -279,6 +279,12 @@ function __tapedeck_operand -a command index
         set before $word
     end
     test $operands -eq $index
+end
+
+# The names and process IDs of the published layouts.
+function __tapedeck_layouts
+    type -q tapedeck
+    and tapedeck top --list 2> /dev/null
 end
 
 complete -c tapedeck -f

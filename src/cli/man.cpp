@@ -115,7 +115,8 @@ std::string list_of(const std::set<CLI::Option*>& options) {
 std::string facts(const CLI::Option& option) {
   const std::string range = range_of(option);
   std::vector<std::string> facts;
-  if (!choices_of(option).empty() && !lists_choices(option)) {
+  // The heading of an operand is its name, and that of most options is the list of choices.
+  if (!choices_of(option).empty() && (option.get_positional() || !lists_choices(option))) {
     const bool is_list = value_of(option).find(',') != std::string::npos;
     facts.push_back(fmt::format("{}: {}.", is_list ? "Each one of" : "One of",
                                 fmt::join(choices_of(option), ", ")));

@@ -45,31 +45,36 @@ struct AsText {
   }
 };
 
-// Whether a file ends before its data begins, as one does of which only the header was downloaded.
-bool is_header_only(const TensorFile& file) {
-  return file.truncated() && file.size <= file.data_begin;
-}
-
-std::string missing_text(const TensorFile& file) {
-  if (!file.truncated()) return {};
-  return fmt::format(" ({}: {} missing)", is_header_only(file) ? "header only" : "TRUNCATED",
-                     to_iec(file.data_end - file.size));
+// Whether a file has none of its tensors as a whole, as one does whose beginning was downloaded for
+// the sake of the header.
+bool is_header_only(const Model& model, std::size_t file) {
+  const std::uint64_t size = model.tensors.files()[file].size;
+  return std::ranges::none_of(model.tensors.entries(), [&](const TensorEntry& tensor) {
+    return tensor.file == file && tensor.bytes != 0 && tensor.offset + tensor.bytes <= size;
+  });
 }
 
 std::string files_text(const Model& model) {
   std::string text;
-  for (const TensorFile& file : model.tensors.files()) {
-    text +=
-        fmt::format("file      {}: {}, data from byte {} to {}{}\n", printable(file.path.string()),
-                    to_iec(file.size), file.data_begin, file.data_end, missing_text(file));
+  for (std::size_t i = 0; i < model.tensors.files().size(); ++i) {
+    const TensorFile& file = model.tensors.files()[i];
+    text += fmt::format("file      {}: {}, data from byte {} to {}", printable(file.path.string()),
+                        to_iec(file.size), file.data_begin, file.data_end);
+    if (file.truncated()) {
+      text +=
+          fmt::format(" ({}: {} missing)", is_header_only(model, i) ? "header only" : "TRUNCATED",
+                      to_iec(file.data_end - file.size));
+    }
+    text += '\n';
   }
   return text;
 }
 
 // A header is shown even if its file is broken, but the file is not reported as whole.
 void require_whole_or_header(const Model& model) {
-  for (const TensorFile& file : model.tensors.files()) {
-    if (!file.truncated() || is_header_only(file)) continue;
+  for (std::size_t i = 0; i < model.tensors.files().size(); ++i) {
+    const TensorFile& file = model.tensors.files()[i];
+    if (!file.truncated() || is_header_only(model, i)) continue;
     throw FormatError(
         {.path = file.path.string(), .offset = file.size, .fault = FormatFault::cut_off},
         fmt::format("the file is truncated: its tensors end at byte {}, and it lacks {}",

@@ -35,8 +35,8 @@ std::vector<std::string> marks_of(const Recording& recording) {
 /// The number before " tokens in".
 std::size_t tokens_told(const std::string& said) {
   std::smatch parts;
-  return std::regex_search(said, parts, std::regex("([0-9]+) tokens in ")) ? std::stoul(parts[1])
-                                                                           : 0;
+  return std::regex_search(said, parts, std::regex("([0-9]+) tokens? in ")) ? std::stoul(parts[1])
+                                                                            : 0;
 }
 
 /// What `--stat` prints: the speed, the last state of the memory, and the phases.

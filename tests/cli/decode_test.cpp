@@ -234,9 +234,10 @@ TEST_F(Decode, OnATerminalTheStatLineIsRewrittenInPlace) {
   if (const auto why = no_terminal()) GTEST_SKIP() << *why;
   Terminal terminal;
   EXPECT_EQ(run(decode({"--stat", "-n", "5"}), {.err = terminal.side.get()}).exit_code, 0);
+  const std::string first = "\rweights: * 1 token\x1b[K";
   const std::string line = "\rweights: * tokens\x1b[K";
   EXPECT_THAT(terminal.printed(),
-              Like(line + line + line + line + line + "\r\n5 tokens in *\r\n...\n"));
+              Like(first + line + line + line + line + "\r\n5 tokens in *\r\n...\n"));
 }
 
 TEST_F(Decode, OnTheTerminalOfTheTextTheStatLineIsBelowIt) {

@@ -204,7 +204,7 @@ TEST_F(Planning, LayersStayInTheMemoryThatTheRestLeaves) {
     return run_on("plan", {"--streaming", "--json", "--gpu-memory", std::to_string(bytes)});
   };
   EXPECT_EQ(Json::parse(with(needed).out).at("streaming").at("resident_layers"), 0);
-  for (const std::uint64_t less : {needed - 1, beside, beside - 1, std::uint64_t{0}}) {
+  for (const std::uint64_t less : {needed - 1, beside, beside - 1, std::uint64_t{1}}) {
     const Ran ran = with(less);
     EXPECT_TRUE(
         refuses(ran, "layer streaming needs at least " + std::to_string(needed) + " bytes "));
@@ -224,7 +224,7 @@ TEST_F(Planning, WhatStreamingNeedsAtLeastIsWithLayersThatStay) {
   const auto with = [&](std::uint64_t bytes) {
     return run_on("plan", {"--streaming", "--slots", "9", "--gpu-memory", std::to_string(bytes)});
   };
-  const Ran refused = with(0);
+  const Ran refused = with(1);
   const std::uint64_t needed = std::stoull(refused.err.substr(refused.err.find("at least ") + 9));
   const Json plenty = json_on("plan", {"--streaming", "--slots", "9", "--gpu-memory", "1GiB"});
   const auto of = [&](const char* part, const char* key) { return number(plenty.at(part), key); };

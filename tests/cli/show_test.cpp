@@ -38,7 +38,7 @@ TEST(Show, ReportsAFileWithoutAllOfItsData) {
                          ": the file is truncated: its tensors end at byte " +
                          std::to_string(whole.size()) +
                          ", and it lacks 1 byte; copy or download it again\n");
-  // What a download of the header alone gives is whole in its way.
+  // A beginning that was downloaded for the header has no whole tensor.
   const Ran header = run({"show", folder.write("header.bin", whole.substr(0, 28))});
   EXPECT_EQ(header.exit_code, 0) << header.err;
   EXPECT_EQ(header.err, "");
