@@ -118,7 +118,7 @@ TEST(Llama2c, ARefusalStatesBothValues) {
   EXPECT_THAT(message_with(0, 0), EndsWith("dim of 0 is below the minimum of 1"));
   EXPECT_THAT(message_with(2, 4097), EndsWith("n_layers of 4097 exceeds the maximum of 4096"));
   EXPECT_THAT(message_with(3, 3), EndsWith("n_heads of 3 does not divide dim of 8"));
-  EXPECT_THAT(message_with(4, 3), EndsWith("n_kv_heads of 3 does not divide n_heads of 4"));
+  EXPECT_THAT(message_with(4, 3), EndsWith("n_kv_heads of 3 does not divide n_heads of 2"));
 }
 
 // Only the advice distinguishes them from a broken file.

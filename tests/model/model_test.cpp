@@ -24,6 +24,7 @@
 namespace tapedeck::tests {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using enum FormatFault;
 
@@ -257,7 +258,8 @@ TEST_F(Shards, EachFailingCallIsTold) {
 
 TEST(ModelFolder, IsItsOneModel) {
   const TempFolder folder;
-  EXPECT_EQ(error_of<InvalidArgument>(folder.path()).value(), 0U);
+  EXPECT_EQ(error_of<InvalidArgument>(folder.path()).message(),
+            folder.path().string() + " holds no model");
   folder.write("config.json", kConfig);
   EXPECT_EQ(read_model(folder.path()).format, ModelFormat::config);
   EXPECT_EQ(read_model(folder.path()).path, folder.path());
@@ -286,7 +288,8 @@ TEST(ModelFolder, AProjectorBesideAModelIsLeftOut) {
               ElementsAre("mmproj-F16.gguf beside the model is left out: " + to_iec(gguf.size()) +
                           " of weights, and its buffers"));
   folder.write("other.gguf", gguf);
-  EXPECT_EQ(error_of<InvalidArgument>(folder.path()).value(), 2U);
+  EXPECT_EQ(error_of<InvalidArgument>(folder.path()).message(),
+            folder.path().string() + " holds 2 models: model-Q8_0.gguf, other.gguf");
 }
 
 // Case E43.
@@ -297,8 +300,9 @@ TEST(ModelFolder, WithAProjectorIsPlannedAsItsModel) {
   EXPECT_EQ(model.shape.architecture, "llama");
   EXPECT_FALSE(model.shape.layers.empty());
   EXPECT_FALSE(model.shape.exact());
-  EXPECT_THAT(model.shape.warnings, ElementsAre("mmproj-F16.gguf beside the model is left out: "
-                                                "73.7 KiB of weights, and its buffers"));
+  // Others are possible: whether a file has holes depends on how it was copied.
+  EXPECT_THAT(model.shape.warnings, Contains("mmproj-F16.gguf beside the model is left out: "
+                                             "73.7 KiB of weights, and its buffers"));
 }
 
 // Older tools state the quantization beside the config, which then does not state it.
