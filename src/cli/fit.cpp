@@ -143,6 +143,7 @@ std::string device_text(const DeviceBudget& device) {
     text += fmt::format(", copies {} a second",
                         to_iec(static_cast<std::uint64_t>(device.bus_bytes_per_second)));
   }
+  if (device.integrated) text += ", memory of the host";
   return text + '\n';
 }
 
@@ -171,6 +172,7 @@ std::string fit_as_json(const FitArguments& arguments, const Model& model, const
   if (device) {
     json["device"] = {{"name", device->name},
                       {"free", device->free},
+                      {"integrated", device->integrated},
                       {"bus_bytes_per_second", rate_json(device->bus_bytes_per_second)}};
   }
   if (arguments.least_tokens_per_second) {
@@ -207,7 +209,8 @@ std::optional<DeviceBudget> device_of(const FitArguments& arguments) {
     return DeviceBudget{.free = memory.free,
                         .total = memory.total,
                         .name = gpu.label(),
-                        .bus_bytes_per_second = bus_of(arguments, gpu)};
+                        .bus_bytes_per_second = bus_of(arguments, gpu),
+                        .integrated = gpu.info().integrated};
   } catch (const DeviceUnavailable&) {
     if (arguments.gpu) throw;
     return std::nullopt;

@@ -117,6 +117,7 @@ CudaDevice::State::State(unsigned ordinal)
   require_attribute(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, "unified addressing");
   info.compute_major = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
   info.compute_minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+  info.integrated = attribute(CU_DEVICE_ATTRIBUTE_INTEGRATED) != 0;
   ask(cuda.device_total_mem, &info.total, device);
 
   ask(cuda.primary_retain, &context, device);

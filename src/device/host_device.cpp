@@ -52,7 +52,8 @@ DeviceInfo info_of(const HostDeviceOptions& options) {
           .ordinal = options.ordinal,
           .name = "simulated device",
           .total = total,
-          .granularity = options.granularity};
+          .granularity = options.granularity,
+          .integrated = true};
 }
 
 }  // namespace

@@ -115,6 +115,7 @@ std::uint64_t FitChoice::margin() const noexcept {
 }
 
 std::uint64_t FitChoice::shortfall() const noexcept {
+  if (integrated) return std::max(device.shortfall(), host.shortfall());
   const std::uint64_t both = device.shortfall() + host.shortfall();
   return both < host.shortfall() ? ~std::uint64_t{0} : both;  // saturates
 }

@@ -96,6 +96,10 @@ class FitPlanner {
         choice.host.needed = saturated(beside_weights(plan) + plan.weights.bytes());
         break;
     }
+    if (device_.integrated && mode != FitMode::host_only) {
+      choice.integrated = true;
+      choice.host.needed = saturated(CheckedSize(choice.host.needed) + choice.device.needed);
+    }
     return choice;
   }
 
@@ -110,8 +114,11 @@ class FitPlanner {
     choice.device.needed = saturated(steps[least].device + beside);
     choice.host.needed = plan.weights.bytes();
     choice.least_tokens_per_second = asked_.least.least_tokens_per_second;
-    if (choice.device.available < saturated(beside)) return;
-    const auto resident = most_resident(steps, choice.device.available - saturated(beside));
+    std::uint64_t room = choice.device.available;
+    if (device_.integrated)
+      room = std::min(room, FitSide{choice.host.needed, choice.host.available}.margin());
+    if (room < saturated(beside)) return;
+    const auto resident = most_resident(steps, room - saturated(beside));
     if (!resident) return;
     choice.resident_layers = *resident;
     choice.resident_needed = saturated(steps[*resident].device + beside);

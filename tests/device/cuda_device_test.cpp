@@ -104,7 +104,13 @@ TEST_F(CudaDeviceTest, KnowsItsDevice) {
   EXPECT_EQ(device.info().granularity, stand_in::kGranularity);
   EXPECT_EQ(device.info().compute_major, 9);
   EXPECT_EQ(device.info().compute_minor, 0);
+  EXPECT_FALSE(device.info().integrated);
   EXPECT_EQ(device.label(), "stand-in 1");
+}
+
+TEST_F(CudaDeviceTest, KnowsWhetherItsMemoryIsTheHosts) {
+  start({.integrated = true});
+  EXPECT_TRUE(CudaDevice().info().integrated);
 }
 
 TEST_F(CudaDeviceTest, OfTwoEachHasItsOwnMemory) {

@@ -122,6 +122,40 @@ TEST(Fit, TheFullCacheIsThePlanOnTheDevice) {
   EXPECT_TRUE(choice.reference_decoder);
 }
 
+/// A device whose memory is the host's, as that of an integrated GPU.
+FitChoice integrated(FitMode mode, std::uint64_t host, std::uint64_t device) {
+  return choice_with_mode(
+      internal::fit_choices({.make = made_up,
+                             .shape = made_up_shape(),
+                             .options = kAsked,
+                             .host = {.available = host},
+                             .device = DeviceBudget{.free = device, .integrated = true},
+                             .least = {}}),
+      mode);
+}
+
+// Two limits on one memory: each byte counts once against each of them.
+TEST(Fit, OfAnIntegratedDeviceCountsOnce) {
+  for (const FitMode mode :
+       {FitMode::full_cache, FitMode::layer_streaming, FitMode::first_layers}) {
+    SCOPED_TRACE(description(mode));
+    const FitChoice apart = fitted(mode, 1_GiB, 1_GiB);
+    const FitChoice together = integrated(mode, 1_GiB, 1_GiB);
+    const std::uint64_t both = apart.device.needed + apart.host.needed;
+    EXPECT_FALSE(apart.integrated);
+    EXPECT_TRUE(together.integrated);
+    EXPECT_EQ(together.device.needed, apart.device.needed);
+    EXPECT_EQ(together.host.needed, both);
+    EXPECT_EQ(together.margin(), 1_GiB - both);
+    EXPECT_TRUE(integrated(mode, both, 1_GiB).fits());
+    EXPECT_FALSE(integrated(mode, both - 1, 1_GiB).fits());
+  }
+  EXPECT_FALSE(integrated(FitMode::host_only, 1_GiB, 1_GiB).integrated);
+  EXPECT_EQ(integrated(FitMode::host_only, 1_GiB, 1_GiB).host.needed, kAll);
+  // What is missing is missing once, too.
+  EXPECT_EQ(integrated(FitMode::full_cache, kAll - 5, kAll - 3).shortfall(), 5U);
+}
+
 TEST(Fit, StreamingIsTwoSlotsOfTheLargestLayer) {
   const FitChoice choice = fitted(FitMode::layer_streaming, 100_MiB, 1_GiB);
   EXPECT_EQ(choice.device.needed, 2 * 3_MiB + 2_MiB + kHistory + kScratch + kOverhead);

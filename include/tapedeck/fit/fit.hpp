@@ -58,7 +58,10 @@ struct FitSide {
 /// the device.
 struct FitChoice {
   FitMode mode = FitMode::host_only;
-  bool reference_decoder = true;    ///< The reference decoder supports it (not `first_layers`).
+  bool reference_decoder = true;  ///< The reference decoder supports it (not `first_layers`).
+  /// The device's memory is memory of the host: `host.needed` is what both hold together, so that
+  /// each byte counts once against each of the two limits.
+  bool integrated = false;
   std::uint64_t device_layers = 0;  ///< Layers on the device; only for `first_layers`.
   FitSide device{};
   FitSide host{};
@@ -96,7 +99,8 @@ struct FitChoice {
   }
   /// The bytes that remain on the side that has less left, of the sides that hold anything.
   [[nodiscard]] std::uint64_t margin() const noexcept;
-  /// The bytes that are missing on both sides together.
+  /// The bytes that are missing on both sides together. If both are one memory, on the side that
+  /// lacks more.
   [[nodiscard]] std::uint64_t shortfall() const noexcept;
 };
 

@@ -41,6 +41,8 @@ int attribute_of(CUdevice_attribute attribute) {
       return settings.unified_addressing ? 1 : 0;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
       return 9;
+    case CU_DEVICE_ATTRIBUTE_INTEGRATED:
+      return settings.integrated ? 1 : 0;
     default:
       return 0;
   }

@@ -33,6 +33,7 @@ struct Settings {
   std::size_t granularity = kGranularity;      ///< A power of two that divides the memory.
   bool virtual_memory = true;
   bool unified_addressing = true;
+  bool integrated = false;  ///< Its memory is the host's.
   /// Whether the host may dereference a device's addresses, to compute what a kernel would. If not,
   /// doing so is a segmentation fault, as with a GPU.
   bool host_visible = false;
