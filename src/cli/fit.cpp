@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "base/json.hpp"
 #include "cli/commands.hpp"
+#include "cli/engine_flags.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/plan_text.hpp"
@@ -19,6 +21,7 @@
 #include "tapedeck/device/bus_bandwidth.hpp"
 #include "tapedeck/device/cuda_device.hpp"
 #include "tapedeck/device/device_error.hpp"
+#include "tapedeck/engines/llama_cpp/profile.hpp"
 #include "tapedeck/model/read_model.hpp"
 
 namespace tapedeck::cli {
@@ -32,6 +35,8 @@ struct FitArguments : PlanArguments {
   std::optional<std::uint64_t> host_memory;
   std::optional<std::uint64_t> bus;
   std::optional<double> least_tokens_per_second;
+  std::optional<FlagsOf> flags_of;
+  bool profile_given = false;
 };
 
 // "785.8 KiB (804669 bytes)": exact, since a limit may be raised by just this.
@@ -199,7 +204,6 @@ double bus_of(const FitArguments& arguments, Device& device) {
 std::optional<DeviceBudget> device_of(const FitArguments& arguments) {
   if (arguments.gpu_memory) {
     return DeviceBudget{.free = *arguments.gpu_memory,
-                        .total = *arguments.gpu_memory,
                         .name = "--gpu-memory",
                         .bus_bytes_per_second = static_cast<double>(arguments.bus.value_or(0))};
   }
@@ -233,7 +237,28 @@ void require_device_for_rates(const FitArguments& arguments,
   }
 }
 
-int fit(const FitArguments& arguments) {
+// Flags are for pasting, so the warnings go to standard error.
+int print_flags(const FitArguments& arguments, const Model& model,
+                const std::optional<DeviceBudget>& device, const std::vector<FitChoice>& choices) {
+  const auto runs_it = [&](const FitChoice& choice) {
+    return choice.fits() && runs(*arguments.flags_of, choice.mode);
+  };
+  const auto choice = std::find_if(choices.begin(), choices.end(), runs_it);
+  if (choice == choices.end()) {
+    tell_error(
+        "the engine runs this model in no way that fits; leave out --print-flags to see them");
+    return kNothingFits;
+  }
+  Output().write(engine_flags(*arguments.flags_of, model, arguments.options, *choice, device) +
+                 '\n');
+  for (const std::string& warning : choice->warnings) tell_error("warning: " + warning);
+  return check_exit_code(arguments, choice->certainty);
+}
+
+int fit(FitArguments arguments) {
+  if (arguments.flags_of == FlagsOf::llama_cpp && !arguments.profile_given) {
+    arguments.options.profile = llama_cpp_profile();
+  }
   require_batches(arguments);
   const Model model = read_model(arguments.model);
   const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
@@ -244,12 +269,14 @@ int fit(const FitArguments& arguments) {
   const FitOptions least = {arguments.least_tokens_per_second.value_or(0)};
   const auto print = [&](const std::vector<FitChoice>& choices,
                          const std::vector<std::string>& warnings) {
+    if (arguments.flags_of) return;
     Output().write(arguments.json ? fit_as_json(arguments, model, host, device, choices, warnings)
                                   : fit_as_text(arguments, model, host, device, choices, warnings));
   };
   try {
     const std::vector<FitChoice> choices =
         tapedeck::fit(model, arguments.options, host, device, least);
+    if (arguments.flags_of) return print_flags(arguments, model, device, choices);
     print(choices, choices.front().warnings);
     return check_exit_code(arguments, choices.front().certainty);
   } catch (const NothingFits& nothing) {
@@ -283,7 +310,17 @@ void add_fit(CLI::App& program, int& exit_code) {
                    "Rate that layer streaming must be able to reach in order to fit")
       ->check(positive_number())
       ->option_text("RATE");
-  command->callback([arguments, &exit_code] { exit_code = fit(*arguments); });
+  as_choice<FlagsOf>(
+      command->add_option("--print-flags", arguments->flags_of,
+                          "Print only the options with which this engine runs the best way that it "
+                          "has; with llama.cpp, its profile is the default"),
+      {{"llama.cpp", FlagsOf::llama_cpp}, {"vllm", FlagsOf::vllm}})
+      ->excludes("--json")
+      ->excludes("--weights-type");
+  command->callback([command, arguments, &exit_code] {
+    arguments->profile_given = command->count("--profile") != 0;
+    exit_code = fit(*arguments);
+  });
 }
 
 }  // namespace tapedeck::cli

@@ -54,13 +54,13 @@ CLI::Option* as_size(CLI::Option* option);
 
 /// Makes an option take one of several names, each of which stands for a value.
 template <class Value>
-void as_choice(CLI::Option* option, const CLI::TransformPairs<Value>& choices) {
+CLI::Option* as_choice(CLI::Option* option, const CLI::TransformPairs<Value>& choices) {
   std::vector<std::string> names;
   names.reserve(choices.size());
   for (const auto& choice : choices) names.push_back(choice.first);
   // The names are checked first. The error of CLI11's Transformer would print the values as well,
   // and those of a small enumeration are control characters.
-  option->transform(CLI::Transformer(choices))
+  return option->transform(CLI::Transformer(choices))
       ->transform(one_of(names))
       ->option_text(CLI::detail::join(names, "|"));
 }

@@ -70,9 +70,10 @@ std::string layer_kinds(const ModelShape& shape) {
 }
 
 // The number of elements of the tensors if there are any, else what the architecture implies; 0 if
-// unknown.
+// unknown. Quantized tensors may hold several parameters in an element, or be scales.
 std::uint64_t parameters_of(const Model& model) {
-  if (!model.tensors.empty()) return model.tensors.elements();
+  const bool packed = !model.shape.quantization.method.empty();
+  if (!model.tensors.empty() && !packed) return model.tensors.elements();
   return model.shape.parameter_count().value_or(0);
 }
 

@@ -2,11 +2,14 @@
 #include <gmock/gmock.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <utility>
 
+#include "base/paths.hpp"
 #include "cli/models.hpp"
 #include "cli/program.hpp"
+#include "model/safetensors_bytes.hpp"
 #include "tapedeck/base/bytes.hpp"
 
 namespace tapedeck::tests {
@@ -65,6 +68,36 @@ TEST_F(CertaintyOf, UnknownWeightsAreNeitherNothingNorAFit) {
   EXPECT_EQ(run({"fit", path, "--host-memory", "1G", "--weights-size", "1G"}).exit_code, 3);
 }
 
+// Case E22: a model of 52 GB was called a fit for these budgets.
+TEST_F(CertaintyOf, TheModelOfCaseE22IsNoFit) {
+  const std::filesystem::path path = shared_data("cases") / "E22" / "config.json";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << "no " << path;
+  const Words fit = {"fit",          path,   "--context",     "8192",
+                     "--gpu-memory", "4GiB", "--host-memory", "8GiB"};
+  const Json unknown = json_of(fit, 3);
+  EXPECT_TRUE(unknown.at("choices").empty());
+  EXPECT_EQ(unknown.at("warnings").size(), 4U);
+  EXPECT_THAT(run(fit).out,
+              Like("...\nwarning: the tensors of gemma4_text are not all known, *\n..."));
+  const Json stated = json_of(joined(fit, {"--weights-size", "52GB"}), 3);
+  EXPECT_EQ(stated.at("choices").size(), 2U);
+  for (const Json& choice : stated.at("choices")) EXPECT_FALSE(choice.at("fits").get<bool>());
+  EXPECT_EQ(run({"plan", path, "--check"}).exit_code, 4);
+}
+
+// An element of a packed tensor is several parameters. Case E26.
+TEST_F(CertaintyOf, PackedParametersAreThoseOfTheConfig) {
+  folder_.write("config.json",
+                R"({"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64,
+      "vocab_size": 128, "num_attention_heads": 4, "intermediate_size": 96,
+      "max_position_embeddings": 128, "quantization_config": {"quant_method": "compressed-tensors",
+      "format": "pack-quantized", "config_groups": {"group_0": {"weights": {"num_bits": 4}}}}})");
+  folder_.write("model.safetensors",
+                safetensors("{" + tensor_json("packed", "I32", "2", 0, 8) + "}", 8));
+  EXPECT_EQ(json_of({"plan", folder_.path()}).at("model").at("parameters"), 86'336);
+  EXPECT_THAT(run({"show", folder_.path()}).out, Like("...\nsize      86.34 K parameters, *\n..."));
+}
+
 // What is said of each part, and the exit codes for scripts.
 TEST_F(CertaintyOf, CheckAcceptsOnlyWhatIsBounded) {
   const std::string untyped = folder_.write("untyped.json", kUntyped);
@@ -94,6 +127,60 @@ TEST_F(CertaintyOf, CheckAcceptsOnlyWhatIsBounded) {
     EXPECT_EQ(run(plan).err.empty(), row.plan == 0);
     EXPECT_EQ(run(joined({"plan"}, row.words)).exit_code, 0);
   }
+}
+
+/// The options of `fit`, and the flags that it prints for an engine.
+struct FlagsRow {
+  Words words;
+  const char* flags;
+};
+
+TEST_F(CertaintyOf, FlagsAreThoseThatTheFitDetermined) {
+  const FlagsRow rows[] = {
+      {{"llama.cpp", "--gpu-memory", "1GiB"},
+       "--ctx-size 1024 --parallel 1 --batch-size 2048 --ubatch-size 512 --cache-type-k f16 "
+       "--cache-type-v f16 --flash-attn on --gpu-layers 4"},
+      {{"llama.cpp"},
+       "--ctx-size 1024 --parallel 1 --batch-size 2048 --ubatch-size 512 --cache-type-k f16 "
+       "--cache-type-v f16 --flash-attn on --gpu-layers 0"},
+      {{"llama.cpp", "--gpu-memory", "1KiB", "--context", "512", "--sequences", "2", "--unified",
+        "--batch", "256", "--ubatch", "128", "--kv", "f16,bf16", "--flash-attention", "off",
+        "--swa-full"},
+       "--ctx-size 512 --parallel 2 --kv-unified --batch-size 256 --ubatch-size 128 --cache-type-k "
+       "f16 --cache-type-v bf16 --flash-attn off --swa-full --gpu-layers 0"},
+      {{"vllm", "--gpu-memory", "1GiB"},
+       "--max-model-len 1024 --max-num-seqs 1 --max-num-batched-tokens 512"},
+      {{"vllm", "--gpu-memory", "1GiB", "--context", "512", "--sequences", "4", "--ubatch", "64",
+        "--kv", "f8_e5m2"},
+       "--max-model-len 128 --max-num-seqs 4 --max-num-batched-tokens 64 --kv-cache-dtype "
+       "fp8_e5m2"},
+  };
+  const Words fit = {"fit", model_, "--host-memory", "1GiB", "--print-flags"};
+  for (const FlagsRow& row : rows) {
+    SCOPED_TRACE(row.flags);
+    const Ran result = run(joined(fit, row.words));
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_EQ(result.out, std::string(row.flags) + "\n");
+    EXPECT_EQ(result.err, "");
+  }
+}
+
+TEST_F(CertaintyOf, FlagsArePrintedOnlyForWhatTheEngineRuns) {
+  const auto flags = [&](const Words& more) { return run(joined({"fit", "--print-flags"}, more)); };
+  for (const Words& words : {Words{"vllm", model_, "--host-memory", "1GiB"},
+                             Words{"llama.cpp", model_, "--host-memory", "1KiB"}}) {
+    EXPECT_EQ(flags(words).exit_code, 3);
+    EXPECT_EQ(flags(words).out, "");
+    EXPECT_NE(flags(words).err, "");
+  }
+  const Ran quantized = flags({"vllm", model_, "--gpu-memory", "1GiB", "--kv", "q8_0"});
+  EXPECT_EQ(quantized.exit_code, 2);
+  EXPECT_THAT(quantized.err, Like("tapedeck: vLLM has no caches of type q8_0; *\n"));
+  const std::string untyped = folder_.write("untyped.json", kUntyped);
+  const Ran estimated = flags({"llama.cpp", untyped, "--host-memory", "1GiB", "--check"});
+  EXPECT_EQ(estimated.exit_code, 4);
+  EXPECT_THAT(estimated.out, Like("--ctx-size 128 *\n"));
+  EXPECT_THAT(estimated.err, Like("tapedeck: warning: *\n..."));
 }
 
 }  // namespace

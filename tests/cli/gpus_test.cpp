@@ -59,6 +59,13 @@ TEST_F(OnStandIn, FitUsesTheGpuUnlessOptionsDescribeAnother) {
   EXPECT_EQ(bus.at("name"), "stand-in 0");
   EXPECT_EQ(bus.at("bus_bytes_per_second"), 1234.0);
 }
+
+// How much of the device vLLM may use follows from what is free of it.
+TEST_F(OnStandIn, FlagsForVllmHaveTheShareOfTheGpu) {
+  EXPECT_EQ(run({"fit", made_large(), "--print-flags", "vllm"}).out,
+            "--max-model-len 1024 --max-num-seqs 1 --max-num-batched-tokens 512 "
+            "--gpu-memory-utilization 1.00\n");
+}
 #endif
 
 }  // namespace

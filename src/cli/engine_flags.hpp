@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+/// @file
+/// The options with which another engine runs what `fit` has chosen.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "tapedeck/base/abi.hpp"
+#include "tapedeck/fit/fit.hpp"
+
+namespace tapedeck::cli {
+
+enum class FlagsOf : std::uint8_t { llama_cpp, vllm };
+
+/// Whether the engine has a way to run a model as in this choice.
+[[nodiscard]] bool runs(FlagsOf engine, FitMode mode) noexcept;
+
+/// The options on one line. Only what the choice determines: not the model, nor what an engine
+/// lacks or has as its default anyway. The names are those of llama-server and of `vllm serve`.
+/// @pre The engine runs the choice's mode.
+/// @throws InvalidArgument if the engine does not have these types of caches.
+[[nodiscard]] std::string engine_flags(FlagsOf engine, const Model& model,
+                                       const PlanOptions& options, const FitChoice& choice,
+                                       const std::optional<DeviceBudget>& device);
+
+}  // namespace tapedeck::cli
