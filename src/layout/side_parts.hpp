@@ -228,13 +228,11 @@ std::size_t Side<Memory>::give_back_room(Core& talk) {
 }
 
 template <class Memory>
-void Side<Memory>::throw_over_budget(std::string purpose, std::size_t bytes,
+void Side<Memory>::throw_over_budget(const std::string& purpose, std::size_t bytes,
                                      const std::string& instead) const {
-  throw OutOfMemory({.purpose = std::move(purpose),
-                     .limit = "history_budget",
-                     .needed = bytes,
-                     .available = budget_left()},
-                    instead + ", or raise " + Memory::kLayoutOptions + "::history_budget");
+  throw OutOfMemory(
+      {.purpose = purpose, .limit = "history_budget", .needed = bytes, .available = budget_left()},
+      instead + ", or raise " + Memory::kLayoutOptions + "::history_budget");
 }
 
 template <class Memory>

@@ -21,19 +21,19 @@ namespace tapedeck::internal::os {
 class KeptPages {
  public:
   KeptPages() = default;
-  explicit KeptPages(std::size_t bytes) noexcept : bytes_(bytes) { all_ += bytes; }
+  explicit KeptPages(std::size_t bytes) noexcept : bytes_(bytes) { total_ += bytes; }
   KeptPages(KeptPages&& other) noexcept : bytes_(std::exchange(other.bytes_, 0)) {}
   KeptPages& operator=(KeptPages&& other) noexcept {
     std::swap(bytes_, other.bytes_);
     return *this;
   }
-  ~KeptPages() { all_ -= bytes_; }
+  ~KeptPages() { total_ -= bytes_; }
 
   /// The bytes of all objects of this process.
-  [[nodiscard]] static std::size_t all() noexcept { return all_; }
+  [[nodiscard]] static std::size_t all() noexcept { return total_; }
 
  private:
-  inline static std::atomic<std::size_t> all_{0};
+  inline static std::atomic<std::size_t> total_{0};
 
   std::size_t bytes_ = 0;
 };

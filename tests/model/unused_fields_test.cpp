@@ -125,7 +125,9 @@ TEST(UnusedFields, AreNamedByWhatTheyBearOn) {
                            std::string(row.entries));
     const std::string_view unused = row.unused;
     EXPECT_EQ(unused_in(shape), unused);
-    const auto says = [&](std::string_view part) { return unused.find(part) != unused.npos; };
+    const auto says = [&](std::string_view part) {
+      return unused.find(part) != std::string_view::npos;
+    };
     EXPECT_EQ(shape.exact_weights, !says("the weights"));
     EXPECT_EQ(shape.exact_caches, !says("the caches"));
   }

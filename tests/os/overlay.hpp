@@ -29,7 +29,7 @@ namespace tapedeck::tests {
     std::ofstream("/proc/self/gid_map") << "0 " << group << " 1";
   }
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return {};
-  const std::filesystem::path merged = folder / "overlay";
+  std::filesystem::path merged = folder / "overlay";
   const std::filesystem::path empty = folder / "empty";
   std::filesystem::create_directory(merged);
   std::filesystem::create_directory(empty);

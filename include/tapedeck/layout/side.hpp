@@ -259,7 +259,7 @@ class Side {
   [[nodiscard]] std::size_t budget_left() const noexcept {
     return options_.history_budget - std::min(charged_, options_.history_budget);
   }
-  [[noreturn]] void throw_over_budget(std::string purpose, std::size_t bytes,
+  [[noreturn]] void throw_over_budget(const std::string& purpose, std::size_t bytes,
                                       const std::string& instead) const;
   void require_unsealed() const;
   template <class Figures>
