@@ -58,7 +58,9 @@ int give_free_name(int descriptor, std::filesystem::path& path, const std::strin
   constexpr int kTries = 16;
   int error = os::give_name(descriptor, path);
   for (int i = 0; i < kTries && error == EEXIST && !os::facts_of_name(path).owned; ++i) {
-    path.replace_filename(prefix + "-" + std::to_string(std::random_device()()) + "." + name);
+    std::string other = prefix;
+    other.append("-").append(std::to_string(std::random_device()())).append(".").append(name);
+    path.replace_filename(other);
     error = os::give_name(descriptor, path);
   }
   return error;
