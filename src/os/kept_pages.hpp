@@ -21,19 +21,19 @@ namespace tapedeck::internal::os {
 class KeptPages {
  public:
   KeptPages() = default;
-  explicit KeptPages(std::size_t bytes) noexcept : bytes_(bytes) { total_ += bytes; }
+  explicit KeptPages(std::size_t bytes) noexcept : bytes_(bytes) { total += bytes; }
   KeptPages(KeptPages&& other) noexcept : bytes_(std::exchange(other.bytes_, 0)) {}
   KeptPages& operator=(KeptPages&& other) noexcept {
     std::swap(bytes_, other.bytes_);
     return *this;
   }
-  ~KeptPages() { total_ -= bytes_; }
+  ~KeptPages() { total -= bytes_; }
 
   /// The bytes of all objects of this process.
-  [[nodiscard]] static std::size_t all() noexcept { return total_; }
+  [[nodiscard]] static std::size_t all() noexcept { return total; }
 
  private:
-  inline static std::atomic<std::size_t> total_{0};
+  inline static std::atomic<std::size_t> total{0};
 
   std::size_t bytes_ = 0;
 };
