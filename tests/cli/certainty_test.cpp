@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What `plan` and `fit` say of assumptions and of unknown sizes.
 #include <gmock/gmock.h>
 
