@@ -38,8 +38,8 @@ int main() {
                                 .kv_heads = 1,
                                 .key_dim = 32,
                                 .value_dim = 32});
-  const tapedeck::PlanOptions there = {.profile = tapedeck::llama_cpp_profile(),
-                                       .total_context = 256};
+  const tapedeck::PlanOptions there = {
+      .profile = tapedeck::llama_cpp_profile(), .total_context = 256, .weights_bytes = 1000};
   if (tapedeck::fit(model, there, tapedeck::host_budget()).empty()) return 7;
   try {
     static_cast<void>(tapedeck::read_model("no such model"));
