@@ -14,6 +14,7 @@
 #include "cli/program.hpp"
 #include "cli/tmux.hpp"
 #include "layout/cache_region.hpp"
+#include "os/self.hpp"
 #include "telemetry/published.hpp"
 
 namespace tapedeck::tests {
@@ -207,7 +208,7 @@ TEST_F(Top, FindsByProcessAndByName) {
 TEST_F(Top, ShowsInvalidFilesAndSkipsThoseOfOthers) {
   overwrite(folder_.path() / "tapedeck.12.34.other", "\x1b[2J");
   const fs::path file = folder_.path() / "tapedeck.12.34.public";
-  overwrite(file, "");
+  overwrite(file, text_of(chat_->path()));
   fs::permissions(file, fs::perms(0666));
   fs::create_symlink(file, folder_.path() / "tapedeck.12.34.link");
   EXPECT_THAT(once(),

@@ -135,17 +135,17 @@ void StatReader::Opened::throw_system_error(const char* call, int number,
 }
 
 void StatReader::Opened::require_trusted(const os::FileFacts& facts) const {
-  if (!facts.owned) {
-    throw_system_error("open", EACCES, "it belongs to another user; read it as that user");
-  }
   if (!facts.owner_only) {
     throw_system_error("open", EACCES,
                        "other users have access to it, so its content cannot be trusted");
   }
 }
 
-// A file that is something else is reported as such, whatever its rights are.
+// A file of this user that is something else is reported as such, whatever its rights are.
 void StatReader::Opened::read_header(const os::FileFacts& facts) {
+  if (!facts.owned) {
+    throw_system_error("open", EACCES, "it belongs to another user; read it as that user");
+  }
   const std::uint64_t bytes = facts.bytes;
   require_format(facts.regular, 0, "", not_this_format, "it is not a regular file");
   require_format(

@@ -189,9 +189,11 @@ TEST_F(Segment, ThatOthersMayReadWriteOrOwnIsRefused) {
     EXPECT_EQ(system_refusal(copy_), EACCES) << mode;
   }
   if (::geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
-  overwrite(copy_, good_);
-  ASSERT_EQ(::chown(copy_.c_str(), 65'534, 65'534), 0);
-  EXPECT_EQ(system_refusal(copy_), EACCES);
+  for (const std::string& bytes : {std::string("not a layout"), good_}) {
+    overwrite(copy_, bytes);
+    ASSERT_EQ(::chown(copy_.c_str(), 65'534, 65'534), 0);
+    EXPECT_EQ(system_refusal(copy_), EACCES);
+  }
   ASSERT_EQ(::chown(copy_.c_str(), 0, 0), 0);
   fs::permissions(folder_.path(), fs::perms(0755));
   in_child([&] {

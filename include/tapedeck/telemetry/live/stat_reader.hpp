@@ -64,9 +64,9 @@ struct PublishedStat {
 class StatReader {
  public:
   /// Opens a published layout.
-  /// @throws SystemError if the file does not exist (ENOENT), is a symbolic link (ELOOP), or is a
-  /// published layout that another user owns or can access (EACCES); FormatError if it is anything
-  /// else, or if this version did not publish it.
+  /// @throws SystemError if the file does not exist (ENOENT), is a symbolic link (ELOOP), belongs
+  /// to another user, or is a published layout that one can access (EACCES); FormatError if it is
+  /// anything else, or if this version did not publish it.
   explicit StatReader(const std::filesystem::path& path);
   ~StatReader();
   StatReader(StatReader&& other) noexcept;
