@@ -14,7 +14,7 @@ namespace tapedeck::cli {
 
 enum class FlagsOf : std::uint8_t { llama_cpp, vllm };
 
-/// Whether the engine has a way to run a model as in this choice.
+/// Whether the engine can run a model in this mode.
 [[nodiscard]] bool runs(FlagsOf engine, FitMode mode) noexcept;
 
 /// The options on one line. Only what the choice determines: not the model, nor what an engine

@@ -245,8 +245,7 @@ int print_flags(const FitArguments& arguments, const Model& model,
   };
   const auto choice = std::find_if(choices.begin(), choices.end(), runs_it);
   if (choice == choices.end()) {
-    tell_error(
-        "the engine runs this model in no way that fits; leave out --print-flags to see them");
+    tell_error("no mode of this engine fits; leave out --print-flags to see all modes");
     return kNothingFits;
   }
   Output().write(engine_flags(*arguments.flags_of, model, arguments.options, *choice, device) +
@@ -310,11 +309,11 @@ void add_fit(CLI::App& program, int& exit_code) {
                    "Rate that layer streaming must be able to reach in order to fit")
       ->check(positive_number())
       ->option_text("RATE");
-  as_choice<FlagsOf>(
-      command->add_option("--print-flags", arguments->flags_of,
-                          "Print only the options with which this engine runs the best way that it "
-                          "has; with llama.cpp, its profile is the default"),
-      {{"llama.cpp", FlagsOf::llama_cpp}, {"vllm", FlagsOf::vllm}})
+  as_choice<FlagsOf>(command->add_option(
+                         "--print-flags", arguments->flags_of,
+                         "Print only this engine's options for the best mode that fits and that it "
+                         "has; llama.cpp's profile is then the default"),
+                     {{"llama.cpp", FlagsOf::llama_cpp}, {"vllm", FlagsOf::vllm}})
       ->excludes("--json")
       ->excludes("--weights-type");
   command->callback([command, arguments, &exit_code] {

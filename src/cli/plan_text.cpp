@@ -290,7 +290,7 @@ Json plan_json(const Model& model, const Plan& plan) {
   return {{"schema", kPlanSchema},
           {"model", model_json(model)},
           {"profile", plan.profile},
-          {"exact", plan.exact},
+          {"exact", plan.exact()},
           {"certainty", certainty_json(plan.certainty)},
           {"warnings", named_as_options(plan.warnings)},
           {"talks", plan.talks},

@@ -45,8 +45,7 @@ struct AsText {
   }
 };
 
-// Whether a file has none of its tensors as a whole, as one does whose beginning was downloaded for
-// the sake of the header.
+// Whether a file does not contain a single whole tensor, such as a download of only the header.
 bool is_header_only(const Model& model, std::size_t file) {
   const std::uint64_t size = model.tensors.files()[file].size;
   return std::ranges::none_of(model.tensors.entries(), [&](const TensorEntry& tensor) {

@@ -88,9 +88,9 @@ struct FileSystem {
 /// `mapped_pages` for an unknown file system, since that is the way to ask which is right for both.
 [[nodiscard]] FileSystem::Cache cache_of(int descriptor) noexcept;
 
-/// How many bytes of a range of a file lie in holes: the file system stores nothing for them, and
-/// they read as zeros. That includes space that was allocated and never written. At least so many,
-/// if a file has very many holes; 0 where the file system does not report holes.
+/// The bytes of a range of a file that are in holes: the file system stores nothing for them, and
+/// they read as zeros. That includes space that was allocated and never written. A lower bound if
+/// the file has very many holes; 0 where the file system does not report them.
 [[nodiscard]] std::uint64_t hole_bytes(int descriptor, std::uint64_t begin,
                                        std::uint64_t end) noexcept;
 

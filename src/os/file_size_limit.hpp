@@ -13,7 +13,7 @@ namespace tapedeck::internal::os {
 class WithoutSizeSignal {
  public:
   WithoutSizeSignal() noexcept;
-  /// Takes the signal back that a call has raised meanwhile.
+  /// Discards the signal if a call has raised it meanwhile.
   ~WithoutSizeSignal();
   WithoutSizeSignal(const WithoutSizeSignal&) = delete;
   WithoutSizeSignal& operator=(const WithoutSizeSignal&) = delete;

@@ -76,7 +76,6 @@ Plan plan_model(const Model& model, const PlanOptions& options) {
 
   // Every assumption made so far has added a warning.
   out.certainty = certainty_of(model, options, !out.warnings.empty());
-  out.exact = out.certainty.weights == Certainty::exact && out.certainty.caches == Certainty::exact;
   if (options.total_context == 0 && out.talks > 1) {
     out.warnings.push_back("the model's context of " +
                            internal::count_of(model.shape.context, "token") + " is divided among " +

@@ -49,8 +49,8 @@ TapePlan plan_tensors(const Model& model, const PlanOptions& options,
   }
   if (fallbacks != 0) {
     warnings.push_back("q8_0 or f16 is planned for " + count_of(fallbacks, "tensor") +
-                       ", because blocks of " + std::string(to_string(*options.weights_type)) +
-                       " do not divide its rows");
+                       " with rows that are not whole blocks of " +
+                       std::string(to_string(*options.weights_type)));
   }
   return out;
 }

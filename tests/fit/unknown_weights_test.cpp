@@ -94,7 +94,7 @@ TEST(UnknownWeights, OfPublishedConfigsAreNeverAFit) {
     EXPECT_EQ(sums.total.has_value(), !plan.weights.empty());
     if (!plan.weights.empty()) continue;
     ++unknown;
-    EXPECT_FALSE(plan.exact);
+    EXPECT_FALSE(plan.exact());
     EXPECT_THROW(static_cast<void>(fit(model, kShort, kHuge)), UnknownWeights);
     const PlanOptions stated = with_weights_of(52_GiB);
     EXPECT_EQ(make_plan(model, stated).breakdown().weights, 52_GiB);

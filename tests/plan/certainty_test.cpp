@@ -89,7 +89,7 @@ TEST(Certainty, IsSaidOfEachPart) {
     EXPECT_EQ(plan.certainty.caches, row.parts.caches);
     EXPECT_EQ(plan.certainty.compute, row.parts.compute);
     EXPECT_EQ(plan.certainty.is_bounded(), row.bounded);
-    EXPECT_EQ(plan.exact, row.parts.weights == kExact && row.parts.caches == kExact);
+    EXPECT_EQ(plan.exact(), row.parts.weights == kExact && row.parts.caches == kExact);
     const bool known = row.parts.weights != kUnknown;
     EXPECT_EQ(plan.breakdown().weights.has_value(), known);
     EXPECT_EQ(plan.breakdown().total.has_value(), known);

@@ -90,12 +90,12 @@ TEST(MakePlan, WarnsWhereSequencesDivideTheModelsOwnContext) {
   EXPECT_EQ(warnings({.sequences = 8, .unified = true}), 0U);
   EXPECT_EQ(warnings({.sequences = 8}), 1U);
   EXPECT_EQ(make_plan(model, {.sequences = 8}).context_per_talk * 8, 128U);
-  EXPECT_TRUE(make_plan(model, {.sequences = 8}).exact);
+  EXPECT_TRUE(make_plan(model, {.sequences = 8}).exact());
 }
 
 TEST(MakePlan, WarnsOfATalkThatIsLongerThanTheModelsContext) {
   const Plan plan = make_plan(four_heads_of(128), {.total_context = 129});
-  EXPECT_TRUE(plan.exact);
+  EXPECT_TRUE(plan.exact());
   ASSERT_EQ(plan.warnings.size(), 1U);
   EXPECT_TRUE(plan.warnings[0].starts_with("a talk of 129 tokens is longer than the 128 "));
   EXPECT_TRUE(make_plan(four_heads_of(128), {.total_context = 128}).warnings.empty());
@@ -162,18 +162,18 @@ TEST(MakePlan, NamesNoOptionIfTheModelIsTooLarge) {
 }
 
 TEST(MakePlan, IsExactWhereNothingIsAssumed) {
-  EXPECT_TRUE(make_plan(four_heads_of()).exact);
+  EXPECT_TRUE(make_plan(four_heads_of()).exact());
   EXPECT_TRUE(make_plan(four_heads_of()).warnings.empty());
 
   Model model = four_heads_of();
   model.shape.exact_caches = false;
   model.shape.warnings = {"unknown architecture"};
-  EXPECT_FALSE(make_plan(model).exact);
+  EXPECT_FALSE(make_plan(model).exact());
   EXPECT_THAT(make_plan(model).warnings, ::testing::ElementsAre("unknown architecture"));
 
   model = four_heads_of();
   model.shape.dtype.reset();
-  EXPECT_FALSE(make_plan(model).exact);
+  EXPECT_FALSE(make_plan(model).exact());
   EXPECT_EQ(make_plan(model).warnings.size(), 1U);
 }
 

@@ -83,7 +83,7 @@ TEST(WeightsPlan, CountsScalesOfFp8Blocks) {
   EXPECT_EQ(bytes_in(model, "layers.norm"), 2 * 512 * 2);
   EXPECT_EQ(bytes_in(model, "layers.router"), 2 * 2 * 512 * 2);
   EXPECT_EQ(bytes_in(model, "head"), 1000 * 512 * 2);
-  EXPECT_TRUE(make_plan(model).exact);
+  EXPECT_TRUE(make_plan(model).exact());
 }
 
 TEST(WeightsPlan, PartsThatAreLeftOutHaveTheOtherType) {
@@ -121,7 +121,7 @@ TEST(WeightsPlan, WhatIsNotKnownIsAWarning) {
   Model model = small();
   model.shape.quantization.method = "sorcery";
   Plan plan = make_plan(model);
-  EXPECT_FALSE(plan.exact);
+  EXPECT_FALSE(plan.exact());
   EXPECT_THAT(plan.warnings,
               ::testing::ElementsAre("quantization_config sorcery is unknown; the weights are "
                                      "planned as if they were not quantized"));
@@ -129,7 +129,7 @@ TEST(WeightsPlan, WhatIsNotKnownIsAWarning) {
   model.shape.parameters.clear();
   plan = make_plan(model);
   EXPECT_TRUE(plan.weights.empty());
-  EXPECT_FALSE(plan.exact);
+  EXPECT_FALSE(plan.exact());
   EXPECT_EQ(plan.warnings.size(), 1U);
 }
 

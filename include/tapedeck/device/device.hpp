@@ -36,7 +36,7 @@ struct DeviceInfo {
   std::size_t granularity = 0;
   int compute_major = 0;  ///< Major compute capability; 0 for the host.
   int compute_minor = 0;  ///< Minor compute capability; 0 for the host.
-  /// Its memory is memory of the host, as that of an integrated GPU or of a `HostDevice`.
+  /// Whether its memory is the host's, as with an integrated GPU or a `HostDevice`.
   bool integrated = false;
 };
 

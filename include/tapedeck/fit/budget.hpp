@@ -38,8 +38,8 @@ struct DeviceBudget {
   std::string name{};       ///< "NVIDIA H200".
   /// Speed of copies from pinned host memory, as `bus_bandwidth` measures it; 0 if not known.
   double bus_bytes_per_second = 0;
-  /// Its memory is memory of the host, as that of an integrated GPU (`DeviceInfo::integrated`):
-  /// what it holds counts against the budget of the host, too.
+  /// Whether its memory is the host's, as with an integrated GPU (`DeviceInfo::integrated`). What
+  /// it holds then also counts against the host's budget.
   bool integrated = false;
 };
 

@@ -85,8 +85,8 @@ struct FitChoice {
   /// If the mode does not fit: the widest type of the matrices that would make it fit, if any.
   std::optional<DType> weights_type{};
 
-  /// How far the figures can be relied on: as the plan that they come from, but the weights of a
-  /// mode that splits layers are estimated unless the model's tensors are known.
+  /// How reliable the figures are: as reliable as their plan, except that the weights of a mode
+  /// that splits layers are estimated unless the model's tensors are known.
   PlanCertainty certainty{};
   /// The warnings of the plan that the figures come from, one for each assumption.
   std::vector<std::string> warnings{};

@@ -24,8 +24,8 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 
 /// A tape had no room. It derives from `std::bad_alloc`, so code written for allocators catches it.
-/// Its construction allocates nothing. What helps is a larger tape, or an earlier clear; trying
-/// again does not. Thread-safety: immutable, so any thread may read it.
+/// Its construction allocates nothing. A larger tape or an earlier clear helps; trying again
+/// does not. Thread-safety: immutable, so any thread may read it.
 class TapeFull : public std::bad_alloc, public Error {
  public:
   /// The name is truncated to 31 characters. If the tape has room for the take, it could not be

@@ -54,8 +54,8 @@ struct TensorFile {
   /// A hash of device, inode, size and modification time, which detects that the file was replaced
   /// or changed after its header was read.
   std::uint64_t stamp = 0;
-  /// Bytes of the data that were never written and read as zeros: holes of the file. So far, a
-  /// download that preallocates its file has them, and so has a copy that leaves out zeros.
+  /// Bytes of the data that were never written and read as zeros: holes of the file. A
+  /// download that preallocates its file has them until it ends, and a sparse copy may have them.
   std::uint64_t unwritten = 0;
 
   /// True if the header is complete but some tensor data is missing: good for planning, not for

@@ -84,9 +84,12 @@ struct Plan {
   /// The largest sum of live prefill bytes at any stage. No packing can need less.
   std::uint64_t prefill_lower_bound = 0;
   PlanCertainty certainty{};
-  bool exact = false;                   ///< Weights and history are exact to the byte.
   std::vector<std::string> warnings{};  ///< One for each assumption.
 
+  /// Whether weights and history are exact to the byte.
+  [[nodiscard]] bool exact() const noexcept {
+    return certainty.weights == Certainty::exact && certainty.caches == Certainty::exact;
+  }
   [[nodiscard]] Breakdown breakdown() const noexcept;
 };
 

@@ -107,7 +107,7 @@ TEST_F(EngineFigures, AreWhatIsPlanned) {
     const double unit = gib ? kMiB * 1024 : kMiB;
     EXPECT_EQ(printed(static_cast<double>(sums.weights.value()) / unit) + (gib ? " GiB" : " MiB"),
               size);
-    EXPECT_TRUE(plan.exact);
+    EXPECT_TRUE(plan.exact());
     // Some of these starts exceed the context that the model was made for.
     EXPECT_THAT(plan.warnings, ::testing::Each(::testing::HasSubstr(" is longer than the ")));
   }

@@ -65,8 +65,8 @@ class StatReader {
  public:
   /// Opens a published layout.
   /// @throws SystemError if the file does not exist (ENOENT), is a symbolic link (ELOOP), belongs
-  /// to another user, or is a published layout that one can access (EACCES); FormatError if it is
-  /// anything else, or if this version did not publish it.
+  /// to another user, or is a published layout that other users can access (EACCES); FormatError if
+  /// it is anything else, or if this version did not publish it.
   explicit StatReader(const std::filesystem::path& path);
   ~StatReader();
   StatReader(StatReader&& other) noexcept;
