@@ -185,8 +185,16 @@ std::size_t Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core&
     if (wanted == tokens) return bytes;
     wanted = tokens;
   }
-  charged_ += talk.grow_to(wanted);
-  return 0;
+  while (true) {
+    try {
+      charged_ += talk.grow_to(wanted);
+      return 0;
+    } catch (const OutOfMemory&) {  // of the host, which the pages of idle talks may help
+      if (reclaim_from_idle(growing, talk)) continue;
+      if (wanted == tokens) throw;
+      wanted = tokens;
+    }
+  }
 }
 
 // Runs on the layout's thread.

@@ -86,6 +86,7 @@ void Block::State::reserve(std::size_t bytes, std::size_t align) {
   mapping_bytes = extent + 2 * guard + slack;
   const os::Mapped mapped = os::reserve(mapping_bytes);
   if (mapped.error != 0) {
+    os::require_mapping_room(mapped.error, mapping_bytes, "reserving " + name_of(options));
     throw SystemError({.call = mapped.call,
                        .number = mapped.error,
                        .path = path,
@@ -260,18 +261,29 @@ void Block::State::commit_range(std::size_t from, std::size_t to) {
   const std::size_t bytes = to - from;
   const std::size_t page_before = page;
   if (const int error = make_usable(at, bytes); error != 0) {
+    os::require_mapping_room(error, bytes, "committing " + name_of(options));
     throw SystemError({.call = "mprotect", .number = error, .bytes = bytes, .object = options.name},
                       "commit less, or check vm.overcommit_memory and vm.max_map_count");
   }
   internal::OnFailure undo([&] {
     static_cast<void>(give_back(at, bytes));
     page = page_before;
+    claim.shrink(from);
   });
+  claim_until(to);
   ask_kernel(at, bytes);
   if (options.lock) lock_range(at, bytes);
   announced.add(options, {at, bytes});
   undo.completed();
   committed = to;
+}
+
+// From now on each of the pages may be touched at any time, and then it must not be too late.
+void Block::State::claim_until(std::size_t to) {
+  if (options.overcommit || page_source() == os::PageSource::huge_page_pool) return;
+  os::require_room(claim.grow({data, to}, page_source()), to - committed,
+                   "committing " + name_of(options),
+                   "free some memory, commit less, or plan for less");
 }
 
 int Block::State::make_usable(std::byte* at, std::size_t bytes) {
@@ -309,16 +321,25 @@ std::size_t Block::decommit(std::size_t keep) noexcept {
     return os::advise(at, to - from, os::Advice::drop_pages) == 0 ? to - from : 0;
   }
   state_->announced.remove_from(state_->options, at);
+  state_->claim.shrink(from);
   state_->committed = from;
   return state_->give_back(at, to - from) ? to - from : 0;
 }
 
-internal::WarmSource Block::State::warm_source() const noexcept {
-  if (page != os::page_size()) return internal::WarmSource::huge_page_pool;
-  if (kind != BlockKind::file && kind != BlockKind::shared) return internal::WarmSource::new_pages;
+os::PageSource Block::State::page_source() const noexcept {
+  if (page != os::page_size()) return os::PageSource::huge_page_pool;
+  if (kind == BlockKind::shared && !foreign) return os::PageSource::page_cache;
+  if (kind != BlockKind::file && kind != BlockKind::shared) return os::PageSource::new_pages;
   const bool reported =
       kind == BlockKind::shared ? os::mincore_reports(file.get()) : cache_reported;
-  return reported ? internal::WarmSource::page_cache : internal::WarmSource::unreported_cache;
+  return reported ? os::PageSource::page_cache : os::PageSource::unreported_cache;
+}
+
+// Borrowed memory may begin and end inside a page. All pages that it touches become resident.
+internal::PagesToWarm Block::State::pages_of(std::byte* at, std::size_t bytes) const noexcept {
+  return {.pages = os::pages_around({at, bytes}),
+          .source = page_source(),
+          .claimed = !claim.empty()};
 }
 
 WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions& options) {
@@ -327,13 +348,11 @@ WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions&
     throw_outside_block(offset, bytes, committed(), "warm a range");
   }
   if (bytes == 0) return {.present = 0};
-  // Borrowed memory may begin and end inside a page. All pages that it touches are warmed entirely.
-  const auto begin = reinterpret_cast<std::uintptr_t>(data()) + offset;
-  const std::uintptr_t from = round_down(begin, os::page_size());
-  const std::uintptr_t to = round_up(begin + bytes, os::page_size());
   const auto access = writable() ? os::Access::write : os::Access::read;
-  return internal::warm_pages({reinterpret_cast<std::byte*>(from), to - from}, access,
-                              state_->warm_source(), options);
+  const internal::PagesToWarm what = state_->pages_of(data() + offset, bytes);
+  WarmResult result = internal::warm_pages(what, access, options);
+  if (result.present) state_->claim.reduce(committed() - *result.present);
+  return result;
 }
 
 Residency Block::residency(std::size_t offset, std::size_t bytes) const {

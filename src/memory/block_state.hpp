@@ -13,6 +13,7 @@
 #include "memory/unmet.hpp"
 #include "memory/warm_pages.hpp"
 #include "os/file.hpp"
+#include "os/resident_ledger.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/memory/block.hpp"
 
@@ -39,8 +40,11 @@ struct Block::State {
   void ask(Wish wish, std::byte* at, std::size_t bytes, internal::os::Advice advice);
   void ask_kernel(std::byte* at, std::size_t bytes);
   void ask_nodes(std::byte* at, std::size_t bytes);
-  [[nodiscard]] internal::WarmSource warm_source() const noexcept;
   bool lock_range(std::byte* at, std::size_t bytes);
+
+  void claim_until(std::size_t to);
+  [[nodiscard]] internal::PagesToWarm pages_of(std::byte* at, std::size_t bytes) const noexcept;
+  [[nodiscard]] internal::os::PageSource page_source() const noexcept;
 
   [[nodiscard]] std::size_t granule() const noexcept {
     return explicit_page != 0 ? explicit_page : internal::os::page_size();
@@ -60,6 +64,7 @@ struct Block::State {
   std::size_t page = internal::os::page_size();
   internal::os::Descriptor file;
   std::string path;  // path of a mapped file, for errors
+  internal::os::ResidentLedger::Claim claim;  // the committed pages that this block adds to RAM
   internal::AnnouncedRanges announced;
   std::vector<Unmet> unmet;
 };

@@ -28,11 +28,11 @@ void note_unmet(std::vector<Unmet>& all, Wish wish, int error, const std::string
   all.push_back({.wish = wish, .error = error, .text = std::move(text)});
 }
 
-void note_unmet_lock(std::vector<Unmet>& all, int error, std::uint64_t bytes, std::string limit) {
-  if (limit.empty()) {
-    const std::size_t most = os::lock_limit();
-    limit = most == std::numeric_limits<std::size_t>::max() ? "none" : to_iec(most);
-  }
+void note_unmet_lock(std::vector<Unmet>& all, int error, std::uint64_t bytes,
+                     const std::optional<os::Budget>& refused) {
+  const std::size_t most = refused ? refused->available : os::lock_limit();
+  std::string limit = most == std::numeric_limits<std::size_t>::max() ? "none" : to_iec(most);
+  if (refused) limit += " by " + refused->limit;
   note_unmet(all, Wish::lock, error, "requested " + to_iec(bytes) + ", limit " + limit);
 }
 
@@ -102,9 +102,13 @@ void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
 }
 
 bool Block::State::lock_range(std::byte* at, std::size_t bytes) {
-  const int error = os::lock(at, bytes);
-  if (error != 0) internal::note_unmet_lock(unmet, error, bytes);
-  if (error != 0 || kind != BlockKind::borrowed) return error == 0;
+  if (bytes == 0) return true;
+  const internal::PagesLocked locked = internal::lock_pages(pages_of(at, bytes));
+  if (locked.error != 0) {
+    internal::note_unmet_lock(unmet, locked.error, bytes, locked.refused);
+    return false;
+  }
+  if (kind != BlockKind::borrowed) return true;
   // The kernel then says that it locked the pages, and does not.
   const bool droppable = os::any_mapping_has({at, bytes}, os::MappingFlag::droppable);
   if (droppable) {

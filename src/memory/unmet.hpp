@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "os/limits.hpp"
 #include "tapedeck/memory/block_options.hpp"
 
 namespace tapedeck::internal {
@@ -15,9 +17,9 @@ inline constexpr const char* kHugePagePoolAdvice = "see /proc/sys/vm/nr_hugepage
 
 /// Records an option that was refused, and replaces an earlier record of the same option.
 void note_unmet(std::vector<Unmet>& all, Wish wish, int error, const std::string& why = {});
-/// Records a refused lock. @param limit  the limit as text; if empty, RLIMIT_MEMLOCK is used.
+/// Records a refused lock. @param refused  the budget that refused it; otherwise RLIMIT_MEMLOCK did.
 void note_unmet_lock(std::vector<Unmet>& all, int error, std::uint64_t bytes,
-                     std::string limit = {});
+                     const std::optional<os::Budget>& refused);
 /// Removes the record of an option that was granted or is no longer requested.
 void forget_unmet(std::vector<Unmet>& all, Wish wish);
 

@@ -2,12 +2,15 @@
 #include "memory/warm_pages.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <optional>
 
 #include "memory/chunk_job.hpp"
 #include "os/fault_in.hpp"
 #include "os/meminfo.hpp"
 #include "os/pages.hpp"
+#include "os/resident_ledger.hpp"
 #include "tapedeck/base/checked.hpp"
 
 namespace tapedeck::internal {
@@ -23,28 +26,80 @@ std::size_t chunk_bytes(const WarmOptions& options, std::size_t bytes) {
   return std::min(std::max(round_down(options.chunk, os::page_size()), os::page_size()), bytes);
 }
 
+// What is missing is counted only if that can matter: counting the pages of many TiB takes seconds.
+template <class Ask>
+std::optional<os::Budget> refusal_of(std::span<std::byte> pages, os::PageSource source, Ask ask) {
+  if (source == os::PageSource::huge_page_pool) return std::nullopt;
+  const std::optional<os::Budget> refused = ask(pages.size());
+  if (!refused) return std::nullopt;
+  if (source == os::PageSource::new_pages && beyond(*refused, pages.size())) return refused;
+  return ask(pages.size() - os::bytes_there(pages, source));
+}
+
+/// Pages that are becoming resident, step by step.
+class Warming {
+ public:
+  explicit Warming(const PagesToWarm& what) : what_(what) {}
+
+  /// Checked once for the whole range: a range that cannot fit must not first fill the host.
+  [[nodiscard]] std::optional<os::Budget> begin() {
+    // Where the kernel does not report what is missing, it may be nothing.
+    if (what_.source == os::PageSource::unreported_cache) return std::nullopt;
+    os::ResidentLedger::Arrival whole;
+    return refusal_of(what_.pages, what_.source, [&](std::size_t bytes) {
+      return what_.claimed ? whole.begin(bytes) : claim_.add(bytes);
+    });
+  }
+
+  /// Calls `bring_in` with one step of a part after the other. Returns false if `refuse` was called
+  /// with the budget, or if `bring_in` returned false. Any thread.
+  template <class BringIn, class Refuse>
+  [[nodiscard]] bool advance(std::span<std::byte> part, BringIn bring_in, Refuse refuse) const {
+    while (!part.empty()) {
+      const auto step = part.first(os::ResidentLedger::step_of(part.size()));
+      os::ResidentLedger::Arrival arrival;
+      const auto refused = refusal_of(
+          step, what_.source, [&](std::size_t bytes) { return arrival.begin(bytes); });
+      if (refused) {
+        refuse(*refused);
+        return false;
+      }
+      if (!bring_in(step)) return false;
+      part = part.subspan(step.size());
+    }
+    return true;
+  }
+
+  /// @param missing  the bytes of the range that may still be missing.
+  void reduce(std::size_t missing) noexcept { claim_.reduce(missing); }
+
+ private:
+  const PagesToWarm what_;
+  os::ResidentLedger::Claim claim_;
+};
+
 /// A job that makes pages resident, which may exist already or not.
 class PagesJob final : public ChunkJob {
  public:
-  PagesJob(std::span<std::byte> pages, os::Access access, WarmSource source,
-           const WarmOptions& options, std::size_t chunk)
-      : ChunkJob(options, (pages.size() + chunk - 1) / chunk, pages.size()),
-        pages_(pages),
+  PagesJob(const PagesToWarm& what, os::Access access, const WarmOptions& options,
+           std::size_t chunk)
+      : ChunkJob(options, (what.pages.size() + chunk - 1) / chunk, what.pages.size()),
+        pages_(what.pages),
         access_(access),
-        source_(source),
-        chunk_(chunk) {}
+        chunk_(chunk),
+        warming_(what) {}
   PagesJob(const PagesJob&) = delete;
   PagesJob& operator=(const PagesJob&) = delete;
   ~PagesJob() override { join(); }
 
   [[nodiscard]] WarmResult run() {
-    // Checked once for the whole range: a range that cannot fit must not first fill the host. Where
-    // the kernel does not report what is missing, it may be nothing, and only chunks are checked.
-    if (source_ == WarmSource::unreported_cache || fits(pages_)) {
-      static_cast<void>(start_threads(wanted_threads() - 1));  // this thread also works
-      work_here();
-      join();
+    if (const std::optional<os::Budget> refused = warming_.begin()) {
+      end_over_budget(*refused);
+      return result();
     }
+    static_cast<void>(start_threads(wanted_threads() - 1));  // this thread also works
+    work_here();
+    join();
     WarmResult out = result();
     if (out.end == WarmEnd::over_budget && out.warmed == 0) return out;
     out.present = os::page_states(pages_.data(), pages_.size()).present;
@@ -56,38 +111,27 @@ class PagesJob final : public ChunkJob {
     while (const std::optional<std::size_t> chunk = next_chunk()) {
       const std::size_t from = *chunk * chunk_;
       const auto part = pages_.subspan(from, std::min(chunk_, pages_.size() - from));
-      if (!fits(part)) return;
-      const int error = os::fault_in(part.data(), part.size(), access_);
-      if (error != 0) return end({.end = WarmEnd::failed, .error = error});
+      if (!bring_in(part)) return;
+      warming_.reduce(pages_.size() - warmed_.fetch_add(part.size()) - part.size());
       chunk_done(part.size());
     }
   }
 
-  // Only pages that are not yet resident count, and they are counted only if that can matter.
-  [[nodiscard]] bool fits(std::span<std::byte> part) {
-    if (source_ == WarmSource::huge_page_pool) return true;
-    const std::optional<os::Budget> budget = os::memory_budget();
-    if (!budget || part.size() <= budget->available) return true;
-    // Counting the present pages of many TiB takes seconds.
-    if (source_ != WarmSource::new_pages || !beyond(*budget, part.size())) {
-      if (part.size() - bytes_there(part) <= budget->available) return true;
-    }
-    end_over_budget(*budget);
-    return false;
-  }
-
-  [[nodiscard]] std::size_t bytes_there(std::span<std::byte> part) const {
-    if (source_ == WarmSource::page_cache) {
-      return os::cached_bytes(part.data(), part.size()).value_or(0);
-    }
-    const os::PageStates states = os::page_states(part.data(), part.size());
-    return states.present.value_or(0) - states.zeros.value_or(0);
+  [[nodiscard]] bool bring_in(std::span<std::byte> part) {
+    const auto fault_in = [&](std::span<std::byte> step) {
+      const int error = os::fault_in(step.data(), step.size(), access_);
+      if (error != 0) end({.end = WarmEnd::failed, .error = error});
+      return error == 0;
+    };
+    return warming_.advance(part, fault_in,
+                            [&](const os::Budget& budget) { end_over_budget(budget); });
   }
 
   const std::span<std::byte> pages_;
   const os::Access access_;
-  const WarmSource source_;
   const std::size_t chunk_;
+  Warming warming_;
+  std::atomic<std::size_t> warmed_{0};
 };
 
 }  // namespace
@@ -97,10 +141,25 @@ std::optional<os::Budget> beyond_budget(std::size_t bytes) {
   return budget && beyond(*budget, bytes) ? budget : std::nullopt;
 }
 
-WarmResult warm_pages(std::span<std::byte> pages, os::Access access, WarmSource source,
-                      const WarmOptions& options) {
-  if (pages.empty()) return {.present = 0};
-  return PagesJob(pages, access, source, options, chunk_bytes(options, pages.size())).run();
+WarmResult warm_pages(const PagesToWarm& what, os::Access access, const WarmOptions& options) {
+  if (what.pages.empty()) return {.present = 0};
+  return PagesJob(what, access, options, chunk_bytes(options, what.pages.size())).run();
+}
+
+PagesLocked lock_pages(const PagesToWarm& what) {
+  PagesLocked out;
+  Warming warming(what);
+  out.refused = warming.begin();
+  const bool locked = !out.refused && warming.advance(
+      what.pages,
+      [&](std::span<std::byte> step) {
+        out.error = os::lock(step.data(), step.size());
+        return out.error == 0;
+      },
+      [&](const os::Budget& budget) { out.refused = budget; });
+  if (out.refused) out.error = ENOMEM;
+  if (!locked) static_cast<void>(os::unlock(what.pages.data(), what.pages.size()));
+  return out;
 }
 
 }  // namespace tapedeck::internal

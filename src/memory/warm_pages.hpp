@@ -1,33 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 /// @file
-/// The work behind `Block::warm`.
+/// How pages become resident within the limits of memory: the work behind `Block::warm` and
+/// `Block::lock`.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <span>
 
 #include "os/limits.hpp"
+#include "os/resident_ledger.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/memory/warm.hpp"
 
 namespace tapedeck::internal {
 
-/// Where the pages come from, which determines what they are charged to.
-enum class WarmSource : std::uint8_t {
-  new_pages,
-  page_cache,        ///< The pages may be in RAM already, even if this process has not mapped them.
-  unreported_cache,  ///< As `page_cache`, but the kernel reports only the pages that are mapped.
-  huge_page_pool,    ///< The host has set these pages aside; they do not count against the budget.
+/// A range of whole pages, and what the ledger has to know of it.
+struct PagesToWarm {
+  std::span<std::byte> pages;
+  os::PageSource source;
+  bool claimed;  ///< The pages are part of a claim already.
 };
 
 /// Returns the budget if `bytes` of new pages cannot fit in it, even assuming that all resident
 /// memory of this process is already part of them.
 [[nodiscard]] std::optional<os::Budget> beyond_budget(std::size_t bytes);
 
-/// Makes a range of whole pages resident without changing a byte.
-[[nodiscard]] WarmResult warm_pages(std::span<std::byte> pages, os::Access access,
-                                    WarmSource source, const WarmOptions& options);
+/// Makes pages resident without changing a byte.
+[[nodiscard]] WarmResult warm_pages(const PagesToWarm& what, os::Access access,
+                                    const WarmOptions& options);
+
+/// How locking pages ended.
+struct PagesLocked {
+  int error = 0;                       ///< errno; ENOMEM over the budget.
+  std::optional<os::Budget> refused{};  ///< The budget that did not have room for them.
+};
+
+/// Locks pages in RAM, which makes all of them resident, in steps that the budget allows. If one
+/// is refused, none stays locked.
+[[nodiscard]] PagesLocked lock_pages(const PagesToWarm& what);
 
 }  // namespace tapedeck::internal

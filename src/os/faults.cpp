@@ -11,6 +11,7 @@ std::atomic<std::uint64_t> calls_made{0};
 std::atomic<const char*> failed_call{""};
 std::uint64_t fail_at = 0;
 int fail_with = 0;
+thread_local bool uncounted = false;
 
 }  // namespace
 
@@ -30,8 +31,12 @@ bool InjectFault::fired() noexcept { return fail_at != 0 && calls_made.load() >=
 
 const char* InjectFault::victim() noexcept { return failed_call.load(); }
 
+UncountedCalls::UncountedCalls() noexcept { uncounted = true; }
+
+UncountedCalls::~UncountedCalls() { uncounted = false; }
+
 int injected(const char* call) noexcept {
-  if (!armed.load(std::memory_order_acquire)) [[likely]]
+  if (!armed.load(std::memory_order_acquire) || uncounted) [[likely]]
     return 0;
   if (calls_made.fetch_add(1) + 1 != fail_at) return 0;
   failed_call.store(call);

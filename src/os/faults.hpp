@@ -25,6 +25,16 @@ class InjectFault {
   [[nodiscard]] static const char* victim() noexcept;   ///< The call that failed, or "".
 };
 
+/// While an object exists, calls of its thread neither fail nor count. For calls that are made only
+/// if an earlier answer is too old: a test that counts calls must not depend on the time.
+class UncountedCalls {
+ public:
+  UncountedCalls() noexcept;
+  ~UncountedCalls();
+  UncountedCalls(const UncountedCalls&) = delete;
+  UncountedCalls& operator=(const UncountedCalls&) = delete;
+};
+
 /// The errno that the named call must fail with now; 0 to proceed.
 [[nodiscard]] int injected(const char* call) noexcept;
 

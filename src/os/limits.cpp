@@ -92,6 +92,12 @@ std::vector<MemoryLimit> memory_limits(const KernelRoots& roots) {
   return limits;
 }
 
+std::vector<MemoryLimit> mapping_limits(const KernelRoots& roots) {
+  std::vector<MemoryLimit> limits;
+  add_mapping_limits(limits, read_text(roots.proc + "/meminfo"), roots);
+  return limits;
+}
+
 std::optional<MemoryLimit> memlock_limit(const KernelRoots& roots) {
   constexpr std::uint64_t kIpcLock = std::uint64_t{1} << 14;
   const std::string status = read_text(roots.proc + "/self/status");

@@ -20,6 +20,10 @@ namespace tapedeck::internal::os {
 /// Limits that cannot be read or are unlimited are not listed.
 [[nodiscard]] std::vector<MemoryLimit> memory_limits(const KernelRoots& roots = {});
 
+/// The limits of `memory_limits` at which the kernel refuses to map more, instead of killing a
+/// process later: RLIMIT_AS, RLIMIT_DATA and the commit limit.
+[[nodiscard]] std::vector<MemoryLimit> mapping_limits(const KernelRoots& roots = {});
+
 /// RLIMIT_MEMLOCK; `nullopt` if it is unlimited or unknown, or does not apply to this process
 /// (CAP_IPC_LOCK).
 [[nodiscard]] std::optional<MemoryLimit> memlock_limit(const KernelRoots& roots = {});

@@ -2,7 +2,9 @@
 #include "tapedeck/weights/warm_job.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -11,10 +13,11 @@
 #include "memory/chunk_job.hpp"
 #include "os/file.hpp"
 #include "os/pages.hpp"
+#include "os/resident_ledger.hpp"
 #include "os/ring.hpp"
 #include "tapedeck/base/error.hpp"
-#include "weights/budget_gate.hpp"
 #include "weights/chunk_loader.hpp"
+#include "weights/missing_bytes.hpp"
 #include "weights/weights_state.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -50,6 +53,15 @@ ChunkList chunks_in_order(const internal::WeightsState& state,
   return chunks;
 }
 
+/// What one thread of a job has under way.
+struct UnderWay {
+  UnderWay(internal::WeightsState& state, std::size_t depth)
+      : loader(state, static_cast<unsigned>(depth)) {}
+
+  std::map<std::size_t, os::ResidentLedger::Arrival> arrivals{};  // by number of the chunk
+  internal::ChunkLoader loader;
+};
+
 bool reads_directly(const internal::WeightsState& state) {
   return std::ranges::count(state.files, Way::direct, &WeightsFile::way) != 0;
 }
@@ -61,6 +73,7 @@ class WarmJob::Work final : public internal::ChunkJob {
   Work(internal::WeightsState& state, WarmOptions options, ChunkList chunks)
       : ChunkJob(std::move(options), chunks.numbers.size(), chunks.bytes),
         state_(state),
+        bytes_(chunks.bytes),
         chunks_(std::move(chunks.numbers)) {
     if (state_.job_runs.exchange(true)) {
       throw WrongState("weights", ObjectState::busy,
@@ -99,6 +112,7 @@ class WarmJob::Work final : public internal::ChunkJob {
         error_ = std::current_exception();
       }
       finished_ = true;
+      claim_.release();
       state_.job_runs = false;
     }
     if (error_) std::rethrow_exception(error_);
@@ -122,32 +136,47 @@ class WarmJob::Work final : public internal::ChunkJob {
   }
 
   void work() override {
-    internal::ChunkLoader loader(state_, static_cast<unsigned>(depth_));
-    while (const std::optional<internal::WeightsChunk> chunk = next()) {
+    UnderWay mine(state_, depth_);
+    while (const std::optional<internal::WeightsChunk> chunk = next(mine)) {
 #if defined(TAPEDECK_MUTANT_READY_TOO_EARLY)  // a mutant that server_test must catch
-      chunk_ready(*chunk);
+      chunk_ready(*chunk, mine);
 #endif
-      if (loader.begin(*chunk)) chunk_ready(*chunk);
-      while (loader.full()) chunk_ready(loader.finish_one());
+      if (mine.loader.begin(*chunk)) chunk_ready(*chunk, mine);
+      while (mine.loader.full()) finish_one(mine);
     }
-    while (loader.under_way() != 0) chunk_ready(loader.finish_one());
+    while (mine.loader.under_way() != 0) finish_one(mine);
   }
 
-  [[nodiscard]] std::optional<internal::WeightsChunk> next() {
+  void finish_one(UnderWay& mine) { chunk_ready(mine.loader.finish_one(), mine); }
+
+  [[nodiscard]] std::optional<internal::WeightsChunk> next(UnderWay& mine) {
     const std::optional<std::size_t> place = next_chunk();
     if (!place) return std::nullopt;
     const internal::WeightsChunk chunk = state_.chunk(chunks_[*place]);
     // Where the kernel does not report what is missing, it may be everything. If it was nothing,
     // the next chunk finds the budget as it was.
     std::optional<os::Budget> refused =
-        gate_.refusal_of(missing_[*place].value_or(chunk.memory.size()));
-    if (refused) refused = gate_.refusal_of(internal::missing_bytes(state_, chunk));
+        refusal_of(missing_[*place].value_or(chunk.memory.size()), chunk, mine);
+    if (refused) refused = refusal_of(internal::missing_bytes(state_, chunk), chunk, mine);
     if (refused) {
       end_over_budget(*refused);
       return std::nullopt;
     }
     read_ahead(*place);
     return chunk;
+  }
+
+  // A thread must not wait for others while they may wait for the chunks that it has under way.
+  [[nodiscard]] std::optional<os::Budget> refusal_of(std::uint64_t bytes,
+                                                     const internal::WeightsChunk& chunk,
+                                                     UnderWay& mine) {
+    os::ResidentLedger::Arrival& arrival = mine.arrivals[chunk.number];
+    std::optional<os::Budget> refused;
+    while (mine.loader.under_way() != 0) {
+      if (arrival.try_begin(bytes, refused)) return refused;
+      finish_one(mine);
+    }
+    return arrival.begin(bytes);
   }
 
   // A disk needs several requests at once; threads that each wait for one chunk make too few.
@@ -166,16 +195,15 @@ class WarmJob::Work final : public internal::ChunkJob {
   // Checked before the first chunk: a model that cannot fit must not fill the host first. Only what
   // is known to be missing counts: a model that may be in the page cache is not refused as a whole.
   [[nodiscard]] bool fits_as_a_whole() {
-    internal::BudgetGate whole;
     std::uint64_t most = 0;
     for (const std::optional<std::uint64_t>& bytes : missing_) most += bytes.value_or(0);
-    if (!whole.refusal_of(most)) return true;
+    if (!claim_.add(most)) return true;
     std::uint64_t missing = 0;
     for (std::size_t place = 0; place != chunks_.size(); ++place) {
       if (!missing_[place]) continue;
       missing += internal::missing_bytes(state_, state_.chunk(chunks_[place]));
     }
-    const std::optional<os::Budget> refused = whole.refusal_of(missing);
+    const std::optional<os::Budget> refused = claim_.add(missing);
     if (refused) end_over_budget(*refused);
     return !refused;
   }
@@ -193,11 +221,13 @@ class WarmJob::Work final : public internal::ChunkJob {
     }
   }
 
-  void chunk_ready(const internal::WeightsChunk& chunk) {
+  void chunk_ready(const internal::WeightsChunk& chunk, UnderWay& mine) {
     // Otherwise the page cache would hold a second copy, which this job brought in.
     if (uncached_[chunk.number]) {
       os::drop_cached(state_.descriptor_of(*chunk.segment), chunk.begin, chunk.memory.size());
     }
+    mine.arrivals.erase(chunk.number);
+    claim_.reduce(bytes_ - ready_.fetch_add(chunk.memory.size()) - chunk.memory.size());
     state_.set_ready(chunk.number, true);
     chunk_done(chunk.memory.size());
   }
@@ -240,11 +270,13 @@ class WarmJob::Work final : public internal::ChunkJob {
   }
 
   internal::WeightsState& state_;
+  const std::size_t bytes_;
   const std::vector<std::size_t> chunks_;
+  std::atomic<std::size_t> ready_{0};  // bytes
   // For each of `chunks_`, the bytes that may not be in RAM.
   std::vector<std::optional<std::uint64_t>> missing_;
   std::vector<bool> uncached_;  // by number: chunks that are read and were not in the page cache
-  internal::BudgetGate gate_;
+  os::ResidentLedger::Claim claim_;
   std::size_t depth_ = 0;
 
   bool finished_ = false;

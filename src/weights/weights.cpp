@@ -12,11 +12,12 @@
 #include "os/limits.hpp"
 #include "os/memory_file.hpp"
 #include "os/pages.hpp"
+#include "os/resident_ledger.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/model/read_model.hpp"
 #include "tapedeck/weights/huge_page_trial.hpp"
-#include "weights/budget_gate.hpp"
+#include "weights/missing_bytes.hpp"
 #include "weights/placement.hpp"
 #include "weights/weights_state.hpp"
 
@@ -153,7 +154,10 @@ void take_addresses(internal::WeightsState& state, const WeightsOptions& options
   state.segments = std::move(placement.segments);
   state.range = Block::reserve(
       std::max<std::uint64_t>(placement.bytes, os::page_size()),
-      {.huge_pages = huge_pages, .core_dump = options.core_dump, .numa = options.numa});
+      {.huge_pages = huge_pages,
+       .overcommit = true,  // only a job touches this memory, and it claims what is missing
+       .core_dump = options.core_dump,
+       .numa = options.numa});
   state.number_chunks();
   for (std::size_t file = 0; file < ways.size(); ++file) {
     const internal::Placement::Share& share = placement.shares[file];
@@ -303,13 +307,10 @@ bool Weights::lock() {
   for (std::size_t number = 0; number != state.chunks(); ++number) {
     missing += internal::missing_bytes(state, state.chunk(number));
   }
-  if (const auto budget = internal::BudgetGate().refusal_of(missing)) {
-    internal::note_unmet_lock(state.unmet, ENOMEM, bytes,
-                              to_iec(budget->available) + " by " + budget->limit);
-    return false;
-  }
-  if (const int error = lock_all(state); error != 0) {
-    internal::note_unmet_lock(state.unmet, error, bytes);
+  os::ResidentLedger::Filling filling;
+  const std::optional<os::Budget> refused = filling.begin(missing);
+  if (const int error = refused ? ENOMEM : lock_all(state); error != 0) {
+    internal::note_unmet_lock(state.unmet, error, bytes, refused);
     return false;
   }
   state.locked = true;

@@ -9,6 +9,7 @@
 #include "memory/unmet.hpp"
 #include "os/file.hpp"
 #include "os/memory_file.hpp"
+#include "os/resident_ledger.hpp"
 #include "os/socket.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -29,6 +30,7 @@ struct WeightsBuilder::State {
   internal::SharedImage image;
   os::Descriptor file;
   Block block;  // `file`, mapped for writing
+  os::ResidentLedger::Claim claim;  // the pages that the caller has yet to write
   std::vector<Unmet> unmet;
 
   /// Creates `file`, which can be sealed, and `block`.
@@ -48,6 +50,11 @@ void WeightsBuilder::State::map_new_file(const std::string& name, std::size_t hu
     throw SystemError({.call = made.call, .number = made.error, .bytes = *whole});
   }
   block = Block::open_shared(made.descriptor.get(), true, {.huge_pages = huge_pages});
+  if (huge_page == 0) {
+    os::require_room(claim.grow({block.data(), block.size()}, os::PageSource::page_cache),
+                     block.size(), "building shared weights",
+                     "free some memory, or build fewer tensors");
+  }
   file = std::move(made.descriptor);
 }
 
@@ -83,6 +90,7 @@ std::span<std::byte> WeightsBuilder::bytes(std::size_t tensor) noexcept {
 
 Weights WeightsBuilder::seal() && {
   State& state = *state_;
+  state.claim.release();
   state.block = {};  // the kernel does not seal memory that is mapped for writing
   const int file = state.file.get();
   int error = os::seal(file);

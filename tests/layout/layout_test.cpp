@@ -187,7 +187,7 @@ TEST(Layout, WeightsTheHostHasNoRoomForAreRefusedBeforeTheyAreTouched) {
     const Layout layout({.weights = too_much, .scratch = 1_MiB, .history = 1_MiB});
     FAIL() << too_much << " bytes of weights";
   } catch (const OutOfMemory& error) {
-    EXPECT_EQ(error.purpose(), "warming tape weights");
+    EXPECT_EQ(error.purpose(), "committing tape weights");
     EXPECT_EQ(error.needed(), too_much);
     EXPECT_LT(error.available(), error.needed());
   } catch (const SystemError& error) {  // where overcommit is strict

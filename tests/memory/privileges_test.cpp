@@ -199,11 +199,11 @@ TEST(Limits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
              [] { static_cast<void>(Block::create_shared(1_GiB)); },
              [] { static_cast<void>(Tape::start(1_GiB, {.block = {.guard_pages = true}})); },
              [] { static_cast<void>(Tape::start_warm(1_GiB)); }}) {
-      const auto error = thrown<SystemError>(make);
-      EXPECT_EQ(error.call(), "mmap");
-      EXPECT_EQ(error.number(), ENOMEM);
-      EXPECT_GE(error.bytes(), 1_GiB);
-      EXPECT_LE(error.bytes(), 1_GiB + 4_MiB);  // including guards and alignment
+      const auto error = thrown<OutOfMemory>(make);
+      EXPECT_EQ(error.limit(), "RLIMIT_AS");
+      EXPECT_GE(error.needed(), 1_GiB);
+      EXPECT_LE(error.needed(), 1_GiB + 4_MiB);  // including guards and alignment
+      EXPECT_LE(error.available(), 65_MiB);
     }
     EXPECT_TRUE(same(before, holdings()));
     Block block = Block::reserve(1_MiB, {.huge_pages = HugePages::never});
@@ -228,10 +228,10 @@ TEST(Limits, TooLittleDataIsAnErrorOfCommit) {
     block.commit(1_MiB);
     Pattern(1).write(block.data(), 1_MiB);
     limit(RLIMIT_DATA, number_of("/proc/self/status", "VmData:") * 1024 + 64_MiB);
-    const auto error = thrown<SystemError>([&] { block.commit(1_GiB); });
-    EXPECT_EQ(error.call(), "mprotect");
-    EXPECT_EQ(error.number(), ENOMEM);
-    EXPECT_EQ(error.bytes(), 1_GiB - 1_MiB);
+    const auto error = thrown<OutOfMemory>([&] { block.commit(1_GiB); });
+    EXPECT_EQ(error.limit(), "RLIMIT_DATA");
+    EXPECT_EQ(error.needed(), 1_GiB - 1_MiB);
+    EXPECT_LE(error.available(), 65_MiB);
     EXPECT_EQ(block.committed(), 1_MiB);
     EXPECT_TRUE(Pattern(1).is_at(block.data(), 1_MiB));
     block.commit(2_MiB);

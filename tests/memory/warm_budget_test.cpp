@@ -30,7 +30,7 @@ namespace {
 constexpr std::size_t kLimit = 64_MiB;
 
 Block committed(std::size_t bytes) {
-  Block block = Block::reserve(bytes, {.huge_pages = HugePages::never});
+  Block block = Block::reserve(bytes, {.huge_pages = HugePages::never, .overcommit = true});
   block.commit(bytes);
   return block;
 }
@@ -105,14 +105,18 @@ TEST_F(WarmInGroup, ABudgetThatShrinksEndsTheWarm) {
         block.warm(0, block.size(), {.threads = 1, .chunk = 4_MiB, .progress = take_the_rest});
     expect_over_budget(result, 40_MiB);
     EXPECT_GE(result.warmed, 8_MiB);
-    EXPECT_EQ(result.present.value_or(result.warmed), result.warmed);
+    EXPECT_GE(result.present.value_or(result.warmed), result.warmed);
+    EXPECT_LT(result.present.value_or(result.warmed), 40_MiB);
   });
 }
 
 TEST_F(WarmInGroup, ATapeSaysWhatItNeededAndWhatBoundsIt) {
   in_group([&] {
     const auto error = thrown<OutOfMemory>(
-        [&] { return Tape::start_warm(4 * kLimit, {.name = "weights"}, {.threads = 1}); });
+        [&] {
+          const TapeOptions options = {.name = "weights", .block = {.overcommit = true}};
+          return Tape::start_warm(4 * kLimit, options, {.threads = 1});
+        });
     EXPECT_EQ(error.purpose(), "warming tape weights");
     EXPECT_EQ(error.needed(), 4 * kLimit);
     EXPECT_LE(error.available(), kLimit);

@@ -56,10 +56,9 @@ TEST_P(WeightsLimits, TooFewAddressesAreAnErrorThatSaysHowManyWereAsked) {
   in_child([&] {
     limit(RLIMIT_AS, number_of("/proc/self/status", "VmSize:") * 1024 + 64_MiB);
     const NothingLeft check;
-    const auto error = thrown<SystemError>([&] { return Weights::open(path, options()); });
-    EXPECT_EQ(error.call(), "mmap");
-    EXPECT_EQ(error.number(), ENOMEM);
-    EXPECT_GE(error.bytes(), 96_MiB);
+    const auto error = thrown<OutOfMemory>([&] { return Weights::open(path, options()); });
+    EXPECT_EQ(error.limit(), "RLIMIT_AS");
+    EXPECT_GE(error.needed(), 96_MiB);
   });
 }
 

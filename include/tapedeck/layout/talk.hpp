@@ -71,12 +71,13 @@ class BasicTalk {
   }
 
   /// Commits the memory that the next `tokens` need. O(1) if they already have room; otherwise
-  /// O(regions) with system calls or driver calls. Must not be called during a pass. If the budget
-  /// or a device's pool has too little left, pages of cleared and closed talks are used first. On
-  /// an error, the talk is unchanged.
+  /// O(regions) with system calls or driver calls. Must not be called during a pass. If the budget,
+  /// the host or a device's pool has too little left, pages of cleared and closed talks are used
+  /// first. On an error, the talk is unchanged.
   /// @throws TalkFull beyond the plan, which no other talk can change; OutOfMemory beyond the
-  /// budget, which other talks can: its `limit()` is "history_budget". SystemError or DeviceError;
-  /// WrongState if the layout has no plan or the device is sealed.
+  /// budget, which other talks can: its `limit()` is "history_budget", or the name of a limit of the
+  /// host or its memory cgroup. SystemError or DeviceError; WrongState if the layout has no plan or
+  /// the device is sealed.
   void prepare(std::uint64_t tokens);
 
   /// Adds `tokens` to the talk, whose rows may then be written. Returns the position of the first

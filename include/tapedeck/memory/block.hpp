@@ -22,6 +22,12 @@ enum class BlockKind : std::uint8_t { none, anonymous, file, shared, borrowed };
 /// makes a longer prefix usable in place; bytes that are already committed never move. Tapes are
 /// built over blocks.
 ///
+/// Committed pages may be touched at any time, so a commit must fit into the limits of memory
+/// (MemAvailable and the memory cgroups), together with everything that this process has committed
+/// and not touched yet. What does not fit is refused, because the kernel would kill the process
+/// later. `BlockOptions::overcommit` turns this off. Limits of the address space are reported by
+/// their names, too (RLIMIT_AS, RLIMIT_DATA).
+///
 /// A block that was moved from, or created without memory, has no bytes. Its members that need
 /// bytes throw WrongState with the state `empty`; `try_commit` and `lock` return false.
 ///
@@ -44,7 +50,8 @@ class Block {
   ~Block();
 
   /// Reserves `bytes` (rounded up to pages) of anonymous memory and commits nothing.
-  /// @throws InvalidArgument if `bytes` is 0 or cannot be rounded; SystemError.
+  /// @throws InvalidArgument if `bytes` is 0 or cannot be rounded; OutOfMemory beyond a limit of
+  /// the address space; SystemError.
   [[nodiscard]] static Block reserve(std::size_t bytes, const BlockOptions& options = {});
 
   /// Maps a whole file read-only from the shared page cache and commits all of it. The kernel
@@ -93,8 +100,9 @@ class Block {
   [[nodiscard]] const std::vector<Unmet>& unmet() const noexcept;
 
   /// Makes at least the first `bytes` usable. The committed part never shrinks, and nothing moves.
-  /// @throws InvalidArgument beyond `size()`; SystemError; whatever `on_commit` throws. On any
-  /// error the block is unchanged.
+  /// O(1) with system calls; near a limit of memory, O(pages that this process has committed).
+  /// @throws InvalidArgument beyond `size()`; OutOfMemory beyond a limit of memory; SystemError;
+  /// whatever `on_commit` throws. On any error the block is unchanged.
   void commit(std::size_t bytes);
   /// Like `commit`, but returns false instead of throwing.
   [[nodiscard]] bool try_commit(std::size_t bytes) noexcept;
@@ -106,13 +114,16 @@ class Block {
   std::size_t decommit(std::size_t keep) noexcept;
 
   /// Locks the committed pages in RAM, now and after later commits. Returns false if the host
-  /// refuses; `unmet()` then contains the requested size and the limit.
+  /// refuses, or if the limits of memory have no room for the pages; `unmet()` then contains the
+  /// requested size and the limit.
   bool lock();
 
   /// Makes the committed pages of `[offset, offset + bytes)` resident, in parallel and without
   /// changing a byte (by MADV_POPULATE_WRITE, or _READ for files; by touching the pages if the
-  /// kernel has neither). Before each chunk it checks the memory budget of the host and the cgroup,
-  /// because a process that exceeds its cgroup's limit is killed by the kernel. Borrowed memory
+  /// kernel has neither). It checks the memory budget of the host and the cgroup first and before
+  /// each step, because a process that exceeds its cgroup's limit is killed by the kernel. What
+  /// other threads are warming counts, too; other processes are seen from step to step, and near
+  /// the limit the steps are smaller. Borrowed memory
   /// that cannot be written is read. What cannot be brought in is never a signal: the result has
   /// failed, with EACCES for memory without access, EFAULT behind the end of a mapped file, and
   /// ENOMEM for addresses that are not mapped or if memory ran out.

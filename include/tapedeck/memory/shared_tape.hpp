@@ -46,7 +46,7 @@ class alignas(kLine) SharedTape : public internal::BlockTape<kLine, Block, TapeO
 
   /// Like `Tape::start`, but commits everything at once.
   /// @throws InvalidArgument, also for the options that a shared tape does not support
-  /// (`commit_step`, `spill`); SystemError.
+  /// (`commit_step`, `spill`); OutOfMemory if the host or the cgroup has no room; SystemError.
   [[nodiscard]] static SharedTape start(std::size_t bytes, TapeOptions options = {});
 
   /// Like `Tape::over`.

@@ -91,7 +91,8 @@ class alignas(kLine) Tape : internal::OpenLine,
   ~Tape();
 
   /// Creates a tape over `bytes` (rounded up to pages) of anonymous memory.
-  /// @throws InvalidArgument; SystemError. An error leaves nothing allocated.
+  /// @throws InvalidArgument; OutOfMemory if the host or the cgroup has no room; SystemError. An
+  /// error leaves nothing allocated.
   [[nodiscard]] static Tape start(std::size_t bytes, TapeOptions options = {});
 
   /// Like `start`, but commits everything and makes it resident: no take and no first touch faults.
@@ -162,7 +163,8 @@ class alignas(kLine) Tape : internal::OpenLine,
   using TapeHead::hand_over;
 
   /// Commits the memory for the next `bytes` of takes, so that none of them grows the tape.
-  /// @throws TapeFull if the tape is too small; SystemError.
+  /// @throws TapeFull if the tape is too small; OutOfMemory if the host or the cgroup has no room;
+  /// SystemError.
   using BlockTape::prepare;
   /// Like `prepare`, but returns false instead of throwing.
   [[nodiscard]] bool try_prepare(std::size_t bytes) noexcept;

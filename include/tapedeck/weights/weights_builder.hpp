@@ -50,7 +50,7 @@ class WeightsBuilder {
  public:
   /// Allocates the memory, which holds zeros.
   /// @throws InvalidArgument if there are no tensors, if two have the same name, or if a shape
-  /// cannot be stored or counted; SystemError.
+  /// cannot be stored or counted; OutOfMemory if the host or the cgroup has no room; SystemError.
   explicit WeightsBuilder(const std::vector<TensorSpec>& tensors,
                           const WeightsBuilderOptions& options = {});
   WeightsBuilder(WeightsBuilder&&) noexcept;

@@ -2,12 +2,15 @@
 #include "tapedeck/telemetry/recording/recorder.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <new>
 #include <span>
 #include <utility>
 
 #include "base/printable.hpp"
 #include "base/require.hpp"
 #include "os/process.hpp"
+#include "os/resident_ledger.hpp"
 #include "tapedeck/base/error.hpp"
 #include "telemetry/recording/planned_regions.hpp"
 #include "telemetry/recording/sample_words.hpp"
@@ -60,8 +63,19 @@ Recorder::Recorder(Layout& layout, RecorderOptions options)
                           "the minimum time between two samples must not be negative",
                           "use 0 to take a sample every pass");
   }
-  ring_.resize(options_.samples * words_);
-  marks_.resize(options_.samples);
+  const std::size_t bytes =
+      options_.samples * (words_ * sizeof(ring_.front()) + sizeof(marks_.front()));
+  const std::string purpose = "recording " + std::to_string(options_.samples) + " samples";
+  internal::os::ResidentLedger::Filling filling;
+  internal::os::require_room(filling.begin(bytes), bytes, purpose,
+                             "keep fewer samples, or free some memory");
+  try {
+    ring_.resize(options_.samples * words_);
+    marks_.resize(options_.samples);
+  } catch (const std::bad_alloc&) {
+    internal::os::require_mapping_room(ENOMEM, bytes, purpose);
+    throw OutOfMemory({.purpose = purpose, .needed = bytes}, "keep fewer samples");
+  }
   // Discards the peaks from before the recorder existed.
   static_cast<void>(watch_.since_last());
 }

@@ -55,7 +55,8 @@ class Recorder {
  public:
   /// Allocates all memory that it will need.
   /// @param layout  must outlive the recorder.
-  /// @throws InvalidArgument for options out of range.
+  /// @throws InvalidArgument for options out of range; OutOfMemory if the host or the memory cgroup
+  /// has no room for the samples.
   explicit Recorder(Layout& layout, RecorderOptions options = {});
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;

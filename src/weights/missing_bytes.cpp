@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "weights/budget_gate.hpp"
+#include "weights/missing_bytes.hpp"
 
 #include <algorithm>
-#include <limits>
 
 #include "os/pages.hpp"
 #include "os/vm.hpp"
 
 namespace tapedeck::internal {
 namespace {
-
-constexpr std::chrono::milliseconds kFresh{10};
 
 int descriptor_of_pages(const WeightsState& state, const WeightsChunk& chunk) {
   if (chunk.segment->way == Way::shared) return state.range.descriptor();
@@ -23,20 +20,6 @@ bool is_in_huge_page_pool(const WeightsState& state, const WeightsSegment& segme
 }
 
 }  // namespace
-
-std::optional<os::Budget> BudgetGate::refusal_of(std::uint64_t bytes) {
-  if (bytes == 0) return std::nullopt;
-  const std::lock_guard lock(mutex_);
-  const Clock::time_point now = Clock::now();
-  if (bytes > left_ || now - asked_ > kFresh) {
-    budget_ = os::memory_budget();
-    left_ = budget_ ? budget_->available : std::numeric_limits<std::uint64_t>::max();
-    asked_ = now;
-  }
-  if (bytes > left_) return budget_;
-  left_ -= bytes;
-  return std::nullopt;
-}
 
 std::optional<std::uint64_t> most_missing_bytes(const WeightsState& state,
                                                 const WeightsChunk& chunk) {

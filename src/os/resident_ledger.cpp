@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "os/resident_ledger.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <new>
+
+#include "os/faults.hpp"
+#include "os/pages.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+
+namespace tapedeck::internal::os {
+
+std::size_t bytes_there(std::span<std::byte> pages, PageSource source) {
+  if (source == PageSource::huge_page_pool) return pages.size();
+  if (source == PageSource::page_cache) {
+    return cached_bytes(pages.data(), pages.size()).value_or(pages.size());
+  }
+  const PageStates states = page_states(pages.data(), pages.size());
+  if (states.present) return *states.present - states.zeros.value_or(0);
+  return cached_bytes(pages.data(), pages.size()).value_or(pages.size());
+}
+
+// A fork must not copy a ledger that another thread is changing. The child lacks the threads whose
+// arrivals were under way, or waited for one.
+ResidentLedger::ResidentLedger() {
+  ::pthread_atfork([] { of_process().mutex_.lock(); }, [] { of_process().mutex_.unlock(); },
+                   [] {
+                     ResidentLedger& ledger = of_process();
+                     new (&ledger.arrived_) std::condition_variable;
+                     ledger.arriving_ = 0;
+                     ledger.good_until_ = {};
+                     ledger.mutex_.unlock();
+                   });
+}
+
+// Never destroyed, because blocks with static storage duration may outlive it otherwise.
+ResidentLedger& ResidentLedger::of_process() {
+  static auto& ledger = *new ResidentLedger;
+  return ledger;
+}
+
+bool ResidentLedger::knows_room_for(std::size_t bytes) const noexcept {
+  return bytes <= left_ && Clock::now() < good_until_;
+}
+
+void ResidentLedger::ask_kernel() {
+  // No host fills its memory faster. At worst half of what was left is gone when it is asked again.
+  constexpr std::size_t kBytesPerMillisecond = 32_MiB;
+  constexpr std::size_t kMostMilliseconds = 1000;
+  const UncountedCalls uncounted;
+  std::optional<Budget> budget = memory_budget();
+  available_ = budget ? budget->available : std::numeric_limits<std::size_t>::max();
+  limit_ = budget ? std::move(budget->limit) : std::string();
+  left_ = available_ - std::min(available_, arriving_);
+  good_until_ = Clock::now() + std::chrono::milliseconds(std::min(
+                                   available_ / 2 / kBytesPerMillisecond, kMostMilliseconds));
+}
+
+void ResidentLedger::measure_claims() {
+  for (Claim* claim = first_; claim != nullptr; claim = claim->next_) {
+    const std::size_t there = bytes_there(claim->pages_, claim->source_);
+    const std::size_t missing = std::min(claim->missing_, claim->pages_.size() - there);
+    missing_ -= claim->missing_ - missing;
+    claim->missing_ = missing;
+  }
+}
+
+// The claims are measured before the kernel is asked, so that a page which arrives in between is
+// counted twice rather than not at all.
+std::optional<Budget> ResidentLedger::refusal_of_claim(Lock& lock, std::size_t bytes) {
+  const auto fits = [&](std::size_t missing, std::size_t available) {
+    return bytes <= available && missing <= available - bytes;
+  };
+  if (knows_room_for(bytes) && fits(missing_, left_)) return std::nullopt;
+  ask_kernel();
+  while (!fits(missing_, available_)) {
+    measure_claims();
+    ask_kernel();
+    if (fits(missing_, available_)) break;
+    if (arriving_ == 0 || !fits(missing_ - std::min(missing_, arriving_), available_)) {
+      return Budget{.available = available_ - std::min(available_, missing_), .limit = limit_};
+    }
+    arrived_.wait(lock);
+  }
+  return std::nullopt;
+}
+
+std::optional<Budget> ResidentLedger::refusal_of_arrival(std::size_t bytes) {
+  if (bytes == 0 || knows_room_for(bytes)) return std::nullopt;
+  ask_kernel();
+  if (bytes <= left_) return std::nullopt;
+  return Budget{.available = available_, .limit = limit_};
+}
+
+std::size_t ResidentLedger::claimed() noexcept {
+  ResidentLedger& ledger = of_process();
+  const Lock lock(ledger.mutex_);
+  return ledger.missing_;
+}
+
+std::size_t ResidentLedger::step_of(std::size_t bytes) noexcept {
+  constexpr std::size_t kShare = 16;
+  constexpr std::size_t kLeast = 64_KiB;
+  ResidentLedger& ledger = of_process();
+  const Lock lock(ledger.mutex_);
+  const std::size_t step = std::max(ledger.left_ / kShare, kLeast);
+  // Whole huge pages, if there is room for them.
+  return std::min(bytes, step < 2_MiB ? step / kLeast * kLeast : step / 2_MiB * 2_MiB);
+}
+
+std::optional<Budget> ResidentLedger::Claim::add(std::size_t bytes) {
+  ResidentLedger& ledger = of_process();
+  Lock lock(ledger.mutex_);
+  if (auto refused = ledger.refusal_of_claim(lock, bytes)) return refused;
+  missing_ += bytes;
+  ledger.missing_ += bytes;
+  return std::nullopt;
+}
+
+std::optional<Budget> ResidentLedger::Claim::grow(std::span<std::byte> pages, PageSource source) {
+  ResidentLedger& ledger = of_process();
+  Lock lock(ledger.mutex_);
+  const std::size_t bytes = pages.size() - pages_.size();
+  if (auto refused = ledger.refusal_of_claim(lock, bytes)) return refused;
+  if (pages_.empty()) {
+    next_ = ledger.first_;
+    if (next_ != nullptr) next_->before_ = this;
+    ledger.first_ = this;
+  }
+  pages_ = pages;
+  source_ = source;
+  missing_ += bytes;
+  ledger.missing_ += bytes;
+  return std::nullopt;
+}
+
+void ResidentLedger::Claim::reduce(std::size_t missing) noexcept {
+  ResidentLedger& ledger = of_process();
+  const Lock lock(ledger.mutex_);
+  if (missing >= missing_) return;
+  ledger.missing_ -= missing_ - missing;
+  missing_ = missing;
+}
+
+void ResidentLedger::Claim::shrink(std::size_t bytes) noexcept {
+  if (bytes >= pages_.size()) return;
+  reduce(bytes);
+  ResidentLedger& ledger = of_process();
+  const Lock lock(ledger.mutex_);
+  pages_ = pages_.first(bytes);
+  if (bytes != 0) return;
+  (before_ != nullptr ? before_->next_ : ledger.first_) = next_;
+  if (next_ != nullptr) next_->before_ = before_;
+  next_ = before_ = nullptr;
+}
+
+void ResidentLedger::Claim::release() noexcept {
+  if (empty()) return;
+  shrink(0);
+  reduce(0);
+}
+
+bool ResidentLedger::Arrival::try_begin(std::size_t bytes, std::optional<Budget>& refused) {
+  ResidentLedger& ledger = of_process();
+  const Lock lock(ledger.mutex_);
+  refused = ledger.refusal_of_arrival(bytes);
+  if (refused && ledger.arriving_ != 0 && bytes <= refused->available) {
+    refused.reset();
+    return false;
+  }
+  if (refused) return true;
+  ledger.left_ -= std::min(ledger.left_, bytes);
+  ledger.arriving_ += bytes;
+  bytes_ = bytes;
+  return true;
+}
+
+std::optional<Budget> ResidentLedger::Arrival::begin(std::size_t bytes) {
+  std::optional<Budget> refused;
+  while (!try_begin(bytes, refused)) {
+    ResidentLedger& ledger = of_process();
+    Lock lock(ledger.mutex_);
+    if (ledger.arriving_ != 0) ledger.arrived_.wait(lock);
+  }
+  return refused;
+}
+
+void ResidentLedger::Arrival::end() noexcept {
+  if (bytes_ == 0) return;
+  ResidentLedger& ledger = of_process();
+  {
+    const Lock lock(ledger.mutex_);
+    ledger.arriving_ -= std::min(ledger.arriving_, bytes_);  // a forked child has forgotten them
+    bytes_ = 0;
+  }
+  ledger.arrived_.notify_all();
+}
+
+void require_room(const std::optional<Budget>& refused, std::size_t needed,
+                  const std::string& purpose, const std::string& advice) {
+  if (!refused) return;
+  throw OutOfMemory({.purpose = purpose,
+                     .limit = refused->limit,
+                     .needed = needed,
+                     .available = refused->available},
+                    advice);
+}
+
+void require_mapping_room(int error, std::size_t needed, const std::string& purpose) {
+  if (error != ENOMEM) return;
+  const UncountedCalls uncounted;
+  const auto limit = tightest_of(mapping_limits());
+  if (!limit || limit->available >= needed) return;
+  require_room(limit, needed, purpose, "raise the limit (ulimit -v, ulimit -d), or request less");
+}
+
+}  // namespace tapedeck::internal::os

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+/// @file
+/// `ResidentLedger`: the account of the memory that this process has yet to make resident. Without
+/// it, two threads would each find room for what only one of them can have, and the kernel would
+/// kill the process.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "os/limits.hpp"
+#include "tapedeck/base/abi.hpp"
+
+namespace tapedeck::internal::os {
+
+/// Which pages of a range exist already.
+enum class PageSource : std::uint8_t {
+  new_pages,
+  page_cache,        ///< The pages may be in RAM already, even if this process has not mapped them.
+  unreported_cache,  ///< As `page_cache`, but the kernel reports only the pages that are mapped.
+  huge_page_pool,    ///< The host has set these pages aside; they do not count against the budget.
+};
+
+/// Bytes of a range of whole pages whose first write allocates no memory. Where the kernel reports
+/// neither the pagemap nor mincore, all of them: what is unknown must not refuse memory.
+[[nodiscard]] std::size_t bytes_there(std::span<std::byte> pages, PageSource source);
+
+/// There is one ledger for each process, because the limits apply to processes and groups of them.
+/// A **claim** is memory that its owner may make resident at any time. An **arrival** is the part
+/// of a claim that is becoming resident right now. The kernel's limits must have room for all
+/// claims, as far as they are not resident yet.
+///
+/// A query of the kernel costs as much as mapping hundreds of pages. Its answer is used until
+/// other processes could have taken a large part of what was left.
+///
+/// Thread-safety: any thread. A forked child continues with the claims of its parent.
+class ResidentLedger {
+ public:
+  class Claim;
+  class Arrival;
+  class Filling;
+
+  ResidentLedger(const ResidentLedger&) = delete;
+  ResidentLedger& operator=(const ResidentLedger&) = delete;
+
+  /// The bytes that all claims may still make resident; an upper bound.
+  [[nodiscard]] static std::size_t claimed() noexcept;
+
+  /// A part of `bytes` that is small enough to be made resident before the limits are checked
+  /// again: the closer the limit, the smaller. At least 64 KiB, or all of `bytes`.
+  [[nodiscard]] static std::size_t step_of(std::size_t bytes) noexcept;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  using Lock = std::unique_lock<std::mutex>;
+
+  ResidentLedger();
+  [[nodiscard]] static ResidentLedger& of_process();
+
+  [[nodiscard]] std::optional<Budget> refusal_of_claim(Lock& lock, std::size_t bytes);
+  [[nodiscard]] std::optional<Budget> refusal_of_arrival(std::size_t bytes);
+  [[nodiscard]] bool knows_room_for(std::size_t bytes) const noexcept;
+  void ask_kernel();
+  void measure_claims();
+
+  std::mutex mutex_;  // guards all other members, and all claims
+  std::condition_variable arrived_;
+  Claim* first_ = nullptr;     // the list of all claims that have pages
+  std::size_t missing_ = 0;    // of all claims
+  std::size_t arriving_ = 0;   // of all arrivals
+  std::size_t available_ = 0;  // the kernel's last answer
+  std::string limit_;
+  std::size_t left_ = 0;  // of `available_`, without all arrivals of that time and since
+  Clock::time_point good_until_{};  // of `left_`
+};
+
+/// Memory that its owner may make resident at any time, such as the committed part of a block.
+/// Thread-safety: one thread at a time, except for `reduce`.
+class ResidentLedger::Claim {
+ public:
+  Claim() = default;
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+  ~Claim() { release(); }
+
+  /// Adds `bytes`, unless the limits do not have room for them; then it returns the budget, less
+  /// all claims, and changes nothing. O(1), unless the limit is near: then O(pages of all claims).
+  [[nodiscard]] std::optional<Budget> add(std::size_t bytes);
+  /// Adds the pages between the former end of the claim's range and that of `pages`.
+  /// @pre `pages` begins where the claim's range begins.
+  [[nodiscard]] std::optional<Budget> grow(std::span<std::byte> pages, PageSource source);
+  /// Releases the pages behind the first `bytes`.
+  void shrink(std::size_t bytes) noexcept;
+  /// Reduces the claim to `missing` bytes, because all others are resident or no longer needed.
+  void reduce(std::size_t missing) noexcept;
+  void release() noexcept;
+
+  [[nodiscard]] bool empty() const noexcept { return missing_ == 0 && pages_.empty(); }
+
+ private:
+  friend class ResidentLedger;
+
+  std::span<std::byte> pages_;
+  PageSource source_ = PageSource::new_pages;
+  std::size_t missing_ = 0;  // an upper bound of what is not resident
+  Claim* next_ = nullptr;
+  Claim* before_ = nullptr;
+};
+
+/// Memory that is about to be made resident, for as long as that takes. It is part of a claim.
+/// Thread-safety: one thread at a time.
+class ResidentLedger::Arrival {
+ public:
+  Arrival() = default;
+  Arrival(Arrival&& other) noexcept : bytes_(std::exchange(other.bytes_, 0)) {}
+  Arrival& operator=(Arrival&& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~Arrival() { end(); }
+
+  /// Returns the budget if it has no room for `bytes`. Near the limit it waits for the arrivals of
+  /// other threads, whose pages the kernel may or may not have counted.
+  /// @pre this thread has no other arrival, for which it would wait forever.
+  [[nodiscard]] std::optional<Budget> begin(std::size_t bytes);
+  /// Like `begin`, but if it would have to wait, it returns false and begins nothing. Then end the
+  /// arrivals that this thread has, and try again.
+  [[nodiscard]] bool try_begin(std::size_t bytes, std::optional<Budget>& refused);
+  void end() noexcept;
+
+ private:
+  std::size_t bytes_ = 0;
+};
+
+/// A claim that arrives as a whole, such as a vector of zeros.
+/// Thread-safety: one thread at a time.
+class ResidentLedger::Filling {
+ public:
+  /// As `Arrival::begin`.
+  [[nodiscard]] std::optional<Budget> begin(std::size_t bytes) {
+    if (auto refused = claim_.add(bytes)) return refused;
+    return arrival_.begin(bytes);
+  }
+
+ private:
+  Claim claim_;
+  Arrival arrival_;
+};
+
+/// Throws OutOfMemory if a budget refused memory.
+void require_room(const std::optional<Budget>& refused, std::size_t needed,
+                  const std::string& purpose, const std::string& advice);
+
+/// Throws OutOfMemory if a call failed with ENOMEM because of a limit of `mapping_limits`.
+void require_mapping_room(int error, std::size_t needed, const std::string& purpose);
+
+}  // namespace tapedeck::internal::os

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every path by which this library makes memory resident, within every limit. What a limit has no
+// room for must be refused with the name of that limit, also if two threads ask at once. Otherwise
+// the kernel kills the process.
+#include <gmock/gmock.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <barrier>
+#include <cstddef>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <ostream>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/thrown.hpp"
+#include "layout/cache_region.hpp"
+#include "os/child.hpp"
+#include "os/memory_cgroup.hpp"
+#include "os/self.hpp"
+#include "os/temp_folder.hpp"
+#include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/error.hpp"
+#include "tapedeck/layout/layout.hpp"
+#include "tapedeck/memory/block.hpp"
+#include "tapedeck/memory/tape.hpp"
+#include "tapedeck/telemetry/recording/recorder.hpp"
+#include "tapedeck/weights/weights.hpp"
+#include "tapedeck/weights/weights_builder.hpp"
+#include "weights/patterned_model.hpp"
+
+namespace tapedeck::tests {
+namespace {
+
+constexpr std::size_t kLimit = 128_MiB;
+
+/// How a path ended: empty if it made all memory resident, otherwise what refused it.
+using Refusal = std::string;
+
+void fill(std::span<std::byte> bytes) { std::memset(bytes.data(), 1, bytes.size()); }
+
+Refusal of(const WarmResult& result) { return result ? "" : result.limit; }
+
+Refusal of_lock(const std::vector<Unmet>& unmet) {
+  for (const Unmet& one : unmet) {
+    if (one.wish == Wish::lock) return one.text;
+  }
+  return "";
+}
+
+/// Memory that Tapedeck did not map.
+class OtherMemory {
+ public:
+  explicit OtherMemory(std::size_t bytes)
+      : bytes_(static_cast<std::byte*>(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)),
+               bytes) {}
+  ~OtherMemory() { ::munmap(bytes_.data(), bytes_.size()); }
+  OtherMemory(const OtherMemory&) = delete;
+  OtherMemory& operator=(const OtherMemory&) = delete;
+  [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::span<std::byte> bytes_;
+};
+
+Refusal create_tape(std::size_t bytes) {
+  Tape tape = Tape::start(bytes);
+  fill(tape.take<std::byte>(bytes));
+  return "";
+}
+
+Refusal grow_tape(std::size_t bytes) {
+  Tape tape = Tape::start(bytes, {.commit_step = 1_MiB});
+  for (std::size_t taken = 0; taken < bytes; taken += 1_MiB) {
+    tape.prepare(1_MiB);
+    fill(tape.take<std::byte>(1_MiB));
+  }
+  return "";
+}
+
+Refusal start_warm(std::size_t bytes) {
+  static_cast<void>(Tape::start_warm(bytes, {}, {.threads = 2, .chunk = 1_MiB}));
+  return "";
+}
+
+Refusal split_tape(std::size_t bytes) {
+  Tape tape = Tape::start(bytes, {.commit_step = 1_MiB});
+  for (Tape& child : tape.split(4)) fill(child.take<std::byte>(child.total()));
+  return "";
+}
+
+Refusal commit_shared(std::size_t bytes) {
+  Block block = Block::create_shared(bytes);
+  block.commit(bytes);
+  fill({block.data(), bytes});
+  return "";
+}
+
+Refusal warm_overcommitted(std::size_t bytes) {
+  Block block = Block::reserve(bytes, {.overcommit = true});
+  block.commit(bytes);
+  return of(block.warm(0, bytes, {.threads = 2}));
+}
+
+Refusal lock_as_committed(std::size_t bytes) {
+  Block block = Block::reserve(bytes, {.lock = true, .overcommit = true});
+  block.commit(bytes / 2);
+  block.commit(bytes);
+  return of_lock(block.unmet());
+}
+
+Refusal lock_later(std::size_t bytes) {
+  Block block = Block::reserve(bytes, {.overcommit = true});
+  block.commit(bytes);
+  static_cast<void>(block.lock());
+  return of_lock(block.unmet());
+}
+
+Refusal warm_borrowed(std::size_t bytes) {
+  const OtherMemory memory(bytes);
+  return of(Block::borrow(memory.bytes()).warm(0, bytes, {.threads = 2}));
+}
+
+Refusal lock_borrowed(std::size_t bytes) {
+  const OtherMemory memory(bytes);
+  Block block = Block::borrow(memory.bytes());
+  static_cast<void>(block.lock());
+  return of_lock(block.unmet());
+}
+
+Refusal create_layout(std::size_t bytes) {
+  Layout layout({.weights = 64, .scratch = bytes / 4, .history = bytes / 4 * 3});
+  fill(layout.scratch().take<std::byte>(bytes / 4));
+  fill(layout.history().take<std::byte>(bytes / 4 * 3));
+  return "";
+}
+
+/// The history of some talks, one layer with 4 KiB for each token.
+Plan talks_plan(std::size_t bytes) {
+  constexpr std::uint64_t kTalks = 4;
+  Plan plan;
+  plan.talks = kTalks;
+  plan.history.append(cache_region("layers.0.k", RegionRole::kv, bytes / kTalks / 4_KiB, 4_KiB));
+  return plan;
+}
+
+Refusal create_layout_of_plan(std::size_t bytes) {
+  Layout layout(talks_plan(bytes), {.commit = Commit::at_creation});
+  for (std::size_t talk = 0; talk < 4; ++talk) {
+    fill(layout.history_at<std::byte>(layout.plan().history.regions()[0], talk));
+  }
+  return "";
+}
+
+Refusal prepare_talks(std::size_t bytes) {
+  Layout layout(talks_plan(bytes), {.commit = Commit::nothing});
+  for (std::size_t i = 0; i < 4; ++i) {
+    Talk talk = layout.talk(i);
+    for (std::uint64_t token = 0; token < talk.capacity(); ++token) {
+      if (talk.room() == 0) talk.prepare(std::min<std::uint64_t>(256, talk.capacity() - token));
+      talk.advance(1);
+      fill(talk.row(layout.plan().history.regions()[0], token));
+    }
+  }
+  return "";
+}
+
+Refusal record(std::size_t bytes) {
+  constexpr std::size_t kLeastOfASample = 200;
+  Layout layout({.weights = 64, .scratch = 64, .history = 64});
+  static_cast<void>(Recorder(layout, {.samples = bytes / kLeastOfASample}));
+  return "";
+}
+
+Refusal build_weights(std::size_t bytes) {
+  WeightsBuilder builder({{.name = "a", .dtype = DType::u8, .shape = {bytes}}});
+  fill(builder.bytes(0));
+  return "";
+}
+
+/// A model with about as many bytes. The first call, before any child is forked, creates it.
+const std::filesystem::path& model_of(std::size_t bytes) {
+  static const TempFolder folder;
+  static std::map<std::size_t, std::filesystem::path> models;
+  std::filesystem::path& model = models[bytes];
+  if (model.empty()) {
+    model = make_file(folder, std::to_string(bytes) + ".safetensors",
+                      {.sizes = std::vector<std::uint64_t>(8, bytes / 8)});
+    store_and_make_cold(model);
+  }
+  return model;
+}
+
+Refusal read_weights(std::size_t bytes) {
+  return of(Weights::open(model_of(bytes), {.way = Way::read}).warm({.threads = 2}));
+}
+
+Refusal read_weights_directly(std::size_t bytes) {
+  return of(Weights::open(model_of(bytes), {.way = Way::direct}).warm({.threads = 2}));
+}
+
+Refusal lock_weights(std::size_t bytes) {
+  Weights weights = Weights::open(model_of(bytes), {.way = Way::read});
+  static_cast<void>(weights.lock());
+  return of_lock(weights.unmet());
+}
+
+struct Path {
+  const char* name;
+  Refusal (*go)(std::size_t bytes);
+  bool maps = true;  ///< False if the caller has mapped the memory.
+
+  friend void PrintTo(const Path& path, std::ostream* out) { *out << path.name; }
+};
+
+constexpr std::array kPaths = {Path{"CreateTape", create_tape},
+                               Path{"GrowTape", grow_tape},
+                               Path{"StartWarm", start_warm},
+                               Path{"SplitTape", split_tape},
+                               Path{"CommitShared", commit_shared},
+                               Path{"WarmOvercommitted", warm_overcommitted},
+                               Path{"LockAsCommitted", lock_as_committed},
+                               Path{"LockLater", lock_later},
+                               Path{"WarmBorrowed", warm_borrowed, false},
+                               Path{"LockBorrowed", lock_borrowed, false},
+                               Path{"CreateLayout", create_layout},
+                               Path{"CreateLayoutOfPlan", create_layout_of_plan},
+                               Path{"PrepareTalks", prepare_talks},
+                               Path{"Record", record},
+                               Path{"BuildWeights", build_weights},
+                               Path{"ReadWeights", read_weights},
+                               Path{"ReadWeightsDirectly", read_weights_directly},
+                               Path{"LockWeights", lock_weights}};
+
+[[nodiscard]] Refusal refusal_of(const Path& path, std::size_t bytes) {
+  try {
+    return path.go(bytes);
+  } catch (const OutOfMemory& error) {
+    return error.limit();
+  }
+}
+
+void limit(int resource, std::size_t more_than, const char* field) {
+  const rlim_t most = number_of("/proc/self/status", field) * 1024 + more_than;
+  const rlimit both = {most, most};
+  ASSERT_EQ(::setrlimit(static_cast<__rlimit_resource>(resource), &both), 0);
+}
+
+class ResidentPaths : public ::testing::TestWithParam<Path> {
+ protected:
+  void SetUp() override {
+    if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
+    for (const std::size_t bytes : {kTooMuch, kMoreThanHalf, kFits}) {
+      static_cast<void>(model_of(bytes));
+    }
+  }
+
+  static constexpr std::size_t kTooMuch = 2 * kLimit;
+  static constexpr std::size_t kMoreThanHalf = kLimit / 8 * 5;
+  static constexpr std::size_t kFits = kLimit / 4;
+  // The group long has a program with more runs.
+#if defined(TAPEDECK_MANY_RUNS)
+  static constexpr int kRuns = 100;
+#else
+  static constexpr int kRuns = 2;
+#endif
+};
+
+INSTANTIATE_TEST_SUITE_P(, ResidentPaths, ::testing::ValuesIn(kPaths),
+                         [](const auto& path) { return std::string(path.param.name); });
+
+TEST_P(ResidentPaths, InAGroupAreRefusedInsteadOfKilled) {
+  const MemoryCgroup group(kLimit);
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
+  for (int run = 0; run < kRuns; ++run) {
+    group.in_group([&] {
+      EXPECT_EQ(refusal_of(GetParam(), kFits), "");
+      EXPECT_THAT(refusal_of(GetParam(), kTooMuch), ::testing::HasSubstr(group.limit()));
+      EXPECT_EQ(refusal_of(GetParam(), kFits), "") << "what was refused must not stay claimed";
+    });
+  }
+}
+
+// Each of the two fits, but not both.
+TEST_P(ResidentPaths, OfTwoThreadsAreRefusedInsteadOfKilled) {
+  const MemoryCgroup group(kLimit);
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
+  for (int run = 0; run < kRuns; ++run) {
+    group.in_group([&] {
+      std::barrier together(2);
+      std::array<Refusal, 2> refusals;
+      const auto go = [&](std::size_t i) {
+        together.arrive_and_wait();
+        refusals[i] = refusal_of(GetParam(), kMoreThanHalf);
+        together.arrive_and_wait();
+      };
+      {
+        const std::jthread other(go, 1);
+        go(0);
+      }
+      for (const Refusal& refusal : refusals) {
+        EXPECT_THAT(refusal, ::testing::AnyOf("", ::testing::HasSubstr(group.limit())));
+      }
+    });
+  }
+}
+
+TEST_P(ResidentPaths, BeyondTheAddressesOfAProcessAreRefused) {
+  if (!GetParam().maps) GTEST_SKIP() << "the caller maps this memory";
+  in_child([] {
+    limit(RLIMIT_AS, kLimit, "VmSize:");
+    EXPECT_EQ(refusal_of(GetParam(), kTooMuch), "RLIMIT_AS");
+  });
+}
+
+// What the host has no room for, it may have if cleared talks give their pages back.
+TEST(TalksInAGroup, UseThePagesOfClearedTalks) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
+  const MemoryCgroup group(kLimit);
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
+  group.in_group([&] {
+    Layout layout(talks_plan(kLimit / 8 * 20), {.commit = Commit::nothing});  // 4 talks of 80 MiB
+    const Region& keys = layout.plan().history.regions()[0];
+    const auto use = [&](std::size_t talk) {
+      layout.talk(talk).prepare(layout.talk(talk).capacity());
+      fill(layout.history_at<std::byte>(keys, talk));
+    };
+    use(0);
+    EXPECT_EQ(thrown<OutOfMemory>([&] { use(1); }).limit(), group.limit());
+    EXPECT_EQ(layout.talk(1).room(), 0U);
+    layout.clear_talk(0);
+    use(1);
+    EXPECT_EQ(layout.talk(1).room(), layout.talk(1).capacity());
+    EXPECT_EQ(layout.stat().budget_refusals, 0U);
+  });
+}
+
+}  // namespace
+}  // namespace tapedeck::tests
