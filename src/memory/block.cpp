@@ -337,9 +337,8 @@ os::PageSource Block::State::page_source() const noexcept {
 
 // Borrowed memory may begin and end inside a page. All pages that it touches become resident.
 internal::PagesToWarm Block::State::pages_of(std::byte* at, std::size_t bytes) const noexcept {
-  return {.pages = os::pages_around({at, bytes}),
-          .source = page_source(),
-          .claimed = !claim.empty()};
+  return {
+      .pages = os::pages_around({at, bytes}), .source = page_source(), .claimed = !claim.empty()};
 }
 
 WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions& options) {

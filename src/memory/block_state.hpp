@@ -63,7 +63,7 @@ struct Block::State {
   std::size_t explicit_page = 0;  // size of the requested hugetlb pages; 0: none
   std::size_t page = internal::os::page_size();
   internal::os::Descriptor file;
-  std::string path;  // path of a mapped file, for errors
+  std::string path;                           // path of a mapped file, for errors
   internal::os::ResidentLedger::Claim claim;  // the committed pages that this block adds to RAM
   internal::AnnouncedRanges announced;
   std::vector<Unmet> unmet;

@@ -17,7 +17,8 @@ inline constexpr const char* kHugePagePoolAdvice = "see /proc/sys/vm/nr_hugepage
 
 /// Records an option that was refused, and replaces an earlier record of the same option.
 void note_unmet(std::vector<Unmet>& all, Wish wish, int error, const std::string& why = {});
-/// Records a refused lock. @param refused  the budget that refused it; otherwise RLIMIT_MEMLOCK did.
+/// Records a refused lock. @param refused  the budget that refused it; otherwise RLIMIT_MEMLOCK
+/// did.
 void note_unmet_lock(std::vector<Unmet>& all, int error, std::uint64_t bytes,
                      const std::optional<os::Budget>& refused);
 /// Removes the record of an option that was granted or is no longer requested.

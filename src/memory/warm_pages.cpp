@@ -58,8 +58,8 @@ class Warming {
     while (!part.empty()) {
       const auto step = part.first(os::ResidentLedger::step_of(part.size()));
       os::ResidentLedger::Arrival arrival;
-      const auto refused = refusal_of(
-          step, what_.source, [&](std::size_t bytes) { return arrival.begin(bytes); });
+      const auto refused =
+          refusal_of(step, what_.source, [&](std::size_t bytes) { return arrival.begin(bytes); });
       if (refused) {
         refuse(*refused);
         return false;
@@ -151,12 +151,12 @@ PagesLocked lock_pages(const PagesToWarm& what) {
   Warming warming(what);
   out.refused = warming.begin();
   const bool locked = !out.refused && warming.advance(
-      what.pages,
-      [&](std::span<std::byte> step) {
-        out.error = os::lock(step.data(), step.size());
-        return out.error == 0;
-      },
-      [&](const os::Budget& budget) { out.refused = budget; });
+                                          what.pages,
+                                          [&](std::span<std::byte> step) {
+                                            out.error = os::lock(step.data(), step.size());
+                                            return out.error == 0;
+                                          },
+                                          [&](const os::Budget& budget) { out.refused = budget; });
   if (out.refused) out.error = ENOMEM;
   if (!locked) static_cast<void>(os::unlock(what.pages.data(), what.pages.size()));
   return out;

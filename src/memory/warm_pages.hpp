@@ -32,7 +32,7 @@ struct PagesToWarm {
 
 /// How locking pages ended.
 struct PagesLocked {
-  int error = 0;                       ///< errno; ENOMEM over the budget.
+  int error = 0;                        ///< errno; ENOMEM over the budget.
   std::optional<os::Budget> refused{};  ///< The budget that did not have room for them.
 };
 

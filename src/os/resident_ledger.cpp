@@ -14,6 +14,18 @@
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal::os {
+namespace {
+
+// What is left for pages. Each page needs an entry of a page table, and the threads of this process
+// and of others need memory that no ledger has.
+std::size_t usable(std::size_t available) noexcept {
+  constexpr std::size_t kReserve = 1_MiB;
+  constexpr std::size_t kPagesOfATable = 512;
+  const std::size_t rest = available - std::min(available, kReserve);
+  return rest - rest / kPagesOfATable;
+}
+
+}  // namespace
 
 std::size_t bytes_there(std::span<std::byte> pages, PageSource source) {
   if (source == PageSource::huge_page_pool) return pages.size();
@@ -54,7 +66,7 @@ void ResidentLedger::ask_kernel() {
   constexpr std::size_t kMostMilliseconds = 1000;
   const UncountedCalls uncounted;
   std::optional<Budget> budget = memory_budget();
-  available_ = budget ? budget->available : std::numeric_limits<std::size_t>::max();
+  available_ = budget ? usable(budget->available) : std::numeric_limits<std::size_t>::max();
   limit_ = budget ? std::move(budget->limit) : std::string();
   left_ = available_ - std::min(available_, arriving_);
   good_until_ = Clock::now() + std::chrono::milliseconds(std::min(
@@ -104,7 +116,7 @@ std::size_t ResidentLedger::claimed() noexcept {
 }
 
 std::size_t ResidentLedger::step_of(std::size_t bytes) noexcept {
-  constexpr std::size_t kShare = 16;
+  constexpr std::size_t kShare = 32;
   constexpr std::size_t kLeast = 64_KiB;
   ResidentLedger& ledger = of_process();
   const Lock lock(ledger.mutex_);

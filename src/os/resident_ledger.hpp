@@ -37,8 +37,11 @@ enum class PageSource : std::uint8_t {
 /// of a claim that is becoming resident right now. The kernel's limits must have room for all
 /// claims, as far as they are not resident yet.
 ///
-/// A query of the kernel costs as much as mapping hundreds of pages. Its answer is used until
-/// other processes could have taken a large part of what was left.
+/// Other processes are not in the ledger, but the kernel's answers are. A query costs as much as
+/// mapping hundreds of pages, so its answer is used until other processes could have taken half of
+/// what was left. For the same reason, memory becomes resident in steps, which are the smaller the
+/// closer the limit. Many processes that fill one memory cgroup at the same moment may still exceed
+/// it.
 ///
 /// Thread-safety: any thread. A forked child continues with the claims of its parent.
 class ResidentLedger {
@@ -77,7 +80,7 @@ class ResidentLedger {
   std::size_t arriving_ = 0;   // of all arrivals
   std::size_t available_ = 0;  // the kernel's last answer
   std::string limit_;
-  std::size_t left_ = 0;  // of `available_`, without all arrivals of that time and since
+  std::size_t left_ = 0;            // of `available_`, without all arrivals of that time and since
   Clock::time_point good_until_{};  // of `left_`
 };
 

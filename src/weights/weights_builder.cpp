@@ -29,7 +29,7 @@ constexpr std::size_t kLongestName = 200;  // the kernel accepts up to 249 bytes
 struct WeightsBuilder::State {
   internal::SharedImage image;
   os::Descriptor file;
-  Block block;  // `file`, mapped for writing
+  Block block;                      // `file`, mapped for writing
   os::ResidentLedger::Claim claim;  // the pages that the caller has yet to write
   std::vector<Unmet> unmet;
 

@@ -112,11 +112,10 @@ TEST_F(WarmInGroup, ABudgetThatShrinksEndsTheWarm) {
 
 TEST_F(WarmInGroup, ATapeSaysWhatItNeededAndWhatBoundsIt) {
   in_group([&] {
-    const auto error = thrown<OutOfMemory>(
-        [&] {
-          const TapeOptions options = {.name = "weights", .block = {.overcommit = true}};
-          return Tape::start_warm(4 * kLimit, options, {.threads = 1});
-        });
+    const auto error = thrown<OutOfMemory>([&] {
+      const TapeOptions options = {.name = "weights", .block = {.overcommit = true}};
+      return Tape::start_warm(4 * kLimit, options, {.threads = 1});
+    });
     EXPECT_EQ(error.purpose(), "warming tape weights");
     EXPECT_EQ(error.needed(), 4 * kLimit);
     EXPECT_LE(error.available(), kLimit);

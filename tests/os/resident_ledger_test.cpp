@@ -133,12 +133,12 @@ TEST_F(LedgerInGroup, StepsAreSmallNearTheLimit) {
     EXPECT_FALSE(claim.add(1_MiB));
     EXPECT_EQ(Ledger::step_of(1), 1U);
     const std::size_t far = Ledger::step_of(kLimit);
-    EXPECT_LE(far, kLimit / 16);
-    EXPECT_GE(far, 1_MiB);
+    EXPECT_LE(far, kLimit / 32);
+    EXPECT_GE(far, 512_KiB);
     Ledger::Arrival arrival;
     EXPECT_FALSE(arrival.begin(54_MiB));
     const std::size_t near = Ledger::step_of(kLimit);
-    EXPECT_LE(near, 1_MiB);
+    EXPECT_LE(near, 256_KiB);
     EXPECT_GE(near, 64_KiB);
     EXPECT_EQ(near % 64_KiB, 0U);
   });

@@ -75,9 +75,9 @@ class BasicTalk {
   /// the host or a device's pool has too little left, pages of cleared and closed talks are used
   /// first. On an error, the talk is unchanged.
   /// @throws TalkFull beyond the plan, which no other talk can change; OutOfMemory beyond the
-  /// budget, which other talks can: its `limit()` is "history_budget", or the name of a limit of the
-  /// host or its memory cgroup. SystemError or DeviceError; WrongState if the layout has no plan or
-  /// the device is sealed.
+  /// budget, which other talks can: its `limit()` is "history_budget", or the name of a limit of
+  /// the host or its memory cgroup. SystemError or DeviceError; WrongState if the layout has no
+  /// plan or the device is sealed.
   void prepare(std::uint64_t tokens);
 
   /// Adds `tokens` to the talk, whose rows may then be written. Returns the position of the first

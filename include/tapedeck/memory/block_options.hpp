@@ -74,9 +74,9 @@ struct Unmet {
 
 struct BlockOptions {
   HugePages huge_pages = HugePages::transparent;
-  bool lock = false;         ///< Keep committed pages in RAM (mlock).
-  /// Commit more than the limits of memory have room for. By default, a commit that they cannot hold
-  /// throws OutOfMemory, because touching its pages would get the process killed. Set this for
+  bool lock = false;  ///< Keep committed pages in RAM (mlock).
+  /// Commit more than the limits of memory have room for. By default, a commit that they cannot
+  /// hold throws OutOfMemory, because touching its pages would get the process killed. Set this for
   /// memory of which most is never touched.
   bool overcommit = false;
   bool core_dump = true;     ///< False keeps the range out of core dumps.
