@@ -8,6 +8,7 @@
 
 #include "base/on_failure.hpp"
 #include "device/cuda_driver.hpp"
+#include "os/resident_ledger.hpp"
 #include "tapedeck/device/cuda_launch.hpp"
 #include "tapedeck/device/device_error.hpp"
 
@@ -218,6 +219,9 @@ void CudaDevice::deallocate(std::byte* at) noexcept {
 
 // Portable, so that contexts of other devices can copy from it at full speed, too.
 std::byte* CudaDevice::allocate_pinned(std::size_t bytes) {
+  internal::os::ResidentLedger::Filling filling;
+  internal::os::require_room(filling.begin(bytes), bytes, "pinning host memory",
+                             "pin less, or free some memory");
   return static_cast<std::byte*>(
       state_->make(state_->cuda.mem_host_alloc, bytes, bytes, CU_MEMHOSTALLOC_PORTABLE));
 }

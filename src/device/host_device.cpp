@@ -15,6 +15,7 @@
 #include "device/host_streams.hpp"
 #include "os/limits.hpp"
 #include "os/memory_file.hpp"
+#include "os/resident_ledger.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/device_error.hpp"
@@ -93,7 +94,10 @@ struct HostDevice::State {
   [[nodiscard]] std::byte* allocate(std::size_t bytes, std::size_t align, std::size_t counted) {
     const std::align_val_t aligned{align};
     auto* const at = static_cast<std::byte*>(::operator new(bytes, aligned, std::nothrow));
-    if (at == nullptr) throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
+    if (at == nullptr) {
+      os::require_mapping_room(ENOMEM, bytes, "allocating memory of a host device");
+      throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
+    }
     std::shared_ptr<std::byte> memory(
         at, [aligned](std::byte* gone) { ::operator delete(gone, aligned); });
     allocations.emplace(at, Allocation{.memory = std::move(memory), .counted = counted});
@@ -230,11 +234,17 @@ void HostDevice::deallocate(std::byte* at) noexcept {
   state_->allocations.erase(found);
 }
 
-// Pinned memory belongs to the host and does not count as device memory.
+// Pinned memory belongs to the host and does not count as device memory. It is resident at once, as
+// a driver's is.
 std::byte* HostDevice::allocate_pinned(std::size_t bytes) {
   require_bytes(*this, "allocate_pinned", bytes);
+  os::ResidentLedger::Filling filling;
+  os::require_room(filling.begin(bytes), bytes, "pinning host memory",
+                   "pin less, or free some memory");
   const std::lock_guard lock(state_->mutex);
-  return state_->allocate(bytes, kPinnedAlign, 0);
+  std::byte* const at = state_->allocate(bytes, kPinnedAlign, 0);
+  std::memset(at, 0, bytes);
+  return at;
 }
 
 void HostDevice::deallocate_pinned(std::byte* at) noexcept { deallocate(at); }

@@ -27,6 +27,8 @@
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/device/device_stream.hpp"
+#include "tapedeck/device/host_device.hpp"
 #include "tapedeck/layout/layout.hpp"
 #include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/tape.hpp"
@@ -179,6 +181,12 @@ Refusal record(std::size_t bytes) {
   return "";
 }
 
+Refusal pin(std::size_t bytes) {
+  HostDevice device({.memory = 1_MiB});
+  const internal::PinnedMemory pinned(device, bytes);
+  return "";
+}
+
 Refusal build_weights(std::size_t bytes) {
   WeightsBuilder builder({{.name = "a", .dtype = DType::u8, .shape = {bytes}}});
   fill(builder.bytes(0));
@@ -234,6 +242,7 @@ constexpr std::array kPaths = {Path{"CreateTape", create_tape},
                                Path{"CreateLayoutOfPlan", create_layout_of_plan},
                                Path{"PrepareTalks", prepare_talks},
                                Path{"Record", record},
+                               Path{"Pin", pin},
                                Path{"BuildWeights", build_weights},
                                Path{"ReadWeights", read_weights},
                                Path{"ReadWeightsDirectly", read_weights_directly},

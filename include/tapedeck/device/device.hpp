@@ -112,7 +112,7 @@ class Device {
   virtual void deallocate(std::byte* at) noexcept = 0;
 
   /// Allocates pinned host memory, which the device can access directly for asynchronous copies.
-  /// @pre bytes is not 0.
+  /// @pre bytes is not 0. @throws also OutOfMemory if the host or the memory cgroup has no room.
   [[nodiscard]] virtual std::byte* allocate_pinned(std::size_t bytes) = 0;
   virtual void deallocate_pinned(std::byte* at) noexcept = 0;
   /// Pins existing host memory.
