@@ -83,6 +83,13 @@ std::string size_line(std::string_view name, std::optional<std::uint64_t> bytes,
   return fmt::format("{:<14}{:>11}{}{}\n", name, size_text(bytes), note.empty() ? "" : "   ", note);
 }
 
+// "OpenBLAS, 8 calling threads; 1 GiB of addresses".
+std::string foreign_note(const ForeignMemory& library) {
+  std::string note = printable(library.name);
+  if (library.addresses != 0) note += "; " + to_iec(library.addresses) + " of addresses";
+  return note;
+}
+
 // Bytes of the device's regions by their kind.
 struct StreamingParts {
   std::uint64_t outer = 0;
@@ -198,6 +205,14 @@ Json certainty_json(const PlanCertainty& certainty) {
           {"compute", to_string(certainty.compute)}};
 }
 
+std::string foreign_text(const std::vector<ForeignMemory>& foreign) {
+  std::string text;
+  for (const ForeignMemory& library : foreign) {
+    text += fmt::format("foreign   {}, {}\n", to_iec(library.bytes), foreign_note(library));
+  }
+  return text;
+}
+
 std::string plan_text(const Plan& plan, const PlanOptions& options) {
   const Breakdown b = plan.breakdown();
   std::string text = fmt::format("plan      profile {}, {}; {} of {}; K {}, V {}\n\n", plan.profile,
@@ -214,9 +229,13 @@ std::string plan_text(const Plan& plan, const PlanOptions& options) {
   text += size_line("  prefill", b.prefill,
                     plan.peak_stage.empty() ? "" : "peak at the stage: " + plan.peak_stage);
   text += size_line("overhead", b.overhead);
-  text +=
-      size_line("total", b.total,
-                b.total ? "" : to_iec(b.history + b.scratch + b.overhead) + " without the weights");
+  for (const ForeignMemory& library : plan.foreign) {
+    text += size_line("foreign memory", library.bytes, foreign_note(library));
+  }
+  text += size_line(
+      "total", b.total,
+      b.total ? ""
+              : to_iec(b.history + b.scratch + b.overhead + b.foreign) + " without the weights");
   return text + warnings_text(plan.warnings);
 }
 
@@ -284,6 +303,12 @@ Json model_json(const Model& model) {
           {"layer_kinds", layer_kinds(shape)},  {"tensors", model.tensors.entries().size()}};
 }
 
+Json foreign_json(const std::vector<ForeignMemory>& foreign) {
+  return json_list(foreign, [](const ForeignMemory& library) -> Json {
+    return {{"name", library.name}, {"bytes", library.bytes}, {"addresses", library.addresses}};
+  });
+}
+
 Json plan_json(const Model& model, const Plan& plan) {
   const Breakdown b = plan.breakdown();
   const auto extent = b.weights ? std::optional(plan.weights.bytes()) : std::nullopt;
@@ -309,6 +334,7 @@ Json plan_json(const Model& model, const Plan& plan) {
             {"prefill_lower_bound", plan.prefill_lower_bound},
             {"peak_stage", plan.peak_stage}}},
           {"overhead", {{"bytes", b.overhead}}},
+          {"foreign_memory", foreign_json(plan.foreign)},
           {"total", {{"bytes", number_json(b.total)}}}};
 }
 
