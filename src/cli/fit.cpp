@@ -262,6 +262,7 @@ int fit(FitArguments arguments) {
   }
   require_batches(arguments);
   const Model model = read_model(arguments.model);
+  if (arguments.flags_of) require_readable(*arguments.flags_of, model);
   const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
                                                              .limit = "--host-memory"}
                                                 : host_budget();
