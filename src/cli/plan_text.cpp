@@ -69,13 +69,20 @@ std::string layer_kinds(const ModelShape& shape) {
   return text;
 }
 
-// The number of elements of the tensors if there are any, else what the architecture implies; 0 if
-// unknown. Quantized tensors may hold several parameters in an element, or be scales.
-std::uint64_t parameters_of(const Model& model) {
+// The number of elements of the tensors if there are any, else what the architecture implies.
+// Quantized tensors may hold several parameters in an element, or be scales.
+std::optional<std::uint64_t> parameters_of(const Model& model) {
   const bool packed = !model.shape.quantization.method.empty();
   if (!model.tensors.empty() && !packed) return model.tensors.elements();
-  return model.shape.parameter_count().value_or(0);
+  return model.shape.parameter_count();
 }
+
+// A figure of a shape, where 0 means that the model's files do not state it.
+std::optional<std::uint64_t> stated(std::uint64_t figure) {
+  return figure == 0 ? std::nullopt : std::optional(figure);
+}
+
+std::string stated_text(std::uint64_t figure) { return figure == 0 ? "?" : std::to_string(figure); }
 
 // A line of a table: "weights           1.2 GiB   290 regions".
 std::string size_line(std::string_view name, std::optional<std::uint64_t> bytes,
@@ -172,14 +179,14 @@ Json region_json(const Region& region) {
 std::string model_text(const Model& model) {
   const ModelShape& shape = model.shape;
   const std::string name = shape.name.empty() ? model.path.filename().string() : shape.name;
-  const std::uint64_t parameters = parameters_of(model);
+  const std::optional<std::uint64_t> parameters = parameters_of(model);
   std::string text = fmt::format(
       "model     {} ({}, {})\n", printable(name),
       shape.architecture.empty() ? "unknown architecture" : printable(shape.architecture),
       to_string(model.format));
   text += fmt::format("size      {} parameters, hidden {}, vocabulary {}, made for {}\n",
-                      parameters == 0 ? "unknown" : count_text(parameters), shape.hidden,
-                      shape.vocabulary,
+                      parameters ? count_text(*parameters) : "unknown", stated_text(shape.hidden),
+                      stated_text(shape.vocabulary),
                       shape.context == 0 ? "? tokens" : count_of(shape.context, "token"));
   if (!shape.layers.empty()) text += fmt::format("layers    {}\n", layer_kinds(shape));
   return text;
@@ -296,11 +303,19 @@ std::string streaming_text(const Model& model, const Plan& plan, const Streaming
 
 Json model_json(const Model& model) {
   const ModelShape& shape = model.shape;
-  return {{"architecture", shape.architecture}, {"name", shape.name},
-          {"format", to_string(model.format)},  {"parameters", parameters_of(model)},
-          {"layers", shape.layers.size()},      {"hidden", shape.hidden},
-          {"vocabulary", shape.vocabulary},     {"context", shape.context},
-          {"layer_kinds", layer_kinds(shape)},  {"tensors", model.tensors.entries().size()}};
+  // A config lists no tensors, but its model has some.
+  const std::uint64_t tensors = model.tensors.entries().size();
+  const bool listed = model.format != ModelFormat::config;
+  return {{"architecture", shape.architecture},
+          {"name", shape.name},
+          {"format", to_string(model.format)},
+          {"parameters", number_json(parameters_of(model))},
+          {"layers", number_json(stated(shape.layers.size()))},
+          {"hidden", number_json(stated(shape.hidden))},
+          {"vocabulary", number_json(stated(shape.vocabulary))},
+          {"context", number_json(stated(shape.context))},
+          {"layer_kinds", layer_kinds(shape)},
+          {"tensors", listed ? Json(tensors) : Json()}};
 }
 
 Json foreign_json(const std::vector<ForeignMemory>& foreign) {

@@ -70,6 +70,32 @@ TEST_F(CertaintyOf, UnknownWeightsAreNeitherNothingNorAFit) {
   EXPECT_EQ(run({"fit", path, "--host-memory", "1G", "--weights-size", "1G"}).exit_code, 3);
 }
 
+// A figure that the files do not state is null, and not 0.
+TEST_F(CertaintyOf, UnknownFiguresAreNotZero) {
+  const std::string path =
+      folder_.write("config.json", R"({"model_type": "sorcery", "num_hidden_layers": 2,
+        "hidden_size": 64, "vocab_size": 128, "num_attention_heads": 4, "intermediate_size": 96})");
+  const Json model = json_of({"plan", path, "--context", "64"}).at("model");
+  for (const char* unknown : {"parameters", "context", "tensors"}) {
+    EXPECT_TRUE(model.at(unknown).is_null()) << unknown;
+  }
+  EXPECT_EQ(model.at("hidden"), 64);
+  EXPECT_THAT(
+      run({"show", path}).out,
+      Like("...\nsize      unknown parameters, hidden 64, vocabulary 128, made for ? tokens\n"
+           "...\n\nno file that lists the tensors\n..."));
+  const Json made = json_of({"plan", model_}).at("model");
+  EXPECT_EQ(made.at("tensors"), 13);
+  EXPECT_EQ(made.at("context"), 1024);
+
+  // A file of tensors without a config.
+  const TempFolder alone;
+  const std::string tensors = alone.write(
+      "model.safetensors", safetensors("{" + tensor_json("a", "F32", "2", 0, 8) + "}", 8));
+  EXPECT_THAT(run({"show", tensors}).out,
+              Like("...\nsize      2 parameters, hidden ?, vocabulary ?, made for ? tokens\n..."));
+}
+
 // Case E22: a model of 52 GB was called a fit for these budgets.
 TEST_F(CertaintyOf, TheModelOfCaseE22IsNoFit) {
   const std::filesystem::path path = shared_data("cases") / "E22" / "config.json";
