@@ -52,6 +52,7 @@
 #include "tapedeck/model/model_shape.hpp"         // IWYU pragma: export
 #include "tapedeck/model/tensor_directory.hpp"    // IWYU pragma: export
 #include "tapedeck/plan/decode_buffers_plan.hpp"  // IWYU pragma: export
+#include "tapedeck/plan/foreign_memory.hpp"       // IWYU pragma: export
 #include "tapedeck/plan/packing.hpp"              // IWYU pragma: export
 #include "tapedeck/plan/plan.hpp"                 // IWYU pragma: export
 #include "tapedeck/plan/profile.hpp"              // IWYU pragma: export

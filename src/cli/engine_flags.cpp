@@ -69,7 +69,37 @@ std::string vllm_flags(const Model& model, const PlanOptions& options,
   return flags;
 }
 
+[[noreturn]] void throw_unreadable(FlagsOf engine, const std::string& what, const char* advice) {
+  throw InvalidArgument(
+      {.argument = "--print-flags"},
+      fmt::format("{} does not read {}", engine == FlagsOf::llama_cpp ? "llama.cpp" : "vLLM", what),
+      advice);
+}
+
 }  // namespace
+
+// Sources: gguf_init_from_file of llama.cpp, gguf_reader.py of its Python package, which vLLM uses,
+// and the page "GGUF" of vLLM's documentation.
+void require_readable(FlagsOf engine, const Model& model) {
+  const bool llama_cpp = engine == FlagsOf::llama_cpp;
+  if (model.format == ModelFormat::llama2c) {
+    throw_unreadable(engine, "files of llama2.c",
+                     llama_cpp ? "fit the model's GGUF file" : "fit the model's config.json");
+  }
+  if (model.format != ModelFormat::gguf) {
+    if (!llama_cpp) return;
+    throw_unreadable(engine,
+                     model.format == ModelFormat::config ? "a config.json" : "safetensors files",
+                     "convert the model (convert_hf_to_gguf.py), and fit the GGUF file");
+  }
+  if (model.version < 2) {
+    throw_unreadable(engine, "GGUF files of version 1", "convert the model again");
+  }
+  if (!llama_cpp && model.tensors.files().size() > 1) {
+    throw_unreadable(engine, "GGUF models of several files",
+                     "merge them (llama-gguf-split --merge)");
+  }
+}
 
 // llama.cpp splits a model as well, but from its end, and counts the output as a layer.
 bool runs(FlagsOf engine, FitMode mode) noexcept {

@@ -159,6 +159,7 @@ std::string fit_as_text(const FitArguments& arguments, const Model& model, const
   std::string text = model_text(model) + fmt::format("host      {} left, limited by {}\n",
                                                      to_iec(host.available), host.limit);
   if (device) text += device_text(*device);
+  text += foreign_text(arguments.options.foreign);
   text += warnings_text(warnings) + '\n';
   for (std::size_t i = 0; i < choices.size(); ++i) {
     text += choice_text(i + 1, choices[i], arguments.options.batch, device ? device->name : "",
@@ -183,6 +184,7 @@ std::string fit_as_json(const FitArguments& arguments, const Model& model, const
   if (arguments.least_tokens_per_second) {
     json["least_tokens_per_second"] = *arguments.least_tokens_per_second;
   }
+  json["foreign_memory"] = foreign_json(arguments.options.foreign);
   json["warnings"] = named_as_options(warnings);
   json["choices"] = json_list(choices, choice_json);
   return json_text(json);
@@ -260,6 +262,7 @@ int fit(FitArguments arguments) {
   }
   require_batches(arguments);
   const Model model = read_model(arguments.model);
+  if (arguments.flags_of) require_readable(*arguments.flags_of, model);
   const HostBudget host = arguments.host_memory ? HostBudget{.available = *arguments.host_memory,
                                                              .limit = "--host-memory"}
                                                 : host_budget();
@@ -269,8 +272,9 @@ int fit(FitArguments arguments) {
   const auto print = [&](const std::vector<FitChoice>& choices,
                          const std::vector<std::string>& warnings) {
     if (arguments.flags_of) return;
-    Output().write(arguments.json ? fit_as_json(arguments, model, host, device, choices, warnings)
-                                  : fit_as_text(arguments, model, host, device, choices, warnings));
+    const HostBudget left = host.after_mapping(sum_of(arguments.options.foreign).addresses);
+    Output().write(arguments.json ? fit_as_json(arguments, model, left, device, choices, warnings)
+                                  : fit_as_text(arguments, model, left, device, choices, warnings));
   };
   try {
     const std::vector<FitChoice> choices =

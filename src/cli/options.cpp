@@ -29,6 +29,7 @@ namespace tapedeck::cli {
 namespace {
 
 constexpr double kMostSeconds = 1e9;
+constexpr std::uint64_t kMostOfLibrary = 1'000'000;  // threads or executions
 
 std::optional<std::uint64_t> bytes_of_unit(std::string unit) {
   std::transform(unit.begin(), unit.end(), unit.begin(),
@@ -122,6 +123,39 @@ std::pair<std::string, std::string> cache_type_names(const std::string& text) {
 
 // @pre number_type() or cache_types() accepted it
 DType type_of(const std::string& name) { return dtype_from_name(name).value(); }
+
+// What "openblas=8" names; nothing for a text that does not begin with a library's name.
+std::optional<ForeignLibrary> named_library(const std::string& text) {
+  const std::string name = text.substr(0, text.find('='));
+  if (name == "openblas") return ForeignLibrary::openblas;
+  if (name == "onednn") return ForeignLibrary::onednn;
+  return std::nullopt;
+}
+
+std::string count_in(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  return equals == std::string::npos ? "" : text.substr(equals + 1);
+}
+
+// @pre foreign_memory_text() accepted it
+void add_foreign_memory(std::string text, std::vector<ForeignMemory>& foreign) {
+  if (const std::optional<ForeignLibrary> library = named_library(text)) {
+    foreign.push_back(foreign_memory(*library, number_from<std::uint64_t>(count_in(text)).value()));
+    return;
+  }
+  static_cast<void>(size_to_bytes(text));
+  foreign.push_back({.name = "as stated", .bytes = number_from<std::uint64_t>(text).value()});
+}
+
+CLI::Validator foreign_memory_text() {
+  return accept_only("a size such as 512M, openblas=THREADS or onednn=EXECUTIONS",
+                     [](std::string text) {
+                       if (!named_library(text)) return size_to_bytes(text).empty();
+                       const auto count = number_from<std::uint64_t>(count_in(text));
+                       return count && *count <= kMostOfLibrary;
+                     },
+                     {"openblas=", "onednn="});
+}
 
 void set_cache_types(const std::string& text, PlanOptions& options) {
   const auto [key, value] = cache_type_names(text);
@@ -222,7 +256,7 @@ CLI::Option* add_force(CLI::App& command, bool& force) {
 }
 
 std::string with_option_names(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 16> names = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 17> names = {
       {{"PlanOptions::total_context", "--context"},
        {"PlanOptions::sequences", "--sequences"},
        {"PlanOptions::decode_batch", "--decode-batch"},
@@ -232,6 +266,7 @@ std::string with_option_names(std::string message) {
        {"PlanOptions::weights_type", "--weights-type"},
        {"PlanOptions::weights_bytes", "--weights-size"},
        {"PlanOptions::overhead", "--overhead"},
+       {"PlanOptions::foreign", "--foreign-memory"},
        {"Shape::dim", "--dim"},
        {"Shape::ffn", "--ffn"},
        {"Shape::layers", "--layers"},
@@ -297,6 +332,14 @@ void add_plan_arguments(CLI::App& command, PlanArguments& arguments) {
                    "Keep the full context in sliding-window layers");
   add_size(command, "--overhead", o.overhead,
            "Bytes to set aside for the driver context or as a safety margin");
+  add_text(
+      "--foreign-memory",
+      "What a library takes from the host outside the tapes: a size, or that of a known library "
+      "for its calling threads or simultaneous int8 executions; may be repeated",
+      "SIZE|openblas=THREADS|onednn=EXECUTIONS",
+      [&o](const std::string& text) { add_foreign_memory(text, o.foreign); })
+      ->check(foreign_memory_text())
+      ->trigger_on_parse();
   command.add_flag(
       "--check", arguments.check,
       "Exit with 0 only if every part is exact or bounded from above, otherwise with 4");

@@ -69,18 +69,32 @@ std::string layer_kinds(const ModelShape& shape) {
   return text;
 }
 
-// The number of elements of the tensors if there are any, else what the architecture implies; 0 if
-// unknown. Quantized tensors may hold several parameters in an element, or be scales.
-std::uint64_t parameters_of(const Model& model) {
+// The number of elements of the tensors if there are any, else what the architecture implies.
+// Quantized tensors may hold several parameters in an element, or be scales.
+std::optional<std::uint64_t> parameters_of(const Model& model) {
   const bool packed = !model.shape.quantization.method.empty();
   if (!model.tensors.empty() && !packed) return model.tensors.elements();
-  return model.shape.parameter_count().value_or(0);
+  return model.shape.parameter_count();
 }
+
+// A figure of a shape, where 0 means that the model's files do not state it.
+std::optional<std::uint64_t> stated(std::uint64_t figure) {
+  return figure == 0 ? std::nullopt : std::optional(figure);
+}
+
+std::string stated_text(std::uint64_t figure) { return figure == 0 ? "?" : std::to_string(figure); }
 
 // A line of a table: "weights           1.2 GiB   290 regions".
 std::string size_line(std::string_view name, std::optional<std::uint64_t> bytes,
                       const std::string& note = {}) {
   return fmt::format("{:<14}{:>11}{}{}\n", name, size_text(bytes), note.empty() ? "" : "   ", note);
+}
+
+// "OpenBLAS, 8 calling threads; 1 GiB of addresses".
+std::string foreign_note(const ForeignMemory& library) {
+  std::string note = printable(library.name);
+  if (library.addresses != 0) note += "; " + to_iec(library.addresses) + " of addresses";
+  return note;
 }
 
 // Bytes of the device's regions by their kind.
@@ -165,14 +179,14 @@ Json region_json(const Region& region) {
 std::string model_text(const Model& model) {
   const ModelShape& shape = model.shape;
   const std::string name = shape.name.empty() ? model.path.filename().string() : shape.name;
-  const std::uint64_t parameters = parameters_of(model);
+  const std::optional<std::uint64_t> parameters = parameters_of(model);
   std::string text = fmt::format(
       "model     {} ({}, {})\n", printable(name),
       shape.architecture.empty() ? "unknown architecture" : printable(shape.architecture),
       to_string(model.format));
   text += fmt::format("size      {} parameters, hidden {}, vocabulary {}, made for {}\n",
-                      parameters == 0 ? "unknown" : count_text(parameters), shape.hidden,
-                      shape.vocabulary,
+                      parameters ? count_text(*parameters) : "unknown", stated_text(shape.hidden),
+                      stated_text(shape.vocabulary),
                       shape.context == 0 ? "? tokens" : count_of(shape.context, "token"));
   if (!shape.layers.empty()) text += fmt::format("layers    {}\n", layer_kinds(shape));
   return text;
@@ -198,6 +212,14 @@ Json certainty_json(const PlanCertainty& certainty) {
           {"compute", to_string(certainty.compute)}};
 }
 
+std::string foreign_text(const std::vector<ForeignMemory>& foreign) {
+  std::string text;
+  for (const ForeignMemory& library : foreign) {
+    text += fmt::format("foreign   {}, {}\n", to_iec(library.bytes), foreign_note(library));
+  }
+  return text;
+}
+
 std::string plan_text(const Plan& plan, const PlanOptions& options) {
   const Breakdown b = plan.breakdown();
   std::string text = fmt::format("plan      profile {}, {}; {} of {}; K {}, V {}\n\n", plan.profile,
@@ -214,9 +236,13 @@ std::string plan_text(const Plan& plan, const PlanOptions& options) {
   text += size_line("  prefill", b.prefill,
                     plan.peak_stage.empty() ? "" : "peak at the stage: " + plan.peak_stage);
   text += size_line("overhead", b.overhead);
-  text +=
-      size_line("total", b.total,
-                b.total ? "" : to_iec(b.history + b.scratch + b.overhead) + " without the weights");
+  for (const ForeignMemory& library : plan.foreign) {
+    text += size_line("foreign memory", library.bytes, foreign_note(library));
+  }
+  text += size_line(
+      "total", b.total,
+      b.total ? ""
+              : to_iec(b.history + b.scratch + b.overhead + b.foreign) + " without the weights");
   return text + warnings_text(plan.warnings);
 }
 
@@ -277,11 +303,25 @@ std::string streaming_text(const Model& model, const Plan& plan, const Streaming
 
 Json model_json(const Model& model) {
   const ModelShape& shape = model.shape;
-  return {{"architecture", shape.architecture}, {"name", shape.name},
-          {"format", to_string(model.format)},  {"parameters", parameters_of(model)},
-          {"layers", shape.layers.size()},      {"hidden", shape.hidden},
-          {"vocabulary", shape.vocabulary},     {"context", shape.context},
-          {"layer_kinds", layer_kinds(shape)},  {"tensors", model.tensors.entries().size()}};
+  // A config lists no tensors, but its model has some.
+  const std::uint64_t tensors = model.tensors.entries().size();
+  const bool listed = model.format != ModelFormat::config;
+  return {{"architecture", shape.architecture},
+          {"name", shape.name},
+          {"format", to_string(model.format)},
+          {"parameters", number_json(parameters_of(model))},
+          {"layers", number_json(stated(shape.layers.size()))},
+          {"hidden", number_json(stated(shape.hidden))},
+          {"vocabulary", number_json(stated(shape.vocabulary))},
+          {"context", number_json(stated(shape.context))},
+          {"layer_kinds", layer_kinds(shape)},
+          {"tensors", listed ? Json(tensors) : Json()}};
+}
+
+Json foreign_json(const std::vector<ForeignMemory>& foreign) {
+  return json_list(foreign, [](const ForeignMemory& library) -> Json {
+    return {{"name", library.name}, {"bytes", library.bytes}, {"addresses", library.addresses}};
+  });
 }
 
 Json plan_json(const Model& model, const Plan& plan) {
@@ -309,6 +349,7 @@ Json plan_json(const Model& model, const Plan& plan) {
             {"prefill_lower_bound", plan.prefill_lower_bound},
             {"peak_stage", plan.peak_stage}}},
           {"overhead", {{"bytes", b.overhead}}},
+          {"foreign_memory", foreign_json(plan.foreign)},
           {"total", {{"bytes", number_json(b.total)}}}};
 }
 

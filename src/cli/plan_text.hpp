@@ -23,6 +23,9 @@ namespace tapedeck::cli {
 /// "exact", or the certainty of each part if they are not all exact.
 [[nodiscard]] std::string certainty_text(const PlanCertainty& certainty);
 [[nodiscard]] nlohmann::ordered_json certainty_json(const PlanCertainty& certainty);
+/// One line for each library that was stated to take memory; empty if none was.
+[[nodiscard]] std::string foreign_text(const std::vector<ForeignMemory>& foreign);
+[[nodiscard]] nlohmann::ordered_json foreign_json(const std::vector<ForeignMemory>& foreign);
 /// The breakdown as a table, and the warnings.
 [[nodiscard]] std::string plan_text(const Plan& plan, const PlanOptions& options);
 /// Every region of every tape, one per line; with `streaming`, also the regions of the device.

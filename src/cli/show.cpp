@@ -91,8 +91,11 @@ std::string metadata_text(const Metadata& metadata) {
   return text;
 }
 
-std::string tensors_text(const TensorDirectory& tensors) {
-  std::string text;
+std::string tensors_text(const Model& model) {
+  const TensorDirectory& tensors = model.tensors;
+  if (model.format == ModelFormat::config) return "\nno file that lists the tensors\n";
+  std::string text = fmt::format("\n{}, {}\n", count_of(tensors.entries().size(), "tensor"),
+                                 to_iec(tensors.bytes()));
   for (const TensorEntry& tensor : tensors.entries()) {
     text += fmt::format("  {:<8} {:>20} at {:>14} of file {}  [{}]  {}{}\n",
                         to_string(tensor.dtype), count_of(tensor.bytes, "byte"), tensor.offset,
@@ -108,9 +111,7 @@ int show(const std::string& path) {
   if (model.version != 0) text += fmt::format("version   {}\n", model.version);
   text += files_text(model);
   text += "\n" + count_of(model.metadata.entries().size(), "key") + "\n" +
-          metadata_text(model.metadata);
-  text += fmt::format("\n{}, {}\n{}", count_of(model.tensors.entries().size(), "tensor"),
-                      to_iec(model.tensors.bytes()), tensors_text(model.tensors));
+          metadata_text(model.metadata) + tensors_text(model);
   Output().write(text + warnings_text(model.shape.warnings));
   require_whole_or_header(model);
   return 0;

@@ -4,11 +4,25 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/amounts.hpp"
 #include "os/limits.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
+
+HostBudget HostBudget::after_mapping(std::uint64_t bytes) const {
+  HostBudget out = *this;
+  for (MemoryLimit& limit : out.limits) {
+    if (!limit.mapped) continue;
+    limit.used = internal::saturated_sum(limit.used, bytes);
+    if (limit.available() >= out.available) continue;
+    out.available = limit.available();
+    out.limit = limit.name;
+  }
+  std::ranges::stable_sort(out.limits, {}, &MemoryLimit::available);
+  return out;
+}
 
 HostBudget host_budget(const KernelRoots& roots) {
   HostBudget budget;

@@ -90,8 +90,8 @@ std::string advice_for(const std::vector<FitChoice>& choices) {
 
 std::string bytes_beside_weights(const Plan& plan) {
   const Breakdown sums = plan.breakdown();
-  return to_iec(
-      internal::saturated(internal::CheckedSize(sums.history) + sums.scratch + sums.overhead));
+  return to_iec(internal::saturated(internal::CheckedSize(sums.history) + sums.scratch +
+                                    sums.overhead + sums.foreign));
 }
 
 std::string name_of(const Model& model) {
@@ -140,11 +140,12 @@ std::vector<FitChoice> fit(const Model& model, const PlanOptions& options, const
   internal::require_finite("FitOptions::least_tokens_per_second", least.least_tokens_per_second);
   const Plan plan = make_plan(model, options);
   if (plan.certainty.weights == Certainty::unknown) throw UnknownWeights(name_of(model), plan);
+  const HostBudget budget = host.after_mapping(sum_of(plan.foreign).addresses);
   internal::FitQuestion question = {
       .make = [&](const PlanOptions& asked) { return make_plan(model, asked); },
       .shape = model.shape,
       .options = options,
-      .host = host,
+      .host = budget,
       .device = device,
       .least = least};
   if (device) {
@@ -158,7 +159,7 @@ std::vector<FitChoice> fit(const Model& model, const PlanOptions& options, const
   const bool named = device && !device->name.empty();
   throw NothingFits(name_of(model), std::move(choices),
                     named ? "free memory of " + device->name : "DeviceBudget::free",
-                    host.limit.empty() ? "HostBudget::available" : host.limit);
+                    budget.limit.empty() ? "HostBudget::available" : budget.limit);
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -76,9 +76,11 @@ class FitPlanner {
 
   [[nodiscard]] FitChoice choice_with(FitMode mode, const Plan& plan,
                                       const PlanOptions& options) const {
-    FitChoice choice = {.mode = mode,
-                        .device = {.available = device_.free},
-                        .host = {.available = asked_.host.available}};
+    // Foreign memory is the host's in every mode.
+    FitChoice choice = {
+        .mode = mode,
+        .device = {.available = device_.free},
+        .host = {.needed = plan.breakdown().foreign, .available = asked_.host.available}};
     const LayerBytes weights = bytes_by_layer(plan.weights, asked_.shape);
     const bool own = asked_.weights && !options.weights_type;
     switch (mode) {
@@ -93,14 +95,18 @@ class FitPlanner {
         place_first_layers(choice, plan, weights, bytes_by_layer(plan.history, asked_.shape));
         break;
       case FitMode::host_only:
-        choice.host.needed = saturated(beside_weights(plan) + plan.weights.bytes());
+        add_to_host(choice, beside_weights(plan) + plan.weights.bytes());
         break;
     }
     if (device_.integrated && mode != FitMode::host_only) {
       choice.integrated = true;
-      choice.host.needed = saturated(CheckedSize(choice.host.needed) + choice.device.needed);
+      add_to_host(choice, choice.device.needed);
     }
     return choice;
+  }
+
+  static void add_to_host(FitChoice& choice, const CheckedSize& bytes) {
+    choice.host.needed = saturated(bytes + choice.host.needed);
   }
 
   // Resident layers cost memory but are not copied. `needed` has as many as the rate requires,
@@ -112,7 +118,7 @@ class FitPlanner {
     const std::size_t fast = first_fast_enough(steps);
     const std::size_t least = fast + least_device(steps.subspan(fast));
     choice.device.needed = saturated(steps[least].device + beside);
-    choice.host.needed = plan.weights.bytes();
+    add_to_host(choice, plan.weights.bytes());
     choice.least_tokens_per_second = asked_.least.least_tokens_per_second;
     std::uint64_t room = choice.device.available;
     if (device_.integrated)
@@ -156,7 +162,7 @@ class FitPlanner {
     for (std::size_t layer = count; layer < layers; ++layer) host = host + of_layer(layer);
     choice.device_layers = count;
     choice.device.needed = saturated(device);
-    choice.host.needed = saturated(host);
+    add_to_host(choice, host);
   }
 
   // Options that are invalid for this model do not fit.

@@ -169,6 +169,7 @@ constexpr auto kArchitectures = std::to_array<Architecture>({
     {.gguf = "gptneox", .config = "gpt_neox", .traits = kAllBias | kPlainFfn, .tested = kCount},
     {.config = "opt",
      .traits = kOffsetPositions | kAllBias | kPlainFfn | kTied | kPositions,
+     .family = Family::opt,
      .tested = kCount},
     {.gguf = "starcoder",
      .config = "gpt_bigcode",

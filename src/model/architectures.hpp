@@ -91,6 +91,7 @@ enum class Family : std::uint8_t {
   mllama,   ///< Some layers attend to an image, which has tokens of its own.
   gemma3n,  ///< Like gemma4, and each layer mixes four streams.
   gemma4,   ///< Has an embedding for each layer.
+  opt,      ///< Tokens may be embedded in a width of their own; the last norm may be missing.
   rwkv7,    ///< Time mixing has low-rank gates.
 };
 

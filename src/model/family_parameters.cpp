@@ -165,6 +165,7 @@ void add_family(ParameterCollector& to) {
   switch (to.figures.architecture().family) {
     case Family::none:
     case Family::olmo:
+    case Family::opt:
       return;
     case Family::bert:
       return add_bert(to);

@@ -9,9 +9,27 @@
 namespace tapedeck::internal {
 namespace {
 
+// The width in which tokens are embedded. Where it is not that of the layers, there are projections
+// between them. Source: OPTDecoder of transformers.
+std::uint64_t add_embedding_projections(ParameterCollector& to) {
+  if (!to.is_of(Family::opt)) return to.hidden;
+  const std::uint64_t width = to.figure_of_key("word_embed_proj_dim", to.hidden);
+  if (width != to.hidden) to.add_matrix(outside("embedding_projection"), width, to.hidden, 2);
+  return width;
+}
+
+// OPT has none if its layers end with their norms.
+bool has_final_norm(const ParameterCollector& to) {
+  if (to.is_of(Family::bert)) return false;
+  if (!to.is_of(Family::opt)) return true;
+  return to.figures.flag("do_layer_norm_before").value_or(true) &&
+         !to.says("_remove_final_layer_norm");
+}
+
 void add_outside(ParameterCollector& to) {
+  const std::uint64_t width = add_embedding_projections(to);
   to.add_parameter(outside("embedding", Part::embedding), ParameterKind::embedding,
-                   to.shape.vocabulary, to.hidden);
+                   to.shape.vocabulary, width);
   if (to.has(kPositions)) {
     constexpr std::uint64_t kOptOffset = 2;  // OPT leaves two rows of the table unused.
     const std::uint64_t rows = to.shape.context + (to.has(kOffsetPositions) ? kOptOffset : 0);
@@ -21,10 +39,9 @@ void add_outside(ParameterCollector& to) {
   if (to.has(kEmbeddingNorm)) {
     to.add_norm(outside("embedding_norm", Part::embedding_norm), to.hidden);
   }
-  if (!to.is_of(Family::bert)) to.add_norm(outside("final_norm", Part::final_norm), to.hidden);
+  if (has_final_norm(to)) to.add_norm(outside("final_norm", Part::final_norm), to.hidden);
   if (!to.shape.tied) {
-    to.add_parameter(outside("head", Part::head), ParameterKind::head, to.shape.vocabulary,
-                     to.hidden);
+    to.add_parameter(outside("head", Part::head), ParameterKind::head, to.shape.vocabulary, width);
   }
   if (to.has(kHeadBias) || to.says("lm_head_bias")) {
     to.add_bias(bias_of(outside("head", Part::head), "head_bias"), to.shape.vocabulary);

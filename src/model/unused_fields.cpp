@@ -46,6 +46,8 @@ constexpr auto kSizeWords = std::to_array<SizeWords>({
     {kWeightSizes,
      "index_n_heads per_layer_input low_rank laurel_rank dt_rank time_step_rank "
      "ffn_dim_multiplier"},
+    {kWeightSizes,
+     "embed_dim embed_proj embedding_dim embedding_size proj_dim proj_size projection_dim"},
     {kCacheSizes, "window attention_chunk cross_attention"},
     {kAllSizes, "kv"},
     {kWeightSizes,

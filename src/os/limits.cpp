@@ -88,7 +88,9 @@ std::vector<MemoryLimit> memory_limits(const KernelRoots& roots) {
   const std::string meminfo = read_text(roots.proc + "/meminfo");
   std::vector<MemoryLimit> limits = resident_limits(meminfo, roots);
   add_cpuset(limits, roots);
+  const std::size_t of_memory = limits.size();
   add_mapping_limits(limits, meminfo, roots);
+  for (std::size_t i = of_memory; i < limits.size(); ++i) limits[i].mapped = true;
   return limits;
 }
 

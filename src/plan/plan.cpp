@@ -10,6 +10,7 @@
 #include "plan/name_overflow.hpp"
 #include "plan/sizes.hpp"
 #include "plan/weights_plan.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
@@ -34,6 +35,24 @@ std::uint64_t extent_of_role(const TapePlan& tape, RegionRole role) noexcept {
 CheckedSize total_bytes(const Plan& plan) {
   return CheckedSize(plan.weights.payload()) + CheckedSize(plan.history.payload()) * plan.talks +
          plan.scratch.bytes() + plan.overhead;
+}
+
+// Takes over what the options state. The rest of the plan fits in 64 bits.
+void add_foreign(Plan& plan, const PlanOptions& options) {
+  plan.foreign = options.foreign;
+  const ForeignMemory sum = sum_of(plan.foreign);
+  if (!(total_bytes(plan) + sum.bytes + sum.addresses).value()) {
+    throw InvalidArgument({.argument = "PlanOptions::foreign", .value = sum.bytes},
+                          "PlanOptions::foreign makes the plan too large for 64 bits",
+                          "state smaller sizes");
+  }
+  for (const ForeignMemory& library : plan.foreign) {
+    if (library.addresses == 0) continue;
+    plan.warnings.push_back(
+        to_iec(library.addresses) + " of addresses (" + library.name +
+        ") are not in the total, but become memory where they are touched; if you have measured "
+        "how much that is, add it with PlanOptions::foreign");
+  }
 }
 
 // `assumed` states whether planning the weights added a warning.
@@ -76,6 +95,7 @@ Plan plan_model(const Model& model, const PlanOptions& options) {
 
   // Every assumption made so far has added a warning.
   out.certainty = certainty_of(model, options, !out.warnings.empty());
+  add_foreign(out, options);
   if (options.total_context == 0 && out.talks > 1) {
     out.warnings.push_back("the model's context of " +
                            internal::count_of(model.shape.context, "token") + " is divided among " +
@@ -126,7 +146,8 @@ Breakdown Plan::breakdown() const noexcept {
   out.prefill = extent_of_role(scratch, RegionRole::prefill);
   out.scratch = scratch.bytes();
   out.overhead = overhead;
-  if (known) out.total = saturated(total_bytes(*this));
+  out.foreign = sum_of(foreign).bytes;
+  if (known) out.total = saturated(total_bytes(*this) + out.foreign);
   return out;
 }
 

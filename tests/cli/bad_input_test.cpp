@@ -178,6 +178,11 @@ TEST_F(BadInput, CommandLines) {
            {"plan MODEL --weights-size", "--weights-size" + no_memory, "0"},
            {"plan MODEL --weights-size 1G", "--weights-size states "},
            {"plan MODEL --weights-size 1G --weights-type q8_0", ""},
+           {"plan MODEL --foreign-memory",
+            "--foreign-memory must be a size such as 512M, openblas=THREADS or onednn=EXECUTIONS, "
+            "not *\n",
+            "|x|1.5|openblas|openblas=|openblas=-1|openblas=8x|openblas=1000001|OpenBLAS=8|mkl=8"},
+           {"fit MODEL --foreign-memory", "--foreign-memory makes the plan too large ", most},
            {"plan MODEL --profile", "--profile must be native or llama.cpp, not *\n", "vllm"},
            {"plan MODEL --flash-attention", "--flash-attention must be on or off, not *\n",
             "maybe|1"},

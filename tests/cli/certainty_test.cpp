@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "base/paths.hpp"
@@ -67,6 +68,32 @@ TEST_F(CertaintyOf, UnknownWeightsAreNeitherNothingNorAFit) {
   EXPECT_EQ(json_of(stated).at("choices").size(), 2U);
   EXPECT_GT(json_of(stated).at("choices")[0].at("device").at("needed").get<std::uint64_t>(), 1_GiB);
   EXPECT_EQ(run({"fit", path, "--host-memory", "1G", "--weights-size", "1G"}).exit_code, 3);
+}
+
+// A figure that the files do not state is null, and not 0.
+TEST_F(CertaintyOf, UnknownFiguresAreNotZero) {
+  const std::string path =
+      folder_.write("config.json", R"({"model_type": "sorcery", "num_hidden_layers": 2,
+        "hidden_size": 64, "vocab_size": 128, "num_attention_heads": 4, "intermediate_size": 96})");
+  const Json model = json_of({"plan", path, "--context", "64"}).at("model");
+  for (const char* unknown : {"parameters", "context", "tensors"}) {
+    EXPECT_TRUE(model.at(unknown).is_null()) << unknown;
+  }
+  EXPECT_EQ(model.at("hidden"), 64);
+  EXPECT_THAT(
+      run({"show", path}).out,
+      Like("...\nsize      unknown parameters, hidden 64, vocabulary 128, made for ? tokens\n"
+           "...\n\nno file that lists the tensors\n..."));
+  const Json made = json_of({"plan", model_}).at("model");
+  EXPECT_EQ(made.at("tensors"), 13);
+  EXPECT_EQ(made.at("context"), 1024);
+
+  // A file of tensors without a config.
+  const TempFolder alone;
+  const std::string tensors = alone.write(
+      "model.safetensors", safetensors("{" + tensor_json("a", "F32", "2", 0, 8) + "}", 8));
+  EXPECT_THAT(run({"show", tensors}).out,
+              Like("...\nsize      2 parameters, hidden ?, vocabulary ?, made for ? tokens\n..."));
 }
 
 // Case E22: a model of 52 GB was called a fit for these budgets.
@@ -156,7 +183,8 @@ TEST_F(CertaintyOf, FlagsAreThoseThatTheFitDetermined) {
        "--max-model-len 128 --max-num-seqs 4 --max-num-batched-tokens 64 --kv-cache-dtype "
        "fp8_e5m2"},
   };
-  const Words fit = {"fit", model_, "--host-memory", "1GiB", "--print-flags"};
+  const Words fit = {"fit", folder_.write("m.gguf", gguf_model().bytes()), "--host-memory", "1GiB",
+                     "--print-flags"};
   for (const FlagsRow& row : rows) {
     SCOPED_TRACE(row.flags);
     const Ran result = run(joined(fit, row.words));
@@ -166,21 +194,57 @@ TEST_F(CertaintyOf, FlagsAreThoseThatTheFitDetermined) {
   }
 }
 
+TEST_F(CertaintyOf, FlagsArePrintedOnlyForWhatTheEngineReads) {
+  const TempFolder model;
+  model.write("config.json", kUntyped);
+  model.write("model.safetensors", safetensors("{" + tensor_json("a", "F32", "2", 0, 8) + "}", 8));
+  folder_.write("m-00002-of-00002.gguf", gguf_model(3, 1, 2).bytes());
+  const auto written = [&](const char* name, const GgufBytes& gguf) {
+    return folder_.write(name, gguf.bytes()).string();
+  };
+  struct Row {
+    std::string model;
+    const char *llama_cpp, *vllm;  // what it does not read; empty if it reads the model
+  };
+  const Row rows[] = {
+      {written("v3.gguf", gguf_model(3)), "", ""},
+      {written("v2.gguf", gguf_model(2)), "", ""},
+      {written("v1.gguf", gguf_model(1)), "GGUF files of version 1", "GGUF files of version 1"},
+      {written("m-00001-of-00002.gguf", gguf_model(3, 0, 2)), "", "GGUF models of several files"},
+      {folder_.write("config.json", kUntyped), "a config.json", ""},
+      {model.path(), "safetensors files", ""},
+      {model_, "files of llama2.c", "files of llama2.c"},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.model);
+    for (const auto& [engine, name, unread] : {std::tuple("llama.cpp", "llama.cpp", row.llama_cpp),
+                                               std::tuple("vllm", "vLLM", row.vllm)}) {
+      const Ran ran = run({"fit", row.model, "--gpu-memory", "1GiB", "--print-flags", engine});
+      if (*unread == '\0') {
+        EXPECT_EQ(ran.exit_code, 0) << ran.err;
+      } else {
+        EXPECT_TRUE(refuses(ran, name + std::string(" does not read ") + unread + "; "));
+      }
+    }
+  }
+}
+
 TEST_F(CertaintyOf, FlagsArePrintedOnlyForWhatTheEngineRuns) {
+  const std::string gguf = folder_.write("m.gguf", gguf_model().bytes());
   const auto flags = [&](const Words& more) { return run(joined({"fit", "--print-flags"}, more)); };
-  for (const Words& words : {Words{"vllm", model_, "--host-memory", "1GiB"},
-                             Words{"llama.cpp", model_, "--host-memory", "1KiB"}}) {
+  for (const Words& words : {Words{"vllm", gguf, "--host-memory", "1GiB"},
+                             Words{"llama.cpp", gguf, "--host-memory", "1KiB"}}) {
     EXPECT_EQ(flags(words).exit_code, 3);
     EXPECT_EQ(flags(words).out, "");
     EXPECT_NE(flags(words).err, "");
   }
-  const Ran quantized = flags({"vllm", model_, "--gpu-memory", "1GiB", "--kv", "q8_0"});
+  const Ran quantized = flags({"vllm", gguf, "--gpu-memory", "1GiB", "--kv", "q8_0"});
   EXPECT_EQ(quantized.exit_code, 2);
   EXPECT_THAT(quantized.err, Like("tapedeck: vLLM has no caches of type q8_0; *\n"));
   const std::string untyped = folder_.write("untyped.json", kUntyped);
-  const Ran estimated = flags({"llama.cpp", untyped, "--host-memory", "1GiB", "--check"});
+  const Ran estimated = flags({"vllm", untyped, "--gpu-memory", "1GiB", "--check"});
   EXPECT_EQ(estimated.exit_code, 4);
-  EXPECT_THAT(estimated.out, Like("--ctx-size 128 *\n"));
+  EXPECT_THAT(estimated.out, Like("--max-model-len 128 *\n"));
   EXPECT_THAT(estimated.err, Like("tapedeck: warning: *\n..."));
 }
 

@@ -62,7 +62,9 @@ TEST_F(OnStandIn, FitUsesTheGpuUnlessOptionsDescribeAnother) {
 
 // How much of the device vLLM may use follows from what is free of it.
 TEST_F(OnStandIn, FlagsForVllmHaveTheShareOfTheGpu) {
-  EXPECT_EQ(run({"fit", made_large(), "--print-flags", "vllm"}).out,
+  const TempFolder folder;
+  const std::string model = folder.write("m.gguf", gguf_model().bytes());
+  EXPECT_EQ(run({"fit", model, "--print-flags", "vllm"}).out,
             "--max-model-len 1024 --max-num-seqs 1 --max-num-batched-tokens 512 "
             "--gpu-memory-utilization 1.00\n");
 }

@@ -3,12 +3,14 @@
 /// Models that tests generate to warm, plan and decode them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <regex>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "cli/program.hpp"
 #include "model/gguf_bytes.hpp"
@@ -57,6 +59,22 @@ inline std::filesystem::path write_gguf(const TempFolder& folder, const std::str
   }
   file.pad().zeros(offset);
   return folder.write(name, file.bytes());
+}
+
+/// A GGUF model of three layers to plan, made for 1024 tokens, or a part of one.
+inline GgufBytes gguf_model(std::uint32_t version = 3, std::uint16_t part = 0,
+                            std::uint16_t parts = 1) {
+  GgufBytes file(version);
+  file.header(1, 9).key("general.architecture", "llama");
+  file.key("split.no", gguf_type::u16, part).key("split.count", gguf_type::u16, parts);
+  for (const auto& [key, value] :
+       {std::pair("block_count", 3U), std::pair("context_length", 1024U),
+        std::pair("embedding_length", 64U), std::pair("feed_forward_length", 172U),
+        std::pair("attention.head_count", 8U), std::pair("attention.head_count_kv", 4U)}) {
+    file.key(std::string("llama.") + key, gguf_type::u32, value);
+  }
+  file.tensor(part == 0 ? "token_embd.weight" : "output.weight", {64, 512}, kF32, 0);
+  return file.pad().zeros(std::size_t{64} * 512 * 4);
 }
 
 /// A GGUF file of one tensor that takes no space on the disk; `nullopt` if the file system cannot

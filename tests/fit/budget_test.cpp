@@ -179,6 +179,26 @@ TEST(HostBudget, LimitsOfTheProcessBind) {
   EXPECT_EQ(budget.limit, "CommitLimit");
 }
 
+// Only the limits of what is mapped have less left.
+TEST(HostBudget, AddressesCountAgainstLimitsOfWhatIsMapped) {
+  RecordedHost host("ulimit");
+  const HostBudget before = host.budget();
+  EXPECT_EQ(before.after_mapping(0).available, 6_GiB);
+  const HostBudget after = before.after_mapping(2_GiB);
+  EXPECT_EQ(after.available, 4_GiB);
+  EXPECT_EQ(after.limit, "RLIMIT_DATA");
+  EXPECT_EQ(after.limits[1].available(), 10_GiB);  // RLIMIT_AS
+  EXPECT_EQ(after.limits[2].available(), before.limits[2].available());
+  EXPECT_EQ(before.after_mapping(UINT64_MAX).available, 0U);
+
+  host.write("proc/sys/vm/overcommit_memory", "2\n");
+  EXPECT_EQ(host.budget().after_mapping(1_GiB).available, 1_GiB);  // CommitLimit
+
+  host.remove("proc/self/limits");
+  host.write("proc/sys/vm/overcommit_memory", "0\n");
+  EXPECT_EQ(host.budget().after_mapping(UINT64_MAX).available, 32_GiB);
+}
+
 TEST(HostBudget, WhatIsGarbledBoundsNothing) {
   const HostBudget budget = RecordedHost("garbled").budget();
   EXPECT_EQ(budget.available, 32_GiB);

@@ -32,6 +32,7 @@ Plan made_up(const PlanOptions& options) {
   plan.talks = options.sequences;
   plan.context_per_talk = options.total_context;
   plan.overhead = 1_MiB;
+  plan.foreign = options.foreign;
   const std::uint64_t scale =
       options.weights_type == DType::q4_k ? 4 : 1;  // q4_k is a quarter; all others are 1
   plan.weights.append(weight_region({.part = Part::embedding}, 2_MiB / scale));
@@ -120,6 +121,33 @@ TEST(Fit, TheFullCacheIsThePlanOnTheDevice) {
   EXPECT_EQ(choice.host.needed, 0U);
   EXPECT_EQ(choice.margin(), 1_GiB - kAll);
   EXPECT_TRUE(choice.reference_decoder);
+}
+
+// The libraries of an engine take memory of the host, whatever is on the device.
+TEST(Fit, ForeignMemoryIsTheHosts) {
+  PlanOptions options = kAsked;
+  options.foreign = {{.bytes = 3_MiB, .addresses = 1_GiB}};
+  const std::vector<FitChoice> plain = fit_made_up(1_GiB, 1_GiB);
+  const std::vector<FitChoice> more = fit_made_up(1_GiB, 1_GiB, options);
+  ASSERT_EQ(more.size(), 4U);
+  for (std::size_t i = 0; i < more.size(); ++i) {
+    EXPECT_EQ(more[i].host.needed, plain[i].host.needed + 3_MiB);
+    EXPECT_EQ(more[i].device.needed, plain[i].device.needed);
+  }
+}
+
+TEST(Fit, ForeignAddressesCountAgainstLimitsOfWhatIsMapped) {
+  const Model model = model_of({attention_layer(4, 4, 64, 128)});
+  const auto left = [&](std::uint64_t addresses) {
+    const std::vector<MemoryLimit> limits = {{.name = "MemAvailable", .limit = 2_GiB},
+                                             {.name = "RLIMIT_AS", .limit = 4_GiB, .mapped = true}};
+    const PlanOptions options = {.foreign = {{.addresses = addresses}}};
+    return fit(model, options, {.available = 2_GiB, .limits = limits}).front().host.available;
+  };
+  EXPECT_EQ(left(0), 2_GiB);
+  EXPECT_EQ(left(2_GiB), 2_GiB);
+  EXPECT_EQ(left(3_GiB), 1_GiB);
+  EXPECT_THROW(static_cast<void>(left(4_GiB)), NothingFits);
 }
 
 /// A device whose memory is the host's, as that of an integrated GPU.

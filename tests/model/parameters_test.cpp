@@ -73,6 +73,12 @@ constexpr Reckoned kReckoned[] = {
     {"starcoder2", "", kTable + kProjections + 192 + kPlain + 96 + 64 + 6 * kNorm},
     {"gpt2", "", kTable + 10 * kHidden + kProjections + 192 + kPlain + 96 + 64 + 6 * kNorm},
     {"opt", "", kTable + 12 * kHidden + kProjections + 192 + kPlain + 96 + 64 + 6 * kNorm},
+    // A table of width 24, with projections to and from it, and no norm after the last layer.
+    {"opt", "word_embed_proj_dim=24 do_layer_norm_before=false",
+     100ULL * 24 + 2ULL * 24 * kHidden + 12 * kHidden + kProjections + 192 + kPlain + 96 + 64 +
+         4 * kNorm},
+    {"opt", "word_embed_proj_dim=64 _remove_final_layer_norm=true",
+     kTable + 12 * kHidden + kProjections + 192 + kPlain + 96 + 64 + 4 * kNorm},
     {"falcon", "parallel_attn=true", kTable + kProjections + kPlain + 4 * kNorm},
     {"falcon", "parallel_attn=true new_decoder_architecture=true",
      kTable + kProjections + kPlain + 6 * kNorm},
@@ -199,6 +205,10 @@ constexpr Reckoned kPublished[] = {
      "hidden_size=4096 num_hidden_layers=32 num_attention_heads=32 intermediate_size=11008 "
      "vocab_size=64000",
      7'000'559'616},  // Baichuan 7B
+    {"opt",
+     "hidden_size=1024 num_hidden_layers=24 num_attention_heads=16 ffn_dim=4096 vocab_size=50272 "
+     "max_position_embeddings=2048 word_embed_proj_dim=512 do_layer_norm_before=false",
+     331'196'416},  // OPT 350M
 };
 
 class PublishedParameters : public testing::TestWithParam<Reckoned> {};

@@ -50,6 +50,12 @@ constexpr UnusedRow kUnused[] = {
     {"llama", "kv_lora_rank=8 qk_rope_head_dim=4",
      "the weights and the caches: kv_lora_rank, qk_rope_head_dim"},
     {"llama", "index_n_heads=4", "the weights: index_n_heads"},
+    {"llama", "word_embed_proj_dim=32", "the weights: word_embed_proj_dim"},
+    {"opt", "word_embed_proj_dim=32", ""},
+    {"bert", "embedding_size=32", "the weights: embedding_size"},
+    {"llama",
+     "embed_dim=8 projection_dim=8 original_max_position_embeddings=8 embedding_multiplier=2",
+     "the weights: embed_dim, projection_dim"},
     {"llama", "attention_chunk_size=16", "the caches: attention_chunk_size"},
     {"minimax_m2", "attn_type_list=[0,1,0,1]", "the weights and the caches: attn_type_list"},
     // Objects in which nothing is used are one field. Towers keep no caches.

@@ -22,6 +22,7 @@ struct MemoryLimit {
   std::string name{};       ///< "MemAvailable", "memory cgroup /a/b, memory.max", "RLIMIT_AS".
   std::uint64_t limit = 0;  ///< Bytes.
   std::uint64_t used = 0;   ///< Bytes, not counting file pages that the kernel would drop.
+  bool mapped = false;      ///< It limits what is mapped, in RAM or not, as RLIMIT_AS does.
 
   /// Bytes that the limit leaves.
   [[nodiscard]] std::uint64_t available() const noexcept { return limit > used ? limit - used : 0; }

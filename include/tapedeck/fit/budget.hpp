@@ -29,6 +29,10 @@ struct HostBudget {
   /// process.
   std::optional<MemoryLimit> lockable{};
   std::vector<NumaNode> nodes{};  ///< Empty if the kernel does not report NUMA nodes.
+
+  /// Returns what is left after so many more bytes of addresses are mapped without being touched:
+  /// less of the limits on what may be mapped (`MemoryLimit::mapped`), and as much of all others.
+  [[nodiscard]] HostBudget after_mapping(std::uint64_t bytes) const;
 };
 
 /// The memory that a device can provide. The caller fills it from the driver it uses.

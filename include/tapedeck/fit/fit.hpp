@@ -53,9 +53,9 @@ struct FitSide {
 ///   host holds the other layers and everything that belongs to no layer. Both hold scratch.
 /// - `host_only`: the host holds the whole plan.
 ///
-/// Overhead is counted on the device if one is used. The members `largest_` and `_type` vary one
-/// option each and leave the others unchanged, but `first_layers` may then place fewer layers on
-/// the device.
+/// Overhead is counted on the device if one is used, and foreign memory on the host. The members
+/// `largest_` and `_type` vary one option each and leave the others unchanged, but `first_layers`
+/// may then place fewer layers on the device.
 struct FitChoice {
   FitMode mode = FitMode::host_only;
   bool reference_decoder = true;  ///< The reference decoder supports it (not `first_layers`).
@@ -141,7 +141,9 @@ struct FitOptions {
 
 /// Returns all modes of running the model: first those that fit, in the order of `FitMode`, then
 /// those that do not, in the order of their shortfall. The result is exact: with one byte less than
-/// `needed` a mode does not fit. For a safety margin, set `PlanOptions::overhead`.
+/// `needed` a mode does not fit. For a safety margin, set `PlanOptions::overhead`; what libraries
+/// take outside the tapes, state with `PlanOptions::foreign`. Its addresses count against those of
+/// `HostBudget::limits` that limit what is mapped.
 ///
 /// The weights of `layer_streaming` are those of `plan_streaming`. If the model is only a
 /// config.json, or if weights of another type are requested, a layer's size is estimated as its

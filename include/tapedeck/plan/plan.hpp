@@ -12,6 +12,7 @@
 #include "tapedeck/base/dtype.hpp"
 #include "tapedeck/model/model.hpp"
 #include "tapedeck/plan/certainty.hpp"
+#include "tapedeck/plan/foreign_memory.hpp"
 #include "tapedeck/plan/profile.hpp"
 #include "tapedeck/plan/region.hpp"
 
@@ -46,9 +47,13 @@ struct PlanOptions {
   /// are planned as one region, whose parts are not known.
   std::uint64_t weights_bytes = 0;
   std::uint64_t overhead = 0;  ///< Driver context and safety margin, in bytes; not a region.
+  /// What the engine's libraries take from the host outside the tapes. Nothing is assumed for
+  /// libraries that are not stated.
+  std::vector<ForeignMemory> foreign{};
 };
 
-/// The breakdown of a plan for people, in bytes. Apart from the overhead, it sums up regions.
+/// The breakdown of a plan for people, in bytes. Apart from overhead and foreign memory, it sums up
+/// regions.
 struct Breakdown {
   /// Payload; `nullopt` if the sizes of the weights are unknown.
   std::optional<std::uint64_t> weights{};
@@ -60,7 +65,8 @@ struct Breakdown {
   std::uint64_t prefill = 0;    ///< Extent of the packed prefill buffers.
   std::uint64_t scratch = 0;    ///< Extent of the scratch tape.
   std::uint64_t overhead = 0;   ///< `PlanOptions::overhead`.
-  /// weights + history + scratch + overhead; `nullopt` if one of them is unknown.
+  std::uint64_t foreign = 0;    ///< Bytes of `PlanOptions::foreign`, not its addresses.
+  /// weights + history + scratch + overhead + foreign; `nullopt` if one of them is unknown.
   std::optional<std::uint64_t> total{};
 };
 
@@ -76,10 +82,11 @@ struct Plan {
   std::string profile = "native";  ///< The name of the `Profile` that made the plan.
   TapePlan weights{TapeKind::weights};
   TapePlan scratch{TapeKind::scratch};
-  TapePlan history{TapeKind::history};  ///< One talk's; a layout has `talks` of them.
-  std::uint64_t talks = 1;              ///< Streams; 1 if unified.
-  std::uint64_t context_per_talk = 0;   ///< Tokens, before rounding to cells.
-  std::uint64_t overhead = 0;           ///< Bytes.
+  TapePlan history{TapeKind::history};   ///< One talk's; a layout has `talks` of them.
+  std::uint64_t talks = 1;               ///< Streams; 1 if unified.
+  std::uint64_t context_per_talk = 0;    ///< Tokens, before rounding to cells.
+  std::uint64_t overhead = 0;            ///< Bytes.
+  std::vector<ForeignMemory> foreign{};  ///< As stated.
   std::string peak_stage{};  ///< Where a prefill peaks: "attention", "logits", "experts".
   /// The largest sum of live prefill bytes at any stage. No packing can need less.
   std::uint64_t prefill_lower_bound = 0;

@@ -14,7 +14,7 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
-/// What one rank holds, in bytes.
+/// What one rank holds, in bytes. Foreign memory is left out: it is the host's.
 struct RankBytes {
   /// `nullopt` if the sizes of the tensors are unknown, even if that of all weights was stated.
   std::optional<std::uint64_t> weights{};
