@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/amounts.hpp"
 #include "cli/commands.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/interrupt.hpp"
@@ -25,6 +26,7 @@
 #include "cli/top_rates.hpp"
 #include "cli/top_view.hpp"
 #include "os/descriptor.hpp"
+#include "os/file.hpp"
 #include "os/terminal.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -55,14 +57,24 @@ struct TopArguments {
   bool list = false;
 };
 
+// Another user's file, a symbolic link, or a file that is gone by now.
+bool is_left_out(int error) { return error == EACCES || error == ELOOP || error == ENOENT; }
+
+// The process or the host has no descriptor left.
+bool is_shortage(int error) { return error == EMFILE || error == ENFILE; }
+
 // A published layout, from the moment it was found.
 class Watched {
  public:
+  // Throws a SystemError for what is not shown at all.
   explicit Watched(PublishedLayout published) : look_{.published = std::move(published)} {
     try {
       reader_ = std::make_unique<StatReader>(look_.published.path);
       look_.published = reader_->published();
     } catch (const FormatError& error) {
+      look_.refused = error.what();
+    } catch (const SystemError& error) {
+      if (is_left_out(error.number()) || is_shortage(error.number())) throw;
       look_.refused = error.what();
     }
   }
@@ -117,6 +129,7 @@ class Watch {
     std::erase_if(all_, [&](const Watched& one) {
       return one.look().state == PublisherState::ended && is_among(there, one);
     });
+    not_opened_ = 0;
     for (const PublishedLayout& published : there) add_new(published);
     for (Watched& one : all_) one.look_again();
     // Layouts that are gone are shown until another one runs.
@@ -128,6 +141,13 @@ class Watch {
     std::vector<Look> looks;
     std::ranges::transform(all_, std::back_inserter(looks), &Watched::look);
     return looks;
+  }
+
+  /// What is missing in `looks()`; empty if nothing is.
+  [[nodiscard]] std::string missing() const {
+    if (not_opened_ == 0) return {};
+    return fmt::format("{} {} not shown: {}", internal::count_of(not_opened_, "more layout"),
+                       not_opened_ == 1 ? "is" : "are", os::advice_to_open(shortage_, not_opened_));
   }
 
   /// Whether anything may still change.
@@ -143,6 +163,7 @@ class Watch {
 
   void throw_where_nothing_is_published() const {
     if (!all_.empty()) return;
+    if (not_opened_ != 0) throw InvalidArgument(missing());
     const std::string how =
         "run `tapedeck decode --publish`, or add a StatPublisher to your engine";
     if (arguments_.which.empty()) throw InvalidArgument("no layout of this user is published", how);
@@ -171,17 +192,21 @@ class Watch {
 
   void add_new(const PublishedLayout& published) {
     if (std::ranges::find(all_, published.path, path_of) != all_.end()) return;
+    // One descriptor stays free for listing the folder again and for reading /proc.
+    const os::Opened spare = os::duplicate(kError);
     try {
       all_.emplace_back(published);
     } catch (const SystemError& error) {
-      // Another user's file, a symbolic link, or a file that is gone by now.
-      const int why = error.number();
-      if (why != EACCES && why != ELOOP && why != ENOENT) throw;
+      if (!is_shortage(error.number())) return;
+      shortage_ = error.number();
+      ++not_opened_;
     }
   }
 
   const TopArguments& arguments_;
   std::vector<Watched> all_;
+  std::size_t not_opened_ = 0;
+  int shortage_ = 0;
 };
 
 // While it exists, the program has the terminal's alternate screen and reads single keys. However
@@ -205,10 +230,10 @@ class Screen {
   }
 
   // Returns false if the terminal is gone.
-  bool draw(std::span<const Look> looks) {
+  bool draw(const Watch& watch) {
     drawn_ = os::window_size(kOutput);
     std::string frame(kHome);
-    for (const auto& [text, heading] : lines_in_window(looks, drawn_)) {
+    for (const auto& [text, heading] : lines_in_window(watch.looks(), watch.missing(), drawn_)) {
       if (frame.size() != kHome.size()) frame += "\r\n";
       frame += heading ? fmt::format("{}{}{}", kReverse, text, kPlain) : text;
       // After a full line, it would erase the last character.
@@ -239,7 +264,7 @@ bool wait_for_next_frame(Screen& screen, const Watch& watch, const std::atomic<b
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next - Clock::now());
     const os::Key key = screen.wait(std::clamp(static_cast<int>(left.count()), 0, kMostWait));
     if (key.waited == os::Waited::hung_up || key.key == 'q') return false;
-    if (screen.resized() && !screen.draw(watch.looks())) return false;
+    if (screen.resized() && !screen.draw(watch)) return false;
   }
   return !stop;
 }
@@ -247,7 +272,7 @@ bool wait_for_next_frame(Screen& screen, const Watch& watch, const std::atomic<b
 int watch_on_screen(Watch& watch) {
   const std::atomic<bool>& stop = note_interrupts();
   Screen screen;
-  while (screen.draw(watch.looks()) && wait_for_next_frame(screen, watch, stop)) {
+  while (screen.draw(watch) && wait_for_next_frame(screen, watch, stop)) {
     watch.look_again();
   }
   return stop ? kInterrupted : 0;
@@ -255,7 +280,9 @@ int watch_on_screen(Watch& watch) {
 
 int watch_in_lines(Watch& watch) {
   Output output;
+  std::string missing;
   while (true) {
+    if (watch.missing() != missing) tell_error(missing = watch.missing());
     std::string lines;
     for (const Look& look : watch.looks()) lines += look_line(look) + '\n';
     if (!output.write(lines)) return kPipeClosed;
@@ -265,11 +292,20 @@ int watch_in_lines(Watch& watch) {
   }
 }
 
+bool is_shown(const PublishedLayout& one) {
+  try {
+    const Watched watched(one);
+    return true;
+  } catch (const SystemError&) {
+    return false;
+  }
+}
+
 // Prints each name and process ID on a line of its own, as completion takes them.
 int list_layouts(const TopArguments& arguments) {
   std::set<std::string> words;
   for (const PublishedLayout& one : published_layouts(arguments.folder)) {
-    words.insert({one.name, std::to_string(one.process)});
+    if (is_shown(one)) words.insert({one.name, std::to_string(one.process)});
   }
   std::string text;
   for (const std::string& word : words) text += word + '\n';
@@ -284,6 +320,7 @@ int top(const TopArguments& arguments) {
   watch.throw_where_nothing_is_published();
   if (arguments.once) {
     Output().write(looks_text(watch.looks()));
+    if (!watch.missing().empty()) tell_error(watch.missing());
     return 0;
   }
   return Screen::possible() ? watch_on_screen(watch) : watch_in_lines(watch);

@@ -193,10 +193,16 @@ Lines lines_of_all(std::span<const Look> looks, std::size_t width, bool roomy) {
 
 }  // namespace
 
-std::vector<Line> lines_in_window(std::span<const Look> looks, os::WindowSize window) {
+std::vector<Line> lines_in_window(std::span<const Look> looks, const std::string& note,
+                                  os::WindowSize window) {
   const std::size_t room = window.rows - 1;
-  Lines lines = lines_of_all(looks, window.columns, true);
-  if (lines.size() > room) lines = lines_of_all(looks, window.columns, false);
+  const auto lines_of = [&](bool roomy) {
+    Lines lines = lines_of_all(looks, window.columns, roomy);
+    if (!note.empty()) lines.insert(lines.begin(), Line{" " + printable(note)});
+    return lines;
+  };
+  Lines lines = lines_of(true);
+  if (lines.size() > room) lines = lines_of(false);
   std::string legend = kLegend;
   if (lines.size() > room) {
     legend =

@@ -36,7 +36,9 @@ struct Line {
 
 /// The layouts in a window of this size: one line for each row of the window, at most as long as
 /// the window is wide. Headings fill the width.
-[[nodiscard]] std::vector<Line> lines_in_window(std::span<const Look> looks, os::WindowSize window);
+/// @param note  what the first line says; none if it is empty.
+[[nodiscard]] std::vector<Line> lines_in_window(std::span<const Look> looks,
+                                                const std::string& note, os::WindowSize window);
 
 /// The layouts as text of any length, for a window 80 columns wide.
 [[nodiscard]] std::string looks_text(std::span<const Look> looks);

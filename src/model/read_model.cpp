@@ -21,6 +21,7 @@
 #include "model/config/json_config.hpp"
 #include "model/gguf/gguf.hpp"
 #include "model/llama2c/llama2c.hpp"
+#include "model/part_name.hpp"
 #include "model/safetensors/safetensors.hpp"
 #include "model/unused_fields.hpp"
 #include "os/file.hpp"
@@ -94,6 +95,16 @@ void read_config(const std::filesystem::path& path, Model& model) {
   if (model.format == ModelFormat::config) note_quantization_beside(path, model.shape);
 }
 
+// A safetensors file does not state that it is a part of a model, but its name does.
+void warn_of_other_parts(const std::filesystem::path& path, ModelShape& shape) {
+  const std::optional<internal::PartName> part = internal::part_name(path);
+  if (!part) return;
+  internal::assume(shape, internal::kWeightSizes,
+                   internal::printable(path.filename().string()) + " is named as part " +
+                       std::to_string(part->number) + " of " + std::to_string(part->count) +
+                       ", and the others are left out; name the index that lists all of them");
+}
+
 // The config.json in the same folder describes the model of safetensors files.
 // @param index  nullptr for a single file
 Model read_safetensors(const std::filesystem::path& path,
@@ -112,6 +123,7 @@ Model read_safetensors(const std::filesystem::path& path,
     model.tensors = std::move(tensors).finish();
   }
   internal::TensorDirectoryBuilder::mark_draft_layers(model.tensors, model.shape);
+  if (index == nullptr) warn_of_other_parts(path, model.shape);
   return model;
 }
 
@@ -144,12 +156,22 @@ constexpr std::string_view kIndex = ".safetensors.index.json";
 constexpr std::string_view kSafetensors = ".safetensors";
 constexpr std::string_view kGguf = ".gguf";
 
+// Not a folder, a socket or the like. A link to a file that is missing is one, so that it is
+// missed.
+bool may_be_file(const std::filesystem::directory_entry& entry) {
+  using std::filesystem::file_type;
+  std::error_code ignored;  // what cannot be looked at may be a file
+  const file_type type = entry.status(ignored).type();
+  return type == file_type::regular || type == file_type::not_found || type == file_type::none ||
+         type == file_type::unknown;
+}
+
 std::vector<std::string> names_in(const std::filesystem::path& folder) {
   std::vector<std::string> names;
   std::error_code error;
   for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
        at.increment(error)) {
-    names.push_back(at->path().filename().string());
+    if (may_be_file(*at)) names.push_back(at->path().filename().string());
   }
   if (error) {
     throw SystemError({.call = "opendir", .number = error.value(), .path = folder.string()});
@@ -197,9 +219,11 @@ std::vector<std::string> take_projectors(std::vector<std::string>& names) {
 void note_projectors(const std::filesystem::path& folder,
                      const std::vector<std::string>& projectors, ModelShape& shape) {
   for (const std::string& name : projectors) {
+    const os::FileFacts facts = os::facts(folder / name);
     internal::assume(shape, internal::kWeightSizes,
                      internal::printable(name) + " beside the model is left out: " +
-                         to_iec(os::facts(folder / name).bytes) + " of weights, and its buffers");
+                         (facts.error == 0 ? to_iec(facts.bytes) : "an unknown size") +
+                         " of weights, and its buffers");
   }
 }
 

@@ -58,8 +58,8 @@ enum class OpenFor : int {
   direct_reading = reading | O_DIRECT,
   /// Gives ELOOP for a symbolic link.
   reading_no_link = reading | O_NOFOLLOW,
-  /// Creates or truncates the file.
-  writing = O_WRONLY | O_CREAT | O_TRUNC,
+  /// Gives EEXIST if there is a file or a link of that name.
+  creating = O_WRONLY | O_CREAT | O_EXCL,
   /// Creates a file without a name, accessible to this user only. The path is that of its folder.
   /// The file disappears when its descriptor is closed, unless `give_name` names it.
   unnamed_file = O_RDWR | O_TMPFILE,

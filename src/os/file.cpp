@@ -36,6 +36,7 @@ FileFacts facts_of(const struct stat& status) noexcept {
   const auto size = static_cast<std::uint64_t>(status.st_size);
   return {.bytes = size,
           .regular = S_ISREG(status.st_mode),
+          .link = S_ISLNK(status.st_mode),
           .owned = status.st_uid == ::geteuid(),
           .owner_only = (status.st_mode & (S_IRWXG | S_IRWXO)) == 0,
           .permissions = status.st_mode & 07777U,

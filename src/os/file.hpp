@@ -21,6 +21,7 @@ namespace tapedeck::internal::os {
 struct FileFacts {
   std::uint64_t bytes = 0;
   bool regular = false;
+  bool link = false;         ///< A symbolic link; only `facts_of_name` finds one.
   bool owned = false;        ///< The file belongs to the user that this process runs as.
   bool owner_only = false;   ///< Users other than the owner have no permissions.
   unsigned permissions = 0;  ///< As chmod takes them.

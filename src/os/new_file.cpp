@@ -27,7 +27,7 @@ NewFile::NewFile(std::filesystem::path path) : path_(std::move(path)) {
   // that of the final name, which may be the longest allowed.
   std::random_device random;
   temporary_ = path_.parent_path() / (".tapedeck-" + std::to_string(random()));
-  os::Opened opened = os::open(temporary_, os::OpenFor::writing);
+  os::Opened opened = os::open(temporary_, os::OpenFor::creating);
   if (opened.error != 0) throw_system_error("open", opened.error);
   descriptor_ = std::move(opened.descriptor);
   if (is_new) return;

@@ -32,7 +32,7 @@ class DecodeMetrics : public ::testing::Test {
 /// A program that has filled the pipe and waits until it is read, so its figures do not change.
 class Stopped {
  public:
-  explicit Stopped(const Words& words) : piped_(words, 4096, err_.write.get()) {
+  explicit Stopped(const Words& words) : piped_(words, 4096, {.err = err_.write.get()}) {
     err_.write.close();
     const std::string said = err_.read.read_some();
     std::smatch parts;

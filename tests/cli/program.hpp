@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -76,10 +77,11 @@ struct Ran {
 };
 
 struct ProgramOptions {
-  int out = -1;         ///< Its standard output; -1 means a file, for `Ran::out`.
-  int err = -1;         ///< Its standard error; -1 means a file, for `Ran::err`.
-  uid_t user = 0;       ///< The user that it runs as; 0 means the user of the test.
-  bool no_out = false;  ///< Runs it without a standard output.
+  int out = -1;            ///< Its standard output; -1 means a file, for `Ran::out`.
+  int err = -1;            ///< Its standard error; -1 means a file, for `Ran::err`.
+  uid_t user = 0;          ///< The user that it runs as; 0 means the user of the test.
+  bool no_out = false;     ///< Runs it without a standard output.
+  rlim_t descriptors = 0;  ///< The most that it may have open; 0 means as many as the test.
 };
 
 /// The program as a child process. Its standard output and error go to files, or to a descriptor of
@@ -141,6 +143,10 @@ class Program {
     ::dup2(out_, 1);
     ::dup2(err_, 2);
     if (options.no_out) ::close(1);
+    if (options.descriptors != 0) {
+      const rlimit limit = {.rlim_cur = options.descriptors, .rlim_max = options.descriptors};
+      ::setrlimit(RLIMIT_NOFILE, &limit);
+    }
     // Starts it as a shell would, regardless of how this test was started.
     ::signal(SIGINT, SIG_DFL);
     ::signal(SIGPIPE, SIG_DFL);
@@ -235,8 +241,8 @@ struct Pipe {
 
 /// A program whose standard output is a pipe to the test.
 struct Piped {
-  explicit Piped(const Words& arguments, int capacity = 0, int err = -1)
-      : program(arguments, {.out = made(capacity), .err = err}) {
+  explicit Piped(const Words& arguments, int capacity = 0, ProgramOptions options = {})
+      : program(arguments, with_out(options, capacity)) {
     pipe.write.close();
   }
   /// Lets it run to its end; the rest of its output is in `Ran::out`.
@@ -250,9 +256,10 @@ struct Piped {
   Program program;
 
  private:
-  int made(int capacity) {
+  ProgramOptions with_out(ProgramOptions options, int capacity) {
     if (capacity != 0) ::fcntl(pipe.write.get(), F_SETPIPE_SZ, capacity);
-    return pipe.write.get();
+    options.out = pipe.write.get();
+    return options;
   }
 };
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "model/refusal.hpp"
 #include "model/safetensors_bytes.hpp"
 #include "os/fault_sweep.hpp"
+#include "os/odd_entries.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -26,6 +28,7 @@ namespace {
 
 using testing::Contains;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using enum FormatFault;
 
 // Nemotron-H's config.json contains Infinity, as Python's json.dump writes it.
@@ -174,6 +177,30 @@ TEST(ReadModel, PartsThatDoNotBelongTogetherAreRefused) {
   refused("n-00003-of-00002.gguf", "n-00003-of-00002.gguf", "split.no", out_of_range);
 }
 
+// Regression: a part whose header does not state the others was shown as a whole model.
+TEST(ReadModel, APartIsNoWholeModel) {
+  const TempFolder folder;
+  const std::string whole = GgufBytes().header(0, 0).pad().bytes();
+  for (const char* const name : {"m-00001-of-00001.gguf", "m-0001-of-0002.gguf", "of-00002.gguf"}) {
+    EXPECT_NO_THROW((void)read_model(folder.write(name, whole))) << name;
+  }
+  for (const char* const name : {"m-00002-of-00003.gguf", "m-00000-of-00000.gguf"}) {
+    for (const std::string& bytes : {whole, gguf_part(1, 1, 1)}) {
+      const auto error = error_of<FormatError>(folder.write(name, bytes));
+      EXPECT_EQ(error.fault(), contradictory) << name;
+      EXPECT_EQ(error.field(), "split.count") << name;
+    }
+  }
+  const TempFolder shards;
+  shards.write("config.json", kConfig);
+  for (const char* const name : {"m-00001-of-00001.safetensors", "m-00002-of-00003.safetensors"}) {
+    const bool part = std::string_view(name).find("00003") != std::string_view::npos;
+    const ModelShape shape = read_model(shards.write(name, one_tensor("a", 3))).shape;
+    EXPECT_EQ(shape.warnings.size(), part ? 1U : 0U) << name;
+    EXPECT_EQ(shape.exact_weights, !part) << name;
+  }
+}
+
 TEST(ReadModel, AMissingPartIsNamed) {
   const TempFolder folder;
   const auto second = folder.write("m-00002-of-00002.gguf", gguf_part(2, 2, 2));
@@ -290,6 +317,31 @@ TEST(ModelFolder, AProjectorBesideAModelIsLeftOut) {
   folder.write("other.gguf", gguf);
   EXPECT_EQ(error_of<InvalidArgument>(folder.path()).message(),
             folder.path().string() + " holds 2 models: model-Q8_0.gguf, other.gguf");
+}
+
+// What lies beside the model is left out, or named.
+TEST(ModelFolder, IsReadBesideOddEntries) {
+  const std::string gguf = gguf_part(1, 1, 1);
+  const TempFolder folder;
+  folder.write("model.gguf", gguf);
+  for (const char* const name : {"odd.gguf", "mmproj-odd.gguf", "odd.safetensors",
+                                 "odd.safetensors.index.json", "config.json", "odd"}) {
+    for (const OddEntry& odd : odd_entries()) {
+      SCOPED_TRACE(std::string(odd.name) + " named " + name);
+      const std::filesystem::path path = folder / name;
+      const OddEntry::Made made = odd.make(path, gguf);
+      if (made.exists) {
+        try {
+          EXPECT_THAT(names_of(read_model(folder.path()).tensors), ElementsAre("t1"));
+        } catch (const InvalidArgument& error) {
+          EXPECT_THAT(error.what(), HasSubstr(std::string("holds 2 models: model.gguf, ") + name));
+          EXPECT_TRUE(std::filesystem::is_symlink(path) || std::filesystem::is_regular_file(path));
+        }
+      }
+      std::filesystem::remove_all(path);
+      std::filesystem::remove(folder / "target");
+    }
+  }
 }
 
 // Case E43.

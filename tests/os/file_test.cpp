@@ -120,17 +120,18 @@ TEST(OpenRead, DoesNotWaitForTheWriterOfAFifo) {
   });
 }
 
-TEST(OpenWrite, CreatesAndTruncates) {
+TEST(OpenCreate, TakesNothingThatIsThere) {
   const TempFolder folder;
   const std::filesystem::path path = folder / "new";
-  EXPECT_EQ(os::open(path, os::OpenFor::writing).error, 0);
-  EXPECT_EQ(os::facts(path).bytes, 0U);
-  folder.write("new", "what was there");
-  const os::Opened opened = os::open(path, os::OpenFor::writing);
+  const os::Opened opened = os::open(path, os::OpenFor::creating);
   EXPECT_TRUE(closes_on_exec(opened.descriptor.get()));
   EXPECT_EQ(os::write_all(opened.descriptor.get(), bytes_of("now")).bytes, 3U);
+  EXPECT_EQ(os::open(path, os::OpenFor::creating).error, EEXIST);
   EXPECT_EQ(text_of(path), "now");
-  EXPECT_EQ(os::open(folder.path(), os::OpenFor::writing).error, EISDIR);
+  EXPECT_EQ(os::open(folder.path(), os::OpenFor::creating).error, EEXIST);
+  std::filesystem::create_symlink("elsewhere", folder / "link");
+  EXPECT_EQ(os::open(folder / "link", os::OpenFor::creating).error, EEXIST);
+  EXPECT_FALSE(std::filesystem::exists(folder / "elsewhere"));
 }
 
 TEST(Duplicate, GivesASecondDescriptorOfTheSameFile) {
@@ -262,7 +263,7 @@ TEST(WriteAll, SaysHowFarItCame) {
   in_child([&] {
     const rlimit six = {6, 6};
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &six), 0);
-    const os::Opened file = os::open(folder / "a", os::OpenFor::writing);
+    const os::Opened file = os::open(folder / "a", os::OpenFor::creating);
     const os::Transferred put = os::write_all(file.descriptor.get(), bytes_of("0123456789"));
     EXPECT_EQ(put.error, EFBIG);
     EXPECT_EQ(put.bytes, 6U);
@@ -276,9 +277,9 @@ TEST(WriteAll, SaysHowFarItCame) {
 }
 
 TEST(WriteAll, GivesErrno) {
-  const os::Opened full = os::open("/dev/full", os::OpenFor::writing);
-  ASSERT_EQ(full.error, 0);
-  const os::Transferred put = os::write_all(full.descriptor.get(), bytes_of("x"));
+  const os::Descriptor full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  ASSERT_TRUE(full);
+  const os::Transferred put = os::write_all(full.get(), bytes_of("x"));
   EXPECT_EQ(put.error, ENOSPC);
   EXPECT_EQ(put.bytes, 0U);
 }
@@ -346,7 +347,7 @@ TEST(File, EveryCallCanBeMadeToFail) {
   std::array<std::byte, 1> one{};
   expect_each_can_fail({
       {"open", [&] { return os::open(path, os::OpenFor::reading).error; }},
-      {"open", [&] { return os::open(path, os::OpenFor::writing).error; }},
+      {"open", [&] { return os::open(path, os::OpenFor::creating).error; }},
       {"fcntl", [&] { return os::duplicate(file.descriptor.get()).error; }},
       {"memfd_create", [] { return os::create_memory_file("test", 1, 0).error; }},
       {"fstat", [&] { return os::facts(file.descriptor.get()).error; }},

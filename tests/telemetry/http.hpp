@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -21,10 +22,11 @@ namespace tapedeck::tests {
   return static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
 }
 
-/// A TCP socket on 127.0.0.1.
+/// A TCP socket on 127.0.0.1 or ::1.
 class Socket {
  public:
-  Socket() : number_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit Socket(int family = AF_INET)
+      : family_(family), number_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     const timeval patience = {.tv_sec = 60, .tv_usec = 0};
     ::setsockopt(number_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   }
@@ -33,6 +35,7 @@ class Socket {
   Socket& operator=(const Socket&) = delete;
 
   [[nodiscard]] bool connect(std::uint16_t port) const {
+    if (family_ == AF_INET6) return connect_6(port);
     const sockaddr_in at = loopback(port);
     return ::connect(number_, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0;
   }
@@ -47,6 +50,14 @@ class Socket {
   }
   void send(const std::string& text) const {
     static_cast<void>(::send(number_, text.data(), text.size(), MSG_NOSIGNAL));
+  }
+  /// Waits, up to a minute, until the other end has closed the connection.
+  [[nodiscard]] bool is_closed() const {
+    char byte = 0;
+    ssize_t got = 0;
+    while ((got = ::recv(number_, &byte, 1, 0)) > 0) {
+    }
+    return got == 0 || errno == ECONNRESET;
   }
   /// Reads until `enough` holds for the text, or until its end.
   [[nodiscard]] std::string read_until(bool (*enough)(const std::string&)) const {
@@ -65,6 +76,13 @@ class Socket {
   }
 
  private:
+  [[nodiscard]] bool connect_6(std::uint16_t port) const {
+    sockaddr_in6 at{};
+    at.sin6_family = AF_INET6;
+    at.sin6_port = htons(port);
+    at.sin6_addr = in6addr_loopback;
+    return ::connect(number_, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0;
+  }
   [[nodiscard]] static sockaddr_in loopback(std::uint16_t port) {
     sockaddr_in at{};
     at.sin_family = AF_INET;
@@ -73,6 +91,7 @@ class Socket {
     return at;
   }
 
+  int family_;
   int number_;
 };
 
@@ -97,8 +116,8 @@ struct Answer {
 
 [[nodiscard]] inline Answer http(std::uint16_t port, const std::string& method,
                                  const std::string& path, const std::string& body = {},
-                                 const std::string& protocol = "HTTP/1.0") {
-  const Socket socket;
+                                 const std::string& protocol = "HTTP/1.0", int family = AF_INET) {
+  const Socket socket(family);
   if (!socket.connect(port)) return {};
   socket.send(method + " " + path + " " + protocol +
               "\r\nHost: localhost\r\nConnection: close\r\nContent-Length: " +

@@ -12,6 +12,7 @@
 #include "base/amounts.hpp"
 #include "model/architectures.hpp"
 #include "model/file_errors.hpp"
+#include "model/part_name.hpp"
 #include "model/tensor_directory_builder.hpp"
 
 namespace tapedeck::internal {
@@ -41,6 +42,17 @@ std::string words_of(const Place& place) {
   const Metadata::Entry* entry = metadata.find(key);
   throw FormatError({path, entry == nullptr ? 0 : entry->offset, key, fault}, message,
                     std::move(advice));
+}
+
+// A part that does not state the others must not pass for a whole model.
+void check_whole(const FileReader& file, const Metadata& metadata) {
+  const std::optional<PartName> named = part_name(file.path());
+  if (!named) return;
+  throw_split_error(file.path(), metadata, "split.count", FormatFault::contradictory,
+                    "the name is that of part " + std::to_string(named->number) + " of " +
+                        std::to_string(named->count) +
+                        ", but the header claims that this is a whole model",
+                    "rename it if it is one, or download all parts again");
 }
 
 Place place_of(const FileReader& file, const Metadata& metadata) {
@@ -122,6 +134,7 @@ Model read_gguf(const std::filesystem::path& path) {
   GgufHeader header = read_gguf_header(file, tensors);
   const Place place = place_of(file, header.metadata);
   if (place.count > 1) return read_parts(file, header.metadata, place);
+  check_whole(file, header.metadata);
   return model_of(path, std::move(header), std::move(tensors).finish());
 }
 

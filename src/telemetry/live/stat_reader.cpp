@@ -49,6 +49,11 @@ std::optional<PublishedLayout> parse_file_name(const std::filesystem::path& fold
   return PublishedLayout{.path = folder / file, .process = *process, .name = std::string(name)};
 }
 
+std::string advice_on_opening(int error) {
+  if (error == EWOULDBLOCK) return "another program holds a lease on it; end that program";
+  return os::advice_to_open(error);
+}
+
 }  // namespace
 
 const char* to_string(PublisherState state) noexcept {
@@ -83,7 +88,7 @@ struct StatReader::Opened {
   /// If `holds` is false, throws a FormatError with the offset of `word`.
   void require_format(bool holds, std::size_t word, const std::string& field, FormatFault fault,
                       const std::string& message) const;
-  [[noreturn]] void throw_system_error(const char* call, int number, const char* advice = "") const;
+  [[noreturn]] void throw_system_error(const char* call, int number, std::string advice = {}) const;
 
   os::Descriptor file{};
   PublishedLayout published{};
@@ -91,6 +96,8 @@ struct StatReader::Opened {
   std::uint64_t pid_namespace = 0;
 
  private:
+  void require_owned(const os::FileFacts& facts) const;
+  void require_regular(const os::FileFacts& facts) const;
   /// Refuses files whose content others may have written.
   void require_trusted(const os::FileFacts& facts) const;
   void read_header(const os::FileFacts& facts);
@@ -99,8 +106,16 @@ struct StatReader::Opened {
 
 StatReader::Opened::Opened(const std::filesystem::path& path) {
   published.path = path;
+  // Looked at by name first: anything may lie in a folder that is open to all, and opening it may
+  // fail, or disturb its owner.
+  const os::FileFacts named = os::facts_of_name(path);
+  if (named.error != 0) throw_system_error("lstat", named.error);
+  require_owned(named);
+  if (!named.link) require_regular(named);
   os::Opened opened = os::open(path, os::OpenFor::reading_no_link);
-  if (opened.error != 0) throw_system_error(opened.call, opened.error);
+  if (opened.error != 0) {
+    throw_system_error(opened.call, opened.error, advice_on_opening(opened.error));
+  }
   file = std::move(opened.descriptor);
   const os::FileFacts facts = os::facts(file.get());
   if (facts.error != 0) throw_system_error("fstat", facts.error);
@@ -130,8 +145,19 @@ void StatReader::Opened::require_format(bool holds, std::size_t word, const std:
 }
 
 void StatReader::Opened::throw_system_error(const char* call, int number,
-                                            const char* advice) const {
-  throw SystemError({.call = call, .number = number, .path = published.path.string()}, advice);
+                                            std::string advice) const {
+  throw SystemError({.call = call, .number = number, .path = published.path.string()},
+                    std::move(advice));
+}
+
+void StatReader::Opened::require_owned(const os::FileFacts& facts) const {
+  if (!facts.owned) {
+    throw_system_error("open", EACCES, "it belongs to another user; read it as that user");
+  }
+}
+
+void StatReader::Opened::require_regular(const os::FileFacts& facts) const {
+  require_format(facts.regular, 0, "", not_this_format, "it is not a regular file");
 }
 
 void StatReader::Opened::require_trusted(const os::FileFacts& facts) const {
@@ -143,11 +169,9 @@ void StatReader::Opened::require_trusted(const os::FileFacts& facts) const {
 
 // A file of this user that is something else is reported as such, whatever its rights are.
 void StatReader::Opened::read_header(const os::FileFacts& facts) {
-  if (!facts.owned) {
-    throw_system_error("open", EACCES, "it belongs to another user; read it as that user");
-  }
+  require_owned(facts);
+  require_regular(facts);
   const std::uint64_t bytes = facts.bytes;
-  require_format(facts.regular, 0, "", not_this_format, "it is not a regular file");
   require_format(
       bytes >= segment::table * kWord && bytes <= segment::kMostBytes, 0, "", not_this_format,
       "its size of " + internal::count_of(bytes, "byte") + " cannot be that of a published layout");

@@ -22,7 +22,8 @@ namespace {
 struct MetricsServer::State {};
 
 // NOLINTNEXTLINE(performance-unnecessary-value-param): the real one keeps them
-MetricsServer::MetricsServer(std::vector<WatchedLayout>, const std::string&, SnapshotOptions) {
+MetricsServer::MetricsServer(std::vector<WatchedLayout>, const std::string&, SnapshotOptions,
+                             MetricsServerLimits) {
   throw_no_metrics();
 }
 

@@ -6,10 +6,12 @@
 
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -22,9 +24,6 @@
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 namespace {
-
-constexpr unsigned kConnections = 256;  // at once
-constexpr unsigned kIdleSeconds = 60;   // after which a silent connection is closed
 
 [[noreturn]] void throw_bad_address(std::string_view text, const std::string& why) {
   throw InvalidArgument({.argument = "address"},
@@ -113,6 +112,21 @@ MHD_Result answer(void* collector, MHD_Connection* connection, const char* url, 
   }
 }
 
+void check(const MetricsServerLimits& limits) {
+  if (limits.connections == 0) {
+    throw InvalidArgument({.argument = "MetricsServerLimits::connections", .value = 0, .limit = 1},
+                          "a metrics server without connections cannot be scraped",
+                          "allow at least one");
+  }
+  constexpr std::chrono::seconds kMost = std::chrono::hours(24);
+  if (limits.idle >= std::chrono::seconds(1) && limits.idle <= kMost) return;
+  throw InvalidArgument(
+      {.argument = "MetricsServerLimits::idle", .limit = limits.idle > kMost ? kMost.count() : 1},
+      "an idle time of " + std::to_string(limits.idle.count()) +
+          " s is not one after which a metrics server can close a connection",
+      "use 1 s to 24 h");
+}
+
 struct StopDaemon {
   void operator()(MHD_Daemon* daemon) const noexcept { ::MHD_stop_daemon(daemon); }
 };
@@ -129,15 +143,17 @@ struct MetricsServer::State {
 };
 
 MetricsServer::MetricsServer(std::vector<WatchedLayout> layouts, const std::string& address,
-                             SnapshotOptions options)
+                             SnapshotOptions options, MetricsServerLimits limits)
     : state_(new State{.collector = LayoutCollector(std::move(layouts), std::move(options))}) {
+  check(limits);
   os::Listening listening = listen(address);
   const int socket = listening.socket.get();
   const std::uint64_t identity = os::facts(socket).stamp;
   state_->daemon.reset(::MHD_start_daemon(
       MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &answer, &state_->collector,
-      MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_CONNECTION_LIMIT, kConnections,
-      MHD_OPTION_CONNECTION_TIMEOUT, kIdleSeconds, MHD_OPTION_END));
+      MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_CONNECTION_LIMIT, limits.connections,
+      MHD_OPTION_PER_IP_CONNECTION_LIMIT, limits.connections_per_address,
+      MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(limits.idle.count()), MHD_OPTION_END));
   const int error = errno;
   // A running daemon owns the socket. One that failed to start may have closed it, depending on the
   // step that failed; another thread may have reused the descriptor by now.

@@ -9,10 +9,13 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/thrown.hpp"
@@ -35,10 +38,31 @@ using ::testing::Property;
 using ::testing::StartsWith;
 using ::testing::Throws;
 
+/// The connections that wait to be accepted, from the listening socket's line in the kernel's
+/// table.
+std::size_t not_accepted(std::uint16_t port) {
+  std::array<char, 64> listens{};
+  std::snprintf(listens.data(), listens.size(),
+                "0100007F:%04X 00000000:0000 0A 00000000:", unsigned{port});
+  const std::string table = text_of("/proc/net/tcp");
+  const std::size_t at = table.find(listens.data());
+  if (at == std::string::npos) return 0;
+  return std::stoul(table.substr(at + std::strlen(listens.data()), 8), nullptr, 16);
+}
+
 class Served : public ::testing::Test {
  protected:
-  [[nodiscard]] std::unique_ptr<MetricsServer> serve(const std::string& address) const {
-    return std::make_unique<MetricsServer>(std::vector<WatchedLayout>{{&layout_, "chat"}}, address);
+  [[nodiscard]] std::unique_ptr<MetricsServer> serve(const std::string& address,
+                                                     const MetricsServerLimits& limits = {}) const {
+    return std::make_unique<MetricsServer>(std::vector<WatchedLayout>{{&layout_, "chat"}}, address,
+                                           SnapshotOptions(), limits);
+  }
+  static constexpr const char* kHalf = "GET /metrics HTTP/1.1\r\n";
+  static constexpr const char* kRest = "Host: x\r\n\r\n";
+  /// Sends a request, or the rest of one, and returns whether it is answered.
+  [[nodiscard]] static bool is_answered(const Socket& one, const std::string& request) {
+    one.send(request);
+    return one.read_until(is_whole).starts_with("HTTP/1.1 200");
   }
   Layout layout_{{.weights = 1_MiB, .scratch = 1_MiB, .history = 1_MiB}};
 };
@@ -93,7 +117,9 @@ TEST_F(Served, ListensAtLoopbackUnlessToldOtherwise) {
 
 TEST_F(Served, ListensAtIpv6) {
   try {  // a machine may not have IPv6
-    EXPECT_THAT(serve("[::1]:0")->address(), MatchesRegex("\\[::1\\]:[1-9][0-9]*"));
+    const auto server = serve("[::1]:0");
+    EXPECT_THAT(server->address(), MatchesRegex("\\[::1\\]:[1-9][0-9]*"));
+    EXPECT_TRUE(http(port_of(server->address()), "GET", "/metrics", "", "HTTP/1.1", AF_INET6).good);
   } catch (const SystemError& error) {
     EXPECT_TRUE(error.number() == EAFNOSUPPORT || error.number() == EADDRNOTAVAIL) << error.what();
     GTEST_SKIP() << error.what();
@@ -180,6 +206,70 @@ TEST_F(Served, AnswersBesideScrapersThatStaySilent) {
   const std::vector<Socket> silent(100);
   for (const Socket& one : silent) ASSERT_TRUE(one.connect(port));
   EXPECT_NE(http_get(port, "/metrics"), "");
+}
+
+TEST_F(Served, LeavesConnectionsBeyondItsLimitWaiting) {
+  const auto server = serve(":0", {.connections = 1, .idle = std::chrono::hours(1)});
+  const std::uint16_t port = port_of(server->address());
+  const std::vector<Socket> all(3);
+  for (const Socket& one : all) {
+    ASSERT_TRUE(one.connect(port));
+    one.send(kHalf);
+  }
+  EXPECT_TRUE(comes_true([port] { return not_accepted(port) == 2; }));
+  for (const Socket& one : all) EXPECT_TRUE(is_answered(one, kRest));
+}
+
+TEST_F(Served, ClosesWhatIsBeyondTheLimitOfAnAddress) {
+  const auto server = serve(":0", {.connections_per_address = 2, .idle = std::chrono::hours(1)});
+  const std::vector<Socket> all(3);
+  for (const Socket& one : all) ASSERT_TRUE(one.connect(port_of(server->address())));
+  EXPECT_TRUE(all[2].is_closed());
+  for (const std::size_t i : {0U, 1U}) EXPECT_TRUE(is_answered(all[i], std::string(kHalf) + kRest));
+}
+
+TEST_F(Served, ClosesSilentConnections) {
+  const auto server = serve(":0", {.idle = std::chrono::seconds(1)});
+  const std::uint16_t port = port_of(server->address());
+  const Socket silent;
+  const Socket half;
+  ASSERT_TRUE(silent.connect(port) && half.connect(port));
+  half.send(kHalf);
+  EXPECT_TRUE(silent.is_closed() && half.is_closed());
+}
+
+TEST_F(Served, RefusesLimitsThatItCannotKeep) {
+  using std::chrono::seconds;
+  const std::vector<std::pair<MetricsServerLimits, std::string>> wrong = {
+      {{.connections = 0}, "MetricsServerLimits::connections"},
+      {{.idle = seconds(0)}, "MetricsServerLimits::idle"},
+      {{.idle = seconds(-1)}, "MetricsServerLimits::idle"},
+      {{.idle = seconds::max()}, "MetricsServerLimits::idle"}};
+  for (const auto& [limits, argument] : wrong) {
+    const auto error = thrown<InvalidArgument>([&] { (void)serve(":0", limits); });
+    EXPECT_EQ(error.argument(), argument);
+  }
+}
+
+// It does not wait for clients that are silent, or that do not read what they have asked for.
+TEST_F(Served, StopsWhileConnectionsAreOpen) {
+  auto server = serve(":0", {.idle = std::chrono::hours(1)});
+  const std::vector<Socket> open(50);
+  for (std::size_t i = 0; i < open.size(); ++i) {
+    ASSERT_TRUE(open[i].connect(port_of(server->address())));
+    if (i % 3 == 1) open[i].send(kHalf);
+    if (i % 3 == 2) open[i].send(std::string(kHalf) + kRest);
+  }
+  EXPECT_NE(http_get(port_of(server->address()), "/metrics"), "");
+  server.reset();
+  for (const Socket& one : open) EXPECT_TRUE(one.is_closed());
+}
+
+TEST_F(Served, AnswersHeadWithTheHeadOnly) {
+  const auto server = serve(":0");
+  const Answer head = http(port_of(server->address()), "HEAD", "/metrics");
+  EXPECT_TRUE(head.good);
+  EXPECT_EQ(head.text, "");
 }
 
 TEST_F(Served, SaysWhyItAnswersNothingElse) {

@@ -63,10 +63,11 @@ struct PublishedStat {
 /// @endcode
 class StatReader {
  public:
-  /// Opens a published layout.
+  /// Opens a published layout. Nothing that belongs to another user is opened.
   /// @throws SystemError if the file does not exist (ENOENT), is a symbolic link (ELOOP), belongs
-  /// to another user, or is a published layout that other users can access (EACCES); FormatError if
-  /// it is anything else, or if this version did not publish it.
+  /// to another user, or is a published layout that other users can access (EACCES), or if it
+  /// cannot be opened (EMFILE, EWOULDBLOCK for a file with a lease); FormatError if it is anything
+  /// else, or if this version did not publish it.
   explicit StatReader(const std::filesystem::path& path);
   ~StatReader();
   StatReader(StatReader&& other) noexcept;
