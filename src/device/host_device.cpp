@@ -16,6 +16,7 @@
 #include "os/limits.hpp"
 #include "os/memory_file.hpp"
 #include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/device_error.hpp"
 
@@ -91,6 +92,10 @@ struct HostDevice::State {
   }
   /// @param counted  the bytes that count as device memory. @pre the mutex is held.
   [[nodiscard]] std::byte* allocate(std::size_t bytes, std::size_t align, std::size_t counted) {
+    // The C++ library rounds the size up without a check.
+    if (!checked_round_up(bytes, align)) {
+      throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
+    }
     const std::align_val_t aligned{align};
     auto* const at = static_cast<std::byte*>(::operator new(bytes, aligned, std::nothrow));
     if (at == nullptr) throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
