@@ -9,6 +9,7 @@
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
+#include "tapedeck/device/device_error.hpp"
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
@@ -45,6 +46,17 @@ void require_memory(bool has_memory, const std::string& what) {
                    "a device block without memory cannot " + what +
                        ", because it was moved from or never reserved",
                    "create it with DeviceBlock::reserve, or use the block that it was moved to");
+}
+
+// Pages are mapped one by one, which for more bytes than a device has would take minutes to fail.
+void require_possible(const Device& device, std::size_t bytes) {
+  if (bytes <= device.info().total) return;
+  DeviceError::throw_refusal({.device = device.label(),
+                              .call = "commit",
+                              .number = DeviceError::kOutOfMemory,
+                              .name = "CUDA_ERROR_OUT_OF_MEMORY",
+                              .bytes = bytes},
+                             "all of its memory is " + to_iec(device.info().total));
 }
 
 }  // namespace
@@ -150,6 +162,7 @@ void DeviceBlock::commit(std::size_t bytes) {
                           "reserve a larger block");
   }
   State& s = *state_;
+  require_possible(s.device, bytes);
   const std::size_t before = s.pages.size();
   internal::OnFailure undo([&] { s.unmap_from(before); });
   while (s.mapped() < bytes) s.map_page();

@@ -17,6 +17,7 @@
 #include "os/memory_file.hpp"
 #include "os/resident_ledger.hpp"
 #include "os/vm.hpp"
+#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/device/device_error.hpp"
 
@@ -92,6 +93,10 @@ struct HostDevice::State {
   }
   /// @param counted  the bytes that count as device memory. @pre the mutex is held.
   [[nodiscard]] std::byte* allocate(std::size_t bytes, std::size_t align, std::size_t counted) {
+    // The C++ library rounds the size up without a check.
+    if (!checked_round_up(bytes, align)) {
+      throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
+    }
     const std::align_val_t aligned{align};
     auto* const at = static_cast<std::byte*>(::operator new(bytes, aligned, std::nothrow));
     if (at == nullptr) {

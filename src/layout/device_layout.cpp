@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -49,9 +50,13 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
             .growth_step = options.growth_step,
             .history_budget = options.history_budget,
             .extra = options.extra}) {
-  if (options.frames == 0) {
-    throw InvalidArgument({.argument = "DeviceLayoutOptions::frames", .value = 0, .limit = 1},
-                          "a layout on " + device.label() + " needs at least one frame of scratch");
+  if (options.frames == 0 || options.frames > kMostFrames) {
+    throw InvalidArgument({.argument = "DeviceLayoutOptions::frames",
+                           .value = options.frames,
+                           .limit = options.frames == 0 ? 1 : kMostFrames},
+                          "a layout on " + device.label() + " cannot have " +
+                              std::to_string(options.frames) + " frames of scratch",
+                          "use from 1 to " + std::to_string(kMostFrames) + " frames");
   }
   if (options.commit != Commit::at_creation) {
     plan_.history = in_whole_pages(plan_.history, memory_.page_bytes());
@@ -61,6 +66,7 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
   };
   weights_ = make_tape(plan_.weights, named("weights"));
   std::vector<DeviceTape> frames;
+  frames.reserve(options.frames);
   for (std::size_t i = 0; i < options.frames; ++i) {
     frames.push_back(make_tape(plan_.scratch, named("scratch")));
   }

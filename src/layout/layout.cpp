@@ -62,9 +62,12 @@ void require_no_option_of_plans(const LayoutOptions& options) {
 
 // If a constructor throws, the destructors of existing members undo everything.
 Layout::Layout(const LayoutSizes& sizes, LayoutOptions options) : Side({}, Plan{}, {}) {
-  if (options.talks == 0) {
-    throw InvalidArgument({.argument = "LayoutOptions::talks", .value = 0, .limit = 1},
-                          "a layout needs at least one talk", "set talks to 1 or more");
+  if (options.talks == 0 || options.talks > internal::kMostTalks) {
+    throw InvalidArgument({.argument = "LayoutOptions::talks",
+                           .value = options.talks,
+                           .limit = options.talks == 0 ? 1 : internal::kMostTalks},
+                          "a layout cannot have " + internal::count_of(options.talks, "talk"),
+                          "use from 1 to " + std::to_string(internal::kMostTalks) + " talks");
   }
   require_bytes("LayoutSizes::weights", "weights", sizes.weights);
   require_bytes("LayoutSizes::scratch", "scratch", sizes.scratch);

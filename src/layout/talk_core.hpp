@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -130,6 +131,7 @@ class TalkCore : public TalkHead {
     has_fixed_ = true;
     note_prepared(wanted);
     note_committed(wanted != 0);
+    note_unmet();
     return pages() - bytes;
   }
 
@@ -235,6 +237,7 @@ class TalkCore : public TalkHead {
           one.present && sum.present ? std::optional(*one.present + *sum.present) : std::nullopt;
       sum = std::move(one);
     }
+    note_unmet();
     return sum;
   }
 
@@ -329,6 +332,18 @@ class TalkCore : public TalkHead {
     std::size_t bytes = 0;
     for (const Cursor& cursor : cursors_) bytes += std::min(cursor.part.committed(), cursor.bytes);
     tape_.note_planned(bytes, grew);
+  }
+  void note_unmet() noexcept {
+    if constexpr (Memory::kWritable) {
+      if (setup_.reserved == nullptr) return;
+      std::array<std::int32_t, kWishes> errors{};
+      for (const Cursor& cursor : cursors_) {
+        for (const Unmet& one : cursor.part.unmet()) {
+          errors[static_cast<std::size_t>(one.wish)] = one.error;
+        }
+      }
+      tape_.note_unmet(errors);
+    }
   }
 
   /// Calls `rows_do(from, to)` with the address range of the tokens in each region that grows.

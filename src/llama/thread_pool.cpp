@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "llama/thread_pool.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace tapedeck::llama {
@@ -46,6 +47,7 @@ std::uint32_t Bell::wait_while(std::uint32_t seen, int spins) noexcept {
 // The delegated constructor completes the object before any thread starts. If the host cannot start
 // another thread, the destructor therefore runs and stops those that were started.
 ThreadPool::ThreadPool(unsigned threads) : ThreadPool() {
+  threads = std::min(threads, kMostThreads);
   // With more threads than cores, spinning would keep the awaited thread from running.
   // NOLINTNEXTLINE(cppcoreguidelines-prefer-member-initializer): this constructor delegates
   spins_ = threads <= std::thread::hardware_concurrency() ? kSpins : 0;

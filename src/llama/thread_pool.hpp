@@ -48,7 +48,10 @@ class alignas(kLine) Bell {
 /// child lacks the threads and must neither use nor destroy the pool.
 class ThreadPool {
  public:
-  /// @param threads  includes the calling thread: with 1, the pool starts no threads.
+  static constexpr unsigned kMostThreads = 1024;
+
+  /// @param threads  includes the calling thread: with 1, the pool starts no threads. More than
+  /// `kMostThreads` count as that many.
   /// @throws std::system_error if the host cannot start another thread; those that were started are
   /// stopped.
   explicit ThreadPool(unsigned threads);

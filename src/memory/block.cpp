@@ -11,6 +11,7 @@
 #include "memory/block_state.hpp"
 #include "memory/warm_pages.hpp"
 #include "os/file.hpp"
+#include "os/huge_pages.hpp"
 #include "os/memory_file.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
@@ -119,14 +120,20 @@ void Block::State::map_whole(os::Access access) {
 
 Block Block::reserve(std::size_t bytes, const BlockOptions& options) {
   auto state = std::make_unique<State>(BlockKind::anonymous, options);
-  const std::size_t huge = options.huge_pages == HugePages::never ? 0 : os::huge_page_size();
   if (options.huge_pages == HugePages::explicit_pages) {
-    state->explicit_page = huge;
-    if (huge == 0) internal::note_unmet(state->unmet, Wish::huge_pages, ENOSYS);
+    state->explicit_page = os::huge_page_size();
+    if (state->explicit_page == 0) internal::note_unmet(state->unmet, Wish::huge_pages, ENOSYS);
   }
-  const bool whole_huge_pages = huge != 0 && bytes >= huge;
-  state->reserve(rounded_to(bytes, state->granule(), options), whole_huge_pages ? huge : 0);
+  const std::size_t size = rounded_to(bytes, state->granule(), options);
+  state->reserve(size, state->huge_alignment(size));
   return Block(std::move(state));
+}
+
+// An address where huge pages can begin, if there is room for one.
+std::size_t Block::State::huge_alignment(std::size_t bytes) const {
+  if (explicit_page != 0) return explicit_page;
+  const std::size_t huge = options.huge_pages == HugePages::never ? 0 : os::transparent_page_size();
+  return bytes >= huge ? huge : 0;
 }
 
 Block Block::map_file(const std::filesystem::path& path, const BlockOptions& options) {
@@ -169,7 +176,7 @@ os::Opened Block::State::create_file(std::size_t bytes) {
   os::Opened opened = os::create_memory_file("tapedeck", bytes, explicit_page);
   if (opened.error != 0) return opened;
   file = std::move(opened.descriptor);
-  reserve(bytes, explicit_page);
+  reserve(bytes, huge_alignment(bytes));
   const os::Mapped mapped = os::map_shared(file.get(), bytes, os::Access::none, data);
   return {.error = mapped.error, .call = mapped.call};
 }
@@ -187,7 +194,7 @@ Block Block::open_shared(int descriptor, bool writable, const BlockOptions& opti
   state->can_write = writable;
   const std::size_t huge = os::huge_page_of(opened.descriptor.get());
   if (huge != 0) state->explicit_page = state->page = huge;
-  state->reserve(facts.bytes, huge);
+  state->reserve(facts.bytes, state->huge_alignment(facts.bytes));
   state->file = std::move(opened.descriptor);
   state->map_whole(writable ? os::Access::write : os::Access::read);
   return Block(std::move(state));
@@ -221,6 +228,7 @@ Block Block::part(std::size_t offset, std::size_t bytes) {
   auto part = std::make_unique<State>(BlockKind::anonymous, state_->options);
   part->data = data() + offset;
   part->size = std::min(round_up(bytes, os::page_size()), size() - offset);
+  part->whole = state_->whole;
   const std::size_t huge = state_->explicit_page;
   if (huge != 0 && (offset % huge != 0 || part->size % huge != 0)) {
     internal::note_unmet(part->unmet, Wish::huge_pages, EINVAL,
@@ -351,6 +359,7 @@ WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions&
   const internal::PagesToWarm what = state_->pages_of(data() + offset, bytes);
   WarmResult result = internal::warm_pages(what, access, options);
   if (result.present) state_->claim.reduce(committed() - *result.present);
+  if (result) state_->look_at_huge_pages(data() + offset, bytes);
   return result;
 }
 

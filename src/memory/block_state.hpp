@@ -13,6 +13,7 @@
 #include "memory/unmet.hpp"
 #include "memory/warm_pages.hpp"
 #include "os/file.hpp"
+#include "os/mappings.hpp"
 #include "os/resident_ledger.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/memory/block.hpp"
@@ -30,6 +31,7 @@ struct Block::State {
   State& operator=(const State&) = delete;
 
   void reserve(std::size_t bytes, std::size_t align);
+  [[nodiscard]] std::size_t huge_alignment(std::size_t bytes) const;
   void map_whole(internal::os::Access access);
   void commit_range(std::size_t from, std::size_t to);
   [[nodiscard]] internal::os::Opened create_file(std::size_t bytes);
@@ -37,8 +39,9 @@ struct Block::State {
   [[nodiscard]] bool give_back(std::byte* at, std::size_t bytes) const noexcept;
 
   // Requests that the kernel may refuse without harm; see block_wishes.cpp.
-  void ask(Wish wish, std::byte* at, std::size_t bytes, internal::os::Advice advice);
+  bool ask(Wish wish, std::byte* at, std::size_t bytes, internal::os::Advice advice);
   void ask_kernel(std::byte* at, std::size_t bytes);
+  void ask_huge_pages(std::byte* at, std::size_t bytes);
   void ask_nodes(std::byte* at, std::size_t bytes);
   bool lock_range(std::byte* at, std::size_t bytes);
 
@@ -46,6 +49,17 @@ struct Block::State {
   [[nodiscard]] internal::PagesToWarm pages_of(std::byte* at, std::size_t bytes) const noexcept;
   [[nodiscard]] internal::os::PageSource page_source() const noexcept;
 
+  // The kernel also reports success for requests that have no effect; these look at the effect.
+  void look_at_flag(Wish wish, std::byte* at, std::size_t bytes, internal::os::MappingFlag flag);
+  void look_at_huge_pages(std::byte* at, std::size_t bytes);
+  /// Whether a wish has its effect. Once `look` has found that, it is not called again.
+  [[nodiscard]] bool has_effect(Wish wish, const auto& look) {
+    const unsigned bit = 1U << static_cast<unsigned>(wish);
+    if ((whole->effective.load(std::memory_order_relaxed) & bit) != 0) return true;
+    if (!look()) return false;
+    whole->effective.fetch_or(bit, std::memory_order_relaxed);
+    return true;
+  }
   [[nodiscard]] std::size_t granule() const noexcept {
     return explicit_page != 0 ? explicit_page : internal::os::page_size();
   }
@@ -67,6 +81,9 @@ struct Block::State {
   internal::os::ResidentLedger::Claim claim;  // the committed pages that this block adds to RAM
   internal::AnnouncedRanges announced;
   std::vector<Unmet> unmet;
+  // Some looks are too expensive for each commit, so a block and its parts look until it is good.
+  State* whole = this;
+  std::atomic<unsigned> effective{0};  // of the whole: a bit for each `Wish` that has its effect
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

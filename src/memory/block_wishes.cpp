@@ -5,17 +5,21 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "memory/block_state.hpp"
+#include "os/huge_pages.hpp"
 #include "os/limits.hpp"
 #include "os/mappings.hpp"
 #include "os/pages.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/bytes.hpp"
+#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
 
@@ -45,6 +49,12 @@ void forget_unmet(std::vector<Unmet>& all, Wish wish) {
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace os = internal::os;
 
+namespace {
+
+constexpr const char* kDoesNothing = "the kernel reports success and does nothing";
+
+}  // namespace
+
 const char* to_string(Wish wish) noexcept {
   constexpr std::array names = {"huge pages", "lock", "kept out of core dumps", "fork policy",
                                 "NUMA placement"};
@@ -57,31 +67,80 @@ const std::vector<Unmet>& Block::unmet() const noexcept {
   return state_ ? state_->unmet : none;
 }
 
-void Block::State::ask(Wish wish, std::byte* at, std::size_t bytes, os::Advice advice) {
-  if (const int error = os::advise(at, bytes, advice); error != 0) {
-    internal::note_unmet(unmet, wish, error);
-  }
+bool Block::State::ask(Wish wish, std::byte* at, std::size_t bytes, os::Advice advice) {
+  const int error = os::advise(at, bytes, advice);
+  if (error != 0) internal::note_unmet(unmet, wish, error);
+  return error == 0;
 }
 
 void Block::State::ask_kernel(std::byte* at, std::size_t bytes) {
-  const bool has_explicit = page != os::page_size();
-  if (!has_explicit && kind != BlockKind::file) {
-    if (options.huge_pages != HugePages::never) {
-      ask(Wish::huge_pages, at, bytes, os::Advice::huge_pages);
-    } else {
-      // A kernel without huge pages refuses this, which has the requested effect anyway.
-      static_cast<void>(os::advise(at, bytes, os::Advice::no_huge_pages));
-    }
+  ask_huge_pages(at, bytes);
+  if (options.numa.policy != NumaPlacement::Policy::local) ask_nodes(at, bytes);
+  if (!options.core_dump && ask(Wish::core_dump, at, bytes, os::Advice::no_core_dump)) {
+    look_at_flag(Wish::core_dump, at, bytes, os::MappingFlag::not_dumped);
   }
-  if (options.numa.policy != NumaPlacement::Policy::local && kind != BlockKind::file) {
-    ask_nodes(at, bytes);
+  if (options.on_fork == OnFork::omit && ask(Wish::on_fork, at, bytes, os::Advice::not_on_fork)) {
+    look_at_flag(Wish::on_fork, at, bytes, os::MappingFlag::not_forked);
   }
-  if (!options.core_dump) ask(Wish::core_dump, at, bytes, os::Advice::no_core_dump);
-  if (options.on_fork == OnFork::omit) ask(Wish::on_fork, at, bytes, os::Advice::not_on_fork);
-  if (options.on_fork == OnFork::zero) ask(Wish::on_fork, at, bytes, os::Advice::zero_on_fork);
+  if (options.on_fork == OnFork::zero && ask(Wish::on_fork, at, bytes, os::Advice::zero_on_fork)) {
+    look_at_flag(Wish::on_fork, at, bytes, os::MappingFlag::zeroed_on_fork);
+  }
+}
+
+void Block::State::look_at_flag(Wish wish, std::byte* at, std::size_t bytes, os::MappingFlag flag) {
+  const bool effective = has_effect(wish, [&] { return os::flag_in({at, bytes}, flag).in_all; });
+  if (!effective) internal::note_unmet(unmet, wish, EOPNOTSUPP, kDoesNothing);
+}
+
+// A range that was advised gets huge pages when it is touched, if at all, so this looks at the
+// host's setting. Of memory that another process created, the pages may be huge already.
+void Block::State::ask_huge_pages(std::byte* at, std::size_t bytes) {
+  if (page != os::page_size()) return;  // explicit pages
+  if (kind == BlockKind::file) {
+    if (options.huge_pages != HugePages::explicit_pages) return;
+    return internal::note_unmet(unmet, Wish::huge_pages, EOPNOTSUPP,
+                                "the pages of a mapped file are the page cache's");
+  }
+  if (options.huge_pages == HugePages::never) {
+    // A kernel without huge pages refuses this, which has the requested effect anyway.
+    static_cast<void>(os::advise(at, bytes, os::Advice::no_huge_pages));
+    return;
+  }
+  if (!ask(Wish::huge_pages, at, bytes, os::Advice::huge_pages)) return;
+  // A pool that is too small is noted already, and transparent pages are only the next best.
+  if (options.huge_pages == HugePages::explicit_pages) return;
+  const std::size_t huge = os::transparent_page_size();
+  if (foreign || huge == 0 || whole->size < huge) return;
+  std::string refusal;
+  const bool effective = has_effect(Wish::huge_pages, [&] {
+    refusal = os::refusal_on_touch(kind == BlockKind::shared ? os::TouchedMemory::shared
+                                                             : os::TouchedMemory::anonymous);
+    return refusal.empty();
+  });
+  if (effective) return;
+  internal::note_unmet(unmet, Wish::huge_pages, EOPNOTSUPP,
+                       refusal + "; warm the memory to move it into huge pages");
+}
+
+// @pre the pages are in RAM.
+void Block::State::look_at_huge_pages(std::byte* at, std::size_t bytes) {
+  const bool takes_advice = kind == BlockKind::anonymous || kind == BlockKind::shared;
+  if (!takes_advice || options.huge_pages == HugePages::never || page != os::page_size()) return;
+  const std::optional<int> error = os::make_huge(at, bytes);
+  if (!error || options.huge_pages == HugePages::explicit_pages) return;
+  if (*error != 0) {
+    internal::note_unmet(unmet, Wish::huge_pages, *error,
+                         "the kernel could not move all of the memory into huge pages");
+  } else if (at == data && bytes >= committed) {
+    internal::forget_unmet(unmet, Wish::huge_pages);
+  }
 }
 
 void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
+  if (kind == BlockKind::file) {
+    return internal::note_unmet(unmet, Wish::numa, EOPNOTSUPP,
+                                "the pages of a mapped file are the page cache's");
+  }
   std::vector<unsigned> nodes;
   for (unsigned node = 0; node < NumaNodes::kMost; ++node) {
     if (options.numa.nodes.contains(node)) nodes.push_back(node);
@@ -98,6 +157,9 @@ void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
     internal::note_unmet(unmet, Wish::numa, error,
                          error == EPERM ? "a container needs the capability CAP_SYS_NICE for mbind"
                                         : "see /sys/devices/system/node/online");
+  } else if (!os::is_placed_on(at, policy, nodes).value_or(true)) {
+    internal::note_unmet(unmet, Wish::numa, EOPNOTSUPP,
+                         "the kernel left nodes out; see /sys/devices/system/node/online");
   }
 }
 
@@ -108,13 +170,18 @@ bool Block::State::lock_range(std::byte* at, std::size_t bytes) {
     internal::note_unmet_lock(unmet, locked.error, bytes, locked.refused);
     return false;
   }
-  if (kind != BlockKind::borrowed) return true;
-  // The kernel then says that it locked the pages, and does not.
-  const bool droppable = os::any_mapping_has({at, bytes}, os::MappingFlag::droppable);
-  if (droppable) {
-    internal::note_unmet(unmet, Wish::lock, EOPNOTSUPP, "the kernel may drop this memory anyway");
+  // Only borrowed memory can consist of several mappings.
+  const bool droppable =
+      kind == BlockKind::borrowed && os::any_mapping_has({at, bytes}, os::MappingFlag::droppable);
+  const auto first = reinterpret_cast<std::byte*>(
+      round_down(reinterpret_cast<std::uintptr_t>(at), os::page_size()));
+  if (droppable || !os::may_be_locked(first)) {
+    internal::note_unmet(unmet, Wish::lock, EOPNOTSUPP,
+                         droppable ? "the kernel may drop this memory anyway" : kDoesNothing);
+    return false;
   }
-  return !droppable;
+  look_at_huge_pages(at, bytes);
+  return true;
 }
 
 void NumaNodes::insert(unsigned node) {

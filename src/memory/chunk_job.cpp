@@ -16,11 +16,10 @@ ChunkJob::ChunkJob(WarmOptions options, std::size_t chunks, std::size_t bytes)
 
 std::size_t ChunkJob::wanted_threads() const noexcept {
   constexpr unsigned kMostOwnThreads = 16;
-  constexpr std::size_t kMostThreads = 1024;
   const std::size_t wanted =
       options_.threads != 0 ? options_.threads
                             : std::clamp(std::thread::hardware_concurrency(), 1U, kMostOwnThreads);
-  return std::min({wanted, chunks_, kMostThreads});
+  return std::min({wanted, chunks_, std::size_t{kMostWarmThreads}});
 }
 
 int ChunkJob::start_threads(std::size_t wanted) {

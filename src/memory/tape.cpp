@@ -156,7 +156,9 @@ std::size_t Tape::decommit() noexcept { return BlockTape::decommit(); }
 
 WarmResult Tape::warm(const WarmOptions& options) {
   if (cold_ == nullptr) return {.present = 0};
-  return cold_->block.warm(0, cold_->block.committed(), options);
+  WarmResult result = cold_->block.warm(0, cold_->block.committed(), options);
+  note_commit();  // warming may have granted huge pages
+  return result;
 }
 
 Residency Tape::residency() const {

@@ -64,6 +64,7 @@ struct BlockTape<Line, AnyBlock, Options>::Cold {
   std::atomic<std::uint64_t> grows{0};
   std::atomic<std::uint64_t> page_size{0};
   std::array<std::atomic<std::int32_t>, kWishes> unmet{};
+  std::array<std::atomic<std::int32_t>, kWishes> unmet_planned{};
 };
 
 template <std::size_t Line, class AnyBlock, class Options>
@@ -99,7 +100,8 @@ TapeStat BlockTape<Line, AnyBlock, Options>::stat() const noexcept {
   stat.grows = cold_->grows.load(std::memory_order_relaxed);
   stat.page_size = cold_->page_size.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < kWishes; ++i) {
-    stat.unmet[i] = cold_->unmet[i].load(std::memory_order_relaxed);
+    const std::int32_t planned = cold_->unmet_planned[i].load(std::memory_order_relaxed);
+    stat.unmet[i] = planned != 0 ? planned : cold_->unmet[i].load(std::memory_order_relaxed);
   }
   return stat;
 }
@@ -181,6 +183,14 @@ void BlockTape<Line, AnyBlock, Options>::note_planned(std::size_t committed, boo
   if (grew) increase(cold_->grows, std::uint64_t{1});
 }
 
+template <std::size_t Line, class AnyBlock, class Options>
+void BlockTape<Line, AnyBlock, Options>::note_unmet(
+    const std::array<std::int32_t, kWishes>& planned) noexcept {
+  for (std::size_t i = 0; i < kWishes; ++i) {
+    cold_->unmet_planned[i].store(planned[i], std::memory_order_relaxed);
+  }
+}
+
 // Publishes the current state of the block to readers.
 template <std::size_t Line, class AnyBlock, class Options>
 void BlockTape<Line, AnyBlock, Options>::note_commit() noexcept {
@@ -188,8 +198,10 @@ void BlockTape<Line, AnyBlock, Options>::note_commit() noexcept {
   if (block.size() != 0) this->commit_until(address_of(block.data()) + block.committed());
   if constexpr (requires { block.unmet(); }) {
     cold_->page_size.store(block.page_size(), std::memory_order_relaxed);
-    for (const Unmet& one : block.unmet()) {
-      cold_->unmet[static_cast<std::size_t>(one.wish)].store(one.error, std::memory_order_relaxed);
+    std::array<std::int32_t, kWishes> errors{};
+    for (const Unmet& one : block.unmet()) errors[static_cast<std::size_t>(one.wish)] = one.error;
+    for (std::size_t i = 0; i < kWishes; ++i) {
+      cold_->unmet[i].store(errors[i], std::memory_order_relaxed);
     }
   } else {
     cold_->page_size.store(block.page_bytes(), std::memory_order_relaxed);

@@ -11,6 +11,10 @@
 
 namespace tapedeck::internal::os {
 
+/// As the error of an `InjectFault`: the call does nothing and reports success, as the kernel does
+/// with some advice. Only calls made by `errno_of` can do this.
+inline constexpr int kSucceedsIdly = -1;
+
 /// While an object exists, the `n`-th call (from 1) of this room fails with `error`, on whichever
 /// thread it happens; n = 0 only counts calls. Only one object may exist at a time.
 class InjectFault {
@@ -42,7 +46,7 @@ class UncountedCalls {
 /// errno, or 0 for success.
 template <class Call>
 [[nodiscard]] int errno_of(const char* name, const Call& call) noexcept {
-  if (const int error = injected(name)) return error;
+  if (const int error = injected(name)) return error == kSucceedsIdly ? 0 : error;
   return call() < 0 ? errno : 0;
 }
 

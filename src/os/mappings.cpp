@@ -2,6 +2,7 @@
 #include "os/mappings.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "os/proc_text.hpp"
 #include "os/vm.hpp"
@@ -41,16 +42,23 @@ std::optional<Mapping> mapping_of(std::string_view line) {
                  .of_file = take_word(line) != "0"};
 }
 
-bool any_mapping_has(std::span<const std::byte> range, MappingFlag flag) {
-  const std::string_view word = flag == MappingFlag::droppable ? " dp" : " pf";
+FlagInRange flag_in(std::span<const std::byte> range, MappingFlag flag) {
+  constexpr std::array<std::string_view, 5> kWords = {" pf", " dp", " dd", " dc", " wf"};
+  const std::string_view word = kWords[static_cast<std::size_t>(flag)];
   const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
   bool overlaps = false;
-  return any_part(read_text("/proc/self/smaps"), '\n', [&](std::string_view line) {
+  FlagInRange found = {.in_all = true};
+  any_part(read_text("/proc/self/smaps"), '\n', [&](std::string_view line) {
     if (const auto mapping = mapping_of(line)) {
       overlaps = mapping->addresses.begin < begin + range.size() && begin < mapping->addresses.end;
+    } else if (overlaps && line.starts_with("VmFlags:")) {
+      const bool has = line.find(word) != std::string_view::npos;
+      found.in_any = found.in_any || has;
+      found.in_all = found.in_all && has;
     }
-    return overlaps && line.starts_with("VmFlags:") && line.find(word) != std::string_view::npos;
+    return false;
   });
+  return found;
 }
 
 }  // namespace tapedeck::internal::os

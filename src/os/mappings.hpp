@@ -39,10 +39,24 @@ struct Mapping {
 
 /// What /proc/self/smaps says of a mapping in its line `VmFlags:`.
 enum class MappingFlag : std::uint8_t {
-  of_a_device,  ///< The kernel does not manage its pages.
-  droppable,    ///< The kernel may drop its pages, even if they were locked (MAP_DROPPABLE).
+  of_a_device,     ///< The kernel does not manage its pages.
+  droppable,       ///< The kernel may drop its pages, even if they were locked (MAP_DROPPABLE).
+  not_dumped,      ///< It is left out of core dumps.
+  not_forked,      ///< A child does not have it.
+  zeroed_on_fork,  ///< A child finds zeros there.
 };
+
+/// Whether mappings that have bytes of a range have a flag. The kernel visits every page of the
+/// process to report this.
+struct FlagInRange {
+  bool in_any = false;
+  bool in_all = false;  ///< Also true if the flags cannot be read.
+};
+[[nodiscard]] FlagInRange flag_in(std::span<const std::byte> range, MappingFlag flag);
+
 /// Whether a mapping that has bytes of the range has the flag; false if that cannot be read.
-[[nodiscard]] bool any_mapping_has(std::span<const std::byte> range, MappingFlag flag);
+[[nodiscard]] inline bool any_mapping_has(std::span<const std::byte> range, MappingFlag flag) {
+  return flag_in(range, flag).in_any;
+}
 
 }  // namespace tapedeck::internal::os

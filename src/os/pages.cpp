@@ -56,6 +56,11 @@ constexpr std::uint64_t kScanSwapped = 1U << 4;
 constexpr std::uint64_t kScanZeros = 1U << 5;  // the page of zeros that all processes share
 constexpr std::uint64_t kScanHuge = 1U << 6;
 
+constexpr unsigned kMaskBits = sizeof(unsigned long) * CHAR_BIT;  // of one word of a set of nodes
+
+// From linux/mempolicy.h.
+constexpr int mode_of(NodePolicy policy) noexcept { return policy == NodePolicy::bind ? 2 : 3; }
+
 std::optional<PageStates> scan(int pagemap, AddressRange range) {
   std::array<ScanRegion, 256> regions;
   PageStates states = {.present = 0, .zeros = 0, .swapped = 0, .huge = 0};
@@ -284,20 +289,33 @@ std::optional<std::uint64_t> cached_file_bytes(int descriptor, std::uint64_t off
 
 int place_on_nodes(std::byte* at, std::size_t bytes, NodePolicy policy,
                    std::span<const unsigned> nodes) {
-  // From linux/mempolicy.h.
-  constexpr int kBind = 2;
-  constexpr int kInterleave = 3;
-  constexpr unsigned kBits = sizeof(unsigned long) * CHAR_BIT;
   std::vector<unsigned long> mask;
   for (const unsigned node : nodes) {
-    if (mask.size() <= node / kBits) mask.resize(node / kBits + 1);
-    mask[node / kBits] |= 1UL << node % kBits;
+    if (mask.size() <= node / kMaskBits) mask.resize(node / kMaskBits + 1);
+    mask[node / kMaskBits] |= 1UL << node % kMaskBits;
   }
-  const int mode = policy == NodePolicy::bind ? kBind : kInterleave;
   // The kernel uses one bit fewer than it is passed.
   return errno_of("mbind", [&] {
-    return ::syscall(SYS_mbind, at, bytes, mode, mask.data(), mask.size() * kBits + 1, 0U);
+    return ::syscall(SYS_mbind, at, bytes, mode_of(policy), mask.data(),
+                     mask.size() * kMaskBits + 1, 0U);
   });
+}
+
+std::optional<bool> is_placed_on(std::byte* at, NodePolicy policy,
+                                 std::span<const unsigned> nodes) {
+  constexpr unsigned long kOfTheAddress = 2;  // MPOL_F_ADDR
+  constexpr int kModeFlags = 0xe000;
+  std::array<unsigned long, 1024 / kMaskBits> mask{};
+  int mode = 0;
+  const int error = errno_of("get_mempolicy", [&] {
+    return ::syscall(SYS_get_mempolicy, &mode, mask.data(), mask.size() * kMaskBits, at,
+                     kOfTheAddress);
+  });
+  if (error != 0) return std::nullopt;
+  return (mode & ~kModeFlags) == mode_of(policy) &&
+         std::all_of(nodes.begin(), nodes.end(), [&](unsigned node) {
+           return node < 1024 && (mask[node / kMaskBits] >> node % kMaskBits & 1) != 0;
+         });
 }
 
 }  // namespace tapedeck::internal::os

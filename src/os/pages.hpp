@@ -64,4 +64,10 @@ enum class NodePolicy : std::uint8_t { bind, interleave };
 [[nodiscard]] int place_on_nodes(std::byte* at, std::size_t bytes, NodePolicy policy,
                                  std::span<const unsigned> nodes);
 
+/// Whether the kernel will allocate the page at `at` by this policy and on all of these nodes. It
+/// leaves out nodes that do not exist or that the process may not use, without an error; and it may
+/// allocate the page on a node that was left out. Unknown if it cannot be asked.
+[[nodiscard]] std::optional<bool> is_placed_on(std::byte* at, NodePolicy policy,
+                                               std::span<const unsigned> nodes);
+
 }  // namespace tapedeck::internal::os

@@ -109,6 +109,12 @@ int lock(std::byte* at, std::size_t bytes) noexcept {
   return errno_of("mlock", [=] { return ::mlock(at, bytes); });
 }
 
+// The kernel refuses to call locked pages cold. Other pages are only moved in the order of reclaim.
+bool may_be_locked(std::byte* page) noexcept {
+  constexpr int kCold = 20;  // MADV_COLD, Linux 5.4
+  return errno_of("madvise_cold", [=] { return ::madvise(page, page_size(), kCold); }) != 0;
+}
+
 int unlock(std::byte* at, std::size_t bytes) noexcept {
   return errno_of("munlock", [=] { return ::munlock(at, bytes); });
 }

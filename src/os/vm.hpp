@@ -52,10 +52,14 @@ enum class Advice : int {
   not_on_fork = MADV_DONTFORK,
   zero_on_fork = MADV_WIPEONFORK,
   drop_pages = MADV_DONTNEED,
+  collapse = 25,  ///< MADV_COLLAPSE, Linux 6.1: moves what is in RAM into huge pages, at once.
 };
 [[nodiscard]] int advise(std::byte* at, std::size_t bytes, Advice advice) noexcept;
 
 [[nodiscard]] int lock(std::byte* at, std::size_t bytes) noexcept;
+/// False if the page is certainly not locked, even though `lock` reported success: a sanitizer
+/// replaces mlock by a function that does nothing, and so does the kernel for some mappings.
+[[nodiscard]] bool may_be_locked(std::byte* page) noexcept;
 [[nodiscard]] int unlock(std::byte* at, std::size_t bytes) noexcept;
 /// RLIMIT_MEMLOCK in bytes; the largest number if it is unlimited.
 [[nodiscard]] std::size_t lock_limit() noexcept;

@@ -8,6 +8,7 @@
 
 #include "memory/unmet.hpp"
 #include "os/file.hpp"
+#include "os/huge_pages.hpp"
 #include "os/memory_file.hpp"
 #include "os/resident_ledger.hpp"
 #include "os/socket.hpp"
@@ -32,7 +33,10 @@ struct WeightsBuilder::State {
   Block block;                      // `file`, mapped for writing
   os::ResidentLedger::Claim claim;  // the pages that the caller has yet to write
   std::vector<Unmet> unmet;
+  HugePages pages = HugePages::transparent;
 
+  /// Moves what was written into huge pages, where the kernel did not use them at the first touch.
+  void use_huge_pages();
   /// Creates `file`, which can be sealed, and `block`.
   void map_new_file(const std::string& name, std::size_t huge_page, HugePages huge_pages);
 };
@@ -58,12 +62,21 @@ void WeightsBuilder::State::map_new_file(const std::string& name, std::size_t hu
   file = std::move(made.descriptor);
 }
 
+void WeightsBuilder::State::use_huge_pages() {
+  if (pages != HugePages::transparent || block.size() == 0) return;
+  const int error = os::make_huge(block.data(), block.size()).value_or(0);
+  if (error == 0) return;
+  internal::note_unmet(unmet, Wish::huge_pages, error,
+                       "the kernel could not move all of the weights into huge pages");
+}
+
 WeightsBuilder::WeightsBuilder(const std::vector<TensorSpec>& tensors,
                                const WeightsBuilderOptions& options)
     : state_(std::make_unique<State>()) {
   State& state = *state_;
   state.image = internal::plan_shared_image(options.name, tensors);
-  HugePages pages = options.huge_pages;
+  HugePages& pages = state.pages;
+  pages = options.huge_pages;
   if (pages == HugePages::explicit_pages) {
     try {
       state.map_new_file(options.name, os::huge_page_size(), pages);
@@ -90,6 +103,7 @@ std::span<std::byte> WeightsBuilder::bytes(std::size_t tensor) noexcept {
 
 Weights WeightsBuilder::seal() && {
   State& state = *state_;
+  state.use_huge_pages();
   state.claim.release();
   state.block = {};  // the kernel does not seal memory that is mapped for writing
   const int file = state.file.get();

@@ -128,12 +128,16 @@ TEST_F(DeviceTapeTest, DecommitWaitsForItsEvent) {
 TEST_F(DeviceTapeTest, ADeviceThatIsFullRefusesAndNothingChanges) {
   DeviceTape tape = DeviceTape::reserve(pool_, 128_MiB, {.name = "large"});
   tape.prepare(1_MiB);
-  const auto error = thrown<DeviceOutOfMemory>([&] { tape.prepare(65_MiB); });
+  const DeviceBlock other = DeviceBlock::allocate(device_, 32_MiB);
+  const auto error = thrown<DeviceOutOfMemory>([&] { tape.prepare(64_MiB); });
   EXPECT_EQ(error.device(), "simulated device 0");
   EXPECT_EQ(error.bytes(), kDevicePage);
   EXPECT_EQ(tape.committed(), 1_MiB);
   EXPECT_EQ(pool_.held_bytes() - pool_.free_bytes(), 1_MiB);
-  EXPECT_EQ(pool_.trim(), 63_MiB);  // pages created before the failure are kept
+  EXPECT_EQ(pool_.trim(), 31_MiB);  // pages created before the failure are kept
+  // More than the whole device has is refused before a page is created.
+  EXPECT_EQ(thrown<DeviceOutOfMemory>([&] { tape.prepare(65_MiB); }).bytes(), 65_MiB);
+  EXPECT_EQ(pool_.free_bytes(), 0U);
 }
 
 TEST_F(DeviceTapeTest, HooksHearOfRangesAsTheyComeAndGo) {

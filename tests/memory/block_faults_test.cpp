@@ -62,7 +62,7 @@ class BlockFaults : public ::testing::TestWithParam<int> {
       expect_balanced(ledger);
       return all;
     };
-    EXPECT_GE(sweep({.run = run, .silent = silent}, GetParam()), calls_at_least);
+    EXPECT_GE(sweep({.run = run, .silent = silent_looks(silent)}, GetParam()), calls_at_least);
   }
 };
 
@@ -234,7 +234,7 @@ TEST_P(BlockFaults, Warm) {
     EXPECT_TRUE(all_bytes_are(block.data() + 2 * kPage, 6 * kPage, 0));
     return all;
   };
-  EXPECT_GE(sweep({.run = run, .silent = {"ioctl"}}, GetParam()), 7U);
+  EXPECT_GE(sweep({.run = run, .silent = silent_looks()}, GetParam()), 7U);
 }
 
 TEST_P(BlockFaults, Residency) {

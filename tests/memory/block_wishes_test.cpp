@@ -2,6 +2,7 @@
 // Wishes that the host may not be able to fulfill: core dumps, fork, locks, huge pages.
 #include <gmock/gmock.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -26,6 +27,13 @@ namespace {
 
 bool has_transparent_huge_pages() {
   return ::access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0;
+}
+
+/// Whether the host's setting lets the first touch of a block use huge pages.
+bool has_setting_for(const Block& block) {
+  const std::string file = block.kind() == BlockKind::shared ? "shmem_enabled" : "enabled";
+  const std::string text = text_of("/sys/kernel/mm/transparent_hugepage/" + file);
+  return text.find("[never]") == std::string::npos && text.find("[deny]") == std::string::npos;
 }
 
 std::vector<std::string> texts(const Block& block) {
@@ -106,8 +114,105 @@ TEST_P(BlockWishes, TellTheKernelAboutHugePages) {
     EXPECT_TRUE(has_flag(block.data(), 4_MiB, wanted ? "hg" : "nh"));
     EXPECT_FALSE(any_has_flag(block.data(), 4_MiB, wanted ? "nh" : "hg"));
     EXPECT_EQ(block.page_size(), kPage);
-    EXPECT_THAT(texts(block), ::testing::IsEmpty());
+    const bool refused = wanted && !has_setting_for(block);
+    EXPECT_EQ(block.unmet().size(), refused ? 1U : 0U);
+    for (const Unmet& one : block.unmet()) EXPECT_EQ(one.error, EOPNOTSUPP) << one.text;
   }
+}
+
+// Where the host's setting keeps the first touch from using huge pages, or the kernel had none at
+// that moment, warming moves what is in memory into them.
+TEST_P(BlockWishes, WarmMemoryIsInHugePagesOrSaysSo) {
+  if (!has_transparent_huge_pages()) GTEST_SKIP() << "this kernel has no transparent huge pages";
+  constexpr std::size_t kBytes = 8_MiB;
+  Block block = make_written(kBytes, {});
+  EXPECT_TRUE(block.warm(0, kBytes, {.threads = 1}));
+  EXPECT_TRUE(Pattern(1).is_at(block.data(), kBytes));
+  const std::size_t huge = block.residency(0, kBytes).huge.value_or(0);
+  EXPECT_EQ(block.unmet().empty(), huge == kBytes) << huge;
+  if (huge != kBytes) GTEST_SKIP() << "this kernel cannot move memory into huge pages";
+  // A reader of the same memory finds the same huge pages.
+  if (anonymous()) return;
+  Block reader = Block::open_shared(block.descriptor(), false);
+  EXPECT_TRUE(reader.warm(0, kBytes, {.threads = 1}));
+  EXPECT_THAT(texts(reader), ::testing::IsEmpty());
+  EXPECT_EQ(reader.residency(0, kBytes).huge, kBytes);
+}
+
+// A process may have huge pages disabled; advice to use them then succeeds and has no effect.
+TEST(BlockWishes, HugePagesThatTheProcessHasDisabledAreUnmet) {
+  if (!has_transparent_huge_pages()) GTEST_SKIP() << "this kernel has no transparent huge pages";
+  in_child([] {
+    ASSERT_EQ(::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), 0);
+    Block block = Block::reserve(4_MiB);
+    block.commit(4_MiB);
+    ASSERT_EQ(block.unmet().size(), 1U);
+    EXPECT_EQ(block.unmet()[0].wish, Wish::huge_pages);
+    EXPECT_EQ(block.unmet()[0].error, EOPNOTSUPP);
+    EXPECT_TRUE(block.warm(0, 4_MiB, {.threads = 1}));
+    EXPECT_EQ(block.unmet().size(), 1U);
+    Block small = Block::reserve(16 * kPage);  // has no room for a huge page
+    small.commit(16 * kPage);
+    EXPECT_THAT(texts(small), ::testing::IsEmpty());
+  });
+}
+
+struct IdleCall {
+  const char* name;
+  BlockOptions options;
+  std::uint64_t call;  ///< The first call makes the pages usable.
+  Wish wish;
+};
+
+// The kernel, a sandbox or a sanitizer may report success for a call and do nothing.
+TEST(BlockWishes, AreUnmetWhereACallSucceedsAndDoesNothing) {
+  constexpr HugePages kNever = HugePages::never;
+  for (const IdleCall& idle :
+       {IdleCall{"core dump", {.huge_pages = kNever, .core_dump = false}, 3, Wish::core_dump},
+        IdleCall{"omit", {.huge_pages = kNever, .on_fork = OnFork::omit}, 3, Wish::on_fork},
+        IdleCall{"zero", {.huge_pages = kNever, .on_fork = OnFork::zero}, 3, Wish::on_fork},
+        IdleCall{"lock", {.huge_pages = kNever, .lock = true}, 3, Wish::lock},
+        IdleCall{
+            "bind",
+            {.huge_pages = kNever, .numa = {.policy = NumaPlacement::Policy::bind, .nodes = {0}}},
+            3,
+            Wish::numa}}) {
+    SCOPED_TRACE(idle.name);
+    Block block = Block::reserve(4 * kPage, idle.options);
+    {
+      const os::InjectFault fault(idle.call, os::kSucceedsIdly);
+      block.commit(4 * kPage);
+      EXPECT_TRUE(os::InjectFault::fired());
+    }
+    ASSERT_EQ(block.unmet().size(), 1U);
+    EXPECT_EQ(block.unmet()[0].wish, idle.wish);
+    EXPECT_NE(block.unmet()[0].error, 0);
+  }
+}
+
+// The parts of a block share what is expensive to find out, but not what was found missing.
+TEST(BlockWishes, EachPartSaysWhatItLacks) {
+  Block whole = Block::reserve(8 * kPage, {.huge_pages = HugePages::never, .core_dump = false});
+  Block first = whole.part(0, 4 * kPage);
+  Block second = whole.part(4 * kPage, 4 * kPage);
+  {
+    const os::InjectFault fault(3, os::kSucceedsIdly);
+    first.commit(kPage);
+  }
+  second.commit(kPage);
+  EXPECT_EQ(first.unmet().size(), 1U);
+  EXPECT_THAT(texts(second), ::testing::IsEmpty());
+}
+
+// The kernel leaves out nodes that do not exist, and reports success.
+TEST_P(BlockWishes, NodesThatTheKernelLeavesOutAreUnmet) {
+  const BlockOptions options = {
+      .huge_pages = HugePages::never,
+      .numa = {.policy = NumaPlacement::Policy::interleave, .nodes = {0, 1023}}};
+  Block block = make(4 * kPage, options);
+  block.commit(4 * kPage);
+  ASSERT_EQ(block.unmet().size(), 1U);
+  EXPECT_EQ(block.unmet()[0].wish, Wish::numa);
 }
 
 TEST(BlockWishes, AnonymousMemoryBeginsWhereHugePagesDo) {
@@ -204,14 +309,18 @@ TEST(FileWishes, AreHadWhereTheKernelCan) {
   EXPECT_TRUE(has_flag(block.data(), 2 * kPage, "lo"));
 }
 
-TEST(FileWishes, ThoseForAnonymousMemoryAreToldOrIgnored) {
+TEST(FileWishes, ThoseForAnonymousMemoryAreUnmet) {
   const TempFolder folder;
   const Block block =
       Block::map_file(folder.write("a", "content"),
-                      {.huge_pages = HugePages::explicit_pages, .on_fork = OnFork::zero});
+                      {.huge_pages = HugePages::explicit_pages,
+                       .on_fork = OnFork::zero,
+                       .numa = {.policy = NumaPlacement::Policy::bind, .nodes = {0}}});
   EXPECT_EQ(block.page_size(), kPage);
-  ASSERT_EQ(block.unmet().size(), 1U);
-  EXPECT_EQ(block.unmet()[0].wish, Wish::on_fork);
+  ASSERT_EQ(block.unmet().size(), 3U);
+  EXPECT_EQ(block.unmet()[0].wish, Wish::huge_pages);
+  EXPECT_EQ(block.unmet()[1].wish, Wish::numa);
+  EXPECT_EQ(block.unmet()[2].wish, Wish::on_fork);
   EXPECT_EQ(block.data()[0], std::byte{'c'});
 }
 

@@ -17,6 +17,9 @@
 
 namespace tapedeck::inline TAPEDECK_ABI {
 
+/// The most scratch tapes that a `DeviceLayout` rotates through.
+inline constexpr std::size_t kMostFrames = 64;
+
 struct DeviceLayoutOptions {
   Commit commit = Commit::at_creation;
   std::uint64_t growth_step = 256;  ///< The fewest tokens that `prepare` commits in one step.
@@ -24,8 +27,8 @@ struct DeviceLayoutOptions {
   /// mapped. 0 starts no thread. The thread also calls the hooks. It may be mapping while a graph
   /// is captured, so capture in thread-local mode or after `seal()`.
   std::uint64_t ahead = 0;
-  /// Scratch tapes that `clear_pass(event)` rotates through, at least 1. Use more than one if a
-  /// copy or another stream still reads what the last pass wrote.
+  /// Scratch tapes that `clear_pass(event)` rotates through, from 1 to `kMostFrames`. Use more than
+  /// one if a copy or another stream still reads what the last pass wrote.
   std::size_t frames = 1;
   LayoutSizes extra{};             ///< Bytes for takes above the plan.
   std::size_t history_budget = 0;  ///< See `LayoutOptions::history_budget`.

@@ -54,8 +54,9 @@ class Block {
   /// the address space; SystemError.
   [[nodiscard]] static Block reserve(std::size_t bytes, const BlockOptions& options = {});
 
-  /// Maps a whole file read-only from the shared page cache and commits all of it. The kernel
-  /// ignores options that only apply to anonymous memory (huge pages).
+  /// Maps a whole file read-only from the shared page cache and commits all of it. Explicit huge
+  /// pages and NUMA placement are for memory of the block's own, so `unmet()` then lists them;
+  /// transparent huge pages are the file system's to use.
   /// @throws SystemError; FormatError if the file is empty; InvalidArgument if it is not a regular
   /// file.
   [[nodiscard]] static Block map_file(const std::filesystem::path& path,
@@ -96,7 +97,10 @@ class Block {
   [[nodiscard]] std::size_t page_size() const noexcept;
   /// The memfd of a shared block, which the block owns; -1 for other kinds.
   [[nodiscard]] int descriptor() const noexcept;
-  /// The requested options that the host did not grant.
+  /// The requested options that the host did not grant. Since the kernel also reports success for
+  /// requests that it does not follow, the block looks at what they did. Whether the kernel uses
+  /// transparent huge pages at the first touch depends on the host's settings, which a commit looks
+  /// at; `warm` and `lock` look at the pages.
   [[nodiscard]] const std::vector<Unmet>& unmet() const noexcept;
 
   /// Makes at least the first `bytes` usable. The committed part never shrinks, and nothing moves.
@@ -123,8 +127,10 @@ class Block {
   /// kernel has neither). It checks the memory budget of the host and the cgroup first and before
   /// each step, because a process that exceeds its cgroup's limit is killed by the kernel. What
   /// other threads are warming counts, too; other processes are seen from step to step, and near
-  /// the limit the steps are smaller. Borrowed memory
-  /// that cannot be written is read. What cannot be brought in is never a signal: the result has
+  /// the limit the steps are smaller. Borrowed memory that cannot be written is read. If
+  /// transparent huge pages were requested, memory that the kernel did not put into them is moved
+  /// (MADV_COLLAPSE, Linux 6.1); `unmet()` says if it could not. What cannot be brought in is never
+  /// a signal: the result has
   /// failed, with EACCES for memory without access, EFAULT behind the end of a mapped file, and
   /// ENOMEM for addresses that are not mapped or if memory ran out.
   /// @throws InvalidArgument if the range is not committed; whatever `options.progress` throws.

@@ -68,7 +68,7 @@ inline constexpr std::size_t kWishes = 5;
 /// A requested option that was not granted.
 struct Unmet {
   Wish wish;
-  int error;         ///< errno of the call that failed.
+  int error;         ///< errno of the call; EOPNOTSUPP if it succeeded without an effect.
   std::string text;  ///< For people: "lock: ENOMEM (requested 64 MiB, limit 8 MiB)".
 };
 

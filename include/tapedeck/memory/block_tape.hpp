@@ -3,7 +3,9 @@
 /// `BlockTape`: what all kinds of tape, on host and device, have in common apart from their takes.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -46,6 +48,7 @@ class BlockTape : public TapeHead<Line> {
   template <class... After>
   std::size_t decommit(After... after);
   void note_planned(std::size_t committed, bool grew) noexcept;
+  void note_unmet(const std::array<std::int32_t, kWishes>& planned) noexcept;
   void note_commit() noexcept;
 
   std::unique_ptr<Cold> cold_;

@@ -199,6 +199,9 @@ class alignas(kLine) Tape : internal::OpenLine,
   /// `note_planned(committed, grew)` updates the statistics of a tape made by `behind`: `committed`
   /// is the number of planned bytes that are now committed; `grew` counts one growth.
   using BlockTape::note_planned;
+  /// Updates which options the host did not grant to the planned bytes of a tape made by `behind`:
+  /// for each `Wish`, errno or 0.
+  using BlockTape::note_unmet;
 
  private:
   struct Spilled;

@@ -42,8 +42,12 @@ struct WarmProgress {
   }
 };
 
+/// The most threads that one job uses. More do not make memory or a disk faster.
+inline constexpr unsigned kMostWarmThreads = 128;
+
 struct WarmOptions {
-  unsigned threads = 0;  ///< 0: one for each hardware thread, at most 16.
+  /// 0: one for each hardware thread, at most 16. More than `kMostWarmThreads` count as that many.
+  unsigned threads = 0;
   /// The chunk size in bytes. Stop, deadline, budget and progress are handled between chunks.
   /// `Weights::warm` ignores this value and brings in files in chunks of 8 MiB.
   std::size_t chunk = 32_MiB;
