@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <limits>
 #include <new>
+#include <utility>
 
 #include "os/faults.hpp"
 #include "os/pages.hpp"
@@ -65,7 +66,7 @@ void ResidentLedger::ask_kernel() {
   constexpr std::size_t kBytesPerMillisecond = 32_MiB;
   constexpr std::size_t kMostMilliseconds = 1000;
   const UncountedCalls uncounted;
-  std::optional<Budget> budget = memory_budget();
+  std::optional<Budget> budget = memory_budget(roots_);
   available_ = budget ? usable(budget->available) : std::numeric_limits<std::size_t>::max();
   limit_ = budget ? std::move(budget->limit) : std::string();
   left_ = available_ - std::min(available_, arriving_);
@@ -113,6 +114,13 @@ std::size_t ResidentLedger::claimed() noexcept {
   ResidentLedger& ledger = of_process();
   const Lock lock(ledger.mutex_);
   return ledger.missing_;
+}
+
+void ResidentLedger::read_limits_of(KernelRoots roots) {
+  ResidentLedger& ledger = of_process();
+  const Lock lock(ledger.mutex_);
+  ledger.roots_ = std::move(roots);
+  ledger.good_until_ = {};
 }
 
 std::size_t ResidentLedger::step_of(std::size_t bytes) noexcept {

@@ -60,6 +60,9 @@ class ResidentLedger {
   /// again: the closer the limit, the smaller. At least 64 KiB, or all of `bytes`.
   [[nodiscard]] static std::size_t step_of(std::size_t bytes) noexcept;
 
+  /// Reads the limits below other roots from now on, for tests.
+  static void read_limits_of(KernelRoots roots);
+
  private:
   using Clock = std::chrono::steady_clock;
   using Lock = std::unique_lock<std::mutex>;
@@ -75,6 +78,7 @@ class ResidentLedger {
 
   std::mutex mutex_;  // guards all other members, and all claims
   std::condition_variable arrived_;
+  KernelRoots roots_;
   Claim* first_ = nullptr;     // the list of all claims that have pages
   std::size_t missing_ = 0;    // of all claims
   std::size_t arriving_ = 0;   // of all arrivals

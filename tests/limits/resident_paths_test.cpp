@@ -23,6 +23,7 @@
 #include "layout/cache_region.hpp"
 #include "os/child.hpp"
 #include "os/memory_cgroup.hpp"
+#include "os/resident_ledger.hpp"
 #include "os/self.hpp"
 #include "os/temp_folder.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -38,6 +39,7 @@
 #include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
+namespace os = internal::os;
 namespace {
 
 constexpr std::size_t kLimit = 128_MiB;
@@ -223,13 +225,14 @@ Refusal lock_weights(std::size_t bytes) {
 struct Path {
   const char* name;
   Refusal (*go)(std::size_t bytes);
-  bool maps = true;  ///< False if the caller has mapped the memory.
+  bool maps = true;         ///< False if the caller has mapped the memory.
+  bool grows_used = false;  ///< It touches each part before it asks for the next one.
 
   friend void PrintTo(const Path& path, std::ostream* out) { *out << path.name; }
 };
 
 constexpr std::array kPaths = {Path{"CreateTape", create_tape},
-                               Path{"GrowTape", grow_tape},
+                               Path{"GrowTape", grow_tape, true, true},
                                Path{"StartWarm", start_warm},
                                Path{"SplitTape", split_tape},
                                Path{"CommitShared", commit_shared},
@@ -240,7 +243,7 @@ constexpr std::array kPaths = {Path{"CreateTape", create_tape},
                                Path{"LockBorrowed", lock_borrowed, false},
                                Path{"CreateLayout", create_layout},
                                Path{"CreateLayoutOfPlan", create_layout_of_plan},
-                               Path{"PrepareTalks", prepare_talks},
+                               Path{"PrepareTalks", prepare_talks, true, true},
                                Path{"Record", record},
                                Path{"Pin", pin},
                                Path{"BuildWeights", build_weights},
@@ -295,6 +298,22 @@ TEST_P(ResidentPaths, InAGroupAreRefusedInsteadOfKilled) {
       EXPECT_EQ(refusal_of(GetParam(), kFits), "") << "what was refused must not stay claimed";
     });
   }
+}
+
+// Also where this process may not create a group. Here, the group's usage does not grow.
+TEST_P(ResidentPaths, InAGroupOfVersion2AreRefused) {
+  if (GetParam().grows_used) GTEST_SKIP() << "the usage of this group would have to grow";
+  const TempFolder host;
+  host.write("proc/meminfo", "MemTotal: 8388608 kB\nMemAvailable: 8388608 kB\n");
+  host.write("proc/self/cgroup", "0::/a/b\n");
+  host.write("sys/fs/cgroup/a/memory.max", std::to_string(kLimit) + "\n");
+  host.write("sys/fs/cgroup/a/memory.current", "0\n");
+  in_child([&] {
+    os::ResidentLedger::read_limits_of({.proc = host / "proc", .sys = host / "sys"});
+    EXPECT_EQ(refusal_of(GetParam(), kFits), "");
+    EXPECT_THAT(refusal_of(GetParam(), kTooMuch),
+                ::testing::HasSubstr("memory cgroup /a, memory.max"));
+  });
 }
 
 // Each of the two fits, but not both.
