@@ -55,9 +55,9 @@ struct Block::State {
   /// Whether a wish has its effect. Once `look` has found that, it is not called again.
   [[nodiscard]] bool has_effect(Wish wish, const auto& look) {
     const unsigned bit = 1U << static_cast<unsigned>(wish);
-    if ((whole->effective.load(std::memory_order_relaxed) & bit) != 0) return true;
+    if ((whole->effects.load(std::memory_order_relaxed) & bit) != 0) return true;
     if (!look()) return false;
-    whole->effective.fetch_or(bit, std::memory_order_relaxed);
+    whole->effects.fetch_or(bit, std::memory_order_relaxed);
     return true;
   }
   [[nodiscard]] std::size_t granule() const noexcept {
@@ -83,7 +83,7 @@ struct Block::State {
   std::vector<Unmet> unmet;
   // Some looks are too expensive for each commit, so a block and its parts look until it is good.
   State* whole = this;
-  std::atomic<unsigned> effective{0};  // of the whole: a bit for each `Wish` that has its effect
+  std::atomic<unsigned> effects{0};  // of the whole: a bit for each `Wish` that has its effect
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
