@@ -121,7 +121,7 @@ Block Block::reserve(std::size_t bytes, const BlockOptions& options) {
   const std::size_t huge = options.huge_pages == HugePages::never ? 0 : os::huge_page_size();
   if (options.huge_pages == HugePages::explicit_pages) {
     state->explicit_page = huge;
-    if (huge == 0) internal::note_unmet(state->unmet, Wish::huge_pages, ENOSYS);
+    if (huge == 0) internal::note_unmet_huge_pages(state->unmet, ENOSYS);
   }
   const bool whole_huge_pages = huge != 0 && bytes >= huge;
   state->reserve(rounded_to(bytes, state->granule(), options), whole_huge_pages ? huge : 0);
@@ -158,8 +158,7 @@ Block Block::create_shared(std::size_t bytes, const BlockOptions& options) {
   if (const os::Opened made = state->create_file(size); made.error != 0) {
     throw_system_error(made, options, size);
   }
-  if (refusal != 0)
-    internal::note_unmet(state->unmet, Wish::huge_pages, refusal, internal::kHugePagePoolAdvice);
+  if (refusal != 0) internal::note_unmet_huge_pages(state->unmet, refusal);
   return Block(std::move(state));
 }
 
@@ -281,7 +280,7 @@ int Block::State::make_usable(std::byte* at, std::size_t bytes) {
       if (at == data) page = explicit_page;
       return 0;
     }
-    internal::note_unmet(unmet, Wish::huge_pages, error, internal::kHugePagePoolAdvice);
+    internal::note_unmet_huge_pages(unmet, error);
     page = os::page_size();
   }
   return os::allow_write(at, bytes);

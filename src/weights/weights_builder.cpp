@@ -62,8 +62,7 @@ WeightsBuilder::WeightsBuilder(const std::vector<TensorSpec>& tensors,
       state.map_new_file(options.name, os::huge_page_size(), pages);
     } catch (const SystemError& error) {  // the host's pool is too small or missing
       pages = HugePages::transparent;
-      internal::note_unmet(state.unmet, Wish::huge_pages, error.number(),
-                           internal::kHugePagePoolAdvice);
+      internal::note_unmet_huge_pages(state.unmet, error.number());
     }
   }
   if (!state.file) state.map_new_file(options.name, 0, pages);
