@@ -11,6 +11,7 @@
 #include "os/memory_file.hpp"
 #include "os/socket.hpp"
 #include "os/vm.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
@@ -39,8 +40,9 @@ void WeightsBuilder::State::map_new_file(const std::string& name, std::size_t hu
                                          HugePages huge_pages) {
   const auto whole = checked_round_up(image.bytes, huge_page == 0 ? os::page_size() : huge_page);
   if (!whole) {
-    throw InvalidArgument({.argument = "tensors", .value = image.bytes},
-                          "the tensors have more bytes than a process can address");
+    throw InvalidArgument(
+        {.argument = "tensors"},
+        "the tensors have more bytes than a process can address (" + to_iec(image.bytes) + ")");
   }
   os::Opened made =
       os::create_memory_file(name.substr(0, kLongestName).c_str(), *whole, huge_page, true);
