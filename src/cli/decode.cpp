@@ -20,6 +20,7 @@
 #include "cli/option_table.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
+#include "cli/plan_text.hpp"
 #include "cli/talks.hpp"
 #include "llama/arrival.hpp"
 #include "llama/cuda_decoder.hpp"
@@ -27,6 +28,7 @@
 #include "llama/llama_model.hpp"
 #include "llama/streamed_llama.hpp"
 #include "llama/talk.hpp"
+#include "model/unwritten.hpp"
 #include "os/file.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/dtype.hpp"
@@ -241,6 +243,7 @@ int decode(const DecodeArguments& arguments) {
   require_device_for_its_options(arguments);
   llama::LlamaModel model(arguments.model, {.way = arguments.way});
   require_record_to_be_new(arguments, model);
+  tell(warnings_text(internal::warnings_of_unwritten(model.weights().tensors())));
   warn_of_limit(arguments, model.shape());
   const llama::Tokenizer tokenizer = tokenizer_for(arguments, model);
   const std::size_t usual = std::min(kUsualPositions, model.shape().seq_len);

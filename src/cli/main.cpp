@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstddef>
 #include <exception>
 #include <new>
+#include <span>
 #include <sstream>
 
 #include "cli/commands.hpp"
@@ -28,6 +31,8 @@ int run(int argc, const char* const* argv) {
   }
   offer_commands(program);
   try {
+    const std::span words(argv, static_cast<std::size_t>(argc));
+    refuse_values_of_flags(program, words.subspan(std::min<std::size_t>(1, words.size())));
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {
     std::ostringstream text;

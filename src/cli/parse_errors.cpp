@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -85,7 +86,32 @@ std::pair<std::string, std::string> split(const std::string& text, std::string_v
               option == nullptr ? "" : "write " + name + " " + value_of(*option));
 }
 
+// The subcommand that a word names, if the command has it.
+const CLI::App* subcommand_of(const CLI::App& command, std::string_view word) {
+  for (const CLI::App* one : command.get_subcommands({})) {
+    if (one->get_name() == word) return one;
+  }
+  return nullptr;
+}
+
 }  // namespace
+
+void refuse_values_of_flags(const CLI::App& program, std::span<const char* const> words) {
+  const CLI::App* command = &program;
+  for (const std::string_view word : words) {
+    if (word == "--") return;  // Operands follow.
+    if (!word.starts_with('-')) {
+      if (const CLI::App* const named = subcommand_of(*command, word)) command = named;
+      continue;
+    }
+    const std::size_t equals = word.find('=');
+    if (equals == std::string_view::npos) continue;
+    const std::string name(word.substr(0, equals));
+    const CLI::Option* const option = command->get_option_no_throw(name);
+    if (option == nullptr || !value_of(*option).empty() || has_optional_value(*option)) continue;
+    throw_about(name, name + " takes no value", "leave out " + std::string(word.substr(equals)));
+  }
+}
 
 void throw_parse_error(const CLI::App& program, const CLI::ParseError& error) {
   const std::vector<CLI::App*> selected = program.get_subcommands();

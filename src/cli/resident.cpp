@@ -113,9 +113,9 @@ void add_resident(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand(
       "resident", "Shows how much of a model is in the page cache, by file and by layer.");
   command->footer(
-      "The kernel answers only for files that you may write; for others the answer is unknown. "
-      "The\n"
-      "headers are read first, which brings the beginning of each file into the cache.");
+      "The kernel answers only for files that you own or may write; for others the answer is\n"
+      "unknown. The headers are read first, which brings the beginning of each file into the\n"
+      "cache.");
   auto arguments = std::make_shared<ResidentArguments>();
   add_model(*command, arguments->model);
   add_json(*command, arguments->json);

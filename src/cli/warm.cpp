@@ -15,6 +15,8 @@
 #include "cli/interrupt.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
+#include "cli/plan_text.hpp"
+#include "model/unwritten.hpp"
 #include "os/descriptor.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -136,7 +138,7 @@ std::string warm_as_text(const Report& report) {
   for (const Unmet& unmet : report.weights.unmet()) {
     text += fmt::format("unmet     {}\n", printable(unmet.text));
   }
-  return text;
+  return text + warnings_text(internal::warnings_of_unwritten(report.weights.tensors()));
 }
 
 nlohmann::ordered_json warm_as_json(const Report& report) {
@@ -149,20 +151,22 @@ nlohmann::ordered_json warm_as_json(const Report& report) {
             {"cached_before", internal::number_json(file.cached)}};
   };
   const auto unmet_text = [](const Unmet& unmet) { return printable(unmet.text); };
-  nlohmann::ordered_json json = {{"schema", kWarmSchema},
-                                 {"model", printable(report.arguments.model)},
-                                 {"files", json_list(report.weights.files(), file_json)},
-                                 {"end", to_string(result.end)},
-                                 {"asked", result.asked},
-                                 {"warmed", result.warmed},
-                                 {"seconds", result.seconds},
-                                 {"bytes_per_second", rate_json(bytes_per_second(result))},
-                                 {"present", internal::number_json(result.present)},
-                                 {"huge", internal::number_json(result.huge)},
-                                 {"minor_faults", result.minor_faults},
-                                 {"major_faults", result.major_faults},
-                                 {"locked", report.locked},
-                                 {"unmet", json_list(report.weights.unmet(), unmet_text)}};
+  nlohmann::ordered_json json = {
+      {"schema", kWarmSchema},
+      {"model", printable(report.arguments.model)},
+      {"files", json_list(report.weights.files(), file_json)},
+      {"end", to_string(result.end)},
+      {"asked", result.asked},
+      {"warmed", result.warmed},
+      {"seconds", result.seconds},
+      {"bytes_per_second", rate_json(bytes_per_second(result))},
+      {"present", internal::number_json(result.present)},
+      {"huge", internal::number_json(result.huge)},
+      {"minor_faults", result.minor_faults},
+      {"major_faults", result.major_faults},
+      {"locked", report.locked},
+      {"unmet", json_list(report.weights.unmet(), unmet_text)},
+      {"warnings", internal::warnings_of_unwritten(report.weights.tensors())}};
   if (result.end == WarmEnd::over_budget) {
     json["budget"] = {{"available", result.available}, {"limit", result.limit}};
   }

@@ -122,7 +122,7 @@ Block Block::reserve(std::size_t bytes, const BlockOptions& options) {
   auto state = std::make_unique<State>(BlockKind::anonymous, options);
   if (options.huge_pages == HugePages::explicit_pages) {
     state->explicit_page = os::huge_page_size();
-    if (state->explicit_page == 0) internal::note_unmet(state->unmet, Wish::huge_pages, ENOSYS);
+    if (state->explicit_page == 0) internal::note_unmet_huge_pages(state->unmet, ENOSYS);
   }
   const std::size_t size = rounded_to(bytes, state->granule(), options);
   state->reserve(size, state->huge_alignment(size));
@@ -166,8 +166,7 @@ Block Block::create_shared(std::size_t bytes, const BlockOptions& options) {
   if (const os::Opened made = state->create_file(size); made.error != 0) {
     throw_system_error(made, options, size);
   }
-  if (refusal != 0)
-    internal::note_unmet(state->unmet, Wish::huge_pages, refusal, internal::kHugePagePoolAdvice);
+  if (refusal != 0) internal::note_unmet_huge_pages(state->unmet, refusal);
   return Block(std::move(state));
 }
 
@@ -301,7 +300,7 @@ int Block::State::make_usable(std::byte* at, std::size_t bytes) {
       if (at == data) page = explicit_page;
       return 0;
     }
-    internal::note_unmet(unmet, Wish::huge_pages, error, internal::kHugePagePoolAdvice);
+    internal::note_unmet_huge_pages(unmet, error);
     page = os::page_size();
   }
   return os::allow_write(at, bytes);

@@ -40,6 +40,18 @@ void note_unmet_lock(std::vector<Unmet>& all, int error, std::uint64_t bytes,
   note_unmet(all, Wish::lock, error, "requested " + to_iec(bytes) + ", limit " + limit);
 }
 
+// EINVAL does not mean that the pool is empty: it is what a kernel says that has no pages of this
+// size, and, up to Linux 5.15, one that cannot move them (mremap) to the block's addresses.
+void note_unmet_huge_pages(std::vector<Unmet>& all, int error) {
+  const char* why = "";
+  if (error == ENOMEM) why = "see /proc/sys/vm/nr_hugepages";
+  if (error == ENOSYS) why = "this kernel has none";
+  if (error == EINVAL) {
+    why = "this kernel has none of the size, or is older than Linux 5.16 and cannot move them";
+  }
+  note_unmet(all, Wish::huge_pages, error, why);
+}
+
 void forget_unmet(std::vector<Unmet>& all, Wish wish) {
   std::erase_if(all, [wish](const Unmet& one) { return one.wish == wish; });
 }

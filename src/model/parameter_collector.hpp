@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -86,5 +87,10 @@ void add_family(ParameterCollector& to);
 /// layers. Empty if not all tensors of the architecture are known.
 [[nodiscard]] std::vector<Parameter> make_parameters(const Figures& figures,
                                                      const ModelShape& shape);
+
+/// The number of parameters of a layer of this shape; `nullopt` if it overflows.
+[[nodiscard]] std::optional<std::uint64_t> parameters_of_layer(const Figures& figures,
+                                                               const ModelShape& shape,
+                                                               const LayerShape& layer);
 
 }  // namespace tapedeck::internal

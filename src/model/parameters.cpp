@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -232,6 +233,15 @@ std::vector<Parameter> make_parameters(const Figures& figures, const ModelShape&
   for (const LayerShape& layer : shape.layers) add_layer(collector, layer);
   add_family(collector);
   return std::move(collector).take();
+}
+
+std::optional<std::uint64_t> parameters_of_layer(const Figures& figures, const ModelShape& shape,
+                                                 const LayerShape& layer) {
+  ParameterCollector collector(figures, shape);
+  add_layer(collector, layer);
+  ModelShape one;
+  one.parameters = std::move(collector).take();
+  return one.parameter_count();
 }
 
 }  // namespace tapedeck::internal

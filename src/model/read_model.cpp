@@ -24,6 +24,7 @@
 #include "model/part_name.hpp"
 #include "model/safetensors/safetensors.hpp"
 #include "model/unused_fields.hpp"
+#include "model/unwritten.hpp"
 #include "os/file.hpp"
 #include "os/file_reader.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -252,18 +253,6 @@ std::filesystem::path main_file_of(const std::filesystem::path& folder,
       "name one of these files; safetensors files are one model only if an index lists them");
 }
 
-// Zeros may be what a tensor holds, so this is no error.
-void warn_of_unwritten(Model& model) {
-  for (const TensorFile& file : model.tensors.files()) {
-    if (file.unwritten == 0) continue;
-    model.shape.warnings.push_back(
-        internal::printable(file.path.filename().string()) +
-        " has holes: " + to_iec(file.unwritten) +
-        " of its tensors were never written and read as zeros; if it was downloaded, that is "
-        "incomplete");
-  }
-}
-
 Model read_folder(const std::filesystem::path& folder) {
   std::vector<std::string> names = names_in(folder);
   const std::vector<std::string> projectors = take_projectors(names);
@@ -279,7 +268,9 @@ Model read_model(const std::filesystem::path& path) {
   std::error_code ignored;  // if this fails, opening the file fails as well and throws
   const bool folder = std::filesystem::is_directory(path, ignored);
   Model model = folder ? read_folder(path) : read_file(path);
-  warn_of_unwritten(model);
+  for (std::string& warning : internal::warnings_of_unwritten(model.tensors)) {
+    model.shape.warnings.push_back(std::move(warning));
+  }
   return model;
 }
 

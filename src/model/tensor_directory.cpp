@@ -3,6 +3,10 @@
 
 #include <algorithm>
 
+#include "base/printable.hpp"
+#include "model/unwritten.hpp"
+#include "tapedeck/base/bytes.hpp"
+
 namespace tapedeck::inline TAPEDECK_ABI {
 
 std::uint64_t TensorEntry::elements() const noexcept {
@@ -35,3 +39,19 @@ bool TensorDirectory::truncated() const noexcept {
 }
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
+
+namespace tapedeck::internal {
+
+std::vector<std::string> warnings_of_unwritten(const TensorDirectory& tensors) {
+  std::vector<std::string> warnings;
+  for (const TensorFile& file : tensors.files()) {
+    if (file.unwritten == 0) continue;
+    warnings.push_back(
+        printable(file.path.filename().string()) + " has holes: " + to_iec(file.unwritten) +
+        " of its tensors were never written and read as zeros; if it was downloaded, that is "
+        "incomplete");
+  }
+  return warnings;
+}
+
+}  // namespace tapedeck::internal

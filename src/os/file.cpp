@@ -98,6 +98,14 @@ std::optional<std::uint32_t> magic_of(int descriptor) noexcept {
   return static_cast<std::uint32_t>(status.f_type);
 }
 
+// Whether a file's pages are the storage itself. Unknown before Linux 5.8.
+bool is_dax(int descriptor) noexcept {
+  struct statx status {};
+  const int error = errno_of(
+      "statx", [&] { return ::statx(descriptor, "", AT_EMPTY_PATH, STATX_TYPE, &status); });
+  return error == 0 && (status.stx_attributes & STATX_ATTR_DAX) != 0;
+}
+
 }  // namespace
 
 int give_name(int descriptor, const std::filesystem::path& path) noexcept {
@@ -178,6 +186,14 @@ FileSystem file_system(int descriptor) {
 
 FileSystem::Cache cache_of(int descriptor) noexcept {
   const std::optional<std::uint32_t> magic = magic_of(descriptor);
+  const KnownFileSystem* const known = magic ? known_file_system(*magic) : nullptr;
+  const bool memory = known != nullptr && known->kind == Kind::memory;
+  return cache_of(magic, !memory && is_dax(descriptor));
+}
+
+// mincore of a mapping of a DAX file reports pages that are mapped, which are those of the storage.
+FileSystem::Cache cache_of(std::optional<std::uint32_t> magic, bool dax) noexcept {
+  if (dax) return Cache::elsewhere;
   const KnownFileSystem* const known = magic ? known_file_system(*magic) : nullptr;
   return known == nullptr ? Cache::mapped_pages : known->cache;
 }

@@ -80,7 +80,7 @@ struct FileSystem {
   enum class Cache : std::uint8_t {
     own_pages,     ///< In the page cache, as pages of that file.
     mapped_pages,  ///< In the page cache, but perhaps as pages of the file that a mapping leads to.
-    elsewhere,     ///< Also in memory of its own, which the kernel does not report.
+    elsewhere,     ///< Also in memory of its own, or nowhere (DAX); the kernel does not report it.
   };
   Kind kind = Kind::disk;
   std::string name{};  ///< "ext4", "tmpfs"; for an unknown one its number.
@@ -88,6 +88,9 @@ struct FileSystem {
 [[nodiscard]] FileSystem file_system(int descriptor);
 /// `mapped_pages` for an unknown file system, since that is the way to ask which is right for both.
 [[nodiscard]] FileSystem::Cache cache_of(int descriptor) noexcept;
+/// The same from the number of the file system, if it is known, and from whether the file is
+/// storage that is mapped directly (DAX).
+[[nodiscard]] FileSystem::Cache cache_of(std::optional<std::uint32_t> magic, bool dax) noexcept;
 
 /// The bytes of a range of a file that are in holes: the file system stores nothing for them, and
 /// they read as zeros. That includes space that was allocated and never written. A lower bound if

@@ -7,6 +7,7 @@
 
 #include "base/amounts.hpp"
 #include "os/vm.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/typed_takes.hpp"
@@ -78,8 +79,9 @@ void check_addressable(const TensorDirectory& directory) {
   std::optional<std::uint64_t> sum = 0;
   for (const TensorFile& file : directory.files()) sum = known_sum(sum, file.size);
   if (sum && *sum <= kMost) return;
-  throw InvalidArgument({.argument = "path", .value = sum, .limit = kMost},
-                        "the files of this model have more bytes than a process can address");
+  throw InvalidArgument({.argument = "path"},
+                        "the files of this model have more bytes than a process can address (" +
+                            (sum ? to_iec(*sum) : "more than 2^64") + ")");
 }
 
 }  // namespace

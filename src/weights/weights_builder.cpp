@@ -13,6 +13,7 @@
 #include "os/resident_ledger.hpp"
 #include "os/socket.hpp"
 #include "os/vm.hpp"
+#include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
@@ -45,8 +46,9 @@ void WeightsBuilder::State::map_new_file(const std::string& name, std::size_t hu
                                          HugePages huge_pages) {
   const auto whole = checked_round_up(image.bytes, huge_page == 0 ? os::page_size() : huge_page);
   if (!whole) {
-    throw InvalidArgument({.argument = "tensors", .value = image.bytes},
-                          "the tensors have more bytes than a process can address");
+    throw InvalidArgument(
+        {.argument = "tensors"},
+        "the tensors have more bytes than a process can address (" + to_iec(image.bytes) + ")");
   }
   os::Opened made =
       os::create_memory_file(name.substr(0, kLongestName).c_str(), *whole, huge_page, true);
@@ -82,8 +84,7 @@ WeightsBuilder::WeightsBuilder(const std::vector<TensorSpec>& tensors,
       state.map_new_file(options.name, os::huge_page_size(), pages);
     } catch (const SystemError& error) {  // the host's pool is too small or missing
       pages = HugePages::transparent;
-      internal::note_unmet(state.unmet, Wish::huge_pages, error.number(),
-                           internal::kHugePagePoolAdvice);
+      internal::note_unmet_huge_pages(state.unmet, error.number());
     }
   }
   if (!state.file) state.map_new_file(options.name, 0, pages);

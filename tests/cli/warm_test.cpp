@@ -13,6 +13,7 @@
 #include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
+#include "tapedeck/model/read_model.hpp"
 #include "weights/made_models.hpp"
 
 namespace tapedeck::tests {
@@ -133,6 +134,19 @@ TEST_F(Warm, TooLittleMemoryIsExitCode3) {
   EXPECT_TRUE(told.at("present").is_null());
   EXPECT_GT(told.at("budget").at("available"), 0);
   EXPECT_NE(told.at("budget").at("limit"), "");
+}
+
+TEST_F(Warm, AFileWithHolesIsAWarning) {
+  const auto sparse = write_sparse(folder_, 1_MiB);
+  if (!sparse) GTEST_SKIP() << "cannot create a sparse file";
+  const std::uint64_t unwritten = read_model(*sparse).tensors.files()[0].unwritten;
+  if (unwritten == 0) GTEST_SKIP() << "this file system does not report holes";
+  const std::string warning = "sparse.gguf has holes: " + to_iec(unwritten) +
+                              " of its tensors were never written and read as zeros; if it was "
+                              "downloaded, that is incomplete";
+  EXPECT_THAT(run({"warm", *sparse}).out, ::testing::EndsWith("\nwarning: " + warning + "\n"));
+  EXPECT_THAT(json_of({"warm", *sparse}).at("warnings"), ::testing::ElementsAre(warning));
+  EXPECT_EQ(json_of({"warm", model_}).at("warnings"), Json::array());
 }
 
 TEST_F(Warm, ALockIsHeldOrReported) {

@@ -141,8 +141,8 @@ TEST_P(BlockFaults, MapFile) {
         EXPECT_TRUE(all_bytes_are(block.data(), block.size(), 'x'));
         return complaints_of(block);
       },
-      11,  // open, fstat, four to ask who reports the page cache, two mmap, two madvise, mlock
-      {"mincore", "fstatfs"});
+      12,  // open, fstat, five to ask who reports the page cache, two mmap, two madvise, mlock
+      {"mincore", "fstatfs", "statx"});
 }
 
 TEST_P(BlockFaults, OpenShared) {
@@ -156,7 +156,7 @@ TEST_P(BlockFaults, OpenShared) {
           EXPECT_TRUE(Pattern(1).is_at(block.data(), 4 * kPage));
           return complaints_of(block);
         },
-        8, {"mincore", "fstatfs"});
+        8, {"mincore", "fstatfs", "statx"});
   }
   EXPECT_TRUE(Pattern(1).is_at(owner.data(), 4 * kPage));
 }

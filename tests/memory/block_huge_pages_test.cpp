@@ -6,11 +6,13 @@
 #include <cerrno>
 #include <cstddef>
 #include <functional>
+#include <utility>
 
 #include "memory/block_kinds.hpp"
 #include "memory/hook_ledger.hpp"
 #include "memory/pattern.hpp"
 #include "os/child.hpp"
+#include "os/faults.hpp"
 #include "os/huge_page_pool.hpp"
 #include "os/self.hpp"
 #include "tapedeck/memory/block.hpp"
@@ -117,6 +119,23 @@ TEST_P(ExplicitPages, FallBackWhereThePoolIsTooSmall) {
     EXPECT_TRUE(Pattern(1).is_at(block.data(), kHuge));
     EXPECT_GE(block.decommit(kPage), bytes - kHuge);
   });
+}
+
+// A kernel that cannot move huge pages says EINVAL, however full its pool is.
+TEST_F(HostsPool, OfAnOldKernelIsNotCalledTooSmall) {
+  for (const auto& [error, text] :
+       {std::pair(EINVAL,
+                  "huge pages: EINVAL (this kernel has none of the size, or is older than Linux "
+                  "5.16 and cannot move them)"),
+        std::pair(ENOMEM, "huge pages: ENOMEM (see /proc/sys/vm/nr_hugepages)"),
+        std::pair(EPERM, "huge pages: EPERM")}) {
+    Block block = Block::reserve(kHuge, {.huge_pages = HugePages::explicit_pages});
+    const internal::os::InjectFault fault(1, error);
+    block.commit(kHuge);
+    EXPECT_STREQ(internal::os::InjectFault::victim(), "mmap");
+    ASSERT_EQ(block.unmet().size(), 1U);
+    EXPECT_EQ(block.unmet()[0].text, text);
+  }
 }
 
 // The first part keeps its huge pages, and the fallback of the rest is reported. (Shared memory has

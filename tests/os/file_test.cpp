@@ -340,6 +340,22 @@ TEST(PunchHole, GivesPagesBackAndKeepsTheSize) {
   EXPECT_EQ(os::punch_hole(-1, 0, page), EBADF);
 }
 
+// A file whose pages are the storage has none in the page cache, on whatever file system.
+TEST(FileSystem, IsAskedForCachedPagesOnlyWhereItHasThem) {
+  using Cache = os::FileSystem::Cache;
+  constexpr std::uint32_t kExt4 = 0xEF53;
+  constexpr std::uint32_t kOverlay = 0x794C7630;
+  constexpr std::uint32_t kZfs = 0x2FC12FC1;
+  EXPECT_EQ(os::cache_of(kExt4, false), Cache::own_pages);
+  EXPECT_EQ(os::cache_of(kOverlay, false), Cache::mapped_pages);
+  EXPECT_EQ(os::cache_of(kZfs, false), Cache::elsewhere);
+  EXPECT_EQ(os::cache_of(1, false), Cache::mapped_pages);
+  EXPECT_EQ(os::cache_of(std::nullopt, false), Cache::mapped_pages);
+  EXPECT_EQ(os::cache_of(kExt4, true), Cache::elsewhere);
+  EXPECT_EQ(os::cache_of(kOverlay, true), Cache::elsewhere);
+  EXPECT_EQ(os::cache_of(std::nullopt, true), Cache::elsewhere);
+}
+
 TEST(File, EveryCallCanBeMadeToFail) {
   const TempFolder folder;
   const std::filesystem::path path = folder.write("a", "hello");

@@ -72,7 +72,7 @@ Complaints life_of(const fs::path& path, Way way) {
 // Calls that only measure something, or that have an alternative.
 std::set<std::string> silent() {
   std::set<std::string> calls = {"open",  "pread",          "cachestat",      "fstatfs", "mincore",
-                                 "ioctl", "io_uring_setup", "io_uring_enter", "lseek"};
+                                 "ioctl", "io_uring_setup", "io_uring_enter", "lseek",   "statx"};
   if (kSanitized) calls.insert("munlock");  // a sanitizer's mlock does nothing
   return calls;
 }

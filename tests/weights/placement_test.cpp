@@ -5,10 +5,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "base/thrown.hpp"
 #include "model/tensor_directory_builder.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
@@ -170,7 +172,10 @@ TEST(PlaceFiles, RefusesMoreThanCanBeAddressed) {
   for (int i = 0; i < 3; ++i) builder.begin_file({.path = "f", .size = std::uint64_t{1} << 62});
   const TensorDirectory directory = std::move(builder).finish();
   const std::vector<Way> ways(3, Way::map);
-  EXPECT_THROW(static_cast<void>(internal::place_files(directory, ways, 2_MiB)), InvalidArgument);
+  const auto error = thrown<InvalidArgument>(
+      [&] { static_cast<void>(internal::place_files(directory, ways, 2_MiB)); });
+  EXPECT_EQ(error.argument(), "path");
+  EXPECT_EQ(error.value(), std::nullopt);  // a path is no number
 }
 
 }  // namespace

@@ -92,8 +92,9 @@ struct ModelShape {
   std::uint64_t draft_layers = 0;  ///< Number of layers after `layers` that only draft tokens.
 
   /// The parameters that the architecture implies for the text decoder, the embeddings and the
-  /// head. Empty if the rules for the architecture's parameters are not known; only a tensor
-  /// directory can then list them.
+  /// head, without buffers that a checkpoint may store but an engine does not load (causal masks,
+  /// rotary frequencies, a copy of a tied head). Empty if the rules for the architecture's
+  /// parameters are not known; only a tensor directory can then list them.
   std::vector<Parameter> parameters{};
   /// The type of the weights as the file states it, if it does.
   std::optional<DType> dtype{};

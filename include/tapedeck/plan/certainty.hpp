@@ -23,6 +23,9 @@ enum class Certainty : std::uint8_t {
 /// The certainty of each part of a plan. A plan composed by hand is what it lists, so it is exact.
 /// Thread-safety: a value.
 struct PlanCertainty {
+  /// From a model's files: of all tensors in them. From a config.json: of the parameters, which is
+  /// what an engine loads. Checkpoints may store more that is computed or shared when a model is
+  /// loaded, such as causal masks (GPT-2), rotary frequencies, or a copy of a tied head.
   Certainty weights = Certainty::exact;
   Certainty caches = Certainty::exact;   ///< The history.
   Certainty compute = Certainty::exact;  ///< Scratch.

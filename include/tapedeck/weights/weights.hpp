@@ -38,7 +38,7 @@ struct WeightsResidency {
   std::optional<std::uint64_t> huge{};     ///< Bytes of `present` in huge pages.
   std::optional<std::uint64_t> swapped{};  ///< Bytes in swap.
   /// Bytes of mapped files in the page cache. The kernel reports them only for files that this
-  /// process owns or may write, and not for file systems with caches of their own.
+  /// process owns or may write, not for file systems with caches of their own, and not for DAX.
   std::optional<std::uint64_t> cached{};
   /// Bytes changed and not on disk. Known only for all weights together.
   std::optional<std::uint64_t> dirty{};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "model/architectures.hpp"
+#include "model/config/left_out.hpp"
 #include "model/figures.hpp"
 #include "model/layers.hpp"
 #include "model/parameter_collector.hpp"
@@ -218,6 +219,7 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata, bool 
         "quantization_config leaves out modules of single layers; they are planned as if it left "
         "them out of all layers");
   }
+  if (!listed) note_left_out(figures, shape);
   note_unused_fields(figures, kAllSizes, listed, shape);
   return shape;
 }
