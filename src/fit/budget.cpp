@@ -13,12 +13,12 @@ namespace os = internal::os;
 
 HostBudget HostBudget::after_mapping(std::uint64_t bytes) const {
   HostBudget out = *this;
-  for (MemoryLimit& limit : out.limits) {
-    if (!limit.mapped) continue;
-    limit.used = internal::saturated_sum(limit.used, bytes);
-    if (limit.available() >= out.available) continue;
-    out.available = limit.available();
-    out.limit = limit.name;
+  for (MemoryLimit& one : out.limits) {
+    if (!one.mapped) continue;
+    one.used = internal::saturated_sum(one.used, bytes);
+    if (one.available() >= out.available) continue;
+    out.available = one.available();
+    out.limit = one.name;
   }
   std::ranges::stable_sort(out.limits, {}, &MemoryLimit::available);
   return out;

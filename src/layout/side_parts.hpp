@@ -110,7 +110,11 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
   closed_.reserve(plan_.talks);
   reserved_.reserve(reserved_.size() + plan_.talks);  // talks keep pointers to the elements
   bool wipe = false;
-  if constexpr (Memory::kWritable) wipe = options.wipe_on_clear;
+  bool overcommit = false;
+  if constexpr (Memory::kWritable) {
+    wipe = options.wipe_on_clear;
+    overcommit = options.block.overcommit;
+  }
   for (std::size_t index = 0; index < plan_.talks; ++index) {
     const std::size_t reservations = reserved_.size();
     AnyTape& tape = histories_.emplace_back(make_tape(plan, options));
@@ -121,7 +125,8 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
                              .reserved = in_parts ? &reserved_.back() : nullptr,
                              .step = options_.growth_step,
                              .page = memory_.page_bytes(),
-                             .wipe = wipe}));
+                             .wipe = wipe,
+                             .overcommit = overcommit}));
     if (options_.commit != Commit::with_talks) continue;
     if (const std::size_t bytes = talk.missing(0); bytes > budget_left()) {
       throw_over_budget("what talk " + std::to_string(index) + " holds without tokens", bytes,

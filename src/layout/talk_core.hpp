@@ -16,6 +16,7 @@
 #include "base/on_failure.hpp"
 #include "memory/tape_parts.hpp"
 #include "memory/warm_pages.hpp"
+#include "os/resident_ledger.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/layout/side.hpp"
@@ -36,6 +37,7 @@ class TalkCore : public TalkHead {
     std::uint64_t step = 1;          ///< Tokens that are committed in one step.
     std::size_t page = 1;            ///< Parts are committed in multiples of this many bytes.
     bool wipe = false;               ///< Whether to zero memory that is given back.
+    bool overcommit = false;         ///< As `BlockOptions::overcommit`.
   };
 
   /// The tape and `setup.reserved` must outlive the talk.
@@ -118,6 +120,7 @@ class TalkCore : public TalkHead {
   std::size_t grow_to(std::uint64_t wanted) {
     const std::uint64_t before = prepared.load(std::memory_order_relaxed);
     if (wanted <= before && has_fixed_) return 0;
+    require_room(missing(wanted));
     const std::size_t bytes = pages();
     OnFailure undo([&] {
       for (Cursor& cursor : cursors_) {
@@ -279,6 +282,16 @@ class TalkCore : public TalkHead {
       return grows() ? std::min(tokens, growth.capacity) * growth.bytes_per_token : bytes;
     }
   };
+
+  // A talk that cannot fit commits none of its regions, and the error has their sum.
+  void require_room([[maybe_unused]] std::size_t bytes) const {
+    if constexpr (Memory::kWritable) {
+      if (setup_.overcommit) return;
+      os::ResidentLedger::Claim whole;
+      os::require_room(whole.add(bytes), bytes, "committing tape " + tape_.name(),
+                       "free some memory, or plan for less");
+    }
+  }
 
   static constexpr bool kPoisons = Memory::kWritable && checking::kListening;
 

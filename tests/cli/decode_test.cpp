@@ -289,7 +289,7 @@ TEST_F(Decode, AContextTakesOnlyTheRequestedMemory) {
   }
   const Ran longest = run({"decode", model, "--tokenizer", tokenizer, "-n", "0"});
   EXPECT_EQ(longest.exit_code, 2);
-  EXPECT_THAT(longest.err, Like("...\ntapedeck: warming tape history needs 3.6 TiB, *\n"));
+  EXPECT_THAT(longest.err, Like("...\ntapedeck: committing tape history needs 3.6 TiB, *\n"));
 }
 
 TEST_F(Decode, AFileItMayNotReadIsOneLineToo) {
