@@ -30,7 +30,7 @@ std::size_t chunk_bytes(const WarmOptions& options, std::size_t bytes) {
 template <class Ask>
 std::optional<os::Budget> refusal_of(std::span<std::byte> pages, os::PageSource source, Ask ask) {
   if (source == os::PageSource::huge_page_pool) return std::nullopt;
-  const std::optional<os::Budget> refused = ask(pages.size());
+  std::optional<os::Budget> refused = ask(pages.size());
   if (!refused) return std::nullopt;
   if (source == os::PageSource::new_pages && beyond(*refused, pages.size())) return refused;
   return ask(pages.size() - os::bytes_there(pages, source));
