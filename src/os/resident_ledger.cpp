@@ -38,14 +38,18 @@ std::size_t bytes_there(std::span<std::byte> pages, PageSource source) {
   return cached_bytes(pages.data(), pages.size()).value_or(pages.size());
 }
 
-// A fork must not copy a ledger that another thread is changing. The child lacks the threads whose
-// arrivals were under way, or waited for one.
+// A fork must not copy a ledger that another thread is changing. The child lacks the other threads,
+// with their arrivals and with the claims that have no pages.
 ResidentLedger::ResidentLedger() {
   ::pthread_atfork([] { of_process().mutex_.lock(); }, [] { of_process().mutex_.unlock(); },
                    [] {
                      ResidentLedger& ledger = of_process();
                      new (&ledger.arrived_) std::condition_variable;
                      ledger.arriving_ = 0;
+                     ledger.missing_ = 0;
+                     for (Claim* claim = ledger.first_; claim != nullptr; claim = claim->next_) {
+                       ledger.missing_ += claim->missing_;
+                     }
                      ledger.good_until_ = {};
                      ledger.mutex_.unlock();
                    });
@@ -76,6 +80,7 @@ void ResidentLedger::ask_kernel() {
 
 void ResidentLedger::measure_claims() {
   for (Claim* claim = first_; claim != nullptr; claim = claim->next_) {
+    if (claim->missing_ == 0) continue;
     const std::size_t there = bytes_there(claim->pages_, claim->source_);
     const std::size_t missing = std::min(claim->missing_, claim->pages_.size() - there);
     missing_ -= claim->missing_ - missing;
@@ -163,7 +168,8 @@ void ResidentLedger::Claim::reduce(std::size_t missing) noexcept {
   ResidentLedger& ledger = of_process();
   const Lock lock(ledger.mutex_);
   if (missing >= missing_) return;
-  ledger.missing_ -= missing_ - missing;
+  // A forked child has forgotten claims without pages.
+  ledger.missing_ -= std::min(ledger.missing_, missing_ - missing);
   missing_ = missing;
 }
 

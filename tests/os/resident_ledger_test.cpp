@@ -158,6 +158,7 @@ TEST(ResidentLedger, WorksInAForkedChild) {
   });
   for (int i = 0; i < 50; ++i) {
     in_child([] {
+      EXPECT_EQ(Ledger::claimed(), 0U);  // the other thread and its claim are not here
       Ledger::Filling filling;
       EXPECT_FALSE(filling.begin(1_MiB));
     });
