@@ -31,6 +31,7 @@ using internal::OwnedHostStream;
 constexpr std::size_t kFileBytes = std::size_t{1} << 46;
 constexpr std::size_t kAllocationAlign = 256;  // the alignment of cuMemAlloc
 constexpr std::size_t kPinnedAlign = 4096;
+constexpr const char* kHostMemory = "host memory of a simulated device";
 
 // The memory that the tightest limit of this host leaves.
 std::size_t host_memory() {
@@ -93,7 +94,10 @@ struct HostDevice::State {
   [[nodiscard]] std::byte* allocate(std::size_t bytes, std::size_t align, std::size_t counted) {
     const std::align_val_t aligned{align};
     auto* const at = static_cast<std::byte*>(::operator new(bytes, aligned, std::nothrow));
-    if (at == nullptr) throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
+    if (at == nullptr) {
+      throw SystemError(
+          {.call = "malloc", .number = ENOMEM, .bytes = bytes, .object = kHostMemory});
+    }
     std::shared_ptr<std::byte> memory(
         at, [aligned](std::byte* gone) { ::operator delete(gone, aligned); });
     allocations.emplace(at, Allocation{.memory = std::move(memory), .counted = counted});
@@ -134,7 +138,8 @@ void require_room(const Device& device, const char* call, std::size_t held, std:
 
 void require_mapped(const os::Mapped& mapped, std::size_t bytes) {
   if (mapped.error == 0) return;
-  throw SystemError({.call = mapped.call, .number = mapped.error, .bytes = bytes});
+  throw SystemError(
+      {.call = mapped.call, .number = mapped.error, .bytes = bytes, .object = kHostMemory});
 }
 
 }  // namespace
@@ -142,7 +147,9 @@ void require_mapped(const os::Mapped& mapped, std::size_t bytes) {
 HostDevice::HostDevice(const HostDeviceOptions& options)
     : Device(info_of(options)), state_(std::make_unique<State>()) {
   os::Opened made = os::create_memory_file("tapedeck-device", kFileBytes, 0);
-  if (made.error != 0) throw SystemError({.call = made.call, .number = made.error});
+  if (made.error != 0) {
+    throw SystemError({.call = made.call, .number = made.error, .object = kHostMemory});
+  }
   state_->file = std::move(made.descriptor);
 }
 

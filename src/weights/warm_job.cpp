@@ -12,6 +12,7 @@
 #include "os/file.hpp"
 #include "os/pages.hpp"
 #include "os/ring.hpp"
+#include "os/thread.hpp"
 #include "tapedeck/base/error.hpp"
 #include "weights/budget_gate.hpp"
 #include "weights/chunk_loader.hpp"
@@ -117,7 +118,8 @@ class WarmJob::Work final : public internal::ChunkJob {
       }
     }
     if (const int error = start_threads(threads); error != 0) {
-      throw SystemError({.call = "pthread_create", .number = error});
+      throw SystemError({.call = "pthread_create", .number = error, .object = "warming weights"},
+                        os::kThreadAdvice);
     }
   }
 
