@@ -26,7 +26,8 @@ constexpr std::array<ExitCode, 10> kExitCodes = {{
     {"plan", kNotBounded, kMayNeedMore},
     {"fit", kNotBounded, kMayNeedMore},
     {"warm", kPastDeadline, "the deadline passed"},
-    {"", kInterrupted, "it was interrupted by SIGINT (Ctrl-C) or SIGTERM"},
+    {"", kInterrupted,
+     "it was interrupted by SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal was closed)"},
     {"decode", kPipeClosed, kReaderLeft},
     {"top", kPipeClosed, kReaderLeft},
 }};

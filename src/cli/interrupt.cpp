@@ -24,15 +24,20 @@ void remember(int) {
 
 }  // namespace
 
-void end_on_interrupt() noexcept { os::on_interrupt(end); }
+void end_on_interrupt() noexcept {
+  os::on_interrupt(end);
+  os::on_hangup(end);
+}
 
 const std::atomic<bool>& stop_on_interrupt() noexcept {
   os::on_interrupt(remember);
+  os::on_hangup(note);
   return interrupted;
 }
 
 const std::atomic<bool>& note_interrupts() noexcept {
   os::on_interrupt(note);
+  os::on_hangup(note);
   return interrupted;
 }
 

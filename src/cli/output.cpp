@@ -26,7 +26,7 @@ bool has_output = true;
 
 void reserve_standard_streams() noexcept { has_output = os::reserve_standard_streams(); }
 
-Output::Output() noexcept {
+Output::Output() noexcept : terminal_(os::is_terminal(kOutput)) {
   os::ignore_broken_pipes();
   std::setvbuf(stdout, nullptr, _IONBF, 0);
 }
@@ -38,7 +38,7 @@ bool Output::write(std::string_view text) {
   }
   if (!open_ || std::fwrite(text.data(), 1, text.size(), stdout) == text.size()) return open_;
   open_ = false;
-  if (errno == EPIPE || errno == EINTR) return false;
+  if (errno == EPIPE || errno == EINTR || (errno == EIO && terminal_)) return false;
   throw SystemError({.call = "write", .number = errno, .path = "standard output"});
 }
 

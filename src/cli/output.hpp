@@ -34,14 +34,15 @@ class Output {
  public:
   Output() noexcept;
 
-  /// Returns false once the reader has closed the pipe, or a signal interrupted a write to a full
-  /// pipe. Later calls then write nothing.
+  /// Returns false once the reader has closed the pipe, the terminal was closed, or a signal
+  /// interrupted a write to a full pipe. Later calls then write nothing.
   /// @throws SystemError if the output cannot be stored; InvalidArgument if standard output was
   /// closed when the program started.
   bool write(std::string_view text);
 
  private:
   bool open_ = true;
+  bool terminal_;
 };
 
 /// Checks that a file to be written is not one that is read, since it would replace it. Call it

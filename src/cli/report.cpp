@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <atomic>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/amounts.hpp"
 #include "cli/commands.hpp"
+#include "cli/exit_codes.hpp"
+#include "cli/interrupt.hpp"
 #include "cli/option_table.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
@@ -24,6 +29,17 @@ struct ReportArguments {
   bool force = false;
 };
 
+// Returns false, and leaves no file behind, if it is interrupted.
+bool write_page(const std::filesystem::path& path, std::string_view page) {
+  const std::atomic<bool>& stop = stop_on_interrupt();
+  internal::NewFile file(path);
+  file.write(std::as_bytes(std::span(page)));
+  if (stop) return false;
+  file.put_in_place();
+  tell(fmt::format("{}: {}\n", printable(path.string()), to_iec(page.size())));
+  return true;
+}
+
 int report(const ReportArguments& arguments) {
   keep_apart(arguments.out, arguments.recording);
   require_new(arguments.out, arguments.force);
@@ -31,11 +47,8 @@ int report(const ReportArguments& arguments) {
   const std::string page = report_html(recording);
   if (arguments.out.empty()) {
     Output().write(page);
-  } else {
-    internal::NewFile file(arguments.out);
-    file.write(std::as_bytes(std::span(page)));
-    file.put_in_place();
-    tell(fmt::format("{}: {}\n", printable(arguments.out), to_iec(page.size())));
+  } else if (!write_page(arguments.out, page)) {
+    return kInterrupted;
   }
   if (recording.missing_lines != 0) {
     tell(fmt::format("{} is cut off and lacks {} of samples and marks at its end\n",

@@ -263,11 +263,11 @@ std::size_t hold_each(Talks& talks, llama::TalkDecoder& decoder, Telemetry& tele
   return passes;
 }
 
-// Saves the recording if decoding fails.
-std::size_t hold_recorded(Talks& talks, llama::TalkDecoder& decoder, Telemetry& telemetry,
-                          TalkPrinter& printer) {
+// Saves the recording if loading or decoding fails.
+template <class Work>
+auto saved_if_it_fails(Telemetry& telemetry, const Work& work) {
   try {
-    return hold_each(talks, decoder, telemetry, printer);
+    return work();
   } catch (...) {
     telemetry.save();
     throw;
@@ -279,10 +279,11 @@ std::size_t hold_recorded(Talks& talks, llama::TalkDecoder& decoder, Telemetry& 
 int hold_talks(Talks& talks, llama::TalkDecoder& decoder, Layout& layout,
                const std::function<void()>& load) {
   Telemetry telemetry(talks.telemetry, layout, talks.files);
-  if (load) load();
+  if (load) saved_if_it_fails(telemetry, load);
   TalkPrinter printer(talks, layout);
   const auto start = std::chrono::steady_clock::now();
-  const std::size_t passes = hold_recorded(talks, decoder, telemetry, printer);
+  const std::size_t passes =
+      saved_if_it_fails(telemetry, [&] { return hold_each(talks, decoder, telemetry, printer); });
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const bool unread = !talks.stop && !printer.reading();
   if (!unread) {

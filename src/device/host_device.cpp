@@ -33,6 +33,7 @@ using internal::OwnedHostStream;
 constexpr std::size_t kFileBytes = std::size_t{1} << 46;
 constexpr std::size_t kAllocationAlign = 256;  // the alignment of cuMemAlloc
 constexpr std::size_t kPinnedAlign = 4096;
+constexpr const char* kHostMemory = "host memory of a simulated device";
 
 // The memory that the tightest limit of this host leaves.
 std::size_t host_memory() {
@@ -101,7 +102,8 @@ struct HostDevice::State {
     auto* const at = static_cast<std::byte*>(::operator new(bytes, aligned, std::nothrow));
     if (at == nullptr) {
       os::require_mapping_room(ENOMEM, bytes, "allocating memory of a host device");
-      throw SystemError({.call = "malloc", .number = ENOMEM, .bytes = bytes});
+      throw SystemError(
+          {.call = "malloc", .number = ENOMEM, .bytes = bytes, .object = kHostMemory});
     }
     std::shared_ptr<std::byte> memory(
         at, [aligned](std::byte* gone) { ::operator delete(gone, aligned); });
@@ -143,7 +145,8 @@ void require_room(const Device& device, const char* call, std::size_t held, std:
 
 void require_mapped(const os::Mapped& mapped, std::size_t bytes) {
   if (mapped.error == 0) return;
-  throw SystemError({.call = mapped.call, .number = mapped.error, .bytes = bytes});
+  throw SystemError(
+      {.call = mapped.call, .number = mapped.error, .bytes = bytes, .object = kHostMemory});
 }
 
 }  // namespace
@@ -151,7 +154,9 @@ void require_mapped(const os::Mapped& mapped, std::size_t bytes) {
 HostDevice::HostDevice(const HostDeviceOptions& options)
     : Device(info_of(options)), state_(std::make_unique<State>()) {
   os::Opened made = os::create_memory_file("tapedeck-device", kFileBytes, 0);
-  if (made.error != 0) throw SystemError({.call = made.call, .number = made.error});
+  if (made.error != 0) {
+    throw SystemError({.call = made.call, .number = made.error, .object = kHostMemory});
+  }
   state_->file = std::move(made.descriptor);
 }
 

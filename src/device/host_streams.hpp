@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "os/own_process.hpp"
+#include "os/thread.hpp"
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::internal {
@@ -41,7 +42,8 @@ class HostEvent {
   std::atomic<std::uint64_t> fired_ = 0;
 };
 
-/// Runs work in order on a thread of its own. The destructor waits until all work has run. In a
+/// Runs work in order on a thread of its own. Creating one throws SystemError if the host cannot
+/// start another thread. The destructor waits until all work has run. In a
 /// forked child, it must not be destroyed; see `OwnedHostStream`.
 /// Thread-safety: any thread.
 class HostStream {
@@ -64,7 +66,8 @@ class HostStream {
   std::uint64_t put_ = 0;
   std::uint64_t done_ = 0;
   // The last member: the thread uses all others and is joined before they are destroyed.
-  std::jthread worker_{[this](const std::stop_token& closed) { run(closed); }};
+  std::jthread worker_ = os::start_thread("a stream of the host device",
+                                          [this](const std::stop_token& closed) { run(closed); });
 };
 
 using OwnedHostStream = std::unique_ptr<HostStream, os::DeleteInOwnProcess>;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "os/own_process.hpp"
+#include "os/thread.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/error.hpp"
 
@@ -30,11 +31,8 @@ class LayoutThread {
   /// @throws SystemError if the thread cannot be created.
   LayoutThread(std::size_t those_who_ask, std::function<void(std::size_t who)> serve)
       : is_queued_(those_who_ask, false), queue_(those_who_ask), serve_(std::move(serve)) {
-    try {
-      thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
-    } catch (const std::system_error& error) {
-      throw SystemError({.call = "pthread_create", .number = error.code().value()});
-    }
+    thread_ = os::start_thread("a layout that works ahead",
+                               [this](const std::stop_token& stop) { work(stop); });
   }
 
   /// Queues a request of client `who` and returns at once. If it already has a request in the

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "llama/thread_pool.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <string>
+#include <system_error>
 #include <utility>
+
+#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::llama {
 namespace {
@@ -44,6 +50,8 @@ std::uint32_t Bell::wait_while(std::uint32_t seen, int spins) noexcept {
   return now;
 }
 
+ThreadPool::ThreadPool() : process_(::getpid()) {}
+
 // The delegated constructor completes the object before any thread starts. If the host cannot start
 // another thread, the destructor therefore runs and stops those that were started.
 ThreadPool::ThreadPool(unsigned threads) : ThreadPool() {
@@ -52,35 +60,52 @@ ThreadPool::ThreadPool(unsigned threads) : ThreadPool() {
   // NOLINTNEXTLINE(cppcoreguidelines-prefer-member-initializer): this constructor delegates
   spins_ = threads <= std::thread::hardware_concurrency() ? kSpins : 0;
   workers_.reserve(threads);
-  for (std::size_t thread = 1; thread < threads; ++thread) {
-    workers_.emplace_back([this, thread]() noexcept { work(thread); });
+  try {
+    for (std::size_t thread = 1; thread < threads; ++thread) {
+      workers_.emplace_back([this, thread]() noexcept { work(thread); });
+    }
+  } catch (const std::system_error& error) {
+    throw SystemError({.call = "pthread_create",
+                       .number = error.code().value(),
+                       .object = "thread " + std::to_string(workers_.size() + 1) + " of " +
+                                 std::to_string(threads) + " that compute"},
+                      "use fewer threads, or raise the limit of processes (ulimit -u)");
   }
 }
 
+bool ThreadPool::has_threads() const noexcept { return ::getpid() == process_; }
+
+// In a forked child, joining a thread would never end, and neither would destroying what the
+// threads of the parent wait on: both are leaked.
 ThreadPool::~ThreadPool() {
+  if (!has_threads()) {
+    for (std::thread& worker : workers_) worker.detach();
+    static_cast<void>(bells_.release());
+    return;
+  }
   stopping_ = true;
-  dispatched_.set(dispatched_.value() + 1);
-  dispatched_.ring();
+  bells_->dispatched.set(bells_->dispatched.value() + 1);
+  bells_->dispatched.ring();
   for (std::thread& worker : workers_) worker.join();
 }
 
 void ThreadPool::run(Task task) noexcept {
   task_ = std::move(task);
-  unfinished_.set(static_cast<std::uint32_t>(workers_.size()));
-  dispatched_.set(dispatched_.value() + 1);
-  dispatched_.ring();
+  bells_->unfinished.set(static_cast<std::uint32_t>(workers_.size()));
+  bells_->dispatched.set(bells_->dispatched.value() + 1);
+  bells_->dispatched.ring();
   task_(0);
-  std::uint32_t left = unfinished_.value();
-  while (left != 0) left = unfinished_.wait_while(left, spins_);
+  std::uint32_t left = bells_->unfinished.value();
+  while (left != 0) left = bells_->unfinished.wait_while(left, spins_);
 }
 
 void ThreadPool::work(std::size_t thread) noexcept {
   std::uint32_t seen = 0;
   for (;;) {
-    seen = dispatched_.wait_while(seen, spins_);
+    seen = bells_->dispatched.wait_while(seen, spins_);
     if (stopping_) return;
     task_(thread);
-    if (unfinished_.subtract_one() == 0) unfinished_.ring();
+    if (bells_->unfinished.subtract_one() == 0) bells_->unfinished.ring();
   }
 }
 

@@ -3,12 +3,15 @@
 /// `ThreadPool`: a fixed number of threads that share the work of one forward pass.
 #pragma once
 
+#include <sys/types.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <type_traits>
@@ -45,14 +48,15 @@ class alignas(kLine) Bell {
 /// call only if a sleeping thread has to be woken.
 ///
 /// Thread-safety: only one thread at a time may dispatch; it does its share of the work. A forked
-/// child lacks the threads and must neither use nor destroy the pool.
+/// child lacks the threads: there, the calling thread does all of the work, and the pool may be
+/// destroyed. Fork while no dispatch is running.
 class ThreadPool {
  public:
   static constexpr unsigned kMostThreads = 1024;
 
   /// @param threads  includes the calling thread: with 1, the pool starts no threads. More than
   /// `kMostThreads` count as that many.
-  /// @throws std::system_error if the host cannot start another thread; those that were started are
+  /// @throws SystemError if the host cannot start another thread; those that were started are
   /// stopped.
   explicit ThreadPool(unsigned threads);
   ~ThreadPool();
@@ -69,7 +73,7 @@ class ThreadPool {
     static_assert(std::is_nothrow_invocable_v<Part&, std::size_t, std::size_t>,
                   "an exception on another thread could not be caught");
     const std::size_t parts = std::min({threads(), count, count * cost / kWorthAThread});
-    if (parts <= 1) {
+    if (parts <= 1 || !has_threads()) {
       if (count != 0) part(std::size_t{0}, count);
       return;
     }
@@ -87,16 +91,22 @@ class ThreadPool {
   /// `std::function` allocates nothing.
   using Task = std::function<void(std::size_t thread)>;
 
-  ThreadPool() = default;
+  ThreadPool();
 
+  /// Whether this is the process that started the threads, and not a forked child.
+  [[nodiscard]] bool has_threads() const noexcept;
   void run(Task task) noexcept;
   void work(std::size_t thread) noexcept;
 
   Task task_;
   bool stopping_ = false;
   int spins_ = 0;
-  Bell dispatched_;  // the number of dispatches so far
-  Bell unfinished_;  // the number of workers that have not finished the current dispatch
+  struct Bells {
+    Bell dispatched;  // the number of dispatches so far
+    Bell unfinished;  // the number of workers that have not finished the current dispatch
+  };
+  std::unique_ptr<Bells> bells_ = std::make_unique<Bells>();
+  pid_t process_;
   std::vector<std::thread> workers_;
 };
 

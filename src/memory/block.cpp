@@ -184,7 +184,9 @@ Block Block::open_shared(int descriptor, bool writable, const BlockOptions& opti
   os::Opened opened = os::duplicate(descriptor);
   if (opened.error != 0) throw_system_error(opened, options);
   const os::FileFacts facts = os::facts(opened.descriptor.get());
-  if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
+  if (facts.error != 0) {
+    throw SystemError({.call = "fstat", .number = facts.error, .object = options.name});
+  }
   if (facts.bytes == 0) {
     throw InvalidArgument({.argument = "descriptor"}, "the shared memory is empty",
                           "set its size before opening it");

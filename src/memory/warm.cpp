@@ -40,7 +40,8 @@ void WarmResult::or_throw(const std::string& purpose) const {
           {.purpose = purpose, .limit = limit, .needed = asked - warmed, .available = available},
           "free some memory, or plan for less");
     case WarmEnd::failed:
-      throw SystemError({.call = "madvise", .number = error, .bytes = asked}, advice_for(error));
+      throw SystemError({.call = "madvise", .number = error, .bytes = asked, .object = purpose},
+                        advice_for(error));
     case WarmEnd::stopped:
       throw SystemError({.call = purpose, .number = ECANCELED, .bytes = asked});
     case WarmEnd::past_deadline:

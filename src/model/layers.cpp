@@ -9,6 +9,7 @@
 
 #include "base/amounts.hpp"
 #include "base/checked_sizes.hpp"
+#include "base/printable.hpp"
 #include "model/unused_fields.hpp"
 
 namespace tapedeck::internal {
@@ -314,7 +315,7 @@ void note_assumptions(const Figures& figures, ModelShape& shape) {
   const Architecture& architecture = figures.architecture();
   if (!architecture.known()) {
     assume(shape, kAllSizes,
-           "unknown architecture " + shape.architecture +
+           "unknown architecture " + printable(shape.architecture) +
                ": planned from its generic fields, with full attention in each layer that is not "
                "listed as something else");
     return;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/printable.hpp"
 #include "model/words.hpp"
 
 namespace tapedeck::internal {
@@ -168,7 +169,7 @@ std::string names_of(const std::vector<UnusedField>& fields, Sizes sizes) {
   std::size_t count = 0;
   for (const UnusedField& field : fields) {
     if (field.sizes != sizes || ++count > kMostNamed) continue;
-    names += (names.empty() ? "" : ", ") + field.path;
+    names += (names.empty() ? "" : ", ") + printable(field.path);
   }
   if (count > kMostNamed) names += " and " + std::to_string(count - kMostNamed) + " more";
   return names;

@@ -63,6 +63,8 @@ enum class OpenFor : int {
   /// Creates a file without a name, accessible to this user only. The path is that of its folder.
   /// The file disappears when its descriptor is closed, unless `give_name` names it.
   unnamed_file = O_RDWR | O_TMPFILE,
+  /// The same, but only for writing, and accessible to others as a named file would be.
+  creating_unnamed = O_WRONLY | O_TMPFILE,
 };
 [[nodiscard]] Opened open(const std::filesystem::path& path, OpenFor what) noexcept;
 [[nodiscard]] Opened duplicate(int descriptor) noexcept;

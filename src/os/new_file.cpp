@@ -23,15 +23,9 @@ NewFile::NewFile(std::filesystem::path path) : path_(std::move(path)) {
                           path_.string() + " exists and is not a regular file");
   }
   if (!is_new) follow_links();
-  // In the same folder, so that renaming copies nothing. The length of the name does not depend on
-  // that of the final name, which may be the longest allowed.
-  std::random_device random;
-  temporary_ = path_.parent_path() / (".tapedeck-" + std::to_string(random()));
-  os::Opened opened = os::open(temporary_, os::OpenFor::creating);
-  if (opened.error != 0) throw_system_error("open", opened.error);
-  descriptor_ = std::move(opened.descriptor);
+  create();
   if (is_new) return;
-  OnFailure undo([&] { static_cast<void>(os::remove_file(temporary_)); });
+  OnFailure undo([&] { remove_temporary(); });
   if (const int error = os::set_permissions(descriptor_.get(), there.permissions); error != 0) {
     throw_system_error("fchmod", error);
   }
@@ -46,8 +40,23 @@ void NewFile::follow_links() {
   path_ = std::move(target);
 }
 
-NewFile::~NewFile() {
-  if (!in_place_) static_cast<void>(os::remove_file(temporary_));
+void NewFile::create() {
+  // In the same folder, so that naming the file copies nothing. The length of the name does not
+  // depend on that of the final name, which may be the longest allowed.
+  const std::filesystem::path folder = path_.parent_path();
+  temporary_ = folder / (".tapedeck-" + std::to_string(std::random_device()()));
+  os::Opened opened = os::open(folder.empty() ? "." : folder, os::OpenFor::creating_unnamed);
+  // Naming it needs /proc.
+  named_ = opened.error != 0 || os::facts("/proc/self/fd").error != 0;
+  if (named_) opened = os::open(temporary_, os::OpenFor::creating);
+  if (opened.error != 0) throw_system_error("open", opened.error);
+  descriptor_ = std::move(opened.descriptor);
+}
+
+NewFile::~NewFile() { remove_temporary(); }
+
+void NewFile::remove_temporary() noexcept {
+  if (named_) static_cast<void>(os::remove_file(temporary_));
 }
 
 void NewFile::write(std::span<const std::byte> bytes) {
@@ -56,11 +65,20 @@ void NewFile::write(std::span<const std::byte> bytes) {
 }
 
 void NewFile::put_in_place() {
+  if (!named_) {
+    int error = os::give_name(descriptor_.get(), path_);
+    if (error == EEXIST) {
+      error = os::give_name(descriptor_.get(), temporary_);
+      named_ = error == 0;
+    }
+    if (error != 0) throw_system_error("linkat", error);
+  }
   descriptor_ = {};
+  if (!named_) return;
   if (const int error = os::rename_file(temporary_, path_); error != 0) {
     throw_system_error("rename", error);
   }
-  in_place_ = true;
+  named_ = false;
 }
 
 void NewFile::throw_system_error(const char* call, int error) const {

@@ -12,8 +12,9 @@
 
 namespace tapedeck::internal {
 
-/// Writes to a temporary file in the same folder. `put_in_place` renames it to the final name;
-/// otherwise the destructor removes it. An existing file of that name is unchanged until then. The
+/// Writes to a file that has no name until `put_in_place`, so that nothing is left behind however
+/// the process ends. Where the file system has no such files, it is a temporary file in the same
+/// folder, which the destructor removes. An existing file of that name is unchanged until then. The
 /// new one gets its permissions; if the name is a symbolic link, the file that it names is
 /// replaced.
 ///
@@ -39,12 +40,14 @@ class NewFile {
 
  private:
   void follow_links();
+  void create();
+  void remove_temporary() noexcept;
   [[noreturn]] void throw_system_error(const char* call, int error) const;
 
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   os::Descriptor descriptor_;
-  bool in_place_ = false;
+  bool named_ = false;  // whether there is a file `temporary_`
 };
 
 }  // namespace tapedeck::internal

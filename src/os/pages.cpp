@@ -61,9 +61,11 @@ constexpr unsigned kMaskBits = sizeof(unsigned long) * CHAR_BIT;  // of one word
 // From linux/mempolicy.h.
 constexpr int mode_of(NodePolicy policy) noexcept { return policy == NodePolicy::bind ? 2 : 3; }
 
-std::optional<PageStates> scan(int pagemap, AddressRange range) {
+/// Calls `on_region` with each region of pages in RAM or in swap. Costs nothing where no pages are.
+/// Returns false where the kernel does not answer.
+template <class OnRegion>
+bool scan(int pagemap, AddressRange range, const OnRegion& on_region) {
   std::array<ScanRegion, 256> regions;
-  PageStates states = {.present = 0, .zeros = 0, .swapped = 0, .huge = 0};
   while (range.begin < range.end) {
     ScanArguments arguments = {};
     arguments.size = sizeof arguments;
@@ -74,38 +76,89 @@ std::optional<PageStates> scan(int pagemap, AddressRange range) {
     arguments.category_anyof_mask = kScanPresent | kScanSwapped;
     arguments.return_mask = kScanPresent | kScanSwapped | kScanZeros | kScanHuge;
     const int found = injected("ioctl") != 0 ? -1 : ::ioctl(pagemap, kPagemapScan, &arguments);
-    if (found < 0 || arguments.walk_end <= range.begin) return std::nullopt;
+    if (found < 0 || arguments.walk_end <= range.begin) return false;
     for (const ScanRegion& region : std::span(regions).first(static_cast<std::size_t>(found))) {
-      const std::size_t bytes = region.end - region.start;
-      if ((region.categories & kScanPresent) != 0) *states.present += bytes;
-      if ((region.categories & kScanSwapped) != 0) *states.swapped += bytes;
-      if ((region.categories & kScanZeros) != 0) *states.zeros += bytes;
-      if ((region.categories & kScanHuge) != 0) *states.huge += bytes;
+      on_region(region);
     }
     range.begin = arguments.walk_end;
   }
-  return states;
+  return true;
 }
 
-std::optional<PageStates> read_entries(int pagemap, AddressRange range) {
+/// Does the same from an entry for each page, which does not tell zeros and huge pages.
+template <class OnRegion>
+bool read_entries(int pagemap, AddressRange range, const OnRegion& on_region) {
   constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;
   constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62;
   std::array<std::uint64_t, 4096> entries;
-  PageStates states = {.present = 0, .swapped = 0};
   std::uintptr_t page = range.begin / page_size();
   const std::uintptr_t end = range.end / page_size();
   while (page < end) {
     const auto part = std::span(entries).first(std::min<std::size_t>(entries.size(), end - page));
     const Transferred got =
         read_at(pagemap, std::as_writable_bytes(part), page * sizeof(std::uint64_t));
-    if (got.error != 0 || got.bytes != part.size_bytes()) return std::nullopt;
+    if (got.error != 0 || got.bytes != part.size_bytes()) return false;
     for (const std::uint64_t entry : part) {
-      if ((entry & kPresent) != 0) *states.present += page_size();
-      if ((entry & kSwapped) != 0) *states.swapped += page_size();
+      const std::uint64_t categories = ((entry & kPresent) != 0 ? kScanPresent : 0) |
+                                       ((entry & kSwapped) != 0 ? kScanSwapped : 0);
+      if (categories != 0) on_region({page * page_size(), (page + 1) * page_size(), categories});
+      ++page;
     }
-    page += part.size();
   }
-  return states;
+  return true;
+}
+
+/// Adds up the categories of regions.
+struct AddStates {
+  PageStates& states;
+  void operator()(const ScanRegion& region) const {
+    const std::size_t bytes = region.end - region.start;
+    const auto add = [&](std::uint64_t category, std::optional<std::size_t>& sum) {
+      if ((region.categories & category) != 0 && sum) *sum += bytes;
+    };
+    add(kScanPresent, states.present);
+    add(kScanSwapped, states.swapped);
+    add(kScanZeros, states.zeros);
+    add(kScanHuge, states.huge);
+  }
+};
+
+/// Collects the runs of present pages.
+struct AddPresent {
+  std::vector<AddressRange>& runs;
+  void operator()(const ScanRegion& region) const {
+    if ((region.categories & kScanPresent) == 0) return;
+    if (!runs.empty() && runs.back().end == region.start) {
+      runs.back().end = region.end;
+    } else {
+      runs.push_back({region.start, region.end});
+    }
+  }
+};
+
+/// Adds the bytes of a run of present pages to their nodes.
+bool add_nodes_of(AddressRange run, std::vector<std::uint64_t>& nodes) {
+  constexpr std::size_t kPagesAtOnce = 4096;
+  std::array<void*, kPagesAtOnce> pages;
+  std::array<int, kPagesAtOnce> places;
+  for (std::uintptr_t page = run.begin; page < run.end;) {
+    const std::size_t count = std::min(kPagesAtOnce, (run.end - page) / page_size());
+    for (std::size_t i = 0; i < count; ++i) {
+      pages[i] = reinterpret_cast<void*>(page + i * page_size());
+    }
+    if (injected("move_pages") != 0 ||
+        ::syscall(SYS_move_pages, 0, count, pages.data(), nullptr, places.data(), 0) != 0) {
+      return false;
+    }
+    for (const int node : std::span(places).first(count)) {
+      if (node < 0) continue;  // not present any more
+      const auto number = static_cast<std::size_t>(node);
+      if (nodes.size() <= number) nodes.resize(number + 1);
+      nodes[number] += page_size();
+    }
+    page += count * page_size();
+  }
+  return true;
 }
 
 /// The sum of the values for some keys of /proc/self/smaps over all mappings that overlap a range.
@@ -199,15 +252,17 @@ PageStates page_states(const std::byte* at, std::size_t bytes) {
   const Opened pagemap = open("/proc/self/pagemap", OpenFor::reading);
   if (pagemap.error != 0) return {};
   const AddressRange range = pages_of(at, bytes);
-  std::optional<PageStates> states = scan(pagemap.descriptor.get(), range);
-  if (!states) states = read_entries(pagemap.descriptor.get(), range);
-  if (!states) return {};
+  PageStates states = {.present = 0, .zeros = 0, .swapped = 0, .huge = 0};
+  if (!scan(pagemap.descriptor.get(), range, AddStates{states})) {
+    states = {.present = 0, .swapped = 0};
+    if (!read_entries(pagemap.descriptor.get(), range, AddStates{states})) return {};
+  }
   // The pages at either end count only as far as they are in the range.
   for (std::optional<std::size_t>* sum :
-       {&states->present, &states->zeros, &states->swapped, &states->huge}) {
+       {&states.present, &states.zeros, &states.swapped, &states.huge}) {
     if (*sum) *sum = std::min(**sum, bytes);
   }
-  return *states;
+  return states;
 }
 
 std::optional<std::size_t> cached_bytes(std::byte* at, std::size_t bytes) noexcept {
@@ -240,28 +295,17 @@ std::optional<std::size_t> dirty_bytes(const std::byte* at, std::size_t bytes) {
 }
 
 bool add_node_bytes(std::byte* at, std::size_t bytes, std::vector<std::uint64_t>& nodes) {
-  constexpr std::size_t kPagesAtOnce = 4096;
-  const AddressRange range = pages_of(at, bytes);
-  std::array<void*, kPagesAtOnce> pages;
-  std::array<int, kPagesAtOnce> places;
-  for (std::uintptr_t page = range.begin; page < range.end;) {
-    const std::size_t count = std::min(kPagesAtOnce, (range.end - page) / page_size());
-    for (std::size_t i = 0; i < count; ++i) {
-      pages[i] = reinterpret_cast<void*>(page + i * page_size());
-    }
-    if (injected("move_pages") != 0 ||
-        ::syscall(SYS_move_pages, 0, count, pages.data(), nullptr, places.data(), 0) != 0) {
+  const Opened pagemap = open("/proc/self/pagemap", OpenFor::reading);
+  if (pagemap.error != 0) return false;
+  std::vector<AddressRange> present;
+  if (!scan(pagemap.descriptor.get(), pages_of(at, bytes), AddPresent{present})) {
+    present.clear();
+    if (!read_entries(pagemap.descriptor.get(), pages_of(at, bytes), AddPresent{present})) {
       return false;
     }
-    for (const int node : std::span(places).first(count)) {
-      if (node < 0) continue;  // not present
-      const auto number = static_cast<std::size_t>(node);
-      if (nodes.size() <= number) nodes.resize(number + 1);
-      nodes[number] += page_size();
-    }
-    page += count * page_size();
   }
-  return true;
+  return std::ranges::all_of(present,
+                             [&](const AddressRange& run) { return add_nodes_of(run, nodes); });
 }
 
 bool mincore_reports(int descriptor) noexcept {
@@ -284,6 +328,10 @@ std::optional<std::uint64_t> cached_file_bytes(int descriptor, std::uint64_t off
     if (const auto cached = ask_cachestat(descriptor, offset, bytes)) return cached;
   }
   if (!mincore_reports(descriptor)) return std::nullopt;
+  // Pages of holes may be cached, too, and each page that is not mapped is looked up: a sparse file
+  // of a terabyte took 20 seconds.
+  constexpr std::uint64_t kMostHoles = 16_GiB;
+  if (hole_bytes(descriptor, offset, offset + bytes) > kMostHoles) return std::nullopt;
   return ask_mincore(descriptor, offset, bytes);
 }
 

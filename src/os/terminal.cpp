@@ -18,6 +18,12 @@ void set_handler(int signal, void (*handler)(int), int flags = 0) noexcept {
   ::sigaction(signal, &action, nullptr);
 }
 
+void set_unless_ignored(int signal, void (*handler)(int)) noexcept {
+  struct sigaction now {};
+  if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN) return;
+  set_handler(signal, handler);
+}
+
 }  // namespace
 
 WindowSize window_size(int descriptor) noexcept {
@@ -28,9 +34,11 @@ WindowSize window_size(int descriptor) noexcept {
 }
 
 void on_interrupt(void (*handler)(int)) noexcept {
-  set_handler(SIGINT, handler);
-  set_handler(SIGTERM, handler);
+  set_unless_ignored(SIGINT, handler);
+  set_unless_ignored(SIGTERM, handler);
 }
+
+void on_hangup(void (*handler)(int)) noexcept { set_unless_ignored(SIGHUP, handler); }
 
 void ignore_broken_pipes() noexcept { set_handler(SIGPIPE, SIG_IGN); }
 

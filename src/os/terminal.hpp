@@ -21,9 +21,13 @@ struct WindowSize {
 /// The size of a terminal; 24 rows by 80 columns if it is unknown.
 [[nodiscard]] WindowSize window_size(int descriptor) noexcept;
 
-/// Makes SIGINT and SIGTERM call `handler` and interrupted system calls give EINTR. A handler may
-/// only call async-signal-safe functions; this function is one.
+/// Makes SIGINT and SIGTERM call `handler` and interrupted system calls give EINTR. A signal that
+/// this program was started to ignore stays ignored. A handler may only call async-signal-safe
+/// functions; this function is one.
 void on_interrupt(void (*handler)(int)) noexcept;
+/// Does the same for SIGHUP, which says that the terminal was closed. nohup makes programs ignore
+/// it.
+void on_hangup(void (*handler)(int)) noexcept;
 /// Makes writing to a pipe without a reader give EPIPE instead of ending the process.
 void ignore_broken_pipes() noexcept;
 /// Makes a change of the terminal's size interrupt `wait_for_key`, and nothing else.

@@ -121,7 +121,8 @@ bool ChunkLoader::begin_direct(const WeightsChunk& chunk) {
 WeightsChunk ChunkLoader::finish_one() {
   const os::Ring::Done done = ring_->wait();
   if (done.wait_error != 0) {
-    throw SystemError({.call = "io_uring_enter", .number = done.wait_error});
+    throw SystemError(
+        {.call = "io_uring_enter", .number = done.wait_error, .object = "reading weights"});
   }
   const WeightsChunk chunk = state_.chunk(static_cast<std::size_t>(done.tag));
   finish_direct(chunk, done.bytes, done.error);

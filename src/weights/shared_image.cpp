@@ -213,7 +213,7 @@ TensorDirectory read_shared_image(std::span<const std::byte> image) {
     }
   } catch (const Json::exception& error) {
     throw_image_error(FormatFault::malformed,
-                      std::string("the header is not that of shared weights: ") + error.what());
+                      "the header is not that of shared weights: " + printable(error.what()));
   }
   require_apart(builder);
   return std::move(builder).finish();

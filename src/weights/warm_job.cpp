@@ -15,6 +15,7 @@
 #include "os/pages.hpp"
 #include "os/resident_ledger.hpp"
 #include "os/ring.hpp"
+#include "os/thread.hpp"
 #include "tapedeck/base/error.hpp"
 #include "weights/chunk_loader.hpp"
 #include "weights/missing_bytes.hpp"
@@ -131,7 +132,8 @@ class WarmJob::Work final : public internal::ChunkJob {
       }
     }
     if (const int error = start_threads(threads); error != 0) {
-      throw SystemError({.call = "pthread_create", .number = error});
+      throw SystemError({.call = "pthread_create", .number = error, .object = "warming weights"},
+                        os::kThreadAdvice);
     }
   }
 

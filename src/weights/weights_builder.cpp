@@ -53,7 +53,10 @@ void WeightsBuilder::State::map_new_file(const std::string& name, std::size_t hu
   os::Opened made =
       os::create_memory_file(name.substr(0, kLongestName).c_str(), *whole, huge_page, true);
   if (made.error != 0) {
-    throw SystemError({.call = made.call, .number = made.error, .bytes = *whole});
+    throw SystemError({.call = made.call,
+                       .number = made.error,
+                       .bytes = *whole,
+                       .object = internal::kSharedWeights});
   }
   block = Block::open_shared(made.descriptor.get(), true, {.huge_pages = huge_pages});
   if (huge_page == 0) {
@@ -112,7 +115,7 @@ Weights WeightsBuilder::seal() && {
   // It is already sealed if an earlier call sealed it and `adopt` then failed.
   if (error == EPERM && os::check_sealed(file) == 0) error = 0;
   if (error != 0) {
-    throw SystemError({.call = "fcntl", .number = error},
+    throw SystemError({.call = "fcntl", .number = error, .object = internal::kSharedWeights},
                       "a child process may still have the memory mapped");
   }
   Weights weights = Weights::adopt(file);
@@ -129,9 +132,13 @@ Weights Weights::adopt(int descriptor) {
                       "its creator could still change or shrink it; use memory that a "
                       "WeightsBuilder sealed");
   }
-  if (error != 0) throw SystemError({.call = "fcntl", .number = error});
+  if (error != 0) {
+    throw SystemError({.call = "fcntl", .number = error, .object = internal::kSharedWeights});
+  }
   const os::FileFacts facts = os::facts(descriptor);
-  if (facts.error != 0) throw SystemError({.call = "fstat", .number = facts.error});
+  if (facts.error != 0) {
+    throw SystemError({.call = "fstat", .number = facts.error, .object = internal::kSharedWeights});
+  }
   if (facts.bytes == 0) {
     throw FormatError({.path = internal::kSharedWeights, .fault = FormatFault::cut_off},
                       "the memory is empty");
@@ -157,7 +164,10 @@ Weights Weights::receive(int socket) {
                       "the socket did not deliver exactly one descriptor",
                       "send the weights with Weights::send");
   }
-  if (received.error != 0) throw SystemError({.call = received.call, .number = received.error});
+  if (received.error != 0) {
+    throw SystemError(
+        {.call = received.call, .number = received.error, .object = internal::kSharedWeights});
+  }
   return adopt(received.descriptor.get());
 }
 
@@ -168,7 +178,7 @@ void Weights::send(int socket) const {
                           "map the same files in the other process: both then share one copy");
   }
   if (const int error = os::send_descriptor(socket, descriptor()); error != 0) {
-    throw SystemError({.call = "sendmsg", .number = error});
+    throw SystemError({.call = "sendmsg", .number = error, .object = internal::kSharedWeights});
   }
 }
 

@@ -13,7 +13,7 @@ namespace {
 Words long_run() { return with_talks(200, {"decode", made_large(), "-n", "0", "--threads", "1"}); }
 
 TEST(DecodeInterrupted, ASignalStopsAfterTheToken) {
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     Piped decode(long_run());
     EXPECT_NE(decode.pipe.read.read_some(), "");
     decode.program.send(signal);
@@ -30,6 +30,16 @@ TEST(DecodeInterrupted, ASignalEndsEvenABlockedWrite) {
   ASSERT_TRUE(decode.program.waits_to_write());
   decode.program.send(SIGINT);
   EXPECT_EQ(decode.program.wait().exit_code, 130);
+}
+
+TEST(DecodeInterrupted, NohupKeepsItRunning) {
+  const Words words = with_talks(20, {"decode", made_large(), "-n", "0", "--threads", "1"});
+  Piped decode(words, 4096, {.ignores_hangups = true});
+  ASSERT_TRUE(decode.program.waits_to_write());
+  decode.program.send(SIGHUP);
+  const Ran ran = decode.finish();
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(std::ranges::count(ran.out, '\n'), 20);
 }
 
 TEST(DecodeInterrupted, AClosedStandardOutputIsRefused) {

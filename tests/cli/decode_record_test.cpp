@@ -12,6 +12,7 @@
 #include "cli/models.hpp"
 #include "cli/program.hpp"
 #include "os/child.hpp"
+#include "os/shared_folder.hpp"
 #include "tapedeck/telemetry/recording/recording.hpp"
 
 namespace tapedeck::tests {
@@ -186,18 +187,40 @@ TEST_F(DecodeRecord, IsRefusedWhereItMayNotBeWritten) {
 }
 
 TEST_F(DecodeRecord, IsWrittenAfterASignal) {
-  Piped decode(long_decode());
-  EXPECT_NE(decode.pipe.read.read_some(), "");
-  decode.program.send(SIGINT);
-  const Ran ran = decode.finish();
-  EXPECT_EQ(ran.exit_code, 130);
-  const Recording recorded = read_recording(file_);
-  ASSERT_FALSE(marks_of(recorded).empty());
-  EXPECT_GT(tokens_told(ran.err), 0U);
-  EXPECT_LT(tokens_told(ran.err), 102'400U);  // it did not reach the end
-  EXPECT_EQ(recorded.taken, tokens_told(ran.err));
-  EXPECT_EQ(last_of(recorded).passes, tokens_told(ran.err));
-  EXPECT_EQ(marks_of(recorded).back(), "-");
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    std::filesystem::remove(file_);
+    Piped decode(long_decode());
+    EXPECT_NE(decode.pipe.read.read_some(), "");
+    // One closed terminal sends SIGHUP several times.
+    for (int i = 0; i < (signal == SIGHUP ? 1000 : 1); ++i) decode.program.send(signal);
+    const Ran ran = decode.finish();
+    EXPECT_EQ(ran.exit_code, 130);
+    const Recording recorded = read_recording(file_);
+    ASSERT_FALSE(marks_of(recorded).empty());
+    EXPECT_GT(tokens_told(ran.err), 0U);
+    EXPECT_LT(tokens_told(ran.err), 102'400U);  // it did not reach the end
+    EXPECT_EQ(recorded.taken, tokens_told(ran.err));
+    EXPECT_EQ(last_of(recorded).passes, tokens_told(ran.err));
+    EXPECT_EQ(marks_of(recorded).back(), "-");
+    EXPECT_EQ(files(), 1U);
+  }
+}
+
+// Regression: the recording was lost, and the published layout was left behind.
+TEST_F(DecodeRecord, IsWrittenWhenTheTerminalIsClosed) {
+  if (const auto why = no_terminal()) GTEST_SKIP() << *why;
+  if (const auto why = no_shared_memory()) GTEST_SKIP() << *why;
+  const std::string name = "closed-" + std::to_string(::getpid());
+  Terminal terminal;
+  Program decode(joined(long_decode(), {"--publish=" + name}), {.terminal = terminal.side.get()});
+  terminal.side.close();
+  EXPECT_NE(terminal.control.read_some(), "");
+  EXPECT_EQ(run({"top", name, "--once"}).exit_code, 0);
+  terminal.control.close();
+  EXPECT_EQ(decode.wait().exit_code, 130);
+  EXPECT_GT(last_of(read_recording(file_)).passes, 0U);
+  EXPECT_EQ(files(), 1U);
+  EXPECT_EQ(run({"top", name, "--list"}).out.find(name), std::string::npos);
 }
 
 TEST_F(DecodeRecord, IsWrittenWhenNobodyReadsAnyMore) {

@@ -97,5 +97,19 @@ TEST_F(Lists, OfMoreLayoutsThanDescriptorsShowWhatFits) {
   EXPECT_EQ(lines.program.wait().exit_code, 141);
 }
 
+TEST_F(Lists, OfLayoutsEndWithTheirTerminal) {
+  if (const auto why = no_terminal()) GTEST_SKIP() << *why;
+  const auto chat = published("chat");
+  for (const char* const kind : {"xterm", "dumb"}) {
+    const Variable term("TERM", kind);
+    Terminal terminal;
+    Program top({"top", "--folder", folder_.path()}, {.terminal = terminal.side.get()});
+    terminal.side.close();
+    EXPECT_NE(terminal.control.read_some(), "");
+    terminal.control.close();
+    EXPECT_EQ(top.wait().exit_code, 130) << kind;
+  }
+}
+
 }  // namespace
 }  // namespace tapedeck::tests

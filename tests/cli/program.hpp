@@ -77,11 +77,13 @@ struct Ran {
 };
 
 struct ProgramOptions {
-  int out = -1;            ///< Its standard output; -1 means a file, for `Ran::out`.
-  int err = -1;            ///< Its standard error; -1 means a file, for `Ran::err`.
-  uid_t user = 0;          ///< The user that it runs as; 0 means the user of the test.
-  bool no_out = false;     ///< Runs it without a standard output.
-  rlim_t descriptors = 0;  ///< The most that it may have open; 0 means as many as the test.
+  int out = -1;         ///< Its standard output; -1 means a file, for `Ran::out`.
+  int err = -1;         ///< Its standard error; -1 means a file, for `Ran::err`.
+  int terminal = -1;    ///< Its controlling terminal, which is then all its standard streams.
+  uid_t user = 0;       ///< The user that it runs as; 0 means the user of the test.
+  bool no_out = false;  ///< Runs it without a standard output.
+  bool ignores_hangups = false;  ///< As nohup starts it.
+  rlim_t descriptors = 0;        ///< The most that it may have open; 0 means as many as the test.
 };
 
 /// The program as a child process. Its standard output and error go to files, or to a descriptor of
@@ -118,6 +120,17 @@ class Program {
     return false;
   }
 
+  /// Waits, up to a minute, until it has written something.
+  [[nodiscard]] bool has_written() const {
+    for (int tries = 0; tries < 60'000; ++tries) {
+      const std::string io = content_of("/proc/" + std::to_string(id_) + "/io");
+      const std::size_t at = io.find("wchar: ");
+      if (at != std::string::npos && io.compare(at, 9, "wchar: 0\n") != 0) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+  }
+
   /// Waits for its end, and kills it after five minutes.
   Ran wait() {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(5);
@@ -142,6 +155,11 @@ class Program {
   [[noreturn]] void become(const Words& arguments, const ProgramOptions& options) const {
     ::dup2(out_, 1);
     ::dup2(err_, 2);
+    if (options.terminal >= 0) {
+      for (const int stream : {0, 1, 2}) ::dup2(options.terminal, stream);
+      ::setsid();
+      ::ioctl(0, TIOCSCTTY, 0);
+    }
     if (options.no_out) ::close(1);
     if (options.descriptors != 0) {
       const rlimit limit = {.rlim_cur = options.descriptors, .rlim_max = options.descriptors};
@@ -150,6 +168,7 @@ class Program {
     // Starts it as a shell would, regardless of how this test was started.
     ::signal(SIGINT, SIG_DFL);
     ::signal(SIGPIPE, SIG_DFL);
+    ::signal(SIGHUP, options.ignores_hangups ? SIG_IGN : SIG_DFL);
     std::vector<char*> argv = {const_cast<char*>("tapedeck")};
     for (const std::string& word : arguments) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);

@@ -189,7 +189,7 @@ TEST_F(Warm, CtrlCStopsItCleanly) {
   if (const auto why = no_terminal()) GTEST_SKIP() << *why;
   const auto large = write_sparse(folder_, 4_GiB);
   if (!large) GTEST_SKIP() << "cannot create a sparse file of 4 GiB";
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     Terminal terminal;
     Program program({"warm", *large, "--threads", "1", "--json"}, {.err = terminal.side.get()});
     std::string shown = terminal.control.read_some();

@@ -5,14 +5,18 @@
 #include <sys/resource.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <set>
-#include <system_error>
+#include <thread>
 
+#include "base/thrown.hpp"
 #include "os/child.hpp"
 #include "os/self.hpp"
+#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::tests {
 namespace {
@@ -87,6 +91,26 @@ TEST_P(ThreadPoolTest, WhatIsNotWorthAThreadRunsHere) {
   EXPECT_EQ(calls, 1);
 }
 
+// Regression: a forked child did not end, and neither did a dispatch in it.
+TEST_P(ThreadPoolTest, WorksAndEndsInAForkedChild) {
+  auto pool = std::make_unique<ThreadPool>(GetParam());
+  const auto sum_of_parts = [&] {
+    std::atomic<std::size_t> sum = 0;
+    pool->split(100, kCostly, [&](std::size_t begin, std::size_t end) noexcept {
+      for (std::size_t i = begin; i < end; ++i) sum += i;
+    });
+    return sum.load();
+  };
+  EXPECT_EQ(sum_of_parts(), 4950U);
+  in_child([&] {
+    EXPECT_EQ(sum_of_parts(), 4950U);
+    pool.reset();
+    EXPECT_EQ(ThreadPool(2).threads(), 2U);  // it may have a pool of its own
+  });
+  EXPECT_EQ(sum_of_parts(), 4950U);
+  std::thread([&] { pool.reset(); }).join();
+}
+
 TEST(ThreadPoolLimits, AHostWithoutMoreThreadsIsAnErrorAndLeavesNone) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer needs the addresses that this test removes";
   EXPECT_TRUE(passes_in_child([] {
@@ -96,7 +120,7 @@ TEST(ThreadPoolLimits, AHostWithoutMoreThreadsIsAnErrorAndLeavesNone) {
     const std::size_t now = number_of("/proc/self/status", "VmSize:") << 10;
     const rlimit limit = {now + (std::size_t{200} << 20), now + (std::size_t{200} << 20)};
     ::setrlimit(RLIMIT_AS, &limit);
-    EXPECT_THROW(ThreadPool(1000), std::system_error);
+    EXPECT_EQ(thrown<SystemError>([] { const ThreadPool pool(1000); }).call(), "pthread_create");
     EXPECT_EQ(number_of("/proc/self/status", "Threads:"), 1U);
   }));
 }

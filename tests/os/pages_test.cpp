@@ -276,5 +276,37 @@ TEST(HugeBytes, CountTransparentHugePages) {
   EXPECT_EQ(count, present / huge * huge);
 }
 
+// Regression: every page of such a file was asked for, which took 20 seconds.
+TEST(SparseTerabyte, CostsAFewCalls) {
+  constexpr std::size_t kTerabyte = std::size_t{1} << 40;
+  const TempFolder folder;
+  const std::filesystem::path path = folder.write("sparse", "x");
+  std::error_code error;
+  std::filesystem::resize_file(path, kTerabyte, error);
+  const os::Opened file = os::open(path, os::OpenFor::reading);
+  void* const map =
+      ::mmap(nullptr, kTerabyte, PROT_READ, MAP_SHARED | MAP_NORESERVE, file.descriptor.get(), 0);
+  if (error || map == MAP_FAILED) GTEST_SKIP() << "no sparse file of 1 TiB can be mapped here";
+  auto* const at = static_cast<std::byte*>(map);
+  EXPECT_EQ(std::to_integer<int>(*static_cast<volatile std::byte*>(at + kTerabyte / 2)), 0);
+  {
+    const os::InjectFault count(0, 0);
+    const os::PageStates states = os::page_states(at, kTerabyte);
+    EXPECT_GE(states.present, kPage);
+    std::vector<std::uint64_t> nodes;
+    EXPECT_TRUE(os::add_node_bytes(at, kTerabyte, nodes));
+    EXPECT_EQ(std::accumulate(nodes.begin(), nodes.end(), std::uint64_t{0}), states.present);
+    // Before Linux 6.7, all entries of the page table are read.
+    EXPECT_TRUE(!states.huge || os::InjectFault::calls() < 20) << os::InjectFault::calls();
+  }
+  for (const std::uint64_t refused : {0U, 1U, 2U, 3U}) {
+    const os::InjectFault count(refused, ENOSYS);
+    const auto cached = os::cached_file_bytes(file.descriptor.get(), 0, kTerabyte);
+    EXPECT_TRUE(!cached || *cached >= kPage);  // unknown or exact
+    EXPECT_LT(os::InjectFault::calls(), 20U);
+  }
+  ::munmap(map, kTerabyte);
+}
+
 }  // namespace
 }  // namespace tapedeck::tests

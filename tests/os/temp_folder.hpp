@@ -3,6 +3,8 @@
 /// A folder for a test, removed by its destructor.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -22,7 +24,9 @@ class TempFolder {
     // Children under another user id read files in it.
     std::filesystem::permissions(path_, std::filesystem::perms(0755));
   }
+  // A forked child that exits leaves the folders of its parent alone.
   ~TempFolder() {
+    if (::getpid() != process_) return;
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
@@ -46,6 +50,7 @@ class TempFolder {
 
  private:
   std::filesystem::path path_;
+  pid_t process_ = ::getpid();
 };
 
 }  // namespace tapedeck::tests

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/printable.hpp"
 #include "model/architectures.hpp"
 #include "model/config/left_out.hpp"
 #include "model/figures.hpp"
@@ -210,7 +211,7 @@ ModelShape config_shape(const std::string& path, const Metadata& metadata, bool 
   }
   if (shape.parameters.empty() && !listed) {
     assume(shape, kWeightSizes,
-           "the tensors of " + shape.architecture +
+           "the tensors of " + printable(shape.architecture) +
                " are not all known, so its weights cannot be counted from the config");
   }
   if (quantization.differs_by_layer() && !listed) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/printable.hpp"
 #include "os/file_reader.hpp"
 #include "tapedeck/base/abi.hpp"
 
@@ -106,13 +107,14 @@ class JsonHandler {
   bool parse_error(std::size_t position, const std::string& /*token*/,
                    const nlohmann::json::exception& error) {
     // "[…] parse error at line 1, column 2: syntax error while …; last read: 'bytes of the file'"
+    // "[…] number overflow parsing '…'", with all of the number's digits
     std::string_view text = error.what();
     text = text.substr(0, text.find("; last read"));
     constexpr std::string_view kBeforeTheReason = ": ";
     const std::size_t reason = text.find(kBeforeTheReason);
     if (reason != std::string_view::npos) text.remove_prefix(reason + kBeforeTheReason.size());
     file_.throw_format_error({.offset = begin_ + (position == 0 ? 0 : position - 1)},
-                             "invalid JSON: " + std::string(text),
+                             "invalid JSON: " + printable(text, 2 * kMostOfName),
                              "check that the file is complete");
   }
 

@@ -4,6 +4,7 @@
 #include <tuple>
 #include <variant>
 
+#include "base/printable.hpp"
 #include "model/architectures.hpp"
 #include "model/figures.hpp"
 #include "model/layers.hpp"
@@ -53,7 +54,7 @@ bool says_enough(const Figures& figures, ModelShape& shape) {
        {std::tuple(Figure::hidden, "embedding_length", true),
         std::tuple(Figure::heads, "attention.head_count", attends)}) {
     if (!needed || figures.find(figure)) continue;
-    shape.warnings.push_back(shape.architecture + "." + key +
+    shape.warnings.push_back(printable(shape.architecture) + "." + key +
                              " is missing, so the layers cannot be planned");
     return false;
   }

@@ -69,7 +69,9 @@ class IndexHandler final : public JsonHandler {
 
   // An index must not refer to files outside its folder.
   void check_file_name(const std::string& file_name, std::uint64_t at) const {
-    const bool plain = !file_name.empty() && file_name != "." && file_name != ".." &&
+    constexpr std::size_t kLongest = 255;  // NAME_MAX of every file system
+    const bool plain = !file_name.empty() && file_name.size() <= kLongest && file_name != "." &&
+                       file_name != ".." &&
                        file_name.find_first_of(std::string_view("/\0", 2)) == std::string::npos;
     if (plain) return;
     throw_field_error({file().path(), at, name_, FormatFault::out_of_range},
