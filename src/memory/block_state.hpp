@@ -48,14 +48,6 @@ struct Block::State {
   [[nodiscard]] internal::WarmSource warm_source() const noexcept;
   bool lock_range(std::byte* at, std::size_t bytes);
 
-  /// Whether a wish has its effect. Once `look` has found that, it is not called again.
-  [[nodiscard]] bool has_effect(Wish wish, const auto& look) {
-    const unsigned bit = 1U << static_cast<unsigned>(wish);
-    if ((whole->effective.load(std::memory_order_relaxed) & bit) != 0) return true;
-    if (!look()) return false;
-    whole->effective.fetch_or(bit, std::memory_order_relaxed);
-    return true;
-  }
   [[nodiscard]] std::size_t granule() const noexcept {
     return explicit_page != 0 ? explicit_page : internal::os::page_size();
   }
@@ -76,9 +68,8 @@ struct Block::State {
   std::string path;  // path of a mapped file, for errors
   internal::AnnouncedRanges announced;
   std::vector<Unmet> unmet;
-  // Some looks are too expensive for each commit, so a block and its parts look until it is good.
-  State* whole = this;
-  std::atomic<unsigned> effective{0};  // of the whole: a bit for each `Wish` that has its effect
+  State* whole = this;                     // of a part: the state of the block that it is part of
+  std::atomic<bool> huge_on_touch{false};  // of the whole: the host's setting was looked at
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
