@@ -85,8 +85,7 @@ auto Side<Memory>::make_tape(const TapePlan& plan, typename Memory::TapeOptions 
   if (*total == 0) return {};
   if (at_once) {
     AnyTape tape = memory_.start(*total, plan, std::move(options));
-    static_cast<void>(tape.take(plan.bytes()));
-    tape.raise_floor();
+    tape.take_planned(plan.bytes());
     return tape;
   }
   if constexpr (Memory::kWritable) options.block.name = "tape " + options.name;
@@ -109,8 +108,6 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
   histories_.reserve(plan_.talks);
   closed_.reserve(plan_.talks);
   reserved_.reserve(reserved_.size() + plan_.talks);  // talks keep pointers to the elements
-  bool wipe = false;
-  if constexpr (Memory::kWritable) wipe = options.wipe_on_clear;
   for (std::size_t index = 0; index < plan_.talks; ++index) {
     const std::size_t reservations = reserved_.size();
     AnyTape& tape = histories_.emplace_back(make_tape(plan, options));
@@ -121,7 +118,8 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
                              .reserved = in_parts ? &reserved_.back() : nullptr,
                              .step = options_.growth_step,
                              .page = memory_.page_bytes(),
-                             .wipe = wipe}));
+                             .wipe = options_.wipe,
+                             .memory = &memory_}));
     if (options_.commit != Commit::with_talks) continue;
     if (const std::size_t bytes = talk.missing(0); bytes > budget_left()) {
       throw_over_budget("what talk " + std::to_string(index) + " holds without tokens", bytes,

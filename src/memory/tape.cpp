@@ -37,11 +37,11 @@ Tape::~Tape() {
   cold_->children.clear();
   // The addresses may be reused for something else, and borrowed memory returns to its owner.
   const std::uintptr_t first = base_ + cold_->planned;
-  const std::uintptr_t most = base_ + peak();
+  const std::uintptr_t end = limit_.load();
   if ((on_give_back_ & kWipe) != 0 && cold_->block.writable()) {
-    internal::overwrite(first, std::min(most, limit_.load()), 0);
+    internal::overwrite(first, std::min(base_ + peak(), end), 0);
   }
-  checking::unpoison(first, most - first);
+  checking::unpoison(first, std::max(first, end) - first);
 }
 
 Tape Tape::start(std::size_t bytes, TapeOptions options) {
@@ -107,6 +107,17 @@ void* Tape::take_slow(std::size_t bytes, std::size_t align) noexcept {
   head_.store(end, std::memory_order_relaxed);
   checking::unpoison(start, bytes);
   return reinterpret_cast<void*>(start);
+}
+
+// Also of packed takes, which then do not share a line.
+void* Tape::take_with_red_zone(std::size_t bytes, std::size_t align) noexcept {
+  watch_.on_write();
+  const auto with_zone = checked_add(bytes, checking::kRedZone);
+  if (bytes == 0 || !with_zone) return take_slow(bytes, align);
+  void* at = take_slow(*with_zone, std::max(align, kLine));
+  const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(at) + bytes;
+  if (TapeHead::owns(at)) checking::poison(end, checking::kRedZone);
+  return at;
 }
 
 bool Tape::grow(std::uintptr_t end) noexcept {

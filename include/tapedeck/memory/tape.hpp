@@ -118,6 +118,7 @@ class alignas(kLine) Tape : internal::OpenLine,
   /// Takes `bytes` with undefined contents at a multiple of `align`, a power of two. Returns
   /// nullptr if the tape is full. Zero bytes give an aligned non-null pointer and use no room.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {
+    if constexpr (internal::checking::kRedZone != 0) return take_with_red_zone(bytes, align);
     if (align < kLine) return try_take_packed(bytes, align);
     void* at = take_lines(bytes, align);
     if (at == nullptr) [[unlikely]]
@@ -194,6 +195,8 @@ class alignas(kLine) Tape : internal::OpenLine,
     return TapeHead::owns(address) || (spilled_ != nullptr && owns_spilled(address));
   }
 
+  /// `take_planned(bytes)` takes exactly these bytes, which are committed, and raises the floor.
+  using BlockTape::take_planned;
   /// `note_planned(committed, grew)` updates the statistics of a tape made by `behind`: `committed`
   /// is the number of planned bytes that are now committed; `grew` counts one growth.
   using BlockTape::note_planned;
@@ -230,6 +233,7 @@ class alignas(kLine) Tape : internal::OpenLine,
 
   void lay(Block block, TapeOptions options);
   [[nodiscard]] void* take_slow(std::size_t bytes, std::size_t align) noexcept;
+  [[nodiscard]] void* take_with_red_zone(std::size_t bytes, std::size_t align) noexcept;
   [[nodiscard]] void* spill(std::size_t bytes, std::size_t align) noexcept;
   [[nodiscard]] bool grow(std::uintptr_t end) noexcept;
   void free_spilled(const Spilled* keep) noexcept;
