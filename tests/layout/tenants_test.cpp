@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random tenants of tapes and layouts that wipe: whatever one of them wrote, the next finds zeros
-// in every byte that it gets, in whichever way the tape or the talk was made.
+// in every byte that it gets, in whichever way the tape or the talk was made. TAPEDECK_LIVES sets
+// the number of tenants.
 
 #include <gtest/gtest.h>
 
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/lives.hpp"
 #include "layout/side_kinds.hpp"
 #include "layout/side_plan.hpp"
 #include "memory/pattern.hpp"
@@ -94,7 +96,8 @@ template <class AnyTape>
 void live_on(AnyTape& tape, const std::string& way) {
   SCOPED_TRACE(way);
   Tenants tenants(7);
-  for (int tenant = 0; tenant < 200 && !::testing::Test::HasFatalFailure(); ++tenant) {
+  for (std::uint64_t tenant = 0; tenant < lives(200) && !::testing::Test::HasFatalFailure();
+       ++tenant) {
     for (std::size_t takes = tenants.below(12); takes != 0; --takes) tenants.take_from(tape);
     if constexpr (requires { tape.mark(); }) {
       const auto mark = tape.mark();
@@ -158,7 +161,7 @@ class TenantsOfTalks : public ::testing::Test {
       for (std::size_t i = 0; i < kTalks; ++i) streams_.emplace_back(layout.device());
     }
     start_with_zeros(layout, at_creation ? kTalks : 0);
-    for (int tenant = 0; tenant < 120 && !this->HasFatalFailure(); ++tenant) {
+    for (std::uint64_t tenant = 0; tenant < lives(120) && !this->HasFatalFailure(); ++tenant) {
       const std::size_t slot = tenants_.below(kTalks);
       auto talk = layout.talk(slot);
       begin(talk);
