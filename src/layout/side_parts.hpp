@@ -85,11 +85,13 @@ auto Side<Memory>::make_tape(const TapePlan& plan, typename Memory::TapeOptions 
   if (*total == 0) return {};
   if (at_once) {
     AnyTape tape = memory_.start(*total, plan, std::move(options));
+    tape.prepare(plan.bytes());
     tape.take_planned(plan.bytes());
     return tape;
   }
   if constexpr (Memory::kWritable) options.block.name = "tape " + options.name;
-  auto& reserved = reserved_.emplace_back(memory_.reserve(*total, options.block));
+  auto& reserved =
+      reserved_.emplace_back(memory_.reserve(*total, std::exchange(options.block, {})));
   auto rest = extra == 0 ? typename Memory::Block() : reserved.part(*planned, *above);
   const std::size_t below = extra == 0 ? plan.bytes() : *planned;
   return AnyTape::behind({reserved.data(), below}, std::move(rest), std::move(options));

@@ -24,11 +24,12 @@ SharedTape::~SharedTape() {
 
 SharedTape SharedTape::start(std::size_t bytes, TapeOptions options) {
   options.block.name = "tape " + options.name;
-  Block block = Block::reserve(bytes, options.block);
+  Block block = Block::reserve(bytes, std::exchange(options.block, {}));
   return over(std::move(block), std::move(options));
 }
 
 SharedTape SharedTape::over(Block block, TapeOptions options) {
+  internal::require_no_block_options(options);
   if (options.commit_step != 0 || options.spill != nullptr) {
     throw InvalidArgument(
         {.argument = options.commit_step != 0 ? "TapeOptions::commit_step" : "TapeOptions::spill"},

@@ -24,6 +24,24 @@ template class BlockTape<kLine, Block, TapeOptions>;
 
 }  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
+namespace tapedeck::internal {
+
+void require_no_block_options(const TapeOptions& options) {
+  const BlockOptions& block = options.block;
+  const bool none = block.huge_pages == HugePages::transparent && !block.lock && block.core_dump &&
+                    !block.guard_pages && block.on_fork == OnFork::copy &&
+                    block.numa.policy == NumaPlacement::Policy::local && !block.on_commit &&
+                    !block.on_decommit;
+  if (none) return;
+  throw InvalidArgument({.argument = "TapeOptions::block"},
+                        "tape " + options.name +
+                            " is made over a block that exists already, so options of the block "
+                            "have no effect",
+                        "pass them where the block is made");
+}
+
+}  // namespace tapedeck::internal
+
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace checking = internal::checking;
 
@@ -46,7 +64,7 @@ Tape::~Tape() {
 
 Tape Tape::start(std::size_t bytes, TapeOptions options) {
   options.block.name = "tape " + options.name;
-  Block block = Block::reserve(bytes, options.block);
+  Block block = Block::reserve(bytes, std::exchange(options.block, {}));
   return over(std::move(block), std::move(options));
 }
 
@@ -63,6 +81,7 @@ Tape Tape::start_warm(std::size_t bytes, TapeOptions options, const WarmOptions&
 }
 
 Tape Tape::over(Block block, TapeOptions options) {
+  internal::require_no_block_options(options);
   Tape tape;
   if (block.writable() || block.size() == 0) {
     tape.lie_over_lines(block, options.name);
@@ -77,6 +96,7 @@ Tape Tape::over(Block block, TapeOptions options) {
 }
 
 Tape Tape::behind(std::span<std::byte> planned, Block above, TapeOptions options) {
+  internal::require_no_block_options(options);
   Tape tape;
   tape.lie_behind(planned, above, options.name);
   tape.lay(std::move(above), std::move(options));

@@ -48,6 +48,9 @@ inline void overwrite(std::uintptr_t from, std::uintptr_t to, int value) noexcep
   std::memset(reinterpret_cast<void*>(from), value, to - from);
 }
 
+/// @throws InvalidArgument if the options ask for anything of a block.
+void require_no_block_options(const TapeOptions& options);
+
 /// The data of a tape other than its head; takes on the fast path do not touch it. The counters
 /// have one writer and any number of readers.
 template <std::size_t Line, class AnyBlock, class Options>

@@ -101,15 +101,17 @@ class alignas(kLine) Tape : internal::OpenLine,
                                        const WarmOptions& warm = {});
 
   /// Creates a tape over any block. The tape of a mapped file is full from the start, below its
-  /// floor. Of borrowed memory, only whole 64-byte lines are used. `options.block` is ignored.
-  /// @throws InvalidArgument if the block does not contain a whole line; SystemError.
+  /// floor. Of borrowed memory, only whole 64-byte lines are used.
+  /// @throws InvalidArgument if the block does not contain a whole line, or if `options.block` asks
+  /// for anything, which has no effect on a block that exists; SystemError.
   [[nodiscard]] static Tape over(Block block, TapeOptions options = {});
 
   /// Creates a tape whose first bytes are `planned`. They are below its floor, and the caller
   /// commits them region by region. Takes go into `above`, the block directly behind them. If
   /// `above` is empty, the tape is full.
   /// @pre both begin at multiples of 64, and `planned` outlives the tape.
-  /// @throws InvalidArgument if `above` is not empty and begins elsewhere; SystemError.
+  /// @throws InvalidArgument if `above` is not empty and begins elsewhere, or if `options.block`
+  /// asks for anything; SystemError.
   [[nodiscard]] static Tape behind(std::span<std::byte> planned, Block above,
                                    TapeOptions options = {});
 
