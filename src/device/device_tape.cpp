@@ -35,6 +35,14 @@ void require_bytes(const Device& device, std::size_t bytes, const DeviceTapeOpti
                         "request at least 1");
 }
 
+void require_no_hooks(const DeviceTapeOptions& options) {
+  if (!options.block.on_commit && !options.block.on_decommit) return;
+  throw InvalidArgument(
+      {.argument = "DeviceTapeOptions::block"},
+      "tape " + options.name + " is made over a block that exists already, so hooks have no effect",
+      "pass them where the block is made");
+}
+
 }  // namespace
 
 DeviceTape DeviceTape::start(Device& device, std::size_t bytes, DeviceTapeOptions options) {
@@ -45,17 +53,18 @@ DeviceTape DeviceTape::start(Device& device, std::size_t bytes, DeviceTapeOption
                           "tape " + options.name + " cannot address " + to_iec(bytes),
                           "request less");
   }
-  DeviceBlock block = DeviceBlock::allocate(device, *rounded, options.block);
+  DeviceBlock block = DeviceBlock::allocate(device, *rounded, std::exchange(options.block, {}));
   return over(std::move(block), std::move(options));
 }
 
 DeviceTape DeviceTape::reserve(PagePool& pool, std::size_t bytes, DeviceTapeOptions options) {
   require_bytes(pool.device(), bytes, options);
-  DeviceBlock block = DeviceBlock::reserve(pool, bytes, options.block);
+  DeviceBlock block = DeviceBlock::reserve(pool, bytes, std::exchange(options.block, {}));
   return over(std::move(block), std::move(options));
 }
 
 DeviceTape DeviceTape::over(DeviceBlock block, DeviceTapeOptions options) {
+  require_no_hooks(options);
   DeviceTape tape;
   tape.lie_over_lines(block, options.name);
   tape.hold(std::move(block), std::move(options));
@@ -64,6 +73,7 @@ DeviceTape DeviceTape::over(DeviceBlock block, DeviceTapeOptions options) {
 
 DeviceTape DeviceTape::behind(std::span<std::byte> planned, DeviceBlock above,
                               DeviceTapeOptions options) {
+  require_no_hooks(options);
   DeviceTape tape;
   tape.lie_behind(planned, above, options.name);
   tape.hold(std::move(above), std::move(options));

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/on_failure.hpp"
 #include "layout/side_parts.hpp"
 #include "layout/talk_parts.hpp"
 #include "tapedeck/base/error.hpp"
@@ -49,7 +50,8 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
            {.commit = options.commit,
             .growth_step = options.growth_step,
             .history_budget = options.history_budget,
-            .extra = options.extra}) {
+            .extra = options.extra,
+            .wipe = options.wipe_on_clear}) {
   if (options.frames == 0 || options.frames > kMostFrames) {
     throw InvalidArgument({.argument = "DeviceLayoutOptions::frames",
                            .value = options.frames,
@@ -80,12 +82,33 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
 
 // In a forked child there is no thread to join.
 DeviceLayout::~DeviceLayout() {
+  if (options_.wipe) {
+    static_cast<void>(internal::succeeds([this] { wipe_scratch(nullptr); }));
+  }
   if (thread_ != nullptr && !thread_->is_here()) static_cast<void>(thread_.release());
 }
 
 void DeviceLayout::clear_talk(std::size_t talk) {
-  this->talk(talk).clear();
+  static_cast<void>(this->talk(talk));  // refuses a talk that is closed or does not exist
+  clear_slot(talk);
+}
+
+void DeviceLayout::clear_slot(std::size_t talk) {
+  talks_[talk]->clear();
+  if (options_.wipe) wipe_scratch(talks_[talk]->stream());
   scratch().clear();
+}
+
+// The next pass may use another stream, so the frames are zero when this returns.
+void DeviceLayout::wipe_scratch(StreamHandle stream) {
+  scratch_.wait_for_readers(stream);
+  for (std::size_t i = 0; i < scratch_.size(); ++i) {
+    const DeviceTape& frame = scratch_.frame(i);
+    const std::size_t from = frame.floor_is_usable() ? 0 : frame.floor();
+    const std::size_t to = std::min(frame.peak(), from + frame.committed());
+    if (from < to) memory_.zero(frame.data() + from, to - from, stream);
+  }
+  memory_.wait_for(stream);
 }
 
 void DeviceLayout::seal() noexcept {

@@ -91,7 +91,8 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
            {.commit = options.commit,
             .growth_step = options.growth_step,
             .history_budget = options.history_budget,
-            .extra = options.extra}),
+            .extra = options.extra,
+            .wipe = options.history.wipe_on_clear}),
       owned_(std::move(owned)) {
   if (options.talks != 1 && options.talks != plan_.talks) {
     throw InvalidArgument(
@@ -153,10 +154,7 @@ void Layout::clear_talk(std::size_t talk) {
   if (wipe_scratch_ && scratch_.floor_is_usable()) {
     std::memset(scratch_.data(), 0, plan_.scratch.bytes());
   }
-  for (const auto& gpu : gpus_) {
-    gpu->talks_[talk]->clear();
-    gpu->clear_pass();
-  }
+  for (const auto& gpu : gpus_) gpu->clear_slot(talk);
   if (guard_ != nullptr) [[unlikely]]
     guard_->restart();
 }

@@ -85,12 +85,13 @@ auto Side<Memory>::make_tape(const TapePlan& plan, typename Memory::TapeOptions 
   if (*total == 0) return {};
   if (at_once) {
     AnyTape tape = memory_.start(*total, plan, std::move(options));
-    static_cast<void>(tape.take(plan.bytes()));
-    tape.raise_floor();
+    tape.prepare(plan.bytes());
+    tape.take_planned(plan.bytes());
     return tape;
   }
   if constexpr (Memory::kWritable) options.block.name = "tape " + options.name;
-  auto& reserved = reserved_.emplace_back(memory_.reserve(*total, options.block));
+  auto& reserved =
+      reserved_.emplace_back(memory_.reserve(*total, std::exchange(options.block, {})));
   auto rest = extra == 0 ? typename Memory::Block() : reserved.part(*planned, *above);
   const std::size_t below = extra == 0 ? plan.bytes() : *planned;
   return AnyTape::behind({reserved.data(), below}, std::move(rest), std::move(options));
@@ -109,12 +110,8 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
   histories_.reserve(plan_.talks);
   closed_.reserve(plan_.talks);
   reserved_.reserve(reserved_.size() + plan_.talks);  // talks keep pointers to the elements
-  bool wipe = false;
   bool overcommit = false;
-  if constexpr (Memory::kWritable) {
-    wipe = options.wipe_on_clear;
-    overcommit = options.block.overcommit;
-  }
+  if constexpr (Memory::kWritable) overcommit = options.block.overcommit;
   for (std::size_t index = 0; index < plan_.talks; ++index) {
     const std::size_t reservations = reserved_.size();
     AnyTape& tape = histories_.emplace_back(make_tape(plan, options));
@@ -125,8 +122,9 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
                              .reserved = in_parts ? &reserved_.back() : nullptr,
                              .step = options_.growth_step,
                              .page = memory_.page_bytes(),
-                             .wipe = wipe,
-                             .overcommit = overcommit}));
+                             .wipe = options_.wipe,
+                             .overcommit = overcommit,
+                             .memory = &memory_}));
     if (options_.commit != Commit::with_talks) continue;
     if (const std::size_t bytes = talk.missing(0); bytes > budget_left()) {
       throw_over_budget("what talk " + std::to_string(index) + " holds without tokens", bytes,

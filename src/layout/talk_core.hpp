@@ -38,6 +38,7 @@ class TalkCore : public TalkHead {
     std::size_t page = 1;            ///< Parts are committed in multiples of this many bytes.
     bool wipe = false;               ///< Whether to zero memory that is given back.
     bool overcommit = false;         ///< As `BlockOptions::overcommit`.
+    Memory* memory = nullptr;        ///< Zeroes memory of a device.
   };
 
   /// The tape and `setup.reserved` must outlive the talk.
@@ -53,10 +54,12 @@ class TalkCore : public TalkHead {
     if (has_fixed_) note_prepared(capacity_);
   }
 
-  // Another owner may get the addresses next. Only rows that tokens once filled can be poisoned:
-  // shadow memory for all prepared rows might exceed the host's memory.
+  // Another owner may get the addresses next, and from a device also the bytes.
   ~TalkCore() {
-    if constexpr (kPoisons) unpoison(0, most_ever());
+    if constexpr (kPoisons) unpoison(0, prepared.load(std::memory_order_relaxed));
+    if constexpr (!Memory::kWritable) {
+      if (setup_.wipe) static_cast<void>(succeeds([this] { wipe_at_the_end(); }));
+    }
   }
   TalkCore(const TalkCore&) = delete;
   TalkCore& operator=(const TalkCore&) = delete;
@@ -139,10 +142,10 @@ class TalkCore : public TalkHead {
   }
 
   /// Decommits the memory beyond the tokens held. Returns the number of bytes decommitted.
-  /// @pre No work on a device still uses that memory.
+  /// @pre No work on a device still uses that memory, except a wipe.
   std::size_t decommit() {
     if (setup_.reserved == nullptr) return 0;
-    if constexpr (kPoisons) unpoison(held(), most_ever());
+    finish_wipe();
     std::size_t bytes = 0;
     for (Cursor& cursor : cursors_) {
       if (cursor.grows() && cursor.is_part()) bytes += cursor.part.decommit(cursor.needs(held()));
@@ -166,24 +169,38 @@ class TalkCore : public TalkHead {
   }
 
   /// Keeps the first `kept` tokens and removes the others. @pre `kept` is at most the tokens held.
-  void keep(std::uint64_t kept) noexcept {
+  /// @throws DeviceError of a wipe; the talk is then unchanged.
+  void keep(std::uint64_t kept) noexcept(Memory::kWritable) {
     if constexpr (Memory::kWritable) {
       if (setup_.wipe || kFillOnGiveBack || checking::kListening) overwrite_rows(kept, held());
+    } else if (setup_.wipe) {
+      wipe_rows(kept);
     }
     tokens.store(kept, std::memory_order_relaxed);
   }
 
-  void clear() noexcept {
-    if (held() != 0) increase(conversations_, std::uint64_t{1});
-    increase(cleared_tokens_, held());
-    keep(0);
+  /// @throws DeviceError of a wipe; the talk is then unchanged.
+  void clear() noexcept(Memory::kWritable) {
     if constexpr (Memory::kWritable) {
       if (setup_.wipe) wipe_fixed();
+    } else if (setup_.wipe) {
+      wipe_all();
     }
+    if (held() != 0) increase(conversations_, std::uint64_t{1});
+    increase(cleared_tokens_, held());
+    if constexpr (Memory::kWritable) keep(0);
+    tokens.store(0, std::memory_order_relaxed);
     tape_.clear();
     asked_.store(0, std::memory_order_relaxed);
     cleared_.fetch_add(1, std::memory_order_release);
   }
+
+  /// The stream of a device on which the talk's work and its wipes run. A pending wipe is awaited.
+  void set_stream(StreamHandle stream) requires(!Memory::kWritable) {
+    if (stream != stream_) finish_wipe();
+    stream_ = stream;
+  }
+  [[nodiscard]] StreamHandle stream() const noexcept { return stream_; }
 
   /// Tokens held when the talk was cleared, added up over all clears.
   [[nodiscard]] std::uint64_t cleared_tokens() const noexcept {
@@ -337,7 +354,13 @@ class TalkCore : public TalkHead {
   }
 
   // Release order: a thread that sees the room also sees the committed memory.
+  // Rows that are prepared are poisoned until a token fills them.
   void note_prepared(std::uint64_t room) noexcept {
+    if constexpr (kPoisons) {
+      const std::uint64_t before = prepared.load(std::memory_order_relaxed);
+      if (room > before) poison(before, room);
+      if (room < before) unpoison(room, before);
+    }
     prepared.store(room, std::memory_order_release);
   }
   void note_committed(bool grew) noexcept {
@@ -360,7 +383,7 @@ class TalkCore : public TalkHead {
   }
 
   /// Calls `rows_do(from, to)` with the address range of the tokens in each region that grows.
-  void each_row_range(std::uint64_t first, std::uint64_t end, auto rows_do) noexcept {
+  void each_row_range(std::uint64_t first, std::uint64_t end, auto rows_do) {
     for (const Cursor& cursor : cursors_) {
       if (!cursor.grows()) continue;
       rows_do(address_of(cursor.at) + cursor.needs(first),
@@ -372,18 +395,55 @@ class TalkCore : public TalkHead {
       checking::unpoison(from, to - from);
     });
   }
+  void poison(std::uint64_t first, std::uint64_t end) noexcept {
+    each_row_range(first, end, [](std::uintptr_t from, std::uintptr_t to) {
+      checking::poison(from, to - from);
+    });
+  }
   void overwrite_rows(std::uint64_t first, std::uint64_t end) noexcept {
     each_row_range(first, end, [this](std::uintptr_t from, std::uintptr_t to) {
       if (setup_.wipe || kFillOnGiveBack) overwrite(from, to, setup_.wipe ? 0 : kGivenBack);
       checking::poison(from, to - from);
     });
   }
-  void wipe_fixed() noexcept {
+  void wipe_fixed() noexcept(Memory::kWritable) {
     for (const Cursor& cursor : cursors_) {
       const bool usable = !cursor.is_part() || cursor.part.committed() != 0;
-      if (!cursor.grows() && usable) {
-        overwrite(address_of(cursor.at), address_of(cursor.at) + cursor.bytes, 0);
-      }
+      if (!cursor.grows() && usable) zero(address_of(cursor.at), cursor.bytes);
+    }
+  }
+
+  // On a device, the wipe runs later, behind the talk's own work.
+  void wipe_rows(std::uint64_t first) {
+    each_row_range(first, held(),
+                   [this](std::uintptr_t from, std::uintptr_t to) { zero(from, to - from); });
+  }
+  void wipe_all() {
+    wipe_rows(0);
+    wipe_fixed();
+    zero(address_of(tape_.data()) + tape_.floor(), tape_.used() - tape_.floor());
+  }
+  void zero(std::uintptr_t at, std::size_t bytes) noexcept(Memory::kWritable) {
+    if constexpr (Memory::kWritable) {
+      overwrite(at, at + bytes, 0);
+    } else if (bytes != 0) {
+      wiping_.store(true, std::memory_order_relaxed);
+      setup_.memory->zero(reinterpret_cast<std::byte*>(at), bytes, stream_);
+    }
+  }
+  // The talk's stream may have been destroyed already, while a wipe is still pending on it.
+  void wipe_at_the_end() {
+    if (wiping_.load(std::memory_order_relaxed)) setup_.memory->wait_for_readers();
+    stream_ = nullptr;
+    wipe_all();
+    finish_wipe();
+  }
+  // Unmapping is not ordered by the stream.
+  void finish_wipe() {
+    if constexpr (!Memory::kWritable) {
+      if (!wiping_.load(std::memory_order_relaxed)) return;
+      setup_.memory->wait_for(stream_);
+      wiping_.store(false, std::memory_order_relaxed);
     }
   }
 
@@ -402,6 +462,8 @@ class TalkCore : public TalkHead {
   std::atomic<std::uint64_t> asked_{0};    // tokens requested from the layout's thread
   std::atomic<std::uint64_t> cleared_{0};  // number of clears
   std::atomic<std::uint64_t> claimed_{0};  // `cleared_` at the last `claim`
+  StreamHandle stream_ = nullptr;
+  std::atomic<bool> wiping_{false};  // whether a wipe may still be on the stream
 };
 
 }  // namespace tapedeck::internal::inline TAPEDECK_ABI

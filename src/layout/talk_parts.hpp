@@ -89,6 +89,13 @@ void BasicTalk<Memory>::rewind(std::uint64_t tokens) {
   core().keep(held - std::min(tokens, held));
 }
 
+// Clang 14 also instantiates this for the host, where it cannot be called.
+template <class Memory>
+void BasicTalk<Memory>::set_stream([[maybe_unused]] StreamHandle stream) requires(
+    !Memory::kWritable) {
+  if constexpr (!Memory::kWritable) core().set_stream(stream);
+}
+
 template <class Memory>
 void BasicTalk<Memory>::clear() {
   core().clear();
@@ -99,7 +106,9 @@ void BasicTalk<Memory>::close() {
   Core& talk = core();
   std::uint64_t generation = generation_;
   if (!talk.generation.compare_exchange_strong(generation, generation + 1)) throw_closed(index());
+  internal::OnFailure reopen([&] { talk.generation.store(generation); });
   talk.clear();
+  reopen.completed();
   const std::lock_guard growing(side_->growing_);
   side_->closed_.push_back(talk.index);
 }

@@ -52,14 +52,6 @@ struct Block::State {
   // The kernel also reports success for requests that have no effect; these look at the effect.
   void look_at_flag(Wish wish, std::byte* at, std::size_t bytes, internal::os::MappingFlag flag);
   void look_at_huge_pages(std::byte* at, std::size_t bytes);
-  /// Whether a wish has its effect. Once `look` has found that, it is not called again.
-  [[nodiscard]] bool has_effect(Wish wish, const auto& look) {
-    const unsigned bit = 1U << static_cast<unsigned>(wish);
-    if ((whole->effects.load(std::memory_order_relaxed) & bit) != 0) return true;
-    if (!look()) return false;
-    whole->effects.fetch_or(bit, std::memory_order_relaxed);
-    return true;
-  }
   [[nodiscard]] std::size_t granule() const noexcept {
     return explicit_page != 0 ? explicit_page : internal::os::page_size();
   }
@@ -81,9 +73,8 @@ struct Block::State {
   internal::os::ResidentLedger::Claim claim;  // the committed pages that this block adds to RAM
   internal::AnnouncedRanges announced;
   std::vector<Unmet> unmet;
-  // Some looks are too expensive for each commit, so a block and its parts look until it is good.
-  State* whole = this;
-  std::atomic<unsigned> effects{0};  // of the whole: a bit for each `Wish` that has its effect
+  State* whole = this;                     // of a part: the state of the block that it is part of
+  std::atomic<bool> huge_on_touch{false};  // of the whole: the host's setting was looked at
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

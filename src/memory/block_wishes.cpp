@@ -3,6 +3,7 @@
 // locked pages, exclusion from core dumps and forks.
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "memory/block_state.hpp"
+#include "os/faults.hpp"
 #include "os/huge_pages.hpp"
 #include "os/limits.hpp"
 #include "os/mappings.hpp"
@@ -63,6 +65,7 @@ namespace os = internal::os;
 
 namespace {
 
+constexpr unsigned kBlockKinds = static_cast<unsigned>(BlockKind::borrowed) + 1;
 constexpr const char* kDoesNothing = "the kernel reports success and does nothing";
 
 }  // namespace
@@ -100,8 +103,17 @@ void Block::State::ask_kernel(std::byte* at, std::size_t bytes) {
 }
 
 void Block::State::look_at_flag(Wish wish, std::byte* at, std::size_t bytes, os::MappingFlag flag) {
-  const bool effective = has_effect(wish, [&] { return os::flag_in({at, bytes}, flag).in_all; });
-  if (!effective) internal::note_unmet(unmet, wish, EOPNOTSUPP, kDoesNothing);
+  // A kernel that follows this advice once always does, so this is found out once in a process: the
+  // kernel visits every page of the process to report the flags.
+  static std::atomic<std::uint32_t> followed{0};
+  const auto bit = std::uint32_t{1}
+                   << (static_cast<unsigned>(flag) * kBlockKinds + static_cast<unsigned>(kind));
+  if ((followed.load(std::memory_order_relaxed) & bit) != 0 && !os::InjectFault::idles()) return;
+  if (os::flag_in({at, bytes}, flag).in_all) {
+    followed.fetch_or(bit, std::memory_order_relaxed);
+  } else {
+    internal::note_unmet(unmet, wish, EOPNOTSUPP, kDoesNothing);
+  }
 }
 
 // A range that was advised gets huge pages when it is touched, if at all, so this looks at the
@@ -123,13 +135,10 @@ void Block::State::ask_huge_pages(std::byte* at, std::size_t bytes) {
   if (options.huge_pages == HugePages::explicit_pages) return;
   const std::size_t huge = os::transparent_page_size();
   if (foreign || huge == 0 || whole->size < huge) return;
-  std::string refusal;
-  const bool effective = has_effect(Wish::huge_pages, [&] {
-    refusal = os::refusal_on_touch(kind == BlockKind::shared ? os::TouchedMemory::shared
-                                                             : os::TouchedMemory::anonymous);
-    return refusal.empty();
-  });
-  if (effective) return;
+  if (whole->huge_on_touch.load(std::memory_order_relaxed)) return;
+  const std::string refusal = os::refusal_on_touch(
+      kind == BlockKind::shared ? os::TouchedMemory::shared : os::TouchedMemory::anonymous);
+  if (refusal.empty()) return whole->huge_on_touch.store(true, std::memory_order_relaxed);
   internal::note_unmet(unmet, Wish::huge_pages, EOPNOTSUPP,
                        refusal + "; warm the memory to move it into huge pages");
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "memory/tape_parts.hpp"
+#include "tapedeck/base/checked.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/memory/block.hpp"
 
@@ -17,18 +18,18 @@ SharedTape::SharedTape(SharedTape&& other) noexcept { swap(other); }
 SharedTape::~SharedTape() {
   if (cold_ == nullptr) return;
   // The addresses may be reused for something else, and borrowed memory returns to its owner.
-  const std::uintptr_t most = base_ + peak();
-  if (cold_->options.wipe_on_clear) internal::overwrite(base_, most, 0);
-  checking::unpoison(base_, most - base_);
+  if (cold_->options.wipe_on_clear) internal::overwrite(base_, base_ + peak(), 0);
+  checking::unpoison(base_, end_ - base_);
 }
 
 SharedTape SharedTape::start(std::size_t bytes, TapeOptions options) {
   options.block.name = "tape " + options.name;
-  Block block = Block::reserve(bytes, options.block);
+  Block block = Block::reserve(bytes, std::exchange(options.block, {}));
   return over(std::move(block), std::move(options));
 }
 
 SharedTape SharedTape::over(Block block, TapeOptions options) {
+  internal::require_no_block_options(options);
   if (options.commit_step != 0 || options.spill != nullptr) {
     throw InvalidArgument(
         {.argument = options.commit_step != 0 ? "TapeOptions::commit_step" : "TapeOptions::spill"},
@@ -49,12 +50,14 @@ SharedTape SharedTape::over(Block block, TapeOptions options) {
 
 void* SharedTape::try_take_aligned(std::size_t bytes, std::size_t align) noexcept {
   if (bytes == 0) return reinterpret_cast<void*>(align);
+  const auto with_zone = checked_add(bytes, checking::kRedZone);
+  if (!with_zone) return count_refusal();
   std::uintptr_t head = head_.load(std::memory_order_relaxed);
   std::uintptr_t start = 0;
   do {
-    start = start_behind(head, bytes, align);
+    start = start_behind(head, *with_zone, align);
     if (start == 0) return count_refusal();
-  } while (!head_.compare_exchange_weak(head, round_up(start + bytes, kLine),
+  } while (!head_.compare_exchange_weak(head, round_up(start + *with_zone, kLine),
                                         std::memory_order_relaxed));
   checking::unpoison(start, bytes);
   return reinterpret_cast<void*>(start);

@@ -24,6 +24,24 @@ template class BlockTape<kLine, Block, TapeOptions>;
 
 }  // namespace tapedeck::internal::inline TAPEDECK_ABI
 
+namespace tapedeck::internal {
+
+void require_no_block_options(const TapeOptions& options) {
+  const BlockOptions& block = options.block;
+  const bool none = block.huge_pages == HugePages::transparent && !block.lock && block.core_dump &&
+                    !block.guard_pages && block.on_fork == OnFork::copy &&
+                    block.numa.policy == NumaPlacement::Policy::local && !block.on_commit &&
+                    !block.on_decommit;
+  if (none) return;
+  throw InvalidArgument({.argument = "TapeOptions::block"},
+                        "tape " + options.name +
+                            " is made over a block that exists already, so options of the block "
+                            "have no effect",
+                        "pass them where the block is made");
+}
+
+}  // namespace tapedeck::internal
+
 namespace tapedeck::inline TAPEDECK_ABI {
 namespace checking = internal::checking;
 
@@ -37,16 +55,16 @@ Tape::~Tape() {
   cold_->children.clear();
   // The addresses may be reused for something else, and borrowed memory returns to its owner.
   const std::uintptr_t first = base_ + cold_->planned;
-  const std::uintptr_t most = base_ + peak();
+  const std::uintptr_t end = limit_.load();
   if ((on_give_back_ & kWipe) != 0 && cold_->block.writable()) {
-    internal::overwrite(first, std::min(most, limit_.load()), 0);
+    internal::overwrite(first, std::min(base_ + peak(), end), 0);
   }
-  checking::unpoison(first, most - first);
+  checking::unpoison(first, std::max(first, end) - first);
 }
 
 Tape Tape::start(std::size_t bytes, TapeOptions options) {
   options.block.name = "tape " + options.name;
-  Block block = Block::reserve(bytes, options.block);
+  Block block = Block::reserve(bytes, std::exchange(options.block, {}));
   return over(std::move(block), std::move(options));
 }
 
@@ -63,6 +81,7 @@ Tape Tape::start_warm(std::size_t bytes, TapeOptions options, const WarmOptions&
 }
 
 Tape Tape::over(Block block, TapeOptions options) {
+  internal::require_no_block_options(options);
   Tape tape;
   if (block.writable() || block.size() == 0) {
     tape.lie_over_lines(block, options.name);
@@ -77,6 +96,7 @@ Tape Tape::over(Block block, TapeOptions options) {
 }
 
 Tape Tape::behind(std::span<std::byte> planned, Block above, TapeOptions options) {
+  internal::require_no_block_options(options);
   Tape tape;
   tape.lie_behind(planned, above, options.name);
   tape.lay(std::move(above), std::move(options));
@@ -107,6 +127,17 @@ void* Tape::take_slow(std::size_t bytes, std::size_t align) noexcept {
   head_.store(end, std::memory_order_relaxed);
   checking::unpoison(start, bytes);
   return reinterpret_cast<void*>(start);
+}
+
+// Also of packed takes, which then do not share a line.
+void* Tape::take_with_red_zone(std::size_t bytes, std::size_t align) noexcept {
+  watch_.on_write();
+  const auto with_zone = checked_add(bytes, checking::kRedZone);
+  if (bytes == 0 || !with_zone) return take_slow(bytes, align);
+  void* at = take_slow(*with_zone, std::max(align, kLine));
+  const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(at) + bytes;
+  if (TapeHead::owns(at)) checking::poison(end, checking::kRedZone);
+  return at;
 }
 
 bool Tape::grow(std::uintptr_t end) noexcept {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -46,6 +47,9 @@ inline void overwrite(std::uintptr_t from, std::uintptr_t to, int value) noexcep
   checking::unpoison(from, to - from);
   std::memset(reinterpret_cast<void*>(from), value, to - from);
 }
+
+/// @throws InvalidArgument if the options ask for anything of a block.
+void require_no_block_options(const TapeOptions& options);
 
 /// The data of a tape other than its head; takes on the fast path do not touch it. The counters
 /// have one writer and any number of readers.
@@ -165,6 +169,16 @@ void BlockTape<Line, AnyBlock, Options>::prepare(std::size_t bytes) {
 }
 
 template <std::size_t Line, class AnyBlock, class Options>
+void BlockTape<Line, AnyBlock, Options>::take_planned(std::size_t bytes) noexcept {
+  this->watch_.on_write();
+  const std::uintptr_t head = this->head_.load(std::memory_order_relaxed);
+  assert(this->is_committed(head + bytes));
+  if constexpr (requires(const AnyBlock& block) { block.unmet(); }) checking::unpoison(head, bytes);
+  this->head_.store(round_up(head + bytes, Line), std::memory_order_relaxed);
+  this->raise_floor();
+}
+
+template <std::size_t Line, class AnyBlock, class Options>
 template <class... After>
 std::size_t BlockTape<Line, AnyBlock, Options>::decommit(After... after) {
   this->watch_.on_write();
@@ -195,8 +209,13 @@ void BlockTape<Line, AnyBlock, Options>::note_unmet(
 template <std::size_t Line, class AnyBlock, class Options>
 void BlockTape<Line, AnyBlock, Options>::note_commit() noexcept {
   const AnyBlock& block = cold_->block;
+  const std::uintptr_t before = this->limit_.load(std::memory_order_relaxed);
   if (block.size() != 0) this->commit_until(address_of(block.data()) + block.committed());
   if constexpr (requires { block.unmet(); }) {
+    // Only memory of the host has marks. What is committed is poisoned until it is taken.
+    const std::uintptr_t now = this->limit_.load(std::memory_order_relaxed);
+    if (now > before) checking::poison(before, now - before);
+    if (now < before) checking::unpoison(now, before - now);
     cold_->page_size.store(block.page_size(), std::memory_order_relaxed);
     std::array<std::int32_t, kWishes> errors{};
     for (const Unmet& one : block.unmet()) errors[static_cast<std::size_t>(one.wish)] = one.error;

@@ -46,6 +46,9 @@ void* Tape::spill(std::size_t bytes, std::size_t align) noexcept {
                                        .block_bytes = *block_bytes,
                                        .align = block_align,
                                        .bytes = bytes});
+  if (source->keeps_memory()) {
+    internal::checking::unpoison(reinterpret_cast<std::uintptr_t>(payload), bytes);
+  }
   on_give_back_ |= kSpilled;
   internal::increase(cold_->spills, std::uint64_t{1});
   const std::uint64_t now = internal::increase(cold_->spilled, std::uint64_t{bytes});
@@ -59,8 +62,11 @@ void* Tape::spill(std::size_t bytes, std::size_t align) noexcept {
 void Tape::free_spilled(const Spilled* keep) noexcept {
   while (spilled_ != nullptr && spilled_ != keep) {
     const Spilled gone = *spilled_;
-    if ((on_give_back_ & kWipe) != 0) {
-      internal::overwrite(spilled_->payload(), spilled_->payload() + gone.bytes, 0);
+    if ((on_give_back_ & kWipe) != 0) {  // with the header, whose addresses are not for others
+      internal::overwrite(spilled_->payload() - sizeof gone, spilled_->payload() + gone.bytes, 0);
+    }
+    if (cold_->options.spill->keeps_memory()) {
+      internal::checking::poison(spilled_->payload(), gone.bytes);
     }
     cold_->options.spill->deallocate(gone.block, gone.block_bytes, gone.align);
     spilled_ = gone.older;

@@ -29,6 +29,10 @@ std::uint64_t InjectFault::calls() noexcept { return calls_made.load(); }
 
 bool InjectFault::fired() noexcept { return fail_at != 0 && calls_made.load() >= fail_at; }
 
+bool InjectFault::idles() noexcept {
+  return armed.load(std::memory_order_acquire) && fail_with == kSucceedsIdly;
+}
+
 const char* InjectFault::victim() noexcept { return failed_call.load(); }
 
 UncountedCalls::UncountedCalls() noexcept { uncounted = true; }

@@ -27,6 +27,8 @@ class InjectFault {
   [[nodiscard]] static std::uint64_t calls() noexcept;  ///< Calls made since the object's creation.
   [[nodiscard]] static bool fired() noexcept;           ///< Whether the n-th call was reached.
   [[nodiscard]] static const char* victim() noexcept;   ///< The call that failed, or "".
+  /// Whether a call is to succeed idly, so that what was found out about the kernel may be wrong.
+  [[nodiscard]] static bool idles() noexcept;
 };
 
 /// While an object exists, calls of its thread neither fail nor count. For calls that are made only

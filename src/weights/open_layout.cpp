@@ -43,6 +43,11 @@ class OpenedWeights final : public OwnedWeights {
 }  // namespace
 
 Layout Layout::open(const std::filesystem::path& path, OpenLayoutOptions options) {
+  if (options.layout.loaded_weights != nullptr) {
+    throw InvalidArgument({.argument = "LayoutOptions::loaded_weights"},
+                          "opening " + path.string() + " loads its weights, so others have no use",
+                          "leave loaded_weights out, or make the layout from a plan");
+  }
   const Model model = read_model(path);
   Plan plan = make_plan(model, options.plan);
   auto weights = std::make_unique<OpenedWeights>(model, options);

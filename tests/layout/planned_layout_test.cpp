@@ -176,6 +176,25 @@ TEST(PlannedLayoutDeathTest, RowsThatWereTakenBackMayNotBeTouched) {
   layout.clear_talk();
   EXPECT_DEATH(rows[0] = std::byte{4}, "use-after-poison");
 }
+
+// Also if they are new, or were given back to the system in the meantime.
+TEST(PlannedLayoutDeathTest, RowsThatAreOnlyPreparedMayNotBeTouched) {
+  for (const Commit commit : {Commit::with_talks, Commit::at_creation}) {
+    Layout layout(side_plan(), options(commit));
+    std::byte* rows = layout.history_at(region(layout.plan().history, "layers.0.k")).data();
+    Talk talk = layout.talk(0);
+    talk.prepare(40);
+    EXPECT_DEATH(rows[0] = std::byte{1}, "use-after-poison");
+    talk.advance(40);
+    rows[39 * kSideRow] = std::byte{1};
+    layout.clear_talk();
+    (void)talk.decommit();
+    talk.prepare(40);
+    EXPECT_DEATH(rows[39 * kSideRow] = std::byte{2}, "use-after-poison");
+    talk.advance(40);
+    rows[39 * kSideRow] = std::byte{3};
+  }
+}
 #endif
 
 }  // namespace

@@ -27,6 +27,7 @@ struct SideAsked {
   std::uint64_t growth_step = 1;
   std::size_t history_budget = 0;
   LayoutSizes extra{};
+  bool wipe_on_clear = false;
 };
 
 struct HostSide {
@@ -43,6 +44,7 @@ struct HostSide {
                           .extra = asked.extra,
                           .history_budget = asked.history_budget};
     options.history.block.huge_pages = HugePages::never;
+    options.history.wipe_on_clear = options.scratch.wipe_on_clear = asked.wipe_on_clear;
     return options;
   }
 
@@ -63,7 +65,8 @@ struct DeviceSide {
                {.commit = asked.commit,
                 .growth_step = asked.growth_step,
                 .extra = asked.extra,
-                .history_budget = asked.history_budget}) {}
+                .history_budget = asked.history_budget,
+                .wipe_on_clear = asked.wipe_on_clear}) {}
 
   Card card;
   DeviceLayout layout;

@@ -190,7 +190,7 @@ TEST(BlockWishes, AreUnmetWhereACallSucceedsAndDoesNothing) {
   }
 }
 
-// The parts of a block share what is expensive to find out, but not what was found missing.
+// What a part lacks is not what the others lack.
 TEST(BlockWishes, EachPartSaysWhatItLacks) {
   Block whole = Block::reserve(8 * kPage, {.huge_pages = HugePages::never, .core_dump = false});
   Block first = whole.part(0, 4 * kPage);

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -14,12 +15,14 @@
 #include "base/paths.hpp"
 #include "memory/ledger_spill.hpp"
 #include "memory/program.hpp"
+#include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/memory/block.hpp"
 #include "tapedeck/memory/shared_tape.hpp"
 #include "tapedeck/memory/tape.hpp"
 
 namespace tapedeck::tests {
+namespace checking = internal::checking;
 namespace {
 
 #if defined(TAPEDECK_ASAN)
@@ -118,12 +121,31 @@ TEST_F(CheckingDeathTest, WhatLiesBelowTheFloorIsUsable) {
   EXPECT_TRUE(all_poisoned(at, 1000));
 }
 
-// The whole reserve is never poisoned, because that costs shadow memory and time.
-TEST_F(CheckingDeathTest, WhatWasNeverTakenIsNotPoisoned) {
+TEST_F(CheckingDeathTest, FarBehindATakeThatIsTheFirst) {
   const std::byte* at = take(1000);
+  EXPECT_DEATH(touch(at + 40'000), kDeath);
+  EXPECT_TRUE(all_poisoned(at + 1024, 1_MiB - 1024));
+}
+
+// The whole reserve is never poisoned, because that costs shadow memory and time.
+TEST_F(CheckingDeathTest, OnlyWhatIsCommittedIsPoisoned) {
+  tape_ = Tape::start(1_MiB, {.commit_step = 64_KiB});
+  const std::byte* at = take(1000);
+  EXPECT_TRUE(all_poisoned(at + 1024, 63_KiB));
+  EXPECT_FALSE(is_poisoned(at + 64_KiB));
+  (void)take(64_KiB);
+  EXPECT_TRUE(is_poisoned(at + 128_KiB - 1));
   tape_.clear();
-  EXPECT_FALSE(is_poisoned(at + 1024));
-  EXPECT_FALSE(is_poisoned(at + 1_MiB - 1));
+  (void)tape_.decommit();
+  EXPECT_FALSE(is_poisoned(at));
+  EXPECT_FALSE(is_poisoned(at + 128_KiB - 1));
+}
+
+// A tape of a plan is usable where its regions are, and poisoned above them.
+TEST_F(CheckingDeathTest, PlannedBytesAreUsableFromTheStart) {
+  tape_.take_planned(1000);
+  EXPECT_TRUE(none_poisoned(tape_.data(), 1000));
+  EXPECT_TRUE(all_poisoned(tape_.data() + 1024, 1000));
 }
 
 TEST_F(CheckingDeathTest, AChildsBytesAfterTheParentsClear) {
@@ -150,6 +172,32 @@ TEST_F(CheckingDeathTest, ASpilledBlockAfterClear) {
   touch(at);
   tape.clear();
   EXPECT_DEATH(touch(at), "AddressSanitizer: heap-use-after-free");
+}
+
+/// A pool of one block, which is used again and again.
+struct PoolOfOne final : SpillSource {
+  void* allocate(std::size_t bytes, std::size_t /*align*/) noexcept override {
+    return bytes <= sizeof memory ? static_cast<void*>(memory) : nullptr;
+  }
+  void deallocate(void* block, std::size_t /*bytes*/, std::size_t /*align*/) noexcept override {
+    std::memset(block, 1, kLine);  // as a pool that links its free blocks does
+  }
+  [[nodiscard]] bool keeps_memory() const noexcept override { return true; }
+  alignas(kLine) std::byte memory[10'000]{};
+};
+
+TEST_F(CheckingDeathTest, ASpilledBlockThatItsSourceKeeps) {
+  PoolOfOne pool;
+  Tape tape = Tape::start(4_KiB, {.spill = &pool});
+  auto* at = static_cast<std::byte*>(tape.take(5000));
+  std::memset(at, 1, 5000);
+  tape.clear();
+  EXPECT_DEATH(touch(at), kDeath);
+  EXPECT_TRUE(all_poisoned(at, 5000));
+  EXPECT_EQ(tape.take(6000), at);
+  EXPECT_TRUE(none_poisoned(at, 6000));
+  tape = Tape();
+  checking::unpoison(reinterpret_cast<std::uintptr_t>(pool.memory), sizeof pool.memory);
 }
 
 TEST_F(CheckingDeathTest, BorrowedMemoryIsItsOwnersAgain) {
@@ -196,6 +244,41 @@ TEST_F(CheckingDeathTest, DecommittedPagesCanBeTakenAgain) {
 #else
 
 TEST(CheckingDeathTest, AfterClear) { GTEST_SKIP() << "built without AddressSanitizer"; }
+
+#endif
+
+// --- red zones ------------------------------------------------------------------------------
+
+#if defined(TAPEDECK_RED_ZONED)
+
+[[nodiscard]] Ran run_with_red_zones(const std::string& mistake) {
+#if defined(TAPEDECK_ASAN)
+  const std::string checker;
+#else
+  const std::string checker = "valgrind --quiet --error-exitcode=9 ";
+#endif
+  return run_program(checker + built_path("tapedeck_red_zones").string() + " " + mistake);
+}
+
+TEST(RedZones, LeaveWhatIsAllowedAlone) {
+  const Ran ran = run_with_red_zones("none");
+  EXPECT_EQ(ran.exit_code, 0) << ran.output;
+}
+
+TEST(RedZones, ReportAnOverrunIntoTheNextTake) {
+  for (const char* mistake : {"wide", "packed", "aligned", "shared"}) {
+    const Ran ran = run_with_red_zones(mistake);
+    EXPECT_NE(ran.exit_code, 0) << mistake;
+    EXPECT_NE(ran.output.find(kSanitized ? "use-after-poison" : "Invalid read"), std::string::npos)
+        << mistake << ": " << ran.output;
+  }
+}
+
+#else
+
+TEST(RedZones, ReportAnOverrunIntoTheNextTake) {
+  GTEST_SKIP() << "needs AddressSanitizer, or a build with TAPEDECK_VALGRIND and valgrind";
+}
 
 #endif
 

@@ -41,6 +41,7 @@ function(add_consumer_test name project)
       -DTAPEDECK_SOURCE_DIR=${PROJECT_SOURCE_DIR}
       -DTAPEDECK_VALGRIND=${TAPEDECK_VALGRIND}
       -DTAPEDECK_OWNER_CHECK=${TAPEDECK_OWNER_CHECK}
+      -DTAPEDECK_RED_ZONES=${TAPEDECK_RED_ZONES}
       ${arg_OPTIONS}
     --test-command ${project} ${arg_ARGUMENTS})
   # These tests take the longest, so they start first and run in parallel with many short ones. If they

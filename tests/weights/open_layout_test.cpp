@@ -78,6 +78,18 @@ TEST_P(OpenLayout, ThrowsWhereTheWeightsDoNotCome) {
   EXPECT_EQ(error.number(), ECANCELED);
 }
 
+TEST_P(OpenLayout, RefusesOptionsThatWouldHaveNoEffect) {
+  Layout layout = Layout::open(file_, options());
+  OpenLayoutOptions asked = options();
+  asked.layout.loaded_weights = layout.opened_weights();
+  EXPECT_EQ(thrown<InvalidArgument>([&] { return Layout::open(file_, asked); }).argument(),
+            "LayoutOptions::loaded_weights");
+  asked = options();
+  asked.layout.weights.block.lock = true;  // the weights are not in a block of the layout
+  EXPECT_EQ(thrown<InvalidArgument>([&] { return Layout::open(file_, asked); }).argument(),
+            "TapeOptions::block");
+}
+
 TEST(OpenLayoutErrors, AreThoseOfTheFileAndOfThePlan) {
   EXPECT_EQ(
       thrown<SystemError>([] { const Layout layout = Layout::open("no/such/file.gguf"); }).number(),

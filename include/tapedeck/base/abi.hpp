@@ -4,8 +4,8 @@
 /// namespace. Its name encodes the build settings that the inlined part of a tape depends on.
 ///
 /// The name covers these settings independently: AddressSanitizer, ThreadSanitizer,
-/// MemorySanitizer, memcheck's client requests (`TAPEDECK_VALGRIND`) and the owner check
-/// (`TAPEDECK_OWNER_CHECK`). A program and a library that differ in one of them do not link, since
+/// MemorySanitizer, memcheck's client requests (`TAPEDECK_VALGRIND`), the owner check
+/// (`TAPEDECK_OWNER_CHECK`) and red zones (`TAPEDECK_RED_ZONES`). A program and a library that differ in one of them do not link, since
 /// they would disagree about the layout of a tape or about what was reported to the tool. Build the
 /// library with the same settings as the program; the library's CMake targets and .pc files pass
 /// the definitions on.
@@ -57,6 +57,12 @@
 #define TAPEDECK_ABI_OWNER
 #endif
 
-#define TAPEDECK_ABI_PASTE(tool, owner) v0##tool##owner
-#define TAPEDECK_ABI_NAME(tool, owner) TAPEDECK_ABI_PASTE(tool, owner)
-#define TAPEDECK_ABI TAPEDECK_ABI_NAME(TAPEDECK_ABI_TOOL, TAPEDECK_ABI_OWNER)
+#if defined(TAPEDECK_RED_ZONES)
+#define TAPEDECK_ABI_ZONES _zones
+#else
+#define TAPEDECK_ABI_ZONES
+#endif
+
+#define TAPEDECK_ABI_PASTE(tool, owner, zones) v0##tool##owner##zones
+#define TAPEDECK_ABI_NAME(tool, owner, zones) TAPEDECK_ABI_PASTE(tool, owner, zones)
+#define TAPEDECK_ABI TAPEDECK_ABI_NAME(TAPEDECK_ABI_TOOL, TAPEDECK_ABI_OWNER, TAPEDECK_ABI_ZONES)

@@ -130,6 +130,8 @@ class alignas(kLine) DeviceTape
   /// @throws DeviceError if waiting for the event fails; WrongState if the tape is sealed.
   std::size_t decommit(EventHandle after = nullptr);
 
+  /// Like `Tape::take_planned`.
+  using BlockTape::take_planned;
   /// Like `Tape::note_planned`. In `stat()`, `page_size` is the page size of the pool.
   using BlockTape::note_planned;
 

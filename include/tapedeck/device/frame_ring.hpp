@@ -57,6 +57,14 @@ class FrameRing {
   [[nodiscard]] AnyTape& frame(std::size_t index) noexcept { return tapes_[index]; }
   [[nodiscard]] const AnyTape& frame(std::size_t index) const noexcept { return tapes_[index]; }
 
+  /// Makes later work on a stream wait until nothing reads the closed frames any more.
+  /// @throws DeviceError.
+  void wait_for_readers(StreamHandle stream) {
+    for (const EventHandle done : closed_by_) {
+      if (done != nullptr) device_->wait(stream, done);
+    }
+  }
+
   /// Closes the current frame and makes the next one current. `done` is the event after which the
   /// current frame is no longer read. The next frame is cleared after the event that closed it has
   /// fired. @pre `done` stays alive and is not recorded again until its frame is next opened.

@@ -32,8 +32,12 @@ struct DeviceLayoutOptions {
   std::size_t frames = 1;
   LayoutSizes extra{};             ///< Bytes for takes above the plan.
   std::size_t history_budget = 0;  ///< See `LayoutOptions::history_budget`.
-  std::size_t page_bytes = 0;      ///< Page size of the pool, a power of two; 0: the granularity.
-  DeviceBlockOptions block{};      ///< Hooks: NCCL and RDMA registration.
+  /// Zeroes what a talk held when it is cleared, rewound or destroyed (multi-tenant): on the talk's
+  /// stream, so that its own work runs first (`DeviceTalk::set_stream`). `clear_talk` also zeroes
+  /// scratch, in all frames, and waits for that. Each clear then calls the driver.
+  bool wipe_on_clear = false;
+  std::size_t page_bytes = 0;  ///< Page size of the pool, a power of two; 0: the granularity.
+  DeviceBlockOptions block{};  ///< Hooks: NCCL and RDMA registration.
 };
 
 /// Weights, scratch and histories of one plan on one device, with the lifecycle of a `Layout`,
@@ -99,8 +103,9 @@ class DeviceLayout : public internal::Side<internal::DeviceMemory> {
   /// event.
   void clear_pass(EventHandle done) { scratch_.rotate(done); }
 
-  /// Clears the talk and the open frame of scratch. O(1), no driver call.
-  /// @throws InvalidArgument if there is no such talk; WrongState if it is closed.
+  /// Clears the talk and the open frame of scratch. O(1), no driver call without `wipe_on_clear`.
+  /// @throws InvalidArgument if there is no such talk; WrongState if it is closed; DeviceError of a
+  /// wipe, and the talk is then unchanged.
   void clear_talk(std::size_t talk = 0);
 
   /// Stops all growth and shrinking of tapes and talks, including growth by the layout's thread.
@@ -110,6 +115,12 @@ class DeviceLayout : public internal::Side<internal::DeviceMemory> {
   [[nodiscard]] std::size_t total() const noexcept { return total_of_tapes(); }
   /// Returns a snapshot of all metrics. Makes no driver call.
   [[nodiscard]] DeviceStat stat() const noexcept;
+
+ private:
+  friend class Layout;
+
+  void clear_slot(std::size_t talk);
+  void wipe_scratch(StreamHandle stream);
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI

@@ -59,7 +59,7 @@ struct LayoutOptions {
 /// How `Layout::open` plans and loads a model's file.
 struct OpenLayoutOptions {
   PlanOptions plan{};
-  LayoutOptions layout{};    ///< `open` sets `loaded_weights`.
+  LayoutOptions layout{};    ///< `open` sets `loaded_weights`, and refuses others.
   WeightsOptions weights{};  ///< How the file's bytes are brought into memory.
   WarmOptions warm{};
   /// Makes `open` return before the weights are loaded. They arrive in the order of the layers

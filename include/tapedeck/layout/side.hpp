@@ -126,6 +126,10 @@ struct DeviceMemory {
   void wait_for(After after) {
     if (after != nullptr) device.synchronize_event(after);
   }
+  void zero(std::byte* at, std::size_t bytes, StreamHandle stream) {
+    device.fill(at, std::byte{0}, bytes, stream);
+  }
+  void wait_for(StreamHandle stream) { device.synchronize(stream); }
   [[nodiscard]] std::size_t release(std::size_t /*bytes*/) noexcept { return pool.trim(); }
 
   Device& device;
@@ -138,6 +142,7 @@ struct SideOptions {
   std::uint64_t growth_step = 1;
   std::size_t history_budget = 0;  ///< 0: no limit.
   LayoutSizes extra{};
+  bool wipe = false;  ///< Whether talks zero what they give back.
 };
 
 /// Weights, scratch and talks of one plan in one place, the host or a device.

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "tapedeck/base/abi.hpp"
+#include "tapedeck/device/device.hpp"
 #include "tapedeck/layout/stat.hpp"
 #include "tapedeck/memory/checking.hpp"
 #include "tapedeck/memory/warm.hpp"
@@ -113,9 +114,15 @@ class BasicTalk {
   /// made from sizes.
   [[nodiscard]] std::uint64_t capacity() const { return stat().capacity; }
 
+  /// Sets the stream of a device on which the talk's kernels run; without it, the default stream. A
+  /// wipe (`DeviceLayoutOptions::wipe_on_clear`) runs on it, behind that work. Waits for a wipe on
+  /// the former stream. @throws DeviceError.
+  void set_stream(StreamHandle stream) requires(!Memory::kWritable);
+
   /// Ends the conversation without clearing scratch. O(1) without `wipe_on_clear`, no system call.
   /// The talk keeps its pages until another talk needs them, so prepare it again before it
   /// advances.
+  /// @throws DeviceError of a wipe on a device, and the talk is then unchanged.
   void clear();
 
   /// Clears the talk and frees its slot, which `open_talk` reuses first. Every handle of the talk

@@ -45,6 +45,7 @@ class BlockTape : public TapeHead<Line> {
   void swap(BlockTape& other) noexcept;
 
   void prepare(std::size_t bytes);
+  void take_planned(std::size_t bytes) noexcept;
   template <class... After>
   std::size_t decommit(After... after);
   void note_planned(std::size_t committed, bool grew) noexcept;

@@ -2,8 +2,11 @@
 /// @file
 /// The hooks for all checking tools. In a build without any of the tools they compile to nothing.
 ///
-/// With AddressSanitizer, or with Valgrind in a build with `TAPEDECK_VALGRIND`, released memory of
-/// a tape is poisoned, so a use after `clear_pass()` fails at the offending line. ThreadSanitizer
+/// With AddressSanitizer, or with Valgrind in a build with `TAPEDECK_VALGRIND`, memory of a tape is
+/// poisoned from its commit on, except while it is taken, so a use after `clear_pass()` or behind
+/// the last take fails at the offending line. With `TAPEDECK_RED_ZONES`, each take is followed by a
+/// line that stays poisoned, so that an overrun into the next take fails as well; a tape must then
+/// have a line more for each take. ThreadSanitizer
 /// reports two threads that write to a tape without a happens-before between them. A build with
 /// `TAPEDECK_OWNER_CHECK` aborts at the first write by a second thread.
 #pragma once
@@ -29,6 +32,13 @@ namespace checking {
 inline constexpr bool kListening = true;
 #else
 inline constexpr bool kListening = false;
+#endif
+
+/// Bytes behind each take of a tape of the host that belong to no take.
+#if defined(TAPEDECK_RED_ZONES)
+inline constexpr std::size_t kRedZone = 64;
+#else
+inline constexpr std::size_t kRedZone = 0;
 #endif
 
 /// Makes any access to these bytes an error from now on. @pre the range belongs to the caller.

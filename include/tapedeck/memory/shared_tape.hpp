@@ -58,7 +58,7 @@ class alignas(kLine) SharedTape : public internal::BlockTape<kLine, Block, TapeO
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {
     assert(std::has_single_bit(align));
     watch_.on_shared_write();
-    if (align > kLine) [[unlikely]]
+    if (align > kLine || internal::checking::kRedZone != 0) [[unlikely]]
       return try_take_aligned(bytes, align);
     std::uintptr_t head = head_.load(std::memory_order_relaxed);
     do {

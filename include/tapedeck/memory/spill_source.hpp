@@ -37,6 +37,10 @@ class SpillSource {
   virtual void* allocate(std::size_t bytes, std::size_t align) noexcept = 0;
   /// Frees a block from `allocate`; `bytes` and `align` are the values passed to that call.
   virtual void deallocate(void* block, std::size_t bytes, std::size_t align) noexcept = 0;
+  /// Whether blocks that were freed stay in the source and serve only later calls of `allocate`, as
+  /// in a pool. A checking tool then reports the use of such a block: of its bytes, the source may
+  /// use only the first `align` itself, which is at least 64.
+  [[nodiscard]] virtual bool keeps_memory() const noexcept { return false; }
 
  protected:
   ~SpillSource() = default;  // sources are never owned through this type

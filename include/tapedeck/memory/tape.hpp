@@ -102,15 +102,17 @@ class alignas(kLine) Tape : internal::OpenLine,
                                        const WarmOptions& warm = {});
 
   /// Creates a tape over any block. The tape of a mapped file is full from the start, below its
-  /// floor. Of borrowed memory, only whole 64-byte lines are used. `options.block` is ignored.
-  /// @throws InvalidArgument if the block does not contain a whole line; SystemError.
+  /// floor. Of borrowed memory, only whole 64-byte lines are used.
+  /// @throws InvalidArgument if the block does not contain a whole line, or if `options.block` asks
+  /// for anything, which has no effect on a block that exists; SystemError.
   [[nodiscard]] static Tape over(Block block, TapeOptions options = {});
 
   /// Creates a tape whose first bytes are `planned`. They are below its floor, and the caller
   /// commits them region by region. Takes go into `above`, the block directly behind them. If
   /// `above` is empty, the tape is full.
   /// @pre both begin at multiples of 64, and `planned` outlives the tape.
-  /// @throws InvalidArgument if `above` is not empty and begins elsewhere; SystemError.
+  /// @throws InvalidArgument if `above` is not empty and begins elsewhere, or if `options.block`
+  /// asks for anything; SystemError.
   [[nodiscard]] static Tape behind(std::span<std::byte> planned, Block above,
                                    TapeOptions options = {});
 
@@ -119,6 +121,7 @@ class alignas(kLine) Tape : internal::OpenLine,
   /// Takes `bytes` with undefined contents at a multiple of `align`, a power of two. Returns
   /// nullptr if the tape is full. Zero bytes give an aligned non-null pointer and use no room.
   [[nodiscard]] void* try_take(std::size_t bytes, std::size_t align = kLine) noexcept {
+    if constexpr (internal::checking::kRedZone != 0) return take_with_red_zone(bytes, align);
     if (align < kLine) return try_take_packed(bytes, align);
     void* at = take_lines(bytes, align);
     if (at == nullptr) [[unlikely]]
@@ -196,6 +199,8 @@ class alignas(kLine) Tape : internal::OpenLine,
     return TapeHead::owns(address) || (spilled_ != nullptr && owns_spilled(address));
   }
 
+  /// `take_planned(bytes)` takes exactly these bytes, which are committed, and raises the floor.
+  using BlockTape::take_planned;
   /// `note_planned(committed, grew)` updates the statistics of a tape made by `behind`: `committed`
   /// is the number of planned bytes that are now committed; `grew` counts one growth.
   using BlockTape::note_planned;
@@ -232,6 +237,7 @@ class alignas(kLine) Tape : internal::OpenLine,
 
   void lay(Block block, TapeOptions options);
   [[nodiscard]] void* take_slow(std::size_t bytes, std::size_t align) noexcept;
+  [[nodiscard]] void* take_with_red_zone(std::size_t bytes, std::size_t align) noexcept;
   [[nodiscard]] void* spill(std::size_t bytes, std::size_t align) noexcept;
   [[nodiscard]] bool grow(std::uintptr_t end) noexcept;
   void free_spilled(const Spilled* keep) noexcept;
