@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -85,7 +86,36 @@ std::pair<std::string, std::string> split(const std::string& text, std::string_v
               option == nullptr ? "" : "write " + name + " " + value_of(*option));
 }
 
+// Whether the next word is the value of this one.
+bool takes_next_word(const CLI::App& command, const std::string& word) {
+  const CLI::Option* const option =
+      word.starts_with('-') ? command.get_option_no_throw(word) : nullptr;
+  return option != nullptr && option->get_items_expected_max() != 0;
+}
+
 }  // namespace
+
+void refuse_empty_values(const CLI::App& program, std::span<const char* const> words) {
+  const CLI::App* command = &program;
+  bool is_value = false;
+  for (const std::string word : words) {
+    if (word == "--") return;
+    if (command == &program && !word.starts_with('-')) {
+      const std::vector<const CLI::App*> all = program.get_subcommands({});
+      const auto found = std::ranges::find(all, word, &CLI::App::get_name);
+      if (found == all.end()) return;
+      command = *found;
+      continue;
+    }
+    const auto [name, value] = split(word, "=");
+    const CLI::Option* const option =
+        is_value || !word.ends_with('=') ? nullptr : command->get_option_no_throw(name);
+    if (option != nullptr && value.empty()) {
+      throw_about(name, name + " has an empty value", "leave the = out, or give a value");
+    }
+    is_value = !is_value && takes_next_word(*command, word);
+  }
+}
 
 void throw_parse_error(const CLI::App& program, const CLI::ParseError& error) {
   const std::vector<CLI::App*> selected = program.get_subcommands();

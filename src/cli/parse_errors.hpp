@@ -4,10 +4,16 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <span>
 
 #include "tapedeck/base/abi.hpp"
 
 namespace tapedeck::cli {
+
+/// Refuses an option with "=" and no value, such as --publish=$NAME where NAME is not set: CLI11
+/// takes it for one without "=", which may then take the next word as its value.
+/// @throws InvalidArgument
+void refuse_empty_values(const CLI::App& program, std::span<const char* const> words);
 
 /// Throws InvalidArgument for an error that CLI11 found while it parsed the command line.
 [[noreturn]] void throw_parse_error(const CLI::App& program, const CLI::ParseError& error);
